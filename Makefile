@@ -1,0 +1,41 @@
+# Every job does its own set-up: a machine needs Python 3.11 or newer, and make.
+
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help caption test lint format clean
+
+help:  ## list the jobs
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile
+
+caption: $(READY)  ## caption the photos in examples/, and draw where the model looked into out/
+	$(RUN) -m captioner examples --figure out/figure.png
+	@echo "The figure of each photo is in out/: out/figure-PHOTO.png"
+
+test: lint  ## check style, then run all tests; warnings are errors
+	$(RUN) -m pytest
+
+lint: $(READY)  ## check style
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+
+format: $(READY)  ## put the code into style
+	$(RUN) -m ruff check --fix .
+	$(RUN) -m ruff format .
+
+clean:  ## remove the environment, caches and figures; keeps data/ and runs/
+	rm -rf $(VENV) out build dist *.egg-info .pytest_cache .ruff_cache
+	find . -path ./data -prune -o -path ./runs -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamp is written last. Without it the environment is half made, and made anew; where it is only older than the
+# requirements, what they changed is installed.
+$(READY): requirements.txt constraints.txt
+	@command -v $(PYTHON) > /dev/null || \
+		{ echo "There is no $(PYTHON) here: install Python 3.11 or newer, or name one: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "$(PYTHON) is Python %d.%d, and 3.11 or newer is needed: name one: make PYTHON=python3.12" % sys.version_info[:2])'
+	@test -f $@ || { echo "Setting up $(VENV): torch is large, this takes some minutes."; $(PYTHON) -m venv --clear $(VENV); }
+	$(RUN) -m pip install --disable-pip-version-check -r requirements.txt -c constraints.txt
+	@touch $@

@@ -1,0 +1,350 @@
+"""python -m captioner PHOTO...: captions of photos, and pictures of where the model looked for each word."""
+
+import argparse
+import json
+import os
+import sys
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields, replace
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from captioner.arguments import add_arguments
+from captioner.config import DecodingOptions
+from captioner.errors import CaptionerError, ConfigError, ImageError
+
+if TYPE_CHECKING:  # the rest of the package waits for torch, and `--help` should not
+    import numpy as np
+
+    from captioner.captioner import Caption, Captioner
+    from captioner.images import ImageFrame
+
+BAD_INPUT = 2
+INTERRUPTED = 130
+READER_GONE = 141
+"""Exit statuses; the last two as a shell reports SIGINT and SIGPIPE."""
+
+FIGURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+DECODING_THREADS = 4
+"""Photos decoded at the same time, at most; each may take half a gigabyte while it is decoded."""
+MANY_PHOTOS = 100
+"""From so many on, a log file gets a progress bar too."""
+
+DESCRIPTION = """\
+Caption photos: one line for each, `path: caption`. Folders and globs stand for the images in them.
+A photo that cannot be read is named on standard error, and all others are captioned; the exit status is then 2."""
+
+
+def run() -> int:
+    """The command as a process: `main`, also where it is stopped, or whoever reads its output has left."""
+    # A file name need not be text in the terminal's encoding; it should be printed all the same.
+    sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        try:
+            return main()
+        finally:  # here, where a reader who has left can be met quietly; not when the process ends
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left to flush at exit goes nowhere
+        return READER_GONE
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Caption what the arguments name; returns the exit status: 0, or 2 for what a person can put right."""
+    options = _parser().parse_intermixed_args(arguments)
+    try:
+        return _caption(options)
+    except CaptionerError as error:
+        _print_error(error)
+        return BAD_INPUT
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m captioner", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("photos", nargs="+", metavar="PHOTO", help="an image file, a folder of them, or a glob")
+    parser.add_argument("--recursive", action="store_true", help="look into the folders of a folder, too")
+    parser.add_argument("--bundle", type=Path, metavar="DIR", help="the captioner; by default the one that ships")
+    parser.add_argument("--device", metavar="D", help="cpu, cuda, ...; by default a GPU where there is one")
+    parser.add_argument(
+        "--batch-size", type=_count, default=16, metavar="N", help="photos captioned at once. Default: 16."
+    )
+    output = parser.add_argument_group("output")
+    output.add_argument(
+        "--captions", type=_count, default=1, metavar="N",
+        help="captions of each photo, best first, with their probabilities; a beam narrower than that is widened to it,"
+        " unless --beam-width is given. Default: 1.",
+    )  # fmt: skip
+    output.add_argument(
+        "--json", action="store_true",
+        help="a list with, for each photo, the caption, its words, their probabilities, gates and attention maps",
+    )  # fmt: skip
+    output.add_argument(
+        "--figure", type=_figure_file, metavar="FILE.png",
+        help="draw the photo, then for each word where the model looked; of several photos, FILE-STEM.png for STEM.jpg",
+    )  # fmt: skip
+    output.add_argument(
+        "--overlays", type=Path, metavar="DIR",
+        help="draw where the model looked for each word, on the photo: DIR/STEM/NN-WORD.png for STEM.jpg; photos with"
+        " the same STEM are numbered",
+    )  # fmt: skip
+    output.add_argument("--cells", action="store_true", help="draw the model's grid cells as they are, not smoothed")
+    by_bundle = {field.name: None for field in fields(DecodingOptions)}
+    add_arguments(
+        parser, DecodingOptions, "decoding (by default as the bundle says)", ["captions_per_image"], **by_bundle
+    )
+    return parser
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number above 0, not {text!r}")
+    return int(text)
+
+
+def _figure_file(text: str) -> Path:
+    path = Path(text)
+    if path.suffix.lower() not in FIGURE_SUFFIXES:
+        raise argparse.ArgumentTypeError(f"must be a file that ends in {', '.join(FIGURE_SUFFIXES)}, not {text!r}")
+    return path
+
+
+def _caption(options: argparse.Namespace) -> int:
+    """Load the captioner, caption the photos as they come, print and draw. Returns the exit status."""
+    from tqdm import tqdm
+
+    paths, problems = find_photos(options.photos, options.recursive)
+    for problem in problems:
+        _print_error(problem)
+    captioner = _load(options.bundle, options.device) if paths else None
+    decoding = decoding_options(captioner.decoding, options) if captioner else None
+    pictures = Pictures(options.figure, options.overlays, paths, smooth=not options.cells)
+    status = BAD_INPUT if problems else 0
+    write = JsonLines() if options.json else PlainLines()
+    terminal = sys.stderr.isatty()
+    hide_bar = len(paths) <= options.batch_size or not (terminal or len(paths) >= MANY_PHOTOS)
+    with tqdm(total=len(paths), unit="photo", disable=hide_bar, mininterval=0.1 if terminal else 30) as bar:
+        for path, captions in caption_files(captioner, paths, decoding, options.batch_size):
+            try:
+                if isinstance(captions, ImageError):
+                    raise captions
+                write.photo(path, captions)
+                pictures.draw(path, captions[0])
+            except ImageError as error:
+                _print_error(error)
+                status = BAD_INPUT
+            bar.update()
+    write.end()
+    return status
+
+
+def _load(bundle: Path | None, device: str | None) -> "Captioner":
+    import torch
+
+    from captioner import load
+
+    if device is not None:
+        try:
+            torch.zeros(1, device=device).cpu()
+        except Exception as error:  # RuntimeError, AssertionError, NotImplementedError, ... as the backend goes
+            reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+            raise ConfigError(f"--device {device} cannot be used ({reason}): name another, or leave it out") from error
+    return load(bundle, device)
+
+
+def find_photos(photos: Sequence[str], recursive: bool) -> tuple[list[Path], list[ImageError]]:
+    """The image files that files, folders and globs stand for, each once; and what is wrong with some of these."""
+    from captioner.images import find_images
+
+    found: dict[str, Path] = {}
+    problems = []
+    for photo in photos:
+        try:
+            for path in find_images([photo], recursive):
+                found.setdefault(os.path.abspath(path), path)
+        except ImageError as error:
+            problems.append(error)
+    return list(found.values()), problems
+
+
+def decoding_options(bundle: DecodingOptions, options: argparse.Namespace) -> DecodingOptions:
+    """What the bundle says, but for what the arguments say. Raises ConfigError as DecodingOptions does."""
+    names = {field.name for field in fields(DecodingOptions)}
+    given = {name: value for name, value in vars(options).items() if name in names and value is not None}
+    given.setdefault("beam_width", max(bundle.beam_width, options.captions))
+    return replace(bundle, captions_per_image=options.captions, **given)
+
+
+def caption_files(
+    captioner: "Captioner", paths: Sequence[Path], options: DecodingOptions, batch_size: int
+) -> "Iterator[tuple[Path, list[Caption] | ImageError]]":
+    """Each file's captions, best first, or what is wrong with the file; in the order of the files.
+
+    One forward pass for each batch. Threads decode the photos of the next batch meanwhile, and no more than these.
+    """
+    import numpy as np
+
+    prepared = _prepared_ahead(captioner, paths, batch_size)
+    while batch := list(islice(prepared, batch_size)):
+        readable = [photo for _, photo in batch if not isinstance(photo, ImageError)]
+        captions: Iterator[list[Caption]] = iter(())
+        if readable:
+            squares, frames = zip(*readable, strict=True)
+            captions = iter(captioner.caption_pixels(np.stack(squares), frames, options))
+        for path, photo in batch:
+            yield path, photo if isinstance(photo, ImageError) else next(captions)
+
+
+def _prepared_ahead(
+    captioner: "Captioner", paths: Sequence[Path], ahead: int
+) -> "Iterator[tuple[Path, tuple[np.ndarray, ImageFrame] | ImageError]]":
+    """Each file as the model sees it [S, S, 3], or what is wrong with it; at most `ahead` wait at any time."""
+
+    def prepare(path: Path) -> "tuple[np.ndarray, ImageFrame] | ImageError":
+        try:
+            return captioner.prepare(path)
+        except ImageError as error:
+            return error
+
+    pool = ThreadPoolExecutor(min(DECODING_THREADS, os.cpu_count() or 1))
+    try:
+        remaining = iter(paths)
+        waiting = deque((path, pool.submit(prepare, path)) for path in islice(remaining, ahead))
+        while waiting:
+            path, photo = waiting.popleft()
+            yield path, photo.result()
+            waiting.extend((path, pool.submit(prepare, path)) for path in islice(remaining, 1))
+    finally:
+        pool.shutdown(cancel_futures=True)  # where the reader stops early, nobody waits for the rest
+
+
+class PlainLines:
+    """Prints `path: caption`; of several captions each on its line, with its probability."""
+
+    def photo(self, path: Path, captions: "Sequence[Caption]") -> None:
+        for caption in captions:
+            probability = f" (probability {caption.probability:.2g})" if len(captions) > 1 else ""
+            _print(f"{path}: {caption.text}{probability}")
+
+    def end(self) -> None:
+        pass
+
+
+class JsonLines:
+    """Prints one JSON list, a photo at a time."""
+
+    def __init__(self) -> None:
+        self._opening = "[\n"
+        # An encoding that lacks a character must not break the JSON: there it is escaped.
+        self._ascii = "utf" not in (sys.stdout.encoding or "").lower()
+
+    def photo(self, path: Path, captions: "Sequence[Caption]") -> None:
+        _print(self._opening + json.dumps(photo_json(path, captions), ensure_ascii=self._ascii), end="")
+        self._opening = ",\n"
+
+    def end(self) -> None:
+        _print("\n]" if self._opening == ",\n" else "[]")
+
+
+def photo_json(path: Path, captions: "Sequence[Caption]") -> dict[str, Any]:
+    """A photo's captions, best first, as the dictionary that --json prints; `seen_box` as in ImageFrame."""
+    best = captions[0]
+    values = {
+        "image": str(path),
+        **_caption_json(best),
+        "grid": list(best.alphas.shape[1:]),
+        "size": [best.frame.width, best.frame.height],
+        "seen_box": list(best.frame.seen_box),
+    }
+    if len(captions) > 1:
+        values["alternatives"] = [_caption_json(caption) for caption in captions[1:]]
+    return values
+
+
+def _caption_json(caption: "Caption") -> dict[str, Any]:
+    import numpy as np
+
+    word_probs = np.exp(caption.word_log_probs.astype(float)).tolist()
+    gates = caption.gates.astype(float).tolist()
+    alphas = caption.alphas.astype(float).round(7).tolist()  # digits past the seventh are the float32's noise
+    words = [
+        {"text": text, "probability": probability, "gate": gate, "alpha": alpha}
+        for text, probability, gate, alpha in zip(caption.words, word_probs, gates, alphas, strict=True)
+    ]
+    return {"caption": caption.text, "probability": caption.probability, "words": words}
+
+
+class Pictures:
+    """Draws the figure strip and the overlays of each photo, where they were asked for."""
+
+    def __init__(self, figure: Path | None, overlays: Path | None, paths: Sequence[Path], smooth: bool) -> None:
+        self._figure, self._overlays, self._smooth = figure, overlays, smooth
+        self._several = len(paths) > 1
+        self._names = unique_names(paths)
+
+    def draw(self, path: Path, caption: "Caption") -> None:
+        """Raises ImageError where the photo cannot be read again, ConfigError where a picture cannot be written."""
+        if self._figure is None and self._overlays is None:
+            return
+        from captioner.images import open_image
+        from captioner.overlays import figure_strip
+
+        photo = open_image(path)
+        if self._figure is not None:
+            file = self._figure
+            if self._several:
+                file = file.with_stem(f"{file.stem}-{self._names[path]}")
+            figure = figure_strip(photo, caption, smooth=self._smooth)
+            try:
+                file.parent.mkdir(parents=True, exist_ok=True)
+                figure.save(file)
+            except OSError as error:
+                reason = error.strerror or error
+                raise ConfigError(f"--figure: {file} cannot be written ({reason}): name another file") from error
+        if self._overlays is not None:
+            self._save_overlays(photo, caption, self._overlays / self._names[path])
+
+    def _save_overlays(self, photo: Any, caption: "Caption", folder: Path) -> None:
+        from captioner.overlays import save_overlays
+
+        for file in save_overlays(photo, caption, folder, "word", self._smooth):
+            file.replace(file.with_name(file.name.removeprefix("word-")))  # the folder has the photo's name already
+
+
+def unique_names(paths: Sequence[Path]) -> dict[Path, str]:
+    """A name for each file that no other has, whatever the case: its stem, numbered from the second of a stem on."""
+    names: dict[Path, str] = {}
+    taken: set[str] = set()
+    numbers: Counter[str] = Counter()
+    for path in paths:
+        name = stem = path.stem.strip(".") or "photo"  # "...jpg" must not name the folder above
+        while name.casefold() in taken:
+            numbers[stem.casefold()] += 1
+            name = f"{stem}-{1 + numbers[stem.casefold()]}"
+        taken.add(name.casefold())
+        names[path] = name
+    return names
+
+
+def _print(text: str, end: str = "\n") -> None:
+    from tqdm import tqdm
+
+    with tqdm.external_write_mode():  # takes a progress bar off the terminal meanwhile
+        print(text, end=end, flush=True)
+
+
+def _print_error(error: CaptionerError) -> None:
+    from tqdm import tqdm
+
+    with tqdm.external_write_mode(sys.stderr):
+        print(f"error: {error}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(run())

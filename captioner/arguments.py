@@ -1,0 +1,49 @@
+"""The fields of an options dataclass as command-line arguments: one name, one default, one text for both."""
+
+import argparse
+import ast
+import dataclasses
+import inspect
+import textwrap
+from collections.abc import Collection
+from typing import Any, TypeVar
+
+Options = TypeVar("Options")
+
+
+def field_docs(options: type) -> dict[str, str]:
+    """The text below each field of a dataclass, on one line."""
+    (definition,) = ast.parse(textwrap.dedent(inspect.getsource(options))).body
+    docs, name = {}, ""
+    for statement in definition.body:
+        if isinstance(statement, ast.AnnAssign):
+            name = statement.target.id
+        elif name and isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
+            docs[name] = " ".join(str(statement.value.value).split())
+        else:
+            name = ""
+    return docs
+
+
+def add_arguments(
+    parser: argparse.ArgumentParser, options: type, title: str, leave_out: Collection[str] = (), **defaults: Any
+) -> None:
+    """An argument for each field that is not left out; `defaults` replace those of the dataclass."""
+    group, docs = parser.add_argument_group(title), field_docs(options)
+    for field in dataclasses.fields(options):
+        if field.name in leave_out:
+            continue
+        default = defaults.get(field.name, field.default)
+        text = docs.get(field.name, "").replace("%", "%%") + ("" if default is None else f" Default: {default}.")
+        flag = f"--{field.name.replace('_', '-')}"
+        if field.type in (bool, "bool"):
+            group.add_argument(flag, action=argparse.BooleanOptionalAction, default=default, help=text)
+            continue
+        kind = next(kind for kind in (int, float, str) if kind in (field.type, *getattr(field.type, "__args__", ())))
+        group.add_argument(flag, type=kind, default=default, metavar=kind.__name__.upper(), help=text)
+
+
+def from_arguments(options: type[Options], arguments: argparse.Namespace, **values: Any) -> Options:
+    """The dataclass that the arguments describe; `values` go before them. Raises ConfigError as the dataclass does."""
+    names = [field.name for field in dataclasses.fields(options) if hasattr(arguments, field.name)]
+    return options(**({name: getattr(arguments, name) for name in names} | values))

@@ -1,0 +1,269 @@
+"""A captioner as a folder: safetensors and JSON, checked when read, whole or absent when written."""
+
+import ctypes
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from captioner.config import CaptionerConfig, DecodingOptions
+from captioner.encoders import (
+    EncoderSpec,
+    LoadedWeights,
+    PackageWeights,
+    encoder_spec,
+    pretrained_network,
+    tensors_sha256,
+)
+from captioner.errors import BundleError, ConfigError
+from captioner.model import CaptionModel
+from captioner.vocabulary import Vocabulary
+
+FORMAT_VERSION = 1
+DEFAULT_BUNDLE = Path(__file__).parent / "bundles" / "default"
+FILES = ("config.json", "vocabulary.json", "model.safetensors")
+
+_CONFIG_KEYS = {"format_version", "captioner", "encoder_weights", "preprocessing", "decoding"}
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A captioner, and what is known of it."""
+
+    model: CaptionModel
+    vocabulary: Vocabulary
+    encoder_weights: LoadedWeights
+    decoding: DecodingOptions = DecodingOptions()
+    """What its makers found best, on validation photos."""
+    metrics: dict[str, Any] = field(default_factory=dict)
+    card: str = ""
+    """Markdown: data, licence, figures, limits."""
+
+    @property
+    def config(self) -> CaptionerConfig:
+        return self.model.config
+
+
+def save_bundle(bundle: Bundle, folder: Path) -> None:
+    """Write a bundle so that at any moment, also if the machine stops, the folder holds the old or the new one whole.
+
+    The encoder's weights go in as well, unless they are those of an installed package. Weights are kept in 16 bits.
+    Raises BundleError where something other than a bundle has that name already, or a weight is not a finite number.
+    """
+    folder = Path(folder).resolve()  # a link keeps its place: what it points to is replaced
+    if folder.exists() and not _may_be_replaced(folder):
+        raise BundleError(f"{folder} holds something other than a bundle, which would be lost: name another folder")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        os.chmod(beside, 0o755)
+        for name, content in _contents(bundle).items():
+            with open(beside / name, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        _sync_folder(beside)
+        _put_in_place(beside, folder)
+        _sync_folder(folder.parent)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _may_be_replaced(folder: Path) -> bool:
+    names = {entry.name for entry in folder.iterdir()} if folder.is_dir() else {""}
+    return names <= {*FILES, "metrics.json", "README.md"} or names >= set(FILES)
+
+
+def _contents(bundle: Bundle) -> dict[str, bytes]:
+    spec = bundle.model.encoder.spec
+    changed = tensors_sha256(bundle.model.encoder.stages) != bundle.encoder_weights.sha256
+    keep_encoder = changed or not bundle.encoder_weights.source.startswith("package:")
+    tensors = {
+        name: _compact(name, tensor.detach().cpu().contiguous())
+        for name, tensor in bundle.model.state_dict().items()
+        if keep_encoder or not name.startswith("encoder.")
+    }
+    weights = bundle.encoder_weights
+    source = "bundle" if keep_encoder else weights.source
+    config = {
+        "format_version": FORMAT_VERSION,
+        "captioner": bundle.config.to_json(),
+        "encoder_weights": {"source": source, "from": weights.source, "sha256": weights.sha256},
+        "preprocessing": _preprocessing(bundle.config, spec),
+        "decoding": bundle.decoding.to_json(),
+    }  # fmt: skip
+    return {
+        "config.json": _json(config),
+        "vocabulary.json": _json(list(bundle.vocabulary.words)),
+        "metrics.json": _json(bundle.metrics),
+        "README.md": bundle.card.encode(),
+        "model.safetensors": save(tensors),
+    }
+
+
+def _compact(name: str, tensor: Tensor) -> Tensor:
+    """In 16 bits; a tensor with numbers that 16 bits cannot hold stays as it is."""
+    if not tensor.is_floating_point():
+        return tensor
+    if not bool(tensor.isfinite().all()):
+        raise BundleError(f"{name} holds numbers that are not finite, so no bundle was written: train it again")
+    half = tensor.to(torch.float16)
+    return half if bool(half.isfinite().all()) else tensor
+
+
+def _preprocessing(config: CaptionerConfig, spec: EncoderSpec) -> dict[str, Any]:
+    return {"image_size": config.image_size, "fit": config.fit, "mean": list(spec.mean), "std": list(spec.std)}
+
+
+def _json(value: Any) -> bytes:
+    return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _put_in_place(new: Path, folder: Path) -> None:
+    """Rename `new` to `folder`; an earlier folder of that name ends up under the name of `new`, in the same instant."""
+    if not folder.exists():
+        os.rename(new, folder)
+        return
+    at_working_folder, exchange = -100, 2
+    try:
+        swapped = ctypes.CDLL(None, use_errno=True).renameat2(
+            at_working_folder, os.fsencode(new), at_working_folder, os.fsencode(folder), exchange
+        )
+    except (OSError, AttributeError):  # no glibc: two renames, with an instant between them
+        swapped = -1
+    if swapped != 0:
+        old = new.with_name(f"{new.name}-old")
+        os.rename(folder, old)
+        os.rename(new, folder)
+        os.rename(old, new)
+
+
+def load_bundle(folder: Path | None = None) -> Bundle:
+    """Read a bundle, by default the one that ships. Nothing is unpickled and nothing is downloaded.
+
+    Raises BundleError that says what is wrong with which file, and WeightsError where the package with the encoder's
+    weights is missing.
+    """
+    folder = Path(folder) if folder is not None else DEFAULT_BUNDLE
+    if not folder.is_dir():
+        raise BundleError(f"{folder} is not a bundle: there is no such folder; name one that `training fit` wrote")
+    for name in FILES:
+        if not (folder / name).is_file():
+            raise BundleError(f"{folder} is not a whole bundle: {name} is missing; copy it from where it was made")
+    values = _checked_config(folder / "config.json")
+    vocabulary = _read_vocabulary(folder / "vocabulary.json")
+    try:
+        config = CaptionerConfig.from_json(values["captioner"])
+        decoding = DecodingOptions.from_json(values["decoding"])
+        spec = encoder_spec(config.encoder)
+    except ConfigError as error:
+        raise BundleError(f"{folder / 'config.json'}: {error}") from error
+    prepared = _preprocessing(config, spec)
+    if values["preprocessing"] != prepared:
+        raise BundleError(
+            f"{folder / 'config.json'} is for photos prepared as {values['preprocessing']}, and here they are prepared"
+            f" as {prepared}: install the versions that constraints.txt names, or train it again"
+        )
+    tensors = _read_tensors(folder / "model.safetensors")
+    source = values["encoder_weights"]
+    network, weights = None, LoadedWeights(source["from"], source["sha256"])
+    if source["source"] != "bundle":
+        if not isinstance(spec.weights, PackageWeights) or source["source"] != f"package:{spec.weights.package}":
+            raise BundleError(
+                f"{folder / 'config.json'}: encoder_weights names the source {source['source']!r}, and the weights of"
+                f" {config.encoder} are in no such package: copy it again from where it was made"
+            )
+        network, found = pretrained_network(spec)
+        if found.sha256 != weights.sha256:
+            raise BundleError(
+                f"{folder} was trained with other weights of {config.encoder} than {found.source} has now:"
+                " install the version that constraints.txt names"
+            )
+    model = CaptionModel(config, len(vocabulary), network)
+    _load_tensors(model, tensors, with_encoder=network is None, path=folder / "model.safetensors")
+    metrics = _read_json(folder / "metrics.json", {})
+    if not isinstance(metrics, dict):
+        raise BundleError(f"{folder / 'metrics.json'} must hold figures by name: copy it again from where it was made")
+    return Bundle(model.eval(), vocabulary, weights, decoding, metrics, _read_text(folder / "README.md"))
+
+
+def _checked_config(path: Path) -> dict[str, Any]:
+    values = _read_json(path)
+    version = values.get("format_version") if isinstance(values, dict) else None
+    if version != FORMAT_VERSION:
+        raise BundleError(
+            f"{path} has format version {version!r}, and this program reads version {FORMAT_VERSION}:"
+            " use the release that wrote the bundle, or train it again"
+        )
+    if set(values) != _CONFIG_KEYS:
+        differing = ", ".join(sorted(set(values) ^ _CONFIG_KEYS))
+        raise BundleError(f"{path} lacks, or has and should not have: {differing}; copy it from where it was made")
+    weights = values["encoder_weights"]
+    is_text = isinstance(weights, dict) and all(isinstance(value, str) for value in weights.values())
+    if not is_text or set(weights) != {"source", "from", "sha256"}:
+        raise BundleError(f"{path}: encoder_weights must say source, from and sha256; copy it from where it was made")
+    return values
+
+
+def _read_json(path: Path, if_missing: Any = None) -> Any:
+    if if_missing is not None and not path.is_file():
+        return if_missing
+    try:
+        return json.loads(path.read_bytes())
+    except (ValueError, OSError) as error:
+        raise BundleError(f"{path} cannot be read as JSON ({error}): copy it again from where it was made") from error
+
+
+def _read_text(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+
+
+def _read_vocabulary(path: Path) -> Vocabulary:
+    words = _read_json(path)
+    try:
+        if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+            raise ValueError("it must be a list of words")
+        return Vocabulary(words)
+    except ValueError as error:
+        raise BundleError(f"{path}: {error}; copy it again from where it was made") from error
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise BundleError(f"{path} is damaged ({error}): copy it again from where it was made") from error
+
+
+def _load_tensors(model: CaptionModel, tensors: dict[str, Tensor], with_encoder: bool, path: Path) -> None:
+    wanted = {name: t for name, t in model.state_dict().items() if with_encoder or not name.startswith("encoder.")}
+    for name in sorted(wanted.keys() ^ tensors.keys()):
+        problem = "lacks" if name in wanted else "holds the unknown tensor"
+        raise BundleError(f"{path} {problem} {name}: it does not belong to the config.json beside it")
+    for name, tensor in tensors.items():
+        if tensor.shape != wanted[name].shape:
+            of_words = name in ("decoder.embedding.weight", "decoder.output.weight")
+            hint = " (the words of vocabulary.json)" if of_words else ""
+            raise BundleError(
+                f"{path}: {name} has shape {list(tensor.shape)}, and config.json and vocabulary.json make it"
+                f" {list(wanted[name].shape)}{hint}: files of two bundles were mixed"
+            )
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            raise BundleError(f"{path}: {name} holds numbers that are not finite: train it again")
+    model.load_state_dict({name: tensor.to(wanted[name].dtype) for name, tensor in tensors.items()}, strict=False)

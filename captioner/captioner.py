@@ -1,0 +1,132 @@
+"""Images in, captions out: the one thing that users of the library call."""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from captioner.bundle import Bundle
+from captioner.config import DecodingOptions
+from captioner.decoding import Hypotheses, decode
+from captioner.errors import ConfigError
+from captioner.images import ImageFrame, ImageSource, fit_image, open_image
+from captioner.vocabulary import Vocabulary, join_words
+
+
+@dataclass(frozen=True)
+class Caption:
+    """One caption of one image, with where the model looked for each word.
+
+    `alphas[t]` is the map that led to `words[t]`; there is no row for start or end; every map sums to 1.
+    """
+
+    text: str
+    """The words joined as a sentence."""
+    words: tuple[str, ...]
+    tokens: tuple[int, ...]
+    """The ids of the words."""
+    alphas: np.ndarray
+    """[T, H, W] attention of each word over the grid of locations."""
+    gates: np.ndarray
+    """[T] gating scalar of each word: how much of the context vector was let through, 0 to 1."""
+    word_log_probs: np.ndarray
+    """[T] log-probability of each word given those before it, in nats."""
+    log_prob: float
+    """Log-probability of the whole caption, its end included, in nats."""
+    score: float
+    """What captions of one image are ranked by."""
+    frame: ImageFrame
+    """The upright photo's size, and the part of it that the model saw."""
+
+    @property
+    def probability(self) -> float:
+        """Of the whole caption, 0 to 1."""
+        return float(np.exp(self.log_prob))
+
+
+class Captioner:
+    """Captions photos with one bundle. It keeps nothing of a photo, so threads may share it."""
+
+    def __init__(self, bundle: Bundle, device: torch.device | str | None = None):
+        """`device`: by default a GPU where there is one."""
+        self.bundle = bundle
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.model = bundle.model.to(self.device).eval()
+
+    @property
+    def decoding(self) -> DecodingOptions:
+        """What the bundle's makers found best."""
+        return self.bundle.decoding
+
+    def caption(
+        self, images: Sequence[ImageSource], options: DecodingOptions | None = None, batch_size: int = 16
+    ) -> list[Caption]:
+        """The best caption of each photo: paths, bytes of files, streams or Pillow images.
+
+        Raises ImageError, naming the photo, for the first that cannot be read.
+        """
+        options = replace(options or self.decoding, captions_per_image=1)
+        return [captions[0] for captions in self.captions(images, options, batch_size)]
+
+    def captions(
+        self, images: Sequence[ImageSource], options: DecodingOptions | None = None, batch_size: int = 16
+    ) -> Iterator[list[Caption]]:
+        """The `options.captions_per_image` best captions of each photo, best first, batch by batch."""
+        if isinstance(images, str | bytes | bytearray | os.PathLike | Image.Image) or hasattr(images, "read"):
+            raise ConfigError("caption() takes a list of photos: put the one photo in a list")
+        for start in range(0, len(images), batch_size):
+            squares, frames = zip(*map(self.prepare, images[start : start + batch_size]), strict=True)
+            yield from self.caption_pixels(np.stack(squares), frames, options)
+
+    def prepare(self, image: ImageSource) -> tuple[np.ndarray, ImageFrame]:
+        """A photo as the square [S, S, 3] of 8-bit pixels that the model sees, and where in the photo that lies."""
+        return fit_image(open_image(image), self.model.config.image_size, self.model.config.fit)
+
+    def caption_pixels(
+        self, pixels: np.ndarray, frames: Sequence[ImageFrame], options: DecodingOptions | None = None
+    ) -> list[list[Caption]]:
+        """Captions of prepared photos: pixels [B, S, S, 3] and their frames, in one forward pass."""
+        with torch.inference_mode():
+            annotations = self.model.encoder(torch.from_numpy(pixels).to(self.device))  # [B, H, W, D]
+        return self.caption_annotations(annotations, frames, options)
+
+    def caption_annotations(
+        self, annotations: Tensor, frames: Sequence[ImageFrame], options: DecodingOptions | None = None
+    ) -> list[list[Caption]]:
+        """Captions of photos that are encoded already: annotations [B, H, W, D]."""
+        grid = tuple(annotations.shape[1:3])
+        hypotheses = decode(self.model.decoder, annotations.flatten(1, 2), options or self.decoding)
+        return captions_of(hypotheses, grid, frames, self.bundle.vocabulary)
+
+
+def captions_of(
+    hypotheses: Hypotheses, grid: tuple[int, int], frames: Sequence[ImageFrame], vocabulary: Vocabulary
+) -> list[list[Caption]]:
+    """Token ids to words, tensors to arrays: the captions of each image, best first."""
+    arrays = {name: value.float().cpu().numpy() for name, value in vars(hypotheses).items()}
+    captions: list[list[Caption]] = []
+    for image, frame in enumerate(frames):
+        captions.append([])
+        for rank in np.flatnonzero(np.isfinite(arrays["log_probs"][image])):
+            length = int(arrays["lengths"][image, rank])
+            tokens = tuple(hypotheses.tokens[image, rank, :length].tolist())
+            words = tuple(vocabulary.decode(tokens))
+            captions[-1].append(
+                Caption(
+                    text=join_words(words),
+                    words=words,
+                    tokens=tokens,
+                    alphas=arrays["alphas"][image, rank, :length].reshape(length, *grid),
+                    gates=arrays["gates"][image, rank, :length],
+                    word_log_probs=arrays["word_log_probs"][image, rank, :length],
+                    log_prob=float(arrays["log_probs"][image, rank]),
+                    score=float(arrays["scores"][image, rank]),
+                    frame=frame,
+                )
+            )
+    return captions
+

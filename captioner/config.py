@@ -1,0 +1,109 @@
+"""The options of a captioner and of its decoding, checked where they are made."""
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any, Self
+
+from captioner.errors import ConfigError
+
+ACTIVATIONS = ("relu", "tanh")
+FITS = ("squash", "crop", "pad")
+
+
+class JsonOptions:
+    """To and from the plain dictionaries that JSON holds; unknown keys are refused."""
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Self:
+        if not isinstance(values, dict):
+            raise ConfigError(f"{cls.__name__} is made from options by name, not from {values!r}")
+        known = {field.name for field in dataclasses.fields(cls)}
+        unknown = sorted(set(values) - known)
+        if unknown:
+            raise ConfigError(
+                f"unknown option {', '.join(unknown)}: {cls.__name__} knows {', '.join(sorted(known))}"
+            )
+        return cls(**values)
+
+    def _require(self, name: str, allowed: bool, wanted: str) -> None:
+        if not allowed:
+            raise ConfigError(f"{name} must be {wanted}, not {getattr(self, name)!r}")
+
+    def _is_number(self, name: str) -> bool:
+        value = getattr(self, name)
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+@dataclass(frozen=True)
+class CaptionerConfig(JsonOptions):
+    """What a captioner is made of. Sizes carry the letters of Xu et al. 2015."""
+
+    encoder: str = "efficientnet_lite2"
+    """A name that `captioner.encoders.encoder_spec` knows, or `timm:NAME`."""
+    image_size: int = 320
+    """Side of the square that the encoder sees, in pixels."""
+    fit: str = "crop"
+    """How a photo becomes that square: squash, crop (its centre) or pad."""
+    activation: str = "relu"
+    """Inside the additive score: relu or tanh."""
+    embedding_dim: int = 512
+    """M: size of a word's embedding, and of the deep output layer."""
+    hidden_dim: int = 512
+    """N: size of the LSTM's hidden state and cell."""
+    attention_dim: int = 512
+    """A: size in which annotations and hidden state are compared."""
+    dropout: float = 0.5
+    """Share of units dropped in training, on embeddings, initial state and deep output."""
+
+    def __post_init__(self) -> None:
+        self._require("encoder", isinstance(self.encoder, str) and bool(self.encoder), "the name of an encoder")
+        self._require("fit", self.fit in FITS, f"one of {', '.join(FITS)}")
+        self._require("activation", self.activation in ACTIVATIONS, f"one of {', '.join(ACTIVATIONS)}")
+        for name in ("image_size", "embedding_dim", "hidden_dim", "attention_dim"):
+            value = getattr(self, name)
+            self._require(name, type(value) is int and value > 0, "a whole number above 0")
+        self._require("dropout", self._is_number("dropout") and 0.0 <= self.dropout < 1.0, "at least 0 and below 1")
+
+
+@dataclass(frozen=True)
+class DecodingOptions(JsonOptions):
+    """How words are chosen. `beam_width` 1 is greedy; `temperature` above 0 samples instead."""
+
+    beam_width: int = 5
+    """K: hypotheses kept per image."""
+    captions_per_image: int = 1
+    """How many captions to return per image, best first; at most `beam_width` unless sampling."""
+    max_words: int = 20
+    """A caption never has more words than this."""
+    length_penalty: float = 0.7
+    """Exponent a: finished captions are ranked by log-probability / words ** a."""
+    block_repeats: int = 3
+    """No run of this many words comes twice in a caption; 0 allows all repeats."""
+    temperature: float = 0.0
+    """0 searches; above 0, captions are sampled from softmax(logits / temperature)."""
+    top_p: float = 1.0
+    """Sampling keeps the likeliest words that together reach this probability."""
+    seed: int | None = None
+    """Makes sampling repeatable."""
+
+    def __post_init__(self) -> None:
+        for name in ("beam_width", "captions_per_image", "max_words"):
+            value = getattr(self, name)
+            self._require(name, type(value) is int and value > 0, "a whole number above 0")
+        self._require(
+            "block_repeats", type(self.block_repeats) is int and self.block_repeats >= 0, "a whole number, 0 or above"
+        )
+        for name in ("length_penalty", "temperature"):
+            self._require(name, self._is_number(name) and getattr(self, name) >= 0, "a number, 0 or above")
+        self._require("top_p", self._is_number("top_p") and 0 < self.top_p <= 1, "above 0 and at most 1")
+        is_seed = self.seed is None or (type(self.seed) is int and 0 <= self.seed < 2**63)
+        self._require("seed", is_seed, "a whole number, 0 or above")
+        if self.temperature == 0 and self.captions_per_image > self.beam_width:
+            raise ConfigError(
+                f"captions_per_image ({self.captions_per_image}) is more than beam_width ({self.beam_width}) can find:"
+                " widen the beam, or sample with a temperature"
+            )

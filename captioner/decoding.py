@@ -1,0 +1,182 @@
+"""Choosing words: greedy, beam search and sampling over a batch of images. Knows token ids, no words, no pixels."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from captioner.config import DecodingOptions
+from captioner.decoder import Decoder
+from captioner.vocabulary import END, PAD, START, UNKNOWN
+
+NEVER_SAID = (PAD, START, UNKNOWN)
+IMPOSSIBLE = float("-inf")
+
+
+@dataclass(frozen=True)
+class Hypotheses:
+    """Captions of a batch of images, the best of each image first. Positions after a caption hold PAD and zeros."""
+
+    tokens: Tensor
+    """[B, K, T] ids, without start and end"""
+    lengths: Tensor
+    """[B, K] words"""
+    log_probs: Tensor
+    """[B, K] of the whole caption, its end included, in nats; -inf where fewer than K captions exist"""
+    scores: Tensor
+    """[B, K] what they are ranked by"""
+    word_log_probs: Tensor
+    """[B, K, T]"""
+    alphas: Tensor
+    """[B, K, T, L]"""
+    gates: Tensor
+    """[B, K, T]"""
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """What one step chose for every hypothesis: a token, whom it continues, and all that is kept of it. All [B, K]."""
+
+    parents: Tensor
+    tokens: Tensor
+    word_log_probs: Tensor
+    alphas: Tensor  # [B, K, L]
+    gates: Tensor
+
+
+@torch.no_grad()
+def decode(decoder: Decoder, annotations: Tensor, options: DecodingOptions) -> Hypotheses:
+    """Captions of a batch of images: annotations [B, L, D] -> `options.captions_per_image` hypotheses for each.
+
+    Every caption has at least one word and at most `max_words`: the end cannot come first, and must come after the
+    last. Hypotheses that have ended keep their place in the beam, so a beam as wide as there are captions finds the
+    best of all.
+    """
+    sampling = options.temperature > 0
+    width = options.captions_per_image if sampling else options.beam_width
+    generator = _generator(options.seed, annotations.device) if sampling else None
+    memory = decoder.remember(annotations)
+    state = decoder.initial_state(memory, width)
+    batch, device = annotations.shape[0], annotations.device
+
+    history = torch.full((batch, width, 1), START, device=device)
+    totals = torch.zeros(batch, width, device=device)
+    if not sampling:
+        totals[:, 1:] = IMPOSSIBLE  # all hypotheses are the same at first: only one may be continued
+    ended = torch.zeros(batch, width, dtype=torch.bool, device=device)
+    steps: list[_Choice] = []
+    for step in range(options.max_words + 1):
+        logits, state, alpha, gate = decoder.step(memory, state, history[:, :, -1])
+        log_probs = logits.float().log_softmax(dim=-1)  # [B, K, V]
+        allowed = _allowed(log_probs, history, step, options).masked_fill(ended.unsqueeze(-1), IMPOSSIBLE)
+        allowed[..., PAD].masked_fill_(ended, 0.0)  # the ended go on at no cost
+        if sampling:
+            parents, tokens = _sample(allowed, options, generator)
+        else:
+            parents, tokens = _best_continuations(totals, allowed)
+        gained = allowed[torch.arange(batch, device=device)[:, None], parents, tokens]
+        totals = totals.gather(1, parents) + gained
+        state = state.select(parents)
+        history = torch.cat([_of(parents, history), tokens.unsqueeze(-1)], dim=-1)
+        steps.append(_Choice(parents, tokens, gained, _of(parents, alpha), _of(parents, gate)))
+        ended = (tokens == END) | (tokens == PAD) | totals.isneginf()  # what cannot be said is not waited for
+        if bool(ended.all()):
+            break
+    return _ranked(_traced(steps), totals, options)
+
+
+def _generator(seed: int | None, device: torch.device) -> torch.Generator | None:
+    return None if seed is None else torch.Generator(device).manual_seed(seed)
+
+
+def _of(parents: Tensor, values: Tensor) -> Tensor:
+    """Rows of `values` [B, K, ...] that `parents` [B, K] name."""
+    index = parents.view(*parents.shape, *[1] * (values.dim() - 2)).expand(-1, -1, *values.shape[2:])
+    return values.gather(1, index)
+
+
+def _allowed(log_probs: Tensor, history: Tensor, step: int, options: DecodingOptions) -> Tensor:
+    """log_probs [B, K, V] with -inf on what must not come next."""
+    log_probs = log_probs.clone()
+    log_probs[..., list(NEVER_SAID)] = IMPOSSIBLE
+    if step == options.max_words:
+        log_probs[..., :END] = IMPOSSIBLE
+        log_probs[..., END + 1 :] = IMPOSSIBLE
+        return log_probs
+    if step == 0:
+        log_probs[..., END] = IMPOSSIBLE
+    if options.block_repeats:
+        repeats = repeated_ngram_endings(history[:, :, 1:], options.block_repeats, log_probs.shape[-1])
+        blocked = log_probs.masked_fill(repeats, IMPOSSIBLE)
+        # Where no word is left at all (a tiny vocabulary), a repeat is better than no caption.
+        log_probs = torch.where(blocked.isneginf().all(dim=-1, keepdim=True), log_probs, blocked)
+    return log_probs
+
+
+def repeated_ngram_endings(words: Tensor, size: int, vocabulary_size: int) -> Tensor:
+    """The words that would complete a run of `size` words for the second time. [B, K, T] -> bool [B, K, V]."""
+    blocked = torch.zeros(*words.shape[:2], vocabulary_size, dtype=torch.bool, device=words.device)
+    if words.shape[-1] < size:
+        return blocked
+    runs = words.unfold(-1, size, 1)  # [B, K, T - size + 1, size]
+    latest = words[..., words.shape[-1] - size + 1 :].unsqueeze(2)  # [B, K, 1, size - 1]
+    same = (runs[..., :-1] == latest).all(dim=-1)  # [B, K, T - size + 1]
+    endings = torch.where(same, runs[..., -1], PAD)  # PAD is never said, so blocking it changes nothing
+    return blocked.scatter(-1, endings, True).index_fill(-1, torch.tensor([PAD, END], device=words.device), False)
+
+
+def _best_continuations(totals: Tensor, log_probs: Tensor) -> tuple[Tensor, Tensor]:
+    """The K best of all K * V continuations: totals [B, K], log_probs [B, K, V] -> parents [B, K], tokens [B, K]."""
+    batch, width, vocabulary_size = log_probs.shape
+    best = (totals.unsqueeze(-1) + log_probs).view(batch, -1).topk(width, dim=-1).indices
+    return best // vocabulary_size, best % vocabulary_size
+
+
+def _sample(
+    log_probs: Tensor, options: DecodingOptions, generator: torch.Generator | None
+) -> tuple[Tensor, Tensor]:
+    """One word for each hypothesis from softmax(log_probs / temperature), cut to the nucleus of `top_p`."""
+    batch, width, _ = log_probs.shape
+    probs = (log_probs / options.temperature).softmax(dim=-1)
+    if options.top_p < 1:
+        ordered, words = probs.sort(dim=-1, descending=True)
+        outside = ordered.cumsum(dim=-1) - ordered >= options.top_p  # the word that crosses the limit stays
+        probs = torch.zeros_like(probs).scatter(-1, words, ordered.masked_fill(outside, 0.0))
+    tokens = torch.multinomial(probs.view(batch * width, -1), 1, generator=generator).view(batch, width)
+    return torch.arange(width, device=tokens.device).expand(batch, -1), tokens
+
+
+def _traced(steps: list[_Choice]) -> _Choice:
+    """Follow each surviving hypothesis back to its first word: the choices of its steps, [B, K, T] and [B, K, T, L]."""
+    lineage = torch.arange(steps[-1].tokens.shape[1], device=steps[-1].tokens.device).expand_as(steps[-1].tokens)
+    columns = []
+    for choice in reversed(steps):
+        chosen = [choice.tokens, choice.word_log_probs, choice.alphas, choice.gates]
+        columns.append([_of(lineage, values) for values in chosen])
+        lineage = _of(lineage, choice.parents)
+    tokens, word_log_probs, alphas, gates = (torch.stack(values[::-1], dim=2) for values in zip(*columns, strict=True))
+    return _Choice(lineage, tokens, word_log_probs, alphas, gates)
+
+
+def _ranked(traced: _Choice, totals: Tensor, options: DecodingOptions) -> Hypotheses:
+    is_word = traced.tokens > UNKNOWN  # [B, K, T]
+    lengths = is_word.sum(dim=-1)
+    scores = totals / lengths.clamp(min=1) ** options.length_penalty
+    order = scores.sort(dim=-1, descending=True, stable=True).indices[:, : options.captions_per_image]
+    longest = int(lengths.max())
+    is_word = _of(order, is_word)[..., :longest]
+    word_log_probs = _of(order, traced.word_log_probs)[..., :longest]
+    return Hypotheses(
+        tokens=_of(order, traced.tokens)[..., :longest] * is_word,
+        lengths=lengths.gather(1, order),
+        log_probs=totals.gather(1, order),
+        scores=scores.gather(1, order),
+        word_log_probs=word_log_probs.where(is_word, torch.zeros_like(word_log_probs)),
+        alphas=_of(order, traced.alphas)[:, :, :longest] * is_word.unsqueeze(-1),
+        gates=_of(order, traced.gates)[..., :longest] * is_word,
+    )
+
+
+def greedy(decoder: Decoder, annotations: Tensor, max_words: int = 20) -> Hypotheses:
+    """The likeliest word at each step, repeats and all: the baseline of self-critical training."""
+    return decode(decoder, annotations, DecodingOptions(beam_width=1, max_words=max_words, block_repeats=0))

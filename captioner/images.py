@@ -1,0 +1,368 @@
+"""A photo in any common form -> upright RGB pixels, the square that a model sees, and where in the photo that lies.
+
+Training and captioning read photos here and nowhere else, so that both see the same pixels.
+"""
+
+import contextlib
+import glob
+import io
+import os
+import threading
+import warnings
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from captioner.config import FITS
+from captioner.errors import ConfigError, ImageError
+
+MAX_PIXELS = 178_956_970
+"""Width times height above which a photo is refused before it is decoded (half a gigabyte as RGB)."""
+
+PAD_COLOUR = (124, 116, 104)
+"""RGB around a photo that is fitted with "pad": the mean of ImageNet, about zero once an encoder has normalised it."""
+
+IMAGE_EXTENSIONS = frozenset(
+    ".jpg .jpeg .jpe .jfif .mpo .png .apng .gif .webp .avif .bmp .dib .tif .tiff .jp2 .j2k .ppm .pgm .pbm .pnm .tga"
+    " .ico".split()
+)
+"""What `find_images` takes for an image in a folder, lower case. A file that is named outright may have any name."""
+
+# Decoders that stay inside Pillow. Left out on purpose: EPS, which runs Ghostscript, and formats that no camera writes.
+_FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "AVIF", "BMP", "DIB", "TIFF", "JPEG2000", "PPM", "TGA", "ICO")
+
+_ORIENTATION_TAG = 0x0112
+_UPRIGHT = {  # EXIF orientation -> what turns the stored pixels upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+ImageSource = str | os.PathLike | bytes | BinaryIO | Image.Image
+
+
+@dataclass(frozen=True)
+class ImageFrame:
+    """Where the square that a model saw lies in the photo."""
+
+    width: int
+    """Of the upright original photo, in pixels."""
+    height: int
+    seen_box: tuple[float, float, float, float]
+    """Left, top, right, bottom of the part that the model saw, in pixels of the upright photo, exact.
+
+    With fit "pad" it reaches past the photo's edges."""
+
+
+def open_image(source: ImageSource, name: str | None = None) -> Image.Image:
+    """Read a photo: upright (EXIF orientation applied), RGB, fully decoded, its file closed again.
+
+    Transparent parts become white. Of an animation the first frame is read. Sixteen-bit greys are divided by 257;
+    modes that do not tell their range (32-bit integers and floats) are scaled as `_grey_levels` says.
+
+    source: a path, the bytes of a file, a binary stream, or a Pillow image (which is left as it is).
+    name: what errors call the photo; by default its path.
+    Raises ImageError, one sentence that names the photo, where it is missing, a folder, empty, truncated, not an image,
+    or of more than `MAX_PIXELS` pixels (read from its header, before anything is decoded).
+    """
+    name = name or _name_of(source)
+    if isinstance(source, Image.Image):
+        return _decode(source, name)
+    if isinstance(source, bytes | bytearray | memoryview):
+        return _decode_stream(io.BytesIO(source), name)
+    if isinstance(source, str | os.PathLike):
+        with _open_file(source, name) as stream:
+            return _decode_stream(stream, name)
+    if hasattr(source, "read"):
+        return _decode_stream(_seekable(source, name), name)
+    raise ImageError(
+        f"{name} cannot be read as a photo: give a path, bytes, a binary stream or a Pillow image, "
+        f"not {type(source).__name__}"
+    )
+
+
+def fit_image(image: Image.Image, size: int, fit: str) -> tuple[np.ndarray, ImageFrame]:
+    """Make the square that a model sees of a photo: bicubic, antialiased.
+
+    fit "squash": the whole photo, its aspect lost. "crop": its largest centred square. "pad": the whole photo in the
+    middle of a square of its longer side, on `PAD_COLOUR`.
+
+    image: RGB, from `open_image`. size: side of the square in pixels. -> (uint8 [size, size, 3], ImageFrame)
+    Raises ConfigError for an unknown fit or a size below 1, ImageError for an image that is not RGB.
+    """
+    if fit not in FITS:
+        raise ConfigError(f"fit must be one of {', '.join(FITS)}, not {fit!r}")
+    if size < 1:
+        raise ConfigError(f"size must be at least 1 pixel, not {size}")
+    if image.mode != "RGB":
+        raise ImageError(f"a photo in mode {image.mode} cannot be fitted: read it with open_image, which makes it RGB")
+    width, height = image.size
+    seen_box = _seen_box(width, height, fit)
+    if fit == "pad":
+        square = _fit_padded(image, seen_box, size)
+    else:
+        square = np.array(image.resize((size, size), Image.Resampling.BICUBIC, box=seen_box))
+    return square, ImageFrame(width, height, seen_box)
+
+
+def find_images(paths: Iterable[str | os.PathLike], recursive: bool = False) -> list[Path]:
+    """List the photos that files, folders and globs stand for, each once.
+
+    What is named first comes first; the photos of one folder or glob are sorted. Folders and globs give the files that
+    are named like an image (`IMAGE_EXTENSIONS`) and not hidden. A file that is named outright is kept whatever it is
+    called, and also where it is missing, so that whoever opens it can say so.
+
+    recursive: look into the folders of a folder, too.
+    Raises ImageError for a folder or glob in which there is no image.
+    """
+    found: dict[str, Path] = {}  # absolute path -> the path as it was named
+    for path in paths:
+        for image in _images_at(Path(path), recursive):
+            found.setdefault(os.path.abspath(image), image)
+    return list(found.values())
+
+
+def _seen_box(width: int, height: int, fit: str) -> tuple[float, float, float, float]:
+    if fit == "squash":
+        return 0.0, 0.0, float(width), float(height)
+    side = min(width, height) if fit == "crop" else max(width, height)
+    left, top = (width - side) / 2, (height - side) / 2
+    return left, top, left + side, top + side
+
+
+def _fit_padded(image: Image.Image, seen_box: tuple[float, float, float, float], size: int) -> np.ndarray:
+    """Draw the whole photo in the middle of a grey square -> uint8 [size, size, 3].
+
+    The padded square of a very long photo would be huge at its own scale, so only the rows and columns of the result
+    that the photo touches are resampled, from a canvas with just the grey that their filter reaches: photo edges that
+    fall inside a pixel of the result are mixed in their exact share.
+    """
+    left, top, right, _ = seen_box
+    scale = (right - left) / size  # photo pixels per pixel of the result
+    reach = int(np.ceil(2.5 * max(scale, 1.0))) + 1  # a pixel's share outside the photo, and bicubic's two around it
+    margin_x, margin_y = reach if left < 0 else 0, reach if top < 0 else 0
+    columns, first_column = _touched(-left, image.width, scale, size)
+    rows, first_row = _touched(-top, image.height, scale, size)
+    canvas = image
+    if margin_x or margin_y:
+        canvas = Image.new("RGB", (image.width + 2 * margin_x, image.height + 2 * margin_y), PAD_COLOUR)
+        canvas.paste(image, (margin_x, margin_y))
+    box_left = left + margin_x + first_column * scale
+    box_top = top + margin_y + first_row * scale
+    box = (
+        box_left,
+        box_top,
+        min(box_left + columns * scale, canvas.width),  # rounding must not carry the box over the canvas
+        min(box_top + rows * scale, canvas.height),
+    )
+    square = np.full((size, size, 3), PAD_COLOUR, dtype=np.uint8)
+    patch = canvas.resize((columns, rows), Image.Resampling.BICUBIC, box=box)
+    square[first_row : first_row + rows, first_column : first_column + columns] = np.asarray(patch)
+    return square
+
+
+def _touched(offset: float, length: int, scale: float, size: int) -> tuple[int, int]:
+    """How many pixels of the result a photo touches along one axis, and the first of them."""
+    first = int(np.floor(offset / scale))
+    end = min(size, int(np.ceil((offset + length) / scale)))
+    return end - first, first
+
+
+def _images_at(path: Path, recursive: bool) -> list[Path]:
+    if path.is_dir():
+        images = _images_in(path, recursive)
+        if not images:
+            raise ImageError(
+                f"the folder {path} holds no images{'' if recursive else ' (folders in it were not searched)'}: "
+                f"name a folder with photos that end in {_common_extensions()}"
+            )
+        return images
+    if os.path.lexists(path) or not glob.has_magic(str(path)):
+        return [path]
+    matches = [Path(match) for match in glob.glob(str(path), recursive=True)]
+    images = sorted(match for match in matches if _is_image_name(match) and not match.is_dir())
+    if matches and not images:
+        raise ImageError(f"nothing that {path} matches is an image: name photos that end in {_common_extensions()}")
+    return images or [path]
+
+
+def _images_in(folder: Path, recursive: bool) -> list[Path]:
+    try:
+        if not recursive:
+            return sorted(path for path in folder.iterdir() if _is_image_name(path) and not path.is_dir())
+    except OSError as error:
+        raise ImageError(f"the folder {folder} cannot be read: {error.strerror}") from error
+    images = []
+    for root, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        images += [Path(root, name) for name in names if _is_image_name(Path(name))]
+    return sorted(images)
+
+
+def _is_image_name(path: Path) -> bool:
+    # Hidden files are left out: macOS leaves a "._photo.jpg" beside each photo that it copies to a foreign disk.
+    return path.suffix.lower() in IMAGE_EXTENSIONS and not path.name.startswith(".")
+
+
+def _common_extensions() -> str:
+    return ".jpg, .png, .webp or another image format's extension"
+
+
+def _name_of(source: ImageSource) -> str:
+    if isinstance(source, str | os.PathLike):
+        return os.fsdecode(source)
+    stream_name = getattr(source, "name", None) or getattr(source, "filename", None)
+    return stream_name if isinstance(stream_name, str) else "the photo"
+
+
+@contextlib.contextmanager
+def _open_file(path: str | os.PathLike, name: str) -> Iterator[BinaryIO]:
+    # Asked before it is opened: opening a pipe would wait for its writer for ever.
+    try:
+        if os.path.isdir(path):
+            raise ImageError(f"{name} is a folder, not a photo: name the photos in it")
+        if os.path.exists(path) and not os.path.isfile(path):
+            raise ImageError(f"{name} is not a regular file: give the path of a photo")
+        stream = open(path, "rb")
+    except FileNotFoundError as error:
+        raise ImageError(f"{name} does not exist: check the path") from error
+    except (OSError, ValueError) as error:
+        raise ImageError(f"{name} cannot be opened: {getattr(error, 'strerror', None) or error}") from error
+    with stream:
+        yield stream
+
+
+def _seekable(stream: BinaryIO, name: str) -> BinaryIO:
+    try:
+        if stream.seekable():
+            return stream
+        return io.BytesIO(stream.read())
+    except (AttributeError, OSError, ValueError) as error:
+        raise ImageError(f"{name} cannot be read: {error}") from error
+
+
+def _decode_stream(stream: BinaryIO, name: str) -> Image.Image:
+    with _reading(name):
+        stream.seek(0)
+        if not stream.read(1):
+            raise ImageError(f"{name} is empty (0 bytes): replace it with the photo")
+        stream.seek(0)
+        with Image.open(stream, formats=_formats()) as image:
+            return _decode(image, name)
+
+
+def _decode(image: Image.Image, name: str) -> Image.Image:
+    with _reading(name):
+        _check_size(image, name)
+        image.load()
+        _check_size(image, name)  # an icon's header can lie about what is in it
+        # After load: some decoders turn the pixels themselves, and then take the orientation out.
+        upright = _UPRIGHT.get(_orientation(image))
+        return _to_rgb(image if upright is None else image.transpose(upright))
+
+
+@contextlib.contextmanager
+def _reading(name: str) -> Iterator[None]:
+    """Make an ImageError of whatever Pillow raises, and let its warnings pass in silence."""
+    try:
+        with _quiet_pillow():
+            yield
+    except ImageError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"{name} is too large: at most {MAX_PIXELS:,} pixels are read: make it smaller") from error
+    except UnidentifiedImageError as error:
+        raise ImageError(
+            f"{name} is not an image that can be read, or its beginning is damaged: save it as JPEG or PNG"
+        ) from error
+    except Exception as error:  # decoders raise nearly anything on damaged files
+        raise ImageError(
+            f"{name} is damaged or cut short ({str(error) or type(error).__name__}): copy it again from where it came, "
+            "or save it as JPEG or PNG"
+        ) from error
+
+
+def _check_size(image: Image.Image, name: str) -> None:
+    width, height = image.size
+    if width < 1 or height < 1:
+        raise ImageError(f"{name} has no pixels ({width} x {height}): give a photo")
+    if width * height > MAX_PIXELS:
+        raise ImageError(
+            f"{name} is too large: {width} x {height} is {width * height:,} pixels, "
+            f"and at most {MAX_PIXELS:,} are read: make it smaller"
+        )
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return image.getexif().get(_ORIENTATION_TAG, 1)
+    except Exception:  # a photo whose EXIF is damaged is still a photo
+        return 1
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I") or image.mode == "F":
+        rgb = Image.fromarray(_grey_levels(np.asarray(image), sixteen_bit=";16" in image.mode)).convert("RGB")
+    elif image.has_transparency_data:
+        pixels = image.convert("RGBA")
+        rgb = Image.new("RGB", image.size, "white")
+        rgb.paste(pixels, mask=pixels.getchannel("A"))
+    else:
+        rgb = image.convert("RGB")  # a copy where it is RGB already
+    # What is upright now must not be turned again by whoever reads the orientation from the copied EXIF.
+    rgb.info.clear()
+    return rgb
+
+
+def _grey_levels(values: np.ndarray, sixteen_bit: bool) -> np.ndarray:
+    """Scale greys [H, W] of any range to uint8.
+
+    Sixteen-bit modes have the range 0 to 65535. Others do not say, so it is the first of these that holds the largest
+    value: 0 to 1 (floats), 0 to 255, 0 to 65535, 0 to that value. What is below 0 or not a number becomes black.
+    """
+    grey = np.clip(np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0), 0.0, None)
+    peak = float(grey.max())
+    white = next((top for top in (1.0, 255.0, 65535.0) if peak <= top and (top > 1 or values.dtype.kind == "f")), peak)
+    return np.rint(grey * (255.0 / (65535.0 if sixteen_bit else white))).astype(np.uint8)
+
+
+def _formats() -> list[str]:
+    Image.init()  # registers the decoders that this Pillow was built with; does nothing the second time
+    return [name for name in _FORMATS if name in Image.OPEN]
+
+
+_quiet_lock = threading.Lock()
+_quiet_depth = 0
+_quiet_filters: warnings.catch_warnings | None = None
+
+
+@contextlib.contextmanager
+def _quiet_pillow() -> Iterator[None]:
+    """Silence Pillow's warnings (large photos, odd EXIF): what matters of them is an ImageError.
+
+    `warnings.catch_warnings` is not made for threads: two that overlap can leave the filter of the first in place for
+    good. Here the first one in sets the filter and the last one out takes it away.
+    """
+    global _quiet_depth, _quiet_filters
+    with _quiet_lock:
+        if _quiet_depth == 0:
+            _quiet_filters = warnings.catch_warnings()
+            _quiet_filters.__enter__()
+            warnings.filterwarnings("ignore", module=r"PIL\.")
+        _quiet_depth += 1
+    try:
+        yield
+    finally:
+        with _quiet_lock:
+            _quiet_depth -= 1
+            if _quiet_depth == 0:
+                _quiet_filters.__exit__(None, None, None)
+                _quiet_filters = None

@@ -1,0 +1,313 @@
+"""Where the model looked: attention as a heat map on the original photo, and the paper's figure strip.
+
+Maps are placed by the photo's ImageFrame: cell (row, column) of an alpha map covers its share of `frame.seen_box`.
+"""
+
+import os
+import unicodedata
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from captioner.captioner import Caption
+from captioner.errors import ConfigError, ImageError
+from captioner.images import ImageFrame
+
+MAX_HEAT_SIDE = 1024
+"""Longest side, in pixels, at which `overlay` computes a heat map; for a larger photo the colours are scaled up."""
+
+MAX_SAVED_SIDE = 2048
+"""Longest side, in pixels, of the files of `save_overlays`."""
+
+_PAPER, _INK, _FAINT = (255, 255, 255), (28, 30, 34), (128, 132, 140)
+
+
+def heat_map(
+    alpha: np.ndarray, frame: ImageFrame, size: tuple[int, int] | None = None, smooth: bool = True
+) -> np.ndarray:
+    """Draw one attention map over the whole photo -> float32 [height, width], 0 to 1.
+
+    1 is the map's peak; what the model did not see is 0. The peak stays in the peak's cell and nothing is below 0:
+    smooth maps blend the centres of neighbouring cells and never shoot over them.
+
+    alpha: [H, W], at least 0. size: (width, height) of the result in pixels, by default the photo's.
+    smooth: False draws each cell in one value.
+    Raises ConfigError for a map that is not [H, W] of finite numbers from 0 up, or a size below 1.
+    """
+    alpha = _checked_alpha(alpha)
+    width, height = size or (frame.width, frame.height)
+    if width < 1 or height < 1:
+        raise ConfigError(f"a heat map must be at least 1 x 1 pixels, not {width} x {height}")
+    left, top, right, bottom = frame.seen_box
+    rows, row_share = _axis_weights(height, frame.height, top, bottom, alpha.shape[0], smooth)
+    columns, column_share = _axis_weights(width, frame.width, left, right, alpha.shape[1], smooth)
+    heat = rows @ (alpha / max(alpha.max(), np.finfo(np.float32).tiny)) @ columns.T
+    # The most of each pixel's samples, not their mean: a cell that is thinner than a pixel keeps its peak.
+    heat = heat.reshape(height, row_share, width, column_share).max(axis=(1, 3))
+    if heat.max() > 0 and _peak_in_photo(alpha, frame):
+        heat /= heat.max()  # pixels need not fall on the very centre of the peak's cell
+    return np.clip(heat, 0.0, 1.0)
+
+
+def overlay(
+    photo: Image.Image,
+    alpha: np.ndarray,
+    frame: ImageFrame,
+    smooth: bool = True,
+    opacity: float = 0.6,
+    colour_map: str = "inferno",
+    size: tuple[int, int] | None = None,
+) -> Image.Image:
+    """Lay one attention map in colour over the original photo -> RGB image.
+
+    The colour is as opaque as the place is hot, so that the photo shows through where the model did not look.
+
+    photo: upright RGB, from `open_image`, of any size in the frame's proportions. alpha: [H, W].
+    opacity: of the hottest place, 0 to 1. colour_map: a name that matplotlib knows. size: (width, height) of the result
+    in pixels, by default the photo's own.
+    Raises ConfigError for an unknown colour map or an opacity out of range, ImageError for a photo that is not the
+    frame's.
+    """
+    if not 0.0 <= opacity <= 1.0:
+        raise ConfigError(f"opacity must be from 0 to 1, not {opacity}")
+    _check_photo(photo, frame)
+    size = size or photo.size
+    colours = _colour_table(colour_map)  # [256, 3]
+    heat = heat_map(alpha, frame, _at_most(size, MAX_HEAT_SIDE), smooth)
+    filter_ = Image.Resampling.BILINEAR if smooth else Image.Resampling.NEAREST
+    tint = Image.fromarray(colours[np.rint(heat * 255).astype(np.uint8)]).resize(size, filter_)
+    mask = Image.fromarray(np.rint(heat**0.75 * (255 * opacity)).astype(np.uint8)).resize(size, filter_)
+    return Image.composite(tint, _scaled(photo, size), mask)
+
+
+def figure_strip(
+    photo: Image.Image,
+    caption: Caption,
+    columns: int | None = None,
+    panel_width: int = 224,
+    smooth: bool = True,
+) -> Image.Image:
+    """Draw the figure of Xu et al. 2015: the photo, then per word the photo lit where the model looked -> RGB image.
+
+    Over each panel stand its word and the word's probability; over the whole figure, the caption.
+
+    photo: upright RGB, from `open_image`. columns: panels in a row, by default what makes even rows of at most six.
+    panel_width: in pixels. Words in scripts that DejaVu Sans (the font that comes with matplotlib) lacks show as boxes.
+    Raises ConfigError for columns below 1 or a panel narrower than 32 pixels, ImageError for a photo that is not the
+    caption's.
+    """
+    if columns is not None and columns < 1:
+        raise ConfigError(f"columns must be at least 1, not {columns}")
+    if panel_width < 32:
+        raise ConfigError(f"panel_width must be at least 32 pixels, not {panel_width}")
+    _check_photo(photo, caption.frame)
+    panels = 1 + len(caption.words)
+    if columns is None:
+        columns = -(-panels // -(-panels // 6))
+    columns = min(columns, panels)
+    picture_size = _picture_size(photo.size, panel_width)
+    picture = _scaled(photo, picture_size)
+    gap, label_height = max(4, panel_width // 16), max(16, panel_width // 7)
+    width = columns * (panel_width + gap) + gap
+    title = _Title(caption.text, width - 2 * gap, font_size=max(11, panel_width // 9))
+    row_height = label_height + picture_size[1] + gap
+    figure = Image.new("RGB", (width, gap + title.height + -(-panels // columns) * row_height + gap // 2), _PAPER)
+    draw = ImageDraw.Draw(figure)
+    title.draw(draw, gap, gap)
+    for index in range(panels):
+        x = gap + index % columns * (panel_width + gap)
+        y = gap + title.height + index // columns * row_height
+        panel = picture
+        if index > 0:
+            word, log_prob = caption.words[index - 1], float(caption.word_log_probs[index - 1])
+            panel = _lit(picture, heat_map(caption.alphas[index - 1], caption.frame, picture_size, smooth))
+            _draw_label(draw, (x, y, panel_width, label_height), word, f"{np.exp(log_prob):.0%}")
+        figure.paste(panel, (x, y + label_height))
+    return figure
+
+
+def save_overlays(
+    photo: Image.Image, caption: Caption, folder: str | os.PathLike, stem: str, smooth: bool = True
+) -> list[Path]:
+    """Write an overlay for each word -> the files, in the words' order: `STEM-01-word.png`, `STEM-02-word.png`, ...
+
+    The folder is made where it does not exist. Letters and digits of any script stay in the names, all else becomes _.
+    Photos above `MAX_SAVED_SIDE` pixels are scaled down to it.
+    Raises ConfigError where the folder cannot be written.
+    """
+    _check_photo(photo, caption.frame)
+    folder = Path(folder)
+    size = _at_most(photo.size, MAX_SAVED_SIDE)
+    picture = _scaled(photo, size)
+    paths = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for number, (word, alpha) in enumerate(zip(caption.words, caption.alphas, strict=True), start=1):
+            path = folder / f"{_file_name(stem, 120)}-{number:02d}-{_file_name(word, 60)}.png"
+            overlay(picture, alpha, caption.frame, smooth).save(path)
+            paths.append(path)
+    except OSError as error:
+        raise ConfigError(f"overlays cannot be written to {folder}: {error.strerror or error}") from error
+    return paths
+
+
+def _checked_alpha(alpha: np.ndarray) -> np.ndarray:
+    alpha = np.asarray(alpha, dtype=np.float32)
+    if alpha.ndim != 2 or alpha.size == 0:
+        raise ConfigError(f"an attention map must have the shape [rows, columns], not {list(alpha.shape)}")
+    if not np.isfinite(alpha).all() or alpha.min() < 0:
+        raise ConfigError("an attention map must hold finite numbers from 0 up")
+    return alpha
+
+
+def _axis_weights(
+    pixels: int, length: int, start: float, end: float, cells: int, smooth: bool
+) -> tuple[np.ndarray, int]:
+    """How much of each cell's value a sample takes, along one axis.
+
+    pixels: of the result, which stand for `length` pixels of the photo; the cells share start to end of these.
+    -> (weights [pixels * share, cells], share: samples per pixel; above 1 where pixels are coarse beside the cells)
+    """
+    cells_per_pixel = length / pixels * cells / (end - start)
+    share = max(1, int(np.ceil(4 * cells_per_pixel))) if cells_per_pixel > 0.5 else 1
+    samples = pixels * share
+    position = ((np.arange(samples) + 0.5) * (length / samples) - start) * (cells / (end - start))
+    inside = (position >= 0) & (position < cells)
+    weights = np.zeros((samples, cells), dtype=np.float32)
+    row = np.arange(samples)
+    if smooth:
+        centre = np.clip(position - 0.5, 0, cells - 1)
+        first = np.minimum(centre.astype(int), max(cells - 2, 0))
+        blend = centre - first
+        blend = blend * blend * (3 - 2 * blend)  # level at the centres of cells: no creases
+        np.add.at(weights, (row, first), 1 - blend)
+        np.add.at(weights, (row, np.minimum(first + 1, cells - 1)), blend)
+    else:
+        weights[row, np.clip(position.astype(int), 0, cells - 1)] = 1
+    return weights * inside[:, None], share
+
+
+def _peak_in_photo(alpha: np.ndarray, frame: ImageFrame) -> bool:
+    """Whether the centre of the peak's cell lies in the photo: with fit "pad" it may lie beside it."""
+    row, column = np.unravel_index(alpha.argmax(), alpha.shape)
+    left, top, right, bottom = frame.seen_box
+    x = left + (column + 0.5) / alpha.shape[1] * (right - left)
+    y = top + (row + 0.5) / alpha.shape[0] * (bottom - top)
+    return 0 <= x < frame.width and 0 <= y < frame.height
+
+
+def _colour_table(name: str) -> np.ndarray:
+    """A colour map as uint8 [256, 3]."""
+    import matplotlib  # here, and no pyplot: most who caption never draw
+
+    try:
+        colour_map = matplotlib.colormaps[name]
+    except KeyError as error:
+        raise ConfigError(
+            f"unknown colour map {name!r}: take inferno, magma, viridis, turbo, jet or another of matplotlib's"
+        ) from error
+    return np.rint(colour_map(np.linspace(0.0, 1.0, 256))[:, :3] * 255).astype(np.uint8)
+
+
+def _check_photo(photo: Image.Image, frame: ImageFrame) -> None:
+    if photo.mode != "RGB":
+        raise ImageError(f"a photo in mode {photo.mode} cannot be drawn on: read it with open_image, as RGB")
+    # Scaled copies are welcome, to the pixel that rounding costs; a photo that was not turned upright is not.
+    across, down = photo.width * frame.height, photo.height * frame.width
+    if abs(across - down) > max(frame.width, frame.height):
+        raise ImageError(
+            f"the photo is {photo.width} x {photo.height} and the captioned one was {frame.width} x {frame.height}: "
+            "give the same photo, read with open_image"
+        )
+
+
+def _at_most(size: tuple[int, int], side: int) -> tuple[int, int]:
+    scale = min(1.0, side / max(size))
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def _scaled(photo: Image.Image, size: tuple[int, int]) -> Image.Image:
+    return photo if photo.size == size else photo.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
+
+
+def _picture_size(size: tuple[int, int], panel_width: int) -> tuple[int, int]:
+    """A photo's size in a panel: at most 1.5 times as tall as the panel is wide, and squashed where beyond 8 : 1."""
+    width, height = size
+    scale = min(panel_width / width, 1.5 * panel_width / height)
+    thinnest = panel_width // 8
+    return max(thinnest, round(width * scale)), max(thinnest, round(height * scale))
+
+
+def _lit(picture: Image.Image, heat: np.ndarray) -> Image.Image:
+    """The photo in the dark, lit where it is hot: the white glow of the paper's figures."""
+    pixels = np.asarray(picture, dtype=np.float32)
+    light = heat[:, :, None]
+    dark = 0.24 * pixels + 0.13 * pixels.mean(axis=2, keepdims=True)
+    bright = pixels + 0.42 * (255 - pixels) * light
+    return Image.fromarray(np.rint(dark + (bright - dark) * light).astype(np.uint8))
+
+
+def _font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
+    import matplotlib
+
+    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
+    return ImageFont.truetype(os.path.join(matplotlib.get_data_path(), "fonts", "ttf", name), size)
+
+
+def _draw_label(draw: ImageDraw.ImageDraw, box: tuple[int, int, int, int], word: str, probability: str) -> None:
+    """Write a word on the left of box (x, y, width, height) and its probability, small, on the right."""
+    x, y, width, height = box
+    baseline = y + round(height * 0.72)
+    small = _font(max(8, round(height * 0.38)))
+    draw.text((x + width, baseline), probability, font=small, fill=_FAINT, anchor="rs")
+    room = width - small.getlength(probability) - height // 4
+    word, size = _one_line(word), max(9, round(height * 0.56))
+    while size > 9 and _font(size, bold=True).getlength(word) > room:
+        size -= 1
+    font = _font(size, bold=True)
+    while len(word) > 1 and font.getlength(word) > room:
+        word = word.rstrip("…")[:-1] + "…"
+    draw.text((x, baseline), word, font=font, fill=_INK, anchor="ls")
+
+
+class _Title:
+    """The caption, broken into lines that fit a width in pixels."""
+
+    def __init__(self, text: str, width: int, font_size: int) -> None:
+        self.font = _font(font_size)
+        self.line_height = round(1.35 * font_size)
+        self.lines = self._broken(_one_line(text), width)
+        self.height = len(self.lines) * self.line_height + (font_size // 3 if self.lines else 0)
+
+    def draw(self, draw: ImageDraw.ImageDraw, x: int, y: int) -> None:
+        for number, line in enumerate(self.lines):
+            draw.text((x, y + number * self.line_height), line, font=self.font, fill=_INK)
+
+    def _broken(self, text: str, width: int) -> list[str]:
+        lines = []
+        while text:
+            end = self._fitting(text, width)
+            if end < len(text) and " " in text[1 : end + 1]:
+                end = text.rindex(" ", 1, end + 1)  # scripts without spaces break anywhere
+            lines.append(text[:end].strip())
+            text = text[end:].strip()
+        return lines
+
+    def _fitting(self, text: str, width: int) -> int:
+        """How many characters of a text fit, at least one."""
+        end = len(text)
+        while end > 1 and self.font.getlength(text[:end]) > width:
+            end -= 1
+        return end
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _file_name(text: str, max_bytes: int) -> str:
+    """A text as a part of a file name on any system: letters, marks and digits of any script, all else _."""
+    text = unicodedata.normalize("NFC", text)
+    safe = "".join(mark if unicodedata.category(mark)[0] in "LMN" or mark in "-_" else "_" for mark in text)
+    return safe.encode()[:max_bytes].decode(errors="ignore") or "word"

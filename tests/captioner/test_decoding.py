@@ -1,0 +1,363 @@
+"""Beam search against exhaustive search, sampling against the model's probabilities, on vocabularies of a few words."""
+
+import itertools
+import math
+from collections import Counter
+
+import pytest
+import torch
+from torch import Tensor
+
+from captioner.config import DecodingOptions
+from captioner.decoder import Decoder
+from captioner.decoding import Hypotheses, decode, greedy, repeated_ngram_endings
+from captioner.vocabulary import END, PAD, START
+
+IMAGES, LOCATIONS = 3, 6
+MANY_LENGTHS = 6
+"""Seed of a decoder of eight words whose captions are short, long and in between."""
+EXACT = {"atol": 2e-5, "rtol": 1e-5}
+
+
+@pytest.fixture
+def annotations() -> Tensor:
+    return torch.randn(IMAGES, LOCATIONS, 7, generator=torch.Generator().manual_seed(5))
+
+
+@torch.no_grad()
+def forced(decoder: Decoder, annotations: Tensor, words: tuple[int, ...]) -> dict[str, Tensor]:
+    """What teacher forcing gives of one caption of the first image: [T + 1] log-probabilities, the end's last."""
+    output = decoder(annotations[:1], torch.tensor([[[START, *words]]]))
+    log_probs = output.logits[0, 0].log_softmax(dim=-1)
+    chosen = log_probs[torch.arange(len(words) + 1), torch.tensor([*words, END])]
+    return {"log_probs": chosen, "alphas": output.alphas[0, 0, :-1], "gates": output.gates[0, 0, :-1]}
+
+
+def all_captions(words: int, max_words: int) -> list[tuple[int, ...]]:
+    said = range(4, 4 + words)
+    return [caption for length in range(1, max_words + 1) for caption in itertools.product(said, repeat=length)]
+
+
+def repeats(caption: tuple[int, ...], size: int) -> bool:
+    runs = [caption[start : start + size] for start in range(len(caption) - size + 1)]
+    return len(set(runs)) < len(runs)
+
+
+def captions_of(hypotheses: Hypotheses, image: int) -> list[tuple[int, ...]]:
+    found = zip(hypotheses.tokens[image], hypotheses.lengths[image], hypotheses.log_probs[image], strict=True)
+    return [tuple(tokens[:length].tolist()) for tokens, length, log_prob in found if log_prob.isfinite()]
+
+
+def count_steps(decoder: Decoder, monkeypatch) -> list[int]:
+    calls, step = [], decoder.step
+    monkeypatch.setattr(decoder, "step", lambda *arguments: calls.append(1) or step(*arguments))
+    return calls
+
+
+# --- beam search
+
+
+@pytest.mark.parametrize("block_repeats", [0, 1, 2])
+@pytest.mark.parametrize("length_penalty", [0, 0.7])
+def test_a_wide_beam_equals_exhaustive_search(make_decoder, annotations, length_penalty, block_repeats):
+    decoder = make_decoder(words=3)
+    captions = [c for c in all_captions(words=3, max_words=4) if not (block_repeats and repeats(c, block_repeats))]
+    options = DecodingOptions(
+        beam_width=130, captions_per_image=130, max_words=4, length_penalty=length_penalty, block_repeats=block_repeats
+    )
+    hypotheses = decode(decoder, annotations, options)
+    for image in range(IMAGES):
+        log_probs = {c: float(forced(decoder, annotations[image:], c)["log_probs"].sum()) for c in captions}
+        scores = {c: log_probs[c] / len(c) ** length_penalty for c in captions}
+        found = captions_of(hypotheses, image)
+        assert set(found) == set(captions) and len(found) == len(captions)
+        for rank, caption in enumerate(found):
+            assert float(hypotheses.log_probs[image, rank]) == pytest.approx(log_probs[caption], abs=1e-4)
+            assert float(hypotheses.scores[image, rank]) == pytest.approx(scores[caption], abs=1e-4)
+        assert found[0] == max(captions, key=scores.get)
+        ranked = [scores[caption] for caption in found]
+        assert all(first >= second - 1e-4 for first, second in itertools.pairwise(ranked))
+
+
+def test_a_beam_is_better_than_greedy_where_the_likeliest_word_leads_astray(make_decoder, annotations):
+    """Somewhere among some random models, or the beam would be of no use."""
+    better = 0
+    for seed in range(10):
+        decoder = make_decoder(words=5, seed=seed)
+        narrow, wide = (
+            decode(decoder, annotations, DecodingOptions(width, max_words=4, length_penalty=0, block_repeats=0))
+            for width in (1, 30)
+        )
+        assert bool((wide.log_probs[:, 0] >= narrow.log_probs[:, 0] - 1e-4).all())
+        better += int((wide.log_probs[:, 0] > narrow.log_probs[:, 0] + 1e-3).sum())
+    assert better > 0
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("seed", [0, 1, MANY_LENGTHS, 10])
+def test_width_one_takes_the_likeliest_word_each_time(make_decoder, annotations, seed):
+    decoder = make_decoder(words=8, seed=seed)
+    hypotheses = greedy(decoder, annotations, max_words=7)
+    for image in range(IMAGES):
+        caption: list[int] = []
+        while len(caption) < 7:
+            logits = decoder(annotations[image : image + 1], torch.tensor([[[START, *caption]]])).logits[0, 0, -1]
+            allowed = [*([END] if caption else []), *range(4, 12)]
+            word = max(allowed, key=lambda token: float(logits[token]))
+            if word == END:
+                break
+            caption.append(word)
+        assert captions_of(hypotheses, image) == [tuple(caption)]
+
+
+@pytest.mark.parametrize("options", [{"beam_width": 4, "captions_per_image": 4}, {"beam_width": 1}])
+def test_a_batch_gives_what_its_images_give_alone(make_decoder, annotations, options):
+    decoder, options = make_decoder(words=8, seed=MANY_LENGTHS), DecodingOptions(max_words=9, **options)
+    together = decode(decoder, annotations, options)
+    for image in range(IMAGES):
+        alone = decode(decoder, annotations[image : image + 1], options)
+        assert captions_of(together, image) == captions_of(alone, 0)
+        longest = alone.tokens.shape[-1]
+        for name in ("log_probs", "scores"):
+            torch.testing.assert_close(getattr(together, name)[image], getattr(alone, name)[0], **EXACT)
+        for name in ("word_log_probs", "alphas", "gates"):
+            torch.testing.assert_close(getattr(together, name)[image, :, :longest], getattr(alone, name)[0], **EXACT)
+
+
+def test_captions_are_sorted_and_distinct(make_decoder, annotations):
+    hypotheses = decode(make_decoder(words=8), annotations, DecodingOptions(9, captions_per_image=6, max_words=5))
+    assert hypotheses.tokens.shape[:2] == (IMAGES, 6)
+    assert bool((hypotheses.scores.diff(dim=1) <= 0).all())
+    for image in range(IMAGES):
+        assert len(set(captions_of(hypotheses, image))) == 6
+
+
+def test_fewer_captions_come_back_where_there_are_no_more(make_decoder, annotations, monkeypatch):
+    """One word that may not come twice makes one caption; the beam does not wait for others."""
+    decoder = make_decoder(words=1)
+    calls = count_steps(decoder, monkeypatch)
+    hypotheses = decode(decoder, annotations, DecodingOptions(5, captions_per_image=3, max_words=20, block_repeats=1))
+    assert [captions_of(hypotheses, image) for image in range(IMAGES)] == [[(4,)]] * IMAGES
+    assert bool(hypotheses.log_probs[:, 1:].isneginf().all())
+    assert len(calls) == 2
+
+
+# --- what every caption carries
+
+
+OPTIONS = {
+    "greedy": DecodingOptions(1, max_words=6),
+    "beam": DecodingOptions(5, captions_per_image=5, max_words=6, block_repeats=2),
+    "sampled": DecodingOptions(captions_per_image=7, max_words=6, temperature=0.8, top_p=0.9, seed=3),
+}
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+def test_alphas_gates_and_log_probs_are_those_of_their_words(make_decoder, annotations, options):
+    """`alphas[t]` is the map that led to word t: what teacher forcing of the very words gives."""
+    decoder = make_decoder(words=8, seed=MANY_LENGTHS)
+    hypotheses = decode(decoder, annotations, options)
+    for image, rank in itertools.product(range(IMAGES), range(options.captions_per_image)):
+        length = int(hypotheses.lengths[image, rank])
+        words = tuple(hypotheses.tokens[image, rank, :length].tolist())
+        expected = forced(decoder, annotations[image:], words)
+        torch.testing.assert_close(hypotheses.alphas[image, rank, :length], expected["alphas"], **EXACT)
+        torch.testing.assert_close(hypotheses.gates[image, rank, :length], expected["gates"], **EXACT)
+        found = hypotheses.word_log_probs[image, rank, :length]
+        torch.testing.assert_close(found, expected["log_probs"][:-1], **EXACT)
+        total = hypotheses.log_probs[image, rank]
+        torch.testing.assert_close(total, found.sum() + expected["log_probs"][-1], **EXACT)
+        torch.testing.assert_close(hypotheses.scores[image, rank], total / length**0.7, **EXACT)
+        torch.testing.assert_close(hypotheses.alphas[image, rank, :length].sum(dim=-1), torch.ones(length))
+        assert hypotheses.alphas[image, rank, :length].std(dim=-1).min() > 1e-4  # maps that say something
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+def test_positions_after_a_caption_hold_nothing(make_decoder, annotations, options):
+    hypotheses = decode(make_decoder(words=8, seed=MANY_LENGTHS), annotations, options)
+    after = torch.arange(hypotheses.tokens.shape[-1]) >= hypotheses.lengths.unsqueeze(-1)
+    assert bool(after.any())  # the case must occur
+    for name in ("tokens", "word_log_probs", "gates"):
+        assert not getattr(hypotheses, name)[after].any()
+    assert not hypotheses.alphas[after].any()
+    assert bool((hypotheses.tokens[~after] > 3).all())
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+def test_special_words_are_never_said(make_decoder, annotations, options):
+    """Even by a model that finds nothing likelier: <pad>, <start> and <unk> get the largest logits here."""
+    decoder = make_decoder(words=4)
+    with torch.no_grad():
+        decoder.output.bias[[0, 1, 3]] += 50
+    hypotheses = decode(decoder, annotations, options)
+    for image in range(IMAGES):
+        for caption in captions_of(hypotheses, image):
+            assert caption and min(caption) > 3
+
+
+# --- when captions end
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+@pytest.mark.parametrize("max_words", [1, 6])
+def test_a_model_that_never_ends_is_ended(make_decoder, annotations, options, max_words):
+    decoder = make_decoder(words=8)
+    with torch.no_grad():
+        decoder.output.bias[END] = -1e9
+    options = DecodingOptions(**options.to_json() | {"max_words": max_words})
+    hypotheses = decode(decoder, annotations, options)
+    assert hypotheses.lengths.tolist() == [[max_words] * options.captions_per_image] * IMAGES
+    assert bool(hypotheses.log_probs.isfinite().all())
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+def test_a_model_that_ends_at_once_still_says_a_word(make_decoder, annotations, options, monkeypatch):
+    decoder = make_decoder(words=8)
+    with torch.no_grad():
+        decoder.output.bias[END] = 1e4
+    calls = count_steps(decoder, monkeypatch)
+    hypotheses = decode(decoder, annotations, options)
+    assert hypotheses.lengths.tolist() == [[1] * options.captions_per_image] * IMAGES
+    assert hypotheses.tokens.shape[-1] == 1
+    assert len(calls) == 2  # a word, then the end: nothing is left to decode
+
+
+def test_no_step_is_made_after_all_have_ended(make_decoder, annotations, monkeypatch):
+    decoder = make_decoder(words=8, seed=MANY_LENGTHS)
+    calls = count_steps(decoder, monkeypatch)
+    lengths = greedy(decoder, annotations, max_words=50).lengths.flatten().tolist()
+    assert len(set(lengths)) == IMAGES and max(lengths) < 50  # the case must occur
+    assert len(calls) == max(lengths) + 1
+
+
+# --- repeats
+
+
+def repeating(make_decoder) -> Decoder:
+    """A decoder that says 4 5 6 4 5 6 ... if nobody stops it: each word's embedding makes its successor likely."""
+    decoder = make_decoder(words=6)
+    with torch.no_grad():
+        for parameter in decoder.parameters():
+            parameter.mul_(0.05)
+        decoder.embedding.weight.zero_()
+        decoder.output.weight.zero_()
+        for slot, (word, successor) in enumerate([(START, 4), (4, 5), (5, 6), (6, 4)]):
+            decoder.embedding.weight[word, slot] = 1.0
+            decoder.output.weight[successor, slot] = 8.0
+    return decoder
+
+
+@pytest.mark.parametrize("width", [1, 4])
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_runs_of_words_do_not_come_twice(make_decoder, annotations, size, width):
+    decoder = repeating(make_decoder)
+    free = decode(decoder, annotations, DecodingOptions(width, max_words=12, block_repeats=0))
+    assert captions_of(free, 0) == [(4, 5, 6) * 4]
+    blocked = decode(decoder, annotations, DecodingOptions(width, width, max_words=12, block_repeats=size))
+    for image in range(IMAGES):
+        for caption in captions_of(blocked, image):
+            assert not repeats(caption, size)
+        if width == 1:  # blocked not a word too early
+            assert captions_of(blocked, image)[0][: 3 + size - 1] == ((4, 5, 6) * 4)[: 3 + size - 1]
+
+
+def test_repeated_ngram_endings():
+    words = torch.tensor([[[4, 5, 4, 6, 4], [7, 7, 7, 7, 7]]])
+    blocked = {
+        size: [set(row.nonzero().flatten().tolist()) for row in repeated_ngram_endings(words, size, 9)[0]]
+        for size in (1, 2, 3, 5, 6)
+    }
+    assert blocked[1] == [{4, 5, 6}, {7}]
+    assert blocked[2] == [{5, 6}, {7}]  # 4 5 and 4 6 have been
+    assert blocked[3] == [set(), {7}]  # 6 4 has not been before
+    assert blocked[5] == [set(), {7}]
+    assert blocked[6] == [set(), set()]
+
+
+def test_the_end_is_never_blocked():
+    words = torch.tensor([[[4, END, PAD, 4]]])
+    assert repeated_ngram_endings(words, 2, 6).sum() == 0
+
+
+# --- sampling
+
+
+def frequencies(hypotheses: Hypotheses) -> Counter:
+    captions = captions_of(hypotheses, 0)
+    return Counter({caption: count / len(captions) for caption, count in Counter(captions).items()})
+
+
+@torch.no_grad()
+def expected_frequencies(decoder: Decoder, annotations: Tensor, temperature: float, top_p: float) -> dict:
+    """Of all captions of at most two words: products of what is left of the model's probabilities."""
+
+    def choices(caption: tuple[int, ...]) -> dict[int, float]:
+        logits = decoder(annotations[:1], torch.tensor([[[START, *caption]]])).logits[0, 0, -1].double() / temperature
+        weights = {token: math.exp(logits[token]) for token in ([END] if caption else []) + list(range(4, 7))}
+        kept, reached, total = {}, 0.0, sum(weights.values())
+        for token in sorted(weights, key=weights.get, reverse=True):
+            if reached < top_p:
+                kept[token] = weights[token] / total
+            reached += weights[token] / total
+        return {token: probability / sum(kept.values()) for token, probability in kept.items()}
+
+    expected = Counter()
+    for first, probability in choices(()).items():
+        for second, conditional in choices((first,)).items():
+            expected[(first,) if second == END else (first, second)] += probability * conditional
+    return expected
+
+
+@pytest.mark.parametrize(("temperature", "top_p"), [(1.0, 1.0), (0.5, 1.0), (2.0, 1.0), (1.0, 0.7), (1.5, 0.5)])
+def test_samples_are_as_frequent_as_the_model_says(make_decoder, annotations, temperature, top_p):
+    decoder, samples = make_decoder(words=3, seed=4), 8000
+    options = DecodingOptions(
+        captions_per_image=samples, max_words=2, block_repeats=0, temperature=temperature, top_p=top_p, seed=0
+    )
+    found = frequencies(decode(decoder, annotations[:1], options))
+    expected = expected_frequencies(decoder, annotations, temperature, top_p)
+    assert set(found) <= set(expected)
+    for caption, probability in expected.items():
+        assert abs(found[caption] - probability) < 5 * math.sqrt(probability * (1 - probability) / samples) + 1e-6
+    assert len(expected) == 12 if top_p == 1 else len(expected) < 12  # the tail is cut
+
+
+@pytest.mark.parametrize("options", [{"temperature": 1e-4}, {"temperature": 1.0, "top_p": 1e-9}])
+def test_cold_samples_are_greedy(make_decoder, annotations, options):
+    decoder = make_decoder(words=8)
+    best = greedy(decoder, annotations, max_words=9)
+    sampled = decode(
+        decoder, annotations, DecodingOptions(captions_per_image=4, max_words=9, block_repeats=0, seed=1, **options)
+    )
+    for image in range(IMAGES):
+        assert captions_of(sampled, image) == captions_of(best, image) * 4
+
+
+def test_the_seed_repeats_and_leaves_other_chance_alone(make_decoder, annotations):
+    decoder = make_decoder(words=8)
+
+    def captions(seed: int | None) -> list:
+        options = DecodingOptions(captions_per_image=5, temperature=1.0, seed=seed)
+        return [captions_of(decode(decoder, annotations, options), image) for image in range(IMAGES)]
+
+    state = torch.get_rng_state()
+    first = captions(seed=7)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert captions(seed=7) == first
+    assert captions(seed=8) != first
+    assert captions(seed=None) != captions(seed=None)
+
+
+def test_samples_come_sorted(make_decoder, annotations):
+    options = DecodingOptions(captions_per_image=8, temperature=1.0, seed=0)
+    scores = decode(make_decoder(words=8), annotations, options).scores
+    assert bool((scores.diff(dim=1) <= 0).all()) and scores.std() > 0
+
+
+# --- precision
+
+
+def test_annotations_of_low_precision_are_decoded(make_decoder, annotations):
+    with torch.autocast("cpu", torch.bfloat16):
+        hypotheses = decode(make_decoder(words=8), annotations, DecodingOptions(3, max_words=6))
+    assert hypotheses.log_probs.dtype == torch.float32 and bool(hypotheses.log_probs.isfinite().all())

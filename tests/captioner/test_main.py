@@ -1,0 +1,390 @@
+"""The command line captions what can be read, names what cannot, and draws where it was asked to."""
+
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from captioner import __main__ as command
+from captioner.bundle import Bundle, save_bundle
+from captioner.captioner import Caption, Captioner
+from captioner.config import CaptionerConfig, DecodingOptions
+from captioner.encoders import LoadedWeights
+from captioner.images import ImageFrame
+from captioner.model import CaptionModel
+from captioner.vocabulary import SPECIAL_WORDS, Vocabulary
+
+ROOT = Path(__file__).parents[2]
+WORDS = ("a", "dog", "cat", "runs", "sleeps", "on", "grass", "étoile", "the", "ball")
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory) -> str:
+    """A captioner with random weights, which says much the same of everything, in a 5 x 5 grid."""
+    torch.manual_seed(3)
+    config = CaptionerConfig(
+        encoder="timm:test_efficientnet.r160_in1k", image_size=160, embedding_dim=8, hidden_dim=8, attention_dim=8
+    )
+    vocabulary = Vocabulary(SPECIAL_WORDS + WORDS)
+    model = CaptionModel(config, len(vocabulary)).eval()
+    with torch.no_grad():
+        for weights in model.decoder.score.parameters():
+            weights.mul_(20)  # maps that differ from place to place
+    folder = tmp_path_factory.mktemp("bundles") / "tiny"
+    options = DecodingOptions(beam_width=2, max_words=5, length_penalty=0.0)
+    save_bundle(Bundle(model, vocabulary, LoadedWeights("timm:random", "0" * 64), options), folder)
+    return str(folder)
+
+
+@pytest.fixture
+def caption(bundle, capsys):
+    """Run the command in this process -> (exit status, standard output, standard error)."""
+
+    def run(*arguments: object, bundle: str | Path = bundle) -> tuple[int, str, str]:
+        try:
+            status = command.main([*map(str, arguments), "--bundle", str(bundle)])
+        except SystemExit as stop:  # argparse
+            status = stop.code
+        return (status, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def photo(tmp_path):
+    def draw(name: str, width: int = 40, height: int = 30, seed: int = 0) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(seed).integers(0, 255, (height, width, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(path)
+        return path
+
+    return draw
+
+
+def process(*arguments: object, **options) -> subprocess.Popen:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "default"}
+    environment.pop("PYTHONUNBUFFERED", None)  # most users' output is buffered
+    return subprocess.Popen(
+        [sys.executable, "-m", "captioner", *map(str, arguments)], cwd=ROOT, env=environment, **options
+    )
+
+
+# --- what is printed
+
+
+def test_a_line_for_each_photo_in_the_order_they_were_named(caption, photo):
+    paths = [photo(name, seed=seed) for seed, name in enumerate(["c.png", "a.jpg", "b.png"])]
+    status, out, err = caption(*paths, "--batch-size", 2)
+    assert (status, err) == (0, "")
+    lines = [line.split(": ") for line in out.splitlines()]
+    assert [name for name, _ in lines] == [str(path) for path in paths]
+    assert all(set(text.split()) <= set(WORDS) and text for _, text in lines)
+
+
+def test_a_folder_a_glob_and_a_file_give_each_photo_once(caption, photo, tmp_path):
+    first, second = photo("in/1.png"), photo("in/2.jpg")
+    photo("in/deeper/3.png")
+    (tmp_path / "in" / "notes.txt").write_text("not a photo")
+    assert caption(tmp_path / "in", first, tmp_path / "in" / "*.png")[1].count("\n") == 2
+    status, out, _ = caption(tmp_path / "in", second, "--recursive")
+    assert status == 0 and [line.split(": ")[0].rpartition("/")[2] for line in out.splitlines()] == [
+        "1.png", "2.jpg", "3.png",
+    ]  # fmt: skip
+
+
+def test_several_captions_come_with_falling_scores_and_probabilities(caption, photo):
+    status, out, _ = caption(photo("a.png"), "--captions", 4)  # the bundle's beam of 2 is widened
+    lines = out.splitlines()
+    probabilities = [float(re.search(r" \(probability (\S+)\)$", line).group(1)) for line in lines]
+    assert status == 0 and len(set(lines)) == 4
+    assert probabilities == sorted(probabilities, reverse=True)  # as the bundle's length penalty is 0
+
+
+def test_json_holds_words_maps_and_sizes(caption, photo):
+    status, out, _ = caption(photo("wide.png", 60, 20), photo("tall.png", 10, 50), "--json")
+    entries = json.loads(out)
+    assert status == 0 and [entry["size"] for entry in entries] == [[60, 20], [10, 50]]
+    assert entries[0]["seen_box"] == [20.0, 0.0, 40.0, 20.0]
+    for entry in entries:
+        assert set(entry) == {"image", "caption", "probability", "words", "grid", "size", "seen_box"}
+        assert entry["grid"] == [5, 5] and 0 < entry["probability"] < 1
+        assert entry["caption"] == " ".join(word["text"] for word in entry["words"])
+        for word in entry["words"]:
+            assert set(word) == {"text", "probability", "gate", "alpha"}
+            assert 0 < word["probability"] < 1 and 0 < word["gate"] < 1
+            alpha = np.array(word["alpha"])
+            assert alpha.shape == (5, 5) and alpha.sum() == pytest.approx(1.0, abs=1e-5)
+
+
+def test_json_agrees_with_the_library(caption, photo, bundle):
+    import captioner
+
+    path = photo("a.png")
+    (entry,) = json.loads(caption(path, "--json", "--captions", 2)[1])
+    options = DecodingOptions(beam_width=2, max_words=5, length_penalty=0.0, captions_per_image=2)
+    (expected,) = captioner.load(bundle).captions([path], options)
+    found = [entry, *entry["alternatives"]]
+    assert [one["caption"] for one in found] == [one.text for one in expected]
+    assert [one["probability"] for one in found] == pytest.approx([one.probability for one in expected])
+    assert found[1]["words"][0]["gate"] == pytest.approx(float(expected[1].gates[0]))
+    assert np.allclose(found[1]["words"][0]["alpha"], expected[1].alphas[0], atol=1e-6)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1"])
+def test_json_stays_json_where_the_terminal_lacks_a_letter(monkeypatch, encoding):
+    stdout = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors="backslashreplace")
+    monkeypatch.setattr(sys, "stdout", stdout)
+    lines = command.JsonLines()
+    frame = ImageFrame(4, 3, (0.0, 0.0, 4.0, 3.0))
+    one = np.ones(1, dtype=np.float32)
+    lines.photo(
+        Path("é.png"), [Caption("étoile 🐕", ("étoile",), (4,), np.ones((1, 1, 1)), one, -one, -1.0, -1.0, frame)]
+    )
+    lines.end()
+    stdout.seek(0)
+    (entry,) = json.loads(stdout.read())
+    assert (entry["image"], entry["caption"]) == ("é.png", "étoile 🐕")
+    assert ("é" in stdout.buffer.getvalue().decode(encoding)) == (encoding == "utf-8")
+
+
+def test_json_is_a_list_also_of_nothing(caption, photo, tmp_path):
+    status, out, err = caption(tmp_path / "gone.png", "--json")
+    assert status == 2 and json.loads(out) == [] and err.count("\n") == 1
+
+
+def test_decoding_options_go_before_the_bundles(caption, photo):
+    path = photo("a.png")
+    (entry,) = json.loads(caption(path, "--json", "--max-words", 2, "--beam-width", 1)[1])
+    assert len(entry["words"]) <= 2
+    drawn = [caption(path, "--temperature", 2.0, "--seed", seed, "--captions", 3)[1] for seed in (1, 1, 2)]
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_photos_are_decoded_ahead_but_not_all_at_once(bundle, photo, monkeypatch):
+    """Constant memory: of forty photos, no more wait than a batch and what threads hold."""
+    import captioner
+
+    loaded, waiting, most = captioner.load(bundle), 0, 0
+    lock = threading.Lock()
+    prepare, caption_pixels = Captioner.prepare, Captioner.caption_pixels
+
+    def counted(self, path):
+        nonlocal waiting, most
+        with lock:
+            waiting += 1
+            most = max(most, waiting)
+        return prepare(self, path)
+
+    def taken(self, pixels, frames, options):
+        nonlocal waiting
+        with lock:
+            waiting -= len(pixels)
+        return caption_pixels(self, pixels, frames, options)
+
+    monkeypatch.setattr(Captioner, "prepare", counted)
+    monkeypatch.setattr(Captioner, "caption_pixels", taken)
+    paths = [photo("one.png")] * 40
+    results = list(command.caption_files(loaded, paths, DecodingOptions(beam_width=1, max_words=2), 4))
+    assert len(results) == 40 and waiting == 0
+    assert 4 < most <= 8
+
+
+# --- bad input
+
+
+def bad_files(folder: Path, whole: Path) -> dict[str, Path]:
+    content = whole.read_bytes()
+    bomb = Image.new("1", (20000, 20000))
+    files = {name: folder / f"{name}.png" for name in ("missing", "empty", "cut", "text", "bomb")}
+    files["empty"].write_bytes(b"")
+    files["cut"].write_bytes(content[: len(content) // 2])
+    files["text"].write_text("hello")
+    bomb.save(files["bomb"])
+    return files
+
+
+def test_each_bad_photo_is_named_in_a_sentence_and_the_others_are_captioned(caption, photo, tmp_path):
+    good = [photo("good1.png"), photo("good2.png"), photo("good3.png")]
+    bad = bad_files(tmp_path, good[0])
+    (tmp_path / "no-photos").mkdir()
+    order = [bad["missing"], good[0], bad["empty"], bad["cut"], good[1], bad["text"], bad["bomb"], good[2]]
+    status, out, err = caption(tmp_path / "no-photos", *order, "--batch-size", 3)
+    assert status == 2
+    assert [line.split(": ")[0] for line in out.splitlines()] == [str(path) for path in good]
+    lines = err.splitlines()
+    assert len(lines) == 1 + len(bad) and all(line.startswith("error: ") for line in lines)
+    for name, path in [("no-photos", tmp_path / "no-photos"), *bad.items()]:
+        assert sum(str(path) in line for line in lines) == 1, name
+
+
+@pytest.mark.parametrize("damage", ["missing", "no words", "not json", "cut weights"])
+def test_a_broken_bundle_is_a_sentence(caption, photo, bundle, tmp_path, damage):
+    broken = tmp_path / "broken"
+    if damage != "missing":
+        broken.mkdir()
+        for file in Path(bundle).iterdir():
+            (broken / file.name).write_bytes(file.read_bytes())
+    if damage == "no words":
+        (broken / "vocabulary.json").unlink()
+    elif damage == "not json":
+        (broken / "config.json").write_text("{")
+    elif damage == "cut weights":
+        (broken / "model.safetensors").write_bytes(b"\x10")
+    status, out, err = caption(photo("a.png"), "--bundle", broken, bundle=broken)
+    assert status == 2 and out == ""
+    assert err.startswith(f"error: {broken}") and err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--beam-width", "0"], "beam_width"),
+        (["--captions", "3", "--beam-width", "2"], "beam_width"),
+        (["--captions", "0"], "--captions"),
+        (["--batch-size", "-1"], "--batch-size"),
+        (["--top-p", "7"], "top_p"),
+        (["--max-words", "many"], "--max-words"),
+        (["--device", "abacus"], "--device abacus"),
+        (["--device", "meta"], "--device meta"),
+        (["--figure", "figure.docx"], "--figure"),
+        (["--figure", "folder"], "--figure"),
+        (["--colour"], "--colour"),
+    ],
+)
+def test_a_bad_option_is_named(caption, photo, options, named):
+    status, out, err = caption(photo("a.png"), *options)
+    assert status == 2 and out == ""
+    assert named in err.splitlines()[-1] and "error: " in err.splitlines()[-1]
+
+
+def test_options_may_stand_between_photos(caption, photo):
+    assert caption(photo("a.png"), "--beam-width", 1, photo("b.png"))[1].count("\n") == 2
+
+
+# --- pictures
+
+
+def test_the_figure_of_one_photo_has_the_name_that_was_given(caption, photo, tmp_path):
+    status, out, _ = caption(photo("a.png"), "--figure", tmp_path / "new" / "strip.png")
+    assert status == 0 and out.count("\n") == 1
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["strip.png"]
+    with Image.open(tmp_path / "new" / "strip.png") as figure:
+        assert figure.width > 2 * 224
+
+
+def test_several_photos_never_overwrite_each_others_pictures(caption, photo, tmp_path):
+    names = ["dog.png", "x/dog.png", "x/Dog.jpg", "dog-2.png", "cat.png"]
+    paths = [photo(name, seed=seed) for seed, name in enumerate(names)]
+    status, _, _ = caption(*paths, "--figure", tmp_path / "out" / "f.png", "--overlays", tmp_path / "over")
+    expected = {"dog", "dog-2", "Dog-3", "dog-2-2", "cat"}
+    assert status == 0
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {f"f-{name}.png" for name in expected}
+    assert {path.name for path in (tmp_path / "over").iterdir()} == expected
+
+
+def test_overlays_lie_in_the_words_order_at_the_photos_size(caption, photo, tmp_path):
+    (entry,) = json.loads(caption(photo("a.png", 50, 20), "--json", "--overlays", tmp_path / "over")[1])
+    files = sorted((tmp_path / "over" / "a").iterdir())
+    words = [word["text"] for word in entry["words"]]
+    assert [path.name for path in files] == [f"{number:02d}-{word}.png" for number, word in enumerate(words, 1)]
+    for path in files:
+        with Image.open(path) as overlay:
+            assert overlay.size == (50, 20)
+
+
+def test_cells_are_even_squares_and_smooth_maps_are_not(caption, tmp_path):
+    path = tmp_path / "half.png"
+    photo = Image.new("RGB", (100, 100), "grey")
+    photo.paste((0, 0, 200), (0, 0, 40, 100))
+    photo.save(path)
+    for name, options in (("smooth", []), ("cells", ["--cells"])):
+        assert caption(path, "--overlays", tmp_path / name, "--figure", tmp_path / f"{name}.png", *options)[0] == 0
+        first = sorted((tmp_path / name / "half").iterdir())[0]
+        with Image.open(first) as overlay:
+            cells = np.asarray(overlay).reshape(5, 20, 5, 20, 3)
+        assert (np.ptp(cells, axis=(1, 3)).max() == 0) == (name == "cells")
+    assert (tmp_path / "smooth.png").read_bytes() != (tmp_path / "cells.png").read_bytes()
+
+
+def test_pictures_that_cannot_be_written_are_a_sentence(caption, photo, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    for option, place in (("--figure", tmp_path / "file" / "f.png"), ("--overlays", tmp_path / "file")):
+        status, _, err = caption(photo("a.png"), option, place)
+        assert status == 2 and err.startswith("error: ") and str(tmp_path / "file") in err and err.count("\n") == 1
+
+
+def test_a_name_of_dots_stays_in_the_folder():
+    assert list(command.unique_names([Path("...jpg"), Path("..png"), Path(".a.jpg")]).values()) == [
+        "photo", "photo-2", "a",
+    ]  # fmt: skip
+
+
+# --- as a process
+
+
+def test_as_a_process_it_captions_with_unprintable_names_and_no_warnings(bundle, photo, tmp_path):
+    """Warnings are shown here: whatever a user would see on standard error fails the test."""
+    odd = os.path.join(os.fsencode(tmp_path), b"caf\xe9.png")
+    os.rename(photo("a.png"), odd)
+    running = process(os.fsdecode(odd), "--json", "--bundle", bundle, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    out, err = running.communicate(timeout=120)
+    assert (running.returncode, err) == (0, b"")
+    (entry,) = json.loads(out)
+    assert os.fsencode(entry["image"]) == odd
+
+
+def test_help_does_not_wait_for_torch():
+    code = "import sys; from captioner.__main__ import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
+    code += "assert not {'torch', 'numpy', 'PIL', 'timm'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, stdout=subprocess.DEVNULL, timeout=60)
+
+
+def test_help_to_a_reader_that_has_left_is_quiet():
+    ours, theirs = os.pipe()
+    os.close(ours)
+    running = process("--help", stdout=theirs, stderr=subprocess.PIPE)
+    os.close(theirs)
+    assert running.communicate(timeout=60)[1] == b"" and running.returncode == 141
+
+
+def test_ctrl_c_and_a_reader_that_leaves_end_it_quietly(bundle, photo, tmp_path):
+    for number in range(300):
+        os.link(photo("one.png"), tmp_path / f"{number}.jpg")
+    command_line = [tmp_path, "--bundle", bundle, "--batch-size", 1, "--captions", 2]
+    stopped = process(*command_line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0)
+    left = process(*command_line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0)
+    assert stopped.stdout.read(1) and left.stdout.read(1)
+    stopped.send_signal(signal.SIGINT)
+    left.stdout.close()
+    for running, status in ((stopped, 130), (left, 141)):
+        err = running.stderr.read()
+        assert running.wait(timeout=60) == status
+        assert b"Traceback" not in err and b"error" not in err.lower()
+        running.stderr.close()
+    stopped.stdout.close()
+
+
+@pytest.mark.parametrize(
+    ("terminal", "photos", "batch_size", "shown"),
+    [(True, 3, 2, True), (True, 3, 3, False), (False, 3, 2, False), (False, 5, 2, True)],
+)
+def test_a_bar_for_several_batches_on_a_terminal_or_of_many_photos(
+    caption, photo, monkeypatch, terminal, photos, batch_size, shown
+):
+    monkeypatch.setattr(command, "MANY_PHOTOS", 5)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    paths = [photo(f"{number}.png") for number in range(photos)]
+    status, out, err = caption(*paths, "--batch-size", batch_size)
+    assert (status, out.count("\n")) == (0, photos)
+    assert (f"{photos}/{photos}" in err) == shown and bool(err) == shown

@@ -1,0 +1,298 @@
+"""Heat maps lie where the model looked, on photos of every shape; figures hold every word."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from captioner import overlays
+from captioner.captioner import Caption
+from captioner.errors import ConfigError, ImageError
+from captioner.images import ImageFrame, fit_image, open_image
+from captioner.overlays import figure_strip, heat_map, overlay, save_overlays
+
+FITS = ["squash", "crop", "pad"]
+
+
+def caption_of(text: str, frame: ImageFrame, grid: tuple[int, int] = (5, 5)) -> Caption:
+    words = tuple(text.split(" ")) if text else ()
+    alphas = np.random.default_rng(0).dirichlet(np.ones(grid[0] * grid[1]), len(words)).reshape(-1, *grid)
+    log_probs = np.linspace(-0.1, -2.0, len(words))
+    return Caption(text, words, tuple(range(len(words))), alphas, np.ones(len(words)), log_probs, -3.0, -1.0, frame)
+
+
+def peaked(row: int, column: int, grid: tuple[int, int] = (7, 7)) -> np.ndarray:
+    alpha = np.full(grid, 0.2 / (grid[0] * grid[1]))
+    alpha[row, column] += 0.8
+    return alpha
+
+
+def frame_of(width: int, height: int, fit: str = "squash") -> ImageFrame:
+    return fit_image(Image.new("RGB", (width, height)), 8, fit)[1]
+
+
+def argmax(heat: np.ndarray) -> tuple[float, float]:
+    """(x, y) of the hottest place, in pixels; the middle of it where it is a plateau."""
+    y, x = np.nonzero(heat == heat.max())
+    return float(x.mean() + 0.5), float(y.mean() + 0.5)
+
+
+# --- heat_map
+
+
+@pytest.mark.parametrize("fit", FITS)
+@pytest.mark.parametrize("smooth", [True, False])
+def test_the_peak_lands_on_what_the_model_saw_in_a_rotated_photo(fit, smooth):
+    """The whole way: a camera held sideways, a mark in the photo, the square, the cell that holds it, the heat."""
+    upright = Image.new("RGB", (210, 330), (0, 0, 60))
+    mark = (93, 186)
+    upright.paste((255, 255, 255), (mark[0] - 6, mark[1] - 6, mark[0] + 6, mark[1] + 6))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    stream = io.BytesIO()
+    upright.transpose(Image.Transpose.ROTATE_90).save(stream, "JPEG", exif=exif)
+    photo = open_image(stream.getvalue())
+    square, frame = fit_image(photo, 140, fit)
+    brightness = np.where(square.min(axis=2) > 180, 1.0, 0.0).reshape(14, 10, 14, 10).sum(axis=(1, 3))
+    alpha = (brightness + 1e-3) / (brightness + 1e-3).sum()
+    x, y = argmax(heat_map(alpha, frame, smooth=smooth))
+    assert abs(x - mark[0]) <= 24 and abs(y - mark[1]) <= 24  # a cell is up to 330 / 14 = 24 pixels
+    drawn = overlay(Image.new("RGB", photo.size), alpha, frame, smooth=smooth, opacity=1.0, colour_map="gray")
+    x, y = argmax(np.array(drawn)[..., 0])
+    assert abs(x - mark[0]) <= 24 and abs(y - mark[1]) <= 24
+
+
+@pytest.mark.parametrize("fit", FITS)
+@pytest.mark.parametrize("size", [(300, 200), (200, 300), (97, 61), (64, 64), (900, 30)])
+def test_raw_cells_cover_their_share_of_the_seen_box(size, fit):
+    frame = frame_of(*size, fit)
+    alpha = np.arange(1.0, 21.0).reshape(4, 5)
+    heat = heat_map(alpha, frame, smooth=False)
+    left, top, right, bottom = frame.seen_box
+    x = ((np.arange(size[0]) + 0.5) - left) / (right - left) * 5
+    y = ((np.arange(size[1]) + 0.5) - top) / (bottom - top) * 4
+    seen = ((y >= 0) & (y < 4))[:, None] & ((x >= 0) & (x < 5))[None, :]
+    wanted = alpha[np.clip(y.astype(int), 0, 3)[:, None], np.clip(x.astype(int), 0, 4)[None, :]] * seen
+    np.testing.assert_allclose(heat / heat.max(), wanted / wanted.max(), rtol=1e-5)
+    assert heat.dtype == np.float32 and heat.shape == (size[1], size[0])
+
+
+@pytest.mark.parametrize("fit", FITS)
+@pytest.mark.parametrize("grid", [(7, 7), (14, 14), (5, 9), (1, 1), (1, 4)])
+def test_smooth_maps_keep_the_peak_in_its_cell_and_stay_in_range(fit, grid):
+    frame = frame_of(150, 110, fit)
+    left, top, right, bottom = frame.seen_box
+    for seed in range(5):
+        alpha = np.random.default_rng(seed).gamma(0.3, size=grid)
+        row, column = np.unravel_index(alpha.argmax(), grid)
+        heat = heat_map(alpha, frame)
+        assert heat.min() >= 0 and heat.max() <= 1
+        inside_x = left + np.array([column, column + 1]) / grid[1] * (right - left)
+        inside_y = top + np.array([row, row + 1]) / grid[0] * (bottom - top)
+        if 0 <= inside_x.mean() < 150 and 0 <= inside_y.mean() < 110:
+            x, y = argmax(heat)
+            assert heat.max() == 1 and inside_x[0] <= x <= inside_x[1] and inside_y[0] <= y <= inside_y[1]
+
+
+def test_smooth_maps_pass_through_the_cells_and_do_not_jump():
+    frame, alpha = frame_of(300, 300), np.random.default_rng(1).random((5, 5))
+    heat = heat_map(alpha, frame)
+    np.testing.assert_allclose(heat[30::60, 30::60], alpha / alpha.max(), atol=0.01)
+    assert np.abs(np.diff(heat, axis=0)).max() < 0.05 and np.abs(np.diff(heat, axis=1)).max() < 0.05
+
+
+@pytest.mark.parametrize("smooth", [True, False])
+def test_what_was_not_seen_is_cold(smooth):
+    heat = heat_map(np.full((3, 3), 1 / 9), frame_of(300, 100, "crop"), smooth=smooth)
+    assert (heat[:, :100] == 0).all() and (heat[:, 200:] == 0).all() and (heat[:, 100:200] == 1).all()
+
+
+def test_attention_on_the_padding_does_not_heat_the_photo():
+    heat = heat_map(peaked(0, 3), frame_of(700, 100, "pad"))
+    assert heat.max() < 0.1
+
+
+@pytest.mark.parametrize("smooth", [True, False])
+@pytest.mark.parametrize("size", [(1, 1), (10000, 10), (10, 10000), (3, 2)])
+def test_a_peak_thinner_than_a_pixel_is_not_lost(size, smooth):
+    grid = (14, 14)
+    for cell in [(0, 0), (6, 9), (13, 13)]:
+        heat = heat_map(peaked(*cell, grid), frame_of(*size), smooth=smooth)
+        x, y = argmax(heat)
+        assert heat.max() == 1 and heat.shape == (size[1], size[0])
+        assert abs(x - (cell[1] + 0.5) / 14 * size[0]) <= max(1, size[0] / 14)
+        assert abs(y - (cell[0] + 0.5) / 14 * size[1]) <= max(1, size[1] / 14)
+
+
+def test_a_thin_peak_beats_broad_warmth():
+    alpha = np.full((40, 1), 1e-3)
+    alpha[5], alpha[20:28] = 1.0, 0.7
+    for smooth in (True, False):
+        assert argmax(heat_map(alpha, frame_of(10, 10), smooth=smooth))[1] == 1.5
+
+
+def test_another_size_shows_the_same_map():
+    frame = frame_of(400, 200, "crop")
+    large, small = heat_map(peaked(2, 5), frame), heat_map(peaked(2, 5), frame, size=(80, 40))
+    assert small.shape == (40, 80)
+    np.testing.assert_allclose(np.array(argmax(small)) * 5, argmax(large), atol=5)
+
+
+def test_an_empty_map_is_cold_and_a_wrong_one_is_refused():
+    frame = frame_of(20, 10)
+    assert (heat_map(np.zeros((3, 3)), frame) == 0).all()
+    for wrong in (np.zeros(9), np.zeros((0, 3)), np.full((3, 3), np.nan), np.full((3, 3), -1.0)):
+        with pytest.raises(ConfigError, match="attention map"):
+            heat_map(wrong, frame)
+    with pytest.raises(ConfigError, match="1 x 1"):
+        heat_map(np.ones((3, 3)), frame, size=(0, 5))
+
+
+# --- overlay
+
+
+@pytest.fixture
+def photo() -> Image.Image:
+    return Image.fromarray(np.random.default_rng(2).integers(60, 180, (90, 140, 3), dtype=np.uint8))
+
+
+@pytest.mark.parametrize("fit", FITS)
+def test_the_photo_shows_through_where_the_model_did_not_look(photo, fit):
+    alpha = np.zeros((7, 7))
+    alpha[3, 3] = 1.0
+    frame = fit_image(photo, 14, fit)[1]
+    changed = np.abs(np.array(overlay(photo, alpha, frame)).astype(int) - np.array(photo)).max(axis=2)
+    assert changed[heat_map(alpha, frame) == 0].max() == 0
+    assert changed[heat_map(alpha, frame) > 0.9].min() > 10
+
+
+def test_opacity_and_colour_maps(photo):
+    frame, alpha = fit_image(photo, 14, "squash")[1], peaked(3, 3)
+    assert overlay(photo, alpha, frame, opacity=0.0).tobytes() == photo.tobytes()
+    solid = np.array(overlay(photo, np.ones((2, 2)), frame, opacity=1.0, colour_map="gray"))
+    assert (solid == 255).all()
+    with pytest.raises(ConfigError, match="'rainbows'.*inferno"):
+        overlay(photo, alpha, frame, colour_map="rainbows")
+    with pytest.raises(ConfigError, match="opacity"):
+        overlay(photo, alpha, frame, opacity=1.5)
+
+
+def test_another_photo_than_the_captioned_is_refused(photo):
+    frame = fit_image(photo, 14, "crop")[1]
+    with pytest.raises(ImageError, match="90 x 140 and the captioned one was 140 x 90"):
+        overlay(photo.transpose(Image.Transpose.ROTATE_90), peaked(1, 1), frame)
+    with pytest.raises(ImageError, match="open_image"):
+        overlay(photo.convert("L"), peaked(1, 1), frame)
+    assert overlay(photo.resize((47, 30)), peaked(1, 1), frame).size == (47, 30)
+    assert overlay(photo, peaked(1, 1), frame, size=(280, 180)).size == (280, 180)
+
+
+@pytest.mark.parametrize("smooth", [True, False])
+def test_a_large_photo_is_drawn_from_a_smaller_map(photo, smooth, monkeypatch):
+    frame = fit_image(photo, 14, "pad")[1]
+    exact = np.array(overlay(photo, peaked(3, 4), frame, smooth)).astype(int)
+    asked = []
+    monkeypatch.setattr(overlays, "MAX_HEAT_SIDE", 70)
+    monkeypatch.setattr(overlays, "heat_map", lambda *args: asked.append(args[2]) or heat_map(*args))
+    small = np.array(overlay(photo, peaked(3, 4), frame, smooth)).astype(int)
+    assert asked == [(70, 45)] and small.shape == exact.shape
+    assert np.abs(small - exact).mean() < 2
+
+
+# --- figure_strip and save_overlays
+
+
+def test_a_strip_holds_the_photo_and_a_panel_for_each_word(photo):
+    frame = fit_image(photo, 14, "squash")[1]
+    figure = figure_strip(photo, caption_of("a dog runs", frame), panel_width=140)
+    assert figure.mode == "RGB" and figure.width > 4 * 140 and 90 < figure.height < 250
+    pixels = np.array(figure)
+    rows = [y for y in range(figure.height - 90) if (pixels[y : y + 90, 8:148] == np.array(photo)).all()]
+    assert len(rows) == 1  # the photo itself, pixel for pixel, comes first
+
+
+def test_each_panel_is_lit_where_its_word_looked(photo):
+    grey = Image.new("RGB", (140, 90), (128, 128, 128))
+    frame = fit_image(grey, 14, "squash")[1]
+    cells = [(0, 0), (2, 4), (4, 1)]
+    alphas = np.stack([peaked(*cell, (5, 5)) for cell in cells])
+    words = ("a", "b", "c")
+    caption = Caption("a b c", words, (0, 1, 2), alphas, np.ones(3), np.zeros(3), -1.0, -1.0, frame)
+    figure = np.array(figure_strip(grey, caption, columns=4, panel_width=140).convert("L")).astype(int)
+    bottom = np.nonzero(figure[:, 20] == 128)[0].max() + 1
+    for index, (row, column) in enumerate(cells, start=1):
+        left = 8 + index * 148
+        panel = figure[bottom - 90 : bottom, left : left + 140]
+        x, y = argmax(panel)
+        assert abs(x - (column + 0.5) * 28) <= 14 and abs(y - (row + 0.5) * 18) <= 9
+        assert panel.min() < 64 < 150 < panel.max()
+
+
+def test_long_captions_wrap_in_even_rows(photo):
+    frame = fit_image(photo, 14, "squash")[1]
+    long = figure_strip(photo, caption_of(" ".join(["word"] * 15), frame), panel_width=64)
+    assert 6 * 64 < long.width < 7 * 72 and long.height > 3 * 41
+    narrow = figure_strip(photo, caption_of("one two three", frame), columns=1, panel_width=64)
+    assert narrow.width < 2 * 64 and narrow.height > 4 * 41
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "donaudampfschifffahrtsgesellschaftskapitänsmütze",
+        "собака бежит по траве",
+        "一只狗在草地上奔跑",
+        "كلب يجري",
+        "line\nbreak tab\there",
+        "\N{DOG FACE}",
+    ],
+)
+def test_any_text_fits(photo, text):
+    frame = fit_image(photo, 14, "squash")[1]
+    figure = figure_strip(photo, caption_of(text, frame), panel_width=96)
+    pixels = np.array(figure)
+    assert (pixels[:, -3:] == 255).all()  # nothing runs over the edge
+
+
+@pytest.mark.parametrize("size", [(10000, 10), (10, 10000), (1, 1)])
+@pytest.mark.parametrize("fit", FITS)
+def test_extreme_photos_give_sensible_figures(size, fit):
+    photo = Image.new("RGB", size, (90, 120, 150))
+    caption = caption_of("a long thing", fit_image(photo, 14, fit)[1])
+    figure = figure_strip(photo, caption, panel_width=96)
+    assert 100 < figure.width < 500 and 40 < figure.height < 250
+    assert (np.array(figure) == (90, 120, 150)).all(axis=2).sum() >= 96 * 12  # the photo is more than a hairline
+    assert overlay(photo, caption.alphas[0], caption.frame).size == size
+
+
+def test_wrong_figures_are_refused(photo):
+    caption = caption_of("a dog", fit_image(photo, 14, "squash")[1])
+    with pytest.raises(ConfigError, match="columns"):
+        figure_strip(photo, caption, columns=0)
+    with pytest.raises(ConfigError, match="panel_width"):
+        figure_strip(photo, caption, panel_width=3)
+
+
+def test_an_overlay_is_saved_for_each_word_under_a_safe_name(photo, tmp_path):
+    caption = caption_of("a ../etc собака " + "w" * 300, fit_image(photo, 14, "crop")[1])
+    folder = tmp_path / "new" / "folder"
+    paths = save_overlays(photo, caption, folder, "my photo")
+    names = [path.name for path in paths]
+    assert names[:3] == ["my_photo-01-a.png", "my_photo-02-___etc.png", "my_photo-03-собака.png"]
+    assert len(names[3]) < 100 and sorted(folder.iterdir()) == sorted(paths)
+    for path, alpha in zip(paths, caption.alphas, strict=True):
+        assert open_image(path).tobytes() == overlay(photo, alpha, caption.frame).tobytes()
+
+
+def test_large_photos_are_saved_smaller(photo, tmp_path, monkeypatch):
+    monkeypatch.setattr(overlays, "MAX_SAVED_SIDE", 70)
+    paths = save_overlays(photo, caption_of("dog", fit_image(photo, 14, "crop")[1]), tmp_path, "p")
+    assert open_image(paths[0]).size == (70, 45)
+
+
+def test_a_folder_that_cannot_be_written_is_named(photo, tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(ConfigError, match="file"):
+        save_overlays(photo, caption_of("dog", fit_image(photo, 14, "crop")[1]), tmp_path / "file", "p")

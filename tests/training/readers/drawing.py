@@ -1,0 +1,22 @@
+"""Tiny data sets for the tests of the readers, and a short way to say where problems lie."""
+
+from PIL import Image
+
+
+def photo(path, colour="red"):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (8, 6), colour).save(path)
+
+
+def write(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def places(data, kind):
+    return [problem.place for problem in data.problems if problem.kind == kind]
+
+
+def by_name(data):
+    return {record.path.name: record for record in data.records}

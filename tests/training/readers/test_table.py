@@ -1,0 +1,161 @@
+"""Tables that the tests write: dialects, usable records, and every refusal with its line."""
+
+import pytest
+
+from captioner.errors import DataError
+from training.records import read_records
+
+from .drawing import by_name, photo, places, write
+
+
+@pytest.mark.parametrize(
+    "name, text",
+    [
+        ("captions.csv", 'image,caption\na.jpg,"One, two"\na.jpg,Ein Hündchen\nb.jpg,犬がいる\n'),
+        ("captions.csv", '\ufefffile_name;text\r\na.jpg;"One, two"\r\na.jpg;Ein Hündchen\r\nb.jpg;犬がいる\r\n'),
+        ("captions.tsv", "Image Path\tSentence\na.jpg\tOne, two\na.jpg\tEin Hündchen\nb.jpg\t犬がいる"),
+        (
+            "results.csv",
+            "image_name| number| comment\na.jpg| 0| One, two\na.jpg| 1| Ein Hündchen\nb.jpg| 0| 犬がいる",
+        ),
+        ("captions.txt", 'image,caption\na.jpg,"One, two"\na.jpg,Ein Hündchen\nb.jpg,犬がいる\n'),
+        (
+            "metadata.jsonl",
+            '{"file_name": "a.jpg", "captions": ["One, two", "Ein Hündchen"]}\n\n'
+            '{"image": "b.jpg", "text": "犬がいる"}',
+        ),
+    ],
+)
+@pytest.mark.parametrize("inside", ["", "Images"])
+def test_dialects(tmp_path, name, text, inside):
+    write(tmp_path / name, text)
+    for photo_name in ("a.jpg", "b.jpg"):
+        photo(tmp_path / inside / photo_name)
+    for path in (tmp_path, tmp_path / name):
+        data = read_records(path)
+        assert data.format == "table" and data.drawn_splits and not data.problems
+        assert {key: record.captions for key, record in by_name(data).items()} == {
+            "a.jpg": ("One, two", "Ein Hündchen"),
+            "b.jpg": ("犬がいる",),
+        }
+
+
+def test_split_column_and_bad_rows(tmp_path):
+    for name in ("a.jpg", "b.jpg", "c.jpg"):
+        photo(tmp_path / name)
+    rows = [
+        b"image,caption,split",
+        b"a.jpg,A dog.,training",
+        b"b.jpg,A cat.,dev",
+        b"a.jpg,A dog.,train",
+        b"a.jpg,\xff\xfe,train",
+        b"a.jpg,too,many,columns",
+        b'a.jpg,"never closed,train',
+        b"c.jpg,no split named,",
+        b"b.jpg,A cat again.,test",
+        b"gone.jpg,lost,train",
+        b",no image,train",
+        b"c.jpg,what split,holdout",
+        b"c.jpg,...,",
+        b'c.jpg,"two',
+        b'lines",',
+    ]
+    write(tmp_path / "table.csv", b"\n".join(rows))
+    data = read_records(tmp_path)
+    found = by_name(data)
+    assert {name: record.split for name, record in found.items()} == {
+        "a.jpg": "train",
+        "b.jpg": "val",
+        "c.jpg": None,
+    }
+    assert found["c.jpg"].captions == ("no split named", "two\nlines")
+    assert found["b.jpg"].captions == ("A cat.", "A cat again.")
+    assert places(data, "repeated_entry") == ["table.csv:4"]
+    assert places(data, "bad_entry") == [f"table.csv:{line}" for line in (5, 6, 7, 11, 12)]
+    assert places(data, "two_splits") == ["table.csv:9"]
+    assert places(data, "missing_image") == ["table.csv:10"]
+    assert places(data, "empty_caption") == ["table.csv:13"]
+    assert not places(data, "uncaptioned_image")
+
+
+def test_an_open_quote_swallows_no_other_row(tmp_path):
+    for name in ("a.jpg", "b.jpg", "c.jpg"):
+        photo(tmp_path / name)
+    table = write(tmp_path / "t.csv", 'image,caption\na.jpg,"never closed\nb.jpg,A cat.\nc.jpg,a screen of 5"\n')
+    data = read_records(table)
+    assert {name: record.captions for name, record in by_name(data).items()} == {
+        "b.jpg": ("A cat.",),
+        "c.jpg": ('a screen of 5"',),
+    }
+    assert places(data, "bad_entry") == ["t.csv:2"]
+
+
+def test_a_comma_in_unquoted_text_is_told(tmp_path):
+    photo(tmp_path / "a.jpg")
+    data = read_records(write(tmp_path / "t.csv", 'image,caption\na.jpg,A dog, a cat\na.jpg, "A dog, a cat"\n'))
+    assert data.records[0].captions == ("A dog, a cat",) and places(data, "bad_entry") == ["t.csv:2"]
+
+
+def test_bad_json_lines(tmp_path):
+    photo(tmp_path / "a.jpg")
+    lines = [
+        b'{"image": "a.jpg", "caption": "A dog."}',
+        b'{"image": "a.jpg", "caption": ',
+        b'{"picture": "a.jpg"}',
+        b'["a.jpg", "A dog."]',
+        b'{"image": 7, "caption": "A dog."}',
+        b'{"image": "a.jpg", "captions": [3, "", "Two dogs.", "half \\ud83d"]}',
+        b'{"image": "a.jpg", "caption": "\xff"}',
+    ]
+    data = read_records(write(tmp_path / "a.jsonl", b"\n".join(lines)))
+    assert [record.captions for record in data.records] == [("A dog.", "Two dogs.")]
+    assert sorted(places(data, "bad_entry")) == [f"a.jsonl:{line}" for line in (2, 3, 4, 5, 6, 6, 7)]
+    assert places(data, "empty_caption") == ["a.jsonl:6"]
+
+
+def test_a_tsv_needs_no_quoting(tmp_path):
+    photo(tmp_path / "a.jpg")
+    write(tmp_path / "t.tsv", 'image\tcaption\na.jpg\t"Stop" on a sign\na.jpg\t"open\na.jpg\ta 5" screen\n')
+    data = read_records(tmp_path)
+    assert data.records[0].captions == ('"Stop" on a sign', '"open', 'a 5" screen') and not data.problems
+
+
+def test_a_table_for_each_split_by_name_or_folder(tmp_path):
+    for split in ("train", "validation"):
+        photo(tmp_path / "by-folder" / split / "1.png")
+        write(tmp_path / "by-folder" / split / "metadata.csv", f"file_name,text\n1.png,{split}\n")
+        photo(tmp_path / "by-name" / f"{split}.png")
+        write(tmp_path / "by-name" / f"{split}.csv", f"file_name,text\n{split}.png,{split}\n")
+    for folder in ("by-folder", "by-name"):
+        data = read_records(tmp_path / folder)
+        assert not data.problems
+        assert [(record.split, record.captions) for record in data.records] == [
+            ("train", ("train",)),
+            ("val", ("validation",)),
+        ]
+        assert len({record.path for record in data.records}) == 2
+
+
+def test_a_folder_in_the_image_path_is_a_split(tmp_path):
+    for name in ("train/a.jpg", "val/b.jpg"):
+        photo(tmp_path / name)
+    write(tmp_path / "metadata.csv", "file_name,text\ntrain/a.jpg,one\nval\\b.jpg,two\n")
+    assert [record.split for record in read_records(tmp_path).records] == ["train", "val"]
+
+
+def test_columns_must_be_named(tmp_path):
+    file = write(tmp_path / "t.csv", "a.jpg,A dog.\n")
+    with pytest.raises(DataError, match=r"t\.csv:1: the first line must name the columns"):
+        read_records(file)
+
+
+def test_utf16_is_refused(tmp_path):
+    file = write(tmp_path / "t.csv", "image,caption\na.jpg,x\n".encode("utf-16"))
+    with pytest.raises(DataError, match="UTF-16"):
+        read_records(file)
+
+
+def test_names_written_on_a_mac_are_found(tmp_path):
+    photo(tmp_path / "cafe\u0301.jpg")
+    data = read_records(write(tmp_path / "t.csv", "image,caption\ncaf\u00e9.jpg,A cup.\n"))
+    assert len(data.records) == 1 and data.records[0].path.exists()

@@ -1,0 +1,275 @@
+"""Of training/evaluate.py: the folder that an evaluation leaves, and the page in it."""
+
+import dataclasses
+import errno
+import html.parser
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from captioner.captioner import Caption
+from captioner.config import DecodingOptions
+from captioner.errors import DataError
+from captioner.images import ImageFrame, fit_image, open_image
+from training import evaluate as evaluation
+from training.evaluate import evaluate, write_evaluation
+from training.metrics import METRICS, Scores
+from training.records import ImageRecord
+
+SAID = {  # colour of a photo -> what the captioner says of it
+    (200, 0, 0): "a red ball on the grass",
+    (0, 200, 0): "a <b>green</b> hat & a ball",
+    (0, 0, 200): "two men play football",
+}
+TRUE = {
+    (200, 0, 0): ("A red ball on the grass.", "A ball <script>alert(1)</script>"),
+    (0, 200, 0): ("A green hat in the rain", "The hat is green."),
+    (0, 0, 200): ("A small boat sails at sunset", "The sea"),
+}
+OPTIONS = DecodingOptions(beam_width=3, captions_per_image=2)
+
+
+def caption_of(text: str, width: int, height: int) -> Caption:
+    words = tuple(text.split())
+    return Caption(
+        text=text,
+        words=words,
+        tokens=tuple(range(len(words))),
+        alphas=np.full((len(words), 2, 3), 1 / 6, dtype=np.float32),
+        gates=np.ones(len(words), dtype=np.float32),
+        word_log_probs=np.full(len(words), -0.5, dtype=np.float32),
+        log_prob=-0.5 * len(words),
+        score=0.0,
+        frame=ImageFrame(width, height, (0.0, 0.0, float(width), float(height))),
+    )
+
+
+class ColourCaptioner:
+    """Says of a photo what SAID says of its colour."""
+
+    def __init__(self):
+        self.batches = []
+
+    def prepare(self, image):
+        return fit_image(open_image(image), 8, "squash")
+
+    def caption_pixels(self, pixels, frames, options):
+        self.batches.append((len(pixels), options))
+        said = [SAID[tuple(np.rint(square.mean((0, 1)) / 200).astype(int) * 200)] for square in pixels]
+        return [[caption_of(text, frame.width, frame.height)] for text, frame in zip(said, frames, strict=True)]
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory) -> list[ImageRecord]:
+    folder = tmp_path_factory.mktemp("photos")
+    records = []
+    for number, (colour, captions) in enumerate(TRUE.items()):
+        path = folder / f"{number} ü.png"
+        image = Image.new("RGB", (800, 400), colour)
+        if number == 1:  # stored on its side
+            exif = Image.Exif()
+            exif[0x0112] = 6
+            image.save(path, exif=exif)
+        else:
+            image.save(path)
+        records.append(ImageRecord(number, path, captions, "test"))
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8 not a photo")
+    return [
+        records[2],
+        ImageRecord("<i>broken</i>", folder / "broken.jpg", ("A dog",), "test"),
+        *records[:2],
+        ImageRecord("gone", folder / "gone.jpg", ("A cat",), "test"),
+    ]
+
+
+@pytest.fixture(scope="module")
+def evaluated(records, tmp_path_factory):
+    """-> the folder, what evaluate returned, the captioner. METEOR takes seconds, so that this is made once."""
+    output = tmp_path_factory.mktemp("evaluated") / "new" / "folder"
+    captioner = ColourCaptioner()
+    metrics = evaluate(captioner, records, output, OPTIONS, 2, progress=False, details={"bundle": "<u>mine</u>"})
+    return output, metrics, captioner
+
+
+@pytest.fixture
+def quick_scores(monkeypatch):
+    """Makes the scores of an image its length in letters, in place of Java's."""
+
+    def score(candidates, references):
+        per_image = {image_id: dict.fromkeys(METRICS, float(len(text))) for image_id, text in candidates.items()}
+        return Scores(dict.fromkeys(METRICS, 0.5), per_image)
+
+    monkeypatch.setattr(evaluation, "score_captions", score)
+
+
+class Page(html.parser.HTMLParser):
+    """Tags with their attributes, and the visible text of each card."""
+
+    def __init__(self, path: Path):
+        super().__init__()
+        self.tags, self.cards, self.text = [], [], []
+        self.feed(path.read_text(encoding="utf-8"))
+        self.close()
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        if dict(attributes).get("class") == "card":
+            self.cards.append([])
+
+    def handle_data(self, data):
+        (self.cards[-1] if self.cards else self.text).append(data)
+
+    def card(self, index: int) -> str:
+        return " ".join("".join(self.cards[index]).split())
+
+
+def test_metrics_hold_the_figures_and_what_they_were_measured_on(evaluated):
+    output, metrics, _ = evaluated
+    assert json.loads((output / "metrics.json").read_text(encoding="utf-8")) == metrics
+    assert tuple(metrics)[:7] == METRICS
+    assert 0 < metrics["Bleu_1"] < 1 and 0 < metrics["METEOR"] < 1 and metrics["CIDEr"] > 1
+    assert (metrics["split"], metrics["images"], metrics["captions"], metrics["references"]) == ("test", 5, 3, 6)
+    assert metrics["decoding"] == dataclasses.replace(OPTIONS, captions_per_image=1).to_json()
+    assert metrics["bundle"] == "<u>mine</u>" and metrics["seconds"] >= 0
+
+
+def test_photos_that_cannot_be_read_are_skipped_by_name_and_the_rest_of_their_batch_is_captioned(evaluated, records):
+    _, metrics, captioner = evaluated
+    assert [size for size, _ in captioner.batches] == [1, 2]  # the last batch has no photo that can be read
+    assert [entry["image_id"] for entry in metrics["skipped"]] == ["<i>broken</i>", "gone"]
+    for entry, record in zip(metrics["skipped"], (records[1], records[4]), strict=True):
+        assert entry["path"] == str(record.path)
+        assert record.path.name in entry["reason"]
+
+
+def test_results_are_in_cocos_format(evaluated):
+    results = json.loads((evaluated[0] / "results.json").read_text(encoding="utf-8"))
+    said = list(SAID.values())
+    assert results == [{"image_id": number, "caption": said[number]} for number in (2, 0, 1)]
+
+
+def test_the_page_shows_the_best_caption_first_with_its_references_and_the_scores(evaluated):
+    output, metrics, _ = evaluated
+    page = Page(output / "index.html")
+    assert [card.split(" CIDEr")[0] for card in map(page.card, range(3))] == list(SAID.values())
+    for card, captions in zip(map(page.card, range(3)), TRUE.values(), strict=True):
+        assert all(caption in card for caption in captions)
+    header = " ".join("".join(page.text).split())
+    assert all(f"{metrics[name]:.3f}" in header for name in METRICS)
+    assert "3 of 5 photos captioned and scored against 6 references" in header
+    assert "beam width 3" in header
+    assert "2 photos skipped" in header and metrics["skipped"][0]["reason"] in header
+
+
+def test_no_text_becomes_markup(evaluated):
+    tags = [tag for tag, _ in Page(evaluated[0] / "index.html").tags]
+    assert tags.count("script") == 1
+    assert not {"i", "u"} & set(tags)
+    assert tags.count("b") == 3  # the CIDEr of each card, not the caption's
+
+
+def test_the_page_needs_nothing_outside_its_folder_and_the_folder_holds_nothing_else(evaluated):
+    output, _, _ = evaluated
+    shown = {
+        attributes[name]
+        for _, attributes in Page(output / "index.html").tags
+        for name in ("src", "href")
+        if name in attributes
+    }
+    assert len(shown) == 6  # a photo and a strip each
+    files = {path.relative_to(output).as_posix() for path in output.rglob("*") if path.is_file()}
+    assert files == shown | {"index.html", "metrics.json", "results.json"}
+    assert "//" not in (output / "index.html").read_text(encoding="utf-8").replace("<!DOCTYPE", "")
+
+
+def test_photos_on_the_page_are_small_and_upright(evaluated):
+    output, _, _ = evaluated
+    page = Page(output / "index.html")
+    photos = [attributes["src"] for tag, attributes in page.tags if tag == "img" and "-" not in attributes["src"]]
+    sizes = []
+    for photo in photos:
+        with Image.open(output / photo) as image:
+            assert image.format == "JPEG"
+            sizes.append(image.size)
+    assert sizes == [(320, 160), (160, 320), (320, 160)]
+
+
+def test_of_many_images_the_page_shows_both_ends_and_strips_at_the_outer_ones(
+    records, tmp_path, quick_scores, monkeypatch
+):
+    monkeypatch.setattr(evaluation, "CARDS", 5)
+    monkeypatch.setattr(evaluation, "STRIPS", 3)
+    many = [dataclasses.replace(records[0], image_id=n) for n in range(9)]
+    captions = {n: caption_of("x" * (n + 1), 800, 400) for n in range(9)}
+    write_evaluation(tmp_path, captions, many, OPTIONS, {})
+    page = Page(tmp_path / "index.html")
+    assert [page.card(n).split()[0] for n in range(5)] == ["x" * n for n in (9, 8, 7, 2, 1)]
+    assert "the 3 best and the 2 worst" in " ".join("".join(page.text).split())
+    sources = [attributes["src"] for tag, attributes in page.tags if tag == "img"]
+    assert [("-" in source) for source in sources] == [False, True, False, True, False, False, False, True]
+    assert all((tmp_path / source).is_file() for source in sources)
+
+
+def test_captions_made_elsewhere_are_scored_even_where_a_photo_is_gone_or_has_changed(records, tmp_path, quick_scores):
+    captions = {2: caption_of("a boat", 640, 480), "gone": caption_of("a cat", 800, 400), 0: caption_of("", 800, 400)}
+    metrics = write_evaluation(tmp_path, captions, records, OPTIONS, {"captions": "not this", "seed": 1})
+    assert metrics["captions"] == 3 and metrics["seed"] == 1
+    reasons = {entry["image_id"]: entry["reason"] for entry in metrics["skipped"]}
+    assert "broken.jpg" in reasons["<i>broken</i>"] and "no caption was made" in reasons[1]
+    page = Page(tmp_path / "index.html")
+    changed, gone, empty = map(page.card, range(3))
+    assert changed.startswith("a boat") and "800 x 400" in changed
+    assert "gone.jpg does not exist" in gone and "a cat" in gone
+    assert empty.startswith("(no words)")
+    assert sum(tag == "img" for tag, _ in page.tags) == 2  # no strip of the changed photo or of no words
+
+
+def test_a_failed_write_says_so_and_leaves_the_earlier_file(records, tmp_path, quick_scores, monkeypatch):
+    captions = {2: caption_of("a boat", 800, 400)}
+    write_evaluation(tmp_path, captions, records, OPTIONS, {"run": 1})
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+    replace = os.replace
+
+    def no_room_for_the_page(source, target):
+        if Path(target).name == "index.html":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", no_room_for_the_page)
+    with pytest.raises(DataError, match="cannot be written: No space left"):
+        write_evaluation(tmp_path, captions, records, OPTIONS, {"run": 2})
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_what_cannot_be_evaluated_is_refused_before_anything_is_captioned(records, tmp_path):
+    captioner = ColourCaptioner()
+    without = dataclasses.replace(records[0], captions=())
+    blocked = tmp_path / "file"
+    blocked.touch()
+    for bad, output, said in [
+        ([], tmp_path, "nothing to score"),
+        ([records[2], without], tmp_path, "image 2 has no reference"),
+        ([records[0], records[2], records[0]], tmp_path, "image 2 comes twice"),
+        (records, blocked, "cannot be made to hold the evaluation"),
+        ([records[1], records[4]], tmp_path, "none of the 2 photos .*broken.jpg"),
+    ]:
+        with pytest.raises(DataError, match=said):
+            evaluate(captioner, bad, output, OPTIONS, progress=False)
+    assert not captioner.batches
+
+
+def test_captions_of_unknown_images_are_refused(records, tmp_path):
+    with pytest.raises(DataError, match="'other' .*not among the references"):
+        write_evaluation(tmp_path, {"other": caption_of("a boat", 800, 400)}, records, OPTIONS, {})
+
+
+def test_details_that_json_does_not_hold_are_refused_before_anything_is_written(records, tmp_path, quick_scores):
+    captions = {2: caption_of("a boat", 800, 400)}
+    with pytest.raises(DataError, match=r"metrics.json cannot be written: .*texts and numbers"):
+        write_evaluation(tmp_path, captions, records, OPTIONS, {"loss": float("nan")})
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]

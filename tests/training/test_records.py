@@ -1,0 +1,73 @@
+"""Which format a path holds, and how splits are drawn where a data set has none."""
+
+import pytest
+
+from captioner.errors import DataError
+from tests.training.readers.drawing import photo, write
+from training.records import READERS, ImageRecord, draw_splits, read_records
+
+
+class TestDrawnSplits:
+    def records(self, count):
+        return [ImageRecord(f"{number}.jpg", None, ("a", "b"), None) for number in range(count)]
+
+    def test_shares_and_stability_when_photos_are_added(self):
+        many = draw_splits(self.records(4000), seed=0)
+        shares = {split: sum(record.split == split for record in many) / 4000 for split in ("train", "val", "test")}
+        assert abs(shares["val"] - 0.05) < 0.015 and abs(shares["test"] - 0.05) < 0.015
+        fewer = draw_splits(self.records(2000)[::-1], seed=0)
+        assert {r.image_id: r.split for r in fewer}.items() <= {r.image_id: r.split for r in many}.items()
+
+    def test_the_seed_matters(self):
+        first, second = (draw_splits(self.records(500), seed) for seed in (0, 1))
+        assert [record.split for record in first] != [record.split for record in second]
+        assert first == draw_splits(self.records(500), 0)
+
+    @pytest.mark.parametrize("seed", range(40))
+    def test_few_photos_are_enough_to_train_and_validate(self, seed):
+        assert [record.split for record in draw_splits(self.records(1), seed)] == ["train"]
+        for count in (2, 3, 6):
+            assert {"train", "val"} <= {record.split for record in draw_splits(self.records(count), seed)}
+
+
+class TestSniffing:
+    def test_what_was_found_and_what_is_understood(self, tmp_path):
+        photo(tmp_path / "holiday.jpg")
+        with pytest.raises(DataError) as error:
+            read_records(tmp_path)
+        assert "holiday.jpg" in str(error.value)
+        assert all(name in str(error.value) for name in READERS)
+
+    def test_two_formats_in_one_folder_must_be_chosen_from(self, tmp_path):
+        write(tmp_path / "Flickr8k.token.txt", "a.jpg#0\tA dog .\n")
+        write(tmp_path / "captions.csv", "image,caption\na.jpg,A dog.\n")
+        photo(tmp_path / "a.jpg")
+        with pytest.raises(DataError, match="flickr8k or as table"):
+            read_records(tmp_path)
+        assert read_records(tmp_path, format="flickr8k").records[0].captions == ("A dog .",)
+
+    def test_wrong_arguments(self, tmp_path):
+        with pytest.raises(DataError, match="nowhere does not exist"):
+            read_records(tmp_path / "nowhere")
+        with pytest.raises(DataError, match="no format 'voc'.*coco"):
+            read_records(tmp_path, format="voc")
+        with pytest.raises(DataError, match="not a folder"):
+            read_records(tmp_path, images=tmp_path / "nowhere")
+
+    @pytest.mark.parametrize("name", READERS)
+    def test_every_format_refuses_an_empty_folder_with_a_sentence(self, tmp_path, name):
+        if name == "folder":
+            assert read_records(tmp_path, format=name).records == []
+        else:
+            with pytest.raises(DataError, match=str(tmp_path)):
+                read_records(tmp_path, format=name)
+
+    def test_an_empty_split_says_what_there_is(self, tmp_path):
+        photo(tmp_path / "val" / "a.jpg")
+        write(tmp_path / "val" / "a.txt", "A dog.")
+        data = read_records(tmp_path)
+        assert len(data.split("val")) == 1
+        with pytest.raises(DataError, match="no usable photo in its train split .0 train, 1 val, 0 test"):
+            data.split("train")
+        with pytest.raises(DataError, match="no split 'dev'"):
+            data.split("dev")

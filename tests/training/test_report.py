@@ -1,0 +1,156 @@
+"""The report of a data set: numbers checked by hand on a few drawn photos."""
+
+import json
+import os
+
+import pytest
+from PIL import Image
+
+from training.records import read_records
+from training.report import HEADINGS, inspect_data, render
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Three train photos (one twice), a val photo that is a copy of a train photo, a damaged one, a Chinese caption."""
+    colours = {"train/a": "red", "train/b": "red", "train/c": "blue", "val/a": "blue", "val/d": "green"}
+    for name, colour in colours.items():
+        path = tmp_path / f"{name}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.new("RGB", (64, 48), colour).save(path)
+    damaged = tmp_path / "train" / "damaged.png"
+    damaged.write_bytes((tmp_path / "val" / "d.png").read_bytes()[:60])
+    captions = {
+        "train/a": "a dog\nA dog runs!\n",
+        "train/b": "a dog\n",
+        "train/c": "the sea is blue blue blue blue blue\n",
+        "train/damaged": "a dog\n",
+        "val/a": "狗\n",
+        "val/d": "a green wall\n?\n",
+    }
+    for name, text in captions.items():
+        (tmp_path / f"{name}.txt").write_text(text, encoding="utf-8")
+    (tmp_path / "val" / "ghost.txt").write_text("nobody\n")
+    return tmp_path
+
+
+@pytest.fixture
+def report(folder):
+    return inspect_data(read_records(folder), progress=False)
+
+
+def test_counts_of_each_split(report):
+    counts = {count.split: count for count in report.splits}
+    assert list(counts) == ["train", "val"]
+    assert (counts["train"].images, counts["train"].captions) == (4, 5)
+    assert (counts["val"].images, counts["val"].captions) == (2, 2)
+    assert (report.total.images, report.total.captions) == (6, 7)
+    each = report.total.captions_per_image
+    assert (each.min, each.max) == (1, 2) and each.mean == pytest.approx(7 / 6)
+
+
+def test_words(report):
+    words = report.words
+    # a dog / A dog runs! / a dog / the sea is blue x5 / a dog / 狗 / a green wall
+    assert (words.per_caption.min, words.per_caption.max, words.per_caption.percentile_95) == (1, 8, 8)
+    assert words.per_caption.mean == pytest.approx((2 + 3 + 2 + 8 + 2 + 1 + 3) / 7)
+    assert words.vocabulary == 10
+    assert words.frequent == 2
+    assert words.most_frequent[:3] == (("a", 5), ("blue", 5), ("dog", 4))
+    scripts = dict(words.scripts)
+    assert set(scripts) == {"Latin", "Han"} and sum(scripts.values()) == pytest.approx(1)
+    assert scripts["Han"] == pytest.approx(1 / 59)
+
+
+def test_the_same_image_and_leaks(report):
+    same = {frozenset(group.paths): group.leak for group in report.same_images}
+    assert same == {
+        frozenset({"train/a.png", "train/b.png"}): False,
+        frozenset({"train/c.png", "val/a.png"}): True,
+    }
+    assert [set(leak.paths) for leak in report.leaks] == [{"train/c.png", "val/a.png"}]
+
+
+def test_a_photo_left_out_of_all_splits_is_no_leak(folder):
+    (folder / "x.png").write_bytes((folder / "val" / "d.png").read_bytes())
+    (folder / "x.txt").write_text("outside of all splits\n")
+    report = inspect_data(read_records(folder), progress=False)
+    assert [set(leak.paths) for leak in report.leaks] == [{"train/c.png", "val/a.png"}]
+    assert report.splits[-1].split is None and "left out by the data set's splits" in render(report)
+
+
+def test_repeated_captions(report):
+    assert [(same.text, same.count, same.images) for same in report.repeated_captions] == [("a dog", 3, 3)]
+
+
+def test_one_image_with_the_same_caption_twice(tmp_path):
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    sentences = [{"raw": "a dog", "sentid": number} for number in range(2)]
+    images = [{"filename": "a.png", "split": "train", "sentences": sentences}]
+    (tmp_path / "dataset_x.json").write_text(json.dumps({"images": images}))
+    report = inspect_data(read_records(tmp_path), progress=False)
+    assert [(same.count, same.images) for same in report.repeated_captions] == [(2, 1)]
+
+
+def test_unreadable_photos_are_named(report):
+    unreadable = [problem for problem in report.problems if problem.kind == "unreadable_image"]
+    assert [problem.file for problem in unreadable] == ["train/damaged.png"]
+
+
+def test_without_opening_photos_only_paths_tell(folder):
+    report = inspect_data(read_records(folder), check_images=False, progress=False)
+    assert not report.same_images
+    assert all(problem.kind != "unreadable_image" for problem in report.problems)
+    assert "not opened" in render(report)
+
+
+def test_one_path_in_two_splits_is_a_leak_without_opening_it(tmp_path):
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    images = [
+        {"filename": "a.png", "split": split, "sentences": [{"raw": f"for {split}"}]} for split in ("train", "test")
+    ]
+    (tmp_path / "dataset_x.json").write_text(json.dumps({"images": images}))
+    report = inspect_data(read_records(tmp_path), check_images=False, progress=False)
+    assert [leak.splits for leak in report.leaks] == [("train", "test")]
+
+
+def test_json_holds_everything(report):
+    values = json.loads(json.dumps(report.to_json()))
+    assert len(values["problems"]) == len(report.problems)
+    assert values["problem_counts"] == {"empty_caption": 1, "stray_sidecar": 1, "unreadable_image": 1}
+    assert values["leaks"][0]["splits"] == ["train", "val"]
+
+
+def test_text_names_the_place_of_every_kind(report):
+    text = render(report)
+    for expected in ("val/d.txt:2", "val/ghost.txt", "train/damaged.png", "train/c.png (train) = val/a.png (val)"):
+        assert expected in text
+    assert "Latin 98.3 %, Han 1.7 %" in text
+    assert max(len(line) for line in text.splitlines()) <= 202
+
+
+def test_text_is_short_and_counts_the_rest(folder):
+    for number in range(50):
+        (folder / "train" / f"stray{number:02}.txt").write_text("nobody\n")
+    text = render(inspect_data(read_records(folder), check_images=False, progress=False), examples=2)
+    assert "Stray sidecars: 51\n  train/stray00.txt" in text and "… and 49 more" in text
+    assert "stray02" not in text
+
+
+def test_every_kind_of_problem_has_a_heading(report):
+    assert {problem.kind for problem in report.problems} <= set(HEADINGS)
+
+
+def test_nothing_usable_is_said(tmp_path):
+    (tmp_path / "captions.csv").write_text("image,caption\ngone.jpg,lost\n")
+    text = render(inspect_data(read_records(tmp_path), progress=False))
+    assert "Nothing here can be used." in text and "captions.csv:2" in text
+
+
+def test_a_file_name_that_is_not_utf8_can_be_printed(tmp_path):
+    for name in (b"\xe9.png", b"e.png"):
+        Image.new("RGB", (4, 4)).save(tmp_path / "photo.png")
+        (tmp_path / "photo.png").rename(tmp_path / os.fsdecode(name))
+        (tmp_path / os.fsdecode(name)).with_suffix(".txt").write_text("a dog\n")
+    text = render(inspect_data(read_records(tmp_path), progress=False))
+    assert "\\udce9.png" in text.encode().decode()

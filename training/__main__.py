@@ -1,0 +1,129 @@
+"""python -m training inspect | fit | evaluate"""
+
+import argparse
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from captioner.arguments import add_arguments, from_arguments
+from captioner.config import CaptionerConfig, DecodingOptions
+from captioner.errors import CaptionerError
+from training.options import FitOptions
+
+INTERRUPTED = 130
+
+# How validation and evaluation decode: always one caption per photo, always by search.
+_DECODING = ("beam_width", "max_words", "length_penalty", "block_repeats")
+_NOT_DECODING = ("captions_per_image", "temperature", "top_p", "seed")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; returns the exit status: 0, 2 for what a person can put right, 130 when stopped."""
+    options = _parser().parse_args(arguments)
+    try:
+        return options.run(options)
+    except CaptionerError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m training", description="Make a captioner, or measure one.")
+    commands = parser.add_subparsers(required=True, metavar="inspect | fit | evaluate")
+
+    inspect = commands.add_parser("inspect", help="what a data set holds, and what is wrong with it")
+    _add_data_arguments(inspect)
+    inspect.add_argument("--json", action="store_true", help="everything, for programs")
+    inspect.add_argument("--no-photos", action="store_true", help="do not open the photos")
+    inspect.set_defaults(run=_inspect)
+
+    fit = commands.add_parser("fit", help="train a captioner")
+    _add_data_arguments(fit)
+    fit.add_argument("--output", type=Path, required=True, help="folder for the bundle, the log and the checkpoint")
+    fit.add_argument("--resume", action="store_true", help="go on with the run in --output where it stopped")
+    fit.add_argument("--encoder-weights", type=Path, metavar="FILE", help="the encoder's weights, .safetensors or .pth")
+    fit.add_argument("--cache", type=Path, default=Path("data/features"), help="folder for encoded photos")
+    fit.add_argument("--device", help="cpu, cuda, ...; by default a GPU where there is one")
+    add_arguments(fit, CaptionerConfig, "captioner")
+    add_arguments(fit, FitOptions, "training", leave_out=["seed"])
+    add_arguments(fit, DecodingOptions, "decoding", leave_out=_NOT_DECODING)
+    fit.set_defaults(run=_fit)
+
+    evaluate = commands.add_parser("evaluate", help="score a captioner with the official metrics")
+    _add_data_arguments(evaluate)
+    evaluate.add_argument("--bundle", type=Path, help="folder of the captioner; by default the one that ships")
+    evaluate.add_argument("--split", default="test", help="train, val or test. Default: test.")
+    evaluate.add_argument("--output", type=Path, required=True, help="folder for metrics, captions and the page")
+    evaluate.add_argument("--device", help="cpu, cuda, ...; by default a GPU where there is one")
+    add_arguments(
+        evaluate, DecodingOptions, "decoding (by default as the bundle says)",
+        leave_out=_NOT_DECODING, **dict.fromkeys(_DECODING),
+    )  # fmt: skip
+    evaluate.set_defaults(run=_evaluate)
+    return parser
+
+
+def _add_data_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", type=Path, required=True, help="folder or caption file of a data set")
+    parser.add_argument("--format", help="coco, karpathy, flickr8k, table or folder; found out by default")
+    parser.add_argument("--images", type=Path, help="folder of the photos, where the format does not tell")
+    parser.add_argument("--seed", type=int, default=0, help="of drawn splits and of training. Default: 0.")
+
+
+def _read(options: argparse.Namespace):
+    from training.records import read_records
+
+    return read_records(options.data, options.format, options.images, options.seed)
+
+
+def _inspect(options: argparse.Namespace) -> int:
+    from training.report import inspect_data, render
+
+    report = inspect_data(_read(options), check_images=not options.no_photos)
+    print(json.dumps(report.to_json(), indent=1, ensure_ascii=False) if options.json else render(report))
+    return 0
+
+
+def _fit(options: argparse.Namespace) -> int:
+    from training.allocator import keep_freed_memory
+    from training.loop import Interrupted, fit
+    from training.preparation import prepare
+
+    keep_freed_memory()
+    config = from_arguments(CaptionerConfig, options)
+    decoding = from_arguments(DecodingOptions, options, seed=None)
+    fit_options = from_arguments(FitOptions, options)
+    data = _read(options)
+    if data.problems:
+        print(f"{len(data.problems)} problems in {data.root}: `python -m training inspect` lists them", file=sys.stderr)
+    material = prepare(
+        data, config, decoding, fit_options, options.cache, options.encoder_weights, options.device
+    )
+    try:
+        bundle = fit(material, fit_options, options.output, options.resume)
+    except Interrupted as interruption:
+        print(interruption, file=sys.stderr)
+        return INTERRUPTED
+    print(f"the captioner is in {bundle}")
+    return 0
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    import captioner
+    from training.evaluate import evaluate
+    from training.metrics import METRICS
+
+    model = captioner.load(options.bundle, options.device)
+    chosen = {name: value for name in _DECODING if (value := getattr(options, name)) is not None}
+    records = _read(options).split(options.split)
+    details = {"bundle": str(options.bundle or "the one that ships"), "split": options.split}
+    metrics = evaluate(model, records, options.output, replace(model.decoding, **chosen), details=details)
+    for name in METRICS:
+        print(f"{name:8} {metrics[name]:.4f}")
+    print(f"{options.output / 'index.html'} shows every photo with its captions")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

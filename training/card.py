@@ -1,0 +1,35 @@
+"""The model card that a run writes into its bundle."""
+
+from typing import Any
+
+from training.options import FitOptions
+from training.preparation import Material
+
+
+def model_card(material: Material, options: FitOptions, best: dict[str, Any]) -> str:
+    """Markdown: what the captioner is, what it learned from, how, and how good it was on the validation photos."""
+    config, train = material.config, material.frozen.train
+    captions = sum(len(record.captions) for record in train.records)
+    scores = "\n".join(f"| {name} | {best[name]:.3f} |" for name in ("CIDEr", "Bleu_1", "Bleu_4"))
+    learning = [f"{options.epochs} epochs of captions"] if options.epochs else []
+    if options.fine_tune_epochs:
+        learning.append(f"{options.fine_tune_epochs} with the encoder's last stages learning too")
+    if options.self_critical_epochs:
+        learning.append(f"{options.self_critical_epochs} of self-critical training")
+    return f"""# {material.data.name} captioner
+
+An image captioner of the kind of Show, Attend and Tell (Xu et al. 2015), trained with `python -m training fit`.
+
+- Encoder: `{config.encoder}`, weights from `{material.encoder_weights.source}`, photos at
+  {config.image_size} x {config.image_size} pixels, fitted by `{config.fit}`.
+- Decoder: LSTM of {config.hidden_dim}, additive attention of {config.attention_dim} ({config.activation}),
+  {len(material.vocabulary)} words.
+- Data: {len(train):,} photos with {captions:,} captions of {material.data.name}; the licence of that data applies.
+- Training: at most {", then ".join(learning)}; these weights are of epoch {best["epoch"]} ({best["phase"]}).
+
+| validation, {len(material.frozen.validator.data):,} photos, beam {material.decoding.beam_width} | |
+|---|---|
+{scores}
+
+It says what its training captions would say. Photos unlike them get captions that sound sure and are wrong.
+"""

@@ -1,0 +1,169 @@
+"""A cache on disk of what the frozen part of an encoder makes of each photo, so that epochs never touch a photo.
+
+A cache is a folder of its own for each encoder, weights, preprocessing and mirroring: rows of one shape in `rows.bin`,
+read by memory map, and what each row is of in `index.jsonl`. Rows are only ever added: a killed run loses at most the row
+that it was writing.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from captioner.config import CaptionerConfig
+from captioner.encoders import Encoder
+from captioner.errors import ImageError
+from captioner.images import fit_image, open_image
+
+ENCODE_BATCH = 16
+
+
+@dataclass(frozen=True)
+class FeatureView:
+    """Which features of a photo are kept: after how many of the encoder's stages, of the photo or of its mirror image."""
+
+    stages: int | None
+    """None: all stages, so that the features are the annotations."""
+    mirrored: bool = False
+
+
+class FeatureCache:
+    """Rows of features, found by photo."""
+
+    def __init__(self, folder: Path, shape: Sequence[int]):
+        """`shape` of one row, in 16-bit floats."""
+        self.folder, self.shape = folder, tuple(shape)
+        self._row_bytes = int(np.prod(self.shape)) * 2
+        folder.mkdir(parents=True, exist_ok=True)
+        self._rows_path, self._index_path = folder / "rows.bin", folder / "index.jsonl"
+        self._rows: dict[str, int] = {}
+        self._repair()
+        self._map: np.memmap | None = None
+
+    def _repair(self) -> None:
+        """Cut off what a killed run left half-written: rows without an index line, lines without a row."""
+        self._rows_path.touch()
+        self._index_path.touch()
+        whole_rows = self._rows_path.stat().st_size // self._row_bytes
+        kept_bytes = 0
+        with open(self._index_path, "rb") as file:
+            for line in file:
+                if not line.endswith(b"\n") or len(self._rows) == whole_rows:
+                    break
+                self._rows[json.loads(line)] = len(self._rows)
+                kept_bytes += len(line)
+        with open(self._index_path, "r+b") as file:
+            file.truncate(kept_bytes)
+        with open(self._rows_path, "r+b") as file:
+            file.truncate(len(self._rows) * self._row_bytes)
+
+    def __contains__(self, photo: Path) -> bool:
+        return photo_key(photo) in self._rows
+
+    def append(self, photos: Sequence[Path], rows: np.ndarray) -> None:
+        """Keep rows [n, *shape] of n photos."""
+        with open(self._rows_path, "ab") as file:
+            file.write(np.ascontiguousarray(rows, dtype=np.float16).tobytes())
+        with open(self._index_path, "a") as file:
+            for photo in photos:
+                key = photo_key(photo)
+                file.write(json.dumps(key) + "\n")
+                self._rows[key] = len(self._rows)
+        self._map = None
+
+    def read(self, photos: Sequence[Path]) -> np.ndarray:
+        """Rows [n, *shape] of n photos that are in the cache."""
+        if self._map is None:
+            self._map = np.memmap(self._rows_path, np.float16, "r", shape=(len(self._rows), *self.shape))
+        return self._map[[self._rows[photo_key(photo)] for photo in photos]]
+
+
+def photo_key(photo: Path) -> str:
+    """A photo's place and state: a file that was changed is another photo."""
+    state = photo.stat()
+    return f"{photo.resolve()}|{state.st_size}|{state.st_mtime_ns}"
+
+
+def open_cache(
+    root: Path, encoder: Encoder, weights_sha256: str, config: CaptionerConfig, view: FeatureView
+) -> FeatureCache:
+    """The cache below `root` of this encoder, these weights, this preprocessing and this view."""
+    what = {
+        "encoder": config.encoder,
+        "weights": weights_sha256,
+        "image_size": config.image_size,
+        "fit": config.fit,
+        "stages": view.stages,
+        "mirrored": view.mirrored,
+    }
+    key = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:12]
+    shape = encode(encoder, np.zeros((1, config.image_size, config.image_size, 3), np.uint8), view).shape[1:]
+    cache = FeatureCache(root / f"{config.encoder.replace(':', '-')}-{config.image_size}-{key}", shape)
+    (cache.folder / "what.json").write_text(json.dumps(what, indent=2) + "\n")
+    return cache
+
+
+@torch.no_grad()
+def encode(encoder: Encoder, pixels: np.ndarray, view: FeatureView) -> np.ndarray:
+    """Pixels [B, S, S, 3] -> features of the view: annotations [B, H, W, D], or the map [B, C, H, W] after its stages."""
+    device = encoder.mean.device
+    if view.mirrored:
+        pixels = pixels[:, :, ::-1]
+    batch = torch.from_numpy(np.ascontiguousarray(pixels)).to(device)
+    with torch.autocast(device.type, dtype=torch.bfloat16):
+        features = encoder.features(batch, view.stages)
+        if view.stages is None:
+            features = encoder.annotations(features)
+    return features.contiguous().half().cpu().numpy()
+
+
+def annotations_from(encoder: Encoder, features: Tensor, stages: int | None) -> Tensor:
+    """Cached features [B, ...] -> annotations [B, H, W, D], through the stages of the encoder that are not in them."""
+    return features if stages is None else encoder.annotations(features, stages)
+
+
+def fill_cache(
+    cache: FeatureCache, encoder: Encoder, config: CaptionerConfig, view: FeatureView, photos: Sequence[Path], label: str
+) -> list[ImageError]:
+    """Encode the photos that are not in the cache yet. Returns what could not be read, a sentence each."""
+    waiting = [photo for photo in dict.fromkeys(photos) if photo not in cache]
+    if not waiting:
+        return []
+    unreadable: list[ImageError] = []
+    with tqdm(total=len(waiting), desc=label, unit="photo") as progress:
+        for chunk in _opened(waiting, config, unreadable):
+            names, pixels = zip(*chunk, strict=True)
+            cache.append(names, encode(encoder, np.stack(pixels), view))
+            progress.update(len(chunk))
+    return unreadable
+
+
+def _opened(
+    photos: Sequence[Path], config: CaptionerConfig, unreadable: list[ImageError]
+) -> Iterator[list[tuple[Path, np.ndarray]]]:
+    """Batches of photos and their pixels, read ahead in threads; those that cannot be read are put in `unreadable`."""
+
+    def pixels_of(photo: Path) -> np.ndarray | ImageError:
+        try:
+            return fit_image(open_image(photo), config.image_size, config.fit)[0]
+        except ImageError as error:
+            return error
+
+    chunks = [photos[start : start + ENCODE_BATCH] for start in range(0, len(photos), ENCODE_BATCH)]
+    with ThreadPoolExecutor(2) as threads:
+        ahead = [threads.submit(pixels_of, photo) for photo in chunks[0]]
+        for number, chunk in enumerate(chunks):
+            results = [future.result() for future in ahead]
+            following = chunks[number + 1] if number + 1 < len(chunks) else []
+            ahead = [threads.submit(pixels_of, photo) for photo in following]
+            unreadable.extend(result for result in results if isinstance(result, ImageError))
+            good = [(p, r) for p, r in zip(chunk, results, strict=True) if not isinstance(r, ImageError)]
+            if good:
+                yield good

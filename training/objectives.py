@@ -1,0 +1,84 @@
+"""One batch to one loss: learning from captions, and learning from the CIDEr of sampled captions."""
+
+from collections.abc import Hashable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from captioner.config import DecodingOptions
+from captioner.decoding import decode, greedy
+from captioner.model import CaptionModel
+from captioner.vocabulary import Vocabulary
+from training.dataset import MAX_TRAINING_WORDS, Batch, pad_captions
+from training.losses import advantages_over_mean, self_critical_loss, soft_attention_loss
+from training.options import FitOptions
+from training.reward import CiderReward
+
+END_WORD = "<end>"
+"""Counts as a word of references and samples alike: otherwise a caption that breaks off would lose nothing."""
+
+
+def caption_loss(model: CaptionModel, annotations: Tensor, batch: Batch, options: FitOptions) -> Tensor:
+    """Xu et al. 2015, eq. 14, in nats per word."""
+    device = annotations.device
+    output = model.decoder(annotations, batch.inputs.to(device))
+    return soft_attention_loss(
+        output.logits,
+        output.alphas,
+        batch.targets.to(device),
+        options.doubly_stochastic_weight,
+        options.label_smoothing,
+    )
+
+
+class SelfCritical:
+    """Self-critical sequence training: samples are rewarded by how far they are above a baseline of their image."""
+
+    def __init__(
+        self, references: Mapping[Hashable, Sequence[str]], image_ids: Sequence[Hashable], vocabulary: Vocabulary,
+        options: FitOptions,
+    ):  # fmt: skip
+        """`references`: of every training image, as the official tokenizer cuts them; `image_ids`: by position."""
+        ended = {image: [f"{caption} {END_WORD}" for caption in captions] for image, captions in references.items()}
+        self.reward = CiderReward(ended)
+        self.image_ids, self.vocabulary, self.options = image_ids, vocabulary, options
+
+    def loss(self, model: CaptionModel, annotations: Tensor, batch: Batch) -> tuple[Tensor, float]:
+        """The loss of one batch, and the mean CIDEr of its samples."""
+        samples, rewards = self._samples(model, annotations, batch)
+        if self.options.self_critical_baseline == "samples":
+            advantages = advantages_over_mean(rewards)
+        else:
+            advantages = rewards - self._greedy_rewards(model, annotations, batch)
+        inputs, targets = (tensor.to(annotations.device) for tensor in pad_captions(samples))
+        logits = model.decoder(annotations, inputs).logits
+        return self_critical_loss(logits, targets, advantages.to(annotations.device)), float(rewards.mean())
+
+    def _samples(self, model: CaptionModel, annotations: Tensor, batch: Batch) -> tuple[list[list[list[int]]], Tensor]:
+        options = DecodingOptions(
+            temperature=1.0, captions_per_image=self.options.self_critical_samples, block_repeats=0,
+            max_words=MAX_TRAINING_WORDS,
+        )  # fmt: skip
+        model.eval()
+        sampled = decode(model.decoder, annotations.detach(), options)
+        model.train()
+        tokens = [
+            [caption[:length] for caption, length in zip(captions, lengths, strict=True)]
+            for captions, lengths in zip(sampled.tokens.tolist(), sampled.lengths.tolist(), strict=True)
+        ]
+        return tokens, self._rewards(tokens, batch)
+
+    def _greedy_rewards(self, model: CaptionModel, annotations: Tensor, batch: Batch) -> Tensor:
+        model.eval()
+        best = greedy(model.decoder, annotations.detach(), MAX_TRAINING_WORDS)
+        model.train()
+        lengths = best.lengths[:, 0].tolist()
+        return self._rewards([[caption[0][:n]] for caption, n in zip(best.tokens.tolist(), lengths, strict=True)], batch)
+
+    def _rewards(self, tokens: list[list[list[int]]], batch: Batch) -> Tensor:
+        """CIDEr of each caption of each image of the batch: [B, K]."""
+        ids = [self.image_ids[image] for image, captions in zip(batch.images, tokens, strict=True) for _ in captions]
+        texts = [
+            " ".join([*self.vocabulary.decode(caption), END_WORD]) for captions in tokens for caption in captions
+        ]
+        return torch.from_numpy(self.reward.score(ids, texts)).float().view(len(tokens), -1)

@@ -1,0 +1,102 @@
+"""How a captioner is trained: every option of `fit`, checked where it is made."""
+
+from dataclasses import dataclass
+
+from captioner.config import JsonOptions
+from captioner.errors import ConfigError
+
+BASELINES = ("samples", "greedy")
+
+
+@dataclass(frozen=True)
+class FitOptions(JsonOptions):
+    """One run of training. Its phases follow each other, each starting from the best weights so far."""
+
+    epochs: int = 20
+    """Of learning from captions with the encoder frozen."""
+    fine_tune_epochs: int = 0
+    """Of learning from captions with the last stages of the encoder learning too."""
+    self_critical_epochs: int = 0
+    """Of learning from the CIDEr of sampled captions (Rennie et al. 2017)."""
+
+    batch_size: int = 32
+    """Images in a batch."""
+    captions_per_image: int = 5
+    """At most so many captions of an image in a batch; of more, others are drawn each time."""
+    min_count: int = 5
+    """Words that are rarer among the training captions become unknown."""
+    mirror: bool = False
+    """Also learn from the mirror image of each photo, drawn each time with probability 1/2."""
+    seed: int = 0
+
+    learning_rate: float = 1e-3
+    fine_tune_learning_rate: float = 2e-4
+    """Of the decoder while the encoder is fine-tuned."""
+    encoder_learning_rate: float = 5e-5
+    self_critical_learning_rate: float = 3e-5
+    warmup_steps: int = 200
+    """The learning rate rises this long from 0, then falls along a cosine to 0 at the phase's end."""
+    weight_decay: float = 1e-4
+    clip_norm: float = 1.0
+    """Gradients longer than this are shortened to it."""
+    label_smoothing: float = 0.1
+    doubly_stochastic_weight: float = 1.0
+    """Lambda of Xu et al. 2015, eq. 14."""
+    average_decay: float = 0.999
+    """Decay per step of the moving average of the weights, which is what is validated and kept."""
+    fine_tune_stages: int = 0
+    """So many of the encoder's last stages learn in the fine-tuning phase; -1 for all."""
+
+    self_critical_samples: int = 5
+    """Captions sampled for each image."""
+    self_critical_baseline: str = "samples"
+    """What a sample is compared with: the mean of the image's other samples, or the greedy caption."""
+    cross_entropy_weight: float = 0.1
+    """Share of learning from captions that is kept in self-critical training, against forgetting how to speak."""
+
+    patience: int = 5
+    """A phase ends early after this many epochs without a better CIDEr on the validation photos."""
+    validation_images: int = 0
+    """Only so many photos of the validation split are captioned after each epoch; 0 for all."""
+
+    def __post_init__(self) -> None:
+        whole = ("epochs", "fine_tune_epochs", "self_critical_epochs", "seed", "warmup_steps", "validation_images")
+        for name in whole:
+            self._require(name, type(getattr(self, name)) is int and getattr(self, name) >= 0, "a whole number, 0 or above")
+        for name in ("batch_size", "captions_per_image", "min_count", "patience"):
+            self._require(name, type(getattr(self, name)) is int and getattr(self, name) > 0, "a whole number above 0")
+        for name in ("learning_rate", "fine_tune_learning_rate", "encoder_learning_rate", "self_critical_learning_rate"):
+            self._require(name, getattr(self, name) > 0, "above 0")
+        for name in ("weight_decay", "doubly_stochastic_weight", "cross_entropy_weight"):
+            self._require(name, getattr(self, name) >= 0, "0 or above")
+        self._require("clip_norm", self.clip_norm > 0, "above 0")
+        for name in ("label_smoothing", "average_decay"):
+            self._require(name, 0 <= getattr(self, name) < 1, "at least 0 and below 1")
+        self._require("self_critical_samples", self.self_critical_samples >= 2, "2 or more")
+        self._require("self_critical_baseline", self.self_critical_baseline in BASELINES, f"one of {', '.join(BASELINES)}")
+        self._require("fine_tune_stages", self.fine_tune_stages >= -1, "-1 for all, or a number of stages")
+        if self.fine_tune_epochs and not self.fine_tune_stages:
+            raise ConfigError("fine_tune_epochs needs fine_tune_stages: say how many of the encoder's last stages learn")
+        if not (self.epochs or self.fine_tune_epochs or self.self_critical_epochs):
+            raise ConfigError("there is nothing to do: epochs, fine_tune_epochs and self_critical_epochs are all 0")
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A part of a run with one objective and one learning-rate schedule."""
+
+    name: str
+    """cross_entropy, fine_tune or self_critical."""
+    epochs: int
+    learning_rate: float
+    encoder_learning_rate: float = 0.0
+
+
+def phases(options: FitOptions) -> list[Phase]:
+    """The phases of a run, in order."""
+    every = [
+        Phase("cross_entropy", options.epochs, options.learning_rate),
+        Phase("fine_tune", options.fine_tune_epochs, options.fine_tune_learning_rate, options.encoder_learning_rate),
+        Phase("self_critical", options.self_critical_epochs, options.self_critical_learning_rate),
+    ]
+    return [phase for phase in every if phase.epochs]

@@ -1,0 +1,148 @@
+"""From a data set on disk to what the loop needs: a model, its vocabulary, and features with captions."""
+
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from captioner.config import CaptionerConfig, DecodingOptions
+from captioner.encoders import LoadedWeights, encoder_spec, pretrained_network
+from captioner.errors import DataError
+from captioner.images import ImageFrame, fit_image, open_image
+from captioner.model import CaptionModel
+from captioner.vocabulary import Vocabulary
+from training.dataset import CaptionDataset
+from training.features import FeatureCache, FeatureView, fill_cache, open_cache
+from training.metrics import tokenise_for_scoring
+from training.objectives import SelfCritical
+from training.options import FitOptions
+from training.records import DataSet, ImageRecord, draw_splits
+from training.validation import Validator
+
+
+@dataclass
+class Features:
+    """The training and validation captions beside one kind of cached features."""
+
+    stages: int | None
+    """How many of the encoder's stages are in them; None: all."""
+    train: CaptionDataset
+    validator: Validator
+
+
+@dataclass
+class Material:
+    """All that a run works on."""
+
+    config: CaptionerConfig
+    decoding: DecodingOptions
+    model: CaptionModel
+    vocabulary: Vocabulary
+    encoder_weights: LoadedWeights
+    frozen: Features
+    fine_tuned: Features | None
+    """Features before the stages that are fine-tuned; None where none is."""
+    self_critical: SelfCritical | None
+    data: DataSet
+
+
+def prepare(
+    data: DataSet,
+    config: CaptionerConfig,
+    decoding: DecodingOptions,
+    options: FitOptions,
+    cache: Path,
+    weights_file: Path | None = None,
+    device: str | None = None,
+) -> Material:
+    """Build the vocabulary and the model, and encode every photo that the cache does not hold yet.
+
+    Raises DataError where nothing is left to learn from, WeightsError where the encoder has no weights.
+    """
+    torch.manual_seed(options.seed)
+    train, validation = training_splits(data, options)
+    vocabulary = Vocabulary.build((caption for record in train for caption in record.captions), options.min_count)
+    if len(vocabulary) == 4:
+        raise DataError(
+            f"no word of {data.root} occurs {options.min_count} times in its training captions: lower --min-count"
+        )
+    network, weights = pretrained_network(encoder_spec(config.encoder), weights_file)
+    model = CaptionModel(config, len(vocabulary), network)
+    model.encoder.requires_grad_(False)
+    model.to(torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")))
+    model.encoder.eval().to(memory_format=torch.channels_last)
+
+    build = _FeatureBuilder(model, weights, config, options, cache, vocabulary, decoding)
+    frozen = build(train, validation, None)
+    fine_tuned = None
+    if options.fine_tune_stages:
+        total = len(model.encoder.stages)
+        cached = 0 if options.fine_tune_stages == -1 else total - options.fine_tune_stages
+        if cached < 0:
+            raise DataError(f"{config.encoder} has {total} stages: fine_tune_stages can be 1 to {total}, or -1 for all")
+        fine_tuned = build(train, validation, cached)
+    self_critical = None
+    if options.self_critical_epochs:
+        records = frozen.train.records
+        references = tokenise_for_scoring({record.image_id: record.captions for record in records})
+        self_critical = SelfCritical(references, [record.image_id for record in records], vocabulary, options)
+    return Material(config, decoding, model, vocabulary, weights, frozen, fine_tuned, self_critical, data)
+
+
+def training_splits(data: DataSet, options: FitOptions) -> tuple[list[ImageRecord], list[ImageRecord]]:
+    """The records to learn from and those to stop by; the latter drawn from the former where the data set has none."""
+    train = data.split("train")
+    validation = [record for record in data.records if record.split == "val"]
+    if not validation:
+        drawn = draw_splits(train, options.seed)
+        validation = [record for record in drawn if record.split == "val"]
+        train = [record for record in drawn if record.split != "val"]
+    if not validation:
+        raise DataError(f"{data.root} has one photo to learn from, and none to see whether it learned: add more photos")
+    if options.validation_images:
+        validation = validation[: options.validation_images]
+    return train, validation
+
+
+@dataclass
+class _FeatureBuilder:
+    model: CaptionModel
+    weights: LoadedWeights
+    config: CaptionerConfig
+    options: FitOptions
+    cache: Path
+    vocabulary: Vocabulary
+    decoding: DecodingOptions
+
+    def __call__(self, train: Sequence[ImageRecord], validation: Sequence[ImageRecord], stages: int | None) -> Features:
+        plain = self._filled([*train, *validation], FeatureView(stages), "encode photos")
+        caches = [plain]
+        train = [record for record in train if record.path in plain]
+        validation = [record for record in validation if record.path in plain]
+        if not train or not validation:
+            raise DataError("no photo could be read: `python -m training inspect` says what is wrong with each")
+        if self.options.mirror:
+            caches.append(self._filled(train, FeatureView(stages, mirrored=True), "encode mirror images"))
+        data = CaptionDataset(validation, self.vocabulary, [plain])
+        validator = Validator(data, frames_of(validation, self.config), self.decoding)
+        return Features(stages, CaptionDataset(train, self.vocabulary, caches), validator)
+
+    def _filled(self, records: Sequence[ImageRecord], view: FeatureView, label: str) -> FeatureCache:
+        cache = open_cache(self.cache, self.model.encoder, self.weights.sha256, self.config, view)
+        photos = [record.path for record in records]
+        for error in fill_cache(cache, self.model.encoder, self.config, view, photos, label):
+            print(f"left out: {error}", file=sys.stderr)
+        return cache
+
+
+def frames_of(records: Sequence[ImageRecord], config: CaptionerConfig) -> list[ImageFrame]:
+    """Where in each photo the square lies that the model sees."""
+
+    def frame_of(record: ImageRecord) -> ImageFrame:
+        return fit_image(open_image(record.path), config.image_size, config.fit)[1]
+
+    with ThreadPoolExecutor(4) as threads:
+        return list(threads.map(frame_of, records))

@@ -1,0 +1,91 @@
+"""Text and JSON files from anywhere: what cannot be read is told with its place, the rest is used."""
+
+import json
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from captioner.errors import DataError
+from training.readers.listing import Listing
+from training.readers.photos import is_photo
+
+_NOT_TEXT = re.compile("[\udc80-\udcff\0]")  # bytes that are not UTF-8, as surrogateescape keeps them, and NUL
+_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a UTF-8 file, a byte order mark accepted; lines that are not text fail `is_text`.
+
+    Only line feeds and carriage returns end a line, so that numbers are those that an editor shows.
+    Raises DataError where the file cannot be opened or is UTF-16.
+    """
+    content = _read(path)
+    if content.startswith(_UTF16_MARKS):
+        raise DataError(f"{path} is UTF-16 text: save it as UTF-8")
+    text = content.decode("utf-8-sig", errors="surrogateescape")
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    return lines[:-1] if lines[-1] == "" else lines
+
+
+def is_text(line: str) -> bool:
+    """Whether a line of `read_lines` was UTF-8."""
+    return line.isascii() and "\0" not in line or not _NOT_TEXT.search(line)
+
+
+def numbered_lines(path: Path, listing: Listing) -> list[tuple[int, str]]:
+    """Number (from 1) and text of every line that is not blank; the listing hears of those that are not UTF-8."""
+    lines = []
+    for number, line in enumerate(read_lines(path), start=1):
+        if not is_text(line):
+            refuse_encoding(listing, path, number)
+        elif line.strip():
+            lines.append((number, line))
+    return lines
+
+
+def refuse_encoding(listing: Listing, path: Path, number: int) -> None:
+    listing.refuse("bad_entry", path, number, "is not UTF-8 text: save the file as UTF-8")
+
+
+def first_line(path: Path) -> str:
+    """The first line, at most 4096 bytes of it; empty where the file cannot be read as text."""
+    head = head_of(path, 4096).split("\n", 1)[0].rstrip("\r")
+    return head if is_text(head) else ""
+
+
+def head_of(path: Path, size: int) -> str:
+    """The first `size` bytes as text; empty where the file cannot be opened."""
+    try:
+        with open(path, "rb") as stream:
+            return stream.read(size).decode("utf-8-sig", errors="surrogateescape")
+    except OSError:
+        return ""
+
+
+def read_json(path: Path) -> Any:
+    """Raises DataError, with line and column, for a file that is not JSON."""
+    try:
+        return json.loads(_read(path))
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path}:{error.lineno}: is not JSON ({error.msg} in column {error.colno})") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path} is not JSON text in UTF-8: {error}") from error
+
+
+def report_unused(listing: Listing, folder: Path, used: Iterable[Path]) -> None:
+    """Tell of each file directly in a folder that is neither hidden nor a photo nor used."""
+    known = {os.path.abspath(path) for path in used}
+    with os.scandir(folder) as entries:
+        found = sorted((entry.name, entry.path) for entry in entries if entry.is_file())
+    for name, path in found:
+        if not name.startswith(".") and not is_photo(name) and os.path.abspath(path) not in known:
+            listing.refuse("unused_file", path, None, "is not part of this format, and not used")
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error

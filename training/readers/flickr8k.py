@@ -1,0 +1,85 @@
+"""Flickr8k as published: a token file (`name.jpg#0<tab>caption`) and lists of the photos of each split.
+
+Flickr30k's results_20130124.token has the same syntax, and no lists.
+"""
+
+import re
+from pathlib import Path
+
+from captioner.errors import DataError
+from training.readers.files import first_line, numbered_lines, report_unused
+from training.readers.listing import SPLIT_NAMES, Listing
+from training.readers.photos import PhotoFinder, is_photo
+
+LAYOUT = "Flickr8k.token.txt with Flickr_8k.trainImages.txt, devImages.txt, testImages.txt and a folder of photos"
+
+_TOKEN = re.compile(r"(?P<name>[^\t]+)#(?P<number>\d+)[ ]*\t(?P<caption>.*)")
+_LIST = re.compile(r"(train|dev|val|test)_?images\.txt$", re.IGNORECASE)
+
+
+def claims(path: Path) -> bool:
+    """Whether this is a token file, or a folder that holds one."""
+    if path.is_dir():
+        return bool(_token_files(path))
+    return path.suffix.lower() in (".txt", ".token") and _TOKEN.match(first_line(path)) is not None
+
+
+def read(path: Path, images: Path | None) -> Listing:
+    """List the captions of a token file; photos that no split list names get split None, if there are lists at all.
+
+    Photos are looked for by name anywhere below the token file's folder, or below `images`.
+    Raises DataError for a folder that does not hold exactly one token file.
+    """
+    file = path
+    if path.is_dir():
+        files = _token_files(path)
+        if len(files) != 1:
+            raise DataError(f"{path} holds {len(files)} token files, not one: give the path of the one to read")
+        file = files[0]
+    root = file.parent
+    listing = Listing(root, PhotoFinder([images if images is not None else root], deep=True))
+    captions = _read_tokens(file, listing)
+    lists = [found for found in sorted(root.iterdir()) if _LIST.search(found.name) and found != file]
+    splits = _read_splits(lists, {name for name, _, _, _ in captions}, listing)
+    for name, number, line, caption in captions:
+        listing.add_photo(name, name, (name,), splits.get(name), file, line)
+        listing.add_caption(name, caption, file, line, identity=number)
+    if path.is_dir():
+        report_unused(listing, root, [file, *lists])
+    return listing
+
+
+def _token_files(root: Path) -> list[Path]:
+    return sorted(file for file in [*root.glob("*.token.txt"), *root.glob("*.token")] if claims(file))
+
+
+def _read_tokens(file: Path, listing: Listing) -> list[tuple[str, str, int, str]]:
+    """-> name, number of the caption, line, caption."""
+    captions = []
+    for line, text in numbered_lines(file, listing):
+        match = _TOKEN.fullmatch(text)
+        if match is None:
+            listing.refuse("bad_entry", file, line, "is not of the form name.jpg#0<tab>caption")
+        elif not is_photo(match["name"]):
+            listing.refuse("bad_entry", file, line, f"captions {match['name']}, which is not the name of a photo")
+        else:
+            captions.append((match["name"], match["number"], line, match["caption"]))
+    return captions
+
+
+def _read_splits(lists: list[Path], captioned: set[str], listing: Listing) -> dict[str, str]:
+    """Photo -> split. A photo in two lists stays in the first."""
+    splits: dict[str, str] = {}
+    for file in lists:
+        split = SPLIT_NAMES[_LIST.search(file.name)[1].lower()]
+        for line, text in numbered_lines(file, listing):
+            name = text.strip()
+            if name not in captioned:
+                listing.refuse("unknown_image", file, line, f"lists {name}, which has no caption")
+            elif splits.get(name, split) != split:
+                listing.refuse("two_splits", file, line, f"puts {name} into {split}, but it stays in {splits[name]}")
+            elif name in splits:
+                listing.refuse("repeated_entry", file, line, f"lists {name} again")
+            else:
+                splits[name] = split
+    return splits

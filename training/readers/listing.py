@@ -1,0 +1,184 @@
+"""What a reader collects: photos, their captions, and every line that cannot be used with the reason."""
+
+import os
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from training.readers.photos import PhotoFinder
+
+SPLITS = ("train", "val", "test")
+
+SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "restval": "train",  # Karpathy's name for the part of COCO's val that everybody trains on
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "development": "val",
+    "test": "test",
+    "testing": "test",
+}
+"""Names in use, lower case -> the name here."""
+
+
+@dataclass(frozen=True)
+class ImageRecord:
+    """A photo that exists, with its captions."""
+
+    image_id: str | int
+    """Unique in its data set; the data set's own id where it has one (COCO), else the photo's name in it."""
+    path: Path
+    captions: tuple[str, ...]
+    """As written, white space around them removed; at least one."""
+    split: str | None
+    """train, val or test; None where the data set's splits leave the photo out."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something in a data set that is not used, or not as it stands."""
+
+    kind: str
+    """bad_entry, empty_caption, repeated_entry, unknown_image, missing_image, uncaptioned_image, two_splits,
+    repeated_id, stray_sidecar or unused_file."""
+    file: str
+    """Relative to the data set where it lies inside."""
+    entry: int | str | None
+    """Line number (from 1), or what marks the entry in a JSON file; None for the whole file."""
+    message: str
+    """What is wrong, as the rest of a sentence that starts with the place."""
+
+    @property
+    def place(self) -> str:
+        if self.entry is None:
+            return self.file
+        return f"{self.file}:{self.entry}" if isinstance(self.entry, int) else f"{self.file} {self.entry}"
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.message}"
+
+
+@dataclass(slots=True)
+class _Photo:
+    image_id: str | int
+    names: tuple[str, ...]
+    split: str | None
+    file: Path
+    entry: int | str | None
+    captions: list[str] = field(default_factory=list)
+    identities: set[Hashable] = field(default_factory=set)
+
+
+class Listing:
+    """Collects photos and captions in the order of the files, and turns them into records at the end.
+
+    root: the folder that places are told relative to. finder: says where a photo of a given name lies.
+    """
+
+    def __init__(self, root: Path, finder: PhotoFinder) -> None:
+        self.root = root
+        self.finder = finder
+        self.problems: list[Problem] = []
+        self._photos: dict[Hashable, _Photo] = {}
+        self._image_ids: set[str | int] = set()
+
+    @property
+    def has_splits(self) -> bool:
+        """Whether the data set itself puts any photo, present or missing, into a split."""
+        return any(photo.split is not None for photo in self._photos.values())
+
+    def refuse(self, kind: str, file: str | os.PathLike, entry: int | str | None, message: str) -> None:
+        path = os.path.abspath(file)
+        inside = path.startswith(os.path.join(os.path.abspath(self.root), ""))
+        place = os.path.relpath(path, self.root) if inside else path
+        self.problems.append(Problem(kind, _printable(place), entry, _printable(message)))
+
+    def add_photo(
+        self,
+        key: Hashable,
+        image_id: str | int,
+        names: tuple[str, ...],
+        split: str | None,
+        file: Path,
+        entry: int | str | None,
+    ) -> None:
+        """Make a photo known under `key`; a second call with that key changes nothing, and may not change its split.
+
+        names: where to look for the photo, the likeliest first.
+        """
+        known = self._photos.get(key)
+        if known is None:
+            self._photos[key] = _Photo(self._unique_id(image_id, split, file, entry), names, split, file, entry)
+        elif split != known.split:
+            self.refuse(
+                "two_splits",
+                file,
+                entry,
+                f"puts {names[0]} into {_named(split)}, but it stays in {_named(known.split)},"
+                f" where {known.file.name} {known.entry} put it",
+            )
+
+    def add_caption(
+        self, key: Hashable, text: Any, file: Path, entry: int | str | None, identity: Hashable = None
+    ) -> None:
+        """Give a known photo one more caption; refuses what is no text, holds no word, or was given before.
+
+        identity: what, with its text, makes the entry the same as an earlier one of this photo; by default its text
+        alone. Two people who wrote the same sentence are no repetition where the format numbers its captions.
+        """
+        photo = self._photos[key]
+        if not isinstance(text, str) or _printable(text) != text:
+            self.refuse("bad_entry", file, entry, f"the caption of {photo.names[0]} is not text")
+            return
+        text = text.strip()
+        if not any(character.isalnum() for character in text):
+            self.refuse("empty_caption", file, entry, f"the caption of {photo.names[0]} holds no word")
+            return
+        identity = text if identity is None else (identity, text)
+        if identity in photo.identities:
+            self.refuse("repeated_entry", file, entry, f"repeats an earlier caption of {photo.names[0]}: {text}")
+            return
+        photo.identities.add(identity)
+        photo.captions.append(text)
+
+    def records(self) -> list[ImageRecord]:
+        """Every photo that is there and has captions; reports the others, and the photos that no caption names."""
+        records = []
+        for photo in self._photos.values():
+            path = self.finder.find(*photo.names)
+            if path is None:
+                message = f"{photo.names[0]} is not in {self.finder.where()}"
+                if photo.captions:
+                    message += f"; captions not used: {len(photo.captions)}"
+                self.refuse("missing_image", photo.file, photo.entry, message)
+            elif not photo.captions:
+                self.refuse("uncaptioned_image", photo.file, photo.entry, f"{photo.names[0]} has no usable caption")
+            else:
+                records.append(ImageRecord(photo.image_id, Path(path), tuple(photo.captions), photo.split))
+        for path in self.finder.unused():
+            self.refuse("uncaptioned_image", path, None, "no caption names this photo")
+        return records
+
+    def _unique_id(self, image_id: str | int, split: str | None, file: Path, entry: int | str | None) -> str | int:
+        unique = image_id
+        count = 1
+        while unique in self._image_ids:
+            count += 1
+            unique = f"{file.stem}/{image_id}" if count == 2 else f"{file.stem}/{image_id}/{count}"
+        if unique != image_id:
+            self.refuse("repeated_id", file, entry, f"id {image_id} is taken, so this photo becomes {unique}")
+        self._image_ids.add(unique)
+        return unique
+
+
+def _printable(text: str) -> str:
+    """Half characters, from JSON escapes and odd file names, cannot be written out: show their codes."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _named(split: str | None) -> str:
+    return split if split is not None else "no split"

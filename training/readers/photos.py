@@ -1,0 +1,127 @@
+"""Where the photos of a data set lie, found out with one listing per folder rather than one look per photo."""
+
+import os
+import unicodedata
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from captioner.images import IMAGE_EXTENSIONS
+
+_PHOTO_FOLDERS = frozenset(
+    "images image photos pictures img imgs flicker8k_dataset flickr8k_dataset flickr8k_images flickr30k_images"
+    " flickr30k-images".split()
+)
+"""Folders, lower case, in which the photos of a data set usually lie."""
+
+
+def is_photo(name: str) -> bool:
+    """Whether a file is named like a photo."""
+    return os.path.splitext(name)[1].lower() in IMAGE_EXTENSIONS
+
+
+def photo_folders(root: Path) -> list[Path]:
+    """The folder itself, then its subfolders that are usually called so (images, photos, Flicker8k_Dataset, ...)."""
+    with os.scandir(root) as entries:
+        inside = sorted(entry.name for entry in entries if entry.name.lower() in _PHOTO_FOLDERS and entry.is_dir())
+    return [root, *(root / name for name in inside)]
+
+
+def walk_files(root: Path) -> Iterator[str]:
+    """Every file below a folder, sorted; follows links to folders once. Hidden ones and __MACOSX are left out."""
+    seen = set()
+    for folder, subfolders, files in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:
+            subfolders.clear()
+            continue
+        seen.add(real)
+        subfolders[:] = sorted(name for name in subfolders if not _hidden(name))
+        for name in sorted(files):
+            if not _hidden(name):
+                yield os.path.join(folder, name)
+
+
+class PhotoFinder:
+    """Finds photos by the names that a caption file gives them.
+
+    folders: where to look, in this order, for a name that may itself hold folders. Nothing outside them is ever given.
+    deep: where that fails, look for the bare name anywhere below the folders.
+    """
+
+    def __init__(self, folders: Iterable[Path], deep: bool = False) -> None:
+        self._folders = list(dict.fromkeys(os.path.abspath(folder) for folder in folders))
+        self._prefixes = tuple(os.path.join(folder, "") for folder in self._folders)
+        self._listings: dict[str, dict[str, str]] = {}
+        self._deep = deep
+        self._anywhere: dict[str, str] | None = None
+        self._used: set[str] = set()
+
+    def where(self) -> str:
+        """The folders that were looked through, to be named in an error; those that exist, if any does."""
+        existing = [folder for folder in self._folders if os.path.isdir(folder)]
+        return " or ".join(os.path.basename(folder) + "/" for folder in existing or self._folders)
+
+    def find(self, *names: str) -> str | None:
+        """Path of the first of these names that exists, or None."""
+        for name in names:
+            path = self._find(name)
+            if path is None and "\\" in name:  # a table written on Windows
+                path = self._find(name.replace("\\", "/"))
+            if path is not None:
+                self._used.add(path)
+                return path
+        return None
+
+    def unused(self) -> Iterator[str]:
+        """The photos, in the folders that were listed, that `find` never gave; sorted by folder."""
+        if self._deep:
+            for folder in self._folders:
+                yield from (path for path in walk_files(Path(folder)) if is_photo(path) and path not in self._used)
+            return
+        for folder, listing in sorted(self._listings.items()):
+            for name in sorted(listing.values()):
+                path = os.path.join(folder, name)
+                if is_photo(name) and not _hidden(name) and path not in self._used:
+                    yield path
+
+    def _find(self, name: str) -> str | None:
+        for folder in self._folders:
+            path = os.path.normpath(os.path.join(folder, name))
+            # A name such as ../../secret.jpg or /secret.jpg must not reach out of the data set.
+            if not path.startswith(self._prefixes):
+                continue
+            parent, base = os.path.split(path)
+            real = self._listing(parent).get(_normal(base))
+            if real is not None:
+                return os.path.join(parent, real)
+        return self._index().get(_normal(os.path.basename(name))) if self._deep else None
+
+    def _listing(self, folder: str) -> dict[str, str]:
+        """Name in normal form -> name on disk, of the files in a folder; empty where there is no such folder."""
+        listing = self._listings.get(folder)
+        if listing is None:
+            try:
+                with os.scandir(folder) as entries:
+                    listing = {_normal(entry.name): entry.name for entry in entries if entry.is_file()}
+            except (OSError, ValueError):  # no such folder, or a name that no folder can have
+                listing = {}
+            self._listings[folder] = listing
+        return listing
+
+    def _index(self) -> dict[str, str]:
+        if self._anywhere is None:
+            self._anywhere = {}
+            for folder in self._folders:
+                for path in walk_files(Path(folder)):
+                    if is_photo(path):
+                        self._anywhere.setdefault(_normal(os.path.basename(path)), path)
+        return self._anywhere
+
+
+def _hidden(name: str) -> bool:
+    return name.startswith(".") or name == "__MACOSX"
+
+
+def _normal(name: str) -> str:
+    """macOS writes é as e and an accent: the same name in a caption file and on disk may differ in its bytes."""
+    return name if name.isascii() else unicodedata.normalize("NFC", name)

@@ -1,0 +1,135 @@
+"""Captioned photos of any of the usual formats as one list of records; which format a path holds is found out."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from captioner.errors import DataError
+from training.readers import coco, flickr8k, folder, karpathy, table
+from training.readers.listing import SPLITS, ImageRecord, Listing, Problem
+
+__all__ = ["READERS", "SPLITS", "DataSet", "ImageRecord", "Problem", "Reader", "draw_splits", "read_records"]
+
+VAL_SHARE = 0.05
+TEST_SHARE = 0.05
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A format: how it looks to a person, how it is recognised, and how it is read."""
+
+    layout: str
+    claims: Callable[[Path], bool]
+    read: Callable[[Path, Path | None], Listing]
+
+
+READERS = {
+    "coco": Reader(coco.LAYOUT, coco.claims, coco.read),
+    "karpathy": Reader(karpathy.LAYOUT, karpathy.claims, karpathy.read),
+    "flickr8k": Reader(flickr8k.LAYOUT, flickr8k.claims, flickr8k.read),
+    "table": Reader(table.LAYOUT, table.claims, table.read),
+    "folder": Reader(folder.LAYOUT, folder.claims, folder.read),
+}
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """What a path holds: the photos that can be used, and what is wrong with the rest."""
+
+    name: str
+    format: str
+    root: Path
+    records: list[ImageRecord]
+    problems: list[Problem]
+    drawn_splits: bool
+    """Whether the splits were drawn here, because the data set has none of its own."""
+
+    def split(self, name: str) -> list[ImageRecord]:
+        """The records of a split; raises DataError where there are none."""
+        if name not in SPLITS:
+            raise DataError(f"there is no split {name!r}: the splits are {', '.join(SPLITS)}")
+        records = [record for record in self.records if record.split == name]
+        if not records:
+            counts = ", ".join(f"{sum(record.split == split for record in self.records)} {split}" for split in SPLITS)
+            first = f"; the first of {len(self.problems)} problems: {self.problems[0]}" if self.problems else ""
+            raise DataError(f"{self.root} has no usable photo in its {name} split ({counts}){first}")
+        return records
+
+
+def read_records(
+    path: str | Path, format: str | None = None, images: str | Path | None = None, seed: int = 0
+) -> DataSet:
+    """Read a data set: a folder or a caption file. Lines that cannot be used are in `problems`, with their place.
+
+    format: a name in READERS; by default the one that recognises the path.
+    images: the folder of the photos, where the format's own layout does not tell.
+    seed: of the splits that `draw_splits` makes where the data set has none.
+    Raises DataError where a path is missing, no format or several recognise it, or a caption file is broken as a whole.
+    """
+    path, images = Path(path), Path(images) if images is not None else None
+    if not path.exists():
+        raise DataError(f"{path} does not exist: give the folder or the caption file of a data set")
+    if images is not None and not images.is_dir():
+        raise DataError(f"{images} is not a folder: give the folder that holds the photos of {path}")
+    if format is not None and format not in READERS:
+        raise DataError(f"there is no format {format!r}: the formats are {', '.join(READERS)}")
+    name = format or _sniff(path)
+    try:
+        listing = READERS[name].read(path, images)
+        records = listing.records()
+    except OSError as error:
+        raise DataError(f"{error.filename or path} cannot be read: {error.strerror or error}") from error
+    drawn = not listing.has_splits
+    if drawn:
+        records = draw_splits(records, seed)
+    title = path.resolve().name if path.is_dir() else path.stem
+    return DataSet(title, name, listing.root, records, listing.problems, drawn)
+
+
+def draw_splits(records: list[ImageRecord], seed: int) -> list[ImageRecord]:
+    """Give every image a split, whatever it had: about 90 % train, 5 % val, 5 % test; a photo's captions stay together.
+
+    A photo's place is the hash of seed and image id, as a number from 0 to 1: below 0.05 val, below 0.1 test, else
+    train. Photos that are added later therefore move no other. Of a data set so small that val (or train) would be
+    empty, the photo with the lowest (highest) number goes there. One photo alone is train.
+    """
+    places = [_hash_fraction(seed, record.image_id) for record in records]
+    splits = ["val" if place < VAL_SHARE else "test" if place < VAL_SHARE + TEST_SHARE else "train" for place in places]
+    if len(records) > 1 and "val" not in splits:
+        splits[places.index(min(places))] = "val"
+    if records and "train" not in splits:
+        splits[places.index(max(places))] = "train"
+    return [replace(record, split=split) for record, split in zip(records, splits, strict=True)]
+
+
+def _hash_fraction(seed: int, image_id: str | int) -> float:
+    digest = hashlib.sha256(f"{seed}:{image_id}".encode("utf-8", "surrogatepass")).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
+
+
+def _sniff(path: Path) -> str:
+    try:
+        claiming = [name for name, reader in READERS.items() if name != "folder" and reader.claims(path)]
+        # Any data set's folder may hold photos with a stray .txt, so sidecars count only where nothing else is found.
+        if not claiming and READERS["folder"].claims(path):
+            claiming = ["folder"]
+    except OSError as error:
+        raise DataError(f"{error.filename or path} cannot be read: {error.strerror or error}") from error
+    if len(claiming) == 1:
+        return claiming[0]
+    if claiming:
+        raise DataError(f"{path} may be read as {' or as '.join(claiming)}: name one with --format, or give one file")
+    layouts = "\n".join(f"  {name:9} {reader.layout}" for name, reader in READERS.items())
+    raise DataError(f"{path} holds no captions in a format that is known: {_contents(path)}. Understood are\n{layouts}")
+
+
+def _contents(path: Path) -> str:
+    """What was found instead, for the error."""
+    if not path.is_dir():
+        return f"it is a file of {path.stat().st_size} bytes"
+    entries = [entry for entry in path.iterdir() if not entry.name.startswith(".")]
+    names = sorted(entry.name + ("/" if entry.is_dir() else "") for entry in entries)
+    if not names:
+        return "the folder is empty"
+    return f"the folder holds {', '.join(names[:8])}" + (f" and {len(names) - 8} more" if len(names) > 8 else "")

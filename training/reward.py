@@ -1,0 +1,115 @@
+"""CIDEr-D of sampled captions, fast enough to be the reward of self-critical training."""
+
+import math
+from collections import Counter
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
+
+import numpy as np
+
+from captioner.errors import DataError
+
+_LONGEST_NGRAM = 4
+_SIGMA = 6.0
+_SCALE = 10.0
+# Flickr8k's whole train split fits; of COCO's the images that were used last.
+_IMAGES_KEPT = 20_000
+
+Ngram = tuple[str, ...]
+# One reference that holds an n-gram: its number, the n-gram's weight in it, that weight over the reference's norm.
+_Posting = tuple[int, float, float]
+
+
+class CiderReward:
+    """CIDEr-D against a fixed set of references (Vedantam et al. 2015; the reward of Rennie et al. 2017).
+
+    The formula of pycocoevalcap.cider.cider_scorer.CiderScorer (n-grams up to 4, sigma 6, times 10, counts clipped),
+    with the document frequencies and the number of documents of ALL the references given here, not of the captions
+    scored: the mean reward of one caption per image, over every image, is the official CIDEr.
+
+    references: image id -> captions, tokenised as `training.metrics.tokenise_for_scoring` returns them. Of a single
+    image every reward is 0, as in the official code, because no n-gram then tells images apart.
+    Raises DataError where there is no image, or an image without references.
+    """
+
+    def __init__(self, references: Mapping[Hashable, Sequence[str]]) -> None:
+        if not references:
+            raise DataError("there are no references to reward captions by: give the captions of the train split")
+        for image_id, captions in references.items():
+            if not captions:
+                raise DataError(f"image {image_id!r} has no reference captions to reward by: add some or leave it out")
+        self._references = {image_id: tuple(captions) for image_id, captions in references.items()}
+        self._log_documents = math.log(len(references))
+        self._log_frequencies = _log_document_frequencies(self._references.values())
+        # A cache per object, so that it goes when the object goes.
+        self._indexed = lru_cache(maxsize=_IMAGES_KEPT)(self._index)
+
+    def score(self, image_ids: Sequence[Hashable], captions: Sequence[str]) -> np.ndarray:
+        """Reward captions, each against the references of its image.
+
+        image_ids [n]: an id may come many times, once per sampled caption.
+        captions [n]: words joined by spaces. They have to be cut as the references are: a word that the PTB tokenizer
+        would cut ("dog's", "don't") matches nothing here.
+        -> float64 [n], 0 to 10; an empty caption gets 0.
+        Raises DataError for an image that has no references, ValueError where the lengths differ.
+        """
+        pairs = zip(image_ids, captions, strict=True)
+        return np.array([self._score_one(image_id, caption) for image_id, caption in pairs], dtype=np.float64)
+
+    def _score_one(self, image_id: Hashable, caption: str) -> float:
+        if image_id not in self._references:
+            raise DataError(f"image {image_id!r} has no references: give the captions of every image to train on")
+        postings, lengths = self._indexed(image_id)
+        weights, norms, length = self._weigh(caption)
+        similarities = [0.0] * len(lengths)
+        for ngram, weight in weights.items():
+            for reference, reference_weight, normalised in postings.get(ngram, ()):
+                similarities[reference] += min(weight, reference_weight) * normalised / norms[len(ngram) - 1]
+        total = sum(
+            similarity * math.exp(-((length - reference_length) ** 2) / (2 * _SIGMA**2))
+            for similarity, reference_length in zip(similarities, lengths, strict=True)
+        )
+        return _SCALE * total / (_LONGEST_NGRAM * len(lengths))
+
+    def _index(self, image_id: Hashable) -> tuple[dict[Ngram, list[_Posting]], list[int]]:
+        """Turn an image's references round: n-gram -> the references that hold it; and each reference's length."""
+        postings: dict[Ngram, list[_Posting]] = {}
+        lengths = []
+        for number, caption in enumerate(self._references[image_id]):
+            weights, norms, length = self._weigh(caption)
+            lengths.append(length)
+            for ngram, weight in weights.items():
+                postings.setdefault(ngram, []).append((number, weight, weight / norms[len(ngram) - 1]))
+        return postings, lengths
+
+    def _weigh(self, caption: str) -> tuple[dict[Ngram, float], list[float], int]:
+        """tf-idf of each n-gram that weighs anything, the norms [4] by n, and the length that the penalty compares.
+
+        That length is the number of bigrams, as in the official code.
+        """
+        words = caption.split()
+        weights = {}
+        squares = [0.0] * _LONGEST_NGRAM
+        for ngram, count in Counter(_ngrams(words)).items():
+            weight = count * (self._log_documents - self._log_frequencies.get(ngram, 0.0))
+            if weight > 0:  # an n-gram of every image weighs nothing, and its norm may be 0
+                weights[ngram] = weight
+                squares[len(ngram) - 1] += weight * weight
+        return weights, [math.sqrt(square) for square in squares], max(len(words) - 1, 0)
+
+
+def _ngrams(words: list[str]) -> Iterator[Ngram]:
+    for length in range(1, _LONGEST_NGRAM + 1):
+        # zip of the shifted lists: the n-grams as tuples, without a slice for each
+        yield from zip(*(words[shift:] for shift in range(length)), strict=False)
+
+
+def _log_document_frequencies(documents: Iterable[Sequence[str]]) -> dict[Ngram, float]:
+    """n-gram -> log of the number of images that have it in a reference.
+
+    Those of one image are left out, four in five of them: their logarithm is 0, as is that of an n-gram never seen.
+    """
+    frequencies: Counter[Ngram] = Counter()
+    for captions in documents:
+        frequencies.update({ngram for caption in captions for ngram in _ngrams(caption.split())})
+    return {ngram: math.log(count) for ngram, count in frequencies.items() if count > 1}
