@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from captioner.arguments import add_arguments
 from captioner.config import DecodingOptions
@@ -245,39 +245,13 @@ class JsonLines:
         self._ascii = "utf" not in (sys.stdout.encoding or "").lower()
 
     def photo(self, path: Path, captions: "Sequence[Caption]") -> None:
+        from captioner.caption_json import photo_json
+
         _print(self._opening + json.dumps(photo_json(path, captions), ensure_ascii=self._ascii), end="")
         self._opening = ",\n"
 
     def end(self) -> None:
         _print("\n]" if self._opening == ",\n" else "[]")
-
-
-def photo_json(path: Path, captions: "Sequence[Caption]") -> dict[str, Any]:
-    """A photo's captions, best first, as the dictionary that --json prints; `seen_box` as in ImageFrame."""
-    best = captions[0]
-    values = {
-        "image": str(path),
-        **_caption_json(best),
-        "grid": list(best.alphas.shape[1:]),
-        "size": [best.frame.width, best.frame.height],
-        "seen_box": list(best.frame.seen_box),
-    }
-    if len(captions) > 1:
-        values["alternatives"] = [_caption_json(caption) for caption in captions[1:]]
-    return values
-
-
-def _caption_json(caption: "Caption") -> dict[str, Any]:
-    import numpy as np
-
-    word_probs = np.exp(caption.word_log_probs.astype(float)).tolist()
-    gates = caption.gates.astype(float).tolist()
-    alphas = caption.alphas.astype(float).round(7).tolist()  # digits past the seventh are the float32's noise
-    words = [
-        {"text": text, "probability": probability, "gate": gate, "alpha": alpha}
-        for text, probability, gate, alpha in zip(caption.words, word_probs, gates, alphas, strict=True)
-    ]
-    return {"caption": caption.text, "probability": caption.probability, "words": words}
 
 
 class Pictures:
@@ -293,7 +267,7 @@ class Pictures:
         if self._figure is None and self._overlays is None:
             return
         from captioner.images import open_image
-        from captioner.overlays import figure_strip
+        from captioner.overlays import figure_strip, save_overlays
 
         photo = open_image(path)
         if self._figure is not None:
@@ -308,13 +282,7 @@ class Pictures:
                 reason = error.strerror or error
                 raise ConfigError(f"--figure: {file} cannot be written ({reason}): name another file") from error
         if self._overlays is not None:
-            self._save_overlays(photo, caption, self._overlays / self._names[path])
-
-    def _save_overlays(self, photo: Any, caption: "Caption", folder: Path) -> None:
-        from captioner.overlays import save_overlays
-
-        for file in save_overlays(photo, caption, folder, "word", self._smooth):
-            file.replace(file.with_name(file.name.removeprefix("word-")))  # the folder has the photo's name already
+            save_overlays(photo, caption, self._overlays / self._names[path], self._smooth)
 
 
 def unique_names(paths: Sequence[Path]) -> dict[Path, str]:

@@ -7,7 +7,6 @@ import functools
 import hashlib
 import http.client
 import importlib.util
-import pickle
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable
@@ -17,7 +16,6 @@ from pathlib import Path
 import timm
 import torch
 import torchvision
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -98,8 +96,14 @@ class TimmWeights:
             ) from error
 
     def fetch_file(self, path: Path, network: nn.Module) -> Tensors:
-        read_tensors(path)  # a damaged file is said to be one here, not somewhere inside timm
+        classifier = timm.get_pretrained_cfg(self.model).classifier or ()
+        names = [classifier] if isinstance(classifier, str) else classifier
+        tensors, options = read_tensors(path), {"pretrained_cfg_overlay": {"file": str(path)}}
+        if not any(f"{name}.weight" in tensors for name in names):
+            options = {"num_classes": 0, "pretrained_cfg_overlay": {"file": str(path), "classifier": None}}
         try:
+            # Into a feature backbone timm loads whatever fits, without complaint: so the whole network goes first.
+            timm.create_model(self.model, pretrained=True, **options)
             return _timm_features(self.model, pretrained=True, pretrained_cfg_overlay={"file": str(path)}).state_dict()
         except (RuntimeError, KeyError) as error:
             raise WeightsError(
@@ -243,7 +247,7 @@ class Encoder(nn.Module):
     def annotations(self, features: Tensor, stages: int | None = None) -> Tensor:
         """The map after `stages` stages (all of them) -> annotation vectors [B, H, W, D], by the stages that follow."""
         if stages is not None:
-            features = self.stages[stages:](features)
+            features = self.stages[stages:](features.contiguous(memory_format=torch.channels_last))
         return features.permute(0, 2, 3, 1)
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -316,8 +320,9 @@ def read_tensors(path: Path) -> Tensors:
         tensors = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise WeightsError(f"{path} does not exist: name a file of weights, .safetensors or .pth") from None
-    except (SafetensorError, RuntimeError, OSError, EOFError, ValueError, pickle.UnpicklingError) as error:
-        raise WeightsError(f"{path} cannot be read as a file of weights: {str(error).splitlines()[0]}") from error
+    except Exception as error:  # damaged files raise nearly anything
+        problem = (str(error).splitlines() or [type(error).__name__])[0]
+        raise WeightsError(f"{path} cannot be read as a file of weights ({problem}): fetch it again") from error
     if not isinstance(tensors, dict) or not all(isinstance(value, Tensor) for value in tensors.values()):
         raise WeightsError(f"{path} is not a plain file of tensors by name: save a model's state_dict() and name that")
     return tensors

@@ -20,6 +20,9 @@ MAX_HEAT_SIDE = 1024
 MAX_SAVED_SIDE = 2048
 """Longest side, in pixels, of the files of `save_overlays`."""
 
+MAX_NAME_BYTES = 60
+"""Of a word, in the name of its file."""
+
 _PAPER, _INK, _FAINT = (255, 255, 255), (28, 30, 34), (128, 132, 140)
 
 
@@ -127,10 +130,8 @@ def figure_strip(
     return figure
 
 
-def save_overlays(
-    photo: Image.Image, caption: Caption, folder: str | os.PathLike, stem: str, smooth: bool = True
-) -> list[Path]:
-    """Write an overlay for each word -> the files, in the words' order: `STEM-01-word.png`, `STEM-02-word.png`, ...
+def save_overlays(photo: Image.Image, caption: Caption, folder: str | os.PathLike, smooth: bool = True) -> list[Path]:
+    """Write an overlay for each word -> the files, in the words' order: `01-word.png`, `02-word.png`, ...
 
     The folder is made where it does not exist. Letters and digits of any script stay in the names, all else becomes _.
     Photos above `MAX_SAVED_SIDE` pixels are scaled down to it.
@@ -144,7 +145,7 @@ def save_overlays(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for number, (word, alpha) in enumerate(zip(caption.words, caption.alphas, strict=True), start=1):
-            path = folder / f"{_file_name(stem, 120)}-{number:02d}-{_file_name(word, 60)}.png"
+            path = folder / f"{number:02d}-{_file_name(word)}.png"
             overlay(picture, alpha, caption.frame, smooth).save(path)
             paths.append(path)
     except OSError as error:
@@ -306,8 +307,8 @@ def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def _file_name(text: str, max_bytes: int) -> str:
+def _file_name(text: str) -> str:
     """A text as a part of a file name on any system: letters, marks and digits of any script, all else _."""
     text = unicodedata.normalize("NFC", text)
     safe = "".join(mark if unicodedata.category(mark)[0] in "LMN" or mark in "-_" else "_" for mark in text)
-    return safe.encode()[:max_bytes].decode(errors="ignore") or "word"
+    return safe.encode()[:MAX_NAME_BYTES].decode(errors="ignore") or "word"

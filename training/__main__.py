@@ -87,13 +87,15 @@ def _inspect(options: argparse.Namespace) -> int:
 
 def _fit(options: argparse.Namespace) -> int:
     from training.allocator import keep_freed_memory
-    from training.loop import Interrupted, fit
+    from training.loop import Interrupted, checkpoint_of, fit
     from training.preparation import prepare
 
     keep_freed_memory()
     config = from_arguments(CaptionerConfig, options)
-    decoding = from_arguments(DecodingOptions, options, seed=None)
+    # FitOptions has a captions_per_image and a seed, too; those are not the ones of decoding.
+    decoding = from_arguments(DecodingOptions, options, captions_per_image=1, seed=None)
     fit_options = from_arguments(FitOptions, options)
+    checkpoint_of(options.output, options.resume)  # asked before hours go into encoding photos
     data = _read(options)
     if data.problems:
         print(f"{len(data.problems)} problems in {data.root}: `python -m training inspect` lists them", file=sys.stderr)

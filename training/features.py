@@ -44,6 +44,8 @@ class FeatureCache:
         folder.mkdir(parents=True, exist_ok=True)
         self._rows_path, self._index_path = folder / "rows.bin", folder / "index.jsonl"
         self._rows: dict[str, int] = {}
+        self._count = 0
+        self._places: dict[Path, int] = {}  # rows of photos that were looked up: a run need not find the photo again
         self._repair()
         self._map: np.memmap | None = None
 
@@ -55,17 +57,26 @@ class FeatureCache:
         kept_bytes = 0
         with open(self._index_path, "rb") as file:
             for line in file:
-                if not line.endswith(b"\n") or len(self._rows) == whole_rows:
+                if not line.endswith(b"\n") or self._count == whole_rows:
                     break
-                self._rows[json.loads(line)] = len(self._rows)
+                self._rows[json.loads(line)] = self._count
+                self._count += 1
                 kept_bytes += len(line)
         with open(self._index_path, "r+b") as file:
             file.truncate(kept_bytes)
         with open(self._rows_path, "r+b") as file:
-            file.truncate(len(self._rows) * self._row_bytes)
+            file.truncate(self._count * self._row_bytes)
 
     def __contains__(self, photo: Path) -> bool:
-        return photo_key(photo) in self._rows
+        """Whether there is a row of the photo as it is now; of one that is gone there is none."""
+        self._places.pop(photo, None)
+        try:
+            row = self._rows.get(photo_key(photo))
+        except OSError:
+            return False
+        if row is not None:
+            self._places[photo] = row
+        return row is not None
 
     def append(self, photos: Sequence[Path], rows: np.ndarray) -> None:
         """Keep rows [n, *shape] of n photos."""
@@ -75,14 +86,20 @@ class FeatureCache:
             for photo in photos:
                 key = photo_key(photo)
                 file.write(json.dumps(key) + "\n")
-                self._rows[key] = len(self._rows)
+                # Counted, not len(): two names of one photo have one key, and a row each.
+                self._rows[key] = self._places[photo] = self._count
+                self._count += 1
         self._map = None
 
     def read(self, photos: Sequence[Path]) -> np.ndarray:
         """Rows [n, *shape] of n photos that are in the cache."""
         if self._map is None:
-            self._map = np.memmap(self._rows_path, np.float16, "r", shape=(len(self._rows), *self.shape))
-        return self._map[[self._rows[photo_key(photo)] for photo in photos]]
+            self._map = np.memmap(self._rows_path, np.float16, "r", shape=(self._count, *self.shape))
+        return self._map[[self._row_of(photo) for photo in photos]]
+
+    def _row_of(self, photo: Path) -> int:
+        row = self._places.get(photo)
+        return self._rows[photo_key(photo)] if row is None else row
 
 
 def photo_key(photo: Path) -> str:

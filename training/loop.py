@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import signal
 import threading
 import time
@@ -69,16 +70,18 @@ def fit(material: Material, options: FitOptions, output: Path, resume: bool = Fa
     checkpoint to `output/checkpoint.pt`. With `resume`, goes on from that checkpoint exactly as if it had never stopped.
     Raises Interrupted after SIGINT or SIGTERM, DataError where there is nothing to resume.
     """
+    checkpoint = checkpoint_of(output, resume)
     output.mkdir(parents=True, exist_ok=True)
-    checkpoint = output / "checkpoint.pt"
-    if not resume and checkpoint.exists():
-        raise ConfigError(f"{output} holds a run already: go on with it by --resume, or name another --output")
     plan = phases(options)
     progress, best_weights, restored = Progress(), None, None
     if resume:
         restored = load_checkpoint(checkpoint)
         _check_same_run(restored["run"], _run_identity(material, options), checkpoint)
         progress, best_weights = Progress(**restored["progress"]), restored["best_weights"]
+        _drop_lines_after(output / "log.jsonl", progress.total_epochs)
+        if progress.phase >= len(plan):
+            tqdm.write(f"{output} holds a finished run of {progress.total_epochs} epochs: there is nothing left to do")
+            return output / "bundle"
     with stop_requests() as stop, Curves(output / "tensorboard", progress.total_epochs) as curves:
         while progress.phase < len(plan):
             phase = plan[progress.phase]
@@ -112,6 +115,29 @@ def fit(material: Material, options: FitOptions, output: Path, resume: bool = Fa
             progress.phase, progress.epoch, progress.stale_epochs = progress.phase + 1, 0, 0
             save(between_phases=True)
     return output / "bundle"
+
+
+def checkpoint_of(output: Path, resume: bool) -> Path:
+    """The checkpoint of a run. Raises ConfigError or DataError where the folder does not hold what `resume` says."""
+    checkpoint = output / "checkpoint.pt"
+    if resume and not checkpoint.is_file():
+        raise DataError(f"there is no run to resume: {checkpoint} does not exist; start one without --resume")
+    if not resume and checkpoint.exists():
+        raise ConfigError(f"{output} holds a run already: go on with it by --resume, or name another --output")
+    if output.exists() and not output.is_dir():
+        raise ConfigError(f"{output} is a file, and a run needs a folder: name another --output")
+    return checkpoint
+
+
+def _drop_lines_after(log: Path, epochs: int) -> None:
+    """A run that was killed between an epoch's line and its checkpoint learns that epoch again, and writes it again."""
+    if not log.exists():
+        return
+    lines = log.read_text().splitlines(keepends=True)
+    if len(lines) > epochs or not all(line.endswith("\n") for line in lines):
+        beside = log.with_name(f".{log.name}.part")
+        beside.write_text("".join(lines[:epochs]))
+        os.replace(beside, log)
 
 
 def features_of(phase: Phase, number: int, plan: list[Phase], material: Material) -> Features:
@@ -202,7 +228,9 @@ def _learn(model: CaptionModel, loss: Tensor, learner: Learner, options: FitOpti
         raise DataError(f"the loss became {float(loss)}: start again with a lower learning rate")
     learner.optimizer.zero_grad(set_to_none=True)
     loss.backward()
-    nn.utils.clip_grad_norm_([p for p in model.parameters() if p.grad is not None], options.clip_norm)
+    norm = nn.utils.clip_grad_norm_([p for p in model.parameters() if p.grad is not None], options.clip_norm)
+    if not torch.isfinite(norm):
+        raise DataError(f"the gradient became {float(norm)}: start again with a lower learning rate")
     learner.optimizer.step()
     learner.schedule.step()
     learner.average.update_parameters(model)

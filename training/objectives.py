@@ -9,10 +9,13 @@ from captioner.config import DecodingOptions
 from captioner.decoding import decode, greedy
 from captioner.model import CaptionModel
 from captioner.vocabulary import Vocabulary
-from training.dataset import MAX_TRAINING_WORDS, Batch, pad_captions
+from training.dataset import Batch, pad_captions
 from training.losses import advantages_over_mean, self_critical_loss, soft_attention_loss
 from training.options import FitOptions
 from training.reward import CiderReward
+
+MAX_SAMPLED_WORDS = 20
+"""Samples are cut here; those that are longer are bad captions anyway."""
 
 END_WORD = "<end>"
 """Counts as a word of references and samples alike: otherwise a caption that breaks off would lose nothing."""
@@ -57,7 +60,7 @@ class SelfCritical:
     def _samples(self, model: CaptionModel, annotations: Tensor, batch: Batch) -> tuple[list[list[list[int]]], Tensor]:
         options = DecodingOptions(
             temperature=1.0, captions_per_image=self.options.self_critical_samples, block_repeats=0,
-            max_words=MAX_TRAINING_WORDS,
+            max_words=MAX_SAMPLED_WORDS,
         )  # fmt: skip
         model.eval()
         sampled = decode(model.decoder, annotations.detach(), options)
@@ -70,7 +73,7 @@ class SelfCritical:
 
     def _greedy_rewards(self, model: CaptionModel, annotations: Tensor, batch: Batch) -> Tensor:
         model.eval()
-        best = greedy(model.decoder, annotations.detach(), MAX_TRAINING_WORDS)
+        best = greedy(model.decoder, annotations.detach(), MAX_SAMPLED_WORDS)
         model.train()
         lengths = best.lengths[:, 0].tolist()
         return self._rewards([[caption[0][:n]] for caption, n in zip(best.tokens.tolist(), lengths, strict=True)], batch)

@@ -10,7 +10,7 @@ import torch
 
 from captioner.config import CaptionerConfig, DecodingOptions
 from captioner.encoders import LoadedWeights, encoder_spec, pretrained_network
-from captioner.errors import DataError
+from captioner.errors import ConfigError, DataError
 from captioner.images import ImageFrame, fit_image, open_image
 from captioner.model import CaptionModel
 from captioner.vocabulary import Vocabulary
@@ -75,21 +75,23 @@ def prepare(
     model.to(torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")))
     model.encoder.eval().to(memory_format=torch.channels_last)
 
+    cached_stages = stages_before_fine_tuning(config.encoder, len(model.encoder.stages), options.fine_tune_stages)
     build = _FeatureBuilder(model, weights, config, options, cache, vocabulary, decoding)
     frozen = build(train, validation, None)
-    fine_tuned = None
-    if options.fine_tune_stages:
-        total = len(model.encoder.stages)
-        cached = 0 if options.fine_tune_stages == -1 else total - options.fine_tune_stages
-        if cached < 0:
-            raise DataError(f"{config.encoder} has {total} stages: fine_tune_stages can be 1 to {total}, or -1 for all")
-        fine_tuned = build(train, validation, cached)
+    fine_tuned = build(train, validation, cached_stages) if options.fine_tune_stages else None
     self_critical = None
     if options.self_critical_epochs:
         records = frozen.train.records
         references = tokenise_for_scoring({record.image_id: record.captions for record in records})
         self_critical = SelfCritical(references, [record.image_id for record in records], vocabulary, options)
     return Material(config, decoding, model, vocabulary, weights, frozen, fine_tuned, self_critical, data)
+
+
+def stages_before_fine_tuning(encoder: str, stages: int, learning: int) -> int:
+    """How many of an encoder's stages stay as they are when so many learn; raises ConfigError if it has not as many."""
+    if learning > stages:
+        raise ConfigError(f"{encoder} has {stages} stages: fine_tune_stages can be 1 to {stages}, or -1 for all")
+    return 0 if learning == -1 else stages - learning
 
 
 def training_splits(data: DataSet, options: FitOptions) -> tuple[list[ImageRecord], list[ImageRecord]]:

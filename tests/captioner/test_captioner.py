@@ -1,0 +1,148 @@
+"""Photos in, captions out: whatever a photo comes as, alone or in a batch."""
+
+import io
+import threading
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import captioner
+from captioner.bundle import save_bundle
+from captioner.captioner import Captioner
+from captioner.config import DecodingOptions
+from captioner.errors import ConfigError, ImageError
+from captioner.images import open_image
+
+
+def photo(seed: int, size: tuple[int, int] = (90, 70)) -> Image.Image:
+    pixels = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    return Image.fromarray(pixels).resize(size, Image.Resampling.NEAREST)
+
+
+def png(image: Image.Image) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, "PNG")
+    return stream.getvalue()
+
+
+@pytest.fixture
+def tiny(tiny_bundle) -> Captioner:
+    return Captioner(tiny_bundle, "cpu")
+
+
+def assert_same(first, second) -> None:
+    assert (first.text, first.tokens, first.frame) == (second.text, second.tokens, second.frame)
+    for name in ("alphas", "gates", "word_log_probs", "log_prob", "score"):
+        np.testing.assert_allclose(getattr(first, name), getattr(second, name), rtol=1e-4, atol=1e-5)
+
+
+def test_a_photo_is_the_same_however_it_comes(tiny, tmp_path):
+    image = photo(0)
+    image.save(tmp_path / "photo.png")
+    sources = [
+        tmp_path / "photo.png", str(tmp_path / "photo.png"), png(image), io.BytesIO(png(image)), image, bytearray(png(image))
+    ]  # fmt: skip
+    first, *others = tiny.caption(sources)
+    for other in others:
+        assert_same(first, other)
+
+
+def test_a_caption_and_what_it_carries(tiny):
+    (caption,) = tiny.caption([photo(0, (200, 100))])
+    words = len(caption.words)
+    assert 1 <= words <= tiny.decoding.max_words == 8
+    assert caption.text == " ".join(caption.words)
+    assert caption.words == tuple(tiny.bundle.vocabulary.decode(caption.tokens)) and len(caption.tokens) == words
+    assert caption.alphas.shape == (words, 2, 2)
+    assert caption.gates.shape == caption.word_log_probs.shape == (words,)
+    np.testing.assert_allclose(caption.alphas.sum(axis=(1, 2)), 1, rtol=1e-5)
+    assert ((caption.gates > 0) & (caption.gates < 1)).all()
+    assert caption.log_prob <= caption.word_log_probs.sum() + 1e-6
+    assert caption.probability == pytest.approx(np.exp(caption.log_prob))
+    assert (caption.frame.width, caption.frame.height, caption.frame.seen_box) == (200, 100, (50.0, 0.0, 150.0, 100.0))
+
+
+def test_a_batch_gives_what_its_photos_give_alone(tiny):
+    photos = [photo(seed, size) for seed, size in enumerate([(90, 70), (64, 64), (1, 1), (300, 40), (33, 200)])]
+    together = tiny.caption(photos)
+    for batch_size in (1, 2, 5):
+        for first, second in zip(together, tiny.caption(photos, batch_size=batch_size), strict=True):
+            assert_same(first, second)
+    assert len({caption.alphas.tobytes() for caption in together}) == 5  # the photos are told apart
+
+
+def test_several_captions_of_each_photo_best_first(tiny):
+    options = DecodingOptions(beam_width=4, captions_per_image=3, max_words=5)
+    found = list(tiny.captions([photo(seed) for seed in range(3)], options, batch_size=2))
+    assert [len(captions) for captions in found] == [3, 3, 3]
+    for captions in found:
+        assert [c.score for c in captions] == sorted((c.score for c in captions), reverse=True)
+        assert len({c.tokens for c in captions}) == 3 and max(len(c.words) for c in captions) <= 5
+
+
+def test_the_best_of_several_is_the_caption(tiny):
+    several = DecodingOptions(beam_width=4, captions_per_image=3)
+    (best,), ((first, *_),) = tiny.caption([photo(1)], several), list(tiny.captions([photo(1)], several))
+    assert_same(best, first)
+
+
+def test_no_photos_make_no_captions(tiny):
+    assert tiny.caption([]) == [] and list(tiny.captions([])) == []
+
+
+@pytest.mark.parametrize("kind", ["text", "path", "bytes", "image", "stream"])
+def test_one_photo_without_a_list_is_a_config_error(tiny, tmp_path, kind):
+    path, image = tmp_path / "photo.png", photo(0)
+    one = {"text": str(path), "path": path, "bytes": png(image), "image": image, "stream": io.BytesIO(png(image))}[kind]
+    with pytest.raises(ConfigError, match="put the one photo in a list"):
+        tiny.caption(one)
+    with pytest.raises(ConfigError, match="put the one photo in a list"):
+        list(tiny.captions(one))
+
+
+def test_a_photo_that_cannot_be_read_is_named(tiny, tmp_path):
+    (tmp_path / "notes.jpg").write_text("no photo")
+    for name in ("notes.jpg", "missing.jpg"):
+        with pytest.raises(ImageError, match=name):
+            tiny.caption([photo(0), tmp_path / name])
+
+
+def test_the_encoder_sees_the_photo_as_it_is_fitted(tiny):
+    square, frame = tiny.prepare(photo(3, (80, 60)))
+    assert square.shape == (64, 64, 3) and square.dtype == np.uint8
+    by_hand = open_image(photo(3, (80, 60))).resize((64, 64), Image.Resampling.BICUBIC, box=frame.seen_box)
+    assert np.array_equal(square, np.asarray(by_hand))
+    ((caption,),) = tiny.caption_pixels(square[None], [frame])
+    assert_same(caption, tiny.caption([photo(3, (80, 60))])[0])
+
+
+def test_threads_may_share_a_captioner(tiny):
+    photos = [photo(seed) for seed in range(4)]
+    expected, found = tiny.caption(photos), {}
+
+    def work(number: int) -> None:
+        found[number] = tiny.caption([photos[number]])[0]
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for number in range(4):
+        assert_same(found[number], expected[number])
+
+
+def test_captioning_changes_no_weight_and_keeps_no_gradient(tiny):
+    before = {name: tensor.clone() for name, tensor in tiny.model.state_dict().items()}
+    tiny.model.train()  # whoever held the model before may have trained it
+    Captioner(tiny.bundle, "cpu").caption([photo(0)])
+    assert all(bool((tensor == before[name]).all()) for name, tensor in tiny.model.state_dict().items())
+    assert not tiny.model.training
+
+
+def test_load_a_captioner_from_a_folder(tiny, tiny_bundle, tmp_path):
+    save_bundle(tiny_bundle, tmp_path / "mine")
+    loaded = captioner.load(tmp_path / "mine", device="cpu")
+    assert loaded.decoding == tiny_bundle.decoding
+    assert loaded.caption([photo(0)])[0].tokens == tiny.caption([photo(0)])[0].tokens

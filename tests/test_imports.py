@@ -1,0 +1,81 @@
+"""Who imports whom, and that importing does no work."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FORBIDDEN = {
+    "captioner": {"training", "service", "benchmarks", "tests"},
+    "training": {"service", "benchmarks", "tests"},
+    "service": {"training", "benchmarks", "tests"},
+}
+# Downward only: a module may import those before it.
+ORDER = (
+    "errors", "config", "arguments", "vocabulary", "images", "encoders", "attention", "decoder", "model", "decoding",
+    "bundle", "captioner", "overlays", "caption_json", "__main__",
+)  # fmt: skip
+
+
+def imports_of(path: Path) -> set[str]:
+    """Every module that a file imports anywhere in it, with the names taken from it: `a.b` and `a.b.c`."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively, which hides from whom"
+            found |= {node.module} | {f"{node.module}.{name.name}" for name in node.names}
+    return found
+
+
+@pytest.mark.parametrize("package", FORBIDDEN)
+def test_no_package_imports_one_that_it_must_not_know(package):
+    for path in (ROOT / package).rglob("*.py"):
+        roots = {name.split(".")[0] for name in imports_of(path)}
+        assert not roots & FORBIDDEN[package], path
+
+
+def test_modules_of_the_captioner_import_downward_only():
+    for path in (ROOT / "captioner").glob("*.py"):
+        if path.stem == "__init__":
+            continue
+        assert path.stem in ORDER, f"{path.stem} has no place in the order yet"
+        imported = {name.split(".")[1] for name in imports_of(path) if name.startswith("captioner.")}
+        above = {name for name in imported & set(ORDER) if ORDER.index(name) >= ORDER.index(path.stem)}
+        assert not above, f"{path.name} imports {above}"
+
+
+SILENT_IMPORT = """
+import importlib, logging, pkgutil, random, signal, socket, sys, threading, urllib.request
+def no(*_, **__): raise AssertionError("an import did work")
+socket.socket.connect = socket.create_connection = urllib.request.urlopen = no
+import numpy, torch, torchvision, timm, matplotlib
+torch.hub.load_state_dict_from_url = timm.create_model = torch.set_num_threads = torch.manual_seed = no
+torch.cuda.is_available = torch.nn.Module.__init__ = no
+handlers, signals = list(logging.root.handlers), signal.getsignal(signal.SIGTERM)
+threads, state = threading.active_count(), torch.get_rng_state()
+import captioner
+for module in pkgutil.iter_modules(captioner.__path__):
+    importlib.import_module(f"captioner.{module.name}")
+assert logging.root.handlers == handlers and signal.getsignal(signal.SIGTERM) is signals
+assert threading.active_count() == threads and torch.equal(torch.get_rng_state(), state)
+"""
+
+
+def run(program: str) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, "-W", "error", "-c", program], cwd=ROOT, capture_output=True, text=True)
+
+
+def test_importing_the_captioner_does_no_work():
+    """No download, no network, no model, no device asked for, no seed, no log, no thread, no signal handler."""
+    ended = run(SILENT_IMPORT)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout == "" and ended.stderr == ""
+
+
+def test_importing_the_library_does_not_wait_for_torch():
+    assert run("import captioner, sys; assert 'torch' not in sys.modules").returncode == 0

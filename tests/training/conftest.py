@@ -1,0 +1,69 @@
+"""What the tests of training start from: an encoder of three tiny stages, photos of shapes, and words without Java."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from captioner.config import CaptionerConfig
+
+THREE_STAGES = "three-stages"
+
+
+def _three_stages():
+    import torch
+    from torch import nn
+
+    def stage(before: int, after: int, stride: int) -> nn.Sequential:
+        return nn.Sequential(nn.Conv2d(before, after, 3, stride, 1), nn.BatchNorm2d(after), nn.ReLU())
+
+    network = nn.Sequential(stage(3, 8, 4), stage(8, 12, 2), stage(12, 16, 2))
+    with torch.no_grad():
+        for name, tensor in network.named_parameters():
+            if name.endswith("0.weight"):
+                nn.init.kaiming_normal_(tensor)
+    return network
+
+
+@pytest.fixture
+def three_stages(monkeypatch, tmp_path) -> Iterator[Path]:
+    """Makes `THREE_STAGES` an encoder: 16 channels, 16 pixels per location, BatchNorm -> a file of its weights."""
+    import torch
+    from safetensors.torch import save_file
+
+    from captioner.encoders import ENCODERS, IMAGENET_MEAN, IMAGENET_STD, EncoderSpec, TorchvisionWeights, encoder_spec
+
+    spec = EncoderSpec(
+        THREE_STAGES, 16, 16, 64, IMAGENET_MEAN, IMAGENET_STD, _three_stages, lambda network: network,
+        TorchvisionWeights("none"),
+    )  # fmt: skip
+    monkeypatch.setitem(ENCODERS, THREE_STAGES, spec)
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        save_file(_three_stages().state_dict(), tmp_path / "three-stages.safetensors")
+    yield tmp_path / "three-stages.safetensors"
+    encoder_spec.cache_clear()
+
+
+@pytest.fixture
+def three_stages_config(three_stages) -> "CaptionerConfig":
+    """A captioner with that encoder, on a 4 x 4 grid."""
+    from captioner.config import CaptionerConfig
+
+    return CaptionerConfig(
+        THREE_STAGES, 64, "squash", embedding_dim=8, hidden_dim=12, attention_dim=8, dropout=0.3
+    )
+
+
+@pytest.fixture
+def words_without_java(monkeypatch) -> None:
+    """Cuts references and captions at spaces, where the official tokenizer would start Java."""
+    from training import preparation, validation
+
+    def cut(captions):
+        return {image: [" ".join(text.lower().split()) for text in texts] for image, texts in captions.items()}
+
+    monkeypatch.setattr(preparation, "tokenise_for_scoring", cut)
+    monkeypatch.setattr(validation, "tokenise_for_scoring", cut)
