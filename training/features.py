@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from filelock import FileLock
 from torch import Tensor
 from tqdm import tqdm
 
@@ -44,26 +45,27 @@ class FeatureCache:
         folder.mkdir(parents=True, exist_ok=True)
         self._rows_path, self._index_path = folder / "rows.bin", folder / "index.jsonl"
         self._rows: dict[str, int] = {}
-        self._count = 0
         self._places: dict[Path, int] = {}  # rows of photos that were looked up: a run need not find the photo again
-        self._repair()
         self._map: np.memmap | None = None
+        self._lock = FileLock(folder / "lock")
+        with self._lock:
+            self._read_index()
 
-    def _repair(self) -> None:
-        """Cut off what a killed run left half-written: rows without an index line, lines without a row."""
+    def _read_index(self) -> None:
+        """Learn which rows there are, and cut off what a killed run left half-written: a row or a line alone."""
         self._rows_path.touch()
         self._index_path.touch()
         whole_rows = self._rows_path.stat().st_size // self._row_bytes
-        kept_bytes = 0
+        self._count = self._index_bytes = 0
         with open(self._index_path, "rb") as file:
             for line in file:
                 if not line.endswith(b"\n") or self._count == whole_rows:
                     break
                 self._rows[json.loads(line)] = self._count
                 self._count += 1
-                kept_bytes += len(line)
+                self._index_bytes += len(line)
         with open(self._index_path, "r+b") as file:
-            file.truncate(kept_bytes)
+            file.truncate(self._index_bytes)
         with open(self._rows_path, "r+b") as file:
             file.truncate(self._count * self._row_bytes)
 
@@ -79,16 +81,20 @@ class FeatureCache:
         return row is not None
 
     def append(self, photos: Sequence[Path], rows: np.ndarray) -> None:
-        """Keep rows [n, *shape] of n photos."""
-        with open(self._rows_path, "ab") as file:
-            file.write(np.ascontiguousarray(rows, dtype=np.float16).tobytes())
-        with open(self._index_path, "a") as file:
-            for photo in photos:
-                key = photo_key(photo)
-                file.write(json.dumps(key) + "\n")
-                # Counted, not len(): two names of one photo have one key, and a row each.
-                self._rows[key] = self._places[photo] = self._count
-                self._count += 1
+        """Keep rows [n, *shape] of n photos. Runs that share a cache add to it in turn."""
+        with self._lock:
+            if self._index_path.stat().st_size != self._index_bytes:  # another run added rows
+                self._read_index()
+            with open(self._rows_path, "ab") as file:
+                file.write(np.ascontiguousarray(rows, dtype=np.float16).tobytes())
+            with open(self._index_path, "ab") as file:
+                for photo in photos:
+                    key = photo_key(photo)
+                    file.write(json.dumps(key).encode() + b"\n")
+                    # Counted, not len(): two names of one photo have one key, and a row each.
+                    self._rows[key] = self._places[photo] = self._count
+                    self._count += 1
+                self._index_bytes = file.tell()
         self._map = None
 
     def read(self, photos: Sequence[Path]) -> np.ndarray:

@@ -191,3 +191,15 @@ def test_a_row_of_a_photo_that_was_never_kept_is_refused(tmp_path, photos):
     cache.append(photos[:1], np.ones((1, 2)))
     with pytest.raises(KeyError):
         cache.read(photos[1:2])
+
+
+def test_two_runs_that_share_a_cache_read_their_own_rows(tmp_path):
+    photos = [tmp_path / f"{name}.jpg" for name in "abcd"]
+    for photo in photos:
+        photo.write_bytes(photo.name.encode())
+    first, second = FeatureCache(tmp_path / "cache", [2]), FeatureCache(tmp_path / "cache", [2])
+    first.append(photos[:1], np.full((1, 2), 1))
+    second.append(photos[1:3], np.array([[2, 2], [3, 3]]))
+    first.append(photos[3:], np.full((1, 2), 4))
+    assert first.read(photos)[:, 0].tolist() == [1, 2, 3, 4]
+    assert FeatureCache(tmp_path / "cache", [2]).read(photos)[:, 0].tolist() == [1, 2, 3, 4]
