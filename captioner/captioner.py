@@ -129,4 +129,3 @@ def captions_of(
                 )
             )
     return captions
-

@@ -24,9 +24,7 @@ class JsonOptions:
         known = {field.name for field in dataclasses.fields(cls)}
         unknown = sorted(set(values) - known)
         if unknown:
-            raise ConfigError(
-                f"unknown option {', '.join(unknown)}: {cls.__name__} knows {', '.join(sorted(known))}"
-            )
+            raise ConfigError(f"unknown option {', '.join(unknown)}: {cls.__name__} knows {', '.join(sorted(known))}")
         return cls(**values)
 
     def _require(self, name: str, allowed: bool, wanted: str) -> None:

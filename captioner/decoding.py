@@ -132,9 +132,7 @@ def _best_continuations(totals: Tensor, log_probs: Tensor) -> tuple[Tensor, Tens
     return best // vocabulary_size, best % vocabulary_size
 
 
-def _sample(
-    log_probs: Tensor, options: DecodingOptions, generator: torch.Generator | None
-) -> tuple[Tensor, Tensor]:
+def _sample(log_probs: Tensor, options: DecodingOptions, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
     """One word for each hypothesis from softmax(log_probs / temperature), cut to the nucleus of `top_p`."""
     batch, width, _ = log_probs.shape
     probs = (log_probs / options.temperature).softmax(dim=-1)

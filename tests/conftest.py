@@ -42,9 +42,7 @@ def make_decoder() -> "Callable[..., Decoder]":
 
     def make(words: int, seed: int = 0, activation: str = "relu", dropout: float = 0.5) -> Decoder:
         """A decoder that knows so many words besides the four special ones."""
-        config = CaptionerConfig(
-            activation=activation, embedding_dim=6, hidden_dim=5, attention_dim=4, dropout=dropout
-        )
+        config = CaptionerConfig(activation=activation, embedding_dim=6, hidden_dim=5, attention_dim=4, dropout=dropout)
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             decoder = Decoder(config, annotation_dim=7, vocabulary_size=4 + words).eval()

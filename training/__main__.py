@@ -26,6 +26,9 @@ def main(arguments: list[str] | None = None) -> int:
     except CaptionerError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("stopped at once: what was written is whole", file=sys.stderr)
+        return INTERRUPTED
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -87,21 +90,20 @@ def _inspect(options: argparse.Namespace) -> int:
 
 def _fit(options: argparse.Namespace) -> int:
     from training.allocator import keep_freed_memory
-    from training.loop import Interrupted, checkpoint_of, fit
+    from training.loop import Interrupted, fit
     from training.preparation import prepare
+    from training.run import check_output
 
     keep_freed_memory()
     config = from_arguments(CaptionerConfig, options)
     # FitOptions has a captions_per_image and a seed, too; those are not the ones of decoding.
     decoding = from_arguments(DecodingOptions, options, captions_per_image=1, seed=None)
     fit_options = from_arguments(FitOptions, options)
-    checkpoint_of(options.output, options.resume)  # asked before hours go into encoding photos
+    check_output(options.output, options.resume)  # asked before hours go into encoding photos
     data = _read(options)
     if data.problems:
         print(f"{len(data.problems)} problems in {data.root}: `python -m training inspect` lists them", file=sys.stderr)
-    material = prepare(
-        data, config, decoding, fit_options, options.cache, options.encoder_weights, options.device
-    )
+    material = prepare(data, config, decoding, fit_options, options.cache, options.encoder_weights, options.device)
     try:
         bundle = fit(material, fit_options, options.output, options.resume)
     except Interrupted as interruption:

@@ -1,4 +1,4 @@
-"""Everything that is needed to go on with a run exactly, in one file that is always whole. Kept apart from the bundle."""
+"""Everything that is needed to go on with a run exactly, in one file that is always whole; apart from the bundle."""
 
 import os
 from pathlib import Path
@@ -21,13 +21,13 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a run's state and put the random generators back. Raises DataError where there is none to go on with."""
-    if not path.is_file():
-        raise DataError(f"there is no run to resume: {path} does not exist; start one without --resume")
+    """Read a run's state and put the random generators back. Raises DataError where the file is damaged."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a damaged file raises
-        raise DataError(f"{path} is damaged and the run cannot be resumed ({type(error).__name__}): start anew") from error
+        raise DataError(
+            f"{path} is damaged and the run cannot be resumed ({type(error).__name__}): start anew"
+        ) from error
     _restore_random_state(state.pop("random"))
     return state
 

@@ -1,8 +1,8 @@
 """A cache on disk of what the frozen part of an encoder makes of each photo, so that epochs never touch a photo.
 
-A cache is a folder of its own for each encoder, weights, preprocessing and mirroring: rows of one shape in `rows.bin`,
-read by memory map, and what each row is of in `index.jsonl`. Rows are only ever added: a killed run loses at most the row
-that it was writing.
+A cache is a folder of its own for each encoder, weights, preprocessing and mirroring: rows of one shape in
+`rows.bin`, read by memory map, and what each row is of in `index.jsonl`. Rows are only ever added: a killed run loses
+at most the row that it was writing.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ ENCODE_BATCH = 16
 
 @dataclass(frozen=True)
 class FeatureView:
-    """Which features of a photo are kept: after how many of the encoder's stages, of the photo or of its mirror image."""
+    """Which features of a photo are kept: after how many of the encoder's stages, and whether of its mirror image."""
 
     stages: int | None
     """None: all stages, so that the features are the annotations."""
@@ -135,7 +135,7 @@ def open_cache(
 
 @torch.no_grad()
 def encode(encoder: Encoder, pixels: np.ndarray, view: FeatureView) -> np.ndarray:
-    """Pixels [B, S, S, 3] -> features of the view: annotations [B, H, W, D], or the map [B, C, H, W] after its stages."""
+    """Pixels [B, S, S, 3] -> features of the view: annotations [B, H, W, D], or the map [B, C, H, W] after stages."""
     device = encoder.mean.device
     if view.mirrored:
         pixels = pixels[:, :, ::-1]
@@ -153,7 +153,12 @@ def annotations_from(encoder: Encoder, features: Tensor, stages: int | None) -> 
 
 
 def fill_cache(
-    cache: FeatureCache, encoder: Encoder, config: CaptionerConfig, view: FeatureView, photos: Sequence[Path], label: str
+    cache: FeatureCache,
+    encoder: Encoder,
+    config: CaptionerConfig,
+    view: FeatureView,
+    photos: Sequence[Path],
+    label: str,
 ) -> list[ImageError]:
     """Encode the photos that are not in the cache yet. Returns what could not be read, a sentence each."""
     waiting = [photo for photo in dict.fromkeys(photos) if photo not in cache]

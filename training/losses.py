@@ -60,5 +60,3 @@ def advantages_over_mean(rewards: Tensor) -> Tensor:
     """Each sample against the mean of the other samples of its image (Luo 2020, arXiv 2003.09971). [B, K] -> [B, K]."""
     samples = rewards.shape[1]
     return (rewards - rewards.mean(dim=1, keepdim=True)) * samples / (samples - 1)
-
-

@@ -76,12 +76,12 @@ class SelfCritical:
         best = greedy(model.decoder, annotations.detach(), MAX_SAMPLED_WORDS)
         model.train()
         lengths = best.lengths[:, 0].tolist()
-        return self._rewards([[caption[0][:n]] for caption, n in zip(best.tokens.tolist(), lengths, strict=True)], batch)
+        return self._rewards(
+            [[caption[0][:n]] for caption, n in zip(best.tokens.tolist(), lengths, strict=True)], batch
+        )
 
     def _rewards(self, tokens: list[list[list[int]]], batch: Batch) -> Tensor:
         """CIDEr of each caption of each image of the batch: [B, K]."""
         ids = [self.image_ids[image] for image, captions in zip(batch.images, tokens, strict=True) for _ in captions]
-        texts = [
-            " ".join([*self.vocabulary.decode(caption), END_WORD]) for captions in tokens for caption in captions
-        ]
+        texts = [" ".join([*self.vocabulary.decode(caption), END_WORD]) for captions in tokens for caption in captions]
         return torch.from_numpy(self.reward.score(ids, texts)).float().view(len(tokens), -1)

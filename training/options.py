@@ -62,10 +62,17 @@ class FitOptions(JsonOptions):
     def __post_init__(self) -> None:
         whole = ("epochs", "fine_tune_epochs", "self_critical_epochs", "seed", "warmup_steps", "validation_images")
         for name in whole:
-            self._require(name, type(getattr(self, name)) is int and getattr(self, name) >= 0, "a whole number, 0 or above")
+            self._require(
+                name, type(getattr(self, name)) is int and getattr(self, name) >= 0, "a whole number, 0 or above"
+            )
         for name in ("batch_size", "captions_per_image", "min_count", "patience"):
             self._require(name, type(getattr(self, name)) is int and getattr(self, name) > 0, "a whole number above 0")
-        for name in ("learning_rate", "fine_tune_learning_rate", "encoder_learning_rate", "self_critical_learning_rate"):
+        for name in (
+            "learning_rate",
+            "fine_tune_learning_rate",
+            "encoder_learning_rate",
+            "self_critical_learning_rate",
+        ):
             self._require(name, self._is_number(name) and getattr(self, name) > 0, "a number above 0")
         for name in ("weight_decay", "doubly_stochastic_weight", "cross_entropy_weight"):
             self._require(name, self._is_number(name) and getattr(self, name) >= 0, "a number, 0 or above")
@@ -75,11 +82,15 @@ class FitOptions(JsonOptions):
         samples = self.self_critical_samples
         self._require("self_critical_samples", type(samples) is int and samples >= 2, "a whole number, 2 or above")
         self._require("mirror", isinstance(self.mirror, bool), "true or false")
-        self._require("self_critical_baseline", self.self_critical_baseline in BASELINES, f"one of {', '.join(BASELINES)}")
+        self._require(
+            "self_critical_baseline", self.self_critical_baseline in BASELINES, f"one of {', '.join(BASELINES)}"
+        )
         stages = self.fine_tune_stages
         self._require("fine_tune_stages", type(stages) is int and stages >= -1, "-1 for all, or a number of stages")
         if self.fine_tune_epochs and not self.fine_tune_stages:
-            raise ConfigError("fine_tune_epochs needs fine_tune_stages: say how many of the encoder's last stages learn")
+            raise ConfigError(
+                "fine_tune_epochs needs fine_tune_stages: say how many of the encoder's last stages learn"
+            )
         if not (self.epochs or self.fine_tune_epochs or self.self_critical_epochs):
             raise ConfigError("there is nothing to do: epochs, fine_tune_epochs and self_critical_epochs are all 0")
 

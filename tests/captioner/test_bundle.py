@@ -234,8 +234,10 @@ def test_a_process_that_is_killed_while_it_saves_leaves_a_whole_bundle(make_bund
         for _ in range(12):
             print("go", file=saver.stdin, flush=True)
             child = int(saver.stdout.readline())
-            time.sleep(chance.uniform(0.5, 2.5) * time_of_one_save(paths[2]))
-            os.kill(child, signal.SIGKILL)
+            try:
+                time.sleep(chance.uniform(0.5, 2.5) * time_of_one_save(paths[2]))
+            finally:
+                os.kill(child, signal.SIGKILL)
             assert saver.stdout.readline() == "ended\n"
             found.append(captions_of(load_bundle(paths[2])))
     assert all(captions in expected for captions in found)

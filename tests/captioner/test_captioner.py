@@ -40,10 +40,8 @@ def assert_same(first, second) -> None:
 def test_a_photo_is_the_same_however_it_comes(tiny, tmp_path):
     image = photo(0)
     image.save(tmp_path / "photo.png")
-    sources = [
-        tmp_path / "photo.png", str(tmp_path / "photo.png"), png(image), io.BytesIO(png(image)), image, bytearray(png(image))
-    ]  # fmt: skip
-    first, *others = tiny.caption(sources)
+    path, content = tmp_path / "photo.png", png(image)
+    first, *others = tiny.caption([path, str(path), content, io.BytesIO(content), image, bytearray(content)])
     for other in others:
         assert_same(first, other)
 

@@ -52,9 +52,7 @@ def three_stages_config(three_stages) -> "CaptionerConfig":
     """A captioner with that encoder, on a 4 x 4 grid."""
     from captioner.config import CaptionerConfig
 
-    return CaptionerConfig(
-        THREE_STAGES, 64, "squash", embedding_dim=8, hidden_dim=12, attention_dim=8, dropout=0.3
-    )
+    return CaptionerConfig(THREE_STAGES, 64, "squash", embedding_dim=8, hidden_dim=12, attention_dim=8, dropout=0.3)
 
 
 @pytest.fixture

@@ -105,7 +105,8 @@ def test_padding_changes_neither_loss_nor_penalty(smoothing):
     advantages = torch.tensor([[1.0, -0.5, 0.3], [0.2, -1.0, 0.0]])
     wide_advantages = torch.cat([advantages, torch.full((2, 2), 9.0)], dim=1)
     torch.testing.assert_close(
-        self_critical_loss(captions[0], captions[2], advantages), self_critical_loss(wider[0], wider[2], wide_advantages)
+        self_critical_loss(captions[0], captions[2], advantages),
+        self_critical_loss(wider[0], wider[2], wide_advantages),
     )
 
 

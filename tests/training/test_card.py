@@ -1,0 +1,61 @@
+"""Of training/card.py: the card says what the captioner is, of what data, and how good it was."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from captioner.config import DecodingOptions
+from captioner.vocabulary import SPECIAL_WORDS
+from training.card import model_card
+from training.options import FitOptions
+
+BEST = {"epoch": 7, "phase": "self_critical", "CIDEr": 0.7123, "Bleu_1": 0.6512, "Bleu_4": 0.2449}
+
+
+class Train(list):
+    """As long as it has records."""
+
+    @property
+    def records(self):
+        return list(self)
+
+
+@pytest.fixture
+def material(tiny_config):
+    train = Train(SimpleNamespace(captions=("a", "b")) for _ in range(1200))
+    return SimpleNamespace(
+        config=tiny_config,
+        decoding=DecodingOptions(beam_width=4),
+        vocabulary=[*SPECIAL_WORDS, "dog"],
+        encoder_weights=SimpleNamespace(source="file:mine.safetensors"),
+        data=SimpleNamespace(name="my photos", root=Path("somewhere")),
+        frozen=SimpleNamespace(train=train, validator=SimpleNamespace(data=range(1000))),
+    )
+
+
+def card(material, **options):
+    return " ".join(model_card(material, FitOptions(**options), BEST).split())
+
+
+def test_the_card_names_model_data_and_weights(material):
+    text = card(material)
+    for said in (
+        "# my photos captioner", "`timm:test_efficientnet.r160_in1k`, weights from `file:mine.safetensors`",
+        "64 x 64 pixels, fitted by `crop`", "LSTM of 16, additive attention of 8 (relu), 5 words",
+        "1,200 photos with 2,400 captions of my photos", "these weights are of epoch 7 (self_critical)",
+    ):  # fmt: skip
+        assert said in text
+
+
+def test_the_card_gives_the_figures_and_what_they_were_measured_on(material):
+    text = card(material)
+    assert "validation, 1,000 photos, beam 4" in text
+    assert "| CIDEr | 0.712 | | Bleu_1 | 0.651 | | Bleu_4 | 0.245 |" in text
+
+
+def test_the_card_lists_the_phases_that_there_were(material):
+    assert "at most 20 epochs of captions; these" in card(material)
+    text = card(material, epochs=3, fine_tune_epochs=2, fine_tune_stages=1, self_critical_epochs=4)
+    assert "3 epochs of captions, then 2 with the encoder's last stages learning too, then 4 of self-critical" in text
+    assert "at most 4 of self-critical training;" in card(material, epochs=0, self_critical_epochs=4)

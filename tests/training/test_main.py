@@ -1,0 +1,188 @@
+"""Of training/__main__.py: what the commands do, and the sentence and exit status for what a person can put right."""
+
+import json
+import re
+
+import pytest
+
+import captioner
+from captioner.bundle import save_bundle
+from captioner.config import DecodingOptions
+from tests.training.shapes import draw_shapes
+from training import features, loop
+from training.__main__ import main
+from training.metrics import METRICS
+
+
+@pytest.fixture
+def shapes(tmp_path):
+    draw_shapes(tmp_path / "shapes", {"train": 6, "val": 2, "test": 3})
+    return tmp_path / "shapes"
+
+
+@pytest.fixture
+def fit(tmp_path, shapes, three_stages, words_without_java):
+    """Runs `fit` on tiny options and these; returns the exit status."""
+
+    def fit(*more, data=shapes, output=tmp_path / "run"):
+        return main([
+            "fit", "--data", str(data), "--output", str(output), "--cache", str(tmp_path / "cache"),
+            "--encoder", "three-stages", "--encoder-weights", str(three_stages), "--image-size", "64",
+            "--embedding-dim", "8", "--hidden-dim", "8", "--attention-dim", "8", "--device", "cpu",
+            "--batch-size", "3", "--min-count", "1", "--epochs", "1", *more,
+        ])  # fmt: skip
+
+    return fit
+
+
+def error_of(capsys):
+    """The one sentence on standard error."""
+    said = capsys.readouterr().err.strip()
+    assert "Traceback" not in said
+    assert said.count("\n") == 0 and said.startswith("error: ")
+    return said
+
+
+@pytest.mark.parametrize("arguments", [[], ["teach"], ["fit"], ["inspect"], ["fit", "--data", "x", "--epochs", "two"]])
+def test_a_command_line_that_makes_no_sense_is_refused(arguments, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert stopped.value.code == 2
+    assert "usage: python -m training" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["inspect", "fit", "evaluate"])
+def test_every_option_is_explained(command, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main([command, "--help"])
+    assert stopped.value.code == 0
+    assert "--data" in capsys.readouterr().out
+
+
+def test_inspect_says_what_there_is(shapes, capsys):
+    assert main(["inspect", "--data", str(shapes)]) == 0
+    text = capsys.readouterr().out
+    assert "train" in text and "11" in text
+    (shapes / "train0001.png").write_bytes(b"no photo")
+    assert main(["inspect", "--data", str(shapes), "--json"]) == 0
+    assert "train0001.png" in json.dumps(json.loads(capsys.readouterr().out))
+
+
+@pytest.mark.parametrize("command", ["inspect", "fit", "evaluate"])
+def test_a_data_set_that_is_not_there_is_named(command, tmp_path, capsys, tiny_bundle):
+    more = {"inspect": [], "fit": ["--output", str(tmp_path / "out")], "evaluate": ["--output", str(tmp_path / "out")]}
+    if command == "evaluate":
+        save_bundle(tiny_bundle, tmp_path / "bundle")
+        more["evaluate"] += ["--bundle", str(tmp_path / "bundle")]
+    assert main([command, "--data", str(tmp_path / "nowhere"), *more[command]]) == 2
+    assert "nowhere does not exist: give the folder or the caption file" in error_of(capsys)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--learning-rate", "-1"], "learning_rate must be a number above 0, not -1.0"),
+        (["--encoder", "resnet5"], "there is no encoder 'resnet5'"),
+        (["--beam-width", "0"], "beam_width must be a whole number above 0, not 0"),
+        (["--fine-tune-epochs", "2"], "fine_tune_epochs needs fine_tune_stages"),
+        (["--fit", "stretch"], "fit must be one of squash, crop, pad, not 'stretch'"),
+        (["--epochs", "0"], "there is nothing to do"),
+        (["--encoder-weights", "nowhere.pth"], "nowhere.pth does not exist"),
+        (["--resume"], "there is no run to resume"),
+        (["--min-count", "99"], "no word of .* occurs 99 times"),
+    ],
+)
+def test_fit_refuses_bad_options_in_a_sentence(fit, tmp_path, capsys, monkeypatch, options, said):
+    monkeypatch.setattr(features, "open_image", lambda photo: pytest.fail("a photo was encoded first"))
+    assert fit(*options) == 2
+    assert re.search(said, error_of(capsys))
+    assert not (tmp_path / "run").exists()
+
+
+def test_fit_makes_a_captioner_that_decodes_as_it_was_validated(fit, tmp_path, capsys):
+    assert fit("--beam-width", "1", "--max-words", "7", "--captions-per-image", "2", "--seed", "4") == 0
+    assert f"the captioner is in {tmp_path / 'run' / 'bundle'}" in capsys.readouterr().out
+    bundle = captioner.load(tmp_path / "run" / "bundle", "cpu")
+    # --captions-per-image and --seed are of training.
+    assert bundle.decoding == DecodingOptions(beam_width=1, max_words=7, captions_per_image=1, seed=None)
+    options = bundle.bundle.metrics["options"]
+    assert options["captions_per_image"] == 2 and options["seed"] == 4
+
+
+def test_fit_does_not_begin_where_a_run_is(fit, capsys, monkeypatch):
+    assert fit() == 0
+    monkeypatch.setattr(features, "open_image", lambda photo: pytest.fail("a photo was encoded first"))
+    capsys.readouterr()
+    assert fit("--image-size", "96") == 2
+    assert "holds a run already: go on with it by --resume, or name another --output" in error_of(capsys)
+    assert fit("--resume") == 0
+    assert "there is nothing left to do" in "".join(capsys.readouterr())
+
+
+def test_fit_counts_the_problems_of_the_data(fit, shapes, capsys):
+    with open(shapes / "captions.csv", "a") as table:
+        table.write("nowhere.png,a photo that is not there,train\n")
+    assert fit() == 0
+    assert "problems in " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("stop", [loop.Interrupted("stopped as asked: go on with --resume"), KeyboardInterrupt()])
+def test_a_run_that_is_stopped_says_so(fit, monkeypatch, capsys, stop):
+    def stopped(*arguments):
+        raise stop
+
+    monkeypatch.setattr(loop, "fit", stopped)
+    assert fit() == 130
+    said = capsys.readouterr().err
+    assert "stopped" in said and "Traceback" not in said
+
+
+@pytest.fixture
+def bundle(tiny_bundle, tmp_path):
+    save_bundle(tiny_bundle, tmp_path / "bundle")
+    return str(tmp_path / "bundle")
+
+
+def test_evaluate_writes_the_official_figures_and_results(bundle, shapes, tmp_path, capsys):
+    from pycocotools.coco import COCO
+
+    output = tmp_path / "evaluation"
+    arguments = ["--bundle", bundle, "--data", str(shapes), "--output", str(output), "--beam-width", "2"]
+    assert main(["evaluate", *arguments, "--device", "cpu"]) == 0
+    metrics = json.loads((output / "metrics.json").read_text())
+    said = capsys.readouterr().out
+    for name in METRICS:
+        assert 0 <= metrics[name] <= 10
+        assert f"{name:8} {metrics[name]:.4f}" in said
+    assert metrics["split"] == "test" and metrics["images"] == 3
+    assert metrics["decoding"]["beam_width"] == 2 and metrics["decoding"]["max_words"] == 8  # as the bundle says
+    assert "<html" in (output / "index.html").read_text()
+
+    truth = COCO()
+    names = [f"test000{number}.png" for number in range(3)]
+    truth.dataset = {"images": [{"id": name} for name in names], "annotations": []}
+    truth.createIndex()
+    results = truth.loadRes(str(output / "results.json"))
+    assert sorted(results.getImgIds()) == names
+    said_of = {entry["image_id"]: entry["caption"] for entry in results.loadAnns(results.getAnnIds())}
+    captions = captioner.load(bundle, "cpu").caption(
+        [shapes / name for name in names], DecodingOptions(beam_width=2, max_words=8)
+    )
+    assert [said_of[name] for name in names] == [caption.text for caption in captions]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--split", "dev"], "there is no split 'dev': the splits are train, val, test"),
+        (["--bundle", "nowhere"], "nowhere is not a bundle"),
+        (["--beam-width", "0"], "beam_width must be a whole number above 0"),
+        (["--format", "yaml"], "there is no format 'yaml'"),
+    ],
+)
+def test_evaluate_refuses_bad_options_in_a_sentence(bundle, shapes, tmp_path, capsys, options, said):
+    output = tmp_path / "evaluation"
+    assert main(["evaluate", "--bundle", bundle, "--data", str(shapes), "--output", str(output), *options]) == 2
+    assert said in error_of(capsys)
+    assert not output.exists()

@@ -1,0 +1,173 @@
+"""Of training/objectives.py: what is rewarded, against which baseline, and that following it raises the reward."""
+
+import pytest
+import torch
+from pycocoevalcap.cider.cider import Cider
+from torch import nn
+
+from captioner.decoding import Hypotheses
+from captioner.vocabulary import END, START
+from training import objectives
+from training.dataset import Batch, pad_captions
+from training.objectives import END_WORD, SelfCritical, caption_loss
+from training.options import FitOptions
+from training.reward import CiderReward
+
+REFERENCES = {
+    "dog": ["a dog runs on the grass", "a dog runs"],
+    "ball": ["a red ball", "the red ball on grass"],
+    "child": ["a child with a dog", "the child"],
+}
+IDS = ["ball", "dog", "child"]
+
+
+class Toy(nn.Module):
+    """A model whose annotations are given."""
+
+    def __init__(self, decoder):
+        super().__init__()
+        self.decoder = decoder
+
+
+@pytest.fixture
+def model(make_decoder):
+    return Toy(make_decoder(words=10, dropout=0.0)).train()
+
+
+@pytest.fixture
+def annotations():
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        return torch.randn(3, 4, 7)
+
+
+@pytest.fixture
+def make_self_critical(tiny_vocabulary):
+    return lambda **options: SelfCritical(REFERENCES, IDS, tiny_vocabulary, FitOptions(**options))
+
+
+def batch_of(*images):
+    return Batch(images, torch.empty(0), torch.empty(0), torch.empty(0))
+
+
+def said(monkeypatch, vocabulary, samples, greedy=None):
+    """Make decoding say these captions: texts by image."""
+
+    def hypotheses(texts):
+        tokens = [[vocabulary.encode(text) for text in of_image] for of_image in texts]
+        longest = max(len(caption) for of_image in tokens for caption in of_image)
+        lengths = torch.tensor([[len(caption) for caption in of_image] for of_image in tokens])
+        padded = [[caption + [0] * (longest - len(caption)) for caption in of_image] for of_image in tokens]
+        return Hypotheses(torch.tensor(padded), lengths, *[torch.empty(0)] * 5)
+
+    monkeypatch.setattr(objectives, "decode", lambda *_: hypotheses(samples))
+    monkeypatch.setattr(objectives, "greedy", lambda *_: hypotheses(greedy))
+
+
+def log_prob(model, annotations, vocabulary, text):
+    """Of a caption of the first image, its end included."""
+    tokens = vocabulary.encode(text)
+    logits = model.decoder(annotations[:1], torch.tensor([[[START, *tokens]]])).logits
+    return logits.log_softmax(dim=-1)[0, 0, range(len(tokens) + 1), [*tokens, END]].sum().item()
+
+
+def gradient_step(model, loss):
+    loss.backward()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.grad is not None:
+                parameter -= 0.001 * parameter.grad
+
+
+def test_the_reward_is_the_official_cider_of_captions_that_end(
+    monkeypatch, model, annotations, make_self_critical, tiny_vocabulary
+):
+    captions = [["the red ball"], ["a dog on the grass"], ["a child with"]]
+    said(monkeypatch, tiny_vocabulary, [[caption, caption] for (caption,) in captions])
+    _, reward = make_self_critical().loss(model, annotations, batch_of(0, 1, 2))
+    ended = {image: [f"{text} {END_WORD}" for text in texts] for image, texts in REFERENCES.items()}
+    candidates = {image: [f"{text} {END_WORD}"] for image, (text,) in zip(IDS, captions, strict=True)}
+    official, _ = Cider().compute_score(ended, candidates)
+    assert reward == pytest.approx(official, rel=1e-5)
+
+
+def test_a_caption_that_breaks_off_loses_more_than_its_last_word(
+    monkeypatch, model, annotations, make_self_critical, tiny_vocabulary
+):
+    whole, broken_off = "a child with a dog", "a child with a"
+    rewards = []
+    for caption in (whole, broken_off):
+        said(monkeypatch, tiny_vocabulary, [[caption, caption]])
+        rewards.append(make_self_critical().loss(model, annotations[:1], batch_of(2))[1])
+    by_words_alone = CiderReward(REFERENCES).score(["child", "child"], [whole, broken_off])
+    assert rewards[1] / rewards[0] < 0.9 * by_words_alone[1] / by_words_alone[0]
+
+
+def test_samples_are_compared_with_each_other(monkeypatch, model, annotations, make_self_critical, tiny_vocabulary):
+    good, bad = "a red ball", "dog child runs"
+    said(monkeypatch, tiny_vocabulary, [[good, bad]])
+
+    def preference():
+        good_one, bad_one = (log_prob(model, annotations, tiny_vocabulary, text) for text in (good, bad))
+        return good_one - bad_one
+
+    before = preference()
+    gradient_step(model, make_self_critical().loss(model, annotations[:1], batch_of(0))[0])
+    assert preference() > before
+
+
+def test_samples_that_are_alike_teach_nothing(monkeypatch, model, annotations, make_self_critical, tiny_vocabulary):
+    said(monkeypatch, tiny_vocabulary, [["a red ball", "a red ball"]])
+    loss, _ = make_self_critical().loss(model, annotations[:1], batch_of(0))
+    loss.backward()
+    assert loss == 0
+    assert all(parameter.grad is None or not parameter.grad.any() for parameter in model.parameters())
+
+
+def test_samples_are_compared_with_the_greedy_caption(
+    monkeypatch, model, annotations, make_self_critical, tiny_vocabulary
+):
+    self_critical = make_self_critical(self_critical_baseline="greedy", self_critical_samples=2)
+    good, bad = "a red ball", "dog child runs"
+    said(monkeypatch, tiny_vocabulary, [[good, good]], greedy=[[good]])
+    assert self_critical.loss(model, annotations[:1], batch_of(0))[0] == 0
+    for greedy, better in [(bad, True), ("a red ball", False)]:
+        sample = good if better else bad
+        said(monkeypatch, tiny_vocabulary, [[sample, sample]], greedy=[[greedy]])
+        model.zero_grad()
+        before = log_prob(model, annotations, tiny_vocabulary, sample)
+        gradient_step(model, self_critical.loss(model, annotations[:1], batch_of(0))[0])
+        assert (log_prob(model, annotations, tiny_vocabulary, sample) > before) == better
+
+
+@pytest.mark.parametrize("baseline", ["samples", "greedy"])
+def test_a_few_steps_on_a_toy_problem_raise_the_reward(model, annotations, make_self_critical, baseline):
+    self_critical = make_self_critical(self_critical_baseline=baseline, self_critical_samples=8)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+    rewards = []
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        for _ in range(40):
+            loss, reward = self_critical.loss(model, annotations, batch_of(0, 1, 2))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            rewards.append(reward)
+    assert sum(rewards[-5:]) / 5 > sum(rewards[:5]) / 5 + 1.0
+    assert model.training
+
+
+def test_learning_from_captions_is_learning_their_words(model, annotations, tiny_vocabulary):
+    captions = [[tiny_vocabulary.encode(text) for text in REFERENCES[image]] for image in IDS]
+    batch = Batch((0, 1, 2), torch.empty(0), *pad_captions(captions))
+    options = FitOptions(label_smoothing=0.0, doubly_stochastic_weight=0.0)
+    loss = caption_loss(model, annotations, batch, options)
+    words, total = 0, 0.0
+    for image, of_image in zip(range(3), captions, strict=True):
+        for tokens in of_image:
+            logits = model.decoder(annotations[image : image + 1], torch.tensor([[[START, *tokens]]])).logits
+            total -= logits.log_softmax(dim=-1)[0, 0, range(len(tokens) + 1), [*tokens, END]].sum().item()
+            words += len(tokens) + 1
+    assert loss.item() == pytest.approx(total / words, rel=1e-5)
+    weighted = caption_loss(model, annotations, batch, FitOptions(label_smoothing=0.0, doubly_stochastic_weight=2.0))
+    assert weighted > loss

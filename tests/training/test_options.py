@@ -1,0 +1,79 @@
+"""Of training/options.py: options that make no sense are refused in a sentence, and phases follow from the rest."""
+
+import dataclasses
+import json
+
+import pytest
+
+from captioner.errors import ConfigError
+from training.options import FitOptions, Phase, phases
+
+
+def test_options_survive_json():
+    options = FitOptions(epochs=3, mirror=True, self_critical_epochs=1, self_critical_baseline="greedy")
+    assert FitOptions.from_json(json.loads(json.dumps(options.to_json()))) == options
+
+
+def test_an_unknown_option_is_refused():
+    with pytest.raises(ConfigError, match="unknown option learning_rat: FitOptions knows .*learning_rate"):
+        FitOptions.from_json({"learning_rat": 1.0})
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        *((name, (-1, 1.5, True, "3", None)) for name in (
+            "epochs", "fine_tune_epochs", "self_critical_epochs", "seed", "warmup_steps", "validation_images",
+        )),
+        *((name, (0, -1, 2.0, True)) for name in ("batch_size", "captions_per_image", "min_count", "patience")),
+        *((name, (0, -0.1, "fast", float("nan"), float("inf"))) for name in (
+            "learning_rate", "fine_tune_learning_rate", "encoder_learning_rate", "self_critical_learning_rate",
+            "clip_norm",
+        )),
+        *((name, (-0.1, "x", float("nan"), float("inf"))) for name in (
+            "weight_decay", "doubly_stochastic_weight", "cross_entropy_weight",
+        )),
+        *((name, (-0.1, 1.0, "x", float("nan"))) for name in ("label_smoothing", "average_decay")),
+        ("self_critical_samples", (1, 2.5, "5")),
+        ("self_critical_baseline", ("mean", None)),
+        ("fine_tune_stages", (-2, 1.5)),
+        ("mirror", ("no", 1)),
+    ],
+)  # fmt: skip
+def test_a_value_that_makes_no_sense_is_refused_by_name(name, values):
+    for value in values:
+        with pytest.raises(ConfigError, match=f"^{name} must be .*, not "):
+            FitOptions(**{name: value})
+
+
+def test_every_option_is_checked():
+    for field in dataclasses.fields(FitOptions):
+        with pytest.raises(ConfigError, match=field.name):
+            FitOptions(**{field.name: "nonsense"})
+
+
+def test_fine_tuning_needs_stages_that_learn():
+    with pytest.raises(ConfigError, match="fine_tune_epochs needs fine_tune_stages"):
+        FitOptions(fine_tune_epochs=2)
+    FitOptions(fine_tune_epochs=2, fine_tune_stages=-1)
+
+
+def test_a_run_without_epochs_is_refused():
+    with pytest.raises(ConfigError, match="nothing to do"):
+        FitOptions(epochs=0)
+
+
+def test_phases_come_in_order_with_their_own_learning_rates():
+    options = FitOptions(
+        epochs=3, fine_tune_epochs=2, self_critical_epochs=1, fine_tune_stages=1, learning_rate=0.1,
+        fine_tune_learning_rate=0.01, encoder_learning_rate=0.001, self_critical_learning_rate=0.0001,
+    )  # fmt: skip
+    assert phases(options) == [
+        Phase("cross_entropy", 3, 0.1),
+        Phase("fine_tune", 2, 0.01, 0.001),
+        Phase("self_critical", 1, 0.0001),
+    ]
+
+
+def test_a_phase_without_epochs_is_left_out():
+    assert [phase.name for phase in phases(FitOptions(epochs=0, self_critical_epochs=4))] == ["self_critical"]

@@ -1,0 +1,93 @@
+"""Of training/validation.py: captions are those that users get, and scores the official ones."""
+
+import numpy as np
+import pytest
+import torch
+from pycocoevalcap.bleu.bleu import Bleu
+from pycocoevalcap.cider.cider import Cider
+
+from captioner.captioner import Captioner
+from captioner.images import fit_image, open_image
+from tests.training.shapes import draw_shapes
+from training import validation
+from training.dataset import CaptionDataset
+from training.features import FeatureCache
+from training.metrics import tokenise_for_scoring
+from training.records import ImageRecord
+from training.validation import Validator
+
+REFERENCES = [
+    ("A red circle above a blue square.", "The red circle's there"),
+    ("A green triangle left of a red circle",),
+    ("A blue square above a yellow triangle", "Blue, above yellow!", "a square"),
+]
+
+
+@pytest.fixture
+def make_validator(tmp_path, tiny_bundle):
+    """A validator of three photos, whose cached features are exactly the encoder's."""
+    drawings = draw_shapes(tmp_path / "photos", {"val": 3})["val"]
+    records = [
+        ImageRecord(number, drawing.path, captions, "val")
+        for number, (drawing, captions) in enumerate(zip(drawings, REFERENCES, strict=True))
+    ]
+    config, encoder = tiny_bundle.config, tiny_bundle.model.encoder
+    squares, frames = zip(
+        *(fit_image(open_image(record.path), config.image_size, config.fit) for record in records), strict=True
+    )
+
+    def make(stages=None):
+        with torch.no_grad():
+            rows = encoder.features(torch.from_numpy(np.stack(squares)), stages)
+            rows = encoder.annotations(rows) if stages is None else rows
+        cache = FeatureCache(tmp_path / f"cache-{stages}", rows.shape[1:])
+        cache.append([record.path for record in records], rows.numpy())
+        data = CaptionDataset(records, tiny_bundle.vocabulary, [cache])
+        return Validator(data, list(frames), tiny_bundle.decoding)
+
+    return make
+
+
+@pytest.fixture
+def without_java(monkeypatch):
+    monkeypatch.setattr(
+        validation, "tokenise_for_scoring", lambda captions: {key: list(texts) for key, texts in captions.items()}
+    )
+
+
+@pytest.mark.parametrize("stages", [None, 0])
+def test_captions_are_what_the_captioner_says(make_validator, tiny_bundle, without_java, stages, monkeypatch):
+    monkeypatch.setattr(validation, "BATCH", 2)
+    validator = make_validator(stages)
+    found = validator(tiny_bundle.model, tiny_bundle.vocabulary, stages).captions
+    captioner = Captioner(tiny_bundle, "cpu")
+    expected = captioner.caption([record.path for record in validator.data.records])
+    assert [caption.text for caption in found] == [caption.text for caption in expected]
+    for caption, other in zip(found, expected, strict=True):
+        assert caption.frame == other.frame
+        np.testing.assert_allclose(caption.alphas, other.alphas, atol=0.01)
+
+
+def test_scores_are_the_official_ones(make_validator):
+    validator = make_validator()
+    texts = ["a red circle above a square", "a green circle", "a blue square above a yellow circle"]
+    scores = validator.score(texts)
+    references = tokenise_for_scoring(dict(enumerate(REFERENCES)))
+    candidates = tokenise_for_scoring({number: [text] for number, text in enumerate(texts)})
+    cider, _ = Cider().compute_score(references, candidates)
+    bleu, _ = Bleu(4).compute_score(references, candidates, verbose=0)
+    assert scores == pytest.approx({"CIDEr": cider, "Bleu_1": bleu[0], "Bleu_4": bleu[3]}, abs=1e-9)
+    assert 0.1 < scores["CIDEr"] < 10 and scores["Bleu_1"] > scores["Bleu_4"] > 0
+
+
+def test_validation_scores_the_captions_that_it_returns(make_validator, tiny_bundle):
+    validator = make_validator()
+    found = validator(tiny_bundle.model, tiny_bundle.vocabulary, None)
+    assert found.scores == validator.score([caption.text for caption in found.captions])
+
+
+def test_validation_leaves_dropout_off(make_validator, tiny_bundle, without_java):
+    validator = make_validator()
+    once = validator(tiny_bundle.model.train(), tiny_bundle.vocabulary, None)
+    again = validator(tiny_bundle.model.train(), tiny_bundle.vocabulary, None)
+    assert [caption.log_prob for caption in once.captions] == [caption.log_prob for caption in again.captions]
