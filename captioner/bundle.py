@@ -15,14 +15,8 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from captioner.config import CaptionerConfig, DecodingOptions
-from captioner.encoders import (
-    EncoderSpec,
-    LoadedWeights,
-    PackageWeights,
-    encoder_spec,
-    pretrained_network,
-    tensors_sha256,
-)
+from captioner.encoder_weights import LoadedWeights, PackageWeights, tensors_sha256
+from captioner.encoders import EncoderSpec, encoder_spec, pretrained_network
 from captioner.errors import BundleError, ConfigError
 from captioner.model import CaptionModel
 from captioner.vocabulary import Vocabulary

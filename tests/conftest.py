@@ -60,7 +60,7 @@ def make_bundle(tiny_vocabulary, tiny_config) -> "Callable[..., Bundle]":
 
     from captioner.bundle import Bundle
     from captioner.config import DecodingOptions
-    from captioner.encoders import LoadedWeights, tensors_sha256
+    from captioner.encoder_weights import LoadedWeights, tensors_sha256
     from captioner.model import CaptionModel
 
     def make(seed: int = 0) -> Bundle:

@@ -15,8 +15,8 @@ FORBIDDEN = {
 }
 # Downward only: a module may import those before it.
 ORDER = (
-    "errors", "config", "arguments", "vocabulary", "images", "encoders", "attention", "decoder", "model", "decoding",
-    "bundle", "captioner", "overlays", "caption_json", "__main__",
+    "errors", "config", "arguments", "vocabulary", "images", "encoder_weights", "encoders", "attention", "decoder",
+    "model", "decoding", "bundle", "captioner", "overlays", "caption_json", "__main__",
 )  # fmt: skip
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 
 from captioner.config import CaptionerConfig, DecodingOptions
-from captioner.encoders import LoadedWeights, encoder_spec, pretrained_network
+from captioner.encoder_weights import LoadedWeights
+from captioner.encoders import encoder_spec, pretrained_network
 from captioner.errors import ConfigError, DataError
 from captioner.images import ImageFrame, fit_image, open_image
 from captioner.model import CaptionModel

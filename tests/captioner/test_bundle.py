@@ -20,7 +20,8 @@ from captioner import bundle as bundles
 from captioner.bundle import Bundle, load_bundle, save_bundle
 from captioner.config import CaptionerConfig, DecodingOptions
 from captioner.decoding import decode
-from captioner.encoders import ENCODERS, LoadedWeights, pretrained_network
+from captioner.encoder_weights import LoadedWeights
+from captioner.encoders import ENCODERS, pretrained_network
 from captioner.errors import BundleError, WeightsError
 from captioner.model import CaptionModel
 

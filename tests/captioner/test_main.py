@@ -19,7 +19,7 @@ from captioner import __main__ as command
 from captioner.bundle import Bundle, save_bundle
 from captioner.captioner import Caption, Captioner
 from captioner.config import CaptionerConfig, DecodingOptions
-from captioner.encoders import LoadedWeights
+from captioner.encoder_weights import LoadedWeights
 from captioner.images import ImageFrame
 from captioner.model import CaptionModel
 from captioner.vocabulary import SPECIAL_WORDS, Vocabulary

@@ -33,7 +33,8 @@ def three_stages(monkeypatch, tmp_path) -> Iterator[Path]:
     import torch
     from safetensors.torch import save_file
 
-    from captioner.encoders import ENCODERS, IMAGENET_MEAN, IMAGENET_STD, EncoderSpec, TorchvisionWeights, encoder_spec
+    from captioner.encoder_weights import TorchvisionWeights
+    from captioner.encoders import ENCODERS, IMAGENET_MEAN, IMAGENET_STD, EncoderSpec, encoder_spec
 
     spec = EncoderSpec(
         THREE_STAGES, 16, 16, 64, IMAGENET_MEAN, IMAGENET_STD, _three_stages, lambda network: network,
