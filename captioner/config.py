@@ -35,6 +35,24 @@ class JsonOptions:
         value = getattr(self, name)
         return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
+    def _require_whole(self, least: int, *names: str) -> None:
+        wanted = "a whole number above 0" if least == 1 else f"a whole number, {least} or above"
+        for name in names:
+            value = getattr(self, name)
+            self._require(name, type(value) is int and value >= least, wanted)
+
+    def _require_positive(self, *names: str) -> None:
+        for name in names:
+            self._require(name, self._is_number(name) and getattr(self, name) > 0, "a number above 0")
+
+    def _require_not_negative(self, *names: str) -> None:
+        for name in names:
+            self._require(name, self._is_number(name) and getattr(self, name) >= 0, "a number, 0 or above")
+
+    def _require_share(self, *names: str) -> None:
+        for name in names:
+            self._require(name, self._is_number(name) and 0 <= getattr(self, name) < 1, "at least 0 and below 1")
+
 
 @dataclass(frozen=True)
 class CaptionerConfig(JsonOptions):
@@ -61,10 +79,8 @@ class CaptionerConfig(JsonOptions):
         self._require("encoder", isinstance(self.encoder, str) and bool(self.encoder), "the name of an encoder")
         self._require("fit", self.fit in FITS, f"one of {', '.join(FITS)}")
         self._require("activation", self.activation in ACTIVATIONS, f"one of {', '.join(ACTIVATIONS)}")
-        for name in ("image_size", "embedding_dim", "hidden_dim", "attention_dim"):
-            value = getattr(self, name)
-            self._require(name, type(value) is int and value > 0, "a whole number above 0")
-        self._require("dropout", self._is_number("dropout") and 0.0 <= self.dropout < 1.0, "at least 0 and below 1")
+        self._require_whole(1, "image_size", "embedding_dim", "hidden_dim", "attention_dim")
+        self._require_share("dropout")
 
 
 @dataclass(frozen=True)
@@ -89,14 +105,9 @@ class DecodingOptions(JsonOptions):
     """Makes sampling repeatable."""
 
     def __post_init__(self) -> None:
-        for name in ("beam_width", "captions_per_image", "max_words"):
-            value = getattr(self, name)
-            self._require(name, type(value) is int and value > 0, "a whole number above 0")
-        self._require(
-            "block_repeats", type(self.block_repeats) is int and self.block_repeats >= 0, "a whole number, 0 or above"
-        )
-        for name in ("length_penalty", "temperature"):
-            self._require(name, self._is_number(name) and getattr(self, name) >= 0, "a number, 0 or above")
+        self._require_whole(1, "beam_width", "captions_per_image", "max_words")
+        self._require_whole(0, "block_repeats")
+        self._require_not_negative("length_penalty", "temperature")
         self._require("top_p", self._is_number("top_p") and 0 < self.top_p <= 1, "above 0 and at most 1")
         is_seed = self.seed is None or (type(self.seed) is int and 0 <= self.seed < 2**63)
         self._require("seed", is_seed, "a whole number, 0 or above")

@@ -107,9 +107,7 @@ def _allowed(log_probs: Tensor, history: Tensor, step: int, options: DecodingOpt
         log_probs[..., END] = IMPOSSIBLE
     if options.block_repeats:
         repeats = repeated_ngram_endings(history[:, :, 1:], options.block_repeats, log_probs.shape[-1])
-        blocked = log_probs.masked_fill(repeats, IMPOSSIBLE)
-        # Where no word is left at all (a tiny vocabulary), a repeat is better than no caption.
-        log_probs = torch.where(blocked.isneginf().all(dim=-1, keepdim=True), log_probs, blocked)
+        log_probs = log_probs.masked_fill(repeats, IMPOSSIBLE)  # never all of them: the end is no repeat
     return log_probs
 
 

@@ -60,27 +60,14 @@ class FitOptions(JsonOptions):
     """Only so many photos of the validation split are captioned after each epoch; 0 for all."""
 
     def __post_init__(self) -> None:
-        whole = ("epochs", "fine_tune_epochs", "self_critical_epochs", "seed", "warmup_steps", "validation_images")
-        for name in whole:
-            self._require(
-                name, type(getattr(self, name)) is int and getattr(self, name) >= 0, "a whole number, 0 or above"
-            )
-        for name in ("batch_size", "captions_per_image", "min_count", "patience"):
-            self._require(name, type(getattr(self, name)) is int and getattr(self, name) > 0, "a whole number above 0")
-        for name in (
-            "learning_rate",
-            "fine_tune_learning_rate",
-            "encoder_learning_rate",
-            "self_critical_learning_rate",
-        ):
-            self._require(name, self._is_number(name) and getattr(self, name) > 0, "a number above 0")
-        for name in ("weight_decay", "doubly_stochastic_weight", "cross_entropy_weight"):
-            self._require(name, self._is_number(name) and getattr(self, name) >= 0, "a number, 0 or above")
-        self._require("clip_norm", self._is_number("clip_norm") and self.clip_norm > 0, "a number above 0")
-        for name in ("label_smoothing", "average_decay"):
-            self._require(name, self._is_number(name) and 0 <= getattr(self, name) < 1, "at least 0 and below 1")
-        samples = self.self_critical_samples
-        self._require("self_critical_samples", type(samples) is int and samples >= 2, "a whole number, 2 or above")
+        self._require_whole(0, "epochs", "fine_tune_epochs", "self_critical_epochs", "seed", "warmup_steps")
+        self._require_whole(0, "validation_images")
+        self._require_whole(1, "batch_size", "captions_per_image", "min_count", "patience")
+        self._require_whole(2, "self_critical_samples")
+        self._require_positive("learning_rate", "fine_tune_learning_rate", "encoder_learning_rate")
+        self._require_positive("self_critical_learning_rate", "clip_norm")
+        self._require_not_negative("weight_decay", "doubly_stochastic_weight", "cross_entropy_weight")
+        self._require_share("label_smoothing", "average_decay")
         self._require("mirror", isinstance(self.mirror, bool), "true or false")
         self._require(
             "self_critical_baseline", self.self_critical_baseline in BASELINES, f"one of {', '.join(BASELINES)}"
