@@ -9,8 +9,21 @@ if TYPE_CHECKING:
 
 
 def load(path: "Path | str | None" = None, device: str | None = None) -> "Captioner":
-    """A captioner from a bundle's folder, by default the one that ships. Raises BundleError."""
-    from captioner.bundle import load_bundle  # here, so that `import captioner` does not wait for torch
-    from captioner.captioner import Captioner
+    """A captioner from a bundle's folder, by default the one that ships.
 
+    device: as torch names it; by default a GPU where there is one. Raises BundleError, and ConfigError for a device
+    that cannot be used.
+    """
+    import torch  # here, so that `import captioner` does not wait for it
+
+    from captioner.bundle import load_bundle
+    from captioner.captioner import Captioner
+    from captioner.errors import ConfigError
+
+    if device is not None:
+        try:
+            torch.zeros(1, device=device).cpu()
+        except Exception as error:  # RuntimeError, AssertionError, NotImplementedError, ... as the backend goes
+            reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+            raise ConfigError(f"the device {device} cannot be used ({reason}): name another, or none") from error
     return Captioner(load_bundle(path), device)

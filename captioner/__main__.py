@@ -119,10 +119,12 @@ def _caption(options: argparse.Namespace) -> int:
     """Load the captioner, caption the photos as they come, print and draw. Returns the exit status."""
     from tqdm import tqdm
 
+    from captioner import load
+
     paths, problems = find_photos(options.photos, options.recursive)
     for problem in problems:
         _print_error(problem)
-    captioner = _load(options.bundle, options.device) if paths else None
+    captioner = load(options.bundle, options.device) if paths else None
     decoding = decoding_options(captioner.decoding, options) if captioner else None
     pictures = Pictures(options.figure, options.overlays, paths, smooth=not options.cells)
     status = BAD_INPUT if problems else 0
@@ -142,20 +144,6 @@ def _caption(options: argparse.Namespace) -> int:
             bar.update()
     write.end()
     return status
-
-
-def _load(bundle: Path | None, device: str | None) -> "Captioner":
-    import torch
-
-    from captioner import load
-
-    if device is not None:
-        try:
-            torch.zeros(1, device=device).cpu()
-        except Exception as error:  # RuntimeError, AssertionError, NotImplementedError, ... as the backend goes
-            reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-            raise ConfigError(f"--device {device} cannot be used ({reason}): name another, or leave it out") from error
-    return load(bundle, device)
 
 
 def find_photos(photos: Sequence[str], recursive: bool) -> tuple[list[Path], list[ImageError]]:

@@ -26,11 +26,14 @@ def photo_json(path: Path, captions: Sequence[Caption]) -> dict[str, Any]:
 
 def caption_json(caption: Caption) -> dict[str, Any]:
     """A caption with its words: the probability, gate and map [H, W] of each."""
-    word_probs = np.exp(caption.word_log_probs.astype(float)).tolist()
-    gates = caption.gates.astype(float).tolist()
-    alphas = caption.alphas.astype(float).round(7).tolist()  # digits past the seventh are the float32's noise
+    numbers = zip(caption.word_probabilities.tolist(), caption.gates.astype(float).tolist(), strict=True)
     words = [
         {"text": text, "probability": probability, "gate": gate, "alpha": alpha}
-        for text, probability, gate, alpha in zip(caption.words, word_probs, gates, alphas, strict=True)
+        for text, (probability, gate), alpha in zip(caption.words, numbers, plain_numbers(caption.alphas), strict=True)
     ]
     return {"caption": caption.text, "probability": caption.probability, "words": words}
+
+
+def plain_numbers(values: np.ndarray) -> list:
+    """An array of any shape as lists. Digits past the seventh are a float32's noise."""
+    return values.astype(float).round(7).tolist()

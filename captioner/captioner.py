@@ -1,7 +1,7 @@
 """Images in, captions out: the one thing that users of the library call."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,7 +13,7 @@ from captioner.bundle import Bundle
 from captioner.config import DecodingOptions
 from captioner.decoding import Hypotheses, decode
 from captioner.errors import ConfigError
-from captioner.images import ImageFrame, ImageSource, fit_image, open_image
+from captioner.images import ImageFrame, ImageSource, fit_image, is_opened, open_image
 from captioner.vocabulary import Vocabulary, join_words
 
 
@@ -43,9 +43,18 @@ class Caption:
     """The upright photo's size, and the part of it that the model saw."""
 
     @property
+    def word_probabilities(self) -> np.ndarray:
+        """[T] of each word given those before it, 0 to 1."""
+        return np.exp(self.word_log_probs.astype(float))
+
+    @property
     def probability(self) -> float:
         """Of the whole caption, 0 to 1."""
         return float(np.exp(self.log_prob))
+
+
+Watch = Callable[[int, Caption], None]
+"""Told the place in the batch of a photo and what is sure of its caption."""
 
 
 class Captioner:
@@ -83,24 +92,57 @@ class Captioner:
             yield from self.caption_pixels(np.stack(squares), frames, options)
 
     def prepare(self, image: ImageSource) -> tuple[np.ndarray, ImageFrame]:
-        """A photo as the square [S, S, 3] of 8-bit pixels that the model sees, and where in the photo that lies."""
-        return fit_image(open_image(image), self.model.config.image_size, self.model.config.fit)
+        """A photo as the square [S, S, 3] of 8-bit pixels that the model sees, and where in the photo that lies.
+
+        Raises ImageError. What `open_image` gave is not copied again.
+        """
+        photo = image if is_opened(image) else open_image(image)
+        return fit_image(photo, self.model.config.image_size, self.model.config.fit)
 
     def caption_pixels(
-        self, pixels: np.ndarray, frames: Sequence[ImageFrame], options: DecodingOptions | None = None
+        self,
+        pixels: np.ndarray,
+        frames: Sequence[ImageFrame],
+        options: DecodingOptions | None = None,
+        watch: Watch | None = None,
     ) -> list[list[Caption]]:
-        """Captions of prepared photos: pixels [B, S, S, 3] and their frames, in one forward pass."""
+        """Captions of prepared photos: pixels [B, S, S, 3] and their frames, in one forward pass.
+
+        watch: as of `caption_annotations`.
+        """
+        return self.caption_annotations(self.encode(pixels), frames, options, watch)
+
+    def encode(self, pixels: np.ndarray) -> Tensor:
+        """Annotations [B, H, W, D] of prepared photos [B, S, S, 3]."""
         with torch.inference_mode():
-            annotations = self.model.encoder(torch.from_numpy(pixels).to(self.device))  # [B, H, W, D]
-        return self.caption_annotations(annotations, frames, options)
+            return self.model.encoder(torch.from_numpy(pixels).to(self.device))
 
     def caption_annotations(
-        self, annotations: Tensor, frames: Sequence[ImageFrame], options: DecodingOptions | None = None
+        self,
+        annotations: Tensor,
+        frames: Sequence[ImageFrame],
+        options: DecodingOptions | None = None,
+        watch: Watch | None = None,
     ) -> list[list[Caption]]:
-        """Captions of photos that are encoded already: annotations [B, H, W, D]."""
-        grid = tuple(annotations.shape[1:3])
-        hypotheses = decode(self.model.decoder, annotations.flatten(1, 2), options or self.decoding)
-        return captions_of(hypotheses, grid, frames, self.bundle.vocabulary)
+        """Captions of photos that are encoded already: annotations [B, H, W, D].
+
+        watch: called with a photo's place in the batch and the beginning of its caption, whenever more words of that
+        are sure; its `log_prob` and `score` are the sum of these words' own. The words that become sure at the very end
+        are left to the captions that are returned. What it raises ends the captioning of all, and comes out here.
+        """
+        grid, vocabulary = tuple(annotations.shape[1:3]), self.bundle.vocabulary
+        told = [0] * len(frames)
+
+        def tell(beginnings: Hypotheses) -> None:
+            for image, (caption,) in enumerate(captions_of(beginnings, grid, frames, vocabulary)):
+                if len(caption.words) > told[image]:
+                    told[image] = len(caption.words)
+                    watch(image, caption)
+
+        hypotheses = decode(
+            self.model.decoder, annotations.flatten(1, 2), options or self.decoding, tell if watch else None
+        )
+        return captions_of(hypotheses, grid, frames, vocabulary)
 
 
 def captions_of(

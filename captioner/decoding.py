@@ -1,5 +1,6 @@
 """Choosing words: greedy, beam search and sampling over a batch of images. Knows token ids, no words, no pixels."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -45,12 +46,22 @@ class _Choice:
 
 
 @torch.no_grad()
-def decode(decoder: Decoder, annotations: Tensor, options: DecodingOptions) -> Hypotheses:
+def decode(
+    decoder: Decoder,
+    annotations: Tensor,
+    options: DecodingOptions,
+    watch: Callable[[Hypotheses], None] | None = None,
+) -> Hypotheses:
     """Captions of a batch of images: annotations [B, L, D] -> `options.captions_per_image` hypotheses for each.
 
     Every caption has at least one word and at most `max_words`: the end cannot come first, and must come after the
     last. Hypotheses that have ended keep their place in the beam, so a beam as wide as there are captions finds the
     best of all.
+
+    watch: called after each step at which, for some image, more words have become sure: those in which all hypotheses
+    of its beam agree, so that every caption found will begin with them. It is given these beginnings, K = 1, with their
+    own sums as log_probs and scores; words that become sure with the last step are not announced. What it raises ends
+    the decoding, and comes out here.
     """
     sampling = options.temperature > 0
     width = options.captions_per_image if sampling else options.beam_width
@@ -65,6 +76,7 @@ def decode(decoder: Decoder, annotations: Tensor, options: DecodingOptions) -> H
         totals[:, 1:] = IMPOSSIBLE  # all hypotheses are the same at first: only one may be continued
     ended = torch.zeros(batch, width, dtype=torch.bool, device=device)
     steps: list[_Choice] = []
+    announced = torch.zeros(batch, dtype=torch.long, device=device)
     for step in range(options.max_words + 1):
         logits, state, alpha, gate = decoder.step(memory, state, history[:, :, -1])
         log_probs = logits.float().log_softmax(dim=-1)  # [B, K, V]
@@ -82,6 +94,11 @@ def decode(decoder: Decoder, annotations: Tensor, options: DecodingOptions) -> H
         ended = (tokens == END) | (tokens == PAD) | totals.isneginf()  # what cannot be said is not waited for
         if bool(ended.all()):
             break
+        if watch is not None:
+            sure = _agreed(history[:, :, 1:], totals)  # [B]
+            if bool((sure > announced).any()):
+                watch(_beginnings(_traced(steps), sure))
+                announced = sure
     return _ranked(_traced(steps), totals, options)
 
 
@@ -154,22 +171,42 @@ def _traced(steps: list[_Choice]) -> _Choice:
     return _Choice(lineage, tokens, word_log_probs, alphas, gates)
 
 
+def _agreed(words: Tensor, totals: Tensor) -> Tensor:
+    """How many words from the first on are the same in all hypotheses that are possible: [B, K, T], [B, K] -> [B]."""
+    same = (words == words[:, :1]) | totals.isneginf().unsqueeze(-1)
+    return (same.all(dim=1) & (words[:, 0] > UNKNOWN)).long().cumprod(dim=-1).sum(dim=-1)
+
+
+def _beginnings(traced: _Choice, lengths: Tensor) -> Hypotheses:
+    """The first `lengths` [B] words of each image's first hypothesis."""
+    first = _Choice(*(values[:, :1] for values in vars(traced).values()))
+    is_word = torch.arange(int(lengths.max()), device=lengths.device) < lengths.view(-1, 1, 1)  # [B, 1, T]
+    log_probs = (first.word_log_probs[..., : is_word.shape[-1]] * is_word).sum(dim=-1)
+    return _hypotheses(first, is_word, log_probs, log_probs)
+
+
 def _ranked(traced: _Choice, totals: Tensor, options: DecodingOptions) -> Hypotheses:
     is_word = traced.tokens > UNKNOWN  # [B, K, T]
     lengths = is_word.sum(dim=-1)
     scores = totals / lengths.clamp(min=1) ** options.length_penalty
     order = scores.sort(dim=-1, descending=True, stable=True).indices[:, : options.captions_per_image]
-    longest = int(lengths.max())
-    is_word = _of(order, is_word)[..., :longest]
-    word_log_probs = _of(order, traced.word_log_probs)[..., :longest]
+    best = _Choice(*(_of(order, values) for values in vars(traced).values()))
+    is_word = _of(order, is_word)[..., : int(lengths.max())]
+    return _hypotheses(best, is_word, totals.gather(1, order), scores.gather(1, order))
+
+
+def _hypotheses(traced: _Choice, is_word: Tensor, log_probs: Tensor, scores: Tensor) -> Hypotheses:
+    """What was traced, with PAD and zeros where there is no word: is_word [B, K, T]."""
+    longest = is_word.shape[-1]
+    word_log_probs = traced.word_log_probs[..., :longest]
     return Hypotheses(
-        tokens=_of(order, traced.tokens)[..., :longest] * is_word,
-        lengths=lengths.gather(1, order),
-        log_probs=totals.gather(1, order),
-        scores=scores.gather(1, order),
+        tokens=traced.tokens[..., :longest] * is_word,
+        lengths=is_word.sum(dim=-1),
+        log_probs=log_probs,
+        scores=scores,
         word_log_probs=word_log_probs.where(is_word, torch.zeros_like(word_log_probs)),
-        alphas=_of(order, traced.alphas)[:, :, :longest] * is_word.unsqueeze(-1),
-        gates=_of(order, traced.gates)[..., :longest] * is_word,
+        alphas=traced.alphas[:, :, :longest] * is_word.unsqueeze(-1),
+        gates=traced.gates[..., :longest] * is_word,
     )
 
 

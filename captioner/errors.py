@@ -9,6 +9,14 @@ class ImageError(CaptionerError):
     """A photo cannot be read: missing, empty, truncated, too large, or not an image."""
 
 
+class NotAnImage(ImageError):
+    """What was given is no image, or of a format that is not read."""
+
+
+class ImageTooLarge(ImageError):
+    """A photo has more pixels than are read."""
+
+
 class BundleError(CaptionerError):
     """A bundle on disk is incomplete, damaged, or of a version that this code does not know."""
 

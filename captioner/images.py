@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from captioner.config import FITS
-from captioner.errors import ConfigError, ImageError
+from captioner.errors import ConfigError, ImageError, ImageTooLarge, NotAnImage
 
 MAX_PIXELS = 178_956_970
 """Width times height above which a photo is refused before it is decoded (half a gigabyte as RGB)."""
@@ -62,7 +62,7 @@ class ImageFrame:
     With fit "pad" it reaches past the photo's edges."""
 
 
-def open_image(source: ImageSource, name: str | None = None) -> Image.Image:
+def open_image(source: ImageSource, name: str | None = None, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Read a photo: upright (EXIF orientation applied), RGB, fully decoded, its file closed again.
 
     Transparent parts become white. Of an animation the first frame is read. Sixteen-bit greys are divided by 257;
@@ -70,22 +70,34 @@ def open_image(source: ImageSource, name: str | None = None) -> Image.Image:
 
     source: a path, the bytes of a file, a binary stream, or a Pillow image (which is left as it is).
     name: what errors call the photo; by default its path.
-    Raises ImageError, one sentence that names the photo, where it is missing, a folder, empty, truncated, not an image,
-    or of more than `MAX_PIXELS` pixels (read from its header, before anything is decoded).
+    max_pixels: the largest width times height that is read; never more than `MAX_PIXELS`.
+    Raises ImageError, one sentence that names the photo, where it is missing, a folder, empty or truncated; NotAnImage
+    where it is none; ImageTooLarge for more pixels than that (read from its header, before anything is decoded).
     """
-    name = name or _name_of(source)
+    name, max_pixels = name or _name_of(source), min(max_pixels, MAX_PIXELS)
     if isinstance(source, Image.Image):
-        return _decode(source, name)
+        return _decode(source, name, max_pixels)
     if isinstance(source, bytes | bytearray | memoryview):
-        return _decode_stream(io.BytesIO(source), name)
+        return _decode_stream(io.BytesIO(source), name, max_pixels)
     if isinstance(source, str | os.PathLike):
         with _open_file(source, name) as stream:
-            return _decode_stream(stream, name)
+            return _decode_stream(stream, name, max_pixels)
     if hasattr(source, "read"):
-        return _decode_stream(_seekable(source, name), name)
+        return _decode_stream(_seekable(source, name), name, max_pixels)
     raise ImageError(
         f"{name} cannot be read as a photo: give a path, bytes, a binary stream or a Pillow image, "
         f"not {type(source).__name__}"
+    )
+
+
+def is_opened(source: ImageSource) -> bool:
+    """Whether `open_image` would give but a copy: a Pillow image, decoded, upright and RGB, as it makes them itself."""
+    return (
+        type(source) is Image.Image  # those that Pillow reads from a file later have classes of their own
+        and source.mode == "RGB"
+        and 0 < source.width * source.height <= MAX_PIXELS
+        and not source.info  # which can tell of a transparent colour
+        and _orientation(source) == 1
     )
 
 
@@ -249,28 +261,28 @@ def _seekable(stream: BinaryIO, name: str) -> BinaryIO:
         raise ImageError(f"{name} cannot be read: {error}") from error
 
 
-def _decode_stream(stream: BinaryIO, name: str) -> Image.Image:
-    with _reading(name):
+def _decode_stream(stream: BinaryIO, name: str, max_pixels: int) -> Image.Image:
+    with _reading(name, max_pixels):
         stream.seek(0)
         if not stream.read(1):
             raise ImageError(f"{name} is empty (0 bytes): replace it with the photo")
         stream.seek(0)
         with Image.open(stream, formats=_formats()) as image:
-            return _decode(image, name)
+            return _decode(image, name, max_pixels)
 
 
-def _decode(image: Image.Image, name: str) -> Image.Image:
-    with _reading(name):
-        _check_size(image, name)
+def _decode(image: Image.Image, name: str, max_pixels: int) -> Image.Image:
+    with _reading(name, max_pixels):
+        _check_size(image, name, max_pixels)
         image.load()
-        _check_size(image, name)  # an icon's header can lie about what is in it
+        _check_size(image, name, max_pixels)  # an icon's header can lie about what is in it
         # After load: some decoders turn the pixels themselves, and then take the orientation out.
         upright = _UPRIGHT.get(_orientation(image))
         return _to_rgb(image if upright is None else image.transpose(upright))
 
 
 @contextlib.contextmanager
-def _reading(name: str) -> Iterator[None]:
+def _reading(name: str, max_pixels: int) -> Iterator[None]:
     """Make an ImageError of whatever Pillow raises, and let its warnings pass in silence."""
     try:
         with _quiet_pillow():
@@ -278,9 +290,9 @@ def _reading(name: str) -> Iterator[None]:
     except ImageError:
         raise
     except Image.DecompressionBombError as error:
-        raise ImageError(f"{name} is too large: at most {MAX_PIXELS:,} pixels are read: make it smaller") from error
+        raise ImageTooLarge(f"{name} is too large: at most {max_pixels:,} pixels are read: make it smaller") from error
     except UnidentifiedImageError as error:
-        raise ImageError(
+        raise NotAnImage(
             f"{name} is not an image that can be read, or its beginning is damaged: save it as JPEG or PNG"
         ) from error
     except Exception as error:  # decoders raise nearly anything on damaged files
@@ -290,14 +302,14 @@ def _reading(name: str) -> Iterator[None]:
         ) from error
 
 
-def _check_size(image: Image.Image, name: str) -> None:
+def _check_size(image: Image.Image, name: str, max_pixels: int) -> None:
     width, height = image.size
     if width < 1 or height < 1:
         raise ImageError(f"{name} has no pixels ({width} x {height}): give a photo")
-    if width * height > MAX_PIXELS:
-        raise ImageError(
+    if width * height > max_pixels:
+        raise ImageTooLarge(
             f"{name} is too large: {width} x {height} is {width * height:,} pixels, "
-            f"and at most {MAX_PIXELS:,} are read: make it smaller"
+            f"and at most {max_pixels:,} are read: make it smaller"
         )
 
 

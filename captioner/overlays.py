@@ -153,6 +153,12 @@ def save_overlays(photo: Image.Image, caption: Caption, folder: str | os.PathLik
     return paths
 
 
+def scaled_to(size: tuple[int, int], side: int) -> tuple[int, int]:
+    """Width and height in the same proportions, the longer one `side` pixels, the other at least one."""
+    scale = side / max(size)
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
 def _checked_alpha(alpha: np.ndarray) -> np.ndarray:
     alpha = np.asarray(alpha, dtype=np.float32)
     if alpha.ndim != 2 or alpha.size == 0:
@@ -224,8 +230,7 @@ def _check_photo(photo: Image.Image, frame: ImageFrame) -> None:
 
 
 def _at_most(size: tuple[int, int], side: int) -> tuple[int, int]:
-    scale = min(1.0, side / max(size))
-    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+    return size if max(size) <= side else scaled_to(size, side)
 
 
 def _scaled(photo: Image.Image, size: tuple[int, int]) -> Image.Image:

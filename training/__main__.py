@@ -89,7 +89,7 @@ def _inspect(options: argparse.Namespace) -> int:
 
 
 def _fit(options: argparse.Namespace) -> int:
-    from training.allocator import keep_freed_memory
+    from captioner.allocator import keep_freed_memory
     from training.loop import Interrupted, fit
     from training.preparation import prepare
     from training.run import check_output

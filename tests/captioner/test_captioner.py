@@ -115,6 +115,72 @@ def test_the_encoder_sees_the_photo_as_it_is_fitted(tiny):
     assert_same(caption, tiny.caption([photo(3, (80, 60))])[0])
 
 
+def test_a_photo_that_open_image_gave_is_not_opened_again(tiny, monkeypatch):
+    upright = open_image(png(photo(3, (80, 60))))
+    wanted, wanted_frame = tiny.prepare(png(photo(3, (80, 60))))
+    before = upright.tobytes()
+    monkeypatch.setattr("captioner.captioner.open_image", lambda source: pytest.fail("opened again"))
+    square, frame = tiny.prepare(upright)
+    assert np.array_equal(square, wanted) and frame == wanted_frame
+    assert upright.tobytes() == before
+
+
+def watched(tiny, photos: list[Image.Image], options: DecodingOptions) -> tuple[dict, list]:
+    """What is told of each photo, and its captions."""
+    squares, frames = zip(*map(tiny.prepare, photos), strict=True)
+    told = {number: [] for number in range(len(photos))}
+    captions = tiny.caption_pixels(np.stack(squares), frames, options, lambda image, part: told[image].append(part))
+    return told, captions
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        DecodingOptions(1, max_words=8),
+        DecodingOptions(2, captions_per_image=2, max_words=8),
+        DecodingOptions(4, captions_per_image=3, max_words=8),
+        DecodingOptions(max_words=8, temperature=1.0, seed=0),  # captions of different lengths
+    ],
+)
+def test_beginnings_of_captions_are_told_as_they_become_sure(make_bundle, options):
+    tiny = Captioner(make_bundle(3), "cpu")
+    photos = [photo(seed, size) for seed, size in enumerate([(90, 70), (64, 64), (300, 40), (33, 200)])]
+    told, found = watched(tiny, photos, options)
+    for number, captions in enumerate(found):
+        lengths = [len(part.words) for part in told[number]]
+        assert lengths == sorted(set(lengths)) and 0 not in lengths  # only what is more than before
+        if options.beam_width == 1 or options.temperature:
+            assert lengths == list(range(1, len(captions[0].words) + 1))
+        for part in told[number]:
+            length = len(part.words)
+            assert part.frame == captions[0].frame and part.text == " ".join(part.words)
+            assert all(part.tokens == caption.tokens[:length] for caption in captions)
+            assert part.words == captions[0].words[:length]
+            for name in ("alphas", "gates", "word_log_probs"):
+                np.testing.assert_allclose(getattr(part, name), getattr(captions[0], name)[:length], atol=1e-6)
+            assert part.log_prob == part.score == pytest.approx(part.word_log_probs.sum(), abs=1e-5)
+    assert any(told.values())
+    assert not options.temperature or len({len(captions[0].words) for captions in found}) > 1
+
+
+def test_being_told_changes_no_caption(tiny):
+    photos, options = [photo(seed) for seed in range(3)], DecodingOptions(3, captions_per_image=2, max_words=8)
+    _, found = watched(tiny, photos, options)
+    for captions, wanted in zip(found, tiny.captions(photos, options), strict=True):
+        for first, second in zip(captions, wanted, strict=True):
+            assert_same(first, second)
+
+
+def test_what_a_watcher_raises_comes_out(tiny):
+    square, frame = tiny.prepare(photo(0))
+
+    def leave(image, caption):
+        raise ConnectionError(f"nobody listens to photo {image}")
+
+    with pytest.raises(ConnectionError, match="photo 0"):
+        tiny.caption_pixels(square[None], [frame], DecodingOptions(1), leave)
+
+
 def test_threads_may_share_a_captioner(tiny):
     photos = [photo(seed) for seed in range(4)]
     expected, found = tiny.caption(photos), {}

@@ -13,8 +13,8 @@ import pytest
 from PIL import Image, ImageFile
 
 from captioner import images
-from captioner.errors import ConfigError, ImageError
-from captioner.images import PAD_COLOUR, find_images, fit_image, open_image
+from captioner.errors import ConfigError, ImageError, ImageTooLarge, NotAnImage
+from captioner.images import MAX_PIXELS, PAD_COLOUR, find_images, fit_image, is_opened, open_image
 
 RED, GREEN, BLUE, WHITE = (220, 30, 30), (30, 200, 30), (30, 30, 220), (255, 255, 255)
 
@@ -209,6 +209,26 @@ def test_a_given_image_is_left_as_it_is():
     assert photo.getpixel((0, 0)) == RED
 
 
+def test_what_open_image_gave_is_known_as_such():
+    turned = encoded(quarters(), "JPEG", exif=exif_with(6))
+    for source in (encoded(quarters(), "PNG"), turned, quarters(), see_through("RGBA"), Image.new("L", (3, 3))):
+        assert is_opened(open_image(source))
+
+
+def test_what_open_image_would_change_is_not_taken_for_opened(tmp_path, monkeypatch):
+    turned, glassy = quarters(), quarters()
+    turned.getexif()[0x0112] = 6
+    glassy.info["transparency"] = RED
+    (tmp_path / "photo.png").write_bytes(encoded(quarters(), "PNG"))
+    with Image.open(tmp_path / "photo.png") as lazy:  # could still turn out to be cut short
+        assert not is_opened(lazy)
+    unlike = [turned, glassy, quarters().convert("L"), see_through("RGBA"), Image.new("RGB", (0, 4))]
+    for source in [*unlike, encoded(quarters(), "PNG"), str(tmp_path / "photo.png"), None]:
+        assert not is_opened(source)
+    monkeypatch.setattr(images, "MAX_PIXELS", 1000)
+    assert not is_opened(quarters())
+
+
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="counts open files in /proc")
 def test_files_are_closed(tmp_path):
     good, bad = tmp_path / "good.png", tmp_path / "bad.png"
@@ -256,6 +276,21 @@ def test_unreadable_files_are_named_in_one_sentence(name, tmp_path):
         open_image(data, name="upload 7")
 
 
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [
+        (NotAnImage, ["text.jpg", "html.png", "postscript.jpg"]),
+        (ImageTooLarge, ["bomb.png", "large.png"]),
+        (ImageError, ["empty.jpg", "cut.jpg", "cut.png", "cut.gif"]),
+    ],
+)
+def test_errors_tell_no_image_and_too_large_from_damaged(kind, names):
+    for name in names:
+        with pytest.raises(ImageError) as error:
+            open_image(broken_files()[name][0], name=name)
+        assert error.type is kind, name
+
+
 def test_missing_folder_and_pipe_are_named(tmp_path):
     with pytest.raises(ImageError, match="missing.jpg does not exist"):
         open_image(tmp_path / "missing.jpg")
@@ -275,15 +310,33 @@ def test_a_large_photo_is_refused_before_it_is_decoded(monkeypatch):
     data = encoded(quarters(), "BMP")
     monkeypatch.setattr(images, "MAX_PIXELS", 100)
     monkeypatch.setattr(ImageFile.ImageFile, "load", lambda self: pytest.fail("decoded"))
-    with pytest.raises(ImageError, match="48 x 32 is 1,536 pixels"):
+    with pytest.raises(ImageTooLarge, match="48 x 32 is 1,536 pixels, and at most 100 are read"):
         open_image(data)
+
+
+def test_the_limit_of_pixels_may_be_lowered(monkeypatch):
+    data = encoded(quarters(), "BMP")
+    for source in (data, quarters()):
+        assert open_image(source, max_pixels=48 * 32).size == (48, 32)
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda self: pytest.fail("decoded"))
+    for source in (data, quarters()):
+        with pytest.raises(ImageTooLarge, match="upload is too large: 48 x 32 is 1,536 pixels, and at most 1,535 are"):
+            open_image(source, "upload", max_pixels=48 * 32 - 1)
+    with pytest.raises(ImageTooLarge, match="at most 1,535 pixels"):  # refused by Pillow first
+        open_image(png_of_size(60_000, 60_000), max_pixels=1535)
+
+
+@pytest.mark.parametrize("size", [(60_000, 60_000), (13_400, 13_400)])
+def test_the_limit_of_pixels_may_not_be_raised(size):
+    with pytest.raises(ImageTooLarge, match=f"at most {MAX_PIXELS:,}"):
+        open_image(png_of_size(*size), max_pixels=10**12)
 
 
 def test_pillows_own_warning_of_a_large_photo_is_silent(monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)  # 1536 pixels: Pillow warns, and refuses from 2000
     assert open_image(encoded(quarters(), "PNG")).size == (48, 32)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    with pytest.raises(ImageError, match="photo.png is too large"):
+    with pytest.raises(ImageTooLarge, match="photo.png is too large"):
         open_image(encoded(quarters(), "PNG"), name="photo.png")
 
 

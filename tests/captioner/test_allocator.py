@@ -1,11 +1,11 @@
-"""Of training/allocator.py: the allocator is set where there is one to set, and left alone elsewhere."""
+"""Of captioner/allocator.py: the allocator is set where there is one to set, and left alone elsewhere."""
 
 import ctypes
 import sys
 
 import pytest
 
-from training import allocator
+from captioner import allocator
 
 
 class Library:

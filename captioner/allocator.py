@@ -7,9 +7,10 @@ _TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # M_TRIM_THRESHOLD and M_MMAP_MAX of glibc'
 
 
 def keep_freed_memory() -> None:
-    """Freed tensors stay with the process instead of going back to the kernel, page by page, at every step.
+    """Freed tensors stay with the process instead of going back to the kernel, page by page, at every step or batch.
 
-    Without it, training on a CPU spends up to 40 % of its time in the kernel. Does nothing where there is no glibc.
+    Without it, a CPU spends up to 40 % of its time in the kernel when it trains, and about 30 % when it captions eight
+    photos at once. Does nothing where there is no glibc.
     """
     if sys.platform != "linux":
         return

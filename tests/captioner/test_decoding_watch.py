@@ -1,0 +1,161 @@
+"""Words that are announced before a caption is complete: always its beginning, and told as soon as they are sure."""
+
+import itertools
+
+import pytest
+import torch
+from torch import Tensor
+
+from captioner.config import DecodingOptions
+from captioner.decoder import Decoder
+from captioner.decoding import Hypotheses, decode
+
+IMAGES, LOCATIONS, SEEDS = 3, 6, range(12)
+EXACT = {"atol": 1e-6, "rtol": 1e-5}
+WAYS = {
+    "greedy": DecodingOptions(1, max_words=9),
+    "greedy, a few words": DecodingOptions(1, max_words=3, block_repeats=0),
+    "pair": DecodingOptions(2, max_words=9),
+    "pair of captions": DecodingOptions(2, captions_per_image=2, max_words=9, block_repeats=0),
+    "beam": DecodingOptions(5, max_words=9),
+    "beam, a few words": DecodingOptions(5, max_words=2),
+    "beam, several captions": DecodingOptions(5, captions_per_image=4, max_words=9, block_repeats=2),
+    "beam, no word twice": DecodingOptions(5, captions_per_image=5, max_words=12, block_repeats=1),
+    "beam, short is good": DecodingOptions(5, captions_per_image=5, max_words=9, length_penalty=0.0),
+    "beam, long is good": DecodingOptions(5, captions_per_image=5, max_words=9, length_penalty=2.0),
+    "one sample": DecodingOptions(max_words=9, temperature=1.0, seed=3),
+    "several samples": DecodingOptions(captions_per_image=3, max_words=9, temperature=0.5, top_p=0.8, seed=3),
+}
+each_way = pytest.mark.parametrize("options", WAYS.values(), ids=WAYS)
+
+
+@pytest.fixture
+def annotations() -> Tensor:
+    return torch.randn(IMAGES, LOCATIONS, 7, generator=torch.Generator().manual_seed(5))
+
+
+@pytest.fixture
+def make_sure_decoder(make_decoder):
+    """Decoders whose likeliest word is often much likelier than the next, so that the hypotheses of a beam agree."""
+
+    def make(seed: int) -> Decoder:
+        decoder = make_decoder(words=8, seed=seed)
+        with torch.no_grad():
+            decoder.output.weight *= 4
+        return decoder
+
+    return make
+
+
+def watched(decoder: Decoder, annotations: Tensor, options: DecodingOptions) -> tuple[list[Hypotheses], Hypotheses]:
+    """All that is announced, and what comes out."""
+    announced: list[Hypotheses] = []
+    return announced, decode(decoder, annotations, options, watch=announced.append)
+
+
+def beginnings_of(announced: list[Hypotheses], image: int) -> list[tuple[int, ...]]:
+    """What is told of one image, each time that it is more than before."""
+    told = [tuple(part.tokens[image, 0, : part.lengths[image, 0]].tolist()) for part in announced]
+    return [words for words, _ in itertools.groupby(told) if words]
+
+
+@each_way
+def test_what_is_announced_begins_every_caption(make_sure_decoder, annotations, options):
+    announcements = 0
+    for seed in SEEDS:
+        announced, found = watched(make_sure_decoder(seed), annotations, options)
+        announcements += len(announced)
+        for part, image in itertools.product(announced, range(IMAGES)):
+            length = int(part.lengths[image, 0])
+            for rank in range(options.captions_per_image):
+                assert int(found.lengths[image, rank]) >= length
+                assert torch.equal(found.tokens[image, rank, :length], part.tokens[image, 0, :length])
+                for name in ("word_log_probs", "alphas", "gates"):
+                    wanted = getattr(found, name)[image, rank, :length]
+                    torch.testing.assert_close(getattr(part, name)[image, 0, :length], wanted, **EXACT)
+    assert announcements  # the case must occur
+
+
+@each_way
+def test_what_is_announced_grows_and_carries_its_own_sums(make_sure_decoder, annotations, options):
+    for seed in SEEDS:
+        before = torch.zeros(IMAGES, 1, dtype=torch.long)
+        for part in watched(make_sure_decoder(seed), annotations, options)[0]:
+            assert part.lengths.shape == (IMAGES, 1) and part.alphas.shape == (*part.tokens.shape, LOCATIONS)
+            assert bool((part.lengths >= before).all()) and bool((part.lengths > before).any())
+            before = part.lengths
+            torch.testing.assert_close(part.log_probs, part.word_log_probs.sum(dim=-1))
+            assert torch.equal(part.scores, part.log_probs)
+            after = torch.arange(part.tokens.shape[-1]) >= part.lengths.unsqueeze(-1)
+            assert not part.tokens[after].any() and not part.alphas[after].any()
+            assert bool((part.tokens[~after] > 3).all())
+
+
+@each_way
+def test_watching_changes_nothing(make_sure_decoder, annotations, options):
+    for seed in SEEDS:
+        decoder = make_sure_decoder(seed)
+        _, found = watched(decoder, annotations, options)
+        for name, values in vars(decode(decoder, annotations, options)).items():
+            assert torch.equal(getattr(found, name), values), name
+
+
+@pytest.mark.parametrize("name", ["greedy", "greedy, a few words", "one sample"])
+def test_a_lone_hypothesis_is_announced_word_by_word(make_sure_decoder, annotations, name):
+    for seed in SEEDS:
+        announced, found = watched(make_sure_decoder(seed), annotations, WAYS[name])
+        for image in range(IMAGES):
+            words = tuple(found.tokens[image, 0, : found.lengths[image, 0]].tolist())
+            assert beginnings_of(announced, image) == [words[: count + 1] for count in range(len(words))]
+
+
+def test_hypotheses_that_end_early_may_win_and_are_waited_for(make_sure_decoder, annotations):
+    """The case that ended hypotheses stay in the beam for: else what goes on would be announced, and not come true."""
+    overtaken = 0
+    for seed in SEEDS:
+        announced, found = watched(make_sure_decoder(seed), annotations, WAYS["beam, short is good"])
+        overtaken += int((found.lengths[:, 0] < found.lengths.max(dim=1).values).sum())
+        for part in announced:
+            assert bool((part.lengths <= found.lengths).all())
+    assert overtaken
+
+
+def test_hypotheses_that_cannot_be_are_not_asked(make_decoder, annotations):
+    """One word that may not come twice makes one caption, however wide the beam: it is sure at once."""
+    options = DecodingOptions(5, captions_per_image=3, max_words=20, block_repeats=1)
+    announced, _ = watched(make_decoder(words=1), annotations, options)
+    assert [part.tokens.tolist() for part in announced] == [[[[4]]] * IMAGES]
+    assert bool(announced[0].log_probs.isfinite().all())
+
+
+@pytest.mark.parametrize("name", ["greedy", "pair", "beam, several captions"])
+def test_a_batch_announces_what_its_images_do_alone(make_sure_decoder, annotations, name):
+    for seed in SEEDS:
+        decoder = make_sure_decoder(seed)
+        together, _ = watched(decoder, annotations, WAYS[name])
+        for image in range(IMAGES):
+            alone = beginnings_of(watched(decoder, annotations[image : image + 1], WAYS[name])[0], 0)
+            told = beginnings_of(together, image)
+            # An image's last words are announced only where others of the batch go on after it.
+            assert told[: len(alone)] == alone and len(told) <= len(alone) + 1
+
+
+def test_words_are_announced_before_the_next_is_looked_for(make_sure_decoder, annotations, monkeypatch):
+    decoder, events = make_sure_decoder(0), []
+    step = decoder.step
+    monkeypatch.setattr(decoder, "step", lambda *arguments: events.append("step") or step(*arguments))
+    found = decode(decoder, annotations[:1], WAYS["greedy"], watch=lambda part: events.append("word"))
+    assert events == ["step", "word"] * int(found.lengths[0, 0]) + ["step"]
+
+
+def test_what_the_watcher_raises_ends_the_decoding(make_sure_decoder, annotations, monkeypatch):
+    decoder, steps = make_sure_decoder(0), []
+    step = decoder.step
+    monkeypatch.setattr(decoder, "step", lambda *arguments: steps.append(1) or step(*arguments))
+
+    def leave(part: Hypotheses) -> None:
+        raise ConnectionError("nobody listens")
+
+    with pytest.raises(ConnectionError, match="nobody listens"):
+        decode(decoder, annotations, WAYS["greedy"], watch=leave)
+    assert len(steps) == 1
