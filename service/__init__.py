@@ -1,0 +1,1 @@
+"""Captions over HTTP: an API, and a page to look at where the model looked."""

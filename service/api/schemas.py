@@ -1,0 +1,201 @@
+"""The shapes of requests and answers: what the OpenAPI document is generated from, and what checks requests."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from captioner.config import DecodingOptions
+from captioner.errors import ConfigError
+
+MAX_BEAM_WIDTH = 20
+MAX_WORDS = 50
+MAX_SIDE = 2048
+"""Of a picture that the service draws, in pixels."""
+
+CaptionId = Annotated[str, Field(pattern="^[0-9a-f]{32}$", description="The caption's id: 32 hex digits.")]
+Probability = Annotated[float, Field(ge=0, le=1)]
+Map = Annotated[list[list[float]], Field(description="Rows of the grid; the numbers of a map sum to 1.")]
+
+
+class Strict(BaseModel):
+    """Options that do not exist are refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class CaptionOptions(Strict):
+    """How to caption. What is not given is as the captioner's makers found best."""
+
+    beam_width: int | None = Field(
+        None, ge=1, le=MAX_BEAM_WIDTH, description="Hypotheses that the beam search keeps; 1 is greedy."
+    )
+    captions: int = Field(1, ge=1, le=MAX_BEAM_WIDTH, description="How many captions to return, best first.")
+    max_words: int | None = Field(None, ge=1, le=MAX_WORDS, description="A caption never has more words than this.")
+
+    def decoding(self, default: DecodingOptions) -> DecodingOptions:
+        """A beam is widened to the number of captions, unless its width was given: then ConfigError is raised."""
+        if self.beam_width is not None and self.captions > self.beam_width:
+            raise ConfigError(
+                f"captions ({self.captions}) is more than beam_width ({self.beam_width}) can find: ask for fewer, or"
+                " leave beam_width out"
+            )
+        return DecodingOptions.from_json(
+            default.to_json()
+            | {
+                "beam_width": self.beam_width or max(default.beam_width, self.captions),
+                "captions_per_image": self.captions,
+                "max_words": self.max_words or default.max_words,
+            }
+        )
+
+
+class CaptionQuery(CaptionOptions):
+    stream: bool = Field(False, description="1: server-sent events, each word as soon as it is sure.")
+
+
+class PageQuery(Strict):
+    page: int = Field(1, ge=1, le=1_000_000, description="From 1, newest captions first.")
+    per_page: int = Field(20, ge=1, le=100)
+
+
+class CaptionPath(BaseModel):
+    id: CaptionId
+
+
+class OverlayPath(CaptionPath):
+    number: int = Field(json_schema_extra={"minimum": 1}, description="Of the word in its caption, from 1.")
+
+
+class Rank(Strict):
+    caption: int = Field(1, ge=1, le=MAX_BEAM_WIDTH, description="Which of the captions: 1 is the best.")
+
+
+class ImageQuery(Strict):
+    size: int | None = Field(None, ge=16, le=MAX_SIDE, description="Longest side in pixels; never enlarged.")
+
+
+class FigureQuery(Rank):
+    style: Literal["smooth", "cells"] = Field("smooth", description="Blend the grid's cells, or draw them as they are.")
+
+
+class OverlayQuery(FigureQuery):
+    opacity: float = Field(0.6, ge=0, le=1, description="Of the hottest place.")
+    colour_map: str = Field("inferno", min_length=1, max_length=40, description="A colour map that matplotlib knows.")
+    size: int | None = Field(None, ge=16, le=MAX_SIDE, description="Longest side in pixels; by default the photo's.")
+
+
+class CorrectionBody(Strict):
+    text: Annotated[str, StringConstraints(strip_whitespace=True)] = Field(
+        min_length=1, max_length=500, pattern=r"\S", description="The caption as a person would have written it."
+    )
+
+
+class Correction(BaseModel):
+    text: str
+    corrected_at: datetime
+
+
+class WordDocument(BaseModel):
+    text: str
+    probability: Probability = Field(description="Of this word, given those before it.")
+    gate: float = Field(ge=0, le=1, description="How much of what it saw the model let through for this word.")
+    overlay: str = Field(description="Address of a picture: where the model looked for this word, on the photo.")
+
+
+class Alphas(BaseModel):
+    """Where the model looked: the attention weights of each word over the grid of locations."""
+
+    rows: int
+    columns: int
+    maps: list[Map] = Field(description="One map for each word, in the words' order.")
+
+
+class RankedCaption(BaseModel):
+    caption: str
+    probability: Probability = Field(description="Of the whole caption, its end included.")
+    words: list[WordDocument]
+    alphas: Alphas
+    figure: str = Field(description="Address of a picture: the photo, then for each word where the model looked.")
+
+
+class ImageSummary(BaseModel):
+    width: int = Field(description="Of the upright photo, in pixels.")
+    height: int
+    url: str
+    thumbnail: str = Field(description="Address of a small copy.")
+
+
+class ImageDocument(ImageSummary):
+    seen_box: list[float] = Field(
+        min_length=4,
+        max_length=4,
+        description="Left, top, right, bottom of the part that the model saw, in pixels of the upright photo.",
+    )
+
+
+class ModelReference(BaseModel):
+    version: str
+
+
+class OptionsDocument(BaseModel):
+    beam_width: int
+    captions: int
+    max_words: int
+
+
+class Seconds(BaseModel):
+    """What took how long."""
+
+    decode_image: float
+    queue: float
+    encode: float
+    decode_words: float
+
+
+class CaptionDocument(RankedCaption):
+    id: CaptionId
+    created_at: datetime
+    image: ImageDocument
+    alternatives: list[RankedCaption] = Field(description="The other captions that were asked for, best first.")
+    model: ModelReference
+    options: OptionsDocument
+    seconds: Seconds
+    correction: Correction | None
+
+
+class CaptionSummaryDocument(BaseModel):
+    id: CaptionId
+    created_at: datetime
+    caption: str
+    probability: Probability
+    image: ImageSummary
+    correction: Correction | None
+
+
+class CaptionPage(BaseModel):
+    captions: list[CaptionSummaryDocument]
+    page: int
+    per_page: int
+    total: int
+    pages: int
+
+
+class Health(BaseModel):
+    status: Literal["alive", "ready"]
+
+
+class ModelDocument(BaseModel):
+    """The captioner that is in use."""
+
+    version: str = Field(description="Differs between any two captioners that may caption differently.")
+    name: str
+    encoder: str
+    image_size: int = Field(description="Side of the square that the model sees, in pixels.")
+    fit: str = Field(description="How a photo becomes that square: squash, crop or pad.")
+    grid: list[int] = Field(min_length=2, max_length=2, description="Rows and columns of an attention map.")
+    words: int = Field(description="How many words it knows.")
+    decoding: dict[str, Any] = Field(description="The options that its makers found best.")
+    scores: dict[str, Any] = Field(description="What was measured of it, by split.")
+    card: str = Field(description="The model card, in Markdown.")
+    device: str

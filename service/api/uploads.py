@@ -1,0 +1,110 @@
+"""The photo and the options of a request, in whichever of three forms they come."""
+
+import base64
+import binascii
+from dataclasses import dataclass
+from typing import Any
+
+from flask import Request
+from werkzeug.exceptions import BadRequest
+
+from service.api.schemas import CaptionOptions, CaptionQuery
+from service.problems import NOT_JSON, Problem
+
+_BINARY = {"type": "string", "format": "binary", "description": "The file of the photo: JPEG, PNG, WebP, ..."}
+_BASE64 = {"type": "string", "contentEncoding": "base64", "description": "The photo's file in base64, or a data: URL."}
+
+HOW = (
+    "send the photo as the field `image` of multipart/form-data (curl -F image=@photo.jpg), as the body itself with a"
+    " Content-Type of image/jpeg or the like, or as JSON with the field `image` in base64"
+)
+
+
+@dataclass(frozen=True)
+class Upload:
+    data: bytes
+    """The file, as it was sent."""
+    options: CaptionOptions
+
+
+def read_upload(request: Request, query: CaptionQuery) -> Upload:
+    """What a request asks to caption. Options may stand in the query or in the body, each once.
+
+    Raises Problem (400, 415, 422) or pydantic's ValidationError.
+    """
+    form = request.mimetype
+    if form == "multipart/form-data":
+        data, values = _multipart(request)
+    elif form == "application/json":
+        data, values = _json(request)
+    elif form == "application/octet-stream" or (form.startswith("image/") and form != "image/svg+xml"):
+        data, values = request.get_data(cache=False), {}
+    else:
+        problem = f"{form} cannot be captioned" if form else "is missing"
+        raise Problem(415, f"The Content-Type {problem}: {HOW}.")
+    if not data:
+        raise Problem(400, f"There is no photo in the request, or it is empty: {HOW}.")
+    asked = query.model_dump(include=set(CaptionOptions.model_fields), exclude_unset=True)
+    for name in sorted(values.keys() & asked.keys()):
+        raise Problem(422, f"{name} stands both in the address and in the body: give it once.")
+    return Upload(data, CaptionOptions.model_validate(asked | values))
+
+
+def request_body() -> dict[str, Any]:
+    """The three forms, for the OpenAPI document."""
+    options = CaptionOptions.model_json_schema()["properties"]
+
+    def fields(image: dict[str, Any]) -> dict[str, Any]:
+        properties = {"image": image, **options}
+        return {
+            "schema": {
+                "type": "object",
+                "properties": properties,
+                "required": ["image"],
+                "additionalProperties": False,
+            }
+        }
+
+    file = {"schema": _BINARY}
+    return {
+        "required": True,
+        "content": {
+            "multipart/form-data": fields(_BINARY),
+            "application/json": fields(_BASE64),
+            "image/jpeg": file,
+            "image/png": file,
+            "image/webp": file,
+            "application/octet-stream": file,
+        },
+    }
+
+
+def _multipart(request: Request) -> tuple[bytes, dict[str, Any]]:
+    files, values = request.files, request.form
+    for name in [*files, *values]:
+        if len(files.getlist(name)) + len(values.getlist(name)) > 1:
+            raise Problem(422, f"The field {name} comes more than once: send one photo, and each option once.")
+    if unknown := sorted(set(files) - {"image"}):
+        raise Problem(422, f"There is no file field {', '.join(unknown)}: the photo's field is called image.")
+    if "image" in values:
+        raise Problem(422, "The field image is a text: send it as a file (curl -F image=@photo.jpg).")
+    return files["image"].read() if "image" in files else b"", values.to_dict()
+
+
+def _json(request: Request) -> tuple[bytes, dict[str, Any]]:
+    try:
+        values = request.get_json()
+    except BadRequest as error:
+        raise Problem(400, NOT_JSON) from error
+    if not isinstance(values, dict):
+        raise Problem(422, 'The JSON must be an object: {"image": "BASE64"}.')
+    image = values.pop("image", "")
+    if not isinstance(image, str):
+        raise Problem(422, "image must be a text: the photo's file in base64.")
+    if image.startswith("data:"):
+        image = image.partition(",")[2]
+    CaptionOptions.model_validate(values, strict=True)
+    try:
+        return base64.b64decode(image, validate=True), values
+    except (binascii.Error, ValueError) as error:
+        raise Problem(422, f"image is not base64 ({error}): encode the bytes of the photo's file.") from error

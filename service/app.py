@@ -1,0 +1,96 @@
+"""The app: wiring only."""
+
+import logging
+import time
+
+from flask import Flask, Response, g, request
+from flask_openapi3 import Info, OpenAPI
+from werkzeug.routing import BaseConverter
+
+import captioner as captioner_package
+from captioner.captioner import Captioner
+from service import page
+from service.api import captions, health, models, pictures
+from service.api.operations import current_service
+from service.captioning import CaptionService
+from service.problems import Problem, ProblemDocument, handle_errors, invalid_request
+from service.settings import Settings
+
+log = logging.getLogger("service.requests")
+
+_DESCRIPTION = """\
+A sentence for a photo, and for every word where the model looked: Show, Attend and Tell (Xu et al. 2015) as a service.
+
+All errors are problem details (RFC 9457), `application/problem+json`, whose `detail` says what to do."""
+
+# Nothing of an answer is run, framed or guessed at. The page sets its own policy.
+_API_POLICY = "default-src 'none'; frame-ancestors 'none'"
+_DOCUMENTATION_POLICY = (
+    "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:;"
+    " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+
+class CaptionIdConverter(BaseConverter):
+    """In routes: what looks like an id of ours. Anything else is an address that does not exist."""
+
+    regex = "[0-9a-f]{32}"
+
+
+def create_app(settings: Settings, captioner: Captioner | None = None) -> Flask:
+    """The service as a WSGI app, its model loaded; `app.extensions["captioner"]` is its CaptionService.
+
+    captioner: by default the one of `settings.bundle`. Raises CaptionerError for what a person can put right.
+    """
+    settings.make_home()
+    service = CaptionService(settings, captioner or captioner_package.load(settings.bundle, settings.device))
+    app = OpenAPI(
+        __name__,
+        info=Info(title="Captioner", version="1", description=_DESCRIPTION),
+        validation_error_model=ProblemDocument,
+        validation_error_callback=invalid_request,
+        static_folder=None,
+    )
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_upload_bytes
+    app.url_map.converters["caption_id"] = CaptionIdConverter
+    app.extensions["captioner"] = service
+    for api in (captions.api, pictures.api, models.api, health.api):
+        app.register_api(api)
+    del app.api_doc["components"]["securitySchemes"]  # there are none, and OpenAPI allows no null
+    app.register_blueprint(health.metrics)
+    app.register_blueprint(page.page)
+    app.before_request(_note_time)
+    app.before_request(_refuse_other_sites)
+    app.after_request(_protect)
+    app.after_request(_count)
+    handle_errors(app)
+    return app
+
+
+def _note_time() -> None:
+    g.started = time.perf_counter()
+
+
+def _refuse_other_sites() -> None:
+    """A page of another site must not caption or delete in the name of whoever has it open."""
+    if request.method not in ("GET", "HEAD", "OPTIONS") and request.headers.get("Sec-Fetch-Site") == "cross-site":
+        raise Problem(403, "A page of another site may not do this: use the service's own page, or its API directly.")
+
+
+def _protect(response: Response) -> Response:
+    documentation = request.blueprint in ("openapi", "swagger")
+    response.headers.setdefault("Content-Security-Policy", _DOCUMENTATION_POLICY if documentation else _API_POLICY)
+    response.headers.setdefault("X-Content-Type-Options", "nosniff")
+    response.headers.setdefault("Referrer-Policy", "no-referrer")
+    if not documentation:
+        response.headers.setdefault("Cache-Control", "no-store")
+    return response
+
+
+def _count(response: Response) -> Response:
+    seconds = time.perf_counter() - g.started
+    route = request.url_rule.rule if request.url_rule else "none"
+    method = request.method if request.url_rule else "any"  # clients must not make up new ones
+    current_service().metrics.request(method, route, response.status_code, seconds)
+    log.info("%s %s %d %.0f ms", request.method, request.path, response.status_code, 1000 * seconds)
+    return response

@@ -1,0 +1,84 @@
+"""The page: one HTML document, its scripts and styles, and the example photos."""
+
+import hashlib
+import json
+from functools import cache
+from pathlib import Path
+
+from flask import Blueprint, Response, abort, make_response, render_template, send_from_directory, url_for
+
+from service.api.operations import current_service
+
+WEB = Path(__file__).parent / "web"
+EXAMPLES = Path(__file__).parents[1] / "examples"
+"""Beside the packages in the repository; where the service is installed without them there are no examples."""
+
+# Nothing comes from another host, and no script or style stands in the document itself. The photo that a person has
+# just chosen is a blob.
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self';"
+    " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+# Not left to the system's table of types: browsers refuse a script under any other type.
+_TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+
+page = Blueprint("page", __name__, template_folder="web/templates")
+
+
+@page.get("/")
+def index() -> Response:
+    """The page itself. It is asked for anew each time, so that it never names scripts of an older version."""
+    settings = current_service().settings
+    html = render_template("index.html", version=static_version(), settings=settings)
+    response = make_response(html)
+    response.headers["Content-Security-Policy"] = POLICY
+    response.headers["Cache-Control"] = "no-cache"
+    return response
+
+
+@page.get("/static/<version>/<path:name>")
+def static_file(version: str, name: str) -> Response:
+    """A script or style. The version stands in the path: what a module imports by a relative name inherits it."""
+    if version != static_version():
+        abort(404)
+    response = send_from_directory(WEB / "static", name, mimetype=_TYPES.get(Path(name).suffix))
+    response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
+    return response
+
+
+@page.get("/examples")
+def list_examples() -> list[dict[str, str]]:
+    """The example photos: name, url, alt, author, licence of each. None where the folder is missing."""
+    return [entry | {"url": url_for("page.example", name=entry["name"])} for entry in examples(EXAMPLES)]
+
+
+@page.get("/examples/<name>")
+def example(name: str) -> Response:
+    """One example photo; of the folder's files only those that are listed."""
+    if name not in {entry["name"] for entry in examples(EXAMPLES)}:
+        abort(404)
+    response = send_from_directory(EXAMPLES, name)
+    response.headers["Cache-Control"] = "public, max-age=86400"
+    return response
+
+
+def examples(folder: Path) -> list[dict[str, str]]:
+    """What `examples.json` of a folder lists and the folder holds; nothing where there is no such file."""
+    try:
+        listed = json.loads((folder / "examples.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return []
+    return [entry for entry in listed if (folder / entry["name"]).is_file()]
+
+
+@cache
+def static_version() -> str:
+    """Twelve hex digits that change with any file in the static folder."""
+    digest = hashlib.sha256()
+    folder = WEB / "static"
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            digest.update(f"{path.relative_to(folder).as_posix()}\0{path.stat().st_size}\0".encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]

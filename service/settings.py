@@ -1,0 +1,153 @@
+"""What whoever runs the service can set: environment variables, checked once at its start."""
+
+import difflib
+import os
+import tempfile
+from pathlib import Path
+from typing import Any, Literal, Self, get_args, get_origin
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from captioner.errors import ConfigError
+
+PREFIX = "CAPTIONER_"
+
+
+def cores() -> int:
+    """Those that this process may use: a container may have fewer than its machine."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class Settings(BaseSettings):
+    """Each field is read from the variable CAPTIONER_ and its name in capitals; an empty variable counts as none."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid", validate_default=True
+    )
+
+    home: Path = Field(Path("~/.captioner"), description="Folder of the database and the photos; made at first start.")
+    host: str = Field("127.0.0.1", min_length=1, description="Address to listen on; 0.0.0.0 for other machines, too.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes any free one.")
+    bundle: Path | None = Field(None, description="Folder of the captioner; by default the one that ships.")
+    device: str | None = Field(None, description="cpu, cuda, ...; by default a GPU where there is one.")
+    threads: int = Field(
+        default_factory=cores, ge=1, le=1024, description="Of the model on a CPU; by default one per core."
+    )
+    batch_size: int = Field(8, ge=1, le=256, description="Photos in one forward pass, at most.")
+    batch_window_ms: float = Field(
+        10.0,
+        ge=0,
+        le=1000,
+        description="Milliseconds that a photo waits for others that are likely to come; a lone one never does.",
+    )
+    queue_size: int = Field(
+        64, ge=1, le=1024, description="Photos that may wait; beyond that, clients are told to come again."
+    )
+    deadline_seconds: float = Field(30.0, ge=0.1, le=3600, description="Seconds after which a request is given up.")
+    max_upload_mb: int = Field(20, ge=1, le=1024, description="Size of a request, in millions of bytes, at most.")
+    max_megapixels: int = Field(
+        100, ge=1, le=178, description="Size of a photo, in millions of pixels, at most; each may take ten bytes."
+    )
+    history: int = Field(
+        10_000, ge=1, le=10_000_000, description="Captions kept; beyond that, the oldest that nobody corrected go."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="How much is logged; info has a line per request."
+    )
+
+    @classmethod
+    def read(cls, **arguments: Any) -> Self:
+        """From the environment; an argument of the command line that is not None goes before it.
+
+        Raises ConfigError for a value that cannot be, and for a variable CAPTIONER_... that does not exist.
+        """
+        _refuse_unknown_variables()
+        given = {name: value for name, value in arguments.items() if value is not None}
+        try:
+            return cls(**given)
+        except ValidationError as error:
+            raise ConfigError("; ".join(_sentence(part, given) for part in error.errors())) from error
+
+    @field_validator("home", "bundle")
+    @classmethod
+    def _expand(cls, path: Path | None) -> Path | None:
+        """No shell has replaced a ~ that stands in a unit file or in a container's environment."""
+        try:
+            return path and path.expanduser().absolute()
+        except RuntimeError as error:
+            raise ValueError from error
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _lower(cls, level: Any) -> Any:
+        return level.lower() if isinstance(level, str) else level
+
+    @property
+    def database_url(self) -> str:
+        from sqlalchemy import URL  # here, so that `--help` does not wait for it
+
+        return URL.create("sqlite", database=str(self.home / "captioner.db")).render_as_string(hide_password=False)
+
+    @property
+    def photos_folder(self) -> Path:
+        return self.home / "photos"
+
+    @property
+    def max_upload_bytes(self) -> int:
+        return self.max_upload_mb * 1_000_000
+
+    def make_home(self) -> None:
+        """Make the folders where they are missing. Raises ConfigError where nothing can be written into them."""
+        try:
+            self.home.mkdir(mode=0o700, parents=True, exist_ok=True)  # photos are nobody else's business
+            self.photos_folder.mkdir(exist_ok=True)
+            for folder in (self.home, self.photos_folder):
+                with tempfile.TemporaryFile(dir=folder):
+                    pass
+        except OSError as error:
+            raise ConfigError(
+                f"the service cannot keep its data in {self.home} ({error.strerror or error}):"
+                f" name another folder by {variable('home')}"
+            ) from error
+
+
+def variable(name: str) -> str:
+    """The environment variable of a field."""
+    return PREFIX + name.upper()
+
+
+def descriptions() -> dict[str, str]:
+    """Each variable, and what it sets, with its default."""
+    texts = {}
+    for name, field in Settings.model_fields.items():
+        default = "" if field.default_factory or field.default is None else f" Default: {field.default}."
+        texts[variable(name)] = f"{field.description}{default}"
+    return texts
+
+
+def _refuse_unknown_variables() -> None:
+    known = [variable(name) for name in Settings.model_fields]
+    for name in os.environ:
+        if name.upper().startswith(PREFIX) and name.upper() not in known:
+            close = difflib.get_close_matches(name.upper(), known, n=1)
+            meant = f"did you mean {close[0]}? The settings" if close else "the settings"
+            raise ConfigError(f"{name} is no setting: {meant} are {', '.join(known)}")
+
+
+def _sentence(part: dict[str, Any], arguments: dict[str, Any]) -> str:
+    """What is wrong with one value, and what is wanted: `part` as pydantic reports it."""
+    name = part["loc"][0]
+    where = f"--{name}" if name in arguments else variable(name)
+    return f"{where} is {str(part['input'])!r}, but must be {_wanted(Settings.model_fields[name])}"
+
+
+def _wanted(field: FieldInfo) -> str:
+    if get_origin(field.annotation) is Literal:
+        return f"one of {', '.join(get_args(field.annotation))}"
+    limits = {kind: getattr(limit, kind) for limit in field.metadata for kind in ("ge", "le") if hasattr(limit, kind)}
+    if limits:
+        number = "a whole number" if field.annotation is int else "a number"
+        return f"{number} from {limits['ge']} to {limits['le']}"
+    return "an address or a name" if field.annotation is str else "a folder's path without ~: that home is not known"

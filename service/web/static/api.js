@@ -1,0 +1,85 @@
+// The service's HTTP API. Whatever goes wrong is a Problem with a sentence for a person.
+import { readEvents } from "./sse.js";
+
+export class Problem extends Error {
+  /** status: 0 where there was no answer. retryAfter: seconds, or null. */
+  constructor(status, detail, retryAfter = null) {
+    super(detail);
+    this.status = status;
+    this.retryAfter = retryAfter;
+  }
+}
+
+const UNREACHABLE = "The service cannot be reached. See that it is running and that you are connected, then try again.";
+const BROKEN_OFF = "The connection broke off before the caption was complete. Try again.";
+
+/** Upload a photo and follow its caption. onImage({image, grid}), onWord(word) -> the caption document. */
+export async function captionPhoto(file, { captions, signal, onImage, onWord }) {
+  const form = new FormData();
+  form.append("image", file, file.name || "photo");
+  form.append("captions", String(captions));
+  const response = await send("/api/captions?stream=1", { method: "POST", body: form, signal });
+  try {
+    for await (const { event, data } of readEvents(response.body)) {
+      if (signal.aborted) break;
+      if (event === "image") onImage(data);
+      else if (event === "word") onWord(data);
+      else if (event === "caption") return data;
+      else if (event === "problem") throw new Problem(data.status, data.detail, data.retry_after);
+    }
+  } catch (error) {
+    if (error instanceof Problem || signal.aborted) throw error;
+    throw new Problem(0, BROKEN_OFF);
+  }
+  signal.throwIfAborted();
+  throw new Problem(0, BROKEN_OFF);
+}
+
+export const getCaption = (id, signal) => json(`/api/captions/${id}`, { signal });
+
+export const listCaptions = (page, perPage) => json(`/api/captions?page=${page}&per_page=${perPage}`);
+
+export const deleteCaption = (id) => send(`/api/captions/${id}`, { method: "DELETE" });
+
+export const saveCorrection = (id, text) =>
+  json(`/api/captions/${id}/correction`, {
+    method: "PUT",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify({ text }),
+  });
+
+export const takeCorrectionBack = (id) => send(`/api/captions/${id}/correction`, { method: "DELETE" });
+
+export const getModel = () => json("/api/models/current");
+
+export const getExamples = () => json("/examples");
+
+/** The file of an example, as if it had been chosen. */
+export async function getExampleFile(example) {
+  const blob = await (await send(example.url)).blob();
+  return new File([blob], example.name, { type: blob.type });
+}
+
+async function json(url, options) {
+  return (await send(url, options)).json();
+}
+
+async function send(url, options = {}) {
+  let response;
+  try {
+    response = await fetch(url, options);
+  } catch (error) {
+    if (options.signal?.aborted) throw error;
+    throw new Problem(0, UNREACHABLE);
+  }
+  if (response.ok) return response;
+  throw await problemOf(response);
+}
+
+async function problemOf(response) {
+  const seconds = Number.parseInt(response.headers.get("Retry-After"), 10);
+  const retryAfter = Number.isNaN(seconds) ? null : seconds;
+  const document = await response.json().catch(() => null); // what stands between may answer for the service
+  const detail = document?.detail ?? `The service answered with status ${response.status}. Try again in a moment.`;
+  return new Problem(response.status, detail, retryAfter);
+}

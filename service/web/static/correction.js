@@ -1,0 +1,83 @@
+// What a person would have said of a photo: kept by the service, shown, taken back.
+import { saveCorrection, takeCorrectionBack } from "./api.js";
+import { showProblem } from "./problem.js";
+
+export function createCorrection(elements, { say, onCorrected }) {
+  const { correct, takeBack, correctionForm, correctionText, correctionCancel, correctionNow } = elements;
+  let entry = null;
+
+  function show() {
+    const correction = entry?.correction ?? null;
+    correctionNow.hidden = correction === null;
+    correctionNow.textContent = correction?.text ?? "";
+    correct.textContent = correction ? "Change it" : "Correct the caption";
+    takeBack.hidden = correction === null;
+  }
+
+  function setEditing(editing) {
+    correctionForm.hidden = !editing;
+    elements.correctionButtons.hidden = editing;
+    correctionNow.hidden = editing || !entry?.correction;
+    showProblem(elements.correctionProblem, null);
+  }
+
+  function leave() {
+    setEditing(false);
+    correct.focus();
+  }
+
+  /** Ask the service; where it refuses, say why and keep what was written. */
+  async function change(asked, told) {
+    const changed = entry;
+    try {
+      const correction = await asked();
+      changed.correction = correction;
+      onCorrected(changed);
+      say(told);
+    } catch (problem) {
+      if (changed === entry) showProblem(elements.correctionProblem, problem);
+      return;
+    }
+    if (changed !== entry) return; // another photo was opened meanwhile
+    show();
+    leave();
+  }
+
+  correct.addEventListener("click", () => {
+    correctionText.value = entry.correction?.text ?? entry.caption;
+    setEditing(true);
+    correctionText.focus();
+    correctionText.select();
+  });
+  takeBack.addEventListener("click", () =>
+    change(() => takeCorrectionBack(entry.id).then(() => null), "Your correction was taken back."),
+  );
+  correctionCancel.addEventListener("click", leave);
+  correctionForm.addEventListener("submit", (event) => {
+    event.preventDefault();
+    const text = correctionText.value.trim();
+    if (text) change(() => saveCorrection(entry.id, text), "Your correction was saved.");
+  });
+  correctionForm.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") {
+      event.stopPropagation();
+      leave();
+    } else if (event.key === "Enter" && event.target === correctionText && !event.shiftKey && !event.isComposing) {
+      event.preventDefault(); // a caption is one line
+      correctionForm.requestSubmit();
+    }
+  });
+
+  return {
+    open(newEntry) {
+      entry = newEntry;
+      setEditing(false);
+      show();
+    },
+    close() {
+      entry = null;
+      setEditing(false);
+      show();
+    },
+  };
+}

@@ -1,0 +1,73 @@
+// The grid that warms up where a person points, before there is a photo: what the page does, without a word.
+import { normalised, paintHeat } from "./heat.js";
+
+const COLUMNS = 25; // on a wide stage; cells of 30 to 48 pixels
+const FRAME_MS = 33;
+const PEAK = 0.62; // of the colour map: what is written over it must stay readable
+
+/** Draw on a canvas that fills `stage`. It wanders until the pointer comes, and rests where motion is unwanted. */
+export function createGlow(canvas, stage) {
+  const still = matchMedia("(prefers-reduced-motion: reduce)");
+  const isHigh = () => stage.clientHeight > stage.clientWidth; // then the words stand below, not beside
+  let [x, y] = isHigh() ? [0.7, 0.14] : [0.78, 0.4]; // where it is warmest, as shares of the stage
+  const isHidden = () => stage.offsetParent === null;
+  let target = null;
+  let running = 0;
+  let drawn = 0;
+
+  function draw() {
+    const cell = Math.min(Math.max(stage.clientWidth / COLUMNS, 30), 48);
+    const columns = Math.max(4, Math.round(stage.clientWidth / cell));
+    const rows = Math.max(4, Math.round(stage.clientHeight / cell));
+    stage.style.setProperty("--columns", String(columns));
+    stage.style.setProperty("--rows", String(rows));
+    Object.assign(canvas, { width: columns, height: rows }); // one pixel a cell: the browser scales it up
+    const spread = 0.032 * Math.max(1, stage.clientHeight / stage.clientWidth);
+    const map = normalised(bump(rows, columns, stage.clientWidth / stage.clientHeight, spread));
+    const frame = { width: columns, height: rows, seen_box: [0, 0, columns, rows] };
+    paintHeat(canvas, map.map((row) => row.map((heat) => PEAK * heat)), frame, { smooth: false, opacity: 1 });
+  }
+
+  function bump(rows, columns, aspect, spread) {
+    return Array.from({ length: rows }, (_, row) =>
+      Array.from({ length: columns }, (_, column) => {
+        const across = (column + 0.5) / columns - x;
+        const down = ((row + 0.5) / rows - y) / aspect;
+        return Math.exp(-(across * across + down * down) / spread);
+      }),
+    );
+  }
+
+  function step(now) {
+    if (still.matches || isHidden()) return void (running = 0);
+    running = requestAnimationFrame(step);
+    if (now - drawn < FRAME_MS) return;
+    drawn = now;
+    const time = now / 1000;
+    const high = isHigh();
+    const [toX, toY] = target ?? [
+      (high ? 0.6 : 0.74) + 0.17 * Math.sin(time / 2.9),
+      (high ? 0.14 : 0.45) + (high ? 0.1 : 0.27) * Math.sin(time / 2.1),
+    ];
+    x += (toX - x) * 0.15;
+    y += (toY - y) * 0.15;
+    draw();
+  }
+
+  function run() {
+    if (isHidden()) return;
+    if (still.matches) draw();
+    else if (!running) running = requestAnimationFrame(step);
+  }
+
+  function follow(event) {
+    const box = stage.getBoundingClientRect();
+    target = [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
+  }
+
+  stage.addEventListener("pointermove", follow);
+  addEventListener("dragover", follow);
+  stage.addEventListener("pointerleave", () => (target = null));
+  still.addEventListener("change", run);
+  new ResizeObserver(run).observe(stage); // also when it comes back into sight
+}

@@ -1,0 +1,146 @@
+// What was captioned before: newest first, some at a time, each to open and to delete.
+import { deleteCaption, listCaptions } from "./api.js";
+import { when } from "./figures.js";
+import { showProblem } from "./problem.js";
+
+const PER_PAGE = 12;
+
+/** say(text): to people who listen to the page. onDeleted(id). */
+export function createHistory({ historyList, historyMore, historyEmpty, historyProblem, historyHeading }, actions) {
+  const cards = new Map(); // id -> its list item
+  let total = 0;
+  let current = null; // the id of what the page shows
+
+  function show() {
+    historyEmpty.hidden = total > 0;
+    historyMore.hidden = cards.size >= total;
+  }
+
+  /** Entries may have come and gone since the last page: what is on the page already is passed over. */
+  async function more() {
+    showProblem(historyProblem, null);
+    try {
+      for (let page = Math.floor(cards.size / PER_PAGE) + 1; ; page++) {
+        const listed = await listCaptions(page, PER_PAGE);
+        total = listed.total;
+        const fresh = listed.captions.filter((entry) => !cards.has(entry.id));
+        for (const entry of fresh) historyList.append(newCard(entry));
+        if (fresh.length > 0 || page >= listed.pages) break;
+      }
+      show();
+      return true;
+    } catch (problem) {
+      showProblem(historyProblem, problem, { actions: { "Try again": more } });
+      return false;
+    }
+  }
+
+  function newCard(entry) {
+    const card = cardOf(entry, () => remove(entry.id, card));
+    cards.set(entry.id, card);
+    markCard(entry.id, card);
+    return card;
+  }
+
+  function markCard(id, card) {
+    const link = card.querySelector("a");
+    if (id === current) link.setAttribute("aria-current", "true");
+    else link.removeAttribute("aria-current");
+  }
+
+  async function remove(id, card) {
+    try {
+      await deleteCaption(id);
+    } catch (problem) {
+      if (problem.status !== 404) return void showProblem(historyProblem, problem); // gone already is gone
+    }
+    const next = card.nextElementSibling ?? card.previousElementSibling;
+    card.remove();
+    cards.delete(id);
+    total = Math.max(0, total - 1);
+    show();
+    (next?.querySelector("a") ?? historyHeading).focus();
+    actions.say("Deleted.");
+    actions.onDeleted(id);
+  }
+
+  historyMore.addEventListener("click", async () => {
+    const before = cards.size;
+    if (await more()) historyList.children[before]?.querySelector("a").focus();
+  });
+
+  return {
+    load: more,
+    /** An entry that was just made. */
+    add(document) {
+      if (cards.has(document.id)) return;
+      historyList.prepend(newCard(document));
+      total += 1;
+      show();
+    },
+    /** An entry whose correction changed. */
+    update(document) {
+      const text = cards.get(document.id)?.querySelector(".card-text");
+      if (text) text.textContent = textOf(document);
+    },
+    /** What the page shows; null: none of these. */
+    mark(id) {
+      current = id;
+      for (const [other, card] of cards) markCard(other, card);
+    },
+  };
+}
+
+function textOf({ caption, correction }) {
+  return correction?.text ?? (caption || "(no words)");
+}
+
+function cardOf(entry, onDelete) {
+  const card = document.createElement("li");
+  card.className = "card";
+  const link = document.createElement("a");
+  link.href = `#${entry.id}`;
+  const picture = document.createElement("img");
+  picture.src = entry.image.thumbnail;
+  picture.alt = "";
+  picture.loading = "lazy";
+  picture.draggable = false;
+  const text = document.createElement("span");
+  text.className = "card-text";
+  text.textContent = textOf(entry);
+  link.append(picture, text);
+  const foot = document.createElement("p");
+  foot.className = "card-foot";
+  card.append(link, foot);
+  showDelete(foot, entry, onDelete);
+  return card;
+}
+
+function showDelete(foot, entry, onDelete) {
+  const time = document.createElement("time");
+  time.dateTime = entry.created_at;
+  time.textContent = when(entry.created_at);
+  const button = smallButton("Delete", `Delete “${textOf(entry)}”`, () => {
+    const keep = smallButton("Keep", "Keep it", () => {
+      showDelete(foot, entry, onDelete);
+      foot.querySelector("button").focus();
+    });
+    const question = document.createElement("span");
+    question.textContent = "Delete for good?";
+    foot.replaceChildren(question, smallButton("Delete", "Delete it for good", onDelete), keep);
+    foot.onkeydown = (event) => event.key === "Escape" && (event.stopPropagation(), keep.click());
+    keep.focus();
+  });
+  foot.onkeydown = null;
+  foot.replaceChildren(time, button);
+}
+
+function smallButton(text, label, act) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "link small";
+  button.textContent = text;
+  button.setAttribute("aria-label", label);
+  button.addEventListener("click", act);
+  return button;
+}

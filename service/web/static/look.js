@@ -1,0 +1,40 @@
+// How the maps are drawn, remembered where the browser lets us.
+
+const KEY = "captioner.look";
+const DEFAULT = { smooth: true, opacity: 0.6 };
+
+function readLook() {
+  try {
+    const { smooth, opacity } = JSON.parse(localStorage.getItem(KEY)) ?? DEFAULT;
+    const known = typeof smooth === "boolean" && typeof opacity === "number";
+    if (known && opacity >= 0 && opacity <= 1) return { smooth, opacity };
+  } catch {
+    // No storage, or not what this page wrote.
+  }
+  return DEFAULT;
+}
+
+function keepLook(look) {
+  try {
+    localStorage.setItem(KEY, JSON.stringify(look));
+  } catch {
+    // Then it lasts as long as the page.
+  }
+}
+
+/** Wire the toggle and the slider; onChange(look) also at once. */
+export function createLookControls(radios, slider, onChange) {
+  let look = readLook();
+  const change = (part) => {
+    look = { ...look, ...part };
+    keepLook(look);
+    onChange(look);
+  };
+  for (const radio of radios) {
+    radio.checked = (radio.value === "smooth") === look.smooth;
+    radio.addEventListener("change", () => change({ smooth: radio.value === "smooth" }));
+  }
+  slider.value = String(Math.round(100 * look.opacity));
+  slider.addEventListener("input", () => change({ opacity: Number(slider.value) / 100 }));
+  onChange(look);
+}

@@ -1,0 +1,227 @@
+// The page: what is shown, and what leads from one view to the next.
+import { captionPhoto, getCaption, Problem } from "./api.js";
+import { showExamples } from "./examples.js";
+import { createGlow } from "./glow.js";
+import { createHistory } from "./history.js";
+import { createIntake } from "./intake.js";
+import { createLookControls } from "./look.js";
+import { showModel } from "./model.js";
+import { showProblem } from "./problem.js";
+import { createResult } from "./result.js";
+import { createTelling } from "./telling.js";
+import { createViewer } from "./viewer.js";
+
+const CAPTIONS = 3;
+
+const byId = Object.fromEntries(
+  [...document.querySelectorAll("[id]")].map((node) => [
+    node.id.replace(/-(.)/g, (_, letter) => letter.toUpperCase()),
+    node,
+  ]),
+);
+document.body.classList.toggle("touch", navigator.maxTouchPoints > 0);
+const maxUpload = Number(document.body.dataset.maxUploadMb);
+
+const viewer = createViewer(
+  {
+    photo: byId.photo,
+    image: byId.photoImage,
+    canvas: byId.heat,
+    places: byId.places,
+    outline: byId.cell,
+    noPreview: byId.noPreview,
+  },
+  (cell, how) => telling.ask(cell, how),
+);
+const telling = createTelling(
+  { group: byId.words, reading: byId.reading, playButton: byId.play, playLabel: byId.playLabel },
+  { viewer, say, onChosen: (index) => result.choose(index) },
+);
+const result = createResult(byId, { telling, say, onCorrected: (entry) => history.update(entry) });
+const history = createHistory(byId, {
+  say,
+  onDeleted: (id) => location.hash.slice(1) === id && goHome(),
+});
+
+let current = new AbortController(); // of what the page is busy with
+let photoUrl = null;
+let stopWaiting = () => {};
+
+/** To people who listen to the page. */
+function say(text) {
+  byId.status.textContent = text;
+}
+
+/** Leave what is on the page, and whatever it still waits for. */
+function leave() {
+  current.abort();
+  current = new AbortController();
+  stopWaiting();
+  showProblem(byId.problem, null);
+  showProblem(byId.startProblem, null);
+  byId.progress.hidden = true;
+  byId.credit.hidden = true;
+  result.close();
+  telling.clear();
+  return current.signal;
+}
+
+function showView(name) {
+  byId.start.hidden = name !== "start";
+  byId.result.hidden = name !== "result";
+  byId.again.hidden = name === "start";
+}
+
+function showProgress(text) {
+  byId.progressText.textContent = text;
+  byId.progress.hidden = text === "";
+}
+
+/** Show a photo and caption it. credit: a line on whose photo it is. */
+function takePhoto(file, credit = "") {
+  leave();
+  URL.revokeObjectURL(photoUrl);
+  photoUrl = URL.createObjectURL(file);
+  showView("result");
+  viewer.open(photoUrl);
+  byId.credit.textContent = credit;
+  byId.credit.hidden = credit === "";
+  window.history.pushState(null, "", location.pathname); // so that Back leads to what was there before
+  history.mark(null);
+  byId.result.focus({ preventScroll: true });
+  byId.result.scrollIntoView({ block: "nearest" });
+  if (file.size > maxUpload * 1_000_000) {
+    const size = (file.size / 1_000_000).toFixed(1);
+    const limit = `at most ${maxUpload} MB are taken`;
+    const detail = `The photo has ${size} MB, and ${limit}: make it smaller, or choose another.`;
+    return showFailure(new Problem(413, detail), null);
+  }
+  caption(file, true);
+}
+
+async function caption(file, firstTime) {
+  const signal = current.signal;
+  stopWaiting();
+  showProblem(byId.problem, null);
+  telling.clear();
+  showProgress("Sending the photo…");
+  say("Captioning…");
+  try {
+    const entry = await captionPhoto(file, {
+      captions: CAPTIONS,
+      signal,
+      onImage({ image, grid }) {
+        viewer.setFrame(image, grid);
+        showProgress("Looking at it…");
+      },
+      onWord(word) {
+        showProgress("");
+        telling.add(word);
+      },
+    });
+    showProgress("");
+    telling.complete();
+    viewer.showCopy(entry.image.url);
+    result.open(entry, { words: false });
+    window.history.replaceState(null, "", `#${entry.id}`);
+    history.add(entry);
+    history.mark(entry.id);
+    say(`Caption: ${entry.caption}`);
+  } catch (problem) {
+    if (signal.aborted) return;
+    telling.clear();
+    showFailure(problem, () => caption(file, false), firstTime);
+  }
+}
+
+/** Say what went wrong. again: what to do once more, or null; by itself after Retry-After, but only once. */
+function showFailure(problem, again, byItself = false) {
+  showProgress("");
+  if (!(problem instanceof Problem)) console.error(problem);
+  const known = problem instanceof Problem ? problem : new Problem(0, "The page failed here. Try another photo.");
+  viewer.fail();
+  const ways = [["Another photo", choose]];
+  if (again) ways.splice(isOfThePhoto(known) ? 1 : 0, 0, ["Try again", again]); // the likelier way out comes first
+  const actions = Object.fromEntries(ways);
+  const until = again && byItself && known.status === 503 ? known.retryAfter : null;
+  stopWaiting = showProblem(byId.problem, known, { actions, until, retry: again });
+}
+
+/** Whether the photo itself is what is wrong, so that the same one will hardly do. */
+function isOfThePhoto(problem) {
+  return [413, 415, 422].includes(problem.status);
+}
+
+function choose() {
+  byId.file.click();
+}
+
+/** Open what was captioned before. */
+async function openEntry(id) {
+  const signal = leave();
+  showView("result");
+  viewer.open(`/api/captions/${id}/image`);
+  history.mark(id);
+  showProgress("Opening…");
+  try {
+    const entry = await getCaption(id, signal);
+    const grid = [entry.alphas.rows, entry.alphas.columns];
+    showProgress("");
+    viewer.setFrame(entry.image, grid);
+    result.open(entry, { words: true });
+    byId.result.focus({ preventScroll: true });
+    byId.result.scrollIntoView({ block: "nearest" });
+    say(`Caption: ${entry.caption}`);
+  } catch (problem) {
+    if (signal.aborted) return;
+    if (problem.status !== 404) return showFailure(problem, () => openEntry(id));
+    goHome();
+    showProblem(byId.startProblem, problem);
+  }
+}
+
+function goHome() {
+  if (location.hash) window.history.pushState(null, "", location.pathname);
+  followAddress();
+}
+
+/** The address says which caption is shown: #ID, or none. */
+function followAddress() {
+  const id = location.hash.slice(1);
+  if (/^[0-9a-f]{32}$/.test(id)) openEntry(id);
+  else if (id === "") {
+    leave();
+    history.mark(null);
+    showView("start");
+  }
+}
+
+function onKey(event) {
+  if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || byId.result.hidden) return;
+  if (event.key === "Escape") telling.release();
+  if (event.target.closest("input, textarea, select")) return;
+  const playing = event.key.toLowerCase() === "k" || (event.key === " " && !event.target.closest("button, a, summary"));
+  if (!playing) return;
+  event.preventDefault();
+  telling.toggleFilm();
+}
+
+createLookControls(document.querySelectorAll("[name=style]"), byId.opacity, (look) => {
+  viewer.setLook(look);
+  result.setLook(look);
+});
+createIntake(
+  { file: byId.file, camera: byId.camera, choosers: [byId.choose, byId.again], cameraButton: byId.cameraButton },
+  takePhoto,
+);
+createGlow(byId.glow, byId.drop);
+showExamples(byId, { onPhoto: takePhoto, onProblem: (problem) => showProblem(byId.startProblem, problem) });
+showModel(byId.model);
+history.load();
+byId.home.addEventListener("click", (event) => {
+  event.preventDefault();
+  goHome();
+});
+addEventListener("popstate", followAddress);
+addEventListener("keydown", onKey);
+followAddress();

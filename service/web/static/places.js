@@ -1,0 +1,49 @@
+// Which cell of the grid lies under a place of the photo, and where a cell lies.
+
+/** The cell [row, column] at a point, both as shares of the photo's size; null where the model did not see. */
+export function cellAt(frame, grid, x, y) {
+  const [left, top, right, bottom] = frame.seen_box;
+  const column = Math.floor(((x * frame.width - left) / (right - left)) * grid[1]);
+  const row = Math.floor(((y * frame.height - top) / (bottom - top)) * grid[0]);
+  return row >= 0 && row < grid[0] && column >= 0 && column < grid[1] ? [row, column] : null;
+}
+
+/** Where a cell lies: {left, top, width, height} in shares of the photo's size. */
+export function cellBox(frame, grid, [row, column]) {
+  const [left, top, right, bottom] = frame.seen_box;
+  const width = (right - left) / grid[1];
+  const height = (bottom - top) / grid[0];
+  return {
+    left: (left + column * width) / frame.width,
+    top: (top + row * height) / frame.height,
+    width: width / frame.width,
+    height: height / frame.height,
+  };
+}
+
+const STEPS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
+
+/** The cell that an arrow key leads to, the middle one where there was none; null for any other key. */
+export function cellAfter(key, frame, grid, cell) {
+  if (!(key in STEPS)) return null;
+  const [rows, columns] = inPhoto(frame, grid);
+  if (!cell) return [Math.floor((rows[0] + rows[1]) / 2), Math.floor((columns[0] + columns[1]) / 2)];
+  return [within(cell[0] + STEPS[key][0], rows), within(cell[1] + STEPS[key][1], columns)];
+}
+
+/** First and last row and column that touch the photo: seen_box may reach past it. */
+function inPhoto(frame, grid) {
+  const [left, top, right, bottom] = frame.seen_box;
+  return [
+    touched(-top / (bottom - top), (frame.height - top) / (bottom - top), grid[0]),
+    touched(-left / (right - left), (frame.width - left) / (right - left), grid[1]),
+  ];
+}
+
+function touched(start, end, cells) {
+  return [Math.max(0, Math.floor(start * cells + 1e-6)), Math.min(cells, Math.ceil(end * cells - 1e-6)) - 1];
+}
+
+function within(value, [first, last]) {
+  return Math.min(Math.max(value, first), last);
+}

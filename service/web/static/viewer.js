@@ -1,0 +1,129 @@
+// The photo, the heat on it, and the place that a person points at.
+import { blended, normalised, paintHeat } from "./heat.js";
+import { cellAfter, cellAt, cellBox } from "./places.js";
+
+const MAX_SMOOTH_SIDE = 640; // pixels; a smooth map loses nothing where the browser scales it up
+const MAX_SIDE = 1280;
+const FADE_MS = 260;
+
+/**
+ * onPoint(cell, how): cell is [row, column], "unseen" beside what the model saw, or null when pointing ends;
+ * how is "keys" or "pointer".
+ */
+export function createViewer({ photo, image, canvas, places, outline, noPreview }, onPoint) {
+  const still = matchMedia("(prefers-reduced-motion: reduce)");
+  let frame = null;
+  let grid = null;
+  let look = { smooth: true, opacity: 0.6 };
+  let shown = null; // the map on the canvas, its peak 1
+  let fade = 0;
+  let pointed = null;
+
+  function paint(cells) {
+    const [width, height] = canvasSize(photo, look.smooth);
+    if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
+    if (frame) paintHeat(canvas, cells, frame, look);
+    else canvas.getContext("2d").clearRect(0, 0, width, height);
+  }
+
+  function showMap(map, { fades = false } = {}) {
+    cancelAnimationFrame(fade);
+    const before = shown;
+    shown = map && normalised(map);
+    canvas.dataset.shows = map ? "map" : "nothing";
+    if (!fades || still.matches || !shown) return paint(shown);
+    const started = performance.now();
+    const step = (now) => {
+      const share = Math.min(Math.max((now - started) / FADE_MS, 0), 1);
+      paint(blended(before, shown, share));
+      if (share < 1) fade = requestAnimationFrame(step);
+    };
+    step(started);
+  }
+
+  function setFrame(newFrame, newGrid) {
+    cancelAnimationFrame(fade);
+    [frame, grid, shown] = [newFrame, newGrid, null];
+    if (frame) setShape(photo, frame.width, frame.height);
+    point(null);
+    paint(null);
+  }
+
+  function point(cell, how = "pointer") {
+    const box = Array.isArray(cell) ? cellBox(frame, grid, cell) : null;
+    outline.hidden = !box;
+    for (const side in box) outline.style.setProperty(side, `${100 * box[side]}%`);
+    if (String(cell) === String(pointed)) return;
+    pointed = cell;
+    onPoint(cell, how);
+  }
+
+  function pointAt(event) {
+    if (!frame) return;
+    const box = places.getBoundingClientRect();
+    const x = (event.clientX - box.left) / box.width;
+    const y = (event.clientY - box.top) / box.height;
+    point(x < 0 || x >= 1 || y < 0 || y >= 1 ? null : (cellAt(frame, grid, x, y) ?? "unseen"));
+  }
+
+  places.addEventListener("pointermove", pointAt);
+  places.addEventListener("pointerdown", pointAt);
+  places.addEventListener("pointerleave", (event) => {
+    if (event.pointerType === "mouse") point(null); // a finger that is lifted leaves what it showed
+  });
+  places.addEventListener("blur", () => point(null));
+  places.addEventListener("keydown", (event) => {
+    const cell = frame && cellAfter(event.key, frame, grid, Array.isArray(pointed) ? pointed : null);
+    if (!cell) return;
+    event.preventDefault();
+    point(cell, "keys");
+  });
+
+  image.addEventListener("load", () => {
+    noPreview.hidden = true;
+    image.hidden = false;
+    if (!frame) setShape(photo, image.naturalWidth, image.naturalHeight);
+  });
+  image.addEventListener("error", () => {
+    noPreview.hidden = false;
+    image.hidden = true;
+    if (!frame) setShape(photo, 3, 2);
+  });
+  new ResizeObserver(() => paint(shown)).observe(photo);
+
+  return {
+    setFrame,
+    showMap,
+    /** Show a picture, nothing known of it yet. */
+    open(url) {
+      setFrame(null, null);
+      image.alt = "The photo";
+      noPreview.textContent = "Your browser does not show this kind of file. The photo appears with its caption.";
+      image.src = url;
+    },
+    /** Where the browser could not show the file itself: show the service's copy. */
+    showCopy(url) {
+      if (image.hidden) image.src = url;
+    },
+    setLook(newLook) {
+      look = newLook;
+      canvas.dataset.style = look.smooth ? "smooth" : "cells";
+      paint(shown);
+    },
+    /** Nothing will come of the file: where the browser could not show it either, say so. */
+    fail() {
+      noPreview.textContent = "This file cannot be shown.";
+    },
+    release: () => point(null),
+  };
+}
+
+function setShape(photo, width, height) {
+  photo.style.setProperty("--shape", String(width / height));
+}
+
+function canvasSize(photo, smooth) {
+  const { width, height } = photo.getBoundingClientRect();
+  const scale = Math.min(devicePixelRatio, (smooth ? MAX_SMOOTH_SIDE : MAX_SIDE) / Math.max(width, height, 1));
+  return [Math.max(1, Math.round(width * scale)), Math.max(1, Math.round(height * scale))];
+}

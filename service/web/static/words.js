@@ -1,0 +1,87 @@
+// The caption as a group of buttons, one for each word.
+import { wordFigures } from "./figures.js";
+
+/**
+ * onEnter(index): a word is under the mouse or has the focus; onLeave(): no more; onPress(index): it was clicked.
+ * Arrow keys move between the words; the group is one stop of the Tab key.
+ */
+export function createWords(group, { onEnter, onLeave, onPress }) {
+  const buttons = () => [...group.children];
+  const indexOf = (event) => buttons().indexOf(event.target.closest(".word"));
+  let hovered = -1;
+
+  group.addEventListener("pointerover", (event) => {
+    if (event.pointerType !== "mouse") return; // a finger's tap is a press
+    const index = indexOf(event);
+    if (index < 0 || index === hovered) return;
+    hovered = index;
+    onEnter(index);
+  });
+  group.addEventListener("pointerout", (event) => {
+    if (hovered < 0 || event.target.closest(".word")?.contains(event.relatedTarget)) return;
+    hovered = -1;
+    const focused = buttons().findIndex((button) => button.matches(":focus-visible"));
+    if (focused >= 0) onEnter(focused);
+    else onLeave();
+  });
+  group.addEventListener("focusin", (event) => {
+    const index = indexOf(event);
+    buttons().forEach((button, at) => (button.tabIndex = at === index ? 0 : -1));
+    if (event.target.matches(":focus-visible")) onEnter(index);
+  });
+  group.addEventListener("focusout", (event) => {
+    if (!group.contains(event.relatedTarget) && hovered < 0) onLeave();
+  });
+  group.addEventListener("click", (event) => {
+    const index = indexOf(event);
+    if (index >= 0) onPress(index);
+  });
+  group.addEventListener("keydown", (event) => {
+    const to = { ArrowLeft: indexOf(event) - 1, ArrowRight: indexOf(event) + 1, Home: 0, End: buttons().length - 1 };
+    if (!(event.key in to) || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    buttons()[to[event.key]]?.focus();
+  });
+
+  return {
+    clear() {
+      hovered = -1;
+      group.replaceChildren();
+    },
+    add(word) {
+      const button = wordButton(word, group.children.length);
+      button.tabIndex = group.children.length === 0 ? 0 : -1;
+      group.append(button);
+    },
+    /** active, pinned: indices, or -1. */
+    mark(active, pinned) {
+      buttons().forEach((button, index) => {
+        button.classList.toggle("active", index === active);
+        button.setAttribute("aria-pressed", String(index === pinned));
+      });
+    },
+    /** Warm each word by how much it looked, 0 to 1; null: all cold. */
+    tint(heats) {
+      group.classList.toggle("asked", heats !== null);
+      buttons().forEach((button, index) => button.style.setProperty("--warmth", heats ? heats[index].toFixed(3) : "0"));
+    },
+  };
+}
+
+function wordButton(word, index) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "word";
+  button.style.setProperty("--sure", word.probability.toFixed(4));
+  const text = document.createElement("span");
+  text.className = "word-text";
+  text.textContent = word.text;
+  const says = document.createElement("span");
+  says.hidden = true;
+  says.id = `word-${index + 1}-says`;
+  says.textContent = wordFigures(word);
+  button.setAttribute("aria-describedby", says.id);
+  button.setAttribute("aria-pressed", "false");
+  button.append(text, says);
+  return button;
+}

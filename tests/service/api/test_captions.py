@@ -1,0 +1,285 @@
+"""Captions over HTTP: made of a photo in any of its forms, streamed, listed, corrected, deleted."""
+
+import base64
+import io
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from captioner.captioner import Captioner
+from captioner.config import DecodingOptions
+
+
+def post(client, data, **query):
+    return client.post("/api/captions", params=query, content=data, headers={"Content-Type": "image/jpeg"})
+
+
+def made(client, data, **query) -> dict:
+    response = post(client, data, **query)
+    assert response.status_code == 201, response.text
+    return response.json()
+
+
+def events(client, data, **query) -> list[tuple[str, dict]]:
+    with client.stream(
+        "POST", "/api/captions", params={"stream": 1} | query, content=data, headers={"Content-Type": "image/jpeg"}
+    ) as response:
+        assert response.status_code == 200
+        assert response.headers["Content-Type"].startswith("text/event-stream")
+        response.read()
+    found = []
+    for block in response.text.strip().split("\n\n"):
+        name, data = block.split("\n")
+        found.append((name.removeprefix("event: "), json.loads(data.removeprefix("data: "))))
+    return found
+
+
+def test_the_answer_is_what_the_library_says_of_the_photo(client, jpeg, tiny_bundle):
+    before = datetime.now(UTC)
+    response = post(client, jpeg)
+    document = response.json()
+    assert response.status_code == 201
+    assert response.headers["Location"] == f"/api/captions/{document['id']}"
+    (expected,) = Captioner(tiny_bundle, "cpu").caption([jpeg])
+    assert document["caption"] == expected.text
+    assert document["probability"] == pytest.approx(expected.probability, rel=1e-4)
+    assert [word["text"] for word in document["words"]] == list(expected.words)
+    probabilities = [word["probability"] for word in document["words"]]
+    np.testing.assert_allclose(probabilities, np.exp(expected.word_log_probs), rtol=1e-4)
+    np.testing.assert_allclose([word["gate"] for word in document["words"]], expected.gates, rtol=1e-4)
+    assert (document["alphas"]["rows"], document["alphas"]["columns"]) == (2, 2)
+    np.testing.assert_allclose(document["alphas"]["maps"], expected.alphas, atol=1e-5)
+    assert document["image"]["width"] == 96 and document["image"]["height"] == 64
+    assert document["image"]["seen_box"] == list(expected.frame.seen_box) == [16, 0, 80, 64]
+    assert document["alternatives"] == [] and document["correction"] is None
+    assert document["options"] == {"beam_width": 3, "captions": 1, "max_words": 8}
+    assert set(document["seconds"]) == {"decode_image", "queue", "encode", "decode_words"}
+    assert all(0 <= seconds < 10 for seconds in document["seconds"].values())
+    assert before - timedelta(seconds=1) < datetime.fromisoformat(document["created_at"]) <= datetime.now(UTC)
+
+
+def test_every_address_in_the_answer_works(client, jpeg):
+    document = made(client, jpeg, captions=3)
+    ranked = [document, *document["alternatives"]]
+    pictures = [caption["figure"] for caption in ranked]
+    pictures += [word["overlay"] for caption in ranked for word in caption["words"]]
+    for url in [*pictures, document["image"]["url"]]:
+        response = client.get(url)
+        assert response.status_code == 200, url
+        Image.open(io.BytesIO(response.content)).load()
+
+
+def test_the_three_forms_of_a_photo_give_the_same_caption(client, jpeg):
+    raw = made(client, jpeg, captions=2, max_words=5)
+    options = {"captions": "2", "max_words": "5"}
+    form = client.post("/api/captions", files={"image": ("x.jpg", jpeg)}, data=options)
+    encoded = {"image": base64.b64encode(jpeg).decode(), "captions": 2, "max_words": 5}
+    as_json = client.post("/api/captions", json=encoded)
+    as_url = client.post("/api/captions", json=encoded | {"image": f"data:image/jpeg;base64,{encoded['image']}"})
+    for response in (form, as_json, as_url):
+        assert response.status_code == 201, response.text
+        for key in ("caption", "probability", "alphas", "options"):
+            assert response.json()[key] == raw[key]
+        assert [a["caption"] for a in response.json()["alternatives"]] == [a["caption"] for a in raw["alternatives"]]
+
+
+def test_options_are_followed(client, jpeg):
+    assert len(made(client, jpeg, max_words=2)["words"]) <= 2
+    several = made(client, jpeg, captions=5)
+    probabilities = [several["probability"]] + [other["probability"] for other in several["alternatives"]]
+    assert len(probabilities) == 5
+    assert several["options"]["beam_width"] == 5, "a beam of 3 finds no five captions: it is widened"
+    assert len({several["caption"]} | {other["caption"] for other in several["alternatives"]}) == 5
+    assert made(client, jpeg, beam_width=1)["options"]["beam_width"] == 1
+
+
+@pytest.mark.parametrize("beam_width", [1, 3])
+def test_a_stream_gives_each_word_once_and_then_the_same_caption(client, jpeg, beam_width):
+    found = events(client, jpeg, beam_width=beam_width)
+    names = [name for name, _ in found]
+    document = found[-1][1]
+    assert names == ["image"] + ["word"] * len(document["words"]) + ["caption"]
+    assert found[0][1] == {
+        "image": {key: document["image"][key] for key in ("width", "height", "seen_box")},
+        "grid": [2, 2],
+    }
+    for index, (_, word) in enumerate(found[1:-1]):
+        whole = document["words"][index]
+        assert (word["index"], word["text"]) == (index, whole["text"])
+        assert word["probability"] == pytest.approx(whole["probability"], rel=1e-4)
+        assert word["gate"] == pytest.approx(whole["gate"], rel=1e-4)
+        np.testing.assert_allclose(word["map"], document["alphas"]["maps"][index], atol=1e-5)
+    assert document["caption"] == made(client, jpeg, beam_width=beam_width)["caption"]
+    assert client.get(f"/api/captions/{document['id']}").json() == document
+
+
+def test_words_are_sent_while_others_are_still_being_chosen(start, tiny_bundle, jpeg):
+    """A model that takes its time between words: the first word must be here long before the last."""
+
+    class Slow(Captioner):
+        def caption_annotations(self, annotations, frames, options=None, watch=None):
+            def slowly(image, caption):
+                watch(image, caption)
+                time.sleep(0.3)
+
+            return super().caption_annotations(annotations, frames, options, slowly if watch else None)
+
+    running = start(Slow(tiny_bundle, "cpu"))
+    times = []
+    with running.client.stream(
+        "POST",
+        "/api/captions?stream=1&beam_width=1",
+        content=jpeg,
+        headers={"Content-Type": "image/jpeg"},
+    ) as response:
+        for line in response.iter_lines():
+            if line.startswith("event: word"):
+                times.append(time.monotonic())
+    assert len(times) >= 3
+    assert np.diff(times).min() > 0.15
+
+
+def test_a_stream_whose_photo_cannot_be_read_is_an_ordinary_problem(client):
+    response = post(client, b"not a photo", stream=1)
+    assert response.status_code == 415
+    assert response.headers["Content-Type"] == "application/problem+json"
+
+
+def test_a_failure_after_the_stream_began_is_its_last_event(start, tiny_bundle, jpeg, caplog):
+    class Failing(Captioner):
+        def caption_annotations(self, *arguments, **options):
+            if getattr(self, "warm", False):
+                raise RuntimeError("secret inside")
+            self.warm = True
+            return super().caption_annotations(*arguments, **options)
+
+    running = start(Failing(tiny_bundle, "cpu"))
+    found = events(running.client, jpeg)
+    assert [name for name, _ in found] == ["image", "problem"]
+    assert found[-1][1]["status"] == 500 and "secret" not in found[-1][1]["detail"]
+    assert "secret inside" in caplog.text, "the log tells those who run the service"
+    assert running.client.get("/api/captions").json()["total"] == 0
+
+
+def test_a_reader_who_leaves_a_stream_leaves_nothing_behind(running, jpeg):
+    with running.client.stream(
+        "POST", "/api/captions?stream=1", content=jpeg, headers={"Content-Type": "image/jpeg"}
+    ) as response:
+        next(response.iter_lines())
+    assert made(running.client, jpeg)["caption"]
+    assert running.client.get("/api/health/ready").status_code == 200
+
+
+def test_what_was_made_can_be_read_again(client, jpeg):
+    document = made(client, jpeg, captions=3)
+    response = client.get(f"/api/captions/{document['id']}")
+    assert response.status_code == 200 and response.json() == document
+
+
+def test_the_history_has_the_newest_first_in_pages(client, jpeg):
+    ids = [made(client, jpeg)["id"] for _ in range(5)]
+    pages = [client.get("/api/captions", params={"page": page, "per_page": 2}).json() for page in (1, 2, 3, 4)]
+    assert [entry["id"] for page in pages for entry in page["captions"]] == ids[::-1]
+    assert [len(page["captions"]) for page in pages] == [2, 2, 1, 0]
+    assert all((page["total"], page["pages"], page["per_page"]) == (5, 3, 2) for page in pages)
+    entry = pages[0]["captions"][0]
+    thumbnail = Image.open(io.BytesIO(client.get(entry["image"]["thumbnail"]).content))
+    assert thumbnail.size == (96, 64), "small photos are not enlarged"
+    assert client.get("/api/captions").json()["captions"][0] == entry
+
+
+def test_a_correction_is_kept_and_can_be_taken_back(client, jpeg):
+    url = f"/api/captions/{made(client, jpeg)['id']}"
+    response = client.put(f"{url}/correction", json={"text": "Zwei Hunde im Schnee"})
+    assert response.status_code == 200 and response.json()["text"] == "Zwei Hunde im Schnee"
+    assert client.get(url).json()["correction"] == response.json()
+    assert client.get("/api/captions").json()["captions"][0]["correction"] == response.json()
+    client.put(f"{url}/correction", json={"text": "Two dogs"})
+    assert client.get(url).json()["correction"]["text"] == "Two dogs"
+    assert client.delete(f"{url}/correction").status_code == 204
+    assert client.get(url).json()["correction"] is None
+
+
+@pytest.mark.parametrize("text", ["", "x" * 501, " \n ", None, 3])
+def test_a_correction_must_be_a_sentence(client, jpeg, text):
+    url = f"/api/captions/{made(client, jpeg)['id']}"
+    response = client.put(f"{url}/correction", json={"text": text})
+    assert response.status_code == 422 and "text" in response.json()["detail"]
+    assert client.get(url).json()["correction"] is None
+
+
+def test_a_deleted_caption_is_gone_with_its_photo(running, jpeg):
+    client = running.client
+    document = made(client, jpeg)
+    kept = made(client, jpeg)
+    url = f"/api/captions/{document['id']}"
+    assert client.delete(url).status_code == 204
+    gone = [url, f"{url}/image", f"{url}/overlays/1.png", f"{url}/figure.png"]
+    assert [client.get(address).status_code for address in gone] == [404] * 4
+    assert client.delete(url).status_code == 404
+    assert client.put(f"{url}/correction", json={"text": "x"}).status_code == 404
+    assert client.delete(f"{url}/correction").status_code == 404
+    files = [path.name for path in running.service.settings.photos_folder.rglob("*") if path.is_file()]
+    assert [name for name in files if document["id"] in name] == []
+    assert [name for name in files if kept["id"] in name]
+
+
+def test_captions_outlive_the_process(start, jpeg):
+    first = start()
+    document = made(first.client, jpeg)
+    second = start()
+    assert second.client.get(f"/api/captions/{document['id']}").json() == document
+    assert second.client.get(document["image"]["url"]).content == first.client.get(document["image"]["url"]).content
+
+
+def test_of_a_long_history_the_oldest_go_unless_they_were_corrected(start, jpeg):
+    client = start(history=3).client
+    first = made(client, jpeg)
+    client.put(f"/api/captions/{first['id']}/correction", json={"text": "kept"})
+    others = [made(client, jpeg) for _ in range(4)]
+    left = {entry["id"] for entry in client.get("/api/captions").json()["captions"]}
+    assert left == {first["id"], others[1]["id"], others[2]["id"], others[3]["id"]}
+    assert client.get(others[0]["image"]["url"]).status_code == 404
+
+
+def test_photos_that_come_together_share_forward_passes(start, tiny_bundle, jpeg):
+    class Slow(Captioner):
+        sizes = []
+
+        def encode(self, pixels):
+            self.sizes.append(len(pixels))
+            time.sleep(0.1)
+            return super().encode(pixels)
+
+    running = start(Slow(tiny_bundle, "cpu"), batch_size=8)
+    Slow.sizes.clear()
+
+    def one(_):
+        with httpx.Client(base_url=running.url, timeout=30, trust_env=False) as client:
+            return made(client, jpeg)
+
+    with ThreadPoolExecutor(12) as pool:
+        documents = list(pool.map(one, range(12)))
+    assert len({document["caption"] for document in documents}) == 1
+    assert len({document["id"] for document in documents}) == 12
+    assert sum(Slow.sizes) == 12 and max(Slow.sizes) >= 4
+
+
+def test_a_page_of_another_site_may_not_act(client, jpeg):
+    headers = {"Content-Type": "image/jpeg", "Sec-Fetch-Site": "cross-site"}
+    response = client.post("/api/captions", content=jpeg, headers=headers)
+    assert response.status_code == 403
+    assert client.get("/api/captions", headers={"Sec-Fetch-Site": "cross-site"}).json()["total"] == 0
+    own = client.post("/api/captions", content=jpeg, headers=headers | {"Sec-Fetch-Site": "same-origin"})
+    assert own.status_code == 201
+
+
+def test_defaults_are_the_bundle_s(running, jpeg):
+    assert running.service.captioner.decoding == DecodingOptions(beam_width=3, max_words=8)
+    assert made(running.client, jpeg)["options"] == {"beam_width": 3, "captions": 1, "max_words": 8}

@@ -1,0 +1,81 @@
+"""The OpenAPI document: whole, of version 3.1, and true of what the service does."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+OPERATIONS = {
+    ("POST", "/api/captions"),
+    ("GET", "/api/captions"),
+    ("GET", "/api/captions/{id}"),
+    ("DELETE", "/api/captions/{id}"),
+    ("GET", "/api/captions/{id}/image"),
+    ("GET", "/api/captions/{id}/overlays/{number}.png"),
+    ("GET", "/api/captions/{id}/figure.png"),
+    ("PUT", "/api/captions/{id}/correction"),
+    ("DELETE", "/api/captions/{id}/correction"),
+    ("GET", "/api/health/live"),
+    ("GET", "/api/health/ready"),
+    ("GET", "/api/models/current"),
+}
+
+
+@pytest.fixture
+def document(client) -> dict:
+    response = client.get("/openapi/openapi.json")
+    assert response.status_code == 200
+    return response.json()
+
+
+def test_every_operation_is_described(document):
+    assert document["openapi"].startswith("3.1")
+    assert "securitySchemes" not in document["components"], "there is nothing to log in to"
+    operations = {
+        (method.upper(), path): operation
+        for path, item in document["paths"].items()
+        for method, operation in item.items()
+    }
+    assert set(operations) == OPERATIONS
+    for (method, path), operation in operations.items():
+        assert operation["summary"].endswith("."), (method, path)
+        for status, response in operation["responses"].items():
+            kinds = set(response.get("content", {}))
+            assert kinds == {"application/problem+json"} or int(status) < 400, (method, path, status)
+            assert "application/problem+json" not in kinds or int(status) >= 400
+
+
+def test_every_reference_leads_somewhere(document):
+    references = set(re.findall(r"'\$ref': '#/components/schemas/([^']+)'", str(document)))
+    assert references and references <= set(document["components"]["schemas"])
+
+
+def test_the_documentation_needs_no_other_host(client):
+    page = client.get("/openapi/swagger")
+    assert page.status_code == 200
+    assert "http" not in page.headers["Content-Security-Policy"]
+    addresses = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+    assert addresses and not [address for address in addresses if "//" in address]
+    for address in addresses:
+        assert client.get(f"/openapi/{address}").status_code == 200
+
+
+def test_the_service_does_what_its_document_says(running, tmp_path):
+    """Requests made up from the document, right and wrong ones: no 500, and only statuses and shapes that it names."""
+    checks = (
+        "not_a_server_error",
+        "status_code_conformance",
+        "content_type_conformance",
+        "response_schema_conformance",
+        "response_headers_conformance",
+        "negative_data_rejection",
+        "unsupported_method",
+        "use_after_free",
+    )
+    command = [sys.executable, "-m", "schemathesis.cli", "run", f"{running.url}/openapi/openapi.json"]
+    options = ["--max-examples", "20", "--generation-deterministic", "--no-color", "--checks", ",".join(checks)]
+    ended = subprocess.run(command + options, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    made = int(re.search(r"(\d+) generated", ended.stdout).group(1))
+    assert made > 300 and f"Tested: {len(OPERATIONS)}" in ended.stdout, ended.stdout

@@ -1,0 +1,74 @@
+"""The real service with the captioner that ships, and a real browser."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+import captioner
+from service.settings import Settings
+from tests.service.browser.visits import Watch
+from tests.service.serving import serving
+
+# Without motion there is no film by itself when a caption comes, which would take seconds in every test.
+DEFAULTS = {"viewport": {"width": 1280, "height": 860}, "locale": "en-GB", "reduced_motion": "reduce"}
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
+
+
+@pytest.fixture(scope="session")
+def shipped(tmp_path_factory) -> Iterator[httpx.Client]:
+    """A client of a service with the shipped captioner; `base_url` is the page's address."""
+    settings = Settings(home=tmp_path_factory.mktemp("home"), port=0)
+    with serving(settings, captioner.load(device="cpu")) as running:
+        yield running.client
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """One for each file of tests: while Playwright runs, nothing else in this thread could use asyncio."""
+    path = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
+    if path is None:
+        told = "there is no Chromium or Chrome here: install one, or name it by the environment variable CHROMIUM"
+        (pytest.fail if os.environ.get("REQUIRE_BROWSER") == "1" else pytest.skip)(told)
+    # Chromium's sandbox does not work for root, which containers often are.
+    arguments = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=path, args=arguments)
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def visit(browser, shipped) -> Iterator[Callable[..., Page]]:
+    """Open the page: `visit(path="/", client=shipped, expected=None, **context)` -> Page.
+
+    client: of the service to visit. expected: what the console's messages must contain, where there may be some.
+    context: options of the browser's context. At the end nothing may have been asked of another host, and the console
+    must be empty.
+    """
+    visits = []
+
+    def open_page(path: str = "/", client: httpx.Client = shipped, expected: str | None = None, **options) -> Page:
+        context = browser.new_context(**(DEFAULTS | options))
+        context.set_default_timeout(15_000)
+        url = str(client.base_url)
+        watch = Watch(context, url)
+        visits.append((context, watch, expected))
+        page = context.new_page()
+        page.goto(url.rstrip("/") + path)
+        return page
+
+    yield open_page
+    for context, watch, expected in visits:
+        watch.check(expected)
+        context.close()
+
+
+@pytest.fixture(autouse=True)
+def empty_history(shipped) -> None:
+    while captions := shipped.get("/api/captions?per_page=100").json()["captions"]:
+        for entry in captions:
+            shipped.delete(f"/api/captions/{entry['id']}").raise_for_status()

@@ -1,0 +1,85 @@
+"""The page on other screens, and for people who use it by other means than eye and mouse."""
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+from tests.service.browser.visits import EXAMPLES, away, caption, choose, screenshot
+
+PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True, "device_scale_factor": 2}
+TABLET = {"viewport": {"width": 820, "height": 1180}}
+SCREENS = {"desktop": {}, "tablet": TABLET, "phone": PHONE}
+PHOTO = EXAMPLES / "dogs.jpg"
+
+
+def check_accessible(page: Page) -> None:
+    results = Axe().run(page)
+    assert results.violations_count == 0, results.generate_report()
+
+
+def check_fits(page: Page) -> None:
+    """No sideways scrolling."""
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= page.viewport_size["width"]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("screen", SCREENS)
+def test_every_view_fits_its_screen_and_is_accessible(visit, screen, scheme):
+    page = visit(color_scheme=scheme, **SCREENS[screen])
+    expect(page.locator(".example")).to_have_count(7)
+    expect(page.locator("#model")).to_contain_text("CIDEr 0.62")
+    check_fits(page)
+    check_accessible(page)
+    screenshot(page, f"{screen}-{scheme}-start")
+
+    caption(page, PHOTO)
+    away(page)
+    check_accessible(page)
+    page.locator(".word").nth(2).click()
+    page.locator("#about summary").click()
+    page.locator("#correct").click()
+    away(page)
+    check_fits(page)
+    check_accessible(page)
+    page.evaluate("() => scrollTo(0, 0)")
+    screenshot(page, f"{screen}-{scheme}-result")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_other_states_are_accessible(visit, scheme, tmp_path):
+    page, file = visit(color_scheme=scheme, expected="Failed to load resource"), tmp_path / "letter.jpg"
+    file.write_text("Dear photo")
+    caption(page, PHOTO)
+    box = page.locator("#places").bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 3)
+    expect(page.locator("#cell")).to_be_visible()
+    check_accessible(page)
+    page.locator(".card").first.get_by_role("button", name="Delete").click()
+    check_accessible(page)
+    choose(page, file)
+    expect(page.locator("#problem")).not_to_be_empty()
+    check_accessible(page)
+    screenshot(page, f"desktop-{scheme}-problem")
+
+
+def test_the_reading_order_is_photo_caption_words_tools(visit):
+    page = visit()
+    caption(page, PHOTO)
+    ids = page.evaluate(
+        """() => [...document.querySelectorAll("#result [id]")].map((node) => node.id)
+            .filter((id) => ["photo-image", "caption-text", "words", "tools"].includes(id))"""
+    )
+    assert ids == ["photo-image", "caption-text", "words", "tools"]
+    assert page.locator("h1").count() == 1
+    for landmark in ("banner", "main", "contentinfo"):
+        expect(page.get_by_role(landmark)).to_have_count(1)
+
+
+def test_in_forced_colours_it_still_says_what_colours_said(visit):
+    page = visit(forced_colors="active")
+    caption(page, PHOTO)
+    page.locator(".word").nth(2).click()
+    away(page)
+    assert page.locator(".word").nth(2).evaluate("word => getComputedStyle(word).outlineStyle") == "solid"
+    assert page.locator(".word").nth(3).evaluate("word => getComputedStyle(word).outlineStyle") == "none"
+    screenshot(page, "forced-colours")

@@ -1,0 +1,137 @@
+"""How a photo comes to the page, and how its caption comes in."""
+
+import dataclasses
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from playwright.sync_api import Page, expect
+
+import captioner
+from captioner.captioner import Captioner
+from tests.service.browser.visits import (
+    EXAMPLES,
+    caption,
+    choose,
+    document_of,
+    screenshot,
+    wait_for_caption,
+    words_of,
+)
+
+DOGS = EXAMPLES / "dogs.jpg"
+
+
+class SlowCaptioner(Captioner):
+    """Takes its time after every word, so that there is something to see."""
+
+    def caption_annotations(self, annotations, frames, options=None, watch=None):
+        def slow_watch(image, part):
+            for end in range(1, len(part.words) + 1):
+                watch(image, dataclasses.replace(part, words=part.words[:end]))
+                time.sleep(0.15)
+
+        captions = super().caption_annotations(annotations, frames, options, slow_watch if watch else None)
+        time.sleep(0.8)
+        return captions
+
+
+@pytest.fixture
+def slow(start):
+    """A client of a service that takes its time."""
+    return start(SlowCaptioner(captioner.load().bundle, "cpu")).client
+
+
+def shows_caption_of_the_api(page: Page, client) -> bool:
+    document = document_of(page, client)
+    return words_of(page) == [word["text"] for word in document["words"]] == document["caption"].split()
+
+
+def test_a_chosen_photo_is_shown_and_captioned(visit, shipped):
+    page = visit()
+    caption(page, DOGS)
+    assert shows_caption_of_the_api(page, shipped)
+    told = document_of(page, shipped)["caption"]
+    expect(page.locator("#photo-image")).to_have_attribute("alt", told)
+    expect(page.locator("#status")).to_have_text(f"Caption: {told}")
+    expect(page).to_have_title(f"{told} – Captioner")
+
+
+def test_a_photo_may_be_dropped_anywhere(visit, shipped):
+    page = visit()
+    session = page.context.new_cdp_session(page)
+    data = {"items": [], "files": [str(DOGS)], "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver"):
+        session.send("Input.dispatchDragEvent", {"type": kind, "x": 900, "y": 820, "data": data})
+    expect(page.locator("body.dragging")).to_be_attached()
+    screenshot(page, "dragging", full_page=False)
+    session.send("Input.dispatchDragEvent", {"type": "drop", "x": 900, "y": 820, "data": data})
+    wait_for_caption(page)
+    assert shows_caption_of_the_api(page, shipped)
+    expect(page.locator("body.dragging")).not_to_be_attached()
+
+
+def test_a_photo_may_be_pasted(visit, shipped):
+    page = visit(permissions=["clipboard-read", "clipboard-write"])
+    page.evaluate(
+        """async () => {
+            const picture = await createImageBitmap(await (await fetch("/examples/mountains.jpg")).blob());
+            const canvas = new OffscreenCanvas(picture.width, picture.height);
+            canvas.getContext("2d").drawImage(picture, 0, 0);
+            const png = await canvas.convertToBlob({ type: "image/png" });
+            await navigator.clipboard.write([new ClipboardItem({ "image/png": png })]);
+        }"""
+    )
+    page.keyboard.press("Control+V")
+    wait_for_caption(page)
+    assert shows_caption_of_the_api(page, shipped)
+    assert document_of(page, shipped)["image"]["width"] == 640
+
+
+def test_an_example_is_captioned_and_its_author_named(visit, shipped):
+    page = visit()
+    expect(page.locator(".example")).to_have_count(7)
+    page.get_by_role("button", name="Two brown dogs").click()
+    wait_for_caption(page)
+    assert shows_caption_of_the_api(page, shipped)
+    expect(page.locator("#credit")).to_have_text("Photo: Aitzol Berasategi (CC BY 4.0)")
+
+
+def test_the_photo_stands_there_before_the_words_which_come_one_by_one(visit, slow):
+    page = visit(client=slow, reduced_motion="no-preference")
+    choose(page, DOGS)
+    expect(page.locator("#photo-image")).to_have_js_property("naturalWidth", 426)
+    expect(page.locator("#progress")).to_be_visible()
+    expect(page.locator("#status")).to_have_text("Captioning…")
+    screenshot(page, "captioning", full_page=False)
+    expect(page.locator(".word")).not_to_have_count(0)
+    early = words_of(page)
+    expect(page.locator("#tools")).to_be_hidden()
+    expect(page.locator("#heat")).to_have_attribute("data-shows", "map")
+    screenshot(page, "words-coming", full_page=False)
+    wait_for_caption(page)
+    assert shows_caption_of_the_api(page, slow)
+    assert early == words_of(page)[: len(early)] and len(early) < len(words_of(page))
+
+
+def test_a_second_photo_ends_the_first(visit, slow):
+    page = visit(client=slow)
+    failed = []
+    page.on("requestfailed", lambda request: failed.append(request.url))
+    choose(page, DOGS)
+    expect(page.locator(".word")).not_to_have_count(0)
+    choose(page, EXAMPLES / "mountains.jpg")
+    wait_for_caption(page)
+    assert document_of(page, slow)["image"]["width"] == 640
+    assert shows_caption_of_the_api(page, slow)
+    assert [url for url in failed if url.endswith("/api/captions?stream=1")], "the first request was not ended"
+
+
+def test_what_the_browser_cannot_show_is_shown_by_the_service(visit, shipped, tmp_path: Path):
+    page, photo = visit(), tmp_path / "photo.tiff"
+    Image.open(DOGS).save(photo)
+    caption(page, photo)
+    expect(page.locator("#no-preview")).to_be_hidden()
+    expect(page.locator("#photo-image")).to_have_js_property("naturalWidth", 426)
+    expect(page.locator("#photo-image")).to_have_attribute("src", document_of(page, shipped)["image"]["url"])

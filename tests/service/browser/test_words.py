@@ -1,0 +1,186 @@
+"""Words and places of the photo tell of each other: by mouse, by finger, by keyboard, and as a film."""
+
+import numpy as np
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.service.browser.visits import (
+    EXAMPLES,
+    away,
+    caption,
+    choose,
+    document_of,
+    heat_on,
+    screenshot,
+    wait_for_caption,
+    words_of,
+)
+
+PHOTO = EXAMPLES / "dogs.jpg"
+
+
+@pytest.fixture
+def page(visit) -> Page:
+    page = visit()
+    caption(page, PHOTO)
+    away(page)
+    return page
+
+
+def shows_map(page: Page) -> bool:
+    return bool(heat_on(page)[:, :, 3].any())
+
+
+def reading(page: Page):
+    return page.locator("#reading")
+
+
+def reading_of(document: dict, index: int) -> str:
+    """As the page words it, of a word that is between 10 % and 99 % sure."""
+    word = document["words"][index]
+    return f"{word['text']} · {word['probability'] * 100:.0f} % sure · looked {word['gate']:.2f}"
+
+
+def test_pointing_at_a_word_shows_its_map_and_leaving_hides_it(page, shipped):
+    assert not shows_map(page)
+    page.locator(".word").nth(1).hover()
+    expect(reading(page)).to_have_text(reading_of(document_of(page, shipped), 1))
+    assert shows_map(page)
+    away(page)
+    expect(reading(page)).to_have_text("Point at a word, or at a place in the photo.")
+    assert not shows_map(page)
+
+
+def test_a_pinned_word_stays_until_it_is_let_go(page, shipped):
+    word, other = page.locator(".word").nth(7), page.locator(".word").nth(1)
+    word.click()
+    away(page)
+    expect(word).to_have_attribute("aria-pressed", "true")
+    expect(reading(page)).to_have_text(reading_of(document_of(page, shipped), 7) + " · pinned")
+    pinned = heat_on(page)
+    screenshot(page, "word-pinned", full_page=False)
+    other.hover()
+    assert not np.array_equal(heat_on(page), pinned)
+    away(page)
+    assert np.array_equal(heat_on(page), pinned)
+    page.keyboard.press("Escape")
+    expect(word).to_have_attribute("aria-pressed", "false")
+    assert not shows_map(page)
+
+
+def test_all_is_to_be_had_by_keyboard_alone(visit, shipped):
+    page = visit()
+    expect(page.locator(".example")).to_have_count(7)
+    for _ in range(3):  # the page's name, the button, the first example
+        page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    wait_for_caption(page)
+    document = document_of(page, shipped)
+    reached = []
+    for _ in range(3):
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate("() => document.activeElement.id || document.activeElement.className"))
+    assert reached == ["places", "word active", "play"]
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.press("ArrowRight")
+    expect(reading(page)).to_have_text(reading_of(document, 1))
+    page.keyboard.press("End")
+    assert page.evaluate("() => document.activeElement.textContent").startswith(document["words"][-1]["text"])
+    page.keyboard.press("Home")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    expect(page.locator(".word").nth(1)).to_have_attribute("aria-pressed", "true")
+    screenshot(page, "keyboard", full_page=False)
+    page.keyboard.press("Escape")
+    expect(page.locator(".word").nth(1)).to_have_attribute("aria-pressed", "false")
+    assert not shows_map(page)
+
+
+def warmths(page: Page) -> list[float]:
+    return page.locator(".word").evaluate_all(
+        "words => words.map(word => Number(word.style.getPropertyValue('--warmth')))"
+    )
+
+
+def test_pointing_at_a_place_warms_the_words_that_looked_there(page, shipped):
+    maps = np.array(document_of(page, shipped)["alphas"]["maps"])  # [words, rows, columns]
+    row, column = np.unravel_index(maps[2].argmax(), maps[2].shape)
+    box = page.locator("#places").bounding_box()
+    page.mouse.move(
+        box["x"] + (column + 0.5) / maps.shape[2] * box["width"], box["y"] + (row + 0.5) / maps.shape[1] * box["height"]
+    )
+    strongest = int(maps[:, row, column].argmax())
+    word = words_of(page)[strongest]
+    expect(reading(page)).to_contain_text(f"“{word}” looked here most, with {maps[strongest, row, column] * 100:.1f} %")
+    assert np.array_equal(np.argsort(warmths(page), kind="stable"), np.argsort(maps[:, row, column], kind="stable"))
+    cell = page.locator("#cell").bounding_box()
+    assert cell["x"] == pytest.approx(box["x"] + column / maps.shape[2] * box["width"], abs=1)
+    assert cell["y"] == pytest.approx(box["y"] + row / maps.shape[1] * box["height"], abs=1)
+    screenshot(page, "place-pointed-at", full_page=False)
+    away(page)
+    expect(page.locator("#cell")).to_be_hidden()
+    assert not any(warmths(page))
+
+
+def test_places_are_to_be_had_by_arrow_keys(page, shipped):
+    maps = np.array(document_of(page, shipped)["alphas"]["maps"])
+    page.locator("#places").focus()
+    page.keyboard.press("ArrowUp")  # comes to the middle
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("ArrowLeft")
+    row, column = (maps.shape[1] - 1) // 2 - 1, (maps.shape[2] - 1) // 2 - 1
+    box, cell = page.locator("#places").bounding_box(), page.locator("#cell").bounding_box()
+    assert cell["x"] - box["x"] == pytest.approx(column / maps.shape[2] * box["width"], abs=1)
+    assert cell["y"] - box["y"] == pytest.approx(row / maps.shape[1] * box["height"], abs=1)
+    told = reading(page).inner_text()
+    expect(page.locator("#status")).to_have_text(told)  # to those who cannot see it, too
+    for _ in range(20):
+        page.keyboard.press("ArrowUp")
+    assert page.locator("#cell").bounding_box()["y"] == pytest.approx(box["y"], abs=1)
+
+
+def test_the_film_shows_every_word_and_pauses(visit):
+    page = visit(reduced_motion="no-preference")
+    caption(page, PHOTO)
+    page.evaluate(
+        """() => {
+            window.seen = [];
+            const look = () => window.seen.push(
+                [...document.querySelectorAll(".word")].findIndex((word) => word.classList.contains("active")));
+            new MutationObserver(look).observe(document.querySelector("#reading"), { childList: true });
+        }"""
+    )
+    page.locator("#history-heading").click()  # so that no button has the focus
+    page.keyboard.press("k")
+    expect(page.locator("#play-label")).to_have_text("Pause")
+    expect(page.locator(".word").nth(1)).to_have_class("word active")
+    page.keyboard.press(" ")
+    expect(page.locator("#play-label")).to_have_text("Play")
+    expect(page.locator(".word").nth(1)).to_have_class("word active")
+    assert shows_map(page)
+    page.locator("#play").click()
+    away(page)
+    wait_for_caption(page)
+    seen = page.evaluate("() => window.seen")
+    words = len(words_of(page))
+    assert [index for at, index in enumerate(seen) if at == 0 or index != seen[at - 1]] == [*range(words), -1]
+
+
+def test_without_motion_the_film_waits_to_be_asked_for_and_does_not_fade(page):
+    expect(page.locator("#play-label")).to_have_text("Play")
+    page.locator("#play").click()
+    expect(page.locator("#play-label")).to_have_text("Pause")
+    assert heat_on(page)[:, :, 3].max() == pytest.approx(255 * 0.6, abs=1)  # at once at its full strength
+
+
+def test_a_tap_shows_a_word(visit):
+    page = visit(viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True)
+    expect(page.locator("#camera-button")).to_be_visible()
+    choose(page, PHOTO)
+    wait_for_caption(page)
+    page.locator(".word").nth(2).tap()
+    assert shows_map(page)
+    page.locator(".word").nth(2).tap()
+    assert not shows_map(page)
+    page.locator("#places").tap()
+    expect(page.locator("#cell")).to_be_visible()

@@ -1,0 +1,82 @@
+"""What a visitor of the page does, and what can be read off it."""
+
+import base64
+import io
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import numpy as np
+from PIL import Image
+from playwright.sync_api import BrowserContext, Page, expect
+
+ROOT = Path(__file__).parents[3]
+EXAMPLES = ROOT / "examples"
+SCREENSHOTS = ROOT / "out" / "screenshots"
+
+
+class Watch:
+    """All that a context asks of the network and writes to its consoles."""
+
+    def __init__(self, context: BrowserContext, url: str) -> None:
+        self.url, self.wrong, self.foreign, self.requests = url, [], [], []
+        context.on("request", self._request)
+        context.on("console", lambda message: message.type in ("error", "warning") and self.wrong.append(message.text))
+        context.on("weberror", lambda error: self.wrong.append(str(error.error)))
+
+    def _request(self, request) -> None:
+        self.requests.append(request)
+        address = urlsplit(request.url)
+        if address.scheme not in ("blob", "data") and address.netloc != urlsplit(self.url).netloc:
+            self.foreign.append(request.url)
+
+    def check(self, expected: str | None) -> None:
+        """expected: what every message on the console must contain; None: there must be none."""
+        assert not self.foreign, "the page asked another host"
+        assert not [text for text in self.wrong if expected is None or expected not in text]
+
+
+def choose(page: Page, photo: Path) -> None:
+    """Choose a photo as a person does, in the browser's file chooser."""
+    start = page.locator("#choose")
+    with page.expect_file_chooser() as chooser:
+        (start if start.is_visible() else page.locator("#again")).click()
+    chooser.value.set_files(photo)
+
+
+def wait_for_caption(page: Page) -> None:
+    """Until the whole caption is there, and its film has come to its end."""
+    expect(page.locator("#tools")).to_be_visible(timeout=30_000)
+    expect(page.locator("#play-label")).to_have_text("Play", timeout=30_000)
+    expect(page.locator("#heat")).to_have_attribute("data-shows", "nothing")
+
+
+def caption(page: Page, photo: Path) -> None:
+    choose(page, photo)
+    wait_for_caption(page)
+
+
+def words_of(page: Page) -> list[str]:
+    return page.locator(".word-text").all_inner_texts()
+
+
+def document_of(page: Page, client: httpx.Client) -> dict:
+    """What the API tells of the caption that is shown."""
+    return client.get(f"/api/captions/{urlsplit(page.url).fragment}").raise_for_status().json()
+
+
+def heat_on(page: Page) -> np.ndarray:
+    """The pixels of the heat map's canvas: uint8 [height, width, 4], colours not multiplied by opacity."""
+    url = page.evaluate("() => document.querySelector('#heat').toDataURL('image/png')")
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))).convert("RGBA"))
+
+
+def away(page: Page) -> None:
+    """Move the mouse to where nothing is."""
+    page.mouse.move(2, 2)
+
+
+def screenshot(page: Page, name: str, full_page: bool = True) -> None:
+    """Keep how the page looks in out/screenshots, for people to look at."""
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=full_page)

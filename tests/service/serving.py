@@ -1,0 +1,49 @@
+"""A service in a thread, for as long as a test needs it."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import httpx
+from flask import Flask
+
+from captioner.captioner import Captioner
+from service.app import create_app
+from service.captioning import CaptionService
+from service.server import Server
+from service.settings import Settings
+
+
+@dataclass(frozen=True)
+class Running:
+    """A service that answers."""
+
+    app: Flask
+    client: httpx.Client
+    """Its `base_url` is the page's address."""
+
+    @property
+    def service(self) -> CaptionService:
+        return self.app.extensions["captioner"]
+
+    @property
+    def url(self) -> str:
+        return str(self.client.base_url)
+
+
+@contextmanager
+def serving(settings: Settings, captioner: Captioner) -> Iterator[Running]:
+    """A real server in a thread of this process; at the end it is gone."""
+    app = create_app(settings, captioner)
+    server = Server(app, settings)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        with httpx.Client(base_url=server.url, timeout=60, trust_env=False) as client:
+            yield Running(app, client)
+    finally:  # also where a test fails: its thread would keep the process
+        server.stop()
+        thread.join(60)
+        app.extensions["captioner"].close()
+    assert not thread.is_alive()

@@ -1,0 +1,319 @@
+"""Whatever a client sends: a problem document with the right status, and the next good request answered as ever."""
+
+import io
+import json
+import socket
+import struct
+import threading
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from captioner.captioner import Captioner
+from tests.service.pictures import picture_bytes
+
+SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><script>alert(1)</script></svg>'
+HTML = b"<!doctype html><html><script>alert(document.domain)</script></html>"
+
+
+def png_of_claimed_size(width: int, height: int) -> bytes:
+    """A few hundred bytes that say they hold a huge picture."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(999))) + chunk(b"IEND", b"")
+    )
+
+
+def assert_problem(response: httpx.Response, status: int, *says: str) -> None:
+    assert response.status_code == status, response.text
+    assert response.headers["Content-Type"] == "application/problem+json"
+    document = response.json()
+    assert document["type"] == "about:blank" and document["status"] == status and document["title"]
+    assert document["detail"][0].isupper() and document["detail"].endswith("."), document["detail"]
+    for text in says:
+        assert text in document["detail"], document["detail"]
+    assert "Traceback" not in response.text and "site-packages" not in response.text
+
+
+def assert_well(client: httpx.Client) -> None:
+    """A good photo is captioned as ever."""
+    response = client.post("/api/captions", files={"image": ("a.jpg", picture_bytes())})
+    assert response.status_code == 201 and response.json()["caption"]
+
+
+@pytest.fixture
+def well(client):
+    """After whatever the test sends, the service answers as ever."""
+    yield client
+    assert_well(client)
+
+
+def post(client, data, kind="image/jpeg", **query):
+    return client.post("/api/captions", params=query, content=data, headers={"Content-Type": kind})
+
+
+PHOTO = picture_bytes()
+
+
+@pytest.mark.parametrize("query", ["", "?stream=1"])
+@pytest.mark.parametrize(
+    "data, kind, status, says",
+    [
+        (b"", "image/jpeg", 400, "empty"),
+        (PHOTO[:300], "image/jpeg", 422, "cut short"),
+        (PHOTO[:-500], "image/jpeg", 422, "cut short"),
+        (b"\0" * 4000, "image/jpeg", 415, "not an image"),
+        (HTML, "image/jpeg", 415, "not an image"),
+        (SVG, "image/svg+xml", 415, "image/svg+xml"),
+        (SVG, "image/png", 415, "not an image"),
+        (b"%PDF-1.7 ...", "image/jpeg", 415, "not an image"),
+        (PHOTO, "text/plain", 415, "text/plain"),
+        (PHOTO, "application/x-www-form-urlencoded", 415, "multipart/form-data"),
+        (PHOTO, "", 415, "missing"),
+        (png_of_claimed_size(60_000, 60_000), "image/png", 413, "at most 100,000,000 pixels"),
+        (png_of_claimed_size(20_000, 6_000), "image/png", 413, "120,000,000 pixels"),
+        (PHOTO, "multipart/form-data", 400, "no photo"),
+        (PHOTO, "multipart/form-data; boundary=x", 400, "no photo"),
+        (b"{", "application/json", 400, "JSON"),
+        (b"[1]", "application/json", 422, "object"),
+        (b"{}", "application/json", 400, "no photo"),
+        (b'{"image": 7}', "application/json", 422, "base64"),
+        (b'{"image": "!!!"}', "application/json", 422, "base64"),
+        (b'{"image": "aGVsbG8="}', "application/json", 415, "not an image"),
+        (b'{"image": "https://example.org/photo.jpg"}', "application/json", 422, "base64"),
+        (b'{"image": "aGVsbG8=", "beam_width": true}', "application/json", 422, "beam_width"),
+        (b'{"image": "aGVsbG8=", "url": "http://example.org"}', "application/json", 422, "url"),
+    ],
+)
+def test_what_is_no_photo(well, data, kind, status, says, query):
+    headers = {"Content-Type": kind} if kind else {}
+    assert_problem(well.post(f"/api/captions{query}", content=data, headers=headers), status, says)
+
+
+@pytest.mark.parametrize(
+    "query, says",
+    [
+        ("beam_width=0", "beam_width"),
+        ("beam_width=10000", "beam_width"),
+        ("beam_width=-3", "beam_width"),
+        ("beam_width=five", "beam_width"),
+        ("beam_width=2&captions=3", "beam_width"),
+        ("captions=0", "captions"),
+        ("captions=21", "captions"),
+        ("max_words=0", "max_words"),
+        ("max_words=51", "max_words"),
+        ("max_words=99999999999999999999999", "max_words"),
+        ("beem_width=3", "beem_width"),
+        ("stream=perhaps", "stream"),
+    ],
+)
+def test_options_that_cannot_be(well, query, says):
+    response = well.post(f"/api/captions?{query}", content=PHOTO, headers={"Content-Type": "image/jpeg"})
+    assert_problem(response, 422, says)
+
+
+@pytest.mark.parametrize(
+    "parts, says",
+    [
+        ({"files": {"image": PHOTO}, "data": {"beam_width": "0"}}, "beam_width"),
+        ({"files": {"image": PHOTO}, "data": {"wide": "1"}}, "wide"),
+        ({"files": {"image": PHOTO}, "data": {"captions": "2"}, "params": {"captions": "2"}}, "both"),
+        ({"files": [("image", PHOTO), ("image", PHOTO)]}, "more than once"),
+        ({"files": {"photo": PHOTO}}, "called image"),
+        ({"files": {"image": PHOTO, "other": PHOTO}}, "other"),
+        ({"files": {"x": b""}, "data": {"image": "text"}}, "image"),
+    ],
+)
+def test_forms_that_cannot_be(well, parts, says):
+    assert_problem(well.post("/api/captions", **parts), 422, says)
+
+
+def test_an_empty_file_in_a_form(well):
+    assert_problem(well.post("/api/captions", files={"image": ("a.jpg", b"")}), 400, "empty")
+
+
+def test_fifty_megabytes(well):
+    data = PHOTO + bytes(50_000_000)
+    assert_problem(post(well, data), 413, "20 MB")
+    assert_problem(well.post("/api/captions", files={"image": ("a.jpg", data)}), 413, "20 MB")
+
+
+def test_a_file_of_the_largest_size_is_read(well):
+    assert post(well, PHOTO + bytes(19_000_000)).status_code == 201
+
+
+def test_more_than_the_server_itself_reads(well):
+    """It answers from the header alone, before the body has come."""
+    with socket.create_connection((well.base_url.host, well.base_url.port), timeout=20) as connection:
+        connection.sendall(
+            b"POST /api/captions HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\nContent-Length: 99999999999\r\n\r\n"
+        )
+        answer = connection.recv(65536)
+    assert answer.startswith(b"HTTP/1.1 413") and b"application/problem+json" in answer
+
+
+def test_photos_in_odd_forms_are_captioned(client):
+    grey = Image.fromarray(np.arange(64 * 48, dtype=np.uint8).reshape(48, 64) % 251)
+    odd = {
+        "PNG": grey,
+        "WEBP": grey.convert("RGBA"),
+        "GIF": grey.convert("P"),
+        "TIFF": grey.convert("CMYK"),
+        "BMP": grey.convert("1"),
+    }
+    for kind, image in odd.items():
+        buffer = io.BytesIO()
+        image.save(buffer, kind)
+        response = post(client, buffer.getvalue(), "application/octet-stream")
+        assert response.status_code == 201, (kind, response.text)
+    for size in ((1, 1), (1, 3000), (3000, 1)):
+        response = post(client, picture_bytes(*size, kind="PNG"), "image/png")
+        assert response.status_code == 201, (size, response.text)
+        document = response.json()
+        urls = [document["image"]["url"], document["figure"], document["words"][0]["overlay"]]
+        urls += [f"{document['image']['url']}?size=16", f"{document['words'][0]['overlay']}?size=16"]
+        assert [client.get(url).status_code for url in urls] == [200] * 5
+
+
+NO_IDS = [
+    "0" * 32,
+    "0" * 31,
+    "F" * 32,
+    "..",
+    "%2e%2e%2f%2e%2e%2fetc%2fpasswd",
+    "..%5c..%5cwindows",
+    "%00",
+    "a" * 5000,
+    "'%20OR%201=1--",
+    "null",
+    "%F0%9F%90%B6",
+]
+
+
+@pytest.mark.parametrize("caption_id", NO_IDS)
+def test_ids_that_are_none(well, caption_id):
+    url = f"/api/captions/{caption_id}"
+    if caption_id != "..":  # a client folds that away itself
+        assert_problem(well.get(url), 404)
+    for tail in ("image", "figure.png", "overlays/1.png"):
+        assert_problem(well.get(f"{url}/{tail}"), 404)
+    assert_problem(well.put(f"{url}/correction", json={"text": "x"}), 404)
+    if caption_id != "..":
+        assert_problem(well.delete(url), 404)
+
+
+@pytest.mark.parametrize(
+    "path", [b"/static/../../../etc/passwd", b"/examples/../README.md", b"/static/%2e%2e/app.py", b"//etc/passwd"]
+)
+def test_paths_out_of_the_house(well, path):
+    """Sent as they are: a client library would fold the dots away."""
+    with socket.create_connection((well.base_url.host, well.base_url.port), timeout=20) as connection:
+        connection.sendall(b"GET " + path + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert answer.startswith(b"HTTP/1.1 404"), answer[:200]
+    assert b"application/problem+json" in answer and b"root:" not in answer
+
+
+@pytest.mark.parametrize("name", ["../../evil.jpg", "/etc/cron.d/evil", "a\\..\\b.jpg", "nul\0.jpg", "x" * 5000, "con"])
+def test_a_file_name_is_never_used(running, name):
+    response = running.client.post("/api/captions", files={"image": (name, PHOTO)})
+    assert response.status_code == 201
+    home = running.service.settings.home
+    names = {path.name for path in home.rglob("*") if path.is_file()}
+    assert all(found.startswith("captioner.db") or found.startswith(response.json()["id"]) for found in names), names
+
+
+def test_methods_that_an_address_does_not_know(well):
+    response = well.post("/api/captions/" + "0" * 32)
+    assert_problem(response, 405, "POST")
+    assert "GET" in response.headers["Allow"]
+    assert_problem(well.request("BREW", "/api/captions"), 405)
+    assert_problem(well.get("/nothing/here"), 404)
+
+
+@pytest.mark.parametrize("body, kind, status", [(b"{", "application/json", 400), (b"text=x", "text/plain", 415)])
+def test_a_correction_in_no_form(well, body, kind, status):
+    caption_id = post(well, PHOTO).json()["id"]
+    url = f"/api/captions/{caption_id}/correction"
+    assert_problem(well.put(url, content=body, headers={"Content-Type": kind}), status)
+
+
+def test_uploads_that_are_slow_or_never_end_hold_up_nobody(well):
+    """A hundred and twenty clients that stop in the middle of their photo: workers are for requests that are there."""
+    address = (well.base_url.host, well.base_url.port)
+    halves = []
+    for _ in range(120):
+        connection = socket.create_connection(address, timeout=20)
+        connection.sendall(
+            b"POST /api/captions HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\nContent-Length: 5000\r\n\r\nhalf"
+        )
+        halves.append(connection)
+    try:
+        assert_well(well)
+    finally:
+        for connection in halves:
+            connection.close()
+
+
+def test_a_client_that_leaves_before_its_answer(running):
+    address = (running.client.base_url.host, running.client.base_url.port)
+    for _ in range(20):
+        with socket.create_connection(address, timeout=20) as connection:
+            head = f"POST /api/captions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(PHOTO)}\r\n"
+            connection.sendall(head.encode() + b"Content-Type: image/jpeg\r\n\r\n" + PHOTO)
+    assert_well(running.client)
+
+
+def test_two_hundred_clients_at_once(start):
+    """Each gets its caption, or is told to come again; nobody hangs, nothing breaks."""
+    running = start(queue_size=16, batch_size=4)
+    together = threading.Barrier(200)
+
+    def one(_):
+        with httpx.Client(base_url=running.url, timeout=60, trust_env=False) as client:
+            together.wait(60)
+            return post(client, PHOTO)
+
+    with ThreadPoolExecutor(200) as pool:
+        responses = list(pool.map(one, range(200)))
+    statuses = {response.status_code for response in responses}
+    assert statuses <= {201, 503} and 201 in statuses, statuses
+    for response in responses:
+        if response.status_code == 503:
+            assert_problem(response, 503)
+            assert int(response.headers["Retry-After"]) > 0
+    assert_well(running.client)
+
+
+def test_a_deadline_that_has_passed(start, tiny_bundle):
+    class Held(Captioner):
+        """Its forward passes wait for `go`."""
+
+        go = threading.Event()
+
+        def encode(self, pixels):
+            assert Held.go.wait(20)
+            return super().encode(pixels)
+
+    Held.go.set()
+    running = start(Held(tiny_bundle, "cpu"), deadline_seconds=1)
+    Held.go.clear()
+    response = post(running.client, PHOTO)
+    assert_problem(response, 503, "in time")
+    assert int(response.headers["Retry-After"]) > 0
+    streamed = post(running.client, PHOTO, stream=1)
+    problem = json.loads(streamed.text.partition("event: problem\ndata: ")[2])
+    assert problem["status"] == 503 and problem["retry_after"] > 0
+    Held.go.set()
+    assert_well(running.client)
+    kept = {entry["id"] for entry in running.client.get("/api/captions").json()["captions"]}
+    files = {path.stem for path in running.service.settings.photos_folder.rglob("*.jpg")}
+    assert files == kept, "what was given up leaves no photo behind"

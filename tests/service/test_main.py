@@ -1,0 +1,242 @@
+"""python -m service: as a process, with a captioner of random weights."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from captioner.bundle import save_bundle
+from service import __main__ as command
+from service.settings import Settings
+from tests.service.pictures import picture_bytes
+
+ROOT = Path(__file__).parents[2]
+Run = Callable[..., subprocess.Popen]
+
+# The command with another service behind it, and the program's own lines before it.
+WITH_TOY = """
+import os, sys, time, types
+
+class Toy:
+    extensions = {{"captioner": types.SimpleNamespace(
+        stopping=lambda: print("stopping", flush=True), close=lambda: print("closed", flush=True)
+    )}}
+
+    def __call__(self, environ, start_response):
+        print("asked", flush=True)
+        time.sleep(1)
+        start_response("200 OK", [("Content-Length", "4")])
+        print("answered", flush=True)
+        return [b"done"]
+
+sys.modules["service.app"] = types.ModuleType("service.app")
+sys.modules["service.app"].create_app = lambda settings: Toy()
+{lines}
+from service.__main__ import main
+sys.exit(main())
+"""
+
+
+@pytest.fixture
+def bundle(tiny_bundle, tmp_path) -> Path:
+    save_bundle(tiny_bundle, tmp_path / "bundle")
+    return tmp_path / "bundle"
+
+
+@pytest.fixture
+def begin(tmp_path) -> Iterator[Run]:
+    """Start `python -m service` with arguments, and with settings beside those of the environment."""
+    processes = []
+
+    def start(*arguments: str, program: tuple[str, ...] = ("-m", "service"), **settings) -> subprocess.Popen:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("CAPTIONER_")}
+        settings = {"home": tmp_path / "home", "port": 0} | settings
+        environment |= {f"CAPTIONER_{name.upper()}": str(value) for name, value in settings.items()}
+        process = subprocess.Popen(
+            [sys.executable, *program, *arguments], cwd=ROOT, env=environment, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        processes.append(process)
+        return process
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def url_of(process: subprocess.Popen) -> str:
+    line = process.stdout.readline()
+    assert re.fullmatch(r"Captioner is ready: http://127\.0\.0\.1:\d+\n", line), line + process.stderr.read()
+    return line.split()[-1]
+
+
+def read_all(connection: socket.socket) -> bytes:
+    """Until the server closes it."""
+    with connection:
+        return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_says_where_it_answers_captions_photos_and_ends_well(begin, bundle, tmp_path, number):
+    process = begin("--bundle", str(bundle))
+    url = url_of(process)
+    with httpx.Client(base_url=url, trust_env=False, verify=False, timeout=30) as client:
+        assert client.get("/api/health/ready").status_code == 200
+        response = client.post("/api/captions", files={"image": ("a.jpg", picture_bytes())})
+        assert response.status_code == 201
+    process.send_signal(number)
+    output, log = process.communicate(timeout=30)
+    assert process.returncode == 0 and output == ""
+    assert "POST /api/captions 201" in log and "Traceback" not in log
+    home = tmp_path / "home"
+    assert {path.name for path in home.iterdir()} == {"captioner.db", "photos"}, "the database is closed"
+    assert home.stat().st_mode & 0o777 == 0o700, "photos are nobody else's business"
+
+
+def test_photos_that_have_arrived_are_captioned_before_it_ends(begin, bundle):
+    process = begin("--bundle", str(bundle))
+    photo = picture_bytes()
+    head = f"POST /api/captions HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\nContent-Length: {len(photo)}\r\n\r\n"
+    address = urlsplit(url_of(process))
+    connections = [socket.create_connection((address.hostname, address.port), timeout=30) for _ in range(20)]
+    for connection in connections:
+        connection.sendall(head.encode() + photo)
+    process.send_signal(signal.SIGTERM)
+    for connection in connections:
+        answer = read_all(connection)
+        assert answer.startswith(b"HTTP/1.1 201"), answer[:200]
+        assert json.loads(answer.partition(b"\r\n\r\n")[2])["caption"]
+    process.communicate(timeout=30)
+    assert process.returncode == 0
+
+
+def test_the_service_hears_of_the_end_first_and_is_closed_last(begin):
+    process = begin(program=("-c", WITH_TOY.format(lines="")))
+    address = urlsplit(url_of(process))
+    connection = socket.create_connection((address.hostname, address.port), timeout=30)
+    connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert process.stdout.readline() == "asked\n"
+    process.send_signal(signal.SIGTERM)
+    assert read_all(connection).endswith(b"done")
+    assert process.communicate(timeout=30)[0].split() == ["stopping", "answered", "closed"]
+    assert process.returncode == 0
+
+
+def test_requests_that_wait_for_a_thread_are_nothing_to_warn_of(begin):
+    process = begin(program=("-c", WITH_TOY.format(lines="")), queue_size=1, batch_size=1)
+    address = urlsplit(url_of(process))
+    connections = [socket.create_connection((address.hostname, address.port), timeout=30) for _ in range(15)]
+    for connection in connections:  # ten threads answer them
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    assert all(read_all(connection).endswith(b"done") for connection in connections)
+    process.send_signal(signal.SIGTERM)
+    assert process.communicate(timeout=30)[1] == ""
+
+
+def test_help_names_every_setting_and_does_not_wait_for_torch(begin):
+    show = "import runpy, sys; sys.argv[1:] = ['--help']\ntry: runpy.run_module('service', run_name='__main__')\n"
+    process = begin(program=("-c", f"{show}finally: print('torch' in sys.modules, 'flask' in sys.modules)"))
+    output, errors = process.communicate(timeout=30)
+    assert process.returncode == 0 and errors == ""
+    assert output.endswith("False False\n")
+    for name in Settings.model_fields:
+        assert f"CAPTIONER_{name.upper()}" in output
+    assert "environment variables" in output and "--bundle DIR" in output
+
+
+@pytest.mark.parametrize(
+    "arguments, settings, says",
+    [
+        (["--port", "x"], {}, "--port is 'x', but must be a whole number"),
+        ([], {"queue_size": "x"}, "CAPTIONER_QUEUE_SIZE is 'x', but must be a whole number"),
+        ([], {"prot": 1}, "CAPTIONER_PROT is no setting: did you mean CAPTIONER_PORT?"),
+        ([], {"home": "/proc/nowhere"}, "cannot keep its data in /proc/nowhere"),
+        (["--host", "192.0.2.1"], {}, "192.0.2.1 is no address of this machine"),
+        (["--bundle", "/nowhere"], {}, "/nowhere"),
+        ([], {"device": "abacus"}, "the device abacus cannot be used"),
+    ],
+)
+def test_what_a_person_can_put_right_is_one_line(begin, arguments, settings, says):
+    process = begin(*arguments, **settings)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 2 and output == ""
+    assert errors.startswith("error: ") and says in errors and errors.count("\n") == 1, errors
+
+
+def test_a_port_in_use_is_told_before_the_captioner_is_loaded(begin):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        process = begin("--port", str(other.getsockname()[1]), "--bundle", "/nowhere")
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode == 2 and "in use already" in errors and "nowhere" not in errors
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_can_be_stopped_while_it_still_loads(begin, number):
+    """Nobody is connected yet; who started it gets a status, and no traceback."""
+    load = "sys.modules['service.app'].create_app = lambda settings: (print('loading', flush=True), time.sleep(60))"
+    process = begin(program=("-W", "error", "-c", WITH_TOY.format(lines=load)))
+    assert process.stdout.readline() == "loading\n"
+    started = time.monotonic()
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130 and errors == "" and time.monotonic() - started < 20
+
+
+@pytest.mark.parametrize("given, expected", [("", "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_two_thread_pools_do_not_spin_against_each_other(begin, monkeypatch, given, expected):
+    """Torch reads OMP_WAIT_POLICY when it is imported; whoever sets it knows better."""
+    watch = """
+class Watch:
+    def find_spec(self, name, *_):
+        if name == "torch":
+            print(os.environ.get("OMP_WAIT_POLICY"), flush=True)
+
+sys.meta_path.insert(0, Watch())
+sys.modules["service.app"].create_app = lambda settings: print(sys.modules["torch"].get_num_threads()) or sys.exit()
+"""
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    if given:
+        monkeypatch.setenv("OMP_WAIT_POLICY", given)
+    process = begin(program=("-c", WITH_TOY.format(lines=watch)), threads=3)
+    assert process.communicate(timeout=30)[0].split() == [expected, "3"]
+
+
+def test_more_files_may_be_open_than_at_first(begin):
+    resource = pytest.importorskip("resource")
+    lower = """
+import resource
+hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+limit = lambda settings: print(resource.getrlimit(resource.RLIMIT_NOFILE)[0]) or sys.exit()
+sys.modules["service.app"].create_app = limit
+"""
+    process = begin(program=("-c", WITH_TOY.format(lines=lower)))
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    assert int(process.communicate(timeout=30)[0]) == (4000 if hard == resource.RLIM_INFINITY else min(4000, hard))
+
+
+def test_the_limit_of_open_files_is_raised_as_far_as_the_system_grants(monkeypatch):
+    resource = pytest.importorskip("resource")
+    for limits, expected in [
+        ((256, 10_000), (4000, 10_000)),
+        ((256, 1024), (1024, 1024)),
+        ((256, resource.RLIM_INFINITY), (4000, resource.RLIM_INFINITY)),
+        ((8000, 10_000), None),
+        ((resource.RLIM_INFINITY, resource.RLIM_INFINITY), None),
+    ]:
+        found = []
+        monkeypatch.setattr(resource, "getrlimit", lambda kind, limits=limits: limits)
+        monkeypatch.setattr(resource, "setrlimit", lambda kind, limits, found=found: found.append(limits))
+        command.allow_open_files(4000)
+        assert found == ([expected] if expected else [])

@@ -1,0 +1,114 @@
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from captioner.images import open_image
+from service.page import EXAMPLES, WEB, examples, static_version
+
+PARTS = [path.relative_to(WEB / "static").as_posix() for path in sorted((WEB / "static").rglob("*")) if path.is_file()]
+
+
+def directives(policy: str) -> dict[str, str]:
+    return dict(part.strip().split(" ", 1) for part in policy.split(";"))
+
+
+def test_the_page_lets_nothing_in_from_elsewhere(client):
+    response = client.get("/")
+    assert response.status_code == 200 and response.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert directives(response.headers["Content-Security-Policy"]) == {
+        "default-src": "'none'",
+        "script-src": "'self'",
+        "style-src": "'self'",
+        "img-src": "'self' blob: data:",
+        "connect-src": "'self'",
+        "base-uri": "'none'",
+        "form-action": "'none'",
+        "frame-ancestors": "'none'",
+    }
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+    assert response.headers["Referrer-Policy"] == "no-referrer"
+    assert response.headers["Cache-Control"] == "no-cache"
+
+
+def test_nothing_in_the_page_is_inline_or_from_another_host(client):
+    html = client.get("/").text
+    assert not re.search(r"<script(?![^>]*\ssrc=)|<style|\sstyle=|\son[a-z]+=", html)
+    addresses = re.findall(r'(?:src|href)="([^"]*)"', html)
+    assert addresses and all(address.startswith(("/", "#")) and not address.startswith("//") for address in addresses)
+
+
+def test_the_page_knows_the_limit_of_uploads(start):
+    assert 'data-max-upload-mb="7"' in start(max_upload_mb=7).client.get("/").text
+
+
+def test_the_page_tells_of_the_captioner_that_is_in_use(start, tmp_path):
+    shipped = "6,000 photos of people, dogs"
+    assert shipped in start().client.get("/").text
+    assert shipped not in start(bundle=tmp_path).client.get("/").text
+
+
+def test_all_that_the_page_names_is_there(client):
+    addresses = set(re.findall(r'(?:src|href)="(/static/[^"]*)"', client.get("/").text))
+    assert len(addresses) >= 6
+    for address in addresses:
+        assert client.get(address).status_code == 200, address
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_every_part_is_served_for_good_under_its_version(client, name):
+    response = client.get(f"/static/{static_version()}/{name}")
+    kinds = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+    assert response.status_code == 200
+    assert response.headers["Content-Type"].split(";")[0] == kinds[Path(name).suffix]
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+    assert response.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+
+
+def test_scripts_import_one_another_by_relative_names_that_exist():
+    for name in PARTS:
+        if name.endswith(".js"):
+            for imported in re.findall(r'from "([^"]+)"', (WEB / "static" / name).read_text(encoding="utf-8")):
+                assert imported.startswith("./") and imported[2:] in PARTS, f"{name} imports {imported}"
+
+
+@pytest.mark.parametrize(
+    "path", ["0" * 12 + "/main.js", "VERSION/none.js", "VERSION/../templates/index.html", "VERSION/%2e%2e/index.html"]
+)
+def test_there_is_nothing_else_under_static(client, path):
+    response = client.get("/static/" + path.replace("VERSION", static_version()))
+    assert response.status_code == 404
+    assert response.headers["Content-Type"] == "application/problem+json"
+
+
+def test_examples_are_listed_and_there(client):
+    listed = client.get("/examples").json()
+    assert {entry["name"] for entry in listed} == {path.name for path in EXAMPLES.glob("*.jpg")}
+    for entry in listed:
+        assert set(entry) == {"name", "url", "alt", "author", "licence"} and all(entry.values())
+        assert entry["url"] == f"/examples/{entry['name']}"
+        response = client.get(entry["url"])
+        assert response.headers["Content-Type"] == "image/jpeg"
+        assert max(open_image(response.content).size) <= 640
+
+
+@pytest.mark.parametrize(
+    "name", ["README.md", "examples.json", "none.jpg", "..%2FREADME.md", "figures/photographer.jpg"]
+)
+def test_of_the_examples_folder_only_the_photos_are_served(client, name):
+    assert client.get(f"/examples/{name}").status_code == 404
+
+
+def test_authors_and_licences_are_those_that_the_folder_tells():
+    told = (EXAMPLES / "README.md").read_text(encoding="utf-8")
+    rows = {row.split("`")[1]: row for row in told.splitlines() if row.startswith("| `")}
+    for entry in examples(EXAMPLES):
+        assert entry["author"] in rows[entry["name"]] and entry["licence"] in rows[entry["name"]]
+
+
+def test_without_the_folder_there_are_no_examples(tmp_path):
+    assert examples(tmp_path / "none") == []
+    (tmp_path / "examples.json").write_text(json.dumps([{"name": "gone.jpg"}, {"name": "here.jpg"}]))
+    (tmp_path / "here.jpg").touch()
+    assert [entry["name"] for entry in examples(tmp_path)] == ["here.jpg"]

@@ -1,0 +1,138 @@
+"""Settings come from the environment, and a mistake in them is named before anything starts."""
+
+import os
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+from sqlalchemy import make_url
+
+from captioner.errors import ConfigError
+from service.settings import Settings, descriptions
+
+
+@pytest.fixture(autouse=True)
+def no_settings(monkeypatch):
+    for name in list(os.environ):
+        if name.upper().startswith("CAPTIONER_"):
+            monkeypatch.delenv(name)
+
+
+def test_without_any_variable(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    settings = Settings.read()
+    assert (settings.host, settings.port, settings.bundle, settings.device) == ("127.0.0.1", 8000, None, None)
+    assert settings.home == tmp_path / ".captioner"
+    assert 1 <= settings.threads <= os.cpu_count()
+
+
+def test_each_variable_sets_its_field(monkeypatch):
+    given = {
+        "home": "/data", "host": "::1", "port": "0", "bundle": "/b", "device": "cpu", "threads": "3", "batch_size": "4",
+        "batch_window_ms": "2.5", "queue_size": "5", "deadline_seconds": "1.5", "max_upload_mb": "6",
+        "max_megapixels": "7", "history": "8", "log_level": "WARNING",
+    }  # fmt: skip
+    for name, value in given.items():
+        monkeypatch.setenv(f"CAPTIONER_{name.upper()}", value)
+    expected = {
+        "home": Path("/data"), "host": "::1", "port": 0, "bundle": Path("/b"), "device": "cpu", "threads": 3,
+        "batch_size": 4, "batch_window_ms": 2.5, "queue_size": 5, "deadline_seconds": 1.5, "max_upload_mb": 6,
+        "max_megapixels": 7, "history": 8, "log_level": "warning",
+    }  # fmt: skip
+    assert Settings.read().model_dump() == expected
+    assert set(expected) == set(Settings.model_fields)
+
+
+def test_arguments_go_before_variables(monkeypatch):
+    monkeypatch.setenv("CAPTIONER_PORT", "not even a number")
+    monkeypatch.setenv("CAPTIONER_HOST", "0.0.0.0")
+    settings = Settings.read(port="8001", host=None)
+    assert (settings.port, settings.host) == (8001, "0.0.0.0")
+
+
+def test_an_empty_variable_counts_as_none(monkeypatch):
+    for name in descriptions():
+        monkeypatch.setenv(name, "")
+    assert Settings.read().model_dump() == Settings().model_dump()
+
+
+@pytest.mark.parametrize("name", ["CAPTIONER_PROT", "captioner_prot"])
+def test_a_variable_that_means_nothing_is_refused(monkeypatch, name):
+    monkeypatch.setenv(name, "8001")
+    with pytest.raises(ConfigError, match=f"{name} is no setting: did you mean CAPTIONER_PORT.*CAPTIONER_LOG_LEVEL"):
+        Settings.read()
+
+
+@pytest.mark.parametrize(
+    "name, value, wanted",
+    [
+        ("PORT", "x", "a whole number from 0 to 65535"),
+        ("PORT", "70000", "a whole number from 0 to 65535"),
+        ("THREADS", "0", "a whole number from 1 to 1024"),
+        ("BATCH_WINDOW_MS", "nan", "a number from 0 to 1000"),
+        ("DEADLINE_SECONDS", "inf", "a number from 0.1 to 3600"),
+        ("MAX_MEGAPIXELS", "1000", "a whole number from 1 to 178"),
+        ("LOG_LEVEL", "loud", "one of debug, info, warning, error"),
+        ("HOME", "~nobody-has-this-name/x", "a folder's path without ~"),
+    ],
+)
+def test_a_value_that_cannot_be(monkeypatch, name, value, wanted):
+    monkeypatch.setenv(f"CAPTIONER_{name}", value)
+    with pytest.raises(ConfigError) as caught:
+        Settings.read()
+    assert str(caught.value).startswith(f"CAPTIONER_{name} is {value!r}, but must be {wanted}")
+
+
+def test_several_wrong_values_are_told_at_once_each_by_the_name_it_was_given_by(monkeypatch):
+    monkeypatch.setenv("CAPTIONER_QUEUE_SIZE", "many")
+    with pytest.raises(ConfigError, match="--host is '', but must be an address.*; CAPTIONER_QUEUE_SIZE is 'many'"):
+        Settings.read(host="")
+
+
+def test_settings_do_not_change():
+    with pytest.raises(ValidationError):
+        Settings().port = 1
+
+
+def test_every_setting_is_described_with_its_default():
+    texts = descriptions()
+    assert list(texts)[:3] == ["CAPTIONER_HOME", "CAPTIONER_HOST", "CAPTIONER_PORT"]
+    assert texts["CAPTIONER_PORT"].endswith("Default: 8000.") and "Default: ~/.captioner." in texts["CAPTIONER_HOME"]
+    assert all(len(text) > 20 for text in texts.values())
+    assert not any(character.isdigit() for character in texts["CAPTIONER_THREADS"]), "a default that varies"
+
+
+def test_the_database_of_a_folder_with_an_odd_name():
+    home = Path("/tmp/a b?c=d#e%41/ü")
+    assert make_url(Settings(home=home).database_url).database == str(home / "captioner.db")
+
+
+def test_a_relative_home_does_not_move_with_the_working_folder(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert Settings(home="data").photos_folder == tmp_path / "data" / "photos"
+
+
+def test_the_home_folder_is_made_for_its_owner_alone(tmp_path):
+    settings = Settings(home=tmp_path / "deep" / "home")
+    settings.make_home()
+    settings.make_home()
+    assert settings.home.stat().st_mode & 0o777 == 0o700
+    assert [path.name for path in settings.home.rglob("*")] == ["photos"]
+
+
+@pytest.mark.parametrize("in_the_way", ["home", "home/photos"])
+def test_a_home_that_cannot_be_written(tmp_path, in_the_way):
+    path = tmp_path / in_the_way
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("a file")
+    with pytest.raises(ConfigError, match="cannot keep its data in .*home .*: name another folder by CAPTIONER_HOME"):
+        Settings(home=tmp_path / "home").make_home()
+
+
+def test_a_home_where_folders_can_be_but_no_files(tmp_path, monkeypatch):
+    def full(**_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", full)
+    with pytest.raises(ConfigError, match="No space left on device"):
+        Settings(home=tmp_path).make_home()
