@@ -1,0 +1,201 @@
+"""How fast the service answers, what batching brings, and whether its memory stays flat.
+
+    python -m benchmarks.service
+
+starts the real service as a process (the shipped captioner, a folder of its own) and sends it the photos of examples/
+over HTTP. Clients and service share the machine, so figures are those of a machine that does both.
+"""
+
+import argparse
+import contextlib
+import http.client
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import numpy as np
+import psutil
+
+ROOT = Path(__file__).parents[1]
+START_SECONDS = 120
+
+
+@dataclass(frozen=True)
+class Load:
+    """Captions by so many clients, each of which sends its next photo when it has the last one's caption."""
+
+    clients: int
+    photos: int
+    per_second: float
+    median_ms: float
+    p95_ms: float
+    """From upload to caption."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """A service that runs."""
+
+    process: psutil.Process
+    host: str
+    port: int
+    ready_seconds: float
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    photos = [path.read_bytes() for path in sorted((ROOT / "examples").glob("*.jpg"))]
+    figures = {"machine": machine(), "loads": {}, "memory_mb": []}
+    for batching, batch_size in (("on", options.batch_size), ("off", 1)):
+        with running_service(batch_size) as service:
+            figures[f"ready_seconds_{batching}"] = round(service.ready_seconds, 2)
+            measure(service, photos, clients=4, count=16)  # warm
+            loads = [measure(service, photos, clients, options.photos) for clients in options.clients]
+            figures["loads"][batching] = [asdict(load) for load in loads]
+            if batching == "on":
+                figures["memory_mb"] = memory_over(service, photos, options.memory_requests)
+    print(report(figures))
+    if options.output:
+        options.output.parent.mkdir(parents=True, exist_ok=True)
+        options.output.write_text(json.dumps(figures, indent=1) + "\n")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.service", description=__doc__.split("\n")[0])
+    parser.add_argument("--clients", type=int, nargs="+", default=[1, 2, 4, 16], help="default: 1 2 4 16")
+    parser.add_argument("--photos", type=int, default=160, help="captioned at each number of clients; default: 160")
+    parser.add_argument("--batch-size", type=int, default=8, help="where batching is on; default: 8")
+    parser.add_argument("--memory-requests", type=int, default=2000, help="default: 2000")
+    parser.add_argument("--output", type=Path, metavar="FILE.json", help="keep the figures")
+    return parser
+
+
+def machine() -> str:
+    memory = psutil.virtual_memory().total / 2**30
+    return f"{os.cpu_count()} cores, {memory:.0f} GiB, {platform.machine()}, Python {platform.python_version()}"
+
+
+@contextlib.contextmanager
+def running_service(batch_size: int) -> Iterator[Service]:
+    """The service as a process on a free port, from its start until its readiness is answered."""
+    with tempfile.TemporaryDirectory() as home:
+        environment = os.environ | {"CAPTIONER_HOME": home, "CAPTIONER_BATCH_SIZE": str(batch_size)}
+        environment["CAPTIONER_LOG_LEVEL"] = "warning"
+        started = time.perf_counter()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "service", "--port", "0"],
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            address = urlsplit(_announced(process))
+            _answered(address.hostname, address.port)
+            ready = time.perf_counter() - started
+            yield Service(psutil.Process(process.pid), address.hostname, address.port, ready)
+        finally:
+            process.terminate()
+            process.wait(60)
+            process.stdout.close()
+
+
+def _announced(process: subprocess.Popen) -> str:
+    """The address that the service prints when it is ready."""
+    for line in process.stdout:
+        if found := re.search(r"http://\S+", line):
+            return found.group()
+    raise RuntimeError("the service ended before it was ready: run python -m service to see why")
+
+
+def _answered(host: str, port: int) -> None:
+    end = time.monotonic() + START_SECONDS
+    while time.monotonic() < end:
+        with contextlib.suppress(OSError), contextlib.closing(http.client.HTTPConnection(host, port)) as connection:
+            connection.request("GET", "/api/health/ready")
+            if connection.getresponse().status == 200:
+                return
+        time.sleep(0.02)
+    raise RuntimeError("the service never became ready: run python -m service to see why")
+
+
+def caption(connection: http.client.HTTPConnection, photo: bytes) -> None:
+    connection.request("POST", "/api/captions", photo, {"Content-Type": "image/jpeg"})
+    response = connection.getresponse()
+    body = response.read()
+    if response.status != 201:
+        raise RuntimeError(f"the service answered {response.status}: {body[:200]!r}")
+
+
+def measure(service: Service, photos: Sequence[bytes], clients: int, count: int) -> Load:
+    """Caption `count` photos by so many clients at once."""
+    numbers = iter(range(count))
+    lock, seconds, failures = threading.Lock(), [], []
+
+    def client() -> None:
+        with contextlib.closing(http.client.HTTPConnection(service.host, service.port, timeout=60)) as connection:
+            while True:
+                with lock:
+                    number = next(numbers, None)
+                if number is None:
+                    return
+                started = time.perf_counter()
+                try:
+                    caption(connection, photos[number % len(photos)])
+                except Exception as error:
+                    failures.append(error)
+                    return
+                seconds.append(time.perf_counter() - started)
+
+    threads = [threading.Thread(target=client) for _ in range(clients)]
+    started = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    elapsed = time.perf_counter() - started
+    if failures:
+        raise failures[0]
+    median, p95 = np.percentile(seconds, [50, 95])
+    return Load(clients, count, round(count / elapsed, 2), round(1000 * float(median), 1), round(1000 * float(p95), 1))
+
+
+def memory_over(service: Service, photos: Sequence[bytes], requests: int, steps: int = 10) -> list[float]:
+    """The service's resident memory, in MB, before and after each tenth of so many requests by four clients."""
+    found = [_resident_mb(service)]
+    for _ in range(steps):
+        measure(service, photos, clients=4, count=requests // steps)
+        found.append(_resident_mb(service))
+    return found
+
+
+def _resident_mb(service: Service) -> float:
+    return round(service.process.memory_info().rss / 1e6, 1)
+
+
+def report(figures: dict) -> str:
+    lines = [figures["machine"], f"ready after {figures['ready_seconds_on']} s", ""]
+    lines += ["| clients | batching | photos/s | median ms | p95 ms |", "|---|---|---|---|---|"]
+    for on, off in zip(figures["loads"]["on"], figures["loads"]["off"], strict=True):
+        for name, load in (("on", on), ("off", off)):
+            lines.append(
+                f"| {load['clients']} | {name} | {load['per_second']} | {load['median_ms']} | {load['p95_ms']} |"
+            )
+    if figures["memory_mb"]:
+        lines += ["", "resident memory in MB: " + ", ".join(f"{size:.0f}" for size in figures["memory_mb"])]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
