@@ -6,7 +6,7 @@ RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help caption test lint format clean
+.PHONY: help caption serve test lint format clean
 
 help:  ## list the jobs
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile
@@ -14,6 +14,9 @@ help:  ## list the jobs
 caption: $(READY)  ## caption the photos in examples/, and draw where the model looked into out/
 	$(RUN) -m captioner examples --figure out/figure.png
 	@echo "The figure of each photo is in out/: out/figure-PHOTO.png"
+
+serve: $(READY)  ## caption photos in the browser; make serve OPTIONS="--port 8080"
+	$(RUN) -m service $(OPTIONS)
 
 test: lint  ## check style, then run all tests; warnings are errors
 	$(RUN) -m pytest
