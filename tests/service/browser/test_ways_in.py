@@ -1,7 +1,8 @@
 """How a photo comes to the page, and how its caption comes in."""
 
 import dataclasses
-import time
+import math
+import threading
 from pathlib import Path
 
 import pytest
@@ -23,24 +24,43 @@ from tests.service.browser.visits import (
 DOGS = EXAMPLES / "dogs.jpg"
 
 
-class SlowCaptioner(Captioner):
-    """Takes its time after every word, so that there is something to see."""
+class HeldCaptioner(Captioner):
+    """Tells no more of a caption than it was let, so that what is seen on the way does not hang on the clock."""
+
+    def __init__(self, *arguments) -> None:
+        super().__init__(*arguments)
+        self._words, self._let = 0.0, threading.Condition()
+
+    def let(self, words: float) -> None:
+        with self._let:
+            self._words = words
+            self._let.notify_all()
 
     def caption_annotations(self, annotations, frames, options=None, watch=None):
-        def slow_watch(image, part):
-            for end in range(1, len(part.words) + 1):
-                watch(image, dataclasses.replace(part, words=part.words[:end]))
-                time.sleep(0.15)
-
-        captions = super().caption_annotations(annotations, frames, options, slow_watch if watch else None)
-        time.sleep(0.8)
+        captions = super().caption_annotations(annotations, frames, options)
+        if watch is not None:
+            for image, (best, *_) in enumerate(captions):
+                for end in range(1, len(best.words) + 1):
+                    self._wait(end)
+                    watch(image, dataclasses.replace(best, words=best.words[:end]))
+            self._wait(math.inf)
         return captions
+
+    def _wait(self, words: float) -> None:
+        with self._let:
+            self._let.wait_for(lambda: words <= self._words, timeout=20)
 
 
 @pytest.fixture
-def slow(start):
-    """A client of a service that takes its time."""
-    return start(SlowCaptioner(captioner.load().bundle, "cpu")).client
+def held() -> HeldCaptioner:
+    return HeldCaptioner(captioner.load().bundle, "cpu")
+
+
+@pytest.fixture
+def holding(held, start):
+    """A client of a service whose captions wait to be let."""
+    yield start(held).client
+    held.let(math.inf)
 
 
 def shows_caption_of_the_api(page: Page, client) -> bool:
@@ -98,33 +118,38 @@ def test_an_example_is_captioned_and_its_author_named(visit, shipped):
     expect(page.locator("#credit")).to_have_text("Photo: Aitzol Berasategi (CC BY 4.0)")
 
 
-def test_the_photo_stands_there_before_the_words_which_come_one_by_one(visit, slow):
-    page = visit(client=slow, reduced_motion="no-preference")
+def test_the_photo_stands_there_before_the_words_which_come_one_by_one(visit, held, holding):
+    page = visit(client=holding, reduced_motion="no-preference")
     choose(page, DOGS)
     expect(page.locator("#photo-image")).to_have_js_property("naturalWidth", 426)
     expect(page.locator("#progress")).to_be_visible()
     expect(page.locator("#status")).to_have_text("Captioning…")
+    expect(page.locator(".word")).to_have_count(0)
     screenshot(page, "captioning", full_page=False)
-    expect(page.locator(".word")).not_to_have_count(0)
+    held.let(3)
+    expect(page.locator(".word")).to_have_count(3)
     early = words_of(page)
     expect(page.locator("#tools")).to_be_hidden()
     expect(page.locator("#heat")).to_have_attribute("data-shows", "map")
     screenshot(page, "words-coming", full_page=False)
+    held.let(math.inf)
     wait_for_caption(page)
-    assert shows_caption_of_the_api(page, slow)
-    assert early == words_of(page)[: len(early)] and len(early) < len(words_of(page))
+    assert shows_caption_of_the_api(page, holding)
+    assert early == words_of(page)[:3] and len(words_of(page)) > 3
 
 
-def test_a_second_photo_ends_the_first(visit, slow):
-    page = visit(client=slow)
+def test_a_second_photo_ends_the_first(visit, held, holding):
+    page = visit(client=holding)
     failed = []
     page.on("requestfailed", lambda request: failed.append(request.url))
     choose(page, DOGS)
-    expect(page.locator(".word")).not_to_have_count(0)
+    held.let(1)
+    expect(page.locator(".word")).to_have_count(1)
     choose(page, EXAMPLES / "mountains.jpg")
+    held.let(math.inf)
     wait_for_caption(page)
-    assert document_of(page, slow)["image"]["width"] == 640
-    assert shows_caption_of_the_api(page, slow)
+    assert document_of(page, holding)["image"]["width"] == 640
+    assert shows_caption_of_the_api(page, holding)
     assert [url for url in failed if url.endswith("/api/captions?stream=1")], "the first request was not ended"
 
 
