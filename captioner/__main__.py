@@ -148,7 +148,7 @@ def _caption(options: argparse.Namespace) -> int:
 
 def find_photos(photos: Sequence[str], recursive: bool) -> tuple[list[Path], list[ImageError]]:
     """The image files that files, folders and globs stand for, each once; and what is wrong with some of these."""
-    from captioner.images import find_images
+    from captioner.image_files import find_images
 
     found: dict[str, Path] = {}
     problems = []

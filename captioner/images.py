@@ -4,14 +4,12 @@ Training and captioning read photos here and nowhere else, so that both see the 
 """
 
 import contextlib
-import glob
 import io
 import os
 import threading
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
@@ -25,12 +23,6 @@ MAX_PIXELS = 178_956_970
 
 PAD_COLOUR = (124, 116, 104)
 """RGB around a photo that is fitted with "pad": the mean of ImageNet, about zero once an encoder has normalised it."""
-
-IMAGE_EXTENSIONS = frozenset(
-    ".jpg .jpeg .jpe .jfif .mpo .png .apng .gif .webp .avif .bmp .dib .tif .tiff .jp2 .j2k .ppm .pgm .pbm .pnm .tga"
-    " .ico".split()
-)
-"""What `find_images` takes for an image in a folder, lower case. A file that is named outright may have any name."""
 
 # Decoders that stay inside Pillow. Left out on purpose: EPS, which runs Ghostscript, and formats that no camera writes.
 _FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "AVIF", "BMP", "DIB", "TIFF", "JPEG2000", "PPM", "TGA", "ICO")
@@ -125,23 +117,6 @@ def fit_image(image: Image.Image, size: int, fit: str) -> tuple[np.ndarray, Imag
     return square, ImageFrame(width, height, seen_box)
 
 
-def find_images(paths: Iterable[str | os.PathLike], recursive: bool = False) -> list[Path]:
-    """List the photos that files, folders and globs stand for, each once.
-
-    What is named first comes first; the photos of one folder or glob are sorted. Folders and globs give the files that
-    are named like an image (`IMAGE_EXTENSIONS`) and not hidden. A file that is named outright is kept whatever it is
-    called, and also where it is missing, so that whoever opens it can say so.
-
-    recursive: look into the folders of a folder, too.
-    Raises ImageError for a folder or glob in which there is no image.
-    """
-    found: dict[str, Path] = {}  # absolute path -> the path as it was named
-    for path in paths:
-        for image in _images_at(Path(path), recursive):
-            found.setdefault(os.path.abspath(image), image)
-    return list(found.values())
-
-
 def _seen_box(width: int, height: int, fit: str) -> tuple[float, float, float, float]:
     if fit == "squash":
         return 0.0, 0.0, float(width), float(height)
@@ -186,46 +161,6 @@ def _touched(offset: float, length: int, scale: float, size: int) -> tuple[int, 
     first = int(np.floor(offset / scale))
     end = min(size, int(np.ceil((offset + length) / scale)))
     return end - first, first
-
-
-def _images_at(path: Path, recursive: bool) -> list[Path]:
-    if path.is_dir():
-        images = _images_in(path, recursive)
-        if not images:
-            raise ImageError(
-                f"the folder {path} holds no images{'' if recursive else ' (folders in it were not searched)'}: "
-                f"name a folder with photos that end in {_common_extensions()}"
-            )
-        return images
-    if os.path.lexists(path) or not glob.has_magic(str(path)):
-        return [path]
-    matches = [Path(match) for match in glob.glob(str(path), recursive=True)]
-    images = sorted(match for match in matches if _is_image_name(match) and not match.is_dir())
-    if matches and not images:
-        raise ImageError(f"nothing that {path} matches is an image: name photos that end in {_common_extensions()}")
-    return images or [path]
-
-
-def _images_in(folder: Path, recursive: bool) -> list[Path]:
-    try:
-        if not recursive:
-            return sorted(path for path in folder.iterdir() if _is_image_name(path) and not path.is_dir())
-    except OSError as error:
-        raise ImageError(f"the folder {folder} cannot be read: {error.strerror}") from error
-    images = []
-    for root, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        images += [Path(root, name) for name in names if _is_image_name(Path(name))]
-    return sorted(images)
-
-
-def _is_image_name(path: Path) -> bool:
-    # Hidden files are left out: macOS leaves a "._photo.jpg" beside each photo that it copies to a foreign disk.
-    return path.suffix.lower() in IMAGE_EXTENSIONS and not path.name.startswith(".")
-
-
-def _common_extensions() -> str:
-    return ".jpg, .png, .webp or another image format's extension"
 
 
 def _name_of(source: ImageSource) -> str:

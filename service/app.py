@@ -13,6 +13,7 @@ from service import page
 from service.api import captions, health, models, pictures
 from service.api.operations import current_service
 from service.captioning import CaptionService
+from service.photos import ID_PATTERN
 from service.problems import Problem, ProblemDocument, handle_errors, invalid_request
 from service.settings import Settings
 
@@ -34,7 +35,7 @@ _DOCUMENTATION_POLICY = (
 class CaptionIdConverter(BaseConverter):
     """In routes: what looks like an id of ours. Anything else is an address that does not exist."""
 
-    regex = "[0-9a-f]{32}"
+    regex = ID_PATTERN
 
 
 def create_app(settings: Settings, captioner: Captioner | None = None) -> Flask:

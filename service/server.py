@@ -1,14 +1,12 @@
 """The web server: waitress, made to answer its own errors like the app's, and to finish its work before it ends."""
 
 import contextlib
-import json
 import logging
 import os
 import signal
 import socket
 import time
 from collections.abc import Callable, Sequence
-from http import HTTPStatus
 from wsgiref.types import WSGIApplication
 
 from waitress import wasyncore
@@ -182,6 +180,8 @@ class _ProblemTask(ErrorTask):
     """Answers what waitress itself refuses, or the app's crash, with a problem document as the app's problems are."""
 
     def execute(self) -> None:
+        from service.problems import MEDIA_TYPE, Problem  # here, since it waits for torch: the app has it already
+
         error = self.request.error
         adjustments = self.channel.adj
         detail = _SENTENCES[error.code].format(
@@ -189,18 +189,18 @@ class _ProblemTask(ErrorTask):
             max_upload_mb=self.channel.server.max_upload_mb,
             max_header_kb=adjustments.max_request_header_size // 1024,
         )
-        title = HTTPStatus(error.code).phrase
-        body = json.dumps({"type": "about:blank", "title": title, "status": error.code, "detail": f"{detail}."})
-        self.status = f"{error.code} {title}"
+        problem = Problem(error.code, f"{detail}.")
+        body = problem.json().encode()
+        self.status = f"{error.code} {problem.document.title}"
         self.response_headers += [
-            ("Content-Type", "application/problem+json"),
+            ("Content-Type", MEDIA_TYPE),
             ("Cache-Control", "no-store"),
             ("X-Content-Type-Options", "nosniff"),
         ]
         self.set_close_on_finish()
         self.content_length = len(body)
         self.channel.refused = True
-        self.write(body.encode())
+        self.write(body)
 
 
 class _Channel(HTTPChannel):

@@ -7,13 +7,14 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from captioner.config import DecodingOptions
 from captioner.errors import ConfigError
+from service.photos import ID_PATTERN
 
 MAX_BEAM_WIDTH = 20
 MAX_WORDS = 50
 MAX_SIDE = 2048
 """Of a picture that the service draws, in pixels."""
 
-CaptionId = Annotated[str, Field(pattern="^[0-9a-f]{32}$", description="The caption's id: 32 hex digits.")]
+CaptionId = Annotated[str, Field(pattern=f"^{ID_PATTERN}$", description="The caption's id: 32 hex digits.")]
 Probability = Annotated[float, Field(ge=0, le=1)]
 Map = Annotated[list[list[float]], Field(description="Rows of the grid; the numbers of a map sum to 1.")]
 

@@ -6,7 +6,6 @@ import struct
 import threading
 import warnings
 import zlib
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +13,7 @@ from PIL import Image, ImageFile
 
 from captioner import images
 from captioner.errors import ConfigError, ImageError, ImageTooLarge, NotAnImage
-from captioner.images import MAX_PIXELS, PAD_COLOUR, find_images, fit_image, is_opened, open_image
+from captioner.images import MAX_PIXELS, PAD_COLOUR, fit_image, is_opened, open_image
 
 RED, GREEN, BLUE, WHITE = (220, 30, 30), (30, 200, 30), (30, 30, 220), (255, 255, 255)
 
@@ -426,49 +425,3 @@ def test_wrong_fits_and_sizes_are_refused():
         fit_image(photo, 0, "crop")
     with pytest.raises(ImageError, match="open_image"):
         fit_image(photo.convert("L"), 8, "crop")
-
-
-# --- finding photos
-
-
-@pytest.fixture
-def album(tmp_path) -> Path:
-    names = "b.jpg a.PNG notes.txt ._b.jpg trip/c.webp trip/deep/d.jpeg .cache/e.jpg no/x.md"
-    for name in names.split():
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"x")
-    return tmp_path
-
-
-def test_folders_give_their_photos_sorted_and_once(album):
-    assert find_images([album]) == [album / "a.PNG", album / "b.jpg"]
-    assert find_images([album / "b.jpg", album, str(album / "." / "b.jpg")]) == [album / "b.jpg", album / "a.PNG"]
-    assert find_images([album], recursive=True) == [
-        album / "a.PNG",
-        album / "b.jpg",
-        album / "trip/c.webp",
-        album / "trip/deep/d.jpeg",
-    ]
-
-
-def test_globs(album):
-    assert find_images([str(album / "*")]) == [album / "a.PNG", album / "b.jpg"]
-    deep = [album / "b.jpg", album / "trip/c.webp", album / "trip/deep/d.jpeg"]
-    assert find_images([str(album / "**" / "*.[jw]*")]) == deep
-    (album / "odd[1].jpg").write_bytes(b"x")
-    assert find_images([album / "odd[1].jpg"]) == [album / "odd[1].jpg"]
-    with pytest.raises(ImageError, match="matches is an image"):
-        find_images([str(album / "*.txt")])
-
-
-def test_what_is_named_outright_is_kept(album):
-    named = [album / "missing.jpg", album / "notes.txt", album / "none*.jpg"]
-    assert find_images(named) == named
-
-
-def test_a_folder_without_images_is_named(album):
-    with pytest.raises(ImageError, match="no holds no images"):
-        find_images([album / "no"])
-    with pytest.raises(ImageError, match="name a folder with photos"):
-        find_images([album / "no"], recursive=True)

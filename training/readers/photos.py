@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from captioner.images import IMAGE_EXTENSIONS
+from captioner.image_files import IMAGE_EXTENSIONS
 
 _PHOTO_FOLDERS = frozenset(
     "images image photos pictures img imgs flicker8k_dataset flickr8k_dataset flickr8k_images flickr30k_images"

@@ -1,5 +1,6 @@
 // The example photos under the invitation.
 import { getExampleFile, getExamples } from "./api.js";
+import { button, element } from "./elements.js";
 
 /** onPhoto(file, credit); onProblem(problem). */
 export async function showExamples({ examples, exampleList, exampleCredits }, { onPhoto, onProblem }) {
@@ -10,24 +11,15 @@ export async function showExamples({ examples, exampleList, exampleCredits }, { 
 }
 
 function item(example, onPhoto, onProblem) {
-  const picture = document.createElement("img");
-  picture.src = example.url;
-  picture.alt = example.alt;
-  picture.draggable = false;
-  const button = document.createElement("button");
-  button.type = "button";
-  button.className = "example";
-  button.append(picture);
-  button.addEventListener("click", async () => {
+  const picture = element("img", { src: example.url, alt: example.alt, draggable: false });
+  const choose = async () => {
     try {
       onPhoto(await getExampleFile(example), `Photo: ${credit(example)}`);
     } catch (problem) {
       onProblem(problem);
     }
-  });
-  const entry = document.createElement("li");
-  entry.append(button);
-  return entry;
+  };
+  return element("li", {}, button({ className: "example" }, choose, picture));
 }
 
 function credit({ author, licence }) {

@@ -1,5 +1,6 @@
 // What was captioned before: newest first, some at a time, each to open and to delete.
 import { deleteCaption, listCaptions } from "./api.js";
+import { button, element } from "./elements.js";
 import { when } from "./figures.js";
 import { showProblem } from "./problem.js";
 
@@ -96,51 +97,31 @@ function textOf({ caption, correction }) {
 }
 
 function cardOf(entry, onDelete) {
-  const card = document.createElement("li");
-  card.className = "card";
-  const link = document.createElement("a");
-  link.href = `#${entry.id}`;
-  const picture = document.createElement("img");
-  picture.src = entry.image.thumbnail;
-  picture.alt = "";
-  picture.loading = "lazy";
-  picture.draggable = false;
-  const text = document.createElement("span");
-  text.className = "card-text";
-  text.textContent = textOf(entry);
-  link.append(picture, text);
-  const foot = document.createElement("p");
-  foot.className = "card-foot";
-  card.append(link, foot);
+  const picture = element("img", { loading: "lazy", src: entry.image.thumbnail, alt: "", draggable: false });
+  const text = element("span", { className: "card-text" }, textOf(entry));
+  const foot = element("p", { className: "card-foot" });
   showDelete(foot, entry, onDelete);
-  return card;
+  return element("li", { className: "card" }, element("a", { href: `#${entry.id}` }, picture, text), foot);
 }
 
 function showDelete(foot, entry, onDelete) {
-  const time = document.createElement("time");
-  time.dateTime = entry.created_at;
-  time.textContent = when(entry.created_at);
-  const button = smallButton("Delete", `Delete “${textOf(entry)}”`, () => {
+  const time = element("time", { dateTime: entry.created_at }, when(entry.created_at));
+  const ask = smallButton("Delete", `Delete “${textOf(entry)}”`, () => {
     const keep = smallButton("Keep", "Keep it", () => {
       showDelete(foot, entry, onDelete);
       foot.querySelector("button").focus();
     });
-    const question = document.createElement("span");
-    question.textContent = "Delete for good?";
+    const question = element("span", {}, "Delete for good?");
     foot.replaceChildren(question, smallButton("Delete", "Delete it for good", onDelete), keep);
     foot.onkeydown = (event) => event.key === "Escape" && (event.stopPropagation(), keep.click());
     keep.focus();
   });
   foot.onkeydown = null;
-  foot.replaceChildren(time, button);
+  foot.replaceChildren(time, ask);
 }
 
 function smallButton(text, label, act) {
-  const button = document.createElement("button");
-  button.type = "button";
-  button.className = "link small";
-  button.textContent = text;
-  button.setAttribute("aria-label", label);
-  button.addEventListener("click", act);
-  return button;
+  const made = button({ className: "link small" }, act, text);
+  made.setAttribute("aria-label", label);
+  return made;
 }

@@ -72,6 +72,11 @@ function showView(name) {
   byId.again.hidden = name === "start";
 }
 
+function goToResult() {
+  byId.result.focus({ preventScroll: true });
+  byId.result.scrollIntoView({ block: "nearest" });
+}
+
 function showProgress(text) {
   byId.progressText.textContent = text;
   byId.progress.hidden = text === "";
@@ -88,8 +93,7 @@ function takePhoto(file, credit = "") {
   byId.credit.hidden = credit === "";
   window.history.pushState(null, "", location.pathname); // so that Back leads to what was there before
   history.mark(null);
-  byId.result.focus({ preventScroll: true });
-  byId.result.scrollIntoView({ block: "nearest" });
+  goToResult();
   if (file.size > maxUpload * 1_000_000) {
     const size = (file.size / 1_000_000).toFixed(1);
     const limit = `at most ${maxUpload} MB are taken`;
@@ -169,8 +173,7 @@ async function openEntry(id) {
     showProgress("");
     viewer.setFrame(entry.image, grid);
     result.open(entry, { words: true });
-    byId.result.focus({ preventScroll: true });
-    byId.result.scrollIntoView({ block: "nearest" });
+    goToResult();
     say(`Caption: ${entry.caption}`);
   } catch (problem) {
     if (signal.aborted) return;

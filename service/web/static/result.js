@@ -1,5 +1,6 @@
 // A caption document on the page: the captions to choose from, what can be kept of it, its correction.
 import { createCorrection } from "./correction.js";
+import { button, element } from "./elements.js";
 import { percent } from "./figures.js";
 
 /** elements: by id, in camel case. telling: from createTelling. say(text): to people who listen to the page. */
@@ -27,30 +28,21 @@ export function createResult(elements, { telling, say, onCorrected }) {
     elements.captionText.textContent = shown.caption;
     elements.photoImage.alt = shown.caption || "The photo";
     document.title = `${shown.caption} – Captioner`;
-    elements.alternativeList.querySelectorAll("button").forEach((button, index) => {
-      button.setAttribute("aria-pressed", String(index === rank));
+    elements.alternativeList.querySelectorAll("button").forEach((other, index) => {
+      other.setAttribute("aria-pressed", String(index === rank));
     });
     links();
   }
 
   function choice(captions, rank) {
-    const item = document.createElement("li");
-    const button = document.createElement("button");
-    button.type = "button";
-    button.className = "alternative";
-    const text = document.createElement("span");
-    text.textContent = captions[rank].caption || "(no words)";
-    const figure = document.createElement("span");
-    figure.className = "alternative-figure";
-    figure.textContent = percent(captions[rank].probability);
-    button.append(text, figure);
-    button.addEventListener("click", () => {
+    const choose = () => {
       select(captions, rank);
       telling.show(wordsOf(captions[rank]));
       say(`Caption: ${captions[rank].caption}`);
-    });
-    item.append(button);
-    return item;
+    };
+    const text = element("span", {}, captions[rank].caption || "(no words)");
+    const figure = element("span", { className: "alternative-figure" }, percent(captions[rank].probability));
+    return element("li", {}, button({ className: "alternative" }, choose, text, figure));
   }
 
   elements.copy.addEventListener("click", async () => {

@@ -1,5 +1,6 @@
 // The words of one caption and the photo, telling of each other: a word shows where it looked, a place shows which
 // words looked there.
+import { element } from "./elements.js";
 import { percent, wordFigures } from "./figures.js";
 import { createFilm } from "./film.js";
 import { createWords } from "./words.js";
@@ -59,10 +60,8 @@ export function createTelling({ group, reading, playButton, playLabel }, { viewe
 
   function tell(active) {
     if (asked || active < 0) return void (reading.textContent = asked || (words.length ? INVITATION : ""));
-    const name = document.createElement("strong");
-    name.textContent = words[active].text;
     const release = pinned === active ? " · pinned" : "";
-    reading.replaceChildren(name, ` · ${wordFigures(words[active])}${release}`);
+    reading.replaceChildren(element("strong", {}, words[active].text), ` · ${wordFigures(words[active])}${release}`);
   }
 
   function clear() {

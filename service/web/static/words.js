@@ -1,4 +1,5 @@
 // The caption as a group of buttons, one for each word.
+import { element } from "./elements.js";
 import { wordFigures } from "./figures.js";
 
 /**
@@ -69,19 +70,11 @@ export function createWords(group, { onEnter, onLeave, onPress }) {
 }
 
 function wordButton(word, index) {
-  const button = document.createElement("button");
-  button.type = "button";
-  button.className = "word";
-  button.style.setProperty("--sure", word.probability.toFixed(4));
-  const text = document.createElement("span");
-  text.className = "word-text";
-  text.textContent = word.text;
-  const says = document.createElement("span");
-  says.hidden = true;
-  says.id = `word-${index + 1}-says`;
-  says.textContent = wordFigures(word);
+  const text = element("span", { className: "word-text" }, word.text);
+  const says = element("span", { hidden: true, id: `word-${index + 1}-says` }, wordFigures(word));
+  const button = element("button", { type: "button", className: "word" }, text, says);
   button.setAttribute("aria-describedby", says.id);
   button.setAttribute("aria-pressed", "false");
-  button.append(text, says);
+  button.style.setProperty("--sure", word.probability.toFixed(4));
   return button;
 }
