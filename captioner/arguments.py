@@ -26,9 +26,18 @@ def field_docs(options: type) -> dict[str, str]:
 
 
 def add_arguments(
-    parser: argparse.ArgumentParser, options: type, title: str, leave_out: Collection[str] = (), **defaults: Any
+    parser: argparse.ArgumentParser,
+    options: type,
+    title: str,
+    leave_out: Collection[str] = (),
+    only_given: bool = False,
+    **defaults: Any,
 ) -> None:
-    """An argument for each field that is not left out; `defaults` replace those of the dataclass."""
+    """An argument for each field that is not left out; `defaults` replace those of the dataclass.
+
+    only_given: what the command line does not say is absent from the parsed arguments, so that something other than the
+    dataclass may decide.
+    """
     group, docs = parser.add_argument_group(title), field_docs(options)
     for field in dataclasses.fields(options):
         if field.name in leave_out:
@@ -36,6 +45,8 @@ def add_arguments(
         default = defaults.get(field.name, field.default)
         text = docs.get(field.name, "").replace("%", "%%") + ("" if default is None else f" Default: {default}.")
         flag = f"--{field.name.replace('_', '-')}"
+        if only_given:
+            default = argparse.SUPPRESS
         if field.type in (bool, "bool"):
             group.add_argument(flag, action=argparse.BooleanOptionalAction, default=default, help=text)
             continue
@@ -45,5 +56,10 @@ def add_arguments(
 
 def from_arguments(options: type[Options], arguments: argparse.Namespace, **values: Any) -> Options:
     """The dataclass that the arguments describe; `values` go before them. Raises ConfigError as the dataclass does."""
+    return options(**(given_arguments(options, arguments) | values))
+
+
+def given_arguments(options: type, arguments: argparse.Namespace) -> dict[str, Any]:
+    """The fields of the dataclass that the arguments hold."""
     names = [field.name for field in dataclasses.fields(options) if hasattr(arguments, field.name)]
-    return options(**({name: getattr(arguments, name) for name in names} | values))
+    return {name: getattr(arguments, name) for name in names}

@@ -60,6 +60,11 @@ class Vocabulary:
         kept = sorted((word for word, count in counts.items() if count >= min_count), key=lambda w: (-counts[w], w))
         return cls(SPECIAL_WORDS + tuple(kept))
 
+    def grown(self, captions: Iterable[str], min_count: int) -> "Vocabulary":
+        """This vocabulary, every word with its id, and after it the new words of captions as `build` chooses them."""
+        found = Vocabulary.build(captions, min_count)
+        return Vocabulary(self.words + tuple(word for word in found.words if word not in self))
+
     def __len__(self) -> int:
         return len(self.words)
 

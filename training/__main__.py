@@ -5,11 +5,15 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from captioner.arguments import add_arguments, from_arguments
+from captioner.arguments import add_arguments, from_arguments, given_arguments
 from captioner.config import CaptionerConfig, DecodingOptions
-from captioner.errors import CaptionerError
-from training.options import FitOptions
+from captioner.errors import CaptionerError, ConfigError
+from training.options import PRESETS, FitOptions, chosen_options
+
+if TYPE_CHECKING:
+    from captioner.bundle import Bundle
 
 INTERRUPTED = 130
 
@@ -48,9 +52,12 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--encoder-weights", type=Path, metavar="FILE", help="the encoder's weights, .safetensors or .pth")
     fit.add_argument("--cache", type=Path, default=Path("data/features"), help="folder for encoded photos")
     fit.add_argument("--device", help="cpu, cuda, ...; by default a GPU where there is one")
-    add_arguments(fit, CaptionerConfig, "captioner")
-    add_arguments(fit, FitOptions, "training", leave_out=["seed"])
-    add_arguments(fit, DecodingOptions, "decoding", leave_out=_NOT_DECODING)
+    fit.add_argument("--from-bundle", type=Path, metavar="DIR", help="go on from this captioner; its words grow")
+    fit.add_argument("--replay", type=Path, metavar="PATH", help="earlier data, mixed in so that it is not forgotten")
+    fit.add_argument("--preset", help=f"how much to learn: {' or '.join(PRESETS)}; the options below go before it")
+    add_arguments(fit, CaptionerConfig, "captioner", only_given=True)
+    add_arguments(fit, FitOptions, "training", leave_out=["seed"], only_given=True)
+    add_arguments(fit, DecodingOptions, "decoding", leave_out=_NOT_DECODING, only_given=True)
     fit.set_defaults(run=_fit)
 
     evaluate = commands.add_parser("evaluate", help="score a captioner with the official metrics")
@@ -92,18 +99,26 @@ def _fit(options: argparse.Namespace) -> int:
     from captioner.allocator import keep_freed_memory
     from training.loop import Interrupted, fit
     from training.preparation import prepare
+    from training.records import read_records
     from training.run import check_output
 
     keep_freed_memory()
-    config = from_arguments(CaptionerConfig, options)
+    start = _start(options)
+    config = start.config if start else from_arguments(CaptionerConfig, options)
     # FitOptions has a captions_per_image and a seed, too; those are not the ones of decoding.
-    decoding = from_arguments(DecodingOptions, options, captions_per_image=1, seed=None)
-    fit_options = from_arguments(FitOptions, options)
+    given = {name: getattr(options, name) for name in _DECODING if hasattr(options, name)}
+    decoding = replace(start.decoding if start else DecodingOptions(), captions_per_image=1, seed=None, **given)
+    fit_options = chosen_options(
+        given_arguments(FitOptions, options), options.preset, start is not None, options.replay is not None
+    )
     check_output(options.output, options.resume)  # asked before hours go into encoding photos
     data = _read(options)
     if data.problems:
         print(f"{len(data.problems)} problems in {data.root}: `python -m training inspect` lists them", file=sys.stderr)
-    material = prepare(data, config, decoding, fit_options, options.cache, options.encoder_weights, options.device)
+    replay = read_records(options.replay, seed=options.seed) if options.replay else None
+    material = prepare(
+        data, config, decoding, fit_options, options.cache, options.encoder_weights, options.device, start, replay
+    )
     try:
         bundle = fit(material, fit_options, options.output, options.resume)
     except Interrupted as interruption:
@@ -111,6 +126,29 @@ def _fit(options: argparse.Namespace) -> int:
         return INTERRUPTED
     print(f"the captioner is in {bundle}")
     return 0
+
+
+def _start(options: argparse.Namespace) -> "Bundle | None":
+    """The captioner to go on from; raises ConfigError where the command line wants it to be another one."""
+    if options.from_bundle is None:
+        if options.replay is not None:
+            raise ConfigError(
+                "--replay mixes in what a captioner has learned before: name the captioner, --from-bundle"
+            )
+        return None
+    from captioner.bundle import load_bundle
+
+    bundle = load_bundle(options.from_bundle)
+    for name, value in given_arguments(CaptionerConfig, options).items():
+        if value != getattr(bundle.config, name):
+            flag = f"--{name.replace('_', '-')}"
+            raise ConfigError(
+                f"{flag} {value} contradicts {options.from_bundle}, which has {getattr(bundle.config, name)}:"
+                f" leave {flag} out, or train from scratch without --from-bundle"
+            )
+    if options.encoder_weights is not None:
+        raise ConfigError("--encoder-weights contradicts --from-bundle, which has its encoder's weights: leave one out")
+    return bundle
 
 
 def _evaluate(options: argparse.Namespace) -> int:

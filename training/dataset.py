@@ -1,5 +1,6 @@
 """Batches grouped by image: the features of an image come once, with the captions that it teaches."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -54,6 +55,10 @@ class CaptionDataset:
             by_length = pool[np.argsort(self._longest[pool], kind="stable")]
             batches += [by_length[start : start + batch_size] for start in range(0, len(pool), batch_size)]
         return [batches[number] for number in rng.permutation(len(batches))]
+
+    def batch_count(self, batch_size: int) -> int:
+        """How many batches an epoch has."""
+        return math.ceil(len(self) / batch_size)
 
     def batches(
         self, epoch: int, batch_size: int, captions_per_image: int, seed: int, first: int = 0

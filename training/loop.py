@@ -1,7 +1,6 @@
 """The training loop: phases of epochs, validated by free decoding, stopped early, resumable at any batch."""
 
 import json
-import math
 import os
 import signal
 import threading
@@ -46,12 +45,15 @@ def fit(material: Material, options: FitOptions, output: Path, resume: bool = Fa
     if progress.phase >= len(plan):
         tqdm.write(f"{output} holds a finished run of {progress.total_epochs} epochs: there is nothing left to do")
         return output / "bundle"
-    _drop_lines_after(output / "log.jsonl", progress.total_epochs)
+    judged_start = material.start is not None and bool(progress.best)
+    _drop_lines_after(output / "log.jsonl", progress.total_epochs, judged_start)
     with stop_requests() as stop, Curves(output / "tensorboard", progress.total_epochs) as curves:
         while progress.phase < len(plan):
             phase = plan[progress.phase]
             features = features_of(progress.phase, plan, material)
             run.start_phase(phase, features)
+            if material.start is not None and not progress.best:
+                _judge_start(run, features)
             while progress.epoch < phase.epochs and progress.stale_epochs < options.patience:
                 started = time.monotonic()
                 train_epoch(run, phase, features, stop)
@@ -60,9 +62,7 @@ def fit(material: Material, options: FitOptions, output: Path, resume: bool = Fa
                 line = _finish_epoch(run, phase, features, validation, trained - started, time.monotonic() - trained)
                 if line["best"]:
                     run.keep_best()
-                with open(output / "log.jsonl", "a") as log:
-                    log.write(json.dumps(line) + "\n")
-                tqdm.write(json.dumps(line))
+                _log(output, line)
                 curves.add(progress.total_epochs, line, validation, features.validator)
                 run.save()
             progress.phase, progress.epoch, progress.stale_epochs = progress.phase + 1, 0, 0
@@ -70,14 +70,31 @@ def fit(material: Material, options: FitOptions, output: Path, resume: bool = Fa
     return output / "bundle"
 
 
-def _drop_lines_after(log: Path, epochs: int) -> None:
+def _judge_start(run: Run, features: Features) -> None:
+    """Epoch 0: what the captioner that the run starts from says of the validation photos. It is the best so far."""
+    validation = features.validator(run.learner.average.module, run.material.vocabulary, features.stages)
+    run.progress.best = {"epoch": 0, "phase": "start", **validation.scores}
+    run.keep_best()
+    line = {"epoch": 0, "phase": "start", **{name: round(score, 4) for name, score in validation.scores.items()}}
+    _log(run.output, line | {"best": True})
+    run.save()
+
+
+def _log(output: Path, line: dict[str, Any]) -> None:
+    with open(output / "log.jsonl", "a") as log:
+        log.write(json.dumps(line) + "\n")
+    tqdm.write(json.dumps(line))
+
+
+def _drop_lines_after(log: Path, epochs: int, judged_start: bool) -> None:
     """A run that was killed between an epoch's line and its checkpoint learns that epoch again, and writes it again."""
     if not log.exists():
         return
     lines = log.read_text().splitlines(keepends=True)
-    if len(lines) > epochs or not all(line.endswith("\n") for line in lines):
+    kept = epochs + judged_start
+    if len(lines) > kept or not all(line.endswith("\n") for line in lines):
         beside = log.with_name(f".{log.name}.part")
-        beside.write_text("".join(lines[:epochs]))
+        beside.write_text("".join(lines[:kept]))
         os.replace(beside, log)
 
 
@@ -97,7 +114,7 @@ def train_epoch(run: Run, phase: Phase, features: Features, stop: threading.Even
     )
     model.train()
     with tqdm(
-        total=math.ceil(len(features.train) / options.batch_size), initial=progress.step, unit="batch", leave=False,
+        total=features.train.batch_count(options.batch_size), initial=progress.step, unit="batch", leave=False,
         desc=f"{phase.name} {progress.epoch + 1}/{phase.epochs}",
     ) as bar:  # fmt: skip
         for batch in batches:
@@ -124,7 +141,7 @@ def batch_loss(
         with torch.set_grad_enabled(phase.name == "fine_tune"):
             annotations = annotations_from(model.encoder, cached, features.stages).flatten(1, 2)
         if phase.name != "self_critical":
-            return caption_loss(model, annotations, batch, options), 0.0
+            return caption_loss(model, annotations, batch, options, material.teacher), 0.0
         assert material.self_critical is not None
         loss, reward = material.self_critical.loss(model, annotations, batch)
         if options.cross_entropy_weight:

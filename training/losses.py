@@ -46,6 +46,19 @@ def soft_attention_loss(
     return (caption_nll(logits, targets, label_smoothing) + doubly_stochastic_weight * captions * penalty) / words
 
 
+def distillation_loss(logits: Tensor, teacher_logits: Tensor, mask: Tensor) -> Tensor:
+    """KL(teacher || student) over the words that the teacher knows, in nats, averaged over the positions that exist.
+
+    Li and Hoiem 2016 (learning without forgetting), at temperature 1. The student's chances are taken among the
+    teacher's words, so that learning a new word costs nothing here.
+    logits [B, K, T, V], teacher_logits [B, K, T, V'] with V' <= V, mask bool [B, K, T] -> scalar.
+    """
+    student = logits[..., : teacher_logits.shape[-1]].float().log_softmax(dim=-1)
+    teacher = teacher_logits.float().log_softmax(dim=-1)
+    divergence = functional.kl_div(student, teacher, reduction="none", log_target=True).sum(dim=-1)
+    return (divergence * mask).sum() / mask.sum().clamp(min=1)
+
+
 def self_critical_loss(logits: Tensor, tokens: Tensor, advantages: Tensor) -> Tensor:
     """Rennie et al. 2017, eq. 7: -(r(w) - b) log p(w) of sampled captions, averaged over their words.
 

@@ -6,11 +6,12 @@ import torch
 from torch import Tensor
 
 from captioner.config import DecodingOptions
+from captioner.decoder import Decoder
 from captioner.decoding import decode, greedy
 from captioner.model import CaptionModel
-from captioner.vocabulary import Vocabulary
+from captioner.vocabulary import PAD, UNKNOWN, Vocabulary
 from training.dataset import Batch, pad_captions
-from training.losses import advantages_over_mean, self_critical_loss, soft_attention_loss
+from training.losses import advantages_over_mean, distillation_loss, self_critical_loss, soft_attention_loss
 from training.options import FitOptions
 from training.reward import CiderReward
 
@@ -21,17 +22,23 @@ END_WORD = "<end>"
 """Counts as a word of references and samples alike: otherwise a caption that breaks off would lose nothing."""
 
 
-def caption_loss(model: CaptionModel, annotations: Tensor, batch: Batch, options: FitOptions) -> Tensor:
-    """Xu et al. 2015, eq. 14, in nats per word."""
+def caption_loss(
+    model: CaptionModel, annotations: Tensor, batch: Batch, options: FitOptions, teacher: Decoder | None = None
+) -> Tensor:
+    """Xu et al. 2015, eq. 14, in nats per word; with a teacher, also how far the words' chances are from its own."""
     device = annotations.device
-    output = model.decoder(annotations, batch.inputs.to(device))
-    return soft_attention_loss(
-        output.logits,
-        output.alphas,
-        batch.targets.to(device),
-        options.doubly_stochastic_weight,
-        options.label_smoothing,
+    inputs, targets = batch.inputs.to(device), batch.targets.to(device)
+    output = model.decoder(annotations, inputs)
+    loss = soft_attention_loss(
+        output.logits, output.alphas, targets, options.doubly_stochastic_weight, options.label_smoothing
     )
+    if teacher is None or not options.distillation_weight:
+        return loss
+    with torch.no_grad():  # words that the teacher does not know are unknown words to it
+        told = teacher(annotations, inputs.where(inputs < teacher.vocabulary_size, UNKNOWN))
+    # Where a caption goes on with a word that the teacher cannot say, it has nothing to teach.
+    knows = (targets != PAD) & (targets < teacher.vocabulary_size)
+    return loss + options.distillation_weight * distillation_loss(output.logits, told.logits, knows)
 
 
 class SelfCritical:

@@ -1,11 +1,26 @@
 """How a captioner is trained: every option of `fit`, checked where it is made."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from captioner.config import JsonOptions
 from captioner.errors import ConfigError
 
 BASELINES = ("samples", "greedy")
+
+PRESETS = {
+    "quick": {"epochs": 8, "patience": 3, "validation_images": 200},
+    "thorough": {"epochs": 30, "patience": 6, "validation_images": 1000},
+}
+"""How much a run learns: minutes for some hundred photos on a small machine, or for as long as it gets better."""
+
+SMALL_DATA = {"min_count": 2, "warmup_steps": 50, "average_decay": 0.98}
+"""For every run that starts from a captioner: its data is a few hundred photos rather than thousands."""
+
+WITH_REPLAY = {"learning_rate": 1e-3, "distillation_weight": 0.0}
+WITHOUT_REPLAY = {"learning_rate": 5e-4, "distillation_weight": 1.0}
+"""What keeps a captioner from forgetting: its earlier photos among the new ones, or else smaller steps that stay near
+what it said before."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +40,12 @@ class FitOptions(JsonOptions):
     """At most so many captions of an image in a batch; of more, others are drawn each time."""
     min_count: int = 5
     """Words that are rarer among the training captions become unknown."""
+    replay_share: float = 0.5
+    """Share of each batch that is drawn from the earlier data that --replay names."""
+    replay_images: int = 2000
+    """At most so many photos of the earlier data are encoded and drawn from; 0 for all."""
+    distillation_weight: float = 0.0
+    """Weight of staying near the word distributions of the captioner that a run starts from."""
     mirror: bool = False
     """Also learn from the mirror image of each photo, drawn each time with probability 1/2."""
     seed: int = 0
@@ -61,13 +82,14 @@ class FitOptions(JsonOptions):
 
     def __post_init__(self) -> None:
         self._require_whole(0, "epochs", "fine_tune_epochs", "self_critical_epochs", "seed", "warmup_steps")
-        self._require_whole(0, "validation_images")
+        self._require_whole(0, "validation_images", "replay_images")
         self._require_whole(1, "batch_size", "captions_per_image", "min_count", "patience")
         self._require_whole(2, "self_critical_samples")
         self._require_positive("learning_rate", "fine_tune_learning_rate", "encoder_learning_rate")
         self._require_positive("self_critical_learning_rate", "clip_norm")
         self._require_not_negative("weight_decay", "doubly_stochastic_weight", "cross_entropy_weight")
-        self._require_share("label_smoothing", "average_decay")
+        self._require_not_negative("distillation_weight")
+        self._require_share("label_smoothing", "average_decay", "replay_share")
         self._require("mirror", isinstance(self.mirror, bool), "true or false")
         self._require(
             "self_critical_baseline", self.self_critical_baseline in BASELINES, f"one of {', '.join(BASELINES)}"
@@ -80,6 +102,17 @@ class FitOptions(JsonOptions):
             )
         if not (self.epochs or self.fine_tune_epochs or self.self_critical_epochs):
             raise ConfigError("there is nothing to do: epochs, fine_tune_epochs and self_critical_epochs are all 0")
+
+
+def chosen_options(given: dict[str, Any], preset: str | None, from_bundle: bool, replay: bool) -> FitOptions:
+    """The options of a run: what a person gave, else what the preset and the kind of run say, else the defaults.
+
+    Raises ConfigError for a preset that does not exist, and as FitOptions does.
+    """
+    if preset is not None and preset not in PRESETS:
+        raise ConfigError(f"there is no preset {preset!r}: the presets are {', '.join(PRESETS)}")
+    recipe = SMALL_DATA | (WITH_REPLAY if replay else WITHOUT_REPLAY) if from_bundle else {}
+    return FitOptions(**(recipe | PRESETS.get(preset or "", {}) | given))
 
 
 @dataclass(frozen=True)

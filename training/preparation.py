@@ -6,21 +6,26 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
+from captioner.bundle import Bundle
 from captioner.config import CaptionerConfig, DecodingOptions
-from captioner.encoder_weights import LoadedWeights
+from captioner.decoder import Decoder
+from captioner.encoder_weights import LoadedWeights, tensors_sha256
 from captioner.encoders import encoder_spec, pretrained_network
 from captioner.errors import ConfigError, DataError
 from captioner.images import ImageFrame, fit_image, open_image
 from captioner.model import CaptionModel
-from captioner.vocabulary import Vocabulary
+from captioner.vocabulary import SPECIAL_WORDS, Vocabulary
 from training.dataset import CaptionDataset
 from training.features import FeatureCache, FeatureView, fill_cache, open_cache
 from training.metrics import tokenise_for_scoring
 from training.objectives import SelfCritical
 from training.options import FitOptions
 from training.records import DataSet, ImageRecord, draw_splits
+from training.replay import ReplayDataset
+from training.start import grown_model
 from training.validation import Validator
 
 
@@ -48,6 +53,12 @@ class Material:
     """Features before the stages that are fine-tuned; None where none is."""
     self_critical: SelfCritical | None
     data: DataSet
+    start: Bundle | None = None
+    """The captioner that the run starts from; None where it starts from scratch."""
+    teacher: Decoder | None = None
+    """The decoder of `start` as it was, where the run is to stay near it."""
+    replay: DataSet | None = None
+    """Earlier data that is mixed into the batches."""
 
 
 def prepare(
@@ -58,34 +69,69 @@ def prepare(
     cache: Path,
     weights_file: Path | None = None,
     device: str | None = None,
+    start: Bundle | None = None,
+    replay: DataSet | None = None,
 ) -> Material:
     """Build the vocabulary and the model, and encode every photo that the cache does not hold yet.
 
+    start: the captioner to go on from; `config` must be its own. Its vocabulary grows by the new words.
+    replay: earlier data, whose train split is mixed into the batches.
     Raises DataError where nothing is left to learn from, WeightsError where the encoder has no weights.
     """
     torch.manual_seed(options.seed)
     train, validation = training_splits(data, options)
-    vocabulary = Vocabulary.build((caption for record in train for caption in record.captions), options.min_count)
-    if len(vocabulary) == 4:
-        raise DataError(
-            f"no word of {data.root} occurs {options.min_count} times in its training captions: lower --min-count"
-        )
-    network, weights = pretrained_network(encoder_spec(config.encoder), weights_file)
-    model = CaptionModel(config, len(vocabulary), network)
+    earlier = _replayed(replay, options) if replay is not None else []
+    vocabulary = _vocabulary(train, data, options, start)
+    model, weights = _model(config, vocabulary, weights_file, start)
     model.encoder.requires_grad_(False)
     model.to(torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")))
     model.encoder.eval().to(memory_format=torch.channels_last)
+    teacher = None
+    if start is not None and options.distillation_weight:
+        teacher = start.model.decoder.to(next(model.parameters()).device).eval().requires_grad_(False)
 
     cached_stages = stages_before_fine_tuning(config.encoder, len(model.encoder.stages), options.fine_tune_stages)
-    build = _FeatureBuilder(model, weights, config, options, cache, vocabulary, decoding)
-    frozen = build(train, validation, None)
-    fine_tuned = build(train, validation, cached_stages) if options.fine_tune_stages else None
+    build = _FeatureBuilder(model, config, options, cache, vocabulary, decoding)
+    frozen = build(train, validation, earlier, None)
+    fine_tuned = build(train, validation, earlier, cached_stages) if options.fine_tune_stages else None
     self_critical = None
     if options.self_critical_epochs:
         records = frozen.train.records
         references = tokenise_for_scoring({record.image_id: record.captions for record in records})
         self_critical = SelfCritical(references, [record.image_id for record in records], vocabulary, options)
-    return Material(config, decoding, model, vocabulary, weights, frozen, fine_tuned, self_critical, data)
+    return Material(
+        config, decoding, model, vocabulary, weights, frozen, fine_tuned, self_critical, data, start, teacher, replay
+    )
+
+
+def _vocabulary(train: Sequence[ImageRecord], data: DataSet, options: FitOptions, start: Bundle | None) -> Vocabulary:
+    captions = [caption for record in train for caption in record.captions]
+    if start is not None:
+        return start.vocabulary.grown(captions, options.min_count)
+    vocabulary = Vocabulary.build(captions, options.min_count)
+    if len(vocabulary) == len(SPECIAL_WORDS):
+        raise DataError(
+            f"no word of {data.root} occurs {options.min_count} times in its training captions: lower --min-count"
+        )
+    return vocabulary
+
+
+def _model(
+    config: CaptionerConfig, vocabulary: Vocabulary, weights_file: Path | None, start: Bundle | None
+) -> tuple[CaptionModel, LoadedWeights]:
+    if start is not None:
+        return grown_model(start, vocabulary), start.encoder_weights
+    network, weights = pretrained_network(encoder_spec(config.encoder), weights_file)
+    return CaptionModel(config, len(vocabulary), network), weights
+
+
+def _replayed(replay: DataSet, options: FitOptions) -> list[ImageRecord]:
+    """The earlier images that a run may draw: no more of them are encoded."""
+    records = replay.split("train")
+    if not options.replay_images or len(records) <= options.replay_images:
+        return records
+    chosen = np.random.default_rng(options.seed).choice(len(records), options.replay_images, replace=False)
+    return [records[number] for number in sorted(chosen)]
 
 
 def stages_before_fine_tuning(encoder: str, stages: int, learning: int) -> int:
@@ -113,28 +159,40 @@ def training_splits(data: DataSet, options: FitOptions) -> tuple[list[ImageRecor
 @dataclass
 class _FeatureBuilder:
     model: CaptionModel
-    weights: LoadedWeights
     config: CaptionerConfig
     options: FitOptions
     cache: Path
     vocabulary: Vocabulary
     decoding: DecodingOptions
 
-    def __call__(self, train: Sequence[ImageRecord], validation: Sequence[ImageRecord], stages: int | None) -> Features:
-        plain = self._filled([*train, *validation], FeatureView(stages), "encode photos")
+    def __call__(
+        self,
+        train: Sequence[ImageRecord],
+        validation: Sequence[ImageRecord],
+        earlier: Sequence[ImageRecord],
+        stages: int | None,
+    ) -> Features:
+        plain = self._filled([*train, *validation, *earlier], FeatureView(stages), "encode photos")
         caches = [plain]
         train = [record for record in train if record.path in plain]
+        earlier = [record for record in earlier if record.path in plain]
         validation = [record for record in validation if record.path in plain]
         if not train or not validation:
             raise DataError("no photo could be read: `python -m training inspect` says what is wrong with each")
         if self.options.mirror:
-            caches.append(self._filled(train, FeatureView(stages, mirrored=True), "encode mirror images"))
+            mirrored = FeatureView(stages, mirrored=True)
+            caches.append(self._filled([*train, *earlier], mirrored, "encode mirror images"))
         data = CaptionDataset(validation, self.vocabulary, [plain])
         validator = Validator(data, frames_of(validation, self.config), self.decoding)
+        if earlier:
+            mixed = ReplayDataset(train, earlier, self.options.replay_share, self.vocabulary, caches)
+            return Features(stages, mixed, validator)
         return Features(stages, CaptionDataset(train, self.vocabulary, caches), validator)
 
     def _filled(self, records: Sequence[ImageRecord], view: FeatureView, label: str) -> FeatureCache:
-        cache = open_cache(self.cache, self.model.encoder, self.weights.sha256, self.config, view)
+        # Of the weights as they are: those of a captioner to start from may have been fine-tuned.
+        weights = tensors_sha256(self.model.encoder.stages)
+        cache = open_cache(self.cache, self.model.encoder, weights, self.config, view)
         photos = [record.path for record in records]
         for error in fill_cache(cache, self.model.encoder, self.config, view, photos, label):
             print(f"left out: {error}", file=sys.stderr)

@@ -11,6 +11,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from captioner.bundle import Bundle, save_bundle
+from captioner.encoder_weights import tensors_sha256
 from captioner.errors import ConfigError, DataError
 from training.card import model_card
 from training.checkpoint import load_checkpoint, save_checkpoint
@@ -109,6 +110,8 @@ class Run:
             "options": self.options.to_json(),
             "captioner": material.config.to_json(),
             "encoder_weights": material.encoder_weights.sha256,
+            "start": material.start and tensors_sha256(material.start.model),
+            "replay": material.replay and material.replay.name,
             "vocabulary": len(material.vocabulary),
             "train_images": len(material.frozen.train),
             "validation_images": len(material.frozen.validator.data),
@@ -137,7 +140,7 @@ def new_learner(material: Material, phase: Phase, features: Features, options: F
         *_parameter_groups(tuned, phase.encoder_learning_rate, options.weight_decay),
     ]
     optimizer = torch.optim.AdamW(groups, fused=True)
-    steps = phase.epochs * math.ceil(len(features.train) / options.batch_size)
+    steps = phase.epochs * features.train.batch_count(options.batch_size)
     warmup = min(options.warmup_steps, steps // 10)
 
     def rate(step: int) -> float:

@@ -9,6 +9,7 @@ from captioner.vocabulary import PAD
 from training.losses import (
     advantages_over_mean,
     caption_nll,
+    distillation_loss,
     doubly_stochastic_penalty,
     self_critical_loss,
     soft_attention_loss,
@@ -138,3 +139,18 @@ def test_advantages_are_over_the_mean_of_the_other_samples():
     assert advantages[0].tolist() == pytest.approx([1 - 8 / 2, 2 - 7 / 2, 6 - 3 / 2])
     assert advantages[1].tolist() == pytest.approx([0, 0, 0])
     assert advantages.sum(dim=1).tolist() == pytest.approx([0, 0], abs=1e-6)
+
+
+def test_distillation_is_zero_where_nothing_changed_and_new_words_cost_nothing():
+    teacher = torch.randn(2, 3, 4, 6)
+    mask = torch.rand(2, 3, 4) > 0.3
+    grown = torch.cat([teacher, torch.randn(2, 3, 4, 5) * 4], dim=-1)
+    torch.testing.assert_close(distillation_loss(grown, teacher, mask), torch.tensor(0.0), atol=1e-6, rtol=0)
+
+
+def test_distillation_is_the_divergence_by_hand_over_the_words_that_exist():
+    teacher, student = torch.randn(1, 1, 2, 3), torch.randn(1, 1, 2, 3)
+    p, q = teacher[0, 0, 0].softmax(-1), student[0, 0, 0].softmax(-1)
+    expected = (p * (p / q).log()).sum()
+    mask = torch.tensor([[[True, False]]])
+    torch.testing.assert_close(distillation_loss(student, teacher, mask), expected)

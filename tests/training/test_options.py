@@ -6,7 +6,7 @@ import json
 import pytest
 
 from captioner.errors import ConfigError
-from training.options import FitOptions, Phase, phases
+from training.options import PRESETS, FitOptions, Phase, chosen_options, phases
 
 
 def test_options_survive_json():
@@ -77,3 +77,17 @@ def test_phases_come_in_order_with_their_own_learning_rates():
 
 def test_a_phase_without_epochs_is_left_out():
     assert [phase.name for phase in phases(FitOptions(epochs=0, self_critical_epochs=4))] == ["self_critical"]
+
+
+def test_what_a_person_gives_goes_before_the_preset_and_that_before_the_recipe():
+    quick = chosen_options({}, "quick", from_bundle=True, replay=False)
+    assert quick.epochs == PRESETS["quick"]["epochs"] and quick.distillation_weight > 0
+    assert chosen_options({"epochs": 3}, "quick", True, False).epochs == 3
+    assert chosen_options({"distillation_weight": 0.0}, "quick", True, False).distillation_weight == 0
+    assert chosen_options({}, "thorough", True, True).distillation_weight == 0
+    assert chosen_options({}, None, False, False) == FitOptions()
+
+
+def test_an_unknown_preset_is_named():
+    with pytest.raises(ConfigError, match="no preset 'slow': the presets are quick, thorough"):
+        chosen_options({}, "slow", False, False)

@@ -1,0 +1,46 @@
+"""New photos and earlier ones in the same batches, so that a captioner learns the new without forgetting the old."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from captioner.vocabulary import Vocabulary
+from training.dataset import CaptionDataset
+from training.features import FeatureCache
+from training.records import ImageRecord
+
+
+class ReplayDataset(CaptionDataset):
+    """Each epoch has every new image once, and in every batch a share of earlier ones, others each time."""
+
+    def __init__(
+        self,
+        new: Sequence[ImageRecord],
+        earlier: Sequence[ImageRecord],
+        share: float,
+        vocabulary: Vocabulary,
+        caches: Sequence[FeatureCache],
+    ):
+        """`share` of a batch, from 0 to below 1, is of the earlier images; a batch has one new image at least."""
+        super().__init__([*new, *earlier], vocabulary, caches)
+        self.new_images, self._share = len(new), share
+
+    def _new_in_batch(self, batch_size: int) -> int:
+        return max(1, batch_size - round(batch_size * self._share))
+
+    def batch_count(self, batch_size: int) -> int:
+        return math.ceil(self.new_images / self._new_in_batch(batch_size))
+
+    def order(self, epoch: int, batch_size: int, seed: int) -> list[np.ndarray]:
+        """Positions of images: the new ones shuffled, each batch filled up with earlier ones that are drawn for it."""
+        rng = np.random.default_rng([seed, epoch])
+        size = self._new_in_batch(batch_size)
+        new = rng.permutation(self.new_images)
+        earlier = np.arange(self.new_images, len(self.records))
+        batches = []
+        for start in range(0, len(new), size):
+            of_new = new[start : start + size]
+            wanted = min(len(earlier), round(len(of_new) * (batch_size - size) / size))
+            batches.append(np.concatenate([of_new, rng.choice(earlier, wanted, replace=False)]))
+        return batches
