@@ -1,4 +1,4 @@
-"""python -m training inspect | fit | evaluate"""
+"""python -m training inspect | fit | evaluate | compare"""
 
 import argparse
 import json
@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m training", description="Make a captioner, or measure one.")
-    commands = parser.add_subparsers(required=True, metavar="inspect | fit | evaluate")
+    commands = parser.add_subparsers(required=True, metavar="inspect | fit | evaluate | compare")
 
     inspect = commands.add_parser("inspect", help="what a data set holds, and what is wrong with it")
     _add_data_arguments(inspect)
@@ -71,6 +71,15 @@ def _parser() -> argparse.ArgumentParser:
         leave_out=_NOT_DECODING, **dict.fromkeys(_DECODING),
     )  # fmt: skip
     evaluate.set_defaults(run=_evaluate)
+
+    compare = commands.add_parser("compare", help="two captioners on the same held-out photos")
+    _add_data_arguments(compare)
+    compare.add_argument("--new", type=Path, required=True, metavar="DIR", help="bundle of the new captioner")
+    compare.add_argument("--old", type=Path, metavar="DIR", help="bundle of the old one; by default the one that ships")
+    compare.add_argument("--replay", type=Path, metavar="PATH", help="earlier data: has the new one forgotten it?")
+    compare.add_argument("--output", type=Path, required=True, help="folder for the scores and photos")
+    compare.add_argument("--device", help="cpu, cuda, ...; by default a GPU where there is one")
+    compare.set_defaults(run=_compare)
     return parser
 
 
@@ -99,6 +108,7 @@ def _fit(options: argparse.Namespace) -> int:
     from captioner.allocator import keep_freed_memory
     from training.loop import Interrupted, fit
     from training.preparation import prepare
+    from training.progress import ProgressFile
     from training.records import read_records
     from training.run import check_output
 
@@ -112,15 +122,25 @@ def _fit(options: argparse.Namespace) -> int:
         given_arguments(FitOptions, options), options.preset, start is not None, options.replay is not None
     )
     check_output(options.output, options.resume)  # asked before hours go into encoding photos
+    watch = ProgressFile(options.output)
     data = _read(options)
     if data.problems:
         print(f"{len(data.problems)} problems in {data.root}: `python -m training inspect` lists them", file=sys.stderr)
     replay = read_records(options.replay, seed=options.seed) if options.replay else None
     material = prepare(
-        data, config, decoding, fit_options, options.cache, options.encoder_weights, options.device, start, replay
+        data,
+        config,
+        decoding,
+        fit_options,
+        options.cache,
+        options.encoder_weights,
+        options.device,
+        start,
+        replay,
+        watch,
     )
     try:
-        bundle = fit(material, fit_options, options.output, options.resume)
+        bundle = fit(material, fit_options, options.output, options.resume, watch)
     except Interrupted as interruption:
         print(interruption, file=sys.stderr)
         return INTERRUPTED
@@ -164,6 +184,25 @@ def _evaluate(options: argparse.Namespace) -> int:
     for name in METRICS:
         print(f"{name:8} {metrics[name]:.4f}")
     print(f"{options.output / 'index.html'} shows every photo with its captions")
+    return 0
+
+
+def _compare(options: argparse.Namespace) -> int:
+    import captioner
+    from training.compare import compare
+    from training.progress import ProgressFile
+    from training.records import read_records
+
+    watch = ProgressFile(options.output)
+    data = _read(options)
+    replay = read_records(options.replay, seed=options.seed) if options.replay else None
+    captioners = {name: captioner.load(getattr(options, name), options.device) for name in ("new", "old")}
+    result = compare(captioners, data, replay, options.output, options.seed, watch)
+    for name, scores in result["scores"].items():
+        if scores:
+            new, old = scores["new"]["CIDEr"], scores["old"]["CIDEr"]
+            print(f"{name:6} {scores['images']} photos of {scores['split']}: CIDEr {new:.3f}, and {old:.3f} before")
+    print(f"{options.output / 'comparison.json'} shows photos with the captions of both")
     return 0
 
 

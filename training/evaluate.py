@@ -78,7 +78,7 @@ def evaluate(
     _make_folder(Path(output) / "photos")
     options = dataclasses.replace(options, captions_per_image=1)
     started = time.monotonic()
-    captions, skipped = _caption_records(captioner, records, options, batch_size, progress)
+    captions, skipped = caption_records(captioner, records, options, batch_size, progress)
     details = {**(details or {}), "seconds": round(time.monotonic() - started, 1)}
     return write_evaluation(output, captions, records, options, details, skipped, progress)
 
@@ -130,7 +130,7 @@ def _checked(records: Iterable[ImageRecord]) -> list[ImageRecord]:
     return records
 
 
-def _caption_records(
+def caption_records(
     captioner: Captioner, records: Sequence[ImageRecord], options: DecodingOptions, batch_size: int, progress: bool
 ) -> tuple[dict[Hashable, Caption], dict[Hashable, str]]:
     """Caption in batches -> the captions and, of photos that cannot be read, the reasons; both by image id."""

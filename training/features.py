@@ -22,6 +22,7 @@ from captioner.config import CaptionerConfig
 from captioner.encoders import Encoder
 from captioner.errors import ImageError
 from captioner.images import fit_image, open_image
+from training.progress import Watch, unwatched
 
 ENCODE_BATCH = 16
 
@@ -159,6 +160,7 @@ def fill_cache(
     view: FeatureView,
     photos: Sequence[Path],
     label: str,
+    watch: Watch = unwatched,
 ) -> list[ImageError]:
     """Encode the photos that are not in the cache yet. Returns what could not be read, a sentence each."""
     waiting = [photo for photo in dict.fromkeys(photos) if photo not in cache]
@@ -170,6 +172,7 @@ def fill_cache(
             names, pixels = zip(*chunk, strict=True)
             cache.append(names, encode(encoder, np.stack(pixels), view))
             progress.update(len(chunk))
+            watch("encoding", done=progress.n, total=len(waiting))
     return unreadable
 
 

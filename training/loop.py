@@ -21,6 +21,7 @@ from training.features import annotations_from
 from training.objectives import caption_loss
 from training.options import FitOptions, Phase, phases
 from training.preparation import Features, Material
+from training.progress import Watch, unwatched, write_samples
 from training.run import Run, check_output
 from training.validation import Validation
 
@@ -29,11 +30,12 @@ class Interrupted(Exception):
     """A person or the machine asked the run to stop; a checkpoint was written."""
 
 
-def fit(material: Material, options: FitOptions, output: Path, resume: bool = False) -> Path:
+def fit(material: Material, options: FitOptions, output: Path, resume: bool = False, watch: Watch = unwatched) -> Path:
     """Train, and keep the best captioner in `output/bundle`. Returns that folder.
 
     Every epoch adds a line to `output/log.jsonl`, scalars and captioned photos to `output/tensorboard`, and a
-    checkpoint to `output/checkpoint.pt`. With `resume`, goes on from there exactly as if it had never stopped.
+    checkpoint to `output/checkpoint.pt`, and what it says of some photos to `output/samples.json`. `watch` is told of
+    every batch. With `resume`, goes on from the checkpoint exactly as if it had never stopped.
     Raises Interrupted after SIGINT or SIGTERM, DataError where there is nothing to resume.
     """
     check_output(output, resume)
@@ -53,20 +55,24 @@ def fit(material: Material, options: FitOptions, output: Path, resume: bool = Fa
             features = features_of(progress.phase, plan, material)
             run.start_phase(phase, features)
             if material.start is not None and not progress.best:
+                watch("validating", epoch=0)
                 _judge_start(run, features)
             while progress.epoch < phase.epochs and progress.stale_epochs < options.patience:
                 started = time.monotonic()
-                train_epoch(run, phase, features, stop)
+                train_epoch(run, phase, features, stop, watch)
                 trained = time.monotonic()
+                watch("validating", epoch=progress.total_epochs + 1)
                 validation = features.validator(run.learner.average.module, material.vocabulary, features.stages)
                 line = _finish_epoch(run, phase, features, validation, trained - started, time.monotonic() - trained)
                 if line["best"]:
                     run.keep_best()
                 _log(output, line)
+                write_samples(output, features.validator.data.records, validation.captions, progress.total_epochs)
                 curves.add(progress.total_epochs, line, validation, features.validator)
                 run.save()
             progress.phase, progress.epoch, progress.stale_epochs = progress.phase + 1, 0, 0
             run.save(between_phases=True)
+    watch("finished")
     return output / "bundle"
 
 
@@ -77,6 +83,7 @@ def _judge_start(run: Run, features: Features) -> None:
     run.keep_best()
     line = {"epoch": 0, "phase": "start", **{name: round(score, 4) for name, score in validation.scores.items()}}
     _log(run.output, line | {"best": True})
+    write_samples(run.output, features.validator.data.records, validation.captions, 0)
     run.save()
 
 
@@ -106,15 +113,16 @@ def features_of(number: int, plan: list[Phase], material: Material) -> Features:
     return features
 
 
-def train_epoch(run: Run, phase: Phase, features: Features, stop: threading.Event) -> None:
+def train_epoch(run: Run, phase: Phase, features: Features, stop: threading.Event, watch: Watch = unwatched) -> None:
     """Learn from every image once, from the batch on where the run stands. Raises Interrupted once `stop` is set."""
     options, progress, model = run.options, run.progress, run.material.model
     batches = features.train.batches(
         progress.total_epochs, options.batch_size, options.captions_per_image, options.seed, progress.step
     )
     model.train()
+    count, first, started = features.train.batch_count(options.batch_size), progress.step, time.monotonic()
     with tqdm(
-        total=features.train.batch_count(options.batch_size), initial=progress.step, unit="batch", leave=False,
+        total=count, initial=progress.step, unit="batch", leave=False,
         desc=f"{phase.name} {progress.epoch + 1}/{phase.epochs}",
     ) as bar:  # fmt: skip
         for batch in batches:
@@ -125,6 +133,12 @@ def train_epoch(run: Run, phase: Phase, features: Features, stop: threading.Even
             progress.reward_sum += reward
             bar.set_postfix(loss=f"{progress.loss_sum / progress.step:.3f}", refresh=False)
             bar.update()
+            left = count * (phase.epochs - progress.epoch) - progress.step
+            watch(
+                "training", phase=phase.name, epoch=progress.total_epochs + 1, batch=progress.step, batches=count,
+                epochs=progress.total_epochs - progress.epoch + phase.epochs, loss=progress.loss_sum / progress.step,
+                seconds_left=left * (time.monotonic() - started) / (progress.step - first),
+            )  # fmt: skip
             if stop.is_set():
                 run.save()
                 raise Interrupted("stopped as asked: go on with --resume")

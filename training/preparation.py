@@ -23,6 +23,7 @@ from training.features import FeatureCache, FeatureView, fill_cache, open_cache
 from training.metrics import tokenise_for_scoring
 from training.objectives import SelfCritical
 from training.options import FitOptions
+from training.progress import Watch, unwatched
 from training.records import DataSet, ImageRecord, draw_splits
 from training.replay import ReplayDataset
 from training.start import grown_model
@@ -71,11 +72,13 @@ def prepare(
     device: str | None = None,
     start: Bundle | None = None,
     replay: DataSet | None = None,
+    watch: Watch = unwatched,
 ) -> Material:
     """Build the vocabulary and the model, and encode every photo that the cache does not hold yet.
 
     start: the captioner to go on from; `config` must be its own. Its vocabulary grows by the new words.
     replay: earlier data, whose train split is mixed into the batches.
+    watch: told how many photos are encoded.
     Raises DataError where nothing is left to learn from, WeightsError where the encoder has no weights.
     """
     torch.manual_seed(options.seed)
@@ -91,7 +94,7 @@ def prepare(
         teacher = start.model.decoder.to(next(model.parameters()).device).eval().requires_grad_(False)
 
     cached_stages = stages_before_fine_tuning(config.encoder, len(model.encoder.stages), options.fine_tune_stages)
-    build = _FeatureBuilder(model, config, options, cache, vocabulary, decoding)
+    build = _FeatureBuilder(model, config, options, cache, vocabulary, decoding, watch)
     frozen = build(train, validation, earlier, None)
     fine_tuned = build(train, validation, earlier, cached_stages) if options.fine_tune_stages else None
     self_critical = None
@@ -164,6 +167,7 @@ class _FeatureBuilder:
     cache: Path
     vocabulary: Vocabulary
     decoding: DecodingOptions
+    watch: Watch
 
     def __call__(
         self,
@@ -194,7 +198,7 @@ class _FeatureBuilder:
         weights = tensors_sha256(self.model.encoder.stages)
         cache = open_cache(self.cache, self.model.encoder, weights, self.config, view)
         photos = [record.path for record in records]
-        for error in fill_cache(cache, self.model.encoder, self.config, view, photos, label):
+        for error in fill_cache(cache, self.model.encoder, self.config, view, photos, label, self.watch):
             print(f"left out: {error}", file=sys.stderr)
         return cache
 

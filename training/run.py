@@ -17,6 +17,7 @@ from training.card import model_card
 from training.checkpoint import load_checkpoint, save_checkpoint
 from training.options import FitOptions, Phase
 from training.preparation import Features, Material
+from training.progress import PROGRESS
 
 CHECKPOINT = "checkpoint.pt"
 
@@ -61,7 +62,9 @@ class Run:
         self._restored: dict[str, Any] | None = None
 
     def restore(self) -> None:
-        """Go back to where the checkpoint was written. Raises ConfigError where it is of another run."""
+        """Go back to where the checkpoint was written, if one was. Raises ConfigError where it is of another run."""
+        if not self._checkpoint.exists():
+            return
         self._restored = load_checkpoint(self._checkpoint)
         _check_same_run(self._restored["run"], self._identity(), self._checkpoint)
         self.progress = Progress(**self._restored["progress"])
@@ -119,9 +122,12 @@ class Run:
 
 
 def check_output(output: Path, resume: bool) -> None:
-    """Raise ConfigError or DataError where the folder of a run does not hold what `resume` says."""
+    """Raise ConfigError or DataError where the folder of a run does not hold what `resume` says.
+
+    A run that ended before its first checkpoint is resumed from its beginning.
+    """
     checkpoint = output / CHECKPOINT
-    if resume and not checkpoint.is_file():
+    if resume and not checkpoint.is_file() and not (output / PROGRESS).is_file():
         raise DataError(f"there is no run to resume: {checkpoint} does not exist; start one without --resume")
     if not resume and checkpoint.exists():
         raise ConfigError(f"{output} holds a run already: go on with it by --resume, or name another --output")

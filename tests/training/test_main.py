@@ -186,3 +186,42 @@ def test_evaluate_refuses_bad_options_in_a_sentence(bundle, shapes, tmp_path, ca
     assert main(["evaluate", "--bundle", bundle, "--data", str(shapes), "--output", str(output), *options]) == 2
     assert said in error_of(capsys)
     assert not output.exists()
+
+
+def test_compare_says_what_was_gained(bundle, shapes, tmp_path, capsys):
+    output = tmp_path / "comparison"
+    arguments = ["--new", bundle, "--old", bundle, "--data", str(shapes), "--replay", str(shapes)]
+    assert main(["compare", *arguments, "--output", str(output)]) == 0
+    said = capsys.readouterr().out
+    assert "data " in said and "replay" in said and "before" in said
+    assert (output / "comparison.json").is_file()
+    assert json.loads((output / "progress.json").read_bytes()) == {"stage": "finished"}
+
+
+@pytest.mark.parametrize(
+    "options, said",
+    [
+        (["--from-bundle", "BUNDLE", "--hidden-dim", "77"], "--hidden-dim 77 contradicts .* leave --hidden-dim out"),
+        (["--from-bundle", "BUNDLE", "--encoder-weights", "some.pth"], "--encoder-weights contradicts --from-bundle"),
+        (["--from-bundle", "nowhere"], "nowhere is not a bundle"),
+        (["--replay", "DATA"], "--replay mixes in .*: name the captioner, --from-bundle"),
+        (["--from-bundle", "BUNDLE", "--preset", "slow"], "no preset 'slow'"),
+        (["--from-bundle", "BUNDLE", "--replay", "nowhere"], "nowhere does not exist"),
+    ],
+)
+def test_fit_refuses_a_start_that_cannot_be(bundle, shapes, tmp_path, capsys, options, said):
+    given = [{"BUNDLE": bundle, "DATA": str(shapes)}.get(option, option) for option in options]
+    assert main(["fit", "--data", str(shapes), "--output", str(tmp_path / "run"), *given]) == 2
+    assert re.search(said, capsys.readouterr().err)
+
+
+def test_a_run_that_was_killed_before_its_first_checkpoint_begins_anew(bundle, shapes, tmp_path, capsys):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "progress.json").write_text('{"stage": "encoding"}')
+    arguments = ["fit", "--from-bundle", bundle, "--data", str(shapes), "--output", str(tmp_path / "run")]
+    options = ["--resume", "--epochs", "1", "--min-count", "1", "--cache", str(tmp_path / "cache")]
+    assert main([*arguments, *options]) == 0
+    lines = (tmp_path / "run" / "log.jsonl").read_text().splitlines()
+    assert [json.loads(line)["epoch"] for line in lines] == [0, 1]
+    assert json.loads((tmp_path / "run" / "progress.json").read_bytes()) == {"stage": "finished"}
+    assert json.loads((tmp_path / "run" / "samples.json").read_bytes())["photos"]
