@@ -228,6 +228,11 @@ def _read_text(path: Path) -> str:
     return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
 
 
+def load_vocabulary(folder: Path) -> Vocabulary:
+    """The words of a bundle, without the rest of it. Raises BundleError."""
+    return _read_vocabulary(Path(folder) / "vocabulary.json")
+
+
 def _read_vocabulary(path: Path) -> Vocabulary:
     words = _read_json(path)
     try:

@@ -1,6 +1,7 @@
 """python -m training inspect | fit | evaluate | compare"""
 
 import argparse
+import errno
 import json
 import sys
 from dataclasses import replace
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from captioner.bundle import Bundle
 
 INTERRUPTED = 130
+FULL_DISK = "the disk is full: make room, then go on with --resume; what was written before is whole"
 
 # How validation and evaluation decode: always one caption per photo, always by search.
 _DECODING = ("beam_width", "max_words", "length_penalty", "block_repeats")
@@ -30,6 +32,11 @@ def main(arguments: list[str] | None = None) -> int:
     except CaptionerError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        print(f"error: {FULL_DISK}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("stopped at once: what was written is whole", file=sys.stderr)
         return INTERRUPTED
@@ -42,7 +49,10 @@ def _parser() -> argparse.ArgumentParser:
     inspect = commands.add_parser("inspect", help="what a data set holds, and what is wrong with it")
     _add_data_arguments(inspect)
     inspect.add_argument("--json", action="store_true", help="everything, for programs")
+    inspect.add_argument("--most", type=int, metavar="N", help="with --json: at most so many of every list")
     inspect.add_argument("--no-photos", action="store_true", help="do not open the photos")
+    inspect.add_argument("--bundle", type=Path, metavar="DIR", help="tell the words that this captioner does not know")
+    inspect.add_argument("--samples", type=Path, metavar="DIR", help="folder for small copies of a few photos")
     inspect.set_defaults(run=_inspect)
 
     fit = commands.add_parser("fit", help="train a captioner")
@@ -54,6 +64,10 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--device", help="cpu, cuda, ...; by default a GPU where there is one")
     fit.add_argument("--from-bundle", type=Path, metavar="DIR", help="go on from this captioner; its words grow")
     fit.add_argument("--replay", type=Path, metavar="PATH", help="earlier data, mixed in so that it is not forgotten")
+    fit.add_argument(
+        "--options", type=Path, metavar="FILE", help="JSON file with training options by name; those below go before it"
+    )
+    fit.add_argument("--check", action="store_true", help="print the training options that there would be, and end")
     fit.add_argument("--preset", help=f"how much to learn: {' or '.join(PRESETS)}; the options below go before it")
     add_arguments(fit, CaptionerConfig, "captioner", only_given=True)
     add_arguments(fit, FitOptions, "training", leave_out=["seed"], only_given=True)
@@ -97,10 +111,24 @@ def _read(options: argparse.Namespace):
 
 
 def _inspect(options: argparse.Namespace) -> int:
+    from captioner.bundle import load_vocabulary
+    from training.advice import advice
     from training.report import inspect_data, render
+    from training.samples import write_samples
 
-    report = inspect_data(_read(options), check_images=not options.no_photos)
-    print(json.dumps(report.to_json(), indent=1, ensure_ascii=False) if options.json else render(report))
+    data = _read(options)
+    vocabulary = load_vocabulary(options.bundle) if options.bundle else None
+    report = inspect_data(data, not options.no_photos, vocabulary=vocabulary)
+    usable, sentences = advice(data, report)
+    samples = []
+    if options.samples:
+        unreadable = {problem.file for problem in report.problems if problem.kind == "unreadable_image"}
+        samples = write_samples(data, options.samples, unreadable)
+    if options.json:
+        values = {"usable": usable, "advice": sentences, **report.to_json(options.most), "samples": samples}
+        print(json.dumps(values, indent=1, ensure_ascii=False))
+    else:
+        print(render(report), *(f"\n{sentence}" for sentence in sentences), sep="")
     return 0
 
 
@@ -112,15 +140,16 @@ def _fit(options: argparse.Namespace) -> int:
     from training.records import read_records
     from training.run import check_output
 
+    fit_options = _fit_options(options)
+    if options.check:
+        print(json.dumps(fit_options.to_json(), indent=1))
+        return 0
     keep_freed_memory()
     start = _start(options)
     config = start.config if start else from_arguments(CaptionerConfig, options)
     # FitOptions has a captions_per_image and a seed, too; those are not the ones of decoding.
     given = {name: getattr(options, name) for name in _DECODING if hasattr(options, name)}
     decoding = replace(start.decoding if start else DecodingOptions(), captions_per_image=1, seed=None, **given)
-    fit_options = chosen_options(
-        given_arguments(FitOptions, options), options.preset, start is not None, options.replay is not None
-    )
     check_output(options.output, options.resume)  # asked before hours go into encoding photos
     watch = ProgressFile(options.output)
     data = _read(options)
@@ -146,6 +175,23 @@ def _fit(options: argparse.Namespace) -> int:
         return INTERRUPTED
     print(f"the captioner is in {bundle}")
     return 0
+
+
+def _fit_options(options: argparse.Namespace) -> FitOptions:
+    """What the command line, the file that it names, and the preset say. Raises ConfigError."""
+    given = given_arguments(FitOptions, options)
+    if options.options is not None:
+        try:
+            values = json.loads(options.options.read_bytes())
+        except (OSError, ValueError) as error:
+            raise ConfigError(
+                f"{options.options} cannot be read as JSON ({error}): name another by --options"
+            ) from error
+        FitOptions.from_json(values)  # refuses what is no option
+        if "seed" in values:
+            raise ConfigError(f"{options.options} holds a seed: give it by --seed, as it also draws splits")
+        given = values | given
+    return chosen_options(given, options.preset, options.from_bundle is not None, options.replay is not None)
 
 
 def _start(options: argparse.Namespace) -> "Bundle | None":

@@ -4,12 +4,14 @@ from typing import Any
 
 from training.options import FitOptions
 from training.preparation import Material
+from training.replay import ReplayDataset
 
 
 def model_card(material: Material, options: FitOptions, best: dict[str, Any]) -> str:
     """Markdown: what the captioner is, what it learned from, how, and how good it was on the validation photos."""
     config, train = material.config, material.frozen.train
-    captions = sum(len(record.captions) for record in train.records)
+    records = train.records[: train.new_images] if isinstance(train, ReplayDataset) else train.records
+    captions = sum(len(record.captions) for record in records)
     scores = "\n".join(f"| {name} | {best[name]:.3f} |" for name in ("CIDEr", "Bleu_1", "Bleu_4"))
     learning = [f"{options.epochs} epochs of captions"] if options.epochs else []
     if options.fine_tune_epochs:
@@ -24,8 +26,9 @@ An image captioner of the kind of Show, Attend and Tell (Xu et al. 2015), traine
   {config.image_size} x {config.image_size} pixels, fitted by `{config.fit}`.
 - Decoder: LSTM of {config.hidden_dim}, additive attention of {config.attention_dim} ({config.activation}),
   {len(material.vocabulary)} words.
-- Data: {len(train):,} photos with {captions:,} captions of {material.data.name}; the licence of that data applies.
-- Training: at most {", then ".join(learning)}; these weights are of epoch {best["epoch"]} ({best["phase"]}).
+- Data: {len(records):,} photos with {captions:,} captions of {material.data.name}; the licence of that data applies.
+{_start(material, options)}- Training: at most {", then ".join(learning)};
+  these weights are of epoch {best["epoch"]} ({best["phase"]}).
 
 | validation, {len(material.frozen.validator.data):,} photos, beam {material.decoding.beam_width} | |
 |---|---|
@@ -33,3 +36,18 @@ An image captioner of the kind of Show, Attend and Tell (Xu et al. 2015), traine
 
 It says what its training captions would say. Photos unlike them get captions that sound sure and are wrong.
 """
+
+
+def _start(material: Material, options: FitOptions) -> str:
+    """What a run went on from, and what kept it from forgetting; nothing for a run from scratch."""
+    if material.start is None:
+        return ""
+    title = material.start.card.partition("\n")[0].strip("# ") or "another captioner"
+    grown = len(material.vocabulary) - len(material.start.vocabulary)
+    line = f"- Went on from: {title}; {grown:,} of the words are new."
+    if material.replay is not None:
+        earlier = f"{len(material.frozen.train.records) - material.frozen.train.new_images:,} photos"
+        line += f"\n  {options.replay_share:.0%} of each batch were drawn from {earlier} of {material.replay.name}."
+    elif options.distillation_weight:
+        line += f"\n  Held near what that one said (distillation, weight {options.distillation_weight:g})."
+    return line + "\n"

@@ -9,12 +9,12 @@ from captioner.errors import ConfigError
 BASELINES = ("samples", "greedy")
 
 PRESETS = {
-    "quick": {"epochs": 8, "patience": 3, "validation_images": 200},
+    "quick": {"epochs": 12, "patience": 4, "validation_images": 200},
     "thorough": {"epochs": 30, "patience": 6, "validation_images": 1000},
 }
 """How much a run learns: minutes for some hundred photos on a small machine, or for as long as it gets better."""
 
-SMALL_DATA = {"min_count": 2, "warmup_steps": 50, "average_decay": 0.98}
+SMALL_DATA = {"batch_size": 8, "min_count": 2, "warmup_steps": 50, "average_decay": 0.97}
 """For every run that starts from a captioner: its data is a few hundred photos rather than thousands."""
 
 WITH_REPLAY = {"learning_rate": 1e-3, "distillation_weight": 0.0}

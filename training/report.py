@@ -1,19 +1,11 @@
 """What a data set holds, measured before anything is trained on it: counts, words, duplicates, leaks, refusals."""
 
 import dataclasses
-import hashlib
-import os
-from collections import Counter, defaultdict
-from collections.abc import Hashable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
-from captioner.errors import ImageError
-from captioner.images import open_image
+from captioner.vocabulary import Vocabulary
 from training.caption_statistics import (
     FREQUENT,
     RepeatedCaption,
@@ -23,7 +15,10 @@ from training.caption_statistics import (
     repeated_captions,
     spread,
 )
+from training.image_checks import SameImages, check_images, same_images, similar_images
+from training.languages import UnknownWords, languages, unknown_words
 from training.readers.listing import SPLITS, ImageRecord, Problem
+from training.readers.photos import left_behind
 from training.records import DataSet
 
 
@@ -39,20 +34,6 @@ class SplitCount:
 
 
 @dataclass(frozen=True)
-class SameImages:
-    """Photos with the same bytes, or several entries with the same file."""
-
-    paths: tuple[str, ...]
-    splits: tuple[str | None, ...]
-    """Of each path."""
-
-    @property
-    def leak(self) -> bool:
-        """Whether a model would be measured on what it was trained on: two different splits, none of them None."""
-        return len({split for split in self.splits if split is not None}) > 1
-
-
-@dataclass(frozen=True)
 class Report:
     """Everything that `inspect_data` found."""
 
@@ -65,7 +46,13 @@ class Report:
     splits: tuple[SplitCount, ...]
     total: SplitCount
     words: Words
+    languages: tuple[tuple[str, float], ...]
+    """Code and share of the photos, the largest first."""
+    unknown_words: UnknownWords | None
+    """Those that the captioner which was named does not know; None where none was named."""
     same_images: tuple[SameImages, ...]
+    similar_images: tuple[SameImages, ...]
+    """Photos that look alike, and whose files differ."""
     repeated_captions: tuple[RepeatedCaption, ...]
     """The most frequent first."""
     problems: tuple[Problem, ...]
@@ -75,11 +62,28 @@ class Report:
     def leaks(self) -> tuple[SameImages, ...]:
         return tuple(same for same in self.same_images if same.leak)
 
-    def to_json(self) -> dict[str, Any]:
-        """Everything, as plain values; problems counted by kind and in full."""
+    def to_json(self, most: int | None = None) -> dict[str, Any]:
+        """Everything, as plain values; problems counted by kind and in full.
+
+        most: keep only so many of each list, and of the problems of each kind; `counts` tells how many there are.
+        """
         values = dataclasses.asdict(self)
         values["leaks"] = [dataclasses.asdict(leak) for leak in self.leaks]
         values["problem_counts"] = dict(Counter(problem.kind for problem in self.problems))
+        lists = ("leaks", "same_images", "similar_images", "repeated_captions")
+        values["counts"] = {name: len(values[name]) for name in lists}
+        if most is not None:
+            for name in lists:
+                values[name] = values[name][:most]
+            for group in (*values["leaks"], *values["same_images"], *values["similar_images"]):
+                group["paths"], group["splits"] = group["paths"][:most], group["splits"][:most]
+            of_kind: Counter[str] = Counter()
+            kept = []
+            for problem in values["problems"]:
+                of_kind[problem["kind"]] += 1
+                if of_kind[problem["kind"]] <= most:
+                    kept.append(problem)
+            values["problems"] = kept
         return values
 
 
@@ -92,23 +96,28 @@ HEADINGS = {
     "repeated_entry": "repeated lines and entries",
     "unknown_image": "lines about unknown images",
     "missing_image": "missing images",
+    "other_case": "photos named with other capitals than their files have, used all the same",
     "unreadable_image": "unreadable images",
     "uncaptioned_image": "images without captions",
     "two_splits": "lines that put an image into a second split",
     "repeated_id": "repeated image ids",
     "stray_sidecar": "stray sidecars",
     "unused_file": "unused files",
+    "ignored_file": "files that systems leave behind, passed over",
 }
 """Kind of problem -> what a person reads above a list of them, in the order of the text."""
 
 
-def inspect_data(data: DataSet, check_images: bool = True, progress: bool = True) -> Report:
+def inspect_data(
+    data: DataSet, open_photos: bool = True, progress: bool = True, vocabulary: Vocabulary | None = None
+) -> Report:
     """Measure a data set.
 
-    check_images: open and decode every photo as training would, and compare their bytes (SHA-256).
+    open_photos: open and decode every photo as training would, and compare their bytes (SHA-256) and looks (pHash).
     progress: show a bar on standard error meanwhile.
+    vocabulary: of the captioner whose unknown words are to be told.
     """
-    unreadable, digests = _check_images(data, progress) if check_images else ([], {})
+    unreadable, seen = check_images(data, progress) if open_photos else ([], {})
     found = Counter(record.split for record in data.records)
     splits = [split for split in (*SPLITS, None) if found[split]]
     return Report(
@@ -116,13 +125,16 @@ def inspect_data(data: DataSet, check_images: bool = True, progress: bool = True
         format=data.format,
         root=str(data.root),
         drawn_splits=data.drawn_splits,
-        checked_images=check_images,
+        checked_images=open_photos,
         splits=tuple(_count(split, [record for record in data.records if record.split == split]) for split in splits),
         total=_count(None, data.records),
         words=measure_words(data.records),
-        same_images=_same_images(data, digests),
+        languages=languages(data.records),
+        unknown_words=None if vocabulary is None else unknown_words(data.records, vocabulary),
+        same_images=same_images(data, seen),
+        similar_images=similar_images(data, seen),
         repeated_captions=repeated_captions(data.records),
-        problems=(*data.problems, *unreadable),
+        problems=(*data.problems, *unreadable, *_ignored(data)),
     )
 
 
@@ -131,51 +143,10 @@ def _count(split: str | None, records: list[ImageRecord]) -> SplitCount:
     return SplitCount(split, len(records), sum(lengths), spread(lengths))
 
 
-def _check_images(data: DataSet, progress: bool) -> tuple[list[Problem], dict[Path, str]]:
-    """Open every photo -> those that cannot be opened, and the digest of each file that can be read."""
-    paths = list(dict.fromkeys(record.path for record in data.records))
-    problems, digests = [], {}
-    # Pillow decodes outside the interpreter's lock, so that threads use all cores.
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        results = pool.map(_check_image, paths)
-        for path, (digest, error) in zip(paths, tqdm(results, "photos", len(paths), disable=not progress), strict=True):
-            if digest is not None:
-                digests[path] = digest
-            if error is not None:
-                problems.append(Problem("unreadable_image", _shown_path(path, data.root), None, error))
-    return problems, digests
-
-
-def _check_image(path: Path) -> tuple[str | None, str | None]:
-    """-> SHA-256 of the file, what is wrong with the photo."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        return None, f"cannot be read: {error.strerror or error}"
-    try:
-        open_image(content, name="the photo")
-    except ImageError as error:
-        return hashlib.sha256(content).hexdigest(), str(error)
-    return hashlib.sha256(content).hexdigest(), None
-
-
-def _same_images(data: DataSet, digests: Mapping[Path, str]) -> tuple[SameImages, ...]:
-    groups: dict[Hashable, list[ImageRecord]] = defaultdict(list)
-    for record in data.records:
-        groups[digests.get(record.path, record.path)].append(record)
-    return tuple(
-        SameImages(
-            tuple(_shown_path(record.path, data.root) for record in records), tuple(record.split for record in records)
-        )
-        for records in groups.values()
-        if len(records) > 1
-    )
-
-
-def _shown_path(path: Path, root: Path) -> str:
-    """Relative to the data set where it lies inside; bytes that are not UTF-8 as their codes, to be printable."""
-    absolute, inside = os.path.abspath(path), os.path.join(os.path.abspath(root), "")
-    return absolute.removeprefix(inside).encode("utf-8", "backslashreplace").decode("utf-8")
+def _ignored(data: DataSet) -> list[Problem]:
+    """Hidden files, such as macOS leaves in every folder. There may be one for each photo: alike ones are counted."""
+    counts = Counter("._*" if name.startswith("._") else name for name in left_behind(data.root).elements())
+    return [Problem("ignored_file", name, None, f"passed over, {count:,} in all") for name, count in counts.items()]
 
 
 def render(report: Report, examples: int = 3) -> str:
@@ -184,12 +155,13 @@ def render(report: Report, examples: int = 3) -> str:
     lines = [f"{report.name}: {report.format} format, {source}", report.root, ""]
     lines += _render_counts(report)
     if report.total.captions:
-        lines += ["", *_render_words(report.words)]
+        lines += ["", *_render_words(report)]
     else:
         lines += ["", "Nothing here can be used."]
     lines += _render_list("images in two splits", [_same_text(same) for same in report.leaks], examples)
     others = [_same_text(same) for same in report.same_images if not same.leak]
     lines += _render_list("images that occur more than once", others, examples)
+    lines += _render_list("images that look alike", [_same_text(same) for same in report.similar_images], examples)
     repeated = [f'{same.count} times, images {same.images}: "{same.text}"' for same in report.repeated_captions]
     lines += _render_list("captions that occur more than once", repeated, examples)
     for kind, heading in HEADINGS.items():
@@ -213,16 +185,25 @@ def _render_counts(report: Report) -> list[str]:
     return lines
 
 
-def _render_words(words: Words) -> list[str]:
+def _render_words(report: Report) -> list[str]:
+    words = report.words
     length = words.per_caption
     frequent = " · ".join(f"{word} {count:,}" for word, count in words.most_frequent[:8])
-    return [
+    lines = [
         f"{'length':12}{length.mean:.1f} words a caption, {length.min} to {length.max}; 95 % have at most"
         f" {length.percentile_95}",
         f"{'vocabulary':12}{words.vocabulary:,} words, {words.frequent:,} of them {FREQUENT} times or more",
         f"{'frequent':12}{frequent}",
         f"{'scripts':12}{', '.join(f'{script} {_percent(share)}' for script, share in words.scripts) or 'none'}",
+        f"{'languages':12}{', '.join(f'{code} {_percent(share)}' for code, share in report.languages) or 'unknown'}",
     ]
+    if (unknown := report.unknown_words) is not None:
+        most = " · ".join(f"{word} {count:,}" for word, count in unknown.most_frequent[:8])
+        lines.append(
+            f"{'new words':12}{unknown.words:,} that the captioner does not know, {_percent(unknown.share)} of all"
+        )
+        lines += [f"{'':12}{most}"] if most else []
+    return lines
 
 
 def _percent(share: float) -> str:

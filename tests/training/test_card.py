@@ -9,6 +9,7 @@ from captioner.config import DecodingOptions
 from captioner.vocabulary import SPECIAL_WORDS
 from training.card import model_card
 from training.options import FitOptions
+from training.replay import ReplayDataset
 
 BEST = {"epoch": 7, "phase": "self_critical", "CIDEr": 0.7123, "Bleu_1": 0.6512, "Bleu_4": 0.2449}
 
@@ -30,8 +31,29 @@ def material(tiny_config):
         vocabulary=[*SPECIAL_WORDS, "dog"],
         encoder_weights=SimpleNamespace(source="file:mine.safetensors"),
         data=SimpleNamespace(name="my photos", root=Path("somewhere")),
+        start=None,
+        replay=None,
         frozen=SimpleNamespace(train=train, validator=SimpleNamespace(data=range(1000))),
     )
+
+
+def test_the_card_names_what_a_run_went_on_from(material):
+    assert "Went on from" not in card(material)
+    material.start = SimpleNamespace(card="# Flickr8k captioner\n\nAn image", vocabulary=[*SPECIAL_WORDS])
+    assert "Went on from: Flickr8k captioner; 1 of the words are new. - Training" in card(material)
+    assert "Held near what that one said (distillation, weight 0.5)." in card(material, distillation_weight=0.5)
+
+
+def test_of_replayed_photos_the_card_counts_each_kind(material):
+    train = object.__new__(ReplayDataset)
+    train.records, train.new_images = [SimpleNamespace(captions=("a",))] * 50, 20
+    material.frozen.train = train
+    material.start = SimpleNamespace(card="", vocabulary=[*SPECIAL_WORDS, "dog"])
+    material.replay = SimpleNamespace(name="coco")
+    text = card(material, replay_share=0.25)
+    assert "Data: 20 photos with 20 captions of my photos" in text
+    assert "Went on from: another captioner; 0 of" in text
+    assert "25% of each batch were drawn from 30 photos of coco." in text
 
 
 def card(material, **options):

@@ -1,9 +1,12 @@
 """Of training/__main__.py: what the commands do, and the sentence and exit status for what a person can put right."""
 
+import errno
 import json
+import os
 import re
 
 import pytest
+from PIL import Image
 
 import captioner
 from captioner.bundle import save_bundle
@@ -225,3 +228,59 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_begins_anew(bundle, s
     assert [json.loads(line)["epoch"] for line in lines] == [0, 1]
     assert json.loads((tmp_path / "run" / "progress.json").read_bytes()) == {"stage": "finished"}
     assert json.loads((tmp_path / "run" / "samples.json").read_bytes())["photos"]
+
+
+def test_inspect_shows_samples_and_unknown_words(shapes, tmp_path, tiny_bundle, capsys):
+    save_bundle(tiny_bundle, tmp_path / "bundle")
+    arguments = ["inspect", "--data", str(shapes), "--json", "--most", "2", "--bundle", str(tmp_path / "bundle")]
+    assert main([*arguments, "--samples", str(tmp_path / "samples")]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["usable"] is True and "11 photos are few" in report["advice"][0]
+    assert report["unknown_words"]["words"] > 0
+    assert len(report["samples"]) == 8
+    for sample in report["samples"]:
+        assert sample["captions"] and (shapes / sample["photo"]).is_file()
+        with Image.open(tmp_path / "samples" / sample["thumbnail"]) as copy:
+            assert max(copy.size) <= 320
+
+
+def test_options_may_come_from_a_file(fit, tmp_path, capsys):
+    file = tmp_path / "options.json"
+    file.write_text(json.dumps({"epochs": 9, "patience": 7, "learning_rate": 0.5}))
+    assert fit("--options", str(file), "--preset", "thorough", "--check") == 0
+    chosen = json.loads(capsys.readouterr().out)
+    assert (chosen["epochs"], chosen["patience"], chosen["learning_rate"]) == (1, 7, 0.5)
+    assert chosen["validation_images"] == 1000
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("{", "cannot be read as JSON"),
+        ('{"epoch": 3}', "unknown option epoch"),
+        ('{"seed": 3}', "by --seed"),
+        ('{"patience": 0}', "patience must be"),
+        ("[]", "made from options by name"),
+    ],
+)
+def test_options_that_cannot_be_are_refused(fit, tmp_path, capsys, content, says):
+    file = tmp_path / "options.json"
+    file.write_text(content)
+    assert fit("--options", str(file), "--check") == 2
+    assert says in error_of(capsys)
+
+
+def test_a_full_disk_is_told_and_loses_nothing(fit, tmp_path, monkeypatch, capsys):
+    assert fit("--epochs", "2") == 0
+    capsys.readouterr()
+    whole = {path: path.read_bytes() for path in (tmp_path / "run" / "bundle").iterdir()}
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(loop, "write_samples", full)
+    assert fit("--epochs", "2", output=tmp_path / "other") == 2
+    assert "the disk is full" in capsys.readouterr().err.splitlines()[-1]
+    monkeypatch.undo()
+    assert {path: path.read_bytes() for path in whole} == whole

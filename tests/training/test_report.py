@@ -2,11 +2,15 @@
 
 import json
 import os
+from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
-from training.records import read_records
+from captioner.vocabulary import SPECIAL_WORDS, Vocabulary
+from training.languages import languages
+from training.records import ImageRecord, read_records
 from training.report import HEADINGS, inspect_data, render
 
 
@@ -98,7 +102,7 @@ def test_unreadable_photos_are_named(report):
 
 
 def test_without_opening_photos_only_paths_tell(folder):
-    report = inspect_data(read_records(folder), check_images=False, progress=False)
+    report = inspect_data(read_records(folder), open_photos=False, progress=False)
     assert not report.same_images
     assert all(problem.kind != "unreadable_image" for problem in report.problems)
     assert "not opened" in render(report)
@@ -110,7 +114,7 @@ def test_one_path_in_two_splits_is_a_leak_without_opening_it(tmp_path):
         {"filename": "a.png", "split": split, "sentences": [{"raw": f"for {split}"}]} for split in ("train", "test")
     ]
     (tmp_path / "dataset_x.json").write_text(json.dumps({"images": images}))
-    report = inspect_data(read_records(tmp_path), check_images=False, progress=False)
+    report = inspect_data(read_records(tmp_path), open_photos=False, progress=False)
     assert [leak.splits for leak in report.leaks] == [("train", "test")]
 
 
@@ -132,7 +136,7 @@ def test_text_names_the_place_of_every_kind(report):
 def test_text_is_short_and_counts_the_rest(folder):
     for number in range(50):
         (folder / "train" / f"stray{number:02}.txt").write_text("nobody\n")
-    text = render(inspect_data(read_records(folder), check_images=False, progress=False), examples=2)
+    text = render(inspect_data(read_records(folder), open_photos=False, progress=False), examples=2)
     assert "Stray sidecars: 51\n  train/stray00.txt" in text and "… and 49 more" in text
     assert "stray02" not in text
 
@@ -154,3 +158,72 @@ def test_a_file_name_that_is_not_utf8_can_be_printed(tmp_path):
         (tmp_path / os.fsdecode(name)).with_suffix(".txt").write_text("a dog\n")
     text = render(inspect_data(read_records(tmp_path), progress=False))
     assert "\\udce9.png" in text.encode().decode()
+
+
+def test_photos_that_look_alike_are_told_though_their_bytes_differ(tmp_path):
+    rng = np.random.default_rng(0)
+    for number in range(3):
+        noise = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        photo = Image.fromarray(noise).resize((200, 150), Image.Resampling.BICUBIC)
+        photo.save(tmp_path / f"{number}.png")
+        (tmp_path / f"{number}.txt").write_text("a carpet\n")
+    photo.save(tmp_path / "again.jpg", quality=70)
+    (tmp_path / "again.txt").write_text("a carpet\n")
+    photo.transpose(Image.Transpose.ROTATE_180).save(tmp_path / "turned.png")
+    (tmp_path / "turned.txt").write_text("a carpet\n")
+    report = inspect_data(read_records(tmp_path), progress=False)
+    assert [set(same.paths) for same in report.similar_images] == [{"2.png", "again.jpg"}]
+    assert not report.same_images
+    assert "Images that look alike: 1\n" in render(report)
+
+
+def test_plain_photos_of_two_colours_do_not_look_alike(report):
+    """Their coarse shapes are the same: none."""
+    assert not report.similar_images
+
+
+@pytest.mark.parametrize(
+    ("code", "captions"),
+    [
+        ("en", ("two dogs run over the grass", "a brown dog jumps after a ball")),
+        ("de", ("zwei Hunde laufen über die Wiese", "ein Hund springt nach einem Ball")),
+        ("ug", ("ئىككى ئىت ئوتلاق ئۈستىدە يۈگۈرمەكتە", "بىر بالا سۇ ئىچىدە ئوينىغان")),
+        ("zh", ("两只狗在草地上跑", "一个孩子在水里玩")),
+    ],
+)
+def test_languages(code, captions):
+    records = [ImageRecord(number, Path(f"{number}.jpg"), captions, "train") for number in range(3)]
+    assert languages(records) == ((code, 1.0),)
+
+
+def test_words_that_a_captioner_does_not_know(report, folder):
+    vocabulary = Vocabulary([*SPECIAL_WORDS, "a", "dog", "the", "is", "wall", "green"])
+    unknown = inspect_data(read_records(folder), progress=False, vocabulary=vocabulary).unknown_words
+    assert report.unknown_words is None
+    # a dog / A dog runs! / the sea is blue x5 / 狗
+    assert unknown.most_frequent == (("blue", 5), ("runs", 1), ("sea", 1), ("狗", 1))
+    assert unknown.words == 4 and unknown.share == pytest.approx(8 / 21)
+
+
+def test_what_systems_leave_behind_is_counted(folder):
+    for name in ("train/.DS_Store", "val/.DS_Store", "__MACOSX/train/._a.png", "train/._a.png", "train/._b.png"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"x")
+    problems = inspect_data(read_records(folder), progress=False).problems
+    ignored = {problem.file: problem.message for problem in problems if problem.kind == "ignored_file"}
+    assert ignored == {
+        ".DS_Store": "passed over, 2 in all",
+        "._*": "passed over, 2 in all",
+        "__MACOSX": "passed over, 1 in all",
+    }
+
+
+def test_json_may_be_kept_short(folder):
+    for number in range(50):
+        (folder / "train" / f"stray{number:02}.txt").write_text("nobody\n")
+    report = inspect_data(read_records(folder), progress=False)
+    values = report.to_json(most=3)
+    assert values["problem_counts"]["stray_sidecar"] == 51
+    assert [problem["kind"] for problem in values["problems"]].count("stray_sidecar") == 3
+    assert {problem["kind"] for problem in values["problems"]} == set(values["problem_counts"])
+    assert values["counts"] == {"leaks": 1, "same_images": 2, "similar_images": 0, "repeated_captions": 1}

@@ -16,15 +16,12 @@ _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a UTF-8 file, a byte order mark accepted; lines that are not text fail `is_text`.
+    """The lines of a UTF-8 file, a byte order mark accepted, or of UTF-16 with one; other lines fail `is_text`.
 
     Only line feeds and carriage returns end a line, so that numbers are those that an editor shows.
-    Raises DataError where the file cannot be opened or is UTF-16.
+    Raises DataError where the file cannot be opened.
     """
-    content = _read(path)
-    if content.startswith(_UTF16_MARKS):
-        raise DataError(f"{path} is UTF-16 text: save it as UTF-8")
-    text = content.decode("utf-8-sig", errors="surrogateescape")
+    text = _decoded(_read(path))
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     return lines[:-1] if lines[-1] == "" else lines
 
@@ -59,7 +56,7 @@ def head_of(path: Path, size: int) -> str:
     """The first `size` bytes as text; empty where the file cannot be opened."""
     try:
         with open(path, "rb") as stream:
-            return stream.read(size).decode("utf-8-sig", errors="surrogateescape")
+            return _decoded(stream.read(size))
     except OSError:
         return ""
 
@@ -82,6 +79,13 @@ def report_unused(listing: Listing, folder: Path, used: Iterable[Path]) -> None:
     for name, path in found:
         if not name.startswith(".") and not is_photo(name) and os.path.abspath(path) not in known:
             listing.refuse("unused_file", path, None, "is not part of this format, and not used")
+
+
+def _decoded(content: bytes) -> str:
+    """What is no text in its encoding becomes characters that `is_text` refuses."""
+    if content.startswith(_UTF16_MARKS):
+        return content.decode("utf-16", errors="replace").replace("\ufffd", "\0")
+    return content.decode("utf-8-sig", errors="surrogateescape")
 
 
 def _read(path: Path) -> bytes:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from training.readers.photos import PhotoFinder
+from training.readers.photos import PhotoFinder, differs_in_case
 
 SPLITS = ("train", "val", "test")
 
@@ -44,7 +44,7 @@ class Problem:
 
     kind: str
     """bad_entry, empty_caption, repeated_entry, unknown_image, missing_image, uncaptioned_image, two_splits,
-    repeated_id, stray_sidecar or unused_file."""
+    repeated_id, stray_sidecar, other_case or unused_file."""
     file: str
     """Relative to the data set where it lies inside."""
     entry: int | str | None
@@ -158,6 +158,9 @@ class Listing:
             elif not photo.captions:
                 self.refuse("uncaptioned_image", photo.file, photo.entry, f"{photo.names[0]} has no usable caption")
             else:
+                if differs_in_case(path, photo.names):
+                    message = f"{photo.names[0]} is called {os.path.basename(path)}: used all the same"
+                    self.refuse("other_case", photo.file, photo.entry, message)
                 records.append(ImageRecord(photo.image_id, Path(path), tuple(photo.captions), photo.split))
         for path in self.finder.unused():
             self.refuse("uncaptioned_image", path, None, "no caption names this photo")

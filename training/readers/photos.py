@@ -1,7 +1,9 @@
 """Where the photos of a data set lie, found out with one listing per folder rather than one look per photo."""
 
 import os
+import re
 import unicodedata
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -41,6 +43,15 @@ def walk_files(root: Path) -> Iterator[str]:
                 yield os.path.join(folder, name)
 
 
+def left_behind(root: Path) -> Counter[str]:
+    """Name -> number of the hidden files and folders below a folder, and of __MACOSX, that `walk_files` leaves out."""
+    found: Counter[str] = Counter()
+    for _, subfolders, files in os.walk(root):
+        found.update(name for name in (*subfolders, *files) if _hidden(name))
+        subfolders[:] = [name for name in subfolders if not _hidden(name)]
+    return found
+
+
 class PhotoFinder:
     """Finds photos by the names that a caption file gives them.
 
@@ -52,6 +63,7 @@ class PhotoFinder:
         self._folders = list(dict.fromkeys(os.path.abspath(folder) for folder in folders))
         self._prefixes = tuple(os.path.join(folder, "") for folder in self._folders)
         self._listings: dict[str, dict[str, str]] = {}
+        self._folded: dict[str, dict[str, list[str]]] = {}
         self._deep = deep
         self._anywhere: dict[str, str] | None = None
         self._used: set[str] = set()
@@ -91,7 +103,7 @@ class PhotoFinder:
             if not path.startswith(self._prefixes):
                 continue
             parent, base = os.path.split(path)
-            real = self._listing(parent).get(_normal(base))
+            real = self._listing(parent).get(_normal(base)) or self._other_case(parent, base)
             if real is not None:
                 return os.path.join(parent, real)
         return self._index().get(_normal(os.path.basename(name))) if self._deep else None
@@ -108,6 +120,16 @@ class PhotoFinder:
             self._listings[folder] = listing
         return listing
 
+    def _other_case(self, folder: str, name: str) -> str | None:
+        """The one file whose name differs in nothing but capitals: systems differ in whether these matter."""
+        if folder not in self._folded:
+            folded = defaultdict(list)
+            for real in self._listing(folder).values():
+                folded[_normal(real).casefold()].append(real)
+            self._folded[folder] = folded
+        found = self._folded[folder].get(_normal(name).casefold(), [])
+        return found[0] if len(found) == 1 else None
+
     def _index(self) -> dict[str, str]:
         if self._anywhere is None:
             self._anywhere = {}
@@ -116,6 +138,12 @@ class PhotoFinder:
                     if is_photo(path):
                         self._anywhere.setdefault(_normal(os.path.basename(path)), path)
         return self._anywhere
+
+
+def differs_in_case(path: str, names: Iterable[str]) -> bool:
+    """Whether a photo that `PhotoFinder.find` gave for these names was found by none of them as it is written."""
+    base = _normal(os.path.basename(path))
+    return all(_normal(re.split(r"[/\\\\]", name)[-1]) != base for name in names)
 
 
 def _hidden(name: str) -> bool:

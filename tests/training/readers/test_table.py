@@ -149,10 +149,32 @@ def test_columns_must_be_named(tmp_path):
         read_records(file)
 
 
-def test_utf16_is_refused(tmp_path):
-    file = write(tmp_path / "t.csv", "image,caption\na.jpg,x\n".encode("utf-16"))
-    with pytest.raises(DataError, match="UTF-16"):
-        read_records(file)
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig"])
+def test_windows_texts_are_read(tmp_path, encoding):
+    """UTF-16 or UTF-8 with a byte order mark, and CRLF."""
+    photo(tmp_path / "a.jpg")
+    data = read_records(write(tmp_path / "t.csv", "image,caption\r\na.jpg,Zwei Hündchen\r\n".encode(encoding)))
+    assert by_name(data)["a.jpg"].captions == ("Zwei Hündchen",)
+    assert not data.problems
+
+
+def test_latin_1_is_refused_line_by_line(tmp_path):
+    photo(tmp_path / "a.jpg")
+    file = write(tmp_path / "t.csv", "image,caption\na.jpg,zwei Hunde\na.jpg,ein Hündchen\n".encode("latin-1"))
+    data = read_records(file)
+    assert by_name(data)["a.jpg"].captions == ("zwei Hunde",)
+    assert [str(problem) for problem in data.problems] == ["t.csv:3: is not UTF-8 text: save the file as UTF-8"]
+
+
+def test_other_capitals_are_told_and_used(tmp_path):
+    for name in ("IMG_1.JPG", "b.jpg", "B.jpg"):
+        photo(tmp_path / name)
+    data = read_records(write(tmp_path / "t.csv", "image,caption\nimg_1.jpg,A dog.\nb.jpg,b\nB.jpg,B\nb.JPG,c\n"))
+    assert {record.path.name: record.captions for record in data.records} == {
+        "IMG_1.JPG": ("A dog.",), "b.jpg": ("b",), "B.jpg": ("B",),
+    }  # fmt: skip
+    assert places(data, "other_case") == ["t.csv:2"]
+    assert places(data, "missing_image") == ["t.csv:5"]  # which of the two is meant, nobody can tell
 
 
 def test_names_written_on_a_mac_are_found(tmp_path):

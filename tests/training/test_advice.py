@@ -1,0 +1,79 @@
+"""Of training/advice.py: whether to begin, and what to know before."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from training.advice import advice
+from training.records import read_records
+from training.report import inspect_data
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Writes photos of noise with captions beside them: `photos(count)`."""
+    rng = np.random.default_rng(0)
+
+    def write(count, folder="", captions=("a carpet in the hall", "a carpet")):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        for number in range(count):
+            noise = Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8))
+            noise.resize((64, 64)).save(tmp_path / folder / f"{number}.png")
+            (tmp_path / folder / f"{number}.txt").write_text("\n".join(captions))
+        return tmp_path
+
+    return write
+
+
+def judged(folder):
+    data = read_records(folder)
+    return advice(data, inspect_data(data, progress=False))
+
+
+def test_enough_photos_need_no_advice(photos):
+    assert judged(photos(110)) == (True, ())
+
+
+def test_nothing_usable(photos):
+    folder = photos(1)
+    (folder / "0.png").write_bytes(b"no photo")
+    usable, (sentence,) = judged(folder)
+    assert not usable and "Nothing here can be used" in sentence
+
+
+def test_one_photo_is_none_to_measure_by(photos):
+    usable, (sentence,) = judged(photos(1))
+    assert not usable and "one photo to learn from" in sentence
+
+
+def test_all_photos_the_same(photos):
+    folder = photos(5)
+    for number in range(1, 5):
+        (folder / f"{number}.png").write_bytes((folder / "0.png").read_bytes())
+    usable, (sentence,) = judged(folder)
+    assert not usable and "All 5 photos are the same picture" in sentence
+
+
+def test_few_photos_single_captions_and_long_ones_are_told(photos):
+    usable, sentences = judged(photos(3, captions=["a b c " * 1700]))
+    assert usable
+    assert "3 photos are few" in sentences[0]
+    assert "3 captions have more than 30 words: the rest of each is not learned." in sentences
+    assert "Most photos have one caption" in sentences[-1]
+
+
+def test_the_same_photo_in_two_splits_is_told_first(photos):
+    photos(110, "train")
+    folder = photos(2, "val")
+    (folder / "val" / "1.png").write_bytes((folder / "train" / "7.png").read_bytes())
+    usable, sentences = judged(folder)
+    assert usable and sentences == (
+        "2 photos stand in two splits: the scores will flatter. Keep each photo in one split.",
+    )
+
+
+def test_several_languages_are_told(photos):
+    photos(60, "train", ["ein Hund springt nach einem Ball", "zwei Hunde laufen über die Wiese"])
+    usable, sentences = judged(photos(60, "val", ["a dog jumps after the ball", "two dogs run over the grass"]))
+    assert usable
+    assert any("several languages (" in sentence and "de 50%" in sentence for sentence in sentences)

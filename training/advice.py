@@ -1,0 +1,53 @@
+"""Whether a data set can be trained on, and what a person should know before they do."""
+
+from captioner.vocabulary import tokenise
+from training.dataset import MAX_TRAINING_WORDS
+from training.records import DataSet
+from training.report import Report
+
+FEW_PHOTOS = 100
+"""With fewer, a captioner mostly learns them by heart."""
+
+
+def advice(data: DataSet, report: Report) -> tuple[bool, tuple[str, ...]]:
+    """Whether training would begin, and sentences on what is wrong or weak, the gravest first."""
+    unreadable = sum(problem.kind == "unreadable_image" for problem in report.problems)
+    photos = report.total.images - unreadable
+    if photos == 0:
+        return False, (
+            "Nothing here can be used: there is no photo that can be read and has a caption. The lists below say what"
+            " was refused, and why.",
+        )
+    same = max((len(same.paths) for same in report.same_images), default=1)
+    if photos == 1:
+        return False, ("There is one photo to learn from, and none to see whether it was learned: add more photos.",)
+    if same >= photos:
+        return False, (
+            f"All {photos} photos are the same picture: there is nothing to tell apart. Add photos that differ.",
+        )
+    sentences = []
+    if photos < FEW_PHOTOS:
+        sentences.append(
+            f"{photos} photos are few: the captioner may learn them by heart, and its scores say little. Some hundred"
+            " make a better start."
+        )
+    if report.leaks:
+        sentences.append(
+            f"{_photos(report.leaks)} stand in two splits: the scores will flatter. Keep each photo in one split."
+        )
+    if leaking := [same for same in report.similar_images if same.leak]:
+        sentences.append(f"{_photos(leaking)} look like others in another split: the scores may flatter.")
+    if long := sum(len(tokenise(text)) > MAX_TRAINING_WORDS for record in data.records for text in record.captions):
+        sentences.append(
+            f"{long:,} captions have more than {MAX_TRAINING_WORDS} words: the rest of each is not learned."
+        )
+    if len(report.languages) > 1:
+        codes = ", ".join(f"{code} {share:.0%}" for code, share in report.languages)
+        sentences.append(f"The captions seem to be in several languages ({codes}): it will learn to mix them.")
+    if report.total.captions < 2 * report.total.images:
+        sentences.append("Most photos have one caption: the more ways of saying it a photo has, the better it learns.")
+    return True, tuple(sentences)
+
+
+def _photos(groups) -> str:
+    return f"{sum(len(group.paths) for group in groups):,} photos"
