@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from captioner.config import CaptionerConfig, DecodingOptions
+from captioner.config import DEFAULT_BUNDLE, CaptionerConfig, DecodingOptions
 from captioner.encoder_weights import LoadedWeights, PackageWeights, tensors_sha256
 from captioner.encoders import EncoderSpec, encoder_spec, pretrained_network
 from captioner.errors import BundleError, ConfigError
@@ -22,7 +22,6 @@ from captioner.model import CaptionModel
 from captioner.vocabulary import Vocabulary
 
 FORMAT_VERSION = 1
-DEFAULT_BUNDLE = Path(__file__).parent / "bundles" / "default"
 FILES = ("config.json", "vocabulary.json", "model.safetensors")
 
 _CONFIG_KEYS = {"format_version", "captioner", "encoder_weights", "preprocessing", "decoding"}

@@ -3,9 +3,13 @@
 import dataclasses
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
 from captioner.errors import ConfigError
+
+DEFAULT_BUNDLE = Path(__file__).parent / "bundles" / "default"
+"""The captioner that ships."""
 
 ACTIVATIONS = ("relu", "tanh")
 FITS = ("squash", "crop", "pad")

@@ -1,4 +1,4 @@
-"""python -m service: captions of photos over HTTP, and a page to look at them."""
+"""python -m service [worker | models ...]: captions of photos over HTTP, a page to look at them, and who retrains."""
 
 import argparse
 import contextlib
@@ -8,11 +8,15 @@ import signal
 import sys
 import textwrap
 from collections.abc import Sequence
+from typing import Any
 
-from captioner.errors import CaptionerError
-from service.addresses import bind
+from captioner.config import DEFAULT_BUNDLE
+from captioner.errors import CaptionerError, ConfigError
+from service.addresses import bind, only_this_machine
 from service.server import CONNECTIONS, Server, stop_on_signals
 from service.settings import Settings, descriptions
+from service.tokens import admin_token
+from service.versions import Versions
 
 BAD_INPUT = 2
 INTERRUPTED = 130
@@ -25,11 +29,12 @@ SIGTERM or Ctrl-C lets it finish what it has begun; a second one ends it at once
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until stopped; returns the exit status: 0, 2 for what a person can put right, 130 if stopped before."""
-    options = _parser().parse_args(arguments)
+    options = vars(_parser().parse_args(arguments))
+    run = options.pop("run")
     # Until the service is ready, SIGTERM ends it like Ctrl-C; a container's first process would else never hear of it.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        _serve(Settings.read(**vars(options)))
+        run(options)
     except CaptionerError as error:
         print(f"error: {error}", file=sys.stderr)
         return BAD_INPUT
@@ -51,12 +56,26 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--host", help="address to listen on; 0.0.0.0 for other machines, too")
     parser.add_argument("--port", help="port to listen on; 0 takes any free one")
     parser.add_argument("--bundle", metavar="DIR", help="the captioner; by default the one that ships")
+    parser.set_defaults(run=_serve)
+    commands = parser.add_subparsers(metavar="worker | models", title="instead of serving")
+
+    worker = commands.add_parser("worker", help="train what waits, on this or on another machine")
+    worker.set_defaults(run=_work)
+
+    models = commands.add_parser("models", help="list the captioners, or let another one serve")
+    actions = models.add_subparsers(required=True, metavar="list | promote | rollback")
+    actions.add_parser("list", help="all captioners, newest first").set_defaults(run=_list_models)
+    promote = actions.add_parser("promote", help="let a captioner serve; one that runs takes it within seconds")
+    promote.add_argument("version", help="as the list tells it")
+    promote.set_defaults(run=_promote)
+    actions.add_parser("rollback", help="let the one serve that did before").set_defaults(run=_roll_back)
     return parser
 
 
-def _serve(settings: Settings) -> None:
+def _serve(options: dict[str, Any]) -> None:
     """Load the captioner, answer until a signal comes, and finish. Raises CaptionerError where it cannot begin."""
-    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    settings = Settings.read(**options)
+    _log(settings)
     # Waitress warns of every request that waits for a thread, which is what they are meant to do.
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     settings.make_home()
@@ -64,18 +83,73 @@ def _serve(settings: Settings) -> None:
     with contextlib.ExitStack() as opened:
         # Taken before the captioner is loaded, which takes seconds; nobody can connect until the server has them.
         sockets = [opened.enter_context(each) for each in bind(settings.host, settings.port)]
+        if settings.admin_token is None and not only_this_machine(sockets):
+            raise ConfigError(
+                f"other machines can reach {settings.host}, and whoever has the token may retrain and delete: set it on"
+                " purpose, CAPTIONER_ADMIN_TOKEN to a secret of 16 characters or more, or listen on 127.0.0.1"
+            )
+        token, is_ours = admin_token(settings)
         _prepare_torch(settings)
         allow_open_files(4 * CONNECTIONS)  # a connection, and up to three files for what goes through it
 
         from service.app import create_app
+        from service.worker import WorkerProcess
 
         app = create_app(settings)
         service = app.extensions["captioner"]
         opened.callback(service.close)
-        server = Server(app, settings, service.stopping, sockets)
+        if settings.worker == "own":
+            opened.callback(WorkerProcess(settings).close)
+        server = Server(app, settings, service.stopping, sockets, app.extensions["guard"])
         stop_on_signals(server)
         print(f"Captioner is ready: {server.url}", flush=True)
+        if is_ours:
+            # What stands after # never leaves the browser, so that no log on the way has it.
+            print(f"To retrain, switch and delete: {server.url}/retrain#token={token}", flush=True)
         server.run()
+
+
+def _work(options: dict[str, Any]) -> None:
+    from service.worker import work_until_stopped
+
+    settings = Settings.read(**options)
+    _log(settings)
+    work_until_stopped(settings)
+
+
+def _list_models(options: dict[str, Any]) -> None:
+    versions = _versions(options)
+    current = versions.current.id
+    for version in versions.all():
+        facts = version.facts
+        made = facts.get("created_at", "")[:16].replace("T", " ")
+        scores = (facts.get("scores") or {}).get("data")
+        score = f"CIDEr {scores['new']['CIDEr']:.3f}, and {scores['old']['CIDEr']:.3f} before" if scores else ""
+        mark = "*" if version.id == current else " "
+        print(f"{mark} {version.id:12}  {made:16}  {facts['origin']:8}  {facts['name']}  {score}".rstrip())
+
+
+def _promote(options: dict[str, Any]) -> None:
+    from captioner.bundle import load_bundle
+
+    version = options.pop("version")
+    versions = _versions(options)
+    load_bundle(versions.get(version).bundle)  # what cannot be used never becomes the current one
+    print(f"{versions.promote(version).id} serves from now on")
+
+
+def _roll_back(options: dict[str, Any]) -> None:
+    print(f"{_versions(options).rollback().id} serves from now on")
+
+
+def _versions(options: dict[str, Any]) -> Versions:
+    settings = Settings.read(**options)
+    settings.make_home()
+    return Versions(settings.home, settings.bundle or DEFAULT_BUNDLE)
+
+
+def _log(settings: Settings) -> None:
+    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
 
 
 def allow_open_files(count: int) -> None:

@@ -1,8 +1,10 @@
 """Where the service answers: from a host's name and a port to sockets, and to what a browser is told."""
 
 import errno
+import ipaddress
 import os
 import socket
+from collections.abc import Iterable
 
 from captioner.errors import ConfigError
 
@@ -68,6 +70,11 @@ def unusable(host: str, port: int, error: OSError) -> ConfigError:
         case _:
             says = f"cannot be used ({error.strerror or error}): name another"
     return ConfigError(f"port {port} of {host} {says} with --port or CAPTIONER_PORT; 0 takes any that is free")
+
+
+def only_this_machine(sockets: Iterable[socket.socket]) -> bool:
+    """Whether nobody but this machine can connect."""
+    return all(ipaddress.ip_address(bound.getsockname()[0].partition("%")[0]).is_loopback for bound in sockets)
 
 
 def url_of(host: str, port: int) -> str:

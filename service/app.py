@@ -3,19 +3,20 @@
 import logging
 import time
 
-from flask import Flask, Response, g, request
+from flask import Flask, Response, current_app, g, request
 from flask_openapi3 import Info, OpenAPI
 from werkzeug.routing import BaseConverter
 
-import captioner as captioner_package
 from captioner.captioner import Captioner
 from service import page
-from service.api import captions, health, models, pictures
+from service.api import captions, datasets, health, models, pictures, trainings
 from service.api.operations import current_service
 from service.captioning import CaptionService
 from service.photos import ID_PATTERN
 from service.problems import Problem, ProblemDocument, handle_errors, invalid_request
 from service.settings import Settings
+from service.tokens import Guard, admin_token, needs_token, takes_large_body
+from service.versions import VERSION_PATTERN
 
 log = logging.getLogger("service.requests")
 
@@ -38,30 +39,40 @@ class CaptionIdConverter(BaseConverter):
     regex = ID_PATTERN
 
 
+class VersionConverter(BaseConverter):
+    """In routes: what looks like a model version."""
+
+    regex = VERSION_PATTERN
+
+
 def create_app(settings: Settings, captioner: Captioner | None = None) -> Flask:
     """The service as a WSGI app, its model loaded; `app.extensions["captioner"]` is its CaptionService.
 
     captioner: by default the one of `settings.bundle`. Raises CaptionerError for what a person can put right.
     """
     settings.make_home()
-    service = CaptionService(settings, captioner or captioner_package.load(settings.bundle, settings.device))
+    token, _ = admin_token(settings)
+    service = CaptionService(settings, captioner)
     app = OpenAPI(
         __name__,
         info=Info(title="Captioner", version="1", description=_DESCRIPTION),
         validation_error_model=ProblemDocument,
         validation_error_callback=invalid_request,
+        security_schemes={"token": {"type": "http", "scheme": "bearer"}},
         static_folder=None,
     )
     app.config["MAX_CONTENT_LENGTH"] = settings.max_upload_bytes
     app.url_map.converters["caption_id"] = CaptionIdConverter
+    app.url_map.converters["version"] = VersionConverter
     app.extensions["captioner"] = service
-    for api in (captions.api, pictures.api, models.api, health.api):
+    app.extensions["guard"] = Guard(token)
+    for api in (captions.api, pictures.api, datasets.api, trainings.api, models.api, health.api):
         app.register_api(api)
-    del app.api_doc["components"]["securitySchemes"]  # there are none, and OpenAPI allows no null
     app.register_blueprint(health.metrics)
     app.register_blueprint(page.page)
     app.before_request(_note_time)
     app.before_request(_refuse_other_sites)
+    app.before_request(_ask_for_token)
     app.after_request(_protect)
     app.after_request(_count)
     handle_errors(app)
@@ -76,6 +87,13 @@ def _refuse_other_sites() -> None:
     """A page of another site must not caption or delete in the name of whoever has it open."""
     if request.method not in ("GET", "HEAD", "OPTIONS") and request.headers.get("Sec-Fetch-Site") == "cross-site":
         raise Problem(403, "A page of another site may not do this: use the service's own page, or its API directly.")
+
+
+def _ask_for_token() -> None:
+    if needs_token(request.method, request.path):
+        current_app.extensions["guard"].check(request.headers.get("Authorization"), request.remote_addr or "")
+        if takes_large_body(request.method, request.path):
+            request.max_content_length = current_service().settings.max_dataset_bytes
 
 
 def _protect(response: Response) -> Response:

@@ -1,7 +1,5 @@
 """From the bytes of a photo to a caption that is kept: what the service does, apart from HTTP."""
 
-import hashlib
-import json
 import threading
 import time
 import uuid
@@ -12,26 +10,29 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-import numpy as np
 from PIL import Image
 
-from captioner.bundle import Bundle
 from captioner.captioner import Captioner
-from captioner.config import DecodingOptions
-from captioner.encoder_weights import tensors_sha256
+from captioner.config import DEFAULT_BUNDLE, DecodingOptions
 from captioner.images import ImageFrame, open_image
-from service.batching import Batcher, Captioned, DeadlinePassed, Watch
+from service.batching import Batcher, Captioned, DeadlinePassed, Stopping, Watch
+from service.datasets import DataSets
 from service.documents import to_stored
 from service.metrics import Metrics
 from service.photos import PhotoFolder
 from service.settings import Settings, cores
 from service.store import Store, StoredCaption
+from service.switching import Serving, Switch
+from service.training_queue import TrainingQueue
+from service.trainings import Trainings
+from service.versions import Versions
 
 
 @dataclass(frozen=True)
 class Begun:
     """A photo whose caption is on its way."""
 
+    serving: Serving
     photo: Image.Image
     frame: ImageFrame
     options: DecodingOptions
@@ -42,32 +43,39 @@ class Begun:
 
 
 class CaptionService:
-    """One captioner, its queue, and what it has captioned. Threads share it."""
+    """The captioner that is in use, its queue, and what was captioned. Threads share it."""
 
-    def __init__(self, settings: Settings, captioner: Captioner) -> None:
-        """Raises ConfigError where the data folder cannot be used."""
+    def __init__(self, settings: Settings, captioner: Captioner | None = None) -> None:
+        """captioner: the built-in one; by default read from the bundle that the settings name.
+
+        Raises ConfigError where the data folder cannot be used, and CaptionerError where there is no captioner.
+        """
         self.settings = settings
-        self.captioner = captioner
-        self.model_version = model_version(captioner.bundle)
         self.store = Store(settings.database_url)
         self.photos = PhotoFolder(settings.photos_folder)
         self.photos.remove_orphans(self.store.ids())
-        self.grid = warm_up(captioner)
-        self.metrics = Metrics(queue_depth=lambda: self.batcher.depth)
-        self.batcher = Batcher(
-            captioner,
-            settings.batch_size,
-            settings.batch_window_ms / 1000,
-            settings.queue_size,
-            on_batch=self.metrics.batch,
-        )
+        self.versions = Versions(settings.home, settings.bundle or DEFAULT_BUNDLE)
+        self.datasets = DataSets(settings)
+        self.trainings = Trainings(settings.trainings_folder)
+        self.queue = TrainingQueue(settings)
+        self.metrics = Metrics(queue_depth=lambda: self.serving.batcher.depth)
+        self.switch = Switch(self.versions, settings.device, self._batcher, settings.deadline_seconds, captioner)
         # A large photo takes half a gigabyte while it is decoded: no more of them at once than there are cores.
         self._decoders = threading.BoundedSemaphore(cores())
         self._stopping = threading.Event()
 
     @property
+    def serving(self) -> Serving:
+        """What answers at this moment. Whoever needs more than one thing of it asks once."""
+        return self.switch.serving
+
+    @property
     def ready(self) -> bool:
-        return self.batcher.alive and not self._stopping.is_set()
+        return self.serving.batcher.alive and not self._stopping.is_set()
+
+    @property
+    def is_stopping(self) -> bool:
+        return self._stopping.is_set()
 
     def stopping(self) -> None:
         """From now on the service says that it is not ready; it goes on answering."""
@@ -76,7 +84,7 @@ class CaptionService:
     def close(self) -> None:
         """Caption what waits, and close the database."""
         self.stopping()
-        self.batcher.close(self.settings.deadline_seconds)
+        self.switch.close()
         self.store.close()
 
     def begin(self, data: bytes, options: DecodingOptions, watch: Watch | None = None) -> Begun:
@@ -85,13 +93,13 @@ class CaptionService:
         Raises ImageError for a photo that cannot be read, QueueFull, DeadlinePassed or Stopping.
         """
         deadline = time.monotonic() + self.settings.deadline_seconds
-        with self.batcher.coming(), self._decoder(deadline):
-            started = time.monotonic()
-            photo = open_image(data, "the photo", self.settings.max_megapixels * 1_000_000)
-            pixels, frame = self.captioner.prepare(photo)
-            seconds = time.monotonic() - started
-            future = self.batcher.submit(pixels, frame, options, deadline, watch)
-        return Begun(photo, frame, options, seconds, deadline, future)
+        while True:
+            serving = self.serving
+            try:
+                return self._begun(serving, data, options, deadline, watch)
+            except Stopping:
+                if serving is self.serving:  # else another captioner has taken its place meanwhile
+                    raise
 
     def finish(self, begun: Begun) -> StoredCaption:
         """Wait for the caption, and keep it with its photo. Raises DeadlinePassed."""
@@ -116,6 +124,22 @@ class CaptionService:
             return False
         self.photos.delete(caption_id)
         return True
+
+    def _batcher(self, captioner: Captioner) -> Batcher:
+        settings = self.settings
+        window = settings.batch_window_ms / 1000
+        return Batcher(captioner, settings.batch_size, window, settings.queue_size, on_batch=self.metrics.batch)
+
+    def _begun(
+        self, serving: Serving, data: bytes, options: DecodingOptions, deadline: float, watch: Watch | None
+    ) -> Begun:
+        with serving.batcher.coming(), self._decoder(deadline):
+            started = time.monotonic()
+            photo = open_image(data, "the photo", self.settings.max_megapixels * 1_000_000)
+            pixels, frame = serving.captioner.prepare(photo)
+            seconds = time.monotonic() - started
+            future = serving.batcher.submit(pixels, frame, options, deadline, watch)
+        return Begun(serving, photo, frame, options, seconds, deadline, future)
 
     @contextmanager
     def _decoder(self, deadline: float) -> Iterator[None]:
@@ -147,7 +171,7 @@ class CaptionService:
             probability=best.probability,
             width=begun.frame.width,
             height=begun.frame.height,
-            model_version=self.model_version,
+            model_version=begun.serving.model_version,
             document={
                 "captions": [to_stored(caption) for caption in captioned.captions],
                 "seen_box": list(begun.frame.seen_box),
@@ -155,19 +179,3 @@ class CaptionService:
                 "seconds": seconds,
             },
         )
-
-
-def model_version(bundle: Bundle) -> str:
-    """Twelve hex digits that differ between any two captioners that may caption differently."""
-    parts = [bundle.config.to_json(), bundle.decoding.to_json(), list(bundle.vocabulary.words)]
-    digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode())
-    digest.update(tensors_sha256(bundle.model).encode())
-    return digest.hexdigest()[:12]
-
-
-def warm_up(captioner: Captioner) -> tuple[int, int]:
-    """Caption a grey photo, so that the first real one does not wait for what is set up once -> grid rows, columns."""
-    size = captioner.model.config.image_size
-    (best, *_), *_ = captioner.captions([Image.fromarray(np.full((size, size, 3), 127, dtype=np.uint8))])
-    rows, columns = best.alphas.shape[1:]
-    return rows, columns

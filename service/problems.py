@@ -2,16 +2,31 @@
 
 import errno
 import logging
+from collections.abc import Mapping
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Any
 
-from flask import Flask, Response, current_app, request
+from flask import Flask, Response, request
 from pydantic import BaseModel, Field, ValidationError
 from sqlalchemy.exc import OperationalError
 from werkzeug.exceptions import HTTPException
 
-from captioner.errors import ConfigError, ImageError, ImageTooLarge, NotAnImage
+from captioner.errors import (
+    BundleError,
+    ConfigError,
+    DataError,
+    ImageError,
+    ImageTooLarge,
+    NotAnImage,
+    WeightsError,
+)
+from service.archives import ArchiveError
 from service.batching import DeadlinePassed, QueueFull, Stopping
+from service.datasets import DataSetInUse, UnknownDataSet
+from service.tokens import TokenMissing, TokenWrong, TooManyFailures
+from service.trainings import TrainingConflict, UnknownTraining
+from service.versions import UnknownVersion, VersionInUse
 
 log = logging.getLogger(__name__)
 
@@ -20,9 +35,16 @@ MEDIA_TYPE = "application/problem+json"
 _SENTENCES = {
     404: "There is nothing at this address: the addresses are listed at /openapi/swagger.",
     405: "This address does not know the method {method}: see /openapi/swagger for what it knows.",
-    413: "The request is larger than {megabytes} MB, the largest that is read: send a smaller photo.",
+    413: "The request is larger than {megabytes} MB, the largest that is read: send less.",
 }
 NOT_JSON = "The body is not JSON: see /openapi/swagger for what is wanted."
+
+
+TOKEN_WANTED = (
+    "Send the service's token in the header `Authorization: Bearer TOKEN`: it was printed when the service started, or"
+    " whoever runs it has set it."
+)
+_CHALLENGE = {"WWW-Authenticate": "Bearer"}
 
 
 class InvalidPart(BaseModel):
@@ -50,9 +72,15 @@ class Problem(Exception):
     """
 
     def __init__(
-        self, status: int, detail: str, errors: list[InvalidPart] | None = None, retry_after: int | None = None
+        self,
+        status: int,
+        detail: str,
+        errors: list[InvalidPart] | None = None,
+        retry_after: int | None = None,
+        headers: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         super().__init__(detail)
+        self.headers = dict(headers)
         self.document = ProblemDocument(
             title=HTTPStatus(status).phrase,
             status=status,
@@ -68,6 +96,7 @@ class Problem(Exception):
         response = Response(self.json(), self.document.status, content_type=MEDIA_TYPE)
         if self.document.retry_after is not None:
             response.headers["Retry-After"] = str(self.document.retry_after)
+        response.headers.update(self.headers)
         return response
 
 
@@ -78,9 +107,23 @@ def problem_of(error: Exception) -> Problem:
             return error
         case ImageTooLarge():
             return Problem(413, f"{error}.")
+        case TokenMissing():
+            return Problem(401, TOKEN_WANTED, headers=_CHALLENGE)
+        case TokenWrong():
+            return Problem(401, f"This is not the token of this service. {TOKEN_WANTED}", headers=_CHALLENGE)
+        case TooManyFailures():
+            return Problem(
+                429,
+                f"Too many wrong tokens came from this address: wait {error.seconds} seconds.",
+                retry_after=error.seconds,
+            )
+        case UnknownVersion() | UnknownDataSet() | UnknownTraining():
+            return Problem(404, f"{error}.")
+        case VersionInUse() | DataSetInUse() | TrainingConflict():
+            return Problem(409, f"{error}.")
         case NotAnImage():
             return Problem(415, f"{error}.")
-        case ImageError() | ConfigError():
+        case ImageError() | ConfigError() | BundleError() | WeightsError() | DataError() | ArchiveError():
             return Problem(422, f"{error}.")
         case ValidationError():
             return _invalid(error)
@@ -95,7 +138,9 @@ def problem_of(error: Exception) -> Problem:
             return Problem(503, "The database is busy or cannot be written: send the photo again.", retry_after=10)
         case OSError() if error.errno in (errno.ENOSPC, errno.EDQUOT):
             log.error("The disk is full", exc_info=error)
-            return Problem(507, "The service has no room to keep photos: delete some captions, or tell who runs it.")
+            return Problem(
+                507, "The service's disk is full, and nothing of this was kept: delete something, or tell who runs it."
+            )
         case HTTPException() if error.code is not None:
             return Problem(error.code, _sentence(error))
         case _:
@@ -137,7 +182,7 @@ def _sentence(error: HTTPException) -> str:
     """What to tell of an error that Flask or Werkzeug found."""
     if error.code not in _SENTENCES:
         return error.description or HTTPStatus(error.code).description
-    megabytes = current_app.config["MAX_CONTENT_LENGTH"] // 1_000_000
+    megabytes = (request.max_content_length or 0) // 1_000_000
     return _SENTENCES[error.code].format(method=request.method, megabytes=megabytes)
 
 

@@ -1,10 +1,14 @@
 """The web server: waitress, made to answer its own errors like the app's, and to finish its work before it ends."""
 
 import contextlib
+import copy
+import errno
 import logging
 import os
+import shutil
 import signal
 import socket
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from wsgiref.types import WSGIApplication
@@ -15,9 +19,11 @@ from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser
 from waitress.server import TcpWSGIServer
 from waitress.task import ErrorTask, ThreadedTaskDispatcher, WSGITask
+from waitress.utilities import Error
 
 from service.addresses import bind, unusable, url_of
 from service.settings import Settings
+from service.tokens import Guard, TokenMissing, takes_large_body
 
 log = logging.getLogger(__name__)
 
@@ -29,9 +35,11 @@ GRACE_SECONDS = 5
 """Beyond the deadline of a photo, for answers to get through when the service ends."""
 LINGER_SECONDS = 5
 """For which a refused client may go on sending; closed at once, it might never see its answer."""
-SPARE_THREADS = 8
-"""Beyond those that wait for the model: for health, pictures, and telling the others to come again."""
+SPARE_THREADS = 32
+"""Beyond those that wait for the model: for health, pictures, following trainings, and telling others to come again."""
 MAX_HEADER_BYTES = 64 * 1024
+_FORM_BYTES = 1_000_000
+"""What a form adds to the file in it."""
 BODY_PER_UPLOAD = 4
 """The app refuses a body above the largest upload, in its own words; the server one so many times as large."""
 
@@ -40,9 +48,10 @@ _POLL_SECONDS = 0.2
 
 _SENTENCES = {
     400: "This is no HTTP request that the service understands ({reason}): use an HTTP client to make it",
-    413: "The request is far larger than a photo of {max_upload_mb} MB, the largest that is read: send a smaller one",
+    413: "The request is far larger than {largest}, the largest that is read: send a smaller one",
     431: "The headers of the request are larger than {max_header_kb} KB: send fewer or shorter ones",
     500: "The service failed at this request, and its log says why: that is not your fault",
+    507: "The service's disk is too full for this, and nothing of it was kept: tell who runs it, or send less",
     501: "The service does not know this Transfer-Encoding: send the body with its Content-Length, or chunked",
 }
 
@@ -56,16 +65,18 @@ class Server:
         settings: Settings,
         on_stop: Callable[[], None] = lambda: None,
         sockets: Sequence[socket.socket] | None = None,
+        guard: Guard | None = None,
     ) -> None:
         """From here on clients can connect; `run` answers them.
 
         `on_stop` is called when the server begins to end. `sockets`: from `bind`, by default of the settings' address.
+        `guard` knows who may send data sets; without it nobody may.
         Raises ConfigError as `bind` does.
         """
         self._settings, self._on_stop = settings, on_stop
         sockets = bind(settings.host, settings.port) if sockets is None else sockets
         self.url = url_of(settings.host, sockets[0].getsockname()[1])
-        self._adjustments = Adjustments(
+        self._adjustments = _Adjustments(
             sockets=sockets,
             threads=settings.queue_size + settings.batch_size + SPARE_THREADS,
             connection_limit=CONNECTIONS,
@@ -77,14 +88,12 @@ class Server:
             expose_tracebacks=False,
             ident="captioner",
         )
+        self._adjustments.guard, self._adjustments.max_dataset_bytes = guard, settings.max_dataset_bytes
         self._dispatcher = ThreadedTaskDispatcher()
         self._map: dict[int, wasyncore.dispatcher] = {}
         self._stopping = False
         try:
-            self._listeners = [
-                _Listener(app, settings.max_upload_mb, self._map, each, self._dispatcher, self._adjustments)
-                for each in sockets
-            ]
+            self._listeners = [_Listener(app, self._map, each, self._dispatcher, self._adjustments) for each in sockets]
         except OSError as error:  # another process may bind the same address, and listen there first
             wasyncore.close_all(self._map)
             for each in sockets:
@@ -160,9 +169,42 @@ def stop_on_signals(server: Server) -> None:
         signal.signal(each, stop)
 
 
+class _Adjustments(Adjustments):
+    guard: Guard | None = None
+    max_dataset_bytes = 0
+
+
+class _NoRoom(Error):
+    code, reason = 507, "Insufficient Storage"
+
+
 class _Parser(HTTPRequestParser):
+    adj: _Adjustments
+    peer = ""
+    unasked = False
+    """Whether a large body was refused for want of the token."""
+
+    def parse_header(self, header_plus: bytes) -> None:
+        super().parse_header(header_plus)
+        if takes_large_body(self.command, self.path) and self.adj.guard is not None:
+            if self.adj.guard.lets_pass(self.headers, self.peer):
+                self.adj = copy.copy(self.adj)
+                self.adj.max_request_body_size = self.adj.max_dataset_bytes + _FORM_BYTES
+            else:
+                self.unasked = True
+
     def received(self, data: bytes) -> int:
-        consumed = super().received(data)
+        try:
+            consumed = super().received(data)
+            if self.headers_finished and not self.body_bytes_received and self.error is None:
+                # Told before it is sent: large bodies wait in files.
+                if self.content_length > shutil.disk_usage(tempfile.gettempdir()).free:
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            log.error("The disk is full while a request arrives", exc_info=error)
+            self.error, self.completed, consumed = _NoRoom(error.strerror), True, len(data)
         if self.error is not None:
             self.expect_continue = False  # who asks first whether to send a body is told no, not to go on
         return consumed
@@ -180,19 +222,26 @@ class _ProblemTask(ErrorTask):
     """Answers what waitress itself refuses, or the app's crash, with a problem document as the app's problems are."""
 
     def execute(self) -> None:
-        from service.problems import MEDIA_TYPE, Problem  # here, since it waits for torch: the app has it already
+        from service.problems import (
+            MEDIA_TYPE,
+            Problem,
+            problem_of,
+        )  # here, since it waits for torch: the app has it already
 
         error = self.request.error
         adjustments = self.channel.adj
         detail = _SENTENCES[error.code].format(
             reason=str(error.body).rstrip(".")[:200],
-            max_upload_mb=self.channel.server.max_upload_mb,
+            largest=_largest(self.request) if error.code == 413 else None,
             max_header_kb=adjustments.max_request_header_size // 1024,
         )
         problem = Problem(error.code, f"{detail}.")
+        if error.code == 413 and self.request.unasked:
+            problem = problem_of(TokenMissing())
         body = problem.json().encode()
-        self.status = f"{error.code} {problem.document.title}"
+        self.status = f"{problem.document.status} {problem.document.title}"
         self.response_headers += [
+            *problem.headers.items(),
             ("Content-Type", MEDIA_TYPE),
             ("Cache-Control", "no-store"),
             ("X-Content-Type-Options", "nosniff"),
@@ -203,13 +252,24 @@ class _ProblemTask(ErrorTask):
         self.write(body)
 
 
+def _largest(request: _Parser) -> str:
+    if takes_large_body(request.command, request.path):
+        return f"a data set of {request.adj.max_dataset_bytes // 1_000_000} MB"
+    return f"a photo of {request.adj.max_request_body_size // BODY_PER_UPLOAD // 1_000_000} MB"
+
+
 class _Channel(HTTPChannel):
     """One client's connection."""
 
-    parser_class = _Parser
     task_class = _Task
     error_task_class = _ProblemTask
     refused = False
+
+    def parser_class(self, adj: _Adjustments) -> _Parser:
+        parser = _Parser(adj)
+        parser.peer = str(self.addr[0]) if isinstance(self.addr, tuple) else ""
+        return parser
+
     _linger_until: float | None = None
 
     @property
@@ -259,13 +319,11 @@ class _Listener(TcpWSGIServer):
     def __init__(
         self,
         app: WSGIApplication,
-        max_upload_mb: int,
         map: dict[int, wasyncore.dispatcher],
         bound: socket.socket,
         dispatcher: ThreadedTaskDispatcher,
         adjustments: Adjustments,
     ) -> None:
-        self.max_upload_mb = max_upload_mb
         sockinfo = (bound.family, bound.type, bound.proto, bound.getsockname())
         super().__init__(
             app, map, _sock=bound, dispatcher=dispatcher, adj=adjustments, sockinfo=sockinfo, bind_socket=False

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, Literal, Self, get_args, get_origin
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -53,6 +53,29 @@ class Settings(BaseSettings):
     history: int = Field(
         10_000, ge=1, le=10_000_000, description="Captions kept; beyond that, the oldest that nobody corrected go."
     )
+    admin_token: SecretStr | None = Field(
+        None,
+        min_length=16,
+        description="The secret of those who may retrain, switch and delete; by default made at first start. Must be"
+        " set to listen on anything but this machine.",
+    )
+    import_root: Path | None = Field(
+        None, description="Folder of data sets that may be trained on where they lie; by default none may."
+    )
+    max_dataset_mb: int = Field(
+        4096,
+        ge=1,
+        le=1_000_000,
+        description="Size of a data set that is sent, in millions of bytes, at most; also of what it unpacks to.",
+    )
+    worker: Literal["own", "external"] = Field(
+        "own", description="Who trains: a worker that the service starts, or `python -m service worker` by itself."
+    )
+    queue_url: str | None = Field(
+        None,
+        pattern="^(rediss?|unix)://",
+        description="Redis with the queue of trainings, such as redis://localhost; by default a file in the home.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="How much is logged; info has a line per request."
     )
@@ -70,7 +93,7 @@ class Settings(BaseSettings):
         except ValidationError as error:
             raise ConfigError("; ".join(_sentence(part, given) for part in error.errors())) from error
 
-    @field_validator("home", "bundle")
+    @field_validator("home", "bundle", "import_root")
     @classmethod
     def _expand(cls, path: Path | None) -> Path | None:
         """No shell has replaced a ~ that stands in a unit file or in a container's environment."""
@@ -95,14 +118,33 @@ class Settings(BaseSettings):
         return self.home / "photos"
 
     @property
+    def datasets_folder(self) -> Path:
+        return self.home / "datasets"
+
+    @property
+    def trainings_folder(self) -> Path:
+        return self.home / "trainings"
+
+    @property
+    def max_dataset_bytes(self) -> int:
+        return self.max_dataset_mb * 1_000_000
+
+    @property
     def max_upload_bytes(self) -> int:
         return self.max_upload_mb * 1_000_000
+
+    def environment(self) -> dict[str, str]:
+        """The variables from which another process reads the same settings."""
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        plain = {name: v.get_secret_value() if isinstance(v, SecretStr) else v for name, v in values.items()}
+        return {variable(name): str(value) for name, value in plain.items() if value is not None}
 
     def make_home(self) -> None:
         """Make the folders where they are missing. Raises ConfigError where nothing can be written into them."""
         try:
             self.home.mkdir(mode=0o700, parents=True, exist_ok=True)  # photos are nobody else's business
-            self.photos_folder.mkdir(exist_ok=True)
+            for folder in (self.photos_folder, self.datasets_folder, self.trainings_folder):
+                folder.mkdir(exist_ok=True)
             for folder in (self.home, self.photos_folder):
                 with tempfile.TemporaryFile(dir=folder):
                     pass
@@ -140,7 +182,9 @@ def _sentence(part: dict[str, Any], arguments: dict[str, Any]) -> str:
     """What is wrong with one value, and what is wanted: `part` as pydantic reports it."""
     name = part["loc"][0]
     where = f"--{name}" if name in arguments else variable(name)
-    return f"{where} is {str(part['input'])!r}, but must be {_wanted(Settings.model_fields[name])}"
+    is_secret = name == "admin_token"
+    value = "too short" if is_secret else repr(str(part["input"]))
+    return f"{where} is {value}, but must be {_wanted(Settings.model_fields[name])}"
 
 
 def _wanted(field: FieldInfo) -> str:
@@ -150,4 +194,8 @@ def _wanted(field: FieldInfo) -> str:
     if limits:
         number = "a whole number" if field.annotation is int else "a number"
         return f"{number} from {limits['ge']} to {limits['le']}"
+    if field.annotation == SecretStr | None:
+        return "a secret of 16 characters or more"
+    if field.annotation == str | None:
+        return "the address of a Redis: redis://HOST:PORT/NUMBER"
     return "an address or a name" if field.annotation is str else "a folder's path without ~: that home is not known"

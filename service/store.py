@@ -126,6 +126,12 @@ class Store:
             session.execute(change.values(correction=correction, corrected_at=corrected_at))
             return _one(session, caption_id)
 
+    def corrected(self) -> list[CaptionSummary]:
+        """Those that people have corrected, oldest first."""
+        query = select(*_SUMMARY).where(_CaptionRow.correction.is_not(None)).order_by(_CaptionRow.sequence)
+        with Session(self._engine) as session:
+            return [CaptionSummary(**_values(row)) for row in session.execute(query)]
+
     def trim(self, keep: int) -> list[str]:
         """Forget all but the newest `keep` captions and those that were corrected -> the ids of the forgotten ones."""
         sequences = select(_CaptionRow.sequence).order_by(_CaptionRow.sequence.desc())

@@ -16,8 +16,9 @@ FORBIDDEN = {
 }
 # Downward only: a module may import those before it.
 ORDER = (
-    "allocator", "errors", "config", "arguments", "vocabulary", "images", "image_files", "encoder_weights", "encoders",
-    "attention", "decoder", "model", "decoding", "bundle", "captioner", "overlays", "caption_json", "__main__",
+    "allocator", "errors", "json_files", "config", "arguments", "vocabulary", "images", "image_files",
+    "encoder_weights", "encoders", "attention", "decoder", "model", "decoding", "bundle", "captioner", "overlays",
+    "caption_json", "__main__",
 )  # fmt: skip
 
 

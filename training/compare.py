@@ -17,11 +17,12 @@ from PIL import Image
 from captioner.caption_json import caption_json
 from captioner.captioner import Caption, Captioner
 from captioner.images import open_image
+from captioner.json_files import write_json
 from training.evaluate import caption_records
 from training.metrics import Scores, score_captions
 from training.options import FitOptions
 from training.preparation import training_splits
-from training.progress import Watch, unwatched, write_json
+from training.progress import Watch, unwatched
 from training.records import DataSet, ImageRecord
 
 PHOTOS = 12

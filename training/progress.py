@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from captioner.captioner import Caption
+from captioner.json_files import write_json
 from training.records import ImageRecord
 
 PROGRESS = "progress.json"
@@ -59,10 +60,3 @@ def write_samples(output: Path, records: Sequence[ImageRecord], captions: Sequen
         said = {"epoch": epoch, "text": captions[position].text}
         photos.append({"photo": name, "references": list(record.captions), "captions": [*kept, said]})
     write_json(path, {"photos": photos})
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write beside, then rename: who reads sees the old file or the new one."""
-    beside = path.with_name(f".{path.name}.part")
-    beside.write_text(json.dumps(value))
-    os.replace(beside, path)

@@ -12,7 +12,7 @@ from flask_openapi3 import APIBlueprint, Tag
 from captioner.captioner import Caption
 from captioner.config import DecodingOptions
 from service.api.answers import caption_document, correction_document, streamed_words, summary_document
-from service.api.operations import current_service, json_response
+from service.api.operations import SECURITY, current_service, json_response
 from service.api.schemas import (
     CaptionDocument,
     CaptionPage,
@@ -69,7 +69,7 @@ def caption_photo(query: CaptionQuery) -> Response:
     """
     service = current_service()
     upload = read_upload(request, query)
-    options = upload.options.decoding(service.captioner.decoding)
+    options = upload.options.decoding(service.serving.captioner.decoding)
     if query.stream:
         return _streamed(service, upload.data, options)
     entry = service.finish(service.begin(upload.data, options))
@@ -99,7 +99,7 @@ def get_caption(path: CaptionPath) -> Response:
     return json_response(caption_document(find(path.id)))
 
 
-@api.delete("/<caption_id:id>", responses={204: None} | described(404))
+@api.delete("/<caption_id:id>", responses={204: None} | described(401, 404, 429), security=SECURITY)
 def delete_caption(path: CaptionPath) -> Response:
     """Forget a caption, its photo and its correction."""
     if not current_service().delete(path.id):
@@ -158,7 +158,7 @@ def _events(service: CaptionService, begun: Begun, parts: "queue.SimpleQueue[Cap
             "image",
             {
                 "image": {"width": frame.width, "height": frame.height, "seen_box": list(frame.seen_box)},
-                "grid": list(service.grid),
+                "grid": list(begun.serving.grid),
             },
         )
         while (part := _next(parts, begun.deadline)) is not None:

@@ -1,38 +1,171 @@
-"""The captioner that is in use: what it is, and how good it is."""
+"""Captioners: the one that is in use, and those that may take its place."""
 
-from flask import Response
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from flask import Response, request, send_file
 from flask_openapi3 import APIBlueprint, Tag
 
-from captioner.bundle import DEFAULT_BUNDLE
-from service.api.operations import current_service, json_response
-from service.api.schemas import ModelDocument
-from service.problems import described
+from captioner.bundle import load_vocabulary
+from service.api.operations import SECURITY, current_service, json_response
+from service.api.schemas import ModelDocument, VersionDocument, VersionList, VersionPath, VersionPhotoPath
+from service.api.uploads import sent_file, zip_body
+from service.archives import pack, top_folder, unpack
+from service.captioning import CaptionService
+from service.problems import Problem, described
+from service.versions import Version
 
 api = APIBlueprint(
     "models",
     __name__,
     url_prefix="/api/models",
-    abp_tags=[Tag(name="models", description="The captioner behind the service.")],
+    abp_tags=[Tag(name="models", description="The captioner behind the service, and those that may take its place.")],
     abp_responses=described(422),
 )
+
+_GUARDED = {"security": SECURITY}
+_REFUSED = described(401, 404, 429)
 
 
 @api.get("/current", responses={200: ModelDocument})
 def current_model() -> Response:
     """The model card and the scores of the captioner that is in use."""
     service = current_service()
-    bundle = service.captioner.bundle
+    serving = service.serving
+    bundle = serving.captioner.bundle
     document = ModelDocument(
-        version=service.model_version,
-        name=(service.settings.bundle or DEFAULT_BUNDLE).name,
+        version=serving.model_version,
+        name=service.versions.get(serving.version).facts["name"],
         encoder=bundle.config.encoder,
         image_size=bundle.config.image_size,
         fit=bundle.config.fit,
-        grid=list(service.grid),
+        grid=list(serving.grid),
         words=len(bundle.vocabulary),
         decoding=bundle.decoding.to_json(),
         scores={split: bundle.metrics[split] for split in ("validation", "test") if split in bundle.metrics},
         card=bundle.card,
-        device=str(service.captioner.device),
+        device=str(serving.captioner.device),
     )
     return json_response(document)
+
+
+@api.get("", responses={200: VersionList} | described(401, 429), **_GUARDED)
+def list_models() -> Response:
+    """Every captioner that there is, newest first, the built-in one last."""
+    service = current_service()
+    return json_response(VersionList(models=[_document(service, version) for version in service.versions.all()]))
+
+
+@api.post(
+    "",
+    responses={201: VersionDocument} | described(400, 401, 413, 415, 429, 507),
+    openapi_extensions={"requestBody": zip_body("a bundle")},
+    **_GUARDED,
+)
+def upload_model() -> Response:
+    """Add a captioner from a zip of its bundle, such as another service's download. It does not serve yet."""
+    service = current_service()
+    with sent_file(request) as sent, tempfile.TemporaryDirectory(dir=service.settings.home) as folder:
+        unpack(sent.file, Path(folder), service.settings.max_dataset_bytes)
+        version = service.versions.add(top_folder(Path(folder)), {"name": sent.name, "origin": "upload"})
+    response = json_response(_document(service, version), 201)
+    response.headers["Location"] = f"/api/models/{version.id}"
+    return response
+
+
+@api.post("/rollback", responses={200: VersionDocument} | described(401, 409, 429), **_GUARDED)
+def roll_back() -> Response:
+    """Let the captioner answer that did before the current one; the next request is answered by it."""
+    service = current_service()
+    return json_response(_document(service, service.switch.rollback()))
+
+
+@api.get("/<version:version>", responses={200: VersionDocument} | _REFUSED, **_GUARDED)
+def get_model(path: VersionPath) -> Response:
+    """One captioner: what it was trained on, how, and how it compares with the one before."""
+    service = current_service()
+    return json_response(_document(service, service.versions.get(path.version)))
+
+
+@api.delete("/<version:version>", responses={204: None} | _REFUSED | described(409), **_GUARDED)
+def delete_model(path: VersionPath) -> Response:
+    """Forget a captioner. The one in use and the built-in one stay."""
+    service = current_service()
+    if path.version == service.serving.version:
+        raise Problem(409, f"Model version {path.version} is in use: promote another one, or roll back, first.")
+    service.versions.delete(path.version)
+    return Response(status=204)
+
+
+@api.post("/<version:version>/promote", responses={200: VersionDocument} | _REFUSED, **_GUARDED)
+def promote_model(path: VersionPath) -> Response:
+    """Let this captioner answer from the next request on. What is being captioned is finished by the one before."""
+    service = current_service()
+    return json_response(_document(service, service.switch.promote(path.version)))
+
+
+@api.get(
+    "/<version:version>/bundle.zip",
+    responses={200: {"description": "The bundle.", "content": {"application/zip": {}}}} | _REFUSED,
+    **_GUARDED,
+)
+def download_model(path: VersionPath) -> Response:
+    """The captioner as a zip: unpacked, it is a folder that every command takes as a bundle."""
+    version = current_service().versions.get(path.version)
+    file = tempfile.TemporaryFile()
+    pack(version.bundle, file)
+    file.seek(0)
+    return send_file(file, mimetype="application/zip", as_attachment=True, download_name=f"captioner-{version.id}.zip")
+
+
+@api.get("/<version:version>/comparison", responses={200: {"description": "Photos."}} | _REFUSED, **_GUARDED)
+def get_comparison(path: VersionPath) -> dict[str, Any]:
+    """Photos that neither captioner learned from, with what this one and the one before say, and where they looked."""
+    version = current_service().versions.get(path.version)
+    return {"photos": [photo | {"photo": _photo(version, photo)} for photo in comparison_of(version)["photos"]]}
+
+
+@api.get(
+    "/<version:version>/comparison/<int:number>.jpg",
+    responses={200: {"description": "The photo.", "content": {"image/jpeg": {}}}} | _REFUSED,
+    **_GUARDED,
+)
+def get_comparison_photo(path: VersionPhotoPath) -> Response:
+    """A photo of the comparison."""
+    version = current_service().versions.get(path.version)
+    file = version.bundle.parent / "comparison" / "photos" / f"{path.number}.jpg"
+    if version.comparison is None or not file.is_file():
+        raise Problem(404, f"The comparison of {path.version} has no photo {path.number}.")
+    return Response(file.read_bytes(), content_type="image/jpeg", headers={"Cache-Control": "private, max-age=86400"})
+
+
+def comparison_of(version: Version) -> dict[str, Any]:
+    """What `training compare` wrote. Raises Problem (404) where the version was not compared."""
+    from captioner.json_files import read_json
+
+    values = None if version.comparison is None else read_json(version.comparison / "comparison.json")
+    if values is None:
+        raise Problem(404, f"Model version {version.id} was not compared with another: only those made here are.")
+    return values
+
+
+def _photo(version: Version, photo: dict[str, Any]) -> str:
+    return f"/api/models/{version.id}/comparison/{Path(photo['photo']).name}"
+
+
+def _document(service: CaptionService, version: Version) -> VersionDocument:
+    facts = dict(version.facts)
+    return VersionDocument(
+        version=version.id,
+        current=version.id == service.serving.version,
+        words=len(load_vocabulary(version.bundle)),
+        card=_card(version),
+        compared=version.comparison is not None,
+        **facts,
+    )
+
+
+def _card(version: Version) -> str:
+    path = version.bundle / "README.md"
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""

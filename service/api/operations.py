@@ -5,6 +5,9 @@ from pydantic import BaseModel
 
 from service.captioning import CaptionService
 
+SECURITY = [{"token": []}]
+"""Of operations that need the token, for the OpenAPI document."""
+
 
 def current_service() -> CaptionService:
     """The service of the app that answers the current request."""

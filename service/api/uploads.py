@@ -2,12 +2,19 @@
 
 import base64
 import binascii
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, BinaryIO
 
 from flask import Request
 from werkzeug.exceptions import BadRequest
 
+from service.api.operations import current_service
 from service.api.schemas import CaptionOptions, CaptionQuery
 from service.problems import NOT_JSON, Problem
 
@@ -18,6 +25,60 @@ HOW = (
     "send the photo as the field `image` of multipart/form-data (curl -F image=@photo.jpg), as the body itself with a"
     " Content-Type of image/jpeg or the like, or as JSON with the field `image` in base64"
 )
+
+
+HOW_ZIP = (
+    "send the zip as the body itself with a Content-Type of application/zip (curl --data-binary @photos.zip), or as the"
+    " field `file` of multipart/form-data (curl -F file=@photos.zip)"
+)
+
+
+@dataclass(frozen=True)
+class SentFile:
+    """A zip that was sent, on disk."""
+
+    file: BinaryIO
+    name: str
+    """What its sender calls it, without .zip; "upload" where they do not say."""
+
+
+@contextmanager
+def sent_file(request: Request) -> Iterator[SentFile]:
+    """The zip of a request, for as long as the context lasts. `?name=` goes before the name of a form's file.
+
+    Raises Problem (400, 415).
+    """
+    if request.mimetype == "multipart/form-data":
+        if "file" not in request.files:
+            raise Problem(400, f"There is no zip in the request: {HOW_ZIP}.")
+        file, name = request.files["file"].stream, request.files["file"].filename or ""
+        yield SentFile(file, _name(request, name))
+        return
+    if request.mimetype not in ("application/zip", "application/x-zip-compressed", "application/octet-stream"):
+        problem = f"{request.mimetype} is not taken" if request.mimetype else "is missing"
+        raise Problem(415, f"The Content-Type {problem}: {HOW_ZIP}.")
+    with tempfile.TemporaryFile(dir=current_service().settings.home) as copy:
+        shutil.copyfileobj(request.stream, copy, 1 << 20)
+        if not copy.tell():
+            raise Problem(400, f"There is no zip in the request, or it is empty: {HOW_ZIP}.")
+        copy.seek(0)
+        yield SentFile(copy, _name(request, ""))
+
+
+def _name(request: Request, filename: str) -> str:
+    given = request.args.get("name") or Path(filename.replace("\\", "/")).stem
+    name = re.sub(r"[^\w .,()+-]+", " ", given).strip(" .")[:60].strip(" .")
+    return name or "upload"
+
+
+def zip_body(what: str) -> dict[str, Any]:
+    """For the OpenAPI document."""
+    file = {"type": "string", "format": "binary", "description": f"A zip of {what}."}
+    form = {"type": "object", "properties": {"file": file}, "required": ["file"]}
+    return {
+        "required": True,
+        "content": {"application/zip": {"schema": file}, "multipart/form-data": {"schema": form}},
+    }
 
 
 @dataclass(frozen=True)

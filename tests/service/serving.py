@@ -13,6 +13,7 @@ from service.app import create_app
 from service.captioning import CaptionService
 from service.server import Server
 from service.settings import Settings
+from service.tokens import admin_token
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Running:
 
     app: Flask
     client: httpx.Client
-    """Its `base_url` is the page's address."""
+    """Its `base_url` is the page's address. It has the token."""
 
     @property
     def service(self) -> CaptionService:
@@ -36,11 +37,12 @@ class Running:
 def serving(settings: Settings, captioner: Captioner) -> Iterator[Running]:
     """A real server in a thread of this process; at the end it is gone."""
     app = create_app(settings, captioner)
-    server = Server(app, settings)
+    server = Server(app, settings, guard=app.extensions["guard"])
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
-        with httpx.Client(base_url=server.url, timeout=60, trust_env=False) as client:
+        headers = {"Authorization": f"Bearer {admin_token(settings)[0]}"}
+        with httpx.Client(base_url=server.url, timeout=60, trust_env=False, headers=headers) as client:
             yield Running(app, client)
     finally:  # also where a test fails: its thread would keep the process
         server.stop()

@@ -227,8 +227,10 @@ def test_a_file_name_is_never_used(running, name):
     response = running.client.post("/api/captions", files={"image": (name, PHOTO)})
     assert response.status_code == 201
     home = running.service.settings.home
-    names = {path.name for path in home.rglob("*") if path.is_file()}
-    assert all(found.startswith("captioner.db") or found.startswith(response.json()["id"]) for found in names), names
+    kept = {str(path.relative_to(home)) for path in home.rglob("*") if path.is_file()}
+    photo = f"photos/{response.json()['id']}.jpg"
+    own = ("captioner.db", "queue.db", "admin-token", photo)
+    assert photo in kept and all(found.startswith(own) for found in kept), kept
 
 
 def test_methods_that_an_address_does_not_know(well):

@@ -13,15 +13,18 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
+import psutil
 import pytest
 
 from captioner.bundle import save_bundle
 from service import __main__ as command
 from service.settings import Settings
+from service.versions import Versions
 from tests.service.pictures import picture_bytes
 
 ROOT = Path(__file__).parents[2]
 Run = Callable[..., subprocess.Popen]
+TOKEN = "0123456789abcdef"
 
 # The command with another service behind it, and the program's own lines before it.
 WITH_TOY = """
@@ -30,7 +33,7 @@ import os, sys, time, types
 class Toy:
     extensions = {{"captioner": types.SimpleNamespace(
         stopping=lambda: print("stopping", flush=True), close=lambda: print("closed", flush=True)
-    )}}
+    ), "guard": None}}
 
     def __call__(self, environ, start_response):
         print("asked", flush=True)
@@ -60,7 +63,7 @@ def begin(tmp_path) -> Iterator[Run]:
 
     def start(*arguments: str, program: tuple[str, ...] = ("-m", "service"), **settings) -> subprocess.Popen:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("CAPTIONER_")}
-        settings = {"home": tmp_path / "home", "port": 0} | settings
+        settings = {"home": tmp_path / "home", "port": 0, "worker": "external"} | settings
         environment |= {f"CAPTIONER_{name.upper()}": str(value) for name, value in settings.items()}
         process = subprocess.Popen(
             [sys.executable, *program, *arguments], cwd=ROOT, env=environment, text=True,
@@ -89,18 +92,22 @@ def read_all(connection: socket.socket) -> bytes:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_says_where_it_answers_captions_photos_and_ends_well(begin, bundle, tmp_path, number):
-    process = begin("--bundle", str(bundle))
+    process = begin("--bundle", str(bundle), worker="own")
     url = url_of(process)
     with httpx.Client(base_url=url, trust_env=False, verify=False, timeout=30) as client:
         assert client.get("/api/health/ready").status_code == 200
         response = client.post("/api/captions", files={"image": ("a.jpg", picture_bytes())})
         assert response.status_code == 201
+    told = process.stdout.readline()
     process.send_signal(number)
-    output, log = process.communicate(timeout=30)
-    assert process.returncode == 0 and output == ""
-    assert "POST /api/captions 201" in log and "Traceback" not in log
+    _, log = process.communicate(timeout=30)
+    token = (tmp_path / "home" / "admin-token").read_text().strip()
+    assert process.returncode == 0 and told == f"To retrain, switch and delete: {url}/retrain#token={token}\n"
+    assert "POST /api/captions 201" in log and "Traceback" not in log and token not in log
     home = tmp_path / "home"
-    assert {path.name for path in home.iterdir()} == {"captioner.db", "photos"}, "the database is closed"
+    kept = {path.name for path in home.iterdir()} - {"datasets", "models", "photos", "trainings", "queue.db"}
+    assert kept == {"captioner.db", "admin-token"}, "the database is closed"
+    assert (home / "admin-token").stat().st_mode & 0o777 == 0o600
     assert home.stat().st_mode & 0o777 == 0o700, "photos are nobody else's business"
 
 
@@ -122,7 +129,7 @@ def test_photos_that_have_arrived_are_captioned_before_it_ends(begin, bundle):
 
 
 def test_the_service_hears_of_the_end_first_and_is_closed_last(begin):
-    process = begin(program=("-c", WITH_TOY.format(lines="")))
+    process = begin(program=("-c", WITH_TOY.format(lines="")), admin_token=TOKEN)
     address = urlsplit(url_of(process))
     connection = socket.create_connection((address.hostname, address.port), timeout=30)
     connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -134,7 +141,7 @@ def test_the_service_hears_of_the_end_first_and_is_closed_last(begin):
 
 
 def test_requests_that_wait_for_a_thread_are_nothing_to_warn_of(begin):
-    process = begin(program=("-c", WITH_TOY.format(lines="")), queue_size=1, batch_size=1)
+    process = begin(program=("-c", WITH_TOY.format(lines="")), admin_token=TOKEN, queue_size=1, batch_size=1)
     address = urlsplit(url_of(process))
     connections = [socket.create_connection((address.hostname, address.port), timeout=30) for _ in range(15)]
     for connection in connections:  # ten threads answer them
@@ -164,6 +171,12 @@ def test_help_names_every_setting_and_does_not_wait_for_torch(begin):
         ([], {"home": "/proc/nowhere"}, "cannot keep its data in /proc/nowhere"),
         (["--host", "192.0.2.1"], {}, "192.0.2.1 is no address of this machine"),
         (["--bundle", "/nowhere"], {}, "/nowhere"),
+        (["--host", "0.0.0.0"], {}, "other machines can reach 0.0.0.0, and whoever has the token may retrain"),
+        (["--host", "::"], {}, "CAPTIONER_ADMIN_TOKEN to a secret of 16 characters or more"),
+        ([], {"admin_token": "short"}, "CAPTIONER_ADMIN_TOKEN is too short, but must be a secret of 16 characters"),
+        ([], {"queue_url": "http://x"}, "must be the address of a Redis: redis://HOST:PORT/NUMBER"),
+        (["models", "promote", "0123456789ab"], {}, "there is no model version 0123456789ab"),
+        (["models", "rollback"], {}, "there is no version to go back to"),
         ([], {"device": "abacus"}, "the device abacus cannot be used"),
     ],
 )
@@ -185,7 +198,7 @@ def test_a_port_in_use_is_told_before_the_captioner_is_loaded(begin):
 def test_it_can_be_stopped_while_it_still_loads(begin, number):
     """Nobody is connected yet; who started it gets a status, and no traceback."""
     load = "sys.modules['service.app'].create_app = lambda settings: (print('loading', flush=True), time.sleep(60))"
-    process = begin(program=("-W", "error", "-c", WITH_TOY.format(lines=load)))
+    process = begin(program=("-W", "error", "-c", WITH_TOY.format(lines=load)), admin_token=TOKEN)
     assert process.stdout.readline() == "loading\n"
     started = time.monotonic()
     process.send_signal(number)
@@ -208,7 +221,7 @@ sys.modules["service.app"].create_app = lambda settings: print(sys.modules["torc
     monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
     if given:
         monkeypatch.setenv("OMP_WAIT_POLICY", given)
-    process = begin(program=("-c", WITH_TOY.format(lines=watch)), threads=3)
+    process = begin(program=("-c", WITH_TOY.format(lines=watch)), admin_token=TOKEN, threads=3)
     assert process.communicate(timeout=30)[0].split() == [expected, "3"]
 
 
@@ -221,7 +234,7 @@ resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
 limit = lambda settings: print(resource.getrlimit(resource.RLIMIT_NOFILE)[0]) or sys.exit()
 sys.modules["service.app"].create_app = limit
 """
-    process = begin(program=("-c", WITH_TOY.format(lines=lower)))
+    process = begin(program=("-c", WITH_TOY.format(lines=lower)), admin_token=TOKEN)
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     assert int(process.communicate(timeout=30)[0]) == (4000 if hard == resource.RLIM_INFINITY else min(4000, hard))
 
@@ -240,3 +253,58 @@ def test_the_limit_of_open_files_is_raised_as_far_as_the_system_grants(monkeypat
         monkeypatch.setattr(resource, "setrlimit", lambda kind, limits, found=found: found.append(limits))
         command.allow_open_files(4000)
         assert found == ([expected] if expected else [])
+
+
+def test_whoever_sets_the_token_may_listen_to_all_and_is_not_told_it(begin, bundle):
+    process = begin("--bundle", str(bundle), "--host", "0.0.0.0", admin_token=TOKEN)
+    url_of(process)
+    process.send_signal(signal.SIGTERM)
+    output, log = process.communicate(timeout=30)
+    assert process.returncode == 0 and TOKEN not in output + log
+
+
+def test_models_are_listed_promoted_and_rolled_back(begin, bundle, make_bundle, tmp_path):
+    settings = Settings(home=tmp_path / "home", bundle=bundle)
+    settings.make_home()
+    versions = Versions(settings.home, bundle)
+    save_bundle(make_bundle(seed=1), tmp_path / "other")
+    scores = {"data": {"new": {"CIDEr": 0.5}, "old": {"CIDEr": 0.25}}}
+    added = versions.add(tmp_path / "other", {"name": "dogs", "origin": "training", "scores": scores})
+
+    def models(*arguments):
+        output, errors = begin("--bundle", str(bundle), "models", *arguments).communicate(timeout=60)
+        assert errors == ""
+        return output.splitlines()
+
+    dogs, built_in = models("list")
+    assert dogs.startswith(f"  {added.id}  20") and dogs.endswith("training  dogs  CIDEr 0.500, and 0.250 before")
+    assert built_in == "* built-in                        built-in  bundle"
+    assert models("promote", added.id) == [f"{added.id} serves from now on"]
+    assert models("list")[0].startswith(f"* {added.id}")
+    assert models("rollback") == ["built-in serves from now on"]
+    assert models("list")[1].startswith("* built-in")
+
+
+def test_a_worker_ends_when_it_is_asked_to_or_its_service_is_killed(begin, bundle):
+    process = begin("worker")
+    assert "The worker is ready" in process.stderr.readline()
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=30)
+    assert process.returncode == 0
+
+    service = begin("--bundle", str(bundle), worker="own")
+    url_of(service)
+    (worker,) = [child for child in psutil.Process(service.pid).children() if "worker" in child.cmdline()]
+    worker.kill()  # another one is started
+    wait_until(lambda: [c for c in psutil.Process(service.pid).children() if c.is_running() and c.pid != worker.pid])
+    (worker,) = [child for child in psutil.Process(service.pid).children() if child.pid != worker.pid]
+    service.kill()
+    psutil.wait_procs([worker], timeout=20)
+    assert not worker.is_running()
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 20) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.1)

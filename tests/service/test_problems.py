@@ -20,7 +20,7 @@ def failing(error):
 @pytest.mark.parametrize(
     "error, status, says",
     [
-        (OSError(errno.ENOSPC, "No space left on device"), 507, "no room"),
+        (OSError(errno.ENOSPC, "No space left on device"), 507, "disk is full"),
         (OSError(errno.EIO, "Input/output error"), 500, "its log"),
         (OperationalError("INSERT", {}, Exception("database is locked")), 503, "database"),
         (RuntimeError("secret"), 500, "its log"),

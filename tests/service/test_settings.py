@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 from sqlalchemy import make_url
 
 from captioner.errors import ConfigError
@@ -31,6 +31,8 @@ def test_each_variable_sets_its_field(monkeypatch):
         "home": "/data", "host": "::1", "port": "0", "bundle": "/b", "device": "cpu", "threads": "3", "batch_size": "4",
         "batch_window_ms": "2.5", "queue_size": "5", "deadline_seconds": "1.5", "max_upload_mb": "6",
         "max_megapixels": "7", "history": "8", "log_level": "WARNING",
+        "admin_token": "0123456789abcdef", "import_root": "/data/sets", "max_dataset_mb": "9", "worker": "external",
+        "queue_url": "redis://localhost",
     }  # fmt: skip
     for name, value in given.items():
         monkeypatch.setenv(f"CAPTIONER_{name.upper()}", value)
@@ -38,6 +40,8 @@ def test_each_variable_sets_its_field(monkeypatch):
         "home": Path("/data"), "host": "::1", "port": 0, "bundle": Path("/b"), "device": "cpu", "threads": 3,
         "batch_size": 4, "batch_window_ms": 2.5, "queue_size": 5, "deadline_seconds": 1.5, "max_upload_mb": 6,
         "max_megapixels": 7, "history": 8, "log_level": "warning",
+        "admin_token": SecretStr("0123456789abcdef"), "import_root": Path("/data/sets"), "max_dataset_mb": 9,
+        "worker": "external", "queue_url": "redis://localhost",
     }  # fmt: skip
     assert Settings.read().model_dump() == expected
     assert set(expected) == set(Settings.model_fields)
@@ -117,7 +121,7 @@ def test_the_home_folder_is_made_for_its_owner_alone(tmp_path):
     settings.make_home()
     settings.make_home()
     assert settings.home.stat().st_mode & 0o777 == 0o700
-    assert [path.name for path in settings.home.rglob("*")] == ["photos"]
+    assert {path.name for path in settings.home.rglob("*")} == {"datasets", "photos", "trainings"}
 
 
 @pytest.mark.parametrize("in_the_way", ["home", "home/photos"])
@@ -136,3 +140,10 @@ def test_a_home_where_folders_can_be_but_no_files(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.TemporaryFile", full)
     with pytest.raises(ConfigError, match="No space left on device"):
         Settings(home=tmp_path).make_home()
+
+
+def test_another_process_reads_the_same_settings(monkeypatch, tmp_path):
+    settings = Settings(home=tmp_path, admin_token="0123456789abcdef", port=0, batch_window_ms=2.5, worker="external")
+    for name, value in settings.environment().items():
+        monkeypatch.setenv(name, value)
+    assert Settings.read() == settings

@@ -48,7 +48,7 @@ def refuse_encoding(listing: Listing, path: Path, number: int) -> None:
 
 def first_line(path: Path) -> str:
     """The first line, at most 4096 bytes of it; empty where the file cannot be read as text."""
-    head = head_of(path, 4096).split("\n", 1)[0].rstrip("\r")
+    head = re.split("[\r\n]", head_of(path, 4096), maxsplit=1)[0]
     return head if is_text(head) else ""
 
 

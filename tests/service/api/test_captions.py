@@ -281,5 +281,5 @@ def test_a_page_of_another_site_may_not_act(client, jpeg):
 
 
 def test_defaults_are_the_bundle_s(running, jpeg):
-    assert running.service.captioner.decoding == DecodingOptions(beam_width=3, max_words=8)
+    assert running.service.serving.captioner.decoding == DecodingOptions(beam_width=3, max_words=8)
     assert made(running.client, jpeg)["options"] == {"beam_width": 3, "captions": 1, "max_words": 8}

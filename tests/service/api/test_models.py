@@ -1,7 +1,14 @@
 """What the service says of its captioner."""
 
+import io
+from pathlib import Path
+
+import pytest
+
+from captioner.bundle import save_bundle
 from captioner.captioner import Captioner
-from service.captioning import model_version
+from service.archives import pack
+from service.model_versions import model_version
 
 
 def test_the_captioner_in_use_is_described(client, tiny_bundle):
@@ -29,3 +36,91 @@ def test_captions_say_which_captioner_made_them(start, make_bundle, tiny_bundle,
         assert document["model"]["version"] == client.get("/api/models/current").json()["version"]
         versions.append(document["model"]["version"])
     assert versions[0] != versions[1] == versions[2]
+
+
+@pytest.fixture
+def other(make_bundle, tmp_path) -> Path:
+    save_bundle(make_bundle(seed=5), tmp_path / "other")
+    return tmp_path / "other"
+
+
+def zip_of(folder: Path) -> bytes:
+    file = io.BytesIO()
+    pack(folder, file)
+    return file.getvalue()
+
+
+ZIP = {"Content-Type": "application/zip"}
+
+
+def test_a_captioner_goes_from_one_service_to_another(client, start, other, tmp_path):
+    uploaded = client.post("/api/models?name=my%20dogs", content=zip_of(other), headers=ZIP)
+    assert uploaded.status_code == 201
+    document = uploaded.json()
+    assert (document["name"], document["origin"], document["current"]) == ("my dogs", "upload", False)
+    assert uploaded.headers["Location"] == f"/api/models/{document['version']}"
+    assert client.get(uploaded.headers["Location"]).json() == document
+    listed = client.get("/api/models").json()["models"]
+    assert [(model["version"], model["current"]) for model in listed] == [
+        (document["version"], False),
+        ("built-in", True),
+    ]
+
+    downloaded = client.get(f"/api/models/{document['version']}/bundle.zip")
+    assert "attachment" in downloaded.headers["Content-Disposition"]
+    second = start(home=tmp_path / "elsewhere").client
+    again = second.post("/api/models", files={"file": ("dogs.zip", downloaded.content)}).json()
+    assert again["version"] == document["version"] and again["name"] == "dogs"
+    assert not list((tmp_path / "elsewhere").glob("tmp*"))
+
+
+def test_a_folder_in_the_zip_does_no_harm(client, other, tmp_path):
+    (tmp_path / "nested" / "deep").mkdir(parents=True)
+    other.rename(tmp_path / "nested" / "deep" / "bundle")
+    assert client.post("/api/models", content=zip_of(tmp_path / "nested"), headers=ZIP).status_code == 201
+
+
+@pytest.mark.parametrize(
+    "content, status, says",
+    [
+        (b"", 400, "no zip in the request"),
+        (b"x" * 1000, 422, "damaged"),
+        (None, 422, "is missing"),
+    ],
+)
+def test_what_is_no_captioner_is_refused(client, tmp_path, content, status, says):
+    if content is None:
+        (tmp_path / "x").mkdir()
+        (tmp_path / "x" / "config.json").write_text("{}")
+        content = zip_of(tmp_path / "x")
+    response = client.post("/api/models", content=content, headers=ZIP)
+    assert response.status_code == status and says in response.json()["detail"]
+    assert client.post("/api/models", content=b"x", headers={"Content-Type": "text/plain"}).status_code == 415
+    assert [model["version"] for model in client.get("/api/models").json()["models"]] == ["built-in"]
+
+
+def test_delete(client, other):
+    version = client.post("/api/models", content=zip_of(other), headers=ZIP).json()["version"]
+    client.post(f"/api/models/{version}/promote")
+    refused = client.delete(f"/api/models/{version}")
+    assert refused.status_code == 409 and "in use" in refused.json()["detail"]
+    assert client.delete("/api/models/built-in").status_code == 409
+    client.post("/api/models/rollback")
+    assert client.delete(f"/api/models/{version}").status_code == 204
+    for method, path in (
+        ("GET", ""),
+        ("DELETE", ""),
+        ("POST", "/promote"),
+        ("GET", "/bundle.zip"),
+        ("GET", "/comparison"),
+    ):
+        assert client.request(method, f"/api/models/{version}{path}").status_code == 404
+    assert client.post("/api/models/rollback").status_code == 409
+
+
+def test_only_what_was_made_here_is_compared(client, other):
+    version = client.post("/api/models", content=zip_of(other), headers=ZIP).json()["version"]
+    for path in (f"{version}/comparison", "built-in/comparison", f"{version}/comparison/0.jpg"):
+        response = client.get(f"/api/models/{path}")
+        assert response.status_code == 404
+    assert "was not compared" in client.get(f"/api/models/{version}/comparison").json()["detail"]

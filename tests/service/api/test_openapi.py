@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from service.tokens import needs_token
+
 OPERATIONS = {
     ("POST", "/api/captions"),
     ("GET", "/api/captions"),
@@ -20,6 +22,32 @@ OPERATIONS = {
     ("GET", "/api/health/ready"),
     ("GET", "/api/models/current"),
 }
+GUARDED = {
+    ("GET", "/api/datasets"),
+    ("POST", "/api/datasets"),
+    ("GET", "/api/datasets/{id}"),
+    ("DELETE", "/api/datasets/{id}"),
+    ("GET", "/api/datasets/{id}/thumbnails/{number}.jpg"),
+    ("GET", "/api/trainings"),
+    ("POST", "/api/trainings"),
+    ("GET", "/api/trainings/{id}"),
+    ("DELETE", "/api/trainings/{id}"),
+    ("GET", "/api/trainings/{id}/events"),
+    ("GET", "/api/trainings/{id}/log"),
+    ("GET", "/api/trainings/{id}/samples/{number}.jpg"),
+    ("POST", "/api/trainings/{id}/cancel"),
+    ("POST", "/api/trainings/{id}/resume"),
+    ("GET", "/api/models"),
+    ("POST", "/api/models"),
+    ("POST", "/api/models/rollback"),
+    ("GET", "/api/models/{version}"),
+    ("DELETE", "/api/models/{version}"),
+    ("POST", "/api/models/{version}/promote"),
+    ("GET", "/api/models/{version}/bundle.zip"),
+    ("GET", "/api/models/{version}/comparison"),
+    ("GET", "/api/models/{version}/comparison/{number}.jpg"),
+}
+"""Operations that need the token, besides that of deleting a caption."""
 
 
 @pytest.fixture
@@ -31,14 +59,18 @@ def document(client) -> dict:
 
 def test_every_operation_is_described(document):
     assert document["openapi"].startswith("3.1")
-    assert "securitySchemes" not in document["components"], "there is nothing to log in to"
+    assert document["components"]["securitySchemes"] == {"token": {"type": "http", "scheme": "bearer"}}
     operations = {
         (method.upper(), path): operation
         for path, item in document["paths"].items()
         for method, operation in item.items()
     }
-    assert set(operations) == OPERATIONS
+    assert set(operations) == OPERATIONS | GUARDED
     for (method, path), operation in operations.items():
+        guarded = (method, path) in GUARDED | {("DELETE", "/api/captions/{id}")}
+        assert operation.get("security") == ([{"token": []}] if guarded else None), (method, path)
+        assert guarded == ("401" in operation["responses"]) == ("429" in operation["responses"]), (method, path)
+        assert guarded == needs_token(method, path.format(id="0" * 32, version="0" * 12, number=1))
         assert operation["summary"].endswith("."), (method, path)
         for status, response in operation["responses"].items():
             kinds = set(response.get("content", {}))
@@ -74,8 +106,18 @@ def test_the_service_does_what_its_document_says(running, tmp_path):
         "use_after_free",
     )
     command = [sys.executable, "-m", "schemathesis.cli", "run", f"{running.url}/openapi/openapi.json"]
-    options = ["--max-examples", "20", "--generation-deterministic", "--no-color", "--checks", ",".join(checks)]
-    ended = subprocess.run(command + options, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    token = running.client.headers["Authorization"]
+    options = [
+        "--header",
+        f"Authorization: {token}",
+        "--max-examples",
+        "20",
+        "--generation-deterministic",
+        "--no-color",
+        "--checks",
+        ",".join(checks),
+    ]
+    ended = subprocess.run(command + options, cwd=tmp_path, capture_output=True, text=True, timeout=500)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     made = int(re.search(r"(\d+) generated", ended.stdout).group(1))
-    assert made > 300 and f"Tested: {len(OPERATIONS)}" in ended.stdout, ended.stdout
+    assert made > 300 and f"Tested: {len(OPERATIONS | GUARDED)}" in ended.stdout, ended.stdout

@@ -1,0 +1,29 @@
+"""JSON files that are there whole at any moment, also if the machine stops."""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write beside, then rename: who reads sees the old file or the new one."""
+    descriptor, beside = tempfile.mkstemp(prefix=f".{path.name}-", suffix=".part", dir=path.parent)
+    try:
+        with open(descriptor, "w", encoding="utf-8") as file:
+            json.dump(value, file, ensure_ascii=False)
+            file.flush()
+            os.fsync(descriptor)  # else a power cut could leave the name without the content
+        os.replace(beside, path)
+    except BaseException:
+        os.unlink(beside)
+        raise
+
+
+def read_json(path: Path, if_missing: Any = None) -> Any:
+    """What `write_json` wrote; `if_missing` where there is no such file. Raises ValueError for what is no JSON."""
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return if_missing

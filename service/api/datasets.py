@@ -1,0 +1,123 @@
+"""Data sets to train on: brought, looked through, deleted."""
+
+from typing import Any
+
+from flask import Response, request
+from flask_openapi3 import APIBlueprint, Tag
+from werkzeug.exceptions import BadRequest
+
+from service.api.operations import SECURITY, current_service, json_response
+from service.api.schemas import (
+    DataSetDocument,
+    DataSetList,
+    DataSetPath,
+    DataSetQuery,
+    DataSetSource,
+    DataSetSummary,
+    ThumbnailPath,
+)
+from service.api.uploads import sent_file, zip_body
+from service.datasets import DataSetInUse, KeptDataSet
+from service.problems import NOT_JSON, Problem, described
+
+api = APIBlueprint(
+    "datasets",
+    __name__,
+    url_prefix="/api/datasets",
+    abp_tags=[Tag(name="datasets", description="Captioned photos to train on.")],
+    abp_responses=described(401, 422, 429),
+    abp_security=SECURITY,
+)
+
+_SENT = zip_body("photos with their captions, in any layout that is read")
+_SENT["content"]["application/json"] = {"schema": DataSetSource.model_json_schema()}
+
+
+@api.get("", responses={200: DataSetList})
+def list_datasets() -> Response:
+    """The data sets that were brought, newest first, without their reports."""
+    found = [DataSetSummary(**_facts(data)) for data in current_service().datasets.all()]
+    return json_response(DataSetList(datasets=found))
+
+
+@api.post(
+    "",
+    responses={201: DataSetDocument} | described(400, 413, 415, 507),
+    openapi_extensions={"requestBody": _SENT},
+)
+def bring_dataset(query: DataSetQuery) -> Response:
+    """Bring captioned photos: as a zip, or as JSON from a folder on the server or from what people have corrected.
+
+    The answer tells what was found in them, and what is wrong with the rest. What cannot be read at all is not kept.
+    """
+    service = current_service()
+    bundle = service.versions.get(service.serving.version).bundle
+    if request.mimetype == "application/json":
+        source = _source()
+        if source.corrections:
+            corrected = service.store.corrected()
+            data = service.datasets.add_corrections(corrected, service.photos, query.name or source.name, bundle)
+        else:
+            data = service.datasets.add_folder(source.folder or ".", query.name or source.name, bundle)
+    else:
+        with sent_file(request) as sent:
+            data = service.datasets.add_zip(sent.file, sent.name, bundle)
+    response = json_response(_document(data), 201)
+    response.headers["Location"] = f"/api/datasets/{data.id}"
+    return response
+
+
+@api.get("/<caption_id:id>", responses={200: DataSetDocument} | described(404))
+def get_dataset(path: DataSetPath) -> Response:
+    """One data set with its report."""
+    return json_response(_document(current_service().datasets.get(path.id)))
+
+
+@api.delete("/<caption_id:id>", responses={204: None} | described(404, 409))
+def delete_dataset(path: DataSetPath) -> Response:
+    """Forget a data set. A folder on the server stays as it is."""
+    service = current_service()
+    if service.trainings.uses_dataset(path.id):
+        raise DataSetInUse(f"a training that waits or runs learns from data set {path.id}: cancel it first")
+    service.datasets.delete(path.id)
+    return Response(status=204)
+
+
+@api.get(
+    "/<caption_id:id>/thumbnails/<int:number>.jpg",
+    responses={200: {"description": "The photo.", "content": {"image/jpeg": {}}}} | described(404),
+)
+def get_thumbnail(path: ThumbnailPath) -> Response:
+    """A small copy of one of the samples."""
+    file = current_service().datasets.get(path.id).folder / "thumbnails" / f"{path.number}.jpg"
+    if not file.is_file():
+        raise Problem(404, f"Data set {path.id} has no sample {path.number}.")
+    return Response(file.read_bytes(), content_type="image/jpeg", headers={"Cache-Control": "private, max-age=86400"})
+
+
+def _source() -> DataSetSource:
+    try:
+        return DataSetSource.model_validate(request.get_json())
+    except BadRequest as error:
+        raise Problem(400, NOT_JSON) from error
+
+
+def _facts(data: KeptDataSet) -> dict[str, Any]:
+    return {
+        "id": data.id,
+        "name": data.name,
+        "origin": data.origin,
+        "created_at": data.created_at,
+        "usable": data.usable,
+        "images": data.report["total"]["images"],
+        "captions": data.report["total"]["captions"],
+    }
+
+
+def _document(data: KeptDataSet) -> DataSetDocument:
+    report = dict(data.report)
+    samples = [
+        sample | {"thumbnail": f"/api/datasets/{data.id}/thumbnails/{sample['thumbnail']}"}
+        for sample in report["samples"]
+    ]
+    return DataSetDocument(**_facts(data), report=report | {"samples": samples})

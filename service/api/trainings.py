@@ -1,0 +1,189 @@
+"""Trainings: asked for, watched, stopped, gone on with."""
+
+import io
+import json
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from flask import Response
+from flask_openapi3 import APIBlueprint, Tag
+
+from captioner.errors import ConfigError, DataError
+from captioner.images import open_image
+from service import training_process
+from service.api.operations import SECURITY, current_service, json_response
+from service.api.schemas import (
+    SamplePath,
+    TrainingBody,
+    TrainingDocument,
+    TrainingList,
+    TrainingPath,
+)
+from service.captioning import CaptionService
+from service.problems import Problem, described
+from service.training_documents import sample_file, training_document
+from service.trainings import ENDED, Training
+
+api = APIBlueprint(
+    "trainings",
+    __name__,
+    url_prefix="/api/trainings",
+    abp_tags=[Tag(name="trainings", description="Captioners in the making.")],
+    abp_responses=described(401, 422, 429),
+    abp_security=SECURITY,
+)
+
+FOLLOWERS = 16
+"""So many may follow trainings at once: each takes a thread of the server."""
+_LOOK_SECONDS = 0.5
+_ALIVE_SECONDS = 10.0
+_SAMPLE_SIDE = 480
+
+_followers = threading.BoundedSemaphore(FOLLOWERS)
+_STREAM = {
+    200: {
+        "description": "Events `training`, whose data is the training as GET gives it, whenever it has changed.",
+        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+    }
+}
+
+
+@api.get("", responses={200: TrainingList})
+def list_trainings() -> Response:
+    """All trainings, newest first."""
+    service = current_service()
+    found = [_document(service, training, brief=True) for training in service.trainings.all()]
+    return json_response(TrainingList(trainings=found))
+
+
+@api.post("", responses={201: TrainingDocument} | described(400, 404, 409, 415))
+def begin_training(body: TrainingBody) -> Response:
+    """Ask for a training. It begins when those before it have ended."""
+    service = current_service()
+    data = service.datasets.get(body.dataset)
+    if not data.usable:
+        raise Problem(409, f"Data set {data.name} cannot be trained on. {data.report['advice'][0]}")
+    if body.replay is not None:
+        if body.start == "scratch":
+            raise Problem(422, "replay is for what a captioner has learned before: leave it out, or start from one.")
+        service.datasets.get(body.replay)
+    start = service.serving.version if body.start == "current" else body.start
+    if start != "scratch":
+        service.versions.get(start)
+    request = body.model_dump() | {"start": start}
+    training = service.trainings.add(request | {"chosen": _chosen(service, request)})
+    service.queue.ring()
+    response = json_response(_document(service, training), 201)
+    response.headers["Location"] = f"/api/trainings/{training.id}"
+    return response
+
+
+@api.get("/<caption_id:id>", responses={200: TrainingDocument} | described(404))
+def get_training(path: TrainingPath) -> Response:
+    """Where a training stands: what it learns at this moment, its scores so far, and what it says of some photos."""
+    service = current_service()
+    return json_response(_document(service, service.trainings.get(path.id)))
+
+
+@api.get("/<caption_id:id>/events", responses=_STREAM | described(404, 503))
+def follow_training(path: TrainingPath) -> Response:
+    """The same as server-sent events, until the training has ended."""
+    service = current_service()
+    service.trainings.get(path.id)
+    if not _followers.acquire(blocking=False):
+        raise Problem(503, f"{FOLLOWERS} others follow trainings already: ask for it now and then.", retry_after=10)
+    response = Response(
+        _events(service, path.id),
+        content_type="text/event-stream",
+        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+    )
+    response.call_on_close(_followers.release)
+    return response
+
+
+@api.post("/<caption_id:id>/cancel", responses={200: TrainingDocument} | described(404, 409))
+def cancel_training(path: TrainingPath) -> Response:
+    """Stop a training within seconds. What it has learned is kept: it can be resumed."""
+    service = current_service()
+    return json_response(_document(service, service.trainings.cancel(path.id)))
+
+
+@api.post("/<caption_id:id>/resume", responses={200: TrainingDocument} | described(404, 409))
+def resume_training(path: TrainingPath) -> Response:
+    """Go on with a training that was cancelled or failed, from where it stopped."""
+    service = current_service()
+    training = service.trainings.resume(path.id)
+    service.queue.ring()
+    return json_response(_document(service, training))
+
+
+@api.delete("/<caption_id:id>", responses={204: None} | described(404, 409))
+def delete_training(path: TrainingPath) -> Response:
+    """Forget a training that does not run. The captioner that it made stays."""
+    current_service().trainings.delete(path.id)
+    return Response(status=204)
+
+
+@api.get(
+    "/<caption_id:id>/log",
+    responses={200: {"description": "Text.", "content": {"text/plain": {}}}} | described(404),
+)
+def get_log(path: TrainingPath) -> Response:
+    """What the processes of a training have said: the last 100,000 bytes."""
+    training = current_service().trainings.get(path.id)
+    try:
+        with open(training.log, "rb") as file:
+            size = file.seek(0, io.SEEK_END)
+            file.seek(max(0, size - 100_000))
+            said = file.read()
+    except FileNotFoundError:
+        said = b""
+    return Response(said.decode("utf-8", errors="replace"), content_type="text/plain; charset=utf-8")
+
+
+@api.get(
+    "/<caption_id:id>/samples/<int:number>.jpg",
+    responses={200: {"description": "The photo.", "content": {"image/jpeg": {}}}} | described(404),
+)
+def get_sample(path: SamplePath) -> Response:
+    """One of the validation photos that the training captions after each epoch."""
+    file = sample_file(current_service().trainings.get(path.id), path.number)
+    if file is None or not file.is_file():
+        raise Problem(404, f"Training {path.id} has no sample {path.number}.")
+    photo = open_image(file)
+    photo.thumbnail((_SAMPLE_SIDE, _SAMPLE_SIDE))
+    buffer = io.BytesIO()
+    photo.save(buffer, "JPEG", quality=85)
+    return Response(buffer.getvalue(), content_type="image/jpeg", headers={"Cache-Control": "private, max-age=86400"})
+
+
+def _chosen(service: CaptionService, request: dict[str, Any]) -> dict[str, Any]:
+    """All options of a training, as `training fit` chooses them. Raises ConfigError for what it refuses."""
+    try:
+        return training_process.chosen_options(request, service.settings.home)
+    except DataError as error:
+        raise ConfigError(str(error)) from error
+
+
+def _document(service: CaptionService, training: Training, brief: bool = False) -> TrainingDocument:
+    return training_document(training, service.trainings, service.datasets, brief)
+
+
+def _events(service: CaptionService, training_id: str) -> Iterator[str]:
+    last, sent = None, time.monotonic()
+    while not service.is_stopping:
+        training = service.trainings.find(training_id)
+        if training is None:  # deleted
+            return
+        document = _document(service, training).model_dump_json()
+        if document != last:
+            yield f"event: training\ndata: {document}\n\n"
+            last, sent = document, time.monotonic()
+        elif time.monotonic() - sent > _ALIVE_SECONDS:
+            yield ": still here\n\n"  # else nobody would notice that the reader has left
+            sent = time.monotonic()
+        if json.loads(document)["state"] in ENDED:
+            return
+        time.sleep(_LOOK_SECONDS)

@@ -1,0 +1,203 @@
+"""Data sets that people bring: each a folder with its report, there whole or not at all.
+
+datasets/ID/   dataset.json: what it is; report.json: what `training inspect` found; thumbnails/; the photos, in a
+               folder of the data set's name, where they were sent
+"""
+
+import csv
+import json
+import os
+import re
+import shutil
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from captioner.errors import CaptionerError, DataError
+from captioner.json_files import read_json, write_json
+from service import training_process
+from service.archives import top_folder, unpack
+from service.photos import ABANDONED_SECONDS, ID_PATTERN, PhotoFolder
+from service.settings import Settings
+from service.store import CaptionSummary
+
+MOST = 100
+"""Of every list in a report so many entries are kept; how many there are in all is told."""
+
+_ID = re.compile(ID_PATTERN)
+
+
+class UnknownDataSet(CaptionerError):
+    """There is no such data set."""
+
+
+class DataSetInUse(CaptionerError):
+    """What was asked cannot be done to this data set now."""
+
+
+@dataclass(frozen=True)
+class KeptDataSet:
+    """A data set with what was found out about it."""
+
+    id: str
+    name: str
+    origin: str
+    """zip, folder or corrections."""
+    created_at: str
+    root: Path
+    """What `--data` is told."""
+    folder: Path
+    report: dict[str, Any]
+
+    @property
+    def usable(self) -> bool:
+        return self.report["usable"]
+
+
+class DataSets:
+    """The data sets of one service. Threads and processes share them."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._folder = settings.datasets_folder
+        self._inspecting = threading.Lock()  # one at a time: each uses all cores
+
+    def add_zip(self, file: BinaryIO, name: str, bundle: Path) -> KeptDataSet:
+        """Unpack a zip and inspect it. `bundle`: of the captioner whose unknown words are told.
+
+        Raises ArchiveError, or DataError where no format knows what is in it. Then nothing of it is kept.
+        """
+
+        def bring(folder: Path) -> Path:
+            unpacked, root = folder / ".unpacked", folder / name
+            unpacked.mkdir()
+            unpack(file, unpacked, self._settings.max_dataset_bytes)
+            os.rename(top_folder(unpacked), root)
+            shutil.rmtree(unpacked, ignore_errors=True)
+            return root
+
+        return self._add("zip", name, bundle, bring)
+
+    def add_folder(self, path: str, name: str | None, bundle: Path) -> KeptDataSet:
+        """Inspect a folder or caption file below CAPTIONER_IMPORT_ROOT; it stays where it is. Raises DataError."""
+        root = self._settings.import_root
+        if root is None:
+            raise DataError(
+                "this service takes no folders: whoever runs it may allow those below one by CAPTIONER_IMPORT_ROOT"
+            )
+        try:
+            found = Path(os.path.realpath(root / path))
+            inside = found.is_relative_to(os.path.realpath(root)) and found.exists()
+        except (OSError, ValueError):  # a name that no folder can have
+            inside = False
+        if not inside:
+            raise DataError(
+                f"there is no {path!r} below the folder that CAPTIONER_IMPORT_ROOT names: give a path in it"
+            )
+        return self._add("folder", name or found.name, bundle, lambda folder: found)
+
+    def add_corrections(
+        self, corrected: Iterable[CaptionSummary], photos: PhotoFolder, name: str | None, bundle: Path
+    ) -> KeptDataSet:
+        """Make a data set of the photos whose captions people have corrected. Raises DataError where there are none."""
+
+        def bring(folder: Path) -> Path:
+            root = folder / "corrections"
+            (root / "photos").mkdir(parents=True)
+            count = 0
+            with open(root / "captions.csv", "w", encoding="utf-8", newline="") as file:
+                table = csv.writer(file)
+                table.writerow(["image", "caption"])
+                for entry in corrected:
+                    try:
+                        (root / "photos" / f"{entry.id}.jpg").write_bytes(photos.jpeg(entry.id))
+                    except FileNotFoundError:  # deleted meanwhile
+                        continue
+                    table.writerow([f"{entry.id}.jpg", entry.correction])
+                    count += 1
+            if not count:
+                raise DataError("nobody has corrected a caption yet: correct some on the page, then come back")
+            return root
+
+        return self._add("corrections", name or "corrections", bundle, bring)
+
+    def all(self) -> list[KeptDataSet]:
+        """The newest first."""
+        found = [self.find(path.name) for path in self._folder.iterdir() if _ID.fullmatch(path.name)]
+        return sorted(filter(None, found), key=lambda data: data.created_at, reverse=True)
+
+    def find(self, dataset_id: str) -> KeptDataSet | None:
+        folder = self._folder / dataset_id
+        if not _ID.fullmatch(dataset_id) or (facts := read_json(folder / "dataset.json")) is None:
+            return None
+        root = Path(facts.pop("root"))  # of what was sent: relative, so that the data folder may move
+        return KeptDataSet(root=folder / root, folder=folder, report=read_json(folder / "report.json"), **facts)
+
+    def get(self, dataset_id: str) -> KeptDataSet:
+        """Raises UnknownDataSet."""
+        if (data := self.find(dataset_id)) is None:
+            raise UnknownDataSet(f"there is no data set {dataset_id}: it was deleted, or never made")
+        return data
+
+    def delete(self, dataset_id: str) -> None:
+        """Forget a data set, and its photos where they were sent. Raises UnknownDataSet."""
+        data = self.get(dataset_id)
+        gone = self._folder / f".gone-{uuid.uuid4().hex}"
+        os.rename(data.folder, gone)
+        shutil.rmtree(gone, ignore_errors=True)
+
+    def remove_remains(self) -> None:
+        """Delete what a process that was killed left."""
+        latest = time.time() - ABANDONED_SECONDS
+        for path in self._folder.glob(".*"):
+            if path.stat().st_mtime < latest:
+                shutil.rmtree(path, ignore_errors=True)
+
+    def _add(self, origin: str, name: str, bundle: Path, bring: Callable[[Path], Path]) -> KeptDataSet:
+        """`bring` puts what there is into a folder, and says where `training inspect` finds it."""
+        dataset_id = uuid.uuid4().hex
+        beside = Path(tempfile.mkdtemp(prefix=".add-", dir=self._folder))
+        try:
+            root = bring(beside)
+            report = self._inspected(root, name, beside / "thumbnails", bundle)
+            write_json(beside / "report.json", report)
+            facts = {
+                "id": dataset_id,
+                "name": name,
+                "origin": origin,
+                "created_at": datetime.now(UTC).isoformat(),
+                "root": str(root.relative_to(beside) if root.is_relative_to(beside) else root),
+            }
+            write_json(beside / "dataset.json", facts)
+            os.rename(beside, self._folder / dataset_id)
+        except BaseException:
+            shutil.rmtree(beside, ignore_errors=True)
+            raise
+        return self.get(dataset_id)
+
+    def _inspected(self, root: Path, name: str, thumbnails: Path, bundle: Path) -> dict[str, Any]:
+        with self._inspecting:
+            try:
+                printed = training_process.run(
+                    "inspect",
+                    "--data",
+                    root,
+                    "--json",
+                    "--most",
+                    str(MOST),
+                    "--bundle",
+                    bundle,
+                    "--samples",
+                    thumbnails,
+                )
+            except DataError as error:  # tells of our folders, which are nobody's business
+                raise DataError(str(error).replace(str(root.parent) + os.sep, "").replace(str(root), name)) from None
+        report = json.loads(printed)
+        del report["root"]
+        return report

@@ -1,0 +1,15 @@
+"""What tells one captioner from another."""
+
+import hashlib
+import json
+
+from captioner.bundle import Bundle
+from captioner.encoder_weights import tensors_sha256
+
+
+def model_version(bundle: Bundle) -> str:
+    """Twelve hex digits that differ between any two captioners that may caption differently."""
+    parts = [bundle.config.to_json(), bundle.decoding.to_json(), list(bundle.vocabulary.words)]
+    digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode())
+    digest.update(tensors_sha256(bundle.model).encode())
+    return digest.hexdigest()[:12]

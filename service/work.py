@@ -1,0 +1,285 @@
+"""What a worker does for a training: learn, compare, keep the version, and let it serve where that was asked for."""
+
+import ctypes
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from captioner.config import DEFAULT_BUNDLE
+from captioner.errors import CaptionerError
+from captioner.json_files import read_json
+from service import training_process
+from service.datasets import DataSets
+from service.locks import held
+from service.settings import Settings
+from service.trainings import CANCELLED, FAILED, FINISHED, QUEUED, RUNNING, Training, Trainings
+from service.versions import Version, Versions
+
+log = logging.getLogger(__name__)
+
+MAX_ATTEMPTS = 3
+"""A training that takes its worker down with it so many times is not tried again by itself."""
+GRACE_SECONDS = 8.0
+"""For a process that was asked to stop, to write its checkpoint; then it is killed: what it wrote is whole."""
+NICENESS = 19
+"""Of the training process: captions come first."""
+
+_POLL_SECONDS = 0.2
+_STOPPED = 130
+
+
+class Cancelled(Exception):
+    """Somebody wants the training to stop."""
+
+
+class Failed(Exception):
+    """A process of the training ended with an error; the text is the sentence to tell."""
+
+
+class Stopped(Exception):
+    """The worker is about to end: the training waits for the next one."""
+
+
+class Work:
+    """One worker's hands: what it needs to carry a training through."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._built_in = settings.bundle or DEFAULT_BUNDLE
+        self.trainings = Trainings(settings.trainings_folder)
+        self._datasets = DataSets(settings)
+        self._versions = Versions(settings.home, self._built_in)
+        self.stopping = False
+        """Set from elsewhere, to let the training that runs be stopped and wait for another worker."""
+
+    def clean_up(self) -> None:
+        """Delete what processes that were killed left."""
+        self.trainings.remove_remains()
+        self._datasets.remove_remains()
+        self._versions.remove_remains()
+
+    def requeue_interrupted(self) -> None:
+        """Let trainings wait again, or give them up, whose worker was killed."""
+        for training in self._interrupted():
+            self._requeue(training.id)
+
+    def _interrupted(self) -> list[Training]:
+        """Trainings that say they run though nobody is at work on them."""
+        found = []
+        for training in self.trainings.all():
+            if training.status == RUNNING:
+                with held(training.lock_file) as lock:
+                    if lock is not None:
+                        found.append(training)
+        return found
+
+    def _requeue(self, training_id: str) -> None:
+        def decide(training: Training) -> dict[str, Any] | None:
+            if training.status != RUNNING:
+                return None
+            if training.cancel_file.exists():
+                return _ended(training.state, CANCELLED)
+            if training.state["attempts"] >= MAX_ATTEMPTS:
+                message = (
+                    f"it took its worker down {MAX_ATTEMPTS} times, most likely for want of memory: resume it on a"
+                    " larger machine, or start anew with a smaller batch_size"
+                )
+                return _ended(training.state, FAILED, message)
+            return training.state | {"state": QUEUED}
+
+        self.trainings.change(training_id, decide)
+
+    def carry_out_next(self) -> bool:
+        """Take the training whose turn it is to its end -> whether there was one that could begin."""
+        # One at a time on each device, whatever number of workers there is.
+        device = f"device-{socket.gethostname()}-{self._settings.device or 'default'}".replace(os.sep, "-")
+        with held(self._settings.trainings_folder / f".{device}.lock") as device_lock:
+            if device_lock is None:
+                return False
+            for training in self.trainings.waiting():
+                with held(training.lock_file) as lock:
+                    if lock is not None and self._begins(training):
+                        self._to_its_end(training, (lock, device_lock))
+                        return True
+        return False
+
+    def _begins(self, training: Training) -> bool:
+        def begin(training: Training) -> dict[str, Any] | None:
+            if training.status != QUEUED:
+                return None
+            attempts = training.state.get("attempts", 0) + 1
+            started = training.state.get("started_at", time.time())
+            return training.state | {"state": RUNNING, "attempts": attempts, "started_at": started}
+
+        return self.trainings.change(training.id, begin).status == RUNNING
+
+    def _to_its_end(self, training: Training, locks: tuple[int, ...]) -> None:
+        log.info("Training %s begins", training.id)
+        try:
+            facts = self._stages(training, locks)
+            state, message = FINISHED, None
+        except Cancelled:
+            facts, state, message = {}, CANCELLED, None
+        except Stopped:
+            # Not the training's fault: it is as if it had not been tried.
+            self.trainings.change(training.id, lambda now: now.state | {"state": QUEUED, "attempts": 0})
+            return
+        except (Failed, CaptionerError) as error:
+            facts, state, message = {}, FAILED, str(error)
+        except OSError as error:
+            facts, state, message = {}, FAILED, f"the worker could not go on ({error.strerror or error}): resume it"
+        except Exception as error:
+            log.exception("Training %s failed", training.id)
+            facts, state, message = {}, FAILED, f"the worker failed ({error!r}), and its log says why"
+        training = self.trainings.change(training.id, lambda now: _ended(now.state | facts, state, message))
+        log.info("Training %s is %s%s", training.id, state, f": {message}" if message else "")
+
+    def _stages(self, training: Training, locks: tuple[int, ...]) -> dict[str, Any]:
+        """Each stage is skipped where it was done before -> what else to write into the state."""
+        request = training.request
+        data = self._datasets.get(request["dataset"])
+        replay = self._datasets.get(request["replay"]) if request["replay"] else None
+        shared = ["--data", data.root, *(["--replay", replay.root] if replay else [])]
+        device = ["--device", self._settings.device] if self._settings.device else []
+        if not (training.run / "finished").exists():
+            self._process(training, locks, "fit", *self._fit_arguments(training), *shared, *device)
+            (training.run / "finished").touch()
+        compared_with = self._versions.current
+        arguments = ["--new", training.run / "bundle", "--old", compared_with.bundle, "--output", training.comparison]
+        self._process(training, locks, "compare", *arguments, *shared, *device)
+        began = time.time()
+        version = self._kept(training, data.name, compared_with)
+        promoted = self._promoted(training, version)
+        self._spent(training.id, "switching", time.time() - began)
+        return {"version": version.id, "promoted": promoted}
+
+    def _fit_arguments(self, training: Training) -> list[str | Path]:
+        request = training.request
+        arguments: list[str | Path] = ["--output", training.run, "--cache", self._settings.home / "features"]
+        arguments += training_process.fit_choices(request, training.folder / "options.json")
+        if request["start"] != "scratch":
+            arguments += ["--from-bundle", self._versions.get(request["start"]).bundle]
+        if training.run.exists():
+            arguments.append("--resume")
+        return arguments
+
+    def _kept(self, training: Training, data_name: str, compared_with: Version) -> Version:
+        request = training.request
+        scores = read_json(training.comparison / "comparison.json")["scores"]
+        facts = {
+            "name": f"{data_name} captioner",
+            "origin": "training",
+            "training": training.id,
+            "dataset": {"id": request["dataset"], "name": data_name},
+            "started_from": request["start"],
+            "compared_with": compared_with.id,
+            "options": request["chosen"],
+            "scores": scores,
+        }
+        return self._versions.add(training.run / "bundle", facts, training.comparison)
+
+    def _promoted(self, training: Training, version: Version) -> bool:
+        margin = training.request["promote_margin"]
+        if margin is None:
+            return False
+        scores = version.facts["scores"]["data"]
+        gained = scores["new"]["CIDEr"] - scores["old"]["CIDEr"]
+        # Another training may have been promoted since: what this one was compared with must still be what serves.
+        if gained < margin or self._versions.current.id != version.facts["compared_with"]:
+            return self._versions.current.id == version.id
+        self._versions.promote(version.id)
+        return True
+
+    def _process(self, training: Training, locks: tuple[int, ...], stage: str, *arguments: str | Path) -> None:
+        """Run a command of `training` until it ends. Raises Cancelled, Stopped, or Failed with what it said last."""
+        began = time.time()
+        with open(training.log, "ab") as output:
+            output.write(f"\n--- {stage} ---\n".encode())
+            output.flush()
+            start = output.tell()
+            process = subprocess.Popen(
+                training_process.command(stage, *arguments),
+                env=training_process.environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                # Held by the process, too: as long as it lives, no worker begins another.
+                pass_fds=locks,
+                preexec_fn=_as_child,
+                start_new_session=True,
+            )
+            try:
+                self._wait(training, process)
+            finally:
+                _stop(process)
+                self._spent(training.id, stage, time.time() - began)
+        if process.returncode:
+            raise Failed(_why(training.log, start, process.returncode))
+
+    def _wait(self, training: Training, process: subprocess.Popen) -> None:
+        while process.poll() is None:
+            if training.cancel_file.exists():
+                raise Cancelled
+            if self.stopping:
+                raise Stopped
+            time.sleep(_POLL_SECONDS)
+
+    def _spent(self, training_id: str, stage: str, seconds: float) -> None:
+        def decide(training: Training) -> dict[str, Any]:
+            spent = training.state.get("seconds", {})
+            return training.state | {"seconds": spent | {stage: round(spent.get(stage, 0.0) + seconds, 1)}}
+
+        self.trainings.change(training_id, decide)
+
+
+def _as_child() -> None:
+    """In the new process: let captions come first, and let it end, with a checkpoint, where its worker is killed."""
+    os.nice(NICENESS)
+    end_with_parent()
+
+
+def end_with_parent() -> None:
+    """In a new process: be asked to stop when the one that started it ends, in whatever way."""
+    if sys.platform == "linux":
+        set_parent_death_signal = 1
+        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)
+
+
+def _stop(process: subprocess.Popen) -> None:
+    if process.poll() is not None:
+        return
+    process.terminate()
+    try:
+        process.wait(GRACE_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _why(path: Path, start: int, status: int) -> str:
+    with open(path, "rb") as file:
+        file.seek(start)
+        said = file.read().decode("utf-8", errors="replace").replace("\r", "\n")
+    if sentence := training_process.last_error(said):
+        return sentence
+    if status == -signal.SIGKILL:
+        return (
+            "the training process was killed from outside, most likely as the machine had no memory left: resume it, or"
+            " start anew with a smaller batch_size"
+        )
+    if status < 0:
+        return f"the training process was ended by signal {-status}: resume it"
+    if status == _STOPPED:
+        return "the training process was asked to stop by somebody else: resume it"
+    last = said.strip().splitlines()[-1:] or ["it said nothing"]
+    return f"the training process failed ({last[0][:300]}), and its log says why"
+
+
+def _ended(state: dict[str, Any], ended: str, message: str | None = None) -> dict[str, Any]:
+    return state | {"state": ended, "ended_at": time.time(), "message": message}

@@ -1,0 +1,95 @@
+"""The worker: trains what waits, one at a time, until it is stopped. Also the process that a service starts for it."""
+
+import logging
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+from service.settings import Settings
+from service.training_process import environment
+from service.training_queue import TrainingQueue
+from service.work import GRACE_SECONDS, Work, end_with_parent
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 5.0
+"""Between two looks for trainings that wait unrung for, or whose worker was killed."""
+_IDLE_SECONDS = 0.3
+_RESTART_SECONDS = (1.0, 30.0)
+
+
+def work_until_stopped(settings: Settings) -> None:
+    """Carry out trainings. SIGTERM or SIGINT stops the one that runs at its last checkpoint; it waits again."""
+    settings.make_home()
+    work = Work(settings)
+    work.clean_up()
+    queue = TrainingQueue(settings, work.carry_out_next)
+
+    def stop(number: int, frame: object) -> None:
+        work.stopping = True
+
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, stop)
+    log.info("The worker is ready")
+    looked = -LOOK_SECONDS
+    while not work.stopping:
+        try:
+            if queue.answer_next():
+                continue
+            if time.monotonic() - looked > LOOK_SECONDS:
+                looked = time.monotonic()
+                work.requeue_interrupted()
+                if work.carry_out_next():
+                    continue
+        except Exception:  # a Redis that is away, a disk that is full: they come back
+            log.exception("The worker could not look for trainings")
+            time.sleep(LOOK_SECONDS)
+        time.sleep(_IDLE_SECONDS)
+
+
+class WorkerProcess:
+    """A worker as a child of the service, started again where it dies."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._environment = environment() | settings.environment()
+        self._closed = threading.Event()
+        self._process = self._start()
+        self._thread = threading.Thread(target=self._watch, name="worker", daemon=True)
+        self._thread.start()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def close(self) -> None:
+        """Stop it; a training that runs goes on from its last checkpoint when there is a worker again."""
+        self._closed.set()
+        self._thread.join()
+        self._process.terminate()
+        try:
+            self._process.wait(GRACE_SECONDS + 5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _start(self) -> subprocess.Popen:
+        return subprocess.Popen(
+            [sys.executable, "-m", "service", "worker"],
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            preexec_fn=end_with_parent,
+            start_new_session=True,  # Ctrl-C is for the service, which then stops its worker
+        )
+
+    def _watch(self) -> None:
+        pause, longest = _RESTART_SECONDS
+        while not self._closed.wait(0.2):
+            if self._process.poll() is None:
+                continue
+            log.error("The worker ended with status %d: another one is started", self._process.returncode)
+            if self._closed.wait(pause):
+                return
+            pause = min(2 * pause, longest)
+            self._process = self._start()

@@ -1,0 +1,228 @@
+"""Bringing captioned photos: what is told of them, and what is refused."""
+
+import io
+import socket
+
+import httpx
+import pytest
+from PIL import Image
+
+from service.tokens import admin_token
+from tests.service.photo_sets import photo_bytes, photo_set, zipped
+
+ZIP = {"Content-Type": "application/zip"}
+
+
+def bring(client, files, **query):
+    return client.post("/api/datasets", params=query, content=zipped(files), headers=ZIP, timeout=120)
+
+
+def read_all(connection: socket.socket) -> bytes:
+    """Until the server closes it."""
+    return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+def kept(running):
+    """What is in the folder of the data sets."""
+    return [path.name for path in running.service.settings.datasets_folder.iterdir()]
+
+
+def test_a_zip_becomes_a_report(client):
+    files = photo_set(24)
+    files["captions.csv"] += b"\n99.jpg,a ghost\n0.jpg,a dog runs on the grass\n,no name\n"
+    files |= {"images/copy.jpg": files["images/1.jpg"], "images/alone.jpg": photo_bytes(100), "images/bad.jpg": b"x"}
+    files["captions.csv"] += "copy.jpg,a dog on the grass\nbad.jpg,a zebra\n7.JPG,ein Käfer\n".encode()
+    files |= {"__MACOSX/images/._0.jpg": b"x", ".DS_Store": b"x", "notes.pdf": b"x"}
+    response = bring(client, files, name="my dogs")
+    assert response.status_code == 201, response.text
+    document = response.json()
+    assert client.get(response.headers["Location"]).json() == document
+    assert (document["name"], document["origin"], document["usable"]) == ("my dogs", "zip", True)
+    report = document["report"]
+    assert report["total"]["images"] == 27 and report["format"] == "table" and report["drawn_splits"]
+    assert {count["split"] for count in report["splits"]} >= {"train", "val"}
+    assert report["unknown_words"]["words"] == 3  # zebra, ein, käfer
+    assert report["languages"][0][0] == "en"
+    assert {"images/1.jpg", "images/copy.jpg"} in [set(same["paths"]) for same in report["same_images"]]
+    counts = report["problem_counts"]
+    for kind in (
+        "missing_image",
+        "uncaptioned_image",
+        "unreadable_image",
+        "repeated_entry",
+        "other_case",
+        "ignored_file",
+    ):
+        assert counts[kind] >= 1, kind
+    assert any(problem["entry"] for problem in report["problems"])
+    assert any("are few" in sentence for sentence in report["advice"])
+    assert "root" not in report and "/tmp" not in response.text
+    for sample in report["samples"]:
+        with Image.open(io.BytesIO(client.get(sample["thumbnail"]).content)) as photo:
+            assert max(photo.size) <= 320
+    assert client.get(f"/api/datasets/{document['id']}/thumbnails/99.jpg").status_code == 404
+    (listed,) = client.get("/api/datasets").json()["datasets"]
+    assert listed == {name: value for name, value in document.items() if name != "report"}
+
+
+def test_a_form_and_a_folder_in_the_zip(client):
+    files = {f"holidays/{name}": content for name, content in photo_set(4).items()}
+    response = client.post("/api/datasets", files={"file": ("C:\\x\\Käse 2024.zip", zipped(files))}, timeout=60)
+    assert response.status_code == 201 and response.json()["name"] == "Käse 2024"
+    assert response.json()["images"] == 4
+
+
+@pytest.mark.parametrize(
+    "encoding, newline", [("utf-8-sig", "\r\n"), ("utf-16", "\r\n"), ("utf-8", "\r")], ids=["bom", "utf16", "cr"]
+)
+def test_tables_of_other_systems(client, encoding, newline):
+    files = photo_set(6, ("ein Käfer läuft über die Wiese",))
+    files["captions.csv"] = files["captions.csv"].decode().replace("\n", newline).encode(encoding)
+    report = bring(client, files).json()["report"]
+    assert report["total"]["captions"] == 6 and not report["problem_counts"]
+
+
+def test_a_table_in_latin_1_is_told_line_by_line(client):
+    files = photo_set(6, ("ein Hund", "ein Käfer"))
+    files["captions.csv"] = files["captions.csv"].decode().encode("latin-1")
+    report = bring(client, files).json()["report"]
+    assert report["total"]["captions"] == 6 and report["problem_counts"] == {"bad_entry": 6}
+    assert "UTF-8" in report["problems"][0]["message"] and report["problems"][0]["entry"] == 3
+
+
+@pytest.mark.parametrize(
+    "files, says",
+    [
+        ({"a.jpg": b"x", "a.txt": b"a dog"}, "Nothing here can be used"),
+        ({"a.jpg": photo_bytes(0), "a.txt": b"a dog\na cat"}, "one photo to learn from"),
+        ({f"{n}.{end}": {"jpg": photo_bytes(0), "txt": b"a dog"}[end] for n in range(9) for end in ("jpg", "txt")},
+         "All 9 photos are the same picture"),
+    ],
+    ids=["nothing", "one", "same"],
+)  # fmt: skip
+def test_what_cannot_be_trained_on_is_told_and_not_begun(client, files, says):
+    document = bring(client, files).json()
+    assert document["usable"] is False and says in document["report"]["advice"][0]
+    response = client.post("/api/trainings", json={"dataset": document["id"]})
+    assert response.status_code == 409 and says in response.json()["detail"]
+
+
+def test_captions_of_5000_words(client):
+    report = bring(client, photo_set(6, ("a dog " * 2500,))).json()["report"]
+    assert report["words"]["per_caption"]["max"] == 5000
+    assert "6 captions have more than 30 words: the rest of each is not learned." in report["advice"]
+
+
+@pytest.mark.parametrize(
+    "content, status, says",
+    [
+        (b"", 400, "There is no zip in the request"),
+        (b"GIF89a", 422, "damaged or was cut short"),
+        (zipped(photo_set(3))[:-100], 422, "damaged or was cut short"),
+        (zipped({"../../evil.jpg": b"x"}), 422, "outside its own folder"),
+        (
+            zipped({"inner.zip": zipped(photo_set(3))}),
+            422,
+            "no captions in a format that is known: the folder holds inner.zip",
+        ),
+        (zipped({"a.jpg": photo_bytes(0)}), 422, "no captions in a format that is known"),
+        (zipped({}), 422, "the folder is empty"),
+    ],
+    ids=["empty", "gif", "cut", "slip", "nested", "uncaptioned", "no-files"],
+)
+def test_what_is_no_data_set_leaves_nothing(running, content, status, says):
+    response = running.client.post("/api/datasets", content=content, headers=ZIP, timeout=60)
+    assert response.status_code == status and says in response.json()["detail"], response.text
+    assert "/tmp" not in response.text and kept(running) == []
+    assert not list(running.service.settings.home.rglob("evil*"))
+
+
+def test_more_than_photos_may_have_and_no_more_than_data_sets_may(start):
+    running = start(max_upload_mb=1, max_dataset_mb=12)
+    padding = {"padding.bin": bytes(8_000_000)}
+    response = bring(running.client, photo_set(4) | padding)
+    assert response.status_code == 201, "eight times what a photo may have"
+    response = bring(running.client, photo_set(4) | {"padding.bin": bytes(14_000_000)})
+    assert response.status_code == 413 and "a data set of 12 MB" in response.json()["detail"]
+    assert len(kept(running)) == 1
+
+
+def test_strangers_are_refused_before_they_have_sent_it(start):
+    running = start(max_upload_mb=1)
+    url = httpx.URL(running.url)
+    for header in ("", "Authorization: Bearer wrong\r\n"):
+        with socket.create_connection((url.host, url.port), timeout=20) as connection:
+            head = f"POST /api/datasets HTTP/1.1\r\nHost: x\r\n{header}Content-Length: 900000000\r\n\r\n"
+            connection.sendall(head.encode())
+            answer = read_all(connection)
+        assert answer.startswith(b"HTTP/1.1 401") and b"www-authenticate: bearer" in answer.lower()
+
+
+def test_a_full_disk_is_told_before_the_zip_is_sent(start, monkeypatch):
+    running = start()
+    monkeypatch.setattr("service.server.shutil.disk_usage", lambda path: type("Usage", (), {"free": 1_000_000}))
+    url = httpx.URL(running.url)
+    token, _ = admin_token(running.service.settings)
+    with socket.create_connection((url.host, url.port), timeout=20) as connection:
+        connection.sendall(
+            f"POST /api/datasets HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n"
+            "Content-Length: 90000000\r\n\r\n".encode()
+        )
+        answer = connection.recv(65536)
+        answer += connection.recv(65536)
+    assert answer.startswith(b"HTTP/1.1 507") and b"disk is too full" in answer
+
+
+def test_a_disk_that_fills_up_meanwhile_leaves_nothing(running, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("service.datasets.write_json", full)
+    response = bring(running.client, photo_set(4))
+    assert response.status_code == 507 and "disk is full" in response.json()["detail"]
+    assert kept(running) == []
+
+
+def test_a_folder_on_the_server(start, tmp_path):
+    root = tmp_path / "sets"
+    for name, content in photo_set(5).items():
+        path = root / "dogs" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    (tmp_path / "secret").mkdir()
+    (root / "out").symlink_to(tmp_path / "secret")
+    client = start(import_root=root).client
+    document = client.post("/api/datasets", json={"folder": "dogs"}, timeout=60).json()
+    assert (document["name"], document["origin"], document["images"]) == ("dogs", "folder", 5)
+    for path in ("..", "/etc", "out", "nothing", "dogs/../../secret", "a\0b"):
+        response = client.post("/api/datasets", json={"folder": path})
+        assert response.status_code == 422 and str(tmp_path) not in response.text
+    assert client.delete(f"/api/datasets/{document['id']}").status_code == 204
+    assert (root / "dogs" / "captions.csv").is_file()
+
+
+def test_without_an_import_root_there_are_no_folders(client):
+    response = client.post("/api/datasets", json={"folder": "x"})
+    assert response.status_code == 422 and "CAPTIONER_IMPORT_ROOT" in response.json()["detail"]
+    for body in ({}, {"folder": "x", "corrections": True}, {"folders": "x"}):
+        assert client.post("/api/datasets", json=body).status_code == 422
+
+
+def test_corrections_become_a_data_set(client):
+    response = client.post("/api/datasets", json={"corrections": True})
+    assert response.status_code == 422 and "nobody has corrected a caption yet" in response.json()["detail"].lower()
+    for number in range(4):
+        made = client.post("/api/captions", files={"image": photo_bytes(number)}).json()
+        if number:
+            client.put(f"/api/captions/{made['id']}/correction", json={"text": f'dog {number}, "Ö"'})
+    document = client.post("/api/datasets", json={"corrections": True}, timeout=60).json()
+    assert (document["origin"], document["images"], document["captions"]) == ("corrections", 3, 3)
+    captions = {caption for sample in document["report"]["samples"] for caption in sample["captions"]}
+    assert captions == {f'dog {number}, "Ö"' for number in (1, 2, 3)}
+
+
+def test_delete(running):
+    document = bring(running.client, photo_set(4)).json()
+    path = f"/api/datasets/{document['id']}"
+    assert running.client.delete(path).status_code == 204 and kept(running) == []
+    assert running.client.get(path).status_code == running.client.delete(path).status_code == 404
