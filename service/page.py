@@ -8,6 +8,7 @@ from pathlib import Path
 from flask import Blueprint, Response, abort, make_response, render_template, send_from_directory, url_for
 
 from service.api.operations import current_service
+from service.versions import BUILT_IN
 
 WEB = Path(__file__).parent / "web"
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -29,8 +30,19 @@ page = Blueprint("page", __name__, template_folder="web/templates")
 @page.get("/")
 def index() -> Response:
     """The page itself. It is asked for anew each time, so that it never names scripts of an older version."""
-    settings = current_service().settings
-    html = render_template("index.html", version=static_version(), settings=settings)
+    return _document("index.html")
+
+
+@page.get("/retrain")
+def retrain() -> Response:
+    """For those with the token: bring photos, train, judge, switch."""
+    return _document("retrain.html")
+
+
+def _document(template: str) -> Response:
+    service = current_service()
+    shipped = service.settings.bundle is None and service.serving.version == BUILT_IN
+    html = render_template(template, version=static_version(), settings=service.settings, shipped=shipped)
     response = make_response(html)
     response.headers["Content-Security-Policy"] = POLICY
     response.headers["Cache-Control"] = "no-cache"

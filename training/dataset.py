@@ -33,9 +33,18 @@ class Batch:
 class CaptionDataset:
     """The captions of one split as tokens, beside the caches that hold its images' features."""
 
-    def __init__(self, records: Sequence[ImageRecord], vocabulary: Vocabulary, caches: Sequence[FeatureCache]):
-        """`caches`: views of the same photos (plain, mirrored); each time an image is used, one of them is drawn."""
-        self.records, self.caches = list(records), list(caches)
+    def __init__(
+        self,
+        records: Sequence[ImageRecord],
+        vocabulary: Vocabulary,
+        caches: Sequence[FeatureCache],
+        least_batches: int = 0,
+    ):
+        """`caches`: views of the same photos (plain, mirrored); each time an image is used, one of them is drawn.
+
+        least_batches: an epoch passes over the images as often as it takes for so many batches, at least once.
+        """
+        self.records, self.caches, self._least_batches = list(records), list(caches), least_batches
         self.tokens = [[vocabulary.encode(caption) for caption in record.captions] for record in self.records]
         self._longest = np.array([max(map(len, captions)) for captions in self.tokens])
 
@@ -43,11 +52,28 @@ class CaptionDataset:
         return len(self.records)
 
     def order(self, epoch: int, batch_size: int, seed: int) -> list[np.ndarray]:
-        """The batches of an epoch as positions of images: shuffled, and each of images with similarly long captions.
+        """The batches of an epoch as positions of images.
 
         The same for the same epoch and seed, so that a resumed run goes on where it stopped.
         """
-        rng = np.random.default_rng([seed, epoch])
+        first, *others = range(self._passes(batch_size))
+        orders = [self._pass(np.random.default_rng([seed, epoch]), batch_size)]
+        orders += [self._pass(np.random.default_rng([seed, epoch, number, first]), batch_size) for number in others]
+        return [batch for order in orders for batch in order]
+
+    def batch_count(self, batch_size: int) -> int:
+        """How many batches an epoch has."""
+        return self._passes(batch_size) * self._pass_count(batch_size)
+
+    def _passes(self, batch_size: int) -> int:
+        """How often an epoch passes over the images."""
+        return max(1, math.ceil(self._least_batches / self._pass_count(batch_size)))
+
+    def _pass_count(self, batch_size: int) -> int:
+        return math.ceil(len(self) / batch_size)
+
+    def _pass(self, rng: np.random.Generator, batch_size: int) -> list[np.ndarray]:
+        """Every image once: shuffled, each batch of images with similarly long captions."""
         shuffled = rng.permutation(len(self))
         pools = [shuffled[start : start + 32 * batch_size] for start in range(0, len(self), 32 * batch_size)]
         batches = []
@@ -55,10 +81,6 @@ class CaptionDataset:
             by_length = pool[np.argsort(self._longest[pool], kind="stable")]
             batches += [by_length[start : start + batch_size] for start in range(0, len(pool), batch_size)]
         return [batches[number] for number in rng.permutation(len(batches))]
-
-    def batch_count(self, batch_size: int) -> int:
-        """How many batches an epoch has."""
-        return math.ceil(len(self) / batch_size)
 
     def batches(
         self, epoch: int, batch_size: int, captions_per_image: int, seed: int, first: int = 0

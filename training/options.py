@@ -14,7 +14,7 @@ PRESETS = {
 }
 """How much a run learns: minutes for some hundred photos on a small machine, or for as long as it gets better."""
 
-SMALL_DATA = {"batch_size": 8, "min_count": 2, "warmup_steps": 50, "average_decay": 0.97}
+SMALL_DATA = {"batch_size": 8, "least_batches": 50, "min_count": 2, "warmup_steps": 50, "average_decay": 0.97}
 """For every run that starts from a captioner: its data is a few hundred photos rather than thousands."""
 
 WITH_REPLAY = {"learning_rate": 1e-3, "distillation_weight": 0.0}
@@ -36,6 +36,8 @@ class FitOptions(JsonOptions):
 
     batch_size: int = 32
     """Images in a batch."""
+    least_batches: int = 0
+    """An epoch passes over a small data set as often as it takes for so many batches."""
     captions_per_image: int = 5
     """At most so many captions of an image in a batch; of more, others are drawn each time."""
     min_count: int = 5
@@ -82,7 +84,7 @@ class FitOptions(JsonOptions):
 
     def __post_init__(self) -> None:
         self._require_whole(0, "epochs", "fine_tune_epochs", "self_critical_epochs", "seed", "warmup_steps")
-        self._require_whole(0, "validation_images", "replay_images")
+        self._require_whole(0, "validation_images", "replay_images", "least_batches")
         self._require_whole(1, "batch_size", "captions_per_image", "min_count", "patience")
         self._require_whole(2, "self_critical_samples")
         self._require_positive("learning_rate", "fine_tune_learning_rate", "encoder_learning_rate")

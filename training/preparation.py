@@ -188,10 +188,11 @@ class _FeatureBuilder:
             caches.append(self._filled([*train, *earlier], mirrored, "encode mirror images"))
         data = CaptionDataset(validation, self.vocabulary, [plain])
         validator = Validator(data, frames_of(validation, self.config), self.decoding)
+        least = self.options.least_batches
         if earlier:
-            mixed = ReplayDataset(train, earlier, self.options.replay_share, self.vocabulary, caches)
+            mixed = ReplayDataset(train, earlier, self.options.replay_share, self.vocabulary, caches, least)
             return Features(stages, mixed, validator)
-        return Features(stages, CaptionDataset(train, self.vocabulary, caches), validator)
+        return Features(stages, CaptionDataset(train, self.vocabulary, caches, least), validator)
 
     def _filled(self, records: Sequence[ImageRecord], view: FeatureView, label: str) -> FeatureCache:
         # Of the weights as they are: those of a captioner to start from may have been fine-tuned.

@@ -21,20 +21,20 @@ class ReplayDataset(CaptionDataset):
         share: float,
         vocabulary: Vocabulary,
         caches: Sequence[FeatureCache],
+        least_batches: int = 0,
     ):
         """`share` of a batch, from 0 to below 1, is of the earlier images; a batch has one new image at least."""
-        super().__init__([*new, *earlier], vocabulary, caches)
+        super().__init__([*new, *earlier], vocabulary, caches, least_batches)
         self.new_images, self._share = len(new), share
 
     def _new_in_batch(self, batch_size: int) -> int:
         return max(1, batch_size - round(batch_size * self._share))
 
-    def batch_count(self, batch_size: int) -> int:
+    def _pass_count(self, batch_size: int) -> int:
         return math.ceil(self.new_images / self._new_in_batch(batch_size))
 
-    def order(self, epoch: int, batch_size: int, seed: int) -> list[np.ndarray]:
-        """Positions of images: the new ones shuffled, each batch filled up with earlier ones that are drawn for it."""
-        rng = np.random.default_rng([seed, epoch])
+    def _pass(self, rng: np.random.Generator, batch_size: int) -> list[np.ndarray]:
+        """Every new image once, shuffled, each batch filled up with earlier ones that are drawn for it."""
         size = self._new_in_batch(batch_size)
         new = rng.permutation(self.new_images)
         earlier = np.arange(self.new_images, len(self.records))

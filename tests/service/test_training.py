@@ -17,7 +17,7 @@ from tests.service.photo_sets import photo_set, zipped
 from tests.service.serving import Running
 
 ZIP = {"Content-Type": "application/zip"}
-BRIEF = {"epochs": 2, "batch_size": 8, "min_count": 1, "warmup_steps": 2, "learning_rate": 0.01}
+BRIEF = {"epochs": 2, "batch_size": 8, "least_batches": 0, "min_count": 1, "warmup_steps": 2, "learning_rate": 0.01}
 ENDLESS = {**BRIEF, "epochs": 5000, "patience": 5000}
 
 

@@ -161,3 +161,17 @@ def test_epochs_read_the_cache_and_never_a_photo(tmp_path):
     for epoch in range(2):
         for batch in data.batches(epoch, 2, 1, seed=0):
             assert batch.features[:, 0].tolist() == [3 * image for image in batch.images]
+
+
+def test_an_epoch_passes_over_few_images_often_enough():
+    few = CaptionDataset(data_set(5).records, VOCABULARY, [Rows()], least_batches=7)
+    batches = few.order(epoch=1, batch_size=2, seed=0)
+    assert len(batches) == few.batch_count(2) == 9, "three batches a pass, and three passes"
+    for start in (0, 3, 6):
+        assert sorted(np.concatenate(batches[start : start + 3])) == list(range(5))
+    passes = [[batch.tolist() for batch in batches[start : start + 3]] for start in (0, 3, 6)]
+    assert passes[0] == [batch.tolist() for batch in data_set(5).order(1, 2, 0)], (
+        "the first is that of a data set alone"
+    )
+    assert passes[0] != passes[1] != passes[2]
+    assert [batch.tolist() for batch in few.order(1, 2, 0)] == [batch.tolist() for batch in batches]

@@ -457,3 +457,11 @@ def test_distillation_keeps_the_captioner_near_what_it_was(go_on, tmp_path, at_b
         return float((after["decoder.output.bias"][:known] - before["decoder.output.bias"]).norm())
 
     assert distance(held) < distance(free)
+
+
+def test_where_cider_tells_nothing_bleu_decides():
+    def rank(cider, bleu_4, bleu_1):
+        return loop._rank({"CIDEr": cider, "Bleu_4": bleu_4, "Bleu_1": bleu_1})
+
+    assert rank(0.0, 0.4, 0.6) > rank(0.0, 0.3, 0.9) > rank(0.0, 0.3, 0.8)
+    assert rank(0.1, 0.0, 0.0) > rank(0.0, 1.0, 1.0)

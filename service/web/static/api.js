@@ -39,8 +39,6 @@ export const getCaption = (id, signal) => json(`/api/captions/${id}`, { signal }
 
 export const listCaptions = (page, perPage) => json(`/api/captions?page=${page}&per_page=${perPage}`);
 
-export const deleteCaption = (id) => send(`/api/captions/${id}`, { method: "DELETE" });
-
 export const saveCorrection = (id, text) =>
   json(`/api/captions/${id}/correction`, {
     method: "PUT",
@@ -64,7 +62,8 @@ async function json(url, options) {
   return (await send(url, options)).json();
 }
 
-async function send(url, options = {}) {
+/** A request that succeeds, or a Problem. */
+export async function send(url, options = {}) {
   let response;
   try {
     response = await fetch(url, options);
@@ -76,7 +75,7 @@ async function send(url, options = {}) {
   throw await problemOf(response);
 }
 
-async function problemOf(response) {
+export async function problemOf(response) {
   const seconds = Number.parseInt(response.headers.get("Retry-After"), 10);
   const retryAfter = Number.isNaN(seconds) ? null : seconds;
   const document = await response.json().catch(() => null); // what stands between may answer for the service

@@ -1,5 +1,6 @@
 """The real service with the captioner that ships, and a real browser."""
 
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -43,16 +44,27 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def visit(browser, shipped) -> Iterator[Callable[..., Page]]:
-    """Open the page: `visit(path="/", client=shipped, expected=None, **context)` -> Page.
+    """Open the page: `visit(path="/", client=shipped, expected=None, knows_token=True, **context)` -> Page.
 
-    client: of the service to visit. expected: what the console's messages must contain, where there may be some.
+    client: of the service to visit. knows_token: the browser has it already. expected: what the console's messages must
+    contain, where there may be some.
     context: options of the browser's context. At the end nothing may have been asked of another host, and the console
     must be empty.
     """
     visits = []
 
-    def open_page(path: str = "/", client: httpx.Client = shipped, expected: str | None = None, **options) -> Page:
+    def open_page(
+        path: str = "/",
+        client: httpx.Client = shipped,
+        expected: str | None = None,
+        knows_token: bool = True,
+        **options,
+    ) -> Page:
         context = browser.new_context(**(DEFAULTS | options))
+        if knows_token:
+            token = client.headers["Authorization"].split()[1]
+            keep = f"localStorage.setItem('captioner.token', {json.dumps(token)})"
+            context.add_init_script(f"if (location.protocol === 'http:') {keep}")
         context.set_default_timeout(15_000)
         url = str(client.base_url)
         watch = Watch(context, url)

@@ -71,7 +71,7 @@ def test_a_pinned_word_stays_until_it_is_let_go(page, shipped):
 def test_all_is_to_be_had_by_keyboard_alone(visit, shipped):
     page = visit()
     expect(page.locator(".example")).to_have_count(7)
-    for _ in range(3):  # the page's name, the button, the first example
+    for _ in range(4):  # the page's name, the way to retrain, the button, the first example
         page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     wait_for_caption(page)

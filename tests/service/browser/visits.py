@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import httpx
 import numpy as np
 from PIL import Image
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import BrowserContext, Locator, Page, expect
 
 ROOT = Path(__file__).parents[3]
 EXAMPLES = ROOT / "examples"
@@ -33,7 +33,8 @@ class Watch:
     def check(self, expected: str | None) -> None:
         """expected: what every message on the console must contain; None: there must be none."""
         assert not self.foreign, "the page asked another host"
-        assert not [text for text in self.wrong if expected is None or expected not in text]
+        wrong = [text for text in self.wrong if expected is None or expected not in text]
+        assert not wrong, wrong
 
 
 def choose(page: Page, photo: Path) -> None:
@@ -67,7 +68,12 @@ def document_of(page: Page, client: httpx.Client) -> dict:
 
 def heat_on(page: Page) -> np.ndarray:
     """The pixels of the heat map's canvas: uint8 [height, width, 4], colours not multiplied by opacity."""
-    url = page.evaluate("() => document.querySelector('#heat').toDataURL('image/png')")
+    return heat_pixels(page.locator("#heat"))
+
+
+def heat_pixels(canvas: Locator) -> np.ndarray:
+    """The pixels of any canvas, likewise."""
+    url = canvas.evaluate("canvas => canvas.toDataURL('image/png')")
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))).convert("RGBA"))
 
 

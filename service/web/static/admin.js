@@ -1,0 +1,89 @@
+// What of the API needs the token: data sets, trainings, models.
+import { Problem } from "./api.js";
+import { readEvents } from "./sse.js";
+import { sendAsAdmin, withToken } from "./token.js";
+
+const get = async (url) => (await sendAsAdmin(url)).json();
+const post = async (url, body) =>
+  (
+    await sendAsAdmin(url, {
+      method: "POST",
+      ...(body && { headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) }),
+    })
+  ).json();
+const remove = (url) => sendAsAdmin(url, { method: "DELETE" });
+
+export const listDataSets = async () => (await get("/api/datasets")).datasets;
+export const getDataSet = (id) => get(`/api/datasets/${id}`);
+export const bringFolder = (folder) => post("/api/datasets", { folder });
+export const bringCorrections = () => post("/api/datasets", { corrections: true });
+export const deleteDataSet = (id) => remove(`/api/datasets/${id}`);
+
+export const listTrainings = async () => (await get("/api/trainings")).trainings;
+export const getTraining = (id) => get(`/api/trainings/${id}`);
+export const beginTraining = (body) => post("/api/trainings", body);
+export const cancelTraining = (id) => post(`/api/trainings/${id}/cancel`);
+export const resumeTraining = (id) => post(`/api/trainings/${id}/resume`);
+export const deleteTraining = (id) => remove(`/api/trainings/${id}`);
+export const getLog = async (id) => (await sendAsAdmin(`/api/trainings/${id}/log`)).text();
+
+export const listModels = async () => (await get("/api/models")).models;
+export const getComparison = async (version) => (await get(`/api/models/${version}/comparison`)).photos;
+export const promote = (version) => post(`/api/models/${version}/promote`);
+export const rollBack = () => post("/api/models/rollback");
+export const deleteModel = (version) => remove(`/api/models/${version}`);
+export const downloadModel = async (version) => (await sendAsAdmin(`/api/models/${version}/bundle.zip`)).blob();
+
+/** Follow a training until it has ended: onChange(document). */
+export async function followTraining(id, signal, onChange) {
+  const response = await sendAsAdmin(`/api/trainings/${id}/events`, { signal });
+  for await (const { event, data } of readEvents(response.body)) {
+    if (signal.aborted) return;
+    if (event === "training") onChange(data);
+  }
+}
+
+/** Send a zip to `url`: onSent(share) while it goes. fetch tells nothing of what it has sent. */
+export const sendZip = (url, file, onSent) =>
+  withToken(
+    (headers) =>
+      new Promise((resolve, reject) => {
+        const request = new XMLHttpRequest();
+        request.open("POST", `${url}?name=${encodeURIComponent(nameOf(file))}`);
+        for (const [name, value] of Object.entries(headers)) request.setRequestHeader(name, value);
+        request.setRequestHeader("Content-Type", "application/zip");
+        request.upload.addEventListener("progress", (event) => onSent(event.loaded / event.total));
+        request.addEventListener("load", () => {
+          const answer = parsed(request.responseText);
+          if (request.status < 300) resolve(answer);
+          else reject(new Problem(request.status, answer?.detail ?? `The service answered with ${request.status}.`));
+        });
+        const broken = "The connection broke off before all of it was sent. Nothing of it was kept: send it again.";
+        request.addEventListener("error", () => reject(new Problem(0, broken)));
+        request.send(file);
+      }),
+  );
+
+function nameOf(file) {
+  return file.name.replace(/\.zip$/i, "").replace(/[/\\]/g, " ").trim().slice(0, 60) || "upload";
+}
+
+function parsed(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
+}
+
+const pictures = new Map(); // address -> promise of the picture's address in this page
+
+/** Show a picture that needs the token. */
+export async function showPicture(image, url) {
+  if (!pictures.has(url)) pictures.set(url, sendAsAdmin(url).then((answer) => answer.blob()).then(URL.createObjectURL));
+  try {
+    image.src = await pictures.get(url);
+  } catch {
+    pictures.delete(url); // the page is whole without it
+  }
+}

@@ -1,0 +1,309 @@
+// The page of those who retrain: bring photos, train, judge, switch.
+import * as admin from "./admin.js";
+import { Problem } from "./api.js";
+import { showPhotos } from "./comparison.js";
+import { button, element } from "./elements.js";
+import { showModels } from "./models.js";
+import { showProblem } from "./problem.js";
+import { showReport } from "./report.js";
+import { changeToken } from "./token.js";
+import { showTraining } from "./training.js";
+
+const LOOK_MS = 3000;
+const ACTIVE = ["queued", "running"];
+
+const byId = Object.fromEntries(
+  [...document.querySelectorAll("[id]")].map((node) => [
+    node.id.replace(/-(.)/g, (_, letter) => letter.toUpperCase()),
+    node,
+  ]),
+);
+const maxDataSet = Number(document.body.dataset.maxDatasetMb);
+
+let models = [];
+const shown = new Map(); // id of a training -> its list item
+const following = new Map(); // id of a training that is followed -> what ends that
+
+function say(text) {
+  byId.status.textContent = text;
+}
+
+/** Do what may fail, and say so in a region. */
+async function attempt(region, act) {
+  showProblem(region, null);
+  try {
+    return await act();
+  } catch (problem) {
+    if (!(problem instanceof Problem)) console.error(problem);
+    showProblem(region, problem instanceof Problem ? problem : new Problem(0, "The page failed here. Load it again."));
+    return null;
+  }
+}
+
+// --- Data sets
+
+async function bring(text, send) {
+  byId.sending.hidden = false;
+  byId.sendingText.textContent = text;
+  byId.sendingBar.removeAttribute("value");
+  const data = await attempt(byId.dataProblem, send);
+  byId.sending.hidden = true;
+  if (!data) return;
+  await loadDataSets(data.id);
+  openReport(data);
+  say(`${data.name}: ${data.images} photos.`);
+}
+
+function bringZip(file) {
+  if (file.size > maxDataSet * 1_000_000) {
+    const size = (file.size / 1_000_000).toFixed(0);
+    showProblem(byId.dataProblem, new Problem(413, `The zip has ${size} MB, and at most ${maxDataSet} MB are taken.`));
+    return;
+  }
+  bring(`Sending ${file.name}…`, () =>
+    admin.sendZip("/api/datasets", file, (share) => {
+      byId.sendingBar.value = share;
+      if (share === 1) {
+        byId.sendingText.textContent = "Looking at every photo…";
+        byId.sendingBar.removeAttribute("value");
+      }
+    }),
+  );
+}
+
+function openReport(data) {
+  showReport(byId.report, data);
+  byId.report.focus({ preventScroll: true });
+}
+
+async function loadDataSets(chosen = byId.dataset.value) {
+  const found = await admin.listDataSets();
+  byId.dataList.replaceChildren(...found.map(dataRow));
+  const options = found.map(({ id, name, images }) => new Option(`${name} (${images} photos)`, id));
+  const usable = new Set(found.filter((data) => data.usable).map((data) => data.id));
+  byId.dataset.replaceChildren(...options.filter((option) => usable.has(option.value)).map((option) => option.cloneNode(true)));
+  if (usable.has(chosen)) byId.dataset.value = chosen;
+  const replay = byId.replay.value;
+  byId.replay.replaceChildren(new Option("Nothing: it stays near what it said before", ""), ...options);
+  byId.replay.value = found.some(({ id }) => id === replay) ? replay : "";
+}
+
+function dataRow({ id, name, images, captions, usable }) {
+  const text = `${name} · ${images.toLocaleString("en")} photos, ${captions.toLocaleString("en")} captions`;
+  const open = () => attempt(byId.dataProblem, async () => openReport(await admin.getDataSet(id)));
+  const remove = () =>
+    attempt(byId.dataProblem, async () => {
+      await admin.deleteDataSet(id);
+      byId.report.hidden = true;
+      await loadDataSets();
+    });
+  const doing = [button({ className: "link" }, open, "Report"), button({ className: "link" }, remove, "Delete")];
+  for (const each of doing) each.setAttribute("aria-label", `${each.textContent} ${name}`);
+  const told = element("span", {}, usable ? text : `${text} · cannot be trained on`);
+  return element("li", {}, told, element("span", { className: "row" }, ...doing));
+}
+
+// --- Trainings
+
+function trainingBody() {
+  return {
+    dataset: byId.dataset.value,
+    start: byId.start.value,
+    preset: byId.preset.value,
+    replay: byId.start.value === "scratch" ? null : byId.replay.value || null,
+    promote_margin: byId.promote.checked ? Number(byId.margin.value) : null,
+    options: optionsGiven(),
+  };
+}
+
+function optionsGiven() {
+  try {
+    return JSON.parse(byId.options.value || "{}");
+  } catch (error) {
+    throw new Problem(0, `The options are no JSON (${error.message}): write them as {"epochs": 20}.`);
+  }
+}
+
+function begin(event) {
+  event.preventDefault();
+  attempt(byId.trainProblem, async () => {
+    if (!byId.dataset.value) throw new Problem(0, "Bring photos first.");
+    await admin.beginTraining(trainingBody());
+    say("It waits for its turn.");
+    await loadTrainings();
+  });
+}
+
+async function loadTrainings() {
+  const found = await admin.listTrainings();
+  for (const [id, item] of shown) {
+    if (found.some((training) => training.id === id)) continue;
+    item.remove();
+    shown.delete(id);
+  }
+  for (const training of found.toReversed()) {
+    const known = shown.get(training.id);
+    if (!known) {
+      const item = element("li", {});
+      shown.set(training.id, item);
+      byId.trainings.prepend(item);
+    }
+    if (training.state === "running") follow(training.id);
+    else if (known?.dataset.state !== training.state || training.state === "queued") {
+      drawTraining(ACTIVE.includes(training.state) ? training : await admin.getTraining(training.id));
+    }
+  }
+  byId.trainingsEmpty.hidden = found.length > 0;
+  return found;
+}
+
+function drawTraining(training) {
+  const { id } = training;
+  const act = (what) => () =>
+    attempt(byId.trainProblem, async () => {
+      await what(id);
+      await loadTrainings();
+    });
+  const item = shown.get(id);
+  if (!item) return;
+  showTraining(item, training, {
+    cancel: act(admin.cancelTraining),
+    resume: act(admin.resumeTraining),
+    remove: act(admin.deleteTraining),
+    compare,
+    log: () =>
+      attempt(byId.trainProblem, async () => {
+        item.querySelector("pre")?.remove();
+        item.append(element("pre", { className: "scroll", tabIndex: 0 }, await admin.getLog(id)));
+      }),
+  });
+}
+
+/** Draw a training whenever it changes, until it has ended. */
+async function follow(id) {
+  if (following.has(id)) return;
+  const controller = new AbortController();
+  following.set(id, controller);
+  try {
+    await admin.followTraining(id, controller.signal, (training) => {
+      drawTraining(training);
+      if (training.state === "finished") loadModels().catch(() => {});
+    });
+  } catch {
+    // It is asked for again at the next look.
+  }
+  following.delete(id);
+}
+
+// --- Models
+
+async function loadModels() {
+  const found = await admin.listModels();
+  if (JSON.stringify(found) === JSON.stringify(models)) return; // what has the focus stays
+  models = found;
+  showModels(byId.models, models, {
+    compare,
+    promote: (version) => change(() => admin.promote(version), "It serves from now on."),
+    remove: (version) => change(() => admin.deleteModel(version), "Deleted."),
+    download: (version) => attempt(byId.modelsProblem, () => download(version)),
+  });
+  const start = byId.start.value;
+  const versions = models.map(({ name, version }) => new Option(`${name} ${version}`, version));
+  const current = new Option("The captioner in use", "current");
+  byId.start.replaceChildren(current, new Option("Nothing: from scratch", "scratch"), ...versions);
+  if (models.some(({ version }) => version === start) || start === "scratch") byId.start.value = start;
+}
+
+function change(act, told) {
+  return attempt(byId.modelsProblem, async () => {
+    await act();
+    await loadModels();
+    say(told);
+  });
+}
+
+async function download(version) {
+  const url = URL.createObjectURL(await admin.downloadModel(version));
+  element("a", { href: url, download: `captioner-${version}.zip` }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 60_000);
+}
+
+function compare(version) {
+  return attempt(byId.modelsProblem, async () => {
+    const photos = await admin.getComparison(version);
+    const model = models.find((each) => each.version === version);
+    byId.comparisonHeading.textContent = `${model?.name ?? version}, and the one before it`;
+    byId.comparisonScores.textContent = scoresOf(model);
+    showPhotos(byId.comparisonPhotos, photos);
+    byId.comparison.hidden = false;
+    byId.comparison.focus({ preventScroll: true });
+    byId.comparison.scrollIntoView({ block: "start" });
+  });
+}
+
+function scoresOf(model) {
+  const parts = [];
+  for (const [name, of] of [["data", "of the new photos"], ["replay", "of the earlier ones"]]) {
+    const scores = model?.scores?.[name];
+    if (!scores) continue;
+    const told = ["CIDEr", "METEOR", "Bleu_4"].map(
+      (metric) => `${metric.replace("_", "-")} ${scores.old[metric].toFixed(3)} → ${scores.new[metric].toFixed(3)}`,
+    );
+    parts.push(`On ${scores.images} held-out photos ${of}: ${told.join(", ")}.`);
+  }
+  return parts.join(" ");
+}
+
+// --- Wiring
+
+function watchDrops() {
+  const carries = (event) => event.dataTransfer?.types.includes("Files") ?? false;
+  const mark = (on) => document.body.classList.toggle("dragging", on);
+  addEventListener("dragover", (event) => carries(event) && (event.preventDefault(), mark(true)));
+  addEventListener("dragleave", (event) => event.relatedTarget === null && mark(false));
+  addEventListener("drop", (event) => {
+    if (!carries(event)) return;
+    event.preventDefault();
+    mark(false);
+    bringZip(event.dataTransfer.files[0]);
+  });
+}
+
+function chooser(opener, input, take) {
+  opener.addEventListener("click", () => input.click());
+  input.addEventListener("change", () => {
+    if (input.files[0]) take(input.files[0]);
+    input.value = ""; // the same file may be chosen again
+  });
+}
+
+async function look() {
+  try {
+    await loadTrainings();
+    await loadModels(); // a training or another person may have changed which one serves
+  } catch {
+    // The service may be starting anew.
+  }
+  setTimeout(look, LOOK_MS);
+}
+
+chooser(byId.choose, byId.file, bringZip);
+chooser(byId.uploadModel, byId.modelFile, (file) =>
+  change(() => admin.sendZip("/api/models", file, () => {}), "It was added."),
+);
+byId.corrections.addEventListener("click", () => bring("Collecting the corrections…", admin.bringCorrections));
+byId.folderForm?.addEventListener("submit", (event) => {
+  event.preventDefault();
+  bring("Looking at every photo…", () => admin.bringFolder(byId.folder.value));
+});
+byId.trainForm.addEventListener("submit", begin);
+byId.start.addEventListener("change", () => (byId.replay.disabled = byId.start.value === "scratch"));
+byId.rollback.addEventListener("click", () => change(admin.rollBack, "The one before serves again."));
+byId.comparisonClose.addEventListener("click", () => (byId.comparison.hidden = true));
+byId.tokenButton.addEventListener("click", async () => (await changeToken()) && location.reload());
+watchDrops();
+attempt(byId.dataProblem, async () => {
+  await loadDataSets();
+  await loadModels();
+  await look();
+});

@@ -1,0 +1,79 @@
+// One training: where it stands, its curves, what it says of some photos, and what can be done to it.
+import { showPicture } from "./admin.js";
+import { curve } from "./curve.js";
+import { button, element } from "./elements.js";
+
+const STAGES = {
+  starting: "Getting ready",
+  encoding: "Looking at the photos",
+  training: "Learning",
+  validating: "Captioning validation photos",
+  comparing: "Comparing with the captioner in use",
+};
+
+/** Fill a list item. actions: cancel(), resume(), remove(), log(), compare(version). */
+export function showTraining(item, training, actions) {
+  item.className = "training";
+  item.dataset.state = training.state;
+  const title = `${training.dataset.name}, ${training.preset ?? "own options"}, from ${training.start}`;
+  const head = element("header", {}, element("h3", {}, title), element("p", { className: "row" }, ...buttons(training, actions)));
+  item.replaceChildren(head, ...standing(training), ...learned(training));
+}
+
+function buttons({ state, version, stopping }, { cancel, resume, remove, log, compare }) {
+  const made = [];
+  const add = (text, act) => made.push(button({ className: "link" }, act, text));
+  if (version) add("Compare", () => compare(version));
+  if (state === "queued" || (state === "running" && !stopping)) add("Cancel", cancel);
+  if (state === "failed" || state === "cancelled") add("Resume", resume);
+  if (state !== "queued") add("Log", log);
+  if (state !== "running" && state !== "queued") add("Delete", remove);
+  return made;
+}
+
+function standing(training) {
+  const { state, progress, position, message, stopping, seconds, promoted } = training;
+  if (state === "queued") return [element("p", {}, position === 1 ? "Next in line." : `Number ${position} in line.`)];
+  if (state === "failed") return [element("p", { className: "failed" }, `Failed: ${message}.`)];
+  if (state === "cancelled") return [element("p", {}, "Cancelled. What it learned is kept: it can be resumed.")];
+  if (state === "finished") {
+    const spent = Object.values(seconds).reduce((sum, part) => sum + part, 0);
+    return [element("p", {}, `Finished in ${duration(spent)}.${promoted ? " It serves since." : ""}`)];
+  }
+  if (stopping) return [element("p", {}, "Stopping…")];
+  const { stage, done, total, epoch, epochs, batch, batches, seconds_left: left } = progress;
+  const parts = [STAGES[stage] ?? stage];
+  if (stage === "training") parts.push(`epoch ${epoch} of ${epochs}`, left > 1 ? `about ${duration(left)} left` : "");
+  else if (total) parts.push(`${done} of ${total}`);
+  const bar = element("progress", { max: 1 });
+  if (stage === "training") bar.value = (epoch - 1 + batch / batches) / epochs;
+  else if (total) bar.value = done / total;
+  bar.setAttribute("aria-label", "Progress");
+  return [element("p", { className: "doing" }, parts.filter(Boolean).join(" · ")), bar];
+}
+
+function learned({ epochs, samples }) {
+  if (!epochs.length) return [];
+  const of = (name) => epochs.filter((epoch) => epoch[name] !== null).map((epoch) => [epoch.epoch, epoch[name]]);
+  const curves = [curve("CIDEr on validation photos", of("CIDEr"))];
+  if (of("loss").length) curves.push(curve("Loss", of("loss")));
+  return [element("div", { className: "curves" }, ...curves), sampleList(samples)];
+}
+
+function sampleList(samples) {
+  return element("ul", { className: "samples" }, ...samples.map(({ photo, captions }) => {
+    const image = element("img", { alt: "" });
+    showPicture(image, photo);
+    const [first, ...later] = captions;
+    const now = later.at(-1) ?? first;
+    const before = later.length && first.epoch === 0 ? [element("p", { className: "quiet" }, `Before: ${first.text}`)] : [];
+    const told = element("p", { className: "now" }, now.text);
+    return element("li", {}, image, told, ...before, element("p", { className: "quiet" }, `Epoch ${now.epoch}`));
+  }));
+}
+
+export function duration(seconds) {
+  if (seconds < 90) return `${Math.round(seconds)} s`;
+  if (seconds < 5400) return `${Math.round(seconds / 60)} minutes`;
+  return `${(seconds / 3600).toFixed(1)} hours`;
+}
