@@ -21,7 +21,8 @@ def command(*arguments: str | Path) -> list[str]:
 def environment() -> dict[str, str]:
     """Variables under which the process finds the packages wherever it is started, and leaves cores to others."""
     paths = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return os.environ | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUTF8": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+    own = {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUTF8": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+    return os.environ | own | {"TQDM_MININTERVAL": "10"}  # bars go into a log
 
 
 def run(*arguments: str | Path) -> str:

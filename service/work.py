@@ -154,8 +154,9 @@ class Work:
         arguments = ["--new", training.run / "bundle", "--old", compared_with.bundle, "--output", training.comparison]
         self._process(training, locks, "compare", *arguments, *shared, *device)
         began = time.time()
-        version = self._kept(training, data.name, compared_with)
-        promoted = self._promoted(training, version)
+        scores = read_json(training.comparison / "comparison.json")["scores"]
+        version = self._kept(training, data.name, compared_with, scores)
+        promoted = self._promoted(training, version, compared_with, scores["data"])
         self._spent(training.id, "switching", time.time() - began)
         return {"version": version.id, "promoted": promoted}
 
@@ -165,13 +166,12 @@ class Work:
         arguments += training_process.fit_choices(request, training.folder / "options.json")
         if request["start"] != "scratch":
             arguments += ["--from-bundle", self._versions.get(request["start"]).bundle]
-        if training.run.exists():
+        if (training.run / "progress.json").exists():
             arguments.append("--resume")
         return arguments
 
-    def _kept(self, training: Training, data_name: str, compared_with: Version) -> Version:
+    def _kept(self, training: Training, data_name: str, compared_with: Version, scores: dict[str, Any]) -> Version:
         request = training.request
-        scores = read_json(training.comparison / "comparison.json")["scores"]
         facts = {
             "name": f"{data_name} captioner",
             "origin": "training",
@@ -184,15 +184,14 @@ class Work:
         }
         return self._versions.add(training.run / "bundle", facts, training.comparison)
 
-    def _promoted(self, training: Training, version: Version) -> bool:
-        margin = training.request["promote_margin"]
-        if margin is None:
+    def _promoted(self, training: Training, version: Version, compared_with: Version, scores: dict[str, Any]) -> bool:
+        """Let the version serve if it is to, and is so much better -> whether it serves."""
+        margin, current = training.request["promote_margin"], self._versions.current
+        if margin is None or current.id == version.id:  # the latter where a worker was killed just after this
+            return current.id == version.id
+        # Another one may have been promoted meanwhile: what it was compared with must still be what serves.
+        if scores["new"]["CIDEr"] - scores["old"]["CIDEr"] < margin or current.id != compared_with.id:
             return False
-        scores = version.facts["scores"]["data"]
-        gained = scores["new"]["CIDEr"] - scores["old"]["CIDEr"]
-        # Another training may have been promoted since: what this one was compared with must still be what serves.
-        if gained < margin or self._versions.current.id != version.facts["compared_with"]:
-            return self._versions.current.id == version.id
         self._versions.promote(version.id)
         return True
 

@@ -1,19 +1,25 @@
 """From a data set to a version that serves: real processes, some of which are killed."""
 
+import contextlib
 import json
+import os
+import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
 from captioner.bundle import save_bundle
+from service.settings import Settings
 from service.trainings import Trainings
 from service.worker import WorkerProcess
-from tests.service.photo_sets import photo_set, zipped
+from tests.service.photo_sets import photo_bytes, photo_set, zipped
 from tests.service.serving import Running
 
 ZIP = {"Content-Type": "application/zip"}
@@ -249,8 +255,6 @@ def test_trainings_that_do_not_exist(client):
 
 @pytest.fixture
 def redis(tmp_path) -> Iterator[str]:
-    import shutil
-
     if (server := shutil.which("redis-server")) is None:
         pytest.skip("there is no redis-server here")
     path = Path(tmp_path / "redis.sock")
@@ -273,3 +277,51 @@ def test_a_redis_may_hold_the_queue(start, tiny_bundle, tmp_path, redis):
     finally:
         worker.close()
     assert not (service.service.settings.home / "queue.db").exists()
+
+
+@pytest.mark.parametrize("moment", ["training", "comparing"])
+def test_a_killed_service_goes_on_with_its_training_when_it_is_back(tiny_bundle, tmp_path, moment):
+    """The whole of it as processes: the service, its own worker, and the training."""
+    save_bundle(tiny_bundle, tmp_path / "bundle")
+    token = "0123456789abcdef"
+    settings = Settings(home=tmp_path / "home", bundle=tmp_path / "bundle", port=0, admin_token=token, device="cpu")
+    environment = os.environ | settings.environment()
+    command = [sys.executable, "-m", "service"]
+
+    @contextlib.contextmanager
+    def service() -> Iterator[httpx.Client]:
+        with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+            try:
+                url = process.stdout.readline().split()[-1]
+                headers = {"Authorization": f"Bearer {token}"}
+                with httpx.Client(base_url=url, headers=headers, trust_env=False, timeout=60) as client:
+                    yield client
+            finally:
+                process.kill()
+
+    def stage(client: httpx.Client) -> str:
+        document = client.get(f"/api/trainings/{training}").raise_for_status().json()
+        return (document["progress"] or {}).get("stage") or document["state"]
+
+    def wait_for(client: httpx.Client, *stages: str) -> str:
+        end = time.monotonic() + 120
+        while (now := stage(client)) not in stages:
+            assert time.monotonic() < end and now != "failed", client.get(f"/api/trainings/{training}").text
+            time.sleep(0.05)
+        return now
+
+    with service() as client:
+        dataset = client.post("/api/datasets", content=zipped(photo_set(30)), headers=ZIP).json()["id"]
+        body = {"dataset": dataset, "options": {**BRIEF, "epochs": 8}, "promote_margin": -100}
+        training = client.post("/api/trainings", json=body).json()["id"]
+        wait_for(client, moment, "finished")
+    with service() as client:
+        wait_for(client, "finished")
+        document = client.get(f"/api/trainings/{training}").json()
+        assert [epoch["epoch"] for epoch in document["epochs"]] == list(range(len(document["epochs"])))
+        current = client.get("/api/models").json()["models"][0]
+        assert current["version"] == document["version"] and document["promoted"]
+        while client.get("/api/models/current").json()["version"] != document["version"]:
+            time.sleep(0.1)
+        made = client.post("/api/captions", files={"image": photo_bytes(1)}).json()
+        assert made["model"]["version"] == document["version"]
