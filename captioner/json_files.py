@@ -2,22 +2,22 @@
 
 import json
 import os
-import tempfile
+import uuid
 from pathlib import Path
 from typing import Any
 
 
 def write_json(path: Path, value: Any) -> None:
     """Write beside, then rename: who reads sees the old file or the new one."""
-    descriptor, beside = tempfile.mkstemp(prefix=f".{path.name}-", suffix=".part", dir=path.parent)
+    beside = path.with_name(f".{path.name}-{uuid.uuid4().hex}.part")
     try:
-        with open(descriptor, "w", encoding="utf-8") as file:
+        with open(beside, "x", encoding="utf-8") as file:
             json.dump(value, file, ensure_ascii=False)
             file.flush()
-            os.fsync(descriptor)  # else a power cut could leave the name without the content
+            os.fsync(file.fileno())  # else a power cut could leave the name without the content
         os.replace(beside, path)
     except BaseException:
-        os.unlink(beside)
+        beside.unlink(missing_ok=True)
         raise
 
 

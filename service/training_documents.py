@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from captioner.json_files import read_json
-from service.api.schemas import EpochDocument, Named, SampleDocument, TrainingDocument
+from service.api.retraining_schemas import EpochDocument, Named, SampleDocument, TrainingDocument
 from service.datasets import DataSets
 from service.trainings import QUEUED, RUNNING, Training, Trainings
 

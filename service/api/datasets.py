@@ -7,7 +7,7 @@ from flask_openapi3 import APIBlueprint, Tag
 from werkzeug.exceptions import BadRequest
 
 from service.api.operations import SECURITY, current_service, json_response
-from service.api.schemas import (
+from service.api.retraining_schemas import (
     DataSetDocument,
     DataSetList,
     DataSetPath,

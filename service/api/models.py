@@ -9,7 +9,8 @@ from flask_openapi3 import APIBlueprint, Tag
 
 from captioner.bundle import load_vocabulary
 from service.api.operations import SECURITY, current_service, json_response
-from service.api.schemas import ModelDocument, VersionDocument, VersionList, VersionPath, VersionPhotoPath
+from service.api.retraining_schemas import VersionDocument, VersionList, VersionPath, VersionPhotoPath
+from service.api.schemas import ModelDocument
 from service.api.uploads import sent_file, zip_body
 from service.archives import pack, top_folder, unpack
 from service.captioning import CaptionService

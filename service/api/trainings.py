@@ -14,7 +14,7 @@ from captioner.errors import ConfigError, DataError
 from captioner.images import open_image
 from service import training_process
 from service.api.operations import SECURITY, current_service, json_response
-from service.api.schemas import (
+from service.api.retraining_schemas import (
     SamplePath,
     TrainingBody,
     TrainingDocument,
