@@ -44,13 +44,16 @@ def fit_choices(request: dict[str, Any], options_file: Path) -> list[str | Path]
     return ["--options", options_file, *(["--preset", request["preset"]] if request["preset"] else [])]
 
 
-def chosen_options(request: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """All options that a training would have. Raises DataError with the sentence where they are refused."""
+def chosen_options(request: dict[str, Any], data: Path, bundle: Path | None, folder: Path) -> dict[str, Any]:
+    """All options that a training would have. Raises DataError with the sentence where they are refused.
+
+    data: what it learns from. bundle: the captioner that it goes on from. folder: where to keep a file meanwhile.
+    """
     with tempfile.TemporaryDirectory(dir=folder) as temporary:
-        kind = ["--from-bundle", "start"] if request["start"] != "scratch" else []
-        kind += ["--replay", "replay"] if request["replay"] else []
+        kind = ["--from-bundle", bundle] if bundle else []
+        kind += ["--replay", data] if request["replay"] else []
         choices = fit_choices(request, Path(temporary) / "options.json")
-        printed = run("fit", "--data", "data", "--output", "run", "--check", *choices, *kind)
+        printed = run("fit", "--data", data, "--output", Path(temporary) / "run", "--check", *choices, *kind)
     return json.loads(printed)
 
 

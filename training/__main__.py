@@ -15,6 +15,8 @@ from training.options import PRESETS, FitOptions, chosen_options
 
 if TYPE_CHECKING:
     from captioner.bundle import Bundle
+    from captioner.vocabulary import Vocabulary
+    from training.records import DataSet
 
 INTERRUPTED = 130
 FULL_DISK = "the disk is full: make room, then go on with --resume; what was written before is whole"
@@ -111,14 +113,12 @@ def _read(options: argparse.Namespace):
 
 
 def _inspect(options: argparse.Namespace) -> int:
-    from captioner.bundle import load_vocabulary
     from training.advice import advice
     from training.report import inspect_data, render
     from training.samples import write_samples
 
     data = _read(options)
-    vocabulary = load_vocabulary(options.bundle) if options.bundle else None
-    report = inspect_data(data, not options.no_photos, vocabulary=vocabulary)
+    report = inspect_data(data, not options.no_photos, vocabulary=_words_of(options.bundle))
     usable, sentences = advice(data, report)
     samples = []
     if options.samples:
@@ -140,9 +140,8 @@ def _fit(options: argparse.Namespace) -> int:
     from training.records import read_records
     from training.run import check_output
 
-    fit_options = _fit_options(options)
     if options.check:
-        print(json.dumps(fit_options.to_json(), indent=1))
+        print(json.dumps(_fit_options(options, _read(options), _words_of(options.from_bundle)).to_json(), indent=1))
         return 0
     keep_freed_memory()
     start = _start(options)
@@ -153,6 +152,7 @@ def _fit(options: argparse.Namespace) -> int:
     check_output(options.output, options.resume)  # asked before hours go into encoding photos
     watch = ProgressFile(options.output)
     data = _read(options)
+    fit_options = _fit_options(options, data, start.vocabulary if start else None)
     if data.problems:
         print(f"{len(data.problems)} problems in {data.root}: `python -m training inspect` lists them", file=sys.stderr)
     replay = read_records(options.replay, seed=options.seed) if options.replay else None
@@ -177,8 +177,20 @@ def _fit(options: argparse.Namespace) -> int:
     return 0
 
 
-def _fit_options(options: argparse.Namespace) -> FitOptions:
-    """What the command line, the file that it names, and the preset say. Raises ConfigError."""
+def _words_of(bundle: Path | None) -> "Vocabulary | None":
+    """The words of a captioner, without the rest of it."""
+    from captioner.bundle import load_vocabulary
+
+    return load_vocabulary(bundle) if bundle else None
+
+
+def _fit_options(options: argparse.Namespace, data: "DataSet", known: "Vocabulary | None") -> FitOptions:
+    """What the command line, the file that it names, the preset and the data say. Raises ConfigError.
+
+    known: the words of the captioner to go on from.
+    """
+    from training.languages import unknown_words
+
     given = given_arguments(FitOptions, options)
     if options.options is not None:
         try:
@@ -191,7 +203,8 @@ def _fit_options(options: argparse.Namespace) -> FitOptions:
         if "seed" in values:
             raise ConfigError(f"{options.options} holds a seed: give it by --seed, as it also draws splits")
         given = values | given
-    return chosen_options(given, options.preset, options.from_bundle is not None, options.replay is not None)
+    new_words = 0.0 if known is None else unknown_words(data.records, known).share
+    return chosen_options(given, options.preset, known is not None, options.replay is not None, new_words)
 
 
 def _start(options: argparse.Namespace) -> "Bundle | None":

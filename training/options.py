@@ -22,6 +22,10 @@ WITHOUT_REPLAY = {"learning_rate": 5e-4, "distillation_weight": 1.0}
 """What keeps a captioner from forgetting: its earlier photos among the new ones, or else smaller steps that stay near
 what it said before."""
 
+NEW_LANGUAGE = {"learning_rate": 1e-3, "distillation_weight": 0.0}
+MOSTLY_NEW = 0.5
+"""Where more than this share of the words are new to it, it learns another language, and what it said is no guide."""
+
 
 @dataclass(frozen=True)
 class FitOptions(JsonOptions):
@@ -106,14 +110,20 @@ class FitOptions(JsonOptions):
             raise ConfigError("there is nothing to do: epochs, fine_tune_epochs and self_critical_epochs are all 0")
 
 
-def chosen_options(given: dict[str, Any], preset: str | None, from_bundle: bool, replay: bool) -> FitOptions:
+def chosen_options(
+    given: dict[str, Any], preset: str | None, from_bundle: bool, replay: bool, new_words: float = 0.0
+) -> FitOptions:
     """The options of a run: what a person gave, else what the preset and the kind of run say, else the defaults.
 
+    new_words: share of the words in the captions that the captioner to start from does not know.
     Raises ConfigError for a preset that does not exist, and as FitOptions does.
     """
     if preset is not None and preset not in PRESETS:
         raise ConfigError(f"there is no preset {preset!r}: the presets are {', '.join(PRESETS)}")
-    recipe = SMALL_DATA | (WITH_REPLAY if replay else WITHOUT_REPLAY) if from_bundle else {}
+    recipe = {}
+    if from_bundle:
+        alone = NEW_LANGUAGE if new_words > MOSTLY_NEW else WITHOUT_REPLAY
+        recipe = SMALL_DATA | (WITH_REPLAY if replay else alone)
     return FitOptions(**(recipe | PRESETS.get(preset or "", {}) | given))
 
 

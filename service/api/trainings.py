@@ -5,6 +5,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from flask import Response
@@ -22,6 +23,7 @@ from service.api.retraining_schemas import (
     TrainingPath,
 )
 from service.captioning import CaptionService
+from service.datasets import KeptDataSet
 from service.problems import Problem, described
 from service.training_documents import sample_file, training_document
 from service.trainings import ENDED, Training
@@ -70,10 +72,9 @@ def begin_training(body: TrainingBody) -> Response:
             raise Problem(422, "replay is for what a captioner has learned before: leave it out, or start from one.")
         service.datasets.get(body.replay)
     start = service.serving.version if body.start == "current" else body.start
-    if start != "scratch":
-        service.versions.get(start)
+    bundle = None if start == "scratch" else service.versions.get(start).bundle
     request = body.model_dump() | {"start": start}
-    training = service.trainings.add(request | {"chosen": _chosen(service, request)})
+    training = service.trainings.add(request | {"chosen": _chosen(service, request, data, bundle)})
     service.queue.ring()
     response = json_response(_document(service, training), 201)
     response.headers["Location"] = f"/api/trainings/{training.id}"
@@ -159,10 +160,10 @@ def get_sample(path: SamplePath) -> Response:
     return Response(buffer.getvalue(), content_type="image/jpeg", headers={"Cache-Control": "private, max-age=86400"})
 
 
-def _chosen(service: CaptionService, request: dict[str, Any]) -> dict[str, Any]:
+def _chosen(service: CaptionService, request: dict[str, Any], data: KeptDataSet, bundle: Path | None) -> dict[str, Any]:
     """All options of a training, as `training fit` chooses them. Raises ConfigError for what it refuses."""
     try:
-        return training_process.chosen_options(request, service.settings.home)
+        return training_process.chosen_options(request, data.root, bundle, service.settings.home)
     except DataError as error:
         raise ConfigError(str(error)) from error
 

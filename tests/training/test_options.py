@@ -91,3 +91,14 @@ def test_what_a_person_gives_goes_before_the_preset_and_that_before_the_recipe()
 def test_an_unknown_preset_is_named():
     with pytest.raises(ConfigError, match="no preset 'slow': the presets are quick, thorough"):
         chosen_options({}, "slow", False, False)
+
+
+def test_another_language_is_learned_freely():
+    def chosen(**kind):
+        options = chosen_options({}, "quick", **{"from_bundle": True, "replay": False} | kind)
+        return options.learning_rate, options.distillation_weight
+
+    assert chosen(new_words=0.4) == (5e-4, 1.0)
+    assert chosen(new_words=0.6) == (1e-3, 0.0)
+    assert chosen(new_words=0.6, from_bundle=False)[1] == 0.0
+    assert chosen(new_words=0.6, replay=True) == (1e-3, 0.0)
