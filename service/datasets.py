@@ -75,8 +75,9 @@ class DataSets:
         """
 
         def bring(folder: Path) -> Path:
-            unpacked, root = folder / ".unpacked", folder / name
+            unpacked, root = folder / ".unpacked", folder / "data" / name
             unpacked.mkdir()
+            root.parent.mkdir()
             unpack(file, unpacked, self._settings.max_dataset_bytes)
             os.rename(top_folder(unpacked), root)
             shutil.rmtree(unpacked, ignore_errors=True)
@@ -108,7 +109,7 @@ class DataSets:
         """Make a data set of the photos whose captions people have corrected. Raises DataError where there are none."""
 
         def bring(folder: Path) -> Path:
-            root = folder / "corrections"
+            root = folder / "data" / "corrections"
             (root / "photos").mkdir(parents=True)
             count = 0
             with open(root / "captions.csv", "w", encoding="utf-8", newline="") as file:

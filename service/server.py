@@ -196,8 +196,8 @@ class _Parser(HTTPRequestParser):
     def received(self, data: bytes) -> int:
         try:
             consumed = super().received(data)
-            if self.headers_finished and not self.body_bytes_received and self.error is None:
-                # Told before it is sent: large bodies wait in files.
+            in_file = self.content_length > self.adj.inbuf_overflow
+            if in_file and not self.body_bytes_received and self.error is None:  # told before it is sent
                 if self.content_length > shutil.disk_usage(tempfile.gettempdir()).free:
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
@@ -222,11 +222,8 @@ class _ProblemTask(ErrorTask):
     """Answers what waitress itself refuses, or the app's crash, with a problem document as the app's problems are."""
 
     def execute(self) -> None:
-        from service.problems import (
-            MEDIA_TYPE,
-            Problem,
-            problem_of,
-        )  # here, since it waits for torch: the app has it already
+        # Here, since it waits for torch: the app has it already.
+        from service.problems import MEDIA_TYPE, Problem, problem_of
 
         error = self.request.error
         adjustments = self.channel.adj
@@ -264,13 +261,13 @@ class _Channel(HTTPChannel):
     task_class = _Task
     error_task_class = _ProblemTask
     refused = False
+    _linger_until: float | None = None
 
     def parser_class(self, adj: _Adjustments) -> _Parser:
+        """Called by waitress for each request."""
         parser = _Parser(adj)
-        parser.peer = str(self.addr[0]) if isinstance(self.addr, tuple) else ""
+        parser.peer = str(self.addr[0])
         return parser
-
-    _linger_until: float | None = None
 
     @property
     def is_idle(self) -> bool:

@@ -83,7 +83,12 @@ class Switch:
     def _change(self, version: Version, write: Callable[[], Version]) -> Version:
         # Loaded before it is written down: what cannot be used never becomes the current one.
         loaded = self.serving if version.id == self.serving.version else self._loaded(version)
-        version = write()
+        try:
+            version = write()
+        except BaseException:
+            if loaded is not self.serving:
+                loaded.batcher.close()
+            raise
         self._exchange(loaded)
         return version
 

@@ -221,6 +221,16 @@ def test_corrections_become_a_data_set(client):
     assert captions == {f'dog {number}, "Ö"' for number in (1, 2, 3)}
 
 
+@pytest.mark.parametrize("name", ["thumbnails", "report.json", "data", "-v", "..", "a/../b", "Käse\x00", "x" * 90])
+def test_whatever_it_is_called(running, name):
+    sent = running.client.post("/api/datasets", files={"file": (f"{name}.zip", zipped(photo_set(3)))}, timeout=60)
+    assert sent.status_code == 201, sent.text
+    document = sent.json()
+    assert document["images"] == 3 and 1 <= len(document["name"]) <= 60
+    folder = running.service.settings.datasets_folder / document["id"]
+    assert {path.name for path in folder.iterdir()} == {"data", "dataset.json", "report.json", "thumbnails"}
+
+
 def test_delete(running):
     document = bring(running.client, photo_set(4)).json()
     path = f"/api/datasets/{document['id']}"
