@@ -88,7 +88,7 @@ def process_of(worker: WorkerProcess) -> psutil.Process:
 
 def test_from_a_zip_to_a_captioner_that_serves(service, dataset, work, jpeg):
     client = service.client
-    training = ask(service, dataset, promote_margin=-100)
+    training = ask(service, dataset, replay=dataset, promote_margin=-100)
     waiting = get(service, training)
     assert (waiting["state"], waiting["position"], waiting["start"]) == ("queued", 1, "built-in")
     assert waiting["options"]["epochs"] == 2 and waiting["options"]["patience"] == 4, "the preset's"
@@ -117,6 +117,7 @@ def test_from_a_zip_to_a_captioner_that_serves(service, dataset, work, jpeg):
         "built-in",
         "built-in",
     )
+    assert version["scores"]["replay"]["split"] == "val", "has it forgotten?"
     scores = version["scores"]["data"]
     assert scores["images"] >= 1 and {"CIDEr", "METEOR"} <= scores["new"].keys() == scores["old"].keys()
     assert "Went on from" in version["card"] and version["options"] == done["options"]

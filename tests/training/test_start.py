@@ -31,7 +31,8 @@ def test_known_words_keep_their_ids_and_new_ones_follow(tiny_bundle, grown):
 def test_known_words_are_as_likely_among_themselves_as_before(tiny_bundle, grown):
     _, model = grown
     before = logits_of(tiny_bundle.model, [1, 5, 6])
-    assert torch.equal(logits_of(model, [1, 5, 6])[:, : before.shape[1]], before)
+    # Not to the last bit: a product of other sizes may be summed in another order.
+    torch.testing.assert_close(logits_of(model, [1, 5, 6])[:, : before.shape[1]], before)
 
 
 def test_a_new_word_is_as_likely_as_an_average_one(tiny_bundle, grown):
