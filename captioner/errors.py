@@ -1,5 +1,12 @@
 """What a caller can catch: every error that a person can cause, and can put right."""
 
+import errno
+
+
+def is_full_disk(error: OSError) -> bool:
+    """Whether there was no room, or no more than a person may have."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
 
 class CaptionerError(Exception):
     """Base of the errors below; its text says what was wrong, where, and what to do."""

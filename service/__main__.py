@@ -10,7 +10,6 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any
 
-from captioner.config import DEFAULT_BUNDLE
 from captioner.errors import CaptionerError, ConfigError
 from service.addresses import bind, only_this_machine
 from service.server import CONNECTIONS, Server, stop_on_signals
@@ -145,7 +144,7 @@ def _roll_back(options: dict[str, Any]) -> None:
 def _versions(options: dict[str, Any]) -> Versions:
     settings = Settings.read(**options)
     settings.make_home()
-    return Versions(settings.home, settings.bundle or DEFAULT_BUNDLE)
+    return Versions(settings.home, settings.built_in_bundle)
 
 
 def _log(settings: Settings) -> None:

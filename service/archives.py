@@ -11,7 +11,7 @@ import zlib
 from pathlib import Path
 from typing import BinaryIO
 
-from captioner.errors import CaptionerError
+from captioner.errors import CaptionerError, is_full_disk
 
 MAX_ENTRIES = 500_000
 MAX_RATIO = 100
@@ -50,7 +50,7 @@ def unpack(file: BinaryIO | Path, folder: Path, max_bytes: int) -> None:
     except (NotImplementedError, RuntimeError) as error:  # what Python says of passwords and unknown methods
         raise ArchiveError(f"the zip cannot be unpacked ({error}): pack it anew, as a plain zip") from error
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if is_full_disk(error):
             raise
         raise ArchiveError(
             f"the zip cannot be unpacked ({error.strerror or error}): see that no name in it is longer than 255 bytes,"

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from PIL import Image
 
 from captioner.captioner import Captioner
-from captioner.config import DEFAULT_BUNDLE, DecodingOptions
+from captioner.config import DecodingOptions
 from captioner.images import ImageFrame, open_image
 from service.batching import Batcher, Captioned, DeadlinePassed, Stopping, Watch
 from service.datasets import DataSets
@@ -54,7 +54,7 @@ class CaptionService:
         self.store = Store(settings.database_url)
         self.photos = PhotoFolder(settings.photos_folder)
         self.photos.remove_orphans(self.store.ids())
-        self.versions = Versions(settings.home, settings.bundle or DEFAULT_BUNDLE)
+        self.versions = Versions(settings.home, settings.built_in_bundle)
         self.datasets = DataSets(settings)
         self.trainings = Trainings(settings.trainings_folder)
         self.queue = TrainingQueue(settings)

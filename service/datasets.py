@@ -1,7 +1,7 @@
 """Data sets that people bring: each a folder with its report, there whole or not at all.
 
-datasets/ID/   dataset.json: what it is; report.json: what `training inspect` found; thumbnails/; the photos, in a
-               folder of the data set's name, where they were sent
+datasets/ID/   dataset.json: what it is; report.json: what `training inspect` found; thumbnails/; data/NAME/: the
+               photos and captions, where they were sent
 """
 
 import csv
@@ -11,7 +11,6 @@ import re
 import shutil
 import tempfile
 import threading
-import time
 import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -23,7 +22,8 @@ from captioner.errors import CaptionerError, DataError
 from captioner.json_files import read_json, write_json
 from service import training_process
 from service.archives import top_folder, unpack
-from service.photos import ABANDONED_SECONDS, ID_PATTERN, PhotoFolder
+from service.photos import ID_PATTERN, PhotoFolder
+from service.remains import remove_abandoned
 from service.settings import Settings
 from service.store import CaptionSummary
 
@@ -155,10 +155,7 @@ class DataSets:
 
     def remove_remains(self) -> None:
         """Delete what a process that was killed left."""
-        latest = time.time() - ABANDONED_SECONDS
-        for path in self._folder.glob(".*"):
-            if path.stat().st_mtime < latest:
-                shutil.rmtree(path, ignore_errors=True)
+        remove_abandoned(self._folder)
 
     def _add(self, origin: str, name: str, bundle: Path, bring: Callable[[Path], Path]) -> KeptDataSet:
         """`bring` puts what there is into a folder, and says where `training inspect` finds it."""
@@ -185,18 +182,8 @@ class DataSets:
     def _inspected(self, root: Path, name: str, thumbnails: Path, bundle: Path) -> dict[str, Any]:
         with self._inspecting:
             try:
-                printed = training_process.run(
-                    "inspect",
-                    "--data",
-                    root,
-                    "--json",
-                    "--most",
-                    str(MOST),
-                    "--bundle",
-                    bundle,
-                    "--samples",
-                    thumbnails,
-                )
+                wanted = ["--json", "--most", str(MOST), "--bundle", bundle, "--samples", thumbnails]
+                printed = training_process.run("inspect", "--data", root, *wanted)
             except DataError as error:  # tells of our folders, which are nobody's business
                 raise DataError(str(error).replace(str(root.parent) + os.sep, "").replace(str(root), name)) from None
         report = json.loads(printed)

@@ -12,15 +12,13 @@ from PIL import Image
 
 from captioner.errors import ConfigError
 from captioner.overlays import scaled_to
+from service.remains import ABANDONED_SECONDS
 
 ID_PATTERN = "[0-9a-f]{32}"
 """Of every id that this service gives, as a regular expression."""
 
 MAX_SIDE = 2048
 """Longest side, in pixels, of a photo that is kept; a larger one is scaled down."""
-
-ABANDONED_SECONDS = 3600
-"""Age of a file from which nobody is at work on it any more: longer than a request can take."""
 
 _QUALITY = 90
 _ID = re.compile(ID_PATTERN)

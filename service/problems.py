@@ -1,6 +1,5 @@
 """Errors as RFC 9457 problem details: one shape for whatever goes wrong, with a sentence that a person can act on."""
 
-import errno
 import logging
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -20,6 +19,7 @@ from captioner.errors import (
     ImageTooLarge,
     NotAnImage,
     WeightsError,
+    is_full_disk,
 )
 from service.archives import ArchiveError
 from service.batching import DeadlinePassed, QueueFull, Stopping
@@ -136,7 +136,7 @@ def problem_of(error: Exception) -> Problem:
         case OperationalError():
             log.error("The database failed", exc_info=error)
             return Problem(503, "The database is busy or cannot be written: send the photo again.", retry_after=10)
-        case OSError() if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        case OSError() if is_full_disk(error):
             log.error("The disk is full", exc_info=error)
             return Problem(
                 507, "The service's disk is full, and nothing of this was kept: delete something, or tell who runs it."

@@ -21,6 +21,7 @@ from waitress.server import TcpWSGIServer
 from waitress.task import ErrorTask, ThreadedTaskDispatcher, WSGITask
 from waitress.utilities import Error
 
+from captioner.errors import is_full_disk
 from service.addresses import bind, unusable, url_of
 from service.settings import Settings
 from service.tokens import Guard, TokenMissing, takes_large_body
@@ -201,7 +202,7 @@ class _Parser(HTTPRequestParser):
                 if self.content_length > shutil.disk_usage(tempfile.gettempdir()).free:
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            if not is_full_disk(error):
                 raise
             log.error("The disk is full while a request arrives", exc_info=error)
             self.error, self.completed, consumed = _NoRoom(error.strerror), True, len(data)

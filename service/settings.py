@@ -10,6 +10,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from captioner.config import DEFAULT_BUNDLE
 from captioner.errors import ConfigError
 
 PREFIX = "CAPTIONER_"
@@ -112,6 +113,10 @@ class Settings(BaseSettings):
         from sqlalchemy import URL  # here, so that `--help` does not wait for it
 
         return URL.create("sqlite", database=str(self.home / "captioner.db")).render_as_string(hide_password=False)
+
+    @property
+    def built_in_bundle(self) -> Path:
+        return self.bundle or DEFAULT_BUNDLE
 
     @property
     def photos_folder(self) -> Path:

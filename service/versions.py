@@ -10,7 +10,6 @@ import os
 import re
 import shutil
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -21,15 +20,13 @@ from filelock import FileLock
 
 from captioner.errors import CaptionerError
 from captioner.json_files import read_json, write_json
+from service.remains import remove_abandoned
 
 log = logging.getLogger(__name__)
 
 BUILT_IN = "built-in"
 """The captioner that the settings name, or the one that ships."""
 VERSION_PATTERN = f"[0-9a-f]{{12}}|{BUILT_IN}"
-
-ABANDONED_SECONDS = 3600
-"""Age of a folder that nobody is at work on any more: a copy takes seconds."""
 
 _HISTORY = 100
 _VERSION = re.compile("[0-9a-f]{12}")
@@ -157,10 +154,7 @@ class Versions:
 
     def remove_remains(self) -> None:
         """Delete what a process that was killed left."""
-        latest = time.time() - ABANDONED_SECONDS
-        for path in self._folder.glob(".*"):
-            if path.is_dir() and path.stat().st_mtime < latest:
-                shutil.rmtree(path, ignore_errors=True)
+        remove_abandoned(self._folder)
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:

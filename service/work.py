@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from captioner.config import DEFAULT_BUNDLE
 from captioner.errors import CaptionerError
 from captioner.json_files import read_json
 from service import training_process
@@ -51,10 +50,9 @@ class Work:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._built_in = settings.bundle or DEFAULT_BUNDLE
         self.trainings = Trainings(settings.trainings_folder)
         self._datasets = DataSets(settings)
-        self._versions = Versions(settings.home, self._built_in)
+        self._versions = Versions(settings.home, settings.built_in_bundle)
         self.stopping = False
         """Set from elsewhere, to let the training that runs be stopped and wait for another worker."""
 
@@ -216,7 +214,7 @@ class Work:
             try:
                 self._wait(training, process)
             finally:
-                _stop(process)
+                stop(process, GRACE_SECONDS)
                 self._spent(training.id, stage, time.time() - began)
         if process.returncode:
             raise Failed(_why(training.log, start, process.returncode))
@@ -250,12 +248,11 @@ def end_with_parent() -> None:
         ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)
 
 
-def _stop(process: subprocess.Popen) -> None:
-    if process.poll() is not None:
-        return
+def stop(process: subprocess.Popen, seconds: float) -> None:
+    """Ask a process to stop, where it runs; after so many seconds, kill it."""
     process.terminate()
     try:
-        process.wait(GRACE_SECONDS)
+        process.wait(seconds)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()

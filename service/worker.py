@@ -10,7 +10,7 @@ import time
 from service.settings import Settings
 from service.training_process import environment
 from service.training_queue import TrainingQueue
-from service.work import GRACE_SECONDS, Work, end_with_parent
+from service.work import GRACE_SECONDS, Work, end_with_parent, stop
 
 log = logging.getLogger(__name__)
 
@@ -67,12 +67,7 @@ class WorkerProcess:
         """Stop it; a training that runs goes on from its last checkpoint when there is a worker again."""
         self._closed.set()
         self._thread.join()
-        self._process.terminate()
-        try:
-            self._process.wait(GRACE_SECONDS + 5)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        stop(self._process, GRACE_SECONDS + 5)
 
     def _start(self) -> subprocess.Popen:
         return subprocess.Popen(

@@ -1,7 +1,6 @@
 """python -m training inspect | fit | evaluate | compare"""
 
 import argparse
-import errno
 import json
 import sys
 from dataclasses import replace
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from captioner.arguments import add_arguments, from_arguments, given_arguments
 from captioner.config import CaptionerConfig, DecodingOptions
-from captioner.errors import CaptionerError, ConfigError
+from captioner.errors import CaptionerError, ConfigError, is_full_disk
 from training.options import PRESETS, FitOptions, chosen_options
 
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if not is_full_disk(error):
             raise
         print(f"error: {FULL_DISK}", file=sys.stderr)
         return 2

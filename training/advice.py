@@ -37,7 +37,8 @@ def advice(data: DataSet, report: Report) -> tuple[bool, tuple[str, ...]]:
         )
     if leaking := [same for same in report.similar_images if same.leak]:
         sentences.append(f"{_photos(leaking)} look like others in another split: the scores may flatter.")
-    if long := sum(len(tokenise(text)) > MAX_TRAINING_WORDS for record in data.records for text in record.captions):
+    if report.words.per_caption.max > MAX_TRAINING_WORDS:
+        long = sum(len(tokenise(text)) > MAX_TRAINING_WORDS for record in data.records for text in record.captions)
         sentences.append(
             f"{long:,} captions have more than {MAX_TRAINING_WORDS} words: the rest of each is not learned."
         )

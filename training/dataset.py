@@ -56,10 +56,9 @@ class CaptionDataset:
 
         The same for the same epoch and seed, so that a resumed run goes on where it stopped.
         """
-        first, *others = range(self._passes(batch_size))
-        orders = [self._pass(np.random.default_rng([seed, epoch]), batch_size)]
-        orders += [self._pass(np.random.default_rng([seed, epoch, number, first]), batch_size) for number in others]
-        return [batch for order in orders for batch in order]
+        # [seed, epoch, number] draws the captions of a batch: a pass must not draw the same.
+        seeds = [[seed, epoch], *([seed, epoch, number, 0] for number in range(1, self._passes(batch_size)))]
+        return [batch for each in seeds for batch in self._pass(np.random.default_rng(each), batch_size)]
 
     def batch_count(self, batch_size: int) -> int:
         """How many batches an epoch has."""

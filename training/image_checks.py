@@ -77,9 +77,8 @@ def _check(path: Path) -> Seen | str:
         photo = open_image(content, name="the photo")
     except ImageError as error:
         return str(error)
-    bits = imagehash.phash(photo).hash.ravel()
     colours = np.asarray(photo.resize((8, 8), Image.Resampling.BOX, reducing_gap=2.0)).ravel()
-    return Seen(hashlib.sha256(content).hexdigest(), int("".join("1" if bit else "0" for bit in bits), 2), colours)
+    return Seen(hashlib.sha256(content).hexdigest(), int(str(imagehash.phash(photo)), 16), colours)
 
 
 def same_images(data: DataSet, seen: Mapping[Path, Seen]) -> tuple[SameImages, ...]:

@@ -6,7 +6,7 @@ from flask import Response, request
 from flask_openapi3 import APIBlueprint, Tag
 from werkzeug.exceptions import BadRequest
 
-from service.api.operations import SECURITY, current_service, json_response
+from service.api.operations import JPEG, SECURITY, current_service, jpeg_response, json_response
 from service.api.retraining_schemas import (
     DataSetDocument,
     DataSetList,
@@ -85,14 +85,14 @@ def delete_dataset(path: DataSetPath) -> Response:
 
 @api.get(
     "/<caption_id:id>/thumbnails/<int:number>.jpg",
-    responses={200: {"description": "The photo.", "content": {"image/jpeg": {}}}} | described(404),
+    responses=JPEG | described(404),
 )
 def get_thumbnail(path: ThumbnailPath) -> Response:
     """A small copy of one of the samples."""
     file = current_service().datasets.get(path.id).folder / "thumbnails" / f"{path.number}.jpg"
     if not file.is_file():
         raise Problem(404, f"Data set {path.id} has no sample {path.number}.")
-    return Response(file.read_bytes(), content_type="image/jpeg", headers={"Cache-Control": "private, max-age=86400"})
+    return jpeg_response(file.read_bytes())
 
 
 def _source() -> DataSetSource:

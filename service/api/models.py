@@ -8,7 +8,8 @@ from flask import Response, request, send_file
 from flask_openapi3 import APIBlueprint, Tag
 
 from captioner.bundle import load_vocabulary
-from service.api.operations import SECURITY, current_service, json_response
+from captioner.json_files import read_json
+from service.api.operations import JPEG, SECURITY, current_service, jpeg_response, json_response
 from service.api.retraining_schemas import VersionDocument, VersionList, VersionPath, VersionPhotoPath
 from service.api.schemas import ModelDocument
 from service.api.uploads import sent_file, zip_body
@@ -124,27 +125,25 @@ def download_model(path: VersionPath) -> Response:
 def get_comparison(path: VersionPath) -> dict[str, Any]:
     """Photos that neither captioner learned from, with what this one and the one before say, and where they looked."""
     version = current_service().versions.get(path.version)
-    return {"photos": [photo | {"photo": _photo(version, photo)} for photo in comparison_of(version)["photos"]]}
+    return {"photos": [photo | {"photo": _photo(version, photo)} for photo in _comparison_of(version)["photos"]]}
 
 
 @api.get(
     "/<version:version>/comparison/<int:number>.jpg",
-    responses={200: {"description": "The photo.", "content": {"image/jpeg": {}}}} | _REFUSED,
+    responses=JPEG | _REFUSED,
     **_GUARDED,
 )
 def get_comparison_photo(path: VersionPhotoPath) -> Response:
     """A photo of the comparison."""
     version = current_service().versions.get(path.version)
-    file = version.bundle.parent / "comparison" / "photos" / f"{path.number}.jpg"
-    if version.comparison is None or not file.is_file():
+    file = version.comparison and version.comparison / "photos" / f"{path.number}.jpg"
+    if file is None or not file.is_file():
         raise Problem(404, f"The comparison of {path.version} has no photo {path.number}.")
-    return Response(file.read_bytes(), content_type="image/jpeg", headers={"Cache-Control": "private, max-age=86400"})
+    return jpeg_response(file.read_bytes())
 
 
-def comparison_of(version: Version) -> dict[str, Any]:
+def _comparison_of(version: Version) -> dict[str, Any]:
     """What `training compare` wrote. Raises Problem (404) where the version was not compared."""
-    from captioner.json_files import read_json
-
     values = None if version.comparison is None else read_json(version.comparison / "comparison.json")
     if values is None:
         raise Problem(404, f"Model version {version.id} was not compared with another: only those made here are.")

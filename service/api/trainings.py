@@ -1,7 +1,6 @@
 """Trainings: asked for, watched, stopped, gone on with."""
 
 import io
-import json
 import threading
 import time
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from flask_openapi3 import APIBlueprint, Tag
 from captioner.errors import ConfigError, DataError
 from captioner.images import open_image
 from service import training_process
-from service.api.operations import SECURITY, current_service, json_response
+from service.api.operations import JPEG, SECURITY, current_service, jpeg_response, json_response
 from service.api.retraining_schemas import (
     SamplePath,
     TrainingBody,
@@ -146,7 +145,7 @@ def get_log(path: TrainingPath) -> Response:
 
 @api.get(
     "/<caption_id:id>/samples/<int:number>.jpg",
-    responses={200: {"description": "The photo.", "content": {"image/jpeg": {}}}} | described(404),
+    responses=JPEG | described(404),
 )
 def get_sample(path: SamplePath) -> Response:
     """One of the validation photos that the training captions after each epoch."""
@@ -157,7 +156,7 @@ def get_sample(path: SamplePath) -> Response:
     photo.thumbnail((_SAMPLE_SIDE, _SAMPLE_SIDE))
     buffer = io.BytesIO()
     photo.save(buffer, "JPEG", quality=85)
-    return Response(buffer.getvalue(), content_type="image/jpeg", headers={"Cache-Control": "private, max-age=86400"})
+    return jpeg_response(buffer.getvalue())
 
 
 def _chosen(service: CaptionService, request: dict[str, Any], data: KeptDataSet, bundle: Path | None) -> dict[str, Any]:
@@ -185,6 +184,6 @@ def _events(service: CaptionService, training_id: str) -> Iterator[str]:
         elif time.monotonic() - sent > _ALIVE_SECONDS:
             yield ": still here\n\n"  # else nobody would notice that the reader has left
             sent = time.monotonic()
-        if json.loads(document)["state"] in ENDED:
+        if training.status in ENDED:
             return
         time.sleep(_LOOK_SECONDS)

@@ -13,7 +13,8 @@ import pytest
 from captioner.bundle import DEFAULT_BUNDLE, load_bundle, save_bundle
 from captioner.errors import BundleError
 from service.model_versions import model_version
-from service.versions import ABANDONED_SECONDS, BUILT_IN, UnknownVersion, VersionInUse, Versions
+from service.remains import ABANDONED_SECONDS
+from service.versions import BUILT_IN, UnknownVersion, VersionInUse, Versions
 
 ROOT = Path(__file__).parents[2]
 

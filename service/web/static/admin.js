@@ -35,10 +35,9 @@ export const deleteModel = (version) => remove(`/api/models/${version}`);
 export const downloadModel = async (version) => (await sendAsAdmin(`/api/models/${version}/bundle.zip`)).blob();
 
 /** Follow a training until it has ended: onChange(document). */
-export async function followTraining(id, signal, onChange) {
-  const response = await sendAsAdmin(`/api/trainings/${id}/events`, { signal });
+export async function followTraining(id, onChange) {
+  const response = await sendAsAdmin(`/api/trainings/${id}/events`);
   for await (const { event, data } of readEvents(response.body)) {
-    if (signal.aborted) return;
     if (event === "training") onChange(data);
   }
 }

@@ -1,4 +1,13 @@
-// Elements that scripts make.
+// Elements that stand in the page, and those that scripts make.
+
+/** The elements with an id: `some-id` is called someId. */
+export const elementsById = () =>
+  Object.fromEntries(
+    [...document.querySelectorAll("[id]")].map((node) => [
+      node.id.replace(/-(.)/g, (_, letter) => letter.toUpperCase()),
+      node,
+    ]),
+  );
 
 /** An element with these properties, as JavaScript names them, and these children: elements or texts. */
 export function element(name, properties = {}, ...children) {

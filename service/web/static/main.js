@@ -1,5 +1,6 @@
 // The page: what is shown, and what leads from one view to the next.
 import { captionPhoto, getCaption, Problem } from "./api.js";
+import { elementsById } from "./elements.js";
 import { showExamples } from "./examples.js";
 import { createGlow } from "./glow.js";
 import { createHistory } from "./history.js";
@@ -13,12 +14,7 @@ import { createViewer } from "./viewer.js";
 
 const CAPTIONS = 3;
 
-const byId = Object.fromEntries(
-  [...document.querySelectorAll("[id]")].map((node) => [
-    node.id.replace(/-(.)/g, (_, letter) => letter.toUpperCase()),
-    node,
-  ]),
-);
+const byId = elementsById();
 document.body.classList.toggle("touch", navigator.maxTouchPoints > 0);
 const maxUpload = Number(document.body.dataset.maxUploadMb);
 

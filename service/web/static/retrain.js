@@ -2,7 +2,8 @@
 import * as admin from "./admin.js";
 import { Problem } from "./api.js";
 import { showPhotos } from "./comparison.js";
-import { button, element } from "./elements.js";
+import { watchDrops } from "./drops.js";
+import { button, element, elementsById } from "./elements.js";
 import { showModels } from "./models.js";
 import { showProblem } from "./problem.js";
 import { showReport } from "./report.js";
@@ -10,19 +11,13 @@ import { changeToken } from "./token.js";
 import { showTraining } from "./training.js";
 
 const LOOK_MS = 3000;
-const ACTIVE = ["queued", "running"];
 
-const byId = Object.fromEntries(
-  [...document.querySelectorAll("[id]")].map((node) => [
-    node.id.replace(/-(.)/g, (_, letter) => letter.toUpperCase()),
-    node,
-  ]),
-);
+const byId = elementsById();
 const maxDataSet = Number(document.body.dataset.maxDatasetMb);
 
 let models = [];
 const shown = new Map(); // id of a training -> its list item
-const following = new Map(); // id of a training that is followed -> what ends that
+const following = new Set(); // ids of trainings
 
 function say(text) {
   byId.status.textContent = text;
@@ -150,11 +145,10 @@ async function loadTrainings() {
     }
     if (training.state === "running") follow(training.id);
     else if (known?.dataset.state !== training.state || training.state === "queued") {
-      drawTraining(ACTIVE.includes(training.state) ? training : await admin.getTraining(training.id));
+      drawTraining(training.state === "queued" ? training : await admin.getTraining(training.id));
     }
   }
   byId.trainingsEmpty.hidden = found.length > 0;
-  return found;
 }
 
 function drawTraining(training) {
@@ -182,10 +176,9 @@ function drawTraining(training) {
 /** Draw a training whenever it changes, until it has ended. */
 async function follow(id) {
   if (following.has(id)) return;
-  const controller = new AbortController();
-  following.set(id, controller);
+  following.add(id);
   try {
-    await admin.followTraining(id, controller.signal, (training) => {
+    await admin.followTraining(id, (training) => {
       drawTraining(training);
       if (training.state === "finished") loadModels().catch(() => {});
     });
@@ -256,19 +249,6 @@ function scoresOf(model) {
 
 // --- Wiring
 
-function watchDrops() {
-  const carries = (event) => event.dataTransfer?.types.includes("Files") ?? false;
-  const mark = (on) => document.body.classList.toggle("dragging", on);
-  addEventListener("dragover", (event) => carries(event) && (event.preventDefault(), mark(true)));
-  addEventListener("dragleave", (event) => event.relatedTarget === null && mark(false));
-  addEventListener("drop", (event) => {
-    if (!carries(event)) return;
-    event.preventDefault();
-    mark(false);
-    bringZip(event.dataTransfer.files[0]);
-  });
-}
-
 function chooser(opener, input, take) {
   opener.addEventListener("click", () => input.click());
   input.addEventListener("change", () => {
@@ -301,7 +281,7 @@ byId.start.addEventListener("change", () => (byId.replay.disabled = byId.start.v
 byId.rollback.addEventListener("click", () => change(admin.rollBack, "The one before serves again."));
 byId.comparisonClose.addEventListener("click", () => (byId.comparison.hidden = true));
 byId.tokenButton.addEventListener("click", async () => (await changeToken()) && location.reload());
-watchDrops();
+watchDrops(([file]) => file && bringZip(file));
 attempt(byId.dataProblem, async () => {
   await loadDataSets();
   await loadModels();
