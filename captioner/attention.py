@@ -1,4 +1,9 @@
-"""Attention over the locations of an image: score, softmax, weighted sum."""
+"""Attention over the locations of an image: a query is scored against every location, softmax, then what is read.
+
+Each score takes the locations as keys, which are the same at every word, and the query as one vector for each word.
+"""
+
+import math
 
 import torch
 from torch import Tensor, nn
@@ -17,16 +22,66 @@ class AdditiveScore(nn.Module):
         self.hidden_to_query = nn.Linear(hidden_dim, attention_dim, bias=False)
         self.key_to_score = nn.Linear(attention_dim, 1, bias=False)
         self.activation = {"relu": functional.relu, "tanh": torch.tanh}[activation]
+        self.query_dim = attention_dim
 
     def keys(self, annotations: Tensor) -> Tensor:
-        """W_a a_i, which is the same at every word: [B, L, D] -> [B, L, A]."""
+        """W_a a_i: [B, L, D] -> [B, L, A]."""
         return self.annotation_to_key(annotations)
 
-    def forward(self, keys: Tensor, hidden: Tensor) -> Tensor:
-        """keys [B, L, A], hidden [B, K, N] -> scores [B, K, L]."""
-        query = self.hidden_to_query(hidden)
+    def query(self, hidden: Tensor) -> Tensor:
+        """W_h h_{t-1}: [B, K, N] -> [B, K, A]."""
+        return self.hidden_to_query(hidden)
+
+    def forward(self, keys: Tensor, query: Tensor) -> Tensor:
+        """keys [B, L, A], query [B, K, A] -> scores [B, K, L]."""
         compared = self.activation(keys.unsqueeze(1) + query.unsqueeze(2))  # [B, K, L, A]
         return self.key_to_score(compared).squeeze(-1)
+
+
+class DotScore(nn.Module):
+    """Scaled dot product, Vaswani et al. 2017, eq. 1: e_ti = (W_a a_i) . (W_h h_{t-1}) / sqrt(A).
+
+    The plain product of Luong et al. 2015 needs annotations and states of one size; here both are brought to A.
+    """
+
+    def __init__(self, annotation_dim: int, hidden_dim: int, attention_dim: int):
+        super().__init__()
+        self.annotation_to_key = nn.Linear(annotation_dim, attention_dim, bias=False)
+        self.hidden_to_query = nn.Linear(hidden_dim, attention_dim)
+        self.query_dim = attention_dim
+
+    def keys(self, annotations: Tensor) -> Tensor:
+        """W_a a_i / sqrt(A): [B, L, D] -> [B, L, A]."""
+        return self.annotation_to_key(annotations) / math.sqrt(self.query_dim)
+
+    def query(self, hidden: Tensor) -> Tensor:
+        """W_h h_{t-1}: [B, K, N] -> [B, K, A]."""
+        return self.hidden_to_query(hidden)
+
+    def forward(self, keys: Tensor, query: Tensor) -> Tensor:
+        """keys [B, L, A], query [B, K, A] -> scores [B, K, L]."""
+        return query @ keys.transpose(1, 2)
+
+
+class GeneralScore(nn.Module):
+    """The bilinear form of Luong et al. 2015, eq. 8 ("general"): e_ti = h_{t-1} . W a_i."""
+
+    def __init__(self, annotation_dim: int, hidden_dim: int):
+        super().__init__()
+        self.annotation_to_key = nn.Linear(annotation_dim, hidden_dim, bias=False)
+        self.query_dim = hidden_dim
+
+    def keys(self, annotations: Tensor) -> Tensor:
+        """W a_i: [B, L, D] -> [B, L, N]."""
+        return self.annotation_to_key(annotations)
+
+    def query(self, hidden: Tensor) -> Tensor:
+        """h_{t-1} as it is: [B, K, N]."""
+        return hidden
+
+    def forward(self, keys: Tensor, query: Tensor) -> Tensor:
+        """keys [B, L, N], query [B, K, N] -> scores [B, K, L]."""
+        return query @ keys.transpose(1, 2)
 
 
 def attend(scores: Tensor, annotations: Tensor) -> tuple[Tensor, Tensor]:
@@ -36,3 +91,17 @@ def attend(scores: Tensor, annotations: Tensor) -> tuple[Tensor, Tensor]:
     """
     alpha = scores.float().softmax(dim=-1)
     return alpha, alpha.to(annotations.dtype) @ annotations
+
+
+def attend_at(locations: Tensor, annotations: Tensor) -> Tensor:
+    """Hard attention, Xu et al. 2015, eq. 9: the annotation at one location for each caption.
+
+    locations [B, K], annotations [B, L, D] -> context [B, K, D].
+    """
+    index = locations.unsqueeze(-1).expand(-1, -1, annotations.shape[-1])
+    return annotations.gather(1, index)
+
+
+def sampled_locations(alpha: Tensor) -> Tensor:
+    """s_t ~ Multinoulli(alpha_t), Xu et al. 2015, eq. 8: [B, K, L] -> [B, K]."""
+    return torch.multinomial(alpha.detach().flatten(0, 1), 1).view(alpha.shape[:2])

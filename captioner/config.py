@@ -11,7 +11,12 @@ from captioner.errors import ConfigError
 DEFAULT_BUNDLE = Path(__file__).parent / "bundles" / "default"
 """The captioner that ships."""
 
+ATTENTIONS = ("soft", "hard", "none")
+SCORES = ("additive", "dot", "general")
 ACTIVATIONS = ("relu", "tanh")
+QUERIES = ("hidden", "hidden_word")
+GATES = ("scalar", "vector", "off")
+HARD_CONTEXTS = ("likeliest", "expected")
 FITS = ("squash", "crop", "pad")
 
 
@@ -53,6 +58,9 @@ class JsonOptions:
         for name in names:
             self._require(name, self._is_number(name) and getattr(self, name) >= 0, "a number, 0 or above")
 
+    def _require_one_of(self, allowed: tuple[str, ...], name: str) -> None:
+        self._require(name, getattr(self, name) in allowed, f"one of {', '.join(allowed)}")
+
     def _require_share(self, *names: str) -> None:
         for name in names:
             self._require(name, self._is_number(name) and 0 <= getattr(self, name) < 1, "at least 0 and below 1")
@@ -68,8 +76,21 @@ class CaptionerConfig(JsonOptions):
     """Side of the square that the encoder sees, in pixels."""
     fit: str = "crop"
     """How a photo becomes that square: squash, crop (its centre) or pad."""
+    attention: str = "soft"
+    """What is read of the image for each word: soft (an average over all places), hard (one place, Xu et al. 2015,
+    section 4.1), or none (the mean of all places, the same for every word)."""
+    score: str = "additive"
+    """How a place is compared with the state: additive, dot or general."""
     activation: str = "relu"
     """Inside the additive score: relu or tanh."""
+    query: str = "hidden"
+    """What a place is compared with: hidden (the state before the last word, as in the paper) or hidden_word (that and
+    the last word)."""
+    gate: str = "scalar"
+    """How much of what was read is let through: scalar (one number for each word), vector (one for each of the
+    annotations' dimensions) or off (all of it)."""
+    deep_output: bool = True
+    """Whether words are chosen from the last word, the state and what was read (eq. 7), or from the state alone."""
     embedding_dim: int = 512
     """M: size of a word's embedding, and of the deep output layer."""
     hidden_dim: int = 512
@@ -81,8 +102,13 @@ class CaptionerConfig(JsonOptions):
 
     def __post_init__(self) -> None:
         self._require("encoder", isinstance(self.encoder, str) and bool(self.encoder), "the name of an encoder")
-        self._require("fit", self.fit in FITS, f"one of {', '.join(FITS)}")
-        self._require("activation", self.activation in ACTIVATIONS, f"one of {', '.join(ACTIVATIONS)}")
+        self._require_one_of(FITS, "fit")
+        self._require_one_of(ATTENTIONS, "attention")
+        self._require_one_of(SCORES, "score")
+        self._require_one_of(ACTIVATIONS, "activation")
+        self._require_one_of(QUERIES, "query")
+        self._require_one_of(GATES, "gate")
+        self._require("deep_output", isinstance(self.deep_output, bool), "true or false")
         self._require_whole(1, "image_size", "embedding_dim", "hidden_dim", "attention_dim")
         self._require_share("dropout")
 
@@ -107,6 +133,8 @@ class DecodingOptions(JsonOptions):
     """Sampling keeps the likeliest words that together reach this probability."""
     seed: int | None = None
     """Makes sampling repeatable."""
+    hard_context: str = "likeliest"
+    """What hard attention reads of its map: the likeliest place, or what is expected (the average, as soft does)."""
 
     def __post_init__(self) -> None:
         self._require_whole(1, "beam_width", "captions_per_image", "max_words")
@@ -115,6 +143,7 @@ class DecodingOptions(JsonOptions):
         self._require("top_p", self._is_number("top_p") and 0 < self.top_p <= 1, "above 0 and at most 1")
         is_seed = self.seed is None or (type(self.seed) is int and 0 <= self.seed < 2**63)
         self._require("seed", is_seed, "a whole number, 0 or above")
+        self._require_one_of(HARD_CONTEXTS, "hard_context")
         if self.temperature == 0 and self.captions_per_image > self.beam_width:
             raise ConfigError(
                 f"captions_per_image ({self.captions_per_image}) is more than beam_width ({self.beam_width}) can find:"

@@ -5,8 +5,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from captioner.attention import AdditiveScore, attend
+from captioner.attention import AdditiveScore, DotScore, GeneralScore, attend, attend_at, sampled_locations
 from captioner.config import CaptionerConfig
+
+LIKELIEST, EXPECTED, SAMPLED = "likeliest", "expected", "sampled"
+"""What hard attention may read of its map: one place, the average over all, or a place that is drawn."""
 
 
 @dataclass(frozen=True)
@@ -15,8 +18,10 @@ class ImageMemory:
 
     annotations: Tensor
     """[B, L, D]"""
-    keys: Tensor
-    """[B, L, A]: the annotations as the score sees them."""
+    mean: Tensor
+    """[B, 1, D]: their mean."""
+    keys: Tensor | None
+    """[B, L, A]: the annotations as the score sees them; None without attention."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,19 @@ class DecoderOutput:
     alphas: Tensor
     """[B, K, T, L]: the map that was attended to before word t was predicted."""
     gates: Tensor
-    """[B, K, T]"""
+    """[B, K, T]: of a gate that is a vector, its mean; 1 without a gate."""
+    locations: Tensor | None = None
+    """[B, K, T]: the one place that hard attention read, where it was sampled or given."""
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What was seen before one word."""
+
+    context: Tensor  # [B, K, D], gated
+    alpha: Tensor  # [B, K, L]
+    gate: Tensor  # [B, K]
+    locations: Tensor | None = None  # [B, K]
 
 
 class Decoder(nn.Module):
@@ -56,17 +73,25 @@ class Decoder(nn.Module):
     def __init__(self, config: CaptionerConfig, annotation_dim: int, vocabulary_size: int):
         super().__init__()
         word, hidden = config.embedding_dim, config.hidden_dim
+        self.attention = config.attention
         self.embedding = nn.Embedding(vocabulary_size, word)
-        self.score = AdditiveScore(annotation_dim, hidden, config.attention_dim, config.activation)
+        self.score = _score(config, annotation_dim)
+        self.embedding_to_query = None
+        if self.score is not None and config.query == "hidden_word":
+            self.embedding_to_query = nn.Linear(word, self.score.query_dim, bias=False)
         self.init_hidden = nn.Linear(annotation_dim, hidden)
         self.init_cell = nn.Linear(annotation_dim, hidden)
-        self.hidden_to_gate = nn.Linear(hidden, 1)
+        self.hidden_to_gate = None
+        if config.gate != "off":
+            self.hidden_to_gate = nn.Linear(hidden, 1 if config.gate == "scalar" else annotation_dim)
         self.embedding_to_lstm = nn.Linear(word, 4 * hidden)
         self.context_to_lstm = nn.Linear(annotation_dim, 4 * hidden, bias=False)
         self.hidden_to_lstm = nn.Linear(hidden, 4 * hidden, bias=False)
-        self.hidden_to_output = nn.Linear(hidden, word)
-        self.context_to_output = nn.Linear(annotation_dim, word, bias=False)
-        self.output = nn.Linear(word, vocabulary_size)
+        self.deep_output = config.deep_output
+        if self.deep_output:
+            self.hidden_to_output = nn.Linear(hidden, word)
+            self.context_to_output = nn.Linear(annotation_dim, word, bias=False)
+        self.output = nn.Linear(word if self.deep_output else hidden, vocabulary_size)
         self.dropout = nn.Dropout(config.dropout)
         self.reset_parameters()
 
@@ -89,19 +114,48 @@ class Decoder(nn.Module):
 
     def remember(self, annotations: Tensor) -> ImageMemory:
         """annotations [B, L, D] -> what every step reads."""
-        return ImageMemory(annotations, self.score.keys(annotations))
+        keys = None if self.score is None else self.score.keys(annotations)
+        return ImageMemory(annotations, annotations.mean(dim=1, keepdim=True), keys)
 
     def initial_state(self, memory: ImageMemory, captions: int) -> DecoderState:
         """h_0 and c_0 from the mean annotation vector, the same for all K captions of an image."""
-        mean = self.dropout(memory.annotations.mean(dim=1, keepdim=True))  # [B, 1, D]
+        mean = self.dropout(memory.mean)
         hidden, cell = torch.tanh(self.init_hidden(mean)), torch.tanh(self.init_cell(mean))
         return DecoderState(hidden.expand(-1, captions, -1), cell.expand(-1, captions, -1))
 
-    def _look(self, memory: ImageMemory, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """h_{t-1} [B, K, N] -> gated context [B, K, D], alpha [B, K, L], gate [B, K, 1]."""
-        alpha, context = attend(self.score(memory.keys, hidden), memory.annotations)
-        gate = torch.sigmoid(self.hidden_to_gate(hidden))
-        return gate * context, alpha, gate
+    def _word_query(self, embedded: Tensor) -> Tensor | float:
+        """The last word's share of the query: [..., M] -> [..., A], or nothing."""
+        return 0.0 if self.embedding_to_query is None else self.embedding_to_query(embedded)
+
+    def _look(
+        self, memory: ImageMemory, hidden: Tensor, word_query: Tensor | float, location: str | Tensor = LIKELIEST
+    ) -> _Look:
+        """h_{t-1} [B, K, N] and the last word's share of the query [B, K, A] -> what is seen.
+
+        location: of hard attention, which place: likeliest, expected, sampled, or those that are given [B, K].
+        """
+        if self.score is None:
+            locations, context = None, memory.mean.expand(-1, hidden.shape[1], -1)
+            shape = (*hidden.shape[:2], memory.annotations.shape[1])
+            alpha = torch.full(shape, 1 / shape[-1], device=hidden.device)
+        else:
+            scores = self.score(memory.keys, self.score.query(hidden) + word_query)
+            alpha, context = attend(scores, memory.annotations)
+            locations = self._locations(alpha, location)
+            if locations is not None:
+                context = attend_at(locations, memory.annotations)
+        if self.hidden_to_gate is None:
+            return _Look(context, alpha, torch.ones_like(alpha[..., 0]), locations)
+        gate = torch.sigmoid(self.hidden_to_gate(hidden))  # [B, K, 1] or [B, K, D]
+        return _Look(gate * context, alpha, gate.mean(dim=-1), locations)
+
+    def _locations(self, alpha: Tensor, location: str | Tensor) -> Tensor | None:
+        """The one place that each caption reads [B, K]; None where it reads all of them."""
+        if self.attention == "soft" or (isinstance(location, str) and location == EXPECTED):
+            return None
+        if isinstance(location, Tensor):
+            return location
+        return sampled_locations(alpha) if location == SAMPLED else alpha.argmax(dim=-1)
 
     def _lstm(self, word_part: Tensor, context: Tensor, state: DecoderState) -> DecoderState:
         """`word_part` [B, K, 4N]: the embedding's share of the four gates, the biases included."""
@@ -111,37 +165,60 @@ class Decoder(nn.Module):
         return DecoderState(torch.sigmoid(show) * torch.tanh(cell), cell)
 
     def _logits(self, embedded: Tensor, hidden: Tensor, context: Tensor) -> Tensor:
-        """Deep output, eq. 7: L_o(E y_{t-1} + L_h h_t + L_z z_t). [..., M], [..., N], [..., D] -> [..., V]."""
+        """Deep output, eq. 7: L_o(E y_{t-1} + L_h h_t + L_z z_t). [..., M], [..., N], [..., D] -> [..., V].
+
+        Without it, L_o h_t.
+        """
+        if not self.deep_output:
+            return self.output(self.dropout(hidden))
         combined = embedded + self.hidden_to_output(self.dropout(hidden)) + self.context_to_output(context)
         return self.output(self.dropout(combined))
 
     def step(
-        self, memory: ImageMemory, state: DecoderState, tokens: Tensor
+        self, memory: ImageMemory, state: DecoderState, tokens: Tensor, location: str = LIKELIEST
     ) -> tuple[Tensor, DecoderState, Tensor, Tensor]:
-        """One word for each caption: ids before it [B, K] -> logits [B, K, V], state, alpha [B, K, L], gate [B, K]."""
-        embedded = self.dropout(self.embedding(tokens))
-        context, alpha, gate = self._look(memory, state.hidden)
-        state = self._lstm(self.embedding_to_lstm(embedded), context, state)
-        return self._logits(embedded, state.hidden, context), state, alpha, gate.squeeze(-1)
+        """One word for each caption: ids before it [B, K] -> logits [B, K, V], state, alpha [B, K, L], gate [B, K].
 
-    def forward(self, annotations: Tensor, tokens: Tensor) -> DecoderOutput:
+        location: of hard attention, which place is read: likeliest, expected or sampled.
+        """
+        embedded = self.dropout(self.embedding(tokens))
+        look = self._look(memory, state.hidden, self._word_query(embedded), location)
+        state = self._lstm(self.embedding_to_lstm(embedded), look.context, state)
+        return self._logits(embedded, state.hidden, look.context), state, look.alpha, look.gate
+
+    def forward(self, annotations: Tensor, tokens: Tensor, location: str | Tensor = LIKELIEST) -> DecoderOutput:
         """Teacher forcing: at each position, predict the word that follows `tokens` [B, K, T] (the start first).
 
         Equal to T calls of `step`; the words' share of the LSTM and the output layer run once, over all positions.
+        location: of hard attention, which places are read: likeliest, expected, sampled, or given ones [B, K, T].
         """
         memory = self.remember(annotations)
         state = self.initial_state(memory, tokens.shape[1])
         embedded = self.dropout(self.embedding(tokens))  # [B, K, T, M]
         word_parts = self.embedding_to_lstm(embedded)  # [B, K, T, 4N]
-        hiddens, contexts, alphas, gates = [], [], [], []
-        for word_part in word_parts.unbind(dim=2):
-            context, alpha, gate = self._look(memory, state.hidden)
-            state = self._lstm(word_part, context, state)
+        queries = self._word_query(embedded)  # [B, K, T, A]
+        hiddens, looks = [], []
+        for position, word_part in enumerate(word_parts.unbind(dim=2)):
+            query = queries[:, :, position] if isinstance(queries, Tensor) else queries
+            place = location[:, :, position] if isinstance(location, Tensor) else location
+            look = self._look(memory, state.hidden, query, place)
+            state = self._lstm(word_part, look.context, state)
             hiddens.append(state.hidden)
-            contexts.append(context)
-            alphas.append(alpha)
-            gates.append(gate)
-        hidden, context = torch.stack(hiddens, dim=2), torch.stack(contexts, dim=2)
+            looks.append(look)
+        hidden, context = torch.stack(hiddens, dim=2), torch.stack([look.context for look in looks], dim=2)
         return DecoderOutput(
-            self._logits(embedded, hidden, context), torch.stack(alphas, dim=2), torch.cat(gates, dim=-1)
+            logits=self._logits(embedded, hidden, context),
+            alphas=torch.stack([look.alpha for look in looks], dim=2),
+            gates=torch.stack([look.gate for look in looks], dim=2),
+            locations=None if look.locations is None else torch.stack([look.locations for look in looks], dim=2),
         )
+
+
+def _score(config: CaptionerConfig, annotation_dim: int) -> AdditiveScore | DotScore | GeneralScore | None:
+    if config.attention == "none":
+        return None
+    if config.score == "dot":
+        return DotScore(annotation_dim, config.hidden_dim, config.attention_dim)
+    if config.score == "general":
+        return GeneralScore(annotation_dim, config.hidden_dim)
+    return AdditiveScore(annotation_dim, config.hidden_dim, config.attention_dim, config.activation)

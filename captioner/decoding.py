@@ -78,7 +78,7 @@ def decode(
     steps: list[_Choice] = []
     announced = torch.zeros(batch, dtype=torch.long, device=device)
     for step in range(options.max_words + 1):
-        logits, state, alpha, gate = decoder.step(memory, state, history[:, :, -1])
+        logits, state, alpha, gate = decoder.step(memory, state, history[:, :, -1], options.hard_context)
         log_probs = logits.float().log_softmax(dim=-1)  # [B, K, V]
         allowed = _allowed(log_probs, history, step, options).masked_fill(ended.unsqueeze(-1), IMPOSSIBLE)
         allowed[..., PAD].masked_fill_(ended, 0.0)  # the ended go on at no cost

@@ -40,9 +40,9 @@ def make_decoder() -> "Callable[..., Decoder]":
     from captioner.config import CaptionerConfig
     from captioner.decoder import Decoder
 
-    def make(words: int, seed: int = 0, activation: str = "relu", dropout: float = 0.5) -> Decoder:
+    def make(words: int, seed: int = 0, **options) -> Decoder:
         """A decoder that knows so many words besides the four special ones."""
-        config = CaptionerConfig(activation=activation, embedding_dim=6, hidden_dim=5, attention_dim=4, dropout=dropout)
+        config = CaptionerConfig(embedding_dim=6, hidden_dim=5, attention_dim=4, **options)
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             decoder = Decoder(config, annotation_dim=7, vocabulary_size=4 + words).eval()

@@ -27,7 +27,7 @@ def test_the_additive_score_by_hand(activation):
     compared = np.array([[[6.5, 0.0], [-0.5, 3.0]], [[0.5, -2.0], [-6.5, 1.0]]])  # [K, L, A]
     activated = np.maximum(compared, 0) if activation == "relu" else np.tanh(compared)
     expected = 2 * activated[..., 0] - activated[..., 1]
-    scores = score(score.keys(annotations), torch.tensor([[[1.0], [-1.0]]]))
+    scores = score(score.keys(annotations), score.query(torch.tensor([[[1.0], [-1.0]]])))
     assert scores.shape == (1, 2, 2)
     np.testing.assert_allclose(scores[0].detach().numpy(), expected, rtol=1e-6)
     if activation == "relu":

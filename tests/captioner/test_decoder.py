@@ -18,10 +18,22 @@ def sigmoid(values: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-values))
 
 
-@pytest.mark.parametrize("activation", ["relu", "tanh"])
+KINDS = [
+    {"activation": "tanh"},
+    {"attention": "hard"},
+    {"attention": "none"},
+    {"score": "dot", "query": "hidden_word"},
+    {"score": "general", "query": "hidden_word"},
+    {"query": "hidden_word", "gate": "vector"},
+    {"gate": "off", "deep_output": False},
+    {"attention": "none", "gate": "vector", "deep_output": False},
+]
+
+
+@pytest.mark.parametrize("options", [{}, *KINDS])
 @torch.no_grad()
-def test_forward_equals_step_repeated(make_decoder, activation):
-    decoder, annotations = make_decoder(words=8, activation=activation), annotations_of()
+def test_forward_equals_step_repeated(make_decoder, options):
+    decoder, annotations = make_decoder(words=8, **options), annotations_of()
     tokens = torch.randint(0, 12, (3, 2, 5), generator=torch.Generator().manual_seed(1))  # [B, K, T]
     output = decoder(annotations, tokens)
     assert output.logits.shape == (3, 2, 5, 12)
@@ -80,6 +92,72 @@ def test_one_step_by_hand(make_decoder):
     np.testing.assert_allclose(state.cell[1, 0].numpy(), cell, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(state.hidden[1, 0].numpy(), hidden, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(logits[1, 0].numpy(), expected, rtol=1e-4, atol=1e-4)
+
+
+def first_look(decoder, annotations, token):
+    """The state before it, the query's weights by name, and what the decoder makes of the first word's look."""
+    memory = decoder.remember(annotations)
+    state = decoder.initial_state(memory, captions=1)
+    weights = {name: value.numpy().astype(np.float64) for name, value in decoder.state_dict().items()}
+    _, _, alpha, gate = decoder.step(memory, state, torch.full((3, 1), token))
+    return state.hidden[1, 0].numpy().astype(np.float64), weights, alpha[1, 0].numpy(), gate[1, 0].numpy()
+
+
+@pytest.mark.parametrize("score", ["additive", "dot", "general"])
+@torch.no_grad()
+def test_every_score_by_hand_with_the_last_word_in_the_query(make_decoder, score):
+    decoder, annotations, token = make_decoder(words=8, score=score, query="hidden_word"), annotations_of(), 9
+    hidden, w, alpha, _ = first_look(decoder, annotations, token)
+    a = annotations.numpy().astype(np.float64)[1]
+    keys = a @ w["score.annotation_to_key.weight"].T
+    said = w["embedding_to_query.weight"] @ w["embedding.weight"][token]
+    if score == "general":
+        e = keys @ (hidden + said)
+    elif score == "dot":
+        e = keys @ (w["score.hidden_to_query.weight"] @ hidden + w["score.hidden_to_query.bias"] + said) / np.sqrt(4)
+    else:
+        query = w["score.hidden_to_query.weight"] @ hidden + said
+        compared = np.maximum(keys + w["score.annotation_to_key.bias"] + query, 0)
+        e = compared @ w["score.key_to_score.weight"][0]
+    np.testing.assert_allclose(alpha, np.exp(e) / np.exp(e).sum(), rtol=1e-3, atol=1e-6)
+
+
+@torch.no_grad()
+def test_without_attention_every_word_reads_the_mean(make_decoder):
+    decoder, annotations = make_decoder(words=8, attention="none"), annotations_of()
+    moved = annotations[:, torch.tensor([3, 0, 5, 1, 4, 2])]
+    tokens = torch.randint(4, 12, (3, 2, 5))
+    output = decoder(annotations, tokens)
+    torch.testing.assert_close(output.alphas, torch.full((3, 2, 5, 6), 1 / 6))
+    torch.testing.assert_close(output.logits, decoder(moved, tokens).logits)
+    attentive = make_decoder(words=8)
+    assert not torch.allclose(attentive(annotations, tokens).alphas, attentive(moved, tokens).alphas)
+    alone = annotations.mean(dim=1, keepdim=True).expand(-1, 6, -1)
+    torch.testing.assert_close(output.logits, decoder(alone, tokens).logits)
+
+
+@torch.no_grad()
+def test_a_gate_by_hand_as_a_vector_and_left_out(make_decoder):
+    decoder = make_decoder(words=8, gate="vector")
+    hidden, w, _, gate = first_look(decoder, annotations_of(), 9)
+    by_hand = sigmoid(w["hidden_to_gate.weight"] @ hidden + w["hidden_to_gate.bias"])
+    assert by_hand.shape == (7,)
+    np.testing.assert_allclose(gate, by_hand.mean(), rtol=1e-4)
+    memory = decoder.remember(annotations_of())
+    state = decoder.initial_state(memory, captions=1)
+    look = decoder._look(memory, state.hidden, 0.0)
+    open_gate = (look.alpha @ annotations_of())[1, 0].numpy()
+    np.testing.assert_allclose(look.context[1, 0].numpy(), by_hand * open_gate, rtol=1e-3, atol=1e-5)
+    off = make_decoder(words=8, gate="off")(annotations_of(), torch.randint(0, 12, (3, 2, 4)))
+    assert torch.equal(off.gates, torch.ones(3, 2, 4))
+
+
+@torch.no_grad()
+def test_without_deep_output_the_state_alone_chooses(make_decoder):
+    decoder = make_decoder(words=8, deep_output=False)
+    memory = decoder.remember(annotations_of())
+    logits, state, _, _ = decoder.step(memory, decoder.initial_state(memory, captions=2), torch.full((3, 2), 7))
+    torch.testing.assert_close(logits, decoder.output(state.hidden))
 
 
 @torch.no_grad()
@@ -148,8 +226,9 @@ def test_dropout_acts_in_training_alone(make_decoder):
     assert not torch.equal(decoder(annotations, tokens).logits, decoder(annotations, tokens).logits)
 
 
-def test_every_weight_learns(make_decoder):
-    decoder = make_decoder(words=8).train()
+@pytest.mark.parametrize("options", [{}, *[kind for kind in KINDS if kind.get("attention") != "hard"]])
+def test_every_weight_learns(make_decoder, options):
+    decoder = make_decoder(words=8, **options).train()
     output = decoder(annotations_of(), torch.arange(12).view(1, 2, 6).expand(3, -1, -1))
     output.logits.square().sum().backward()
     idle = [name for name, weight in decoder.named_parameters() if weight.grad is None or not weight.grad.any()]
