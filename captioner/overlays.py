@@ -5,6 +5,7 @@ Maps are placed by the photo's ImageFrame: cell (row, column) of an alpha map co
 
 import os
 import unicodedata
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ MAX_SAVED_SIDE = 2048
 MAX_NAME_BYTES = 60
 """Of a word, in the name of its file."""
 
+_OUTLINE_DARK, _OUTLINE_BRIGHT = (0, 0, 0), (90, 230, 255)
 _PAPER, _INK, _FAINT = (255, 255, 255), (28, 30, 34), (128, 132, 140)
 
 
@@ -90,6 +92,7 @@ def figure_strip(
     columns: int | None = None,
     panel_width: int = 224,
     smooth: bool = True,
+    outlines: Mapping[int, Sequence[tuple[float, float, float, float]]] | None = None,
 ) -> Image.Image:
     """Draw the figure of Xu et al. 2015: the photo, then per word the photo lit where the model looked -> RGB image.
 
@@ -97,6 +100,7 @@ def figure_strip(
 
     photo: upright RGB, from `open_image`. columns: panels in a row, by default what makes even rows of at most six.
     panel_width: in pixels. Words in scripts that DejaVu Sans (the font that comes with matplotlib) lacks show as boxes.
+    outlines: position of a word, from 0 -> boxes to draw on its panel: left, top, right, bottom in pixels of the photo.
     Raises ConfigError for columns below 1 or a panel narrower than 32 pixels, ImageError for a photo that is not the
     caption's.
     """
@@ -125,6 +129,7 @@ def figure_strip(
         if index > 0:
             word, log_prob = caption.words[index - 1], float(caption.word_log_probs[index - 1])
             panel = _lit(picture, heat_map(caption.alphas[index - 1], caption.frame, picture_size, smooth))
+            _draw_outlines(panel, (outlines or {}).get(index - 1, ()), caption.frame)
             _draw_label(draw, (x, y, panel_width, label_height), word, f"{np.exp(log_prob):.0%}")
         figure.paste(panel, (x, y + label_height))
     return figure
@@ -252,6 +257,19 @@ def _lit(picture: Image.Image, heat: np.ndarray) -> Image.Image:
     dark = 0.24 * pixels + 0.13 * pixels.mean(axis=2, keepdims=True)
     bright = pixels + 0.42 * (255 - pixels) * light
     return Image.fromarray(np.rint(dark + (bright - dark) * light).astype(np.uint8))
+
+
+def _draw_outlines(panel: Image.Image, boxes: Sequence[tuple[float, float, float, float]], frame: ImageFrame) -> None:
+    """Draw boxes, given in pixels of the photo, on a panel that shows all of it: bright inside dark, seen on either."""
+    draw = ImageDraw.Draw(panel)
+    across, down = panel.width / frame.width, panel.height / frame.height
+    for left, top, right, bottom in boxes:
+        x, y = min(round(left * across), panel.width - 1), min(round(top * down), panel.height - 1)
+        # The last pixel that lies in the box; at least the first one.
+        end_x, end_y = max(x, round(right * across) - 1), max(y, round(bottom * down) - 1)
+        draw.rectangle((x, y, end_x, end_y), outline=_OUTLINE_DARK)
+        if end_x - x >= 2 and end_y - y >= 2:
+            draw.rectangle((x + 1, y + 1, end_x - 1, end_y - 1), outline=_OUTLINE_BRIGHT)
 
 
 def _font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:

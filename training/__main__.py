@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 FULL_DISK = "the disk is full: make room, then go on with --resume; what was written before is whole"
 
+BOXES = "boxes of what captions name (Flickr30k Entities, its JSON or its folder; COCO instances JSON)"
+
 # How validation and evaluation decode: always one caption per photo, always by search.
 _DECODING = ("beam_width", "max_words", "length_penalty", "block_repeats")
 _NOT_DECODING = ("captions_per_image", "temperature", "top_p", "seed")
@@ -64,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--cache", type=Path, default=Path("data/features"), help="folder for encoded photos")
     fit.add_argument("--device", help="cpu, cuda, ...; by default a GPU where there is one")
     fit.add_argument("--from-bundle", type=Path, metavar="DIR", help="go on from this captioner; its words grow")
+    fit.add_argument("--boxes", type=Path, metavar="PATH", help=f"{BOXES}: words learn to look at what they name")
     fit.add_argument("--replay", type=Path, metavar="PATH", help="earlier data, mixed in so that it is not forgotten")
     fit.add_argument(
         "--options", type=Path, metavar="FILE", help="JSON file with training options by name; those below go before it"
@@ -81,6 +84,9 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--split", default="test", help="train, val or test. Default: test.")
     evaluate.add_argument("--output", type=Path, required=True, help="folder for metrics, captions and the page")
     evaluate.add_argument("--device", help="cpu, cuda, ...; by default a GPU where there is one")
+    evaluate.add_argument(
+        "--boxes", type=Path, metavar="PATH", help=f"{BOXES}: measure whether words look at what they name"
+    )
     add_arguments(
         evaluate, DecodingOptions, "decoding (by default as the bundle says)",
         leave_out=_NOT_DECODING, **dict.fromkeys(_DECODING),
@@ -136,6 +142,7 @@ def _fit(options: argparse.Namespace) -> int:
     from training.loop import Interrupted, fit
     from training.preparation import prepare
     from training.progress import ProgressFile
+    from training.readers.boxes import read_boxes
     from training.records import read_records
     from training.run import check_output
 
@@ -166,6 +173,7 @@ def _fit(options: argparse.Namespace) -> int:
         start,
         replay,
         watch,
+        read_boxes(options.boxes) if options.boxes else None,
     )
     try:
         bundle = fit(material, fit_options, options.output, options.resume, watch)
@@ -232,15 +240,20 @@ def _start(options: argparse.Namespace) -> "Bundle | None":
 def _evaluate(options: argparse.Namespace) -> int:
     import captioner
     from training.evaluate import evaluate
+    from training.grounding_scores import in_one_line
     from training.metrics import METRICS
+    from training.readers.boxes import read_boxes
 
     model = captioner.load(options.bundle, options.device)
     chosen = {name: value for name in _DECODING if (value := getattr(options, name)) is not None}
     records = _read(options).split(options.split)
     details = {"bundle": str(options.bundle or "the one that ships"), "split": options.split}
-    metrics = evaluate(model, records, options.output, replace(model.decoding, **chosen), details=details)
+    boxes = read_boxes(options.boxes) if options.boxes else None
+    metrics = evaluate(model, records, options.output, replace(model.decoding, **chosen), details=details, boxes=boxes)
     for name in METRICS:
         print(f"{name:8} {metrics[name]:.4f}")
+    if boxes:
+        print(in_one_line(metrics["grounding"]["references"]))
     print(f"{options.output / 'index.html'} shows every photo with its captions")
     return 0
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from captioner.config import CaptionerConfig
 from training.options import FitOptions
 from training.preparation import Material
 from training.replay import ReplayDataset
@@ -24,10 +25,9 @@ An image captioner of the kind of Show, Attend and Tell (Xu et al. 2015), traine
 
 - Encoder: `{config.encoder}`, weights from `{material.encoder_weights.source}`, photos at
   {config.image_size} x {config.image_size} pixels, fitted by `{config.fit}`.
-- Decoder: LSTM of {config.hidden_dim}, additive attention of {config.attention_dim} ({config.activation}),
-  {len(material.vocabulary)} words.
+- Decoder: LSTM of {config.hidden_dim}, {_attention(config)}, {len(material.vocabulary)} words.
 - Data: {len(records):,} photos with {captions:,} captions of {material.data.name}; the licence of that data applies.
-{_start(material, options)}- Training: at most {", then ".join(learning)};
+{_start(material, options)}{_boxes(material, options)}- Training: at most {", then ".join(learning)};
   these weights are of epoch {best["epoch"]} ({best["phase"]}).
 
 | validation, {len(material.frozen.validator.data):,} photos, beam {material.decoding.beam_width} | |
@@ -36,6 +36,24 @@ An image captioner of the kind of Show, Attend and Tell (Xu et al. 2015), traine
 
 It says what its training captions would say. Photos unlike them get captions that sound sure and are wrong.
 """
+
+
+def _attention(config: CaptionerConfig) -> str:
+    """How the decoder looks at the photo."""
+    if config.attention == "none":
+        return "no attention (the mean of all places, the same for every word)"
+    size = "" if config.score == "general" else f" of {config.attention_dim}"
+    inside = f", {config.activation}" if config.score == "additive" else ""
+    asks = "the state and the last word" if config.query == "hidden_word" else "the state"
+    return f"{config.attention} attention ({config.score} score{size}{inside}, asked by {asks})"
+
+
+def _boxes(material: Material, options: FitOptions) -> str:
+    """What told the words where to look; nothing where that was left to the captions."""
+    if material.boxes is None or not options.supervision_weight:
+        return ""
+    told = f"boxes of {material.boxes.name}, weight {options.supervision_weight:g}"
+    return f"- Words that name a thing were told where it is: {told}.\n"
 
 
 def _start(material: Material, options: FitOptions) -> str:

@@ -11,9 +11,13 @@ from torch import Tensor
 from captioner.vocabulary import END, PAD, START, Vocabulary
 from training.features import FeatureCache
 from training.records import ImageRecord
+from training.supervision import Regions
 
 MAX_TRAINING_WORDS = 30
 """Longer captions are cut here, and do not teach an end."""
+
+MIRRORED = 1
+"""The number of the view that holds mirror images."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,8 @@ class Batch:
     """[B, K, T] the start and the words"""
     targets: Tensor
     """[B, K, T] the words and the end, PAD after it"""
+    inside: Tensor | None = None
+    """[B, K, T, L] for words that name a thing, the share of each place that lies inside its boxes; for others, 0"""
 
 
 class CaptionDataset:
@@ -39,12 +45,15 @@ class CaptionDataset:
         vocabulary: Vocabulary,
         caches: Sequence[FeatureCache],
         least_batches: int = 0,
+        regions: Sequence[Regions] | None = None,
     ):
         """`caches`: views of the same photos (plain, mirrored); each time an image is used, one of them is drawn.
 
         least_batches: an epoch passes over the images as often as it takes for so many batches, at least once.
+        regions: of each image, where words should look; by default nothing is known of that.
         """
         self.records, self.caches, self._least_batches = list(records), list(caches), least_batches
+        self._regions = regions
         self.tokens = [[vocabulary.encode(caption) for caption in record.captions] for record in self.records]
         self._longest = np.array([max(map(len, captions)) for captions in self.tokens])
 
@@ -90,17 +99,17 @@ class CaptionDataset:
                 yield self._batch(images, captions_per_image, np.random.default_rng([seed, epoch, number]))
 
     def _batch(self, images: np.ndarray, captions_per_image: int, rng: np.random.Generator) -> Batch:
-        chosen = []
-        for image in images:
-            captions = self.tokens[image]
-            picked = rng.permutation(len(captions))[:captions_per_image]
-            chosen.append([captions[number] for number in picked])
-        inputs, targets = pad_captions(chosen)
-        return Batch(tuple(images.tolist()), self.features(images, rng), inputs, targets)
+        picked = [rng.permutation(len(self.tokens[image]))[:captions_per_image] for image in images]
+        inputs, targets = pad_captions(
+            [[self.tokens[image][number] for number in numbers] for image, numbers in zip(images, picked, strict=True)]
+        )
+        views = rng.integers(len(self.caches), size=len(images))
+        inside = self._inside(images, picked, views, inputs.shape) if self._regions is not None else None
+        return Batch(tuple(images.tolist()), self.features(images, views), inputs, targets, inside)
 
-    def features(self, images: Sequence[int], rng: np.random.Generator | None = None) -> Tensor:
-        """Rows [B, ...] of images at these positions; of the first view, or of one drawn by `rng` for each."""
-        views = rng.integers(len(self.caches), size=len(images)) if rng is not None else np.zeros(len(images), int)
+    def features(self, images: Sequence[int], views: np.ndarray | None = None) -> Tensor:
+        """Rows [B, ...] of images at these positions, each of the view that is named for it, or of the first."""
+        views = views if views is not None else np.zeros(len(images), int)
         paths = [self.records[image].path for image in images]
         rows = np.empty((len(images), *self.caches[0].shape), np.float16)
         for number, cache in enumerate(self.caches):
@@ -108,6 +117,21 @@ class CaptionDataset:
             if len(where):
                 rows[where] = cache.read([paths[position] for position in where])
         return torch.from_numpy(rows)
+
+    def _inside(
+        self, images: np.ndarray, picked: Sequence[np.ndarray], views: np.ndarray, shape: Sequence[int]
+    ) -> Tensor:
+        """The places of words that name a thing, [B, K, T, L]; those of mirror images are mirrored."""
+        height, width = self._regions[0].coverage.shape[1:]
+        inside = np.zeros((*shape, height, width), np.float32)
+        for row, (image, numbers, view) in enumerate(zip(images, picked, views, strict=True)):
+            regions = self._regions[image]
+            coverage = regions.coverage[:, :, ::-1] if view == MIRRORED else regions.coverage
+            for caption, number in enumerate(numbers):
+                for position, region in regions.words[number]:
+                    if position < MAX_TRAINING_WORDS:
+                        inside[row, caption, position] = coverage[region]
+        return torch.from_numpy(inside).flatten(3)
 
 
 def pad_captions(captions: Sequence[Sequence[Sequence[int]]]) -> tuple[Tensor, Tensor]:

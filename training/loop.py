@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -126,11 +127,12 @@ def train_epoch(run: Run, phase: Phase, features: Features, stop: threading.Even
         desc=f"{phase.name} {progress.epoch + 1}/{phase.epochs}",
     ) as bar:  # fmt: skip
         for batch in batches:
-            loss, reward = batch_loss(run.material, phase, features, batch, options)
-            _learn(run, loss)
+            learned = batch_loss(run.material, phase, features, batch, options, progress.baseline or 0.0)
+            _learn(run, learned.loss)
             progress.step += 1
-            progress.loss_sum += float(loss.detach())
-            progress.reward_sum += reward
+            progress.loss_sum += float(learned.loss.detach())
+            progress.reward_sum += learned.reward
+            progress.follow(learned.word_log_prob)
             bar.set_postfix(loss=f"{progress.loss_sum / progress.step:.3f}", refresh=False)
             bar.update()
             left = count * (phase.epochs - progress.epoch) - progress.step
@@ -144,10 +146,21 @@ def train_epoch(run: Run, phase: Phase, features: Features, stop: threading.Even
                 raise Interrupted("stopped as asked: go on with --resume")
 
 
+@dataclass(frozen=True)
+class BatchLoss:
+    """What a batch teaches, and what is kept of it."""
+
+    loss: Tensor
+    reward: float = 0.0
+    """Mean reward of its samples, where the phase samples captions."""
+    word_log_prob: float | None = None
+    """Mean log-probability of its words, where hard attention sampled places; in nats."""
+
+
 def batch_loss(
-    material: Material, phase: Phase, features: Features, batch: Batch, options: FitOptions
-) -> tuple[Tensor, float]:
-    """The loss of a batch, and the mean reward of its samples where the phase samples (else 0)."""
+    material: Material, phase: Phase, features: Features, batch: Batch, options: FitOptions, baseline: float = 0.0
+) -> BatchLoss:
+    """The loss of a batch. baseline: of hard attention, the moving average of the log-probability of a word."""
     model = material.model
     device = next(model.parameters()).device
     cached = batch.features.to(device, non_blocking=True).bfloat16()
@@ -155,12 +168,15 @@ def batch_loss(
         with torch.set_grad_enabled(phase.name == "fine_tune"):
             annotations = annotations_from(model.encoder, cached, features.stages).flatten(1, 2)
         if phase.name != "self_critical":
-            return caption_loss(model, annotations, batch, options, material.teacher), 0.0
+            learned = caption_loss(model, annotations, batch, options, material.teacher, baseline)
+            return BatchLoss(learned.words + learned.maps, word_log_prob=learned.word_log_prob)
         assert material.self_critical is not None
         loss, reward = material.self_critical.loss(model, annotations, batch)
-        if options.cross_entropy_weight:
-            loss = loss + options.cross_entropy_weight * caption_loss(model, annotations, batch, options)
-        return loss, reward
+        if not options.cross_entropy_weight and batch.inside is None:
+            return BatchLoss(loss, reward)
+        learned = caption_loss(model, annotations, batch, options, baseline=baseline)
+        loss = loss + options.cross_entropy_weight * learned.words + learned.maps
+        return BatchLoss(loss, reward, learned.word_log_prob)
 
 
 def _learn(run: Run, loss: Tensor) -> None:

@@ -46,6 +46,56 @@ def soft_attention_loss(
     return (caption_nll(logits, targets, label_smoothing) + doubly_stochastic_weight * captions * penalty) / words
 
 
+def reinforce_loss(logits: Tensor, alphas: Tensor, locations: Tensor, targets: Tensor, baseline: float) -> Tensor:
+    """What hard attention's sampled places learn from: -(log p(y|s) - b) log p(s|a), in nats per word.
+
+    The second term of Xu et al. 2015, eq. 12: with the gradient of log p(y|s) itself, the first term, its gradient is
+    an unbiased estimate of that of the variational bound, eq. 10. Of log p(y|s) a place is credited with the words from
+    its own on, each against the baseline of one word: earlier words do not depend on it, so that the expectation is the
+    same, with less noise.
+    logits [B, K, T, V], alphas [B, K, T, L], locations [B, K, T], targets [B, K, T] with PAD -> scalar.
+    baseline: moving average of the log-probability of a word, in nats.
+    """
+    mask = targets != PAD
+    credits = (_word_log_probs(logits.detach(), targets) - baseline) * mask
+    returns = credits.flip(-1).cumsum(dim=-1).flip(-1)  # [B, K, T]
+    chosen = alphas.gather(-1, locations.unsqueeze(-1)).squeeze(-1).clamp(min=1e-9).log()
+    return -(returns * chosen * mask).sum() / mask.sum()
+
+
+def mean_word_log_prob(logits: Tensor, targets: Tensor) -> float:
+    """log p(y|s) of a batch's words in the mean, in nats: what the moving average of hard attention follows."""
+    mask = targets != PAD
+    return float((_word_log_probs(logits.detach(), targets) * mask).sum() / mask.sum())
+
+
+def _word_log_probs(logits: Tensor, targets: Tensor) -> Tensor:
+    """log p of each target: [B, K, T, V], [B, K, T] -> [B, K, T], in nats."""
+    return logits.float().log_softmax(dim=-1).gather(-1, targets.unsqueeze(-1)).squeeze(-1)
+
+
+def map_entropy(alphas: Tensor, mask: Tensor) -> Tensor:
+    """H[s] of Xu et al. 2015, eq. 11: the entropy of the maps, in nats, averaged over the positions that exist.
+
+    alphas [B, K, T, L], mask bool [B, K, T] -> scalar.
+    """
+    entropies = -(alphas * alphas.clamp(min=1e-9).log()).sum(dim=-1)
+    return (entropies * mask).sum() / mask.sum().clamp(min=1)
+
+
+def attention_supervision_loss(alphas: Tensor, inside: Tensor) -> Tensor:
+    """How far the maps of words that name a thing are from lying on it, averaged over these words.
+
+    Of each word, with m = sum_i alpha_ti inside_ti the attention inside the boxes ("attention correctness", Liu et al.
+    2017): -log m, which never gives up a word, and 1 - m, which does not rest before the map is sharp.
+    alphas [B, K, T, L], inside [B, K, T, L] with 0 for all other words -> scalar; 0 where no word names a thing.
+    """
+    named = inside.any(dim=-1)  # [B, K, T]
+    mass = (alphas * inside).sum(dim=-1)
+    losses = (1 - mass) - (mass + 1e-3).log()
+    return (losses * named).sum() / named.sum().clamp(min=1)
+
+
 def distillation_loss(logits: Tensor, teacher_logits: Tensor, mask: Tensor) -> Tensor:
     """KL(teacher || student) over the words that the teacher knows, in nats, averaged over the positions that exist.
 
@@ -64,7 +114,7 @@ def self_critical_loss(logits: Tensor, tokens: Tensor, advantages: Tensor) -> Te
 
     logits [B, K, T, V], tokens [B, K, T] sampled, PAD where there is none, advantages [B, K] -> scalar.
     """
-    log_probs = logits.float().log_softmax(dim=-1).gather(-1, tokens.unsqueeze(-1)).squeeze(-1)
+    log_probs = _word_log_probs(logits, tokens)
     mask = tokens != PAD
     return -(advantages.unsqueeze(-1) * log_probs * mask).sum() / mask.sum()
 

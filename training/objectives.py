@@ -1,17 +1,28 @@
 """One batch to one loss: learning from captions, and learning from the CIDEr of sampled captions."""
 
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from captioner.config import DecodingOptions
-from captioner.decoder import Decoder
+from captioner.decoder import EXPECTED, SAMPLED, Decoder, DecoderOutput
 from captioner.decoding import decode, greedy
 from captioner.model import CaptionModel
 from captioner.vocabulary import PAD, UNKNOWN, Vocabulary
 from training.dataset import Batch, pad_captions
-from training.losses import advantages_over_mean, distillation_loss, self_critical_loss, soft_attention_loss
+from training.losses import (
+    advantages_over_mean,
+    attention_supervision_loss,
+    caption_nll,
+    distillation_loss,
+    map_entropy,
+    mean_word_log_prob,
+    reinforce_loss,
+    self_critical_loss,
+    soft_attention_loss,
+)
 from training.options import FitOptions
 from training.reward import CiderReward
 
@@ -22,23 +33,70 @@ END_WORD = "<end>"
 """Counts as a word of references and samples alike: otherwise a caption that breaks off would lose nothing."""
 
 
+@dataclass(frozen=True)
+class CaptionLoss:
+    """What a batch of captions teaches."""
+
+    words: Tensor
+    """Of the words' chances, in nats per word."""
+    maps: Tensor
+    """Of where the words look, by the boxes of what they name."""
+    word_log_prob: float | None = None
+    """Of hard attention that sampled: the mean log-probability of the words, in nats, for the moving average."""
+
+
 def caption_loss(
-    model: CaptionModel, annotations: Tensor, batch: Batch, options: FitOptions, teacher: Decoder | None = None
-) -> Tensor:
-    """Xu et al. 2015, eq. 14, in nats per word; with a teacher, also how far the words' chances are from its own."""
+    model: CaptionModel,
+    annotations: Tensor,
+    batch: Batch,
+    options: FitOptions,
+    teacher: Decoder | None = None,
+    baseline: float = 0.0,
+) -> CaptionLoss:
+    """Xu et al. 2015, eq. 14, or for hard attention eq. 12, in nats per word; and the loss of the maps, by boxes.
+
+    With a teacher, the former has also how far the words' chances are from its own. baseline: of hard attention, the moving average of the log-probability of a word.
+    """
     device = annotations.device
     inputs, targets = batch.inputs.to(device), batch.targets.to(device)
-    output = model.decoder(annotations, inputs)
-    loss = soft_attention_loss(
-        output.logits, output.alphas, targets, options.doubly_stochastic_weight, options.label_smoothing
-    )
-    if teacher is None or not options.distillation_weight:
-        return loss
+    hard = model.decoder.attention == "hard"
+    location = EXPECTED if hard and float(torch.rand(())) < options.expected_share else SAMPLED
+    output = model.decoder(annotations, inputs, location)
+    word_log_prob = None
+    if hard:
+        loss = _hard_loss(output, targets, options, baseline)
+        if output.locations is not None:
+            word_log_prob = mean_word_log_prob(output.logits, targets)
+    else:
+        weight = options.doubly_stochastic_weight if model.decoder.attention == "soft" else 0.0
+        loss = soft_attention_loss(output.logits, output.alphas, targets, weight, options.label_smoothing)
+    if teacher is not None and options.distillation_weight:
+        loss = loss + options.distillation_weight * _distillation(output, teacher, annotations, inputs, targets)
+    maps = loss.new_zeros(())
+    if batch.inside is not None:
+        maps = options.supervision_weight * attention_supervision_loss(output.alphas, batch.inside.to(device))
+    return CaptionLoss(loss, maps, word_log_prob)
+
+
+def _hard_loss(output: DecoderOutput, targets: Tensor, options: FitOptions, baseline: float) -> Tensor:
+    """Xu et al. 2015, eq. 12; where the expected annotations were read there is nothing to reinforce."""
+    mask = targets != PAD
+    loss = caption_nll(output.logits, targets, options.label_smoothing) / mask.sum()
+    if output.locations is not None:
+        found = reinforce_loss(output.logits, output.alphas, output.locations, targets, baseline)
+        loss = loss + options.reinforce_weight * found
+    return loss - options.entropy_weight * map_entropy(output.alphas, mask)
+
+
+def _distillation(
+    output: DecoderOutput, teacher: Decoder, annotations: Tensor, inputs: Tensor, targets: Tensor
+) -> Tensor:
+    """How far the chances of the words are from those that the teacher gives them."""
     with torch.no_grad():  # words that the teacher does not know are unknown words to it
         told = teacher(annotations, inputs.where(inputs < teacher.vocabulary_size, UNKNOWN))
     # Where a caption goes on with a word that the teacher cannot say, it has nothing to teach.
     knows = (targets != PAD) & (targets < teacher.vocabulary_size)
-    return loss + options.distillation_weight * distillation_loss(output.logits, told.logits, knows)
+    return distillation_loss(output.logits, told.logits, knows)
 
 
 class SelfCritical:

@@ -68,7 +68,15 @@ class FitOptions(JsonOptions):
     """Gradients longer than this are shortened to it."""
     label_smoothing: float = 0.1
     doubly_stochastic_weight: float = 1.0
-    """Lambda of Xu et al. 2015, eq. 14."""
+    """Lambda of Xu et al. 2015, eq. 14; of soft attention alone."""
+    supervision_weight: float = 1.0
+    """Weight of looking at the thing that a word names, where --boxes tells where that is."""
+    expected_share: float = 0.5
+    """Hard attention: share of the batches that read the expected annotation instead of a sampled one."""
+    reinforce_weight: float = 1.0
+    """Hard attention: lambda_r of Xu et al. 2015, eq. 12, how much the sampled places learn from what came of them."""
+    entropy_weight: float = 0.002
+    """Hard attention: lambda_e of eq. 12, how much maps are kept from settling too early."""
     average_decay: float = 0.999
     """Decay per step of the moving average of the weights, which is what is validated and kept."""
     fine_tune_stages: int = 0
@@ -94,7 +102,8 @@ class FitOptions(JsonOptions):
         self._require_positive("learning_rate", "fine_tune_learning_rate", "encoder_learning_rate")
         self._require_positive("self_critical_learning_rate", "clip_norm")
         self._require_not_negative("weight_decay", "doubly_stochastic_weight", "cross_entropy_weight")
-        self._require_not_negative("distillation_weight")
+        self._require_not_negative("distillation_weight", "supervision_weight", "reinforce_weight", "entropy_weight")
+        self._require("expected_share", self._is_number("expected_share") and 0 <= self.expected_share <= 1, "0 to 1")
         self._require_share("label_smoothing", "average_decay", "replay_share")
         self._require("mirror", isinstance(self.mirror, bool), "true or false")
         self._require(

@@ -18,8 +18,9 @@ from captioner.errors import ConfigError, DataError
 from captioner.images import ImageFrame, fit_image, open_image
 from captioner.model import CaptionModel
 from captioner.vocabulary import SPECIAL_WORDS, Vocabulary
+from training.boxes import BoxSet
 from training.dataset import CaptionDataset
-from training.features import FeatureCache, FeatureView, fill_cache, open_cache
+from training.features import FeatureCache, FeatureView, encode, fill_cache, open_cache
 from training.metrics import tokenise_for_scoring
 from training.objectives import SelfCritical
 from training.options import FitOptions
@@ -27,6 +28,7 @@ from training.progress import Watch, unwatched
 from training.records import DataSet, ImageRecord, draw_splits
 from training.replay import ReplayDataset
 from training.start import grown_model
+from training.supervision import Regions, count_supervised, regions_of
 from training.validation import Validator
 
 
@@ -60,6 +62,8 @@ class Material:
     """The decoder of `start` as it was, where the run is to stay near it."""
     replay: DataSet | None = None
     """Earlier data that is mixed into the batches."""
+    boxes: BoxSet | None = None
+    """Where words should look."""
 
 
 def prepare(
@@ -73,14 +77,21 @@ def prepare(
     start: Bundle | None = None,
     replay: DataSet | None = None,
     watch: Watch = unwatched,
+    boxes: BoxSet | None = None,
 ) -> Material:
     """Build the vocabulary and the model, and encode every photo that the cache does not hold yet.
 
     start: the captioner to go on from; `config` must be its own. Its vocabulary grows by the new words.
     replay: earlier data, whose train split is mixed into the batches.
     watch: told how many photos are encoded.
+    boxes: where in the photos the things lie that captions name, so that words learn to look at them.
     Raises DataError where nothing is left to learn from, WeightsError where the encoder has no weights.
     """
+    if boxes is not None and options.supervision_weight and config.attention == "none":
+        raise ConfigError(
+            "without attention there is no map that boxes could teach: leave --boxes or --attention out, or give"
+            " --supervision-weight 0 to measure alone"
+        )
     torch.manual_seed(options.seed)
     train, validation = training_splits(data, options)
     earlier = _replayed(replay, options) if replay is not None else []
@@ -94,7 +105,7 @@ def prepare(
         teacher = start.model.decoder.to(next(model.parameters()).device).eval().requires_grad_(False)
 
     cached_stages = stages_before_fine_tuning(config.encoder, len(model.encoder.stages), options.fine_tune_stages)
-    build = _FeatureBuilder(model, config, options, cache, vocabulary, decoding, watch)
+    build = _FeatureBuilder(model, config, options, cache, vocabulary, decoding, watch, boxes)
     frozen = build(train, validation, earlier, None)
     fine_tuned = build(train, validation, earlier, cached_stages) if options.fine_tune_stages else None
     self_critical = None
@@ -103,7 +114,19 @@ def prepare(
         references = tokenise_for_scoring({record.image_id: record.captions for record in records})
         self_critical = SelfCritical(references, [record.image_id for record in records], vocabulary, options)
     return Material(
-        config, decoding, model, vocabulary, weights, frozen, fine_tuned, self_critical, data, start, teacher, replay
+        config,
+        decoding,
+        model,
+        vocabulary,
+        weights,
+        frozen,
+        fine_tuned,
+        self_critical,
+        data,
+        start,
+        teacher,
+        replay,
+        boxes,
     )
 
 
@@ -168,6 +191,7 @@ class _FeatureBuilder:
     vocabulary: Vocabulary
     decoding: DecodingOptions
     watch: Watch
+    boxes: BoxSet | None
 
     def __call__(
         self,
@@ -187,12 +211,32 @@ class _FeatureBuilder:
             mirrored = FeatureView(stages, mirrored=True)
             caches.append(self._filled([*train, *earlier], mirrored, "encode mirror images"))
         data = CaptionDataset(validation, self.vocabulary, [plain])
-        validator = Validator(data, frames_of(validation, self.config), self.decoding)
+        validator = Validator(data, frames_of(validation, self.config), self.decoding, self.boxes)
         least = self.options.least_batches
+        regions = self._regions([*train, *earlier])
         if earlier:
-            mixed = ReplayDataset(train, earlier, self.options.replay_share, self.vocabulary, caches, least)
+            mixed = ReplayDataset(train, earlier, self.options.replay_share, self.vocabulary, caches, least, regions)
             return Features(stages, mixed, validator)
-        return Features(stages, CaptionDataset(train, self.vocabulary, caches, least), validator)
+        return Features(stages, CaptionDataset(train, self.vocabulary, caches, least, regions), validator)
+
+    def _regions(self, records: Sequence[ImageRecord]) -> list[Regions] | None:
+        """Where the words of each photo should look; None where nothing tells. Raises DataError."""
+        if self.boxes is None or not self.options.supervision_weight:
+            return None
+        side = self.config.image_size
+        blank = np.zeros((1, side, side, 3), np.uint8)
+        grid = encode(self.model.encoder, blank, FeatureView(None)).shape[1:3]
+        frames = frames_of(records, self.config)
+        regions = [regions_of(record, self.boxes, frame, grid) for record, frame in zip(records, frames, strict=True)]
+        count = count_supervised(regions)
+        if not count:
+            raise DataError(
+                f"no caption of the {len(records)} photos names anything that {self.boxes.name} has a box of: the file"
+                " names of the photos must be the same in both; name other boxes, or leave --boxes out"
+            )
+        pictured = sum(len(of_image.coverage) > 0 for of_image in regions)
+        print(f"boxes: {count} words of {pictured} of {len(records)} photos are told where to look", file=sys.stderr)
+        return regions
 
     def _filled(self, records: Sequence[ImageRecord], view: FeatureView, label: str) -> FeatureCache:
         # Of the weights as they are: those of a captioner to start from may have been fine-tuned.

@@ -9,6 +9,7 @@ from captioner.vocabulary import Vocabulary
 from training.dataset import CaptionDataset
 from training.features import FeatureCache
 from training.records import ImageRecord
+from training.supervision import Regions
 
 
 class ReplayDataset(CaptionDataset):
@@ -22,9 +23,13 @@ class ReplayDataset(CaptionDataset):
         vocabulary: Vocabulary,
         caches: Sequence[FeatureCache],
         least_batches: int = 0,
+        regions: Sequence[Regions] | None = None,
     ):
-        """`share` of a batch, from 0 to below 1, is of the earlier images; a batch has one new image at least."""
-        super().__init__([*new, *earlier], vocabulary, caches, least_batches)
+        """`share` of a batch, from 0 to below 1, is of the earlier images; a batch has one new image at least.
+
+        regions: of the new images, then of the earlier ones.
+        """
+        super().__init__([*new, *earlier], vocabulary, caches, least_batches, regions)
         self.new_images, self._share = len(new), share
 
     def _new_in_batch(self, batch_size: int) -> int:

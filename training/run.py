@@ -38,6 +38,14 @@ class Progress:
     """Epochs of the phase since the last better CIDEr."""
     best: dict[str, Any] = field(default_factory=dict)
     """Scores of the best epoch so far, and which it was."""
+    baseline: float | None = None
+    """Moving average of the log-probability of a word, in nats, of batches in which hard attention sampled."""
+
+    def follow(self, word_log_prob: float | None) -> None:
+        """b <- 0.9 b + 0.1 log p(y|s), Xu et al. 2015, section 4.1; it starts from the first batch."""
+        if word_log_prob is not None:
+            before = word_log_prob if self.baseline is None else self.baseline
+            self.baseline = 0.9 * before + 0.1 * word_log_prob
 
 
 @dataclass
@@ -115,6 +123,7 @@ class Run:
             "encoder_weights": material.encoder_weights.sha256,
             "start": material.start and tensors_sha256(material.start.model),
             "replay": material.replay and material.replay.name,
+            "boxes": material.boxes and material.boxes.name,
             "vocabulary": len(material.vocabulary),
             "train_images": len(material.frozen.train),
             "validation_images": len(material.frozen.validator.data),

@@ -1,10 +1,12 @@
 """How good a captioner is while it learns: captions decoded freely, as its users get them, and scored officially."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from pycocoevalcap.bleu.bleu import Bleu
+from torch import Tensor
 
 from captioner.captioner import Caption, captions_of
 from captioner.config import DecodingOptions
@@ -12,8 +14,10 @@ from captioner.decoding import decode
 from captioner.images import ImageFrame
 from captioner.model import CaptionModel
 from captioner.vocabulary import Vocabulary
+from training.boxes import BoxSet
 from training.dataset import CaptionDataset
 from training.features import annotations_from
+from training.grounding import ReferenceMaps, boxed_captions, ground_maps, told_maps
 from training.metrics import tokenise_for_scoring
 from training.reward import CiderReward
 
@@ -26,34 +30,65 @@ class Validation:
 
     captions: list[Caption]
     scores: dict[str, float]
-    """CIDEr, Bleu_1 and Bleu_4, on the official scale."""
+    """CIDEr, Bleu_1 and Bleu_4, on the official scale; where there are boxes, attention_correctness and pointing."""
 
 
 class Validator:
     """The validation photos with their references, tokenised once."""
 
-    def __init__(self, data: CaptionDataset, frames: Sequence[ImageFrame], options: DecodingOptions):
-        """`frames`: of each photo, for the maps of its caption."""
+    def __init__(
+        self,
+        data: CaptionDataset,
+        frames: Sequence[ImageFrame],
+        options: DecodingOptions,
+        boxes: BoxSet | None = None,
+    ):
+        """`frames`: of each photo, for the maps of its caption. boxes: of what the captions name, to measure them."""
         self.data, self.frames, self.options = data, frames, options
         self.ids = [record.image_id for record in data.records]
         self.references = tokenise_for_scoring({record.image_id: record.captions for record in data.records})
         self.reward = CiderReward(self.references)
+        self.boxes, self._counts = boxes, Counter()
+        self._boxed = [] if boxes is None else boxed_captions(data.records, boxes, self._counts)
 
     def __call__(self, model: CaptionModel, vocabulary: Vocabulary, stages: int | None) -> Validation:
         """Decode every photo; `stages` of the encoder are in the cached features."""
         model.eval()
         captions: list[Caption] = []
-        device = next(model.parameters()).device
         for start in range(0, len(self.data), BATCH):
             images = range(start, min(start + BATCH, len(self.data)))
-            features = self.data.features(images).to(device).float()
-            with torch.no_grad():
-                grid = annotations_from(model.encoder, features, stages)  # [B, H, W, D]
+            grid = self._annotations(model, images, stages)
             hypotheses = decode(model.decoder, grid.flatten(1, 2), self.options)
             frames = [self.frames[image] for image in images]
             best = captions_of(hypotheses, tuple(grid.shape[1:3]), frames, vocabulary)
             captions += [of_image[0] for of_image in best]
-        return Validation(captions, self.score([caption.text for caption in captions]))
+        scores = self.score([caption.text for caption in captions])
+        return Validation(captions, scores | self._grounding(model, vocabulary, stages))
+
+    def _annotations(self, model: CaptionModel, images: Sequence[int], stages: int | None) -> Tensor:
+        """Of photos at these positions, [B, H, W, D]."""
+        features = self.data.features(images).to(next(model.parameters()).device).float()
+        with torch.no_grad():
+            return annotations_from(model.encoder, features, stages)
+
+    def _grounding(self, model: CaptionModel, vocabulary: Vocabulary, stages: int | None) -> dict[str, float]:
+        """Whether the words that name a thing look at it, under teacher forcing; nothing without boxes."""
+        if not self._boxed:
+            return {}
+        maps = self._reference_maps(model, vocabulary, stages)
+        scores = ground_maps(self._boxed, maps, vocabulary, self._counts.copy(), self.boxes.name)
+        return dict(vars(scores.overall.aims["head"]))
+
+    def _reference_maps(
+        self, model: CaptionModel, vocabulary: Vocabulary, stages: int | None
+    ) -> Iterator[ReferenceMaps]:
+        positions = {image: position for position, image in enumerate(self.ids)}
+        for start in range(0, len(self._boxed), BATCH):
+            told = [photo.told for photo in self._boxed[start : start + BATCH]]
+            images = [positions[record.image_id] for record in told]
+            tokens = [[vocabulary.encode(caption) for caption in record.captions] for record in told]
+            maps = told_maps(model.decoder, self._annotations(model, images, stages), tokens)
+            yield from (ReferenceMaps(self.frames[image], of) for image, of in zip(images, maps, strict=True))
 
     def score(self, texts: Sequence[str]) -> dict[str, float]:
         candidates = tokenise_for_scoring({image: [text] for image, text in zip(self.ids, texts, strict=True)})

@@ -9,7 +9,13 @@ from captioner.config import CaptionerConfig, DecodingOptions
 from captioner.errors import ConfigError
 
 
-@pytest.mark.parametrize("options", [CaptionerConfig(), CaptionerConfig("vgg19", 224, "pad", "hard", "dot", "tanh", "hidden_word", "vector", False, 1, 2, 3, 0.0)])
+@pytest.mark.parametrize(
+    "options",
+    [
+        CaptionerConfig(),
+        CaptionerConfig("vgg19", 224, "pad", "hard", "dot", "tanh", "hidden_word", "vector", False, 1, 2, 3, 0.0),
+    ],
+)
 def test_a_config_survives_json(options):
     assert CaptionerConfig.from_json(json.loads(json.dumps(options.to_json()))) == options
 

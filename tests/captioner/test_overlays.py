@@ -229,6 +229,53 @@ def test_each_panel_is_lit_where_its_word_looked(photo):
         assert panel.min() < 64 < 150 < panel.max()
 
 
+def panel_of(figure: Image.Image, index: int, columns: int, size: tuple[int, int]) -> np.ndarray:
+    """The panel of a figure in one row, 140 pixels wide, that holds the word of this index; 0 is the photo."""
+    assert figure.width == columns * 148 + 8
+    bottom = figure.height - 8 - 4
+    return np.array(figure)[bottom - size[1] : bottom, 8 + index * 148 :][:, : size[0]]
+
+
+@pytest.mark.parametrize("grey", [0, 255])
+def test_outlines_lie_around_what_a_word_names_and_show_on_dark_and_bright(grey):
+    photo = Image.new("RGB", (280, 180), (grey, grey, grey))  # drawn at half its size
+    caption = caption_of("a dog runs", fit_image(photo, 14, "squash")[1])
+    caption.alphas[:] = 1.0  # lit all over
+    boxes = [(40, 20, 120, 100), (200, 0, 280, 180)]
+    plain = figure_strip(photo, caption, columns=4, panel_width=140)
+    figure = figure_strip(photo, caption, columns=4, panel_width=140, outlines={1: boxes})
+    changed = [
+        (panel_of(figure, index, 4, (140, 90)) != panel_of(plain, index, 4, (140, 90))).any(axis=2)
+        for index in range(4)
+    ]
+    assert [panel.any() for panel in changed] == [False, False, True, False]
+    wanted = np.zeros((90, 140), bool)
+    for left, top, right, bottom in boxes:
+        left, top, right, bottom = left // 2, top // 2, right // 2, bottom // 2
+        wanted[top:bottom, left:right] = True
+        wanted[top + 2 : bottom - 2, left + 2 : right - 2] = False
+    assert not (changed[2] & ~wanted).any()
+    contrast = np.abs(panel_of(figure, 2, 4, (140, 90)).astype(int).mean(axis=2) - grey)
+    # All along each side one of the two tones stands out.
+    assert contrast[11:49, 20:22].max(axis=1).min() > 80 and contrast[11:49, 58:60].max(axis=1).min() > 80
+    assert contrast[10:12, 21:59].max(axis=0).min() > 80 and contrast[48:50, 21:59].max(axis=0).min() > 80
+    assert figure.size == plain.size
+
+
+def test_outlines_of_scaled_photos_and_thin_boxes_stay_on_the_panel(photo):
+    caption = caption_of("a dog", fit_image(photo, 14, "crop")[1])
+    boxes = [(0.0, 0.0, 0.2, 90.0), (139.9, 89.9, 140.0, 90.0), (10.0, 10.0, 140.0, 90.0)]
+    outlined = figure_strip(photo, caption, panel_width=140, outlines={1: boxes})
+    smaller = figure_strip(photo.resize((70, 45)), caption, panel_width=140, outlines={1: boxes})
+    assert outlined.size == smaller.size
+    for figure in (outlined, smaller):
+        panel = panel_of(figure, 2, 3, (140, 90))
+        assert (panel[:, 0] == 0).all() and (panel[89, 139] == 0).all()
+        assert (panel[10:, 10] == 0).all() and (panel[11:89, 11] == panel[11, 11]).all() and panel[11, 11].max() > 200
+    without = figure_strip(photo, caption, panel_width=140)
+    assert without.tobytes() == figure_strip(photo, caption, panel_width=140, outlines={0: []}).tobytes()
+
+
 def test_long_captions_wrap_in_even_rows(photo):
     frame = fit_image(photo, 14, "squash")[1]
     long = figure_strip(photo, caption_of(" ".join(["word"] * 15), frame), panel_width=64)

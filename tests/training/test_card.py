@@ -1,5 +1,6 @@
 """Of training/card.py: the card says what the captioner is, of what data, and how good it was."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -33,6 +34,7 @@ def material(tiny_config):
         data=SimpleNamespace(name="my photos", root=Path("somewhere")),
         start=None,
         replay=None,
+        boxes=None,
         frozen=SimpleNamespace(train=train, validator=SimpleNamespace(data=range(1000))),
     )
 
@@ -56,6 +58,29 @@ def test_of_replayed_photos_the_card_counts_each_kind(material):
     assert "25% of each batch were drawn from 30 photos of coco." in text
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({}, "soft attention (additive score of 8, relu, asked by the state)"),
+        ({"attention": "hard", "score": "dot"}, "hard attention (dot score of 8, asked by the state)"),
+        ({"score": "general", "query": "hidden_word"}, "(general score, asked by the state and the last word)"),
+        ({"attention": "none"}, "no attention (the mean of all places, the same for every word)"),
+    ],
+)
+def test_the_card_says_how_it_looks(material, options, said):
+    material.config = replace(material.config, **options)
+    assert said in card(material)
+
+
+def test_the_card_names_the_boxes_that_told_it_where_to_look(material):
+    assert "told where it is" not in card(material)
+    material.boxes = SimpleNamespace(name="entities")
+    assert "Words that name a thing were told where it is: boxes of entities, weight 2." in card(
+        material, supervision_weight=2.0
+    )
+    assert "told where it is" not in card(material, supervision_weight=0.0)
+
+
 def card(material, **options):
     return " ".join(model_card(material, FitOptions(**options), BEST).split())
 
@@ -64,7 +89,7 @@ def test_the_card_names_model_data_and_weights(material):
     text = card(material)
     for said in (
         "# my photos captioner", "`timm:test_efficientnet.r160_in1k`, weights from `file:mine.safetensors`",
-        "64 x 64 pixels, fitted by `crop`", "LSTM of 16, additive attention of 8 (relu), 5 words",
+        "64 x 64 pixels, fitted by `crop`", "LSTM of 16, soft attention", ", 5 words",
         "1,200 photos with 2,400 captions of my photos", "these weights are of epoch 7 (self_critical)",
     ):  # fmt: skip
         assert said in text

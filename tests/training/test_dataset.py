@@ -140,12 +140,10 @@ def test_a_caption_that_was_cut_teaches_no_end():
     assert targets[0, 1].tolist() == [*longest, PAD]
 
 
-def test_features_come_from_the_first_view_unless_one_is_drawn():
+def test_features_come_from_the_first_view_unless_others_are_named():
     data = data_set(views=2)
     assert data.features([4, 2]).tolist() == [[4, 0], [2, 0]]
-    drawn = data.features(range(50), np.random.default_rng(0))
-    assert drawn[:, 0].tolist() == list(range(50))
-    assert set(drawn[:, 1].tolist()) == {0, 1}
+    assert data.features([4, 2, 7], np.array([1, 0, 1])).tolist() == [[4, 1], [2, 0], [7, 1]]
 
 
 def test_epochs_read_the_cache_and_never_a_photo(tmp_path):

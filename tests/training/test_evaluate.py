@@ -5,18 +5,23 @@ import errno
 import html.parser
 import json
 import os
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from captioner.captioner import Caption
+from captioner.captioner import Caption, Captioner
 from captioner.config import DecodingOptions
 from captioner.errors import DataError
 from captioner.images import ImageFrame, fit_image, open_image
 from training import evaluate as evaluation
+from training import evaluation_page
+from training.boxes import BoxSet, PhotoBoxes, Thing
 from training.evaluate import evaluate, write_evaluation
+from training.grounding import ground_captions
+from training.grounding_scores import Grounding
 from training.metrics import METRICS, Scores
 from training.records import ImageRecord
 
@@ -201,8 +206,8 @@ def test_photos_on_the_page_are_small_and_upright(evaluated):
 def test_of_many_images_the_page_shows_both_ends_and_strips_at_the_outer_ones(
     records, tmp_path, quick_scores, monkeypatch
 ):
-    monkeypatch.setattr(evaluation, "CARDS", 5)
-    monkeypatch.setattr(evaluation, "STRIPS", 3)
+    monkeypatch.setattr(evaluation_page, "CARDS", 5)
+    monkeypatch.setattr(evaluation_page, "STRIPS", 3)
     many = [dataclasses.replace(records[0], image_id=n) for n in range(9)]
     captions = {n: caption_of("x" * (n + 1), 800, 400) for n in range(9)}
     write_evaluation(tmp_path, captions, many, OPTIONS, {})
@@ -273,3 +278,89 @@ def test_details_that_json_does_not_hold_are_refused_before_anything_is_written(
     with pytest.raises(DataError, match=r"metrics.json cannot be written: .*texts and numbers"):
         write_evaluation(tmp_path, captions, records, OPTIONS, {"loss": float("nan")})
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+# --- where the model looks
+
+
+THINGS = (
+    Thing(frozenset({"ball"}), ((0.0, 0.0, 0.5, 1.0),), ("things",)),
+    Thing(frozenset({"grass"}), ((0.25, 0.5, 1.0, 1.0),), ("<b>scenes</b>",)),
+)
+
+
+@pytest.fixture
+def boxes() -> BoxSet:
+    """Of the photo "0 ü.png", 800 x 400."""
+    counts = Counter({"boxes without a phrase": 1234})
+    photo = PhotoBoxes({}, THINGS, has_sentences=False)
+    return BoxSet("<i>hand-made</i>", {"0 ü.png": photo}, counts, {"boxes without a phrase": "0 ü.xml"})
+
+
+def grounded(boxes: BoxSet, captions) -> Grounding:
+    """As if the references, too, had been told these words."""
+    record = ImageRecord(0, Path("0 ü.png"), ("A red ball on the grass.",), "test")
+    scores = ground_captions(captions, [record], boxes)
+    return Grounding(scores, scores, boxes)
+
+
+def test_with_boxes_metrics_and_page_say_where_the_model_looks(records, tmp_path, quick_scores, boxes):
+    captions = {0: caption_of("a red ball on the grass", 800, 400)}
+    metrics = write_evaluation(tmp_path, captions, records, OPTIONS, {}, grounding=grounded(boxes, captions))
+    assert json.loads((tmp_path / "metrics.json").read_text()) == metrics
+    found = metrics["grounding"]["captions"]
+    assert found["head"] == {"attention_correctness": 0.4375, "pointing": 0.5} and found["phrases"] == 2
+    assert found["by_type"]["things"]["uniform"] == {"attention_correctness": 0.5, "pointing": pytest.approx(0.6667)}
+    page = Page(tmp_path / "index.html")
+    header = " ".join("".join(page.text).split())
+    assert "Where the model looks Boxes of <i>hand-made</i>." in header
+    assert "all 2 0.438 0.438 0.438" in header and "things 1 0.500 0.500 0.500" in header
+    assert "<b>scenes</b> 1 0.375" in header and "large boxes 2" in header
+    assert "names of boxed things in captions made: 2" in header
+    assert "boxes without a phrase: 1,234 (0 ü.xml)" in header
+    tags = [tag for tag, _ in page.tags]
+    assert tags.count("table") == 3 and "i" not in tags and tags.count("b") == 1
+    assert "by_type" not in header  # nor among the facts as it stands in metrics.json
+
+
+def test_captions_that_name_nothing_leave_a_sentence_in_place_of_a_table(records, tmp_path, quick_scores, boxes):
+    captions = {0: caption_of("two men play", 800, 400)}
+    write_evaluation(tmp_path, captions, records, OPTIONS, {}, grounding=grounded(boxes, captions))
+    page = Page(tmp_path / "index.html")
+    assert [tag for tag, _ in page.tags].count("table") == 1
+    assert "Names in the captions made: none could be measured." in " ".join("".join(page.text).split())
+
+
+def test_strips_show_the_boxes_of_the_words_that_name_something(records, tmp_path, quick_scores, boxes, monkeypatch):
+    drawn = []
+
+    def figure(photo, caption, outlines):
+        drawn.append(outlines)
+        return photo
+
+    captions = {0: caption_of("a red ball on the grass", 800, 400), 2: caption_of("a ball", 800, 400)}
+    write_evaluation(tmp_path, captions, records, OPTIONS, {})
+    monkeypatch.setattr(evaluation_page, "figure_strip", figure)
+    write_evaluation(tmp_path, captions, records, OPTIONS, {}, grounding=grounded(boxes, {0: captions[0]}))
+    assert drawn == [{2: [(0, 0, 400, 400)], 5: [(200, 200, 800, 400)]}, {}]
+    assert len(list((tmp_path / "photos").glob("*-*.jpg"))) == 3  # one with and one without boxes, one that has none
+
+
+def test_evaluate_looks_at_references_and_its_own_captions(records, tmp_path, quick_scores, boxes, tiny_bundle):
+    tiny = Captioner(tiny_bundle, "cpu")
+    metrics = evaluate(tiny, [records[1], records[2]], tmp_path, OPTIONS, progress=False, boxes=boxes)
+    found = metrics["grounding"]
+    assert found["references"]["phrases"] == 3  # ball, grass; ball
+    assert 0 < found["references"]["head"]["attention_correctness"] < 1
+    assert found["references"]["by_type"]["things"]["uniform"] == {"attention_correctness": 0.5, "pointing": 0.5}
+    assert found["counts"]["references"]["photos without boxes"] == 1
+    assert found["counts"]["captions"]["captions made"] == 1
+    without = evaluate(tiny, [records[2]], tmp_path, OPTIONS, progress=False)
+    assert "grounding" not in without
+
+
+def test_boxes_of_other_photos_are_refused_before_anything_is_captioned(records, tmp_path):
+    captioner = ColourCaptioner()
+    with pytest.raises(DataError, match="can be measured with the boxes of other "):
+        evaluate(captioner, records, tmp_path, OPTIONS, progress=False, boxes=BoxSet("other", {}))
+    assert not captioner.batches

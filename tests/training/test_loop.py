@@ -73,10 +73,10 @@ def at_batch(monkeypatch):
         seen = []
 
         def counted(*arguments):
-            loss, reward = original(*arguments)
-            seen.append(loss)
-            changed = act(loss) if len(seen) == number else None
-            return (loss if changed is None else changed), reward
+            learned = original(*arguments)
+            seen.append(learned.loss)
+            changed = act(learned.loss) if len(seen) == number else None
+            return learned if changed is None else dataclasses.replace(learned, loss=changed)
 
         monkeypatch.setattr(loop, "batch_loss", counted)
 

@@ -175,6 +175,43 @@ def test_evaluate_writes_the_official_figures_and_results(bundle, shapes, tmp_pa
     assert [said_of[name] for name in names] == [caption.text for caption in captions]
 
 
+def test_evaluate_says_where_the_model_looks_when_it_has_boxes(bundle, shapes, tmp_path, capsys):
+    names = [f"test000{number}.png" for number in range(3)]
+    instances = {
+        "images": [{"id": n, "file_name": name, "width": 192, "height": 144} for n, name in enumerate(names)],
+        "categories": [{"id": 1, "name": "circle"}, {"id": 2, "name": "square"}, {"id": 3, "name": "triangle"}],
+        "annotations": [
+            {"id": 3 * n + kind, "image_id": n, "category_id": kind, "bbox": [0, 0, 192, 72], "iscrowd": 0, "area": 1}
+            for n in range(3)
+            for kind in (1, 2, 3)
+        ],
+    }
+    (tmp_path / "boxes.json").write_text(json.dumps(instances))
+    output = tmp_path / "evaluation"
+    arguments = ["--bundle", bundle, "--data", str(shapes), "--output", str(output), "--beam-width", "1"]
+    assert main(["evaluate", *arguments, "--device", "cpu", "--boxes", str(tmp_path / "boxes.json")]) == 0
+    found = json.loads((output / "metrics.json").read_text())["grounding"]
+    assert found["references"]["phrases"] == found["counts"]["references"]["boxed phrases measured"] > 3
+    assert found["references"]["uniform"] == {"attention_correctness": 0.5, "pointing": 0.5}  # the upper half
+    looked = found["references"]["head"]
+    said = capsys.readouterr().out
+    assert f"attention correctness {looked['attention_correctness']:.3f} (uniform 0.500, centre 0.500), " in said
+    assert f"pointing {looked['pointing']:.3f} (0.500, 1.000) over {found['references']['phrases']} phrases" in said
+
+
+def test_evaluate_refuses_boxes_of_other_photos(bundle, shapes, tmp_path, capsys):
+    image = {"id": 1, "file_name": "other.png", "width": 192, "height": 144}
+    boxes = tmp_path / "boxes.json"
+    boxes.write_text(json.dumps({"images": [image], "categories": [{"id": 1, "name": "circle"}], "annotations": []}))
+    arguments = ["--bundle", bundle, "--data", str(shapes), "--output", str(tmp_path / "out"), "--boxes", str(boxes)]
+    assert main(["evaluate", *arguments, "--device", "cpu"]) == 2
+    assert "3 photos without boxes" in error_of(capsys)
+    assert not (tmp_path / "out" / "metrics.json").exists()
+    arguments[-1] = str(tmp_path / "nowhere.json")
+    assert main(["evaluate", *arguments, "--device", "cpu"]) == 2
+    assert "nowhere.json does not exist" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

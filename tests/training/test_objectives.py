@@ -1,5 +1,7 @@
 """Of training/objectives.py: what is rewarded, against which baseline, and that following it raises the reward."""
 
+import dataclasses
+
 import pytest
 import torch
 from pycocoevalcap.cider.cider import Cider
@@ -161,7 +163,7 @@ def test_learning_from_captions_is_learning_their_words(model, annotations, tiny
     captions = [[tiny_vocabulary.encode(text) for text in REFERENCES[image]] for image in IDS]
     batch = Batch((0, 1, 2), torch.empty(0), *pad_captions(captions))
     options = FitOptions(label_smoothing=0.0, doubly_stochastic_weight=0.0)
-    loss = caption_loss(model, annotations, batch, options)
+    loss = caption_loss(model, annotations, batch, options).words
     words, total = 0, 0.0
     for image, of_image in zip(range(3), captions, strict=True):
         for tokens in of_image:
@@ -170,4 +172,29 @@ def test_learning_from_captions_is_learning_their_words(model, annotations, tiny
             words += len(tokens) + 1
     assert loss.item() == pytest.approx(total / words, rel=1e-5)
     weighted = caption_loss(model, annotations, batch, FitOptions(label_smoothing=0.0, doubly_stochastic_weight=2.0))
-    assert weighted > loss
+    assert weighted.words > loss
+
+
+def test_learning_from_boxes_moves_the_maps_onto_what_words_name(model, annotations, tiny_vocabulary):
+    """The word "dog" is said to be at the last of four places, whatever else the caption has."""
+    inputs, targets = pad_captions([[tiny_vocabulary.encode("a dog runs")]] * 3)
+    inside = torch.zeros(*inputs.shape, 4)
+    inside[:, :, 1, 3] = 1.0
+    batch = Batch((0, 1, 2), torch.empty(0), inputs, targets, inside)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+
+    def mass() -> float:
+        with torch.no_grad():
+            return float(model.decoder(annotations, inputs).alphas[:, :, 1, 3].mean())
+
+    before, options = mass(), FitOptions(supervision_weight=2.0)
+    for _ in range(30):
+        learned = caption_loss(model, annotations, batch, options)
+        optimizer.zero_grad()
+        (learned.words + learned.maps).backward()
+        optimizer.step()
+    assert mass() > max(0.8, before + 0.1)
+    double = caption_loss(model, annotations, batch, FitOptions(supervision_weight=4.0)).maps
+    torch.testing.assert_close(double, 2 * caption_loss(model, annotations, batch, options).maps)
+    without = caption_loss(model, annotations, dataclasses.replace(batch, inside=None), options)
+    assert without.maps == 0 and without.words > 0

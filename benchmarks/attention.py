@@ -1,0 +1,165 @@
+"""What attention is worth, and what each part of it: one captioner trained again and again, one thing changed.
+
+    python -m benchmarks.attention --data data/flickr8k --boxes entities.json.gz --output runs/attention
+
+Every variant learns from the same photos for as many epochs, from scratch but for the encoder, which stays as it is and
+runs once for each size of photo. Scores are of the whole validation split, of the epoch with the best CIDEr. A variant
+that was measured before is not measured again, so a command that was stopped goes on where it was.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from captioner.allocator import keep_freed_memory
+from captioner.bundle import load_bundle
+from captioner.config import CaptionerConfig, DecodingOptions
+from captioner.errors import CaptionerError
+from training.boxes import BoxSet
+from training.loop import fit
+from training.options import FitOptions
+from training.preparation import prepare
+from training.readers.boxes import read_boxes
+from training.records import DataSet, read_records
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What is changed of the captioner that all others are compared with."""
+
+    name: str
+    captioner: Mapping[str, Any] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
+    decoding: Mapping[str, Any] = field(default_factory=dict)
+    seeds: int = 1
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a variant scored with one seed."""
+
+    variant: str
+    seed: int
+    cider: float
+    bleu_4: float
+    attention_correctness: float
+    pointing: float
+    seconds_per_epoch: float
+    """Of learning, without validation."""
+
+
+VARIANTS = (
+    Variant("soft attention", seeds=3),
+    Variant("no attention", {"attention": "none"}, seeds=3),
+    Variant("hard attention, the likeliest place", {"attention": "hard"}),
+    Variant("hard attention, the expected annotation", {"attention": "hard"}, decoding={"hard_context": "expected"}),
+    Variant("tanh in the score", {"activation": "tanh"}),
+    Variant("dot score", {"score": "dot"}),
+    Variant("general score", {"score": "general"}),
+    Variant("the state alone asks", {"query": "hidden"}),
+    Variant("gate: a vector", {"gate": "vector"}),
+    Variant("no gate", {"gate": "off"}),
+    Variant("no deep output", {"deep_output": False}),
+    Variant("penalty 0", training={"doubly_stochastic_weight": 0.0}),
+    Variant("penalty 0.1", training={"doubly_stochastic_weight": 0.1}),
+    Variant("7 x 7 places (224 pixels)", {"image_size": 224}),
+    Variant("14 x 14 places (448 pixels)", {"image_size": 448}),
+    Variant("supervision 0.3", training={"supervision_weight": 0.3}),
+    Variant("supervision 1", training={"supervision_weight": 1.0}),
+    Variant("supervision 3", training={"supervision_weight": 3.0}),
+    Variant("hard attention, supervision 1", {"attention": "hard"}, {"supervision_weight": 1.0}),
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    keep_freed_memory()
+    try:
+        data, boxes = read_records(options.data), read_boxes(options.boxes)
+        chosen = [variant for variant in VARIANTS if not options.only or variant.name in options.only]
+        results = [measured(variant, seed, data, boxes, options) for variant in chosen for seed in range(variant.seeds)]
+    except CaptionerError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    options.output.mkdir(parents=True, exist_ok=True)
+    (options.output / "results.json").write_text(json.dumps([asdict(result) for result in results], indent=1) + "\n")
+    print(table(results))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.attention", description=__doc__.split("\n")[0])
+    parser.add_argument("--data", type=Path, required=True, help="data set with a validation split")
+    parser.add_argument("--boxes", type=Path, required=True, help="boxes of what its captions name")
+    parser.add_argument("--output", type=Path, required=True, help="folder for the runs and results.json")
+    parser.add_argument("--cache", type=Path, default=Path("data/features"), help="folder for encoded photos")
+    parser.add_argument("--photos", type=int, default=3000, help="to learn from; default: 3000")
+    parser.add_argument("--validation-photos", type=int, default=0, help="0 for all; default: 0")
+    parser.add_argument("--epochs", type=int, default=5, help="default: 5")
+    parser.add_argument("--only", nargs="+", metavar="VARIANT", help="these alone")
+    parser.add_argument("--device", help="cpu, cuda, ...; by default a GPU where there is one")
+    base = parser.add_argument_group("the captioner")
+    base.add_argument("--encoder", default="efficientnet_lite2")
+    base.add_argument("--image-size", type=int, default=320)
+    base.add_argument("--fit", default="squash")
+    base.add_argument("--size", type=int, default=256, help="of embedding, state and attention; default: 256")
+    return parser
+
+
+def measured(variant: Variant, seed: int, data: DataSet, boxes: BoxSet, options: argparse.Namespace) -> Result:
+    """Train a variant with one seed and score it, or read what it scored before."""
+    name = "".join(letter if letter.isalnum() else "-" for letter in variant.name)
+    output = options.output / f"{name}-{seed}"
+    kept = output / "result.json"
+    if kept.is_file():
+        return Result(**json.loads(kept.read_text()))
+    sizes = dict.fromkeys(("embedding_dim", "hidden_dim", "attention_dim"), options.size)
+    same = {"encoder": options.encoder, "image_size": options.image_size, "fit": options.fit, "query": "hidden_word"}
+    config = CaptionerConfig(**{**same, **sizes, **variant.captioner})
+    recipe = {"epochs": options.epochs, "patience": options.epochs, "average_decay": 0.99, "supervision_weight": 0.0}
+    fit_options = FitOptions(**{**recipe, **variant.training}, seed=seed, validation_images=options.validation_photos)
+    decoding = DecodingOptions(**{"beam_width": 3, "block_repeats": 2, **variant.decoding})
+    print(f"{variant.name}, seed {seed}", file=sys.stderr)
+    material = prepare(
+        first_photos(data, options.photos), config, decoding, fit_options, options.cache,
+        device=options.device, boxes=boxes,
+    )  # fmt: skip
+    bundle = load_bundle(fit(material, fit_options, output, resume=(output / "checkpoint.pt").is_file()))
+    scores = bundle.metrics["validation"]
+    lines = [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
+    result = Result(
+        variant.name, seed, scores["CIDEr"], scores["Bleu_4"], scores["attention_correctness"], scores["pointing"],
+        mean(line["train_seconds"] for line in lines),
+    )  # fmt: skip
+    kept.write_text(json.dumps(asdict(result)) + "\n")
+    return result
+
+
+def first_photos(data: DataSet, count: int) -> DataSet:
+    """The data set with so many photos of its train split, and all of its others."""
+    kept = data.split("train")[:count]
+    return replace(data, records=[*kept, *(record for record in data.records if record.split != "train")])
+
+
+def table(results: Sequence[Result]) -> str:
+    """Markdown: a row for each variant; of several seeds the mean, and from the least to the most."""
+    rows = ["| | CIDEr | BLEU-4 | attention correctness | pointing | s/epoch |", "|---|---|---|---|---|---|"]
+    for variant in dict.fromkeys(result.variant for result in results):
+        runs = [result for result in results if result.variant == variant]
+        ciders = [run.cider for run in runs]
+        spread = f" ({min(ciders):.3f} to {max(ciders):.3f})" if len(runs) > 1 else ""
+        figures = [f"{mean(getattr(run, name) for run in runs):.3f}" for name in (
+            "bleu_4", "attention_correctness", "pointing"
+        )]  # fmt: skip
+        seconds = f"{mean(run.seconds_per_epoch for run in runs):.0f}"
+        rows.append(" | ".join([f"| {variant}", f"{mean(ciders):.3f}{spread}", *figures, f"{seconds} |"]))
+    return "\n".join(rows)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

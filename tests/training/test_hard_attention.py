@@ -1,0 +1,163 @@
+"""Hard attention's estimate of a gradient, against the exact sum over all places on a toy model; that it learns."""
+
+import itertools
+
+import pytest
+import torch
+
+from captioner.config import CaptionerConfig
+from captioner.decoder import EXPECTED, LIKELIEST, SAMPLED, Decoder
+from captioner.vocabulary import END, PAD, START
+from training.dataset import Batch
+from training.losses import caption_nll, map_entropy, mean_word_log_prob, reinforce_loss
+from training.objectives import caption_loss
+from training.options import FitOptions
+from training.run import Progress
+
+PLACES, WORDS = 3, 3
+INPUTS = torch.tensor([[[START, 5, 6]]])  # [B, K, T]
+TARGETS = torch.tensor([[[5, 6, END]]])
+
+
+@pytest.fixture
+def decoder(make_decoder):
+    return make_decoder(words=6, attention="hard", query="hidden_word", dropout=0.0).double()
+
+
+@pytest.fixture
+def annotations():
+    return torch.randn(1, PLACES, 7, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+
+
+def every_choice():
+    """All the ways to read one place for each word: [B, K, T] each."""
+    return [torch.tensor(places).view(1, 1, WORDS) for places in itertools.product(range(PLACES), repeat=WORDS)]
+
+
+def chance_of(output) -> torch.Tensor:
+    return output.alphas.double().gather(-1, output.locations.unsqueeze(-1)).prod()
+
+
+def gradients(decoder, value) -> dict[str, torch.Tensor]:
+    decoder.zero_grad()
+    value.backward(retain_graph=True)
+    return {name: weight.grad.clone() for name, weight in decoder.named_parameters() if weight.grad is not None}
+
+
+@pytest.mark.parametrize("baseline", [0.0, -1.3])
+def test_the_estimate_is_in_the_mean_the_gradient_of_the_bound(decoder, annotations, baseline):
+    """Eq. 10: sum_s p(s|a) log p(y|s, a), which the estimates of all s, weighted by p(s|a), must give."""
+    bound, estimate, total = 0.0, 0.0, 0.0
+    for places in every_choice():
+        output = decoder(annotations, INPUTS, places)
+        chance, nll = chance_of(output), caption_nll(output.logits, TARGETS).double()
+        bound = bound + chance * nll / WORDS
+        found = nll / WORDS + reinforce_loss(output.logits, output.alphas, output.locations, TARGETS, baseline)
+        estimate = estimate + chance.detach() * found
+        total += chance.item()
+    assert total == pytest.approx(1)
+    exact, estimated = gradients(decoder, bound), gradients(decoder, estimate)
+    assert exact["score.hidden_to_query.weight"].abs().max() > 1e-3
+    for name, gradient in exact.items():
+        torch.testing.assert_close(estimated[name], gradient, atol=1e-5, rtol=1e-3, msg=name)
+
+
+def test_places_are_drawn_by_their_weights(decoder, annotations):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        many = INPUTS.expand(1, 4000, -1)
+        output = decoder(annotations, many, SAMPLED)
+    first = output.locations[0, :, 0].bincount(minlength=PLACES) / 4000
+    torch.testing.assert_close(first, output.alphas[0, 0, 0].float(), atol=0.03, rtol=0)
+
+
+@torch.no_grad()
+def test_one_place_is_read_the_likeliest_or_the_average(decoder, annotations):
+    memory = decoder.remember(annotations)
+    state = decoder.initial_state(memory, 1)
+    start = torch.tensor([[START]])
+    likeliest, _, alpha, _ = decoder.step(memory, state, start, LIKELIEST)
+    forced = decoder(annotations, start.view(1, 1, 1), alpha.argmax(dim=-1).view(1, 1, 1))
+    torch.testing.assert_close(likeliest, forced.logits[:, :, 0])
+    expected, *_ = decoder.step(memory, state, start, EXPECTED)
+    decoder.attention = "soft"
+    torch.testing.assert_close(expected, decoder.step(memory, state, start)[0])
+    assert not torch.allclose(expected, likeliest)
+
+
+class Toy(torch.nn.Module):
+    def __init__(self, decoder):
+        super().__init__()
+        self.decoder = decoder
+
+
+@pytest.mark.parametrize(("share", "samples"), [(1.0, False), (0.0, True)])
+def test_some_batches_read_what_is_expected(decoder, annotations, share, samples):
+    options = FitOptions(expected_share=share, label_smoothing=0.0)
+    learned = caption_loss(Toy(decoder), annotations, Batch((0,), annotations, INPUTS, TARGETS), options)
+    assert (learned.word_log_prob is not None) == samples
+    if not samples:
+        output = decoder(annotations, INPUTS, EXPECTED)
+        by_hand = caption_nll(output.logits, TARGETS) / 3 - 0.002 * map_entropy(output.alphas, TARGETS != PAD)
+        torch.testing.assert_close(learned.words, by_hand)
+
+
+def test_padding_teaches_nothing(decoder, annotations):
+    padded_inputs = torch.cat([INPUTS, torch.tensor([[[PAD, PAD]]])], dim=-1)
+    padded_targets = torch.cat([TARGETS, torch.tensor([[[PAD, PAD]]])], dim=-1)
+    places = torch.tensor([[[0, 2, 1, 1, 0]]])
+    short = decoder(annotations, INPUTS, places[..., :3])
+    long = decoder(annotations, padded_inputs, places)
+    for output, targets in ((short, TARGETS), (long, padded_targets)):
+        loss = reinforce_loss(output.logits, output.alphas, output.locations, targets, -1.0)
+        torch.testing.assert_close(loss, reinforce_loss(short.logits, short.alphas, short.locations, TARGETS, -1.0))
+        assert mean_word_log_prob(output.logits, targets) == pytest.approx(
+            -caption_nll(short.logits, TARGETS).item() / 3, rel=1e-5
+        )
+
+
+def test_the_entropy_of_maps_by_hand():
+    alphas = torch.tensor([[[[0.5, 0.5], [1.0, 0.0], [0.9, 0.1]]]])
+    mask = torch.tensor([[[True, True, False]]])
+    assert map_entropy(alphas, mask).item() == pytest.approx(0.5 * 0.693147, rel=1e-4)
+
+
+def test_the_baseline_follows_as_in_the_paper():
+    progress = Progress()
+    progress.follow(None)
+    assert progress.baseline is None
+    progress.follow(-4.0)
+    assert progress.baseline == -4.0
+    progress.follow(-3.0)
+    assert progress.baseline == pytest.approx(-3.9)
+
+
+def test_places_that_tell_the_word_are_found():
+    """Each of four places holds a word, and one of them a mark: to read that is worth learning, by samples alone."""
+    options = FitOptions(expected_share=0.0, entropy_weight=0.01, label_smoothing=0.0)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        config = CaptionerConfig(attention="hard", embedding_dim=6, hidden_dim=16, attention_dim=16, dropout=0.0)
+        model = Toy(Decoder(config, annotation_dim=7, vocabulary_size=8)).train()
+        optimizer, progress = torch.optim.Adam(model.parameters(), lr=0.02), Progress()
+
+        def batch():
+            order, places = torch.rand(64, 4).argsort(dim=-1), torch.randint(4, (64,))
+            annotations = torch.zeros(64, 4, 7).scatter(-1, order.unsqueeze(-1), 1.0)
+            annotations[torch.arange(64), places, 6] = 1.0
+            words = 4 + order.gather(-1, places.unsqueeze(-1)).squeeze(-1)
+            inputs = torch.tensor([START]).expand(64, 1, 1)
+            return places, annotations, Batch(tuple(range(64)), annotations, inputs, words.view(64, 1, 1))
+
+        for _ in range(200):
+            _, annotations, learned_from = batch()
+            learned = caption_loss(model, annotations, learned_from, options, baseline=progress.baseline or 0.0)
+            progress.follow(learned.word_log_prob)
+            optimizer.zero_grad()
+            learned.words.backward()
+            optimizer.step()
+        places, annotations, tested = batch()
+        with torch.no_grad():
+            output = model.decoder(annotations, tested.inputs)
+    assert (output.locations[:, 0, 0] == places).float().mean() > 0.9  # 0.25 by chance
+    assert (output.logits[:, 0, 0].argmax(dim=-1) == tested.targets[:, 0, 0]).float().mean() > 0.9
