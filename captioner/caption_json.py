@@ -25,11 +25,17 @@ def photo_json(path: Path, captions: Sequence[Caption]) -> dict[str, Any]:
 
 
 def caption_json(caption: Caption) -> dict[str, Any]:
-    """A caption with its words: the probability, gate and map [H, W] of each."""
-    numbers = zip(caption.word_probabilities.tolist(), caption.gates.astype(float).tolist(), strict=True)
+    """A caption with its words: the probability, gate, spread and map [H, W] of each."""
     words = [
-        {"text": text, "probability": probability, "gate": gate, "alpha": alpha}
-        for text, (probability, gate), alpha in zip(caption.words, numbers, plain_numbers(caption.alphas), strict=True)
+        {"text": text, "probability": probability, "gate": gate, "spread": spread, "alpha": alpha}
+        for text, probability, gate, spread, alpha in zip(
+            caption.words,
+            caption.word_probabilities.tolist(),
+            caption.gates.astype(float).tolist(),
+            caption.spreads.tolist(),
+            plain_numbers(caption.alphas),
+            strict=True,
+        )
     ]
     return {"caption": caption.text, "probability": caption.probability, "words": words}
 

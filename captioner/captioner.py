@@ -48,6 +48,17 @@ class Caption:
         return np.exp(self.word_log_probs.astype(float))
 
     @property
+    def spreads(self) -> np.ndarray:
+        """[T] over which share of the places each map is spread: exp(entropy) / places, 1 where it looked everywhere.
+
+        Words such as "a" and "of" are mostly chosen from the words before them: their maps are spread, or their gates
+        low, and tell little.
+        """
+        maps = self.alphas.astype(float)
+        entropies = -(maps * np.log(np.maximum(maps, 1e-12))).sum(axis=(1, 2))
+        return np.minimum(np.exp(entropies) / np.prod(maps.shape[1:]), 1.0)
+
+    @property
     def probability(self) -> float:
         """Of the whole caption, 0 to 1."""
         return float(np.exp(self.log_prob))

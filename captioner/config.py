@@ -76,6 +76,8 @@ class CaptionerConfig(JsonOptions):
     """Side of the square that the encoder sees, in pixels."""
     fit: str = "crop"
     """How a photo becomes that square: squash, crop (its centre) or pad."""
+    scales: int = 1
+    """1: the encoder's last map. 2: beside it the finer map before it, with four times as many places to look at."""
     attention: str = "soft"
     """What is read of the image for each word: soft (an average over all places), hard (one place, Xu et al. 2015,
     section 4.1), or none (the mean of all places, the same for every word)."""
@@ -103,6 +105,7 @@ class CaptionerConfig(JsonOptions):
     def __post_init__(self) -> None:
         self._require("encoder", isinstance(self.encoder, str) and bool(self.encoder), "the name of an encoder")
         self._require_one_of(FITS, "fit")
+        self._require("scales", type(self.scales) is int and self.scales in (1, 2), "1 or 2")
         self._require_one_of(ATTENTIONS, "attention")
         self._require_one_of(SCORES, "score")
         self._require_one_of(ACTIVATIONS, "activation")

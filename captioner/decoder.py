@@ -109,6 +109,10 @@ class Decoder(nn.Module):
         return self.hidden_to_lstm.in_features
 
     @property
+    def annotation_dim(self) -> int:
+        return self.context_to_lstm.in_features
+
+    @property
     def vocabulary_size(self) -> int:
         return self.output.out_features
 

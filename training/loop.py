@@ -200,7 +200,7 @@ def _finish_epoch(
     progress = run.progress
     progress.epoch += 1
     progress.total_epochs += 1
-    better = not progress.best or _rank(validation.scores) > _rank(progress.best)
+    better = run.is_better(validation.scores)
     if better:
         progress.best = {"epoch": progress.total_epochs, "phase": phase.name, **validation.scores}
     progress.stale_epochs = 0 if better else progress.stale_epochs + 1
@@ -220,11 +220,6 @@ def _finish_epoch(
     }
     progress.step, progress.loss_sum, progress.reward_sum = 0, 0.0, 0.0
     return line
-
-
-def _rank(scores: dict[str, Any]) -> tuple[float, ...]:
-    """What epochs are compared by: CIDEr. Of few photos that are much alike, it is 0 whatever is said of them."""
-    return scores["CIDEr"], scores["Bleu_4"], scores["Bleu_1"]
 
 
 @contextmanager

@@ -55,7 +55,8 @@ def caption_loss(
 ) -> CaptionLoss:
     """Xu et al. 2015, eq. 14, or for hard attention eq. 12, in nats per word; and the loss of the maps, by boxes.
 
-    With a teacher, the former has also how far the words' chances are from its own. baseline: of hard attention, the moving average of the log-probability of a word.
+    With a teacher, the former has also how far the words' chances are from its own. baseline: of hard attention, the
+    moving average of the log-probability of a word.
     """
     device = annotations.device
     inputs, targets = batch.inputs.to(device), batch.targets.to(device)
@@ -93,7 +94,8 @@ def _distillation(
 ) -> Tensor:
     """How far the chances of the words are from those that the teacher gives them."""
     with torch.no_grad():  # words that the teacher does not know are unknown words to it
-        told = teacher(annotations, inputs.where(inputs < teacher.vocabulary_size, UNKNOWN))
+        known = annotations[..., : teacher.annotation_dim]  # finer ones that it has not learned from come after
+        told = teacher(known, inputs.where(inputs < teacher.vocabulary_size, UNKNOWN))
     # Where a caption goes on with a word that the teacher cannot say, it has nothing to teach.
     knows = (targets != PAD) & (targets < teacher.vocabulary_size)
     return distillation_loss(output.logits, told.logits, knows)

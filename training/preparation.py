@@ -81,7 +81,7 @@ def prepare(
 ) -> Material:
     """Build the vocabulary and the model, and encode every photo that the cache does not hold yet.
 
-    start: the captioner to go on from; `config` must be its own. Its vocabulary grows by the new words.
+    start: the captioner to go on from; `config` is its own, or grown from it. Its vocabulary grows by the new words.
     replay: earlier data, whose train split is mixed into the batches.
     watch: told how many photos are encoded.
     boxes: where in the photos the things lie that captions name, so that words learn to look at them.
@@ -104,9 +104,13 @@ def prepare(
     if start is not None and options.distillation_weight:
         teacher = start.model.decoder.to(next(model.parameters()).device).eval().requires_grad_(False)
 
+    # With two scales both maps come from the finer one, which is smaller than the two of them.
+    frozen_stages = model.encoder.spec.finer_stages if config.scales == 2 else None
     cached_stages = stages_before_fine_tuning(config.encoder, len(model.encoder.stages), options.fine_tune_stages)
+    if frozen_stages is not None:
+        cached_stages = min(cached_stages, frozen_stages)
     build = _FeatureBuilder(model, config, options, cache, vocabulary, decoding, watch, boxes)
-    frozen = build(train, validation, earlier, None)
+    frozen = build(train, validation, earlier, frozen_stages)
     fine_tuned = build(train, validation, earlier, cached_stages) if options.fine_tune_stages else None
     self_critical = None
     if options.self_critical_epochs:
@@ -146,7 +150,7 @@ def _model(
     config: CaptionerConfig, vocabulary: Vocabulary, weights_file: Path | None, start: Bundle | None
 ) -> tuple[CaptionModel, LoadedWeights]:
     if start is not None:
-        return grown_model(start, vocabulary), start.encoder_weights
+        return grown_model(start, vocabulary, config), start.encoder_weights
     network, weights = pretrained_network(encoder_spec(config.encoder), weights_file)
     return CaptionModel(config, len(vocabulary), network), weights
 

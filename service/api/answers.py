@@ -65,13 +65,14 @@ def correction_document(entry: CaptionSummary) -> Correction | None:
 
 def streamed_words(caption: Caption, start: int) -> list[dict[str, Any]]:
     """The words of a caption from the `start`th on, each with its map [H][W], as they are streamed."""
-    probabilities = caption.word_probabilities.tolist()
+    probabilities, spreads = caption.word_probabilities.tolist(), caption.spreads.tolist()
     return [
         {
             "index": index,
             "text": caption.words[index],
             "probability": probabilities[index],
             "gate": float(caption.gates[index]),
+            "spread": spreads[index],
             "map": plain_numbers(caption.alphas[index]),
         }
         for index in range(start, len(caption.words))
@@ -85,7 +86,13 @@ def _image(entry: CaptionSummary) -> ImageSummary:
 
 def _ranked(caption_id: str, rank: int, caption: Caption) -> RankedCaption:
     query = "" if rank == 1 else f"?caption={rank}"
-    words = zip(caption.words, caption.word_probabilities.tolist(), caption.gates.tolist(), strict=True)
+    words = zip(
+        caption.words,
+        caption.word_probabilities.tolist(),
+        caption.gates.tolist(),
+        caption.spreads.tolist(),
+        strict=True,
+    )
     rows, columns = caption.alphas.shape[1:]
     return RankedCaption(
         caption=caption.text,
@@ -95,9 +102,10 @@ def _ranked(caption_id: str, rank: int, caption: Caption) -> RankedCaption:
                 text=text,
                 probability=probability,
                 gate=gate,
+                spread=spread,
                 overlay=_address(caption_id, f"overlays/{number}.png{query}"),
             )
-            for number, (text, probability, gate) in enumerate(words, start=1)
+            for number, (text, probability, gate, spread) in enumerate(words, start=1)
         ],
         alphas=Alphas(rows=rows, columns=columns, maps=plain_numbers(caption.alphas)),
         figure=_address(caption_id, f"figure.png{query}"),

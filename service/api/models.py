@@ -42,6 +42,7 @@ def current_model() -> Response:
         encoder=bundle.config.encoder,
         image_size=bundle.config.image_size,
         fit=bundle.config.fit,
+        attention=bundle.config.attention,
         grid=list(serving.grid),
         words=len(bundle.vocabulary),
         decoding=bundle.decoding.to_json(),

@@ -101,6 +101,9 @@ class WordDocument(BaseModel):
     text: str
     probability: Probability = Field(description="Of this word, given those before it.")
     gate: float = Field(ge=0, le=1, description="How much of what it saw the model let through for this word.")
+    spread: float = Field(
+        ge=0, le=1, description="Over which share of the photo its map is spread; near 1 it looked everywhere."
+    )
     overlay: str = Field(description="Address of a picture: where the model looked for this word, on the photo.")
 
 
@@ -194,6 +197,9 @@ class ModelDocument(BaseModel):
     encoder: str
     image_size: int = Field(description="Side of the square that the model sees, in pixels.")
     fit: str = Field(description="How a photo becomes that square: squash, crop or pad.")
+    attention: Literal["soft", "hard", "none"] = Field(
+        description="What it reads for each word: soft, an average over its map; hard, one place; none, no map at all."
+    )
     grid: list[int] = Field(min_length=2, max_length=2, description="Rows and columns of an attention map.")
     words: int = Field(description="How many words it knows.")
     decoding: dict[str, Any] = Field(description="The options that its makers found best.")

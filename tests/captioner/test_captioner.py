@@ -2,6 +2,7 @@
 
 import io
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -59,6 +60,17 @@ def test_a_caption_and_what_it_carries(tiny):
     assert caption.log_prob <= caption.word_log_probs.sum() + 1e-6
     assert caption.probability == pytest.approx(np.exp(caption.log_prob))
     assert (caption.frame.width, caption.frame.height, caption.frame.seen_box) == (200, 100, (50.0, 0.0, 150.0, 100.0))
+
+
+def test_the_spread_of_a_map_is_the_share_of_the_photo_that_it_covers(tiny):
+    (caption,) = tiny.caption([photo(0)])
+    maps = np.zeros((3, 2, 2), np.float32)
+    maps[0, 1, 0] = 1  # one of four places
+    maps[1, 0] = 0.5  # two
+    maps[2] = 0.25  # all
+    spread = replace(caption, words=("dog", "runs", "of"), alphas=maps)
+    np.testing.assert_allclose(spread.spreads, [0.25, 0.5, 1.0], rtol=1e-5)
+    assert replace(caption, words=(), alphas=np.zeros((0, 2, 2))).spreads.shape == (0,)
 
 
 def test_a_batch_gives_what_its_photos_give_alone(tiny):

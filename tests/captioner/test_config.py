@@ -13,7 +13,7 @@ from captioner.errors import ConfigError
     "options",
     [
         CaptionerConfig(),
-        CaptionerConfig("vgg19", 224, "pad", "hard", "dot", "tanh", "hidden_word", "vector", False, 1, 2, 3, 0.0),
+        CaptionerConfig("vgg19", 224, "pad", 2, "hard", "dot", "tanh", "hidden_word", "vector", False, 1, 2, 3, 0.0),
     ],
 )
 def test_a_config_survives_json(options):

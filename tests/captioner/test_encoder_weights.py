@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from captioner import encoder_weights
+from captioner.bundle import save_bundle
 from captioner.encoder_weights import PackageWeights, TorchvisionWeights, read_tensors, tensors_sha256
 from captioner.encoders import ENCODERS, Encoder, EncoderSpec, encoder_spec, pretrained_network
 from captioner.errors import WeightsError
@@ -268,3 +269,19 @@ def test_timm_weights_that_are_in_the_folder_are_taken(hub):
     network, weights = pretrained_network(encoder_spec(TINY))
     assert weights.source == "timm:test_efficientnet.r160_in1k"
     assert torch.equal(network.conv_stem.weight, given.conv_stem.weight)
+
+
+def test_the_encoder_of_a_bundle_is_taken_from_its_file(tiny_bundle, tmp_path):
+    save_bundle(tiny_bundle, tmp_path / "bundle")
+    spec = tiny_bundle.model.encoder.spec
+    network, _ = pretrained_network(spec, tmp_path / "bundle" / "model.safetensors")
+    taken, learned = Encoder(spec, network).state_dict(), tiny_bundle.model.encoder.state_dict()
+    assert taken.keys() == learned.keys()
+    for name, tensor in learned.items():
+        torch.testing.assert_close(taken[name], tensor, rtol=1e-3, atol=1e-3)  # a bundle has 16 bits
+
+
+def test_the_encoder_of_a_bundle_with_another_encoder_is_refused(tiny_bundle, tmp_path):
+    save_bundle(tiny_bundle, tmp_path / "bundle")
+    with pytest.raises(WeightsError, match="holds no weights of vgg16"):
+        pretrained_network(encoder_spec("vgg16"), tmp_path / "bundle" / "model.safetensors")

@@ -20,10 +20,10 @@ def noise(size: int, images: int = 1) -> torch.Tensor:
     return torch.randint(0, 256, (images, size, size, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
-def on_meta(name: str) -> Encoder:
+def on_meta(name: str, scales: int = 1) -> Encoder:
     """Shapes without numbers: builds and runs in no time."""
     with torch.device("meta"):
-        return Encoder(ENCODERS[name]).eval()
+        return Encoder(ENCODERS[name], scales=scales).eval()
 
 
 # --- geometry
@@ -35,6 +35,35 @@ def test_channels_and_stride_are_those_declared(name):
     spec = ENCODERS[name]
     annotations = on_meta(name)(torch.empty(2, 96, 128, 3, dtype=torch.uint8, device="meta"))
     assert annotations.shape == (2, 96 // spec.stride, 128 // spec.stride, spec.channels)
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+@torch.no_grad()
+def test_two_scales_have_four_times_as_many_places(name):
+    encoder, stride = on_meta(name, scales=2), ENCODERS[name].stride // 2
+    annotations = encoder(torch.empty(2, 96, 128, 3, dtype=torch.uint8, device="meta"))
+    assert annotations.shape == (2, 96 // stride, 128 // stride, encoder.channels)
+    assert encoder.channels == ENCODERS[name].channels + ENCODERS[name].finer_channels
+
+
+@torch.no_grad()
+def test_two_scales_are_the_last_map_and_the_finer_one_side_by_side():
+    spec = ENCODERS["efficientnet_lite0"]
+    encoder = Encoder(spec, scales=2).eval()
+    one = Encoder(spec).eval()
+    one.load_state_dict(encoder.state_dict())
+    both, last, finer = encoder(noise(64)), one(noise(64)), one.features(noise(64), spec.finer_stages)
+    torch.testing.assert_close(both[..., spec.channels :], finer.permute(0, 2, 3, 1))
+    for row, column in ((0, 0), (0, 3), (2, 1), (3, 3)):
+        torch.testing.assert_close(both[:, row, column, : spec.channels], last[:, row // 2, column // 2])
+    for stages in (2, spec.finer_stages):  # what a cache may hold
+        resumed = encoder.annotations(encoder.features(noise(64), stages), stages)
+        torch.testing.assert_close(resumed, both, atol=1e-4, rtol=1e-4)
+
+
+def test_an_encoder_without_a_finer_map_has_one_scale():
+    with pytest.raises(ConfigError, match="has no map on a finer grid: scales can be 1 alone"):
+        Encoder(encoder_spec(TINY), scales=2)
 
 
 @torch.no_grad()

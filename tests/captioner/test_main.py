@@ -121,7 +121,7 @@ def test_json_holds_words_maps_and_sizes(caption, photo):
         assert entry["grid"] == [5, 5] and 0 < entry["probability"] < 1
         assert entry["caption"] == " ".join(word["text"] for word in entry["words"])
         for word in entry["words"]:
-            assert set(word) == {"text", "probability", "gate", "alpha"}
+            assert set(word) == {"text", "probability", "gate", "spread", "alpha"}
             assert 0 < word["probability"] < 1 and 0 < word["gate"] < 1
             alpha = np.array(word["alpha"])
             assert alpha.shape == (5, 5) and alpha.sum() == pytest.approx(1.0, abs=1e-5)

@@ -461,7 +461,16 @@ def test_distillation_keeps_the_captioner_near_what_it_was(go_on, tmp_path, at_b
 
 def test_where_cider_tells_nothing_bleu_decides():
     def rank(cider, bleu_4, bleu_1):
-        return loop._rank({"CIDEr": cider, "Bleu_4": bleu_4, "Bleu_1": bleu_1})
+        return run_state.rank({"CIDEr": cider, "Bleu_4": bleu_4, "Bleu_1": bleu_1}, taught=False)
 
     assert rank(0.0, 0.4, 0.6) > rank(0.0, 0.3, 0.9) > rank(0.0, 0.3, 0.8)
     assert rank(0.1, 0.0, 0.0) > rank(0.0, 1.0, 1.0)
+
+
+def test_where_boxes_teach_pointing_counts_beside_cider():
+    def scores(cider, pointing):
+        return {"CIDEr": cider, "pointing": pointing, "Bleu_4": 0.2, "Bleu_1": 0.6}
+
+    sharp, fluent = scores(0.58, 0.7), scores(0.6, 0.4)
+    assert run_state.rank(sharp, taught=True) > run_state.rank(fluent, taught=True)
+    assert run_state.rank(sharp, taught=False) < run_state.rank(fluent, taught=False)

@@ -1,10 +1,15 @@
 """Of training/start.py: a captioner with room for new words says of the known ones what it said before."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
+from captioner.encoders import ENCODERS, encoder_spec
+from captioner.errors import ConfigError
+from captioner.model import CaptionModel
 from captioner.vocabulary import Vocabulary
-from training.start import grown_model
+from training.start import grown_config, grown_model
 
 
 @pytest.fixture
@@ -39,6 +44,40 @@ def test_a_new_word_is_as_likely_as_an_average_one(tiny_bundle, grown):
     _, model = grown
     before, after = logits_of(tiny_bundle.model, [1, 5]), logits_of(model, [1, 5])
     torch.testing.assert_close(after[:, before.shape[1] :], before.mean(dim=1, keepdim=True).expand(-1, 4))
+
+
+@torch.no_grad()
+def test_what_is_more_to_go_by_changes_nothing_at_first(make_bundle, three_stages_config):
+    """On two scales and with the last word in the query, it says what it said; and it learns from both."""
+    torch.manual_seed(0)
+    bundle = make_bundle()
+    encoder = replace(ENCODERS[three_stages_config.encoder], finer_stages=2, finer_channels=12)
+    model = CaptionModel(replace(three_stages_config, dropout=0.0), len(bundle.vocabulary)).eval()
+    bundle = replace(bundle, model=model)
+    ENCODERS[three_stages_config.encoder] = encoder  # put back by the fixture
+    encoder_spec.cache_clear()
+    config = grown_config(model.config, {"scales": 2, "query": "hidden_word"}, "bundle")
+    grown = grown_model(bundle, bundle.vocabulary, config).eval()
+    grown.encoder.load_state_dict(model.encoder.state_dict())
+    pixels, tokens = torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8), torch.tensor([[[1, 5, 6, 7]]] * 2)
+    before, after = model(pixels, tokens), grown(pixels, tokens)
+    torch.testing.assert_close(after.logits, before.logits, atol=1e-4, rtol=1e-4)
+    assert after.alphas.shape[-1] == 4 * before.alphas.shape[-1]
+    with torch.enable_grad():
+        grown(pixels, tokens).logits.square().sum().backward()
+    assert grown.decoder.embedding_to_query.weight.grad.any()
+    assert grown.decoder.score.annotation_to_key.weight.grad[:, 16:].any()
+
+
+def test_only_what_can_grow_may_change(tiny_config):
+    assert grown_config(tiny_config, {"query": "hidden_word"}, "bundle").query == "hidden_word"
+    assert grown_config(tiny_config, {"hidden_dim": 16}, "bundle") == tiny_config
+    for name, value in (("hidden_dim", 17), ("attention", "hard"), ("encoder", "vgg16")):
+        flag = f"--{name.replace('_', '-')}"
+        with pytest.raises(ConfigError, match=f"{flag} {value} contradicts bundle, which has .*: leave {flag} out"):
+            grown_config(tiny_config, {name: value}, "bundle")
+    with pytest.raises(ConfigError, match="--scales 1 contradicts"):
+        grown_config(replace(tiny_config, scales=2), {"scales": 1}, "bundle")
 
 
 def test_another_vocabulary_is_refused(tiny_bundle):

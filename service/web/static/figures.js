@@ -10,9 +10,15 @@ export function percent(probability) {
   return `${Number(value.toPrecision(2))} %`;
 }
 
-/** “62 % sure · looked 0.48” */
+const HARDLY = 0.15; // a gate below it: the word came from those before it
+const ALL_OVER = 0.5; // a map over more than this share of the photo points at nothing
+
+/** “62 % sure · looked 0.48”, and of a word whose map tells little, that it does. */
 export function wordFigures(word) {
-  return `${percent(word.probability)} sure · looked ${word.gate.toFixed(2)}`;
+  const looked = `${percent(word.probability)} sure · looked ${word.gate.toFixed(2)}`;
+  if (word.gate < HARDLY) return `${looked}: went by the words before`;
+  if (word.spread > ALL_OVER) return `${looked}, all over the photo`;
+  return looked;
 }
 
 /** A time of the service, as a person near it would say it. */

@@ -215,7 +215,7 @@ createIntake(
 );
 createGlow(byId.glow, byId.drop);
 showExamples(byId, { onPhoto: takePhoto, onProblem: (problem) => showProblem(byId.startProblem, problem) });
-showModel(byId.model);
+showModel(byId.model, document.querySelectorAll("[data-attention]"));
 history.load();
 byId.home.addEventListener("click", (event) => {
   event.preventDefault();

@@ -53,6 +53,7 @@ def test_the_answer_is_what_the_library_says_of_the_photo(client, jpeg, tiny_bun
     probabilities = [word["probability"] for word in document["words"]]
     np.testing.assert_allclose(probabilities, np.exp(expected.word_log_probs), rtol=1e-4)
     np.testing.assert_allclose([word["gate"] for word in document["words"]], expected.gates, rtol=1e-4)
+    np.testing.assert_allclose([word["spread"] for word in document["words"]], expected.spreads, rtol=1e-4)
     assert (document["alphas"]["rows"], document["alphas"]["columns"]) == (2, 2)
     np.testing.assert_allclose(document["alphas"]["maps"], expected.alphas, atol=1e-5)
     assert document["image"]["width"] == 96 and document["image"]["height"] == 64
@@ -114,6 +115,7 @@ def test_a_stream_gives_each_word_once_and_then_the_same_caption(client, jpeg, b
         assert (word["index"], word["text"]) == (index, whole["text"])
         assert word["probability"] == pytest.approx(whole["probability"], rel=1e-4)
         assert word["gate"] == pytest.approx(whole["gate"], rel=1e-4)
+        assert word["spread"] == pytest.approx(whole["spread"], rel=1e-4)
         np.testing.assert_allclose(word["map"], document["alphas"]["maps"][index], atol=1e-5)
     assert document["caption"] == made(client, jpeg, beam_width=beam_width)["caption"]
     assert client.get(f"/api/captions/{document['id']}").json() == document
