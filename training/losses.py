@@ -109,6 +109,16 @@ def distillation_loss(logits: Tensor, teacher_logits: Tensor, mask: Tensor) -> T
     return (divergence * mask).sum() / mask.sum().clamp(min=1)
 
 
+def map_distillation_loss(alphas: Tensor, teacher_alphas: Tensor, mask: Tensor) -> Tensor:
+    """KL(teacher || student) over the places, in nats, averaged over the positions that exist.
+
+    What keeps maps that boxes have taught where they are while a captioner learns from photos without boxes.
+    alphas, teacher_alphas [B, K, T, L], mask bool [B, K, T] -> scalar.
+    """
+    log_ratio = teacher_alphas.clamp(min=1e-9).log() - alphas.clamp(min=1e-9).log()
+    return ((teacher_alphas * log_ratio).sum(dim=-1) * mask).sum() / mask.sum().clamp(min=1)
+
+
 def self_critical_loss(logits: Tensor, tokens: Tensor, advantages: Tensor) -> Tensor:
     """Rennie et al. 2017, eq. 7: -(r(w) - b) log p(w) of sampled captions, averaged over their words.
 

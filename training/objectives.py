@@ -17,6 +17,7 @@ from training.losses import (
     attention_supervision_loss,
     caption_nll,
     distillation_loss,
+    map_distillation_loss,
     map_entropy,
     mean_word_log_prob,
     reinforce_loss,
@@ -92,13 +93,14 @@ def _hard_loss(output: DecoderOutput, targets: Tensor, options: FitOptions, base
 def _distillation(
     output: DecoderOutput, teacher: Decoder, annotations: Tensor, inputs: Tensor, targets: Tensor
 ) -> Tensor:
-    """How far the chances of the words are from those that the teacher gives them."""
+    """How far the chances of the words, and the maps before them, are from those of the teacher."""
     with torch.no_grad():  # words that the teacher does not know are unknown words to it
         known = annotations[..., : teacher.annotation_dim]  # finer ones that it has not learned from come after
         told = teacher(known, inputs.where(inputs < teacher.vocabulary_size, UNKNOWN))
     # Where a caption goes on with a word that the teacher cannot say, it has nothing to teach.
     knows = (targets != PAD) & (targets < teacher.vocabulary_size)
-    return distillation_loss(output.logits, told.logits, knows)
+    moved = map_distillation_loss(output.alphas, told.alphas, knows)
+    return distillation_loss(output.logits, told.logits, knows) + moved
 
 
 class SelfCritical:

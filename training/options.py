@@ -51,7 +51,7 @@ class FitOptions(JsonOptions):
     replay_images: int = 2000
     """At most so many photos of the earlier data are encoded and drawn from; 0 for all."""
     distillation_weight: float = 0.0
-    """Weight of staying near the word distributions of the captioner that a run starts from."""
+    """Weight of staying near the captioner that a run starts from: near its chances of words, and near its maps."""
     mirror: bool = False
     """Also learn from the mirror image of each photo, drawn each time with probability 1/2."""
     seed: int = 0

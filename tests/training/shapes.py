@@ -1,8 +1,9 @@
 """A data set of coloured shapes, drawn by the tests: photos whose captions and boxes are known."""
 
 import csv
+import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,6 +57,26 @@ def draw_shapes(folder: Path, counts: Mapping[str, int], seed: int = 0) -> dict[
         for split, of_split in drawings.items():
             table.writerows([drawing.path.name, drawing.caption, split] for drawing in of_split)
     return drawings
+
+
+def write_boxes(file: Path, drawings: Mapping[str, Sequence[Drawing]]) -> None:
+    """The boxes of both shapes that each caption names, as the JSON of Flickr30k Entities has them."""
+    photos = {}
+    for drawing in (drawing for of_split in drawings.values() for drawing in of_split):
+        starts = 0, len(drawing.caption.split()) - 3  # of "a red circle" and of "a blue square"
+        phrases = [
+            {"id": str(number), "types": ["other"], "first_word_index": first, "phrase": f"a {shape.name}"}
+            for number, (shape, first) in enumerate(zip(drawing.shapes, starts, strict=True))
+        ]
+        photos[drawing.path.name] = {
+            "width": WIDTH,
+            "height": HEIGHT,
+            "boxes": {str(number): [shape.box] for number, shape in enumerate(drawing.shapes)},
+            "scene": [],
+            "nobox": [],
+            "sentences": [{"sentence": drawing.caption, "phrases": phrases}],
+        }
+    file.write_text(json.dumps(photos))
 
 
 def _draw(path: Path, rng: np.random.Generator) -> Drawing:

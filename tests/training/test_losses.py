@@ -11,6 +11,7 @@ from training.losses import (
     caption_nll,
     distillation_loss,
     doubly_stochastic_penalty,
+    map_distillation_loss,
     self_critical_loss,
     soft_attention_loss,
 )
@@ -154,3 +155,12 @@ def test_distillation_is_the_divergence_by_hand_over_the_words_that_exist():
     expected = (p * (p / q).log()).sum()
     mask = torch.tensor([[[True, False]]])
     torch.testing.assert_close(distillation_loss(student, teacher, mask), expected)
+
+
+def test_maps_that_stay_cost_nothing_and_others_their_divergence():
+    teacher = torch.tensor([[[[0.5, 0.5], [0.9, 0.1], [1.0, 0.0]]]])  # [B, K, T, L]
+    alphas = torch.tensor([[[[0.25, 0.75], [0.9, 0.1], [0.0, 1.0]]]])
+    mask = torch.tensor([[[True, True, False]]])
+    by_hand = (0.5 * math.log(0.5 / 0.25) + 0.5 * math.log(0.5 / 0.75)) / 2
+    assert map_distillation_loss(alphas, teacher, mask).item() == pytest.approx(by_hand, rel=1e-5)
+    assert map_distillation_loss(teacher, teacher, mask).item() == pytest.approx(0, abs=1e-7)
