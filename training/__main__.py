@@ -23,7 +23,7 @@ FULL_DISK = "the disk is full: make room, then go on with --resume; what was wri
 BOXES = "boxes of what captions name (Flickr30k Entities, its JSON or its folder; COCO instances JSON)"
 
 # How validation and evaluation decode: always one caption per photo, always by search.
-_DECODING = ("beam_width", "max_words", "length_penalty", "block_repeats")
+_DECODING = ("beam_width", "max_words", "length_penalty", "block_repeats", "hard_context")
 _NOT_DECODING = ("captions_per_image", "temperature", "top_p", "seed")
 
 

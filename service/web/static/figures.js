@@ -10,15 +10,12 @@ export function percent(probability) {
   return `${Number(value.toPrecision(2))} %`;
 }
 
-const HARDLY = 0.15; // a gate below it: the word came from those before it
-const ALL_OVER = 0.5; // a map over more than this share of the photo points at nothing
+const ALL_OVER = 0.4; // a map over more than this share of the photo points at nothing
 
-/** “62 % sure · looked 0.48”, and of a word whose map tells little, that it does. */
+/** “62 % sure · looked 0.48”, and of a word whose map points at nothing, that it does not. */
 export function wordFigures(word) {
   const looked = `${percent(word.probability)} sure · looked ${word.gate.toFixed(2)}`;
-  if (word.gate < HARDLY) return `${looked}: went by the words before`;
-  if (word.spread > ALL_OVER) return `${looked}, all over the photo`;
-  return looked;
+  return word.spread > ALL_OVER ? `${looked}, nowhere in particular` : looked;
 }
 
 /** A time of the service, as a person near it would say it. */

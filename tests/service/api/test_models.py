@@ -19,6 +19,7 @@ def test_the_captioner_in_use_is_described(client, tiny_bundle):
         "encoder": tiny_bundle.config.encoder,
         "image_size": 64,
         "fit": "crop",
+        "attention": "soft",
         "grid": [2, 2],
         "words": 14,
         "decoding": tiny_bundle.decoding.to_json(),

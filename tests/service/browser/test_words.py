@@ -38,7 +38,8 @@ def reading(page: Page):
 def reading_of(document: dict, index: int) -> str:
     """As the page words it, of a word that is between 10 % and 99 % sure."""
     word = document["words"][index]
-    return f"{word['text']} · {word['probability'] * 100:.0f} % sure · looked {word['gate']:.2f}"
+    looked = f"{word['text']} · {word['probability'] * 100:.0f} % sure · looked {word['gate']:.2f}"
+    return f"{looked}, nowhere in particular" if word["spread"] > 0.4 else looked
 
 
 def test_pointing_at_a_word_shows_its_map_and_leaving_hides_it(page, shipped):
@@ -184,3 +185,18 @@ def test_a_tap_shows_a_word(visit):
     assert not shows_map(page)
     page.locator("#places").tap()
     expect(page.locator("#cell")).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ({"probability": 0.62, "gate": 0.48, "spread": 0.1}, "62 % sure · looked 0.48"),
+        ({"probability": 0.62, "gate": 0.48, "spread": 0.7}, "62 % sure · looked 0.48, nowhere in particular"),
+    ],
+)
+def test_words_that_look_nowhere_in_particular_say_so(page, word, said):
+    script = """async (word) => {
+      const main = document.querySelector('script[src$="main.js"]').src;
+      return (await import(new URL("figures.js", main))).wordFigures(word);
+    }"""
+    assert page.evaluate(script, word) == said
