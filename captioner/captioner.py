@@ -13,6 +13,7 @@ from captioner.bundle import Bundle
 from captioner.config import DecodingOptions
 from captioner.decoding import Hypotheses, decode
 from captioner.errors import ConfigError
+from captioner.evidence import evidence_maps
 from captioner.images import ImageFrame, ImageSource, fit_image, is_opened, open_image
 from captioner.vocabulary import Vocabulary, join_words
 
@@ -122,6 +123,17 @@ class Captioner:
         watch: as of `caption_annotations`.
         """
         return self.caption_annotations(self.encode(pixels), frames, options, watch)
+
+    def evidence(self, image: ImageSource, caption: Caption, options: DecodingOptions | None = None) -> np.ndarray:
+        """Why each word is there: how much each place of the photo speaks for it -> [T, H, W], every map sums to 1.
+
+        Not where the model looked, which is `caption.alphas`: see `captioner.evidence`. It takes as long as some
+        captions do. image: the one that was captioned. options: it was captioned with. Raises ImageError.
+        """
+        annotations = self.encode(self.prepare(image)[0][None])[0]  # [H, W, D]
+        location = (options or self.decoding).hard_context
+        maps = evidence_maps(self.model.decoder, annotations.flatten(0, 1), torch.tensor(caption.tokens), location)
+        return maps.unflatten(-1, annotations.shape[:2]).cpu().numpy()
 
     def encode(self, pixels: np.ndarray) -> Tensor:
         """Annotations [B, H, W, D] of prepared photos [B, S, S, 3]."""

@@ -132,22 +132,28 @@ class Decoder(nn.Module):
         return 0.0 if self.embedding_to_query is None else self.embedding_to_query(embedded)
 
     def _look(
-        self, memory: ImageMemory, hidden: Tensor, word_query: Tensor | float, location: str | Tensor = LIKELIEST
+        self,
+        memory: ImageMemory,
+        hidden: Tensor,
+        word_query: Tensor | float,
+        location: str | Tensor = LIKELIEST,
+        unseen: Tensor | None = None,
     ) -> _Look:
         """h_{t-1} [B, K, N] and the last word's share of the query [B, K, A] -> what is seen.
 
         location: of hard attention, which place: likeliest, expected, sampled, or those that are given [B, K].
+        unseen: bool [B, K, L], places that cannot be read.
         """
-        if self.score is None:
-            locations, context = None, memory.mean.expand(-1, hidden.shape[1], -1)
-            shape = (*hidden.shape[:2], memory.annotations.shape[1])
-            alpha = torch.full(shape, 1 / shape[-1], device=hidden.device)
+        if self.score is None:  # all places alike
+            scores = torch.zeros(*hidden.shape[:2], memory.annotations.shape[1], device=hidden.device)
         else:
             scores = self.score(memory.keys, self.score.query(hidden) + word_query)
-            alpha, context = attend(scores, memory.annotations)
-            locations = self._locations(alpha, location)
-            if locations is not None:
-                context = attend_at(locations, memory.annotations)
+        if unseen is not None:
+            scores = scores.masked_fill(unseen, float("-inf"))
+        alpha, context = attend(scores, memory.annotations)
+        locations = self._locations(alpha, location)
+        if locations is not None:
+            context = attend_at(locations, memory.annotations)
         if self.hidden_to_gate is None:
             return _Look(context, alpha, torch.ones_like(alpha[..., 0]), locations)
         gate = torch.sigmoid(self.hidden_to_gate(hidden))  # [B, K, 1] or [B, K, D]
@@ -155,7 +161,7 @@ class Decoder(nn.Module):
 
     def _locations(self, alpha: Tensor, location: str | Tensor) -> Tensor | None:
         """The one place that each caption reads [B, K]; None where it reads all of them."""
-        if self.attention == "soft" or (isinstance(location, str) and location == EXPECTED):
+        if self.attention != "hard" or (isinstance(location, str) and location == EXPECTED):
             return None
         if isinstance(location, Tensor):
             return location
@@ -179,14 +185,20 @@ class Decoder(nn.Module):
         return self.output(self.dropout(combined))
 
     def step(
-        self, memory: ImageMemory, state: DecoderState, tokens: Tensor, location: str = LIKELIEST
+        self,
+        memory: ImageMemory,
+        state: DecoderState,
+        tokens: Tensor,
+        location: str = LIKELIEST,
+        unseen: Tensor | None = None,
     ) -> tuple[Tensor, DecoderState, Tensor, Tensor]:
         """One word for each caption: ids before it [B, K] -> logits [B, K, V], state, alpha [B, K, L], gate [B, K].
 
         location: of hard attention, which place is read: likeliest, expected or sampled.
+        unseen: bool [B, K, L], places that cannot be read now; not all of a caption's.
         """
         embedded = self.dropout(self.embedding(tokens))
-        look = self._look(memory, state.hidden, self._word_query(embedded), location)
+        look = self._look(memory, state.hidden, self._word_query(embedded), location, unseen)
         state = self._lstm(self.embedding_to_lstm(embedded), look.context, state)
         return self._logits(embedded, state.hidden, look.context), state, look.alpha, look.gate
 
