@@ -87,6 +87,10 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument(
         "--boxes", type=Path, metavar="PATH", help=f"{BOXES}: measure whether words look at what they name"
     )
+    evaluate.add_argument(
+        "--evidence-photos", type=int, default=0, metavar="N",
+        help="with --boxes: for so many photos measure what speaks for each word, too. Default: 0.",
+    )  # fmt: skip
     add_arguments(
         evaluate, DecodingOptions, "decoding (by default as the bundle says)",
         leave_out=_NOT_DECODING, **dict.fromkeys(_DECODING),
@@ -246,7 +250,10 @@ def _evaluate(options: argparse.Namespace) -> int:
     records = _read(options).split(options.split)
     details = {"bundle": str(options.bundle or "the one that ships"), "split": options.split}
     boxes = read_boxes(options.boxes) if options.boxes else None
-    metrics = evaluate(model, records, options.output, replace(model.decoding, **chosen), details=details, boxes=boxes)
+    metrics = evaluate(
+        model, records, options.output, replace(model.decoding, **chosen), details=details, boxes=boxes,
+        evidence_photos=options.evidence_photos,
+    )  # fmt: skip
     for name in METRICS:
         print(f"{name:8} {metrics[name]:.4f}")
     if boxes:

@@ -24,7 +24,7 @@ from captioner.errors import DataError, ImageError
 from captioner.images import open_image
 from training.boxes import BoxSet
 from training.evaluation_page import draw_cards, render_page, write_file
-from training.grounding import ground_captions, ground_references
+from training.grounding import ground_captions, ground_evidence, ground_references
 from training.grounding_scores import Grounding
 from training.metrics import METRICS, Scores, check_references, score_captions
 from training.records import ImageRecord
@@ -39,6 +39,7 @@ def evaluate(
     progress: bool = True,
     details: Mapping[str, Any] | None = None,
     boxes: BoxSet | None = None,
+    evidence_photos: int = 0,
 ) -> dict[str, Any]:
     """Caption the photos of a split, score the captions, and write the folder described above.
 
@@ -46,6 +47,7 @@ def evaluate(
     records: the split's images with their captions. options: how to decode; one caption per image is scored.
     details: what else metrics.json should say, such as the name of the bundle.
     boxes: of the things in the photos; with them it is also measured whether the model looks at what it names.
+    evidence_photos: for so many of these photos it is also measured what speaks for the words, which takes longer.
     -> what metrics.json holds. Raises DataError where nothing can be scored, before anything is captioned if possible.
     """
     records = _checked(records)
@@ -55,7 +57,12 @@ def evaluate(
     started = time.monotonic()
     captions, skipped = caption_records(captioner, records, options, batch_size, progress)
     details = {**(details or {}), "seconds": round(time.monotonic() - started, 1)}
-    grounding = Grounding(told, ground_captions(captions, records, boxes), boxes) if told else None
+    grounding = None
+    if told:
+        evidence = None
+        if evidence_photos:
+            evidence = ground_evidence(captioner, captions, records, boxes, options, evidence_photos, progress)
+        grounding = Grounding(told, ground_captions(captions, records, boxes), boxes, evidence)
     return write_evaluation(output, captions, records, options, details, skipped, progress, grounding)
 
 

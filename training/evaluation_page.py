@@ -177,9 +177,16 @@ def render_page(metrics: Mapping[str, Any], cards: Sequence[Card]) -> str:
 
 
 def grounding_tables(grounding: Mapping[str, Any]) -> list[GroundingTable]:
-    """What metrics.json holds of grounding, as the page's two tables."""
-    titles = {"references": "Phrases of the references, told word by word", "captions": "Names in the captions made"}
-    return [GroundingTable(title, tuple(_grounding_rows(grounding[key]))) for key, title in titles.items()]
+    """What metrics.json holds of grounding, as the page's tables."""
+    tables = {
+        "Phrases of the references, told word by word": grounding["references"],
+        "Names in the captions made": grounding["captions"],
+    }
+    if "evidence" in grounding:
+        asked = grounding["evidence"]
+        of = f"names in the captions of {asked['photos']:,} photos"
+        tables |= {f"Evidence (why this word), {of}": asked["evidence"], f"Attention, {of}": asked["attention"]}
+    return [GroundingTable(title, tuple(_grounding_rows(scores))) for title, scores in tables.items()]
 
 
 def _grounding_rows(scores: Mapping[str, Any]) -> Iterator[GroundingRow]:

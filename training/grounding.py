@@ -17,13 +17,14 @@ import torch
 from tqdm import tqdm
 
 from captioner.captioner import Caption, Captioner
+from captioner.config import DecodingOptions
 from captioner.decoder import Decoder
 from captioner.errors import DataError, ImageError
 from captioner.images import ImageFrame
 from captioner.vocabulary import UNKNOWN, Vocabulary, tokenise
 from training.boxes import Box, BoxSet, PhotoBoxes, Phrase, phrases_named, phrases_of
 from training.dataset import MAX_TRAINING_WORDS, pad_captions
-from training.grounding_scores import Aim, GroundingScores, PhraseScore, size_of, summarise
+from training.grounding_scores import Aim, EvidenceGrounding, GroundingScores, PhraseScore, size_of, summarise
 from training.records import ImageRecord
 from training.regions import centre_in_boxes, centres_inside, coverage
 
@@ -285,3 +286,29 @@ def ground_captions(
             if score:
                 scores.append(score)
     return summarise(scores, counts)
+
+
+def ground_evidence(
+    captioner: Captioner,
+    captions: Mapping[Hashable, Caption],
+    records: Sequence[ImageRecord],
+    box_set: BoxSet,
+    options: DecodingOptions,
+    most: int,
+    progress: bool = True,
+) -> EvidenceGrounding:
+    """Measure what speaks for the words of captions beside where the model looked, for at most so many photos.
+
+    options: that they were captioned with. Photos without a caption or without boxes are passed over.
+    """
+    boxed = [record for record in records if record.image_id in captions and record.path.name in box_set.photos][:most]
+    attention = {record.image_id: captions[record.image_id] for record in boxed}
+    evidence = {
+        record.image_id: replace(
+            attention[record.image_id],
+            alphas=captioner.evidence(record.path, attention[record.image_id], options),
+        )
+        for record in tqdm(boxed, desc="asking why", unit="photo", disable=not progress)
+    }
+    scores = (ground_captions(maps, boxed, box_set) for maps in (evidence, attention))
+    return EvidenceGrounding(len(boxed), *scores)

@@ -74,18 +74,33 @@ class GroundingScores:
 
 
 @dataclass(frozen=True)
+class EvidenceGrounding:
+    """What speaks for the words of a captioner's own captions, and where it looked for the same words."""
+
+    photos: int
+    evidence: GroundingScores
+    attention: GroundingScores
+
+    def to_json(self) -> dict[str, Any]:
+        return {"photos": self.photos, "evidence": self.evidence.to_json(), "attention": self.attention.to_json()}
+
+
+@dataclass(frozen=True)
 class Grounding:
     """Where a captioner looks: for the words of people, and for its own."""
 
     references: GroundingScores
     captions: GroundingScores
     boxes: BoxSet
+    evidence: EvidenceGrounding | None = None
 
     def to_json(self) -> dict[str, Any]:
         """For metrics.json: figures rounded to four places."""
+        evidence = {"evidence": self.evidence.to_json()} if self.evidence else {}
         return {
             "references": self.references.to_json(),
             "captions": self.captions.to_json(),
+            **evidence,
             "counts": {
                 "references": dict(self.references.counts),
                 "captions": dict(self.captions.counts),

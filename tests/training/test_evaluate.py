@@ -7,6 +7,7 @@ import json
 import os
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,12 +17,13 @@ from captioner.captioner import Caption, Captioner
 from captioner.config import DecodingOptions
 from captioner.errors import DataError
 from captioner.images import ImageFrame, fit_image, open_image
+from captioner.vocabulary import SPECIAL_WORDS, Vocabulary
 from training import evaluate as evaluation
 from training import evaluation_page
 from training.boxes import BoxSet, PhotoBoxes, Thing
 from training.evaluate import evaluate, write_evaluation
 from training.grounding import ground_captions
-from training.grounding_scores import Grounding
+from training.grounding_scores import EvidenceGrounding, Grounding
 from training.metrics import METRICS, Scores
 from training.records import ImageRecord
 
@@ -55,6 +57,8 @@ def caption_of(text: str, width: int, height: int) -> Caption:
 
 class ColourCaptioner:
     """Says of a photo what SAID says of its colour."""
+
+    bundle = SimpleNamespace(vocabulary=Vocabulary(SPECIAL_WORDS))
 
     def __init__(self):
         self.batches = []
@@ -321,6 +325,18 @@ def test_with_boxes_metrics_and_page_say_where_the_model_looks(records, tmp_path
     tags = [tag for tag, _ in page.tags]
     assert tags.count("table") == 3 and "i" not in tags and tags.count("b") == 1
     assert "by_type" not in header  # nor among the facts as it stands in metrics.json
+
+
+def test_evidence_has_tables_of_its_own(records, tmp_path, quick_scores, boxes):
+    captions = {0: caption_of("a red ball on the grass", 800, 400)}
+    found = grounded(boxes, captions)
+    found = dataclasses.replace(found, evidence=EvidenceGrounding(1, found.captions, found.captions))
+    metrics = write_evaluation(tmp_path, captions, records, OPTIONS, {}, grounding=found)
+    assert metrics["grounding"]["evidence"]["photos"] == 1
+    assert metrics["grounding"]["evidence"]["evidence"]["phrases"] == 2
+    header = " ".join("".join(Page(tmp_path / "index.html").text).split())
+    assert "Evidence (why this word), names in the captions of 1 photos" in header
+    assert "Attention, names in the captions of 1 photos" in header
 
 
 def test_captions_that_name_nothing_leave_a_sentence_in_place_of_a_table(records, tmp_path, quick_scores, boxes):

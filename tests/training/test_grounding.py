@@ -17,6 +17,7 @@ from training.grounding import (
     attention_correctness,
     centre_gaussian,
     ground_captions,
+    ground_evidence,
     ground_references,
     outlines_of,
     points_inside,
@@ -380,3 +381,33 @@ def test_outlines_are_the_boxes_of_named_words_in_pixels():
     hydrant = [(45, 0, 60, 10)]
     assert outlines_of(caption, PhotoBoxes({}, THINGS)) == {1: [(0, 20, 60, 40)], 3: hydrant, 4: hydrant}
     assert outlines_of(caption, PhotoBoxes({}, ())) == {}
+
+
+# --- evidence
+
+
+def test_evidence_is_measured_beside_attention_on_the_same_photos(tiny, records, monkeypatch):
+    """Maps that put everything into one corner, in place of the captioner's."""
+    options = tiny.decoding
+    captions = {record.image_id: tiny.caption([record.path], options)[0] for record in records}
+    asked = []
+
+    def corner(path, caption, with_options):
+        asked.append((path, caption, with_options))
+        maps = np.zeros_like(caption.alphas)
+        maps[:, 0, 0] = 1
+        return maps
+
+    monkeypatch.setattr(tiny, "evidence", corner)
+    names = frozenset(word for caption in captions.values() for word in caption.words)
+    left_upper = Thing(names, ((0.0, 0.0, 0.5, 0.5),), ("animals",))
+    photo = PhotoBoxes({}, (left_upper,), has_sentences=False)
+    box_set = BoxSet("boxes", {record.path.name: photo for record in records[:2]})
+    found = ground_evidence(tiny, captions, records, box_set, options, most=9, progress=False)
+    assert found.photos == 2  # the third has no boxes
+    assert asked == [(record.path, captions[record.image_id], options) for record in records[:2]]
+    assert found.evidence.overall.aims["head"] == Aim(pytest.approx(1), 1.0)
+    assert found.attention == ground_captions({r.image_id: captions[r.image_id] for r in records[:2]}, records, box_set)
+    assert found.attention.overall.phrases == found.evidence.overall.phrases > 0
+    assert found.attention.overall.aims["head"] != found.evidence.overall.aims["head"]
+    assert ground_evidence(tiny, captions, records, box_set, options, most=1, progress=False).photos == 1
