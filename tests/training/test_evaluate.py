@@ -377,6 +377,6 @@ def test_evaluate_looks_at_references_and_its_own_captions(records, tmp_path, qu
 
 def test_boxes_of_other_photos_are_refused_before_anything_is_captioned(records, tmp_path):
     captioner = ColourCaptioner()
-    with pytest.raises(DataError, match="can be measured with the boxes of other "):
+    with pytest.raises(DataError, match="other has no phrase of these captions that can be measured"):
         evaluate(captioner, records, tmp_path, OPTIONS, progress=False, boxes=BoxSet("other", {}))
     assert not captioner.batches
