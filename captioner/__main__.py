@@ -1,4 +1,4 @@
-"""python -m captioner PHOTO...: captions of photos, and pictures of where the model looked for each word."""
+"""python -m captioner PHOTO...: captions of photos, and pictures of where the model looked for each word, or why."""
 
 import argparse
 import json
@@ -94,6 +94,12 @@ def _parser() -> argparse.ArgumentParser:
         help="draw where the model looked for each word, on the photo: DIR/STEM/NN-WORD.png for STEM.jpg; photos with"
         " the same STEM are numbered",
     )  # fmt: skip
+    output.add_argument(
+        "--maps", choices=("attention", "evidence"), default="attention",
+        help="what --figure and --overlays draw: attention is where the model looked before it chose each word;"
+        " evidence is what speaks for the word that it chose (computed afterwards, in the time of a few captions), and"
+        " --json then has it, too. Default: attention.",
+    )  # fmt: skip
     output.add_argument("--cells", action="store_true", help="draw the model's grid cells as they are, not smoothed")
     by_bundle = {field.name: None for field in fields(DecodingOptions)}
     add_arguments(
@@ -136,8 +142,9 @@ def _caption(options: argparse.Namespace) -> int:
             try:
                 if isinstance(captions, ImageError):
                     raise captions
-                write.photo(path, captions)
-                pictures.draw(path, captions[0])
+                evidence = evidence_for(captioner, path, captions, decoding, options)
+                write.photo(path, captions, evidence)
+                pictures.draw(path, captions[0], evidence and evidence[0])
             except ImageError as error:
                 _print_error(error)
                 status = BAD_INPUT
@@ -212,10 +219,30 @@ def _prepared_ahead(
         pool.shutdown(cancel_futures=True)  # where the reader stops early, nobody waits for the rest
 
 
+def evidence_for(
+    captioner: "Captioner",
+    path: Path,
+    captions: "Sequence[Caption]",
+    decoding: DecodingOptions,
+    options: argparse.Namespace,
+) -> "list[np.ndarray] | None":
+    """The evidence for each caption's words [T, H, W]; None where the arguments ask for nothing that shows it.
+
+    Pictures show that of the best caption alone. Raises ImageError where the photo cannot be read again.
+    """
+    if options.maps != "evidence" or not (options.json or options.figure or options.overlays):
+        return None
+    from captioner.images import open_image
+
+    photo = open_image(path)
+    shown = captions if options.json else captions[:1]
+    return [captioner.evidence(photo, caption, decoding) for caption in shown]
+
+
 class PlainLines:
     """Prints `path: caption`; of several captions each on its line, with its probability."""
 
-    def photo(self, path: Path, captions: "Sequence[Caption]") -> None:
+    def photo(self, path: Path, captions: "Sequence[Caption]", evidence: "Sequence[np.ndarray] | None" = None) -> None:
         for caption in captions:
             probability = f" (probability {caption.probability:.2g})" if len(captions) > 1 else ""
             _print(f"{path}: {caption.text}{probability}")
@@ -232,10 +259,10 @@ class JsonLines:
         # An encoding that lacks a character must not break the JSON: there it is escaped.
         self._ascii = "utf" not in (sys.stdout.encoding or "").lower()
 
-    def photo(self, path: Path, captions: "Sequence[Caption]") -> None:
+    def photo(self, path: Path, captions: "Sequence[Caption]", evidence: "Sequence[np.ndarray] | None" = None) -> None:
         from captioner.caption_json import photo_json
 
-        _print(self._opening + json.dumps(photo_json(path, captions), ensure_ascii=self._ascii), end="")
+        _print(self._opening + json.dumps(photo_json(path, captions, evidence), ensure_ascii=self._ascii), end="")
         self._opening = ",\n"
 
     def end(self) -> None:
@@ -250,19 +277,23 @@ class Pictures:
         self._several = len(paths) > 1
         self._names = unique_names(paths)
 
-    def draw(self, path: Path, caption: "Caption") -> None:
-        """Raises ImageError where the photo cannot be read again, ConfigError where a picture cannot be written."""
+    def draw(self, path: Path, caption: "Caption", evidence: "np.ndarray | None" = None) -> None:
+        """evidence: [T, H, W], drawn in place of the attention.
+
+        Raises ImageError where the photo cannot be read again, ConfigError where a picture cannot be written.
+        """
         if self._figure is None and self._overlays is None:
             return
         from captioner.images import open_image
-        from captioner.overlays import figure_strip, save_overlays
+        from captioner.overlays import evidence_heading, figure_strip, save_overlays
 
         photo = open_image(path)
         if self._figure is not None:
             file = self._figure
             if self._several:
                 file = file.with_stem(f"{file.stem}-{self._names[path]}")
-            figure = figure_strip(photo, caption, smooth=self._smooth)
+            heading = None if evidence is None else evidence_heading(caption.text)
+            figure = figure_strip(photo, caption, smooth=self._smooth, maps=evidence, heading=heading)
             try:
                 file.parent.mkdir(parents=True, exist_ok=True)
                 figure.save(file)
@@ -270,7 +301,7 @@ class Pictures:
                 reason = error.strerror or error
                 raise ConfigError(f"--figure: {file} cannot be written ({reason}): name another file") from error
         if self._overlays is not None:
-            save_overlays(photo, caption, self._overlays / self._names[path], self._smooth)
+            save_overlays(photo, caption, self._overlays / self._names[path], self._smooth, evidence)
 
 
 def unique_names(paths: Sequence[Path]) -> dict[Path, str]:

@@ -9,23 +9,29 @@ import numpy as np
 from captioner.captioner import Caption
 
 
-def photo_json(path: Path, captions: Sequence[Caption]) -> dict[str, Any]:
-    """A photo's captions, best first, as the dictionary that --json prints; `seen_box` as in ImageFrame."""
+def photo_json(path: Path, captions: Sequence[Caption], evidence: Sequence[np.ndarray] | None = None) -> dict[str, Any]:
+    """A photo's captions, best first, as the dictionary that --json prints; `seen_box` as in ImageFrame.
+
+    evidence: of each caption [T, H, W], where it was asked for.
+    """
+    found = [
+        caption_json(caption, maps) for caption, maps in zip(captions, evidence or [None] * len(captions), strict=True)
+    ]
     best = captions[0]
     values = {
         "image": str(path),
-        **caption_json(best),
+        **found[0],
         "grid": list(best.alphas.shape[1:]),
         "size": [best.frame.width, best.frame.height],
         "seen_box": list(best.frame.seen_box),
     }
     if len(captions) > 1:
-        values["alternatives"] = [caption_json(caption) for caption in captions[1:]]
+        values["alternatives"] = found[1:]
     return values
 
 
-def caption_json(caption: Caption) -> dict[str, Any]:
-    """A caption with its words: the probability, gate, spread and map [H, W] of each."""
+def caption_json(caption: Caption, evidence: np.ndarray | None = None) -> dict[str, Any]:
+    """A caption with its words: the probability, gate, spread and map [H, W] of each; and its evidence, if given."""
     words = [
         {"text": text, "probability": probability, "gate": gate, "spread": spread, "alpha": alpha}
         for text, probability, gate, spread, alpha in zip(
@@ -37,6 +43,9 @@ def caption_json(caption: Caption) -> dict[str, Any]:
             strict=True,
         )
     ]
+    if evidence is not None:
+        for word, found in zip(words, plain_numbers(evidence), strict=True):
+            word["evidence"] = found
     return {"caption": caption.text, "probability": caption.probability, "words": words}
 
 

@@ -1,4 +1,6 @@
-"""Where the model looked: attention as a heat map on the original photo, and the paper's figure strip.
+"""Maps of a caption's words as heat on the original photo, and the paper's figure strip.
+
+They are attention (where the model looked) unless evidence (what speaks for each word) is given in its place.
 
 Maps are placed by the photo's ImageFrame: cell (row, column) of an alpha map covers its share of `frame.seen_box`.
 """
@@ -93,6 +95,8 @@ def figure_strip(
     panel_width: int = 224,
     smooth: bool = True,
     outlines: Mapping[int, Sequence[tuple[float, float, float, float]]] | None = None,
+    maps: np.ndarray | None = None,
+    heading: str | None = None,
 ) -> Image.Image:
     """Draw the figure of Xu et al. 2015: the photo, then per word the photo lit where the model looked -> RGB image.
 
@@ -101,14 +105,17 @@ def figure_strip(
     photo: upright RGB, from `open_image`. columns: panels in a row, by default what makes even rows of at most six.
     panel_width: in pixels. Words in scripts that DejaVu Sans (the font that comes with matplotlib) lacks show as boxes.
     outlines: position of a word, from 0 -> boxes to draw on its panel: left, top, right, bottom in pixels of the photo.
-    Raises ConfigError for columns below 1 or a panel narrower than 32 pixels, ImageError for a photo that is not the
-    caption's.
+    maps: [T, H, W] to draw in place of the attention, such as evidence. heading: what stands over the figure in place
+    of the caption, so that it says which maps these are (of evidence: `evidence_heading`).
+    Raises ConfigError for columns below 1, a panel narrower than 32 pixels or maps that are not one for each word,
+    ImageError for a photo that is not the caption's.
     """
     if columns is not None and columns < 1:
         raise ConfigError(f"columns must be at least 1, not {columns}")
     if panel_width < 32:
         raise ConfigError(f"panel_width must be at least 32 pixels, not {panel_width}")
     _check_photo(photo, caption.frame)
+    maps = _maps_to_draw(caption, maps)
     panels = 1 + len(caption.words)
     if columns is None:
         columns = -(-panels // -(-panels // 6))
@@ -117,7 +124,7 @@ def figure_strip(
     picture = _scaled(photo, picture_size)
     gap, label_height = max(4, panel_width // 16), max(16, panel_width // 7)
     width = columns * (panel_width + gap) + gap
-    title = _Title(caption.text, width - 2 * gap, font_size=max(11, panel_width // 9))
+    title = _Title(caption.text if heading is None else heading, width - 2 * gap, font_size=max(11, panel_width // 9))
     row_height = label_height + picture_size[1] + gap
     figure = Image.new("RGB", (width, gap + title.height + -(-panels // columns) * row_height + gap // 2), _PAPER)
     draw = ImageDraw.Draw(figure)
@@ -128,30 +135,43 @@ def figure_strip(
         panel = picture
         if index > 0:
             word, log_prob = caption.words[index - 1], float(caption.word_log_probs[index - 1])
-            panel = _lit(picture, heat_map(caption.alphas[index - 1], caption.frame, picture_size, smooth))
+            panel = _lit(picture, heat_map(maps[index - 1], caption.frame, picture_size, smooth))
             _draw_outlines(panel, (outlines or {}).get(index - 1, ()), caption.frame)
             _draw_label(draw, (x, y, panel_width, label_height), word, f"{np.exp(log_prob):.0%}")
         figure.paste(panel, (x, y + label_height))
     return figure
 
 
-def save_overlays(photo: Image.Image, caption: Caption, folder: str | os.PathLike, smooth: bool = True) -> list[Path]:
+def evidence_heading(caption: str) -> str:
+    """What stands over a figure of evidence, so that nobody takes it for where the model looked."""
+    return f"{caption}: what speaks for each word" if caption else ""
+
+
+def save_overlays(
+    photo: Image.Image,
+    caption: Caption,
+    folder: str | os.PathLike,
+    smooth: bool = True,
+    maps: np.ndarray | None = None,
+) -> list[Path]:
     """Write an overlay for each word -> the files, in the words' order: `01-word.png`, `02-word.png`, ...
 
     The folder is made where it does not exist. Letters and digits of any script stay in the names, all else becomes _.
     Photos above `MAX_SAVED_SIDE` pixels are scaled down to it.
-    Raises ConfigError where the folder cannot be written.
+    maps: [T, H, W] to draw in place of the attention, such as evidence.
+    Raises ConfigError where the folder cannot be written, or maps are not one for each word.
     """
     _check_photo(photo, caption.frame)
+    maps = _maps_to_draw(caption, maps)
     folder = Path(folder)
     size = _at_most(photo.size, MAX_SAVED_SIDE)
     picture = _scaled(photo, size)
     paths = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for number, (word, alpha) in enumerate(zip(caption.words, caption.alphas, strict=True), start=1):
+        for number, (word, drawn) in enumerate(zip(caption.words, maps, strict=True), start=1):
             path = folder / f"{number:02d}-{_file_name(word)}.png"
-            overlay(picture, alpha, caption.frame, smooth).save(path)
+            overlay(picture, drawn, caption.frame, smooth).save(path)
             paths.append(path)
     except OSError as error:
         raise ConfigError(f"overlays cannot be written to {folder}: {error.strerror or error}") from error
@@ -162,6 +182,14 @@ def scaled_to(size: tuple[int, int], side: int) -> tuple[int, int]:
     """Width and height in the same proportions, the longer one `side` pixels, the other at least one."""
     scale = side / max(size)
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def _maps_to_draw(caption: Caption, maps: np.ndarray | None) -> np.ndarray:
+    if maps is None:
+        return caption.alphas
+    if len(maps) != len(caption.words):
+        raise ConfigError(f"{len(maps)} maps cannot be drawn for {len(caption.words)} words: give one for each word")
+    return maps
 
 
 def _checked_alpha(alpha: np.ndarray) -> np.ndarray:

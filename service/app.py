@@ -9,7 +9,7 @@ from werkzeug.routing import BaseConverter
 
 from captioner.captioner import Captioner
 from service import page
-from service.api import captions, datasets, health, models, pictures, trainings
+from service.api import captions, datasets, evidence, health, models, pictures, trainings
 from service.api.operations import current_service
 from service.captioning import CaptionService
 from service.photos import ID_PATTERN
@@ -66,7 +66,7 @@ def create_app(settings: Settings, captioner: Captioner | None = None) -> Flask:
     app.url_map.converters["version"] = VersionConverter
     app.extensions["captioner"] = service
     app.extensions["guard"] = Guard(token)
-    for api in (captions.api, pictures.api, datasets.api, trainings.api, models.api, health.api):
+    for api in (captions.api, evidence.api, pictures.api, datasets.api, trainings.api, models.api, health.api):
         app.register_api(api)
     app.register_blueprint(health.metrics)
     app.register_blueprint(page.page)

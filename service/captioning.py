@@ -18,6 +18,7 @@ from captioner.images import ImageFrame, open_image
 from service.batching import Batcher, Captioned, DeadlinePassed, Stopping, Watch
 from service.datasets import DataSets
 from service.documents import to_stored
+from service.evidence import EvidenceMaps
 from service.metrics import Metrics
 from service.photos import PhotoFolder
 from service.settings import Settings, cores
@@ -54,6 +55,7 @@ class CaptionService:
         self.store = Store(settings.database_url)
         self.photos = PhotoFolder(settings.photos_folder)
         self.photos.remove_orphans(self.store.ids())
+        self.evidence = EvidenceMaps(self.photos, settings.deadline_seconds)
         self.versions = Versions(settings.home, settings.built_in_bundle)
         self.datasets = DataSets(settings)
         self.trainings = Trainings(settings.trainings_folder)

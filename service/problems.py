@@ -24,6 +24,7 @@ from captioner.errors import (
 from service.archives import ArchiveError
 from service.batching import DeadlinePassed, QueueFull, Stopping
 from service.datasets import DataSetInUse, UnknownDataSet
+from service.evidence import MadeByAnother
 from service.tokens import TokenMissing, TokenWrong, TooManyFailures
 from service.trainings import TrainingConflict, UnknownTraining
 from service.versions import UnknownVersion, VersionInUse
@@ -119,7 +120,7 @@ def problem_of(error: Exception) -> Problem:
             )
         case UnknownVersion() | UnknownDataSet() | UnknownTraining():
             return Problem(404, f"{error}.")
-        case VersionInUse() | DataSetInUse() | TrainingConflict():
+        case VersionInUse() | DataSetInUse() | TrainingConflict() | MadeByAnother():
             return Problem(409, f"{error}.")
         case NotAnImage():
             return Problem(415, f"{error}.")

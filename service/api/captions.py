@@ -24,6 +24,7 @@ from service.api.schemas import (
 )
 from service.api.uploads import read_upload, request_body
 from service.captioning import Begun, CaptionService
+from service.documents import captions_of
 from service.problems import Problem, described, problem_of
 from service.store import StoredCaption
 
@@ -126,6 +127,15 @@ def find(caption_id: str) -> StoredCaption:
     if entry is None:
         raise missing(caption_id)
     return entry
+
+
+def find_ranked(caption_id: str, rank: int) -> tuple[StoredCaption, Caption]:
+    """The entry of an id, and of its captions the `rank`th, from 1. Raises Problem (404)."""
+    entry = find(caption_id)
+    captions = captions_of(entry)
+    if rank > len(captions):
+        raise Problem(404, f"The photo has {len(captions)} captions, and there is no caption {rank}: count from 1.")
+    return entry, captions[rank - 1]
 
 
 def missing(caption_id: str) -> Problem:

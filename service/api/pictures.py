@@ -2,27 +2,31 @@
 
 import io
 
+import numpy as np
 from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
 from PIL import Image
 
 from captioner.captioner import Caption
-from captioner.overlays import figure_strip, overlay, scaled_to
-from service.api.captions import find, missing
+from captioner.overlays import evidence_heading, figure_strip, overlay, scaled_to
+from service.api.captions import find_ranked, missing
+from service.api.evidence import evidence_for
 from service.api.operations import current_service
 from service.api.schemas import CaptionPath, FigureQuery, ImageQuery, OverlayPath, OverlayQuery
-from service.documents import captions_of
 from service.problems import Problem, described
+from service.store import StoredCaption
 
 api = APIBlueprint(
     "pictures",
     __name__,
     url_prefix="/api/captions",
-    abp_tags=[Tag(name="pictures", description="Where the model looked, as pictures.")],
+    abp_tags=[Tag(name="pictures", description="Where the model looked, or why, as pictures.")],
     abp_responses=described(404, 422),
 )
 
 _FOREVER = "private, max-age=31536000, immutable"
+_NEVER = "no-store"
+"""Of evidence: once another captioner serves, there is none to be had."""
 
 
 def _picture_response(kind: str) -> dict:
@@ -38,10 +42,10 @@ def get_image(path: CaptionPath, query: ImageQuery) -> Response:
         raise missing(path.id) from error
 
 
-@api.get("/<caption_id:id>/overlays/<int:number>.png", responses=_picture_response("image/png"))
+@api.get("/<caption_id:id>/overlays/<int:number>.png", responses=_picture_response("image/png") | described(409, 503))
 def get_overlay(path: OverlayPath, query: OverlayQuery) -> Response:
-    """Where the model looked for one word, in colour over the photo."""
-    caption = _caption(path.id, query.caption)
+    """Where the model looked for one word, or what speaks for it, in colour over the photo."""
+    entry, caption = find_ranked(path.id, query.caption)
     if not 1 <= path.number <= len(caption.words):
         raise Problem(
             404, f"The caption has {len(caption.words)} words, and there is no word {path.number}: count from 1."
@@ -49,28 +53,37 @@ def get_overlay(path: OverlayPath, query: OverlayQuery) -> Response:
     photo = _photo(path.id)
     picture = overlay(
         photo,
-        caption.alphas[path.number - 1],
+        _maps(entry, caption, query)[path.number - 1],
         caption.frame,
         smooth=query.style == "smooth",
         opacity=query.opacity,
         colour_map=query.colour_map,
         size=None if query.size is None else scaled_to(photo.size, query.size),
     )
-    return _picture(_png(picture), "image/png")
+    return _picture(_png(picture), "image/png", _cached(query))
 
 
-@api.get("/<caption_id:id>/figure.png", responses=_picture_response("image/png"))
+@api.get("/<caption_id:id>/figure.png", responses=_picture_response("image/png") | described(409, 503))
 def get_figure(path: CaptionPath, query: FigureQuery) -> Response:
-    """The figure of Xu et al. 2015: the photo, then for each word the photo lit where the model looked."""
-    caption = _caption(path.id, query.caption)
-    return _picture(_png(figure_strip(_photo(path.id), caption, smooth=query.style == "smooth")), "image/png")
+    """The figure of Xu et al. 2015: the photo, then for each word the photo lit where the model looked; or why."""
+    entry, caption = find_ranked(path.id, query.caption)
+    figure = figure_strip(
+        _photo(path.id),
+        caption,
+        smooth=query.style == "smooth",
+        maps=_maps(entry, caption, query),
+        heading=evidence_heading(caption.text) if query.maps == "evidence" else None,
+    )
+    return _picture(_png(figure), "image/png", _cached(query))
 
 
-def _caption(caption_id: str, rank: int) -> Caption:
-    captions = captions_of(find(caption_id))
-    if rank > len(captions):
-        raise Problem(404, f"The photo has {len(captions)} captions, and there is no caption {rank}: count from 1.")
-    return captions[rank - 1]
+def _maps(entry: StoredCaption, caption: Caption, query: FigureQuery) -> np.ndarray:
+    """What is to be drawn: [T, H, W]."""
+    return evidence_for(entry, query.caption) if query.maps == "evidence" else caption.alphas
+
+
+def _cached(query: FigureQuery) -> str:
+    return _NEVER if query.maps == "evidence" else _FOREVER
 
 
 def _photo(caption_id: str) -> Image.Image:
@@ -86,5 +99,5 @@ def _png(picture: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def _picture(data: bytes, kind: str) -> Response:
-    return Response(data, content_type=kind, headers={"Cache-Control": _FOREVER, "Content-Disposition": "inline"})
+def _picture(data: bytes, kind: str, cached: str = _FOREVER) -> Response:
+    return Response(data, content_type=kind, headers={"Cache-Control": cached, "Content-Disposition": "inline"})

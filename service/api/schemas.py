@@ -77,6 +77,11 @@ class ImageQuery(Strict):
 
 
 class FigureQuery(Rank):
+    maps: Literal["attention", "evidence"] = Field(
+        "attention",
+        description="What is drawn: attention, where the model looked before it chose each word; or evidence, what"
+        " speaks for the word that it chose, computed when it is asked for.",
+    )
     style: Literal["smooth", "cells"] = Field("smooth", description="Blend the grid's cells, or draw them as they are.")
 
 
@@ -113,6 +118,19 @@ class Alphas(BaseModel):
     rows: int
     columns: int
     maps: list[Map] = Field(description="One map for each word, in the words' order.")
+
+
+class Evidence(BaseModel):
+    """What speaks for each word, told once the word is known: by how much hiding a place makes the word less likely.
+
+    It is not where the model looked: that is `alphas`.
+    """
+
+    rows: int
+    columns: int
+    maps: list[Map] = Field(
+        description="One map for each word, in the words' order; where no place speaks for a word, all have the same."
+    )
 
 
 class RankedCaption(BaseModel):

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +21,9 @@ from captioner.bundle import Bundle, save_bundle
 from captioner.captioner import Caption, Captioner
 from captioner.config import CaptionerConfig, DecodingOptions
 from captioner.encoder_weights import LoadedWeights
-from captioner.images import ImageFrame
+from captioner.images import ImageFrame, open_image
 from captioner.model import CaptionModel
+from captioner.overlays import figure_strip, overlay
 from captioner.vocabulary import SPECIAL_WORDS, Vocabulary
 
 ROOT = Path(__file__).parents[2]
@@ -260,6 +262,7 @@ def test_a_broken_bundle_is_a_sentence(caption, photo, bundle, tmp_path, damage)
         (["--figure", "figure.docx"], "--figure"),
         (["--figure", "folder"], "--figure"),
         (["--colour"], "--colour"),
+        (["--maps", "both"], "--maps"),
     ],
 )
 def test_a_bad_option_is_named(caption, photo, options, named):
@@ -315,6 +318,49 @@ def test_cells_are_even_squares_and_smooth_maps_are_not(caption, tmp_path):
             cells = np.asarray(overlay).reshape(5, 20, 5, 20, 3)
         assert (np.ptp(cells, axis=(1, 3)).max() == 0) == (name == "cells")
     assert (tmp_path / "smooth.png").read_bytes() != (tmp_path / "cells.png").read_bytes()
+
+
+def test_evidence_is_drawn_and_printed_where_it_is_asked_for(caption, photo, bundle, tmp_path):
+    import captioner
+
+    path = photo("a.png", 50, 20)
+    out, options = {}, ["--json", "--captions", 2]
+    for maps in ("attention", "evidence"):
+        pictures = ["--figure", tmp_path / f"{maps}.png", "--overlays", tmp_path / maps]
+        status, out[maps], err = caption(path, *options, *pictures, "--maps", maps)
+        assert (status, err) == (0, "")
+    assert caption(path, *options)[1] == out["attention"] and '"evidence"' not in out["attention"]
+    loaded = captioner.load(bundle)
+    decoding = replace(loaded.decoding, captions_per_image=2)
+    (expected,) = loaded.captions([path], decoding)
+    (entry,) = json.loads(out["evidence"])
+    for found, one in zip([entry, *entry["alternatives"]], expected, strict=True):
+        evidence = [word["evidence"] for word in found["words"]]
+        np.testing.assert_allclose(evidence, loaded.evidence(path, one, decoding), atol=1e-5)
+        np.testing.assert_allclose([word["alpha"] for word in found["words"]], one.alphas, atol=1e-5)
+
+    best, maps, drawn = expected[0], loaded.evidence(path, expected[0], decoding), open_image(path)
+    heading = f"{best.text}: what speaks for each word"
+    with Image.open(tmp_path / "evidence.png") as figure:
+        assert mean_difference(figure, figure_strip(drawn, best, maps=maps, heading=heading)) < 0.5
+    for file, one in zip(sorted((tmp_path / "evidence" / "a").iterdir()), maps, strict=True):
+        with Image.open(file) as picture:
+            assert mean_difference(picture, overlay(drawn, one, best.frame)) < 0.5
+    assert (tmp_path / "evidence.png").read_bytes() != (tmp_path / "attention.png").read_bytes()
+
+
+def mean_difference(one: Image.Image, other: Image.Image) -> float:
+    assert one.size == other.size
+    return float(np.abs(np.asarray(one, dtype=float) - np.asarray(other, dtype=float)).mean())
+
+
+def test_evidence_is_asked_with_the_options_of_the_caption_and_only_where_it_shows(caption, photo, monkeypatch):
+    asked = []
+    evidence = Captioner.evidence
+    monkeypatch.setattr(Captioner, "evidence", lambda *args: asked.append(args[3]) or evidence(*args))
+    assert caption(photo("a.png"), "--maps", "evidence")[0] == 0 and not asked
+    assert caption(photo("a.png"), "--maps", "evidence", "--json", "--hard-context", "expected")[0] == 0
+    assert [options.hard_context for options in asked] == ["expected"]
 
 
 def test_pictures_that_cannot_be_written_are_a_sentence(caption, photo, tmp_path):

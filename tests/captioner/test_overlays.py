@@ -1,6 +1,7 @@
 """Heat maps lie where the model looked, on photos of every shape; figures hold every word."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from captioner import overlays
 from captioner.captioner import Caption
 from captioner.errors import ConfigError, ImageError
 from captioner.images import ImageFrame, fit_image, open_image
-from captioner.overlays import figure_strip, heat_map, overlay, save_overlays
+from captioner.overlays import evidence_heading, figure_strip, heat_map, overlay, save_overlays
 
 FITS = ["squash", "crop", "pad"]
 
@@ -343,3 +344,42 @@ def test_a_folder_that_cannot_be_written_is_named(photo, tmp_path):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(ConfigError, match="file"):
         save_overlays(photo, caption_of("dog", fit_image(photo, 14, "crop")[1]), tmp_path / "file")
+
+
+# --- other maps than attention
+
+
+def test_other_maps_are_drawn_in_place_of_the_attention_under_a_heading_that_says_so(photo):
+    caption = caption_of("a dog runs", fit_image(photo, 14, "squash")[1])
+    evidence = np.stack([peaked(row, 2, (5, 5)) for row in (0, 2, 4)])
+    looked = figure_strip(photo, caption, panel_width=140)
+    assert figure_strip(photo, caption, panel_width=140, maps=caption.alphas).tobytes() == looked.tobytes()
+    assert figure_strip(photo, caption, panel_width=140, heading=caption.text).tobytes() == looked.tobytes()
+    spoke = figure_strip(photo, caption, panel_width=140, maps=evidence, heading=evidence_heading(caption.text))
+    as_attention = figure_strip(photo, replace(caption, alphas=evidence), panel_width=140)
+    assert spoke.size == as_attention.size == looked.size
+    title = spoke.height - 8 - 90 - 20 - 4  # above the labels and the panels
+    assert np.array_equal(np.array(spoke)[title:], np.array(as_attention)[title:])
+    assert not np.array_equal(np.array(spoke)[title:], np.array(looked)[title:])
+    assert not np.array_equal(np.array(spoke)[:title], np.array(looked)[:title])
+
+
+def test_the_heading_of_evidence_says_what_it_is():
+    assert evidence_heading("a dog runs") == "a dog runs: what speaks for each word"
+    assert evidence_heading("") == ""
+
+
+def test_overlays_of_other_maps_are_saved(photo, tmp_path):
+    caption = caption_of("a dog", fit_image(photo, 14, "crop")[1])
+    evidence = np.stack([peaked(0, 0, (5, 5)), peaked(4, 4, (5, 5))])
+    for path, drawn in zip(save_overlays(photo, caption, tmp_path, maps=evidence), evidence, strict=True):
+        assert open_image(path).tobytes() == overlay(photo, drawn, caption.frame).tobytes()
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_maps_that_are_not_one_for_each_word_are_refused(photo, tmp_path, count):
+    caption = caption_of("a dog", fit_image(photo, 14, "crop")[1])
+    for draw in (figure_strip, lambda *args, **options: save_overlays(*args, tmp_path / "new", **options)):
+        with pytest.raises(ConfigError, match=f"{count} maps cannot be drawn for 2 words"):
+            draw(photo, caption, maps=np.ones((count, 5, 5)))
+    assert not (tmp_path / "new").exists()

@@ -37,6 +37,9 @@ export async function captionPhoto(file, { captions, signal, onImage, onWord }) 
 
 export const getCaption = (id, signal) => json(`/api/captions/${id}`, { signal });
 
+/** What speaks for each word of the `rank`th caption, from 1: {rows, columns, maps}. */
+export const getEvidence = (id, rank, signal) => json(`/api/captions/${id}/evidence?caption=${rank}`, { signal });
+
 export const listCaptions = (page, perPage) => json(`/api/captions?page=${page}&per_page=${perPage}`);
 
 export const saveCorrection = (id, text) =>

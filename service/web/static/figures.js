@@ -1,4 +1,5 @@
 // Numbers as people read them.
+import { EVIDENCE } from "./kinds.js";
 
 /** A probability in per cent, with as many digits as tell something: 62 %, 3.1 %, 0.28 %, 0.006 %. */
 export function percent(probability) {
@@ -12,10 +13,28 @@ export function percent(probability) {
 
 const ALL_OVER = 0.4; // a map over more than this share of the photo points at nothing
 
-/** “62 % sure · looked 0.48”, and of a word whose map points at nothing, that it does not. */
+/**
+ * “62 % sure · looked 0.48”, or, of a word that shows its evidence, “62 % sure · bright: what speaks for “dog””; and of
+ * one whose map points at nothing, that it does not.
+ */
 export function wordFigures(word) {
-  const looked = `${percent(word.probability)} sure · looked ${word.gate.toFixed(2)}`;
-  return word.spread > ALL_OVER ? `${looked}, nowhere in particular` : looked;
+  return `${percent(word.probability)} sure · ${word.kind === EVIDENCE ? evidenceFigures(word) : lookedFigures(word)}`;
+}
+
+function lookedFigures({ gate, spread }) {
+  return `looked ${gate.toFixed(2)}${spread > ALL_OVER ? ", nowhere in particular" : ""}`;
+}
+
+function evidenceFigures({ text, map }) {
+  if (spreadOf(map) > ALL_OVER) return `no place in particular speaks for “${text}”`;
+  return `bright: what speaks for “${text}”`;
+}
+
+/** Over which share of the places a map is spread, 0 to 1: as `spread` of the API, which is that of the attention. */
+function spreadOf(map) {
+  const shares = map.flat().filter((share) => share > 0);
+  const entropy = -shares.reduce((sum, share) => sum + share * Math.log(share), 0);
+  return Math.exp(entropy) / map.flat().length;
 }
 
 /** A time of the service, as a person near it would say it. */

@@ -2,36 +2,67 @@
 import { createCorrection } from "./correction.js";
 import { button, element } from "./elements.js";
 import { percent } from "./figures.js";
+import { ATTENTION, EVIDENCE } from "./kinds.js";
+import { createMapChoice } from "./map-choice.js";
+
+const LABELS = {
+  [ATTENTION]: {
+    words: "The words of the caption: each shows where the model looked",
+    places: "Places in the photo: move with the arrow keys to hear which words looked there",
+  },
+  [EVIDENCE]: {
+    words: "The words of the caption: each shows what speaks for it",
+    places: "Places in the photo: move with the arrow keys to hear which words they speak for",
+  },
+};
 
 /** elements: by id, in camel case. telling: from createTelling. say(text): to people who listen to the page. */
 export function createResult(elements, { telling, say, onCorrected }) {
   const correction = createCorrection(elements, { say, onCorrected });
+  const mapChoice = createMapChoice(elements, {
+    say,
+    onMaps(newKind, maps) {
+      setKind(newKind);
+      telling.exchange(wordsOf(shown, maps));
+    },
+  });
   let shown = null; // the caption whose words stand on the page
+  let kind = ATTENTION; // of the maps that they show
   let look = null;
   let chosen = 0;
 
   function links() {
     if (!shown) return;
     const style = look.smooth ? "smooth" : "cells";
-    elements.figure.href = withQuery(shown.figure, { style });
+    const maps = kind === EVIDENCE ? { maps: EVIDENCE } : {};
+    const suffix = kind === EVIDENCE ? "-evidence" : "";
+    elements.figure.href = withQuery(shown.figure, { style, ...maps });
+    elements.figure.download = `caption-figure${suffix}.png`;
     const word = shown.words[Math.min(chosen, shown.words.length - 1)];
     elements.saveOverlay.hidden = !word;
     if (!word) return;
-    elements.saveOverlay.href = withQuery(word.overlay, { style, opacity: look.opacity });
+    elements.saveOverlay.href = withQuery(word.overlay, { style, opacity: look.opacity, ...maps });
     elements.saveOverlay.textContent = `Save the map of “${word.text}”`;
-    elements.saveOverlay.download = `${word.text}.png`;
+    elements.saveOverlay.download = `${word.text}${suffix}.png`;
+  }
+
+  function setKind(newKind) {
+    kind = newKind;
+    elements.words.setAttribute("aria-label", LABELS[kind].words);
+    elements.places.setAttribute("aria-label", LABELS[kind].places);
+    links();
   }
 
   function select(captions, rank) {
     shown = captions[rank];
     chosen = 0;
+    setKind(ATTENTION); // which is known of every caption at once
     elements.captionText.textContent = shown.caption;
     elements.photoImage.alt = shown.caption || "The photo";
     document.title = `${shown.caption} – Captioner`;
     elements.alternativeList.querySelectorAll("button").forEach((other, index) => {
       other.setAttribute("aria-pressed", String(index === rank));
     });
-    links();
   }
 
   function choice(captions, rank) {
@@ -39,6 +70,7 @@ export function createResult(elements, { telling, say, onCorrected }) {
       select(captions, rank);
       telling.show(wordsOf(captions[rank]));
       say(`Caption: ${captions[rank].caption}`);
+      mapChoice.select(rank + 1);
     };
     const text = element("span", {}, captions[rank].caption || "(no words)");
     const figure = element("span", { className: "alternative-figure" }, percent(captions[rank].probability));
@@ -60,12 +92,15 @@ export function createResult(elements, { telling, say, onCorrected }) {
       elements.alternatives.hidden = captions.length < 2;
       elements.aboutGrid.textContent = `${entry.alphas.rows} × ${entry.alphas.columns}`;
       elements.tools.hidden = false;
+      mapChoice.open(entry.id);
       select(captions, 0);
       if (words) telling.show(wordsOf(captions[0]));
       correction.open(entry);
     },
     close() {
+      mapChoice.open(null);
       shown = null;
+      setKind(ATTENTION);
       elements.tools.hidden = true;
       elements.captionText.textContent = "";
       correction.close();
@@ -82,9 +117,10 @@ export function createResult(elements, { telling, say, onCorrected }) {
   };
 }
 
-/** The words of a caption as they are streamed: each with its map. */
-function wordsOf(caption) {
-  return caption.words.map((word, index) => ({ ...word, map: caption.alphas.maps[index] }));
+/** The words of a caption as they are streamed: each with its map, which is its evidence where that is given. */
+function wordsOf(caption, evidence = null) {
+  const kind = evidence ? EVIDENCE : ATTENTION;
+  return caption.words.map((word, index) => ({ ...word, kind, map: (evidence ?? caption.alphas.maps)[index] }));
 }
 
 function withQuery(address, values) {

@@ -1,15 +1,16 @@
-// The words of one caption and the photo, telling of each other: a word shows where it looked, a place shows which
-// words looked there.
+// The words of one caption and the photo, telling of each other: a word shows its map, that of where it looked or that
+// of what speaks for it; a place shows which words have it in theirs.
 import { element } from "./elements.js";
 import { percent, wordFigures } from "./figures.js";
 import { createFilm } from "./film.js";
+import { EVIDENCE } from "./kinds.js";
 import { createWords } from "./words.js";
 
 const INVITATION = "Point at a word, or at a place in the photo.";
 
 /**
  * viewer: from createViewer. say(text): to people who listen to the page. onChosen(index): the word to save a map of.
- * A word is {text, probability, gate, map}.
+ * A word is {text, probability, gate, spread, map}; where its map is evidence, its `kind` says so.
  */
 export function createTelling({ group, reading, playButton, playLabel }, { viewer, say, onChosen }) {
   const still = matchMedia("(prefers-reduced-motion: reduce)");
@@ -99,13 +100,20 @@ export function createTelling({ group, reading, playButton, playLabel }, { viewe
       words.forEach(wordsView.add);
       refresh();
     },
+    /** The same words with other maps: what is pinned or played stays so. */
+    exchange(newWords) {
+      viewer.release(); // what a place told of the other maps
+      words = newWords;
+      wordsView.retell(words);
+      refresh();
+    },
     release() {
       halt();
       [hovered, pinned] = [-1, -1];
       viewer.release();
       refresh();
     },
-    /** Which words looked at a place? For `cell` and `how` see createViewer. */
+    /** Which words looked at a place, or which does it speak for? For `cell` and `how` see createViewer. */
     ask(cell, how) {
       if (words.length === 0 || (film.isPlaying() && how === "pointer")) return;
       halt();
@@ -128,7 +136,16 @@ export function answerAt(words, [row, column]) {
   const most = Math.max(...shares);
   const warmest = Math.min(1, most / (2 * even));
   const heats = shares.map((share) => (most > 0 ? warmest * (share / most) ** 1.5 : 0)); // the power sets words apart that are near
-  if (most < even) return { heats, text: "No word looked here much." };
-  const strongest = words[shares.indexOf(most)].text;
-  return { heats, text: `“${strongest}” looked here most, with ${percent(most)} of its attention.` };
+  const { text: strongest, kind } = words[shares.indexOf(most)];
+  return { heats, text: (kind === EVIDENCE ? evidenceAnswer : attentionAnswer)(strongest, most, even) };
+}
+
+function attentionAnswer(word, share, even) {
+  if (share < even) return "No word looked here much.";
+  return `“${word}” looked here most, with ${percent(share)} of its attention.`;
+}
+
+function evidenceAnswer(word, share, even) {
+  if (share < even) return "This place speaks for no word much.";
+  return `This place speaks most for “${word}”, with ${percent(share)} of what speaks for it.`;
 }

@@ -54,6 +54,12 @@ export function createWords(group, { onEnter, onLeave, onPress }) {
       button.tabIndex = group.children.length === 0 ? 0 : -1;
       group.append(button);
     },
+    /** The same words, of which something else is to be told. */
+    retell(words) {
+      buttons().forEach((button, index) => {
+        button.querySelector(".word-says").textContent = wordFigures(words[index]);
+      });
+    },
     /** active, pinned: indices, or -1. */
     mark(active, pinned) {
       buttons().forEach((button, index) => {
@@ -61,7 +67,7 @@ export function createWords(group, { onEnter, onLeave, onPress }) {
         button.setAttribute("aria-pressed", String(index === pinned));
       });
     },
-    /** Warm each word by how much it looked, 0 to 1; null: all cold. */
+    /** Warm each word by its share of the place that is asked, 0 to 1; null: all cold. */
     tint(heats) {
       group.classList.toggle("asked", heats !== null);
       buttons().forEach((button, index) => button.style.setProperty("--warmth", heats ? heats[index].toFixed(3) : "0"));
@@ -71,7 +77,7 @@ export function createWords(group, { onEnter, onLeave, onPress }) {
 
 function wordButton(word, index) {
   const text = element("span", { className: "word-text" }, word.text);
-  const says = element("span", { hidden: true, id: `word-${index + 1}-says` }, wordFigures(word));
+  const says = element("span", { className: "word-says", hidden: true, id: `word-${index + 1}-says` }, wordFigures(word));
   const button = element("button", { type: "button", className: "word" }, text, says);
   button.setAttribute("aria-describedby", says.id);
   button.setAttribute("aria-pressed", "false");

@@ -13,6 +13,7 @@ OPERATIONS = {
     ("GET", "/api/captions"),
     ("GET", "/api/captions/{id}"),
     ("DELETE", "/api/captions/{id}"),
+    ("GET", "/api/captions/{id}/evidence"),
     ("GET", "/api/captions/{id}/image"),
     ("GET", "/api/captions/{id}/overlays/{number}.png"),
     ("GET", "/api/captions/{id}/figure.png"),

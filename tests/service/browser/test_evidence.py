@@ -1,0 +1,272 @@
+"""The words show what speaks for them, where that is chosen, and nothing mixes it up with where the model looked."""
+
+import io
+import json
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import Page, expect
+
+from captioner.overlays import heat_map
+from tests.service.browser.test_heat import frame_of
+from tests.service.browser.test_looks import PHONE, check_accessible, check_fits
+from tests.service.browser.visits import EXAMPLES, away, caption, document_of, heat_on, screenshot, words_of
+
+PHOTO = EXAMPLES / "dogs.jpg"
+LOOKED, SPEAKS = "Where it looked", "Why this word"
+ASKED = re.compile(r"/api/captions/[0-9a-f]{32}/evidence")
+
+
+@pytest.fixture
+def page(visit) -> Page:
+    page = visit()
+    caption(page, PHOTO)
+    away(page)
+    return page
+
+
+def choose_evidence(page: Page) -> None:
+    page.get_by_label(SPEAKS).check()
+    expect(page.locator("#status")).to_have_text("Each word now shows what speaks for it.")
+    expect(page.locator("#maps-loading")).to_be_hidden()
+
+
+def evidence_of(page: Page, client, rank: int = 1) -> np.ndarray:
+    address = f"/api/captions/{document_of(page, client)['id']}/evidence?caption={rank}"
+    return np.array(client.get(address).raise_for_status().json()["maps"])  # [words, rows, columns]
+
+
+def check_heat(page: Page, client, map_: np.ndarray) -> None:
+    opacities = heat_on(page)[:, :, 3] / 255
+    height, width = opacities.shape
+    expected = heat_map(map_.astype(np.float32), frame_of(document_of(page, client)), (width, height))
+    np.testing.assert_allclose(opacities, 0.6 * expected**0.75, atol=0.02)
+
+
+def spread(map_: np.ndarray) -> float:
+    kept = map_[map_ > 0]
+    return float(np.exp(-(kept * np.log(kept)).sum()) / map_.size)
+
+
+def pointed_word(maps: np.ndarray) -> int:
+    """The first word whose evidence lies somewhere in particular."""
+    return next(index for index, map_ in enumerate(maps) if spread(map_) < 0.35)
+
+
+def test_words_show_what_speaks_for_them_and_say_so(page, shipped):
+    maps, document = evidence_of(page, shipped), document_of(page, shipped)
+    index = pointed_word(maps)
+    word = document["words"][index]
+    page.locator(".word").nth(index).click()
+    away(page)
+    check_heat(page, shipped, np.array(document["alphas"]["maps"][index]))
+    expect(page.locator("#reading")).to_contain_text("looked ")
+    choose_evidence(page)
+    check_heat(page, shipped, maps[index])
+    sure = f"{word['probability'] * 100:.0f} % sure"
+    told = f"{sure} · bright: what speaks for “{word['text']}”"
+    expect(page.locator("#reading")).to_have_text(f"{word['text']} · {told} · pinned")  # what was pinned stays so
+    expect(page.locator(f"#word-{index + 1}-says")).to_have_text(told)
+    expect(page.get_by_role("group", name="each shows what speaks for it")).to_be_visible()
+    check_accessible(page)
+    screenshot(page, "evidence")
+    page.get_by_label(LOOKED).check()
+    expect(page.locator("#status")).to_have_text("Each word now shows where the model looked.")
+    check_heat(page, shipped, np.array(document["alphas"]["maps"][index]))
+    expect(page.locator("#reading")).to_contain_text(f"{sure} · looked {word['gate']:.2f}")
+    expect(page.locator(f"#word-{index + 1}-says")).to_contain_text("looked")
+    expect(page.get_by_role("group", name="each shows where the model looked")).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    ("map_", "said"),
+    [
+        ([[0.9, 0.1], [0.0, 0.0]], "62 % sure · bright: what speaks for “dog”"),
+        ([[0.25, 0.25], [0.25, 0.25]], "62 % sure · no place in particular speaks for “dog”"),
+    ],
+)
+def test_words_for_which_no_place_speaks_say_so(page, map_, said):
+    script = """async (word) => {
+      const main = document.querySelector('script[src$="main.js"]').src;
+      return (await import(new URL("figures.js", main))).wordFigures(word);
+    }"""
+    word = {"text": "dog", "probability": 0.62, "gate": 0.48, "spread": 0.1, "kind": "evidence", "map": map_}
+    assert page.evaluate(script, word) == said
+
+
+def point_at(page: Page, maps: np.ndarray, row: int, column: int) -> None:
+    box = page.locator("#places").bounding_box()
+    x, y = (column + 0.5) / maps.shape[2], (row + 0.5) / maps.shape[1]
+    page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
+
+
+def test_a_place_says_which_word_it_speaks_for(page, shipped):
+    maps = evidence_of(page, shipped)
+    choose_evidence(page)
+    row, column = np.unravel_index(maps.max(axis=0).argmax(), maps.shape[1:])
+    point_at(page, maps, row, column)
+    strongest = int(maps[:, row, column].argmax())
+    share = f"{maps[strongest, row, column] * 100:.{0 if maps.max() >= 0.1 else 1}f} %"
+    word = words_of(page)[strongest]
+    expect(page.locator("#reading")).to_have_text(
+        f"This place speaks most for “{word}”, with {share} of what speaks for it."
+    )
+    warmths = page.locator(".word").evaluate_all(
+        "words => words.map(word => Number(word.style.getPropertyValue('--warmth')))"
+    )
+    assert int(np.argmax(warmths)) == strongest
+    screenshot(page, "evidence-place", full_page=False)
+    page.get_by_label(LOOKED).check()
+    point_at(page, maps, row, column)
+    expect(page.locator("#reading")).to_contain_text("looked here")
+
+
+def test_a_place_that_speaks_for_no_word_says_so(page):
+    script = """async (words) => {
+      const main = document.querySelector('script[src$="main.js"]').src;
+      return (await import(new URL("telling.js", main))).answerAt(words, [0, 0]).text;
+    }"""
+    word = {"text": "dog", "kind": "evidence", "map": [[0.1, 0.9], [0, 0]]}
+    assert page.evaluate(script, [word]) == "This place speaks for no word much."
+    assert page.evaluate(script, [word | {"kind": "attention"}]) == "No word looked here much."
+
+
+def test_what_is_saved_is_what_is_shown(page, shipped):
+    document = document_of(page, shipped)
+    word = document["words"][2]
+    page.locator(".word").nth(2).click()
+    for kind, query, suffix in ((SPEAKS, "&maps=evidence", "-evidence"), (LOOKED, "", "")):
+        page.get_by_label(kind).check()
+        expect(page.locator("#figure")).to_have_attribute("href", f"{document['figure']}?style=smooth{query}")
+        expect(page.locator("#save-overlay")).to_have_attribute(
+            "href", f"{word['overlay']}?style=smooth&opacity=0.6{query}"
+        )
+        for link, name in (("#figure", "caption-figure"), ("#save-overlay", word["text"])):
+            with page.expect_download() as download:
+                page.locator(link).click()
+            assert download.value.suggested_filename == f"{name}{suffix}.png"
+            saved = Image.open(io.BytesIO(download.value.path().read_bytes()))
+            expected = Image.open(io.BytesIO(shipped.get(page.locator(link).get_attribute("href")).content))
+            assert saved.tobytes() == expected.tobytes()
+
+
+def test_it_is_asked_for_once_a_caption_and_alternatives_have_their_own(page, shipped):
+    asked = []
+    page.on("request", lambda request: ASKED.search(request.url) and asked.append(request.url))
+    choose_evidence(page)
+    page.get_by_label(LOOKED).check()
+    page.get_by_label(SPEAKS).check()
+    assert len(asked) == 1
+    page.locator(".alternative").nth(1).click()  # what was chosen holds for it, too
+    second = document_of(page, shipped)["alternatives"][0]
+    expect(page.locator("#figure")).to_have_attribute("href", f"{second['figure']}&style=smooth&maps=evidence")
+    page.locator(".word").nth(1).click()
+    away(page)
+    check_heat(page, shipped, evidence_of(page, shipped, rank=2)[1])
+    page.locator(".alternative").nth(0).click()
+    page.locator(".word").nth(1).click()
+    away(page)
+    check_heat(page, shipped, evidence_of(page, shipped)[1])
+    assert [url.rpartition("=")[2] for url in asked] == ["1", "2"]
+
+
+def test_another_photo_begins_with_where_it_looked(page, shipped):
+    choose_evidence(page)
+    expect(page.locator("#maps-evidence")).to_be_checked()
+    first = page.url
+    caption(page, EXAMPLES / "mountains.jpg")
+    assert page.url != first
+    expect(page.get_by_label(LOOKED)).to_be_checked()
+    page.locator(".word").nth(1).click()
+    expect(page.locator("#reading")).to_contain_text("looked ")
+    assert "maps=" not in page.locator("#figure").get_attribute("href")
+
+
+def test_while_it_is_worked_out_the_page_says_so_and_shows_where_it_looked(page, shipped):
+    waiting = []
+    page.route(ASKED, lambda route: waiting.append(route))
+    page.locator(".word").nth(1).click()
+    page.get_by_label(SPEAKS).check()
+    expect(page.locator("#maps-loading")).to_be_visible()
+    expect(page.locator("#status")).to_have_text("Finding out what speaks for each word…")
+    expect(page.locator("#reading")).to_contain_text("looked ")
+    assert "maps=" not in page.locator("#figure").get_attribute("href")
+    check_accessible(page)
+    waiting.pop().continue_()
+    expect(page.locator("#maps-loading")).to_be_hidden()
+    expect(page.locator("#reading")).to_contain_text("speaks for")
+
+
+def test_who_goes_back_while_it_is_worked_out_is_left_in_peace(page):
+    waiting = []
+    page.route(ASKED, lambda route: waiting.append(route))
+    page.get_by_label(SPEAKS).check()
+    expect(page.locator("#maps-loading")).to_be_visible()
+    page.get_by_label(LOOKED).check()
+    expect(page.locator("#maps-loading")).to_be_hidden()
+    page.locator(".word").nth(1).click()
+    expect(page.locator("#reading")).to_contain_text("looked ")
+    expect(page.locator("#maps-problem")).to_be_empty()
+    page.get_by_label(SPEAKS).check()  # and can ask again
+    expect(page.locator("#maps-loading")).to_be_visible()
+    waiting.pop().continue_()
+    expect(page.locator("#reading")).to_contain_text("speaks for")
+
+
+def test_a_problem_is_told_and_the_choice_falls_back(visit, shipped):
+    page = visit(expected="Failed to load resource")
+    caption(page, PHOTO)
+    detail = "Caption the photo again, says the test."
+    body = json.dumps({"title": "Conflict", "status": 409, "detail": detail})
+    page.route(ASKED, lambda route: route.fulfill(status=409, content_type="application/problem+json", body=body))
+    page.locator(".word").nth(1).click()
+    page.get_by_label(SPEAKS).check()
+    expect(page.locator("#maps-problem[role=alert]")).to_have_text(detail)
+    expect(page.get_by_label(LOOKED)).to_be_checked()
+    expect(page.locator("#maps-loading")).to_be_hidden()
+    expect(page.locator("#reading")).to_contain_text("looked ")
+    assert "maps=" not in page.locator("#figure").get_attribute("href")
+    check_accessible(page)
+    screenshot(page, "evidence-problem")
+    page.unroute(ASKED)
+    choose_evidence(page)
+    expect(page.locator("#maps-problem")).to_be_empty()
+    expect(page.locator("#reading")).to_contain_text("speaks for")
+
+
+def test_the_film_plays_on_with_the_other_maps(visit):
+    page = visit(reduced_motion="no-preference")
+    caption(page, PHOTO)
+    choose_evidence(page)
+    page.locator("#play").click()
+    expect(page.locator(".word").nth(1)).to_have_class("word active")
+    expect(page.locator("#reading")).to_contain_text("speaks for")
+    page.get_by_label(LOOKED).check()
+    expect(page.locator("#play-label")).to_have_text("Pause")
+    expect(page.locator("#reading")).to_contain_text("looked ")
+
+
+def test_it_is_chosen_by_keyboard(page):
+    page.locator("#maps-attention").focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#maps-evidence")).to_be_checked()
+    expect(page.locator("#status")).to_have_text("Each word now shows what speaks for it.")
+    page.locator("#places").focus()
+    page.keyboard.press("ArrowUp")
+    expect(page.locator("#reading")).to_contain_text("This place speaks")
+    expect(page.locator("#status")).to_have_text(page.locator("#reading").inner_text())
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_fits_a_phone_in_both_schemes(visit, scheme):
+    page = visit(color_scheme=scheme, **PHONE)
+    caption(page, PHOTO)
+    page.get_by_label(SPEAKS).check()
+    expect(page.locator("#status")).to_have_text("Each word now shows what speaks for it.")
+    page.locator(".word").nth(2).tap()
+    page.locator("#about summary").click()
+    check_fits(page)
+    check_accessible(page)
+    screenshot(page, f"evidence-phone-{scheme}")
