@@ -34,8 +34,26 @@ def test_its_card_and_its_metrics_say_the_same(shipped):
 def test_it_says_what_is_on_a_photo(shipped, photo, words):
     (caption,) = shipped.caption([EXAMPLES / f"{photo}.jpg"])
     assert words <= {*caption.words}
-    assert caption.alphas.shape == (len(caption.words), 10, 10)
+    assert caption.alphas.shape == (len(caption.words), 20, 20)
     assert np.allclose(caption.alphas.sum(axis=(1, 2)), 1, atol=1e-4)
+
+
+def test_its_card_says_how_often_it_points_at_what_it_names(shipped):
+    scores = shipped.bundle.metrics["validation"]
+    assert scores["attention_correctness"] > 0.7 and scores["pointing"] > 0.75
+    assert f"| {scores['attention_correctness']:.3f} | {scores['pointing']:.3f} |" in shipped.bundle.card
+
+
+def test_it_looks_at_the_dog_when_it_says_dog(shipped):
+    (caption,) = shipped.caption([EXAMPLES / "dogs.jpg"])
+    maps = (
+        caption.alphas[caption.words.index("dog")],
+        shipped.evidence(EXAMPLES / "dogs.jpg", caption)[caption.words.index("dog")],
+    )
+    for alpha in maps:
+        row, column = np.unravel_index(alpha.argmax(), alpha.shape)
+        x, y = (column + 0.5) / 20, (row + 0.5) / 20
+        assert (0.30 < x < 0.53 and 0.23 < y < 0.47) or (0.46 < x < 0.69 and 0.43 < y < 0.67)  # either of the two
 
 
 def test_a_photo_gets_the_same_caption_alone_and_in_a_batch(shipped):
