@@ -139,7 +139,7 @@ def reference_maps(
     Each word's map is the one that led to it, after the words before it as they stand in the caption. Words that the
     captioner does not know are told it as UNKNOWN, and have maps as all others.
     """
-    with tqdm(total=len(records), desc="looking", unit="photo", disable=not progress) as bar:
+    with tqdm(total=len(records), desc="looking", unit="photo", disable=not (progress and records)) as bar:
         for start in range(0, len(records), batch_size):
             batch = records[start : start + batch_size]
             prepared = {}
