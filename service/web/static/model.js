@@ -11,7 +11,8 @@ export async function showModel(line, kinds) {
     const parts = [`Captioner ${version}`, `knows ${words.toLocaleString("en")} words`];
     if (typeof measured?.CIDEr === "number") parts.push(`CIDEr ${measured.CIDEr.toFixed(2)}`);
     if (typeof measured?.Bleu_4 === "number") parts.push(`BLEU-4 ${measured.Bleu_4.toFixed(2)}`);
-    if (typeof measured?.pointing === "number") parts.push(`points at what it names: ${percent(measured.pointing)}`);
+    const pointing = measured?.pointing ?? scores.validation?.pointing; // boxes may be at hand for one split alone
+    if (typeof pointing === "number") parts.push(`points at what it names: ${percent(pointing)}`);
     if (scores.test && measured) parts.push("on photos that it never saw in training");
     line.textContent = parts.join(" · ");
   } catch {

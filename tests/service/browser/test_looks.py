@@ -1,9 +1,12 @@
 """The page on other screens, and for people who use it by other means than eye and mouse."""
 
+import json
+
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
+from captioner.config import DEFAULT_BUNDLE
 from tests.service.browser.visits import EXAMPLES, away, caption, choose, screenshot
 
 PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True, "device_scale_factor": 2}
@@ -27,7 +30,10 @@ def check_fits(page: Page) -> None:
 def test_every_view_fits_its_screen_and_is_accessible(visit, screen, scheme):
     page = visit(color_scheme=scheme, **SCREENS[screen])
     expect(page.locator(".example")).to_have_count(7)
-    expect(page.locator("#model")).to_contain_text("CIDEr 0.62")
+    scores = json.loads((DEFAULT_BUNDLE / "metrics.json").read_text())
+    expect(page.locator("#model")).to_contain_text(f"CIDEr {scores['test']['CIDEr']:.2f}")
+    pointing = f"points at what it names: {100 * scores['validation']['pointing']:.0f} %"
+    expect(page.locator("#model")).to_contain_text(pointing)
     check_fits(page)
     check_accessible(page)
     screenshot(page, f"{screen}-{scheme}-start")
