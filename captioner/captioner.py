@@ -52,8 +52,7 @@ class Caption:
     def spreads(self) -> np.ndarray:
         """[T] over which share of the places each map is spread: exp(entropy) / places, 1 where it looked everywhere.
 
-        Words such as "a" and "of" are mostly chosen from the words before them: their maps are spread, or their gates
-        low, and tell little.
+        Words such as "on" and "is" mostly follow from the words before them: their maps are spread, and tell little.
         """
         maps = self.alphas.astype(float)
         entropies = -(maps * np.log(np.maximum(maps, 1e-12))).sum(axis=(1, 2))

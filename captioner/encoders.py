@@ -28,10 +28,10 @@ from captioner.encoder_weights import (
 from captioner.errors import ConfigError, WeightsError
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+LITE_MEAN, LITE_STD = (127 / 255,) * 3, (128 / 255,) * 3
+
 _IN_BUNDLE = "encoder.stages."
 """What the names of an encoder's tensors begin with in a bundle."""
-
-LITE_MEAN, LITE_STD = (127 / 255,) * 3, (128 / 255,) * 3
 
 
 @dataclass(frozen=True)

@@ -111,7 +111,10 @@ def prepare(
         cached_stages = min(cached_stages, frozen_stages)
     build = _FeatureBuilder(model, config, options, cache, vocabulary, decoding, watch, boxes)
     frozen = build(train, validation, earlier, frozen_stages)
-    fine_tuned = build(train, validation, earlier, cached_stages) if options.fine_tune_stages else None
+    fine_tuned = None
+    if options.fine_tune_stages:
+        same = cached_stages == frozen_stages
+        fine_tuned = frozen if same else build(train, validation, earlier, cached_stages)
     self_critical = None
     if options.self_critical_epochs:
         records = frozen.train.records
