@@ -190,10 +190,7 @@ def load_bundle(folder: Path | None = None) -> Bundle:
             )
     model = CaptionModel(config, len(vocabulary), network)
     _load_tensors(model, tensors, with_encoder=network is None, path=folder / "model.safetensors")
-    metrics = _read_json(folder / "metrics.json", {})
-    if not isinstance(metrics, dict):
-        raise BundleError(f"{folder / 'metrics.json'} must hold figures by name: copy it again from where it was made")
-    return Bundle(model.eval(), vocabulary, weights, decoding, metrics, _read_text(folder / "README.md"))
+    return Bundle(model.eval(), vocabulary, weights, decoding, load_metrics(folder), _read_text(folder / "README.md"))
 
 
 def _checked_config(path: Path) -> dict[str, Any]:
@@ -225,6 +222,14 @@ def _read_json(path: Path, if_missing: Any = None) -> Any:
 
 def _read_text(path: Path) -> str:
     return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+
+
+def load_metrics(folder: Path) -> dict[str, Any]:
+    """The scores of a bundle and how it was trained, without the rest of it; {} where it has none."""
+    metrics = _read_json(folder / "metrics.json", {})
+    if not isinstance(metrics, dict):
+        raise BundleError(f"{folder / 'metrics.json'} must hold figures by name: copy it again from where it was made")
+    return metrics
 
 
 def load_vocabulary(folder: Path) -> Vocabulary:

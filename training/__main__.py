@@ -14,7 +14,6 @@ from training.options import PRESETS, FitOptions, chosen_options
 
 if TYPE_CHECKING:
     from captioner.bundle import Bundle
-    from captioner.vocabulary import Vocabulary
     from training.records import DataSet
 
 INTERRUPTED = 130
@@ -122,12 +121,14 @@ def _read(options: argparse.Namespace):
 
 
 def _inspect(options: argparse.Namespace) -> int:
+    from captioner.bundle import load_vocabulary
     from training.advice import advice
     from training.report import inspect_data, render
     from training.samples import write_samples
 
     data = _read(options)
-    report = inspect_data(data, not options.no_photos, vocabulary=_words_of(options.bundle))
+    known = load_vocabulary(options.bundle) if options.bundle else None
+    report = inspect_data(data, not options.no_photos, vocabulary=known)
     usable, sentences = advice(data, report)
     samples = []
     if options.samples:
@@ -152,7 +153,7 @@ def _fit(options: argparse.Namespace) -> int:
     from training.start import grown_config
 
     if options.check:
-        print(json.dumps(_fit_options(options, _read(options), _words_of(options.from_bundle)).to_json(), indent=1))
+        print(json.dumps(_fit_options(options, _read(options)).to_json(), indent=1))
         return 0
     keep_freed_memory()
     start = _start(options)
@@ -166,7 +167,7 @@ def _fit(options: argparse.Namespace) -> int:
     check_output(options.output, options.resume)  # asked before hours go into encoding photos
     watch = ProgressFile(options.output)
     data = _read(options)
-    fit_options = _fit_options(options, data, start.vocabulary if start else None)
+    fit_options = _fit_options(options, data)
     if data.problems:
         print(f"{len(data.problems)} problems in {data.root}: `python -m training inspect` lists them", file=sys.stderr)
     replay = read_records(options.replay, seed=options.seed) if options.replay else None
@@ -192,18 +193,12 @@ def _fit(options: argparse.Namespace) -> int:
     return 0
 
 
-def _words_of(bundle: Path | None) -> "Vocabulary | None":
-    """The words of a captioner, without the rest of it."""
-    from captioner.bundle import load_vocabulary
+def _fit_options(options: argparse.Namespace, data: "DataSet") -> FitOptions:
+    """What the command line, the file and the captioner that it names, the preset and the data say.
 
-    return load_vocabulary(bundle) if bundle else None
-
-
-def _fit_options(options: argparse.Namespace, data: "DataSet", known: "Vocabulary | None") -> FitOptions:
-    """What the command line, the file that it names, the preset and the data say. Raises ConfigError.
-
-    known: the words of the captioner to go on from.
+    Raises ConfigError, and BundleError.
     """
+    from captioner.bundle import load_metrics, load_vocabulary
     from training.languages import unknown_words
 
     given = given_arguments(FitOptions, options)
@@ -218,8 +213,12 @@ def _fit_options(options: argparse.Namespace, data: "DataSet", known: "Vocabular
         if "seed" in values:
             raise ConfigError(f"{options.options} holds a seed: give it by --seed, as it also draws splits")
         given = values | given
-    new_words = 0.0 if known is None else unknown_words(data.records, known).share
-    return chosen_options(given, options.preset, known is not None, options.replay is not None, new_words)
+    if options.from_bundle is None:
+        return chosen_options(given, options.preset)
+    trained = load_metrics(options.from_bundle).get("options")
+    earlier = trained if isinstance(trained, dict) else {}
+    new_words = unknown_words(data.records, load_vocabulary(options.from_bundle)).share
+    return chosen_options(given, options.preset, earlier, options.replay is not None, new_words)
 
 
 def _start(options: argparse.Namespace) -> "Bundle | None":

@@ -6,6 +6,7 @@ from captioner.config import CaptionerConfig
 from training.options import FitOptions
 from training.preparation import Material
 from training.replay import ReplayDataset
+from training.supervision import teaching_boxes
 
 
 def model_card(material: Material, options: FitOptions, best: dict[str, Any]) -> str:
@@ -50,9 +51,10 @@ def _attention(config: CaptionerConfig) -> str:
 
 def _boxes(material: Material, options: FitOptions) -> str:
     """What told the words where to look; nothing where that was left to the captions."""
-    if material.boxes is None or not options.supervision_weight:
+    boxes = teaching_boxes(material.boxes, options)
+    if boxes is None:
         return ""
-    told = f"boxes of {material.boxes.name}, weight {options.supervision_weight:g}"
+    told = f"boxes of {boxes.name}, weight {options.supervision_weight:g}"
     return f"- Words that name a thing were told where it is: {told}.\n"
 
 

@@ -1,5 +1,6 @@
 """How a captioner is trained: every option of `fit`, checked where it is made."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +26,10 @@ what it said before."""
 NEW_LANGUAGE = {"learning_rate": 1e-3, "distillation_weight": 0.0}
 MOSTLY_NEW = 0.5
 """Where more than this share of the words are new to it, it learns another language, and what it said is no guide."""
+
+
+LIKE_BEFORE = ("doubly_stochastic_weight",)
+"""What a captioner goes on with as it was trained: its maps have the shape that this gave them."""
 
 
 @dataclass(frozen=True)
@@ -120,20 +125,26 @@ class FitOptions(JsonOptions):
 
 
 def chosen_options(
-    given: dict[str, Any], preset: str | None, from_bundle: bool, replay: bool, new_words: float = 0.0
+    given: Mapping[str, Any],
+    preset: str | None = None,
+    earlier: Mapping[str, Any] | None = None,
+    replay: bool = False,
+    new_words: float = 0.0,
 ) -> FitOptions:
     """The options of a run: what a person gave, else what the preset and the kind of run say, else the defaults.
 
+    earlier: the options that the captioner to start from was trained with, as far as it tells; None from scratch.
     new_words: share of the words in the captions that the captioner to start from does not know.
     Raises ConfigError for a preset that does not exist, and as FitOptions does.
     """
     if preset is not None and preset not in PRESETS:
         raise ConfigError(f"there is no preset {preset!r}: the presets are {', '.join(PRESETS)}")
     recipe = {}
-    if from_bundle:
+    if earlier is not None:
         alone = NEW_LANGUAGE if new_words > MOSTLY_NEW else WITHOUT_REPLAY
-        recipe = SMALL_DATA | (WITH_REPLAY if replay else alone)
-    return FitOptions(**(recipe | PRESETS.get(preset or "", {}) | given))
+        like_before = {name: earlier[name] for name in LIKE_BEFORE if name in earlier}
+        recipe = SMALL_DATA | (WITH_REPLAY if replay else alone) | like_before
+    return FitOptions(**{**recipe, **PRESETS.get(preset or "", {}), **given})
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from training.progress import Watch, unwatched
 from training.records import DataSet, ImageRecord, draw_splits
 from training.replay import ReplayDataset
 from training.start import grown_model
-from training.supervision import Regions, count_supervised, regions_of
+from training.supervision import Regions, count_supervised, regions_of, teaching_boxes
 from training.validation import Validator
 
 
@@ -87,7 +87,7 @@ def prepare(
     boxes: where in the photos the things lie that captions name, so that words learn to look at them.
     Raises DataError where nothing is left to learn from, WeightsError where the encoder has no weights.
     """
-    if boxes is not None and options.supervision_weight and config.attention == "none":
+    if config.attention == "none" and teaching_boxes(boxes, options):
         raise ConfigError(
             "without attention there is no map that boxes could teach: leave --boxes or --attention out, or give"
             " --supervision-weight 0 to measure alone"
@@ -199,6 +199,8 @@ class _FeatureBuilder:
     decoding: DecodingOptions
     watch: Watch
     boxes: BoxSet | None
+    _known_regions: list[Regions] | None = None
+    """Of the photos to learn from, which are the same for all features."""
 
     def __call__(
         self,
@@ -228,21 +230,23 @@ class _FeatureBuilder:
 
     def _regions(self, records: Sequence[ImageRecord]) -> list[Regions] | None:
         """Where the words of each photo should look; None where nothing tells. Raises DataError."""
-        if self.boxes is None or not self.options.supervision_weight:
-            return None
+        boxes = teaching_boxes(self.boxes, self.options)
+        if boxes is None or self._known_regions is not None:
+            return self._known_regions
         side = self.config.image_size
         blank = np.zeros((1, side, side, 3), np.uint8)
         grid = encode(self.model.encoder, blank, FeatureView(None)).shape[1:3]
         frames = frames_of(records, self.config)
-        regions = [regions_of(record, self.boxes, frame, grid) for record, frame in zip(records, frames, strict=True)]
+        regions = [regions_of(record, boxes, frame, grid) for record, frame in zip(records, frames, strict=True)]
         count = count_supervised(regions)
         if not count:
             raise DataError(
-                f"no caption of the {len(records)} photos names anything that {self.boxes.name} has a box of: the file"
+                f"no caption of the {len(records)} photos names anything that {boxes.name} has a box of: the file"
                 " names of the photos must be the same in both; name other boxes, or leave --boxes out"
             )
         pictured = sum(len(of_image.coverage) > 0 for of_image in regions)
         print(f"boxes: {count} words of {pictured} of {len(records)} photos are told where to look", file=sys.stderr)
+        self._known_regions = regions
         return regions
 
     def _filled(self, records: Sequence[ImageRecord], view: FeatureView, label: str) -> FeatureCache:

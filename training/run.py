@@ -18,6 +18,7 @@ from training.checkpoint import load_checkpoint, save_checkpoint
 from training.options import FitOptions, Phase
 from training.preparation import Features, Material, stages_before_fine_tuning
 from training.progress import PROGRESS
+from training.supervision import teaching_boxes
 
 CHECKPOINT = "checkpoint.pt"
 
@@ -93,7 +94,7 @@ class Run:
 
     def is_better(self, scores: dict[str, Any]) -> bool:
         """Whether an epoch with these scores is the best so far."""
-        taught = self.material.boxes is not None and self.options.supervision_weight > 0
+        taught = teaching_boxes(self.material.boxes, self.options) is not None
         return not self.progress.best or rank(scores, taught) > rank(self.progress.best, taught)
 
     def keep_best(self) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 from captioner.images import ImageFrame
 from captioner.vocabulary import tokenise
 from training.boxes import BoxSet, phrases_of
+from training.options import FitOptions
 from training.records import ImageRecord
 from training.regions import coverage
 
@@ -42,6 +43,11 @@ def regions_of(record: ImageRecord, boxes: BoxSet, frame: ImageFrame, grid: tupl
                 named.append((phrase.last, region))
         words.append(tuple(named))
     return Regions(np.stack(maps) if maps else np.zeros((0, *grid), np.float16), tuple(words))
+
+
+def teaching_boxes(boxes: BoxSet | None, options: FitOptions) -> BoxSet | None:
+    """The boxes, where they teach: a weight of 0 leaves them to measure by alone."""
+    return boxes if options.supervision_weight else None
 
 
 def count_supervised(regions: Sequence[Regions]) -> int:

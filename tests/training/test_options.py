@@ -80,25 +80,32 @@ def test_a_phase_without_epochs_is_left_out():
 
 
 def test_what_a_person_gives_goes_before_the_preset_and_that_before_the_recipe():
-    quick = chosen_options({}, "quick", from_bundle=True, replay=False)
+    quick = chosen_options({}, "quick", earlier={})
     assert quick.epochs == PRESETS["quick"]["epochs"] and quick.distillation_weight > 0
-    assert chosen_options({"epochs": 3}, "quick", True, False).epochs == 3
-    assert chosen_options({"distillation_weight": 0.0}, "quick", True, False).distillation_weight == 0
-    assert chosen_options({}, "thorough", True, True).distillation_weight == 0
-    assert chosen_options({}, None, False, False) == FitOptions()
+    assert chosen_options({"epochs": 3}, "quick", {}).epochs == 3
+    assert chosen_options({"distillation_weight": 0.0}, "quick", {}).distillation_weight == 0
+    assert chosen_options({}, "thorough", {}, replay=True).distillation_weight == 0
+    assert chosen_options({}) == FitOptions()
+
+
+def test_maps_go_on_being_shaped_as_they_were():
+    earlier = {"doubly_stochastic_weight": 0.3, "epochs": 4}
+    options = chosen_options({}, "quick", earlier)
+    assert (options.doubly_stochastic_weight, options.epochs) == (0.3, PRESETS["quick"]["epochs"])
+    assert chosen_options({"doubly_stochastic_weight": 0.0}, "quick", earlier).doubly_stochastic_weight == 0
 
 
 def test_an_unknown_preset_is_named():
     with pytest.raises(ConfigError, match="no preset 'slow': the presets are quick, thorough"):
-        chosen_options({}, "slow", False, False)
+        chosen_options({}, "slow")
 
 
 def test_another_language_is_learned_freely():
     def chosen(**kind):
-        options = chosen_options({}, "quick", **{"from_bundle": True, "replay": False} | kind)
+        options = chosen_options({}, "quick", **{"earlier": {}} | kind)
         return options.learning_rate, options.distillation_weight
 
     assert chosen(new_words=0.4) == (5e-4, 1.0)
     assert chosen(new_words=0.6) == (1e-3, 0.0)
-    assert chosen(new_words=0.6, from_bundle=False)[1] == 0.0
+    assert chosen(new_words=0.6, earlier=None)[1] == 0.0
     assert chosen(new_words=0.6, replay=True) == (1e-3, 0.0)

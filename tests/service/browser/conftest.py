@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 import captioner
 from service.settings import Settings
-from tests.service.browser.visits import Watch
+from tests.service.browser.visits import DOGS, Watch, away, caption
 from tests.service.serving import serving
 
 # Without motion there is no film by itself when a caption comes, which would take seconds in every test.
@@ -77,6 +77,15 @@ def visit(browser, shipped) -> Iterator[Callable[..., Page]]:
     for context, watch, expected in visits:
         watch.check(expected)
         context.close()
+
+
+@pytest.fixture
+def page(visit) -> Page:
+    """The page with the captions of a photo, and nothing pointed at."""
+    page = visit()
+    caption(page, DOGS)
+    away(page)
+    return page
 
 
 @pytest.fixture(autouse=True)

@@ -12,19 +12,10 @@ from playwright.sync_api import Page, expect
 from captioner.overlays import heat_map
 from tests.service.browser.test_heat import frame_of
 from tests.service.browser.test_looks import PHONE, check_accessible, check_fits
-from tests.service.browser.visits import EXAMPLES, away, caption, document_of, heat_on, screenshot, words_of
+from tests.service.browser.visits import DOGS, EXAMPLES, away, caption, document_of, heat_on, screenshot, words_of
 
-PHOTO = EXAMPLES / "dogs.jpg"
 LOOKED, SPEAKS = "Where it looked", "Why this word"
 ASKED = re.compile(r"/api/captions/[0-9a-f]{32}/evidence")
-
-
-@pytest.fixture
-def page(visit) -> Page:
-    page = visit()
-    caption(page, PHOTO)
-    away(page)
-    return page
 
 
 def choose_evidence(page: Page) -> None:
@@ -217,7 +208,7 @@ def test_who_goes_back_while_it_is_worked_out_is_left_in_peace(page):
 
 def test_a_problem_is_told_and_the_choice_falls_back(visit, shipped):
     page = visit(expected="Failed to load resource")
-    caption(page, PHOTO)
+    caption(page, DOGS)
     detail = "Caption the photo again, says the test."
     body = json.dumps({"title": "Conflict", "status": 409, "detail": detail})
     page.route(ASKED, lambda route: route.fulfill(status=409, content_type="application/problem+json", body=body))
@@ -238,7 +229,7 @@ def test_a_problem_is_told_and_the_choice_falls_back(visit, shipped):
 
 def test_the_film_plays_on_with_the_other_maps(visit):
     page = visit(reduced_motion="no-preference")
-    caption(page, PHOTO)
+    caption(page, DOGS)
     choose_evidence(page)
     page.locator("#play").click()
     expect(page.locator(".word").nth(1)).to_have_class("word active")
@@ -262,7 +253,7 @@ def test_it_is_chosen_by_keyboard(page):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_fits_a_phone_in_both_schemes(visit, scheme):
     page = visit(color_scheme=scheme, **PHONE)
-    caption(page, PHOTO)
+    caption(page, DOGS)
     page.get_by_label(SPEAKS).check()
     expect(page.locator("#status")).to_have_text("Each word now shows what speaks for it.")
     page.locator(".word").nth(2).tap()

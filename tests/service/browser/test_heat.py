@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 
 from captioner.images import ImageFrame
 from captioner.overlays import heat_map, overlay
-from tests.service.browser.visits import EXAMPLES, away, caption, document_of, heat_on, screenshot
+from tests.service.browser.visits import DOGS, EXAMPLES, away, caption, document_of, heat_on, screenshot
 
 OPACITY = 0.6
 
@@ -23,7 +23,7 @@ def tiny_config(tiny_config):
 
 def photo_file(kind: str, folder: Path) -> Path:
     if kind == "portrait":
-        return EXAMPLES / "dogs.jpg"
+        return DOGS
     if kind == "landscape":
         return EXAMPLES / "mountains.jpg"
     path, exif = folder / "rotated.jpg", Image.Exif()

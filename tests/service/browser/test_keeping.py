@@ -6,16 +6,14 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from tests.service.browser.visits import EXAMPLES, away, caption, document_of, screenshot, words_of
+from tests.service.browser.visits import DOGS, EXAMPLES, away, caption, document_of, screenshot, words_of
 from tests.service.pictures import picture_bytes
-
-PHOTO = EXAMPLES / "dogs.jpg"
 
 
 @pytest.fixture
 def page(visit) -> Page:
     page = visit(permissions=["clipboard-read", "clipboard-write"])
-    caption(page, PHOTO)
+    caption(page, DOGS)
     return page
 
 

@@ -7,12 +7,11 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from captioner.config import DEFAULT_BUNDLE
-from tests.service.browser.visits import EXAMPLES, away, caption, choose, screenshot
+from tests.service.browser.visits import DOGS, away, caption, choose, screenshot
 
 PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True, "device_scale_factor": 2}
 TABLET = {"viewport": {"width": 820, "height": 1180}}
 SCREENS = {"desktop": {}, "tablet": TABLET, "phone": PHONE}
-PHOTO = EXAMPLES / "dogs.jpg"
 
 
 def check_accessible(page: Page) -> None:
@@ -38,7 +37,7 @@ def test_every_view_fits_its_screen_and_is_accessible(visit, screen, scheme):
     check_accessible(page)
     screenshot(page, f"{screen}-{scheme}-start")
 
-    caption(page, PHOTO)
+    caption(page, DOGS)
     away(page)
     check_accessible(page)
     page.locator(".word").nth(2).click()
@@ -55,7 +54,7 @@ def test_every_view_fits_its_screen_and_is_accessible(visit, screen, scheme):
 def test_other_states_are_accessible(visit, scheme, tmp_path):
     page, file = visit(color_scheme=scheme, expected="Failed to load resource"), tmp_path / "letter.jpg"
     file.write_text("Dear photo")
-    caption(page, PHOTO)
+    caption(page, DOGS)
     box = page.locator("#places").bounding_box()
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 3)
     expect(page.locator("#cell")).to_be_visible()
@@ -70,7 +69,7 @@ def test_other_states_are_accessible(visit, scheme, tmp_path):
 
 def test_the_reading_order_is_photo_caption_words_tools(visit):
     page = visit()
-    caption(page, PHOTO)
+    caption(page, DOGS)
     ids = page.evaluate(
         """() => [...document.querySelectorAll("#result [id]")].map((node) => node.id)
             .filter((id) => ["photo-image", "caption-text", "words", "tools"].includes(id))"""
@@ -83,7 +82,7 @@ def test_the_reading_order_is_photo_caption_words_tools(visit):
 
 def test_in_forced_colours_it_still_says_what_colours_said(visit):
     page = visit(forced_colors="active")
-    caption(page, PHOTO)
+    caption(page, DOGS)
     page.locator(".word").nth(2).click()
     away(page)
     assert page.locator(".word").nth(2).evaluate("word => getComputedStyle(word).outlineStyle") == "solid"

@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 import captioner
 from service.settings import Settings
 from service.worker import WorkerProcess
-from tests.service.browser.visits import EXAMPLES, heat_pixels, screenshot
+from tests.service.browser.visits import DOGS, EXAMPLES, heat_pixels, screenshot
 from tests.service.photo_sets import zipped
 from tests.service.serving import Running, serving
 
@@ -181,7 +181,7 @@ def test_the_token_is_asked_for_kept_and_never_in_the_address(visit, running):
 
 
 def test_without_the_token_the_history_keeps_what_it_has(visit, shipped):
-    shipped.post("/api/captions", files={"image": (EXAMPLES / "dogs.jpg").read_bytes()})
+    shipped.post("/api/captions", files={"image": DOGS.read_bytes()})
     page = visit(knows_token=False)
     card = page.locator(".card").first
     card.get_by_role("button", name="Delete").click()

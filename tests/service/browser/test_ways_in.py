@@ -12,6 +12,7 @@ from playwright.sync_api import Page, expect
 import captioner
 from captioner.captioner import Captioner
 from tests.service.browser.visits import (
+    DOGS,
     EXAMPLES,
     caption,
     choose,
@@ -20,8 +21,6 @@ from tests.service.browser.visits import (
     wait_for_caption,
     words_of,
 )
-
-DOGS = EXAMPLES / "dogs.jpg"
 
 
 class HeldCaptioner(Captioner):

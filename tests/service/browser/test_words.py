@@ -5,7 +5,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.service.browser.visits import (
-    EXAMPLES,
+    DOGS,
     away,
     caption,
     choose,
@@ -15,16 +15,6 @@ from tests.service.browser.visits import (
     wait_for_caption,
     words_of,
 )
-
-PHOTO = EXAMPLES / "dogs.jpg"
-
-
-@pytest.fixture
-def page(visit) -> Page:
-    page = visit()
-    caption(page, PHOTO)
-    away(page)
-    return page
 
 
 def shows_map(page: Page) -> bool:
@@ -146,7 +136,7 @@ def test_places_are_to_be_had_by_arrow_keys(page, shipped):
 
 def test_the_film_shows_every_word_and_pauses(visit):
     page = visit(reduced_motion="no-preference")
-    caption(page, PHOTO)
+    caption(page, DOGS)
     page.evaluate(
         """() => {
             window.seen = [];
@@ -181,7 +171,7 @@ def test_without_motion_the_film_waits_to_be_asked_for_and_does_not_fade(page):
 def test_a_tap_shows_a_word(visit):
     page = visit(viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True)
     expect(page.locator("#camera-button")).to_be_visible()
-    choose(page, PHOTO)
+    choose(page, DOGS)
     wait_for_caption(page)
     page.locator(".word").nth(2).tap()
     assert shows_map(page)

@@ -12,6 +12,7 @@ from playwright.sync_api import BrowserContext, Locator, Page, expect
 
 ROOT = Path(__file__).parents[3]
 EXAMPLES = ROOT / "examples"
+DOGS = EXAMPLES / "dogs.jpg"
 SCREENSHOTS = ROOT / "out" / "screenshots"
 
 
