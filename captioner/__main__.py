@@ -284,8 +284,9 @@ class Pictures:
         """
         if self._figure is None and self._overlays is None:
             return
+        from captioner.figures import evidence_heading, figure_strip
         from captioner.images import open_image
-        from captioner.overlays import evidence_heading, figure_strip, save_overlays
+        from captioner.overlays import save_overlays
 
         photo = open_image(path)
         if self._figure is not None:

@@ -18,7 +18,7 @@ FORBIDDEN = {
 ORDER = (
     "allocator", "errors", "json_files", "config", "arguments", "vocabulary", "images", "image_files",
     "encoder_weights", "encoders", "attention", "decoder", "model", "decoding", "evidence", "bundle", "captioner",
-    "overlays", "caption_json", "__main__",
+    "overlays", "figures", "caption_json", "__main__",
 )  # fmt: skip
 
 

@@ -7,8 +7,8 @@ from typing import Any, Self
 import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 
+from captioner.figures import figure_strip
 from captioner.images import open_image
-from captioner.overlays import figure_strip
 from training.validation import Validation, Validator
 
 PHOTOS = 4

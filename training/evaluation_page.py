@@ -14,8 +14,8 @@ from tqdm import tqdm
 
 from captioner.captioner import Caption
 from captioner.errors import DataError, ImageError
+from captioner.figures import figure_strip
 from captioner.images import open_image
-from captioner.overlays import figure_strip
 from training.boxes import Box, BoxSet
 from training.grounding import outlines_of
 from training.metrics import METRICS, Scores

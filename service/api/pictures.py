@@ -8,7 +8,8 @@ from flask_openapi3 import APIBlueprint, Tag
 from PIL import Image
 
 from captioner.captioner import Caption
-from captioner.overlays import evidence_heading, figure_strip, overlay, scaled_to
+from captioner.figures import evidence_heading, figure_strip
+from captioner.overlays import overlay, scaled_to
 from service.api.captions import find_ranked, missing
 from service.api.evidence import evidence_for
 from service.api.operations import current_service

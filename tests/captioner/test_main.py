@@ -21,9 +21,10 @@ from captioner.bundle import Bundle, save_bundle
 from captioner.captioner import Caption, Captioner
 from captioner.config import CaptionerConfig, DecodingOptions
 from captioner.encoder_weights import LoadedWeights
+from captioner.figures import figure_strip
 from captioner.images import ImageFrame, open_image
 from captioner.model import CaptionModel
-from captioner.overlays import figure_strip, overlay
+from captioner.overlays import overlay
 from captioner.vocabulary import SPECIAL_WORDS, Vocabulary
 
 ROOT = Path(__file__).parents[2]

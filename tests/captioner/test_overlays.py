@@ -1,45 +1,16 @@
-"""Heat maps lie where the model looked, on photos of every shape; figures hold every word."""
+"""Heat maps lie where the model looked, on photos of every shape."""
 
 import io
-from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from captioner import overlays
-from captioner.captioner import Caption
 from captioner.errors import ConfigError, ImageError
-from captioner.images import ImageFrame, fit_image, open_image
-from captioner.overlays import evidence_heading, figure_strip, heat_map, overlay, save_overlays
-
-FITS = ["squash", "crop", "pad"]
-
-
-def caption_of(text: str, frame: ImageFrame, grid: tuple[int, int] = (5, 5)) -> Caption:
-    words = tuple(text.split(" ")) if text else ()
-    alphas = np.random.default_rng(0).dirichlet(np.ones(grid[0] * grid[1]), len(words)).reshape(-1, *grid)
-    log_probs = np.linspace(-0.1, -2.0, len(words))
-    return Caption(text, words, tuple(range(len(words))), alphas, np.ones(len(words)), log_probs, -3.0, -1.0, frame)
-
-
-def peaked(row: int, column: int, grid: tuple[int, int] = (7, 7)) -> np.ndarray:
-    alpha = np.full(grid, 0.2 / (grid[0] * grid[1]))
-    alpha[row, column] += 0.8
-    return alpha
-
-
-def frame_of(width: int, height: int, fit: str = "squash") -> ImageFrame:
-    return fit_image(Image.new("RGB", (width, height)), 8, fit)[1]
-
-
-def argmax(heat: np.ndarray) -> tuple[float, float]:
-    """(x, y) of the hottest place, in pixels; the middle of it where it is a plateau."""
-    y, x = np.nonzero(heat == heat.max())
-    return float(x.mean() + 0.5), float(y.mean() + 0.5)
-
-
-# --- heat_map
+from captioner.images import fit_image, open_image
+from captioner.overlays import heat_map, overlay, save_overlays
+from tests.captioner.maps import FITS, argmax, caption_of, frame_of, peaked
 
 
 @pytest.mark.parametrize("fit", FITS)
@@ -150,14 +121,6 @@ def test_an_empty_map_is_cold_and_a_wrong_one_is_refused():
         heat_map(np.ones((3, 3)), frame, size=(0, 5))
 
 
-# --- overlay
-
-
-@pytest.fixture
-def photo() -> Image.Image:
-    return Image.fromarray(np.random.default_rng(2).integers(60, 180, (90, 140, 3), dtype=np.uint8))
-
-
 @pytest.mark.parametrize("fit", FITS)
 def test_the_photo_shows_through_where_the_model_did_not_look(photo, fit):
     alpha = np.zeros((7, 7))
@@ -201,128 +164,6 @@ def test_a_large_photo_is_drawn_from_a_smaller_map(photo, smooth, monkeypatch):
     assert np.abs(small - exact).mean() < 2
 
 
-# --- figure_strip and save_overlays
-
-
-def test_a_strip_holds_the_photo_and_a_panel_for_each_word(photo):
-    frame = fit_image(photo, 14, "squash")[1]
-    figure = figure_strip(photo, caption_of("a dog runs", frame), panel_width=140)
-    assert figure.mode == "RGB" and figure.width > 4 * 140 and 90 < figure.height < 250
-    pixels = np.array(figure)
-    rows = [y for y in range(figure.height - 90) if (pixels[y : y + 90, 8:148] == np.array(photo)).all()]
-    assert len(rows) == 1  # the photo itself, pixel for pixel, comes first
-
-
-def test_each_panel_is_lit_where_its_word_looked(photo):
-    grey = Image.new("RGB", (140, 90), (128, 128, 128))
-    frame = fit_image(grey, 14, "squash")[1]
-    cells = [(0, 0), (2, 4), (4, 1)]
-    alphas = np.stack([peaked(*cell, (5, 5)) for cell in cells])
-    words = ("a", "b", "c")
-    caption = Caption("a b c", words, (0, 1, 2), alphas, np.ones(3), np.zeros(3), -1.0, -1.0, frame)
-    figure = np.array(figure_strip(grey, caption, columns=4, panel_width=140).convert("L")).astype(int)
-    bottom = np.nonzero(figure[:, 20] == 128)[0].max() + 1
-    for index, (row, column) in enumerate(cells, start=1):
-        left = 8 + index * 148
-        panel = figure[bottom - 90 : bottom, left : left + 140]
-        x, y = argmax(panel)
-        assert abs(x - (column + 0.5) * 28) <= 14 and abs(y - (row + 0.5) * 18) <= 9
-        assert panel.min() < 64 < 150 < panel.max()
-
-
-def panel_of(figure: Image.Image, index: int, columns: int, size: tuple[int, int]) -> np.ndarray:
-    """The panel of a figure in one row, 140 pixels wide, that holds the word of this index; 0 is the photo."""
-    assert figure.width == columns * 148 + 8
-    bottom = figure.height - 8 - 4
-    return np.array(figure)[bottom - size[1] : bottom, 8 + index * 148 :][:, : size[0]]
-
-
-@pytest.mark.parametrize("grey", [0, 255])
-def test_outlines_lie_around_what_a_word_names_and_show_on_dark_and_bright(grey):
-    photo = Image.new("RGB", (280, 180), (grey, grey, grey))  # drawn at half its size
-    caption = caption_of("a dog runs", fit_image(photo, 14, "squash")[1])
-    caption.alphas[:] = 1.0  # lit all over
-    boxes = [(40, 20, 120, 100), (200, 0, 280, 180)]
-    plain = figure_strip(photo, caption, columns=4, panel_width=140)
-    figure = figure_strip(photo, caption, columns=4, panel_width=140, outlines={1: boxes})
-    changed = [
-        (panel_of(figure, index, 4, (140, 90)) != panel_of(plain, index, 4, (140, 90))).any(axis=2)
-        for index in range(4)
-    ]
-    assert [panel.any() for panel in changed] == [False, False, True, False]
-    wanted = np.zeros((90, 140), bool)
-    for left, top, right, bottom in boxes:
-        left, top, right, bottom = left // 2, top // 2, right // 2, bottom // 2
-        wanted[top:bottom, left:right] = True
-        wanted[top + 2 : bottom - 2, left + 2 : right - 2] = False
-    assert not (changed[2] & ~wanted).any()
-    contrast = np.abs(panel_of(figure, 2, 4, (140, 90)).astype(int).mean(axis=2) - grey)
-    # All along each side one of the two tones stands out.
-    assert contrast[11:49, 20:22].max(axis=1).min() > 80 and contrast[11:49, 58:60].max(axis=1).min() > 80
-    assert contrast[10:12, 21:59].max(axis=0).min() > 80 and contrast[48:50, 21:59].max(axis=0).min() > 80
-    assert figure.size == plain.size
-
-
-def test_outlines_of_scaled_photos_and_thin_boxes_stay_on_the_panel(photo):
-    caption = caption_of("a dog", fit_image(photo, 14, "crop")[1])
-    boxes = [(0.0, 0.0, 0.2, 90.0), (139.9, 89.9, 140.0, 90.0), (10.0, 10.0, 140.0, 90.0)]
-    outlined = figure_strip(photo, caption, panel_width=140, outlines={1: boxes})
-    smaller = figure_strip(photo.resize((70, 45)), caption, panel_width=140, outlines={1: boxes})
-    assert outlined.size == smaller.size
-    for figure in (outlined, smaller):
-        panel = panel_of(figure, 2, 3, (140, 90))
-        assert (panel[:, 0] == 0).all() and (panel[89, 139] == 0).all()
-        assert (panel[10:, 10] == 0).all() and (panel[11:89, 11] == panel[11, 11]).all() and panel[11, 11].max() > 200
-    without = figure_strip(photo, caption, panel_width=140)
-    assert without.tobytes() == figure_strip(photo, caption, panel_width=140, outlines={0: []}).tobytes()
-
-
-def test_long_captions_wrap_in_even_rows(photo):
-    frame = fit_image(photo, 14, "squash")[1]
-    long = figure_strip(photo, caption_of(" ".join(["word"] * 15), frame), panel_width=64)
-    assert 6 * 64 < long.width < 7 * 72 and long.height > 3 * 41
-    narrow = figure_strip(photo, caption_of("one two three", frame), columns=1, panel_width=64)
-    assert narrow.width < 2 * 64 and narrow.height > 4 * 41
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "donaudampfschifffahrtsgesellschaftskapitänsmütze",
-        "собака бежит по траве",
-        "一只狗在草地上奔跑",
-        "كلب يجري",
-        "line\nbreak tab\there",
-        "\N{DOG FACE}",
-    ],
-)
-def test_any_text_fits(photo, text):
-    frame = fit_image(photo, 14, "squash")[1]
-    figure = figure_strip(photo, caption_of(text, frame), panel_width=96)
-    pixels = np.array(figure)
-    assert (pixels[:, -3:] == 255).all()  # nothing runs over the edge
-
-
-@pytest.mark.parametrize("size", [(10000, 10), (10, 10000), (1, 1)])
-@pytest.mark.parametrize("fit", FITS)
-def test_extreme_photos_give_sensible_figures(size, fit):
-    photo = Image.new("RGB", size, (90, 120, 150))
-    caption = caption_of("a long thing", fit_image(photo, 14, fit)[1])
-    figure = figure_strip(photo, caption, panel_width=96)
-    assert 100 < figure.width < 500 and 40 < figure.height < 250
-    assert (np.array(figure) == (90, 120, 150)).all(axis=2).sum() >= 96 * 12  # the photo is more than a hairline
-    assert overlay(photo, caption.alphas[0], caption.frame).size == size
-
-
-def test_wrong_figures_are_refused(photo):
-    caption = caption_of("a dog", fit_image(photo, 14, "squash")[1])
-    with pytest.raises(ConfigError, match="columns"):
-        figure_strip(photo, caption, columns=0)
-    with pytest.raises(ConfigError, match="panel_width"):
-        figure_strip(photo, caption, panel_width=3)
-
-
 def test_an_overlay_is_saved_for_each_word_under_a_safe_name(photo, tmp_path):
     caption = caption_of("a ../etc собака " + "w" * 300, fit_image(photo, 14, "crop")[1])
     folder = tmp_path / "new" / "folder"
@@ -346,29 +187,6 @@ def test_a_folder_that_cannot_be_written_is_named(photo, tmp_path):
         save_overlays(photo, caption_of("dog", fit_image(photo, 14, "crop")[1]), tmp_path / "file")
 
 
-# --- other maps than attention
-
-
-def test_other_maps_are_drawn_in_place_of_the_attention_under_a_heading_that_says_so(photo):
-    caption = caption_of("a dog runs", fit_image(photo, 14, "squash")[1])
-    evidence = np.stack([peaked(row, 2, (5, 5)) for row in (0, 2, 4)])
-    looked = figure_strip(photo, caption, panel_width=140)
-    assert figure_strip(photo, caption, panel_width=140, maps=caption.alphas).tobytes() == looked.tobytes()
-    assert figure_strip(photo, caption, panel_width=140, heading=caption.text).tobytes() == looked.tobytes()
-    spoke = figure_strip(photo, caption, panel_width=140, maps=evidence, heading=evidence_heading(caption.text))
-    as_attention = figure_strip(photo, replace(caption, alphas=evidence), panel_width=140)
-    assert spoke.size == as_attention.size == looked.size
-    title = spoke.height - 8 - 90 - 20 - 4  # above the labels and the panels
-    assert np.array_equal(np.array(spoke)[title:], np.array(as_attention)[title:])
-    assert not np.array_equal(np.array(spoke)[title:], np.array(looked)[title:])
-    assert not np.array_equal(np.array(spoke)[:title], np.array(looked)[:title])
-
-
-def test_the_heading_of_evidence_says_what_it_is():
-    assert evidence_heading("a dog runs") == "a dog runs: what speaks for each word"
-    assert evidence_heading("") == ""
-
-
 def test_overlays_of_other_maps_are_saved(photo, tmp_path):
     caption = caption_of("a dog", fit_image(photo, 14, "crop")[1])
     evidence = np.stack([peaked(0, 0, (5, 5)), peaked(4, 4, (5, 5))])
@@ -376,10 +194,16 @@ def test_overlays_of_other_maps_are_saved(photo, tmp_path):
         assert open_image(path).tobytes() == overlay(photo, drawn, caption.frame).tobytes()
 
 
+@pytest.mark.parametrize("size", [(10000, 10), (10, 10000), (1, 1)])
+@pytest.mark.parametrize("fit", FITS)
+def test_extreme_photos_keep_their_size(size, fit):
+    photo = Image.new("RGB", size, (90, 120, 150))
+    assert overlay(photo, peaked(2, 3, (5, 5)), frame_of(*size, fit)).size == size
+
+
 @pytest.mark.parametrize("count", [0, 1, 3])
-def test_maps_that_are_not_one_for_each_word_are_refused(photo, tmp_path, count):
+def test_maps_that_are_not_one_for_each_word_are_not_saved(photo, tmp_path, count):
     caption = caption_of("a dog", fit_image(photo, 14, "crop")[1])
-    for draw in (figure_strip, lambda *args, **options: save_overlays(*args, tmp_path / "new", **options)):
-        with pytest.raises(ConfigError, match=f"{count} maps cannot be drawn for 2 words"):
-            draw(photo, caption, maps=np.ones((count, 5, 5)))
+    with pytest.raises(ConfigError, match=f"{count} maps cannot be drawn for 2 words"):
+        save_overlays(photo, caption, tmp_path / "new", maps=np.ones((count, 5, 5)))
     assert not (tmp_path / "new").exists()

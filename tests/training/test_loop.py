@@ -16,7 +16,7 @@ import captioner
 from captioner.bundle import load_bundle
 from captioner.config import DecodingOptions
 from captioner.errors import ConfigError, DataError
-from captioner.overlays import figure_strip
+from captioner.figures import figure_strip
 from tests.training.shapes import draw_shapes, write_boxes
 from training import curves, loop
 from training import run as run_state

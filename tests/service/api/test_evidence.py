@@ -14,7 +14,8 @@ from PIL import Image
 from captioner.bundle import save_bundle
 from captioner.captioner import Captioner
 from captioner.config import DecodingOptions
-from captioner.overlays import figure_strip, overlay
+from captioner.figures import figure_strip
+from captioner.overlays import overlay
 from service import evidence
 from service.archives import pack
 

@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from captioner.captioner import Captioner
-from captioner.overlays import figure_strip, overlay
+from captioner.figures import figure_strip
+from captioner.overlays import overlay
 
 
 @pytest.fixture
