@@ -215,8 +215,8 @@ def _finish_epoch(
         "best": better,
         "learning_rate": run.learner.schedule.get_last_lr()[0],
         "images": len(features.train),
-        "train_seconds": round(train_seconds, 1),
-        "validation_seconds": round(validation_seconds, 1),
+        "train_seconds": round(train_seconds, 2),
+        "validation_seconds": round(validation_seconds, 2),
     }
     progress.step, progress.loss_sum, progress.reward_sum = 0, 0.0, 0.0
     return line

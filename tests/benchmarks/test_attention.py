@@ -31,25 +31,31 @@ def test_variants_are_trained_scored_and_not_trained_again(data, monkeypatch, ca
         Variant("hard, told where to look", {"attention": "hard", "scales": 2}, {"supervision_weight": 1.0}),
     )
     monkeypatch.setattr(attention, "VARIANTS", variants)
+    monkeypatch.setattr(attention, "TIMED_ROUNDS", 1)
     assert main(arguments_for(data)) == 0
-    results = [Result(**result) for result in json.loads((data / "runs" / "results.json").read_text())]
+    results, seconds = results_in(data / "runs")
     assert [(result.variant, result.seed) for result in results] == [
         ("soft", 0), ("soft", 1), ("none", 0), ("hard, told where to look", 0),
     ]  # fmt: skip
     assert all(0 < result.attention_correctness < 1 and 0 <= result.pointing <= 1 for result in results)
-    assert all(result.seconds_per_epoch >= 0 for result in results)  # kept to a tenth
-    assert capsys.readouterr().out.strip().endswith(table(results))
+    assert list(seconds) == ["soft", "none", "hard, told where to look"] and min(seconds.values()) > 0
+    assert capsys.readouterr().out.strip().endswith(table(results, seconds))
+    monkeypatch.setattr(attention, "timed", lambda variants, *_: dict.fromkeys((each.name for each in variants), 1.0))
     monkeypatch.setattr(attention, "fit", None)  # would be called, and fail
     assert main([*arguments_for(data), "--only", "soft"]) == 0
-    kept = [Result(**result) for result in json.loads((data / "runs" / "results.json").read_text())]
-    assert kept == results[:2]
+    assert results_in(data / "runs") == (results[:2], {"soft": 1.0})
+
+
+def results_in(folder):
+    values = json.loads((folder / "results.json").read_text())
+    return [Result(**result) for result in values["results"]], values["seconds_per_1000_photos"]
 
 
 def test_the_table_has_means_and_the_spread_of_seeds():
-    runs = [Result("soft", seed, 0.5 + seed / 10, 0.2, 0.4, 0.6, 30.0 + seed) for seed in range(2)]
-    lines = table([*runs, Result("none", 0, 0.4, 0.1, 0.3, 0.0, 12.3)]).splitlines()
-    assert lines[2] == "| soft | 0.550 (0.500 to 0.600) | 0.200 | 0.400 | 0.600 | 30 |"
-    assert lines[3] == "| none | 0.400 | 0.100 | 0.300 | 0.000 | 12 |"
+    runs = [Result("soft", seed, 0.5 + seed / 10, 0.2, 0.4, 0.6) for seed in range(2)]
+    lines = table([*runs, Result("none", 0, 0.4, 0.1, 0.3, 0.0)], {"soft": 30.25, "none": 12.3}).splitlines()
+    assert lines[2] == "| soft | 0.550 (0.500 to 0.600) | 0.200 | 0.400 | 0.600 | 30.2 |"
+    assert lines[3] == "| none | 0.400 | 0.100 | 0.300 | 0.000 | 12.3 |"
     assert len(lines) == 4
 
 
