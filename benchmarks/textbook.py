@@ -101,7 +101,7 @@ class TextbookDecoder(nn.Module):
         dropout: float = 0.5,
         scalar_gate: bool = False,
     ):
-        """scalar_gate: one number for each word, as in the paper, and not one for each of the annotations' dimensions."""
+        """scalar_gate: one number for each word, as in the paper, instead of one for each dimension."""
         super().__init__()
         self.attention = TextbookAttention(annotation_dim, hidden_dim, attention_dim)
         self.embedding = nn.Embedding(vocabulary_size, embedding_dim)

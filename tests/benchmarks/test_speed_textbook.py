@@ -3,7 +3,9 @@
 import pytest
 import torch
 
+from benchmarks.drawn import draw_photos
 from benchmarks.textbook import (
+    TextbookDecoder,
     TextbookEncoder,
     TextbookTraining,
     caption_batches,
@@ -84,7 +86,7 @@ def test_the_textbook_learns_what_ours_learns(make_twins, gate):
     ids=["greedy", "beam 2", "beam 5", "every caption"],
 )
 def test_the_search_finds_what_ours_finds(make_twins, seed, words, beam_width, max_words):
-    """In a narrow beam of ours, an ended caption could be crowded out that the textbook would have kept: a rare case."""
+    """An ended caption that the textbook keeps could be crowded out of a narrow beam of ours: a rare case."""
     ours, textbook = make_twins(words=words, seed=seed)
     annotations = torch.randn(1, 2, 3, 7, generator=torch.Generator().manual_seed(seed))
     options = DecodingOptions(beam_width, max_words=max_words, length_penalty=0.0, block_repeats=0)
@@ -99,15 +101,13 @@ def test_the_search_finds_what_ours_finds(make_twins, seed, words, beam_width, m
 def test_the_search_can_be_told_how_long_the_caption_is(make_twins):
     _, textbook = make_twins()
     annotations = torch.randn(1, 2, 3, 7, generator=torch.Generator().manual_seed(0))
-    found = textbook_search(textbook, annotations, beam_width=5, max_words=4, least_words=4)
-    assert len(found.tokens) == len(found.alphas) == 4
+    assert len(textbook_search(textbook, annotations, beam_width=5, max_words=9).tokens) < 9
+    found = textbook_search(textbook, annotations, beam_width=5, max_words=9, least_words=9)
+    assert len(found.tokens) == len(found.alphas) == 9
 
 
 def test_the_textbook_learns_its_captions(tmp_path):
     """Frozen, its encoder stays as it is; tuned, the part that learns changes."""
-    from benchmarks.drawn import draw_photos
-    from benchmarks.textbook import TextbookDecoder
-
     torch.manual_seed(0)
     photos = draw_photos(tmp_path, 2, 64, 48)
     examples = [(photos[number // 2], [4 + number, 5]) for number in range(4)]
