@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.tables import figure, table
+from benchmarks.tables import table
 from benchmarks.timing import Contestant, Spread, interleaved
 from captioner.attention import attend
 from captioner.captioner import Captioner
@@ -51,9 +51,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Line:
-    """The straight line that is nearest to a word's time, by least squares."""
+    """The straight line that is nearest to the times, by least squares."""
 
     score: str
+    what: str
+    """A word, or its attention."""
     against: str
     """places or hypotheses."""
     slope_us: float
@@ -80,19 +82,21 @@ def measure(captioner: Captioner, quick: bool = False) -> Results:
             found = rows_of(captioner, score, cases, sizes)
             counts = [row.places if against == "places" else row.beam_width for row in found]
             rows += found
-            lines.append(nearest_line(score, against, counts, [row.word_us.median for row in found]))
+            for what, times in (("a word", "word_us"), ("its attention", "attention_us")):
+                medians = [getattr(row, times).median for row in found]
+                lines.append(nearest_line(score, what, against, counts, medians))
     return Results(tuple(rows), tuple(lines))
 
 
 def report(results: Results) -> str:
     rows = [(row.score, row.places, row.beam_width, row.word_us, row.attention_us, row.share) for row in results.rows]
     lines = [
-        f"- {line.score} score, against {line.against}: {figure(line.intercept_us)} us, and {figure(line.slope_us)} us"
-        f" for each (R² = {line.r_squared:.4f})"
+        (line.score, line.what, line.against, line.intercept_us, line.slope_us, f"{line.r_squared:.4f}")
         for line in results.lines
     ]
-    headings = ["score", "places", "beam", "a word, us", "attention, us", "attention's share"]
-    return "\n\n".join((table(headings, rows), "A word's time is nearest to these lines:", "\n".join(lines)))
+    headings = ["score", "places", "beam", "a word, us", "its attention, us", "attention's share"]
+    of_lines = ["score", "time of", "against", "at none, us", "for one more, us", "R²"]
+    return "\n\n".join((table(headings, rows), "The nearest straight lines:", table(of_lines, lines)))
 
 
 def rows_of(captioner: Captioner, score: str, cases: Sequence[tuple[int, int]], sizes: Sizes) -> list[Row]:
@@ -151,10 +155,9 @@ class Word:
         return attend(decoder.score(self._memory.keys, query), self._memory.annotations)
 
 
-def nearest_line(score: str, against: str, counts: Sequence[int], microseconds: Sequence[float]) -> Line:
+def nearest_line(score: str, what: str, against: str, counts: Sequence[int], microseconds: Sequence[float]) -> Line:
     slope, intercept = np.polyfit(counts, microseconds, 1)
     times = np.asarray(microseconds)
     left = np.square(times - (slope * np.asarray(counts) + intercept)).sum()
-    return Line(
-        score, against, float(slope), float(intercept), float(1 - left / np.square(times - times.mean()).sum())
-    )  # fmt: skip
+    explained = 1 - left / np.square(times - times.mean()).sum()
+    return Line(score, what, against, float(slope), float(intercept), float(explained))

@@ -16,17 +16,20 @@ def test_places_and_hypotheses_are_varied(shipped):
     assert [(row.places, row.beam_width) for row in results.rows[:6]] == [
         (4, 2), (9, 2), (16, 2), (9, 1), (9, 2), (9, 3),
     ]  # fmt: skip
-    assert [(line.score, line.against) for line in results.lines] == [
-        ("dot", "places"), ("dot", "hypotheses"), ("additive", "places"), ("additive", "hypotheses"),
-    ]  # fmt: skip
+    assert [(line.score, line.what, line.against) for line in results.lines] == [
+        (score, what, against)
+        for score in ("dot", "additive")
+        for against in ("places", "hypotheses")
+        for what in ("a word", "its attention")
+    ]
     assert all(math.isfinite(line.slope_us) and line.r_squared <= 1 for line in results.lines)
 
 
 def test_the_nearest_line_is_the_one_of_least_squares():
-    straight = nearest_line("dot", "places", [1, 2, 4], [5.0, 7.0, 11.0])
+    straight = nearest_line("dot", "a word", "places", [1, 2, 4], [5.0, 7.0, 11.0])
     assert (straight.slope_us, straight.intercept_us) == (pytest.approx(2), pytest.approx(3))
     assert straight.r_squared == pytest.approx(1)
-    assert nearest_line("dot", "places", [1, 2, 3], [1.0, 2.0, 1.0]).r_squared == pytest.approx(0)
+    assert nearest_line("dot", "a word", "places", [1, 2, 3], [1.0, 2.0, 1.0]).r_squared == pytest.approx(0)
 
 
 @pytest.mark.parametrize("query", ["hidden", "hidden_word"])
