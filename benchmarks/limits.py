@@ -17,9 +17,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.drawn import CAPTIONS_PER_PHOTO, drawn_records
+from benchmarks.our_training import OurTraining
 from benchmarks.tables import table
 from benchmarks.timing import Contestant, Spread, interleaved
-from benchmarks.training_speed import CAPTIONS_PER_PHOTO, OurTraining, drawn_records
 from benchmarks.training_speed import QUICK as QUICK_TRAINING
 from benchmarks.training_speed import Sizes as TrainingSizes
 from captioner.captioner import Captioner
@@ -231,7 +232,7 @@ def training_work(captioner: Captioner, sizes: TrainingSizes, folder: Path) -> W
     """One batch of `fit` with the encoder frozen, as the captioner that ships goes on to learn."""
     records = drawn_records(captioner.bundle.vocabulary, sizes.photos, folder)
     options = FitOptions(epochs=1000, batch_size=len(records))
-    training = OurTraining.of_photos(captioner, records, options, sizes, folder / "features")
+    training = OurTraining.of_photos(captioner, records, options, sizes.our_pixels, folder / "features")
     batch = next(training.features.train.batches(0, len(records), CAPTIONS_PER_PHOTO, 0))
     moved = training_bytes(training, batch.features.numel(), batch.targets.numel())
     name = f"training step, {sizes.photos} photos, {CAPTIONS_PER_PHOTO} captions of each"

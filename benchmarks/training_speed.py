@@ -8,11 +8,8 @@ the captioner that ships.
 
 import copy
 import functools
-import io
 import itertools
-import threading
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, redirect_stderr
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,7 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks.drawn import draw_captions, draw_photos
+from benchmarks.drawn import CAPTIONS_PER_PHOTO, drawn_records
+from benchmarks.our_training import OurTraining
 from benchmarks.tables import table
 from benchmarks.textbook import (
     IMAGE_SIZE,
@@ -36,23 +34,15 @@ from benchmarks.textbook import (
 )
 from benchmarks.timing import Contestant, Spread, interleaved, ratio
 from captioner.captioner import Captioner
-from captioner.config import CaptionerConfig, DecodingOptions
+from captioner.config import CaptionerConfig
 from captioner.decoder import Decoder
-from captioner.encoder_weights import LoadedWeights
 from captioner.images import fit_image, open_image
-from captioner.model import CaptionModel
 from captioner.vocabulary import SPECIAL_WORDS, Vocabulary
-from training.dataset import CaptionDataset
-from training.features import FeatureCache, FeatureView, fill_cache, open_cache
-from training.loop import train_epoch
-from training.options import FitOptions, phases
-from training.preparation import Features, Material, stages_before_fine_tuning
-from training.records import DataSet, ImageRecord
-from training.run import Run
+from training.options import FitOptions
+from training.records import ImageRecord
 
 TITLE = "Training"
 
-CAPTIONS_PER_PHOTO = 5
 TUNED_STAGES = 3
 """Of the encoder that ships, as it was trained; of the textbook's ResNet, blocks 2 to 4."""
 
@@ -132,11 +122,11 @@ def end_to_end(captioner: Captioner, sizes: Sizes, folder: Path) -> dict[str, Co
     """The encoder is frozen: ours encodes in the first epoch alone."""
     records = drawn_records(captioner.bundle.vocabulary, sizes.photos, folder)
     options = FitOptions(epochs=1000, batch_size=len(records))
-    ours = OurTraining.of_photos(captioner, records, options, sizes, folder / "steady")
+    ours = OurTraining.of_photos(captioner, records, options, sizes.our_pixels, folder / "steady")
     numbers = itertools.count()
 
     def first_epoch(_: int) -> None:
-        OurTraining.of_photos(captioner, records, options, sizes, folder / f"first{next(numbers)}").epoch()
+        OurTraining.of_photos(captioner, records, options, sizes.our_pixels, folder / f"first{next(numbers)}").epoch()
 
     resnet = TextbookEncoder(sizes.resnet)
     pixels = functools.partial(textbook_pixels, size=sizes.resnet_pixels)
@@ -199,7 +189,7 @@ def fine_tuned(captioner: Captioner, sizes: Sizes, folder: Path) -> dict[str, Co
     """The encoder's last part learns: ours begins from what the part before it made of each photo, once."""
     records = drawn_records(captioner.bundle.vocabulary, sizes.tuned_photos, folder)
     options = FitOptions(epochs=0, fine_tune_epochs=1000, fine_tune_stages=TUNED_STAGES, batch_size=len(records))
-    ours = OurTraining.of_photos(captioner, records, options, sizes, folder / "ours")
+    ours = OurTraining.of_photos(captioner, records, options, sizes.our_pixels, folder / "ours")
     resnet, our_encoder = TextbookEncoder(sizes.resnet), _our_encoder(captioner)
     pixels = functools.partial(textbook_pixels, size=sizes.resnet_pixels)
     decoder = _textbook_decoder(sizes, resnet.channels, len(captioner.bundle.vocabulary))
@@ -225,96 +215,6 @@ TASKS: dict[str, Callable[[Captioner, Sizes, Path], dict[str, Contestant]]] = {
     "decoder alone, as ours ships": shipped_decoder_alone,
     "photos to words, encoder fine-tuned": fine_tuned,
 }
-
-
-class OurTraining:
-    """`train_epoch` of the project's own loop, epoch after epoch, without validation and checkpoints."""
-
-    def __init__(
-        self, model: CaptionModel, vocabulary: Vocabulary, train: CaptionDataset, stages: int | None,
-        options: FitOptions, output: Path,
-    ):  # fmt: skip
-        """stages: how many of the encoder's are in the cached features; None: all."""
-        self.features = Features(stages, train, validator=None)  # nothing is validated
-        data = DataSet("drawn", "drawn", output, train.records, [], drawn_splits=False)
-        material = Material(
-            model.config, DecodingOptions(), model, vocabulary, LoadedWeights("drawn", ""), self.features,
-            fine_tuned=None, self_critical=None, data=data,
-        )  # fmt: skip
-        self.run, self.phase = Run(material, options, output), phases(options)[0]
-        self.run.start_phase(self.phase, self.features)
-        self._never_stop = threading.Event()
-
-    @classmethod
-    def of_photos(
-        cls, captioner: Captioner, records: Sequence[ImageRecord], options: FitOptions, sizes: Sizes, folder: Path
-    ) -> "OurTraining":
-        """The captioner goes on learning from photos, which are encoded here, as far as the encoder is frozen."""
-        bundle = captioner.bundle
-        model = copy.deepcopy(bundle.model)
-        model.config = replace(bundle.config, image_size=sizes.our_pixels or bundle.config.image_size)
-        model.encoder.requires_grad_(False)
-        model.encoder.eval().to(memory_format=torch.channels_last)
-        view = FeatureView(_cached_stages(model, options))
-        cache = open_cache(folder, model.encoder, bundle.encoder_weights.sha256, model.config, view)
-        with without_bars():
-            fill_cache(cache, model.encoder, model.config, view, [record.path for record in records], "encode photos")
-        train = CaptionDataset(records, bundle.vocabulary, [cache])
-        return cls(model, bundle.vocabulary, train, view.stages, options, folder)
-
-    @classmethod
-    def of_annotations(
-        cls, decoder: Decoder, config: CaptionerConfig, vocabulary: Vocabulary, records: Sequence[ImageRecord],
-        shape: Sequence[int], folder: Path,
-    ) -> "OurTraining":  # fmt: skip
-        """A decoder alone learns, from annotations [H, W, D] of each photo that are drawn at random."""
-        cache = FeatureCache(folder, shape)
-        rows = np.random.default_rng(0).standard_normal((len(records), *shape), np.float32)
-        cache.append([record.path for record in records], rows)
-        train = CaptionDataset(records, vocabulary, [cache])
-        options = FitOptions(epochs=1000, batch_size=len(records))
-        return cls(_DecoderAlone(decoder, config), vocabulary, train, None, options, folder)
-
-    def epoch(self) -> None:
-        with without_bars():
-            train_epoch(self.run, self.phase, self.features, self._never_stop)
-        progress = self.run.progress
-        progress.total_epochs += 1
-        progress.step, progress.loss_sum = 0, 0.0
-
-
-def without_bars() -> AbstractContextManager:
-    """Progress bars are drawn as ever, to where nobody sees them."""
-    return redirect_stderr(io.StringIO())
-
-
-class _DecoderAlone(nn.Module):
-    """A model whose photos are encoded already: the moving average of an encoder's weights takes no time."""
-
-    def __init__(self, decoder: Decoder, config: CaptionerConfig):
-        super().__init__()
-        self.config, self.encoder, self.decoder = config, nn.Identity(), decoder
-
-
-def _cached_stages(model: CaptionModel, options: FitOptions) -> int | None:
-    """As `prepare` chooses: of two scales the finer map is kept; all stages that learn come after."""
-    finer = model.encoder.spec.finer_stages if model.config.scales == 2 else None
-    if not options.fine_tune_stages:
-        return finer
-    frozen = stages_before_fine_tuning(model.config.encoder, len(model.encoder.stages), options.fine_tune_stages)
-    return frozen if finer is None else min(frozen, finer)
-
-
-def drawn_records(vocabulary: Vocabulary, photos: int, folder: Path, blank: bool = False) -> list[ImageRecord]:
-    """Photos in `folder` with captions of the vocabulary's words. blank: empty files, which nobody will read."""
-    if blank:
-        paths = [folder / f"{number}.jpg" for number in range(photos)]
-        for path in paths:
-            path.touch()
-    else:
-        paths = draw_photos(folder / "photos", photos)
-    captions = draw_captions(vocabulary.words[len(SPECIAL_WORDS) :], photos, CAPTIONS_PER_PHOTO)
-    return [ImageRecord(path.name, path, of_photo, "train") for path, of_photo in zip(paths, captions, strict=True)]
 
 
 def _examples(vocabulary: Vocabulary, records: Sequence[ImageRecord]) -> list[tuple[Path, list[int]]]:

@@ -3,8 +3,9 @@
 import torch
 
 from benchmarks import training_speed
-from benchmarks.drawn import draw_captions, draw_photos
-from benchmarks.training_speed import QUICK, TASKS, OurTraining, drawn_records, measure
+from benchmarks.drawn import draw_captions, draw_photos, drawn_records
+from benchmarks.our_training import OurTraining
+from benchmarks.training_speed import TASKS, measure
 from captioner.images import open_image
 from tests.benchmarks.figures import check
 from training.options import FitOptions
@@ -28,7 +29,7 @@ def test_ours_learns_in_every_epoch(shipped, tmp_path):
         ("decoder", FitOptions(epochs=1000, batch_size=2)),
         ("encoder", FitOptions(epochs=0, fine_tune_epochs=1000, fine_tune_stages=3, batch_size=2)),
     ):
-        training = OurTraining.of_photos(shipped, records, options, QUICK, tmp_path / part)
+        training = OurTraining.of_photos(shipped, records, options, 64, tmp_path / part)
         training.epoch()
         learned = training.run.material.model.state_dict()
         after_one_epoch = learned["decoder.output.bias"].clone()
