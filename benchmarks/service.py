@@ -11,7 +11,6 @@ import contextlib
 import http.client
 import json
 import os
-import platform
 import re
 import subprocess
 import sys
@@ -25,6 +24,8 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import psutil
+
+from benchmarks.machine import machine
 
 ROOT = Path(__file__).parents[1]
 START_SECONDS = 120
@@ -79,11 +80,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--memory-requests", type=int, default=2000, help="default: 2000")
     parser.add_argument("--output", type=Path, metavar="FILE.json", help="keep the figures")
     return parser
-
-
-def machine() -> str:
-    memory = psutil.virtual_memory().total / 2**30
-    return f"{os.cpu_count()} cores, {memory:.0f} GiB, {platform.machine()}, Python {platform.python_version()}"
 
 
 @contextlib.contextmanager

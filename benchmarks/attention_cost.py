@@ -1,0 +1,163 @@
+"""What attention costs: the time of a word against how many places there are to look at, and how many hypotheses.
+
+The decoder is the one that ships, with its own score and with the paper's additive one, and random weights. Attention
+is the query, the scores of all places, their softmax, and the average of what is read; what is computed once for a
+photo is no part of a word's time.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks.tables import table
+from benchmarks.timing import Contestant, Spread, interleaved
+from captioner.attention import attend
+from captioner.captioner import Captioner
+from captioner.decoder import Decoder, DecoderState, ImageMemory
+
+TITLE = "What attention costs"
+
+
+@dataclass(frozen=True)
+class Sizes:
+    rounds: int = 15
+    words: int = 30
+    """In a round."""
+    places: tuple[int, ...] = (49, 100, 196, 400, 784, 1600)
+    beam_widths: tuple[int, ...] = (1, 2, 4, 8, 12, 16)
+    usual_places: int = 400
+    """While the beam changes: those of the captioner that ships."""
+    usual_beam_width: int = 5
+    """While the places change."""
+
+
+QUICK = Sizes(rounds=2, words=2, places=(4, 9, 16), beam_widths=(1, 2, 3), usual_places=9, usual_beam_width=2)
+
+
+@dataclass(frozen=True)
+class Row:
+    score: str
+    places: int
+    beam_width: int
+    word_us: Spread
+    """The decoder's step for one word of all hypotheses, in microseconds."""
+    attention_us: Spread
+    share: Spread
+    """Of attention in that step, 0 to 1, round by round."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """The straight line that is nearest to the times, by least squares."""
+
+    score: str
+    what: str
+    """A word, or its attention."""
+    against: str
+    """places or hypotheses."""
+    slope_us: float
+    """For one more."""
+    intercept_us: float
+    r_squared: float
+    """How much of the variance the line explains: 1 is a straight line."""
+
+
+@dataclass(frozen=True)
+class Results:
+    rows: tuple[Row, ...]
+    lines: tuple[Line, ...]
+
+
+def measure(captioner: Captioner, quick: bool = False) -> Results:
+    sizes = QUICK if quick else Sizes()
+    by_places = [(places, sizes.usual_beam_width) for places in sizes.places]
+    by_width = [(sizes.usual_places, width) for width in sizes.beam_widths]
+    rows: list[Row] = []
+    lines: list[Line] = []
+    for score in dict.fromkeys((captioner.bundle.config.score, "additive")):
+        for against, cases in (("places", by_places), ("hypotheses", by_width)):
+            found = rows_of(captioner, score, cases, sizes)
+            counts = [row.places if against == "places" else row.beam_width for row in found]
+            rows += found
+            for what, times in (("a word", "word_us"), ("its attention", "attention_us")):
+                medians = [getattr(row, times).median for row in found]
+                lines.append(nearest_line(score, what, against, counts, medians))
+    return Results(tuple(rows), tuple(lines))
+
+
+def report(results: Results) -> str:
+    rows = [(row.score, row.places, row.beam_width, row.word_us, row.attention_us, row.share) for row in results.rows]
+    lines = [
+        (line.score, line.what, line.against, line.intercept_us, line.slope_us, f"{line.r_squared:.4f}")
+        for line in results.lines
+    ]
+    headings = ["score", "places", "beam", "a word, us", "its attention, us", "attention's share"]
+    of_lines = ["score", "time of", "against", "at none, us", "for one more, us", "R²"]
+    return "\n\n".join((table(headings, rows), "The nearest straight lines:", table(of_lines, lines)))
+
+
+def rows_of(captioner: Captioner, score: str, cases: Sequence[tuple[int, int]], sizes: Sizes) -> list[Row]:
+    """cases: places and beam width of each. All cases take turns."""
+    config, annotation_dim = replace(captioner.bundle.config, score=score), captioner.model.decoder.annotation_dim
+    decoder = Decoder(config, annotation_dim, len(captioner.bundle.vocabulary)).to(captioner.device).eval()
+    contestants: dict[tuple[int, int, str], Contestant] = {}
+    for places, width in cases:
+        word = Word(decoder, places, width, sizes.words)
+        contestants |= {(places, width, "step"): word.step, (places, width, "attention"): word.attention}
+    seconds = interleaved(contestants, sizes.rounds, captioner.device)
+    rows = []
+    for places, width in cases:
+        step, attention = seconds[places, width, "step"], seconds[places, width, "attention"]
+        shares = [part / whole for part, whole in zip(attention, step, strict=True)]
+        each = 1e6 / sizes.words
+        rows.append(
+            Row(
+                score, places, width, Spread.of([each * taken for taken in step]),
+                Spread.of([each * taken for taken in attention]), Spread.of(shares),
+            )
+        )  # fmt: skip
+    return rows
+
+
+class Word:
+    """The words of a beam of one photo: whole steps, or their attention alone, so many times."""
+
+    def __init__(self, decoder: Decoder, places: int, beam_width: int, times: int):
+        device = decoder.embedding.weight.device
+        self._decoder, self._times = decoder, times
+        self._tokens = torch.randint(4, decoder.vocabulary_size, (1, beam_width), device=device)
+        with torch.inference_mode():
+            self._memory: ImageMemory = decoder.remember(
+                torch.randn(1, places, decoder.annotation_dim, device=device)
+            )  # fmt: skip
+            self._state: DecoderState = decoder.initial_state(self._memory, beam_width)
+            self._embedded = decoder.embedding(self._tokens)
+
+    @torch.inference_mode()
+    def step(self, _: int) -> None:
+        for _ in range(self._times):
+            self._decoder.step(self._memory, self._state, self._tokens)
+
+    @torch.inference_mode()
+    def attention(self, _: int) -> None:
+        for _ in range(self._times):
+            self.look()
+
+    def look(self) -> tuple[Tensor, Tensor]:
+        """alpha [1, K, L] and context [1, K, D], as the decoder's step computes them, but for the gate."""
+        decoder = self._decoder
+        query = decoder.score.query(self._state.hidden)
+        if decoder.embedding_to_query is not None:
+            query = query + decoder.embedding_to_query(self._embedded)
+        return attend(decoder.score(self._memory.keys, query), self._memory.annotations)
+
+
+def nearest_line(score: str, what: str, against: str, counts: Sequence[int], microseconds: Sequence[float]) -> Line:
+    slope, intercept = np.polyfit(counts, microseconds, 1)
+    times = np.asarray(microseconds)
+    left = np.square(times - (slope * np.asarray(counts) + intercept)).sum()
+    explained = 1 - left / np.square(times - times.mean()).sum()
+    return Line(score, what, against, float(slope), float(intercept), float(explained))

@@ -1,0 +1,262 @@
+"""How near the machine's limits the captioner comes.
+
+The floor of a piece of work is the longer of two times: its operations at the machine's fastest matrix product, and its
+bytes at the machine's memory bandwidth. Both speeds are measured here, in turn with the work; the best round counts.
+Operations are those that torch's FlopCounterMode counts: matrix products and convolutions. Bytes are only those that
+must move whatever the program: see each `..._bytes`. What lies between two layers is not among them, for it could stay
+in the processor. Of a small network whose weights stay in the processor's cache, a fraction above 1 is no mistake.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.drawn import CAPTIONS_PER_PHOTO, drawn_records
+from benchmarks.our_training import OurTraining
+from benchmarks.tables import table
+from benchmarks.timing import Contestant, Spread, interleaved
+from benchmarks.training_speed import QUICK as QUICK_TRAINING
+from benchmarks.training_speed import Sizes as TrainingSizes
+from captioner.captioner import Captioner
+from captioner.decoder import Decoder
+from training.options import FitOptions
+
+TITLE = "Limits"
+
+BEAM_WIDTH = 5
+FLOAT32, BF16 = 4, 2
+"""Bytes of a number."""
+MATRIX, BANDWIDTH = "matrix product, {}", "memory bandwidth"
+"""Names of what is measured of the machine."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    rounds: int = 20
+    matrix: int = 2048
+    """Rows and columns of the product that gives the peak; four times as many on a GPU."""
+    numbers: int = 2**26
+    """In each of the three arrays that give the bandwidth: 256 MB, beyond most caches."""
+    photos: int = 16
+    """In a batch."""
+    steps: int = 20
+    """Of the decoder, in a round."""
+    training: TrainingSizes = TrainingSizes()
+
+
+QUICK = Sizes(rounds=2, matrix=64, numbers=2**12, photos=2, steps=2, training=QUICK_TRAINING)
+
+
+@dataclass(frozen=True)
+class Peak:
+    """What the machine can do at most."""
+
+    name: str
+    value: Spread
+    unit: str
+
+
+@dataclass(frozen=True)
+class Work:
+    """Something that the captioner does."""
+
+    name: str
+    operations: float
+    """Multiplications and additions."""
+    bytes: float
+    """That must move."""
+    precision: str
+    """Of the matrix products: float32 or bfloat16."""
+    run: Contestant
+    repeats: int = 1
+    """How often `run` does it."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A piece of work against its floor."""
+
+    work: str
+    giga_operations: float
+    megabytes: float
+    ms: Spread
+    floor_ms: float
+    bound_by: str
+    """Which of the two times is the floor: operations or bytes."""
+    fraction: Spread
+    """Floor / time: 1 would be the machine's limit."""
+
+
+@dataclass(frozen=True)
+class Results:
+    peaks: tuple[Peak, ...]
+    rows: tuple[Row, ...]
+
+
+def measure(captioner: Captioner, quick: bool = False) -> Results:
+    sizes = QUICK if quick else Sizes()
+    with TemporaryDirectory() as folder:
+        work = [
+            encoder_work(captioner, 1),
+            encoder_work(captioner, sizes.photos),
+            step_work(captioner, 1, sizes.steps),
+            step_work(captioner, sizes.photos, sizes.steps),
+            training_work(captioner, sizes.training, Path(folder)),
+        ]
+        peaks = peak_contestants(sizes, captioner.device)
+        runs = {each.name: each.run for each in work}
+        seconds = interleaved({**peaks, **runs}, sizes.rounds, captioner.device)
+    found = peaks_of(seconds, sizes, captioner.device)
+    speeds = {peak.name: peak.value.most * 1e9 for peak in found}  # the best round: others were disturbed
+    rows = tuple(row_of(each, [taken / each.repeats for taken in seconds[each.name]], speeds) for each in work)
+    return Results(found, rows)
+
+
+def report(results: Results) -> str:
+    rows = [
+        (row.work, row.giga_operations, row.megabytes, row.ms, row.floor_ms, row.bound_by, row.fraction)
+        for row in results.rows
+    ]
+    headings = ["work", "Gop", "MB", "ms", "floor, ms", "bound by", "floor / time"]
+    peaks = [(peak.name, f"{peak.value} {peak.unit}") for peak in results.peaks]
+    return "\n\n".join((table(["of this machine", "measured"], peaks), table(headings, rows)))
+
+
+def row_of(work: Work, seconds: list[float], speeds: dict[str, float]) -> Row:
+    """seconds: of the work, each round. speeds: of the machine, in operations and bytes per second."""
+    by_operations = work.operations / speeds[MATRIX.format(work.precision)]
+    by_bytes = work.bytes / speeds[BANDWIDTH]
+    floor = max(by_operations, by_bytes)
+    return Row(
+        work.name, work.operations / 1e9, work.bytes / 1e6, Spread.of([1000 * each for each in seconds]), 1000 * floor,
+        "operations" if by_operations >= by_bytes else "bytes", Spread.of([floor / each for each in seconds]),
+    )  # fmt: skip
+
+
+def peak_contestants(sizes: Sizes, device: torch.device) -> dict[str, Contestant]:
+    """A matrix product in each precision, and two arrays added into a third."""
+    contestants: dict[str, Contestant] = {}
+    side = matrix_side(sizes, device)
+    for precision in (torch.float32, torch.bfloat16):
+        first, second = (torch.randn(side, side, device=device).to(precision) for _ in range(2))
+        product = torch.empty_like(first)
+        contestants[MATRIX.format(_name(precision))] = _product(first, second, product)
+    arrays = [torch.ones(sizes.numbers, device=device) for _ in range(3)]
+    contestants[BANDWIDTH] = lambda _: torch.add(arrays[0], arrays[1], out=arrays[2])
+    return contestants
+
+
+def _product(first: Tensor, second: Tensor, product: Tensor) -> Contestant:
+    return lambda _: torch.mm(first, second, out=product)
+
+
+def matrix_side(sizes: Sizes, device: torch.device) -> int:
+    return sizes.matrix * (4 if device.type == "cuda" else 1)
+
+
+def peaks_of(seconds: dict[str, list[float]], sizes: Sizes, device: torch.device) -> tuple[Peak, ...]:
+    operations = 2 * matrix_side(sizes, device) ** 3
+    peaks = [
+        Peak(name, Spread.of([operations / each / 1e9 for each in seconds[name]]), "GFLOP/s")
+        for name in (MATRIX.format(_name(precision)) for precision in (torch.float32, torch.bfloat16))
+    ]
+    moved = 3 * FLOAT32 * sizes.numbers
+    return (*peaks, Peak(BANDWIDTH, Spread.of([moved / each / 1e9 for each in seconds[BANDWIDTH]]), "GB/s"))
+
+
+def _name(precision: torch.dtype) -> str:
+    return str(precision).removeprefix("torch.")
+
+
+def counted(run: Callable[[], object]) -> float:
+    """Operations of a run."""
+    with FlopCounterMode(display=False) as counter:
+        run()
+    return float(counter.get_total_flops())
+
+
+def encoder_work(captioner: Captioner, photos: int) -> Work:
+    side = captioner.model.config.image_size
+    pixels = np.random.default_rng(0).integers(0, 256, (photos, side, side, 3), np.uint8)
+    encoder = captioner.model.encoder
+    with torch.no_grad():
+        operations = counted(lambda: encoder(torch.from_numpy(pixels).to(captioner.device)))
+    moved = encoder_bytes(encoder, pixels.size, captioner.encode(pixels).numel())
+    name = f"encoder, {_photos(photos)}"
+    return Work(name, operations, moved, "float32", lambda _: captioner.encode(pixels))
+
+
+def encoder_bytes(encoder: nn.Module, pixels: int, annotations: int) -> float:
+    """Weights and 8-bit pixels read once, annotations written once."""
+    return FLOAT32 * _size(encoder) + pixels + FLOAT32 * annotations
+
+
+def step_work(captioner: Captioner, photos: int, steps: int) -> Work:
+    """One word of a beam search: the decoder's step for every hypothesis, without the search itself."""
+    decoder, device = captioner.model.decoder, captioner.device
+    side = captioner.model.config.image_size
+    places = captioner.encode(np.zeros((1, side, side, 3), np.uint8)).shape[1:3].numel()
+    with torch.no_grad():
+        memory = decoder.remember(torch.randn(photos, places, decoder.annotation_dim, device=device))
+        state = decoder.initial_state(memory, BEAM_WIDTH)
+        tokens = torch.randint(4, decoder.vocabulary_size, (photos, BEAM_WIDTH), device=device)
+        operations = counted(lambda: decoder.step(memory, state, tokens))
+
+    @torch.inference_mode()
+    def run(_: int) -> None:
+        for _ in range(steps):
+            decoder.step(memory, state, tokens)
+
+    name = f"decoder step, {_photos(photos)}, beam {BEAM_WIDTH}"
+    return Work(name, operations, step_bytes(decoder, photos, places), "float32", run, steps)
+
+
+def step_bytes(decoder: Decoder, photos: int, places: int) -> float:
+    """Weights, annotations and keys read once; of each hypothesis its word's embedding and its state, old and new, and
+    its logits and its map. Of the embeddings and of what prepares the memory, nothing else is read."""
+    hypotheses = photos * BEAM_WIDTH
+    unused = (decoder.embedding, decoder.init_hidden, decoder.init_cell, decoder.score.annotation_to_key)
+    weights = _size(decoder) - sum(_size(module) for module in unused)
+    memory = photos * places * (decoder.annotation_dim + decoder.score.annotation_to_key.out_features)
+    each = decoder.embedding.embedding_dim + 4 * decoder.hidden_dim + decoder.vocabulary_size + places
+    return FLOAT32 * (weights + memory + hypotheses * each)
+
+
+def training_work(captioner: Captioner, sizes: TrainingSizes, folder: Path) -> Work:
+    """One batch of `fit` with the encoder frozen, as the captioner that ships goes on to learn."""
+    records = drawn_records(captioner.bundle.vocabulary, sizes.photos, folder)
+    options = FitOptions(epochs=1000, batch_size=len(records))
+    training = OurTraining.of_photos(captioner, records, options, sizes.our_pixels, folder / "features")
+    batch = next(training.features.train.batches(0, len(records), CAPTIONS_PER_PHOTO, 0))
+    moved = training_bytes(training, batch.features.numel(), batch.targets.numel())
+    name = f"training step, {sizes.photos} photos, {CAPTIONS_PER_PHOTO} captions of each"
+    return Work(name, counted(training.epoch), moved, "bfloat16", lambda _: training.epoch())
+
+
+def training_bytes(training: OurTraining, features: int, words: int) -> float:
+    """What must move in a batch.
+
+    Of each number that learns: itself read forwards and backwards, its gradient written and read, and itself, two
+    moments and the moving average read and written when it is updated. Of the frozen encoder, the weights of the stages
+    that the cache does not hold, read once. Features read once, the logits of `words` positions written forwards and
+    read backwards, in 16 bits.
+    """
+    model = training.run.material.model
+    learning = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    stages = model.encoder.stages[training.features.stages or len(model.encoder.stages) :]
+    logits = 2 * words * model.decoder.vocabulary_size
+    return FLOAT32 * ((2 + 2 + 2 * 4) * learning + _size(stages)) + BF16 * (features + logits)
+
+
+def _size(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def _photos(count: int) -> str:
+    return "1 photo" if count == 1 else f"{count} photos"

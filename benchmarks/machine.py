@@ -1,0 +1,82 @@
+"""The machine that figures are of."""
+
+import os
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+
+if TYPE_CHECKING:  # the benchmark of the service does without torch
+    import torch
+
+CPU_INFO = Path("/proc/cpuinfo")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What the speed of a program depends on."""
+
+    cpu: str
+    """As it names itself."""
+    cores: int
+    memory_gib: float
+    architecture: str
+    python: str
+    torch: str
+    threads: int
+    """That torch uses, of every contestant."""
+    cpu_bf16: tuple[str, ...]
+    """Instructions for 16-bit floats; none where these are computed as 32-bit ones."""
+    device: str
+    """On which everything was measured."""
+    gpu: str | None
+    """The name of that device where it is a GPU."""
+    gpu_bf16: bool
+
+
+def machine() -> str:
+    """The machine in a line, without torch."""
+    memory = psutil.virtual_memory().total / 2**30
+    return f"{os.cpu_count()} cores, {memory:.0f} GiB, {platform.machine()}, Python {platform.python_version()}"
+
+
+def described(device: "torch.device") -> Machine:
+    """The machine, and what torch makes of it."""
+    import torch
+
+    info, on_gpu = cpu_info(), device.type == "cuda"
+    return Machine(
+        cpu=info.get("model name") or platform.processor() or "unknown",
+        cores=os.cpu_count() or 1,
+        memory_gib=round(psutil.virtual_memory().total / 2**30, 1),
+        architecture=platform.machine(),
+        python=platform.python_version(),
+        torch=torch.__version__,
+        threads=torch.get_num_threads(),
+        cpu_bf16=tuple(word for word in info.get("flags", info.get("Features", "")).split() if "bf16" in word),
+        device=str(device),
+        gpu=torch.cuda.get_device_name(device) if on_gpu else None,
+        gpu_bf16=on_gpu and torch.cuda.is_bf16_supported(),
+    )
+
+
+def cpu_info(path: Path = CPU_INFO) -> dict[str, str]:
+    """What the kernel tells of the first core; nothing where it tells nothing."""
+    if not path.is_file():
+        return {}
+    first = path.read_text(errors="replace").split("\n\n")[0]
+    pairs = (line.split(":", 1) for line in first.splitlines() if ":" in line)
+    return {name.strip(): value.strip() for name, value in pairs}
+
+
+def report(found: Machine) -> str:
+    """The machine in two lines."""
+    instructions = ", ".join(found.cpu_bf16) or "no instructions"
+    lines = [
+        f"{found.cpu}, {found.cores} cores, {found.memory_gib:.0f} GiB, {found.architecture}; bf16: {instructions}.",
+        f"Python {found.python}, torch {found.torch} with {found.threads} threads, on {found.device}"
+        + (f": {found.gpu}, bf16: {'yes' if found.gpu_bf16 else 'no'}." if found.gpu else "."),
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,142 @@
+"""Photos captioned in a second, over a folder of them.
+
+Ours is the captioner that ships: a batch at a time, photos read ahead in threads, as the command line does it; and one
+at a time. The textbook's search takes one photo by its nature. The captioners of others, with random weights and as
+many words as ours, take batches of the size that suits each of them best of a few; their photos are read ahead, too.
+Nothing is drawn.
+"""
+
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+from benchmarks.one_photo import EXAMPLES, TextbookPhoto
+from benchmarks.peers import MISSING, Peer, peers
+from benchmarks.tables import table
+from benchmarks.textbook import IMAGE_SIZE
+from benchmarks.timing import Contestant, Spread, interleaved, ratio, timed
+from captioner.__main__ import DECODING_THREADS, caption_files
+from captioner.captioner import Captioner
+from captioner.config import DecodingOptions
+from captioner.images import open_image
+
+TITLE = "Many photos"
+
+BATCH_SIZE = 16
+"""Of ours: what the command line takes by default."""
+BEAM_WIDTHS = (5, 3)
+BASE = f"ours, beam {BEAM_WIDTHS[0]}, batches of {BATCH_SIZE}"
+"""What the others are compared with."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    rounds: int = 5
+    photos: int = 32
+    peer_batch_sizes: tuple[int, ...] = (1, 4, 16)
+    tried_photos: int = 16
+    """To find each peer's best size of a batch."""
+
+
+QUICK = Sizes(rounds=2, photos=3, peer_batch_sizes=(1, 2), tried_photos=2)
+
+
+@dataclass(frozen=True)
+class Row:
+    contestant: str
+    photos_per_second: Spread
+    times_ours: Spread
+    """How many times as long as ours with beam 5, in batches, it takes."""
+
+
+@dataclass(frozen=True)
+class Results:
+    rows: tuple[Row, ...]
+    photos: int
+    words: int
+    """Of a caption, the median of ours."""
+    notes: tuple[str, ...]
+
+
+def measure(captioner: Captioner, quick: bool = False) -> Results:
+    sizes = QUICK if quick else Sizes()
+    with TemporaryDirectory() as folder:
+        paths = copied_examples(Path(folder), sizes.photos)
+        decoding = replace(captioner.decoding, beam_width=BEAM_WIDTHS[0], captions_per_image=1)
+        found = captioner.caption([path.read_bytes() for path in paths[: sizes.tried_photos]], decoding)
+        words = round(median(len(caption.words) for caption in found))
+        contestants = _ours(captioner, paths)
+        contestants["textbook, beam 5, one at a time"] = _textbook(captioner, paths, words, quick)
+        others = peers(captioner.device, quick)
+        for peer in others:
+            size = best_batch_size(peer, paths[: sizes.tried_photos], words, sizes.peer_batch_sizes)
+            contestants[f"{peer.name}, batches of {size}"] = _peer(peer, paths, words, size)
+        seconds = interleaved(contestants, sizes.rounds, captioner.device)
+    rows = tuple(
+        Row(name, Spread.of([len(paths) / each for each in taken]), ratio(taken, seconds[BASE]))
+        for name, taken in seconds.items()
+    )
+    return Results(rows, len(paths), words, () if others else (MISSING,))
+
+
+def report(results: Results) -> str:
+    rows = [(row.contestant, row.photos_per_second, row.times_ours) for row in results.rows]
+    return "\n\n".join(
+        (
+            table(["captioner", "photos/s", f"times as long as {BASE}"], rows),
+            f"{results.photos} photos; captions of others have {results.words} words.",
+            *results.notes,
+        )
+    )
+
+
+def copied_examples(folder: Path, count: int) -> list[Path]:
+    """So many files, the photos of examples/ again and again."""
+    examples = sorted(EXAMPLES.glob("*.jpg"))
+    return [
+        Path(shutil.copy(examples[number % len(examples)], folder / f"{number:04}.jpg")) for number in range(count)
+    ]  # fmt: skip
+
+
+def _ours(captioner: Captioner, paths: Sequence[Path]) -> dict[str, Contestant]:
+    contestants: dict[str, Contestant] = {}
+    for width in BEAM_WIDTHS:
+        options = replace(captioner.decoding, beam_width=width, captions_per_image=1)
+        for size, how in ((BATCH_SIZE, f"batches of {BATCH_SIZE}"), (1, "one at a time")):
+            contestants[f"ours, beam {width}, {how}"] = _our_batches(captioner, paths, options, size)
+    return contestants
+
+
+def _our_batches(
+    captioner: Captioner, paths: Sequence[Path], options: DecodingOptions, batch_size: int
+) -> Callable[[int], object]:
+    if batch_size == 1:  # as a program would that has one photo at a time: nothing is read ahead
+        return lambda _: [captioner.caption([path], options) for path in paths]
+    return lambda _: list(caption_files(captioner, paths, options, batch_size))
+
+
+def _textbook(captioner: Captioner, paths: Sequence[Path], words: int, quick: bool) -> Contestant:
+    model = TextbookPhoto([], [], captioner, *(("resnet18", 64) if quick else ("resnet101", IMAGE_SIZE)))
+    return lambda _: [model.caption(open_image(path), words) for path in paths]
+
+
+def _peer(peer: Peer, paths: Sequence[Path], words: int, batch_size: int) -> Contestant:
+    def caption(_: int) -> None:
+        with ThreadPoolExecutor(min(DECODING_THREADS, os.cpu_count() or 1)) as threads:
+            reading = list(threads.submit(peer.pixels, path) for path in paths)
+            for start in range(0, len(paths), batch_size):
+                peer.tokens([photo.result() for photo in reading[start : start + batch_size]], words + 1)
+
+    return caption
+
+
+def best_batch_size(peer: Peer, paths: Sequence[Path], words: int, sizes: Sequence[int]) -> int:
+    """The size with which these photos take the least time."""
+    device = peer.network.device
+    _peer(peer, paths[:1], words, 1)(0)  # warm
+    return min(sizes, key=lambda size: timed(_peer(peer, paths, words, size), 0, device))

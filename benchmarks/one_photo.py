@@ -1,0 +1,199 @@
+"""How long one photo takes, from the bytes of a JPEG to its caption and, where there are maps, the map of every word.
+
+Ours is the captioner that ships, through the library, with beam 5. The textbook's search also has beam 5, and draws a
+map for every word; the captioners of others have no maps, so ours is there without drawing, too. All but ours have
+random weights and are made to say as many words as ours, which is all that speed depends on. The textbook's search is
+over with the caption's last word; ours goes on until every hypothesis of its beam has ended.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+import torch
+from PIL import Image
+
+from benchmarks.peers import MISSING, Peer, peers
+from benchmarks.tables import table
+from benchmarks.textbook import (
+    IMAGE_SIZE,
+    TextbookCaption,
+    TextbookDecoder,
+    TextbookEncoder,
+    textbook_pixels,
+    textbook_search,
+)
+from benchmarks.timing import Contestant, Spread, interleaved, ratio, synchronise
+from captioner.captioner import Caption, Captioner
+from captioner.config import DecodingOptions
+from captioner.images import open_image
+from captioner.overlays import overlay
+
+TITLE = "One photo"
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+BEAM_WIDTH = 5
+ROUNDS = 42
+"""Each of the photos of examples/ six times."""
+DECODER_DIM = 512
+"""All sizes of the textbook's decoder."""
+DRAWING = ("ours", "textbook")
+"""Contestants that draw the map of every word."""
+OPACITY = 0.6
+"""Of the textbook's maps."""
+
+
+@dataclass(frozen=True)
+class Row:
+    contestant: str
+    p50_ms: float
+    p95_ms: float
+    times_ours: Spread
+    """How many times as long as ours it takes, photo by photo."""
+    draws: bool
+    """Whether the map of every word is drawn."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of what ours does."""
+
+    name: str
+    ms: Spread
+    share: float
+    """Of the medians' sum, 0 to 1."""
+
+
+@dataclass(frozen=True)
+class Results:
+    rows: tuple[Row, ...]
+    parts: tuple[Part, ...]
+    words: Spread
+    """Of a caption."""
+    notes: tuple[str, ...]
+
+
+def measure(captioner: Captioner, quick: bool = False) -> Results:
+    """All captioners take the same photos in turn, one photo at a time."""
+    photos = [path.read_bytes() for path in sorted(EXAMPLES.glob("*.jpg"))[: 2 if quick else None]]
+    options = replace(captioner.decoding, beam_width=BEAM_WIDTH, captions_per_image=1)
+    lengths = [len(caption.words) for caption in captioner.caption(photos, options)]
+    ours = OurPhoto(captioner, photos, options)
+    textbook = TextbookPhoto(photos, lengths, captioner, *(("resnet18", 64) if quick else ("resnet101", IMAGE_SIZE)))
+    others = {peer.name: _peer_photo(peer, photos, lengths) for peer in peers(captioner.device, quick)}
+    plain = _plain_photo(captioner, photos, options)
+    contestants = {"ours": ours, "ours, nothing drawn": plain, "textbook": textbook, **others}
+    seconds = interleaved(contestants, 2 if quick else ROUNDS, captioner.device)
+    rows = tuple(_row(name, taken, seconds["ours"], name in DRAWING) for name, taken in seconds.items())
+    words = Spread.of([float(length) for length in lengths])
+    return Results(rows, ours.parts(), words, () if others else (MISSING,))
+
+
+def report(results: Results) -> str:
+    rows = [
+        (row.contestant, row.p50_ms, row.p95_ms, row.times_ours, "yes" if row.draws else "no") for row in results.rows
+    ]
+    parts = [(part.name, part.ms, f"{100 * part.share:.0f} %") for part in results.parts]
+    return "\n\n".join(
+        (
+            table(["captioner", "p50, ms", "p95, ms", "times as long as ours", "maps drawn"], rows),
+            table(["part of ours", "ms", "share"], parts),
+            f"Captions have {results.words} words. All but ours have random weights and are made to say as many.",
+            *results.notes,
+        )
+    )
+
+
+def _row(name: str, seconds: Sequence[float], ours: Sequence[float], draws: bool) -> Row:
+    p50, p95 = 1000 * np.percentile(seconds, [50, 95])
+    return Row(name, float(p50), float(p95), ratio(seconds, ours), draws)
+
+
+def _plain_photo(captioner: Captioner, photos: Sequence[bytes], options: DecodingOptions) -> Contestant:
+    return lambda number: captioner.caption([photos[number % len(photos)]], options)
+
+
+class OurPhoto:
+    """Captions a photo with the library, and keeps how long each part took."""
+
+    def __init__(self, captioner: Captioner, photos: Sequence[bytes], options: DecodingOptions):
+        self._captioner, self._photos, self._options = captioner, photos, options
+        self._seconds: defaultdict[str, list[float]] = defaultdict(list)
+
+    def __call__(self, number: int) -> list[Image.Image]:
+        """The photo of that round, with the map of each word."""
+        with self._timed("decode the JPEG"):
+            photo = open_image(self._photos[number % len(self._photos)])
+            square, frame = self._captioner.prepare(photo)
+        with self._timed("encode"):
+            annotations = self._captioner.encode(square[None])
+        with self._timed("search"):
+            ((caption,),) = self._captioner.caption_annotations(annotations, [frame], self._options)
+        with self._timed("draw the maps"):
+            return drawn(photo, caption)
+
+    @contextmanager
+    def _timed(self, part: str):
+        started = perf_counter()
+        yield
+        synchronise(self._captioner.device)
+        self._seconds[part].append(perf_counter() - started)
+
+    def parts(self) -> tuple[Part, ...]:
+        """Of all rounds but the first, which warmed up."""
+        spreads = {name: Spread.of([1000 * each for each in taken[1:]]) for name, taken in self._seconds.items()}
+        total = sum(spread.median for spread in spreads.values())
+        return tuple(Part(name, spread, spread.median / total) for name, spread in spreads.items())
+
+
+def drawn(photo: Image.Image, caption: Caption) -> list[Image.Image]:
+    """The map of every word on the photo."""
+    return [overlay(photo, alpha, caption.frame) for alpha in caption.alphas]
+
+
+class TextbookPhoto:
+    """Captions a photo with the textbook's search."""
+
+    def __init__(
+        self, photos: Sequence[bytes], lengths: Sequence[int], captioner: Captioner, resnet: str, image_size: int
+    ):
+        """lengths: words that it is to say of each photo."""
+        self._photos, self._lengths, self._image_size, self._device = photos, lengths, image_size, captioner.device
+        self._encoder = TextbookEncoder(resnet).to(self._device)
+        words = len(captioner.bundle.vocabulary)
+        sizes = (self._encoder.channels, DECODER_DIM, DECODER_DIM, DECODER_DIM, words)
+        self._decoder = TextbookDecoder(*sizes).to(self._device).eval()
+
+    @torch.inference_mode()
+    def __call__(self, number: int) -> list[Image.Image]:
+        """The photo of that round, with the map of each word."""
+        place = number % len(self._photos)
+        photo = open_image(self._photos[place])
+        return drawn_plainly(photo, self.caption(photo, self._lengths[place]))
+
+    @torch.inference_mode()
+    def caption(self, photo: Image.Image, words: int) -> TextbookCaption:
+        annotations = self._encoder(textbook_pixels(photo, self._image_size)[None].to(self._device))
+        return textbook_search(self._decoder, annotations, BEAM_WIDTH, words, words)
+
+
+def drawn_plainly(photo: Image.Image, caption: TextbookCaption) -> list[Image.Image]:
+    """Each map in shades of grey, scaled up to the photo and mixed with it."""
+    side = round(caption.alphas.shape[-1] ** 0.5)
+    maps = (255 * caption.alphas / caption.alphas.amax(dim=1, keepdim=True)).byte().view(-1, side, side).cpu().numpy()
+    scaled = [Image.fromarray(each).resize(photo.size, Image.Resampling.BICUBIC) for each in maps]
+    return [Image.blend(photo, heat.convert("RGB"), OPACITY) for heat in scaled]
+
+
+def _peer_photo(peer: Peer, photos: Sequence[bytes], lengths: Sequence[int]) -> Contestant:
+    """As many tokens as ours has words, and the end."""
+
+    def caption(number: int) -> torch.Tensor:
+        place = number % len(photos)
+        return peer.tokens([peer.pixels(photos[place])], lengths[place] + 1)
+
+    return caption

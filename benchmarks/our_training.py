@@ -1,0 +1,109 @@
+"""The project's own training without its surroundings: what is timed as ours."""
+
+import copy
+import io
+import threading
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, redirect_stderr
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from captioner.captioner import Captioner
+from captioner.config import CaptionerConfig, DecodingOptions
+from captioner.decoder import Decoder
+from captioner.encoder_weights import LoadedWeights
+from captioner.model import CaptionModel
+from captioner.vocabulary import Vocabulary
+from training.dataset import CaptionDataset
+from training.features import FeatureCache, FeatureView, fill_cache, open_cache
+from training.loop import train_epoch
+from training.options import FitOptions, phases
+from training.preparation import Features, Material, stages_before_fine_tuning
+from training.records import DataSet, ImageRecord
+from training.run import Run
+
+
+class OurTraining:
+    """`train_epoch` of the project's own loop, epoch after epoch, without validation and checkpoints."""
+
+    def __init__(
+        self, model: CaptionModel, vocabulary: Vocabulary, train: CaptionDataset, stages: int | None,
+        options: FitOptions, output: Path,
+    ):  # fmt: skip
+        """stages: how many of the encoder's are in the cached features; None: all."""
+        self.features = Features(stages, train, validator=None)  # nothing is validated
+        data = DataSet("drawn", "drawn", output, train.records, [], drawn_splits=False)
+        material = Material(
+            model.config, DecodingOptions(), model, vocabulary, LoadedWeights("drawn", ""), self.features,
+            fine_tuned=None, self_critical=None, data=data,
+        )  # fmt: skip
+        self.run, self.phase = Run(material, options, output), phases(options)[0]
+        self.run.start_phase(self.phase, self.features)
+        self._never_stop = threading.Event()
+
+    @classmethod
+    def of_photos(
+        cls, captioner: Captioner, records: Sequence[ImageRecord], options: FitOptions,
+        image_size: int | None, folder: Path,
+    ) -> "OurTraining":  # fmt: skip
+        """The captioner goes on learning from photos, which are encoded here, as far as the encoder is frozen.
+
+        image_size: side of the square that the encoder sees; None: the captioner's own.
+        """
+        bundle = captioner.bundle
+        model = copy.deepcopy(bundle.model)
+        model.config = replace(bundle.config, image_size=image_size or bundle.config.image_size)
+        model.encoder.requires_grad_(False)
+        model.encoder.eval().to(memory_format=torch.channels_last)
+        view = FeatureView(_cached_stages(model, options))
+        cache = open_cache(folder, model.encoder, bundle.encoder_weights.sha256, model.config, view)
+        with without_bars():
+            fill_cache(cache, model.encoder, model.config, view, [record.path for record in records], "encode photos")
+        train = CaptionDataset(records, bundle.vocabulary, [cache])
+        return cls(model, bundle.vocabulary, train, view.stages, options, folder)
+
+    @classmethod
+    def of_annotations(
+        cls, decoder: Decoder, config: CaptionerConfig, vocabulary: Vocabulary, records: Sequence[ImageRecord],
+        shape: Sequence[int], folder: Path,
+    ) -> "OurTraining":  # fmt: skip
+        """A decoder alone learns, from annotations [H, W, D] of each photo that are drawn at random."""
+        cache = FeatureCache(folder, shape)
+        rows = np.random.default_rng(0).standard_normal((len(records), *shape), np.float32)
+        cache.append([record.path for record in records], rows)
+        train = CaptionDataset(records, vocabulary, [cache])
+        options = FitOptions(epochs=1000, batch_size=len(records))
+        return cls(_DecoderAlone(decoder, config), vocabulary, train, None, options, folder)
+
+    def epoch(self) -> None:
+        with without_bars():
+            train_epoch(self.run, self.phase, self.features, self._never_stop)
+        progress = self.run.progress
+        progress.total_epochs += 1
+        progress.step, progress.loss_sum = 0, 0.0
+
+
+def without_bars() -> AbstractContextManager:
+    """Progress bars are drawn as ever, to where nobody sees them."""
+    return redirect_stderr(io.StringIO())
+
+
+class _DecoderAlone(nn.Module):
+    """A model whose photos are encoded already: the moving average of an encoder's weights takes no time."""
+
+    def __init__(self, decoder: Decoder, config: CaptionerConfig):
+        super().__init__()
+        self.config, self.encoder, self.decoder = config, nn.Identity(), decoder
+
+
+def _cached_stages(model: CaptionModel, options: FitOptions) -> int | None:
+    """As `prepare` chooses: of two scales the finer map is kept; all stages that learn come after."""
+    finer = model.encoder.spec.finer_stages if model.config.scales == 2 else None
+    if not options.fine_tune_stages:
+        return finer
+    frozen = stages_before_fine_tuning(model.config.encoder, len(model.encoder.stages), options.fine_tune_stages)
+    return frozen if finer is None else min(frozen, finer)

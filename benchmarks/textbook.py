@@ -1,0 +1,340 @@
+"""Show, Attend and Tell as tutorials write it, written anew, to measure against.
+
+An example is a caption, so a photo is decoded and encoded once for each of its captions. The encoder's map is pooled to
+14 x 14. A batch of captions is sorted by length and shrinks as they end; every step projects all annotations anew,
+runs an LSTMCell and predicts its word. The search takes one photo, keeps one row for each hypothesis, and moves those
+that have ended out of the beam. Nothing is slowed down on purpose: photos are read ahead, and BatchNorm stays as it is.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torchvision
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils.rnn import pack_padded_sequence
+
+from captioner.decoder import Decoder
+from captioner.decoding import IMPOSSIBLE, NEVER_SAID
+from captioner.encoders import IMAGENET_MEAN, IMAGENET_STD
+from captioner.images import ImageSource, open_image
+from captioner.vocabulary import END, PAD, START
+
+GRID = 14
+"""Places along each side of the pooled map."""
+IMAGE_SIZE = 256
+"""Side of the square that the encoder sees, in pixels."""
+GRADIENT_LIMIT = 5.0
+"""No part of a gradient is longer."""
+
+
+class TextbookEncoder(nn.Module):
+    """A ResNet of torchvision with random weights, without its classifier, its map pooled."""
+
+    def __init__(self, name: str = "resnet101", grid: int = GRID):
+        super().__init__()
+        network = torchvision.models.get_model(name, weights=None)
+        self.channels = network.fc.in_features
+        self.stages = nn.Sequential(*list(network.children())[:-2])
+        self.pool = nn.AdaptiveAvgPool2d((grid, grid))
+        self.eval()
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Scaled pixels [n, 3, S, S] -> annotations [n, grid, grid, D]."""
+        return self.pool(self.stages(pixels)).permute(0, 2, 3, 1)
+
+
+def textbook_pixels(photo: ImageSource, size: int = IMAGE_SIZE) -> Tensor:
+    """A photo as the textbook's encoder sees it: squashed, scaled as for ImageNet, [3, size, size]."""
+    pixels = np.array(open_image(photo).resize((size, size)), dtype=np.float32) / 255
+    scaled = (torch.from_numpy(pixels) - torch.tensor(IMAGENET_MEAN)) / torch.tensor(IMAGENET_STD)
+    return scaled.permute(2, 0, 1).contiguous()
+
+
+class TextbookAttention(nn.Module):
+    """Additive attention, Xu et al. 2015, eq. 4 to 6; the annotations are projected whenever it is asked."""
+
+    def __init__(self, annotation_dim: int, hidden_dim: int, attention_dim: int):
+        super().__init__()
+        self.of_annotations = nn.Linear(annotation_dim, attention_dim)
+        self.of_hidden = nn.Linear(hidden_dim, attention_dim)
+        self.to_score = nn.Linear(attention_dim, 1)
+
+    def forward(self, annotations: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """annotations [n, L, D], hidden [n, N] -> context [n, D], alpha [n, L]."""
+        compared = functional.relu(self.of_annotations(annotations) + self.of_hidden(hidden).unsqueeze(1))
+        alpha = self.to_score(compared).squeeze(2).softmax(dim=1)
+        return (annotations * alpha.unsqueeze(2)).sum(dim=1), alpha
+
+
+@dataclass(frozen=True)
+class TextbookOutput:
+    """What is predicted of n captions, the longest first."""
+
+    logits: Tensor
+    """[n, T, V], zeros after the end of a caption"""
+    alphas: Tensor
+    """[n, T, L], likewise"""
+    targets: Tensor
+    """[n, T] the words and the end"""
+    lengths: list[int]
+    """[n] of the targets"""
+    order: Tensor
+    """[n] which caption of the batch each is."""
+
+
+class TextbookDecoder(nn.Module):
+    """The LSTM with attention, a gate on what it reads, and words from the state alone."""
+
+    def __init__(
+        self,
+        annotation_dim: int,
+        embedding_dim: int,
+        hidden_dim: int,
+        attention_dim: int,
+        vocabulary_size: int,
+        dropout: float = 0.5,
+        scalar_gate: bool = False,
+    ):
+        """scalar_gate: one number for each word, as in the paper, instead of one for each dimension."""
+        super().__init__()
+        self.attention = TextbookAttention(annotation_dim, hidden_dim, attention_dim)
+        self.embedding = nn.Embedding(vocabulary_size, embedding_dim)
+        self.dropout = nn.Dropout(dropout)
+        self.lstm = nn.LSTMCell(embedding_dim + annotation_dim, hidden_dim)
+        self.init_hidden = nn.Linear(annotation_dim, hidden_dim)
+        self.init_cell = nn.Linear(annotation_dim, hidden_dim)
+        self.gate = nn.Linear(hidden_dim, 1 if scalar_gate else annotation_dim)
+        self.output = nn.Linear(hidden_dim, vocabulary_size)
+
+    def initial_state(self, annotations: Tensor) -> tuple[Tensor, Tensor]:
+        """annotations [n, L, D] -> h_0 and c_0 [n, N]."""
+        mean = annotations.mean(dim=1)
+        return torch.tanh(self.init_hidden(mean)), torch.tanh(self.init_cell(mean))
+
+    def step(
+        self, annotations: Tensor, embedded: Tensor, state: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, tuple[Tensor, Tensor], Tensor]:
+        """annotations [n, L, D], embedded [n, M], h and c [n, N] -> logits [n, V], h and c, alpha [n, L]."""
+        context, alpha = self.attention(annotations, state[0])
+        context = torch.sigmoid(self.gate(state[0])) * context
+        state = self.lstm(torch.cat([embedded, context], dim=1), state)
+        return self.output(self.dropout(state[0])), state, alpha
+
+    def forward(self, annotations: Tensor, captions: Tensor, lengths: Tensor) -> TextbookOutput:
+        """Teacher forcing: annotations [n, H, W, D], captions [n, T + 1] with start and end, lengths [n] of these."""
+        ordered = lengths.sort(descending=True, stable=True)
+        order = ordered.indices
+        annotations, captions = annotations.flatten(1, 2)[order], captions[order]
+        steps = (ordered.values - 1).tolist()
+        embedded = self.embedding(captions)
+        state = self.initial_state(annotations)
+        logits = annotations.new_zeros(len(captions), steps[0], self.output.out_features)
+        alphas = annotations.new_zeros(len(captions), steps[0], annotations.shape[1])
+        for position in range(steps[0]):
+            going_on = sum(length > position for length in steps)
+            state = state[0][:going_on], state[1][:going_on]
+            predicted, state, alpha = self.step(annotations[:going_on], embedded[:going_on, position], state)
+            logits[:going_on, position] = predicted
+            alphas[:going_on, position] = alpha
+        return TextbookOutput(logits, alphas, captions[:, 1 : steps[0] + 1], steps, order)
+
+
+def textbook_decoder_like(decoder: Decoder) -> TextbookDecoder:
+    """The textbook's decoder with the weights of ours, so that both compute the same.
+
+    Of those with an additive score with ReLU, the state alone as query, a gate, and no deep output: the textbook's has
+    nothing else.
+    """
+    attention, hidden = decoder.score, decoder.hidden_dim
+    copy = TextbookDecoder(
+        decoder.annotation_dim, decoder.embedding.embedding_dim, hidden, attention.query_dim, decoder.vocabulary_size,
+        decoder.dropout.p, scalar_gate=decoder.hidden_to_gate.out_features == 1,
+    )  # fmt: skip
+    ours = decoder.state_dict()
+    tensors = {
+        f"{theirs}.{kind}": ours[f"{name}.{kind}"]
+        for theirs, name in _SAME.items()
+        for kind in ("weight", "bias")
+        if f"{name}.{kind}" in ours
+    }
+    # Of ours, the gates are in the order take, keep, show, candidate; of LSTMCell, take, keep, candidate, show.
+    gates = torch.arange(4 * hidden).view(4, hidden)[[0, 1, 3, 2]].flatten()
+    of_input = torch.cat([ours["embedding_to_lstm.weight"], ours["context_to_lstm.weight"]], dim=1)
+    tensors |= {
+        "lstm.weight_ih": of_input[gates],
+        "lstm.weight_hh": ours["hidden_to_lstm.weight"][gates],
+        "lstm.bias_ih": ours["embedding_to_lstm.bias"][gates],
+    }
+    zeros = {name: torch.zeros_like(tensor) for name, tensor in copy.state_dict().items() if name not in tensors}
+    copy.load_state_dict(tensors | zeros)
+    return copy.to(decoder.embedding.weight.device).train(decoder.training)
+
+
+_SAME = {
+    "attention.of_annotations": "score.annotation_to_key",
+    "attention.of_hidden": "score.hidden_to_query",
+    "attention.to_score": "score.key_to_score",
+    "embedding": "embedding",
+    "init_hidden": "init_hidden",
+    "init_cell": "init_cell",
+    "gate": "hidden_to_gate",
+    "output": "output",
+}
+"""Layers of the textbook's decoder and of ours that are the same; some of ours have no bias."""
+
+
+def textbook_loss(output: TextbookOutput, doubly_stochastic_weight: float) -> Tensor:
+    """Xu et al. 2015, eq. 14, in nats per word; of the penalty, the mean over captions and places."""
+    logits, targets = (
+        pack_padded_sequence(values, output.lengths, batch_first=True).data
+        for values in (output.logits, output.targets)
+    )
+    penalty = (1 - output.alphas.sum(dim=1)).square().mean()
+    return functional.cross_entropy(logits, targets) + doubly_stochastic_weight * penalty
+
+
+@dataclass(frozen=True)
+class CaptionBatch:
+    """Captions, each with its photo."""
+
+    pixels: Tensor
+    """[n, ...] what the encoder takes; where there is no encoder, annotations [n, H, W, D]."""
+    captions: Tensor
+    """[n, T + 1] ids with start and end, PAD after it"""
+    lengths: Tensor
+    """[n] of these, with start and end"""
+
+
+def caption_batches(
+    examples: Sequence[tuple[Path, Sequence[int]]], pixels_of: Callable[[Path], Tensor], batch_size: int, seed: int
+) -> Iterator[CaptionBatch]:
+    """Every caption once, shuffled; the photos of the next batch are read in threads."""
+    shuffled = np.random.default_rng(seed).permutation(len(examples)).tolist()
+    chosen = [shuffled[start : start + batch_size] for start in range(0, len(shuffled), batch_size)]
+
+    def read(numbers: Sequence[int]) -> list:
+        return [threads.submit(pixels_of, examples[number][0]) for number in numbers]
+
+    with ThreadPoolExecutor(2) as threads:
+        ahead = read(chosen[0])
+        for place, numbers in enumerate(chosen):
+            reading, ahead = ahead, read(chosen[place + 1]) if place + 1 < len(chosen) else []
+            captions, lengths = padded([examples[number][1] for number in numbers])
+            yield CaptionBatch(torch.stack([photo.result() for photo in reading]), captions, lengths)
+
+
+def padded(captions: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+    """Ids of words -> with start and end, as long as the longest [n, T + 1], and the lengths [n]."""
+    lengths = torch.tensor([len(words) + 2 for words in captions])
+    rows = torch.full((len(captions), int(lengths.max())), PAD)
+    for row, words in zip(rows, captions, strict=True):
+        row[: len(words) + 2] = torch.tensor([START, *words, END])
+    return rows, lengths
+
+
+class TextbookTraining:
+    """An encoder, frozen or partly learning, a decoder, and an Adam for each."""
+
+    def __init__(
+        self, encoder: nn.Module, decoder: TextbookDecoder, device: torch.device, tuned: nn.Module | None = None,
+        doubly_stochastic_weight: float = 1.0, bf16: bool = False,
+    ):  # fmt: skip
+        """tuned: the part of the encoder that learns. bf16: under autocast, as ours is."""
+        self.encoder, self.decoder, self.device = encoder.to(device).eval(), decoder.to(device), device
+        self.weight, self.bf16, self.tunes = doubly_stochastic_weight, bf16, tuned is not None
+        encoder.requires_grad_(False)
+        learning = [list(decoder.parameters())]
+        if tuned is not None:
+            learning.append(list(tuned.requires_grad_(True).parameters()))
+        self.optimizers = [
+            torch.optim.Adam(parameters, lr) for parameters, lr in zip(learning, (4e-4, 1e-4), strict=False)
+        ]
+        self.parameters = [parameter for parameters in learning for parameter in parameters]
+
+    def epoch(self, batches: Iterator[CaptionBatch]) -> float:
+        """Learn from every batch; the mean loss."""
+        self.decoder.train()
+        losses = [self.step(batch) for batch in batches]
+        return sum(losses) / len(losses)
+
+    def step(self, batch: CaptionBatch) -> float:
+        """Learn from a batch; its loss."""
+        with self._precision():
+            with torch.set_grad_enabled(self.tunes):
+                annotations = self.encoder(batch.pixels.to(self.device))
+            output = self.decoder(annotations, batch.captions.to(self.device), batch.lengths)
+            loss = textbook_loss(output, self.weight)
+        for optimizer in self.optimizers:
+            optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_value_(self.parameters, GRADIENT_LIMIT)
+        for optimizer in self.optimizers:
+            optimizer.step()
+        return float(loss.detach())
+
+    def _precision(self) -> AbstractContextManager:
+        return torch.autocast(self.device.type, dtype=torch.bfloat16) if self.bf16 else nullcontext()
+
+
+@dataclass(frozen=True)
+class TextbookCaption:
+    """What the search found best."""
+
+    tokens: list[int]
+    """Ids of the words, without start and end."""
+    alphas: Tensor
+    """[T, L]: the map before each word."""
+    log_prob: float
+    """Of the caption, its end included, in nats."""
+
+
+@torch.no_grad()
+def textbook_search(
+    decoder: TextbookDecoder, annotations: Tensor, beam_width: int, max_words: int = 20, least_words: int = 1
+) -> TextbookCaption:
+    """The likeliest caption that a beam search finds of one photo: annotations [1, H, W, D].
+
+    The beam is narrower by each hypothesis that has ended. The end cannot come before so many words, and must come
+    after `max_words`; what `captioner.decoding.decode` never says is never said here.
+    """
+    annotations = annotations.flatten(1, 2).expand(beam_width, -1, -1)
+    state = decoder.initial_state(annotations)
+    words = torch.full((beam_width, 1), START, device=annotations.device)
+    totals = torch.zeros(beam_width, device=annotations.device)
+    alphas = annotations.new_zeros(beam_width, 0, annotations.shape[1])
+    ended: list[TextbookCaption] = []
+    for step in range(max_words + 1):
+        logits, state, alpha = decoder.step(annotations[: len(words)], decoder.embedding(words[:, -1]), state)
+        sums = totals.unsqueeze(1) + _barred(logits.log_softmax(dim=1), step, max_words, least_words)
+        candidates = (sums if step else sums[0]).flatten()  # all hypotheses are the same at first
+        best = candidates.topk(min(beam_width - len(ended), len(candidates)), sorted=True)
+        parents, tokens = best.indices // sums.shape[1], best.indices % sums.shape[1]
+        words = torch.cat([words[parents], tokens.unsqueeze(1)], dim=1)
+        alphas = torch.cat([alphas[parents], alpha[parents].unsqueeze(1)], dim=1)
+        going_on = []
+        for row, (token, total) in enumerate(zip(tokens.tolist(), best.values.tolist(), strict=True)):
+            if token == END and total > IMPOSSIBLE:
+                ended.append(TextbookCaption(words[row, 1:-1].tolist(), alphas[row, :-1], total))
+            elif total > IMPOSSIBLE:
+                going_on.append(row)
+        if not going_on:
+            break
+        words, totals, alphas, kept = words[going_on], best.values[going_on], alphas[going_on], parents[going_on]
+        state = state[0][kept], state[1][kept]
+    return max(ended, key=lambda caption: caption.log_prob)
+
+
+def _barred(log_probs: Tensor, step: int, max_words: int, least_words: int) -> Tensor:
+    """log_probs [n, V] with -inf on what must not come next."""
+    log_probs[:, list(NEVER_SAID)] = IMPOSSIBLE
+    if step < least_words:
+        log_probs[:, END] = IMPOSSIBLE
+    if step == max_words:
+        log_probs[:, END + 1 :] = IMPOSSIBLE
+    return log_probs

@@ -1,0 +1,265 @@
+"""Captions learned from in a second, once an epoch runs steadily: ours as `fit` runs it, against the textbook's.
+
+Both learn from the same drawn captions of the same drawn photos, as many in a batch. Ours computes in bf16 where `fit`
+does, has its moving average of the weights, and reads features of photos that were encoded once; the textbook decodes
+and encodes a photo for each caption. Speed does not depend on what weights and pixels are, so these are random, but for
+the captioner that ships.
+"""
+
+import copy
+import functools
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from benchmarks.drawn import CAPTIONS_PER_PHOTO, drawn_records
+from benchmarks.our_training import OurTraining
+from benchmarks.tables import table
+from benchmarks.textbook import (
+    IMAGE_SIZE,
+    CaptionBatch,
+    TextbookDecoder,
+    TextbookEncoder,
+    TextbookTraining,
+    caption_batches,
+    padded,
+    textbook_decoder_like,
+    textbook_pixels,
+)
+from benchmarks.timing import Contestant, Spread, interleaved, ratio
+from captioner.captioner import Captioner
+from captioner.config import CaptionerConfig
+from captioner.decoder import Decoder
+from captioner.images import fit_image, open_image
+from captioner.vocabulary import SPECIAL_WORDS, Vocabulary
+from training.options import FitOptions
+from training.records import ImageRecord
+
+TITLE = "Training"
+
+TUNED_STAGES = 3
+"""Of the encoder that ships, as it was trained; of the textbook's ResNet, blocks 2 to 4."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much is learned from."""
+
+    rounds: int = 3
+    photos: int = 32
+    """Of an epoch that is one batch: what `fit` takes by default."""
+    tuned_photos: int = 6
+    """Of a batch with the encoder learning: about the 32 captions of the textbook."""
+    grid: int = 14
+    annotation_dim: int = 2048
+    decoder_dim: int = 512
+    words: int = 10_000
+    resnet: str = "resnet101"
+    resnet_pixels: int = IMAGE_SIZE
+    our_pixels: int | None = None
+    """Side of the square that our encoder sees; None: what it was trained for."""
+
+
+QUICK = Sizes(
+    rounds=2, photos=2, tuned_photos=2, grid=3, annotation_dim=32, decoder_dim=16, words=50, resnet="resnet18",
+    resnet_pixels=64, our_pixels=64,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Row:
+    task: str
+    contestant: str
+    captions_per_second: Spread
+    times_ours: Spread
+    """How many times as long as ours it takes."""
+
+
+@dataclass(frozen=True)
+class Results:
+    rows: tuple[Row, ...]
+    captions: int
+    """In a batch, and in an epoch."""
+    tuned_captions: int
+    """Likewise where the encoder learns, too."""
+
+
+def measure(captioner: Captioner, quick: bool = False) -> Results:
+    """Every task, with the captioner that is given as ours; it is left as it is."""
+    sizes = QUICK if quick else Sizes()
+    rows: list[Row] = []
+    for name, contestants_of in TASKS.items():
+        photos = sizes.tuned_photos if contestants_of is fine_tuned else sizes.photos
+        with TemporaryDirectory() as folder:
+            contestants = contestants_of(captioner, sizes, Path(folder))
+            seconds = interleaved(contestants, sizes.rounds, captioner.device)
+        ours = next(iter(seconds.values()))
+        for contestant, taken in seconds.items():
+            rates = [photos * CAPTIONS_PER_PHOTO / each for each in taken]
+            rows.append(Row(name, contestant, Spread.of(rates), ratio(taken, ours)))
+    return Results(tuple(rows), sizes.photos * CAPTIONS_PER_PHOTO, sizes.tuned_photos * CAPTIONS_PER_PHOTO)
+
+
+def report(results: Results) -> str:
+    rows = [(row.task, row.contestant, row.captions_per_second, row.times_ours) for row in results.rows]
+    return "\n\n".join(
+        (
+            table(["learning", "by", "captions/s", "times as long as ours"], rows),
+            f"An epoch is one batch of {results.captions} captions, {CAPTIONS_PER_PHOTO} of each photo;"
+            f" {results.tuned_captions} where the encoder learns. Photos, captions and the textbook's weights are drawn"
+            " at random, which changes nothing of the speed.",
+        )
+    )
+
+
+def end_to_end(captioner: Captioner, sizes: Sizes, folder: Path) -> dict[str, Contestant]:
+    """The encoder is frozen: ours encodes in the first epoch alone."""
+    records = drawn_records(captioner.bundle.vocabulary, sizes.photos, folder)
+    options = FitOptions(epochs=1000, batch_size=len(records))
+    ours = OurTraining.of_photos(captioner, records, options, sizes.our_pixels, folder / "steady")
+    numbers = itertools.count()
+
+    def first_epoch(_: int) -> None:
+        OurTraining.of_photos(captioner, records, options, sizes.our_pixels, folder / f"first{next(numbers)}").epoch()
+
+    resnet = TextbookEncoder(sizes.resnet)
+    pixels = functools.partial(textbook_pixels, size=sizes.resnet_pixels)
+    decoder = _textbook_decoder(sizes, resnet.channels, len(captioner.bundle.vocabulary))
+    like_ours = _textbook_like(captioner)
+    examples = _examples(captioner.bundle.vocabulary, records)
+    return {
+        "ours": lambda _: ours.epoch(),
+        "ours, the first epoch, which encodes": first_epoch,
+        f"textbook, {sizes.resnet}": _textbook_epochs(
+            TextbookTraining(resnet, decoder, captioner.device), examples, pixels
+        ),
+        "textbook, our encoder and sizes": _textbook_epochs(
+            TextbookTraining(_our_encoder(captioner), like_ours, captioner.device),
+            examples,
+            functools.partial(_our_pixels, captioner.bundle.config, sizes),
+        ),
+    }
+
+
+def decoder_alone(captioner: Captioner, sizes: Sizes, folder: Path) -> dict[str, Contestant]:
+    """The same decoder with the same weights, on annotations that are there already."""
+    config = CaptionerConfig(
+        gate="vector", deep_output=False, embedding_dim=sizes.decoder_dim, hidden_dim=sizes.decoder_dim,
+        attention_dim=sizes.decoder_dim,
+    )  # fmt: skip
+    words = [f"word{number}" for number in range(sizes.words - len(SPECIAL_WORDS))]
+    vocabulary = Vocabulary((*SPECIAL_WORDS, *words))
+    shape = (sizes.grid, sizes.grid, sizes.annotation_dim)
+    records = drawn_records(vocabulary, sizes.photos, folder, blank=True)
+    decoder = Decoder(config, sizes.annotation_dim, len(vocabulary)).to(captioner.device)
+    batch = _textbook_batch(shape, vocabulary, records, captioner.device)
+    same = textbook_decoder_like(decoder)
+    ours = OurTraining.of_annotations(decoder, config, vocabulary, records, shape, folder / "ours")
+    return {
+        "ours": lambda _: ours.epoch(),
+        "textbook": _textbook_steps(same, batch, captioner.device),
+        "textbook, in bf16 as ours": _textbook_steps(copy.deepcopy(same), batch, captioner.device, bf16=True),
+    }
+
+
+def shipped_decoder_alone(captioner: Captioner, sizes: Sizes, folder: Path) -> dict[str, Contestant]:
+    """The decoder that ships, and the textbook's with as many places and dimensions."""
+    config, vocabulary = captioner.bundle.config, captioner.bundle.vocabulary
+    side = sizes.our_pixels or config.image_size
+    shape = tuple(captioner.encode(np.zeros((1, side, side, 3), np.uint8)).shape[1:])
+    records = drawn_records(vocabulary, sizes.photos, folder, blank=True)
+    batch = _textbook_batch(shape, vocabulary, records, captioner.device)
+    contestants: dict[str, Contestant] = {}
+    for name, changed in (("ours", {}), ("ours, additive score", {"score": "additive"})):
+        variant = replace(config, **changed)
+        decoder = Decoder(variant, shape[-1], len(vocabulary)).to(captioner.device)
+        training = OurTraining.of_annotations(decoder, variant, vocabulary, records, shape, folder / name)
+        contestants[name] = lambda _, training=training: training.epoch()
+    contestants["textbook"] = _textbook_steps(_textbook_like(captioner), batch, captioner.device)
+    return contestants
+
+
+def fine_tuned(captioner: Captioner, sizes: Sizes, folder: Path) -> dict[str, Contestant]:
+    """The encoder's last part learns: ours begins from what the part before it made of each photo, once."""
+    records = drawn_records(captioner.bundle.vocabulary, sizes.tuned_photos, folder)
+    options = FitOptions(epochs=0, fine_tune_epochs=1000, fine_tune_stages=TUNED_STAGES, batch_size=len(records))
+    ours = OurTraining.of_photos(captioner, records, options, sizes.our_pixels, folder / "ours")
+    resnet, our_encoder = TextbookEncoder(sizes.resnet), _our_encoder(captioner)
+    pixels = functools.partial(textbook_pixels, size=sizes.resnet_pixels)
+    decoder = _textbook_decoder(sizes, resnet.channels, len(captioner.bundle.vocabulary))
+    examples, device = _examples(captioner.bundle.vocabulary, records), captioner.device
+    return {
+        "ours": lambda _: ours.epoch(),
+        f"textbook, {sizes.resnet}": _textbook_epochs(
+            TextbookTraining(resnet, decoder, device, tuned=resnet.stages[5:]), examples, pixels
+        ),
+        "textbook, our encoder and sizes": _textbook_epochs(
+            TextbookTraining(
+                our_encoder, _textbook_like(captioner), device, tuned=our_encoder.stages[-TUNED_STAGES:]
+            ),
+            examples,
+            functools.partial(_our_pixels, captioner.bundle.config, sizes),
+        ),
+    }  # fmt: skip
+
+
+TASKS: dict[str, Callable[[Captioner, Sizes, Path], dict[str, Contestant]]] = {
+    "photos to words, encoder frozen": end_to_end,
+    "decoder alone, 14 x 14 x 2048": decoder_alone,
+    "decoder alone, as ours ships": shipped_decoder_alone,
+    "photos to words, encoder fine-tuned": fine_tuned,
+}
+
+
+def _examples(vocabulary: Vocabulary, records: Sequence[ImageRecord]) -> list[tuple[Path, list[int]]]:
+    """The textbook's data set: a photo for each caption."""
+    return [(record.path, vocabulary.encode(caption)) for record in records for caption in record.captions]
+
+
+def _textbook_batch(
+    shape: Sequence[int], vocabulary: Vocabulary, records: Sequence[ImageRecord], device: torch.device
+) -> CaptionBatch:
+    """All captions, each with annotations [H, W, D] of its own."""
+    captions, lengths = padded([words for _, words in _examples(vocabulary, records)])
+    annotations = torch.randn(len(records), *shape).repeat_interleave(CAPTIONS_PER_PHOTO, dim=0)
+    return CaptionBatch(annotations.to(device), captions, lengths)
+
+
+def _textbook_steps(
+    decoder: TextbookDecoder, batch: CaptionBatch, device: torch.device, bf16: bool = False
+) -> Contestant:
+    training = TextbookTraining(nn.Identity(), decoder, device, bf16=bf16)
+    return lambda _: training.epoch(iter([batch]))
+
+
+def _textbook_epochs(
+    training: TextbookTraining, examples: Sequence[tuple[Path, list[int]]], pixels_of: Callable[[Path], Tensor]
+) -> Contestant:
+    return lambda number: training.epoch(caption_batches(examples, pixels_of, len(examples), number))
+
+
+def _textbook_decoder(sizes: Sizes, annotation_dim: int, words: int) -> TextbookDecoder:
+    return TextbookDecoder(annotation_dim, sizes.decoder_dim, sizes.decoder_dim, sizes.decoder_dim, words)
+
+
+def _textbook_like(captioner: Captioner) -> TextbookDecoder:
+    """The textbook's decoder in the sizes of the captioner's."""
+    config, decoder = captioner.bundle.config, captioner.model.decoder
+    return TextbookDecoder(
+        decoder.annotation_dim, config.embedding_dim, config.hidden_dim, config.attention_dim, decoder.vocabulary_size
+    )
+
+
+def _our_encoder(captioner: Captioner) -> nn.Module:
+    return copy.deepcopy(captioner.model.encoder).to(memory_format=torch.channels_last)
+
+
+def _our_pixels(config: CaptionerConfig, sizes: Sizes, path: Path) -> Tensor:
+    """A photo as our encoder sees it, [S, S, 3]."""
+    return torch.from_numpy(fit_image(open_image(path), sizes.our_pixels or config.image_size, config.fit)[0])

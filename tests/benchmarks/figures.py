@@ -1,0 +1,39 @@
+"""Results of benchmarks, and what is true of all of them."""
+
+import dataclasses
+import json
+import math
+import typing
+from collections.abc import Iterator
+from typing import Any
+
+
+def check(section: Any, results: Any, *names: str) -> None:
+    """Figures are finite and positive, the JSON has all that the table has, and these contestants are in it."""
+    assert all(math.isfinite(figure) and figure > 0 for figure in figures_of(results))
+    values = json.loads(json.dumps(dataclasses.asdict(results)))
+    written = section.report(results)
+    assert section.report(rebuilt(type(results), values)) == written
+    for name in names:
+        assert f"| {name} |" in written
+
+
+def figures_of(results: Any) -> Iterator[float]:
+    if isinstance(results, int | float) and not isinstance(results, bool):
+        yield results
+    elif isinstance(results, tuple):
+        for each in results:
+            yield from figures_of(each)
+    elif dataclasses.is_dataclass(results):
+        for value in vars(results).values():
+            yield from figures_of(value)
+
+
+def rebuilt(kind: Any, values: Any) -> Any:
+    """A dataclass from what `asdict` and JSON made of it."""
+    if dataclasses.is_dataclass(kind):
+        hints = typing.get_type_hints(kind)
+        return kind(**{name: rebuilt(hints[name], value) for name, value in values.items()})
+    if typing.get_origin(kind) is tuple:
+        return tuple(rebuilt(typing.get_args(kind)[0], value) for value in values)
+    return values

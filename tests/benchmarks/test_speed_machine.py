@@ -1,0 +1,33 @@
+"""The machine that figures are of is told beside them."""
+
+import torch
+
+from benchmarks import machine
+from benchmarks.machine import Machine
+
+FIRST_CORE = "processor\t: 0\nmodel name\t: A CPU @ 2 GHz\nflags\t\t: sse avx512_bf16 amx_bf16\n\n"
+
+
+def test_the_kernel_tells_of_the_cpu(tmp_path, monkeypatch):
+    file = tmp_path / "cpuinfo"
+    file.write_text(FIRST_CORE + FIRST_CORE.replace("A CPU", "Another"))
+    monkeypatch.setattr(machine, "cpu_info", lambda info=machine.cpu_info: info(file))
+    found = machine.described(torch.device("cpu"))
+    assert (found.cpu, found.cpu_bf16) == ("A CPU @ 2 GHz", ("avx512_bf16", "amx_bf16"))
+    assert found.threads == torch.get_num_threads() and found.torch == torch.__version__
+    assert found.cores >= 1 and found.memory_gib > 0 and found.gpu is None
+
+
+def test_a_kernel_that_tells_nothing_is_no_problem(tmp_path, monkeypatch):
+    assert machine.cpu_info(tmp_path / "cpuinfo") == {}
+    monkeypatch.setattr(machine, "cpu_info", dict)
+    found = machine.described(torch.device("cpu"))
+    assert found.cpu and found.cpu_bf16 == ()
+
+
+def test_the_machine_is_told_in_two_lines():
+    gpu = Machine("A CPU", 2, 23.6, "x86_64", "3.11.7", "2.6.0", 2, (), "cuda", "A GPU", True)
+    assert machine.report(gpu).splitlines() == [
+        "A CPU, 2 cores, 24 GiB, x86_64; bf16: no instructions.",
+        "Python 3.11.7, torch 2.6.0 with 2 threads, on cuda: A GPU, bf16: yes.",
+    ]

@@ -1,0 +1,128 @@
+"""The textbook's decoder computes what ours computes, and its search finds what ours finds: like is timed with like."""
+
+import pytest
+import torch
+
+from benchmarks.drawn import draw_photos
+from benchmarks.textbook import (
+    TextbookDecoder,
+    TextbookEncoder,
+    TextbookTraining,
+    caption_batches,
+    padded,
+    textbook_decoder_like,
+    textbook_loss,
+    textbook_pixels,
+    textbook_search,
+)
+from captioner.config import DecodingOptions
+from captioner.decoding import decode
+from captioner.vocabulary import END, PAD
+from training.dataset import pad_captions
+from training.losses import soft_attention_loss
+
+CAPTIONS = [[[4, 5, 6], [7, 8, 9, 10, 5]], [[6], [9, 4]], [[5, 5, 4, 8], [10]]]
+"""Of three photos, ids of words."""
+
+GATES = pytest.mark.parametrize("gate", ["scalar", "vector"])
+
+
+@pytest.fixture
+def make_twins(make_decoder):
+    def make(gate="vector", words=7, seed=0):
+        ours = make_decoder(words, seed, gate=gate, deep_output=False)
+        return ours, textbook_decoder_like(ours)
+
+    return make
+
+
+def predictions(ours, textbook):
+    """Of both, for the same captions of the same photos."""
+    annotations = torch.randn(3, 2, 3, 7, generator=torch.Generator().manual_seed(1))
+    inputs, targets = pad_captions(CAPTIONS)
+    output = ours(annotations.flatten(1, 2), inputs)
+    rows = [caption for of_photo in CAPTIONS for caption in of_photo]
+    return output, targets, textbook(annotations.repeat_interleave(2, dim=0), *padded(rows))
+
+
+@GATES
+def test_the_textbook_predicts_what_ours_predicts(make_twins, gate):
+    ours, targets, theirs = predictions(*make_twins(gate))
+    is_word = (targets != PAD).flatten(0, 1)[theirs.order]  # [n, T]
+    for name in ("logits", "alphas"):
+        expected = getattr(ours, name).flatten(0, 1)[theirs.order]
+        torch.testing.assert_close(getattr(theirs, name)[is_word], expected[is_word])
+        assert not getattr(theirs, name)[~is_word].any()
+    assert theirs.lengths == [6, 5, 4, 3, 2, 2]
+
+
+@GATES
+def test_the_textbook_learns_what_ours_learns(make_twins, gate):
+    """The loss and its gradient, once the penalty is scaled as ours is: a sum over places, not a mean."""
+    ours, textbook = make_twins(gate)
+    output, targets, theirs = predictions(ours, textbook)
+    loss = soft_attention_loss(output.logits, output.alphas, targets, 0.7, 0.0)
+    places, captions, words = theirs.alphas.shape[-1], len(theirs.lengths), sum(theirs.lengths)
+    textbook_loss_ = textbook_loss(theirs, 0.7 * places * captions / words)
+    torch.testing.assert_close(textbook_loss_, loss)
+    loss.backward()
+    textbook_loss_.backward()
+    pairs = (
+        (ours.embedding, textbook.embedding),
+        (ours.score.annotation_to_key, textbook.attention.of_annotations),
+        (ours.init_cell, textbook.init_cell),
+        (ours.hidden_to_gate, textbook.gate),
+        (ours.output, textbook.output),
+    )
+    for mine, its in pairs:
+        assert mine.weight.grad.abs().max() > 0
+        torch.testing.assert_close(its.weight.grad, mine.weight.grad)
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize(
+    ("words", "beam_width", "max_words"),
+    [(20, 1, 8), (20, 2, 8), (20, 5, 8), (3, 200, 3)],
+    ids=["greedy", "beam 2", "beam 5", "every caption"],
+)
+def test_the_search_finds_what_ours_finds(make_twins, seed, words, beam_width, max_words):
+    """An ended caption that the textbook keeps could be crowded out of a narrow beam of ours: a rare case."""
+    ours, textbook = make_twins(words=words, seed=seed)
+    annotations = torch.randn(1, 2, 3, 7, generator=torch.Generator().manual_seed(seed))
+    options = DecodingOptions(beam_width, max_words=max_words, length_penalty=0.0, block_repeats=0)
+    expected = decode(ours, annotations.flatten(1, 2), options)
+    found = textbook_search(textbook, annotations, beam_width, max_words)
+    length = int(expected.lengths[0, 0])
+    assert found.tokens == expected.tokens[0, 0, :length].tolist()
+    assert found.log_prob == pytest.approx(float(expected.log_probs[0, 0]), rel=1e-4)
+    torch.testing.assert_close(found.alphas, expected.alphas[0, 0, :length])
+
+
+def test_the_search_can_be_told_how_long_the_caption_is(make_twins):
+    _, textbook = make_twins()
+    with torch.no_grad():
+        textbook.output.bias[END] += 9  # it would say no more than it must
+    annotations = torch.randn(1, 2, 3, 7, generator=torch.Generator().manual_seed(0))
+    assert len(textbook_search(textbook, annotations, beam_width=5, max_words=9).tokens) == 1
+    found = textbook_search(textbook, annotations, beam_width=5, max_words=9, least_words=9)
+    assert len(found.tokens) == len(found.alphas) == 9
+
+
+def test_the_textbook_learns_its_captions(tmp_path):
+    """Frozen, its encoder stays as it is; tuned, the part that learns changes."""
+    torch.manual_seed(0)
+    photos = draw_photos(tmp_path, 2, 64, 48)
+    examples = [(photos[number // 2], [4 + number, 5]) for number in range(4)]
+    encoder = TextbookEncoder("resnet18", grid=2)
+    before = {name: tensor.clone() for name, tensor in encoder.state_dict().items()}
+    decoder = TextbookDecoder(encoder.channels, 8, 8, 8, 9)
+    for tuned in (None, encoder.stages[-1]):
+        training = TextbookTraining(encoder, decoder, torch.device("cpu"), tuned)
+        losses = [
+            training.epoch(caption_batches(examples, lambda path: textbook_pixels(path, 64), 2, seed))
+            for seed in range(15)
+        ]
+        assert losses[-1] < losses[0]
+        changed = {name for name, tensor in encoder.state_dict().items() if not torch.equal(tensor, before[name])}
+        assert bool(changed) == (tuned is not None)
+        assert all(name.startswith("stages.7.") for name in changed)
