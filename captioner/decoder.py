@@ -138,11 +138,13 @@ class Decoder(nn.Module):
         word_query: Tensor | float,
         location: str | Tensor = LIKELIEST,
         unseen: Tensor | None = None,
+        averaged: Tensor | None = None,
     ) -> _Look:
         """h_{t-1} [B, K, N] and the last word's share of the query [B, K, A] -> what is seen.
 
         location: of hard attention, which place: likeliest, expected, sampled, or those that are given [B, K].
         unseen: bool [B, K, L], places that cannot be read.
+        averaged: bool [B], images of which what is expected is read all the same.
         """
         if self.score is None:  # all places alike
             scores = torch.zeros(*hidden.shape[:2], memory.annotations.shape[1], device=hidden.device)
@@ -153,7 +155,8 @@ class Decoder(nn.Module):
         alpha, context = attend(scores, memory.annotations)
         locations = self._locations(alpha, location)
         if locations is not None:
-            context = attend_at(locations, memory.annotations)
+            at_one_place = attend_at(locations, memory.annotations)
+            context = at_one_place if averaged is None else context.where(averaged.view(-1, 1, 1), at_one_place)
         if self.hidden_to_gate is None:
             return _Look(context, alpha, torch.ones_like(alpha[..., 0]), locations)
         gate = torch.sigmoid(self.hidden_to_gate(hidden))  # [B, K, 1] or [B, K, D]
@@ -202,11 +205,18 @@ class Decoder(nn.Module):
         state = self._lstm(self.embedding_to_lstm(embedded), look.context, state)
         return self._logits(embedded, state.hidden, look.context), state, look.alpha, look.gate
 
-    def forward(self, annotations: Tensor, tokens: Tensor, location: str | Tensor = LIKELIEST) -> DecoderOutput:
+    def forward(
+        self,
+        annotations: Tensor,
+        tokens: Tensor,
+        location: str | Tensor = LIKELIEST,
+        averaged: Tensor | None = None,
+    ) -> DecoderOutput:
         """Teacher forcing: at each position, predict the word that follows `tokens` [B, K, T] (the start first).
 
         Equal to T calls of `step`; the words' share of the LSTM and the output layer run once, over all positions.
         location: of hard attention, which places are read: likeliest, expected, sampled, or given ones [B, K, T].
+        averaged: bool [B], images of which what is expected is read all the same.
         """
         memory = self.remember(annotations)
         state = self.initial_state(memory, tokens.shape[1])
@@ -217,7 +227,7 @@ class Decoder(nn.Module):
         for position, word_part in enumerate(word_parts.unbind(dim=2)):
             query = queries[:, :, position] if isinstance(queries, Tensor) else queries
             place = location[:, :, position] if isinstance(location, Tensor) else location
-            look = self._look(memory, state.hidden, query, place)
+            look = self._look(memory, state.hidden, query, place, averaged=averaged)
             state = self._lstm(word_part, look.context, state)
             hiddens.append(state.hidden)
             looks.append(look)

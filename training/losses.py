@@ -60,7 +60,7 @@ def reinforce_loss(logits: Tensor, alphas: Tensor, locations: Tensor, targets: T
     credits = (_word_log_probs(logits.detach(), targets) - baseline) * mask
     returns = credits.flip(-1).cumsum(dim=-1).flip(-1)  # [B, K, T]
     chosen = alphas.gather(-1, locations.unsqueeze(-1)).squeeze(-1).clamp(min=1e-9).log()
-    return -(returns * chosen * mask).sum() / mask.sum()
+    return -(returns * chosen * mask).sum() / mask.sum().clamp(min=1)
 
 
 def mean_word_log_prob(logits: Tensor, targets: Tensor) -> float:

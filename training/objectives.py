@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from captioner.config import DecodingOptions
-from captioner.decoder import EXPECTED, SAMPLED, Decoder, DecoderOutput
+from captioner.decoder import SAMPLED, Decoder, DecoderOutput
 from captioner.decoding import decode, greedy
 from captioner.model import CaptionModel
 from captioner.vocabulary import PAD, UNKNOWN, Vocabulary
@@ -62,13 +62,14 @@ def caption_loss(
     device = annotations.device
     inputs, targets = batch.inputs.to(device), batch.targets.to(device)
     hard = model.decoder.attention == "hard"
-    location = EXPECTED if hard and float(torch.rand(())) < options.expected_share else SAMPLED
-    output = model.decoder(annotations, inputs, location)
+    averaged = (torch.rand(len(inputs)) < options.expected_share).to(device) if hard else None
+    output = model.decoder(annotations, inputs, SAMPLED, averaged)
     word_log_prob = None
-    if hard:
-        loss = _hard_loss(output, targets, options, baseline)
-        if output.locations is not None:
-            word_log_prob = mean_word_log_prob(output.logits, targets)
+    if averaged is not None:
+        sampled = targets.masked_fill(averaged.view(-1, 1, 1), PAD)
+        loss = _hard_loss(output, targets, sampled, options, baseline)
+        if bool((sampled != PAD).any()):
+            word_log_prob = mean_word_log_prob(output.logits, sampled)
     else:
         weight = options.doubly_stochastic_weight if model.decoder.attention == "soft" else 0.0
         loss = soft_attention_loss(output.logits, output.alphas, targets, weight, options.label_smoothing)
@@ -80,13 +81,13 @@ def caption_loss(
     return CaptionLoss(loss, maps, word_log_prob)
 
 
-def _hard_loss(output: DecoderOutput, targets: Tensor, options: FitOptions, baseline: float) -> Tensor:
-    """Xu et al. 2015, eq. 12; where the expected annotations were read there is nothing to reinforce."""
+def _hard_loss(output: DecoderOutput, targets: Tensor, sampled: Tensor, options: FitOptions, baseline: float) -> Tensor:
+    """Xu et al. 2015, eq. 12; sampled: the targets of images whose places were sampled, which alone are reinforced."""
     mask = targets != PAD
-    loss = caption_nll(output.logits, targets, options.label_smoothing) / mask.sum()
-    if output.locations is not None:
-        found = reinforce_loss(output.logits, output.alphas, output.locations, targets, baseline)
-        loss = loss + options.reinforce_weight * found
+    words = mask.sum()
+    loss = caption_nll(output.logits, targets, options.label_smoothing) / words
+    found = reinforce_loss(output.logits, output.alphas, output.locations, sampled, baseline)
+    loss = loss + options.reinforce_weight * found * (sampled != PAD).sum() / words
     return loss - options.entropy_weight * map_entropy(output.alphas, mask)
 
 

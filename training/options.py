@@ -77,7 +77,7 @@ class FitOptions(JsonOptions):
     supervision_weight: float = 1.0
     """Weight of looking at the thing that a word names, where --boxes tells where that is."""
     expected_share: float = 0.5
-    """Hard attention: share of the batches that read the expected annotation instead of a sampled one."""
+    """Hard attention: share of the images of which the expected annotation is read instead of a sampled one."""
     reinforce_weight: float = 1.0
     """Hard attention: lambda_r of Xu et al. 2015, eq. 12, how much the sampled places learn from what came of them."""
     entropy_weight: float = 0.002

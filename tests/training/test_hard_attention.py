@@ -92,7 +92,7 @@ class Toy(torch.nn.Module):
 
 
 @pytest.mark.parametrize(("share", "samples"), [(1.0, False), (0.0, True)])
-def test_some_batches_read_what_is_expected(decoder, annotations, share, samples):
+def test_images_read_what_is_expected_or_a_sample(decoder, annotations, share, samples):
     options = FitOptions(expected_share=share, label_smoothing=0.0)
     learned = caption_loss(Toy(decoder), annotations, Batch((0,), annotations, INPUTS, TARGETS), options)
     assert (learned.word_log_prob is not None) == samples
@@ -100,6 +100,30 @@ def test_some_batches_read_what_is_expected(decoder, annotations, share, samples
         output = decoder(annotations, INPUTS, EXPECTED)
         by_hand = caption_nll(output.logits, TARGETS) / 3 - 0.002 * map_entropy(output.alphas, TARGETS != PAD)
         torch.testing.assert_close(learned.words, by_hand)
+
+
+def test_each_image_reads_one_place_or_the_average(decoder, annotations):
+    both, inputs = torch.cat([annotations, annotations]), INPUTS.expand(2, -1, -1)
+    places = torch.tensor([[[0, 2, 1]], [[0, 2, 1]]])
+    mixed = decoder(both, inputs, places, averaged=torch.tensor([True, False]))
+    torch.testing.assert_close(mixed.logits[:1], decoder(annotations, INPUTS, EXPECTED).logits)
+    torch.testing.assert_close(mixed.logits[1:], decoder(annotations, INPUTS, places[1:]).logits)
+
+
+def test_only_sampled_places_are_reinforced(decoder, annotations):
+    both, inputs, targets = torch.cat([annotations, annotations]), INPUTS.expand(2, -1, -1), TARGETS.expand(2, -1, -1)
+    options = FitOptions(label_smoothing=0.0, entropy_weight=0.0)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        averaged = torch.rand(2) < 0.5
+        output = decoder(both, inputs, SAMPLED, averaged)
+        torch.manual_seed(0)
+        learned = caption_loss(Toy(decoder), both, Batch((0, 1), both, inputs, targets), options, baseline=-1.0)
+    assert averaged.tolist() == [True, False]  # what the seed was chosen for
+    one = reinforce_loss(output.logits[1:], output.alphas[1:], output.locations[1:], TARGETS, -1.0)
+    by_hand = caption_nll(output.logits, targets) / 6 + options.reinforce_weight * one / 2
+    torch.testing.assert_close(learned.words, by_hand)
+    assert learned.word_log_prob == pytest.approx(mean_word_log_prob(output.logits[1:], TARGETS))
 
 
 def test_padding_teaches_nothing(decoder, annotations):
