@@ -78,7 +78,7 @@ class FitOptions(JsonOptions):
     """Weight of looking at the thing that a word names, where --boxes tells where that is."""
     expected_share: float = 0.5
     """Hard attention: share of the images of which the expected annotation is read instead of a sampled one."""
-    reinforce_weight: float = 1.0
+    reinforce_weight: float = 0.1
     """Hard attention: lambda_r of Xu et al. 2015, eq. 12, how much the sampled places learn from what came of them."""
     entropy_weight: float = 0.002
     """Hard attention: lambda_e of eq. 12, how much maps are kept from settling too early."""
