@@ -98,6 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CaptionerError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    options.output.mkdir(parents=True, exist_ok=True)
     values = {"results": [asdict(result) for result in results], "seconds_per_1000_photos": seconds}
     (options.output / "results.json").write_text(json.dumps(values, indent=1) + "\n")
     print(table(results, seconds))

@@ -22,7 +22,7 @@ from training.dataset import CaptionDataset
 from training.features import FeatureCache, FeatureView, fill_cache, open_cache
 from training.loop import train_epoch
 from training.options import FitOptions, phases
-from training.preparation import Features, Material, stages_before_fine_tuning
+from training.preparation import Features, Material, cached_stages
 from training.records import DataSet, ImageRecord
 from training.run import Run
 
@@ -59,7 +59,7 @@ class OurTraining:
         model.config = replace(bundle.config, image_size=image_size or bundle.config.image_size)
         model.encoder.requires_grad_(False)
         model.encoder.eval().to(memory_format=torch.channels_last)
-        view = FeatureView(_cached_stages(model, options))
+        view = FeatureView(cached_stages(model.encoder, options.fine_tune_stages))
         cache = open_cache(folder, model.encoder, bundle.encoder_weights.sha256, model.config, view)
         with without_bars():
             fill_cache(cache, model.encoder, model.config, view, [record.path for record in records], "encode photos")
@@ -98,12 +98,3 @@ class _DecoderAlone(nn.Module):
     def __init__(self, decoder: Decoder, config: CaptionerConfig):
         super().__init__()
         self.config, self.encoder, self.decoder = config, nn.Identity(), decoder
-
-
-def _cached_stages(model: CaptionModel, options: FitOptions) -> int | None:
-    """As `prepare` chooses: of two scales the finer map is kept; all stages that learn come after."""
-    finer = model.encoder.spec.finer_stages if model.config.scales == 2 else None
-    if not options.fine_tune_stages:
-        return finer
-    frozen = stages_before_fine_tuning(model.config.encoder, len(model.encoder.stages), options.fine_tune_stages)
-    return frozen if finer is None else min(frozen, finer)

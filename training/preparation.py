@@ -13,7 +13,7 @@ from captioner.bundle import Bundle
 from captioner.config import CaptionerConfig, DecodingOptions
 from captioner.decoder import Decoder
 from captioner.encoder_weights import LoadedWeights, tensors_sha256
-from captioner.encoders import encoder_spec, pretrained_network
+from captioner.encoders import Encoder, encoder_spec, pretrained_network
 from captioner.errors import ConfigError, DataError
 from captioner.images import ImageFrame, fit_image, open_image
 from captioner.model import CaptionModel
@@ -104,17 +104,13 @@ def prepare(
     if start is not None and options.distillation_weight:
         teacher = start.model.decoder.to(next(model.parameters()).device).eval().requires_grad_(False)
 
-    # With two scales both maps come from the finer one, which is smaller than the two of them.
-    frozen_stages = model.encoder.spec.finer_stages if config.scales == 2 else None
-    cached_stages = stages_before_fine_tuning(config.encoder, len(model.encoder.stages), options.fine_tune_stages)
-    if frozen_stages is not None:
-        cached_stages = min(cached_stages, frozen_stages)
+    frozen_stages, tuned_stages = (cached_stages(model.encoder, learning) for learning in (0, options.fine_tune_stages))
     build = _FeatureBuilder(model, config, options, cache, vocabulary, decoding, watch, boxes)
     frozen = build(train, validation, earlier, frozen_stages)
     fine_tuned = None
     if options.fine_tune_stages:
-        same = cached_stages == frozen_stages
-        fine_tuned = frozen if same else build(train, validation, earlier, cached_stages)
+        same = tuned_stages == frozen_stages
+        fine_tuned = frozen if same else build(train, validation, earlier, tuned_stages)
     self_critical = None
     if options.self_critical_epochs:
         records = frozen.train.records
@@ -172,6 +168,18 @@ def stages_before_fine_tuning(encoder: str, stages: int, learning: int) -> int:
     if learning > stages:
         raise ConfigError(f"{encoder} has {stages} stages: fine_tune_stages can be 1 to {stages}, or -1 for all")
     return 0 if learning == -1 else stages - learning
+
+
+def cached_stages(encoder: Encoder, learning: int) -> int | None:
+    """How many of an encoder's stages the cache holds when so many of the last ones learn; None: all.
+
+    With two scales both maps come from the finer one, which is smaller than the two of them. Raises ConfigError.
+    """
+    finer = encoder.spec.finer_stages if encoder.scales == 2 else None
+    if not learning:
+        return finer
+    frozen = stages_before_fine_tuning(encoder.spec.name, len(encoder.stages), learning)
+    return frozen if finer is None else min(frozen, finer)
 
 
 def training_splits(data: DataSet, options: FitOptions) -> tuple[list[ImageRecord], list[ImageRecord]]:
