@@ -20,7 +20,7 @@ from training.curves import Curves
 from training.dataset import Batch
 from training.features import annotations_from
 from training.objectives import caption_loss
-from training.options import FitOptions, Phase, phases
+from training.options import FitOptions, Phase, at_batch, phases
 from training.preparation import Features, Material
 from training.progress import Watch, unwatched, write_samples
 from training.run import Run, check_output
@@ -127,7 +127,9 @@ def train_epoch(run: Run, phase: Phase, features: Features, stop: threading.Even
         desc=f"{phase.name} {progress.epoch + 1}/{phase.epochs}",
     ) as bar:  # fmt: skip
         for batch in batches:
-            learned = batch_loss(run.material, phase, features, batch, options, progress.baseline or 0.0)
+            done = (count * progress.epoch + progress.step) / (count * phase.epochs)
+            now = at_batch(options, phase, done)
+            learned = batch_loss(run.material, phase, features, batch, now, progress.baseline or 0.0)
             _learn(run, learned.loss)
             progress.step += 1
             progress.loss_sum += float(learned.loss.detach())

@@ -1,7 +1,7 @@
 """How a captioner is trained: every option of `fit`, checked where it is made."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from captioner.config import JsonOptions
@@ -76,8 +76,9 @@ class FitOptions(JsonOptions):
     """Lambda of Xu et al. 2015, eq. 14; of soft attention alone."""
     supervision_weight: float = 1.0
     """Weight of looking at the thing that a word names, where --boxes tells where that is."""
-    expected_share: float = 0.5
-    """Hard attention: share of the images of which the expected annotation is read instead of a sampled one."""
+    expected_share: float = 0.75
+    """Hard attention: share of the images of which the expected annotation is read instead of a sampled one. It falls
+    from 1 to this in a straight line, over the epochs that come before fine-tuning."""
     reinforce_weight: float = 0.1
     """Hard attention: lambda_r of Xu et al. 2015, eq. 12, how much the sampled places learn from what came of them."""
     entropy_weight: float = 0.002
@@ -156,6 +157,13 @@ class Phase:
     epochs: int
     learning_rate: float
     encoder_learning_rate: float = 0.0
+
+
+def at_batch(options: FitOptions, phase: Phase, done: float) -> FitOptions:
+    """The options of one batch. done: share of the phase's batches that came before it, 0 to 1."""
+    if phase.name != "cross_entropy":
+        return options
+    return replace(options, expected_share=1 - done * (1 - options.expected_share))
 
 
 def phases(options: FitOptions) -> list[Phase]:

@@ -112,7 +112,7 @@ def test_each_image_reads_one_place_or_the_average(decoder, annotations):
 
 def test_only_sampled_places_are_reinforced(decoder, annotations):
     both, inputs, targets = torch.cat([annotations, annotations]), INPUTS.expand(2, -1, -1), TARGETS.expand(2, -1, -1)
-    options = FitOptions(label_smoothing=0.0, entropy_weight=0.0)
+    options = FitOptions(expected_share=0.5, label_smoothing=0.0, entropy_weight=0.0)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         averaged = torch.rand(2) < 0.5

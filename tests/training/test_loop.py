@@ -506,7 +506,7 @@ def test_a_run_that_boxes_teach_goes_on_as_if_it_had_not_stopped(taught, tmp_pat
 def test_hard_attention_goes_on_with_its_baseline(taught, tmp_path, at_batch):
     options = dataclasses.replace(ONE_PHASE, expected_share=0.0, supervision_weight=0.0)
     fit(taught(options, attention="hard"), options, tmp_path / "whole")
-    at_batch(4, lambda loss: os.kill(os.getpid(), signal.SIGTERM))
+    at_batch(12, lambda loss: os.kill(os.getpid(), signal.SIGTERM))
     with pytest.raises(Interrupted):
         fit(taught(options, attention="hard"), options, tmp_path / "stopped")
     kept = torch.load(tmp_path / "stopped" / "checkpoint.pt", weights_only=True)["progress"]["baseline"]
@@ -514,6 +514,21 @@ def test_hard_attention_goes_on_with_its_baseline(taught, tmp_path, at_batch):
     at_batch(10**6, lambda loss: None)
     fit(taught(options, attention="hard"), options, tmp_path / "stopped", resume=True)
     assert lines_of(tmp_path / "whole") == lines_of(tmp_path / "stopped")
+
+
+def test_hard_attention_reads_fewer_and_fewer_averages(taught, tmp_path, monkeypatch):
+    shares, learn = [], loop.caption_loss
+
+    def caption_loss(model, annotations, batch, options, *others, **more):
+        shares.append(options.expected_share)
+        return learn(model, annotations, batch, options, *others, **more)
+
+    monkeypatch.setattr(loop, "caption_loss", caption_loss)
+    options = dataclasses.replace(ONE_PHASE, expected_share=0.25, supervision_weight=0.0)
+    fit(taught(options, attention="hard"), options, tmp_path / "run")
+    steps = len(shares)
+    assert steps > 3
+    assert shares == pytest.approx([1 - 0.75 * step / steps for step in range(steps)])
 
 
 def test_without_attention_boxes_can_be_measured_but_teach_nothing(taught):

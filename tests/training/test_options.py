@@ -6,7 +6,7 @@ import json
 import pytest
 
 from captioner.errors import ConfigError
-from training.options import PRESETS, FitOptions, Phase, chosen_options, phases
+from training.options import PRESETS, FitOptions, Phase, at_batch, chosen_options, phases
 
 
 def test_options_survive_json():
@@ -109,3 +109,10 @@ def test_another_language_is_learned_freely():
     assert chosen(new_words=0.6) == (1e-3, 0.0)
     assert chosen(new_words=0.6, earlier=None)[1] == 0.0
     assert chosen(new_words=0.6, replay=True) == (1e-3, 0.0)
+
+
+def test_hard_attention_samples_more_and_more_until_the_encoder_is_tuned():
+    options = FitOptions(epochs=2, fine_tune_epochs=1, fine_tune_stages=1, expected_share=0.4)
+    first, tuned = phases(options)
+    assert [at_batch(options, first, done).expected_share for done in (0, 0.5, 1)] == pytest.approx([1, 0.7, 0.4])
+    assert at_batch(options, tuned, 0) == options
