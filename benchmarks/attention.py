@@ -75,6 +75,12 @@ VARIANTS = (
     Variant("7 x 7 places (224 pixels)", {"image_size": 224}),
     Variant("20 x 20 places (two scales, dot score)", FINER, seeds=3),
     Variant("no attention, of both scales", {"attention": "none", "scales": 2}, seeds=3),
+    Variant(
+        "20 x 20 places, hard attention, the expected annotation",
+        {**FINER, "attention": "hard"},
+        decoding={"hard_context": "expected"},
+        seeds=3,
+    ),
     Variant("supervision 0.3", training={"supervision_weight": 0.3}),
     Variant("supervision 1", training={"supervision_weight": 1.0}),
     Variant("supervision 3", training={"supervision_weight": 3.0}),
