@@ -46,11 +46,12 @@ def heat_map(
     rows, row_share = _axis_weights(height, frame.height, top, bottom, alpha.shape[0], smooth)
     columns, column_share = _axis_weights(width, frame.width, left, right, alpha.shape[1], smooth)
     heat = rows @ (alpha / max(alpha.max(), np.finfo(np.float32).tiny)) @ columns.T
-    # The most of each pixel's samples, not their mean: a cell that is thinner than a pixel keeps its peak.
-    heat = heat.reshape(height, row_share, width, column_share).max(axis=(1, 3))
-    if heat.max() > 0 and _peak_in_photo(alpha, frame):
-        heat /= heat.max()  # pixels need not fall on the very centre of the peak's cell
-    return np.clip(heat, 0.0, 1.0)
+    if row_share > 1 or column_share > 1:
+        # The most of each pixel's samples, not their mean: a cell that is thinner than a pixel keeps its peak.
+        heat = heat.reshape(height, row_share, width, column_share).max(axis=(1, 3))
+    if (hottest := heat.max()) > 0 and _peak_in_photo(alpha, frame):
+        heat /= hottest  # pixels need not fall on the very centre of the peak's cell
+    return np.clip(heat, 0.0, 1.0, out=heat)
 
 
 def overlay(
@@ -78,9 +79,13 @@ def overlay(
     size = size or photo.size
     colours = _colour_table(colour_map)  # [256, 3]
     heat = heat_map(alpha, frame, _at_most(size, MAX_HEAT_SIDE), smooth)
+    shades = Image.fromarray(np.rint(heat * 255).astype(np.uint8))
+    mask = shades.point([round(255 * opacity * (shade / 255) ** 0.75) for shade in range(256)])
+    shades.putpalette(colours.tobytes())  # each shade now stands for its colour
     filter_ = Image.Resampling.BILINEAR if smooth else Image.Resampling.NEAREST
-    tint = Image.fromarray(colours[np.rint(heat * 255).astype(np.uint8)]).resize(size, filter_)
-    mask = Image.fromarray(np.rint(heat**0.75 * (255 * opacity)).astype(np.uint8)).resize(size, filter_)
+    tint, mask = (
+        layer if layer.size == size else layer.resize(size, filter_) for layer in (shades.convert("RGB"), mask)
+    )
     return Image.composite(tint, scaled(photo, size), mask)
 
 
