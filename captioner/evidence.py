@@ -11,6 +11,9 @@ from torch import Tensor
 from captioner.decoder import LIKELIEST, Decoder, DecoderState, ImageMemory
 from captioner.vocabulary import START
 
+ROUNDING = 1e-5
+"""Nats: a place that costs a word no more than this costs it nothing."""
+
 _TOGETHER = 64
 """So many places are hidden, each by itself, in one step."""
 
@@ -30,7 +33,8 @@ def evidence_maps(decoder: Decoder, annotations: Tensor, tokens: Tensor, locatio
     for token in tokens.tolist():
         logits, following, _, _ = decoder.step(memory, state, before, location)
         hidden = _log_probs_with_a_place_hidden(decoder, memory, state, before, token, location)
-        lost = (_log_prob(logits, token) - hidden).clamp(min=0)  # [L]
+        lost = _log_prob(logits, token) - hidden  # [L]
+        lost = lost.where(lost > ROUNDING, 0.0)
         total = lost.sum()
         maps.append(lost / total if float(total) > 0 else torch.full_like(lost, 1 / len(lost)))
         before, state = torch.full_like(before, token), following

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from captioner.captioner import Captioner
-from captioner.evidence import evidence_maps
+from captioner.evidence import ROUNDING, evidence_maps
 from captioner.vocabulary import START
 from tests.captioner.test_captioner import photo
 
@@ -39,7 +39,7 @@ def test_evidence_is_what_hiding_a_place_costs_the_word(make_decoder, options):
     for position in range(3):
         whole = log_prob_without(decoder, annotations, None, position)
         lost = np.array([whole - log_prob_without(decoder, annotations, place, position) for place in range(6)])
-        lost = np.where(lost > 1e-6, lost, 0)
+        lost = np.where(lost > ROUNDING, lost, 0)
         expected = lost / lost.sum() if lost.sum() else np.full(6, 1 / 6)
         np.testing.assert_allclose(maps[position].numpy(), expected, atol=1e-3)
 
