@@ -9,6 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from captioner.fused import FusedScores
+from captioner.products import PLAIN, Products
+
+FUSED = {"relu": FusedScores(functional.relu), "tanh": FusedScores(torch.tanh)}
+"""act(keys + query) . w, for each activation."""
+
 
 class AdditiveScore(nn.Module):
     """Bahdanau et al. 2015; f_att of Xu et al. 2015, eq. 4: e_ti = w . act(W_a a_i + W_h h_{t-1}).
@@ -21,21 +27,20 @@ class AdditiveScore(nn.Module):
         self.annotation_to_key = nn.Linear(annotation_dim, attention_dim)
         self.hidden_to_query = nn.Linear(hidden_dim, attention_dim, bias=False)
         self.key_to_score = nn.Linear(attention_dim, 1, bias=False)
-        self.activation = {"relu": functional.relu, "tanh": torch.tanh}[activation]
+        self.activation = activation
         self.query_dim = attention_dim
 
     def keys(self, annotations: Tensor) -> Tensor:
         """W_a a_i: [B, L, D] -> [B, L, A]."""
         return self.annotation_to_key(annotations)
 
-    def query(self, hidden: Tensor) -> Tensor:
+    def query(self, hidden: Tensor, products: Products = PLAIN) -> Tensor:
         """W_h h_{t-1}: [B, K, N] -> [B, K, A]."""
-        return self.hidden_to_query(hidden)
+        return products.linear(self.hidden_to_query, hidden)
 
-    def forward(self, keys: Tensor, query: Tensor) -> Tensor:
+    def forward(self, keys: Tensor, query: Tensor, products: Products = PLAIN) -> Tensor:
         """keys [B, L, A], query [B, K, A] -> scores [B, K, L]."""
-        compared = self.activation(keys.unsqueeze(1) + query.unsqueeze(2))  # [B, K, L, A]
-        return self.key_to_score(compared).squeeze(-1)
+        return FUSED[self.activation](keys, query, self.key_to_score.weight[0])
 
 
 class DotScore(nn.Module):
@@ -51,16 +56,16 @@ class DotScore(nn.Module):
         self.query_dim = attention_dim
 
     def keys(self, annotations: Tensor) -> Tensor:
-        """W_a a_i / sqrt(A): [B, L, D] -> [B, L, A]."""
-        return self.annotation_to_key(annotations) / math.sqrt(self.query_dim)
+        """W_a a_i / sqrt(A): [B, L, D] -> [B, A, L]."""
+        return self.annotation_to_key(annotations).mT / math.sqrt(self.query_dim)
 
-    def query(self, hidden: Tensor) -> Tensor:
+    def query(self, hidden: Tensor, products: Products = PLAIN) -> Tensor:
         """W_h h_{t-1}: [B, K, N] -> [B, K, A]."""
-        return self.hidden_to_query(hidden)
+        return products.linear(self.hidden_to_query, hidden)
 
-    def forward(self, keys: Tensor, query: Tensor) -> Tensor:
-        """keys [B, L, A], query [B, K, A] -> scores [B, K, L]."""
-        return query @ keys.transpose(1, 2)
+    def forward(self, keys: Tensor, query: Tensor, products: Products = PLAIN) -> Tensor:
+        """keys [B, A, L], query [B, K, A] -> scores [B, K, L]."""
+        return products.between(query, keys)
 
 
 class GeneralScore(nn.Module):
@@ -72,25 +77,25 @@ class GeneralScore(nn.Module):
         self.query_dim = hidden_dim
 
     def keys(self, annotations: Tensor) -> Tensor:
-        """W a_i: [B, L, D] -> [B, L, N]."""
-        return self.annotation_to_key(annotations)
+        """W a_i: [B, L, D] -> [B, N, L]."""
+        return self.annotation_to_key(annotations).mT
 
-    def query(self, hidden: Tensor) -> Tensor:
+    def query(self, hidden: Tensor, products: Products = PLAIN) -> Tensor:
         """h_{t-1} as it is: [B, K, N]."""
         return hidden
 
-    def forward(self, keys: Tensor, query: Tensor) -> Tensor:
-        """keys [B, L, N], query [B, K, N] -> scores [B, K, L]."""
-        return query @ keys.transpose(1, 2)
+    def forward(self, keys: Tensor, query: Tensor, products: Products = PLAIN) -> Tensor:
+        """keys [B, N, L], query [B, K, N] -> scores [B, K, L]."""
+        return products.between(query, keys)
 
 
-def attend(scores: Tensor, annotations: Tensor) -> tuple[Tensor, Tensor]:
+def attend(scores: Tensor, annotations: Tensor, products: Products = PLAIN) -> tuple[Tensor, Tensor]:
     """Soft attention, Xu et al. 2015, eq. 5 and 13: alpha = softmax(e), z = sum_i alpha_i a_i.
 
     scores [B, K, L], annotations [B, L, D] -> alpha [B, K, L], summing to 1 over L, and context [B, K, D].
     """
     alpha = scores.float().softmax(dim=-1)
-    return alpha, alpha.to(annotations.dtype) @ annotations
+    return alpha, products.between(alpha.to(annotations.dtype), annotations)
 
 
 def attend_at(locations: Tensor, annotations: Tensor) -> Tensor:

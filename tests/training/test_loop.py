@@ -477,7 +477,7 @@ def taught(tmp_path, three_stages, three_stages_config, words_without_java):
 
 
 def test_maps_are_taught_by_boxes_and_measured_after_every_epoch(taught, tmp_path, capsys):
-    options = dataclasses.replace(ONE_PHASE, epochs=12, batch_size=8, doubly_stochastic_weight=0.0)
+    options = dataclasses.replace(ONE_PHASE, epochs=12, patience=12, batch_size=8, doubly_stochastic_weight=0.0)
     found = {}
     for weight in (0.0, 2.0):
         torch.manual_seed(0)

@@ -1,0 +1,110 @@
+"""Matrix products of a recurrent network, whose steps all multiply by the same matrices.
+
+By the chain rule the gradient of such a matrix is a sum over the steps. Autograd makes each summand as a product of its
+own, and adds it to those before: for T steps T small products, and as many times the whole gradient goes to memory and
+back. Shared products keep the operands until the last step's are there, and make one large product of them.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import Function
+
+
+class Products:
+    """Each product for itself, as torch does it."""
+
+    def linear(self, layer: nn.Linear, rows: Tensor) -> Tensor:
+        """The layer of rows: [..., D] -> [..., O]."""
+        return layer(rows)
+
+    def between(self, rows: Tensor, matrix: Tensor) -> Tensor:
+        """[B, K, D], [B, D, O] -> [B, K, O]."""
+        return rows @ matrix
+
+
+class SharedProducts(Products):
+    """The same numbers, and the gradient of each layer and each matrix as one product. For one forward pass."""
+
+    def __init__(self) -> None:
+        self._shared: dict[int, tuple[Any, _Shared]] = {}
+
+    def linear(self, layer: nn.Linear, rows: Tensor) -> Tensor:
+        dtype = _product_dtype(rows)
+        if id(layer) not in self._shared:
+            self._shared[id(layer)] = layer, _Shared(layer.weight.to(dtype).t())
+        product = self._shared[id(layer)][1].product(rows.to(dtype))
+        return product if layer.bias is None else product + layer.bias.to(dtype)
+
+    def between(self, rows: Tensor, matrix: Tensor) -> Tensor:
+        dtype = _product_dtype(rows)
+        if id(matrix) not in self._shared:  # which is kept, too: its id is no other's
+            self._shared[id(matrix)] = matrix, _Shared(matrix.to(dtype))
+        return self._shared[id(matrix)][1].product(rows.to(dtype))
+
+
+PLAIN = Products()
+
+
+def _product_dtype(rows: Tensor) -> torch.dtype:
+    kind = rows.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else rows.dtype
+
+
+_Operands = dict[int, tuple[Tensor, Tensor]]
+"""Rows and the gradients of their products, by the number of the product: to go backwards twice counts once.
+
+Without the graph that they come from, which leads back to the matrix: no such circle would ever be freed.
+"""
+
+
+class _Shared:
+    """A matrix [D, O], or one for each image [B, D, O], and its products."""
+
+    def __init__(self, matrix: Tensor):
+        self.operands: _Operands = {}
+        self._matrix = _Gradient.apply(matrix, self.operands) if matrix.requires_grad else matrix
+        self._count = 0
+
+    def product(self, rows: Tensor) -> Tensor:
+        """[..., D] -> [..., O]."""
+        self._count += 1
+        return _Product.apply(rows, self._matrix, self.operands, self._count)
+
+
+class _Gradient(Function):
+    """The matrix itself; backwards, which is after all its products, its gradient by their operands."""
+
+    @staticmethod
+    def forward(ctx: Any, matrix: Tensor, operands: _Operands) -> Tensor:
+        ctx.operands, ctx.by_image = operands, matrix.dim() == 3
+        ctx.set_materialize_grads(False)
+        return matrix.view_as(matrix)
+
+    @staticmethod
+    def backward(ctx: Any, _: None) -> tuple[Tensor | None, None]:
+        if not ctx.operands:
+            return None, None
+        rows, gradients = (
+            torch.cat([values if ctx.by_image else values.flatten(0, -2) for values in column], dim=-2)
+            for column in zip(*ctx.operands.values(), strict=True)
+        )
+        return rows.mT @ gradients, None
+
+
+class _Product(Function):
+    """rows @ matrix; backwards, the rows' gradient alone: what the matrix's own needs is kept."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, matrix: Tensor, operands: _Operands, number: int) -> Tensor:
+        ctx.save_for_backward(rows, matrix)
+        ctx.operands, ctx.number = operands, number
+        return rows @ matrix
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, None, None, None]:
+        rows, matrix = ctx.saved_tensors
+        if ctx.needs_input_grad[1]:
+            ctx.operands[ctx.number] = rows.detach(), gradient
+        return gradient @ matrix.mT if ctx.needs_input_grad[0] else None, None, None, None
