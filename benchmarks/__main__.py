@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import captioner
-from benchmarks import attention_cost, limits, machine, many_photos, one_photo, training_speed
+from benchmarks import attention_cost, encoder_runtimes, limits, machine, many_photos, one_photo, training_speed
 from captioner.allocator import keep_freed_memory
 from captioner.errors import CaptionerError
 
@@ -25,6 +25,7 @@ SECTIONS = {
     "training": training_speed,
     "one_photo": one_photo,
     "many_photos": many_photos,
+    "encoder": encoder_runtimes,
     "limits": limits,
     "attention_cost": attention_cost,
 }

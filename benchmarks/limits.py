@@ -187,23 +187,29 @@ def encoder_work(captioner: Captioner, photos: int) -> Work:
     encoder = captioner.model.encoder
     with torch.no_grad():
         operations = counted(lambda: encoder(torch.from_numpy(pixels).to(captioner.device)))
-    moved = encoder_bytes(encoder, pixels.size, captioner.encode(pixels).numel())
+    dtype = precision(captioner)
+    moved = encoder_bytes(encoder, pixels.size, captioner.encode(pixels).numel(), dtype.itemsize)
     name = f"encoder, {_photos(photos)}"
-    return Work(name, operations, moved, "float32", lambda _: captioner.encode(pixels))
+    return Work(name, operations, moved, _name(dtype), lambda _: captioner.encode(pixels))
 
 
-def encoder_bytes(encoder: nn.Module, pixels: int, annotations: int) -> float:
-    """Weights and 8-bit pixels read once, annotations written once."""
-    return FLOAT32 * _size(encoder) + pixels + FLOAT32 * annotations
+def precision(captioner: Captioner) -> torch.dtype:
+    """Of what the captioner runs on, encoder and decoder alike."""
+    return captioner.runtime.decoder.output.weight.dtype
+
+
+def encoder_bytes(encoder: nn.Module, pixels: int, annotations: int, number: int) -> float:
+    """Weights, each of `number` bytes, and 8-bit pixels read once, annotations written once."""
+    return number * _size(encoder) + pixels + FLOAT32 * annotations
 
 
 def step_work(captioner: Captioner, photos: int, steps: int) -> Work:
     """One word of a beam search: the decoder's step for every hypothesis, without the search itself."""
-    decoder, device = captioner.model.decoder, captioner.device
+    decoder, device, dtype = captioner.runtime.decoder, captioner.device, precision(captioner)
     side = captioner.model.config.image_size
     places = captioner.encode(np.zeros((1, side, side, 3), np.uint8)).shape[1:3].numel()
     with torch.no_grad():
-        memory = decoder.remember(torch.randn(photos, places, decoder.annotation_dim, device=device))
+        memory = decoder.remember(torch.randn(photos, places, decoder.annotation_dim, device=device, dtype=dtype))
         state = decoder.initial_state(memory, BEAM_WIDTH)
         tokens = torch.randint(4, decoder.vocabulary_size, (photos, BEAM_WIDTH), device=device)
         operations = counted(lambda: decoder.step(memory, state, tokens))
@@ -214,18 +220,18 @@ def step_work(captioner: Captioner, photos: int, steps: int) -> Work:
             decoder.step(memory, state, tokens)
 
     name = f"decoder step, {_photos(photos)}, beam {BEAM_WIDTH}"
-    return Work(name, operations, step_bytes(decoder, photos, places), "float32", run, steps)
+    return Work(name, operations, step_bytes(decoder, photos, places, dtype.itemsize), _name(dtype), run, steps)
 
 
-def step_bytes(decoder: Decoder, photos: int, places: int) -> float:
+def step_bytes(decoder: Decoder, photos: int, places: int, number: int) -> float:
     """Weights, annotations and keys read once; of each hypothesis its word's embedding and its state, old and new, and
-    its logits and its map. Of the embeddings and of what prepares the memory, nothing else is read."""
+    its logits and its map. Of the embeddings and of what prepares the memory, nothing else is read. number: bytes."""
     hypotheses = photos * BEAM_WIDTH
     unused = (decoder.embedding, decoder.init_hidden, decoder.init_cell, decoder.score.annotation_to_key)
     weights = _size(decoder) - sum(_size(module) for module in unused)
     memory = photos * places * (decoder.annotation_dim + decoder.score.annotation_to_key.out_features)
     each = decoder.embedding.embedding_dim + 4 * decoder.hidden_dim + decoder.vocabulary_size + places
-    return FLOAT32 * (weights + memory + hypotheses * each)
+    return number * (weights + memory + hypotheses * each)
 
 
 def training_work(captioner: Captioner, sizes: TrainingSizes, folder: Path) -> Work:

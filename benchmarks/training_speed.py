@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -172,7 +171,9 @@ def shipped_decoder_alone(captioner: Captioner, sizes: Sizes, folder: Path) -> d
     """The decoder that ships, and the textbook's with as many places and dimensions."""
     config, vocabulary = captioner.bundle.config, captioner.bundle.vocabulary
     side = sizes.our_pixels or config.image_size
-    shape = tuple(captioner.encode(np.zeros((1, side, side, 3), np.uint8)).shape[1:])
+    with torch.no_grad():
+        blank = torch.zeros(1, side, side, 3, dtype=torch.uint8, device=captioner.device)
+        shape = tuple(captioner.model.encoder(blank).shape[1:])
     records = drawn_records(vocabulary, sizes.photos, folder, blank=True)
     batch = _textbook_batch(shape, vocabulary, records, captioner.device)
     contestants: dict[str, Contestant] = {}

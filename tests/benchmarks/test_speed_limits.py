@@ -33,5 +33,5 @@ def test_bytes_are_of_what_is_read_and_written_once(make_decoder):
     weights = sum(parameter.numel() for parameter in decoder.parameters())
     weights -= 14 * 6 + 2 * (7 * 5 + 5) + 7 * 4  # embeddings, initial state, keys
     each = 6 + 4 * 5 + 14 + 9
-    assert step_bytes(decoder, 2, 9) == 4 * (weights + 2 * 9 * (7 + 4) + 2 * 5 * each)
-    assert encoder_bytes(torch.nn.Linear(3, 2), 10, 6) == 4 * 8 + 10 + 4 * 6
+    assert step_bytes(decoder, 2, 9, 4) == 4 * (weights + 2 * 9 * (7 + 4) + 2 * 5 * each)
+    assert encoder_bytes(torch.nn.Linear(3, 2), 10, 6, 4) == 4 * 8 + 10 + 4 * 6

@@ -1,0 +1,170 @@
+"""What the encoder could run on: torch in several ways, ONNX Runtime and OpenVINO.
+
+All encode the same photos, one at a time and in a batch, and each is compared with the exact one. ONNX Runtime needs
+`pip install onnxruntime onnx onnxscript`, 8-bit numbers need `pip install nncf`; without them their rows are left out.
+"""
+
+import copy
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks.one_photo import EXAMPLES
+from benchmarks.tables import table
+from benchmarks.timing import Contestant, Spread, interleaved
+from captioner.captioner import Captioner
+from captioner.encoders import Encoder
+from captioner.inference import ExactRuntime, OpenVinoEncoder, TorchRuntime, converted
+
+if TYPE_CHECKING:
+    from openvino import Model
+
+TITLE = "What the encoder runs on"
+
+EXACT = "torch"
+MISSING = "Left out, for it is not installed: {}."
+
+
+@dataclass(frozen=True)
+class Sizes:
+    rounds: int = 15
+    photos: int = 16
+    """In a batch."""
+    image_size: int | None = None
+    """Side of the square that the encoder sees; None: what it was trained for."""
+    calibration: int = 7
+    """Photos of examples/ by which the ranges of 8-bit numbers are chosen."""
+
+
+QUICK = Sizes(rounds=2, photos=2, image_size=64, calibration=2)
+
+
+@dataclass(frozen=True)
+class Row:
+    runtime: str
+    one_ms: Spread
+    """For one photo."""
+    many_ms: Spread
+    """For each photo of a batch."""
+    difference: float | None
+    """From exact annotations, root mean square, as a share of theirs; None where there is none."""
+
+
+@dataclass(frozen=True)
+class Results:
+    rows: tuple[Row, ...]
+    photos: int
+    """In a batch."""
+    missing: tuple[str, ...]
+
+
+Encode = Callable[[Tensor], Tensor]
+"""Pixels [B, S, S, 3] to annotations [B, H, W, D]."""
+
+
+def measure(captioner: Captioner, quick: bool = False) -> Results:
+    sizes = QUICK if quick else Sizes()
+    size = sizes.image_size or captioner.bundle.config.image_size
+    photos = batch_of(captioner, sizes.photos, size)
+    runtimes, missing = runtimes_of(captioner, size, sizes.calibration)
+    with torch.inference_mode():
+        exact = runtimes[EXACT](photos)
+        differences = {name: difference(encode(photos), exact) for name, encode in runtimes.items()}
+        seconds = {
+            count: interleaved(
+                {name: contestant(encode, photos[:count]) for name, encode in runtimes.items()},
+                sizes.rounds,
+                captioner.device,
+            )
+            for count in (1, len(photos))
+        }
+    rows = tuple(
+        Row(name, *(of_each(taken[name], count) for count, taken in seconds.items()), differences[name] or None)
+        for name in runtimes
+    )
+    return Results(rows, len(photos), tuple(missing))
+
+
+def report(results: Results) -> str:
+    rows = [
+        (row.runtime, row.one_ms, row.many_ms, "none" if row.difference is None else f"{100 * row.difference:.2f} %")
+        for row in results.rows
+    ]
+    headings = ["encoder by", "one photo, ms", f"of a batch of {results.photos}, ms a photo", "difference"]
+    notes = [MISSING.format(", ".join(results.missing))] if results.missing else []
+    return "\n\n".join((table(headings, rows), *notes))
+
+
+def contestant(encode: Encode, photos: Tensor) -> Contestant:
+    return lambda _: encode(photos)
+
+
+def of_each(seconds: list[float], count: int) -> Spread:
+    return Spread.of([1000 * each / count for each in seconds])
+
+
+def difference(found: Tensor, exact: Tensor) -> float:
+    return float((found.float() - exact).square().mean().sqrt() / exact.square().mean().sqrt())
+
+
+def batch_of(captioner: Captioner, count: int, size: int) -> Tensor:
+    """The photos of examples/, again and again, [B, S, S, 3]."""
+    prepared = [captioner.prepare(path)[0][:size, :size] for path in sorted(EXAMPLES.glob("*.jpg"))[:count]]
+    return torch.from_numpy(np.stack([prepared[number % len(prepared)] for number in range(count)]))
+
+
+def runtimes_of(captioner: Captioner, size: int, calibration: int) -> tuple[dict[str, Encode], list[str]]:
+    """What can be had here, the exact one first, and what is not installed."""
+    encoder, decoder = captioner.model.encoder, captioner.model.decoder
+    channels_last = copy.deepcopy(encoder).to(memory_format=torch.channels_last)
+    found: dict[str, Encode] = {
+        EXACT: ExactRuntime(encoder, decoder).encode,
+        "torch, channels last": ExactRuntime(channels_last, decoder).encode,
+        "torch, bfloat16": TorchRuntime(channels_last, decoder).encode,
+    }
+    if captioner.device.type != "cpu":
+        return found, []
+    network, missing = converted(encoder, size), []
+    if installed("onnxruntime", "onnx", "onnxscript"):
+        found["ONNX Runtime"] = by_onnx(encoder, size)
+    else:
+        missing.append("ONNX Runtime")
+    found["OpenVINO"] = OpenVinoEncoder(network, bfloat16=False)
+    found["OpenVINO, bfloat16"] = OpenVinoEncoder(network, bfloat16=True)
+    if installed("nncf"):
+        photos = batch_of(captioner, calibration, size)
+        found["OpenVINO, 8 bits"] = OpenVinoEncoder(in_8_bits(network, photos), bfloat16=True)
+    else:
+        missing.append("nncf")
+    return found, missing
+
+
+def installed(*packages: str) -> bool:
+    return all(find_spec(package) is not None for package in packages)
+
+
+def by_onnx(encoder: Encoder, size: int) -> Encode:
+    """The encoder by ONNX Runtime with as many threads as torch has."""
+    import onnxruntime
+
+    file, square = io.BytesIO(), torch.zeros(2, size, size, 3, dtype=torch.uint8)
+    batch = {"pixels": {0: torch.export.Dim("batch")}}
+    torch.onnx.export(encoder, (square,), file, dynamic_shapes=batch, dynamo=True, verbose=False)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(file.getvalue(), options, providers=["CPUExecutionProvider"])
+    (name,) = (each.name for each in session.get_inputs())
+    return lambda pixels: torch.from_numpy(session.run(None, {name: pixels.numpy()})[0])
+
+
+def in_8_bits(network: "Model", photos: Tensor) -> "Model":
+    """The network with 8-bit numbers, whose ranges are chosen by photos [B, S, S, 3]."""
+    import nncf
+
+    return nncf.quantize(network, nncf.Dataset([photo[None].numpy() for photo in photos]), subset_size=len(photos))
