@@ -8,10 +8,11 @@ if TYPE_CHECKING:
     from captioner.captioner import Captioner
 
 
-def load(path: "Path | str | None" = None, device: str | None = None) -> "Captioner":
+def load(path: "Path | str | None" = None, device: str | None = None, runtime: str = "auto") -> "Captioner":
     """A captioner from a bundle's folder, by default the one that ships.
 
-    device: as torch names it; by default a GPU where there is one. Raises BundleError, and ConfigError for a device
+    device: as torch names it; by default a GPU where there is one. runtime: fast, which takes two seconds to set up on
+    a CPU; exact, for the same captions on every machine; auto is fast. Raises BundleError, and ConfigError for a device
     that cannot be used.
     """
     import torch  # here, so that `import captioner` does not wait for it
@@ -26,4 +27,4 @@ def load(path: "Path | str | None" = None, device: str | None = None) -> "Captio
         except Exception as error:  # RuntimeError, AssertionError, NotImplementedError, ... as the backend goes
             reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
             raise ConfigError(f"the device {device} cannot be used ({reason}): name another, or none") from error
-    return Captioner(load_bundle(path), device)
+    return Captioner(load_bundle(path), device, runtime)

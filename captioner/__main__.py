@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from captioner.arguments import add_arguments
-from captioner.config import DecodingOptions
+from captioner.config import RUNTIMES, DecodingOptions
 from captioner.errors import CaptionerError, ConfigError, ImageError
 
 if TYPE_CHECKING:  # the rest of the package waits for torch, and `--help` should not
@@ -31,7 +31,7 @@ FIGURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 DECODING_THREADS = 4
 """Photos decoded at the same time, at most; each may take half a gigabyte while it is decoded."""
 MANY_PHOTOS = 100
-"""From so many on, a log file gets a progress bar too."""
+"""From so many on, a log file gets a progress bar too, and what makes captioning fast is worth preparing."""
 
 DESCRIPTION = """\
 Caption photos: one line for each, `path: caption`. Folders and globs stand for the images in them.
@@ -72,6 +72,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--recursive", action="store_true", help="look into the folders of a folder, too")
     parser.add_argument("--bundle", type=Path, metavar="DIR", help="the captioner; by default the one that ships")
     parser.add_argument("--device", metavar="D", help="cpu, cuda, ...; by default a GPU where there is one")
+    parser.add_argument(
+        "--runtime", choices=RUNTIMES, default="auto",
+        help="exact: the same captions on every machine; fast: in a fraction of the time, after two seconds of"
+        f" preparation on a CPU, and some captions differ in a word. Default: fast from {MANY_PHOTOS} photos on.",
+    )  # fmt: skip
     parser.add_argument(
         "--batch-size", type=_count, default=16, metavar="N", help="photos captioned at once. Default: 16."
     )
@@ -130,7 +135,10 @@ def _caption(options: argparse.Namespace) -> int:
     paths, problems = find_photos(options.photos, options.recursive)
     for problem in problems:
         _print_error(problem)
-    captioner = load(options.bundle, options.device) if paths else None
+    runtime = options.runtime
+    if runtime == "auto":
+        runtime = "fast" if len(paths) >= MANY_PHOTOS else "exact"
+    captioner = load(options.bundle, options.device, runtime) if paths else None
     decoding = decoding_options(captioner.decoding, options) if captioner else None
     pictures = Pictures(options.figure, options.overlays, paths, smooth=not options.cells)
     status = BAD_INPUT if problems else 0

@@ -3,6 +3,8 @@
 import ctypes
 import sys
 
+_keeps = False
+
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # M_TRIM_THRESHOLD and M_MMAP_MAX of glibc's malloc.h
 
 
@@ -12,9 +14,17 @@ def keep_freed_memory() -> None:
     Without it, a CPU spends up to 40 % of its time in the kernel when it trains, and about 30 % when it captions eight
     photos at once. Does nothing where there is no glibc.
     """
+    global _keeps
+    _keeps = True
     if sys.platform != "linux":
         return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(_MMAP_MAX, 0)
         mallopt(_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def keep_again() -> None:
+    """After a library has set the allocator for itself: as it was, if it kept freed memory."""
+    if _keeps:
+        keep_freed_memory()

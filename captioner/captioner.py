@@ -15,6 +15,7 @@ from captioner.decoding import Hypotheses, decode
 from captioner.errors import ConfigError
 from captioner.evidence import evidence_maps
 from captioner.images import ImageFrame, ImageSource, fit_image, is_opened, open_image
+from captioner.inference import runtime_for
 from captioner.vocabulary import Vocabulary, join_words
 
 
@@ -71,11 +72,12 @@ Watch = Callable[[int, Caption], None]
 class Captioner:
     """Captions photos with one bundle. It keeps nothing of a photo, so threads may share it."""
 
-    def __init__(self, bundle: Bundle, device: torch.device | str | None = None):
-        """`device`: by default a GPU where there is one."""
+    def __init__(self, bundle: Bundle, device: torch.device | str | None = None, runtime: str = "exact"):
+        """`device`: by default a GPU where there is one. runtime: exact, fast or auto, see `captioner.inference`."""
         self.bundle = bundle
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.model = bundle.model.to(self.device).eval()
+        self.runtime = runtime_for(runtime, self.model.encoder, self.model.decoder, bundle.config.image_size)
 
     @property
     def decoding(self) -> DecodingOptions:
@@ -137,7 +139,7 @@ class Captioner:
     def encode(self, pixels: np.ndarray) -> Tensor:
         """Annotations [B, H, W, D] of prepared photos [B, S, S, 3]."""
         with torch.inference_mode():
-            return self.model.encoder(torch.from_numpy(pixels).to(self.device))
+            return self.runtime.encode(torch.from_numpy(pixels))
 
     def caption_annotations(
         self,
@@ -161,9 +163,9 @@ class Captioner:
                     told[image] = len(caption.words)
                     watch(image, caption)
 
-        hypotheses = decode(
-            self.model.decoder, annotations.flatten(1, 2), options or self.decoding, tell if watch else None
-        )
+        decoder = self.runtime.decoder
+        annotations = annotations.flatten(1, 2).to(decoder.output.weight.dtype)
+        hypotheses = decode(decoder, annotations, options or self.decoding, tell if watch else None)
         return captions_of(hypotheses, grid, frames, vocabulary)
 
 

@@ -11,6 +11,8 @@ from captioner.errors import ConfigError
 DEFAULT_BUNDLE = Path(__file__).parent / "bundles" / "default"
 """The captioner that ships."""
 
+RUNTIMES = ("auto", "fast", "exact")
+"""What a captioner runs on: see `captioner.inference`."""
 ATTENTIONS = ("soft", "hard", "none")
 SCORES = ("additive", "dot", "general")
 ACTIVATIONS = ("relu", "tanh")

@@ -1,5 +1,6 @@
 """From the bytes of a photo to a caption that is kept: what the service does, apart from HTTP."""
 
+import functools
 import threading
 import time
 import uuid
@@ -12,6 +13,7 @@ from datetime import UTC, datetime
 
 from PIL import Image
 
+import captioner as captioner_package
 from captioner.captioner import Captioner
 from captioner.config import DecodingOptions
 from captioner.images import ImageFrame, open_image
@@ -61,7 +63,8 @@ class CaptionService:
         self.trainings = Trainings(settings.trainings_folder)
         self.queue = TrainingQueue(settings)
         self.metrics = Metrics(queue_depth=lambda: self.serving.batcher.depth)
-        self.switch = Switch(self.versions, settings.device, self._batcher, settings.deadline_seconds, captioner)
+        load = functools.partial(captioner_package.load, device=settings.device, runtime=settings.runtime)
+        self.switch = Switch(self.versions, load, self._batcher, settings.deadline_seconds, captioner)
         # A large photo takes half a gigabyte while it is decoded: no more of them at once than there are cores.
         self._decoders = threading.BoundedSemaphore(cores())
         self._stopping = threading.Event()

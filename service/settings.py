@@ -33,6 +33,9 @@ class Settings(BaseSettings):
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes any free one.")
     bundle: Path | None = Field(None, description="Folder of the captioner; by default the one that ships.")
     device: str | None = Field(None, description="cpu, cuda, ...; by default a GPU where there is one.")
+    runtime: Literal["auto", "fast", "exact"] = Field(
+        "auto", description="exact: the same captions on every machine; fast, as auto is: as fast as it can."
+    )
     threads: int = Field(
         default_factory=cores, ge=1, le=1024, description="Of the model on a CPU; by default one per core."
     )

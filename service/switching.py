@@ -4,11 +4,11 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-import captioner as captioner_package
 from captioner.captioner import Captioner
 from captioner.errors import BundleError, CaptionerError
 from service.batching import Batcher
@@ -39,16 +39,17 @@ class Switch:
     def __init__(
         self,
         versions: Versions,
-        device: str | None,
+        load: Callable[[Path], Captioner],
         make_batcher: Callable[[Captioner], Batcher],
         drain_seconds: float,
         built_in: Captioner | None = None,
     ) -> None:
-        """built_in: by default read from its bundle. drain_seconds: for what the former captioner still has to do.
+        """load: reads a captioner from its bundle; the built-in one, too, unless `built_in` is given. drain_seconds:
+        for what the former captioner still has to do.
 
         Where the current version cannot be used, the built-in one serves. Raises CaptionerError where that cannot.
         """
-        self._versions, self._device, self._make_batcher = versions, device, make_batcher
+        self._versions, self._load, self._make_batcher = versions, load, make_batcher
         self._drain_seconds, self._built_in = drain_seconds, built_in
         self._lock = threading.RLock()
         self._refused: str | None = None
@@ -117,7 +118,7 @@ class Switch:
         if version.id == BUILT_IN and self._built_in is not None:
             captioner = self._built_in
         else:
-            captioner = captioner_package.load(version.bundle, self._device)
+            captioner = self._load(version.bundle)
         made = model_version(captioner.bundle)
         if version.id not in (made, BUILT_IN):
             raise BundleError(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from captioner.arguments import add_arguments, from_arguments, given_arguments
-from captioner.config import CaptionerConfig, DecodingOptions
+from captioner.config import RUNTIMES, CaptionerConfig, DecodingOptions
 from captioner.errors import CaptionerError, ConfigError, is_full_disk
 from training.options import PRESETS, FitOptions, chosen_options
 
@@ -83,6 +83,11 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--split", default="test", help="train, val or test. Default: test.")
     evaluate.add_argument("--output", type=Path, required=True, help="folder for metrics, captions and the page")
     evaluate.add_argument("--device", help="cpu, cuda, ...; by default a GPU where there is one")
+    evaluate.add_argument(
+        "--runtime", choices=RUNTIMES, default="exact",
+        help="exact: the same scores on every machine; fast or auto: those of captions as they are served. Default:"
+        " exact.",
+    )  # fmt: skip
     evaluate.add_argument(
         "--boxes", type=Path, metavar="PATH", help=f"{BOXES}: measure whether words look at what they name"
     )
@@ -244,7 +249,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     from training.metrics import METRICS
     from training.readers.boxes import read_boxes
 
-    model = captioner.load(options.bundle, options.device)
+    model = captioner.load(options.bundle, options.device, options.runtime)
     chosen = {name: value for name in _DECODING if (value := getattr(options, name)) is not None}
     records = _read(options).split(options.split)
     details = {"bundle": str(options.bundle or "the one that ships"), "split": options.split}
@@ -270,7 +275,7 @@ def _compare(options: argparse.Namespace) -> int:
     watch = ProgressFile(options.output)
     data = _read(options)
     replay = read_records(options.replay, seed=options.seed) if options.replay else None
-    captioners = {name: captioner.load(getattr(options, name), options.device) for name in ("new", "old")}
+    captioners = {name: captioner.load(getattr(options, name), options.device, "exact") for name in ("new", "old")}
     result = compare(captioners, data, replay, options.output, options.seed, watch)
     for name, scores in result["scores"].items():
         if scores:

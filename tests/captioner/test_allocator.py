@@ -37,3 +37,16 @@ def test_a_c_library_without_mallopt_is_left_alone(monkeypatch):
     monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
     monkeypatch.setattr(sys, "platform", "linux")
     allocator.keep_freed_memory()
+
+
+def test_it_is_set_again_where_it_was_set(monkeypatch):
+    library = Library()
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: library)
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(allocator, "_keeps", False)
+    allocator.keep_again()
+    assert not library.calls
+    allocator.keep_freed_memory()
+    library.calls.clear()
+    allocator.keep_again()
+    assert library.calls == [(-4, 0), (-1, 2**31 - 1)]

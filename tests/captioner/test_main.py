@@ -136,7 +136,7 @@ def test_json_agrees_with_the_library(caption, photo, bundle):
     path = photo("a.png")
     (entry,) = json.loads(caption(path, "--json", "--captions", 2)[1])
     options = DecodingOptions(beam_width=2, max_words=5, length_penalty=0.0, captions_per_image=2)
-    (expected,) = captioner.load(bundle).captions([path], options)
+    (expected,) = captioner.load(bundle, runtime="exact").captions([path], options)
     found = [entry, *entry["alternatives"]]
     assert [one["caption"] for one in found] == [one.text for one in expected]
     assert [one["probability"] for one in found] == pytest.approx([one.probability for one in expected])
@@ -178,7 +178,7 @@ def test_photos_are_decoded_ahead_but_not_all_at_once(bundle, photo, monkeypatch
     """Constant memory: of forty photos, no more wait than a batch and what threads hold."""
     import captioner
 
-    loaded, waiting, most = captioner.load(bundle), 0, 0
+    loaded, waiting, most = captioner.load(bundle, runtime="exact"), 0, 0
     lock = threading.Lock()
     prepare, caption_pixels = Captioner.prepare, Captioner.caption_pixels
 
@@ -260,6 +260,7 @@ def test_a_broken_bundle_is_a_sentence(caption, photo, bundle, tmp_path, damage)
         (["--max-words", "many"], "--max-words"),
         (["--device", "abacus"], "device abacus"),
         (["--device", "meta"], "device meta"),
+        (["--runtime", "quick"], "--runtime"),
         (["--figure", "figure.docx"], "--figure"),
         (["--figure", "folder"], "--figure"),
         (["--colour"], "--colour"),
@@ -270,6 +271,25 @@ def test_a_bad_option_is_named(caption, photo, options, named):
     status, out, err = caption(photo("a.png"), *options)
     assert status == 2 and out == ""
     assert named in err.splitlines()[-1] and "error: " in err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("photos", "options", "runtime"),
+    [(1, [], "exact"), (3, [], "fast"), (1, ["--runtime", "fast"], "fast"), (3, ["--runtime", "exact"], "exact")],
+)
+def test_what_makes_captioning_fast_is_prepared_for_many_photos(caption, photo, monkeypatch, photos, options, runtime):
+    import captioner
+
+    chosen, plain_load = [], captioner.load
+
+    def load(path, device, runtime):
+        chosen.append(runtime)
+        return plain_load(path, device, "exact")
+
+    monkeypatch.setattr(captioner, "load", load)
+    monkeypatch.setattr("captioner.__main__.MANY_PHOTOS", 3)
+    assert caption(*(photo(f"{number}.png") for number in range(photos)), *options)[0] == 0
+    assert chosen == [runtime]
 
 
 def test_options_may_stand_between_photos(caption, photo):
@@ -331,7 +351,7 @@ def test_evidence_is_drawn_and_printed_where_it_is_asked_for(caption, photo, bun
         status, out[maps], err = caption(path, *options, *pictures, "--maps", maps)
         assert (status, err) == (0, "")
     assert caption(path, *options)[1] == out["attention"] and '"evidence"' not in out["attention"]
-    loaded = captioner.load(bundle)
+    loaded = captioner.load(bundle, runtime="exact")
     decoding = replace(loaded.decoding, captions_per_image=2)
     (expected,) = loaded.captions([path], decoding)
     (entry,) = json.loads(out["evidence"])
