@@ -195,7 +195,7 @@ def encoder_work(captioner: Captioner, photos: int) -> Work:
 
 def precision(captioner: Captioner) -> torch.dtype:
     """Of what the captioner runs on, encoder and decoder alike."""
-    return captioner.runtime.decoder.output.weight.dtype
+    return torch.bfloat16 if "bfloat16" in captioner.runtime.name else torch.float32
 
 
 def encoder_bytes(encoder: nn.Module, pixels: int, annotations: int, number: int) -> float:
@@ -205,19 +205,22 @@ def encoder_bytes(encoder: nn.Module, pixels: int, annotations: int, number: int
 
 def step_work(captioner: Captioner, photos: int, steps: int) -> Work:
     """One word of a beam search: the decoder's step for every hypothesis, without the search itself."""
-    decoder, device, dtype = captioner.runtime.decoder, captioner.device, precision(captioner)
+    decoder, device, dtype = captioner.model.decoder, captioner.device, precision(captioner)
     side = captioner.model.config.image_size
     places = captioner.encode(np.zeros((1, side, side, 3), np.uint8)).shape[1:3].numel()
     with torch.no_grad():
-        memory = decoder.remember(torch.randn(photos, places, decoder.annotation_dim, device=device, dtype=dtype))
-        state = decoder.initial_state(memory, BEAM_WIDTH)
+        annotations = torch.randn(photos, places, decoder.annotation_dim, device=device)
         tokens = torch.randint(4, decoder.vocabulary_size, (photos, BEAM_WIDTH), device=device)
-        operations = counted(lambda: decoder.step(memory, state, tokens))
+        memory = decoder.remember(annotations)
+        operations = counted(lambda: decoder.step(memory, decoder.initial_state(memory, BEAM_WIDTH), tokens))
+    running = captioner.runtime.decoder
+    memory = running.remember(annotations)
+    state = running.initial_state(memory, BEAM_WIDTH)
 
     @torch.inference_mode()
     def run(_: int) -> None:
         for _ in range(steps):
-            decoder.step(memory, state, tokens)
+            running.step(memory, state, tokens)
 
     name = f"decoder step, {_photos(photos)}, beam {BEAM_WIDTH}"
     return Work(name, operations, step_bytes(decoder, photos, places, dtype.itemsize), _name(dtype), run, steps)

@@ -57,7 +57,7 @@ class DotScore(nn.Module):
 
     def keys(self, annotations: Tensor) -> Tensor:
         """W_a a_i / sqrt(A): [B, L, D] -> [B, A, L]."""
-        return self.annotation_to_key(annotations).mT / math.sqrt(self.query_dim)
+        return self.annotation_to_key(annotations).transpose(1, 2) / math.sqrt(self.query_dim)
 
     def query(self, hidden: Tensor, products: Products = PLAIN) -> Tensor:
         """W_h h_{t-1}: [B, K, N] -> [B, K, A]."""
@@ -78,7 +78,7 @@ class GeneralScore(nn.Module):
 
     def keys(self, annotations: Tensor) -> Tensor:
         """W a_i: [B, L, D] -> [B, N, L]."""
-        return self.annotation_to_key(annotations).mT
+        return self.annotation_to_key(annotations).transpose(1, 2)
 
     def query(self, hidden: Tensor, products: Products = PLAIN) -> Tensor:
         """h_{t-1} as it is: [B, K, N]."""

@@ -163,9 +163,10 @@ class Captioner:
                     told[image] = len(caption.words)
                     watch(image, caption)
 
-        decoder = self.runtime.decoder
-        annotations = annotations.flatten(1, 2).to(decoder.output.weight.dtype)
-        hypotheses = decode(decoder, annotations, options or self.decoding, tell if watch else None)
+        with self.runtime.searching():
+            hypotheses = decode(
+                self.runtime.decoder, annotations.flatten(1, 2), options or self.decoding, tell if watch else None
+            )
         return captions_of(hypotheses, grid, frames, vocabulary)
 
 

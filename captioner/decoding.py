@@ -2,16 +2,29 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from captioner.config import DecodingOptions
-from captioner.decoder import Decoder
+from captioner.decoder import Decoder, DecoderState
 from captioner.vocabulary import END, PAD, START, UNKNOWN
 
 NEVER_SAID = (PAD, START, UNKNOWN)
 IMPOSSIBLE = float("-inf")
+
+
+class SteppingDecoder(Protocol):
+    """What is asked of a decoder: of `captioner.decoder.Decoder`, or of what runs it faster."""
+
+    def remember(self, annotations: Tensor) -> Any: ...
+
+    def initial_state(self, memory: Any, captions: int) -> DecoderState: ...
+
+    def step(
+        self, memory: Any, state: DecoderState, tokens: Tensor, location: str
+    ) -> tuple[Tensor, DecoderState, Tensor, Tensor]: ...
 
 
 @dataclass(frozen=True)
@@ -47,7 +60,7 @@ class _Choice:
 
 @torch.no_grad()
 def decode(
-    decoder: Decoder,
+    decoder: SteppingDecoder,
     annotations: Tensor,
     options: DecodingOptions,
     watch: Callable[[Hypotheses], None] | None = None,
@@ -79,14 +92,15 @@ def decode(
     announced = torch.zeros(batch, dtype=torch.long, device=device)
     for step in range(options.max_words + 1):
         logits, state, alpha, gate = decoder.step(memory, state, history[:, :, -1], options.hard_context)
-        log_probs = logits.float().log_softmax(dim=-1)  # [B, K, V]
-        allowed = _allowed(log_probs, history, step, options).masked_fill(ended.unsqueeze(-1), IMPOSSIBLE)
+        allowed = logits.float().log_softmax(dim=-1)  # [B, K, V]
+        _forbid(allowed, history, step, options)
+        allowed.masked_fill_(ended.unsqueeze(-1), IMPOSSIBLE)
         allowed[..., PAD].masked_fill_(ended, 0.0)  # the ended go on at no cost
         if sampling:
             parents, tokens = _sample(allowed, options, generator)
         else:
             parents, tokens = _best_continuations(totals, allowed)
-        gained = allowed[torch.arange(batch, device=device)[:, None], parents, tokens]
+        gained = allowed.flatten(1).gather(1, parents * allowed.shape[-1] + tokens)
         totals = totals.gather(1, parents) + gained
         state = state.select(parents)
         history = torch.cat([_of(parents, history), tokens.unsqueeze(-1)], dim=-1)
@@ -112,39 +126,39 @@ def _of(parents: Tensor, values: Tensor) -> Tensor:
     return values.gather(1, index)
 
 
-def _allowed(log_probs: Tensor, history: Tensor, step: int, options: DecodingOptions) -> Tensor:
-    """log_probs [B, K, V] with -inf on what must not come next."""
-    log_probs = log_probs.clone()
-    log_probs[..., list(NEVER_SAID)] = IMPOSSIBLE
+def _forbid(log_probs: Tensor, history: Tensor, step: int, options: DecodingOptions) -> None:
+    """Puts -inf in log_probs [B, K, V] on what must not come next."""
     if step == options.max_words:
         log_probs[..., :END] = IMPOSSIBLE
         log_probs[..., END + 1 :] = IMPOSSIBLE
-        return log_probs
+        return
+    for word in NEVER_SAID:
+        log_probs[..., word] = IMPOSSIBLE
     if step == 0:
         log_probs[..., END] = IMPOSSIBLE
-    if options.block_repeats:
-        repeats = repeated_ngram_endings(history[:, :, 1:], options.block_repeats, log_probs.shape[-1])
-        log_probs = log_probs.masked_fill(repeats, IMPOSSIBLE)  # never all of them: the end is no repeat
-    return log_probs
+    elif options.block_repeats:  # never all words: the end is no repeat
+        log_probs.scatter_(-1, repeated_ngram_endings(history[:, :, 1:], options.block_repeats), IMPOSSIBLE)
 
 
-def repeated_ngram_endings(words: Tensor, size: int, vocabulary_size: int) -> Tensor:
-    """The words that would complete a run of `size` words for the second time. [B, K, T] -> bool [B, K, V]."""
-    blocked = torch.zeros(*words.shape[:2], vocabulary_size, dtype=torch.bool, device=words.device)
+def repeated_ngram_endings(words: Tensor, size: int) -> Tensor:
+    """The words that would complete a run of `size` words for the second time.
+
+    [B, K, T] -> [B, K, T - size + 1], one for each run, or PAD, which is never said, in its place.
+    """
     if words.shape[-1] < size:
-        return blocked
+        return words[..., :0]
     runs = words.unfold(-1, size, 1)  # [B, K, T - size + 1, size]
     latest = words[..., words.shape[-1] - size + 1 :].unsqueeze(2)  # [B, K, 1, size - 1]
-    same = (runs[..., :-1] == latest).all(dim=-1)  # [B, K, T - size + 1]
-    endings = torch.where(same, runs[..., -1], PAD)  # PAD is never said, so blocking it changes nothing
-    return blocked.scatter(-1, endings, True).index_fill(-1, torch.tensor([PAD, END], device=words.device), False)
+    same = (runs[..., :-1] == latest).all(dim=-1) & (runs[..., -1] != END)  # the ended have one
+    return runs[..., -1].masked_fill(~same, PAD)
 
 
 def _best_continuations(totals: Tensor, log_probs: Tensor) -> tuple[Tensor, Tensor]:
     """The K best of all K * V continuations: totals [B, K], log_probs [B, K, V] -> parents [B, K], tokens [B, K]."""
     batch, width, vocabulary_size = log_probs.shape
     best = (totals.unsqueeze(-1) + log_probs).view(batch, -1).topk(width, dim=-1).indices
-    return best // vocabulary_size, best % vocabulary_size
+    parents = best.div(vocabulary_size, rounding_mode="floor")
+    return parents, best - parents * vocabulary_size
 
 
 def _sample(log_probs: Tensor, options: DecodingOptions, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:

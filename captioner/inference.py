@@ -9,20 +9,25 @@ import copy
 import sys
 import threading
 import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from importlib.util import find_spec
 from types import ModuleType
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from captioner.allocator import keep_again
 from captioner.config import RUNTIMES
-from captioner.decoder import Decoder
+from captioner.decoder import EXPECTED, LIKELIEST, Decoder, DecoderState, ImageMemory
 from captioner.encoders import Encoder
 from captioner.errors import ConfigError
 
 if TYPE_CHECKING:
+    import numpy as np
+    import openvino
     from openvino import Model
 
 
@@ -38,6 +43,10 @@ class ExactRuntime:
         """8-bit RGB pixels [B, S, S, 3], on any device -> annotation vectors [B, H, W, D], float32."""
         return self._encoder(pixels.to(self._encoder.mean.device))
 
+    def searching(self) -> AbstractContextManager:
+        """To search for captions in."""
+        return nullcontext()
+
 
 class TorchRuntime(ExactRuntime):
     """The network in torch with bfloat16 numbers, for GPUs and where OpenVINO is not installed."""
@@ -45,28 +54,144 @@ class TorchRuntime(ExactRuntime):
     name = "torch, bfloat16"
 
     def __init__(self, encoder: Encoder, decoder: Decoder):
-        super().__init__(encoder, in_bfloat16(decoder))
+        super().__init__(encoder, Bfloat16Decoder(decoder))
 
     def encode(self, pixels: Tensor) -> Tensor:
         with torch.autocast(self._encoder.mean.device.type, torch.bfloat16):
             return super().encode(pixels).float()
 
 
+class Bfloat16Decoder:
+    """What `decode` asks of a decoder, with a copy of its weights in bfloat16."""
+
+    def __init__(self, decoder: Decoder):
+        self._decoder = copy.deepcopy(decoder).to(torch.bfloat16).eval()
+        self.initial_state, self.step = self._decoder.initial_state, self._decoder.step
+
+    def remember(self, annotations: Tensor) -> ImageMemory:
+        """As `Decoder.remember`, of annotations in float32."""
+        return self._decoder.remember(annotations.bfloat16())
+
+
 class OpenVinoRuntime:
-    """The encoder by OpenVINO on a CPU. Threads may share it."""
+    """Encoder and decoder by OpenVINO on a CPU. Threads may share it."""
 
     def __init__(self, encoder: Encoder, decoder: Decoder, image_size: int, bfloat16: bool):
-        """Takes some two seconds: the network is traced and compiled. image_size: S."""
-        self._encoder = OpenVinoEncoder(converted(encoder, image_size), bfloat16)
-        self.decoder = in_bfloat16(decoder) if bfloat16 else decoder
+        """Takes some two seconds: the networks are traced and compiled. image_size: S."""
+        self._threads = torch.get_num_threads()
+        self._encoder = OpenVinoNetwork(encoder_network(encoder, image_size), bfloat16)
+        square = torch.zeros(1, image_size, image_size, 3, dtype=torch.uint8)
+        places = self.encode(square).shape[1:3].numel()
+        self.decoder = OpenVinoDecoder(decoder, places, bfloat16)
         self.name = f"OpenVINO, {'bfloat16' if bfloat16 else 'float32'}"
 
     def encode(self, pixels: Tensor) -> Tensor:
         """8-bit RGB pixels [B, S, S, 3] -> annotation vectors [B, H, W, D], float32."""
-        return self._encoder(pixels)
+        (annotations,) = self._encoder(pixels.cpu())
+        return annotations
+
+    @contextmanager
+    def searching(self) -> Iterator[None]:
+        """To search for captions in: torch then has one thread.
+
+        Its others go on turning for some time after their work, in the way of OpenVINO's; and between two steps of a
+        search there is little for them to do.
+        """
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(self._threads)
 
 
-class OpenVinoEncoder:
+class OpenVinoDecoder:
+    """What `decode` asks of a decoder: the same as `Decoder`, for photos with so many places."""
+
+    def __init__(self, decoder: Decoder, places: int, bfloat16: bool):
+        self._decoder, self._places, self._bfloat16 = decoder, places, bfloat16
+        self._stored = torch.bfloat16 if bfloat16 else torch.float32
+        annotations, shape = self._annotations()
+        self._begin = OpenVinoNetwork(_network(_Begin(decoder), [annotations], [shape]), bfloat16)
+        self._steps = {LIKELIEST: self._step_network(LIKELIEST)}
+        if decoder.attention == "hard":
+            self._steps[EXPECTED] = self._step_network(EXPECTED)
+
+    def remember(self, annotations: Tensor) -> "OpenVinoMemory":
+        """annotations [B, L, D] -> what every step reads."""
+        keys, hidden, cell = self._begin(annotations)
+        return OpenVinoMemory(annotations.to(self._stored), keys.to(self._stored), hidden, cell)
+
+    def initial_state(self, memory: "OpenVinoMemory", captions: int) -> DecoderState:
+        """h_0 and c_0, the same for all K captions of an image."""
+        return DecoderState(*(start.expand(-1, captions, -1) for start in (memory.hidden, memory.cell)))
+
+    def step(
+        self, memory: "OpenVinoMemory", state: DecoderState, tokens: Tensor, location: str = LIKELIEST
+    ) -> tuple[Tensor, DecoderState, Tensor, Tensor]:
+        """As `Decoder.step`."""
+        step = self._steps.get(location, self._steps[LIKELIEST])  # only hard attention has several
+        logits, hidden, cell, alpha, gate = step(memory.annotations, memory.keys, state.hidden, state.cell, tokens)
+        return logits, DecoderState(hidden, cell), alpha, gate
+
+    def _annotations(self) -> tuple[Tensor, list[int]]:
+        shape = self._places, self._decoder.annotation_dim
+        return torch.zeros(1, *shape), [-1, *shape]
+
+    def _step_network(self, location: str) -> "OpenVinoNetwork":
+        annotations, shape = self._annotations()
+        keys, hidden, cell = _Begin(self._decoder)(annotations)
+        stored = annotations.to(self._stored), keys.to(self._stored)
+        operands = *stored, hidden, cell, torch.zeros(1, 1, dtype=torch.long)
+        shapes = shape, [-1, *keys.shape[1:]], *([-1, -1, self._decoder.hidden_dim] for _ in range(2)), [-1, -1]
+        return OpenVinoNetwork(_network(_Step(self._decoder, location), operands, shapes), self._bfloat16)
+
+
+@dataclass(frozen=True)
+class OpenVinoMemory:
+    """What a step of `OpenVinoDecoder` reads of a batch of images, and where it begins.
+
+    In the precision that the network computes in: every step would else convert what is the largest of its operands.
+    """
+
+    annotations: Tensor
+    """[B, L, D]"""
+    keys: Tensor
+    """[B, L, A] or [B, A, L], as the score takes them; zeros without attention."""
+    hidden: Tensor
+    """h_0, [B, 1, N]"""
+    cell: Tensor
+    """c_0, [B, 1, N]"""
+
+
+class _Begin(nn.Module):
+    """annotations -> keys, h_0 and c_0, as tensors alone, which can be traced."""
+
+    def __init__(self, decoder: Decoder):
+        super().__init__()
+        self.decoder = decoder
+
+    def forward(self, annotations: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        memory = self.decoder.remember(annotations)
+        state = self.decoder.initial_state(memory, 1)
+        keys = memory.mean if memory.keys is None else memory.keys.contiguous()
+        return keys, state.hidden, state.cell
+
+
+class _Step(nn.Module):
+    """`Decoder.step`, of tensors alone."""
+
+    def __init__(self, decoder: Decoder, location: str):
+        super().__init__()
+        self.decoder, self.location = decoder, location
+
+    def forward(self, annotations: Tensor, keys: Tensor, hidden: Tensor, cell: Tensor, tokens: Tensor) -> tuple:
+        annotations = annotations.float()
+        memory = ImageMemory(annotations, annotations[:, :1], keys.float())  # the mean is of no use any more
+        logits, state, alpha, gate = self.decoder.step(memory, DecoderState(hidden, cell), tokens, self.location)
+        return logits, state.hidden, state.cell, alpha, gate
+
+
+class OpenVinoNetwork:
     """A network of OpenVINO's, compiled for this CPU. Threads may share it."""
 
     def __init__(self, network: "Model", bfloat16: bool):
@@ -78,22 +203,35 @@ class OpenVinoEncoder:
         keep_again()  # OpenVINO lets freed memory go
         self._own = threading.local()
 
-    def __call__(self, pixels: Tensor) -> Tensor:
-        """8-bit RGB pixels [B, S, S, 3] -> annotation vectors [B, H, W, D], float32."""
+    def __call__(self, *operands: Tensor) -> list[Tensor]:
+        """Operands and results as the network has them; tensors of this machine's memory."""
         if not hasattr(self._own, "request"):
             self._own.request = self._compiled.create_infer_request()
-        (annotations,) = self._own.request.infer({0: pixels.cpu().numpy()}, share_inputs=True).values()
-        return torch.from_numpy(annotations)
+        results = self._own.request.infer([_shared(operand.contiguous()) for operand in operands], share_inputs=True)
+        return [torch.from_numpy(result) for result in results.values()]
 
 
-def converted(encoder: Encoder, image_size: int) -> "Model":
+def _shared(operand: Tensor) -> "np.ndarray | openvino.Tensor":
+    """What OpenVINO reads in the tensor's own memory."""
+    if operand.dtype != torch.bfloat16:
+        return operand.numpy()
+    openvino = _openvino()
+    return openvino.Tensor(operand.view(torch.int16).numpy(), openvino.Shape(operand.shape), openvino.Type.bf16)
+
+
+def encoder_network(encoder: Encoder, image_size: int) -> "Model":
     """The encoder as a network of OpenVINO's, for batches of any size: [B, S, S, 3] -> [B, H, W, D]."""
     square = torch.zeros(2, image_size, image_size, 3, dtype=torch.uint8)
+    return _network(encoder, (square,), ([-1, *square.shape[1:]],))
+
+
+def _network(module: nn.Module, operands: Sequence[Tensor], shapes: Sequence[Sequence[int]]) -> "Model":
+    """A module as a network of OpenVINO's. shapes: of its operands, -1 where any size will do."""
     openvino = _openvino()
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # tracing is deprecated; what takes its place is converted four times as slowly
-        traced = torch.jit.trace(encoder, square, check_trace=False)
-        return openvino.convert_model(traced, input=[-1, *square.shape[1:]])
+        traced = torch.jit.trace(module, tuple(operands), check_trace=False)
+        return openvino.convert_model(traced, input=list(shapes))
 
 
 def _openvino() -> ModuleType:
@@ -129,8 +267,3 @@ def multiplies_bfloat16(device: torch.device) -> bool:
         capabilities = torch.cpu.get_capabilities()
         return any(capabilities.get(name) for name in ("amx_bf16", "avx512_bf16", "bf16", "sve_bf16"))
     return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-
-
-def in_bfloat16(decoder: Decoder) -> Decoder:
-    """A copy of the decoder with its weights in bfloat16; it takes annotations in float32 as the other does."""
-    return copy.deepcopy(decoder).to(torch.bfloat16).eval()

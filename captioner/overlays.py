@@ -7,6 +7,7 @@ Maps are placed by the photo's ImageFrame: cell (row, column) of an alpha map co
 
 import os
 import unicodedata
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -43,12 +44,12 @@ def heat_map(
     if width < 1 or height < 1:
         raise ConfigError(f"a heat map must be at least 1 x 1 pixels, not {width} x {height}")
     left, top, right, bottom = frame.seen_box
-    rows, row_share = _axis_weights(height, frame.height, top, bottom, alpha.shape[0], smooth)
-    columns, column_share = _axis_weights(width, frame.width, left, right, alpha.shape[1], smooth)
-    heat = rows @ (alpha / max(alpha.max(), np.finfo(np.float32).tiny)) @ columns.T
-    if row_share > 1 or column_share > 1:
+    rows = _axis(height, frame.height, top, bottom, alpha.shape[0], smooth)
+    columns = _axis(width, frame.width, left, right, alpha.shape[1], smooth)
+    heat = rows.drawn(columns.drawn((alpha / max(alpha.max(), np.finfo(np.float32).tiny)).T).T)
+    if rows.share > 1 or columns.share > 1:
         # The most of each pixel's samples, not their mean: a cell that is thinner than a pixel keeps its peak.
-        heat = heat.reshape(height, row_share, width, column_share).max(axis=(1, 3))
+        heat = heat.reshape(height, rows.share, width, columns.share).max(axis=(1, 3))
     if (hottest := heat.max()) > 0 and _peak_in_photo(alpha, frame):
         heat /= hottest  # pixels need not fall on the very centre of the peak's cell
     return np.clip(heat, 0.0, 1.0, out=heat)
@@ -143,31 +144,47 @@ def _checked_alpha(alpha: np.ndarray) -> np.ndarray:
     return alpha
 
 
-def _axis_weights(
-    pixels: int, length: int, start: float, end: float, cells: int, smooth: bool
-) -> tuple[np.ndarray, int]:
-    """How much of each cell's value a sample takes, along one axis.
+@dataclass(frozen=True)
+class _Axis:
+    """Which two cells each sample along one axis lies between."""
 
-    pixels: of the result, which stand for `length` pixels of the photo; the cells share start to end of these.
-    -> (weights [pixels * share, cells], share: samples per pixel; above 1 where pixels are coarse beside the cells)
-    """
+    first: np.ndarray
+    second: np.ndarray
+    first_share: np.ndarray
+    second_share: np.ndarray
+    """[samples] how much it takes of each of them, float32; nothing outside of the cells."""
+    share: int
+    """Samples per pixel; above 1 where pixels are coarse beside the cells."""
+
+    def drawn(self, values: np.ndarray) -> np.ndarray:
+        """[cells, N] -> [samples, N].
+
+        Not a matrix product: numpy's would wake threads that go on turning for some time, in the way of the model's.
+        """
+        drawn = values[self.first]
+        drawn *= self.first_share[:, None]
+        other = values[self.second]
+        other *= self.second_share[:, None]
+        drawn += other
+        return drawn
+
+
+def _axis(pixels: int, length: int, start: float, end: float, cells: int, smooth: bool) -> _Axis:
+    """pixels: of the result, which stand for `length` pixels of the photo; the cells share start to end of these."""
     cells_per_pixel = length / pixels * cells / (end - start)
     share = max(1, int(np.ceil(4 * cells_per_pixel))) if cells_per_pixel > 0.5 else 1
     samples = pixels * share
     position = ((np.arange(samples) + 0.5) * (length / samples) - start) * (cells / (end - start))
     inside = (position >= 0) & (position < cells)
-    weights = np.zeros((samples, cells), dtype=np.float32)
-    row = np.arange(samples)
     if smooth:
         centre = np.clip(position - 0.5, 0, cells - 1)
         first = np.minimum(centre.astype(int), max(cells - 2, 0))
         blend = centre - first
         blend = blend * blend * (3 - 2 * blend)  # level at the centres of cells: no creases
-        np.add.at(weights, (row, first), 1 - blend)
-        np.add.at(weights, (row, np.minimum(first + 1, cells - 1)), blend)
     else:
-        weights[row, np.clip(position.astype(int), 0, cells - 1)] = 1
-    return weights * inside[:, None], share
+        first, blend = np.clip(position.astype(int), 0, cells - 1), np.zeros(samples)
+    shares = [(each * inside).astype(np.float32) for each in (1 - blend, blend)]
+    return _Axis(first, np.minimum(first + 1, cells - 1), *shares, share)
 
 
 def _peak_in_photo(alpha: np.ndarray, frame: ImageFrame) -> bool:
