@@ -6,6 +6,7 @@ All encode the same photos, one at a time and in a batch, and each is compared w
 
 import copy
 import io
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -40,9 +41,11 @@ class Sizes:
     """Side of the square that the encoder sees; None: what it was trained for."""
     calibration: int = 7
     """Photos of examples/ by which the ranges of 8-bit numbers are chosen."""
+    compiled: bool = True
+    """Whether torch.compile takes part; it takes a minute to begin."""
 
 
-QUICK = Sizes(rounds=2, photos=2, image_size=64, calibration=2)
+QUICK = Sizes(rounds=2, photos=2, image_size=64, calibration=2, compiled=False)
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ def measure(captioner: Captioner, quick: bool = False) -> Results:
     sizes = QUICK if quick else Sizes()
     size = sizes.image_size or captioner.bundle.config.image_size
     photos = batch_of(captioner, sizes.photos, size)
-    runtimes, missing = runtimes_of(captioner, size, sizes.calibration)
+    runtimes, missing = runtimes_of(captioner, size, sizes)
     with torch.inference_mode():
         exact = runtimes[EXACT](photos)
         differences = {name: difference(encode(photos), exact) for name, encode in runtimes.items()}
@@ -119,7 +122,7 @@ def batch_of(captioner: Captioner, count: int, size: int) -> Tensor:
     return torch.from_numpy(np.stack([prepared[number % len(prepared)] for number in range(count)]))
 
 
-def runtimes_of(captioner: Captioner, size: int, calibration: int) -> tuple[dict[str, Encode], list[str]]:
+def runtimes_of(captioner: Captioner, size: int, sizes: Sizes) -> tuple[dict[str, Encode], list[str]]:
     """What can be had here, the exact one first, and what is not installed."""
     encoder, decoder = captioner.model.encoder, captioner.model.decoder
     channels_last = copy.deepcopy(encoder).to(memory_format=torch.channels_last)
@@ -128,6 +131,8 @@ def runtimes_of(captioner: Captioner, size: int, calibration: int) -> tuple[dict
         "torch, channels last": ExactRuntime(channels_last, decoder).encode,
         "torch, bfloat16": TorchRuntime(channels_last, decoder).encode,
     }
+    if sizes.compiled and (captioner.device.type != "cpu" or shutil.which("g++")):
+        found["torch.compile"] = torch.compile(channels_last)
     if captioner.device.type != "cpu":
         return found, []
     network, missing = encoder_network(encoder, size), []
@@ -138,7 +143,7 @@ def runtimes_of(captioner: Captioner, size: int, calibration: int) -> tuple[dict
     found["OpenVINO"] = by_openvino(network, bfloat16=False)
     found["OpenVINO, bfloat16"] = by_openvino(network, bfloat16=True)
     if installed("nncf"):
-        photos = batch_of(captioner, calibration, size)
+        photos = batch_of(captioner, sizes.calibration, size)
         found["OpenVINO, 8 bits"] = by_openvino(in_8_bits(network, photos), bfloat16=True)
     else:
         missing.append("nncf")

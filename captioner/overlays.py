@@ -5,6 +5,7 @@ They are attention (where the model looked) unless evidence (what speaks for eac
 Maps are placed by the photo's ImageFrame: cell (row, column) of an alpha map covers its share of `frame.seen_box`.
 """
 
+import functools
 import os
 import unicodedata
 from dataclasses import dataclass
@@ -78,11 +79,13 @@ def overlay(
         raise ConfigError(f"opacity must be from 0 to 1, not {opacity}")
     check_photo(photo, frame)
     size = size or photo.size
-    colours = _colour_table(colour_map)  # [256, 3]
+    colours = _colour_table(colour_map)
     heat = heat_map(alpha, frame, _at_most(size, MAX_HEAT_SIDE), smooth)
-    shades = Image.fromarray(np.rint(heat * 255).astype(np.uint8))
-    mask = shades.point([round(255 * opacity * (shade / 255) ** 0.75) for shade in range(256)])
-    shades.putpalette(colours.tobytes())  # each shade now stands for its colour
+    heat *= 255
+    heat += 0.5
+    shades = Image.fromarray(heat.astype(np.uint8))
+    mask = shades.point(_opacities(opacity))
+    shades.putpalette(colours)  # each shade now stands for its colour
     filter_ = Image.Resampling.BILINEAR if smooth else Image.Resampling.NEAREST
     tint, mask = (
         layer if layer.size == size else layer.resize(size, filter_) for layer in (shades.convert("RGB"), mask)
@@ -196,8 +199,15 @@ def _peak_in_photo(alpha: np.ndarray, frame: ImageFrame) -> bool:
     return 0 <= x < frame.width and 0 <= y < frame.height
 
 
-def _colour_table(name: str) -> np.ndarray:
-    """A colour map as uint8 [256, 3]."""
+@functools.lru_cache
+def _opacities(most: float) -> list[int]:
+    """How opaque each of 256 shades is, 0 to 255; the hottest has `most`, 0 to 1."""
+    return [round(255 * most * (shade / 255) ** 0.75) for shade in range(256)]
+
+
+@functools.lru_cache
+def _colour_table(name: str) -> bytes:
+    """A colour map as the palette of 256 shades, three bytes each."""
     import matplotlib  # here, and no pyplot: most who caption never draw
 
     try:
@@ -206,7 +216,7 @@ def _colour_table(name: str) -> np.ndarray:
         raise ConfigError(
             f"unknown colour map {name!r}: take inferno, magma, viridis, turbo, jet or another of matplotlib's"
         ) from error
-    return np.rint(colour_map(np.linspace(0.0, 1.0, 256))[:, :3] * 255).astype(np.uint8)
+    return np.rint(colour_map(np.linspace(0.0, 1.0, 256))[:, :3] * 255).astype(np.uint8).tobytes()
 
 
 def check_photo(photo: Image.Image, frame: ImageFrame) -> None:

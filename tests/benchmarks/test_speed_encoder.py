@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks import encoder_runtimes
-from benchmarks.encoder_runtimes import measure, runtimes_of
+from benchmarks.encoder_runtimes import QUICK, measure, runtimes_of
 from tests.benchmarks.figures import check
 
 
@@ -19,7 +19,7 @@ def test_each_way_encodes_the_same(shipped):
 
 def test_what_is_not_installed_is_left_out_and_said(shipped, monkeypatch):
     monkeypatch.setattr(encoder_runtimes, "installed", lambda *packages: False)
-    runtimes, missing = runtimes_of(shipped, 64, 2)
+    runtimes, missing = runtimes_of(shipped, 64, QUICK)
     assert missing == ["ONNX Runtime", "nncf"]
     assert list(runtimes)[-1] == "OpenVINO, bfloat16"
 

@@ -154,6 +154,28 @@ def test_what_fast_is(parts, monkeypatch, installed, bfloat16, kind):
     assert type(runtime) is kind and ("bfloat16" in runtime.name) is bfloat16
 
 
+def test_what_openvino_cannot_run_runs_in_torch(parts, monkeypatch, caplog):
+    def refuse(*_):
+        raise RuntimeError("No conversion rule found for operations: aten::new")
+
+    monkeypatch.setattr(inference, "encoder_network", refuse)
+    runtime = runtime_for("fast", *parts, 64)
+    assert runtime.name.startswith("torch")
+    assert runtime.encode(squares(1)).shape[0] == 1
+    assert "OpenVINO cannot run timm:test_efficientnet" in caplog.text and "aten::new" in caplog.text
+
+
+def test_a_search_leaves_the_number_of_threads_as_it_was(parts):
+    runtime, before = OpenVinoRuntime(*parts, 64, bfloat16=False), torch.get_num_threads()
+    torch.set_num_threads(2)
+    with runtime.searching():
+        assert torch.get_num_threads() == 1
+        with runtime.searching():  # of another thread
+            pass
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(before)
+
+
 def test_a_runtime_that_does_not_exist(tiny_bundle):
     with pytest.raises(ConfigError, match="no runtime 'quick': take one of auto, fast, exact"):
         Captioner(tiny_bundle, "cpu", "quick")
