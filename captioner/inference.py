@@ -6,6 +6,7 @@ the exact ones, and some captions in a word.
 """
 
 import copy
+import functools
 import logging
 import sys
 import threading
@@ -203,7 +204,7 @@ class OpenVinoNetwork:
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
             "INFERENCE_PRECISION_HINT": "bf16" if bfloat16 else "f32",
         }
-        self._compiled = _openvino().Core().compile_model(network, "CPU", settings)
+        self._compiled = _core().compile_model(network, "CPU", settings)
         keep_again()  # OpenVINO lets freed memory go
         self._own = threading.local()
 
@@ -244,6 +245,16 @@ def _openvino() -> ModuleType:
     import openvino
 
     return openvino
+
+
+@functools.cache
+def _core() -> "openvino.Core":
+    """The one of this process, which is never given up.
+
+    Each gives the process a stack for its signal handlers, and takes it away as it goes: of several, one leaves a stack
+    behind that is no more, and the next signal ends the process.
+    """
+    return _openvino().Core()
 
 
 Runtime = ExactRuntime | OpenVinoRuntime

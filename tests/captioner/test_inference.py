@@ -1,5 +1,6 @@
 """What a captioner runs on: fast is the same as exact, to the digits that its numbers have."""
 
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
@@ -163,6 +164,28 @@ def test_what_openvino_cannot_run_runs_in_torch(parts, monkeypatch, caplog):
     assert runtime.name.startswith("torch")
     assert runtime.encode(squares(1)).shape[0] == 1
     assert "OpenVINO cannot run timm:test_efficientnet" in caplog.text and "aten::new" in caplog.text
+
+
+def test_signals_arrive_after_captioners_have_come_and_gone(parts):
+    script = """
+import gc, os, signal
+from captioner.config import CaptionerConfig
+from captioner.inference import OpenVinoRuntime
+from captioner.model import CaptionModel
+import torch
+model = CaptionModel(CaptionerConfig("timm:test_efficientnet.r160_in1k", 64, embedding_dim=8, hidden_dim=8), 9).eval()
+got = []
+signal.signal(signal.SIGTERM, lambda number, frame: got.append(number))
+for number in range(3):
+    runtime = OpenVinoRuntime(model.encoder, model.decoder, 64, bfloat16=number % 2 == 0)
+    runtime.encode(torch.zeros(1, 64, 64, 3, dtype=torch.uint8))
+    del runtime
+    gc.collect()
+    os.kill(os.getpid(), signal.SIGTERM)
+print(len(got))
+"""
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", script], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout.strip()) == (0, "3"), done.stderr
 
 
 def test_a_search_leaves_the_number_of_threads_as_it_was(parts):
