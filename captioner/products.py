@@ -5,6 +5,7 @@ own, and adds it to those before: for T steps T small products, and as many time
 back. Shared products keep the operands until the last step's are there, and make one large product of them.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -31,17 +32,18 @@ class SharedProducts(Products):
         self._shared: dict[int, tuple[Any, _Shared]] = {}
 
     def linear(self, layer: nn.Linear, rows: Tensor) -> Tensor:
-        dtype = _product_dtype(rows)
-        if id(layer) not in self._shared:
-            self._shared[id(layer)] = layer, _Shared(layer.weight.to(dtype).t())
-        product = self._shared[id(layer)][1].product(rows.to(dtype))
-        return product if layer.bias is None else product + layer.bias.to(dtype)
+        product = self._product(layer, lambda dtype: layer.weight.to(dtype).t(), rows)
+        return product if layer.bias is None else product + layer.bias.to(product.dtype)
 
     def between(self, rows: Tensor, matrix: Tensor) -> Tensor:
+        return self._product(matrix, matrix.to, rows)
+
+    def _product(self, owner: Any, matrix: Callable[[torch.dtype], Tensor], rows: Tensor) -> Tensor:
+        """owner: whose matrix it is; it is kept, so that its id is no other's."""
         dtype = _product_dtype(rows)
-        if id(matrix) not in self._shared:  # which is kept, too: its id is no other's
-            self._shared[id(matrix)] = matrix, _Shared(matrix.to(dtype))
-        return self._shared[id(matrix)][1].product(rows.to(dtype))
+        if id(owner) not in self._shared:
+            self._shared[id(owner)] = owner, _Shared(matrix(dtype))
+        return self._shared[id(owner)][1].product(rows.to(dtype))
 
 
 PLAIN = Products()

@@ -49,8 +49,8 @@ def test_what_is_not_part_of_the_loss_has_no_gradient():
     products.linear(layer, torch.ones(1, 3))
     kept.sum().backward()
     assert layer.weight.grad.tolist() == [[1.0] * 3] * 2
-    other = nn.Linear(3, 2)
-    torch.ones(1, requires_grad=True).sum().backward()
+    other, products = nn.Linear(3, 2), SharedProducts()
+    (torch.ones(1, requires_grad=True) + 0 * products.linear(other, torch.ones(1, 3)).detach().sum()).sum().backward()
     assert other.weight.grad is None
 
 
@@ -102,7 +102,7 @@ def test_nothing_is_kept_after_a_step():
     assert sorted(freed) == ["rows", "rows", "shared", "shared"]
 
 
-def test_in_bfloat16_the_gradient_is_nearer_to_the_exact_one():
+def test_in_bfloat16_the_gradient_is_no_further_from_the_exact_one():
     layer, steps = nn.Linear(16, 16, bias=False), torch.randn(40, 8, 16, generator=torch.Generator().manual_seed(0))
     gradients = {}
     for name, products, reduced in (
