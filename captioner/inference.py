@@ -38,6 +38,8 @@ class ExactRuntime:
     """The network as it is, in torch, with 32-bit numbers: the same captions on every machine."""
 
     name = "torch, float32"
+    precision = torch.float32
+    """Of the matrix products."""
 
     def __init__(self, encoder: Encoder, decoder: Decoder):
         self._encoder, self.decoder = encoder, decoder
@@ -55,6 +57,7 @@ class TorchRuntime(ExactRuntime):
     """The network in torch with bfloat16 numbers, for GPUs and where OpenVINO is not installed."""
 
     name = "torch, bfloat16"
+    precision = torch.bfloat16
 
     def __init__(self, encoder: Encoder, decoder: Decoder):
         super().__init__(encoder, Bfloat16Decoder(decoder))
@@ -86,6 +89,7 @@ class OpenVinoRuntime:
         square = torch.zeros(1, image_size, image_size, 3, dtype=torch.uint8)
         places = self.encode(square).shape[1:3].numel()
         self.decoder = OpenVinoDecoder(decoder, places, bfloat16)
+        self.precision = torch.bfloat16 if bfloat16 else torch.float32
         self.name = f"OpenVINO, {'bfloat16' if bfloat16 else 'float32'}"
 
     def encode(self, pixels: Tensor) -> Tensor:
