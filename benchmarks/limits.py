@@ -214,8 +214,9 @@ def step_work(captioner: Captioner, photos: int, steps: int) -> Work:
 
     @torch.inference_mode()
     def run(_: int) -> None:
-        for _ in range(steps):
-            running.step(memory, state, tokens)
+        with captioner.runtime.running():
+            for _ in range(steps):
+                running.step(memory, state, tokens)
 
     name = f"decoder step, {_photos(photos)}, beam {BEAM_WIDTH}"
     return Work(name, operations, step_bytes(decoder, photos, places, dtype.itemsize), _name(dtype), run, steps)
