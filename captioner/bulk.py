@@ -8,7 +8,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -223,10 +223,14 @@ def _alone(output: Path, ranks: Ranks) -> Iterator[None]:
     with held:
         ranks.wait()
         yield
+        with suppress(OSError):  # Windows keeps it, as it is open
+            os.unlink(lock.lock_file)
 
 
 def _finish(options: BulkOptions) -> None:
-    options.captions.sync()
+    options.captions.finish()
+    if options.unreadable.path.exists():
+        options.unreadable.finish()
     if options.format == "csv":
         write_csv(options.captions, options.output)
     elif options.format == "coco":

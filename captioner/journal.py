@@ -23,7 +23,8 @@ class Journal:
 
     def __init__(self, path: Path):
         self.path = path
-        self._lock = FileLock(path.with_name(f".{path.name}.append-lock"))
+        self._lock_path = path.with_name(f".{path.name}.append-lock")
+        self._lock = FileLock(self._lock_path)
 
     def append(self, entries: Sequence[dict[str, Any]]) -> None:
         """Write entries at the end, together. Raises DataError where they cannot be written."""
@@ -55,13 +56,17 @@ class Journal:
         except OSError as error:
             raise DataError(f"{self.path} cannot be read ({error.strerror}): name another --output") from error
 
-    def sync(self) -> None:
-        """Make what was written survive a power cut. Raises DataError where that fails."""
+    def finish(self) -> None:
+        """When nobody appends any more: make what was written survive a power cut. Raises DataError where that fails.
+
+        There is a file from then on, also where nothing was written.
+        """
         try:
             with open(self.path, "a+b") as file:
                 os.fsync(file.fileno())
         except OSError as error:
             raise self._unwritable(error) from error
+        self._lock_path.unlink(missing_ok=True)
 
     def _entry(self, line: bytes, number: int) -> dict[str, Any]:
         try:

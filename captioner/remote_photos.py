@@ -61,9 +61,7 @@ def _listed(
         empty = True
         for remote in _paths(filesystem, path, recursive):
             empty = False
-            name = filesystem.unstrip_protocol(remote)
-            below = remote.removeprefix(path.rstrip("/")).strip("/")
-            yield name, _plain(below if below and below != remote.strip("/") else PurePosixPath(remote).name), remote
+            yield filesystem.unstrip_protocol(remote), _place(remote, path), remote
         if empty:
             reason = "add --recursive, if they are in folders there" if not recursive else "name one with photos"
             yield address, "", ImageError(f"{address} holds no images: {reason}")
@@ -81,6 +79,12 @@ def _paths(filesystem: "AbstractFileSystem", path: str, recursive: bool) -> Iter
     else:
         for root, _, names in filesystem.walk(path, maxdepth=None if recursive else 1):
             yield from (f"{root.rstrip('/')}/{name}" for name in names if _is_photo(name))
+
+
+def _place(remote: str, path: str) -> str:
+    """Of a file that stands for itself its name; of a folder's, its path there; of a glob's, its whole path."""
+    whole, start = _plain(remote), _plain(path).rstrip("/")
+    return PurePosixPath(whole).name if whole == start else whole.removeprefix(f"{start}/")
 
 
 def _is_photo(path: str) -> bool:
