@@ -8,11 +8,12 @@ import time
 from concurrent.futures import Future
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 
 from captioner.errors import ImageError
-from captioner.photo_workers import open_workers, started_ahead
+from captioner.photo_workers import _SHARED_BYTES, open_workers, started_ahead
 
 
 def read(name: str, folder: str = "") -> object:
@@ -42,16 +43,31 @@ def test_answers_come_from_a_process_that_has_no_torch():
     assert not psutil.pid_exists(process)
 
 
+def pixels(name: str, *shapes: tuple[int, ...]) -> list[np.ndarray]:
+    return [np.random.default_rng(len(shape)).integers(0, 255, shape, dtype=np.uint8) for shape in shapes]
+
+
+def test_pixels_arrive_as_they_are_and_are_not_written_over_by_the_next():
+    small, large = (320, 320, 3), (_SHARED_BYTES + 1,)
+    with open_workers(1, 60) as workers:
+        for shapes in ((small,), (large,), ((7,), small, large, (5, 5), (0, 3))):
+            answer = workers.submit(pixels, "a", *shapes).result()
+            workers.submit(pixels, "a", (_SHARED_BYTES,)).result()
+            for found, expected in zip(answer, pixels("a", *shapes), strict=True):
+                np.testing.assert_array_equal(found, expected)
+                assert found.flags.writeable
+
+
 def test_a_photo_that_kills_or_hangs_is_named_and_the_others_are_read():
     names = ["a", "kill", "b", "exit", "hang", "c", "bad", "d"]
-    with open_workers(2, 0.5) as workers:
+    with open_workers(2, 2) as workers:
         futures = {name: workers.submit(read, name) for name in names}
         for name in "abcd":
             assert futures[name].result() == name
         for name, reason in {
             "kill": r"kill ended the process that read it \(SIGKILL\)",
             "exit": r"exit ended the process that read it \(exit status 3\)",
-            "hang": "hang took more than 0.5 s to read",
+            "hang": "hang took more than 2 s to read",
             "bad": "bad is damaged",
         }.items():
             with pytest.raises(ImageError, match=reason):
@@ -60,7 +76,7 @@ def test_a_photo_that_kills_or_hangs_is_named_and_the_others_are_read():
 
 @pytest.mark.parametrize("name", ["once-kill", "once-hang"])
 def test_a_photo_is_tried_again_where_the_machine_may_have_been_the_reason(name, tmp_path):
-    with open_workers(1, 1.0) as workers:
+    with open_workers(1, 2) as workers:
         assert workers.submit(read, name, str(tmp_path)).result() == name
 
 
