@@ -1,15 +1,12 @@
 """Processes that decode photos: one that a photo kills or hangs takes no other photo with it."""
 
 import multiprocessing
-import pickle
 import queue
 import signal
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from ctypes import Array
-from itertools import accumulate
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
@@ -20,9 +17,6 @@ Task = TypeVar("Task")
 TRIES = 2
 """A photo that ended its process, or took too long, is tried again: the machine may have been short of memory."""
 _READY = "ready"
-_SHARED_BYTES = 2**22
-"""Of memory that a process shares with the one that asks: pixels get there without a pipe, which moves them in pieces
-and makes whoever asks stop for each. Answers with more go through the pipe all the same."""
 _GRACE = 5.0
 """Seconds until a process that hung up has ended."""
 
@@ -112,7 +106,6 @@ class _Worker:
         self._seconds = seconds
         self._process: multiprocessing.process.BaseProcess | None = None
         self._connection: Connection | None = None
-        self._shared: Array | None = None
         self._ended = False
 
     def ask(self, function: Callable[..., Any], *arguments: Any) -> Any:
@@ -121,7 +114,7 @@ class _Worker:
         try:
             self._connection.send((function, arguments))
             answered = self._connection.poll(self._seconds)
-            answer = _received(self._connection, self._shared) if answered else None
+            answer = self._connection.recv() if answered else None
         except (EOFError, OSError) as error:
             raise _Lost(f"ended the process that read it ({self._how_it_ended()}): save it anew") from error
         if not answered:
@@ -151,12 +144,11 @@ class _Worker:
         # Spawned: a copy of this process would hold its locks, its threads' work and its GPU.
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
-        self._shared = context.RawArray("B", _SHARED_BYTES)  # without a name, so that nothing is left of it
-        self._process = context.Process(target=_serve, args=(theirs, self._shared), daemon=True)
+        self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
         self._process.start()
         theirs.close()  # else the end of the process would not be seen
         try:
-            _received(self._connection, self._shared)
+            self._connection.recv()
         except (EOFError, OSError) as error:
             raise ConfigError(
                 f"a process that reads photos does not start ({self._how_it_ended()}): take fewer --workers"
@@ -171,11 +163,11 @@ class _Worker:
         return signal.Signals(-code).name if code < 0 else f"exit status {code}"
 
 
-def _serve(connection: Connection, shared: Array) -> None:
+def _serve(connection: Connection) -> None:
     """What a process does: answer until nobody asks any more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asks
     try:
-        _send(connection, shared, _READY)
+        connection.send(_READY)
         while True:
             function, arguments = connection.recv()
             try:
@@ -184,31 +176,6 @@ def _serve(connection: Connection, shared: Array) -> None:
                 answer = error
             except Exception as error:  # a mistake of ours should end the run, and say where it is
                 answer = RuntimeError(f"{function.__name__}{arguments[:1]} failed: {error!r}")
-            _send(connection, shared, answer)
+            connection.send(answer)
     except (EOFError, OSError):
         return
-
-
-def _send(connection: Connection, shared: Array, answer: Any) -> None:
-    """An answer, its arrays in the shared memory as far as there is room."""
-    sizes: list[int] = []
-    room = memoryview(shared).cast("B")
-
-    def stays_here(buffer: pickle.PickleBuffer) -> bool:
-        raw, start = buffer.raw(), sum(sizes)
-        if start + raw.nbytes > len(room):
-            return True
-        room[start : start + raw.nbytes] = raw
-        sizes.append(raw.nbytes)
-        return False
-
-    connection.send((pickle.dumps(answer, protocol=5, buffer_callback=stays_here), sizes))
-
-
-def _received(connection: Connection, shared: Array) -> Any:
-    """What `_send` sent; what it put into the shared memory is copied, which the next answer is written over."""
-    content, sizes = connection.recv()
-    room, ends = memoryview(shared).cast("B"), accumulate(sizes)
-    return pickle.loads(
-        content, buffers=[bytearray(room[end - size : end]) for size, end in zip(sizes, ends, strict=True)]
-    )
