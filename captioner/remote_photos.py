@@ -102,7 +102,7 @@ def _filesystem(address: str) -> tuple["AbstractFileSystem", str]:
     try:
         return url_to_fs(address, use_listings_cache=False)
     except ImportError as error:
-        raise ConfigError(f"{address} cannot be read: {error} (python -m pip install ...)") from error
+        raise ConfigError(f"{address} cannot be read: {error}") from error
     except ValueError as error:
         raise ConfigError(f"{address} cannot be read ({error}): give s3://, gs:// or https://") from error
 
