@@ -17,8 +17,8 @@ FORBIDDEN = {
 # Downward only: a module may import those before it.
 ORDER = (
     "allocator", "errors", "json_files", "config", "arguments", "vocabulary", "images", "image_files",
-    "encoder_weights", "encoders", "fused", "products", "attention", "dropout", "decoder", "model", "inference",
-    "decoding", "evidence", "bundle", "captioner", "overlays", "figures", "caption_json", "__main__",
+    "encoder_weights", "encoders", "draws", "fused", "products", "attention", "dropout", "decoder", "model",
+    "inference", "decoding", "evidence", "bundle", "captioner", "overlays", "figures", "caption_json", "__main__",
 )  # fmt: skip
 
 
