@@ -35,12 +35,13 @@ def main(arguments: list[str] | None = None) -> int:
     with nullcontext() if ranks.local_rank == 0 else redirect_stderr(io.StringIO()):  # of what is refused, one speaks
         options = _parser().parse_args(arguments)
     try:
-        if options.on_many_devices:
-            ranks, options.device = meet(ranks, options.device)
-        elif ranks.size > 1:
-            raise ConfigError("this command runs as one process: start it without torchrun")
-        status = options.run(options, ranks)
-        leave(ranks)
+        with ranks.together():
+            if options.on_many_devices:
+                ranks, options.device = meet(ranks, options.device)
+            elif ranks.size > 1:
+                raise ConfigError("this command runs as one process: start it without torchrun")
+            status = options.run(options, ranks)
+            leave(ranks)
         return status
     except CaptionerError as error:
         ranks.say(f"error: {error}")

@@ -68,8 +68,7 @@ class Ranks:
         if self.size == 1:
             return values
         reduced = values.detach().clone()
-        with self.together():
-            dist.all_reduce(reduced, operation)
+        dist.all_reduce(reduced, operation)
         return reduced
 
     def gathered(self, value: T) -> list[T]:
@@ -77,8 +76,7 @@ class Ranks:
         if self.size == 1:
             return [value]
         found: list[Any] | None = [None] * self.size if self.leads else None
-        with self.together():
-            dist.gather_object(value, found)
+        dist.gather_object(value, found)
         return found or []
 
     def from_leader(self, make: Callable[[], T]) -> T:
@@ -86,8 +84,7 @@ class Ranks:
         if self.size == 1:
             return make()
         values = [make() if self.leads else None]
-        with self.together():
-            dist.broadcast_object_list(values)
+        dist.broadcast_object_list(values)
         return values[0]
 
     def mapped(self, work: Callable[[int], T], count: int) -> Iterator[T]:
@@ -108,7 +105,7 @@ class Ranks:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """Around what ranks do together. Raises RankLost where one of them is gone."""
+        """Around all that ranks do together. Raises RankLost where one of them is gone."""
         try:
             yield
         except RuntimeError as error:  # of gloo a plain one
@@ -154,11 +151,10 @@ def meet(ranks: Ranks, device: str | None) -> tuple[Ranks, str | None]:
     if on_gpu:
         torch.cuda.set_device(device)
     store, _, _ = next(rendezvous("env://", timeout=PATIENCE))
-    with ranks.together():
-        dist.init_process_group(
-            "cpu:gloo,cuda:nccl" if on_gpu else "gloo",
-            store=dist.PrefixStore("group", store), rank=ranks.rank, world_size=ranks.size, timeout=PATIENCE,
-        )  # fmt: skip
+    dist.init_process_group(
+        "cpu:gloo,cuda:nccl" if on_gpu else "gloo",
+        store=dist.PrefixStore("group", store), rank=ranks.rank, world_size=ranks.size, timeout=PATIENCE,
+    )  # fmt: skip
     return Ranks(ranks.rank, ranks.size, ranks.local_rank, store), device
 
 

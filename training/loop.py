@@ -46,7 +46,7 @@ def fit(
     every batch. With `resume`, goes on from the checkpoint exactly as if it had never stopped.
     ranks: those that share each batch of `options.batch_size` images; the first of them writes. They come to what one
     alone comes to, and may be more or fewer when a run is resumed.
-    Raises Interrupted after SIGINT or SIGTERM, DataError where there is nothing to resume, RankLost.
+    Raises Interrupted after SIGINT or SIGTERM, DataError where there is nothing to resume.
     """
     check_output(output, resume)
     output.mkdir(parents=True, exist_ok=True)
@@ -66,7 +66,7 @@ def fit(
             phase = plan[progress.phase]
             features = features_of(progress.phase, plan, material)
             run.start_phase(phase, features)
-            run.learner.parallel = _shared(run, phase)
+            run.learner.parallel = shared_loss(run, phase)
             if material.start is not None and not progress.best:
                 watch("validating", epoch=0)
                 _judge_start(run, features)
@@ -225,7 +225,7 @@ class _BatchLoss(nn.Module):
         return batch_loss(*arguments)
 
 
-def _shared(run: Run, phase: Phase) -> DistributedDataParallel | None:
+def shared_loss(run: Run, phase: Phase) -> DistributedDataParallel | None:
     """`batch_loss` whose gradients are those of all ranks; None where there is one rank."""
     if run.ranks.size == 1:
         return None
@@ -234,8 +234,7 @@ def _shared(run: Run, phase: Phase) -> DistributedDataParallel | None:
     unused = phase.name == "self_critical" and model.config.attention == "hard"
     # Of a matrix with one row, such as the scalar gate's: of a dimension of 1 the stride means nothing.
     warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
-    with run.ranks.together():
-        return DistributedDataParallel(_BatchLoss(model), find_unused_parameters=unused)
+    return DistributedDataParallel(_BatchLoss(model), find_unused_parameters=unused)
 
 
 def _learn(run: Run, loss: Tensor, stop: threading.Event) -> tuple[float, bool]:
@@ -246,8 +245,7 @@ def _learn(run: Run, loss: Tensor, stop: threading.Event) -> tuple[float, bool]:
         raise DataError(f"the loss became {value}: start again with a lower learning rate")
     learner, model = run.learner, run.material.model
     learner.optimizer.zero_grad(set_to_none=True)
-    with run.ranks.together():
-        (loss * run.ranks.size).backward()  # of the ranks' gradients the mean is taken
+    (loss * run.ranks.size).backward()  # of the ranks' gradients the mean is taken
     norm = nn.utils.clip_grad_norm_([p for p in model.parameters() if p.grad is not None], run.options.clip_norm)
     if not torch.isfinite(norm):
         raise DataError(f"the gradient became {float(norm)}: start again with a lower learning rate")
