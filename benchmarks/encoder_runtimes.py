@@ -21,7 +21,7 @@ from benchmarks.tables import table
 from benchmarks.timing import Contestant, Spread, interleaved
 from captioner.captioner import Captioner
 from captioner.encoders import Encoder
-from captioner.inference import ExactRuntime, OpenVinoNetwork, TorchRuntime, encoder_network
+from captioner.inference import ExactRuntime, OpenVinoEncoder, TorchRuntime, encoder_network
 
 if TYPE_CHECKING:
     from openvino import Model
@@ -140,11 +140,11 @@ def runtimes_of(captioner: Captioner, size: int, sizes: Sizes) -> tuple[dict[str
         found["ONNX Runtime"] = by_onnx(encoder, size)
     else:
         missing.append("ONNX Runtime")
-    found["OpenVINO"] = by_openvino(network, bfloat16=False)
-    found["OpenVINO, bfloat16"] = by_openvino(network, bfloat16=True)
+    found["OpenVINO"] = OpenVinoEncoder(network, bfloat16=False)
+    found["OpenVINO, bfloat16"] = OpenVinoEncoder(network, bfloat16=True)
     if installed("nncf"):
         photos = batch_of(captioner, sizes.calibration, size)
-        found["OpenVINO, 8 bits"] = by_openvino(in_8_bits(network, photos), bfloat16=True)
+        found["OpenVINO, 8 bits"] = OpenVinoEncoder(in_8_bits(network, photos), bfloat16=True)
     else:
         missing.append("nncf")
     return found, missing
@@ -152,11 +152,6 @@ def runtimes_of(captioner: Captioner, size: int, sizes: Sizes) -> tuple[dict[str
 
 def installed(*packages: str) -> bool:
     return all(find_spec(package) is not None for package in packages)
-
-
-def by_openvino(network: "Model", bfloat16: bool) -> Encode:
-    compiled = OpenVinoNetwork(network, bfloat16)
-    return lambda pixels: compiled(pixels)[0]
 
 
 def by_onnx(encoder: Encoder, size: int) -> Encode:

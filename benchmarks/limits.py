@@ -187,15 +187,10 @@ def encoder_work(captioner: Captioner, photos: int) -> Work:
     encoder = captioner.model.encoder
     with torch.no_grad():
         operations = counted(lambda: encoder(torch.from_numpy(pixels).to(captioner.device)))
-    dtype = precision(captioner)
+    dtype = captioner.runtime.precision
     moved = encoder_bytes(encoder, pixels.size, captioner.encode(pixels).numel(), dtype.itemsize)
     name = f"encoder, {_photos(photos)}"
     return Work(name, operations, moved, _name(dtype), lambda _: captioner.encode(pixels))
-
-
-def precision(captioner: Captioner) -> torch.dtype:
-    """Of what the captioner runs on, encoder and decoder alike."""
-    return torch.bfloat16 if "bfloat16" in captioner.runtime.name else torch.float32
 
 
 def encoder_bytes(encoder: nn.Module, pixels: int, annotations: int, number: int) -> float:
@@ -205,7 +200,7 @@ def encoder_bytes(encoder: nn.Module, pixels: int, annotations: int, number: int
 
 def step_work(captioner: Captioner, photos: int, steps: int) -> Work:
     """One word of a beam search: the decoder's step for every hypothesis, without the search itself."""
-    decoder, device, dtype = captioner.model.decoder, captioner.device, precision(captioner)
+    decoder, device, dtype = captioner.model.decoder, captioner.device, captioner.runtime.precision
     side = captioner.model.config.image_size
     places = captioner.encode(np.zeros((1, side, side, 3), np.uint8)).shape[1:3].numel()
     with torch.no_grad():
@@ -219,8 +214,9 @@ def step_work(captioner: Captioner, photos: int, steps: int) -> Work:
 
     @torch.inference_mode()
     def run(_: int) -> None:
-        for _ in range(steps):
-            running.step(memory, state, tokens)
+        with captioner.runtime.running():
+            for _ in range(steps):
+                running.step(memory, state, tokens)
 
     name = f"decoder step, {_photos(photos)}, beam {BEAM_WIDTH}"
     return Work(name, operations, step_bytes(decoder, photos, places, dtype.itemsize), _name(dtype), run, steps)

@@ -131,7 +131,9 @@ def _caption(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from captioner import load
+    from captioner.allocator import keep_freed_memory
 
+    keep_freed_memory()
     paths, problems = find_photos(options.photos, options.recursive)
     for problem in problems:
         _print_error(problem)

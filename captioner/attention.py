@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from captioner.draws import Share, chosen, drawn
+from captioner.draws import Share, choose, drawn
 from captioner.fused import FusedScores
 from captioner.products import PLAIN, Products
 
@@ -113,4 +113,4 @@ def sampled_locations(alpha: Tensor, share: Share | None = None) -> Tensor:
 
     share: of a batch, where `alpha` is of some of its images only.
     """
-    return chosen(alpha.detach(), drawn(lambda shape: torch.rand(shape, device=alpha.device), alpha.shape[:2], share))
+    return choose(alpha.detach(), drawn(lambda shape: torch.rand(shape, device=alpha.device), alpha.shape[:2], share))

@@ -138,7 +138,7 @@ class Captioner:
 
     def encode(self, pixels: np.ndarray) -> Tensor:
         """Annotations [B, H, W, D] of prepared photos [B, S, S, 3]."""
-        with torch.inference_mode():
+        with torch.inference_mode(), self.runtime.running():
             return self.runtime.encode(torch.from_numpy(pixels))
 
     def caption_annotations(
@@ -163,7 +163,7 @@ class Captioner:
                     told[image] = len(caption.words)
                     watch(image, caption)
 
-        with self.runtime.searching():
+        with self.runtime.running():
             hypotheses = decode(
                 self.runtime.decoder, annotations.flatten(1, 2), options or self.decoding, tell if watch else None
             )

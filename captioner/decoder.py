@@ -26,6 +26,11 @@ class ImageMemory:
     keys: Tensor | None
     """The annotations as the score takes them, [B, L, A] or [B, A, L]; None without attention."""
 
+    def rows(self, images: Tensor) -> "ImageMemory":
+        """Of these images of the batch, [B']."""
+        keys = None if self.keys is None else self.keys[images]
+        return ImageMemory(self.annotations[images], self.mean[images], keys)
+
 
 @dataclass(frozen=True)
 class DecoderState:
@@ -40,6 +45,10 @@ class DecoderState:
         """The states of the hypotheses that `parents` [B, K'] names, image by image."""
         index = parents.unsqueeze(-1).expand(-1, -1, self.hidden.shape[-1])
         return DecoderState(self.hidden.gather(1, index), self.cell.gather(1, index))
+
+    def rows(self, images: Tensor) -> "DecoderState":
+        """Of these images of the batch, [B']."""
+        return DecoderState(self.hidden[images], self.cell[images])
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from captioner.config import DecodingOptions
 from captioner.decoder import Decoder, DecoderState
-from captioner.draws import Share, chosen, drawn
+from captioner.draws import Share, choose, drawn
 from captioner.vocabulary import END, PAD, START, UNKNOWN
 
 NEVER_SAID = (PAD, START, UNKNOWN)
@@ -56,8 +56,25 @@ class _Choice:
     parents: Tensor
     tokens: Tensor
     word_log_probs: Tensor
-    alphas: Tensor  # [B, K, L]
+    alphas: Tensor  # [B, K, L]: of whom it continues, as the gates are
     gates: Tensor
+
+    def rows(self, images: Tensor) -> "_Choice":
+        """What was chosen for these images of the batch, [B']."""
+        return _Choice(*(values[images] for values in vars(self).values()))
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What a search came to, for some images of its batch."""
+
+    images: Tensor  # [B'] their places in the batch
+    steps: list[_Choice]
+    totals: Tensor  # [B', K]
+
+    def rows(self, images: Tensor) -> "_Found":
+        """What was found for these images of these, [B']."""
+        return _Found(self.images[images], [choice.rows(images) for choice in self.steps], self.totals[images])
 
 
 @torch.no_grad()
@@ -72,7 +89,8 @@ def decode(
 
     Every caption has at least one word and at most `max_words`: the end cannot come first, and must come after the
     last. Hypotheses that have ended keep their place in the beam, so a beam as wide as there are captions finds the
-    best of all.
+    best of all. Images of which all have ended take no part in the steps that follow, once they are half of those left;
+    not where anything is watched or drawn by chance.
 
     watch: called after each step at which, for some image, more words have become sure: those in which all hypotheses
     of its beam agree, so that every caption found will begin with them. It is given these beginnings, K = 1, with their
@@ -93,32 +111,41 @@ def decode(
     if not sampling:
         totals[:, 1:] = IMPOSSIBLE  # all hypotheses are the same at first: only one may be continued
     ended = torch.zeros(batch, width, dtype=torch.bool, device=device)
+    never_said = torch.tensor(NEVER_SAID, device=device)
     steps: list[_Choice] = []
+    images = torch.arange(batch, device=device)  # those that are still searched for
+    done: list[_Found] = []
     announced = torch.zeros(batch, dtype=torch.long, device=device)
     for step in range(options.max_words + 1):
         logits, state, alpha, gate = decoder.step(memory, state, history[:, :, -1], options.hard_context)
-        allowed = logits.float().log_softmax(dim=-1)  # [B, K, V]
+        allowed = logits.float().log_softmax(dim=-1).index_fill_(-1, never_said, IMPOSSIBLE)  # [B, K, V]
         _forbid(allowed, history, step, options)
         allowed.masked_fill_(ended.unsqueeze(-1), IMPOSSIBLE)
         allowed[..., PAD].masked_fill_(ended, 0.0)  # the ended go on at no cost
         if sampling:
-            parents, tokens = _sample(allowed, options, uniforms[..., step])
+            parents, tokens, gained = _sample(allowed, options, uniforms[..., step])
         else:
-            parents, tokens = _best_continuations(totals, allowed)
-        gained = allowed.flatten(1).gather(1, parents * allowed.shape[-1] + tokens)
+            parents, tokens, gained = _best_continuations(totals, allowed)
         totals = totals.gather(1, parents) + gained
-        state = state.select(parents)
         history = torch.cat([_of(parents, history), tokens.unsqueeze(-1)], dim=-1)
-        steps.append(_Choice(parents, tokens, gained, _of(parents, alpha), _of(parents, gate)))
+        steps.append(_Choice(parents, tokens, gained, alpha, gate))
         ended = (tokens == END) | (tokens == PAD) | totals.isneginf()  # what cannot be said is not waited for
-        if bool(ended.all()):
+        over = ended.all(dim=1)  # [B]
+        waiting = len(over) - int(over.sum())
+        if waiting == 0:
             break
+        state = state.select(parents)
         if watch is not None:
             sure = _agreed(history[:, :, 1:], totals)  # [B]
             if bool((sure > announced).any()):
                 watch(_beginnings(_traced(steps), sure))
                 announced = sure
-    return _ranked(_traced(steps), totals, options)
+        elif waiting * 2 <= len(over) and not sampling:  # whose draws depend on all that are drawn
+            done.append(_Found(images, steps, totals).rows(over.nonzero()[:, 0]))
+            left = (~over).nonzero()[:, 0]
+            images, steps, totals = vars(_Found(images, steps, totals).rows(left)).values()
+            memory, state, history, ended = memory.rows(left), state.rows(left), history[left], ended[left]
+    return _ranked(*_together([*done, _Found(images, steps, totals)]), options)
 
 
 def _uniforms(seed: int | None, device: torch.device, shape: tuple[int, ...]) -> Tensor:
@@ -137,10 +164,7 @@ def _forbid(log_probs: Tensor, history: Tensor, step: int, options: DecodingOpti
     if step == options.max_words:
         log_probs[..., :END] = IMPOSSIBLE
         log_probs[..., END + 1 :] = IMPOSSIBLE
-        return
-    for word in NEVER_SAID:
-        log_probs[..., word] = IMPOSSIBLE
-    if step == 0:
+    elif step == 0:
         log_probs[..., END] = IMPOSSIBLE
     elif options.block_repeats:  # never all words: the end is no repeat
         log_probs.scatter_(-1, repeated_ngram_endings(history[:, :, 1:], options.block_repeats), IMPOSSIBLE)
@@ -159,18 +183,18 @@ def repeated_ngram_endings(words: Tensor, size: int) -> Tensor:
     return runs[..., -1].masked_fill(~same, PAD)
 
 
-def _best_continuations(totals: Tensor, log_probs: Tensor) -> tuple[Tensor, Tensor]:
-    """The K best of all K * V continuations: totals [B, K], log_probs [B, K, V] -> parents [B, K], tokens [B, K]."""
-    batch, width, vocabulary_size = log_probs.shape
-    best = (totals.unsqueeze(-1) + log_probs).view(batch, -1).topk(width, dim=-1).indices
+def _best_continuations(totals: Tensor, log_probs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The K best of all K * V continuations: totals [B, K], log_probs [B, K, V] -> parents, tokens, gains: [B, K]."""
+    vocabulary_size = log_probs.shape[-1]
+    best = (totals.unsqueeze(-1) + log_probs).flatten(1).topk(totals.shape[1], dim=-1).indices
     parents = best.div(vocabulary_size, rounding_mode="floor")
-    return parents, best - parents * vocabulary_size
+    return parents, best - parents * vocabulary_size, log_probs.flatten(1).gather(1, best)
 
 
-def _sample(log_probs: Tensor, options: DecodingOptions, uniforms: Tensor) -> tuple[Tensor, Tensor]:
+def _sample(log_probs: Tensor, options: DecodingOptions, uniforms: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """One word for each hypothesis from softmax(log_probs / temperature), cut to the nucleus of `top_p`.
 
-    log_probs [B, K, V], uniforms [B, K] from 0 to 1, by which the words are drawn.
+    log_probs [B, K, V], uniforms [B, K] from 0 to 1 -> parents, tokens, log-probabilities, all [B, K].
     """
     batch, width, _ = log_probs.shape
     probs = (log_probs / options.temperature).softmax(dim=-1)
@@ -178,8 +202,9 @@ def _sample(log_probs: Tensor, options: DecodingOptions, uniforms: Tensor) -> tu
         ordered, words = probs.sort(dim=-1, descending=True)
         outside = ordered.cumsum(dim=-1) - ordered >= options.top_p  # the word that crosses the limit stays
         probs = torch.zeros_like(probs).scatter(-1, words, ordered.masked_fill(outside, 0.0))
-    tokens = chosen(probs, uniforms)
-    return torch.arange(width, device=tokens.device).expand(batch, -1), tokens
+    tokens = choose(probs, uniforms)
+    parents = torch.arange(width, device=tokens.device).expand(batch, -1)
+    return parents, tokens, log_probs.gather(-1, tokens.unsqueeze(-1)).squeeze(-1)
 
 
 def _traced(steps: list[_Choice]) -> _Choice:
@@ -187,11 +212,29 @@ def _traced(steps: list[_Choice]) -> _Choice:
     lineage = torch.arange(steps[-1].tokens.shape[1], device=steps[-1].tokens.device).expand_as(steps[-1].tokens)
     columns = []
     for choice in reversed(steps):
-        chosen = [choice.tokens, choice.word_log_probs, choice.alphas, choice.gates]
-        columns.append([_of(lineage, values) for values in chosen])
+        chosen = [_of(lineage, values) for values in (choice.tokens, choice.word_log_probs)]
         lineage = _of(lineage, choice.parents)
+        columns.append(chosen + [_of(lineage, values) for values in (choice.alphas, choice.gates)])
     tokens, word_log_probs, alphas, gates = (torch.stack(values[::-1], dim=2) for values in zip(*columns, strict=True))
     return _Choice(lineage, tokens, word_log_probs, alphas, gates)
+
+
+def _together(parts: list[_Found]) -> tuple[_Choice, Tensor]:
+    """What was found for all images, in the order of the batch, and their totals [B, K]."""
+    if len(parts) == 1:  # most often, and always of one image
+        return _traced(parts[0].steps), parts[0].totals
+    order = torch.cat([part.images for part in parts]).argsort()
+    longest = max(len(part.steps) for part in parts)
+    traced = [vars(_traced(part.steps)).values() for part in parts]
+    lineage, *values = zip(*traced, strict=True)
+    padded = [torch.cat([_padded(value, longest) for value in each])[order] for each in values]
+    return _Choice(torch.cat(lineage)[order], *padded), torch.cat([part.totals for part in parts])[order]
+
+
+def _padded(values: Tensor, length: int) -> Tensor:
+    """[B, K, T, ...] -> [B, K, length, ...], zeros behind, which stand for PAD."""
+    after = values.new_zeros(*values.shape[:2], length - values.shape[2], *values.shape[3:])
+    return torch.cat([values, after], dim=2)
 
 
 def _agreed(words: Tensor, totals: Tensor) -> Tensor:

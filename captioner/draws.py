@@ -27,7 +27,7 @@ def drawn(draw: Callable[[tuple[int, ...]], Tensor], shape: Sequence[int], share
     return draw((share.whole, *shape[1:]))[share.first : share.first + shape[0]]
 
 
-def chosen(probs: Tensor, uniforms: Tensor) -> Tensor:
+def choose(probs: Tensor, uniforms: Tensor) -> Tensor:
     """One of V for each distribution, by inverting its distribution function: [..., V], [...] from 0 to 1 -> [...].
 
     The distributions need not sum to 1. What has a probability of 0 is never chosen.

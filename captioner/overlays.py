@@ -40,19 +40,7 @@ def heat_map(
     smooth: False draws each cell in one value.
     Raises ConfigError for a map that is not [H, W] of finite numbers from 0 up, or a size below 1.
     """
-    alpha = _checked_alpha(alpha)
-    width, height = size or (frame.width, frame.height)
-    if width < 1 or height < 1:
-        raise ConfigError(f"a heat map must be at least 1 x 1 pixels, not {width} x {height}")
-    left, top, right, bottom = frame.seen_box
-    rows = _axis(height, frame.height, top, bottom, alpha.shape[0], smooth)
-    columns = _axis(width, frame.width, left, right, alpha.shape[1], smooth)
-    heat = rows.drawn(columns.drawn((alpha / max(alpha.max(), np.finfo(np.float32).tiny)).T).T)
-    if rows.share > 1 or columns.share > 1:
-        # The most of each pixel's samples, not their mean: a cell that is thinner than a pixel keeps its peak.
-        heat = heat.reshape(height, rows.share, width, columns.share).max(axis=(1, 3))
-    if (hottest := heat.max()) > 0 and _peak_in_photo(alpha, frame):
-        heat /= hottest  # pixels need not fall on the very centre of the peak's cell
+    heat = _heat(alpha, frame, size or (frame.width, frame.height), smooth, hottest=1.0)
     return np.clip(heat, 0.0, 1.0, out=heat)
 
 
@@ -80,8 +68,7 @@ def overlay(
     check_photo(photo, frame)
     size = size or photo.size
     colours = _colour_table(colour_map)
-    heat = heat_map(alpha, frame, _at_most(size, MAX_HEAT_SIDE), smooth)
-    heat *= 255
+    heat = _heat(alpha, frame, _at_most(size, MAX_HEAT_SIDE), smooth, hottest=255.0)
     heat += 0.5
     shades = Image.fromarray(heat.astype(np.uint8))
     mask = shades.point(_opacities(opacity))
@@ -147,15 +134,33 @@ def _checked_alpha(alpha: np.ndarray) -> np.ndarray:
     return alpha
 
 
+def _heat(alpha: np.ndarray, frame: ImageFrame, size: tuple[int, int], smooth: bool, hottest: float) -> np.ndarray:
+    """`heat_map` from 0 to `hottest`, but for what rounding adds."""
+    alpha = _checked_alpha(alpha)
+    width, height = size
+    if width < 1 or height < 1:
+        raise ConfigError(f"a heat map must be at least 1 x 1 pixels, not {width} x {height}")
+    left, top, right, bottom = frame.seen_box
+    rows = _axis(height, frame.height, top, bottom, alpha.shape[0], smooth)
+    columns = _axis(width, frame.width, left, right, alpha.shape[1], smooth)
+    cells = alpha * (hottest / max(alpha.max(), np.finfo(np.float32).tiny))
+    heat = rows.drawn(np.ascontiguousarray(columns.drawn(cells.T).T))
+    if rows.share > 1 or columns.share > 1:
+        # The most of each pixel's samples, not their mean: a cell that is thinner than a pixel keeps its peak.
+        heat = heat.reshape(height, rows.share, width, columns.share).max(axis=(1, 3))
+    if (reached := heat.max()) > 0 and _peak_in_photo(alpha, frame):
+        heat /= reached / hottest  # pixels need not fall on the very centre of the peak's cell
+    return heat
+
+
 @dataclass(frozen=True)
 class _Axis:
     """Which two cells each sample along one axis lies between."""
 
-    first: np.ndarray
-    second: np.ndarray
-    first_share: np.ndarray
-    second_share: np.ndarray
-    """[samples] how much it takes of each of them, float32; nothing outside of the cells."""
+    spans: tuple[tuple[int, int, int], ...]
+    """The first of the two cells, and the samples from where to before where lie there; others lie in no cell."""
+    blend: np.ndarray
+    """[samples, 1] how much a sample takes of the second of its cells, 0 to 1, float32; the rest is of the first."""
     share: int
     """Samples per pixel; above 1 where pixels are coarse beside the cells."""
 
@@ -164,21 +169,21 @@ class _Axis:
 
         Not a matrix product: numpy's would wake threads that go on turning for some time, in the way of the model's.
         """
-        drawn = values[self.first]
-        drawn *= self.first_share[:, None]
-        other = values[self.second]
-        other *= self.second_share[:, None]
-        drawn += other
+        drawn = np.zeros((len(self.blend), values.shape[1]), np.float32)
+        for first, start, end in self.spans:
+            second = min(first + 1, len(values) - 1)
+            between = np.multiply(self.blend[start:end], values[second] - values[first], out=drawn[start:end])
+            between += values[first]
         return drawn
 
 
+@functools.lru_cache
 def _axis(pixels: int, length: int, start: float, end: float, cells: int, smooth: bool) -> _Axis:
     """pixels: of the result, which stand for `length` pixels of the photo; the cells share start to end of these."""
     cells_per_pixel = length / pixels * cells / (end - start)
     share = max(1, int(np.ceil(4 * cells_per_pixel))) if cells_per_pixel > 0.5 else 1
     samples = pixels * share
     position = ((np.arange(samples) + 0.5) * (length / samples) - start) * (cells / (end - start))
-    inside = (position >= 0) & (position < cells)
     if smooth:
         centre = np.clip(position - 0.5, 0, cells - 1)
         first = np.minimum(centre.astype(int), max(cells - 2, 0))
@@ -186,8 +191,11 @@ def _axis(pixels: int, length: int, start: float, end: float, cells: int, smooth
         blend = blend * blend * (3 - 2 * blend)  # level at the centres of cells: no creases
     else:
         first, blend = np.clip(position.astype(int), 0, cells - 1), np.zeros(samples)
-    shares = [(each * inside).astype(np.float32) for each in (1 - blend, blend)]
-    return _Axis(first, np.minimum(first + 1, cells - 1), *shares, share)
+    inside = np.flatnonzero((position >= 0) & (position < cells))
+    starts = inside[np.flatnonzero(np.diff(first[inside], prepend=-1))]
+    ends = [*starts[1:], *inside[-1:] + 1]
+    spans = tuple((int(first[start]), int(start), int(end)) for start, end in zip(starts, ends, strict=True))
+    return _Axis(spans, blend.astype(np.float32)[:, None], share)
 
 
 def _peak_in_photo(alpha: np.ndarray, frame: ImageFrame) -> bool:

@@ -49,8 +49,9 @@ def captions_of(hypotheses: Hypotheses, image: int) -> list[tuple[int, ...]]:
 
 
 def count_steps(decoder: Decoder, monkeypatch) -> list[int]:
+    """Of how many images each step is made."""
     calls, step = [], decoder.step
-    monkeypatch.setattr(decoder, "step", lambda *arguments: calls.append(1) or step(*arguments))
+    monkeypatch.setattr(decoder, "step", lambda *arguments: calls.append(len(arguments[2])) or step(*arguments))
     return calls
 
 
@@ -228,6 +229,8 @@ def test_no_step_is_made_after_all_have_ended(make_decoder, annotations, monkeyp
     lengths = greedy(decoder, annotations, max_words=50).lengths.flatten().tolist()
     assert len(set(lengths)) == IMAGES and max(lengths) < 50  # the case must occur
     assert len(calls) == max(lengths) + 1
+    _, middle, longest = sorted(lengths)
+    assert calls == [3] * (middle + 1) + [1] * (longest - middle)  # those that are over go as soon as half of them are
 
 
 # --- repeats

@@ -6,7 +6,7 @@ import torch
 from captioner.attention import sampled_locations
 from captioner.config import DecodingOptions
 from captioner.decoding import decode
-from captioner.draws import Share, chosen
+from captioner.draws import Share, choose
 from captioner.dropout import ByteDropout
 
 PARTS = (slice(0, 2), slice(2, 3), slice(3, 7))
@@ -47,7 +47,7 @@ def test_captions_sampled_for_parts_are_those_of_the_whole(make_decoder):
 
 def test_each_is_chosen_as_often_as_its_probability_says():
     probs = torch.tensor([0.0, 0.5, 0.0, 1.5, 1.0, 0.0])  # need not sum to 1
-    counts = torch.bincount(seeded(lambda: chosen(probs.expand(30_000, 6), torch.rand(30_000))), minlength=6)
+    counts = torch.bincount(seeded(lambda: choose(probs.expand(30_000, 6), torch.rand(30_000))), minlength=6)
     assert (counts / 30_000).tolist() == pytest.approx([0, 1 / 6, 0, 1 / 2, 1 / 3, 0], abs=0.015)
     assert counts[[0, 2, 5]].sum() == 0
 
@@ -57,5 +57,5 @@ def test_what_is_impossible_is_not_chosen_at_the_ends(uniform):
     generator = torch.Generator().manual_seed(2)
     probs = torch.rand(2000, 50, generator=generator)
     probs[:, :3] = probs[:, -3:] = 0
-    places = chosen(probs, torch.full((2000,), uniform))
+    places = choose(probs, torch.full((2000,), uniform))
     assert places.min() >= 3 and places.max() < 47

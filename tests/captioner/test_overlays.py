@@ -158,7 +158,8 @@ def test_a_large_photo_is_drawn_from_a_smaller_map(photo, smooth, monkeypatch):
     exact = np.array(overlay(photo, peaked(3, 4), frame, smooth)).astype(int)
     asked = []
     monkeypatch.setattr(overlays, "MAX_HEAT_SIDE", 70)
-    monkeypatch.setattr(overlays, "heat_map", lambda *args: asked.append(args[2]) or heat_map(*args))
+    heat = overlays._heat
+    monkeypatch.setattr(overlays, "_heat", lambda *args, **more: asked.append(args[2]) or heat(*args, **more))
     small = np.array(overlay(photo, peaked(3, 4), frame, smooth)).astype(int)
     assert asked == [(70, 45)] and small.shape == exact.shape
     assert np.abs(small - exact).mean() < 2
