@@ -17,12 +17,22 @@ from pathlib import Path
 from typing import Any
 
 import captioner
-from benchmarks import attention_cost, encoder_runtimes, limits, machine, many_photos, one_photo, training_speed
+from benchmarks import (
+    attention_cost,
+    devices,
+    encoder_runtimes,
+    limits,
+    machine,
+    many_photos,
+    one_photo,
+    training_speed,
+)
 from captioner.allocator import keep_freed_memory
 from captioner.errors import CaptionerError
 
 SECTIONS = {
     "training": training_speed,
+    "devices": devices,
     "one_photo": one_photo,
     "many_photos": many_photos,
     "encoder": encoder_runtimes,
