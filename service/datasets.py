@@ -23,6 +23,7 @@ from captioner.errors import CaptionerError, DataError
 from service import training_process
 from service.archives import top_folder, unpack
 from service.database import Database
+from service.homes import is_there
 from service.photos import ID_PATTERN, PhotoFolder
 from service.remains import remove_abandoned
 from service.settings import Settings
@@ -144,7 +145,7 @@ class DataSets:
     def _data_set(self, row: DataSetRow) -> KeptDataSet | None:
         """None where its folder is gone: by hand, or a process was killed while it deleted the data set."""
         folder = self._folder / row.id
-        if not folder.is_dir():
+        if not is_there(folder):
             return None
         # The root of what was sent is relative, so that the data folder may move.
         return KeptDataSet(row.id, row.name, row.origin, row.created_at, folder / row.root, folder, dict(row.report))

@@ -4,6 +4,7 @@ Else a replica whose folder is not mounted would find no photo, and one with ano
 as nobody knows them. A file of SQLite lies in its home; of a database elsewhere the home has a mark.
 """
 
+import os
 import uuid
 from pathlib import Path
 
@@ -48,3 +49,11 @@ def check_home(connection: Connection, home: Path, is_shared: bool, is_new: bool
             f"the photos in {home} belong to another database than the one that CAPTIONER_DATABASE_URL names: name"
             f" that one, or delete {mark} where it is gone for good"
         )
+
+
+def is_there(folder: Path) -> bool:
+    """Whether a folder is there, also where another machine has just made it.
+
+    A network's file system remembers for seconds that there was none; to list the folder around it asks again.
+    """
+    return folder.is_dir() or folder.name in os.listdir(folder.parent)

@@ -2,7 +2,6 @@
 
 import difflib
 import os
-import re
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args, get_origin
@@ -140,8 +139,10 @@ class Settings(BaseSettings):
     @field_validator("redis_url")
     @classmethod
     def _check_redis(cls, url: SecretStr | None) -> SecretStr | None:
-        if url is not None and not re.match("(rediss?|unix)://", url.get_secret_value()):
-            raise ValueError
+        if url is not None:
+            from redis.connection import parse_url  # here, so that others do not wait for it
+
+            parse_url(url.get_secret_value())
         return url
 
     @property

@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 
 from captioner.errors import CaptionerError
 from service.database import Database
+from service.homes import is_there
 from service.remains import remove_abandoned
 from service.tables import PromotionRow, VersionRow
 
@@ -160,7 +161,7 @@ class Versions:
     def _version(self, row: VersionRow) -> Version | None:
         """None where its folder is gone: by hand, or a process was killed while it deleted the version."""
         folder = self._folder / row.id
-        if not folder.is_dir():
+        if not is_there(folder):
             return None
         return Version(row.id, folder / "bundle", folder / "comparison" if row.compared else None, dict(row.facts))
 

@@ -128,6 +128,7 @@ def test_a_postgresql_by_whatever_name(scheme):
     [
         ("DATABASE_URL", "mysql://user:pass-word@host/name", "unusable, but must be the address of a PostgreSQL"),
         ("DATABASE_URL", "pass-word", "unusable, but must be the address of a PostgreSQL"),
+        ("REDIS_URL", "redis://:pass-word@host:port", "unusable, but must be the address of a Redis: redis://HOST"),
         ("REDIS_URL", "http://:pass-word@host", "unusable, but must be the address of a Redis: redis://HOST"),
     ],
 )
