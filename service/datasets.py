@@ -3,6 +3,7 @@
 datasets/ID/   thumbnails/; data/NAME/: the photos and captions, where they were sent
 """
 
+import contextlib
 import csv
 import json
 import os
@@ -162,7 +163,8 @@ class DataSets:
         with self._database.writing() as session:
             if not session.execute(delete(DataSetRow).where(DataSetRow.id == dataset_id)).rowcount:
                 raise _unknown(dataset_id)
-            os.rename(self._folder / dataset_id, gone)
+            with contextlib.suppress(FileNotFoundError):  # see `_data_set`
+                os.rename(self._folder / dataset_id, gone)
         shutil.rmtree(gone, ignore_errors=True)
 
     def remove_remains(self) -> None:
