@@ -26,9 +26,10 @@ def live() -> dict[str, str]:
 
 @api.get("/ready", responses={200: Health} | described(503))
 def ready() -> dict[str, str]:
-    """The service takes photos: the captioner is loaded, and it is not about to stop."""
+    """The service takes photos: the captioner is loaded, the database answers, and it is not about to stop."""
     if not current_service().ready:
         raise Stopping
+    current_service().database.check()
     return {"status": "ready"}
 
 
