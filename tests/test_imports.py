@@ -19,8 +19,8 @@ ORDER = (
     "allocator", "errors", "json_files", "config", "arguments", "vocabulary", "images", "image_files", "name_set",
     "ranks", "journal", "remote_photos", "photo_sources", "photo_workers", "photo_copies", "caption_files",
     "encoder_weights", "encoders", "draws", "fused", "products", "attention", "dropout", "decoder", "model",
-    "inference", "decoding", "evidence", "bundle", "captioner", "overlays", "figures", "caption_json", "bulk", "bulk_command",
-    "__main__",
+    "inference", "decoding", "evidence", "bundle", "captioner", "overlays", "figures", "caption_json", "bulk",
+    "bulk_command", "__main__",
 )  # fmt: skip
 
 
