@@ -24,7 +24,7 @@ from benchmarks.tables import table
 from benchmarks.timing import Spread
 from captioner.allocator import keep_freed_memory
 from captioner.captioner import Captioner
-from training.distributed import leave, meet, ranks_of
+from training.distributed import Ranks, leave, meet
 from training.options import FitOptions
 
 TITLE = "Training on two processes"
@@ -131,7 +131,7 @@ def main(arguments: list[str] | None = None) -> None:
     sizes, folder = given.sizes, given.folder
     torch.set_num_threads(1)
     keep_freed_memory()
-    ranks, _ = meet(ranks_of(), "cpu")
+    ranks, _ = meet(Ranks.from_environment(), "cpu")
     model = captioner.load(device="cpu")
     records = captioned(model.bundle.vocabulary, sorted((folder.parent / PHOTOS).iterdir())[: sizes.photos])
     options = FitOptions(epochs=0, fine_tune_epochs=1000, fine_tune_stages=sizes.tuned_stages, batch_size=sizes.photos)

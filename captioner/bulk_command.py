@@ -93,12 +93,12 @@ def caption_to_files(
         return 0
     path = bulk.unreadable.path
     print_error(f"{totals.unreadable:,} could not be read: {path} says why; remove it to have them tried again")
-    return UNREADABLE if ranks.count == 1 else 0  # torchrun takes any other status for a crash
+    return UNREADABLE if ranks.size == 1 else 0  # torchrun takes any other status for a crash
 
 
 def default_workers(ranks: "Ranks") -> int:
     """One for each two cores, which the ranks of this machine share."""
-    return max(1, (os.cpu_count() or 1) // 2 // ranks.local_count)
+    return max(1, (os.cpu_count() or 1) // 2 // ranks.local_size)
 
 
 def print_error(error: CaptionerError | str) -> None:
@@ -127,7 +127,7 @@ def _device(given: str | None, ranks: "Ranks") -> str | None:
     """Of several ranks on one machine, each takes a GPU of its own."""
     import torch
 
-    if ranks.count > 1 and given in (None, "cuda") and torch.cuda.is_available():
+    if ranks.size > 1 and given in (None, "cuda") and torch.cuda.is_available():
         return f"cuda:{ranks.local_rank % torch.cuda.device_count()}"
     return given
 

@@ -54,7 +54,7 @@ def photos_at(inputs: Sequence[str], recursive: bool, wanted: Wanted, ranks: Ran
     inputs = expanded(inputs)
     labels = _labels(inputs)
     archives = [one for one in inputs if is_archive(one)]
-    shared_whole = len(archives) >= ranks.count
+    shared_whole = len(archives) >= ranks.size
 
     def mine(name: str) -> bool:
         return ranks.has(name) and wanted(name)
@@ -65,7 +65,7 @@ def photos_at(inputs: Sequence[str], recursive: bool, wanted: Wanted, ranks: Ran
             yield from find(one, label, recursive, mine)
         elif not shared_whole:
             yield from _members(one, label, mine)
-        elif archives.index(one) % ranks.count == ranks.rank:
+        elif archives.index(one) % ranks.size == ranks.rank:
             yield from _members(one, label, wanted)
 
 

@@ -1,10 +1,11 @@
 """Which of several processes this one is, as torchrun tells them, and how they wait for each other."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Self
 
 from captioner.name_set import name_hash
 
@@ -18,24 +19,25 @@ class Ranks:
     """This process among those that share the work; by default it is alone."""
 
     rank: int = 0
-    count: int = 1
+    size: int = 1
     local_rank: int = 0
     """Among those of this machine."""
-    local_count: int = 1
+    local_size: int = 1
 
     @classmethod
-    def from_environment(cls) -> "Ranks":
-        if not all(name in os.environ for name in _TOLD_BY_TORCHRUN):
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
+        """As torchrun tells it; without torchrun, alone."""
+        if not all(name in environment for name in _TOLD_BY_TORCHRUN):
             return cls()
-        return cls(*(int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")))
+        return cls(*(int(environment[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")))
 
     def has(self, name: str) -> bool:
         """Whether what is called so is this process's. Every name is just one's, in whatever order they see them."""
-        return name_hash(name) % self.count == self.rank
+        return name_hash(name) % self.size == self.rank
 
     def wait(self) -> None:
         """Until all are here. To be called inside `connected`."""
-        if self.count > 1:
+        if self.size > 1:
             import torch.distributed
 
             torch.distributed.barrier()
@@ -47,7 +49,7 @@ ALONE = Ranks()
 @contextmanager
 def connected(ranks: Ranks) -> Iterator[None]:
     """In here the processes can wait for each other."""
-    if ranks.count == 1:
+    if ranks.size == 1:
         yield
         return
     import torch.distributed

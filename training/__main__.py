@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from captioner.arguments import add_arguments, from_arguments, given_arguments
 from captioner.config import RUNTIMES, CaptionerConfig, DecodingOptions
 from captioner.errors import CaptionerError, ConfigError, is_full_disk
-from training.distributed import Ranks, leave, meet, ranks_of
+from training.distributed import Ranks, leave, meet
 from training.options import PRESETS, FitOptions, chosen_options
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ _NOT_DECODING = ("captions_per_image", "temperature", "top_p", "seed")
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit status: 0, 2 for what a person can put right, 130 when stopped."""
-    ranks = ranks_of()
+    ranks = Ranks.from_environment()
     with nullcontext() if ranks.local_rank == 0 else redirect_stderr(io.StringIO()):  # of what is refused, one speaks
         options = _parser().parse_args(arguments)
     try:

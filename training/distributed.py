@@ -6,12 +6,11 @@ Without torchrun there is one rank, and nothing here does anything.
 """
 
 import datetime
-import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import torch
@@ -21,6 +20,7 @@ from torch.distributed.rendezvous import rendezvous
 
 from captioner.draws import Share
 from captioner.errors import CaptionerError, ConfigError
+from captioner.ranks import Ranks as Place
 
 T = TypeVar("T")
 
@@ -34,13 +34,9 @@ class RankLost(CaptionerError):
 
 
 @dataclass(frozen=True)
-class Ranks:
+class Ranks(Place):
     """The processes of a run, and which of them this one is."""
 
-    rank: int = 0
-    size: int = 1
-    local_rank: int = 0
-    """Which of the processes on this machine."""
     store: dist.Store | None = field(default=None, repr=False)
     """Shared by the processes; None where there is one alone, and before they have met."""
 
@@ -129,13 +125,6 @@ class Ranks:
 ALONE = Ranks()
 
 
-def ranks_of(environment: Mapping[str, str] = os.environ) -> Ranks:
-    """As torchrun tells them to the processes that it starts, before they have met; without it, one."""
-    if int(environment.get("WORLD_SIZE", "1")) == 1 or "TORCHELASTIC_RUN_ID" not in environment:
-        return ALONE
-    return Ranks(*(int(environment[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")))
-
-
 def meet(ranks: Ranks, device: str | None) -> tuple[Ranks, str | None]:
     """Join the other processes -> the ranks, and the device of this one; of one alone, what was given.
 
@@ -145,7 +134,7 @@ def meet(ranks: Ranks, device: str | None) -> tuple[Ranks, str | None]:
     """
     if ranks.size == 1:
         return ranks, device
-    device = rank_device(ranks, device, torch.cuda.device_count(), int(os.environ["LOCAL_WORLD_SIZE"]))
+    device = rank_device(ranks, device, torch.cuda.device_count())
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     on_gpu = device != "cpu"
     if on_gpu:
@@ -155,7 +144,7 @@ def meet(ranks: Ranks, device: str | None) -> tuple[Ranks, str | None]:
         "cpu:gloo,cuda:nccl" if on_gpu else "gloo",
         store=dist.PrefixStore("group", store), rank=ranks.rank, world_size=ranks.size, timeout=PATIENCE,
     )  # fmt: skip
-    return Ranks(ranks.rank, ranks.size, ranks.local_rank, store), device
+    return replace(ranks, store=store), device
 
 
 def leave(ranks: Ranks) -> None:
@@ -164,15 +153,15 @@ def leave(ranks: Ranks) -> None:
         dist.destroy_process_group()
 
 
-def rank_device(ranks: Ranks, wanted: str | None, gpus: int, processes: int) -> str:
-    """The device of this rank. gpus, processes: on this machine. Raises ConfigError."""
+def rank_device(ranks: Ranks, wanted: str | None, gpus: int) -> str:
+    """The device of this rank. gpus: of this machine. Raises ConfigError."""
     if wanted is None:
         wanted = "cuda" if gpus else "cpu"
     if wanted not in ("cpu", "cuda"):
         raise ConfigError(f"--device {wanted} is one device, and torchrun starts a process for each: give cpu or cuda")
-    if wanted == "cuda" and gpus < processes:
+    if wanted == "cuda" and gpus < ranks.local_size:
         raise ConfigError(
-            f"torchrun started {processes} processes on a machine with {gpus} GPUs: give --nproc-per-node {gpus or 1},"
-            " or --device cpu"
+            f"torchrun started {ranks.local_size} processes on a machine with {gpus} GPUs: give --nproc-per-node"
+            f" {gpus or 1}, or --device cpu"
         )
     return f"cuda:{ranks.local_rank}" if wanted == "cuda" else "cpu"

@@ -20,7 +20,7 @@ def test_torchrun_tells_which_it_is(monkeypatch):
     assert Ranks.from_environment() == ALONE
     for name, value in TOLD.items():
         monkeypatch.setenv(name, value)
-    assert Ranks.from_environment() == Ranks(rank=5, count=8, local_rank=1, local_count=4)
+    assert Ranks.from_environment() == Ranks(rank=5, size=8, local_rank=1, local_size=4)
 
 
 def test_a_process_alone_waits_for_nobody_and_has_everything():

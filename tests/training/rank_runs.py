@@ -19,7 +19,7 @@ from captioner.config import CaptionerConfig, DecodingOptions
 from captioner.encoders import ENCODERS
 from tests.training.conftest import THREE_STAGES, cut_at_spaces, three_stages_spec
 from training import loop, preparation, validation
-from training.distributed import Ranks, leave, meet, ranks_of
+from training.distributed import Ranks, leave, meet
 from training.loop import Interrupted, fit
 from training.options import FitOptions
 from training.preparation import prepare
@@ -93,7 +93,7 @@ def prepare_process() -> None:
 
 def main(folder: Path) -> None:
     prepare_process()
-    ranks, _ = meet(ranks_of(), "cpu")
+    ranks, _ = meet(Ranks.from_environment(), "cpu")
     outputs = folder / f"on-{ranks.size}"
     for name in RUNS:
         run(name, folder, outputs / name, ranks)

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import psutil
@@ -26,7 +26,7 @@ from tests.training.rank_runs import RUNS, STOPPED
 from tests.training.shapes import draw_shapes, write_boxes
 from training import losses
 from training.__main__ import main
-from training.distributed import ALONE, Ranks, rank_device, ranks_of
+from training.distributed import ALONE, Ranks, rank_device
 
 ROOT = Path(__file__).parents[2]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
@@ -247,7 +247,7 @@ def test_the_losses_of_parts_sum_to_that_of_the_whole(name):
 
 
 def test_one_process_is_no_group():
-    assert ranks_of({}) == ALONE and ranks_of({"WORLD_SIZE": "1", "TORCHELASTIC_RUN_ID": "x"}) == ALONE
+    assert Ranks.from_environment({}) == ALONE
     values = torch.ones(3)
     assert ALONE.total(values) is values and ALONE.leads and ALONE.share(4) is None and ALONE.largest(7) == 7
     assert list(ALONE.mapped(lambda number: number**2, 4)) == [0, 1, 4, 9]
@@ -272,11 +272,11 @@ def test_what_is_drawn_for_an_image_does_not_depend_on_the_ranks():
 
 
 def test_each_process_has_a_gpu_of_its_own():
-    second = Ranks(5, 8, local_rank=1)
-    assert rank_device(second, None, gpus=0, processes=2) == "cpu"
-    assert rank_device(second, None, gpus=2, processes=2) == rank_device(second, "cuda", 2, 2) == "cuda:1"
-    assert rank_device(second, "cpu", gpus=2, processes=2) == "cpu"
+    second = Ranks(5, 8, local_rank=1, local_size=2)
+    assert rank_device(second, None, gpus=0) == "cpu"
+    assert rank_device(second, None, gpus=2) == rank_device(second, "cuda", 2) == "cuda:1"
+    assert rank_device(second, "cpu", gpus=2) == "cpu"
     with pytest.raises(ConfigError, match="4 processes on a machine with 2 GPUs: give --nproc-per-node 2"):
-        rank_device(second, None, gpus=2, processes=4)
+        rank_device(replace(second, local_size=4), None, gpus=2)
     with pytest.raises(ConfigError, match="--device cuda:0 is one device"):
-        rank_device(second, "cuda:0", gpus=2, processes=2)
+        rank_device(second, "cuda:0", gpus=2)
