@@ -39,7 +39,7 @@ TORCHRUN = ["-m", "torch.distributed.run", "--nproc-per-node", str(PROCESSES)]
 @dataclass(frozen=True)
 class Sizes:
     rounds: int = 3
-    photos: int = 16
+    photos: int = 64
     """In a batch, shared or not."""
     batches: int = 4
     """Of each contestant in a round, after one that warms up."""
