@@ -15,6 +15,9 @@ from captioner.errors import ConfigError
 SCHEMA_VERSION = 1
 """Of the tables below; kept in the file, as SQLite's user_version."""
 
+_BUSY_MS, _CHECK_MS = 10_000, 1000
+"""For which a transaction waits for another writer; and where it only is to be known whether it could write."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class CaptionSummary:
@@ -77,7 +80,8 @@ class Store:
 
         Raises ConfigError where the file cannot be used, or another version of this program made it.
         """
-        self._engine = create_engine(url)
+        # As many connections as there are threads: those who wait for a writer's lock keep no reader waiting.
+        self._engine = create_engine(url, max_overflow=-1)
         # A transaction that writes waits for others at its begin: one that had read before could not go on after them.
         self._writer = self._engine.execution_options(begin="BEGIN IMMEDIATE")
         event.listen(self._engine, "connect", _set_up)
@@ -140,6 +144,16 @@ class Store:
         with Session(self._writer) as session, session.begin():
             return list(session.scalars(surplus.returning(_CaptionRow.id)))
 
+    def check(self) -> None:
+        """Raises SQLAlchemyError where it cannot be written: the file is gone, or another process keeps it locked."""
+        with self._engine.connect() as connection:
+            own = connection.connection
+            own.execute(f"PRAGMA busy_timeout = {_CHECK_MS}")
+            try:
+                connection.execution_options(begin="BEGIN IMMEDIATE").begin().rollback()
+            finally:
+                own.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
+
     def close(self) -> None:
         self._engine.dispose()
 
@@ -159,7 +173,7 @@ class Store:
 
 
 def _set_up(connection: sqlite3.Connection, _: Any) -> None:
-    connection.execute("PRAGMA busy_timeout = 10000")  # milliseconds to wait for another writer
+    connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute("PRAGMA foreign_keys = ON")
 

@@ -84,7 +84,7 @@ def _read(path: Path) -> str | None:
 
 def _made(path: Path) -> str:
     """Of two processes that make one at the same time, both get the same."""
-    beside = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
+    beside = path.with_name(f".{path.name}-{secrets.token_hex(8)}.part")
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with open(descriptor, "w", encoding="ascii") as file:

@@ -24,6 +24,7 @@ from captioner.errors import CaptionerError
 from captioner.json_files import read_json, write_json
 from service.locks import held
 from service.photos import ID_PATTERN
+from service.remains import remove_abandoned
 
 QUEUED, RUNNING, FINISHED, FAILED, CANCELLED = "queued", "running", "finished", "failed", "cancelled"
 ENDED = (FINISHED, FAILED, CANCELLED)
@@ -177,6 +178,10 @@ class Trainings:
         with FileLock(self._folder / ".lock"):
             for path in self._folder.glob(".gone-*"):
                 shutil.rmtree(path, ignore_errors=True)
+        remove_abandoned(self._folder)
+        for training in self.all():
+            for folder in (training.folder, training.run, training.comparison):
+                remove_abandoned(folder)
 
 
 def is_locked(training: Training) -> bool:

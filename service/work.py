@@ -15,7 +15,9 @@ from captioner.errors import CaptionerError
 from captioner.json_files import read_json
 from service import training_process
 from service.datasets import DataSets
+from service.heartbeat import Heartbeat
 from service.locks import held
+from service.remains import remove_abandoned
 from service.settings import Settings
 from service.trainings import CANCELLED, FAILED, FINISHED, QUEUED, RUNNING, Training, Trainings
 from service.versions import Version, Versions
@@ -53,11 +55,13 @@ class Work:
         self.trainings = Trainings(settings.trainings_folder)
         self._datasets = DataSets(settings)
         self._versions = Versions(settings.home, settings.built_in_bundle)
+        self.heartbeat = Heartbeat(settings.trainings_folder)
         self.stopping = False
         """Set from elsewhere, to let the training that runs be stopped and wait for another worker."""
 
     def clean_up(self) -> None:
         """Delete what processes that were killed left."""
+        remove_abandoned(self._settings.home)
         self.trainings.remove_remains()
         self._datasets.remove_remains()
         self._versions.remove_remains()
@@ -221,6 +225,7 @@ class Work:
 
     def _wait(self, training: Training, process: subprocess.Popen) -> None:
         while process.poll() is None:
+            self.heartbeat.give()
             if training.cancel_file.exists():
                 raise Cancelled
             if self.stopping:
