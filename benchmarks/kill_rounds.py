@@ -12,7 +12,6 @@ import argparse
 import contextlib
 import os
 import random
-import signal
 import sys
 import tempfile
 import time
@@ -25,7 +24,7 @@ import psutil
 
 from benchmarks.kill_clients import Round, caption, make_wares, promote, train, upload
 from benchmarks.kill_journal import Journal, broken_promises, leftovers, orphans
-from benchmarks.tiny_service import TinyService, save_tiny_bundle, start_service
+from benchmarks.tiny_service import TinyService, kill, save_tiny_bundle, start_service
 
 MOMENTS = ("caption", "upload", "training", "checkpoint", "promotion", "keeping")
 """keeping: when what a training has made becomes a version."""
@@ -61,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folder.mkdir(parents=True, exist_ok=True)
         found = Found()
         with contextlib.suppress(KeyboardInterrupt):  # what was found until then is told
-            kill_rounds(folder, options.rounds, options.seed, found, verbose=True)
+            kill_rounds(folder, options.rounds, options.seed, found, options.moments, verbose=True)
         print(report(found, options.seed))
     return 1 if found.broken else 0
 
@@ -70,17 +69,23 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.kill_rounds", description=__doc__.split("\n")[0])
     parser.add_argument("--rounds", type=int, default=200, help="default: 200")
     parser.add_argument("--seed", type=int, default=0, help="of the moments; default: 0")
+    parser.add_argument("--moments", nargs="+", choices=MOMENTS, default=MOMENTS, help="by default all")
     parser.add_argument("--folder", type=Path, help="for the service's data and log, to be looked at; by default a new")
     return parser
 
 
-def kill_rounds(folder: Path, rounds: int, seed: int, found: Found, verbose: bool = False) -> None:
-    """Carry out so many rounds, look at all of it in the end, and add up in `found` what came of it."""
+def kill_rounds(
+    folder: Path, rounds: int, seed: int, found: Found, moments: Sequence[str] = MOMENTS, verbose: bool = False
+) -> None:
+    """Carry out so many rounds, look at all of it in the end, and add up in `found` what came of it.
+
+    moments: at first each of them, then drawn ones.
+    """
     rng, journal = random.Random(seed), Journal()
     wares = make_wares(folder)
     save_tiny_bundle(folder / "bundle")
     for number in range(rounds):
-        moment = MOMENTS[number % len(MOMENTS)] if number < len(MOMENTS) else rng.choice(MOMENTS)
+        moment = moments[number] if number < len(moments) else rng.choice(moments)
         with _alive(folder, journal, found, rng) as service:
             life = Round(service.client, journal, wares, rng.randrange(10**9))
             killed = _live_and_die(service, life, moment, folder / "home", rng)
@@ -114,8 +119,7 @@ def _alive(
         yield service
     finally:
         tree += service.tree()
-        _kill(tree)
-        psutil.wait_procs(tree, timeout=30)
+        kill(tree)
         service.client.close()
 
 
@@ -153,12 +157,12 @@ def _live_and_die(service: TinyService, life: Round, moment: str, home: Path, rn
         victims = {"everything": tree, "service": tree[:1], "worker": tree[1:2], "training": tree[2:]}[killed]
         if not victims:
             killed, victims = "everything", tree
-        _kill(victims)
+        kill(victims)
         if killed in ("worker", "training"):
             time.sleep(rng.uniform(0, 3))
         elif killed == "service":
             psutil.wait_procs(tree, timeout=30)  # the worker ends by itself, and what it runs
-        _kill([*tree, *service.tree()])
+        kill([*tree, *service.tree()])
         return killed
     finally:
         life.over.set()
@@ -200,14 +204,6 @@ def _stages(life: Round) -> list[str | None]:
     listed = life.ask("list", "GET", "/api/trainings")
     trainings = [] if listed is None else listed.json()["trainings"]
     return [(training["progress"] or {}).get("stage") for training in trainings]
-
-
-def _kill(processes: Sequence[psutil.Process]) -> None:
-    """All of them at the same moment: first none of them does anything any more."""
-    for number in (signal.SIGSTOP, signal.SIGKILL):
-        for process in processes:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.send_signal(number)
 
 
 def report(found: Found, seed: int) -> str:

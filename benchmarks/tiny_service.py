@@ -1,11 +1,13 @@
 """The real service as a process, with a captioner and data so small that it is ready, and trained, within seconds."""
 
+import contextlib
 import io
 import os
+import signal
 import subprocess
 import sys
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -21,7 +23,7 @@ from service.settings import PREFIX, Settings
 
 ROOT = Path(__file__).parents[1]
 TOKEN = "0123456789abcdef"
-BRIEF = {"epochs": 6, "batch_size": 8, "least_batches": 0, "min_count": 1, "warmup_steps": 2, "learning_rate": 0.01}
+BRIEF = {"epochs": 3, "batch_size": 8, "least_batches": 0, "min_count": 1, "warmup_steps": 2, "learning_rate": 0.01}
 """Options of a training that takes seconds."""
 
 _WORDS = ("a", "dog", "runs", "on", "the", "grass", "red", "ball", "with", "child")
@@ -41,6 +43,11 @@ class TinyService:
             return [self.process, *self.process.children(recursive=True)]
         except psutil.NoSuchProcess:
             return []
+
+    def kill(self) -> None:
+        """End it, and all that it has started, in the same instant."""
+        kill(self.tree())
+        self.client.close()
 
     def stop(self) -> int | None:
         """End it as its user would -> its exit status."""
@@ -65,7 +72,7 @@ def start_service(
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
     environment = inherited | {"OMP_NUM_THREADS": "1"} | settings.environment() | dict(variables or {})
     with open(log, "ab") as errors:
-        process = subprocess.Popen(
+        process = psutil.Popen(
             [*within, sys.executable, "-m", "service"],
             cwd=ROOT,
             env=environment,
@@ -80,6 +87,7 @@ def start_service(
         answered(address.hostname, address.port, "/api/health/live")
     except BaseException:
         process.kill()
+        process.wait()
         raise
     finally:
         process.stdout.close()
@@ -87,7 +95,16 @@ def start_service(
         base_url=url, headers={"Authorization": f"Bearer {TOKEN}"}, trust_env=False, timeout=60,
         limits=httpx.Limits(max_connections=None),
     )  # fmt: skip
-    return TinyService(psutil.Process(process.pid), client)
+    return TinyService(process, client)
+
+
+def kill(processes: Sequence[psutil.Process]) -> None:
+    """All of them at the same moment: first none of them does anything any more. Returns when they are gone."""
+    for number in (signal.SIGSTOP, signal.SIGKILL):
+        for process in processes:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
+    psutil.wait_procs(processes, timeout=30)
 
 
 def save_tiny_bundle(folder: Path, seed: int = 0) -> None:

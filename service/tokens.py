@@ -118,7 +118,11 @@ class Guard:
             raise TokenMissing
         if not self._failures.test(self._limit, address):
             reset = self._failures.get_window_stats(self._limit, address).reset_time
-            raise TooManyFailures(max(1, math.ceil(reset - time.time())))
+            seconds = math.ceil(reset - time.time())
+            if seconds <= self._limit.get_expiry():
+                raise TooManyFailures(max(1, seconds))
+            # The clock was put back: nobody is kept out until it has caught up.
+            self._failures.clear(self._limit, address)
         if not self.knows(authorization):
             self._failures.hit(self._limit, address)
             raise TokenWrong

@@ -155,11 +155,11 @@ class Work:
         compared_with = self._versions.current
         arguments = ["--new", training.run / "bundle", "--old", compared_with.bundle, "--output", training.comparison]
         self._process(training, locks, "compare", *arguments, *shared, *device)
-        began = time.time()
+        began = time.monotonic()
         scores = read_json(training.comparison / "comparison.json")["scores"]
         version = self._kept(training, data.name, compared_with, scores)
         promoted = self._promoted(training, version, compared_with, scores["data"])
-        self._spent(training.id, "switching", time.time() - began)
+        self._spent(training.id, "switching", time.monotonic() - began)
         return {"version": version.id, "promoted": promoted}
 
     def _fit_arguments(self, training: Training) -> list[str | Path]:
@@ -199,7 +199,7 @@ class Work:
 
     def _process(self, training: Training, locks: tuple[int, ...], stage: str, *arguments: str | Path) -> None:
         """Run a command of `training` until it ends. Raises Cancelled, Stopped, or Failed with what it said last."""
-        began = time.time()
+        began = time.monotonic()
         with open(training.log, "ab") as output:
             output.write(f"\n--- {stage} ---\n".encode())
             output.flush()
@@ -219,7 +219,7 @@ class Work:
                 self._wait(training, process)
             finally:
                 stop(process, GRACE_SECONDS)
-                self._spent(training.id, stage, time.time() - began)
+                self._spent(training.id, stage, time.monotonic() - began)
         if process.returncode:
             raise Failed(_why(training.log, start, process.returncode))
 

@@ -17,6 +17,8 @@ log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 5.0
 """Between two looks for trainings that wait unrung for, or whose worker was killed."""
+_PAUSED_SECONDS = 5.0
+"""A service that looks so late was paused itself, as its worker may have been: it has patience anew."""
 _IDLE_SECONDS = 0.3
 _RESTART_SECONDS = (1.0, 30.0)
 HUNG_SECONDS = 120.0
@@ -85,8 +87,11 @@ class WorkerProcess:
 
     def _watch(self) -> None:
         pause, longest = _RESTART_SECONDS
-        heartbeat = Heartbeat(self._folder)
+        heartbeat, looked = Heartbeat(self._folder), time.monotonic()
         while not self._closed.wait(0.2):
+            if time.monotonic() - looked > _PAUSED_SECONDS:
+                heartbeat = Heartbeat(self._folder)
+            looked = time.monotonic()
             if self._process.poll() is None:
                 if heartbeat.silent_seconds() > HUNG_SECONDS:
                     log.error("The worker gave no sign of life for %.0f seconds: it is killed", HUNG_SECONDS)
