@@ -97,8 +97,8 @@ def running_service(batch_size: int) -> Iterator[Service]:
             text=True,
         )
         try:
-            address = urlsplit(_announced(process))
-            _answered(address.hostname, address.port)
+            address = urlsplit(announced(process))
+            answered(address.hostname, address.port)
             ready = time.perf_counter() - started
             yield Service(psutil.Process(process.pid), address.hostname, address.port, ready)
         finally:
@@ -107,7 +107,7 @@ def running_service(batch_size: int) -> Iterator[Service]:
             process.stdout.close()
 
 
-def _announced(process: subprocess.Popen) -> str:
+def announced(process: subprocess.Popen) -> str:
     """The address that the service prints when it is ready."""
     for line in process.stdout:
         if found := re.search(r"http://\S+", line):
@@ -115,11 +115,12 @@ def _announced(process: subprocess.Popen) -> str:
     raise RuntimeError("the service ended before it was ready: run python -m service to see why")
 
 
-def _answered(host: str, port: int) -> None:
+def answered(host: str, port: int, path: str = "/api/health/ready") -> None:
+    """Returns once the address answers well."""
     end = time.monotonic() + START_SECONDS
     while time.monotonic() < end:
         with contextlib.suppress(OSError), contextlib.closing(http.client.HTTPConnection(host, port)) as connection:
-            connection.request("GET", "/api/health/ready")
+            connection.request("GET", path)
             if connection.getresponse().status == 200:
                 return
         time.sleep(0.02)

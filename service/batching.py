@@ -80,6 +80,7 @@ class Batcher:
         self._queue: deque[_Job] = deque()
         self._coming = 0
         self._free_since = time.monotonic()
+        self._busy_since: float | None = None
         self._closed = False
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="model", daemon=True)
@@ -94,6 +95,12 @@ class Batcher:
     def depth(self) -> int:
         """Photos that wait."""
         return len(self._queue)
+
+    @property
+    def busy_seconds(self) -> float:
+        """For which the model has been at its batch; 0 where it is free."""
+        since = self._busy_since
+        return 0.0 if since is None else time.monotonic() - since
 
     @contextmanager
     def coming(self) -> Iterator[None]:
@@ -142,7 +149,9 @@ class Batcher:
             live = [job for job in batch if _is_wanted(job)]
             if live:
                 self._on_batch(len(live))
+                self._busy_since = time.monotonic()
                 self._caption(live)
+                self._busy_since = None
             self._free_since = time.monotonic()
 
     def _next_batch(self) -> list[_Job]:

@@ -1,6 +1,7 @@
 """From the bytes of a photo to a caption that is kept: what the service does, apart from HTTP."""
 
 import functools
+import logging
 import threading
 import time
 import uuid
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from PIL import Image
+from sqlalchemy.exc import SQLAlchemyError
 
 import captioner as captioner_package
 from captioner.captioner import Captioner
@@ -24,12 +26,15 @@ from service.documents import to_stored
 from service.evidence import EvidenceMaps
 from service.metrics import Metrics
 from service.photos import PhotoFolder
+from service.readiness import Fault, Readiness
 from service.settings import Settings, cores
 from service.store import Store, StoredCaption
 from service.switching import Serving, Switch
 from service.training_queue import TrainingQueue
 from service.trainings import Trainings
 from service.versions import Versions
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,7 @@ class CaptionService:
         self.datasets = DataSets(settings, self.database)
         self.trainings = Trainings(self.database, settings.trainings_folder)
         self.queue = TrainingQueue(settings)
+        self.readiness = Readiness(settings, self.database, self.trainings)
         self.metrics = Metrics(queue_depth=lambda: self.serving.batcher.depth)
         load = functools.partial(captioner_package.load, device=settings.device, runtime=settings.runtime)
         self.switch = Switch(self.versions, load, self._batcher, settings.deadline_seconds, captioner)
@@ -76,9 +82,9 @@ class CaptionService:
         """What answers at this moment. Whoever needs more than one thing of it asks once."""
         return self.switch.serving
 
-    @property
-    def ready(self) -> bool:
-        return self.serving.batcher.alive and not self._stopping.is_set()
+    def faults(self) -> list[Fault]:
+        """What is wrong at this moment; nothing where the service can do all of its work."""
+        return self.readiness.faults(self.serving.batcher)
 
     @property
     def is_stopping(self) -> bool:
@@ -121,8 +127,7 @@ class CaptionService:
             self.photos.delete(caption_id)
             raise
         self.metrics.stages(entry.document["seconds"])
-        for old in self.store.trim(self.settings.history):
-            self.photos.delete(old)
+        self._trim()
         return entry
 
     def delete(self, caption_id: str) -> bool:
@@ -131,6 +136,14 @@ class CaptionService:
             return False
         self.photos.delete(caption_id)
         return True
+
+    def _trim(self) -> None:
+        """Forget the oldest captions. Where that fails, the next caption tries again: this one is kept, and told."""
+        try:
+            for old in self.store.trim(self.settings.history):
+                self.photos.delete(old)
+        except (SQLAlchemyError, OSError) as error:
+            log.warning("The oldest captions stay for now: %s", error)
 
     def _batcher(self, captioner: Captioner) -> Batcher:
         settings = self.settings

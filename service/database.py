@@ -32,6 +32,8 @@ from service.tables import CaptionRow, PromotionRow, Table
 log = logging.getLogger(__name__)
 
 _CONNECT_SECONDS = 5
+_BUSY_MS, _CHECK_MS = 10_000, 1000
+"""For which a transaction waits for another writer of SQLite; and where it only is to be known whether it could write."""
 _POOL = {"pool_size": 10, "max_overflow": 20, "pool_timeout": 10, "pool_pre_ping": True}
 _KEEPALIVE = {"tcp_keepalives_idle": 10, "tcp_keepalives_interval": 5, "tcp_keepalives_count": 3}
 """Seconds and probes after which PostgreSQL lets go of the locks of a machine that is gone."""
@@ -79,9 +81,17 @@ class Database:
             yield session
 
     def check(self) -> None:
-        """Raises SQLAlchemy's errors where it does not answer."""
+        """Raises SQLAlchemyError where it does not answer, or, of SQLite, another process keeps it from being written."""
         with self._engine.connect() as connection:
-            connection.execute(select(1))
+            if self.is_shared:
+                connection.execute(select(1))
+                return
+            own = connection.connection
+            own.execute(f"PRAGMA busy_timeout = {_CHECK_MS}")
+            try:
+                connection.execution_options(begin="BEGIN IMMEDIATE").begin().rollback()
+            finally:
+                own.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
 
     @contextlib.contextmanager
     def lock(self, name: str) -> Iterator[Callable[[], bool] | None]:
@@ -130,14 +140,15 @@ class Database:
 
 
 def _sqlite(url: URL) -> Engine:
-    engine = create_engine(url)
+    # As many connections as there are threads: those who wait for a writer's lock keep no reader waiting.
+    engine = create_engine(url, max_overflow=-1)
     event.listen(engine, "connect", _set_up)
     event.listen(engine, "begin", _begin)
     return engine
 
 
 def _set_up(connection: sqlite3.Connection, _: Any) -> None:
-    connection.execute("PRAGMA busy_timeout = 10000")  # milliseconds to wait for another writer
+    connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute("PRAGMA foreign_keys = ON")
 

@@ -1,6 +1,8 @@
 """Errors as RFC 9457 problem details: one shape for whatever goes wrong, with a sentence that a person can act on."""
 
+import errno
 import logging
+import sqlite3
 from collections.abc import Mapping
 from http import HTTPStatus
 from types import MappingProxyType
@@ -46,13 +48,15 @@ TOKEN_WANTED = (
     "Send the service's token in the header `Authorization: Bearer TOKEN`: it was printed when the service started, or"
     " whoever runs it has set it."
 )
+_UNWRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM)
+"""What the system says of a disk that is read-only, and of a folder that is somebody else's."""
 _CHALLENGE = {"WWW-Authenticate": "Bearer"}
 
 
 class InvalidPart(BaseModel):
-    """One thing that is wrong in a request."""
+    """One thing that is wrong, in a request or in the service."""
 
-    where: str = Field(description="The name of the option or field.")
+    where: str = Field(description="The name of the option or field; or model, database, disk or worker.")
     message: str
 
 
@@ -135,19 +139,34 @@ def problem_of(error: Exception) -> Problem:
             return Problem(503, "The photo's turn did not come in time: send it again in a moment.", retry_after=5)
         case Stopping():
             return Problem(503, "The service is about to stop: send the photo again in a moment.", retry_after=10)
+        case OperationalError() if _sqlite_code(error) == sqlite3.SQLITE_FULL:
+            return _full_disk(error)
         case OperationalError() | NoConnectionFree():
             log.error("The database failed", exc_info=error)
             return Problem(503, "The database is busy or cannot be reached: try again in a moment.", retry_after=10)
         case OSError() if is_full_disk(error):
-            log.error("The disk is full", exc_info=error)
+            return _full_disk(error)
+        case OSError() if error.errno in _UNWRITABLE:
+            log.error("The data folder cannot be written", exc_info=error)
             return Problem(
-                507, "The service's disk is full, and nothing of this was kept: delete something, or tell who runs it."
+                503, "The service cannot write to its disk: tell who runs it, then try again.", retry_after=60
             )
         case HTTPException() if error.code is not None:
             return Problem(error.code, _sentence(error))
         case _:
             log.error("A request failed", exc_info=error)
             return Problem(500, "The service failed at this request, and its log says why: that is not your fault.")
+
+
+def _full_disk(error: Exception) -> Problem:
+    log.error("The disk is full", exc_info=error)
+    return Problem(
+        507, "The service's disk is full, and nothing of this was kept: delete something, or tell who runs it."
+    )
+
+
+def _sqlite_code(error: OperationalError) -> int | None:
+    return getattr(error.orig, "sqlite_errorcode", None)
 
 
 def described(*statuses: int) -> dict[int, dict[str, Any]]:

@@ -88,7 +88,7 @@ def _read(path: Path) -> str | None:
 
 def _made(path: Path) -> str:
     """Of two processes that make one at the same time, both get the same."""
-    beside = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
+    beside = path.with_name(f".{path.name}-{secrets.token_hex(8)}.part")
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with open(descriptor, "w", encoding="ascii") as file:
@@ -142,7 +142,12 @@ class Guard:
             try:
                 if failures.test(self._limit, address):
                     return None
-                return failures.get_window_stats(self._limit, address).reset_time
+                reset = failures.get_window_stats(self._limit, address).reset_time
+                if reset - time.time() <= self._limit.get_expiry():
+                    return reset
+                # The clock was put back: nobody is kept out until it has caught up.
+                failures.clear(self._limit, address)
+                return None
             except RedisError as error:
                 log.warning("Wrong tokens are not counted together: %s", error)
         return None

@@ -49,7 +49,7 @@ def chosen_options(request: dict[str, Any], data: Path, bundle: Path | None, fol
 
     data: what it learns from. bundle: the captioner that it goes on from. folder: where to keep a file meanwhile.
     """
-    with tempfile.TemporaryDirectory(dir=folder) as temporary:
+    with tempfile.TemporaryDirectory(prefix=".add-", dir=folder) as temporary:
         kind = ["--from-bundle", bundle] if bundle else []
         kind += ["--replay", data] if request["replay"] else []
         choices = fit_choices(request, Path(temporary) / "options.json")

@@ -23,6 +23,7 @@ from sqlalchemy.orm import object_session
 from captioner.errors import CaptionerError
 from service.database import Database
 from service.locks import Hold, held_everywhere
+from service.remains import remove_abandoned
 from service.tables import TrainingRow
 
 QUEUED, RUNNING, FINISHED, FAILED, CANCELLED = "queued", "running", "finished", "failed", "cancelled"
@@ -172,6 +173,10 @@ class Trainings:
         """Delete what a process that was killed left."""
         for path in self._folder.glob(".gone-*"):
             shutil.rmtree(path, ignore_errors=True)
+        remove_abandoned(self._folder)
+        for training in self.all():
+            for folder in (training.folder, training.run, training.comparison):
+                remove_abandoned(folder)
 
     @contextlib.contextmanager
     def _row(self, training_id: str) -> Iterator[TrainingRow]:

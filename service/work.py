@@ -18,7 +18,9 @@ from captioner.json_files import read_json
 from service import training_process
 from service.database import Database
 from service.datasets import DataSets
+from service.heartbeat import Heartbeat
 from service.locks import Hold, held
+from service.remains import remove_abandoned
 from service.settings import Settings
 from service.trainings import CANCELLED, FAILED, FINISHED, QUEUED, RUNNING, Training, Trainings
 from service.versions import Version, Versions
@@ -66,11 +68,13 @@ class Work:
         self._versions = Versions(self._database, settings.home, settings.built_in_bundle)
         self._blameless: set[str] = set()
         """Trainings that stopped as the database went away, which is not their fault."""
+        self.heartbeat = Heartbeat(settings.trainings_folder)
         self.stopping = False
         """Set from elsewhere, to let the training that runs be stopped and wait for another worker."""
 
     def clean_up(self) -> None:
         """Delete what processes that were killed left."""
+        remove_abandoned(self._settings.home)
         self.trainings.remove_remains()
         self._datasets.remove_remains()
         self._versions.remove_remains()
@@ -169,11 +173,11 @@ class Work:
         compared_with = self._versions.current
         arguments = ["--new", training.run / "bundle", "--old", compared_with.bundle, "--output", training.comparison]
         self._process(training, hold, device_lock, "compare", *arguments, *shared, *device)
-        began = time.time()
+        began = time.monotonic()
         scores = read_json(training.comparison / "comparison.json")["scores"]
         version = self._kept(training, data.name, compared_with, scores)
         promoted = self._promoted(training, version, compared_with, scores["data"])
-        self._spent(training.id, "switching", time.time() - began)
+        self._spent(training.id, "switching", time.monotonic() - began)
         return {"version": version.id, "promoted": promoted}
 
     def _fit_arguments(self, training: Training) -> list[str | Path]:
@@ -216,7 +220,7 @@ class Work:
 
         Raises Cancelled, Stopped, LockLost, or Failed with what it said last.
         """
-        began = time.time()
+        began = time.monotonic()
         with open(training.log, "ab") as output:
             output.write(f"\n--- {stage} ---\n".encode())
             output.flush()
@@ -236,13 +240,14 @@ class Work:
                 self._wait(training, hold, process)
             finally:
                 stop(process, GRACE_SECONDS)
-                self._spent(training.id, stage, time.time() - began)
+                self._spent(training.id, stage, time.monotonic() - began)
         if process.returncode:
             raise Failed(_why(training.log, start, process.returncode))
 
     def _wait(self, training: Training, hold: Hold, process: subprocess.Popen) -> None:
         looked = -_LOOK_SECONDS
         while process.poll() is None:
+            self.heartbeat.give()
             if self.stopping:
                 raise Stopped
             if time.monotonic() - looked > _LOOK_SECONDS:

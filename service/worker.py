@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 
+from service.heartbeat import Heartbeat
 from service.settings import Settings
 from service.training_process import environment
 from service.training_queue import TrainingQueue
@@ -16,8 +17,12 @@ log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 5.0
 """Between two looks for trainings that wait unrung for, or whose worker was killed."""
+_PAUSED_SECONDS = 5.0
+"""A service that looks so late was paused itself, as its worker may have been: it has patience anew."""
 _IDLE_SECONDS = 0.3
 _RESTART_SECONDS = (1.0, 30.0)
+HUNG_SECONDS = 120.0
+"""After which a worker that gives no sign of life is killed. Its training goes on from the last checkpoint."""
 
 
 def work_until_stopped(settings: Settings) -> None:
@@ -35,6 +40,7 @@ def work_until_stopped(settings: Settings) -> None:
     log.info("The worker is ready")
     looked = -LOOK_SECONDS
     while not work.stopping:
+        work.heartbeat.give()
         try:
             if queue.answer_next():
                 continue
@@ -50,11 +56,12 @@ def work_until_stopped(settings: Settings) -> None:
 
 
 class WorkerProcess:
-    """A worker as a child of the service, started again where it dies."""
+    """A worker as a child of the service, started again where it dies or hangs."""
 
     def __init__(self, settings: Settings) -> None:
         self._environment = environment() | settings.environment()
         self._closed = threading.Event()
+        self._folder = settings.trainings_folder
         self._process = self._start()
         self._thread = threading.Thread(target=self._watch, name="worker", daemon=True)
         self._thread.start()
@@ -80,11 +87,19 @@ class WorkerProcess:
 
     def _watch(self) -> None:
         pause, longest = _RESTART_SECONDS
+        heartbeat, looked = Heartbeat(self._folder), time.monotonic()
         while not self._closed.wait(0.2):
+            if time.monotonic() - looked > _PAUSED_SECONDS:
+                heartbeat = Heartbeat(self._folder)
+            looked = time.monotonic()
             if self._process.poll() is None:
+                if heartbeat.silent_seconds() > HUNG_SECONDS:
+                    log.error("The worker gave no sign of life for %.0f seconds: it is killed", HUNG_SECONDS)
+                    self._process.kill()
+                    self._process.wait()
                 continue
             log.error("The worker ended with status %d: another one is started", self._process.returncode)
             if self._closed.wait(pause):
                 return
             pause = min(2 * pause, longest)
-            self._process = self._start()
+            self._process, heartbeat = self._start(), Heartbeat(self._folder)

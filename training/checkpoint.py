@@ -15,11 +15,15 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     Of random numbers nothing has to be kept: what is drawn is drawn anew for each batch, by its own seed.
     """
     beside = path.with_name(f".{path.name}.part")
-    with open(beside, "wb") as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(beside, path)
+    try:
+        with open(beside, "wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    except BaseException:  # a disk that is full must not stay so for half a checkpoint
+        beside.unlink(missing_ok=True)
+        raise
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from flask_openapi3 import APIBlueprint, Tag
 from service.api.operations import current_service
 from service.api.schemas import Health
 from service.batching import Stopping
-from service.problems import described
+from service.problems import InvalidPart, Problem, described
 
 api = APIBlueprint(
     "health",
@@ -26,10 +26,13 @@ def live() -> dict[str, str]:
 
 @api.get("/ready", responses={200: Health} | described(503))
 def ready() -> dict[str, str]:
-    """The service takes photos: the captioner is loaded, the database answers, and it is not about to stop."""
-    if not current_service().ready:
+    """The service can do all of its work, and is not about to stop; else `errors` names what is wrong, one by one."""
+    service = current_service()
+    if service.is_stopping:
         raise Stopping
-    current_service().database.check()
+    if faults := service.faults():
+        errors = [InvalidPart(where=fault.where, message=fault.message) for fault in faults]
+        raise Problem(503, f"{'; '.join(fault.message for fault in faults)}.", errors, retry_after=10)
     return {"status": "ready"}
 
 

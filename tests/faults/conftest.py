@@ -1,0 +1,97 @@
+"""What happens to a service that nobody wishes for: real services, real disks, real locks."""
+
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from benchmarks.tiny_service import save_tiny_bundle
+from tests.service.conftest import start  # noqa: F401  (the fixture)
+
+DISK_MB = 12
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory) -> Path:
+    """The folder of a captioner, for processes."""
+    folder = tmp_path_factory.mktemp("captioner") / "bundle"
+    save_tiny_bundle(folder)
+    return folder
+
+
+@dataclass(frozen=True)
+class SmallDisk:
+    """A file system of `DISK_MB` that only processes of its own namespace see at `path`."""
+
+    path: Path
+    within: tuple[str, ...]
+    """A command before another one, which it then runs there."""
+    outside: Path
+    """The same folder, for everybody else."""
+
+    def run(self, *command: str) -> None:
+        subprocess.run([*self.within, *command], check=True)
+
+    def fill(self) -> Path:
+        """-> the file that leaves no room for anything."""
+        filler = self.outside / "filler"
+        with open(filler, "wb", buffering=0) as file:
+            try:
+                while file.write(bytes(4096)):
+                    pass
+            except OSError:
+                return filler
+        raise AssertionError("the disk never became full")
+
+
+@pytest.fixture
+def small_disk(tmp_path) -> Iterator[SmallDisk]:
+    """Skips where a process may not mount anything, be it in a namespace of its own."""
+    path = tmp_path / "disk"
+    path.mkdir()
+    tools = [shutil.which(tool) for tool in ("unshare", "nsenter", "mount")]
+    apart = ["unshare", "--map-root-user", "--mount"]
+    mount = f"mount -t tmpfs -o size={DISK_MB}m,mode=755 none '{path}'"
+    if None in tools or subprocess.run([*apart, "sh", "-c", mount], capture_output=True).returncode:
+        pytest.skip("this system lets nobody mount a small file system: user namespaces are switched off")
+    holder = subprocess.Popen(
+        [*apart, "sh", "-c", f"{mount} && echo mounted && exec sleep 600"], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert holder.stdout.readline() == "mounted\n"
+        enter = ("nsenter", f"--target={holder.pid}", "--user", "--mount", "--preserve-credentials", "--wd=.")
+        yield SmallDisk(path, enter, Path(f"/proc/{holder.pid}/root{path}"))
+    finally:
+        holder.kill()
+        holder.communicate()
+
+
+def faults(client: httpx.Client) -> dict[str, str]:
+    """What is wrong, as the service says itself: where -> the sentence."""
+    response = client.get("/api/health/ready")
+    if response.status_code == 200:
+        return {}
+    document = response.json()
+    said = document["detail"][:1].lower() + document["detail"][1:]
+    assert response.status_code == 503 and response.headers["Retry-After"]
+    assert all(error["message"] in said for error in document["errors"])
+    return {error["where"]: error["message"] for error in document["errors"]}
+
+
+@pytest.fixture
+def wait_for() -> Callable[..., dict[str, str]]:
+    """Wait until exactly these things are wrong -> the sentences."""
+
+    def wait(client: httpx.Client, *where: str, seconds: float = 20) -> dict[str, str]:
+        end = time.monotonic() + seconds
+        while (found := faults(client)).keys() != set(where):
+            assert time.monotonic() < end, found
+            time.sleep(0.1)
+        return found
+
+    return wait

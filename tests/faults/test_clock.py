@@ -1,0 +1,58 @@
+"""A clock that is put forward or back by a day while the service works."""
+
+import time
+
+import pytest
+
+from tests.service.pictures import picture_bytes
+
+DAY = 24 * 3600.0
+
+
+@pytest.fixture
+def jump(monkeypatch):
+    """Put the clock forward by so many seconds, or back."""
+    real = time.time
+
+    def put(seconds: float) -> None:
+        monkeypatch.setattr(time, "time", lambda: real() + seconds)
+
+    return put
+
+
+@pytest.mark.parametrize("seconds", [DAY, -DAY])
+def test_captions_and_deadlines_know_nothing_of_it(start, jump, wait_for, seconds):
+    running = start(deadline_seconds=10)
+    for moment in (0, seconds):
+        jump(moment)
+        made = running.client.post("/api/captions", content=picture_bytes(), headers={"Content-Type": "image/jpeg"})
+        assert made.status_code == 201 and 0 <= made.json()["seconds"]["queue"] < 10
+        assert running.client.put(f"{made.headers['Location']}/correction", json={"text": "a dog"}).status_code == 200
+        wait_for(running.client)
+    ids = [entry["id"] for entry in running.client.get("/api/captions").json()["captions"]]
+    assert ids[0] == made.json()["id"], "the newest stands first, whatever the clock said"
+
+
+@pytest.mark.parametrize("seconds", [DAY, -DAY])
+def test_nobody_is_kept_out_for_a_day(start, jump, seconds):
+    running = start()
+    wrong = {"Authorization": "Bearer wrong"}
+    while (answer := running.client.get("/api/datasets", headers=wrong)).status_code == 401:
+        pass
+    assert answer.status_code == 429 and 0 < int(answer.headers["Retry-After"]) <= 60
+    assert running.client.get("/api/datasets").status_code == 429
+    jump(seconds)
+    assert running.client.get("/api/datasets").status_code == 200
+    while (answer := running.client.get("/api/datasets", headers=wrong)).status_code == 401:
+        pass
+    assert answer.status_code == 429, "guesses are counted as before"
+
+
+def test_trainings_wait_and_can_be_cancelled(start, jump):
+    trainings = start().service.trainings
+    request = {"dataset": "0" * 32, "replay": None}
+    first = trainings.add(request)
+    jump(-DAY)
+    second = trainings.add(request)
+    assert {training.id for training in trainings.waiting()} == {first.id, second.id}
+    assert trainings.cancel(first.id).status == "cancelled" and trainings.resume(first.id).status == "queued"

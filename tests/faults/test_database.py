@@ -1,0 +1,87 @@
+"""A database that another process keeps to itself."""
+
+import contextlib
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from sqlalchemy.exc import OperationalError
+
+from service import store
+from tests.service.pictures import picture_bytes
+
+KEEPER = """
+import sqlite3, sys
+database = sqlite3.connect(sys.argv[1], isolation_level=None)
+database.execute("BEGIN EXCLUSIVE")
+print("locked", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextlib.contextmanager
+def locked(file: Path) -> Iterator[None]:
+    """Another process holds the lock."""
+    command = [sys.executable, "-c", KEEPER, str(file)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "locked\n"
+        yield
+
+
+def test_a_locked_database(start, monkeypatch, wait_for):
+    monkeypatch.setattr(store, "_BUSY_MS", 2000)
+    monkeypatch.setattr(store, "_CHECK_MS", 200)
+    running = start()
+    client, file = running.client, running.service.settings.home / "captioner.db"
+
+    def caption():
+        return client.post("/api/captions", content=picture_bytes(), headers={"Content-Type": "image/jpeg"})
+
+    made = caption().json()
+    correction = f"/api/captions/{made['id']}/correction"
+    with locked(file):
+        assert "locked" in wait_for(client, "database")["database"]
+        answers = []
+        writers = [
+            threading.Thread(target=lambda: answers.append(client.put(correction, json={"text": "late"})))
+            for _ in range(20)
+        ]
+        for writer in writers:
+            writer.start()
+        time.sleep(0.3)
+        started = time.monotonic()
+        assert client.get("/api/captions").json()["total"] == 1
+        assert client.get(f"/api/captions/{made['id']}").json() == made
+        assert time.monotonic() - started < 1, "who only reads does not wait with those who write"
+        for writer in writers:
+            writer.join()
+        assert {answer.status_code for answer in answers} == {503}
+        assert all("database" in answer.json()["detail"] for answer in answers)
+        assert caption().status_code == 503
+        assert len(list(running.service.settings.photos_folder.iterdir())) == 1
+    wait_for(client)
+    assert caption().status_code == 201
+
+    with locked(file):
+        waiting = threading.Thread(target=lambda: answers.append(client.put(correction, json={"text": "in time"})))
+        waiting.start()
+        time.sleep(0.5)
+    waiting.join()
+    assert answers[-1].status_code == 200, "it was free again before the writer gave up"
+    assert client.get(f"/api/captions/{made['id']}").json()["correction"]["text"] == "in time"
+
+
+def test_a_caption_whose_history_cannot_be_trimmed_is_kept_and_told(start, monkeypatch, caplog):
+    running = start(history=1)
+    monkeypatch.setattr(store.Store, "trim", _locked)
+    for _ in range(2):
+        made = running.client.post("/api/captions", content=picture_bytes(), headers={"Content-Type": "image/jpeg"})
+        assert made.status_code == 201 and running.client.get(made.headers["Location"]).status_code == 200
+    assert "The oldest captions stay for now" in caplog.text
+
+
+def _locked(*_):
+    raise OperationalError("DELETE", {}, Exception("database is locked"))

@@ -1,0 +1,50 @@
+"""Kill rounds, the short form: what is promised is kept, and who looks whether it is would notice if it were not."""
+
+from benchmarks.kill_journal import Journal, broken_promises, leftovers
+from benchmarks.kill_rounds import Found, kill_rounds, report
+from benchmarks.tiny_service import start_service
+
+MOMENTS = ("caption", "promotion", "checkpoint", "upload")
+
+
+def test_a_service_that_is_killed_keeps_what_it_has_promised(tmp_path):
+    found = Found()
+    kill_rounds(tmp_path, 5, 0, found, MOMENTS)
+    assert not found.broken, report(found, 0)
+    assert found.rounds == sum(found.killed.values()) == 5
+    assert {"caption", "correction", "captioner", "promotion"} <= found.answered.keys()
+
+
+def test_broken_promises_are_noticed(tmp_path, bundle):
+    service = start_service(tmp_path / "home", bundle, tmp_path / "log")
+    try:
+        nothing = Journal()
+        assert broken_promises(nothing, service.client, tmp_path / "home", []) == []
+        never = "0" * 32
+        journal = Journal(
+            {never: "a dog"}, {never: {None}}, {never: True}, {never}, {"0" * 12}, {never}, current={"1" * 12}
+        )
+        (tmp_path / "home" / "models" / ("2" * 12) / "bundle").mkdir(parents=True)
+        broken = " ".join(broken_promises(journal, service.client, tmp_path / "home", [never]))
+    finally:
+        service.kill()
+    for said in (
+        f"caption {never} is lost",
+        "its photo and a small copy are answered with (404, 404, 404)",
+        f"data set {never} is lost",
+        f"version {'0' * 12} is lost",
+        "is not a whole bundle",
+        "version built-in serves, and not",
+        f"training {never} is lost",
+    ):
+        assert said in broken, broken
+
+
+def test_what_is_left_is_found(tmp_path):
+    kept = ["captioner.db", "photos/a.jpg", "trainings/.lock", "trainings/.heartbeat", "models/.lock"]
+    left = ["photos/b.part", "models/.add-x/bundle/config.json", "trainings/a/.state.json-x.part", "tmpx/file"]
+    for name in kept + left:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    found = {str(path.relative_to(tmp_path)) for path in leftovers(tmp_path)}
+    assert found == {"photos/b.part", "models/.add-x", "trainings/a/.state.json-x.part", "tmpx"}

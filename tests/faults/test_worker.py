@@ -1,0 +1,58 @@
+"""A worker that hangs: it is told of, and in the end another one takes its place."""
+
+import signal
+import time
+
+import psutil
+import pytest
+
+from service import readiness, worker
+from service.worker import WorkerProcess
+
+
+@pytest.fixture
+def own(start, bundle, monkeypatch):
+    """A service with a worker, of which little patience is had -> both."""
+    monkeypatch.setattr(readiness, "SILENT_SECONDS", 3.0)
+    running = start(bundle=bundle, device="cpu")
+    process = WorkerProcess(running.service.settings)
+    yield running, process
+    process.close()
+
+
+def test_a_worker_that_hangs_is_told_of_until_it_goes_on(own, wait_for):
+    running, process = own
+    wait_for(running.client, seconds=60)
+    pid = process.pid
+    psutil.Process(pid).suspend()
+    said = wait_for(running.client, "worker")["worker"]
+    assert "no worker has given a sign of life" in said and "starts another one" in said
+    psutil.Process(pid).resume()
+    wait_for(running.client)
+    assert process.pid == pid
+
+
+def test_a_worker_that_hangs_for_long_is_replaced(own, wait_for, monkeypatch):
+    running, process = own
+    wait_for(running.client, seconds=60)
+    monkeypatch.setattr(worker, "HUNG_SECONDS", 4.0)
+    hanging = psutil.Process(process.pid)
+    hanging.send_signal(signal.SIGSTOP)
+    assert hanging.wait(30) is not None or not hanging.is_running()
+    monkeypatch.setattr(worker, "HUNG_SECONDS", 120.0)
+    end = time.monotonic() + 30
+    while process.pid == hanging.pid:
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    wait_for(running.client, seconds=60)
+
+
+def test_a_worker_elsewhere_may_be_away_while_there_is_nothing_to_do(start, monkeypatch, wait_for):
+    monkeypatch.setattr(readiness, "SILENT_SECONDS", 0.5)
+    running = start(worker="external")
+    time.sleep(1)
+    wait_for(running.client)
+    training = running.service.trainings.add({"dataset": "0" * 32, "replay": None})
+    assert "see that `python -m service worker` runs" in wait_for(running.client, "worker")["worker"]
+    running.service.trainings.cancel(training.id)
+    wait_for(running.client)

@@ -1,0 +1,84 @@
+"""Of service/readiness.py: the captioner; what else can be wrong is in tests/faults."""
+
+import threading
+import time
+
+from captioner.captioner import Captioner
+from service import readiness
+from service.heartbeat import Heartbeat
+from tests.service.pictures import picture_bytes
+
+
+class Blocked(Captioner):
+    """A captioner whose model does not come to an end before it is let."""
+
+    let = threading.Event()
+
+    def encode(self, pixels):
+        assert self.let.wait(60)
+        return super().encode(pixels)
+
+
+def faults(client):
+    document = client.get("/api/health/ready").json()
+    return {error["where"]: error["message"] for error in document.get("errors", [])}
+
+
+def wait_for(client, *where):
+    end = time.monotonic() + 20
+    while (found := faults(client)).keys() != set(where):
+        assert time.monotonic() < end, found
+        time.sleep(0.1)
+    return found
+
+
+def test_a_model_that_does_not_come_to_an_end(start, tiny_bundle):
+    captioner = Blocked(tiny_bundle, "cpu")
+    captioner.let.set()
+    client = start(captioner, deadline_seconds=0.5).client
+    wait_for(client)
+    captioner.let.clear()
+    response = client.post("/api/captions", content=picture_bytes(), headers={"Content-Type": "image/jpeg"})
+    assert response.status_code == 503
+    assert "at the same photos for" in wait_for(client, "model")["model"]
+    captioner.let.set()
+    wait_for(client)
+
+
+def test_a_model_that_has_stopped(running):
+    running.service.serving.batcher.close()
+    assert "start the service again" in wait_for(running.client, "model")["model"]
+
+
+def test_several_things_are_told_one_by_one(running, monkeypatch):
+    monkeypatch.setattr(readiness, "SILENT_SECONDS", 0.0)
+    running.service.serving.batcher.close()
+    found = wait_for(running.client, "model", "worker")
+    assert "captioner has stopped" in found["model"] and "no worker has given a sign" in found["worker"]
+
+
+def test_asking_often_is_looking_once(running, monkeypatch):
+    looks = []
+    monkeypatch.setattr(readiness, "_write_into", looks.append)
+    started = time.monotonic()
+    for _ in range(20):
+        assert running.client.get("/api/health/ready").status_code == 200
+    assert len(looks) <= 2 * (1 + (time.monotonic() - started) // 1)
+
+
+def test_a_heartbeat_is_watched_by_whether_it_changes(tmp_path, monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr("service.heartbeat.time.monotonic", lambda: now[0])
+    watcher, worker = Heartbeat(tmp_path), Heartbeat(tmp_path)
+    now[0] += 50
+    assert watcher.silent_seconds() == 50
+    worker.give()
+    assert watcher.silent_seconds() == 0
+    now[0] += 7
+    assert watcher.silent_seconds() == 7
+    worker.give()
+    assert watcher.silent_seconds() == 0
+    (tmp_path / ".heartbeat").unlink()
+    assert watcher.silent_seconds() == 0
+    now[0] += 5
+    assert watcher.silent_seconds() == 5
