@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 _CONNECT_SECONDS = 5
 _BUSY_MS, _CHECK_MS = 10_000, 1000
-"""For which a transaction waits for another writer of SQLite; and where it only is to be known whether it could write."""
+"""For which a transaction of SQLite waits for another writer; and where only is to be known whether it could write."""
 _POOL = {"pool_size": 10, "max_overflow": 20, "pool_timeout": 10, "pool_pre_ping": True}
 _KEEPALIVE = {"tcp_keepalives_idle": 10, "tcp_keepalives_interval": 5, "tcp_keepalives_count": 3}
 """Seconds and probes after which PostgreSQL lets go of the locks of a machine that is gone."""
@@ -81,7 +81,7 @@ class Database:
             yield session
 
     def check(self) -> None:
-        """Raises SQLAlchemyError where it does not answer, or, of SQLite, another process keeps it from being written."""
+        """Raises SQLAlchemyError where it does not answer, or where an SQLite file cannot be written."""
         with self._engine.connect() as connection:
             if self.is_shared:
                 connection.execute(select(1))
