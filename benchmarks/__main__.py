@@ -9,6 +9,7 @@ some tens of minutes on two CPU cores. The service and the kinds of attention ha
 """
 
 import argparse
+import importlib
 import json
 import sys
 from collections.abc import Sequence
@@ -17,19 +18,20 @@ from pathlib import Path
 from typing import Any
 
 import captioner
-from benchmarks import attention_cost, encoder_runtimes, limits, machine, many_photos, one_photo, training_speed
 from captioner.allocator import keep_freed_memory
 from captioner.errors import CaptionerError
 
 SECTIONS = {
-    "training": training_speed,
-    "one_photo": one_photo,
-    "many_photos": many_photos,
-    "encoder": encoder_runtimes,
-    "limits": limits,
-    "attention_cost": attention_cost,
+    "training": "training_speed",
+    "devices": "devices",
+    "one_photo": "one_photo",
+    "many_photos": "many_photos",
+    "encoder": "encoder_runtimes",
+    "limits": "limits",
+    "attention_cost": "attention_cost",
 }
-"""Modules, each with a TITLE, what it can `measure`, and a `report` of it."""
+"""Modules, each with a TITLE, what it can `measure`, and a `report` of it. They are imported when they are needed: what
+they import, each process that reads photos would import, too, for it begins with this file."""
 
 BAD_INPUT = 2
 
@@ -42,13 +44,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CaptionerError as error:
         print(f"error: {error}", file=sys.stderr)
         return BAD_INPUT
+    machine = importlib.import_module("benchmarks.machine")
     found = machine.described(model.device)
     print(machine.report(found))
     if options.quick:
         print("\nQuick: everything is so small that the figures say no more than that it works.")
     results: dict[str, Any] = {"machine": asdict(found), "quick": options.quick, "sections": {}}
     for name in options.only or SECTIONS:
-        section = SECTIONS[name]
+        section = importlib.import_module(f"benchmarks.{SECTIONS[name]}")
         print(f"measuring: {section.TITLE}", file=sys.stderr)
         measured = section.measure(model, options.quick)
         print(f"\n## {section.TITLE}\n\n{section.report(measured)}", flush=True)

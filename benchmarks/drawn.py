@@ -54,5 +54,10 @@ def drawn_records(vocabulary: Vocabulary, photos: int, folder: Path, blank: bool
             path.touch()
     else:
         paths = draw_photos(folder / "photos", photos)
-    captions = draw_captions(vocabulary.words[len(SPECIAL_WORDS) :], photos)
+    return captioned(vocabulary, paths)
+
+
+def captioned(vocabulary: Vocabulary, paths: Sequence[Path]) -> list[ImageRecord]:
+    """Photos that are there, with captions of the vocabulary's words: the same each time."""
+    captions = draw_captions(vocabulary.words[len(SPECIAL_WORDS) :], len(paths))
     return [ImageRecord(path.name, path, of_photo, "train") for path, of_photo in zip(paths, captions, strict=True)]

@@ -4,11 +4,14 @@ Ours is the captioner that ships: a batch at a time, photos read ahead in thread
 at a time. The textbook's search takes one photo by its nature. The captioners of others, with random weights and as
 many words as ours, take batches of the size that suits each of them best of a few; their photos are read ahead, too.
 Nothing is drawn.
+
+Beside these, more photos: into a file, with so many processes that read them, the start of these included; and the
+same photos captioned in this process, with threads, and by the library, which reads a batch and then captions it.
 """
 
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +24,7 @@ from benchmarks.tables import table
 from benchmarks.textbook import IMAGE_SIZE
 from benchmarks.timing import Contestant, Spread, interleaved, ratio, timed
 from captioner.__main__ import DECODING_THREADS, caption_files
+from captioner.bulk import BulkOptions, caption_in_bulk
 from captioner.captioner import Captioner
 from captioner.config import DecodingOptions
 from captioner.images import open_image
@@ -32,6 +36,7 @@ BATCH_SIZE = 16
 BEAM_WIDTHS = (5, 3)
 BASE = f"ours, beam {BEAM_WIDTHS[0]}, batches of {BATCH_SIZE}"
 """What the others are compared with."""
+BULK_BASE = "this process, photos read by threads"
 
 
 @dataclass(frozen=True)
@@ -41,9 +46,15 @@ class Sizes:
     peer_batch_sizes: tuple[int, ...] = (1, 4, 16)
     tried_photos: int = 16
     """To find each peer's best size of a batch."""
+    bulk_rounds: int = 3
+    bulk_photos: int = 500
+    workers: tuple[int, ...] = (1, 2)
+    """Processes that read photos."""
 
 
-QUICK = Sizes(rounds=2, photos=3, peer_batch_sizes=(1, 2), tried_photos=2)
+QUICK = Sizes(
+    rounds=2, photos=3, peer_batch_sizes=(1, 2), tried_photos=2, bulk_rounds=2, bulk_photos=4, workers=(1,)
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -51,7 +62,7 @@ class Row:
     contestant: str
     photos_per_second: Spread
     times_ours: Spread
-    """How many times as long as ours with beam 5, in batches, it takes."""
+    """How many times as long as ours with beam 5, in batches, it takes; of bulk rows, as the first."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +71,8 @@ class Results:
     photos: int
     words: int
     """Of a caption, the median of ours."""
+    bulk_rows: tuple[Row, ...]
+    bulk_photos: int
     notes: tuple[str, ...]
 
 
@@ -77,22 +90,37 @@ def measure(captioner: Captioner, quick: bool = False) -> Results:
             size = best_batch_size(peer, paths[: sizes.tried_photos], words, sizes.peer_batch_sizes)
             contestants[f"{peer.name}, batches of {size}"] = _peer(peer, paths, words, size)
         seconds = interleaved(contestants, sizes.rounds, captioner.device)
-    rows = tuple(
-        Row(name, Spread.of([len(paths) / each for each in taken]), ratio(taken, seconds[BASE]))
+    with TemporaryDirectory() as folder:
+        contestants = _bulk(captioner, copied_examples(Path(folder), sizes.bulk_photos), decoding, sizes.workers)
+        bulk_seconds = interleaved(contestants, sizes.bulk_rounds, captioner.device)
+    return Results(
+        _rows(seconds, len(paths), BASE), len(paths), words,
+        _rows(bulk_seconds, sizes.bulk_photos, BULK_BASE), sizes.bulk_photos, () if others else (MISSING,),
+    )  # fmt: skip
+
+
+def _rows(seconds: Mapping[str, Sequence[float]], photos: int, base: str) -> tuple[Row, ...]:
+    return tuple(
+        Row(name, Spread.of([photos / each for each in taken]), ratio(taken, seconds[base]))
         for name, taken in seconds.items()
     )
-    return Results(rows, len(paths), words, () if others else (MISSING,))
 
 
 def report(results: Results) -> str:
-    rows = [(row.contestant, row.photos_per_second, row.times_ours) for row in results.rows]
     return "\n\n".join(
         (
-            table(["captioner", "photos/s", f"times as long as {BASE}"], rows),
+            _table(results.rows, BASE),
             f"{results.photos} photos; captions of others have {results.words} words.",
+            _table(results.bulk_rows, BULK_BASE),
+            f"{results.bulk_photos} photos, ours, beam {BEAM_WIDTHS[0]}, batches of {BATCH_SIZE}.",
             *results.notes,
         )
     )
+
+
+def _table(rows: Sequence[Row], base: str) -> str:
+    cells = [(row.contestant, row.photos_per_second, row.times_ours) for row in rows]
+    return table(["captioner", "photos/s", f"times as long as {base}"], cells)
 
 
 def copied_examples(folder: Path, count: int) -> list[Path]:
@@ -118,6 +146,24 @@ def _our_batches(
     if batch_size == 1:  # as a program would that has one photo at a time: nothing is read ahead
         return lambda _: [captioner.caption([path], options) for path in paths]
     return lambda _: list(caption_files(captioner, paths, options, batch_size))
+
+
+def _bulk(
+    captioner: Captioner, paths: Sequence[Path], decoding: DecodingOptions, workers: Sequence[int]
+) -> dict[str, Contestant]:
+    def into_a_file(count: int) -> Contestant:
+        def caption(_: int) -> None:
+            with TemporaryDirectory() as folder:
+                options = BulkOptions(Path(folder, "captions.jsonl"), batch_size=BATCH_SIZE, workers=count)
+                caption_in_bulk([str(paths[0].parent)], options, lambda: (captioner, decoding))
+
+        return caption
+
+    return {
+        BULK_BASE: _our_batches(captioner, paths, decoding, BATCH_SIZE),
+        "the library": lambda _: captioner.caption(paths, decoding, BATCH_SIZE),
+        **{f"into a file, photos read by {count} process{'es' * (count > 1)}": into_a_file(count) for count in workers},
+    }
 
 
 def _textbook(captioner: Captioner, paths: Sequence[Path], words: int, quick: bool) -> Contestant:

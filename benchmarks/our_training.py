@@ -19,8 +19,9 @@ from captioner.encoder_weights import LoadedWeights
 from captioner.model import CaptionModel
 from captioner.vocabulary import Vocabulary
 from training.dataset import CaptionDataset
+from training.distributed import ALONE, Ranks
 from training.features import FeatureCache, FeatureView, fill_cache, open_cache
-from training.loop import train_epoch
+from training.loop import shared_loss, train_epoch
 from training.options import FitOptions, phases
 from training.preparation import Features, Material, cached_stages
 from training.records import DataSet, ImageRecord
@@ -32,7 +33,7 @@ class OurTraining:
 
     def __init__(
         self, model: CaptionModel, vocabulary: Vocabulary, train: CaptionDataset, stages: int | None,
-        options: FitOptions, output: Path,
+        options: FitOptions, output: Path, ranks: Ranks = ALONE,
     ):  # fmt: skip
         """stages: how many of the encoder's are in the cached features; None: all."""
         self.features = Features(stages, train, validator=None)  # nothing is validated
@@ -41,14 +42,15 @@ class OurTraining:
             model.config, DecodingOptions(), model, vocabulary, LoadedWeights("drawn", ""), self.features,
             fine_tuned=None, self_critical=None, data=data,
         )  # fmt: skip
-        self.run, self.phase = Run(material, options, output), phases(options)[0]
+        self.run, self.phase = Run(material, options, output, ranks), phases(options)[0]
         self.run.start_phase(self.phase, self.features)
+        self.run.learner.parallel = shared_loss(self.run, self.phase)
         self._never_stop = threading.Event()
 
     @classmethod
     def of_photos(
         cls, captioner: Captioner, records: Sequence[ImageRecord], options: FitOptions,
-        image_size: int | None, folder: Path,
+        image_size: int | None, folder: Path, ranks: Ranks = ALONE,
     ) -> "OurTraining":  # fmt: skip
         """The captioner goes on learning from photos, which are encoded here, as far as the encoder is frozen.
 
@@ -62,9 +64,10 @@ class OurTraining:
         view = FeatureView(cached_stages(model.encoder, options.fine_tune_stages))
         cache = open_cache(folder, model.encoder, bundle.encoder_weights.sha256, model.config, view)
         with without_bars():
-            fill_cache(cache, model.encoder, model.config, view, [record.path for record in records], "encode photos")
+            photos = [record.path for record in records]
+            fill_cache(cache, model.encoder, model.config, view, photos, "encode photos", ranks=ranks)
         train = CaptionDataset(records, bundle.vocabulary, [cache])
-        return cls(model, bundle.vocabulary, train, view.stages, options, folder)
+        return cls(model, bundle.vocabulary, train, view.stages, options, folder, ranks)
 
     @classmethod
     def of_annotations(

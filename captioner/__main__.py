@@ -12,7 +12,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from captioner.arguments import add_arguments
+from captioner.arguments import add_arguments, count
+from captioner.bulk_command import add_bulk_arguments, caption_to_files, print_error, refuse_what_is_bulk
 from captioner.config import RUNTIMES, DecodingOptions
 from captioner.errors import CaptionerError, ConfigError, ImageError
 
@@ -35,7 +36,8 @@ MANY_PHOTOS = 100
 
 DESCRIPTION = """\
 Caption photos: one line for each, `path: caption`. Folders and globs stand for the images in them.
-A photo that cannot be read is named on standard error, and all others are captioned; the exit status is then 2."""
+A photo that cannot be read is named on standard error, and all others are captioned; the exit status is then 2.
+With --output they may be millions: captions go to a file, and a run that was stopped goes on where it was."""
 
 
 def run() -> int:
@@ -58,9 +60,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Caption what the arguments name; returns the exit status: 0, or 2 for what a person can put right."""
     options = _parser().parse_intermixed_args(arguments)
     try:
+        if options.output is not None:
+            return caption_to_files(options, lambda device: _load(options, device, "fast"))
+        refuse_what_is_bulk(options)
         return _caption(options)
     except CaptionerError as error:
-        _print_error(error)
+        print_error(error)
         return BAD_INPUT
 
 
@@ -68,7 +73,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m captioner", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("photos", nargs="+", metavar="PHOTO", help="an image file, a folder of them, or a glob")
+    parser.add_argument(
+        "photos", nargs="+", metavar="PHOTO",
+        help="an image file, a folder of them, or a glob; with --output also a tar archive or an address",
+    )  # fmt: skip
     parser.add_argument("--recursive", action="store_true", help="look into the folders of a folder, too")
     parser.add_argument("--bundle", type=Path, metavar="DIR", help="the captioner; by default the one that ships")
     parser.add_argument("--device", metavar="D", help="cpu, cuda, ...; by default a GPU where there is one")
@@ -78,11 +86,11 @@ def _parser() -> argparse.ArgumentParser:
         f" preparation on a CPU, and some captions differ in a word. Default: fast from {MANY_PHOTOS} photos on.",
     )  # fmt: skip
     parser.add_argument(
-        "--batch-size", type=_count, default=16, metavar="N", help="photos captioned at once. Default: 16."
+        "--batch-size", type=count, default=16, metavar="N", help="photos captioned at once. Default: 16."
     )
     output = parser.add_argument_group("output")
     output.add_argument(
-        "--captions", type=_count, default=1, metavar="N",
+        "--captions", type=count, default=1, metavar="N",
         help="captions of each photo, best first, with their probabilities; a beam narrower than that is widened to it,"
         " unless --beam-width is given. Default: 1.",
     )  # fmt: skip
@@ -106,17 +114,12 @@ def _parser() -> argparse.ArgumentParser:
         " --json then has it, too. Default: attention.",
     )  # fmt: skip
     output.add_argument("--cells", action="store_true", help="draw the model's grid cells as they are, not smoothed")
+    add_bulk_arguments(parser)
     by_bundle = {field.name: None for field in fields(DecodingOptions)}
     add_arguments(
         parser, DecodingOptions, "decoding (by default as the bundle says)", ["captions_per_image"], **by_bundle
     )
     return parser
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number above 0, not {text!r}")
-    return int(text)
 
 
 def _figure_file(text: str) -> Path:
@@ -130,18 +133,12 @@ def _caption(options: argparse.Namespace) -> int:
     """Load the captioner, caption the photos as they come, print and draw. Returns the exit status."""
     from tqdm import tqdm
 
-    from captioner import load
-    from captioner.allocator import keep_freed_memory
-
-    keep_freed_memory()
     paths, problems = find_photos(options.photos, options.recursive)
     for problem in problems:
-        _print_error(problem)
-    runtime = options.runtime
-    if runtime == "auto":
-        runtime = "fast" if len(paths) >= MANY_PHOTOS else "exact"
-    captioner = load(options.bundle, options.device, runtime) if paths else None
-    decoding = decoding_options(captioner.decoding, options) if captioner else None
+        print_error(problem)
+    captioner = decoding = None
+    if paths:
+        captioner, decoding = _load(options, options.device, "fast" if len(paths) >= MANY_PHOTOS else "exact")
     pictures = Pictures(options.figure, options.overlays, paths, smooth=not options.cells)
     status = BAD_INPUT if problems else 0
     write = JsonLines() if options.json else PlainLines()
@@ -156,11 +153,21 @@ def _caption(options: argparse.Namespace) -> int:
                 write.photo(path, captions, evidence)
                 pictures.draw(path, captions[0], evidence and evidence[0])
             except ImageError as error:
-                _print_error(error)
+                print_error(error)
                 status = BAD_INPUT
             bar.update()
     write.end()
     return status
+
+
+def _load(options: argparse.Namespace, device: str | None, auto: str) -> "tuple[Captioner, DecodingOptions]":
+    """The captioner, and how to decode. auto: the runtime where the arguments leave the choice."""
+    from captioner import load
+    from captioner.allocator import keep_freed_memory
+
+    keep_freed_memory()
+    captioner = load(options.bundle, device, auto if options.runtime == "auto" else options.runtime)
+    return captioner, decoding_options(captioner.decoding, options)
 
 
 def find_photos(photos: Sequence[str], recursive: bool) -> tuple[list[Path], list[ImageError]]:
@@ -335,13 +342,6 @@ def _print(text: str, end: str = "\n") -> None:
 
     with tqdm.external_write_mode():  # takes a progress bar off the terminal meanwhile
         print(text, end=end, flush=True)
-
-
-def _print_error(error: CaptionerError) -> None:
-    from tqdm import tqdm
-
-    with tqdm.external_write_mode(sys.stderr):
-        print(f"error: {error}", file=sys.stderr)
 
 
 if __name__ == "__main__":

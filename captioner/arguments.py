@@ -11,6 +11,13 @@ from typing import Any, TypeVar
 Options = TypeVar("Options")
 
 
+def count(text: str) -> int:
+    """The type of an argument that says how many."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number above 0, not {text!r}")
+    return int(text)
+
+
 def field_docs(options: type) -> dict[str, str]:
     """The text below each field of a dataclass, on one line."""
     (definition,) = ast.parse(textwrap.dedent(inspect.getsource(options))).body

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from captioner.draws import Share, choose, drawn
 from captioner.fused import FusedScores
 from captioner.products import PLAIN, Products
 
@@ -107,6 +108,9 @@ def attend_at(locations: Tensor, annotations: Tensor) -> Tensor:
     return annotations.gather(1, index)
 
 
-def sampled_locations(alpha: Tensor) -> Tensor:
-    """s_t ~ Multinoulli(alpha_t), Xu et al. 2015, eq. 8: [B, K, L] -> [B, K]."""
-    return torch.multinomial(alpha.detach().flatten(0, 1), 1).view(alpha.shape[:2])
+def sampled_locations(alpha: Tensor, share: Share | None = None) -> Tensor:
+    """s_t ~ Multinoulli(alpha_t), Xu et al. 2015, eq. 8: [B, K, L] -> [B, K].
+
+    share: of a batch, where `alpha` is of some of its images only.
+    """
+    return choose(alpha.detach(), drawn(lambda shape: torch.rand(shape, device=alpha.device), alpha.shape[:2], share))

@@ -9,7 +9,9 @@ import numpy as np
 from captioner.captioner import Caption
 
 
-def photo_json(path: Path, captions: Sequence[Caption], evidence: Sequence[np.ndarray] | None = None) -> dict[str, Any]:
+def photo_json(
+    path: Path | str, captions: Sequence[Caption], evidence: Sequence[np.ndarray] | None = None
+) -> dict[str, Any]:
     """A photo's captions, best first, as the dictionary that --json prints; `seen_box` as in ImageFrame.
 
     evidence: of each caption [T, H, W], where it was asked for.

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from captioner.attention import AdditiveScore, DotScore, GeneralScore, attend, attend_at, sampled_locations
 from captioner.config import CaptionerConfig
+from captioner.draws import Share
 from captioner.dropout import ByteDropout
 from captioner.products import PLAIN, Products, SharedProducts
 
@@ -135,9 +136,9 @@ class Decoder(nn.Module):
         mean = annotations.new_full((len(annotations), 1, places), 1 / places) @ annotations
         return ImageMemory(annotations, mean, keys)
 
-    def initial_state(self, memory: ImageMemory, captions: int) -> DecoderState:
+    def initial_state(self, memory: ImageMemory, captions: int, share: Share | None = None) -> DecoderState:
         """h_0 and c_0 from the mean annotation vector, the same for all K captions of an image."""
-        mean = self.dropout(memory.mean)
+        mean = self.dropout(memory.mean, share)
         hidden, cell = torch.tanh(self.init_hidden(mean)), torch.tanh(self.init_cell(mean))
         return DecoderState(hidden.expand(-1, captions, -1), cell.expand(-1, captions, -1))
 
@@ -154,6 +155,7 @@ class Decoder(nn.Module):
         unseen: Tensor | None = None,
         averaged: Tensor | None = None,
         products: Products = PLAIN,
+        share: Share | None = None,
     ) -> _Look:
         """h_{t-1} [B, K, N] and the last word's share of the query [B, K, A] -> what is seen.
 
@@ -168,7 +170,7 @@ class Decoder(nn.Module):
         if unseen is not None:
             scores = scores.masked_fill(unseen, float("-inf"))
         alpha, context = attend(scores, memory.annotations, products)
-        locations = self._locations(alpha, location)
+        locations = self._locations(alpha, location, share)
         if locations is not None:
             at_one_place = attend_at(locations, memory.annotations)
             context = at_one_place if averaged is None else context.where(averaged.view(-1, 1, 1), at_one_place)
@@ -177,13 +179,13 @@ class Decoder(nn.Module):
         gate = torch.sigmoid(products.linear(self.hidden_to_gate, hidden))  # [B, K, 1] or [B, K, D]
         return _Look(gate * context, alpha, gate.mean(dim=-1), locations)
 
-    def _locations(self, alpha: Tensor, location: str | Tensor) -> Tensor | None:
+    def _locations(self, alpha: Tensor, location: str | Tensor, share: Share | None) -> Tensor | None:
         """The one place that each caption reads [B, K]; None where it reads all of them."""
         if self.attention != "hard" or (isinstance(location, str) and location == EXPECTED):
             return None
         if isinstance(location, Tensor):
             return location
-        return sampled_locations(alpha) if location == SAMPLED else alpha.argmax(dim=-1)
+        return sampled_locations(alpha, share) if location == SAMPLED else alpha.argmax(dim=-1)
 
     def _lstm(
         self, word_part: Tensor, context: Tensor, state: DecoderState, products: Products = PLAIN
@@ -195,15 +197,15 @@ class Decoder(nn.Module):
         cell = torch.sigmoid(keep) * state.cell + torch.sigmoid(take) * torch.tanh(candidate)
         return DecoderState(torch.sigmoid(show) * torch.tanh(cell), cell)
 
-    def _logits(self, embedded: Tensor, hidden: Tensor, context: Tensor) -> Tensor:
+    def _logits(self, embedded: Tensor, hidden: Tensor, context: Tensor, share: Share | None = None) -> Tensor:
         """Deep output, eq. 7: L_o(E y_{t-1} + L_h h_t + L_z z_t). [..., M], [..., N], [..., D] -> [..., V].
 
         Without it, L_o h_t.
         """
         if not self.deep_output:
-            return self.output(self.dropout(hidden))
-        combined = embedded + self.hidden_to_output(self.dropout(hidden)) + self.context_to_output(context)
-        return self.output(self.dropout(combined))
+            return self.output(self.dropout(hidden, share))
+        combined = embedded + self.hidden_to_output(self.dropout(hidden, share)) + self.context_to_output(context)
+        return self.output(self.dropout(combined, share))
 
     def step(
         self,
@@ -229,16 +231,18 @@ class Decoder(nn.Module):
         tokens: Tensor,
         location: str | Tensor = LIKELIEST,
         averaged: Tensor | None = None,
+        share: Share | None = None,
     ) -> DecoderOutput:
         """Teacher forcing: at each position, predict the word that follows `tokens` [B, K, T] (the start first).
 
         Equal to T calls of `step`; the words' share of the LSTM and the output layer run once, over all positions.
         location: of hard attention, which places are read: likeliest, expected, sampled, or given ones [B, K, T].
         averaged: bool [B], images of which what is expected is read all the same.
+        share: of a batch, where these are only some of its images.
         """
         memory = self.remember(annotations)
-        state = self.initial_state(memory, tokens.shape[1])
-        embedded = self.dropout(self.embedding(tokens))  # [B, K, T, M]
+        state = self.initial_state(memory, tokens.shape[1], share)
+        embedded = self.dropout(self.embedding(tokens), share)  # [B, K, T, M]
         word_parts = self.embedding_to_lstm(embedded)  # [B, K, T, 4N]
         queries = self._word_query(embedded)  # [B, K, T, A]
         products = SharedProducts() if torch.is_grad_enabled() else PLAIN
@@ -246,13 +250,13 @@ class Decoder(nn.Module):
         for position, word_part in enumerate(word_parts.unbind(dim=2)):
             query = queries[:, :, position] if isinstance(queries, Tensor) else queries
             place = location[:, :, position] if isinstance(location, Tensor) else location
-            look = self._look(memory, state.hidden, query, place, averaged=averaged, products=products)
+            look = self._look(memory, state.hidden, query, place, averaged=averaged, products=products, share=share)
             state = self._lstm(word_part, look.context, state, products)
             hiddens.append(state.hidden)
             looks.append(look)
         hidden, context = torch.stack(hiddens, dim=2), torch.stack([look.context for look in looks], dim=2)
         return DecoderOutput(
-            logits=self._logits(embedded, hidden, context),
+            logits=self._logits(embedded, hidden, context, share),
             alphas=torch.stack([look.alpha for look in looks], dim=2),
             gates=torch.stack([look.gate for look in looks], dim=2),
             locations=None if look.locations is None else torch.stack([look.locations for look in looks], dim=2),

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from captioner.config import DecodingOptions
 from captioner.decoder import Decoder, DecoderState
+from captioner.draws import Share, choose, drawn
 from captioner.vocabulary import END, PAD, START, UNKNOWN
 
 NEVER_SAID = (PAD, START, UNKNOWN)
@@ -81,6 +83,7 @@ def decode(
     annotations: Tensor,
     options: DecodingOptions,
     watch: Callable[[Hypotheses], None] | None = None,
+    share: Share | None = None,
 ) -> Hypotheses:
     """Captions of a batch of images: annotations [B, L, D] -> `options.captions_per_image` hypotheses for each.
 
@@ -93,13 +96,15 @@ def decode(
     of its beam agree, so that every caption found will begin with them. It is given these beginnings, K = 1, with their
     own sums as log_probs and scores; words that become sure with the last step are not announced. What it raises ends
     the decoding, and comes out here.
+    share: of a batch to sample captions for, where these are only some of its images.
     """
     sampling = options.temperature > 0
     width = options.captions_per_image if sampling else options.beam_width
-    generator = _generator(options.seed, annotations.device) if sampling else None
+    batch, device = annotations.shape[0], annotations.device
+    if sampling:  # all of them now: how many are drawn does not depend on when captions end
+        uniforms = drawn(partial(_uniforms, options.seed, device), (batch, width, options.max_words + 1), share)
     memory = decoder.remember(annotations)
     state = decoder.initial_state(memory, width)
-    batch, device = annotations.shape[0], annotations.device
 
     history = torch.full((batch, width, 1), START, device=device)
     totals = torch.zeros(batch, width, device=device)
@@ -118,7 +123,7 @@ def decode(
         allowed.masked_fill_(ended.unsqueeze(-1), IMPOSSIBLE)
         allowed[..., PAD].masked_fill_(ended, 0.0)  # the ended go on at no cost
         if sampling:
-            parents, tokens, gained = _sample(allowed, options, generator)
+            parents, tokens, gained = _sample(allowed, options, uniforms[..., step])
         else:
             parents, tokens, gained = _best_continuations(totals, allowed)
         totals = totals.gather(1, parents) + gained
@@ -143,8 +148,9 @@ def decode(
     return _ranked(*_together([*done, _Found(images, steps, totals)]), options)
 
 
-def _generator(seed: int | None, device: torch.device) -> torch.Generator | None:
-    return None if seed is None else torch.Generator(device).manual_seed(seed)
+def _uniforms(seed: int | None, device: torch.device, shape: tuple[int, ...]) -> Tensor:
+    generator = None if seed is None else torch.Generator(device).manual_seed(seed)
+    return torch.rand(shape, generator=generator, device=device)
 
 
 def _of(parents: Tensor, values: Tensor) -> Tensor:
@@ -185,12 +191,10 @@ def _best_continuations(totals: Tensor, log_probs: Tensor) -> tuple[Tensor, Tens
     return parents, best - parents * vocabulary_size, log_probs.flatten(1).gather(1, best)
 
 
-def _sample(
-    log_probs: Tensor, options: DecodingOptions, generator: torch.Generator | None
-) -> tuple[Tensor, Tensor, Tensor]:
+def _sample(log_probs: Tensor, options: DecodingOptions, uniforms: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """One word for each hypothesis from softmax(log_probs / temperature), cut to the nucleus of `top_p`.
 
-    log_probs [B, K, V] -> parents, tokens, log-probabilities, all [B, K].
+    log_probs [B, K, V], uniforms [B, K] from 0 to 1 -> parents, tokens, log-probabilities, all [B, K].
     """
     batch, width, _ = log_probs.shape
     probs = (log_probs / options.temperature).softmax(dim=-1)
@@ -198,7 +202,7 @@ def _sample(
         ordered, words = probs.sort(dim=-1, descending=True)
         outside = ordered.cumsum(dim=-1) - ordered >= options.top_p  # the word that crosses the limit stays
         probs = torch.zeros_like(probs).scatter(-1, words, ordered.masked_fill(outside, 0.0))
-    tokens = torch.multinomial(probs.view(batch * width, -1), 1, generator=generator).view(batch, width)
+    tokens = choose(probs, uniforms)
     parents = torch.arange(width, device=tokens.device).expand(batch, -1)
     return parents, tokens, log_probs.gather(-1, tokens.unsqueeze(-1)).squeeze(-1)
 

@@ -3,7 +3,7 @@
 import glob
 import os
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from captioner.errors import ImageError
 
@@ -43,7 +43,7 @@ def _images_at(path: Path, recursive: bool) -> list[Path]:
     if os.path.lexists(path) or not glob.has_magic(str(path)):
         return [path]
     matches = [Path(match) for match in glob.glob(str(path), recursive=True)]
-    images = sorted(match for match in matches if _is_image_name(match) and not match.is_dir())
+    images = sorted(match for match in matches if is_image_name(match) and not match.is_dir())
     if matches and not images:
         raise ImageError(f"nothing that {path} matches is an image: name photos that end in {_common_extensions()}")
     return images or [path]
@@ -52,17 +52,18 @@ def _images_at(path: Path, recursive: bool) -> list[Path]:
 def _images_in(folder: Path, recursive: bool) -> list[Path]:
     try:
         if not recursive:
-            return sorted(path for path in folder.iterdir() if _is_image_name(path) and not path.is_dir())
+            return sorted(path for path in folder.iterdir() if is_image_name(path) and not path.is_dir())
     except OSError as error:
         raise ImageError(f"the folder {folder} cannot be read: {error.strerror}") from error
     images = []
     for root, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        images += [Path(root, name) for name in names if _is_image_name(Path(name))]
+        images += [Path(root, name) for name in names if is_image_name(Path(name))]
     return sorted(images)
 
 
-def _is_image_name(path: Path) -> bool:
+def is_image_name(path: PurePath) -> bool:
+    """Whether a folder's file of that name is taken for a photo."""
     # Hidden files are left out: macOS leaves a "._photo.jpg" beside each photo that it copies to a foreign disk.
     return path.suffix.lower() in IMAGE_EXTENSIONS and not path.name.startswith(".")
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from captioner.errors import CaptionerError, ConfigError
 from service.addresses import bind, only_this_machine
+from service.database import Database
 from service.server import CONNECTIONS, Server, stop_on_signals
 from service.settings import Settings, descriptions
 from service.tokens import admin_token
@@ -144,7 +145,7 @@ def _roll_back(options: dict[str, Any]) -> None:
 def _versions(options: dict[str, Any]) -> Versions:
     settings = Settings.read(**options)
     settings.make_home()
-    return Versions(settings.home, settings.built_in_bundle)
+    return Versions(Database(settings.database, settings.home), settings.home, settings.built_in_bundle)
 
 
 def _log(settings: Settings) -> None:

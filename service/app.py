@@ -65,7 +65,7 @@ def create_app(settings: Settings, captioner: Captioner | None = None) -> Flask:
     app.url_map.converters["caption_id"] = CaptionIdConverter
     app.url_map.converters["version"] = VersionConverter
     app.extensions["captioner"] = service
-    app.extensions["guard"] = Guard(token)
+    app.extensions["guard"] = Guard(token, settings.redis_url and settings.redis_url.get_secret_value())
     for api in (captions.api, evidence.api, pictures.api, datasets.api, trainings.api, models.api, health.api):
         app.register_api(api)
     app.register_blueprint(health.metrics)

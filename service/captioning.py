@@ -20,6 +20,7 @@ from captioner.captioner import Captioner
 from captioner.config import DecodingOptions
 from captioner.images import ImageFrame, open_image
 from service.batching import Batcher, Captioned, DeadlinePassed, Stopping, Watch
+from service.database import Database
 from service.datasets import DataSets
 from service.documents import to_stored
 from service.evidence import EvidenceMaps
@@ -59,15 +60,16 @@ class CaptionService:
         Raises ConfigError where the data folder cannot be used, and CaptionerError where there is no captioner.
         """
         self.settings = settings
-        self.store = Store(settings.database_url)
+        self.database = Database(settings.database, settings.home)
+        self.store = Store(self.database)
         self.photos = PhotoFolder(settings.photos_folder)
         self.photos.remove_orphans(self.store.ids())
         self.evidence = EvidenceMaps(self.photos, settings.deadline_seconds)
-        self.versions = Versions(settings.home, settings.built_in_bundle)
-        self.datasets = DataSets(settings)
-        self.trainings = Trainings(settings.trainings_folder)
+        self.versions = Versions(self.database, settings.home, settings.built_in_bundle)
+        self.datasets = DataSets(settings, self.database)
+        self.trainings = Trainings(self.database, settings.trainings_folder)
         self.queue = TrainingQueue(settings)
-        self.readiness = Readiness(settings, self.store, self.trainings)
+        self.readiness = Readiness(settings, self.database, self.trainings)
         self.metrics = Metrics(queue_depth=lambda: self.serving.batcher.depth)
         load = functools.partial(captioner_package.load, device=settings.device, runtime=settings.runtime)
         self.switch = Switch(self.versions, load, self._batcher, settings.deadline_seconds, captioner)
@@ -96,7 +98,7 @@ class CaptionService:
         """Caption what waits, and close the database."""
         self.stopping()
         self.switch.close()
-        self.store.close()
+        self.database.close()
 
     def begin(self, data: bytes, options: DecodingOptions, watch: Watch | None = None) -> Begun:
         """Decode a photo and queue it.

@@ -1,9 +1,9 @@
-"""Data sets that people bring: each a folder with its report, there whole or not at all.
+"""Data sets that people bring: each a row of the database, with its report, and a folder, there whole or not at all.
 
-datasets/ID/   dataset.json: what it is; report.json: what `training inspect` found; thumbnails/; data/NAME/: the
-               photos and captions, where they were sent
+datasets/ID/   thumbnails/; data/NAME/: the photos and captions, where they were sent
 """
 
+import contextlib
 import csv
 import json
 import os
@@ -18,14 +18,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from sqlalchemy import delete, select
+
 from captioner.errors import CaptionerError, DataError
-from captioner.json_files import read_json, write_json
 from service import training_process
 from service.archives import top_folder, unpack
+from service.database import Database
+from service.homes import is_there
 from service.photos import ID_PATTERN, PhotoFolder
-from service.remains import remove_abandoned
+from service.remains import remove_abandoned, remove_unknown
 from service.settings import Settings
 from service.store import CaptionSummary
+from service.tables import DataSetRow
 
 MOST = 100
 """Of every list in a report so many entries are kept; how many there are in all is told."""
@@ -63,8 +67,8 @@ class KeptDataSet:
 class DataSets:
     """The data sets of one service. Threads and processes share them."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self._settings, self._database = settings, database
         self._folder = settings.datasets_folder
         self._inspecting = threading.Lock()  # one at a time: each uses all cores
 
@@ -130,32 +134,45 @@ class DataSets:
 
     def all(self) -> list[KeptDataSet]:
         """The newest first."""
-        found = [self.find(path.name) for path in self._folder.iterdir() if _ID.fullmatch(path.name)]
+        with self._database.reading() as session:
+            found = [self._data_set(row) for row in session.scalars(select(DataSetRow))]
         return sorted(filter(None, found), key=lambda data: data.created_at, reverse=True)
 
     def find(self, dataset_id: str) -> KeptDataSet | None:
-        folder = self._folder / dataset_id
-        if not _ID.fullmatch(dataset_id) or (facts := read_json(folder / "dataset.json")) is None:
+        with self._database.reading() as session:
+            row = session.get(DataSetRow, dataset_id) if _ID.fullmatch(dataset_id) else None
+            return row and self._data_set(row)
+
+    def _data_set(self, row: DataSetRow) -> KeptDataSet | None:
+        """None where its folder is gone: by hand, or a process was killed while it deleted the data set."""
+        folder = self._folder / row.id
+        if not is_there(folder):
             return None
-        root = Path(facts.pop("root"))  # of what was sent: relative, so that the data folder may move
-        return KeptDataSet(root=folder / root, folder=folder, report=read_json(folder / "report.json"), **facts)
+        # The root of what was sent is relative, so that the data folder may move.
+        return KeptDataSet(row.id, row.name, row.origin, row.created_at, folder / row.root, folder, dict(row.report))
 
     def get(self, dataset_id: str) -> KeptDataSet:
         """Raises UnknownDataSet."""
         if (data := self.find(dataset_id)) is None:
-            raise UnknownDataSet(f"there is no data set {dataset_id}: it was deleted, or never made")
+            raise _unknown(dataset_id)
         return data
 
     def delete(self, dataset_id: str) -> None:
         """Forget a data set, and its photos where they were sent. Raises UnknownDataSet."""
-        data = self.get(dataset_id)
         gone = self._folder / f".gone-{uuid.uuid4().hex}"
-        os.rename(data.folder, gone)
+        with self._database.writing() as session:
+            if not session.execute(delete(DataSetRow).where(DataSetRow.id == dataset_id)).rowcount:
+                raise _unknown(dataset_id)
+            with contextlib.suppress(FileNotFoundError):  # see `_data_set`
+                os.rename(self._folder / dataset_id, gone)
         shutil.rmtree(gone, ignore_errors=True)
 
     def remove_remains(self) -> None:
         """Delete what a process that was killed left."""
         remove_abandoned(self._folder)
+        with self._database.reading() as session:
+            known = set(session.scalars(select(DataSetRow.id)))
+        remove_unknown(self._folder, _ID, known)
 
     def _add(self, origin: str, name: str, bundle: Path, bring: Callable[[Path], Path]) -> KeptDataSet:
         """`bring` puts what there is into a folder, and says where `training inspect` finds it."""
@@ -164,16 +181,18 @@ class DataSets:
         try:
             root = bring(beside)
             report = self._inspected(root, name, beside / "thumbnails", bundle)
-            write_json(beside / "report.json", report)
-            facts = {
-                "id": dataset_id,
-                "name": name,
-                "origin": origin,
-                "created_at": datetime.now(UTC).isoformat(),
-                "root": str(root.relative_to(beside) if root.is_relative_to(beside) else root),
-            }
-            write_json(beside / "dataset.json", facts)
-            os.rename(beside, self._folder / dataset_id)
+            row = DataSetRow(
+                id=dataset_id,
+                name=name,
+                origin=origin,
+                created_at=datetime.now(UTC).isoformat(),
+                root=str(root.relative_to(beside) if root.is_relative_to(beside) else root),
+                report=report,
+            )
+            with self._database.writing() as session:
+                session.add(row)
+                session.flush()
+                os.rename(beside, self._folder / dataset_id)
         except BaseException:
             shutil.rmtree(beside, ignore_errors=True)
             raise
@@ -189,3 +208,7 @@ class DataSets:
         report = json.loads(printed)
         del report["root"]
         return report
+
+
+def _unknown(dataset_id: str) -> UnknownDataSet:
+    return UnknownDataSet(f"there is no data set {dataset_id}: it was deleted, or never made")

@@ -11,6 +11,7 @@ from typing import Any
 from flask import Flask, Response, request
 from pydantic import BaseModel, Field, ValidationError
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from werkzeug.exceptions import HTTPException
 
 from captioner.errors import (
@@ -140,9 +141,9 @@ def problem_of(error: Exception) -> Problem:
             return Problem(503, "The service is about to stop: send the photo again in a moment.", retry_after=10)
         case OperationalError() if _sqlite_code(error) == sqlite3.SQLITE_FULL:
             return _full_disk(error)
-        case OperationalError():
+        case OperationalError() | NoConnectionFree():
             log.error("The database failed", exc_info=error)
-            return Problem(503, "The database is busy or cannot be written: send the photo again.", retry_after=10)
+            return Problem(503, "The database is busy or cannot be reached: try again in a moment.", retry_after=10)
         case OSError() if is_full_disk(error):
             return _full_disk(error)
         case OSError() if error.errno in _UNWRITABLE:

@@ -13,9 +13,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from captioner.errors import is_full_disk
 from service.batching import Batcher
+from service.database import Database
 from service.heartbeat import Heartbeat
 from service.settings import Settings
-from service.store import Store
 from service.trainings import ENDED, Trainings
 
 log = logging.getLogger(__name__)
@@ -41,8 +41,8 @@ class Fault:
 class Readiness:
     """Looks for faults. Threads share it."""
 
-    def __init__(self, settings: Settings, store: Store, trainings: Trainings) -> None:
-        self._settings, self._store, self._trainings = settings, store, trainings
+    def __init__(self, settings: Settings, database: Database, trainings: Trainings) -> None:
+        self._settings, self._database, self._trainings = settings, database, trainings
         self._heartbeat = Heartbeat(settings.trainings_folder)
         self._looking = threading.Lock()
         self._found: list[Fault] = []
@@ -78,10 +78,11 @@ class Readiness:
 
     def _of_database(self) -> list[Fault]:
         try:
-            self._store.check()
+            self._database.check()
         except SQLAlchemyError as error:
-            reason = getattr(error, "orig", error)
-            return [Fault("database", f"the database cannot be written ({reason}): see what else uses it")]
+            reason = str(getattr(error, "orig", error)).strip()
+            what = "its server runs" if self._database.is_shared else "no other program keeps it locked"
+            return [Fault("database", f"the database cannot be used ({reason}): see that {what}")]
         return []
 
     def _of_disk(self) -> list[Fault]:
@@ -109,7 +110,12 @@ class Readiness:
 
     def _needs_worker(self) -> bool:
         """One of its own the service always has; those of others may be away while there is nothing to do."""
-        return self._settings.worker == "own" or any(training.status not in ENDED for training in self._trainings.all())
+        if self._settings.worker == "own":
+            return True
+        try:
+            return any(training.status not in ENDED for training in self._trainings.all())
+        except SQLAlchemyError:  # told of as such
+            return False
 
 
 def _write_into(folder: Path) -> None:

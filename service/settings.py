@@ -4,7 +4,7 @@ import difflib
 import os
 import tempfile
 from pathlib import Path
-from typing import Any, Literal, Self, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args, get_origin
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic.fields import FieldInfo
@@ -13,7 +13,20 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from captioner.config import DEFAULT_BUNDLE
 from captioner.errors import ConfigError
 
+if TYPE_CHECKING:
+    from sqlalchemy import URL
+
 PREFIX = "CAPTIONER_"
+_SECRETS = {
+    "admin_token": "too short, but must be a secret of 16 characters or more",
+    "database_url": "unusable, but must be the address of a PostgreSQL: postgresql://USER:PASSWORD@HOST:PORT/NAME",
+    "redis_url": "unusable, but must be the address of a Redis: redis://HOST:PORT/NUMBER",
+}
+"""What to say of a wrong value that must not be shown: an address may hold a password."""
+DATABASE_FILE = "captioner.db"
+"""In the home, where no other database is named."""
+REDIS_TIMEOUTS = {"socket_connect_timeout": 2, "socket_timeout": 5}
+"""Seconds after which a Redis that does not answer counts as away."""
 
 
 def cores() -> int:
@@ -75,10 +88,15 @@ class Settings(BaseSettings):
     worker: Literal["own", "external"] = Field(
         "own", description="Who trains: a worker that the service starts, or `python -m service worker` by itself."
     )
-    queue_url: str | None = Field(
+    database_url: SecretStr | None = Field(
         None,
-        pattern="^(rediss?|unix)://",
-        description="Redis with the queue of trainings, such as redis://localhost; by default a file in the home.",
+        description="PostgreSQL that replicas of the service share, such as postgresql://USER:PASSWORD@HOST/NAME; by"
+        " default a file in the home.",
+    )
+    redis_url: SecretStr | None = Field(
+        None,
+        description="Redis with the queue of trainings and the count of wrong tokens, such as redis://localhost; by"
+        " default a file in the home, and each process counts for itself.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="How much is logged; info has a line per request."
@@ -111,11 +129,30 @@ class Settings(BaseSettings):
     def _lower(cls, level: Any) -> Any:
         return level.lower() if isinstance(level, str) else level
 
+    @field_validator("database_url")
+    @classmethod
+    def _check_database(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None:
+            _postgresql(url)
+        return url
+
+    @field_validator("redis_url")
+    @classmethod
+    def _check_redis(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None:
+            from redis.connection import parse_url  # here, so that others do not wait for it
+
+            parse_url(url.get_secret_value())
+        return url
+
     @property
-    def database_url(self) -> str:
+    def database(self) -> "URL":
+        """Of the database, as SQLAlchemy names it."""
         from sqlalchemy import URL  # here, so that `--help` does not wait for it
 
-        return URL.create("sqlite", database=str(self.home / "captioner.db")).render_as_string(hide_password=False)
+        if self.database_url is not None:
+            return _postgresql(self.database_url)
+        return URL.create("sqlite", database=str(self.home / DATABASE_FILE))
 
     @property
     def built_in_bundle(self) -> Path:
@@ -177,6 +214,20 @@ def descriptions() -> dict[str, str]:
     return texts
 
 
+def _postgresql(url: SecretStr) -> "URL":
+    """Raises ValueError for what is no address of a PostgreSQL."""
+    from sqlalchemy import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        parsed = make_url(url.get_secret_value())
+    except ArgumentError as error:
+        raise ValueError from error
+    if parsed.drivername not in ("postgresql", "postgres", "postgresql+psycopg"):
+        raise ValueError
+    return parsed.set(drivername="postgresql+psycopg")
+
+
 def _refuse_unknown_variables() -> None:
     known = [variable(name) for name in Settings.model_fields]
     for name in os.environ:
@@ -190,9 +241,9 @@ def _sentence(part: dict[str, Any], arguments: dict[str, Any]) -> str:
     """What is wrong with one value, and what is wanted: `part` as pydantic reports it."""
     name = part["loc"][0]
     where = f"--{name}" if name in arguments else variable(name)
-    is_secret = name == "admin_token"
-    value = "too short" if is_secret else repr(str(part["input"]))
-    return f"{where} is {value}, but must be {_wanted(Settings.model_fields[name])}"
+    if name in _SECRETS:
+        return f"{where} is {_SECRETS[name]}"
+    return f"{where} is {str(part['input'])!r}, but must be {_wanted(Settings.model_fields[name])}"
 
 
 def _wanted(field: FieldInfo) -> str:
@@ -202,8 +253,4 @@ def _wanted(field: FieldInfo) -> str:
     if limits:
         number = "a whole number" if field.annotation is int else "a number"
         return f"{number} from {limits['ge']} to {limits['le']}"
-    if field.annotation == SecretStr | None:
-        return "a secret of 16 characters or more"
-    if field.annotation == str | None:
-        return "the address of a Redis: redis://HOST:PORT/NUMBER"
     return "an address or a name" if field.annotation is str else "a folder's path without ~: that home is not known"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from sqlalchemy.exc import SQLAlchemyError
 
 from captioner.captioner import Captioner
 from captioner.errors import BundleError, CaptionerError
@@ -94,9 +95,15 @@ class Switch:
         return version
 
     def _watch(self) -> None:
+        is_away = False
         while not self._closed.wait(POLL_SECONDS):
             try:
                 self._follow()
+                is_away = False
+            except SQLAlchemyError as error:  # what serves goes on
+                if not is_away:
+                    log.error("Which model version is current cannot be read: %s", error)
+                is_away = True
             except Exception:
                 log.exception("The current model version cannot be used: the one before goes on serving")
 

@@ -1,6 +1,7 @@
 """Who may change what others see: whoever has the token."""
 
 import hmac
+import logging
 import math
 import os
 import re
@@ -10,11 +11,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from limits import parse
-from limits.storage import MemoryStorage
+from limits.storage import MemoryStorage, RedisStorage
 from limits.strategies import MovingWindowRateLimiter
+from redis.exceptions import RedisError
 
 from captioner.errors import ConfigError
-from service.settings import Settings
+from service.settings import REDIS_TIMEOUTS, Settings
+
+log = logging.getLogger(__name__)
 
 TOKEN_FILE = "admin-token"
 FAILURES = "10/minute"
@@ -105,26 +109,22 @@ def _made(path: Path) -> str:
 
 
 class Guard:
-    """Knows the token, and who has guessed at it too often. Threads share it."""
+    """Knows the token, and who has guessed at it too often. Threads share it, and replicas with a Redis its count."""
 
-    def __init__(self, token: str) -> None:
+    def __init__(self, token: str, redis_url: str | None = None) -> None:
         self._token = token.encode()
         self._limit = parse(FAILURES)
-        self._failures = MovingWindowRateLimiter(MemoryStorage())
+        self._own = MovingWindowRateLimiter(MemoryStorage())
+        self._shared = self._own if redis_url is None else MovingWindowRateLimiter(_redis(redis_url))
 
     def check(self, authorization: str | None, address: str) -> None:
         """Let a request with this Authorization header pass, or raise TokenMissing, TokenWrong or TooManyFailures."""
         if not authorization:
             raise TokenMissing
-        if not self._failures.test(self._limit, address):
-            reset = self._failures.get_window_stats(self._limit, address).reset_time
-            seconds = math.ceil(reset - time.time())
-            if seconds <= self._limit.get_expiry():
-                raise TooManyFailures(max(1, seconds))
-            # The clock was put back: nobody is kept out until it has caught up.
-            self._failures.clear(self._limit, address)
+        if (reset := self._refused_until(address)) is not None:
+            raise TooManyFailures(max(1, math.ceil(reset - time.time())))
         if not self.knows(authorization):
-            self._failures.hit(self._limit, address)
+            self._count(address)
             raise TokenWrong
 
     def knows(self, authorization: str | None) -> bool:
@@ -134,4 +134,36 @@ class Guard:
 
     def lets_pass(self, headers: Mapping[str, str], address: str) -> bool:
         """Whether `check` would, without counting; `headers` as waitress names them."""
-        return self.knows(headers.get("AUTHORIZATION")) and self._failures.test(self._limit, address)
+        return self.knows(headers.get("AUTHORIZATION")) and self._refused_until(address) is None
+
+    def _refused_until(self, address: str) -> float | None:
+        """The time until which an address has guessed too often; None where it has not."""
+        for failures in self._counts():
+            try:
+                if failures.test(self._limit, address):
+                    return None
+                reset = failures.get_window_stats(self._limit, address).reset_time
+                if reset - time.time() <= self._limit.get_expiry():
+                    return reset
+                # The clock was put back: nobody is kept out until it has caught up.
+                failures.clear(self._limit, address)
+                return None
+            except RedisError as error:
+                log.warning("Wrong tokens are not counted together: %s", error)
+        return None
+
+    def _count(self, address: str) -> None:
+        for failures in self._counts():
+            try:
+                failures.hit(self._limit, address)
+                return
+            except RedisError as error:
+                log.warning("Wrong tokens are not counted together: %s", error)
+
+    def _counts(self) -> tuple[MovingWindowRateLimiter, MovingWindowRateLimiter]:
+        """Where to count: with those who share a Redis; while it is away, alone."""
+        return self._shared, self._own
+
+
+def _redis(url: str) -> RedisStorage:
+    return RedisStorage(url, key_prefix="captioner.tokens", **REDIS_TIMEOUTS)

@@ -34,7 +34,7 @@ def training_document(
         state=training.status,
         position=position,
         message=state.get("message"),
-        stopping=training.status == RUNNING and training.cancel_file.exists(),
+        stopping=training.status == RUNNING and training.cancelling,
         started_at=started,
         ended_at=ended,
         progress=_progress(training),

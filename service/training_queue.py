@@ -4,8 +4,9 @@ import logging
 from collections.abc import Callable
 
 from huey import Huey, RedisHuey, SqliteHuey
+from redis import ConnectionPool
 
-from service.settings import Settings
+from service.settings import REDIS_TIMEOUTS, Settings
 
 log = logging.getLogger(__name__)
 
@@ -16,6 +17,7 @@ class TrainingQueue:
     def __init__(self, settings: Settings, answer: Callable[[], object] = lambda: None) -> None:
         """`answer` is what a worker does at a ring."""
         self._huey = _huey(settings)
+        self._is_away = False
 
         @self._huey.task()
         def carry_out_next() -> None:  # whoever rings and whoever answers must call it by one name
@@ -32,7 +34,14 @@ class TrainingQueue:
 
     def answer_next(self) -> bool:
         """Do what a ring asks for, if there is one -> whether there was. With a Redis, waits a second for it."""
-        task = self._huey.dequeue()
+        try:
+            task = self._huey.dequeue()
+        except Exception:  # likewise: whoever asks looks around by itself
+            if not self._is_away:
+                log.warning("The queue of trainings cannot be reached", exc_info=True)
+            self._is_away = True
+            return False
+        self._is_away = False
         if task is None:
             return False
         self._huey.execute(task)
@@ -40,6 +49,7 @@ class TrainingQueue:
 
 
 def _huey(settings: Settings) -> Huey:
-    if settings.queue_url:
-        return RedisHuey("captioner", url=settings.queue_url, results=False)
+    if settings.redis_url is not None:
+        pool = ConnectionPool.from_url(settings.redis_url.get_secret_value(), **REDIS_TIMEOUTS)
+        return RedisHuey("captioner", connection_pool=pool, results=False)
     return SqliteHuey("captioner", filename=str(settings.home / "queue.db"), results=False)

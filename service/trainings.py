@@ -1,35 +1,37 @@
-"""Trainings that were asked for, as files: what was asked, where each stands, what became of it.
+"""Trainings that were asked for: rows of the database that say what was asked, where each stands, what became of it.
 
-    trainings/ID/   request.json: what was asked; state.json: where it stands; cancel: somebody wants it to stop;
-                    process.log: what its processes said; lock: held while one is at work on it;
+    trainings/ID/   process.log: what its processes said; lock: held while one is at work on it;
                     run/: of `training fit`; comparison/: of `training compare`
 
-`state.json` is what holds; the queue only wakes a worker up. So whatever is killed, nothing is lost or done twice.
+The row is what holds; the queue only wakes a worker up. So whatever is killed, nothing is lost or done twice.
 """
 
+import contextlib
 import os
 import re
 import shutil
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from sqlalchemy import select
+from sqlalchemy.orm import object_session
 
 from captioner.errors import CaptionerError
-from captioner.json_files import read_json, write_json
-from service.locks import held
+from service.database import Database
+from service.locks import Hold, held_everywhere
 from service.photos import ID_PATTERN
-from service.remains import remove_abandoned
+from service.remains import remove_abandoned, remove_unknown
+from service.tables import TrainingRow
 
 QUEUED, RUNNING, FINISHED, FAILED, CANCELLED = "queued", "running", "finished", "failed", "cancelled"
 ENDED = (FINISHED, FAILED, CANCELLED)
 
-_ID = re.compile(ID_PATTERN)
+_UNKNOWN = "there is no training {}: it was deleted, or never asked for"
 
 
 class UnknownTraining(CaptionerError):
@@ -42,7 +44,7 @@ class TrainingConflict(CaptionerError):
 
 @dataclass(frozen=True)
 class Training:
-    """One training, as its files tell of it at one moment."""
+    """One training, as the database tells of it at one moment."""
 
     id: str
     folder: Path
@@ -50,6 +52,8 @@ class Training:
     """dataset, replay, start (a version's id, or scratch), preset, options, promote_margin, created_at."""
     state: dict[str, Any] = field(default_factory=dict)
     """state, and what is known of: message, attempts, queued_at, started_at, ended_at, seconds, version, promoted."""
+    cancelling: bool = False
+    """Somebody wants it to stop."""
 
     @property
     def status(self) -> str:
@@ -67,50 +71,38 @@ class Training:
     def log(self) -> Path:
         return self.folder / "process.log"
 
-    @property
-    def cancel_file(self) -> Path:
-        return self.folder / "cancel"
-
-    @property
-    def lock_file(self) -> Path:
-        return self.folder / "lock"
-
 
 class Trainings:
-    """The trainings of one data folder. Threads and processes share them."""
+    """The trainings of one service. Threads and processes share them."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, database: Database, folder: Path) -> None:
+        self._database, self._folder = database, folder
 
     def add(self, request: dict[str, Any]) -> Training:
         """Keep a request; it waits from now on."""
         training_id = uuid.uuid4().hex
-        beside = self._folder / f".add-{training_id}"
-        beside.mkdir()
-        try:
-            write_json(beside / "request.json", {**request, "created_at": _now()})
-            write_json(beside / "state.json", {"state": QUEUED, "queued_at": time.time()})
-            os.rename(beside, self._folder / training_id)
-        except BaseException:
-            shutil.rmtree(beside, ignore_errors=True)
-            raise
+        (self._folder / training_id).mkdir()
+        state = {"state": QUEUED, "queued_at": time.time()}
+        with self._database.writing() as session:
+            request = {**request, "created_at": _now()}
+            session.add(TrainingRow(id=training_id, request=request, state=state, cancelling=False))
         return self.get(training_id)
 
     def all(self) -> list[Training]:
         """The newest first."""
-        found = [self.find(path.name) for path in self._folder.iterdir() if _ID.fullmatch(path.name)]
-        return sorted(filter(None, found), key=lambda each: each.request["created_at"], reverse=True)
+        with self._database.reading() as session:
+            found = [self._training(row) for row in session.scalars(select(TrainingRow))]
+        return sorted(found, key=lambda each: each.request["created_at"], reverse=True)
 
     def find(self, training_id: str) -> Training | None:
-        folder = self._folder / training_id
-        if not _ID.fullmatch(training_id) or (request := read_json(folder / "request.json")) is None:
-            return None
-        return Training(training_id, folder, request, read_json(folder / "state.json", {"state": FAILED}))
+        with self._database.reading() as session:
+            row = session.get(TrainingRow, training_id)
+            return row and self._training(row)
 
     def get(self, training_id: str) -> Training:
         """Raises UnknownTraining."""
         if (training := self.find(training_id)) is None:
-            raise UnknownTraining(f"there is no training {training_id}: it was deleted, or never asked for")
+            raise UnknownTraining(_UNKNOWN.format(training_id))
         return training
 
     def waiting(self) -> list[Training]:
@@ -128,66 +120,79 @@ class Trainings:
 
     def change(self, training_id: str, decide: Callable[[Training], dict[str, Any] | None]) -> Training:
         """Let `decide` say what the state becomes, given the training as it is; None leaves it. One at a time."""
-        with FileLock(self._folder / ".lock"):
-            training = self.get(training_id)
-            state = decide(training)
+        with self._row(training_id) as row:
+            state = decide(self._training(row))
             if state is not None:
-                write_json(training.folder / "state.json", state)
-        return self.get(training_id)
+                row.state = state
+            return self._training(row)
 
     def cancel(self, training_id: str) -> Training:
         """Stop it: at once where it waits, within seconds where it runs. Raises TrainingConflict where it has ended."""
-
-        def decide(training: Training) -> dict[str, Any] | None:
+        with self._row(training_id) as row:
+            training = self._training(row)
             if training.status in ENDED:
                 raise TrainingConflict(f"the training is {training.status} already: there is nothing to cancel")
             if training.status == QUEUED:
-                return training.state | {"state": CANCELLED, "ended_at": time.time(), "message": None}
-            training.cancel_file.touch()
-            return None
-
-        return self.change(training_id, decide)
+                row.state = training.state | {"state": CANCELLED, "ended_at": time.time(), "message": None}
+            else:
+                row.cancelling = True
+            return self._training(row)
 
     def resume(self, training_id: str) -> Training:
         """Let it wait again, to go on where it stopped. Raises TrainingConflict where it has not stopped early."""
-
-        def decide(training: Training) -> dict[str, Any]:
+        with self._row(training_id) as row:
+            training = self._training(row)
             if training.status not in (FAILED, CANCELLED):
                 raise TrainingConflict(f"the training is {training.status}: only one that stopped early can be resumed")
-            if is_locked(training):
+            if self.is_locked(training):
                 raise TrainingConflict("the training is just about to stop: try again in a few seconds")
-            training.cancel_file.unlink(missing_ok=True)
             kept = {name: value for name, value in training.state.items() if name in ("seconds", "started_at")}
-            return kept | {"state": QUEUED, "queued_at": time.time()}
-
-        return self.change(training_id, decide)
+            row.state, row.cancelling = kept | {"state": QUEUED, "queued_at": time.time()}, False
+            return self._training(row)
 
     def delete(self, training_id: str) -> None:
         """Forget it, its checkpoint and its log; the version that it made stays. Raises TrainingConflict."""
-
         gone = self._folder / f".gone-{training_id}"
-        with FileLock(self._folder / ".lock"):
-            training = self.get(training_id)
-            if training.status == RUNNING or is_locked(training):
+        with self._row(training_id) as row:
+            training = self._training(row)
+            if training.status == RUNNING or self.is_locked(training):
                 raise TrainingConflict("the training is running: cancel it first")
+            object_session(row).delete(row)
+        with contextlib.suppress(FileNotFoundError):
             os.rename(training.folder, gone)
         shutil.rmtree(gone, ignore_errors=True)
 
+    def lock(self, training: Training) -> contextlib.AbstractContextManager[Hold | None]:
+        """Held while one is at work on it; see `locks.held_everywhere`."""
+        return held_everywhere(training.folder / "lock", self._database, f"training {training.id}")
+
+    def is_locked(self, training: Training) -> bool:
+        """Whether a process is at work on it."""
+        with self.lock(training) as hold:
+            return hold is None
+
     def remove_remains(self) -> None:
         """Delete what a process that was killed left."""
-        with FileLock(self._folder / ".lock"):
-            for path in self._folder.glob(".gone-*"):
-                shutil.rmtree(path, ignore_errors=True)
+        for path in self._folder.glob(".gone-*"):
+            shutil.rmtree(path, ignore_errors=True)
         remove_abandoned(self._folder)
-        for training in self.all():
+        kept = self.all()
+        remove_unknown(self._folder, re.compile(ID_PATTERN), {training.id for training in kept})
+        for training in kept:
             for folder in (training.folder, training.run, training.comparison):
                 remove_abandoned(folder)
 
+    @contextlib.contextmanager
+    def _row(self, training_id: str) -> Iterator[TrainingRow]:
+        """The row, which nobody else changes before the block has ended. Raises UnknownTraining."""
+        with self._database.writing() as session:
+            row = session.get(TrainingRow, training_id, with_for_update=True)
+            if row is None:
+                raise UnknownTraining(_UNKNOWN.format(training_id))
+            yield row
 
-def is_locked(training: Training) -> bool:
-    """Whether a process is at work on it."""
-    with held(training.lock_file) as lock:
-        return lock is None
+    def _training(self, row: TrainingRow) -> Training:
+        return Training(row.id, self._folder / row.id, dict(row.request), dict(row.state), row.cancelling)
 
 
 def _now() -> str:

@@ -1,28 +1,26 @@
-"""The captioners that a service may switch to, and which of them it uses: folders that are there whole or not at all.
+"""The captioners that a service may switch to, and which of them it uses: rows of the database, each with a folder.
 
-models/VERSION/       version.json: what is known of it; bundle/; comparison/, where it was compared
-models/current.json   the versions that served, the one that does last
+models/VERSION/   bundle/; comparison/, where it was compared
 """
 
 import contextlib
-import logging
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
 
 from captioner.errors import CaptionerError
-from captioner.json_files import read_json, write_json
-from service.remains import remove_abandoned
-
-log = logging.getLogger(__name__)
+from service.database import Database
+from service.homes import is_there
+from service.remains import remove_abandoned, remove_unknown
+from service.tables import PromotionRow, VersionRow
 
 BUILT_IN = "built-in"
 """The captioner that the settings name, or the one that ships."""
@@ -54,9 +52,10 @@ class Version:
 
 
 class Versions:
-    """The versions of one data folder. Processes share it; what one of them changes, the others see at once."""
+    """The versions of one service. Processes share them; what one of them changes, the others see at once."""
 
-    def __init__(self, home: Path, built_in: Path) -> None:
+    def __init__(self, database: Database, home: Path, built_in: Path) -> None:
+        self._database = database
         self._folder = home / "models"
         self._built_in = Version(BUILT_IN, built_in, facts={"name": built_in.name, "origin": BUILT_IN})
         self._folder.mkdir(exist_ok=True)
@@ -75,114 +74,127 @@ class Versions:
             version_id = model_version(load_bundle(beside / "bundle"))
             if comparison is not None:
                 shutil.copytree(comparison, beside / "comparison")
-            write_json(beside / "version.json", {"created_at": datetime.now(UTC).isoformat(), **facts})
             _sync(beside)
-            with self._locked():
-                if (known := self.find(version_id)) is not None:
-                    return known
-                os.chmod(beside, 0o755)
-                os.rename(beside, self._folder / version_id)
-                _sync_folder(self._folder)
+            facts = {"created_at": datetime.now(UTC).isoformat(), **facts}
+            with self._alone() as session:
+                if self._found(session, version_id) is None:
+                    # A process that was killed just here has left the folder without its row.
+                    shutil.rmtree(self._folder / version_id, ignore_errors=True)
+                    os.chmod(beside, 0o755)
+                    os.rename(beside, self._folder / version_id)
+                    _sync_folder(self._folder)
+                    session.merge(VersionRow(id=version_id, facts=facts, compared=comparison is not None))
             return self.get(version_id)
         finally:
             shutil.rmtree(beside, ignore_errors=True)
 
     def all(self) -> list[Version]:
         """The newest first, the built-in one last."""
-        found = [self.find(path.name) for path in self._folder.iterdir() if _VERSION.fullmatch(path.name)]
-        made = [version for version in found if version is not None]
+        with self._database.reading() as session:
+            made = [self._version(row) for row in session.scalars(select(VersionRow))]
+        made = [version for version in made if version is not None]
         return [*sorted(made, key=lambda version: version.facts["created_at"], reverse=True), self._built_in]
 
     def find(self, version_id: str) -> Version | None:
-        if version_id == BUILT_IN:
-            return self._built_in
-        folder = self._folder / version_id
-        if not _VERSION.fullmatch(version_id):
-            return None
-        try:
-            facts = read_json(folder / "version.json")
-        except ValueError:
-            log.exception("%s is damaged", folder)
-            return None
-        if facts is None:
-            return None
-        comparison = folder / "comparison"
-        return Version(version_id, folder / "bundle", comparison if comparison.is_dir() else None, facts)
+        with self._database.reading() as session:
+            return self._found(session, version_id)
 
     def get(self, version_id: str) -> Version:
         """Raises UnknownVersion."""
-        if (version := self.find(version_id)) is None:
-            raise UnknownVersion(f"there is no model version {version_id}: it was deleted, or never made")
-        return version
+        with self._database.reading() as session:
+            return self._known(session, version_id)
 
     @property
     def current(self) -> Version:
         """The version that serves; the built-in one where the one that should is gone."""
-        return self.find(self._history()[-1]) or self._built_in
+        with self._database.reading() as session:
+            return self._current(session)
 
     def promote(self, version_id: str) -> Version:
         """Let a version serve. Raises UnknownVersion."""
-        with self._locked():
-            version = self.get(version_id)
-            history = self._history()
-            if history[-1] != version_id:
-                self._write_history([*history, version_id])
+        with self._alone() as session:
+            version = self._known(session, version_id)
+            last = _last(session)
+            if (last.version if last else BUILT_IN) != version_id:
+                session.add(PromotionRow(version=version_id))
+                session.flush()
+                kept = select(PromotionRow.sequence).order_by(PromotionRow.sequence.desc()).limit(_HISTORY)
+                session.execute(delete(PromotionRow).where(PromotionRow.sequence.not_in(kept)))
         return version
 
     def before(self) -> Version:
         """The version that served before the current one. Raises VersionInUse where there is none."""
-        return self.get(self._history_before()[-1])
+        with self._database.reading() as session:
+            return self._before(session)[0]
 
     def rollback(self) -> Version:
         """Let the version serve that did before. Raises VersionInUse where there is none."""
-        with self._locked():
-            history = self._history_before()
-            self._write_history(history)
-            return self.get(history[-1])
+        with self._alone() as session:
+            version, sequence = self._before(session)
+            session.execute(delete(PromotionRow).where(PromotionRow.sequence > sequence))
+        return version
 
     def delete(self, version_id: str) -> None:
         """Forget a version. Raises UnknownVersion, or VersionInUse for the one that serves and the built-in one."""
-        with self._locked():
-            version = self.get(version_id)
-            if version_id == BUILT_IN:
-                raise VersionInUse("the built-in captioner is what is left when all others are deleted: it stays")
-            if version_id == self.current.id:
-                raise VersionInUse(f"model version {version_id} is in use: promote another one, or roll back, first")
-            gone = Path(tempfile.mkdtemp(prefix=".gone-", dir=self._folder))
-            os.rename(version.bundle.parent, gone / version_id)
-        shutil.rmtree(gone, ignore_errors=True)
+        gone = Path(tempfile.mkdtemp(prefix=".gone-", dir=self._folder))
+        try:
+            with self._alone() as session:
+                version = self._known(session, version_id)
+                if version_id == BUILT_IN:
+                    raise VersionInUse("the built-in captioner is what is left when all others are deleted: it stays")
+                if version_id == self._current(session).id:
+                    raise VersionInUse(
+                        f"model version {version_id} is in use: promote another one, or roll back, first"
+                    )
+                session.execute(delete(VersionRow).where(VersionRow.id == version_id))
+                os.rename(version.bundle.parent, gone / version_id)
+        finally:
+            shutil.rmtree(gone, ignore_errors=True)
 
     def remove_remains(self) -> None:
         """Delete what a process that was killed left."""
         remove_abandoned(self._folder)
+        with self._database.reading() as session:
+            known = set(session.scalars(select(VersionRow.id)))
+        remove_unknown(self._folder, _VERSION, known)
 
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        with FileLock(self._folder / ".lock"):
-            yield
+    def _alone(self) -> contextlib.AbstractContextManager[Session]:
+        return self._database.writing(alone="versions")
 
-    def _history(self) -> list[str]:
-        """The versions that served, the current one last; never empty."""
-        try:
-            history = read_json(self._folder / "current.json", {"history": [BUILT_IN]})["history"]
-            if not (history and all(isinstance(version_id, str) for version_id in history)):
-                raise ValueError("it must list versions")
-            return history
-        except (ValueError, KeyError, TypeError):
-            log.exception("%s is damaged: the built-in captioner is used", self._folder / "current.json")
-            return [BUILT_IN]
+    def _version(self, row: VersionRow) -> Version | None:
+        """None where its folder is gone: by hand, or a process was killed while it deleted the version."""
+        folder = self._folder / row.id
+        if not is_there(folder):
+            return None
+        return Version(row.id, folder / "bundle", folder / "comparison" if row.compared else None, dict(row.facts))
 
-    def _history_before(self) -> list[str]:
-        """Without the current version, and without those after the last one that is still there."""
-        current, *earlier = reversed(self._history())
-        for number, version_id in enumerate(earlier):
-            if version_id != current and self.find(version_id) is not None:
-                return list(reversed(earlier[number:]))
+    def _found(self, session: Session, version_id: str) -> Version | None:
+        if version_id == BUILT_IN:
+            return self._built_in
+        row = session.get(VersionRow, version_id) if _VERSION.fullmatch(version_id) else None
+        return row and self._version(row)
+
+    def _known(self, session: Session, version_id: str) -> Version:
+        if (version := self._found(session, version_id)) is None:
+            raise UnknownVersion(f"there is no model version {version_id}: it was deleted, or never made")
+        return version
+
+    def _current(self, session: Session) -> Version:
+        last = _last(session)
+        return last and self._found(session, last.version) or self._built_in
+
+    def _before(self, session: Session) -> tuple[Version, int]:
+        """The last version before the current one that is still there, and the number of its promotion."""
+        earlier = list(session.scalars(select(PromotionRow).order_by(PromotionRow.sequence.desc())))
+        current = earlier[0].version if earlier else BUILT_IN
+        for row in [*earlier, PromotionRow(sequence=0, version=BUILT_IN)]:
+            if row.version != current and (version := self._found(session, row.version)) is not None:
+                return version, row.sequence
         raise VersionInUse("there is no version to go back to: the current one is the first that served")
 
-    def _write_history(self, history: list[str]) -> None:
-        write_json(self._folder / "current.json", {"history": history[-_HISTORY:]})
-        _sync_folder(self._folder)
+
+def _last(session: Session) -> PromotionRow | None:
+    return session.scalar(select(PromotionRow).order_by(PromotionRow.sequence.desc()).limit(1))
 
 
 def _sync(folder: Path) -> None:

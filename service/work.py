@@ -11,12 +11,15 @@ import time
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy.exc import DBAPIError
+
 from captioner.errors import CaptionerError
 from captioner.json_files import read_json
 from service import training_process
+from service.database import Database
 from service.datasets import DataSets
 from service.heartbeat import Heartbeat
-from service.locks import held
+from service.locks import Hold, held
 from service.remains import remove_abandoned
 from service.settings import Settings
 from service.trainings import CANCELLED, FAILED, FINISHED, QUEUED, RUNNING, Training, Trainings
@@ -32,6 +35,8 @@ NICENESS = 19
 """Of the training process: captions come first."""
 
 _POLL_SECONDS = 0.2
+_LOOK_SECONDS = 0.5
+"""Between two looks into the database while a process runs."""
 _STOPPED = 130
 
 
@@ -47,14 +52,22 @@ class Stopped(Exception):
     """The worker is about to end: the training waits for the next one."""
 
 
+class LockLost(Exception):
+    """The connection that held the training's lock is gone: another worker may take the training."""
+
+
 class Work:
     """One worker's hands: what it needs to carry a training through."""
 
     def __init__(self, settings: Settings) -> None:
+        """Raises ConfigError where the database cannot be used."""
         self._settings = settings
-        self.trainings = Trainings(settings.trainings_folder)
-        self._datasets = DataSets(settings)
-        self._versions = Versions(settings.home, settings.built_in_bundle)
+        self._database = Database(settings.database, settings.home)
+        self.trainings = Trainings(self._database, settings.trainings_folder)
+        self._datasets = DataSets(settings, self._database)
+        self._versions = Versions(self._database, settings.home, settings.built_in_bundle)
+        self._blameless: set[str] = set()
+        """Trainings that stopped as the database went away, which is not their fault."""
         self.heartbeat = Heartbeat(settings.trainings_folder)
         self.stopping = False
         """Set from elsewhere, to let the training that runs be stopped and wait for another worker."""
@@ -76,17 +89,18 @@ class Work:
         found = []
         for training in self.trainings.all():
             if training.status == RUNNING:
-                with held(training.lock_file) as lock:
-                    if lock is not None:
-                        found.append(training)
+                if not self.trainings.is_locked(training):
+                    found.append(training)
         return found
 
     def _requeue(self, training_id: str) -> None:
         def decide(training: Training) -> dict[str, Any] | None:
             if training.status != RUNNING:
                 return None
-            if training.cancel_file.exists():
+            if training.cancelling:
                 return _ended(training.state, CANCELLED)
+            if training.id in self._blameless:
+                return training.state | {"state": QUEUED, "attempts": 0}
             if training.state["attempts"] >= MAX_ATTEMPTS:
                 message = (
                     f"it took its worker down {MAX_ATTEMPTS} times, most likely for want of memory: resume it on a"
@@ -96,6 +110,7 @@ class Work:
             return training.state | {"state": QUEUED}
 
         self.trainings.change(training_id, decide)
+        self._blameless.discard(training_id)
 
     def carry_out_next(self) -> bool:
         """Take the training whose turn it is to its end -> whether there was one that could begin."""
@@ -105,9 +120,9 @@ class Work:
             if device_lock is None:
                 return False
             for training in self.trainings.waiting():
-                with held(training.lock_file) as lock:
-                    if lock is not None and self._begins(training):
-                        self._to_its_end(training, (lock, device_lock))
+                with self.trainings.lock(training) as hold:
+                    if hold is not None and self._begins(training):
+                        self._to_its_end(training, hold, device_lock)
                         return True
         return False
 
@@ -121,11 +136,14 @@ class Work:
 
         return self.trainings.change(training.id, begin).status == RUNNING
 
-    def _to_its_end(self, training: Training, locks: tuple[int, ...]) -> None:
+    def _to_its_end(self, training: Training, hold: Hold, device_lock: int) -> None:
         log.info("Training %s begins", training.id)
         try:
-            facts = self._stages(training, locks)
+            facts = self._stages(training, hold, device_lock)
             state, message = FINISHED, None
+        except (LockLost, DBAPIError):
+            self._blameless.add(training.id)
+            raise
         except Cancelled:
             facts, state, message = {}, CANCELLED, None
         except Stopped:
@@ -142,7 +160,7 @@ class Work:
         training = self.trainings.change(training.id, lambda now: _ended(now.state | facts, state, message))
         log.info("Training %s is %s%s", training.id, state, f": {message}" if message else "")
 
-    def _stages(self, training: Training, locks: tuple[int, ...]) -> dict[str, Any]:
+    def _stages(self, training: Training, hold: Hold, device_lock: int) -> dict[str, Any]:
         """Each stage is skipped where it was done before -> what else to write into the state."""
         request = training.request
         data = self._datasets.get(request["dataset"])
@@ -150,11 +168,11 @@ class Work:
         shared = ["--data", data.root, *(["--replay", replay.root] if replay else [])]
         device = ["--device", self._settings.device] if self._settings.device else []
         if not (training.run / "finished").exists():
-            self._process(training, locks, "fit", *self._fit_arguments(training), *shared, *device)
+            self._process(training, hold, device_lock, "fit", *self._fit_arguments(training), *shared, *device)
             (training.run / "finished").touch()
         compared_with = self._versions.current
         arguments = ["--new", training.run / "bundle", "--old", compared_with.bundle, "--output", training.comparison]
-        self._process(training, locks, "compare", *arguments, *shared, *device)
+        self._process(training, hold, device_lock, "compare", *arguments, *shared, *device)
         began = time.monotonic()
         scores = read_json(training.comparison / "comparison.json")["scores"]
         version = self._kept(training, data.name, compared_with, scores)
@@ -197,8 +215,11 @@ class Work:
         self._versions.promote(version.id)
         return True
 
-    def _process(self, training: Training, locks: tuple[int, ...], stage: str, *arguments: str | Path) -> None:
-        """Run a command of `training` until it ends. Raises Cancelled, Stopped, or Failed with what it said last."""
+    def _process(self, training: Training, hold: Hold, device_lock: int, stage: str, *arguments: str | Path) -> None:
+        """Run a command of `training` until it ends.
+
+        Raises Cancelled, Stopped, LockLost, or Failed with what it said last.
+        """
         began = time.monotonic()
         with open(training.log, "ab") as output:
             output.write(f"\n--- {stage} ---\n".encode())
@@ -211,25 +232,30 @@ class Work:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 # Held by the process, too: as long as it lives, no worker begins another.
-                pass_fds=locks,
+                pass_fds=(hold.descriptor, device_lock),
                 preexec_fn=_as_child,
                 start_new_session=True,
             )
             try:
-                self._wait(training, process)
+                self._wait(training, hold, process)
             finally:
                 stop(process, GRACE_SECONDS)
                 self._spent(training.id, stage, time.monotonic() - began)
         if process.returncode:
             raise Failed(_why(training.log, start, process.returncode))
 
-    def _wait(self, training: Training, process: subprocess.Popen) -> None:
+    def _wait(self, training: Training, hold: Hold, process: subprocess.Popen) -> None:
+        looked = -_LOOK_SECONDS
         while process.poll() is None:
             self.heartbeat.give()
-            if training.cancel_file.exists():
-                raise Cancelled
             if self.stopping:
                 raise Stopped
+            if time.monotonic() - looked > _LOOK_SECONDS:
+                looked = time.monotonic()
+                if hold.is_lost():
+                    raise LockLost(f"the database does not know any more that training {training.id} runs here")
+                if self.trainings.get(training.id).cancelling:
+                    raise Cancelled
             time.sleep(_POLL_SECONDS)
 
     def _spent(self, training_id: str, stage: str, seconds: float) -> None:

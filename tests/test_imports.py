@@ -16,9 +16,11 @@ FORBIDDEN = {
 }
 # Downward only: a module may import those before it.
 ORDER = (
-    "allocator", "errors", "json_files", "config", "arguments", "vocabulary", "images", "image_files",
-    "encoder_weights", "encoders", "fused", "products", "attention", "dropout", "decoder", "model", "inference",
-    "decoding", "evidence", "bundle", "captioner", "overlays", "figures", "caption_json", "__main__",
+    "allocator", "errors", "json_files", "config", "arguments", "vocabulary", "images", "image_files", "name_set",
+    "ranks", "journal", "remote_photos", "photo_sources", "photo_workers", "photo_copies", "caption_files",
+    "encoder_weights", "encoders", "draws", "fused", "products", "attention", "dropout", "decoder", "model",
+    "inference", "decoding", "evidence", "bundle", "captioner", "overlays", "figures", "caption_json", "bulk",
+    "bulk_command", "__main__",
 )  # fmt: skip
 
 

@@ -1,8 +1,10 @@
-"""python -m training inspect | fit | evaluate | compare"""
+"""python -m training inspect | fit | evaluate | compare; of these, torchrun starts fit and evaluate on many devices."""
 
 import argparse
+import io
 import json
 import sys
+from contextlib import nullcontext, redirect_stderr
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +12,7 @@ from typing import TYPE_CHECKING
 from captioner.arguments import add_arguments, from_arguments, given_arguments
 from captioner.config import RUNTIMES, CaptionerConfig, DecodingOptions
 from captioner.errors import CaptionerError, ConfigError, is_full_disk
+from training.distributed import Ranks, leave, meet
 from training.options import PRESETS, FitOptions, chosen_options
 
 if TYPE_CHECKING:
@@ -28,19 +31,28 @@ _NOT_DECODING = ("captions_per_image", "temperature", "top_p", "seed")
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit status: 0, 2 for what a person can put right, 130 when stopped."""
-    options = _parser().parse_args(arguments)
+    ranks = Ranks.from_environment()
+    with nullcontext() if ranks.local_rank == 0 else redirect_stderr(io.StringIO()):  # of what is refused, one speaks
+        options = _parser().parse_args(arguments)
     try:
-        return options.run(options)
+        with ranks.together():
+            if options.on_many_devices:
+                ranks, options.device = meet(ranks, options.device)
+            elif ranks.size > 1:
+                raise ConfigError("this command runs as one process: start it without torchrun")
+            status = options.run(options, ranks)
+            leave(ranks)
+        return status
     except CaptionerError as error:
-        print(f"error: {error}", file=sys.stderr)
+        ranks.say(f"error: {error}")
         return 2
     except OSError as error:
         if not is_full_disk(error):
             raise
-        print(f"error: {FULL_DISK}", file=sys.stderr)
+        ranks.say(f"error: {FULL_DISK}")
         return 2
     except KeyboardInterrupt:
-        print("stopped at once: what was written is whole", file=sys.stderr)
+        ranks.say("stopped at once: what was written is whole")
         return INTERRUPTED
 
 
@@ -55,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     inspect.add_argument("--no-photos", action="store_true", help="do not open the photos")
     inspect.add_argument("--bundle", type=Path, metavar="DIR", help="tell the words that this captioner does not know")
     inspect.add_argument("--samples", type=Path, metavar="DIR", help="folder for small copies of a few photos")
-    inspect.set_defaults(run=_inspect)
+    inspect.set_defaults(run=_inspect, on_many_devices=False)
 
     fit = commands.add_parser("fit", help="train a captioner")
     _add_data_arguments(fit)
@@ -75,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     add_arguments(fit, CaptionerConfig, "captioner", only_given=True)
     add_arguments(fit, FitOptions, "training", leave_out=["seed"], only_given=True)
     add_arguments(fit, DecodingOptions, "decoding", leave_out=_NOT_DECODING, only_given=True)
-    fit.set_defaults(run=_fit)
+    fit.set_defaults(run=_fit, on_many_devices=True)
 
     evaluate = commands.add_parser("evaluate", help="score a captioner with the official metrics")
     _add_data_arguments(evaluate)
@@ -99,7 +111,7 @@ def _parser() -> argparse.ArgumentParser:
         evaluate, DecodingOptions, "decoding (by default as the bundle says)",
         leave_out=_NOT_DECODING, **dict.fromkeys(_DECODING),
     )  # fmt: skip
-    evaluate.set_defaults(run=_evaluate)
+    evaluate.set_defaults(run=_evaluate, on_many_devices=True)
 
     compare = commands.add_parser("compare", help="two captioners on the same held-out photos")
     _add_data_arguments(compare)
@@ -108,7 +120,7 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("--replay", type=Path, metavar="PATH", help="earlier data: has the new one forgotten it?")
     compare.add_argument("--output", type=Path, required=True, help="folder for the scores and photos")
     compare.add_argument("--device", help="cpu, cuda, ...; by default a GPU where there is one")
-    compare.set_defaults(run=_compare)
+    compare.set_defaults(run=_compare, on_many_devices=False)
     return parser
 
 
@@ -125,7 +137,7 @@ def _read(options: argparse.Namespace):
     return read_records(options.data, options.format, options.images, options.seed)
 
 
-def _inspect(options: argparse.Namespace) -> int:
+def _inspect(options: argparse.Namespace, ranks: Ranks) -> int:
     from captioner.bundle import load_vocabulary
     from training.advice import advice
     from training.report import inspect_data, render
@@ -147,18 +159,19 @@ def _inspect(options: argparse.Namespace) -> int:
     return 0
 
 
-def _fit(options: argparse.Namespace) -> int:
+def _fit(options: argparse.Namespace, ranks: Ranks) -> int:
     from captioner.allocator import keep_freed_memory
     from training.loop import Interrupted, fit
     from training.preparation import prepare
-    from training.progress import ProgressFile
+    from training.progress import ProgressFile, unwatched
     from training.readers.boxes import read_boxes
     from training.records import read_records
     from training.run import check_output
     from training.start import grown_config
 
     if options.check:
-        print(json.dumps(_fit_options(options, _read(options)).to_json(), indent=1))
+        if ranks.leads:
+            print(json.dumps(_fit_options(options, _read(options)).to_json(), indent=1))
         return 0
     keep_freed_memory()
     start = _start(options)
@@ -170,10 +183,10 @@ def _fit(options: argparse.Namespace) -> int:
     given = {name: getattr(options, name) for name in _DECODING if hasattr(options, name)}
     decoding = replace(start.decoding if start else DecodingOptions(), captions_per_image=1, seed=None, **given)
     check_output(options.output, options.resume)  # asked before hours go into encoding photos
-    watch = ProgressFile(options.output)
+    watch = ProgressFile(options.output) if ranks.leads else unwatched
     data = _read(options)
     fit_options = _fit_options(options, data)
-    if data.problems:
+    if data.problems and ranks.leads:
         print(f"{len(data.problems)} problems in {data.root}: `python -m training inspect` lists them", file=sys.stderr)
     replay = read_records(options.replay, seed=options.seed) if options.replay else None
     material = prepare(
@@ -188,13 +201,15 @@ def _fit(options: argparse.Namespace) -> int:
         replay,
         watch,
         read_boxes(options.boxes) if options.boxes else None,
+        ranks,
     )
     try:
-        bundle = fit(material, fit_options, options.output, options.resume, watch)
+        bundle = fit(material, fit_options, options.output, options.resume, watch, ranks)
     except Interrupted as interruption:
-        print(interruption, file=sys.stderr)
+        ranks.say(str(interruption))
         return INTERRUPTED
-    print(f"the captioner is in {bundle}")
+    if ranks.leads:
+        print(f"the captioner is in {bundle}")
     return 0
 
 
@@ -242,7 +257,7 @@ def _start(options: argparse.Namespace) -> "Bundle | None":
     return bundle
 
 
-def _evaluate(options: argparse.Namespace) -> int:
+def _evaluate(options: argparse.Namespace, ranks: Ranks) -> int:
     import captioner
     from training.evaluate import evaluate
     from training.grounding_scores import in_one_line
@@ -256,8 +271,10 @@ def _evaluate(options: argparse.Namespace) -> int:
     boxes = read_boxes(options.boxes) if options.boxes else None
     metrics = evaluate(
         model, records, options.output, replace(model.decoding, **chosen), details=details, boxes=boxes,
-        evidence_photos=options.evidence_photos,
+        evidence_photos=options.evidence_photos, ranks=ranks,
     )  # fmt: skip
+    if not ranks.leads:
+        return 0
     for name in METRICS:
         print(f"{name:8} {metrics[name]:.4f}")
     if boxes:
@@ -266,7 +283,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     return 0
 
 
-def _compare(options: argparse.Namespace) -> int:
+def _compare(options: argparse.Namespace, ranks: Ranks) -> int:
     import captioner
     from training.compare import compare
     from training.progress import ProgressFile

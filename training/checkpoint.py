@@ -10,8 +10,10 @@ from captioner.errors import DataError
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write a run's state, plain values and tensors, together with the state of the random generators."""
-    state = state | {"random": _random_state()}
+    """Write a run's state, plain values and tensors.
+
+    Of random numbers nothing has to be kept: what is drawn is drawn anew for each batch, by its own seed.
+    """
     beside = path.with_name(f".{path.name}.part")
     try:
         with open(beside, "wb") as file:
@@ -25,25 +27,10 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a run's state and put the random generators back. Raises DataError where the file is damaged."""
+    """Read a run's state. Raises DataError where the file is damaged."""
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a damaged file raises
         raise DataError(
             f"{path} is damaged and the run cannot be resumed ({type(error).__name__}): start anew"
         ) from error
-    _restore_random_state(state.pop("random"))
-    return state
-
-
-def _random_state() -> dict[str, Any]:
-    return {
-        "cpu": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-    }
-
-
-def _restore_random_state(state: dict[str, Any]) -> None:
-    torch.set_rng_state(state["cpu"])
-    if state["cuda"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(state["cuda"])

@@ -8,7 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from captioner.draws import Share
 from captioner.vocabulary import END, PAD, START, Vocabulary
+from training.distributed import ALONE, Ranks
 from training.features import FeatureCache
 from training.records import ImageRecord
 from training.supervision import Regions
@@ -34,6 +36,10 @@ class Batch:
     """[B, K, T] the words and the end, PAD after it"""
     inside: Tensor | None = None
     """[B, K, T, L] for words that name a thing, the share of each place that lies inside its boxes; for others, 0"""
+    seed: int = 0
+    """Of what is drawn while it is learned from."""
+    share: Share | None = None
+    """Which images of a batch that ranks share these are; None where they are all of them."""
 
 
 class CaptionDataset:
@@ -91,21 +97,24 @@ class CaptionDataset:
         return [batches[number] for number in rng.permutation(len(batches))]
 
     def batches(
-        self, epoch: int, batch_size: int, captions_per_image: int, seed: int, first: int = 0
+        self, epoch: int, batch_size: int, captions_per_image: int, seed: int, first: int = 0, ranks: Ranks = ALONE
     ) -> Iterator[Batch]:
-        """The batches of an epoch from the `first` on."""
+        """The batches of an epoch from the `first` on; of each, this rank's share."""
         for number, images in enumerate(self.order(epoch, batch_size, seed)):
             if number >= first:
-                yield self._batch(images, captions_per_image, np.random.default_rng([seed, epoch, number]))
+                yield self._batch(images, captions_per_image, np.random.default_rng([seed, epoch, number]), ranks)
 
-    def _batch(self, images: np.ndarray, captions_per_image: int, rng: np.random.Generator) -> Batch:
+    def _batch(self, images: np.ndarray, captions_per_image: int, rng: np.random.Generator, ranks: Ranks) -> Batch:
+        """Everything is drawn for all images, and padded to the longest caption of all, then this rank's are taken."""
         picked = [rng.permutation(len(self.tokens[image]))[:captions_per_image] for image in images]
         inputs, targets = pad_captions(
             [[self.tokens[image][number] for number in numbers] for image, numbers in zip(images, picked, strict=True)]
         )
         views = rng.integers(len(self.caches), size=len(images))
+        seed, mine, share = int(rng.integers(2**63)), ranks.part(len(images)), ranks.share(len(images))
+        images, picked, views, inputs, targets = (each[mine] for each in (images, picked, views, inputs, targets))
         inside = self._inside(images, picked, views, inputs.shape) if self._regions is not None else None
-        return Batch(tuple(images.tolist()), self.features(images, views), inputs, targets, inside)
+        return Batch(tuple(images.tolist()), self.features(images, views), inputs, targets, inside, seed, share)
 
     def features(self, images: Sequence[int], views: np.ndarray | None = None) -> Tensor:
         """Rows [B, ...] of images at these positions, each of the view that is named for it, or of the first."""
@@ -134,11 +143,14 @@ class CaptionDataset:
         return torch.from_numpy(inside).flatten(3)
 
 
-def pad_captions(captions: Sequence[Sequence[Sequence[int]]]) -> tuple[Tensor, Tensor]:
-    """Captions of images, as ids of words -> what the decoder is told and what it should predict, [B, K, T] each."""
+def pad_captions(captions: Sequence[Sequence[Sequence[int]]], least_words: int = 0) -> tuple[Tensor, Tensor]:
+    """Captions of images, as ids of words -> what the decoder is told and what it should predict, [B, K, T] each.
+
+    T has room for `least_words` at least, and for the end.
+    """
     cut = [[list(caption[:MAX_TRAINING_WORDS]) for caption in of_image] for of_image in captions]
-    rows = max(map(len, cut))
-    length = 1 + max(len(caption) for of_image in cut for caption in of_image)
+    rows = max(map(len, cut), default=1)
+    length = 1 + max(least_words, *(len(caption) for of_image in cut for caption in of_image), 0)
     inputs = torch.full((len(cut), rows, length), PAD)
     targets = torch.full((len(cut), rows, length), PAD)
     for image, of_image in enumerate(captions):

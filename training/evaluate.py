@@ -10,6 +10,7 @@ The folder that comes out needs nothing beside it:
 
 import dataclasses
 import json
+import math
 import time
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -23,6 +24,7 @@ from captioner.config import DecodingOptions
 from captioner.errors import DataError, ImageError
 from captioner.images import open_image
 from training.boxes import BoxSet
+from training.distributed import ALONE, Ranks
 from training.evaluation_page import draw_cards, render_page, write_file
 from training.grounding import ground_captions, ground_evidence, ground_references
 from training.grounding_scores import Grounding
@@ -40,6 +42,7 @@ def evaluate(
     details: Mapping[str, Any] | None = None,
     boxes: BoxSet | None = None,
     evidence_photos: int = 0,
+    ranks: Ranks = ALONE,
 ) -> dict[str, Any]:
     """Caption the photos of a split, score the captions, and write the folder described above.
 
@@ -48,22 +51,29 @@ def evaluate(
     details: what else metrics.json should say, such as the name of the bundle.
     boxes: of the things in the photos; with them it is also measured whether the model looks at what it names.
     evidence_photos: for so many of these photos it is also measured what speaks for the words, which takes longer.
+    ranks: those that share the photos; the first of them scores and writes.
     -> what metrics.json holds. Raises DataError where nothing can be scored, before anything is captioned if possible.
     """
     records = _checked(records)
-    _make_folder(Path(output) / "photos")
+    if ranks.leads:
+        _make_folder(Path(output) / "photos")
+    progress = progress and ranks.leads
     options = dataclasses.replace(options, captions_per_image=1)
-    told = ground_references(captioner, records, boxes, batch_size, progress) if boxes else None
+    told = ground_references(captioner, records, boxes, batch_size, progress, ranks) if boxes else None
     started = time.monotonic()
-    captions, skipped = caption_records(captioner, records, options, batch_size, progress)
+    captions, skipped = caption_records(captioner, records, options, batch_size, progress, ranks)
     details = {**(details or {}), "seconds": round(time.monotonic() - started, 1)}
-    grounding = None
-    if told:
-        evidence = None
-        if evidence_photos:
-            evidence = ground_evidence(captioner, captions, records, boxes, options, evidence_photos, progress)
-        grounding = Grounding(told, ground_captions(captions, records, boxes), boxes, evidence)
-    return write_evaluation(output, captions, records, options, details, skipped, progress, grounding)
+    evidence = None
+    if boxes and evidence_photos:
+        evidence = ground_evidence(captioner, captions, records, boxes, options, evidence_photos, progress, ranks)
+
+    def written() -> dict[str, Any]:
+        grounding = None
+        if told:
+            grounding = Grounding(told, ground_captions(captions, records, boxes), boxes, evidence)
+        return write_evaluation(output, captions, records, options, details, skipped, progress, grounding)
+
+    return ranks.from_leader(written)
 
 
 def write_evaluation(
@@ -117,26 +127,39 @@ def _checked(records: Iterable[ImageRecord]) -> list[ImageRecord]:
 
 
 def caption_records(
-    captioner: Captioner, records: Sequence[ImageRecord], options: DecodingOptions, batch_size: int, progress: bool
+    captioner: Captioner,
+    records: Sequence[ImageRecord],
+    options: DecodingOptions,
+    batch_size: int,
+    progress: bool,
+    ranks: Ranks = ALONE,
 ) -> tuple[dict[Hashable, Caption], dict[Hashable, str]]:
-    """Caption in batches -> the captions and, of photos that cannot be read, the reasons; both by image id."""
+    """Caption in batches -> the captions and, of photos that cannot be read, the reasons; both by image id.
+
+    Of several ranks each captions a share of the batches, and the first has the captions of all; the others none.
+    """
     captions: dict[Hashable, Caption] = {}
     skipped: dict[Hashable, str] = {}
+
+    def caption_batch(number: int) -> tuple[dict[Hashable, Caption], dict[Hashable, str]]:
+        prepared, unreadable = {}, {}
+        for record in records[number * batch_size : (number + 1) * batch_size]:
+            try:
+                prepared[record.image_id] = captioner.prepare(record.path)
+            except ImageError as error:
+                unreadable[record.image_id] = str(error)
+        if not prepared:
+            return {}, unreadable
+        squares, frames = zip(*prepared.values(), strict=True)
+        found = captioner.caption_pixels(np.stack(squares), frames, options)
+        return dict(zip(prepared, (best[0] for best in found), strict=True)), unreadable
+
     with tqdm(total=len(records), desc="captioning", unit="photo", disable=not progress) as bar:
-        for start in range(0, len(records), batch_size):
-            batch = records[start : start + batch_size]
-            prepared = {}
-            for record in batch:
-                try:
-                    prepared[record.image_id] = captioner.prepare(record.path)
-                except ImageError as error:
-                    skipped[record.image_id] = str(error)
-            if prepared:
-                squares, frames = zip(*prepared.values(), strict=True)
-                found = captioner.caption_pixels(np.stack(squares), frames, options)
-                captions.update(zip(prepared, (best[0] for best in found), strict=True))
-            bar.update(len(batch))
-    if not captions:
+        for found, unreadable in ranks.mapped(caption_batch, math.ceil(len(records) / batch_size)):
+            captions |= found
+            skipped |= unreadable
+            bar.update(len(found) + len(unreadable))
+    if ranks.leads and not captions:
         first = next(iter(skipped.values()))
         raise DataError(f"none of the {len(records)} photos could be captioned; the first: {first}")
     return captions, skipped

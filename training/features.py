@@ -1,8 +1,8 @@
 """A cache on disk of what the frozen part of an encoder makes of each photo, so that epochs never touch a photo.
 
-A cache is a folder of its own for each encoder, weights, preprocessing and mirroring: rows of one shape in
-`rows.bin`, read by memory map, and what each row is of in `index.jsonl`. Rows are only ever added: a killed run loses
-at most the row that it was writing.
+A cache is a folder of its own for each encoder, weights, preprocessing and mirroring: rows of one shape in shards,
+`rows.bin`, `rows-1.bin` and so on, read by memory map, and what each row is of in `index.jsonl`. Rows are only ever
+added: a killed run loses at most those that it was writing.
 """
 
 import hashlib
@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -22,9 +23,13 @@ from captioner.config import CaptionerConfig
 from captioner.encoders import Encoder
 from captioner.errors import ImageError
 from captioner.images import fit_image, open_image
+from training.distributed import ALONE, Ranks
 from training.progress import Watch, unwatched
 
 ENCODE_BATCH = 16
+
+SHARD_BYTES = 2**30
+"""Of the rows in one file, at most, if they are more than one."""
 
 
 @dataclass(frozen=True)
@@ -43,32 +48,59 @@ class FeatureCache:
         """`shape` of one row, in 16-bit floats."""
         self.folder, self.shape = folder, tuple(shape)
         self._row_bytes = int(np.prod(self.shape)) * 2
+        self._shard_rows = max(1, SHARD_BYTES // self._row_bytes)
         folder.mkdir(parents=True, exist_ok=True)
-        self._rows_path, self._index_path = folder / "rows.bin", folder / "index.jsonl"
+        self._index_path = folder / "index.jsonl"
         self._rows: dict[str, int] = {}
         self._places: dict[Path, int] = {}  # rows of photos that were looked up: a run need not find the photo again
-        self._map: np.memmap | None = None
+        self._count = self._index_bytes = 0
+        self._maps: dict[int, np.memmap] = {}
         self._lock = FileLock(folder / "lock")
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Learn which rows there are by now."""
         with self._lock:
             self._read_index()
 
     def _read_index(self) -> None:
-        """Learn which rows there are, and cut off what a killed run left half-written: a row or a line alone."""
-        self._rows_path.touch()
+        """Learn of the rows after those that are known. What a killed run left half-written, a row or a line alone, is
+        none, and is written over by the next."""
         self._index_path.touch()
-        whole_rows = self._rows_path.stat().st_size // self._row_bytes
-        self._count = self._index_bytes = 0
+        # A cache from before there were shards has all of its rows in the first one.
+        self._first_shard_rows = max(self._shard_rows, self._rows_in(0))
+        rows = self._whole_rows()
         with open(self._index_path, "rb") as file:
+            file.seek(self._index_bytes)
             for line in file:
-                if not line.endswith(b"\n") or self._count == whole_rows:
+                if not line.endswith(b"\n") or self._count >= rows:
                     break
                 self._rows[json.loads(line)] = self._count
                 self._count += 1
                 self._index_bytes += len(line)
-        with open(self._index_path, "r+b") as file:
-            file.truncate(self._index_bytes)
-        with open(self._rows_path, "r+b") as file:
-            file.truncate(self._count * self._row_bytes)
+
+    def _whole_rows(self) -> int:
+        rows, shard = self._rows_in(0), 0
+        while rows == self._first_shard_rows + shard * self._shard_rows:  # all shards so far are full
+            shard += 1
+            rows += self._rows_in(shard)
+        return rows
+
+    def _rows_in(self, shard: int) -> int:
+        path = self._path(shard)
+        return path.stat().st_size // self._row_bytes if path.exists() else 0
+
+    def _path(self, shard: int) -> Path:
+        return self.folder / (f"rows-{shard}.bin" if shard else "rows.bin")
+
+    def _by_shard(self, rows: np.ndarray) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        """Rows by number [n] -> each shard that holds some: which of the n these are, and their places in the shard."""
+        after = rows - self._first_shard_rows
+        shards = np.where(after < 0, 0, 1 + after // self._shard_rows)
+        places = np.where(after < 0, rows, after % self._shard_rows)
+        for shard in np.unique(shards):
+            which = np.flatnonzero(shards == shard)
+            yield int(shard), which, places[which]
 
     def __contains__(self, photo: Path) -> bool:
         """Whether there is a row of the photo as it is now; of one that is gone there is none."""
@@ -83,12 +115,16 @@ class FeatureCache:
 
     def append(self, photos: Sequence[Path], rows: np.ndarray) -> None:
         """Keep rows [n, *shape] of n photos. Runs that share a cache add to it in turn."""
+        rows = np.ascontiguousarray(rows, dtype=np.float16)
         with self._lock:
-            if self._index_path.stat().st_size != self._index_bytes:  # another run added rows
-                self._read_index()
-            with open(self._rows_path, "ab") as file:
-                file.write(np.ascontiguousarray(rows, dtype=np.float16).tobytes())
-            with open(self._index_path, "ab") as file:
+            self._read_index()  # another run may have added rows
+            for shard, which, places in self._by_shard(np.arange(self._count, self._count + len(rows))):
+                with _opened_to_change(self._path(shard)) as file:
+                    file.seek(int(places[0]) * self._row_bytes)
+                    file.write(rows[which].tobytes())
+            with _opened_to_change(self._index_path) as file:
+                file.seek(self._index_bytes)
+                file.truncate()
                 for photo in photos:
                     key = photo_key(photo)
                     file.write(json.dumps(key).encode() + b"\n")
@@ -96,17 +132,28 @@ class FeatureCache:
                     self._rows[key] = self._places[photo] = self._count
                     self._count += 1
                 self._index_bytes = file.tell()
-        self._map = None
 
     def read(self, photos: Sequence[Path]) -> np.ndarray:
         """Rows [n, *shape] of n photos that are in the cache."""
-        if self._map is None:
-            self._map = np.memmap(self._rows_path, np.float16, "r", shape=(self._count, *self.shape))
-        return self._map[[self._row_of(photo) for photo in photos]]
+        rows = np.empty((len(photos), *self.shape), np.float16)
+        for shard, which, places in self._by_shard(np.array([self._row_of(photo) for photo in photos], np.int64)):
+            rows[which] = self._mapped(shard, int(places.max()) + 1)[places]
+        return rows
+
+    def _mapped(self, shard: int, least_rows: int) -> np.memmap:
+        """A shard in memory, mapped anew only when it has grown by rows that are needed."""
+        if shard not in self._maps or len(self._maps[shard]) < least_rows:
+            shape = (self._rows_in(shard), *self.shape)
+            self._maps[shard] = np.memmap(self._path(shard), np.float16, "r", shape=shape)
+        return self._maps[shard]
 
     def _row_of(self, photo: Path) -> int:
         row = self._places.get(photo)
         return self._rows[photo_key(photo)] if row is None else row
+
+
+def _opened_to_change(path: Path) -> BinaryIO:
+    return open(path, "r+b" if path.exists() else "xb")
 
 
 def photo_key(photo: Path) -> str:
@@ -163,25 +210,33 @@ def fill_cache(
     photos: Sequence[Path],
     label: str,
     watch: Watch = unwatched,
+    ranks: Ranks = ALONE,
 ) -> list[ImageError]:
-    """Encode the photos that are not in the cache yet. Returns what could not be read, a sentence each."""
-    waiting = [photo for photo in dict.fromkeys(photos) if photo not in cache]
+    """Encode the photos that are not in the cache yet. Returns what could not be read, a sentence each.
+
+    Of several ranks each encodes a share, all of them find all rows, and the first is told what could not be read.
+    """
+    waiting = ranks.from_leader(lambda: [photo for photo in dict.fromkeys(photos) if photo not in cache])
     if not waiting:
         return []
+    chunks = [waiting[start : start + ENCODE_BATCH] for start in range(0, len(waiting), ENCODE_BATCH)]
+    chunks += [[]] * (-len(chunks) % ranks.size)  # as many for each rank
     unreadable: list[ImageError] = []
-    with tqdm(total=len(waiting), desc=label, unit="photo") as progress:
-        for chunk in _opened(waiting, config, unreadable):
-            names, pixels = zip(*chunk, strict=True)
-            cache.append(names, encode(encoder, np.stack(pixels), view))
-            progress.update(len(chunk))
+    with tqdm(total=len(waiting), desc=label, unit="photo", disable=not ranks.leads) as progress:
+        for chunk in _opened(chunks[ranks.rank :: ranks.size], config, unreadable):
+            if chunk:
+                names, pixels = zip(*chunk, strict=True)
+                cache.append(names, encode(encoder, np.stack(pixels), view))
+            progress.update(int(ranks.total(torch.tensor(len(chunk)))))
             watch("encoding", done=progress.n, total=len(waiting))
-    return unreadable
+    cache.refresh()
+    return [error for of_rank in ranks.gathered(unreadable) for error in of_rank]
 
 
 def _opened(
-    photos: Sequence[Path], config: CaptionerConfig, unreadable: list[ImageError]
+    chunks: Sequence[Sequence[Path]], config: CaptionerConfig, unreadable: list[ImageError]
 ) -> Iterator[list[tuple[Path, np.ndarray]]]:
-    """Batches of photos and their pixels, read ahead in threads; those that cannot be read are put in `unreadable`."""
+    """The photos of each chunk and their pixels, read ahead in threads; what cannot be read is put in `unreadable`."""
 
     def pixels_of(photo: Path) -> np.ndarray | ImageError:
         try:
@@ -189,7 +244,6 @@ def _opened(
         except ImageError as error:
             return error
 
-    chunks = [photos[start : start + ENCODE_BATCH] for start in range(0, len(photos), ENCODE_BATCH)]
     with ThreadPoolExecutor(2) as threads:
         ahead = [threads.submit(pixels_of, photo) for photo in chunks[0]]
         for number, chunk in enumerate(chunks):
@@ -197,6 +251,4 @@ def _opened(
             following = chunks[number + 1] if number + 1 < len(chunks) else []
             ahead = [threads.submit(pixels_of, photo) for photo in following]
             unreadable.extend(result for result in results if isinstance(result, ImageError))
-            good = [(p, r) for p, r in zip(chunk, results, strict=True) if not isinstance(r, ImageError)]
-            if good:
-                yield good
+            yield [(p, r) for p, r in zip(chunk, results, strict=True) if not isinstance(r, ImageError)]

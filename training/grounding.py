@@ -6,6 +6,7 @@ whether its peak does. Both stand beside what maps score that look at nothing: a
 at the centre, where photographers put their things.
 """
 
+import math
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -24,6 +25,7 @@ from captioner.images import ImageFrame
 from captioner.vocabulary import UNKNOWN, Vocabulary, tokenise
 from training.boxes import Box, BoxSet, PhotoBoxes, Phrase, phrases_named, phrases_of
 from training.dataset import MAX_TRAINING_WORDS, pad_captions
+from training.distributed import ALONE, Ranks
 from training.grounding_scores import Aim, EvidenceGrounding, GroundingScores, PhraseScore, size_of, summarise
 from training.records import ImageRecord
 from training.regions import centre_in_boxes, centres_inside, coverage
@@ -132,29 +134,39 @@ def outlines_of(caption: Caption, photo: PhotoBoxes) -> dict[int, list[Box]]:
 
 
 def reference_maps(
-    captioner: Captioner, records: Sequence[ImageRecord], batch_size: int = 16, progress: bool = True
+    captioner: Captioner,
+    records: Sequence[ImageRecord],
+    batch_size: int = 16,
+    progress: bool = True,
+    ranks: Ranks = ALONE,
 ) -> Iterator[tuple[ImageRecord, ReferenceMaps | None]]:
     """The maps of the words of the records' captions, by teacher forcing; None for a photo that cannot be read.
 
     Each word's map is the one that led to it, after the words before it as they stand in the caption. Words that the
     captioner does not know are told it as UNKNOWN, and have maps as all others.
+    Of several ranks each looks at a share of the batches, and the first yields all; the others nothing.
     """
+
+    def look(number: int) -> list[ReferenceMaps | None]:
+        batch = records[number * batch_size : (number + 1) * batch_size]
+        prepared = {}
+        for position, record in enumerate(batch):
+            with suppress(ImageError):
+                prepared[position] = captioner.prepare(record.path)
+        seen: dict[int, ReferenceMaps] = {}
+        if prepared:
+            squares, frames = zip(*prepared.values(), strict=True)
+            encode = captioner.bundle.vocabulary.encode
+            tokens = [[encode(caption) for caption in batch[position].captions] for position in prepared]
+            maps = told_maps(captioner.model.decoder, captioner.encode(np.stack(squares)), tokens)
+            seen = dict(zip(prepared, map(ReferenceMaps, frames, maps), strict=True))
+        return [seen.get(position) for position in range(len(batch))]
+
+    following = iter(records)
     with tqdm(total=len(records), desc="looking", unit="photo", disable=not (progress and records)) as bar:
-        for start in range(0, len(records), batch_size):
-            batch = records[start : start + batch_size]
-            prepared = {}
-            for position, record in enumerate(batch):
-                with suppress(ImageError):
-                    prepared[position] = captioner.prepare(record.path)
-            seen: dict[int, ReferenceMaps] = {}
-            if prepared:
-                squares, frames = zip(*prepared.values(), strict=True)
-                encode = captioner.bundle.vocabulary.encode
-                tokens = [[encode(caption) for caption in batch[position].captions] for position in prepared]
-                maps = told_maps(captioner.model.decoder, captioner.encode(np.stack(squares)), tokens)
-                seen = dict(zip(prepared, map(ReferenceMaps, frames, maps), strict=True))
-            yield from ((record, seen.get(position)) for position, record in enumerate(batch))
-            bar.update(len(batch))
+        for seen in ranks.mapped(look, math.ceil(len(records) / batch_size)):
+            yield from ((record, maps) for maps, record in zip(seen, following, strict=False))
+            bar.update(len(seen))
 
 
 def told_maps(
@@ -178,14 +190,19 @@ def ground_references(
     box_set: BoxSet,
     batch_size: int = 16,
     progress: bool = True,
-) -> GroundingScores:
+    ranks: Ranks = ALONE,
+) -> GroundingScores | None:
     """Measure where the model looks for the phrases of the reference captions, which it is told word by word.
 
     What cannot be measured is counted. Raises DataError where that is everything.
+    Of several ranks each looks at a share of the photos, and the first measures; the others have None.
     """
     counts: Counter[str] = Counter(dict.fromkeys(REFERENCE_COUNTS, 0))
     boxed = boxed_captions(records, box_set, counts)
-    maps = (seen for _, seen in reference_maps(captioner, [photo.told for photo in boxed], batch_size, progress))
+    told = [photo.told for photo in boxed]
+    maps = (seen for _, seen in reference_maps(captioner, told, batch_size, progress, ranks))
+    if not ranks.leads:
+        return next(maps, None)  # there are none, once all have been sent
     return ground_maps(boxed, maps, captioner.bundle.vocabulary, counts, box_set.name)
 
 
@@ -296,19 +313,29 @@ def ground_evidence(
     options: DecodingOptions,
     most: int,
     progress: bool = True,
+    ranks: Ranks = ALONE,
 ) -> EvidenceGrounding:
     """Measure what speaks for the words of captions beside where the model looked, for at most so many photos.
 
     options: that they were captioned with. Photos without a caption or without boxes are passed over.
+    captions: of several ranks, those of the first count. Each asks about a share of them, and the first measures; what
+    the others have is of nothing.
     """
-    boxed = [record for record in records if record.image_id in captions and record.path.name in box_set.photos][:most]
-    attention = {record.image_id: captions[record.image_id] for record in boxed}
+
+    def those_with_boxes() -> tuple[list[ImageRecord], dict[Hashable, Caption]]:
+        found = [each for each in records if each.image_id in captions and each.path.name in box_set.photos][:most]
+        return found, {record.image_id: captions[record.image_id] for record in found}
+
+    boxed, attention = ranks.from_leader(those_with_boxes)
+
+    def ask(number: int) -> np.ndarray:
+        record = boxed[number]
+        return captioner.evidence(record.path, attention[record.image_id], options)
+
+    asked = tqdm(ranks.mapped(ask, len(boxed)), "asking why", len(boxed), unit="photo", disable=not progress)
     evidence = {
-        record.image_id: replace(
-            attention[record.image_id],
-            alphas=captioner.evidence(record.path, attention[record.image_id], options),
-        )
-        for record in tqdm(boxed, desc="asking why", unit="photo", disable=not progress)
+        record.image_id: replace(attention[record.image_id], alphas=alphas)
+        for record, alphas in zip(boxed, asked, strict=ranks.leads)
     }
     scores = (ground_captions(maps, boxed, box_set) for maps in (evidence, attention))
     return EvidenceGrounding(len(boxed), *scores)

@@ -1,23 +1,27 @@
 """The training loop: phases of epochs, validated by free decoding, stopped early, resumable at any batch."""
 
 import json
+import math
 import os
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from captioner.errors import DataError
 from training.curves import Curves
 from training.dataset import Batch
+from training.distributed import ALONE, Ranks
 from training.features import annotations_from
 from training.objectives import caption_loss
 from training.options import FitOptions, Phase, at_batch, phases
@@ -31,30 +35,38 @@ class Interrupted(Exception):
     """A person or the machine asked the run to stop; a checkpoint was written."""
 
 
-def fit(material: Material, options: FitOptions, output: Path, resume: bool = False, watch: Watch = unwatched) -> Path:
+def fit(
+    material: Material, options: FitOptions, output: Path, resume: bool = False, watch: Watch = unwatched,
+    ranks: Ranks = ALONE,
+) -> Path:  # fmt: skip
     """Train, and keep the best captioner in `output/bundle`. Returns that folder.
 
     Every epoch adds a line to `output/log.jsonl`, scalars and captioned photos to `output/tensorboard`, and a
     checkpoint to `output/checkpoint.pt`, and what it says of some photos to `output/samples.json`. `watch` is told of
     every batch. With `resume`, goes on from the checkpoint exactly as if it had never stopped.
+    ranks: those that share each batch of `options.batch_size` images; the first of them writes. They come to what one
+    alone comes to, and may be more or fewer when a run is resumed.
     Raises Interrupted after SIGINT or SIGTERM, DataError where there is nothing to resume.
     """
     check_output(output, resume)
     output.mkdir(parents=True, exist_ok=True)
-    run, plan = Run(material, options, output), phases(options)
+    run, plan = Run(material, options, output, ranks), phases(options)
     if resume:
         run.restore()
     progress = run.progress
     if progress.phase >= len(plan):
-        tqdm.write(f"{output} holds a finished run of {progress.total_epochs} epochs: there is nothing left to do")
+        if ranks.leads:
+            tqdm.write(f"{output} holds a finished run of {progress.total_epochs} epochs: there is nothing left to do")
         return output / "bundle"
     judged_start = material.start is not None and bool(progress.best)
-    _drop_lines_after(output / "log.jsonl", progress.total_epochs, judged_start)
-    with stop_requests() as stop, Curves(output / "tensorboard", progress.total_epochs) as curves:
+    if ranks.leads:
+        _drop_lines_after(output / "log.jsonl", progress.total_epochs, judged_start)
+    with stop_requests(ranks) as stop, _curves(run) as curves:
         while progress.phase < len(plan):
             phase = plan[progress.phase]
             features = features_of(progress.phase, plan, material)
             run.start_phase(phase, features)
+            run.learner.parallel = shared_loss(run, phase)
             if material.start is not None and not progress.best:
                 watch("validating", epoch=0)
                 _judge_start(run, features)
@@ -63,13 +75,14 @@ def fit(material: Material, options: FitOptions, output: Path, resume: bool = Fa
                 train_epoch(run, phase, features, stop, watch)
                 trained = time.monotonic()
                 watch("validating", epoch=progress.total_epochs + 1)
-                validation = features.validator(run.learner.average.module, material.vocabulary, features.stages)
+                validation = _validate(run, features)
                 line = _finish_epoch(run, phase, features, validation, trained - started, time.monotonic() - trained)
                 if line["best"]:
                     run.keep_best()
-                _log(output, line)
-                write_samples(output, features.validator.data.records, validation.captions, progress.total_epochs)
-                curves.add(progress.total_epochs, line, validation, features.validator)
+                if curves is not None:
+                    _log(output, line)
+                    write_samples(output, features.validator.data.records, validation.captions, progress.total_epochs)
+                    curves.add(progress.total_epochs, line, validation, features.validator)
                 run.save()
             progress.phase, progress.epoch, progress.stale_epochs = progress.phase + 1, 0, 0
             run.save(between_phases=True)
@@ -79,13 +92,24 @@ def fit(material: Material, options: FitOptions, output: Path, resume: bool = Fa
 
 def _judge_start(run: Run, features: Features) -> None:
     """Epoch 0: what the captioner that the run starts from says of the validation photos. It is the best so far."""
-    validation = features.validator(run.learner.average.module, run.material.vocabulary, features.stages)
+    validation = _validate(run, features)
     run.progress.best = {"epoch": 0, "phase": "start", **validation.scores}
     run.keep_best()
     line = {"epoch": 0, "phase": "start", **{name: round(score, 4) for name, score in validation.scores.items()}}
-    _log(run.output, line | {"best": True})
-    write_samples(run.output, features.validator.data.records, validation.captions, 0)
+    if run.ranks.leads:
+        _log(run.output, line | {"best": True})
+        write_samples(run.output, features.validator.data.records, validation.captions, 0)
     run.save()
+
+
+def _validate(run: Run, features: Features) -> Validation:
+    model, vocabulary = run.learner.average.module, run.material.vocabulary
+    return features.validator(model, vocabulary, features.stages, run.ranks)
+
+
+def _curves(run: Run) -> AbstractContextManager[Curves | None]:
+    """Of the rank that writes."""
+    return Curves(run.output / "tensorboard", run.progress.total_epochs) if run.ranks.leads else nullcontext()
 
 
 def _log(output: Path, line: dict[str, Any]) -> None:
@@ -116,23 +140,25 @@ def features_of(number: int, plan: list[Phase], material: Material) -> Features:
 
 def train_epoch(run: Run, phase: Phase, features: Features, stop: threading.Event, watch: Watch = unwatched) -> None:
     """Learn from every image once, from the batch on where the run stands. Raises Interrupted once `stop` is set."""
-    options, progress, model = run.options, run.progress, run.material.model
+    options, progress, ranks = run.options, run.progress, run.ranks
     batches = features.train.batches(
-        progress.total_epochs, options.batch_size, options.captions_per_image, options.seed, progress.step
+        progress.total_epochs, options.batch_size, options.captions_per_image, options.seed, progress.step, ranks
     )
-    model.train()
+    run.material.model.train()
+    compute = run.learner.parallel or batch_loss
     count, first, started = features.train.batch_count(options.batch_size), progress.step, time.monotonic()
     with tqdm(
-        total=count, initial=progress.step, unit="batch", leave=False,
+        total=count, initial=progress.step, unit="batch", leave=False, disable=not ranks.leads,
         desc=f"{phase.name} {progress.epoch + 1}/{phase.epochs}",
     ) as bar:  # fmt: skip
         for batch in batches:
             done = (count * progress.epoch + progress.step) / (count * phase.epochs)
             now = at_batch(options, phase, done)
-            learned = batch_loss(run.material, phase, features, batch, now, progress.baseline or 0.0)
-            _learn(run, learned.loss)
+            torch.manual_seed(batch.seed)  # of its own, so that what is drawn does not depend on what came before
+            learned = compute(run.material, phase, features, batch, now, progress.baseline or 0.0, ranks)
+            loss, stopping = _learn(run, learned.loss, stop)
             progress.step += 1
-            progress.loss_sum += float(learned.loss.detach())
+            progress.loss_sum += loss
             progress.reward_sum += learned.reward
             progress.follow(learned.word_log_prob)
             bar.set_postfix(loss=f"{progress.loss_sum / progress.step:.3f}", refresh=False)
@@ -143,7 +169,7 @@ def train_epoch(run: Run, phase: Phase, features: Features, stop: threading.Even
                 epochs=progress.total_epochs - progress.epoch + phase.epochs, loss=progress.loss_sum / progress.step,
                 seconds_left=left * (time.monotonic() - started) / (progress.step - first),
             )  # fmt: skip
-            if stop.is_set():
+            if stopping:
                 run.save()
                 raise Interrupted("stopped as asked: go on with --resume")
 
@@ -160,9 +186,13 @@ class BatchLoss:
 
 
 def batch_loss(
-    material: Material, phase: Phase, features: Features, batch: Batch, options: FitOptions, baseline: float = 0.0
-) -> BatchLoss:
-    """The loss of a batch. baseline: of hard attention, the moving average of the log-probability of a word."""
+    material: Material, phase: Phase, features: Features, batch: Batch, options: FitOptions, baseline: float = 0.0,
+    ranks: Ranks = ALONE,
+) -> BatchLoss:  # fmt: skip
+    """The loss of a batch; of a rank's share of one, its part of the loss of the whole.
+
+    baseline: of hard attention, the moving average of the log-probability of a word.
+    """
     model = material.model
     device = next(model.parameters()).device
     cached = batch.features.to(device, non_blocking=True).bfloat16()
@@ -170,29 +200,59 @@ def batch_loss(
         with torch.set_grad_enabled(phase.name == "fine_tune"):
             annotations = annotations_from(model.encoder, cached, features.stages).flatten(1, 2)
         if phase.name != "self_critical":
-            learned = caption_loss(model, annotations, batch, options, material.teacher, baseline)
+            learned = caption_loss(model, annotations, batch, options, material.teacher, baseline, ranks)
             return BatchLoss(learned.words + learned.maps, word_log_prob=learned.word_log_prob)
         assert material.self_critical is not None
-        loss, reward = material.self_critical.loss(model, annotations, batch)
+        loss, reward = material.self_critical.loss(model, annotations, batch, ranks)
         if not options.cross_entropy_weight and batch.inside is None:
             return BatchLoss(loss, reward)
-        learned = caption_loss(model, annotations, batch, options, baseline=baseline)
+        learned = caption_loss(model, annotations, batch, options, baseline=baseline, ranks=ranks)
         loss = loss + options.cross_entropy_weight * learned.words + learned.maps
         return BatchLoss(loss, reward, learned.word_log_prob)
 
 
-def _learn(run: Run, loss: Tensor) -> None:
-    if not torch.isfinite(loss):
-        raise DataError(f"the loss became {float(loss.detach())}: start again with a lower learning rate")
+class _BatchLoss(nn.Module):
+    """`batch_loss` as a module of what learns, which is how DistributedDataParallel wants it.
+
+    Not of the whole model, whose buffers would be sent at every step: they never change.
+    """
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.learning = nn.ParameterList(parameter for parameter in model.parameters() if parameter.requires_grad)
+
+    def forward(self, *arguments: Any) -> BatchLoss:
+        return batch_loss(*arguments)
+
+
+def shared_loss(run: Run, phase: Phase) -> DistributedDataParallel | None:
+    """`batch_loss` whose gradients are those of all ranks; None where there is one rank."""
+    if run.ranks.size == 1:
+        return None
+    model = run.material.model
+    # Samples are told with the likeliest places of hard attention, and teach nothing of where to look.
+    unused = phase.name == "self_critical" and model.config.attention == "hard"
+    # Of a matrix with one row, such as the scalar gate's: of a dimension of 1 the stride means nothing.
+    warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
+    return DistributedDataParallel(_BatchLoss(model), find_unused_parameters=unused)
+
+
+def _learn(run: Run, loss: Tensor, stop: threading.Event) -> tuple[float, bool]:
+    """Take a step -> the loss of the whole batch, and whether any rank is to stop."""
+    asked = loss.new_tensor(float(stop.is_set()))
+    value, asked = run.ranks.total(torch.stack([loss.detach(), asked])).tolist()
+    if not math.isfinite(value):
+        raise DataError(f"the loss became {value}: start again with a lower learning rate")
     learner, model = run.learner, run.material.model
     learner.optimizer.zero_grad(set_to_none=True)
-    loss.backward()
+    (loss * run.ranks.size).backward()  # of the ranks' gradients the mean is taken
     norm = nn.utils.clip_grad_norm_([p for p in model.parameters() if p.grad is not None], run.options.clip_norm)
     if not torch.isfinite(norm):
         raise DataError(f"the gradient became {float(norm)}: start again with a lower learning rate")
     learner.optimizer.step()
     learner.schedule.step()
     learner.average.update_parameters(model)
+    return value, asked > 0
 
 
 def _finish_epoch(
@@ -225,15 +285,18 @@ def _finish_epoch(
 
 
 @contextmanager
-def stop_requests() -> Iterator[threading.Event]:
-    """An event that SIGINT and SIGTERM set, so that a run ends after its batch; a second signal ends it at once."""
+def stop_requests(ranks: Ranks = ALONE) -> Iterator[threading.Event]:
+    """An event that SIGINT and SIGTERM set, so that a run ends after its batch; a second signal ends it at once.
+
+    Of several ranks it does not: torchrun passes on the signal that they had already, and ends them itself if need be.
+    """
     event = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield event
         return
 
     def request(number: int, frame: Any) -> None:
-        if event.is_set():
+        if event.is_set() and ranks.size == 1:
             raise KeyboardInterrupt
         event.set()
 

@@ -1,4 +1,8 @@
-"""What training minimises. Sums over words and locations, in nats, with padding left out."""
+"""What training minimises. Sums over words and locations, in nats, with padding left out.
+
+Where ranks share a batch, each has the loss of its own part, divided by the counts of the whole batch, so that the
+losses of all ranks sum to that of the batch. (Their means, averaged, would not: parts differ in their counts.)
+"""
 
 from typing import Any
 
@@ -8,6 +12,7 @@ from torch.autograd import Function
 from torch.nn import functional
 
 from captioner.vocabulary import PAD
+from training.distributed import ALONE, Ranks
 
 CACHED_LOGITS = 2**18
 """So many are worked on at a time on a CPU: one megabyte."""
@@ -52,7 +57,7 @@ class _SmoothedNll(Function):
         return gradient * weight.to(gradient.dtype), None, None
 
 
-def doubly_stochastic_penalty(alphas: Tensor, mask: Tensor) -> Tensor:
+def doubly_stochastic_penalty(alphas: Tensor, mask: Tensor, ranks: Ranks = ALONE) -> Tensor:
     """Penalise locations that a whole caption attends to more or less than once.
 
     Xu et al. 2015, eq. 14: sum_i (1 - sum_t alpha_ti)^2, summed over locations, averaged over captions.
@@ -62,23 +67,30 @@ def doubly_stochastic_penalty(alphas: Tensor, mask: Tensor) -> Tensor:
     attended = (alphas * mask.unsqueeze(-1)).sum(dim=2)  # [B, K, L]
     penalties = (1 - attended).square().sum(dim=-1)  # [B, K]
     exists = mask.any(dim=-1)
-    return (penalties * exists).sum() / exists.sum().clamp(min=1)
+    return (penalties * exists).sum() / ranks.total(exists.sum()).clamp(min=1)
 
 
 def soft_attention_loss(
-    logits: Tensor, alphas: Tensor, targets: Tensor, doubly_stochastic_weight: float, label_smoothing: float
+    logits: Tensor,
+    alphas: Tensor,
+    targets: Tensor,
+    doubly_stochastic_weight: float,
+    label_smoothing: float,
+    ranks: Ranks = ALONE,
 ) -> Tensor:
     """Xu et al. 2015, eq. 14, with both its terms per caption, divided by the mean length of the batch's captions.
 
     The division changes no trade-off; it keeps the figure in nats per word, whatever the captions' length.
     """
     mask = targets != PAD
-    words, captions = mask.sum(), mask.any(dim=-1).sum()
-    penalty = doubly_stochastic_penalty(alphas, mask)
+    words, captions = ranks.total(torch.stack([mask.sum(), mask.any(dim=-1).sum()]))
+    penalty = doubly_stochastic_penalty(alphas, mask, ranks)
     return (caption_nll(logits, targets, label_smoothing) + doubly_stochastic_weight * captions * penalty) / words
 
 
-def reinforce_loss(logits: Tensor, alphas: Tensor, locations: Tensor, targets: Tensor, baseline: float) -> Tensor:
+def reinforce_loss(
+    logits: Tensor, alphas: Tensor, locations: Tensor, targets: Tensor, baseline: float, ranks: Ranks = ALONE
+) -> Tensor:
     """What hard attention's sampled places learn from: -(log p(y|s) - b) log p(s|a), in nats per word.
 
     The second term of Xu et al. 2015, eq. 12: with the gradient of log p(y|s) itself, the first term, its gradient is
@@ -92,13 +104,15 @@ def reinforce_loss(logits: Tensor, alphas: Tensor, locations: Tensor, targets: T
     credits = (_word_log_probs(logits.detach(), targets) - baseline) * mask
     returns = credits.flip(-1).cumsum(dim=-1).flip(-1)  # [B, K, T]
     chosen = alphas.gather(-1, locations.unsqueeze(-1)).squeeze(-1).clamp(min=1e-9).log()
-    return -(returns * chosen * mask).sum() / mask.sum().clamp(min=1)
+    return -(returns * chosen * mask).sum() / ranks.total(mask.sum()).clamp(min=1)
 
 
-def mean_word_log_prob(logits: Tensor, targets: Tensor) -> float:
+def mean_word_log_prob(logits: Tensor, targets: Tensor, ranks: Ranks = ALONE) -> float:
     """log p(y|s) of a batch's words in the mean, in nats: what the moving average of hard attention follows."""
     mask = targets != PAD
-    return float((_word_log_probs(logits.detach(), targets) * mask).sum() / mask.sum())
+    found = (_word_log_probs(logits.detach(), targets) * mask).sum()
+    log_prob, words = ranks.total(torch.stack([found, mask.sum()])).tolist()
+    return log_prob / words
 
 
 def _word_log_probs(logits: Tensor, targets: Tensor) -> Tensor:
@@ -106,16 +120,16 @@ def _word_log_probs(logits: Tensor, targets: Tensor) -> Tensor:
     return logits.float().log_softmax(dim=-1).gather(-1, targets.unsqueeze(-1)).squeeze(-1)
 
 
-def map_entropy(alphas: Tensor, mask: Tensor) -> Tensor:
+def map_entropy(alphas: Tensor, mask: Tensor, ranks: Ranks = ALONE) -> Tensor:
     """H[s] of Xu et al. 2015, eq. 11: the entropy of the maps, in nats, averaged over the positions that exist.
 
     alphas [B, K, T, L], mask bool [B, K, T] -> scalar.
     """
     entropies = -(alphas * alphas.clamp(min=1e-9).log()).sum(dim=-1)
-    return (entropies * mask).sum() / mask.sum().clamp(min=1)
+    return (entropies * mask).sum() / ranks.total(mask.sum()).clamp(min=1)
 
 
-def attention_supervision_loss(alphas: Tensor, inside: Tensor) -> Tensor:
+def attention_supervision_loss(alphas: Tensor, inside: Tensor, ranks: Ranks = ALONE) -> Tensor:
     """How far the maps of words that name a thing are from lying on it, averaged over these words.
 
     Of each word, with m = sum_i alpha_ti inside_ti the attention inside the boxes ("attention correctness", Liu et al.
@@ -125,10 +139,10 @@ def attention_supervision_loss(alphas: Tensor, inside: Tensor) -> Tensor:
     named = inside.any(dim=-1)  # [B, K, T]
     mass = (alphas * inside).sum(dim=-1)
     losses = (1 - mass) - (mass + 1e-3).log()
-    return (losses * named).sum() / named.sum().clamp(min=1)
+    return (losses * named).sum() / ranks.total(named.sum()).clamp(min=1)
 
 
-def distillation_loss(logits: Tensor, teacher_logits: Tensor, mask: Tensor) -> Tensor:
+def distillation_loss(logits: Tensor, teacher_logits: Tensor, mask: Tensor, ranks: Ranks = ALONE) -> Tensor:
     """KL(teacher || student) over the words that the teacher knows, in nats, averaged over the positions that exist.
 
     Li and Hoiem 2016 (learning without forgetting), at temperature 1. The student's chances are taken among the
@@ -138,27 +152,27 @@ def distillation_loss(logits: Tensor, teacher_logits: Tensor, mask: Tensor) -> T
     student = logits[..., : teacher_logits.shape[-1]].float().log_softmax(dim=-1)
     teacher = teacher_logits.float().log_softmax(dim=-1)
     divergence = functional.kl_div(student, teacher, reduction="none", log_target=True).sum(dim=-1)
-    return (divergence * mask).sum() / mask.sum().clamp(min=1)
+    return (divergence * mask).sum() / ranks.total(mask.sum()).clamp(min=1)
 
 
-def map_distillation_loss(alphas: Tensor, teacher_alphas: Tensor, mask: Tensor) -> Tensor:
+def map_distillation_loss(alphas: Tensor, teacher_alphas: Tensor, mask: Tensor, ranks: Ranks = ALONE) -> Tensor:
     """KL(teacher || student) over the places, in nats, averaged over the positions that exist.
 
     What keeps maps that boxes have taught where they are while a captioner learns from photos without boxes.
     alphas, teacher_alphas [B, K, T, L], mask bool [B, K, T] -> scalar.
     """
     log_ratio = teacher_alphas.clamp(min=1e-9).log() - alphas.clamp(min=1e-9).log()
-    return ((teacher_alphas * log_ratio).sum(dim=-1) * mask).sum() / mask.sum().clamp(min=1)
+    return ((teacher_alphas * log_ratio).sum(dim=-1) * mask).sum() / ranks.total(mask.sum()).clamp(min=1)
 
 
-def self_critical_loss(logits: Tensor, tokens: Tensor, advantages: Tensor) -> Tensor:
+def self_critical_loss(logits: Tensor, tokens: Tensor, advantages: Tensor, ranks: Ranks = ALONE) -> Tensor:
     """Rennie et al. 2017, eq. 7: -(r(w) - b) log p(w) of sampled captions, averaged over their words.
 
     logits [B, K, T, V], tokens [B, K, T] sampled, PAD where there is none, advantages [B, K] -> scalar.
     """
     log_probs = _word_log_probs(logits, tokens)
     mask = tokens != PAD
-    return -(advantages.unsqueeze(-1) * log_probs * mask).sum() / mask.sum()
+    return -(advantages.unsqueeze(-1) * log_probs * mask).sum() / ranks.total(mask.sum())
 
 
 def advantages_over_mean(rewards: Tensor) -> Tensor:

@@ -9,9 +9,11 @@ from torch import Tensor
 from captioner.config import DecodingOptions
 from captioner.decoder import SAMPLED, Decoder, DecoderOutput
 from captioner.decoding import decode, greedy
+from captioner.draws import drawn
 from captioner.model import CaptionModel
 from captioner.vocabulary import PAD, UNKNOWN, Vocabulary
 from training.dataset import Batch, pad_captions
+from training.distributed import ALONE, Ranks
 from training.losses import (
     advantages_over_mean,
     attention_supervision_loss,
@@ -53,46 +55,52 @@ def caption_loss(
     options: FitOptions,
     teacher: Decoder | None = None,
     baseline: float = 0.0,
+    ranks: Ranks = ALONE,
 ) -> CaptionLoss:
     """Xu et al. 2015, eq. 14, or for hard attention eq. 12, in nats per word; and the loss of the maps, by boxes.
 
     With a teacher, the former has also how far the words' chances are from its own. baseline: of hard attention, the
-    moving average of the log-probability of a word.
+    moving average of the log-probability of a word. ranks: those that share the batch.
     """
     device = annotations.device
     inputs, targets = batch.inputs.to(device), batch.targets.to(device)
     hard = model.decoder.attention == "hard"
-    averaged = (torch.rand(len(inputs)) < options.expected_share).to(device) if hard else None
-    output = model.decoder(annotations, inputs, SAMPLED, averaged)
+    averaged = None
+    if hard:
+        averaged = (drawn(torch.rand, (len(inputs),), batch.share) < options.expected_share).to(device)
+    output = model.decoder(annotations, inputs, SAMPLED, averaged, batch.share)
     word_log_prob = None
     if averaged is not None:
         sampled = targets.masked_fill(averaged.view(-1, 1, 1), PAD)
-        loss = _hard_loss(output, targets, sampled, options, baseline)
-        if bool((sampled != PAD).any()):
-            word_log_prob = mean_word_log_prob(output.logits, sampled)
+        loss = _hard_loss(output, targets, sampled, options, baseline, ranks)
+        if ranks.total((sampled != PAD).sum()):
+            word_log_prob = mean_word_log_prob(output.logits, sampled, ranks)
     else:
         weight = options.doubly_stochastic_weight if model.decoder.attention == "soft" else 0.0
-        loss = soft_attention_loss(output.logits, output.alphas, targets, weight, options.label_smoothing)
+        loss = soft_attention_loss(output.logits, output.alphas, targets, weight, options.label_smoothing, ranks)
     if teacher is not None and options.distillation_weight:
-        loss = loss + options.distillation_weight * _distillation(output, teacher, annotations, inputs, targets)
+        moved = _distillation(output, teacher, annotations, inputs, targets, ranks)
+        loss = loss + options.distillation_weight * moved
     maps = loss.new_zeros(())
     if batch.inside is not None:
-        maps = options.supervision_weight * attention_supervision_loss(output.alphas, batch.inside.to(device))
+        maps = options.supervision_weight * attention_supervision_loss(output.alphas, batch.inside.to(device), ranks)
     return CaptionLoss(loss, maps, word_log_prob)
 
 
-def _hard_loss(output: DecoderOutput, targets: Tensor, sampled: Tensor, options: FitOptions, baseline: float) -> Tensor:
+def _hard_loss(
+    output: DecoderOutput, targets: Tensor, sampled: Tensor, options: FitOptions, baseline: float, ranks: Ranks
+) -> Tensor:
     """Xu et al. 2015, eq. 12; sampled: the targets of images whose places were sampled, which alone are reinforced."""
     mask = targets != PAD
-    words = mask.sum()
+    words, sampled_words = ranks.total(torch.stack([mask.sum(), (sampled != PAD).sum()]))
     loss = caption_nll(output.logits, targets, options.label_smoothing) / words
-    found = reinforce_loss(output.logits, output.alphas, output.locations, sampled, baseline)
-    loss = loss + options.reinforce_weight * found * (sampled != PAD).sum() / words
-    return loss - options.entropy_weight * map_entropy(output.alphas, mask)
+    found = reinforce_loss(output.logits, output.alphas, output.locations, sampled, baseline, ranks)
+    loss = loss + options.reinforce_weight * found * sampled_words / words
+    return loss - options.entropy_weight * map_entropy(output.alphas, mask, ranks)
 
 
 def _distillation(
-    output: DecoderOutput, teacher: Decoder, annotations: Tensor, inputs: Tensor, targets: Tensor
+    output: DecoderOutput, teacher: Decoder, annotations: Tensor, inputs: Tensor, targets: Tensor, ranks: Ranks
 ) -> Tensor:
     """How far the chances of the words, and the maps before them, are from those of the teacher."""
     with torch.no_grad():  # words that the teacher does not know are unknown words to it
@@ -100,8 +108,8 @@ def _distillation(
         told = teacher(known, inputs.where(inputs < teacher.vocabulary_size, UNKNOWN))
     # Where a caption goes on with a word that the teacher cannot say, it has nothing to teach.
     knows = (targets != PAD) & (targets < teacher.vocabulary_size)
-    moved = map_distillation_loss(output.alphas, told.alphas, knows)
-    return distillation_loss(output.logits, told.logits, knows) + moved
+    moved = map_distillation_loss(output.alphas, told.alphas, knows, ranks)
+    return distillation_loss(output.logits, told.logits, knows, ranks) + moved
 
 
 class SelfCritical:
@@ -116,16 +124,23 @@ class SelfCritical:
         self.reward = CiderReward(ended)
         self.image_ids, self.vocabulary, self.options = image_ids, vocabulary, options
 
-    def loss(self, model: CaptionModel, annotations: Tensor, batch: Batch) -> tuple[Tensor, float]:
+    def loss(
+        self, model: CaptionModel, annotations: Tensor, batch: Batch, ranks: Ranks = ALONE
+    ) -> tuple[Tensor, float]:
         """The loss of one batch, and the mean CIDEr of its samples."""
-        samples, rewards = self._samples(model, annotations, batch)
-        if self.options.self_critical_baseline == "samples":
-            advantages = advantages_over_mean(rewards)
-        else:
-            advantages = rewards - self._greedy_rewards(model, annotations, batch)
-        inputs, targets = (tensor.to(annotations.device) for tensor in pad_captions(samples))
-        logits = model.decoder(annotations, inputs).logits
-        return self_critical_loss(logits, targets, advantages.to(annotations.device)), float(rewards.mean())
+        samples, rewards, advantages = [], torch.zeros(0, 1), torch.zeros(0, 1)  # where a rank has no image of a batch
+        if batch.images:
+            samples, rewards = self._samples(model, annotations, batch)
+            if self.options.self_critical_baseline == "samples":
+                advantages = advantages_over_mean(rewards)
+            else:
+                advantages = rewards - self._greedy_rewards(model, annotations, batch)
+        longest = ranks.largest(max((len(caption) for captions in samples for caption in captions), default=0))
+        inputs, targets = (tensor.to(annotations.device) for tensor in pad_captions(samples, longest))
+        logits = model.decoder(annotations, inputs, share=batch.share).logits
+        loss = self_critical_loss(logits, targets, advantages.to(annotations.device), ranks)
+        reward, count = ranks.total(torch.tensor([rewards.sum(), rewards.numel()])).tolist()
+        return loss, reward / count
 
     def _samples(self, model: CaptionModel, annotations: Tensor, batch: Batch) -> tuple[list[list[list[int]]], Tensor]:
         options = DecodingOptions(
@@ -133,7 +148,7 @@ class SelfCritical:
             max_words=MAX_SAMPLED_WORDS,
         )  # fmt: skip
         model.eval()
-        sampled = decode(model.decoder, annotations.detach(), options)
+        sampled = decode(model.decoder, annotations.detach(), options, share=batch.share)
         model.train()
         tokens = [
             [caption[:length] for caption, length in zip(captions, lengths, strict=True)]

@@ -1,5 +1,6 @@
 """From a data set on disk to what the loop needs: a model, its vocabulary, and features with captions."""
 
+import hashlib
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,7 @@ from captioner.model import CaptionModel
 from captioner.vocabulary import SPECIAL_WORDS, Vocabulary
 from training.boxes import BoxSet
 from training.dataset import CaptionDataset
+from training.distributed import ALONE, Ranks
 from training.features import FeatureCache, FeatureView, encode, fill_cache, open_cache
 from training.metrics import tokenise_for_scoring
 from training.objectives import SelfCritical
@@ -30,6 +32,10 @@ from training.replay import ReplayDataset
 from training.start import grown_model
 from training.supervision import Regions, count_supervised, regions_of, teaching_boxes
 from training.validation import Validator
+
+DIFFERENT_PHOTOS = (
+    "the processes of this run do not find the same photos: put --data and --cache into folders that all machines share"
+)
 
 
 @dataclass
@@ -78,6 +84,7 @@ def prepare(
     replay: DataSet | None = None,
     watch: Watch = unwatched,
     boxes: BoxSet | None = None,
+    ranks: Ranks = ALONE,
 ) -> Material:
     """Build the vocabulary and the model, and encode every photo that the cache does not hold yet.
 
@@ -85,7 +92,9 @@ def prepare(
     replay: earlier data, whose train split is mixed into the batches.
     watch: told how many photos are encoded.
     boxes: where in the photos the things lie that captions name, so that words learn to look at them.
-    Raises DataError where nothing is left to learn from, WeightsError where the encoder has no weights.
+    ranks: those that share the encoding; each of them has all of the material.
+    Raises DataError where nothing is left to learn from, WeightsError where the encoder has no weights, ConfigError
+    where ranks do not find the same photos.
     """
     if config.attention == "none" and teaching_boxes(boxes, options):
         raise ConfigError(
@@ -105,7 +114,7 @@ def prepare(
         teacher = start.model.decoder.to(next(model.parameters()).device).eval().requires_grad_(False)
 
     frozen_stages, tuned_stages = (cached_stages(model.encoder, learning) for learning in (0, options.fine_tune_stages))
-    build = _FeatureBuilder(model, config, options, cache, vocabulary, decoding, watch, boxes)
+    build = _FeatureBuilder(model, config, options, cache, vocabulary, decoding, watch, boxes, ranks)
     frozen = build(train, validation, earlier, frozen_stages)
     fine_tuned = None
     if options.fine_tune_stages:
@@ -207,6 +216,7 @@ class _FeatureBuilder:
     decoding: DecodingOptions
     watch: Watch
     boxes: BoxSet | None
+    ranks: Ranks
     _known_regions: list[Regions] | None = None
     """Of the photos to learn from, which are the same for all features."""
 
@@ -222,6 +232,8 @@ class _FeatureBuilder:
         train = [record for record in train if record.path in plain]
         earlier = [record for record in earlier if record.path in plain]
         validation = [record for record in validation if record.path in plain]
+        found = [[record.image_id for record in records] for records in (train, earlier, validation)]
+        self.ranks.check_same(hashlib.sha256(repr(found).encode()).digest(), DIFFERENT_PHOTOS)
         if not train or not validation:
             raise DataError("no photo could be read: `python -m training inspect` says what is wrong with each")
         if self.options.mirror:
@@ -253,7 +265,7 @@ class _FeatureBuilder:
                 " names of the photos must be the same in both; name other boxes, or leave --boxes out"
             )
         pictured = sum(len(of_image.coverage) > 0 for of_image in regions)
-        print(f"boxes: {count} words of {pictured} of {len(records)} photos are told where to look", file=sys.stderr)
+        self._say(f"boxes: {count} words of {pictured} of {len(records)} photos are told where to look")
         self._known_regions = regions
         return regions
 
@@ -262,9 +274,13 @@ class _FeatureBuilder:
         weights = tensors_sha256(self.model.encoder.stages)
         cache = open_cache(self.cache, self.model.encoder, weights, self.config, view)
         photos = [record.path for record in records]
-        for error in fill_cache(cache, self.model.encoder, self.config, view, photos, label, self.watch):
-            print(f"left out: {error}", file=sys.stderr)
+        for error in fill_cache(cache, self.model.encoder, self.config, view, photos, label, self.watch, self.ranks):
+            self._say(f"left out: {error}")
         return cache
+
+    def _say(self, sentence: str) -> None:
+        if self.ranks.leads:
+            print(sentence, file=sys.stderr)
 
 
 def frames_of(records: Sequence[ImageRecord], config: CaptionerConfig) -> list[ImageFrame]:

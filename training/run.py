@@ -1,12 +1,14 @@
 """The state of a run: where it stands and what it has learned, kept in a checkpoint and found again."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
@@ -15,6 +17,7 @@ from captioner.encoder_weights import tensors_sha256
 from captioner.errors import ConfigError, DataError
 from training.card import model_card
 from training.checkpoint import load_checkpoint, save_checkpoint
+from training.distributed import ALONE, Ranks
 from training.options import FitOptions, Phase
 from training.preparation import Features, Material, stages_before_fine_tuning
 from training.progress import PROGRESS
@@ -57,13 +60,15 @@ class Learner:
     """The moving average of the model's weights: what is validated and kept."""
     optimizer: torch.optim.Optimizer
     schedule: torch.optim.lr_scheduler.LambdaLR
+    parallel: DistributedDataParallel | None = None
+    """`batch_loss` that adds up the gradients of all ranks; None where there is one."""
 
 
 class Run:
     """What a run works on, where it stands, and the best weights so far."""
 
-    def __init__(self, material: Material, options: FitOptions, output: Path):
-        self.material, self.options, self.output = material, options, output
+    def __init__(self, material: Material, options: FitOptions, output: Path, ranks: Ranks = ALONE):
+        self.material, self.options, self.output, self.ranks = material, options, output, ranks
         self.progress = Progress()
         self._checkpoint = output / CHECKPOINT
         self.learner: Learner
@@ -75,7 +80,9 @@ class Run:
         if not self._checkpoint.exists():
             return
         self._restored = load_checkpoint(self._checkpoint)
-        _check_same_run(self._restored["run"], self._identity(), self._checkpoint)
+        for change in changed_options(self._restored["run"], self._identity(), self._checkpoint):
+            if self.ranks.leads:
+                tqdm.write(change)
         self.progress = Progress(**self._restored["progress"])
         self._best_weights = self._restored["best_weights"]
 
@@ -98,16 +105,20 @@ class Run:
         return not self.progress.best or rank(scores, taught) > rank(self.progress.best, taught)
 
     def keep_best(self) -> None:
-        """Take the averaged weights for the best so far, and write the bundle."""
+        """Take the averaged weights for the best so far, and write the bundle; of several ranks, the first does."""
         material, model, best = self.material, self.learner.average.module, self.progress.best
         self._best_weights = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+        if not self.ranks.leads:
+            return
         metrics = {"validation": best, "options": self.options.to_json(), "data": material.data.name}
         card = model_card(material, self.options, best)
         bundle = Bundle(model, material.vocabulary, material.encoder_weights, material.decoding, metrics, card)
         save_bundle(bundle, self.output / "bundle")
 
     def save(self, between_phases: bool = False) -> None:
-        """Write the checkpoint."""
+        """Write the checkpoint; of several ranks, the first does: all of them stand at the same place."""
+        if not self.ranks.leads:
+            return
         state = {
             "run": self._identity(),
             "progress": vars(self.progress),
@@ -194,7 +205,8 @@ def _parameter_groups(module: nn.Module, learning_rate: float, weight_decay: flo
     return [{"params": p, "lr": learning_rate, "weight_decay": decay} for p, decay in groups if p]
 
 
-def _check_same_run(stored: dict[str, Any], current: dict[str, Any], path: Path) -> None:
+def changed_options(stored: dict[str, Any], current: dict[str, Any], path: Path) -> Iterator[str]:
+    """A sentence for each option that the run is resumed with another value of. Raises ConfigError for another run."""
     for name in stored.keys() - {"options"}:
         if stored[name] != current[name]:
             raise ConfigError(
@@ -203,4 +215,4 @@ def _check_same_run(stored: dict[str, Any], current: dict[str, Any], path: Path)
             )
     for name, value in current["options"].items():
         if stored["options"].get(name) != value:
-            tqdm.write(f"resumed with {name} {value!r} instead of {stored['options'].get(name)!r}")
+            yield f"resumed with {name} {value!r} instead of {stored['options'].get(name)!r}"

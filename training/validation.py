@@ -1,5 +1,6 @@
 """How good a captioner is while it learns: captions decoded freely, as its users get them, and scored officially."""
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from captioner.model import CaptionModel
 from captioner.vocabulary import Vocabulary
 from training.boxes import BoxSet
 from training.dataset import CaptionDataset
+from training.distributed import ALONE, Ranks
 from training.features import annotations_from
 from training.grounding import ReferenceMaps, boxed_captions, ground_maps, told_maps
 from training.metrics import tokenise_for_scoring
@@ -29,6 +31,7 @@ class Validation:
     """What a model said of the validation photos, and what that scored."""
 
     captions: list[Caption]
+    """In the order of the photos; of several ranks, the first has them all, the others none."""
     scores: dict[str, float]
     """CIDEr, Bleu_1 and Bleu_4, on the official scale; where there are boxes, attention_correctness and pointing."""
 
@@ -51,19 +54,25 @@ class Validator:
         self.boxes, self._counts = boxes, Counter()
         self._boxed = [] if boxes is None else boxed_captions(data.records, boxes, self._counts)
 
-    def __call__(self, model: CaptionModel, vocabulary: Vocabulary, stages: int | None) -> Validation:
-        """Decode every photo; `stages` of the encoder are in the cached features."""
+    def __call__(
+        self, model: CaptionModel, vocabulary: Vocabulary, stages: int | None, ranks: Ranks = ALONE
+    ) -> Validation:
+        """Decode every photo, in batches that the ranks share; `stages` of the encoder are in the cached features."""
         model.eval()
-        captions: list[Caption] = []
-        for start in range(0, len(self.data), BATCH):
-            images = range(start, min(start + BATCH, len(self.data)))
+
+        def captions_in(batch: int) -> list[Caption]:
+            images = range(len(self.data))[batch * BATCH : (batch + 1) * BATCH]
             grid = self._annotations(model, images, stages)
             hypotheses = decode(model.decoder, grid.flatten(1, 2), self.options)
             frames = [self.frames[image] for image in images]
             best = captions_of(hypotheses, tuple(grid.shape[1:3]), frames, vocabulary)
-            captions += [of_image[0] for of_image in best]
-        scores = self.score([caption.text for caption in captions])
-        return Validation(captions, scores | self._grounding(model, vocabulary, stages))
+            return [of_image[0] for of_image in best]
+
+        batches = math.ceil(len(self.data) / BATCH)
+        captions = [caption for found in ranks.mapped(captions_in, batches) for caption in found]
+        grounding = self._grounding(model, vocabulary, stages, ranks)
+        scores = ranks.from_leader(lambda: self.score([caption.text for caption in captions]) | grounding)
+        return Validation(captions, scores)
 
     def _annotations(self, model: CaptionModel, images: Sequence[int], stages: int | None) -> Tensor:
         """Of photos at these positions, [B, H, W, D]."""
@@ -71,24 +80,35 @@ class Validator:
         with torch.no_grad():
             return annotations_from(model.encoder, features, stages)
 
-    def _grounding(self, model: CaptionModel, vocabulary: Vocabulary, stages: int | None) -> dict[str, float]:
-        """Whether the words that name a thing look at it, under teacher forcing; nothing without boxes."""
+    def _grounding(
+        self, model: CaptionModel, vocabulary: Vocabulary, stages: int | None, ranks: Ranks
+    ) -> dict[str, float]:
+        """Whether the words that name a thing look at it, under teacher forcing; nothing without boxes.
+
+        Of several ranks the first measures all; the others have nothing.
+        """
         if not self._boxed:
             return {}
-        maps = self._reference_maps(model, vocabulary, stages)
+        maps = self._reference_maps(model, vocabulary, stages, ranks)
+        if not ranks.leads:
+            return dict(maps)  # it has none, once all have been sent
         scores = ground_maps(self._boxed, maps, vocabulary, self._counts.copy(), self.boxes.name)
         return dict(vars(scores.overall.aims["head"]))
 
     def _reference_maps(
-        self, model: CaptionModel, vocabulary: Vocabulary, stages: int | None
+        self, model: CaptionModel, vocabulary: Vocabulary, stages: int | None, ranks: Ranks
     ) -> Iterator[ReferenceMaps]:
         positions = {image: position for position, image in enumerate(self.ids)}
-        for start in range(0, len(self._boxed), BATCH):
-            told = [photo.told for photo in self._boxed[start : start + BATCH]]
+
+        def maps_of(batch: int) -> list[ReferenceMaps]:
+            told = [photo.told for photo in self._boxed[batch * BATCH : (batch + 1) * BATCH]]
             images = [positions[record.image_id] for record in told]
             tokens = [[vocabulary.encode(caption) for caption in record.captions] for record in told]
             maps = told_maps(model.decoder, self._annotations(model, images, stages), tokens)
-            yield from (ReferenceMaps(self.frames[image], of) for image, of in zip(images, maps, strict=True))
+            return [ReferenceMaps(self.frames[image], of) for image, of in zip(images, maps, strict=True)]
+
+        for maps in ranks.mapped(maps_of, math.ceil(len(self._boxed) / BATCH)):
+            yield from maps
 
     def score(self, texts: Sequence[str]) -> dict[str, float]:
         candidates = tokenise_for_scoring({image: [text] for image, text in zip(self.ids, texts, strict=True)})

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from captioner.config import DecodingOptions
 from captioner.errors import ConfigError
@@ -92,9 +92,12 @@ class OverlayQuery(FigureQuery):
 
 
 class CorrectionBody(Strict):
-    text: Annotated[str, StringConstraints(strip_whitespace=True)] = Field(
-        min_length=1, max_length=500, pattern=r"\S", description="The caption as a person would have written it."
-    )
+    # PostgreSQL keeps no null characters, and nobody writes them on purpose.
+    text: Annotated[
+        str,
+        StringConstraints(strip_whitespace=True),
+        BeforeValidator(lambda text: text.replace("\0", "") if isinstance(text, str) else text),
+    ] = Field(min_length=1, max_length=500, pattern=r"\S", description="The caption as a person would have written it.")
 
 
 class Correction(BaseModel):

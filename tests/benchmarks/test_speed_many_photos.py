@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import torch
 
 from benchmarks import many_photos, peers
-from benchmarks.many_photos import BASE, copied_examples, measure
+from benchmarks.many_photos import BASE, BULK_BASE, copied_examples, measure
 from tests.benchmarks.figures import check
 
 
@@ -14,6 +14,7 @@ def test_batches_and_single_photos_are_measured(shipped, monkeypatch):
     monkeypatch.setattr(peers, "installed", lambda: False)
     results = measure(shipped, quick=True)
     check(many_photos, results, BASE, "ours, beam 3, one at a time", "textbook, beam 5, one at a time")
+    check(many_photos, results, BULK_BASE, "the library", "into a file, photos read by 1 process")
     assert len(results.rows) == 5 and results.rows[0].contestant == BASE
     assert "pip install transformers" in many_photos.report(results)
 

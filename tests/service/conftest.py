@@ -1,15 +1,66 @@
 """The service as its users meet it: a real server on a free port, with a captioner of random weights."""
 
 import contextlib
+import uuid
 from collections.abc import Callable, Iterator
 
 import httpx
 import pytest
 
 from captioner.captioner import Captioner
+from service.database import Database
 from service.settings import Settings
 from tests.service.pictures import picture_bytes
+from tests.service.servers import postgresql_server, redis_server
 from tests.service.serving import Running, serving
+
+
+@pytest.fixture(scope="session")
+def postgresql_folder() -> Iterator[str]:
+    with postgresql_server() as folder:
+        yield folder
+
+
+@pytest.fixture
+def postgresql(postgresql_folder) -> Iterator[str]:
+    """The address of an empty database of a real PostgreSQL."""
+    import psycopg
+
+    name = f"captioner_{uuid.uuid4().hex}"
+    with psycopg.connect(host=postgresql_folder, user="postgres", autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+        yield f"postgresql://postgres@/{name}?host={postgresql_folder}"
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_settings(request) -> dict[str, str]:
+    """What settings say of a database: whoever asks for it runs once with each kind."""
+    return {} if request.param == "sqlite" else {"database_url": request.getfixturevalue("postgresql")}
+
+
+@pytest.fixture
+def open_database(database_settings, tmp_path) -> Iterator[Callable[[], Database]]:
+    """Open the database of a home; each call as another process would."""
+    settings = Settings(home=tmp_path / "home", **database_settings)
+    settings.make_home()
+    with contextlib.ExitStack() as opened:
+
+        def open_it() -> Database:
+            return opened.enter_context(contextlib.closing(Database(settings.database, settings.home)))
+
+        yield open_it
+
+
+@pytest.fixture
+def database(open_database) -> Database:
+    return open_database()
+
+
+@pytest.fixture
+def redis(tmp_path) -> Iterator[str]:
+    with redis_server(tmp_path) as url:
+        yield url
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ import pytest
 
 from captioner.bundle import save_bundle
 from service import __main__ as command
+from service.database import Database
 from service.settings import Settings
 from service.versions import Versions
 from tests.service.pictures import picture_bytes
@@ -174,7 +175,7 @@ def test_help_names_every_setting_and_does_not_wait_for_torch(begin):
         (["--host", "0.0.0.0"], {}, "other machines can reach 0.0.0.0, and whoever has the token may retrain"),
         (["--host", "::"], {}, "CAPTIONER_ADMIN_TOKEN to a secret of 16 characters or more"),
         ([], {"admin_token": "short"}, "CAPTIONER_ADMIN_TOKEN is too short, but must be a secret of 16 characters"),
-        ([], {"queue_url": "http://x"}, "must be the address of a Redis: redis://HOST:PORT/NUMBER"),
+        ([], {"redis_url": "http://x"}, "must be the address of a Redis: redis://HOST:PORT/NUMBER"),
         (["models", "promote", "0123456789ab"], {}, "there is no model version 0123456789ab"),
         (["models", "rollback"], {}, "there is no version to go back to"),
         ([], {"device": "abacus"}, "the device abacus cannot be used"),
@@ -266,10 +267,12 @@ def test_whoever_sets_the_token_may_listen_to_all_and_is_not_told_it(begin, bund
 def test_models_are_listed_promoted_and_rolled_back(begin, bundle, make_bundle, tmp_path):
     settings = Settings(home=tmp_path / "home", bundle=bundle)
     settings.make_home()
-    versions = Versions(settings.home, bundle)
+    database = Database(settings.database, settings.home)
+    versions = Versions(database, settings.home, bundle)
     save_bundle(make_bundle(seed=1), tmp_path / "other")
     scores = {"data": {"new": {"CIDEr": 0.5}, "old": {"CIDEr": 0.25}}}
     added = versions.add(tmp_path / "other", {"name": "dogs", "origin": "training", "scores": scores})
+    database.close()
 
     def models(*arguments):
         output, errors = begin("--bundle", str(bundle), "models", *arguments).communicate(timeout=60)

@@ -33,7 +33,7 @@ def test_each_variable_sets_its_field(monkeypatch):
         "batch_window_ms": "2.5", "queue_size": "5", "deadline_seconds": "1.5", "max_upload_mb": "6",
         "max_megapixels": "7", "history": "8", "log_level": "WARNING",
         "admin_token": "0123456789abcdef", "import_root": "/data/sets", "max_dataset_mb": "9", "worker": "external",
-        "queue_url": "redis://localhost",
+        "database_url": "postgresql://user:word@host/name", "redis_url": "redis://localhost",
     }  # fmt: skip
     for name, value in given.items():
         monkeypatch.setenv(f"CAPTIONER_{name.upper()}", value)
@@ -43,7 +43,8 @@ def test_each_variable_sets_its_field(monkeypatch):
         "batch_size": 4, "batch_window_ms": 2.5, "queue_size": 5, "deadline_seconds": 1.5, "max_upload_mb": 6,
         "max_megapixels": 7, "history": 8, "log_level": "warning",
         "admin_token": SecretStr("0123456789abcdef"), "import_root": Path("/data/sets"), "max_dataset_mb": 9,
-        "worker": "external", "queue_url": "redis://localhost",
+        "worker": "external", "database_url": SecretStr("postgresql://user:word@host/name"),
+        "redis_url": SecretStr("redis://localhost"),
     }  # fmt: skip
     assert Settings.read().model_dump() == expected
     assert set(expected) == set(Settings.model_fields)
@@ -110,7 +111,32 @@ def test_every_setting_is_described_with_its_default():
 
 def test_the_database_of_a_folder_with_an_odd_name():
     home = Path("/tmp/a b?c=d#e%41/ü")
-    assert make_url(Settings(home=home).database_url).database == str(home / "captioner.db")
+    url = Settings(home=home).database.render_as_string(hide_password=False)
+    assert make_url(url).database == str(home / "captioner.db")
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg"])
+def test_a_postgresql_by_whatever_name(scheme):
+    url = Settings(database_url=f"{scheme}://user:a%40b@host:5433/name?sslmode=require").database
+    assert (url.drivername, url.password, url.port, url.query["sslmode"]) == (
+        "postgresql+psycopg", "a@b", 5433, "require"
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name, value, wanted",
+    [
+        ("DATABASE_URL", "mysql://user:pass-word@host/name", "unusable, but must be the address of a PostgreSQL"),
+        ("DATABASE_URL", "pass-word", "unusable, but must be the address of a PostgreSQL"),
+        ("REDIS_URL", "redis://:pass-word@host:port", "unusable, but must be the address of a Redis: redis://HOST"),
+        ("REDIS_URL", "http://:pass-word@host", "unusable, but must be the address of a Redis: redis://HOST"),
+    ],
+)
+def test_a_wrong_address_is_named_but_not_shown(monkeypatch, name, value, wanted):
+    monkeypatch.setenv(f"CAPTIONER_{name}", value)
+    with pytest.raises(ConfigError, match=f"CAPTIONER_{name} is {wanted}") as caught:
+        Settings.read()
+    assert "pass-word" not in str(caught.value)
 
 
 def test_a_relative_home_does_not_move_with_the_working_folder(monkeypatch, tmp_path):
@@ -145,7 +171,14 @@ def test_a_home_where_folders_can_be_but_no_files(tmp_path, monkeypatch):
 
 
 def test_another_process_reads_the_same_settings(monkeypatch, tmp_path):
-    settings = Settings(home=tmp_path, admin_token="0123456789abcdef", port=0, batch_window_ms=2.5, worker="external")
+    settings = Settings(
+        home=tmp_path,
+        admin_token="0123456789abcdef",
+        port=0,
+        batch_window_ms=2.5,
+        worker="external",
+        database_url="postgresql://user:word@host/name",
+    )
     for name, value in settings.environment().items():
         monkeypatch.setenv(name, value)
     assert Settings.read() == settings

@@ -1,9 +1,11 @@
-"""The database of captions: real files, many threads and processes at once, a process killed while it writes."""
+"""Captions in both kinds of database: many threads and processes at once, a process killed while it writes."""
 
+import contextlib
 import sqlite3
 import subprocess
 import sys
 import uuid
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
@@ -11,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-import service.store
-from captioner.errors import ConfigError
+from service.database import Database
+from service.settings import Settings
 from service.store import CaptionSummary, Store, StoredCaption
 
 ROOT = Path(__file__).parents[2]
@@ -20,11 +22,13 @@ ROOT = Path(__file__).parents[2]
 PROCESS = """
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 import uuid
+from service.database import Database
 from service.store import Store, StoredCaption
 
-store = Store(sys.argv[1])
-for number in range(int(sys.argv[2])):
+store = Store(Database(sys.argv[1], Path(sys.argv[2])))
+for number in range(int(sys.argv[3])):
     caption_id = uuid.uuid4().hex
     store.add(StoredCaption(id=caption_id, created_at=datetime.now(UTC), caption="a dog", probability=0.5, width=1,
                             height=1, model_version="abc", document={"alphas": [0.1] * 5000}))
@@ -53,21 +57,8 @@ def texts(page: tuple[list[CaptionSummary], int]) -> list[str]:
 
 
 @pytest.fixture
-def file(tmp_path):
-    return tmp_path / "captioner.db"
-
-
-@pytest.fixture
-def open_store(file):
-    stores = []
-
-    def open_it() -> Store:
-        stores.append(Store(f"sqlite:///{file}"))
-        return stores[-1]
-
-    yield open_it
-    for store in stores:
-        store.close()
+def open_store(open_database) -> Callable[[], Store]:
+    return lambda: Store(open_database())
 
 
 @pytest.fixture
@@ -75,12 +66,19 @@ def store(open_store) -> Store:
     return open_store()
 
 
+@pytest.fixture
+def of_sqlite(tmp_path) -> Iterator[tuple[Store, Path]]:
+    """-> a store, its file."""
+    file = tmp_path / "captioner.db"
+    with contextlib.closing(Database(f"sqlite:///{file}", tmp_path)) as database:
+        yield Store(database), file
+
+
 def test_a_caption_comes_back_as_it_was_kept_also_from_the_file(store, open_store):
     first = entry("ein Hund läuft 🐕", document={"seconds": {"encode": 0.1}, "words": ["naïve", "犬"], "none": None})
     second = entry(correction="a cat", corrected_at=datetime(2026, 1, 2, 3, 4, 5, 678901, UTC))
     store.add(first)
     store.add(second)
-    store.close()
     again = open_store()
     assert again.get(first.id) == first
     assert again.get(second.id) == second
@@ -112,7 +110,8 @@ def test_a_page_holds_all_but_the_documents(store):
     assert all(value == getattr(whole, name) for name, value in vars(summary).items())
 
 
-def test_a_page_does_not_read_documents(store, file):
+def test_a_page_does_not_read_documents(of_sqlite):
+    store, file = of_sqlite
     store.add(entry("a dog runs"))
     with sqlite3.connect(file) as connection:
         connection.execute("UPDATE captions SET document = 'no JSON'")
@@ -212,7 +211,8 @@ def test_a_correction_that_was_acknowledged_is_never_trimmed(store):
     assert sorted([*trimmed, *corrected]) == sorted(each.id for each in entries)
 
 
-def test_nobody_waits_for_a_writer_to_read(store, file):
+def test_nobody_waits_for_a_writer_to_read(of_sqlite):
+    store, file = of_sqlite
     store.add(entry("a dog runs"))
     writer = sqlite3.connect(file, isolation_level=None)
     writer.execute("BEGIN EXCLUSIVE")
@@ -222,20 +222,29 @@ def test_nobody_waits_for_a_writer_to_read(store, file):
     writer.close()
 
 
-def start(file, count: int) -> subprocess.Popen:
-    command = [sys.executable, "-c", PROCESS, f"sqlite:///{file}", str(count)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+@pytest.fixture
+def start(database_settings, tmp_path) -> Callable[[int], subprocess.Popen]:
+    """Start a process that adds so many captions."""
+    settings = Settings(home=tmp_path / "home", **database_settings)
+    settings.make_home()
+    place = [settings.database.render_as_string(hide_password=False), str(settings.home)]
+
+    def begin(count: int) -> subprocess.Popen:
+        command = [sys.executable, "-c", PROCESS, *place, str(count)]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+
+    return begin
 
 
-def test_processes_may_make_the_database_and_write_at_once(open_store, file):
-    processes = [start(file, 20) for _ in range(3)]
+def test_processes_may_make_the_database_and_write_at_once(open_store, start):
+    processes = [start(20) for _ in range(3)]
     acknowledged = [process.communicate(timeout=60)[0].split() for process in processes]
     assert [len(ids) for ids in acknowledged] == [20, 20, 20]
     assert open_store().ids() == set().union(*acknowledged)
 
 
-def test_what_was_acknowledged_survives_a_kill(open_store, file):
-    process = start(file, 1_000_000)
+def test_what_was_acknowledged_survives_a_kill(open_store, start):
+    process = start(1_000_000)
     acknowledged = [process.stdout.readline().strip() for _ in range(50)]
     process.kill()
     acknowledged += process.communicate(timeout=60)[0].split()
@@ -246,65 +255,3 @@ def test_what_was_acknowledged_survives_a_kill(open_store, file):
     assert all(len(store.get(caption_id).document["alphas"]) == 5000 for caption_id in store.ids())
     store.add(entry("after"))
     assert texts(store.page(1, 1)) == ["after"]
-
-
-def test_a_start_that_was_cut_short_does_no_harm(open_store, monkeypatch):
-    with monkeypatch.context() as patch:
-        patch.setattr(service.store, "SCHEMA_VERSION", "nonsense (")  # after the tables were made
-        with pytest.raises(ConfigError):
-            open_store()
-    open_store().add(entry())
-
-
-def test_the_folder_is_made(tmp_path):
-    store = Store(f"sqlite:///{tmp_path / 'new' / 'folder' / 'captioner.db'}")
-    store.close()
-    assert (tmp_path / "new" / "folder" / "captioner.db").is_file()
-
-
-def garbage(file):
-    file.write_bytes(b"no database" * 500)
-
-
-def folder(file):
-    file.mkdir()
-
-
-def newer_version(file):
-    Store(f"sqlite:///{file}").close()
-    with sqlite3.connect(file) as connection:
-        connection.execute(f"PRAGMA user_version = {service.store.SCHEMA_VERSION + 1}")
-    connection.close()
-
-
-def of_another_program(file):
-    with sqlite3.connect(file) as connection:
-        connection.execute(f"PRAGMA user_version = {service.store.SCHEMA_VERSION}")
-        connection.execute("CREATE TABLE recipes (name TEXT)")
-    connection.close()
-
-
-@pytest.mark.parametrize(
-    ("make", "says"),
-    [
-        (garbage, "file is not a database"),
-        (folder, "unable to open database file"),
-        (newer_version, "its schema is 2, and this version's is 1"),
-        (of_another_program, "was not made by this version of the program"),
-    ],
-)
-def test_a_file_that_is_no_database_of_ours_is_refused_and_left_as_it_is(file, make, says):
-    make(file)
-    before = None if file.is_dir() else file.read_bytes()
-    with pytest.raises(ConfigError) as caught:
-        Store(f"sqlite:///{file}")
-    assert says in str(caught.value)
-    assert f"the database {file} " in str(caught.value) and "CAPTIONER_HOME" in str(caught.value)
-    assert before is None or file.read_bytes() == before
-
-
-def test_a_place_that_cannot_be_written_is_refused(tmp_path):
-    (tmp_path / "file").write_text("in the way")
-    for place in (tmp_path / "file" / "captioner.db", "/proc/captioner.db"):  # not even root may write to /proc
-        with pytest.raises(ConfigError, match=f"the database {place} cannot be used .*CAPTIONER_HOME"):
-            Store(f"sqlite:///{place}")

@@ -8,6 +8,7 @@ import pytest
 from captioner.bundle import DEFAULT_BUNDLE, load_bundle, save_bundle
 from captioner.captioner import Captioner
 from captioner.errors import BundleError
+from service.database import Database
 from service.model_versions import model_version
 from service.versions import BUILT_IN, Versions
 
@@ -75,11 +76,14 @@ def test_no_request_is_dropped_while_captioners_change(running, two, jpeg):
 
 
 def test_what_another_process_promotes_serves_soon(running, two, jpeg):
-    others = Versions(running.service.settings.home, DEFAULT_BUNDLE)
+    settings = running.service.settings
+    database = Database(settings.database, settings.home)
+    others = Versions(database, settings.home, DEFAULT_BUNDLE)
     others.promote(two[0])
     wait_until(lambda: caption(running.client, jpeg) == two[0])
     others.rollback()
     wait_until(lambda: caption(running.client, jpeg) != two[0])
+    database.close()
 
 
 def test_a_version_that_cannot_be_used_never_becomes_the_current_one(running, two, jpeg):

@@ -3,13 +3,11 @@
 import contextlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import httpx
 import psutil
@@ -17,7 +15,6 @@ import pytest
 
 from captioner.bundle import save_bundle
 from service.settings import Settings
-from service.trainings import Trainings
 from service.worker import WorkerProcess
 from tests.service.photo_sets import photo_bytes, photo_set, zipped
 from tests.service.serving import Running
@@ -239,7 +236,7 @@ def test_from_scratch_needs_no_captioner(service, dataset):
 
 def test_what_takes_its_worker_down_again_and_again_is_given_up(service, dataset, work):
     training = ask(service, dataset)
-    trainings = Trainings(service.service.settings.trainings_folder)
+    trainings = service.service.trainings
     trainings.change(training, lambda now: now.state | {"state": "running", "attempts": 3, "started_at": time.time()})
     work()
     failed = wait_until(service, training, state("failed"), 30)
@@ -254,22 +251,9 @@ def test_trainings_that_do_not_exist(client):
         assert client.request(method, f"/api/trainings/{'0' * 32}{path}").status_code == 404
 
 
-@pytest.fixture
-def redis(tmp_path) -> Iterator[str]:
-    if (server := shutil.which("redis-server")) is None:
-        pytest.skip("there is no redis-server here")
-    path = Path(tmp_path / "redis.sock")
-    options = ["--port", "0", "--unixsocket", str(path), "--save", "", "--dir", str(tmp_path)]
-    with subprocess.Popen([server, *options], stdout=subprocess.DEVNULL) as process:
-        while not path.exists():
-            time.sleep(0.05)
-        yield f"unix://{path}"
-        process.terminate()
-
-
 def test_a_redis_may_hold_the_queue(start, tiny_bundle, tmp_path, redis):
     save_bundle(tiny_bundle, tmp_path / "bundle")
-    service = start(bundle=tmp_path / "bundle", device="cpu", queue_url=redis)
+    service = start(bundle=tmp_path / "bundle", device="cpu", redis_url=redis)
     response = service.client.post("/api/datasets", content=zipped(photo_set(30)), headers=ZIP, timeout=60)
     worker = WorkerProcess(service.service.settings)
     try:

@@ -1,7 +1,7 @@
 """Of service/versions.py: which captioners there are, which one serves, and that nothing tears the folders apart."""
 
-import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -9,20 +9,29 @@ import time
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
+import service.versions
 from captioner.bundle import DEFAULT_BUNDLE, load_bundle, save_bundle
 from captioner.errors import BundleError
 from service.model_versions import model_version
 from service.remains import ABANDONED_SECONDS
+from service.settings import Settings
+from service.tables import PromotionRow
 from service.versions import BUILT_IN, UnknownVersion, VersionInUse, Versions
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def versions(tmp_path):
-    (tmp_path / "home").mkdir()
-    return Versions(tmp_path / "home", DEFAULT_BUNDLE)
+def open_versions(open_database, tmp_path):
+    """Each call as another process would."""
+    return lambda: Versions(open_database(), tmp_path / "home", DEFAULT_BUNDLE)
+
+
+@pytest.fixture
+def versions(open_versions):
+    return open_versions()
 
 
 @pytest.fixture
@@ -45,7 +54,7 @@ def test_without_any_the_built_in_captioner_serves(versions):
         versions.rollback()
 
 
-def test_a_version_is_a_whole_copy_under_what_its_captions_carry(versions, bundles, tmp_path):
+def test_a_version_is_a_whole_copy_under_what_its_captions_carry(versions, open_versions, bundles, tmp_path):
     comparison = tmp_path / "comparison"
     comparison.mkdir()
     (comparison / "comparison.json").write_text("{}")
@@ -58,7 +67,7 @@ def test_a_version_is_a_whole_copy_under_what_its_captions_carry(versions, bundl
     assert versions.add(bundles[0], facts("again")).facts["name"] == "dogs", "the same captioner is the same version"
     newer = versions.add(bundles[1], facts("cats"))
     assert [version.id for version in versions.all()] == [newer.id, added.id, BUILT_IN]
-    assert Versions(tmp_path / "home", DEFAULT_BUNDLE).get(added.id) == added
+    assert open_versions().get(added.id) == added
     assert newer.comparison is None
 
 
@@ -66,7 +75,7 @@ def test_what_is_no_bundle_leaves_nothing(versions, bundles, tmp_path):
     (bundles[0] / "model.safetensors").write_bytes(b"x" * 100)
     with pytest.raises(BundleError):
         versions.add(bundles[0], facts())
-    assert os.listdir(tmp_path / "home" / "models") in ([], [".lock"])
+    assert os.listdir(tmp_path / "home" / "models") == []
 
 
 def test_promote_and_go_back(versions, bundles):
@@ -105,21 +114,13 @@ def test_what_cannot_be_deleted_or_promoted(versions, bundles):
     assert versions.current.id == added
 
 
-@pytest.mark.parametrize("damage", ["{", "[]", '{"history": 3}'])
-def test_a_damaged_file_leaves_the_built_in_captioner(versions, bundles, tmp_path, damage):
-    added = versions.add(bundles[0], facts()).id
-    versions.promote(added)
-    (tmp_path / "home" / "models" / "current.json").write_text(damage)
-    assert versions.current.id == BUILT_IN
-    versions.promote(added)
-    assert versions.current.id == added
-
-
 def test_a_version_that_is_gone_leaves_the_built_in_captioner(versions, bundles):
     added = versions.add(bundles[0], facts())
     versions.promote(added.id)
-    (added.bundle.parent / "version.json").unlink()
+    shutil.rmtree(added.bundle.parent)
     assert versions.current.id == BUILT_IN and [version.id for version in versions.all()] == [BUILT_IN]
+    assert versions.add(bundles[0], facts("again")).facts["name"] == "again", "it may be brought anew"
+    assert versions.current.id == added.id
 
 
 def test_remains_of_a_killed_process_go_when_nobody_is_at_work_on_them(versions, tmp_path):
@@ -132,9 +133,18 @@ def test_remains_of_a_killed_process_go_when_nobody_is_at_work_on_them(versions,
     assert {path.name for path in (tmp_path / "home" / "models").iterdir() if path.is_dir()} == {".add-new"}
 
 
-def test_two_at_once_lose_no_change(versions, bundles, tmp_path):
+def test_only_the_last_promotions_are_kept(versions, bundles, monkeypatch):
+    monkeypatch.setattr(service.versions, "_HISTORY", 3)
+    first, second, _ = (versions.add(bundle, facts()).id for bundle in bundles)
+    for _ in range(3):
+        versions.promote(first)
+        versions.promote(second)
+    assert [versions.rollback().id for _ in range(3)] == [first, second, BUILT_IN]
+
+
+def test_two_at_once_lose_no_change(versions, open_versions, database, bundles):
     ids = [versions.add(bundle, facts()).id for bundle in bundles[:2]]
-    others = [Versions(tmp_path / "home", DEFAULT_BUNDLE) for _ in range(4)]
+    others = [open_versions() for _ in range(4)]
 
     def promote(each):
         for number in range(25):
@@ -145,19 +155,21 @@ def test_two_at_once_lose_no_change(versions, bundles, tmp_path):
         thread.start()
     for thread in threads:
         thread.join()
-    history = json.loads((tmp_path / "home" / "models" / "current.json").read_text())["history"]
-    assert history[0] == BUILT_IN and set(history[1:]) == set(ids)
+    with database.reading() as session:
+        history = list(session.scalars(select(PromotionRow.version).order_by(PromotionRow.sequence)))
+    assert set(history) == set(ids)
     assert all(one != other for one, other in zip(history, history[1:], strict=False))
 
 
 KILLED = """
 import sys
 from pathlib import Path
+from service.database import Database
 from service.versions import Versions
-versions = Versions(Path(sys.argv[1]), Path(sys.argv[2]))
+versions = Versions(Database(sys.argv[1], Path(sys.argv[2])), Path(sys.argv[2]), Path(sys.argv[3]))
 print("ready", flush=True)
 while True:
-    for bundle in sys.argv[3:]:
+    for bundle in sys.argv[4:]:
         version = versions.add(Path(bundle), {"name": "x", "origin": "upload"}).id
         versions.promote(version)
         print(version, flush=True)
@@ -166,9 +178,11 @@ while True:
 """
 
 
-@pytest.mark.parametrize("seconds", [0.0, 0.013, 0.05, 0.11, 0.23])
-def test_whenever_a_process_is_killed_what_is_there_is_whole(versions, bundles, tmp_path, seconds):
-    command = [sys.executable, "-c", KILLED, str(tmp_path / "home"), str(DEFAULT_BUNDLE), *map(str, bundles)]
+@pytest.mark.parametrize("seconds", [0.0, 0.05, 0.23])
+def test_whenever_a_process_is_killed_what_is_there_is_whole(versions, bundles, tmp_path, database_settings, seconds):
+    home = tmp_path / "home"
+    url = Settings(home=home, **database_settings).database.render_as_string(hide_password=False)
+    command = [sys.executable, "-c", KILLED, url, str(home), str(DEFAULT_BUNDLE), *map(str, bundles)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "ready\n" and len(process.stdout.readline()) == 13
         time.sleep(seconds)

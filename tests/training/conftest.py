@@ -8,6 +8,7 @@ import pytest
 
 if TYPE_CHECKING:
     from captioner.config import CaptionerConfig
+    from captioner.encoders import EncoderSpec
 
 THREE_STAGES = "three-stages"
 
@@ -27,20 +28,26 @@ def _three_stages():
     return network
 
 
-@pytest.fixture
-def three_stages(monkeypatch, tmp_path) -> Iterator[Path]:
-    """Makes `THREE_STAGES` an encoder: 16 channels, 16 pixels per location, BatchNorm -> a file of its weights."""
-    import torch
-    from safetensors.torch import save_file
-
+def three_stages_spec() -> "EncoderSpec":
+    """16 channels, 16 pixels per location, BatchNorm."""
     from captioner.encoder_weights import TorchvisionWeights
-    from captioner.encoders import ENCODERS, IMAGENET_MEAN, IMAGENET_STD, EncoderSpec, encoder_spec
+    from captioner.encoders import IMAGENET_MEAN, IMAGENET_STD, EncoderSpec
 
-    spec = EncoderSpec(
+    return EncoderSpec(
         THREE_STAGES, 16, 16, 64, IMAGENET_MEAN, IMAGENET_STD, _three_stages, lambda network: network,
         TorchvisionWeights("none"),
     )  # fmt: skip
-    monkeypatch.setitem(ENCODERS, THREE_STAGES, spec)
+
+
+@pytest.fixture
+def three_stages(monkeypatch, tmp_path) -> Iterator[Path]:
+    """Makes `THREE_STAGES` an encoder -> a file of its weights."""
+    import torch
+    from safetensors.torch import save_file
+
+    from captioner.encoders import ENCODERS, encoder_spec
+
+    monkeypatch.setitem(ENCODERS, THREE_STAGES, three_stages_spec())
     with torch.random.fork_rng():
         torch.manual_seed(3)
         save_file(_three_stages().state_dict(), tmp_path / "three-stages.safetensors")
@@ -58,11 +65,12 @@ def three_stages_config(three_stages) -> "CaptionerConfig":
 
 @pytest.fixture
 def words_without_java(monkeypatch) -> None:
-    """Cuts references and captions at spaces, where the official tokenizer would start Java."""
     from training import preparation, validation
 
-    def cut(captions):
-        return {image: [" ".join(text.lower().split()) for text in texts] for image, texts in captions.items()}
+    monkeypatch.setattr(preparation, "tokenise_for_scoring", cut_at_spaces)
+    monkeypatch.setattr(validation, "tokenise_for_scoring", cut_at_spaces)
 
-    monkeypatch.setattr(preparation, "tokenise_for_scoring", cut)
-    monkeypatch.setattr(validation, "tokenise_for_scoring", cut)
+
+def cut_at_spaces(captions):
+    """Cuts references and captions at spaces, where the official tokenizer would start Java."""
+    return {image: [" ".join(text.lower().split()) for text in texts] for image, texts in captions.items()}

@@ -11,17 +11,12 @@ from training import checkpoint
 from training.checkpoint import load_checkpoint, save_checkpoint
 
 
-def test_the_state_comes_back_with_the_random_numbers_that_follow(tmp_path):
+def test_the_state_comes_back(tmp_path):
     path = tmp_path / "checkpoint.pt"
     layer = torch.nn.Linear(3, 2)
     state = {"progress": {"epoch": 3, "loss_sum": 0.1}, "model": layer.state_dict(), "best_weights": None}
-    with torch.random.fork_rng():
-        torch.manual_seed(11)
-        save_checkpoint(path, state)
-        followed = torch.rand(4)
-        torch.manual_seed(12)
-        loaded = load_checkpoint(path)
-        assert torch.equal(torch.rand(4), followed)
+    save_checkpoint(path, state)
+    loaded = load_checkpoint(path)
     assert loaded["progress"] == state["progress"] and loaded["best_weights"] is None
     assert all(torch.equal(loaded["model"][name], tensor) for name, tensor in layer.state_dict().items())
     assert loaded.keys() == state.keys()
@@ -66,7 +61,7 @@ def test_a_checkpoint_is_never_unpickled_into_code(tmp_path):
     path.write_bytes(pickle.dumps(Harmful()))
     with pytest.raises(DataError, match="damaged"):
         load_checkpoint(path)
-    torch.save({"random": Harmful()}, path)
+    torch.save({"epoch": Harmful()}, path)
     with pytest.raises(DataError, match="damaged"):
         load_checkpoint(path)
     assert not called.exists()

@@ -203,3 +203,66 @@ def test_two_runs_that_share_a_cache_read_their_own_rows(tmp_path):
     first.append(photos[3:], np.full((1, 2), 4))
     assert first.read(photos)[:, 0].tolist() == [1, 2, 3, 4]
     assert FeatureCache(tmp_path / "cache", [2]).read(photos)[:, 0].tolist() == [1, 2, 3, 4]
+
+
+def numbered(folder, count):
+    photos = [folder / f"{number}.jpg" for number in range(count)]
+    for photo in photos:
+        photo.write_bytes(photo.name.encode())
+    return photos, np.arange(2 * count).reshape(count, 2)
+
+
+def test_rows_are_in_shards_of_a_bounded_size(tmp_path, monkeypatch):
+    monkeypatch.setattr(features, "SHARD_BYTES", 13)  # three rows of 4 bytes
+    photos, rows = numbered(tmp_path, 11)
+    cache = FeatureCache(tmp_path / "cache", [2])
+    for first, last in [(0, 2), (2, 9), (9, 10), (10, 11)]:  # within a shard, over several, to the end of one
+        cache.append(photos[first:last], rows[first:last])
+        assert np.array_equal(cache.read(photos[:last][::-1]), rows[:last][::-1])
+    sizes = {path.name: path.stat().st_size for path in cache.folder.glob("rows*")}
+    assert sizes == {"rows.bin": 12, "rows-1.bin": 12, "rows-2.bin": 12, "rows-3.bin": 8}
+    again = FeatureCache(tmp_path / "cache", [2])
+    assert all(photo in again for photo in photos) and np.array_equal(again.read(photos), rows)
+
+
+def test_a_cache_that_grows_keeps_the_shards_that_are_mapped(tmp_path, monkeypatch):
+    monkeypatch.setattr(features, "SHARD_BYTES", 12)
+    photos, rows = numbered(tmp_path, 9)
+    cache = FeatureCache(tmp_path / "cache", [2])
+    mapped = []
+    monkeypatch.setattr(
+        features.np, "memmap", lambda path, *rest, original=np.memmap, **shape: (
+            mapped.append(path.name) or original(path, *rest, **shape)
+        ),
+    )  # fmt: skip
+    for number in range(9):
+        cache.append(photos[number : number + 1], rows[number : number + 1])
+        assert cache.read(photos[:1])[0].tolist() == [0, 1]
+    assert mapped == ["rows.bin"]
+    assert np.array_equal(cache.read(photos), rows)
+    assert mapped == ["rows.bin", "rows.bin", "rows-1.bin", "rows-2.bin"]
+
+
+def test_a_cache_from_before_there_were_shards_is_read_and_goes_on_in_new_ones(tmp_path, monkeypatch):
+    photos, rows = numbered(tmp_path, 8)
+    FeatureCache(tmp_path / "cache", [2]).append(photos[:5], rows[:5])  # all in one file, as it was
+    monkeypatch.setattr(features, "SHARD_BYTES", 8)  # two rows
+    cache = FeatureCache(tmp_path / "cache", [2])
+    assert np.array_equal(cache.read(photos[:5]), rows[:5])
+    cache.append(photos[5:], rows[5:])
+    sizes = {path.name: path.stat().st_size for path in cache.folder.glob("rows*")}
+    assert sizes == {"rows.bin": 20, "rows-1.bin": 8, "rows-2.bin": 4}
+    assert np.array_equal(FeatureCache(tmp_path / "cache", [2]).read(photos), rows)
+
+
+def test_what_another_run_left_half_written_moves_no_row(tmp_path):
+    photos, rows = numbered(tmp_path, 3)
+    cache = FeatureCache(tmp_path / "cache", [2])
+    cache.append(photos[:1], rows[:1])
+    with open(cache.folder / "rows.bin", "ab") as file:  # a run that shares the cache is killed while this one goes on
+        file.write(b"\1\2\3\4\5\6")
+    with open(cache.folder / "index.jsonl", "ab") as file:
+        file.write(b'"half a ')
+    cache.append(photos[1:], rows[1:])
+    assert np.array_equal(cache.read(photos), rows)
+    assert np.array_equal(FeatureCache(tmp_path / "cache", [2]).read(photos), rows)

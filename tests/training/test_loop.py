@@ -218,9 +218,9 @@ def scripted(monkeypatch):
     def script(*ciders):
         validated, original = [], Validator.__call__
 
-        def call(self, model, vocabulary, stages):
+        def call(self, model, vocabulary, stages, ranks):
             validated.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
-            found = original(self, model, vocabulary, stages)
+            found = original(self, model, vocabulary, stages, ranks)
             return dataclasses.replace(found, scores=found.scores | {"CIDEr": ciders[len(validated) - 1]})
 
         monkeypatch.setattr(Validator, "__call__", call)

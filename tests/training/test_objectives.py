@@ -1,5 +1,6 @@
 """Of training/objectives.py: what is rewarded, against which baseline, and that following it raises the reward."""
 
+import copy
 import dataclasses
 
 import pytest
@@ -62,8 +63,8 @@ def said(monkeypatch, vocabulary, samples, greedy=None):
         padded = [[caption + [0] * (longest - len(caption)) for caption in of_image] for of_image in tokens]
         return Hypotheses(torch.tensor(padded), lengths, *[torch.empty(0)] * 5)
 
-    monkeypatch.setattr(objectives, "decode", lambda *_: hypotheses(samples))
-    monkeypatch.setattr(objectives, "greedy", lambda *_: hypotheses(greedy))
+    monkeypatch.setattr(objectives, "decode", lambda *_, **__: hypotheses(samples))
+    monkeypatch.setattr(objectives, "greedy", lambda *_, **__: hypotheses(greedy))
 
 
 def log_prob(model, annotations, vocabulary, text):
@@ -145,18 +146,22 @@ def test_samples_are_compared_with_the_greedy_caption(
 @pytest.mark.parametrize("baseline", ["samples", "greedy"])
 def test_a_few_steps_on_a_toy_problem_raise_the_reward(model, annotations, make_self_critical, baseline):
     self_critical = make_self_critical(self_critical_baseline=baseline, self_critical_samples=8)
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
-    rewards = []
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        for _ in range(40):
-            loss, reward = self_critical.loss(model, annotations, batch_of(0, 1, 2))
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            rewards.append(reward)
-    assert sum(rewards[-5:]) / 5 > sum(rewards[:5]) / 5 + 1.0
-    assert model.training
+    raised = []
+    for seed in range(1, 4):  # how much it is raised is largely chance: 0.2 to 2.5
+        learning = copy.deepcopy(model)
+        optimizer = torch.optim.Adam(learning.parameters(), lr=0.02)
+        rewards = []
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            for _ in range(40):
+                loss, reward = self_critical.loss(learning, annotations, batch_of(0, 1, 2))
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                rewards.append(reward)
+        raised.append(sum(rewards[-5:]) / 5 - sum(rewards[:5]) / 5)
+        assert learning.training
+    assert sum(raised) / 3 > 0.8
 
 
 def test_learning_from_captions_is_learning_their_words(model, annotations, tiny_vocabulary):

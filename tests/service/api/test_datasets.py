@@ -177,8 +177,9 @@ def test_a_disk_that_fills_up_meanwhile_leaves_nothing(running, monkeypatch):
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("service.datasets.write_json", full)
-    response = bring(running.client, photo_set(4))
+    with monkeypatch.context() as patch:
+        patch.setattr("service.datasets.DataSetRow", full)
+        response = bring(running.client, photo_set(4))
     assert response.status_code == 507 and "disk is full" in response.json()["detail"]
     assert kept(running) == []
 
@@ -228,7 +229,7 @@ def test_whatever_it_is_called(running, name):
     document = sent.json()
     assert document["images"] == 3 and 1 <= len(document["name"]) <= 60
     folder = running.service.settings.datasets_folder / document["id"]
-    assert {path.name for path in folder.iterdir()} == {"data", "dataset.json", "report.json", "thumbnails"}
+    assert {path.name for path in folder.iterdir()} == {"data", "thumbnails"}
 
 
 def test_delete(running):

@@ -1,0 +1,38 @@
+"""Random numbers for the images of a batch, which several processes may share.
+
+Numbers are drawn for the whole batch, and each process keeps those of its own images: what is drawn for an image does
+not depend on how many processes there are, as long as their generators stand at the same place.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Share:
+    """Which images of a batch are here: from the position `first` on."""
+
+    first: int
+    whole: int
+    """Images in the batch."""
+
+
+def drawn(draw: Callable[[tuple[int, ...]], Tensor], shape: Sequence[int], share: Share | None = None) -> Tensor:
+    """`draw(shape)` of all images [B, ...]; of a share, its part of what is drawn for the whole batch."""
+    if share is None:
+        return draw(tuple(shape))
+    return draw((share.whole, *shape[1:]))[share.first : share.first + shape[0]]
+
+
+def choose(probs: Tensor, uniforms: Tensor) -> Tensor:
+    """One of V for each distribution, by inverting its distribution function: [..., V], [...] from 0 to 1 -> [...].
+
+    The distributions need not sum to 1. What has a probability of 0 is never chosen.
+    """
+    sums = probs.cumsum(dim=-1)
+    total = sums[..., -1:]
+    reached = torch.minimum(uniforms.unsqueeze(-1) * total, total.nextafter(torch.zeros_like(total)))
+    return torch.searchsorted(sums, reached, right=True).squeeze(-1)

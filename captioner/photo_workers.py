@@ -1,0 +1,181 @@
+"""Processes that decode photos: one that a photo kills or hangs takes no other photo with it."""
+
+import multiprocessing
+import queue
+import signal
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from typing import Any, TypeVar
+
+from captioner.errors import CaptionerError, ConfigError, ImageError
+
+Task = TypeVar("Task")
+
+TRIES = 2
+"""A photo that ended its process, or took too long, is tried again: the machine may have been short of memory."""
+_READY = "ready"
+_GRACE = 5.0
+"""Seconds until a process that hung up has ended."""
+
+
+class PhotoWorkers:
+    """A pool of processes. Threads may share it. To be closed, which `open_workers` does."""
+
+    def __init__(self, count: int, seconds: float):
+        self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
+        self._workers = [_Worker(seconds) for _ in range(count)]
+        for worker in self._workers:
+            self._idle.put(worker)
+        self._threads = ThreadPoolExecutor(count)  # each waits for one process
+
+    def submit(self, function: Callable[..., Any], name: str, *arguments: Any) -> Future:
+        """`function(name, *arguments)` in one of the processes; name: of a photo.
+
+        The function has to stand in a module, so that the process finds it. The future raises what the function does,
+        and ImageError where the photo ended its process or took too long.
+        """
+        return self._threads.submit(self._ask, function, name, *arguments)
+
+    def close(self) -> None:
+        """End the processes; what they have not begun is not done."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        for worker in self._workers:
+            worker.interrupt()
+        self._threads.shutdown()
+        for worker in self._workers:
+            worker.end()
+
+    def _ask(self, function: Callable[..., Any], name: str, *arguments: Any) -> Any:
+        worker = self._idle.get()
+        try:
+            for tries_left in reversed(range(TRIES)):
+                try:
+                    return worker.ask(function, name, *arguments)
+                except _Lost as lost:
+                    if not tries_left:
+                        raise ImageError(f"{name} {lost}") from None
+        finally:
+            self._idle.put(worker)
+
+
+@contextmanager
+def open_workers(count: int, seconds: float) -> Iterator[PhotoWorkers]:
+    """So many processes, started when they are needed; seconds: that a photo may take."""
+    workers = PhotoWorkers(count, seconds)
+    try:
+        yield workers
+    finally:
+        workers.close()
+
+
+def started_ahead(
+    tasks: Iterable[Task], start: Callable[[Task], Future], ahead: int
+) -> Generator[tuple[Task, Future], None, None]:
+    """Each task and its future, in the order of the tasks; at most `ahead` are started and not taken yet.
+
+    A thread goes through the tasks, which may take time to find. What `tasks` raises comes out here.
+    """
+    remaining = iter(tasks)
+
+    def start_next() -> tuple[Task, Future] | None:
+        for task in remaining:
+            return task, start(task)
+        return None
+
+    reader = ThreadPoolExecutor(1)
+    try:
+        waiting = deque(reader.submit(start_next) for _ in range(ahead))
+        while started := waiting.popleft().result():
+            yield started
+            waiting.append(reader.submit(start_next))
+    finally:
+        reader.shutdown(cancel_futures=True)
+
+
+class _Lost(Exception):
+    """A process gave no answer; the text goes on where the photo's name ends."""
+
+
+class _Worker:
+    """One process, which is started when it is first asked, and anew after it was lost."""
+
+    def __init__(self, seconds: float):
+        self._seconds = seconds
+        self._process: multiprocessing.process.BaseProcess | None = None
+        self._connection: Connection | None = None
+        self._ended = False
+
+    def ask(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        if self._process is None:
+            self._start()
+        try:
+            self._connection.send((function, arguments))
+            answered = self._connection.poll(self._seconds)
+            answer = self._connection.recv() if answered else None
+        except (EOFError, OSError) as error:
+            raise _Lost(f"ended the process that read it ({self._how_it_ended()}): save it anew") from error
+        if not answered:
+            self.end()
+            raise _Lost(f"took more than {self._seconds:g} s to read: save it anew, or raise --photo-seconds")
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+    def interrupt(self) -> None:
+        """For good, also while another thread waits for the answer."""
+        self._ended = True
+        if self._process is not None:
+            self._process.kill()
+
+    def end(self) -> None:
+        """End the process, if there is one."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.join()
+            self._connection.close()
+            self._process = None
+
+    def _start(self) -> None:
+        if self._ended:
+            raise _Lost("was not read: the run ended")
+        # Spawned: a copy of this process would hold its locks, its threads' work and its GPU.
+        context = multiprocessing.get_context("spawn")
+        self._connection, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
+        self._process.start()
+        theirs.close()  # else the end of the process would not be seen
+        try:
+            self._connection.recv()
+        except (EOFError, OSError) as error:
+            raise ConfigError(
+                f"a process that reads photos does not start ({self._how_it_ended()}): take fewer --workers"
+            ) from error
+
+    def _how_it_ended(self) -> str:
+        self._process.join(_GRACE)
+        code = self._process.exitcode
+        self.end()
+        if code is None:
+            return "it stopped answering"
+        return signal.Signals(-code).name if code < 0 else f"exit status {code}"
+
+
+def _serve(connection: Connection) -> None:
+    """What a process does: answer until nobody asks any more."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asks
+    try:
+        connection.send(_READY)
+        while True:
+            function, arguments = connection.recv()
+            try:
+                answer = function(*arguments)
+            except CaptionerError as error:
+                answer = error
+            except Exception as error:  # a mistake of ours should end the run, and say where it is
+                answer = RuntimeError(f"{function.__name__}{arguments[:1]} failed: {error!r}")
+            connection.send(answer)
+    except (EOFError, OSError):
+        return

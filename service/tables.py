@@ -1,0 +1,82 @@
+"""The tables of the database. What changes here needs a step in migrations/versions, too: a test compares them."""
+
+from typing import Any
+
+from sqlalchemy import JSON
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+
+class Table(DeclarativeBase):
+    """Times are seconds since 1970, as SQLite knows no time zones, or text in ISO 8601, in UTC."""
+
+
+class CaptionRow(Table):
+    """A photo that was captioned; the photo lies in the folder of photos."""
+
+    __tablename__ = "captions"
+    __table_args__ = {"sqlite_autoincrement": True}
+
+    # The index spares whoever counts rows or skips them to read past the documents that lie between.
+    sequence: Mapped[int] = mapped_column(primary_key=True, index=True)
+    id: Mapped[str] = mapped_column(unique=True)
+    created_at: Mapped[float]
+    caption: Mapped[str]
+    probability: Mapped[float]
+    width: Mapped[int]
+    height: Mapped[int]
+    model_version: Mapped[str]
+    correction: Mapped[str | None]
+    corrected_at: Mapped[float | None]
+    document: Mapped[dict[str, Any]] = mapped_column(JSON)  # large, so last: a summary is read without it
+
+
+class DataSetRow(Table):
+    """A data set; where it was sent, its photos lie in the folder of data sets."""
+
+    __tablename__ = "datasets"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    origin: Mapped[str]
+    created_at: Mapped[str]
+    root: Mapped[str]
+    report: Mapped[dict[str, Any]] = mapped_column(JSON)
+
+
+class TrainingRow(Table):
+    """A training; what its processes write lies in the folder of trainings."""
+
+    __tablename__ = "trainings"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    cancelling: Mapped[bool]
+    state: Mapped[dict[str, Any]] = mapped_column(JSON)
+    request: Mapped[dict[str, Any]] = mapped_column(JSON)
+
+
+class VersionRow(Table):
+    """A captioner; its bundle lies in the folder of models."""
+
+    __tablename__ = "versions"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    compared: Mapped[bool]
+    facts: Mapped[dict[str, Any]] = mapped_column(JSON)
+
+
+class PromotionRow(Table):
+    """A version that served; the last one does. Going back removes those after the one before."""
+
+    __tablename__ = "promotions"
+    __table_args__ = {"sqlite_autoincrement": True}
+
+    sequence: Mapped[int] = mapped_column(primary_key=True)
+    version: Mapped[str]
+
+
+class IdentityRow(Table):
+    """One row: what tells this database from others, where machines share it: see service.homes."""
+
+    __tablename__ = "identity"
+
+    id: Mapped[str] = mapped_column(primary_key=True)

@@ -1,0 +1,34 @@
+"""Which of torchrun's processes this is. How they share and wait is in test_bulk.py, with real ones."""
+
+import pytest
+
+from captioner.ranks import ALONE, Ranks, connected
+
+TOLD = {
+    "RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "4",
+    "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500",
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def untold(monkeypatch):
+    for name in TOLD:
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_torchrun_tells_which_it_is(monkeypatch):
+    assert Ranks.from_environment() == ALONE
+    for name, value in TOLD.items():
+        monkeypatch.setenv(name, value)
+    assert Ranks.from_environment() == Ranks(rank=5, size=8, local_rank=1, local_size=4)
+
+
+def test_a_process_alone_waits_for_nobody_and_has_everything():
+    with connected(ALONE):
+        ALONE.wait()
+    assert all(ALONE.has(str(number)) for number in range(100))
+
+
+def test_every_name_is_one_ranks_and_none_has_much_more_than_the_others():
+    shares = [sum(Ranks(rank, 4).has(f"photo-{number}.jpg") for number in range(4000)) for rank in range(4)]
+    assert sum(shares) == 4000 and max(shares) - min(shares) < 200

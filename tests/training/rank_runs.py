@@ -1,0 +1,110 @@
+"""Runs of training that test_distributed.py starts as they are started: by torchrun on two ranks, and without it.
+
+    [torchrun --nproc-per-node 2 -m] python -m tests.training.rank_runs FOLDER
+
+Of each run there is a folder of its own, and beside its checkpoint the weights of every rank. The last run is told to
+stop by one rank alone. Numbers have 32 bits: with 16, sums of parts would be rounded otherwise than the whole.
+"""
+
+import contextlib
+import dataclasses
+import os
+import signal
+import sys
+from pathlib import Path
+
+import torch
+
+from captioner.config import CaptionerConfig, DecodingOptions
+from captioner.encoders import ENCODERS
+from tests.training.conftest import THREE_STAGES, cut_at_spaces, three_stages_spec
+from training import loop, preparation, validation
+from training.distributed import Ranks, leave, meet
+from training.loop import Interrupted, fit
+from training.options import FitOptions
+from training.preparation import prepare
+from training.readers.boxes import read_boxes
+from training.records import read_records
+
+CONFIG = CaptionerConfig(
+    THREE_STAGES, 64, "squash", activation="tanh", embedding_dim=8, hidden_dim=12, attention_dim=8, dropout=0.3
+)
+"""With tanh: where ReLU lets all through, the bias of keys has no gradient but rounding, which Adam makes steps of."""
+OPTIONS = FitOptions(
+    epochs=2, batch_size=3, min_count=1, warmup_steps=2, learning_rate=0.02, average_decay=0.5, patience=9,
+    self_critical_samples=3, fine_tune_learning_rate=0.01, encoder_learning_rate=0.01, self_critical_learning_rate=0.01,
+    captions_per_image=3,
+)  # fmt: skip
+RUNS = {
+    "soft": ("soft", dataclasses.replace(OPTIONS, mirror=True, fine_tune_epochs=1, fine_tune_stages=1)),
+    "hard": ("hard", dataclasses.replace(OPTIONS, expected_share=0.4, reinforce_weight=1.0)),
+    "self-critical": ("soft", dataclasses.replace(OPTIONS, epochs=1, self_critical_epochs=2)),
+    # Where nothing teaches the scores of hard attention, they have no gradient.
+    "hard-critical": (
+        "hard",
+        dataclasses.replace(
+            OPTIONS, epochs=1, self_critical_epochs=1, self_critical_baseline="greedy", cross_entropy_weight=0.0
+        ),
+    ),
+}
+WITH_BOXES = ("soft",)
+STOPPED = "hard"
+"""Which of them also runs until it is stopped."""
+STOPPED_AT = 4
+"""Batches: in its second epoch."""
+
+
+def run(name: str, folder: Path, output: Path, ranks: Ranks, resume: bool = False) -> None:
+    attention, options = RUNS[name]
+    boxes = read_boxes(folder / "boxes.json") if name in WITH_BOXES else None
+    material = prepare(
+        read_records(folder / "shapes"), dataclasses.replace(CONFIG, attention=attention),
+        DecodingOptions(beam_width=2, max_words=9), options, folder / "cache", folder / "three-stages.safetensors",
+        "cpu", boxes=boxes, ranks=ranks,
+    )  # fmt: skip
+    try:
+        fit(material, options, output, resume, ranks=ranks)
+    finally:
+        torch.save(material.model.state_dict(), output / f"rank-{ranks.rank}.pt")
+
+
+def stop_at(number: int, rank: int, ranks: Ranks) -> None:
+    """SIGTERM for one rank alone, at the nth batch from now on."""
+    original, seen = loop.caption_loss, []
+
+    def counted(*arguments, **options):
+        seen.append(1)
+        if len(seen) == number and ranks.rank == rank:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return original(*arguments, **options)
+
+    loop.caption_loss = counted
+
+
+def prepare_process() -> None:
+    torch.set_num_threads(1)
+    torch.autocast = lambda *_, **__: contextlib.nullcontext()
+    torch.Tensor.bfloat16 = torch.Tensor.float
+    validation.BATCH = 2
+    preparation.tokenise_for_scoring = validation.tokenise_for_scoring = cut_at_spaces
+    ENCODERS[THREE_STAGES] = three_stages_spec()
+    loop.Curves.add = lambda *_: None  # drawing takes longer than all else here
+
+
+def main(folder: Path) -> None:
+    prepare_process()
+    ranks, _ = meet(Ranks.from_environment(), "cpu")
+    outputs = folder / f"on-{ranks.size}"
+    for name in RUNS:
+        run(name, folder, outputs / name, ranks)
+    if ranks.size > 1:
+        stop_at(STOPPED_AT, rank=1, ranks=ranks)
+        with contextlib.suppress(Interrupted):
+            run(STOPPED, folder, outputs / "stopped", ranks)
+    else:
+        run(STOPPED, folder, folder / "on-2" / "stopped", ranks, resume=True)
+    leave(ranks)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
