@@ -72,9 +72,12 @@ def leftovers(home: Path) -> list[Path]:
 
 
 def orphans(home: Path, client: httpx.Client) -> list[Path]:
-    """Photos of no caption."""
+    """Photos of no caption, and folders of no data set, training or version."""
+    paths = [*home.glob("photos/*.jpg"), *(path for path in home.glob("*/*/") if not path.name.startswith("."))]
     known = {entry["id"] for entry in _history(client)}
-    return [path for path in (home / "photos").glob("*.jpg") if path.stem not in known]
+    for kind, name in (("datasets", "id"), ("trainings", "id"), ("models", "version")):
+        known |= {entry[name] for entry in _json(client, f"/api/{kind}")[kind]}
+    return [path for path in paths if path.parent.name != "features" and path.stem not in known]
 
 
 def _history(client: httpx.Client) -> Iterator[dict]:

@@ -113,7 +113,9 @@ def _alive(
         broken = broken_promises(journal, service.client, home, some)
         still = _not_removed(left)
         broken += [f"{path.relative_to(home)} is left" for path in still]
-        broken += [f"{path.relative_to(home)} is a photo of no caption" for path in orphans(home, service.client)]
+        broken += [
+            f"{path.relative_to(home)} is left, and nothing tells of it" for path in orphans(home, service.client)
+        ]
         found.cleaned += len(left) - len(still)
         found.broken += [f"after round {found.rounds - 1}: {sentence}" for sentence in broken]
         yield service
@@ -127,7 +129,7 @@ def _age(home: Path) -> list[Path]:
     """Let two hours pass for what a kill has left -> the paths: half an hour later they might be at work yet."""
     then = time.time() - _HOURS
     left = leftovers(home) if home.exists() else []
-    for path in [*left, *(home / "photos").glob("*")]:
+    for path in [*left, *home.glob("photos/*"), *home.glob("*/*/")]:
         os.utime(path, (then, then))
     return left
 

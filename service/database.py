@@ -31,9 +31,9 @@ from service.tables import CaptionRow, PromotionRow, Table
 
 log = logging.getLogger(__name__)
 
-_CONNECT_SECONDS = 5
 _BUSY_MS, _CHECK_MS = 10_000, 1000
-"""For which a transaction of SQLite waits for another writer; and where only is to be known whether it could write."""
+"""For which SQLite waits for another writer; and where it only is to be known whether it could write."""
+_CONNECT_SECONDS = 5
 _POOL = {"pool_size": 10, "max_overflow": 20, "pool_timeout": 10, "pool_pre_ping": True}
 _KEEPALIVE = {"tcp_keepalives_idle": 10, "tcp_keepalives_interval": 5, "tcp_keepalives_count": 3}
 """Seconds and probes after which PostgreSQL lets go of the locks of a machine that is gone."""
@@ -81,17 +81,18 @@ class Database:
             yield session
 
     def check(self) -> None:
-        """Raises SQLAlchemyError where it does not answer, or where an SQLite file cannot be written."""
-        with self._engine.connect() as connection:
-            if self.is_shared:
+        """Raises SQLAlchemyError where it does not answer, or another process keeps its file locked."""
+        if self.is_shared:
+            with self._engine.connect() as connection:
                 connection.execute(select(1))
-                return
-            own = connection.connection
-            own.execute(f"PRAGMA busy_timeout = {_CHECK_MS}")
+            return
+        with self._writer.connect() as connection:
+            file = connection.connection
+            file.execute(f"PRAGMA busy_timeout = {_CHECK_MS}")
             try:
-                connection.execution_options(begin="BEGIN IMMEDIATE").begin().rollback()
+                connection.begin().rollback()
             finally:
-                own.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
+                file.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
 
     @contextlib.contextmanager
     def lock(self, name: str) -> Iterator[Callable[[], bool] | None]:

@@ -26,7 +26,7 @@ from service.archives import top_folder, unpack
 from service.database import Database
 from service.homes import is_there
 from service.photos import ID_PATTERN, PhotoFolder
-from service.remains import remove_abandoned
+from service.remains import remove_abandoned, remove_unknown
 from service.settings import Settings
 from service.store import CaptionSummary
 from service.tables import DataSetRow
@@ -170,6 +170,9 @@ class DataSets:
     def remove_remains(self) -> None:
         """Delete what a process that was killed left."""
         remove_abandoned(self._folder)
+        with self._database.reading() as session:
+            known = set(session.scalars(select(DataSetRow.id)))
+        remove_unknown(self._folder, _ID, known)
 
     def _add(self, origin: str, name: str, bundle: Path, bring: Callable[[Path], Path]) -> KeptDataSet:
         """`bring` puts what there is into a folder, and says where `training inspect` finds it."""

@@ -80,8 +80,9 @@ class Readiness:
         try:
             self._database.check()
         except SQLAlchemyError as error:
-            reason = getattr(error, "orig", error)
-            return [Fault("database", f"the database cannot be written ({reason}): see what else uses it")]
+            reason = str(getattr(error, "orig", error)).strip()
+            what = "its server runs" if self._database.is_shared else "no other program keeps it locked"
+            return [Fault("database", f"the database cannot be used ({reason}): see that {what}")]
         return []
 
     def _of_disk(self) -> list[Fault]:
@@ -109,7 +110,12 @@ class Readiness:
 
     def _needs_worker(self) -> bool:
         """One of its own the service always has; those of others may be away while there is nothing to do."""
-        return self._settings.worker == "own" or any(training.status not in ENDED for training in self._trainings.all())
+        if self._settings.worker == "own":
+            return True
+        try:
+            return any(training.status not in ENDED for training in self._trainings.all())
+        except SQLAlchemyError:  # told of as such
+            return False
 
 
 def _write_into(folder: Path) -> None:

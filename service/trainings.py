@@ -8,6 +8,7 @@ The row is what holds; the queue only wakes a worker up. So whatever is killed, 
 
 import contextlib
 import os
+import re
 import shutil
 import time
 import uuid
@@ -23,7 +24,8 @@ from sqlalchemy.orm import object_session
 from captioner.errors import CaptionerError
 from service.database import Database
 from service.locks import Hold, held_everywhere
-from service.remains import remove_abandoned
+from service.photos import ID_PATTERN
+from service.remains import remove_abandoned, remove_unknown
 from service.tables import TrainingRow
 
 QUEUED, RUNNING, FINISHED, FAILED, CANCELLED = "queued", "running", "finished", "failed", "cancelled"
@@ -174,7 +176,9 @@ class Trainings:
         for path in self._folder.glob(".gone-*"):
             shutil.rmtree(path, ignore_errors=True)
         remove_abandoned(self._folder)
-        for training in self.all():
+        kept = self.all()
+        remove_unknown(self._folder, re.compile(ID_PATTERN), {training.id for training in kept})
+        for training in kept:
             for folder in (training.folder, training.run, training.comparison):
                 remove_abandoned(folder)
 

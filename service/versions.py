@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 from captioner.errors import CaptionerError
 from service.database import Database
 from service.homes import is_there
-from service.remains import remove_abandoned
+from service.remains import remove_abandoned, remove_unknown
 from service.tables import PromotionRow, VersionRow
 
 BUILT_IN = "built-in"
@@ -154,6 +154,9 @@ class Versions:
     def remove_remains(self) -> None:
         """Delete what a process that was killed left."""
         remove_abandoned(self._folder)
+        with self._database.reading() as session:
+            known = set(session.scalars(select(VersionRow.id)))
+        remove_unknown(self._folder, _VERSION, known)
 
     def _alone(self) -> contextlib.AbstractContextManager[Session]:
         return self._database.writing(alone="versions")

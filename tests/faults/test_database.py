@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sqlalchemy.exc import OperationalError
 
-from service import store
+from service import database, store
 from tests.service.pictures import picture_bytes
 
 KEEPER = """
@@ -32,8 +32,8 @@ def locked(file: Path) -> Iterator[None]:
 
 
 def test_a_locked_database(start, monkeypatch, wait_for):
-    monkeypatch.setattr(store, "_BUSY_MS", 2000)
-    monkeypatch.setattr(store, "_CHECK_MS", 200)
+    monkeypatch.setattr(database, "_BUSY_MS", 2000)
+    monkeypatch.setattr(database, "_CHECK_MS", 200)
     running = start()
     client, file = running.client, running.service.settings.home / "captioner.db"
 

@@ -5,7 +5,6 @@ import time
 
 from service.remains import ABANDONED_SECONDS, remove_abandoned
 from service.settings import Settings
-from service.trainings import Trainings
 from service.work import Work
 
 LEFT = (".add-x/file", ".gone-x/folder/file", ".bundle-x/config.json", ".state.json-x.part", ".checkpoint.pt.part")
@@ -38,9 +37,9 @@ def test_only_what_is_old_and_was_being_made_goes(tmp_path):
 def test_nothing_is_left_anywhere_in_a_home(tmp_path):
     settings = Settings(home=tmp_path / "home", port=0)
     settings.make_home()
-    training = Trainings(settings.trainings_folder).add({"dataset": "0" * 32, "replay": None})
-    before = names(settings.home)
     work = Work(settings)
+    training = work.trainings.add({"dataset": "0" * 32, "replay": None})
+    before = names(settings.home)
     for folder in (
         settings.home,
         settings.datasets_folder,
