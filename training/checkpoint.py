@@ -24,11 +24,11 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     """Read a run's state and put the random generators back. Raises DataError where the file is damaged."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever a damaged file raises
+        _restore_random_state(state.pop("random"))
+    except Exception as error:  # whatever a damaged file raises, or one of something else
         raise DataError(
             f"{path} is damaged and the run cannot be resumed ({type(error).__name__}): start anew"
         ) from error
-    _restore_random_state(state.pop("random"))
     return state
 
 
