@@ -218,7 +218,7 @@ class _TimedStream(io.RawIOBase):
     def read(self, size: int = -1) -> bytes:
         if time.monotonic() > self._end:
             raise ImageError(
-                f"{self._name} takes more than {self._seconds:g} seconds to decode: save it anew as a plain JPEG or PNG"
+                f"{self._name} takes more than {self._seconds:.1f} seconds to decode: save it anew as a plain JPEG"
             )
         return self._stream.read(size)
 

@@ -138,5 +138,6 @@ def _extract(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, target: Path, mos
 
 def _too_large(most: int) -> ArchiveError:
     return ArchiveError(
-        f"the zip unpacks to more than {most // 1_000_000:,} MB: send less, or raise CAPTIONER_MAX_DATASET_MB"
+        f"the zip unpacks to more than {most // 1_000_000:,} MB: send less, or raise CAPTIONER_MAX_DATASET_MB and"
+        " CAPTIONER_MAX_HOME_MB"
     )

@@ -24,6 +24,7 @@ from service.evidence import EvidenceMaps
 from service.metrics import Metrics
 from service.photos import PhotoFolder
 from service.settings import Settings, cores
+from service.storage import Storage
 from service.store import Store, StoredCaption
 from service.switching import Serving, Switch
 from service.training_queue import TrainingQueue
@@ -54,6 +55,7 @@ class CaptionService:
         Raises ConfigError where the data folder cannot be used, and CaptionerError where there is no captioner.
         """
         self.settings = settings
+        self.storage = Storage(settings.home, settings.max_home_bytes)
         self.store = Store(settings.database_url)
         self.photos = PhotoFolder(settings.photos_folder)
         self.photos.remove_orphans(self.store.ids())
@@ -140,7 +142,8 @@ class CaptionService:
     ) -> Begun:
         with serving.batcher.coming(), self._decoder(deadline):
             started = time.monotonic()
-            photo = open_image(data, "the photo", self.settings.max_megapixels * 1_000_000)
+            seconds_left = max(0.0, deadline - started)
+            photo = open_image(data, "the photo", self.settings.max_megapixels * 1_000_000, seconds_left)
             pixels, frame = serving.captioner.prepare(photo)
             seconds = time.monotonic() - started
             future = serving.batcher.submit(pixels, frame, options, deadline, watch)

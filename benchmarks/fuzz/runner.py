@@ -21,6 +21,7 @@ MEMORY_BYTES = 768 << 20
 _STUCK_SECONDS = 90
 """Without any sign, neither work nor result, after which a process counts as stuck."""
 
+_INTERPRETER = sys.executable
 _ROOT = Path(__file__).parents[2]
 
 
@@ -84,7 +85,7 @@ def fuzz(
 
 def _run_process(tally: Tally, seed: int, end: int, progress: Callable[[Tally], None]) -> None:
     """One process, until it is through or has ended before its time."""
-    command = [sys.executable, "-m", "benchmarks.fuzz.child", tally.kind, *map(str, (seed, tally.next, end))]
+    command = [_INTERPRETER, "-m", "benchmarks.fuzz.child", tally.kind, *map(str, (seed, tally.next, end))]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(command, cwd=_ROOT, env=environment, stdout=subprocess.PIPE, stderr=errors)

@@ -70,7 +70,7 @@ def upload_model() -> Response:
     """Add a captioner from a zip of its bundle, such as another service's download. It does not serve yet."""
     service = current_service()
     with sent_file(request) as sent, tempfile.TemporaryDirectory(dir=service.settings.home) as folder:
-        unpack(sent.file, Path(folder), service.settings.max_dataset_bytes)
+        unpack(sent.file, Path(folder), service.storage.room(service.settings.max_dataset_bytes))
         version = service.versions.add(top_folder(Path(folder)), {"name": sent.name, "origin": "upload"})
     response = json_response(_document(service, version), 201)
     response.headers["Location"] = f"/api/models/{version.id}"

@@ -33,7 +33,7 @@ def test_each_variable_sets_its_field(monkeypatch):
         "batch_window_ms": "2.5", "queue_size": "5", "deadline_seconds": "1.5", "max_upload_mb": "6",
         "max_megapixels": "7", "history": "8", "log_level": "WARNING",
         "admin_token": "0123456789abcdef", "import_root": "/data/sets", "max_dataset_mb": "9", "worker": "external",
-        "queue_url": "redis://localhost",
+        "queue_url": "redis://localhost", "max_home_mb": "10", "requests_per_minute": "11",
     }  # fmt: skip
     for name, value in given.items():
         monkeypatch.setenv(f"CAPTIONER_{name.upper()}", value)
@@ -43,7 +43,7 @@ def test_each_variable_sets_its_field(monkeypatch):
         "batch_size": 4, "batch_window_ms": 2.5, "queue_size": 5, "deadline_seconds": 1.5, "max_upload_mb": 6,
         "max_megapixels": 7, "history": 8, "log_level": "warning",
         "admin_token": SecretStr("0123456789abcdef"), "import_root": Path("/data/sets"), "max_dataset_mb": 9,
-        "worker": "external", "queue_url": "redis://localhost",
+        "worker": "external", "queue_url": "redis://localhost", "max_home_mb": 10, "requests_per_minute": 11,
     }  # fmt: skip
     assert Settings.read().model_dump() == expected
     assert set(expected) == set(Settings.model_fields)
