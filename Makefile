@@ -6,7 +6,7 @@ RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help caption serve test lint format clean
+.PHONY: help caption serve test lint audit format clean
 
 help:  ## list the jobs
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile
@@ -25,12 +25,17 @@ lint: $(READY)  ## check style
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 
+audit:  ## look up known flaws of the tested versions; needs the network
+	$(PYTHON) -m venv $(VENV)-audit
+	$(VENV)-audit/bin/python -m pip install --disable-pip-version-check --quiet pip-audit
+	$(VENV)-audit/bin/python -m pip_audit --no-deps --disable-pip -r constraints.txt
+
 format: $(READY)  ## put the code into style
 	$(RUN) -m ruff check --fix .
 	$(RUN) -m ruff format .
 
 clean:  ## remove the environment, caches and figures; keeps data/ and runs/
-	rm -rf $(VENV) out build dist *.egg-info .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-audit out build dist *.egg-info .pytest_cache .ruff_cache
 	find . -path ./data -prune -o -path ./runs -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp is written last. Without it the environment is half made, and made anew; where it is only older than the

@@ -87,7 +87,7 @@ def running_service(batch_size: int) -> Iterator[Service]:
     """The service as a process on a free port, from its start until its readiness is answered."""
     with tempfile.TemporaryDirectory() as home:
         environment = os.environ | {"CAPTIONER_HOME": home, "CAPTIONER_BATCH_SIZE": str(batch_size)}
-        environment["CAPTIONER_LOG_LEVEL"] = "warning"
+        environment |= {"CAPTIONER_LOG_LEVEL": "warning", "CAPTIONER_REQUESTS_PER_MINUTE": "0"}
         started = time.perf_counter()
         process = subprocess.Popen(
             [sys.executable, "-m", "service", "--port", "0"],

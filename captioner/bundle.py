@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
-from torch import Tensor
+from torch import Tensor, nn
 
 from captioner.config import DEFAULT_BUNDLE, CaptionerConfig, DecodingOptions
 from captioner.encoder_weights import LoadedWeights, PackageWeights, tensors_sha256
@@ -188,8 +188,10 @@ def load_bundle(folder: Path | None = None) -> Bundle:
                 f"{folder} was trained with other weights of {config.encoder} than {found.source} has now:"
                 " install the version that constraints.txt names"
             )
+    wanted = _wanted_tensors(config, len(vocabulary), network, folder)
+    _check_tensors(tensors, wanted, folder / "model.safetensors")
     model = CaptionModel(config, len(vocabulary), network)
-    _load_tensors(model, tensors, with_encoder=network is None, path=folder / "model.safetensors")
+    model.load_state_dict({name: tensor.to(wanted[name].dtype) for name, tensor in tensors.items()}, strict=False)
     return Bundle(model.eval(), vocabulary, weights, decoding, load_metrics(folder), _read_text(folder / "README.md"))
 
 
@@ -215,8 +217,10 @@ def _read_json(path: Path, if_missing: Any = None) -> Any:
     if if_missing is not None and not path.is_file():
         return if_missing
     try:
-        return json.loads(path.read_bytes())
-    except (ValueError, OSError) as error:
+        value = json.loads(path.read_bytes())
+        json.dumps(value, ensure_ascii=False).encode()  # half characters could be read, and never be told to anybody
+        return value
+    except (ValueError, RecursionError, OSError) as error:
         raise BundleError(f"{path} cannot be read as JSON ({error}): copy it again from where it was made") from error
 
 
@@ -254,8 +258,24 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
         raise BundleError(f"{path} is damaged ({error}): copy it again from where it was made") from error
 
 
-def _load_tensors(model: CaptionModel, tensors: dict[str, Tensor], with_encoder: bool, path: Path) -> None:
-    wanted = {name: t for name, t in model.state_dict().items() if with_encoder or not name.startswith("encoder.")}
+def _wanted_tensors(config: CaptionerConfig, words: int, network: nn.Module | None, folder: Path) -> dict[str, Tensor]:
+    """The tensors that the bundle of such a captioner holds, their shapes without their numbers.
+
+    First of all without: what a config claims may be more than any memory holds.
+    """
+    try:
+        with torch.device("meta"):
+            tensors = CaptionModel(config, words, network).state_dict()
+    except ConfigError as error:
+        raise BundleError(f"{folder / 'config.json'}: {error}") from error
+    except (RuntimeError, OverflowError, TypeError) as error:  # what torch says of numbers beyond its own
+        raise BundleError(
+            f"{folder / 'config.json'} has sizes that no captioner can have: copy it again from where it was made"
+        ) from error
+    return {name: tensor for name, tensor in tensors.items() if network is None or not name.startswith("encoder.")}
+
+
+def _check_tensors(tensors: dict[str, Tensor], wanted: dict[str, Tensor], path: Path) -> None:
     for name in sorted(wanted.keys() ^ tensors.keys()):
         problem = "lacks" if name in wanted else "holds the unknown tensor"
         raise BundleError(f"{path} {problem} {name}: it does not belong to the config.json beside it")
@@ -269,4 +289,3 @@ def _load_tensors(model: CaptionModel, tensors: dict[str, Tensor], with_encoder:
             )
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
             raise BundleError(f"{path}: {name} holds numbers that are not finite: train it again")
-    model.load_state_dict({name: tensor.to(wanted[name].dtype) for name, tensor in tensors.items()}, strict=False)

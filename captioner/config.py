@@ -21,6 +21,11 @@ GATES = ("scalar", "vector", "off")
 HARD_CONTEXTS = ("likeliest", "expected")
 FITS = ("squash", "crop", "pad")
 
+MAX_IMAGE_SIZE = 4096
+"""Side of the square that an encoder sees, in pixels, at most."""
+MAX_SEARCH = 1000
+"""Hypotheses, captions of a photo and words of a caption, at most: a bundle from anywhere may claim more."""
+
 
 class JsonOptions:
     """To and from the plain dictionaries that JSON holds; unknown keys are refused."""
@@ -51,6 +56,10 @@ class JsonOptions:
         for name in names:
             value = getattr(self, name)
             self._require(name, type(value) is int and value >= least, wanted)
+
+    def _require_at_most(self, most: int, *names: str) -> None:
+        for name in names:
+            self._require(name, getattr(self, name) <= most, f"at most {most}")
 
     def _require_positive(self, *names: str) -> None:
         for name in names:
@@ -115,6 +124,7 @@ class CaptionerConfig(JsonOptions):
         self._require_one_of(GATES, "gate")
         self._require("deep_output", isinstance(self.deep_output, bool), "true or false")
         self._require_whole(1, "image_size", "embedding_dim", "hidden_dim", "attention_dim")
+        self._require_at_most(MAX_IMAGE_SIZE, "image_size")
         self._require_share("dropout")
 
 
@@ -143,6 +153,7 @@ class DecodingOptions(JsonOptions):
 
     def __post_init__(self) -> None:
         self._require_whole(1, "beam_width", "captions_per_image", "max_words")
+        self._require_at_most(MAX_SEARCH, "beam_width", "captions_per_image", "max_words")
         self._require_whole(0, "block_repeats")
         self._require_not_negative("length_penalty", "temperature")
         self._require("top_p", self._is_number("top_p") and 0 < self.top_p <= 1, "above 0 and at most 1")

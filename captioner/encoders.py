@@ -136,7 +136,8 @@ def encoder_spec(name: str) -> EncoderSpec:
     if not timm.is_model(model):  # asked first: timm would look on its hub for names like hf-hub:NAME
         raise ConfigError(f"timm has no feature backbone {model!r}: timm.list_models() lists the names")
     try:
-        backbone = timm_features(model, pretrained=False)
+        with torch.device("meta"):  # for what it tells of itself: some would fill the memory
+            backbone = timm_features(model, pretrained=False)
     except Exception as error:  # timm raises RuntimeError, AttributeError and others, as the model goes
         raise ConfigError(
             f"timm has no feature backbone {model!r} ({error}): timm.list_models() lists the names"

@@ -7,13 +7,14 @@ import contextlib
 import io
 import os
 import threading
+import time
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from captioner.config import FITS
 from captioner.errors import ConfigError, ImageError, ImageTooLarge, NotAnImage
@@ -38,6 +39,9 @@ _UPRIGHT = {  # EXIF orientation -> what turns the stored pixels upright
     8: Image.Transpose.ROTATE_90,
 }
 
+_TIMED_BLOCK = 8192
+"""Bytes of a file between two looks at the clock."""
+
 ImageSource = str | os.PathLike | bytes | BinaryIO | Image.Image
 
 
@@ -54,7 +58,9 @@ class ImageFrame:
     With fit "pad" it reaches past the photo's edges."""
 
 
-def open_image(source: ImageSource, name: str | None = None, max_pixels: int = MAX_PIXELS) -> Image.Image:
+def open_image(
+    source: ImageSource, name: str | None = None, max_pixels: int = MAX_PIXELS, seconds: float | None = None
+) -> Image.Image:
     """Read a photo: upright (EXIF orientation applied), RGB, fully decoded, its file closed again.
 
     Transparent parts become white. Of an animation the first frame is read. Sixteen-bit greys are divided by 257;
@@ -63,19 +69,21 @@ def open_image(source: ImageSource, name: str | None = None, max_pixels: int = M
     source: a path, the bytes of a file, a binary stream, or a Pillow image (which is left as it is).
     name: what errors call the photo; by default its path.
     max_pixels: the largest width times height that is read; never more than `MAX_PIXELS`.
-    Raises ImageError, one sentence that names the photo, where it is missing, a folder, empty or truncated; NotAnImage
-    where it is none; ImageTooLarge for more pixels than that (read from its header, before anything is decoded).
+    seconds: for which a file may be decoded; by default as long as it takes.
+    Raises ImageError, one sentence that names the photo, where it is missing, a folder, empty, truncated or too slow;
+    NotAnImage where it is none; ImageTooLarge for more pixels than that (read from its header, before anything is
+    decoded).
     """
     name, max_pixels = name or _name_of(source), min(max_pixels, MAX_PIXELS)
     if isinstance(source, Image.Image):
         return _decode(source, name, max_pixels)
     if isinstance(source, bytes | bytearray | memoryview):
-        return _decode_stream(io.BytesIO(source), name, max_pixels)
+        return _decode_stream(io.BytesIO(source), name, max_pixels, seconds)
     if isinstance(source, str | os.PathLike):
         with _open_file(source, name) as stream:
-            return _decode_stream(stream, name, max_pixels)
+            return _decode_stream(stream, name, max_pixels, seconds)
     if hasattr(source, "read"):
-        return _decode_stream(_seekable(source, name), name, max_pixels)
+        return _decode_stream(_seekable(source, name), name, max_pixels, seconds)
     raise ImageError(
         f"{name} cannot be read as a photo: give a path, bytes, a binary stream or a Pillow image, "
         f"not {type(source).__name__}"
@@ -196,13 +204,47 @@ def _seekable(stream: BinaryIO, name: str) -> BinaryIO:
         raise ImageError(f"{name} cannot be read: {error}") from error
 
 
-def _decode_stream(stream: BinaryIO, name: str, max_pixels: int) -> Image.Image:
+class _TimedStream(io.RawIOBase):
+    """A stream that can be read for so many seconds.
+
+    Decoders in C cannot be stopped, but most ask for a file in small pieces: a JPEG of a thousand passes over a large
+    picture, which would take minutes, ends here.
+    """
+
+    def __init__(self, stream: BinaryIO, seconds: float, name: str) -> None:
+        self._stream, self._seconds, self._name = stream, seconds, name
+        self._end = time.monotonic() + seconds
+
+    def read(self, size: int = -1) -> bytes:
+        if time.monotonic() > self._end:
+            raise ImageError(
+                f"{self._name} takes more than {self._seconds:.1f} seconds to decode: save it anew as a plain JPEG"
+            )
+        return self._stream.read(size)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._stream.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._stream.tell()
+
+    def seekable(self) -> bool:
+        return True
+
+    def readable(self) -> bool:
+        return True
+
+
+def _decode_stream(stream: BinaryIO, name: str, max_pixels: int, seconds: float | None) -> Image.Image:
     with _reading(name, max_pixels):
         stream.seek(0)
         if not stream.read(1):
             raise ImageError(f"{name} is empty (0 bytes): replace it with the photo")
         stream.seek(0)
-        with Image.open(stream, formats=_formats()) as image:
+        timed = stream if seconds is None else _TimedStream(stream, seconds, name)
+        with Image.open(timed, formats=_formats()) as image:
+            if seconds is not None and isinstance(image, ImageFile.ImageFile):
+                image.decodermaxblock = _TIMED_BLOCK
             return _decode(image, name, max_pixels)
 
 

@@ -2,8 +2,10 @@
 
 import logging
 import time
+from typing import Any
 
 from flask import Flask, Response, current_app, g, request
+from flask.json.provider import DefaultJSONProvider
 from flask_openapi3 import Info, OpenAPI
 from werkzeug.routing import BaseConverter
 
@@ -14,6 +16,8 @@ from service.api.operations import current_service
 from service.captioning import CaptionService
 from service.photos import ID_PATTERN
 from service.problems import Problem, ProblemDocument, handle_errors, invalid_request
+from service.protection import API_POLICY, HEADERS, documentation_policy
+from service.rates import Rates, is_costly
 from service.settings import Settings
 from service.tokens import Guard, admin_token, needs_token, takes_large_body
 from service.versions import VERSION_PATTERN
@@ -25,12 +29,15 @@ A sentence for a photo, and for every word where the model looked: Show, Attend 
 
 All errors are problem details (RFC 9457), `application/problem+json`, whose `detail` says what to do."""
 
-# Nothing of an answer is run, framed or guessed at. The page sets its own policy.
-_API_POLICY = "default-src 'none'; frame-ancestors 'none'"
-_DOCUMENTATION_POLICY = (
-    "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:;"
-    " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
+
+class _Json(DefaultJSONProvider):
+    """JSON bodies, of which the brackets of some are there to break a parser."""
+
+    def loads(self, s: str | bytes, **kwargs: Any) -> Any:
+        try:
+            return super().loads(s, **kwargs)
+        except RecursionError as error:
+            raise ValueError("it is nested too deeply") from error
 
 
 class CaptionIdConverter(BaseConverter):
@@ -61,11 +68,13 @@ def create_app(settings: Settings, captioner: Captioner | None = None) -> Flask:
         security_schemes={"token": {"type": "http", "scheme": "bearer"}},
         static_folder=None,
     )
+    app.json = _Json(app)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_upload_bytes
     app.url_map.converters["caption_id"] = CaptionIdConverter
     app.url_map.converters["version"] = VersionConverter
     app.extensions["captioner"] = service
     app.extensions["guard"] = Guard(token, settings.redis_url and settings.redis_url.get_secret_value())
+    app.extensions["rates"] = Rates(settings.requests_per_minute)
     for api in (captions.api, evidence.api, pictures.api, datasets.api, trainings.api, models.api, health.api):
         app.register_api(api)
     app.register_blueprint(health.metrics)
@@ -73,6 +82,7 @@ def create_app(settings: Settings, captioner: Captioner | None = None) -> Flask:
     app.before_request(_note_time)
     app.before_request(_refuse_other_sites)
     app.before_request(_ask_for_token)
+    app.before_request(_refuse_too_much)
     app.after_request(_protect)
     app.after_request(_count)
     handle_errors(app)
@@ -96,11 +106,21 @@ def _ask_for_token() -> None:
             request.max_content_length = current_service().settings.max_dataset_bytes
 
 
+def _refuse_too_much() -> None:
+    """Before anything is done for a request that takes long, or whose body is to be kept."""
+    if is_costly(request.method, request.path):
+        current_app.extensions["rates"].count(request.remote_addr or "")
+        if request.method == "POST":
+            current_service().storage.take(request.content_length or 0)
+
+
 def _protect(response: Response) -> Response:
     documentation = request.blueprint in ("openapi", "swagger")
-    response.headers.setdefault("Content-Security-Policy", _DOCUMENTATION_POLICY if documentation else _API_POLICY)
-    response.headers.setdefault("X-Content-Type-Options", "nosniff")
-    response.headers.setdefault("Referrer-Policy", "no-referrer")
+    is_page = documentation and response.mimetype == "text/html" and not response.direct_passthrough
+    policy = documentation_policy(response.get_data(as_text=True)) if is_page else API_POLICY
+    response.headers.setdefault("Content-Security-Policy", policy)
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
     if not documentation:
         response.headers.setdefault("Cache-Control", "no-store")
     return response

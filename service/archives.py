@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import stat
+import struct
 import zipfile
 import zlib
 from pathlib import Path
@@ -22,6 +23,11 @@ RATIO_FROM_BYTES = 50_000_000
 _ENCRYPTED, _UTF8 = 0x1, 0x800  # bits of an entry's flags
 _DRIVE = re.compile("[A-Za-z]:")
 _CHUNK = 1 << 20
+# All that Python's modules are known to raise over damaged zips; the last for what one claims of its own compression.
+_DAMAGED = (
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, ValueError, LookupError, OverflowError,
+    MemoryError,
+)  # fmt: skip
 
 
 class ArchiveError(CaptionerError):
@@ -45,7 +51,7 @@ def unpack(file: BinaryIO | Path, folder: Path, max_bytes: int) -> None:
             left = max_bytes
             for entry, target in entries:
                 left -= _extract(archive, entry, folder / target, left)
-    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError) as error:
+    except _DAMAGED as error:
         raise ArchiveError(f"the zip is damaged or was cut short ({error}): pack it and send it again") from error
     except (NotImplementedError, RuntimeError) as error:  # what Python says of passwords and unknown methods
         raise ArchiveError(f"the zip cannot be unpacked ({error}): pack it anew, as a plain zip") from error
@@ -87,6 +93,8 @@ def _target(entry: zipfile.ZipInfo) -> str:
     shown = name[:200]
     if name.startswith("/") or _DRIVE.match(name) or ".." in name.split("/"):
         raise ArchiveError(f"the zip wants to write {shown!r}, which lies outside its own folder: pack it anew")
+    if not name:
+        raise ArchiveError("the zip holds a file without a name: pack it anew")
     kind = stat.S_IFMT(entry.external_attr >> 16)
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
         raise ArchiveError(f"the zip holds a link or a device, {shown!r}: pack the files themselves")
@@ -130,5 +138,6 @@ def _extract(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, target: Path, mos
 
 def _too_large(most: int) -> ArchiveError:
     return ArchiveError(
-        f"the zip unpacks to more than {most // 1_000_000:,} MB: send less, or raise CAPTIONER_MAX_DATASET_MB"
+        f"the zip unpacks to more than {most // 1_000_000:,} MB: send less, or raise CAPTIONER_MAX_DATASET_MB and"
+        " CAPTIONER_MAX_HOME_MB"
     )

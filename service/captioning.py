@@ -28,6 +28,7 @@ from service.metrics import Metrics
 from service.photos import PhotoFolder
 from service.readiness import Fault, Readiness
 from service.settings import Settings, cores
+from service.storage import Storage
 from service.store import Store, StoredCaption
 from service.switching import Serving, Switch
 from service.training_queue import TrainingQueue
@@ -60,6 +61,7 @@ class CaptionService:
         Raises ConfigError where the data folder cannot be used, and CaptionerError where there is no captioner.
         """
         self.settings = settings
+        self.storage = Storage(settings.home, settings.max_home_bytes)
         self.database = Database(settings.database, settings.home)
         self.store = Store(self.database)
         self.photos = PhotoFolder(settings.photos_folder)
@@ -155,7 +157,8 @@ class CaptionService:
     ) -> Begun:
         with serving.batcher.coming(), self._decoder(deadline):
             started = time.monotonic()
-            photo = open_image(data, "the photo", self.settings.max_megapixels * 1_000_000)
+            seconds_left = max(0.0, deadline - started)
+            photo = open_image(data, "the photo", self.settings.max_megapixels * 1_000_000, seconds_left)
             pixels, frame = serving.captioner.prepare(photo)
             seconds = time.monotonic() - started
             future = serving.batcher.submit(pixels, frame, options, deadline, watch)

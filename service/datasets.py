@@ -72,9 +72,10 @@ class DataSets:
         self._folder = settings.datasets_folder
         self._inspecting = threading.Lock()  # one at a time: each uses all cores
 
-    def add_zip(self, file: BinaryIO, name: str, bundle: Path) -> KeptDataSet:
+    def add_zip(self, file: BinaryIO, name: str, bundle: Path, most_bytes: int | None = None) -> KeptDataSet:
         """Unpack a zip and inspect it. `bundle`: of the captioner whose unknown words are told.
 
+        most_bytes: that it may unpack to; by default what the settings say.
         Raises ArchiveError, or DataError where no format knows what is in it. Then nothing of it is kept.
         """
 
@@ -82,7 +83,7 @@ class DataSets:
             unpacked, root = folder / ".unpacked", folder / "data" / name
             unpacked.mkdir()
             root.parent.mkdir()
-            unpack(file, unpacked, self._settings.max_dataset_bytes)
+            unpack(file, unpacked, self._settings.max_dataset_bytes if most_bytes is None else most_bytes)
             os.rename(top_folder(unpacked), root)
             shutil.rmtree(unpacked, ignore_errors=True)
             return root

@@ -28,6 +28,8 @@ from service.archives import ArchiveError
 from service.batching import DeadlinePassed, QueueFull, Stopping
 from service.datasets import DataSetInUse, UnknownDataSet
 from service.evidence import MadeByAnother
+from service.rates import TooOften
+from service.storage import StorageFull
 from service.tokens import TokenMissing, TokenWrong, TooManyFailures
 from service.trainings import TrainingConflict, UnknownTraining
 from service.versions import UnknownVersion, VersionInUse
@@ -123,6 +125,15 @@ def problem_of(error: Exception) -> Problem:
                 f"Too many wrong tokens came from this address: wait {error.seconds} seconds.",
                 retry_after=error.seconds,
             )
+        case TooOften():
+            return Problem(
+                429,
+                f"Too many requests came from this address: wait {error.seconds} seconds, and send them at longer"
+                " intervals.",
+                retry_after=error.seconds,
+            )
+        case StorageFull():
+            return Problem(507, f"{error}.")
         case UnknownVersion() | UnknownDataSet() | UnknownTraining():
             return Problem(404, f"{error}.")
         case VersionInUse() | DataSetInUse() | TrainingConflict() | MadeByAnother():

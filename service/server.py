@@ -23,7 +23,9 @@ from waitress.utilities import Error
 
 from captioner.errors import is_full_disk
 from service.addresses import bind, unusable, url_of
+from service.protection import API_POLICY, HEADERS
 from service.settings import Settings
+from service.slowness import is_too_slow
 from service.tokens import Guard, TokenMissing, takes_large_body
 
 log = logging.getLogger(__name__)
@@ -32,6 +34,8 @@ CONNECTIONS = 1000
 """Open at once, at most; others wait until one of them closes."""
 IDLE_SECONDS = 60
 """After which a connection on which nothing happens is closed."""
+CLEANUP_SECONDS = 5
+"""Between two looks for connections that are idle or too slow."""
 GRACE_SECONDS = 5
 """Beyond the deadline of a photo, for answers to get through when the service ends."""
 LINGER_SECONDS = 5
@@ -49,6 +53,7 @@ _POLL_SECONDS = 0.2
 
 _SENTENCES = {
     400: "This is no HTTP request that the service understands ({reason}): use an HTTP client to make it",
+    408: "The request comes too slowly, and was given up: send it again over a faster line",
     413: "The request is far larger than {largest}, the largest that is read: send a smaller one",
     431: "The headers of the request are larger than {max_header_kb} KB: send fewer or shorter ones",
     500: "The service failed at this request, and its log says why: that is not your fault",
@@ -82,7 +87,7 @@ class Server:
             threads=settings.queue_size + settings.batch_size + SPARE_THREADS,
             connection_limit=CONNECTIONS,
             channel_timeout=IDLE_SECONDS,
-            cleanup_interval=IDLE_SECONDS // 4,
+            cleanup_interval=CLEANUP_SECONDS,
             recv_bytes=64 * 1024,
             max_request_header_size=MAX_HEADER_BYTES,
             max_request_body_size=BODY_PER_UPLOAD * settings.max_upload_bytes,
@@ -179,9 +184,15 @@ class _NoRoom(Error):
     code, reason = 507, "Insufficient Storage"
 
 
+class _TooSlow(Error):
+    code, reason = 408, "Request Timeout"
+
+
 class _Parser(HTTPRequestParser):
     adj: _Adjustments
     peer = ""
+    began = 0.0
+    """On the clock of time.monotonic, when its first byte arrived."""
     unasked = False
     """Whether a large body was refused for want of the token."""
 
@@ -242,7 +253,8 @@ class _ProblemTask(ErrorTask):
             *problem.headers.items(),
             ("Content-Type", MEDIA_TYPE),
             ("Cache-Control", "no-store"),
-            ("X-Content-Type-Options", "nosniff"),
+            ("Content-Security-Policy", API_POLICY),
+            *HEADERS.items(),
         ]
         self.set_close_on_finish()
         self.content_length = len(body)
@@ -267,7 +279,7 @@ class _Channel(HTTPChannel):
     def parser_class(self, adj: _Adjustments) -> _Parser:
         """Called by waitress for each request."""
         parser = _Parser(adj)
-        parser.peer = str(self.addr[0])
+        parser.peer, parser.began = str(self.addr[0]), time.monotonic()
         return parser
 
     @property
@@ -275,6 +287,25 @@ class _Channel(HTTPChannel):
         """No request of this client has arrived whole and waits for the rest of its answer."""
         # In this order: a request leaves the list only when its whole answer is in the buffers.
         return not self.requests and not self.total_outbufs_len
+
+    def end_if_slow(self) -> None:
+        """Answer what has not arrived in a time in which an honest client's request would have."""
+        with self.requests_lock:
+            request = self.request
+            if request is None or self.will_close or self.close_when_flushed:
+                return
+            if self.requests:  # nothing more is read before these are answered: that is no fault of the client's
+                request.began = time.monotonic()
+                return
+            received = request.header_bytes_received + request.body_bytes_received
+            if not is_too_slow(time.monotonic() - request.began, received, request.headers_finished):
+                return
+            if not request.headers_finished:
+                request.parse_header(b"GET / HTTP/1.0\r\n")  # the answer asks what was asked for
+            request.error, request.completed = _TooSlow("too slow"), True
+            self.request = None
+            self.requests.append(request)
+            self.server.add_task(self)
 
     def readable(self) -> bool:
         return self._linger_until is not None or super().readable()
@@ -326,6 +357,11 @@ class _Listener(TcpWSGIServer):
         super().__init__(
             app, map, _sock=bound, dispatcher=dispatcher, adj=adjustments, sockinfo=sockinfo, bind_socket=False
         )
+
+    def maintenance(self, now: float) -> None:
+        super().maintenance(now)
+        for channel in list(self.active_channels.values()):
+            channel.end_if_slow()
 
     def refuse(self) -> None:
         """Take those who have connected already, and nobody any more."""

@@ -85,6 +85,20 @@ class Settings(BaseSettings):
         le=1_000_000,
         description="Size of a data set that is sent, in millions of bytes, at most; also of what it unpacks to.",
     )
+    max_home_mb: int | None = Field(
+        None,
+        ge=1,
+        le=1_000_000_000,
+        description="Size of the home folder, in millions of bytes, from which on nothing more is taken; by default"
+        " the disk's.",
+    )
+    requests_per_minute: int = Field(
+        600,
+        ge=0,
+        le=1_000_000,
+        description="Captions, evidence, drawn pictures and uploads that one address may ask for in a minute; 0 is any"
+        " number.",
+    )
     worker: Literal["own", "external"] = Field(
         "own", description="Who trains: a worker that the service starts, or `python -m service worker` by itself."
     )
@@ -178,6 +192,10 @@ class Settings(BaseSettings):
     def max_upload_bytes(self) -> int:
         return self.max_upload_mb * 1_000_000
 
+    @property
+    def max_home_bytes(self) -> int | None:
+        return None if self.max_home_mb is None else self.max_home_mb * 1_000_000
+
     def environment(self) -> dict[str, str]:
         """The variables from which another process reads the same settings."""
         values = {name: getattr(self, name) for name in type(self).model_fields}
@@ -251,6 +269,6 @@ def _wanted(field: FieldInfo) -> str:
         return f"one of {', '.join(get_args(field.annotation))}"
     limits = {kind: getattr(limit, kind) for limit in field.metadata for kind in ("ge", "le") if hasattr(limit, kind)}
     if limits:
-        number = "a whole number" if field.annotation is int else "a number"
+        number = "a whole number" if field.annotation in (int, int | None) else "a number"
         return f"{number} from {limits['ge']} to {limits['le']}"
     return "an address or a name" if field.annotation is str else "a folder's path without ~: that home is not known"

@@ -29,8 +29,11 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
 def load_checkpoint(path: Path) -> dict[str, Any]:
     """Read a run's state. Raises DataError where the file is damaged."""
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever a damaged file raises
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        if not state.keys() >= {"run", "progress"}:
+            raise KeyError("run")
+    except Exception as error:  # whatever a damaged file raises, or one of something else
         raise DataError(
             f"{path} is damaged and the run cannot be resumed ({type(error).__name__}): start anew"
         ) from error
+    return state

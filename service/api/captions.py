@@ -59,7 +59,7 @@ _MADE = {
 
 @api.post(
     "",
-    responses=_MADE | described(400, 413, 415, 503, 507),
+    responses=_MADE | described(400, 413, 415, 429, 503, 507),
     openapi_extensions={"requestBody": request_body()},
 )
 def caption_photo(query: CaptionQuery) -> Response:

@@ -61,7 +61,8 @@ def bring_dataset(query: DataSetQuery) -> Response:
             data = service.datasets.add_folder(source.folder or ".", query.name or source.name, bundle)
     else:
         with sent_file(request) as sent:
-            data = service.datasets.add_zip(sent.file, sent.name, bundle)
+            room = service.storage.room(service.settings.max_dataset_bytes)
+            data = service.datasets.add_zip(sent.file, sent.name, bundle, room)
     response = json_response(_document(data), 201)
     response.headers["Location"] = f"/api/datasets/{data.id}"
     return response

@@ -21,7 +21,7 @@ api = APIBlueprint(
 )
 
 
-@api.get("/<caption_id:id>/evidence", responses={200: Evidence} | described(409, 503))
+@api.get("/<caption_id:id>/evidence", responses={200: Evidence} | described(409, 429, 503))
 def get_evidence(path: CaptionPath, query: Rank) -> Response:
     """What speaks for each word of a caption: by how much hiding a place makes the word less likely.
 

@@ -71,7 +71,7 @@ def upload_model() -> Response:
     service = current_service()
     home = service.settings.home
     with sent_file(request) as sent, tempfile.TemporaryDirectory(prefix=".add-", dir=home) as folder:
-        unpack(sent.file, Path(folder), service.settings.max_dataset_bytes)
+        unpack(sent.file, Path(folder), service.storage.room(service.settings.max_dataset_bytes))
         version = service.versions.add(top_folder(Path(folder)), {"name": sent.name, "origin": "upload"})
     response = json_response(_document(service, version), 201)
     response.headers["Location"] = f"/api/models/{version.id}"

@@ -43,7 +43,9 @@ def get_image(path: CaptionPath, query: ImageQuery) -> Response:
         raise missing(path.id) from error
 
 
-@api.get("/<caption_id:id>/overlays/<int:number>.png", responses=_picture_response("image/png") | described(409, 503))
+@api.get(
+    "/<caption_id:id>/overlays/<int:number>.png", responses=_picture_response("image/png") | described(409, 429, 503)
+)
 def get_overlay(path: OverlayPath, query: OverlayQuery) -> Response:
     """Where the model looked for one word, or what speaks for it, in colour over the photo."""
     entry, caption = find_ranked(path.id, query.caption)
@@ -64,7 +66,7 @@ def get_overlay(path: OverlayPath, query: OverlayQuery) -> Response:
     return _picture(_png(picture), "image/png", _cached(query))
 
 
-@api.get("/<caption_id:id>/figure.png", responses=_picture_response("image/png") | described(409, 503))
+@api.get("/<caption_id:id>/figure.png", responses=_picture_response("image/png") | described(409, 429, 503))
 def get_figure(path: CaptionPath, query: FigureQuery) -> Response:
     """The figure of Xu et al. 2015: the photo, then for each word the photo lit where the model looked; or why."""
     entry, caption = find_ranked(path.id, query.caption)

@@ -59,7 +59,7 @@ def list_trainings() -> Response:
     return json_response(TrainingList(trainings=found))
 
 
-@api.post("", responses={201: TrainingDocument} | described(400, 404, 409, 415))
+@api.post("", responses={201: TrainingDocument} | described(400, 404, 409, 415, 507))
 def begin_training(body: TrainingBody) -> Response:
     """Ask for a training. It begins when those before it have ended."""
     service = current_service()

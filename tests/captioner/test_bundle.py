@@ -457,3 +457,45 @@ def test_options_that_the_makers_found_best_come_back(tiny_bundle, tmp_path):
     options = DecodingOptions(7, 2, 9, 0.9, 2)
     save_bundle(dataclasses.replace(tiny_bundle, decoding=options), tmp_path / "mine")
     assert load_bundle(tmp_path / "mine").decoding == options
+
+
+@pytest.mark.parametrize("name", ["config.json", "vocabulary.json", "metrics.json"])
+def test_json_that_is_there_to_break_a_parser(folder, name):
+    (folder / name).write_bytes(b"[" * 100_000)
+    refused(folder, f"{name} cannot be read as JSON")
+
+
+def test_half_characters_that_nobody_could_be_told(folder):
+    words = json.loads((folder / "vocabulary.json").read_text())
+    (folder / "vocabulary.json").write_text(json.dumps([*words[:-1], "\ud800"]))
+    refused(folder, "vocabulary.json cannot be read")
+
+
+@pytest.mark.parametrize("name", ["hidden_dim", "attention_dim", "embedding_dim"])
+@pytest.mark.parametrize("size, part", [(10**5, "has shape"), (10**7, "files of two bundles"), (10**30, "sizes that")])
+def test_a_claim_of_more_than_memory_holds_is_refused_at_once(folder, name, size, part):
+    """Before anything of that size is made: a million million numbers would be asked for here."""
+    changed_json(folder / "config.json", "captioner", name, value=size)
+    refused(folder, part)
+
+
+def test_a_finer_map_that_the_encoder_has_not(folder):
+    changed_json(folder / "config.json", "captioner", "scales", value=2)
+    refused(folder, "config.json", "scales can be 1 alone")
+
+
+def test_a_network_that_would_fill_the_memory_is_never_made(folder):
+    changed_json(folder / "config.json", "captioner", "encoder", value="timm:eva02_enormous_patch14_clip_224")
+    began = time.process_time()
+    with pytest.raises(BundleError):
+        load_bundle(folder)
+    assert time.process_time() - began < 10, "18 GB of random weights take minutes"
+
+
+@pytest.mark.parametrize(
+    "part, name, value",
+    [("captioner", "image_size", 10**6), ("decoding", "beam_width", 10**6), ("decoding", "max_words", 10**6)],
+)
+def test_work_without_end_is_refused(folder, part, name, value):
+    changed_json(folder / "config.json", part, name, value=value)
+    refused(folder, "config.json", f"{name} must be at most")

@@ -425,3 +425,25 @@ def test_wrong_fits_and_sizes_are_refused():
         fit_image(photo, 0, "crop")
     with pytest.raises(ImageError, match="open_image"):
         fit_image(photo.convert("L"), 8, "crop")
+
+
+def slow_jpeg(side: int, scans: int) -> bytes:
+    """A progressive JPEG whose last pass over the picture comes again and again."""
+    data = encoded(Image.effect_noise((side, side), 80).convert("RGB"), "JPEG", progressive=True, quality=30)
+    start = data.rindex(b"\xff\xda")
+    return data[:start] + data[start:-2] * scans + data[-2:]
+
+
+def test_a_photo_that_takes_too_long_is_refused():
+    data = slow_jpeg(600, 60)
+    assert open_image(data).size == (600, 600), "slow, but a photo"
+    with pytest.raises(ImageError, match=r"the photo takes more than 0\.0 seconds to decode: save it anew"):
+        open_image(data, seconds=0.01)
+    assert open_image(data, seconds=60).size == (600, 600)
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "PPM", "TGA", "JPEG2000"])
+def test_a_limit_of_time_changes_nothing_of_a_photo(form):
+    data = encoded(Image.effect_noise((300, 200), 80).convert("RGB"), form)
+    assert np.array_equal(open_image(data, seconds=60), open_image(data))
+    assert np.array_equal(open_image(io.BytesIO(data), seconds=60), open_image(data))

@@ -173,3 +173,17 @@ def test_what_is_packed_can_be_unpacked(folder, tmp_path):
     file.seek(0)
     unpack(file, folder, MB)
     assert files_of(folder) == files_of(source)
+
+
+def test_a_file_without_a_name(folder):
+    with pytest.raises(ArchiveError, match="without a name"):
+        unpack(zipped(("", b"1")), folder, MB)
+    assert not files_of(folder)
+
+
+def test_a_table_that_points_before_the_file(folder):
+    content = bytearray(zipped(("a.txt", b"1")).getvalue())
+    content[content.index(b"PK\x01\x02") + 42] = 0xFF  # where in the file a.txt begins, as the table says
+    content[content.rindex(b"PK\x05\x06") + 17] = 0xFF  # where the table begins: so far on that all else lies before
+    with pytest.raises(ArchiveError, match="damaged"):
+        unpack(io.BytesIO(bytes(content)), folder, MB)

@@ -83,6 +83,7 @@ PHOTO = picture_bytes()
         (PHOTO, "multipart/form-data", 400, "no photo"),
         (PHOTO, "multipart/form-data; boundary=x", 400, "no photo"),
         (b"{", "application/json", 400, "JSON"),
+        (b"[" * 100_000, "application/json", 400, "JSON"),
         (b"[1]", "application/json", 422, "object"),
         (b"{}", "application/json", 400, "no photo"),
         (b'{"image": 7}', "application/json", 422, "base64"),

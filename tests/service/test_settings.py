@@ -34,6 +34,7 @@ def test_each_variable_sets_its_field(monkeypatch):
         "max_megapixels": "7", "history": "8", "log_level": "WARNING",
         "admin_token": "0123456789abcdef", "import_root": "/data/sets", "max_dataset_mb": "9", "worker": "external",
         "database_url": "postgresql://user:word@host/name", "redis_url": "redis://localhost",
+        "max_home_mb": "10", "requests_per_minute": "11",
     }  # fmt: skip
     for name, value in given.items():
         monkeypatch.setenv(f"CAPTIONER_{name.upper()}", value)
@@ -45,6 +46,7 @@ def test_each_variable_sets_its_field(monkeypatch):
         "admin_token": SecretStr("0123456789abcdef"), "import_root": Path("/data/sets"), "max_dataset_mb": 9,
         "worker": "external", "database_url": SecretStr("postgresql://user:word@host/name"),
         "redis_url": SecretStr("redis://localhost"),
+        "max_home_mb": 10, "requests_per_minute": 11,
     }  # fmt: skip
     assert Settings.read().model_dump() == expected
     assert set(expected) == set(Settings.model_fields)

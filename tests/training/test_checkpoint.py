@@ -65,3 +65,12 @@ def test_a_checkpoint_is_never_unpickled_into_code(tmp_path):
     with pytest.raises(DataError, match="damaged"):
         load_checkpoint(path)
     assert not called.exists()
+
+
+@pytest.mark.parametrize(
+    "value", [torch.ones(2), {}, [1], {"random": None}, {"random": {}}, {"random": {"cpu": [1], "cuda": []}}]
+)
+def test_a_file_of_something_else_is_refused(tmp_path, value):
+    torch.save(value, tmp_path / "checkpoint.pt")
+    with pytest.raises(DataError, match="damaged"):
+        load_checkpoint(tmp_path / "checkpoint.pt")

@@ -1,0 +1,40 @@
+"""What is tried: each kind draws a broken input from a random generator, and hands it to the product."""
+
+import importlib
+from random import Random
+from typing import Protocol
+
+
+class Find(AssertionError):
+    """The product did something that it must not do, without an exception of its own."""
+
+
+class Kind(Protocol):
+    """One kind of input. Made once in each process; its cases share nothing but that."""
+
+    expected: tuple[type[Exception], ...]
+    """What the product may raise: what it documents."""
+
+    def case(self, rng: Random) -> str | None:
+        """One input, decided by `rng` alone -> how it ended, in a word; None where the input was good enough.
+
+        Raises one of `expected` where it was not. Anything else that is raised is a find.
+        """
+
+
+KINDS = {
+    "images": "benchmarks.fuzz.images:Images",
+    "archives": "benchmarks.fuzz.archives:Archives",
+    "captions": "benchmarks.fuzz.captions:CaptionFiles",
+    "boxes": "benchmarks.fuzz.captions:BoxFiles",
+    "bundles": "benchmarks.fuzz.bundles:Bundles",
+    "checkpoints": "benchmarks.fuzz.bundles:Checkpoints",
+    "api": "benchmarks.fuzz.api:Requests",
+    "connections": "benchmarks.fuzz.api:Connections",
+}
+"""Name -> where its class stands: what one kind needs, the others do not wait for."""
+
+
+def make(name: str) -> Kind:
+    module, _, kind = KINDS[name].partition(":")
+    return getattr(importlib.import_module(module), kind)()

@@ -1,0 +1,92 @@
+"""Every address is public on purpose, or answers nobody without the token: those of the API, and all others."""
+
+import re
+
+import pytest
+from werkzeug.routing import Rule
+
+from service.page import static_version
+
+PUBLIC = {
+    ("GET", "/"), ("GET", "/retrain"), ("GET", "/static/<version>/<path:name>"), ("GET", "/examples"),
+    ("GET", "/examples/<name>"), ("GET", "/metrics"), ("GET", "/api/health/live"), ("GET", "/api/health/ready"),
+    ("GET", "/openapi/"), ("GET", "/openapi/openapi.json"), ("GET", "/openapi/swagger"),
+    ("GET", "/openapi/swagger/<path:filename>"), ("GET", "/openapi/static/<path:filename>"),
+    ("GET", "/openapi/oauth2-redirect.html"),
+    ("GET", "/api/captions"), ("POST", "/api/captions"), ("GET", "/api/captions/<caption_id:id>"),
+    ("GET", "/api/captions/<caption_id:id>/evidence"), ("GET", "/api/captions/<caption_id:id>/figure.png"),
+    ("GET", "/api/captions/<caption_id:id>/image"),
+    ("GET", "/api/captions/<caption_id:id>/overlays/<int:number>.png"),
+    ("PUT", "/api/captions/<caption_id:id>/correction"), ("DELETE", "/api/captions/<caption_id:id>/correction"),
+    ("GET", "/api/models/current"),
+}  # fmt: skip
+"""What anybody who reaches the service may do. A new address stands here, or asks for the token."""
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+NAMES = {"id": "0" * 32, "version": "0" * 12, "number": 1, "name": "dogs.jpg", "filename": "x", "path": "x"}
+
+
+def address(rule: Rule) -> str:
+    names = NAMES | ({"version": static_version(), "name": "main.js"} if rule.rule.startswith("/static") else {})
+    return re.sub(r"<(?:\w+:)?(\w+)>", lambda place: str(names[place[1]]), rule.rule)
+
+
+@pytest.fixture
+def rules(running) -> list[Rule]:
+    return list(running.app.url_map.iter_rules())
+
+
+@pytest.fixture
+def stranger(running):
+    """A client without the token; with `Authorization` it has a wrong one."""
+    del running.client.headers["Authorization"]
+    return running.client
+
+
+def test_every_operation_is_public_on_purpose_or_refuses_strangers(rules, stranger):
+    seen = set()
+    for rule in rules:
+        for method in rule.methods - {"OPTIONS", "HEAD"}:
+            seen.add((method, rule.rule))
+            response = stranger.request(method, address(rule))
+            if (method, rule.rule) in PUBLIC:
+                assert response.status_code not in (401, 403), (method, rule.rule)
+            else:
+                assert response.status_code == 401, (method, rule.rule, response.status_code)
+                assert response.headers["WWW-Authenticate"] == "Bearer"
+    assert seen >= PUBLIC, f"public, but not there: {PUBLIC - seen}"
+    assert len(seen - PUBLIC) > 20
+
+
+def test_no_other_method_opens_an_address(rules, stranger):
+    """Not one that a route does not know, nor HEAD, which answers wherever GET does."""
+    known = {(method, rule.rule) for rule in rules for method in rule.methods}
+    for path, example in {rule.rule: address(rule) for rule in rules}.items():
+        for method in METHODS:
+            status = stranger.request(method, example).status_code
+            public = (("GET" if method == "HEAD" else method), path) in PUBLIC
+            if public:
+                continue
+            assert status in ((401,) if (method, path) in known else (401, 404, 405)), (method, path, status)
+
+
+def test_what_the_document_tells_is_what_is_there(rules, stranger):
+    document = stranger.get("/openapi/openapi.json").json()
+    told = {(method.upper(), path) for path, item in document["paths"].items() for method in item}
+    there = {
+        (method, re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule))
+        for rule in rules
+        for method in rule.methods - {"OPTIONS", "HEAD"}
+        if rule.rule.startswith("/api/")
+    }
+    assert told == there
+
+
+@pytest.mark.parametrize("path", ["/api/models/current/", "/api//models", "/api/models/", "/API/models"])
+def test_another_way_to_write_an_address_opens_nothing(stranger, path):
+    assert stranger.get(path).status_code in (308, 401, 404)
+
+
+def test_a_wrong_token_opens_nothing(rules, stranger):
+    for wrong in ("Bearer x", "Basic YTpi", "Bearer", "bearer é".encode()):
+        assert stranger.get("/api/trainings", headers={"Authorization": wrong}).status_code == 401

@@ -1,0 +1,137 @@
+"""Nothing that a stranger gives is run: no pickle, no eval, no shell; files that try it are refused."""
+
+import ast
+import pickle
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[1]
+SOURCES = sorted(path for package in ("captioner", "training", "service") for path in (ROOT / package).rglob("*.py"))
+
+MODULES = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "shelve", "marshal", "joblib", "jsonpickle", "yaml"}
+CALLS = {
+    "eval",
+    "exec",
+    "compile",
+    "__import__",
+    "os.system",
+    "os.popen",
+    "torch.hub.load",
+    "torch.jit.load",
+}
+NEEDED = {
+    "torch.load": ("weights_only", True),
+    "torch.hub.load_state_dict_from_url": ("weights_only", True),
+}
+"""Call -> the argument without which it would run what it reads."""
+
+
+def name_of(node: ast.expr) -> str:
+    """Such as torch.hub.load; empty for what is no plain name."""
+    if isinstance(node, ast.Attribute):
+        return f"{before}.{node.attr}" if (before := name_of(node.value)) else ""
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def dangers(source: str) -> list[str]:
+    """What in a source would run what it is given."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            modules = [node.module or ""] if isinstance(node, ast.ImportFrom) else [name.name for name in node.names]
+            found += [f"imports {module}" for module in modules if module.split(".")[0] in MODULES]
+        if isinstance(node, ast.Call):
+            name, given = name_of(node.func), {word.arg: word.value for word in node.keywords}
+            value = {key: word.value for key, word in given.items() if isinstance(word, ast.Constant)}
+            if name in CALLS:
+                found.append(f"calls {name}")
+            if name in NEEDED and value.get(NEEDED[name][0]) is not NEEDED[name][1]:
+                found.append(f"calls {name} without {NEEDED[name][0]}")
+            if "shell" in given and value.get("shell", True):
+                found.append(f"calls {name} with a shell")
+            if value.get("allow_pickle"):
+                found.append(f"calls {name} with allow_pickle")
+            if value.get("trust_remote_code"):
+                found.append(f"calls {name} with trust_remote_code")
+    return found
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_source_runs_what_it_reads(path):
+    assert dangers(path.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import pickle", "from yaml import load", "eval(x)", "torch.load(path)", "torch.load(path, weights_only=False)",
+        "torch.load(path, weights_only=flag)", "subprocess.run(c, shell=True)", "numpy.load(p, allow_pickle=True)",
+        "subprocess.run(c, shell=flag)", "import os; os.system('x')", "timm.create_model(n, trust_remote_code=True)",
+    ],
+)  # fmt: skip
+def test_each_danger_would_be_seen(source):
+    assert dangers(source)
+    assert not dangers("torch.load(path, weights_only=True); model.eval(); re.compile(x); run(c, shell=False)")
+
+
+class Touch:
+    """A pickle of this makes a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+@pytest.fixture
+def trap(tmp_path):
+    """A file that is made if a pickle is run, and pickles that would make it by their names."""
+    mark = tmp_path / "ran"
+    plain = pickle.dumps(Touch(mark))
+    zipped, legacy = tmp_path / "zipped", tmp_path / "legacy"
+    torch.save({"random": Touch(mark)}, zipped)
+    torch.save({"random": Touch(mark)}, legacy, _use_new_zipfile_serialization=False)
+    yield {"plain": plain, "zipped": zipped.read_bytes(), "legacy": legacy.read_bytes()}
+    assert not mark.exists(), "a pickle was run"
+    pickle.loads(plain)
+    assert mark.exists(), "the trap is none"
+
+
+@pytest.mark.parametrize("kind", ["plain", "zipped", "legacy"])
+def test_a_pickle_is_refused_wherever_it_stands(trap, kind, tiny_bundle, tmp_path):
+    from captioner.bundle import FILES, load_bundle, save_bundle
+    from captioner.encoder_weights import read_tensors
+    from captioner.errors import BundleError, DataError, WeightsError
+    from training.checkpoint import load_checkpoint
+
+    for name in FILES:
+        save_bundle(tiny_bundle, tmp_path / name / "bundle")
+        (tmp_path / name / "bundle" / name).write_bytes(trap[kind])
+        with pytest.raises(BundleError):
+            load_bundle(tmp_path / name / "bundle")
+    (tmp_path / "checkpoint.pt").write_bytes(trap[kind])
+    with pytest.raises(DataError, match="damaged"):
+        load_checkpoint(tmp_path / "checkpoint.pt")
+    for name in ("weights.pth", "weights.safetensors"):
+        (tmp_path / name).write_bytes(trap[kind])
+        with pytest.raises(WeightsError):
+            read_tensors(tmp_path / name)
+
+
+def test_files_beside_a_bundle_are_left_alone(trap, tiny_bundle, tmp_path):
+    from captioner.bundle import load_bundle, save_bundle
+
+    save_bundle(tiny_bundle, tmp_path / "bundle")
+    (tmp_path / "bundle" / "pytorch_model.bin").write_bytes(trap["plain"])
+    (tmp_path / "bundle" / "sitecustomize.py").write_text("raise SystemExit('ran')")
+    assert load_bundle(tmp_path / "bundle").vocabulary.words == tiny_bundle.vocabulary.words
+
+
+def test_the_bundle_that_ships_holds_no_code():
+    for path in (ROOT / "captioner" / "bundles").rglob("*"):
+        assert path.is_dir() or path.suffix in (".json", ".safetensors", ".md"), path
+        assert path.is_dir() or not zipfile.is_zipfile(path), path
