@@ -36,7 +36,8 @@ def run(*arguments: str | Path) -> str:
     )
     if done.returncode == -signal.SIGKILL:
         raise DataError(
-            f"`training {arguments[0]}` was killed from outside, most likely as the machine had no memory left: try again"
+            f"`training {arguments[0]}` was killed from outside, most likely as the machine had no memory left: try it"
+            " again"
         )
     if done.returncode:
         raise DataError(last_error(done.stderr) or f"`training {arguments[0]}` failed: {done.stderr[-2000:]}")
