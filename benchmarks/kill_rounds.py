@@ -94,7 +94,7 @@ def kill_rounds(
         found.answered.update(life.answered)
         found.broken += [f"round {number}, {moment}: {sentence}" for sentence in life.wrong]
         if verbose:
-            print(f"round {number}: {moment}, {killed}, {life.answered}, broken: {len(found.broken)}", flush=True)
+            print(f"round {number}: {moment}, {killed}, {life.answered}, broken: {found.broken}", flush=True)
     with _alive(folder, journal, found, rng, read=len(journal.captions)):
         pass
 

@@ -30,7 +30,7 @@ from benchmarks.tiny_service import TOKEN, TinyService, save_tiny_bundle, start_
 LOOKS = 20
 """At memory, over all requests after the warm-up."""
 GROWTH_MB = 30.0
-"""By which the fitted memory may grow from the first look to the last: the noise of an allocator."""
+"""By which the fitted memory may grow over all requests: the noise of an allocator."""
 SPARE_FILES = 10
 """Connections to the database, of which there are as many as were needed at once."""
 HISTORY = 500
@@ -61,10 +61,18 @@ class Soaked:
     """From the end of the warm-up on; the first and the last while nobody asks anything."""
 
     @property
+    def slope(self) -> float:
+        """Of the line that fits memory best over the later half of the requests, in MB per request.
+
+        The earlier half belongs to the warm-up: the allocator keeps what was ever needed at once.
+        """
+        later = self.uses[len(self.uses) // 2 :]
+        return float(np.polyfit([use.requests for use in later], [use.memory_mb for use in later], 1)[0])
+
+    @property
     def growth_mb(self) -> float:
-        """Of the line that fits memory best, from its first look to its last."""
-        slope = np.polyfit([use.requests for use in self.uses], [use.memory_mb for use in self.uses], 1)[0]
-        return float(slope) * (self.uses[-1].requests - self.uses[0].requests)
+        """What that comes to, over so many requests as were sent in all."""
+        return self.slope * (self.uses[-1].requests - self.uses[0].requests)
 
     def complaints(self) -> list[str]:
         first, last = self.uses[0], self.uses[-1]
@@ -185,7 +193,7 @@ def report(soaked: Soaked) -> str:
         f"{sent} requests in {soaked.seconds:.0f} s, {sent / max(soaked.seconds, 1e-9):.0f} a second",
         *(f"  {kind}: {', '.join(counts)}" for kind, counts in kinds.items()),
         f"resident memory in MB: {memory}",
-        f"memory's slope: {1000 * soaked.growth_mb / max(1, last.requests - first.requests):+.2f} MB per 1000 requests",
+        f"memory's slope over the later half: {1000 * soaked.slope:+.2f} MB per 1000 requests",
         f"open files: {first.files} before, {last.files} after; threads: {first.threads} before, {last.threads} after",
         f"verdict: {'all well' if not complaints else f'{len(complaints)} complaints'}",
         *complaints[:50],

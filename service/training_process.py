@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -33,6 +34,11 @@ def run(*arguments: str | Path) -> str:
     done = subprocess.run(
         command(*arguments), env=environment(), capture_output=True, encoding="utf-8", stdin=subprocess.DEVNULL
     )
+    if done.returncode == -signal.SIGKILL:
+        raise DataError(
+            f"`training {arguments[0]}` was killed from outside, most likely as the machine had no memory left: try it"
+            " again"
+        )
     if done.returncode:
         raise DataError(last_error(done.stderr) or f"`training {arguments[0]}` failed: {done.stderr[-2000:]}")
     return done.stdout

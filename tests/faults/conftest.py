@@ -49,11 +49,10 @@ class SmallDisk:
         raise AssertionError("the disk never became full")
 
 
-@pytest.fixture
-def small_disk(tmp_path) -> Iterator[SmallDisk]:
+@pytest.fixture(scope="module")
+def small_disk(tmp_path_factory) -> Iterator[SmallDisk]:
     """Skips where a process may not mount anything, be it in a namespace of its own."""
-    path = tmp_path / "disk"
-    path.mkdir()
+    path = tmp_path_factory.mktemp("disk")
     tools = [shutil.which(tool) for tool in ("unshare", "nsenter", "mount")]
     apart = ["unshare", "--map-root-user", "--mount"]
     mount = f"mount -t tmpfs -o size={DISK_MB}m,mode=755 none '{path}'"

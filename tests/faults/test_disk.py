@@ -2,90 +2,94 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
 
-from benchmarks.tiny_service import ROOT, start_service, tiny_data_set, tiny_photo
+import pytest
+
+from benchmarks.tiny_service import ROOT, TinyService, start_service, tiny_data_set, tiny_photo
 from service.settings import Settings
 from tests.service.test_training import ZIP
 
 JPEG = {"Content-Type": "image/jpeg"}
-SMALL_UPLOADS = {"CAPTIONER_MAX_UPLOAD_MB": "1"}
 
 
 def caption(client):
     return client.post("/api/captions", content=tiny_photo(0, (640, 480)), headers=JPEG)
 
 
-def test_a_full_disk(small_disk, bundle, tmp_path, wait_for):
-    service = start_service(small_disk.path, bundle, tmp_path / "log", small_disk.within, SMALL_UPLOADS)
+@pytest.fixture(scope="module")
+def service(small_disk, bundle, tmp_path_factory) -> Iterator[TinyService]:
+    """Its data is on the small disk. Each test leaves it well."""
+    log = tmp_path_factory.mktemp("service") / "log"
+    started = start_service(small_disk.path, bundle, log, small_disk.within, {"CAPTIONER_MAX_UPLOAD_MB": "1"})
+    yield started
+    started.kill()
+
+
+def test_a_full_disk(small_disk, service, wait_for):
     client = service.client
-    try:
-        wait_for(client)
-        made = caption(client).json()
-        kept = set((small_disk.outside / "photos").iterdir())
-        filler = small_disk.fill()
-        assert "full" in wait_for(client, "disk")["disk"]
+    wait_for(client)
+    made = caption(client).json()
+    kept = set((small_disk.outside / "photos").iterdir())
+    filler = small_disk.fill()
+    assert "full" in wait_for(client, "disk")["disk"]
 
-        for response in (
-            caption(client),
-            client.put(f"/api/captions/{made['id']}/correction", json={"text": "word " * 100}),
-            client.post("/api/datasets", content=tiny_data_set(), headers=ZIP),
-        ):
-            assert response.status_code == 507 and "disk" in response.json()["detail"], response.text
-        assert set((small_disk.outside / "photos").iterdir()) == kept
-        assert not list((small_disk.outside / "datasets").iterdir())
+    for response in (
+        caption(client),
+        client.put(f"/api/captions/{made['id']}/correction", json={"text": "word " * 100}),
+        client.post("/api/datasets", content=tiny_data_set(), headers=ZIP),
+    ):
+        assert response.status_code == 507 and "disk" in response.json()["detail"], response.text
+    assert set((small_disk.outside / "photos").iterdir()) == kept
+    assert not list((small_disk.outside / "datasets").iterdir())
 
-        assert client.get("/api/captions").json()["total"] == 1, "what was kept can be read"
-        assert client.get(f"/api/captions/{made['id']}").json() == made
-        for address in (made["image"]["url"], made["image"]["thumbnail"], made["words"][0]["overlay"], made["figure"]):
-            assert client.get(address).status_code == 200
-        assert client.get("/api/health/live").status_code == 200
-        assert client.delete(f"/api/captions/{made['id']}").status_code in (204, 507)
+    assert client.get("/api/captions").json()["total"] == 1, "what was kept can be read"
+    assert client.get(f"/api/captions/{made['id']}").json() == made
+    for address in (made["image"]["url"], made["image"]["thumbnail"], made["words"][0]["overlay"], made["figure"]):
+        assert client.get(address).status_code == 200
+    assert client.get("/api/health/live").status_code == 200
+    assert client.delete(f"/api/captions/{made['id']}").status_code in (204, 507)
 
-        filler.unlink()
-        wait_for(client)
-        assert caption(client).status_code == 201
-        assert service.stop() == 0
-    finally:
-        service.kill()
+    filler.unlink()
+    wait_for(client)
+    assert caption(client).status_code == 201
 
 
-def test_a_disk_that_is_nearly_full(small_disk, bundle, tmp_path, wait_for):
+def test_a_disk_that_is_nearly_full(small_disk, service, wait_for):
     """There is room for what is small, and not for the largest photo that may be sent."""
-    service = start_service(small_disk.path, bundle, tmp_path / "log", small_disk.within, SMALL_UPLOADS)
-    try:
-        filler = small_disk.fill()
-        with open(filler, "r+b") as file:
-            file.truncate(filler.stat().st_size - 500_000)
-        assert "only 0." in wait_for(service.client, "disk")["disk"]
-        assert caption(service.client).status_code == 201
-    finally:
-        service.kill()
+    filler = small_disk.fill()
+    with open(filler, "r+b") as file:
+        file.truncate(filler.stat().st_size - 500_000)
+    assert "only 0." in wait_for(service.client, "disk")["disk"]
+    assert caption(service.client).status_code == 201
+    filler.unlink()
+    wait_for(service.client)
 
 
-def test_photos_on_a_disk_that_becomes_read_only(small_disk, bundle, tmp_path, wait_for):
-    service = start_service(small_disk.path, bundle, tmp_path / "log", small_disk.within, SMALL_UPLOADS)
+def test_photos_on_a_disk_that_becomes_read_only(small_disk, service, wait_for):
     client, photos = service.client, str(small_disk.path / "photos")
-    try:
-        made = caption(client).json()
-        small_disk.run("mount", "--bind", photos, photos)
-        small_disk.run("mount", "-o", "remount,bind,ro", photos)
-        assert "Read-only" in wait_for(client, "disk")["disk"]
-        refused = caption(client)
-        assert refused.status_code == 503 and "disk" in refused.json()["detail"]
-        assert client.get("/api/captions").json()["total"] == 1
-        assert client.get(made["image"]["url"]).status_code == 200
-        corrected = client.put(f"/api/captions/{made['id']}/correction", json={"text": "a dog"})
-        assert corrected.status_code == 200, "the database can be written"
-        small_disk.run("umount", photos)
-        wait_for(client)
-        assert caption(client).status_code == 201
-    finally:
-        service.kill()
+    kept = client.get("/api/captions").json()["total"]
+    made = caption(client).json()
+    small_disk.run("mount", "--bind", photos, photos)
+    small_disk.run("mount", "-o", "remount,bind,ro", photos)
+    assert "Read-only" in wait_for(client, "disk")["disk"]
+    refused = caption(client)
+    assert refused.status_code == 503 and "disk" in refused.json()["detail"]
+    assert client.get("/api/captions").json()["total"] == kept + 1
+    assert client.get(made["image"]["url"]).status_code == 200
+    corrected = client.put(f"/api/captions/{made['id']}/correction", json={"text": "a dog"})
+    assert corrected.status_code == 200, "the database can be written"
+    small_disk.run("umount", photos)
+    wait_for(client)
+    assert caption(client).status_code == 201
 
 
 def test_a_home_that_is_read_only_from_the_start_is_refused_in_a_sentence(small_disk, bundle):
-    small_disk.run("mount", "-o", "remount,ro", str(small_disk.path))
-    settings = Settings(home=small_disk.path, bundle=bundle, port=0)
+    home = str(small_disk.path / "other")
+    small_disk.run("mkdir", home)
+    small_disk.run("mount", "--bind", home, home)
+    small_disk.run("mount", "-o", "remount,bind,ro", home)
+    settings = Settings(home=home, bundle=bundle, port=0)
     command = [*small_disk.within, "env", *(f"{name}={value}" for name, value in settings.environment().items())]
     ended = subprocess.run([*command, sys.executable, "-m", "service"], cwd=ROOT, capture_output=True, text=True)
     assert ended.returncode == 2

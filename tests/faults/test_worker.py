@@ -20,7 +20,7 @@ def own(start, bundle, monkeypatch):
     process.close()
 
 
-def test_a_worker_that_hangs_is_told_of_until_it_goes_on(own, wait_for):
+def test_a_worker_that_hangs_is_told_of_and_where_it_hangs_for_long_replaced(own, wait_for, monkeypatch):
     running, process = own
     wait_for(running.client, seconds=60)
     pid = process.pid
@@ -31,10 +31,6 @@ def test_a_worker_that_hangs_is_told_of_until_it_goes_on(own, wait_for):
     wait_for(running.client)
     assert process.pid == pid
 
-
-def test_a_worker_that_hangs_for_long_is_replaced(own, wait_for, monkeypatch):
-    running, process = own
-    wait_for(running.client, seconds=60)
     monkeypatch.setattr(worker, "HUNG_SECONDS", 4.0)
     hanging = psutil.Process(process.pid)
     hanging.send_signal(signal.SIGSTOP)
