@@ -142,6 +142,8 @@ def request_body() -> dict[str, Any]:
 
 def _multipart(request: Request) -> tuple[bytes, dict[str, Any]]:
     files, values = request.files, request.form
+    if None in files or None in values:
+        raise Problem(422, "A part of the form has no name: the photo's field is called image.")
     for name in [*files, *values]:
         if len(files.getlist(name)) + len(values.getlist(name)) > 1:
             raise Problem(422, f"The field {name} comes more than once: send one photo, and each option once.")

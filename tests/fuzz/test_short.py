@@ -14,7 +14,7 @@ from benchmarks.fuzz.mutations import json_bytes, mutate_bytes, mutate_text
 from benchmarks.fuzz.runner import Found, Tally, fuzz
 
 CASES = {
-    "images": 1500, "archives": 300, "captions": 150, "boxes": 250, "bundles": 40, "checkpoints": 50, "api": 150,
+    "images": 1500, "archives": 300, "captions": 150, "boxes": 250, "bundles": 40, "checkpoints": 100, "api": 150,
     "connections": 100,
 }  # fmt: skip
 

@@ -177,7 +177,7 @@ def test_what_is_packed_can_be_unpacked(folder, tmp_path):
 
 def test_a_file_without_a_name(folder):
     with pytest.raises(ArchiveError, match="without a name"):
-        unpack(zipped(("", b"1")), folder, MB)
+        unpack(zipped((zipfile.ZipInfo(""), b"1")), folder, MB)
     assert not files_of(folder)
 
 

@@ -137,6 +137,12 @@ def test_forms_that_cannot_be(well, parts, says):
     assert_problem(well.post("/api/captions", **parts), 422, says)
 
 
+def test_a_part_of_a_form_without_a_name(well):
+    for disposition in (b'form-data; filename="a.jpg"', b"form-data"):
+        body = b"--x\r\nContent-Disposition: " + disposition + b"\r\n\r\n" + PHOTO + b"\r\n--x--\r\n"
+        assert_problem(post(well, body, "multipart/form-data; boundary=x"), 422, "no name")
+
+
 def test_an_empty_file_in_a_form(well):
     assert_problem(well.post("/api/captions", files={"image": ("a.jpg", b"")}), 400, "empty")
 
