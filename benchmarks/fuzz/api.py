@@ -111,6 +111,10 @@ class Connections:
         host, _, port = self._server.url.removeprefix("http://").partition(":")
         self._address = (host, int(port.rstrip("/")))
         threading.Thread(target=self._server.run, daemon=True).start()
+        with socket.create_connection(self._address, timeout=_SECONDS) as connection:
+            # Until it answers: all of its threads, whose stacks count as memory, are there by then.
+            connection.sendall(b"GET /api/health/live HTTP/1.0\r\n\r\n")
+            connection.recv(65536)
         jpeg = _jpeg()
         head = b"POST /api/captions HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\n"
         chunk = b"%x\r\n" % len(jpeg) + jpeg + b"\r\n0\r\n\r\n"
