@@ -50,5 +50,11 @@ def test_nothing_is_left_anywhere_in_a_home(tmp_path):
         training.comparison,
     ):
         make(folder, LEFT, ABANDONED_SECONDS + 60)
+    unknown = (f"datasets/{'1' * 32}", f"trainings/{'2' * 32}", f"models/{'3' * 12}")
+    for name in unknown:  # made by a process that was killed before it told the database
+        (settings.home / name).mkdir()
+        os.utime(settings.home / name, (0, 0))
+    os.utime(training.folder, (0, 0))
     work.clean_up()
+    assert not [name for name in unknown if (settings.home / name).exists()] and training.folder.is_dir()
     assert {name for name in names(settings.home) if not name.endswith(".lock")} == before
