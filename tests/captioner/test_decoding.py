@@ -285,7 +285,7 @@ def test_the_end_is_never_blocked():
 
 
 def frequencies(hypotheses: Hypotheses) -> Counter:
-    captions = captions_of(hypotheses, 0)
+    captions = [caption for image in range(len(hypotheses.tokens)) for caption in captions_of(hypotheses, image)]
     return Counter({caption: count / len(captions) for caption, count in Counter(captions).items()})
 
 
@@ -312,11 +312,12 @@ def expected_frequencies(decoder: Decoder, annotations: Tensor, temperature: flo
 
 @pytest.mark.parametrize(("temperature", "top_p"), [(1.0, 1.0), (0.5, 1.0), (2.0, 1.0), (1.0, 0.7), (1.5, 0.5)])
 def test_samples_are_as_frequent_as_the_model_says(make_decoder, annotations, temperature, top_p):
-    decoder, samples = make_decoder(words=3, seed=4), 8000
+    decoder, images, each = make_decoder(words=3, seed=4), 8, 1000
+    samples = images * each
     options = DecodingOptions(
-        captions_per_image=samples, max_words=2, block_repeats=0, temperature=temperature, top_p=top_p, seed=0
+        captions_per_image=each, max_words=2, block_repeats=0, temperature=temperature, top_p=top_p, seed=0
     )
-    found = frequencies(decode(decoder, annotations[:1], options))
+    found = frequencies(decode(decoder, annotations[:1].expand(images, -1, -1), options))  # one image, again and again
     expected = expected_frequencies(decoder, annotations, temperature, top_p)
     assert set(found) <= set(expected)
     for caption, probability in expected.items():

@@ -121,9 +121,10 @@ def test_what_the_tasks_raise_comes_out_after_those_before():
         yield 1
         raise ImageError("the source is gone")
 
+    before = set(threading.enumerate())
     ahead = started_ahead(tasks(), done, 8)
     assert next(ahead)[0] == 1
     with pytest.raises(ImageError, match="gone"):
         next(ahead)
     ahead.close()
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("ThreadPoolExecutor")]
+    assert set(threading.enumerate()) <= before
