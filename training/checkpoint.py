@@ -10,7 +10,7 @@ from captioner.errors import DataError
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write a run's state, plain values and tensors.
+    """Write a run's state, plain values and tensors, `run` and `progress` among them.
 
     Of random numbers nothing has to be kept: what is drawn is drawn anew for each batch, by its own seed.
     """
@@ -31,7 +31,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         if not state.keys() >= {"run", "progress"}:
-            raise KeyError("run")
+            raise KeyError("of something else")
     except Exception as error:  # whatever a damaged file raises, or one of something else
         raise DataError(
             f"{path} is damaged and the run cannot be resumed ({type(error).__name__}): start anew"

@@ -14,7 +14,7 @@ from training.checkpoint import load_checkpoint, save_checkpoint
 def test_the_state_comes_back(tmp_path):
     path = tmp_path / "checkpoint.pt"
     layer = torch.nn.Linear(3, 2)
-    state = {"progress": {"epoch": 3, "loss_sum": 0.1}, "model": layer.state_dict(), "best_weights": None}
+    state = {"run": {}, "progress": {"epoch": 3, "loss_sum": 0.1}, "model": layer.state_dict(), "best_weights": None}
     save_checkpoint(path, state)
     loaded = load_checkpoint(path)
     assert loaded["progress"] == state["progress"] and loaded["best_weights"] is None
@@ -25,7 +25,7 @@ def test_the_state_comes_back(tmp_path):
 
 def test_a_write_that_fails_leaves_the_earlier_checkpoint(tmp_path, monkeypatch):
     path = tmp_path / "checkpoint.pt"
-    save_checkpoint(path, {"epoch": 1})
+    save_checkpoint(path, {"run": {}, "progress": 1})
 
     def full(state, file):
         file.write(b"half of it")
@@ -34,17 +34,17 @@ def test_a_write_that_fails_leaves_the_earlier_checkpoint(tmp_path, monkeypatch)
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint.torch, "save", full)
         with pytest.raises(OSError, match="No space left"):
-            save_checkpoint(path, {"epoch": 2})
-    assert load_checkpoint(path) == {"epoch": 1}
-    save_checkpoint(path, {"epoch": 3})
-    assert load_checkpoint(path) == {"epoch": 3}
+            save_checkpoint(path, {"run": {}, "progress": 2})
+    assert load_checkpoint(path) == {"run": {}, "progress": 1}
+    save_checkpoint(path, {"run": {}, "progress": 3})
+    assert load_checkpoint(path) == {"run": {}, "progress": 3}
     assert os.listdir(tmp_path) == ["checkpoint.pt"]
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "text"])
 def test_a_damaged_checkpoint_is_refused(tmp_path, damage):
     path = tmp_path / "checkpoint.pt"
-    save_checkpoint(path, {"epoch": 1})
+    save_checkpoint(path, {"run": {}, "progress": 1})
     content = path.read_bytes()
     path.write_bytes({"cut": content[: len(content) // 2], "empty": b"", "text": b"hello"}[damage])
     with pytest.raises(DataError, match="checkpoint.pt is damaged and the run cannot be resumed"):
