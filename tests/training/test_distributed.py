@@ -166,7 +166,8 @@ def test_an_evaluation_in_shares_is_that_of_one_process(tmp_path, make_bundle):
 
 @pytest.mark.parametrize("local_rank", [0, 1])
 def test_a_command_that_is_not_for_many_devices_says_so_once(tmp_path, monkeypatch, capsys, local_rank):
-    started = {"RANK": local_rank, "LOCAL_RANK": local_rank, "WORLD_SIZE": 2, "TORCHELASTIC_RUN_ID": "run"}
+    started = {"RANK": local_rank, "LOCAL_RANK": local_rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2}
+    started |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": 1}
     for name, value in started.items():
         monkeypatch.setenv(name, str(value))
     sentence = "error: this command runs as one process: start it without torchrun"
