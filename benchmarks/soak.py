@@ -105,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
 def soak(folder: Path, requests: int, clients: int, seed: int) -> Soaked:
     """Send so many requests, and as a warm-up before them a tenth as many, but enough to fill the history."""
     save_tiny_bundle(folder / "bundle")
-    limits = {"CAPTIONER_HISTORY": str(HISTORY), "CAPTIONER_MAX_UPLOAD_MB": "1"}
+    limits = {"CAPTIONER_HISTORY": str(HISTORY), "CAPTIONER_MAX_UPLOAD_MB": "1", "CAPTIONER_REQUESTS_PER_MINUTE": "0"}
     service = start_service(folder / "home", folder / "bundle", folder / "log", variables=limits)
     soaked, sent = Soaked(), 0
     visitors = [_visitor(service, f"{seed} {number}") for number in range(clients)]
