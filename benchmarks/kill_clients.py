@@ -9,7 +9,8 @@ from pathlib import Path
 import httpx
 
 from benchmarks.kill_journal import Journal
-from benchmarks.tiny_service import BRIEF, save_tiny_bundle, tiny_data_set, tiny_photo, zipped
+from benchmarks.tiny_captioner import save_tiny_bundle
+from benchmarks.tiny_service import BRIEF, tiny_data_set, tiny_photo, zipped
 
 ZIP = {"Content-Type": "application/zip"}
 JPEG = {"Content-Type": "image/jpeg"}

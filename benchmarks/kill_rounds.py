@@ -24,7 +24,8 @@ import psutil
 
 from benchmarks.kill_clients import Round, caption, make_wares, promote, train, upload
 from benchmarks.kill_journal import Journal, broken_promises, leftovers, orphans
-from benchmarks.tiny_service import TinyService, kill, save_tiny_bundle, start_service
+from benchmarks.tiny_captioner import save_tiny_bundle
+from benchmarks.tiny_service import TinyService, kill, start_service
 
 MOMENTS = ("caption", "upload", "training", "checkpoint", "promotion", "keeping")
 """keeping: when what a training has made becomes a version."""

@@ -25,7 +25,8 @@ import psutil
 
 from benchmarks.machine import machine
 from benchmarks.soak_requests import Visitor, photos, visit
-from benchmarks.tiny_service import TOKEN, TinyService, save_tiny_bundle, start_service
+from benchmarks.tiny_captioner import save_tiny_bundle
+from benchmarks.tiny_service import TOKEN, TinyService, start_service
 
 LOOKS = 20
 """At memory, over all requests after the warm-up."""

@@ -26,8 +26,6 @@ TOKEN = "0123456789abcdef"
 BRIEF = {"epochs": 3, "batch_size": 8, "least_batches": 0, "min_count": 1, "warmup_steps": 2, "learning_rate": 0.01}
 """Options of a training that takes seconds."""
 
-_WORDS = ("a", "dog", "runs", "on", "the", "grass", "red", "ball", "with", "child")
-
 
 @dataclass(frozen=True)
 class TinyService:
@@ -105,27 +103,6 @@ def kill(processes: Sequence[psutil.Process]) -> None:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.send_signal(number)
     psutil.wait_procs(processes, timeout=30)
-
-
-def save_tiny_bundle(folder: Path, seed: int = 0) -> None:
-    """A captioner of 82,000 weights that are drawn at random: each seed another one."""
-    import torch
-
-    from captioner.bundle import Bundle, save_bundle
-    from captioner.config import CaptionerConfig, DecodingOptions
-    from captioner.encoder_weights import LoadedWeights, tensors_sha256
-    from captioner.model import CaptionModel
-    from captioner.vocabulary import SPECIAL_WORDS, Vocabulary
-
-    vocabulary = Vocabulary(SPECIAL_WORDS + _WORDS)
-    config = CaptionerConfig("timm:test_efficientnet.r160_in1k", 64, embedding_dim=12, hidden_dim=16, attention_dim=8)
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        model = CaptionModel(config, len(vocabulary)).eval()
-        torch.nn.init.normal_(model.decoder.embedding.weight)  # so that a word depends on the word before
-        torch.nn.init.normal_(model.decoder.output.weight)
-    weights = LoadedWeights("file:random.safetensors", tensors_sha256(model.encoder.stages))
-    save_bundle(Bundle(model, vocabulary, weights, DecodingOptions(beam_width=3, max_words=8), {}, "# Tiny\n"), folder)
 
 
 def zipped(folder: Path) -> bytes:

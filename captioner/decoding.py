@@ -141,9 +141,9 @@ def decode(
                 watch(_beginnings(_traced(steps), sure))
                 announced = sure
         elif waiting * 2 <= len(over) and not sampling:  # whose draws depend on all that are drawn
-            done.append(_Found(images, steps, totals).rows(over.nonzero()[:, 0]))
-            left = (~over).nonzero()[:, 0]
-            images, steps, totals = vars(_Found(images, steps, totals).rows(left)).values()
+            found, left = _Found(images, steps, totals), (~over).nonzero()[:, 0]
+            done.append(found.rows(over.nonzero()[:, 0]))
+            images, steps, totals = vars(found.rows(left)).values()
             memory, state, history, ended = memory.rows(left), state.rows(left), history[left], ended[left]
     return _ranked(*_together([*done, _Found(images, steps, totals)]), options)
 

@@ -1,13 +1,13 @@
 """How often one client may ask for what takes the processor's time."""
 
 import ipaddress
-import math
 import re
-import time
 
 from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
+
+from service.windows import seconds_to_wait
 
 _MADE = ("/api/captions", "/api/datasets", "/api/models", "/api/trainings")
 _DRAWN = re.compile(r"/api/captions/[^/]+/(evidence|figure\.png|overlays/[^/]+)")
@@ -41,8 +41,10 @@ class Rates:
         """One more request of a client. Raises TooOften where it is one too many; that one does not count."""
         if self._limit is None or self._requests.hit(self._limit, client := _client(address)):
             return
-        reset = self._requests.get_window_stats(self._limit, client).reset_time
-        raise TooOften(max(1, math.ceil(reset - time.time())))
+        seconds = seconds_to_wait(self._requests, self._limit, client)
+        if seconds is not None:
+            raise TooOften(seconds)
+        self._requests.hit(self._limit, client)
 
 
 def _client(address: str) -> str:

@@ -2,11 +2,9 @@
 
 import hmac
 import logging
-import math
 import os
 import re
 import secrets
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from redis.exceptions import RedisError
 
 from captioner.errors import ConfigError
 from service.settings import REDIS_TIMEOUTS, Settings
+from service.windows import seconds_to_wait
 
 log = logging.getLogger(__name__)
 
@@ -121,8 +120,8 @@ class Guard:
         """Let a request with this Authorization header pass, or raise TokenMissing, TokenWrong or TooManyFailures."""
         if not authorization:
             raise TokenMissing
-        if (reset := self._refused_until(address)) is not None:
-            raise TooManyFailures(max(1, math.ceil(reset - time.time())))
+        if (seconds := self._refused_for(address)) is not None:
+            raise TooManyFailures(seconds)
         if not self.knows(authorization):
             self._count(address)
             raise TokenWrong
@@ -134,20 +133,15 @@ class Guard:
 
     def lets_pass(self, headers: Mapping[str, str], address: str) -> bool:
         """Whether `check` would, without counting; `headers` as waitress names them."""
-        return self.knows(headers.get("AUTHORIZATION")) and self._refused_until(address) is None
+        return self.knows(headers.get("AUTHORIZATION")) and self._refused_for(address) is None
 
-    def _refused_until(self, address: str) -> float | None:
-        """The time until which an address has guessed too often; None where it has not."""
+    def _refused_for(self, address: str) -> int | None:
+        """The seconds for which an address has guessed too often; None where it has not."""
         for failures in self._counts():
             try:
                 if failures.test(self._limit, address):
                     return None
-                reset = failures.get_window_stats(self._limit, address).reset_time
-                if reset - time.time() <= self._limit.get_expiry():
-                    return reset
-                # The clock was put back: nobody is kept out until it has caught up.
-                failures.clear(self._limit, address)
-                return None
+                return seconds_to_wait(failures, self._limit, address)
             except RedisError as error:
                 log.warning("Wrong tokens are not counted together: %s", error)
         return None

@@ -81,17 +81,9 @@ class Work:
 
     def requeue_interrupted(self) -> None:
         """Let trainings wait again, or give them up, whose worker was killed."""
-        for training in self._interrupted():
-            self._requeue(training.id)
-
-    def _interrupted(self) -> list[Training]:
-        """Trainings that say they run though nobody is at work on them."""
-        found = []
         for training in self.trainings.all():
-            if training.status == RUNNING:
-                if not self.trainings.is_locked(training):
-                    found.append(training)
-        return found
+            if training.status == RUNNING and not self.trainings.is_locked(training):
+                self._requeue(training.id)
 
     def _requeue(self, training_id: str) -> None:
         def decide(training: Training) -> dict[str, Any] | None:

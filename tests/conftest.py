@@ -14,22 +14,20 @@ if TYPE_CHECKING:
     from captioner.decoder import Decoder
     from captioner.vocabulary import Vocabulary
 
-TEN_WORDS = ("a", "dog", "runs", "on", "the", "grass", "red", "ball", "with", "child")
-
 
 @pytest.fixture
 def tiny_vocabulary() -> "Vocabulary":
-    from captioner.vocabulary import SPECIAL_WORDS, Vocabulary
+    from benchmarks.tiny_captioner import VOCABULARY
 
-    return Vocabulary(SPECIAL_WORDS + TEN_WORDS)
+    return VOCABULARY
 
 
 @pytest.fixture
 def tiny_config() -> "CaptionerConfig":
     """With one of timm's networks for tests: 82,000 weights, 64 channels, one location per 32 pixels."""
-    from captioner.config import CaptionerConfig
+    from benchmarks.tiny_captioner import CONFIG
 
-    return CaptionerConfig("timm:test_efficientnet.r160_in1k", 64, embedding_dim=12, hidden_dim=16, attention_dim=8)
+    return CONFIG
 
 
 @pytest.fixture
@@ -54,26 +52,11 @@ def make_decoder() -> "Callable[..., Decoder]":
 
 
 @pytest.fixture
-def make_bundle(tiny_vocabulary, tiny_config) -> "Callable[..., Bundle]":
+def make_bundle(tiny_config) -> "Callable[..., Bundle]":
     """Bundles with random weights: the same seed gives the same captioner."""
-    import torch
+    from benchmarks import tiny_captioner
 
-    from captioner.bundle import Bundle
-    from captioner.config import DecodingOptions
-    from captioner.encoder_weights import LoadedWeights, tensors_sha256
-    from captioner.model import CaptionModel
-
-    def make(seed: int = 0) -> Bundle:
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            model = CaptionModel(tiny_config, len(tiny_vocabulary)).eval()
-            torch.nn.init.normal_(model.decoder.embedding.weight)  # so that a word depends on the word before
-            torch.nn.init.normal_(model.decoder.output.weight)
-        weights = LoadedWeights("file:random.safetensors", tensors_sha256(model.encoder.stages))
-        options = DecodingOptions(beam_width=3, max_words=8)
-        return Bundle(model, tiny_vocabulary, weights, options, {"Bleu_4": 0.5}, "# A card, naïve\n")
-
-    return make
+    return lambda seed=0: tiny_captioner.tiny_bundle(seed, tiny_config, {"Bleu_4": 0.5}, "# A card, naïve\n")
 
 
 @pytest.fixture

@@ -83,8 +83,8 @@ def test_an_archive_gives_its_photos_with_their_content(album, name, mode):
 
 
 def test_a_member_stays_below_the_folder_of_copies(album):
-    archive(Path("evil.tar"), {"../../etc/a.jpg": b"", "/root/b.jpg": b""})
-    assert sorted(photo.place for photo in found("evil.tar")) == ["etc/a.jpg", "root/b.jpg"]
+    archive(Path("evil.tar"), {"../../etc/a.jpg": b"", "/top/b.jpg": b""})
+    assert sorted(photo.place for photo in found("evil.tar")) == ["etc/a.jpg", "top/b.jpg"]
     assert all(photo.place.startswith("evil.tar/") for photo in found("evil.tar", "album") if "evil" in photo.name)
 
 
@@ -153,7 +153,7 @@ def test_memory_does_not_grow_with_the_photos_of_a_folder_or_an_archive(album):
     archive(Path("many.tar"), {f"a-rather-long-name-of-a-photo-{number}.jpg": b"" for number in range(3000)})
 
     def peak(*inputs: str) -> int:
-        list(photos_at(["album"], False, lambda name: True))  # what is loaded once
+        list(photos_at(["album", *inputs], False, lambda name: True))  # what is loaded once
         tracemalloc.start()
         try:
             assert sum(1 for _ in photos_at(inputs, False, lambda name: True)) == 3000

@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from service.rates import Rates, TooOften
 from tests.service.pictures import picture_bytes
 
 DAY = 24 * 3600.0
@@ -46,6 +47,19 @@ def test_nobody_is_kept_out_for_a_day(start, jump, seconds):
     while (answer := running.client.get("/api/datasets", headers=wrong)).status_code == 401:
         pass
     assert answer.status_code == 429, "guesses are counted as before"
+
+
+@pytest.mark.parametrize("seconds", [DAY, -DAY])
+def test_nobody_who_asked_often_waits_for_a_day(jump, seconds):
+    rates = Rates(2)
+    for _ in range(2):
+        rates.count("10.0.0.1")
+    jump(seconds)
+    for _ in range(2):
+        rates.count("10.0.0.1")
+    with pytest.raises(TooOften) as refused:  # requests are counted as before
+        rates.count("10.0.0.1")
+    assert 1 <= refused.value.seconds <= 60
 
 
 def test_trainings_wait_and_can_be_cancelled(start, jump):
