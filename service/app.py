@@ -73,8 +73,8 @@ def create_app(settings: Settings, captioner: Captioner | None = None) -> Flask:
     app.url_map.converters["caption_id"] = CaptionIdConverter
     app.url_map.converters["version"] = VersionConverter
     app.extensions["captioner"] = service
-    app.extensions["guard"] = Guard(token, settings.redis_url and settings.redis_url.get_secret_value())
-    app.extensions["rates"] = Rates(settings.requests_per_minute)
+    app.extensions["guard"] = Guard(token, settings.redis)
+    app.extensions["rates"] = Rates(settings.requests_per_minute, settings.redis)
     for api in (captions.api, evidence.api, pictures.api, datasets.api, trainings.api, models.api, health.api):
         app.register_api(api)
     app.register_blueprint(health.metrics)

@@ -58,7 +58,7 @@ _CHALLENGE = {"WWW-Authenticate": "Bearer"}
 class InvalidPart(BaseModel):
     """One thing that is wrong, in a request or in the service."""
 
-    where: str = Field(description="The name of the option or field; or model, database, disk or worker.")
+    where: str = Field(description="The name of the option or field; or model, database, disk, worker or redis.")
     message: str
 
 

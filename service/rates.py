@@ -3,11 +3,7 @@
 import ipaddress
 import re
 
-from limits import RateLimitItemPerMinute
-from limits.storage import MemoryStorage
-from limits.strategies import MovingWindowRateLimiter
-
-from service.windows import seconds_to_wait
+from service.minute_limits import MinuteLimit
 
 _MADE = ("/api/captions", "/api/datasets", "/api/models", "/api/trainings")
 _DRAWN = re.compile(r"/api/captions/[^/]+/(evidence|figure\.png|overlays/[^/]+)")
@@ -30,21 +26,16 @@ def is_costly(method: str, path: str) -> bool:
 
 
 class Rates:
-    """Counts the costly requests of each client. Threads share it; each process counts for itself."""
+    """Counts the costly requests of each client. Threads share it, and replicas with a Redis its count."""
 
-    def __init__(self, per_minute: int) -> None:
+    def __init__(self, per_minute: int, redis_url: str | None = None) -> None:
         """per_minute: costly requests of one client; 0 for any number."""
-        self._limit = RateLimitItemPerMinute(per_minute) if per_minute else None
-        self._requests = MovingWindowRateLimiter(MemoryStorage())
+        self._limit = MinuteLimit(per_minute, "costly requests", redis_url) if per_minute else None
 
     def count(self, address: str) -> None:
         """One more request of a client. Raises TooOften where it is one too many; that one does not count."""
-        if self._limit is None or self._requests.hit(self._limit, client := _client(address)):
-            return
-        seconds = seconds_to_wait(self._requests, self._limit, client)
-        if seconds is not None:
+        if self._limit is not None and (seconds := self._limit.count(_client(address))) is not None:
             raise TooOften(seconds)
-        self._requests.hit(self._limit, client)
 
 
 def _client(address: str) -> str:

@@ -1,4 +1,4 @@
-"""What keeps the service from doing all of its work: the captioner, the database, the disk, the worker."""
+"""What keeps the service from doing all of its work: the captioner, the database, the disk, the worker, the Redis."""
 
 import logging
 import os
@@ -9,13 +9,15 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from redis import Redis
+from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
 from captioner.errors import is_full_disk
 from service.batching import Batcher
 from service.database import Database
 from service.heartbeat import Heartbeat
-from service.settings import Settings
+from service.settings import REDIS_TIMEOUTS, Settings
 from service.trainings import ENDED, Trainings
 
 log = logging.getLogger(__name__)
@@ -33,9 +35,11 @@ class Fault:
     """Something that is wrong."""
 
     where: str
-    """model, database, disk or worker."""
+    """model, database, disk, worker or redis."""
     message: str
     """A sentence without its full stop: what is wrong, and what to do."""
+    stops_captions: bool = True
+    """Whether photos that are sent cannot be captioned and kept meanwhile."""
 
 
 class Readiness:
@@ -44,6 +48,7 @@ class Readiness:
     def __init__(self, settings: Settings, database: Database, trainings: Trainings) -> None:
         self._settings, self._database, self._trainings = settings, database, trainings
         self._heartbeat = Heartbeat(settings.trainings_folder)
+        self._redis = settings.redis and Redis.from_url(settings.redis, **REDIS_TIMEOUTS)
         self._looking = threading.Lock()
         self._found: list[Fault] = []
         self._looked = -_KEPT_SECONDS
@@ -55,7 +60,8 @@ class Readiness:
         """
         with self._looking:
             if time.monotonic() - self._looked >= _KEPT_SECONDS:
-                found = [*self._of_model(batcher), *self._of_database(), *self._of_disk(), *self._of_worker()]
+                found = [*self._of_model(batcher), *self._of_database(), *self._of_disk()]
+                found += [*self._of_worker(), *self._of_redis()]
                 self._tell(found)
                 self._found, self._looked = found, time.monotonic()
             return self._found
@@ -64,7 +70,7 @@ class Readiness:
         before = {fault.where for fault in self._found}
         for fault in found:
             if fault.where not in before:
-                log.error("Not ready: %s", fault.message)
+                log.error("Something is wrong: %s", fault.message)
         for where in before - {fault.where for fault in found}:
             log.info("The %s is well again", where)
 
@@ -105,8 +111,8 @@ class Readiness:
             return []
         message = f"no worker has given a sign of life for {silent:.0f} seconds, and nothing is trained meanwhile"
         if self._settings.worker == "own":
-            return [Fault("worker", f"{message}: the service starts another one where that does not end")]
-        return [Fault("worker", f"{message}: see that `python -m service worker` runs")]
+            return [Fault("worker", f"{message}: the service starts another one where that does not end", False)]
+        return [Fault("worker", f"{message}: see that `python -m service worker` runs", False)]
 
     def _needs_worker(self) -> bool:
         """One of its own the service always has; those of others may be away while there is nothing to do."""
@@ -116,6 +122,16 @@ class Readiness:
             return any(training.status not in ENDED for training in self._trainings.all())
         except SQLAlchemyError:  # told of as such
             return False
+
+    def _of_redis(self) -> list[Fault]:
+        if not self._redis:
+            return []
+        try:
+            self._redis.ping()
+        except RedisError as error:
+            message = f"the Redis cannot be used ({error}): see that it runs"
+            return [Fault("redis", f"{message}; until then each replica counts requests for itself", False)]
+        return []
 
 
 def _write_into(folder: Path) -> None:

@@ -25,7 +25,7 @@ _SECRETS = {
 """What to say of a wrong value that must not be shown: an address may hold a password."""
 DATABASE_FILE = "captioner.db"
 """In the home, where no other database is named."""
-REDIS_TIMEOUTS = {"socket_connect_timeout": 2, "socket_timeout": 5}
+REDIS_TIMEOUTS = {"socket_connect_timeout": 2, "socket_timeout": 3}
 """Seconds after which a Redis that does not answer counts as away."""
 
 
@@ -109,8 +109,8 @@ class Settings(BaseSettings):
     )
     redis_url: SecretStr | None = Field(
         None,
-        description="Redis with the queue of trainings and the count of wrong tokens, such as redis://localhost; by"
-        " default a file in the home, and each process counts for itself.",
+        description="Redis with the queue of trainings and the counts of wrong tokens and of requests, such as"
+        " redis://localhost; by default a file in the home, and each process counts for itself.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="How much is logged; info has a line per request."
@@ -158,6 +158,11 @@ class Settings(BaseSettings):
 
             parse_url(url.get_secret_value())
         return url
+
+    @property
+    def redis(self) -> str | None:
+        """Address of the Redis, with its password."""
+        return self.redis_url and self.redis_url.get_secret_value()
 
     @property
     def database(self) -> "URL":

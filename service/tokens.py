@@ -1,27 +1,19 @@
 """Who may change what others see: whoever has the token."""
 
 import hmac
-import logging
 import os
 import re
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
-from limits import parse
-from limits.storage import MemoryStorage, RedisStorage
-from limits.strategies import MovingWindowRateLimiter
-from redis.exceptions import RedisError
-
 from captioner.errors import ConfigError
-from service.settings import REDIS_TIMEOUTS, Settings
-from service.windows import seconds_to_wait
-
-log = logging.getLogger(__name__)
+from service.minute_limits import MinuteLimit
+from service.settings import Settings
 
 TOKEN_FILE = "admin-token"
-FAILURES = "10/minute"
-"""Wrong tokens from one address; beyond that, none of its requests is looked at until a minute has passed."""
+FAILURES = 10
+"""Wrong tokens from one address in a minute; beyond that, it is not looked at until the minute has passed."""
 
 _GUARDED = ("/api/datasets", "/api/trainings", "/api/models")
 _OPEN = "/api/models/current"
@@ -112,18 +104,16 @@ class Guard:
 
     def __init__(self, token: str, redis_url: str | None = None) -> None:
         self._token = token.encode()
-        self._limit = parse(FAILURES)
-        self._own = MovingWindowRateLimiter(MemoryStorage())
-        self._shared = self._own if redis_url is None else MovingWindowRateLimiter(_redis(redis_url))
+        self._failures = MinuteLimit(FAILURES, "wrong tokens", redis_url)
 
     def check(self, authorization: str | None, address: str) -> None:
         """Let a request with this Authorization header pass, or raise TokenMissing, TokenWrong or TooManyFailures."""
         if not authorization:
             raise TokenMissing
-        if (seconds := self._refused_for(address)) is not None:
+        if (seconds := self._failures.refused_for(address)) is not None:
             raise TooManyFailures(seconds)
         if not self.knows(authorization):
-            self._count(address)
+            self._failures.count(address)
             raise TokenWrong
 
     def knows(self, authorization: str | None) -> bool:
@@ -133,31 +123,4 @@ class Guard:
 
     def lets_pass(self, headers: Mapping[str, str], address: str) -> bool:
         """Whether `check` would, without counting; `headers` as waitress names them."""
-        return self.knows(headers.get("AUTHORIZATION")) and self._refused_for(address) is None
-
-    def _refused_for(self, address: str) -> int | None:
-        """The seconds for which an address has guessed too often; None where it has not."""
-        for failures in self._counts():
-            try:
-                if failures.test(self._limit, address):
-                    return None
-                return seconds_to_wait(failures, self._limit, address)
-            except RedisError as error:
-                log.warning("Wrong tokens are not counted together: %s", error)
-        return None
-
-    def _count(self, address: str) -> None:
-        for failures in self._counts():
-            try:
-                failures.hit(self._limit, address)
-                return
-            except RedisError as error:
-                log.warning("Wrong tokens are not counted together: %s", error)
-
-    def _counts(self) -> tuple[MovingWindowRateLimiter, MovingWindowRateLimiter]:
-        """Where to count: with those who share a Redis; while it is away, alone."""
-        return self._shared, self._own
-
-
-def _redis(url: str) -> RedisStorage:
-    return RedisStorage(url, key_prefix="captioner.tokens", **REDIS_TIMEOUTS)
+        return self.knows(headers.get("AUTHORIZATION")) and self._failures.refused_for(address) is None

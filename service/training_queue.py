@@ -49,7 +49,7 @@ class TrainingQueue:
 
 
 def _huey(settings: Settings) -> Huey:
-    if settings.redis_url is not None:
-        pool = ConnectionPool.from_url(settings.redis_url.get_secret_value(), **REDIS_TIMEOUTS)
+    if settings.redis is not None:
+        pool = ConnectionPool.from_url(settings.redis, **REDIS_TIMEOUTS)
         return RedisHuey("captioner", connection_pool=pool, results=False)
     return SqliteHuey("captioner", filename=str(settings.home / "queue.db"), results=False)

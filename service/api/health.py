@@ -4,7 +4,7 @@ from flask import Blueprint, Response
 from flask_openapi3 import APIBlueprint, Tag
 
 from service.api.operations import current_service
-from service.api.schemas import Health
+from service.api.schemas import Liveness, ReadinessDocument
 from service.batching import Stopping
 from service.problems import InvalidPart, Problem, described
 
@@ -18,22 +18,23 @@ api = APIBlueprint(
 metrics = Blueprint("metrics", __name__)
 
 
-@api.get("/live", responses={200: Health})
+@api.get("/live", responses={200: Liveness})
 def live() -> dict[str, str]:
     """The process answers."""
     return {"status": "alive"}
 
 
-@api.get("/ready", responses={200: Health} | described(503))
-def ready() -> dict[str, str]:
-    """The service can do all of its work, and is not about to stop; else `errors` names what is wrong, one by one."""
+@api.get("/ready", responses={200: ReadinessDocument} | described(503))
+def ready() -> dict[str, object]:
+    """Whether the service captions what is sent, and is not about to stop. `errors` names what is wrong, one by one."""
     service = current_service()
     if service.is_stopping:
         raise Stopping
-    if faults := service.faults():
-        errors = [InvalidPart(where=fault.where, message=fault.message) for fault in faults]
+    faults = service.faults()
+    errors = [InvalidPart(where=fault.where, message=fault.message) for fault in faults]
+    if any(fault.stops_captions for fault in faults):
         raise Problem(503, f"{'; '.join(fault.message for fault in faults)}.", errors, retry_after=10)
-    return {"status": "ready"}
+    return ReadinessDocument(status="limited" if errors else "ready", errors=errors).model_dump()
 
 
 @metrics.get("/metrics")

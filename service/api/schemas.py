@@ -8,6 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 from captioner.config import DecodingOptions
 from captioner.errors import ConfigError
 from service.photos import ID_PATTERN
+from service.problems import InvalidPart
 
 MAX_BEAM_WIDTH = 20
 MAX_WORDS = 50
@@ -206,8 +207,15 @@ class CaptionPage(BaseModel):
     pages: int
 
 
-class Health(BaseModel):
-    status: Literal["alive", "ready"]
+class Liveness(BaseModel):
+    status: Literal["alive"]
+
+
+class ReadinessDocument(BaseModel):
+    status: Literal["ready", "limited"] = Field(
+        description="limited: photos are captioned, but what `errors` names keeps the service from doing all else."
+    )
+    errors: list[InvalidPart]
 
 
 class ModelDocument(BaseModel):

@@ -1,7 +1,6 @@
 """The service as its users meet it: a real server on a free port, with a captioner of random weights."""
 
 import contextlib
-import uuid
 from collections.abc import Callable, Iterator
 
 import httpx
@@ -11,26 +10,21 @@ from captioner.captioner import Captioner
 from service.database import Database
 from service.settings import Settings
 from tests.service.pictures import picture_bytes
-from tests.service.servers import postgresql_server, redis_server
+from tests.service.servers import PostgreSQL, postgresql_server, redis_server
 from tests.service.serving import Running, serving
 
 
 @pytest.fixture(scope="session")
-def postgresql_folder() -> Iterator[str]:
-    with postgresql_server() as folder:
-        yield folder
+def one_postgresql() -> Iterator[PostgreSQL]:
+    with postgresql_server() as server:
+        yield server
 
 
 @pytest.fixture
-def postgresql(postgresql_folder) -> Iterator[str]:
+def postgresql(one_postgresql) -> Iterator[str]:
     """The address of an empty database of a real PostgreSQL."""
-    import psycopg
-
-    name = f"captioner_{uuid.uuid4().hex}"
-    with psycopg.connect(host=postgresql_folder, user="postgres", autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-        yield f"postgresql://postgres@/{name}?host={postgresql_folder}"
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    with one_postgresql.database() as address:
+        yield address
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -35,43 +36,81 @@ def wait_for(ready: Callable[[], bool], process: subprocess.Popen) -> None:
         time.sleep(0.02)
 
 
-@contextlib.contextmanager
-def postgresql_server() -> Iterator[str]:
-    """-> the folder of its socket, which stands for a host. Its user is postgres, without a password."""
-    initdb, postgres = program("initdb"), program("postgres")
-    # It refuses to run as root.
-    account = {"user": "postgres", "group": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}
-    with tempfile.TemporaryDirectory(prefix="captioner-postgresql-") as folder:
-        if account:
+class PostgreSQL:
+    """A server that can be stopped and started again, in a folder. Its user is postgres, without a password."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        """Of its socket, too, which stands for a host."""
+        # It refuses to run as root.
+        self._account = {"user": "postgres", "group": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}
+        if self._account:
             shutil.chown(folder, "postgres", "postgres")
-        make = [initdb, "-D", f"{folder}/data", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync"]
-        subprocess.run(make, cwd=folder, check=True, stdout=subprocess.DEVNULL, **account)
-        serve = [postgres, "-D", f"{folder}/data", "-k", folder, "-c", "listen_addresses=", "-c", "fsync=off"]
-        with subprocess.Popen(serve, cwd=folder, stderr=subprocess.DEVNULL, **account) as process:
-            try:
-                wait_for(lambda: "ready" in _status(Path(folder)), process)
-                yield folder
-            finally:
-                process.send_signal(signal.SIGINT)  # without waiting for those who are connected
-                process.wait(_SECONDS)
+        data = folder / "data"
+        make = [program("initdb"), "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync"]
+        subprocess.run(make, cwd=folder, check=True, stdout=subprocess.DEVNULL, **self._account)
+        self._command = [program("postgres"), "-D", data, "-k", folder, "-c", "listen_addresses=", "-c", "fsync=off"]
+        self.start()
+
+    def start(self) -> None:
+        """-> once it takes connections."""
+        self._process = subprocess.Popen(self._command, cwd=self.folder, stderr=subprocess.DEVNULL, **self._account)
+        wait_for(lambda: "ready" in self._status(), self._process)
+
+    def stop(self) -> None:
+        """Without waiting for those who are connected."""
+        self._process.send_signal(signal.SIGINT)
+        self._process.wait(_SECONDS)
+
+    @contextlib.contextmanager
+    def database(self) -> Iterator[str]:
+        """-> the address of a new and empty one."""
+        import psycopg
+
+        name = f"captioner_{uuid.uuid4().hex}"
+        with psycopg.connect(host=str(self.folder), user="postgres", autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}")
+        yield f"postgresql://postgres@/{name}?host={self.folder}"
+        with psycopg.connect(host=str(self.folder), user="postgres", autocommit=True) as connection:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+    def _status(self) -> str:
+        try:
+            return (self.folder / "data" / "postmaster.pid").read_text()
+        except OSError:
+            return ""
 
 
-def _status(folder: Path) -> str:
-    try:
-        return (folder / "data" / "postmaster.pid").read_text()
-    except OSError:
-        return ""
+@contextlib.contextmanager
+def postgresql_server() -> Iterator[PostgreSQL]:
+    with tempfile.TemporaryDirectory(prefix="captioner-postgresql-") as folder:
+        server = PostgreSQL(Path(folder))
+        try:
+            yield server
+        finally:
+            server.stop()
 
 
 @contextlib.contextmanager
 def redis_server(folder: Path) -> Iterator[str]:
     """-> its address."""
+    with redis_process(folder):
+        yield redis_address(folder)
+
+
+@contextlib.contextmanager
+def redis_process(folder: Path) -> Iterator[subprocess.Popen]:
+    """A Redis that takes connections, and remembers nothing of the one before it."""
     socket = folder / "redis.sock"
     options = ["--port", "0", "--unixsocket", str(socket), "--save", "", "--dir", str(folder)]
     with subprocess.Popen([program("redis-server"), *options], stdout=subprocess.DEVNULL) as process:
         try:
             wait_for(socket.exists, process)
-            yield f"unix://{socket}"
+            yield process
         finally:
             process.terminate()
             process.wait(_SECONDS)
+
+
+def redis_address(folder: Path) -> str:
+    return f"unix://{folder}/redis.sock"

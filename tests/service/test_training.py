@@ -78,8 +78,12 @@ def learned(epochs: int) -> Callable[[dict], bool]:
 
 
 def process_of(worker: WorkerProcess) -> psutil.Process:
-    """The training process of a worker."""
-    (child,) = psutil.Process(worker.pid).children()
+    """The training process of a worker that has begun a training: a moment later it is there."""
+    end = time.monotonic() + 20
+    while not (children := psutil.Process(worker.pid).children()):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    (child,) = children
     return child
 
 

@@ -18,7 +18,7 @@ def test_a_service_that_runs_is_alive_and_ready(client):
     )
     assert (client.get("/api/health/ready").status_code, client.get("/api/health/ready").json()) == (
         200,
-        {"status": "ready"},
+        {"status": "ready", "errors": []},
     )
 
 

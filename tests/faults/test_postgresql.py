@@ -1,0 +1,72 @@
+"""A PostgreSQL that goes away and comes back: nothing is lost, and nobody has to help."""
+
+import contextlib
+import time
+
+import pytest
+
+from service.worker import WorkerProcess
+from tests.faults.conftest import faults
+from tests.service.photo_sets import photo_set, zipped
+from tests.service.pictures import picture_bytes
+from tests.service.servers import postgresql_server
+
+ENDLESS = {"epochs": 5000, "patience": 5000, "batch_size": 8, "least_batches": 0, "min_count": 1, "warmup_steps": 2}
+
+
+@pytest.fixture
+def server():
+    with postgresql_server() as server:
+        yield server
+
+
+def test_a_postgresql_that_goes_away_and_comes_back(server, start, bundle, wait_for):
+    with server.database() as address:
+        running = start(bundle=bundle, device="cpu", database_url=address)
+        client = running.client
+
+        def caption():
+            return client.post("/api/captions", files={"image": ("a.jpg", picture_bytes())})
+
+        def epochs() -> int:
+            document = client.get(training).json()
+            assert document["state"] in ("queued", "running"), document
+            return len(document["epochs"])
+
+        def wait_for_more_than(count: int) -> int:
+            end = time.monotonic() + 90
+            while (now := epochs()) <= count:
+                assert time.monotonic() < end, client.get(f"{training}/log").text
+                time.sleep(0.1)
+            return now
+
+        made = caption().json()
+        correction = f"/api/captions/{made['id']}/correction"
+        assert client.put(correction, json={"text": "kept"}).status_code == 200
+        data = client.post("/api/datasets", content=zipped(photo_set(20)), headers={"Content-Type": "application/zip"})
+        asked = client.post("/api/trainings", json={"dataset": data.json()["id"], "options": ENDLESS})
+        training = f"/api/trainings/{asked.json()['id']}"
+        with contextlib.closing(WorkerProcess(running.service.settings)):
+            learned = wait_for_more_than(1)
+
+            server.stop()
+            try:
+                assert "see that its server runs" in wait_for(client, "database")["database"]
+                assert client.get("/api/health/live").status_code == 200
+                for refused in (
+                    caption(),
+                    client.get(f"/api/captions/{made['id']}"),
+                    client.put(correction, json={"text": "late"}),
+                ):
+                    assert refused.status_code == 503 and "database" in refused.json()["detail"], refused.text
+                assert len(list(running.service.settings.photos_folder.iterdir())) == 1, "nothing half kept"
+                time.sleep(1.5)  # the worker sees it, too
+            finally:
+                server.start()
+
+            wait_for(client)
+            assert client.get(f"/api/captions/{made['id']}").json()["correction"]["text"] == "kept"
+            assert caption().status_code == 201
+            wait_for_more_than(learned)
+            assert client.get(training).json()["state"] == "running" and faults(client) == {}
+        assert client.get(training).json()["state"] == "queued"

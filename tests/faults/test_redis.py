@@ -1,0 +1,58 @@
+"""A Redis that goes away and comes back, or hangs: captions and trainings go on meanwhile."""
+
+import contextlib
+import signal
+import time
+
+from service.worker import LOOK_SECONDS, WorkerProcess
+from tests.faults.conftest import faults
+from tests.service.photo_sets import photo_set, zipped
+from tests.service.pictures import picture_bytes
+from tests.service.servers import redis_address, redis_process
+
+ENDLESS = {"epochs": 5000, "patience": 5000, "batch_size": 8, "least_batches": 0, "min_count": 1, "warmup_steps": 2}
+
+
+def test_a_redis_that_goes_away_and_comes_back(start, bundle, wait_for, tmp_path):
+    running = start(bundle=bundle, device="cpu", redis_url=redis_address(tmp_path))
+    client = running.client
+    data = client.post("/api/datasets", content=zipped(photo_set(20)), headers={"Content-Type": "application/zip"})
+
+    def caption() -> int:
+        return client.post("/api/captions", files={"image": ("a.jpg", picture_bytes())}).status_code
+
+    def train() -> str:
+        asked = client.post("/api/trainings", json={"dataset": data.json()["id"], "options": ENDLESS})
+        assert asked.status_code == 201, asked.text
+        return f"/api/trainings/{asked.json()['id']}"
+
+    def begins_and_is_cancelled(training: str, seconds: float) -> None:
+        for wanted in ("running", "cancelled"):
+            end = time.monotonic() + seconds
+            while (state := client.get(training).json()["state"]) != wanted:
+                assert state in ("queued", "running") and time.monotonic() < end, client.get(training).text
+                time.sleep(0.05)
+            client.post(f"{training}/cancel")
+
+    with redis_process(tmp_path):
+        wait_for(client)
+        assert caption() == 201
+    said = wait_for(client, "redis")["redis"]
+    assert "see that it runs" in said and "until then each replica counts" in said
+    assert caption() == 201
+    asked_meanwhile = train()
+    with contextlib.closing(WorkerProcess(running.service.settings)):
+        begins_and_is_cancelled(asked_meanwhile, 60)
+        with redis_process(tmp_path) as redis:
+            wait_for(client)
+            begins_and_is_cancelled(train(), 2 * LOOK_SECONDS)
+
+            redis.send_signal(signal.SIGSTOP)
+            try:
+                asked = time.monotonic()
+                assert [caption() for _ in range(5)] == [201] * 5
+                assert time.monotonic() - asked < 10, "it is waited for once"
+                assert "redis" in faults(client)
+            finally:
+                redis.send_signal(signal.SIGCONT)
+            wait_for(client)
