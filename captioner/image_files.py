@@ -3,7 +3,7 @@
 import glob
 import os
 from collections.abc import Iterable
-from pathlib import Path, PurePath
+from pathlib import Path
 
 from captioner.errors import ImageError
 
@@ -58,14 +58,15 @@ def _images_in(folder: Path, recursive: bool) -> list[Path]:
     images = []
     for root, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        images += [Path(root, name) for name in names if is_image_name(Path(name))]
+        images += [Path(root, name) for name in names if is_image_name(name)]
     return sorted(images)
 
 
-def is_image_name(path: PurePath) -> bool:
+def is_image_name(path: str | os.PathLike[str]) -> bool:
     """Whether a folder's file of that name is taken for a photo."""
+    name = os.path.basename(path)
     # Hidden files are left out: macOS leaves a "._photo.jpg" beside each photo that it copies to a foreign disk.
-    return path.suffix.lower() in IMAGE_EXTENSIONS and not path.name.startswith(".")
+    return os.path.splitext(name)[1].lower() in IMAGE_EXTENSIONS and not name.startswith(".")
 
 
 def _common_extensions() -> str:

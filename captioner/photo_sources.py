@@ -9,7 +9,7 @@ import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import BinaryIO
 
 import numpy as np
@@ -118,7 +118,7 @@ def _local_photos(one: str, label: str, recursive: bool, wanted: Wanted) -> Iter
     else:
         empty = True
         for path in glob.iglob(one, recursive=True):
-            if is_image_name(Path(path)) and not os.path.isdir(path):
+            if is_image_name(path) and not os.path.isdir(path):
                 empty = False
                 if wanted(path):
                     yield Photo(path, _safe(label, path), path)
@@ -137,7 +137,7 @@ def _photos_in(folder: str, label: str, recursive: bool, wanted: Wanted) -> Iter
                     if entry.is_dir(follow_symlinks=False):
                         if recursive and not entry.name.startswith("."):
                             folders.append(entry.path)
-                    elif is_image_name(Path(entry.name)) and not entry.is_dir():
+                    elif is_image_name(entry.name) and not entry.is_dir():
                         empty = False
                         if wanted(entry.path):
                             yield Photo(entry.path, _safe(label, os.path.relpath(entry.path, folder)), entry.path)
@@ -162,7 +162,7 @@ def _members(archive: str, label: str, wanted: Wanted) -> Iterator[Photo]:
             while (member := members.next()) is not None:
                 members.members.clear()  # which else lists all members
                 name = f"{archive}/{member.name}"
-                if member.isreg() and is_image_name(PurePosixPath(member.name)) and wanted(name):
+                if member.isreg() and is_image_name(member.name) and wanted(name):
                     yield Photo(name, _safe(label, member.name), _content(members, member, name))
     except (OSError, tarfile.TarError, EOFError, ValueError) as error:  # EOFError, zlib.error: cut short
         if wanted(archive):
@@ -182,7 +182,8 @@ def _opened(path: str) -> AbstractContextManager[BinaryIO]:
 
 def _safe(label: str, place: str) -> str:
     """A path below the folder of copies, whatever an archive calls its members."""
-    parts = [part for part in PurePosixPath(place.replace(os.sep, "/")).parts if part not in ("/", "..")]
+    # Not by pathlib, which keeps a table of all names that it has seen.
+    parts = [part for part in place.replace(os.sep, "/").split("/") if part not in ("", ".", "..")]
     return os.path.join(label, *parts)
 
 

@@ -88,7 +88,7 @@ def _place(remote: str, path: str) -> str:
 
 
 def _is_photo(path: str) -> bool:
-    return is_image_name(PurePosixPath(_plain(path)))
+    return is_image_name(_plain(path))
 
 
 def _plain(path: str) -> str:
