@@ -117,7 +117,7 @@ def test_who_sends_far_too_much_still_sees_why_that_is_refused(serve):
 
 
 def test_who_never_stops_sending_is_cut_off(serve, monkeypatch):
-    monkeypatch.setattr("service.server.LINGER_SECONDS", 0.3)
+    monkeypatch.setattr("service.connections.LINGER_SECONDS", 0.3)
     address = urlsplit(serve().url)
     with socket.create_connection((address.hostname, address.port), timeout=20) as connection:
         connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n")

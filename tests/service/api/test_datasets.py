@@ -160,7 +160,7 @@ def test_strangers_are_refused_before_they_have_sent_it(start):
 
 def test_a_full_disk_is_told_before_the_zip_is_sent(start, monkeypatch):
     running = start()
-    monkeypatch.setattr("service.server.shutil.disk_usage", lambda path: type("Usage", (), {"free": 1_000_000}))
+    monkeypatch.setattr("service.connections.shutil.disk_usage", lambda path: type("Usage", (), {"free": 1_000_000}))
     url = httpx.URL(running.url)
     token, _ = admin_token(running.service.settings)
     with socket.create_connection((url.host, url.port), timeout=20) as connection:
