@@ -13,97 +13,19 @@ import pytest
 import torch
 
 import captioner
-from captioner.bundle import load_bundle
 from captioner.config import DecodingOptions
 from captioner.errors import ConfigError, DataError
 from captioner.figures import figure_strip
-from tests.training.shapes import draw_shapes, write_boxes
-from training import curves, loop
+from tests.training.loop.runs import ALL_PHASES, BATCHES, ONE_PHASE, assert_same_run, lines_of, state_of
+from tests.training.shapes import draw_shapes
+from training import loop
 from training import run as run_state
 from training.loop import Interrupted, fit
-from training.options import FitOptions
-from training.preparation import prepare
-from training.readers.boxes import read_boxes
-from training.records import read_records
 from training.validation import Validator
-
-BATCHES = 3  # of an epoch: 8 photos, 3 at a time
-ONE_PHASE = FitOptions(
-    epochs=2, batch_size=3, min_count=1, warmup_steps=2, learning_rate=0.02, average_decay=0.5, patience=9,
-    self_critical_samples=3,
-)  # fmt: skip
-ALL_PHASES = dataclasses.replace(
-    ONE_PHASE, fine_tune_epochs=2, fine_tune_stages=1, self_critical_epochs=2, mirror=True,
-    encoder_learning_rate=0.01, fine_tune_learning_rate=0.01, self_critical_learning_rate=0.005,
-)  # fmt: skip
 
 
 class Killed(BaseException):
     """In place of SIGKILL: nothing in the loop catches it."""
-
-
-@pytest.fixture
-def make_material(tmp_path, three_stages, three_stages_config, words_without_java):
-    draw_shapes(tmp_path / "shapes", {"train": 8, "val": 3})
-
-    def make(options):
-        return prepare(
-            read_records(tmp_path / "shapes"), three_stages_config, DecodingOptions(beam_width=2, max_words=9),
-            options, tmp_path / "cache", three_stages, "cpu",
-        )  # fmt: skip
-
-    return make
-
-
-@pytest.fixture
-def run(tmp_path, make_material, monkeypatch):
-    def run(name, options, resume=False, draw=lambda photo, caption: photo):
-        # Figure strips take longer than all else here; one test draws them.
-        monkeypatch.setattr(curves, "figure_strip", draw)
-        return fit(make_material(options), options, tmp_path / name, resume)
-
-    return run
-
-
-@pytest.fixture
-def at_batch(monkeypatch):
-    """Calls a function at the nth batch from now on, and makes its result, if any, the batch's loss."""
-    original = loop.batch_loss
-
-    def at_batch(number, act):
-        seen = []
-
-        def counted(*arguments):
-            learned = original(*arguments)
-            seen.append(learned.loss)
-            changed = act(learned.loss) if len(seen) == number else None
-            return learned if changed is None else dataclasses.replace(learned, loss=changed)
-
-        monkeypatch.setattr(loop, "batch_loss", counted)
-
-    return at_batch
-
-
-def lines_of(run: Path):
-    """What an epoch's line says, but for the seconds."""
-    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-    return [{name: value for name, value in line.items() if not name.endswith("_seconds")} for line in lines]
-
-
-def state_of(run: Path):
-    return torch.load(run / "checkpoint.pt", weights_only=True)
-
-
-def assert_same_run(run: Path, other: Path):
-    assert lines_of(run) == lines_of(other)
-    first, second = state_of(run), state_of(other)
-    assert first["progress"] == second["progress"]
-    for part in ("model", "average", "best_weights"):
-        assert first[part].keys() == second[part].keys()
-        for name, tensor in first[part].items():
-            assert torch.equal(tensor, second[part][name]), f"{part} {name}"
-    bundles = [(folder / "bundle" / "model.safetensors").read_bytes() for folder in (run, other)]
-    assert bundles[0] == bundles[1]
 
 
 def test_a_run_that_is_stopped_again_and_again_goes_on_exactly(run, tmp_path, at_batch):
@@ -361,7 +283,7 @@ def test_processes_that_are_terminated_and_killed_leave_whole_bundles_and_go_on_
         "--average-decay": 0.5,
     }  # fmt: skip
     command = [sys.executable, "-m", "training", "fit", *(str(part) for pair in options.items() for part in pair)]
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
 
     def start(name, *more):
@@ -390,172 +312,3 @@ def test_processes_that_are_terminated_and_killed_leave_whole_bundles_and_go_on_
         assert process.returncode == 0, said
         assert "the captioner is in " in out
     assert_same_run(tmp_path / "stopped", tmp_path / "whole")
-
-
-@pytest.fixture
-def go_on(tmp_path, run, make_material, three_stages, monkeypatch):
-    """Train a captioner, then go on from it with other data, and with the first data for replay where asked."""
-    run("first", ONE_PHASE)
-    first = tmp_path / "first" / "bundle"
-    draw_shapes(tmp_path / "new", {"train": 6, "val": 3}, seed=9)
-    table = tmp_path / "new" / "captions.csv"
-    table.write_text(table.read_text().replace("a red", "ein rötliches").replace(" square", " Viereck"))
-
-    def go_on(name, options, replay=False, resume=False):
-        start = load_bundle(first)
-        material = prepare(
-            read_records(tmp_path / "new"), start.config, start.decoding, options, tmp_path / "cache", None, "cpu",
-            start, read_records(tmp_path / "shapes") if replay else None,
-        )  # fmt: skip
-        return fit(material, options, tmp_path / name, resume)
-
-    return go_on
-
-
-@pytest.mark.parametrize("replay", [False, True])
-def test_a_run_goes_on_from_a_captioner_and_its_words_grow(go_on, tmp_path, replay):
-    options = dataclasses.replace(ONE_PHASE, distillation_weight=0.0 if replay else 0.5)
-    go_on("next", options, replay)
-    old, new = load_bundle(tmp_path / "first" / "bundle"), load_bundle(tmp_path / "next" / "bundle")
-    known = old.vocabulary.words
-    assert new.vocabulary.words[: len(known)] == known
-    assert {"ein", "rötliches", "viereck"} <= set(new.vocabulary.words[len(known) :])
-    lines = lines_of(tmp_path / "next")
-    assert [line["epoch"] for line in lines] == [0, 1, 2]
-    assert lines[0]["phase"] == "start" and "loss" not in lines[0] and lines[0]["best"]
-
-
-@pytest.mark.parametrize("replay", [False, True])
-def test_going_on_from_a_captioner_is_resumed_exactly(go_on, tmp_path, at_batch, replay):
-    options = dataclasses.replace(ONE_PHASE, batch_size=4, distillation_weight=0.5)
-    go_on("whole", options, replay)
-    at_batch(2, lambda loss: os.kill(os.getpid(), signal.SIGTERM))
-    with pytest.raises(Interrupted):
-        go_on("stopped", options, replay)
-    go_on("stopped", options, replay, resume=True)
-    assert_same_run(tmp_path / "stopped", tmp_path / "whole")
-
-
-def test_a_run_that_started_elsewhere_is_not_resumed(go_on, run, tmp_path, at_batch):
-    at_batch(2, lambda loss: os.kill(os.getpid(), signal.SIGTERM))
-    with pytest.raises(Interrupted):
-        go_on("stopped", ONE_PHASE)
-    with pytest.raises(ConfigError, match="is of a run with (replay None|train_images 6)"):
-        go_on("stopped", ONE_PHASE, replay=True, resume=True)
-
-
-def test_distillation_keeps_the_captioner_near_what_it_was(go_on, tmp_path, at_batch):
-    def learned(name, weight):
-        # Long enough to move; only the first epoch's weights are looked at, whatever scored best.
-        go_on(name, dataclasses.replace(ONE_PHASE, epochs=4, distillation_weight=weight))
-        return torch.load(tmp_path / name / "checkpoint.pt", weights_only=True)["model"]
-
-    before = load_bundle(tmp_path / "first" / "bundle").model.state_dict()
-    free, held = learned("free", 0.0), learned("held", 20.0)
-
-    def distance(after):
-        known = before["decoder.output.bias"].shape[0]
-        return float((after["decoder.output.bias"][:known] - before["decoder.output.bias"]).norm())
-
-    assert distance(held) < distance(free)
-
-
-@pytest.fixture
-def taught(tmp_path, three_stages, three_stages_config, words_without_java):
-    """Material whose boxes tell where the shapes lie; `config` changes the captioner."""
-    drawings = draw_shapes(tmp_path / "shapes", {"train": 24, "val": 6})
-    write_boxes(tmp_path / "boxes.json", drawings)
-
-    def make(options, **config):
-        return prepare(
-            read_records(tmp_path / "shapes"), dataclasses.replace(three_stages_config, **config),
-            DecodingOptions(beam_width=2, max_words=9), options, tmp_path / "cache", three_stages, "cpu",
-            boxes=read_boxes(tmp_path / "boxes.json"),
-        )  # fmt: skip
-
-    return make
-
-
-def test_maps_are_taught_by_boxes_and_measured_after_every_epoch(taught, tmp_path, capsys):
-    options = dataclasses.replace(ONE_PHASE, epochs=12, patience=12, batch_size=8, doubly_stochastic_weight=0.0)
-    found = {}
-    for weight in (0.0, 2.0):
-        torch.manual_seed(0)
-        chosen = dataclasses.replace(options, supervision_weight=weight)
-        bundle = load_bundle(fit(taught(chosen), chosen, tmp_path / f"{weight}"))
-        lines = lines_of(tmp_path / f"{weight}")
-        assert len(lines) == 12
-        found[weight] = max(line["attention_correctness"] for line in lines)
-        assert bundle.metrics["validation"].keys() >= {"CIDEr", "attention_correctness", "pointing"}
-        assert ("told where it is: boxes of boxes, weight 2" in bundle.card) == (weight > 0)
-    assert "boxes: 48 words of 24 of 24 photos are told where to look" in capsys.readouterr().err
-    assert found[2.0] > found[0.0] + 0.02  # 0.214 and 0.174 of an encoder with random weights
-
-
-def test_a_run_that_boxes_teach_goes_on_as_if_it_had_not_stopped(taught, tmp_path, at_batch):
-    options = dataclasses.replace(ALL_PHASES, batch_size=8)
-    fit(taught(options), options, tmp_path / "whole")
-    at_batch(8, lambda loss: os.kill(os.getpid(), signal.SIGTERM))
-    with pytest.raises(Interrupted):
-        fit(taught(options), options, tmp_path / "stopped")
-    at_batch(10**6, lambda loss: None)
-    fit(taught(options), options, tmp_path / "stopped", resume=True)
-    assert lines_of(tmp_path / "whole") == lines_of(tmp_path / "stopped")
-
-
-def test_hard_attention_goes_on_with_its_baseline(taught, tmp_path, at_batch):
-    options = dataclasses.replace(ONE_PHASE, expected_share=0.0, supervision_weight=0.0)
-    fit(taught(options, attention="hard"), options, tmp_path / "whole")
-    at_batch(12, lambda loss: os.kill(os.getpid(), signal.SIGTERM))
-    with pytest.raises(Interrupted):
-        fit(taught(options, attention="hard"), options, tmp_path / "stopped")
-    kept = torch.load(tmp_path / "stopped" / "checkpoint.pt", weights_only=True)["progress"]["baseline"]
-    assert kept < 0
-    at_batch(10**6, lambda loss: None)
-    fit(taught(options, attention="hard"), options, tmp_path / "stopped", resume=True)
-    assert lines_of(tmp_path / "whole") == lines_of(tmp_path / "stopped")
-
-
-def test_hard_attention_reads_fewer_and_fewer_averages(taught, tmp_path, monkeypatch):
-    shares, learn = [], loop.caption_loss
-
-    def caption_loss(model, annotations, batch, options, *others, **more):
-        shares.append(options.expected_share)
-        return learn(model, annotations, batch, options, *others, **more)
-
-    monkeypatch.setattr(loop, "caption_loss", caption_loss)
-    options = dataclasses.replace(ONE_PHASE, expected_share=0.25, supervision_weight=0.0)
-    fit(taught(options, attention="hard"), options, tmp_path / "run")
-    steps = len(shares)
-    assert steps > 3
-    assert shares == pytest.approx([1 - 0.75 * step / steps for step in range(steps)])
-
-
-def test_without_attention_boxes_can_be_measured_but_teach_nothing(taught):
-    with pytest.raises(ConfigError, match="without attention there is no map that boxes could teach"):
-        taught(ONE_PHASE, attention="none")
-    taught(dataclasses.replace(ONE_PHASE, supervision_weight=0.0), attention="none")
-
-
-def test_boxes_of_other_photos_are_refused(taught, tmp_path):
-    boxes = json.loads((tmp_path / "boxes.json").read_text())
-    (tmp_path / "boxes.json").write_text(json.dumps({f"other-{name}": photo for name, photo in boxes.items()}))
-    with pytest.raises(DataError, match="no caption of the 24 photos names anything that boxes has a box of"):
-        taught(ONE_PHASE)
-
-
-def test_where_cider_tells_nothing_bleu_decides():
-    def rank(cider, bleu_4, bleu_1):
-        return run_state.rank({"CIDEr": cider, "Bleu_4": bleu_4, "Bleu_1": bleu_1}, taught=False)
-
-    assert rank(0.0, 0.4, 0.6) > rank(0.0, 0.3, 0.9) > rank(0.0, 0.3, 0.8)
-    assert rank(0.1, 0.0, 0.0) > rank(0.0, 1.0, 1.0)
-
-
-def test_where_boxes_teach_pointing_counts_beside_cider():
-    def scores(cider, pointing):
-        return {"CIDEr": cider, "pointing": pointing, "Bleu_4": 0.2, "Bleu_1": 0.6}
-
-    sharp, fluent = scores(0.58, 0.7), scores(0.6, 0.4)
-    assert run_state.rank(sharp, taught=True) > run_state.rank(fluent, taught=True)
-    assert run_state.rank(sharp, taught=False) < run_state.rank(fluent, taught=False)

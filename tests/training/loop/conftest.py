@@ -1,0 +1,54 @@
+"""Runs of the loop on photos that are drawn."""
+
+import dataclasses
+
+import pytest
+
+from captioner.config import DecodingOptions
+from tests.training.shapes import draw_shapes
+from training import curves, loop
+from training.loop import fit
+from training.preparation import prepare
+from training.records import read_records
+
+
+@pytest.fixture
+def make_material(tmp_path, three_stages, three_stages_config, words_without_java):
+    draw_shapes(tmp_path / "shapes", {"train": 8, "val": 3})
+
+    def make(options):
+        return prepare(
+            read_records(tmp_path / "shapes"), three_stages_config, DecodingOptions(beam_width=2, max_words=9),
+            options, tmp_path / "cache", three_stages, "cpu",
+        )  # fmt: skip
+
+    return make
+
+
+@pytest.fixture
+def run(tmp_path, make_material, monkeypatch):
+    def run(name, options, resume=False, draw=lambda photo, caption: photo):
+        # Figure strips take longer than all else here; one test draws them.
+        monkeypatch.setattr(curves, "figure_strip", draw)
+        return fit(make_material(options), options, tmp_path / name, resume)
+
+    return run
+
+
+@pytest.fixture
+def at_batch(monkeypatch):
+    """Calls a function at the nth batch from now on, and makes its result, if any, the batch's loss."""
+    original = loop.batch_loss
+
+    def at_batch(number, act):
+        seen = []
+
+        def counted(*arguments):
+            learned = original(*arguments)
+            seen.append(learned.loss)
+            changed = act(learned.loss) if len(seen) == number else None
+            return learned if changed is None else dataclasses.replace(learned, loss=changed)
+
+        monkeypatch.setattr(loop, "batch_loss", counted)
+
+    return at_batch

@@ -1,0 +1,84 @@
+"""Of training/loop.py: runs that go on from a captioner."""
+
+import dataclasses
+import os
+import signal
+
+import pytest
+import torch
+
+from captioner.bundle import load_bundle
+from captioner.errors import ConfigError
+from tests.training.loop.runs import ONE_PHASE, assert_same_run, lines_of
+from tests.training.shapes import draw_shapes
+from training.loop import Interrupted, fit
+from training.preparation import prepare
+from training.records import read_records
+
+
+@pytest.fixture
+def go_on(tmp_path, run, make_material, three_stages, monkeypatch):
+    """Train a captioner, then go on from it with other data, and with the first data for replay where asked."""
+    run("first", ONE_PHASE)
+    first = tmp_path / "first" / "bundle"
+    draw_shapes(tmp_path / "new", {"train": 6, "val": 3}, seed=9)
+    table = tmp_path / "new" / "captions.csv"
+    table.write_text(table.read_text().replace("a red", "ein rötliches").replace(" square", " Viereck"))
+
+    def go_on(name, options, replay=False, resume=False):
+        start = load_bundle(first)
+        material = prepare(
+            read_records(tmp_path / "new"), start.config, start.decoding, options, tmp_path / "cache", None, "cpu",
+            start, read_records(tmp_path / "shapes") if replay else None,
+        )  # fmt: skip
+        return fit(material, options, tmp_path / name, resume)
+
+    return go_on
+
+
+@pytest.mark.parametrize("replay", [False, True])
+def test_a_run_goes_on_from_a_captioner_and_its_words_grow(go_on, tmp_path, replay):
+    options = dataclasses.replace(ONE_PHASE, distillation_weight=0.0 if replay else 0.5)
+    go_on("next", options, replay)
+    old, new = load_bundle(tmp_path / "first" / "bundle"), load_bundle(tmp_path / "next" / "bundle")
+    known = old.vocabulary.words
+    assert new.vocabulary.words[: len(known)] == known
+    assert {"ein", "rötliches", "viereck"} <= set(new.vocabulary.words[len(known) :])
+    lines = lines_of(tmp_path / "next")
+    assert [line["epoch"] for line in lines] == [0, 1, 2]
+    assert lines[0]["phase"] == "start" and "loss" not in lines[0] and lines[0]["best"]
+
+
+@pytest.mark.parametrize("replay", [False, True])
+def test_going_on_from_a_captioner_is_resumed_exactly(go_on, tmp_path, at_batch, replay):
+    options = dataclasses.replace(ONE_PHASE, batch_size=4, distillation_weight=0.5)
+    go_on("whole", options, replay)
+    at_batch(2, lambda loss: os.kill(os.getpid(), signal.SIGTERM))
+    with pytest.raises(Interrupted):
+        go_on("stopped", options, replay)
+    go_on("stopped", options, replay, resume=True)
+    assert_same_run(tmp_path / "stopped", tmp_path / "whole")
+
+
+def test_a_run_that_started_elsewhere_is_not_resumed(go_on, run, tmp_path, at_batch):
+    at_batch(2, lambda loss: os.kill(os.getpid(), signal.SIGTERM))
+    with pytest.raises(Interrupted):
+        go_on("stopped", ONE_PHASE)
+    with pytest.raises(ConfigError, match="is of a run with (replay None|train_images 6)"):
+        go_on("stopped", ONE_PHASE, replay=True, resume=True)
+
+
+def test_distillation_keeps_the_captioner_near_what_it_was(go_on, tmp_path, at_batch):
+    def learned(name, weight):
+        # Long enough to move; only the first epoch's weights are looked at, whatever scored best.
+        go_on(name, dataclasses.replace(ONE_PHASE, epochs=4, distillation_weight=weight))
+        return torch.load(tmp_path / name / "checkpoint.pt", weights_only=True)["model"]
+
+    before = load_bundle(tmp_path / "first" / "bundle").model.state_dict()
+    free, held = learned("free", 0.0), learned("held", 20.0)
+
+    def distance(after):
+        known = before["decoder.output.bias"].shape[0]
+        return float((after["decoder.output.bias"][:known] - before["decoder.output.bias"]).norm())
+
+    assert distance(held) < distance(free)
