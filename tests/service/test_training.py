@@ -261,8 +261,8 @@ def test_a_redis_may_hold_the_queue(start, tiny_bundle, tmp_path, redis):
     response = service.client.post("/api/datasets", content=zipped(photo_set(30)), headers=ZIP, timeout=60)
     worker = WorkerProcess(service.service.settings)
     try:
-        training = ask(service, response.json()["id"], options={**BRIEF, "epochs": 1})
-        wait_until(service, training, state("finished"))
+        training = ask(service, response.json()["id"], options=ENDLESS)
+        wait_until(service, training, state("running"))
     finally:
         worker.close()
     assert not (service.service.settings.home / "queue.db").exists()
