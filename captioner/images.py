@@ -119,7 +119,7 @@ def fit_image(image: Image.Image, size: int, fit: str) -> tuple[np.ndarray, Imag
     width, height = image.size
     seen_box = _seen_box(width, height, fit)
     if fit == "pad":
-        square = _fit_padded(image, seen_box, size)
+        square = _fit_padded(image, size)
     else:
         square = np.array(image.resize((size, size), Image.Resampling.BICUBIC, box=seen_box))
     return square, ImageFrame(width, height, seen_box)
@@ -133,42 +133,32 @@ def _seen_box(width: int, height: int, fit: str) -> tuple[float, float, float, f
     return left, top, left + side, top + side
 
 
-def _fit_padded(image: Image.Image, seen_box: tuple[float, float, float, float], size: int) -> np.ndarray:
+def _fit_padded(image: Image.Image, size: int) -> np.ndarray:
     """Draw the whole photo in the middle of a grey square -> uint8 [size, size, 3].
 
-    The padded square of a very long photo would be huge at its own scale, so only the rows and columns of the result
-    that the photo touches are resampled, from a canvas with just the grey that their filter reaches: photo edges that
-    fall inside a pixel of the result are mixed in their exact share.
+    The padded square of a very long photo would be huge at its own scale. So its longer side, which fills the square,
+    is resampled first; then the other one, from a canvas with just the grey that the filter reaches, and only those
+    pixels of the result that the photo touches: an edge of the photo within one of them is mixed in its exact share.
     """
-    left, top, right, _ = seen_box
-    scale = (right - left) / size  # photo pixels per pixel of the result
+    width, height = image.size
+    if height > width:
+        turned = _fit_padded(image.transpose(Image.Transpose.TRANSPOSE), size)
+        return np.ascontiguousarray(turned.transpose(1, 0, 2))
+    if height == width:
+        return np.array(image.resize((size, size), Image.Resampling.BICUBIC))
+    strip = image.resize((size, height), Image.Resampling.BICUBIC)
+    scale = width / size  # photo pixels per pixel of the result
     reach = int(np.ceil(2.5 * max(scale, 1.0))) + 1  # a pixel's share outside the photo, and bicubic's two around it
-    margin_x, margin_y = reach if left < 0 else 0, reach if top < 0 else 0
-    columns, first_column = _touched(-left, image.width, scale, size)
-    rows, first_row = _touched(-top, image.height, scale, size)
-    canvas = image
-    if margin_x or margin_y:
-        canvas = Image.new("RGB", (image.width + 2 * margin_x, image.height + 2 * margin_y), PAD_COLOUR)
-        canvas.paste(image, (margin_x, margin_y))
-    box_left = left + margin_x + first_column * scale
-    box_top = top + margin_y + first_row * scale
-    box = (
-        box_left,
-        box_top,
-        min(box_left + columns * scale, canvas.width),  # rounding must not carry the box over the canvas
-        min(box_top + rows * scale, canvas.height),
-    )
+    above = (width - height) / 2
+    first = int(np.floor(above / scale))
+    rows = min(size, int(np.ceil((above + height) / scale))) - first
+    canvas = Image.new("RGB", (size, height + 2 * reach), PAD_COLOUR)
+    canvas.paste(strip, (0, reach))
+    start = reach - above + first * scale
+    end = min(start + rows * scale, canvas.height)  # rounding must not carry the box over the canvas
     square = np.full((size, size, 3), PAD_COLOUR, dtype=np.uint8)
-    patch = canvas.resize((columns, rows), Image.Resampling.BICUBIC, box=box)
-    square[first_row : first_row + rows, first_column : first_column + columns] = np.asarray(patch)
+    square[first : first + rows] = canvas.resize((size, rows), Image.Resampling.BICUBIC, box=(0, start, size, end))
     return square
-
-
-def _touched(offset: float, length: int, scale: float, size: int) -> tuple[int, int]:
-    """How many pixels of the result a photo touches along one axis, and the first of them."""
-    first = int(np.floor(offset / scale))
-    end = min(size, int(np.ceil((offset + length) / scale)))
-    return end - first, first
 
 
 def _name_of(source: ImageSource) -> str:

@@ -410,6 +410,20 @@ def test_padding_equals_the_whole_padded_square(size):
     np.testing.assert_allclose(fast[touched], slow[touched], atol=4)
 
 
+@pytest.mark.parametrize("size", [(80, 30_000), (1_000_000, 1)])
+def test_padding_a_very_long_photo_takes_little_more_memory_than_the_photo(size, monkeypatch):
+    photo, canvases, make = Image.new("RGB", size, "red"), [], Image.new
+
+    def counted(mode, size, colour):
+        canvases.append(size[0] * size[1])
+        return make(mode, size, colour)
+
+    monkeypatch.setattr(Image, "new", counted)
+    square, _ = fit_image(photo, 32, "pad")
+    assert square.shape == (32, 32, 3)
+    assert max(canvases) < 6 * photo.width * photo.height
+
+
 def test_shrinking_does_not_alias():
     stripes = np.zeros((400, 400, 3), dtype=np.uint8)
     stripes[:, ::2] = 255

@@ -95,6 +95,7 @@ class Listing:
         path = os.path.abspath(file)
         inside = path.startswith(os.path.join(os.path.abspath(self.root), ""))
         place = os.path.relpath(path, self.root) if inside else path
+        entry = _printable(entry) if isinstance(entry, str) else entry
         self.problems.append(Problem(kind, _printable(place), entry, _printable(message)))
 
     def add_photo(

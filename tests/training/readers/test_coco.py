@@ -89,6 +89,12 @@ def test_what_is_refused(tmp_path):
     assert places(data, "unused_file") == ["annotations/instances_val2017.json"]
 
 
+def test_half_characters_are_told_by_their_codes(tmp_path):
+    file = coco_file(tmp_path / "captions.json", [("\ud800", "gone\udc00.jpg")], [("\ud800", "A dog.")])
+    (problem,) = read_records(file).problems
+    assert str(problem).encode().startswith(b"captions.json image \\ud800: captions/gone\\udc00.jpg is not in")
+
+
 def test_two_years_are_not_mixed(tmp_path):
     for split, year in (("train", 2014), ("val", 2017)):
         photo(tmp_path / f"{split}{year}" / "1.jpg")
