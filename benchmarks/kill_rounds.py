@@ -37,6 +37,8 @@ _PATIENCE = 40.0
 """Seconds for a training to come to its moment; after them the service is killed wherever it is."""
 _CLEANED_SECONDS = 30.0
 _HOURS = 2 * 3600.0
+_VARIABLES = {"CAPTIONER_HISTORY": "10000000"}
+"""Of the service: after some ten thousand captions, the oldest would go, as they should."""
 _READ = 20
 """Captions read whole after each round, of all that there are."""
 
@@ -107,7 +109,7 @@ def _alive(
     """The service, started on what the last kill has left, and looked at. Nothing of it lives afterwards."""
     home = folder / "home"
     left = _age(home)
-    service = start_service(home, folder / "bundle", folder / "service.log")
+    service = start_service(home, folder / "bundle", folder / "service.log", variables=_VARIABLES)
     tree = service.tree()
     try:
         some = rng.sample(sorted(journal.captions), min(read, len(journal.captions)))
