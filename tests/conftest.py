@@ -3,6 +3,7 @@
 Imports stand inside the fixtures, so that tests which need no network do not wait for torch and timm.
 """
 
+import signal
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,11 @@ if TYPE_CHECKING:
     from captioner.config import CaptionerConfig
     from captioner.decoder import Decoder
     from captioner.vocabulary import Vocabulary
+
+
+def pytest_configure() -> None:
+    """Ctrl-C is heard by what tests start, also where they were started in the background, which does not hear it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
