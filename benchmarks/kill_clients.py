@@ -87,7 +87,7 @@ class Round:
 
 
 def caption(life: Round, rng: random.Random) -> None:
-    """Caption a photo, then correct one of all that were ever captioned."""
+    """Caption a photo, then correct one of all that were ever captioned, but that nobody else corrects meanwhile."""
     journal = life.journal
     made = life.ask("caption", "POST", "/api/captions", content=rng.choice(life.wares.photos), headers=JPEG)
     if made is not None:
@@ -95,14 +95,18 @@ def caption(life: Round, rng: random.Random) -> None:
             journal.captions[made.json()["id"]] = made.json()["caption"]
             journal.corrections[made.json()["id"]] = {None}
     with journal.lock:
-        if not journal.captions:
+        free = sorted(journal.captions.keys() - journal.correcting)
+        if not free:
             return
-        caption_id, text = rng.choice(sorted(journal.captions)), f"correction {rng.randrange(10**9)}"
+        caption_id, text = rng.choice(free), f"correction {rng.randrange(10**9)}"
+        journal.correcting.add(caption_id)
         journal.corrections[caption_id] = journal.corrections[caption_id] | {text}
     path = f"/api/captions/{caption_id}/correction"
     life.over.wait(rng.uniform(0, _PAUSE))
-    if life.ask("correction", "PUT", path, json={"text": text}) is not None:
-        with journal.lock:
+    done = life.ask("correction", "PUT", path, json={"text": text}) is not None
+    with journal.lock:
+        journal.correcting.remove(caption_id)
+        if done:
             journal.corrections[caption_id] = {text}
 
 

@@ -35,6 +35,8 @@ class Journal:
     trainings: set[str] = field(default_factory=set)
     current: set[str] = field(default_factory=lambda: {"built-in"})
     """Versions that may serve."""
+    correcting: set[str] = field(default_factory=set)
+    """Captions that a client corrects now: of two at the same time, no answer would tell which came last."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def counts(self) -> dict[str, int]:
