@@ -19,7 +19,7 @@ serve: $(READY)  ## caption photos in the browser; make serve OPTIONS="--port 80
 	$(RUN) -m service $(OPTIONS)
 
 test: lint  ## check style, then run all tests; warnings are errors
-	$(RUN) -m pytest
+	$(RUN) -m pytest --durations=20
 
 lint: $(READY)  ## check style
 	$(RUN) -m ruff check .

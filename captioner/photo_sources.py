@@ -182,7 +182,7 @@ def _opened(path: str) -> AbstractContextManager[BinaryIO]:
 
 def _safe(label: str, place: str) -> str:
     """A path below the folder of copies, whatever an archive calls its members."""
-    # Not by pathlib, which keeps a table of all names that it has seen.
+    # Not by pathlib, which interns each part of every name.
     parts = [part for part in place.replace(os.sep, "/").split("/") if part not in ("", ".", "..")]
     return os.path.join(label, *parts)
 
