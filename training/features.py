@@ -23,6 +23,7 @@ from captioner.config import CaptionerConfig
 from captioner.encoders import Encoder
 from captioner.errors import ImageError
 from captioner.images import fit_image, open_image
+from captioner.inference import multiplies_bfloat16
 from training.distributed import ALONE, Ranks
 from training.progress import Watch, unwatched
 
@@ -190,7 +191,7 @@ def encode(encoder: Encoder, pixels: np.ndarray, view: FeatureView) -> np.ndarra
     if view.mirrored:
         pixels = pixels[:, :, ::-1]
     batch = torch.from_numpy(np.ascontiguousarray(pixels)).to(device)
-    with torch.autocast(device.type, dtype=torch.bfloat16):
+    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=multiplies_bfloat16(device)):
         features = encoder.features(batch, view.stages)
         if view.stages is None:
             features = encoder.annotations(features)

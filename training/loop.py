@@ -19,6 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from captioner.errors import DataError
+from captioner.inference import multiplies_bfloat16
 from training.curves import Curves
 from training.dataset import Batch
 from training.distributed import ALONE, Ranks
@@ -195,8 +196,9 @@ def batch_loss(
     """
     model = material.model
     device = next(model.parameters()).device
-    cached = batch.features.to(device, non_blocking=True).bfloat16()
-    with torch.autocast(device.type, dtype=torch.bfloat16):
+    cached, in_bfloat16 = batch.features.to(device, non_blocking=True), multiplies_bfloat16(device)
+    cached = cached.bfloat16() if in_bfloat16 else cached.float()
+    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=in_bfloat16):
         with torch.set_grad_enabled(phase.name == "fine_tune"):
             annotations = annotations_from(model.encoder, cached, features.stages).flatten(1, 2)
         if phase.name != "self_critical":
