@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
+from captioner.bundle_json import FORMAT_VERSION, load_metrics, load_vocabulary, read_config
 from captioner.config import DEFAULT_BUNDLE, CaptionerConfig, DecodingOptions
 from captioner.encoder_weights import LoadedWeights, PackageWeights, tensors_sha256
 from captioner.encoders import EncoderSpec, encoder_spec, pretrained_network
@@ -21,10 +22,7 @@ from captioner.errors import BundleError, ConfigError
 from captioner.model import CaptionModel
 from captioner.vocabulary import Vocabulary
 
-FORMAT_VERSION = 1
 FILES = ("config.json", "vocabulary.json", "model.safetensors")
-
-_CONFIG_KEYS = {"format_version", "captioner", "encoder_weights", "preprocessing", "decoding"}
 
 
 @dataclass(frozen=True)
@@ -159,8 +157,8 @@ def load_bundle(folder: Path | None = None) -> Bundle:
     for name in FILES:
         if not (folder / name).is_file():
             raise BundleError(f"{folder} is not a whole bundle: {name} is missing; copy it from where it was made")
-    values = _checked_config(folder / "config.json")
-    vocabulary = _read_vocabulary(folder / "vocabulary.json")
+    values = read_config(folder)
+    vocabulary = load_vocabulary(folder)
     try:
         config = CaptionerConfig.from_json(values["captioner"])
         decoding = DecodingOptions.from_json(values["decoding"])
@@ -195,60 +193,8 @@ def load_bundle(folder: Path | None = None) -> Bundle:
     return Bundle(model.eval(), vocabulary, weights, decoding, load_metrics(folder), _read_text(folder / "README.md"))
 
 
-def _checked_config(path: Path) -> dict[str, Any]:
-    values = _read_json(path)
-    version = values.get("format_version") if isinstance(values, dict) else None
-    if version != FORMAT_VERSION:
-        raise BundleError(
-            f"{path} has format version {version!r}, and this program reads version {FORMAT_VERSION}:"
-            " use the release that wrote the bundle, or train it again"
-        )
-    if set(values) != _CONFIG_KEYS:
-        differing = ", ".join(sorted(set(values) ^ _CONFIG_KEYS))
-        raise BundleError(f"{path} lacks, or has and should not have: {differing}; copy it from where it was made")
-    weights = values["encoder_weights"]
-    is_text = isinstance(weights, dict) and all(isinstance(value, str) for value in weights.values())
-    if not is_text or set(weights) != {"source", "from", "sha256"}:
-        raise BundleError(f"{path}: encoder_weights must say source, from and sha256; copy it from where it was made")
-    return values
-
-
-def _read_json(path: Path, if_missing: Any = None) -> Any:
-    if if_missing is not None and not path.is_file():
-        return if_missing
-    try:
-        value = json.loads(path.read_bytes())
-        json.dumps(value, ensure_ascii=False).encode()  # half characters could be read, and never be told to anybody
-        return value
-    except (ValueError, RecursionError, OSError) as error:
-        raise BundleError(f"{path} cannot be read as JSON ({error}): copy it again from where it was made") from error
-
-
 def _read_text(path: Path) -> str:
     return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
-
-
-def load_metrics(folder: Path) -> dict[str, Any]:
-    """The scores of a bundle and how it was trained, without the rest of it; {} where it has none."""
-    metrics = _read_json(folder / "metrics.json", {})
-    if not isinstance(metrics, dict):
-        raise BundleError(f"{folder / 'metrics.json'} must hold figures by name: copy it again from where it was made")
-    return metrics
-
-
-def load_vocabulary(folder: Path) -> Vocabulary:
-    """The words of a bundle, without the rest of it. Raises BundleError."""
-    return _read_vocabulary(Path(folder) / "vocabulary.json")
-
-
-def _read_vocabulary(path: Path) -> Vocabulary:
-    words = _read_json(path)
-    try:
-        if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-            raise ValueError("it must be a list of words")
-        return Vocabulary(words)
-    except ValueError as error:
-        raise BundleError(f"{path}: {error}; copy it again from where it was made") from error
 
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:

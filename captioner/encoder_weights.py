@@ -1,4 +1,7 @@
-"""Where the pretrained weights of encoders come from: an installed package, a hub, or a file that a person names."""
+"""Pretrained encoder weights: from an installed package, from a hub, or from a file.
+
+timm and torchvision take seconds to import, so only the functions that need them import them.
+"""
 
 import hashlib
 import http.client
@@ -6,9 +9,7 @@ import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 
-import timm
 import torch
-import torchvision
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -70,6 +71,8 @@ class TorchvisionWeights:
         return f"torchvision:{self.enum}"
 
     def fetch(self, network: nn.Module) -> tuple[Path, Tensors]:
+        import torchvision
+
         url = torchvision.models.get_weight(self.enum).url
         path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
         if path.is_file():
@@ -97,6 +100,8 @@ class TimmWeights:
         return f"timm:{self.model}"
 
     def fetch(self, network: nn.Module) -> tuple[Path, Tensors]:
+        import timm
+
         path = Path(torch.hub.get_dir()) / "checkpoints" / f"{self.model}.safetensors"
         if path.is_file():
             return path, self.fetch_file(path, network)
@@ -110,6 +115,8 @@ class TimmWeights:
             ) from error
 
     def fetch_file(self, path: Path, network: nn.Module) -> Tensors:
+        import timm
+
         classifier = timm.get_pretrained_cfg(self.model).classifier or ()
         names = [classifier] if isinstance(classifier, str) else classifier
         tensors, options = read_tensors(path), {"pretrained_cfg_overlay": {"file": str(path)}}
@@ -126,6 +133,8 @@ class TimmWeights:
 
 
 def timm_features(model: str, **options) -> nn.Module:
+    import timm
+
     return timm.create_model(model, features_only=True, out_indices=(-1,), **options)
 
 

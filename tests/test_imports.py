@@ -1,11 +1,15 @@
 """Who imports whom, and that importing does no work."""
 
 import ast
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
+
+from captioner.config import DEFAULT_BUNDLE
 
 ROOT = Path(__file__).parents[1]
 FORBIDDEN = {
@@ -16,8 +20,8 @@ FORBIDDEN = {
 }
 # Downward only: a module may import those before it.
 ORDER = (
-    "allocator", "errors", "json_files", "config", "arguments", "vocabulary", "images", "image_files", "name_set",
-    "ranks", "journal", "remote_photos", "photo_sources", "photo_workers", "photo_copies", "caption_files",
+    "allocator", "errors", "json_files", "config", "arguments", "vocabulary", "bundle_json", "images", "image_files",
+    "name_set", "ranks", "journal", "remote_photos", "photo_sources", "photo_workers", "photo_copies", "caption_files",
     "encoder_weights", "encoders", "draws", "fused", "products", "attention", "dropout", "decoder", "model",
     "inference", "decoding", "evidence", "bundle", "captioner", "overlays", "figures", "caption_json", "bulk",
     "bulk_command", "__main__",
@@ -87,3 +91,35 @@ def test_importing_does_no_work(package):
 
 def test_importing_the_library_does_not_wait_for_torch():
     assert run("import captioner, sys; assert 'torch' not in sys.modules").returncode == 0
+
+
+def test_only_building_an_encoder_imports_torchvision_and_timm():
+    ended = run("import captioner.captioner, sys; assert not {'torchvision', 'timm'} & set(sys.modules)")
+    assert ended.returncode == 0, ended.stderr
+
+
+WITHOUT_TORCH = """
+import sys
+sys.modules.update(dict.fromkeys(["torch", "torchvision", "timm"]))  # an import of these fails from here on
+from training.__main__ import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["inspect", "--json", "--samples", "OUT", "--bundle", str(DEFAULT_BUNDLE)],
+        ["fit", "--check", "--output", "OUT"],
+        ["fit", "--check", "--output", "OUT", "--from-bundle", str(DEFAULT_BUNDLE), "--preset", "quick"],
+    ],
+    ids=["inspect", "fit --check", "fit --check --from-bundle"],
+)
+def test_inspecting_data_and_checking_options_run_without_torch(command, tmp_path):
+    for number in range(3):
+        Image.new("RGB", (8, 8), (90 * number, 0, 0)).save(tmp_path / f"{number}.png")
+        (tmp_path / f"{number}.txt").write_text("a plain square\n")
+    words = [str(tmp_path / "out") if word == "OUT" else word for word in command]
+    ended = run(WITHOUT_TORCH, *words, "--data", str(tmp_path))
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads(ended.stdout)

@@ -1,4 +1,7 @@
-"""python -m training inspect | fit | evaluate | compare; of these, torchrun starts fit and evaluate on many devices."""
+"""python -m training inspect | fit | evaluate | compare; torchrun runs fit and evaluate on several devices.
+
+`inspect` and `fit --check` run without torch, which takes seconds to import: commands import what they need.
+"""
 
 import argparse
 import io
@@ -12,11 +15,12 @@ from typing import TYPE_CHECKING
 from captioner.arguments import add_arguments, from_arguments, given_arguments
 from captioner.config import RUNTIMES, CaptionerConfig, DecodingOptions
 from captioner.errors import CaptionerError, ConfigError, is_full_disk
-from training.distributed import Ranks, leave, meet
+from captioner.ranks import Ranks as Launched
 from training.options import PRESETS, FitOptions, chosen_options
 
 if TYPE_CHECKING:
     from captioner.bundle import Bundle
+    from training.distributed import Ranks
     from training.records import DataSet
 
 INTERRUPTED = 130
@@ -30,16 +34,23 @@ _NOT_DECODING = ("captions_per_image", "temperature", "top_p", "seed")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; returns the exit status: 0, 2 for what a person can put right, 130 when stopped."""
-    ranks = Ranks.from_environment()
-    with nullcontext() if ranks.local_rank == 0 else redirect_stderr(io.StringIO()):  # of what is refused, one speaks
+    """Run one command. Returns the exit status: 0, 2 for an error that the user can correct, 130 when interrupted."""
+    ranks = Launched.from_environment()
+    with nullcontext() if ranks.local_rank == 0 else redirect_stderr(io.StringIO()):  # one rank prints usage errors
         options = _parser().parse_args(arguments)
+    if getattr(options, "check", False):
+        options.run, options.needs_torch = _check, False
     try:
+        if ranks.size > 1 and not options.on_many_devices:
+            raise ConfigError("this command runs as one process: start it without torchrun")
+        if not options.needs_torch:
+            return options.run(options) if ranks.leads else 0
+        from training.distributed import Ranks, leave, meet
+
+        ranks = Ranks.from_environment()
         with ranks.together():
             if options.on_many_devices:
                 ranks, options.device = meet(ranks, options.device)
-            elif ranks.size > 1:
-                raise ConfigError("this command runs as one process: start it without torchrun")
             status = options.run(options, ranks)
             leave(ranks)
         return status
@@ -67,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     inspect.add_argument("--no-photos", action="store_true", help="do not open the photos")
     inspect.add_argument("--bundle", type=Path, metavar="DIR", help="tell the words that this captioner does not know")
     inspect.add_argument("--samples", type=Path, metavar="DIR", help="folder for small copies of a few photos")
-    inspect.set_defaults(run=_inspect, on_many_devices=False)
+    inspect.set_defaults(run=_inspect, on_many_devices=False, needs_torch=False)
 
     fit = commands.add_parser("fit", help="train a captioner")
     _add_data_arguments(fit)
@@ -87,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     add_arguments(fit, CaptionerConfig, "captioner", only_given=True)
     add_arguments(fit, FitOptions, "training", leave_out=["seed"], only_given=True)
     add_arguments(fit, DecodingOptions, "decoding", leave_out=_NOT_DECODING, only_given=True)
-    fit.set_defaults(run=_fit, on_many_devices=True)
+    fit.set_defaults(run=_fit, on_many_devices=True, needs_torch=True)
 
     evaluate = commands.add_parser("evaluate", help="score a captioner with the official metrics")
     _add_data_arguments(evaluate)
@@ -111,7 +122,7 @@ def _parser() -> argparse.ArgumentParser:
         evaluate, DecodingOptions, "decoding (by default as the bundle says)",
         leave_out=_NOT_DECODING, **dict.fromkeys(_DECODING),
     )  # fmt: skip
-    evaluate.set_defaults(run=_evaluate, on_many_devices=True)
+    evaluate.set_defaults(run=_evaluate, on_many_devices=True, needs_torch=True)
 
     compare = commands.add_parser("compare", help="two captioners on the same held-out photos")
     _add_data_arguments(compare)
@@ -120,7 +131,7 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("--replay", type=Path, metavar="PATH", help="earlier data: has the new one forgotten it?")
     compare.add_argument("--output", type=Path, required=True, help="folder for the scores and photos")
     compare.add_argument("--device", help="cpu, cuda, ...; by default a GPU where there is one")
-    compare.set_defaults(run=_compare, on_many_devices=False)
+    compare.set_defaults(run=_compare, on_many_devices=False, needs_torch=True)
     return parser
 
 
@@ -137,8 +148,8 @@ def _read(options: argparse.Namespace):
     return read_records(options.data, options.format, options.images, options.seed)
 
 
-def _inspect(options: argparse.Namespace, ranks: Ranks) -> int:
-    from captioner.bundle import load_vocabulary
+def _inspect(options: argparse.Namespace) -> int:
+    from captioner.bundle_json import load_vocabulary
     from training.advice import advice
     from training.report import inspect_data, render
     from training.samples import write_samples
@@ -159,7 +170,13 @@ def _inspect(options: argparse.Namespace, ranks: Ranks) -> int:
     return 0
 
 
-def _fit(options: argparse.Namespace, ranks: Ranks) -> int:
+def _check(options: argparse.Namespace) -> int:
+    """Print the training options that `fit` would use."""
+    print(json.dumps(_fit_options(options, _read(options)).to_json(), indent=1))
+    return 0
+
+
+def _fit(options: argparse.Namespace, ranks: "Ranks") -> int:
     from captioner.allocator import keep_freed_memory
     from training.loop import Interrupted, fit
     from training.preparation import prepare
@@ -169,10 +186,6 @@ def _fit(options: argparse.Namespace, ranks: Ranks) -> int:
     from training.run import check_output
     from training.start import grown_config
 
-    if options.check:
-        if ranks.leads:
-            print(json.dumps(_fit_options(options, _read(options)).to_json(), indent=1))
-        return 0
     keep_freed_memory()
     start = _start(options)
     if start:
@@ -218,7 +231,7 @@ def _fit_options(options: argparse.Namespace, data: "DataSet") -> FitOptions:
 
     Raises ConfigError, and BundleError.
     """
-    from captioner.bundle import load_metrics, load_vocabulary
+    from captioner.bundle_json import load_metrics, load_vocabulary
     from training.languages import unknown_words
 
     given = given_arguments(FitOptions, options)
@@ -257,7 +270,7 @@ def _start(options: argparse.Namespace) -> "Bundle | None":
     return bundle
 
 
-def _evaluate(options: argparse.Namespace, ranks: Ranks) -> int:
+def _evaluate(options: argparse.Namespace, ranks: "Ranks") -> int:
     import captioner
     from training.evaluate import evaluate
     from training.grounding_scores import in_one_line
@@ -283,7 +296,7 @@ def _evaluate(options: argparse.Namespace, ranks: Ranks) -> int:
     return 0
 
 
-def _compare(options: argparse.Namespace, ranks: Ranks) -> int:
+def _compare(options: argparse.Namespace, ranks: "Ranks") -> int:
     import captioner
     from training.compare import compare
     from training.progress import ProgressFile

@@ -1,7 +1,7 @@
 """Whether a data set can be trained on, and what a person should know before they do."""
 
 from captioner.vocabulary import tokenise
-from training.dataset import MAX_TRAINING_WORDS
+from training.options import MAX_TRAINING_WORDS
 from training.records import DataSet
 from training.report import Report
 

@@ -12,11 +12,9 @@ from captioner.draws import Share
 from captioner.vocabulary import END, PAD, START, Vocabulary
 from training.distributed import ALONE, Ranks
 from training.features import FeatureCache
+from training.options import MAX_TRAINING_WORDS
 from training.records import ImageRecord
 from training.supervision import Regions
-
-MAX_TRAINING_WORDS = 30
-"""Longer captions are cut here, and do not teach an end."""
 
 MIRRORED = 1
 """The number of the view that holds mirror images."""

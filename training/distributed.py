@@ -40,11 +40,6 @@ class Ranks(Place):
     store: dist.Store | None = field(default=None, repr=False)
     """Shared by the processes; None where there is one alone, and before they have met."""
 
-    @property
-    def leads(self) -> bool:
-        """Whether this is the process that writes and speaks."""
-        return self.rank == 0
-
     def part(self, images: int) -> slice:
         """This rank's part of a batch of so many images."""
         return slice(self.rank * images // self.size, (self.rank + 1) * images // self.size)
@@ -113,9 +108,12 @@ class Ranks(Place):
             ) from error
 
     def say(self, sentence: str) -> None:
-        """Tell why the run ends, to standard error: the first rank that comes here does, for all."""
+        """Print why the run ends to standard error, once: the first rank that calls this prints for all."""
+        if self.store is None:
+            super().say(sentence)
+            return
         try:
-            first = self.store.add("said", 1) == 1 if self.store else self.local_rank == 0
+            first = self.store.add("said", 1) == 1
         except RuntimeError:  # the store went with the rank that is gone
             first = True
         if first:

@@ -24,9 +24,10 @@ from captioner.errors import DataError, ImageError
 from captioner.images import ImageFrame
 from captioner.vocabulary import UNKNOWN, Vocabulary, tokenise
 from training.boxes import Box, BoxSet, PhotoBoxes, Phrase, phrases_named, phrases_of
-from training.dataset import MAX_TRAINING_WORDS, pad_captions
+from training.dataset import pad_captions
 from training.distributed import ALONE, Ranks
 from training.grounding_scores import Aim, EvidenceGrounding, GroundingScores, PhraseScore, size_of, summarise
+from training.options import MAX_TRAINING_WORDS
 from training.records import ImageRecord
 from training.regions import centre_in_boxes, centres_inside, coverage
 

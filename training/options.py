@@ -9,6 +9,9 @@ from captioner.errors import ConfigError
 
 BASELINES = ("samples", "greedy")
 
+MAX_TRAINING_WORDS = 30
+"""Longer captions are cut after this many words, and teach no end."""
+
 PRESETS = {
     "quick": {"epochs": 12, "patience": 4, "validation_images": 200},
     "thorough": {"epochs": 30, "patience": 6, "validation_images": 1000},

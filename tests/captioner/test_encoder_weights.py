@@ -14,7 +14,6 @@ import torchvision
 from safetensors.torch import save_file
 from torch import nn
 
-from captioner import encoder_weights
 from captioner.bundle import save_bundle
 from captioner.encoder_weights import PackageWeights, TorchvisionWeights, read_tensors, tensors_sha256
 from captioner.encoders import ENCODERS, Encoder, EncoderSpec, encoder_spec, pretrained_network
@@ -255,7 +254,7 @@ def test_timm_downloads_that_fail_name_file_and_folder(hub, monkeypatch):
     def unreachable(*_, **__):
         raise ConnectionError("no route to host")
 
-    monkeypatch.setattr(encoder_weights.timm, "create_model", unreachable)
+    monkeypatch.setattr(timm, "create_model", unreachable)
     spec = dataclasses.replace(spec, network=nn.Identity)
     with pytest.raises(WeightsError) as caught:
         pretrained_network(spec)

@@ -1,0 +1,63 @@
+"""The JSON files of a bundle, read and checked without torch: config, vocabulary and metrics."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from captioner.errors import BundleError
+from captioner.vocabulary import Vocabulary
+
+FORMAT_VERSION = 1
+
+_CONFIG_KEYS = {"format_version", "captioner", "encoder_weights", "preprocessing", "decoding"}
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Read `config.json` of a bundle. Raises BundleError if it is missing, damaged or of another format version."""
+    path = folder / "config.json"
+    values = _read_json(path)
+    version = values.get("format_version") if isinstance(values, dict) else None
+    if version != FORMAT_VERSION:
+        raise BundleError(
+            f"{path} has format version {version!r}, and this program reads version {FORMAT_VERSION}:"
+            " use the release that wrote the bundle, or train it again"
+        )
+    if set(values) != _CONFIG_KEYS:
+        differing = ", ".join(sorted(set(values) ^ _CONFIG_KEYS))
+        raise BundleError(f"{path} lacks, or has and should not have: {differing}; copy it from where it was made")
+    weights = values["encoder_weights"]
+    is_text = isinstance(weights, dict) and all(isinstance(value, str) for value in weights.values())
+    if not is_text or set(weights) != {"source", "from", "sha256"}:
+        raise BundleError(f"{path}: encoder_weights must say source, from and sha256; copy it from where it was made")
+    return values
+
+
+def load_metrics(folder: Path) -> dict[str, Any]:
+    """Read the scores of a bundle and its training options; {} if it has none. Raises BundleError."""
+    metrics = _read_json(folder / "metrics.json", {})
+    if not isinstance(metrics, dict):
+        raise BundleError(f"{folder / 'metrics.json'} must hold figures by name: copy it again from where it was made")
+    return metrics
+
+
+def load_vocabulary(folder: Path) -> Vocabulary:
+    """Read the vocabulary of a bundle. Raises BundleError if it is missing or damaged."""
+    path = Path(folder) / "vocabulary.json"
+    words = _read_json(path)
+    try:
+        if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+            raise ValueError("it must be a list of words")
+        return Vocabulary(words)
+    except ValueError as error:
+        raise BundleError(f"{path}: {error}; copy it again from where it was made") from error
+
+
+def _read_json(path: Path, if_missing: Any = None) -> Any:
+    if if_missing is not None and not path.is_file():
+        return if_missing
+    try:
+        value = json.loads(path.read_bytes())
+        json.dumps(value, ensure_ascii=False).encode()  # half characters could be read, and never be told to anybody
+        return value
+    except (ValueError, RecursionError, OSError) as error:
+        raise BundleError(f"{path} cannot be read as JSON ({error}): copy it again from where it was made") from error
