@@ -2,15 +2,16 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from captioner.captioner import Caption
+if TYPE_CHECKING:
+    from captioner.captioner import Caption  # imports torch, which drawing does not need
 
 
 def photo_json(
-    path: Path | str, captions: Sequence[Caption], evidence: Sequence[np.ndarray] | None = None
+    path: Path | str, captions: "Sequence[Caption]", evidence: Sequence[np.ndarray] | None = None
 ) -> dict[str, Any]:
     """A photo's captions, best first, as the dictionary that --json prints; `seen_box` as in ImageFrame.
 
@@ -32,7 +33,7 @@ def photo_json(
     return values
 
 
-def caption_json(caption: Caption, evidence: np.ndarray | None = None) -> dict[str, Any]:
+def caption_json(caption: "Caption", evidence: np.ndarray | None = None) -> dict[str, Any]:
     """A caption with its words: the probability, gate, spread and map [H, W] of each; and its evidence, if given."""
     words = [
         {"text": text, "probability": probability, "gate": gate, "spread": spread, "alpha": alpha}

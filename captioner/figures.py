@@ -2,14 +2,17 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from captioner.captioner import Caption
 from captioner.errors import ConfigError
 from captioner.images import ImageFrame
 from captioner.overlays import check_photo, heat_map, maps_to_draw, scaled
+
+if TYPE_CHECKING:
+    from captioner.captioner import Caption  # imports torch, which drawing does not need
 
 _OUTLINE_DARK, _OUTLINE_BRIGHT = (0, 0, 0), (90, 230, 255)
 _PAPER, _INK, _FAINT = (255, 255, 255), (28, 30, 34), (128, 132, 140)
@@ -17,7 +20,7 @@ _PAPER, _INK, _FAINT = (255, 255, 255), (28, 30, 34), (128, 132, 140)
 
 def figure_strip(
     photo: Image.Image,
-    caption: Caption,
+    caption: "Caption",
     columns: int | None = None,
     panel_width: int = 224,
     smooth: bool = True,

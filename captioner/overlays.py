@@ -10,13 +10,16 @@ import os
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
-from captioner.captioner import Caption
 from captioner.errors import ConfigError, ImageError
 from captioner.images import ImageFrame
+
+if TYPE_CHECKING:
+    from captioner.captioner import Caption  # imports torch, which drawing does not need
 
 MAX_HEAT_SIDE = 1024
 """Longest side, in pixels, at which `overlay` computes a heat map; for a larger photo the colours are scaled up."""
@@ -82,7 +85,7 @@ def overlay(
 
 def save_overlays(
     photo: Image.Image,
-    caption: Caption,
+    caption: "Caption",
     folder: str | os.PathLike,
     smooth: bool = True,
     maps: np.ndarray | None = None,
@@ -117,7 +120,7 @@ def scaled_to(size: tuple[int, int], side: int) -> tuple[int, int]:
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
-def maps_to_draw(caption: Caption, maps: np.ndarray | None) -> np.ndarray:
+def maps_to_draw(caption: "Caption", maps: np.ndarray | None) -> np.ndarray:
     if maps is None:
         return caption.alphas
     if len(maps) != len(caption.words):

@@ -98,6 +98,13 @@ def test_only_building_an_encoder_imports_torchvision_and_timm():
     assert ended.returncode == 0, ended.stderr
 
 
+def test_a_worker_and_drawing_do_not_import_torch():
+    ended = run(
+        "import captioner.figures, captioner.caption_json, service.worker, sys; assert 'torch' not in sys.modules"
+    )
+    assert ended.returncode == 0, ended.stderr
+
+
 WITHOUT_TORCH = """
 import sys
 sys.modules.update(dict.fromkeys(["torch", "torchvision", "timm"]))  # an import of these fails from here on
