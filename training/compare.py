@@ -19,7 +19,7 @@ from captioner.captioner import Caption, Captioner
 from captioner.images import open_image
 from captioner.json_files import write_json
 from training.evaluate import caption_records
-from training.metrics import Scores, score_captions
+from training.metrics import Scores, one_meteor, score_captions
 from training.options import FitOptions
 from training.preparation import training_splits
 from training.progress import Watch, unwatched
@@ -59,10 +59,11 @@ def compare(
     no held-out photo that can be read.
     """
     records, split = held_out(data, seed)
-    compared = _compared(captioners, records, watch)
     forgotten = None
-    if replay is not None:
-        forgotten = _compared(captioners, replay.split("val")[:REPLAY_IMAGES], watch)
+    with one_meteor:
+        compared = _compared(captioners, records, watch)
+        if replay is not None:
+            forgotten = _compared(captioners, replay.split("val")[:REPLAY_IMAGES], watch)
     (output / "photos").mkdir(parents=True, exist_ok=True)
     result = {
         "scores": {

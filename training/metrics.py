@@ -66,7 +66,7 @@ def score_captions(candidates: Mapping[Hashable, str], references: Mapping[Hasha
     tokenised_references = {image_id: tokens["reference", image_id] for image_id in candidates}
 
     bleu, bleu_per_image = Bleu(4).compute_score(tokenised_references, hypotheses, verbose=0)
-    with _Meteor(find_java()) as meteor_scorer:
+    with one_meteor as meteor_scorer:
         meteor_, meteor_per_image = meteor_scorer.compute_score(tokenised_references, hypotheses)
     rouge, rouge_per_image = Rouge().compute_score(tokenised_references, hypotheses)
     cider, cider_per_image = Cider().compute_score(tokenised_references, hypotheses)
@@ -193,3 +193,46 @@ class _Meteor(meteor.Meteor):
     def __del__(self) -> None:
         # The base class waits here for its lock, which it never gives back after a failure.
         self.close()
+
+
+class OneMeteor:
+    """Shares one METEOR process among all sets scored inside `with one_meteor:`.
+
+    Its start takes about eight seconds of processor. The process starts with the first set and ends when the last block
+    ends; blocks may be nested, and threads take turns.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._blocks = 0
+        self._scorer: _Meteor | None = None
+
+    def compute_score(self, references: dict, hypotheses: dict) -> tuple[float, list[float]]:
+        """Score inside a block. Raises CaptionerError if Java is missing or fails."""
+        with self._lock:
+            if self._scorer is None:
+                self._scorer = _Meteor(find_java()).__enter__()
+            try:
+                return self._scorer.compute_score(references, hypotheses)
+            except CaptionerError:
+                self._end()
+                raise
+
+    def __enter__(self) -> Self:
+        with self._lock:
+            self._blocks += 1
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._blocks -= 1
+            if not self._blocks:
+                self._end()
+
+    def _end(self) -> None:
+        scorer, self._scorer = self._scorer, None
+        if scorer is not None:
+            scorer.__exit__(None, None, None)
+
+
+one_meteor = OneMeteor()

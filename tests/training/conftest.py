@@ -63,6 +63,15 @@ def three_stages_config(three_stages) -> "CaptionerConfig":
     return CaptionerConfig(THREE_STAGES, 64, "squash", embedding_dim=8, hidden_dim=12, attention_dim=8, dropout=0.3)
 
 
+@pytest.fixture(scope="module")
+def shared_meteor() -> Iterator[None]:
+    """One METEOR process for all tests of a file that score captions, as its start takes seconds."""
+    from training.metrics import one_meteor
+
+    with one_meteor:
+        yield
+
+
 @pytest.fixture
 def words_without_java(monkeypatch) -> None:
     from training import preparation, validation

@@ -10,6 +10,8 @@ from tests.training.shapes import draw_shapes
 from training.compare import compare, held_out
 from training.records import read_records
 
+pytestmark = pytest.mark.usefixtures("shared_meteor")
+
 
 @pytest.fixture
 def captioners(make_bundle):

@@ -16,6 +16,8 @@ from training import features, loop
 from training.__main__ import main
 from training.metrics import METRICS
 
+pytestmark = pytest.mark.usefixtures("shared_meteor")
+
 
 @pytest.fixture
 def shapes(tmp_path):

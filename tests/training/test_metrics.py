@@ -16,7 +16,7 @@ from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 
 from captioner.errors import CaptionerError, DataError
 from training import metrics
-from training.metrics import METRICS, score_captions, tokenise_for_scoring
+from training.metrics import METRICS, one_meteor, score_captions, tokenise_for_scoring
 
 REFERENCES = {
     "swing": ["A girl swings, happily.", "The girl's on a swing (outside)!", "Two trees\nand a child swinging ."],
@@ -100,6 +100,36 @@ def test_scoring_leaves_neither_processes_nor_pipes_nor_a_changed_environment(sc
         assert process.returncode is not None, "not waited for: a zombie"
         assert all(pipe.closed for pipe in (process.stdin, process.stdout, process.stderr))
     assert same_environment
+
+
+def test_sets_that_are_scored_inside_one_block_share_a_process(monkeypatch):
+    started, ended = [], []
+
+    class Counted:
+        def __init__(self, java):
+            started.append(java)
+
+        def __enter__(self):
+            return self
+
+        def compute_score(self, references, candidates):
+            return 0.0, [0.0]
+
+        def __exit__(self, *_):
+            ended.append(self)
+
+    monkeypatch.setattr(metrics, "_Meteor", Counted)
+    monkeypatch.setattr(metrics, "tokenise_for_scoring", lambda captions: captions)
+    with one_meteor:
+        assert not started
+        for _ in range(3):
+            score_captions({1: "a dog"}, {1: ["a dog"]})
+        with one_meteor:
+            score_captions({1: "a dog"}, {1: ["a dog"]})
+        assert (len(started), len(ended)) == (1, 0)
+    assert (len(started), len(ended)) == (1, 1)
+    score_captions({1: "a dog"}, {1: ["a dog"]})
+    assert (len(started), len(ended)) == (2, 2)
 
 
 def test_scoring_prints_nothing(capfd, monkeypatch):
