@@ -10,7 +10,7 @@ from flask_openapi3 import Info, OpenAPI
 from werkzeug.routing import BaseConverter
 
 from captioner.captioner import Captioner
-from service import page
+from service import page, training_process
 from service.api import captions, datasets, evidence, health, models, pictures, trainings
 from service.api.operations import current_service
 from service.captioning import CaptionService
@@ -52,14 +52,17 @@ class VersionConverter(BaseConverter):
     regex = VERSION_PATTERN
 
 
-def create_app(settings: Settings, captioner: Captioner | None = None) -> Flask:
+def create_app(
+    settings: Settings, captioner: Captioner | None = None, run_training: training_process.Run = training_process.run
+) -> Flask:
     """The service as a WSGI app, its model loaded; `app.extensions["captioner"]` is its CaptionService.
 
-    captioner: by default the one of `settings.bundle`. Raises CaptionerError for what a person can put right.
+    captioner: by default the one of `settings.bundle`. run_training: as for CaptionService.
+    Raises CaptionerError for what a person can put right.
     """
     settings.make_home()
     token, _ = admin_token(settings)
-    service = CaptionService(settings, captioner)
+    service = CaptionService(settings, captioner, run_training)
     app = OpenAPI(
         __name__,
         info=Info(title="Captioner", version="1", description=_DESCRIPTION),

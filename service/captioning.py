@@ -19,6 +19,7 @@ import captioner as captioner_package
 from captioner.captioner import Captioner
 from captioner.config import DecodingOptions
 from captioner.images import ImageFrame, open_image
+from service import training_process
 from service.batching import Batcher, Captioned, DeadlinePassed, Stopping, Watch
 from service.database import Database
 from service.datasets import DataSets
@@ -55,8 +56,14 @@ class Begun:
 class CaptionService:
     """The captioner that is in use, its queue, and what was captioned. Threads share it."""
 
-    def __init__(self, settings: Settings, captioner: Captioner | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        captioner: Captioner | None = None,
+        run_training: training_process.Run = training_process.run,
+    ) -> None:
         """captioner: the built-in one; by default read from the bundle that the settings name.
+        run_training: runs `training inspect` and `fit --check`; by default in a process of its own.
 
         Raises ConfigError where the data folder cannot be used, and CaptionerError where there is no captioner.
         """
@@ -68,7 +75,8 @@ class CaptionService:
         self.photos.remove_orphans(self.store.ids())
         self.evidence = EvidenceMaps(self.photos, settings.deadline_seconds)
         self.versions = Versions(self.database, settings.home, settings.built_in_bundle)
-        self.datasets = DataSets(settings, self.database)
+        self.run_training = run_training
+        self.datasets = DataSets(settings, self.database, run_training)
         self.trainings = Trainings(self.database, settings.trainings_folder)
         self.queue = TrainingQueue(settings)
         self.readiness = Readiness(settings, self.database, self.trainings)

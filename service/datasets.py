@@ -67,8 +67,11 @@ class KeptDataSet:
 class DataSets:
     """The data sets of one service. Threads and processes share them."""
 
-    def __init__(self, settings: Settings, database: Database) -> None:
-        self._settings, self._database = settings, database
+    def __init__(
+        self, settings: Settings, database: Database, run_training: training_process.Run = training_process.run
+    ) -> None:
+        """run_training: runs `training inspect`; by default in a process of its own."""
+        self._settings, self._database, self._run_training = settings, database, run_training
         self._folder = settings.datasets_folder
         self._inspecting = threading.Lock()  # one at a time: each uses all cores
 
@@ -203,7 +206,7 @@ class DataSets:
         with self._inspecting:
             try:
                 wanted = ["--json", "--most", str(MOST), "--bundle", bundle, "--samples", thumbnails]
-                printed = training_process.run("inspect", "--data", root, *wanted)
+                printed = self._run_training("inspect", "--data", root, *wanted)
             except DataError as error:  # tells of our folders, which are nobody's business
                 raise DataError(str(error).replace(str(root.parent) + os.sep, "").replace(str(root), name)) from None
         report = json.loads(printed)

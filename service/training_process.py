@@ -6,11 +6,15 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from captioner.errors import DataError
 from captioner.json_files import write_json
+
+Run = Callable[..., str]
+"""Runs a command of `training` to its end, as `run` does."""
 
 _ROOT = Path(__file__).parents[1]
 
@@ -50,10 +54,13 @@ def fit_choices(request: dict[str, Any], options_file: Path) -> list[str | Path]
     return ["--options", options_file, *(["--preset", request["preset"]] if request["preset"] else [])]
 
 
-def chosen_options(request: dict[str, Any], data: Path, bundle: Path | None, folder: Path) -> dict[str, Any]:
+def chosen_options(
+    request: dict[str, Any], data: Path, bundle: Path | None, folder: Path, run: Run = run
+) -> dict[str, Any]:
     """All options that a training would have. Raises DataError with the sentence where they are refused.
 
     data: what it learns from. bundle: the captioner that it goes on from. folder: where to keep a file meanwhile.
+    run: runs `fit --check`.
     """
     with tempfile.TemporaryDirectory(prefix=".add-", dir=folder) as temporary:
         kind = ["--from-bundle", bundle] if bundle else []

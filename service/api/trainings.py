@@ -162,7 +162,8 @@ def get_sample(path: SamplePath) -> Response:
 def _chosen(service: CaptionService, request: dict[str, Any], data: KeptDataSet, bundle: Path | None) -> dict[str, Any]:
     """All options of a training, as `training fit` chooses them. Raises ConfigError for what it refuses."""
     try:
-        return training_process.chosen_options(request, data.root, bundle, service.settings.home)
+        folder = service.settings.home
+        return training_process.chosen_options(request, data.root, bundle, folder, service.run_training)
     except DataError as error:
         raise ConfigError(str(error)) from error
 

@@ -1,19 +1,37 @@
 """A service in a thread, for as long as a test needs it."""
 
+import contextlib
+import io
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import httpx
 from flask import Flask
 
 from captioner.captioner import Captioner
+from captioner.errors import DataError
 from service.app import create_app
 from service.captioning import CaptionService
 from service.server import Server
 from service.settings import Settings
 from service.tokens import admin_token
+from service.training_process import last_error
+from training.__main__ import main as training_main
+
+_printing = threading.Lock()
+
+
+def run_in_process(*arguments: str | Path) -> str:
+    """Run a command of `training` as `service.training_process.run` does, without the second that a process takes."""
+    output, errors = io.StringIO(), io.StringIO()
+    with _printing, contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
+        status = training_main([str(argument) for argument in arguments])
+    if status:
+        raise DataError(last_error(errors.getvalue()) or errors.getvalue())
+    return output.getvalue()
 
 
 @dataclass(frozen=True)
@@ -36,7 +54,7 @@ class Running:
 @contextmanager
 def serving(settings: Settings, captioner: Captioner) -> Iterator[Running]:
     """A real server in a thread of this process; at the end it is gone."""
-    app = create_app(settings, captioner)
+    app = create_app(settings, captioner, run_in_process)
     server = Server(app, settings, guard=app.extensions["guard"])
     thread = threading.Thread(target=server.run)
     thread.start()

@@ -8,12 +8,13 @@ from captioner.bundle import save_bundle
 from service.datasets import DataSets, UnknownDataSet
 from service.settings import Settings
 from tests.service.photo_sets import photo_set, zipped
+from tests.service.serving import run_in_process
 
 
 @pytest.fixture
 def open_datasets(open_database, database_settings, tmp_path):
     """Each call as another process would."""
-    return lambda: DataSets(Settings(home=tmp_path / "home", **database_settings), open_database())
+    return lambda: DataSets(Settings(home=tmp_path / "home", **database_settings), open_database(), run_in_process)
 
 
 def test_a_data_set_is_there_for_all_or_not_at_all(open_datasets, tiny_bundle, tmp_path):
