@@ -6,10 +6,10 @@ RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help caption serve test lint audit format clean
+.PHONY: help caption serve test test-quick lint audit format clean
 
 help:  ## list the jobs
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile
 
 caption: $(READY)  ## caption the photos in examples/, and draw where the model looked into out/
 	$(RUN) -m captioner examples --figure out/figure.png
@@ -20,6 +20,9 @@ serve: $(READY)  ## caption photos in the browser; make serve OPTIONS="--port 80
 
 test: lint  ## check style, then run all tests; warnings are errors
 	$(RUN) -m pytest --durations=20
+
+test-quick: lint  ## run the tests that need no browser and no server, and kill no process
+	$(RUN) -m pytest -m "not browser and not servers and not stress"
 
 lint: $(READY)  ## check style
 	$(RUN) -m ruff check .

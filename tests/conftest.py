@@ -1,10 +1,12 @@
-"""What several tests start from: decoders and captioners so small that they are made in milliseconds.
+"""Fixtures for all tests: decoders and captioners so small that they are made in milliseconds; and the marks of tests.
 
-Imports stand inside the fixtures, so that tests which need no network do not wait for torch and timm.
+Fixtures import what they need, so that tests without a network do not wait for torch and timm.
 """
 
+import os
 import signal
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,9 +18,28 @@ if TYPE_CHECKING:
     from captioner.vocabulary import Vocabulary
 
 
+TESTS = Path(__file__).parent
+MARKED_FOLDERS = {"service/browser": "browser", "faults": "stress", "fuzz": "stress", "benchmarks": "stress"}
+"""Folders of tests and the mark of all tests below them; single files say `pytestmark` themselves."""
+SERVERS = {"postgresql", "one_postgresql", "redis"}
+"""Fixtures that start a server."""
+
+
 def pytest_configure() -> None:
-    """Ctrl-C is heard by what tests start, also where they were started in the background, which does not hear it."""
+    # A shell ignores SIGINT for its background jobs, and children inherit that: restore it for what tests start.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Tensors of tests are tiny: a second thread only spins, which doubles the processor time.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests by their folder, and tests that start a server by their fixtures."""
+    for item in items:
+        for folder, mark in MARKED_FOLDERS.items():
+            if item.path.is_relative_to(TESTS / folder):
+                item.add_marker(mark)
+        if SERVERS & set(getattr(item, "fixturenames", ())):
+            item.add_marker("servers")
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ def postgresql(one_postgresql) -> Iterator[str]:
         yield address
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.servers)])
 def database_settings(request) -> dict[str, str]:
     """What settings say of a database: whoever asks for it runs once with each kind."""
     return {} if request.param == "sqlite" else {"database_url": request.getfixturevalue("postgresql")}

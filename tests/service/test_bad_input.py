@@ -287,7 +287,7 @@ def test_two_hundred_clients_at_once(start):
     together = threading.Barrier(200)
 
     def one(_):
-        with httpx.Client(base_url=running.url, timeout=60, trust_env=False) as client:
+        with httpx.Client(base_url=running.url, timeout=60, trust_env=False, verify=False) as client:
             together.wait(60)
             return post(client, PHOTO)
 

@@ -263,7 +263,7 @@ def test_photos_that_come_together_share_forward_passes(start, tiny_bundle, jpeg
     Slow.sizes.clear()
 
     def one(_):
-        with httpx.Client(base_url=running.url, timeout=30, trust_env=False) as client:
+        with httpx.Client(base_url=running.url, timeout=30, trust_env=False, verify=False) as client:
             return made(client, jpeg)
 
     with ThreadPoolExecutor(12) as pool:
