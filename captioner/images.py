@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from captioner.config import FITS
+from captioner.cut_images import CUT_SHORT, MISSING_COLOUR, CutShort, decode_part, is_cut_short
 from captioner.errors import ConfigError, ImageError, ImageTooLarge, NotAnImage
 
 MAX_PIXELS = 178_956_970
@@ -70,13 +71,15 @@ def open_image(
     name: what errors call the photo; by default its path.
     max_pixels: the largest width times height that is read; never more than `MAX_PIXELS`.
     seconds: for which a file may be decoded; by default as long as it takes.
-    Raises ImageError, one sentence that names the photo, where it is missing, a folder, empty, truncated or too slow;
-    NotAnImage where it is none; ImageTooLarge for more pixels than that (read from its header, before anything is
-    decoded).
+    Of a file that is cut short, what can be decoded is read, and `info[CUT_SHORT]` of the photo says what is missing.
+    Raises ImageError, one sentence that names the photo, where it is missing, a folder, empty, damaged, cut so short
+    that nearly nothing can be decoded, or too slow; NotAnImage where it is none; ImageTooLarge for more pixels than
+    that (read from its header, before anything is decoded).
     """
     name, max_pixels = name or _name_of(source), min(max_pixels, MAX_PIXELS)
     if isinstance(source, Image.Image):
-        return _decode(source, name, max_pixels)
+        with _reading(name, max_pixels):
+            return _decode(source, name, max_pixels)
     if isinstance(source, bytes | bytearray | memoryview):
         return _decode_stream(io.BytesIO(source), name, max_pixels, seconds)
     if isinstance(source, str | os.PathLike):
@@ -96,7 +99,7 @@ def is_opened(source: ImageSource) -> bool:
         type(source) is Image.Image  # those that Pillow reads from a file later have classes of their own
         and source.mode == "RGB"
         and 0 < source.width * source.height <= MAX_PIXELS
-        and not source.info  # which can tell of a transparent colour
+        and source.info.keys() <= {CUT_SHORT}  # what else is there can tell of a transparent colour
         and _orientation(source) == 1
     )
 
@@ -232,20 +235,41 @@ def _decode_stream(stream: BinaryIO, name: str, max_pixels: int, seconds: float 
             raise ImageError(f"{name} is empty (0 bytes): replace it with the photo")
         stream.seek(0)
         timed = stream if seconds is None else _TimedStream(stream, seconds, name)
-        with Image.open(timed, formats=_formats()) as image:
-            if seconds is not None and isinstance(image, ImageFile.ImageFile):
-                image.decodermaxblock = _TIMED_BLOCK
-            return _decode(image, name, max_pixels)
+        with _open_stream(timed) as image:
+            try:
+                return _decode(image, name, max_pixels)
+            except OSError as error:
+                part = decode_part(timed, _open_stream) if is_cut_short(error) else None
+                if part is None:
+                    raise
+                return _part_upright(*part)
+
+
+def _open_stream(stream: BinaryIO) -> Image.Image:
+    image = Image.open(stream, formats=_formats())
+    if isinstance(stream, _TimedStream) and isinstance(image, ImageFile.ImageFile):
+        image.decodermaxblock = _TIMED_BLOCK
+    return image
 
 
 def _decode(image: Image.Image, name: str, max_pixels: int) -> Image.Image:
-    with _reading(name, max_pixels):
-        _check_size(image, name, max_pixels)
-        image.load()
-        _check_size(image, name, max_pixels)  # an icon's header can lie about what is in it
-        # After load: some decoders turn the pixels themselves, and then take the orientation out.
-        upright = _UPRIGHT.get(_orientation(image))
-        return _to_rgb(image if upright is None else image.transpose(upright))
+    _check_size(image, name, max_pixels)
+    image.load()
+    _check_size(image, name, max_pixels)  # an icon's header can lie about what is in it
+    # After load: some decoders turn the pixels themselves, and then take the orientation out.
+    upright = _UPRIGHT.get(_orientation(image))
+    return _to_rgb(image if upright is None else image.transpose(upright))
+
+
+def _part_upright(image: Image.Image, missing: Image.Image | None, cut: CutShort) -> Image.Image:
+    """A photo of which `decode_part` decoded a part. missing: mask of what is still to become grey."""
+    photo, orientation = _to_rgb(image), _orientation(image)
+    if missing is not None:
+        photo.paste(MISSING_COLOUR, mask=missing)
+    if orientation in _UPRIGHT:
+        photo = photo.transpose(_UPRIGHT[orientation])
+    photo.info[CUT_SHORT] = cut.upright(orientation)
+    return photo
 
 
 @contextlib.contextmanager

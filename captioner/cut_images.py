@@ -1,0 +1,186 @@
+"""Image files that are cut short: decode what is there, and measure how much is missing.
+
+Viewers show such files. Pillow refuses them unless a switch for the whole process is set, which would change what
+other threads read. So a JPEG gets its end marker from the stream, and of other formats the rows that were decoded
+before the file ended are kept.
+"""
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import numpy as np
+from PIL import Image, ImageFile
+
+CUT_SHORT = "cut_short"
+"""Key of a photo's `info` under which its CutShort lies."""
+
+MIN_DECODED = 0.1
+"""Share of a photo that must be decoded; with less, the file is refused."""
+
+MISSING_COLOUR = (128, 128, 128)
+"""What a JPEG decoder draws where no data came; other formats get the same."""
+
+_END_MARKER = b"\xff\xd9"
+_BLOCK = 8  # pixels; a JPEG decoder has or lacks whole blocks
+_STRIP = 32 * _BLOCK  # rows that are compared at once
+_MAX_ENDINGS = 1000
+_READ_BYTES = 65536
+_SIDES = {  # EXIF orientation -> where the upright photo has the top and the bottom of the stored one
+    1: ("top", "bottom"),
+    2: ("top", "bottom"),
+    3: ("bottom", "top"),
+    4: ("bottom", "top"),
+    5: ("left", "right"),
+    6: ("right", "left"),
+    7: ("right", "left"),
+    8: ("left", "right"),
+}
+
+
+@dataclass(frozen=True)
+class CutShort:
+    """What a file that is cut short lacks."""
+
+    missing: float
+    """Share of the photo's area that was not decoded, 0 to 1."""
+    side: str
+    """Where that lies in the upright photo: top, bottom, left or right."""
+    progressive: bool
+    """Whether detail may be missing all over the photo: a progressive JPEG stores it last."""
+
+    def upright(self, orientation: int) -> "CutShort":
+        """The same for a photo that was stored with this EXIF orientation."""
+        top, bottom = _SIDES.get(orientation, _SIDES[1])
+        return CutShort(self.missing, top if self.side == "top" else bottom, self.progressive)
+
+
+def is_cut_short(error: Exception) -> bool:
+    """Whether Pillow stopped because the file ended too early."""
+    return isinstance(error, OSError) and str(error).startswith("image file is truncated")
+
+
+def decode_part(
+    stream: BinaryIO, open_stream: Callable[[BinaryIO], ImageFile.ImageFile]
+) -> tuple[Image.Image, Image.Image | None, CutShort] | None:
+    """Decode the part of an image that its file holds.
+
+    open_stream: opens the image without decoding it.
+    -> the decoded image, a mask of what is missing (None where the decoder has drawn that grey), and how much that is;
+    None where (nearly) nothing was decoded, or the rows of the image are interlaced.
+    """
+    stream.seek(0)
+    image = open_stream(stream)
+    jpeg = image.format in ("JPEG", "MPO")
+    if not jpeg and image.info.get("interlace"):
+        return None
+    end = _end_of_content(stream) if jpeg else 0
+    stream.seek(0)
+    image = _decode_rows(open_stream(_Part(stream, end)) if jpeg else image, 0)
+    stream.seek(0)
+    if jpeg:
+        other = open_stream(_Part(stream, end, _END_MARKER))
+        other.load()
+        mask = _mask(image, other, _undecoded_blocks)
+    else:
+        other = _decode_rows(open_stream(stream), 255)
+        mask = _mask(image, other, _different)
+    counts = np.asarray(mask.resize((1, mask.height), Image.Resampling.BOX)).ravel().astype(float)
+    missing = float(counts.mean()) / 255
+    if missing > 1 - MIN_DECODED:
+        return None
+    rows = np.arange(len(counts))
+    at_top = missing > 0 and (rows * counts).sum() / counts.sum() < len(counts) / 2
+    cut = CutShort(missing, "top" if at_top else "bottom", bool(image.info.get("progressive")))
+    return other, None if jpeg else mask, cut
+
+
+class _Part(io.RawIOBase):
+    """The beginning of a stream, and after it the same few bytes, however often they are read."""
+
+    def __init__(self, stream: BinaryIO, end: int, ending: bytes = b"") -> None:
+        self._stream, self._end, self._ending, self._endings = stream, end, ending, 0
+
+    def read(self, size: int = -1) -> bytes:
+        left = max(0, self._end - self._stream.tell())
+        content = self._stream.read(left if size < 0 else min(size, left))
+        if content or self._endings == _MAX_ENDINGS:  # a decoder that reads on for ever has to meet an end
+            return content
+        self._endings += 1
+        return self._ending
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._stream.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._stream.tell()
+
+    def seekable(self) -> bool:
+        return True
+
+    def readable(self) -> bool:
+        return True
+
+
+def _end_of_content(stream: BinaryIO) -> int:
+    """Where a file ends but for zeros: a transfer that broke off may have left room for the rest."""
+    end = stream.seek(0, io.SEEK_END)
+    while end > 0:
+        start = max(0, end - _READ_BYTES)
+        stream.seek(start)
+        content = stream.read(end - start).rstrip(b"\0")
+        if content:
+            return start + len(content)
+        end = start
+    return 0
+
+
+def _decode_rows(image: ImageFile.ImageFile, value: int) -> ImageFile.ImageFile:
+    """Decode an image until its file ends; what was not decoded has this value, 0 to 255."""
+
+    prepare, bands = image.load_prepare, len(image.getbands())
+
+    def prepare_filled() -> None:
+        prepare()
+        image.im.paste(value if bands == 1 else (value,) * bands, (0, 0, *image.size))
+
+    image.load_prepare = prepare_filled
+    try:
+        image.load()
+    except OSError as error:
+        if not is_cut_short(error):
+            raise
+        image.tile = []  # decoded as far as it goes
+    return image
+
+
+def _mask(
+    image: Image.Image, other: Image.Image, compare: Callable[[np.ndarray, np.ndarray], np.ndarray]
+) -> Image.Image:
+    """White where `compare` holds for two decoded images, strip by strip, as a large photo takes half a gigabyte."""
+    mask = Image.new("L", image.size)
+    for top in range(0, image.height, _STRIP):
+        box = 0, top, image.width, min(top + _STRIP, image.height)
+        pixels = [np.atleast_3d(np.asarray(one.crop(box))) for one in (image, other)]
+        mask.paste(Image.fromarray(np.where(compare(*pixels), np.uint8(255), np.uint8(0))), box)
+    return mask
+
+
+def _different(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Pixels [H, W] that differ: decoded ones are the same, whatever was there before."""
+    return (one != other).any(axis=2)
+
+
+def _undecoded_blocks(decoded: np.ndarray, ended: np.ndarray) -> np.ndarray:
+    """Pixels [H, W] in blocks of a JPEG that came without data.
+
+    decoded: as far as whole rows came; beyond, a decoder holds back some rows that it could draw. ended: with an end
+    marker, so that all that came was drawn, and grey for the rest.
+    """
+    height, width = ended.shape[:2]
+    grey = ((ended == 128) | (ended == 127)).all(axis=2) & _different(decoded, ended)
+    rows, columns = -(-height // _BLOCK), -(-width // _BLOCK)
+    padded = np.pad(grey, ((0, rows * _BLOCK - height), (0, columns * _BLOCK - width)), constant_values=True)
+    blocks = padded.reshape(rows, _BLOCK, columns, _BLOCK).all(axis=(1, 3))
+    return blocks.repeat(_BLOCK, 0).repeat(_BLOCK, 1)[:height, :width]
