@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from captioner.arguments import add_arguments, count
-from captioner.bulk_command import add_bulk_arguments, caption_to_files, print_error, refuse_what_is_bulk
+from captioner.bulk_command import add_bulk_arguments, caption_to_files, print_error, print_warnings, refuse_what_is_bulk
 from captioner.config import RUNTIMES, DecodingOptions
 from captioner.errors import CaptionerError, ConfigError, ImageError
 
@@ -257,12 +257,13 @@ def evidence_for(
 
 
 class PlainLines:
-    """Prints `path: caption`; of several captions each on its line, with its probability."""
+    """Prints `path: caption`; of several captions each on its line, with its probability. Warnings go to stderr."""
 
     def photo(self, path: Path, captions: "Sequence[Caption]", evidence: "Sequence[np.ndarray] | None" = None) -> None:
         for caption in captions:
             probability = f" (probability {caption.probability:.2g})" if len(captions) > 1 else ""
             _print(f"{path}: {caption.text}{probability}")
+        print_warnings(path, captions)
 
     def end(self) -> None:
         pass

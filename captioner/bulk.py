@@ -5,7 +5,7 @@ cannot be read goes to another. Whatever is in one of them is not captioned agai
 """
 
 import os
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import closing, contextmanager, suppress
@@ -18,7 +18,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from captioner.caption_files import write_coco, write_csv
-from captioner.caption_json import photo_json
+from captioner.caption_json import photo_json, warnings_json
 from captioner.captioner import Caption, Captioner
 from captioner.config import DecodingOptions
 from captioner.errors import ConfigError, DataError, ImageError
@@ -74,6 +74,8 @@ class Totals:
 
     captioned: int
     unreadable: int
+    warnings: dict[str, int]
+    """How many photos have a warning of each kind."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,7 @@ def caption_in_bulk(
         if ranks.rank == 0:
             _finish(options)
         ranks.wait()
-        return Totals(*(sum(1 for _ in journal.entries()) for journal in (captions, unreadable)))
+        return _totals(options)
 
 
 class _Run:
@@ -183,12 +185,25 @@ class _Run:
         self._watch.refused(error)
 
 
+def _totals(options: BulkOptions) -> Totals:
+    captioned, warnings = 0, Counter()
+    for entry in options.captions.entries():
+        captioned += 1
+        warnings.update(warning["kind"] for warning in entry.get("warnings", ()))
+    return Totals(captioned, sum(1 for _ in options.unreadable.entries()), dict(warnings))
+
+
 def entry_of(name: str, captions: Sequence[Caption], everything: bool) -> dict[str, Any]:
     """A photo's line of the journal; everything: as `photo_json` has it."""
     if everything:
         return photo_json(name, captions)
     found = [{"caption": caption.text, "probability": caption.probability} for caption in captions]
-    return {"image": name, **found[0], **({"alternatives": found[1:]} if len(found) > 1 else {})}
+    entry = {"image": name, **found[0]}
+    if len(found) > 1:
+        entry["alternatives"] = found[1:]
+    if captions[0].warnings:
+        entry["warnings"] = warnings_json(captions[0])
+    return entry
 
 
 def _check(inputs: Sequence[str], options: BulkOptions) -> None:

@@ -3,7 +3,7 @@
 import argparse
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ from captioner.errors import CaptionerError, ConfigError
 
 if TYPE_CHECKING:  # the rest of the package waits for torch, and `--help` should not
     from captioner.bulk import Watch
-    from captioner.captioner import Captioner
+    from captioner.captioner import Caption, Captioner
     from captioner.config import DecodingOptions
     from captioner.ranks import Ranks
 
@@ -89,6 +89,8 @@ def caption_to_files(
     if ranks.rank > 0:
         return 0
     print(f"{options.output}: {totals.captioned:,} photos captioned", file=sys.stderr)
+    for kind, count in totals.warnings.items():
+        print(f"warning: {count:,} with the warning {kind!r}: {bulk.captions.path} says why", file=sys.stderr)
     if not totals.unreadable:
         return 0
     path = bulk.unreadable.path
@@ -106,6 +108,15 @@ def print_error(error: CaptionerError | str) -> None:
 
     with tqdm.external_write_mode(sys.stderr):  # takes a progress bar off the terminal meanwhile
         print(f"error: {error}", file=sys.stderr)
+
+
+def print_warnings(name: str | os.PathLike, captions: "Sequence[Caption]") -> None:
+    """Say why a photo's captions are in doubt, if they are, on standard error."""
+    from tqdm import tqdm
+
+    for warning in captions[0].warnings:
+        with tqdm.external_write_mode(sys.stderr):
+            print(f"warning: {name}: {warning.message}", file=sys.stderr)
 
 
 @contextmanager

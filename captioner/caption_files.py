@@ -18,7 +18,7 @@ SUFFIXES = {"jsonl": ".jsonl", "csv": ".csv", "coco": ".json"}
 FORMATS = (*SUFFIXES, "xmp")
 """xmp: a folder, with a copy of each photo that carries its caption."""
 
-_COLUMNS = ("image", "caption", "probability")
+_COLUMNS = ("image", "caption", "probability", "warnings")
 _NUMBER = re.compile(r"(?:.*\D)?(\d+)")
 
 
@@ -36,13 +36,17 @@ def format_of(output: Path, given: str | None) -> str:
 
 
 def write_csv(journal: Journal, path: Path) -> None:
-    """A row for each caption, best first where a photo has several. Raises DataError."""
+    """Write a row for each caption, best first where a photo has several; the warnings are one text.
+
+    Raises DataError.
+    """
     with _whole(path) as file:
         rows = csv.writer(file)
         rows.writerow(_COLUMNS)
         for entry in journal.entries():
+            warnings = " ".join(warning["message"] for warning in entry.get("warnings", ()))
             for caption in (entry, *entry.get("alternatives", ())):
-                rows.writerow((entry["image"], caption["caption"], caption["probability"]))
+                rows.writerow((entry["image"], caption["caption"], caption["probability"], warnings))
 
 
 def write_coco(journal: Journal, path: Path) -> None:

@@ -27,6 +27,7 @@ def photo_json(
         "grid": list(best.alphas.shape[1:]),
         "size": [best.frame.width, best.frame.height],
         "seen_box": list(best.frame.seen_box),
+        "warnings": warnings_json(best),
     }
     if len(captions) > 1:
         values["alternatives"] = found[1:]
@@ -50,6 +51,11 @@ def caption_json(caption: "Caption", evidence: np.ndarray | None = None) -> dict
         for word, found in zip(words, plain_numbers(evidence), strict=True):
             word["evidence"] = found
     return {"caption": caption.text, "probability": caption.probability, "words": words}
+
+
+def warnings_json(caption: Caption) -> list[dict[str, str]]:
+    """The reasons to doubt a caption, each with `kind` and `message`."""
+    return [warning.to_json() for warning in caption.warnings]
 
 
 def plain_numbers(values: np.ndarray) -> list:

@@ -14,8 +14,9 @@ from captioner.config import DecodingOptions
 from captioner.decoding import Hypotheses, decode
 from captioner.errors import ConfigError
 from captioner.evidence import evidence_maps
-from captioner.images import ImageFrame, ImageSource, fit_image, is_opened, open_image
+from captioner.images import ImageFrame, ImageSource, is_opened, open_image, prepare_image
 from captioner.inference import runtime_for
+from captioner.photo_warnings import PhotoWarning
 from captioner.vocabulary import Vocabulary, join_words
 
 
@@ -43,6 +44,11 @@ class Caption:
     """What captions of one image are ranked by."""
     frame: ImageFrame
     """The upright photo's size, and the part of it that the model saw."""
+
+    @property
+    def warnings(self) -> tuple[PhotoWarning, ...]:
+        """Reasons to doubt the caption that lie in the photo: its file is cut short, it is blank, or a page of text."""
+        return self.frame.warnings
 
     @property
     def word_probabilities(self) -> np.ndarray:
@@ -110,7 +116,7 @@ class Captioner:
         Raises ImageError. What `open_image` gave is not copied again.
         """
         photo = image if is_opened(image) else open_image(image)
-        return fit_image(photo, self.model.config.image_size, self.model.config.fit)
+        return prepare_image(photo, self.model.config.image_size, self.model.config.fit)
 
     def caption_pixels(
         self,

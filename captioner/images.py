@@ -10,7 +10,7 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 import numpy as np
@@ -19,6 +19,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 from captioner.config import FITS
 from captioner.cut_images import CUT_SHORT, MISSING_COLOUR, CutShort, decode_part, is_cut_short
 from captioner.errors import ConfigError, ImageError, ImageTooLarge, NotAnImage
+from captioner.photo_warnings import BLANK_CONTRAST, PhotoWarning, contrast, find_warnings, is_blank
 
 MAX_PIXELS = 178_956_970
 """Width times height above which a photo is refused before it is decoded (half a gigabyte as RGB)."""
@@ -40,6 +41,12 @@ _UPRIGHT = {  # EXIF orientation -> what turns the stored pixels upright
     8: Image.Transpose.ROTATE_90,
 }
 
+_ANIMATIONS = ("GIF", "WEBP", "PNG", "AVIF")
+_FRAMES, _FRAMES_SECONDS = 100, 3.0
+"""How many frames of an animation are looked at, at most, and for how long, where the first ones are blank."""
+_CLEAR_CONTRAST = 40.0
+"""Of a frame that shows something clearly: an animation that fades in is read some frames after its black."""
+
 _TIMED_BLOCK = 8192
 """Bytes of a file between two looks at the clock."""
 
@@ -57,6 +64,8 @@ class ImageFrame:
     """Left, top, right, bottom of the part that the model saw, in pixels of the upright photo, exact.
 
     With fit "pad" it reaches past the photo's edges."""
+    warnings: tuple[PhotoWarning, ...] = ()
+    """What is wrong with the photo, as far as that can be seen before it is captioned; see `prepare_image`."""
 
 
 def open_image(
@@ -64,7 +73,7 @@ def open_image(
 ) -> Image.Image:
     """Read a photo: upright (EXIF orientation applied), RGB, fully decoded, its file closed again.
 
-    Transparent parts become white. Of an animation the first frame is read. Sixteen-bit greys are divided by 257;
+    Transparent parts become white. Of an animation the first frame that shows something is read. Sixteen-bit greys are divided by 257;
     modes that do not tell their range (32-bit integers and floats) are scaled as `_grey_levels` says.
 
     source: a path, the bytes of a file, a binary stream, or a Pillow image (which is left as it is).
@@ -102,6 +111,12 @@ def is_opened(source: ImageSource) -> bool:
         and source.info.keys() <= {CUT_SHORT}  # what else is there can tell of a transparent colour
         and _orientation(source) == 1
     )
+
+
+def prepare_image(image: Image.Image, size: int, fit: str) -> tuple[np.ndarray, ImageFrame]:
+    """Make the square that a model sees, as `fit_image` does, and look for what makes a caption doubtful."""
+    square, frame = fit_image(image, size, fit)
+    return square, replace(frame, warnings=find_warnings(image))
 
 
 def fit_image(image: Image.Image, size: int, fit: str) -> tuple[np.ndarray, ImageFrame]:
@@ -237,7 +252,8 @@ def _decode_stream(stream: BinaryIO, name: str, max_pixels: int, seconds: float 
         timed = stream if seconds is None else _TimedStream(stream, seconds, name)
         with _open_stream(timed) as image:
             try:
-                return _decode(image, name, max_pixels)
+                photo = _decode(image, name, max_pixels)
+                return _first_with_content(image, photo, name, max_pixels)
             except OSError as error:
                 part = decode_part(timed, _open_stream) if is_cut_short(error) else None
                 if part is None:
@@ -259,6 +275,26 @@ def _decode(image: Image.Image, name: str, max_pixels: int) -> Image.Image:
     # After load: some decoders turn the pixels themselves, and then take the orientation out.
     upright = _UPRIGHT.get(_orientation(image))
     return _to_rgb(image if upright is None else image.transpose(upright))
+
+
+def _first_with_content(image: Image.Image, first: Image.Image, name: str, max_pixels: int) -> Image.Image:
+    """The first frame of an animation that shows something clearly; where none does, the one that shows most, if any.
+
+    first: the first frame, decoded; it is returned where it is not blank, and of everything that is no animation.
+    """
+    if image.format not in _ANIMATIONS or not is_blank(first):
+        return first
+    best, end = (BLANK_CONTRAST, first), time.monotonic() + _FRAMES_SECONDS
+    for number in range(1, _FRAMES):
+        try:
+            image.seek(number)
+            frame = _decode(image, name, max_pixels)
+        except Exception:  # the end of the animation, or damage to what follows a frame that could be read
+            break
+        best = max(best, (contrast(frame), frame), key=lambda found: found[0])
+        if best[0] >= _CLEAR_CONTRAST or time.monotonic() > end:
+            break
+    return best[1]
 
 
 def _part_upright(image: Image.Image, missing: Image.Image | None, cut: CutShort) -> Image.Image:

@@ -17,7 +17,7 @@ from braceexpand import UnbalancedBracesError, braceexpand
 
 from captioner.errors import ImageError, ImageTooLarge
 from captioner.image_files import is_image_name
-from captioner.images import ImageFrame, fit_image, open_image
+from captioner.images import ImageFrame, open_image, prepare_image
 from captioner.ranks import ALONE, Ranks
 from captioner.remote_photos import is_address, open_address, photos_at_address
 
@@ -188,7 +188,7 @@ def _safe(label: str, place: str) -> str:
 
 
 def read_square(name: str, source: str | bytes | ImageError, size: int, fit: str) -> tuple[np.ndarray, ImageFrame]:
-    """A photo's square [size, size, 3] and its frame, as of `fit_image`. Raises ImageError, which calls it `name`."""
+    """A photo's square [size, size, 3] and its frame, as of `prepare_image`. Raises ImageError, which calls it `name`."""
     if isinstance(source, ImageError):
         raise source
-    return fit_image(open_image(source, name), size, fit)
+    return prepare_image(open_image(source, name), size, fit)

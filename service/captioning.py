@@ -16,6 +16,7 @@ from PIL import Image
 from sqlalchemy.exc import SQLAlchemyError
 
 import captioner as captioner_package
+from captioner.caption_json import warnings_json
 from captioner.captioner import Captioner
 from captioner.config import DecodingOptions
 from captioner.images import ImageFrame, open_image
@@ -203,6 +204,7 @@ class CaptionService:
             width=begun.frame.width,
             height=begun.frame.height,
             model_version=begun.serving.model_version,
+            warnings=warnings_json(best) or None,
             document={
                 "captions": [to_stored(caption) for caption in captioned.captions],
                 "seen_box": list(begun.frame.seen_box),

@@ -7,6 +7,7 @@ import numpy as np
 from captioner.caption_json import plain_numbers
 from captioner.captioner import Caption
 from captioner.images import ImageFrame
+from captioner.photo_warnings import PhotoWarning
 from service.store import StoredCaption
 
 
@@ -26,7 +27,8 @@ def to_stored(caption: Caption) -> dict[str, Any]:
 
 def captions_of(entry: StoredCaption) -> list[Caption]:
     """The captions of an entry as the captioner made them, best first."""
-    frame = ImageFrame(entry.width, entry.height, tuple(entry.document["seen_box"]))
+    warnings = tuple(PhotoWarning(**warning) for warning in entry.warnings or ())
+    frame = ImageFrame(entry.width, entry.height, tuple(entry.document["seen_box"]), warnings)
     return [_from_stored(stored, frame) for stored in entry.document["captions"]]
 
 

@@ -28,6 +28,8 @@ class CaptionSummary:
     correction: str | None = None
     """The caption as a person would have written it."""
     corrected_at: datetime | None = None
+    warnings: list[dict[str, str]] | None = None
+    """Reasons to doubt the caption, each with `kind` and `message`; None where there are none."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -32,6 +32,7 @@ def caption_document(entry: StoredCaption) -> CaptionDocument:
         id=entry.id,
         created_at=entry.created_at,
         **dict(best),
+        warnings=entry.warnings or [],
         image=ImageDocument(**dict(_image(entry)), seen_box=entry.document["seen_box"]),
         alternatives=others,
         model=ModelReference(version=entry.model_version),
@@ -52,6 +53,7 @@ def summary_document(entry: CaptionSummary) -> CaptionSummaryDocument:
         created_at=entry.created_at,
         caption=entry.caption,
         probability=entry.probability,
+        warnings=entry.warnings or [],
         image=_image(entry),
         correction=correction_document(entry),
     )

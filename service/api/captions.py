@@ -169,6 +169,7 @@ def _events(service: CaptionService, begun: Begun, parts: "queue.SimpleQueue[Cap
             {
                 "image": {"width": frame.width, "height": frame.height, "seen_box": list(frame.seen_box)},
                 "grid": list(begun.serving.grid),
+                "warnings": [warning.to_json() for warning in frame.warnings],
             },
         )
         while (part := _next(parts, begun.deadline)) is not None:

@@ -145,6 +145,22 @@ class RankedCaption(BaseModel):
     figure: str = Field(description="Address of a picture: the photo, then for each word where the model looked.")
 
 
+class WarningDocument(BaseModel):
+    """A reason to doubt the captions of a photo."""
+
+    kind: str = Field(
+        description="cut_short: the file ends too early; blank: the picture shows nothing; text: it is a page of text."
+        " There may be others later."
+    )
+    message: str = Field(description="One sentence for people.")
+
+
+Warnings = Annotated[
+    list[WarningDocument],
+    Field(description="Reasons to doubt the captions; none for ordinary photos, and for captions of older versions."),
+]
+
+
 class ImageSummary(BaseModel):
     width: int = Field(description="Of the upright photo, in pixels.")
     height: int
@@ -182,6 +198,7 @@ class Seconds(BaseModel):
 class CaptionDocument(RankedCaption):
     id: CaptionId
     created_at: datetime
+    warnings: Warnings
     image: ImageDocument
     alternatives: list[RankedCaption] = Field(description="The other captions that were asked for, best first.")
     model: ModelReference
@@ -195,6 +212,7 @@ class CaptionSummaryDocument(BaseModel):
     created_at: datetime
     caption: str
     probability: Probability
+    warnings: Warnings
     image: ImageSummary
     correction: Correction | None
 

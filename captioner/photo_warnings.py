@@ -1,0 +1,108 @@
+"""Reasons to doubt a caption that can be seen in the photo alone: it is cut short, blank, or a page of text."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from captioner.cut_images import CUT_SHORT, CutShort
+from captioner.text_pages import is_text_page
+
+BLANK_CONTRAST = 6.0
+"""Levels, of 255: a picture with less `contrast` shows nothing. Compression and noise come to less than this."""
+
+_LOOKED_AT = 600_000  # pixels: a photo with twice the sides, or more, is reduced by a whole number
+_CELL = 256  # pixels of a cell whose mean is taken, at least: the noise of a camera vanishes in it
+_CELLS = (8, 32)  # cells along a side, fewest and most
+_SPECK, _SPECKS = 60.0, 2e-4  # levels, and the share of pixels off by more than that in a picture that shows something
+_SPECK_PIXELS = 256_000  # that are looked at
+
+
+@dataclass(frozen=True)
+class PhotoWarning:
+    """A reason to doubt a caption."""
+
+    kind: str
+    """cut_short, blank, text, or (for copies of photos) sidecar: for programs, and never changed."""
+    message: str
+    """One sentence for people."""
+
+    def to_json(self) -> dict[str, str]:
+        return {"kind": self.kind, "message": self.message}
+
+
+def find_warnings(photo: Image.Image) -> tuple[PhotoWarning, ...]:
+    """Look at a photo from `open_image`, upright RGB."""
+    found = []
+    if cut := photo.info.get(CUT_SHORT):
+        found.append(PhotoWarning("cut_short", _cut_message(cut)))
+    photo = photo.reduce(max(1, int((photo.width * photo.height / _LOOKED_AT) ** 0.5)))
+    if is_blank(photo):
+        found.append(
+            PhotoWarning(
+                "blank",
+                "The picture shows nothing but one colour or a smooth shade, so there is nothing to describe: "
+                "do not use the caption.",
+            )
+        )
+    elif is_text_page(photo):
+        found.append(
+            PhotoWarning(
+                "text",
+                "The picture looks like a page of text, which the captioner cannot read: do not use the caption.",
+            )
+        )
+    return tuple(found)
+
+
+def is_blank(photo: Image.Image) -> bool:
+    """Whether an RGB picture is one colour or a smooth gradient, but for noise."""
+    cells, surface = _cells(photo)
+    return float(np.abs(cells - surface).max()) < BLANK_CONTRAST and not _has_specks(photo, surface)
+
+
+def contrast(photo: Image.Image) -> float:
+    """How far an RGB picture is from one colour or a smooth gradient: the largest deviation of a cell, 0 to 255."""
+    cells, surface = _cells(photo)
+    return float(np.abs(cells - surface).max())
+
+
+def _cells(photo: Image.Image) -> tuple[np.ndarray, np.ndarray]:
+    """The means of a grid of cells [R, C, 3], and the smooth surface [R, C, 3] that is nearest to them."""
+    fewest, most = _CELLS
+    side = int(np.clip((photo.width * photo.height / _CELL) ** 0.5, fewest, most))
+    size = min(side, photo.width), min(side, photo.height)
+    cells = np.asarray(photo.resize(size, Image.Resampling.BOX, reducing_gap=2.0), dtype=np.float64)
+    rows, columns = cells.shape[:2]
+    y, x = np.meshgrid(np.linspace(-1, 1, rows), np.linspace(-1, 1, columns), indexing="ij")
+    terms = [np.ones_like(x)]
+    if rows * columns >= fewest * fewest:  # through fewer points a curved surface nearly always leads
+        terms += [x, y, x * x, x * y, y * y]
+    basis = np.stack(terms, axis=-1).reshape(rows * columns, -1)
+    weights = np.linalg.lstsq(basis, cells.reshape(rows * columns, 3), rcond=None)[0]
+    return cells, (basis @ weights).reshape(cells.shape)
+
+
+def _has_specks(photo: Image.Image, surface: np.ndarray) -> bool:
+    """Whether there is anything that the means of cells hide: stars, a few letters."""
+    scale = max(1, int((photo.width * photo.height / _SPECK_PIXELS) ** 0.5))
+    pixels = np.asarray(photo.reduce(scale), dtype=np.float32)
+    rows = np.linspace(0, len(surface) - 1, pixels.shape[0]).round().astype(int)
+    columns = np.linspace(0, surface.shape[1] - 1, pixels.shape[1]).round().astype(int)
+    off = np.abs(pixels - surface[rows][:, columns]).max(axis=2) > _SPECK
+    return float(off.mean()) > _SPECKS
+
+
+def _cut_message(cut: CutShort) -> str:
+    if cut.missing:
+        share = "less than 1 %" if cut.missing < 0.01 else f"about {cut.missing:.0%}".replace("%", " %")
+        what = f"{share} of the photo, at its {_edge(cut.side)}, is missing and grey"
+    elif cut.progressive:
+        what = "fine detail of the photo may be missing"
+    else:
+        what = "its end is missing, but all of the photo is there"
+    return f"The file is cut short: {what}."
+
+
+def _edge(side: str) -> str:
+    return side if side in ("top", "bottom") else f"{side} edge"
