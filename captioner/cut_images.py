@@ -24,6 +24,7 @@ MISSING_COLOUR = (128, 128, 128)
 
 _END_MARKER = b"\xff\xd9"
 _BLOCK = 8  # pixels; a JPEG decoder has or lacks whole blocks
+_GREY_SHARE = 0.7  # of a block's pixels that are grey where it came without data
 _STRIP = 32 * _BLOCK  # rows that are compared at once
 _MAX_ENDINGS = 1000
 _READ_BYTES = 65536
@@ -50,6 +51,17 @@ class CutShort:
     progressive: bool
     """Whether detail may be missing all over the photo: a progressive JPEG stores it last."""
 
+    @property
+    def sentence(self) -> str:
+        """What is missing, for people."""
+        if self.missing:
+            share = "less than 1 %" if self.missing < 0.01 else f"about {100 * self.missing:.0f} %"
+            edge = self.side if self.side in ("top", "bottom") else f"{self.side} edge"
+            return f"The file is cut short: {share} of the photo, at its {edge}, is missing and grey."
+        if self.progressive:
+            return "The file is cut short: fine detail of the photo may be missing."
+        return "The file is cut short: its end is missing, but all of the photo is there."
+
     def upright(self, orientation: int) -> "CutShort":
         """The same for a photo that was stored with this EXIF orientation."""
         top, bottom = _SIDES.get(orientation, _SIDES[1])
@@ -73,7 +85,7 @@ def decode_part(
     stream.seek(0)
     image = open_stream(stream)
     jpeg = image.format in ("JPEG", "MPO")
-    if not jpeg and image.info.get("interlace"):
+    if not jpeg and _is_interlaced(image):
         return None
     end = _end_of_content(stream) if jpeg else 0
     stream.seek(0)
@@ -121,6 +133,12 @@ class _Part(io.RawIOBase):
 
     def readable(self) -> bool:
         return True
+
+
+def _is_interlaced(image: ImageFile.ImageFile) -> bool:
+    if image.format == "GIF":
+        return any(tile.args[1] for tile in image.tile)
+    return bool(image.info.get("interlace"))
 
 
 def _end_of_content(stream: BinaryIO) -> int:
@@ -181,6 +199,7 @@ def _undecoded_blocks(decoded: np.ndarray, ended: np.ndarray) -> np.ndarray:
     height, width = ended.shape[:2]
     grey = ((ended == 128) | (ended == 127)).all(axis=2) & _different(decoded, ended)
     rows, columns = -(-height // _BLOCK), -(-width // _BLOCK)
-    padded = np.pad(grey, ((0, rows * _BLOCK - height), (0, columns * _BLOCK - width)), constant_values=True)
-    blocks = padded.reshape(rows, _BLOCK, columns, _BLOCK).all(axis=(1, 3))
+    padded = np.pad(grey, ((0, rows * _BLOCK - height), (0, columns * _BLOCK - width)), mode="edge")
+    # Not of all pixels: colours are scaled up, and so run over into the next row.
+    blocks = padded.reshape(rows, _BLOCK, columns, _BLOCK).mean(axis=(1, 3)) >= _GREY_SHARE
     return blocks.repeat(_BLOCK, 0).repeat(_BLOCK, 1)[:height, :width]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from captioner.cut_images import CUT_SHORT, CutShort
+from captioner.cut_images import CUT_SHORT
 from captioner.text_pages import is_text_page
 
 BLANK_CONTRAST = 6.0
@@ -35,7 +35,7 @@ def find_warnings(photo: Image.Image) -> tuple[PhotoWarning, ...]:
     """Look at a photo from `open_image`, upright RGB."""
     found = []
     if cut := photo.info.get(CUT_SHORT):
-        found.append(PhotoWarning("cut_short", _cut_message(cut)))
+        found.append(PhotoWarning("cut_short", cut.sentence))
     photo = photo.reduce(max(1, int((photo.width * photo.height / _LOOKED_AT) ** 0.5)))
     if is_blank(photo):
         found.append(
@@ -91,18 +91,3 @@ def _has_specks(photo: Image.Image, surface: np.ndarray) -> bool:
     columns = np.linspace(0, surface.shape[1] - 1, pixels.shape[1]).round().astype(int)
     off = np.abs(pixels - surface[rows][:, columns]).max(axis=2) > _SPECK
     return float(off.mean()) > _SPECKS
-
-
-def _cut_message(cut: CutShort) -> str:
-    if cut.missing:
-        share = "less than 1 %" if cut.missing < 0.01 else f"about {cut.missing:.0%}".replace("%", " %")
-        what = f"{share} of the photo, at its {_edge(cut.side)}, is missing and grey"
-    elif cut.progressive:
-        what = "fine detail of the photo may be missing"
-    else:
-        what = "its end is missing, but all of the photo is there"
-    return f"The file is cut short: {what}."
-
-
-def _edge(side: str) -> str:
-    return side if side in ("top", "bottom") else f"{side} edge"

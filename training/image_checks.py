@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from captioner.cut_images import CUT_SHORT
 from captioner.errors import ImageError
 from captioner.images import open_image
 from training.readers.listing import ImageRecord, Problem
@@ -50,10 +51,15 @@ class Seen:
     """pHash: 64 bits of the brightness of its coarse shapes."""
     colours: np.ndarray
     """[192] uint8: the photo as 8 x 8 pixels."""
+    cut_short: str | None = None
+    """What is missing, where its file is cut short."""
 
 
 def check_images(data: DataSet, progress: bool) -> tuple[list[Problem], dict[Path, Seen]]:
-    """Open every photo as training would -> those that cannot be read, and what was seen of the others."""
+    """Open every photo as training would -> problems with the photos, and what was seen of those that can be read.
+
+    A photo whose file is cut short is used, and reported.
+    """
     paths = list(dict.fromkeys(record.path for record in data.records))
     problems, seen = [], {}
     # Pillow decodes outside the interpreter's lock, so that threads use all cores.
@@ -62,6 +68,8 @@ def check_images(data: DataSet, progress: bool) -> tuple[list[Problem], dict[Pat
         for path, found in zip(paths, results, strict=True):
             if isinstance(found, Seen):
                 seen[path] = found
+                if found.cut_short:
+                    problems.append(Problem("cut_short_image", shown_path(path, data.root), None, found.cut_short))
             else:
                 problems.append(Problem("unreadable_image", shown_path(path, data.root), None, found))
     return problems, seen
@@ -78,7 +86,13 @@ def _check(path: Path) -> Seen | str:
     except ImageError as error:
         return str(error)
     colours = np.asarray(photo.resize((8, 8), Image.Resampling.BOX, reducing_gap=2.0)).ravel()
-    return Seen(hashlib.sha256(content).hexdigest(), int(str(imagehash.phash(photo)), 16), colours)
+    cut = photo.info.get(CUT_SHORT)
+    return Seen(
+        hashlib.sha256(content).hexdigest(),
+        int(str(imagehash.phash(photo)), 16),
+        colours,
+        f"{cut.sentence} It is used as it is: get the whole file, or leave the photo out." if cut else None,
+    )
 
 
 def same_images(data: DataSet, seen: Mapping[Path, Seen]) -> tuple[SameImages, ...]:

@@ -56,7 +56,7 @@ class Report:
     repeated_captions: tuple[RepeatedCaption, ...]
     """The most frequent first."""
     problems: tuple[Problem, ...]
-    """Those of the reader, then the photos that cannot be read (kind unreadable_image)."""
+    """Those of the reader, then photos that cannot be read (unreadable_image) or only in part (cut_short_image)."""
 
     @property
     def leaks(self) -> tuple[SameImages, ...]:
@@ -98,6 +98,7 @@ HEADINGS = {
     "missing_image": "missing images",
     "other_case": "photos named with other capitals than their files have, used all the same",
     "unreadable_image": "unreadable images",
+    "cut_short_image": "images whose files are cut short, used all the same",
     "uncaptioned_image": "images without captions",
     "two_splits": "lines that put an image into a second split",
     "repeated_id": "repeated image ids",

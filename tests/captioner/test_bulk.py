@@ -111,6 +111,20 @@ def test_csv_and_coco_results_are_there_when_all_is_done(run, photos, tmp_path):
     assert {result["caption"] for result in results} == set(best.values())
 
 
+def test_warnings_are_in_the_files_and_counted(run, photos, tmp_path):
+    folder, output = photos(2), tmp_path / "a.jsonl"
+    for name in ("black.png", "blue.png"):
+        Image.new("RGB", (80, 64), name.removesuffix(".png")).save(folder / name)
+    status, err = run(folder, "--output", output)
+    assert status == 0 and "warning: 2 with the warning 'blank'" in err
+    kinds = {Path(line["image"]).name: [one["kind"] for one in line.get("warnings", ())] for line in lines(output)}
+    assert kinds == {"black.png": ["blank"], "blue.png": ["blank"], "photo-000000.jpg": [], "photo-000001.jpg": []}
+    assert run(folder, "--output", tmp_path / "a.csv")[0] == 0  # from what is in a.jsonl already
+    with open(tmp_path / "a.csv", encoding="utf-8", newline="") as file:
+        warned = {Path(row["image"]).name for row in csv.DictReader(file) if "nothing to describe" in row["warnings"]}
+    assert warned == {"black.png", "blue.png"}
+
+
 def test_lines_hold_everything_where_that_is_asked_for(run, photos, tmp_path, capsys, bundle):
     folder, output = photos(1), tmp_path / "a.jsonl"
     assert run(folder, "--output", output, "--json", "--captions", 2)[0] == 0

@@ -120,7 +120,7 @@ def test_json_holds_words_maps_and_sizes(caption, photo):
     assert status == 0 and [entry["size"] for entry in entries] == [[60, 20], [10, 50]]
     assert entries[0]["seen_box"] == [20.0, 0.0, 40.0, 20.0]
     for entry in entries:
-        assert set(entry) == {"image", "caption", "probability", "words", "grid", "size", "seen_box"}
+        assert set(entry) == {"image", "caption", "probability", "words", "grid", "size", "seen_box", "warnings"}
         assert entry["grid"] == [5, 5] and 0 < entry["probability"] < 1
         assert entry["caption"] == " ".join(word["text"] for word in entry["words"])
         for word in entry["words"]:
@@ -128,6 +128,20 @@ def test_json_holds_words_maps_and_sizes(caption, photo):
             assert 0 < word["probability"] < 1 and 0 < word["gate"] < 1
             alpha = np.array(word["alpha"])
             assert alpha.shape == (5, 5) and alpha.sum() == pytest.approx(1.0, abs=1e-5)
+
+
+def test_warnings_stand_on_standard_error_and_in_the_json(caption, photo, tmp_path):
+    good, cut, black = photo("good.jpg", 200, 150), tmp_path / "cut.jpg", tmp_path / "black.png"
+    cut.write_bytes(good.read_bytes()[:-2])
+    Image.new("RGB", (40, 30)).save(black)
+    status, out, err = caption(good, cut, black)
+    assert status == 0 and [line.split(": ")[0] for line in out.splitlines()] == [str(good), str(cut), str(black)]
+    first, second = err.splitlines()
+    assert first == f"warning: {cut}: The file is cut short: its end is missing, but all of the photo is there."
+    assert second.startswith(f"warning: {black}: The picture shows nothing")
+    status, out, err = caption(good, cut, black, "--json")
+    assert [[one["kind"] for one in entry["warnings"]] for entry in json.loads(out)] == [[], ["cut_short"], ["blank"]]
+    assert json.loads(out)[1]["warnings"][0]["message"] in first
 
 
 def test_json_agrees_with_the_library(caption, photo, bundle):

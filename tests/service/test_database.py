@@ -64,7 +64,7 @@ def test_what_an_earlier_version_kept_is_still_there(home_before, open_database,
     assert (total, newest.caption, newest.correction) == (2, "ein Hund läuft 🐕", "zwei Hunde")
     assert oldest.created_at == datetime(2026, 11, 20, 12, 0, 0, 123456, UTC)
     assert store.get(oldest.id).document["captions"][0]["text"] == "naïve 犬"
-    assert newest.corrected_at.year == 2026
+    assert newest.corrected_at.year == 2026 and newest.warnings is None
 
     trainings = Trainings(database, settings.trainings_folder)
     assert [training.id for training in trainings.waiting()] == [WAITS]
@@ -152,7 +152,7 @@ def of_another_program_with_a_version(file):
     [
         (garbage, "file is not a database"),
         (folder, "unable to open database file"),
-        (newer_version, "its schema is 0099, and this version's is 0002"),
+        (newer_version, "its schema is 0099, and this version's is 0003"),
         (of_another_program, "was not made by this version of the program"),
         (of_another_program_with_a_version, "was not made by this version of the program"),
     ],

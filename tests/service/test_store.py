@@ -103,7 +103,8 @@ def test_pages_are_newest_first_by_when_a_caption_was_added(store):
 
 
 def test_a_page_holds_all_but_the_documents(store):
-    whole = entry(correction="a cat", corrected_at=datetime(2026, 1, 2, tzinfo=UTC))
+    warnings = [{"kind": "blank", "message": "It shows nothing."}]
+    whole = entry(correction="a cat", corrected_at=datetime(2026, 1, 2, tzinfo=UTC), warnings=warnings)
     store.add(whole)
     (summary,), _ = store.page(1, 1)
     assert type(summary) is CaptionSummary

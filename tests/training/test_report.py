@@ -101,6 +101,17 @@ def test_unreadable_photos_are_named(report):
     assert [problem.file for problem in unreadable] == ["train/damaged.png"]
 
 
+def test_photos_whose_files_are_cut_short_are_used_and_named(folder):
+    pixels = np.random.default_rng(0).integers(0, 255, (48, 64, 3), dtype=np.uint8)
+    path = folder / "train" / "a.png"
+    Image.fromarray(pixels).save(path, "PPM")
+    path.write_bytes(path.read_bytes()[: 64 * 36 * 3])
+    report = inspect_data(read_records(folder), progress=False)
+    (problem,) = [problem for problem in report.problems if problem.kind == "cut_short_image"]
+    assert problem.file == "train/a.png" and "about 25 % of the photo, at its bottom, is missing" in problem.message
+    assert report.total.images == 6 and HEADINGS["cut_short_image"] in render(report)
+
+
 def test_without_opening_photos_only_paths_tell(folder):
     report = inspect_data(read_records(folder), open_photos=False, progress=False)
     assert not report.same_images

@@ -10,6 +10,7 @@ const KINDS = {
   missing_image: "captions without their photo",
   other_case: "photos named with other capitals, used all the same",
   unreadable_image: "photos that cannot be read",
+  cut_short_image: "photos whose files are cut short, used all the same",
   uncaptioned_image: "photos without captions",
   two_splits: "lines that put a photo into a second split",
   repeated_id: "repeated ids",

@@ -14,6 +14,7 @@ from PIL import Image
 
 from captioner.captioner import Captioner
 from captioner.config import DecodingOptions
+from tests.service.pictures import picture_bytes
 
 
 def post(client, data, **query):
@@ -38,6 +39,12 @@ def events(client, data, **query) -> list[tuple[str, dict]]:
         name, data = block.split("\n")
         found.append((name.removeprefix("event: "), json.loads(data.removeprefix("data: "))))
     return found
+
+
+def blank_jpeg() -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (96, 64), "navy").save(buffer, "JPEG")
+    return buffer.getvalue()
 
 
 def test_the_answer_is_what_the_library_says_of_the_photo(client, jpeg, tiny_bundle):
@@ -109,6 +116,7 @@ def test_a_stream_gives_each_word_once_and_then_the_same_caption(client, jpeg, b
     assert found[0][1] == {
         "image": {key: document["image"][key] for key in ("width", "height", "seen_box")},
         "grid": [2, 2],
+        "warnings": [],
     }
     for index, (_, word) in enumerate(found[1:-1]):
         whole = document["words"][index]
@@ -119,6 +127,18 @@ def test_a_stream_gives_each_word_once_and_then_the_same_caption(client, jpeg, b
         np.testing.assert_allclose(word["map"], document["alphas"]["maps"][index], atol=1e-5)
     assert document["caption"] == made(client, jpeg, beam_width=beam_width)["caption"]
     assert client.get(f"/api/captions/{document['id']}").json() == document
+
+
+@pytest.mark.parametrize("photo, kind", [("blank", "blank"), ("cut", "cut_short"), ("whole", None)])
+def test_what_is_wrong_with_a_photo_is_in_every_answer(client, photo, kind):
+    data = {"blank": blank_jpeg(), "cut": picture_bytes()[:-500], "whole": picture_bytes()}[photo]
+    document = made(client, data)
+    assert [warning["kind"] for warning in document["warnings"]] == ([kind] if kind else [])
+    assert all(warning["message"].endswith(".") for warning in document["warnings"])
+    assert client.get(f"/api/captions/{document['id']}").json() == document
+    assert client.get("/api/captions").json()["captions"][0]["warnings"] == document["warnings"]
+    found = events(client, data)
+    assert found[0][1]["warnings"] == found[-1][1]["warnings"] == document["warnings"]
 
 
 def test_words_are_sent_while_others_are_still_being_chosen(start, tiny_bundle, jpeg):
