@@ -13,7 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from captioner.arguments import add_arguments, count
-from captioner.bulk_command import add_bulk_arguments, caption_to_files, print_error, print_warnings, refuse_what_is_bulk
+from captioner.bulk_command import (
+    add_bulk_arguments,
+    caption_to_files,
+    print_error,
+    print_warnings,
+    refuse_what_is_bulk,
+)
 from captioner.config import RUNTIMES, DecodingOptions
 from captioner.errors import CaptionerError, ConfigError, ImageError
 

@@ -89,8 +89,8 @@ def caption_to_files(
     if ranks.rank > 0:
         return 0
     print(f"{options.output}: {totals.captioned:,} photos captioned", file=sys.stderr)
-    for kind, count in totals.warnings.items():
-        print(f"warning: {count:,} with the warning {kind!r}: {bulk.captions.path} says why", file=sys.stderr)
+    for kind, warned in totals.warnings.items():
+        print(f"warning: {warned:,} with the warning {kind!r}: {bulk.captions.path} says why", file=sys.stderr)
     if not totals.unreadable:
         return 0
     path = bulk.unreadable.path

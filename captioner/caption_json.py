@@ -53,7 +53,7 @@ def caption_json(caption: "Caption", evidence: np.ndarray | None = None) -> dict
     return {"caption": caption.text, "probability": caption.probability, "words": words}
 
 
-def warnings_json(caption: Caption) -> list[dict[str, str]]:
+def warnings_json(caption: "Caption") -> list[dict[str, str]]:
     """The reasons to doubt a caption, each with `kind` and `message`."""
     return [warning.to_json() for warning in caption.warnings]
 

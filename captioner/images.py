@@ -73,8 +73,8 @@ def open_image(
 ) -> Image.Image:
     """Read a photo: upright (EXIF orientation applied), RGB, fully decoded, its file closed again.
 
-    Transparent parts become white. Of an animation the first frame that shows something is read. Sixteen-bit greys are divided by 257;
-    modes that do not tell their range (32-bit integers and floats) are scaled as `_grey_levels` says.
+    Transparent parts become white. Of an animation the first frame that shows something is read. Sixteen-bit greys are
+    divided by 257; modes that do not tell their range (32-bit integers and floats) are scaled as `_grey_levels` says.
 
     source: a path, the bytes of a file, a binary stream, or a Pillow image (which is left as it is).
     name: what errors call the photo; by default its path.

@@ -188,7 +188,7 @@ def _safe(label: str, place: str) -> str:
 
 
 def read_square(name: str, source: str | bytes | ImageError, size: int, fit: str) -> tuple[np.ndarray, ImageFrame]:
-    """A photo's square [size, size, 3] and its frame, as of `prepare_image`. Raises ImageError, which calls it `name`."""
+    """Read a photo and prepare it as `prepare_image` does. Raises ImageError, which calls it `name`."""
     if isinstance(source, ImageError):
         raise source
     return prepare_image(open_image(source, name), size, fit)

@@ -1,4 +1,4 @@
-"""Pages of text are told from photos: pages of many kinds are drawn, and so are pictures that have some of their traits."""
+"""Pages of text are told from photos: both pages of many kinds and pictures with some of their traits are drawn."""
 
 import io
 import random
