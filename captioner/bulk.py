@@ -9,7 +9,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from captioner.journal import Journal
 from captioner.name_set import NameSet
 from captioner.photo_copies import require_exiv2, write_copy
 from captioner.photo_sources import Photo, photos_at, read_square
+from captioner.photo_warnings import PhotoWarning
 from captioner.photo_workers import PhotoWorkers, open_workers, started_ahead
 from captioner.ranks import ALONE, Ranks, connected
 
@@ -172,8 +173,8 @@ class _Run:
         entries = []
         for photo, captions, copy in batch:
             try:
-                if copy is not None:
-                    copy.result()
+                if copy is not None and (warning := copy.result()):
+                    captions = _with_warning(captions, warning)
                 entries.append(entry_of(photo.name, captions, self._options.everything))
             except ImageError as error:
                 self._refuse(photo, error)
@@ -204,6 +205,10 @@ def entry_of(name: str, captions: Sequence[Caption], everything: bool) -> dict[s
     if captions[0].warnings:
         entry["warnings"] = warnings_json(captions[0])
     return entry
+
+
+def _with_warning(captions: Sequence[Caption], warning: PhotoWarning) -> list[Caption]:
+    return [replace(one, frame=replace(one.frame, warnings=(*one.frame.warnings, warning))) for one in captions]
 
 
 def _check(inputs: Sequence[str], options: BulkOptions) -> None:

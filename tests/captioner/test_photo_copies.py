@@ -98,7 +98,8 @@ def test_what_holds_no_caption_gets_it_in_a_file_beside(tmp_path):
     Image.new("RGB", (8, 8)).save(picture, "BMP")
     damaged = b"\xff\xd8\xff\xe0\x00\x10JFIF and no more"
     for name, content in (("a.bmp", picture.getvalue()), ("b.jpg", damaged)):
-        write_copy(name, content, str(tmp_path / name), CAPTION)
+        warning = write_copy(name, content, str(tmp_path / name), CAPTION)
+        assert warning.kind == "sidecar" and f"in {name}.xmp, because " in warning.message
         assert (tmp_path / name).read_bytes() == content
         assert description((tmp_path / f"{name}.xmp").read_bytes()) == CAPTION
 
@@ -119,3 +120,178 @@ def test_without_exiv2_the_sentence_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "exiv2", None)
     with pytest.raises(ConfigError, match="--format xmp needs .*pip install exiv2"):
         require_exiv2()
+
+
+# --- other descriptions
+
+
+def edited(path: Path, **changes: str) -> bytes:
+    """The file with exiv2's keys set: Exif_Image_Make="x"."""
+    image = exiv2.ImageFactory.open(path.read_bytes())
+    image.readMetadata()
+    for key, value in changes.items():
+        data = {"Exif": image.exifData, "Iptc": image.iptcData, "Xmp": image.xmpData}[key.split("_")[0]]()
+        for one in value if isinstance(value, list) else [value]:
+            data[key.replace("_", ".")] = one
+    image.writeMetadata()
+    data = image.io()
+    data.open()
+    return bytes(data.mmap())
+
+
+def read_back(content: bytes) -> dict[str, str]:
+    image = exiv2.ImageFactory.open(content)
+    image.readMetadata()
+    return {datum.key(): str(datum.value()) for data in (image.exifData(), image.xmpData()) for datum in data}
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.webp", "a.tif"])
+@pytest.mark.parametrize("caption", ["a dog runs", CAPTION])
+def test_no_other_description_contradicts_the_caption(photo, tmp_path, name, caption):
+    utf16 = " ".join(map(str, "Mine\0".encode("utf-16-le")))
+    content = edited(
+        photo(name),
+        Exif_Image_ImageDescription="OLYMPUS DIGITAL CAMERA", Exif_Photo_UserComment="charset=Ascii A comment",
+        Exif_Image_XPComment=utf16, Exif_Image_XPTitle=utf16, Exif_Image_Artist="A person",
+        Xmp_dc_description=['lang="x-default" mine', 'lang="de" meins'], Xmp_dc_title='lang="x-default" Holidays',
+        Xmp_tiff_ImageDescription=['lang="x-default" mine', 'lang="fr" mienne'], Xmp_acdsee_caption="mine",
+    )  # fmt: skip
+    assert write_copy("a", content, str(tmp_path / f"copy-{name}"), caption) is None
+    found = read_back((tmp_path / f"copy-{name}").read_bytes())
+    for key in ("Exif.Image.ImageDescription", "Xmp.acdsee.caption"):
+        assert found[key] == caption
+    for key in ("Xmp.dc.description", "Xmp.tiff.ImageDescription"):
+        assert found[key] == f'lang="x-default" {caption}'
+    comment = caption.replace("\U0001f415", "\ufffd")  # the field holds no such letters
+    assert found["Exif.Photo.UserComment"].endswith(f" {comment}")
+    for key in ("Exif.Image.XPComment", "Exif.Image.XPTitle"):
+        assert bytes(map(int, found[key].split())).decode("utf-16-le") == f"{caption}\0"
+    assert (found["Exif.Image.Artist"], found["Xmp.dc.title"]) == ("A person", 'lang="x-default" Holidays')
+    assert found["Exif.Image.Make"] == "A camera"
+
+
+def test_a_field_that_is_not_there_or_blank_is_left_alone(photo, tmp_path):
+    content = edited(photo("a.jpg"), Exif_Image_ImageDescription="   ", Exif_Photo_UserComment="charset=Ascii   ")
+    write_copy("a", content, str(tmp_path / "copy.jpg"), "a dog")
+    found = read_back((tmp_path / "copy.jpg").read_bytes())
+    assert found["Exif.Image.ImageDescription"].strip() == "" and "dog" not in found["Exif.Photo.UserComment"]
+    assert not {"Exif.Image.XPComment", "Exif.Image.XPTitle", "Xmp.tiff.ImageDescription"} & set(found)
+
+
+# --- several pictures in one file
+
+
+def several(size: int = 2, **options) -> bytes:
+    """A JPEG with an index of several pictures, which Pillow writes as MPO."""
+    first, *others = (Image.new("RGB", (64 + 8 * number, 48), (90 * number, 140, 60)) for number in range(size))
+    stream = io.BytesIO()
+    first.save(stream, "MPO", save_all=True, append_images=others, **options)
+    return stream.getvalue()
+
+
+def with_segment(content: bytes, marker: int, data: bytes, before: bytes) -> bytes:
+    """A JPEG with one more segment, put before the first that begins so; its index is not put right."""
+    place = content.index(before) - 4
+    return content[:place] + bytes([0xFF, marker]) + (len(data) + 2).to_bytes(2, "big") + data + content[place:]
+
+
+def all_pictures(content: bytes) -> list[tuple[tuple[int, int], bytes]]:
+    with Image.open(io.BytesIO(content)) as image:
+        found = []
+        for number in range(getattr(image, "n_frames", 1)):
+            image.seek(number)
+            found.append((image.size, image.convert("RGB").tobytes()))
+        return found
+
+
+@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize("exif", [b"", b"a"])
+def test_further_pictures_are_found_in_the_copy(tmp_path, count, exif):
+    data = Image.Exif()
+    data[MAKER], data[0x010E] = "A camera", "OLYMPUS DIGITAL CAMERA"
+    content = several(count, **({"exif": data.tobytes()} if exif else {}))
+    assert len(all_pictures(content)) == count
+    assert write_copy("a", content, str(tmp_path / "copy.jpg"), CAPTION) is None
+    copy = (tmp_path / "copy.jpg").read_bytes()
+    assert all_pictures(copy) == all_pictures(content) and description(xmp_of(tmp_path / "copy.jpg")) == CAPTION
+    with Image.open(io.BytesIO(copy)) as image:
+        first = image.mpinfo[0xB002][0]
+    assert copy[first["Size"] - 2 : first["Size"] + 2] == b"\xff\xd9\xff\xd8"
+
+
+def test_an_index_before_the_caption_is_put_right_too(tmp_path):
+    """The caption then lies between the index and the pictures; in the file before, it did not."""
+    data = Image.Exif()
+    data[MAKER] = "A camera"
+    content = several(exif=data.tobytes())
+    place, length = content.index(b"MPF\0") - 4, int.from_bytes(content[content.index(b"MPF\0") - 2 :][:2], "big")
+    index, start = content[place : place + 2 + length], content.index(b"Exif\0\0") - 4
+    moved = bytearray(content[:start] + index + content[start:place] + content[place + len(index) :])
+    header, before = moved.index(b"MPF\0") + 4, place + 8
+    entry = moved.index(b"\0" * 4, header)  # the offsets count from the header, which has moved to the front
+    with Image.open(io.BytesIO(content)) as image:
+        offset = image.mpinfo[0xB002][1]["DataOffset"]
+    old, new = ((value).to_bytes(4, "little") for value in (offset, offset + before - header))
+    if moved.find(old, header) < 0:
+        old, new = old[::-1], new[::-1]
+    entry = moved.index(old, header)
+    moved[entry : entry + 4] = new
+    assert all_pictures(bytes(moved)) == all_pictures(content)
+    assert write_copy("a", bytes(moved), str(tmp_path / "copy.jpg"), "a dog " * 50) is None
+    assert all_pictures((tmp_path / "copy.jpg").read_bytes()) == all_pictures(content)
+
+
+def test_data_behind_the_photo_stays_where_its_place_is_known(photo, tmp_path):
+    content = photo("a.jpg").read_bytes()
+    video = b"\0\0\0\x18ftypmp42" + bytes(range(256))
+    moving = edited(photo("a.jpg"), Xmp_dc_creator="A person")
+    # As a motion photo says it: so many bytes from the end of the file.
+    packet = b'GCamera:MicroVideoOffset="%d"' % len(video)
+    moving = with_segment(moving, 0xFE, packet, b"http://ns.adobe.com/xap/1.0/\0")
+    for photo_file, trailer, reason in (
+        (content, video, "other data follows the photo"),
+        (moving, video, None),
+        (content, video + b"SEFT", None),
+        (content, b"\0" * 40, None),
+    ):
+        file = photo_file + trailer
+        warning = write_copy("a", file, str(tmp_path / "copy.jpg"), "a dog")
+        copy = (tmp_path / "copy.jpg").read_bytes()
+        assert copy.endswith(trailer) and all_pictures(copy) == all_pictures(content)
+        assert (warning and warning.kind) == ("sidecar" if reason else None)
+        if reason:
+            assert copy == file and reason in warning.message and "copy.jpg.xmp" in warning.message
+            assert description((tmp_path / "copy.jpg.xmp").read_bytes()) == "a dog"
+
+
+def test_pages_of_a_tiff_that_would_be_lost_are_kept(tmp_path):
+    pages = [Image.new("RGB", (64, 48), (20 * number, 140, 60)) for number in range(6)]
+    for count, kind in ((1, None), (6, "sidecar")):
+        stream = io.BytesIO()
+        pages[0].save(stream, "TIFF", save_all=True, append_images=pages[1:count])
+        warning = write_copy("a", stream.getvalue(), str(tmp_path / "copy.tif"), "a dog")
+        assert (warning and warning.kind) == kind
+        assert all_pictures((tmp_path / "copy.tif").read_bytes()) == all_pictures(stream.getvalue())
+
+
+def test_frames_of_an_animation_stay(tmp_path):
+    frames = [Image.new("RGB", (64, 48), (60 * number, 140, 60)) for number in range(4)]
+    for form in ("PNG", "WEBP"):
+        stream = io.BytesIO()
+        frames[0].save(stream, form, save_all=True, append_images=frames[1:])
+        assert write_copy("a", stream.getvalue(), str(tmp_path / "copy"), "a dog") is None
+        assert all_pictures((tmp_path / "copy").read_bytes()) == all_pictures(stream.getvalue())
+
+
+def test_a_damaged_index_is_left_as_it_is(tmp_path):
+    content = several().replace(b"MPF\0II*\0", b"MPF\0XX*\0").replace(b"MPF\0MM\0*", b"MPF\0XX\0*")
+    warning = write_copy("a", content, str(tmp_path / "copy.jpg"), "a dog")
+    assert "index of pictures is damaged" in warning.message and (tmp_path / "copy.jpg").read_bytes() == content
+
+
+def test_notes_of_an_unknown_maker_do_not_move(photo, tmp_path):
+    """They may point to places in the file, which nobody but their maker could put right."""
+    notes = " ".join(map(str, b"UNKNOWN\0" + bytes(range(60))))
+    content = edited(photo("a.jpg"), Exif_Image_ImageDescription="x", Exif_Photo_MakerNote=notes)
+    warning = write_copy("a", content, str(tmp_path / "copy.jpg"), "a dog runs over a field of grass")
+    assert warning.kind == "sidecar" and (tmp_path / "copy.jpg").read_bytes() == content
