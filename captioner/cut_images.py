@@ -57,7 +57,7 @@ class CutShort:
         if self.missing:
             share = "less than 1 %" if self.missing < 0.01 else f"about {100 * self.missing:.0f} %"
             edge = self.side if self.side in ("top", "bottom") else f"{self.side} edge"
-            return f"The file is cut short: {share} of the photo, at its {edge}, is missing and grey."
+            return f"The file is cut short: {share} of the photo, at its {edge}, is missing."
         if self.progressive:
             return "The file is cut short: fine detail of the photo may be missing."
         return "The file is cut short: its end is missing, but all of the photo is there."

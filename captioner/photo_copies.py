@@ -25,7 +25,7 @@ _EXIF_TEXTS = (
 )
 _REPLACED = {_XMP_TEXT, *_XMP_TEXTS, *_EXIF_TEXTS, _IPTC_TEXT, "Iptc.Envelope.CharacterSet"}
 _PLACES = re.compile(
-    r"Tag$|Offset|Offsets$|InterchangeFormat$|MakerNote|SubIFDs$|NewSubfileType$|PrintImageMatching$|XMLPacket$|IPTCNAA$"
+    "Tag$|Offset|InterchangeFormat$|MakerNote|SubIFDs$|NewSubfileType$|PrintImageMatching$|XMLPacket$|IPTCNAA$"
 )
 """Keys of EXIF whose values say where something lies in the file, or hold what else is read as such."""
 _MAKER_NOTE = "Exif.Photo.MakerNote"
@@ -40,7 +40,8 @@ def write_copy(name: str, source: str | bytes, target: str, caption: str) -> Pho
     other data stay as they are. Where that cannot be, the copy has the bytes of the photo, and the caption lies beside
     it in TARGET.xmp. The copy is written atomically, and has the photo's time of change.
     name: what errors call the photo. source: its path, or the content of its file.
-    -> a warning where the caption lies beside the copy. Raises ImageError where photo or copy cannot be read or written.
+    -> a warning where the caption lies beside the copy.
+    Raises ImageError where the photo cannot be read or the copy cannot be written.
     """
     try:
         content = source if isinstance(source, bytes) else Path(source).read_bytes()

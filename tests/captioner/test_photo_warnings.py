@@ -90,7 +90,7 @@ def test_a_picture_that_is_transparent_all_over_is_blank(mode):
     [
         (-2, False, "The file is cut short: its end is missing, but all of the photo is there."),
         (-2, True, "The file is cut short: fine detail of the photo may be missing."),
-        (0.5, False, r"The file is cut short: about (4|5)\d % of the photo, at its bottom, is missing and grey."),
+        (0.5, False, r"The file is cut short: about (4|5)\d % of the photo, at its bottom, is missing."),
     ],
 )
 def test_a_file_that_is_cut_short_says_how_much_is_missing(kept, progressive, says):

@@ -13,7 +13,7 @@ export class Problem extends Error {
 const UNREACHABLE = "The service cannot be reached. See that it is running and that you are connected, then try again.";
 const BROKEN_OFF = "The connection broke off before the caption was complete. Try again.";
 
-/** Upload a photo and follow its caption. onImage({image, grid}), onWord(word) -> the caption document. */
+/** Upload a photo and follow its caption. onImage({image, grid, warnings}), onWord(word) -> the caption document. */
 export async function captionPhoto(file, { captions, signal, onImage, onWord }) {
   const form = new FormData();
   form.append("image", file, file.name || "photo");

@@ -110,8 +110,9 @@ async function caption(file, firstTime) {
     const entry = await captionPhoto(file, {
       captions: CAPTIONS,
       signal,
-      onImage({ image, grid }) {
+      onImage({ image, grid, warnings }) {
         viewer.setFrame(image, grid);
+        result.warn(warnings);
         showProgress("Looking at it…");
       },
       onWord(word) {
@@ -126,12 +127,18 @@ async function caption(file, firstTime) {
     window.history.replaceState(null, "", `#${entry.id}`);
     history.add(entry);
     history.mark(entry.id);
-    say(`Caption: ${entry.caption}`);
+    say(spoken(entry));
   } catch (problem) {
     if (signal.aborted) return;
     telling.clear();
+    result.warn([]);
     showFailure(problem, () => caption(file, false), firstTime);
   }
+}
+
+/** A caption for people who listen, with the reasons to doubt it. */
+function spoken({ caption, warnings }) {
+  return [...warnings.map(({ message }) => message), `Caption: ${caption}`].join(" ");
 }
 
 /** Say what went wrong. again: what to do once more, or null; by itself after Retry-After, but only once. */
@@ -170,7 +177,7 @@ async function openEntry(id) {
     viewer.setFrame(entry.image, grid);
     result.open(entry, { words: true });
     goToResult();
-    say(`Caption: ${entry.caption}`);
+    say(spoken(entry));
   } catch (problem) {
     if (signal.aborted) return;
     if (problem.status !== 404) return showFailure(problem, () => openEntry(id));

@@ -84,7 +84,14 @@ export function createResult(elements, { telling, say, onCorrected }) {
     setTimeout(() => (elements.copy.textContent = "Copy the caption"), 2000);
   });
 
+  /** Say why the captions are in doubt. warnings: [{kind, message}, …]. */
+  function warn(warnings) {
+    elements.warnings.replaceChildren(...warnings.map(({ message }) => element("li", {}, message)));
+    elements.warnings.hidden = warnings.length === 0;
+  }
+
   return {
+    warn,
     /** Show a document. Its words are left to whoever streamed them, unless `words` asks for them. */
     open(entry, { words }) {
       const captions = [entry, ...entry.alternatives];
@@ -92,6 +99,7 @@ export function createResult(elements, { telling, say, onCorrected }) {
       elements.alternatives.hidden = captions.length < 2;
       elements.aboutGrid.textContent = `${entry.alphas.rows} × ${entry.alphas.columns}`;
       elements.tools.hidden = false;
+      warn(entry.warnings);
       mapChoice.open(entry.id);
       select(captions, 0);
       if (words) telling.show(wordsOf(captions[0]));
@@ -103,6 +111,7 @@ export function createResult(elements, { telling, say, onCorrected }) {
       setKind(ATTENTION);
       elements.tools.hidden = true;
       elements.captionText.textContent = "";
+      warn([]);
       correction.close();
       document.title = "Captioner";
     },

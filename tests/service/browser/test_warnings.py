@@ -1,0 +1,33 @@
+"""Where there is reason to doubt a caption, the page says so beside it, also to people who listen to the page."""
+
+from axe_playwright_python.sync_playwright import Axe
+from PIL import Image
+from playwright.sync_api import expect
+
+from tests.service.browser.visits import DOGS, caption, document_of, screenshot, words_of
+
+
+def test_a_blank_picture_and_a_file_that_is_cut_short(visit, shipped, tmp_path):
+    page = visit()
+    blank, cut = tmp_path / "blank.png", tmp_path / "cut.jpg"
+    Image.new("RGB", (480, 360)).save(blank)
+    cut.write_bytes(DOGS.read_bytes()[: DOGS.stat().st_size * 2 // 3])
+    warnings = page.get_by_role("list", name="Reasons to doubt the caption")
+
+    caption(page, blank)
+    expect(warnings.get_by_role("listitem")).to_have_text([document_of(page, shipped)["warnings"][0]["message"]])
+    expect(page.locator("#status")).to_have_text(f"{warnings.inner_text()} Caption: {' '.join(words_of(page))}")
+    assert Axe().run(page).response["violations"] == []
+    screenshot(page, "warning-blank", full_page=False)
+    address = page.url
+
+    caption(page, cut)
+    expect(warnings).to_contain_text("The file is cut short: about")
+    screenshot(page, "warning-cut-short", full_page=False)
+
+    caption(page, DOGS)
+    expect(warnings).to_be_hidden()
+    page.goto(address)  # as it was kept
+    expect(warnings).to_contain_text("nothing to describe")
+    page.locator("#home").click()
+    expect(warnings).to_be_hidden()
