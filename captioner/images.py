@@ -4,6 +4,7 @@ Training and captioning read photos here and nowhere else, so that both see the 
 """
 
 import contextlib
+import functools
 import io
 import os
 import threading
@@ -250,20 +251,24 @@ def _decode_stream(stream: BinaryIO, name: str, max_pixels: int, seconds: float 
             raise ImageError(f"{name} is empty (0 bytes): replace it with the photo")
         stream.seek(0)
         timed = stream if seconds is None else _TimedStream(stream, seconds, name)
-        with _open_stream(timed) as image:
-            try:
-                photo = _decode(image, name, max_pixels)
-                return _first_with_content(image, photo, name, max_pixels)
-            except OSError as error:
-                part = decode_part(timed, _open_stream) if is_cut_short(error) else None
-                if part is None:
-                    raise
-                return _part_upright(*part)
+        open_stream = functools.partial(_open_stream, is_timed=seconds is not None)
+        try:
+            with open_stream(timed) as image:
+                return _first_with_content(image, _decode(image, name, max_pixels), name, max_pixels)
+        except OSError as error:
+            if not is_cut_short(error):
+                raise
+            cut = error.with_traceback(None)  # which would keep the pixels until the others are decoded
+            del image
+        part = decode_part(timed, open_stream)
+        if part is None:
+            raise cut
+        return _part_upright(*part)
 
 
-def _open_stream(stream: BinaryIO) -> Image.Image:
+def _open_stream(stream: BinaryIO, is_timed: bool) -> Image.Image:
     image = Image.open(stream, formats=_formats())
-    if isinstance(stream, _TimedStream) and isinstance(image, ImageFile.ImageFile):
+    if is_timed and isinstance(image, ImageFile.ImageFile):
         image.decodermaxblock = _TIMED_BLOCK
     return image
 
