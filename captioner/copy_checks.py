@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 _EXIF, _XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
 _MPF = b"MPF\0"
@@ -41,6 +41,15 @@ class _Segment:
 
 def checked_copy(original: bytes, written: bytes) -> bytes:
     """The copy, its index of pictures put right. Raises CopyDiffers where it lacks pictures or loses their places."""
+    try:
+        return _checked(original, written)
+    except CopyDiffers:
+        raise
+    except Exception as error:  # decoders raise nearly anything on damaged files
+        raise CopyDiffers("the file is damaged") from error
+
+
+def _checked(original: bytes, written: bytes) -> bytes:
     if original.startswith(b"\xff\xd8"):
         return _checked_jpeg(original, written)
     if original.startswith(b"\x89PNG"):
@@ -187,9 +196,6 @@ def _tiff_pictures(content: bytes) -> list[tuple]:
     return found
 
 
-def _pixels(content: bytes) -> bytes | None:
-    try:
-        with Image.open(io.BytesIO(content)) as image:
-            return image.tobytes()
-    except (UnidentifiedImageError, OSError, ValueError):
-        return None
+def _pixels(content: bytes) -> bytes:
+    with Image.open(io.BytesIO(content)) as image:
+        return image.tobytes()

@@ -259,7 +259,7 @@ def _decode_stream(stream: BinaryIO, name: str, max_pixels: int, seconds: float 
             if not is_cut_short(error):
                 raise
             cut = error.with_traceback(None)  # which would keep the pixels until the others are decoded
-            del image
+            image = None
         part = decode_part(timed, open_stream)
         if part is None:
             raise cut

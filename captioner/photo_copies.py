@@ -75,6 +75,9 @@ def _captioned(content: bytes, caption: str) -> bytes:
     exiv2 = require_exiv2()
     try:
         image = exiv2.ImageFactory.open(content)
+    except exiv2.Exiv2Error as error:
+        raise CopyDiffers("files of this format hold no captions, or this one is damaged") from error
+    try:
         image.readMetadata()
         if not _writes(exiv2, image, exiv2.MetadataId.Xmp):
             raise CopyDiffers("files of this format hold no captions")

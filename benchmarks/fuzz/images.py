@@ -12,7 +12,7 @@ from benchmarks.fuzz.kinds import Find
 from benchmarks.fuzz.mutations import mutate_bytes
 from captioner.config import FITS
 from captioner.errors import ImageError
-from captioner.images import fit_image, open_image
+from captioner.images import open_image, prepare_image
 
 MAX_PIXELS = 4_000_000
 """Few, so that what takes more memory than they do stands out."""
@@ -44,7 +44,7 @@ class Images:
             raise
         if photo.mode != "RGB" or not 0 < photo.width * photo.height <= MAX_PIXELS:
             raise Find(f"a photo came out as {photo.mode}, {photo.size}")
-        pixels, _ = fit_image(photo, 32, rng.choice(FITS))
+        pixels, _ = prepare_image(photo, 32, rng.choice(FITS))
         if pixels.shape != (32, 32, 3):
             raise Find(f"a square came out as {pixels.shape}")
 
