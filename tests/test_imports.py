@@ -20,8 +20,10 @@ FORBIDDEN = {
 }
 # Downward only: a module may import those before it.
 ORDER = (
-    "allocator", "errors", "json_files", "config", "arguments", "vocabulary", "bundle_json", "images", "image_files",
-    "name_set", "ranks", "journal", "remote_photos", "photo_sources", "photo_workers", "photo_copies", "caption_files",
+    "allocator", "errors", "json_files", "config", "arguments", "vocabulary", "bundle_json",
+    "cut_images", "text_pages", "photo_warnings", "images", "image_files",
+    "name_set", "ranks", "journal", "remote_photos", "photo_sources", "photo_workers", "copy_checks", "photo_copies",
+    "caption_files",
     "encoder_weights", "encoders", "draws", "fused", "products", "attention", "dropout", "decoder", "model",
     "inference", "decoding", "evidence", "bundle", "captioner", "overlays", "figures", "caption_json", "bulk",
     "bulk_command", "__main__",

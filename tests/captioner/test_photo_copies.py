@@ -220,24 +220,21 @@ def test_further_pictures_are_found_in_the_copy(tmp_path, count, exif):
 
 
 def test_an_index_before_the_caption_is_put_right_too(tmp_path):
-    """The caption then lies between the index and the pictures; in the file before, it did not."""
+    """Where the caption comes to lie between the index and the pictures, their offsets grow."""
     data = Image.Exif()
     data[MAKER] = "A camera"
     content = several(exif=data.tobytes())
-    place, length = content.index(b"MPF\0") - 4, int.from_bytes(content[content.index(b"MPF\0") - 2 :][:2], "big")
-    index, start = content[place : place + 2 + length], content.index(b"Exif\0\0") - 4
-    moved = bytearray(content[:start] + index + content[start:place] + content[place + len(index) :])
-    header, before = moved.index(b"MPF\0") + 4, place + 8
-    entry = moved.index(b"\0" * 4, header)  # the offsets count from the header, which has moved to the front
+    start, place = content.index(b"Exif\0\0") - 4, content.index(b"MPF\0") - 4
+    end = place + 2 + int.from_bytes(content[place + 2 : place + 4], "big")
+    moved = content[:start] + content[place:end] + content[start:place] + content[end:]  # the index comes first
     with Image.open(io.BytesIO(content)) as image:
-        offset = image.mpinfo[0xB002][1]["DataOffset"]
-    old, new = ((value).to_bytes(4, "little") for value in (offset, offset + before - header))
-    if moved.find(old, header) < 0:
-        old, new = old[::-1], new[::-1]
-    entry = moved.index(old, header)
-    moved[entry : entry + 4] = new
-    assert all_pictures(bytes(moved)) == all_pictures(content)
-    assert write_copy("a", bytes(moved), str(tmp_path / "copy.jpg"), "a dog " * 50) is None
+        offset = image.mpinfo[0xB002][1]["DataOffset"]  # counted from the index, which is now further from the picture
+    order = "little" if content[place + 8 : place + 10] == b"II" else "big"
+    old, new = (value.to_bytes(4, order) for value in (offset, offset + place - start))
+    entry = moved.index(old, start)
+    moved = moved[:entry] + new + moved[entry + 4 :]
+    assert all_pictures(moved) == all_pictures(content)
+    assert write_copy("a", moved, str(tmp_path / "copy.jpg"), "a dog " * 50) is None
     assert all_pictures((tmp_path / "copy.jpg").read_bytes()) == all_pictures(content)
 
 
