@@ -8,7 +8,7 @@ from PIL import Image
 from captioner.cut_images import CUT_SHORT
 from captioner.text_pages import is_text_page
 
-BLANK_CONTRAST = 6.0
+BLANK_CONTRAST = 8.0
 """Levels, of 255: a picture with less `contrast` shows nothing. Compression and noise come to less than this."""
 
 _LOOKED_AT = 600_000  # pixels: a photo with twice the sides, or more, is reduced by a whole number

@@ -49,7 +49,8 @@ def is_text_page(photo: Image.Image) -> bool:
         return False
     ink_is_dark = dark[strokes].sum() >= light[strokes].sum()
     inked = (levels.astype(np.int16) - background) * (-1 if ink_is_dark else 1) > _FAR
-    return _mean_stroke(inked) <= _MAX_STROKE and _has_lines(inked)
+    # Pages may lie on their side.
+    return any(_mean_stroke(each) <= _MAX_STROKE and _has_lines(each) for each in (inked, inked.T))
 
 
 def _levels(photo: Image.Image) -> np.ndarray:

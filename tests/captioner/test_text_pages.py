@@ -95,6 +95,7 @@ PAGES = {
     "slide": slide,
     "table": table,
     "thumbnail": lambda: columns().resize((496, 702), Image.Resampling.LANCZOS),
+    "on its side": lambda: columns().transpose(Image.Transpose.ROTATE_90),
     "300 dpi": lambda: columns().resize((2480, 3508)),
 }
 
