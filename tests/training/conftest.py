@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.quick_training import cut_at_spaces
+
 if TYPE_CHECKING:
     from captioner.config import CaptionerConfig
     from captioner.encoders import EncoderSpec
@@ -78,8 +80,3 @@ def words_without_java(monkeypatch) -> None:
 
     monkeypatch.setattr(preparation, "tokenise_for_scoring", cut_at_spaces)
     monkeypatch.setattr(validation, "tokenise_for_scoring", cut_at_spaces)
-
-
-def cut_at_spaces(captions):
-    """Cuts references and captions at spaces, where the official tokenizer would start Java."""
-    return {image: [" ".join(text.lower().split()) for text in texts] for image, texts in captions.items()}

@@ -17,7 +17,8 @@ import torch
 
 from captioner.config import CaptionerConfig, DecodingOptions
 from captioner.encoders import ENCODERS
-from tests.training.conftest import THREE_STAGES, cut_at_spaces, three_stages_spec
+from tests.quick_training import cut_at_spaces
+from tests.training.conftest import THREE_STAGES, three_stages_spec
 from training import loop, preparation, validation
 from training.distributed import Ranks, leave, meet
 from training.loop import Interrupted, fit

@@ -12,6 +12,12 @@ from training.preparation import prepare
 from training.records import read_records
 
 
+@pytest.fixture(autouse=True)
+def plain_pictures(monkeypatch) -> None:
+    """Photos in place of figure strips, which take longer than all else that a run does; one test draws them."""
+    monkeypatch.setattr(curves, "figure_strip", lambda photo, caption: photo)
+
+
 @pytest.fixture
 def make_material(tmp_path, three_stages, three_stages_config, words_without_java):
     draw_shapes(tmp_path / "shapes", {"train": 8, "val": 3})
@@ -26,10 +32,8 @@ def make_material(tmp_path, three_stages, three_stages_config, words_without_jav
 
 
 @pytest.fixture
-def run(tmp_path, make_material, monkeypatch):
-    def run(name, options, resume=False, draw=lambda photo, caption: photo):
-        # Figure strips take longer than all else here; one test draws them.
-        monkeypatch.setattr(curves, "figure_strip", draw)
+def run(tmp_path, make_material):
+    def run(name, options, resume=False):
         return fit(make_material(options), options, tmp_path / name, resume)
 
     return run

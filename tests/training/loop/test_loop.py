@@ -18,7 +18,7 @@ from captioner.errors import ConfigError, DataError
 from captioner.figures import figure_strip
 from tests.training.loop.runs import ALL_PHASES, BATCHES, ONE_PHASE, assert_same_run, lines_of, state_of
 from tests.training.shapes import draw_shapes
-from training import loop
+from training import curves, loop
 from training import run as run_state
 from training.loop import Interrupted, fit
 from training.validation import Validator
@@ -225,10 +225,11 @@ def test_learning_lowers_the_loss(run, tmp_path):
     assert losses[-1] < 0.8 * losses[0]
 
 
-def test_each_epoch_leaves_a_line_scalars_and_pictures(run, tmp_path):
+def test_each_epoch_leaves_a_line_scalars_and_pictures(run, tmp_path, monkeypatch):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    run("run", dataclasses.replace(ONE_PHASE, self_critical_epochs=1), draw=figure_strip)
+    monkeypatch.setattr(curves, "figure_strip", figure_strip)
+    run("run", dataclasses.replace(ONE_PHASE, self_critical_epochs=1))
     lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == [1, 2, 3]
     assert {"loss", "CIDEr", "Bleu_1", "Bleu_4", "best", "learning_rate", "images", "train_seconds"} <= lines[0].keys()
@@ -282,7 +283,8 @@ def test_processes_that_are_terminated_and_killed_leave_whole_bundles_and_go_on_
         "--self-critical-epochs": 2, "--batch-size": 4, "--min-count": 1, "--patience": 9, "--beam-width": 2,
         "--average-decay": 0.5,
     }  # fmt: skip
-    command = [sys.executable, "-m", "training", "fit", *(str(part) for pair in options.items() for part in pair)]
+    arguments = [str(part) for pair in options.items() for part in pair]
+    command = [sys.executable, "-m", "tests.quick_training", "fit", *arguments]
     root = Path(__file__).parents[3]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
 
