@@ -1,20 +1,25 @@
-"""What whoever runs the service can set: environment variables, checked once at its start."""
+"""Settings of the service: environment variables, checked once at its start."""
 
 import difflib
+import logging
 import os
+import re
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args, get_origin
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from captioner.config import DEFAULT_BUNDLE
 from captioner.errors import ConfigError
+from service.hosts import read_names
 
 if TYPE_CHECKING:
     from sqlalchemy import URL
+
+log = logging.getLogger(__name__)
 
 PREFIX = "CAPTIONER_"
 _SECRETS = {
@@ -23,6 +28,18 @@ _SECRETS = {
     "redis_url": "unusable, but must be the address of a Redis: redis://HOST:PORT/NUMBER",
 }
 """What to say of a wrong value that must not be shown: an address may hold a password."""
+_HOSTS_WANTED = "host names without https:// and paths, separated by commas: captions.example.org, .example.org"
+_LINK = r"(tcp|udp|sctp)://.*"
+_INJECTED = {
+    r"(\w+_)?SERVICE_HOST": r"[\d.]+|[\da-f:]+|None",
+    r"(\w+_)?SERVICE_PORT(_\w+)?": r"\d+",
+    r"(\w+_)?PORT(_\d+_(TCP|UDP|SCTP))?": _LINK,
+    r"(\w+_)?PORT_\d+_(TCP|UDP|SCTP)_(PROTO|PORT|ADDR)": r".*",
+    r"NAME": r"/.*",
+    r"ENV_\w+": r".*",
+}
+"""What Kubernetes sets for a Service named captioner or captioner-..., and Docker for a linked container of that name:
+what follows the prefix, and the values."""
 DATABASE_FILE = "captioner.db"
 """In the home, where no other database is named."""
 REDIS_TIMEOUTS = {"socket_connect_timeout": 2, "socket_timeout": 3}
@@ -34,8 +51,21 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+class _Environment(EnvSettingsSource):
+    """Environment variables, without what Kubernetes and Docker inject, and without white space around values."""
+
+    def __call__(self) -> dict[str, Any]:
+        stripped = {name: value.strip() for name, value in super().__call__().items()}
+        if re.fullmatch(_LINK, stripped.get("port", "")):
+            del stripped["port"]
+        return {name: value for name, value in stripped.items() if value}
+
+
 class Settings(BaseSettings):
-    """Each field is read from the variable CAPTIONER_ and its name in capitals; an empty variable counts as none."""
+    """Each field is read from the variable CAPTIONER_ and its name in capitals.
+
+    White space around a value is dropped, as files of secrets end with a line break; an empty variable counts as none.
+    """
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid", validate_default=True
@@ -68,13 +98,22 @@ class Settings(BaseSettings):
         100, ge=1, le=178, description="Size of a photo, in millions of pixels, at most; each may take ten bytes."
     )
     history: int = Field(
-        10_000, ge=1, le=10_000_000, description="Captions kept; beyond that, the oldest that nobody corrected go."
+        10_000,
+        ge=1,
+        le=10_000_000,
+        description="Captions kept, at most. Beyond that the oldest go; corrected ones stay longer, but fill no more"
+        " than half of the places.",
     )
     admin_token: SecretStr | None = Field(
         None,
         min_length=16,
         description="The secret of those who may retrain, switch and delete; by default made at first start. Must be"
         " set to listen on anything but this machine.",
+    )
+    trusted_hosts: str | None = Field(
+        None,
+        description="Host names, separated by commas, under which browsers may reach the service besides localhost, its"
+        " own host and IP addresses: captions.example.org, or .example.org for all names below it; * is any name.",
     )
     import_root: Path | None = Field(
         None, description="Folder of data sets that may be trained on where they lie; by default none may."
@@ -118,16 +157,28 @@ class Settings(BaseSettings):
 
     @classmethod
     def read(cls, **arguments: Any) -> Self:
-        """From the environment; an argument of the command line that is not None goes before it.
+        """Read the environment; an argument of the command line that is not None goes before it.
 
-        Raises ConfigError for a value that cannot be, and for a variable CAPTIONER_... that does not exist.
+        Warns of variables CAPTIONER_... that mean nothing. Raises ConfigError for a value that cannot be.
         """
-        _refuse_unknown_variables()
+        _warn_of_unknown_variables()
         given = {name: value for name, value in arguments.items() if value is not None}
         try:
             return cls(**given)
         except ValidationError as error:
             raise ConfigError("; ".join(_sentence(part, given) for part in error.errors())) from error
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, **_: Any
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, _Environment(settings_cls)
+
+    @field_validator("trusted_hosts")
+    @classmethod
+    def _check_hosts(cls, names: str | None) -> str | None:
+        read_names(names)
+        return names
 
     @field_validator("home", "bundle", "import_root")
     @classmethod
@@ -251,13 +302,19 @@ def _postgresql(url: SecretStr) -> "URL":
     return parsed.set(drivername="postgresql+psycopg")
 
 
-def _refuse_unknown_variables() -> None:
-    known = [variable(name) for name in Settings.model_fields]
-    for name in os.environ:
-        if name.upper().startswith(PREFIX) and name.upper() not in known:
-            close = difflib.get_close_matches(name.upper(), known, n=1)
-            meant = f"did you mean {close[0]}? The settings" if close else "the settings"
-            raise ConfigError(f"{name} is no setting: {meant} are {', '.join(known)}")
+def _warn_of_unknown_variables() -> None:
+    known = [name.upper() for name in Settings.model_fields]
+    for name, value in os.environ.items():
+        own = name.upper().removeprefix(PREFIX)
+        if own == name.upper() or own in known or _is_injected(own, value):
+            continue
+        close = difflib.get_close_matches(own, known, n=1)
+        meant = f"did you mean {PREFIX}{close[0]}?" if close else "`python -m service --help` lists the settings."
+        log.warning("%s is ignored, as it is no setting: %s", name, meant)
+
+
+def _is_injected(name: str, value: str) -> bool:
+    return any(re.fullmatch(names, name) and re.fullmatch(values, value) for names, values in _INJECTED.items())
 
 
 def _sentence(part: dict[str, Any], arguments: dict[str, Any]) -> str:
@@ -266,7 +323,8 @@ def _sentence(part: dict[str, Any], arguments: dict[str, Any]) -> str:
     where = f"--{name}" if name in arguments else variable(name)
     if name in _SECRETS:
         return f"{where} is {_SECRETS[name]}"
-    return f"{where} is {str(part['input'])!r}, but must be {_wanted(Settings.model_fields[name])}"
+    wanted = _HOSTS_WANTED if name == "trusted_hosts" else _wanted(Settings.model_fields[name])
+    return f"{where} is {str(part['input'])!r}, but must be {wanted}"
 
 
 def _wanted(field: FieldInfo) -> str:

@@ -8,7 +8,7 @@ import threading
 import time
 
 from service.heartbeat import Heartbeat
-from service.settings import Settings
+from service.settings import PREFIX, Settings
 from service.training_process import environment
 from service.training_queue import TrainingQueue
 from service.work import GRACE_SECONDS, Work, end_with_parent, stop
@@ -59,7 +59,9 @@ class WorkerProcess:
     """A worker as a child of the service, started again where it dies or hangs."""
 
     def __init__(self, settings: Settings) -> None:
-        self._environment = environment() | settings.environment()
+        # Settings as they are: what was warned of, or injected, is not the worker's business.
+        inherited = {name: value for name, value in environment().items() if not name.upper().startswith(PREFIX)}
+        self._environment = inherited | settings.environment()
         self._closed = threading.Event()
         self._folder = settings.trainings_folder
         self._process = self._start()

@@ -115,7 +115,8 @@ def test_it_says_where_it_answers_captions_photos_and_ends_well(begin, bundle, t
 def test_photos_that_have_arrived_are_captioned_before_it_ends(begin, bundle):
     process = begin("--bundle", str(bundle))
     photo = picture_bytes()
-    head = f"POST /api/captions HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\nContent-Length: {len(photo)}\r\n\r\n"
+    head = "POST /api/captions HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/jpeg\r\n"
+    head += f"Content-Length: {len(photo)}\r\n\r\n"
     address = urlsplit(url_of(process))
     connections = [socket.create_connection((address.hostname, address.port), timeout=30) for _ in range(20)]
     for connection in connections:
@@ -152,6 +153,15 @@ def test_requests_that_wait_for_a_thread_are_nothing_to_warn_of(begin):
     assert process.communicate(timeout=30)[1] == ""
 
 
+def test_what_is_injected_by_kubernetes_and_a_mistyped_setting_do_not_keep_it_from_starting(begin):
+    injected = {"service_host": "10.0.0.1", "service_port": 80, "port_80_tcp": "tcp://10.0.0.1:80", "prot": 1}
+    process = begin("--port", "0", program=("-c", WITH_TOY.format(lines="")), admin_token=TOKEN, **injected)
+    url_of(process)
+    process.send_signal(signal.SIGTERM)
+    warning = "CAPTIONER_PROT is ignored, as it is no setting: did you mean CAPTIONER_PORT?\n"
+    assert (process.communicate(timeout=30)[1], process.returncode) == (warning, 0)
+
+
 def test_help_names_every_setting_and_does_not_wait_for_torch(begin):
     show = "import runpy, sys; sys.argv[1:] = ['--help']\ntry: runpy.run_module('service', run_name='__main__')\n"
     process = begin(program=("-c", f"{show}finally: print('torch' in sys.modules, 'flask' in sys.modules)"))
@@ -168,7 +178,7 @@ def test_help_names_every_setting_and_does_not_wait_for_torch(begin):
     [
         (["--port", "x"], {}, "--port is 'x', but must be a whole number"),
         ([], {"queue_size": "x"}, "CAPTIONER_QUEUE_SIZE is 'x', but must be a whole number"),
-        ([], {"prot": 1}, "CAPTIONER_PROT is no setting: did you mean CAPTIONER_PORT?"),
+        ([], {"port": "10.0.0.1:80"}, "CAPTIONER_PORT is '10.0.0.1:80', but must be a whole number"),
         ([], {"home": "/proc/nowhere"}, "cannot keep its data in /proc/nowhere"),
         (["--host", "192.0.2.1"], {}, "192.0.2.1 is no address of this machine"),
         (["--bundle", "/nowhere"], {}, "/nowhere"),

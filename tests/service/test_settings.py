@@ -34,7 +34,7 @@ def test_each_variable_sets_its_field(monkeypatch):
         "max_megapixels": "7", "history": "8", "log_level": "WARNING",
         "admin_token": "0123456789abcdef", "import_root": "/data/sets", "max_dataset_mb": "9", "worker": "external",
         "database_url": "postgresql://user:word@host/name", "redis_url": "redis://localhost",
-        "max_home_mb": "10", "requests_per_minute": "11",
+        "max_home_mb": "10", "requests_per_minute": "11", "trusted_hosts": "captions.example.org",
     }  # fmt: skip
     for name, value in given.items():
         monkeypatch.setenv(f"CAPTIONER_{name.upper()}", value)
@@ -46,7 +46,7 @@ def test_each_variable_sets_its_field(monkeypatch):
         "admin_token": SecretStr("0123456789abcdef"), "import_root": Path("/data/sets"), "max_dataset_mb": 9,
         "worker": "external", "database_url": SecretStr("postgresql://user:word@host/name"),
         "redis_url": SecretStr("redis://localhost"),
-        "max_home_mb": 10, "requests_per_minute": 11,
+        "max_home_mb": 10, "requests_per_minute": 11, "trusted_hosts": "captions.example.org",
     }  # fmt: skip
     assert Settings.read().model_dump() == expected
     assert set(expected) == set(Settings.model_fields)
@@ -65,10 +65,80 @@ def test_an_empty_variable_counts_as_none(monkeypatch):
     assert Settings.read().model_dump() == Settings().model_dump()
 
 
-@pytest.mark.parametrize("name", ["CAPTIONER_PROT", "captioner_prot"])
-def test_a_variable_that_means_nothing_is_refused(monkeypatch, name):
+@pytest.mark.parametrize("name", ["CAPTIONER_PROT", "captioner_prot", "CAPTIONER_HTTP_PORT", "CAPTIONER_PORTS"])
+def test_a_variable_that_means_nothing_is_warned_of(monkeypatch, caplog, name):
     monkeypatch.setenv(name, "8001")
-    with pytest.raises(ConfigError, match=f"{name} is no setting: did you mean CAPTIONER_PORT.*CAPTIONER_LOG_LEVEL"):
+    assert Settings.read().port == 8000
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert record.getMessage() == f"{name} is ignored, as it is no setting: did you mean CAPTIONER_PORT?"
+
+
+def test_a_variable_that_is_like_no_setting_is_warned_of(monkeypatch, caplog):
+    monkeypatch.setenv("CAPTIONER_XYZZY", "")
+    Settings.read()
+    assert "CAPTIONER_XYZZY is ignored" in caplog.text and "--help` lists the settings" in caplog.text
+
+
+KUBERNETES = {
+    "SERVICE_HOST": "10.0.0.1",
+    "SERVICE_PORT": "80",
+    "SERVICE_PORT_HTTP": "80",
+    "PORT": "tcp://10.0.0.1:80",
+    "PORT_80_TCP": "tcp://10.0.0.1:80",
+    "PORT_80_TCP_PROTO": "tcp",
+    "PORT_80_TCP_PORT": "80",
+    "PORT_80_TCP_ADDR": "10.0.0.1",
+}
+"""What Kubernetes sets for a Service, after its name."""
+
+
+@pytest.mark.parametrize("service", ["CAPTIONER", "CAPTIONER_WEB", "CAPTIONER_REDIS", "CAPTIONER_HOME"])
+def test_a_service_of_kubernetes_with_this_name_changes_nothing(monkeypatch, caplog, service):
+    for name, value in KUBERNETES.items():
+        monkeypatch.setenv(f"{service}_{name}", value)
+    assert Settings.read() == Settings()
+    assert Settings.read().port == 8000 and not caplog.records
+
+
+def test_a_linked_container_of_docker_with_this_name_changes_nothing(monkeypatch, caplog):
+    linked = {
+        "NAME": "/web/captioner",
+        "PORT": "tcp://172.17.0.5:8000",
+        "PORT_8000_TCP": "tcp://172.17.0.5:8000",
+        "PORT_8000_TCP_ADDR": "172.17.0.5",
+        "PORT_53_UDP": "udp://172.17.0.5:53",
+        "ENV_PYTHONUNBUFFERED": "1",
+        "ENV_CAPTIONER_HOME": "/data",
+    }
+    for name, value in linked.items():
+        monkeypatch.setenv(f"CAPTIONER_{name}", value)
+    assert Settings.read().port == 8000 and not caplog.records
+
+
+def test_a_port_that_is_given_goes_before_an_injected_one(monkeypatch):
+    monkeypatch.setenv("CAPTIONER_PORT", "tcp://10.0.0.1:80")
+    assert Settings.read(port="8001").port == 8001
+    with pytest.raises(ConfigError, match="--port is 'tcp://10.0.0.1:80', but must be a whole number"):
+        Settings.read(port="tcp://10.0.0.1:80")
+
+
+def test_white_space_around_a_value_is_dropped(monkeypatch, tmp_path):
+    """Secrets in files end with a line break, and lines of Windows with a carriage return."""
+    given = {
+        "home": f" {tmp_path} ", "host": "0.0.0.0\r", "port": " 8001\r\n", "log_level": "\tDEBUG ", "device": "  ",
+        "admin_token": "0123456789abcdef\n", "database_url": "postgresql://host/name\n", "redis_url": " redis://host ",
+        "worker": "external ", "trusted_hosts": " a.example\n",
+    }  # fmt: skip
+    for name, value in given.items():
+        monkeypatch.setenv(f"CAPTIONER_{name.upper()}", value)
+    settings = Settings.read()
+    assert (settings.home, settings.host, settings.port) == (tmp_path, "0.0.0.0", 8001)
+    assert (settings.log_level, settings.device, settings.worker) == ("debug", None, "external")
+    assert settings.admin_token.get_secret_value() == "0123456789abcdef"
+    assert settings.database.database == "name" and settings.redis == "redis://host"
+    monkeypatch.setenv("CAPTIONER_ADMIN_TOKEN", "0123456789\n\n\n\n\n\n\n")
+    with pytest.raises(ConfigError, match="CAPTIONER_ADMIN_TOKEN is too short"):
         Settings.read()
 
 
@@ -83,6 +153,8 @@ def test_a_variable_that_means_nothing_is_refused(monkeypatch, name):
         ("MAX_MEGAPIXELS", "1000", "a whole number from 1 to 178"),
         ("LOG_LEVEL", "loud", "one of debug, info, warning, error"),
         ("HOME", "~nobody-has-this-name/x", "a folder's path without ~"),
+        ("PORT", "10.0.0.1:80", "a whole number from 0 to 65535"),
+        ("TRUSTED_HOSTS", "https://captions.example.org/", "host names without https:// and paths"),
     ],
 )
 def test_a_value_that_cannot_be(monkeypatch, name, value, wanted):
