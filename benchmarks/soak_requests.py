@@ -164,7 +164,8 @@ def unread_stream(visitor: Visitor) -> Answer:
 
 def _say_and_leave(visitor: Visitor, photo: bytes, sent: bytes) -> None:
     address = urlsplit(str(visitor.client.base_url))
-    head = f"POST /api/captions HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\nContent-Length: {len(photo)}\r\n\r\n"
+    head = "POST /api/captions HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/jpeg\r\n"
+    head += f"Content-Length: {len(photo)}\r\n\r\n"
     with socket.create_connection((address.hostname, address.port), timeout=60) as connection:
         connection.sendall(head.encode() + sent)
 

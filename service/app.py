@@ -14,8 +14,10 @@ from service import page, training_process
 from service.api import captions, datasets, evidence, health, models, pictures, trainings
 from service.api.operations import current_service
 from service.captioning import CaptionService
+from service.hosts import read_names, trusted_names
+from service.origins import HostCheckedRequest, refuse_others
 from service.photos import ID_PATTERN
-from service.problems import Problem, ProblemDocument, handle_errors, invalid_request
+from service.problems import ProblemDocument, handle_errors, invalid_request
 from service.protection import API_POLICY, HEADERS, documentation_policy
 from service.rates import Rates, is_costly
 from service.settings import Settings
@@ -72,6 +74,10 @@ def create_app(
         static_folder=None,
     )
     app.json = _Json(app)
+    app.request_class = HostCheckedRequest
+    app.config["TRUSTED_HOSTS"] = trusted_names(settings.host, settings.trusted_hosts)
+    app.config["TRUSTED_ORIGINS"] = read_names(settings.trusted_hosts)
+    log.info("Answers to IP addresses and to the hosts %s", ", ".join(app.config["TRUSTED_HOSTS"]))
     app.config["MAX_CONTENT_LENGTH"] = settings.max_upload_bytes
     app.url_map.converters["caption_id"] = CaptionIdConverter
     app.url_map.converters["version"] = VersionConverter
@@ -83,7 +89,7 @@ def create_app(
     app.register_blueprint(health.metrics)
     app.register_blueprint(page.page)
     app.before_request(_note_time)
-    app.before_request(_refuse_other_sites)
+    app.before_request(refuse_others)
     app.before_request(_ask_for_token)
     app.before_request(_refuse_too_much)
     app.after_request(_protect)
@@ -94,12 +100,6 @@ def create_app(
 
 def _note_time() -> None:
     g.started = time.perf_counter()
-
-
-def _refuse_other_sites() -> None:
-    """A page of another site must not caption or delete in the name of whoever has it open."""
-    if request.method not in ("GET", "HEAD", "OPTIONS") and request.headers.get("Sec-Fetch-Site") == "cross-site":
-        raise Problem(403, "A page of another site may not do this: use the service's own page, or its API directly.")
 
 
 def _ask_for_token() -> None:

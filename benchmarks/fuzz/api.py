@@ -116,14 +116,14 @@ class Connections:
             connection.sendall(b"GET /api/health/live HTTP/1.0\r\n\r\n")
             connection.recv(65536)
         jpeg = _jpeg()
-        head = b"POST /api/captions HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\n"
+        head = b"POST /api/captions HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/jpeg\r\n"
         chunk = b"%x\r\n" % len(jpeg) + jpeg + b"\r\n0\r\n\r\n"
         self._requests = (
-            b"GET /api/captions?page=1 HTTP/1.1\r\nHost: x\r\nAccept: */*\r\n\r\n",
+            b"GET /api/captions?page=1 HTTP/1.1\r\nHost: localhost\r\nAccept: */*\r\n\r\n",
             b"GET / HTTP/1.0\r\n\r\n",
             head + b"Content-Length: %d\r\n\r\n" % len(jpeg) + jpeg,
             head + b"Transfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n" + chunk,
-            b"DELETE /api/captions/" + b"0" * 32 + b" HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer x\r\n\r\n",
+            b"DELETE /api/captions/" + b"0" * 32 + b" HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer x\r\n\r\n",
         )
 
     def case(self, rng: Random) -> str:

@@ -161,7 +161,8 @@ def test_more_than_the_server_itself_reads(well):
     """It answers from the header alone, before the body has come."""
     with socket.create_connection((well.base_url.host, well.base_url.port), timeout=20) as connection:
         connection.sendall(
-            b"POST /api/captions HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\nContent-Length: 99999999999\r\n\r\n"
+            b"POST /api/captions HTTP/1.1\r\nHost: localhost\r\n"
+            b"Content-Type: image/jpeg\r\nContent-Length: 99999999999\r\n\r\n"
         )
         answer = connection.recv(65536)
     assert answer.startswith(b"HTTP/1.1 413") and b"application/problem+json" in answer
@@ -223,7 +224,7 @@ def test_ids_that_are_none(well, caption_id):
 def test_paths_out_of_the_house(well, path):
     """Sent as they are: a client library would fold the dots away."""
     with socket.create_connection((well.base_url.host, well.base_url.port), timeout=20) as connection:
-        connection.sendall(b"GET " + path + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        connection.sendall(b"GET " + path + b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         answer = b"".join(iter(lambda: connection.recv(65536), b""))
     assert answer.startswith(b"HTTP/1.1 404"), answer[:200]
     assert b"application/problem+json" in answer and b"root:" not in answer
@@ -262,7 +263,8 @@ def test_uploads_that_are_slow_or_never_end_hold_up_nobody(well):
     for _ in range(120):
         connection = socket.create_connection(address, timeout=20)
         connection.sendall(
-            b"POST /api/captions HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\nContent-Length: 5000\r\n\r\nhalf"
+            b"POST /api/captions HTTP/1.1\r\nHost: localhost\r\n"
+            b"Content-Type: image/jpeg\r\nContent-Length: 5000\r\n\r\nhalf"
         )
         halves.append(connection)
     try:
@@ -276,7 +278,7 @@ def test_a_client_that_leaves_before_its_answer(running):
     address = (running.client.base_url.host, running.client.base_url.port)
     for _ in range(20):
         with socket.create_connection(address, timeout=20) as connection:
-            head = f"POST /api/captions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(PHOTO)}\r\n"
+            head = f"POST /api/captions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(PHOTO)}\r\n"
             connection.sendall(head.encode() + b"Content-Type: image/jpeg\r\n\r\n" + PHOTO)
     assert_well(running.client)
 

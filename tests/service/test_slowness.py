@@ -9,7 +9,7 @@ from service import server, slowness
 from service.slowness import LEAST_BYTES_PER_SECOND, PATIENCE_SECONDS, is_too_slow
 from tests.service.pictures import picture_bytes
 
-HEAD = b"POST /api/captions HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\nContent-Length: 5000\r\n\r\n"
+HEAD = b"POST /api/captions HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/jpeg\r\nContent-Length: 5000\r\n\r\n"
 
 
 @pytest.mark.parametrize(

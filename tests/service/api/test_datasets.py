@@ -152,7 +152,7 @@ def test_strangers_are_refused_before_they_have_sent_it(start):
     url = httpx.URL(running.url)
     for header in ("", "Authorization: Bearer wrong\r\n"):
         with socket.create_connection((url.host, url.port), timeout=20) as connection:
-            head = f"POST /api/datasets HTTP/1.1\r\nHost: x\r\n{header}Content-Length: 900000000\r\n\r\n"
+            head = f"POST /api/datasets HTTP/1.1\r\nHost: localhost\r\n{header}Content-Length: 900000000\r\n\r\n"
             connection.sendall(head.encode())
             answer = read_all(connection)
         assert answer.startswith(b"HTTP/1.1 401") and b"www-authenticate: bearer" in answer.lower()
@@ -165,7 +165,7 @@ def test_a_full_disk_is_told_before_the_zip_is_sent(start, monkeypatch):
     token, _ = admin_token(running.service.settings)
     with socket.create_connection((url.host, url.port), timeout=20) as connection:
         connection.sendall(
-            f"POST /api/datasets HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n"
+            f"POST /api/datasets HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n"
             "Content-Length: 90000000\r\n\r\n".encode()
         )
         answer = connection.recv(65536)
