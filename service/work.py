@@ -1,12 +1,10 @@
 """What a worker does for a training: learn, compare, keep the version, and let it serve where that was asked for."""
 
-import ctypes
 import logging
 import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from captioner.errors import CaptionerError
 from captioner.json_files import read_json
-from service import training_process
+from service import child, training_process
 from service.database import Database
 from service.datasets import DataSets
 from service.heartbeat import Heartbeat
@@ -218,14 +216,13 @@ class Work:
             output.flush()
             start = output.tell()
             process = subprocess.Popen(
-                training_process.command(stage, *arguments),
+                child.command(*training_process.command(stage, *arguments)[1:], niceness=NICENESS),
                 env=training_process.environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 # Held by the process, too: as long as it lives, no worker begins another.
                 pass_fds=(hold.descriptor, device_lock),
-                preexec_fn=_as_child,
                 start_new_session=True,
             )
             try:
@@ -256,19 +253,6 @@ class Work:
             return training.state | {"seconds": spent | {stage: round(spent.get(stage, 0.0) + seconds, 1)}}
 
         self.trainings.change(training_id, decide)
-
-
-def _as_child() -> None:
-    """In the new process: let captions come first, and let it end, with a checkpoint, where its worker is killed."""
-    os.nice(NICENESS)
-    end_with_parent()
-
-
-def end_with_parent() -> None:
-    """In a new process: be asked to stop when the one that started it ends, in whatever way."""
-    if sys.platform == "linux":
-        set_parent_death_signal = 1
-        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)
 
 
 def stop(process: subprocess.Popen, seconds: float) -> None:

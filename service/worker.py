@@ -3,15 +3,15 @@
 import logging
 import signal
 import subprocess
-import sys
 import threading
 import time
 
+from service import child
 from service.heartbeat import Heartbeat
 from service.settings import PREFIX, Settings
 from service.training_process import environment
 from service.training_queue import TrainingQueue
-from service.work import GRACE_SECONDS, Work, end_with_parent, stop
+from service.work import GRACE_SECONDS, Work, stop
 
 log = logging.getLogger(__name__)
 
@@ -80,10 +80,9 @@ class WorkerProcess:
 
     def _start(self) -> subprocess.Popen:
         return subprocess.Popen(
-            [sys.executable, "-m", "service", "worker"],
+            child.command("-m", "service", "worker"),
             env=self._environment,
             stdin=subprocess.DEVNULL,
-            preexec_fn=end_with_parent,
             start_new_session=True,  # Ctrl-C is for the service, which then stops its worker
         )
 
