@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Iterator
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -27,7 +27,7 @@ from service.datasets import DataSets
 from service.documents import to_stored
 from service.evidence import EvidenceMaps
 from service.metrics import Metrics
-from service.photos import PhotoFolder
+from service.photos import PhotoFolder, as_kept
 from service.readiness import Fault, Readiness
 from service.settings import Settings, cores
 from service.storage import Storage
@@ -46,6 +46,7 @@ class Begun:
 
     serving: Serving
     photo: Image.Image
+    """As it is kept: at full size, those that wait would hold some 300 MB each."""
     frame: ImageFrame
     options: DecodingOptions
     decode_image_seconds: float
@@ -164,14 +165,22 @@ class CaptionService:
     def _begun(
         self, serving: Serving, data: bytes, options: DecodingOptions, deadline: float, watch: Watch | None
     ) -> Begun:
-        with serving.batcher.coming(), self._decoder(deadline):
-            started = time.monotonic()
-            seconds_left = max(0.0, deadline - started)
-            photo = open_image(data, "the photo", self.settings.max_megapixels * 1_000_000, seconds_left)
-            pixels, frame = serving.captioner.prepare(photo)
-            seconds = time.monotonic() - started
-            future = serving.batcher.submit(pixels, frame, options, deadline, watch)
-        return Begun(serving, photo, frame, options, seconds, deadline, future)
+        with ExitStack() as announced:
+            announced.enter_context(serving.batcher.coming())
+            with self._decoder(deadline):
+                started = time.monotonic()
+                seconds_left = max(0.0, deadline - started)
+                photo = open_image(data, "the photo", self.settings.max_megapixels * 1_000_000, seconds_left)
+                pixels, frame = serving.captioner.prepare(photo)
+                seconds = time.monotonic() - started
+                future = serving.batcher.submit(pixels, frame, options, deadline, watch)
+                announced.close()  # the batch need not wait for the rest
+                try:
+                    kept = as_kept(photo)
+                except BaseException:
+                    future.cancel()
+                    raise
+        return Begun(serving, kept, frame, options, seconds, deadline, future)
 
     @contextmanager
     def _decoder(self, deadline: float) -> Iterator[None]:

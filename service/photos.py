@@ -45,7 +45,7 @@ class PhotoFolder:
     def save(self, photo_id: str, photo: Image.Image) -> None:
         """Keep a photo (upright, RGB), without anything that a camera wrote into its file."""
         path = self._path(photo_id)
-        data = _jpeg(_scaled_down(photo, MAX_SIDE))
+        data = _jpeg(as_kept(photo))
         descriptor, beside = tempfile.mkstemp(suffix=".part", dir=self._folder)
         try:
             with open(descriptor, "wb") as file:
@@ -102,6 +102,11 @@ class PhotoFolder:
         if not _ID.fullmatch(photo_id):
             raise ValueError(f"not an id of this service: {photo_id!r}")
         return self._folder / f"{photo_id}.jpg"
+
+
+def as_kept(photo: Image.Image) -> Image.Image:
+    """Scale a photo down to the size that is kept; one that is small enough is returned as it is."""
+    return _scaled_down(photo, MAX_SIDE)
 
 
 def _scaled_down(photo: Image.Image, side: int) -> Image.Image:

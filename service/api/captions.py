@@ -73,7 +73,9 @@ def caption_photo(query: CaptionQuery) -> Response:
     options = upload.options.decoding(service.serving.captioner.decoding)
     if query.stream:
         return _streamed(service, upload.data, options)
-    entry = service.finish(service.begin(upload.data, options))
+    begun = service.begin(upload.data, options)
+    del upload  # up to the size limit of a request, which those that wait need not hold
+    entry = service.finish(begun)
     response = json_response(caption_document(entry), 201)
     response.headers["Location"] = f"/api/captions/{entry.id}"
     return response

@@ -156,7 +156,7 @@ def _multipart(request: Request) -> tuple[bytes, dict[str, Any]]:
 
 def _json(request: Request) -> tuple[bytes, dict[str, Any]]:
     try:
-        values = request.get_json()
+        values = request.get_json(cache=False)  # else base64 and bytes stay as long as the request waits
     except BadRequest as error:
         raise Problem(400, NOT_JSON) from error
     if not isinstance(values, dict):
