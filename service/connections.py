@@ -22,8 +22,12 @@ from service.tokens import Guard, TokenMissing, takes_large_body
 
 log = logging.getLogger(__name__)
 
+IDLE_SECONDS = 60
+"""After which a connection is closed on which nothing happens, or whose client reads nothing of its answer."""
 LINGER_SECONDS = 5
 """For which a refused client may go on sending; closed at once, it might never see its answer."""
+_MOST_UNREAD = 1_000_000
+"""Bytes of answers that a client has not read, from which on its next request waits."""
 _FORM_BYTES = 1_000_000
 """What a form adds to the file in it."""
 BODY_PER_UPLOAD = 4
@@ -142,6 +146,12 @@ class Channel(HTTPChannel):
     error_task_class = _ProblemTask
     refused = False
     _linger_until: float | None = None
+    _postponed = False
+    """Whether the next request waits until the client has read more of the answers before it."""
+    _is_writing = False
+    _sent, _sent_before = 0, -1
+    """Bytes in all, and when `end_if_unread` last saw them change."""
+    _unread_since = 0.0
 
     def parser_class(self, adj: ConnectionAdjustments) -> _Parser:
         """Called by waitress for each request."""
@@ -174,6 +184,47 @@ class Channel(HTTPChannel):
             self.requests.append(request)
             self.server.add_task(self)
 
+    def end_if_unread(self) -> None:
+        """Close a connection whose client has read nothing of its answer for long."""
+        now = time.monotonic()
+        if not self.total_outbufs_len or self._sent != self._sent_before:
+            self._sent_before, self._unread_since = self._sent, now
+        elif now - self._unread_since > IDLE_SECONDS:
+            self.handle_close()
+
+    def send(self, data: bytes, do_close: bool = True) -> int:
+        sent = super().send(data, do_close)
+        self._sent += sent
+        return sent
+
+    def service(self) -> None:
+        """Answer the next request, unless much is unread yet: that would keep a thread waiting for the client."""
+        with self.outbuf_lock:
+            self._postponed = self.connected and self.total_outbufs_len > _MOST_UNREAD
+        if not self._postponed:
+            super().service()
+
+    def write_soon(self, data: bytes) -> int:
+        self._is_writing = True
+        try:
+            return super().write_soon(data)
+        finally:
+            self._is_writing = False
+
+    def _flush_outbufs_below_high_watermark(self) -> None:
+        """Wait for the client within an answer only; between two of them, `service` postpones the next."""
+        if self._is_writing:
+            super()._flush_outbufs_below_high_watermark()
+
+    def handle_close(self) -> None:
+        super().handle_close()
+        self._resume()  # which frees what the requests hold
+
+    def _resume(self) -> None:
+        if self._postponed and self.total_outbufs_len <= _MOST_UNREAD:
+            self._postponed = False
+            self.server.add_task(self)
+
     def readable(self) -> bool:
         return self._linger_until is not None or super().readable()
 
@@ -186,6 +237,7 @@ class Channel(HTTPChannel):
                 self.handle_close()
         else:
             super().handle_write()
+            self._resume()
 
     def handle_read(self) -> None:
         if self._linger_until is None:

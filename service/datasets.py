@@ -10,7 +10,6 @@ import os
 import re
 import shutil
 import tempfile
-import threading
 import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -30,7 +29,10 @@ from service.remains import remove_abandoned, remove_unknown
 from service.settings import Settings
 from service.store import CaptionSummary
 from service.tables import DataSetRow
+from service.turns import Turns
 
+WAITING = 3
+"""Data sets that may wait for the one that is looked through, each with a thread of the server."""
 MOST = 100
 """Of every list in a report so many entries are kept; how many there are in all is told."""
 
@@ -73,7 +75,7 @@ class DataSets:
         """run_training: runs `training inspect`; by default in a process of its own."""
         self._settings, self._database, self._run_training = settings, database, run_training
         self._folder = settings.datasets_folder
-        self._inspecting = threading.Lock()  # one at a time: each uses all cores
+        self._adding = Turns(WAITING)  # one at a time: each uses all cores
 
     def add_zip(self, file: BinaryIO, name: str, bundle: Path, most_bytes: int | None = None) -> KeptDataSet:
         """Unpack a zip and inspect it. `bundle`: of the captioner whose unknown words are told.
@@ -179,7 +181,11 @@ class DataSets:
         remove_unknown(self._folder, _ID, known)
 
     def _add(self, origin: str, name: str, bundle: Path, bring: Callable[[Path], Path]) -> KeptDataSet:
-        """`bring` puts what there is into a folder, and says where `training inspect` finds it."""
+        """`bring` puts what there is into a folder, and says where `training inspect` finds it. Raises LineFull."""
+        with self._adding:
+            return self._added(origin, name, bundle, bring)
+
+    def _added(self, origin: str, name: str, bundle: Path, bring: Callable[[Path], Path]) -> KeptDataSet:
         dataset_id = uuid.uuid4().hex
         beside = Path(tempfile.mkdtemp(prefix=".add-", dir=self._folder))
         try:
@@ -203,12 +209,11 @@ class DataSets:
         return self.get(dataset_id)
 
     def _inspected(self, root: Path, name: str, thumbnails: Path, bundle: Path) -> dict[str, Any]:
-        with self._inspecting:
-            try:
-                wanted = ["--json", "--most", str(MOST), "--bundle", bundle, "--samples", thumbnails]
-                printed = self._run_training("inspect", "--data", root, *wanted)
-            except DataError as error:  # tells of our folders, which are nobody's business
-                raise DataError(str(error).replace(str(root.parent) + os.sep, "").replace(str(root), name)) from None
+        try:
+            wanted = ["--json", "--most", str(MOST), "--bundle", bundle, "--samples", thumbnails]
+            printed = self._run_training("inspect", "--data", root, *wanted)
+        except DataError as error:  # tells of our folders, which are nobody's business
+            raise DataError(str(error).replace(str(root.parent) + os.sep, "").replace(str(root), name)) from None
         report = json.loads(printed)
         del report["root"]
         return report

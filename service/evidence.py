@@ -1,18 +1,18 @@
 """What speaks for each word of a kept caption: computed when somebody asks, from the photo that was kept."""
 
-import threading
-
 import numpy as np
 
 from captioner.config import DecodingOptions
-from service.batching import DeadlinePassed
 from service.documents import captions_of
 from service.photos import PhotoFolder
 from service.store import StoredCaption
 from service.switching import Serving
+from service.turns import Turns
 
 KEPT = 64
 """Captions whose evidence is kept, so that the pictures of all words cost one computation."""
+WAITING = 8
+"""Requests that may wait for the one that computes: half of the threads that draw."""
 
 
 class MadeByAnother(Exception):
@@ -32,16 +32,16 @@ class EvidenceMaps:
     """
 
     def __init__(self, photos: PhotoFolder, wait_seconds: float) -> None:
-        """wait_seconds: for those who asked before."""
-        self._photos, self._wait_seconds = photos, wait_seconds
+        """wait_seconds: for the requests that came before."""
+        self._photos = photos
         self._kept: dict[tuple[str, int], np.ndarray] = {}
-        self._computing = threading.Lock()
+        self._computing = Turns(WAITING, wait_seconds)
 
     def maps(self, serving: Serving, entry: StoredCaption, rank: int) -> np.ndarray:
         """The evidence for the words of an entry's caption -> [T, H, W], every map sums to 1. rank: from 1, the best.
 
         Whoever asks has just read the entry from the store, so that none that was deleted is told of from here.
-        Raises MadeByAnother; FileNotFoundError where the photo is gone; DeadlinePassed.
+        Raises MadeByAnother; FileNotFoundError where the photo is gone; LineFull, WaitedTooLong.
         """
         if entry.model_version != serving.model_version:
             raise MadeByAnother(entry.id)
@@ -49,11 +49,9 @@ class EvidenceMaps:
         return self._computed(serving, entry, rank) if kept is None else kept
 
     def _computed(self, serving: Serving, entry: StoredCaption, rank: int) -> np.ndarray:
-        if not self._computing.acquire(timeout=self._wait_seconds):
-            raise DeadlinePassed
-        try:
+        with self._computing:
             key = entry.id, rank
-            if key not in self._kept:  # else somebody else asked for the same a moment ago
+            if key not in self._kept:  # else another request asked for the same a moment ago
                 options = DecodingOptions.from_json(entry.document["options"])
                 caption = captions_of(entry)[rank - 1]
                 self._kept[key] = serving.captioner.evidence(self._photos.open(entry.id), caption, options)
@@ -61,5 +59,3 @@ class EvidenceMaps:
             while len(self._kept) > KEPT:
                 del self._kept[next(iter(self._kept))]  # the oldest
             return found
-        finally:
-            self._computing.release()

@@ -32,6 +32,7 @@ from service.rates import TooOften
 from service.storage import StorageFull
 from service.tokens import TokenMissing, TokenWrong, TooManyFailures
 from service.trainings import TrainingConflict, UnknownTraining
+from service.turns import LineFull, WaitedTooLong
 from service.versions import UnknownVersion, VersionInUse
 
 log = logging.getLogger(__name__)
@@ -148,6 +149,8 @@ def problem_of(error: Exception) -> Problem:
             return Problem(503, "Too many photos wait already: send this one again in a moment.", retry_after=2)
         case DeadlinePassed():
             return Problem(503, "The photo's turn did not come in time: send it again in a moment.", retry_after=5)
+        case LineFull() | WaitedTooLong():
+            return Problem(503, "Too many requests wait for the same already: try again in a moment.", retry_after=10)
         case Stopping():
             return Problem(503, "The service is about to stop: send the photo again in a moment.", retry_after=10)
         case OperationalError() if _sqlite_code(error) == sqlite3.SQLITE_FULL:

@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 SILENT_SECONDS = 30.0
 """After which a worker that gives no sign of life counts as one that hangs."""
 
+_LOOK_SECONDS = 10.0
+"""After which checks that have not ended count as a fault: a network's disk may let them hang."""
 _KEPT_SECONDS = 1.0
 """For which what was found is told again: asking often must not keep the disk busy."""
 _PROBE = bytes(64 * 1024)
@@ -52,19 +54,29 @@ class Readiness:
         self._looking = threading.Lock()
         self._found: list[Fault] = []
         self._looked = -_KEPT_SECONDS
+        self._began: float | None = None
 
     def faults(self, batcher: Batcher) -> list[Fault]:
         """What is wrong at this moment, or was a moment ago; nothing where all is well. Takes some seconds at most.
 
         batcher: of the captioner that serves.
         """
-        with self._looking:
+        while not self._looking.acquire(timeout=0.1):
+            began = self._began
+            if began is not None and (seconds := time.monotonic() - began) > _LOOK_SECONDS:
+                message = f"checks of the database and the disk have not ended for {seconds:.0f} seconds"
+                return [Fault("disk", f"{message}: see that both answer")]
+        try:
             if time.monotonic() - self._looked >= _KEPT_SECONDS:
+                self._began = time.monotonic()
                 found = [*self._of_model(batcher), *self._of_database(), *self._of_disk()]
                 found += [*self._of_worker(), *self._of_redis()]
                 self._tell(found)
                 self._found, self._looked = found, time.monotonic()
             return self._found
+        finally:
+            self._began = None
+            self._looking.release()
 
     def _tell(self, found: list[Fault]) -> None:
         before = {fault.where for fault in self._found}

@@ -12,25 +12,23 @@ from wsgiref.types import WSGIApplication
 from waitress import wasyncore
 from waitress.adjustments import Adjustments
 from waitress.server import TcpWSGIServer
-from waitress.task import ThreadedTaskDispatcher
 
 from service.addresses import bind, unusable, url_of
-from service.connections import BODY_PER_UPLOAD, Channel, ConnectionAdjustments
+from service.connections import BODY_PER_UPLOAD, IDLE_SECONDS, Channel, ConnectionAdjustments
+from service.pools import Pools, pool_sizes
 from service.settings import Settings
 from service.tokens import Guard
 
 log = logging.getLogger(__name__)
 
 CONNECTIONS = 1000
-"""Open at once, at most; others wait until one of them closes."""
-IDLE_SECONDS = 60
-"""After which a connection on which nothing happens is closed."""
+"""Open at once, at most. Before there are as many, those on which nothing has happened for longest are closed."""
+ROOM = 10
+"""Connections below that number from which on room is made for new ones."""
 CLEANUP_SECONDS = 5
 """Between two looks for connections that are idle or too slow."""
 GRACE_SECONDS = 5
 """Beyond the deadline of a photo, for answers to get through when the service ends."""
-SPARE_THREADS = 32
-"""Beyond those that wait for the model: for health, pictures, following trainings, and telling others to come again."""
 MAX_HEADER_BYTES = 64 * 1024
 
 # A signal that comes just before the system is asked to wait is heard only after that wait.
@@ -59,7 +57,6 @@ class Server:
         self.url = url_of(settings.host, sockets[0].getsockname()[1])
         self._adjustments = ConnectionAdjustments(
             sockets=sockets,
-            threads=settings.queue_size + settings.batch_size + SPARE_THREADS,
             connection_limit=CONNECTIONS,
             channel_timeout=IDLE_SECONDS,
             cleanup_interval=CLEANUP_SECONDS,
@@ -70,11 +67,11 @@ class Server:
             ident="captioner",
         )
         self._adjustments.guard, self._adjustments.max_dataset_bytes = guard, settings.max_dataset_bytes
-        self._dispatcher = ThreadedTaskDispatcher()
+        self._pools = Pools(pool_sizes(settings))
         self._map: dict[int, wasyncore.dispatcher] = {}
         self._stopping = False
         try:
-            self._listeners = [_Listener(app, self._map, each, self._dispatcher, self._adjustments) for each in sockets]
+            self._listeners = [_Listener(app, self._map, each, self._pools, self._adjustments) for each in sockets]
         except OSError as error:  # another process may bind the same address, and listen there first
             wasyncore.close_all(self._map)
             for each in sockets:
@@ -86,11 +83,16 @@ class Server:
 
         Gives up what takes longer than the settings' deadline and GRACE_SECONDS.
         """
-        self._dispatcher.set_thread_count(self._adjustments.threads)
+        self._pools.start()
         end = time.monotonic()
         try:
+            looked = end
             while not self._stopping:
                 self._poll(_POLL_SECONDS)
+                if time.monotonic() - looked > CLEANUP_SECONDS:
+                    looked = time.monotonic()
+                    for channel in self._channels():
+                        channel.end_if_unread()
             end = time.monotonic() + self._settings.deadline_seconds + GRACE_SECONDS
             self._on_stop()
             self._drain(end)
@@ -131,8 +133,8 @@ class Server:
                 listener.refuse()
         for channel in self._channels():
             channel.handle_close()  # a thread that waits to send more is told that nobody reads it
-        self._dispatcher.shutdown(timeout=max(1.0, end - time.monotonic()))
-        if not self._dispatcher.threads:  # a thread still at work would write to whatever had that number next
+        if self._pools.shutdown(max(1.0, end - time.monotonic())):
+            # A thread still at work would write to whatever had that number next.
             for listener in self._listeners:
                 listener.trigger.close()
 
@@ -161,18 +163,27 @@ class _Listener(TcpWSGIServer):
         app: WSGIApplication,
         map: dict[int, wasyncore.dispatcher],
         bound: socket.socket,
-        dispatcher: ThreadedTaskDispatcher,
+        pools: Pools,
         adjustments: Adjustments,
     ) -> None:
         sockinfo = (bound.family, bound.type, bound.proto, bound.getsockname())
-        super().__init__(
-            app, map, _sock=bound, dispatcher=dispatcher, adj=adjustments, sockinfo=sockinfo, bind_socket=False
-        )
+        super().__init__(app, map, _sock=bound, dispatcher=pools, adj=adjustments, sockinfo=sockinfo, bind_socket=False)
 
     def maintenance(self, now: float) -> None:
         super().maintenance(now)
         for channel in list(self.active_channels.values()):
             channel.end_if_slow()
+
+    def handle_accept(self) -> None:
+        super().handle_accept()
+        if len(self._map) > self.adj.connection_limit - ROOM:
+            self._make_room()
+
+    def _make_room(self) -> None:
+        """Close the connection that has been idle, or in the midst of sending a request, for longest."""
+        channels = [channel for channel in self._map.values() if isinstance(channel, Channel) and channel.is_idle]
+        if waiting := [channel for channel in channels if not channel.will_close]:
+            min(waiting, key=lambda channel: channel.last_activity).will_close = True
 
     def refuse(self) -> None:
         """Take those who have connected already, and nobody any more."""

@@ -42,7 +42,7 @@ def list_datasets() -> Response:
 
 @api.post(
     "",
-    responses={201: DataSetDocument} | described(400, 413, 415, 507),
+    responses={201: DataSetDocument} | described(400, 413, 415, 503, 507),
     openapi_extensions={"requestBody": _SENT},
 )
 def bring_dataset(query: DataSetQuery) -> Response:

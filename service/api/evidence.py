@@ -8,9 +8,9 @@ from captioner.caption_json import plain_numbers
 from service.api.captions import find_ranked, missing
 from service.api.operations import current_service, json_response
 from service.api.schemas import CaptionPath, Evidence, Rank
-from service.batching import DeadlinePassed
 from service.problems import Problem, described
 from service.store import StoredCaption
+from service.turns import LineFull, WaitedTooLong
 
 api = APIBlueprint(
     "evidence",
@@ -41,5 +41,5 @@ def evidence_for(entry: StoredCaption, rank: int) -> np.ndarray:
         return service.evidence.maps(service.serving, entry, rank)
     except FileNotFoundError as error:  # deleted a moment ago
         raise missing(entry.id) from error
-    except DeadlinePassed as error:
+    except (LineFull, WaitedTooLong) as error:
         raise Problem(503, "Too many ask for evidence already: ask again in a moment.", retry_after=5) from error

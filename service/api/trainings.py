@@ -23,6 +23,7 @@ from service.api.retraining_schemas import (
 )
 from service.captioning import CaptionService
 from service.datasets import KeptDataSet
+from service.pools import FOLLOWERS
 from service.problems import Problem, described
 from service.training_documents import sample_file, training_document
 from service.trainings import ENDED, Training
@@ -36,8 +37,6 @@ api = APIBlueprint(
     abp_security=SECURITY,
 )
 
-FOLLOWERS = 16
-"""So many may follow trainings at once: each takes a thread of the server."""
 _LOOK_SECONDS = 0.5
 _ALIVE_SECONDS = 10.0
 _SAMPLE_SIDE = 480

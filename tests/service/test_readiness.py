@@ -57,6 +57,27 @@ def test_several_things_are_told_one_by_one(running, monkeypatch):
     assert "captioner has stopped" in found["model"] and "no worker has given a sign" in found["worker"]
 
 
+def test_checks_that_hang_with_a_disk_are_told_and_hold_nobody_up(running, monkeypatch):
+    hangs, go_on = threading.Event(), threading.Event()
+
+    def hang():
+        hangs.set()
+        assert go_on.wait(60)
+        return []
+
+    monkeypatch.setattr(running.service.readiness, "_of_disk", hang)
+    monkeypatch.setattr(readiness, "_LOOK_SECONDS", 0.1)
+    first = threading.Thread(target=lambda: running.client.get("/api/health/ready"))
+    first.start()
+    assert hangs.wait(60)
+    response = running.client.get("/api/health/ready")
+    assert response.status_code == 503 and "have not ended" in response.json()["detail"]
+    assert running.client.get("/api/health/live").status_code == running.client.get("/metrics").status_code == 200
+    go_on.set()
+    first.join()
+    wait_for(running.client)
+
+
 def test_asking_often_is_looking_once(running, monkeypatch):
     looks = []
     monkeypatch.setattr(readiness, "_write_into", looks.append)

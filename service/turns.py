@@ -1,0 +1,37 @@
+"""One at a time, and a line of bounded length before it."""
+
+import threading
+
+
+class LineFull(Exception):
+    """As many wait already as may."""
+
+
+class WaitedTooLong(Exception):
+    """The turn did not come in time."""
+
+
+class Turns:
+    """A lock that no more than `waiting` threads wait for, each for `seconds` at most; by default as long as it takes.
+
+    `with turns:` raises LineFull or WaitedTooLong.
+    """
+
+    def __init__(self, waiting: int, seconds: float | None = None) -> None:
+        self._seconds = -1 if seconds is None else seconds
+        self._line = threading.BoundedSemaphore(waiting)
+        self._turn = threading.Lock()
+
+    def __enter__(self) -> None:
+        if self._turn.acquire(blocking=False):
+            return
+        if not self._line.acquire(blocking=False):
+            raise LineFull
+        try:
+            if not self._turn.acquire(timeout=self._seconds):
+                raise WaitedTooLong
+        finally:
+            self._line.release()
+
+    def __exit__(self, *_: object) -> None:
+        self._turn.release()
