@@ -152,7 +152,9 @@ class CaptionService:
     def _trim(self) -> None:
         """Forget the oldest captions. Where that fails, the next caption tries again: this one is kept, and told."""
         try:
-            for old in self.store.trim(self.settings.history):
+            history = self.settings.history
+            spare = history // 100  # so that a large history is not looked through for each caption
+            for old in self.store.trim(history - spare, corrected=history // 2, spare=spare):
                 self.photos.delete(old)
         except (SQLAlchemyError, OSError) as error:
             log.warning("The oldest captions stay for now: %s", error)

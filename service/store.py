@@ -1,14 +1,17 @@
 """What was captioned, in the database."""
 
+import logging
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import ColumnElement, and_, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from service.database import Database
 from service.tables import CaptionRow
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +44,7 @@ class StoredCaption(CaptionSummary):
 
 
 _SUMMARY = [getattr(CaptionRow, field.name) for field in fields(CaptionSummary)]
+_UNCORRECTED = CaptionRow.correction.is_(None)
 _WHOLE = [getattr(CaptionRow, field.name) for field in fields(StoredCaption)]
 
 
@@ -94,17 +98,48 @@ class Store:
         with self._database.reading() as session:
             return [CaptionSummary(**_values(row)) for row in session.execute(query)]
 
-    def trim(self, keep: int) -> list[str]:
-        """Forget all but the newest `keep` captions and those that were corrected -> the ids of the forgotten ones."""
-        sequences = select(CaptionRow.sequence).order_by(CaptionRow.sequence.desc())
-        newest_surplus = sequences.limit(1).offset(keep).scalar_subquery()
-        surplus = select(CaptionRow.sequence).where(
-            CaptionRow.sequence <= newest_surplus, CaptionRow.correction.is_(None)
-        )
-        # What somebody corrects or forgets at this moment is left alone; waiting for it, two could wait for each other.
-        gone = delete(CaptionRow).where(CaptionRow.sequence.in_(surplus.with_for_update(skip_locked=True)))
+    def trim(self, keep: int, corrected: int | None = None, spare: int = 0) -> list[str]:
+        """Forget all but `keep` captions, where there are more than `spare` beyond them -> their ids.
+
+        The newest stay. Of the older ones, up to `corrected` stay in the place of newer ones: those that were corrected
+        last. By default all corrected ones stay, beyond `keep`.
+        """
         with self._database.writing() as session:
-            return list(session.scalars(gone.returning(CaptionRow.id)))
+            if _newest_but(session, keep + spare) is None:
+                return []
+            surplus = _uncorrected_surplus(session, keep) if corrected is None else _surplus(session, keep, corrected)
+            # What somebody corrects or forgets at this moment is left alone; waiting for it, two could wait for each
+            # other.
+            sequences = select(CaptionRow.sequence).where(surplus).with_for_update(skip_locked=True)
+            gone = delete(CaptionRow).where(CaptionRow.sequence.in_(sequences))
+            found = session.execute(gone.returning(CaptionRow.id, CaptionRow.correction)).all()
+        if lost := sum(correction is not None for _, correction in found):
+            log.warning("%d corrected captions were forgotten: CAPTIONER_HISTORY keeps no more", lost)
+        return [caption_id for caption_id, _ in found]
+
+
+def _newest_but(session: Session, count: int, *conditions: ColumnElement[bool]) -> int | None:
+    """The sequence of the newest caption but `count`, among those that meet the conditions."""
+    sequences = select(CaptionRow.sequence).where(*conditions).order_by(CaptionRow.sequence.desc())
+    return session.scalar(sequences.limit(1).offset(count))
+
+
+def _uncorrected_surplus(session: Session, keep: int) -> ColumnElement[bool]:
+    return and_(CaptionRow.sequence <= _newest_but(session, keep), _UNCORRECTED)
+
+
+def _surplus(session: Session, keep: int, corrected: int) -> ColumnElement[bool]:
+    """What `trim` forgets where corrected captions have so many places; there are more captions than `keep`."""
+    older = CaptionRow.sequence <= _newest_but(session, keep - corrected)
+    last_first = CaptionRow.corrected_at.desc(), CaptionRow.sequence.desc()
+    moments = select(CaptionRow.corrected_at, CaptionRow.sequence).where(older, ~_UNCORRECTED).order_by(*last_first)
+    if (first_out := session.execute(moments.limit(1).offset(corrected)).one_or_none()) is not None:
+        moment, sequence = first_out
+        earlier = and_(CaptionRow.corrected_at == moment, CaptionRow.sequence <= sequence)
+        return and_(older, or_(_UNCORRECTED, CaptionRow.corrected_at < moment, earlier))
+    taken = session.scalar(select(func.count()).select_from(CaptionRow).where(older, ~_UNCORRECTED))
+    edge = _newest_but(session, corrected - taken, older, _UNCORRECTED)
+    return and_(CaptionRow.sequence <= edge, _UNCORRECTED)
 
 
 def _one(session: Session, caption_id: str) -> StoredCaption | None:

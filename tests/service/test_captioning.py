@@ -107,3 +107,15 @@ def test_a_request_that_waits_does_not_hold_its_body(start, jpeg, monkeypatch):
     client.post("/api/captions", content=jpeg, headers={"Content-Type": "image/jpeg"}).raise_for_status()
     client.post("/api/captions?stream=1", content=jpeg, headers={"Content-Type": "image/jpeg"}).raise_for_status()
     assert held == [False, False, False]
+
+
+def test_no_more_captions_are_kept_than_the_history_whoever_corrects_them(tiny_bundle, tmp_path):
+    settings = Settings(home=tmp_path / "home", history=6)
+    service = CaptionService(settings, Captioner(tiny_bundle, "cpu"))
+    options, made = service.serving.captioner.decoding, []
+    for seed in range(15):
+        made.append(service.finish(service.begin(picture_bytes(seed=seed), options)).id)
+        service.store.correct(made[-1], "corrected by anybody")
+    assert service.store.ids() == set(made[-6:])
+    assert {path.stem for path in settings.photos_folder.iterdir()} == set(made[-6:])
+    service.close()

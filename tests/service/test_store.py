@@ -174,6 +174,51 @@ def test_trimming_spares_what_was_corrected_and_the_newest_beside_it(store):
     assert store.trim(1) == [entries[1].id]
 
 
+def test_corrected_captions_fill_no_more_places_than_they_may(store, caplog):
+    """Whoever reaches the service may correct: all that is corrected would stay for ever."""
+    entries = [entry(str(number)) for number in range(12)]
+    for each in entries:
+        store.add(each)
+    for number in (4, 0, 1, 3, 2):
+        store.correct(entries[number].id, "a cat")
+    assert store.trim(12, corrected=6) == []
+    # All five fit in, beside the newest six.
+    assert store.trim(11, corrected=6) == [entries[5].id]
+    assert texts(store.page(1, 99)) == ["11", "10", "9", "8", "7", "6", "4", "3", "2", "1", "0"]
+    # Three fit in: those that were corrected last.
+    assert sorted(store.trim(6, corrected=3)) == sorted(entries[number].id for number in (0, 4, 6, 7, 8))
+    assert texts(store.page(1, 99)) == ["11", "10", "9", "3", "2", "1"]
+    assert "2 corrected captions were forgotten" in caplog.text
+    assert store.trim(6, corrected=3) == []
+    # A correction that is taken back has no place of its own.
+    store.correct(entries[3].id, None)
+    store.add(entry("12"))
+    assert store.trim(6, corrected=3) == [entries[3].id]
+    assert store.trim(1, corrected=0) and texts(store.page(1, 99)) == ["12"]
+
+
+def test_trimming_may_wait_until_it_is_worth_while(store):
+    entries = [entry(str(number)) for number in range(6)]
+    for each in entries:
+        store.add(each)
+    assert store.trim(3, spare=3) == store.trim(3, corrected=1, spare=3) == []
+    assert sorted(store.trim(3, corrected=1, spare=2)) == sorted(each.id for each in entries[:3])
+
+
+@pytest.mark.parametrize("keep", [1, 2, 3, 7])
+def test_no_more_is_kept_than_may_whatever_is_corrected(store, keep):
+    for number in range(20):
+        added = entry(str(number))
+        store.add(added)
+        if number % 3:
+            store.correct(added.id, "a cat")
+        store.trim(keep, corrected=keep // 2)
+        newest = texts(store.page(1, 99))
+        assert len(newest) == min(keep, number + 1)
+        plain = keep - keep // 2
+        assert newest[:plain] == [str(each) for each in range(number, max(-1, number - plain), -1)]
+
+
 def test_sixteen_threads_read_and_write_at_once(store):
     def work(thread: int) -> set[str]:
         mine = [entry(f"{thread} {number}") for number in range(20)]
