@@ -182,6 +182,7 @@ def _await(service: TinyService, life: Round, moment: str, home: Path, rng: rand
     elif moment == "upload":
         time.sleep(rng.uniform(0, 8))
     elif moment == "promotion":
+        _wait_until(lambda: {"promotion", "correction"} <= life.answered.keys())  # a busy machine takes long for these
         time.sleep(rng.uniform(0, 3))
     elif moment == "training":
         stage = rng.choice(STAGES)
