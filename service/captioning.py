@@ -154,7 +154,7 @@ class CaptionService:
         try:
             history = self.settings.history
             spare = history // 100  # so that a large history is not looked through for each caption
-            for old in self.store.trim(history - spare, corrected=history // 2, spare=spare):
+            for old in self.store.trim(history - spare, history // 2, spare):
                 self.photos.delete(old)
         except (SQLAlchemyError, OSError) as error:
             log.warning("The oldest captions stay for now: %s", error)

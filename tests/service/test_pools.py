@@ -19,6 +19,8 @@ from tests.service.serving import Running
 
 SECONDS = 60
 """After which an answer counts as none."""
+PLAIN = {"timeout": SECONDS, "trust_env": False, "verify": False}
+"""Of clients: certificates, which nobody needs here, take longer to read than an answer."""
 
 
 @pytest.mark.parametrize(
@@ -70,15 +72,13 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 
 def answers_health(running: Running, *others: str) -> None:
     """Asked by a client of its own, over new connections."""
-    with httpx.Client(base_url=running.url, timeout=SECONDS, trust_env=False) as client:
+    with httpx.Client(base_url=running.url, **PLAIN) as client:
         for path in ("/api/health/live", "/api/health/ready", "/metrics", *others):
             assert client.get(path).status_code == 200, path
 
 
 def post(running: Running, jpeg: bytes) -> httpx.Response:
-    return httpx.post(
-        f"{running.url}/api/captions", content=jpeg, headers={"Content-Type": "image/jpeg"}, timeout=SECONDS
-    )
+    return httpx.post(f"{running.url}/api/captions", content=jpeg, headers={"Content-Type": "image/jpeg"}, **PLAIN)
 
 
 def test_those_that_wait_for_evidence_leave_threads_to_all_others(start, jpeg, pool):
@@ -87,7 +87,7 @@ def test_those_that_wait_for_evidence_leave_threads_to_all_others(start, jpeg, p
     paths = [f"/api/captions/{made['id']}/{tail}" for tail in
              ("evidence", "overlays/1.png?maps=evidence", "figure.png?maps=evidence")] * 20  # fmt: skip
     with running.service.evidence._computing:
-        asked = [pool.submit(httpx.get, f"{running.url}{path}", timeout=SECONDS) for path in paths]
+        asked = [pool.submit(httpx.get, f"{running.url}{path}", **PLAIN) for path in paths]
         refused = [each.result() for _, each in zip(range(len(paths) - WAITING), as_completed(asked), strict=False)]
         answers_health(running, "/", "/api/captions", f"/api/captions/{made['id']}/figure.png")
         assert post(running, jpeg).status_code == 201
@@ -113,13 +113,12 @@ def test_photos_that_wait_leave_threads_to_all_others(start, jpeg, pool, gate):
 
 def test_data_sets_that_wait_leave_threads_to_all_others(start, pool):
     running = start()
-    headers = {**running.client.headers, "Content-Type": "application/json"}
+    headers = {"Authorization": running.client.headers["Authorization"]}
     with running.service.datasets._adding:
         asked = [
-            pool.submit(httpx.post, f"{running.url}/api/datasets", content=b'{"corrections": true}', headers=headers,
-                        timeout=SECONDS)
+            pool.submit(httpx.post, f"{running.url}/api/datasets", json={"corrections": True}, headers=headers, **PLAIN)
             for _ in range(30)
-        ]  # fmt: skip
+        ]
         refused = [each.result() for _, each in zip(range(27), as_completed(asked), strict=False)]
         answers_health(running, "/", "/api/captions")
         assert running.client.get("/api/datasets").status_code == 200
@@ -194,7 +193,7 @@ def test_clients_that_read_no_answers_hold_no_threads(serve):
         for connection in silent:
             assert connection.recv(12) == b"HTTP/1.1 200"
         for _ in range(5):
-            assert httpx.get(server.url, timeout=SECONDS).status_code == 200
+            assert httpx.get(server.url, **PLAIN).status_code == 200
         received = 12
         while received < 30_000_000:  # who does read has them all
             received += len(silent[0].recv(1 << 20))
@@ -218,5 +217,5 @@ def test_more_connections_than_there_may_be_keep_nobody_out(serve, monkeypatch):
         for connection in slow:
             connection.sendall(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nhalf")
         for _ in range(20):
-            assert httpx.get(server.url, timeout=SECONDS).status_code == 200
+            assert httpx.get(server.url, **PLAIN).status_code == 200
         assert idle[0].recv(1) == b"", "the one that was idle for longest is closed"
