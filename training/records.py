@@ -77,7 +77,7 @@ def read_records(
     name = format or _sniff(path)
     try:
         listing = READERS[name].read(path, images)
-        records = listing.records()
+        records = listing.records(look_beside=path.is_file())
     except OSError as error:
         raise DataError(f"{error.filename or path} cannot be read: {error.strerror or error}") from error
     drawn = not listing.has_splits

@@ -1,28 +1,29 @@
 """What a reader collects: photos, their captions, and every line that cannot be used with the reason."""
 
 import os
+from collections import Counter
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from training.readers.photos import PhotoFinder, differs_in_case
+from training.readers.photo_search import PhotoSearch
+from training.readers.photos import (
+    PhotoFinder,
+    differs_in_case,
+    files_in,
+    folders_beside,
+    normal_name,
+    walk_files,
+)
+from training.readers.splits import SPLIT_NAMES, SPLITS
 
-SPLITS = ("train", "val", "test")
+__all__ = ["SPLITS", "SPLIT_NAMES", "ImageRecord", "Listing", "Problem"]
 
-SPLIT_NAMES = {
-    "train": "train",
-    "training": "train",
-    "restval": "train",  # Karpathy's name for the part of COCO's val that everybody trains on
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "dev": "val",
-    "development": "val",
-    "test": "test",
-    "testing": "test",
-}
-"""Names in use, lower case -> the name here."""
+_LOSES_A_CAPTION = frozenset(
+    "bad_entry empty_caption no_caption repeated_entry unknown_image stray_sidecar rejected_caption".split()
+)
+"""Kinds of problems with an entry that holds one caption, as a rule."""
 
 
 @dataclass(frozen=True)
@@ -43,14 +44,17 @@ class Problem:
     """Something in a data set that is not used, or not as it stands."""
 
     kind: str
-    """bad_entry, empty_caption, repeated_entry, unknown_image, missing_image, uncaptioned_image, two_splits,
-    repeated_id, stray_sidecar, other_case or unused_file."""
+    """bad_entry, empty_caption, no_caption, cleaned_caption, doubtful_caption, repeated_entry, unknown_image,
+    missing_image, found_elsewhere, other_case, uncaptioned_image, two_splits, repeated_id, stray_sidecar or
+    unused_file."""
     file: str
     """Relative to the data set where it lies inside."""
     entry: int | str | None
     """Line number (from 1), or what marks the entry in a JSON file; None for the whole file."""
     message: str
     """What is wrong, as the rest of a sentence that starts with the place."""
+    lost: int = 0
+    """Number of captions that are not used because of it."""
 
     @property
     def place(self) -> str:
@@ -85,18 +89,21 @@ class Listing:
         self.problems: list[Problem] = []
         self._photos: dict[Hashable, _Photo] = {}
         self._image_ids: set[str | int] = set()
+        self._around: PhotoSearch | None = None
 
     @property
     def has_splits(self) -> bool:
         """Whether the data set itself puts any photo, present or missing, into a split."""
         return any(photo.split is not None for photo in self._photos.values())
 
-    def refuse(self, kind: str, file: str | os.PathLike, entry: int | str | None, message: str) -> None:
-        path = os.path.abspath(file)
-        inside = path.startswith(os.path.join(os.path.abspath(self.root), ""))
-        place = os.path.relpath(path, self.root) if inside else path
+    def refuse(
+        self, kind: str, file: str | os.PathLike, entry: int | str | None, message: str, lost: int | None = None
+    ) -> None:
+        """Keep a problem. lost: captions that are not used because of it; by default what is usual for its kind."""
+        place = self._shown(os.path.abspath(file))
         entry = _printable(entry) if isinstance(entry, str) else entry
-        self.problems.append(Problem(kind, _printable(place), entry, _printable(message)))
+        lost = int(kind in _LOSES_A_CAPTION) if lost is None else lost
+        self.problems.append(Problem(kind, _printable(place), entry, _printable(message), lost))
 
     def add_photo(
         self,
@@ -126,7 +133,9 @@ class Listing:
     def add_caption(
         self, key: Hashable, text: Any, file: Path, entry: int | str | None, identity: Hashable = None
     ) -> None:
-        """Give a known photo one more caption; refuses what is no text, holds no word, or was given before.
+        """Give a known photo one more caption; refuses what is no text or no caption, or was given before.
+
+        HTML and other things that are not part of the sentence are taken out, and reported.
 
         identity: what, with its text, makes the entry the same as an earlier one of this photo; by default its text
         alone. Two people who wrote the same sentence are no repetition where the format numbers its captions.
@@ -146,26 +155,71 @@ class Listing:
         photo.identities.add(identity)
         photo.captions.append(text)
 
-    def records(self) -> list[ImageRecord]:
-        """Every photo that is there and has captions; reports the others, and the photos that no caption names."""
+    def records(self, look_beside: bool = False) -> list[ImageRecord]:
+        """Every photo that is there and has captions; reports the others, and the photos that no caption names.
+
+        A photo that is not where its entry says is searched for by name, and used where one file alone may be it.
+        look_beside: where no photo is found, say which of the folders beside the data set hold them. None is used.
+        """
+        places = {key: self.finder.find(*photo.names) for key, photo in self._photos.items()}
+        found = self._found_elsewhere([key for key, path in places.items() if path is None])
+        if look_beside and not found and not any(places.values()):
+            self._around = PhotoSearch(map(str, folders_beside(self.root)), files_in, normal_name)
         records = []
-        for photo in self._photos.values():
-            path = self.finder.find(*photo.names)
+        for key, photo in self._photos.items():
+            path = places[key] or found.get(key)
             if path is None:
-                message = f"{photo.names[0]} is not in {self.finder.where()}"
-                if photo.captions:
-                    message += f"; captions not used: {len(photo.captions)}"
-                self.refuse("missing_image", photo.file, photo.entry, message)
+                self._report_missing(photo)
             elif not photo.captions:
                 self.refuse("uncaptioned_image", photo.file, photo.entry, f"{photo.names[0]} has no usable caption")
             else:
-                if differs_in_case(path, photo.names):
+                if key in found:
+                    message = f"{photo.names[0]} is found as {self._shown(path)}: used all the same"
+                    self.refuse("found_elsewhere", photo.file, photo.entry, message)
+                elif differs_in_case(path, photo.names):
                     message = f"{photo.names[0]} is called {os.path.basename(path)}: used all the same"
                     self.refuse("other_case", photo.file, photo.entry, message)
                 records.append(ImageRecord(photo.image_id, Path(path), tuple(photo.captions), photo.split))
         for path in self.finder.unused():
             self.refuse("uncaptioned_image", path, None, "no caption names this photo")
         return records
+
+    def _found_elsewhere(self, missing: list[Hashable]) -> dict[Hashable, str]:
+        """Path of each photo that one file alone may be, and that no other entry may mean."""
+        found = {}
+        for key in missing:
+            candidates = self.finder.search(self._photos[key].names)
+            if len(candidates) == 1:
+                found[key] = candidates[0]
+        claims = Counter(found.values())
+        found = {key: path for key, path in found.items() if claims[path] == 1}
+        for path in found.values():
+            self.finder.use(path)
+        return found
+
+    def _report_missing(self, photo: _Photo) -> None:
+        name = photo.names[0]
+        message = f"{name} is not in {self.finder.where()}"
+        if candidates := self.finder.search(photo.names):
+            shown = " or ".join(map(self._shown, candidates[:3])) + (" or others" if len(candidates) > 3 else "")
+            message += f", and may be {shown}: write which into the file, or name one folder of photos by --images"
+        elif others := self.finder.search(photo.names, any_split=True):
+            message += f"; {self._shown(others[0])} has that name, and lies in the folder of another split"
+        elif elsewhere := self._hint(photo.names):
+            message += f"; a photo of that name lies in {self._shown(os.path.dirname(elsewhere))}: give --images"
+        if photo.captions:
+            message += f"; captions not used: {len(photo.captions)}"
+        self.refuse("missing_image", photo.file, photo.entry, message, len(photo.captions))
+
+    def _hint(self, names: tuple[str, ...]) -> str | None:
+        """Where a photo lies that is not below the folders to look in, as those of --images."""
+        if self._around is None:
+            self._around = PhotoSearch([os.path.abspath(self.root)], walk_files, normal_name)
+        return next(iter(self._around.candidates(names, any_split=True)), None)
+
+    def _shown(self, path: str) -> str:
+        """Relative to the data set where it lies inside."""
+        return os.path.relpath(path, self.root) if _inside(path, self.root) else path
 
     def _unique_id(self, image_id: str | int, split: str | None, file: Path, entry: int | str | None) -> str | int:
         unique = image_id
@@ -179,9 +233,18 @@ class Listing:
         return unique
 
 
+def _inside(path: str, folder: Path) -> bool:
+    return os.path.abspath(path).startswith(os.path.join(os.path.abspath(folder), ""))
+
+
 def _printable(text: str) -> str:
     """Half characters, from JSON escapes and odd file names, cannot be written out: show their codes."""
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _written(value: Any) -> str:
+    """A value that stands in place of a caption, as it is in the file."""
+    return repr(value) if isinstance(value, str) else "null" if value is None else "NaN"
 
 
 def _named(split: str | None) -> str:

@@ -1,13 +1,15 @@
 """Where the photos of a data set lie, found out with one listing per folder rather than one look per photo."""
 
+import contextlib
 import os
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from captioner.image_files import IMAGE_EXTENSIONS
+from training.readers.photo_search import PhotoSearch
 
 _PHOTO_FOLDERS = frozenset(
     "images image photos pictures img imgs flicker8k_dataset flickr8k_dataset flickr8k_images flickr30k_images"
@@ -26,6 +28,22 @@ def photo_folders(root: Path) -> list[Path]:
     with os.scandir(root) as entries:
         inside = sorted(entry.name for entry in entries if entry.name.lower() in _PHOTO_FOLDERS and entry.is_dir())
     return [root, *(root / name for name in inside)]
+
+
+def folders_beside(folder: Path) -> list[Path]:
+    """The folders that lie beside a folder, each followed by its subfolders that usually hold photos."""
+    found = []
+    with contextlib.suppress(OSError):  # what may not be read is no help
+        for other in sorted(Path(folder).absolute().parent.iterdir()):
+            if other.is_dir() and not _hidden(other.name) and other.name != Path(folder).absolute().name:
+                found += photo_folders(other)
+    return found
+
+
+def files_in(folder: Path) -> Iterator[str]:
+    """Every file directly in a folder, sorted, hidden ones left out."""
+    with contextlib.suppress(OSError):
+        yield from sorted(entry.path for entry in os.scandir(folder) if not _hidden(entry.name) and entry.is_file())
 
 
 def walk_files(root: Path) -> Iterator[str]:
@@ -66,6 +84,7 @@ class PhotoFinder:
         self._folded: dict[str, dict[str, list[str]]] = {}
         self._deep = deep
         self._anywhere: dict[str, str] | None = None
+        self._search = PhotoSearch(self._folders, walk_files, normal_name)
         self._used: set[str] = set()
 
     def where(self) -> str:
@@ -83,6 +102,17 @@ class PhotoFinder:
                 self._used.add(path)
                 return path
         return None
+
+    def search(self, names: Sequence[str], any_split: bool = False) -> list[str]:
+        """The files below the folders that may be the photo of these names, which `find` does not find.
+
+        What `find` gave for another name is none of them. See `PhotoSearch.candidates`.
+        """
+        return [path for path in self._search.candidates(names, any_split) if path not in self._used]
+
+    def use(self, path: str) -> None:
+        """Count a photo that `search` gave as used."""
+        self._used.add(path)
 
     def unused(self) -> Iterator[str]:
         """The photos, in the folders that were listed, that `find` never gave; sorted by folder."""
@@ -103,10 +133,10 @@ class PhotoFinder:
             if not path.startswith(self._prefixes):
                 continue
             parent, base = os.path.split(path)
-            real = self._listing(parent).get(_normal(base)) or self._other_case(parent, base)
+            real = self._listing(parent).get(normal_name(base)) or self._other_case(parent, base)
             if real is not None:
                 return os.path.join(parent, real)
-        return self._index().get(_normal(os.path.basename(name))) if self._deep else None
+        return self._index().get(normal_name(os.path.basename(name))) if self._deep else None
 
     def _listing(self, folder: str) -> dict[str, str]:
         """Name in normal form -> name on disk, of the files in a folder; empty where there is no such folder."""
@@ -114,7 +144,7 @@ class PhotoFinder:
         if listing is None:
             try:
                 with os.scandir(folder) as entries:
-                    listing = {_normal(entry.name): entry.name for entry in entries if entry.is_file()}
+                    listing = {normal_name(entry.name): entry.name for entry in entries if entry.is_file()}
             except (OSError, ValueError):  # no such folder, or a name that no folder can have
                 listing = {}
             self._listings[folder] = listing
@@ -125,9 +155,9 @@ class PhotoFinder:
         if folder not in self._folded:
             folded = defaultdict(list)
             for real in self._listing(folder).values():
-                folded[_normal(real).casefold()].append(real)
+                folded[normal_name(real).casefold()].append(real)
             self._folded[folder] = folded
-        found = self._folded[folder].get(_normal(name).casefold(), [])
+        found = self._folded[folder].get(normal_name(name).casefold(), [])
         return found[0] if len(found) == 1 else None
 
     def _index(self) -> dict[str, str]:
@@ -136,20 +166,20 @@ class PhotoFinder:
             for folder in self._folders:
                 for path in walk_files(Path(folder)):
                     if is_photo(path):
-                        self._anywhere.setdefault(_normal(os.path.basename(path)), path)
+                        self._anywhere.setdefault(normal_name(os.path.basename(path)), path)
         return self._anywhere
 
 
 def differs_in_case(path: str, names: Iterable[str]) -> bool:
     """Whether a photo that `PhotoFinder.find` gave for these names was found by none of them as it is written."""
-    base = _normal(os.path.basename(path))
-    return all(_normal(re.split(r"[/\\\\]", name)[-1]) != base for name in names)
+    base = normal_name(os.path.basename(path))
+    return all(normal_name(re.split(r"[/\\\\]", name)[-1]) != base for name in names)
 
 
 def _hidden(name: str) -> bool:
     return name.startswith(".") or name == "__MACOSX"
 
 
-def _normal(name: str) -> str:
+def normal_name(name: str) -> str:
     """macOS writes é as e and an accent: the same name in a caption file and on disk may differ in its bytes."""
     return name if name.isascii() else unicodedata.normalize("NFC", name)
