@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from training.readers.caption_text import doubt_about, is_no_caption, read_caption
 from training.readers.photo_search import PhotoSearch
 from training.readers.photos import (
     PhotoFinder,
@@ -141,17 +142,29 @@ class Listing:
         alone. Two people who wrote the same sentence are no repetition where the format numbers its captions.
         """
         photo = self._photos[key]
-        if not isinstance(text, str) or _printable(text) != text:
-            self.refuse("bad_entry", file, entry, f"the caption of {photo.names[0]} is not text")
+        name = photo.names[0]
+        if is_no_caption(text, photo.names):
+            self.refuse("no_caption", file, entry, f"{_written(text)} stands in place of a caption of {name}: left out")
             return
-        text = text.strip()
+        if not isinstance(text, str) or _printable(text) != text:
+            self.refuse("bad_entry", file, entry, f"the caption of {name} is not text")
+            return
+        read = read_caption(text)
+        text = read.text
         if not any(character.isalnum() for character in text):
-            self.refuse("empty_caption", file, entry, f"the caption of {photo.names[0]} holds no word")
+            self.refuse("empty_caption", file, entry, f"the caption of {name} holds no word")
+            return
+        if is_no_caption(text, photo.names):  # <p>n/a</p>
+            self.refuse("no_caption", file, entry, f"{text} stands in place of a caption of {name}: left out")
             return
         identity = text if identity is None else (identity, text)
         if identity in photo.identities:
-            self.refuse("repeated_entry", file, entry, f"repeats an earlier caption of {photo.names[0]}: {text}")
+            self.refuse("repeated_entry", file, entry, f"repeats an earlier caption of {name}: {text}")
             return
+        if read.undone:
+            self.refuse("cleaned_caption", file, entry, f"cleaned of {' and '.join(read.undone)}: {text}")
+        if doubt := doubt_about(text):
+            self.refuse("doubtful_caption", file, entry, f"the caption of {name} {doubt}: {text}")
         photo.identities.add(identity)
         photo.captions.append(text)
 

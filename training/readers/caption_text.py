@@ -1,0 +1,177 @@
+"""The text of a caption: placeholders are told apart, and what web pages and programs put into it is undone."""
+
+import html
+import json
+import os
+import re
+from dataclasses import dataclass
+from html.entities import html5
+from typing import Any
+
+_NO_CAPTION = frozenset(
+    # What pandas, databases and spreadsheets write for a value that is not there, ...
+    "nan|-nan|+nan|none|null|nil|na|n/a|n.a.|<na>|<nan>|<null>|<none>|(null)|(none)|[null]|[none]|#na|#n/a|#n/a n/a|\\n"
+    "|undefined|#ref!|#value!|#name?|#null!|nat|1.#ind|-1.#ind|1.#qnan|-1.#qnan"
+    # ... and what people do.
+    "|no caption|no caption available|no captions|no description|no description available|no alt text"
+    "|no alt text available|no alternative text|missing caption|caption missing|not available"
+    "|caption not available|description not available|to be captioned|caption goes here|add caption|insert caption here"
+    "|add a caption|enter caption here|lorem ipsum"
+    # VizWiz's caption of a photo on which nothing can be recognised.
+    "|quality issues are too severe to recognize visual content".split("|")
+)
+_TO_DO = frozenset({"TODO", "TO DO", "TBD", "FIXME", "XXX"})  # "todo" is a word of Spanish
+
+_AROUND = " \t\r\n\f\v\"'`[]()*_.:;,!-–—"
+
+_ENTITY = re.compile(
+    r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});|&(?:amp|lt|gt|quot|nbsp)(?=\s|$)"
+)
+# A closed list of elements and strict attributes: html.parser would take "a </3 b" or "x <b and c> y" for markup.
+_INLINE = "a|abbr|b|big|cite|code|del|em|font|i|ins|kbd|mark|q|s|small|span|strike|strong|sub|sup|tt|u"
+_BLOCK = (
+    "article|aside|blockquote|body|br|center|dd|div|dl|dt|figcaption|figure|footer|h[1-6]|head|header|hr|html|iframe|img"
+    "|input|li|link|main|meta|nav|ol|p|picture|pre|section|source|svg|table|tbody|td|tfoot|th|thead|title|tr|ul|video"
+)
+_ATTRIBUTES = r"""(?:\s+[A-Za-z_:][\w:.-]*\s*=\s*(?:"[^"<>]*"|'[^'<>]*'|[^\s"'<>=`]+))*\s*/?"""
+_UNSEEN = re.compile(r"<!--.*?-->|<(script|style)\b[^<>]*>.*?</\1\s*>", re.DOTALL | re.IGNORECASE)
+_TAG = re.compile(rf"</?(?:(?P<inline>{_INLINE})|{_BLOCK}){_ATTRIBUTES}>", re.IGNORECASE)
+
+_MISREAD = re.compile("Ã[^a-zA-Z ]|Â[^a-zA-Z ]|â€")
+_FIRST_MARKS = ("<start>", "<bos>", "<sos>", "<s>", "[cls]", "startseq ")
+_LAST_MARKS = ("<end>", "<eos>", "</s>", "<pad>", "[sep]", "[pad]", " endseq")
+"""What models need around a sentence, lower case."""
+
+_INVISIBLE = re.compile("[\u200b\u2060\ufeff\u00ad]")  # not the joiners of emoji and of Persian: these mean something
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f\u2028\u2029]")
+_ESCAPED_CHARACTERS = re.compile(r"(?:\\u[0-9a-fA-F]{4})+")
+_ESCAPED_LINES = re.compile(r"(?:\\r|\\n|\\t)+")
+_OTHER_ESCAPES = re.compile(r"\\[^rnt\"'\\/]")  # of LaTeX or of a path on Windows
+
+_MAY_HOLD = re.compile(rf"[&<\\]|{_CONTROL.pattern}|\[(?:CLS|SEP|PAD)\]|startseq|endseq", re.IGNORECASE)
+"""Of text in ASCII: what something may have to be undone for."""
+
+_ADDRESS = re.compile(r"https?://\S|\bwww\.\w", re.IGNORECASE)
+_PHOTO_NAME = re.compile(r"[\w()\[\]@+~ -]+\.(?:jpe?g|png|gif|webp|heic|bmp|tiff?|avif)", re.IGNORECASE)
+_CAMERA_NAME = re.compile(r"(?:IMG|DSC[NF]?|DCIM|PXL|MVIMG|P|image|photo|screenshot)[ _-]*\d[\d _-]{2,}", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class CaptionText:
+    """A caption that was read."""
+
+    text: str
+    undone: tuple[str, ...] = ()
+    """What was undone in it, for a person to read: HTML entities, HTML tags, ..."""
+
+
+def read_caption(text: str) -> CaptionText:
+    """The caption without what web pages and programs have put into it: entities, tags, escapes, invisible characters.
+
+    Text is left as it stands where it may be meant: AT&T, a < b, <3.
+    """
+    if text.isascii() and not _MAY_HOLD.search(text):
+        return CaptionText(text.strip())
+    undone = []
+    for name, undo in _UNDO.items():
+        changed = undo(text)
+        if changed != text:
+            undone.append(name)
+            text = changed
+    text = text.strip()
+    return CaptionText(" ".join(text.split()) if undone else text, tuple(undone))
+
+
+def is_no_caption(value: Any, names: tuple[str, ...] = ()) -> bool:
+    """Whether a value stands for a caption that is missing: None, NaN, a placeholder, or the file name of the photo.
+
+    names: of the photo. Its name without an extension may be a caption: dog.jpg, "dog".
+    """
+    if value is None or isinstance(value, float) and value != value:
+        return True
+    if not isinstance(value, str):
+        return False
+    text = " ".join(value.split())
+    bare = text.strip(_AROUND).casefold()
+    if text.casefold() in _NO_CAPTION or bare in _NO_CAPTION or text.strip(_AROUND) in _TO_DO:
+        return True
+    return any("." in name and text.casefold() == _base(name) for name in names)
+
+
+def doubt_about(text: str) -> str | None:
+    """What makes a caption doubtful though it is used, for a person to read; None for most."""
+    if "\ufffd" in text:
+        return "holds � where a character was lost: save its source as UTF-8 again"
+    if _ADDRESS.search(text):
+        return "holds a web address, whose parts are learned as words: take it out"
+    if _PHOTO_NAME.fullmatch(text) or _CAMERA_NAME.fullmatch(text):
+        return "looks like the name of a file: write what the photo shows"
+    return None
+
+
+def _base(name: str) -> str:
+    return os.path.basename(name.replace("\\", "/")).casefold()
+
+
+def _without_entities(text: str) -> str:
+    for _ in range(3):  # &amp;quot; was escaped twice
+        decoded = _ENTITY.sub(_character, text)
+        if decoded == text:
+            break
+        text = decoded
+    return text
+
+
+def _character(match: re.Match[str]) -> str:
+    entity = match[0] if match[0].endswith(";") else f"{match[0]};"
+    # By name alone: html.unescape takes &notable; for ¬able;
+    if not entity.startswith("&#") and entity[1:] not in html5:
+        return match[0]
+    return " " if (decoded := html.unescape(entity)) == "\xa0" else decoded
+
+
+def _without_tags(text: str) -> str:
+    return _TAG.sub(lambda tag: "" if tag["inline"] else " ", _UNSEEN.sub(" ", text)) if "<" in text else text
+
+
+def _without_escapes(text: str) -> str:
+    if "\\" not in text:
+        return text
+    text = _ESCAPED_CHARACTERS.sub(_unescaped, text)
+    return text if _OTHER_ESCAPES.search(text) else _ESCAPED_LINES.sub(" ", text)
+
+
+def _unescaped(match: re.Match[str]) -> str:
+    characters = json.loads(f'"{match[0]}"')
+    return characters if characters.isprintable() else match[0]  # half of a pair is not
+
+
+def _as_utf8(text: str) -> str:
+    """Text whose UTF-8 was read as Windows-1252 (cafÃ©) as it was; a sentence that is right does not survive this."""
+    if text.isascii():
+        return text
+    try:
+        found = b"".join(c.encode("latin-1" if "\x80" <= c <= "\x9f" else "cp1252") for c in text).decode("utf-8")
+    except UnicodeError:
+        return text
+    # CAFÉ’S survives it, too: its É’ would be one letter. In European text the first byte is one of few.
+    return found if _MISREAD.search(text) or sum(not c.isascii() for c in found) >= 3 else text
+
+
+def _without_sentence_marks(text: str) -> str:
+    while mark := next((mark for mark in _FIRST_MARKS if text[:10].lower().startswith(mark)), None):
+        text = text[len(mark) :].lstrip()
+    while mark := next((mark for mark in _LAST_MARKS if text[-10:].lower().endswith(mark)), None):
+        text = text[: -len(mark)].rstrip()
+    return text
+
+
+_UNDO = {
+    "marks of sentences": _without_sentence_marks,
+    "HTML entities": _without_entities,
+    "HTML tags": _without_tags,
+    "escaped characters": _without_escapes,
+    "UTF-8 that was read as Windows-1252": _as_utf8,
+    "invisible characters": lambda text: _INVISIBLE.sub("", _CONTROL.sub(" ", text)),
+}
+"""What may be undone in a caption -> how, in this order: an escaped tag is a tag."""
