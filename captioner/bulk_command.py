@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from captioner.arguments import count
+from captioner.counting import counted
 from captioner.errors import CaptionerError, ConfigError
 
 if TYPE_CHECKING:  # the rest of the package waits for torch, and `--help` should not
@@ -88,7 +89,7 @@ def caption_to_files(
         totals = caption_in_bulk(options.photos, bulk, lambda: load(_device(options.device, ranks)), ranks, watch)
     if ranks.rank > 0:
         return 0
-    print(f"{options.output}: {totals.captioned:,} photos captioned", file=sys.stderr)
+    print(f"{options.output}: {counted(totals.captioned, 'photo')} captioned", file=sys.stderr)
     for kind, warned in totals.warnings.items():
         print(f"warning: {warned:,} with the warning {kind!r}: {bulk.captions.path} says why", file=sys.stderr)
     if not totals.unreadable:
@@ -128,7 +129,7 @@ def _shown(ranks: "Ranks", journal: Path) -> "Iterator[Watch]":
 
     def begins(done: int) -> None:
         if done and ranks.rank == 0:
-            print(f"{journal} has {done:,} photos already: going on with the others", file=sys.stderr)
+            print(f"{journal} has {counted(done, 'photo')} already: going on with the others", file=sys.stderr)
 
     with tqdm(unit="photo", disable=ranks.rank > 0, mininterval=0.1 if sys.stderr.isatty() else 30) as bar:
         yield Watch(begins, bar.update, print_error)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from captioner.counting import counted
 from captioner.errors import ConfigError, ImageError
 from captioner.images import ImageFrame
 
@@ -124,7 +125,10 @@ def maps_to_draw(caption: "Caption", maps: np.ndarray | None) -> np.ndarray:
     if maps is None:
         return caption.alphas
     if len(maps) != len(caption.words):
-        raise ConfigError(f"{len(maps)} maps cannot be drawn for {len(caption.words)} words: give one for each word")
+        raise ConfigError(
+            f"{counted(len(maps), 'map')} cannot be drawn for {counted(len(caption.words), 'word')}:"
+            " give one for each word"
+        )
     return maps
 
 

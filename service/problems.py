@@ -14,6 +14,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from werkzeug.exceptions import HTTPException
 
+from captioner.counting import counted
 from captioner.errors import (
     BundleError,
     ConfigError,
@@ -123,14 +124,14 @@ def problem_of(error: Exception) -> Problem:
         case TooManyFailures():
             return Problem(
                 429,
-                f"Too many wrong tokens came from this address: wait {error.seconds} seconds.",
+                f"Too many wrong tokens came from this address: wait {counted(error.seconds, 'second')}.",
                 retry_after=error.seconds,
             )
         case TooOften():
             return Problem(
                 429,
-                f"Too many requests came from this address: wait {error.seconds} seconds, and send them at longer"
-                " intervals.",
+                f"Too many requests came from this address: wait {counted(error.seconds, 'second')}, and send them"
+                " at longer intervals.",
                 retry_after=error.seconds,
             )
         case StorageFull():

@@ -3,6 +3,7 @@
 from typing import Any
 
 from captioner.config import CaptionerConfig
+from captioner.counting import counted
 from training.options import FitOptions
 from training.preparation import Material
 from training.replay import ReplayDataset
@@ -15,23 +16,25 @@ def model_card(material: Material, options: FitOptions, best: dict[str, Any]) ->
     records = train.records[: train.new_images] if isinstance(train, ReplayDataset) else train.records
     captions = sum(len(record.captions) for record in records)
     scores = "\n".join(f"| {name} | {best[name]:.3f} |" for name in ("CIDEr", "Bleu_1", "Bleu_4"))
-    learning = [f"{options.epochs} epochs of captions"] if options.epochs else []
+    learning = [f"{counted(options.epochs, 'epoch')} of captions"] if options.epochs else []
     if options.fine_tune_epochs:
         learning.append(f"{options.fine_tune_epochs} with the encoder's last stages learning too")
     if options.self_critical_epochs:
         learning.append(f"{options.self_critical_epochs} of self-critical training")
+    words = counted(len(material.vocabulary), "word")
+    data = f"{counted(len(records), 'photo')} with {counted(captions, 'caption')}"
     return f"""# {material.data.name} captioner
 
 An image captioner of the kind of Show, Attend and Tell (Xu et al. 2015), trained with `python -m training fit`.
 
 - Encoder: `{config.encoder}`, weights from `{material.encoder_weights.source}`, photos at
   {config.image_size} x {config.image_size} pixels, fitted by `{config.fit}`.
-- Decoder: LSTM of {config.hidden_dim}, {_attention(config)}, {len(material.vocabulary)} words.
-- Data: {len(records):,} photos with {captions:,} captions of {material.data.name}; the licence of that data applies.
+- Decoder: LSTM of {config.hidden_dim}, {_attention(config)}, {words}.
+- Data: {data} of {material.data.name}; the licence of that data applies.
 {_start(material, options)}{_boxes(material, options)}- Training: at most {", then ".join(learning)};
   these weights are of epoch {best["epoch"]} ({best["phase"]}).
 
-| validation, {len(material.frozen.validator.data):,} photos, beam {material.decoding.beam_width} | |
+| validation, {counted(len(material.frozen.validator.data), "photo")}, beam {material.decoding.beam_width} | |
 |---|---|
 {scores}
 
@@ -64,7 +67,7 @@ def _start(material: Material, options: FitOptions) -> str:
         return ""
     title = material.start.card.partition("\n")[0].strip("# ") or "another captioner"
     grown = len(material.vocabulary) - len(material.start.vocabulary)
-    line = f"- Went on from: {title}; {grown:,} of the words are new."
+    line = f"- Went on from: {title}; {counted(grown, 'new word')}."
     if material.replay is not None:
         earlier = f"{len(material.frozen.train.records) - material.frozen.train.new_images:,} photos"
         line += f"\n  {options.replay_share:.0%} of each batch were drawn from {earlier} of {material.replay.name}."

@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from captioner.captioner import Caption, Captioner
 from captioner.config import DecodingOptions
+from captioner.counting import counted
 from captioner.errors import DataError, ImageError
 from captioner.images import open_image
 from training.boxes import BoxSet
@@ -161,7 +162,7 @@ def caption_records(
             bar.update(len(found) + len(unreadable))
     if ranks.leads and not captions:
         first = next(iter(skipped.values()))
-        raise DataError(f"none of the {len(records)} photos could be captioned; the first: {first}")
+        raise DataError(f"none of the {counted(len(records), 'photo')} could be captioned; the first: {first}")
     return captions, skipped
 
 

@@ -13,6 +13,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from captioner.captioner import Caption
+from captioner.counting import counted
 from captioner.errors import DataError, ImageError
 from captioner.figures import figure_strip
 from captioner.images import open_image
@@ -184,7 +185,7 @@ def grounding_tables(grounding: Mapping[str, Any]) -> list[GroundingTable]:
     }
     if "evidence" in grounding:
         asked = grounding["evidence"]
-        of = f"names in the captions of {asked['photos']:,} photos"
+        of = f"names in the captions of {counted(asked['photos'], 'photo')}"
         tables |= {f"Evidence (why this word), {of}": asked["evidence"], f"Attention, {of}": asked["attention"]}
     return [GroundingTable(title, tuple(_grounding_rows(scores))) for title, scores in tables.items()]
 

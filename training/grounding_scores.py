@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from captioner.counting import counted
 from training.boxes import Box, BoxSet
 from training.regions import union_area
 
@@ -118,7 +119,8 @@ def in_one_line(scores: Mapping[str, Any]) -> str:
     pointing, pointing_uniform, pointing_centre = (scores[name]["pointing"] for name in names)
     return (
         f"attention correctness {correctness:.3f} (uniform {uniform:.3f}, centre {centre:.3f}), "
-        f"pointing {pointing:.3f} ({pointing_uniform:.3f}, {pointing_centre:.3f}) over {scores['phrases']:,} phrases"
+        f"pointing {pointing:.3f} ({pointing_uniform:.3f}, {pointing_centre:.3f}) over "
+        f"{counted(scores['phrases'], 'phrase')}"
     )
 
 

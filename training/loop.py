@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
+from captioner.counting import counted
 from captioner.errors import DataError
 from captioner.inference import multiplies_bfloat16
 from training.curves import Curves
@@ -57,7 +58,8 @@ def fit(
     progress = run.progress
     if progress.phase >= len(plan):
         if ranks.leads:
-            tqdm.write(f"{output} holds a finished run of {progress.total_epochs} epochs: there is nothing left to do")
+            epochs = counted(progress.total_epochs, "epoch")
+            tqdm.write(f"{output} holds a finished run of {epochs}: there is nothing left to do")
         return output / "bundle"
     judged_start = material.start is not None and bool(progress.best)
     if ranks.leads:

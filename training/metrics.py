@@ -23,6 +23,7 @@ from pycocoevalcap.meteor import meteor
 from pycocoevalcap.rouge.rouge import Rouge
 from pycocoevalcap.tokenizer import ptbtokenizer
 
+from captioner.counting import counted
 from captioner.errors import CaptionerError, DataError
 
 METRICS = ("Bleu_1", "Bleu_2", "Bleu_3", "Bleu_4", "METEOR", "ROUGE_L", "CIDEr")
@@ -140,7 +141,7 @@ def _tokenise_lines(lines: Sequence[str]) -> list[str]:
     tokenised = done.stdout.decode().split("\n")[:-1]
     if done.returncode or len(tokenised) != len(lines):
         raise CaptionerError(
-            f"the PTB tokenizer gave {len(tokenised)} lines for {len(lines)} captions "
+            f"the PTB tokenizer gave {counted(len(tokenised), 'line')} for {counted(len(lines), 'caption')} "
             f"and exit status {done.returncode}: {done.stderr.decode(errors='replace').strip()[-500:]}"
         )
     punctuation = frozenset(ptbtokenizer.PUNCTUATIONS)

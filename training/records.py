@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from captioner.counting import counted
 from captioner.errors import DataError
 from training.readers import coco, flickr8k, folder, karpathy, table
 from training.readers.listing import SPLITS, ImageRecord, Listing, Problem
@@ -52,7 +53,9 @@ class DataSet:
         records = [record for record in self.records if record.split == name]
         if not records:
             counts = ", ".join(f"{sum(record.split == split for record in self.records)} {split}" for split in SPLITS)
-            first = f"; the first of {len(self.problems)} problems: {self.problems[0]}" if self.problems else ""
+            first = (
+                f"; the first of {counted(len(self.problems), 'problem')}: {self.problems[0]}" if self.problems else ""
+            )
             raise DataError(f"{self.root} has no usable photo in its {name} split ({counts}){first}")
         return records
 
@@ -127,7 +130,7 @@ def _sniff(path: Path) -> str:
 def _contents(path: Path) -> str:
     """What was found instead, for the error."""
     if not path.is_dir():
-        return f"it is a file of {path.stat().st_size} bytes"
+        return f"it is a file of {counted(path.stat().st_size, 'byte')}"
     entries = [entry for entry in path.iterdir() if not entry.name.startswith(".")]
     names = sorted(entry.name + ("/" if entry.is_dir() else "") for entry in entries)
     if not names:

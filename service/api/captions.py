@@ -11,6 +11,7 @@ from flask_openapi3 import APIBlueprint, Tag
 
 from captioner.captioner import Caption
 from captioner.config import DecodingOptions
+from captioner.counting import counted
 from service.api.answers import caption_document, correction_document, streamed_words, summary_document
 from service.api.operations import SECURITY, current_service, json_response
 from service.api.schemas import (
@@ -136,7 +137,9 @@ def find_ranked(caption_id: str, rank: int) -> tuple[StoredCaption, Caption]:
     entry = find(caption_id)
     captions = captions_of(entry)
     if rank > len(captions):
-        raise Problem(404, f"The photo has {len(captions)} captions, and there is no caption {rank}: count from 1.")
+        raise Problem(
+            404, f"The photo has {counted(len(captions), 'caption')}, and there is no caption {rank}: count from 1."
+        )
     return entry, captions[rank - 1]
 
 

@@ -8,6 +8,7 @@ from flask_openapi3 import APIBlueprint, Tag
 from PIL import Image
 
 from captioner.captioner import Caption
+from captioner.counting import counted
 from captioner.figures import evidence_heading, figure_strip
 from captioner.overlays import overlay, scaled_to
 from service.api.captions import find_ranked, missing
@@ -51,7 +52,8 @@ def get_overlay(path: OverlayPath, query: OverlayQuery) -> Response:
     entry, caption = find_ranked(path.id, query.caption)
     if not 1 <= path.number <= len(caption.words):
         raise Problem(
-            404, f"The caption has {len(caption.words)} words, and there is no word {path.number}: count from 1."
+            404,
+            f"The caption has {counted(len(caption.words), 'word')}, and there is no word {path.number}: count from 1.",
         )
     photo = _photo(path.id)
     picture = overlay(

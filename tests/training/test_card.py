@@ -42,7 +42,7 @@ def material(tiny_config):
 def test_the_card_names_what_a_run_went_on_from(material):
     assert "Went on from" not in card(material)
     material.start = SimpleNamespace(card="# Flickr8k captioner\n\nAn image", vocabulary=[*SPECIAL_WORDS])
-    assert "Went on from: Flickr8k captioner; 1 of the words are new. - Training" in card(material)
+    assert "Went on from: Flickr8k captioner; 1 new word. - Training" in card(material)
     assert "Held near what that one said (distillation, weight 0.5)." in card(material, distillation_weight=0.5)
 
 
@@ -54,7 +54,7 @@ def test_of_replayed_photos_the_card_counts_each_kind(material):
     material.replay = SimpleNamespace(name="coco")
     text = card(material, replay_share=0.25)
     assert "Data: 20 photos with 20 captions of my photos" in text
-    assert "Went on from: another captioner; 0 of" in text
+    assert "Went on from: another captioner; 0 new words" in text
     assert "25% of each batch were drawn from 30 photos of coco." in text
 
 

@@ -335,8 +335,8 @@ def test_evidence_has_tables_of_its_own(records, tmp_path, quick_scores, boxes):
     assert metrics["grounding"]["evidence"]["photos"] == 1
     assert metrics["grounding"]["evidence"]["evidence"]["phrases"] == 2
     header = " ".join("".join(Page(tmp_path / "index.html").text).split())
-    assert "Evidence (why this word), names in the captions of 1 photos" in header
-    assert "Attention, names in the captions of 1 photos" in header
+    assert "Evidence (why this word), names in the captions of 1 photo" in header
+    assert "Attention, names in the captions of 1 photo" in header
 
 
 def test_captions_that_name_nothing_leave_a_sentence_in_place_of_a_table(records, tmp_path, quick_scores, boxes):

@@ -1,4 +1,5 @@
 // The captioners that there are: which one serves, how they score, and what can be done to each.
+import { counted } from "./counted.js";
 import { button, element } from "./elements.js";
 import { when } from "./figures.js";
 
@@ -31,6 +32,6 @@ function score(scores) {
   if (!scores) return element("td", {});
   const better = scores.new.CIDEr > scores.old.CIDEr;
   const now = element("span", { className: better ? "better" : "" }, scores.new.CIDEr.toFixed(3));
-  const before = element("span", { className: "quiet" }, ` before ${scores.old.CIDEr.toFixed(3)}, ${scores.images} photos`);
+  const before = element("span", { className: "quiet" }, ` before ${scores.old.CIDEr.toFixed(3)}, ${counted(scores.images, "photo")}`);
   return element("td", {}, now, before);
 }

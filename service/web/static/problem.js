@@ -1,4 +1,5 @@
 // What went wrong, in a region that is read out at once, with what can be done about it.
+import { counted } from "./counted.js";
 import { button, element } from "./elements.js";
 
 /**
@@ -20,7 +21,7 @@ export function showProblem(region, problem, { actions = {}, until = null, retry
 
 /** Say once when it will be tried again; the seconds that pass are for the eye alone. */
 function countDown(box, seconds, retry) {
-  const spoken = element("span", { className: "unseen" }, `It will be tried again in ${seconds} seconds.`);
+  const spoken = element("span", { className: "unseen" }, `It will be tried again in ${counted(seconds, "second")}.`);
   const visible = element("span", {}, waiting(seconds));
   visible.setAttribute("aria-hidden", "true");
   box.querySelector(".problem-text").after(element("p", { className: "problem-wait" }, spoken, visible));

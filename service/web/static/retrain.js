@@ -2,6 +2,7 @@
 import * as admin from "./admin.js";
 import { Problem } from "./api.js";
 import { showPhotos } from "./comparison.js";
+import { counted } from "./counted.js";
 import { watchDrops } from "./drops.js";
 import { button, element, elementsById } from "./elements.js";
 import { showModels } from "./models.js";
@@ -46,7 +47,7 @@ async function bring(text, send) {
   if (!data) return;
   await loadDataSets(data.id);
   openReport(data);
-  say(`${data.name}: ${data.images} photos.`);
+  say(`${data.name}: ${counted(data.images, "photo")}.`);
 }
 
 function bringZip(file) {
@@ -74,7 +75,7 @@ function openReport(data) {
 async function loadDataSets(chosen = byId.dataset.value) {
   const found = await admin.listDataSets();
   byId.dataList.replaceChildren(...found.map(dataRow));
-  const options = found.map(({ id, name, images }) => new Option(`${name} (${images} photos)`, id));
+  const options = found.map(({ id, name, images }) => new Option(`${name} (${counted(images, "photo")})`, id));
   const usable = new Set(found.filter((data) => data.usable).map((data) => data.id));
   byId.dataset.replaceChildren(...options.filter((option) => usable.has(option.value)).map((option) => option.cloneNode(true)));
   if (usable.has(chosen)) byId.dataset.value = chosen;
@@ -84,7 +85,7 @@ async function loadDataSets(chosen = byId.dataset.value) {
 }
 
 function dataRow({ id, name, images, captions, usable }) {
-  const text = `${name} · ${images.toLocaleString("en")} photos, ${captions.toLocaleString("en")} captions`;
+  const text = `${name} · ${counted(images, "photo")}, ${counted(captions, "caption")}`;
   const open = () => attempt(byId.dataProblem, async () => openReport(await admin.getDataSet(id)));
   const remove = () =>
     attempt(byId.dataProblem, async () => {
@@ -242,7 +243,7 @@ function scoresOf(model) {
     const told = ["CIDEr", "METEOR", "Bleu_4"].map(
       (metric) => `${metric.replace("_", "-")} ${scores.old[metric].toFixed(3)} → ${scores.new[metric].toFixed(3)}`,
     );
-    parts.push(`On ${scores.images} held-out photos ${of}: ${told.join(", ")}.`);
+    parts.push(`On ${counted(scores.images, "held-out photo")} ${of}: ${told.join(", ")}.`);
   }
   return parts.join(" ");
 }

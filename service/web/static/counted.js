@@ -1,0 +1,7 @@
+// Numbers of things in sentences.
+
+/** A number as people write it: 1,200. */
+export const count = (number) => number.toLocaleString("en");
+
+/** The number and its noun: 1 photo, 1,200 photos. */
+export const counted = (number, noun) => `${count(number)} ${noun}${number === 1 ? "" : "s"}`;
