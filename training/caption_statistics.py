@@ -2,7 +2,7 @@
 
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 
@@ -75,6 +75,16 @@ def measure_words(records: list[ImageRecord]) -> Words:
         most_frequent=tuple(most_frequent),
         scripts=_scripts(counts),
     )
+
+
+def count_words(records: Iterable[ImageRecord]) -> Counter[str]:
+    """How often each word occurs in all captions of these photos."""
+    return Counter(word for record in records for caption in record.captions for word in tokenise(caption))
+
+
+def training_words(records: Iterable[ImageRecord]) -> Counter[str]:
+    """How often each word occurs in the captions of the train split, of which a vocabulary is made."""
+    return count_words(record for record in records if record.split == "train")
 
 
 def _scripts(counts: Mapping[str, int]) -> tuple[tuple[str, float], ...]:

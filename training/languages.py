@@ -4,13 +4,19 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from captioner.vocabulary import Vocabulary, tokenise
+from captioner.vocabulary import Vocabulary
+from training.caption_statistics import count_words
 from training.readers.listing import ImageRecord
 
 SAMPLED = 1000
 """At most so many photos' captions are looked at for their language."""
+SURE = 0.7
+"""Least probability of a language for the captions of a photo to count: short captions resemble many languages."""
+SURE_OF_ALL = 0.9
+"""Least probability of a language for all captions together, where too few photos count one by one."""
+LEAST_PHOTOS = 3
 LEAST_SHARE = 0.02
-"""Languages of fewer of the photos are not told: short captions are sometimes taken for another language."""
+"""A language is reported from this many photos, and this share of the photos that count, on."""
 MOST_UNKNOWN = 20
 """So many of the unknown words are told."""
 
@@ -27,22 +33,33 @@ class UnknownWords:
 
 
 def languages(records: Sequence[ImageRecord]) -> tuple[tuple[str, float], ...]:
-    """Two-letter code (ISO 639-1) of each language and its share of the photos, the largest first."""
+    """Two-letter code (ISO 639-1) of each language, and its share of the photos that count, the largest first.
+
+    Empty where there is too little text to be sure of any language.
+    """
     if not records:
         return ()
-    import py3langid  # here, since it reads its model from disk
+    from py3langid.langid import MODEL_FILE, LanguageIdentifier  # here, since reading the model takes a second
 
+    identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    # Without the regional languages, which take part of the probability of the large ones that they resemble.
+    identifier.set_languages([code for code in identifier.labels if len(code) == 2])
     step = -(-len(records) // SAMPLED)
-    sampled = records[::step]
     # The captions of a photo together: one alone is often too short to tell.
-    found = Counter(py3langid.classify(" ".join(record.captions)[:2000])[0] for record in sampled)
-    shares = [(code, count / len(sampled)) for code, count in found.most_common()]
-    return tuple((code, share) for code, share in shares if share >= LEAST_SHARE)
+    texts = [" ".join(record.captions)[:2000] for record in records[::step]]
+    guesses = [identifier.classify(text) for text in texts]
+    sure = Counter(code for code, probability in guesses if probability >= SURE)
+    shares = [(code, count, count / sure.total()) for code, count in sure.most_common()]
+    found = tuple((code, share) for code, count, share in shares if count >= LEAST_PHOTOS and share >= LEAST_SHARE)
+    if found:
+        return found
+    code, probability = identifier.classify(" ".join(texts)[:20_000])
+    return ((code, 1.0),) if probability >= SURE_OF_ALL else ()
 
 
 def unknown_words(records: Sequence[ImageRecord], vocabulary: Vocabulary) -> UnknownWords:
     """What a captioner with this vocabulary would read as unknown."""
-    counts = Counter(word for record in records for caption in record.captions for word in tokenise(caption))
+    counts = count_words(records)
     unknown = Counter({word: count for word, count in counts.items() if word not in vocabulary})
     ordered = sorted(unknown.items(), key=lambda item: (-item[1], item[0]))
     return UnknownWords(len(unknown), unknown.total() / max(1, counts.total()), tuple(ordered[:MOST_UNKNOWN]))
