@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from captioner.arguments import add_arguments, from_arguments, given_arguments
 from captioner.config import RUNTIMES, CaptionerConfig, DecodingOptions
+from captioner.counting import counted
 from captioner.errors import CaptionerError, ConfigError, is_full_disk
 from captioner.ranks import Ranks as Launched
 from training.options import PRESETS, FitOptions, chosen_options
@@ -96,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--check", action="store_true", help="print the training options that there would be, and end")
     fit.add_argument("--preset", help=f"how much to learn: {' or '.join(PRESETS)}; the options below go before it")
     add_arguments(fit, CaptionerConfig, "captioner", only_given=True)
-    add_arguments(fit, FitOptions, "training", leave_out=["seed"], only_given=True)
+    add_arguments(fit, FitOptions, "training", leave_out=["seed"], only_given=True, min_count=None)
     add_arguments(fit, DecodingOptions, "decoding", leave_out=_NOT_DECODING, only_given=True)
     fit.set_defaults(run=_fit, on_many_devices=True, needs_torch=True)
 
@@ -171,14 +172,27 @@ def _inspect(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    """Print the training options that `fit` would use."""
-    print(json.dumps(_fit_options(options, _read(options)).to_json(), indent=1))
+    """Print the training options that `fit` would use, and on standard error what it would say of the data."""
+    from captioner.bundle_json import load_vocabulary
+    from training.caption_statistics import training_words
+    from training.coverage import rare_words, vocabulary_told
+    from training.lost_captions import problems_told
+
+    data = _read(options)
+    fit_options = _fit_options(options, data)
+    known = load_vocabulary(options.from_bundle) if options.from_bundle else ()
+    told = [problems_told(data)] if data.problems else []
+    told += vocabulary_told(rare_words(training_words(data.records), fit_options.min_count, known))
+    print(*told, sep="\n", file=sys.stderr)
+    print(json.dumps(fit_options.to_json(), indent=1))
     return 0
 
 
 def _fit(options: argparse.Namespace, ranks: "Ranks") -> int:
     from captioner.allocator import keep_freed_memory
+    from training.coverage import vocabulary_warning
     from training.loop import Interrupted, fit
+    from training.lost_captions import problems_told
     from training.preparation import prepare
     from training.progress import ProgressFile, unwatched
     from training.readers.boxes import read_boxes
@@ -200,7 +214,7 @@ def _fit(options: argparse.Namespace, ranks: "Ranks") -> int:
     data = _read(options)
     fit_options = _fit_options(options, data)
     if data.problems and ranks.leads:
-        print(f"{len(data.problems)} problems in {data.root}: `python -m training inspect` lists them", file=sys.stderr)
+        print(problems_told(data), file=sys.stderr)
     replay = read_records(options.replay, seed=options.seed) if options.replay else None
     material = prepare(
         data,
@@ -223,6 +237,8 @@ def _fit(options: argparse.Namespace, ranks: "Ranks") -> int:
         return INTERRUPTED
     if ranks.leads:
         print(f"the captioner is in {bundle}")
+        if warning := vocabulary_warning(material.rare_words):  # again, as the log has grown long since
+            print(f"warning: {warning}", file=sys.stderr)
     return 0
 
 
@@ -232,6 +248,7 @@ def _fit_options(options: argparse.Namespace, data: "DataSet") -> FitOptions:
     Raises ConfigError, and BundleError.
     """
     from captioner.bundle_json import load_metrics, load_vocabulary
+    from training.caption_statistics import training_words
     from training.languages import unknown_words
 
     given = given_arguments(FitOptions, options)
@@ -246,12 +263,13 @@ def _fit_options(options: argparse.Namespace, data: "DataSet") -> FitOptions:
         if "seed" in values:
             raise ConfigError(f"{options.options} holds a seed: give it by --seed, as it also draws splits")
         given = values | given
+    size = training_words(data.records).total()
     if options.from_bundle is None:
-        return chosen_options(given, options.preset)
+        return chosen_options(given, options.preset, running_words=size)
     trained = load_metrics(options.from_bundle).get("options")
     earlier = trained if isinstance(trained, dict) else {}
     new_words = unknown_words(data.records, load_vocabulary(options.from_bundle)).share
-    return chosen_options(given, options.preset, earlier, options.replay is not None, new_words)
+    return chosen_options(given, options.preset, earlier, options.replay is not None, new_words, size)
 
 
 def _start(options: argparse.Namespace) -> "Bundle | None":
@@ -310,7 +328,8 @@ def _compare(options: argparse.Namespace, ranks: "Ranks") -> int:
     for name, scores in result["scores"].items():
         if scores:
             new, old = scores["new"]["CIDEr"], scores["old"]["CIDEr"]
-            print(f"{name:6} {scores['images']} photos of {scores['split']}: CIDEr {new:.3f}, and {old:.3f} before")
+            photos = counted(scores["images"], "photo")
+            print(f"{name:6} {photos} of {scores['split']}: CIDEr {new:.3f}, and {old:.3f} before")
     print(f"{options.output / 'comparison.json'} shows photos with the captions of both")
     return 0
 

@@ -1,6 +1,9 @@
 """Whether a data set can be trained on, and what a person should know before they do."""
 
+from captioner.counting import counted
 from captioner.vocabulary import tokenise
+from training.coverage import vocabulary_warning
+from training.lost_captions import lost_captions
 from training.options import MAX_TRAINING_WORDS
 from training.records import DataSet
 from training.report import Report
@@ -15,8 +18,8 @@ def advice(data: DataSet, report: Report) -> tuple[bool, tuple[str, ...]]:
     photos = report.total.images - unreadable
     if photos == 0:
         return False, (
-            "Nothing here can be used: there is no photo that can be read and has a caption. The lists below say what"
-            " was refused, and why.",
+            "Nothing here can be used: there is no photo that can be read and has a caption. The lists of problems"
+            " say what was refused, and why.",
         )
     same = max((len(same.paths) for same in report.same_images), default=1)
     if photos == 1:
@@ -26,6 +29,8 @@ def advice(data: DataSet, report: Report) -> tuple[bool, tuple[str, ...]]:
             f"All {photos} photos are the same picture: there is nothing to tell apart. Add photos that differ.",
         )
     sentences = []
+    if warning := vocabulary_warning(report.rare_words):
+        sentences.append(warning)
     if photos < FEW_PHOTOS:
         sentences.append(
             f"{photos} photos are few: the captioner may learn them by heart, and its scores say little. Some hundred"
@@ -39,16 +44,21 @@ def advice(data: DataSet, report: Report) -> tuple[bool, tuple[str, ...]]:
         sentences.append(f"{_photos(leaking)} look like others in another split: the scores may flatter.")
     if report.words.per_caption.max > MAX_TRAINING_WORDS:
         long = sum(len(tokenise(text)) > MAX_TRAINING_WORDS for record in data.records for text in record.captions)
-        sentences.append(
-            f"{long:,} captions have more than {MAX_TRAINING_WORDS} words: the rest of each is not learned."
-        )
+        have = f"{counted(long, 'caption')} {'has' if long == 1 else 'have'}"
+        sentences.append(f"{have} more than {MAX_TRAINING_WORDS} words: the rest of each is not learned.")
     if len(report.languages) > 1:
         codes = ", ".join(f"{code} {share:.0%}" for code, share in report.languages)
         sentences.append(f"The captions seem to be in several languages ({codes}): it will learn to mix them.")
+    if lost := lost_captions(report.problems):
+        sentences.append(lost)
+    doubtful = sum(problem.kind == "doubtful_caption" for problem in report.problems)
+    if doubtful:
+        look = f"{counted(doubtful, 'caption')} {'looks' if doubtful == 1 else 'look'} wrong and will be learned"
+        sentences.append(f"{look} (web addresses, file names, lost characters): correct them, or take them out.")
     if report.total.captions < 2 * report.total.images:
         sentences.append("Most photos have one caption: the more ways of saying it a photo has, the better it learns.")
     return True, tuple(sentences)
 
 
 def _photos(groups) -> str:
-    return f"{sum(len(group.paths) for group in groups):,} photos"
+    return counted(sum(len(group.paths) for group in groups), "photo")

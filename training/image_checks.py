@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -60,7 +60,10 @@ def check_images(data: DataSet, progress: bool) -> tuple[list[Problem], dict[Pat
 
     A photo whose file is cut short is used, and reported.
     """
-    paths = list(dict.fromkeys(record.path for record in data.records))
+    captions: Counter[Path] = Counter()
+    for record in data.records:
+        captions[record.path] += len(record.captions)
+    paths = list(captions)
     problems, seen = [], {}
     # Pillow decodes outside the interpreter's lock, so that threads use all cores.
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
@@ -71,7 +74,8 @@ def check_images(data: DataSet, progress: bool) -> tuple[list[Problem], dict[Pat
                 if found.cut_short:
                     problems.append(Problem("cut_short_image", shown_path(path, data.root), None, found.cut_short))
             else:
-                problems.append(Problem("unreadable_image", shown_path(path, data.root), None, found))
+                shown = shown_path(path, data.root)
+                problems.append(Problem("unreadable_image", shown, None, found, captions[path]))
     return problems, seen
 
 

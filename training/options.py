@@ -18,6 +18,10 @@ PRESETS = {
 }
 """How much a run learns: minutes for some hundred photos on a small machine, or for as long as it gets better."""
 
+MIN_COUNTS = ((20_000, 1), (200_000, 2))
+"""Size of the training captions in running words -> default of min_count below that size; beyond, that of FitOptions.
+Of smaller data, a higher limit would make too large a share of the text unknown."""
+
 SMALL_DATA = {"batch_size": 8, "least_batches": 50, "min_count": 2, "warmup_steps": 50, "average_decay": 0.97}
 """For every run that starts from a captioner: its data is a few hundred photos rather than thousands."""
 
@@ -53,7 +57,8 @@ class FitOptions(JsonOptions):
     captions_per_image: int = 5
     """At most so many captions of an image in a batch; of more, others are drawn each time."""
     min_count: int = 5
-    """Words that are rarer among the training captions become unknown."""
+    """Words that are rarer among the training captions become unknown. The default follows the size of these captions:
+    1 below 20,000 running words, 2 below 200,000, else 5; at most 2 with --from-bundle, which also keeps its words."""
     replay_share: float = 0.5
     """Share of each batch that is drawn from the earlier data that --replay names."""
     replay_images: int = 2000
@@ -134,11 +139,13 @@ def chosen_options(
     earlier: Mapping[str, Any] | None = None,
     replay: bool = False,
     new_words: float = 0.0,
+    running_words: int | None = None,
 ) -> FitOptions:
     """The options of a run: what a person gave, else what the preset and the kind of run say, else the defaults.
 
     earlier: the options that the captioner to start from was trained with, as far as it tells; None from scratch.
     new_words: share of the words in the captions that the captioner to start from does not know.
+    running_words: size of the training captions, which `min_count` follows; None where there are none to count.
     Raises ConfigError for a preset that does not exist, and as FitOptions does.
     """
     if preset is not None and preset not in PRESETS:
@@ -148,7 +155,15 @@ def chosen_options(
         alone = NEW_LANGUAGE if new_words > MOSTLY_NEW else WITHOUT_REPLAY
         like_before = {name: earlier[name] for name in LIKE_BEFORE if name in earlier}
         recipe = SMALL_DATA | (WITH_REPLAY if replay else alone) | like_before
+    if running_words is not None:
+        recipe["min_count"] = default_min_count(running_words, from_captioner=earlier is not None)
     return FitOptions(**{**recipe, **PRESETS.get(preset or "", {}), **given})
+
+
+def default_min_count(running_words: int, from_captioner: bool = False) -> int:
+    """How often a word has to occur to be learned, by the size of the training captions in running words."""
+    most = SMALL_DATA["min_count"] if from_captioner else FitOptions.min_count
+    return min(most, next((count for below, count in MIN_COUNTS if running_words < below), most))
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import torch
 
 from captioner.bundle import Bundle
 from captioner.config import CaptionerConfig, DecodingOptions
+from captioner.counting import counted
 from captioner.decoder import Decoder
 from captioner.encoder_weights import LoadedWeights, tensors_sha256
 from captioner.encoders import Encoder, encoder_spec, pretrained_network
@@ -20,6 +21,8 @@ from captioner.images import ImageFrame, fit_image, open_image
 from captioner.model import CaptionModel
 from captioner.vocabulary import SPECIAL_WORDS, Vocabulary
 from training.boxes import BoxSet
+from training.caption_statistics import count_words
+from training.coverage import RareWords, rare_words, vocabulary_told
 from training.dataset import CaptionDataset
 from training.distributed import ALONE, Ranks
 from training.features import FeatureCache, FeatureView, encode, fill_cache, open_cache
@@ -70,6 +73,8 @@ class Material:
     """Earlier data that is mixed into the batches."""
     boxes: BoxSet | None = None
     """Where words should look."""
+    rare_words: RareWords | None = None
+    """What the vocabulary leaves out of the training captions."""
 
 
 def prepare(
@@ -106,6 +111,9 @@ def prepare(
     earlier = _replayed(replay, options) if replay is not None else []
     vocabulary = _vocabulary(train, data, options, start)
     model, weights = _model(config, vocabulary, weights_file, start)
+    rare = rare_words(count_words(train), options.min_count, () if start is None else start.vocabulary)
+    if ranks.leads:
+        print(*vocabulary_told(rare), sep="\n", file=sys.stderr)
     model.encoder.requires_grad_(False)
     model.to(torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")))
     model.encoder.eval().to(memory_format=torch.channels_last)
@@ -139,6 +147,7 @@ def prepare(
         teacher,
         replay,
         boxes,
+        rare,
     )
 
 
@@ -149,7 +158,8 @@ def _vocabulary(train: Sequence[ImageRecord], data: DataSet, options: FitOptions
     vocabulary = Vocabulary.build(captions, options.min_count)
     if len(vocabulary) == len(SPECIAL_WORDS):
         raise DataError(
-            f"no word of {data.root} occurs {options.min_count} times in its training captions: lower --min-count"
+            f"no word of {data.root} occurs {counted(options.min_count, 'time')} in its training captions:"
+            " lower --min-count"
         )
     return vocabulary
 
@@ -261,11 +271,12 @@ class _FeatureBuilder:
         count = count_supervised(regions)
         if not count:
             raise DataError(
-                f"no caption of the {len(records)} photos names anything that {boxes.name} has a box of: the file"
-                " names of the photos must be the same in both; name other boxes, or leave --boxes out"
+                f"no caption of the {counted(len(records), 'photo')} names anything that {boxes.name} has a box of: the"
+                " file names of the photos must be the same in both; name other boxes, or leave --boxes out"
             )
         pictured = sum(len(of_image.coverage) > 0 for of_image in regions)
-        self._say(f"boxes: {count} words of {pictured} of {len(records)} photos are told where to look")
+        photos = f"{pictured} of {counted(len(records), 'photo')}"
+        self._say(f"boxes: {counted(count, 'word')} of {photos} are told where to look")
         self._known_regions = regions
         return regions
 

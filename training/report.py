@@ -5,6 +5,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
+from captioner.counting import counted
 from captioner.vocabulary import Vocabulary
 from training.caption_statistics import (
     FREQUENT,
@@ -14,9 +15,12 @@ from training.caption_statistics import (
     measure_words,
     repeated_captions,
     spread,
+    training_words,
 )
+from training.coverage import RareWords, percent, rare_words, rare_words_told
 from training.image_checks import SameImages, check_images, same_images, similar_images
 from training.languages import UnknownWords, languages, unknown_words
+from training.options import default_min_count
 from training.readers.listing import SPLITS, ImageRecord, Problem
 from training.readers.photos import left_behind
 from training.records import DataSet
@@ -48,6 +52,8 @@ class Report:
     words: Words
     languages: tuple[tuple[str, float], ...]
     """Code and share of the photos, the largest first."""
+    rare_words: RareWords
+    """Words that `fit` leaves out of the vocabulary by default."""
     unknown_words: UnknownWords | None
     """Those that the captioner which was named does not know; None where none was named."""
     same_images: tuple[SameImages, ...]
@@ -93,9 +99,13 @@ LONGEST_LINE = 200
 HEADINGS = {
     "bad_entry": "refused lines and entries",
     "empty_caption": "empty captions",
+    "no_caption": "placeholders in place of a caption (nan, None, n/a, ...), left out",
+    "cleaned_caption": "captions cleaned of HTML, escapes or invisible characters, and used",
+    "doubtful_caption": "captions that look wrong, used all the same",
     "repeated_entry": "repeated lines and entries",
     "unknown_image": "lines about unknown images",
     "missing_image": "missing images",
+    "found_elsewhere": "photos found by another name or in another folder, used all the same",
     "other_case": "photos named with other capitals than their files have, used all the same",
     "unreadable_image": "unreadable images",
     "cut_short_image": "images whose files are cut short, used all the same",
@@ -131,12 +141,20 @@ def inspect_data(
         total=_count(None, data.records),
         words=measure_words(data.records),
         languages=languages(data.records),
+        rare_words=_rare_words(data.records, vocabulary),
         unknown_words=None if vocabulary is None else unknown_words(data.records, vocabulary),
         same_images=same_images(data, seen),
         similar_images=similar_images(data, seen),
         repeated_captions=repeated_captions(data.records),
         problems=(*data.problems, *unreadable, *_ignored(data)),
     )
+
+
+def _rare_words(records: list[ImageRecord], vocabulary: Vocabulary | None) -> RareWords:
+    """By the min_count that `fit` would choose, from scratch or from the captioner with this vocabulary."""
+    counts = training_words(records)
+    min_count = default_min_count(counts.total(), from_captioner=vocabulary is not None)
+    return rare_words(counts, min_count, () if vocabulary is None else vocabulary)
 
 
 def _count(split: str | None, records: list[ImageRecord]) -> SplitCount:
@@ -193,22 +211,19 @@ def _render_words(report: Report) -> list[str]:
     lines = [
         f"{'length':12}{length.mean:.1f} words a caption, {length.min} to {length.max}; 95 % have at most"
         f" {length.percentile_95}",
-        f"{'vocabulary':12}{words.vocabulary:,} words, {words.frequent:,} of them {FREQUENT} times or more",
+        f"{'vocabulary':12}{counted(words.vocabulary, 'word')}, {words.frequent:,} of them {FREQUENT} times or more",
+        f"{'rare words':12}{rare_words_told(report.rare_words)}",
         f"{'frequent':12}{frequent}",
-        f"{'scripts':12}{', '.join(f'{script} {_percent(share)}' for script, share in words.scripts) or 'none'}",
-        f"{'languages':12}{', '.join(f'{code} {_percent(share)}' for code, share in report.languages) or 'unknown'}",
+        f"{'scripts':12}{', '.join(f'{script} {percent(share)}' for script, share in words.scripts) or 'none'}",
+        f"{'languages':12}{', '.join(f'{code} {percent(share)}' for code, share in report.languages) or 'unknown'}",
     ]
     if (unknown := report.unknown_words) is not None:
         most = " · ".join(f"{word} {count:,}" for word, count in unknown.most_frequent[:8])
         lines.append(
-            f"{'new words':12}{unknown.words:,} that the captioner does not know, {_percent(unknown.share)} of all"
+            f"{'new words':12}{unknown.words:,} that the captioner does not know, {percent(unknown.share)} of all"
         )
         lines += [f"{'':12}{most}"] if most else []
     return lines
-
-
-def _percent(share: float) -> str:
-    return f"{share:.1%}".replace(".0%", "%").replace("%", " %") if share >= 0.001 else "under 0.1 %"
 
 
 def _render_list(heading: str, found: list[str], examples: int) -> list[str]:

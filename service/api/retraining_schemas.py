@@ -97,9 +97,11 @@ class DataSetSummary(BaseModel):
 
 class DataSetDocument(DataSetSummary):
     report: dict[str, Any] = Field(
-        description="What was found: `advice` in sentences, counts by split, languages, words that the captioner in use"
-        " does not know, photos that are the same or look alike, what was refused and where, samples. Of long lists the"
-        " first 100; `counts` and `problem_counts` tell how many there are."
+        description="What was found: `advice` in sentences, counts by split, languages (none where there is too little"
+        " text to be sure), `rare_words` that a training leaves out of its vocabulary and their share of all words,"
+        " words that the captioner in use does not know, photos that are the same or look alike, problems by kind with"
+        " their place and how many captions are `lost` by each, samples. Of long lists"
+        " the first 100; `counts` and `problem_counts` tell how many there are."
     )
 
 

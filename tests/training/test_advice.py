@@ -77,3 +77,29 @@ def test_several_languages_are_told(photos):
     usable, sentences = judged(photos(60, "val", ["a dog jumps after the ball", "two dogs run over the grass"]))
     assert usable
     assert any("several languages (" in sentence and "de 50%" in sentence for sentence in sentences)
+
+
+def test_a_vocabulary_with_holes_is_told_first(photos):
+    many = [f"a dog is number {number} again" for number in range(4000)]
+    usable, sentences = judged(photos(2, captions=many))
+    assert usable and sentences[0].startswith("Too many words will be unknown: --min-count 2 keeps")
+
+
+def test_captions_that_are_lost_or_look_wrong_are_told(photos):
+    usable, sentences = judged(photos(3, captions=["nan", "see https://example.org", "a dog\\non the beach"]))
+    assert usable
+    assert "3 captions not used: 3 in which a placeholder stands (nan, None, n/a, ...)." in sentences
+    assert any(sentence.startswith("3 captions look wrong and will be learned") for sentence in sentences)
+
+
+def test_where_nothing_can_be_used_no_place_on_the_screen_is_named(photos):
+    folder = photos(1)
+    (folder / "0.png").write_bytes(b"no photo")
+    _, (sentence,) = judged(folder)
+    assert "below" not in sentence and "The lists of problems say what was refused" in sentence
+
+
+def test_one_long_caption_is_one(photos):
+    photos(3)
+    folder = photos(1, "more", ["word " * 40, "a carpet"])
+    assert "1 caption has more than 30 words: the rest of each is not learned." in judged(folder)[1]

@@ -29,12 +29,12 @@ def shapes(tmp_path):
 def fit(tmp_path, shapes, three_stages, words_without_java):
     """Runs `fit` on tiny options and these; returns the exit status."""
 
-    def fit(*more, data=shapes, output=tmp_path / "run"):
+    def fit(*more, data=shapes, output=tmp_path / "run", min_count="1"):
         return main([
             "fit", "--data", str(data), "--output", str(output), "--cache", str(tmp_path / "cache"),
             "--encoder", "three-stages", "--encoder-weights", str(three_stages), "--image-size", "64",
             "--embedding-dim", "8", "--hidden-dim", "8", "--attention-dim", "8", "--device", "cpu",
-            "--batch-size", "3", "--min-count", "1", "--epochs", "1", *more,
+            "--batch-size", "3", "--epochs", "1", *(["--min-count", min_count] if min_count else []), *more,
         ])  # fmt: skip
 
     return fit
@@ -129,7 +129,33 @@ def test_fit_counts_the_problems_of_the_data(fit, shapes, capsys):
     with open(shapes / "captions.csv", "a") as table:
         table.write("nowhere.png,a photo that is not there,train\n")
     assert fit() == 0
-    assert "problems in " in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "1 caption not used: 1 of photos that are missing. 1 problem in " in said
+
+
+def test_fit_keeps_the_words_of_few_photos_and_says_so(fit, tmp_path, capsys):
+    assert fit(min_count=None) == 0
+    said = capsys.readouterr().err
+    bundle = captioner.load(tmp_path / "run" / "bundle", "cpu").bundle
+    assert bundle.metrics["options"]["min_count"] == 1 and "warning" not in said
+    assert f"vocabulary: {len(bundle.vocabulary) - 4} words in the training captions, none of them unknown" in said
+
+
+def test_fit_warns_before_and_after_where_too_many_words_are_unknown(fit, capsys):
+    assert fit("--min-count", "6") == 0
+    said = capsys.readouterr().err
+    assert re.search(r"vocabulary: \d+ of \d+ words unknown with --min-count 6, \d.* % of all running words", said)
+    assert said.count("warning: Too many words will be unknown: --min-count 6 keeps") == 2
+    assert said.rstrip().endswith("Lower --min-count, or bring more captions.")
+
+
+def test_check_shows_the_limit_of_rare_words_and_what_it_leaves_out(shapes, tmp_path, bundle, capsys):
+    arguments = ["fit", "--data", str(shapes), "--output", str(tmp_path / "run"), "--check"]
+    for more, min_count in (([], 1), (["--from-bundle", bundle], 1), (["--min-count", "6"], 6)):
+        assert main([*arguments, *more]) == 0
+        said = capsys.readouterr()
+        assert json.loads(said.out)["min_count"] == min_count
+        assert "vocabulary: " in said.err and ("warning: " in said.err) == (min_count == 6)
 
 
 @pytest.mark.parametrize("stop", [loop.Interrupted("stopped as asked: go on with --resume"), KeyboardInterrupt()])

@@ -88,6 +88,14 @@ def test_what_a_person_gives_goes_before_the_preset_and_that_before_the_recipe()
     assert chosen_options({}) == FitOptions()
 
 
+def test_the_limit_of_rare_words_follows_the_size_of_the_captions():
+    sizes = (0, 60, 19_999, 20_000, 199_999, 200_000, 6_000_000)
+    assert [chosen_options({}, running_words=size).min_count for size in sizes] == [1, 1, 1, 2, 2, 5, 5]
+    assert [chosen_options({}, None, {}, running_words=size).min_count for size in sizes] == [1, 1, 1, 2, 2, 2, 2]
+    assert chosen_options({"min_count": 5}, "quick", {}, running_words=60).min_count == 5
+    assert chosen_options({"min_count": 1}, running_words=6_000_000).min_count == 1
+
+
 def test_maps_go_on_being_shaped_as_they_were():
     earlier = {"doubly_stochastic_weight": 0.3, "epochs": 4}
     options = chosen_options({}, "quick", earlier)

@@ -207,6 +207,31 @@ def test_languages(code, captions):
     assert languages(records) == ((code, 1.0),)
 
 
+@pytest.mark.parametrize(
+    "captions",
+    [("a dog",), ("a green wall",), ("1girl, solo, long hair",), ("red car", "blue sky"), ("狗",), ("IMG 0001",)],
+)
+def test_no_language_is_told_of_too_little_text(captions):
+    records = [ImageRecord(number, Path(f"{number}.jpg"), (text,), "train") for number, text in enumerate(captions)]
+    assert languages(records) == ()
+
+
+def test_few_short_captions_are_in_no_language_but_their_own():
+    texts = ["a boat on a lake", "a green wall", "red car", "two dogs run over the grass", "a cat lies on a brown rug"]
+    records = [ImageRecord(number, Path(f"{number}.jpg"), (text,), "train") for number, text in enumerate(texts)]
+    assert languages(records) == (("en", 1.0),)
+
+
+def test_rare_words_are_told_by_the_default_of_fit(report, folder):
+    # of the train split: a dog / A dog runs! / a dog / the sea is blue x5 / a dog
+    assert (report.rare_words.min_count, report.rare_words.words, report.rare_words.kept) == (1, 0, 7)
+    assert "7 words in the training captions, none of them unknown with --min-count 1" in render(report)
+    (folder / "train" / "a.txt").write_text("\n".join(f"a dog is number {number} again" for number in range(4000)))
+    vocabulary = Vocabulary([*SPECIAL_WORDS, "17"])
+    rare = inspect_data(read_records(folder), open_photos=False, progress=False, vocabulary=vocabulary).rare_words
+    assert rare.min_count == 2 and 3990 < rare.words < 4010 and rare.share == pytest.approx(1 / 6, abs=0.01)
+
+
 def test_words_that_a_captioner_does_not_know(report, folder):
     vocabulary = Vocabulary([*SPECIAL_WORDS, "a", "dog", "the", "is", "wall", "green"])
     unknown = inspect_data(read_records(folder), progress=False, vocabulary=vocabulary).unknown_words

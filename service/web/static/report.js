@@ -1,13 +1,19 @@
 // What was found in a data set, for a person to read.
 import { showPicture } from "./admin.js";
+import { count, counted } from "./counted.js";
 import { element } from "./elements.js";
 
 const KINDS = {
   bad_entry: "refused lines and entries",
   empty_caption: "empty captions",
+  no_caption: "placeholders in place of a caption, left out",
+  rejected_caption: "captions that their data set rejects, left out",
+  cleaned_caption: "captions cleaned of HTML, escapes or invisible characters, and used",
+  doubtful_caption: "captions that look wrong, used all the same",
   repeated_entry: "repeated lines and entries",
   unknown_image: "lines about unknown photos",
   missing_image: "captions without their photo",
+  found_elsewhere: "photos found by another name or in another folder, used all the same",
   other_case: "photos named with other capitals, used all the same",
   unreadable_image: "photos that cannot be read",
   cut_short_image: "photos whose files are cut short, used all the same",
@@ -18,7 +24,6 @@ const KINDS = {
   unused_file: "files that are not used",
   ignored_file: "files that systems leave behind, passed over",
 };
-const count = (number) => number.toLocaleString("en");
 const share = (value) => (value > 0 && value < 0.01 ? "under 1 %" : `${Math.round(100 * value)} %`);
 
 export function showReport(place, { name, usable, report }) {
@@ -43,13 +48,14 @@ function list(className, texts) {
   return element("ul", { className }, ...texts.map((text) => element("li", {}, text)));
 }
 
-function facts({ total, words, languages, unknown_words: unknown, format, drawn_splits: drawn }) {
+function facts({ total, words, languages, rare_words: rare, unknown_words: unknown, format, drawn_splits: drawn }) {
   const rows = [
-    ["Holds", `${count(total.images)} photos, ${count(total.captions)} captions`],
+    ["Holds", `${counted(total.images, "photo")}, ${counted(total.captions, "caption")}`],
     ["Read as", `${format}, ${drawn ? "splits drawn by photo, as it has none" : "with its own splits"}`],
     ["Languages", languages.map(([code, part]) => `${languageName(code)} ${share(part)}`).join(", ") || "unknown"],
     ["Words", `${count(words.vocabulary)} different ones, ${words.per_caption.mean.toFixed(1)} in a caption`],
   ];
+  if (rare) rows.push(["Rare words", rareWords(rare)]); // a report of before it was measured has none
   if (unknown) {
     const most = unknown.most_frequent.slice(0, 10).map(([word, times]) => `${word} (${count(times)})`);
     const told = `${count(unknown.words)}, ${share(unknown.share)} of all${most.length ? `: ${most.join(", ")}` : ""}`;
@@ -59,6 +65,12 @@ function facts({ total, words, languages, unknown_words: unknown, format, drawn_
     element("dt", {}, name),
     element("dd", {}, value),
   ]));
+}
+
+function rareWords({ words, kept, share: part, min_count: least }) {
+  const all = counted(words + kept, "word");
+  if (!words) return `none of ${all} will be unknown (min_count ${least})`;
+  return `${count(words)} of ${all} will be unknown, ${share(part)} of all running words (min_count ${least})`;
 }
 
 function languageName(code) {
@@ -85,7 +97,7 @@ function problems(report) {
     ["photos that are there more than once", counts.same_images, report.same_images.map(together)],
     ["groups of photos that look alike", counts.similar_images, report.similar_images.map(together)],
     ["captions that are there more than once", counts.repeated_captions, report.repeated_captions.map(
-      ({ text, count: times }) => `${count(times)} times: “${text}”`)],
+      ({ text, count: times }) => `${counted(times, "time")}: “${text}”`)],
     ...Object.entries(KINDS).map(([kind, heading]) => [
       heading,
       report.problem_counts[kind] ?? 0,

@@ -1,0 +1,66 @@
+"""How much of the training captions a vocabulary covers, measured and told."""
+
+from collections.abc import Container, Mapping
+from dataclasses import dataclass
+
+from captioner.counting import counted
+
+MOST_UNKNOWN = 0.1
+"""Where a larger share of all running words is unknown, a captioner learns sentences full of holes."""
+
+
+@dataclass(frozen=True)
+class RareWords:
+    """Words of the training captions that are too rare for the vocabulary: a captioner reads them as unknown."""
+
+    min_count: int
+    """Words that occur less often are unknown."""
+    words: int
+    """Different unknown words."""
+    kept: int
+    """Different words of the training captions that are in the vocabulary."""
+    share: float
+    """Of all running words of the training captions that are unknown."""
+
+
+def rare_words(counts: Mapping[str, int], min_count: int, known: Container[str] = ()) -> RareWords:
+    """Measure what a vocabulary leaves out.
+
+    counts: of the words of the training captions. known: words that are kept however rare they are, as those of the
+    captioner that a run starts from.
+    """
+    rare = {word: count for word, count in counts.items() if count < min_count and word not in known}
+    total = sum(counts.values())
+    return RareWords(min_count, len(rare), len(counts) - len(rare), sum(rare.values()) / max(1, total))
+
+
+def rare_words_told(rare: RareWords) -> str:
+    """How many words a vocabulary leaves out, in a sentence without its full stop."""
+    all_words = counted(rare.words + rare.kept, "word")
+    if not rare.words:
+        return f"{all_words} in the training captions, none of them unknown with --min-count {rare.min_count}"
+    return (
+        f"{rare.words:,} of {all_words} unknown with --min-count {rare.min_count}, {percent(rare.share)} of all running"
+        " words in the training captions"
+    )
+
+
+def vocabulary_warning(rare: RareWords) -> str | None:
+    """A sentence where the vocabulary covers too little of the training captions, else None."""
+    if rare.share <= MOST_UNKNOWN:
+        return None
+    return (
+        f"Too many words will be unknown: --min-count {rare.min_count} keeps {rare.kept:,} of"
+        f" {counted(rare.words + rare.kept, 'word')}, and leaves out {percent(rare.share)} of all running words. The"
+        " captioner will never say these. Lower --min-count, or bring more captions."
+    )
+
+
+def vocabulary_told(rare: RareWords) -> list[str]:
+    """What `fit` says of the vocabulary before it trains; a warning comes last."""
+    warning = vocabulary_warning(rare)
+    return [f"vocabulary: {rare_words_told(rare)}", *([f"warning: {warning}"] if warning else [])]
+
+
+def percent(share: float) -> str:
+    return f"{share:.1%}".replace(".0%", "%").replace("%", " %") if share >= 0.001 else "under 0.1 %"
