@@ -100,6 +100,8 @@ HEADINGS = {
     "bad_entry": "refused lines and entries",
     "empty_caption": "empty captions",
     "no_caption": "placeholders in place of a caption (nan, None, n/a, ...), left out",
+    "rejected_caption": "captions that their data set marks as rejected, left out",
+    "precanned_caption": "captions that their data set marks as precanned, left out",
     "cleaned_caption": "captions cleaned of HTML, escapes or invisible characters, and used",
     "doubtful_caption": "captions that look wrong, used all the same",
     "repeated_entry": "repeated lines and entries",
@@ -112,7 +114,9 @@ HEADINGS = {
     "uncaptioned_image": "images without captions",
     "two_splits": "lines that put an image into a second split",
     "repeated_id": "repeated image ids",
+    "other_id_type": "ids that are numbers in one place and text in another, used all the same",
     "stray_sidecar": "stray sidecars",
+    "unused_column": "columns of captions that are not used",
     "unused_file": "unused files",
     "ignored_file": "files that systems leave behind, passed over",
 }
@@ -183,9 +187,10 @@ def render(report: Report, examples: int = 3) -> str:
     lines += _render_list("images that look alike", [_same_text(same) for same in report.similar_images], examples)
     repeated = [f'{same.count} times, images {same.images}: "{same.text}"' for same in report.repeated_captions]
     lines += _render_list("captions that occur more than once", repeated, examples)
-    for kind, heading in HEADINGS.items():
+    kinds = dict.fromkeys([*HEADINGS, *(problem.kind for problem in report.problems)])
+    for kind in kinds:
         found = [str(problem) for problem in report.problems if problem.kind == kind]
-        lines += _render_list(heading, found, examples)
+        lines += _render_list(HEADINGS.get(kind, kind.replace("_", " ")), found, examples)
     if not (report.problems or report.same_images):
         lines += ["", "No problems found."]
     if not report.checked_images:

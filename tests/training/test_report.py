@@ -1,7 +1,9 @@
 """The report of a data set: numbers checked by hand on a few drawn photos."""
 
+import dataclasses
 import json
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ from PIL import Image
 
 from captioner.vocabulary import SPECIAL_WORDS, Vocabulary
 from training.languages import languages
-from training.records import ImageRecord, read_records
+from training.records import ImageRecord, Problem, read_records
 from training.report import HEADINGS, inspect_data, render
 
 
@@ -154,6 +156,22 @@ def test_text_is_short_and_counts_the_rest(folder):
 
 def test_every_kind_of_problem_has_a_heading(report):
     assert {problem.kind for problem in report.problems} <= set(HEADINGS)
+
+
+def test_every_kind_that_a_reader_reports_has_a_heading_in_the_text_and_on_the_page():
+    root = Path(__file__).parents[2]
+    readers = "".join(file.read_text() for file in (root / "training" / "readers").glob("*.py"))
+    reported = set(re.findall(r'refuse\(\s*"([a-z_]+)"', readers))
+    page = (root / "service" / "web" / "static" / "report.js").read_text()
+    on_the_page = set(
+        re.findall(r"^  ([a-z_]+): \"", page.partition("const KINDS")[2].partition("};")[0], re.MULTILINE)
+    )
+    assert len(reported) > 10 and reported <= set(HEADINGS) == on_the_page
+
+
+def test_a_kind_without_a_heading_is_shown_all_the_same(report):
+    odd = dataclasses.replace(report, problems=(Problem("odd_thing", "a.txt", 3, "is odd"),))
+    assert "Odd thing: 1\n  a.txt:3: is odd" in render(odd)
 
 
 def test_nothing_usable_is_said(tmp_path):

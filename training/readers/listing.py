@@ -22,7 +22,8 @@ from training.readers.splits import SPLIT_NAMES, SPLITS
 __all__ = ["SPLITS", "SPLIT_NAMES", "ImageRecord", "Listing", "Problem"]
 
 _LOSES_A_CAPTION = frozenset(
-    "bad_entry empty_caption no_caption repeated_entry unknown_image stray_sidecar rejected_caption".split()
+    "bad_entry empty_caption no_caption repeated_entry unknown_image stray_sidecar rejected_caption"
+    " precanned_caption".split()
 )
 """Kinds of problems with an entry that holds one caption, as a rule."""
 
@@ -45,9 +46,7 @@ class Problem:
     """Something in a data set that is not used, or not as it stands."""
 
     kind: str
-    """bad_entry, empty_caption, no_caption, cleaned_caption, doubtful_caption, repeated_entry, unknown_image,
-    missing_image, found_elsewhere, other_case, uncaptioned_image, two_splits, repeated_id, stray_sidecar or
-    unused_file."""
+    """A key of `training.report.HEADINGS`, where each is explained."""
     file: str
     """Relative to the data set where it lies inside."""
     entry: int | str | None

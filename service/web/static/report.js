@@ -7,7 +7,8 @@ const KINDS = {
   bad_entry: "refused lines and entries",
   empty_caption: "empty captions",
   no_caption: "placeholders in place of a caption, left out",
-  rejected_caption: "captions that their data set rejects, left out",
+  rejected_caption: "captions that their data set marks as rejected, left out",
+  precanned_caption: "captions that their data set marks as precanned, left out",
   cleaned_caption: "captions cleaned of HTML, escapes or invisible characters, and used",
   doubtful_caption: "captions that look wrong, used all the same",
   repeated_entry: "repeated lines and entries",
@@ -20,7 +21,9 @@ const KINDS = {
   uncaptioned_image: "photos without captions",
   two_splits: "lines that put a photo into a second split",
   repeated_id: "repeated ids",
+  other_id_type: "ids that are numbers in one place and text in another, used all the same",
   stray_sidecar: "texts without a photo",
+  unused_column: "columns of captions that are not used",
   unused_file: "files that are not used",
   ignored_file: "files that systems leave behind, passed over",
 };
@@ -98,8 +101,8 @@ function problems(report) {
     ["groups of photos that look alike", counts.similar_images, report.similar_images.map(together)],
     ["captions that are there more than once", counts.repeated_captions, report.repeated_captions.map(
       ({ text, count: times }) => `${counted(times, "time")}: “${text}”`)],
-    ...Object.entries(KINDS).map(([kind, heading]) => [
-      heading,
+    ...Object.keys({ ...KINDS, ...report.problem_counts }).map((kind) => [
+      KINDS[kind] ?? kind.replaceAll("_", " "),
       report.problem_counts[kind] ?? 0,
       report.problems.filter((problem) => problem.kind === kind).map(place),
     ]),
