@@ -14,7 +14,8 @@ FEW_PHOTOS = 100
 
 def advice(data: DataSet, report: Report) -> tuple[bool, tuple[str, ...]]:
     """Whether training would begin, and sentences on what is wrong or weak, the gravest first."""
-    unreadable = sum(problem.kind == "unreadable_image" for problem in report.problems)
+    known = set(data.problems)  # photos that the reader has left out are not in the total
+    unreadable = sum(problem.kind == "unreadable_image" and problem not in known for problem in report.problems)
     photos = report.total.images - unreadable
     if photos == 0:
         return False, (

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from training.readers.caption_text import doubt_about, is_no_caption, read_caption
+from training.readers.heic_photos import why_unreadable
 from training.readers.photo_search import PhotoSearch
 from training.readers.photos import (
     PhotoFinder,
@@ -184,6 +185,8 @@ class Listing:
                 self._report_missing(photo)
             elif not photo.captions:
                 self.refuse("uncaptioned_image", photo.file, photo.entry, f"{photo.names[0]} has no usable caption")
+            elif reason := why_unreadable(path):
+                self.refuse("unreadable_image", path, None, reason, len(photo.captions))
             else:
                 if key in found:
                     message = f"{photo.names[0]} is found as {self._shown(path)}: used all the same"

@@ -69,6 +69,7 @@ def test_from_a_zip_to_a_captioner_that_serves_and_back(visit, running, tmp_path
     expect(report).to_contain_text("It can be trained on.")
     expect(report).to_contain_text("28 photos, 56 captions")
     expect(report).to_contain_text("28 photos are few")
+    expect(report).to_contain_text("will be unknown (min_count 1)")
     expect(report).to_contain_text("dachshunds (28)")
     expect(report.locator(".samples img")).to_have_count(8)
     expect(report.locator(".samples img").first).to_have_js_property("naturalWidth", 320)
