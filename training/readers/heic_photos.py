@@ -12,7 +12,7 @@ _EXPORT = "copy it again from where it came, or export it as JPEG"
 
 
 def why_unreadable(path: str) -> str | None:
-    """What is wrong with a HEIC photo, as the rest of a sentence; None for other files and for those that can be opened.
+    """What is wrong with a HEIC photo, as the rest of a sentence; None for other files and where it can be opened.
 
     No pixel is decoded. A photo of another format may be named like one in HEIC, as phones convert what they send.
     """

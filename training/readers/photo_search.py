@@ -10,8 +10,8 @@ from urllib.parse import unquote
 from captioner.image_files import IMAGE_EXTENSIONS
 from training.readers.splits import splits_named_in
 
-_NUMBERED = re.compile(r"(?:COCO_(?:train|val|test)\d{4}_)?(\d{1,18})", re.IGNORECASE)
-"""000000000139 and COCO_val2014_000000000139 are photo 139."""
+_NUMBERED = re.compile(r"(?:COCO_(?:train|val|test)\d{4}_)?(\d{1,18})(?:\.0)?", re.IGNORECASE)
+"""000000000139 and COCO_val2014_000000000139 are photo 139, which pandas may write as 139.0."""
 
 
 class PhotoSearch:

@@ -32,6 +32,7 @@ def found(data):
         ("C:\\Users\\someone\\a.JPG", "pictures of 2019/a.jpg"),
         ("https://example.org/files/a%20b.jpg?size=9", "images/a b.jpg"),
         ("139", "val2017/000000000139.jpg"),  # leading zeros that a spreadsheet drops
+        ("139.0", "val2017/000000000139.jpg"),  # a column of numbers in which some are missing
         ("139.jpg", "COCO_val2014_000000000139.jpg"),
         ("a.jpg", "some/where/deep/a.jpg"),
     ],
