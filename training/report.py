@@ -108,6 +108,7 @@ HEADINGS = {
     "unknown_image": "lines about unknown images",
     "missing_image": "missing images",
     "found_elsewhere": "photos found by another name or in another folder, used all the same",
+    "same_name": "names that several photos have, of which the first is used",
     "other_case": "photos named with other capitals than their files have, used all the same",
     "unreadable_image": "unreadable images",
     "cut_short_image": "images whose files are cut short, used all the same",

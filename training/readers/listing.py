@@ -3,12 +3,13 @@
 import os
 from collections import Counter
 from collections.abc import Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from training.readers.caption_text import doubt_about, is_no_caption, read_caption
 from training.readers.heic_photos import why_unreadable
+from training.readers.near_photos import why_passed_over
 from training.readers.photo_search import PhotoSearch
 from training.readers.photos import (
     PhotoFinder,
@@ -194,10 +195,25 @@ class Listing:
                 elif differs_in_case(path, photo.names):
                     message = f"{photo.names[0]} is called {os.path.basename(path)}: used all the same"
                     self.refuse("other_case", photo.file, photo.entry, message)
+                if others := self.finder.namesakes(path):
+                    message = f"{self._shown(path)} is used, and not {self._shown(others[0])} of the same name"
+                    message += f" nor {len(others) - 1:,} more" if len(others) > 1 else ""
+                    self.refuse("same_name", photo.file, photo.entry, message)
                 records.append(ImageRecord(photo.image_id, Path(path), tuple(photo.captions), photo.split))
         for path in self.finder.unused():
             self.refuse("uncaptioned_image", path, None, "no caption names this photo")
+        self._report_passed_over()
         return records
+
+    def _report_passed_over(self) -> None:
+        """Name the files that may be taken for photos, also where the reader has reported them as unused."""
+        for number, problem in enumerate(self.problems):
+            if problem.kind == "unused_file" and (reason := why_passed_over(problem.file)):
+                self.problems[number] = replace(problem, message=reason)
+        known = {problem.file for problem in self.problems if problem.entry is None}
+        for path in self.finder.unused_files():
+            if (reason := why_passed_over(path)) and _printable(self._shown(path)) not in known:
+                self.refuse("unused_file", path, None, reason)
 
     def _found_elsewhere(self, missing: list[Hashable]) -> dict[Hashable, str]:
         """Path of each photo that one file alone may be, and that no other entry may mean."""

@@ -83,7 +83,7 @@ class PhotoFinder:
         self._listings: dict[str, dict[str, str]] = {}
         self._folded: dict[str, dict[str, list[str]]] = {}
         self._deep = deep
-        self._anywhere: dict[str, str] | None = None
+        self._anywhere: dict[str, list[str]] | None = None
         self._search = PhotoSearch(self._folders, walk_files, normal_name)
         self._used: set[str] = set()
 
@@ -116,14 +116,18 @@ class PhotoFinder:
 
     def unused(self) -> Iterator[str]:
         """The photos, in the folders that were listed, that `find` never gave; sorted by folder."""
+        return filter(is_photo, self.unused_files())
+
+    def unused_files(self) -> Iterator[str]:
+        """The files of any kind, in the folders that were listed, that `find` never gave; sorted by folder."""
         if self._deep:
             for folder in self._folders:
-                yield from (path for path in walk_files(Path(folder)) if is_photo(path) and path not in self._used)
+                yield from (path for path in walk_files(Path(folder)) if path not in self._used)
             return
         for folder, listing in sorted(self._listings.items()):
             for name in sorted(listing.values()):
                 path = os.path.join(folder, name)
-                if is_photo(name) and not _hidden(name) and path not in self._used:
+                if not _hidden(name) and path not in self._used:
                     yield path
 
     def _find(self, name: str) -> str | None:
@@ -136,7 +140,14 @@ class PhotoFinder:
             real = self._listing(parent).get(normal_name(base)) or self._other_case(parent, base)
             if real is not None:
                 return os.path.join(parent, real)
-        return self._index().get(normal_name(os.path.basename(name))) if self._deep else None
+        return next(iter(self._namesakes(name)), None) if self._deep else None
+
+    def namesakes(self, path: str) -> list[str]:
+        """Other photos of the name of one that `find` gave, where photos are looked for by their bare names."""
+        return [other for other in self._namesakes(path) if other != path] if self._deep else []
+
+    def _namesakes(self, name: str) -> list[str]:
+        return self._index().get(normal_name(os.path.basename(name)), [])
 
     def _listing(self, folder: str) -> dict[str, str]:
         """Name in normal form -> name on disk, of the files in a folder; empty where there is no such folder."""
@@ -160,13 +171,13 @@ class PhotoFinder:
         found = self._folded[folder].get(normal_name(name).casefold(), [])
         return found[0] if len(found) == 1 else None
 
-    def _index(self) -> dict[str, str]:
+    def _index(self) -> dict[str, list[str]]:
         if self._anywhere is None:
-            self._anywhere = {}
+            self._anywhere = defaultdict(list)
             for folder in self._folders:
                 for path in walk_files(Path(folder)):
                     if is_photo(path):
-                        self._anywhere.setdefault(normal_name(os.path.basename(path)), path)
+                        self._anywhere[normal_name(os.path.basename(path))].append(path)
         return self._anywhere
 
 

@@ -15,6 +15,7 @@ const KINDS = {
   unknown_image: "lines about unknown photos",
   missing_image: "captions without their photo",
   found_elsewhere: "photos found by another name or in another folder, used all the same",
+  same_name: "names that several photos have, of which the first is used",
   other_case: "photos named with other capitals, used all the same",
   unreadable_image: "photos that cannot be read",
   cut_short_image: "photos whose files are cut short, used all the same",

@@ -59,3 +59,11 @@ def test_flickr30k_without_lists_gets_drawn_splits(tmp_path):
     data = read_records(tmp_path)
     assert data.format == "flickr8k" and data.drawn_splits
     assert sorted(record.split for record in data.records) == ["train", "val"]
+
+
+def test_of_photos_with_one_name_the_first_is_used_and_the_others_are_told(folder):
+    photo(folder / "resized" / "d.jpg")
+    data = read_records(folder)
+    (problem,) = [problem for problem in data.problems if problem.kind == "same_name"]
+    assert by_name(data)["d.jpg"].path == folder / "d.jpg"
+    assert "d.jpg is used, and not resized/d.jpg of the same name" in problem.message
