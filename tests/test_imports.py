@@ -20,7 +20,7 @@ FORBIDDEN = {
 }
 # Downward only: a module may import those before it.
 ORDER = (
-    "allocator", "errors", "json_files", "config", "arguments", "vocabulary", "bundle_json",
+    "allocator", "errors", "counting", "json_files", "config", "arguments", "vocabulary", "bundle_json",
     "cut_images", "text_pages", "photo_warnings", "images", "image_files",
     "name_set", "ranks", "journal", "remote_photos", "photo_sources", "photo_workers", "copy_checks", "photo_copies",
     "caption_files",
