@@ -1,13 +1,15 @@
 """Captioned photos of any of the usual formats as one list of records; which format a path holds is found out."""
 
 import hashlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from captioner.counting import counted
 from captioner.errors import DataError
-from training.readers import coco, flickr8k, folder, karpathy, table
+from training.readers import coco, flickr8k, folder, json_records, karpathy, near_misses, parquet, table, webdataset
+from training.readers.caption_files import CaptionFiles, subfolders
 from training.readers.listing import SPLITS, ImageRecord, Listing, Problem
 
 __all__ = ["READERS", "SPLITS", "DataSet", "ImageRecord", "Problem", "Reader", "draw_splits", "read_records"]
@@ -21,17 +23,40 @@ class Reader:
     """A format: how it looks to a person, how it is recognised, and how it is read."""
 
     layout: str
-    claims: Callable[[Path], bool]
+    files: Callable[[CaptionFiles], list[Path]]
+    """The caption files of this format."""
     read: Callable[[Path, Path | None], Listing]
+    otherwise: tuple[Callable[[CaptionFiles], list[Path]], ...] = ()
+    """Further looks, in turn, at what no format recognises: for weaker signs, and in more folders."""
+
+
+def _weakly(files: Callable[..., list[Path]]) -> Callable[[CaptionFiles], list[Path]]:
+    return lambda found: files(found, weak=True)
+
+
+def _folder_itself(found: CaptionFiles) -> list[Path]:
+    return [found.path] if folder.claims(found.path) else []
 
 
 READERS = {
-    "coco": Reader(coco.LAYOUT, coco.claims, coco.read),
-    "karpathy": Reader(karpathy.LAYOUT, karpathy.claims, karpathy.read),
-    "flickr8k": Reader(flickr8k.LAYOUT, flickr8k.claims, flickr8k.read),
-    "table": Reader(table.LAYOUT, table.claims, table.read),
-    "folder": Reader(folder.LAYOUT, folder.claims, folder.read),
+    "coco": Reader(coco.LAYOUT, coco.files, coco.read),
+    "karpathy": Reader(karpathy.LAYOUT, karpathy.files, karpathy.read),
+    "flickr8k": Reader(flickr8k.LAYOUT, flickr8k.files, flickr8k.read),
+    "table": Reader(table.LAYOUT, table.files, table.read, (_weakly(table.files), table.elsewhere)),
+    "json": Reader(
+        json_records.LAYOUT,
+        json_records.files,
+        json_records.read,
+        (_weakly(json_records.files), json_records.elsewhere),
+    ),
+    "webdataset": Reader(webdataset.LAYOUT, webdataset.files, webdataset.read),
+    "parquet": Reader(parquet.LAYOUT, parquet.files, parquet.read, (_weakly(parquet.files),)),
+    # Any data set's folder may hold photos with a stray .txt, so sidecars count only where no captions are found else.
+    "folder": Reader(folder.LAYOUT, lambda found: [], folder.read, (_folder_itself,)),
 }
+
+_DEEPEST = 8
+"""Folders in folders that hold nothing else."""
 
 
 @dataclass(frozen=True)
@@ -77,17 +102,18 @@ def read_records(
         raise DataError(f"{images} is not a folder: give the folder that holds the photos of {path}")
     if format is not None and format not in READERS:
         raise DataError(f"there is no format {format!r}: the formats are {', '.join(READERS)}")
-    name = format or _sniff(path)
+    title = path.resolve().name if path.is_dir() else path.stem
     try:
+        path, name = (path, format) if format is not None else _sniff(path)
         listing = READERS[name].read(path, images)
         records = listing.records(look_beside=path.is_file())
+        problems = near_misses.with_reasons(listing.problems, CaptionFiles(path), listing.root)
     except OSError as error:
         raise DataError(f"{error.filename or path} cannot be read: {error.strerror or error}") from error
     drawn = not listing.has_splits
     if drawn:
         records = draw_splits(records, seed)
-    title = path.resolve().name if path.is_dir() else path.stem
-    return DataSet(title, name, listing.root, records, listing.problems, drawn)
+    return DataSet(title, name, listing.root, records, problems, drawn)
 
 
 def draw_splits(records: list[ImageRecord], seed: int) -> list[ImageRecord]:
@@ -111,20 +137,52 @@ def _hash_fraction(seed: int, image_id: str | int) -> float:
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
-def _sniff(path: Path) -> str:
-    try:
-        claiming = [name for name, reader in READERS.items() if name != "folder" and reader.claims(path)]
-        # Any data set's folder may hold photos with a stray .txt, so sidecars count only where nothing else is found.
-        if not claiming and READERS["folder"].claims(path):
-            claiming = ["folder"]
-    except OSError as error:
-        raise DataError(f"{error.filename or path} cannot be read: {error.strerror or error}") from error
-    if len(claiming) == 1:
-        return claiming[0]
-    if claiming:
-        raise DataError(f"{path} may be read as {' or as '.join(claiming)}: name one with --format, or give one file")
-    layouts = "\n".join(f"  {name:9} {reader.layout}" for name, reader in READERS.items())
-    raise DataError(f"{path} holds no captions in a format that is known: {_contents(path)}. Understood are\n{layouts}")
+def _sniff(path: Path) -> tuple[Path, str]:
+    """The folder that holds captions, which may be the only one in `path`, or the file itself; and their format."""
+    given = path
+    for _ in range(_DEEPEST):
+        found = CaptionFiles(path)
+        if name := _recognise(found):
+            return path, name
+        inside = [] if found.is_file else subfolders(path)
+        if len(inside) != 1 or any(near_misses.explain(found, file) for file in found.own()):
+            break
+        path = inside[0]
+    raise DataError(_explain(CaptionFiles(given)))
+
+
+def _recognise(found: CaptionFiles) -> str | None:
+    """The format of what is there. Raises DataError where several formats recognise different files."""
+    rounds = [{name: reader.files for name, reader in READERS.items()}]
+    for number in range(max(len(reader.otherwise) for reader in READERS.values())):
+        rounds.append({name: r.otherwise[number] for name, r in READERS.items() if number < len(r.otherwise)})
+    for looks in rounds:
+        claiming = {name: files for name, look in looks.items() if (files := look(found))}
+        if len(claiming) == 1:
+            return next(iter(claiming))
+        if claiming:
+            held = [f"{_named(files, found.path)} ({name})" for name, files in claiming.items()]
+            raise DataError(
+                f"{found.path} may be read as {' or as '.join(claiming)}: it holds {' and '.join(held)}, which may"
+                " repeat or contradict each other. Give the path of one of them, or name its format with --format"
+            )
+    return None
+
+
+def _named(files: list[Path], root: Path) -> str:
+    names = [os.path.relpath(file, root) for file in files]
+    return ", ".join(names[:2]) + (f" and {len(names) - 2} more" if len(names) > 2 else "")
+
+
+def _explain(found: CaptionFiles) -> str:
+    """Why nothing here is recognised: the reason for each file that comes near, and the formats."""
+    reasons = "".join(f"\n  {line}" for line in near_misses.near_misses(found))
+    layouts = "\n".join(f"  {name:10} {reader.layout}" for name, reader in READERS.items())
+    return (
+        f"{found.path} holds no captions in a format that is known: {_contents(found.path)}."
+        + (f" Why not:{reasons}" if reasons else "")
+        + f"\nUnderstood are\n{layouts}"
+    )
 
 
 def _contents(path: Path) -> str:

@@ -6,82 +6,127 @@ from pathlib import Path
 from typing import Any
 
 from captioner.errors import DataError
-from training.readers.files import head_of, read_json, report_unused
+from training.readers.caption_files import CAPTION_FOLDERS, CaptionFiles, repeating, split_in_name, subfolders
+from training.readers.fields import FLAG_REASONS, FLAGS, is_set
+from training.readers.files import read_json, report_unused
 from training.readers.listing import SPLIT_NAMES, Listing
 from training.readers.photos import PhotoFinder, photo_folders
 
 LAYOUT = (
-    "a folder with annotations/captions_train2017.json, captions_val2017.json, train2017/, val2017/; or one such JSON"
+    "a folder with annotations/captions_train2017.json, captions_val2017.json, train2017/, val2017/; or JSON of that"
+    " form under any name; VizWiz, nocaps, STAIR, Label Studio, Roboflow"
 )
 
-_HEAD_BYTES = 1 << 20
+_FILE_NAMES = ("file_name", "filename", "path")
 
 
-def claims(path: Path) -> bool:
-    """Whether this is a COCO captions file, or a folder that holds some."""
-    if path.is_dir():
-        return bool(_caption_files(path))
-    head = head_of(path, _HEAD_BYTES) if path.suffix.lower() == ".json" else ""
-    is_coco = head.lstrip().startswith("{") and re.search(r'"(images|annotations)"', head) is not None
-    return is_coco and '"sentences"' not in head  # those are Karpathy's
+def files(found: CaptionFiles) -> list[Path]:
+    """The files of captions in COCO's form in a folder and its annotations/, else in its train/, val/ and test/.
+
+    COCO 2014 and 2017 are the same photos split in two ways; `read` takes the newer.
+    """
+    if found.is_file:
+        return [found.path] if found.path.suffix.lower() == ".json" and _holds_captions(found, found.path) else []
+    for place in ([*found.own(), *found.apart()], found.in_splits()):
+        if chosen := found.choose(place, (".json",), lambda file: _holds_captions(found, file)):
+            return sorted(chosen)
+    return []
+
+
+def has_form(sample: Any) -> bool:
+    """Whether the content of a JSON file, or a sample of it, has COCO's lists of images and annotations."""
+    images, annotations = (sample.get(key) if isinstance(sample, dict) else None for key in ("images", "annotations"))
+    if not isinstance(images, list) or images and not isinstance(images[0], dict):
+        return False
+    if isinstance(annotations, list):
+        return not annotations or isinstance(annotations[0], dict) and "image_id" in annotations[0]
+    return bool(images) and "id" in images[0] and "info" in sample
+
+
+def explain(sample: Any) -> str:
+    """Why a file of COCO's form is no file of captions, as the rest of a sentence that starts with its name."""
+    if annotations := sample.get("annotations"):
+        keys = ", ".join(sorted(key for key in annotations[0] if key not in ("id", "image_id"))[:6])
+        return f"has COCO's form, and its annotations hold no captions ({keys}): give the captions file of these photos"
+    return "has COCO's form, and lists images without annotations, as files of test splits do: it holds no captions"
 
 
 def read(path: Path, images: Path | None) -> Listing:
     """List what the captions files of a folder, or one file, hold.
 
-    The split is read from a file's name (captions_val2017.json). Photos are looked for in the folder of the same name
-    (val2017/) beside the annotations folder, in images/val2017/, then beside it without that; or so in `images`.
-    Raises DataError for a file that is not JSON or holds no images and annotations.
+    The split is read from a file's name (captions_val2017.json) or folder. Photos are looked for in the folder of the
+    same name (val2017/) beside the annotations folder, in folders named after the file's split, in either inside
+    images/, then beside it without that; or so in `images`.
+    Raises DataError for a file that is not JSON or holds no images and annotations, and for files that caption the same
+    photos in one split.
     """
-    if path.is_dir():
-        files, left = _newest_year(_caption_files(path))
-        if not files:
-            raise DataError(f"{path} holds no captions_*.json, nor does its annotations/: COCO's format is {LAYOUT}")
-        root = path
+    found = CaptionFiles(path)
+    if found.is_file:
+        chosen, left = [path], []
+        root = path.parent.parent if path.parent.name.lower() in CAPTION_FOLDERS else path.parent
     else:
-        files, left = [path], []
-        root = path.parent.parent if path.parent.name == "annotations" else path.parent
-    listing = Listing(root, PhotoFinder([images] if images is not None else photo_folders(root)))
-    for file in files:
-        _read_file(file, listing)
-    if path.is_dir():
-        for folder in dict.fromkeys([path, *(file.parent for file in files)]):
-            report_unused(listing, folder, [*files, *left])
+        chosen, left = _newest_year(files(found))
+        if not chosen:
+            raise DataError(f"{path} holds no captions_*.json or JSON like it: COCO's format is {LAYOUT}")
+        root = path.parent if path.name.lower() in CAPTION_FOLDERS else path
+        _refuse_repeating(found, chosen)
+    listing = Listing(root, PhotoFinder([images if images is not None else root]))
+    for file in chosen:
+        _read_file(file, images, listing)
+    if not found.is_file:
+        report_unused(listing, root, [*chosen, *left])
         for file in left:
             message = (
-                f"is not used, because {files[0].name} is newer and splits the same photos; give its path to use it"
+                f"is not used, because {chosen[0].name} is newer and splits the same photos; give its path to use it"
             )
             listing.refuse("unused_file", file, None, message)
     return listing
 
 
-def _caption_files(root: Path) -> list[Path]:
-    return sorted([*root.glob("annotations/captions*.json"), *root.glob("captions*.json")])
+def _holds_captions(found: CaptionFiles, file: Path) -> bool:
+    sample, error = found.peek(file).sample, found.peek(file).error
+    annotations = sample.get("annotations") if has_form(sample) else None
+    if annotations:
+        return any(isinstance(annotation, dict) and "caption" in annotation for annotation in annotations)
+    # A captions file that is damaged must not be passed over in silence, so it is left for `read` to refuse.
+    damaged = error is not None or isinstance(sample, dict) and "images" in sample
+    return damaged and file.name.lower().startswith("captions")
 
 
-def _newest_year(files: list[Path]) -> tuple[list[Path], list[Path]]:
+def _newest_year(found: list[Path]) -> tuple[list[Path], list[Path]]:
     """COCO 2014 and 2017 are the same photos split in two ways: mixed, they would put photos into two splits."""
-    years = {file: (re.findall(r"(20\d\d)", file.stem) or [""])[-1] for file in files}
+    years = {file: (re.findall(r"(20\d\d)", file.stem) or [""])[-1] for file in found}
     newest = max(years.values(), default="")
-    return [file for file in files if years[file] == newest], [file for file in files if years[file] != newest]
+    return [file for file in found if years[file] == newest], [file for file in found if years[file] != newest]
+
+
+def _refuse_repeating(found: CaptionFiles, chosen: list[Path]) -> None:
+    """Raises DataError where two files begin with the same photos in one split: tokenised twins, copies, versions."""
+    first_of: dict[tuple[str | None, str], Path] = {}
+    for file in chosen:
+        sample = found.peek(file).sample
+        for image in (sample.get("images") if isinstance(sample, dict) else None) or ():
+            name = _image_of(image)[1]
+            if name is not None and first_of.setdefault((_split_of(file), file.parent.name, name), file) != file:
+                raise repeating([first_of[_split_of(file), file.parent.name, name], file], found.path)
 
 
 def _split_of(file: Path) -> str | None:
-    for word in re.findall(r"[a-z]+", file.stem.lower()):
-        if word in SPLIT_NAMES:
-            return SPLIT_NAMES[word]
-    return None
+    return split_in_name(file.stem) or SPLIT_NAMES.get(file.parent.name.lower())
 
 
-def _read_file(file: Path, listing: Listing) -> None:
+def _read_file(file: Path, images: Path | None, listing: Listing) -> None:
     content = read_json(file)
-    images, annotations = (content.get(key) if isinstance(content, dict) else None for key in ("images", "annotations"))
-    if not isinstance(images, list) or not isinstance(annotations, list):
+    entries, annotations = (
+        content.get(key) if isinstance(content, dict) else None for key in ("images", "annotations")
+    )
+    if not isinstance(entries, list) or not isinstance(annotations, list):
         raise DataError(f"{file} is not a COCO captions file: it has no lists named images and annotations at its top")
     split = _split_of(file)
-    folder = file.stem.removeprefix("captions_")
-    known = set()
-    for index, image in enumerate(images):
+    base = images if images is not None else listing.root
+    folders = _photo_folders(file, split, base)
+    known: set[int | str] = set()
+    for index, image in enumerate(entries):
         image_id, name = _image_of(image)
         if name is None or image_id is None:
             listing.refuse("bad_entry", file, f"images[{index}]", "has no id and file_name")
@@ -89,26 +134,78 @@ def _read_file(file: Path, listing: Listing) -> None:
             listing.refuse("repeated_entry", file, f"images[{index}]", f"repeats image id {image_id}")
         else:
             known.add(image_id)
-            names = (os.path.join(folder, name), name)
+            names = (*[os.path.join(folder, name) for folder in folders], name)
             listing.add_photo((file, image_id), image_id, names, split, file, f"image {image_id}")
     _read_annotations(file, annotations, known, listing)
+
+
+def _photo_folders(file: Path, split: str | None, base: Path) -> list[str]:
+    """Where the photos of a file may lie, relative to `base`, the likeliest first: val2017, images/val2017, images."""
+    named = file.stem.removeprefix("captions_")
+    likely = [named]
+    roots = photo_folders(base)
+    inside = os.path.relpath(file.parent, base)
+    if not inside.startswith(os.pardir) and file.parent.name.lower() not in CAPTION_FOLDERS:
+        likely.append(inside)
+    for root in roots:
+        for folder in subfolders(root):
+            if folder.name == named or split is not None and split_in_name(folder.name) == split:
+                likely.append(os.path.relpath(folder, base))
+    likely += [os.path.relpath(root, base) for root in roots[1:]]
+    return [folder for folder in dict.fromkeys(likely) if folder != os.curdir]
 
 
 def _image_of(image: Any) -> tuple[int | str | None, str | None]:
     if not isinstance(image, dict):
         return None, None
-    image_id, name = image.get("id"), image.get("file_name")
-    return image_id if type(image_id) in (int, str) else None, name if isinstance(name, str) and name else None
+    name = next((image[key] for key in _FILE_NAMES if image.get(key)), None)
+    return _id_of(image.get("id")), name if isinstance(name, str) else None
+
+
+def _id_of(value: Any) -> int | str | None:
+    """An id as COCO has them; pandas writes 7.0 for 7."""
+    if type(value) is float and value.is_integer():
+        return int(value)
+    return value if type(value) in (int, str) else None
 
 
 def _read_annotations(file: Path, annotations: list[Any], known: set[int | str], listing: Listing) -> None:
+    other_type: dict[int | str, int | str] | None = None
+    converted = 0
     for index, annotation in enumerate(annotations):
         entry = f"annotations[{index}]"
-        image_id = annotation.get("image_id") if isinstance(annotation, dict) else None
-        if type(image_id) not in (int, str) or "caption" not in annotation:
+        image_id = _id_of(annotation.get("image_id")) if isinstance(annotation, dict) else None
+        if image_id is None or "caption" not in annotation:
             listing.refuse("bad_entry", file, entry, "has no image_id and caption")
-        elif image_id not in known:
-            listing.refuse("unknown_image", file, entry, f"captions image {image_id}, which is not among the images")
-        else:
-            identity = annotation.get("id", entry)
-            listing.add_caption((file, image_id), annotation["caption"], file, entry, identity=str(identity))
+            continue
+        if image_id not in known:
+            if other_type is None:
+                other_type = _of_other_type(known)
+            if image_id not in other_type:
+                message = f"captions image {image_id}, which is not among the images"
+                listing.refuse("unknown_image", file, entry, message)
+                continue
+            image_id = other_type[image_id]
+            converted += 1
+        if kind := next((kind for flag, kind in FLAGS.items() if is_set(annotation.get(flag, False))), None):
+            listing.refuse(kind, file, entry, f"the caption of image {image_id} {FLAG_REASONS[kind]}")
+            continue
+        identity = annotation.get("id", entry)
+        listing.add_caption((file, image_id), annotation["caption"], file, entry, identity=str(identity))
+    if converted:
+        message = (
+            f"{converted} image ids of the annotations are numbers where those of the images are text, or the other way"
+            " round: used as the same ids"
+        )
+        listing.refuse("other_id_type", file, None, message)
+
+
+def _of_other_type(known: set[int | str]) -> dict[int | str, int | str]:
+    """Ids as the other type would write them -> ids: "7" and "007" for 7; of two that would be written alike, none."""
+    found: dict[int | str, list[int | str]] = {}
+    for image_id in known:
+        if isinstance(image_id, int):
+            found.setdefault(str(image_id), []).append(image_id)
+        elif image_id.strip().isdecimal():
+            found.setdefault(int(image_id), []).append(image_id)
+    return {other: ids[0] for other, ids in found.items() if len(ids) == 1 and other not in known}

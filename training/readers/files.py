@@ -21,7 +21,7 @@ def read_lines(path: Path) -> list[str]:
     Only line feeds and carriage returns end a line, so that numbers are those that an editor shows.
     Raises DataError where the file cannot be opened.
     """
-    text = _decoded(_read(path))
+    text = decoded(_read(path))
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     return lines[:-1] if lines[-1] == "" else lines
 
@@ -56,7 +56,7 @@ def head_of(path: Path, size: int) -> str:
     """The first `size` bytes as text; empty where the file cannot be opened."""
     try:
         with open(path, "rb") as stream:
-            return _decoded(stream.read(size))
+            return decoded(stream.read(size))
     except OSError:
         return ""
 
@@ -71,17 +71,22 @@ def read_json(path: Path) -> Any:
         raise DataError(f"{path} is not JSON text in UTF-8: {error}") from error
 
 
-def report_unused(listing: Listing, folder: Path, used: Iterable[Path]) -> None:
-    """Tell of each file directly in a folder that is neither hidden nor a photo nor used."""
+UNUSED = "is not part of this format, and not used"
+
+
+def report_unused(listing: Listing, root: Path, used: Iterable[Path]) -> None:
+    """Report each file in a data set's folder, and in those of the used files, that is not hidden, a photo or used."""
+    used = list(used)
     known = {os.path.abspath(path) for path in used}
-    with os.scandir(folder) as entries:
-        found = sorted((entry.name, entry.path) for entry in entries if entry.is_file())
-    for name, path in found:
-        if not name.startswith(".") and not is_photo(name) and os.path.abspath(path) not in known:
-            listing.refuse("unused_file", path, None, "is not part of this format, and not used")
+    for folder in dict.fromkeys([root, *(path.parent for path in used)]):
+        with os.scandir(folder) as entries:
+            found = sorted((entry.name, entry.path) for entry in entries if entry.is_file())
+        for name, path in found:
+            if not name.startswith(".") and not is_photo(name) and os.path.abspath(path) not in known:
+                listing.refuse("unused_file", path, None, UNUSED)
 
 
-def _decoded(content: bytes) -> str:
+def decoded(content: bytes) -> str:
     """What is no text in its encoding becomes characters that `is_text` refuses."""
     if content.startswith(_UTF16_MARKS):
         return content.decode("utf-16", errors="replace").replace("\ufffd", "\0")

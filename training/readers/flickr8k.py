@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from captioner.errors import DataError
+from training.readers.caption_files import CaptionFiles, repeating
 from training.readers.files import first_line, numbered_lines, report_unused
 from training.readers.listing import SPLIT_NAMES, Listing
 from training.readers.photos import PhotoFinder, is_photo
@@ -17,11 +18,9 @@ _TOKEN = re.compile(r"(?P<name>[^\t]+)#(?P<number>\d+)[ ]*\t(?P<caption>.*)")
 _LIST = re.compile(r"(train|dev|val|test)_?images\.txt$", re.IGNORECASE)
 
 
-def claims(path: Path) -> bool:
-    """Whether this is a token file, or a folder that holds one."""
-    if path.is_dir():
-        return bool(_token_files(path))
-    return path.suffix.lower() in (".txt", ".token") and _TOKEN.match(first_line(path)) is not None
+def files(found: CaptionFiles) -> list[Path]:
+    """The token files directly in a folder, or the file that was named where it is one."""
+    return found.choose(found.own(), (".txt", ".token"), _is_tokens)
 
 
 def read(path: Path, images: Path | None) -> Listing:
@@ -32,10 +31,12 @@ def read(path: Path, images: Path | None) -> Listing:
     """
     file = path
     if path.is_dir():
-        files = _token_files(path)
-        if len(files) != 1:
-            raise DataError(f"{path} holds {len(files)} token files, not one: give the path of the one to read")
-        file = files[0]
+        chosen = files(CaptionFiles(path))
+        if len(chosen) > 1:
+            raise repeating(chosen, path)
+        if not chosen:
+            raise DataError(f"{path} holds no token file: this format is {LAYOUT}")
+        file = chosen[0]
     root = file.parent
     listing = Listing(root, PhotoFinder([images if images is not None else root], deep=True))
     captions = _read_tokens(file, listing)
@@ -49,8 +50,8 @@ def read(path: Path, images: Path | None) -> Listing:
     return listing
 
 
-def _token_files(root: Path) -> list[Path]:
-    return sorted(file for file in [*root.glob("*.token.txt"), *root.glob("*.token")] if claims(file))
+def _is_tokens(file: Path) -> bool:
+    return _TOKEN.match(first_line(file)) is not None
 
 
 def _read_tokens(file: Path, listing: Listing) -> list[tuple[str, str, int, str]]:

@@ -4,21 +4,24 @@ from pathlib import Path
 from typing import Any
 
 from captioner.errors import DataError
-from training.readers.files import head_of, read_json, report_unused
+from training.readers.caption_files import CAPTION_FOLDERS, CaptionFiles, repeating
+from training.readers.files import read_json, report_unused
 from training.readers.listing import SPLIT_NAMES, Listing
 from training.readers.photos import PhotoFinder, photo_folders
 
-LAYOUT = "Karpathy's dataset_coco.json or dataset_flickr8k.json, with the photos beside it or in images/"
-
-_HEAD_BYTES = 1 << 16
+LAYOUT = "Karpathy's dataset_coco.json, dataset_flickr8k.json or the like, with the photos beside it or in images/"
 
 
-def claims(path: Path) -> bool:
-    """Whether this is such a file, or a folder that holds one."""
-    if path.is_dir():
-        return bool(_dataset_files(path))
-    head = head_of(path, _HEAD_BYTES) if path.suffix.lower() == ".json" else ""
-    return '"images"' in head and '"sentences"' in head
+def files(found: CaptionFiles) -> list[Path]:
+    """The files of this form in a folder and its annotations/, or the file that was named where it is one."""
+    candidates = [*found.own(), *found.apart()]
+    return found.choose(candidates, (".json",), lambda file: has_form(found.peek(file).sample))
+
+
+def has_form(sample: Any) -> bool:
+    """Whether the content of a JSON file, or a sample of it, has a list of images with sentences."""
+    entries = sample.get("images") if isinstance(sample, dict) else None
+    return isinstance(entries, list) and any(isinstance(image, dict) and "sentences" in image for image in entries)
 
 
 def read(path: Path, images: Path | None) -> Listing:
@@ -29,11 +32,13 @@ def read(path: Path, images: Path | None) -> Listing:
     """
     file = path
     if path.is_dir():
-        files = _dataset_files(path)
-        if len(files) != 1:
-            raise DataError(f"{path} holds {len(files)} files in Karpathy's format, not one: give the path of one")
-        file = files[0]
-    root = file.parent.parent if file.parent.name == "annotations" else file.parent
+        chosen = files(CaptionFiles(path))
+        if len(chosen) > 1:
+            raise repeating(chosen, path)
+        if not chosen:
+            raise DataError(f"{path} holds no file in Karpathy's format: it is {LAYOUT}")
+        file = chosen[0]
+    root = file.parent.parent if file.parent.name.lower() in CAPTION_FOLDERS else file.parent
     listing = Listing(root, PhotoFinder([images] if images is not None else photo_folders(root)))
     content = read_json(file)
     entries = content.get("images") if isinstance(content, dict) else None
@@ -44,11 +49,6 @@ def read(path: Path, images: Path | None) -> Listing:
     if path.is_dir():
         report_unused(listing, path, [file])
     return listing
-
-
-def _dataset_files(root: Path) -> list[Path]:
-    files = [*root.glob("dataset*.json"), *root.glob("annotations/dataset*.json")]
-    return [file for file in sorted(files) if claims(file)]
 
 
 def _read_image(file: Path, index: int, image: Any, listing: Listing) -> None:
@@ -72,7 +72,13 @@ def _read_image(file: Path, index: int, image: Any, listing: Listing) -> None:
     listing.add_photo(index, image_id, names, split, file, entry)
     for number, sentence in enumerate(sentences):
         place = f"{entry}.sentences[{number}]"
-        if not isinstance(sentence, dict) or "raw" not in sentence:
+        raw = sentence.get("raw") or _joined(sentence.get("tokens")) if isinstance(sentence, dict) else None
+        if raw is None:
             listing.refuse("bad_entry", file, place, f"holds no raw caption of {name}")
         else:
-            listing.add_caption(index, sentence["raw"], file, place, identity=str(sentence.get("sentid", place)))
+            listing.add_caption(index, raw, file, place, identity=str(sentence.get("sentid", place)))
+
+
+def _joined(tokens: Any) -> str | None:
+    """The words of a sentence whose text was left out; None where there are none."""
+    return " ".join(map(str, tokens)) if isinstance(tokens, list) and tokens else None

@@ -17,6 +17,9 @@ _PHOTO_FOLDERS = frozenset(
 )
 """Folders, lower case, in which the photos of a data set usually lie."""
 
+UNPACKED = ".unpacked"
+"""Folder beside archives into which their photos are unpacked; hidden, so that nothing takes it for data."""
+
 
 def is_photo(name: str) -> bool:
     """Whether a file is named like a photo."""
@@ -65,7 +68,7 @@ def left_behind(root: Path) -> Counter[str]:
     """Name -> number of the hidden files and folders below a folder, and of __MACOSX, that `walk_files` leaves out."""
     found: Counter[str] = Counter()
     for _, subfolders, files in os.walk(root):
-        found.update(name for name in (*subfolders, *files) if _hidden(name))
+        found.update(name for name in (*subfolders, *files) if _hidden(name) and name != UNPACKED)
         subfolders[:] = [name for name in subfolders if not _hidden(name)]
     return found
 

@@ -1,0 +1,131 @@
+"""A small sample of a JSON file, however large it is: enough to see what it holds before it is read."""
+
+import json
+import mmap
+import re
+from dataclasses import dataclass
+from itertools import islice
+from json.decoder import WHITESPACE
+from pathlib import Path
+from typing import Any
+
+from training.readers.files import decoded
+
+_WHOLE_BYTES = 1 << 18
+"""Files up to this size are parsed whole."""
+_HEAD_BYTES = 1 << 20
+_WINDOW_BYTES = 1 << 18
+_MOST = 25
+"""Elements that are kept of a list, and entries of an object."""
+_LATE_KEYS = ("annotations", "images")
+"""Keys of long lists, COCO's, that may stand behind the head of a file."""
+_DECODER = json.JSONDecoder()
+
+
+@dataclass(frozen=True)
+class Peek:
+    """What a JSON file looks like."""
+
+    sample: Any
+    """Its content with the first elements of each list at its top, and in the objects at its top; None if unknown."""
+    error: str | None
+    """Why it is not JSON, as far as it was parsed."""
+
+
+def peek(path: Path) -> Peek:
+    """Sample a JSON file. One that cannot be opened or parsed has an error instead."""
+    try:
+        size = path.stat().st_size
+        with open(path, "rb") as stream:
+            head = stream.read(_HEAD_BYTES)
+            if size <= _WHOLE_BYTES:
+                return Peek(_cut(json.loads(decoded(head))), None)
+            sample = _sample_head(decoded(head))
+            if isinstance(sample, dict):
+                sample |= _sample_late(stream, [key for key in _LATE_KEYS if key not in sample])
+            return Peek(sample, None)
+    except OSError as error:
+        return Peek(None, f"cannot be read: {error.strerror or error}")
+    except json.JSONDecodeError as error:
+        return Peek(None, f"is not JSON ({error.msg} in line {error.lineno}, column {error.colno})")
+    except (ValueError, RecursionError) as error:
+        return Peek(None, f"is not JSON text in UTF-8 ({error})")
+
+
+def _cut(content: Any, depth: int = 2) -> Any:
+    if isinstance(content, list):
+        return content[:_MOST]
+    if isinstance(content, dict) and depth:
+        return {key: _cut(value, depth - 1) for key, value in islice(content.items(), 10 * _MOST)}
+    return content
+
+
+def _sample_head(text: str) -> Any:
+    """The first elements or entries of a text that may be cut anywhere. Raises JSONDecodeError where it is not JSON."""
+    start = WHITESPACE.match(text, 0).end()
+    if text[start : start + 1] == "[":
+        return _elements(text, start + 1)[0]
+    if text[start : start + 1] != "{":
+        raise json.JSONDecodeError("Expecting a list or an object", text, start)
+    found: dict[str, Any] = {}
+    position = start + 1
+    while len(found) < 10 * _MOST:
+        try:
+            key, position = _DECODER.raw_decode(text, WHITESPACE.match(text, position).end())
+        except json.JSONDecodeError:
+            break
+        position = WHITESPACE.match(text, position).end()
+        if not isinstance(key, str) or text[position : position + 1] != ":":
+            break
+        position = WHITESPACE.match(text, position + 1).end()
+        if text[position : position + 1] == "[":
+            found[key], position = _elements(text, position + 1)
+            if position is None:  # the list goes on behind the head
+                break
+        else:
+            try:
+                value, position = _DECODER.raw_decode(text, position)
+            except json.JSONDecodeError:
+                break
+            found[key] = _cut(value, 1)
+        position = WHITESPACE.match(text, position).end()
+        if text[position : position + 1] != ",":
+            break
+        position += 1
+    if not found:
+        raise json.JSONDecodeError("Expecting a key and its value", text, position)
+    return found
+
+
+def _elements(text: str, position: int) -> tuple[list[Any], int | None]:
+    """The first elements of a list that starts at a position, and where it ends; None where it goes on behind."""
+    kept: list[Any] = []
+    while True:
+        position = WHITESPACE.match(text, position).end()
+        if text[position : position + 1] == "]":
+            return kept, position + 1
+        try:
+            element, position = _DECODER.raw_decode(text, position)
+        except json.JSONDecodeError:
+            if not kept and position < len(text) - _WINDOW_BYTES:
+                raise
+            return kept, None
+        if len(kept) < _MOST:
+            kept.append(element)
+        position = WHITESPACE.match(text, position).end()
+        if text[position : position + 1] == ",":
+            position += 1
+
+
+def _sample_late(stream: Any, keys: list[str]) -> dict[str, Any]:
+    """The first elements of lists of these names that stand further behind."""
+    found = {}
+    with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        for key in keys:
+            quoted, at = f'"{key}"'.encode(), -1
+            while (at := content.find(quoted, at + 1)) >= 0:
+                window = content[at + len(quoted) : at + len(quoted) + _WINDOW_BYTES].decode("utf-8", "replace")
+                if match := re.match(r"\s*:\s*\[", window):
+                    found[key] = _elements(window, match.end())[0]
+                    break
+    return found

@@ -1,0 +1,104 @@
+"""Why the files of a folder are not read as captions, for each file that could be expected to be."""
+
+import os
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from training.readers import coco, folder, json_records, parquet, table, webdataset
+from training.readers.caption_files import CaptionFiles
+from training.readers.files import UNUSED
+from training.readers.listing import Problem
+from training.readers.photos import is_photo, walk_files
+
+_MOST = 12
+_MOST_FILES = 2_000
+_UNPACK = "is an archive: unpack it, and give the folder"
+_SAVE_AS_CSV = "is a spreadsheet: save it as CSV in UTF-8"
+_OTHER = {
+    ".zip": _UNPACK, ".tgz": _UNPACK, ".gz": "is compressed: unpack it", ".bz2": _UNPACK, ".xz": _UNPACK,
+    ".zst": _UNPACK, ".7z": _UNPACK, ".rar": _UNPACK, ".xlsx": _SAVE_AS_CSV, ".xls": _SAVE_AS_CSV, ".ods": _SAVE_AS_CSV,
+    ".arrow": "is an Arrow file of Hugging Face's save_to_disk: write it with to_parquet, and give that file",
+    ".xml": "is XML, which is not read: write a table of image and caption",
+    ".yaml": "is YAML, which is not read: write a table of image and caption",
+    ".yml": "is YAML, which is not read: write a table of image and caption",
+    ".pkl": "is a pickle, which may run code and is not read: write a table of image and caption",
+    ".npy": "is an array of NumPy: write a table of image and caption",
+    ".h5": "is HDF5, which is not read: write photos and a table of image and caption",
+    ".hdf5": "is HDF5, which is not read: write photos and a table of image and caption",
+    ".tfrecord": "is a TFRecord, which is not read: write photos and a table of image and caption",
+    ".db": "is a database: write a table of image and caption",
+    ".sqlite": "is a database: write a table of image and caption",
+}  # fmt: skip
+"""Ending -> what a file of it is, and what to do."""
+
+
+def explain(found: CaptionFiles, file: Path) -> str | None:
+    """Why a file holds no captions that can be read, as the rest of a sentence; None for other kinds of files."""
+    ending = file.suffix.lower()
+    if ending in (".csv", ".tsv", ".ndjson"):
+        return table.explain(file)
+    if ending in (".json", ".jsonl"):
+        sample = found.peek(file).sample
+        if coco.has_form(sample):
+            return coco.explain(sample)
+        return table.explain(file) if ending == ".jsonl" else json_records.explain(found, file)
+    if ending in (".parquet", ".pq"):
+        return parquet.explain(file)
+    if ending == ".tar":
+        return webdataset.explain(file)
+    return _OTHER.get(ending)
+
+
+def near_misses(found: CaptionFiles) -> list[str]:
+    """A line for each file that could be expected to hold captions, and one for photos without any."""
+    lines = []
+    for file in (*found.own(), *found.apart(), *found.in_splits(), *found.elsewhere()):
+        if len(lines) == _MOST:
+            lines.append("... and more")
+            break
+        reason = explain(found, file)
+        if reason is None and found.is_file:
+            reason = _explain_text(file)
+        if reason is not None:
+            lines.append(f"{file.name if found.is_file else os.path.relpath(file, found.path)}: {reason}")
+    return lines if found.is_file else [*lines, *_explain_photos(found.path)]
+
+
+def with_reasons(problems: list[Problem], found: CaptionFiles, root: Path) -> list[Problem]:
+    """Problems in which files that a reader left unused have their reason, as far as there is one."""
+    explained = 0
+    told = []
+    for problem in problems:
+        if problem.kind == "unused_file" and problem.message == UNUSED and explained < _MOST:
+            reason = explain(found, root / problem.file)
+            if reason is not None:
+                explained += 1
+                problem = replace(problem, message=f"is not used: {reason}")
+        told.append(problem)
+    return told
+
+
+def _explain_text(file: Path) -> str:
+    if is_photo(file.name):
+        return "is a photo: give the folder or the file that holds its captions"
+    return table.explain(file)
+
+
+def _explain_photos(root: Path) -> Iterable[str]:
+    photos, endings = 0, Counter()
+    for number, name in enumerate(walk_files(root)):
+        if number == _MOST_FILES:
+            break
+        photos += is_photo(name)
+        if not is_photo(name):
+            endings[os.path.splitext(name)[1].lower()] += 1
+    if not photos:
+        return
+    more = "more than " if sum(endings.values()) + photos == _MOST_FILES else ""
+    texts = sum(endings[ending] for ending in folder.ENDINGS)
+    yield (
+        f"{more}{photos} photo{'s' if photos > 1 else ''}, none with a text file of the same name beside it"
+        f" ({', '.join(folder.ENDINGS[:4])})" + (f"; texts of other names: {texts}" if texts else "")
+    )

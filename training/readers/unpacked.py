@@ -1,0 +1,93 @@
+"""Photos that lie inside other files, unpacked once into a hidden folder beside these."""
+
+import io
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+from PIL import Image
+
+from captioner.errors import DataError
+from training.readers.photos import UNPACKED, is_photo
+
+_RECORDS = "records.jsonl"
+
+
+@dataclass(frozen=True)
+class Packed:
+    """One photo of an archive, with the rest of its record."""
+
+    entry: str
+    """Its place in the archive, for problems."""
+    name: str
+    """What the archive calls it."""
+    photo: bytes | None
+    """The bytes of its file; None where the record has no photo."""
+    record: dict[str, Any]
+    """Everything else that a caption or a split may be read from."""
+
+
+def unpack(archive: Path, photos: Iterable[Packed]) -> Iterator[tuple[str, Path | None, str, dict[str, Any]]]:
+    """Entry, path, name and record of every photo of an archive, which is unpacked the first time it is read.
+
+    Photos get numbers for names: what an archive calls them leads nowhere on this disk. An archive that has changed is
+    unpacked anew. `photos` is only iterated where that is needed.
+    Raises DataError where the folder beside the archive cannot be written.
+    """
+    state = archive.stat()
+    top = archive.parent / UNPACKED
+    folder = top / f"{archive.name}-{state.st_size:x}-{state.st_mtime_ns:x}"
+    if not (folder / _RECORDS).exists():
+        try:
+            top.mkdir(exist_ok=True)
+            with FileLock(top / f"{archive.name}.lock"):
+                if not (folder / _RECORDS).exists():
+                    _write(photos, archive.name, folder)
+        except OSError as error:
+            raise DataError(
+                f"{archive}: its photos cannot be unpacked into {top} ({error.strerror or error}): make room, or allow"
+                " writing there; or unpack it elsewhere yourself, and give that folder"
+            ) from error
+    with open(folder / _RECORDS, encoding="utf-8") as lines:
+        for line in lines:
+            entry, file, name, record = json.loads(line)
+            yield entry, folder / file if file else None, name, record
+
+
+def _write(photos: Iterable[Packed], name: str, folder: Path) -> None:
+    earlier = re.compile(re.escape(name) + "-[0-9a-f]+-[^-]+")  # of the archive before it changed, or of a crash
+    for old in folder.parent.iterdir():
+        if earlier.fullmatch(old.name):
+            shutil.rmtree(old, ignore_errors=True)
+    written = Path(tempfile.mkdtemp(prefix=f"{name}-0-", dir=folder.parent))
+    written.chmod(0o755)
+    try:
+        with open(written / _RECORDS, "w", encoding="utf-8") as lines:
+            for number, packed in enumerate(photos):
+                file = ""
+                if packed.photo is not None:
+                    file = f"{number:06d}{_ending(packed.name, packed.photo)}"
+                    (written / file).write_bytes(packed.photo)
+                lines.write(json.dumps([packed.entry, file, packed.name, packed.record], default=str) + "\n")
+        os.rename(written, folder)
+    except BaseException:
+        shutil.rmtree(written, ignore_errors=True)
+        raise
+
+
+def _ending(name: str, photo: bytes) -> str:
+    ending = os.path.splitext(name)[1].lower()
+    if is_photo(f"a{ending}"):
+        return ending
+    try:
+        with Image.open(io.BytesIO(photo)) as image:
+            return f".{(image.format or 'jpg').lower()}"
+    except Exception:  # damaged: told when the photos are checked
+        return ".jpg"
