@@ -7,7 +7,7 @@ from typing import Any
 
 from captioner.errors import DataError
 from training.readers.caption_files import CAPTION_FOLDERS, CaptionFiles, repeating, split_in_name, subfolders
-from training.readers.fields import FLAG_REASONS, FLAGS, is_set
+from training.readers.fields import FLAG_REASONS, FLAGS, flagged
 from training.readers.files import read_json, report_unused
 from training.readers.listing import SPLIT_NAMES, Listing
 from training.readers.photos import PhotoFinder, photo_folders
@@ -17,7 +17,7 @@ LAYOUT = (
     " form under any name; VizWiz, nocaps, STAIR, Label Studio, Roboflow"
 )
 
-_FILE_NAMES = ("file_name", "filename", "path")
+_FLAGS = tuple(FLAGS.items())
 
 
 def files(found: CaptionFiles) -> list[Path]:
@@ -158,15 +158,15 @@ def _photo_folders(file: Path, split: str | None, base: Path) -> list[str]:
 def _image_of(image: Any) -> tuple[int | str | None, str | None]:
     if not isinstance(image, dict):
         return None, None
-    name = next((image[key] for key in _FILE_NAMES if image.get(key)), None)
+    name = image.get("file_name") or image.get("filename") or image.get("path")
     return _id_of(image.get("id")), name if isinstance(name, str) else None
 
 
 def _id_of(value: Any) -> int | str | None:
     """An id as COCO has them; pandas writes 7.0 for 7."""
-    if type(value) is float and value.is_integer():
-        return int(value)
-    return value if type(value) in (int, str) else None
+    if type(value) is int or type(value) is str:
+        return value
+    return int(value) if type(value) is float and value.is_integer() else None
 
 
 def _read_annotations(file: Path, annotations: list[Any], known: set[int | str], listing: Listing) -> None:
@@ -174,7 +174,9 @@ def _read_annotations(file: Path, annotations: list[Any], known: set[int | str],
     converted = 0
     for index, annotation in enumerate(annotations):
         entry = f"annotations[{index}]"
-        image_id = _id_of(annotation.get("image_id")) if isinstance(annotation, dict) else None
+        image_id = annotation.get("image_id") if isinstance(annotation, dict) else None
+        if type(image_id) is not int:
+            image_id = _id_of(image_id)
         if image_id is None or "caption" not in annotation:
             listing.refuse("bad_entry", file, entry, "has no image_id and caption")
             continue
@@ -187,15 +189,15 @@ def _read_annotations(file: Path, annotations: list[Any], known: set[int | str],
                 continue
             image_id = other_type[image_id]
             converted += 1
-        if kind := next((kind for flag, kind in FLAGS.items() if is_set(annotation.get(flag, False))), None):
+        if ("is_precanned" in annotation or "is_rejected" in annotation) and (kind := flagged(annotation, _FLAGS)):
             listing.refuse(kind, file, entry, f"the caption of image {image_id} {FLAG_REASONS[kind]}")
             continue
         identity = annotation.get("id", entry)
         listing.add_caption((file, image_id), annotation["caption"], file, entry, identity=str(identity))
     if converted:
         message = (
-            f"{converted} image ids of the annotations are numbers where those of the images are text, or the other way"
-            " round: used as the same ids"
+            f"{converted:,} annotations have image ids as numbers where the images have text, or the other way round:"
+            " used as the same ids"
         )
         listing.refuse("other_id_type", file, None, message)
 

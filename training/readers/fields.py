@@ -186,9 +186,12 @@ def texts_of(value: Any) -> Iterator[Any]:
         yield value
 
 
-def flagged(record: Mapping[str, Any], fields: Fields) -> str | None:
-    """The kind of problem that a record's flags make of its caption; None for a caption to be used."""
-    return next((kind for key, kind in fields.flags if is_set(record.get(key))), None)
+def flagged(record: Mapping[str, Any], flags: Iterable[tuple[str, str]]) -> str | None:
+    """The kind of problem that a record's flags make of its caption; None for a caption to be used.
+
+    flags: their keys and kinds, as `Fields.flags` has them.
+    """
+    return next((kind for key, kind in flags if is_set(record.get(key))), None)
 
 
 def is_set(value: Any) -> bool:

@@ -13,8 +13,8 @@ from training.readers.files import decoded
 
 _WHOLE_BYTES = 1 << 18
 """Files up to this size are parsed whole."""
-_HEAD_BYTES = 1 << 20
-_WINDOW_BYTES = 1 << 18
+_HEAD_BYTES = 1 << 18
+_WINDOW_BYTES = 1 << 17
 _MOST = 25
 """Elements that are kept of a list, and entries of an object."""
 _LATE_KEYS = ("annotations", "images")

@@ -61,7 +61,7 @@ class Rows:
         if split is False:
             return
         self._listing.add_photo(image_id, image_id, paths, split, self._file, entry)
-        if kind := flagged(record, fields):
+        if kind := flagged(record, fields.flags):
             self._listing.refuse(kind, self._file, entry, f"the caption of {paths[0]} {FLAG_REASONS[kind]}")
             return
         for caption in captions_of(record, fields):
