@@ -138,7 +138,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_data_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder or caption file of a data set")
-    parser.add_argument("--format", help="coco, karpathy, flickr8k, table, json, webdataset, parquet or folder; found out by default")
+    parser.add_argument(
+        "--format", help="coco, karpathy, flickr8k, table, json, webdataset, parquet or folder; found out by default"
+    )
     parser.add_argument("--images", type=Path, help="folder of the photos, where the format does not tell")
     parser.add_argument("--seed", type=int, default=0, help="of drawn splits and of training. Default: 0.")
 

@@ -46,6 +46,62 @@ class TestSniffing:
             read_records(tmp_path)
         assert read_records(tmp_path, format="flickr8k").records[0].captions == ("A dog .",)
 
+    @pytest.mark.parametrize(
+        "names, told",
+        [
+            (("captions.csv", "blip.json"), "captions.csv .table. and blip.json .json."),
+            (("captions.csv", "annotations/captions_x.json"), "captions_x.json .coco. and captions.csv .table."),
+            (("dataset_coco.json", "captions.csv"), "dataset_coco.json .karpathy. and captions.csv .table."),
+        ],
+    )
+    def test_files_of_two_formats_are_named(self, tmp_path, names, told):
+        contents = {
+            "captions.csv": "image,caption\na.jpg,A dog.\n",
+            "blip.json": '[{"image": "a.jpg", "caption": "A dog."}]',
+            "dataset_coco.json": '{"images": [{"filename": "a.jpg", "sentences": [{"raw": "A dog."}]}]}',
+            "annotations/captions_x.json": '{"images": [{"id": 1, "file_name": "a.jpg"}],'
+            ' "annotations": [{"id": 1, "image_id": 1, "caption": "A dog."}]}',
+        }
+        photo(tmp_path / "a.jpg")
+        for name in names:
+            write(tmp_path / name, contents[name])
+        with pytest.raises(DataError, match=f"{told}, which may repeat or contradict each other. Give the path of one"):
+            read_records(tmp_path)
+        assert len(read_records(tmp_path / names[0]).records) == 1
+
+    def test_a_lone_folder_is_stepped_into(self, tmp_path):
+        inner = tmp_path / "download" / "set" / "v1"
+        photo(inner / "images" / "a.jpg")
+        write(inner / "captions.csv", "image,caption\na.jpg,A dog.\n")
+        write(tmp_path / "download" / "README.md", "# A set\n")
+        (tmp_path / "download" / "__MACOSX").mkdir()
+        data = read_records(tmp_path / "download")
+        assert data.name == "download" and data.root == tmp_path / "download" / "set" / "v1"
+        assert len(data.records) == 1 and not data.problems
+
+    def test_a_near_miss_gets_its_reason(self, tmp_path):
+        write(tmp_path / "train.csv", "filepath,size\na.jpg,9\n")
+        write(tmp_path / "book.xlsx", b"PK")
+        write(tmp_path / "deep" / "labels.json", '{"images": [], "annotations": []}')
+        photo(tmp_path / "a.jpg")
+        write(tmp_path / "b.txt", "A dog.")
+        with pytest.raises(DataError) as error:
+            read_records(tmp_path)
+        for told in (
+            "train.csv: columns filepath, size; no caption column (caption, title, text, ...)",
+            "book.xlsx: is a spreadsheet: save it as CSV",
+            "deep/labels.json: has COCO's form",
+            "1 photo, none with a text file of the same name beside it (.caption, .captions, .cap, .txt); texts of",
+        ):
+            assert told in str(error.value)
+
+    @pytest.mark.parametrize("name", ["a.jpg", "notes.md"])
+    def test_a_file_of_another_kind_gets_its_reason(self, tmp_path, name):
+        photo(tmp_path / "a.jpg")
+        write(tmp_path / "notes.md", "# Notes")
+        with pytest.raises(DataError, match="a photo: give the folder" if name == "a.jpg" else "no image column"):
+            read_records(tmp_path / name)
+
     def test_wrong_arguments(self, tmp_path):
         with pytest.raises(DataError, match="nowhere does not exist"):
             read_records(tmp_path / "nowhere")

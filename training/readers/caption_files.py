@@ -147,9 +147,10 @@ def repeating(files: Sequence[Path], root: Path) -> DataError:
     names = [os.path.relpath(file, root) for file in files]
     shown = " and ".join(names) if len(names) < 4 else f"{', '.join(names[:3])} and {len(names) - 3} more"
     number = {2: "two", 3: "three"}.get(len(files), str(len(files)))
+    advice = "" if all(_split_of(file) for file in files) else ", or name them after their splits (train, val, test)"
     return DataError(
         f"{root} holds {number} files of captions, {shown}, which may repeat or contradict each other: give the path of"
-        " one of them, or name them after their splits (train, val, test)"
+        f" one of them, or take the others out of the folder{advice}"
     )
 
 

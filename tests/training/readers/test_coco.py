@@ -120,3 +120,102 @@ def test_a_name_cannot_reach_out_of_the_data_set(tmp_path):
     coco_file(file, list(enumerate(names)), [(number, "a secret") for number in range(len(names))])
     data = read_records(tmp_path / "set")
     assert not data.records and len(places(data, "missing_image")) == len(names)
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        {"annotations/train.json": "train", "annotations/val.json": "val"},
+        {"stair_captions_v1.2_train.json": "train2014", "stair_captions_v1.2_val.json": "val2014"},
+        {"train/_annotations.coco.json": "train", "valid/_annotations.coco.json": "valid"},
+        {"annotations/nocaps_train_4500_captions.json": "images", "annotations/nocaps_val_captions.json": "images"},
+        {"Annotations/train.json": "images/train_images", "Annotations/val.json": "images/val_images"},
+    ],
+)
+def test_files_are_known_by_their_content(tmp_path, layout):
+    for number, (name, folder) in enumerate(layout.items()):
+        photo(tmp_path / folder / f"{number}.jpg")
+        coco_file(tmp_path / name, [(number, f"{number}.jpg")], [(number, f"caption {number}")])
+    write(tmp_path / "info.json", "{}")
+    data = read_records(tmp_path)
+    assert data.format == "coco" and not places(data, "missing_image")
+    assert [(record.split, record.captions) for record in data.records] == [
+        ("train", ("caption 0",)), ("val", ("caption 1",)),
+    ]  # fmt: skip
+    assert len(read_records(tmp_path / next(iter(layout))).records) == 1
+
+
+def test_backslashes_in_any_file(tmp_path):
+    photo(tmp_path / "images" / "1.jpg")
+    coco_file(tmp_path / "result.json", [(1, "images\\1.jpg")], [(1, "A dog.")])
+    data = read_records(tmp_path)
+    assert data.format == "coco" and len(data.records) == 1 and data.drawn_splits
+
+
+def instances(path):
+    box = {"id": 1, "image_id": 1, "bbox": [1, 2, 3, 4], "category_id": 1}
+    content = {"info": {}, "images": [{"id": 1, "file_name": "1.jpg"}], "annotations": [box], "categories": []}
+    return write(path, json.dumps(content))
+
+
+def test_instances_are_not_taken_for_captions(tmp_path):
+    photo(tmp_path / "1.jpg")
+    file = instances(tmp_path / "annotations" / "instances_val2017.json")
+    write(tmp_path / "test.json", json.dumps({"info": {}, "images": [{"id": 1, "file_name": "1.jpg"}]}))
+    for path in (tmp_path, file):
+        with pytest.raises(DataError, match="instances_val2017.json: .*hold no captions .bbox, category_id."):
+            read_records(path)
+    with pytest.raises(DataError, match="test.json: .*images without annotations"):
+        read_records(tmp_path)
+    coco_file(tmp_path / "annotations" / "captions_val2017.json", [(1, "1.jpg")], [(1, "A dog.")])
+    data = read_records(tmp_path)
+    assert len(data.records) == 1 and "hold no captions" in next(
+        problem.message for problem in data.problems if problem.file == "annotations/instances_val2017.json"
+    )
+
+
+@pytest.mark.parametrize("names", [("train.json", "train_tokenized.json"), ("result.json", "result (1).json")])
+def test_two_files_of_the_same_photos_are_named(tmp_path, names):
+    photo(tmp_path / "1.jpg")
+    for name in names:
+        coco_file(tmp_path / name, [(1, "1.jpg")], [(1, "A dog.")])
+    with pytest.raises(DataError) as error:
+        read_records(tmp_path)
+    assert all(name in str(error.value) for name in names) and "give the path of one" in str(error.value)
+    assert len(read_records(tmp_path / names[0]).records) == 1
+
+
+@pytest.mark.parametrize("of_images, of_annotations", [("1", 1), (1, "1"), (1, 1.0), ("001", 1)])
+def test_ids_that_differ_in_type_alone(tmp_path, of_images, of_annotations):
+    photo(tmp_path / "a.jpg")
+    file = coco_file(tmp_path / "captions.json", [(of_images, "a.jpg")], [(of_annotations, "A dog."), (2, "Whose?")])
+    data = read_records(file)
+    assert [(record.image_id, record.captions) for record in data.records] == [(of_images, ("A dog.",))]
+    assert places(data, "unknown_image") == ["captions.json annotations[1]"]
+    assert places(data, "other_id_type") == ([] if type(of_annotations) is float else ["captions.json"])
+
+
+def test_ids_that_two_images_could_mean_stay_unknown(tmp_path):
+    photo(tmp_path / "a.jpg")
+    file = coco_file(tmp_path / "captions.json", [("1", "a.jpg"), ("01", "b.jpg")], [(1, "Whose?")])
+    assert places(read_records(file), "unknown_image") == ["captions.json annotations[0]"]
+
+
+def test_rejected_and_precanned_captions_are_left_out(tmp_path):
+    photo(tmp_path / "a.jpg")
+    flags = [{}, {"is_rejected": True}, {"is_precanned": True}, {"is_precanned": True, "is_rejected": True}]
+    flags += [{"is_precanned": False, "is_rejected": False}]
+    annotations = [{"id": n, "image_id": 1, "caption": f"caption {n}", **flag} for n, flag in enumerate(flags)]
+    content = {"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": annotations}
+    data = read_records(write(tmp_path / "train.json", json.dumps(content)))
+    assert data.records[0].captions == ("caption 0", "caption 4")
+    assert places(data, "rejected_caption") == ["train.json annotations[1]"]
+    assert places(data, "precanned_caption") == ["train.json annotations[2]", "train.json annotations[3]"]
+
+
+def test_a_damaged_captions_file_is_not_passed_over(tmp_path):
+    photo(tmp_path / "val2017" / "1.jpg")
+    coco_file(tmp_path / "annotations" / "captions_val2017.json", [(1, "1.jpg")], [(1, "A dog.")])
+    write(tmp_path / "annotations" / "captions_train2017.json", '{"images": [{"id": 1')
+    with pytest.raises(DataError, match="captions_train2017.json"):
+        read_records(tmp_path)

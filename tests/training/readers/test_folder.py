@@ -1,8 +1,10 @@
 """Folders of photos and sidecars that the tests draw: usable records, and every refusal with its place."""
 
+import pytest
+
 from training.records import read_records
 
-from .drawing import photo, places, write
+from .drawing import by_name, photo, places, write
 
 
 def test_sidecars_and_split_folders(tmp_path):
@@ -49,3 +51,60 @@ def test_photos_in_another_folder(tmp_path):
     write(tmp_path / "labels" / "train" / "a.txt", "A dog.")
     data = read_records(tmp_path / "labels", format="folder", images=tmp_path / "photos")
     assert [(record.split, record.captions) for record in data.records] == [("train", ("A dog.",))]
+
+
+@pytest.mark.parametrize("ending", [".caption", ".captions", ".cap", ".text", ".tags", ".TXT"])
+def test_sidecars_with_other_endings(tmp_path, ending):
+    photo(tmp_path / "a.jpg")
+    write(tmp_path / f"a{ending}", "A dog.\n")
+    data = read_records(tmp_path)
+    assert data.format == "folder" and by_name(data)["a.jpg"].captions == ("A dog.",) and not data.problems
+
+
+def test_of_several_sidecars_the_likeliest_caption_is_read(tmp_path):
+    for name in ("a.jpg", "b.jpg", "c.jpg"):
+        photo(tmp_path / name)
+        write(tmp_path / name.replace("jpg", "tags"), "1dog, solo")
+    for name in ("a.txt", "b.txt"):
+        write(tmp_path / name, "A dog.")
+    write(tmp_path / "a.caption", "One dog runs.")
+    write(tmp_path / "b.caption", "")
+    data = read_records(tmp_path)
+    assert {name: record.captions for name, record in by_name(data).items()} == {
+        "a.jpg": ("One dog runs.",), "b.jpg": ("A dog.",), "c.jpg": ("1dog, solo",),
+    }  # fmt: skip
+    told = sorted(str(problem) for problem in data.problems)
+    assert told[0] == "a.tags: is not used: of several texts of one photo, .caption comes before .tags"
+    assert [problem.kind for problem in data.problems] == ["unused_file"] * 3
+
+
+def test_many_passed_sidecars_are_one_line(tmp_path):
+    for name in "abc":
+        photo(tmp_path / f"{name}.jpg")
+        write(tmp_path / f"{name}.txt", "A dog.")
+        write(tmp_path / f"{name}.json", '{"caption": "A dog.", "url": "https://example.org"}')
+    (problem,) = read_records(tmp_path).problems
+    assert str(problem).startswith("a.json: is not used, and so are 2 more .json: of several texts")
+
+
+def test_json_beside_photos(tmp_path):
+    for name in "ab":
+        photo(tmp_path / f"{name}.jpg")
+    write(tmp_path / "a.json", '{"caption": "A dog."}')
+    write(tmp_path / "b.json", '{"camera": "x"}')
+    data = read_records(tmp_path)
+    assert data.format == "folder" and by_name(data)["a.jpg"].captions == ("A dog.",)
+    assert places(data, "unused_file") == ["b.json"]
+
+
+def test_texts_in_a_folder_of_their_own(tmp_path):
+    for name in ("images/train/a.jpg", "images/b.jpg", "images/c.jpg", "images/x/c.jpg"):
+        photo(tmp_path / name)
+    for name in "abcd":
+        write(tmp_path / "text" / f"{name}.txt", f"Caption {name}.")
+    data = read_records(tmp_path)
+    assert data.format == "folder"
+    assert {name: record.captions for name, record in by_name(data).items()} == {
+        "a.jpg": ("Caption a.",), "b.jpg": ("Caption b.",),
+    }  # fmt: skip
+    assert places(data, "stray_sidecar") == ["text/c.txt", "text/d.txt"]  # two photos c.jpg: which, nobody can tell

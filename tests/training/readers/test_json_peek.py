@@ -37,12 +37,12 @@ def test_a_large_file_looks_like_a_small_one(tmp_path, monkeypatch, content, ind
         assert sample[:3] == content[:3]
 
 
-@pytest.mark.parametrize("text, told", [("{", "is not JSON"), ("", "is not JSON"), ("no", "is not JSON"), ("\udcff", "is not JSON")])
+@pytest.mark.parametrize("text", ["{", "", "no", "\udcff"])
 @pytest.mark.parametrize("large", [False, True])
-def test_what_is_not_json(tmp_path, monkeypatch, text, told, large):
+def test_what_is_not_json(tmp_path, monkeypatch, text, large):
     if large:
         monkeypatch.setattr(json_peek, "_WHOLE_BYTES", -1)
     file = write(tmp_path / "x.json", text.encode("utf-8", "surrogateescape"))
     found = peek(file)
-    assert found.sample is None and told in found.error
+    assert found.sample is None and "is not JSON" in found.error
     assert "cannot be read" in peek(tmp_path / "gone.json").error

@@ -2,6 +2,9 @@
 
 import json
 
+import pytest
+
+from captioner.errors import DataError
 from training.records import ImageRecord, read_records
 
 from .drawing import photo, places, write
@@ -31,3 +34,21 @@ def test_splits_ids_and_folders(tmp_path):
     ]
     assert places(data, "missing_image") == ["dataset_coco.json images[2]"]
     assert places(data, "bad_entry") == ["dataset_coco.json images[3]", "dataset_coco.json images[4]"]
+
+
+def test_a_file_is_known_by_its_content(tmp_path):
+    photo(tmp_path / "images" / "a.jpg")
+    tokens = {"filename": "a.jpg", "sentences": [{"tokens": ["one", "dog"]}]}
+    images = [karpathy_image("a.jpg", "train", ["A dog ."]), tokens]
+    file = write(tmp_path / "annotations" / "rsicd.json", json.dumps({"dataset": "rsicd", "images": images}))
+    for path in (tmp_path, file):
+        data = read_records(path)
+        assert data.format == "karpathy" and data.records[0].captions == ("A dog .",)
+        assert data.records[1].captions == ("one dog",)
+
+
+def test_two_files_are_named(tmp_path):
+    for name in ("dataset_coco.json", "dataset_flickr8k.json"):
+        write(tmp_path / name, json.dumps({"images": [karpathy_image("a.jpg", "train", ["A dog ."])]}))
+    with pytest.raises(DataError, match="two files of captions, dataset_coco.json and dataset_flickr8k.json"):
+        read_records(tmp_path)

@@ -181,3 +181,156 @@ def test_names_written_on_a_mac_are_found(tmp_path):
     photo(tmp_path / "cafe\u0301.jpg")
     data = read_records(write(tmp_path / "t.csv", "image,caption\ncaf\u00e9.jpg,A cup.\n"))
     assert len(data.records) == 1 and data.records[0].path.exists()
+
+
+@pytest.mark.parametrize(
+    "name, text",
+    [
+        ("train.csv", "filepath\ttitle\na.jpg\tA dog.\n"),
+        ("t.csv", "Image File,alt_text\na.jpg,A dog.\n"),
+        ("t.csv", "id,url,image,prompt\n7,https://example.org/x,a.jpg,A dog.\n"),
+        ("t.csv", '"",image,caption\n0,a.jpg,A dog.\n'),
+        ("flickr.txt", "image,caption\na.jpg,A dog.\n"),
+        ("metadata.jsonl", '{"file_name": "a.jpg", "prompt": "A dog."}\n'),
+        ("data.json", '{"file_name": "a.jpg", "text": "A dog."}\n{"file_name": "a.jpg", "text": "A dog."}\n'),
+        ("t.csv", 'filename,raw,sentids\na.jpg,"[""A dog.""]","[1, 2]"\n'),
+    ],
+)
+def test_columns_in_use(tmp_path, name, text):
+    photo(tmp_path / "a.jpg")
+    file = write(tmp_path / name, text)
+    for path in (tmp_path, file):
+        data = read_records(path)
+        assert data.format == "table" and by_name(data)["a.jpg"].captions == ("A dog.",)
+
+
+def test_numbered_and_repeated_columns(tmp_path):
+    photo(tmp_path / "a.jpg")
+    write(tmp_path / "t.csv", "image,caption_0,caption_1,caption_2\na.jpg,A dog.,,One dog.\n")
+    assert by_name(read_records(tmp_path))["a.jpg"].captions == ("A dog.", "One dog.")
+    write(tmp_path / "t.csv", "image,caption,caption\na.jpg,A dog.,One dog.\n")
+    assert by_name(read_records(tmp_path))["a.jpg"].captions == ("A dog.", "One dog.")
+
+
+def test_captions_that_begin_with_a_quotation(tmp_path):
+    photo(tmp_path / "a.jpg")
+    rows = [
+        '" Hello , " says a cat .',
+        '"Stop" is written on it',
+        'a sign says " stop "',
+        '" never closed',
+        '"several, with | in it"',
+    ]
+    lines = ["image_name| comment_number| comment", *(f"a.jpg| {number}| {row}" for number, row in enumerate(rows))]
+    write(tmp_path / "t.csv", "\n".join(lines))
+    data = read_records(tmp_path)
+    assert data.records[0].captions == (*rows[:4], "several, with | in it") and not data.problems
+
+
+def test_a_quotation_at_the_start_in_a_table_with_commas(tmp_path):
+    photo(tmp_path / "a.jpg")
+    rows = ['a.jpg,"Stop" is written on it', 'a.jpg,"Stop, now" is written on it', 'a.jpg,"""Stop"" is written on it"']
+    data = read_records(write(tmp_path / "t.csv", "\n".join(["image,caption", *rows])))
+    assert data.records[0].captions == ('"Stop" is written on it',)
+    assert [problem.entry for problem in data.problems] == [3, 4]
+    assert "double those in it" in data.problems[0].message and data.problems[1].kind == "repeated_entry"
+
+
+def test_a_quoted_text_over_two_lines_of_a_tsv(tmp_path):
+    photo(tmp_path / "a.jpg")
+    data = read_records(write(tmp_path / "t.tsv", 'image\tcaption\na.jpg\t"one\ntwo"\na.jpg\tthree\n'))
+    assert data.records[0].captions == ("one\ntwo", "three") and not data.problems
+
+
+@pytest.mark.parametrize(
+    "line, told",
+    [
+        (
+            "a.jpg| 4   A dog .",
+            "has 2 columns where the header has 3: a separator (|) is missing in 'a.jpg|4   A dog .'",
+        ),
+        ("a.jpg", "has 1 column where the header has 3: a separator (|) is missing"),
+        ("a.jpg| 4| A dog | a cat", "has 4 columns where the header has 3: its text holds the separator (|), so put"),
+    ],
+)
+def test_the_advice_for_a_wrong_number_of_columns(tmp_path, line, told):
+    photo(tmp_path / "a.jpg")
+    data = read_records(write(tmp_path / "results.csv", f"image| number| comment\na.jpg| 0| A cat .\n{line}\n"))
+    assert places(data, "bad_entry") == ["results.csv:3"] and told in data.problems[0].message
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("captions_train.csv", "captions_val.csv", "captions_test.csv"),
+        ("metadata-train.jsonl", "metadata-validation.jsonl", "metadata-test.jsonl"),
+        ("flickr30kTrain.tsv", "flickr30kDev.tsv", "flickr30kTest.tsv"),
+        ("annotations/train.csv", "annotations/val.csv", "annotations/test.csv"),
+        ("train-00000-of-00001.csv", "val-00000-of-00001.csv", "test-00000-of-00001.csv"),
+    ],
+)
+def test_names_that_contain_a_split(tmp_path, names):
+    for name, letter in zip(names, "abc", strict=True):
+        photo(tmp_path / "images" / f"{letter}.jpg")
+        comma = "\t" if name.endswith("tsv") else ","
+        text = f"image{comma}caption\n{letter}.jpg{comma}A dog.\n"
+        write(tmp_path / name, f'{{"image": "{letter}.jpg", "caption": "A dog."}}\n' if "json" in name else text)
+    write(tmp_path / "notes.csv", "when,what\nnow,nothing\n")
+    data = read_records(tmp_path)
+    splits = {name: record.split for name, record in by_name(data).items()}
+    assert splits == {"a.jpg": "train", "b.jpg": "val", "c.jpg": "test"}
+    assert [str(problem) for problem in data.problems] == [
+        "notes.csv: is not used: columns when, what; no image column (image, file_name, path, ...) and no caption column"
+        " (caption, title, text, ...)"
+    ]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("captions.csv", "captions.jsonl"),
+        ("captions_train.csv", "train.csv"),
+        ("a.csv", "b.csv"),
+        ("train/metadata.csv", "train/metadata.jsonl"),
+        ("annotations/train.csv", "annotations/train.tsv"),
+    ],
+)
+def test_tables_that_may_repeat_each_other_are_named(tmp_path, names):
+    photo(tmp_path / "a.jpg")
+    for name in names:
+        json_lines = '{"image": "a.jpg", "caption": "A dog."}\n'
+        comma = "\t" if name.endswith("tsv") else ","
+        write(tmp_path / name, json_lines if "json" in name else f"image{comma}caption\na.jpg{comma}A dog.\n")
+    with pytest.raises(DataError, match=f"two files of captions, {names[0]} and {names[1]}, .*give the path of one"):
+        read_records(tmp_path)
+    assert len(read_records(tmp_path / names[0], images=tmp_path).records) == 1
+
+
+def test_photos_in_another_folder_than_the_table(tmp_path):
+    photo(tmp_path / "images" / "a.jpg")
+    write(tmp_path / "tables" / "captions.csv", "image,caption\na.jpg,A dog.\n")
+    assert by_name(read_records(tmp_path))["a.jpg"].captions == ("A dog.",)
+
+
+def test_flags_in_a_table(tmp_path):
+    photo(tmp_path / "a.jpg")
+    table = "image,caption,is_rejected\na.jpg,A dog.,False\na.jpg,Too dark.,True\n"
+    data = read_records(write(tmp_path / "t.csv", table))
+    assert data.records[0].captions == ("A dog.",) and places(data, "rejected_caption") == ["t.csv:3"]
+
+
+@pytest.mark.parametrize(
+    "text, told",
+    [
+        ("A dog.\thttps://example.org/a.jpg\n", "no header, and its photos are addresses .https://example.org/a.jpg"),
+        ("a.jpg,A dog.\n", "no header: write the names of the columns"),
+        ("filepath,size\na.jpg,9\n", "columns filepath, size; no caption column .caption, title, text, "),
+        ("url,caption\nhttps://example.org/a.jpg,A dog.\n", "addresses .https://example.org/a.jpg., which are not"),
+        ("", "first line is empty"),
+    ],
+)
+def test_the_reason_why_a_table_is_not_read(tmp_path, text, told):
+    file = write(tmp_path / "train.tsv", text)
+    for path in (file, tmp_path):
+        with pytest.raises(DataError, match=f"train.tsv(:1)?: .*{told}"):
+            read_records(path)
