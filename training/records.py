@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -138,35 +138,50 @@ def _hash_fraction(seed: int, image_id: str | int) -> float:
 
 
 def _sniff(path: Path) -> tuple[Path, str]:
-    """The folder that holds captions, which may be the only one in `path`, or the file itself; and their format."""
-    given = path
-    for _ in range(_DEEPEST):
-        found = CaptionFiles(path)
-        if name := _recognise(found):
-            return path, name
-        inside = [] if found.is_file else subfolders(path)
-        if len(inside) != 1 or any(near_misses.explain(found, file) for file in found.own()):
-            break
-        path = inside[0]
-    raise DataError(_explain(CaptionFiles(given)))
+    """The folder that holds captions, which may be the only one in `path`, or the file itself; and their format.
+
+    Raises DataError where no format recognises anything, or several recognise different files.
+    """
+    found = CaptionFiles(path)
+    rounds = _rounds()
+    if name := _recognise(found, rounds[0]):
+        return path, name
+    levels = [found, *_lone_folders(found)]
+    for looks in rounds:
+        for level in levels:
+            if name := _recognise(level, looks):
+                return level.path, name
+    raise DataError(_explain(found))
 
 
-def _recognise(found: CaptionFiles) -> str | None:
-    """The format of what is there. Raises DataError where several formats recognise different files."""
+def _rounds() -> list[dict[str, Callable[[CaptionFiles], list[Path]]]]:
+    """What to look for, the surest signs first: each format's look in each round."""
     rounds = [{name: reader.files for name, reader in READERS.items()}]
     for number in range(max(len(reader.otherwise) for reader in READERS.values())):
         rounds.append({name: r.otherwise[number] for name, r in READERS.items() if number < len(r.otherwise)})
-    for looks in rounds:
-        claiming = {name: files for name, look in looks.items() if (files := look(found))}
-        if len(claiming) == 1:
-            return next(iter(claiming))
-        if claiming:
-            held = [f"{_named(files, found.path)} ({name})" for name, files in claiming.items()]
-            raise DataError(
-                f"{found.path} may be read as {' or as '.join(claiming)}: it holds {' and '.join(held)}, which may"
-                " repeat or contradict each other. Give the path of one of them, or name its format with --format"
-            )
-    return None
+    return rounds
+
+
+def _lone_folders(found: CaptionFiles) -> Iterator[CaptionFiles]:
+    """Folders that are each alone in the one before, without files beside them that come near to captions."""
+    for _ in range(_DEEPEST):
+        inside = [] if found.is_file else subfolders(found.path)
+        if len(inside) != 1 or any(near_misses.explain(found, file) for file in found.own()):
+            return
+        found = CaptionFiles(inside[0])
+        yield found
+
+
+def _recognise(found: CaptionFiles, looks: dict[str, Callable[[CaptionFiles], list[Path]]]) -> str | None:
+    """The format of what is there. Raises DataError where several formats recognise different files."""
+    claiming = {name: files for name, look in looks.items() if (files := look(found))}
+    if len(claiming) > 1:
+        held = [f"{_named(files, found.path)} ({name})" for name, files in claiming.items()]
+        raise DataError(
+            f"{found.path} may be read as {' or as '.join(claiming)}: it holds {' and '.join(held)}, which may"
+            " repeat or contradict each other. Give the path of one of them, or name its format with --format"
+        )
+    return next(iter(claiming), None)
 
 
 def _named(files: list[Path], root: Path) -> str:

@@ -280,8 +280,8 @@ def test_names_that_contain_a_split(tmp_path, names):
     splits = {name: record.split for name, record in by_name(data).items()}
     assert splits == {"a.jpg": "train", "b.jpg": "val", "c.jpg": "test"}
     assert [str(problem) for problem in data.problems] == [
-        "notes.csv: is not used: columns when, what; no image column (image, file_name, path, ...) and no caption column"
-        " (caption, title, text, ...)"
+        "notes.csv: is not used: columns when, what; no image column (image, file_name, path, ...) and no caption"
+        " column (caption, title, text, ...)"
     ]
 
 
