@@ -213,14 +213,9 @@ def _spellings(value: str | int, weak: bool) -> list[str]:
     if isinstance(value, int):
         return [str(value), f"{value:012d}"] if weak else []
     names = [value]
-    if is_address(value) or "?d=" in value:
-        parts = urlsplit(value)
-        local = parse_qs(parts.query).get("d")  # Label Studio's /data/local-files/?d=folder/photo.jpg
-        path = local[0] if local else unquote(parts.path)
-        names = [path.lstrip("/")] if path.strip("/") else [value]
-        if "/" in names[0]:
-            names.append(names[0].rpartition("/")[2])
-    elif "%" in value:
+    if local := parse_qs(urlsplit(value).query).get("d") if "?d=" in value else None:
+        names = local  # Label Studio's /data/local-files/?d=folder/photo.jpg
+    elif "%" in value and not is_address(value):
         names.append(unquote(value))
     return names
 

@@ -26,10 +26,11 @@ class Rows:
         self._file = file
         self._split = split
         self._folders = _folders(file, listing.root, images)
+        self._photos = images if images is not None else listing.root
         self._used: set[str] = set()
         self._unused: set[str] = set()
         self._addresses: list[str] = []
-        self._found_or_file = False
+        self._has_files = False
 
     def add(self, entry: int | str, record: Mapping[str, Any], fields: Fields) -> None:
         """Add a record's photo and captions; what cannot be used becomes a problem of its place."""
@@ -37,7 +38,7 @@ class Rows:
         if not names:
             self._listing.refuse("bad_entry", self._file, entry, "names no image")
             return
-        self._note_address(record, fields, names)
+        self._note_address(record, fields)
         paths = tuple(os.path.normpath(os.path.join(folder, name)) for name in names for folder in self._folders)
         self._add(entry, record, fields, paths[0], paths)
 
@@ -46,7 +47,7 @@ class Rows:
     ) -> None:
         """Add a record whose photo was unpacked to a path, if it has one; `name` is what the archive calls it."""
         archive = os.path.relpath(self._file.with_suffix(""), self._listing.root)
-        self._found_or_file = True
+        self._has_files = True
         if path is None:
             self._listing.refuse("missing_image", self._file, entry, "holds no photo")
             return
@@ -69,7 +70,7 @@ class Rows:
 
     def finish(self) -> None:
         """Report caption columns that were left out. Raises DataError where every photo is an address."""
-        if self._addresses and not self._found_or_file and not self._lie_deeper():
+        if self._addresses and not self._has_files and not self._are_there():
             raise DataError(
                 f"{self._file}: its photos are addresses ({self._addresses[0]}), which are not fetched: download the"
                 " photos (img2dataset does), put them beside the table, and name their files in a column image"
@@ -78,21 +79,17 @@ class Rows:
             message = f"captions are taken from {', '.join(sorted(self._used))}, not from {', '.join(unused)}"
             self._listing.refuse("unused_column", self._file, None, message)
 
-    def _note_address(self, record: Mapping[str, Any], fields: Fields, names: list[str]) -> None:
-        if self._found_or_file:
-            return
+    def _note_address(self, record: Mapping[str, Any], fields: Fields) -> None:
         value = record.get(fields.image[0])
-        if not is_address(value):
-            self._found_or_file = True
-            return
-        self._addresses.append(value)
-        paths = [os.path.join(folder, name) for name in names for folder in self._folders]
-        self._found_or_file = self._listing.finder.find(*paths) is not None
+        if is_address(value):
+            self._addresses.append(value)
+        else:
+            self._has_files = True
 
-    def _lie_deeper(self) -> bool:
-        """Whether any photo of the addresses' names lies somewhere below the data set's folder."""
+    def _are_there(self) -> bool:
+        """Whether any photo with the name of an address is there."""
         names = {unquote(urlsplit(address).path).rpartition("/")[2] for address in self._addresses} - {""}
-        return any(os.path.basename(path) in names for path in walk_files(self._listing.root))
+        return any(os.path.basename(path) in names for path in walk_files(self._photos))
 
     def _split_of(self, entry: int | str, record: Mapping[str, Any], fields: Fields, name: str) -> str | None | bool:
         """The split of a record; False where it names one that does not exist."""
