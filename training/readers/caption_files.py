@@ -16,6 +16,8 @@ CAPTION_FOLDERS = frozenset("annotations annotation captions metadata labels".sp
 _MOST_ALIKE = 50
 """Files of one ending in one folder that are looked into; more belong to one photo each."""
 _MOST_SUBFOLDERS = 50
+_TELLING = re.compile(r"(?:captions?|metadata|annotations?|results|train|val|test)\b|.*\.token\b", re.IGNORECASE)
+"""Names of files that are looked into however many others there are."""
 _PART = re.compile(r"(.*?)(?:\d+-of-\d+(?:-[0-9a-f]{8,})?|[-_.]?(?:part|shard)[-_.]?\d+)", re.IGNORECASE)
 """Names of parts of one table."""
 
@@ -76,7 +78,12 @@ class CaptionFiles:
         for file in files:
             if (ending := file.suffix.lower()) in endings:
                 alike.setdefault((file.parent, ending), []).append(file)
-        return [file for group in alike.values() if len(group) <= most for file in group if wanted(file)]
+        return [
+            file
+            for group in alike.values()
+            for file in group
+            if (len(group) <= most or _TELLING.match(file.name)) and wanted(file)
+        ]
 
     def peek(self, file: Path) -> Peek:
         """A sample of a JSON file."""

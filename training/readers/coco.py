@@ -9,6 +9,7 @@ from captioner.errors import DataError
 from training.readers.caption_files import CAPTION_FOLDERS, CaptionFiles, repeating, split_in_name, subfolders
 from training.readers.fields import FLAG_REASONS, FLAGS, flagged
 from training.readers.files import read_json, report_unused
+from training.readers.ids import ids_of_other_type
 from training.readers.listing import SPLIT_NAMES, Listing
 from training.readers.photos import PhotoFinder, photo_folders
 
@@ -182,7 +183,7 @@ def _read_annotations(file: Path, annotations: list[Any], known: set[int | str],
             continue
         if image_id not in known:
             if other_type is None:
-                other_type = _of_other_type(known)
+                other_type = ids_of_other_type(known)
             if image_id not in other_type:
                 message = f"captions image {image_id}, which is not among the images"
                 listing.refuse("unknown_image", file, entry, message)
@@ -200,14 +201,3 @@ def _read_annotations(file: Path, annotations: list[Any], known: set[int | str],
             " used as the same ids"
         )
         listing.refuse("other_id_type", file, None, message)
-
-
-def _of_other_type(known: set[int | str]) -> dict[int | str, int | str]:
-    """Ids as the other type would write them -> ids: "7" and "007" for 7; of two that would be written alike, none."""
-    found: dict[int | str, list[int | str]] = {}
-    for image_id in known:
-        if isinstance(image_id, int):
-            found.setdefault(str(image_id), []).append(image_id)
-        elif image_id.strip().isdecimal():
-            found.setdefault(int(image_id), []).append(image_id)
-    return {other: ids[0] for other, ids in found.items() if len(ids) == 1 and other not in known}

@@ -1,19 +1,22 @@
 """A folder of photos, each with a text file of the same name (a.txt, a.jpg.txt, a.caption); its lines are captions."""
 
 import os
+import re
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 from captioner.errors import DataError
 from training.readers.fields import texts_of
-from training.readers.files import numbered_lines, read_json
+from training.readers.files import first_line, numbered_lines, read_json
 from training.readers.listing import SPLIT_NAMES, Listing
 from training.readers.photos import PhotoFinder, is_photo, walk_files
 
 ENDINGS = (".caption", ".captions", ".cap", ".txt", ".text", ".json", ".tags", ".tag")
 """Of sidecars. Where a photo has several, the first of these is read: what is called a caption is one, and tags are
 the last resort. A .json holds an object with a caption, as img2dataset writes it."""
+
+_BOX = re.compile(r"\s*\d+(?:\s+-?\d*\.?\d+(?:[eE][+-]?\d+)?){4,}\s*")
 
 LAYOUT = (
     "a folder of photos with a text file of the same name for each (.txt, .caption, .cap, ...), in train/, val/ and"
@@ -30,7 +33,7 @@ def claims(path: Path) -> bool:
         stem, ending = _stem(file)
         if ending and is_photo(stem):  # a.jpg.txt
             stem = os.path.splitext(stem)[0]
-        if not ending and not is_photo(file) or ending == ".json" and _json_captions(Path(file)) is None:
+        if not ending and not is_photo(file) or ending and not _may_hold_captions(Path(file)):
             continue
         if stems.setdefault(stem, ending != "") != (ending != ""):
             return True
@@ -131,11 +134,25 @@ def _read_sidecar(sidecar: Path, photos: list[str], listing: Listing) -> bool:
         lines: list[tuple[int | None, Any]] = [(None, caption) for caption in captions]
     else:
         lines = numbered_lines(sidecar, listing)
+        if lines and _BOX.fullmatch(lines[0][1]):
+            listing.refuse("unused_file", sidecar, None, "holds boxes as YOLO writes them, and no captions")
+            return False
     for line, text in lines:
         listing.add_caption(photos[0], text, sidecar, line)
     for other in photos[1:]:
         listing.refuse("stray_sidecar", sidecar, None, f"captions {photos[0]}, not also {other}: keep one of the two")
     return bool(lines)
+
+
+def holds_boxes(sidecar: Path) -> bool:
+    """Whether a text begins with a class and the numbers of a box, as YOLO writes them."""
+    return _BOX.fullmatch(first_line(sidecar)) is not None
+
+
+def _may_hold_captions(sidecar: Path) -> bool:
+    if sidecar.suffix.lower() == ".json":
+        return _json_captions(sidecar) is not None
+    return not holds_boxes(sidecar)
 
 
 def _json_captions(file: Path) -> list[Any] | None:

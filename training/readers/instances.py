@@ -9,6 +9,7 @@ from pycocotools.coco import COCO
 from training.boxes import BoxSet, PhotoBoxes, Thing
 from training.readers.box_shares import NOT_NUMBERS, Tally, box_share, is_number, is_size
 from training.readers.category_words import names_of
+from training.readers.ids import ids_of_other_type
 
 LAYOUT = "COCO's instances as one .json or .json.gz: lists named images, annotations and categories"
 
@@ -87,18 +88,23 @@ def _usable_annotations(
     annotations: list[Any], images: dict[int | str, Any], categories: dict[int | str, Any], tally: Tally
 ) -> list[dict[str, Any]]:
     """Whose photo and category are known; with ids of their own, because they may be missing or not unique."""
+    other_images, other_categories = ids_of_other_type(images), ids_of_other_type(categories)
     usable = []
     for index, annotation in enumerate(annotations):
         place = f"annotations[{index}]"
         if not _has(annotation, "image_id", int | str) or not _has(annotation, "category_id", int | str):
             tally.missed("annotations without image_id and category_id", place)
-        elif annotation["image_id"] not in images:
+            continue
+        image_id, category_id = annotation["image_id"], annotation["category_id"]
+        image_id = image_id if image_id in images else other_images.get(image_id)
+        category_id = category_id if category_id in categories else other_categories.get(category_id)
+        if image_id is None:
             tally.missed("annotations of no photo in the file", f"{place}: image {annotation['image_id']}")
-        elif annotation["category_id"] not in categories:
+        elif category_id is None:
             tally.missed("annotations of no category in the file", f"{place}: category {annotation['category_id']}")
         else:
-            kept = {key: annotation.get(key) for key in ("image_id", "category_id", "bbox")}
-            usable.append(kept | {"id": index})
+            bbox = annotation.get("bbox")
+            usable.append({"image_id": image_id, "category_id": category_id, "bbox": bbox, "id": index})
     return usable
 
 

@@ -124,6 +124,12 @@ def _records(content: Any, folder: Path) -> Iterator[tuple[str, str | None, Any]
         return
     elif _is_columns(content):
         yield from _columns(content)
+    elif isinstance(content.get("columns"), list) and isinstance(content.get("data"), list):  # pandas' orient="split"
+        for index, row in enumerate(content["data"]):
+            yield f"data[{index}]", None, dict(zip(content["columns"], row, strict=False)) if type(row) is list else row
+    elif _holds_records(content):
+        for key, record in content.items():
+            yield key, None, record
     elif _names_photos(content, folder):
         for name, value in content.items():
             yield name, None, {**value, _NAME: name} if _has_captions(value) else {_NAME: name, _TEXT: value}
@@ -139,6 +145,12 @@ def _records(content: Any, folder: Path) -> Iterator[tuple[str, str | None, Any]
 def _listed(key: str, records: Iterable[Any], split: str | None) -> Iterator[tuple[str, str | None, Any]]:
     for index, record in enumerate(records):
         yield f"{key}[{index}]", split, _label_studio(record)
+
+
+def _holds_records(content: dict[str, Any]) -> bool:
+    """Whether most values of an object are records that name their photo: {"17": {"image": ..., "caption": ...}}."""
+    first = list(islice(content.values(), 20))
+    return 2 * sum(isinstance(value, dict) and find_fields(value) is not None for value in first) > len(first)
 
 
 def _has_captions(value: Any) -> bool:

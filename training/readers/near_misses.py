@@ -87,18 +87,22 @@ def _explain_text(file: Path) -> str:
 
 
 def _explain_photos(root: Path) -> Iterable[str]:
-    photos, endings = 0, Counter()
+    photos, boxes, endings = 0, 0, Counter()
     for number, name in enumerate(walk_files(root)):
         if number == _MOST_FILES:
             break
         photos += is_photo(name)
         if not is_photo(name):
-            endings[os.path.splitext(name)[1].lower()] += 1
+            ending = os.path.splitext(name)[1].lower()
+            endings[ending] += 1
+            boxes += ending == ".txt" and folder.holds_boxes(Path(name))
     if not photos:
         return
     more = "more than " if sum(endings.values()) + photos == _MOST_FILES else ""
-    texts = sum(endings[ending] for ending in folder.ENDINGS)
+    texts = sum(endings[ending] for ending in folder.ENDINGS if ending != ".json") - boxes
     yield (
         f"{more}{photos} photo{'s' if photos > 1 else ''}, none with a text file of the same name beside it"
-        f" ({', '.join(folder.ENDINGS[:4])})" + (f"; texts of other names: {texts}" if texts else "")
+        f" ({', '.join(folder.ENDINGS[:4])})"
+        + (f"; texts of other names: {texts}" if texts else "")
+        + (f"; texts with boxes as YOLO writes them, and no captions: {boxes}" if boxes else "")
     )

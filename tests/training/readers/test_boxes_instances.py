@@ -165,3 +165,13 @@ def test_irregular_nouns_go_both_ways():
     for one, many in IRREGULAR.items():
         assert (plural(one), singular(many), singular(one)) == (many, one, one)
     assert plural("sheep") == "sheep"
+
+
+def test_ids_that_differ_in_type_alone(tmp_path):
+    categories = [("1", "person", "person")]
+    file = instances_file(
+        tmp_path / "a.json", [("7", "a.jpg")], categories, [(7, 1, [0, 0, 50, 50]), (8, 1, [0, 0, 9, 9])]
+    )
+    boxes = read_boxes(file)
+    assert boxes.photos["a.jpg"].things[0].boxes == (HALF,)
+    assert boxes.counts["annotations of no photo in the file"] == 1

@@ -2,6 +2,7 @@
 
 import pytest
 
+from captioner.errors import DataError
 from training.records import read_records
 
 from .drawing import by_name, photo, places, write
@@ -108,3 +109,24 @@ def test_texts_in_a_folder_of_their_own(tmp_path):
         "a.jpg": ("Caption a.",), "b.jpg": ("Caption b.",),
     }  # fmt: skip
     assert places(data, "stray_sidecar") == ["text/c.txt", "text/d.txt"]  # two photos c.jpg: which, nobody can tell
+
+
+@pytest.mark.parametrize("texts", ["labels", "images"])
+def test_boxes_of_yolo_are_no_captions(tmp_path, texts):
+    for name in "ab":
+        photo(tmp_path / "images" / f"{name}.jpg")
+        write(tmp_path / texts / f"{name}.txt", "0 0.5 0.5 0.25 0.125\n17 0.5 1e-3 1 1\n")
+    with pytest.raises(DataError, match="2 photos, none with a text .* boxes as YOLO writes them, and no captions: 2"):
+        read_records(tmp_path)
+    write(tmp_path / "images" / "a.caption", "A dog.")
+    write(tmp_path / "images" / "b.caption", "2 dogs 3 cats 4 cows 5 hens")
+    data = read_records(tmp_path)
+    assert by_name(data)["a.jpg"].captions == ("A dog.",) and len(data.records) == 2
+
+
+def test_a_table_is_found_among_many_sidecars(tmp_path):
+    for number in range(60):
+        write(tmp_path / f"{number}.txt", "A dog.")
+    photo(tmp_path / "0.jpg")
+    write(tmp_path / "captions.txt", "image,caption\n0.jpg,A cat.\n")
+    assert read_records(tmp_path).format == "table"

@@ -53,6 +53,13 @@ FORMS = {
         "image": {"0": "a.jpg", "1": "b.jpg", "2": "b.jpg"},
         "caption": {"0": "A dog.", "1": "A cat.", "2": "Two cats."},
     },
+    "pandas, by row": {
+        str(number): {"image": name, "caption": list(texts)} for number, (name, texts) in enumerate(TWO.items())
+    },
+    "pandas, split": {
+        "columns": ["image", "caption"],
+        "data": [["a.jpg", "A dog."], ["b.jpg", "A cat."], ["b.jpg", "Two cats."]],
+    },
     "columns": {"image": ["a.jpg", "b.jpg", "b.jpg"], "caption": ["A dog.", "A cat.", "Two cats."]},
 }  # fmt: skip
 

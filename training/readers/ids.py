@@ -1,0 +1,17 @@
+"""Ids of COCO's files, which programs write as numbers in one list and as text in another."""
+
+from collections.abc import Iterable
+
+_LONGEST = 40  # Digits of a number that is an id.
+
+
+def ids_of_other_type(known: Iterable[int | str]) -> dict[int | str, int | str]:
+    """Ids as the other type writes them -> ids: "7" for 7, and 7 for "7" or "007"; none where two are written alike."""
+    known = set(known)
+    found: dict[int | str, list[int | str]] = {}
+    for image_id in known:
+        if isinstance(image_id, int):
+            found.setdefault(str(image_id), []).append(image_id)
+        elif len(image_id) <= _LONGEST and image_id.strip().isdecimal():
+            found.setdefault(int(image_id), []).append(image_id)
+    return {other: ids[0] for other, ids in found.items() if len(ids) == 1 and other not in known}
