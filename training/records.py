@@ -26,8 +26,12 @@ class Reader:
     files: Callable[[CaptionFiles], list[Path]]
     """The caption files of this format."""
     read: Callable[[Path, Path | None], Listing]
-    otherwise: tuple[Callable[[CaptionFiles], list[Path]], ...] = ()
-    """Further looks, in turn, at what no format recognises: for weaker signs, and in more folders."""
+    beside_photos: Callable[[CaptionFiles], list[Path]] | None = None
+    """Looks, where no format has any files, for texts beside photos: other data sets may have a stray .txt."""
+    weakly: Callable[[CaptionFiles], list[Path]] | None = None
+    """Looks, where there is nothing of that, for files that name photos by an id or an address alone."""
+    elsewhere: Callable[[CaptionFiles], list[Path]] | None = None
+    """Looks at last into subfolders of any name."""
 
 
 def _weakly(files: Callable[..., list[Path]]) -> Callable[[CaptionFiles], list[Path]]:
@@ -39,20 +43,20 @@ def _folder_itself(found: CaptionFiles) -> list[Path]:
 
 
 READERS = {
-    "coco": Reader(coco.LAYOUT, coco.files, coco.read),
-    "karpathy": Reader(karpathy.LAYOUT, karpathy.files, karpathy.read),
+    "coco": Reader(coco.LAYOUT, coco.files, coco.read, elsewhere=coco.elsewhere),
+    "karpathy": Reader(karpathy.LAYOUT, karpathy.files, karpathy.read, elsewhere=karpathy.elsewhere),
     "flickr8k": Reader(flickr8k.LAYOUT, flickr8k.files, flickr8k.read),
-    "table": Reader(table.LAYOUT, table.files, table.read, (_weakly(table.files), table.elsewhere)),
+    "table": Reader(table.LAYOUT, table.files, table.read, weakly=_weakly(table.files), elsewhere=table.elsewhere),
     "json": Reader(
         json_records.LAYOUT,
         json_records.files,
         json_records.read,
-        (_weakly(json_records.files), json_records.elsewhere),
+        weakly=_weakly(json_records.files),
+        elsewhere=json_records.elsewhere,
     ),
     "webdataset": Reader(webdataset.LAYOUT, webdataset.files, webdataset.read),
-    "parquet": Reader(parquet.LAYOUT, parquet.files, parquet.read, (_weakly(parquet.files),)),
-    # Any data set's folder may hold photos with a stray .txt, so sidecars count only where no captions are found else.
-    "folder": Reader(folder.LAYOUT, lambda found: [], folder.read, (_folder_itself,)),
+    "parquet": Reader(parquet.LAYOUT, parquet.files, parquet.read, weakly=_weakly(parquet.files)),
+    "folder": Reader(folder.LAYOUT, lambda found: [], folder.read, beside_photos=_folder_itself),
 }
 
 _DEEPEST = 8
@@ -156,10 +160,8 @@ def _sniff(path: Path) -> tuple[Path, str]:
 
 def _rounds() -> list[dict[str, Callable[[CaptionFiles], list[Path]]]]:
     """What to look for, the surest signs first: each format's look in each round."""
-    rounds = [{name: reader.files for name, reader in READERS.items()}]
-    for number in range(max(len(reader.otherwise) for reader in READERS.values())):
-        rounds.append({name: r.otherwise[number] for name, r in READERS.items() if number < len(r.otherwise)})
-    return rounds
+    kinds = ("files", "beside_photos", "weakly", "elsewhere")
+    return [{name: look for name, reader in READERS.items() if (look := getattr(reader, kind))} for kind in kinds]
 
 
 def _lone_folders(found: CaptionFiles) -> Iterator[CaptionFiles]:

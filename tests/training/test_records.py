@@ -69,6 +69,30 @@ class TestSniffing:
             read_records(tmp_path)
         assert len(read_records(tmp_path / names[0]).records) == 1
 
+    def test_sidecars_go_before_texts_without_photos(self, tmp_path):
+        photo(tmp_path / "a.jpg")
+        write(tmp_path / "a.txt", "A dog.")
+        write(tmp_path / "comments.json", '[{"id": 7, "text": "Nice."}]')
+        data = read_records(tmp_path)
+        assert data.format == "folder" and data.records[0].captions == ("A dog.",)
+
+    @pytest.mark.parametrize("name", ["coco", "karpathy"])
+    def test_json_in_a_folder_of_any_name(self, tmp_path, name):
+        content = {
+            "coco": '{"images": [{"id": 1, "file_name": "a.jpg"}],'
+            ' "annotations": [{"id": 1, "image_id": 1, "caption": "A dog."}]}',
+            "karpathy": '{"images": [{"filename": "a.jpg", "sentences": [{"raw": "A dog."}]}]}',
+        }
+        photo(tmp_path / "pictures" / "a.jpg")
+        write(tmp_path / "stuff" / "x.json", content[name])
+        data = read_records(tmp_path)
+        assert data.format == name and data.records[0].captions == ("A dog.",)
+        write(tmp_path / "captions.csv", "image,caption\na.jpg,A cat.\n")
+        assert read_records(tmp_path).format == "table"
+        (tmp_path / "stuff" / "x.json").rename(tmp_path / "x.json")
+        data = read_records(tmp_path, format="table")
+        assert "x.json: is not used: holds captions, too" in str(data.problems[0])
+
     def test_a_lone_folder_is_stepped_into(self, tmp_path):
         inner = tmp_path / "download" / "set" / "v1"
         photo(inner / "images" / "a.jpg")

@@ -34,6 +34,11 @@ def files(found: CaptionFiles) -> list[Path]:
     return []
 
 
+def elsewhere(found: CaptionFiles) -> list[Path]:
+    """Such files in a folder's subfolders of any name."""
+    return found.choose(found.elsewhere(), (".json",), lambda file: _holds_captions(found, file))
+
+
 def has_form(sample: Any) -> bool:
     """Whether the content of a JSON file, or a sample of it, has COCO's lists of images and annotations."""
     images, annotations = (sample.get(key) if isinstance(sample, dict) else None for key in ("images", "annotations"))
@@ -46,7 +51,9 @@ def has_form(sample: Any) -> bool:
 
 def explain(sample: Any) -> str:
     """Why a file of COCO's form is no file of captions, as the rest of a sentence that starts with its name."""
-    if annotations := sample.get("annotations"):
+    if (annotations := sample.get("annotations")) and "caption" in annotations[0]:
+        return "holds captions, too, in COCO's form: give its path to use it"
+    if annotations:
         keys = ", ".join(sorted(key for key in annotations[0] if key not in ("id", "image_id"))[:6])
         return f"has COCO's form, and its annotations hold no captions ({keys}): give the captions file of these photos"
     return "has COCO's form, and lists images without annotations, as files of test splits do: it holds no captions"
@@ -66,7 +73,7 @@ def read(path: Path, images: Path | None) -> Listing:
         chosen, left = [path], []
         root = path.parent.parent if path.parent.name.lower() in CAPTION_FOLDERS else path.parent
     else:
-        chosen, left = _newest_year(files(found))
+        chosen, left = _newest_year(files(found) or elsewhere(found))
         if not chosen:
             raise DataError(f"{path} holds no captions_*.json or JSON like it: COCO's format is {LAYOUT}")
         root = path.parent if path.name.lower() in CAPTION_FOLDERS else path

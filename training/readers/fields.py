@@ -139,7 +139,7 @@ def explain_missing(keys: Iterable[str], noun: str = "column") -> str:
     if not _caption_groups(normal):
         missing.append(f"no caption {noun} (caption, title, text, ...)")
     if not missing:
-        missing.append(f"no {noun} of its own for the image beside the caption")
+        return f"holds captions, too ({noun}s {shown}): give its path to use it"
     return f"{noun}s {shown}; {' and '.join(missing)}" if shown else f"no {noun}s"
 
 

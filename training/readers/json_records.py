@@ -62,11 +62,14 @@ def read(path: Path, images: Path | None) -> Listing:
 def explain(found: CaptionFiles, file: Path) -> str:
     """Why a JSON file holds no records of captions, as the rest of a sentence that starts with its name."""
     sample = found.peek(file).sample
+    if karpathy.has_form(sample):
+        return "holds captions, too, in Karpathy's form: give its path to use it"
     if found.peek(file).error:
         return found.peek(file).error
     record = next((record for _, _, record in _records(sample, file.parent)), None)
     if isinstance(record, Mapping):
-        return f"records with {explain_missing(record, 'key')}"
+        reason = explain_missing(record, "key")
+        return reason if find_fields(record) else f"records with {reason}"
     if isinstance(sample, list):
         return f"a list of {type(sample[0]).__name__}, not of objects" if sample else "an empty list"
     keys = ", ".join(str(key)[:40] for key in islice(sample, 8))

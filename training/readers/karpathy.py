@@ -18,6 +18,11 @@ def files(found: CaptionFiles) -> list[Path]:
     return found.choose(candidates, (".json",), lambda file: has_form(found.peek(file).sample))
 
 
+def elsewhere(found: CaptionFiles) -> list[Path]:
+    """Such files in a folder's subfolders of any name."""
+    return found.choose(found.elsewhere(), (".json",), lambda file: has_form(found.peek(file).sample))
+
+
 def has_form(sample: Any) -> bool:
     """Whether the content of a JSON file, or a sample of it, has a list of images with sentences."""
     entries = sample.get("images") if isinstance(sample, dict) else None
@@ -32,13 +37,16 @@ def read(path: Path, images: Path | None) -> Listing:
     """
     file = path
     if path.is_dir():
-        chosen = files(CaptionFiles(path))
+        found = CaptionFiles(path)
+        chosen = files(found) or elsewhere(found)
         if len(chosen) > 1:
             raise repeating(chosen, path)
         if not chosen:
             raise DataError(f"{path} holds no file in Karpathy's format: it is {LAYOUT}")
         file = chosen[0]
-    root = file.parent.parent if file.parent.name.lower() in CAPTION_FOLDERS else file.parent
+    root = path
+    if not path.is_dir():
+        root = file.parent.parent if file.parent.name.lower() in CAPTION_FOLDERS else file.parent
     listing = Listing(root, PhotoFinder([images] if images is not None else photo_folders(root)))
     content = read_json(file)
     entries = content.get("images") if isinstance(content, dict) else None

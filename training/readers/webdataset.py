@@ -31,7 +31,14 @@ assert _FIELDS is not None
 
 def files(found: CaptionFiles) -> list[Path]:
     """The tars of photos and texts in a folder, or the file that was named where it is one."""
-    return found.first((".tar",), lambda file: explain(file) is None, _MOST_TARS)
+    holds: dict[Path, bool] = {}  # The tars of a folder are alike, so that the first tells.
+
+    def is_one(file: Path) -> bool:
+        if file.parent not in holds:
+            holds[file.parent] = explain(file) is None
+        return holds[file.parent]
+
+    return found.first((".tar",), is_one, _MOST_TARS)
 
 
 def read(path: Path, images: Path | None) -> Listing:
