@@ -126,6 +126,16 @@ class TestSniffing:
         with pytest.raises(DataError, match="a photo: give the folder" if name == "a.jpg" else "no image column"):
             read_records(tmp_path / name)
 
+    @pytest.mark.parametrize(
+        "content", ["null", "7", '"text"', "[]", "{}", "[[]]", '[{"\\ud800": 1}]', '{"a": "\\ud800"}']
+    )
+    def test_any_json_gets_a_reason_that_can_be_printed(self, tmp_path, content):
+        write(tmp_path / "x.json", content)
+        for path in (tmp_path, tmp_path / "x.json"):
+            with pytest.raises(DataError, match="x.json: ") as error:
+                read_records(path)
+            str(error.value).encode()
+
     def test_wrong_arguments(self, tmp_path):
         with pytest.raises(DataError, match="nowhere does not exist"):
             read_records(tmp_path / "nowhere")

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import unquote
 
 from training.readers.photos import is_photo
 
@@ -213,8 +213,8 @@ def _spellings(value: str | int, weak: bool) -> list[str]:
     if isinstance(value, int):
         return [str(value), f"{value:012d}"] if weak else []
     names = [value]
-    if local := parse_qs(urlsplit(value).query).get("d") if "?d=" in value else None:
-        names = local  # Label Studio's /data/local-files/?d=folder/photo.jpg
+    if "?d=" in value:  # Label Studio's /data/local-files/?d=folder/photo.jpg
+        names = [unquote(value.partition("?d=")[2])]
     elif "%" in value and not is_address(value):
         names.append(unquote(value))
     return names

@@ -72,6 +72,8 @@ def explain(found: CaptionFiles, file: Path) -> str:
         return reason if find_fields(record) else f"records with {reason}"
     if isinstance(sample, list):
         return f"a list of {type(sample[0]).__name__}, not of objects" if sample else "an empty list"
+    if not isinstance(sample, dict):
+        return f"a {type(sample).__name__}, neither a list nor an object"
     keys = ", ".join(str(key)[:40] for key in islice(sample, 8))
     return f"an object with the keys {keys or '(none)'}; neither a list of records nor names of photos"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from training.readers import coco, folder, json_records, parquet, table, webdataset
 from training.readers.caption_files import CaptionFiles
-from training.readers.files import UNUSED
+from training.readers.files import UNUSED, printable
 from training.readers.listing import Problem
 from training.readers.photos import is_photo, walk_files
 
@@ -36,6 +36,11 @@ _OTHER = {
 
 def explain(found: CaptionFiles, file: Path) -> str | None:
     """Why a file holds no captions that can be read, as the rest of a sentence; None for other kinds of files."""
+    reason = _explain(found, file)
+    return reason and printable(reason)
+
+
+def _explain(found: CaptionFiles, file: Path) -> str | None:
     ending = file.suffix.lower()
     if ending in (".csv", ".tsv", ".ndjson"):
         return table.explain(file)

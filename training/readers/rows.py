@@ -1,15 +1,19 @@
 """Adds the records of a caption file to a listing, whatever kind of file they come from."""
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from captioner.errors import DataError
 from training.readers.fields import FLAG_REASONS, Fields, captions_of, flagged, is_address, photo_names
+from training.readers.files import printable
 from training.readers.listing import SPLIT_NAMES, Listing
 from training.readers.photos import photo_folders, walk_files
+
+_AFTER_PATH = re.compile("[?#]")
 
 
 class Rows:
@@ -72,8 +76,8 @@ class Rows:
         """Report caption columns that were left out. Raises DataError where every photo is an address."""
         if self._addresses and not self._has_files and not self._are_there():
             raise DataError(
-                f"{self._file}: its photos are addresses ({self._addresses[0]}), which are not fetched: download the"
-                " photos (img2dataset does), put them beside the table, and name their files in a column image"
+                f"{self._file}: its photos are addresses ({printable(self._addresses[0])}), which are not fetched: download"
+                " the photos (img2dataset does), put them beside the table, and name their files in a column image"
             )
         if unused := sorted(self._unused - self._used):
             message = f"captions are taken from {', '.join(sorted(self._used))}, not from {', '.join(unused)}"
@@ -88,7 +92,7 @@ class Rows:
 
     def _are_there(self) -> bool:
         """Whether any photo with the name of an address is there."""
-        names = {unquote(urlsplit(address).path).rpartition("/")[2] for address in self._addresses} - {""}
+        names = {unquote(_AFTER_PATH.split(address)[0]).rpartition("/")[2] for address in self._addresses} - {""}
         return any(os.path.basename(path) in names for path in walk_files(self._photos))
 
     def _split_of(self, entry: int | str, record: Mapping[str, Any], fields: Fields, name: str) -> str | None | bool:
