@@ -77,7 +77,7 @@ class Rows:
         if self._addresses and not self._has_files and not self._are_there():
             raise DataError(
                 f"{self._file}: its photos are addresses ({printable(self._addresses[0])}), which are not fetched:"
-                " download the photos (img2dataset does), put them beside the table, and name their files in a column image"
+                " download the photos (img2dataset does), put them beside it, and name their files in a column image"
             )
         if unused := sorted(self._unused - self._used):
             message = f"captions are taken from {', '.join(sorted(self._used))}, not from {', '.join(unused)}"
