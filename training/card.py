@@ -6,14 +6,12 @@ from captioner.config import CaptionerConfig
 from captioner.counting import counted
 from training.options import FitOptions
 from training.preparation import Material
-from training.replay import ReplayDataset
 from training.supervision import teaching_boxes
 
 
 def model_card(material: Material, options: FitOptions, best: dict[str, Any]) -> str:
     """Markdown: what the captioner is, what it learned from, how, and how good it was on the validation photos."""
-    config, train = material.config, material.frozen.train
-    records = train.records[: train.new_images] if isinstance(train, ReplayDataset) else train.records
+    config, records = material.config, material.frozen.train.new_records
     captions = sum(len(record.captions) for record in records)
     scores = "\n".join(f"| {name} | {best[name]:.3f} |" for name in ("CIDEr", "Bleu_1", "Bleu_4"))
     learning = [f"{counted(options.epochs, 'epoch')} of captions"] if options.epochs else []
@@ -69,7 +67,7 @@ def _start(material: Material, options: FitOptions) -> str:
     grown = len(material.vocabulary) - len(material.start.vocabulary)
     line = f"- Went on from: {title}; {counted(grown, 'new word')}."
     if material.replay is not None:
-        earlier = f"{len(material.frozen.train.records) - material.frozen.train.new_images:,} photos"
+        earlier = f"{len(material.frozen.train) - len(material.frozen.train.new_records):,} photos"
         line += f"\n  {options.replay_share:.0%} of each batch were drawn from {earlier} of {material.replay.name}."
     elif options.distillation_weight:
         line += f"\n  Held near what that one said (distillation, weight {options.distillation_weight:g})."

@@ -64,6 +64,11 @@ class CaptionDataset:
     def __len__(self) -> int:
         return len(self.records)
 
+    @property
+    def new_records(self) -> list[ImageRecord]:
+        """Those of the data that is learned, without earlier data that is replayed."""
+        return self.records
+
     def order(self, epoch: int, batch_size: int, seed: int) -> list[np.ndarray]:
         """The batches of an epoch as positions of images.
 

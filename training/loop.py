@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +26,7 @@ from training.dataset import Batch
 from training.distributed import ALONE, Ranks
 from training.features import annotations_from
 from training.objectives import caption_loss
-from training.options import FitOptions, Phase, at_batch, phases
+from training.options import FitOptions, Phase, at_batch
 from training.preparation import Features, Material
 from training.progress import Watch, unwatched, write_samples
 from training.run import Run, check_output
@@ -45,35 +45,36 @@ def fit(
 
     Every epoch adds a line to `output/log.jsonl`, scalars and captioned photos to `output/tensorboard`, and a
     checkpoint to `output/checkpoint.pt`, and what it says of some photos to `output/samples.json`. `watch` is told of
-    every batch. With `resume`, goes on from the checkpoint exactly as if it had never stopped.
+    every batch. With `resume`, goes on from the checkpoint exactly as if it had never stopped, or with
+    other options: `training.resuming` says which may change.
     ranks: those that share each batch of `options.batch_size` images; the first of them writes. They come to what one
     alone comes to, and may be more or fewer when a run is resumed.
     Raises Interrupted after SIGINT or SIGTERM, DataError where there is nothing to resume.
     """
     check_output(output, resume)
     output.mkdir(parents=True, exist_ok=True)
-    run, plan = Run(material, options, output, ranks), phases(options)
+    run = Run(material, options, output, ranks)
     if resume:
         run.restore()
-    progress = run.progress
-    if progress.phase >= len(plan):
+    progress, left = run.progress, run.phases_left()
+    if not left:
         if ranks.leads:
-            epochs = counted(progress.total_epochs, "epoch")
-            tqdm.write(f"{output} holds a finished run of {epochs}: there is nothing left to do")
+            tqdm.write(_nothing_left(run))
         return output / "bundle"
-    judged_start = material.start is not None and bool(progress.best)
     if ranks.leads:
+        for change in run.changes.values():
+            tqdm.write(change)
+        judged_start = material.start is not None and bool(progress.best)
         _drop_lines_after(output / "log.jsonl", progress.total_epochs, judged_start)
     with stop_requests(ranks) as stop, _curves(run) as curves:
-        while progress.phase < len(plan):
-            phase = plan[progress.phase]
-            features = features_of(progress.phase, plan, material)
+        for phase in left:
+            features = features_of(phase, run.plan(), material)
             run.start_phase(phase, features)
             run.learner.parallel = shared_loss(run, phase)
             if material.start is not None and not progress.best:
                 watch("validating", epoch=0)
                 _judge_start(run, features)
-            while progress.epoch < phase.epochs and progress.stale_epochs < options.patience:
+            while not run.is_over(phase):
                 started = time.monotonic()
                 train_epoch(run, phase, features, stop, watch)
                 trained = time.monotonic()
@@ -87,10 +88,16 @@ def fit(
                     write_samples(output, features.validator.data.records, validation.captions, progress.total_epochs)
                     curves.add(progress.total_epochs, line, validation, features.validator)
                 run.save()
-            progress.phase, progress.epoch, progress.stale_epochs = progress.phase + 1, 0, 0
-            run.save(between_phases=True)
     watch("finished")
     return output / "bundle"
+
+
+def _nothing_left(run: Run) -> str:
+    epochs = counted(run.progress.total_epochs, "epoch")
+    sentence = f"{run.output} holds a finished run of {epochs}: there is nothing left to do"
+    if run.changes:
+        sentence += f", and {', '.join(run.changes)} changed nothing; give more epochs to go on with its last phase"
+    return sentence
 
 
 def _judge_start(run: Run, features: Features) -> None:
@@ -133,10 +140,10 @@ def _drop_lines_after(log: Path, epochs: int, judged_start: bool) -> None:
         os.replace(beside, log)
 
 
-def features_of(number: int, plan: list[Phase], material: Material) -> Features:
-    """What a phase reads: once the encoder was fine-tuned, its annotations are no longer those of the cache."""
-    tuned = any(phase.name == "fine_tune" for phase in plan[: number + 1])
-    features = material.fine_tuned if tuned else material.frozen
+def features_of(phase: Phase, plan: Sequence[Phase], material: Material) -> Features:
+    """The features that a phase reads: once the encoder was fine-tuned, its annotations are not those of the cache."""
+    until = [each.name for each in plan[: plan.index(phase) + 1]]
+    features = material.fine_tuned if "fine_tune" in until else material.frozen
     assert features is not None, plan
     return features
 

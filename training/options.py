@@ -92,7 +92,8 @@ class FitOptions(JsonOptions):
     entropy_weight: float = 0.002
     """Hard attention: lambda_e of eq. 12, how much maps are kept from settling too early."""
     average_decay: float = 0.999
-    """Decay per step of the moving average of the weights, which is what is validated and kept."""
+    """Decay per step of the moving average of the weights, which is what is validated and kept. In each phase it rises
+    to this from 0, as `training.averaging` says."""
     fine_tune_stages: int = 0
     """So many of the encoder's last stages learn in the fine-tuning phase; -1 for all."""
 
@@ -184,11 +185,11 @@ def at_batch(options: FitOptions, phase: Phase, done: float) -> FitOptions:
     return replace(options, expected_share=1 - done * (1 - options.expected_share))
 
 
-def phases(options: FitOptions) -> list[Phase]:
-    """The phases of a run, in order."""
+def phases(options: FitOptions, begun: str = "") -> list[Phase]:
+    """The phases of a run, in order: those that have epochs, and the one that has `begun` already, by its name."""
     every = [
         Phase("cross_entropy", options.epochs, options.learning_rate),
         Phase("fine_tune", options.fine_tune_epochs, options.fine_tune_learning_rate, options.encoder_learning_rate),
         Phase("self_critical", options.self_critical_epochs, options.self_critical_learning_rate),
     ]
-    return [phase for phase in every if phase.epochs]
+    return [phase for phase in every if phase.epochs or phase.name == begun]

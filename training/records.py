@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -134,6 +134,15 @@ def draw_splits(records: list[ImageRecord], seed: int) -> list[ImageRecord]:
     if records and "train" not in splits:
         splits[places.index(max(places))] = "train"
     return [replace(record, split=split) for record, split in zip(records, splits, strict=True)]
+
+
+def records_sha256(records: Iterable[ImageRecord]) -> str:
+    """Of ids, file names, captions and splits, in their order; not of the folders that the photos lie in."""
+    digest = hashlib.sha256()
+    for record in records:
+        values = record.image_id, record.path.name, record.captions, record.split
+        digest.update(repr(values).encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
 
 
 def _hash_fraction(seed: int, image_id: str | int) -> float:

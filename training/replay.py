@@ -32,6 +32,10 @@ class ReplayDataset(CaptionDataset):
         super().__init__([*new, *earlier], vocabulary, caches, least_batches, regions)
         self.new_images, self._share = len(new), share
 
+    @property
+    def new_records(self) -> list[ImageRecord]:
+        return self.records[: self.new_images]
+
     def _new_in_batch(self, batch_size: int) -> int:
         return max(1, batch_size - round(batch_size * self._share))
 

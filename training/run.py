@@ -1,7 +1,6 @@
 """The state of a run: where it stands and what it has learned, kept in a checkpoint and found again."""
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,18 +8,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from tqdm import tqdm
+from torch.optim.swa_utils import AveragedModel
 
 from captioner.bundle import Bundle, save_bundle
 from captioner.encoder_weights import tensors_sha256
 from captioner.errors import ConfigError, DataError
+from training.averaging import averaged
 from training.card import model_card
 from training.checkpoint import load_checkpoint, save_checkpoint
 from training.distributed import ALONE, Ranks
-from training.options import FitOptions, Phase
+from training.options import FitOptions, Phase, phases
 from training.preparation import Features, Material, stages_before_fine_tuning
 from training.progress import PROGRESS
+from training.records import records_sha256
+from training.resuming import changes, upgraded
 from training.supervision import teaching_boxes
 
 CHECKPOINT = "checkpoint.pt"
@@ -30,11 +31,14 @@ CHECKPOINT = "checkpoint.pt"
 class Progress:
     """Where a run stands."""
 
-    phase: int = 0
+    phase: str = ""
+    """Name of the phase; empty before the first has begun."""
     epoch: int = 0
     """Epochs that the phase has finished."""
     step: int = 0
     """Batches of the epoch that were learned from."""
+    batches: int = 0
+    """Batches of a whole epoch."""
     total_epochs: int = 0
     loss_sum: float = 0.0
     reward_sum: float = 0.0
@@ -50,6 +54,19 @@ class Progress:
         if word_log_prob is not None:
             before = word_log_prob if self.baseline is None else self.baseline
             self.baseline = 0.9 * before + 0.1 * word_log_prob
+
+    def start_phase(self, name: str) -> None:
+        """Begin a phase."""
+        self.phase, self.epoch, self.step, self.stale_epochs = name, 0, 0, 0
+
+    def rescale(self, batches: int) -> None:
+        """Go on with epochs of another number of batches, at the same share of the current one, rounded down."""
+        if self.batches not in (0, batches):
+            step = self.step * batches // self.batches
+            for name in ("loss_sum", "reward_sum"):
+                setattr(self, name, getattr(self, name) * step / max(1, self.step))
+            self.step = step
+        self.batches = batches
 
 
 @dataclass
@@ -74,30 +91,55 @@ class Run:
         self.learner: Learner
         self._best_weights: dict[str, Tensor] | None = None
         self._restored: dict[str, Any] | None = None
+        self.changes: dict[str, str] = {}
+        """Options with which the run was resumed, other than those it had: name -> a sentence."""
 
     def restore(self) -> None:
         """Go back to where the checkpoint was written, if one was. Raises ConfigError where it is of another run."""
         if not self._checkpoint.exists():
             return
-        self._restored = load_checkpoint(self._checkpoint)
-        for change in changed_options(self._restored["run"], self._identity(), self._checkpoint):
-            if self.ranks.leads:
-                tqdm.write(change)
+        self._restored = load_run(self._checkpoint)
         self.progress = Progress(**self._restored["progress"])
+        self.changes = changes(self._restored["run"], self._identity(), self.progress.phase, self._checkpoint)
         self._best_weights = self._restored["best_weights"]
 
+    def phases_left(self) -> list[Phase]:
+        """The phases that are still to be gone through, the current one included unless it is over."""
+        plan, progress = self.plan(), self.progress
+        if not progress.phase:
+            return plan
+        current = next(number for number, phase in enumerate(plan) if phase.name == progress.phase)
+        return plan[current + self.is_over(plan[current]) :]
+
+    def plan(self) -> list[Phase]:
+        """All phases in their order. The current one is among them even if none of its epochs are left."""
+        return phases(self.options, self.progress.phase)
+
+    def is_over(self, phase: Phase) -> bool:
+        """Whether the phase, the current one, has had its epochs or is no longer getting better."""
+        return self.progress.epoch >= phase.epochs or self.progress.stale_epochs >= self.options.patience
+
     def start_phase(self, phase: Phase, features: Features) -> None:
-        """Begin a phase from the best weights so far, or take up again the one that was restored in its middle."""
-        model = self.material.model
+        """Begin a phase from the best weights so far, or take up again the one that was restored in its middle.
+
+        A resumed phase goes on as if it had had its present options from the start: its learning rate is that of its
+        schedule at this step, of all the steps that it has now.
+        """
+        model, progress = self.material.model, self.progress
         if self._best_weights is not None:
             model.load_state_dict(self._best_weights)
-        self.learner = new_learner(self.material, phase, features, self.options)
         state, self._restored = self._restored, None
-        if state is not None and not state["between_phases"]:
+        resumed = state is not None and progress.phase == phase.name
+        if not resumed:
+            progress.start_phase(phase.name)
+        progress.rescale(features.train.batch_count(self.options.batch_size))
+        steps = progress.epoch * progress.batches + progress.step
+        self.learner = new_learner(self.material, phase, features, self.options, steps)
+        if resumed:
             model.load_state_dict(state["model"])
             self.learner.average.load_state_dict(state["average"])
-            self.learner.optimizer.load_state_dict(state["optimizer"])
-            self.learner.schedule.load_state_dict(state["schedule"])
+            optimizer = self.learner.optimizer  # its groups hold the options of now, not those of the checkpoint
+            optimizer.load_state_dict(optimizer.state_dict() | {"state": state["optimizer"]["state"]})
 
     def is_better(self, scores: dict[str, Any]) -> bool:
         """Whether an epoch with these scores is the best so far."""
@@ -115,7 +157,7 @@ class Run:
         bundle = Bundle(model, material.vocabulary, material.encoder_weights, material.decoding, metrics, card)
         save_bundle(bundle, self.output / "bundle")
 
-    def save(self, between_phases: bool = False) -> None:
+    def save(self) -> None:
         """Write the checkpoint; of several ranks, the first does: all of them stand at the same place."""
         if not self.ranks.leads:
             return
@@ -123,28 +165,35 @@ class Run:
             "run": self._identity(),
             "progress": vars(self.progress),
             "best_weights": self._best_weights,
-            "between_phases": between_phases,
             "model": self.material.model.state_dict(),
             "average": self.learner.average.state_dict(),
             "optimizer": self.learner.optimizer.state_dict(),
-            "schedule": self.learner.schedule.state_dict(),
         }
         save_checkpoint(self._checkpoint, state)
 
     def _identity(self) -> dict[str, Any]:
-        """What must be the same for a run to be resumed; options may differ, which is said."""
+        """What `training.resuming` compares: options that may change, and what must be the same."""
         material = self.material
+        train, validation = material.frozen.train, material.frozen.validator.data.records
         return {
             "options": self.options.to_json(),
             "captioner": material.config.to_json(),
+            "decoding": material.decoding.to_json(),
             "encoder_weights": material.encoder_weights.sha256,
             "start": material.start and tensors_sha256(material.start.model),
             "replay": material.replay and material.replay.name,
             "boxes": material.boxes and material.boxes.name,
             "vocabulary": len(material.vocabulary),
-            "train_images": len(material.frozen.train),
-            "validation_images": len(material.frozen.validator.data),
+            "train_images": len(train.new_records),
+            "validation_images": len(validation),
+            "photos": records_sha256([*train.new_records, *validation]),
+            "replay_photos": material.replay and records_sha256(material.replay.records),
         }
+
+
+def load_run(checkpoint: Path) -> dict[str, Any]:
+    """The state of a run, from a checkpoint of this version or an older one. Raises DataError where it is damaged."""
+    return upgraded(load_checkpoint(checkpoint))
 
 
 def rank(scores: dict[str, Any], taught: bool) -> tuple[float, ...]:
@@ -152,7 +201,7 @@ def rank(scores: dict[str, Any], taught: bool) -> tuple[float, ...]:
 
     Of few photos that are much alike, CIDEr is 0 whatever is said of them: then BLEU tells them apart.
     """
-    return scores["CIDEr"] + (scores["pointing"] if taught else 0.0), scores["Bleu_4"], scores["Bleu_1"]
+    return scores["CIDEr"] + (scores.get("pointing", 0.0) if taught else 0.0), scores["Bleu_4"], scores["Bleu_1"]
 
 
 def check_output(output: Path, resume: bool) -> None:
@@ -169,8 +218,13 @@ def check_output(output: Path, resume: bool) -> None:
         raise ConfigError(f"{output} is a file, and a run needs a folder: name another --output")
 
 
-def new_learner(material: Material, phase: Phase, features: Features, options: FitOptions) -> Learner:
-    """A new optimiser, schedule and average for the parameters that learn in this phase."""
+def new_learner(
+    material: Material, phase: Phase, features: Features, options: FitOptions, steps_before: int = 0
+) -> Learner:
+    """A new optimiser, schedule and average for the parameters that learn in this phase.
+
+    steps_before: steps of the phase that were taken before, where the schedule goes on.
+    """
     model = material.model
     tuned = nn.Sequential()
     if phase.name == "fine_tune":
@@ -191,28 +245,16 @@ def new_learner(material: Material, phase: Phase, features: Features, options: F
     def rate(step: int) -> float:
         if step < warmup:
             return (step + 1) / (warmup + 1)
-        return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+        done = min(1.0, (step - warmup) / max(1, steps - warmup))
+        return 0.5 * (1 + math.cos(math.pi * done))
 
-    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(options.average_decay), use_buffers=False)
-    average.requires_grad_(False)
-    return Learner(average, optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, rate))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate, last_epoch=steps_before - 1)
+    return Learner(averaged(model, options.average_decay), optimizer, schedule)
 
 
 def _parameter_groups(module: nn.Module, learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:
     """Matrices decay, biases and normalisation do not."""
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
     groups = [([p for p in parameters if p.dim() > 1], weight_decay), ([p for p in parameters if p.dim() <= 1], 0.0)]
-    return [{"params": p, "lr": learning_rate, "weight_decay": decay} for p, decay in groups if p]
-
-
-def changed_options(stored: dict[str, Any], current: dict[str, Any], path: Path) -> Iterator[str]:
-    """A sentence for each option that the run is resumed with another value of. Raises ConfigError for another run."""
-    for name in stored.keys() - {"options"}:
-        if stored[name] != current[name]:
-            raise ConfigError(
-                f"{path} is of a run with {name} {stored[name]!r}, not {current[name]!r}:"
-                " resume with the data and the captioner of that run, or name another --output"
-            )
-    for name, value in current["options"].items():
-        if stored["options"].get(name) != value:
-            yield f"resumed with {name} {value!r} instead of {stored['options'].get(name)!r}"
+    rate = {"lr": learning_rate, "initial_lr": learning_rate}
+    return [{"params": p, **rate, "weight_decay": decay} for p, decay in groups if p]

@@ -1,0 +1,113 @@
+"""What a run that is resumed may change, and what it must keep."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from captioner.errors import ConfigError
+from training.options import FitOptions, phases
+
+PHASES = ("cross_entropy", "fine_tune", "self_critical")
+"""In their order, as `training.options.phases` names them."""
+
+FIXED = {
+    "min_count": "it chose the words of the captioner",
+    "seed": "it drew the first weights and the validation photos",
+    "validation_images": "scores on other photos cannot be compared with the best score so far",
+}
+"""Training options that a run keeps, and why."""
+
+OF_PHASE = {
+    "epochs": "cross_entropy",
+    "learning_rate": "cross_entropy",
+    "expected_share": "cross_entropy",
+    "fine_tune_epochs": "fine_tune",
+    "fine_tune_learning_rate": "fine_tune",
+    "encoder_learning_rate": "fine_tune",
+}
+"""Training options that one phase reads: they can change until a later phase has begun."""
+
+BEFORE_PHASE = {"fine_tune_stages": "fine_tune"}
+"""Training options that can change until their phase has begun."""
+
+APPLIED_TO_MODEL = frozenset({"dropout"})
+"""Options of the captioner that change how it learns and not what it is. All others are kept."""
+
+_OTHER_DATA = {
+    "photos": "other photos, captions or splits",
+    "replay_photos": "other photos or captions of the earlier data (--replay)",
+}
+_SAME_DATA = "resume with the data and the captioner of that run, or name another --output"
+
+
+def changes(stored: Mapping[str, Any], current: Mapping[str, Any], phase: str, path: Path) -> dict[str, str]:
+    """Compare a checkpoint's run with the one that is to go on from it.
+
+    stored, current: "options", "captioner" and "decoding" as JSON, and what else identifies a run. What only one of
+    them has is passed over, such as in checkpoints of older versions. phase: the one that the run is in.
+    -> a sentence for each option that changes, by its name; all of these are applied.
+    Raises ConfigError for the first that cannot change.
+    """
+    changed = {}
+    for part, why_not in (("options", _why_not_option), ("captioner", _why_not_captioner), ("decoding", _why_not)):
+        for name, value in current.get(part, {}).items():
+            if part not in stored or (before := stored[part].get(name, value)) == value:
+                continue
+            if reason := why_not(name, phase):
+                raise ConfigError(
+                    f"{path} is of a run with {name} {before!r}, not {value!r}: {reason};"
+                    f" resume without {_flag(name)}, or start a new run with another --output"
+                )
+            changed[name] = f"resumed with {name} {value!r} instead of {before!r}"
+    for name, value in current.items():
+        if name in ("options", "captioner", "decoding") or stored.get(name, value) == value:
+            continue
+        if name in _OTHER_DATA:
+            raise ConfigError(f"{path} is of a run with {_OTHER_DATA[name]}: {_SAME_DATA}")
+        raise ConfigError(f"{path} is of a run with {name} {stored[name]!r}, not {value!r}: {_SAME_DATA}")
+    return changed
+
+
+def _why_not_option(name: str, phase: str) -> str | None:
+    """Why a training option cannot change while a run is in this phase; None where it can."""
+    at = PHASES.index(phase) if phase else 0
+    if name in OF_PHASE and PHASES.index(OF_PHASE[name]) < at:
+        return f"the phase {OF_PHASE[name]} is over"
+    if name in BEFORE_PHASE and PHASES.index(BEFORE_PHASE[name]) <= at:
+        return f"the phase {BEFORE_PHASE[name]} has begun"
+    return FIXED.get(name)
+
+
+def _why_not_captioner(name: str, phase: str) -> str | None:
+    return None if name in APPLIED_TO_MODEL else "a captioner that has begun to learn keeps its shape and its photos"
+
+
+def _why_not(name: str, phase: str) -> str:
+    return "captions that are searched for otherwise cannot be compared with the best so far"
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def upgraded(state: dict[str, Any]) -> dict[str, Any]:
+    """The state of a checkpoint of any version in today's form.
+
+    Older ones count phases instead of naming them, and count the phase that follows once one is over.
+    """
+    if isinstance(state["progress"]["phase"], str):
+        return state
+    stored = state["run"]["options"]
+    known = {field.name for field in fields(FitOptions)}
+    options = FitOptions(**{name: value for name, value in stored.items() if name in known})
+    plan, progress = phases(options), dict(state["progress"])
+    if state["between_phases"]:
+        over = plan[progress["phase"] - 1]
+        progress |= {"phase": over.name, "epoch": over.epochs}
+    else:
+        progress["phase"] = plan[progress["phase"]].name
+    run = dict(state["run"])
+    if run.get("replay") is not None:  # earlier photos counted among those to learn from
+        del run["train_images"]
+    return state | {"progress": progress, "run": run}
