@@ -7,10 +7,11 @@ import argparse
 import io
 import json
 import sys
+from collections.abc import Mapping
 from contextlib import nullcontext, redirect_stderr
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from captioner.arguments import add_arguments, from_arguments, given_arguments
 from captioner.config import RUNTIMES, CaptionerConfig, DecodingOptions
@@ -99,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     add_arguments(fit, CaptionerConfig, "captioner", only_given=True)
     add_arguments(fit, FitOptions, "training", leave_out=["seed"], only_given=True, min_count=None)
     add_arguments(fit, DecodingOptions, "decoding", leave_out=_NOT_DECODING, only_given=True)
-    fit.set_defaults(run=_fit, on_many_devices=True, needs_torch=True)
+    fit.set_defaults(run=_fit, on_many_devices=True, needs_torch=True, seed=None)  # a resumed run keeps its own seed
 
     evaluate = commands.add_parser("evaluate", help="score a captioner with the official metrics")
     _add_data_arguments(evaluate)
@@ -180,8 +181,9 @@ def _check(options: argparse.Namespace) -> int:
     from training.coverage import rare_words, vocabulary_told
     from training.lost_captions import problems_told
 
+    stored = _stored_run(options)
     data = _read(options)
-    fit_options = _fit_options(options, data)
+    fit_options = _fit_options(options, data, stored["run"] if stored else {})
     known = load_vocabulary(options.from_bundle) if options.from_bundle else ()
     told = [problems_told(data)] if data.problems else []
     told += vocabulary_told(rare_words(training_words(data.records), fit_options.min_count, known))
@@ -199,22 +201,34 @@ def _fit(options: argparse.Namespace, ranks: "Ranks") -> int:
     from training.progress import ProgressFile, unwatched
     from training.readers.boxes import read_boxes
     from training.records import read_records
-    from training.run import check_output
+    from training.resuming import changes
+    from training.run import CHECKPOINT, check_output
     from training.start import grown_config
 
+    stored = _stored_run(options)
+    run = stored["run"] if stored else {}
     keep_freed_memory()
     start = _start(options)
-    if start:
+    if run:
+        config = CaptionerConfig(**run["captioner"] | given_arguments(CaptionerConfig, options))
+    elif start:
         config = grown_config(start.config, given_arguments(CaptionerConfig, options), options.from_bundle)
     else:
         config = from_arguments(CaptionerConfig, options)
     # FitOptions has a captions_per_image and a seed, too; those are not the ones of decoding.
     given = {name: getattr(options, name) for name in _DECODING if hasattr(options, name)}
-    decoding = replace(start.decoding if start else DecodingOptions(), captions_per_image=1, seed=None, **given)
+    decoding = start.decoding if start else DecodingOptions()
+    if "decoding" in run:
+        decoding = DecodingOptions.from_json(run["decoding"])
+    decoding = replace(decoding, captions_per_image=1, seed=None, **given)
     check_output(options.output, options.resume)  # asked before hours go into encoding photos
     watch = ProgressFile(options.output) if ranks.leads else unwatched
     data = _read(options)
-    fit_options = _fit_options(options, data)
+    fit_options = _fit_options(options, data, run)
+    if stored:  # refused before hours go into encoding photos
+        chosen = {"options": fit_options, "captioner": config, "decoding": decoding}
+        known = {name: values.to_json() for name, values in chosen.items()}
+        changes(run, known, stored["progress"]["phase"], options.output / CHECKPOINT)
     if data.problems and ranks.leads:
         print(problems_told(data), file=sys.stderr)
     replay = read_records(options.replay, seed=options.seed) if options.replay else None
@@ -244,14 +258,31 @@ def _fit(options: argparse.Namespace, ranks: "Ranks") -> int:
     return 0
 
 
-def _fit_options(options: argparse.Namespace, data: "DataSet") -> FitOptions:
+def _stored_run(options: argparse.Namespace) -> dict[str, Any] | None:
+    """Read the state of the run to resume, whose seed becomes the default.
+
+    None without --resume, or if the run had not come to its first checkpoint.
+    """
+    stored = None
+    if options.resume:
+        from training.run import CHECKPOINT, load_run
+
+        checkpoint = options.output / CHECKPOINT
+        stored = load_run(checkpoint, mapped=True) if checkpoint.is_file() else None
+    if options.seed is None:
+        options.seed = stored["run"]["options"]["seed"] if stored else 0
+    return stored
+
+
+def _fit_options(options: argparse.Namespace, data: "DataSet", run: Mapping[str, Any]) -> FitOptions:
     """What the command line, the file and the captioner that it names, the preset and the data say.
 
-    Raises ConfigError, and BundleError.
+    run: what the checkpoint says of the run to resume; empty for a new one. Raises ConfigError, and BundleError.
     """
     from captioner.bundle_json import load_metrics, load_vocabulary
     from training.caption_statistics import training_words
     from training.languages import unknown_words
+    from training.resuming import stored_options
 
     given = given_arguments(FitOptions, options)
     if options.options is not None:
@@ -265,6 +296,8 @@ def _fit_options(options: argparse.Namespace, data: "DataSet") -> FitOptions:
         if "seed" in values:
             raise ConfigError(f"{options.options} holds a seed: give it by --seed, as it also draws splits")
         given = values | given
+    if run:
+        return chosen_options(given, options.preset, resumed=stored_options(run))
     size = training_words(data.records).total()
     if options.from_bundle is None:
         return chosen_options(given, options.preset, running_words=size)

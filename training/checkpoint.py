@@ -26,10 +26,13 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
         raise
 
 
-def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a run's state. Raises DataError where the file is damaged."""
+def load_checkpoint(path: Path, mapped: bool = False) -> dict[str, Any]:
+    """Read a run's state. Raises DataError where the file is damaged.
+
+    mapped: leave the tensors on disk until they are used.
+    """
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
         if not state.keys() >= {"run", "progress"}:
             raise KeyError("of something else")
     except Exception as error:  # whatever a damaged file raises, or one of something else

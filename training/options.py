@@ -141,18 +141,22 @@ def chosen_options(
     replay: bool = False,
     new_words: float = 0.0,
     running_words: int | None = None,
+    resumed: "FitOptions | None" = None,
 ) -> FitOptions:
     """The options of a run: what a person gave, else what the preset and the kind of run say, else the defaults.
 
     earlier: the options that the captioner to start from was trained with, as far as it tells; None from scratch.
     new_words: share of the words in the captions that the captioner to start from does not know.
     running_words: size of the training captions, which `min_count` follows; None where there are none to count.
+    resumed: the options of the run that is resumed, which take the place of the defaults and of the kind of run.
     Raises ConfigError for a preset that does not exist, and as FitOptions does.
     """
     if preset is not None and preset not in PRESETS:
         raise ConfigError(f"there is no preset {preset!r}: the presets are {', '.join(PRESETS)}")
     recipe = {}
-    if earlier is not None:
+    if resumed is not None:
+        recipe = resumed.to_json()
+    elif earlier is not None:
         alone = NEW_LANGUAGE if new_words > MOSTLY_NEW else WITHOUT_REPLAY
         like_before = {name: earlier[name] for name in LIKE_BEFORE if name in earlier}
         recipe = SMALL_DATA | (WITH_REPLAY if replay else alone) | like_before

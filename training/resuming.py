@@ -91,6 +91,12 @@ def _flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
+def stored_options(run: Mapping[str, Any]) -> FitOptions:
+    """The training options of a checkpoint's run, those left out that this version does not know."""
+    known = {field.name for field in fields(FitOptions)}
+    return FitOptions(**{name: value for name, value in run["options"].items() if name in known})
+
+
 def upgraded(state: dict[str, Any]) -> dict[str, Any]:
     """The state of a checkpoint of any version in today's form.
 
@@ -98,10 +104,7 @@ def upgraded(state: dict[str, Any]) -> dict[str, Any]:
     """
     if isinstance(state["progress"]["phase"], str):
         return state
-    stored = state["run"]["options"]
-    known = {field.name for field in fields(FitOptions)}
-    options = FitOptions(**{name: value for name, value in stored.items() if name in known})
-    plan, progress = phases(options), dict(state["progress"])
+    plan, progress = phases(stored_options(state["run"])), dict(state["progress"])
     if state["between_phases"]:
         over = plan[progress["phase"] - 1]
         progress |= {"phase": over.name, "epoch": over.epochs}

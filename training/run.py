@@ -191,9 +191,12 @@ class Run:
         }
 
 
-def load_run(checkpoint: Path) -> dict[str, Any]:
-    """The state of a run, from a checkpoint of this version or an older one. Raises DataError where it is damaged."""
-    return upgraded(load_checkpoint(checkpoint))
+def load_run(checkpoint: Path, mapped: bool = False) -> dict[str, Any]:
+    """Read the state of a run, from a checkpoint of this version or an older one.
+
+    mapped: leave the tensors on disk until they are used. Raises DataError where the file is damaged.
+    """
+    return upgraded(load_checkpoint(checkpoint, mapped))
 
 
 def rank(scores: dict[str, Any], taught: bool) -> tuple[float, ...]:
