@@ -26,6 +26,7 @@ from training.boxes import BoxSet
 from training.loop import fit
 from training.options import FitOptions
 from training.preparation import prepare
+from training.random_streams import LEARNED, sample, stream
 from training.readers.boxes import read_boxes
 from training.records import DataSet, read_records
 
@@ -139,7 +140,7 @@ def scored(variant: Variant, seed: int, data: DataSet, boxes: BoxSet, options: a
         return Result(**json.loads(kept.read_text()))
     print(f"{variant.name}, seed {seed}", file=sys.stderr)
     training = {"epochs": options.epochs, "seed": seed, "validation_images": options.validation_photos}
-    bundle = trained(variant, first_photos(data, options.photos), boxes, output, options, **training)
+    bundle = trained(variant, fewer_photos(data, options.photos), boxes, output, options, **training)
     scores = load_bundle(bundle).metrics["validation"]
     figures = (scores[name] for name in ("CIDEr", "Bleu_4", "attention_correctness", "pointing"))
     result = Result(variant.name, seed, *figures)
@@ -149,7 +150,7 @@ def scored(variant: Variant, seed: int, data: DataSet, boxes: BoxSet, options: a
 
 def timed(variants: Sequence[Variant], data: DataSet, boxes: BoxSet, options: argparse.Namespace) -> dict[str, float]:
     """Seconds that each variant takes to learn from 1,000 photos once, encoded before; without validation."""
-    few = first_photos(data, min(options.photos, TIMED_PHOTOS))
+    few = fewer_photos(data, min(options.photos, TIMED_PHOTOS))
     found: dict[str, list[float]] = {variant.name: [] for variant in variants}
     for number in range(TIMED_ROUNDS):
         for variant in variants:
@@ -176,9 +177,9 @@ def trained(
     return fit(material, fit_options, output, resume=(output / "checkpoint.pt").is_file())
 
 
-def first_photos(data: DataSet, count: int) -> DataSet:
-    """The data set with so many photos of its train split, and all of its others."""
-    kept = data.split("train")[:count]
+def fewer_photos(data: DataSet, count: int) -> DataSet:
+    """The data set with so many photos of its train split, the same each time, and all of its others."""
+    kept = sample(data.split("train"), count, stream(0, LEARNED))
     return replace(data, records=[*kept, *(record for record in data.records if record.split != "train")])
 
 

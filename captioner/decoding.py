@@ -10,7 +10,7 @@ from torch import Tensor
 
 from captioner.config import DecodingOptions
 from captioner.decoder import Decoder, DecoderState
-from captioner.draws import Share, choose, drawn
+from captioner.draws import Share, choose, drawn, seeded
 from captioner.vocabulary import END, PAD, START, UNKNOWN
 
 NEVER_SAID = (PAD, START, UNKNOWN)
@@ -149,7 +149,7 @@ def decode(
 
 
 def _uniforms(seed: int | None, device: torch.device, shape: tuple[int, ...]) -> Tensor:
-    generator = None if seed is None else torch.Generator(device).manual_seed(seed)
+    generator = None if seed is None else seeded(seed, device)
     return torch.rand(shape, generator=generator, device=device)
 
 

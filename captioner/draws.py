@@ -7,6 +7,7 @@ not depend on how many processes there are, as long as their generators stand at
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -25,6 +26,16 @@ def drawn(draw: Callable[[tuple[int, ...]], Tensor], shape: Sequence[int], share
     if share is None:
         return draw(tuple(shape))
     return draw((share.whole, *shape[1:]))[share.first : share.first + shape[0]]
+
+
+def seeded(seed: int, device: torch.device) -> torch.Generator:
+    """A generator that every bit of the seed makes another one.
+
+    On a CPU a generator reads the lowest 32 bits of its seed alone: of larger seeds it gets a hash.
+    """
+    if seed >= 2**32:
+        seed = int(np.random.SeedSequence(seed).generate_state(1)[0])
+    return torch.Generator(device).manual_seed(seed)
 
 
 def choose(probs: Tensor, uniforms: Tensor) -> Tensor:

@@ -141,7 +141,12 @@ def fit_image(image: Image.Image, size: int, fit: str) -> tuple[np.ndarray, Imag
         square = _fit_padded(image, size)
     else:
         square = np.array(image.resize((size, size), Image.Resampling.BICUBIC, box=seen_box))
-    return square, ImageFrame(width, height, seen_box)
+    return square, frame_of(width, height, fit)
+
+
+def frame_of(width: int, height: int, fit: str) -> ImageFrame:
+    """The frame that `fit_image` returns for a photo of this size, in pixels of the upright photo."""
+    return ImageFrame(width, height, _seen_box(width, height, fit))
 
 
 def _seen_box(width: int, height: int, fit: str) -> tuple[float, float, float, float]:

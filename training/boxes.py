@@ -3,9 +3,13 @@
 Shares, not pixels: a copy of a photo that was resized, even without its aspect, has the same boxes.
 """
 
+import filecmp
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+SAME_NAME = "file names that several photos have, so that their boxes cannot be told apart"
 
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom, as shares of the photo's width and height: 0 <= left < right <= 1."""
@@ -56,11 +60,55 @@ class BoxSet:
 
     name: str
     photos: Mapping[str, PhotoBoxes]
-    """By the photo's file name."""
+    """By the photo's file name, with as many of the folders before it as the source has."""
     counts: Counter[str] = field(default_factory=Counter)
     """What was found, and what was left out and why: a sentence without its number -> how often."""
     examples: Mapping[str, str] = field(default_factory=dict)
     """For each kind of what was left out, the first place where it was met."""
+
+    def name_of(self, photo: Path) -> str | None:
+        """The name in `photos` that the path of a photo ends with, the longest; None if there is none."""
+        parts = photo.parts
+        names = ("/".join(parts[start:]) for start in range(len(parts)))
+        return next((name for name in names if name in self.photos), None)
+
+    def of(self, photo: Path) -> PhotoBoxes | None:
+        """What is known of the photo with this path; None if nothing is."""
+        name = self.name_of(photo)
+        return None if name is None else self.photos[name]
+
+
+def only_telling_apart(boxes: BoxSet, photos: Iterable[Path]) -> BoxSet:
+    """Leave out boxes that may be of another photo: those with a name that several different photos have.
+
+    Names tell photos apart within the data set of the boxes, and not in other folders or in earlier data that is
+    replayed. The phrases of the source's own sentences stay: they are found by the words of the caption as well.
+    """
+    bearers: dict[str, list[Path]] = {}
+    for photo in dict.fromkeys(photos):
+        name = boxes.name_of(photo)
+        if name is not None:
+            bearers.setdefault(name, []).append(photo)
+    unclear = {name: paths for name, paths in bearers.items() if not _same_file(paths)}
+    if not unclear:
+        return boxes
+    kept = dict(boxes.photos)
+    for name in unclear:
+        if kept[name].has_sentences:
+            kept[name] = replace(kept[name], things=())
+        else:
+            del kept[name]
+    counts = boxes.counts + Counter({SAME_NAME: len(unclear)})
+    name, paths = next(iter(unclear.items()))
+    return replace(boxes, photos=kept, counts=counts, examples={**boxes.examples, SAME_NAME: f"{name}: {paths[1]}"})
+
+
+def _same_file(paths: Sequence[Path]) -> bool:
+    """Whether they are copies of one photo. Photos that cannot be read are none."""
+    try:
+        return all(filecmp.cmp(paths[0], path, shallow=False) for path in paths[1:])
+    except OSError:
+        return False
 
 
 def phrases_of(photo: PhotoBoxes, words: Sequence[str]) -> list[Phrase] | None:

@@ -23,6 +23,7 @@ from training.metrics import Scores, one_meteor, score_captions
 from training.options import FitOptions
 from training.preparation import training_splits
 from training.progress import Watch, unwatched
+from training.random_streams import COMPARISON, sample, stream
 from training.records import DataSet, ImageRecord
 
 PHOTOS = 12
@@ -30,7 +31,7 @@ PHOTOS = 12
 PHOTO_SIDE = 1024
 """Longest side of those, in pixels."""
 REPLAY_IMAGES = 1000
-"""At most so many photos of the earlier data are captioned."""
+"""At most so many photos of the earlier data are captioned, drawn at random."""
 ENOUGH_TO_TEST = 20
 """Photos that a test split must have to be what the captioners are compared on."""
 
@@ -63,7 +64,8 @@ def compare(
     with one_meteor:
         compared = _compared(captioners, records, watch)
         if replay is not None:
-            forgotten = _compared(captioners, replay.split("val")[:REPLAY_IMAGES], watch)
+            earlier = sample(replay.split("val"), REPLAY_IMAGES, stream(seed, COMPARISON))
+            forgotten = _compared(captioners, earlier, watch)
     (output / "photos").mkdir(parents=True, exist_ok=True)
     result = {
         "scores": {

@@ -22,13 +22,15 @@ class Curves:
         self.writer = SummaryWriter(str(folder), purge_step=epochs + 1)
 
     def add(self, epoch: int, line: dict[str, Any], validation: Validation, validator: Validator) -> None:
-        """One epoch: every figure of its line, and the first few photos with the map of each word."""
+        """Add an epoch: every figure of its line, and a few photos from all over the data with the map of each word."""
         for name, value in line.items():
             if isinstance(value, float):
                 self.writer.add_scalar(name, value, epoch)
-        for number, caption in enumerate(validation.captions[:PHOTOS]):
-            photo = open_image(validator.data.records[number].path)
-            strip = np.asarray(figure_strip(photo, caption))
+        records = validator.data.records
+        positions = sorted({number * len(records) // PHOTOS for number in range(PHOTOS)})
+        for number, position in enumerate(positions):
+            photo = open_image(records[position].path)
+            strip = np.asarray(figure_strip(photo, validation.captions[position]))
             self.writer.add_image(f"validation/{number}", strip, epoch, dataformats="HWC")
         self.writer.flush()
 

@@ -13,6 +13,7 @@ from captioner.vocabulary import END, PAD, START, Vocabulary
 from training.distributed import ALONE, Ranks
 from training.features import FeatureCache
 from training.options import MAX_TRAINING_WORDS
+from training.random_streams import BATCH, ORDER, stream
 from training.records import ImageRecord
 from training.supervision import Regions
 
@@ -74,9 +75,8 @@ class CaptionDataset:
 
         The same for the same epoch and seed, so that a resumed run goes on where it stopped.
         """
-        # [seed, epoch, number] draws the captions of a batch: a pass must not draw the same.
-        seeds = [[seed, epoch], *([seed, epoch, number, 0] for number in range(1, self._passes(batch_size)))]
-        return [batch for each in seeds for batch in self._pass(np.random.default_rng(each), batch_size)]
+        streams = [stream(seed, ORDER, epoch, number) for number in range(self._passes(batch_size))]
+        return [batch for rng in streams for batch in self._pass(rng, batch_size)]
 
     def batch_count(self, batch_size: int) -> int:
         """How many batches an epoch has."""
@@ -105,7 +105,7 @@ class CaptionDataset:
         """The batches of an epoch from the `first` on; of each, this rank's share."""
         for number, images in enumerate(self.order(epoch, batch_size, seed)):
             if number >= first:
-                yield self._batch(images, captions_per_image, np.random.default_rng([seed, epoch, number]), ranks)
+                yield self._batch(images, captions_per_image, stream(seed, BATCH, epoch, number), ranks)
 
     def _batch(self, images: np.ndarray, captions_per_image: int, rng: np.random.Generator, ranks: Ranks) -> Batch:
         """Everything is drawn for all images, and padded to the longest caption of all, then this rank's are taken."""

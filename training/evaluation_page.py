@@ -95,7 +95,7 @@ def draw_cards(
     for rank in tqdm(shown, desc="drawing the page", unit="photo", disable=not progress):
         image_id = order[rank]
         record, caption = by_id[image_id], captions[image_id]
-        known = boxes.photos.get(record.path.name) if boxes else None
+        known = boxes.of(record.path) if boxes else None
         outlines = outlines_of(caption, known) if known else {}
         photo, strip, problem = _draw(output, record.path, caption, rank in with_strip, outlines)
         cards.append(

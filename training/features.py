@@ -1,8 +1,9 @@
 """A cache on disk of what the frozen part of an encoder makes of each photo, so that epochs never touch a photo.
 
-A cache is a folder of its own for each encoder, weights, preprocessing and mirroring: rows of one shape in shards,
-`rows.bin`, `rows-1.bin` and so on, read by memory map, and what each row is of in `index.jsonl`. Rows are only ever
-added: a killed run loses at most those that it was writing.
+A cache is a folder of its own for each encoder, weights, preprocessing, mirroring and precision of the products: rows
+of one shape in shards, `rows.bin`, `rows-1.bin` and so on, read by memory map. `index.jsonl` has a line for each row:
+the photo's key, and its width and height in pixels, for that takes decoding. Rows are only ever added: a killed run
+loses at most those that it was writing.
 """
 
 import hashlib
@@ -22,7 +23,7 @@ from tqdm import tqdm
 from captioner.config import CaptionerConfig
 from captioner.encoders import Encoder
 from captioner.errors import ImageError
-from captioner.images import fit_image, open_image
+from captioner.images import ImageFrame, fit_image, frame_of, open_image
 from captioner.inference import multiplies_bfloat16
 from training.distributed import ALONE, Ranks
 from training.progress import Watch, unwatched
@@ -53,6 +54,7 @@ class FeatureCache:
         folder.mkdir(parents=True, exist_ok=True)
         self._index_path = folder / "index.jsonl"
         self._rows: dict[str, int] = {}
+        self._sizes: dict[int, tuple[int, int]] = {}
         self._places: dict[Path, int] = {}  # rows of photos that were looked up: a run need not find the photo again
         self._count = self._index_bytes = 0
         self._maps: dict[int, np.memmap] = {}
@@ -76,9 +78,17 @@ class FeatureCache:
             for line in file:
                 if not line.endswith(b"\n") or self._count >= rows:
                     break
-                self._rows[json.loads(line)] = self._count
-                self._count += 1
+                entry = json.loads(line)
+                key, *size = [entry] if isinstance(entry, str) else entry
+                self._note(key, size)
                 self._index_bytes += len(line)
+
+    def _note(self, key: str, size: Sequence[int]) -> None:
+        """The next row is of the photo with this key."""
+        self._rows[key] = self._count
+        if size:
+            self._sizes[self._count] = tuple(size)
+        self._count += 1
 
     def _whole_rows(self) -> int:
         rows, shard = self._rows_in(0), 0
@@ -114,8 +124,11 @@ class FeatureCache:
             self._places[photo] = row
         return row is not None
 
-    def append(self, photos: Sequence[Path], rows: np.ndarray) -> None:
-        """Keep rows [n, *shape] of n photos. Runs that share a cache add to it in turn."""
+    def append(self, photos: Sequence[Path], rows: np.ndarray, sizes: Sequence[tuple[int, int]] = ()) -> None:
+        """Keep rows [n, *shape] of n photos. Runs that share a cache add to it in turn.
+
+        sizes: width and height of each photo, upright, in pixels; none where nobody will ask.
+        """
         rows = np.ascontiguousarray(rows, dtype=np.float16)
         with self._lock:
             self._read_index()  # another run may have added rows
@@ -126,12 +139,11 @@ class FeatureCache:
             with _opened_to_change(self._index_path) as file:
                 file.seek(self._index_bytes)
                 file.truncate()
-                for photo in photos:
+                for photo, size in zip(photos, sizes or [()] * len(photos), strict=True):
                     key = photo_key(photo)
-                    file.write(json.dumps(key).encode() + b"\n")
-                    # Counted, not len(): two names of one photo have one key, and a row each.
-                    self._rows[key] = self._places[photo] = self._count
-                    self._count += 1
+                    file.write(json.dumps([key, *size]).encode() + b"\n")
+                    self._places[photo] = self._count  # two names of one photo have one key, and a row each
+                    self._note(key, size)
                 self._index_bytes = file.tell()
 
     def read(self, photos: Sequence[Path]) -> np.ndarray:
@@ -140,6 +152,10 @@ class FeatureCache:
         for shard, which, places in self._by_shard(np.array([self._row_of(photo) for photo in photos], np.int64)):
             rows[which] = self._mapped(shard, int(places.max()) + 1)[places]
         return rows
+
+    def frame(self, photo: Path, fit: str) -> ImageFrame:
+        """The part of a photo in the cache that the encoder saw, without opening the photo."""
+        return frame_of(*self._sizes[self._row_of(photo)], fit)
 
     def _mapped(self, shard: int, least_rows: int) -> np.memmap:
         """A shard in memory, mapped anew only when it has grown by rows that are needed."""
@@ -166,7 +182,10 @@ def photo_key(photo: Path) -> str:
 def open_cache(
     root: Path, encoder: Encoder, weights_sha256: str, config: CaptionerConfig, view: FeatureView
 ) -> FeatureCache:
-    """The cache below `root` of this encoder, these weights, this preprocessing and this view."""
+    """The cache below `root` of this encoder, these weights, this preprocessing and this view.
+
+    And of the precision in which the encoder's device multiplies, which its processor decides.
+    """
     what = {
         "encoder": config.encoder,
         "weights": weights_sha256,
@@ -174,6 +193,7 @@ def open_cache(
         "fit": config.fit,
         "stages": view.stages,
         "mirrored": view.mirrored,
+        "precision": precision_on(encoder.mean.device),
     }
     if config.scales > 1 and view.stages is None:  # maps after a stage are the same with all scales
         what["scales"] = config.scales
@@ -182,6 +202,11 @@ def open_cache(
     cache = FeatureCache(root / f"{config.encoder.replace(':', '-')}-{config.image_size}-{key}", shape)
     (cache.folder / "what.json").write_text(json.dumps(what, indent=2) + "\n")
     return cache
+
+
+def precision_on(device: torch.device) -> str:
+    """The name of the numbers that `encode` multiplies on a device."""
+    return "bfloat16" if multiplies_bfloat16(device) else "float32"
 
 
 @torch.no_grad()
@@ -226,8 +251,8 @@ def fill_cache(
     with tqdm(total=len(waiting), desc=label, unit="photo", disable=not ranks.leads) as progress:
         for chunk in _opened(chunks[ranks.rank :: ranks.size], config, unreadable):
             if chunk:
-                names, pixels = zip(*chunk, strict=True)
-                cache.append(names, encode(encoder, np.stack(pixels), view))
+                names, pixels, sizes = zip(*chunk, strict=True)
+                cache.append(names, encode(encoder, np.stack(pixels), view), sizes)
             progress.update(int(ranks.total(torch.tensor(len(chunk)))))
             watch("encoding", done=progress.n, total=len(waiting))
     cache.refresh()
@@ -236,12 +261,16 @@ def fill_cache(
 
 def _opened(
     chunks: Sequence[Sequence[Path]], config: CaptionerConfig, unreadable: list[ImageError]
-) -> Iterator[list[tuple[Path, np.ndarray]]]:
-    """The photos of each chunk and their pixels, read ahead in threads; what cannot be read is put in `unreadable`."""
+) -> Iterator[list[tuple[Path, np.ndarray, tuple[int, int]]]]:
+    """The photos of each chunk, their pixels and their sizes, read ahead in threads.
 
-    def pixels_of(photo: Path) -> np.ndarray | ImageError:
+    Errors of photos that cannot be read are put in `unreadable`.
+    """
+
+    def pixels_of(photo: Path) -> tuple[np.ndarray, tuple[int, int]] | ImageError:
         try:
-            return fit_image(open_image(photo), config.image_size, config.fit)[0]
+            pixels, frame = fit_image(open_image(photo), config.image_size, config.fit)
+            return pixels, (frame.width, frame.height)
         except ImageError as error:
             return error
 
@@ -252,4 +281,4 @@ def _opened(
             following = chunks[number + 1] if number + 1 < len(chunks) else []
             ahead = [threads.submit(pixels_of, photo) for photo in following]
             unreadable.extend(result for result in results if isinstance(result, ImageError))
-            yield [(p, r) for p, r in zip(chunk, results, strict=True) if not isinstance(r, ImageError)]
+            yield [(p, *r) for p, r in zip(chunk, results, strict=True) if not isinstance(r, ImageError)]

@@ -28,6 +28,7 @@ from training.dataset import pad_captions
 from training.distributed import ALONE, Ranks
 from training.grounding_scores import Aim, EvidenceGrounding, GroundingScores, PhraseScore, size_of, summarise
 from training.options import MAX_TRAINING_WORDS
+from training.random_streams import EVIDENCE, sample, stream
 from training.records import ImageRecord
 from training.regions import centre_in_boxes, centres_inside, coverage
 
@@ -241,7 +242,7 @@ def boxed_captions(records: Iterable[ImageRecord], box_set: BoxSet, counts: Coun
     boxed = []
     for record in records:
         counts[PHOTOS] += 1
-        photo = box_set.photos.get(record.path.name)
+        photo = box_set.of(record.path)
         if photo is None:
             counts[WITHOUT_BOXES] += 1
             continue
@@ -286,11 +287,11 @@ def ground_captions(
     those of these images. Nothing is raised where no word names anything: that is what the counts then say.
     """
     counts: Counter[str] = Counter(dict.fromkeys(CAPTION_COUNTS, 0))
-    files = {record.image_id: record.path.name for record in records}
+    files = {record.image_id: record.path for record in records}
     scores = []
     for image_id, caption in captions.items():
         counts[MADE] += 1
-        photo = box_set.photos.get(files[image_id])
+        photo = box_set.of(files[image_id])
         if photo is None:
             counts[MADE_WITHOUT_BOXES] += 1
             continue
@@ -318,13 +319,16 @@ def ground_evidence(
 ) -> EvidenceGrounding:
     """Measure what speaks for the words of captions beside where the model looked, for at most so many photos.
 
+    Of more photos some are drawn, the same each time.
+
     options: that they were captioned with. Photos without a caption or without boxes are passed over.
     captions: of several ranks, those of the first count. Each asks about a share of them, and the first measures; what
     the others have is of nothing.
     """
 
     def those_with_boxes() -> tuple[list[ImageRecord], dict[Hashable, Caption]]:
-        found = [each for each in records if each.image_id in captions and each.path.name in box_set.photos][:most]
+        found = [each for each in records if each.image_id in captions and box_set.of(each.path) is not None]
+        found = sample(found, most, stream(0, EVIDENCE))
         return found, {record.image_id: captions[record.image_id] for record in found}
 
     boxed, attention = ranks.from_leader(those_with_boxes)

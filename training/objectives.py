@@ -1,6 +1,6 @@
 """One batch to one loss: learning from captions, and learning from the CIDEr of sampled captions."""
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -115,14 +115,14 @@ def _distillation(
 class SelfCritical:
     """Self-critical sequence training: samples are rewarded by how far they are above a baseline of their image."""
 
-    def __init__(
-        self, references: Mapping[Hashable, Sequence[str]], image_ids: Sequence[Hashable], vocabulary: Vocabulary,
-        options: FitOptions,
-    ):  # fmt: skip
-        """`references`: of every training image, as the official tokenizer cuts them; `image_ids`: by position."""
-        ended = {image: [f"{caption} {END_WORD}" for caption in captions] for image, captions in references.items()}
+    def __init__(self, references: Sequence[Sequence[str]], vocabulary: Vocabulary, options: FitOptions):
+        """`references`: of the training image at each position, as the official tokenizer cuts them.
+
+        By position, because ids are unique in one data set, and images of two may share a batch.
+        """
+        ended = {image: [f"{caption} {END_WORD}" for caption in of_image] for image, of_image in enumerate(references)}
         self.reward = CiderReward(ended)
-        self.image_ids, self.vocabulary, self.options = image_ids, vocabulary, options
+        self.vocabulary, self.options = vocabulary, options
 
     def loss(
         self, model: CaptionModel, annotations: Tensor, batch: Batch, ranks: Ranks = ALONE
@@ -167,6 +167,6 @@ class SelfCritical:
 
     def _rewards(self, tokens: list[list[list[int]]], batch: Batch) -> Tensor:
         """CIDEr of each caption of each image of the batch: [B, K]."""
-        ids = [self.image_ids[image] for image, captions in zip(batch.images, tokens, strict=True) for _ in captions]
+        images = [image for image, captions in zip(batch.images, tokens, strict=True) for _ in captions]
         texts = [" ".join([*self.vocabulary.decode(caption), END_WORD]) for captions in tokens for caption in captions]
-        return torch.from_numpy(self.reward.score(ids, texts)).float().view(len(tokens), -1)
+        return torch.from_numpy(self.reward.score(images, texts)).float().view(len(tokens), -1)

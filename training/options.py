@@ -107,7 +107,7 @@ class FitOptions(JsonOptions):
     patience: int = 5
     """A phase ends early after this many epochs without a better CIDEr on the validation photos."""
     validation_images: int = 0
-    """Only so many photos of the validation split are captioned after each epoch; 0 for all."""
+    """Only so many photos of the validation split, drawn at random, are captioned after each epoch; 0 for all."""
 
     def __post_init__(self) -> None:
         self._require_whole(0, "epochs", "fine_tune_epochs", "self_critical_epochs", "seed", "warmup_steps")

@@ -3,7 +3,6 @@
 import hashlib
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,19 +16,20 @@ from captioner.decoder import Decoder
 from captioner.encoder_weights import LoadedWeights, tensors_sha256
 from captioner.encoders import Encoder, encoder_spec, pretrained_network
 from captioner.errors import ConfigError, DataError
-from captioner.images import ImageFrame, fit_image, open_image
+from captioner.images import ImageFrame
 from captioner.model import CaptionModel
 from captioner.vocabulary import SPECIAL_WORDS, Vocabulary
-from training.boxes import BoxSet
+from training.boxes import SAME_NAME, BoxSet, only_telling_apart
 from training.caption_statistics import count_words
 from training.coverage import RareWords, rare_words, vocabulary_told
 from training.dataset import CaptionDataset
 from training.distributed import ALONE, Ranks
-from training.features import FeatureCache, FeatureView, encode, fill_cache, open_cache
+from training.features import FeatureCache, FeatureView, encode, fill_cache, open_cache, precision_on
 from training.metrics import tokenise_for_scoring
 from training.objectives import SelfCritical
 from training.options import FitOptions
 from training.progress import Watch, unwatched
+from training.random_streams import REPLAY, VALIDATION, WEIGHTS, sample, stream, torch_seed
 from training.records import DataSet, ImageRecord, draw_splits
 from training.replay import ReplayDataset
 from training.start import grown_model
@@ -38,6 +38,12 @@ from training.validation import Validator
 
 DIFFERENT_PHOTOS = (
     "the processes of this run do not find the same photos: put --data and --cache into folders that all machines share"
+)
+
+
+DIFFERENT_PRECISIONS = (
+    "the processes of this run are on machines of which some multiply bfloat16 and others do not, and cannot share"
+    " encoded photos: start them on machines of one kind"
 )
 
 
@@ -106,9 +112,11 @@ def prepare(
             "without attention there is no map that boxes could teach: leave --boxes or --attention out, or give"
             " --supervision-weight 0 to measure alone"
         )
-    torch.manual_seed(options.seed)
+    torch.manual_seed(torch_seed(options.seed, WEIGHTS))
     train, validation = training_splits(data, options)
     earlier = _replayed(replay, options) if replay is not None else []
+    if boxes is not None:
+        boxes = only_telling_apart(boxes, [record.path for record in (*data.records, *earlier)])
     vocabulary = _vocabulary(train, data, options, start)
     model, weights = _model(config, vocabulary, weights_file, start)
     rare = rare_words(count_words(train), options.min_count, () if start is None else start.vocabulary)
@@ -123,16 +131,12 @@ def prepare(
 
     frozen_stages, tuned_stages = (cached_stages(model.encoder, learning) for learning in (0, options.fine_tune_stages))
     build = _FeatureBuilder(model, config, options, cache, vocabulary, decoding, watch, boxes, ranks)
-    frozen = build(train, validation, earlier, frozen_stages)
-    fine_tuned = None
-    if options.fine_tune_stages:
-        same = tuned_stages == frozen_stages
-        fine_tuned = frozen if same else build(train, validation, earlier, tuned_stages)
+    frozen, *more = build(train, validation, earlier, list(dict.fromkeys([frozen_stages, tuned_stages])))
+    fine_tuned = (more or [frozen])[0] if options.fine_tune_stages else None
     self_critical = None
     if options.self_critical_epochs:
-        records = frozen.train.records
-        references = tokenise_for_scoring({record.image_id: record.captions for record in records})
-        self_critical = SelfCritical(references, [record.image_id for record in records], vocabulary, options)
+        references = tokenise_for_scoring(dict(enumerate(record.captions for record in frozen.train.records)))
+        self_critical = SelfCritical(list(references.values()), vocabulary, options)
     return Material(
         config,
         decoding,
@@ -176,10 +180,7 @@ def _model(
 def _replayed(replay: DataSet, options: FitOptions) -> list[ImageRecord]:
     """The earlier images that a run may draw: no more of them are encoded."""
     records = replay.split("train")
-    if not options.replay_images or len(records) <= options.replay_images:
-        return records
-    chosen = np.random.default_rng(options.seed).choice(len(records), options.replay_images, replace=False)
-    return [records[number] for number in sorted(chosen)]
+    return sample(records, options.replay_images or len(records), stream(options.seed, REPLAY))
 
 
 def stages_before_fine_tuning(encoder: str, stages: int, learning: int) -> int:
@@ -202,7 +203,10 @@ def cached_stages(encoder: Encoder, learning: int) -> int | None:
 
 
 def training_splits(data: DataSet, options: FitOptions) -> tuple[list[ImageRecord], list[ImageRecord]]:
-    """The records to learn from and those to stop by; the latter drawn from the former where the data set has none."""
+    """The records to learn from and those to stop by, drawn from the former if the data set has no validation split.
+
+    Of more than `validation_images`, that many are drawn: files are often sorted by what the photos show.
+    """
     train = data.split("train")
     validation = [record for record in data.records if record.split == "val"]
     if not validation:
@@ -211,9 +215,7 @@ def training_splits(data: DataSet, options: FitOptions) -> tuple[list[ImageRecor
         train = [record for record in drawn if record.split != "val"]
     if not validation:
         raise DataError(f"{data.root} has one photo to learn from, and none to see whether it learned: add more photos")
-    if options.validation_images:
-        validation = validation[: options.validation_images]
-    return train, validation
+    return train, sample(validation, options.validation_images or len(validation), stream(options.seed, VALIDATION))
 
 
 @dataclass
@@ -227,46 +229,61 @@ class _FeatureBuilder:
     watch: Watch
     boxes: BoxSet | None
     ranks: Ranks
-    _known_regions: list[Regions] | None = None
-    """Of the photos to learn from, which are the same for all features."""
 
     def __call__(
         self,
         train: Sequence[ImageRecord],
         validation: Sequence[ImageRecord],
         earlier: Sequence[ImageRecord],
-        stages: int | None,
-    ) -> Features:
-        plain = self._filled([*train, *validation, *earlier], FeatureView(stages), "encode photos")
-        caches = [plain]
-        train = [record for record in train if record.path in plain]
-        earlier = [record for record in earlier if record.path in plain]
-        validation = [record for record in validation if record.path in plain]
+        stages: Sequence[int | None],
+    ) -> list[Features]:
+        """Features after each of these numbers of stages, of the same photos at the same positions."""
+        plain = [self._filled([*train, *validation, *earlier], FeatureView(n), "encode photos") for n in stages]
+        mirrored = []
+        if self.options.mirror:
+            views = [FeatureView(n, mirrored=True) for n in stages]
+            mirrored = [self._filled([*train, *earlier], view, "encode mirror images") for view in views]
+        train, earlier = (_in_all(records, [*plain, *mirrored]) for records in (train, earlier))
+        validation = _in_all(validation, plain)
         found = [[record.image_id for record in records] for records in (train, earlier, validation)]
         self.ranks.check_same(hashlib.sha256(repr(found).encode()).digest(), DIFFERENT_PHOTOS)
         if not train or not validation:
             raise DataError("no photo could be read: `python -m training inspect` says what is wrong with each")
-        if self.options.mirror:
-            mirrored = FeatureView(stages, mirrored=True)
-            caches.append(self._filled([*train, *earlier], mirrored, "encode mirror images"))
-        data = CaptionDataset(validation, self.vocabulary, [plain])
-        validator = Validator(data, frames_of(validation, self.config), self.decoding, self.boxes)
+        frames = [plain[0].frame(record.path, self.config.fit) for record in (*train, *earlier)]
+        regions = self._regions([*train, *earlier], frames)
+        mirrored = mirrored or [None] * len(stages)
+        return [
+            self._features(train, validation, earlier, regions, n, [cache for cache in caches if cache is not None])
+            for n, *caches in zip(stages, plain, mirrored, strict=True)
+        ]
+
+    def _features(
+        self,
+        train: Sequence[ImageRecord],
+        validation: Sequence[ImageRecord],
+        earlier: Sequence[ImageRecord],
+        regions: list[Regions] | None,
+        stages: int | None,
+        caches: Sequence[FeatureCache],
+    ) -> Features:
+        """caches: the plain view, then the mirrored one if there is one."""
+        data = CaptionDataset(validation, self.vocabulary, caches[:1])
+        frames = [caches[0].frame(record.path, self.config.fit) for record in validation]
+        validator = Validator(data, frames, self.decoding, self.boxes)
         least = self.options.least_batches
-        regions = self._regions([*train, *earlier])
         if earlier:
             mixed = ReplayDataset(train, earlier, self.options.replay_share, self.vocabulary, caches, least, regions)
             return Features(stages, mixed, validator)
         return Features(stages, CaptionDataset(train, self.vocabulary, caches, least, regions), validator)
 
-    def _regions(self, records: Sequence[ImageRecord]) -> list[Regions] | None:
+    def _regions(self, records: Sequence[ImageRecord], frames: Sequence[ImageFrame]) -> list[Regions] | None:
         """Where the words of each photo should look; None where nothing tells. Raises DataError."""
         boxes = teaching_boxes(self.boxes, self.options)
-        if boxes is None or self._known_regions is not None:
-            return self._known_regions
+        if boxes is None:
+            return None
         side = self.config.image_size
         blank = np.zeros((1, side, side, 3), np.uint8)
         grid = encode(self.model.encoder, blank, FeatureView(None)).shape[1:3]
-        frames = frames_of(records, self.config)
         regions = [regions_of(record, boxes, frame, grid) for record, frame in zip(records, frames, strict=True)]
         count = count_supervised(regions)
         if not count:
@@ -275,14 +292,16 @@ class _FeatureBuilder:
                 " file names of the photos must be the same in both; name other boxes, or leave --boxes out"
             )
         pictured = sum(len(of_image.coverage) > 0 for of_image in regions)
+        if boxes.counts[SAME_NAME]:
+            self._say(f"boxes: {boxes.counts[SAME_NAME]} {SAME_NAME}, such as {boxes.examples[SAME_NAME]}")
         photos = f"{pictured} of {counted(len(records), 'photo')}"
         self._say(f"boxes: {counted(count, 'word')} of {photos} are told where to look")
-        self._known_regions = regions
         return regions
 
     def _filled(self, records: Sequence[ImageRecord], view: FeatureView, label: str) -> FeatureCache:
         # Of the weights as they are: those of a captioner to start from may have been fine-tuned.
         weights = tensors_sha256(self.model.encoder.stages)
+        self.ranks.check_same(precision_on(self.model.encoder.mean.device), DIFFERENT_PRECISIONS)
         cache = open_cache(self.cache, self.model.encoder, weights, self.config, view)
         photos = [record.path for record in records]
         for error in fill_cache(cache, self.model.encoder, self.config, view, photos, label, self.watch, self.ranks):
@@ -294,11 +313,6 @@ class _FeatureBuilder:
             print(sentence, file=sys.stderr)
 
 
-def frames_of(records: Sequence[ImageRecord], config: CaptionerConfig) -> list[ImageFrame]:
-    """Where in each photo the square lies that the model sees."""
-
-    def frame_of(record: ImageRecord) -> ImageFrame:
-        return fit_image(open_image(record.path), config.image_size, config.fit)[1]
-
-    with ThreadPoolExecutor(4) as threads:
-        return list(threads.map(frame_of, records))
+def _in_all(records: Sequence[ImageRecord], caches: Sequence[FeatureCache]) -> list[ImageRecord]:
+    """The records whose photos are in each of the caches."""
+    return [record for record in records if all([record.path in cache for cache in caches])]

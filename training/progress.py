@@ -52,11 +52,12 @@ def write_samples(output: Path, records: Sequence[ImageRecord], captions: Sequen
     positions = [number * len(records) // SAMPLE_PHOTOS for number in range(SAMPLE_PHOTOS)]
     earlier = {}
     if path.exists():
-        earlier = {photo["photo"]: photo["captions"] for photo in json.loads(path.read_bytes())["photos"]}
+        known = enumerate(json.loads(path.read_bytes())["photos"])
+        earlier = {(number, photo["photo"]): photo["captions"] for number, photo in known}  # two may show one file
     photos = []
-    for position in sorted(set(positions)):
+    for number, position in enumerate(sorted(set(positions))):
         record, name = records[position], os.fsdecode(os.path.abspath(records[position].path))
-        kept = [caption for caption in earlier.get(name, []) if caption["epoch"] < epoch]
+        kept = [caption for caption in earlier.get((number, name), []) if caption["epoch"] < epoch]
         said = {"epoch": epoch, "text": captions[position].text}
         photos.append({"photo": name, "references": list(record.captions), "captions": [*kept, said]})
     write_json(path, {"photos": photos})

@@ -28,7 +28,7 @@ def regions_of(record: ImageRecord, boxes: BoxSet, frame: ImageFrame, grid: tupl
 
     The head noun of a phrase, its last word, is what should look at the phrase's boxes.
     """
-    photo = boxes.photos.get(record.path.name)
+    photo = boxes.of(record.path)
     found: dict[tuple, int] = {}
     maps: list[np.ndarray] = []
     words = []

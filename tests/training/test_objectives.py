@@ -46,7 +46,8 @@ def annotations():
 
 @pytest.fixture
 def make_self_critical(tiny_vocabulary):
-    return lambda **options: SelfCritical(REFERENCES, IDS, tiny_vocabulary, FitOptions(**options))
+    by_position = [REFERENCES[image] for image in IDS]
+    return lambda **options: SelfCritical(by_position, tiny_vocabulary, FitOptions(**options))
 
 
 def batch_of(*images):

@@ -5,18 +5,23 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from captioner.config import DecodingOptions
 from captioner.encoders import encoder_spec, pretrained_network
-from captioner.errors import ConfigError, DataError, WeightsError
+from captioner.errors import ConfigError, DataError, ImageError, WeightsError
 from captioner.images import fit_image, open_image
-from tests.training.shapes import draw_shapes
+from tests.training.shapes import SHAPES, draw_shapes, write_boxes
 from training import features
+from training.boxes import BoxSet, PhotoBoxes, Thing
+from training.objectives import END_WORD
 from training.options import FitOptions
-from training.preparation import frames_of, prepare, training_splits
-from training.records import read_records
+from training.preparation import prepare, training_splits
+from training.readers.boxes import read_boxes
+from training.records import DataSet, ImageRecord, read_records
 
 OPTIONS = FitOptions(min_count=1, batch_size=4)
+THING = Thing(frozenset(SHAPES), ((0.1, 0.1, 0.9, 0.9),), ("shape",))
 
 
 @pytest.fixture
@@ -117,7 +122,10 @@ def test_unreadable_photos_are_left_out_and_named(prepared, drawn, capsys):
     assert len(material.frozen.train) == len(material.fine_tuned.train) == 7
     assert names(material.frozen.validator.data.records) == ["val0000.png", "val0002.png"]
     assert len(material.frozen.validator.frames) == 2
-    assert material.self_critical.image_ids == [record.image_id for record in material.frozen.train.records]
+    captions = [list(record.captions) for record in material.frozen.train.records]
+    assert list(material.self_critical.reward._references.values()) == [
+        tuple(f"{caption} {END_WORD}" for caption in of_image) for of_image in captions
+    ]
     said = capsys.readouterr().err
     assert "left out: " in said and "train0003.png" in said and "val0001.png" in said
 
@@ -147,8 +155,22 @@ def test_without_a_validation_split_one_is_drawn_from_the_training_photos(tmp_pa
 
 def test_validation_can_be_limited(drawn):
     data = read_records(drawn)
-    assert names(training_splits(data, replace(OPTIONS, validation_images=2))[1]) == ["val0000.png", "val0001.png"]
+    assert len(training_splits(data, replace(OPTIONS, validation_images=2))[1]) == 2
     assert len(training_splits(data, replace(OPTIONS, validation_images=99))[1]) == 3
+
+
+def test_a_limited_validation_is_drawn_from_all_over_a_sorted_folder(tmp_path):
+    (photo,) = draw_shapes(tmp_path / "shapes", {"val": 1})["val"]
+    records = [ImageRecord(n, photo.path, ("a cat" if n < 100 else "a dog",), "val") for n in range(200)]
+    records += [ImageRecord(200, photo.path, ("a cat",), "train")]
+    data = DataSet("sorted", "table", tmp_path, records, [], False)
+
+    def drawn(seed):
+        return [record.image_id for record in training_splits(data, FitOptions(validation_images=40, seed=seed))[1]]
+
+    assert drawn(0) == sorted(drawn(0)) == drawn(0) and len(set(drawn(0))) == 40
+    assert drawn(0) != drawn(1)
+    assert all(10 <= sum(image < 100 for image in drawn(seed)) <= 30 for seed in range(3))
 
 
 def test_one_photo_is_not_enough(tmp_path):
@@ -157,10 +179,57 @@ def test_one_photo_is_not_enough(tmp_path):
         training_splits(read_records(tmp_path / "shapes"), OPTIONS)
 
 
-def test_frames_say_what_part_of_each_photo_is_seen(drawn, three_stages_config):
-    records = read_records(drawn).records[:3]
+def test_frames_say_what_part_of_each_photo_is_seen(prepared, three_stages_config):
     for fit, seen in [("squash", (0, 0, 192, 144)), ("crop", (24, 0, 168, 144))]:
-        frames = frames_of(records, replace(three_stages_config, fit=fit))
+        frames = prepared(config=replace(three_stages_config, fit=fit)).frozen.validator.frames
+        assert len(frames) == 3
         for frame in frames:
             assert (frame.width, frame.height) == (192, 144)
             np.testing.assert_allclose(frame.seen_box, seen, atol=1)
+
+
+def test_a_second_run_with_boxes_opens_no_photo(prepared, drawn, tmp_path, monkeypatch):
+    drawings = draw_shapes(drawn, {"train": 8, "val": 3, "test": 2})
+    write_boxes(tmp_path / "boxes.json", drawings)
+    boxes = read_boxes(tmp_path / "boxes.json")
+    first = prepared(boxes=boxes)
+    monkeypatch.setattr(Image, "open", lambda *_, **__: pytest.fail("a photo was opened again"))
+    again = prepared(boxes=boxes)
+    assert again.frozen.validator.frames == first.frozen.validator.frames
+    for one, other in zip(first.frozen.train._regions, again.frozen.train._regions, strict=True):
+        assert np.array_equal(one.coverage, other.coverage) and one.coverage.any()
+
+
+def test_a_photo_that_one_cache_lacks_shifts_no_other(prepared, drawn, monkeypatch):
+    # Encoded by an earlier run, and not to be read any more when fine-tuning wants other features of it.
+    prepared()
+    original = features.open_image
+
+    def open_image(photo):
+        if photo.name == "train0002.png":
+            raise ImageError(f"{photo.name} is damaged")
+        return original(photo)
+
+    monkeypatch.setattr(features, "open_image", open_image)
+    options = replace(OPTIONS, fine_tune_epochs=1, fine_tune_stages=1, self_critical_epochs=1)
+    material = prepared(options)
+    assert names(material.frozen.train.records) == names(material.fine_tuned.train.records)
+    assert len(material.fine_tuned.train) == 7
+
+
+def test_words_of_each_data_set_look_at_the_boxes_of_their_own_photos(prepared, tmp_path, capsys):
+    # New and earlier photos have the same file names, and the boxes belong to one of the two.
+    draw_shapes(tmp_path / "earlier", {"train": 5}, seed=8)
+    known = {f"train000{n}.png": PhotoBoxes({}, [THING], has_sentences=False) for n in range(8)}
+
+    def regions(boxes):
+        material = prepared(replay=read_records(tmp_path / "earlier"), boxes=BoxSet("boxes", boxes))
+        return [len(regions.coverage) for regions in material.frozen.train._regions]
+
+    # The earlier data has the names of five of the eight: nobody knows whose boxes these are.
+    taught = regions(known)
+    assert sum(taught[:5]) == 0 and sum(taught[5:8]) > 0 and sum(taught[8:]) == 0
+    assert "5 file names that several photos have" in capsys.readouterr().err
+    # Where the names in the boxes say the folder, it is known.
+    taught = regions({f"earlier/{name}": photo for name, photo in known.items()})
+    assert sum(taught[:8]) == 0 and sum(taught[8:]) > 0
