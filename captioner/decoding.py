@@ -10,7 +10,7 @@ from torch import Tensor
 
 from captioner.config import DecodingOptions
 from captioner.decoder import Decoder, DecoderState
-from captioner.draws import Share, choose, drawn, seeded
+from captioner.draws import Share, choose, drawn, seeded_generator
 from captioner.vocabulary import END, PAD, START, UNKNOWN
 
 NEVER_SAID = (PAD, START, UNKNOWN)
@@ -149,7 +149,7 @@ def decode(
 
 
 def _uniforms(seed: int | None, device: torch.device, shape: tuple[int, ...]) -> Tensor:
-    generator = None if seed is None else seeded(seed, device)
+    generator = None if seed is None else seeded_generator(seed, device)
     return torch.rand(shape, generator=generator, device=device)
 
 

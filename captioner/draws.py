@@ -28,7 +28,7 @@ def drawn(draw: Callable[[tuple[int, ...]], Tensor], shape: Sequence[int], share
     return draw((share.whole, *shape[1:]))[share.first : share.first + shape[0]]
 
 
-def seeded(seed: int, device: torch.device) -> torch.Generator:
+def seeded_generator(seed: int, device: torch.device) -> torch.Generator:
     """A generator that every bit of the seed makes another one.
 
     On a CPU a generator reads the lowest 32 bits of its seed alone: of larger seeds it gets a hash.

@@ -6,7 +6,7 @@ import torch
 from captioner.attention import sampled_locations
 from captioner.config import DecodingOptions
 from captioner.decoding import decode
-from captioner.draws import Share, choose
+from captioner.draws import Share, choose, seeded_generator
 from captioner.dropout import ByteDropout
 
 PARTS = (slice(0, 2), slice(2, 3), slice(3, 7))
@@ -59,3 +59,11 @@ def test_what_is_impossible_is_not_chosen_at_the_ends(uniform):
     probs[:, :3] = probs[:, -3:] = 0
     places = choose(probs, torch.full((2000,), uniform))
     assert places.min() >= 3 and places.max() < 47
+
+
+def test_every_bit_of_a_seed_counts():
+    def first(seed):
+        return tuple(torch.rand(3, generator=seeded_generator(seed, torch.device("cpu"))).tolist())
+
+    assert first(7) == tuple(torch.rand(3, generator=torch.Generator().manual_seed(7)).tolist())
+    assert len({first(seed) for seed in (7, 7 + 2**32, 7 + 2**40, 2**63 - 1)}) == 4

@@ -5,8 +5,10 @@ import pytest
 import torch
 
 from captioner.vocabulary import END, PAD, SPECIAL_WORDS, START, UNKNOWN, Vocabulary
+from training import dataset
 from training.dataset import MAX_TRAINING_WORDS, CaptionDataset, pad_captions
 from training.features import FeatureCache
+from training.random_streams import stream
 from training.records import ImageRecord
 
 VOCABULARY = Vocabulary((*SPECIAL_WORDS, *(f"w{number}" for number in range(20))))
@@ -159,6 +161,19 @@ def test_epochs_read_the_cache_and_never_a_photo(tmp_path):
     for epoch in range(2):
         for batch in data.batches(epoch, 2, 1, seed=0):
             assert batch.features[:, 0].tolist() == [3 * image for image in batch.images]
+
+
+def test_no_pass_is_drawn_as_a_batch_is(monkeypatch):
+    few, keys = CaptionDataset(data_set(5).records, VOCABULARY, [Rows()], least_batches=12), []
+
+    def noted(*key):
+        keys.append(stream(*key).bytes(16))
+        return stream(*key)
+
+    monkeypatch.setattr(dataset, "stream", noted)
+    for epoch in range(3):
+        list(few.batches(epoch, 2, 1, seed=0))
+    assert len(keys) == 3 * (4 + 12) == len(set(keys))
 
 
 def test_an_epoch_passes_over_few_images_often_enough():

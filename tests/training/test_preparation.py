@@ -233,3 +233,13 @@ def test_words_of_each_data_set_look_at_the_boxes_of_their_own_photos(prepared, 
     # Where the names in the boxes say the folder, it is known.
     taught = regions({f"earlier/{name}": photo for name, photo in known.items()})
     assert sum(taught[:8]) == 0 and sum(taught[8:]) > 0
+
+
+def test_samples_are_rewarded_by_the_captions_of_their_own_photo_where_ids_collide(prepared, tmp_path):
+    draw_shapes(tmp_path / "earlier", {"train": 8}, seed=8)
+    material = prepared(replace(OPTIONS, self_critical_epochs=1), replay=read_records(tmp_path / "earlier"))
+    records = material.frozen.train.records
+    assert len(records) == 16 and len({record.image_id for record in records}) == 8
+    own = [f"{record.captions[0]} {END_WORD}" for record in records]
+    assert own[:8] != own[8:]
+    assert material.self_critical.reward.score(range(16), own).min() > 5

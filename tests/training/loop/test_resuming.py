@@ -1,0 +1,357 @@
+"""Of training/resuming.py: every option of a run that is resumed with another value is applied, or refused."""
+
+import dataclasses
+import json
+import os
+import shutil
+import signal
+from dataclasses import replace
+
+import pytest
+import torch
+
+from captioner.bundle import load_bundle
+from captioner.config import CaptionerConfig, DecodingOptions
+from captioner.errors import ConfigError
+from tests.training.loop.runs import ONE_PHASE, lines_of, state_of
+from tests.training.shapes import draw_shapes, write_boxes
+from training import loop
+from training.loop import Interrupted, fit
+from training.options import FitOptions
+from training.preparation import prepare
+from training.readers.boxes import read_boxes
+from training.records import read_records
+from training.resuming import APPLIED_TO_MODEL, changes
+
+LONG = replace(ONE_PHASE, epochs=10, warmup_steps=1, average_decay=0.9)
+SCENARIOS = {
+    "captions": LONG,
+    "hard": replace(LONG, epochs=3, expected_share=0.0),
+    "boxes": LONG,
+    "replay": replace(LONG, batch_size=4, distillation_weight=0.5),
+    "fine_tune": replace(LONG, epochs=0, fine_tune_epochs=10, fine_tune_stages=1),
+    "self_critical": replace(LONG, epochs=0, self_critical_epochs=10),
+}
+"""Runs that are stopped in their second epoch."""
+
+APPLIED = {
+    "epochs": ("captions", 5),
+    "batch_size": ("captions", 2),
+    "least_batches": ("captions", 7),
+    "captions_per_image": ("captions", 1),
+    "mirror": ("captions", True),
+    "learning_rate": ("captions", 0.001),
+    "warmup_steps": ("captions", 3),
+    "weight_decay": ("captions", 0.5),
+    "clip_norm": ("captions", 0.01),
+    "label_smoothing": ("captions", 0.5),
+    "doubly_stochastic_weight": ("captions", 0.0),
+    "average_decay": ("captions", 0.1),
+    "supervision_weight": ("boxes", 3.0),
+    "expected_share": ("hard", 0.9),
+    "reinforce_weight": ("hard", 2.0),
+    "entropy_weight": ("hard", 0.5),
+    "replay_share": ("replay", 0.25),
+    "replay_images": ("replay", 2),
+    "distillation_weight": ("replay", 5.0),
+    "fine_tune_epochs": ("fine_tune", 5),
+    "fine_tune_learning_rate": ("fine_tune", 0.001),
+    "encoder_learning_rate": ("fine_tune", 0.01),
+    "self_critical_epochs": ("self_critical", 5),
+    "self_critical_learning_rate": ("self_critical", 0.001),
+    "self_critical_samples": ("self_critical", 5),
+    "self_critical_baseline": ("self_critical", "greedy"),
+    "cross_entropy_weight": ("self_critical", 2.0),
+}
+"""Option -> the run in which it says something, and another value: what is learned after it must be something else."""
+
+SHOWN_BY_TESTS_OF_THEIR_OWN = {"patience"}
+
+REFUSED = {
+    "min_count": ("captions", 2, "it chose the words"),
+    "seed": ("captions", 5, "it drew the first weights"),
+    "validation_images": ("captions", 2, "scores on other photos"),
+    "fine_tune_stages": ("fine_tune", 2, "the phase fine_tune has begun"),
+}
+
+
+def test_every_option_of_training_is_applied_or_refused():
+    assert not APPLIED.keys() & REFUSED.keys()
+    names = {field.name for field in dataclasses.fields(FitOptions)}
+    assert {*APPLIED, *REFUSED, *SHOWN_BY_TESTS_OF_THEIR_OWN} == names
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory):
+    """A folder with the data of all runs, and the runs that were stopped, by scenario."""
+    folder = tmp_path_factory.mktemp("runs")
+    drawings = draw_shapes(folder / "shapes", {"train": 8, "val": 3})
+    with open(folder / "shapes" / "captions.csv", "a") as table:
+        for drawing in drawings["train"][::2]:
+            table.write(f"{drawing.path.name},two things are there,train\n{drawing.path.name},a thing,train\n")
+    write_boxes(folder / "boxes.json", drawings)
+    draw_shapes(folder / "earlier", {"train": 6}, seed=9)
+    return folder
+
+
+@pytest.fixture
+def material_of(places, three_stages, three_stages_config, words_without_java):
+    def make(scenario, options, **config):
+        start = load_bundle(places / "start" / "bundle") if scenario == "replay" else None
+        config = replace(three_stages_config, **{"attention": "hard" if scenario == "hard" else "soft", **config})
+        return prepare(
+            read_records(places / "shapes"), config, DecodingOptions(beam_width=1, max_words=9), options,
+            places / "cache", None if start else three_stages, "cpu", start,
+            read_records(places / "earlier") if start else None,
+            boxes=read_boxes(places / "boxes.json") if scenario == "boxes" else None,
+        )  # fmt: skip
+
+    return make
+
+
+@pytest.fixture
+def go(places, material_of, monkeypatch):
+    """Runs a scenario until so many batches were learned from, or to its end."""
+    monkeypatch.setattr(loop.Curves, "add", lambda *_: None)
+    original = loop.batch_loss
+
+    def go(scenario, options, output, batches=None, resume=False, **config):
+        seen = []
+
+        def counted(*arguments):
+            seen.append(1)
+            if len(seen) == batches:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return original(*arguments)
+
+        monkeypatch.setattr(loop, "batch_loss", counted)
+        try:
+            fit(material_of(scenario, options, **config), options, output, resume)
+        except Interrupted:
+            assert batches
+        return output
+
+    return go
+
+
+@pytest.fixture
+def stopped(places, go):
+    """A copy of the run of a scenario that was stopped in its second epoch; each is run once."""
+
+    def stopped(scenario, copy):
+        kept = places / "stopped" / scenario
+        if not kept.exists():
+            if scenario == "replay" and not (places / "start").exists():
+                go("captions", replace(ONE_PHASE, epochs=1), places / "start")
+            go(scenario, SCENARIOS[scenario], kept, batches=4 if scenario != "replay" else 5)
+        shutil.copytree(kept, copy)
+        return copy
+
+    return stopped
+
+
+def learned(run):
+    """All tensors that a run has learned, the average included."""
+    state = state_of(run)
+    return [tensor for part in ("model", "average") for tensor in state[part].values()]
+
+
+@pytest.mark.parametrize("name", APPLIED)
+def test_an_option_that_changes_is_applied(name, places, go, stopped, tmp_path, capsys):
+    scenario, value = APPLIED[name]
+    options = SCENARIOS[scenario]
+    assert getattr(options, name) != value
+    unchanged = places / "unchanged" / scenario
+    if not unchanged.exists():
+        go(scenario, options, stopped(scenario, unchanged), batches=3, resume=True)
+    capsys.readouterr()
+    run = go(scenario, replace(options, **{name: value}), stopped(scenario, tmp_path / "run"), batches=3, resume=True)
+    assert f"resumed with {name} {value!r} instead of {getattr(options, name)!r}" in "".join(capsys.readouterr())
+    assert state_of(run)["run"]["options"][name] == value
+    pairs = zip(learned(run), learned(unchanged), strict=True)
+    assert any(not torch.equal(one, other) for one, other in pairs)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_an_option_that_cannot_change_is_refused(name, places, go, stopped, tmp_path):
+    scenario, value, reason = REFUSED[name]
+    run = stopped(scenario, tmp_path / "run")
+    before = (run / "checkpoint.pt").read_bytes()
+    flag = name.replace("_", "-")
+    with pytest.raises(ConfigError, match=f"is of a run with {name} .*{reason}.*; resume without --{flag}, or start"):
+        go(scenario, replace(SCENARIOS[scenario], **{name: value}), run, resume=True)
+    assert (run / "checkpoint.pt").read_bytes() == before
+
+
+def schedule_of(run):
+    """What the optimiser of a run that was stopped has: weight decay, rate and its peak, by group."""
+    return [(group["weight_decay"], group["lr"], group["initial_lr"]) for group in run.learner.optimizer.param_groups]
+
+
+def test_the_learning_rate_is_that_of_the_new_schedule_at_this_step(go, stopped, tmp_path, monkeypatch):
+    seen = []
+    original = loop.train_epoch
+
+    def train_epoch(run, *rest):
+        seen.append(schedule_of(run))
+        return original(run, *rest)
+
+    monkeypatch.setattr(loop, "train_epoch", train_epoch)
+    options = replace(LONG, learning_rate=0.1, weight_decay=0.5, warmup_steps=0, epochs=4)
+    go("captions", options, stopped("captions", tmp_path / "run"), batches=1, resume=True)
+    matrices, others = seen[0]
+    rate = 0.1 * 0.5 * (1 + torch.cos(torch.tensor(torch.pi * 4 / 12)).item())  # 4 of 4 epochs of 3 batches
+    assert matrices == pytest.approx((0.5, rate, 0.1), rel=1e-6)
+    assert others == pytest.approx((0.0, rate, 0.1), rel=1e-6)
+
+
+def test_the_average_goes_on_with_its_step(go, stopped, tmp_path):
+    run = go("captions", LONG, stopped("captions", tmp_path / "run"), batches=3, resume=True)
+    assert int(state_of(run)["average"]["n_averaged"]) == 7
+
+
+def test_with_another_batch_size_an_epoch_goes_on_at_the_same_share_of_it(go, stopped, tmp_path):
+    run = stopped("captions", tmp_path / "run")
+    before = state_of(run)["progress"]
+    assert (before["epoch"], before["step"], before["batches"]) == (1, 1, 3)
+    go("captions", replace(LONG, batch_size=1), run, batches=1, resume=True)
+    after = state_of(run)["progress"]  # a third of 8 batches, rounded down, and one more
+    assert (after["epoch"], after["step"], after["batches"]) == (1, 3, 8)
+    assert before["loss_sum"] < after["loss_sum"] < 5 * before["loss_sum"]
+
+
+def test_a_finished_run_goes_on_with_more_epochs_and_phases(go, tmp_path, capsys):
+    options = replace(ONE_PHASE, epochs=1)
+    run = go("captions", options, tmp_path / "run")
+    go("captions", replace(options, epochs=2), run, resume=True)
+    more = replace(options, epochs=2, fine_tune_epochs=1, fine_tune_stages=1)
+    go("captions", more, run, resume=True)
+    go("captions", replace(more, self_critical_epochs=1), run, resume=True)
+    assert [line["phase"] for line in lines_of(run)] == ["cross_entropy"] * 2 + ["fine_tune", "self_critical"]
+    capsys.readouterr()
+    go("captions", replace(more, self_critical_epochs=1, clip_norm=0.1), run, resume=True)
+    said = "".join(capsys.readouterr())
+    assert "nothing left to do, and clip_norm changed nothing" in said and "resumed with" not in said
+
+
+def test_options_of_a_phase_that_is_over_are_refused(go, tmp_path):
+    options = replace(ONE_PHASE, epochs=1, self_critical_epochs=2)
+    run = go("captions", options, tmp_path / "run", batches=4)
+    for name, value in [("epochs", 3), ("learning_rate", 0.5), ("fine_tune_epochs", 1), ("expected_share", 0.1)]:
+        changed = replace(options, fine_tune_stages=1 if name == "fine_tune_epochs" else 0, **{name: value})
+        with pytest.raises(ConfigError, match="is of a run with .*: the phase (cross_entropy|fine_tune) "):
+            go("captions", changed, run, resume=True)
+
+
+def test_fine_tuning_that_is_cut_short_is_followed_by_its_own_features(go, stopped, tmp_path):
+    options = replace(SCENARIOS["fine_tune"], fine_tune_epochs=0, self_critical_epochs=1)
+    run = go("fine_tune", options, stopped("fine_tune", tmp_path / "run"), resume=True)
+    lines = lines_of(run)
+    assert [line["phase"] for line in lines] == ["fine_tune", "self_critical"]
+
+
+@pytest.mark.parametrize("patience, phases", [(1, 2), (9, 3)])
+def test_patience_decides_anew(go, tmp_path, monkeypatch, patience, phases):
+    options = replace(ONE_PHASE, epochs=3, learning_rate=1e-9)  # what it says stays the same: epoch 2 is no better
+    run = go("captions", options, tmp_path / "run", batches=7)
+    assert state_of(run)["progress"]["stale_epochs"] == 1
+    go("captions", replace(options, patience=patience), run, resume=True)
+    assert len(lines_of(run)) == phases
+
+
+def test_dropout_of_a_captioner_changes_and_nothing_else_of_it(go, stopped, tmp_path, three_stages_config):
+    assert {"dropout"} == APPLIED_TO_MODEL
+    run = stopped("captions", tmp_path / "run")
+    go("captions", LONG, run, batches=3, resume=True, dropout=0.0)
+    assert state_of(run)["run"]["captioner"]["dropout"] == 0.0
+    other = go("captions", LONG, stopped("captions", tmp_path / "other"), batches=3, resume=True)
+    assert any(not torch.equal(one, another) for one, another in zip(learned(run), learned(other), strict=True))
+    with pytest.raises(ConfigError, match="is of a run with activation 'relu', not 'tanh': a captioner that has begun"):
+        go("captions", LONG, run, resume=True, activation="tanh")
+
+
+CAPTIONER = {
+    "encoder": "vgg16", "image_size": 96, "fit": "pad", "scales": 2, "attention": "hard", "score": "dot",
+    "activation": "tanh", "query": "hidden_word", "gate": "off", "deep_output": False, "embedding_dim": 9,
+    "hidden_dim": 9, "attention_dim": 9,
+}  # fmt: skip
+DECODING = {
+    "beam_width": 9, "captions_per_image": 2, "max_words": 3, "length_penalty": 0.1, "block_repeats": 1,
+    "temperature": 0.5, "top_p": 0.5, "seed": 4, "hard_context": "expected",
+}  # fmt: skip
+IDENTITY = {
+    "encoder_weights": "other", "start": "other", "replay": "other", "boxes": "other", "vocabulary": 9,
+    "train_images": 9, "validation_images": 9, "photos": "other", "replay_photos": "other",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("part", "options", "others"),
+    [("captioner", CaptionerConfig(), CAPTIONER), ("decoding", DecodingOptions(), DECODING)],
+)
+def test_every_option_of_the_captioner_and_of_decoding_is_refused(part, options, others, tmp_path):
+    applied = APPLIED_TO_MODEL if part == "captioner" else set()
+    assert others.keys() | applied == options.to_json().keys()
+    for name, value in others.items():
+        with pytest.raises(ConfigError, match=f"run with {name} .*; resume without --{name.replace('_', '-')}, or"):
+            changes({part: options.to_json()}, {part: options.to_json() | {name: value}}, "", tmp_path)
+
+
+def test_everything_else_that_makes_a_run_is_refused(stopped, tmp_path):
+    stored = state_of(stopped("captions", tmp_path / "run"))["run"]
+    assert stored.keys() - {"options", "captioner", "decoding"} == IDENTITY.keys()
+    assert changes(stored, stored, "cross_entropy", tmp_path) == {}
+    for name, value in IDENTITY.items():
+        with pytest.raises(ConfigError, match="is of a run with .*: resume with the data and the captioner of that"):
+            changes(stored, stored | {name: value}, "cross_entropy", tmp_path)
+
+
+def test_other_captions_of_as_many_photos_are_refused(go, stopped, places, tmp_path):
+    table = places / "shapes" / "captions.csv"
+    before = table.read_text()
+    run = stopped("captions", tmp_path / "run")
+    try:
+        table.write_text(before.replace("two things are there", "there are two things"))
+        with pytest.raises(
+            ConfigError, match="is of a run with other photos, captions or splits: resume"
+        ):
+            go("captions", LONG, run, resume=True)
+    finally:
+        table.write_text(before)
+
+
+def of_an_older_version(run, phase, between_phases):
+    """Rewrite a checkpoint as versions wrote it that counted phases."""
+    state = state_of(run)
+    for name in ("batches",):
+        del state["progress"][name]
+    for name in ("photos", "replay_photos", "decoding"):
+        del state["run"][name]
+    state["progress"]["phase"], state["between_phases"] = phase, between_phases
+    if between_phases:
+        state["progress"]["epoch"] = state["progress"]["stale_epochs"] = 0
+    torch.save(state, run / "checkpoint.pt")
+
+
+def test_a_checkpoint_of_an_older_version_goes_on(go, stopped, tmp_path):
+    run, other = stopped("captions", tmp_path / "run"), stopped("captions", tmp_path / "other")
+    of_an_older_version(other, 0, between_phases=False)
+    for each in (run, other):
+        go("captions", LONG, each, batches=3, resume=True)
+    assert all(torch.equal(one, another) for one, another in zip(learned(run), learned(other), strict=True))
+
+
+def test_a_checkpoint_of_an_older_version_between_phases_goes_on_with_the_next(go, tmp_path):
+    options = replace(ONE_PHASE, epochs=1, self_critical_epochs=1)
+    whole = go("captions", options, tmp_path / "whole")
+    run = go("captions", replace(options, self_critical_epochs=0), tmp_path / "run")
+    of_an_older_version(run, 1, between_phases=True)
+    state = state_of(run)
+    state["run"]["options"]["self_critical_epochs"] = 1
+    torch.save(state, run / "checkpoint.pt")
+    go("captions", options, run, resume=True)
+    assert lines_of(run) == lines_of(whole)
+    of_an_older_version(run, 2, between_phases=True)
+    before = json.dumps(lines_of(run))
+    go("captions", options, run, resume=True)
+    assert json.dumps(lines_of(run)) == before
