@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 
 
 class TrainingQueue:
-    """Rings when there is a training to carry out. Which one, its files say: a ring too many does no harm."""
+    """Wakes a worker; duplicate wake-ups are harmless, as the database says which training is next."""
 
     def __init__(self, settings: Settings, answer: Callable[[], object] = lambda: None) -> None:
         """`answer` is what a worker does at a ring."""

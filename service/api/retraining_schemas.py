@@ -150,7 +150,7 @@ class EpochDocument(BaseModel):
 
     epoch: int
     phase: str
-    loss: float | None = Field(description="Mean over the epoch, in nats a caption; none for epoch 0.")
+    loss: float | None = Field(description="Mean over the epoch, in nats per word; none for epoch 0.")
     CIDEr: float = Field(description="On the validation photos, as are the other scores.")
     Bleu_1: float
     Bleu_4: float

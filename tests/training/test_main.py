@@ -125,6 +125,40 @@ def test_fit_does_not_begin_where_a_run_is(fit, capsys, monkeypatch):
     assert "there is nothing left to do" in "".join(capsys.readouterr())
 
 
+def test_a_resumed_run_keeps_its_options_unless_others_are_given(fit, tmp_path, capsys):
+    assert fit("--epochs", "1", "--seed", "4", "--label-smoothing", "0.2", "--beam-width", "1", "--dropout", "0.3") == 0
+    run = tmp_path / "run"
+    resumed = ["fit", "--data", str(tmp_path / "shapes"), "--output", str(run), "--cache", str(tmp_path / "cache")]
+    resumed += ["--encoder-weights", str(tmp_path / "three-stages.safetensors"), "--device", "cpu", "--resume"]
+    assert main([*resumed, "--check"]) == 0
+    said = capsys.readouterr().out
+    chosen = json.loads(said[said.rindex("\n{") :])
+    assert (chosen["seed"], chosen["label_smoothing"], chosen["min_count"]) == (4, 0.2, 1)
+    assert main([*resumed, "--epochs", "2", "--dropout", "0.1"]) == 0
+    said = "".join(capsys.readouterr())
+    assert re.findall("resumed with (.*) instead", said) == ["epochs 2", "dropout 0.1"]
+    bundle = captioner.load(run / "bundle", "cpu")
+    assert len((run / "log.jsonl").read_text().splitlines()) == 2
+    assert bundle.decoding.beam_width == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--image-size", "96"], "image_size 64, not 96: .*; resume without --image-size, or start a new run"),
+        (["--beam-width", "7"], "beam_width .*, not 7: .*; resume without --beam-width"),
+        (["--seed", "3"], "seed 0, not 3: it drew .*; resume without --seed"),
+        (["--min-count", "2"], "min_count 1, not 2: it chose the words"),
+    ],
+)
+def test_what_cannot_change_is_refused_before_photos_are_encoded(fit, capsys, monkeypatch, options, said):
+    assert fit("--epochs", "1") == 0
+    monkeypatch.setattr(features, "open_image", lambda photo: pytest.fail("a photo was encoded first"))
+    capsys.readouterr()
+    assert fit("--epochs", "2", "--resume", *options) == 2
+    assert re.search(said, error_of(capsys))
+
+
 def test_fit_counts_the_problems_of_the_data(fit, shapes, capsys):
     with open(shapes / "captions.csv", "a") as table:
         table.write("nowhere.png,a photo that is not there,train\n")

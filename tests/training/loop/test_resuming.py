@@ -312,9 +312,7 @@ def test_other_captions_of_as_many_photos_are_refused(go, stopped, places, tmp_p
     run = stopped("captions", tmp_path / "run")
     try:
         table.write_text(before.replace("two things are there", "there are two things"))
-        with pytest.raises(
-            ConfigError, match="is of a run with other photos, captions or splits: resume"
-        ):
+        with pytest.raises(ConfigError, match="is of a run with other photos, captions or splits: resume"):
             go("captions", LONG, run, resume=True)
     finally:
         table.write_text(before)
