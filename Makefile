@@ -6,7 +6,7 @@ RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help caption serve test test-quick lint audit format clean
+.PHONY: help caption serve test test-quick test-lowest lint audit format clean
 
 help:  ## list the jobs
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile
@@ -28,6 +28,12 @@ lint: $(READY)  ## check style
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 
+test-lowest:  ## run all tests with the oldest versions that requirements.txt allows; needs the network
+	$(PYTHON) -m venv --clear $(VENV)-lowest
+	sed -n 's/^\([A-Za-z0-9_-]*\)\(\[[a-z,]*\]\)\{0,1\}>=\([0-9.]*\),.*/\1==\3/p' requirements.txt > $(VENV)-lowest/lowest.txt
+	$(VENV)-lowest/bin/python -m pip install --disable-pip-version-check -r requirements.txt -c $(VENV)-lowest/lowest.txt
+	$(VENV)-lowest/bin/python -m pytest -o filterwarnings=default
+
 audit:  ## look up known flaws of the tested versions; needs the network
 	$(PYTHON) -m venv $(VENV)-audit
 	$(VENV)-audit/bin/python -m pip install --disable-pip-version-check --quiet pip-audit
@@ -38,7 +44,7 @@ format: $(READY)  ## put the code into style
 	$(RUN) -m ruff format .
 
 clean:  ## remove the environment, caches and figures; keeps data/ and runs/
-	rm -rf $(VENV) $(VENV)-audit out build dist *.egg-info .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-audit $(VENV)-lowest out build dist *.egg-info .pytest_cache .ruff_cache
 	find . -path ./data -prune -o -path ./runs -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp is written last. Without it the environment is half made, and made anew; where it is only older than the

@@ -1,5 +1,7 @@
 """Versions: every requirement has a bound above, and constraints.txt is within the bounds."""
 
+import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,40 @@ def test_a_requirement_has_bounds_and_the_tested_version_is_within(requirement):
     assert requirement.specifier.contains(version), f"constraints.txt has {version}"
     if requirement.specifier.contains("9999"):
         raise AssertionError("the bound is none")
+
+
+# What the code uses -> the package, and the first version that has it or that passed the tests which use it.
+LOWEST = {
+    "torch.cpu.get_capabilities": ("torch", "2.11"),
+    "np.bitwise_count": ("numpy", "2.0"),
+    "imagehash": ("imagehash", "4.3.1"),  # 4.3.0 imports six, which it does not require
+    "timm.create_model": ("timm", "1.0.22"),  # older ones cannot make a vision transformer on the meta device
+    "sqlalchemy.URL": ("sqlalchemy", "2.1"),  # older ones cut the path of a database at a question mark
+}
+
+
+@pytest.mark.parametrize("used", LOWEST)
+def test_the_lower_bound_has_what_the_code_uses(used):
+    name, version = LOWEST[used]
+    (requirement,) = (each for each in requirements("requirements.txt") if each.name == name)
+    (lower,) = (Version(part.version) for part in requirement.specifier if part.operator == ">=")
+    assert lower >= Version(version)
+
+
+def test_the_oldest_versions_are_those_that_are_tried():
+    """What `make test-lowest` pins: every requirement with a lower bound, at it."""
+    shown = subprocess.run(["make", "-n", "test-lowest"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    command = next(line for line in shown.splitlines() if line.startswith("sed"))
+    script = re.search("'(.*)'", command).group(1)
+    pins = subprocess.run(["sed", "-n", script, "requirements.txt"], cwd=ROOT, capture_output=True, text=True).stdout
+    lowest = {
+        canonicalize_name(each.name): part.version
+        for each in requirements("requirements.txt")
+        for part in each.specifier
+        if part.operator == ">="
+    }
+    pinned = [pin.split("==") for pin in pins.split()]
+    assert {canonicalize_name(name): version for name, version in pinned} == lowest
 
 
 def test_every_constraint_is_one_version():

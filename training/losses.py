@@ -1,4 +1,4 @@
-"""What training minimises. Sums over words and locations, in nats, with padding left out.
+"""What training minimises: sums or means, as each says, in nats and without padding.
 
 Where ranks share a batch, each has the loss of its own part, divided by the counts of the whole batch, so that the
 losses of all ranks sum to that of the batch. (Their means, averaged, would not: parts differ in their counts.)

@@ -104,6 +104,27 @@ def test_whatever_changes_the_features_has_a_cache_of_its_own(tmp_path, encoder,
     assert same.folder == folders[0]
 
 
+def test_each_precision_has_a_cache_of_its_own(open_it, monkeypatch):
+    folders = set()
+    for multiplies in (True, False, True):
+        monkeypatch.setattr(features, "multiplies_bfloat16", lambda device, answer=multiplies: answer)
+        folders.add(open_it().folder)
+    assert len(folders) == 2
+
+
+def test_the_size_of_a_photo_outlives_the_run(open_it, encoder, three_stages_config, photos, tmp_path):
+    wide = tmp_path / "wide.jpg"
+    turned = Image.new("RGB", (30, 90))
+    exif = turned.getexif()
+    exif[0x0112] = 6  # upright, it is 90 x 30
+    turned.save(wide, exif=exif)
+    fill_cache(open_it(), encoder, three_stages_config, WHOLE, [wide, *photos], "photos")
+    again = open_it()
+    assert wide in again
+    frame = again.frame(wide, "crop")
+    assert (frame.width, frame.height, frame.seen_box) == (90, 30, (30.0, 0.0, 60.0, 30.0))
+
+
 def test_only_what_is_new_or_changed_is_encoded(open_it, encoder, three_stages_config, photos, monkeypatch):
     opened = []
     monkeypatch.setattr(features, "open_image", lambda photo: opened.append(photo) or original(photo))
