@@ -22,6 +22,8 @@ class Train(list):
     def records(self):
         return list(self)
 
+    new_records = records
+
 
 @pytest.fixture
 def material(tiny_config):
