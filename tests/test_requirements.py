@@ -40,6 +40,7 @@ LOWEST = {
     "np.bitwise_count": ("numpy", "2.0"),
     "imagehash": ("imagehash", "4.3.1"),  # 4.3.0 imports six, which it does not require
     "timm.create_model": ("timm", "1.0.22"),  # older ones cannot make a vision transformer on the meta device
+    "limits key_prefix": ("limits", "5.2"),  # older ones pass it on to Redis, which does not know it
     "sqlalchemy.URL": ("sqlalchemy", "2.1"),  # older ones cut the path of a database at a question mark
 }
 
