@@ -31,6 +31,11 @@ MAX_SAVED_SIDE = 2048
 MAX_NAME_BYTES = 60
 """Of a word, in the name of its file."""
 
+_MAX_CACHED_PIXELS = 4096
+"""Length of an axis, in pixels, above which it is computed anew instead of cached."""
+_CACHED_AXES = 64
+"""Number of cached axes: at most about 2 MB at `_MAX_CACHED_PIXELS` each."""
+
 
 def heat_map(
     alpha: np.ndarray, frame: ImageFrame, size: tuple[int, int] | None = None, smooth: bool = True
@@ -151,10 +156,9 @@ def _heat(alpha: np.ndarray, frame: ImageFrame, size: tuple[int, int], smooth: b
     rows = _axis(height, frame.height, top, bottom, alpha.shape[0], smooth)
     columns = _axis(width, frame.width, left, right, alpha.shape[1], smooth)
     cells = alpha * (hottest / max(alpha.max(), np.finfo(np.float32).tiny))
-    heat = rows.drawn(np.ascontiguousarray(columns.drawn(cells.T).T))
-    if rows.share > 1 or columns.share > 1:
-        # The most of each pixel's samples, not their mean: a cell that is thinner than a pixel keeps its peak.
-        heat = heat.reshape(height, rows.share, width, columns.share).max(axis=(1, 3))
+    sampled = rows.sampled(np.ascontiguousarray(columns.sampled(cells.T).T))
+    # The maximum of each pixel's samples, not their mean: a cell thinner than a pixel keeps its peak.
+    heat = rows.placed(columns.placed(sampled.T).T)
     if (reached := heat.max()) > 0 and _peak_in_photo(alpha, frame):
         heat /= reached / hottest  # pixels need not fall on the very centre of the peak's cell
     return heat
@@ -162,47 +166,80 @@ def _heat(alpha: np.ndarray, frame: ImageFrame, size: tuple[int, int], smooth: b
 
 @dataclass(frozen=True)
 class _Axis:
-    """Which two cells each sample along one axis lies between."""
+    """Which two cells each sample along one axis lies between. Only samples that lie in a cell exist."""
 
+    pixels: int
+    """Length of the result."""
+    first_pixel: int
+    """The pixel of the first sample. From there on every pixel has samples, up to the last one's."""
+    starts: np.ndarray
+    """The first sample of each pixel that has any, int64."""
     spans: tuple[tuple[int, int, int], ...]
-    """The first of the two cells, and the samples from where to before where lie there; others lie in no cell."""
+    """The first of the two cells, and the range of samples between them."""
     blend: np.ndarray
-    """[samples, 1] how much a sample takes of the second of its cells, 0 to 1, float32; the rest is of the first."""
-    share: int
-    """Samples per pixel; above 1 where pixels are coarse beside the cells."""
+    """[samples, 1] weight of the second cell, 0 to 1, float32; the first one has the rest."""
 
-    def drawn(self, values: np.ndarray) -> np.ndarray:
-        """[cells, N] -> [samples, N].
+    def sampled(self, values: np.ndarray) -> np.ndarray:
+        """Blend [cells, N] -> [samples, N].
 
         Not a matrix product: numpy's would wake threads that go on turning for some time, in the way of the model's.
         """
-        drawn = np.zeros((len(self.blend), values.shape[1]), np.float32)
+        sampled = np.empty((len(self.blend), values.shape[1]), np.float32)
         for first, start, end in self.spans:
             second = min(first + 1, len(values) - 1)
-            between = np.multiply(self.blend[start:end], values[second] - values[first], out=drawn[start:end])
+            between = np.multiply(self.blend[start:end], values[second] - values[first], out=sampled[start:end])
             between += values[first]
-        return drawn
+        return sampled
+
+    def placed(self, sampled: np.ndarray) -> np.ndarray:
+        """Take the maximum of each pixel's samples: [samples, N] -> [pixels, N]; pixels without samples are 0."""
+        if len(self.starts) == len(sampled) == self.pixels:
+            return sampled
+        placed = np.zeros((self.pixels, sampled.shape[1]), np.float32)
+        if len(self.starts):
+            within = placed[self.first_pixel : self.first_pixel + len(self.starts)]
+            np.maximum.reduceat(sampled, self.starts, axis=0, out=within)
+        return placed
 
 
-@functools.lru_cache
 def _axis(pixels: int, length: int, start: float, end: float, cells: int, smooth: bool) -> _Axis:
-    """pixels: of the result, which stand for `length` pixels of the photo; the cells share start to end of these."""
+    """Place `cells` along one axis of a picture.
+
+    pixels: of the result, which stand for `length` pixels of the photo; the cells share start to end of these.
+    """
+    make = _cached_axis if pixels <= _MAX_CACHED_PIXELS else _new_axis
+    return make(pixels, length, start, end, cells, smooth)
+
+
+def _new_axis(pixels: int, length: int, start: float, end: float, cells: int, smooth: bool) -> _Axis:
+    """At most `pixels` + about 6 samples for each cell, whatever the photo's proportions."""
     cells_per_pixel = length / pixels * cells / (end - start)
-    share = max(1, int(np.ceil(4 * cells_per_pixel))) if cells_per_pixel > 0.5 else 1
+    share = max(1, int(np.ceil(4 * cells_per_pixel))) if cells_per_pixel > 0.5 else 1  # samples per pixel
     samples = pixels * share
-    position = ((np.arange(samples) + 0.5) * (length / samples) - start) * (cells / (end - start))
+    # Only the samples in cells are made: of a strip a thousand times as long as it is wide, "crop" has seen few.
+    low = max(0, int(start / length * samples) - 2)
+    high = min(samples, int(np.ceil(end / length * samples)) + 2)
+    sample = np.arange(low, max(low, high))
+    position = ((sample + 0.5) * (length / samples) - start) * (cells / (end - start))
+    inside = (position >= 0) & (position < cells)
+    sample, position = sample[inside], position[inside]
     if smooth:
         centre = np.clip(position - 0.5, 0, cells - 1)
         first = np.minimum(centre.astype(int), max(cells - 2, 0))
         blend = centre - first
         blend = blend * blend * (3 - 2 * blend)  # level at the centres of cells: no creases
     else:
-        first, blend = np.clip(position.astype(int), 0, cells - 1), np.zeros(samples)
-    inside = np.flatnonzero((position >= 0) & (position < cells))
-    starts = inside[np.flatnonzero(np.diff(first[inside], prepend=-1))]
-    ends = [*starts[1:], *inside[-1:] + 1]
-    spans = tuple((int(first[start]), int(start), int(end)) for start, end in zip(starts, ends, strict=True))
-    return _Axis(spans, blend.astype(np.float32)[:, None], share)
+        first, blend = np.clip(position.astype(int), 0, cells - 1), np.zeros(len(position))
+    changes = np.flatnonzero(np.diff(first, prepend=-1))
+    ends = [*changes[1:], len(first)]
+    spans = tuple((int(first[start]), int(start), int(end)) for start, end in zip(changes, ends, strict=False))
+    pixel = sample // share
+    starts = np.flatnonzero(np.diff(pixel, prepend=-1))
+    first_pixel = int(pixel[0]) if len(pixel) else 0
+    return _Axis(pixels, first_pixel, starts, spans, blend.astype(np.float32)[:, None])
+
+
+_cached_axis = functools.lru_cache(_CACHED_AXES)(_new_axis)
 
 
 def _peak_in_photo(alpha: np.ndarray, frame: ImageFrame) -> bool:

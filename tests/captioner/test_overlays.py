@@ -1,6 +1,7 @@
 """Heat maps lie where the model looked, on photos of every shape."""
 
 import io
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -8,8 +9,8 @@ from PIL import Image
 
 from captioner import overlays
 from captioner.errors import ConfigError, ImageError
-from captioner.images import fit_image, open_image
-from captioner.overlays import heat_map, overlay, save_overlays
+from captioner.images import ImageFrame, _seen_box, fit_image, open_image
+from captioner.overlays import _cached_axis, heat_map, overlay, save_overlays, scaled_to
 from tests.captioner.maps import FITS, argmax, caption_of, frame_of, peaked
 
 
@@ -200,6 +201,67 @@ def test_overlays_of_other_maps_are_saved(photo, tmp_path):
 def test_extreme_photos_keep_their_size(size, fit):
     photo = Image.new("RGB", size, (90, 120, 150))
     assert overlay(photo, peaked(2, 3, (5, 5)), frame_of(*size, fit)).size == size
+
+
+@pytest.mark.parametrize("smooth", [True, False])
+@pytest.mark.parametrize("fit", FITS)
+@pytest.mark.parametrize("size", [(2_000_000, 1), (1, 2_000_000)])
+def test_memory_follows_the_picture_and_not_the_proportions_of_the_photo(size, fit, smooth):
+    frame = ImageFrame(*size, _seen_box(*size, fit))
+    scaled = Image.new("RGB", scaled_to(size, 1024))
+    overlay(scaled, peaked(1, 0, (2, 2)), frame, smooth)  # what is loaded once
+    _cached_axis.cache_clear()
+    tracemalloc.start()
+    try:
+        picture = overlay(scaled, peaked(0, 1, (2, 2)), frame, smooth)
+        kept, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert picture.size == scaled.size
+    assert peak < 500_000 and kept < 100_000
+
+
+def test_long_axes_are_not_kept():
+    _cached_axis.cache_clear()
+    frame = frame_of(50_000, 2)
+    heat_map(peaked(1, 1), frame)
+    assert _cached_axis.cache_info().currsize == 1  # the short one
+    most = _cached_axis.cache_parameters()["maxsize"]
+    for height in range(1, most + 20):
+        heat_map(peaked(1, 1), frame_of(3, height))
+    assert _cached_axis.cache_info().currsize == most
+    longest = _cached_axis(4096, 4096, 0.0, 4096.0, 37, True)
+    assert most * (longest.blend.nbytes + longest.starts.nbytes) < 4_000_000
+
+
+@pytest.mark.parametrize("smooth", [True, False])
+@pytest.mark.parametrize("size", [(300, 7), (7, 300), (61, 40)])
+@pytest.mark.parametrize("fit", FITS)
+def test_a_pixel_has_the_most_of_its_samples(size, fit, smooth):
+    """Every sample of a coarse picture, made the long way: also where only some of a pixel's samples lie in a cell."""
+    frame, alpha = frame_of(*size, fit), np.random.default_rng(2).random((5, 9))
+    axes = []
+    for pixels, length, (start, end), cells in (
+        (4, frame.height, frame.seen_box[1::2], 5),
+        (6, frame.width, frame.seen_box[::2], 9),
+    ):
+        share = max(1, int(np.ceil(4 * length / pixels * cells / (end - start))))
+        share = share if length / pixels * cells / (end - start) > 0.5 else 1
+        position = (np.arange(pixels * share) + 0.5) / share * length / pixels
+        axes.append(((position - start) / (end - start) * cells, share))
+    (y, tall), (x, broad) = axes
+    first, blend = [], []
+    for place, cells in ((y, 5), (x, 9)):
+        centre = np.clip(place - 0.5, 0, cells - 1) if smooth else np.clip(np.floor(place), 0, cells - 1)
+        first.append(np.minimum(centre.astype(int), cells - 2))
+        share = centre - first[-1]
+        blend.append(share * share * (3 - 2 * share))
+    rows = alpha[first[0]] + blend[0][:, None] * (alpha[first[0] + 1] - alpha[first[0]])
+    both = rows[:, first[1]] + blend[1] * (rows[:, first[1] + 1] - rows[:, first[1]])
+    both *= ((y >= 0) & (y < 5))[:, None] & ((x >= 0) & (x < 9))
+    wanted = both.reshape(4, tall, 6, broad).max(axis=(1, 3))
+    found = heat_map(alpha, frame, size=(6, 4), smooth=smooth)
+    np.testing.assert_allclose(found / found.max(), wanted / wanted.max(), atol=1e-5)
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])
