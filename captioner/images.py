@@ -6,6 +6,7 @@ Training and captioning read photos here and nowhere else, so that both see the 
 import contextlib
 import functools
 import io
+import math
 import os
 import threading
 import time
@@ -47,6 +48,12 @@ _FRAMES, _FRAMES_SECONDS = 100, 3.0
 """How many frames of an animation are looked at, at most, and for how long, where the first ones are blank."""
 _CLEAR_CONTRAST = 40.0
 """Of a frame that shows something clearly: an animation that fades in is read some frames after its black."""
+
+_LONGEST_SIDE = 65_536
+"""Pixels to resample at once. Pillow's filter takes 32 bytes for each, whatever comes out."""
+
+_ROWS_PER_PIXEL = 128
+"""Rows of the padding's canvas for each pixel of the result, at most about twice as many."""
 
 _TIMED_BLOCK = 8192
 """Bytes of a file between two looks at the clock."""
@@ -140,7 +147,7 @@ def fit_image(image: Image.Image, size: int, fit: str) -> tuple[np.ndarray, Imag
     if fit == "pad":
         square = _fit_padded(image, size)
     else:
-        square = np.array(image.resize((size, size), Image.Resampling.BICUBIC, box=seen_box))
+        square = np.array(_resized(image, (size, size), seen_box))
     return square, frame_of(width, height, fit)
 
 
@@ -157,6 +164,15 @@ def _seen_box(width: int, height: int, fit: str) -> tuple[float, float, float, f
     return left, top, left + side, top + side
 
 
+def _resized(image: Image.Image, size: tuple[int, int], box: tuple[float, float, float, float]) -> Image.Image:
+    """Resample a box of the photo, bicubic. A side of more than `_LONGEST_SIDE` pixels is averaged down first."""
+    left, top, right, bottom = box
+    across, down = (max(1, math.ceil(side / _LONGEST_SIDE)) for side in (right - left, bottom - top))
+    if across > 1 or down > 1:
+        image, box = image.reduce((across, down)), (left / across, top / down, right / across, bottom / down)
+    return image.resize(size, Image.Resampling.BICUBIC, box=box)
+
+
 def _fit_padded(image: Image.Image, size: int) -> np.ndarray:
     """Draw the whole photo in the middle of a grey square -> uint8 [size, size, 3].
 
@@ -170,19 +186,33 @@ def _fit_padded(image: Image.Image, size: int) -> np.ndarray:
         return np.ascontiguousarray(turned.transpose(1, 0, 2))
     if height == width:
         return np.array(image.resize((size, size), Image.Resampling.BICUBIC))
-    strip = image.resize((size, height), Image.Resampling.BICUBIC)
+    strip = _resized(image, (size, height), (0.0, 0.0, float(width), float(height)))
     scale = width / size  # photo pixels per pixel of the result
     reach = int(np.ceil(2.5 * max(scale, 1.0))) + 1  # a pixel's share outside the photo, and bicubic's two around it
     above = (width - height) / 2
     first = int(np.floor(above / scale))
     rows = min(size, int(np.ceil((above + height) / scale))) - first
-    canvas = Image.new("RGB", (size, height + 2 * reach), PAD_COLOUR)
-    canvas.paste(strip, (0, reach))
-    start = reach - above + first * scale
-    end = min(start + rows * scale, canvas.height)  # rounding must not carry the box over the canvas
+    # Each pixel of the result spans hundreds of rows of a very long photo: these are averaged in bands first.
+    band = max(1, int(scale / _ROWS_PER_PIXEL))
+    canvas = _grey_canvas(strip, reach, band)
+    start = (reach - above + first * scale) / band
+    end = min(start + rows * scale / band, canvas.height)  # rounding must not carry the box over the canvas
     square = np.full((size, size, 3), PAD_COLOUR, dtype=np.uint8)
     square[first : first + rows] = canvas.resize((size, rows), Image.Resampling.BICUBIC, box=(0, start, size, end))
     return square
+
+
+def _grey_canvas(strip: Image.Image, reach: int, band: int) -> Image.Image:
+    """Put a strip between `reach` rows of grey above and below, averaged over bands of rows."""
+    canvas = Image.new("RGB", (strip.width, math.ceil((strip.height + 2 * reach) / band)), PAD_COLOUR)
+    if band == 1:
+        canvas.paste(strip, (0, reach))
+        return canvas
+    first, last = reach // band, (reach + strip.height - 1) // band
+    touched = Image.new("RGB", (strip.width, (last - first + 1) * band), PAD_COLOUR)
+    touched.paste(strip, (0, reach - first * band))
+    canvas.paste(touched.reduce((1, band)), (0, first))
+    return canvas
 
 
 def _name_of(source: ImageSource) -> str:

@@ -451,6 +451,39 @@ def test_padding_a_very_long_photo_takes_little_more_memory_than_the_photo(size,
     assert max(canvases) < 6 * photo.width * photo.height
 
 
+@pytest.mark.parametrize("fit", ["squash", "crop", "pad"])
+@pytest.mark.parametrize("size", [(3_000_000, 2), (2, 3_000_000)])
+def test_fitting_a_very_long_photo_takes_little_memory(size, fit, monkeypatch):
+    """Pillow's filter takes 32 bytes for each pixel of a side: a photo of a few kilobytes could fill the memory."""
+    photo, resize, sides = Image.new("RGB", size, "red"), Image.Image.resize, []
+    photo.paste("blue", (0, 0, *(side // 2 if side > 2 else side for side in size)))
+
+    def recorded(image, size, resample, box=None):
+        left, top, right, bottom = box or (0, 0, *image.size)
+        sides.append(max(right - left, bottom - top))
+        return resize(image, size, resample, box)
+
+    monkeypatch.setattr(Image.Image, "resize", recorded)
+    square, frame = fit_image(photo, 32, fit)
+    assert sides and max(sides) <= 65_536 and (frame.width, frame.height) == size
+    if fit == "squash":
+        along = square[16] if size[0] > size[1] else square[:, 16]
+        assert tuple(along[3]) == (0, 0, 255) and tuple(along[28]) == (255, 0, 0)
+
+
+@pytest.mark.parametrize("size", [(90_000, 700), (700, 90_000)])
+def test_a_very_long_photo_is_fitted_as_if_it_were_resampled_at_once(size, monkeypatch):
+    parts = Image.fromarray(np.random.default_rng(0).integers(0, 256, (9, 9, 3), dtype=np.uint8))
+    photo = parts.resize(size)
+    for fit in ("squash", "pad"):
+        short, _ = fit_image(photo, 32, fit)
+        with monkeypatch.context() as patched:
+            patched.setattr(images, "_LONGEST_SIDE", 10**9)
+            patched.setattr(images, "_ROWS_PER_PIXEL", 10**9)
+            whole, _ = fit_image(photo, 32, fit)
+        assert_close(short, whole, tolerance=2)
+
+
 def test_shrinking_does_not_alias():
     stripes = np.zeros((400, 400, 3), dtype=np.uint8)
     stripes[:, ::2] = 255
