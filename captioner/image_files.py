@@ -8,8 +8,8 @@ from pathlib import Path
 from captioner.errors import ImageError
 
 IMAGE_EXTENSIONS = frozenset(
-    ".jpg .jpeg .jpe .jfif .mpo .png .apng .gif .webp .avif .bmp .dib .tif .tiff .jp2 .j2k .ppm .pgm .pbm .pnm .tga"
-    " .ico".split()
+    ".jpg .jpeg .jpe .jfif .mpo .png .apng .gif .webp .avif .heic .heif .hif .heics .heifs .jxl .bmp .dib .tif .tiff"
+    " .jp2 .j2k .jpx .jpf .j2c .ppm .pgm .pbm .pnm .tga .ico".split()
 )
 """What `find_images` takes for an image in a folder, lower case. A file that is named outright may have any name."""
 

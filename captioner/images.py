@@ -21,6 +21,8 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 from captioner.config import FITS
 from captioner.cut_images import CUT_SHORT, MISSING_COLOUR, CutShort, decode_part, is_cut_short
 from captioner.errors import ConfigError, ImageError, ImageTooLarge, NotAnImage
+from captioner.extra_formats import decode_apart, is_extra, open_extra
+from captioner.file_types import HEAD_BYTES, is_raw, why_not_an_image
 from captioner.photo_warnings import BLANK_CONTRAST, PhotoWarning, contrast, find_warnings, is_blank
 
 MAX_PIXELS = 178_956_970
@@ -29,7 +31,8 @@ MAX_PIXELS = 178_956_970
 PAD_COLOUR = (124, 116, 104)
 """RGB around a photo that is fitted with "pad": the mean of ImageNet, about zero once an encoder has normalised it."""
 
-# Decoders that stay inside Pillow. Left out on purpose: EPS, which runs Ghostscript, and formats that no camera writes.
+# Decoders that stay inside Pillow; extra_formats.py adds HEIC and JPEG XL. Left out on purpose: EPS, which runs
+# Ghostscript, and formats that no camera writes.
 _FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "AVIF", "BMP", "DIB", "TIFF", "JPEG2000", "PPM", "TGA", "ICO")
 
 _ORIENTATION_TAG = 0x0112
@@ -282,16 +285,27 @@ class _TimedStream(io.RawIOBase):
 def _decode_stream(stream: BinaryIO, name: str, max_pixels: int, seconds: float | None) -> Image.Image:
     with _reading(name, max_pixels):
         stream.seek(0)
-        if not stream.read(1):
+        head = stream.read(HEAD_BYTES)
+        if not head:
             raise ImageError(f"{name} is empty (0 bytes): replace it with the photo")
+        if is_raw(head, name):
+            raise NotAnImage(f"{name} {why_not_an_image(head, name)}")
+        extra = is_extra(head)
         stream.seek(0)
+        if extra and seconds is not None:
+            return decode_apart(stream.read(), name, max_pixels, seconds)
         timed = stream if seconds is None else _TimedStream(stream, seconds, name)
         open_stream = functools.partial(_open_stream, is_timed=seconds is not None)
         try:
+            if extra:
+                with _open_extra(stream.read(), name, max_pixels) as image:
+                    return _decode(image, name, max_pixels)
             with open_stream(timed) as image:
                 return _first_with_content(image, _decode(image, name, max_pixels), name, max_pixels)
+        except UnidentifiedImageError as error:
+            raise NotAnImage(f"{name} {why_not_an_image(head, name)}") from error
         except OSError as error:
-            if not is_cut_short(error):
+            if extra or not is_cut_short(error):
                 raise
             cut = error.with_traceback(None)  # which would keep the pixels until the others are decoded
             image = None
@@ -308,10 +322,14 @@ def _open_stream(stream: BinaryIO, is_timed: bool) -> Image.Image:
     return image
 
 
+def _open_extra(data: bytes, name: str, max_pixels: int) -> Image.Image:
+    return open_extra(data, name, lambda width, height: _check_size((width, height), name, max_pixels))
+
+
 def _decode(image: Image.Image, name: str, max_pixels: int) -> Image.Image:
-    _check_size(image, name, max_pixels)
+    _check_size(image.size, name, max_pixels)
     image.load()
-    _check_size(image, name, max_pixels)  # an icon's header can lie about what is in it
+    _check_size(image.size, name, max_pixels)  # an icon's header can lie about what is in it
     # After load: some decoders turn the pixels themselves, and then take the orientation out.
     upright = _UPRIGHT.get(_orientation(image))
     return _to_rgb(image if upright is None else image.transpose(upright))
@@ -358,10 +376,6 @@ def _reading(name: str, max_pixels: int) -> Iterator[None]:
         raise
     except Image.DecompressionBombError as error:
         raise ImageTooLarge(f"{name} is too large: at most {max_pixels:,} pixels are read: make it smaller") from error
-    except UnidentifiedImageError as error:
-        raise NotAnImage(
-            f"{name} is not an image that can be read, or its beginning is damaged: save it as JPEG or PNG"
-        ) from error
     except Exception as error:  # decoders raise nearly anything on damaged files
         raise ImageError(
             f"{name} is damaged or cut short ({str(error) or type(error).__name__}): copy it again from where it came, "
@@ -369,8 +383,8 @@ def _reading(name: str, max_pixels: int) -> Iterator[None]:
         ) from error
 
 
-def _check_size(image: Image.Image, name: str, max_pixels: int) -> None:
-    width, height = image.size
+def _check_size(size: tuple[int, int], name: str, max_pixels: int) -> None:
+    width, height = size
     if width < 1 or height < 1:
         raise ImageError(f"{name} has no pixels ({width} x {height}): give a photo")
     if width * height > max_pixels:

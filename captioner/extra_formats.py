@@ -1,0 +1,99 @@
+"""HEIC and JPEG XL, which Pillow does not read by itself: packages that do, imported for such photos alone.
+
+Their decoders take a whole file at once and cannot be stopped. Where time is limited, as in the service, such a photo
+is decoded in a process of its own, whose time and memory are bounded: `decode_apart`.
+"""
+
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from PIL import Image
+
+from captioner import jpeg_xl
+from captioner.errors import ImageError, ImageTooLarge, NotAnImage
+from captioner.file_types import is_heic, is_jpeg_xl, why_not_an_image
+
+_ROOT = Path(__file__).parents[1]
+_ERRORS = {kind.__name__: kind for kind in (ImageError, NotAnImage, ImageTooLarge)}
+_PHOTO = "PHOTO"
+"""What the process calls the photo: its answer's text is a sentence about it."""
+
+CheckSize = Callable[[int, int], None]
+"""Raises ImageError for a width and height that are not to be decoded."""
+
+
+def is_extra(head: bytes) -> bool:
+    """Whether a file that begins so is HEIC or JPEG XL."""
+    return is_heic(head) or is_jpeg_xl(head)
+
+
+def open_extra(data: bytes, name: str, check_size: CheckSize) -> Image.Image:
+    """Open a HEIC or JPEG XL file; its size is checked before any pixel of it is decoded.
+
+    The image's EXIF says what is left to turn: libheif turns HEIC photos itself, and then takes the orientation out.
+    Raises NotAnImage where its beginning is damaged, ImageError where a package is missing.
+    """
+    return _open_heic(data, name) if is_heic(data) else _open_jpeg_xl(data, name, check_size)
+
+
+def _open_heic(data: bytes, name: str) -> Image.Image:
+    try:
+        from pillow_heif import HeifImageFile, register_heif_opener
+    except ImportError as error:
+        raise _missing(name, "HEIC", "pillow-heif") from error
+    register_heif_opener()
+    return Image.open(io.BytesIO(data), formats=(HeifImageFile.format,))
+
+
+def _open_jpeg_xl(data: bytes, name: str, check_size: CheckSize) -> Image.Image:
+    try:
+        import pillow_jxl  # noqa: F401
+    except ImportError as error:
+        raise _missing(name, "JPEG XL", "pillow-jxl-plugin") from error
+    try:
+        header = jpeg_xl.read_header(data)
+    except jpeg_xl.JpegXlError as error:
+        raise NotAnImage(f"{name} {why_not_an_image(data)}") from error
+    check_size(header.width, header.height)
+    if header.extra_channels > jpeg_xl.MAX_EXTRA_CHANNELS:
+        raise ImageTooLarge(
+            f"{name} is too large: it has {header.extra_channels} channels beside its colours, and at most "
+            f"{jpeg_xl.MAX_EXTRA_CHANNELS} are read: save it as JPEG"
+        )
+    return jpeg_xl.decode(data, header)
+
+
+def _missing(name: str, form: str, package: str) -> ImageError:
+    return NotAnImage(f"{name} is {form}, which needs the package {package}: install it, or export the photo as JPEG")
+
+
+def decode_apart(data: bytes, name: str, max_pixels: int, seconds: float) -> Image.Image:
+    """Decode a HEIC or JPEG XL file in a process of its own -> upright, RGB. Raises ImageError."""
+    # As a module of this package, from its folder: installed or not, it is found.
+    command = [sys.executable, "-m", "captioner.photo_process", str(max_pixels)]
+    try:
+        process = subprocess.run(command, input=data, capture_output=True, timeout=max(seconds, 0.01), cwd=_ROOT)
+    except subprocess.TimeoutExpired as error:
+        raise ImageError(
+            f"{name} takes more than {seconds:.1f} seconds to decode: save it anew as a plain JPEG"
+        ) from error
+    head, _, pixels = process.stdout.partition(b"\n")
+    if process.returncode or not head:
+        raise ImageError(f"{name} ended the process that decoded it: save it anew as a plain JPEG")
+    answer = json.loads(head)
+    if "error" in answer:
+        raise _ERRORS[answer["error"]](answer["text"].replace(_PHOTO, name, 1))
+    return Image.frombytes("RGB", tuple(answer["size"]), pixels)
+
+
+def answer_of(data: bytes, max_pixels: int, open_image: Callable[..., Image.Image]) -> tuple[dict, bytes]:
+    """What the process answers: {"size": [width, height]} and the pixels, or {"error": class, "text": sentence}."""
+    try:
+        photo = open_image(data, _PHOTO, max_pixels)
+    except ImageError as error:
+        return {"error": type(error).__name__, "text": str(error)}, b""
+    return {"size": photo.size}, photo.tobytes()

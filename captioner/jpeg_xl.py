@@ -1,0 +1,191 @@
+"""JPEG XL photos: what their headers say, and their pixels by the package pillow-jxl-plugin.
+
+The package decodes a whole file at once and checks nothing before, so that the header is read here. It is under the
+GPL and is imported for JPEG XL photos alone.
+"""
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+MAX_EXTRA_CHANNELS = 4
+"""Beside the colours, as of level 5 of the format: each takes as much memory as a colour."""
+
+_CONTAINER = b"\0\0\0\x0cJXL \r\n\x87\n"
+_ORIENTATION_TAG = 0x0112
+_RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
+"""Width to height, by the number in the header less one."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """What the beginning of a codestream says (ISO/IEC 18181-1, SizeHeader and ImageMetadata)."""
+
+    width: int
+    height: int
+    """In pixels as stored, before the photo is turned upright."""
+    orientation: int
+    """As of EXIF. The decoder applies it."""
+    extra_channels: int
+
+
+class JpegXlError(ValueError):
+    """A file is no JPEG XL file, or its header is damaged."""
+
+
+def read_header(data: bytes) -> Header:
+    """Read the header of a file, bare or in a container. Raises JpegXlError."""
+    codestream = _codestream(data)
+    if codestream[:2] != b"\xff\x0a":
+        raise JpegXlError("it holds no JPEG XL codestream")
+    bits = _Bits(codestream[2:])
+    width, height = _size(bits)
+    orientation = extra = None
+    if bits.take(1):  # all of the metadata as by default
+        orientation, extra = 1, 0
+    else:
+        orientation = _extra_fields(bits) if bits.take(1) else 1
+        _skip_bit_depth(bits)
+        bits.take(1)  # modular_16_bit_buffers
+        extra = bits.choose((0, 0), (1, 0), (2, 4), (1, 12))
+    return Header(width, height, orientation, extra)
+
+
+def decode(data: bytes, header: Header) -> Image.Image:
+    """Decode a file whose header was checked. -> its pixels, whose EXIF says what is left to turn.
+
+    Where a JPEG was packed without loss, the image is that JPEG, not decoded yet.
+    Raises what the package does for damaged files, also RuntimeError.
+    """
+    from pillow_jxl import Decoder
+
+    is_jpeg, info, pixels, _, boxes = Decoder(num_threads=1)(data)
+    if is_jpeg:
+        return Image.open(io.BytesIO(pixels), formats=("JPEG",))
+    if info.mode == "F;16":  # half floats come as floats
+        image = Image.frombytes("F", (info.width, info.height), pixels)
+    elif info.mode == "I;16":
+        values = np.frombuffer(pixels, np.uint16).reshape(info.height, info.width)
+        image = Image.fromarray(values)
+    else:
+        image = Image.frombytes(info.mode, (info.width, info.height), pixels)
+    if header.orientation == 1:
+        # By the standard EXIF is not asked, but files of encoders that know no other orientation say it there alone.
+        exif = next((box.data for box in boxes if box.box_type == b"Exif"), b"")
+        image.info["exif"] = exif[4:] if exif[4:8] in (b"II*\0", b"MM\0*") else exif
+    return image
+
+
+def _codestream(data: bytes) -> bytes:
+    """The beginning of the codestream, as far as its first part reaches."""
+    if not data.startswith(_CONTAINER):
+        return data[:64]
+    place = 0
+    while place + 8 <= len(data):
+        size, kind = int.from_bytes(data[place : place + 4], "big"), data[place + 4 : place + 8]
+        start = place + 8
+        if size == 1:
+            size, start = int.from_bytes(data[start : start + 8], "big"), start + 8
+        end = len(data) if size == 0 else place + size
+        if kind == b"jxlc":
+            return data[start : min(end, start + 64)]
+        if kind == b"jxlp":
+            return _parts(data, place)
+        if end <= place:
+            break
+        place = end
+    raise JpegXlError("its container holds no codestream")
+
+
+def _parts(data: bytes, place: int) -> bytes:
+    """The beginning of a codestream that is split over boxes: the first one may hold but a few bytes of it."""
+    found = b""
+    while place + 12 <= len(data) and len(found) < 64:
+        size, kind = int.from_bytes(data[place : place + 4], "big"), data[place + 4 : place + 8]
+        start = place + 8
+        if size == 1:
+            size, start = int.from_bytes(data[start : start + 8], "big"), start + 8
+        end = len(data) if size == 0 else place + size
+        if end <= place:
+            break
+        if kind == b"jxlp":
+            found += data[start + 4 : min(end, start + 68)]
+        place = end
+    return found
+
+
+class _Bits:
+    """Bits of a codestream, the lowest one of each byte first."""
+
+    def __init__(self, data: bytes) -> None:
+        self._bits, self._left = int.from_bytes(data, "little"), 8 * len(data)
+
+    def take(self, count: int) -> int:
+        if count > self._left:
+            raise JpegXlError("its header is cut short")
+        value = self._bits & ((1 << count) - 1)
+        self._bits >>= count
+        self._left -= count
+        return value
+
+    def choose(self, *distributions: tuple[int, int]) -> int:
+        """One of four distributions by two bits: an offset, and how many bits are added to it."""
+        offset, count = distributions[self.take(2)]
+        return offset + self.take(count)
+
+
+def _size(bits: _Bits) -> tuple[int, int]:
+    """Width and height of a SizeHeader."""
+    small = bits.take(1)
+
+    def side() -> int:
+        return 8 * (1 + bits.take(5)) if small else bits.choose((1, 9), (1, 13), (1, 18), (1, 30))
+
+    height = side()
+    ratio = bits.take(3)
+    if ratio == 0:
+        return side(), height
+    across, down = _RATIOS[ratio - 1]
+    return height * across // down, height
+
+
+def _extra_fields(bits: _Bits) -> int:
+    """-> the orientation; what else stands there is passed over."""
+    orientation = 1 + bits.take(3)
+    if bits.take(1):  # intrinsic size
+        _size(bits)
+    if bits.take(1):
+        _skip_preview(bits)
+    if bits.take(1):
+        _skip_animation(bits)
+    return orientation
+
+
+def _skip_preview(bits: _Bits) -> None:
+    by_eight = bits.take(1)
+
+    def side() -> int:
+        if by_eight:
+            return bits.choose((16, 0), (32, 0), (1, 5), (33, 9))
+        return bits.choose((1, 6), (65, 8), (321, 10), (1345, 12))
+
+    side()
+    if bits.take(3) == 0:
+        side()
+
+
+def _skip_animation(bits: _Bits) -> None:
+    bits.choose((100, 0), (1000, 0), (1, 10), (1, 30))  # ticks per second
+    bits.choose((1, 0), (1001, 0), (1, 8), (1, 10))
+    bits.choose((0, 0), (0, 3), (0, 16), (0, 32))  # loops
+    bits.take(1)
+
+
+def _skip_bit_depth(bits: _Bits) -> None:
+    if bits.take(1):  # floats
+        bits.choose((32, 0), (16, 0), (24, 0), (1, 6))
+        bits.take(4)
+    else:
+        bits.choose((8, 0), (10, 0), (12, 0), (1, 6))
