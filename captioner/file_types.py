@@ -172,7 +172,7 @@ def why_not_an_image(head: bytes, name: str = "") -> str:
     if picture:
         return f"begins like {picture} but is not an image that can be read, as it is damaged or cut short: {_AGAIN}"
     if not head.strip(b"\0"):
-        return f"holds nothing but zeros: {_AGAIN}"
+        return f"is not an image, as it holds nothing but zeros: {_AGAIN}"
     return "is not an image that can be read, or its beginning is damaged: save it as JPEG or PNG"
 
 

@@ -1,7 +1,5 @@
 """The photo and the options of a request, in whichever of three forms they come."""
 
-import base64
-import binascii
 import re
 import shutil
 import tempfile
@@ -14,12 +12,17 @@ from typing import Any, BinaryIO
 from flask import Request
 from werkzeug.exceptions import BadRequest
 
+from service.api.encoded_photos import ADDRESS_FIELDS, photo_bytes, refuse_address
 from service.api.operations import current_service
 from service.api.schemas import CaptionOptions, CaptionQuery
 from service.problems import NOT_JSON, Problem
 
-_BINARY = {"type": "string", "format": "binary", "description": "The file of the photo: JPEG, PNG, WebP, ..."}
-_BASE64 = {"type": "string", "contentEncoding": "base64", "description": "The photo's file in base64, or a data: URL."}
+_BINARY = {"type": "string", "format": "binary", "description": "The file of the photo: JPEG, PNG, WebP, HEIC, ..."}
+_BASE64 = {
+    "type": "string",
+    "contentEncoding": "base64",
+    "description": "The photo's file in base64 of either alphabet, or a data: URL. Addresses are not fetched.",
+}
 
 HOW = (
     "send the photo as the field `image` of multipart/form-data (curl -F image=@photo.jpg), as the body itself with a"
@@ -135,6 +138,8 @@ def request_body() -> dict[str, Any]:
             "image/jpeg": file,
             "image/png": file,
             "image/webp": file,
+            "image/heic": file,
+            "image/jxl": file,
             "application/octet-stream": file,
         },
     }
@@ -164,10 +169,7 @@ def _json(request: Request) -> tuple[bytes, dict[str, Any]]:
     image = values.pop("image", "")
     if not isinstance(image, str):
         raise Problem(422, "image must be a text: the photo's file in base64.")
-    if image.startswith("data:"):
-        image = image.partition(",")[2]
+    if not image and (field := next((name for name in ADDRESS_FIELDS if isinstance(values.get(name), str)), None)):
+        refuse_address(field)
     CaptionOptions.model_validate(values, strict=True)
-    try:
-        return base64.b64decode(image, validate=True), values
-    except (binascii.Error, ValueError) as error:
-        raise Problem(422, f"image is not base64 ({error}): encode the bytes of the photo's file.") from error
+    return photo_bytes(image), values

@@ -17,6 +17,7 @@ from captioner.captioner import Captioner
 from tests.service.pictures import picture_bytes
 
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><script>alert(1)</script></svg>'
+HEIC_WITHOUT_A_PICTURE = struct.pack(">I", 24) + b"ftypheic\0\0\0\0mif1heic" + bytes(400)
 HTML = b"<!doctype html><html><script>alert(document.domain)</script></html>"
 
 
@@ -90,6 +91,12 @@ PHOTO = picture_bytes()
         (b'{"image": "!!!"}', "application/json", 422, "base64"),
         (b'{"image": "aGVsbG8="}', "application/json", 415, "not an image"),
         (b'{"image": "https://example.org/photo.jpg"}', "application/json", 422, "base64"),
+        (b'{"image": "https://example.org/photo.jpg"}', "application/json", 422, "not fetched"),
+        (b'{"image_url": "https://example.org/photo.jpg"}', "application/json", 422, "mage_url is an address"),
+        (b"%PDF-1.7 photo", "image/jpeg", 415, "PDF document"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "image/jpeg", 415, "SVG drawing"),
+        (b'{"error": "not found"}', "image/jpeg", 415, "JSON document"),
+        (HEIC_WITHOUT_A_PICTURE, "image/heic", 415, "begins like a HEIC photo"),
         (b'{"image": "aGVsbG8=", "beam_width": true}', "application/json", 422, "beam_width"),
         (b'{"image": "aGVsbG8=", "url": "http://example.org"}', "application/json", 422, "url"),
     ],

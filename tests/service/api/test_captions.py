@@ -9,12 +9,16 @@ from datetime import UTC, datetime, timedelta
 
 import httpx
 import numpy as np
+import pillow_heif
+import pillow_jxl  # noqa: F401  # registers what writes JPEG XL
 import pytest
 from PIL import Image
 
 from captioner.captioner import Captioner
 from captioner.config import DecodingOptions
 from tests.service.pictures import picture_bytes
+
+pillow_heif.register_heif_opener()  # and with it what writes HEIC
 
 
 def post(client, data, **query):
@@ -90,11 +94,31 @@ def test_the_three_forms_of_a_photo_give_the_same_caption(client, jpeg):
     encoded = {"image": base64.b64encode(jpeg).decode(), "captions": 2, "max_words": 5}
     as_json = client.post("/api/captions", json=encoded)
     as_url = client.post("/api/captions", json=encoded | {"image": f"data:image/jpeg;base64,{encoded['image']}"})
-    for response in (form, as_json, as_url):
+    as_lines = client.post("/api/captions", json=encoded | {"image": base64.encodebytes(jpeg).decode().rstrip("=\n")})
+    as_url_text = client.post("/api/captions", json=encoded | {"image": base64.urlsafe_b64encode(jpeg).decode()})
+    for response in (form, as_json, as_url, as_lines, as_url_text):
         assert response.status_code == 201, response.text
         for key in ("caption", "probability", "alphas", "options"):
             assert response.json()[key] == raw[key]
         assert [a["caption"] for a in response.json()["alternatives"]] == [a["caption"] for a in raw["alternatives"]]
+
+
+@pytest.mark.parametrize("form", ["HEIF", "JXL"])
+def test_photos_of_phones_are_captioned_and_shown_as_jpeg(client, form):
+    """Upright once, also in the copy, which a browser can show where it cannot show the photo itself."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    stored = Image.new("RGB", (96, 64), (200, 30, 30))
+    stored.paste((30, 30, 200), (0, 0, 48, 64))  # above, once it is turned
+    buffer = io.BytesIO()
+    stored.save(buffer, form, exif=exif.tobytes(), quality=95)
+    headers = {"Content-Type": f"image/{form.lower()}"}
+    document = client.post("/api/captions", content=buffer.getvalue(), headers=headers).json()
+    assert (document["image"]["width"], document["image"]["height"]) == (64, 96)
+    answer = client.get(document["image"]["url"])
+    copy = Image.open(io.BytesIO(answer.content))
+    assert answer.headers["Content-Type"] == "image/jpeg" and copy.size == (64, 96)
+    assert copy.getpixel((32, 20))[2] > 150 and copy.getpixel((32, 76))[0] > 150
 
 
 def test_options_are_followed(client, jpeg):

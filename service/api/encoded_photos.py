@@ -1,0 +1,63 @@
+"""Photos in JSON: base64 in the forms that tools write."""
+
+import base64
+import re
+from typing import NoReturn
+from urllib.parse import unquote
+
+from service.problems import Problem
+
+HOW_ENCODED = "encode the bytes of the photo's file in base64 (base64 photo.jpg)"
+
+_ADDRESS = re.compile(r"\s*(?:[a-z][a-z0-9+.-]*:/|//[\w.-]+\.|www\.|blob:|mailto:)", re.IGNORECASE)
+_PATH = re.compile(
+    r"\s*(?:[a-z]:\\|~?/|\.{1,2}/)?[^\n;,]{0,300}\.(?:jpe?g|png|webp|gif|hei[cf]|avif|tiff?|bmp|jxl)\s*", re.I
+)
+_DATA_URL = re.compile(r"\s*data:", re.IGNORECASE)
+_BLANKS = str.maketrans("", "", " \t\r\n\f\v")
+_URL_ALPHABET = str.maketrans("-_", "+/")
+ADDRESS_FIELDS = ("url", "image_url", "imageUrl", "uri", "href", "link", "address", "src")
+"""What people call a field with an address."""
+
+
+def photo_bytes(text: str) -> bytes:
+    """Decode a photo's file: base64 in either alphabet, with or without line breaks and padding, or a data: URL.
+
+    Raises Problem (422) for all else, and says that addresses and paths are not fetched.
+    """
+    if _DATA_URL.match(text[:64]):
+        return _decoded(_payload(text))
+    if _ADDRESS.match(text[:300]):
+        refuse_address("image")
+    if len(text) <= 400 and _PATH.fullmatch(text):
+        raise Problem(422, f"image is the name of a file, and the service reads no files of yours: {HOW_ENCODED}.")
+    return _decoded(text)
+
+
+def refuse_address(field: str) -> NoReturn:
+    raise Problem(
+        422,
+        f"{field} is an address, and addresses are not fetched: download the photo, then send its file, or"
+        f" {HOW_ENCODED}.",
+    )
+
+
+def _payload(url: str) -> str:
+    head, comma, payload = url.partition(",")
+    if not comma or not head.rstrip().lower().endswith(";base64"):
+        raise Problem(422, f"image is a data: URL without base64 (data:image/jpeg;base64,...): {HOW_ENCODED}.")
+    return unquote(payload) if "%" in payload else payload
+
+
+def _decoded(text: str) -> bytes:
+    letters = text.translate(_BLANKS)
+    if ("-" in letters or "_" in letters) and not ("+" in letters or "/" in letters):
+        letters = letters.translate(_URL_ALPHABET)
+    plain = letters.rstrip("=")
+    missing = -len(plain) % 4
+    wrong = re.search(r"[^A-Za-z0-9+/]", plain)
+    if wrong:
+        raise Problem(422, f"image is not base64 (it holds {wrong[0]!r}): {HOW_ENCODED}.")
+    if missing == 3 or len(letters) - len(plain) > missing:
+        raise Problem(422, f"image is not base64 (its length is wrong, as if it were cut short): {HOW_ENCODED}.")
+    return base64.b64decode(plain + "=" * missing)

@@ -1,0 +1,87 @@
+"""A photo in JSON: the forms of base64 that tools write are taken, and nothing else."""
+
+import base64
+import random
+
+import pytest
+
+from service.api.encoded_photos import photo_bytes
+from service.problems import Problem
+
+FILES = [bytes(range(256)) * 3 + bytes(extra) for extra in range(4)] + [b"\xff\xfb\xef\xbe", b"a"]
+
+
+def forms(data: bytes) -> dict[str, str]:
+    plain = base64.b64encode(data).decode()
+    url = base64.urlsafe_b64encode(data).decode()
+    return {
+        "plain": plain,
+        "lines": base64.encodebytes(data).decode(),
+        "lines of Windows": base64.encodebytes(data).decode().replace("\n", "\r\n"),
+        "blanks around": f"\n  {plain}\t\n",
+        "without padding": plain.rstrip("="),
+        "alphabet for URLs": url,
+        "alphabet for URLs without padding": url.rstrip("="),
+        "data URL": f"data:image/jpeg;base64,{plain}",
+        "data URL in capitals": f"DATA:image/heic;BASE64,{plain}",
+        "data URL with a name": f"data:image/png;name=a.png;base64,{plain}",
+        "data URL without a type": f"data:;base64,{plain}",
+        "data URL with lines": f"data:image/jpeg;base64,\n{base64.encodebytes(data).decode()}",
+        "data URL in percent signs": f"data:image/jpeg;base64,{plain.replace('+', '%2B').replace('=', '%3D')}",
+    }
+
+
+@pytest.mark.parametrize("form", forms(b""))
+def test_base64_is_taken_as_tools_write_it(form):
+    for data in FILES:
+        assert photo_bytes(forms(data)[form]) == data
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "!!!", "ab$d", "a", "abcde", "abc==", "ab===", "====abcd", "ab=c", "ab==cd==", "+_ab", "-/ab", "ü" * 4,
+        "abcd\0", "b'/9j/4AAQ'", "data:image/jpeg;base64,ab$d", "{}",
+    ],
+)  # fmt: skip
+def test_what_is_no_base64_is_refused_in_a_sentence(text):
+    with pytest.raises(Problem, match="image is not base64 .*: encode the bytes") as error:
+        photo_bytes(text)
+    assert error.value.document.status == 422 and error.value.document.detail.endswith(".")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://example.org/cat.jpg", "http://localhost/cat", "HTTPS://EXAMPLE.ORG", "ftp://example.org/cat.jpg",
+        "file:///home/me/cat.jpg", "file:/home/me/cat.jpg", "s3://bucket/cat.jpg", "//example.org/cat.jpg",
+        "www.example.org/cat.jpg", "  https://example.org/cat\n", "blob:https://example.org/1",
+        "https://example.org/abcd" + "a" * 5000,
+    ],
+)  # fmt: skip
+def test_addresses_are_not_fetched_and_that_is_said(text):
+    with pytest.raises(
+        Problem, match="image is an address, and addresses are not fetched: download the photo"
+    ) as error:
+        photo_bytes(text)
+    assert error.value.document.status == 422
+
+
+@pytest.mark.parametrize("text", ["cat.jpg", "/home/me/cat.jpg", "C:\\photos\\IMG 1.HEIC", "./a/b.png", "../cat.webp"])
+def test_names_of_files_are_not_read_and_that_is_said(text):
+    with pytest.raises(Problem, match="image is the name of a file"):
+        photo_bytes(text)
+
+
+@pytest.mark.parametrize("text", ["data:image/svg+xml,%3Csvg/%3E", "data:image/jpeg", "data:base64,abcd", "data:,"])
+def test_a_data_url_without_base64_is_refused(text):
+    with pytest.raises(Problem, match="data: URL without base64"):
+        photo_bytes(text)
+
+
+def test_a_file_that_looks_like_a_path_in_base64_is_a_file():
+    rng = random.Random(0)
+    for _ in range(2000):
+        data = rng.randbytes(rng.randrange(1, 60))
+        for text in forms(data).values():
+            assert photo_bytes(text) == data
