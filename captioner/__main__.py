@@ -17,6 +17,7 @@ from captioner.bulk_command import (
     add_bulk_arguments,
     caption_to_files,
     print_error,
+    print_passed_over,
     print_warnings,
     refuse_what_is_bulk,
 )
@@ -27,6 +28,7 @@ if TYPE_CHECKING:  # the rest of the package waits for torch, and `--help` shoul
     import numpy as np
 
     from captioner.captioner import Caption, Captioner
+    from captioner.image_files import PassedOver
     from captioner.images import ImageFrame
 
 BAD_INPUT = 2
@@ -139,9 +141,11 @@ def _caption(options: argparse.Namespace) -> int:
     """Load the captioner, caption the photos as they come, print and draw. Returns the exit status."""
     from tqdm import tqdm
 
-    paths, problems = find_photos(options.photos, options.recursive)
+    paths, problems, passed_over = find_photos(options.photos, options.recursive)
     for problem in problems:
         print_error(problem)
+    if passed_over:
+        print_passed_over(passed_over)
     captioner = decoding = None
     if paths:
         captioner, decoding = _load(options, options.device, "fast" if len(paths) >= MANY_PHOTOS else "exact")
@@ -176,19 +180,20 @@ def _load(options: argparse.Namespace, device: str | None, auto: str) -> "tuple[
     return captioner, decoding_options(captioner.decoding, options)
 
 
-def find_photos(photos: Sequence[str], recursive: bool) -> tuple[list[Path], list[ImageError]]:
-    """The image files that files, folders and globs stand for, each once; and what is wrong with some of these."""
-    from captioner.image_files import find_images
+def find_photos(photos: Sequence[str], recursive: bool) -> "tuple[list[Path], list[ImageError], PassedOver]":
+    """The image files that files, folders and globs stand for, each once; errors of some of these; other files."""
+    from captioner.image_files import PassedOver, find_images
 
+    passed_over = PassedOver()
     found: dict[str, Path] = {}
     problems = []
     for photo in photos:
         try:
-            for path in find_images([photo], recursive):
+            for path in find_images([photo], recursive, passed_over):
                 found.setdefault(os.path.abspath(path), path)
         except ImageError as error:
             problems.append(error)
-    return list(found.values()), problems
+    return list(found.values()), problems, passed_over
 
 
 def decoding_options(bundle: DecodingOptions, options: argparse.Namespace) -> DecodingOptions:

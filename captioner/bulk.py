@@ -22,6 +22,7 @@ from captioner.caption_json import photo_json, warnings_json
 from captioner.captioner import Caption, Captioner
 from captioner.config import DecodingOptions
 from captioner.errors import ConfigError, DataError, ImageError
+from captioner.image_files import PassedOver
 from captioner.images import ImageFrame
 from captioner.journal import Journal
 from captioner.name_set import NameSet
@@ -89,6 +90,8 @@ class Watch:
     """With the number of photos that came to the journal."""
     refused: Callable[[ImageError], object] = lambda error: None
     """With what is wrong with a photo."""
+    passed_over: Callable[[PassedOver], object] = lambda files: None
+    """With the files that are not named like images, at the end and where there are any."""
 
 
 SILENT = Watch()
@@ -115,11 +118,14 @@ def caption_in_bulk(
             for entry in journal.entries():
                 seen.add(entry["image"])
         watch.begins(len(seen))
-        photos = photos_at(inputs, options.recursive, seen.add, ranks)
+        passed_over = PassedOver()
+        photos = photos_at(inputs, options.recursive, seen.add, ranks, passed_over)
         first = next(photos, None)
         if first is not None:
             captioner, decoding = load()
             _Run(options, captioner, decoding, watch).caption(chain([first], photos))
+        if passed_over:
+            watch.passed_over(passed_over)
         ranks.wait()
         if ranks.rank == 0:
             _finish(options)

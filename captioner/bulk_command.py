@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # the rest of the package waits for torch, and `--help` shoul
     from captioner.bulk import Watch
     from captioner.captioner import Caption, Captioner
     from captioner.config import DecodingOptions
+    from captioner.image_files import PassedOver
     from captioner.ranks import Ranks
 
 UNREADABLE = 2
@@ -120,6 +121,14 @@ def print_warnings(name: str | os.PathLike, captions: "Sequence[Caption]") -> No
             print(f"warning: {name}: {warning.message}", file=sys.stderr)
 
 
+def print_passed_over(files: "PassedOver") -> None:
+    """Say on standard error which files were not taken for photos. That is no error: folders hold other files, too."""
+    from tqdm import tqdm
+
+    with tqdm.external_write_mode(sys.stderr):
+        print(f"note: {files.summary()}", file=sys.stderr)
+
+
 @contextmanager
 def _shown(ranks: "Ranks", journal: Path) -> "Iterator[Watch]":
     """Progress on standard error: of several ranks, that of the first."""
@@ -132,7 +141,7 @@ def _shown(ranks: "Ranks", journal: Path) -> "Iterator[Watch]":
             print(f"{journal} has {counted(done, 'photo')} already: going on with the others", file=sys.stderr)
 
     with tqdm(unit="photo", disable=ranks.rank > 0, mininterval=0.1 if sys.stderr.isatty() else 30) as bar:
-        yield Watch(begins, bar.update, print_error)
+        yield Watch(begins, bar.update, print_error, print_passed_over)
 
 
 def _device(given: str | None, ranks: "Ranks") -> str | None:

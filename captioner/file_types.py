@@ -19,12 +19,20 @@ class FileType:
     advice: str
     """What to do to get a photo that can be read."""
 
+    @property
+    def is_near_photo(self) -> bool:
+        """Whether there may be a photo in it or behind it, which its owner may miss."""
+        return self.advice not in _PLAIN_ADVICE
 
+
+_GIVE = "give a photo"
+_GIVE_ITSELF = "give the photo itself"
 _VIDEO = "save one of its frames as JPEG"
 _EXPORT = "export it as JPEG or PNG"
 _DOCUMENT = "export the page or the picture in it as JPEG or PNG"
 _UNPACK = "unpack it and give the photos in it"
 _DOWNLOAD = "download the photo itself: the server answered with something else"
+_PLAIN_ADVICE = (_GIVE, _GIVE_ITSELF, _DOWNLOAD)
 _AGAIN = "copy it again from where it came, or save it as JPEG"
 _RAW = FileType("a camera's raw photo", "develop it in a photo editor and export it as JPEG")
 
@@ -62,10 +70,10 @@ _BINARY: tuple[tuple[int, bytes, FileType], ...] = (
     (0, b"FLV\x01", FileType("a video", _VIDEO)),
     (0, b"0&\xb2u\x8ef\xcf\x11", FileType("a Windows Media file", _VIDEO)),
     (8, b"AVI LIST", FileType("a video", _VIDEO)),
-    (8, b"WAVE", FileType("a sound recording", "give a photo")),
-    (0, b"ID3", FileType("a sound recording", "give a photo")),
-    (0, b"OggS", FileType("a sound recording or a video", "give a photo")),
-    (0, b"fLaC", FileType("a sound recording", "give a photo")),
+    (8, b"WAVE", FileType("a sound recording", _GIVE)),
+    (0, b"ID3", FileType("a sound recording", _GIVE)),
+    (0, b"OggS", FileType("a sound recording or a video", _GIVE)),
+    (0, b"fLaC", FileType("a sound recording", _GIVE)),
     (0, b"PK\x03\x04", FileType("a ZIP archive", _UNPACK)),
     (0, b"PK\x05\x06", FileType("an empty ZIP archive", "give the photos themselves")),
     (0, b"Rar!\x1a\x07", FileType("a RAR archive", _UNPACK)),
@@ -78,8 +86,8 @@ _BINARY: tuple[tuple[int, bytes, FileType], ...] = (
     (0, b"\x89HDF\r\n", FileType("an HDF5 file", "save its pictures as PNG")),
     (0, b"\x93NUMPY", FileType("a NumPy array", "save it as PNG")),
     (0, b"PAR1", FileType("a Parquet table", "save the pictures in it as files")),
-    (0, b"SQLite format 3\0", FileType("a database", "give a photo")),
-    (0, b"\x7fELF", FileType("a program", "give a photo")),
+    (0, b"SQLite format 3\0", FileType("a database", _GIVE)),
+    (0, b"\x7fELF", FileType("a program", _GIVE)),
     (0, b"\0\x05\x16\x07", FileType("a macOS companion file without a picture", "give the one without ._")),
     (0, b"book\0\0\0\0mark", FileType("a macOS alias", "give the photo that it stands for")),
     (0, b"L\0\0\0\x01\x14\x02\0", FileType("a Windows shortcut", "give the photo that it stands for")),
@@ -119,7 +127,7 @@ _TEXTS: tuple[tuple[str, FileType], ...] = (
 )  # fmt: skip
 """Patterns for the beginning of a text, in lower case and without leading blanks."""
 
-_TEXT = FileType("a text", "give the photo itself")
+_TEXT = FileType("a text", _GIVE_ITSELF)
 
 _VIDEO_BRANDS = (b"isom", b"iso", b"mp4", b"avc1", b"qt  ", b"M4V", b"M4A", b"3gp", b"3g2", b"MSNV", b"dash", b"mmp4")
 _HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs")
@@ -168,7 +176,7 @@ def why_not_an_image(head: bytes, name: str = "") -> str:
     """Say what a file is that could not be opened as a photo, and what to do: the end of a sentence on the file."""
     picture, kind = picture_type(head), file_type(head, name)
     if kind is not None and (picture is None or kind is _RAW):
-        return f"is {kind.name}, not an image that can be read: {kind.advice}"
+        return f"is not an image that can be read, but {kind.name}: {kind.advice}"
     if picture:
         return f"begins like {picture} but is not an image that can be read, as it is damaged or cut short: {_AGAIN}"
     if not head.strip(b"\0"):
@@ -243,7 +251,7 @@ def _property_list(head: bytes, name: str) -> FileType:
         return FileType("a placeholder for a photo that is still in iCloud", "download the photo from iCloud first")
     if b"WebMainResource" in head or name.lower().endswith(".webarchive"):
         return _WEB_ARCHIVE
-    return FileType("a property list", "give the photo itself")
+    return FileType("a property list", _GIVE_ITSELF)
 
 
 def _text_type(head: bytes) -> FileType | None:

@@ -1,11 +1,14 @@
-"""Which photos files, folders and globs stand for."""
+"""Which photos files, folders and globs stand for, and which of their files are passed over."""
 
 import glob
 import os
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
 from captioner.errors import ImageError
+from captioner.file_types import HEAD_BYTES, file_type, picture_type
+from captioner.name_set import NameSet
 
 IMAGE_EXTENSIONS = frozenset(
     ".jpg .jpeg .jpe .jfif .mpo .png .apng .gif .webp .avif .heic .heif .hif .heics .heifs .jxl .bmp .dib .tif .tiff"
@@ -14,52 +17,160 @@ IMAGE_EXTENSIONS = frozenset(
 """What `find_images` takes for an image in a folder, lower case. A file that is named outright may have any name."""
 
 
-def find_images(paths: Iterable[str | os.PathLike], recursive: bool = False) -> list[Path]:
+MAX_NAMED = 10
+"""Files that are passed over and named; of the others the endings are counted."""
+
+
+class PassedOver:
+    """Counts the files of folders, globs and archives that are not taken for photos."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._seen = NameSet()
+        self._named: list[str] = []
+        self._endings: Counter[str] = Counter()
+        self._folders: dict[str, None] = {}
+
+    def add_file(self, path: str | os.PathLike[str]) -> None:
+        """Count a file of this machine; the first ones are looked into."""
+        self.add(path, None if self.is_full else _head_of(path))
+
+    def add(self, path: str | os.PathLike[str], head: bytes | None = None) -> None:
+        """Count a file by its path or address. Hidden files are left out.
+
+        head: its first `HEAD_BYTES`, where they are known: they tell what it is.
+        """
+        name = os.path.basename(path)
+        if name.startswith(".") and not name.endswith(".icloud") or not self._seen.add(os.path.abspath(path)):
+            return
+        self.count += 1
+        if not self.is_full:
+            self._named.append(os.fspath(path) + ("" if head is None else f" ({_what_it_is(name, head)})"))
+        else:
+            self._endings[_ending(name)] += 1
+
+    def add_folder(self, path: str | os.PathLike[str]) -> None:
+        """Note a folder that is not searched, of which one or two are named. Hidden folders are left out."""
+        if not os.path.basename(path).startswith("."):
+            self._folders[os.fspath(path)] = None
+
+    def __bool__(self) -> bool:
+        return bool(self.count or self._folders)
+
+    def include(self, others: "PassedOver") -> None:
+        """Add what another one counted."""
+        self.count += others.count
+        self._folders |= others._folders
+        room = max(0, MAX_NAMED - len(self._named))
+        self._named += others._named[:room]
+        self._endings.update(_ending(name.rpartition(" (")[0]) for name in others._named[room:])
+        self._endings.update(others._endings)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no more files are named, so that nobody needs to look into them."""
+        return len(self._named) >= MAX_NAMED
+
+    def summary(self) -> str:
+        """Say how many files and folders were passed over and which, in a sentence without its point."""
+        said = []
+        if self.count:
+            files = "1 file was" if self.count == 1 else f"{self.count:,} files were"
+            more = [f"{number:,} {ending}" for ending, number in self._endings.most_common(5)]
+            others = f" and {sum(self._endings.values()):,} more ({', '.join(more)})" if more else ""
+            said.append(f"{files} passed over: {', '.join(self._named)}{others}")
+        if self._folders:
+            folders = "1 folder was" if len(self._folders) == 1 else f"{len(self._folders):,} folders were"
+            first = ", ".join(list(self._folders)[:3]) + (", ..." if len(self._folders) > 3 else "")
+            said.append(f"{folders} not searched ({first}): add --recursive")
+        return "; ".join(said)
+
+
+def _ending(name: str) -> str:
+    return os.path.splitext(name)[1].lower() or "without extension"
+
+
+def _head_of(path: str | os.PathLike[str]) -> bytes | None:
+    """The first bytes of a file; None for what cannot be read and for pipes, whose opening would wait."""
+    try:
+        if os.path.isfile(path):
+            with open(path, "rb") as file:
+                return file.read(HEAD_BYTES)
+    except OSError:
+        pass
+    return None
+
+
+def _what_it_is(name: str, head: bytes) -> str:
+    kind = file_type(head, name)
+    if kind is not None:
+        return f"{kind.name}: {kind.advice}" if kind.is_near_photo else kind.name
+    if picture := picture_type(head):
+        return f"{picture} without an image's extension: rename it, or name it itself"
+    return "an unknown type" if head else "empty"
+
+
+def find_images(
+    paths: Iterable[str | os.PathLike], recursive: bool = False, passed_over: PassedOver | None = None
+) -> list[Path]:
     """List the photos that files, folders and globs stand for, each once.
 
     What is named first comes first; the photos of one folder or glob are sorted. Folders and globs give the files that
     are named like an image (`IMAGE_EXTENSIONS`) and not hidden. A file that is named outright is kept whatever it is
     called, and also where it is missing, so that whoever opens it can say so.
 
-    recursive: look into the folders of a folder, too.
-    Raises ImageError for a folder or glob in which there is no image.
+    recursive: look into the folders of a folder, too. passed_over: counts the other files of folders and globs.
+    Raises ImageError for a folder or glob in which there is no image; it names what else is there.
     """
     found: dict[str, Path] = {}  # absolute path -> the path as it was named
     for path in paths:
-        for image in _images_at(Path(path), recursive):
+        for image in _images_at(Path(path), recursive, PassedOver() if passed_over is None else passed_over):
             found.setdefault(os.path.abspath(image), image)
     return list(found.values())
 
 
-def _images_at(path: Path, recursive: bool) -> list[Path]:
+def _images_at(path: Path, recursive: bool, passed_over: PassedOver) -> list[Path]:
     if path.is_dir():
-        images = _images_in(path, recursive)
-        if not images:
-            raise ImageError(
-                f"the folder {path} holds no images{'' if recursive else ' (folders in it were not searched)'}: "
-                f"name a folder with photos that end in {_common_extensions()}"
-            )
+        searched = "" if recursive else " (folders in it were not searched)"
+        empty = f"the folder {path} holds no images{searched}: name a folder with"
+        images = _chosen(_files_in(path, recursive), passed_over, empty)
+        if not recursive:
+            for folder in sorted(folder for folder in path.iterdir() if folder.is_dir()):
+                passed_over.add_folder(folder)
         return images
     if os.path.lexists(path) or not glob.has_magic(str(path)):
         return [path]
-    matches = [Path(match) for match in glob.glob(str(path), recursive=True)]
-    images = sorted(match for match in matches if is_image_name(match) and not match.is_dir())
-    if matches and not images:
-        raise ImageError(f"nothing that {path} matches is an image: name photos that end in {_common_extensions()}")
-    return images or [path]
+    files = [match for match in map(Path, glob.glob(str(path), recursive=True)) if not match.is_dir()]
+    return _chosen(files, passed_over, f"nothing that {path} matches is an image: name") if files else [path]
 
 
-def _images_in(folder: Path, recursive: bool) -> list[Path]:
+def _chosen(files: Iterable[Path], passed_over: PassedOver, empty: str) -> list[Path]:
+    """The images among files, sorted; `empty` begins the error where there are none."""
+    images, others = [], []
+    for file in sorted(files):
+        (images if is_image_name(file) else others).append(file)
+    if images:
+        for file in others:
+            passed_over.add_file(file)
+        return images
+    here = PassedOver()
+    for file in others:
+        here.add_file(file)
+    found = f"; {here.summary()}" if here.count else ""
+    raise ImageError(f"{empty} photos that end in {_common_extensions()}{found}")
+
+
+def _files_in(folder: Path, recursive: bool) -> list[Path]:
     try:
         if not recursive:
-            return sorted(path for path in folder.iterdir() if is_image_name(path) and not path.is_dir())
+            return [path for path in folder.iterdir() if not path.is_dir()]
     except OSError as error:
         raise ImageError(f"the folder {folder} cannot be read: {error.strerror}") from error
-    images = []
+    files = []
     for root, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        images += [Path(root, name) for name in names if is_image_name(name)]
-    return sorted(images)
+        files += [Path(root, name) for name in names]
+    return files
 
 
 def is_image_name(path: str | os.PathLike[str]) -> bool:

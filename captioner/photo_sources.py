@@ -16,7 +16,8 @@ import numpy as np
 from braceexpand import UnbalancedBracesError, braceexpand
 
 from captioner.errors import ImageError, ImageTooLarge
-from captioner.image_files import is_image_name
+from captioner.file_types import HEAD_BYTES
+from captioner.image_files import PassedOver, is_image_name
 from captioner.images import ImageFrame, open_image, prepare_image
 from captioner.ranks import ALONE, Ranks
 from captioner.remote_photos import is_address, open_address, photos_at_address
@@ -42,13 +43,20 @@ Wanted = Callable[[str], bool]
 """Asked once for each photo that is found, with its name, before anything of it is read."""
 
 
-def photos_at(inputs: Sequence[str], recursive: bool, wanted: Wanted, ranks: Ranks = ALONE) -> Iterator[Photo]:
+def photos_at(
+    inputs: Sequence[str],
+    recursive: bool,
+    wanted: Wanted,
+    ranks: Ranks = ALONE,
+    passed_over: PassedOver | None = None,
+) -> Iterator[Photo]:
     """The wanted photos that files, folders, globs, archives and addresses stand for, each rank its own.
 
     Of archives in tar form, as WebDataset has them, each member that is named like an image is a photo; `{000..009}`
     in an argument stands for the numbers. Where there are at least as many archives as ranks, each rank reads some
     archives whole; else all read all, and take their share of the photos.
-    What cannot be found or read comes as a photo with the reason as its source.
+    What cannot be found or read comes as a photo with the reason as its source. passed_over: counts the files of
+    folders, globs and archives that are not named like images; of what all ranks go through, the first one's does.
     Raises ConfigError for an address that this installation cannot read.
     """
     inputs = expanded(inputs)
@@ -56,17 +64,21 @@ def photos_at(inputs: Sequence[str], recursive: bool, wanted: Wanted, ranks: Ran
     archives = [one for one in inputs if is_archive(one)]
     shared_whole = len(archives) >= ranks.size
 
+    # What nobody asked to have counted is counted for nobody.
+    others = PassedOver() if passed_over is None else passed_over
+    shared = others if ranks.rank == 0 else PassedOver()
+
     def mine(name: str) -> bool:
         return ranks.has(name) and wanted(name)
 
     for one, label in zip(inputs, labels, strict=True):
         if not is_archive(one):
             find = _remote_photos if is_address(one) else _local_photos
-            yield from find(one, label, recursive, mine)
+            yield from find(one, label, recursive, mine, shared)
         elif not shared_whole:
-            yield from _members(one, label, mine)
+            yield from _members(one, label, mine, shared)
         elif archives.index(one) % ranks.size == ranks.rank:
-            yield from _members(one, label, wanted)
+            yield from _members(one, label, wanted, others)
 
 
 def expanded(inputs: Sequence[str]) -> list[str]:
@@ -109,25 +121,31 @@ def _labels(inputs: Sequence[str]) -> list[str]:
     return labels
 
 
-def _local_photos(one: str, label: str, recursive: bool, wanted: Wanted) -> Iterator[Photo]:
+def _local_photos(one: str, label: str, recursive: bool, wanted: Wanted, passed_over: PassedOver) -> Iterator[Photo]:
     if os.path.isdir(one):
-        yield from _photos_in(one, label, recursive, wanted)
+        yield from _photos_in(one, label, recursive, wanted, passed_over)
     elif os.path.lexists(one) or not glob.has_magic(one):
         if wanted(one):
             yield Photo(one, label or os.path.basename(one), one)
     else:
-        empty = True
+        empty, here = True, PassedOver()
         for path in glob.iglob(one, recursive=True):
-            if is_image_name(path) and not os.path.isdir(path):
-                empty = False
-                if wanted(path):
-                    yield Photo(path, _safe(label, path), path)
+            if os.path.isdir(path):
+                continue
+            if not is_image_name(path):
+                (here if empty else passed_over).add_file(path)
+                continue
+            if empty:
+                passed_over.include(here)
+            empty = False
+            if wanted(path):
+                yield Photo(path, _safe(label, path), path)
         if empty and wanted(one):
-            yield Photo(one, "", ImageError(f"nothing that {one} matches is an image: check the pattern"))
+            yield Photo(one, "", ImageError(f"nothing that {one} matches is an image: check the pattern{_among(here)}"))
 
 
-def _photos_in(folder: str, label: str, recursive: bool, wanted: Wanted) -> Iterator[Photo]:
-    empty = True
+def _photos_in(folder: str, label: str, recursive: bool, wanted: Wanted, passed_over: PassedOver) -> Iterator[Photo]:
+    empty, here = True, PassedOver()
     folders = [folder]
     while folders:
         current = folders.pop()
@@ -135,34 +153,55 @@ def _photos_in(folder: str, label: str, recursive: bool, wanted: Wanted) -> Iter
             with os.scandir(current) as entries:
                 for entry in entries:
                     if entry.is_dir(follow_symlinks=False):
-                        if recursive and not entry.name.startswith("."):
+                        if not recursive:
+                            passed_over.add_folder(entry.path)
+                        elif not entry.name.startswith("."):
                             folders.append(entry.path)
-                    elif is_image_name(entry.name) and not entry.is_dir():
+                    elif entry.is_dir():
+                        passed_over.add_folder(entry.path)
+                    elif not is_image_name(entry.name):
+                        (here if empty else passed_over).add_file(entry.path)
+                    else:
+                        if empty:
+                            passed_over.include(here)
                         empty = False
                         if wanted(entry.path):
                             yield Photo(entry.path, _safe(label, os.path.relpath(entry.path, folder)), entry.path)
         except OSError as error:
+            if empty:
+                passed_over.include(here)
             empty = False
             if wanted(current):
                 yield Photo(current, "", ImageError(f"the folder {current} cannot be read: {error.strerror}"))
     if empty and wanted(folder):
         searched = "" if recursive else " (folders in it were not searched: add --recursive)"
-        yield Photo(folder, "", ImageError(f"the folder {folder} holds no images{searched}: name one with photos"))
+        reason = f"the folder {folder} holds no images{searched}: name one with photos{_among(here)}"
+        yield Photo(folder, "", ImageError(reason))
 
 
-def _remote_photos(one: str, label: str, recursive: bool, wanted: Wanted) -> Iterator[Photo]:
-    for name, place, source in photos_at_address(one, recursive, wanted):
+def _among(passed_over: PassedOver) -> str:
+    """The end of an error on a place without photos."""
+    return f"; {passed_over.summary()}" if passed_over.count else ""
+
+
+def _remote_photos(one: str, label: str, recursive: bool, wanted: Wanted, passed_over: PassedOver) -> Iterator[Photo]:
+    for name, place, source in photos_at_address(one, recursive, wanted, passed_over):
         yield Photo(name, _safe(label, place), source)
 
 
-def _members(archive: str, label: str, wanted: Wanted) -> Iterator[Photo]:
+def _members(archive: str, label: str, wanted: Wanted, passed_over: PassedOver) -> Iterator[Photo]:
     """The photos of an archive, which is read from its beginning to its end and never held as a whole."""
     try:
         with _opened(archive) as stream, tarfile.open(fileobj=stream, mode="r|*") as members:
             while (member := members.next()) is not None:
                 members.members.clear()  # which else lists all members
                 name = f"{archive}/{member.name}"
-                if member.isreg() and is_image_name(member.name) and wanted(name):
+                if not member.isreg():
+                    continue
+                if not is_image_name(member.name):
+                    head = None if passed_over.is_full else members.extractfile(member).read(HEAD_BYTES)
+                    passed_over.add(name, head)
+                elif wanted(name):
                     yield Photo(name, _safe(label, member.name), _content(members, member, name))
     except (OSError, tarfile.TarError, EOFError, ValueError) as error:  # EOFError, zlib.error: cut short
         if wanted(archive):

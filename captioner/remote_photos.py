@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import unquote, urlsplit
 
 from captioner.errors import ConfigError, ImageError
-from captioner.image_files import is_image_name
+from captioner.image_files import PassedOver, is_image_name
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -29,15 +29,16 @@ def open_address(address: str) -> AbstractContextManager[BinaryIO]:
 
 
 def photos_at_address(
-    address: str, recursive: bool, wanted: Callable[[str], bool]
+    address: str, recursive: bool, wanted: Callable[[str], bool], passed_over: PassedOver
 ) -> Iterator[tuple[str, str, bytes | ImageError]]:
     """Name, place below the address, and content of each wanted photo at an address: a file, a folder or a glob.
 
+    passed_over: counts the other files of folders and globs, which are not looked into.
     How folders are listed is the file system's affair: most hold the list of one folder in memory.
     Raises ConfigError where the package for such addresses is missing.
     """
     filesystem, path = _filesystem(address)
-    asked = (found for found in _listed(filesystem, path, address, recursive) if wanted(found[0]))
+    asked = (found for found in _listed(filesystem, path, address, recursive, passed_over) if wanted(found[0]))
 
     def fetch(remote: str | ImageError, name: str) -> bytes | ImageError:
         if isinstance(remote, ImageError):
@@ -54,12 +55,12 @@ def photos_at_address(
 
 
 def _listed(
-    filesystem: "AbstractFileSystem", path: str, address: str, recursive: bool
+    filesystem: "AbstractFileSystem", path: str, address: str, recursive: bool, passed_over: PassedOver
 ) -> Iterator[tuple[str, str, str | ImageError]]:
     """Name, place and path of each photo."""
     try:
         empty = True
-        for remote in _paths(filesystem, path, recursive):
+        for remote in _paths(filesystem, path, recursive, passed_over):
             empty = False
             yield filesystem.unstrip_protocol(remote), _place(remote, path), remote
         if empty:
@@ -69,16 +70,20 @@ def _listed(
         yield address, "", ImageError(f"{address} cannot be listed ({_reason(error)}): check it and your access to it")
 
 
-def _paths(filesystem: "AbstractFileSystem", path: str, recursive: bool) -> Iterator[str]:
-    if _is_photo(path) and "*" not in path:
+def _paths(filesystem: "AbstractFileSystem", path: str, recursive: bool, passed_over: PassedOver) -> Iterator[str]:
+    if "*" not in path and (_is_photo(path) or not filesystem.isdir(path)):
         yield path
-    elif "*" in path:
-        yield from (found for found in filesystem.glob(path) if _is_photo(found))
-    elif not filesystem.isdir(path):
-        yield path
+        return
+    if "*" in path:
+        found = iter(filesystem.glob(path))
     else:
-        for root, _, names in filesystem.walk(path, maxdepth=None if recursive else 1):
-            yield from (f"{root.rstrip('/')}/{name}" for name in names if _is_photo(name))
+        walked = filesystem.walk(path, maxdepth=None if recursive else 1)
+        found = (f"{root.rstrip('/')}/{name}" for root, _, names in walked for name in names)
+    for one in found:
+        if _is_photo(one):
+            yield one
+        elif PurePosixPath(_plain(one)).suffix:  # a glob also finds folders, which to tell would be a request each
+            passed_over.add(_plain(one))
 
 
 def _place(remote: str, path: str) -> str:

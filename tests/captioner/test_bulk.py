@@ -98,6 +98,17 @@ def test_every_photo_is_captioned_as_by_the_library_and_bad_ones_are_listed(run,
     assert all(error in err for error in unreadable.values())
 
 
+def test_what_is_passed_over_is_told_at_the_end_and_is_no_error(run, photos, tmp_path):
+    folder = photos(2)
+    (folder / "notes.txt").write_text("a dog")
+    (folder / "IMG_1.CR2").write_bytes(b"II*\0\x10\0\0\0CR\2\0" + bytes(40))
+    for _ in range(2):  # also where nothing is left to do
+        status, err = run(folder, "--output", tmp_path / "c.jsonl")
+        assert status == 0 and "note: 2 files were passed over: " in err
+        assert "notes.txt (a text)" in err and "IMG_1.CR2 (a camera's raw photo: " in err
+    assert files(tmp_path) >= {"c.jsonl"} and not (tmp_path / "c.unreadable.jsonl").exists()
+
+
 def test_csv_and_coco_results_are_there_when_all_is_done(run, photos, tmp_path):
     folder = photos(5)
     assert run(folder, "--output", tmp_path / "a.csv", "--captions", 2)[0] == 0

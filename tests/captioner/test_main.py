@@ -106,6 +106,15 @@ def test_a_folder_a_glob_and_a_file_give_each_photo_once(caption, photo, tmp_pat
     ]  # fmt: skip
 
 
+def test_what_is_passed_over_in_a_folder_is_told_and_is_no_error(caption, photo, tmp_path):
+    photo("in/1.png")
+    (tmp_path / "in" / "IMG_1.MOV").write_bytes(b"\0\0\0\x14ftypqt  " + bytes(20))
+    status, out, err = caption(tmp_path / "in")
+    assert status == 0 and out.count("\n") == 1
+    assert err.startswith("note: 1 file was passed over: ") and "IMG_1.MOV (a video: save one of its frames" in err
+    assert caption(photo("in/1.png"))[2] == ""
+
+
 def test_several_captions_come_with_falling_scores_and_probabilities(caption, photo):
     status, out, _ = caption(photo("a.png"), "--captions", 4)  # the bundle's beam of 2 is widened
     lines = out.splitlines()

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from captioner.errors import ImageError, ImageTooLarge
+from captioner.image_files import PassedOver
 from captioner.images import fit_image, open_image
 from captioner.photo_sources import Photo, expanded, photos_at, read_square
 from captioner.ranks import ALONE, Ranks
@@ -173,3 +174,33 @@ def test_a_square_is_what_the_captioner_sees(album):
         assert (square == expected).all() and found_frame == frame
     with pytest.raises(ImageError, match="x.tar/1.jpg is not an image"):
         read_square("x.tar/1.jpg", b"hello", 16, "crop")
+
+
+def counted(*inputs: str, recursive: bool = False, ranks: Ranks = ALONE) -> PassedOver:
+    others = PassedOver()
+    list(photos_at(inputs, recursive, lambda name: True, ranks, others))
+    return others
+
+
+def test_what_is_not_named_like_an_image_is_counted_by_the_first_rank(album):
+    summary = counted("album").summary()
+    assert summary.startswith("1 file was passed over: album/notes.txt (a text); 2 folders were not searched (album/")
+    assert counted("album", recursive=True).count == 2 and counted("album/*").count == 1
+    assert counted("album", ranks=Ranks(0, 2)).count == 1 and not counted("album", ranks=Ranks(1, 2))
+
+
+def test_members_that_are_no_photos_are_counted_and_looked_into(album):
+    archive(Path("mixed.tar"), {"1.jpg": b"x", "1.txt": b"a dog", "1.json": b"{}", "clip.mov": b"\0\0\0\x14ftypqt  "})
+    others = PassedOver()
+    assert len(list(photos_at(["mixed.tar"], False, lambda name: True, passed_over=others))) == 1
+    summary = others.summary()
+    assert others.count == 3 and "mixed.tar/1.txt (a text)" in summary and "mixed.tar/clip.mov (a video: " in summary
+
+
+def test_a_folder_without_photos_says_what_is_there(album):
+    os.makedirs("films")
+    Path("films/a.mov").write_bytes(b"\0\0\0\x14ftypqt  ")
+    for inputs in (["films"], ["films/*"]):
+        others = PassedOver()
+        (photo,) = photos_at(inputs, False, lambda name: True, passed_over=others)
+        assert "1 file was passed over: films/a.mov (a video: " in str(photo.source) and not others

@@ -10,6 +10,7 @@ import fsspec
 import pytest
 
 from captioner.errors import ConfigError, ImageError
+from captioner.image_files import PassedOver
 from captioner.photo_sources import photos_at
 
 
@@ -44,6 +45,13 @@ def test_a_folder_a_glob_a_file_and_an_archive(bucket):
     assert {place for place, _ in found("memory://bucket/**/*.*g").values()} == {"bucket/a.jpg", "bucket/deep/b.png"}
     assert found("memory://bucket/notes.txt") == {"memory:///bucket/notes.txt": ("notes.txt", b"")}
     assert found("memory://bucket/photos.tar.gz") == {"memory://bucket/photos.tar.gz/x.jpg": ("x.jpg", b"x")}
+
+
+def test_other_files_are_counted_by_their_names(bucket):
+    others = PassedOver()
+    list(photos_at(["memory://bucket/"], True, lambda name: True, passed_over=others))
+    assert others.count == 2 and others.summary().startswith("2 files were passed over: ")
+    assert "/bucket/notes.txt" in others.summary() and "(" not in others.summary()
 
 
 def test_what_is_not_wanted_is_not_fetched(bucket, monkeypatch):

@@ -1,6 +1,9 @@
 // The ways in which a photo comes to the page: chosen, taken, dropped, pasted.
 import { watchDrops } from "./drops.js";
 
+/** Photos that many systems know no type of. */
+const PHOTO_NAME = /\.(heic|heif|hif|avif|jxl)$/i;
+
 export function createIntake({ file, camera, choosers, cameraButton }, onPhoto) {
   for (const button of choosers) button.addEventListener("click", () => file.click());
   cameraButton.hidden = navigator.maxTouchPoints === 0; // what is held in a hand has a camera
@@ -25,6 +28,6 @@ export function createIntake({ file, camera, choosers, cameraButton }, onPhoto) 
 
 /** Of several files the first picture, or else the first: what it is, the service will tell. */
 function take(files, onPhoto) {
-  const photo = [...files].find((file) => file.type.startsWith("image/")) ?? files[0];
+  const photo = [...files].find((file) => file.type.startsWith("image/") || PHOTO_NAME.test(file.name)) ?? files[0];
   if (photo) onPhoto(photo);
 }
