@@ -1,5 +1,7 @@
 """The figure of Xu et al. 2015: the photo, and beside it the same photo for every word, lit where its map is."""
 
+import bisect
+import functools
 import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -107,6 +109,17 @@ def _draw_outlines(panel: Image.Image, boxes: Sequence[tuple[float, float, float
             draw.rectangle((x + 1, y + 1, end_x - 1, end_y - 1), outline=_OUTLINE_BRIGHT)
 
 
+def _fitting(font: ImageFont.FreeTypeFont, text: str, width: float, end: str = "") -> int:
+    """How many characters of a text fit into a width, in pixels, with `end` after them.
+
+    By bisection: a text of thousands of characters is measured a dozen times.
+    """
+    if font.getlength(text + end) <= width:
+        return len(text)
+    return bisect.bisect_right(range(len(text)), width, key=lambda count: font.getlength(text[:count] + end)) - 1
+
+
+@functools.lru_cache(maxsize=32)
 def _font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
     import matplotlib
 
@@ -125,8 +138,8 @@ def _draw_label(draw: ImageDraw.ImageDraw, box: tuple[int, int, int, int], word:
     while size > 9 and _font(size, bold=True).getlength(word) > room:
         size -= 1
     font = _font(size, bold=True)
-    while len(word) > 1 and font.getlength(word) > room:
-        word = word.rstrip("…")[:-1] + "…"
+    if len(word) > 1 and font.getlength(word) > room:
+        word = word[: max(1, _fitting(font, word[:-1], room, end="…"))] + "…"
     draw.text((x, baseline), word, font=font, fill=_INK, anchor="ls")
 
 
@@ -155,10 +168,7 @@ class _Title:
 
     def _fitting(self, text: str, width: int) -> int:
         """How many characters of a text fit, at least one."""
-        end = len(text)
-        while end > 1 and self.font.getlength(text[:end]) > width:
-            end -= 1
-        return end
+        return max(1, _fitting(self.font, text, width))
 
 
 def _one_line(text: str) -> str:

@@ -31,6 +31,9 @@ MAX_SAVED_SIDE = 2048
 MAX_NAME_BYTES = 60
 """Of a word, in the name of its file."""
 
+_FAINTEST = 1e-30
+"""Peak of a map below which 255 times its inverse overflows a float32."""
+
 _MAX_CACHED_PIXELS = 4096
 """Length of an axis, in pixels, above which it is computed anew instead of cached."""
 _CACHED_AXES = 64
@@ -155,7 +158,10 @@ def _heat(alpha: np.ndarray, frame: ImageFrame, size: tuple[int, int], smooth: b
     left, top, right, bottom = frame.seen_box
     rows = _axis(height, frame.height, top, bottom, alpha.shape[0], smooth)
     columns = _axis(width, frame.width, left, right, alpha.shape[1], smooth)
-    cells = alpha * (hottest / max(alpha.max(), np.finfo(np.float32).tiny))
+    peak = float(alpha.max())
+    if 0 < peak < _FAINTEST:
+        alpha, peak = alpha / np.float32(peak), 1.0
+    cells = alpha * (hottest / peak if peak else 0.0)
     sampled = rows.sampled(np.ascontiguousarray(columns.sampled(cells.T).T))
     # The maximum of each pixel's samples, not their mean: a cell thinner than a pixel keeps its peak.
     heat = rows.placed(columns.placed(sampled.T).T)

@@ -6,12 +6,15 @@ import zlib
 from random import Random
 
 import numpy as np
+import pillow_heif
+import pillow_jxl
 from PIL import Image, PngImagePlugin
 
 from benchmarks.fuzz.kinds import Find
 from benchmarks.fuzz.mutations import mutate_bytes
 from captioner.config import FITS
 from captioner.errors import ImageError
+from captioner.extra_formats import is_extra
 from captioner.images import open_image, prepare_image
 
 MAX_PIXELS = 4_000_000
@@ -37,7 +40,7 @@ class Images:
         if data.startswith(_PNG) and rng.random() < 0.7:
             data = with_sums(data)
         try:
-            photo = open_image(data, max_pixels=MAX_PIXELS, seconds=_DECODE_SECONDS)
+            photo = open_image(data, max_pixels=MAX_PIXELS, seconds=_seconds(data, rng))
         except ImageError as error:
             if isinstance(error.__cause__, MemoryError):
                 raise Find("the memory did not suffice") from error
@@ -47,6 +50,11 @@ class Images:
         pixels, _ = prepare_image(photo, 32, rng.choice(FITS))
         if pixels.shape != (32, 32, 3):
             raise Find(f"a square came out as {pixels.shape}")
+
+
+def _seconds(data: bytes, rng: Random) -> float | None:
+    """How long a photo may take: a limit for HEIC and JPEG XL starts a process, which only some cases do."""
+    return None if is_extra(data) and rng.random() < 0.98 else _DECODE_SECONDS
 
 
 def with_sums(data: bytes) -> bytes:
@@ -98,10 +106,27 @@ def _files() -> dict[str, list[bytes]]:
         "TGA": [_saved(clear, "TGA", compression="tga_rle"), _saved(grey, "TGA")],
         "ICO": [_saved(clear, "ICO", sizes=[(16, 16), (32, 32)]), _saved(clear, "ICO", bitmap_format="bmp")],
     }  # fmt: skip
+    pillow_heif.register_heif_opener()
+    made["HEIF"] = [
+        _saved(colour, "HEIF", **extras), _saved(clear, "HEIF"), _saved(grey, "HEIF", exif=exif.tobytes()),
+        _saved(colour.resize((300, 200)), "HEIF", tile_size=128),
+    ]  # fmt: skip
+    made["JXL"] = [
+        _saved(colour, "JXL", exif=exif.tobytes()), _saved(clear, "JXL", lossless=True), _saved(sixteen, "JXL"),
+        _saved(grey.convert("F"), "JXL"), _saved(colour, "JXL", use_container=True), _packed_jpeg(made["JPEG"][0]),
+    ]  # fmt: skip
+    # Cut short, as uploads that break off are.
+    for form in ("JPEG", "HEIF", "JXL", "WEBP", "PNG"):
+        made[f"{form} cut"] = [data[: len(data) * 3 // 4] for data in made[form]]
     Image.init()
     if "AVIF" in Image.SAVE:
         made["AVIF"] = [_saved(colour, "AVIF", **extras), _saved(clear, "AVIF")]
     return made
+
+
+def _packed_jpeg(jpeg: bytes) -> bytes:
+    """A JPEG XL file that a JPEG can be made of again, byte by byte."""
+    return pillow_jxl.Encoder(mode="RGB", num_threads=1)(jpeg, 80, 60, jpeg_encode=True)
 
 
 def _profile() -> bytes:

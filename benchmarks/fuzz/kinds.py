@@ -24,6 +24,7 @@ class Kind(Protocol):
 
 KINDS = {
     "images": "benchmarks.fuzz.images:Images",
+    "drawings": "benchmarks.fuzz.drawings:Drawings",
     "archives": "benchmarks.fuzz.archives:Archives",
     "captions": "benchmarks.fuzz.captions:CaptionFiles",
     "boxes": "benchmarks.fuzz.captions:BoxFiles",

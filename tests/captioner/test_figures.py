@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFont
 
 from captioner.captioner import Caption
 from captioner.errors import ConfigError
@@ -156,3 +156,17 @@ def test_maps_that_are_not_one_for_each_word_are_not_drawn(photo, count):
     caption = caption_of("a dog", fit_image(photo, 14, "crop")[1])
     with pytest.raises(ConfigError, match=f"{count} maps cannot be drawn for 2 words"):
         figure_strip(photo, caption, maps=np.ones((count, 5, 5)))
+
+
+def test_long_texts_are_measured_a_few_times(photo, monkeypatch):
+    """Each measure takes the longer, the longer the text: one for each character took seconds."""
+    measured, getlength = [], ImageFont.FreeTypeFont.getlength
+
+    def counted(font, text, *rest):
+        measured.append(len(text))
+        return getlength(font, text, *rest)
+
+    monkeypatch.setattr(ImageFont.FreeTypeFont, "getlength", counted)
+    caption = caption_of("w" * 2000, fit_image(photo, 14, "crop")[1])
+    figure = figure_strip(photo, caption, heading="x" * 3000)
+    assert figure.height > 1000 and sum(measured) < 500_000

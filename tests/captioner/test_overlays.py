@@ -204,6 +204,15 @@ def test_extreme_photos_keep_their_size(size, fit):
 
 
 @pytest.mark.parametrize("smooth", [True, False])
+def test_empty_and_faint_maps_are_drawn(photo, smooth):
+    frame = fit_image(photo, 14, "squash")[1]
+    assert overlay(photo, np.zeros((5, 5)), frame, smooth).tobytes() == photo.tobytes()
+    map_ = peaked(1, 2, (5, 5)).astype(np.float32)
+    faint = overlay(photo, map_ * np.float32(1e-36), frame, smooth)
+    np.testing.assert_allclose(np.asarray(faint, int), np.asarray(overlay(photo, map_, frame, smooth), int), atol=1)
+
+
+@pytest.mark.parametrize("smooth", [True, False])
 @pytest.mark.parametrize("fit", FITS)
 @pytest.mark.parametrize("size", [(2_000_000, 1), (1, 2_000_000)])
 def test_memory_follows_the_picture_and_not_the_proportions_of_the_photo(size, fit, smooth):

@@ -14,8 +14,8 @@ from benchmarks.fuzz.mutations import json_bytes, mutate_bytes, mutate_text
 from benchmarks.fuzz.runner import Found, Tally, fuzz
 
 CASES = {
-    "images": 1500, "archives": 300, "captions": 150, "boxes": 250, "bundles": 30, "checkpoints": 60, "api": 100,
-    "connections": 60,
+    "images": 1500, "drawings": 300, "archives": 300, "captions": 150, "boxes": 250, "bundles": 30, "checkpoints": 60,
+    "api": 100, "connections": 60,
 }  # fmt: skip
 
 
