@@ -64,7 +64,13 @@ def _open_jpeg_xl(data: bytes, name: str, check_size: CheckSize) -> Image.Image:
             f"{name} is too large: it has {header.extra_channels} channels beside its colours, and at most "
             f"{jpeg_xl.MAX_EXTRA_CHANNELS} are read: save it as JPEG"
         )
-    return jpeg_xl.decode(data, header)
+    try:
+        return jpeg_xl.decode(data, header)
+    except RuntimeError as error:  # whose text, of several lines, is about building the decoder
+        raise ImageError(
+            f"{name} is damaged or cut short (its JPEG XL data cannot be decoded): copy it again from where it came, "
+            "or save it as JPEG"
+        ) from error
 
 
 def _missing(name: str, form: str, package: str) -> ImageError:

@@ -377,8 +377,9 @@ def _reading(name: str, max_pixels: int) -> Iterator[None]:
     except Image.DecompressionBombError as error:
         raise ImageTooLarge(f"{name} is too large: at most {max_pixels:,} pixels are read: make it smaller") from error
     except Exception as error:  # decoders raise nearly anything on damaged files
+        reason = " ".join(str(error).split()) or type(error).__name__  # one line, whatever the decoder says
         raise ImageError(
-            f"{name} is damaged or cut short ({str(error) or type(error).__name__}): copy it again from where it came, "
+            f"{name} is damaged or cut short ({reason}): copy it again from where it came, "
             "or save it as JPEG or PNG"
         ) from error
 
