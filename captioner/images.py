@@ -379,8 +379,7 @@ def _reading(name: str, max_pixels: int) -> Iterator[None]:
     except Exception as error:  # decoders raise nearly anything on damaged files
         reason = " ".join(str(error).split()) or type(error).__name__  # one line, whatever the decoder says
         raise ImageError(
-            f"{name} is damaged or cut short ({reason}): copy it again from where it came, "
-            "or save it as JPEG or PNG"
+            f"{name} is damaged or cut short ({reason}): copy it again from where it came, or save it as JPEG or PNG"
         ) from error
 
 
