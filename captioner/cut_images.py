@@ -13,6 +13,8 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, ImageFile
 
+from captioner.streams import StreamView
+
 CUT_SHORT = "cut_short"
 """Key of a photo's `info` under which its CutShort lies."""
 
@@ -108,11 +110,12 @@ def decode_part(
     return other, None if jpeg else mask, cut
 
 
-class _Part(io.RawIOBase):
+class _Part(StreamView):
     """The beginning of a stream, and after it the same few bytes, however often they are read."""
 
     def __init__(self, stream: BinaryIO, end: int, ending: bytes = b"") -> None:
-        self._stream, self._end, self._ending, self._endings = stream, end, ending, 0
+        super().__init__(stream)
+        self._end, self._ending, self._endings = end, ending, 0
 
     def read(self, size: int = -1) -> bytes:
         left = max(0, self._end - self._stream.tell())
@@ -121,18 +124,6 @@ class _Part(io.RawIOBase):
             return content
         self._endings += 1
         return self._ending
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        return self._stream.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self._stream.tell()
-
-    def seekable(self) -> bool:
-        return True
-
-    def readable(self) -> bool:
-        return True
 
 
 def _is_interlaced(image: ImageFile.ImageFile) -> bool:

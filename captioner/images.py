@@ -24,6 +24,7 @@ from captioner.errors import ConfigError, ImageError, ImageTooLarge, NotAnImage
 from captioner.extra_formats import decode_apart, is_extra, open_extra
 from captioner.file_types import HEAD_BYTES, is_raw, why_not_an_image
 from captioner.photo_warnings import BLANK_CONTRAST, PhotoWarning, contrast, find_warnings, is_blank
+from captioner.streams import TimedStream
 
 MAX_PIXELS = 178_956_970
 """Width times height above which a photo is refused before it is decoded (half a gigabyte as RGB)."""
@@ -251,37 +252,6 @@ def _seekable(stream: BinaryIO, name: str) -> BinaryIO:
         raise ImageError(f"{name} cannot be read: {error}") from error
 
 
-class _TimedStream(io.RawIOBase):
-    """A stream that can be read for so many seconds.
-
-    Decoders in C cannot be stopped, but most ask for a file in small pieces: a JPEG of a thousand passes over a large
-    picture, which would take minutes, ends here.
-    """
-
-    def __init__(self, stream: BinaryIO, seconds: float, name: str) -> None:
-        self._stream, self._seconds, self._name = stream, seconds, name
-        self._end = time.monotonic() + seconds
-
-    def read(self, size: int = -1) -> bytes:
-        if time.monotonic() > self._end:
-            raise ImageError(
-                f"{self._name} takes more than {self._seconds:.1f} seconds to decode: save it anew as a plain JPEG"
-            )
-        return self._stream.read(size)
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        return self._stream.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self._stream.tell()
-
-    def seekable(self) -> bool:
-        return True
-
-    def readable(self) -> bool:
-        return True
-
-
 def _decode_stream(stream: BinaryIO, name: str, max_pixels: int, seconds: float | None) -> Image.Image:
     with _reading(name, max_pixels):
         stream.seek(0)
@@ -294,7 +264,7 @@ def _decode_stream(stream: BinaryIO, name: str, max_pixels: int, seconds: float 
         stream.seek(0)
         if extra and seconds is not None:
             return decode_apart(stream.read(), name, max_pixels, seconds)
-        timed = stream if seconds is None else _TimedStream(stream, seconds, name)
+        timed = stream if seconds is None else TimedStream(stream, seconds, name)
         open_stream = functools.partial(_open_stream, is_timed=seconds is not None)
         try:
             if extra:

@@ -1,5 +1,9 @@
-"""Photos that lie inside other files, unpacked once into a hidden folder beside these."""
+"""Photos inside other files, unpacked once into a hidden folder beside these, or into the user's cache.
 
+Unpacked photos take as much room as the archive, so they go to its disk if that can be written.
+"""
+
+import hashlib
 import io
 import json
 import os
@@ -39,14 +43,17 @@ def unpack(archive: Path, photos: Iterable[Packed]) -> Iterator[tuple[str, Path 
 
     Photos get numbers for names: what an archive calls them leads nowhere on this disk. An archive that has changed is
     unpacked anew. `photos` is only iterated where that is needed.
-    Raises DataError where the folder beside the archive cannot be written.
+    Raises DataError where neither the folder beside the archive nor the cache can be written.
     """
     state = archive.stat()
+    name = f"{archive.name}-{state.st_size:x}-{state.st_mtime_ns:x}"
     top = archive.parent / UNPACKED
-    folder = top / f"{archive.name}-{state.st_size:x}-{state.st_mtime_ns:x}"
+    if not (top / name / _RECORDS).exists() and not _is_writable(top):
+        top = _cache_of(archive)
+    folder = top / name
     if not (folder / _RECORDS).exists():
         try:
-            top.mkdir(exist_ok=True)
+            top.mkdir(parents=True, exist_ok=True)
             with FileLock(top / f"{archive.name}.lock"):
                 if not (folder / _RECORDS).exists():
                     _write(photos, archive.name, folder)
@@ -59,6 +66,23 @@ def unpack(archive: Path, photos: Iterable[Packed]) -> Iterator[tuple[str, Path 
         for line in lines:
             entry, file, name, record = json.loads(line)
             yield entry, folder / file if file else None, name, record
+
+
+def _is_writable(folder: Path) -> bool:
+    """Whether files can be made in a folder, which is made if it is not there."""
+    try:
+        folder.mkdir(exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:  # asked by trying: permissions do not tell of a disk that is mounted read-only
+        return False
+
+
+def _cache_of(archive: Path) -> Path:
+    """A folder for the photos of an archive, in the user's cache (XDG_CACHE_HOME, by default ~/.cache)."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    place = hashlib.sha256(os.fsencode(archive.parent.resolve())).hexdigest()[:16]
+    return cache / "captioner" / "unpacked" / place
 
 
 def _write(photos: Iterable[Packed], name: str, folder: Path) -> None:

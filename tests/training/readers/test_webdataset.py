@@ -122,9 +122,20 @@ def test_what_cannot_be_read(tmp_path):
             read_records(file)
 
 
-def test_a_folder_that_cannot_be_written_is_told(tmp_path):
+def test_photos_of_a_folder_that_cannot_be_written_go_into_the_cache(tmp_path, monkeypatch):
+    file = tar(tmp_path / "data" / "x.tar", sample("1", "A dog."))
+    write(tmp_path / "data" / ".unpacked", "in the way")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for _ in range(2):
+        (record,) = read_records(file).records
+        assert record.captions == ("A dog.",)
+        assert record.path.is_relative_to(tmp_path / "cache" / "captioner") and record.path.read_bytes() == jpeg()
+
+
+def test_folders_that_cannot_be_written_are_told(tmp_path, monkeypatch):
     file = tar(tmp_path / "x.tar", sample("1", "A dog."))
     write(tmp_path / ".unpacked", "in the way")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / ".unpacked"))
     with pytest.raises(DataError, match=r"x\.tar: its photos cannot be unpacked into .*unpack it elsewhere"):
         read_records(file)
 
