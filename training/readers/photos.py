@@ -90,6 +90,12 @@ class PhotoFinder:
         self._search = PhotoSearch(self._folders, walk_files, normal_name)
         self._used: set[str] = set()
 
+    def allow(self, folder: Path) -> None:
+        """Let names lead into one more folder, which is not looked through."""
+        prefix = os.path.join(os.path.abspath(folder), "")
+        if not prefix.startswith(self._prefixes):
+            self._prefixes = (*self._prefixes, prefix)
+
     def where(self) -> str:
         """The folders that were looked through, to be named in an error; those that exist, if any does."""
         existing = [folder for folder in self._folders if os.path.isdir(folder)]

@@ -55,6 +55,7 @@ class Rows:
         if path is None:
             self._listing.refuse("missing_image", self._file, entry, "holds no photo")
             return
+        self._listing.finder.allow(path.parent)  # which may be the cache, outside the data set
         self._add(entry, record, fields, f"{archive}/{name}", (os.path.relpath(path, self._listing.root),))
 
     def _add(
