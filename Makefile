@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
+# The tests of a file share fixtures, so one process runs them all; files are in an order that ends evenly.
+IN_PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help caption serve test test-quick test-lowest lint audit format clean
@@ -19,10 +21,10 @@ serve: $(READY)  ## caption photos in the browser; make serve OPTIONS="--port 80
 	$(RUN) -m service $(OPTIONS)
 
 test: lint  ## check style, then run all tests; warnings are errors
-	$(RUN) -m pytest --durations=20
+	$(RUN) -m pytest $(IN_PARALLEL) --durations=30
 
 test-quick: lint  ## run the tests that need no browser and no server, and kill no process
-	$(RUN) -m pytest -m "not browser and not servers and not stress"
+	$(RUN) -m pytest $(IN_PARALLEL) -m "not browser and not servers and not stress"
 
 lint: $(READY)  ## check style
 	$(RUN) -m ruff check .

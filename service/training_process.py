@@ -16,11 +16,14 @@ from captioner.json_files import write_json
 Run = Callable[..., str]
 """Runs a command of `training` to its end, as `run` does."""
 
+MODULE = "training"
+"""The package whose commands run."""
+
 _ROOT = Path(__file__).parents[1]
 
 
 def command(*arguments: str | Path) -> list[str]:
-    return [sys.executable, "-m", "training", *map(str, arguments)]
+    return [sys.executable, "-m", MODULE, *map(str, arguments)]
 
 
 def environment() -> dict[str, str]:

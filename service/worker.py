@@ -58,7 +58,9 @@ def work_until_stopped(settings: Settings) -> None:
 class WorkerProcess:
     """A worker as a child of the service, started again where it dies or hangs."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, module: str = "service") -> None:
+        """module: runs as `python -m MODULE worker`."""
+        self._module = module
         # Settings as they are: what was warned of, or injected, is not the worker's business.
         inherited = {name: value for name, value in environment().items() if not name.upper().startswith(PREFIX)}
         self._environment = inherited | settings.environment()
@@ -80,7 +82,7 @@ class WorkerProcess:
 
     def _start(self) -> subprocess.Popen:
         return subprocess.Popen(
-            child.command("-m", "service", "worker"),
+            child.command("-m", self._module, "worker"),
             env=self._environment,
             stdin=subprocess.DEVNULL,
             start_new_session=True,  # Ctrl-C is for the service, which then stops its worker

@@ -7,6 +7,7 @@ import pytest
 
 from service.worker import WorkerProcess
 from tests.faults.conftest import faults
+from tests.service import quick_service
 from tests.service.photo_sets import photo_set, zipped
 from tests.service.pictures import picture_bytes
 from tests.service.servers import postgresql_server
@@ -46,7 +47,7 @@ def test_a_postgresql_that_goes_away_and_comes_back(server, start, bundle, wait_
         data = client.post("/api/datasets", content=zipped(photo_set(20)), headers={"Content-Type": "application/zip"})
         asked = client.post("/api/trainings", json={"dataset": data.json()["id"], "options": ENDLESS})
         training = f"/api/trainings/{asked.json()['id']}"
-        with contextlib.closing(WorkerProcess(running.service.settings)):
+        with contextlib.closing(WorkerProcess(running.service.settings, quick_service.MODULE)):
             learned = wait_for_more_than(1)
 
             server.stop()

@@ -6,6 +6,7 @@ import time
 
 from service.worker import LOOK_SECONDS, WorkerProcess
 from tests.faults.conftest import faults
+from tests.service import quick_service
 from tests.service.photo_sets import photo_set, zipped
 from tests.service.pictures import picture_bytes
 from tests.service.servers import redis_address, redis_process
@@ -41,7 +42,7 @@ def test_a_redis_that_goes_away_and_comes_back(start, bundle, wait_for, tmp_path
     assert "see that it runs" in said and "until then each replica counts" in said
     assert caption() == 201
     asked_meanwhile = train()
-    with contextlib.closing(WorkerProcess(running.service.settings)):
+    with contextlib.closing(WorkerProcess(running.service.settings, quick_service.MODULE)):
         begins_and_is_cancelled(asked_meanwhile, 60)
         with redis_process(tmp_path) as redis:
             wait_for(client)

@@ -33,7 +33,7 @@ def caption(client, jpeg):
     return response.json()["model"]["version"]
 
 
-def wait_until(condition, seconds=10):
+def wait_until(condition, seconds=60):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end
@@ -68,7 +68,8 @@ def test_no_request_is_dropped_while_captioners_change(running, two, jpeg):
         thread.start()
     for number in range(8):
         assert running.client.post(f"/api/models/{two[number % 2]}/promote").status_code == 200
-        time.sleep(0.2)
+        known = len(answered)
+        wait_until(lambda: two[number % 2] in answered[known:])  # noqa: B023  (called at once)
     stop.set()
     for thread in threads:
         thread.join()

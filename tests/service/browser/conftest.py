@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 import captioner
 from service.settings import Settings
@@ -16,6 +16,8 @@ from tests.service.serving import serving
 
 # Without motion there is no film by itself when a caption comes, which would take seconds in every test.
 DEFAULTS = {"viewport": {"width": 1280, "height": 860}, "locale": "en-GB", "reduced_motion": "reduce"}
+PATIENCE_MS = 60_000
+"""Generous, as tests share the processor."""
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
 
 
@@ -36,6 +38,7 @@ def browser() -> Iterator[Browser]:
         (pytest.fail if os.environ.get("REQUIRE_BROWSER") == "1" else pytest.skip)(told)
     # Chromium's sandbox does not work for root, which containers often are.
     arguments = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
+    expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=path, args=arguments)
         yield started
@@ -65,7 +68,7 @@ def visit(browser, shipped) -> Iterator[Callable[..., Page]]:
             token = client.headers["Authorization"].split()[1]
             keep = f"localStorage.setItem('captioner.token', {json.dumps(token)})"
             context.add_init_script(f"if (location.protocol === 'http:') {keep}")
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(PATIENCE_MS)
         url = str(client.base_url)
         watch = Watch(context, url)
         visits.append((context, watch, expected))
