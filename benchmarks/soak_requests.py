@@ -79,7 +79,7 @@ def bad_caption(visitor: Visitor) -> Answer:
     photo = visitor.rng.choice(visitor.photos)
     body, kind, query, status = visitor.rng.choice([
         (b"no photo at all", "image/jpeg", "", 415),
-        (photo[: len(photo) // 2], "image/jpeg", "", 422),
+        (photo[: len(photo) // 20], "image/jpeg", "", 422),
         (b"", "image/jpeg", "", 400),
         (photo, "text/plain", "", 415),
         (photo, "image/jpeg", "?beam_width=0", 422),

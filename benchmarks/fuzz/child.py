@@ -2,6 +2,7 @@
 
 import gc
 import json
+import re
 import resource
 import signal
 import sys
@@ -33,7 +34,8 @@ def _tried(kind: Kind, rng: Random) -> dict[str, Any]:
         outcome: dict[str, Any] = {"outcome": kind.case(rng) or "used"}
     except kind.expected as error:
         outcome = {"outcome": type(error).__name__}
-        if not str(error) or "\n" in str(error).split("Understood are")[0]:
+        # The lists of what was found and of the formats follow the sentence.
+        if not str(error) or "\n" in re.split("Why not:|Understood are", str(error))[0]:
             outcome = {"outcome": "find", "what": f"no sentence: {str(error)!r}", "trace": traceback.format_exc()}
     except Exception as error:
         what = f"{type(error).__name__}: {error}"[:1000]

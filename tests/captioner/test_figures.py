@@ -151,10 +151,10 @@ def test_the_heading_of_evidence_says_what_it_is():
     assert evidence_heading("") == ""
 
 
-@pytest.mark.parametrize("count", [0, 1, 3])
-def test_maps_that_are_not_one_for_each_word_are_not_drawn(photo, count):
+@pytest.mark.parametrize("count, told", [(0, "0 maps"), (1, "1 map"), (3, "3 maps")])
+def test_maps_that_are_not_one_for_each_word_are_not_drawn(photo, count, told):
     caption = caption_of("a dog", fit_image(photo, 14, "crop")[1])
-    with pytest.raises(ConfigError, match=f"{count} maps cannot be drawn for 2 words"):
+    with pytest.raises(ConfigError, match=f"{told} cannot be drawn for 2 words"):
         figure_strip(photo, caption, maps=np.ones((count, 5, 5)))
 
 

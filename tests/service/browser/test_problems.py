@@ -20,7 +20,7 @@ def test_a_file_that_is_no_photo(visit, tmp_path):
     page, file = visit(expected=FAILED), tmp_path / "letter.jpg"
     file.write_text("Dear photo")
     choose(page, file)
-    expect(problem(page)).to_contain_text("save it as JPEG or PNG")
+    expect(problem(page)).to_contain_text("is not an image that can be read, but a text: give the photo itself")
     expect(page.locator("#no-preview")).to_have_text("This file cannot be shown.")
     expect(page.locator("#progress")).to_be_hidden()
     screenshot(page, "problem-no-photo", full_page=False)
