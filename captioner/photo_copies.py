@@ -24,6 +24,7 @@ _EXIF_TEXTS = (
     "Exif.Image.XPTitle",
 )
 _REPLACED = {_XMP_TEXT, *_XMP_TEXTS, *_EXIF_TEXTS, _IPTC_TEXT, "Iptc.Envelope.CharacterSet"}
+_PNG = b"\x89PNG\r\n\x1a\n"
 _PLACES = re.compile(
     "Tag$|Offset|InterchangeFormat$|MakerNote|SubIFDs$|NewSubfileType$|PrintImageMatching$|XMLPacket$|IPTCNAA$"
 )
@@ -36,9 +37,10 @@ def write_copy(name: str, source: str | bytes, target: str, caption: str) -> Pho
     """Write a copy of a photo with its caption in place of every description that the file has.
 
     The caption is `dc:description` in XMP, in one language, and Caption-Abstract in IPTC; where the photo has them, the
-    fields of `_EXIF_TEXTS` and `_XMP_TEXTS` become the caption, too, as many viewers read those first. Pictures and all
-    other data stay as they are. Where that cannot be, the copy has the bytes of the photo, and the caption lies beside
-    it in TARGET.xmp. The copy is written atomically, and has the photo's time of change.
+    fields of `_EXIF_TEXTS` and `_XMP_TEXTS` and a PNG's text "Description" become the caption, too, as many viewers
+    read those first. Pictures and all other data stay as they are. Where that cannot be, the copy has the bytes of the
+    photo, and the caption lies beside it in TARGET.xmp. The copy is written atomically, and has the photo's time of
+    change.
     name: what errors call the photo. source: its path, or the content of its file.
     -> a warning where the caption lies beside the copy.
     Raises ImageError where the photo cannot be read or the copy cannot be written.
@@ -87,6 +89,8 @@ def _captioned(content: bytes, caption: str) -> bytes:
             _set_iptc(image.iptcData(), caption)
         if _writes(exiv2, image, exiv2.MetadataId.Exif):
             _set_exif(image.exifData(), caption)
+        if content.startswith(_PNG) and image.comment().strip():  # the text chunk "Description"
+            image.setComment(caption)
         image.writeMetadata()
         written = checked_copy(content, _content(image))
         again = exiv2.ImageFactory.open(written)
@@ -98,6 +102,13 @@ def _captioned(content: bytes, caption: str) -> bytes:
         return written
     except exiv2.Exiv2Error as error:
         raise CopyDiffers("the data about the photo in the file is damaged, or takes too much room") from error
+    except (
+        AttributeError,
+        LookupError,
+        TypeError,
+        ValueError,
+    ) as error:  # from its Python package
+        raise CopyDiffers("the data about the photo in the file is damaged") from error
 
 
 def _other_data(image) -> dict[str, str]:
@@ -137,16 +148,23 @@ def _set_exif(data, caption: str) -> None:
     """Replace the descriptions that are there; blank ones, which cameras leave room for, stay."""
     described = {key: data[key].value() for key in _EXIF_TEXTS if key in data}
     if _is_text(described.get("Exif.Image.ImageDescription")):
-        data["Exif.Image.ImageDescription"] = caption
+        _replace(data, "Exif.Image.ImageDescription", caption)
     comment = described.get("Exif.Photo.UserComment")
-    if comment is not None and comment.comment().strip("\0 "):
+    # exiv2 gives no text of a comment whose type is not the standard's: it is replaced whatever it holds.
+    if comment is not None and (not hasattr(comment, "comment") or comment.comment().strip("\0 ")):
         charset = "Ascii" if caption.isascii() else "Unicode"
         # Which is UCS-2: exiv2 can write letters beyond it, but not read them.
         text = "".join(letter if ord(letter) < 0x10000 else "\N{REPLACEMENT CHARACTER}" for letter in caption)
-        data["Exif.Photo.UserComment"] = f"charset={charset} {text}"
+        _replace(data, "Exif.Photo.UserComment", f"charset={charset} {text}")
     for key in ("Exif.Image.XPComment", "Exif.Image.XPTitle"):  # Windows shows the title as the photo's description
         if key in described:
-            data[key] = " ".join(map(str, f"{caption}\0".encode("utf-16-le")))
+            _replace(data, key, " ".join(map(str, f"{caption}\0".encode("utf-16-le"))))
+
+
+def _replace(data, key: str, value: str) -> None:
+    """Set a field in the type of the standard, whatever its type was: exiv2 reads a value as that type says."""
+    del data[key]
+    data[key] = value
 
 
 def _is_text(value) -> bool:

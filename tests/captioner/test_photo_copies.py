@@ -9,7 +9,7 @@ from pathlib import Path
 import exiv2
 import numpy as np
 import pytest
-from PIL import Image, ImageCms, IptcImagePlugin
+from PIL import Image, ImageCms, IptcImagePlugin, PngImagePlugin
 
 from captioner.errors import ConfigError, ImageError
 from captioner.photo_copies import require_exiv2, write_copy
@@ -168,6 +168,54 @@ def test_no_other_description_contradicts_the_caption(photo, tmp_path, name, cap
         assert bytes(map(int, found[key].split())).decode("utf-16-le") == f"{caption}\0"
     assert (found["Exif.Image.Artist"], found["Xmp.dc.title"]) == ("A person", 'lang="x-default" Holidays')
     assert found["Exif.Image.Make"] == "A camera"
+
+
+def data_of(content: bytes) -> exiv2.DataValue:
+    value = exiv2.DataValue(exiv2.TypeId.unsignedByte)
+    value.read(" ".join(map(str, content)))
+    return value
+
+
+@pytest.mark.parametrize("caption", ["a dog runs", CAPTION])
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.webp", "a.tif"])
+def test_descriptions_of_another_type_than_the_standards_become_the_caption(photo, tmp_path, name, caption):
+    """Software writes them as bytes or as ASCII: exiv2 gives no text of such a comment."""
+    path = photo(name)
+    image = exiv2.ImageFactory.open(path.read_bytes())
+    image.readMetadata()
+    data = image.exifData()
+    data["Exif.Photo.UserComment"] = data_of(b"ASCII\0\0\0A comment")
+    data["Exif.Image.ImageDescription"] = data_of(b"OLYMPUS")
+    data["Exif.Image.XPTitle"] = exiv2.AsciiValue("Mine")
+    image.writeMetadata()
+    file = image.io()
+    file.open()
+    content = bytes(file.mmap())
+    assert write_copy("a", content, str(tmp_path / f"copy-{name}"), caption) is None
+    found = read_back((tmp_path / f"copy-{name}").read_bytes())
+    assert found["Exif.Image.ImageDescription"] == caption
+    assert found["Exif.Photo.UserComment"].endswith(f" {caption.replace(chr(0x1F415), chr(0xFFFD))}")
+    assert bytes(map(int, found["Exif.Image.XPTitle"].split())).decode("utf-16-le") == f"{caption}\0"
+
+
+def test_what_exiv2_cannot_show_ends_no_run(photo, tmp_path, monkeypatch):
+    def fail(*_):
+        raise AttributeError("no such thing")
+
+    monkeypatch.setattr("captioner.photo_copies._set_exif", fail)
+    assert write_copy("a", str(photo("a.jpg")), str(tmp_path / "copy.jpg"), "a dog").kind == "sidecar"
+    assert (tmp_path / "copy.jpg").read_bytes() == (tmp_path / "a.jpg").read_bytes()
+
+
+@pytest.mark.parametrize("caption", ["a dog runs", CAPTION])
+def test_the_description_of_a_png_becomes_the_caption(tmp_path, caption):
+    texts = PngImagePlugin.PngInfo()
+    texts.add_text("Description", "Mine")
+    texts.add_text("Author", "A person")
+    Image.new("RGB", (8, 6)).save(tmp_path / "a.png", pnginfo=texts)
+    assert write_copy("a", str(tmp_path / "a.png"), str(tmp_path / "copy.png"), caption) is None
+    with Image.open(tmp_path / "copy.png") as copy:
+        assert (copy.text["Description"], copy.text["Author"]) == (caption, "A person")
 
 
 def test_a_field_that_is_not_there_or_blank_is_left_alone(photo, tmp_path):
