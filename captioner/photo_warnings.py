@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageChops
 
 from captioner.cut_images import CUT_SHORT
 from captioner.text_pages import is_text_page
@@ -14,7 +14,7 @@ BLANK_CONTRAST = 8.0
 _LOOKED_AT = 600_000  # pixels: a photo with twice the sides, or more, is reduced by a whole number
 _CELL = 256  # pixels of a cell whose mean is taken, at least: the noise of a camera vanishes in it
 _CELLS = (8, 32)  # cells along a side, fewest and most
-_SPECK, _SPECKS = 60.0, 2e-4  # levels, and the share of pixels off by more than that in a picture that shows something
+_SPECK, _SPECKS = 60, 2e-4  # levels, and the share of pixels off by more than that in a picture that shows something
 _SPECK_PIXELS = 256_000  # that are looked at
 
 
@@ -86,8 +86,11 @@ def _cells(photo: Image.Image) -> tuple[np.ndarray, np.ndarray]:
 def _has_specks(photo: Image.Image, surface: np.ndarray) -> bool:
     """Whether there is anything that the means of cells hide: stars, a few letters."""
     scale = max(1, int((photo.width * photo.height / _SPECK_PIXELS) ** 0.5))
-    pixels = np.asarray(photo.reduce(scale), dtype=np.float32)
-    rows = np.linspace(0, len(surface) - 1, pixels.shape[0]).round().astype(int)
-    columns = np.linspace(0, surface.shape[1] - 1, pixels.shape[1]).round().astype(int)
-    off = np.abs(pixels - surface[rows][:, columns]).max(axis=2) > _SPECK
-    return float(off.mean()) > _SPECKS
+    pixels = photo.reduce(scale)
+    # By Pillow, in 8 bits: ten times as fast as by NumPy, which took longer than to decode the photo.
+    smooth = Image.fromarray(np.rint(surface.clip(0, 255)).astype(np.uint8)).resize(
+        pixels.size, Image.Resampling.NEAREST
+    )
+    red, green, blue = ImageChops.difference(pixels, smooth).split()
+    counts = ImageChops.lighter(ImageChops.lighter(red, green), blue).histogram()  # of the largest of the three
+    return sum(counts[_SPECK + 1 :]) > _SPECKS * sum(counts)
