@@ -27,6 +27,7 @@ MISSING_COLOUR = (128, 128, 128)
 _END_MARKER = b"\xff\xd9"
 _BLOCK = 8  # pixels; a JPEG decoder has or lacks whole blocks
 _GREY_SHARE = 0.7  # of a block's pixels that are grey where it came without data
+_GRID = 8  # pixels between those that an interlaced picture stores first
 _STRIP = 32 * _BLOCK  # rows that are compared at once
 _MAX_ENDINGS = 1000
 _READ_BYTES = 65536
@@ -82,13 +83,13 @@ def decode_part(
 
     open_stream: opens the image without decoding it.
     -> the decoded image, a mask of what is missing (None where the decoder has drawn that grey), and how much that is;
-    None where (nearly) nothing was decoded, or the rows of the image are interlaced.
+    None where (nearly) nothing was decoded. Of interlaced pictures, whose rows or pixels come out of order, the missing
+    ones are made like those before them.
     """
     stream.seek(0)
     image = open_stream(stream)
     jpeg = image.format in ("JPEG", "MPO")
-    if not jpeg and _is_interlaced(image):
-        return None
+    interlaced = not jpeg and _is_interlaced(image)
     end = _end_of_content(stream) if jpeg else 0
     stream.seek(0)
     image = _decode_rows(open_stream(_Part(stream, end)) if jpeg else image, 0)
@@ -104,6 +105,8 @@ def decode_part(
     missing = float(counts.mean()) / 255
     if missing > 1 - MIN_DECODED:
         return None
+    if interlaced:
+        return _coarse(other, mask), None, CutShort(0.0, "bottom", progressive=True)
     rows = np.arange(len(counts))
     at_top = missing > 0 and (rows * counts).sum() / counts.sum() < len(counts) / 2
     cut = CutShort(missing, "top" if at_top else "bottom", bool(image.info.get("progressive")))
@@ -130,6 +133,22 @@ def _is_interlaced(image: ImageFile.ImageFile) -> bool:
     if image.format == "GIF":
         return any(tile.args[1] for tile in image.tile)
     return bool(image.info.get("interlace"))
+
+
+def _coarse(image: Image.Image, missing: Image.Image) -> Image.Image:
+    """Make missing pixels (white in the mask) like the nearest one to their left, or else above."""
+    pixels, missing = np.array(image), np.asarray(missing) > 0
+    columns, above = np.arange(image.width), pixels[0].copy()
+    for row, lacks in zip(pixels, missing, strict=True):
+        nearest = np.maximum.accumulate(np.where(lacks, -1, columns))
+        found = (nearest >= 0) & (columns - nearest < _GRID)
+        above[found] = row[nearest[found]]
+        row[:] = above
+    coarse = Image.fromarray(pixels, image.mode)
+    if image.palette is not None:
+        coarse.putpalette(image.palette)
+    coarse.info = image.info
+    return coarse
 
 
 def _end_of_content(stream: BinaryIO) -> int:

@@ -4,6 +4,7 @@ Their decoders take a whole file at once and cannot be stopped. Where time is li
 is decoded in a process of its own, whose time and memory are bounded: `decode_apart`.
 """
 
+import dataclasses
 import io
 import json
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 from PIL import Image
 
 from captioner import jpeg_xl
+from captioner.cut_images import CUT_SHORT, CutShort
 from captioner.errors import ImageError, ImageTooLarge, NotAnImage
 from captioner.file_types import is_heic, is_jpeg_xl, why_not_an_image
 
@@ -93,13 +95,22 @@ def decode_apart(data: bytes, name: str, max_pixels: int, seconds: float) -> Ima
     answer = json.loads(head)
     if "error" in answer:
         raise _ERRORS[answer["error"]](answer["text"].replace(_PHOTO, name, 1))
-    return Image.frombytes("RGB", tuple(answer["size"]), pixels)
+    photo = Image.frombytes("RGB", tuple(answer["size"]), pixels)
+    if "cut" in answer:
+        photo.info[CUT_SHORT] = CutShort(**answer["cut"])
+    return photo
 
 
 def answer_of(data: bytes, max_pixels: int, open_image: Callable[..., Image.Image]) -> tuple[dict, bytes]:
-    """What the process answers: {"size": [width, height]} and the pixels, or {"error": class, "text": sentence}."""
+    """What the process answers: {"size": [width, height]} and the pixels, or {"error": class, "text": sentence}.
+
+    Of a photo that is cut short, {"cut": {...}} are the fields of its CutShort.
+    """
     try:
         photo = open_image(data, _PHOTO, max_pixels)
     except ImageError as error:
         return {"error": type(error).__name__, "text": str(error)}, b""
-    return {"size": photo.size}, photo.tobytes()
+    answer = {"size": photo.size}
+    if CUT_SHORT in photo.info:
+        answer["cut"] = dataclasses.asdict(photo.info[CUT_SHORT])
+    return answer, photo.tobytes()

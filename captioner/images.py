@@ -23,6 +23,7 @@ from captioner.cut_images import CUT_SHORT, MISSING_COLOUR, CutShort, decode_par
 from captioner.errors import ConfigError, ImageError, ImageTooLarge, NotAnImage
 from captioner.extra_formats import decode_apart, is_extra, open_extra
 from captioner.file_types import HEAD_BYTES, is_raw, why_not_an_image
+from captioner.filled_images import decode_filled, is_fillable
 from captioner.photo_warnings import BLANK_CONTRAST, PhotoWarning, contrast, find_warnings, is_blank
 from captioner.streams import TimedStream
 
@@ -260,29 +261,51 @@ def _decode_stream(stream: BinaryIO, name: str, max_pixels: int, seconds: float 
             raise ImageError(f"{name} is empty (0 bytes): replace it with the photo")
         if is_raw(head, name):
             raise NotAnImage(f"{name} {why_not_an_image(head, name)}")
-        extra = is_extra(head)
         stream.seek(0)
-        if extra and seconds is not None:
+        if is_extra(head) and seconds is not None:
             return decode_apart(stream.read(), name, max_pixels, seconds)
-        timed = stream if seconds is None else TimedStream(stream, seconds, name)
-        open_stream = functools.partial(_open_stream, is_timed=seconds is not None)
+        end = None if seconds is None else time.monotonic() + seconds
+
+        def decode(stream: BinaryIO) -> Image.Image:
+            left = None if end is None else max(0.01, end - time.monotonic())
+            return _decode_file(stream, head, name, max_pixels, left)
+
+        if not is_fillable(head):
+            return decode(stream)
         try:
-            if extra:
-                with _open_extra(stream.read(), name, max_pixels) as image:
-                    return _decode(image, name, max_pixels)
-            with open_stream(timed) as image:
-                return _first_with_content(image, _decode(image, name, max_pixels), name, max_pixels)
-        except UnidentifiedImageError as error:
-            raise NotAnImage(f"{name} {why_not_an_image(head, name)}") from error
-        except OSError as error:
-            if extra or not is_cut_short(error):
+            return decode(stream)
+        except ImageTooLarge:
+            raise
+        except Exception:
+            stream.seek(0)
+            photo = decode_filled(stream.read(), lambda data: decode(io.BytesIO(data)))
+            if photo is None:
                 raise
-            cut = error.with_traceback(None)  # which would keep the pixels until the others are decoded
-            image = None
-        part = decode_part(timed, open_stream)
-        if part is None:
-            raise cut
-        return _part_upright(*part)
+            return photo
+
+
+def _decode_file(stream: BinaryIO, head: bytes, name: str, max_pixels: int, seconds: float | None) -> Image.Image:
+    """Decode a file from its beginning; of most formats also what is there of a file that is cut short."""
+    extra = is_extra(head)
+    timed = stream if seconds is None else TimedStream(stream, seconds, name)
+    open_stream = functools.partial(_open_stream, is_timed=seconds is not None)
+    try:
+        if extra:
+            with _open_extra(stream.read(), name, max_pixels) as image:
+                return _decode(image, name, max_pixels)
+        with open_stream(timed) as image:
+            return _first_with_content(image, _decode(image, name, max_pixels), name, max_pixels)
+    except UnidentifiedImageError as error:
+        raise NotAnImage(f"{name} {why_not_an_image(head, name)}") from error
+    except OSError as error:
+        if extra or not is_cut_short(error):
+            raise
+        cut = error.with_traceback(None)  # which would keep the pixels until the others are decoded
+        image = None
+    part = decode_part(timed, open_stream)
+    if part is None:
+        raise cut
+    return _part_upright(*part)
 
 
 def _open_stream(stream: BinaryIO, is_timed: bool) -> Image.Image:
