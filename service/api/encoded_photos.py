@@ -2,7 +2,7 @@
 
 import base64
 import re
-from typing import NoReturn
+from typing import Any, NoReturn
 from urllib.parse import unquote
 
 from service.problems import Problem
@@ -14,7 +14,10 @@ _PATH = re.compile(
     r"\s*(?:[a-z]:\\|~?/|\.{1,2}/)?[^\n;,]{0,300}\.(?:jpe?g|png|webp|gif|hei[cf]|avif|tiff?|bmp|jxl)\s*", re.I
 )
 _DATA_URL = re.compile(r"\s*data:", re.IGNORECASE)
-_BLANKS = str.maketrans("", "", " \t\r\n\f\v")
+_PAYLOAD = re.compile(r"[^;]{0,100}(?:;[^;]{0,300}){0,9}?;\s*base64\s*,", re.IGNORECASE)
+_BLANKS = str.maketrans("", "", " \t\r\n\f\v\u00a0\u200b\u2028\u2029\ufeff")
+_AROUND = "\"'<> \t\r\n\ufeff"
+"""What a text may be wrapped in, where it was quoted once more than JSON asks for."""
 _URL_ALPHABET = str.maketrans("-_", "+/")
 ADDRESS_FIELDS = ("url", "image_url", "imageUrl", "uri", "href", "link", "address", "src")
 """What people call a field with an address."""
@@ -23,8 +26,10 @@ ADDRESS_FIELDS = ("url", "image_url", "imageUrl", "uri", "href", "link", "addres
 def photo_bytes(text: str) -> bytes:
     """Decode a photo's file: base64 in either alphabet, with or without line breaks and padding, or a data: URL.
 
+    Quotation marks around it, and line breaks that were escaped twice, are passed over.
     Raises Problem (422) for all else, and says that addresses and paths are not fetched.
     """
+    text = text.strip(_AROUND)
     if _DATA_URL.match(text[:64]):
         return _decoded(_payload(text))
     if _ADDRESS.match(text[:300]):
@@ -42,15 +47,29 @@ def refuse_address(field: str) -> NoReturn:
     )
 
 
+def address_field(values: dict[str, Any]) -> str | None:
+    """The field of a request in JSON that holds an address, plain or in an object: {"image_url": {"url": ...}}."""
+    for name in ("image", *ADDRESS_FIELDS):
+        value = values.get(name)
+        if isinstance(value, dict) and any(isinstance(value.get(each), str) for each in ADDRESS_FIELDS):
+            return name
+        if isinstance(value, str) and name != "image":
+            return name
+    return None
+
+
 def _payload(url: str) -> str:
-    head, comma, payload = url.partition(",")
-    if not comma or not head.rstrip().lower().endswith(";base64"):
+    head = _PAYLOAD.match(url[:4000])
+    if head is None:
         raise Problem(422, f"image is a data: URL without base64 (data:image/jpeg;base64,...): {HOW_ENCODED}.")
+    payload = url[head.end() :]
     return unquote(payload) if "%" in payload else payload
 
 
 def _decoded(text: str) -> bytes:
     letters = text.translate(_BLANKS)
+    if "\\" in letters:
+        letters = letters.replace("\\r", "").replace("\\n", "")
     if ("-" in letters or "_" in letters) and not ("+" in letters or "/" in letters):
         letters = letters.translate(_URL_ALPHABET)
     plain = letters.rstrip("=")

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 from flask import Request
 from werkzeug.exceptions import BadRequest
 
-from service.api.encoded_photos import ADDRESS_FIELDS, photo_bytes, refuse_address
+from service.api.encoded_photos import address_field, photo_bytes, refuse_address
 from service.api.operations import current_service
 from service.api.schemas import CaptionOptions, CaptionQuery
 from service.problems import NOT_JSON, Problem
@@ -166,10 +166,12 @@ def _json(request: Request) -> tuple[bytes, dict[str, Any]]:
         raise Problem(400, NOT_JSON) from error
     if not isinstance(values, dict):
         raise Problem(422, 'The JSON must be an object: {"image": "BASE64"}.')
+    if (not isinstance(values.get("image"), str) or not values["image"]) and (field := address_field(values)):
+        refuse_address(field)
+    if "image" not in values and (others := sorted(values.keys() - CaptionOptions.model_fields.keys())):
+        raise Problem(422, f"The JSON has no field image, but {', '.join(others)[:100]}: {HOW}.")
     image = values.pop("image", "")
     if not isinstance(image, str):
         raise Problem(422, "image must be a text: the photo's file in base64.")
-    if not image and (field := next((name for name in ADDRESS_FIELDS if isinstance(values.get(name), str)), None)):
-        refuse_address(field)
     CaptionOptions.model_validate(values, strict=True)
     return photo_bytes(image), values

@@ -27,6 +27,12 @@ def forms(data: bytes) -> dict[str, str]:
         "data URL with a name": f"data:image/png;name=a.png;base64,{plain}",
         "data URL without a type": f"data:;base64,{plain}",
         "data URL with lines": f"data:image/jpeg;base64,\n{base64.encodebytes(data).decode()}",
+        "data URL with a blank": f" data:image/jpeg; base64, {plain}",
+        "data URL with a comma in a name": f"data:image/png;name=a,b.png;base64,{plain}",
+        "quoted twice": f'"{plain}"',
+        "line breaks that were escaped twice": base64.encodebytes(data).decode().replace("\n", "\\r\\n"),
+        "mark of the byte order": f"\ufeff{plain}",
+        "blanks of other kinds": f"\u00a0{plain[:4]}\u200b{plain[4:]}",
         "data URL in percent signs": f"data:image/jpeg;base64,{plain.replace('+', '%2B').replace('=', '%3D')}",
     }
 
@@ -56,6 +62,7 @@ def test_what_is_no_base64_is_refused_in_a_sentence(text):
         "https://example.org/cat.jpg", "http://localhost/cat", "HTTPS://EXAMPLE.ORG", "ftp://example.org/cat.jpg",
         "file:///home/me/cat.jpg", "file:/home/me/cat.jpg", "s3://bucket/cat.jpg", "//example.org/cat.jpg",
         "www.example.org/cat.jpg", "  https://example.org/cat\n", "blob:https://example.org/1",
+        '"https://example.org/cat.jpg"', "<https://example.org/cat.jpg>",
         "https://example.org/abcd" + "a" * 5000,
     ],
 )  # fmt: skip
@@ -85,3 +92,21 @@ def test_a_file_that_looks_like_a_path_in_base64_is_a_file():
         data = rng.randbytes(rng.randrange(1, 60))
         for text in forms(data).values():
             assert photo_bytes(text) == data
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"url": "https://example.org/a"}, {"image_url": {"url": "https://example.org/a", "detail": "low"}},
+        {"image": {"url": "https://example.org/a"}}, {"image": "", "src": "a"}, {"image": None, "href": "a"},
+    ],
+)  # fmt: skip
+def test_fields_with_an_address_are_known(client, values):
+    answer = client.post("/api/captions", json=values)
+    assert answer.status_code == 422 and "addresses are not fetched" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("name", ["data", "photo", "images", "image_base64", "instances"])
+def test_another_field_than_image_is_named_with_the_right_one(client, name):
+    answer = client.post("/api/captions", json={name: "/9j/"})
+    assert answer.status_code == 422 and f"no field image, but {name}" in answer.json()["detail"]
