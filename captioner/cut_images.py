@@ -53,22 +53,25 @@ class CutShort:
     """Where that lies in the upright photo: top, bottom, left or right."""
     progressive: bool
     """Whether detail may be missing all over the photo: a progressive JPEG stores it last."""
+    damaged: bool = False
+    """Whether the file goes on after the part that was decoded, but cannot be understood."""
 
     @property
     def sentence(self) -> str:
         """What is missing, for people."""
+        what = "damaged" if self.damaged else "cut short"
         if self.missing:
             share = "less than 1 %" if self.missing < 0.01 else f"about {100 * self.missing:.0f} %"
             edge = self.side if self.side in ("top", "bottom") else f"{self.side} edge"
-            return f"The file is cut short: {share} of the photo, at its {edge}, is missing."
+            return f"The file is {what}: {share} of the photo, at its {edge}, is missing."
         if self.progressive:
-            return "The file is cut short: fine detail of the photo may be missing."
-        return "The file is cut short: its end is missing, but all of the photo is there."
+            return f"The file is {what}: fine detail of the photo may be missing."
+        return f"The file is {what}: its end is missing, but all of the photo is there."
 
     def upright(self, orientation: int) -> "CutShort":
         """The same for a photo that was stored with this EXIF orientation."""
         top, bottom = _SIDES.get(orientation, _SIDES[1])
-        return CutShort(self.missing, top if self.side == "top" else bottom, self.progressive)
+        return CutShort(self.missing, top if self.side == "top" else bottom, self.progressive, self.damaged)
 
 
 def is_cut_short(error: Exception) -> bool:
@@ -76,12 +79,17 @@ def is_cut_short(error: Exception) -> bool:
     return isinstance(error, OSError) and str(error).startswith("image file is truncated")
 
 
+def is_broken(error: Exception) -> bool:
+    """Whether Pillow stopped at data that mean nothing: a part of the file was lost or written over."""
+    return isinstance(error, OSError) and str(error).startswith("broken data stream")
+
+
 def decode_part(
-    stream: BinaryIO, open_stream: Callable[[BinaryIO], ImageFile.ImageFile]
+    stream: BinaryIO, open_stream: Callable[[BinaryIO], ImageFile.ImageFile], damaged: bool = False
 ) -> tuple[Image.Image, Image.Image | None, CutShort] | None:
     """Decode the part of an image that its file holds.
 
-    open_stream: opens the image without decoding it.
+    open_stream: opens the image without decoding it. damaged: the file is not cut short, but broken (`is_broken`).
     -> the decoded image, a mask of what is missing (None where the decoder has drawn that grey), and how much that is;
     None where (nearly) nothing was decoded. Of interlaced pictures, whose rows or pixels come out of order, the missing
     ones are made like those before them.
@@ -89,8 +97,10 @@ def decode_part(
     stream.seek(0)
     image = open_stream(stream)
     jpeg = image.format in ("JPEG", "MPO")
+    begun_again = _second_beginning(stream) if jpeg and damaged else None
+    jpeg = jpeg and (not damaged or begun_again is not None)
     interlaced = not jpeg and _is_interlaced(image)
-    end = _end_of_content(stream) if jpeg else 0
+    end = begun_again or (_end_of_content(stream) if jpeg else 0)
     stream.seek(0)
     image = _decode_rows(open_stream(_Part(stream, end)) if jpeg else image, 0)
     stream.seek(0)
@@ -106,10 +116,10 @@ def decode_part(
     if missing > 1 - MIN_DECODED:
         return None
     if interlaced:
-        return _coarse(other, mask), None, CutShort(0.0, "bottom", progressive=True)
+        return _coarse(other, mask), None, CutShort(0.0, "bottom", progressive=True, damaged=damaged)
     rows = np.arange(len(counts))
     at_top = missing > 0 and (rows * counts).sum() / counts.sum() < len(counts) / 2
-    cut = CutShort(missing, "top" if at_top else "bottom", bool(image.info.get("progressive")))
+    cut = CutShort(missing, "top" if at_top else "bottom", bool(image.info.get("progressive")), damaged)
     return other, None if jpeg else mask, cut
 
 
@@ -133,6 +143,16 @@ def _is_interlaced(image: ImageFile.ImageFile) -> bool:
     if image.format == "GIF":
         return any(tile.args[1] for tile in image.tile)
     return bool(image.info.get("interlace"))
+
+
+def _second_beginning(stream: BinaryIO) -> int | None:
+    """Where another JPEG begins within the pixels of the first: there its decoder fills all the rest with grey."""
+    stream.seek(0)
+    content, place = stream.read(), 2
+    while content[place : place + 1] == b"\xff" and content[place + 1 : place + 2] != b"\xda":
+        place += 2 + int.from_bytes(content[place + 2 : place + 4], "big")  # a segment, perhaps with a preview
+    found = content.find(b"\xff\xd8\xff", place)
+    return None if found < 0 else found
 
 
 def _coarse(image: Image.Image, missing: Image.Image) -> Image.Image:
@@ -177,7 +197,7 @@ def _decode_rows(image: ImageFile.ImageFile, value: int) -> ImageFile.ImageFile:
     try:
         image.load()
     except OSError as error:
-        if not is_cut_short(error):
+        if not is_cut_short(error) and not is_broken(error):
             raise
         image.tile = []  # decoded as far as it goes
     return image

@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from captioner.config import FITS
-from captioner.cut_images import CUT_SHORT, MISSING_COLOUR, CutShort, decode_part, is_cut_short
+from captioner.cut_images import CUT_SHORT, MISSING_COLOUR, CutShort, decode_part, is_broken, is_cut_short
 from captioner.errors import ConfigError, ImageError, ImageTooLarge, NotAnImage
 from captioner.extra_formats import decode_apart, is_extra, open_extra
 from captioner.file_types import HEAD_BYTES, is_raw, why_not_an_image
@@ -298,11 +298,11 @@ def _decode_file(stream: BinaryIO, head: bytes, name: str, max_pixels: int, seco
     except UnidentifiedImageError as error:
         raise NotAnImage(f"{name} {why_not_an_image(head, name)}") from error
     except OSError as error:
-        if extra or not is_cut_short(error):
+        if extra or not (is_cut_short(error) or is_broken(error)):
             raise
         cut = error.with_traceback(None)  # which would keep the pixels until the others are decoded
         image = None
-    part = decode_part(timed, open_stream)
+    part = decode_part(timed, open_stream, is_broken(cut))
     if part is None:
         raise cut
     return _part_upright(*part)

@@ -22,8 +22,8 @@ FORBIDDEN = {
 ORDER = (
     "allocator", "errors", "counting", "json_files", "config", "arguments", "vocabulary", "bundle_json", "file_types",
     "jpeg_xl", "streams", "cut_images", "extra_formats", "filled_images", "text_pages", "photo_warnings", "images",
-    "photo_process", "name_set", "image_files", "ranks", "journal", "remote_photos", "photo_sources", "photo_workers", "copy_checks",
-    "photo_copies", "caption_files",
+    "photo_process", "name_set", "image_files", "ranks", "journal", "remote_photos", "photo_sources", "photo_workers",
+    "copy_checks", "photo_copies", "caption_files",
     "encoder_weights", "encoders", "draws", "fused", "products", "attention", "dropout", "decoder", "model",
     "inference", "decoding", "evidence", "bundle", "captioner", "overlays", "figures", "caption_json", "bulk",
     "bulk_command", "__main__",

@@ -98,6 +98,18 @@ def test_a_grey_photo_is_not_taken_for_a_missing_one():
     assert missing_of(open_image(encoded("PPM", grey)[:-9])) < 0.1
 
 
+def test_of_a_file_that_is_broken_the_part_before_is_read():
+    """As after a download that was begun again in the middle, and where a disk lost a block."""
+    jpeg, png = encoded("JPEG", quality=90), encoded("PNG")
+    broken_png = png[: len(png) // 2] + b"\xff" * 4000 + png[len(png) // 2 + 4000 :]
+    for whole, data in ((jpeg, jpeg[: len(jpeg) // 2] + jpeg), (png, broken_png)):
+        photo = open_image(data)
+        assert missing_of(photo) == pytest.approx(0.5, abs=0.15) and photo.info[CUT_SHORT].side == "bottom"
+        assert photo.info[CUT_SHORT].sentence.startswith("The file is damaged: about ")
+        decoded = round(photo.height * (1 - missing_of(photo))) - 24
+        np.testing.assert_array_equal(np.asarray(photo)[:decoded], np.asarray(open_image(whole))[:decoded])
+
+
 def test_an_end_of_zeros_is_missing():
     """As after a transfer that broke off, into a file that had its full size already."""
     data = encoded("JPEG")
