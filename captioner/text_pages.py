@@ -26,14 +26,13 @@ _MAX_LINE = 0.1  # height of a line, share of the picture's
 
 def is_text_page(photo: Image.Image) -> bool:
     """Whether a picture, upright RGB, looks like a page of text."""
-    levels = _levels(photo)
-    rows, columns = levels.shape[0] // _BLOCK, levels.shape[1] // _BLOCK
+    grey = _grey(photo)
+    rows, columns = grey.height // _BLOCK, grey.width // _BLOCK
     if min(rows, columns) < 3:
         return False
-    counts = np.bincount(levels.ravel(), minlength=256)
-    if np.convolve(counts, np.ones(2 * _NEAR + 1)).max() < _MIN_BACKGROUND * levels.size:
+    if np.convolve(grey.histogram(), np.ones(2 * _NEAR + 1)).max() < _MIN_BACKGROUND * grey.width * grey.height:
         return False  # which spares nearly every photo the rest
-    levels = levels[: rows * _BLOCK, : columns * _BLOCK]
+    levels = np.asarray(grey)[: rows * _BLOCK, : columns * _BLOCK]
     blocks = levels.reshape(rows, _BLOCK, columns, _BLOCK).swapaxes(1, 2).reshape(rows * columns, -1)
     medians = np.median(blocks, axis=1).astype(np.int16)
     background = _commonest(medians)
@@ -53,14 +52,14 @@ def is_text_page(photo: Image.Image) -> bool:
     return any(_mean_stroke(each) <= _MAX_STROKE and _has_lines(each) for each in (inked, inked.T))
 
 
-def _levels(photo: Image.Image) -> np.ndarray:
-    """Brightness [H, W], 0 to 255, of at most `_AREA` pixels."""
+def _grey(photo: Image.Image) -> Image.Image:
+    """Brightness, 0 to 255, of at most `_AREA` pixels."""
     scale = (_AREA / (photo.width * photo.height)) ** 0.5
     grey = photo.convert("L")
     if scale < 1:
         size = max(1, round(photo.width * scale)), max(1, round(photo.height * scale))
         grey = grey.resize(size, Image.Resampling.HAMMING, reducing_gap=2.0)
-    return np.asarray(grey)
+    return grey
 
 
 def _commonest(levels: np.ndarray) -> int:
