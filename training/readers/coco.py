@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from captioner.errors import DataError
+from training.readers import table
 from training.readers.caption_files import CAPTION_FOLDERS, CaptionFiles, repeating, split_in_name, subfolders
 from training.readers.fields import FLAG_REASONS, FLAGS, flagged
 from training.readers.files import read_json, report_unused
@@ -97,7 +98,7 @@ def _holds_captions(found: CaptionFiles, file: Path) -> bool:
     if annotations:
         return any(isinstance(annotation, dict) and "caption" in annotation for annotation in annotations)
     # A captions file that is damaged must not be passed over in silence, so it is left for `read` to refuse.
-    damaged = error is not None or isinstance(sample, dict) and "images" in sample
+    damaged = error is not None and not table.is_table(file) or isinstance(sample, dict) and "images" in sample
     return damaged and file.name.lower().startswith("captions")
 
 
@@ -132,8 +133,9 @@ def _read_file(file: Path, images: Path | None, listing: Listing) -> None:
         raise DataError(f"{file} is not a COCO captions file: it has no lists named images and annotations at its top")
     split = _split_of(file)
     base = images if images is not None else listing.root
-    folders = _photo_folders(file, split, base)
+    prefixes = [os.path.join(folder, "") for folder in _photo_folders(file, split, base)]
     known: set[int | str] = set()
+    place = str(file)  # a Path is slow as part of a key
     for index, image in enumerate(entries):
         image_id, name = _image_of(image)
         if name is None or image_id is None:
@@ -142,8 +144,8 @@ def _read_file(file: Path, images: Path | None, listing: Listing) -> None:
             listing.refuse("repeated_entry", file, f"images[{index}]", f"repeats image id {image_id}")
         else:
             known.add(image_id)
-            names = (*[os.path.join(folder, name) for folder in folders], name)
-            listing.add_photo((file, image_id), image_id, names, split, file, f"image {image_id}")
+            names = (name,) if os.path.isabs(name) else (*[prefix + name for prefix in prefixes], name)
+            listing.add_photo((place, image_id), image_id, names, split, file, f"image {image_id}")
     _read_annotations(file, annotations, known, listing)
 
 
@@ -180,11 +182,19 @@ def _id_of(value: Any) -> int | str | None:
 def _read_annotations(file: Path, annotations: list[Any], known: set[int | str], listing: Listing) -> None:
     other_type: dict[int | str, int | str] | None = None
     converted = 0
+    place = str(file)
     for index, annotation in enumerate(annotations):
-        entry = f"annotations[{index}]"
         image_id = annotation.get("image_id") if isinstance(annotation, dict) else None
         if type(image_id) is not int:
             image_id = _id_of(image_id)
+        elif (
+            image_id in known
+            and "id" in annotation
+            and not ("is_precanned" in annotation or "is_rejected" in annotation)
+        ):
+            if listing.add_plain_caption((place, image_id), annotation.get("caption"), str(annotation["id"])):
+                continue
+        entry = f"annotations[{index}]"
         if image_id is None or "caption" not in annotation:
             listing.refuse("bad_entry", file, entry, "has no image_id and caption")
             continue
@@ -201,7 +211,7 @@ def _read_annotations(file: Path, annotations: list[Any], known: set[int | str],
             listing.refuse(kind, file, entry, f"the caption of image {image_id} {FLAG_REASONS[kind]}")
             continue
         identity = annotation.get("id", entry)
-        listing.add_caption((file, image_id), annotation["caption"], file, entry, identity=str(identity))
+        listing.add_caption((place, image_id), annotation["caption"], file, entry, identity=str(identity))
     if converted:
         message = (
             f"{converted:,} annotations have image ids as numbers where the images have text, or the other way round:"

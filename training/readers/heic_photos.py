@@ -4,8 +4,6 @@ Their decoder is a package of its own, and phones write many kinds of such files
 photos of a folder are of no use, and must not be counted as if they were.
 """
 
-import os
-
 _EXTENSIONS = (".heic", ".heif", ".hif", ".heics", ".heifs")
 _OTHER_BRANDS = (b"avif", b"avis")
 _EXPORT = "copy it again from where it came, or export it as JPEG"
@@ -16,7 +14,7 @@ def why_unreadable(path: str) -> str | None:
 
     No pixel is decoded. A photo of another format may be named like one in HEIC, as phones convert what they send.
     """
-    if os.path.splitext(path)[1].lower() not in _EXTENSIONS:
+    if not path.lower().endswith(_EXTENSIONS):
         return None
     try:
         with open(path, "rb") as file:

@@ -2,12 +2,12 @@
 
 import os
 from collections import Counter
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from training.readers.caption_text import doubt_about, is_no_caption, read_caption
+from training.readers.caption_text import doubt_about, is_no_caption, plain_caption, read_caption
 from training.readers.heic_photos import why_unreadable
 from training.readers.near_photos import why_passed_over
 from training.readers.photo_search import PhotoSearch
@@ -16,6 +16,7 @@ from training.readers.photos import (
     differs_in_case,
     files_in,
     folders_beside,
+    is_photo,
     normal_name,
     walk_files,
 )
@@ -142,6 +143,8 @@ class Listing:
         identity: what, with its text, makes the entry the same as an earlier one of this photo; by default its text
         alone. Two people who wrote the same sentence are no repetition where the format numbers its captions.
         """
+        if self.add_plain_caption(key, text, identity):
+            return
         photo = self._photos[key]
         name = photo.names[0]
         if is_no_caption(text, photo.names):
@@ -168,6 +171,22 @@ class Listing:
             self.refuse("doubtful_caption", file, entry, f"the caption of {name} {doubt}: {text}")
         photo.identities.add(identity)
         photo.captions.append(text)
+
+    def add_plain_caption(self, key: Hashable, text: Any, identity: Hashable = None) -> bool:
+        """Give a known photo one more caption, if there is nothing to say of it. Otherwise return False.
+
+        A fast way for the many captions of large data sets; `add_caption` takes the others.
+        """
+        plain = plain_caption(text)
+        if plain is None:
+            return False
+        photo = self._photos[key]
+        identity = plain if identity is None else (identity, plain)
+        if identity in photo.identities:
+            return False
+        photo.identities.add(identity)
+        photo.captions.append(plain)
+        return True
 
     def records(self, look_beside: bool = False) -> list[ImageRecord]:
         """Every photo that is there and has captions; reports the others, and the photos that no caption names.
@@ -200,18 +219,22 @@ class Listing:
                     message += f" nor {len(others) - 1:,} more" if len(others) > 1 else ""
                     self.refuse("same_name", photo.file, photo.entry, message)
                 records.append(ImageRecord(photo.image_id, Path(path), tuple(photo.captions), photo.split))
-        for path in self.finder.unused():
-            self.refuse("uncaptioned_image", path, None, "no caption names this photo")
-        self._report_passed_over()
+        others = []
+        for path in self.finder.unused_files():
+            if is_photo(path):
+                self.refuse("uncaptioned_image", path, None, "no caption names this photo")
+            else:
+                others.append(path)
+        self._report_passed_over(others)
         return records
 
-    def _report_passed_over(self) -> None:
+    def _report_passed_over(self, unused: Iterable[str]) -> None:
         """Name the files that may be taken for photos, also where the reader has reported them as unused."""
         for number, problem in enumerate(self.problems):
             if problem.kind == "unused_file" and (reason := why_passed_over(problem.file)):
                 self.problems[number] = replace(problem, message=reason)
         known = {problem.file for problem in self.problems if problem.entry is None}
-        for path in self.finder.unused_files():
+        for path in unused:
             if (reason := why_passed_over(path)) and _printable(self._shown(path)) not in known:
                 self.refuse("unused_file", path, None, reason)
 

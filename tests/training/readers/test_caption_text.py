@@ -5,7 +5,8 @@ import time
 
 import pytest
 
-from training.readers.caption_text import doubt_about, is_no_caption, read_caption
+from training.readers import listing
+from training.readers.caption_text import doubt_about, is_no_caption, plain_caption, read_caption
 from training.records import read_records
 
 from .drawing import by_name, photo, places, write
@@ -103,3 +104,52 @@ def test_every_caption_that_is_none_or_was_cleaned_is_counted_with_its_place(tmp
     assert places(data, "cleaned_caption") == ["captions.jsonl:5"]
     assert places(data, "doubtful_caption") == ["captions.jsonl:7"]
     assert sum(problem.lost for problem in data.problems) == 6
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "A man rides a horse.",
+        " two dogs, one cat ",
+        '"Hello" says a man!',
+        "a dog's ball",
+        "(a well-known bridge)",
+        "Seq",
+    ],
+)
+def test_plain_captions_need_no_other_look(text):
+    assert plain_caption(text) == text.strip() == read_caption(text).text
+    assert not read_caption(text).undone and not is_no_caption(text) and not doubt_about(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "...", "(null)", "None.", "no caption", "no  caption", "TODO", "a.jpg", "IMG 1234", "www.a.b", "a &amp; b"]
+    + [
+        "a <b>dog</b>",
+        "startseq a dog endseq",
+        "StartSeq a dog",
+        "a dog endseq",
+        "a dog ENDSEQ.",
+        "a\\nb",
+        "café",
+        "a: b",
+    ]
+    + [None, float("nan"), 3, "\x00", "Quality issues are too severe to recognize visual content."],
+)
+def test_captions_that_are_not_plain(text):
+    assert plain_caption(text) is None
+
+
+def test_plain_captions_of_coco_take_the_fast_way(tmp_path, monkeypatch):
+    """A million captions are read; the slow look at each took longer than everything else."""
+    looked_at = []
+    monkeypatch.setattr(listing, "is_no_caption", lambda text, names: looked_at.append(text))
+    photo(tmp_path / "val2017/7.jpg")
+    texts = ["A dog runs.", "A dog, a ball", "nan &amp; co"]
+    annotations = [{"id": number, "image_id": 7, "caption": text} for number, text in enumerate(texts)]
+    content = {"images": [{"id": 7, "file_name": "7.jpg"}], "annotations": annotations}
+    write(tmp_path / "annotations/captions_val2017.json", json.dumps(content))
+    (record,) = read_records(tmp_path).records
+    assert record.captions == ("A dog runs.", "A dog, a ball", "nan & co")
+    assert set(looked_at) == {"nan &amp; co", "nan & co"}
