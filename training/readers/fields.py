@@ -18,14 +18,17 @@ from training.readers.photos import is_photo
 IMAGE_KEYS = tuple(
     "image image_path image_file image_filename image_file_name image_name img img_path img_file img_name img_filename"
     " file_name filename filepath file_path path photo photo_path photo_file photo_name picture picture_path"
-    " picture_name imagename imagepath relative_path rel_path local_path full_path images image_paths file".split()
+    " picture_name imagename imagepath relative_path rel_path local_path full_path images image_paths file"
+    " captioning".split()  # Label Studio's template for captions calls the photo so
 )
 """Keys of a photo's file, the likeliest first."""
 
 ID_KEYS = tuple("image_id img_id imageid photo_id name id key".split())
 """Keys that name a photo where no key of a file does: photos are often called after their ids."""
 
-ADDRESS_KEYS = tuple("image_url img_url photo_url picture_url url uri image_uri coco_url flickr_url link src".split())
+ADDRESS_KEYS = tuple(
+    "image_url image_urls img_url photo_url picture_url url urls uri image_uri coco_url flickr_url link src".split()
+)
 
 CAPTION_KEYS = tuple(
     "caption captions caption_str caption_text text texts sentence sentences sentences_raw raw raw_caption raw_captions"
@@ -116,11 +119,15 @@ def _caption_groups(keys: list[str]) -> list[list[str]]:
             groups.append(group)
     if groups:
         return groups
-    # image_caption, caption_en, blip_caption: one such column is clear, of several nobody can tell which is meant.
-    alike = [
+    alike = _like_captions(keys)
+    return [alike] if len(alike) == 1 else []
+
+
+def _like_captions(keys: list[str]) -> list[str]:
+    """image_caption, caption_en, blip_caption: one such column is clear, of several nobody can tell which is meant."""
+    return [
         key for key in keys if (words := set(key.split("_"))) & {"caption", "captions"} and not words & _NOT_CAPTIONS
     ]
-    return [alike] if len(alike) == 1 else []
 
 
 def explain_missing(keys: Iterable[str], noun: str = "column") -> str:
@@ -137,7 +144,10 @@ def explain_missing(keys: Iterable[str], noun: str = "column") -> str:
         else:
             missing.append(f"no image {noun} (image, file_name, path, ...)")
     if not _caption_groups(normal):
-        missing.append(f"no caption {noun} (caption, title, text, ...)")
+        if alike := [key.strip() for key, its in zip(keys, normal, strict=True) if _like_captions([its])]:
+            missing.append(f"no caption {noun} is certain: of {', '.join(alike[:6])}, call the one to learn caption")
+        else:
+            missing.append(f"no caption {noun} (caption, title, text, ...)")
     if not missing:
         return f"holds captions, too ({noun}s {shown}): give its path to use it"
     return f"{noun}s {shown}; {' and '.join(missing)}" if shown else f"no {noun}s"

@@ -10,6 +10,7 @@ from typing import Any
 from captioner.errors import DataError
 from training.readers.listing import Listing
 from training.readers.photos import is_photo
+from training.readers.text_files import why_no_json, why_no_text
 
 _NOT_TEXT = re.compile("[\udc80-\udcff\0]")  # bytes that are not UTF-8, as surrogateescape keeps them, and NUL
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
@@ -21,7 +22,10 @@ def read_lines(path: Path) -> list[str]:
     Only line feeds and carriage returns end a line, so that numbers are those that an editor shows.
     Raises DataError where the file cannot be opened.
     """
-    text = decoded(_read(path))
+    return lines_of(decoded(_read(path)))
+
+
+def lines_of(text: str) -> list[str]:
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     return lines[:-1] if lines[-1] == "" else lines
 
@@ -32,7 +36,13 @@ def is_text(line: str) -> bool:
 
 
 def numbered_lines(path: Path, listing: Listing) -> list[tuple[int, str]]:
-    """Number (from 1) and text of every line that is not blank; the listing hears of those that are not UTF-8."""
+    """Number (from 1) and text of every line that is not blank; lines that are not UTF-8 become problems.
+
+    A file that is no text at all (rich text, a spreadsheet, a web page) is one problem, and has no lines.
+    """
+    if reason := why_no_text(head_bytes(path, 1024)):
+        listing.refuse("bad_entry", path, None, reason)
+        return []
     lines = []
     for number, line in enumerate(read_lines(path), start=1):
         if not is_text(line):
@@ -43,7 +53,7 @@ def numbered_lines(path: Path, listing: Listing) -> list[tuple[int, str]]:
 
 
 def refuse_encoding(listing: Listing, path: Path, number: int) -> None:
-    listing.refuse("bad_entry", path, number, "is not UTF-8 text: save the file as UTF-8")
+    listing.refuse("bad_entry", path, number, f"{NOT_UTF8}: save the file as UTF-8")
 
 
 def first_line(path: Path) -> str:
@@ -54,23 +64,46 @@ def first_line(path: Path) -> str:
 
 def head_of(path: Path, size: int) -> str:
     """The first `size` bytes as text; empty where the file cannot be opened."""
+    return decoded(head_bytes(path, size))
+
+
+def head_bytes(path: Path, size: int) -> bytes:
+    """The first `size` bytes; empty where the file cannot be opened."""
     try:
         with open(path, "rb") as stream:
-            return decoded(stream.read(size))
+            return stream.read(size)
     except OSError:
-        return ""
+        return b""
 
 
 def read_json(path: Path) -> Any:
     """Raises DataError, with line and column, for a file that is not JSON."""
+    content = _read(path)
     try:
-        return json.loads(_read(path))
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path}:{error.lineno}: is not JSON ({error.msg} in column {error.colno})") from error
+        return json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{path} is not JSON text in UTF-8: {error}") from error
+        raise DataError(f"{path}{_place(error)}: {explain_json(content, error)}") from error
 
 
+def explain_json(content: bytes, error: Exception) -> str:
+    """Why content is no JSON, given what json.loads raised, as the rest of a sentence."""
+    if isinstance(error, json.JSONDecodeError):
+        return why_no_json(content, error.doc, error)
+    if isinstance(error, UnicodeDecodeError):
+        reason = why_no_text(content)
+        return f"is not JSON: it {reason}" if reason else f"{NOT_UTF8} (byte {error.start + 1:,}): save it as UTF-8"
+    if isinstance(error, RecursionError):
+        return "is not JSON that can be read: its lists and objects are nested too deeply"
+    if "digits" in str(error):
+        return "is not JSON that can be read: it holds a number of more than 4,300 digits"
+    return f"is not JSON that can be read: {error}"
+
+
+def _place(error: Exception) -> str:
+    return f":{error.lineno}" if isinstance(error, json.JSONDecodeError) and error.doc.strip() else ""
+
+
+NOT_UTF8 = "is not UTF-8 text"
 UNUSED = "is not part of this format, and not used"
 
 
@@ -95,6 +128,8 @@ def decoded(content: bytes) -> str:
     """What is no text in its encoding becomes characters that `is_text` refuses."""
     if content.startswith(_UTF16_MARKS):
         return content.decode("utf-16", errors="replace").replace("\ufffd", "\0")
+    if b"\0" in content[:2]:  # without its mark, of a text that begins with a letter of English
+        return content.decode("utf-16-be" if content[:1] == b"\0" else "utf-16-le", errors="replace")
     return content.decode("utf-8-sig", errors="surrogateescape")
 
 

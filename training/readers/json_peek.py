@@ -9,7 +9,7 @@ from json.decoder import WHITESPACE
 from pathlib import Path
 from typing import Any
 
-from training.readers.files import decoded
+from training.readers.files import decoded, explain_json
 
 _WHOLE_BYTES = 1 << 18
 """Files up to this size are parsed whole."""
@@ -39,7 +39,7 @@ def peek(path: Path) -> Peek:
         with open(path, "rb") as stream:
             head = stream.read(_HEAD_BYTES)
             if size <= _WHOLE_BYTES:
-                return Peek(_cut(json.loads(decoded(head))), None)
+                return _peek_whole(head)
             sample = _sample_head(decoded(head))
             if isinstance(sample, dict):
                 sample |= _sample_late(stream, [key for key in _LATE_KEYS if key not in sample])
@@ -50,6 +50,13 @@ def peek(path: Path) -> Peek:
         return Peek(None, f"is not JSON ({error.msg} in line {error.lineno}, column {error.colno})")
     except (ValueError, RecursionError) as error:
         return Peek(None, f"is not JSON text in UTF-8 ({error})")
+
+
+def _peek_whole(content: bytes) -> Peek:
+    try:
+        return Peek(_cut(json.loads(decoded(content))), None)
+    except (ValueError, RecursionError) as error:
+        return Peek(None, explain_json(content, error))
 
 
 def _cut(content: Any, depth: int = 2) -> Any:

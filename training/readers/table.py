@@ -10,10 +10,11 @@ from captioner.errors import DataError
 from training.readers import table_rows
 from training.readers.caption_files import CaptionFiles, with_splits
 from training.readers.fields import Fields, explain_missing, find_fields
-from training.readers.files import first_line, head_of, numbered_lines, report_unused
+from training.readers.files import head_bytes, head_of, numbered_lines, report_unused
 from training.readers.listing import Listing
 from training.readers.photos import PhotoFinder
 from training.readers.rows import Rows
+from training.readers.text_files import why_no_text
 
 LAYOUT = (
     "a .csv, .tsv or .jsonl with columns such as image and caption (and split), or one for each split, and the photos"
@@ -57,8 +58,13 @@ def read(path: Path, images: Path | None) -> Listing:
     listing = Listing(root, PhotoFinder([images if images is not None else root]))
     for table, split in with_splits(tables, root):
         rows = Rows(listing, table, split, images)
+        told, line = len(listing.problems), None
         for line, record, fields in _json_rows(table, listing) if _is_json(table) else _cell_rows(table, listing):
             rows.add(line, record, fields)
+        if line is None and len(listing.problems) == told:
+            listing.refuse(
+                "unused_file", table, None, "holds the names of columns and no rows: add a row for each caption"
+            )
         rows.finish()
     if not found.is_file:
         report_unused(listing, root, tables)
@@ -78,8 +84,10 @@ def is_table(file: Path, weak: bool = False) -> bool:
 
 def explain(file: Path) -> str:
     """Why a file is no table of captions, as the rest of a sentence that starts with its name."""
+    if reason := why_no_text(head_bytes(file, 1024)):
+        return reason
     if not _is_json(file):
-        return table_rows.explain(first_line(file))
+        return table_rows.explain(table_rows.top_line(file))
     keys = _first_record(file)
     return explain_missing(keys, "key") if keys is not None else "its first line is no JSON object"
 
@@ -88,7 +96,7 @@ def _head_fields(file: Path) -> Fields | None:
     if _is_json(file):
         record = _first_record(file)
         return find_fields(record) if record is not None else None
-    header = table_rows.find_header(first_line(file))
+    header = table_rows.find_header(table_rows.top_line(file))
     return header and header.fields
 
 
@@ -102,10 +110,15 @@ def _first_record(file: Path) -> dict[str, Any] | None:
     if file.suffix.lower() == ".json" and not rest.lstrip().startswith("{"):
         return None
     try:
-        record = json.loads(line)
+        record = json.loads(_without_comma(line))
     except (ValueError, RecursionError):
         return None
     return record if isinstance(record, dict) else None
+
+
+def _without_comma(line: str) -> str:
+    """A line of JSON that was taken out of a list may still have the comma behind it."""
+    return line.rstrip().removesuffix(",")
 
 
 def _cell_rows(table: Path, listing: Listing) -> Iterator[tuple[int, dict[str, str], Fields]]:
@@ -116,7 +129,7 @@ def _cell_rows(table: Path, listing: Listing) -> Iterator[tuple[int, dict[str, s
 def _json_rows(table: Path, listing: Listing) -> Iterator[tuple[int, dict[str, Any], Fields]]:
     for number, line in numbered_lines(table, listing):
         try:
-            record = json.loads(line)
+            record = json.loads(_without_comma(line))
         except (ValueError, RecursionError) as error:
             listing.refuse("bad_entry", table, number, f"is not JSON: {error}")
             continue

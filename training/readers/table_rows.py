@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,9 +10,10 @@ from pathlib import Path
 
 from captioner.errors import DataError
 from training.readers.fields import Fields, explain_missing, find_fields, is_address, normal_key
-from training.readers.files import is_text, read_lines, refuse_encoding
+from training.readers.files import head_bytes, head_of, is_text, lines_of, read_lines, refuse_encoding
 from training.readers.listing import Listing
 from training.readers.photos import is_photo
+from training.readers.text_files import why_no_text
 
 _DELIMITERS = "\t,;|"
 _UNQUOTED = "\t|"
@@ -19,6 +21,10 @@ _UNQUOTED = "\t|"
 _NAMES = {"\t": "tab", ",": "comma", ";": "semicolon", "|": "|"}
 _MOST_LINES = 100
 """Lines of one quoted text."""
+_MOST_ABOVE = 10
+"""Lines above the names of columns: Excel's sep=; a title, a comment, empty ones."""
+_TOP_BYTES = 1 << 14
+_SEPARATOR_LINE = re.compile(r'"?sep=.?"?', re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,27 @@ class Header:
     def image(self) -> int:
         """The column of the photo."""
         return self.names.index(self.fields.image[0])
+
+
+def top_line(table: Path) -> str:
+    """The line that should name the columns; empty where the file cannot be read as text."""
+    lines = lines_of(head_of(table, _TOP_BYTES))
+    line = lines[_header_index(lines)] if lines else ""
+    return line if is_text(line) else ""
+
+
+def _header_index(lines: list[str]) -> int:
+    """Where the names of columns stand, below lines that belong to no table: the first line if there are none."""
+    for index, line in enumerate(lines[:_MOST_ABOVE]):
+        filled = [cell for cell in line.strip("\t,;| ").replace("\t", ";").split(";") if cell.strip()]
+        if not filled or _SEPARATOR_LINE.fullmatch(line.strip()) or line.lstrip().startswith("#"):
+            continue
+        if find_header(line) is not None:
+            return index
+        if len(filled) > 1 or "," in filled[0] or "|" in filled[0]:
+            break
+    first = (index for index, line in enumerate(lines[:_MOST_ABOVE]) if line.strip())
+    return next(first, 0)
 
 
 def find_header(line: str) -> Header | None:
@@ -56,9 +83,13 @@ def explain(line: str) -> str:
             " download them (img2dataset does), and write a table of file names and captions"
         )
     if any(is_photo(cell) for cell in cells):
+        delimiter = max(_DELIMITERS, key=lambda each: len(_cells(line, each)))
+        names = "image<tab>caption" if delimiter == "\t" else f"image{delimiter}caption"
+        return f"its first line is no header: write the names of the columns above it ({names}); it holds {line[:80]!a}"
+    if len(cells) == 1 and is_photo(line.split()[0]):
         return (
-            "its first line is no header: write the names of the columns above it (image,caption); it holds"
-            f" {line[:80]!a}"
+            "its photos and captions are separated by a space: write a tab between them, and image<tab>caption above"
+            f" them; its first line holds {line[:80]!a}"
         )
     return explain_missing(cells)
 
@@ -68,20 +99,26 @@ def read_rows(table: Path, listing: Listing) -> Iterator[tuple[int, dict[str, st
 
     Raises DataError where the first line names no photo or no captions.
     """
+    if reason := why_no_text(head_bytes(table, 1024)):
+        raise DataError(f"{table}: {reason}")
     lines = read_lines(table)
-    header = find_header(lines[0]) if lines else None
+    top = _header_index(lines)
+    header = find_header(lines[top]) if lines else None
     if header is None:
         raise DataError(
-            f"{table}:1: the first line must name the columns, among them image (or file_name, path, ...) and caption"
-            f" (or text, title, ...): {explain(lines[0] if lines else '')}"
+            f"{table}:{top + 1}: the first line must name the columns, among them image (or file_name, path, ...) and"
+            f" caption (or text, title, ...): {explain(lines[top] if lines else '')}"
         )
     width = len(header.names)
-    index = 1
+    index = top + 1
     while index < len(lines):
         start = index
         row, index = _assemble(lines, start, header)
-        if not any(line.strip() for line in lines[start:index]):
-            continue
+        if isinstance(row, list):
+            if not any(cell.strip() for cell in row):
+                continue
+            while len(row) > width and not row[-1].strip():  # spreadsheets write empty columns behind the others
+                row.pop()
         if not all(is_text(line) for line in lines[start:index]):
             refuse_encoding(listing, table, start + 1)
         elif isinstance(row, str):
@@ -137,6 +174,8 @@ def _assemble(lines: list[str], start: int, header: Header) -> tuple[list[str] |
             if "unexpected end of data" not in str(error):
                 if plain:
                     return plain, start + 1
+                if escaped := _split_escaped(text, delimiter, width):
+                    return escaped, start + 1
                 return f"cannot be read ({error}): put quotes around the text, and double those in it", start + 1
         if end == len(lines) or end - start > _MOST_LINES or _is_row(lines[end], lines[start], header):
             if plain and delimiter in _UNQUOTED:
@@ -144,6 +183,20 @@ def _assemble(lines: list[str], start: int, header: Header) -> tuple[list[str] |
             return "opens a quote that is not closed: close it, or double it where the text begins with one", start + 1
         text += "\n" + lines[end]
         end += 1
+
+
+def _split_escaped(line: str, delimiter: str, width: int) -> list[str] | None:
+    r"""A row whose quotes are escaped as \", as databases write them; None where it is none."""
+    if '\\"' not in line:
+        return None
+    reader = csv.reader(
+        [line], delimiter=delimiter, escapechar="\\", doublequote=False, strict=True, skipinitialspace=True
+    )
+    try:
+        row = next(reader)
+    except csv.Error:
+        return None
+    return row if len(row) == width else None
 
 
 def _is_row(line: str, before: str, header: Header) -> bool:

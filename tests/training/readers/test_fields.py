@@ -34,7 +34,7 @@ def test_names_in_use(keys, image, captions):
         (["filepath", "size"], "columns filepath, size; no caption column (caption, title, text, ...)"),
         (["colour", "caption"], "columns colour, caption; no image column (image, file_name, path, ...)"),
         (["url", "size"], "the photos are addresses (url), which are not fetched"),
-        (["image", "caption_en", "caption_de"], "no caption column"),  # which of the two, nobody can tell
+        (["image", "caption_en", "caption_de"], "no caption column is certain: of caption_en, caption_de, call"),
         ([], "no columns"),
     ],
 )

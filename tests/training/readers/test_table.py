@@ -334,3 +334,85 @@ def test_the_reason_why_a_table_is_not_read(tmp_path, text, told):
     for path in (file, tmp_path):
         with pytest.raises(DataError, match=f"train.tsv(:1)?: .*{told}"):
             read_records(path)
+
+
+@pytest.mark.parametrize(
+    "above",
+    ["sep=;\r\n", '"sep=;"\n', "\n\n", "Table 1;\n", "# exported today\n\n", "My photos;;\n;;\n", "\ufeffsep=;\n"],
+)
+def test_lines_above_the_names_of_columns(tmp_path, above):
+    photo(tmp_path / "a.jpg")
+    file = write(tmp_path / "captions.csv", f"{above}image;caption\na.jpg;A dog.\ngone.jpg;A cat.\n")
+    for path in (tmp_path, file):
+        data = read_records(path)
+        assert by_name(data)["a.jpg"].captions == ("A dog.",)
+        number = above.count("\n") + 3
+        assert places(data, "missing_image") == [f"captions.csv:{number}"]
+
+
+def test_a_photo_is_no_title(tmp_path):
+    """A table without names of columns is refused, whatever its second line says."""
+    photo(tmp_path / "a.jpg")
+    write(tmp_path / "captions.csv", "a.jpg,A dog.\nimage,caption\n")
+    with pytest.raises(DataError, match="no header.*image,caption.*'a.jpg,A dog.'"):
+        read_records(tmp_path)
+
+
+def test_empty_columns_behind_the_others(tmp_path):
+    """Spreadsheets write them for cells that were once used; so do programs that end each row with a separator."""
+    for name in ("a.jpg", "b.jpg"):
+        photo(tmp_path / name)
+    for text in (
+        "image,caption,,\na.jpg,A dog.,,\nb.jpg,A cat.,,\n,,,\n,,,\n",
+        "image,caption\na.jpg,A dog.,\nb.jpg,A cat.,\n",
+    ):
+        write(tmp_path / "captions.csv", text)
+        data = read_records(tmp_path)
+        assert {name: record.captions for name, record in by_name(data).items()} == {
+            "a.jpg": ("A dog.",),
+            "b.jpg": ("A cat.",),
+        }
+        assert not data.problems
+
+
+def test_quotes_escaped_as_databases_write_them(tmp_path):
+    photo(tmp_path / "a.jpg")
+    write(tmp_path / "captions.csv", 'image,caption\na.jpg,"a \\"big\\" dog, a cat"\na.jpg,"a \\"bad one, a, b\n')
+    data = read_records(tmp_path)
+    assert by_name(data)["a.jpg"].captions == ('a "big" dog, a cat',)
+    assert places(data, "bad_entry") == ["captions.csv:3"]
+
+
+@pytest.mark.parametrize("name, text", [("captions.csv", "image,caption\n"), ("captions.csv", "image,caption\n,\n\n")])
+def test_names_of_columns_alone(tmp_path, name, text):
+    photo(tmp_path / "a.jpg")
+    write(tmp_path / name, text)
+    (problem,) = read_records(tmp_path).problems
+    assert str(problem) == "captions.csv: holds the names of columns and no rows: add a row for each caption"
+
+
+def test_json_lines_with_the_commas_of_a_list(tmp_path):
+    for name in ("a.jpg", "b.jpg"):
+        photo(tmp_path / name)
+    for name in ("captions.jsonl", "captions.json"):
+        write(tmp_path / name, '{"image": "a.jpg", "caption": "A dog."},\n{"image": "b.jpg", "caption": "A cat."},\n')
+        data = read_records(tmp_path)
+        assert data.format == "table" and len(data.records) == 2 and not data.problems
+        (tmp_path / name).unlink()
+
+
+def test_json_lines_named_like_coco(tmp_path):
+    """captions.json is COCO's name, too, and JSON lines are no damaged file of it."""
+    photo(tmp_path / "a.jpg")
+    write(
+        tmp_path / "captions.json", '{"image": "a.jpg", "caption": "A dog."}\n{"image": "a.jpg", "caption": "Dogs."}\n'
+    )
+    assert by_name(read_records(tmp_path))["a.jpg"].captions == ("A dog.", "Dogs.")
+
+
+def test_photos_and_captions_with_a_space_between_them(tmp_path):
+    photo(tmp_path / "images" / "a.jpg")
+    file = write(tmp_path / "captions.csv", "a.jpg A dog runs.\n")
+    for path in (tmp_path, file):
+        with pytest.raises(DataError, match="separated by a space: write a tab"):
+            read_records(path)
