@@ -29,6 +29,13 @@ def advice(data: DataSet, report: Report) -> tuple[bool, tuple[str, ...]]:
         return False, (
             f"All {photos} photos are the same picture: there is nothing to tell apart. Add photos that differ.",
         )
+    if not any(count.split == "train" for count in report.splits):
+        named = ", ".join(f"{count.images:,} {count.split or 'no split'}" for count in report.splits)
+        return False, (
+            f"No photo is in the train split ({named}): the data set's own splits leave nothing to learn from. Name"
+            " photos of train in it; or take the names of splits out of it (of the column, the files or the folders),"
+            " and splits are drawn.",
+        )
     sentences = []
     if warning := vocabulary_warning(report.rare_words):
         sentences.append(warning)

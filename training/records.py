@@ -45,7 +45,7 @@ def _folder_itself(found: CaptionFiles) -> list[Path]:
 READERS = {
     "coco": Reader(coco.LAYOUT, coco.files, coco.read, elsewhere=coco.elsewhere),
     "karpathy": Reader(karpathy.LAYOUT, karpathy.files, karpathy.read, elsewhere=karpathy.elsewhere),
-    "flickr8k": Reader(flickr8k.LAYOUT, flickr8k.files, flickr8k.read),
+    "flickr8k": Reader(flickr8k.LAYOUT, flickr8k.files, flickr8k.read, elsewhere=flickr8k.elsewhere),
     "table": Reader(table.LAYOUT, table.files, table.read, weakly=_weakly(table.files), elsewhere=table.elsewhere),
     "json": Reader(
         json_records.LAYOUT,

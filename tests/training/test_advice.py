@@ -103,3 +103,14 @@ def test_one_long_caption_is_one(photos):
     photos(3)
     folder = photos(1, "more", ["word " * 40, "a carpet"])
     assert "1 caption has more than 30 words: the rest of each is not learned." in judged(folder)[1]
+
+
+@pytest.mark.parametrize("split", ["test", "val"])
+def test_nothing_in_the_train_split(photos, split):
+    usable, (sentence,) = judged(photos(5, folder=split))
+    assert not usable and sentence.startswith(f"No photo is in the train split (5 {split}): ")
+
+
+def test_train_alone_is_enough(photos):
+    """Validation photos are drawn from it."""
+    assert judged(photos(5, folder="train"))[0]

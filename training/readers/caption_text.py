@@ -16,7 +16,7 @@ _NO_CAPTION = frozenset(
     "|no caption|no caption available|no captions|no description|no description available|no alt text"
     "|no alt text available|no alternative text|missing caption|caption missing|not available"
     "|caption not available|description not available|to be captioned|caption goes here|add caption|insert caption here"
-    "|add a caption|enter caption here|lorem ipsum"
+    "|add a caption|enter caption here|lorem ipsum|untitled|no title|deleted|removed|unknown"
     # VizWiz's caption of a photo on which nothing can be recognised.
     "|quality issues are too severe to recognize visual content".split("|")
 )

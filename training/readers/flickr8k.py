@@ -23,31 +23,46 @@ def files(found: CaptionFiles) -> list[Path]:
     return found.choose(found.own(), (".txt", ".token"), _is_tokens)
 
 
+def elsewhere(found: CaptionFiles) -> list[Path]:
+    """Such files in a folder's subfolders, as Flickr8k_text/, which is unpacked beside Flicker8k_Dataset/."""
+    return found.choose([*found.apart(), *found.elsewhere()], (".txt", ".token"), _is_tokens)
+
+
 def read(path: Path, images: Path | None) -> Listing:
     """List the captions of a token file; photos that no split list names get split None, if there are lists at all.
 
     Photos are looked for by name anywhere below the token file's folder, or below `images`.
     Raises DataError for a folder that does not hold exactly one token file.
     """
-    file = path
+    file, lemmas = path, []
     if path.is_dir():
-        chosen = files(CaptionFiles(path))
+        found = CaptionFiles(path)
+        chosen, lemmas = _without_lemmas(files(found) or elsewhere(found))
         if len(chosen) > 1:
             raise repeating(chosen, path)
         if not chosen:
             raise DataError(f"{path} holds no token file: this format is {LAYOUT}")
         file = chosen[0]
-    root = file.parent
+    root = path if path.is_dir() else file.parent
     listing = Listing(root, PhotoFinder([images if images is not None else root], deep=True))
     captions = _read_tokens(file, listing)
-    lists = [found for found in sorted(root.iterdir()) if _LIST.search(found.name) and found != file]
+    lists = [found for found in sorted(file.parent.iterdir()) if _LIST.search(found.name) and found != file]
     splits = _read_splits(lists, {name for name, _, _, _ in captions}, listing)
     for name, number, line, caption in captions:
         listing.add_photo(name, name, (name,), splits.get(name), file, line)
         listing.add_caption(name, caption, file, line, identity=number)
     if path.is_dir():
-        report_unused(listing, root, [file, *lists])
+        report_unused(listing, root, [file, *lists, *lemmas])
+        for lemma in lemmas:
+            message = f"is not used: it holds the captions of {file.name} with the basic forms of their words"
+            listing.refuse("unused_file", lemma, None, message)
     return listing
+
+
+def _without_lemmas(chosen: list[Path]) -> tuple[list[Path], list[Path]]:
+    """Token files, and those of lemmas, which the release holds beside the captions."""
+    lemmas = [file for file in chosen if "lemma" in file.name.lower()]
+    return ([file for file in chosen if file not in lemmas], lemmas) if len(lemmas) < len(chosen) else (chosen, [])
 
 
 def _is_tokens(file: Path) -> bool:

@@ -10,11 +10,14 @@ from captioner.errors import DataError
 from training.readers.fields import texts_of
 from training.readers.files import first_line, numbered_lines, read_json
 from training.readers.listing import SPLIT_NAMES, Listing
-from training.readers.photos import PhotoFinder, is_photo, walk_files
+from training.readers.photos import PhotoFinder, is_photo, normal_name, walk_files
 
 ENDINGS = (".caption", ".captions", ".cap", ".txt", ".text", ".json", ".tags", ".tag")
 """Of sidecars. Where a photo has several, the first of these is read: what is called a caption is one, and tags are
 the last resort. A .json holds an object with a caption, as img2dataset writes it."""
+
+ABOUT = frozenset("readme license licence copying notice changelog citation classes requirements".split())
+"""Names, lower case, of texts about a data set."""
 
 _BOX = re.compile(r"\s*\d+(?:\s+-?\d*\.?\d+(?:[eE][+-]?\d+)?){4,}\s*")
 
@@ -33,6 +36,7 @@ def claims(path: Path) -> bool:
         stem, ending = _stem(file)
         if ending and is_photo(stem):  # a.jpg.txt
             stem = os.path.splitext(stem)[0]
+        stem = _folded(stem)
         if not ending and not is_photo(file) or ending and not _may_hold_captions(Path(file)):
             continue
         if stems.setdefault(stem, ending != "") != (ending != ""):
@@ -68,13 +72,18 @@ def read(path: Path, images: Path | None) -> Listing:
         stem, ending = _stem(name)
         if sharing := ending and ([stem] if stem in names else photos.get(stem)):
             sidecars.setdefault(tuple(sharing), {}).setdefault(ending, []).append(Path(file))
-        elif ending and ending != ".json":
+        elif ending and ending != ".json" and os.path.basename(stem).lower() not in ABOUT:
             apart.append((stem, ending, Path(file)))
         elif not is_photo(name):
             listing.refuse("unused_file", file, None, "is neither a photo nor a text with captions")
     _pair_apart(apart, names, sidecars, listing)
     _read_sidecars(sidecars, listing)
     return listing
+
+
+def _folded(stem: str) -> str:
+    """Without capitals and ways of writing accents, in which systems differ."""
+    return normal_name(normal_name(stem).casefold())
 
 
 def _stem(name: str) -> tuple[str, str]:
@@ -94,14 +103,17 @@ def _pair_apart(
     sidecars: dict[tuple[str, ...], dict[str, list[Path]]],
     listing: Listing,
 ) -> None:
-    """Give sidecars to the photos of their names in other folders, where these have none of their own."""
+    """Give sidecars to photos that have none of their own, by names in other capitals or in other folders."""
     served = {name for sharing in sidecars for name in sharing}
     by_stem: dict[str, list[str]] = defaultdict(list)
+    by_path: dict[str, list[str]] = defaultdict(list)
     for name in names:
-        by_stem[os.path.splitext(os.path.basename(name))[0]].append(name)
+        stem = _folded(os.path.splitext(name)[0])
+        by_path[stem].append(name)
+        by_stem[os.path.basename(stem)].append(name)
     for stem, ending, file in apart:
-        bare = os.path.basename(stem)
-        found = by_stem.get(os.path.splitext(bare)[0] if is_photo(bare) else bare, [])
+        stem = _folded(os.path.splitext(stem)[0] if is_photo(stem) else stem)
+        found = by_path.get(stem) or by_stem.get(os.path.basename(stem), [])
         if len(found) == 1 and found[0] not in served:
             sidecars.setdefault((found[0],), {}).setdefault(ending, []).append(file)
         else:

@@ -74,6 +74,9 @@ def explain(found: CaptionFiles, file: Path) -> str:
         return f"a list of {type(sample[0]).__name__}, not of objects" if sample else "an empty list"
     if not isinstance(sample, dict):
         return f"a {type(sample).__name__}, neither a list nor an object"
+    name, value = next(iter(sample.items()), ("", None))
+    if is_photo(name) and isinstance(value, Mapping):
+        return f"names photos ({name}), and their records have {explain_missing((*value, _NAME), 'key')}"
     keys = ", ".join(str(key)[:40] for key in islice(sample, 8))
     return f"an object with the keys {keys or '(none)'}; neither a list of records nor names of photos"
 

@@ -14,6 +14,8 @@ from training.readers.photos import is_photo, walk_files
 
 _MOST = 12
 _MOST_FILES = 2_000
+_FEW_TEXTS = 4
+"""Texts of a folder that may be tables."""
 _UNPACK = "is an archive: unpack it, and give the folder"
 _SAVE_AS_CSV = "is a spreadsheet: save it as CSV in UTF-8"
 _OTHER = {
@@ -64,7 +66,7 @@ def near_misses(found: CaptionFiles) -> list[str]:
             lines.append("... and more")
             break
         reason = explain(found, file)
-        if reason is None and found.is_file:
+        if reason is None and (found.is_file or _may_be_table(found, file)):
             reason = _explain_text(file)
         if reason is not None:
             lines.append(f"{file.name if found.is_file else os.path.relpath(file, found.path)}: {reason}")
@@ -88,26 +90,48 @@ def with_reasons(problems: list[Problem], found: CaptionFiles, root: Path) -> li
 def _explain_text(file: Path) -> str:
     if is_photo(file.name):
         return "is a photo: give the folder or the file that holds its captions"
+    if photo := next((name for name in _beside(file) if is_photo(name) and Path(name).stem == file.stem), None):
+        return f"is the text of one photo, {os.path.basename(photo)}: give the folder, which holds all of them"
     return table.explain(file)
+
+
+def _may_be_table(found: CaptionFiles, file: Path) -> bool:
+    """Whether a .txt is one of few in its folder, and not about the data set: many belong to one photo each."""
+    if file.suffix.lower() != ".txt" or file.stem.lower() in folder.ABOUT:
+        return False
+    return sum(other.suffix.lower() == ".txt" for other in found.inside(file.parent)) <= _FEW_TEXTS
+
+
+def _beside(file: Path) -> list[str]:
+    with os.scandir(file.parent) as entries:
+        return sorted(entry.path for entry in entries)
 
 
 def _explain_photos(root: Path) -> Iterable[str]:
     photos, boxes, endings = 0, 0, Counter()
+    stems: set[str] = set()
+    others: list[str] = []
     for number, name in enumerate(walk_files(root)):
         if number == _MOST_FILES:
             break
         photos += is_photo(name)
-        if not is_photo(name):
+        if is_photo(name):
+            stems.add(os.path.splitext(name)[0])
+        else:
+            others.append(name)
             ending = os.path.splitext(name)[1].lower()
             endings[ending] += 1
             boxes += ending == ".txt" and folder.holds_boxes(Path(name))
     if not photos:
         return
     more = "more than " if sum(endings.values()) + photos == _MOST_FILES else ""
+    beside = Counter(os.path.splitext(name)[1].lower() for name in others if os.path.splitext(name)[0] in stems)
+    foreign = ", ".join(f"{count} {ending}" for ending, count in beside.most_common(3) if ending not in folder.ENDINGS)
     texts = sum(endings[ending] for ending in folder.ENDINGS if ending != ".json") - boxes
     yield (
         f"{more}{photos} photo{'s' if photos > 1 else ''}, none with a text file of the same name beside it"
         f" ({', '.join(folder.ENDINGS[:4])})"
         + (f"; texts of other names: {texts}" if texts else "")
+        + (f"; files of the same names that are not read: {foreign}; save captions in them as .txt" if foreign else "")
         + (f"; texts with boxes as YOLO writes them, and no captions: {boxes}" if boxes else "")
     )

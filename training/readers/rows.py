@@ -43,7 +43,11 @@ class Rows:
             self._listing.refuse("bad_entry", self._file, entry, "names no image")
             return
         self._note_address(record, fields)
-        paths = tuple(os.path.normpath(os.path.join(folder, name)) for name in names for folder in self._folders)
+        paths = tuple(
+            name if is_address(name) else os.path.normpath(os.path.join(folder, name))
+            for name in names
+            for folder in self._folders
+        )
         self._add(entry, record, fields, paths[0], paths)
 
     def add_unpacked(

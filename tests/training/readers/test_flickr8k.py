@@ -67,3 +67,26 @@ def test_of_photos_with_one_name_the_first_is_used_and_the_others_are_told(folde
     (problem,) = [problem for problem in data.problems if problem.kind == "same_name"]
     assert by_name(data)["d.jpg"].path == folder / "d.jpg"
     assert "d.jpg is used, and not resized/d.jpg of the same name" in problem.message
+
+
+def test_texts_and_photos_unpacked_side_by_side(tmp_path):
+    """Flickr8k_text.zip and Flickr8k_Dataset.zip, with all that the release holds."""
+    for name in "abc":
+        photo(tmp_path / "Flicker8k_Dataset" / f"{name}.jpg")
+    texts = tmp_path / "Flickr8k_text"
+    for kind in ("token", "lemma.token"):
+        write(texts / f"Flickr8k.{kind}.txt", "".join(f"{name}.jpg#0\tA {kind} runs .\n" for name in "abc"))
+    for split, name in (("train", "a"), ("dev", "b"), ("test", "c")):
+        write(texts / f"Flickr_8k.{split}Images.txt", f"{name}.jpg\n")
+    write(texts / "readme.txt", "Read me.\n")
+    data = read_records(tmp_path)
+    assert data.format == "flickr8k" and data.root == tmp_path
+    assert {record.image_id: record.split for record in data.records} == {
+        "a.jpg": "train",
+        "b.jpg": "val",
+        "c.jpg": "test",
+    }
+    assert by_name(data)["a.jpg"].captions == ("A token runs .",)
+    lemmas, readme = sorted(problem.message for problem in data.problems)[::-1]
+    assert sorted(places(data, "unused_file")) == ["Flickr8k_text/Flickr8k.lemma.token.txt", "Flickr8k_text/readme.txt"]
+    assert "basic forms" in lemmas + readme

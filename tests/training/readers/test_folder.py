@@ -130,3 +130,47 @@ def test_a_table_is_found_among_many_sidecars(tmp_path):
     photo(tmp_path / "0.jpg")
     write(tmp_path / "captions.txt", "image,caption\n0.jpg,A cat.\n")
     assert read_records(tmp_path).format == "table"
+
+
+def test_names_in_other_capitals_and_other_ways_of_writing_accents(tmp_path):
+    """Windows and macOS take such names for the same, and archives carry them to systems that do not."""
+    for name, text in (("IMG_1.JPG", "img_1.TXT"), ("u\u0308ber.jpg", "über.txt"), ("B.jpg", "b.jpg.txt")):
+        photo(tmp_path / name)
+        write(tmp_path / text, f"A dog {name[0]}.")
+    data = read_records(tmp_path)
+    assert data.format == "folder" and not data.problems
+    assert by_name(data)["IMG_1.JPG"].captions == ("A dog I.",) and len(data.records) == 3
+
+
+def test_other_capitals_never_add_to_a_photo_that_has_its_own_text(tmp_path):
+    for name in ("a.jpg", "b.jpg"):
+        photo(tmp_path / name)
+        write(tmp_path / f"{name[0]}.txt", "A dog.")
+    write(tmp_path / "A.TXT", "A cat.")
+    data = read_records(tmp_path)
+    assert by_name(data)["a.jpg"].captions == ("A dog.",) and places(data, "stray_sidecar") == ["A.TXT"]
+
+
+def test_texts_about_the_data_set_are_no_lost_captions(tmp_path):
+    photo(tmp_path / "a.jpg")
+    for name in ("a.txt", "README.txt", "license.txt", "lost.txt"):
+        write(tmp_path / name, "A dog.")
+    data = read_records(tmp_path)
+    assert places(data, "unused_file") == ["README.txt", "license.txt"] and places(data, "stray_sidecar") == [
+        "lost.txt"
+    ]
+
+
+@pytest.mark.parametrize("ending", ["docx", "md", "xmp"])
+def test_files_of_other_kinds_beside_the_photos_are_named(tmp_path, ending):
+    for name in "ab":
+        photo(tmp_path / f"{name}.jpg")
+        write(tmp_path / f"{name}.{ending}", "A dog.")
+    with pytest.raises(DataError, match=rf"files of the same names that are not read: 2 \.{ending}; save .* as \.txt"):
+        read_records(tmp_path)
+
+
+def test_the_text_of_one_photo_is_no_data_set(tmp_path):
+    photo(tmp_path / "a.jpg")
+    with pytest.raises(DataError, match="is the text of one photo, a.jpg: give the folder"):
+        read_records(write(tmp_path / "a.txt", "A dog."))

@@ -159,3 +159,27 @@ def test_reasons(tmp_path, content, told):
     for path in (file, tmp_path):
         with pytest.raises(DataError, match=f"x.json: .*{told}"):
             read_records(path)
+
+
+def test_photo_names_without_captions_are_told_with_their_keys(tmp_path):
+    photo(tmp_path / "a.png")
+    file = write(tmp_path / "x.json", json.dumps({"a.png": {"p": "A dog.", "se": 3}}))
+    for path in (tmp_path, file):
+        with pytest.raises(DataError, match="names photos .a.png.*keys p, se, image; no caption key"):
+            read_records(path)
+
+
+def test_label_studio_calls_the_photo_captioning(tmp_path):
+    photo(tmp_path / "1f-a.jpg")
+    records = [{"captioning": "/data/upload/1/1f-a.jpg", "id": 7, "caption": "A dog.", "annotator": 1}]
+    write(tmp_path / "p.json", json.dumps(records))
+    assert captions(read_records(tmp_path)) == {"1f-a.jpg": ("A dog.",)}
+    full = [
+        {
+            "id": 7,
+            "data": {"captioning": "/data/upload/1/1f-a.jpg"},
+            "annotations": [{"result": [{"value": {"text": ["A cat."]}}]}],
+        }
+    ]
+    write(tmp_path / "p.json", json.dumps(full))
+    assert captions(read_records(tmp_path)) == {"1f-a.jpg": ("A cat.",)}

@@ -416,3 +416,28 @@ def test_photos_and_captions_with_a_space_between_them(tmp_path):
     for path in (tmp_path, file):
         with pytest.raises(DataError, match="separated by a space: write a tab"):
             read_records(path)
+
+
+@pytest.mark.parametrize(
+    "text, told",
+    [
+        ("a.jpg\tA dog.\n", "no header: write the names of the columns above it .image<tab>caption"),
+        ("a.jpg A dog.\n", "separated by a space"),
+        ("https://example.org/a.jpg\n", "its photos are addresses"),
+        ("picture;words\na.jpg;A dog.\n", "columns picture, words; no caption column"),
+    ],
+)
+def test_texts_that_may_be_tables_get_a_reason(tmp_path, text, told):
+    photo(tmp_path / "images" / "a.jpg")
+    write(tmp_path / "all captions.txt", text)
+    write(tmp_path / "readme.txt", "About these photos")
+    with pytest.raises(DataError, match=rf"all captions.txt: .*{told}") as error:
+        read_records(tmp_path)
+    assert "readme" not in str(error.value).partition("Why not")[2]
+
+
+def test_addresses_are_told_as_they_are_written(tmp_path):
+    photo(tmp_path / "a.jpg")
+    write(tmp_path / "captions.csv", "url,caption\nhttps://example.org/x/a.jpg?w=9,A dog.\n")
+    (problem,) = read_records(tmp_path).problems
+    assert "https://example.org/x/a.jpg?w=9 is found as a.jpg" in problem.message
