@@ -8,7 +8,7 @@ from typing import Any
 from captioner.errors import DataError
 from training.readers import table
 from training.readers.caption_files import CAPTION_FOLDERS, CaptionFiles, repeating, split_in_name, subfolders
-from training.readers.fields import FLAG_REASONS, FLAGS, flagged
+from training.readers.fields import FLAG_REASONS, FLAGS, flagged, texts_of
 from training.readers.files import read_json, report_unused
 from training.readers.ids import ids_of_other_type
 from training.readers.listing import SPLIT_NAMES, Listing
@@ -168,8 +168,11 @@ def _photo_folders(file: Path, split: str | None, base: Path) -> list[str]:
 def _image_of(image: Any) -> tuple[int | str | None, str | None]:
     if not isinstance(image, dict):
         return None, None
+    image_id = _id_of(image.get("id"))
     name = image.get("file_name") or image.get("filename") or image.get("path")
-    return _id_of(image.get("id")), name if isinstance(name, str) else None
+    if name is None and image_id is not None:  # photos are often called after their ids
+        name = str(image_id)
+    return image_id, name if isinstance(name, str) else None
 
 
 def _id_of(value: Any) -> int | str | None:
@@ -211,7 +214,8 @@ def _read_annotations(file: Path, annotations: list[Any], known: set[int | str],
             listing.refuse(kind, file, entry, f"the caption of image {image_id} {FLAG_REASONS[kind]}")
             continue
         identity = annotation.get("id", entry)
-        listing.add_caption((place, image_id), annotation["caption"], file, entry, identity=str(identity))
+        for text in texts_of(annotation["caption"]):
+            listing.add_caption((place, image_id), text, file, entry, identity=str(identity))
     if converted:
         message = (
             f"{converted:,} annotations have image ids as numbers where the images have text, or the other way round:"

@@ -89,6 +89,7 @@ def _folded(stem: str) -> str:
 def _stem(name: str) -> tuple[str, str]:
     """A path without its ending, and that ending where it is a sidecar's, else nothing."""
     stem, ending = os.path.splitext(name)
+    stem = stem.removesuffix(".supplemental-metadata")  # Google Takeout's a.jpg.supplemental-metadata.json
     return stem, ending.lower() if ending.lower() in ENDINGS else ""
 
 

@@ -173,7 +173,8 @@ def _names_photos(content: dict[str, Any], folder: Path) -> bool:
     if 2 * sum(is_photo(key) for key, _ in first) > len(first):
         return True
     stems = _photo_stems(folder)
-    return 2 * sum(os.path.basename(key) in stems for key, _ in first) > len(first)
+    names = [key.replace("\\", "/").rpartition("/")[2] for key, _ in first]  # of Windows, too
+    return 2 * sum(name in stems for name in names) > len(first)
 
 
 def _photo_stems(folder: Path) -> set[str]:

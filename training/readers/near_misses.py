@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from training.readers import coco, folder, json_records, parquet, table, webdataset
+from training.readers import coco, folder, json_records, parquet, table, table_rows, webdataset
 from training.readers.caption_files import CaptionFiles
 from training.readers.files import UNUSED, printable
 from training.readers.listing import Problem
@@ -99,7 +99,9 @@ def _may_be_table(found: CaptionFiles, file: Path) -> bool:
     """Whether a .txt is one of few in its folder, and not about the data set: many belong to one photo each."""
     if file.suffix.lower() != ".txt" or file.stem.lower() in folder.ABOUT:
         return False
-    return sum(other.suffix.lower() == ".txt" for other in found.inside(file.parent)) <= _FEW_TEXTS
+    if sum(other.suffix.lower() == ".txt" for other in found.inside(file.parent)) > _FEW_TEXTS:
+        return False
+    return table_rows.may_be_row(table_rows.top_line(file))
 
 
 def _beside(file: Path) -> list[str]:

@@ -72,6 +72,13 @@ def find_header(line: str) -> Header | None:
     return None
 
 
+def may_be_row(line: str) -> bool:
+    """Whether a line has columns, or names a photo or an address, and is no sentence."""
+    return any(mark in line for mark in "\t;|") or any(
+        is_photo(word) or is_address(word) for word in re.split("[ ,]", line)
+    )
+
+
 def explain(line: str) -> str:
     """Why a first line is no header of a table of captions, as the rest of a sentence."""
     if not line.strip():

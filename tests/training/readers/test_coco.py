@@ -219,3 +219,16 @@ def test_a_damaged_captions_file_is_not_passed_over(tmp_path):
     write(tmp_path / "annotations" / "captions_train2017.json", '{"images": [{"id": 1')
     with pytest.raises(DataError, match="captions_train2017.json"):
         read_records(tmp_path)
+
+
+def test_images_without_names_are_called_after_their_ids(tmp_path):
+    photo(tmp_path / "val2014/COCO_val2014_000000000007.jpg")
+    annotations = [
+        {"id": 1, "image_id": 7, "caption": "A dog."},
+        {"id": 2, "image_id": 7, "caption": ["Dogs.", "Pets."]},
+    ]
+    write(tmp_path / "captions.json", json.dumps({"images": [{"id": 7}, {"id": 8}], "annotations": annotations}))
+    data = read_records(tmp_path)
+    (record,) = data.records
+    assert record.captions == ("A dog.", "Dogs.", "Pets.")
+    assert places(data, "missing_image") == ["captions.json image 8"]

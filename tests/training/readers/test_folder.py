@@ -1,5 +1,7 @@
 """Folders of photos and sidecars that the tests draw: usable records, and every refusal with its place."""
 
+import json
+
 import pytest
 
 from captioner.errors import DataError
@@ -174,3 +176,11 @@ def test_the_text_of_one_photo_is_no_data_set(tmp_path):
     photo(tmp_path / "a.jpg")
     with pytest.raises(DataError, match="is the text of one photo, a.jpg: give the folder"):
         read_records(write(tmp_path / "a.txt", "A dog."))
+
+
+def test_google_takeout(tmp_path):
+    for name, ending in (("a.jpg", "json"), ("b.jpg", "supplemental-metadata.json")):
+        photo(tmp_path / name)
+        write(tmp_path / f"{name}.{ending}", json.dumps({"title": name, "description": "A dog.", "imageViews": "3"}))
+    data = read_records(tmp_path)
+    assert [record.captions for record in data.records] == [("A dog.",)] * 2 and not data.problems

@@ -183,3 +183,12 @@ def test_label_studio_calls_the_photo_captioning(tmp_path):
     ]
     write(tmp_path / "p.json", json.dumps(full))
     assert captions(read_records(tmp_path)) == {"1f-a.jpg": ("A cat.",)}
+
+
+def test_kohya_on_windows(tmp_path):
+    photo(tmp_path / "a.png")
+    write(
+        tmp_path / "meta_lat.json", json.dumps({"C:\\train\\a": {"caption": "A dog.", "train_resolution": [512, 512]}})
+    )
+    data = read_records(tmp_path)
+    assert captions(data) == {"a.png": ("A dog.",)} and len(places(data, "found_elsewhere")) == 1
