@@ -186,7 +186,7 @@ def _lone_folders(found: CaptionFiles) -> Iterator[CaptionFiles]:
 def _recognise(found: CaptionFiles, looks: dict[str, Callable[[CaptionFiles], list[Path]]]) -> str | None:
     """The format of what is there. Raises DataError where several formats recognise different files."""
     claiming = {name: files for name, look in looks.items() if (files := look(found))}
-    if len(claiming) > 1:
+    if len({tuple(files) for files in claiming.values()}) > 1:  # of one file the first format counts
         held = [f"{_named(files, found.path)} ({name})" for name, files in claiming.items()]
         raise DataError(
             f"{found.path} may be read as {' or as '.join(claiming)}: it holds {' and '.join(held)}, which may"

@@ -34,7 +34,10 @@ _BLOCK = (
     "|input|li|link|main|meta|nav|ol|p|picture|pre|section|source|svg|table|tbody|td|tfoot|th|thead|title|tr|ul|video"
 )
 _ATTRIBUTES = r"""(?:\s+[A-Za-z_:][\w:.-]*\s*=\s*(?:"[^"<>]*"|'[^'<>]*'|[^\s"'<>=`]+))*\s*/?"""
-_UNSEEN = re.compile(r"<!--.*?-->|<(script|style)\b[^<>]*>.*?</\1\s*>", re.DOTALL | re.IGNORECASE)
+# Neither contains another of its kind, so that text of thousands of openings is not scanned from each to its end.
+_UNSEEN = re.compile(
+    r"<!--(?:(?!<!--).)*?-->|<(script|style)\b[^<>]*>(?:(?!<\1\b).)*?</\1\s*>", re.DOTALL | re.IGNORECASE
+)
 _TAG = re.compile(rf"</?(?:(?P<inline>{_INLINE})|{_BLOCK}){_ATTRIBUTES}>", re.IGNORECASE)
 
 _MISREAD = re.compile("Ã[^a-zA-Z ]|Â[^a-zA-Z ]|â€")

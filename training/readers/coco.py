@@ -52,9 +52,10 @@ def has_form(sample: Any) -> bool:
 
 def explain(sample: Any) -> str:
     """Why a file of COCO's form is no file of captions, as the rest of a sentence that starts with its name."""
-    if (annotations := sample.get("annotations")) and "caption" in annotations[0]:
-        return "holds captions, too, in COCO's form: give its path to use it"
-    if annotations:
+    annotations = sample.get("annotations")
+    if isinstance(annotations, list) and annotations:
+        if "caption" in annotations[0]:
+            return "also holds captions in COCO's form: give its path to use it"
         keys = ", ".join(sorted(key for key in annotations[0] if key not in ("id", "image_id"))[:6])
         return f"has COCO's form, and its annotations hold no captions ({keys}): give the captions file of these photos"
     return "has COCO's form, and lists images without annotations, as files of test splits do: it holds no captions"
@@ -114,7 +115,8 @@ def _refuse_repeating(found: CaptionFiles, chosen: list[Path]) -> None:
     first_of: dict[tuple[str | None, str], Path] = {}
     for file in chosen:
         sample = found.peek(file).sample
-        for image in (sample.get("images") if isinstance(sample, dict) else None) or ():
+        images = sample.get("images") if isinstance(sample, dict) else None
+        for image in images if isinstance(images, list) else ():
             name = _image_of(image)[1]
             if name is not None and first_of.setdefault((_split_of(file), file.parent.name, name), file) != file:
                 raise repeating([first_of[_split_of(file), file.parent.name, name], file], found.path)

@@ -8,6 +8,7 @@ import ast
 import functools
 import json
 import re
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -56,6 +57,7 @@ _NOT_CAPTIONS = frozenset(
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _LIST = re.compile(r"\s*\[\s*(['\"].*['\"])?\s*\]\s*", re.DOTALL)
 _LONGEST_LIST = 100_000  # characters of a cell that is parsed as a list
+_DEEPEST = 8  # objects inside objects that are searched for captions
 
 
 @dataclass(frozen=True)
@@ -176,20 +178,23 @@ def captions_of(record: Mapping[str, Any], fields: Fields) -> list[Any]:
     return [text for value in values for text in texts_of(value)]
 
 
-def texts_of(value: Any) -> Iterator[Any]:
-    """The captions in a value: a text, a list as JSON or Python writes it, a list, or objects with a caption key."""
+def texts_of(value: Any, depth: int = _DEEPEST) -> Iterator[Any]:
+    """The captions in a value: a text, a list as JSON or Python writes it, a list, or objects with a caption key.
+
+    depth: levels of nesting to look into; deeper values are given as they are.
+    """
     if isinstance(value, str) and _LIST.fullmatch(value[:_LONGEST_LIST]):
         value = _parsed_list(value)
-    if isinstance(value, Mapping):
+    if isinstance(value, Mapping) and depth:
         groups = _caption_groups([key for key in value if isinstance(key, str)])
         if groups:
             for key in groups[0]:
-                yield from texts_of(value[key])
+                yield from texts_of(value[key], depth - 1)
             return
     if isinstance(value, list | tuple):
         for element in value:
             if isinstance(element, Mapping):
-                yield from texts_of(element)
+                yield from texts_of(element, depth)
             else:
                 yield element
     else:
@@ -236,7 +241,9 @@ def _parsed_list(text: str) -> Any:
     except (ValueError, RecursionError):
         pass
     try:
-        found = ast.literal_eval(text.strip())
+        with warnings.catch_warnings():  # Python warns of escapes that it does not know, such as \d
+            warnings.simplefilter("ignore")
+            found = ast.literal_eval(text.strip())
     except (ValueError, SyntaxError, RecursionError, MemoryError):
         return text
     return found if isinstance(found, list) else text

@@ -133,8 +133,9 @@ def _records(content: Any, folder: Path) -> Iterator[tuple[str, str | None, Any]
     elif _is_columns(content):
         yield from _columns(content)
     elif isinstance(content.get("columns"), list) and isinstance(content.get("data"), list):  # pandas' orient="split"
+        names = [str(name) for name in content["columns"]]
         for index, row in enumerate(content["data"]):
-            yield f"data[{index}]", None, dict(zip(content["columns"], row, strict=False)) if type(row) is list else row
+            yield f"data[{index}]", None, dict(zip(names, row, strict=False)) if type(row) is list else row
     elif _holds_records(content):
         for key, record in content.items():
             yield key, None, record
@@ -208,11 +209,12 @@ def _label_studio(record: Any) -> Any:
     annotations = record.get("annotations") if isinstance(data, Mapping) else None
     if not isinstance(annotations, list):
         return record
+    kept = [each for each in annotations if isinstance(each, Mapping) and not each.get("was_cancelled")]
     texts = [
         text
-        for annotation in annotations
-        if isinstance(annotation, Mapping) and not annotation.get("was_cancelled")
-        for result in annotation.get("result") or ()
+        for results in (annotation.get("result") for annotation in kept)
+        if isinstance(results, list)
+        for result in results
         if isinstance(result, Mapping) and isinstance(result.get("value"), Mapping)
         for text in texts_of(result["value"].get("text", []))
     ]

@@ -18,6 +18,7 @@ LAYOUT = "Parquet with image and caption columns, the photos inside it or beside
 INSTALL = 'pyarrow is not installed: pip install "captioner[parquet]", or pip install pyarrow'
 
 _ROWS_AT_ONCE = 64
+_PHOTOS_AT_ONCE = 4  # rows with photos in them, whose bytes are in memory together
 _MOST_FILES = 10_000
 
 
@@ -86,12 +87,15 @@ def _read_file(file: Path, split: str | None, images: Path | None, listing: List
     fields = find_fields(table.schema_arrow.names)
     if fields is None:
         raise DataError(f"{file}: {explain_missing(table.schema_arrow.names)}")
+    names = table.schema_arrow.names
+    if twice := next((name for name in (*fields.image, *fields.captions) if names.count(name) > 1), None):
+        raise DataError(f"{file} has {names.count(twice)} columns named {twice}: rename all but one of them")
     rows = Rows(listing, file, split, images)
     if _holds_photos(table, fields.image[0]):
         for entry, photo, name, record in unpack(file, _photos(file, table, fields)):
             rows.add_unpacked(entry, record, fields, name, photo)
     else:
-        for number, record in _rows(file, table, fields):
+        for number, record in _rows(file, table, fields, _ROWS_AT_ONCE):
             rows.add(f"row {number}", record, fields)
     rows.finish()
 
@@ -113,7 +117,7 @@ def _is_bytes(kind: Any) -> bool:
     return types.is_binary(kind) or types.is_large_binary(kind)
 
 
-def _rows(file: Path, table: Any, fields: Fields) -> Iterator[tuple[int, dict[str, Any]]]:
+def _rows(file: Path, table: Any, fields: Fields, at_once: int) -> Iterator[tuple[int, dict[str, Any]]]:
     """Number, from 1, and the needed columns of every row."""
     import pyarrow
 
@@ -121,16 +125,16 @@ def _rows(file: Path, table: Any, fields: Fields) -> Iterator[tuple[int, dict[st
     wanted = dict.fromkeys((*fields.image, *fields.captions, *flags, *([fields.split] if fields.split else ())))
     number = 0
     try:
-        for batch in table.iter_batches(batch_size=_ROWS_AT_ONCE, columns=list(wanted)):
+        for batch in table.iter_batches(batch_size=at_once, columns=list(wanted)):
             for record in batch.to_pylist():
                 number += 1
                 yield number, record
-    except (OSError, pyarrow.ArrowException) as error:
-        raise DataError(f"{file} is damaged behind row {number} ({error}): fetch it again") from error
+    except (OSError, ValueError, pyarrow.ArrowException) as error:  # ValueError: text that is not UTF-8
+        raise DataError(f"{file} is damaged after row {number} ({error}): fetch it again") from error
 
 
 def _photos(file: Path, table: Any, fields: Fields) -> Iterator[Packed]:
-    for number, record in _rows(file, table, fields):
+    for number, record in _rows(file, table, fields, _PHOTOS_AT_ONCE):
         value = record.pop(fields.image[0])
         content, name = (value.get("bytes"), value.get("path")) if isinstance(value, dict) else (value, None)
         name = name or next((record[key] for key in fields.image[1:] if isinstance(record.get(key), str)), None)

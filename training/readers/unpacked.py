@@ -23,6 +23,11 @@ from training.readers.photos import UNPACKED, is_photo
 
 _RECORDS = "records.jsonl"
 
+MAX_RATIO = 100
+"""Photos do not get smaller in an archive: an archive that unpacks to more than this many times its size is refused."""
+RATIO_FROM_BYTES = 1_000_000_000
+"""Unpacked size below which the ratio does not matter."""
+
 
 @dataclass(frozen=True)
 class Packed:
@@ -43,7 +48,8 @@ def unpack(archive: Path, photos: Iterable[Packed]) -> Iterator[tuple[str, Path 
 
     Photos get numbers for names: what an archive calls them leads nowhere on this disk. An archive that has changed is
     unpacked anew. `photos` is only iterated where that is needed.
-    Raises DataError where neither the folder beside the archive nor the cache can be written.
+    Raises DataError if neither the folder beside the archive nor the cache can be written, if the archive unpacks to
+    far more than its size, and if what was unpacked is damaged.
     """
     state = archive.stat()
     name = f"{archive.name}-{state.st_size:x}-{state.st_mtime_ns:x}"
@@ -56,7 +62,7 @@ def unpack(archive: Path, photos: Iterable[Packed]) -> Iterator[tuple[str, Path 
             top.mkdir(parents=True, exist_ok=True)
             with FileLock(top / f"{archive.name}.lock"):
                 if not (folder / _RECORDS).exists():
-                    _write(photos, archive.name, folder)
+                    _write(photos, archive, folder)
         except OSError as error:
             raise DataError(
                 f"{archive}: its photos cannot be unpacked into {top} ({error.strerror or error}): make room, or allow"
@@ -64,7 +70,12 @@ def unpack(archive: Path, photos: Iterable[Packed]) -> Iterator[tuple[str, Path 
             ) from error
     with open(folder / _RECORDS, encoding="utf-8") as lines:
         for line in lines:
-            entry, file, name, record = json.loads(line)
+            try:
+                entry, file, name, record = json.loads(line)
+                if os.path.basename(file) != file or not isinstance(record, dict):
+                    raise ValueError("it leads out of its folder")
+            except (ValueError, TypeError) as error:
+                raise DataError(f"{folder / _RECORDS} is damaged: remove {folder}, and it is unpacked anew") from error
             yield entry, folder / file if file else None, name, record
 
 
@@ -85,7 +96,8 @@ def _cache_of(archive: Path) -> Path:
     return cache / "captioner" / "unpacked" / place
 
 
-def _write(photos: Iterable[Packed], name: str, folder: Path) -> None:
+def _write(photos: Iterable[Packed], archive: Path, folder: Path) -> None:
+    name, most = archive.name, max(RATIO_FROM_BYTES, MAX_RATIO * archive.stat().st_size)
     earlier = re.compile(re.escape(name) + "-[0-9a-f]+-[^-]+")  # of the archive before it changed, or of a crash
     for old in folder.parent.iterdir():
         if earlier.fullmatch(old.name):
@@ -97,6 +109,12 @@ def _write(photos: Iterable[Packed], name: str, folder: Path) -> None:
             for number, packed in enumerate(photos):
                 file = ""
                 if packed.photo is not None:
+                    most -= len(packed.photo)
+                    if most < 0:
+                        raise DataError(
+                            f"{archive} would unpack to more than {MAX_RATIO} times its size, as no photos do: give the"
+                            " photos themselves"
+                        )
                     file = f"{number:06d}{_ending(packed.name, packed.photo)}"
                     (written / file).write_bytes(packed.photo)
                 lines.write(json.dumps([packed.entry, file, packed.name, packed.record], default=str) + "\n")

@@ -23,6 +23,7 @@ LAYOUT = (
 
 _PHOTO, _CAPTIONS = "image", "captions"
 _LARGEST_TEXT = 1 << 20
+_LARGEST_PHOTO = 1 << 30  # bytes; more than any photo that is read takes
 _MOST_MEMBERS_SEEN = 50
 _MOST_TARS = 100_000
 _FIELDS = find_fields((_PHOTO, _CAPTIONS))
@@ -91,15 +92,14 @@ def _samples(path: Path) -> Iterator[Packed]:
     try:
         with tarfile.open(path, "r:") as tar:
             for member in tar:
-                if (
-                    not member.isreg() or member.issparse()
-                ):  # links, devices, and files that claim to be larger than they are
+                # Not links and devices, nor files that claim to be larger than they are.
+                if not member.isreg() or member.issparse():
                     continue
                 its_key, ending = _key(member.name)
                 if its_key != key:
                     yield from _sample(key, photo, texts)
                     key, photo, texts = its_key, None, {}
-                if is_photo(f"a{ending}"):
+                if is_photo(f"a{ending}") and member.size <= _LARGEST_PHOTO:
                     photo = photo or (member.name, tar.extractfile(member).read())
                 elif ending in ENDINGS and member.size <= _LARGEST_TEXT:
                     texts[ending] = decoded(tar.extractfile(member).read())

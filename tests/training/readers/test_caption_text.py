@@ -82,7 +82,13 @@ def test_what_is_doubtful_is_told(text, told):
     assert doubt_about(text) is None if told is None else told in doubt_about(text)
 
 
-@pytest.mark.parametrize("text", ["<" * 50_000, "<end> " * 20_000 + "x", "&#" * 30_000, "<b a=" * 20_000, " " * 60_000])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<" * 50_000, "<end> " * 20_000 + "x", "&#" * 30_000, "<b a=" * 20_000, " " * 60_000,
+        "-->" + "<!--" * 20_000, "<script>" * 15_000, "<style><script>" * 8_000,
+    ],
+)  # fmt: skip
 def test_a_hostile_text_takes_no_time(text):
     before = time.process_time()
     read_caption(text), doubt_about(text), is_no_caption(text)

@@ -216,9 +216,10 @@ def test_rejected_and_precanned_captions_are_left_out(tmp_path):
 def test_a_damaged_captions_file_is_not_passed_over(tmp_path):
     photo(tmp_path / "val2017" / "1.jpg")
     coco_file(tmp_path / "annotations" / "captions_val2017.json", [(1, "1.jpg")], [(1, "A dog.")])
-    write(tmp_path / "annotations" / "captions_train2017.json", '{"images": [{"id": 1')
-    with pytest.raises(DataError, match="captions_train2017.json"):
-        read_records(tmp_path)
+    for text in ('{"images": [{"id": 1', '{"images": 5}'):
+        write(tmp_path / "annotations" / "captions_train2017.json", text)
+        with pytest.raises(DataError, match="captions_train2017.json"):
+            read_records(tmp_path)
 
 
 def test_images_without_names_are_called_after_their_ids(tmp_path):

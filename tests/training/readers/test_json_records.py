@@ -192,3 +192,42 @@ def test_kohya_on_windows(tmp_path):
     )
     data = read_records(tmp_path)
     assert captions(data) == {"a.png": ("A dog.",)} and len(places(data, "found_elsewhere")) == 1
+
+
+def nested(levels):
+    value = "A dog."
+    for _ in range(levels):
+        value = [{"caption": value}]
+    return value
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"info": {}, "images": [{"id": 1, "file_name": "a.jpg"}], "annotations": {"a": 1}},
+        [{"data": {"image": "a.jpg"}, "annotations": [{"result": 5}]}],
+        {"columns": [["image"], "caption"], "data": [["a.jpg", "A dog."]]},
+        {"image": "a.jpg", "caption": nested(100)},
+        [{"image": "a.jpg", "caption": nested(100)}],
+    ],
+)
+def test_odd_values_are_refused_and_end_nothing(tmp_path, content):
+    photo(tmp_path / "a.jpg")
+    file = write(tmp_path / "x.json", json.dumps(content))
+    for path in (file, tmp_path):
+        try:
+            assert not read_records(path).records
+        except DataError as error:
+            assert "x.json" in str(error)
+
+
+def test_captions_nested_as_deep_as_python_reads(tmp_path):
+    photo(tmp_path / "a.jpg")
+    line = '{"image": "a.jpg", "caption": ' + '[{"caption": ' * 490 + '"A dog."' + "}]" * 490 + "}\n"
+    with pytest.raises(DataError):
+        read_records(write(tmp_path / "x.jsonl", line)).split("train")
+
+
+def test_one_file_of_two_forms_is_read_as_the_first(tmp_path):
+    content = {"images": [5], "annotations": [{"image_id": 1, "caption": "A dog."}]}
+    assert read_records(write(tmp_path / "captions_train.json", json.dumps(content))).format == "coco"

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from captioner.errors import DataError
+from training.readers import unpacked
 from training.records import read_records
 
 from .drawing import by_name, photo, places, write
@@ -88,3 +89,27 @@ def test_without_pyarrow_the_way_to_install_it_is_told(tmp_path, monkeypatch):
     write(tmp_path / "t.csv", "image,caption\na.jpg,A dog.\n")
     data = read_records(tmp_path)
     assert data.format == "table" and "pyarrow is not installed" in str(data.problems[0])
+
+
+def test_text_that_is_not_utf8_and_columns_of_one_name(tmp_path):
+    offsets, text = pyarrow.py_buffer(bytes([0, 0, 0, 0, 2, 0, 0, 0])), pyarrow.py_buffer(b"\xff\xfe")
+    broken = pyarrow.Array.from_buffers(pyarrow.string(), 1, [None, offsets, text])
+    pyarrow.parquet.write_table(pyarrow.table({"image": [png()], "caption": broken}), tmp_path / "a.parquet")
+    with pytest.raises(DataError, match="a.parquet is damaged after row 0"):
+        read_records(tmp_path / "a.parquet")
+    twice = pyarrow.Table.from_arrays(
+        [pyarrow.array([each]) for each in (png(), "A dog.", "b")], ["image", "caption", "image"]
+    )
+    pyarrow.parquet.write_table(twice, tmp_path / "b.parquet")
+    with pytest.raises(DataError, match="b.parquet has 2 columns named image: rename"):
+        read_records(tmp_path / "b.parquet")
+
+
+def test_a_file_that_unpacks_to_far_more_than_its_size_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(unpacked, "RATIO_FROM_BYTES", 1_000_000)
+    photos = pyarrow.array([bytes(100_000)] * 1000)  # one entry of a dictionary
+    table = pyarrow.table({"image": photos, "caption": ["A dog."] * 1000})
+    pyarrow.parquet.write_table(table, tmp_path / "x.parquet", compression="zstd")
+    with pytest.raises(DataError, match=r"x.parquet would unpack to more than 100 times its size"):
+        read_records(tmp_path / "x.parquet")
+    assert not list((tmp_path / ".unpacked").glob("*/*"))

@@ -146,3 +146,13 @@ def test_a_compressed_tar_is_to_be_unpacked(tmp_path):
         pass
     with pytest.raises(DataError, match=r"x\.tgz: is an archive: unpack it"):
         read_records(tmp_path)
+
+
+@pytest.mark.parametrize("line", ['["1", "../../secret.jpg", "1", {}]', "no JSON", '["1"]', '["1", 5, "1", {}]'])
+def test_unpacked_records_lead_nowhere_else(tmp_path, line):
+    photo(tmp_path / "secret.jpg")
+    file = tar(tmp_path / "set" / "x.tar", sample("1", "A dog."))
+    records = read_records(file).records[0].path.parent / "records.jsonl"
+    records.write_text(line + "\n")
+    with pytest.raises(DataError, match="records.jsonl is damaged: remove"):
+        read_records(file)
