@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
+from captioner.counting import counted
 from captioner.errors import ImageError
 from captioner.file_types import HEAD_BYTES, file_type, picture_type
 from captioner.name_set import NameSet
@@ -27,7 +28,7 @@ class PassedOver:
     def __init__(self) -> None:
         self.count = 0
         self._seen = NameSet()
-        self._named: list[str] = []
+        self._named: list[tuple[str, str]] = []  # path, description
         self._endings: Counter[str] = Counter()
         self._folders: dict[str, None] = {}
 
@@ -45,7 +46,7 @@ class PassedOver:
             return
         self.count += 1
         if not self.is_full:
-            self._named.append(os.fspath(path) + ("" if head is None else f" ({_what_it_is(name, head)})"))
+            self._named.append((os.fspath(path), "" if head is None else f" ({_what_it_is(name, head)})"))
         else:
             self._endings[_ending(name)] += 1
 
@@ -63,7 +64,7 @@ class PassedOver:
         self._folders |= others._folders
         room = max(0, MAX_NAMED - len(self._named))
         self._named += others._named[:room]
-        self._endings.update(_ending(name.rpartition(" (")[0]) for name in others._named[room:])
+        self._endings.update(_ending(path) for path, _ in others._named[room:])
         self._endings.update(others._endings)
 
     @property
@@ -75,12 +76,13 @@ class PassedOver:
         """Say how many files and folders were passed over and which, in a sentence without its point."""
         said = []
         if self.count:
-            files = "1 file was" if self.count == 1 else f"{self.count:,} files were"
+            files = f"{counted(self.count, 'file')} {'was' if self.count == 1 else 'were'}"
             more = [f"{number:,} {ending}" for ending, number in self._endings.most_common(5)]
             others = f" and {sum(self._endings.values()):,} more ({', '.join(more)})" if more else ""
-            said.append(f"{files} passed over: {', '.join(self._named)}{others}")
+            named = ", ".join(path + description for path, description in self._named)
+            said.append(f"{files} passed over: {named}{others}")
         if self._folders:
-            folders = "1 folder was" if len(self._folders) == 1 else f"{len(self._folders):,} folders were"
+            folders = f"{counted(len(self._folders), 'folder')} {'was' if len(self._folders) == 1 else 'were'}"
             first = ", ".join(list(self._folders)[:3]) + (", ..." if len(self._folders) > 3 else "")
             said.append(f"{folders} not searched ({first}): add --recursive")
         return "; ".join(said)

@@ -114,3 +114,12 @@ def test_an_error_on_a_folder_without_photos_names_what_is_there(mixed):
         find_images([mixed], passed_over=others)
     assert not others, "it is said once"
     assert "\n" not in str(error.value)
+
+
+def test_files_beyond_the_named_ones_are_counted_by_ending_whatever_is_known_of_them():
+    others, more = PassedOver(), PassedOver()
+    for number in range(MAX_NAMED):
+        others.add(f"s3://a/{number}.txt")
+        more.add(f"s3://b/{number}.pdf", b"%PDF-1.7" if number else None)
+    others.include(more)
+    assert others.summary().endswith(f"and {MAX_NAMED} more ({MAX_NAMED} .pdf)")
