@@ -1,9 +1,11 @@
-"""What a file is that is no readable photo, by its first bytes, and what its owner can do about it."""
+"""Types of files that are not readable photos, told by first bytes or by name, and what their owner can do."""
 
 import codecs
+import mimetypes
 import os
 import re
 import struct
+from collections.abc import Collection
 from dataclasses import dataclass
 
 HEAD_BYTES = 4096
@@ -139,6 +141,8 @@ _RAW_EXTENSIONS = frozenset(
     ".dng .nef .nrw .cr2 .cr3 .crw .arw .sr2 .srf .srw .pef .raf .orf .rw2 .rwl .3fr .fff .iiq .erf .mef .mos .mrw .x3f"
     " .kdc .dcr .raw".split()
 )
+_DOCUMENT_EXTENSIONS = frozenset(".psd .psb .xcf .ai .eps .ps .pdf .svg .svgz .indd .afphoto .kra .exr .hdr".split())
+_VIDEO_EXTENSIONS = frozenset(".mkv .mts .m2ts .3gp .wmv .flv".split())
 _DNG_VERSION, _SUB_IFDS, _MAKE, _SUBFILE_TYPE = 50706, 330, 271, 254
 
 
@@ -159,6 +163,24 @@ def file_type(head: bytes, name: str = "") -> FileType | None:
         if head.startswith(magic, offset):
             return kind
     return _text_type(head)
+
+
+def type_of_name(name: str, readable: Collection[str]) -> FileType | None:
+    """Tell from its name what a file is that its owner may take for a photo. None for photos and other files.
+
+    readable: extensions of photos that are read, lower case.
+    """
+    extension = os.path.splitext(name)[1].lower()
+    if extension in readable:
+        return None
+    if extension in _RAW_EXTENSIONS:
+        return _RAW
+    kind = (mimetypes.guess_type(name)[0] or "").partition("/")[0]
+    if extension in _VIDEO_EXTENSIONS or kind == "video":
+        return FileType("a video", _VIDEO)
+    if extension in _DOCUMENT_EXTENSIONS or kind == "image":
+        return FileType(f"a picture or document in {extension[1:].upper()}", _EXPORT)
+    return None
 
 
 def picture_type(head: bytes) -> str | None:

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from captioner.counting import counted
 from captioner.errors import DataError
 from training.readers import table
 from training.readers.caption_files import CAPTION_FOLDERS, CaptionFiles, repeating, split_in_name, subfolders
@@ -220,7 +221,7 @@ def _read_annotations(file: Path, annotations: list[Any], known: set[int | str],
             listing.add_caption((place, image_id), text, file, entry, identity=str(identity))
     if converted:
         message = (
-            f"{converted:,} annotations have image ids as numbers where the images have text, or the other way round:"
-            " used as the same ids"
+            f"has {counted(converted, 'annotation')} with a number as image id where the image has text, or the other"
+            " way round: used as the same ids"
         )
         listing.refuse("other_id_type", file, None, message)

@@ -119,11 +119,6 @@ def report_unused(listing: Listing, root: Path, used: Iterable[Path]) -> None:
                 listing.refuse("unused_file", path, None, UNUSED)
 
 
-def printable(text: str) -> str:
-    """Text for a message: half characters, from JSON escapes, cannot be written out, so that their codes are shown."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
 def decoded(content: bytes) -> str:
     """What is no text in its encoding becomes characters that `is_text` refuses."""
     if content.startswith(_UTF16_MARKS):

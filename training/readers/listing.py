@@ -104,9 +104,9 @@ class Listing:
     ) -> None:
         """Keep a problem. lost: captions that are not used because of it; by default what is usual for its kind."""
         place = self._shown(os.path.abspath(file))
-        entry = _printable(entry) if isinstance(entry, str) else entry
+        entry = printable(entry) if isinstance(entry, str) else entry
         lost = int(kind in _LOSES_A_CAPTION) if lost is None else lost
-        self.problems.append(Problem(kind, _printable(place), entry, _printable(message), lost))
+        self.problems.append(Problem(kind, printable(place), entry, printable(message), lost))
 
     def add_photo(
         self,
@@ -150,7 +150,7 @@ class Listing:
         if is_no_caption(text, photo.names):
             self.refuse("no_caption", file, entry, f"{_written(text)} stands in place of a caption of {name}: left out")
             return
-        if not isinstance(text, str) or _printable(text) != text:
+        if not isinstance(text, str) or printable(text) != text:
             self.refuse("bad_entry", file, entry, f"the caption of {name} is not text")
             return
         read = read_caption(text)
@@ -235,7 +235,7 @@ class Listing:
                 self.problems[number] = replace(problem, message=reason)
         known = {problem.file for problem in self.problems if problem.entry is None}
         for path in unused:
-            if (reason := why_passed_over(path)) and _printable(self._shown(path)) not in known:
+            if (reason := why_passed_over(path)) and printable(self._shown(path)) not in known:
                 self.refuse("unused_file", path, None, reason)
 
     def _found_elsewhere(self, missing: list[Hashable]) -> dict[Hashable, str]:
@@ -291,8 +291,8 @@ def _inside(path: str, folder: Path) -> bool:
     return os.path.abspath(path).startswith(os.path.join(os.path.abspath(folder), ""))
 
 
-def _printable(text: str) -> str:
-    """Half characters, from JSON escapes and odd file names, cannot be written out: show their codes."""
+def printable(text: str) -> str:
+    """Show half characters, from JSON escapes and odd file names, as their codes: they cannot be written out."""
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 

@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
+from captioner.counting import counted
 from training.readers import coco, folder, json_records, parquet, table, table_rows, webdataset
 from training.readers.caption_files import CaptionFiles
-from training.readers.files import UNUSED, printable
-from training.readers.listing import Problem
+from training.readers.files import UNUSED
+from training.readers.listing import Problem, printable
 from training.readers.photos import is_photo, walk_files
 
 _MOST = 12
@@ -131,7 +132,7 @@ def _explain_photos(root: Path) -> Iterable[str]:
     foreign = ", ".join(f"{count} {ending}" for ending, count in beside.most_common(3) if ending not in folder.ENDINGS)
     texts = sum(endings[ending] for ending in folder.ENDINGS if ending != ".json") - boxes
     yield (
-        f"{more}{photos} photo{'s' if photos > 1 else ''}, none with a text file of the same name beside it"
+        f"{more}{counted(photos, 'photo')}, none with a text file of the same name beside it"
         f" ({', '.join(folder.ENDINGS[:4])})"
         + (f"; texts of other names: {texts}" if texts else "")
         + (f"; files of the same names that are not read: {foreign}; save captions in them as .txt" if foreign else "")

@@ -9,8 +9,7 @@ from urllib.parse import unquote
 
 from captioner.errors import DataError
 from training.readers.fields import FLAG_REASONS, Fields, captions_of, flagged, is_address, photo_names
-from training.readers.files import printable
-from training.readers.listing import SPLIT_NAMES, Listing
+from training.readers.listing import SPLIT_NAMES, Listing, printable
 from training.readers.photos import photo_folders, walk_files
 
 _AFTER_PATH = re.compile("[?#]")

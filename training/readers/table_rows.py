@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from captioner.counting import counted
 from captioner.errors import DataError
 from training.readers.fields import Fields, explain_missing, find_fields, is_address, normal_key
 from training.readers.files import head_bytes, head_of, is_text, lines_of, read_lines, refuse_encoding
@@ -155,7 +156,7 @@ def _numbered(names: list[str]) -> tuple[str, ...]:
 
 def _explain_width(row: list[str], width: int, delimiter: str) -> str:
     name = _NAMES[delimiter]
-    found = f"has {len(row)} column{'s' if len(row) != 1 else ''} where the header has {width}"
+    found = f"has {counted(len(row), 'column')} where the header has {width}"
     if len(row) < width:
         return f"{found}: a separator ({name}) is missing in {delimiter.join(row)[:80]!a}"
     return f"{found}: its text holds the separator ({name}), so put quotes around the text"

@@ -11,8 +11,8 @@ from .drawing import photo, write
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("a.CR2", "raw photo, which is not read: export it as JPEG"),
-        ("a.mp4", "a video"),
+        ("a.CR2", "raw photo, which is not read: develop it in a photo editor and export it as JPEG"),
+        ("a.mp4", "a video, which is not read: save one of its frames as JPEG"),
         ("a.MOV", "a video"),
         ("a.pdf", "in PDF, which is not read: export it as JPEG or PNG"),
         ("a.svg", "in SVG, which is not read"),
