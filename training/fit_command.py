@@ -1,0 +1,179 @@
+"""`training fit` and `fit --check`: choose the options of a run, then prepare and train, or print the options.
+
+Options come from the command line, a JSON file, a preset, the run to resume, the captioner to start from and the data.
+`check` runs without torch: functions import what needs it.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from captioner.arguments import from_arguments, given_arguments
+from captioner.bundle_json import load_metrics, load_vocabulary
+from captioner.config import CaptionerConfig, DecodingOptions
+from captioner.errors import ConfigError
+from training.arguments import DECODING, read_data
+from training.caption_statistics import training_words
+from training.coverage import rare_words, vocabulary_told, vocabulary_warning
+from training.languages import unknown_words
+from training.lost_captions import problems_told
+from training.options import FitOptions, chosen_options
+from training.records import read_records
+from training.resuming import changes, stored_options
+
+if TYPE_CHECKING:
+    from captioner.bundle import Bundle
+    from training.distributed import Ranks
+    from training.records import DataSet
+
+INTERRUPTED = 130
+"""Exit status of a run that was interrupted."""
+
+
+def check(options: argparse.Namespace) -> int:
+    """Print the training options that `fit` would use; on standard error, what `fit` would say about the data."""
+    stored = _stored_run(options)
+    data = read_data(options)
+    fit_options = _fit_options(options, data, stored["run"] if stored else {})
+    known = load_vocabulary(options.from_bundle) if options.from_bundle else ()
+    told = [problems_told(data)] if data.problems else []
+    told += vocabulary_told(rare_words(training_words(data.records), fit_options.min_count, known))
+    print(*told, sep="\n", file=sys.stderr)
+    print(json.dumps(fit_options.to_json(), indent=1))
+    return 0
+
+
+def fit(options: argparse.Namespace, ranks: "Ranks") -> int:
+    """Train a captioner. Returns the exit status: 0, or 130 if the run was interrupted."""
+    from captioner.allocator import keep_freed_memory
+    from training import loop
+    from training.preparation import prepare
+    from training.progress import ProgressFile, unwatched
+    from training.readers.boxes import read_boxes
+    from training.run import CHECKPOINT, check_output
+
+    stored = _stored_run(options)
+    run = stored["run"] if stored else {}
+    keep_freed_memory()
+    start = _start(options)
+    config = _captioner_config(options, run, start)
+    decoding = _decoding_options(options, run, start)
+    check_output(options.output, options.resume)  # before hours of encoding photos
+    watch = ProgressFile(options.output) if ranks.leads else unwatched
+    data = read_data(options)
+    fit_options = _fit_options(options, data, run)
+    if stored:  # refused before hours of encoding photos
+        chosen = {"options": fit_options, "captioner": config, "decoding": decoding}
+        known = {name: values.to_json() for name, values in chosen.items()}
+        changes(run, known, stored["progress"]["phase"], options.output / CHECKPOINT)
+    if data.problems and ranks.leads:
+        print(problems_told(data), file=sys.stderr)
+    replay = read_records(options.replay, seed=options.seed) if options.replay else None
+    material = prepare(
+        data,
+        config,
+        decoding,
+        fit_options,
+        options.cache,
+        options.encoder_weights,
+        options.device,
+        start,
+        replay,
+        watch,
+        read_boxes(options.boxes) if options.boxes else None,
+        ranks,
+    )
+    try:
+        bundle = loop.fit(material, fit_options, options.output, options.resume, watch, ranks)
+    except loop.Interrupted as interruption:
+        ranks.say(str(interruption))
+        return INTERRUPTED
+    if ranks.leads:
+        print(f"the captioner is in {bundle}")
+        if warning := vocabulary_warning(material.rare_words):  # repeated below the long log
+            print(f"warning: {warning}", file=sys.stderr)
+    return 0
+
+
+def _stored_run(options: argparse.Namespace) -> dict[str, Any] | None:
+    """Read the state of the run to resume, whose seed becomes the default.
+
+    None without --resume, or if the run has no checkpoint yet.
+    """
+    stored = None
+    if options.resume:
+        from training.run import CHECKPOINT, load_run
+
+        checkpoint = options.output / CHECKPOINT
+        stored = load_run(checkpoint, mapped=True) if checkpoint.is_file() else None
+    if options.seed is None:
+        options.seed = stored["run"]["options"]["seed"] if stored else 0
+    return stored
+
+
+def _captioner_config(options: argparse.Namespace, run: Mapping[str, Any], start: "Bundle | None") -> CaptionerConfig:
+    """Config by the command line and the run to resume, or the captioner to start from. Raises ConfigError."""
+    if run:
+        return CaptionerConfig(**run["captioner"] | given_arguments(CaptionerConfig, options))
+    if start:
+        from training.start import grown_config
+
+        return grown_config(start.config, given_arguments(CaptionerConfig, options), options.from_bundle)
+    return from_arguments(CaptionerConfig, options)
+
+
+def _decoding_options(options: argparse.Namespace, run: Mapping[str, Any], start: "Bundle | None") -> DecodingOptions:
+    """Options of validation by the command line, the run to resume or the captioner to start from."""
+    decoding = start.decoding if start else DecodingOptions()
+    if "decoding" in run:
+        decoding = DecodingOptions.from_json(run["decoding"])
+    # FitOptions has a captions_per_image and a seed of its own.
+    given = {name: getattr(options, name) for name in DECODING if hasattr(options, name)}
+    return replace(decoding, captions_per_image=1, seed=None, **given)
+
+
+def _fit_options(options: argparse.Namespace, data: "DataSet", run: Mapping[str, Any]) -> FitOptions:
+    """Training options by the command line, --options, the preset, the captioner to start from and the data.
+
+    run: the run to resume, from its checkpoint; empty for a new one. Raises ConfigError and BundleError.
+    """
+    given = given_arguments(FitOptions, options)
+    if options.options is not None:
+        try:
+            values = json.loads(options.options.read_bytes())
+        except (OSError, ValueError) as error:
+            raise ConfigError(
+                f"{options.options} cannot be read as JSON ({error}): name another by --options"
+            ) from error
+        FitOptions.from_json(values)  # refuses what is no option
+        if "seed" in values:
+            raise ConfigError(f"{options.options} holds a seed: give it by --seed, as it also draws splits")
+        given = values | given
+    if run:
+        return chosen_options(given, options.preset, resumed=stored_options(run))
+    size = training_words(data.records).total()
+    if options.from_bundle is None:
+        return chosen_options(given, options.preset, running_words=size)
+    trained = load_metrics(options.from_bundle).get("options")
+    earlier = trained if isinstance(trained, dict) else {}
+    new_words = unknown_words(data.records, load_vocabulary(options.from_bundle)).share
+    return chosen_options(given, options.preset, earlier, options.replay is not None, new_words, size)
+
+
+def _start(options: argparse.Namespace) -> "Bundle | None":
+    """Load the captioner to start from, if one is named. Raises ConfigError and BundleError."""
+    if options.from_bundle is None:
+        if options.replay is not None:
+            raise ConfigError(
+                "--replay mixes in what a captioner has learned before: name the captioner, --from-bundle"
+            )
+        return None
+    from captioner.bundle import load_bundle
+
+    bundle = load_bundle(options.from_bundle)
+    if options.encoder_weights is not None:
+        raise ConfigError("--encoder-weights contradicts --from-bundle, which has its encoder's weights: leave one out")
+    return bundle
