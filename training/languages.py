@@ -1,12 +1,17 @@
 """Which languages captions are in, and which of their words a captioner does not know."""
 
+import functools
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from captioner.vocabulary import Vocabulary
 from training.caption_statistics import count_words
 from training.readers.listing import ImageRecord
+
+if TYPE_CHECKING:
+    from py3langid.langid import LanguageIdentifier
 
 SAMPLED = 1000
 """At most so many photos' captions are looked at for their language."""
@@ -39,11 +44,7 @@ def languages(records: Sequence[ImageRecord]) -> tuple[tuple[str, float], ...]:
     """
     if not records:
         return ()
-    from py3langid.langid import MODEL_FILE, LanguageIdentifier  # here, since reading the model takes a second
-
-    identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
-    # Without the regional languages, which take part of the probability of the large ones that they resemble.
-    identifier.set_languages([code for code in identifier.labels if len(code) == 2])
+    identifier = _identifier()
     step = -(-len(records) // SAMPLED)
     # The captions of a photo together: one alone is often too short to tell.
     texts = [" ".join(record.captions)[:2000] for record in records[::step]]
@@ -55,6 +56,17 @@ def languages(records: Sequence[ImageRecord]) -> tuple[tuple[str, float], ...]:
         return found
     code, probability = identifier.classify(" ".join(texts)[:20_000])
     return ((code, 1.0),) if probability >= SURE_OF_ALL else ()
+
+
+@functools.cache
+def _identifier() -> "LanguageIdentifier":
+    """Load the model, which takes most of a second."""
+    from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
+    identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    # Without the regional languages, which take part of the probability of the large ones that they resemble.
+    identifier.set_languages([code for code in identifier.labels if len(code) == 2])
+    return identifier
 
 
 def unknown_words(records: Sequence[ImageRecord], vocabulary: Vocabulary) -> UnknownWords:

@@ -97,7 +97,7 @@ def read(path: Path, images: Path | None) -> Listing:
 def _holds_captions(found: CaptionFiles, file: Path) -> bool:
     sample, error = found.peek(file).sample, found.peek(file).error
     annotations = sample.get("annotations") if has_form(sample) else None
-    if annotations:
+    if isinstance(annotations, list) and annotations:
         return any(isinstance(annotation, dict) and "caption" in annotation for annotation in annotations)
     # A captions file that is damaged must not be passed over in silence, so it is left for `read` to refuse.
     damaged = error is not None and not table.is_table(file) or isinstance(sample, dict) and "images" in sample

@@ -205,6 +205,7 @@ def nested(levels):
     "content",
     [
         {"info": {}, "images": [{"id": 1, "file_name": "a.jpg"}], "annotations": {"a": 1}},
+        {"info": {}, "images": [{"id": 1, "file_name": "a.jpg"}], "annotations": 5},
         [{"data": {"image": "a.jpg"}, "annotations": [{"result": 5}]}],
         {"columns": [["image"], "caption"], "data": [["a.jpg", "A dog."]]},
         {"image": "a.jpg", "caption": nested(100)},
