@@ -91,7 +91,7 @@ class TestSniffing:
         assert read_records(tmp_path).format == "table"
         (tmp_path / "stuff" / "x.json").rename(tmp_path / "x.json")
         data = read_records(tmp_path, format="table")
-        assert "x.json: is not used: holds captions, too" in str(data.problems[0])
+        assert "x.json: is not used: also holds captions" in str(data.problems[0])
 
     def test_a_lone_folder_is_stepped_into(self, tmp_path):
         inner = tmp_path / "download" / "set" / "v1"

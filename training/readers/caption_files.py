@@ -1,4 +1,4 @@
-"""The files of a folder that may hold captions, the splits that their names tell, and files that repeat each other."""
+"""Files of a folder that may hold captions, their splits, and files that repeat each other."""
 
 import os
 import re
@@ -14,18 +14,18 @@ CAPTION_FOLDERS = frozenset("annotations annotation captions metadata labels".sp
 """Subfolders, lower case, in which caption files lie apart from the photos."""
 
 _MOST_ALIKE = 50
-"""Files of one ending in one folder that are looked into; more belong to one photo each."""
+"""Files with one ending in a folder that are opened; of a larger group, each belongs to one photo."""
 _MOST_SUBFOLDERS = 50
 _TELLING = re.compile(r"(?:captions?|metadata|annotations?|results|train|val|test)\b|.*\.token\b", re.IGNORECASE)
-"""Names of files that are looked into however many others there are."""
+"""Names of files that are opened however many others there are."""
 _PART = re.compile(r"(.*?)(?:\d+-of-\d+(?:-[0-9a-f]{8,})?|[-_.]?(?:part|shard)[-_.]?\d+)", re.IGNORECASE)
 """Names of parts of one table."""
 
 
 class CaptionFiles:
-    """Looks for caption files in a folder, or has one file that was named.
+    """Finds caption files in a folder, or wraps a single named file.
 
-    Photos and hidden files are left out. Files are sampled and folders listed once, whoever asks.
+    Photos and hidden files are left out. Listings and samples are cached.
     """
 
     def __init__(self, path: Path) -> None:
@@ -35,11 +35,11 @@ class CaptionFiles:
         self._peeks: dict[Path, Peek] = {}
 
     def own(self) -> list[Path]:
-        """The file that was named, or the files directly in the folder."""
+        """Return the named file, or the files directly in the folder."""
         return [self.path] if self.is_file else self.inside(self.path)
 
     def apart(self) -> list[Path]:
-        """Files in the folder's annotations/, captions/, ..."""
+        """Return the files in annotations/, captions/ and the like."""
         return [
             file
             for folder in self._subfolders()
@@ -48,22 +48,21 @@ class CaptionFiles:
         ]
 
     def in_splits(self) -> list[Path]:
-        """Files in the folder's train/, val/ and test/."""
+        """Return the files in train/, val/ and test/."""
         return [
             file for folder in self._subfolders() if folder.name.lower() in SPLIT_NAMES for file in self.inside(folder)
         ]
 
     def elsewhere(self) -> list[Path]:
-        """Files in all other subfolders."""
+        """Return the files in all other subfolders."""
         known = CAPTION_FOLDERS | SPLIT_NAMES.keys()
         others = [folder for folder in self._subfolders() if folder.name.lower() not in known]
         return [file for folder in others[:_MOST_SUBFOLDERS] for file in self.inside(folder)]
 
     def first(self, endings: Iterable[str], wanted: Callable[[Path], bool], most: int = _MOST_ALIKE) -> list[Path]:
-        """The wanted files with one of these endings, lower case, of the first place that has any.
+        """Return what `choose` finds in the first place that holds any such file.
 
-        Places are the folder itself, its annotations/, its train/, val/, test/. Of an ending that more than `most`
-        files of a folder have, none is taken.
+        Places are the folder itself, annotations/, then train/, val/ and test/.
         """
         for place in (self.own, self.apart, self.in_splits):
             if found := self.choose(place(), endings, wanted, most):
@@ -73,6 +72,10 @@ class CaptionFiles:
     def choose(
         self, files: Sequence[Path], endings: Iterable[str], wanted: Callable[[Path], bool], most: int = _MOST_ALIKE
     ) -> list[Path]:
+        """Return the wanted files with one of these endings, lower case.
+
+        If more than `most` files of a folder share an ending, only those whose names suggest captions are opened.
+        """
         endings = set(endings)
         alike: dict[tuple[Path, str], list[Path]] = {}
         for file in files:
@@ -86,13 +89,13 @@ class CaptionFiles:
         ]
 
     def peek(self, file: Path) -> Peek:
-        """A sample of a JSON file."""
+        """Sample a JSON file."""
         if file not in self._peeks:
             self._peeks[file] = peek(file)
         return self._peeks[file]
 
     def inside(self, folder: Path) -> list[Path]:
-        """The files directly in a folder that are neither hidden nor photos; empty where it cannot be listed."""
+        """List the files directly in a folder, without hidden ones and photos; empty if it cannot be listed."""
         if folder not in self._listings:
             try:
                 with os.scandir(folder) as entries:
@@ -111,7 +114,7 @@ class CaptionFiles:
 
 
 def subfolders(folder: Path) -> list[Path]:
-    """The folders directly in a folder, sorted, without hidden ones and __MACOSX."""
+    """List the folders directly in a folder, sorted, without hidden ones and __MACOSX."""
     with os.scandir(folder) as entries:
         return [
             folder / name
@@ -121,9 +124,9 @@ def subfolders(folder: Path) -> list[Path]:
 
 
 def split_in_name(name: str) -> str | None:
-    """The split that a file's name tells: of captions_train2017, metadata-train, coco_karpathy_val.
+    """Find the split in a file's name: captions_train2017, metadata-train, coco_karpathy_val.
 
-    None where it tells none, or several (train_val).
+    None if it names none, or several (train_val).
     """
     words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)
     splits = {SPLIT_NAMES[word.lower()] for word in words if word.lower() in SPLIT_NAMES}
@@ -131,13 +134,13 @@ def split_in_name(name: str) -> str | None:
 
 
 def with_splits(files: Sequence[Path], root: Path) -> list[tuple[Path, str | None]]:
-    """Caption files of one format, each with the split that its name or its folder tells.
+    """Pair caption files of one format with the splits that their names or folders give.
 
-    One file holds all splits, whatever its name. Of several, each must be the only one of its split, or they must be
-    numbered parts of one table. Raises DataError, which names them, for files that may repeat each other.
+    A single file holds all splits, whatever its name. Of several files, each must be the only one of its split, or they
+    must be numbered parts of one table. Raises DataError, which names the files, if files may repeat each other.
     """
     if len(files) < 2:
-        # A lone train.csv holds all there is, a lone train/metadata.csv the photos of its folder.
+        # A single train.csv holds all splits, a single train/metadata.csv the photos of its folder.
         return [(file, SPLIT_NAMES.get(file.parent.name.lower()) if file.parent != root else None) for file in files]
     splits = [_split_of(file) for file in files]
     if all(split is None for split in splits) and _are_parts(files):
@@ -150,7 +153,7 @@ def with_splits(files: Sequence[Path], root: Path) -> list[tuple[Path, str | Non
 
 
 def repeating(files: Sequence[Path], root: Path) -> DataError:
-    """The error for files that may hold the same captions."""
+    """Make the error for files that may hold the same captions."""
     names = [os.path.relpath(file, root) for file in files]
     shown = " and ".join(names) if len(names) < 4 else f"{', '.join(names[:3])} and {len(names) - 3} more"
     number = {2: "two", 3: "three"}.get(len(files), str(len(files)))
@@ -166,6 +169,6 @@ def _split_of(file: Path) -> str | None:
 
 
 def _are_parts(files: Sequence[Path]) -> bool:
-    """Whether names differ in the numbers of parts alone: train-00000-of-00002, train-00001-of-00002."""
+    """Whether names differ only in the numbers of parts: train-00000-of-00002, train-00001-of-00002."""
     stems = {(file.parent, match[1], file.suffix.lower()) for file in files if (match := _PART.fullmatch(file.stem))}
     return len(stems) == 1 and all(_PART.fullmatch(file.stem) for file in files)

@@ -1,4 +1,4 @@
-"""The text of a caption: placeholders are told apart, and what web pages and programs put into it is undone."""
+"""Text of captions: recognise placeholders, and undo what web pages and programs add."""
 
 import html
 import json
@@ -9,10 +9,10 @@ from html.entities import html5
 from typing import Any
 
 _NO_CAPTION = frozenset(
-    # What pandas, databases and spreadsheets write for a value that is not there, ...
+    # What pandas, databases and spreadsheets write for a missing value, ...
     "nan|-nan|+nan|none|null|nil|na|n/a|n.a.|<na>|<nan>|<null>|<none>|(null)|(none)|[null]|[none]|#na|#n/a|#n/a n/a|\\n"
     "|undefined|#ref!|#value!|#name?|#null!|nat|1.#ind|-1.#ind|1.#qnan|-1.#qnan"
-    # ... and what people do.
+    # ... and what people write.
     "|no caption|no caption available|no captions|no description|no description available|no alt text"
     "|no alt text available|no alternative text|missing caption|caption missing|not available"
     "|caption not available|description not available|to be captioned|caption goes here|add caption|insert caption here"
@@ -43,16 +43,16 @@ _TAG = re.compile(rf"</?(?:(?P<inline>{_INLINE})|{_BLOCK}){_ATTRIBUTES}>", re.IG
 _MISREAD = re.compile("Ã[^a-zA-Z ]|Â[^a-zA-Z ]|â€")
 _FIRST_MARKS = ("<start>", "<bos>", "<sos>", "<s>", "[cls]", "startseq ")
 _LAST_MARKS = ("<end>", "<eos>", "</s>", "<pad>", "[sep]", "[pad]", " endseq")
-"""What models need around a sentence, lower case."""
+"""Marks of models around a sentence, lower case."""
 
-_INVISIBLE = re.compile("[\u200b\u2060\ufeff\u00ad]")  # not the joiners of emoji and of Persian: these mean something
+_INVISIBLE = re.compile("[\u200b\u2060\ufeff\u00ad]")  # not the joiners of emoji and Persian, which have a meaning
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f\u2028\u2029]")
 _ESCAPED_CHARACTERS = re.compile(r"(?:\\u[0-9a-fA-F]{4})+")
 _ESCAPED_LINES = re.compile(r"(?:\\r|\\n|\\t)+")
 _OTHER_ESCAPES = re.compile(r"\\[^rnt\"'\\/]")  # of LaTeX or of a path on Windows
 
 _MAY_HOLD = re.compile(rf"[&<\\]|{_CONTROL.pattern}|\[(?:CLS|SEP|PAD)\]|startseq|endseq", re.IGNORECASE)
-"""Of text in ASCII: what something may have to be undone for."""
+"""ASCII text without a match needs no undoing."""
 
 _PLAIN = re.compile(r"\s*(?!(?i:startseq))[\"'(]*[A-Za-z][A-Za-z ,'\"!?;()-]*(?i:(?<!endseq))\.?\s*").fullmatch
 """Texts that hold nothing to undo or to doubt. Most captions are such: one match tells them apart."""
@@ -64,11 +64,11 @@ _CAMERA_NAME = re.compile(r"(?:IMG|DSC[NF]?|DCIM|PXL|MVIMG|P|image|photo|screens
 
 @dataclass(frozen=True)
 class CaptionText:
-    """A caption that was read."""
+    """A caption after `read_caption`."""
 
     text: str
     undone: tuple[str, ...] = ()
-    """What was undone in it, for a person to read: HTML entities, HTML tags, ..."""
+    """Kinds of additions that were undone, for messages: HTML entities, HTML tags, ..."""
 
 
 def plain_caption(value: Any) -> str | None:
@@ -84,9 +84,9 @@ def plain_caption(value: Any) -> str | None:
 
 
 def read_caption(text: str) -> CaptionText:
-    """The caption without what web pages and programs have put into it: entities, tags, escapes, invisible characters.
+    """Undo what web pages and programs add to a caption: entities, tags, escapes, invisible characters.
 
-    Text is left as it stands where it may be meant: AT&T, a < b, <3.
+    Text that may be meant stays: AT&T, a < b, <3.
     """
     if text.isascii() and not _MAY_HOLD.search(text):
         return CaptionText(text.strip())
@@ -101,7 +101,7 @@ def read_caption(text: str) -> CaptionText:
 
 
 def is_no_caption(value: Any, names: tuple[str, ...] = ()) -> bool:
-    """Whether a value stands for a caption that is missing: None, NaN, a placeholder, or the file name of the photo.
+    """Whether a value stands for a missing caption: None, NaN, a placeholder, or the file name of the photo.
 
     names: of the photo. Its name without an extension may be a caption: dog.jpg, "dog".
     """
@@ -117,7 +117,7 @@ def is_no_caption(value: Any, names: tuple[str, ...] = ()) -> bool:
 
 
 def doubt_about(text: str) -> str | None:
-    """What makes a caption doubtful though it is used, for a person to read; None for most."""
+    """Say why a caption that is used is doubtful, as the rest of a sentence; None for most."""
     if "\ufffd" in text:
         return "holds � where a character was lost: save its source as UTF-8 again"
     if _ADDRESS.search(text):
@@ -142,7 +142,7 @@ def _without_entities(text: str) -> str:
 
 def _character(match: re.Match[str]) -> str:
     entity = match[0] if match[0].endswith(";") else f"{match[0]};"
-    # By name alone: html.unescape takes &notable; for ¬able;
+    # Exact names only: html.unescape reads &notable; as ¬able;
     if not entity.startswith("&#") and entity[1:] not in html5:
         return match[0]
     return " " if (decoded := html.unescape(entity)) == "\xa0" else decoded
@@ -161,18 +161,18 @@ def _without_escapes(text: str) -> str:
 
 def _unescaped(match: re.Match[str]) -> str:
     characters = json.loads(f'"{match[0]}"')
-    return characters if characters.isprintable() else match[0]  # half of a pair is not
+    return characters if characters.isprintable() else match[0]  # half of a surrogate pair is not
 
 
 def _as_utf8(text: str) -> str:
-    """Text whose UTF-8 was read as Windows-1252 (cafÃ©) as it was; a sentence that is right does not survive this."""
+    """Repair UTF-8 that was read as Windows-1252 (cafÃ©). Correct text can hardly be decoded in this way."""
     if text.isascii():
         return text
     try:
         found = b"".join(c.encode("latin-1" if "\x80" <= c <= "\x9f" else "cp1252") for c in text).decode("utf-8")
     except UnicodeError:
         return text
-    # CAFÉ’S survives it, too: its É’ would be one letter. In European text the first byte is one of few.
+    # CAFÉ’S can, with É’ as one letter. In European text the first byte is one of few.
     return found if _MISREAD.search(text) or sum(not c.isascii() for c in found) >= 3 else text
 
 
@@ -192,4 +192,4 @@ _UNDO = {
     "UTF-8 that was read as Windows-1252": _as_utf8,
     "invisible characters": lambda text: _INVISIBLE.sub("", _CONTROL.sub(" ", text)),
 }
-"""What may be undone in a caption -> how, in this order: an escaped tag is a tag."""
+"""Kind of addition -> function that undoes it, in this order, as an escaped tag becomes a tag."""

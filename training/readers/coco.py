@@ -24,9 +24,9 @@ _FLAGS = tuple(FLAGS.items())
 
 
 def files(found: CaptionFiles) -> list[Path]:
-    """The files of captions in COCO's form in a folder and its annotations/, else in its train/, val/ and test/.
+    """Find caption files in COCO's form in a folder and its annotations/, else in its train/, val/ and test/.
 
-    COCO 2014 and 2017 are the same photos split in two ways; `read` takes the newer.
+    COCO 2014 and 2017 split the same photos in two ways; `read` takes the newer.
     """
     if found.is_file:
         return [found.path] if found.path.suffix.lower() == ".json" and _holds_captions(found, found.path) else []
@@ -37,7 +37,7 @@ def files(found: CaptionFiles) -> list[Path]:
 
 
 def elsewhere(found: CaptionFiles) -> list[Path]:
-    """Such files in a folder's subfolders of any name."""
+    """Find such files in subfolders of any name."""
     return found.choose(found.elsewhere(), (".json",), lambda file: _holds_captions(found, file))
 
 
@@ -52,7 +52,7 @@ def has_form(sample: Any) -> bool:
 
 
 def explain(sample: Any) -> str:
-    """Why a file of COCO's form is no file of captions, as the rest of a sentence that starts with its name."""
+    """Say why a file of COCO's form is not used, as the rest of a sentence that starts with its name."""
     annotations = sample.get("annotations")
     if isinstance(annotations, list) and annotations:
         if "caption" in annotations[0]:
@@ -65,10 +65,10 @@ def explain(sample: Any) -> str:
 def read(path: Path, images: Path | None) -> Listing:
     """List what the captions files of a folder, or one file, hold.
 
-    The split is read from a file's name (captions_val2017.json) or folder. Photos are looked for in the folder of the
-    same name (val2017/) beside the annotations folder, in folders named after the file's split, in either inside
-    images/, then beside it without that; or so in `images`.
-    Raises DataError for a file that is not JSON or holds no images and annotations, and for files that caption the same
+    The split is that of a file's name (captions_val2017.json) or folder. Photos are looked for in the folder of the
+    same name (val2017/) beside the annotations folder, then in folders named after the file's split, both also inside
+    images/, then beside the file. `images` takes the place of the data set's folder.
+    Raises DataError for a file that is not JSON or holds no images and annotations, and if files caption the same
     photos in one split.
     """
     found = CaptionFiles(path)
@@ -99,7 +99,7 @@ def _holds_captions(found: CaptionFiles, file: Path) -> bool:
     annotations = sample.get("annotations") if has_form(sample) else None
     if isinstance(annotations, list) and annotations:
         return any(isinstance(annotation, dict) and "caption" in annotation for annotation in annotations)
-    # A captions file that is damaged must not be passed over in silence, so it is left for `read` to refuse.
+    # A damaged captions file must not be ignored silently: `read` refuses it.
     damaged = error is not None and not table.is_table(file) or isinstance(sample, dict) and "images" in sample
     return damaged and file.name.lower().startswith("captions")
 
@@ -112,7 +112,7 @@ def _newest_year(found: list[Path]) -> tuple[list[Path], list[Path]]:
 
 
 def _refuse_repeating(found: CaptionFiles, chosen: list[Path]) -> None:
-    """Raises DataError where two files begin with the same photos in one split: tokenised twins, copies, versions."""
+    """Raise DataError if two files begin with the same photos in one split: tokenised twins, copies, versions."""
     first_of: dict[tuple[str | None, str], Path] = {}
     for file in chosen:
         sample = found.peek(file).sample
@@ -153,7 +153,7 @@ def _read_file(file: Path, images: Path | None, listing: Listing) -> None:
 
 
 def _photo_folders(file: Path, split: str | None, base: Path) -> list[str]:
-    """Where the photos of a file may lie, relative to `base`, the likeliest first: val2017, images/val2017, images."""
+    """Folders for the photos of a file, relative to `base`, the likeliest first: val2017, images/val2017, images."""
     named = file.stem.removeprefix("captions_")
     likely = [named]
     roots = photo_folders(base)
@@ -179,7 +179,7 @@ def _image_of(image: Any) -> tuple[int | str | None, str | None]:
 
 
 def _id_of(value: Any) -> int | str | None:
-    """An id as COCO has them; pandas writes 7.0 for 7."""
+    """Normalise an id: pandas writes 7.0 for 7."""
     if type(value) is int or type(value) is str:
         return value
     return int(value) if type(value) is float and value.is_integer() else None

@@ -1,7 +1,6 @@
-"""Records of a photo and its captions, as tables, JSON and parquet hold them: which keys name what, and their values.
+"""Keys of records in tables, JSON and Parquet: which of them name a photo and its captions, and how values are read.
 
-Keys are compared in lower case with underscores between words, so that `Image Path`, `imagePath` and `image-path` are
-the same.
+Keys are compared in lower case with underscores between words: `Image Path`, `imagePath` and `image-path` are the same.
 """
 
 import ast
@@ -36,12 +35,12 @@ CAPTION_KEYS = tuple(
     " comment comments description descriptions prompt prompts title titles alt alt_text alttext report reference"
     " references reference_strs tags".split()
 )
-"""Keys of captions, the likeliest first; each also with a number behind it (caption_0 to caption_4)."""
+"""Keys of captions, the likeliest first; each may be numbered (caption_0 to caption_4)."""
 
 SPLIT_KEYS = ("split", "set", "subset", "set_name", "partition")
 
 FLAGS = {"is_precanned": "precanned_caption", "is_rejected": "rejected_caption"}
-"""VizWiz's marks of captions that describe no photo -> the kind of problem that they are counted as."""
+"""VizWiz's flags of captions that describe no photo -> kind of problem."""
 
 FLAG_REASONS = {
     "rejected_caption": "is marked is_rejected: not used",
@@ -53,7 +52,7 @@ _NOT_CAPTIONS = frozenset(
     "id ids index idx number num no count length len tokens tokenized tokenised score scores url path file lang"
     " language source type model date time author embedding features".split()
 )
-"""Words in the names of columns that belong to a caption and do not hold it (caption_id, caption_tokens)."""
+"""Words in names of columns that are about a caption and do not hold it (caption_id, caption_tokens)."""
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _LIST = re.compile(r"\s*\[\s*(['\"].*['\"])?\s*\]\s*", re.DOTALL)
 _LONGEST_LIST = 100_000  # characters of a cell that is parsed as a list
@@ -62,27 +61,28 @@ _DEEPEST = 8  # objects inside objects that are searched for captions
 
 @dataclass(frozen=True)
 class Fields:
-    """The keys of a record, as it spells them."""
+    """Keys of a record, in its own spelling."""
 
     image: tuple[str, ...]
     """Keys that name the photo, the likeliest first."""
     captions: tuple[str, ...]
     split: str | None
     flags: tuple[tuple[str, str], ...]
-    """Key and kind of problem of the flags that mark unusable captions."""
+    """Key and kind of problem of each flag that marks unusable captions."""
     others: tuple[str, ...]
-    """Keys that could be captions, too, and are not used."""
+    """Keys that could also be captions and are not used."""
     weak: bool
-    """Whether the photo is named by an id or an address alone."""
+    """Whether only an id or an address names the photo."""
 
 
 def normal_key(key: str) -> str:
+    """Spell a key in lower case with underscores."""
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", key.strip())
     return re.sub(r"[\s.\-]+", "_", words).strip("_").lower()
 
 
 def find_fields(keys: Iterable[str]) -> Fields | None:
-    """Fields of a record with these keys; None where they name no photo or no caption."""
+    """Find the fields of a record with these keys; None if no key names a photo, or none a caption."""
     return _find_fields(tuple(keys))
 
 
@@ -108,7 +108,7 @@ def _find_fields(keys: tuple[str, ...]) -> Fields | None:
 
 
 def _caption_groups(keys: list[str]) -> list[list[str]]:
-    """Keys of captions, each with its numbered companions: [[caption, caption_1, caption_2], [title]]."""
+    """Group the keys of captions with their numbered companions: [[caption, caption_1, caption_2], [title]]."""
     numbered: dict[str, list[tuple[int, str]]] = {}
     for key in keys:
         if (match := _NUMBERED.fullmatch(key)) and match[1] in CAPTION_KEYS:
@@ -126,7 +126,7 @@ def _caption_groups(keys: list[str]) -> list[list[str]]:
 
 
 def _like_captions(keys: list[str]) -> list[str]:
-    """image_caption, caption_en, blip_caption: one such column is clear, of several nobody can tell which is meant."""
+    """image_caption, caption_en, blip_caption: a single such column is clear, several are ambiguous."""
     return [
         key for key in keys if (words := set(key.split("_"))) & {"caption", "captions"} and not words & _NOT_CAPTIONS
     ]
@@ -151,12 +151,12 @@ def explain_missing(keys: Iterable[str], noun: str = "column") -> str:
         else:
             missing.append(f"no caption {noun} (caption, title, text, ...)")
     if not missing:
-        return f"holds captions, too ({noun}s {shown}): give its path to use it"
+        return f"also holds captions ({noun}s {shown}): give its path to use it"
     return f"{noun}s {shown}; {' and '.join(missing)}" if shown else f"no {noun}s"
 
 
 def photo_names(record: Mapping[str, Any], fields: Fields) -> list[str]:
-    """What a record calls its photo, the likeliest first; empty where it names none."""
+    """Names that a record gives its photo, the likeliest first; empty if it gives none."""
     values = [_image_value(record.get(key)) for key in fields.image]
     names = [name for value in values if value is not None for name in _spellings(value, fields.weak)]
     texts = [value for value in values if isinstance(value, str)]
@@ -170,18 +170,18 @@ def is_address(value: Any) -> bool:
 
 
 def captions_of(record: Mapping[str, Any], fields: Fields) -> list[Any]:
-    """Every caption of a record; what is no text stays as it is, to be refused by the listing."""
+    """Every caption of a record. Values that are not text stay as they are, for the listing to refuse."""
     values = [record.get(key) for key in fields.captions]
-    if len(values) > 1:  # rows with fewer captions than the others have leave columns empty
+    if len(values) > 1:  # rows with fewer captions leave columns empty
         filled = [value for value in values if value is not None and str(value).strip()]
         values = filled or values[:1]
     return [text for value in values for text in texts_of(value)]
 
 
 def texts_of(value: Any, depth: int = _DEEPEST) -> Iterator[Any]:
-    """The captions in a value: a text, a list as JSON or Python writes it, a list, or objects with a caption key.
+    """Yield the captions in a value: a text, a list, a list written as text, or objects with a caption key.
 
-    depth: levels of nesting to look into; deeper values are given as they are.
+    depth: levels of objects to search; deeper values are yielded as they are.
     """
     if isinstance(value, str) and _LIST.fullmatch(value[:_LONGEST_LIST]):
         value = _parsed_list(value)
@@ -202,9 +202,9 @@ def texts_of(value: Any, depth: int = _DEEPEST) -> Iterator[Any]:
 
 
 def flagged(record: Mapping[str, Any], flags: Iterable[tuple[str, str]]) -> str | None:
-    """The kind of problem that a record's flags make of its caption; None for a caption to be used.
+    """Kind of problem that a record's flags make of its caption; None if the caption can be used.
 
-    flags: their keys and kinds, as `Fields.flags` has them.
+    flags: keys and kinds, as in `Fields.flags`.
     """
     return next((kind for key, kind in flags if is_set(record.get(key))), None)
 

@@ -108,7 +108,7 @@ UNUSED = "is not part of this format, and not used"
 
 
 def report_unused(listing: Listing, root: Path, used: Iterable[Path]) -> None:
-    """Report each file in a data set's folder, and in those of the used files, that is not hidden, a photo or used."""
+    """Report unused files, other than photos and hidden ones, in the data set's folder and in those of used files."""
     used = list(used)
     known = {os.path.abspath(path) for path in used}
     for folder in dict.fromkeys([root, *(path.parent for path in used)]):

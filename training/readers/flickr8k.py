@@ -19,7 +19,7 @@ _LIST = re.compile(r"(train|dev|val|test)_?images\.txt$", re.IGNORECASE)
 
 
 def files(found: CaptionFiles) -> list[Path]:
-    """The token files directly in a folder, or the file that was named where it is one."""
+    """Find the token files directly in a folder, or the named file if it is one."""
     return found.choose(found.own(), (".txt", ".token"), _is_tokens)
 
 

@@ -13,8 +13,8 @@ from training.readers.listing import SPLIT_NAMES, Listing
 from training.readers.photos import PhotoFinder, is_photo, normal_name, walk_files
 
 ENDINGS = (".caption", ".captions", ".cap", ".txt", ".text", ".json", ".tags", ".tag")
-"""Of sidecars. Where a photo has several, the first of these is read: what is called a caption is one, and tags are
-the last resort. A .json holds an object with a caption, as img2dataset writes it."""
+"""Endings of sidecars. If a photo has several, the first in this order is read, tags last. A .json holds an object with
+a caption, as img2dataset writes it."""
 
 ABOUT = frozenset("readme license licence copying notice changelog citation classes requirements".split())
 """Names, lower case, of texts about a data set."""
@@ -87,7 +87,7 @@ def _folded(stem: str) -> str:
 
 
 def _stem(name: str) -> tuple[str, str]:
-    """A path without its ending, and that ending where it is a sidecar's, else nothing."""
+    """Split a path into stem and ending; the ending is empty unless it is a sidecar's."""
     stem, ending = os.path.splitext(name)
     stem = stem.removesuffix(".supplemental-metadata")  # Google Takeout's a.jpg.supplemental-metadata.json
     return stem, ending.lower() if ending.lower() in ENDINGS else ""
@@ -104,7 +104,7 @@ def _pair_apart(
     sidecars: dict[tuple[str, ...], dict[str, list[Path]]],
     listing: Listing,
 ) -> None:
-    """Give sidecars to photos that have none of their own, by names in other capitals or in other folders."""
+    """Assign sidecars to photos that have none, by names in other capitals or in other folders."""
     served = {name for sharing in sidecars for name in sharing}
     by_stem: dict[str, list[str]] = defaultdict(list)
     by_path: dict[str, list[str]] = defaultdict(list)
@@ -132,13 +132,13 @@ def _read_sidecars(sidecars: dict[tuple[str, ...], dict[str, list[Path]]], listi
             elif any([_read_sidecar(file, list(photos), listing) for file in by_ending[ending]]):
                 read = ending
     for (ending, instead), files in passed.items():
-        others = f", and so are {len(files) - 1:,} more {ending}" if len(files) > 1 else ""
-        message = f"is not used{others}: of several texts of one photo, {instead} comes before {ending}"
+        others = f", nor are {len(files) - 1:,} more {ending}" if len(files) > 1 else ""
+        message = f"is not used{others}: for a photo with both, {instead} is read before {ending}"
         listing.refuse("unused_file", files[0], None, message)
 
 
 def _read_sidecar(sidecar: Path, photos: list[str], listing: Listing) -> bool:
-    """Add a sidecar's captions to the first of the photos that share its name. False where it is no sidecar."""
+    """Add a sidecar's captions to the first photo of its name. Returns whether it holds any."""
     if sidecar.suffix.lower() == ".json":
         captions = _json_captions(sidecar)
         if captions is None:
@@ -148,7 +148,7 @@ def _read_sidecar(sidecar: Path, photos: list[str], listing: Listing) -> bool:
     else:
         lines = numbered_lines(sidecar, listing)
         if lines and _BOX.fullmatch(lines[0][1]):
-            listing.refuse("unused_file", sidecar, None, "holds boxes as YOLO writes them, and no captions")
+            listing.refuse("unused_file", sidecar, None, "holds boxes in YOLO's format instead of captions")
             return False
     for line, text in lines:
         listing.add_caption(photos[0], text, sidecar, line)
@@ -158,7 +158,7 @@ def _read_sidecar(sidecar: Path, photos: list[str], listing: Listing) -> bool:
 
 
 def holds_boxes(sidecar: Path) -> bool:
-    """Whether a text begins with a class and the numbers of a box, as YOLO writes them."""
+    """Whether a text begins with a class and the numbers of a box, as in YOLO's format."""
     return _BOX.fullmatch(first_line(sidecar)) is not None
 
 

@@ -1,27 +1,28 @@
-"""HEIC photos that nothing can open, told while a data set is listed.
+"""HEIC photos that cannot be opened, found while a data set is listed.
 
-Their decoder is a package of its own, and phones write many kinds of such files: where one of these is missing, all
-photos of a folder are of no use, and must not be counted as if they were.
+HEIC needs a package of its own, and phones write many variants. All photos of a folder may be unreadable, so they must
+not be counted as usable.
 """
 
+from captioner.file_types import HEAD_BYTES, is_heic
+
 _EXTENSIONS = (".heic", ".heif", ".hif", ".heics", ".heifs")
-_OTHER_BRANDS = (b"avif", b"avis")
 _EXPORT = "copy it again from where it came, or export it as JPEG"
 
 
 def why_unreadable(path: str) -> str | None:
-    """What is wrong with a HEIC photo, as the rest of a sentence; None for other files and where it can be opened.
+    """Say why a HEIC photo cannot be opened, as the rest of a sentence; None if it can, and for other files.
 
-    No pixel is decoded. A photo of another format may be named like one in HEIC, as phones convert what they send.
+    No pixel is decoded. A photo named .heic may have another format, as phones convert photos that they send.
     """
     if not path.lower().endswith(_EXTENSIONS):
         return None
     try:
         with open(path, "rb") as file:
-            head = file.read(12)
+            head = file.read(HEAD_BYTES)
     except OSError:
-        return None  # said where it is opened
-    if head[4:8] != b"ftyp" or head[8:12] in _OTHER_BRANDS:
+        return None  # reported where it is opened
+    if not is_heic(head):
         return None
     try:
         import pillow_heif

@@ -6,7 +6,7 @@ _LONGEST = 40  # Digits of a number that is an id.
 
 
 def ids_of_other_type(known: Iterable[int | str]) -> dict[int | str, int | str]:
-    """Ids as the other type writes them -> ids: "7" for 7, and 7 for "7" or "007"; none where two are written alike."""
+    """Map the other type's spelling of ids to ids: "7" -> 7, and 7 -> "7" or "007". Ambiguous ones are left out."""
     known = set(known)
     found: dict[int | str, list[int | str]] = {}
     for image_id in known:

@@ -1,4 +1,4 @@
-"""A small sample of a JSON file, however large it is: enough to see what it holds before it is read."""
+"""Small samples of JSON files of any size, which show their form before they are read."""
 
 import json
 import mmap
@@ -16,20 +16,20 @@ _WHOLE_BYTES = 1 << 18
 _HEAD_BYTES = 1 << 18
 _WINDOW_BYTES = 1 << 17
 _MOST = 25
-"""Elements that are kept of a list, and entries of an object."""
+"""Elements that are kept of a list; of an object, ten times as many entries."""
 _LATE_KEYS = ("annotations", "images")
-"""Keys of long lists, COCO's, that may stand behind the head of a file."""
+"""Keys of long lists (COCO's) that may come after the head of a file."""
 _DECODER = json.JSONDecoder()
 
 
 @dataclass(frozen=True)
 class Peek:
-    """What a JSON file looks like."""
+    """Sample of a JSON file."""
 
     sample: Any
-    """Its content with the first elements of each list at its top, and in the objects at its top; None if unknown."""
+    """Content, with the first elements of lists at the top level and one level below; None if unknown."""
     error: str | None
-    """Why it is not JSON, as far as it was parsed."""
+    """Why the part that was parsed is not JSON."""
 
 
 def peek(path: Path) -> Peek:
@@ -87,7 +87,7 @@ def _sample_head(text: str) -> Any:
         position = WHITESPACE.match(text, position + 1).end()
         if text[position : position + 1] == "[":
             found[key], position = _elements(text, position + 1)
-            if position is None:  # the list goes on behind the head
+            if position is None:  # the list continues after the head
                 break
         else:
             try:
@@ -105,7 +105,7 @@ def _sample_head(text: str) -> Any:
 
 
 def _elements(text: str, position: int) -> tuple[list[Any], int | None]:
-    """The first elements of a list that starts at a position, and where it ends; None where it goes on behind."""
+    """Parse the first elements of a list. Returns them and the end of the list; None if the text ends first."""
     kept: list[Any] = []
     while True:
         position = WHITESPACE.match(text, position).end()
@@ -125,7 +125,7 @@ def _elements(text: str, position: int) -> tuple[list[Any], int | None]:
 
 
 def _sample_late(stream: Any, keys: list[str]) -> dict[str, Any]:
-    """The first elements of lists of these names that stand further behind."""
+    """Find the first elements of lists with these names after the head."""
     found = {}
     with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
         for key in keys:

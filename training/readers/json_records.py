@@ -26,15 +26,15 @@ _NAME, _TEXT = "image", "caption"
 
 
 def files(found: CaptionFiles, weak: bool = False) -> list[Path]:
-    """The JSON files of records in a folder, or the file that was named where it is one.
+    """Find the JSON files of records in a folder, or the named file if it is one.
 
-    weak: also those that name their photos by an id or an address alone.
+    weak: include files that name photos only by an id or an address.
     """
     return found.first((".json", ".jsonl"), partial(_is_records, found, weak=weak or found.is_file))
 
 
 def elsewhere(found: CaptionFiles) -> list[Path]:
-    """Such files in a folder's subfolders of any name."""
+    """Find such files in subfolders of any name."""
     return found.choose(found.elsewhere(), (".json",), partial(_is_records, found, weak=False))
 
 
@@ -60,10 +60,10 @@ def read(path: Path, images: Path | None) -> Listing:
 
 
 def explain(found: CaptionFiles, file: Path) -> str:
-    """Why a JSON file holds no records of captions, as the rest of a sentence that starts with its name."""
+    """Say why a JSON file is not read as records, as the rest of a sentence that starts with its name."""
     sample = found.peek(file).sample
     if karpathy.has_form(sample):
-        return "holds captions, too, in Karpathy's form: give its path to use it"
+        return "also holds captions in Karpathy's form: give its path to use it"
     if found.peek(file).error:
         return found.peek(file).error
     record = next((record for _, _, record in _records(sample, file.parent)), None)
@@ -93,7 +93,7 @@ def _is_records(found: CaptionFiles, file: Path, weak: bool) -> bool:
 
 
 def is_sidecar(file: Path) -> bool:
-    """Whether a JSON file belongs to the one photo of its name."""
+    """Whether a JSON file belongs to a single photo of its name."""
     stem = file.with_suffix("")
     return is_photo(stem.name) or any(
         stem.with_suffix(ending).exists() for ending in (".jpg", ".png", ".jpeg", ".webp")
@@ -122,9 +122,9 @@ def _read_file(file: Path, split: str | None, images: Path | None, listing: List
 
 
 def _records(content: Any, folder: Path) -> Iterator[tuple[str, str | None, Any]]:
-    """Place, split and content of every record in the content of a JSON file; nothing where its form is unknown.
+    """Yield place, split and content of every record of a JSON file; nothing if its form is unknown.
 
-    folder: that of the file, for keys of an object may be photos in it without their extension.
+    folder: of the file; keys of an object may name photos in it without their extension.
     """
     if isinstance(content, list):
         yield from _listed("", content, None)
@@ -204,7 +204,7 @@ def _columns(content: dict[str, Any]) -> Iterator[tuple[str, str | None, Any]]:
 
 
 def _label_studio(record: Any) -> Any:
-    """Label Studio's full JSON made flat: the photo under "data", texts in the results of annotations."""
+    """Flatten Label Studio's full JSON: the photo under "data", texts in the results of annotations."""
     data = record.get("data") if isinstance(record, Mapping) else None
     annotations = record.get("annotations") if isinstance(data, Mapping) else None
     if not isinstance(annotations, list):

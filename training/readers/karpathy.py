@@ -13,13 +13,13 @@ LAYOUT = "Karpathy's dataset_coco.json, dataset_flickr8k.json or the like, with 
 
 
 def files(found: CaptionFiles) -> list[Path]:
-    """The files of this form in a folder and its annotations/, or the file that was named where it is one."""
+    """Find the files of this form in a folder and its annotations/, or the named file if it is one."""
     candidates = [*found.own(), *found.apart()]
     return found.choose(candidates, (".json",), lambda file: has_form(found.peek(file).sample))
 
 
 def elsewhere(found: CaptionFiles) -> list[Path]:
-    """Such files in a folder's subfolders of any name."""
+    """Find such files in subfolders of any name."""
     return found.choose(found.elsewhere(), (".json",), lambda file: has_form(found.peek(file).sample))
 
 
@@ -88,5 +88,5 @@ def _read_image(file: Path, index: int, image: Any, listing: Listing) -> None:
 
 
 def _joined(tokens: Any) -> str | None:
-    """The words of a sentence whose text was left out; None where there are none."""
+    """Join the tokens of a sentence that has no raw text; None if there are none."""
     return " ".join(map(str, tokens)) if isinstance(tokens, list) and tokens else None

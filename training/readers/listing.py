@@ -28,7 +28,7 @@ _LOSES_A_CAPTION = frozenset(
     "bad_entry empty_caption no_caption repeated_entry unknown_image stray_sidecar rejected_caption"
     " precanned_caption".split()
 )
-"""Kinds of problems with an entry that holds one caption, as a rule."""
+"""Kinds of problems that usually cost one caption."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class Listing:
     def refuse(
         self, kind: str, file: str | os.PathLike, entry: int | str | None, message: str, lost: int | None = None
     ) -> None:
-        """Keep a problem. lost: captions that are not used because of it; by default what is usual for its kind."""
+        """Record a problem. lost: number of captions that it costs; the default depends on its kind."""
         place = self._shown(os.path.abspath(file))
         entry = printable(entry) if isinstance(entry, str) else entry
         lost = int(kind in _LOSES_A_CAPTION) if lost is None else lost
@@ -136,9 +136,9 @@ class Listing:
     def add_caption(
         self, key: Hashable, text: Any, file: Path, entry: int | str | None, identity: Hashable = None
     ) -> None:
-        """Give a known photo one more caption; refuses what is no text or no caption, or was given before.
+        """Add a caption to a known photo; refuse values that are not text, placeholders and repetitions.
 
-        HTML and other things that are not part of the sentence are taken out, and reported.
+        HTML and other additions to the sentence are removed and reported.
 
         identity: what, with its text, makes the entry the same as an earlier one of this photo; by default its text
         alone. Two people who wrote the same sentence are no repetition where the format numbers its captions.
@@ -189,10 +189,10 @@ class Listing:
         return True
 
     def records(self, look_beside: bool = False) -> list[ImageRecord]:
-        """Every photo that is there and has captions; reports the others, and the photos that no caption names.
+        """Return every photo that exists and has captions; report the others, and photos that no caption names.
 
-        A photo that is not where its entry says is searched for by name, and used where one file alone may be it.
-        look_beside: where no photo is found, say which of the folders beside the data set hold them. None is used.
+        A photo that is not at its path is searched for by name, and used if only one file may be meant.
+        look_beside: if no photo is found, name the folders beside the data set that hold them. None of these is used.
         """
         places = {key: self.finder.find(*photo.names) for key, photo in self._photos.items()}
         found = self._found_elsewhere([key for key, path in places.items() if path is None])
@@ -209,7 +209,7 @@ class Listing:
                 self.refuse("unreadable_image", path, None, reason, len(photo.captions))
             else:
                 if key in found:
-                    message = f"{photo.names[0]} is found as {self._shown(path)}: used all the same"
+                    message = f"{photo.names[0]} is found as {self._shown(path)}, which is used"
                     self.refuse("found_elsewhere", photo.file, photo.entry, message)
                 elif differs_in_case(path, photo.names):
                     message = f"{photo.names[0]} is called {os.path.basename(path)}: used all the same"
@@ -229,7 +229,7 @@ class Listing:
         return records
 
     def _report_passed_over(self, unused: Iterable[str]) -> None:
-        """Name the files that may be taken for photos, also where the reader has reported them as unused."""
+        """Report files that may be taken for photos, including those that the reader reported as unused."""
         for number, problem in enumerate(self.problems):
             if problem.kind == "unused_file" and (reason := why_passed_over(problem.file)):
                 self.problems[number] = replace(problem, message=reason)
@@ -239,7 +239,7 @@ class Listing:
                 self.refuse("unused_file", path, None, reason)
 
     def _found_elsewhere(self, missing: list[Hashable]) -> dict[Hashable, str]:
-        """Path of each photo that one file alone may be, and that no other entry may mean."""
+        """Find the path of each missing photo that only one file may be, if no other entry may mean that file."""
         found = {}
         for key in missing:
             candidates = self.finder.search(self._photos[key].names)
@@ -256,17 +256,20 @@ class Listing:
         message = f"{name} is not in {self.finder.where()}"
         if candidates := self.finder.search(photo.names):
             shown = " or ".join(map(self._shown, candidates[:3])) + (" or others" if len(candidates) > 3 else "")
-            message += f", and may be {shown}: write which into the file, or name one folder of photos by --images"
+            message += (
+                f", and may be {shown}: write the right path into the file, or name one folder of photos by --images"
+            )
         elif others := self.finder.search(photo.names, any_split=True):
-            message += f"; {self._shown(others[0])} has that name, and lies in the folder of another split"
+            message += f"; {self._shown(others[0])} has that name, but lies in the folder of another split"
         elif elsewhere := self._hint(photo.names):
-            message += f"; a photo of that name lies in {self._shown(os.path.dirname(elsewhere))}: give --images"
+            folder = self._shown(os.path.dirname(elsewhere))
+            message += f"; a photo of that name lies in {folder}: name that folder by --images"
         if photo.captions:
             message += f"; captions not used: {len(photo.captions)}"
         self.refuse("missing_image", photo.file, photo.entry, message, len(photo.captions))
 
     def _hint(self, names: tuple[str, ...]) -> str | None:
-        """Where a photo lies that is not below the folders to look in, as those of --images."""
+        """Find a photo outside the folders to look in, such as those of --images."""
         if self._around is None:
             self._around = PhotoSearch([os.path.abspath(self.root)], walk_files, normal_name)
         return next(iter(self._around.candidates(names, any_split=True)), None)
@@ -297,7 +300,7 @@ def printable(text: str) -> str:
 
 
 def _written(value: Any) -> str:
-    """A value that stands in place of a caption, as it is in the file."""
+    """Spell a placeholder as its file does."""
     return repr(value) if isinstance(value, str) else "null" if value is None else "NaN"
 
 

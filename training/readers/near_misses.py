@@ -1,4 +1,4 @@
-"""Why the files of a folder are not read as captions, for each file that could be expected to be."""
+"""Reasons why files that may be expected to hold captions are not read."""
 
 import os
 from collections import Counter
@@ -34,11 +34,11 @@ _OTHER = {
     ".db": "is a database: write a table of image and caption",
     ".sqlite": "is a database: write a table of image and caption",
 }  # fmt: skip
-"""Ending -> what a file of it is, and what to do."""
+"""Ending -> what such a file is, and what to do."""
 
 
 def explain(found: CaptionFiles, file: Path) -> str | None:
-    """Why a file holds no captions that can be read, as the rest of a sentence; None for other kinds of files."""
+    """Say why a file is not read as captions, as the rest of a sentence; None for other kinds of files."""
     reason = _explain(found, file)
     return reason and printable(reason)
 
@@ -60,7 +60,7 @@ def _explain(found: CaptionFiles, file: Path) -> str | None:
 
 
 def near_misses(found: CaptionFiles) -> list[str]:
-    """A line for each file that could be expected to hold captions, and one for photos without any."""
+    """List a line for each file that may be expected to hold captions, and one for photos without any."""
     lines = []
     for file in (*found.own(), *found.apart(), *found.in_splits(), *found.elsewhere()):
         if len(lines) == _MOST:
@@ -75,7 +75,7 @@ def near_misses(found: CaptionFiles) -> list[str]:
 
 
 def with_reasons(problems: list[Problem], found: CaptionFiles, root: Path) -> list[Problem]:
-    """Problems in which files that a reader left unused have their reason, as far as there is one."""
+    """Add the reason, if there is one, to the problems of files that a reader left unused."""
     explained = 0
     told = []
     for problem in problems:
@@ -136,5 +136,5 @@ def _explain_photos(root: Path) -> Iterable[str]:
         f" ({', '.join(folder.ENDINGS[:4])})"
         + (f"; texts of other names: {texts}" if texts else "")
         + (f"; files of the same names that are not read: {foreign}; save captions in them as .txt" if foreign else "")
-        + (f"; texts with boxes as YOLO writes them, and no captions: {boxes}" if boxes else "")
+        + (f"; texts with boxes in YOLO's format instead of captions: {boxes}" if boxes else "")
     )

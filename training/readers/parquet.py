@@ -23,9 +23,9 @@ _MOST_FILES = 10_000
 
 
 def files(found: CaptionFiles, weak: bool = False) -> list[Path]:
-    """The Parquet files of captions in a folder, or the file that was named where it is one.
+    """Find the Parquet files of captions in a folder, or the named file if it is one.
 
-    weak: also those that name their photos by an id or an address alone. Without pyarrow, every Parquet file counts as
+    weak: include files that name photos only by an id or an address. Without pyarrow, every Parquet file counts as
     weak, so that `read` says how to install it.
     """
     if found.is_file:
@@ -54,7 +54,7 @@ def read(path: Path, images: Path | None) -> Listing:
 
 
 def explain(file: Path) -> str:
-    """Why a Parquet file holds no captions, as the rest of a sentence that starts with its name."""
+    """Say why a Parquet file is not read, as the rest of a sentence that starts with its name."""
     try:
         return explain_missing(_open(file).schema_arrow.names)
     except DataError as error:
@@ -70,7 +70,7 @@ def _is_captions(file: Path, weak: bool) -> bool:
 
 
 def _open(file: Path) -> Any:
-    """A pyarrow.parquet.ParquetFile. Raises DataError where that is impossible."""
+    """Open a pyarrow.parquet.ParquetFile. Raises DataError."""
     try:
         import pyarrow
         import pyarrow.parquet
@@ -138,6 +138,6 @@ def _photos(file: Path, table: Any, fields: Fields) -> Iterator[Packed]:
         value = record.pop(fields.image[0])
         content, name = (value.get("bytes"), value.get("path")) if isinstance(value, dict) else (value, None)
         name = name or next((record[key] for key in fields.image[1:] if isinstance(record.get(key), str)), None)
-        # A table may call all of its photos alike, so that the row is part of the name.
+        # Names may repeat within a table, so the number of the row is part of the name.
         name = f"{number:06d}" + (f"-{name.replace('/', '-')}" if name else "")
         yield Packed(f"row {number}", name, content if isinstance(content, bytes) else None, record)

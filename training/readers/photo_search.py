@@ -1,4 +1,4 @@
-"""Photos that are not where a caption file says: found by their bare name, else by their stem, else by their number."""
+"""Search for photos that are not where a caption file says: by bare name, then stem, then number."""
 
 import os
 import re
@@ -15,9 +15,9 @@ _NUMBERED = re.compile(r"(?:COCO_(?:train|val|test)\d{4}_)?(\d{1,18})(?:\.0)?", 
 
 
 class PhotoSearch:
-    """Finds photos anywhere below some folders by names that lead nowhere. The folders are walked once, when asked.
+    """Finds photos anywhere below some folders by name alone. The folders are walked at the first search.
 
-    walk: gives the files below a folder. normal: what two spellings of one file name have in common.
+    walk: yields the files below a folder. normal: normal form of a file name, the same for all spellings.
     """
 
     def __init__(
@@ -30,10 +30,10 @@ class PhotoSearch:
         self._by_number: dict[int, list[str]] = defaultdict(list)
 
     def candidates(self, names: Iterable[str], any_split: bool = False) -> list[str]:
-        """The files that may be the photo of these names: all that fit equally well, so that one alone is the photo.
+        """Return the files that match a photo's names equally well; a single one is the photo.
 
-        The bare name counts before the stem, and that before the number. Of several files, those remain whose folders
-        agree best with the names'. any_split: also search folders named after another split than the names' folders.
+        A match by bare name goes before one by stem, and that before one by number. Of several files, those remain
+        whose folders agree best with the names'. any_split: also search the folders of other splits than the names'.
         """
         self._index()
         wanted = [_plain(name) for name in names]
@@ -81,13 +81,13 @@ class PhotoSearch:
 
 
 def _plain(name: str) -> str:
-    """A name with slashes; of an address in the web, without its query."""
+    """Write a name with slashes, and a web address without its query."""
     name = name.replace("\\", "/")
     return re.split("[?#]", name, maxsplit=1)[0] if re.match(r"[a-z]+:/", name) else name
 
 
 def _stem(base: str) -> str:
-    """Without the ending of a photo; a name without such an ending is a stem."""
+    """Remove the extension of a photo; other names stay whole."""
     stem, end = os.path.splitext(base)
     return stem if end in IMAGE_EXTENSIONS else base
 
@@ -98,7 +98,7 @@ def _same_split(wanted: set[str], inside: str) -> bool:
 
 
 def _agreement(wanted: str, path: str) -> int:
-    """How many of the innermost folders are the same."""
+    """Number of innermost folders that are the same."""
     count = 0
     pairs = zip(reversed(wanted.split("/")[:-1]), reversed(path.split(os.sep)[:-1]), strict=False)
     for one, other in pairs:

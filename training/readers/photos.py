@@ -18,7 +18,7 @@ _PHOTO_FOLDERS = frozenset(
 """Folders, lower case, in which the photos of a data set usually lie."""
 
 UNPACKED = ".unpacked"
-"""Folder beside archives into which their photos are unpacked; hidden, so that nothing takes it for data."""
+"""Folder beside archives for their unpacked photos; hidden, so that no reader takes it for data."""
 
 
 def is_photo(name: str) -> bool:
@@ -34,9 +34,9 @@ def photo_folders(root: Path) -> list[Path]:
 
 
 def folders_beside(folder: Path) -> list[Path]:
-    """The folders that lie beside a folder, each followed by its subfolders that usually hold photos."""
+    """List the folders beside a folder, each followed by its subfolders that usually hold photos."""
     found = []
-    with contextlib.suppress(OSError):  # what may not be read is no help
+    with contextlib.suppress(OSError):  # unreadable folders are skipped
         for other in sorted(Path(folder).absolute().parent.iterdir()):
             if other.is_dir() and not _hidden(other.name) and other.name != Path(folder).absolute().name:
                 found += photo_folders(other)
@@ -44,7 +44,7 @@ def folders_beside(folder: Path) -> list[Path]:
 
 
 def files_in(folder: Path) -> Iterator[str]:
-    """Every file directly in a folder, sorted, hidden ones left out."""
+    """Yield the files directly in a folder, sorted, without hidden ones."""
     with contextlib.suppress(OSError):
         yield from sorted(entry.path for entry in os.scandir(folder) if not _hidden(entry.name) and entry.is_file())
 
@@ -91,7 +91,7 @@ class PhotoFinder:
         self._used: set[str] = set()
 
     def allow(self, folder: Path) -> None:
-        """Let names lead into one more folder, which is not looked through."""
+        """Accept names that lead into one more folder, which is not searched."""
         prefix = os.path.join(os.path.abspath(folder), "")
         if not prefix.startswith(self._prefixes):
             self._prefixes = (*self._prefixes, prefix)
@@ -113,14 +113,14 @@ class PhotoFinder:
         return None
 
     def search(self, names: Sequence[str], any_split: bool = False) -> list[str]:
-        """The files below the folders that may be the photo of these names, which `find` does not find.
+        """Return the files below the folders that may be the photo of these names, which `find` does not find.
 
-        What `find` gave for another name is none of them. See `PhotoSearch.candidates`.
+        Files that `find` returned for other names are left out. See `PhotoSearch.candidates`.
         """
         return [path for path in self._search.candidates(names, any_split) if path not in self._used]
 
     def use(self, path: str) -> None:
-        """Count a photo that `search` gave as used."""
+        """Count a photo from `search` as used."""
         self._used.add(path)
 
     def unused(self) -> Iterator[str]:
@@ -128,7 +128,7 @@ class PhotoFinder:
         return filter(is_photo, self.unused_files())
 
     def unused_files(self) -> Iterator[str]:
-        """The files of any kind, in the folders that were listed, that `find` never gave; sorted by folder."""
+        """Yield files of any kind in the listed folders that `find` never returned; sorted by folder."""
         if self._deep:
             for folder in self._folders:
                 yield from (path for path in walk_files(Path(folder)) if path not in self._used)
@@ -152,7 +152,7 @@ class PhotoFinder:
         return next(iter(self._namesakes(name)), None) if self._deep else None
 
     def namesakes(self, path: str) -> list[str]:
-        """Other photos of the name of one that `find` gave, where photos are looked for by their bare names."""
+        """Return other photos of the same name, if photos are searched for by their bare names."""
         return [other for other in self._namesakes(path) if other != path] if self._deep else []
 
     def _namesakes(self, name: str) -> list[str]:

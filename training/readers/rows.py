@@ -1,4 +1,4 @@
-"""Adds the records of a caption file to a listing, whatever kind of file they come from."""
+"""Add the records of a caption file of any kind to a listing."""
 
 import os
 import re
@@ -16,7 +16,7 @@ _AFTER_PATH = re.compile("[?#]")
 
 
 class Rows:
-    """The records of one caption file on their way into a listing.
+    """Adds the records of one caption file to a listing.
 
     file: the caption file, for the places of problems.
     split: the split that the file's name gives to records that name none.
@@ -36,7 +36,7 @@ class Rows:
         self._has_files = False
 
     def add(self, entry: int | str, record: Mapping[str, Any], fields: Fields) -> None:
-        """Add a record's photo and captions; what cannot be used becomes a problem of its place."""
+        """Add a record's photo and captions; unusable values become problems with their place."""
         names = photo_names(record, fields)
         if not names:
             self._listing.refuse("bad_entry", self._file, entry, "names no image")
@@ -52,7 +52,7 @@ class Rows:
     def add_unpacked(
         self, entry: int | str, record: Mapping[str, Any], fields: Fields, name: str, path: Path | None
     ) -> None:
-        """Add a record whose photo was unpacked to a path, if it has one; `name` is what the archive calls it."""
+        """Add a record whose photo was unpacked. path: None if it has no photo. name: of the photo in the archive."""
         archive = os.path.relpath(self._file.with_suffix(""), self._listing.root)
         self._has_files = True
         if path is None:
@@ -77,7 +77,7 @@ class Rows:
             self._listing.add_caption(image_id, caption, self._file, entry)
 
     def finish(self) -> None:
-        """Report caption columns that were left out. Raises DataError where every photo is an address."""
+        """Report caption columns that were left out. Raises DataError if every photo is an address."""
         if self._addresses and not self._has_files and not self._are_there():
             raise DataError(
                 f"{self._file}: its photos are addresses ({printable(self._addresses[0])}), which are not fetched:"
@@ -95,12 +95,12 @@ class Rows:
             self._has_files = True
 
     def _are_there(self) -> bool:
-        """Whether any photo with the name of an address is there."""
+        """Whether a photo with the file name of any address exists."""
         names = {unquote(_AFTER_PATH.split(address)[0]).rpartition("/")[2] for address in self._addresses} - {""}
         return any(os.path.basename(path) in names for path in walk_files(self._photos))
 
     def _split_of(self, entry: int | str, record: Mapping[str, Any], fields: Fields, name: str) -> str | None | bool:
-        """The split of a record; False where it names one that does not exist."""
+        """Return the split of a record; False if it names an unknown one."""
         named = record.get(fields.split) if fields.split is not None else None
         named = str(named).strip() if named is not None else ""
         if named:
@@ -113,7 +113,7 @@ class Rows:
 
 
 def _folders(file: Path, root: Path, images: Path | None) -> list[str]:
-    """Where photos may lie, relative to the folder of the finder; the first tells equal names of two files apart."""
+    """Folders for photos, relative to the finder's; the first one distinguishes equal names of two files."""
     own = os.path.relpath(file.parent, root)
     if images is not None:
         return list(dict.fromkeys([own, "."]))

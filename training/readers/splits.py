@@ -1,4 +1,4 @@
-"""The splits of a data set, and what they are called in files and folders."""
+"""Splits of a data set, and their names in files and folders."""
 
 import re
 

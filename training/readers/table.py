@@ -28,14 +28,14 @@ _LINE_BYTES = 1 << 18
 
 
 def files(found: CaptionFiles, weak: bool = False) -> list[Path]:
-    """The tables of a folder, or the file that was named where it is one.
+    """Find the tables of a folder, or the named file if it is one.
 
-    weak: also tables that name their photos by an id or an address alone.
+    weak: include tables that name photos only by an id or an address.
     """
     if found.is_file and found.path.suffix.lower() in _CELLS:
-        return [found.path]  # also one without a header, to be told so by `read`
+        return [found.path]  # `read` says what is wrong with one without a header
     wanted = partial(is_table, weak=weak)
-    # A folder may hold a hundred thousand sidecars, so that few .txt and .json files are looked into.
+    # A folder may hold a hundred thousand sidecars, so only a few .txt and .json files are opened.
     return found.first((*_CELLS, *_JSON_LINES, ".txt", ".json"), wanted) or (
         [found.path] if found.is_file and found.path.suffix.lower() in _JSON_LINES and _head_fields(found.path) else []
     )
@@ -44,7 +44,7 @@ def files(found: CaptionFiles, weak: bool = False) -> list[Path]:
 def read(path: Path, images: Path | None) -> Listing:
     """List the rows of a table, or of a folder's tables.
 
-    Columns are told by the header, or by the keys of JSON lines (training/readers/fields.py). Without a split column
+    Columns are recognised by the header or the keys of JSON lines (training/readers/fields.py). Without a split column,
     the split is that of the table's name or folder (captions_train.csv, train/metadata.csv), or of the folder that an
     image path starts with. Photos are looked for relative to the table's folder, to the data set's, and to images/ in
     either; or in `images`.
@@ -72,7 +72,7 @@ def read(path: Path, images: Path | None) -> Listing:
 
 
 def elsewhere(found: CaptionFiles) -> list[Path]:
-    """The tables in a folder's subfolders of any name."""
+    """Find the tables in subfolders of any name."""
     return found.choose(found.elsewhere(), (*_CELLS, *_JSON_LINES), is_table)
 
 
@@ -83,7 +83,7 @@ def is_table(file: Path, weak: bool = False) -> bool:
 
 
 def explain(file: Path) -> str:
-    """Why a file is no table of captions, as the rest of a sentence that starts with its name."""
+    """Say why a file is not a table of captions, as the rest of a sentence that starts with its name."""
     if reason := why_no_text(head_bytes(file, 1024)):
         return reason
     if not _is_json(file):
@@ -105,7 +105,7 @@ def _is_json(file: Path) -> bool:
 
 
 def _first_record(file: Path) -> dict[str, Any] | None:
-    """The object in the first line of JSON lines; None for other JSON, which has no line of its own for an object."""
+    """Return the object in the first line of JSON lines; None for other JSON."""
     line, _, rest = head_of(file, _LINE_BYTES).lstrip().partition("\n")
     if file.suffix.lower() == ".json" and not rest.lstrip().startswith("{"):
         return None

@@ -1,4 +1,4 @@
-"""Rows of tables with separators, quoted or not: one broken row never takes others with it."""
+"""Rows of delimited tables, quoted or not. A broken row does not affect the others."""
 
 import csv
 import io
@@ -21,16 +21,16 @@ _UNQUOTED = "\t|"
 """Separators of tables that are often written without any quoting."""
 _NAMES = {"\t": "tab", ",": "comma", ";": "semicolon", "|": "|"}
 _MOST_LINES = 100
-"""Lines of one quoted text."""
+"""Maximum number of lines of a quoted text."""
 _MOST_ABOVE = 10
-"""Lines above the names of columns: Excel's sep=; a title, a comment, empty ones."""
+"""Maximum number of lines above the names of columns: Excel's sep=; a title, a comment, empty ones."""
 _TOP_BYTES = 1 << 14
 _SEPARATOR_LINE = re.compile(r'"?sep=.?"?', re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Header:
-    """The columns of a table, and what separates them."""
+    """Columns of a table and their separator."""
 
     delimiter: str
     names: tuple[str, ...]
@@ -65,7 +65,7 @@ def _header_index(lines: list[str]) -> int:
 
 
 def find_header(line: str) -> Header | None:
-    """Read a first line as names of columns; None where these name no photo or no caption."""
+    """Read a first line as names of columns; None if these name no photo or no caption."""
     for delimiter in _DELIMITERS:
         names = _numbered(_cells(line, delimiter))
         if (fields := find_fields(names)) is not None:
@@ -81,7 +81,7 @@ def may_be_row(line: str) -> bool:
 
 
 def explain(line: str) -> str:
-    """Why a first line is no header of a table of captions, as the rest of a sentence."""
+    """Say why a first line is not the header of a table of captions, as the rest of a sentence."""
     if not line.strip():
         return "its first line is empty or no text"
     cells = max((_cells(line, delimiter) for delimiter in _DELIMITERS), key=len)
@@ -103,7 +103,7 @@ def explain(line: str) -> str:
 
 
 def read_rows(table: Path, listing: Listing) -> Iterator[tuple[int, dict[str, str], Header]]:
-    """Line number, cells by column, and the header, for every whole row; others become problems of the listing.
+    """Yield line number, cells by column, and header of every whole row; other rows become problems.
 
     Raises DataError where the first line names no photo or no captions.
     """
@@ -163,11 +163,11 @@ def _explain_width(row: list[str], width: int, delimiter: str) -> str:
 
 
 def _assemble(lines: list[str], start: int, header: Header) -> tuple[list[str] | str, int]:
-    """The row that starts in a line, or what is wrong with it; and the line after it.
+    """Assemble the row that starts in a line. Returns it, or what is wrong with it, and the index of the next line.
 
-    A quoted text may go over several lines. A quote that is never closed must not swallow the rows below: where the
-    next line is a whole row of its own, the row ends here. A line with as many separators as the header is taken as it
-    stands where its quotes make no sense: captions begin with a quotation, and much is written without quoting.
+    A quoted text may span several lines. A quote that is never closed must not swallow the rows below: if the next line
+    is a whole row, the row ends here. A line with as many separators as the header is split as it is if its quotes make
+    no sense: captions may begin with a quotation, and many tables are written without quoting.
     """
     delimiter, width = header.delimiter, len(header.names)
     text = lines[start]

@@ -1,6 +1,6 @@
-"""Photos inside other files, unpacked once into a hidden folder beside these, or into the user's cache.
+"""Photos in archives, unpacked once into a hidden folder beside the archive, or into the user's cache.
 
-Unpacked photos take as much room as the archive, so they go to its disk if that can be written.
+Unpacked photos are as large as the archive, so its own disk is preferred.
 """
 
 import hashlib
@@ -36,7 +36,7 @@ class Packed:
     entry: str
     """Its place in the archive, for problems."""
     name: str
-    """What the archive calls it."""
+    """Name in the archive."""
     photo: bytes | None
     """The bytes of its file; None where the record has no photo."""
     record: dict[str, Any]
@@ -44,10 +44,10 @@ class Packed:
 
 
 def unpack(archive: Path, photos: Iterable[Packed]) -> Iterator[tuple[str, Path | None, str, dict[str, Any]]]:
-    """Entry, path, name and record of every photo of an archive, which is unpacked the first time it is read.
+    """Yield entry, path, name and record of every photo of an archive, which is unpacked when it is first read.
 
-    Photos get numbers for names: what an archive calls them leads nowhere on this disk. An archive that has changed is
-    unpacked anew. `photos` is only iterated where that is needed.
+    Files are named by number, as names in an archive may lead anywhere. An archive that has changed is unpacked again.
+    `photos` is iterated only to unpack.
     Raises DataError if neither the folder beside the archive nor the cache can be written, if the archive unpacks to
     far more than its size, and if what was unpacked is damaged.
     """
@@ -73,19 +73,19 @@ def unpack(archive: Path, photos: Iterable[Packed]) -> Iterator[tuple[str, Path 
             try:
                 entry, file, name, record = json.loads(line)
                 if os.path.basename(file) != file or not isinstance(record, dict):
-                    raise ValueError("it leads out of its folder")
+                    raise ValueError("not a record of this folder")
             except (ValueError, TypeError) as error:
                 raise DataError(f"{folder / _RECORDS} is damaged: remove {folder}, and it is unpacked anew") from error
             yield entry, folder / file if file else None, name, record
 
 
 def _is_writable(folder: Path) -> bool:
-    """Whether files can be made in a folder, which is made if it is not there."""
+    """Whether files can be created in a folder, which is created if it does not exist."""
     try:
         folder.mkdir(exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             return True
-    except OSError:  # asked by trying: permissions do not tell of a disk that is mounted read-only
+    except OSError:  # tried, as permissions do not show that a disk is mounted read-only
         return False
 
 
@@ -131,5 +131,5 @@ def _ending(name: str, photo: bytes) -> str:
     try:
         with Image.open(io.BytesIO(photo)) as image:
             return f".{(image.format or 'jpg').lower()}"
-    except Exception:  # damaged: told when the photos are checked
+    except Exception:  # damaged: reported when the photos are checked
         return ".jpg"

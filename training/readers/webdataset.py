@@ -31,8 +31,8 @@ assert _FIELDS is not None
 
 
 def files(found: CaptionFiles) -> list[Path]:
-    """The tars of photos and texts in a folder, or the file that was named where it is one."""
-    holds: dict[Path, bool] = {}  # The tars of a folder are alike, so that the first tells.
+    """Find the tars of photos and texts in a folder, or the named file if it is one."""
+    holds: dict[Path, bool] = {}  # The tars of a folder are alike, so only the first is opened.
 
     def is_one(file: Path) -> bool:
         if file.parent not in holds:
@@ -45,7 +45,7 @@ def files(found: CaptionFiles) -> list[Path]:
 def read(path: Path, images: Path | None) -> Listing:
     """List the photos of tars, which are unpacked beside these. The split is that of a tar's name or folder.
 
-    Raises DataError for a file that is no tar, and where nothing can be unpacked.
+    Raises DataError for a file that is not a tar, and if nothing can be unpacked.
     """
     found = CaptionFiles(path)
     tars = [path] if found.is_file else files(found)
@@ -67,7 +67,7 @@ def read(path: Path, images: Path | None) -> Listing:
 
 
 def explain(file: Path) -> str | None:
-    """Why a tar holds no photos with captions, as the rest of a sentence; None where it does."""
+    """Say why a tar is not read, as the rest of a sentence; None if it holds photos with captions."""
     kinds: dict[str, set[str]] = {}
     try:
         with tarfile.open(file, "r:") as tar:
@@ -76,7 +76,7 @@ def explain(file: Path) -> str | None:
                     key, ending = _key(member.name)
                     kinds.setdefault(key, set()).add("photo" if is_photo(f"a{ending}") else ending)
     except (tarfile.TarError, OSError, EOFError) as error:
-        return f"is no tar that can be read ({error}); a compressed one is to be unpacked first"
+        return f"is no tar that can be read ({error}): decompress a compressed one first"
     if any("photo" in kind and kind & {*ENDINGS} for kind in kinds.values()):
         return None
     endings = sorted({ending for kind in kinds.values() for ending in kind})
@@ -87,7 +87,7 @@ def explain(file: Path) -> str | None:
 
 
 def _samples(path: Path) -> Iterator[Packed]:
-    """Photos with their captions, in the order of the tar. Members of one sample follow each other."""
+    """Yield photos with their captions, in the order of the tar. Members of one sample follow each other."""
     key, photo, texts = None, None, {}
     try:
         with tarfile.open(path, "r:") as tar:
@@ -132,6 +132,6 @@ def _captions(text: str, ending: str) -> list[Any]:
 
 
 def _key(name: str) -> tuple[str, str]:
-    """WebDataset's key of a member, its path up to the first dot of its name, and its last ending."""
+    """Split a member's name into WebDataset's key, which ends at the first dot, and its last ending."""
     folder, base = os.path.split(name)
     return os.path.join(folder, base.partition(".")[0]), os.path.splitext(base)[1].lower()

@@ -77,7 +77,7 @@ def test_of_several_sidecars_the_likeliest_caption_is_read(tmp_path):
         "a.jpg": ("One dog runs.",), "b.jpg": ("A dog.",), "c.jpg": ("1dog, solo",),
     }  # fmt: skip
     told = sorted(str(problem) for problem in data.problems)
-    assert told[0] == "a.tags: is not used: of several texts of one photo, .caption comes before .tags"
+    assert told[0] == "a.tags: is not used: for a photo with both, .caption is read before .tags"
     assert [problem.kind for problem in data.problems] == ["unused_file"] * 3
 
 
@@ -118,7 +118,7 @@ def test_boxes_of_yolo_are_no_captions(tmp_path, texts):
     for name in "ab":
         photo(tmp_path / "images" / f"{name}.jpg")
         write(tmp_path / texts / f"{name}.txt", "0 0.5 0.5 0.25 0.125\n17 0.5 1e-3 1 1\n")
-    with pytest.raises(DataError, match="2 photos, none with a text .* boxes as YOLO writes them, and no captions: 2"):
+    with pytest.raises(DataError, match="2 photos, none with a text .* boxes in YOLO's format instead of captions: 2"):
         read_records(tmp_path)
     write(tmp_path / "images" / "a.caption", "A dog.")
     write(tmp_path / "images" / "b.caption", "2 dogs 3 cats 4 cows 5 hens")

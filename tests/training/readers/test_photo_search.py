@@ -87,7 +87,7 @@ def test_the_folder_of_another_split_is_told_and_not_used(tmp_path):
     table(tmp_path, "train/1.jpg", "train/2.jpg")
     data = read_records(tmp_path)
     (problem,) = [problem for problem in data.problems if problem.kind == "missing_image"]
-    assert len(data.records) == 1 and "val/1.jpg has that name, and lies in the folder of another split" in str(problem)
+    assert len(data.records) == 1 and "val/1.jpg has that name, but lies in the folder of another split" in str(problem)
 
 
 def test_where_images_names_another_folder_the_photos_are_told(tmp_path):
@@ -96,7 +96,9 @@ def test_where_images_names_another_folder_the_photos_are_told(tmp_path):
     table(tmp_path / "set", "1.jpg")
     data = read_records(tmp_path / "set", images=tmp_path / "other")
     assert not data.records
-    assert any("a photo of that name lies in jpegs: give --images" in str(problem) for problem in data.problems)
+    assert any(
+        "a photo of that name lies in jpegs: name that folder by --images" in str(problem) for problem in data.problems
+    )
 
 
 def test_photos_beside_the_folder_of_a_caption_file_are_told_and_not_used(tmp_path):
@@ -104,7 +106,7 @@ def test_photos_beside_the_folder_of_a_caption_file_are_told_and_not_used(tmp_pa
     data = read_records(table(tmp_path / "texts", "1"))
     assert not data.records
     (problem,) = [problem for problem in data.problems if problem.kind == "missing_image"]
-    assert f"lies in {tmp_path / 'photos'}: give --images" in problem.message
+    assert f"lies in {tmp_path / 'photos'}: name that folder by --images" in problem.message
     assert not any(str(tmp_path / "photos") in str(problem) for problem in read_records(tmp_path / "texts").problems)
 
 
