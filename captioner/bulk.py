@@ -77,7 +77,7 @@ class Totals:
     captioned: int
     unreadable: int
     warnings: dict[str, int]
-    """How many photos have a warning of each kind."""
+    """Kind of warning -> number of photos that have it."""
 
 
 @dataclass(frozen=True)

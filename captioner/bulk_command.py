@@ -92,7 +92,8 @@ def caption_to_files(
         return 0
     print(f"{options.output}: {counted(totals.captioned, 'photo')} captioned", file=sys.stderr)
     for kind, warned in totals.warnings.items():
-        print(f"warning: {warned:,} with the warning {kind!r}: {bulk.captions.path} says why", file=sys.stderr)
+        have = f"{counted(warned, 'photo')} {'has' if warned == 1 else 'have'}"
+        print(f"warning: {have} the warning {kind!r}: {bulk.captions.path} gives the reasons", file=sys.stderr)
     if not totals.unreadable:
         return 0
     path = bulk.unreadable.path
@@ -113,7 +114,7 @@ def print_error(error: CaptionerError | str) -> None:
 
 
 def print_warnings(name: str | os.PathLike, captions: "Sequence[Caption]") -> None:
-    """Say why a photo's captions are in doubt, if they are, on standard error."""
+    """Print the reasons to doubt a photo's captions, if there are any, on standard error."""
     from tqdm import tqdm
 
     for warning in captions[0].warnings:
@@ -122,7 +123,7 @@ def print_warnings(name: str | os.PathLike, captions: "Sequence[Caption]") -> No
 
 
 def print_passed_over(files: "PassedOver") -> None:
-    """Say on standard error which files were not taken for photos. That is no error: folders hold other files, too."""
+    """Say on standard error which files were passed over. This is not an error, as folders also hold other files."""
     from tqdm import tqdm
 
     with tqdm.external_write_mode(sys.stderr):

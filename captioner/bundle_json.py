@@ -57,7 +57,7 @@ def _read_json(path: Path, if_missing: Any = None) -> Any:
         return if_missing
     try:
         value = json.loads(path.read_bytes())
-        json.dumps(value, ensure_ascii=False).encode()  # half characters could be read, and never be told to anybody
+        json.dumps(value, ensure_ascii=False).encode()  # half characters can be read, but not written
         return value
     except (ValueError, RecursionError, OSError) as error:
         raise BundleError(f"{path} cannot be read as JSON ({error}): copy it again from where it was made") from error

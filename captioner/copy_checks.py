@@ -1,7 +1,7 @@
 """Check that a copy of a photo, written with other metadata, still holds and finds every picture of the original.
 
 Phone photos hold more than one picture: a gain map, a second lens, a video. An index (MPF, CIPA DC-007) says where
-they begin, counted from its own place, so it goes wrong when the metadata before or after it grows.
+they begin, relative to its own position, so it becomes wrong when the metadata before or after it grows.
 """
 
 import io
@@ -28,7 +28,7 @@ _MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # in compressed pixels: anyt
 
 
 class CopyDiffers(Exception):
-    """A copy lacks something of the original; the text says what, to go on after "because"."""
+    """A copy lacks something of the original. The text continues a sentence after "because"."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class _Segment:
 
 
 def checked_copy(original: bytes, written: bytes) -> bytes:
-    """The copy, its index of pictures put right. Raises CopyDiffers where it lacks pictures or loses their places."""
+    """Return the copy with a correct index of pictures. Raises CopyDiffers if pictures or their positions are lost."""
     try:
         return _checked(original, written)
     except CopyDiffers:
@@ -97,7 +97,7 @@ def _segments(content: bytes) -> tuple[list[_Segment], int]:
 
 
 def _kept(segments: list[_Segment]) -> tuple[list, list]:
-    """What a copy has to have: the segments in their order; comments, and those of APP2, which are numbered, in any."""
+    """Segments that a copy must have: in order, and in any order comments and APP2 segments, which are numbered."""
     kept = [(one.marker, one.content) for one in segments if not _is_rewritten(one)]
     in_order = [one for one in kept if one[0] not in (_APP2, _COMMENT)]
     return in_order, sorted((marker, content.rstrip(b"\0")) for marker, content in kept if marker in (_APP2, _COMMENT))
@@ -110,7 +110,7 @@ def _is_rewritten(segment: _Segment) -> bool:
 
 
 def _moved_index(original: bytes, header: int, scan: int, written: bytes, new_header: int, shift: int) -> bytes:
-    """Put an MPF index right. header, new_header: from where it counts; shift: of all that begins at `scan`."""
+    """Correct an MPF index. header, new_header: origin of its offsets; shift: of everything from `scan` on."""
     copy = bytearray(written)
     try:
         order, entries = _mp_entries(original, header)
@@ -183,7 +183,7 @@ def _chunks(content: bytes, place: int, header: str, tail: int) -> Iterator[tupl
 
 
 def _tiff_pictures(content: bytes) -> list[tuple]:
-    """Of each page of a TIFF its size and its compressed strips or tiles."""
+    """Size and compressed strips or tiles of each page of a TIFF."""
     found = []
     with warnings.catch_warnings():  # in a process of its own, or in a run of one: no other thread changes filters
         warnings.simplefilter("ignore")

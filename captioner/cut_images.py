@@ -16,13 +16,13 @@ from PIL import Image, ImageFile
 from captioner.streams import StreamView
 
 CUT_SHORT = "cut_short"
-"""Key of a photo's `info` under which its CutShort lies."""
+"""Key of the CutShort in a photo's `info`."""
 
 MIN_DECODED = 0.1
 """Share of a photo that must be decoded; with less, the file is refused."""
 
 MISSING_COLOUR = (128, 128, 128)
-"""What a JPEG decoder draws where no data came; other formats get the same."""
+"""Grey that a JPEG decoder draws for missing data; other formats get the same."""
 
 _END_MARKER = b"\xff\xd9"
 _BLOCK = 8  # pixels; a JPEG decoder has or lacks whole blocks
@@ -45,12 +45,12 @@ _SIDES = {  # EXIF orientation -> where the upright photo has the top and the bo
 
 @dataclass(frozen=True)
 class CutShort:
-    """What a file that is cut short lacks."""
+    """The missing part of a photo whose file is cut short."""
 
     missing: float
     """Share of the photo's area that was not decoded, 0 to 1."""
     side: str
-    """Where that lies in the upright photo: top, bottom, left or right."""
+    """Side of the upright photo that is missing: top, bottom, left or right."""
     progressive: bool
     """Whether detail may be missing all over the photo: a progressive JPEG stores it last."""
     damaged: bool = False
@@ -124,7 +124,7 @@ def decode_part(
 
 
 class _Part(StreamView):
-    """The beginning of a stream, and after it the same few bytes, however often they are read."""
+    """The beginning of a stream, followed by an ending that can be read many times."""
 
     def __init__(self, stream: BinaryIO, end: int, ending: bytes = b"") -> None:
         super().__init__(stream)
@@ -133,7 +133,7 @@ class _Part(StreamView):
     def read(self, size: int = -1) -> bytes:
         left = max(0, self._end - self._stream.tell())
         content = self._stream.read(left if size < 0 else min(size, left))
-        if content or self._endings == _MAX_ENDINGS:  # a decoder that reads on for ever has to meet an end
+        if content or self._endings == _MAX_ENDINGS:  # a decoder that never stops reading must meet an end
             return content
         self._endings += 1
         return self._ending
@@ -172,7 +172,7 @@ def _coarse(image: Image.Image, missing: Image.Image) -> Image.Image:
 
 
 def _end_of_content(stream: BinaryIO) -> int:
-    """Where a file ends but for zeros: a transfer that broke off may have left room for the rest."""
+    """Find the end of a file without trailing zeros: an interrupted transfer may have reserved room for the rest."""
     end = stream.seek(0, io.SEEK_END)
     while end > 0:
         start = max(0, end - _READ_BYTES)

@@ -29,9 +29,9 @@ def drawn(draw: Callable[[tuple[int, ...]], Tensor], shape: Sequence[int], share
 
 
 def seeded_generator(seed: int, device: torch.device) -> torch.Generator:
-    """A generator that every bit of the seed makes another one.
+    """Make a generator that depends on every bit of the seed.
 
-    On a CPU a generator reads the lowest 32 bits of its seed alone: of larger seeds it gets a hash.
+    On a CPU, a generator uses only the lowest 32 bits of its seed, so larger seeds are hashed.
     """
     if seed >= 2**32:
         seed = int(np.random.SeedSequence(seed).generate_state(1)[0])

@@ -1,7 +1,7 @@
-"""HEIC and JPEG XL, which Pillow does not read by itself: packages that do, imported for such photos alone.
+"""HEIC and JPEG XL, which Pillow reads only with other packages. These are imported for such photos alone.
 
-Their decoders take a whole file at once and cannot be stopped. Where time is limited, as in the service, such a photo
-is decoded in a process of its own, whose time and memory are bounded: `decode_apart`.
+Their decoders take a whole file at once and cannot be interrupted. Where time is limited, as in the service,
+`decode_apart` decodes such a photo in a process of its own, with bounded time and memory.
 """
 
 import dataclasses
@@ -22,21 +22,21 @@ from captioner.file_types import is_heic, is_jpeg_xl, why_not_an_image
 _ROOT = Path(__file__).parents[1]
 _ERRORS = {kind.__name__: kind for kind in (ImageError, NotAnImage, ImageTooLarge)}
 _PHOTO = "PHOTO"
-"""What the process calls the photo: its answer's text is a sentence about it."""
+"""Placeholder for the photo's name in the messages of that process."""
 
 CheckSize = Callable[[int, int], None]
 """Raises ImageError for a width and height that are not to be decoded."""
 
 
 def is_extra(head: bytes) -> bool:
-    """Whether a file that begins so is HEIC or JPEG XL."""
+    """Whether a file with this beginning is HEIC or JPEG XL."""
     return is_heic(head) or is_jpeg_xl(head)
 
 
 def open_extra(data: bytes, name: str, check_size: CheckSize) -> Image.Image:
     """Open a HEIC or JPEG XL file; its size is checked before any pixel of it is decoded.
 
-    The image's EXIF says what is left to turn: libheif turns HEIC photos itself, and then takes the orientation out.
+    The image's EXIF holds the orientation that is still to be applied: libheif applies that of HEIC and removes it.
     Raises NotAnImage where its beginning is damaged, ImageError where a package is missing.
     """
     return _open_heic(data, name) if is_heic(data) else _open_jpeg_xl(data, name, check_size)
@@ -81,7 +81,7 @@ def _missing(name: str, form: str, package: str) -> ImageError:
 
 def decode_apart(data: bytes, name: str, max_pixels: int, seconds: float) -> Image.Image:
     """Decode a HEIC or JPEG XL file in a process of its own -> upright, RGB. Raises ImageError."""
-    # As a module of this package, from its folder: installed or not, it is found.
+    # Started in the folder of the package, so that it is found whether it is installed or not.
     command = [sys.executable, "-m", "captioner.photo_process", str(max_pixels)]
     try:
         process = subprocess.run(command, input=data, capture_output=True, timeout=max(seconds, 0.01), cwd=_ROOT)
@@ -102,9 +102,9 @@ def decode_apart(data: bytes, name: str, max_pixels: int, seconds: float) -> Ima
 
 
 def answer_of(data: bytes, max_pixels: int, open_image: Callable[..., Image.Image]) -> tuple[dict, bytes]:
-    """What the process answers: {"size": [width, height]} and the pixels, or {"error": class, "text": sentence}.
+    """Answer of the process: {"size": [width, height]} and the pixels, or {"error": class, "text": sentence}.
 
-    Of a photo that is cut short, {"cut": {...}} are the fields of its CutShort.
+    For a photo that is cut short, {"cut": {...}} also holds the fields of its CutShort.
     """
     try:
         photo = open_image(data, _PHOTO, max_pixels)

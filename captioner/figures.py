@@ -110,7 +110,7 @@ def _draw_outlines(panel: Image.Image, boxes: Sequence[tuple[float, float, float
 
 
 def _fitting(font: ImageFont.FreeTypeFont, text: str, width: float, end: str = "") -> int:
-    """How many characters of a text fit into a width, in pixels, with `end` after them.
+    """Number of characters of a text that fit into a width, in pixels, with `end` after them.
 
     By bisection: a text of thousands of characters is measured a dozen times.
     """

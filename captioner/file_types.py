@@ -23,7 +23,7 @@ class FileType:
 
     @property
     def is_near_photo(self) -> bool:
-        """Whether there may be a photo in it or behind it, which its owner may miss."""
+        """Whether it may hold, or lead to, a photo that its owner may miss."""
         return self.advice not in _PLAIN_ADVICE
 
 
@@ -147,7 +147,7 @@ _DNG_VERSION, _SUB_IFDS, _MAKE, _SUBFILE_TYPE = 50706, 330, 271, 254
 
 
 def file_type(head: bytes, name: str = "") -> FileType | None:
-    """Tell what a file is that is no photo in a readable format. None for readable formats and unknown bytes.
+    """Recognise a file that is not a photo in a readable format. None for readable formats and unknown bytes.
 
     head: the first `HEAD_BYTES` of the file, at least. name: of the file, where that is known.
     """
@@ -195,7 +195,7 @@ def picture_type(head: bytes) -> str | None:
 
 
 def why_not_an_image(head: bytes, name: str = "") -> str:
-    """Say what a file is that could not be opened as a photo, and what to do: the end of a sentence on the file."""
+    """Say why a file could not be opened as a photo and what to do, as the rest of a sentence."""
     picture, kind = picture_type(head), file_type(head, name)
     if kind is not None and (picture is None or kind is _RAW):
         return f"is not an image that can be read, but {kind.name}: {kind.advice}"
@@ -212,7 +212,7 @@ def is_heic(head: bytes) -> bool:
         return False
     if head[8:12] in _HEIC_BRANDS:
         return True
-    # The container's own brand stands first in some: the next ones tell the codec.
+    # In some files the container's own brand comes first: the next brands tell the codec.
     return head[8:12] in _HEIF_CONTAINERS and not {b"avif", b"avis"} & set(_brands(head))
 
 
@@ -277,7 +277,7 @@ def _property_list(head: bytes, name: str) -> FileType:
 
 
 def _text_type(head: bytes) -> FileType | None:
-    """What the file is if it is a text of any kind, else None."""
+    """Recognise the type of a text; None for other files."""
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         text = head.decode("utf-16", "replace")
     else:

@@ -1,4 +1,4 @@
-"""Which photos files, folders and globs stand for, and which of their files are passed over."""
+"""Find the photos that files, folders and globs stand for, and count the files that are passed over."""
 
 import glob
 import os
@@ -19,11 +19,11 @@ IMAGE_EXTENSIONS = frozenset(
 
 
 MAX_NAMED = 10
-"""Files that are passed over and named; of the others the endings are counted."""
+"""Maximum number of passed-over files that are named; the others are counted by ending."""
 
 
 class PassedOver:
-    """Counts the files of folders, globs and archives that are not taken for photos."""
+    """Counts the files of folders, globs and archives that are not photos."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -33,13 +33,13 @@ class PassedOver:
         self._folders: dict[str, None] = {}
 
     def add_file(self, path: str | os.PathLike[str]) -> None:
-        """Count a file of this machine; the first ones are looked into."""
+        """Count a local file; the first ones are opened to tell their types."""
         self.add(path, None if self.is_full else _head_of(path))
 
     def add(self, path: str | os.PathLike[str], head: bytes | None = None) -> None:
         """Count a file by its path or address. Hidden files are left out.
 
-        head: its first `HEAD_BYTES`, where they are known: they tell what it is.
+        head: its first `HEAD_BYTES`, which tell its type; None if unknown.
         """
         name = os.path.basename(path)
         if name.startswith(".") and not name.endswith(".icloud") or not self._seen.add(os.path.abspath(path)):
@@ -51,7 +51,7 @@ class PassedOver:
             self._endings[_ending(name)] += 1
 
     def add_folder(self, path: str | os.PathLike[str]) -> None:
-        """Note a folder that is not searched, of which one or two are named. Hidden folders are left out."""
+        """Count a folder that is not searched. Hidden folders are left out."""
         if not os.path.basename(path).startswith("."):
             self._folders[os.fspath(path)] = None
 
@@ -59,7 +59,7 @@ class PassedOver:
         return bool(self.count or self._folders)
 
     def include(self, others: "PassedOver") -> None:
-        """Add what another one counted."""
+        """Add the counts of another instance."""
         self.count += others.count
         self._folders |= others._folders
         room = max(0, MAX_NAMED - len(self._named))
@@ -69,11 +69,11 @@ class PassedOver:
 
     @property
     def is_full(self) -> bool:
-        """Whether no more files are named, so that nobody needs to look into them."""
+        """Whether no more files are named, so that further files need not be opened."""
         return len(self._named) >= MAX_NAMED
 
     def summary(self) -> str:
-        """Say how many files and folders were passed over and which, in a sentence without its point."""
+        """Name and count the passed-over files and folders, in a sentence without its full stop."""
         said = []
         if self.count:
             files = f"{counted(self.count, 'file')} {'was' if self.count == 1 else 'were'}"
@@ -93,7 +93,7 @@ def _ending(name: str) -> str:
 
 
 def _head_of(path: str | os.PathLike[str]) -> bytes | None:
-    """The first bytes of a file; None for what cannot be read and for pipes, whose opening would wait."""
+    """Read the first bytes of a file; None if it cannot be read, and for pipes, which would block."""
     try:
         if os.path.isfile(path):
             with open(path, "rb") as file:
@@ -108,7 +108,7 @@ def _what_it_is(name: str, head: bytes) -> str:
     if kind is not None:
         return f"{kind.name}: {kind.advice}" if kind.is_near_photo else kind.name
     if picture := picture_type(head):
-        return f"{picture} without an image's extension: rename it, or name it itself"
+        return f"{picture} without an image's extension: rename it, or give its path"
     return "an unknown type" if head else "empty"
 
 

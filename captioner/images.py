@@ -50,7 +50,7 @@ _UPRIGHT = {  # EXIF orientation -> what turns the stored pixels upright
 
 _ANIMATIONS = ("GIF", "WEBP", "PNG", "AVIF")
 _FRAMES, _FRAMES_SECONDS = 100, 3.0
-"""How many frames of an animation are looked at, at most, and for how long, where the first ones are blank."""
+"""Maximum number of frames, and seconds, to search an animation that begins with blank frames."""
 _CLEAR_CONTRAST = 40.0
 """Of a frame that shows something clearly: an animation that fades in is read some frames after its black."""
 
@@ -78,7 +78,7 @@ class ImageFrame:
 
     With fit "pad" it reaches past the photo's edges."""
     warnings: tuple[PhotoWarning, ...] = ()
-    """What is wrong with the photo, as far as that can be seen before it is captioned; see `prepare_image`."""
+    """Reasons to doubt captions of the photo; see `prepare_image`."""
 
 
 def open_image(
@@ -121,13 +121,13 @@ def is_opened(source: ImageSource) -> bool:
         type(source) is Image.Image  # those that Pillow reads from a file later have classes of their own
         and source.mode == "RGB"
         and 0 < source.width * source.height <= MAX_PIXELS
-        and source.info.keys() <= {CUT_SHORT}  # what else is there can tell of a transparent colour
+        and source.info.keys() <= {CUT_SHORT}  # other entries may define a transparent colour
         and _orientation(source) == 1
     )
 
 
 def prepare_image(image: Image.Image, size: int, fit: str) -> tuple[np.ndarray, ImageFrame]:
-    """Make the square that a model sees, as `fit_image` does, and look for what makes a caption doubtful."""
+    """Make the square that a model sees, as `fit_image` does, and find reasons to doubt a caption."""
     square, frame = fit_image(image, size, fit)
     return square, replace(frame, warnings=find_warnings(image))
 
@@ -285,7 +285,7 @@ def _decode_stream(stream: BinaryIO, name: str, max_pixels: int, seconds: float 
 
 
 def _decode_file(stream: BinaryIO, head: bytes, name: str, max_pixels: int, seconds: float | None) -> Image.Image:
-    """Decode a file from its beginning; of most formats also what is there of a file that is cut short."""
+    """Decode a file from its beginning; of most formats also the part that a file holds if it is cut short."""
     extra = is_extra(head)
     timed = stream if seconds is None else TimedStream(stream, seconds, name)
     open_stream = functools.partial(_open_stream, is_timed=seconds is not None)
@@ -300,7 +300,7 @@ def _decode_file(stream: BinaryIO, head: bytes, name: str, max_pixels: int, seco
     except OSError as error:
         if extra or not (is_cut_short(error) or is_broken(error)):
             raise
-        cut = error.with_traceback(None)  # which would keep the pixels until the others are decoded
+        cut = error.with_traceback(None)  # the traceback would keep the pixels in memory
         image = None
     part = decode_part(timed, open_stream, is_broken(cut))
     if part is None:

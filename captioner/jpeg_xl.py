@@ -1,7 +1,7 @@
-"""JPEG XL photos: what their headers say, and their pixels by the package pillow-jxl-plugin.
+"""JPEG XL photos: headers are parsed here, pixels decoded by the package pillow-jxl-plugin.
 
-The package decodes a whole file at once and checks nothing before, so that the header is read here. It is under the
-GPL and is imported for JPEG XL photos alone.
+The package decodes a whole file at once and checks no size first. It is under the GPL and is imported only for JPEG XL
+photos.
 """
 
 import io
@@ -54,7 +54,7 @@ def read_header(data: bytes) -> Header:
 
 
 def decode(data: bytes, header: Header) -> Image.Image:
-    """Decode a file whose header was checked. -> its pixels, whose EXIF says what is left to turn.
+    """Decode a file whose header was checked. Its EXIF holds the orientation that is still to be applied.
 
     Where a JPEG was packed without loss, the image is that JPEG, not decoded yet.
     Raises what the package does for damaged files, also RuntimeError.
@@ -72,7 +72,7 @@ def decode(data: bytes, header: Header) -> Image.Image:
     else:
         image = Image.frombytes(info.mode, (info.width, info.height), pixels)
     if header.orientation == 1:
-        # By the standard EXIF is not asked, but files of encoders that know no other orientation say it there alone.
+        # The standard ignores EXIF, but some encoders write the orientation only there.
         exif = next((box.data for box in boxes if box.box_type == b"Exif"), b"")
         image.info["exif"] = exif[4:] if exif[4:8] in (b"II*\0", b"MM\0*") else exif
     return image

@@ -28,7 +28,7 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 _PLACES = re.compile(
     "Tag$|Offset|InterchangeFormat$|MakerNote|SubIFDs$|NewSubfileType$|PrintImageMatching$|XMLPacket$|IPTCNAA$"
 )
-"""Keys of EXIF whose values say where something lies in the file, or hold what else is read as such."""
+"""Keys of EXIF whose values are positions in the file, or data that is also read by other keys."""
 _MAKER_NOTE = "Exif.Photo.MakerNote"
 _STANDARD_EXIF = {"Image", "Photo", "GPSInfo", "Iop", "Thumbnail", "MakerNote"}
 
@@ -42,7 +42,7 @@ def write_copy(name: str, source: str | bytes, target: str, caption: str) -> Pho
     photo, and the caption lies beside it in TARGET.xmp. The copy is written atomically, and has the photo's time of
     change.
     name: what errors call the photo. source: its path, or the content of its file.
-    -> a warning where the caption lies beside the copy.
+    Returns a warning if the caption lies beside the copy.
     Raises ImageError where the photo cannot be read or the copy cannot be written.
     """
     try:
@@ -112,7 +112,7 @@ def _captioned(content: bytes, caption: str) -> bytes:
 
 
 def _other_data(image) -> dict[str, str]:
-    """Everything that exiv2 reads of a photo but what the caption replaces, and places within the file."""
+    """Metadata that exiv2 reads, without positions in the file and the descriptions that the caption replaces."""
     found = {}
     for data in (image.exifData(), image.iptcData(), image.xmpData()):
         for number, datum in enumerate(data):

@@ -56,7 +56,7 @@ def photos_at(
     in an argument stands for the numbers. Where there are at least as many archives as ranks, each rank reads some
     archives whole; else all read all, and take their share of the photos.
     What cannot be found or read comes as a photo with the reason as its source. passed_over: counts the files of
-    folders, globs and archives that are not named like images; of what all ranks go through, the first one's does.
+    folders, globs and archives that are not named like images; where all ranks list the same, only the first's does.
     Raises ConfigError for an address that this installation cannot read.
     """
     inputs = expanded(inputs)
@@ -64,7 +64,6 @@ def photos_at(
     archives = [one for one in inputs if is_archive(one)]
     shared_whole = len(archives) >= ranks.size
 
-    # What nobody asked to have counted is counted for nobody.
     others = PassedOver() if passed_over is None else passed_over
     shared = others if ranks.rank == 0 else PassedOver()
 
@@ -180,7 +179,7 @@ def _photos_in(folder: str, label: str, recursive: bool, wanted: Wanted, passed_
 
 
 def _among(passed_over: PassedOver) -> str:
-    """The end of an error on a place without photos."""
+    """Describe the other files there, as the end of an error about a place without photos."""
     return f"; {passed_over.summary()}" if passed_over.count else ""
 
 

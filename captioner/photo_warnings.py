@@ -9,7 +9,7 @@ from captioner.cut_images import CUT_SHORT
 from captioner.text_pages import is_text_page
 
 BLANK_CONTRAST = 8.0
-"""Levels, of 255: a picture with less `contrast` shows nothing. Compression and noise come to less than this."""
+"""Levels, of 255: a picture with less `contrast` shows nothing. Compression and noise stay below this."""
 
 _LOOKED_AT = 600_000  # pixels: a photo with twice the sides, or more, is reduced by a whole number
 _CELL = 256  # pixels of a cell whose mean is taken, at least: the noise of a camera vanishes in it
@@ -32,7 +32,7 @@ class PhotoWarning:
 
 
 def find_warnings(photo: Image.Image) -> tuple[PhotoWarning, ...]:
-    """Look at a photo from `open_image`, upright RGB."""
+    """Find reasons to doubt captions of a photo from `open_image`, upright RGB."""
     found = []
     if cut := photo.info.get(CUT_SHORT):
         found.append(PhotoWarning("cut_short", cut.sentence))
@@ -84,7 +84,7 @@ def _cells(photo: Image.Image) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _has_specks(photo: Image.Image, surface: np.ndarray) -> bool:
-    """Whether there is anything that the means of cells hide: stars, a few letters."""
+    """Whether there is small content that the means of cells hide: stars, a few letters."""
     scale = max(1, int((photo.width * photo.height / _SPECK_PIXELS) ** 0.5))
     pixels = photo.reduce(scale)
     # By Pillow, in 8 bits: ten times as fast as by NumPy, which took longer than to decode the photo.

@@ -82,7 +82,7 @@ def _paths(filesystem: "AbstractFileSystem", path: str, recursive: bool, passed_
     for one in found:
         if _is_photo(one):
             yield one
-        elif PurePosixPath(_plain(one)).suffix:  # a glob also finds folders, which to tell would be a request each
+        elif PurePosixPath(_plain(one)).suffix:  # a glob also finds folders, and checking each would take a request
             passed_over.add(_plain(one))
 
 

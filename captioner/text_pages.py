@@ -31,7 +31,7 @@ def is_text_page(photo: Image.Image) -> bool:
     if min(rows, columns) < 3:
         return False
     if np.convolve(grey.histogram(), np.ones(2 * _NEAR + 1)).max() < _MIN_BACKGROUND * grey.width * grey.height:
-        return False  # which spares nearly every photo the rest
+        return False  # nearly every photo ends here
     levels = np.asarray(grey)[: rows * _BLOCK, : columns * _BLOCK]
     blocks = levels.reshape(rows, _BLOCK, columns, _BLOCK).swapaxes(1, 2).reshape(rows * columns, -1)
     medians = np.median(blocks, axis=1).astype(np.int16)

@@ -46,7 +46,7 @@ class Begun:
 
     serving: Serving
     photo: Image.Image
-    """As it is kept: at full size, those that wait would hold some 300 MB each."""
+    """Scaled down to the size that is kept: at full size, each waiting request could hold 300 MB."""
     frame: ImageFrame
     options: DecodingOptions
     decode_image_seconds: float

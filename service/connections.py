@@ -23,11 +23,11 @@ from service.tokens import Guard, TokenMissing, takes_large_body
 log = logging.getLogger(__name__)
 
 IDLE_SECONDS = 60
-"""After which a connection is closed on which nothing happens, or whose client reads nothing of its answer."""
+"""After which a connection is closed if nothing happens on it, or if its client reads nothing of its answer."""
 LINGER_SECONDS = 5
 """For which a refused client may go on sending; closed at once, it might never see its answer."""
 _MOST_UNREAD = 1_000_000
-"""Bytes of answers that a client has not read, from which on its next request waits."""
+"""Bytes of unread answers beyond which a client's next request waits."""
 _FORM_BYTES = 1_000_000
 """What a form adds to the file in it."""
 BODY_PER_UPLOAD = 4
@@ -218,7 +218,7 @@ class Channel(HTTPChannel):
 
     def handle_close(self) -> None:
         super().handle_close()
-        self._resume()  # which frees what the requests hold
+        self._resume()  # frees the data of its requests
 
     def _resume(self) -> None:
         if self._postponed and self.total_outbufs_len <= _MOST_UNREAD:

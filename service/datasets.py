@@ -32,7 +32,7 @@ from service.tables import DataSetRow
 from service.turns import Turns
 
 WAITING = 3
-"""Data sets that may wait for the one that is looked through, each with a thread of the server."""
+"""Maximum number of data sets that wait for an inspection, each with a thread of the server."""
 MOST = 100
 """Of every list in a report so many entries are kept; how many there are in all is told."""
 

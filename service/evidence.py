@@ -12,7 +12,7 @@ from service.turns import Turns
 KEPT = 64
 """Captions whose evidence is kept, so that the pictures of all words cost one computation."""
 WAITING = 8
-"""Requests that may wait for the one that computes: half of the threads that draw."""
+"""Maximum number of requests that wait for the one that computes: half of the threads that draw."""
 
 
 class MadeByAnother(Exception):

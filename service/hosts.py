@@ -46,7 +46,7 @@ def trusted_names(host: str, listed: str | None) -> list[str]:
 
 
 def is_trusted(host: str | None, names: Collection[str]) -> bool:
-    """Whether a Host header names one of `names`, or an IP address. A request without one is no browser's."""
+    """Whether a Host header names one of `names`, or an IP address. Browsers always send one."""
     if host is None:
         return True
     if (found := _HOST.fullmatch(host)) is None:

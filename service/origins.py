@@ -38,7 +38,7 @@ def refuse_others() -> None:
         raise Problem(
             400,
             f"This service does not answer to the host {request.environ.get('HTTP_HOST', '')[:100]!r}: use localhost or"
-            f" its IP address, or ask whoever runs it to add the name to {_SETTING}.",
+            f" its IP address, or ask its administrator to add the name to {_SETTING}.",
         )
     if request.method in _SAFE:
         return
@@ -50,5 +50,5 @@ def refuse_others() -> None:
         raise Problem(
             403,
             f"{page} may not do this: use the service's own page, or its API directly. Where a proxy gives the service"
-            f" another name, whoever runs it adds that name to {_SETTING}.",
+            f" another name, its administrator must add that name to {_SETTING}.",
         )

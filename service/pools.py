@@ -16,9 +16,9 @@ from service.settings import Settings, cores
 FOLLOWERS = 16
 """Clients that may follow trainings at once, each of which takes a thread of its own."""
 THREADS = {
-    "alive": 1,  # no check that takes long, or hangs with a disk, keeps this one from being answered
+    "alive": 1,  # of its own, so that slow checks and hanging disks cannot delay it
     "health": 2,
-    "following": FOLLOWERS + 2,  # which tell others that there are enough
+    "following": FOLLOWERS + 2,  # these answer that there are enough
     "drawing": 16,
     "sending": 8,
     "changing": 8,

@@ -151,7 +151,7 @@ def problem_of(error: Exception) -> Problem:
         case DeadlinePassed():
             return Problem(503, "The photo's turn did not come in time: send it again in a moment.", retry_after=5)
         case LineFull() | WaitedTooLong():
-            return Problem(503, "Too many requests wait for the same already: try again in a moment.", retry_after=10)
+            return Problem(503, "Too many requests already wait for this: try again in a moment.", retry_after=10)
         case Stopping():
             return Problem(503, "The service is about to stop: send the photo again in a moment.", retry_after=10)
         case OperationalError() if _sqlite_code(error) == sqlite3.SQLITE_FULL:

@@ -26,7 +26,7 @@ SILENT_SECONDS = 30.0
 """After which a worker that gives no sign of life counts as one that hangs."""
 
 _LOOK_SECONDS = 10.0
-"""After which checks that have not ended count as a fault: a network's disk may let them hang."""
+"""After which unfinished checks count as a fault: a network disk may hang."""
 _KEPT_SECONDS = 1.0
 """For which what was found is told again: asking often must not keep the disk busy."""
 _PROBE = bytes(64 * 1024)

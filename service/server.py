@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 CONNECTIONS = 1000
 """Open at once, at most. Before there are as many, those on which nothing has happened for longest are closed."""
 ROOM = 10
-"""Connections below that number from which on room is made for new ones."""
+"""When fewer connections than this are left, idle ones are closed to make room."""
 CLEANUP_SECONDS = 5
 """Between two looks for connections that are idle or too slow."""
 GRACE_SECONDS = 5

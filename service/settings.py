@@ -39,7 +39,7 @@ _INJECTED = {
     r"ENV_\w+": r".*",
 }
 """What Kubernetes sets for a Service named captioner or captioner-..., and Docker for a linked container of that name:
-what follows the prefix, and the values."""
+pattern of the name after the prefix -> pattern of the value."""
 DATABASE_FILE = "captioner.db"
 """In the home, where no other database is named."""
 REDIS_TIMEOUTS = {"socket_connect_timeout": 2, "socket_timeout": 3}

@@ -99,17 +99,16 @@ class Store:
             return [CaptionSummary(**_values(row)) for row in session.execute(query)]
 
     def trim(self, keep: int, corrected: int | None = None, spare: int = 0) -> list[str]:
-        """Forget all but `keep` captions, where there are more than `spare` beyond them -> their ids.
+        """Delete all but `keep` captions if there are more than `spare` beyond them. Returns the deleted ids.
 
-        The newest stay. Of the older ones, up to `corrected` stay in the place of newer ones: those that were corrected
-        last. By default all corrected ones stay, beyond `keep`.
+        The newest stay. Up to `corrected` older ones stay in place of newer ones: those that were corrected last. By
+        default all corrected ones stay, beyond `keep`.
         """
         with self._database.writing() as session:
             if _newest_but(session, keep + spare) is None:
                 return []
             surplus = _uncorrected_surplus(session, keep) if corrected is None else _surplus(session, keep, corrected)
-            # What somebody corrects or forgets at this moment is left alone; waiting for it, two could wait for each
-            # other.
+            # Rows that others are changing are skipped: waiting for them could deadlock.
             sequences = select(CaptionRow.sequence).where(surplus).with_for_update(skip_locked=True)
             gone = delete(CaptionRow).where(CaptionRow.sequence.in_(sequences))
             found = session.execute(gone.returning(CaptionRow.id, CaptionRow.correction)).all()
@@ -119,7 +118,7 @@ class Store:
 
 
 def _newest_but(session: Session, count: int, *conditions: ColumnElement[bool]) -> int | None:
-    """The sequence of the newest caption but `count`, among those that meet the conditions."""
+    """Sequence of the newest caption after the first `count`, among those that meet the conditions."""
     sequences = select(CaptionRow.sequence).where(*conditions).order_by(CaptionRow.sequence.desc())
     return session.scalar(sequences.limit(1).offset(count))
 
@@ -129,7 +128,7 @@ def _uncorrected_surplus(session: Session, keep: int) -> ColumnElement[bool]:
 
 
 def _surplus(session: Session, keep: int, corrected: int) -> ColumnElement[bool]:
-    """What `trim` forgets where corrected captions have so many places; there are more captions than `keep`."""
+    """Captions that `trim` deletes if up to `corrected` corrected ones stay. There are more captions than `keep`."""
     older = CaptionRow.sequence <= _newest_but(session, keep - corrected)
     last_first = CaptionRow.corrected_at.desc(), CaptionRow.sequence.desc()
     moments = select(CaptionRow.corrected_at, CaptionRow.sequence).where(older, ~_UNCORRECTED).order_by(*last_first)

@@ -1,14 +1,14 @@
-"""One at a time, and a line of bounded length before it."""
+"""A lock with a bounded number of waiting threads."""
 
 import threading
 
 
 class LineFull(Exception):
-    """As many wait already as may."""
+    """Too many threads wait already."""
 
 
 class WaitedTooLong(Exception):
-    """The turn did not come in time."""
+    """The lock was not free in time."""
 
 
 class Turns:

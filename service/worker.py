@@ -61,7 +61,7 @@ class WorkerProcess:
     def __init__(self, settings: Settings, module: str = "service") -> None:
         """module: runs as `python -m MODULE worker`."""
         self._module = module
-        # Settings as they are: what was warned of, or injected, is not the worker's business.
+        # Only valid settings: the worker must not see, or warn again of, unknown and injected variables.
         inherited = {name: value for name, value in environment().items() if not name.upper().startswith(PREFIX)}
         self._environment = inherited | settings.environment()
         self._closed = threading.Event()

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-SAME_NAME = "file names that several photos have, so that their boxes cannot be told apart"
+SAME_NAME = "file names that several photos share, whose boxes are ambiguous"
 
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom, as shares of the photo's width and height: 0 <= left < right <= 1."""
@@ -67,22 +67,22 @@ class BoxSet:
     """For each kind of what was left out, the first place where it was met."""
 
     def name_of(self, photo: Path) -> str | None:
-        """The name in `photos` that the path of a photo ends with, the longest; None if there is none."""
+        """Return the longest name in `photos` that the path of a photo ends with; None if there is none."""
         parts = photo.parts
         names = ("/".join(parts[start:]) for start in range(len(parts)))
         return next((name for name in names if name in self.photos), None)
 
     def of(self, photo: Path) -> PhotoBoxes | None:
-        """What is known of the photo with this path; None if nothing is."""
+        """Return the boxes of the photo with this path; None if there are none."""
         name = self.name_of(photo)
         return None if name is None else self.photos[name]
 
 
-def only_telling_apart(boxes: BoxSet, photos: Iterable[Path]) -> BoxSet:
-    """Leave out boxes that may be of another photo: those with a name that several different photos have.
+def without_ambiguous_names(boxes: BoxSet, photos: Iterable[Path]) -> BoxSet:
+    """Drop boxes that may belong to another photo: those whose name several different photos have.
 
-    Names tell photos apart within the data set of the boxes, and not in other folders or in earlier data that is
-    replayed. The phrases of the source's own sentences stay: they are found by the words of the caption as well.
+    Names are unique within the data set of the boxes, but not across other folders or replayed data. Phrases of the
+    source's own sentences stay, as they are also matched by the words of the caption.
     """
     bearers: dict[str, list[Path]] = {}
     for photo in dict.fromkeys(photos):
@@ -104,7 +104,7 @@ def only_telling_apart(boxes: BoxSet, photos: Iterable[Path]) -> BoxSet:
 
 
 def _same_file(paths: Sequence[Path]) -> bool:
-    """Whether they are copies of one photo. Photos that cannot be read are none."""
+    """Whether paths hold copies of one photo. Unreadable photos count as different."""
     try:
         return all(filecmp.cmp(paths[0], path, shallow=False) for path in paths[1:])
     except OSError:

@@ -1,4 +1,4 @@
-"""How much of the training captions a vocabulary covers, measured and told."""
+"""Share of the training captions that a vocabulary covers: measurement and messages."""
 
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from captioner.counting import counted
 
 MOST_UNKNOWN = 0.1
-"""Where a larger share of all running words is unknown, a captioner learns sentences full of holes."""
+"""Share of unknown running words above which a captioner learns sentences full of holes."""
 
 
 @dataclass(frozen=True)
 class RareWords:
-    """Words of the training captions that are too rare for the vocabulary: a captioner reads them as unknown."""
+    """Words of the training captions that are too rare for the vocabulary and are read as unknown."""
 
     min_count: int
     """Words that occur less often are unknown."""
@@ -20,7 +20,7 @@ class RareWords:
     kept: int
     """Different words of the training captions that are in the vocabulary."""
     share: float
-    """Of all running words of the training captions that are unknown."""
+    """Share of unknown words among all running words of the training captions."""
 
 
 def rare_words(counts: Mapping[str, int], min_count: int, known: Container[str] = ()) -> RareWords:
@@ -34,8 +34,8 @@ def rare_words(counts: Mapping[str, int], min_count: int, known: Container[str] 
     return RareWords(min_count, len(rare), len(counts) - len(rare), sum(rare.values()) / max(1, total))
 
 
-def rare_words_told(rare: RareWords) -> str:
-    """How many words a vocabulary leaves out, in a sentence without its full stop."""
+def rare_words_sentence(rare: RareWords) -> str:
+    """Say how many words a vocabulary leaves out, in a sentence without its full stop."""
     all_words = counted(rare.words + rare.kept, "word")
     if not rare.words:
         return f"{all_words} in the training captions, none of them unknown with --min-count {rare.min_count}"
@@ -46,20 +46,20 @@ def rare_words_told(rare: RareWords) -> str:
 
 
 def vocabulary_warning(rare: RareWords) -> str | None:
-    """A sentence where the vocabulary covers too little of the training captions, else None."""
+    """Return a sentence if the vocabulary covers too little of the training captions, else None."""
     if rare.share <= MOST_UNKNOWN:
         return None
     return (
         f"Too many words will be unknown: --min-count {rare.min_count} keeps {rare.kept:,} of"
         f" {counted(rare.words + rare.kept, 'word')}, and leaves out {percent(rare.share)} of all running words. The"
-        " captioner will never say these. Lower --min-count, or bring more captions."
+        " captioner will never say these. Lower --min-count, or add captions."
     )
 
 
-def vocabulary_told(rare: RareWords) -> list[str]:
-    """What `fit` says of the vocabulary before it trains; a warning comes last."""
+def vocabulary_lines(rare: RareWords) -> list[str]:
+    """Lines about the vocabulary that `fit` prints before it trains; a warning comes last."""
     warning = vocabulary_warning(rare)
-    return [f"vocabulary: {rare_words_told(rare)}", *([f"warning: {warning}"] if warning else [])]
+    return [f"vocabulary: {rare_words_sentence(rare)}", *([f"warning: {warning}"] if warning else [])]
 
 
 def percent(share: float) -> str:

@@ -67,7 +67,7 @@ class CaptionDataset:
 
     @property
     def new_records(self) -> list[ImageRecord]:
-        """Those of the data that is learned, without earlier data that is replayed."""
+        """Records to learn from, without replayed earlier data."""
         return self.records
 
     def order(self, epoch: int, batch_size: int, seed: int) -> list[np.ndarray]:

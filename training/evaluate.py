@@ -24,7 +24,7 @@ from captioner.config import DecodingOptions
 from captioner.counting import counted
 from captioner.errors import DataError, ImageError
 from captioner.images import open_image
-from training.boxes import BoxSet, only_telling_apart
+from training.boxes import BoxSet, without_ambiguous_names
 from training.distributed import ALONE, Ranks
 from training.evaluation_page import draw_cards, render_page, write_file
 from training.grounding import ground_captions, ground_evidence, ground_references
@@ -56,7 +56,7 @@ def evaluate(
     -> what metrics.json holds. Raises DataError where nothing can be scored, before anything is captioned if possible.
     """
     records = _checked(records)
-    boxes = only_telling_apart(boxes, [record.path for record in records]) if boxes else None
+    boxes = without_ambiguous_names(boxes, [record.path for record in records]) if boxes else None
     if ranks.leads:
         _make_folder(Path(output) / "photos")
     progress = progress and ranks.leads

@@ -2,7 +2,7 @@
 
 A cache is a folder of its own for each encoder, weights, preprocessing, mirroring and precision of the products: rows
 of one shape in shards, `rows.bin`, `rows-1.bin` and so on, read by memory map. `index.jsonl` has a line for each row:
-the photo's key, and its width and height in pixels, for that takes decoding. Rows are only ever added: a killed run
+the photo's key, and its width and height in pixels, as reading them takes decoding. Rows are only added: a killed run
 loses at most those that it was writing.
 """
 
@@ -84,7 +84,7 @@ class FeatureCache:
                 self._index_bytes += len(line)
 
     def _note(self, key: str, size: Sequence[int]) -> None:
-        """The next row is of the photo with this key."""
+        """Register the next row under a photo's key."""
         self._rows[key] = self._count
         if size:
             self._sizes[self._count] = tuple(size)
@@ -127,7 +127,7 @@ class FeatureCache:
     def append(self, photos: Sequence[Path], rows: np.ndarray, sizes: Sequence[tuple[int, int]] = ()) -> None:
         """Keep rows [n, *shape] of n photos. Runs that share a cache add to it in turn.
 
-        sizes: width and height of each photo, upright, in pixels; none where nobody will ask.
+        sizes: width and height of each upright photo, in pixels; empty if `frame` is not needed.
         """
         rows = np.ascontiguousarray(rows, dtype=np.float16)
         with self._lock:
@@ -154,7 +154,7 @@ class FeatureCache:
         return rows
 
     def frame(self, photo: Path, fit: str) -> ImageFrame:
-        """The part of a photo in the cache that the encoder saw, without opening the photo."""
+        """Return the frame of a cached photo, without opening the photo."""
         return frame_of(*self._sizes[self._row_of(photo)], fit)
 
     def _mapped(self, shard: int, least_rows: int) -> np.memmap:
@@ -182,10 +182,7 @@ def photo_key(photo: Path) -> str:
 def open_cache(
     root: Path, encoder: Encoder, weights_sha256: str, config: CaptionerConfig, view: FeatureView
 ) -> FeatureCache:
-    """The cache below `root` of this encoder, these weights, this preprocessing and this view.
-
-    And of the precision in which the encoder's device multiplies, which its processor decides.
-    """
+    """Open the cache below `root` for an encoder, its weights, preprocessing, view and the device's precision."""
     what = {
         "encoder": config.encoder,
         "weights": weights_sha256,
@@ -205,7 +202,7 @@ def open_cache(
 
 
 def precision_on(device: torch.device) -> str:
-    """The name of the numbers that `encode` multiplies on a device."""
+    """Name of the number format in which `encode` multiplies on a device."""
     return "bfloat16" if multiplies_bfloat16(device) else "float32"
 
 

@@ -17,9 +17,9 @@ from captioner.config import CaptionerConfig, DecodingOptions
 from captioner.errors import ConfigError
 from training.arguments import DECODING, read_data
 from training.caption_statistics import training_words
-from training.coverage import rare_words, vocabulary_told, vocabulary_warning
+from training.coverage import rare_words, vocabulary_lines, vocabulary_warning
 from training.languages import unknown_words
-from training.lost_captions import problems_told
+from training.lost_captions import problems_summary
 from training.options import FitOptions, chosen_options
 from training.records import read_records
 from training.resuming import changes, stored_options
@@ -39,8 +39,8 @@ def check(options: argparse.Namespace) -> int:
     data = read_data(options)
     fit_options = _fit_options(options, data, stored["run"] if stored else {})
     known = load_vocabulary(options.from_bundle) if options.from_bundle else ()
-    told = [problems_told(data)] if data.problems else []
-    told += vocabulary_told(rare_words(training_words(data.records), fit_options.min_count, known))
+    told = [problems_summary(data)] if data.problems else []
+    told += vocabulary_lines(rare_words(training_words(data.records), fit_options.min_count, known))
     print(*told, sep="\n", file=sys.stderr)
     print(json.dumps(fit_options.to_json(), indent=1))
     return 0
@@ -70,7 +70,7 @@ def fit(options: argparse.Namespace, ranks: "Ranks") -> int:
         known = {name: values.to_json() for name, values in chosen.items()}
         changes(run, known, stored["progress"]["phase"], options.output / CHECKPOINT)
     if data.problems and ranks.leads:
-        print(problems_told(data), file=sys.stderr)
+        print(problems_summary(data), file=sys.stderr)
     replay = read_records(options.replay, seed=options.seed) if options.replay else None
     material = prepare(
         data,

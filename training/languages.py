@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 SAMPLED = 1000
 """At most so many photos' captions are looked at for their language."""
 SURE = 0.7
-"""Least probability of a language for the captions of a photo to count: short captions resemble many languages."""
+"""Least probability at which the language of a photo's captions counts: short ones resemble many languages."""
 SURE_OF_ALL = 0.9
 """Least probability of a language for all captions together, where too few photos count one by one."""
 LEAST_PHOTOS = 3
 LEAST_SHARE = 0.02
-"""A language is reported from this many photos, and this share of the photos that count, on."""
+"""A language is reported if it has at least this many photos, and this share of the photos that count."""
 MOST_UNKNOWN = 20
 """So many of the unknown words are told."""
 

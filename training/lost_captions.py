@@ -1,4 +1,4 @@
-"""The captions of a data set that are not used, counted by the reason."""
+"""Captions of a data set that are not used, counted by reason."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from training.records import DataSet, Problem
 LOST_AS = {
     "bad_entry": "in lines that cannot be read",
     "empty_caption": "empty",
-    "no_caption": "in which a placeholder stands (nan, None, n/a, ...)",
+    "no_caption": "replaced by a placeholder (nan, None, n/a, ...)",
     "rejected_caption": "that the data set marks as rejected",
     "precanned_caption": "that the data set marks as precanned",
     "repeated_entry": "repeated",
@@ -18,11 +18,11 @@ LOST_AS = {
     "unreadable_image": "of photos that cannot be read",
     "stray_sidecar": "in text files without a photo",
 }
-"""Kind of problem -> what its captions are, after their number."""
+"""Kind of problem -> description of its captions, after their number."""
 
 
 def lost_captions(problems: Sequence[Problem]) -> str | None:
-    """A sentence that counts the captions that are not used, by kind; None where all are used."""
+    """Count the captions that are not used by kind, in a sentence; None if all are used."""
     lost: Counter[str] = Counter()
     for problem in problems:
         lost[problem.kind] += problem.lost
@@ -32,7 +32,7 @@ def lost_captions(problems: Sequence[Problem]) -> str | None:
     return f"{counted(lost.total(), 'caption')} not used: {kinds}."
 
 
-def problems_told(data: DataSet) -> str:
-    """What `fit` says of the problems of a data set: how many captions they cost, by kind, and where to see them."""
+def problems_summary(data: DataSet) -> str:
+    """Say how many captions the problems of a data set cost, by kind, and which command lists the problems."""
     lost = lost_captions(data.problems) or "All captions are used."
     return f"{lost} {counted(len(data.problems), 'problem')} in {data.root}: `python -m training inspect` lists them"

@@ -10,7 +10,7 @@ from captioner.errors import ConfigError
 BASELINES = ("samples", "greedy")
 
 MAX_TRAINING_WORDS = 30
-"""Longer captions are cut after this many words, and teach no end."""
+"""Longer captions are cut after this many words, without an end token."""
 
 PRESETS = {
     "quick": {"epochs": 12, "patience": 4, "validation_images": 200},

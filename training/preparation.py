@@ -19,9 +19,9 @@ from captioner.errors import ConfigError, DataError
 from captioner.images import ImageFrame
 from captioner.model import CaptionModel
 from captioner.vocabulary import SPECIAL_WORDS, Vocabulary
-from training.boxes import SAME_NAME, BoxSet, only_telling_apart
+from training.boxes import SAME_NAME, BoxSet, without_ambiguous_names
 from training.caption_statistics import count_words
-from training.coverage import RareWords, rare_words, vocabulary_told
+from training.coverage import RareWords, rare_words, vocabulary_lines
 from training.dataset import CaptionDataset
 from training.distributed import ALONE, Ranks
 from training.features import FeatureCache, FeatureView, encode, fill_cache, open_cache, precision_on
@@ -42,8 +42,8 @@ DIFFERENT_PHOTOS = (
 
 
 DIFFERENT_PRECISIONS = (
-    "the processes of this run are on machines of which some multiply bfloat16 and others do not, and cannot share"
-    " encoded photos: start them on machines of one kind"
+    "some machines of this run multiply bfloat16 and others do not, so they cannot share encoded photos: start the run"
+    " on machines of one kind"
 )
 
 
@@ -80,7 +80,7 @@ class Material:
     boxes: BoxSet | None = None
     """Where words should look."""
     rare_words: RareWords | None = None
-    """What the vocabulary leaves out of the training captions."""
+    """Words of the training captions that the vocabulary leaves out."""
 
 
 def prepare(
@@ -116,12 +116,12 @@ def prepare(
     train, validation = training_splits(data, options)
     earlier = _replayed(replay, options) if replay is not None else []
     if boxes is not None:
-        boxes = only_telling_apart(boxes, [record.path for record in (*data.records, *earlier)])
+        boxes = without_ambiguous_names(boxes, [record.path for record in (*data.records, *earlier)])
     vocabulary = _vocabulary(train, data, options, start)
     model, weights = _model(config, vocabulary, weights_file, start)
     rare = rare_words(count_words(train), options.min_count, () if start is None else start.vocabulary)
     if ranks.leads:
-        print(*vocabulary_told(rare), sep="\n", file=sys.stderr)
+        print(*vocabulary_lines(rare), sep="\n", file=sys.stderr)
     model.encoder.requires_grad_(False)
     model.to(torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")))
     model.encoder.eval().to(memory_format=torch.channels_last)
@@ -293,9 +293,9 @@ class _FeatureBuilder:
             )
         pictured = sum(len(of_image.coverage) > 0 for of_image in regions)
         if boxes.counts[SAME_NAME]:
-            self._say(f"boxes: {boxes.counts[SAME_NAME]} {SAME_NAME}, such as {boxes.examples[SAME_NAME]}")
+            self._say(f"boxes: {SAME_NAME}: {boxes.counts[SAME_NAME]}, such as {boxes.examples[SAME_NAME]}")
         photos = f"{pictured} of {counted(len(records), 'photo')}"
-        self._say(f"boxes: {counted(count, 'word')} of {photos} are told where to look")
+        self._say(f"boxes: {counted(count, 'word')} of {photos} learn where to look")
         return regions
 
     def _filled(self, records: Sequence[ImageRecord], view: FeatureView, label: str) -> FeatureCache:

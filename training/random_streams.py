@@ -17,7 +17,7 @@ def stream(seed: int, purpose: int, *numbers: int) -> np.random.Generator:
     """The stream for a purpose and, where there are several, such as one for each epoch, of these numbers.
 
     `SeedSequence.spawn` gives child n the spawn key n, and its children's keys begin with that. Here keys are given, so
-    that a stream can be had without those before it. A list as the seed would not do: NumPy fills it up with zeros, so
+    that a stream can be made without those before it. A list as the seed would not do: NumPy fills it up with zeros, so
     [seed, 3] and [seed, 3, 0] are the same stream.
     """
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(purpose, *numbers)))

@@ -27,11 +27,11 @@ class Reader:
     """The caption files of this format."""
     read: Callable[[Path, Path | None], Listing]
     beside_photos: Callable[[CaptionFiles], list[Path]] | None = None
-    """Looks, where no format has any files, for texts beside photos: other data sets may have a stray .txt."""
+    """Finds texts beside photos if no format has any files: other data sets may have a stray .txt."""
     weakly: Callable[[CaptionFiles], list[Path]] | None = None
-    """Looks, where there is nothing of that, for files that name photos by an id or an address alone."""
+    """After that, finds files that name photos only by an id or an address."""
     elsewhere: Callable[[CaptionFiles], list[Path]] | None = None
-    """Looks at last into subfolders of any name."""
+    """At last, finds files in subfolders of any name."""
 
 
 def _weakly(files: Callable[..., list[Path]]) -> Callable[[CaptionFiles], list[Path]]:
@@ -60,7 +60,7 @@ READERS = {
 }
 
 _DEEPEST = 8
-"""Folders in folders that hold nothing else."""
+"""Maximum depth of folders that are the only one in their parent."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def draw_splits(records: list[ImageRecord], seed: int) -> list[ImageRecord]:
 
 
 def records_sha256(records: Iterable[ImageRecord]) -> str:
-    """Of ids, file names, captions and splits, in their order; not of the folders that the photos lie in."""
+    """Hash ids, file names, captions and splits in their order, but not the folders of the photos."""
     digest = hashlib.sha256()
     for record in records:
         values = record.image_id, record.path.name, record.captions, record.split
@@ -151,7 +151,7 @@ def _hash_fraction(seed: int, image_id: str | int) -> float:
 
 
 def _sniff(path: Path) -> tuple[Path, str]:
-    """The folder that holds captions, which may be the only one in `path`, or the file itself; and their format.
+    """Find the format, and the folder that holds captions, which may be the only one in `path`, or the file itself.
 
     Raises DataError where no format recognises anything, or several recognise different files.
     """
@@ -168,13 +168,13 @@ def _sniff(path: Path) -> tuple[Path, str]:
 
 
 def _rounds() -> list[dict[str, Callable[[CaptionFiles], list[Path]]]]:
-    """What to look for, the surest signs first: each format's look in each round."""
+    """Ways of recognising each format, by round: the surest signs come first."""
     kinds = ("files", "beside_photos", "weakly", "elsewhere")
     return [{name: look for name, reader in READERS.items() if (look := getattr(reader, kind))} for kind in kinds]
 
 
 def _lone_folders(found: CaptionFiles) -> Iterator[CaptionFiles]:
-    """Folders that are each alone in the one before, without files beside them that come near to captions."""
+    """Yield nested folders, each the only one in its parent, while no file beside them comes close to captions."""
     for _ in range(_DEEPEST):
         inside = [] if found.is_file else subfolders(found.path)
         if len(inside) != 1 or any(near_misses.explain(found, file) for file in found.own()):
@@ -184,7 +184,7 @@ def _lone_folders(found: CaptionFiles) -> Iterator[CaptionFiles]:
 
 
 def _recognise(found: CaptionFiles, looks: dict[str, Callable[[CaptionFiles], list[Path]]]) -> str | None:
-    """The format of what is there. Raises DataError where several formats recognise different files."""
+    """Return the format of the files that are found. Raises DataError if formats recognise different files."""
     claiming = {name: files for name, look in looks.items() if (files := look(found))}
     if len({tuple(files) for files in claiming.values()}) > 1:  # of one file the first format counts
         held = [f"{_named(files, found.path)} ({name})" for name, files in claiming.items()]
@@ -201,7 +201,7 @@ def _named(files: list[Path], root: Path) -> str:
 
 
 def _explain(found: CaptionFiles) -> str:
-    """Why nothing here is recognised: the reason for each file that comes near, and the formats."""
+    """Say why nothing is recognised: the reason for each file that comes close, and the formats."""
     reasons = "".join(f"\n  {line}" for line in near_misses.near_misses(found))
     layouts = "\n".join(f"  {name:10} {reader.layout}" for name, reader in READERS.items())
     return (

@@ -17,7 +17,7 @@ from training.caption_statistics import (
     spread,
     training_words,
 )
-from training.coverage import RareWords, percent, rare_words, rare_words_told
+from training.coverage import RareWords, percent, rare_words, rare_words_sentence
 from training.image_checks import SameImages, check_images, same_images, similar_images
 from training.languages import UnknownWords, languages, unknown_words
 from training.options import default_min_count
@@ -103,19 +103,19 @@ HEADINGS = {
     "rejected_caption": "captions that their data set marks as rejected, left out",
     "precanned_caption": "captions that their data set marks as precanned, left out",
     "cleaned_caption": "captions cleaned of HTML, escapes or invisible characters, and used",
-    "doubtful_caption": "captions that look wrong, used all the same",
+    "doubtful_caption": "captions that look wrong, and are used",
     "repeated_entry": "repeated lines and entries",
     "unknown_image": "lines about unknown images",
     "missing_image": "missing images",
-    "found_elsewhere": "photos found by another name or in another folder, used all the same",
+    "found_elsewhere": "photos found by another name or in another folder, and used",
     "same_name": "names that several photos have, of which the first is used",
     "other_case": "photos named with other capitals than their files have, used all the same",
     "unreadable_image": "unreadable images",
-    "cut_short_image": "images whose files are cut short, used all the same",
+    "cut_short_image": "images whose files are cut short, and are used",
     "uncaptioned_image": "images without captions",
     "two_splits": "lines that put an image into a second split",
     "repeated_id": "repeated image ids",
-    "other_id_type": "ids that are numbers in one place and text in another, used all the same",
+    "other_id_type": "ids that are numbers in one place and text in another, and are used",
     "stray_sidecar": "stray sidecars",
     "unused_column": "columns of captions that are not used",
     "unused_file": "unused files",
@@ -218,7 +218,7 @@ def _render_words(report: Report) -> list[str]:
         f"{'length':12}{length.mean:.1f} words a caption, {length.min} to {length.max}; 95 % have at most"
         f" {length.percentile_95}",
         f"{'vocabulary':12}{counted(words.vocabulary, 'word')}, {words.frequent:,} of them {FREQUENT} times or more",
-        f"{'rare words':12}{rare_words_told(report.rare_words)}",
+        f"{'rare words':12}{rare_words_sentence(report.rare_words)}",
         f"{'frequent':12}{frequent}",
         f"{'scripts':12}{', '.join(f'{script} {percent(share)}' for script, share in words.scripts) or 'none'}",
         f"{'languages':12}{', '.join(f'{code} {percent(share)}' for code, share in report.languages) or 'unknown'}",

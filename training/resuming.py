@@ -1,4 +1,4 @@
-"""What a run that is resumed may change, and what it must keep."""
+"""Options that a resumed run may change, and those that it must keep."""
 
 from collections.abc import Mapping
 from dataclasses import fields
@@ -44,9 +44,9 @@ _SAME_DATA = "resume with the data and the captioner of that run, or name anothe
 def changes(stored: Mapping[str, Any], current: Mapping[str, Any], phase: str, path: Path) -> dict[str, str]:
     """Compare a checkpoint's run with the one that is to go on from it.
 
-    stored, current: "options", "captioner" and "decoding" as JSON, and what else identifies a run. What only one of
-    them has is passed over, such as in checkpoints of older versions. phase: the one that the run is in.
-    -> a sentence for each option that changes, by its name; all of these are applied.
+    stored, current: "options", "captioner" and "decoding" as JSON, and other entries that identify a run. Entries that
+    only one of them has are ignored, as checkpoints of older versions lack some. phase: of the run at present.
+    Returns a sentence for each option that changes, by its name; all of these are applied.
     Raises ConfigError for the first that cannot change.
     """
     changed = {}
@@ -80,11 +80,11 @@ def _why_not_option(name: str, phase: str) -> str | None:
 
 
 def _why_not_captioner(name: str, phase: str) -> str | None:
-    return None if name in APPLIED_TO_MODEL else "a captioner that has begun to learn keeps its shape and its photos"
+    return None if name in APPLIED_TO_MODEL else "its shape and its preprocessing are fixed once it has begun to learn"
 
 
 def _why_not(name: str, phase: str) -> str:
-    return "captions that are searched for otherwise cannot be compared with the best so far"
+    return "captions that are decoded differently cannot be compared with the best so far"
 
 
 def _flag(name: str) -> str:
@@ -92,15 +92,15 @@ def _flag(name: str) -> str:
 
 
 def stored_options(run: Mapping[str, Any]) -> FitOptions:
-    """The training options of a checkpoint's run, those left out that this version does not know."""
+    """Training options of a checkpoint's run, without those that this version does not know."""
     known = {field.name for field in fields(FitOptions)}
     return FitOptions(**{name: value for name, value in run["options"].items() if name in known})
 
 
 def upgraded(state: dict[str, Any]) -> dict[str, Any]:
-    """The state of a checkpoint of any version in today's form.
+    """Convert the state of a checkpoint of any version to today's form.
 
-    Older ones count phases instead of naming them, and count the phase that follows once one is over.
+    Older ones number phases instead of naming them, and hold the next phase once one is over.
     """
     if isinstance(state["progress"]["phase"], str):
         return state

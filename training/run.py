@@ -60,7 +60,7 @@ class Progress:
         self.phase, self.epoch, self.step, self.stale_epochs = name, 0, 0, 0
 
     def rescale(self, batches: int) -> None:
-        """Go on with epochs of another number of batches, at the same share of the current one, rounded down."""
+        """Continue with another number of batches per epoch, at the same share of the epoch, rounded down."""
         if self.batches not in (0, batches):
             step = self.step * batches // self.batches
             for name in ("loss_sum", "reward_sum"):
@@ -92,7 +92,7 @@ class Run:
         self._best_weights: dict[str, Tensor] | None = None
         self._restored: dict[str, Any] | None = None
         self.changes: dict[str, str] = {}
-        """Options with which the run was resumed, other than those it had: name -> a sentence."""
+        """Options that changed when the run was resumed: name -> a sentence."""
 
     def restore(self) -> None:
         """Go back to where the checkpoint was written, if one was. Raises ConfigError where it is of another run."""
@@ -104,7 +104,7 @@ class Run:
         self._best_weights = self._restored["best_weights"]
 
     def phases_left(self) -> list[Phase]:
-        """The phases that are still to be gone through, the current one included unless it is over."""
+        """Return the phases that remain, with the current one unless it is over."""
         plan, progress = self.plan(), self.progress
         if not progress.phase:
             return plan
@@ -120,7 +120,7 @@ class Run:
         return self.progress.epoch >= phase.epochs or self.progress.stale_epochs >= self.options.patience
 
     def start_phase(self, phase: Phase, features: Features) -> None:
-        """Begin a phase from the best weights so far, or take up again the one that was restored in its middle.
+        """Begin a phase from the best weights so far, or continue the one that was restored.
 
         A resumed phase goes on as if it had had its present options from the start: its learning rate is that of its
         schedule at this step, of all the steps that it has now.
@@ -138,7 +138,7 @@ class Run:
         if resumed:
             model.load_state_dict(state["model"])
             self.learner.average.load_state_dict(state["average"])
-            optimizer = self.learner.optimizer  # its groups hold the options of now, not those of the checkpoint
+            optimizer = self.learner.optimizer  # its groups keep the present options, not the checkpoint's
             optimizer.load_state_dict(optimizer.state_dict() | {"state": state["optimizer"]["state"]})
 
     def is_better(self, scores: dict[str, Any]) -> bool:

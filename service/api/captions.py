@@ -75,7 +75,7 @@ def caption_photo(query: CaptionQuery) -> Response:
     if query.stream:
         return _streamed(service, upload.data, options)
     begun = service.begin(upload.data, options)
-    del upload  # up to the size limit of a request, which those that wait need not hold
+    del upload  # a request that waits need not hold its upload
     entry = service.finish(begun)
     response = json_response(caption_document(entry), 201)
     response.headers["Location"] = f"/api/captions/{entry.id}"

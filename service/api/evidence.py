@@ -42,4 +42,4 @@ def evidence_for(entry: StoredCaption, rank: int) -> np.ndarray:
     except FileNotFoundError as error:  # deleted a moment ago
         raise missing(entry.id) from error
     except (LineFull, WaitedTooLong) as error:
-        raise Problem(503, "Too many ask for evidence already: ask again in a moment.", retry_after=5) from error
+        raise Problem(503, "Too many requests for evidence wait: ask again in a moment.", retry_after=5) from error

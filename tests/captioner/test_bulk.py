@@ -127,7 +127,7 @@ def test_warnings_are_in_the_files_and_counted(run, photos, tmp_path):
     for name in ("black.png", "blue.png"):
         Image.new("RGB", (80, 64), name.removesuffix(".png")).save(folder / name)
     status, err = run(folder, "--output", output)
-    assert status == 0 and "warning: 2 with the warning 'blank'" in err
+    assert status == 0 and "warning: 2 photos have the warning 'blank'" in err
     kinds = {Path(line["image"]).name: [one["kind"] for one in line.get("warnings", ())] for line in lines(output)}
     assert kinds == {"black.png": ["blank"], "blue.png": ["blank"], "photo-000000.jpg": [], "photo-000001.jpg": []}
     assert run(folder, "--output", tmp_path / "a.csv")[0] == 0  # from what is in a.jsonl already

@@ -88,7 +88,7 @@ def test_a_vocabulary_with_holes_is_told_first(photos):
 def test_captions_that_are_lost_or_look_wrong_are_told(photos):
     usable, sentences = judged(photos(3, captions=["nan", "see https://example.org", "a dog\\non the beach"]))
     assert usable
-    assert "3 captions not used: 3 in which a placeholder stands (nan, None, n/a, ...)." in sentences
+    assert "3 captions not used: 3 replaced by a placeholder (nan, None, n/a, ...)." in sentences
     assert any(sentence.startswith("3 captions look wrong and will be learned") for sentence in sentences)
 
 

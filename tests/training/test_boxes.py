@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from training.boxes import SAME_NAME, BoxSet, PhotoBoxes, Phrase, Thing, only_telling_apart, phrases_of
+from training.boxes import SAME_NAME, BoxSet, PhotoBoxes, Phrase, Thing, phrases_of, without_ambiguous_names
 
 BOX = (0.1, 0.1, 0.5, 0.5)
 THING = Thing(frozenset({"dog"}), (BOX,), ("animal",))
@@ -29,13 +29,13 @@ def test_the_longest_name_that_a_path_ends_with_counts(photos):
 
 
 def test_boxes_of_a_name_that_two_photos_have_are_left_out(photos):
-    boxes = only_telling_apart(BoxSet("boxes", {"1.jpg": NAMED, "2.jpg": NAMED}), photos)
+    boxes = without_ambiguous_names(BoxSet("boxes", {"1.jpg": NAMED, "2.jpg": NAMED}), photos)
     assert [boxes.of(photo) for photo in photos] == [None, None, NAMED]
     assert boxes.counts[SAME_NAME] == 1 and boxes.examples[SAME_NAME] == f"1.jpg: {photos[1]}"
 
 
 def test_sentences_tell_such_photos_apart(photos):
-    boxes = only_telling_apart(BoxSet("boxes", {"1.jpg": TOLD}), photos)
+    boxes = without_ambiguous_names(BoxSet("boxes", {"1.jpg": TOLD}), photos)
     assert len(phrases_of(boxes.of(photos[0]), ["a", "dog"])) == 1
     assert phrases_of(boxes.of(photos[0]), ["the", "dog"]) is None and not boxes.of(photos[0]).things
 
@@ -43,4 +43,4 @@ def test_sentences_tell_such_photos_apart(photos):
 def test_copies_of_one_photo_have_its_boxes(photos):
     shutil.copy(photos[0], photos[1])
     boxes = BoxSet("boxes", {"1.jpg": NAMED})
-    assert only_telling_apart(boxes, [*photos, photos[0]]) is boxes
+    assert without_ambiguous_names(boxes, [*photos, photos[0]]) is boxes

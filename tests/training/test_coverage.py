@@ -3,7 +3,7 @@
 import pytest
 
 from captioner.vocabulary import UNKNOWN, Vocabulary
-from training.coverage import rare_words, vocabulary_told, vocabulary_warning
+from training.coverage import rare_words, vocabulary_lines, vocabulary_warning
 
 CAPTIONS = ["a dog runs", "a dog sits", "a cat sits", "the bird"]
 COUNTS = {"a": 3, "dog": 2, "sits": 2, "runs": 1, "cat": 1, "the": 1, "bird": 1}
@@ -26,7 +26,7 @@ def test_what_the_captioner_to_start_from_knows_is_never_unknown():
 def test_a_vocabulary_that_covers_too_little_is_a_warning():
     assert vocabulary_warning(rare_words(COUNTS | {"a": 100}, 2)) is None
     assert vocabulary_warning(rare_words(COUNTS, 1)) is None
-    told = vocabulary_told(rare_words(COUNTS, 3))
+    told = vocabulary_lines(rare_words(COUNTS, 3))
     assert told[0] == (
         "vocabulary: 6 of 7 words unknown with --min-count 3, 72.7 % of all running words in the training captions"
     )
@@ -35,6 +35,6 @@ def test_a_vocabulary_that_covers_too_little_is_a_warning():
 
 
 def test_no_caption_at_all_is_no_warning():
-    assert vocabulary_told(rare_words({}, 5)) == [
+    assert vocabulary_lines(rare_words({}, 5)) == [
         "vocabulary: 0 words in the training captions, none of them unknown with --min-count 5"
     ]

@@ -1,7 +1,7 @@
 """Of training/lost_captions.py: `fit` says how many captions are not used, and why."""
 
 from tests.training.readers.drawing import photo, write
-from training.lost_captions import lost_captions, problems_told
+from training.lost_captions import lost_captions, problems_summary
 from training.records import Problem, read_records
 
 
@@ -12,9 +12,9 @@ def test_captions_are_counted_by_kind_and_other_problems_are_not():
         Problem("unused_file", "notes.pdf", None, "is not used"),
     ]
     assert lost_captions(problems) == (
-        "7 captions not used: 5 of photos that are missing, 2 in which a placeholder stands (nan, None, n/a, ...)."
+        "7 captions not used: 5 of photos that are missing, 2 replaced by a placeholder (nan, None, n/a, ...)."
     )
-    assert lost_captions(problems[2:3]) == "1 caption not used: 1 in which a placeholder stands (nan, None, n/a, ...)."
+    assert lost_captions(problems[2:3]) == "1 caption not used: 1 replaced by a placeholder (nan, None, n/a, ...)."
     assert lost_captions(problems[3:]) is None
 
 
@@ -27,6 +27,6 @@ def test_every_caption_of_the_data_is_used_or_lost(tmp_path):
     data = read_records(tmp_path)
     used = sum(len(record.captions) for record in data.records)
     assert used + sum(problem.lost for problem in data.problems) == len(rows)
-    said = problems_told(data)
+    said = problems_summary(data)
     assert said.startswith(f"{len(rows) - used} captions not used: ")
     assert f"{len(data.problems)} problems in {tmp_path}: `python -m training inspect` lists them" in said

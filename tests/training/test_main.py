@@ -180,7 +180,7 @@ def test_fit_warns_before_and_after_where_too_many_words_are_unknown(fit, capsys
     said = capsys.readouterr().err
     assert re.search(r"vocabulary: \d+ of \d+ words unknown with --min-count 6, \d.* % of all running words", said)
     assert said.count("warning: Too many words will be unknown: --min-count 6 keeps") == 2
-    assert said.rstrip().endswith("Lower --min-count, or bring more captions.")
+    assert said.rstrip().endswith("Lower --min-count, or add captions.")
 
 
 def test_check_shows_the_limit_of_rare_words_and_what_it_leaves_out(shapes, tmp_path, bundle, capsys):

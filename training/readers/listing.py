@@ -209,7 +209,7 @@ class Listing:
                 self.refuse("unreadable_image", path, None, reason, len(photo.captions))
             else:
                 if key in found:
-                    message = f"{photo.names[0]} is found as {self._shown(path)}, which is used"
+                    message = f"{photo.names[0]} is found as {self._shown(path)}: that file is used"
                     self.refuse("found_elsewhere", photo.file, photo.entry, message)
                 elif differs_in_case(path, photo.names):
                     message = f"{photo.names[0]} is called {os.path.basename(path)}: used all the same"

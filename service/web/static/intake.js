@@ -1,7 +1,7 @@
 // The ways in which a photo comes to the page: chosen, taken, dropped, pasted.
 import { watchDrops } from "./drops.js";
 
-/** Photos that many systems know no type of. */
+/** Photos whose type many systems do not know. */
 const PHOTO_NAME = /\.(heic|heif|hif|avif|jxl)$/i;
 
 export function createIntake({ file, camera, choosers, cameraButton }, onPhoto) {

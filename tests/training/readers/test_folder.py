@@ -87,7 +87,7 @@ def test_many_passed_sidecars_are_one_line(tmp_path):
         write(tmp_path / f"{name}.txt", "A dog.")
         write(tmp_path / f"{name}.json", '{"caption": "A dog.", "url": "https://example.org"}')
     (problem,) = read_records(tmp_path).problems
-    assert str(problem).startswith("a.json: is not used, and so are 2 more .json: of several texts")
+    assert str(problem).startswith("a.json: is not used, nor are 2 more .json: for a photo with both")
 
 
 def test_json_beside_photos(tmp_path):
