@@ -4,8 +4,9 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
-# The tests of a file share fixtures, so one process runs them all; files are in an order that ends evenly.
-IN_PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
+# The tests of a file share fixtures, so one process runs them all. Many wait for processes and servers, so three share
+# two cores well.
+IN_PARALLEL := -n 3 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help caption serve test test-quick test-lowest lint audit format clean

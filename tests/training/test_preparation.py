@@ -229,7 +229,7 @@ def test_words_of_each_data_set_look_at_the_boxes_of_their_own_photos(prepared, 
     # The earlier data has the names of five of the eight: nobody knows whose boxes these are.
     taught = regions(known)
     assert sum(taught[:5]) == 0 and sum(taught[5:8]) > 0 and sum(taught[8:]) == 0
-    assert "5 file names that several photos have" in capsys.readouterr().err
+    assert "file names that several photos share, whose boxes are ambiguous: 5, such as" in capsys.readouterr().err
     # Where the names in the boxes say the folder, it is known.
     taught = regions({f"earlier/{name}": photo for name, photo in known.items()})
     assert sum(taught[:8]) == 0 and sum(taught[8:]) > 0

@@ -266,7 +266,7 @@ def test_dropout_of_a_captioner_changes_and_nothing_else_of_it(go, stopped, tmp_
     assert state_of(run)["run"]["captioner"]["dropout"] == 0.0
     other = go("captions", LONG, stopped("captions", tmp_path / "other"), batches=3, resume=True)
     assert any(not torch.equal(one, another) for one, another in zip(learned(run), learned(other), strict=True))
-    with pytest.raises(ConfigError, match="is of a run with activation 'relu', not 'tanh': a captioner that has begun"):
+    with pytest.raises(ConfigError, match="activation 'relu', not 'tanh': its shape and its preprocessing are fixed"):
         go("captions", LONG, run, resume=True, activation="tanh")
 
 
