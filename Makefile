@@ -24,7 +24,7 @@ serve: $(READY)  ## caption photos in the browser; make serve OPTIONS="--port 80
 test: lint  ## check style, then run all tests; warnings are errors
 	$(RUN) -m pytest $(IN_PARALLEL) --durations=30
 
-test-quick: lint  ## run the tests that need no browser and no server, and kill no process
+test-quick: lint  ## run the quick tests: no browser, no server, no killed process, no long training
 	$(RUN) -m pytest $(IN_PARALLEL) -m "not browser and not servers and not stress"
 
 lint: $(READY)  ## check style

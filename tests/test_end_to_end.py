@@ -12,6 +12,8 @@ from captioner.overlays import heat_map
 from tests.training.shapes import HEIGHT, WIDTH, Drawing, Shape, draw_shapes
 from training.__main__ import main
 
+pytestmark = pytest.mark.stress
+
 # The encoder has its real weights, from its package. The doubly stochastic penalty would spread nine looks over 25
 # locations evenly, and is left out. With 8 epochs one seed in three has not learned yet which shape is where.
 RECIPE = """

@@ -281,6 +281,7 @@ def workers_of(running: subprocess.Popen) -> list[psutil.Process]:
     return [child for child in psutil.Process(running.pid).children() if "spawn_main" in " ".join(child.cmdline())]
 
 
+@pytest.mark.stress
 def test_killed_at_any_moment_it_goes_on_and_captions_every_photo_once(bundle, photos, tmp_path):
     folder, output = photos(400), tmp_path / "a.json"
     journal = output.with_suffix(".jsonl")
@@ -306,6 +307,7 @@ def test_killed_at_any_moment_it_goes_on_and_captions_every_photo_once(bundle, p
     assert sorted(result["image_id"] for result in json.loads(output.read_text())) == list(range(400))
 
 
+@pytest.mark.stress
 def test_interrupted_from_the_terminal_it_ends_quietly_with_its_processes(bundle, photos, tmp_path):
     running = process(bundle, photos(2000), "--output", tmp_path / "a.jsonl")
     wait_for_lines(tmp_path / "a.jsonl", 4, running)
@@ -316,6 +318,7 @@ def test_interrupted_from_the_terminal_it_ends_quietly_with_its_processes(bundle
     assert workers and not any(worker.is_running() for worker in workers)
 
 
+@pytest.mark.stress
 def test_ranks_share_the_photos_and_the_file_also_after_one_was_killed(bundle, photos, tmp_path):
     folder, output = photos(400), tmp_path / "a.csv"
     journal = output.with_suffix(".jsonl")

@@ -228,6 +228,7 @@ def time_of_one_save(path: Path) -> float:
     return time.monotonic() - start
 
 
+@pytest.mark.stress
 def test_a_process_that_is_killed_while_it_saves_leaves_a_whole_bundle(make_bundle, tmp_path):
     paths = [tmp_path / "first", tmp_path / "second", tmp_path / "shelf" / "mine"]
     for seed, path in enumerate(paths[:2]):

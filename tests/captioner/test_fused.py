@@ -32,6 +32,7 @@ def test_by_hand():
     assert plain_scores(functional.relu, keys, query, torch.tensor([2.0, 10.0])).tolist() == [[[4.0, 42.0]]]
 
 
+@pytest.mark.stress
 @compiler
 @pytest.mark.filterwarnings("ignore")  # of the compiler's own
 @pytest.mark.parametrize("activation", ACTIVATIONS)

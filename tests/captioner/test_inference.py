@@ -166,6 +166,7 @@ def test_what_openvino_cannot_run_runs_in_torch(parts, monkeypatch, caplog):
     assert "OpenVINO cannot run timm:test_efficientnet" in caplog.text and "aten::new" in caplog.text
 
 
+@pytest.mark.stress
 def test_signals_arrive_after_captioners_have_come_and_gone(parts):
     script = """
 import gc, os, signal

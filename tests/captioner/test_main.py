@@ -423,6 +423,7 @@ def test_a_name_of_dots_stays_in_the_folder():
 # --- as a process
 
 
+@pytest.mark.stress
 def test_as_a_process_it_captions_with_unprintable_names_and_no_warnings(bundle, photo, tmp_path):
     """Warnings are shown here: whatever a user would see on standard error fails the test."""
     odd = os.path.join(os.fsencode(tmp_path), b"caf\xe9.png")
@@ -448,6 +449,7 @@ def test_help_to_a_reader_that_has_left_is_quiet():
     assert running.communicate(timeout=300)[1] == b"" and running.returncode == 141
 
 
+@pytest.mark.stress
 def test_ctrl_c_and_a_reader_that_leaves_end_it_quietly(bundle, photo, tmp_path):
     for number in range(300):
         os.link(photo("one.png"), tmp_path / f"{number}.jpg")

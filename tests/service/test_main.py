@@ -23,6 +23,8 @@ from service.settings import Settings
 from service.versions import Versions
 from tests.service.pictures import picture_bytes
 
+pytestmark = pytest.mark.stress
+
 ROOT = Path(__file__).parents[2]
 Run = Callable[..., subprocess.Popen]
 TOKEN = "0123456789abcdef"

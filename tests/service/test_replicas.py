@@ -21,6 +21,8 @@ from service.trainings import Trainings
 from tests.service.photo_sets import photo_set, zipped
 from tests.service.pictures import picture_bytes
 
+pytestmark = pytest.mark.stress
+
 ROOT = Path(__file__).parents[2]
 TOKEN = "0123456789abcdef"
 ZIP = {"Content-Type": "application/zip"}

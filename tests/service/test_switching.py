@@ -52,6 +52,7 @@ def test_the_next_request_is_answered_by_the_promoted_one(running, two, jpeg, ti
     assert caption(client, jpeg) == built_in
 
 
+@pytest.mark.stress
 def test_no_request_is_dropped_while_captioners_change(running, two, jpeg):
     answered, wrong, stop = [], [], threading.Event()
 

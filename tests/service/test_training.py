@@ -20,6 +20,8 @@ from tests.service import quick_service
 from tests.service.photo_sets import photo_bytes, photo_set, zipped
 from tests.service.serving import Running
 
+pytestmark = pytest.mark.stress
+
 ZIP = {"Content-Type": "application/zip"}
 BRIEF = {"epochs": 2, "batch_size": 8, "least_batches": 0, "min_count": 1, "warmup_steps": 2, "learning_rate": 0.01}
 ENDLESS = {**BRIEF, "epochs": 5000, "patience": 5000}

@@ -178,6 +178,7 @@ while True:
 """
 
 
+@pytest.mark.stress
 @pytest.mark.parametrize("seconds", [0.0, 0.05, 0.23])
 def test_whenever_a_process_is_killed_what_is_there_is_whole(versions, bundles, tmp_path, database_settings, seconds):
     home = tmp_path / "home"

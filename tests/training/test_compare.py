@@ -23,6 +23,7 @@ def shapes(folder, **counts):
     return read_records(folder)
 
 
+@pytest.mark.stress
 def test_both_are_scored_on_the_same_photos_and_shown(captioners, tmp_path):
     data = shapes(tmp_path / "new", train=4, val=14)
     earlier = shapes(tmp_path / "earlier", train=2, val=5)
@@ -47,6 +48,7 @@ def test_both_are_scored_on_the_same_photos_and_shown(captioners, tmp_path):
                 assert len(word["alpha"]) == rows and len(word["alpha"][0]) == columns
 
 
+@pytest.mark.stress
 def test_one_held_out_photo_is_enough(captioners, tmp_path):
     result = compare(captioners, shapes(tmp_path / "new", train=2, val=1), None, tmp_path / "out")
     assert len(result["photos"]) == 1 and result["scores"]["replay"] is None

@@ -73,6 +73,7 @@ def difference(first: dict[str, Tensor], second: dict[str, Tensor]) -> float:
     return max(float((one - other).abs().max() / one.abs().max().clamp(min=1e-3)) for one, other in pairs)
 
 
+@pytest.mark.stress
 @pytest.mark.parametrize("name", RUNS)
 def test_two_ranks_learn_what_one_learns(ran, name):
     folder, _ = ran
@@ -89,6 +90,7 @@ def test_two_ranks_learn_what_one_learns(ran, name):
             assert of_ranks[figure] == expected, figure
 
 
+@pytest.mark.stress
 def test_a_run_that_two_ranks_began_is_finished_by_one(ran):
     folder, _ = ran
     whole, resumed = folder / "on-1" / STOPPED, folder / "on-2" / "stopped"
@@ -96,6 +98,7 @@ def test_a_run_that_two_ranks_began_is_finished_by_one(ran):
     assert difference(weights(whole / "checkpoint.pt"), weights(resumed / "checkpoint.pt")) < 1e-4
 
 
+@pytest.mark.stress
 def test_one_of_the_ranks_writes_and_speaks(ran):
     folder, said = ran
     epochs = sum(len((folder / "on-2" / name / "log.jsonl").read_text().splitlines()) for name in RUNS)
@@ -108,6 +111,7 @@ def test_one_of_the_ranks_writes_and_speaks(ran):
     assert events.is_file()
 
 
+@pytest.mark.stress
 def test_the_ranks_fill_one_cache_without_a_photo_twice(ran):
     folder, _ = ran
     caches = sorted((folder / "cache").iterdir(), key=lambda cache: cache.stat().st_mtime)
@@ -118,6 +122,7 @@ def test_the_ranks_fill_one_cache_without_a_photo_twice(ran):
         assert len(rows) == len(set(rows)) == photos
 
 
+@pytest.mark.stress
 def test_a_rank_that_is_killed_ends_the_run_with_a_sentence(tmp_path):
     draw_shapes(tmp_path / "shapes", {"train": 40, "val": 4})
     places = ["--data", tmp_path / "shapes", "--cache", tmp_path / "cache", "--output", tmp_path / "run"]
@@ -147,6 +152,7 @@ def until(true: Callable[[], bool]) -> None:
     pytest.fail("it never came to that")
 
 
+@pytest.mark.stress
 def test_an_evaluation_in_shares_is_that_of_one_process(tmp_path, make_bundle):
     drawings = draw_shapes(tmp_path / "shapes", {"train": 1, "test": 35})  # two batches, of 32 photos and 3
     (tmp_path / "shapes" / "test0003.png").write_bytes(b"no photo")

@@ -209,6 +209,7 @@ def bundle(tiny_bundle, tmp_path):
     return str(tmp_path / "bundle")
 
 
+@pytest.mark.stress
 def test_evaluate_writes_the_official_figures_and_results(bundle, shapes, tmp_path, capsys):
     from pycocotools.coco import COCO
 
@@ -237,6 +238,7 @@ def test_evaluate_writes_the_official_figures_and_results(bundle, shapes, tmp_pa
     assert [said_of[name] for name in names] == [caption.text for caption in captions]
 
 
+@pytest.mark.stress
 def test_evaluate_says_where_the_model_looks_when_it_has_boxes(bundle, shapes, tmp_path, capsys):
     names = [f"test000{number}.png" for number in range(3)]
     instances = {
@@ -290,6 +292,7 @@ def test_evaluate_refuses_bad_options_in_a_sentence(bundle, shapes, tmp_path, ca
     assert not output.exists()
 
 
+@pytest.mark.stress
 def test_compare_says_what_was_gained(bundle, shapes, tmp_path, capsys):
     output = tmp_path / "comparison"
     arguments = ["--new", bundle, "--old", bundle, "--data", str(shapes), "--replay", str(shapes)]

@@ -59,6 +59,7 @@ def scored():
     return scores, started, dict(os.environ) == environment
 
 
+@pytest.mark.stress
 def test_figures_are_those_of_the_official_pipeline(scored, java_on_path):
     scores = scored[0]
     captioned = {image_id: REFERENCES[image_id] for image_id in CANDIDATES}

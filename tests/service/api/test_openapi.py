@@ -97,6 +97,7 @@ def test_the_documentation_needs_no_other_host(client):
         assert client.get(f"/openapi/{address}").status_code == 200
 
 
+@pytest.mark.stress
 def test_the_service_does_what_its_document_says(running, tmp_path):
     """Requests made up from the document, right and wrong ones: no 500, and only statuses and shapes that it names."""
     checks = (

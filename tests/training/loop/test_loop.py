@@ -29,6 +29,7 @@ class Killed(BaseException):
     """In place of SIGKILL: nothing in the loop catches it."""
 
 
+@pytest.mark.stress
 def test_a_run_that_is_stopped_again_and_again_goes_on_exactly(run, tmp_path, at_batch):
     run("whole", ALL_PHASES)
     lines = lines_of(tmp_path / "whole")
@@ -64,6 +65,7 @@ def test_a_second_signal_stops_at_once(run, at_batch):
         run("run", ONE_PHASE)
 
 
+@pytest.mark.stress
 def test_a_run_that_is_killed_between_two_writes_goes_on_exactly(run, tmp_path, monkeypatch):
     options = dataclasses.replace(ONE_PHASE, self_critical_epochs=1)
     run("whole", options)
@@ -152,6 +154,7 @@ def scripted(monkeypatch):
     return script
 
 
+@pytest.mark.stress
 def test_a_phase_stops_without_progress_and_the_next_starts_from_the_best(
     run, tmp_path, scripted, monkeypatch, make_material
 ):
@@ -291,6 +294,7 @@ def timm_weights(tmp_path_factory):
     return path
 
 
+@pytest.mark.stress
 def test_processes_that_are_terminated_and_killed_leave_whole_bundles_and_go_on_exactly(tmp_path, timm_weights):
     draw_shapes(tmp_path / "shapes", {"train": 40, "val": 4})
     options = {
