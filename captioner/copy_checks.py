@@ -22,7 +22,7 @@ _STRIPS = ((273, 279), (324, 325))  # TIFF tags: where strips (tiles) begin, and
 _PNG_TEXTS = (b"tEXt", b"zTXt", b"iTXt", b"eXIf", b"tIME")
 _WEBP_TEXTS = (b"EXIF", b"XMP ", b"VP8X")
 _COUNTED_FROM_THE_END = (b"MicroVideoOffset", b"Container:Directory", b"Item:Length")
-"""In XMP: pictures and videos whose place is told by their lengths, from the end of the file."""
+"""Names in XMP of further pictures and videos that are located by their lengths, from the end of the file."""
 _SAMSUNG_TRAILER = b"SEFT"
 _MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # in compressed pixels: anything but stuffing, restarts and fill
 

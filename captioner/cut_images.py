@@ -58,7 +58,7 @@ class CutShort:
 
     @property
     def sentence(self) -> str:
-        """What is missing, for people."""
+        """Sentence that says how much of the photo is missing, and on which side."""
         what = "damaged" if self.damaged else "cut short"
         if self.missing:
             share = "less than 1 %" if self.missing < 0.01 else f"about {100 * self.missing:.0f} %"

@@ -19,7 +19,7 @@ class FileType:
     name: str
     """With its article: "a PDF document"."""
     advice: str
-    """What to do to get a photo that can be read."""
+    """Advice on how to get a photo that can be read."""
 
     @property
     def is_near_photo(self) -> bool:

@@ -121,7 +121,7 @@ def find_images(
     are named like an image (`IMAGE_EXTENSIONS`) and not hidden. A file that is named outright is kept whatever it is
     called, and also where it is missing, so that whoever opens it can say so.
 
-    recursive: look into the folders of a folder, too. passed_over: counts the other files of folders and globs.
+    recursive: search the folders of a folder as well. passed_over: counts the other files of folders and globs.
     Raises ImageError for a folder or glob in which there is no image; it names what else is there.
     """
     found: dict[str, Path] = {}  # absolute path -> the path as it was named

@@ -21,7 +21,7 @@ _RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
 
 @dataclass(frozen=True)
 class Header:
-    """What the beginning of a codestream says (ISO/IEC 18181-1, SizeHeader and ImageMetadata)."""
+    """Fields of the header of a codestream (ISO/IEC 18181-1, SizeHeader and ImageMetadata)."""
 
     width: int
     height: int

@@ -37,7 +37,7 @@ def write_copy(name: str, source: str | bytes, target: str, caption: str) -> Pho
     """Write a copy of a photo with its caption in place of every description that the file has.
 
     The caption is `dc:description` in XMP, in one language, and Caption-Abstract in IPTC; where the photo has them, the
-    fields of `_EXIF_TEXTS` and `_XMP_TEXTS` and a PNG's text "Description" become the caption, too, as many viewers
+    fields of `_EXIF_TEXTS` and `_XMP_TEXTS` and a PNG's text "Description" are replaced as well, as many viewers
     read those first. Pictures and all other data stay as they are. Where that cannot be, the copy has the bytes of the
     photo, and the caption lies beside it in TARGET.xmp. The copy is written atomically, and has the photo's time of
     change.

@@ -55,7 +55,7 @@ def photos_at(
     Of archives in tar form, as WebDataset has them, each member that is named like an image is a photo; `{000..009}`
     in an argument stands for the numbers. Where there are at least as many archives as ranks, each rank reads some
     archives whole; else all read all, and take their share of the photos.
-    What cannot be found or read comes as a photo with the reason as its source. passed_over: counts the files of
+    Photos that cannot be found or read have the reason as their source. passed_over: counts the files of
     folders, globs and archives that are not named like images; where all ranks list the same, only the first's does.
     Raises ConfigError for an address that this installation cannot read.
     """

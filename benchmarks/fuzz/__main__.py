@@ -4,8 +4,8 @@
 
 Photos, pictures of maps, zips, caption files, boxes, bundles, checkpoints and requests are made wrong at random, the
 same ones for the same seed, and handed to the product in a process with a limit on its memory and on the time of each
-case. What it does beyond reading them, or refusing them by the errors that it documents, is told with the case's
-number. Linux only.
+case. The product must read each case or refuse it with an error that it documents; everything else is reported with the
+case's number. Linux only.
 """
 
 import argparse

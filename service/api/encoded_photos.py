@@ -17,10 +17,10 @@ _DATA_URL = re.compile(r"\s*data:", re.IGNORECASE)
 _PAYLOAD = re.compile(r"[^;]{0,100}(?:;[^;]{0,300}){0,9}?;\s*base64\s*,", re.IGNORECASE)
 _BLANKS = str.maketrans("", "", " \t\r\n\f\v\u00a0\u200b\u2028\u2029\ufeff")
 _AROUND = "\"'<> \t\r\n\ufeff"
-"""What a text may be wrapped in, where it was quoted once more than JSON asks for."""
+"""Quotation marks around a text that was quoted once more than JSON asks for."""
 _URL_ALPHABET = str.maketrans("-_", "+/")
 ADDRESS_FIELDS = ("url", "image_url", "imageUrl", "uri", "href", "link", "address", "src")
-"""What people call a field with an address."""
+"""Names that clients give to a field with an address."""
 
 
 def photo_bytes(text: str) -> bytes:
