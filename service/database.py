@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import sqlite3
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -130,8 +131,7 @@ class Database:
                 check_home(connection, home, self.is_shared, is_new)
             if not self.is_shared:
                 with self._engine.connect() as connection:
-                    # Stays so in the file: readers and a writer at the same time. Not possible within a transaction.
-                    connection.connection.execute("PRAGMA journal_mode = WAL")
+                    _use_write_ahead_log(connection.connection.driver_connection)
         except (OSError, DBAPIError, sqlite3.Error) as error:
             what = "its server runs and lets this user in" if self.is_shared else "its folder can be written"
             raise ConfigError(
@@ -152,6 +152,23 @@ def _set_up(connection: sqlite3.Connection, _: Any) -> None:
     connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
+    """Let readers and a writer of the file work at the same time. The file keeps the mode.
+
+    SQLite does not wait for another writer here, whatever its busy timeout is, so the switch is tried again.
+    Raises sqlite3.OperationalError where another process keeps the file locked.
+    """
+    deadline = time.monotonic() + _BUSY_MS / 1000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")  # not possible within a transaction
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+        time.sleep(0.02)
 
 
 def _begin(connection: Connection) -> None:

@@ -4,6 +4,7 @@ import contextlib
 import sqlite3
 import subprocess
 import sys
+import threading
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from service.database import Database
+from service.database import Database, _use_write_ahead_log
 from service.settings import Settings
 from service.store import CaptionSummary, Store, StoredCaption
 
@@ -266,6 +267,19 @@ def test_nobody_waits_for_a_writer_to_read(of_sqlite):
     assert texts(store.page(1, 1)) == ["a dog runs"]
     writer.execute("ROLLBACK")
     writer.close()
+
+
+def test_a_new_file_gets_its_write_ahead_log_although_another_process_is_writing(tmp_path):
+    file = tmp_path / "captioner.db"
+    with contextlib.closing(sqlite3.connect(file, isolation_level=None, check_same_thread=False)) as writer:
+        writer.execute("CREATE TABLE captions (text)")
+        writer.execute("BEGIN IMMEDIATE")
+        end = threading.Timer(0.3, writer.execute, ["COMMIT"])
+        end.start()
+        with contextlib.closing(sqlite3.connect(file, isolation_level=None, timeout=10)) as connection:
+            _use_write_ahead_log(connection)
+            assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        end.join()
 
 
 @pytest.fixture
