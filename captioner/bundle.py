@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,13 @@ from captioner.config import DEFAULT_BUNDLE, CaptionerConfig, DecodingOptions
 from captioner.encoder_weights import LoadedWeights, PackageWeights, tensors_sha256
 from captioner.encoders import EncoderSpec, encoder_spec, pretrained_network
 from captioner.errors import BundleError, ConfigError
+from captioner.label_names import LabelNames, read_label_names
 from captioner.model import CaptionModel
 from captioner.vocabulary import Vocabulary
 
 FILES = ("config.json", "vocabulary.json", "model.safetensors")
+LABELS = "labels.json"
+"""The names of the classes, in bundles that attend to labels."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,8 @@ class Bundle:
     metrics: dict[str, Any] = field(default_factory=dict)
     card: str = ""
     """Markdown: data, licence, figures, limits."""
+    label_names: LabelNames | None = None
+    """Of the classes of the encoder's classifier; None where the captioner attends to no labels."""
 
     @property
     def config(self) -> CaptionerConfig:
@@ -70,7 +76,7 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
 
 def _may_be_replaced(folder: Path) -> bool:
     names = {entry.name for entry in folder.iterdir()} if folder.is_dir() else {""}
-    return names <= {*FILES, "metrics.json", "README.md"} or names >= set(FILES)
+    return names <= {*FILES, LABELS, "metrics.json", "README.md"} or names >= set(FILES)
 
 
 def _contents(bundle: Bundle) -> dict[str, bytes]:
@@ -91,7 +97,8 @@ def _contents(bundle: Bundle) -> dict[str, bytes]:
         "preprocessing": _preprocessing(bundle.config, spec),
         "decoding": bundle.decoding.to_json(),
     }  # fmt: skip
-    return {
+    labels = {LABELS: _json(bundle.label_names.to_json())} if bundle.label_names else {}
+    return labels | {
         "config.json": _json(config),
         "vocabulary.json": _json(list(bundle.vocabulary.words)),
         "metrics.json": _json(bundle.metrics),
@@ -186,11 +193,21 @@ def load_bundle(folder: Path | None = None) -> Bundle:
                 f"{folder} was trained with other weights of {config.encoder} than {found.source} has now:"
                 " install the version that constraints.txt names"
             )
-    wanted = _wanted_tensors(config, len(vocabulary), network, folder)
+    names = _read_label_names(folder) if config.labels else None
+    label_words = names.words_of(vocabulary) if names else ()
+    wanted = _wanted_tensors(config, len(vocabulary), network, label_words, folder)
     _check_tensors(tensors, wanted, folder / "model.safetensors")
-    model = CaptionModel(config, len(vocabulary), network)
+    model = CaptionModel(config, len(vocabulary), network, label_words)
     model.load_state_dict({name: tensor.to(wanted[name].dtype) for name, tensor in tensors.items()}, strict=False)
-    return Bundle(model.eval(), vocabulary, weights, decoding, load_metrics(folder), _read_text(folder / "README.md"))
+    card = _read_text(folder / "README.md")
+    return Bundle(model.eval(), vocabulary, weights, decoding, load_metrics(folder), card, names)
+
+
+def _read_label_names(folder: Path) -> LabelNames:
+    try:
+        return read_label_names(folder / LABELS)
+    except ConfigError as error:
+        raise BundleError(f"{error}; copy it again from where it was made") from error
 
 
 def _read_text(path: Path) -> str:
@@ -204,14 +221,20 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
         raise BundleError(f"{path} is damaged ({error}): copy it again from where it was made") from error
 
 
-def _wanted_tensors(config: CaptionerConfig, words: int, network: nn.Module | None, folder: Path) -> dict[str, Tensor]:
+def _wanted_tensors(
+    config: CaptionerConfig,
+    words: int,
+    network: nn.Module | None,
+    label_words: Sequence[Mapping[int, float]],
+    folder: Path,
+) -> dict[str, Tensor]:
     """The tensors that the bundle of such a captioner holds, their shapes without their numbers.
 
     First of all without: what a config claims may be more than any memory holds.
     """
     try:
         with torch.device("meta"):
-            tensors = CaptionModel(config, words, network).state_dict()
+            tensors = CaptionModel(config, words, network, label_words).state_dict()
     except ConfigError as error:
         raise BundleError(f"{folder / 'config.json'}: {error}") from error
     except (RuntimeError, OverflowError, TypeError) as error:  # what torch says of numbers beyond its own
@@ -227,8 +250,10 @@ def _check_tensors(tensors: dict[str, Tensor], wanted: dict[str, Tensor], path: 
         raise BundleError(f"{path} {problem} {name}: it does not belong to the config.json beside it")
     for name, tensor in tensors.items():
         if tensor.shape != wanted[name].shape:
-            of_words = name in ("decoder.embedding.weight", "decoder.output.weight")
+            of_words = name in ("decoder.embedding.weight", "decoder.output.weight", "decoder.output_bias")
             hint = " (the words of vocabulary.json)" if of_words else ""
+            if name in ("decoder.labels.class_weight", "decoder.labels.class_bias", "decoder.labels.residual.weight"):
+                hint = f" (the classes of {LABELS})"
             raise BundleError(
                 f"{path}: {name} has shape {list(tensor.shape)}, and config.json and vocabulary.json make it"
                 f" {list(wanted[name].shape)}{hint}: files of two bundles were mixed"

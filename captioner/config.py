@@ -23,6 +23,8 @@ FITS = ("squash", "crop", "pad")
 
 MAX_IMAGE_SIZE = 4096
 """Side of the square that an encoder sees, in pixels, at most."""
+MAX_LABELS = 100
+"""Labels of a photo that a decoder attends to, at most."""
 MAX_SEARCH = 1000
 """Hypotheses, captions of a photo and words of a caption, at most: a bundle from anywhere may claim more."""
 
@@ -112,6 +114,12 @@ class CaptionerConfig(JsonOptions):
     """A: size in which annotations and hidden state are compared."""
     dropout: float = 0.5
     """Share of units dropped in training, on embeddings, initial state and deep output."""
+    labels: int = 0
+    """K: also attend to so many labels of the encoder's own classifier, whose words can be copied; 0 for none."""
+    tied_output: bool = False
+    """Whether a word is chosen by its embedding, rather than by output weights of its own. Needs deep_output."""
+    text: bool = False
+    """Whether it also learns from sentences without photos, for which it has a "no photo" vector."""
 
     def __post_init__(self) -> None:
         self._require("encoder", isinstance(self.encoder, str) and bool(self.encoder), "the name of an encoder")
@@ -122,7 +130,13 @@ class CaptionerConfig(JsonOptions):
         self._require_one_of(ACTIVATIONS, "activation")
         self._require_one_of(QUERIES, "query")
         self._require_one_of(GATES, "gate")
-        self._require("deep_output", isinstance(self.deep_output, bool), "true or false")
+        for name in ("deep_output", "tied_output", "text"):
+            self._require(name, isinstance(getattr(self, name), bool), "true or false")
+        self._require_whole(0, "labels")
+        self._require_at_most(MAX_LABELS, "labels")
+        for name in ("labels", "tied_output"):
+            if getattr(self, name) and not self.deep_output:
+                raise ConfigError(f"{name} needs deep_output, which is off: turn it on, or leave {name} out")
         self._require_whole(1, "image_size", "embedding_dim", "hidden_dim", "attention_dim")
         self._require_at_most(MAX_IMAGE_SIZE, "image_size")
         self._require_share("dropout")

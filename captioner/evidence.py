@@ -31,7 +31,7 @@ def evidence_maps(decoder: Decoder, annotations: Tensor, tokens: Tensor, locatio
     state = decoder.initial_state(memory, captions=1)
     maps, before = [], torch.full((1, 1), START, device=annotations.device)
     for token in tokens.tolist():
-        logits, following, _, _ = decoder.step(memory, state, before, location)
+        logits, following, *_ = decoder.step(memory, state, before, location)
         hidden = _log_probs_with_a_place_hidden(decoder, memory, state, before, token, location)
         lost = _log_prob(logits, token) - hidden  # [L]
         lost = lost.where(lost > ROUNDING, 0.0)

@@ -23,9 +23,10 @@ from torch import Tensor, nn
 
 from captioner.allocator import keep_again
 from captioner.config import RUNTIMES
-from captioner.decoder import EXPECTED, LIKELIEST, Decoder, DecoderState, ImageMemory
+from captioner.decoder import EXPECTED, LIKELIEST, Decoder, DecoderState, ImageMemory, Step
 from captioner.encoders import Encoder
 from captioner.errors import ConfigError
+from captioner.label_memory import LabelEntries
 
 if TYPE_CHECKING:
     import openvino
@@ -148,21 +149,25 @@ class OpenVinoDecoder:
 
     def remember(self, annotations: Tensor) -> "OpenVinoMemory":
         """annotations [B, L, D] -> what every step reads."""
+        labels = None
+        if self._decoder.labels is not None:  # little work, of choices that a traced network cannot make as fast
+            mean = annotations.float().mean(dim=1)
+            labels = self._decoder.labels.remember(self._decoder.labels.labels_of(mean), self._decoder.embedding)
         annotations = annotations.to(self._stored)
         keys, hidden, cell = self._begin(annotations)
-        return OpenVinoMemory(annotations, keys.to(self._stored), hidden, cell)
+        return OpenVinoMemory(annotations, keys.to(self._stored), hidden, cell, labels)
 
     def initial_state(self, memory: "OpenVinoMemory", captions: int) -> DecoderState:
         """h_0 and c_0, the same for all K captions of an image."""
         return DecoderState(*(start.expand(-1, captions, -1) for start in (memory.hidden, memory.cell)))
 
-    def step(
-        self, memory: "OpenVinoMemory", state: DecoderState, tokens: Tensor, location: str = LIKELIEST
-    ) -> tuple[Tensor, DecoderState, Tensor, Tensor]:
+    def step(self, memory: "OpenVinoMemory", state: DecoderState, tokens: Tensor, location: str = LIKELIEST) -> Step:
         """As `Decoder.step`."""
         step = self._steps.get(location, self._steps[LIKELIEST])  # only hard attention has several
-        logits, hidden, cell, alpha, gate = step(memory.annotations, memory.keys, state.hidden, state.cell, tokens)
-        return logits, DecoderState(hidden, cell), alpha, gate
+        labels = [] if memory.labels is None else [memory.labels.entries, memory.labels.bias]
+        found = step(memory.annotations, memory.keys, state.hidden, state.cell, tokens, *labels)
+        logits, hidden, cell, alpha, gate, *label_alpha = found
+        return Step(logits, DecoderState(hidden, cell), alpha, gate, *(label_alpha or [None]))
 
     def _annotations(self) -> tuple[Tensor, list[int]]:
         shape = self._places, self._decoder.annotation_dim
@@ -173,7 +178,11 @@ class OpenVinoDecoder:
         keys, hidden, cell = _Begin(self._decoder)(annotations)
         stored = annotations.to(self._stored), keys.to(self._stored)
         operands = *stored, hidden, cell, torch.zeros(1, 1, dtype=torch.long)
-        shapes = shape, [-1, *keys.shape[1:]], *([-1, -1, self._decoder.hidden_dim] for _ in range(2)), [-1, -1]
+        shapes = [shape, [-1, *keys.shape[1:]], *([-1, -1, self._decoder.hidden_dim] for _ in range(2)), [-1, -1]]
+        if self._decoder.labels is not None:
+            entries = self._decoder.labels.labels + 1
+            operands += torch.zeros(1, entries, self._decoder.embedding.embedding_dim), torch.zeros(1, 1, entries)
+            shapes += [[-1, *operand.shape[1:]] for operand in operands[-2:]]
         return OpenVinoNetwork(_network(_Step(self._decoder, location), operands, shapes), self._bfloat16)
 
 
@@ -192,10 +201,13 @@ class OpenVinoMemory:
     """h_0, [B, 1, N]"""
     cell: Tensor
     """c_0, [B, 1, N]"""
+    labels: LabelEntries | None
+    """None where the decoder has no label memory."""
 
     def rows(self, images: Tensor) -> "OpenVinoMemory":
         """Of these images of the batch, [B']."""
-        return OpenVinoMemory(*(values[images] for values in vars(self).values()))
+        *tensors, labels = vars(self).values()
+        return OpenVinoMemory(*(values[images] for values in tensors), labels and labels.rows(images))
 
 
 class _Begin(nn.Module):
@@ -219,11 +231,16 @@ class _Step(nn.Module):
         super().__init__()
         self.decoder, self.location = decoder, location
 
-    def forward(self, annotations: Tensor, keys: Tensor, hidden: Tensor, cell: Tensor, tokens: Tensor) -> tuple:
-        annotations = annotations.float()
-        memory = ImageMemory(annotations, annotations[:, :1], keys.float())  # the mean is of no use any more
-        logits, state, alpha, gate = self.decoder.step(memory, DecoderState(hidden, cell), tokens, self.location)
-        return logits, state.hidden, state.cell, alpha, gate
+    def forward(
+        self, annotations: Tensor, keys: Tensor, hidden: Tensor, cell: Tensor, tokens: Tensor, *labels: Tensor
+    ) -> tuple:
+        annotations, entries = annotations.float(), None
+        if labels:
+            entries = LabelEntries(labels[0], labels[0].transpose(1, 2), labels[1])
+        memory = ImageMemory(annotations, annotations[:, :1], keys.float(), entries)  # the mean is of no use any more
+        said = self.decoder.step(memory, DecoderState(hidden, cell), tokens, self.location)
+        found = said.logits, said.state.hidden, said.state.cell, said.alpha, said.gate
+        return found if said.label_alpha is None else (*found, said.label_alpha)
 
 
 class OpenVinoNetwork:

@@ -20,12 +20,13 @@ FORBIDDEN = {
 }
 # Downward only: a module may import those before it.
 ORDER = (
-    "allocator", "errors", "counting", "json_files", "config", "arguments", "vocabulary", "bundle_json", "file_types",
+    "allocator", "errors", "counting", "json_files", "config", "arguments", "vocabulary", "label_names",
+    "bundle_json", "file_types",
     "jpeg_xl", "streams", "cut_images", "extra_formats", "filled_images", "text_pages", "photo_warnings", "images",
     "photo_process", "name_set", "image_files", "ranks", "journal", "remote_photos", "photo_sources", "photo_workers",
     "copy_checks", "photo_copies", "caption_files",
-    "encoder_weights", "encoders", "draws", "fused", "products", "attention", "dropout", "decoder", "model",
-    "inference", "decoding", "evidence", "bundle", "captioner", "overlays", "figures", "caption_json", "bulk",
+    "encoder_weights", "encoders", "draws", "fused", "products", "attention", "dropout", "label_memory", "decoder",
+    "model", "inference", "decoding", "evidence", "bundle", "captioner", "overlays", "figures", "caption_json", "bulk",
     "bulk_command", "__main__",
 )  # fmt: skip
 

@@ -74,6 +74,10 @@ def _add_fit_arguments(fit: argparse.ArgumentParser) -> None:
     fit.add_argument("--output", type=Path, required=True, help="folder for the bundle, the log and the checkpoint")
     fit.add_argument("--resume", action="store_true", help="go on with the run in --output where it stopped")
     fit.add_argument("--encoder-weights", type=Path, metavar="FILE", help="the encoder's weights, .safetensors or .pth")
+    fit.add_argument(
+        "--label-names", type=Path, metavar="FILE",
+        help="with --labels: JSON file with a name for each class of the encoder's classifier. Default: ImageNet's.",
+    )  # fmt: skip
     fit.add_argument("--cache", type=Path, default=Path("data/features"), help="folder for encoded photos")
     fit.add_argument("--device", help="cpu, cuda, ...; by default a GPU where there is one")
     fit.add_argument("--from-bundle", type=Path, metavar="DIR", help="go on from this captioner; its words grow")
@@ -84,7 +88,7 @@ def _add_fit_arguments(fit: argparse.ArgumentParser) -> None:
     )
     fit.add_argument("--check", action="store_true", help="print the training options that there would be, and end")
     fit.add_argument("--preset", help=f"how much to learn: {' or '.join(PRESETS)}; the options below go before it")
-    add_arguments(fit, CaptionerConfig, "captioner", only_given=True)
+    add_arguments(fit, CaptionerConfig, "captioner", leave_out=["text"], only_given=True)
     add_arguments(fit, FitOptions, "training", leave_out=["seed"], only_given=True, min_count=None)
     add_arguments(fit, DecodingOptions, "decoding", leave_out=_NOT_DECODING, only_given=True)
     fit.set_defaults(on_many_devices=True, seed=None)  # a resumed run keeps its own seed

@@ -15,6 +15,7 @@ from captioner.arguments import from_arguments, given_arguments
 from captioner.bundle_json import load_metrics, load_vocabulary
 from captioner.config import CaptionerConfig, DecodingOptions
 from captioner.errors import ConfigError
+from captioner.label_names import LabelNames, read_label_names
 from training.arguments import DECODING, read_data
 from training.caption_statistics import training_words
 from training.coverage import rare_words, vocabulary_lines, vocabulary_warning
@@ -85,6 +86,7 @@ def fit(options: argparse.Namespace, ranks: "Ranks") -> int:
         watch,
         read_boxes(options.boxes) if options.boxes else None,
         ranks,
+        _label_names(options, config),
     )
     try:
         bundle = loop.fit(material, fit_options, options.output, options.resume, watch, ranks)
@@ -161,6 +163,17 @@ def _fit_options(options: argparse.Namespace, data: "DataSet", run: Mapping[str,
     earlier = trained if isinstance(trained, dict) else {}
     new_words = unknown_words(data.records, load_vocabulary(options.from_bundle)).share
     return chosen_options(given, options.preset, earlier, options.replay is not None, new_words, size)
+
+
+def _label_names(options: argparse.Namespace, config: CaptionerConfig) -> LabelNames | None:
+    """Names of the classes by the command line; None where it names no file. Raises ConfigError."""
+    if options.label_names is None:
+        return None
+    if not config.labels:
+        raise ConfigError("--label-names names what --labels attends to, of which there are none: give --labels, too")
+    if options.from_bundle is not None:
+        raise ConfigError("--label-names contradicts --from-bundle, which has its labels' names: leave one out")
+    return read_label_names(options.label_names)
 
 
 def _start(options: argparse.Namespace) -> "Bundle | None":

@@ -17,6 +17,7 @@ from captioner.encoder_weights import LoadedWeights, tensors_sha256
 from captioner.encoders import Encoder, encoder_spec, pretrained_network
 from captioner.errors import ConfigError, DataError
 from captioner.images import ImageFrame
+from captioner.label_names import LabelNames, imagenet_names
 from captioner.model import CaptionModel
 from captioner.vocabulary import SPECIAL_WORDS, Vocabulary
 from training.boxes import SAME_NAME, BoxSet, without_ambiguous_names
@@ -81,6 +82,8 @@ class Material:
     """Where words should look."""
     rare_words: RareWords | None = None
     """Words of the training captions that the vocabulary leaves out."""
+    label_names: LabelNames | None = None
+    """Of the classes of the encoder's classifier, where the captioner attends to labels."""
 
 
 def prepare(
@@ -96,6 +99,7 @@ def prepare(
     watch: Watch = unwatched,
     boxes: BoxSet | None = None,
     ranks: Ranks = ALONE,
+    label_names: LabelNames | None = None,
 ) -> Material:
     """Build the vocabulary and the model, and encode every photo that the cache does not hold yet.
 
@@ -104,6 +108,7 @@ def prepare(
     watch: told how many photos are encoded.
     boxes: where in the photos the things lie that captions name, so that words learn to look at them.
     ranks: those that share the encoding; each of them has all of the material.
+    label_names: of the classes of the encoder's classifier; by default ImageNet's, or those of `start`.
     Raises DataError where nothing is left to learn from, WeightsError where the encoder has no weights, ConfigError
     where ranks do not find the same photos.
     """
@@ -118,7 +123,8 @@ def prepare(
     if boxes is not None:
         boxes = without_ambiguous_names(boxes, [record.path for record in (*data.records, *earlier)])
     vocabulary = _vocabulary(train, data, options, start)
-    model, weights = _model(config, vocabulary, weights_file, start)
+    names = _label_names(config, label_names, start)
+    model, weights = _model(config, vocabulary, weights_file, start, names)
     rare = rare_words(count_words(train), options.min_count, () if start is None else start.vocabulary)
     if ranks.leads:
         print(*vocabulary_lines(rare), sep="\n", file=sys.stderr)
@@ -152,6 +158,7 @@ def prepare(
         replay,
         boxes,
         rare,
+        names,
     )
 
 
@@ -168,13 +175,23 @@ def _vocabulary(train: Sequence[ImageRecord], data: DataSet, options: FitOptions
     return vocabulary
 
 
+def _label_names(config: CaptionerConfig, given: LabelNames | None, start: Bundle | None) -> LabelNames | None:
+    if not config.labels:
+        return None
+    return start.label_names if start is not None else given or imagenet_names()
+
+
 def _model(
-    config: CaptionerConfig, vocabulary: Vocabulary, weights_file: Path | None, start: Bundle | None
+    config: CaptionerConfig,
+    vocabulary: Vocabulary,
+    weights_file: Path | None,
+    start: Bundle | None,
+    names: LabelNames | None,
 ) -> tuple[CaptionModel, LoadedWeights]:
     if start is not None:
         return grown_model(start, vocabulary, config), start.encoder_weights
-    network, weights = pretrained_network(encoder_spec(config.encoder), weights_file)
-    return CaptionModel(config, len(vocabulary), network), weights
+    network, weights = pretrained_network(encoder_spec(config.encoder), weights_file, classes=names and len(names))
+    return CaptionModel(config, len(vocabulary), network, names.words_of(vocabulary) if names else ()), weights
 
 
 def _replayed(replay: DataSet, options: FitOptions) -> list[ImageRecord]:

@@ -37,6 +37,7 @@ APPLIED_TO_MODEL = frozenset({"dropout"})
 _OTHER_DATA = {
     "photos": "other photos, captions or splits",
     "replay_photos": "other photos or captions of the earlier data (--replay)",
+    "label_names": "other names of classes (--label-names)",
 }
 _SAME_DATA = "resume with the data and the captioner of that run, or name another --output"
 

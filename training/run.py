@@ -154,7 +154,9 @@ class Run:
             return
         metrics = {"validation": best, "options": self.options.to_json(), "data": material.data.name}
         card = model_card(material, self.options, best)
-        bundle = Bundle(model, material.vocabulary, material.encoder_weights, material.decoding, metrics, card)
+        bundle = Bundle(
+            model, material.vocabulary, material.encoder_weights, material.decoding, metrics, card, material.label_names
+        )
         save_bundle(bundle, self.output / "bundle")
 
     def save(self) -> None:
@@ -184,6 +186,7 @@ class Run:
             "replay": material.replay and material.replay.name,
             "boxes": material.boxes and material.boxes.name,
             "vocabulary": len(material.vocabulary),
+            "label_names": material.label_names and material.label_names.to_json(),
             "train_images": len(train.new_records),
             "validation_images": len(validation),
             "photos": records_sha256([*train.new_records, *validation]),

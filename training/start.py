@@ -14,10 +14,10 @@ from captioner.errors import ConfigError
 from captioner.model import CaptionModel
 from captioner.vocabulary import Vocabulary
 
-_OF_WORDS = ("decoder.embedding.weight", "decoder.output.weight", "decoder.output.bias")
+_OF_WORDS = ("decoder.embedding.weight", "decoder.output.weight", "decoder.output.bias", "decoder.output_bias")
 """Tensors with a row for each word."""
 
-_GROWTH = {("scales", 1, 2), ("query", "hidden", "hidden_word")}
+_GROWTH = {("scales", 1, 2), ("query", "hidden", "hidden_word"), ("text", False, True)}
 """Options that may change, from what to what: a captioner that has more to go by, and at first makes nothing of it."""
 
 
@@ -48,7 +48,8 @@ def grown_model(bundle: Bundle, vocabulary: Vocabulary, config: CaptionerConfig 
     known = len(bundle.vocabulary)
     if vocabulary.words[:known] != bundle.vocabulary.words:
         raise ValueError("a grown vocabulary must begin with the words that it has grown from")
-    model = CaptionModel(config or bundle.config, len(vocabulary))
+    label_words = bundle.label_names.words_of(vocabulary) if bundle.label_names else ()
+    model = CaptionModel(config or bundle.config, len(vocabulary), label_words=label_words)
     fresh, tensors = model.state_dict(), bundle.model.state_dict()
     for name, tensor in fresh.items():
         if name not in tensors:

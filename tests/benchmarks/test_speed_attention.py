@@ -38,5 +38,5 @@ def test_the_attention_that_is_timed_is_that_of_the_step(make_decoder, score, qu
     decoder = make_decoder(10, score=score, query=query)
     word = Word(decoder, places=6, beam_width=3, times=1)
     with torch.inference_mode():
-        *_, alpha, _ = decoder.step(word._memory, word._state, word._tokens)
+        _, _, alpha, *_ = decoder.step(word._memory, word._state, word._tokens)
         torch.testing.assert_close(word.look()[0], alpha)

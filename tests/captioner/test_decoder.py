@@ -42,7 +42,7 @@ def test_forward_equals_step_repeated(make_decoder, options):
     memory = decoder.remember(annotations)
     state = decoder.initial_state(memory, captions=2)
     for position in range(5):
-        logits, state, alpha, gate = decoder.step(memory, state, tokens[:, :, position])
+        logits, state, alpha, gate, _ = decoder.step(memory, state, tokens[:, :, position])
         torch.testing.assert_close(output.logits[:, :, position], logits, atol=1e-5, rtol=1e-5)
         torch.testing.assert_close(output.alphas[:, :, position], alpha, atol=1e-6, rtol=1e-5)
         torch.testing.assert_close(output.gates[:, :, position], gate, atol=1e-6, rtol=1e-5)
@@ -86,7 +86,7 @@ def test_one_step_by_hand(make_decoder):
 
     memory = decoder.remember(annotations)
     state = decoder.initial_state(memory, captions=1)
-    logits, state, alphas, gates = decoder.step(memory, state, torch.full((3, 1), token))
+    logits, state, alphas, gates, _ = decoder.step(memory, state, torch.full((3, 1), token))
     np.testing.assert_allclose(alphas[1, 0].numpy(), alpha, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(gates[1, 0].numpy(), beta[0], rtol=1e-4)
     np.testing.assert_allclose(state.cell[1, 0].numpy(), cell, rtol=1e-4, atol=1e-5)
@@ -99,7 +99,7 @@ def first_look(decoder, annotations, token):
     memory = decoder.remember(annotations)
     state = decoder.initial_state(memory, captions=1)
     weights = {name: value.numpy().astype(np.float64) for name, value in decoder.state_dict().items()}
-    _, _, alpha, gate = decoder.step(memory, state, torch.full((3, 1), token))
+    _, _, alpha, gate, _ = decoder.step(memory, state, torch.full((3, 1), token))
     return state.hidden[1, 0].numpy().astype(np.float64), weights, alpha[1, 0].numpy(), gate[1, 0].numpy()
 
 
@@ -156,7 +156,7 @@ def test_a_gate_by_hand_as_a_vector_and_left_out(make_decoder):
 def test_without_deep_output_the_state_alone_chooses(make_decoder):
     decoder = make_decoder(words=8, deep_output=False)
     memory = decoder.remember(annotations_of())
-    logits, state, _, _ = decoder.step(memory, decoder.initial_state(memory, captions=2), torch.full((3, 2), 7))
+    logits, state, *_ = decoder.step(memory, decoder.initial_state(memory, captions=2), torch.full((3, 2), 7))
     torch.testing.assert_close(logits, decoder.output(state.hidden))
 
 

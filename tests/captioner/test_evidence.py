@@ -22,7 +22,7 @@ def log_prob_without(decoder, annotations, place: int | None, position: int) -> 
     memory = decoder.remember(annotations.unsqueeze(0))
     state = decoder.initial_state(memory, 1)
     for before in [START, *WORDS][:position]:
-        _, state, _, _ = decoder.step(memory, state, torch.tensor([[before]]))
+        _, state, *_ = decoder.step(memory, state, torch.tensor([[before]]))
     kept = [other for other in range(len(annotations)) if other != place]
     fewer = decoder.remember(annotations[kept].unsqueeze(0))
     logits, *_ = decoder.step(fewer, state, torch.tensor([[[START, *WORDS][position]]]))

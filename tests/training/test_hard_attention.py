@@ -76,7 +76,7 @@ def test_one_place_is_read_the_likeliest_or_the_average(decoder, annotations):
     memory = decoder.remember(annotations)
     state = decoder.initial_state(memory, 1)
     start = torch.tensor([[START]])
-    likeliest, _, alpha, _ = decoder.step(memory, state, start, LIKELIEST)
+    likeliest, _, alpha, *_ = decoder.step(memory, state, start, LIKELIEST)
     forced = decoder(annotations, start.view(1, 1, 1), alpha.argmax(dim=-1).view(1, 1, 1))
     torch.testing.assert_close(likeliest, forced.logits[:, :, 0])
     expected, *_ = decoder.step(memory, state, start, EXPECTED)

@@ -1,0 +1,119 @@
+"""Names of the classes that an encoder's classifier tells apart, and the words of a vocabulary that name them."""
+
+import functools
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from captioner.errors import ConfigError
+from captioner.vocabulary import UNKNOWN, Vocabulary, tokenise
+
+IMAGENET = Path(__file__).parent / "imagenet_labels.json"
+"""The 1,000 classes of ILSVRC 2012: their names are from WordNet, with further words that captions use for them."""
+
+MAX_CLASSES = 100_000
+"""A file of names may hold so many classes at most."""
+
+_BEFORE = 0.3
+"""Weight of the words before the last one of a name, which name the thing itself less: the "traffic" of a light."""
+_FURTHER = 0.5
+"""Weight of each further word of a class."""
+
+
+@dataclass(frozen=True)
+class LabelNames:
+    """The classes in the order of the classifier's outputs."""
+
+    names: tuple[tuple[str, ...], ...]
+    """Of each class the name and its synonyms."""
+    words: tuple[tuple[str, ...], ...]
+    """Of each class further words that people use in captions of it, such as hypernyms: "dog" of a spaniel."""
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def name(self, number: int) -> str:
+        """Return what a person is told: the first name of a class."""
+        return self.names[number][0]
+
+    def words_of(self, vocabulary: Vocabulary) -> list[dict[int, float]]:
+        """Return, for each class, the ids of known words that name it -> weights that sum to 1; {} if there are none.
+
+        The last word of a name counts 1, those before it 0.3, and each further word 0.5.
+        """
+        return [_shares(names, words, vocabulary) for names, words in zip(self.names, self.words, strict=True)]
+
+    def to_json(self) -> list[dict[str, Sequence[str]]]:
+        """Return what `from_json` reads."""
+        return [
+            {"names": list(names), "words": list(words)} for names, words in zip(self.names, self.words, strict=True)
+        ]
+
+    @classmethod
+    def from_json(cls, values: Any) -> Self:
+        """Make names from a list with an entry for each class: a name, some names, or {"names": ..., "words": ...}.
+
+        Raises ConfigError that says which entry is wrong.
+        """
+        if not isinstance(values, list) or not 0 < len(values) <= MAX_CLASSES:
+            raise ConfigError(f"names of classes are a list with an entry for each class, 1 to {MAX_CLASSES:,} of them")
+        read = [_entry(number, value) for number, value in enumerate(values)]
+        counts = Counter(names[0] for names, _ in read)
+        if repeated := [name for name, count in counts.items() if count > 2]:
+            raise ConfigError(
+                f"the class {repeated[0]!r} stands in the list of names {counts[repeated[0]]} times: name each class"
+                " once, in the order of the classifier's outputs"
+            )
+        return cls(tuple(names for names, _ in read), tuple(words for _, words in read))
+
+
+def _shares(names: Sequence[str], words: Sequence[str], vocabulary: Vocabulary) -> dict[int, float]:
+    weights: Counter[int] = Counter()
+    for name in names:
+        *before, last = vocabulary.encode(name) or [UNKNOWN]
+        for word in before:
+            weights[word] = max(weights[word], _BEFORE)
+        weights[last] = 1.0
+    for word in words:
+        for number in vocabulary.encode(word):
+            weights[number] = max(weights[number], _FURTHER)
+    known = {number: weight for number, weight in weights.items() if number > UNKNOWN}
+    total = sum(known.values())
+    return {number: weight / total for number, weight in known.items()}
+
+
+def _entry(number: int, value: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Read the names and the further words of one class. Raises ConfigError."""
+    names, words = (value.get("names"), value.get("words", [])) if isinstance(value, dict) else (value, [])
+    names = [names] if isinstance(names, str) else names
+    for texts in (names, words):
+        if not isinstance(texts, list) or not all(isinstance(text, str) and tokenise(text) for text in texts):
+            raise ConfigError(
+                f"class {number} of the list of names is {json.dumps(value)[:80]}: give a name, a list of names, or"
+                ' {"names": [...], "words": [...]}'
+            )
+    if not names:
+        raise ConfigError(f"class {number} of the list of names has no name: give each class at least one")
+    return tuple(names), tuple(words)
+
+
+def read_label_names(path: Path) -> LabelNames:
+    """Read a JSON file of names. Raises ConfigError."""
+    try:
+        values = json.loads(Path(path).read_bytes())
+        json.dumps(values, ensure_ascii=False).encode()  # half characters can be read, but not written
+    except (OSError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{path} cannot be read as JSON ({error}): name a file with the names of classes") from error
+    try:
+        return LabelNames.from_json(values)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+@functools.cache
+def imagenet_names() -> LabelNames:
+    """Return the names of ImageNet's 1,000 classes."""
+    return read_label_names(IMAGENET)
