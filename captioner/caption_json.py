@@ -27,6 +27,7 @@ def photo_json(
         "grid": list(best.alphas.shape[1:]),
         "size": [best.frame.width, best.frame.height],
         "seen_box": list(best.frame.seen_box),
+        "labels": [{"name": label.name, "probability": label.probability} for label in best.labels],
         "warnings": warnings_json(best),
     }
     if len(captions) > 1:
@@ -35,7 +36,11 @@ def photo_json(
 
 
 def caption_json(caption: "Caption", evidence: np.ndarray | None = None) -> dict[str, Any]:
-    """A caption with its words: the probability, gate, spread and map [H, W] of each; and its evidence, if given."""
+    """A caption with its words: the probability, gate, spread and map [H, W] of each; and its evidence, if given.
+
+    Of a captioner with labels, each word has the name of the label that it came from, or null, and `map_of`, which says
+    what its overlay shows: its attention, or the class activation map of its label, which is then there as well.
+    """
     words = [
         {"text": text, "probability": probability, "gate": gate, "spread": spread, "alpha": alpha}
         for text, probability, gate, spread, alpha in zip(
@@ -47,6 +52,11 @@ def caption_json(caption: "Caption", evidence: np.ndarray | None = None) -> dict
             strict=True,
         )
     ]
+    for place, label in enumerate(caption.word_labels):
+        words[place]["label"] = None if label is None else caption.labels[label].name
+        words[place]["map_of"] = "label" if place in caption.label_maps else "attention"
+        if place in caption.label_maps:
+            words[place]["label_map"] = plain_numbers(caption.label_maps[place])
     if evidence is not None:
         for word, found in zip(words, plain_numbers(evidence), strict=True):
             word["evidence"] = found

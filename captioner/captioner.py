@@ -1,8 +1,8 @@
 """Images in, captions out: the one thing that users of the library call."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from captioner.errors import ConfigError
 from captioner.evidence import evidence_maps
 from captioner.images import ImageFrame, ImageSource, is_opened, open_image, prepare_image
 from captioner.inference import runtime_for
+from captioner.photo_labels import LabelledWords, LabelReader, PhotoLabel
 from captioner.photo_warnings import PhotoWarning
 from captioner.vocabulary import Vocabulary, join_words
 
@@ -44,11 +45,25 @@ class Caption:
     """What captions of one image are ranked by."""
     frame: ImageFrame
     """The upright photo's size, and the part of it that the model saw."""
+    labels: tuple[PhotoLabel, ...] = ()
+    """What the encoder's classifier takes the photo for, likeliest first; of a captioner without labels, empty."""
+    word_labels: tuple[int | None, ...] = ()
+    """Of each word the place in `labels` of the label that it came from, or None; without labels, empty."""
+    label_maps: Mapping[int, np.ndarray] = field(default_factory=dict)
+    """By a word's place: the class activation map [H, W] of its label, where its attention points elsewhere."""
 
     @property
     def warnings(self) -> tuple[PhotoWarning, ...]:
         """Reasons to doubt the caption that lie in the photo: its file is cut short, it is blank, or a page of text."""
         return self.frame.warnings
+
+    @property
+    def maps(self) -> np.ndarray:
+        """[T, H, W] shown by the overlays: the attention of each word or, where that points elsewhere, its label's map."""
+        maps = self.alphas.copy()
+        for place, label_map in self.label_maps.items():
+            maps[place] = label_map
+        return maps
 
     @property
     def word_probabilities(self) -> np.ndarray:
@@ -160,11 +175,11 @@ class Captioner:
         are sure; its `log_prob` and `score` are the sum of these words' own. The words that become sure at the very end
         are left to the captions that are returned. What it raises ends the captioning of all, and comes out here.
         """
-        grid, vocabulary = tuple(annotations.shape[1:3]), self.bundle.vocabulary
+        grid, vocabulary, reader = tuple(annotations.shape[1:3]), self.bundle.vocabulary, self._labels(annotations)
         told = [0] * len(frames)
 
         def tell(beginnings: Hypotheses) -> None:
-            for image, (caption,) in enumerate(captions_of(beginnings, grid, frames, vocabulary)):
+            for image, (caption,) in enumerate(captions_of(beginnings, grid, frames, vocabulary, reader)):
                 if len(caption.words) > told[image]:
                     told[image] = len(caption.words)
                     watch(image, caption)
@@ -173,13 +188,24 @@ class Captioner:
             hypotheses = decode(
                 self.runtime.decoder, annotations.flatten(1, 2), options or self.decoding, tell if watch else None
             )
-        return captions_of(hypotheses, grid, frames, vocabulary)
+        return captions_of(hypotheses, grid, frames, vocabulary, reader)
+
+    def _labels(self, annotations: Tensor) -> LabelReader | None:
+        memory = self.model.decoder.labels
+        return None if memory is None else LabelReader(memory, self.bundle.label_names, annotations)
 
 
 def captions_of(
-    hypotheses: Hypotheses, grid: tuple[int, int], frames: Sequence[ImageFrame], vocabulary: Vocabulary
+    hypotheses: Hypotheses,
+    grid: tuple[int, int],
+    frames: Sequence[ImageFrame],
+    vocabulary: Vocabulary,
+    labels: LabelReader | None = None,
 ) -> list[list[Caption]]:
-    """Token ids to words, tensors to arrays: the captions of each image, best first."""
+    """Token ids to words, tensors to arrays: the captions of each image, best first.
+
+    labels: of a captioner that attends to them.
+    """
     arrays = {name: value.float().cpu().numpy() for name, value in vars(hypotheses).items()}
     captions: list[list[Caption]] = []
     for image, frame in enumerate(frames):
@@ -188,6 +214,7 @@ def captions_of(
             length = int(arrays["lengths"][image, rank])
             tokens = tuple(hypotheses.tokens[image, rank, :length].tolist())
             words = tuple(vocabulary.decode(tokens))
+            labelled = labels.words(hypotheses, image, int(rank)) if labels else LabelledWords((), (), {})
             captions[-1].append(
                 Caption(
                     text=join_words(words),
@@ -199,6 +226,9 @@ def captions_of(
                     log_prob=float(arrays["log_probs"][image, rank]),
                     score=float(arrays["scores"][image, rank]),
                     frame=frame,
+                    labels=labelled.labels,
+                    word_labels=labelled.of_words,
+                    label_maps=labelled.maps,
                 )
             )
     return captions

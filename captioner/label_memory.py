@@ -94,6 +94,23 @@ class LabelMemory(nn.Module):
         probabilities, classes = chances.topk(self.labels, dim=-1)
         return Labels(classes, probabilities)
 
+    def names(self, classes: Tensor, tokens: Tensor) -> Tensor:
+        """Whether words name classes: ids of classes [J], ids of words [T] -> bool [T, J]."""
+        said = tokens.view(-1, 1, 1) == self.words[classes]  # [T, J, W]
+        return (said & (self.word_weights[classes] > 0)).any(dim=-1)
+
+    @torch.no_grad()
+    def activations(self, annotations: Tensor, classes: Tensor) -> Tensor:
+        """Make class activation maps (Zhou et al. 2016): annotations [H, W, D], ids of classes [J] -> [J, H, W].
+
+        How much each place speaks for a class, which is exact, as the classifier reads the mean of all places. Places
+        that speak against it have 0. Each map sums to 1, or is 0 where no place speaks for the class.
+        """
+        weight = self.class_weight[classes].float()
+        speaks = (annotations[..., : weight.shape[1]].float().to(weight.device) @ weight.T).relu()
+        speaks = speaks.permute(2, 0, 1)
+        return speaks / speaks.sum(dim=(1, 2), keepdim=True).clamp(min=1e-12)
+
     def remember(self, labels: Labels, embedding: nn.Embedding) -> LabelEntries:
         """Make the entries of labels, once for all words of all captions.
 

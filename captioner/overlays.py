@@ -131,7 +131,7 @@ def scaled_to(size: tuple[int, int], side: int) -> tuple[int, int]:
 
 def maps_to_draw(caption: "Caption", maps: np.ndarray | None) -> np.ndarray:
     if maps is None:
-        return caption.alphas
+        return caption.maps
     if len(maps) != len(caption.words):
         raise ConfigError(
             f"{counted(len(maps), 'map')} cannot be drawn for {counted(len(caption.words), 'word')}:"

@@ -7,6 +7,7 @@ import numpy as np
 from captioner.caption_json import plain_numbers
 from captioner.captioner import Caption
 from captioner.images import ImageFrame
+from captioner.photo_labels import PhotoLabel
 from captioner.photo_warnings import PhotoWarning
 from service.store import StoredCaption
 
@@ -22,6 +23,9 @@ def to_stored(caption: Caption) -> dict[str, Any]:
         "word_log_probs": plain_numbers(caption.word_log_probs),
         "log_prob": caption.log_prob,
         "score": caption.score,
+        "labels": [[label.name, label.probability] for label in caption.labels],
+        "word_labels": list(caption.word_labels),
+        "label_maps": {str(place): plain_numbers(label_map) for place, label_map in caption.label_maps.items()},
     }
 
 
@@ -43,4 +47,10 @@ def _from_stored(stored: dict[str, Any], frame: ImageFrame) -> Caption:
         log_prob=stored["log_prob"],
         score=stored["score"],
         frame=frame,
+        labels=tuple(PhotoLabel(*label) for label in stored.get("labels", ())),
+        word_labels=tuple(stored.get("word_labels", ())),
+        label_maps={
+            int(place): np.array(label_map, dtype=np.float32)
+            for place, label_map in stored.get("label_maps", {}).items()
+        },
     )

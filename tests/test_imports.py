@@ -26,8 +26,8 @@ ORDER = (
     "photo_process", "name_set", "image_files", "ranks", "journal", "remote_photos", "photo_sources", "photo_workers",
     "copy_checks", "photo_copies", "caption_files",
     "encoder_weights", "encoders", "draws", "fused", "products", "attention", "dropout", "label_memory", "decoder",
-    "model", "inference", "decoding", "evidence", "bundle", "captioner", "overlays", "figures", "caption_json", "bulk",
-    "bulk_command", "__main__",
+    "model", "inference", "decoding", "photo_labels", "evidence", "bundle", "captioner", "overlays", "figures",
+    "caption_json", "bulk", "bulk_command", "__main__",
 )  # fmt: skip
 
 

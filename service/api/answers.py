@@ -11,6 +11,7 @@ from service.api.schemas import (
     Correction,
     ImageDocument,
     ImageSummary,
+    LabelDocument,
     ModelReference,
     OptionsDocument,
     RankedCaption,
@@ -26,12 +27,14 @@ THUMBNAIL_SIDE = 240
 
 def caption_document(entry: StoredCaption) -> CaptionDocument:
     """What the API tells of a caption."""
-    best, *others = (_ranked(entry.id, rank, caption) for rank, caption in enumerate(captions_of(entry), start=1))
+    captions = captions_of(entry)
+    best, *others = (_ranked(entry.id, rank, caption) for rank, caption in enumerate(captions, start=1))
     options = entry.document["options"]
     return CaptionDocument(
         id=entry.id,
         created_at=entry.created_at,
         **dict(best),
+        labels=[LabelDocument(name=label.name, probability=label.probability) for label in captions[0].labels],
         warnings=entry.warnings or [],
         image=ImageDocument(**dict(_image(entry)), seen_box=entry.document["seen_box"]),
         alternatives=others,
@@ -76,6 +79,7 @@ def streamed_words(caption: Caption, start: int) -> list[dict[str, Any]]:
             "gate": float(caption.gates[index]),
             "spread": spreads[index],
             "map": plain_numbers(caption.alphas[index]),
+            **_label_of(caption, index),
         }
         for index in range(start, len(caption.words))
     ]
@@ -106,12 +110,24 @@ def _ranked(caption_id: str, rank: int, caption: Caption) -> RankedCaption:
                 gate=gate,
                 spread=spread,
                 overlay=_address(caption_id, f"overlays/{number}.png{query}"),
+                **_label_of(caption, number - 1),
             )
             for number, (text, probability, gate, spread) in enumerate(words, start=1)
         ],
         alphas=Alphas(rows=rows, columns=columns, maps=plain_numbers(caption.alphas)),
         figure=_address(caption_id, f"figure.png{query}"),
     )
+
+
+def _label_of(caption: Caption, index: int) -> dict[str, Any]:
+    """The label that a word came from, and the label's map where the overlay of the word shows that."""
+    label = caption.word_labels[index] if caption.word_labels else None
+    label_map = caption.label_maps.get(index)
+    return {
+        "label": None if label is None else caption.labels[label].name,
+        "map_of": "attention" if label_map is None else "label",
+        "label_map": None if label_map is None else plain_numbers(label_map),
+    }
 
 
 def _address(caption_id: str, tail: str) -> str:

@@ -84,7 +84,7 @@ def get_figure(path: CaptionPath, query: FigureQuery) -> Response:
 
 def _maps(entry: StoredCaption, caption: Caption, query: FigureQuery) -> np.ndarray:
     """What is to be drawn: [T, H, W]."""
-    return evidence_for(entry, query.caption) if query.maps == "evidence" else caption.alphas
+    return evidence_for(entry, query.caption) if query.maps == "evidence" else caption.maps
 
 
 def _cached(query: FigureQuery) -> str:

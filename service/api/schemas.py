@@ -114,6 +114,15 @@ class WordDocument(BaseModel):
         ge=0, le=1, description="Over which share of the photo its map is spread; near 1 it looked everywhere."
     )
     overlay: str = Field(description="Address of a picture: where the model looked for this word, on the photo.")
+    label: str | None = Field(
+        None, description="Name of the label of the photo that the word came from; null where it came from none."
+    )
+    map_of: Literal["attention", "label"] = Field(
+        "attention",
+        description="What the overlay shows: where the model looked or, where that points away from the thing that the"
+        " label names, the class activation map of the label.",
+    )
+    label_map: Map | None = Field(None, description="That class activation map; it sums to 1.")
 
 
 class Alphas(BaseModel):
@@ -135,6 +144,11 @@ class Evidence(BaseModel):
     maps: list[Map] = Field(
         description="One map for each word, in the words' order; where no place speaks for a word, all have the same."
     )
+
+
+class LabelDocument(BaseModel):
+    name: str
+    probability: Probability = Field(description="Among all classes of the encoder's classifier.")
 
 
 class RankedCaption(BaseModel):
@@ -198,6 +212,10 @@ class Seconds(BaseModel):
 class CaptionDocument(RankedCaption):
     id: CaptionId
     created_at: datetime
+    labels: list[LabelDocument] = Field(
+        description="What the encoder's own classifier takes the photo for, likeliest first; empty where the captioner"
+        " does not use it."
+    )
     warnings: Warnings
     image: ImageDocument
     alternatives: list[RankedCaption] = Field(description="The other captions that were asked for, best first.")

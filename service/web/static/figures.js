@@ -21,8 +21,10 @@ export function wordFigures(word) {
   return `${percent(word.probability)} sure · ${word.kind === EVIDENCE ? evidenceFigures(word) : lookedFigures(word)}`;
 }
 
-function lookedFigures({ gate, spread }) {
-  return `looked ${gate.toFixed(2)}${spread > ALL_OVER ? ", nowhere in particular" : ""}`;
+function lookedFigures({ gate, spread, label, map_of }) {
+  const named = label ? ` · named by the label “${label}”` : "";
+  if (map_of === "label") return `bright: where the label “${label}” lies`;
+  return `looked ${gate.toFixed(2)}${spread > ALL_OVER ? ", nowhere in particular" : ""}${named}`;
 }
 
 function evidenceFigures({ text, map }) {

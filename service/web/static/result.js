@@ -129,7 +129,8 @@ export function createResult(elements, { telling, say, onCorrected }) {
 /** The words of a caption as they are streamed: each with its map, which is its evidence where that is given. */
 function wordsOf(caption, evidence = null) {
   const kind = evidence ? EVIDENCE : ATTENTION;
-  return caption.words.map((word, index) => ({ ...word, kind, map: (evidence ?? caption.alphas.maps)[index] }));
+  const maps = evidence ?? caption.words.map((word, index) => word.label_map ?? caption.alphas.maps[index]);
+  return caption.words.map((word, index) => ({ ...word, kind, map: maps[index] }));
 }
 
 function withQuery(address, values) {
