@@ -59,7 +59,7 @@ class Caption:
 
     @property
     def maps(self) -> np.ndarray:
-        """[T, H, W] shown by the overlays: the attention of each word or, where that points elsewhere, its label's map."""
+        """[T, H, W] shown by overlays: the attention of each word or, where that points elsewhere, its label's map."""
         maps = self.alphas.copy()
         for place, label_map in self.label_maps.items():
             maps[place] = label_map
