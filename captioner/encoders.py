@@ -168,6 +168,15 @@ def encoder_spec(name: str) -> EncoderSpec:
     )  # fmt: skip
 
 
+def check_classifier(spec: EncoderSpec) -> None:
+    """Raise ConfigError where an encoder has no classifier to give labels."""
+    if spec.classifier is None:
+        raise ConfigError(
+            f"{spec.name} has no classifier that reads the mean of its map, so it gives no labels: leave --labels out,"
+            " or take another encoder, such as efficientnet_lite2 or resnet50"
+        )
+
+
 class Encoder(nn.Module):
     """Pixels to annotation vectors, by a CNN whose BatchNorm statistics never change."""
 

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from captioner.config import CaptionerConfig
 from captioner.decoder import Decoder, DecoderOutput
-from captioner.encoders import Encoder, EncoderSpec, encoder_spec
+from captioner.encoders import Encoder, check_classifier, encoder_spec
 from captioner.errors import ConfigError
 
 
@@ -31,7 +31,7 @@ class CaptionModel(nn.Module):
         self.encoder = Encoder(spec, network, config.scales)
         self.decoder = Decoder(config, self.encoder.channels, vocabulary_size, label_words, spec.channels)
         if config.labels:
-            _check_classifier(spec)
+            check_classifier(spec)
             if network is not None:
                 self._copy_classifier(getattr(network, spec.classifier))
 
@@ -49,11 +49,3 @@ class CaptionModel(nn.Module):
     def forward(self, pixels: Tensor, tokens: Tensor) -> DecoderOutput:
         """8-bit RGB pixels [B, S, S, 3], K captions an image [B, K, T] -> predictions of the words that follow."""
         return self.decoder(self.encoder(pixels).flatten(1, 2), tokens)
-
-
-def _check_classifier(spec: EncoderSpec) -> None:
-    if spec.classifier is None:
-        raise ConfigError(
-            f"{spec.name} has no classifier that reads the mean of its map, so it gives no labels: leave --labels out,"
-            " or take another encoder, such as efficientnet_lite2 or resnet50"
-        )

@@ -5,7 +5,7 @@ Fixtures import what they need, so that tests without a network do not wait for 
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from captioner.bundle import Bundle
     from captioner.config import CaptionerConfig
     from captioner.decoder import Decoder
+    from captioner.encoders import EncoderSpec
     from captioner.vocabulary import Vocabulary
 
 
@@ -84,6 +85,52 @@ def make_bundle(tiny_config) -> "Callable[..., Bundle]":
     from benchmarks import tiny_captioner
 
     return lambda seed=0: tiny_captioner.tiny_bundle(seed, tiny_config, {"Bleu_4": 0.5}, "# A card, naïve\n")
+
+
+@pytest.fixture
+def labelled_encoder(monkeypatch) -> "Iterator[EncoderSpec]":
+    """An encoder, test:labelled, whose classifier tells three classes apart: 6 channels, 16 pixels per location."""
+    from torch import nn
+
+    from captioner.encoder_weights import TorchvisionWeights
+    from captioner.encoders import ENCODERS, IMAGENET_MEAN, IMAGENET_STD, EncoderSpec, encoder_spec
+
+    def network() -> nn.Module:
+        stages = nn.Sequential(nn.Sequential(nn.Conv2d(3, 6, 16, 16), nn.ReLU()), nn.Conv2d(6, 6, 1))
+        return nn.ModuleDict({"stages": stages, "classifier": nn.Linear(6, 3)})
+
+    spec = EncoderSpec(
+        "test:labelled", 6, 16, 64, IMAGENET_MEAN, IMAGENET_STD, network, lambda parts: parts["stages"],
+        TorchvisionWeights("none"), classifier="classifier",
+    )  # fmt: skip
+    encoder_spec.cache_clear()
+    monkeypatch.setitem(ENCODERS, spec.name, spec)
+    yield spec
+    encoder_spec.cache_clear()
+
+
+@pytest.fixture
+def labelled_bundle(labelled_encoder, tiny_vocabulary) -> "Bundle":
+    """A captioner with random weights that attends to two of three labels."""
+    import torch
+
+    from captioner.bundle import Bundle
+    from captioner.config import CaptionerConfig, DecodingOptions
+    from captioner.encoder_weights import LoadedWeights, tensors_sha256
+    from captioner.label_names import LabelNames
+    from captioner.model import CaptionModel
+
+    config = CaptionerConfig(
+        labelled_encoder.name, 64, embedding_dim=12, hidden_dim=16, attention_dim=8, labels=2, tied_output=True
+    )
+    names = LabelNames.from_json(["dog", "ball", {"names": ["lawn"], "words": ["grass"]}])
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = labelled_encoder.network()
+        model = CaptionModel(config, len(tiny_vocabulary), network, names.words_of(tiny_vocabulary)).eval()
+        torch.nn.init.normal_(model.decoder.embedding.weight)
+    weights = LoadedWeights("file:random.safetensors", tensors_sha256(model.encoder.stages))
+    return Bundle(model, tiny_vocabulary, weights, DecodingOptions(beam_width=3, max_words=8), label_names=names)
 
 
 @pytest.fixture

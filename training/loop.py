@@ -25,6 +25,7 @@ from training.curves import Curves
 from training.dataset import Batch
 from training.distributed import ALONE, Ranks
 from training.features import annotations_from
+from training.losses import label_distillation_loss
 from training.objectives import caption_loss
 from training.options import FitOptions, Phase, at_batch
 from training.preparation import Features, Material
@@ -212,7 +213,13 @@ def batch_loss(
             annotations = annotations_from(model.encoder, cached, features.stages).flatten(1, 2)
         if phase.name != "self_critical":
             learned = caption_loss(model, annotations, batch, options, material.teacher, baseline, ranks)
-            return BatchLoss(learned.words + learned.maps, word_log_prob=learned.word_log_prob)
+            loss = learned.words + learned.maps
+            if phase.name == "fine_tune" and material.untuned is not None:
+                with torch.no_grad():
+                    before = annotations_from(material.untuned, cached, features.stages).flatten(1, 2)
+                said, told = (model.decoder.labels.class_logits(each.mean(dim=1)) for each in (annotations, before))
+                loss = loss + options.label_weight * label_distillation_loss(said, told, ranks)
+            return BatchLoss(loss, word_log_prob=learned.word_log_prob)
         assert material.self_critical is not None
         loss, reward = material.self_critical.loss(model, annotations, batch, ranks)
         if not options.cross_entropy_weight and batch.inside is None:

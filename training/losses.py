@@ -155,6 +155,16 @@ def distillation_loss(logits: Tensor, teacher_logits: Tensor, mask: Tensor, rank
     return (divergence * mask).sum() / ranks.total(mask.sum()).clamp(min=1)
 
 
+def label_distillation_loss(logits: Tensor, teacher_logits: Tensor, ranks: Ranks = ALONE) -> Tensor:
+    """KL(teacher || student) over the classes of a classifier, in nats, averaged over the photos of a batch.
+
+    logits, teacher_logits [B, C] -> scalar.
+    """
+    student, teacher = (values.float().log_softmax(dim=-1) for values in (logits, teacher_logits))
+    divergence = functional.kl_div(student, teacher, reduction="sum", log_target=True)
+    return divergence / ranks.total(divergence.new_tensor(len(logits))).clamp(min=1)
+
+
 def map_distillation_loss(alphas: Tensor, teacher_alphas: Tensor, mask: Tensor, ranks: Ranks = ALONE) -> Tensor:
     """KL(teacher || student) over the places, in nats, averaged over the positions that exist.
 

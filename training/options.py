@@ -94,6 +94,9 @@ class FitOptions(JsonOptions):
     average_decay: float = 0.999
     """Decay per step of the moving average of the weights, which is what is validated and kept. In each phase it rises
     to this from 0, as `training.averaging` says."""
+    label_weight: float = 1.0
+    """Of staying near what the encoder's classifier said before fine-tuning, with --labels: its labels are not
+    unlearned."""
     fine_tune_stages: int = 0
     """So many of the encoder's last stages learn in the fine-tuning phase; -1 for all."""
 
@@ -119,6 +122,7 @@ class FitOptions(JsonOptions):
         self._require_not_negative("weight_decay", "doubly_stochastic_weight", "cross_entropy_weight")
         self._require_not_negative("distillation_weight", "supervision_weight", "reinforce_weight", "entropy_weight")
         self._require("expected_share", self._is_number("expected_share") and 0 <= self.expected_share <= 1, "0 to 1")
+        self._require_not_negative("label_weight")
         self._require_share("label_smoothing", "average_decay", "replay_share")
         self._require("mirror", isinstance(self.mirror, bool), "true or false")
         self._require(

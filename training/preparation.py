@@ -1,5 +1,6 @@
 """From a data set on disk to what the loop needs: a model, its vocabulary, and features with captions."""
 
+import copy
 import hashlib
 import sys
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from captioner.config import CaptionerConfig, DecodingOptions
 from captioner.counting import counted
 from captioner.decoder import Decoder
 from captioner.encoder_weights import LoadedWeights, tensors_sha256
-from captioner.encoders import Encoder, encoder_spec, pretrained_network
+from captioner.encoders import Encoder, check_classifier, encoder_spec, pretrained_network
 from captioner.errors import ConfigError, DataError
 from captioner.images import ImageFrame
 from captioner.label_names import LabelNames, imagenet_names
@@ -82,6 +83,8 @@ class Material:
     """Where words should look."""
     rare_words: RareWords | None = None
     """Words of the training captions that the vocabulary leaves out."""
+    untuned: Encoder | None = None
+    """The encoder before it is fine-tuned, where its labels are not to be unlearned."""
     label_names: LabelNames | None = None
     """Of the classes of the encoder's classifier, where the captioner attends to labels."""
 
@@ -143,6 +146,9 @@ def prepare(
     if options.self_critical_epochs:
         references = tokenise_for_scoring(dict(enumerate(record.captions for record in frozen.train.records)))
         self_critical = SelfCritical(list(references.values()), vocabulary, options)
+    untuned = None
+    if config.labels and options.fine_tune_stages and options.label_weight:
+        untuned = copy.deepcopy(model.encoder).requires_grad_(False)
     return Material(
         config,
         decoding,
@@ -158,6 +164,7 @@ def prepare(
         replay,
         boxes,
         rare,
+        untuned,
         names,
     )
 
@@ -178,6 +185,7 @@ def _vocabulary(train: Sequence[ImageRecord], data: DataSet, options: FitOptions
 def _label_names(config: CaptionerConfig, given: LabelNames | None, start: Bundle | None) -> LabelNames | None:
     if not config.labels:
         return None
+    check_classifier(encoder_spec(config.encoder))
     return start.label_names if start is not None else given or imagenet_names()
 
 

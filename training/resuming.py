@@ -25,6 +25,7 @@ OF_PHASE = {
     "fine_tune_epochs": "fine_tune",
     "fine_tune_learning_rate": "fine_tune",
     "encoder_learning_rate": "fine_tune",
+    "label_weight": "fine_tune",
 }
 """Training options that one phase reads: they can change until a later phase has begun."""
 

@@ -55,17 +55,21 @@ def grown_model(bundle: Bundle, vocabulary: Vocabulary, config: CaptionerConfig 
         if name not in tensors:
             tensors[name] = torch.zeros_like(tensor)
         elif name in _OF_WORDS:
-            tensors[name] = _with_rows(tensors[name], tensor, average=name != "decoder.embedding.weight")
+            tensors[name] = _with_rows(tensors[name], tensor, name, model.config.tied_output)
         elif tensor.shape != tensors[name].shape:
             tensors[name] = _of_more_annotations(tensors[name], tensor)
     model.load_state_dict(tensors)
     return model
 
 
-def _with_rows(known: Tensor, fresh: Tensor, average: bool) -> Tensor:
+def _with_rows(known: Tensor, fresh: Tensor, name: str, tied_output: bool) -> Tensor:
     """Known rows [n, ...] and below them as many as `fresh` [m, ...] has more."""
-    more = fresh[len(known) :]
-    return torch.cat([known, known.mean(dim=0).expand_as(more) if average else more])
+    more, average = fresh[len(known) :], known.mean(dim=0).expand_as(fresh[len(known) :])
+    if name != "decoder.embedding.weight":
+        more = average
+    elif tied_output:
+        more = average + more
+    return torch.cat([known, more])
 
 
 def _of_more_annotations(known: Tensor, fresh: Tensor) -> Tensor:

@@ -9,10 +9,12 @@ from dataclasses import replace
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from captioner.bundle import load_bundle
 from captioner.config import CaptionerConfig, DecodingOptions
 from captioner.errors import ConfigError
+from captioner.label_names import LabelNames
 from tests.training.loop.runs import ONE_PHASE, lines_of, state_of
 from tests.training.shapes import draw_shapes, write_boxes
 from training import loop
@@ -30,9 +32,12 @@ SCENARIOS = {
     "boxes": LONG,
     "replay": replace(LONG, batch_size=4, distillation_weight=0.5),
     "fine_tune": replace(LONG, epochs=0, fine_tune_epochs=10, fine_tune_stages=1),
+    "labels": replace(LONG, epochs=0, fine_tune_epochs=10, fine_tune_stages=1),
     "self_critical": replace(LONG, epochs=0, self_critical_epochs=10),
 }
 """Runs that are stopped in their second epoch."""
+
+THREE_NAMES = LabelNames.from_json(["square", "circle", "triangle"])
 
 APPLIED = {
     "epochs": ("captions", 5),
@@ -57,6 +62,7 @@ APPLIED = {
     "fine_tune_epochs": ("fine_tune", 5),
     "fine_tune_learning_rate": ("fine_tune", 0.001),
     "encoder_learning_rate": ("fine_tune", 0.01),
+    "label_weight": ("labels", 30.0),
     "self_critical_epochs": ("self_critical", 5),
     "self_critical_learning_rate": ("self_critical", 0.001),
     "self_critical_samples": ("self_critical", 5),
@@ -95,15 +101,22 @@ def places(tmp_path_factory):
 
 
 @pytest.fixture
-def material_of(places, three_stages, three_stages_config, words_without_java):
+def material_of(places, three_stages, three_stages_config, labelled_encoder, words_without_java):
     def make(scenario, options, **config):
         start = load_bundle(places / "start" / "bundle") if scenario == "replay" else None
         config = replace(three_stages_config, **{"attention": "hard" if scenario == "hard" else "soft", **config})
+        weights = None if start else three_stages
+        if scenario == "labels":
+            config = replace(config, encoder=labelled_encoder.name, labels=2)
+            weights = places / "labelled.safetensors"
+            if not weights.exists():
+                save_file(labelled_encoder.network().state_dict(), weights)
         return prepare(
             read_records(places / "shapes"), config, DecodingOptions(beam_width=1, max_words=9), options,
-            places / "cache", None if start else three_stages, "cpu", start,
+            places / "cache", weights, "cpu", start,
             read_records(places / "earlier") if start else None,
             boxes=read_boxes(places / "boxes.json") if scenario == "boxes" else None,
+            label_names=THREE_NAMES if scenario == "labels" else None,
         )  # fmt: skip
 
     return make
@@ -273,7 +286,7 @@ def test_dropout_of_a_captioner_changes_and_nothing_else_of_it(go, stopped, tmp_
 CAPTIONER = {
     "encoder": "vgg16", "image_size": 96, "fit": "pad", "scales": 2, "attention": "hard", "score": "dot",
     "activation": "tanh", "query": "hidden_word", "gate": "off", "deep_output": False, "embedding_dim": 9,
-    "hidden_dim": 9, "attention_dim": 9,
+    "hidden_dim": 9, "attention_dim": 9, "labels": 4, "tied_output": True, "text": True,
 }  # fmt: skip
 DECODING = {
     "beam_width": 9, "captions_per_image": 2, "max_words": 3, "length_penalty": 0.1, "block_repeats": 1,
@@ -282,6 +295,7 @@ DECODING = {
 IDENTITY = {
     "encoder_weights": "other", "start": "other", "replay": "other", "boxes": "other", "vocabulary": 9,
     "train_images": 9, "validation_images": 9, "photos": "other", "replay_photos": "other",
+    "label_names": "other",
 }  # fmt: skip
 
 

@@ -1,0 +1,167 @@
+"""Training a captioner that attends to labels: fine-tuning keeps them, retraining keeps them, and what is refused."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from captioner.bundle import load_bundle
+from captioner.captioner import Captioner
+from captioner.config import CaptionerConfig, DecodingOptions
+from captioner.errors import ConfigError, WeightsError
+from captioner.label_names import LabelNames
+from tests.training.loop.runs import ALL_PHASES, ONE_PHASE, assert_same_run
+from tests.training.shapes import draw_shapes
+from training import loop
+from training.__main__ import main
+from training.losses import label_distillation_loss
+from training.preparation import prepare
+from training.records import read_records
+from training.start import grown_config
+
+NAMES = LabelNames.from_json(["square", "circle", {"names": ["trigon"], "words": ["triangle"]}])
+
+
+@pytest.fixture
+def weights(labelled_encoder, tmp_path):
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        save_file(labelled_encoder.network().state_dict(), tmp_path / "weights.safetensors")
+    return tmp_path / "weights.safetensors"
+
+
+@pytest.fixture
+def config(labelled_encoder) -> CaptionerConfig:
+    return CaptionerConfig(
+        labelled_encoder.name, 64, "squash", embedding_dim=8, hidden_dim=12, attention_dim=8, labels=2, tied_output=True
+    )
+
+
+@pytest.fixture
+def train(tmp_path, weights, config, words_without_java, monkeypatch):
+    draw_shapes(tmp_path / "shapes", {"train": 8, "val": 3})
+    monkeypatch.setattr(loop.Curves, "add", lambda *_: None)
+
+    def train(name, options, resume=False, start=None):
+        material = prepare(
+            read_records(tmp_path / "shapes"), start.config if start else config,
+            DecodingOptions(beam_width=1, max_words=9), options, tmp_path / "cache", None if start else weights, "cpu",
+            start, label_names=None if start else NAMES,
+        )  # fmt: skip
+        return load_bundle(loop.fit(material, options, tmp_path / name, resume))
+
+    return train
+
+
+def labels_of(bundle, folder):
+    """What its classifier says of photos, with all digits."""
+    captioner = Captioner(bundle)
+    pixels = [captioner.prepare(path)[0] for path in sorted(folder.glob("*.png"))]
+    with torch.no_grad():
+        mean = captioner.model.encoder(torch.from_numpy(np.stack(pixels))).flatten(1, 2).mean(dim=1)
+        return captioner.model.decoder.labels.class_logits(mean).softmax(dim=-1)
+
+
+def test_a_run_with_all_phases_keeps_names_and_classifier(train, weights, tmp_path):
+    bundle = train("run", ALL_PHASES)
+    assert bundle.label_names == NAMES and bundle.config.labels == 2
+    published = load_file(weights)["classifier.weight"]
+    torch.testing.assert_close(bundle.model.decoder.labels.class_weight, published, atol=1e-3, rtol=1e-3)
+    (caption,) = Captioner(bundle).caption([next((tmp_path / "shapes").rglob("*.png"))])
+    assert {label.name for label in caption.labels} < {"square", "circle", "trigon"}
+
+
+def test_fine_tuning_stays_near_the_labels_that_there_were(train, tmp_path):
+    options = replace(
+        ONE_PHASE, epochs=0, fine_tune_epochs=6, fine_tune_stages=2, encoder_learning_rate=0.05, patience=99
+    )
+    before = labels_of(
+        train("before", replace(options, fine_tune_epochs=1, encoder_learning_rate=1e-9)), photos(tmp_path)
+    )
+
+    def moved(name, weight):
+        train(name, replace(options, label_weight=weight))
+        state = torch.load(tmp_path / name / "checkpoint.pt", weights_only=True)["model"]
+        bundle = load_bundle(tmp_path / name / "bundle")
+        bundle.model.load_state_dict(state)
+        return float((labels_of(bundle, photos(tmp_path)) - before).abs().mean())
+
+    assert moved("held", 20.0) < 0.5 * moved("free", 0.0)
+
+
+def photos(folder):
+    return next((folder / "shapes").rglob("*.png")).parent
+
+
+def test_a_run_with_labels_goes_on_as_if_it_had_never_stopped(train, tmp_path, monkeypatch):
+    options = replace(ONE_PHASE, fine_tune_epochs=2, fine_tune_stages=1)
+    train("whole", options)
+    original, seen = loop.batch_loss, []
+
+    def stopping(*arguments):
+        seen.append(1)
+        if len(seen) == 8:
+            raise KeyboardInterrupt
+        return original(*arguments)
+
+    monkeypatch.setattr(loop, "batch_loss", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        train("stopped", options)
+    train("stopped", options, resume=True)
+    assert_same_run(tmp_path / "stopped", tmp_path / "whole")
+
+
+def test_a_captioner_that_goes_on_keeps_its_labels_and_they_name_new_words(train, tmp_path):
+    first = train("first", ONE_PHASE)
+    table = next((tmp_path / "shapes").rglob("captions.csv"))
+    table.write_text(table.read_text().replace("triangle", "trigon"))
+    again = train("next", ONE_PHASE, start=load_bundle(tmp_path / "first" / "bundle"))
+    assert again.label_names == first.label_names
+    memory, words = again.model.decoder.labels, again.vocabulary
+    (trigon,) = words.encode("trigon")
+    assert "trigon" not in first.vocabulary and trigon in memory.words[2].tolist()
+    torch.testing.assert_close(memory.class_weight, first.model.decoder.labels.class_weight)
+
+
+def test_the_loss_of_labels_is_the_divergence_of_their_chances():
+    told, said = torch.tensor([[1.0, 0.0], [0.0, 2.0]]), torch.tensor([[0.5, 0.0], [1.0, 0.0]])
+    p, q = told.softmax(-1), said.softmax(-1)
+    expected = (p * (p / q).log()).sum(-1).mean()
+    torch.testing.assert_close(label_distillation_loss(said, told), expected)
+    assert float(label_distillation_loss(told, told)) == pytest.approx(0, abs=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["--encoder", "vgg16", "--labels", "3"], "vgg16 has no classifier that reads the mean of its map"),
+        (["--label-names", "names.json"], "give --labels, too"),
+        (["--labels", "3", "--label-names", "missing.json"], "missing.json cannot be read as JSON"),
+        (["--labels", "1000"], "labels must be at most 100"),
+        (["--labels", "3", "--label-names", "two.json", "--encoder", "test:labelled"], "holds no weights"),
+    ],
+)
+def test_labels_that_cannot_be_are_refused_in_a_sentence(
+    arguments, problem, tmp_path, weights, monkeypatch, capsys, words_without_java
+):
+    draw_shapes(tmp_path / "shapes", {"train": 4, "val": 2})
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "names.json").write_text(json.dumps(NAMES.to_json()))
+    (tmp_path / "two.json").write_text('["one", "two"]')
+    options = ["fit", "--data", "shapes", "--output", "run", "--image-size", "64", "--encoder-weights", str(weights)]
+    status = main([*options, *arguments])
+    assert status == 2 and problem in capsys.readouterr().err
+
+
+def test_a_file_of_weights_without_the_classifier_gives_no_labels(train, weights, labelled_encoder):
+    save_file(labelled_encoder.network()["stages"].state_dict(prefix="stages."), weights)
+    with pytest.raises(WeightsError, match="lacks classifier"):
+        train("run", ONE_PHASE)
+
+
+def test_labels_of_a_captioner_without_any_need_training_from_scratch():
+    with pytest.raises(ConfigError, match="--labels 8 contradicts"):
+        grown_config(CaptionerConfig(), {"labels": 8}, "bundle")
