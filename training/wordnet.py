@@ -1,0 +1,146 @@
+"""Reading WordNet 3.0 (Princeton University): what a word may be, its base forms, synonyms and hypernyms."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+NOUN, VERB, ADJECTIVE, ADVERB = "nvar"
+"""Kinds of words."""
+
+_FILES = {NOUN: "noun", VERB: "verb", ADJECTIVE: "adj", ADVERB: "adv"}
+_ENDINGS = {
+    NOUN: [("ches", "ch"), ("shes", "sh"), ("ses", "s"), ("xes", "x"), ("zes", "z"), ("ies", "y"), ("men", "man"),
+           ("s", "")],
+    VERB: [("ies", "y"), ("es", "e"), ("es", ""), ("s", ""), ("ed", "e"), ("ed", ""), ("ing", "e"), ("ing", "")],
+    ADJECTIVE: [("er", ""), ("est", ""), ("er", "e"), ("est", "e"), ("ier", "y"), ("iest", "y")],
+    ADVERB: [],
+}  # fmt: skip
+"""WordNet's own rules of detachment (morphy), and doubled consonants are undone, too."""
+_CONCRETE = {5, 6, 8, 13, 17, 18, 20}
+"""WordNet's files of animals, artifacts, bodies, food, natural objects, people, plants: what a photo shows."""
+_SEEN = _CONCRETE | {4, 11, 14, 15, 19, 27}
+"""And acts, events, groups, locations, phenomena, substances."""
+PEOPLE = 18
+
+
+@dataclass(frozen=True)
+class Synset:
+    file: int
+    words: tuple[str, ...]
+    hypernyms: tuple[int, ...]
+    verbs: tuple[int, ...]
+    """Offsets of the verbs that the words are derived from: surf, for surfer."""
+
+
+class WordNet:
+    """The database files of WordNet 3.0."""
+
+    def __init__(self, folder: Path):
+        self.senses: dict[str, dict[str, tuple[int, ...]]] = {}
+        """Kind -> lemma -> offsets of its synsets, the most frequent first."""
+        self.synsets: dict[str, dict[int, Synset]] = {}
+        self.irregular: dict[str, dict[str, list[str]]] = {}
+        for kind, name in _FILES.items():
+            self.senses[kind] = dict(_read_index(folder / f"index.{name}"))
+            self.synsets[kind] = dict(_read_synsets(folder / f"data.{name}"))
+            lines = (folder / f"{name}.exc").read_text().splitlines()
+            self.irregular[kind] = {word: bases for word, *bases in map(str.split, lines)}
+        self.chosen: dict[str, Synset] = {}
+        """Nouns whose sense in photos is known."""
+        self.counts = _read_counts(folder / "cntlist.rev")
+        """(kind, lemma) -> how often each sense was tagged in WordNet's texts."""
+
+    def bases(self, word: str, kind: str) -> list[str]:
+        """Return the base forms that a word may have as this kind, the likeliest first."""
+        known = self.senses[kind]
+        found = [base for base in self.irregular[kind].get(word, []) if base in known]
+        for ending, replacement in _ENDINGS[kind]:
+            if word.endswith(ending) and len(word) > len(ending) + 1:
+                stem = word[: -len(ending)]
+                found.append(stem + replacement)
+                if not replacement and len(stem) > 2 and stem[-1] == stem[-2]:  # running: run
+                    found.append(stem[:-1])
+        found = [base for base in dict.fromkeys(found) if base in known and base != word]
+        if word not in known:
+            return found
+        # Glasses and pants are words of their own, dogs and men are not.
+        own = not found or self.frequency(word, kind) > self.frequency(found[0], kind)
+        return [word, *found] if own or kind != NOUN else [*found, word]
+
+    def frequency(self, lemma: str, kind: str) -> int:
+        return sum(self.counts[kind, lemma].values())
+
+    def photo_senses(self, lemma: str) -> list[Synset]:
+        """Return the one or two senses of a noun that a caption is likely to mean."""
+        if lemma in self.chosen:
+            return [self.chosen[lemma]]
+        senses = [self.synsets[NOUN][offset] for offset in self.senses[NOUN][lemma]]
+        counts = self.counts[NOUN, lemma]
+        chosen = next((i for i, sense in enumerate(senses[:4]) if sense.file in _SEEN), 0)
+        others = [
+            i for i, sense in enumerate(senses)
+            if i > chosen and sense.file in _CONCRETE and counts[i + 1] > 1 and counts[i + 1] * 3 >= counts[chosen + 1]
+        ]  # fmt: skip
+        return [senses[i] for i in [chosen, *others[:1]]]
+
+    def class_sense(self, names: Sequence[str]) -> tuple[str, Synset] | None:
+        """Return the word that names a class of photos, and its sense there; None if WordNet does not know the class.
+
+        names: the class's synonyms, as "English setter", whose word is setter in the sense of a dog.
+        """
+        known = [name.lower().replace(" ", "_") for name in names]
+        lemma = known[0]
+        senses = [self.synsets[NOUN][offset] for offset in self.senses[NOUN].get(lemma, ())]
+        if not senses:
+            return None
+        # Classes are things: a setter is no person.
+        sense = max(senses, key=lambda sense: (len(set(known) & set(sense.words)), sense.file in _CONCRETE - {PEOPLE}))
+        word = lemma.rpartition("_")[2]
+        return word, next((above for above in self.above(sense, NOUN) if word in above.words), sense)
+
+    def above(self, sense: Synset, kind: str) -> Iterator[Synset]:
+        """Yield all hypernyms of a sense, the nearest first."""
+        waiting, seen = list(sense.hypernyms), set()
+        while waiting:
+            offset = waiting.pop(0)
+            if offset not in seen:
+                seen.add(offset)
+                found = self.synsets[kind][offset]
+                yield found
+                waiting += found.hypernyms
+
+
+def _database_lines(path: Path) -> Iterator[str]:
+    with open(path, encoding="utf-8") as file:
+        yield from (line for line in file if not line.startswith("  "))  # the licence stands at the top, indented
+
+
+def _read_index(path: Path) -> Iterator[tuple[str, tuple[int, ...]]]:
+    for line in _database_lines(path):
+        lemma, _, count, *rest = line.split()
+        yield lemma, tuple(int(offset) for offset in rest[-int(count) :])
+
+
+def _read_synsets(path: Path) -> Iterator[tuple[int, Synset]]:
+    for line in _database_lines(path):
+        offset, file, _, count, *rest = line.split(" | ")[0].split()
+        size = 2 * int(count, 16)
+        words = tuple(word.split("(")[0].lower() for word in rest[:size:2])
+        pointers = rest[size + 1 : size + 1 + 4 * int(rest[size])]
+        by_sign = defaultdict(list)
+        for sign, target, kind in zip(pointers[::4], pointers[1::4], pointers[2::4], strict=True):
+            by_sign[sign, kind].append(int(target))
+        own = path.suffix[1]
+        hypernyms = by_sign["@", own] + by_sign["@i", own]
+        yield int(offset), Synset(int(file), words, tuple(hypernyms), tuple(by_sign["+", "v"]))
+
+
+def _read_counts(path: Path) -> defaultdict[tuple[str, str], Counter[int]]:
+    kinds = {"1": NOUN, "2": VERB, "3": ADJECTIVE, "4": ADVERB, "5": ADJECTIVE}
+    counts: defaultdict[tuple[str, str], Counter[int]] = defaultdict(Counter)
+    for line in path.read_text().splitlines():
+        key, sense, count = line.split()
+        lemma, _, rest = key.partition("%")
+        counts[kinds[rest[0]], lemma][int(sense)] += int(count)
+    return counts
