@@ -85,6 +85,7 @@ def _evaluate(options: argparse.Namespace, ranks: "Ranks") -> int:
     from training.grounding_scores import in_one_line
     from training.metrics import METRICS
     from training.readers.boxes import read_boxes
+    from training.rightness import wrong_nouns_in_one_line
 
     model = captioner.load(options.bundle, options.device, options.runtime)
     chosen = {name: value for name in DECODING if (value := getattr(options, name)) is not None}
@@ -99,6 +100,7 @@ def _evaluate(options: argparse.Namespace, ranks: "Ranks") -> int:
         return 0
     for name in METRICS:
         print(f"{name:8} {metrics[name]:.4f}")
+    print(wrong_nouns_in_one_line(metrics["hallucination"]))
     if boxes:
         print(in_one_line(metrics["grounding"]["references"]))
     print(f"{options.output / 'index.html'} shows every photo with its captions")

@@ -2,7 +2,7 @@
 
 The folder that comes out:
 
-    comparison.json   the scores of both, and some photos with the captions of both and where they looked
+    comparison.json   the scores and wrong nouns of both, and some photos with their captions and where they looked
     photos/           those photos
 """
 
@@ -25,6 +25,7 @@ from training.preparation import training_splits
 from training.progress import Watch, unwatched
 from training.random_streams import COMPARISON, sample, stream
 from training.records import DataSet, ImageRecord
+from training.rightness import Judge, words_of_references
 
 PHOTOS = 12
 """How many photos are shown, from the most improved to the most worsened."""
@@ -105,7 +106,11 @@ def _compared(captioners: Mapping[str, Captioner], records: Sequence[ImageRecord
 
 
 def _scores(compared: Compared, split: str) -> dict[str, Any]:
-    overall = {name: scores.overall for name, scores in compared.scores.items()}
+    judge = Judge(words_of_references(compared.records))
+    overall = {}
+    for name, scores in compared.scores.items():
+        said = {image_id: caption.words for image_id, caption in compared.captions[name].items()}
+        overall[name] = {**scores.overall, "hallucination": judge.hallucination(said).to_json()}
     return {**overall, "images": len(compared.records), "split": split}
 
 

@@ -2,7 +2,8 @@
 
 The folder that comes out needs nothing beside it:
 
-    metrics.json    the seven figures, and what they were measured on and with; with boxes, where the model looks
+    metrics.json    the seven figures, wrong nouns (`training.rightness`), and what they were measured on and with; with
+                    boxes, where the model looks
     results.json    [{"image_id", "caption"}], as COCO's evaluation code reads it
     index.html      photos, captions and references, best and worst
     photos/         what the page shows
@@ -31,6 +32,7 @@ from training.grounding import ground_captions, ground_evidence, ground_referenc
 from training.grounding_scores import Grounding
 from training.metrics import METRICS, Scores, check_references, score_captions
 from training.records import ImageRecord
+from training.rightness import Judge, words_of_references
 
 
 def evaluate(
@@ -102,7 +104,11 @@ def write_evaluation(
     _make_folder(output / "photos")
     references = {record.image_id: record.captions for record in records}
     scores = score_captions({image_id: caption.text for image_id, caption in captions.items()}, references)
-    measured = {"grounding": grounding.to_json()} if grounding else {}
+    judge = Judge(words_of_references(records))
+    said = {image_id: caption.words for image_id, caption in captions.items()}
+    measured = {"hallucination": judge.hallucination(said).to_json()}
+    if grounding:
+        measured["grounding"] = grounding.to_json()
     metrics = _metrics(scores, captions, records, options, {**details, **measured}, skipped or {})
     results = [
         {"image_id": record.image_id, "caption": captions[record.image_id].text}
@@ -110,7 +116,7 @@ def write_evaluation(
         if record.image_id in captions
     ]
     files = {"results.json": _json(results, "results.json", None), "metrics.json": _json(metrics, "metrics.json", 2)}
-    cards = draw_cards(output, captions, records, scores, progress, grounding.boxes if grounding else None)
+    cards = draw_cards(output, captions, records, scores, judge, progress, grounding.boxes if grounding else None)
     files = {"index.html": render_page(metrics, cards).encode(errors="replace")} | files
     for name, content in files.items():  # metrics.json last: where it is, the rest is there, too
         write_file(output / name, content)

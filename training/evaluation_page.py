@@ -21,6 +21,7 @@ from training.boxes import Box, BoxSet
 from training.grounding import outlines_of
 from training.metrics import METRICS, Scores
 from training.records import ImageRecord
+from training.rightness import Judge
 
 THUMBNAIL_SIDE = 320
 """Longest side of a photo on the page, in pixels."""
@@ -48,6 +49,8 @@ class Card:
     references: tuple[str, ...]
     probability: float
     scores: Mapping[str, float]
+    wrong_nouns: tuple[str, ...]
+    """Nouns of the caption that no person used."""
     photo: str | None
     strip: str | None
     problem: str | None
@@ -78,12 +81,13 @@ def draw_cards(
     captions: Mapping[Hashable, Caption],
     records: Sequence[ImageRecord],
     scores: Scores,
+    judge: Judge,
     progress: bool,
     boxes: BoxSet | None = None,
 ) -> list[Card]:
     """The best and the worst images by CIDEr, best first, with their photos and strips written to output/photos.
 
-    boxes: of things in the photos; strips show those that a word names, on its panel.
+    judge: of the photos' references. boxes: of things in the photos; strips show those that a word names, on its panel.
     """
     by_id = {record.image_id: record for record in records}
     order = sorted(
@@ -106,6 +110,7 @@ def draw_cards(
                 references=tuple(record.captions),
                 probability=caption.probability,
                 scores=scores.per_image[image_id],
+                wrong_nouns=judge.wrong_nouns(image_id, caption.words),
                 photo=photo,
                 strip=strip,
                 problem=problem,
@@ -162,13 +167,15 @@ def render_page(metrics: Mapping[str, Any], cards: Sequence[Card]) -> str:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    named = {*METRICS, "skipped", "decoding", "images", "captions", "references", "split", "bundle", "grounding"}
+    named = {*METRICS, "skipped", "decoding", "images", "captions", "references", "split", "bundle"}
+    named |= {"grounding", "hallucination"}
     grounding = metrics.get("grounding")
     return environment.get_template("evaluation.html").render(
         metrics=metrics,
         bundle=metrics.get("bundle"),
         figures={name: metrics[name] for name in METRICS},
         further={key: value for key, value in metrics.items() if key not in named},
+        hallucination=metrics.get("hallucination"),
         grounding=grounding,
         tables=grounding_tables(grounding) if grounding else [],
         figures_of_maps=FIGURES,

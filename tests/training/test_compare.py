@@ -34,6 +34,7 @@ def test_both_are_scored_on_the_same_photos_and_shown(captioners, tmp_path):
     assert scores["replay"]["images"] == 5
     assert scores["data"]["new"] != scores["data"]["old"]
     assert set(scores["data"]["new"]) == set(scores["data"]["old"]) >= {"CIDEr", "Bleu_4", "METEOR"}
+    assert scores["data"]["new"]["hallucination"]["captions"] == 14
 
     photos = result["photos"]
     assert len(photos) == 12

@@ -146,6 +146,34 @@ def test_metrics_hold_the_figures_and_what_they_were_measured_on(evaluated):
     assert metrics["bundle"] == "<u>mine</u>" and metrics["seconds"] >= 0
 
 
+def test_metrics_and_page_tell_the_nouns_that_no_person_used(evaluated):
+    output, metrics, _ = evaluated
+    found = metrics["hallucination"]
+    assert (found["captions_with_wrong_noun"], found["captions"], found["caption_share"]) == (2, 3, 0.6667)
+    assert (found["wrong_nouns"], found["nouns"], found["noun_share"]) == (3, 6, 0.5)
+    page = Page(output / "index.html")
+    header = " ".join("".join(page.text).split())
+    assert "captions with a wrong noun 66.7 % (2 of 3)" in header and "wrong nouns 50.0 % (3 of 6)" in header
+    assert "a synonym" in header and "caption_share" not in header  # nor among the facts as it stands in metrics.json
+    right, one, two = map(page.card, range(3))
+    assert "nobody said" not in right and "nobody said: ball" in one and "nobody said: men, football" in two
+
+
+def test_references_in_another_language_are_judged_by_the_same_words(records, tmp_path, quick_scores):
+    german = dataclasses.replace(records[0], captions=("Ein kleines Boot segelt abends", "Das weite Meer"))
+    metrics = write_evaluation(tmp_path, {2: caption_of("ein boot am strand", 800, 400)}, [german], OPTIONS, {})
+    assert metrics["hallucination"]["language"] == "unlisted"
+    assert (metrics["hallucination"]["wrong_nouns"], metrics["hallucination"]["nouns"]) == (2, 4)
+    assert "The references are not in English" in " ".join("".join(Page(tmp_path / "index.html").text).split())
+
+
+def test_captions_without_nouns_have_no_share_of_wrong_ones_on_the_page(records, tmp_path, quick_scores):
+    metrics = write_evaluation(tmp_path, {2: caption_of("", 800, 400)}, records, OPTIONS, {})
+    assert metrics["hallucination"]["noun_share"] is None
+    header = " ".join("".join(Page(tmp_path / "index.html").text).split())
+    assert "captions with a wrong noun 0.0 % (0 of 1)" in header and "wrong nouns 0" not in header
+
+
 def test_photos_that_cannot_be_read_are_skipped_by_name_and_the_rest_of_their_batch_is_captioned(evaluated, records):
     _, metrics, captioner = evaluated
     assert [size for size, _ in captioner.batches] == [1, 2]  # the last batch has no photo that can be read

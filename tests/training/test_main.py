@@ -221,6 +221,7 @@ def test_evaluate_writes_the_official_figures_and_results(bundle, shapes, tmp_pa
     for name in METRICS:
         assert 0 <= metrics[name] <= 10
         assert f"{name:8} {metrics[name]:.4f}" in said
+    assert "3 captions have a noun that no person used" in said
     assert metrics["split"] == "test" and metrics["images"] == 3
     assert metrics["decoding"]["beam_width"] == 2 and metrics["decoding"]["max_words"] == 8  # as the bundle says
     assert "<html" in (output / "index.html").read_text()
