@@ -1,5 +1,6 @@
 """Images in, captions out: the one thing that users of the library call."""
 
+import functools
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,6 +17,7 @@ from captioner.errors import ConfigError
 from captioner.evidence import evidence_maps
 from captioner.images import ImageFrame, ImageSource, is_opened, open_image, prepare_image
 from captioner.inference import runtime_for
+from captioner.lexicon import kind_of
 from captioner.photo_labels import LabelledWords, LabelReader, PhotoLabel
 from captioner.photo_warnings import PhotoWarning
 from captioner.vocabulary import Vocabulary, join_words
@@ -99,6 +101,10 @@ class Captioner:
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.model = bundle.model.to(self.device).eval()
         self.runtime = runtime_for(runtime, self.model.encoder, self.model.decoder, bundle.config.image_size)
+
+    @functools.cached_property
+    def _nouns(self) -> Tensor:
+        return nouns_of(self.bundle.vocabulary).to(self.device)
 
     @property
     def decoding(self) -> DecodingOptions:
@@ -186,13 +192,22 @@ class Captioner:
 
         with self.runtime.running():
             hypotheses = decode(
-                self.runtime.decoder, annotations.flatten(1, 2), options or self.decoding, tell if watch else None
+                self.runtime.decoder,
+                annotations.flatten(1, 2),
+                options or self.decoding,
+                tell if watch else None,
+                nouns=self._nouns,
             )
         return captions_of(hypotheses, grid, frames, vocabulary, reader)
 
     def _labels(self, annotations: Tensor) -> LabelReader | None:
         memory = self.model.decoder.labels
         return None if memory is None else LabelReader(memory, self.bundle.label_names, annotations)
+
+
+def nouns_of(vocabulary: Vocabulary) -> Tensor:
+    """Which words of a vocabulary are English nouns: bool [V]."""
+    return torch.tensor([kind_of(word) == "noun" for word in vocabulary.words])
 
 
 def captions_of(

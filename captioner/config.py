@@ -164,6 +164,8 @@ class DecodingOptions(JsonOptions):
     """Makes sampling repeatable."""
     hard_context: str = "likeliest"
     """What hard attention reads of its map: the likeliest place, or what is expected (the average, as soft does)."""
+    repeat_nouns: bool = True
+    """Whether a noun may come twice in a caption. Off, English captions have none of "a kitchen with a kitchen"."""
 
     def __post_init__(self) -> None:
         self._require_whole(1, "beam_width", "captions_per_image", "max_words")
@@ -174,6 +176,7 @@ class DecodingOptions(JsonOptions):
         is_seed = self.seed is None or (type(self.seed) is int and 0 <= self.seed < 2**63)
         self._require("seed", is_seed, "a whole number, 0 or above")
         self._require_one_of(HARD_CONTEXTS, "hard_context")
+        self._require("repeat_nouns", isinstance(self.repeat_nouns, bool), "true or false")
         if self.temperature == 0 and self.captions_per_image > self.beam_width:
             raise ConfigError(
                 f"captions_per_image ({self.captions_per_image}) is more than beam_width ({self.beam_width}) can find:"

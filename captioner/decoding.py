@@ -85,6 +85,7 @@ def decode(
     options: DecodingOptions,
     watch: Callable[[Hypotheses], None] | None = None,
     share: Share | None = None,
+    nouns: Tensor | None = None,
 ) -> Hypotheses:
     """Captions of a batch of images: annotations [B, L, D] -> `options.captions_per_image` hypotheses for each.
 
@@ -98,6 +99,7 @@ def decode(
     own sums as log_probs and scores; words that become sure with the last step are not announced. What it raises ends
     the decoding, and comes out here.
     share: of a batch to sample captions for, where these are only some of its images.
+    nouns: bool [V], words that come at most once in a caption unless `options.repeat_nouns`.
     """
     sampling = options.temperature > 0
     width = options.captions_per_image if sampling else options.beam_width
@@ -120,7 +122,7 @@ def decode(
     for step in range(options.max_words + 1):
         said = decoder.step(memory, state, history[:, :, -1], options.hard_context)
         allowed = said.logits.float().log_softmax(dim=-1).index_fill_(-1, never_said, IMPOSSIBLE)  # [B, K, V]
-        _forbid(allowed, history, step, options)
+        _forbid(allowed, history, step, options, nouns)
         allowed.masked_fill_(ended.unsqueeze(-1), IMPOSSIBLE)
         allowed[..., PAD].masked_fill_(ended, 0.0)  # the ended go on at no cost
         if sampling:
@@ -161,8 +163,11 @@ def _of(parents: Tensor, values: Tensor) -> Tensor:
     return values.gather(1, index)
 
 
-def _forbid(log_probs: Tensor, history: Tensor, step: int, options: DecodingOptions) -> None:
+def _forbid(log_probs: Tensor, history: Tensor, step: int, options: DecodingOptions, nouns: Tensor | None) -> None:
     """Puts -inf in log_probs [B, K, V] on what must not come next."""
+    if nouns is not None and not options.repeat_nouns:  # never all words, as nouns are not the end
+        said = history[:, :, 1:]
+        log_probs.scatter_(-1, said.masked_fill(~nouns[said], PAD), IMPOSSIBLE)
     if step == options.max_words:
         log_probs[..., :END] = IMPOSSIBLE
         log_probs[..., END + 1 :] = IMPOSSIBLE

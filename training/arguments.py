@@ -11,7 +11,7 @@ from training.options import PRESETS, FitOptions
 if TYPE_CHECKING:
     from training.records import DataSet
 
-DECODING = ("beam_width", "max_words", "length_penalty", "block_repeats", "hard_context")
+DECODING = ("beam_width", "max_words", "length_penalty", "block_repeats", "hard_context", "repeat_nouns")
 """Decoding options of validation and evaluation, which decode one caption per photo by search."""
 _NOT_DECODING = ("captions_per_image", "temperature", "top_p", "seed")
 

@@ -9,7 +9,7 @@ import torch
 from pycocoevalcap.bleu.bleu import Bleu
 from torch import Tensor
 
-from captioner.captioner import Caption, captions_of
+from captioner.captioner import Caption, captions_of, nouns_of
 from captioner.config import DecodingOptions
 from captioner.decoding import decode
 from captioner.images import ImageFrame
@@ -59,11 +59,12 @@ class Validator:
     ) -> Validation:
         """Decode every photo, in batches that the ranks share; `stages` of the encoder are in the cached features."""
         model.eval()
+        nouns = nouns_of(vocabulary).to(next(model.parameters()).device)
 
         def captions_in(batch: int) -> list[Caption]:
             images = range(len(self.data))[batch * BATCH : (batch + 1) * BATCH]
             grid = self._annotations(model, images, stages)
-            hypotheses = decode(model.decoder, grid.flatten(1, 2), self.options)
+            hypotheses = decode(model.decoder, grid.flatten(1, 2), self.options, nouns=nouns)
             frames = [self.frames[image] for image in images]
             best = captions_of(hypotheses, tuple(grid.shape[1:3]), frames, vocabulary)
             return [of_image[0] for of_image in best]

@@ -11,7 +11,7 @@ from torch import Tensor
 from captioner.config import DecodingOptions
 from captioner.decoder import Decoder
 from captioner.decoding import Hypotheses, decode, greedy, repeated_ngram_endings
-from captioner.vocabulary import END, PAD, START
+from captioner.vocabulary import END, PAD, START, UNKNOWN
 
 IMAGES, LOCATIONS = 3, 6
 MANY_LENGTHS = 6
@@ -364,3 +364,25 @@ def test_annotations_of_low_precision_are_decoded(make_decoder, annotations):
     with torch.autocast("cpu", torch.bfloat16):
         hypotheses = decode(make_decoder(words=8), annotations, DecodingOptions(3, max_words=6))
     assert hypotheses.log_probs.dtype == torch.float32 and bool(hypotheses.log_probs.isfinite().all())
+
+
+@pytest.mark.parametrize(
+    "options", [{"beam_width": 1}, {"beam_width": 4, "captions_per_image": 4}, {"temperature": 1.0, "seed": 1}]
+)
+def test_a_noun_comes_once_in_a_caption_where_it_may_not_come_again(make_decoder, annotations, options):
+    decoder = make_decoder(words=6)
+
+    def said(nouns, repeat_nouns):
+        chosen = DecodingOptions(max_words=12, block_repeats=0, repeat_nouns=repeat_nouns, **options)
+        return decode(decoder, annotations, chosen, nouns=nouns).tokens
+
+    def most(tokens):
+        """How often each word comes in a caption at most."""
+        return torch.stack([(tokens == word).sum(dim=-1).max() for word in range(10)])
+
+    free = said(None, True)
+    repeated = (most(free) > 1) & (torch.arange(10) > UNKNOWN)
+    assert repeated.any()
+    assert torch.equal(said(repeated, True), free)
+    held = most(said(repeated, False))
+    assert held[repeated].max() <= 1 and int(held[4:].sum()) > 0

@@ -291,6 +291,7 @@ CAPTIONER = {
 DECODING = {
     "beam_width": 9, "captions_per_image": 2, "max_words": 3, "length_penalty": 0.1, "block_repeats": 1,
     "temperature": 0.5, "top_p": 0.5, "seed": 4, "hard_context": "expected",
+    "repeat_nouns": False,
 }  # fmt: skip
 IDENTITY = {
     "encoder_weights": "other", "start": "other", "replay": "other", "boxes": "other", "vocabulary": 9,
