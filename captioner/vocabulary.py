@@ -62,14 +62,21 @@ class Vocabulary:
 
     def grown(self, captions: Iterable[str], min_count: int) -> "Vocabulary":
         """This vocabulary, every word with its id, and after it the new words of captions as `build` chooses them."""
-        found = Vocabulary.build(captions, min_count)
-        return Vocabulary(self.words + tuple(word for word in found.words if word not in self))
+        return self.extended(Vocabulary.build(captions, min_count).words)
+
+    def extended(self, words: Iterable[str]) -> "Vocabulary":
+        """This vocabulary, every word with its id, and after it those of `words` that it does not have."""
+        return Vocabulary(self.words + tuple(word for word in words if word not in self))
 
     def __len__(self) -> int:
         return len(self.words)
 
     def __contains__(self, word: str) -> bool:
         return word in self._ids
+
+    def id_of(self, word: str) -> int:
+        """Return the id of a word; of an unknown one, `UNKNOWN`."""
+        return self._ids.get(word, UNKNOWN)
 
     def encode(self, text: str) -> list[int]:
         """Ids of the words of a text, without start and end; unknown words become `UNKNOWN`."""

@@ -121,11 +121,17 @@ def report_unused(listing: Listing, root: Path, used: Iterable[Path]) -> None:
 
 def decoded(content: bytes) -> str:
     """What is no text in its encoding becomes characters that `is_text` refuses."""
-    if content.startswith(_UTF16_MARKS):
-        return content.decode("utf-16", errors="replace").replace("\ufffd", "\0")
-    if b"\0" in content[:2]:  # without its mark, of a text that begins with a letter of English
-        return content.decode("utf-16-be" if content[:1] == b"\0" else "utf-16-le", errors="replace")
-    return content.decode("utf-8-sig", errors="surrogateescape")
+    text = content.decode(*encoding_of(content))
+    return text.replace("\ufffd", "\0") if content.startswith(_UTF16_MARKS) else text
+
+
+def encoding_of(first: bytes) -> tuple[str, str]:
+    """The encoding of a text that begins with these bytes, and how Python treats what is no text in it."""
+    if first.startswith(_UTF16_MARKS):
+        return "utf-16", "replace"
+    if b"\0" in first[:2]:  # without its mark, of a text that begins with a letter of English
+        return "utf-16-be" if first[:1] == b"\0" else "utf-16-le", "replace"
+    return "utf-8-sig", "surrogateescape"
 
 
 def _read(path: Path) -> bytes:
