@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from captioner.bundle_json import FORMAT_VERSION, load_metrics, load_vocabulary, read_config
+from captioner.bundle_json import FORMAT_VERSION, LABELS, load_metrics, load_vocabulary, read_config
 from captioner.config import DEFAULT_BUNDLE, CaptionerConfig, DecodingOptions
 from captioner.encoder_weights import LoadedWeights, PackageWeights, tensors_sha256
 from captioner.encoders import EncoderSpec, encoder_spec, pretrained_network
@@ -25,8 +25,6 @@ from captioner.model import CaptionModel
 from captioner.vocabulary import Vocabulary
 
 FILES = ("config.json", "vocabulary.json", "model.safetensors")
-LABELS = "labels.json"
-"""The names of the classes, in bundles that attend to labels."""
 
 
 @dataclass(frozen=True)

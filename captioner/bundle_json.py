@@ -9,6 +9,9 @@ from captioner.vocabulary import Vocabulary
 
 FORMAT_VERSION = 1
 
+LABELS = "labels.json"
+"""The names of the classes, in bundles that attend to labels."""
+
 _CONFIG_KEYS = {"format_version", "captioner", "encoder_weights", "preprocessing", "decoding"}
 
 

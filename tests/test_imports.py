@@ -120,7 +120,7 @@ sys.exit(main(sys.argv[1:]))
     "command",
     [
         ["inspect", "--json", "--samples", "OUT", "--bundle", str(DEFAULT_BUNDLE)],
-        ["fit", "--check", "--output", "OUT"],
+        ["fit", "--check", "--output", "OUT", "--labels", "8", "--sentences", "TEXT"],
         ["fit", "--check", "--output", "OUT", "--from-bundle", str(DEFAULT_BUNDLE), "--preset", "quick"],
     ],
     ids=["inspect", "fit --check", "fit --check --from-bundle"],
@@ -129,7 +129,8 @@ def test_inspecting_data_and_checking_options_run_without_torch(command, tmp_pat
     for number in range(3):
         Image.new("RGB", (8, 8), (90 * number, 0, 0)).save(tmp_path / f"{number}.png")
         (tmp_path / f"{number}.txt").write_text("a plain square\n")
-    words = [str(tmp_path / "out") if word == "OUT" else word for word in command]
+    places = {"OUT": str(tmp_path / "out"), "TEXT": str(tmp_path / "0.txt")}
+    words = [places.get(word, word) for word in command]
     ended = run(WITHOUT_TORCH, *words, "--data", str(tmp_path))
     assert ended.returncode == 0, ended.stderr
     assert json.loads(ended.stdout)

@@ -82,6 +82,10 @@ def _add_fit_arguments(fit: argparse.ArgumentParser) -> None:
     fit.add_argument("--device", help="cpu, cuda, ...; by default a GPU where there is one")
     fit.add_argument("--from-bundle", type=Path, metavar="DIR", help="go on from this captioner; its words grow")
     fit.add_argument("--boxes", type=Path, metavar="PATH", help=f"{_BOXES}: words learn to look at what they name")
+    fit.add_argument(
+        "--sentences", type=Path, nargs="+", metavar="FILE",
+        help="texts (.txt, .txt.gz), one sentence a line: captions without photos that teach words and sentences",
+    )  # fmt: skip
     fit.add_argument("--replay", type=Path, metavar="PATH", help="earlier data, mixed in so that it is not forgotten")
     fit.add_argument(
         "--options", type=Path, metavar="FILE", help="JSON file with training options by name; those below go before it"

@@ -21,6 +21,7 @@ def model_card(material: Material, options: FitOptions, best: dict[str, Any]) ->
         learning.append(f"{options.self_critical_epochs} of self-critical training")
     words = counted(len(material.vocabulary), "word")
     data = f"{counted(len(records), 'photo')} with {counted(captions, 'caption')}"
+    further = "".join(part(material, options) for part in (_sentences, _start, _boxes))
     return f"""# {material.data.name} captioner
 
 An image captioner of the kind of Show, Attend and Tell (Xu et al. 2015), trained with `python -m training fit`.
@@ -29,7 +30,7 @@ An image captioner of the kind of Show, Attend and Tell (Xu et al. 2015), traine
   {config.image_size} x {config.image_size} pixels, fitted by `{config.fit}`.
 - Decoder: LSTM of {config.hidden_dim}, {_attention(config)}, {words}.
 - Data: {data} of {material.data.name}; the licence of that data applies.
-{_start(material, options)}{_boxes(material, options)}- Training: at most {", then ".join(learning)};
+{further}- Training: at most {", then ".join(learning)};
   these weights are of epoch {best["epoch"]} ({best["phase"]}).
 
 | validation, {counted(len(material.frozen.validator.data), "photo")}, beam {material.decoding.beam_width} | |
@@ -57,6 +58,15 @@ def _boxes(material: Material, options: FitOptions) -> str:
         return ""
     told = f"boxes of {boxes.name}, weight {options.supervision_weight:g}"
     return f"- Words that name a thing were told where it is: {told}.\n"
+
+
+def _sentences(material: Material, options: FitOptions) -> str:
+    """The sentences without photos; nothing where there were none."""
+    sentences = material.sentences
+    if sentences is None:
+        return ""
+    weight = f"weight {options.sentence_weight:g}" if options.sentence_weight else "for their words alone"
+    return f"- Text without photos: {counted(len(sentences), 'sentence')} of {', '.join(sentences.files)}, {weight}.\n"
 
 
 def _start(material: Material, options: FitOptions) -> str:

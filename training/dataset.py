@@ -15,6 +15,7 @@ from training.features import FeatureCache
 from training.options import MAX_TRAINING_WORDS
 from training.random_streams import BATCH, ORDER, stream
 from training.records import ImageRecord
+from training.sentences import SentenceBatch
 from training.supervision import Regions
 
 MIRRORED = 1
@@ -39,6 +40,8 @@ class Batch:
     """Of what is drawn while it is learned from."""
     share: Share | None = None
     """Which images of a batch that ranks share these are; None where they are all of them."""
+    sentences: SentenceBatch | None = None
+    """Sentences without photos that are learned from beside the images."""
 
 
 class CaptionDataset:

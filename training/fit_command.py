@@ -12,18 +12,20 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from captioner.arguments import from_arguments, given_arguments
-from captioner.bundle_json import load_metrics, load_vocabulary
+from captioner.bundle_json import LABELS, load_metrics, load_vocabulary
 from captioner.config import CaptionerConfig, DecodingOptions
 from captioner.errors import ConfigError
-from captioner.label_names import LabelNames, read_label_names
+from captioner.label_names import LabelNames, imagenet_names, read_label_names
 from training.arguments import DECODING, read_data
 from training.caption_statistics import training_words
 from training.coverage import rare_words, vocabulary_lines, vocabulary_warning
 from training.languages import unknown_words
 from training.lost_captions import problems_summary
 from training.options import FitOptions, chosen_options
+from training.readers.sentence_files import SentenceTexts, read_sentences
 from training.records import read_records
 from training.resuming import changes, stored_options
+from training.word_choice import chosen_words
 
 if TYPE_CHECKING:
     from captioner.bundle import Bundle
@@ -38,10 +40,15 @@ def check(options: argparse.Namespace) -> int:
     """Print the training options that `fit` would use; on standard error, what `fit` would say about the data."""
     stored = _stored_run(options)
     data = read_data(options)
-    fit_options = _fit_options(options, data, stored["run"] if stored else {})
-    known = load_vocabulary(options.from_bundle) if options.from_bundle else ()
+    texts = _texts(options)
+    fit_options = _fit_options(options, data, stored["run"] if stored else {}, texts)
+    known = load_vocabulary(options.from_bundle).words if options.from_bundle else ()
     told = [problems_summary(data)] if data.problems else []
-    told += vocabulary_lines(rare_words(training_words(data.records), fit_options.min_count, known))
+    names = _checked_names(options, stored["run"] if stored else {})
+    words = chosen_words(training_words(data.records), texts.counts() if texts else {}, names, fit_options)
+    kept = {*known, *words.chosen}
+    told += vocabulary_lines(rare_words(words.captions, fit_options.min_count, kept)) + words.lines(known)
+    told += texts.lines() if texts else []
     print(*told, sep="\n", file=sys.stderr)
     print(json.dumps(fit_options.to_json(), indent=1))
     return 0
@@ -65,13 +72,17 @@ def fit(options: argparse.Namespace, ranks: "Ranks") -> int:
     check_output(options.output, options.resume)  # before hours of encoding photos
     watch = ProgressFile(options.output) if ranks.leads else unwatched
     data = read_data(options)
-    fit_options = _fit_options(options, data, run)
+    texts = _texts(options)
+    fit_options = _fit_options(options, data, run, texts)
     if stored:  # refused before hours of encoding photos
         chosen = {"options": fit_options, "captioner": config, "decoding": decoding}
         known = {name: values.to_json() for name, values in chosen.items()}
+        known["sentences"] = texts and texts.sha256()
         changes(run, known, stored["progress"]["phase"], options.output / CHECKPOINT)
     if data.problems and ranks.leads:
         print(problems_summary(data), file=sys.stderr)
+    if texts and ranks.leads:
+        print(*texts.lines(), sep="\n", file=sys.stderr)
     replay = read_records(options.replay, seed=options.seed) if options.replay else None
     material = prepare(
         data,
@@ -87,6 +98,7 @@ def fit(options: argparse.Namespace, ranks: "Ranks") -> int:
         read_boxes(options.boxes) if options.boxes else None,
         ranks,
         _label_names(options, config),
+        texts,
     )
     try:
         bundle = loop.fit(material, fit_options, options.output, options.resume, watch, ranks)
@@ -137,8 +149,10 @@ def _decoding_options(options: argparse.Namespace, run: Mapping[str, Any], start
     return replace(decoding, captions_per_image=1, seed=None, **given)
 
 
-def _fit_options(options: argparse.Namespace, data: "DataSet", run: Mapping[str, Any]) -> FitOptions:
-    """Training options by the command line, --options, the preset, the captioner to start from and the data.
+def _fit_options(
+    options: argparse.Namespace, data: "DataSet", run: Mapping[str, Any], texts: SentenceTexts | None
+) -> FitOptions:
+    """Training options by the command line, --options, the preset, the captioner to start from, the data and the texts.
 
     run: the run to resume, from its checkpoint; empty for a new one. Raises ConfigError and BundleError.
     """
@@ -156,13 +170,16 @@ def _fit_options(options: argparse.Namespace, data: "DataSet", run: Mapping[str,
         given = values | given
     if run:
         return chosen_options(given, options.preset, resumed=stored_options(run))
-    size = training_words(data.records).total()
+    sizes = {
+        "running_words": training_words(data.records).total(),
+        "sentence_words": None if texts is None else len(texts.numbers),
+    }
     if options.from_bundle is None:
-        return chosen_options(given, options.preset, running_words=size)
+        return chosen_options(given, options.preset, **sizes)
     trained = load_metrics(options.from_bundle).get("options")
     earlier = trained if isinstance(trained, dict) else {}
     new_words = unknown_words(data.records, load_vocabulary(options.from_bundle)).share
-    return chosen_options(given, options.preset, earlier, options.replay is not None, new_words, size)
+    return chosen_options(given, options.preset, earlier, options.replay is not None, new_words, **sizes)
 
 
 def _label_names(options: argparse.Namespace, config: CaptionerConfig) -> LabelNames | None:
@@ -174,6 +191,25 @@ def _label_names(options: argparse.Namespace, config: CaptionerConfig) -> LabelN
     if options.from_bundle is not None:
         raise ConfigError("--label-names contradicts --from-bundle, which has its labels' names: leave one out")
     return read_label_names(options.label_names)
+
+
+def _checked_names(options: argparse.Namespace, run: Mapping[str, Any]) -> LabelNames | None:
+    """Names of the classes that the run to resume, the captioner to start from or the command line has, without torch.
+
+    Raises ConfigError.
+    """
+    if run:
+        return LabelNames.from_json(run["label_names"]) if run.get("label_names") else None
+    if options.from_bundle is not None:
+        file = options.from_bundle / LABELS
+        return read_label_names(file) if file.is_file() else None
+    given = _label_names(options, from_arguments(CaptionerConfig, options))
+    return given or (imagenet_names() if getattr(options, "labels", 0) else None)
+
+
+def _texts(options: argparse.Namespace) -> SentenceTexts | None:
+    """Read the sentences without photos that the arguments name. Raises DataError."""
+    return read_sentences(options.sentences) if options.sentences else None
 
 
 def _start(options: argparse.Namespace) -> "Bundle | None":

@@ -9,7 +9,7 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,11 @@ from training.dataset import Batch
 from training.distributed import ALONE, Ranks
 from training.features import annotations_from
 from training.losses import label_distillation_loss
-from training.objectives import caption_loss
+from training.objectives import caption_loss, sentence_loss
 from training.options import FitOptions, Phase, at_batch
 from training.preparation import Features, Material
 from training.progress import Watch, unwatched, write_samples
+from training.random_streams import SENTENCES, stream
 from training.run import Run, check_output
 from training.validation import Validation
 
@@ -155,6 +156,8 @@ def train_epoch(run: Run, phase: Phase, features: Features, stop: threading.Even
     batches = features.train.batches(
         progress.total_epochs, options.batch_size, options.captions_per_image, options.seed, progress.step, ranks
     )
+    if learns_from_text(run.material, phase, options):
+        batches = _with_sentences(batches, run)
     run.material.model.train()
     compute = run.learner.parallel or batch_loss
     count, first, started = features.train.batch_count(options.batch_size), progress.step, time.monotonic()
@@ -167,9 +170,10 @@ def train_epoch(run: Run, phase: Phase, features: Features, stop: threading.Even
             now = at_batch(options, phase, done)
             torch.manual_seed(batch.seed)  # of its own, so that what is drawn does not depend on what came before
             learned = compute(run.material, phase, features, batch, now, progress.baseline or 0.0, ranks)
-            loss, stopping = _learn(run, learned.loss, stop)
+            loss, of_sentences, stopping = _learn(run, learned, stop)
             progress.step += 1
             progress.loss_sum += loss
+            progress.sentence_loss_sum += of_sentences
             progress.reward_sum += learned.reward
             progress.follow(learned.word_log_prob)
             bar.set_postfix(loss=f"{progress.loss_sum / progress.step:.3f}", refresh=False)
@@ -185,11 +189,30 @@ def train_epoch(run: Run, phase: Phase, features: Features, stop: threading.Even
                 raise Interrupted("stopped as asked: go on with --resume")
 
 
+def learns_from_text(material: Material, phase: Phase, options: FitOptions) -> bool:
+    """Whether sentences without photos are learned from in a phase.
+
+    In self-critical training they are a part of the learning from captions that is kept.
+    """
+    kept = phase.name != "self_critical" or options.cross_entropy_weight > 0
+    return material.sentences is not None and options.sentence_weight > 0 and kept
+
+
+def _with_sentences(batches: Iterator[Batch], run: Run) -> Iterator[Batch]:
+    """Batches from the one on where the run stands, with sentences that are drawn for each of them."""
+    sentences, options, progress = run.material.sentences, run.options, run.progress
+    for step, batch in enumerate(batches, start=progress.step):
+        rng = stream(options.seed, SENTENCES, progress.total_epochs, step)
+        yield replace(batch, sentences=sentences.batch(rng, options.sentences_per_batch).part(run.ranks))
+
+
 @dataclass(frozen=True)
 class BatchLoss:
     """What a batch teaches, and what is kept of it."""
 
     loss: Tensor
+    of_sentences: Tensor
+    """The part of sentences without photos before its weight, in nats per word; 0 without sentences."""
     reward: float = 0.0
     """Mean reward of its samples, where the phase samples captions."""
     word_log_prob: float | None = None
@@ -211,22 +234,26 @@ def batch_loss(
     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=in_bfloat16):
         with torch.set_grad_enabled(phase.name == "fine_tune"):
             annotations = annotations_from(model.encoder, cached, features.stages).flatten(1, 2)
+        of_sentences = annotations.new_zeros((), dtype=torch.float32)
+        if batch.sentences is not None:
+            of_sentences = sentence_loss(model.decoder, batch.sentences, options, annotations.dtype, ranks)
+        text = options.sentence_weight * of_sentences
         if phase.name != "self_critical":
             learned = caption_loss(model, annotations, batch, options, material.teacher, baseline, ranks)
-            loss = learned.words + learned.maps
+            loss = learned.words + learned.maps + text
             if phase.name == "fine_tune" and material.untuned is not None:
                 with torch.no_grad():
                     before = annotations_from(material.untuned, cached, features.stages).flatten(1, 2)
                 said, told = (model.decoder.labels.class_logits(each.mean(dim=1)) for each in (annotations, before))
                 loss = loss + options.label_weight * label_distillation_loss(said, told, ranks)
-            return BatchLoss(loss, word_log_prob=learned.word_log_prob)
+            return BatchLoss(loss, of_sentences, word_log_prob=learned.word_log_prob)
         assert material.self_critical is not None
         loss, reward = material.self_critical.loss(model, annotations, batch, ranks)
         if not options.cross_entropy_weight and batch.inside is None:
-            return BatchLoss(loss, reward)
+            return BatchLoss(loss, of_sentences, reward)
         learned = caption_loss(model, annotations, batch, options, baseline=baseline, ranks=ranks)
-        loss = loss + options.cross_entropy_weight * learned.words + learned.maps
-        return BatchLoss(loss, reward, learned.word_log_prob)
+        loss = loss + options.cross_entropy_weight * (learned.words + text) + learned.maps
+        return BatchLoss(loss, of_sentences, reward, learned.word_log_prob)
 
 
 class _BatchLoss(nn.Module):
@@ -250,15 +277,18 @@ def shared_loss(run: Run, phase: Phase) -> DistributedDataParallel | None:
     model = run.material.model
     # Samples are told with the likeliest places of hard attention, and teach nothing of where to look.
     unused = phase.name == "self_critical" and model.config.attention == "hard"
+    # A captioner that learned from sentences once has a "no photo" vector, which only they teach.
+    unused |= model.config.text and not learns_from_text(run.material, phase, run.options)
     # Of a matrix with one row, such as the scalar gate's: of a dimension of 1 the stride means nothing.
     warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
     return DistributedDataParallel(_BatchLoss(model), find_unused_parameters=unused)
 
 
-def _learn(run: Run, loss: Tensor, stop: threading.Event) -> tuple[float, bool]:
-    """Take a step -> the loss of the whole batch, and whether any rank is to stop."""
-    asked = loss.new_tensor(float(stop.is_set()))
-    value, asked = run.ranks.total(torch.stack([loss.detach(), asked])).tolist()
+def _learn(run: Run, learned: BatchLoss, stop: threading.Event) -> tuple[float, float, bool]:
+    """Take a step -> the loss of the whole batch, that of its sentences, and whether any rank is to stop."""
+    loss = learned.loss
+    parts = torch.stack([loss.detach(), learned.of_sentences.detach(), loss.new_tensor(float(stop.is_set()))])
+    value, of_sentences, asked = run.ranks.total(parts).tolist()
     if not math.isfinite(value):
         raise DataError(f"the loss became {value}: start again with a lower learning rate")
     learner, model = run.learner, run.material.model
@@ -270,7 +300,7 @@ def _learn(run: Run, loss: Tensor, stop: threading.Event) -> tuple[float, bool]:
     learner.optimizer.step()
     learner.schedule.step()
     learner.average.update_parameters(model)
-    return value, asked > 0
+    return value, of_sentences, asked > 0
 
 
 def _finish_epoch(
@@ -290,6 +320,7 @@ def _finish_epoch(
         "epoch": progress.total_epochs,
         "phase": phase.name,
         "loss": round(progress.loss_sum / steps, 4),
+        **({"sentence_loss": round(progress.sentence_loss_sum / steps, 4)} if progress.sentence_loss_sum else {}),
         **rewards,
         **{name: round(score, 4) for name, score in validation.scores.items()},
         "best": better,
@@ -298,7 +329,7 @@ def _finish_epoch(
         "train_seconds": round(train_seconds, 2),
         "validation_seconds": round(validation_seconds, 2),
     }
-    progress.step, progress.loss_sum, progress.reward_sum = 0, 0.0, 0.0
+    progress.step, progress.loss_sum, progress.sentence_loss_sum, progress.reward_sum = 0, 0.0, 0.0, 0.0
     return line
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from captioner.config import DecodingOptions
-from captioner.decoder import SAMPLED, Decoder, DecoderOutput
+from captioner.decoder import EXPECTED, SAMPLED, Decoder, DecoderOutput
 from captioner.decoding import decode, greedy
 from captioner.draws import drawn
 from captioner.model import CaptionModel
@@ -28,6 +28,7 @@ from training.losses import (
 )
 from training.options import FitOptions
 from training.reward import CiderReward
+from training.sentences import SentenceBatch
 
 MAX_SAMPLED_WORDS = 20
 """Samples are cut here; those that are longer are bad captions anyway."""
@@ -110,6 +111,22 @@ def _distillation(
     knows = (targets != PAD) & (targets < teacher.vocabulary_size)
     moved = map_distillation_loss(output.alphas, told.alphas, knows, ranks)
     return distillation_loss(output.logits, told.logits, knows, ranks) + moved
+
+
+def sentence_loss(
+    decoder: Decoder, sentences: SentenceBatch, options: FitOptions, dtype: torch.dtype, ranks: Ranks = ALONE
+) -> Tensor:
+    """-log p of the words of sentences without photos, in nats per word, with the same label smoothing as captions.
+
+    Their only annotation is the decoder's "no photo" vector. It is one location, so there is no map to penalise or to
+    sample (hard attention reads it as soft attention does), and a teacher, who has not learned it, is not asked.
+    dtype: of the annotations of photos. ranks: those that share the batch.
+    """
+    sentences = sentences.to(decoder.no_photo.device)
+    annotations = decoder.no_photo.to(dtype).expand(len(sentences.inputs), 1, -1)
+    output = decoder(annotations, sentences.inputs, EXPECTED, share=sentences.share, labels=sentences.labels)
+    words = ranks.total((sentences.targets != PAD).sum())
+    return caption_nll(output.logits, sentences.targets, options.label_smoothing) / words
 
 
 class SelfCritical:

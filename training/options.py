@@ -1,6 +1,6 @@
 """How a captioner is trained: every option of `fit`, checked where it is made."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,6 +21,10 @@ PRESETS = {
 MIN_COUNTS = ((20_000, 1), (200_000, 2))
 """Size of the training captions in running words -> default of min_count below that size; beyond, that of FitOptions.
 Of smaller data, a higher limit would make too large a share of the text unknown."""
+
+SENTENCE_MIN_COUNTS = ((20_000, 2), (200_000, 5))
+"""The same of sentences without photos and sentence_min_count. They teach less about a word than a photo's captions do,
+which show what it means, and texts from anywhere have more misspelt words."""
 
 SMALL_DATA = {"batch_size": 8, "least_batches": 50, "min_count": 2, "warmup_steps": 50, "average_decay": 0.97}
 """For every run that starts from a captioner: its data is a few hundred photos rather than thousands."""
@@ -59,6 +63,14 @@ class FitOptions(JsonOptions):
     min_count: int = 5
     """Words that are rarer among the training captions become unknown. The default follows the size of these captions:
     1 below 20,000 running words, 2 below 200,000, else 5; at most 2 with --from-bundle, which also keeps its words."""
+    sentence_min_count: int = 20
+    """Words that are rarer in the sentences of --sentences become unknown, unless the captions have them often enough
+    or they name a label. The default follows the size of the sentences: 2 below 20,000 running words, 5 below 200,000,
+    else 20."""
+    sentences_per_batch: int = 160
+    """Sentences without photos, from --sentences, beside each batch of images."""
+    sentence_weight: float = 0.5
+    """Weight of learning from sentences without photos; 0 takes only words from them."""
     replay_share: float = 0.5
     """Share of each batch that is drawn from the earlier data that --replay names."""
     replay_images: int = 2000
@@ -116,10 +128,12 @@ class FitOptions(JsonOptions):
         self._require_whole(0, "epochs", "fine_tune_epochs", "self_critical_epochs", "seed", "warmup_steps")
         self._require_whole(0, "validation_images", "replay_images", "least_batches")
         self._require_whole(1, "batch_size", "captions_per_image", "min_count", "patience")
+        self._require_whole(1, "sentences_per_batch", "sentence_min_count")
         self._require_whole(2, "self_critical_samples")
         self._require_positive("learning_rate", "fine_tune_learning_rate", "encoder_learning_rate")
         self._require_positive("self_critical_learning_rate", "clip_norm")
         self._require_not_negative("weight_decay", "doubly_stochastic_weight", "cross_entropy_weight")
+        self._require_not_negative("sentence_weight")
         self._require_not_negative("distillation_weight", "supervision_weight", "reinforce_weight", "entropy_weight")
         self._require("expected_share", self._is_number("expected_share") and 0 <= self.expected_share <= 1, "0 to 1")
         self._require_not_negative("label_weight")
@@ -146,12 +160,14 @@ def chosen_options(
     new_words: float = 0.0,
     running_words: int | None = None,
     resumed: "FitOptions | None" = None,
+    sentence_words: int | None = None,
 ) -> FitOptions:
     """The options of a run: what a person gave, else what the preset and the kind of run say, else the defaults.
 
     earlier: the options that the captioner to start from was trained with, as far as it tells; None from scratch.
     new_words: share of the words in the captions that the captioner to start from does not know.
     running_words: size of the training captions, which `min_count` follows; None where there are none to count.
+    sentence_words: the same of the sentences without photos, which `sentence_min_count` follows.
     resumed: the options of the run that is resumed, which take the place of the defaults and of the kind of run.
     Raises ConfigError for a preset that does not exist, and as FitOptions does.
     """
@@ -166,13 +182,19 @@ def chosen_options(
         recipe = SMALL_DATA | (WITH_REPLAY if replay else alone) | like_before
     if running_words is not None:
         recipe["min_count"] = default_min_count(running_words, from_captioner=earlier is not None)
+    if sentence_words is not None:
+        recipe["sentence_min_count"] = _limit(SENTENCE_MIN_COUNTS, sentence_words, FitOptions.sentence_min_count)
     return FitOptions(**{**recipe, **PRESETS.get(preset or "", {}), **given})
 
 
 def default_min_count(running_words: int, from_captioner: bool = False) -> int:
     """How often a word has to occur to be learned, by the size of the training captions in running words."""
     most = SMALL_DATA["min_count"] if from_captioner else FitOptions.min_count
-    return min(most, next((count for below, count in MIN_COUNTS if running_words < below), most))
+    return min(most, _limit(MIN_COUNTS, running_words, most))
+
+
+def _limit(limits: Sequence[tuple[int, int]], running_words: int, beyond: int) -> int:
+    return next((count for below, count in limits if running_words < below), beyond)
 
 
 @dataclass(frozen=True)

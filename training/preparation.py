@@ -4,7 +4,7 @@ import copy
 import hashlib
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -32,14 +32,22 @@ from training.objectives import SelfCritical
 from training.options import FitOptions
 from training.progress import Watch, unwatched
 from training.random_streams import REPLAY, VALIDATION, WEIGHTS, sample, stream, torch_seed
+from training.readers.sentence_files import SentenceTexts
 from training.records import DataSet, ImageRecord, draw_splits
 from training.replay import ReplayDataset
+from training.sentences import Sentences
 from training.start import grown_model
 from training.supervision import Regions, count_supervised, regions_of, teaching_boxes
 from training.validation import Validator
+from training.word_choice import ChosenWords, chosen_words
 
 DIFFERENT_PHOTOS = (
     "the processes of this run do not find the same photos: put --data and --cache into folders that all machines share"
+)
+
+
+DIFFERENT_SENTENCES = (
+    "the processes of this run do not find the same sentences: put --sentences into a folder that all machines share"
 )
 
 
@@ -87,6 +95,8 @@ class Material:
     """The encoder before it is fine-tuned, where its labels are not to be unlearned."""
     label_names: LabelNames | None = None
     """Of the classes of the encoder's classifier, where the captioner attends to labels."""
+    sentences: Sentences | None = None
+    """Sentences without photos, which are learned from beside the photos."""
 
 
 def prepare(
@@ -103,6 +113,7 @@ def prepare(
     boxes: BoxSet | None = None,
     ranks: Ranks = ALONE,
     label_names: LabelNames | None = None,
+    texts: SentenceTexts | None = None,
 ) -> Material:
     """Build the vocabulary and the model, and encode every photo that the cache does not hold yet.
 
@@ -112,6 +123,7 @@ def prepare(
     boxes: where in the photos the things lie that captions name, so that words learn to look at them.
     ranks: those that share the encoding; each of them has all of the material.
     label_names: of the classes of the encoder's classifier; by default ImageNet's, or those of `start`.
+    texts: sentences without photos to learn from. The captioner then has `config.text`, also where `start` has not.
     Raises DataError where nothing is left to learn from, WeightsError where the encoder has no weights, ConfigError
     where ranks do not find the same photos.
     """
@@ -125,12 +137,19 @@ def prepare(
     earlier = _replayed(replay, options) if replay is not None else []
     if boxes is not None:
         boxes = without_ambiguous_names(boxes, [record.path for record in (*data.records, *earlier)])
-    vocabulary = _vocabulary(train, data, options, start)
     names = _label_names(config, label_names, start)
+    words = chosen_words(count_words(train), texts.counts() if texts else {}, names, options)
+    vocabulary = _vocabulary(words, data, options, start)
+    sentences = None
+    ranks.check_same(texts and texts.sha256(), DIFFERENT_SENTENCES)
+    if texts is not None:
+        config = replace(config, text=True)
+        sentences = Sentences(texts, vocabulary, names.words_of(vocabulary) if names else (), config.labels)
     model, weights = _model(config, vocabulary, weights_file, start, names)
-    rare = rare_words(count_words(train), options.min_count, () if start is None else start.vocabulary)
+    rare = rare_words(words.captions, options.min_count, vocabulary)
     if ranks.leads:
-        print(*vocabulary_lines(rare), sep="\n", file=sys.stderr)
+        lines = vocabulary_lines(rare) + words.lines(() if start is None else start.vocabulary)
+        print(*lines, *(sentences.lines() if sentences else ()), sep="\n", file=sys.stderr)
     model.encoder.requires_grad_(False)
     model.to(torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")))
     model.encoder.eval().to(memory_format=torch.channels_last)
@@ -166,20 +185,19 @@ def prepare(
         rare,
         untuned,
         names,
+        sentences,
     )
 
 
-def _vocabulary(train: Sequence[ImageRecord], data: DataSet, options: FitOptions, start: Bundle | None) -> Vocabulary:
-    captions = [caption for record in train for caption in record.captions]
+def _vocabulary(words: ChosenWords, data: DataSet, options: FitOptions, start: Bundle | None) -> Vocabulary:
     if start is not None:
-        return start.vocabulary.grown(captions, options.min_count)
-    vocabulary = Vocabulary.build(captions, options.min_count)
-    if len(vocabulary) == len(SPECIAL_WORDS):
+        return start.vocabulary.extended(words.chosen)
+    if not words.chosen:
         raise DataError(
             f"no word of {data.root} occurs {counted(options.min_count, 'time')} in its training captions:"
             " lower --min-count"
         )
-    return vocabulary
+    return Vocabulary((*SPECIAL_WORDS, *words.chosen))
 
 
 def _label_names(config: CaptionerConfig, given: LabelNames | None, start: Bundle | None) -> LabelNames | None:

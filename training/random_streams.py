@@ -7,10 +7,10 @@ import numpy as np
 
 T = TypeVar("T")
 
-ORDER, BATCH, REPLAY, VALIDATION, WEIGHTS, COMPARISON, EVIDENCE, LEARNED = range(8)
+ORDER, BATCH, REPLAY, VALIDATION, WEIGHTS, COMPARISON, EVIDENCE, LEARNED, SENTENCES = range(9)
 """What a stream is for: the order of an epoch's images, what is drawn for a batch, the earlier photos of a run, its
 validation photos, its first weights, the earlier photos that captioners are compared on,
-the photos whose occlusion maps are measured, a part of the photos to learn from."""
+the photos whose occlusion maps are measured, a part of the photos to learn from, the sentences of a batch."""
 
 
 def stream(seed: int, purpose: int, *numbers: int) -> np.random.Generator:

@@ -13,6 +13,7 @@ PHASES = ("cross_entropy", "fine_tune", "self_critical")
 
 FIXED = {
     "min_count": "it chose the words of the captioner",
+    "sentence_min_count": "it chose the words of the captioner",
     "seed": "it drew the first weights and the validation photos",
     "validation_images": "scores on other photos cannot be compared with the best score so far",
 }
@@ -39,6 +40,7 @@ _OTHER_DATA = {
     "photos": "other photos, captions or splits",
     "replay_photos": "other photos or captions of the earlier data (--replay)",
     "label_names": "other names of classes (--label-names)",
+    "sentences": "other sentences, or none (--sentences)",
 }
 _SAME_DATA = "resume with the data and the captioner of that run, or name another --output"
 
@@ -52,6 +54,7 @@ def changes(stored: Mapping[str, Any], current: Mapping[str, Any], phase: str, p
     Raises ConfigError for the first that cannot change.
     """
     changed = {}
+    _check_same("sentences", stored, current, path)  # before the captioner, whose option `text` follows from them
     for part, why_not in (("options", _why_not_option), ("captioner", _why_not_captioner), ("decoding", _why_not)):
         for name, value in current.get(part, {}).items():
             if part not in stored or (before := stored[part].get(name, value)) == value:
@@ -62,13 +65,18 @@ def changes(stored: Mapping[str, Any], current: Mapping[str, Any], phase: str, p
                     f" resume without {_flag(name)}, or start a new run with another --output"
                 )
             changed[name] = f"resumed with {name} {value!r} instead of {before!r}"
-    for name, value in current.items():
-        if name in ("options", "captioner", "decoding") or stored.get(name, value) == value:
-            continue
-        if name in _OTHER_DATA:
-            raise ConfigError(f"{path} is of a run with {_OTHER_DATA[name]}: {_SAME_DATA}")
-        raise ConfigError(f"{path} is of a run with {name} {stored[name]!r}, not {value!r}: {_SAME_DATA}")
+    for name in current:
+        if name not in ("options", "captioner", "decoding"):
+            _check_same(name, stored, current, path)
     return changed
+
+
+def _check_same(name: str, stored: Mapping[str, Any], current: Mapping[str, Any], path: Path) -> None:
+    """Raise ConfigError if an entry that identifies a run is another one."""
+    if name not in stored or name not in current or stored[name] == current[name]:
+        return
+    differs = _OTHER_DATA.get(name) or f"{name} {stored[name]!r}, not {current[name]!r}"
+    raise ConfigError(f"{path} is of a run with {differs}: {_SAME_DATA}")
 
 
 def _why_not_option(name: str, phase: str) -> str | None:
@@ -102,8 +110,9 @@ def stored_options(run: Mapping[str, Any]) -> FitOptions:
 def upgraded(state: dict[str, Any]) -> dict[str, Any]:
     """Convert the state of a checkpoint of any version to today's form.
 
-    Older ones number phases instead of naming them, and hold the next phase once one is over.
+    Older ones number phases instead of naming them, and hold the next phase once one is over. They know no sentences.
     """
+    state = state | {"run": {"sentences": None, **state["run"]}}
     if isinstance(state["progress"]["phase"], str):
         return state
     plan, progress = phases(stored_options(state["run"])), dict(state["progress"])

@@ -41,6 +41,8 @@ class Progress:
     """Batches of a whole epoch."""
     total_epochs: int = 0
     loss_sum: float = 0.0
+    sentence_loss_sum: float = 0.0
+    """Of sentences without photos alone, which are a part of `loss_sum` by their weight."""
     reward_sum: float = 0.0
     stale_epochs: int = 0
     """Epochs of the phase since the last better CIDEr."""
@@ -63,7 +65,7 @@ class Progress:
         """Continue with another number of batches per epoch, at the same share of the epoch, rounded down."""
         if self.batches not in (0, batches):
             step = self.step * batches // self.batches
-            for name in ("loss_sum", "reward_sum"):
+            for name in ("loss_sum", "sentence_loss_sum", "reward_sum"):
                 setattr(self, name, getattr(self, name) * step / max(1, self.step))
             self.step = step
         self.batches = batches
@@ -185,6 +187,7 @@ class Run:
             "start": material.start and tensors_sha256(material.start.model),
             "replay": material.replay and material.replay.name,
             "boxes": material.boxes and material.boxes.name,
+            "sentences": material.sentences and material.sentences.sha256,
             "vocabulary": len(material.vocabulary),
             "label_names": material.label_names and material.label_names.to_json(),
             "train_images": len(train.new_records),

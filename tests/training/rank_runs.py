@@ -25,6 +25,7 @@ from training.loop import Interrupted, fit
 from training.options import FitOptions
 from training.preparation import prepare
 from training.readers.boxes import read_boxes
+from training.readers.sentence_files import read_sentences
 from training.records import read_records
 
 CONFIG = CaptionerConfig(
@@ -40,6 +41,7 @@ RUNS = {
     "soft": ("soft", dataclasses.replace(OPTIONS, mirror=True, fine_tune_epochs=1, fine_tune_stages=1)),
     "hard": ("hard", dataclasses.replace(OPTIONS, expected_share=0.4, reinforce_weight=1.0)),
     "self-critical": ("soft", dataclasses.replace(OPTIONS, epochs=1, self_critical_epochs=2)),
+    "text": ("soft", dataclasses.replace(OPTIONS, self_critical_epochs=1, sentences_per_batch=5, sentence_min_count=1)),
     # Where nothing teaches the scores of hard attention, they have no gradient.
     "hard-critical": (
         "hard",
@@ -49,6 +51,7 @@ RUNS = {
     ),
 }
 WITH_BOXES = ("soft",)
+WITH_SENTENCES = ("text",)
 STOPPED = "hard"
 """Which of them also runs until it is stopped."""
 STOPPED_AT = 4
@@ -62,6 +65,7 @@ def run(name: str, folder: Path, output: Path, ranks: Ranks, resume: bool = Fals
         read_records(folder / "shapes"), dataclasses.replace(CONFIG, attention=attention),
         DecodingOptions(beam_width=2, max_words=9), options, folder / "cache", folder / "three-stages.safetensors",
         "cpu", boxes=boxes, ranks=ranks,
+        texts=read_sentences([folder / "mine.txt"]) if name in WITH_SENTENCES else None,
     )  # fmt: skip
     try:
         fit(material, options, output, resume, ranks=ranks)

@@ -15,6 +15,16 @@ from training.replay import ReplayDataset
 BEST = {"epoch": 7, "phase": "self_critical", "CIDEr": 0.7123, "Bleu_1": 0.6512, "Bleu_4": 0.2449}
 
 
+class Sentences(SimpleNamespace):
+    """Of some files, so many of them."""
+
+    def __init__(self, files, count):
+        super().__init__(files=files, count=count)
+
+    def __len__(self):
+        return self.count
+
+
 class Train(list):
     """As long as it has records."""
 
@@ -37,6 +47,7 @@ def material(tiny_config):
         start=None,
         replay=None,
         boxes=None,
+        sentences=None,
         frozen=SimpleNamespace(train=train, validator=SimpleNamespace(data=range(1000))),
     )
 
@@ -108,3 +119,11 @@ def test_the_card_lists_the_phases_that_there_were(material):
     text = card(material, epochs=3, fine_tune_epochs=2, fine_tune_stages=1, self_critical_epochs=4)
     assert "3 epochs of captions, then 2 with the encoder's last stages learning too, then 4 of self-critical" in text
     assert "at most 4 of self-critical training;" in card(material, epochs=0, self_critical_epochs=4)
+
+
+def test_the_card_counts_the_sentences_without_photos(material):
+    assert "without photos" not in card(material)
+    material.sentences = Sentences(["coco.txt.gz", "mine.txt"], 237_037)
+    text = card(material, sentence_weight=0.25)
+    assert "Text without photos: 237,037 sentences of coco.txt.gz, mine.txt, weight 0.25." in text
+    assert "of coco.txt.gz, mine.txt, for their words alone." in card(material, sentence_weight=0.0)

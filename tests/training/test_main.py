@@ -192,6 +192,69 @@ def test_check_shows_the_limit_of_rare_words_and_what_it_leaves_out(shapes, tmp_
         assert "vocabulary: " in said.err and ("warning: " in said.err) == (min_count == 6)
 
 
+@pytest.fixture
+def sentences(tmp_path):
+    (tmp_path / "mine.txt").write_text("a zebra stands there\n\na zebra and a red circle\n...\n" * 10)
+    return str(tmp_path / "mine.txt")
+
+
+ADDED = {"zebra", "stands", "there", "and"}
+"""Words that no caption has; zebra stands there 20 times, the others 10 times."""
+SENTENCES_SAID = (
+    "left out of .*mine.txt: 10 empty lines; 10 lines without a word .*\nsentences without photos: 20 of mine.txt\n"
+)
+
+
+def test_fit_learns_from_sentences_and_resumes_with_the_same(fit, tmp_path, capsys, sentences):
+    text = ["--sentences", sentences, "--sentences-per-batch", "4"]
+    assert fit(*text) == 0
+    said = capsys.readouterr().err
+    assert re.search(SENTENCES_SAID, said) and f"vocabulary: {len(ADDED)} more words" in said
+    bundle = captioner.load(tmp_path / "run" / "bundle", "cpu").bundle
+    assert bundle.model.config.text and ADDED <= set(bundle.vocabulary.words)
+    assert bundle.metrics["options"]["sentence_min_count"] == 2
+    assert fit("--epochs", "2", *text, "--resume") == 0
+    capsys.readouterr()
+    assert fit("--epochs", "3", "--resume") == 2
+    assert re.search(r"is of a run with other sentences, or none \(--sentences\): resume with", error_of(capsys))
+
+
+def test_a_run_without_sentences_is_not_resumed_with_them(fit, capsys, sentences, monkeypatch):
+    assert fit() == 0
+    monkeypatch.setattr(features, "open_image", lambda photo: pytest.fail("a photo was encoded first"))
+    capsys.readouterr()
+    assert fit("--epochs", "2", "--resume", "--sentences", sentences) == 2
+    assert "is of a run with other sentences, or none (--sentences)" in error_of(capsys)
+
+
+def test_check_counts_sentences_and_the_words_that_they_add(fit, capsys, sentences):
+    assert fit("--check", "--sentences", sentences) == 0
+    said = capsys.readouterr()
+    assert re.search(SENTENCES_SAID, said.err)
+    assert f"vocabulary: {len(ADDED)} more words from the sentences" in said.err
+    options = json.loads(said.out)
+    assert (options["sentences_per_batch"], options["sentence_min_count"]) == (160, 2)
+    assert fit("--check", "--sentences", sentences, "--sentence-min-count", "11") == 0
+    assert "vocabulary: 1 more word from the sentences" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("nowhere.txt", None, "nowhere.txt cannot be read: No such file"),
+        ("a.txt", b"", "a.txt holds no sentence: write one on each line"),
+        ("a.json", b"[]", "a.json is not a text file by its name"),
+        ("a.txt", "der Löwe".encode("latin-1"), "a.txt is not UTF-8 text"),
+        ("a.txt", b"nobody knows this\n", "most words of every sentence of a.txt are unknown: lower --sentence-min"),
+    ],
+)
+def test_texts_that_cannot_be_learned_from_are_refused(fit, tmp_path, capsys, name, content, said):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    assert fit("--sentences", str(tmp_path / name)) == 2
+    assert re.search(f"^error: .*{said}", capsys.readouterr().err, re.MULTILINE)
+
+
 @pytest.mark.parametrize("stop", [loop.Interrupted("stopped as asked: go on with --resume"), KeyboardInterrupt()])
 def test_a_run_that_is_stopped_says_so(fit, monkeypatch, capsys, stop):
     def stopped(*arguments):

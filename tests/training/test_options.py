@@ -124,3 +124,13 @@ def test_hard_attention_samples_more_and_more_until_the_encoder_is_tuned():
     first, tuned = phases(options)
     assert [at_batch(options, first, done).expected_share for done in (0, 0.5, 1)] == pytest.approx([1, 0.7, 0.4])
     assert at_batch(options, tuned, 0) == options
+
+
+@pytest.mark.parametrize(("words", "limit"), [(19_999, 2), (20_000, 5), (199_999, 5), (200_000, 20), (3_000_000, 20)])
+def test_the_limit_of_rare_words_in_sentences_follows_their_size(words, limit):
+    assert chosen_options({}, sentence_words=words).sentence_min_count == limit
+    assert chosen_options({"sentence_min_count": 3}, sentence_words=words).sentence_min_count == 3
+    earlier = {"sentence_min_count": 7}
+    assert chosen_options({}, earlier=earlier, sentence_words=words).sentence_min_count == limit
+    resumed = FitOptions(sentence_min_count=9)
+    assert chosen_options({}, resumed=resumed).sentence_min_count == 9

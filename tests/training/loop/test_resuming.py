@@ -22,6 +22,7 @@ from training.loop import Interrupted, fit
 from training.options import FitOptions
 from training.preparation import prepare
 from training.readers.boxes import read_boxes
+from training.readers.sentence_files import read_sentences
 from training.records import read_records
 from training.resuming import APPLIED_TO_MODEL, changes
 
@@ -34,6 +35,7 @@ SCENARIOS = {
     "fine_tune": replace(LONG, epochs=0, fine_tune_epochs=10, fine_tune_stages=1),
     "labels": replace(LONG, epochs=0, fine_tune_epochs=10, fine_tune_stages=1),
     "self_critical": replace(LONG, epochs=0, self_critical_epochs=10),
+    "text": replace(LONG, sentences_per_batch=2, sentence_min_count=1),
 }
 """Runs that are stopped in their second epoch."""
 
@@ -68,6 +70,8 @@ APPLIED = {
     "self_critical_samples": ("self_critical", 5),
     "self_critical_baseline": ("self_critical", "greedy"),
     "cross_entropy_weight": ("self_critical", 2.0),
+    "sentences_per_batch": ("text", 3),
+    "sentence_weight": ("text", 2.0),
 }
 """Option -> the run in which it says something, and another value: what is learned after it must be something else."""
 
@@ -75,6 +79,7 @@ SHOWN_BY_TESTS_OF_THEIR_OWN = {"patience"}
 
 REFUSED = {
     "min_count": ("captions", 2, "it chose the words"),
+    "sentence_min_count": ("text", 2, "it chose the words"),
     "seed": ("captions", 5, "it drew the first weights"),
     "validation_images": ("captions", 2, "scores on other photos"),
     "fine_tune_stages": ("fine_tune", 2, "the phase fine_tune has begun"),
@@ -97,6 +102,7 @@ def places(tmp_path_factory):
             table.write(f"{drawing.path.name},two things are there,train\n{drawing.path.name},a thing,train\n")
     write_boxes(folder / "boxes.json", drawings)
     draw_shapes(folder / "earlier", {"train": 6}, seed=9)
+    (folder / "mine.txt").write_text("a red circle\na blue square\na zebra\n")
     return folder
 
 
@@ -117,6 +123,7 @@ def material_of(places, three_stages, three_stages_config, labelled_encoder, wor
             read_records(places / "earlier") if start else None,
             boxes=read_boxes(places / "boxes.json") if scenario == "boxes" else None,
             label_names=THREE_NAMES if scenario == "labels" else None,
+            texts=read_sentences([places / "mine.txt"]) if scenario == "text" else None,
         )  # fmt: skip
 
     return make
@@ -296,7 +303,7 @@ DECODING = {
 IDENTITY = {
     "encoder_weights": "other", "start": "other", "replay": "other", "boxes": "other", "vocabulary": 9,
     "train_images": 9, "validation_images": 9, "photos": "other", "replay_photos": "other",
-    "label_names": "other",
+    "label_names": "other", "sentences": "other",
 }  # fmt: skip
 
 
