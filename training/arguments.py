@@ -71,6 +71,10 @@ def make_parser() -> argparse.ArgumentParser:
 
 def _add_fit_arguments(fit: argparse.ArgumentParser) -> None:
     _add_data_arguments(fit)
+    fit.add_argument(
+        "--also", type=Path, nargs="+", default=[], metavar="PATH",
+        help="more data sets to learn from and to validate on, in the same run; --balance says how often each is seen",
+    )  # fmt: skip
     fit.add_argument("--output", type=Path, required=True, help="folder for the bundle, the log and the checkpoint")
     fit.add_argument("--resume", action="store_true", help="go on with the run in --output where it stopped")
     fit.add_argument("--encoder-weights", type=Path, metavar="FILE", help="the encoder's weights, .safetensors or .pth")
@@ -112,3 +116,10 @@ def read_data(options: argparse.Namespace) -> "DataSet":
     from training.records import read_records
 
     return read_records(options.data, options.format, options.images, options.seed)
+
+
+def read_also(options: argparse.Namespace) -> "list[DataSet]":
+    """Read the data sets that --also names, whose formats are found out. Raises DataError."""
+    from training.records import read_records
+
+    return [read_records(path, seed=options.seed) for path in options.also]

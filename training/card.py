@@ -4,6 +4,7 @@ from typing import Any
 
 from captioner.config import CaptionerConfig
 from captioner.counting import counted
+from training.mixing import parts_of
 from training.options import FitOptions
 from training.preparation import Material
 from training.supervision import teaching_boxes
@@ -11,34 +12,61 @@ from training.supervision import teaching_boxes
 
 def model_card(material: Material, options: FitOptions, best: dict[str, Any]) -> str:
     """Markdown: what the captioner is, what it learned from, how, and how good it was on the validation photos."""
-    config, records = material.config, material.frozen.train.new_records
-    captions = sum(len(record.captions) for record in records)
-    scores = "\n".join(f"| {name} | {best[name]:.3f} |" for name in ("CIDEr", "Bleu_1", "Bleu_4"))
+    config = material.config
     learning = [f"{counted(options.epochs, 'epoch')} of captions"] if options.epochs else []
     if options.fine_tune_epochs:
         learning.append(f"{options.fine_tune_epochs} with the encoder's last stages learning too")
     if options.self_critical_epochs:
         learning.append(f"{options.self_critical_epochs} of self-critical training")
     words = counted(len(material.vocabulary), "word")
-    data = f"{counted(len(records), 'photo')} with {counted(captions, 'caption')}"
     further = "".join(part(material, options) for part in (_sentences, _start, _boxes))
-    return f"""# {material.data.name} captioner
+    return f"""# {" and ".join(material.names)} captioner
 
 An image captioner of the kind of Show, Attend and Tell (Xu et al. 2015), trained with `python -m training fit`.
 
 - Encoder: `{config.encoder}`, weights from `{material.encoder_weights.source}`, photos at
   {config.image_size} x {config.image_size} pixels, fitted by `{config.fit}`.
 - Decoder: LSTM of {config.hidden_dim}, {_attention(config)}, {words}.
-- Data: {data} of {material.data.name}; the licence of that data applies.
+{_data(material, options)}
 {further}- Training: at most {", then ".join(learning)};
   these weights are of epoch {best["epoch"]} ({best["phase"]}).
 
-| validation, {counted(len(material.frozen.validator.data), "photo")}, beam {material.decoding.beam_width} | |
-|---|---|
-{scores}
+{_scores(material, best)}
 
 It says what its training captions would say. Photos unlike them get captions that sound sure and are wrong.
 """
+
+
+def _data(material: Material, options: FitOptions) -> str:
+    """Data that it learned from: the photos and captions of each data set and, of several, its share of an epoch."""
+    train, names = material.frozen.train, material.names
+    records, balance = train.new_records, train.balance
+    parts = balance.parts if balance else parts_of(names, [len(records)])
+    each = []
+    for number, part in enumerate(parts):
+        captions = sum(len(records[position].captions) for position in part.positions)
+        each.append(f"{counted(part.count, 'photo')} with {counted(captions, 'caption')} of {part.name}")
+        if balance:
+            each[-1] += f" ({balance.counts[number] / len(records):.0%} of an epoch)"
+    if balance is None:
+        return f"- Data: {each[0]}; the licence of that data applies."
+    listed = ",\n  ".join(each)
+    return f"- Data: {listed};\n  balance {options.balance:g}; the licences of these data sets apply."
+
+
+def _scores(material: Material, best: dict[str, Any]) -> str:
+    """Table of the scores on the validation photos; of several data sets, their mean and those of each."""
+    validator, beam = material.frozen.validator, material.decoding.beam_width
+    if by_data := best.get("by_data"):
+        each = {f"{part.name}, {counted(part.count, 'photo')}": by_data[part.name] for part in validator.parts}
+        heads = [f"validation, beam {beam}", "mean", *each]
+        rows = [heads, ["---"] * len(heads)]
+        scored = [best, *each.values()]
+    else:
+        rows = [[f"validation, {counted(len(validator.data), 'photo')}, beam {beam}", ""], ["---", "---"]]
+        scored = [best]
+    rows += [[name, *(f"{scores[name]:.3f}" for scores in scored)] for name in ("CIDEr", "Bleu_1", "Bleu_4")]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def _attention(config: CaptionerConfig) -> str:

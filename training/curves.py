@@ -9,6 +9,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from captioner.figures import figure_strip
 from captioner.images import open_image
+from training.mixing import spread
 from training.validation import Validation, Validator
 
 PHOTOS = 4
@@ -26,9 +27,11 @@ class Curves:
         for name, value in line.items():
             if isinstance(value, float):
                 self.writer.add_scalar(name, value, epoch)
+        for data, scores in validation.by_data.items():
+            for name, value in scores.items():
+                self.writer.add_scalar(f"{name}/{data}", value, epoch)
         records = validator.data.records
-        positions = sorted({number * len(records) // PHOTOS for number in range(PHOTOS)})
-        for number, position in enumerate(positions):
+        for number, position in enumerate(spread(validator.parts, PHOTOS)):
             photo = open_image(records[position].path)
             strip = np.asarray(figure_strip(photo, validation.captions[position]))
             self.writer.add_image(f"validation/{number}", strip, epoch, dataformats="HWC")

@@ -12,6 +12,7 @@ from captioner.draws import Share
 from captioner.vocabulary import END, PAD, START, Vocabulary
 from training.distributed import ALONE, Ranks
 from training.features import FeatureCache
+from training.mixing import Balance
 from training.options import MAX_TRAINING_WORDS
 from training.random_streams import BATCH, ORDER, stream
 from training.records import ImageRecord
@@ -54,14 +55,16 @@ class CaptionDataset:
         caches: Sequence[FeatureCache],
         least_batches: int = 0,
         regions: Sequence[Regions] | None = None,
+        balance: Balance | None = None,
     ):
         """`caches`: views of the same photos (plain, mirrored); each time an image is used, one of them is drawn.
 
         least_batches: an epoch passes over the images as often as it takes for so many batches, at least once.
         regions: of each image, where words should look; by default nothing is known of that.
+        balance: how often an epoch shows the images of each data set; by default each image once.
         """
         self.records, self.caches, self._least_batches = list(records), list(caches), least_batches
-        self._regions = regions
+        self._regions, self.balance = regions, balance
         self.tokens = [[vocabulary.encode(caption) for caption in record.captions] for record in self.records]
         self._longest = np.array([max(map(len, captions)) for captions in self.tokens])
 
@@ -78,8 +81,14 @@ class CaptionDataset:
 
         The same for the same epoch and seed, so that a resumed run goes on where it stopped.
         """
-        streams = [stream(seed, ORDER, epoch, number) for number in range(self._passes(batch_size))]
-        return [batch for rng in streams for batch in self._pass(rng, batch_size)]
+        passes, batches = self._passes(batch_size), []
+        for number in range(passes):
+            rng = stream(seed, ORDER, epoch, number)
+            images = np.arange(len(self.new_records))
+            if self.balance is not None:
+                images = self.balance.positions(seed, epoch * passes + number)
+            batches += self._pass(rng, rng.permutation(images), batch_size)
+        return batches
 
     def batch_count(self, batch_size: int) -> int:
         """How many batches an epoch has."""
@@ -92,10 +101,9 @@ class CaptionDataset:
     def _pass_count(self, batch_size: int) -> int:
         return math.ceil(len(self) / batch_size)
 
-    def _pass(self, rng: np.random.Generator, batch_size: int) -> list[np.ndarray]:
-        """Every image once: shuffled, each batch of images with similarly long captions."""
-        shuffled = rng.permutation(len(self))
-        pools = [shuffled[start : start + 32 * batch_size] for start in range(0, len(self), 32 * batch_size)]
+    def _pass(self, rng: np.random.Generator, shuffled: np.ndarray, batch_size: int) -> list[np.ndarray]:
+        """Divide shuffled images into batches, each of images with similarly long captions."""
+        pools = [shuffled[start : start + 32 * batch_size] for start in range(0, len(shuffled), 32 * batch_size)]
         batches = []
         for pool in pools:
             by_length = pool[np.argsort(self._longest[pool], kind="stable")]

@@ -7,7 +7,7 @@ Options come from the command line, a JSON file, a preset, the run to resume, th
 import argparse
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +16,12 @@ from captioner.bundle_json import LABELS, load_metrics, load_vocabulary
 from captioner.config import CaptionerConfig, DecodingOptions
 from captioner.errors import ConfigError
 from captioner.label_names import LabelNames, imagenet_names, read_label_names
-from training.arguments import DECODING, read_data
+from training.arguments import DECODING, read_also, read_data
 from training.caption_statistics import training_words
 from training.coverage import rare_words, vocabulary_lines, vocabulary_warning
 from training.languages import unknown_words
 from training.lost_captions import problems_summary
+from training.mixing import Balance, check_different, names_of, parts_of
 from training.options import FitOptions, chosen_options
 from training.readers.sentence_files import SentenceTexts, read_sentences
 from training.records import read_records
@@ -30,7 +31,7 @@ from training.word_choice import chosen_words
 if TYPE_CHECKING:
     from captioner.bundle import Bundle
     from training.distributed import Ranks
-    from training.records import DataSet
+    from training.records import DataSet, ImageRecord
 
 INTERRUPTED = 130
 """Exit status of a run that was interrupted."""
@@ -39,19 +40,27 @@ INTERRUPTED = 130
 def check(options: argparse.Namespace) -> int:
     """Print the training options that `fit` would use; on standard error, what `fit` would say about the data."""
     stored = _stored_run(options)
-    data = read_data(options)
+    data_sets = [read_data(options), *read_also(options)]
+    check_different(data_sets)
     texts = _texts(options)
-    fit_options = _fit_options(options, data, stored["run"] if stored else {}, texts)
+    records = [record for data in data_sets for record in data.records]
+    fit_options = _fit_options(options, records, stored["run"] if stored else {}, texts)
     known = load_vocabulary(options.from_bundle).words if options.from_bundle else ()
-    told = [problems_summary(data)] if data.problems else []
+    told = [problems_summary(data) for data in data_sets if data.problems]
+    told += [balance_of(data_sets, fit_options).sentence()] if len(data_sets) > 1 else []
     names = _checked_names(options, stored["run"] if stored else {})
-    words = chosen_words(training_words(data.records), texts.counts() if texts else {}, names, fit_options)
+    words = chosen_words(training_words(records), texts.counts() if texts else {}, names, fit_options)
     kept = {*known, *words.chosen}
     told += vocabulary_lines(rare_words(words.captions, fit_options.min_count, kept)) + words.lines(known)
     told += texts.lines() if texts else []
     print(*told, sep="\n", file=sys.stderr)
     print(json.dumps(fit_options.to_json(), indent=1))
     return 0
+
+
+def balance_of(data_sets: "Sequence[DataSet]", options: FitOptions) -> Balance:
+    """How often an epoch would show each data set if all of its photos can be read. Raises DataError."""
+    return Balance(parts_of(names_of(data_sets), [len(data.split("train")) for data in data_sets]), options.balance)
 
 
 def fit(options: argparse.Namespace, ranks: "Ranks") -> int:
@@ -71,21 +80,24 @@ def fit(options: argparse.Namespace, ranks: "Ranks") -> int:
     decoding = _decoding_options(options, run, start)
     check_output(options.output, options.resume)  # before hours of encoding photos
     watch = ProgressFile(options.output) if ranks.leads else unwatched
-    data = read_data(options)
+    data_sets = [read_data(options), *read_also(options)]
+    check_different(data_sets)
     texts = _texts(options)
-    fit_options = _fit_options(options, data, run, texts)
+    fit_options = _fit_options(options, [record for data in data_sets for record in data.records], run, texts)
     if stored:  # refused before hours of encoding photos
         chosen = {"options": fit_options, "captioner": config, "decoding": decoding}
         known = {name: values.to_json() for name, values in chosen.items()}
         known["sentences"] = texts and texts.sha256()
         changes(run, known, stored["progress"]["phase"], options.output / CHECKPOINT)
-    if data.problems and ranks.leads:
-        print(problems_summary(data), file=sys.stderr)
-    if texts and ranks.leads:
-        print(*texts.lines(), sep="\n", file=sys.stderr)
+    if ranks.leads:
+        for data in data_sets:
+            if data.problems:
+                print(problems_summary(data), file=sys.stderr)
+        if texts:
+            print(*texts.lines(), sep="\n", file=sys.stderr)
     replay = read_records(options.replay, seed=options.seed) if options.replay else None
     material = prepare(
-        data,
+        data_sets[0],
         config,
         decoding,
         fit_options,
@@ -98,7 +110,8 @@ def fit(options: argparse.Namespace, ranks: "Ranks") -> int:
         read_boxes(options.boxes) if options.boxes else None,
         ranks,
         _label_names(options, config),
-        texts,
+        texts=texts,
+        also=data_sets[1:],
     )
     try:
         bundle = loop.fit(material, fit_options, options.output, options.resume, watch, ranks)
@@ -150,11 +163,15 @@ def _decoding_options(options: argparse.Namespace, run: Mapping[str, Any], start
 
 
 def _fit_options(
-    options: argparse.Namespace, data: "DataSet", run: Mapping[str, Any], texts: SentenceTexts | None
+    options: argparse.Namespace,
+    records: "Sequence[ImageRecord]",
+    run: Mapping[str, Any],
+    texts: SentenceTexts | None,
 ) -> FitOptions:
     """Training options by the command line, --options, the preset, the captioner to start from, the data and the texts.
 
-    run: the run to resume, from its checkpoint; empty for a new one. Raises ConfigError and BundleError.
+    records: of all data sets to learn from. run: the run to resume, from its checkpoint; empty for a new one. Raises
+    ConfigError and BundleError.
     """
     given = given_arguments(FitOptions, options)
     if options.options is not None:
@@ -171,14 +188,14 @@ def _fit_options(
     if run:
         return chosen_options(given, options.preset, resumed=stored_options(run))
     sizes = {
-        "running_words": training_words(data.records).total(),
+        "running_words": training_words(records).total(),
         "sentence_words": None if texts is None else len(texts.numbers),
     }
     if options.from_bundle is None:
         return chosen_options(given, options.preset, **sizes)
     trained = load_metrics(options.from_bundle).get("options")
     earlier = trained if isinstance(trained, dict) else {}
-    new_words = unknown_words(data.records, load_vocabulary(options.from_bundle)).share
+    new_words = unknown_words(records, load_vocabulary(options.from_bundle)).share
     return chosen_options(given, options.preset, earlier, options.replay is not None, new_words, **sizes)
 
 

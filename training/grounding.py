@@ -74,6 +74,8 @@ class BoxedPhoto:
 
     told: ImageRecord
     """With those of its captions alone that have some."""
+    position: int
+    """Of the photo among the records: ids may occur in two data sets."""
     phrases: tuple[Sequence[Phrase], ...]
     """Of each of these captions."""
 
@@ -240,7 +242,7 @@ def ground_maps(
 def boxed_captions(records: Iterable[ImageRecord], box_set: BoxSet, counts: Counter[str]) -> list[BoxedPhoto]:
     """The photos that have boxed phrases; what is left out is counted."""
     boxed = []
-    for record in records:
+    for position, record in enumerate(records):
         counts[PHOTOS] += 1
         photo = box_set.of(record.path)
         if photo is None:
@@ -257,7 +259,7 @@ def boxed_captions(records: Iterable[ImageRecord], box_set: BoxSet, counts: Coun
                 captions.append((caption, phrases))
         if captions:
             texts, phrases = zip(*captions, strict=True)
-            boxed.append(BoxedPhoto(replace(record, captions=texts), phrases))
+            boxed.append(BoxedPhoto(replace(record, captions=texts), position, phrases))
     return boxed
 
 

@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -87,7 +87,7 @@ def fit(
                     run.keep_best()
                 if curves is not None:
                     _log(output, line)
-                    write_samples(output, features.validator.data.records, validation.captions, progress.total_epochs)
+                    _write_samples(run, features, validation)
                     curves.add(progress.total_epochs, line, validation, features.validator)
                 run.save()
     watch("finished")
@@ -105,18 +105,29 @@ def _nothing_left(run: Run) -> str:
 def _judge_start(run: Run, features: Features) -> None:
     """Epoch 0: what the captioner that the run starts from says of the validation photos. It is the best so far."""
     validation = _validate(run, features)
-    run.progress.best = {"epoch": 0, "phase": "start", **validation.scores}
+    run.progress.best = {"epoch": 0, "phase": "start", **validation.to_json()}
     run.keep_best()
-    line = {"epoch": 0, "phase": "start", **{name: round(score, 4) for name, score in validation.scores.items()}}
+    line = {"epoch": 0, "phase": "start", **_rounded(validation.to_json())}
     if run.ranks.leads:
         _log(run.output, line | {"best": True})
-        write_samples(run.output, features.validator.data.records, validation.captions, 0)
+        _write_samples(run, features, validation)
     run.save()
 
 
 def _validate(run: Run, features: Features) -> Validation:
     model, vocabulary = run.learner.average.module, run.material.vocabulary
     return features.validator(model, vocabulary, features.stages, run.ranks)
+
+
+def _write_samples(run: Run, features: Features, validation: Validation) -> None:
+    validator = features.validator
+    epoch = run.progress.total_epochs
+    write_samples(run.output, validator.data.records, validation.captions, epoch, validator.parts)
+
+
+def _rounded(scores: Mapping[str, Any]) -> dict[str, Any]:
+    """Scores, and those of each data set, as a line of the log shows them."""
+    return {name: _rounded(score) if isinstance(score, Mapping) else round(score, 4) for name, score in scores.items()}
 
 
 def _curves(run: Run) -> AbstractContextManager[Curves | None]:
@@ -312,7 +323,7 @@ def _finish_epoch(
     progress.total_epochs += 1
     better = run.is_better(validation.scores)
     if better:
-        progress.best = {"epoch": progress.total_epochs, "phase": phase.name, **validation.scores}
+        progress.best = {"epoch": progress.total_epochs, "phase": phase.name, **validation.to_json()}
     progress.stale_epochs = 0 if better else progress.stale_epochs + 1
     steps = max(1, progress.step)
     rewards = {"reward": round(progress.reward_sum / steps, 4)} if phase.name == "self_critical" else {}
@@ -322,7 +333,7 @@ def _finish_epoch(
         "loss": round(progress.loss_sum / steps, 4),
         **({"sentence_loss": round(progress.sentence_loss_sum / steps, 4)} if progress.sentence_loss_sum else {}),
         **rewards,
-        **{name: round(score, 4) for name, score in validation.scores.items()},
+        **_rounded(validation.to_json()),
         "best": better,
         "learning_rate": run.learner.schedule.get_last_lr()[0],
         "images": len(features.train),

@@ -63,6 +63,10 @@ class FitOptions(JsonOptions):
     min_count: int = 5
     """Words that are rarer among the training captions become unknown. The default follows the size of these captions:
     1 below 20,000 running words, 2 below 200,000, else 5; at most 2 with --from-bundle, which also keeps its words."""
+    balance: float = 0.7
+    """Of several data sets (--also): the share of each in an epoch is proportional to its number of photos to the power
+    of this. 1 shows every photo once; 0 shows each data set as often as the others; between, small ones come oftener
+    than their size alone would make them. An epoch has as many photos as all data sets together."""
     sentence_min_count: int = 20
     """Words that are rarer in the sentences of --sentences become unknown, unless the captions have them often enough
     or they name a label. The default follows the size of the sentences: 2 below 20,000 running words, 5 below 200,000,
@@ -137,6 +141,7 @@ class FitOptions(JsonOptions):
         self._require_not_negative("distillation_weight", "supervision_weight", "reinforce_weight", "entropy_weight")
         self._require("expected_share", self._is_number("expected_share") and 0 <= self.expected_share <= 1, "0 to 1")
         self._require_not_negative("label_weight")
+        self._require("balance", self._is_number("balance") and 0 <= self.balance <= 1, "0 to 1")
         self._require_share("label_smoothing", "average_decay", "replay_share")
         self._require("mirror", isinstance(self.mirror, bool), "true or false")
         self._require(

@@ -3,7 +3,7 @@
 import copy
 import hashlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from training.dataset import CaptionDataset
 from training.distributed import ALONE, Ranks
 from training.features import FeatureCache, FeatureView, encode, fill_cache, open_cache, precision_on
 from training.metrics import tokenise_for_scoring
+from training.mixing import Balance, Part, names_of, parts_of
 from training.objectives import SelfCritical
 from training.options import FitOptions
 from training.progress import Watch, unwatched
@@ -97,6 +98,13 @@ class Material:
     """Of the classes of the encoder's classifier, where the captioner attends to labels."""
     sentences: Sentences | None = None
     """Sentences without photos, which are learned from beside the photos."""
+    also: Sequence[DataSet] = ()
+    """More data sets that the run learns from and validates on."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Unique names of all data sets."""
+        return names_of([self.data, *self.also])
 
 
 def prepare(
@@ -114,6 +122,7 @@ def prepare(
     ranks: Ranks = ALONE,
     label_names: LabelNames | None = None,
     texts: SentenceTexts | None = None,
+    also: Sequence[DataSet] = (),
 ) -> Material:
     """Build the vocabulary and the model, and encode every photo that the cache does not hold yet.
 
@@ -124,6 +133,7 @@ def prepare(
     ranks: those that share the encoding; each of them has all of the material.
     label_names: of the classes of the encoder's classifier; by default ImageNet's, or those of `start`.
     texts: sentences without photos to learn from. The captioner then has `config.text`, also where `start` has not.
+    also: more data sets to learn from and to validate on; `options.balance` says how often each is seen.
     Raises DataError where nothing is left to learn from, WeightsError where the encoder has no weights, ConfigError
     where ranks do not find the same photos.
     """
@@ -133,13 +143,16 @@ def prepare(
             " --supervision-weight 0 to measure alone"
         )
     torch.manual_seed(torch_seed(options.seed, WEIGHTS))
-    train, validation = training_splits(data, options)
+    data_sets = [data, *also]
+    splits = {name: training_splits(each, options) for name, each in zip(names_of(data_sets), data_sets, strict=True)}
+    train = [record for learned, _ in splits.values() for record in learned]
     earlier = _replayed(replay, options) if replay is not None else []
     if boxes is not None:
-        boxes = without_ambiguous_names(boxes, [record.path for record in (*data.records, *earlier)])
+        records = [*(record for each in data_sets for record in each.records), *earlier]
+        boxes = without_ambiguous_names(boxes, [record.path for record in records])
     names = _label_names(config, label_names, start)
     words = chosen_words(count_words(train), texts.counts() if texts else {}, names, options)
-    vocabulary = _vocabulary(words, data, options, start)
+    vocabulary = _vocabulary(words, data_sets, options, start)
     sentences = None
     ranks.check_same(texts and texts.sha256(), DIFFERENT_SENTENCES)
     if texts is not None:
@@ -159,7 +172,7 @@ def prepare(
 
     frozen_stages, tuned_stages = (cached_stages(model.encoder, learning) for learning in (0, options.fine_tune_stages))
     build = _FeatureBuilder(model, config, options, cache, vocabulary, decoding, watch, boxes, ranks)
-    frozen, *more = build(train, validation, earlier, list(dict.fromkeys([frozen_stages, tuned_stages])))
+    frozen, *more = build(splits, earlier, list(dict.fromkeys([frozen_stages, tuned_stages])))
     fine_tuned = (more or [frozen])[0] if options.fine_tune_stages else None
     self_critical = None
     if options.self_critical_epochs:
@@ -186,15 +199,19 @@ def prepare(
         untuned,
         names,
         sentences,
+        also,
     )
 
 
-def _vocabulary(words: ChosenWords, data: DataSet, options: FitOptions, start: Bundle | None) -> Vocabulary:
+def _vocabulary(
+    words: ChosenWords, data_sets: Sequence[DataSet], options: FitOptions, start: Bundle | None
+) -> Vocabulary:
     if start is not None:
         return start.vocabulary.extended(words.chosen)
     if not words.chosen:
+        roots = " and ".join(str(data.root) for data in data_sets)
         raise DataError(
-            f"no word of {data.root} occurs {counted(options.min_count, 'time')} in its training captions:"
+            f"no word of {roots} occurs {counted(options.min_count, 'time')} in its training captions:"
             " lower --min-count"
         )
     return Vocabulary((*SPECIAL_WORDS, *words.chosen))
@@ -275,49 +292,62 @@ class _FeatureBuilder:
 
     def __call__(
         self,
-        train: Sequence[ImageRecord],
-        validation: Sequence[ImageRecord],
+        splits: Mapping[str, tuple[Sequence[ImageRecord], Sequence[ImageRecord]]],
         earlier: Sequence[ImageRecord],
         stages: Sequence[int | None],
     ) -> list[Features]:
-        """Features after each of these numbers of stages, of the same photos at the same positions."""
+        """Features after each of these numbers of stages, of the same photos at the same positions.
+
+        splits: of each data set, by its name, the records to learn from and those to validate on.
+        """
+        train = [record for records, _ in splits.values() for record in records]
+        validation = [record for _, records in splits.values() for record in records]
         plain = [self._filled([*train, *validation, *earlier], FeatureView(n), "encode photos") for n in stages]
         mirrored = []
         if self.options.mirror:
             views = [FeatureView(n, mirrored=True) for n in stages]
             mirrored = [self._filled([*train, *earlier], view, "encode mirror images") for view in views]
-        train, earlier = (_in_all(records, [*plain, *mirrored]) for records in (train, earlier))
-        validation = _in_all(validation, plain)
-        found = [[record.image_id for record in records] for records in (train, earlier, validation)]
+        learned = {name: _in_all(records, [*plain, *mirrored]) for name, (records, _) in splits.items()}
+        validated = {name: _in_all(records, plain) for name, (_, records) in splits.items()}
+        earlier = _in_all(earlier, [*plain, *mirrored])
+        found = [
+            [record.image_id for record in records] for records in (*learned.values(), earlier, *validated.values())
+        ]
         self.ranks.check_same(hashlib.sha256(repr(found).encode()).digest(), DIFFERENT_PHOTOS)
-        if not train or not validation:
-            raise DataError("no photo could be read: `python -m training inspect` says what is wrong with each")
-        frames = [plain[0].frame(record.path, self.config.fit) for record in (*train, *earlier)]
-        regions = self._regions([*train, *earlier], frames)
+        for name in splits:
+            if not learned[name] or not validated[name]:
+                photo = f"photo of {name}" if len(splits) > 1 else "photo"
+                raise DataError(f"no {photo} could be read: `python -m training inspect` says what is wrong with each")
+        if len(splits) > 1:
+            self._say(Balance(_joined(learned)[0], self.options.balance).sentence())
+        records = [record for of_data in (*learned.values(), earlier) for record in of_data]
+        regions = self._regions(records, [plain[0].frame(record.path, self.config.fit) for record in records])
         mirrored = mirrored or [None] * len(stages)
         return [
-            self._features(train, validation, earlier, regions, n, [cache for cache in caches if cache is not None])
+            self._features(learned, validated, earlier, regions, n, [cache for cache in caches if cache is not None])
             for n, *caches in zip(stages, plain, mirrored, strict=True)
         ]
 
     def _features(
         self,
-        train: Sequence[ImageRecord],
-        validation: Sequence[ImageRecord],
+        learned: Mapping[str, Sequence[ImageRecord]],
+        validated: Mapping[str, Sequence[ImageRecord]],
         earlier: Sequence[ImageRecord],
         regions: list[Regions] | None,
         stages: int | None,
         caches: Sequence[FeatureCache],
     ) -> Features:
-        """caches: the plain view, then the mirrored one if there is one."""
+        """learned, validated: of each data set. caches: the plain view, then the mirrored one if there is one."""
+        parts, train = _joined(learned)
+        validation_parts, validation = _joined(validated)
         data = CaptionDataset(validation, self.vocabulary, caches[:1])
         frames = [caches[0].frame(record.path, self.config.fit) for record in validation]
-        validator = Validator(data, frames, self.decoding, self.boxes)
-        least = self.options.least_batches
+        validator = Validator(data, frames, self.decoding, self.boxes, validation_parts)
+        balance = Balance(parts, self.options.balance) if len(parts) > 1 else None
+        same = self.vocabulary, caches, self.options.least_batches, regions, balance
         if earlier:
-            mixed = ReplayDataset(train, earlier, self.options.replay_share, self.vocabulary, caches, least, regions)
-            return Features(stages, mixed, validator)
-        return Features(stages, CaptionDataset(train, self.vocabulary, caches, least, regions), validator)
+            return Features(stages, ReplayDataset(train, earlier, self.options.replay_share, *same), validator)
+        return Features(stages, CaptionDataset(train, *same), validator)
 
     def _regions(self, records: Sequence[ImageRecord], frames: Sequence[ImageFrame]) -> list[Regions] | None:
         """Where the words of each photo should look; None where nothing tells. Raises DataError."""
@@ -359,3 +389,9 @@ class _FeatureBuilder:
 def _in_all(records: Sequence[ImageRecord], caches: Sequence[FeatureCache]) -> list[ImageRecord]:
     """The records whose photos are in each of the caches."""
     return [record for record in records if all([record.path in cache for cache in caches])]
+
+
+def _joined(by_name: Mapping[str, Sequence[ImageRecord]]) -> tuple[tuple[Part, ...], list[ImageRecord]]:
+    """Records of several data sets in one list, and which of them are of which."""
+    records = [record for of_data in by_name.values() for record in of_data]
+    return parts_of(list(by_name), [len(of_data) for of_data in by_name.values()]), records

@@ -9,6 +9,7 @@ from typing import Any
 
 from captioner.captioner import Caption
 from captioner.json_files import write_json
+from training.mixing import Part, parts_of, spread
 from training.records import ImageRecord
 
 PROGRESS = "progress.json"
@@ -46,18 +47,30 @@ class ProgressFile:
         write_json(self._path, {"stage": stage, **values})
 
 
-def write_samples(output: Path, records: Sequence[ImageRecord], captions: Sequence[Caption], epoch: int) -> None:
-    """Add what an epoch says of some validation photos to `samples.json`; what it said of later epochs goes."""
+def write_samples(
+    output: Path,
+    records: Sequence[ImageRecord],
+    captions: Sequence[Caption],
+    epoch: int,
+    parts: Sequence[Part] | None = None,
+) -> None:
+    """Add what an epoch says of some validation photos to `samples.json`; what it said of later epochs goes.
+
+    parts: photos of each data set; of several, some of each are kept, with its name.
+    """
     path = output / SAMPLES
-    positions = [number * len(records) // SAMPLE_PHOTOS for number in range(SAMPLE_PHOTOS)]
+    parts = parts or parts_of([""], [len(records)])
+    several = len(parts) > 1
+    names = {position: part.name for part in parts for position in part.positions}
     earlier = {}
     if path.exists():
         known = enumerate(json.loads(path.read_bytes())["photos"])
         earlier = {(number, photo["photo"]): photo["captions"] for number, photo in known}  # two may show one file
     photos = []
-    for number, position in enumerate(sorted(set(positions))):
+    for number, position in enumerate(spread(parts, SAMPLE_PHOTOS)):
         record, name = records[position], os.fsdecode(os.path.abspath(records[position].path))
         kept = [caption for caption in earlier.get((number, name), []) if caption["epoch"] < epoch]
         said = {"epoch": epoch, "text": captions[position].text}
-        photos.append({"photo": name, "references": list(record.captions), "captions": [*kept, said]})
+        source = {"data": names[position]} if several else {}
+        photos.append({"photo": name, **source, "references": list(record.captions), "captions": [*kept, said]})
     write_json(path, {"photos": photos})

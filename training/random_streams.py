@@ -7,10 +7,12 @@ import numpy as np
 
 T = TypeVar("T")
 
-ORDER, BATCH, REPLAY, VALIDATION, WEIGHTS, COMPARISON, EVIDENCE, LEARNED, SENTENCES = range(9)
+ORDER, BATCH, REPLAY, VALIDATION, WEIGHTS, COMPARISON, EVIDENCE, LEARNED, SENTENCES, MIXING = range(10)
 """What a stream is for: the order of an epoch's images, what is drawn for a batch, the earlier photos of a run, its
 validation photos, its first weights, the earlier photos that captioners are compared on,
-the photos whose occlusion maps are measured, a part of the photos to learn from, the sentences of a batch."""
+the photos whose occlusion maps are measured, a part of the photos to learn from, the sentences of a
+batch, the order of each of several data
+sets."""
 
 
 def stream(seed: int, purpose: int, *numbers: int) -> np.random.Generator:

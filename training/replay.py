@@ -8,12 +8,13 @@ import numpy as np
 from captioner.vocabulary import Vocabulary
 from training.dataset import CaptionDataset
 from training.features import FeatureCache
+from training.mixing import Balance
 from training.records import ImageRecord
 from training.supervision import Regions
 
 
 class ReplayDataset(CaptionDataset):
-    """Each epoch has every new image once, and in every batch a share of earlier ones, others each time."""
+    """Each epoch has every new image once, or as `balance` says, and a share of earlier ones in every batch."""
 
     def __init__(
         self,
@@ -24,12 +25,13 @@ class ReplayDataset(CaptionDataset):
         caches: Sequence[FeatureCache],
         least_batches: int = 0,
         regions: Sequence[Regions] | None = None,
+        balance: Balance | None = None,
     ):
         """`share` of a batch, from 0 to below 1, is of the earlier images; a batch has one new image at least.
 
-        regions: of the new images, then of the earlier ones.
+        regions: of the new images, then of the earlier ones. balance: of the new images.
         """
-        super().__init__([*new, *earlier], vocabulary, caches, least_batches, regions)
+        super().__init__([*new, *earlier], vocabulary, caches, least_batches, regions, balance)
         self.new_images, self._share = len(new), share
 
     @property
@@ -42,14 +44,13 @@ class ReplayDataset(CaptionDataset):
     def _pass_count(self, batch_size: int) -> int:
         return math.ceil(self.new_images / self._new_in_batch(batch_size))
 
-    def _pass(self, rng: np.random.Generator, batch_size: int) -> list[np.ndarray]:
-        """Every new image once, shuffled, each batch filled up with earlier ones that are drawn for it."""
+    def _pass(self, rng: np.random.Generator, shuffled: np.ndarray, batch_size: int) -> list[np.ndarray]:
+        """Divide shuffled new images into batches, each filled up with earlier ones that are drawn for it."""
         size = self._new_in_batch(batch_size)
-        new = rng.permutation(self.new_images)
         earlier = np.arange(self.new_images, len(self.records))
         batches = []
-        for start in range(0, len(new), size):
-            of_new = new[start : start + size]
+        for start in range(0, len(shuffled), size):
+            of_new = shuffled[start : start + size]
             wanted = min(len(earlier), round(len(of_new) * (batch_size - size) / size))
             batches.append(np.concatenate([of_new, rng.choice(earlier, wanted, replace=False)]))
         return batches

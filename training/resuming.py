@@ -37,6 +37,7 @@ APPLIED_TO_MODEL = frozenset({"dropout"})
 """Options of the captioner that change how it learns and not what it is. All others are kept."""
 
 _OTHER_DATA = {
+    "also": "other data sets beside --data (--also)",
     "photos": "other photos, captions or splits",
     "replay_photos": "other photos or captions of the earlier data (--replay)",
     "label_names": "other names of classes (--label-names)",

@@ -154,7 +154,7 @@ class Run:
         self._best_weights = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
         if not self.ranks.leads:
             return
-        metrics = {"validation": best, "options": self.options.to_json(), "data": material.data.name}
+        metrics = {"validation": best, "options": self.options.to_json(), "data": " + ".join(material.names)}
         card = model_card(material, self.options, best)
         bundle = Bundle(
             model, material.vocabulary, material.encoder_weights, material.decoding, metrics, card, material.label_names
@@ -185,6 +185,7 @@ class Run:
             "decoding": material.decoding.to_json(),
             "encoder_weights": material.encoder_weights.sha256,
             "start": material.start and tensors_sha256(material.start.model),
+            "also": list(material.names[1:]),
             "replay": material.replay and material.replay.name,
             "boxes": material.boxes and material.boxes.name,
             "sentences": material.sentences and material.sentences.sha256,

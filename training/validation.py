@@ -2,8 +2,10 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean
+from typing import Any
 
 import torch
 from pycocoevalcap.bleu.bleu import Bleu
@@ -21,6 +23,7 @@ from training.distributed import ALONE, Ranks
 from training.features import annotations_from
 from training.grounding import ReferenceMaps, boxed_captions, ground_maps, told_maps
 from training.metrics import tokenise_for_scoring
+from training.mixing import Part, parts_of
 from training.reward import CiderReward
 
 BATCH = 50
@@ -33,7 +36,14 @@ class Validation:
     captions: list[Caption]
     """In the order of the photos; of several ranks, the first has them all, the others none."""
     scores: dict[str, float]
-    """CIDEr, Bleu_1 and Bleu_4, on the official scale; where there are boxes, attention_correctness and pointing."""
+    """CIDEr, Bleu_1 and Bleu_4, on the official scale, of several data sets the mean; with boxes also
+    attention_correctness and pointing, of all photos that have boxes."""
+    by_data: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Of several data sets: CIDEr, Bleu_1 and Bleu_4 of each, by its name."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The scores as an epoch's line and a bundle's metrics hold them."""
+        return {**self.scores, **({"by_data": self.by_data} if self.by_data else {})}
 
 
 class Validator:
@@ -45,12 +55,17 @@ class Validator:
         frames: Sequence[ImageFrame],
         options: DecodingOptions,
         boxes: BoxSet | None = None,
+        parts: Sequence[Part] | None = None,
     ):
-        """`frames`: of each photo, for the maps of its caption. boxes: of what the captions name, to measure them."""
+        """`frames`: of each photo, for the maps of its caption. boxes: of what the captions name, to measure them.
+
+        parts: photos of each data set, which is scored by itself; by default all are of one.
+        References are kept by position, because ids are unique in one data set only.
+        """
         self.data, self.frames, self.options = data, frames, options
-        self.ids = [record.image_id for record in data.records]
-        self.references = tokenise_for_scoring({record.image_id: record.captions for record in data.records})
-        self.reward = CiderReward(self.references)
+        self.parts = tuple(parts or parts_of([""], [len(data.records)]))
+        self.references = tokenise_for_scoring(dict(enumerate(record.captions for record in data.records)))
+        self.rewards = [CiderReward(self._of(part, self.references)) for part in self.parts]
         self.boxes, self._counts = boxes, Counter()
         self._boxed = [] if boxes is None else boxed_captions(data.records, boxes, self._counts)
 
@@ -72,8 +87,12 @@ class Validator:
         batches = math.ceil(len(self.data) / BATCH)
         captions = [caption for found in ranks.mapped(captions_in, batches) for caption in found]
         grounding = self._grounding(model, vocabulary, stages, ranks)
-        scores = ranks.from_leader(lambda: self.score([caption.text for caption in captions]) | grounding)
-        return Validation(captions, scores)
+
+        def scored() -> tuple[dict[str, float], dict[str, dict[str, float]]]:
+            by_data = self.scores_by_data([caption.text for caption in captions])
+            return _mean(by_data) | grounding, by_data if len(by_data) > 1 else {}
+
+        return Validation(captions, *ranks.from_leader(scored))
 
     def _annotations(self, model: CaptionModel, images: Sequence[int], stages: int | None) -> Tensor:
         """Of photos at these positions, [B, H, W, D]."""
@@ -99,12 +118,10 @@ class Validator:
     def _reference_maps(
         self, model: CaptionModel, vocabulary: Vocabulary, stages: int | None, ranks: Ranks
     ) -> Iterator[ReferenceMaps]:
-        positions = {image: position for position, image in enumerate(self.ids)}
-
         def maps_of(batch: int) -> list[ReferenceMaps]:
-            told = [photo.told for photo in self._boxed[batch * BATCH : (batch + 1) * BATCH]]
-            images = [positions[record.image_id] for record in told]
-            tokens = [[vocabulary.encode(caption) for caption in record.captions] for record in told]
+            boxed = self._boxed[batch * BATCH : (batch + 1) * BATCH]
+            images = [photo.position for photo in boxed]
+            tokens = [[vocabulary.encode(caption) for caption in photo.told.captions] for photo in boxed]
             maps = told_maps(model.decoder, self._annotations(model, images, stages), tokens)
             return [ReferenceMaps(self.frames[image], of) for image, of in zip(images, maps, strict=True)]
 
@@ -112,7 +129,26 @@ class Validator:
             yield from maps
 
     def score(self, texts: Sequence[str]) -> dict[str, float]:
-        candidates = tokenise_for_scoring({image: [text] for image, text in zip(self.ids, texts, strict=True)})
-        bleu, _ = Bleu(4).compute_score(self.references, candidates, verbose=0)
-        cider = self.reward.score(self.ids, [candidates[image][0] for image in self.ids]).mean()
-        return {"CIDEr": float(cider), "Bleu_1": bleu[0], "Bleu_4": bleu[3]}
+        """CIDEr, Bleu_1 and Bleu_4 of a caption of each photo; of several data sets, the mean of theirs."""
+        return _mean(self.scores_by_data(texts))
+
+    def scores_by_data(self, texts: Sequence[str]) -> dict[str, dict[str, float]]:
+        """CIDEr, Bleu_1 and Bleu_4 of each data set, by its name."""
+        candidates = tokenise_for_scoring({number: [text] for number, text in enumerate(texts)})
+        scores = {}
+        for part, reward in zip(self.parts, self.rewards, strict=True):
+            said = self._of(part, candidates)
+            bleu, _ = Bleu(4).compute_score(self._of(part, self.references), said, verbose=0)
+            cider = reward.score(part.positions, [texts[0] for texts in said.values()]).mean()
+            scores[part.name] = {"CIDEr": float(cider), "Bleu_1": bleu[0], "Bleu_4": bleu[3]}
+        return scores
+
+    @staticmethod
+    def _of(part: Part, values: Mapping[int, list[str]]) -> dict[int, list[str]]:
+        return {position: values[position] for position in part.positions}
+
+
+def _mean(by_data: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """Mean over the data sets, each of the same weight however many photos it has."""
+    (first, *_) = by_data.values()
+    return {name: fmean(scores[name] for scores in by_data.values()) for name in first}

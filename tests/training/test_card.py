@@ -1,7 +1,6 @@
 """Of training/card.py: the card says what the captioner is, of what data, and how good it was."""
 
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -33,6 +32,7 @@ class Train(list):
         return list(self)
 
     new_records = records
+    balance = None
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def material(tiny_config):
         decoding=DecodingOptions(beam_width=4),
         vocabulary=[*SPECIAL_WORDS, "dog"],
         encoder_weights=SimpleNamespace(source="file:mine.safetensors"),
-        data=SimpleNamespace(name="my photos", root=Path("somewhere")),
+        names=("my photos",),
         start=None,
         replay=None,
         boxes=None,
@@ -61,7 +61,7 @@ def test_the_card_names_what_a_run_went_on_from(material):
 
 def test_of_replayed_photos_the_card_counts_each_kind(material):
     train = object.__new__(ReplayDataset)
-    train.records, train.new_images = [SimpleNamespace(captions=("a",))] * 50, 20
+    train.records, train.new_images, train.balance = [SimpleNamespace(captions=("a",))] * 50, 20, None
     material.frozen.train = train
     material.start = SimpleNamespace(card="", vocabulary=[*SPECIAL_WORDS, "dog"])
     material.replay = SimpleNamespace(name="coco")

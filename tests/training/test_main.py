@@ -192,6 +192,40 @@ def test_check_shows_the_limit_of_rare_words_and_what_it_leaves_out(shapes, tmp_
         assert "vocabulary: " in said.err and ("warning: " in said.err) == (min_count == 6)
 
 
+def test_fit_learns_from_several_data_sets(fit, tmp_path, capsys):
+    draw_shapes(tmp_path / "more", {"train": 3, "val": 2}, seed=4)
+    with open(tmp_path / "more" / "captions.csv", "a") as table:
+        table.write("nowhere.png,a photo that is not there,train\n")
+    also = ["--also", str(tmp_path / "more")]
+    assert fit(*also, "--balance", "0", "--check") == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out)["balance"] == 0
+    assert "data: shapes 6 photos, 55.6% of an epoch; more 3 photos, 44.4% of an epoch" in said.err
+    assert "1 of photos that are missing" in said.err
+    assert fit(*also) == 0
+    said = capsys.readouterr().err
+    assert "data: shapes 6 photos, " in said and "1 of photos that are missing" in said
+    assert captioner.load(tmp_path / "run" / "bundle", "cpu").bundle.metrics["data"] == "shapes + more"
+    assert fit("--resume", "--epochs", "2") == 2
+    assert "a run with other data sets beside --data (--also)" in capsys.readouterr().err
+    assert fit(*also, "--resume", "--epochs", "2") == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--also", "nowhere"], "nowhere does not exist"),
+        (["--also", "DATA"], "--also names .*shapes a second time: name each data set once"),
+        (["--balance", "1.5"], "balance must be 0 to 1, not 1.5"),
+    ],
+)
+@pytest.mark.parametrize("check", [[], ["--check"]])
+def test_fit_refuses_bad_data_sets_in_a_sentence(fit, shapes, tmp_path, capsys, options, said, check):
+    assert fit(*(str(shapes) if option == "DATA" else option for option in options), *check) == 2
+    assert re.search(said, error_of(capsys))
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.fixture
 def sentences(tmp_path):
     (tmp_path / "mine.txt").write_text("a zebra stands there\n\na zebra and a red circle\n...\n" * 10)

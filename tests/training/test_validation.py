@@ -13,6 +13,7 @@ from training import validation
 from training.dataset import CaptionDataset
 from training.features import FeatureCache
 from training.metrics import tokenise_for_scoring
+from training.mixing import Part, parts_of
 from training.records import ImageRecord
 from training.validation import Validator
 
@@ -28,7 +29,7 @@ def make_validator(tmp_path, tiny_bundle):
     """A validator of three photos, whose cached features are exactly the encoder's."""
     drawings = draw_shapes(tmp_path / "photos", {"val": 3})["val"]
     records = [
-        ImageRecord(number, drawing.path, captions, "val")
+        ImageRecord(number % 2, drawing.path, captions, "val")  # the last has the id of the first
         for number, (drawing, captions) in enumerate(zip(drawings, REFERENCES, strict=True))
     ]
     config, encoder = tiny_bundle.config, tiny_bundle.model.encoder
@@ -36,14 +37,14 @@ def make_validator(tmp_path, tiny_bundle):
         *(fit_image(open_image(record.path), config.image_size, config.fit) for record in records), strict=True
     )
 
-    def make(stages=None):
+    def make(stages=None, parts=None):
         with torch.no_grad():
             rows = encoder.features(torch.from_numpy(np.stack(squares)), stages)
             rows = encoder.annotations(rows) if stages is None else rows
         cache = FeatureCache(tmp_path / f"cache-{stages}", rows.shape[1:])
         cache.append([record.path for record in records], rows.numpy())
         data = CaptionDataset(records, tiny_bundle.vocabulary, [cache])
-        return Validator(data, list(frames), tiny_bundle.decoding)
+        return Validator(data, list(frames), tiny_bundle.decoding, parts=parts)
 
     return make
 
@@ -91,3 +92,28 @@ def test_validation_leaves_dropout_off(make_validator, tiny_bundle, without_java
     once = validator(tiny_bundle.model.train(), tiny_bundle.vocabulary, None)
     again = validator(tiny_bundle.model.train(), tiny_bundle.vocabulary, None)
     assert [caption.log_prob for caption in once.captions] == [caption.log_prob for caption in again.captions]
+
+
+def test_several_data_sets_are_scored_each_by_itself(make_validator):
+    """CIDEr weighs n-grams by the photos of the same data set; what counts is the mean of the data sets."""
+    texts = ["a red circle above a square", "a green circle", "a blue square above a yellow triangle"]
+    one, two = make_validator(), make_validator(parts=parts_of(["first", "second"], [2, 1]))
+    by_data = two.scores_by_data(texts)
+    references = tokenise_for_scoring(dict(enumerate(REFERENCES)))
+    for name, positions in (("first", range(2)), ("second", [2])):
+        own = {number: references[number] for number in positions}
+        said = {number: [texts[number]] for number in positions}
+        cider, _ = Cider().compute_score(own, said)
+        bleu, _ = Bleu(4).compute_score(own, said, verbose=0)
+        assert by_data[name] == pytest.approx({"CIDEr": cider, "Bleu_1": bleu[0], "Bleu_4": bleu[3]}, abs=1e-9)
+    mean = {name: (by_data["first"][name] + by_data["second"][name]) / 2 for name in by_data["first"]}
+    assert two.score(texts) == pytest.approx(mean) != one.score(texts)
+
+
+def test_a_validation_of_several_data_sets_has_the_scores_of_each(make_validator, tiny_bundle, without_java):
+    validator = make_validator(parts=[Part("first", 0, 1), Part("second", 1, 2)])
+    found = validator(tiny_bundle.model, tiny_bundle.vocabulary, None)
+    assert list(found.by_data) == ["first", "second"] and found.to_json() == {**found.scores, "by_data": found.by_data}
+    assert len(found.captions) == 3
+    alone = make_validator()(tiny_bundle.model, tiny_bundle.vocabulary, None)
+    assert alone.by_data == {} and alone.to_json() == alone.scores

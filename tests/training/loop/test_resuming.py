@@ -31,6 +31,7 @@ SCENARIOS = {
     "captions": LONG,
     "hard": replace(LONG, epochs=3, expected_share=0.0),
     "boxes": LONG,
+    "also": LONG,
     "replay": replace(LONG, batch_size=4, distillation_weight=0.5),
     "fine_tune": replace(LONG, epochs=0, fine_tune_epochs=10, fine_tune_stages=1),
     "labels": replace(LONG, epochs=0, fine_tune_epochs=10, fine_tune_stages=1),
@@ -55,6 +56,7 @@ APPLIED = {
     "doubly_stochastic_weight": ("captions", 0.0),
     "average_decay": ("captions", 0.1),
     "supervision_weight": ("boxes", 3.0),
+    "balance": ("also", 0.0),
     "expected_share": ("hard", 0.9),
     "reinforce_weight": ("hard", 2.0),
     "entropy_weight": ("hard", 0.5),
@@ -102,6 +104,7 @@ def places(tmp_path_factory):
             table.write(f"{drawing.path.name},two things are there,train\n{drawing.path.name},a thing,train\n")
     write_boxes(folder / "boxes.json", drawings)
     draw_shapes(folder / "earlier", {"train": 6}, seed=9)
+    draw_shapes(folder / "more", {"train": 3, "val": 2}, seed=7)
     (folder / "mine.txt").write_text("a red circle\na blue square\na zebra\n")
     return folder
 
@@ -123,6 +126,7 @@ def material_of(places, three_stages, three_stages_config, labelled_encoder, wor
             read_records(places / "earlier") if start else None,
             boxes=read_boxes(places / "boxes.json") if scenario == "boxes" else None,
             label_names=THREE_NAMES if scenario == "labels" else None,
+            also=[read_records(places / "more")] if scenario == "also" else [],
             texts=read_sentences([places / "mine.txt"]) if scenario == "text" else None,
         )  # fmt: skip
 
@@ -303,7 +307,7 @@ DECODING = {
 IDENTITY = {
     "encoder_weights": "other", "start": "other", "replay": "other", "boxes": "other", "vocabulary": 9,
     "train_images": 9, "validation_images": 9, "photos": "other", "replay_photos": "other",
-    "label_names": "other", "sentences": "other",
+    "label_names": "other", "also": ["other"], "sentences": "other",
 }  # fmt: skip
 
 
