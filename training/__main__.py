@@ -9,17 +9,20 @@ import json
 import sys
 from contextlib import nullcontext, redirect_stderr
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from captioner.counting import counted
 from captioner.errors import CaptionerError, ConfigError, is_full_disk
 from captioner.ranks import Ranks as Launched
 from training import fit_command
-from training.arguments import DECODING, make_parser, read_data
+from training.arguments import DECODING, make_parser, read_also, read_data
 from training.fit_command import INTERRUPTED
+from training.mixing import check_different
 
 if TYPE_CHECKING:
     from training.distributed import Ranks
+    from training.records import DataSet
+    from training.report import Report
 
 FULL_DISK = "the disk is full: make room, then go on with --resume; what was written before is whole"
 
@@ -62,21 +65,40 @@ def _inspect(options: argparse.Namespace) -> int:
     from training.advice import advice
     from training.report import inspect_data, render
     from training.samples import write_samples
+    from training.together import inspect_together
+    from training.together import render as render_together
 
-    data = read_data(options)
+    data, also = read_data(options), read_also(options)
+    check_different([data, *also])
     known = load_vocabulary(options.bundle) if options.bundle else None
     report = inspect_data(data, not options.no_photos, vocabulary=known)
-    usable, sentences = advice(data, report)
     samples = []
     if options.samples:
         unreadable = {problem.file for problem in report.problems if problem.kind == "unreadable_image"}
         samples = write_samples(data, options.samples, unreadable)
+    others = [inspect_data(each, not options.no_photos, vocabulary=known) for each in also]
+    together = inspect_together([data, *also], not options.no_photos, known) if also else None
     if options.json:
-        values = {"usable": usable, "advice": sentences, **report.to_json(options.most), "samples": samples}
+        values = {**_judged(data, report, options.most), "samples": samples}
+        if together:
+            values["also"] = [_judged(*each, options.most) for each in zip(also, others, strict=True)]
+            values["together"] = together.to_json(options.most)
         print(json.dumps(values, indent=1, ensure_ascii=False))
     else:
-        print(render(report), *(f"\n{sentence}" for sentence in sentences), sep="")
+        for number, (each, found) in enumerate(zip([data, *also], [report, *others], strict=True)):
+            sentences = advice(each, found)[1]
+            print("\n" if number else "", render(found), *(f"\n{sentence}" for sentence in sentences), sep="")
+        if together:
+            print("\n", render_together(together), sep="")
     return 0
+
+
+def _judged(data: "DataSet", report: "Report", most: int | None) -> dict[str, Any]:
+    """Report of a data set as JSON, with whether it can be used and what to know of it."""
+    from training.advice import advice
+
+    usable, sentences = advice(data, report)
+    return {"usable": usable, "advice": sentences, **report.to_json(most)}
 
 
 def _evaluate(options: argparse.Namespace, ranks: "Ranks") -> int:

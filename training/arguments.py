@@ -25,6 +25,7 @@ def make_parser() -> argparse.ArgumentParser:
 
     inspect = commands.add_parser("inspect", help="what a data set holds, and what is wrong with it")
     _add_data_arguments(inspect)
+    _add_also(inspect, "more data sets of the same run: what each holds, and what they share")
     inspect.add_argument("--json", action="store_true", help="everything, for programs")
     inspect.add_argument("--most", type=int, metavar="N", help="with --json: at most so many of every list")
     inspect.add_argument("--no-photos", action="store_true", help="do not open the photos")
@@ -71,10 +72,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 def _add_fit_arguments(fit: argparse.ArgumentParser) -> None:
     _add_data_arguments(fit)
-    fit.add_argument(
-        "--also", type=Path, nargs="+", default=[], metavar="PATH",
-        help="more data sets to learn from and to validate on, in the same run; --balance says how often each is seen",
-    )  # fmt: skip
+    _add_also(fit, "more data sets to learn from and validate on; --balance says how often each is seen")
     fit.add_argument("--output", type=Path, required=True, help="folder for the bundle, the log and the checkpoint")
     fit.add_argument("--resume", action="store_true", help="go on with the run in --output where it stopped")
     fit.add_argument("--encoder-weights", type=Path, metavar="FILE", help="the encoder's weights, .safetensors or .pth")
@@ -100,6 +98,10 @@ def _add_fit_arguments(fit: argparse.ArgumentParser) -> None:
     add_arguments(fit, FitOptions, "training", leave_out=["seed"], only_given=True, min_count=None)
     add_arguments(fit, DecodingOptions, "decoding", leave_out=_NOT_DECODING, only_given=True)
     fit.set_defaults(on_many_devices=True, seed=None)  # a resumed run keeps its own seed
+
+
+def _add_also(parser: argparse.ArgumentParser, text: str) -> None:
+    parser.add_argument("--also", type=Path, nargs="+", default=[], metavar="PATH", help=text)
 
 
 def _add_data_arguments(parser: argparse.ArgumentParser) -> None:

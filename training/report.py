@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -134,19 +135,18 @@ def inspect_data(
     vocabulary: of the captioner whose unknown words are to be told.
     """
     unreadable, seen = check_images(data, progress) if open_photos else ([], {})
-    found = Counter(record.split for record in data.records)
-    splits = [split for split in (*SPLITS, None) if found[split]]
+    splits, total = split_counts(data.records)
     return Report(
         name=data.name,
         format=data.format,
         root=str(data.root),
         drawn_splits=data.drawn_splits,
         checked_images=open_photos,
-        splits=tuple(_count(split, [record for record in data.records if record.split == split]) for split in splits),
-        total=_count(None, data.records),
+        splits=splits,
+        total=total,
         words=measure_words(data.records),
         languages=languages(data.records),
-        rare_words=_rare_words(data.records, vocabulary),
+        rare_words=measured_rare_words(data.records, vocabulary),
         unknown_words=None if vocabulary is None else unknown_words(data.records, vocabulary),
         same_images=same_images(data, seen),
         similar_images=similar_images(data, seen),
@@ -155,14 +155,22 @@ def inspect_data(
     )
 
 
-def _rare_words(records: list[ImageRecord], vocabulary: Vocabulary | None) -> RareWords:
+def measured_rare_words(records: Sequence[ImageRecord], vocabulary: Vocabulary | None) -> RareWords:
     """By the min_count that `fit` would choose, from scratch or from the captioner with this vocabulary."""
     counts = training_words(records)
     min_count = default_min_count(counts.total(), from_captioner=vocabulary is not None)
     return rare_words(counts, min_count, () if vocabulary is None else vocabulary)
 
 
-def _count(split: str | None, records: list[ImageRecord]) -> SplitCount:
+def split_counts(records: Sequence[ImageRecord]) -> tuple[tuple[SplitCount, ...], SplitCount]:
+    """Count the photos of each split that has some, and all photos."""
+    found = Counter(record.split for record in records)
+    splits = [split for split in (*SPLITS, None) if found[split]]
+    each = tuple(_count(split, [record for record in records if record.split == split]) for split in splits)
+    return each, _count(None, records)
+
+
+def _count(split: str | None, records: Sequence[ImageRecord]) -> SplitCount:
     lengths = [len(record.captions) for record in records]
     return SplitCount(split, len(records), sum(lengths), spread(lengths))
 
@@ -177,21 +185,21 @@ def render(report: Report, examples: int = 3) -> str:
     """The report as text for a terminal: the first `examples` of every list, and how many more there are."""
     source = "splits drawn by image, as it has none" if report.drawn_splits else "its own splits"
     lines = [f"{report.name}: {report.format} format, {source}", report.root, ""]
-    lines += _render_counts(report)
+    lines += render_counts(report.splits, report.total)
     if report.total.captions:
         lines += ["", *_render_words(report)]
     else:
         lines += ["", "Nothing here can be used."]
-    lines += _render_list("images in two splits", [_same_text(same) for same in report.leaks], examples)
-    others = [_same_text(same) for same in report.same_images if not same.leak]
-    lines += _render_list("images that occur more than once", others, examples)
-    lines += _render_list("images that look alike", [_same_text(same) for same in report.similar_images], examples)
+    lines += render_list("images in two splits", [same_text(same) for same in report.leaks], examples)
+    others = [same_text(same) for same in report.same_images if not same.leak]
+    lines += render_list("images that occur more than once", others, examples)
+    lines += render_list("images that look alike", [same_text(same) for same in report.similar_images], examples)
     repeated = [f'{same.count} times, images {same.images}: "{same.text}"' for same in report.repeated_captions]
-    lines += _render_list("captions that occur more than once", repeated, examples)
+    lines += render_list("captions that occur more than once", repeated, examples)
     kinds = dict.fromkeys([*HEADINGS, *(problem.kind for problem in report.problems)])
     for kind in kinds:
         found = [str(problem) for problem in report.problems if problem.kind == kind]
-        lines += _render_list(HEADINGS.get(kind, kind.replace("_", " ")), found, examples)
+        lines += render_list(HEADINGS.get(kind, kind.replace("_", " ")), found, examples)
     if not (report.problems or report.same_images):
         lines += ["", "No problems found."]
     if not report.checked_images:
@@ -199,10 +207,11 @@ def render(report: Report, examples: int = 3) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _render_counts(report: Report) -> list[str]:
+def render_counts(splits: Sequence[SplitCount], total: SplitCount) -> list[str]:
+    """Table of the photos and captions of each split, and of all."""
     lines = [f"{'':10}{'images':>10}{'captions':>12}   captions per image"]
-    for count in (*report.splits, report.total):
-        name = "total" if count is report.total else count.split or "no split"
+    for count in (*splits, total):
+        name = "total" if count is total else count.split or "no split"
         each = count.captions_per_image
         per_image = f"{each.mean:.1f}" if each.min == each.max else f"{each.mean:.1f} ({each.min} to {each.max})"
         left_out = "   left out by the data set's splits" if name == "no split" else ""
@@ -232,7 +241,8 @@ def _render_words(report: Report) -> list[str]:
     return lines
 
 
-def _render_list(heading: str, found: list[str], examples: int) -> list[str]:
+def render_list(heading: str, found: list[str], examples: int) -> list[str]:
+    """Lines of a list below its heading; none if the list is empty."""
     if not found:
         return []
     lines = ["", f"{heading[0].upper()}{heading[1:]}: {len(found):,}"]
@@ -242,5 +252,6 @@ def _render_list(heading: str, found: list[str], examples: int) -> list[str]:
     return lines
 
 
-def _same_text(same: SameImages) -> str:
+def same_text(same: SameImages) -> str:
+    """One line: each path with its split."""
     return " = ".join(f"{path} ({split or 'no split'})" for path, split in zip(same.paths, same.splits, strict=True))

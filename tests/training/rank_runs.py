@@ -51,6 +51,8 @@ RUNS = {
     ),
 }
 WITH_BOXES = ("soft",)
+WITH_MORE = ("soft", "self-critical")
+"""Which of them learn from a second data set."""
 WITH_SENTENCES = ("text",)
 STOPPED = "hard"
 """Which of them also runs until it is stopped."""
@@ -64,7 +66,7 @@ def run(name: str, folder: Path, output: Path, ranks: Ranks, resume: bool = Fals
     material = prepare(
         read_records(folder / "shapes"), dataclasses.replace(CONFIG, attention=attention),
         DecodingOptions(beam_width=2, max_words=9), options, folder / "cache", folder / "three-stages.safetensors",
-        "cpu", boxes=boxes, ranks=ranks,
+        "cpu", boxes=boxes, ranks=ranks, also=[read_records(folder / "more")] if name in WITH_MORE else [],
         texts=read_sentences([folder / "mine.txt"]) if name in WITH_SENTENCES else None,
     )  # fmt: skip
     try:

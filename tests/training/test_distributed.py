@@ -50,6 +50,7 @@ def ran(tmp_path_factory):
         for drawing in drawings["train"][::3]:
             table.write(f"{drawing.path.name},a red thing,train\n{drawing.path.name},two things,train\n")
     write_boxes(folder / "boxes.json", drawings)
+    draw_shapes(folder / "more", {"train": 2, "val": 3}, seed=5)
     (folder / "mine.txt").write_text(
         "a zebra stands there\na giraffe\n" * 3 + "a dog and a red circle on the grass\n" * 4
     )
@@ -129,7 +130,7 @@ def test_the_ranks_fill_one_cache_without_a_photo_twice(ran):
     assert len(caches) == 4  # annotations and what is fine-tuned, both also of mirror images
     for cache in caches:
         rows = (cache / "index.jsonl").read_text().splitlines()
-        photos = 7 if json.loads((cache / "what.json").read_text())["mirrored"] else 12
+        photos = 7 + 2 if json.loads((cache / "what.json").read_text())["mirrored"] else 12 + 5
         assert len(rows) == len(set(rows)) == photos
 
 

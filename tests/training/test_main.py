@@ -73,6 +73,27 @@ def test_inspect_says_what_there_is(shapes, capsys):
     assert "train0001.png" in json.dumps(json.loads(capsys.readouterr().out))
 
 
+def test_inspect_looks_at_several_data_sets_together(shapes, tmp_path, capsys):
+    draw_shapes(tmp_path / "more", {"train": 3, "val": 2}, seed=4)
+    os.replace(shapes / "val0000.png", tmp_path / "more" / "train0000.png")
+    (shapes / "val0000.png").write_bytes((tmp_path / "more" / "train0000.png").read_bytes())
+    arguments = ["inspect", "--data", str(shapes), "--also", str(tmp_path / "more")]
+    assert main(arguments) == 0
+    text = capsys.readouterr().out
+    together = text[text.index("Together: shapes, more") :]
+    assert "shapes: table format" in text and "more: table format" in text
+    assert "train              9           9" in together and "total             16" in together
+    assert "Images to learn from that another data set measures by: 1" in together
+    assert "shapes: val0000.png (val) = more: train0000.png (train)" in together
+    assert main([*arguments, "--json", "--most", "0"]) == 0
+    values = json.loads(capsys.readouterr().out)
+    assert values["name"] == "shapes" and [also["name"] for also in values["also"]] == ["more"]
+    assert values["also"][0]["usable"] and values["together"]["total"]["images"] == 16
+    assert values["together"]["counts"] == {"shared": 1, "leaks": 1} and values["together"]["shared"] == []
+    assert main([*arguments, "--no-photos"]) == 0
+    assert "another data set" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("command", ["inspect", "fit", "evaluate"])
 def test_a_data_set_that_is_not_there_is_named(command, tmp_path, capsys, tiny_bundle):
     more = {"inspect": [], "fit": ["--output", str(tmp_path / "out")], "evaluate": ["--output", str(tmp_path / "out")]}
