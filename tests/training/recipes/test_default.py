@@ -1,0 +1,106 @@
+"""Of training/recipes/default.py: one command makes a captioner from data to card, and resumes where it was stopped."""
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from captioner.bundle import load_bundle
+from training import __main__ as training
+from training import loop
+from training.recipes import default
+from training.recipes.options import load_recipe
+
+
+@pytest.fixture
+def commands(monkeypatch):
+    """Commands of `python -m training` that a recipe gives, instead of running them."""
+    given, statuses = [], {}
+
+    def run(arguments):
+        given.append(arguments)
+        if arguments[0] == "fit":
+            output = Path(arguments[arguments.index("--output") + 1])
+            (output / "bundle").mkdir(parents=True, exist_ok=True)
+            (output / "progress.json").touch()
+        return statuses.get(len(given), 0)
+
+    monkeypatch.setattr(training, "main", run)
+    monkeypatch.setattr(default, "_choose_decoding", lambda *_: None)
+    monkeypatch.setattr(default, "_write_card", lambda *_: None)
+    monkeypatch.setattr(default, "_average", lambda *_: None)
+    return given, statuses
+
+
+def run_recipe(tmp_path):
+    data = ["--flickr8k", "f", "--coco", "c", "--boxes", "b.json", "--sentences", "s.txt", "t.txt"]
+    return default.main([*data, "--output", str(tmp_path / "out"), "--device", "cpu"])
+
+
+def test_the_recipe_trains_in_one_run_and_evaluates_the_test_split_last(commands, tmp_path):
+    given, _ = commands
+    assert run_recipe(tmp_path) == 0
+    assert [arguments[0] for arguments in given] == ["fit"] * 3 + ["evaluate"] * 3
+    for number, arguments in enumerate(given[:3]):
+        assert arguments[1:10] == [
+            "--data", "f", "--also", "c", "--boxes", "b.json", "--sentences", "s.txt", "t.txt",
+        ]  # fmt: skip
+        assert ("--resume" in arguments) == (number > 0)
+        assert arguments[arguments.index("--output") + 1] == str(tmp_path / "out" / "run")
+    assert "--self-critical-epochs" in given[2] and "--self-critical-epochs" not in given[1]
+    splits = [(arguments[2], arguments[arguments.index("--split") + 1]) for arguments in given[3:]]
+    assert splits == [("f", "val"), ("c", "val"), ("f", "test")]
+    assert ["--boxes" in arguments for arguments in given[3:]] == [True, False, False]
+
+
+def test_a_recipe_that_was_stopped_resumes_at_its_next_step(commands, tmp_path, capsys):
+    given, statuses = commands
+    statuses[2] = 130
+    assert run_recipe(tmp_path) == 130
+    assert "the step fine-tuning ended with status 130" in capsys.readouterr().err
+    assert run_recipe(tmp_path) == 0
+    assert [arguments[0] for arguments in given] == ["fit"] * 4 + ["evaluate"] * 3
+    assert given[2] == given[1] and "--resume" in given[2]
+    assert run_recipe(tmp_path) == 0 and len(given) == 7
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "the recipe needs --flickr8k and --coco and --boxes and --sentences: name the data, or try it by --smoke"),
+        (["--smoke", "--recipe", "nowhere.json"], "nowhere.json cannot be read as JSON"),
+    ],
+)
+def test_what_is_missing_is_said_in_a_sentence(tmp_path, capsys, arguments, said):
+    assert default.main(["--output", str(tmp_path / "out"), *arguments]) == 2
+    assert f"error: {said}" in capsys.readouterr().err
+
+
+@pytest.mark.stress
+def test_smoke_makes_a_captioner_of_drawn_photos_and_resumes(tmp_path, monkeypatch):
+    output = tmp_path / "out"
+    learn, seen = loop._learn, []
+
+    def stop_in_the_second_stage(run, loss, stop):
+        seen.append(run.progress.phase)
+        if seen.count("fine_tune") == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return learn(run, loss, stop)
+
+    monkeypatch.setattr(loop, "_learn", stop_in_the_second_stage)
+    assert default.main(["--smoke", "--output", str(output)]) == 130
+    assert default.main(["--smoke", "--output", str(output)]) == 0
+    bundle = load_bundle(output / "bundle")
+    assert bundle.config.encoder == "efficientnet_lite0" and bundle.config.labels == 2 and bundle.config.text
+    assert set(bundle.metrics["validation"]["by_data"]) == {"flickr8k", "coco"}
+    assert bundle.metrics["test"]["images"] == 6 and bundle.metrics["recipe"]["command"].endswith("--smoke")
+    tried = json.loads((output / "decoding.json").read_text())
+    best = max(tried, key=lambda entry: entry["CIDEr"])
+    assert bundle.decoding.to_json() == best["decoding"]
+    assert "Made by `python -m training.recipes.default --smoke`" in bundle.card
+    phases = [json.loads(line)["phase"] for line in (output / "run" / "log.jsonl").read_text().splitlines()]
+    assert phases == ["cross_entropy"] * 2 + ["fine_tune", "self_critical"]
+    assert len(load_recipe(default.RECIPES / "smoke.json").stages) == len(list((output / "stages").iterdir()))
+    assert (output / "evaluation" / "flickr8k-test" / "index.html").is_file()

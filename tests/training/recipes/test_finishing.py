@@ -1,0 +1,98 @@
+"""Of training/recipes/finishing.py: the mean of weights, the choice of a decoding, and the card."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from captioner.bundle import save_bundle
+from captioner.config import DecodingOptions
+from tests.quick_training import cut_at_spaces
+from tests.training.shapes import draw_shapes
+from training import validation
+from training.metrics import METRICS
+from training.recipes.default import RECIPES
+from training.recipes.finishing import DecodingChoice, averaged_bundle, finished_card, how_it_was_made, kept_figures
+from training.recipes.options import load_recipe
+from training.records import read_records
+
+CARD = """# a and b captioner
+
+- Data: all of it.
+
+| validation, beam 3 | mean |
+|---|---|
+| CIDEr | 0.500 |
+
+It says what its training captions would say. Be careful.
+"""
+
+
+def test_the_mean_of_weights_is_weighted_and_keeps_all_else(make_bundle, tmp_path):
+    for seed in (0, 1):
+        save_bundle(make_bundle(seed), tmp_path / str(seed))
+    mean = averaged_bundle({"0": tmp_path / "0", "1": tmp_path / "1"}, {"0": 0.25, "1": 0.75})
+    first, second = (make_bundle(seed).model.state_dict() for seed in (0, 1))
+    for name, tensor in mean.model.state_dict().items():
+        if tensor.is_floating_point():
+            torch.testing.assert_close(tensor, 0.25 * first[name] + 0.75 * second[name], atol=2e-3, rtol=2e-3)
+        else:
+            assert torch.equal(tensor, second[name])
+    assert mean.vocabulary.words == make_bundle(1).vocabulary.words
+
+
+@pytest.fixture
+def choice(tmp_path, tiny_bundle, monkeypatch):
+    monkeypatch.setattr(validation, "tokenise_for_scoring", cut_at_spaces)
+    for name, seed in (("a", 1), ("b", 2)):
+        draw_shapes(tmp_path / name, {"train": 1, "val": 3}, seed)
+    data_sets = [read_records(tmp_path / name) for name in "ab"]
+    return lambda: DecodingChoice(tiny_bundle, data_sets, 2, tmp_path / "cache", "cpu")
+
+
+def test_each_option_is_chosen_with_the_best_of_those_before_it(choice, tmp_path, monkeypatch):
+    ciders = {(5, 3): 0.1, (5, 0): 0.2, (5, 2): 0.15, (1, 0): 0.3, (1, 3): 0.9}  # the last is never tried
+    tried = []
+
+    def scored(validator, *_):
+        key = validator.options.beam_width, validator.options.block_repeats
+        tried.append(key)
+        return validation.Validation([], {"CIDEr": ciders[key]})
+
+    monkeypatch.setattr(validation.Validator, "__call__", scored)
+    start = replace(DecodingOptions(), beam_width=5, block_repeats=3)
+    made = choice()
+    made.bundle = replace(made.bundle, decoding=start)
+    values = {"block_repeats": [0, 2], "beam_width": [1, 5]}
+    assert made.choose(values, tmp_path / "tried.json") == replace(start, beam_width=1, block_repeats=0)
+    assert tried == [(5, 3), (5, 0), (5, 2), (1, 0)]
+    made.choose(values, tmp_path / "tried.json")
+    assert len(tried) == 4, "what was tried is kept"
+
+
+def test_decodings_are_scored_on_the_validation_photos_of_all_data_sets(choice, tmp_path):
+    chosen = choice().choose({"beam_width": [1, 2]}, tmp_path / "tried.json")
+    assert chosen.beam_width in (1, 2, choice().bundle.decoding.beam_width)
+    kept = json.loads((tmp_path / "tried.json").read_text())
+    assert all(set(entry["by_data"]) == {"a", "b"} for entry in kept)
+
+
+def test_the_card_has_the_figures_of_the_evaluations_and_says_how_it_was_made():
+    values = {**dict.fromkeys(METRICS, 0.25), "images": 7}
+    boxed = values | {"grounding": {"references": {"head": {"attention_correctness": 0.7, "pointing": 0.8}}}}
+    recipe = load_recipe(RECIPES / "smoke.json")
+    made = how_it_was_made("python -m recipe", recipe, {"captions": 3700.0, "average": 1.0})
+    card = finished_card(
+        CARD, {"a, val": boxed, "b, val": values}, DecodingOptions(beam_width=4, block_repeats=2), made
+    )
+    assert "0.500" not in card and card.startswith("# a and b captioner\n\n- Data: all of it.\n\n| official")
+    assert "beam 4, length exponent 0.7, no pair of words twice | a, val | b, val |\n|---|---|---|\n" in card
+    assert "| CIDEr | 0.250 | 0.250 |" in card
+    assert "Head nouns with boxes, a, val: attention correctness 0.700, pointing 0.800." in card
+    text = " ".join(card.split())
+    assert "Made by `python -m recipe` in one training run. Stages: captions (epochs 2, batch_size 6" in text
+    assert "the mean of those after the stages: 0.5 of fine-tuning, 0.5 of self-critical." in text
+    assert "It took 1 h 1 min: captions 1 h 1 min, average 1 s." in text
+    assert card.endswith("\n\nIt says what its training captions would say. Be careful.\n")
+    assert kept_figures(boxed)["pointing"] == 0.8 and "pointing" not in kept_figures(values)

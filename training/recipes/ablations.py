@@ -1,0 +1,210 @@
+"""What photos, text and labels bring, each alone and together: one command makes one table.
+
+    python -m training.recipes.ablations --flickr8k data/flickr8k --coco data/coco --boxes entities.json.gz \\
+        --sentences coco.txt.gz flickr30k.txt.gz --output runs/ablations
+
+Each variant learns on the frozen encoder, which runs once for each photo, and sees as many photos as the others: where
+there are more of them, it has fewer epochs. Its best epoch on its own validation photos is evaluated on both validation
+splits. A variant that was measured is not trained again, and one that was stopped resumes. What comes out, in --output:
+table.md, table.json, and a folder with the run and the evaluations of each variant.
+
+"Novel words" are words of the captions made for validation photos that occur in no training caption of a photo that the
+variant learned from: it knows them from text or labels alone.
+"""
+
+import argparse
+import itertools
+import sys
+from collections import Counter
+from collections.abc import Collection, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from captioner.errors import CaptionerError, ConfigError
+from captioner.json_files import read_json, write_json
+from captioner.vocabulary import tokenise
+from training.recipes.default import RECIPES, Place, add_data_arguments
+from training.recipes.options import Recipe, flags, load_recipe
+from training.recipes.steps import Step, StepFailed, StepLog
+from training.records import DataSet, ImageRecord, read_records
+from training.rightness import Judge, words_of_references
+
+PARTS = ("photos", "text", "labels")
+"""What a variant may have: the photos of --coco, the sentences of --sentences, the labels of the encoder."""
+SETS = ("flickr8k", "coco")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A captioner that learns with some of PARTS."""
+
+    parts: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        return " + ".join(self.parts) or "Flickr8k alone"
+
+    @property
+    def folder(self) -> str:
+        return "-".join(self.parts) or "base"
+
+
+VARIANTS = tuple(Variant(parts) for size in range(len(PARTS) + 1) for parts in itertools.combinations(PARTS, size))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure the variants and write the table. Returns the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        place, recipe = _place(options), load_recipe(options.recipe)
+        variants = [variant for variant in VARIANTS if not options.only or variant.folder in options.only]
+        log = StepLog(place.output)
+        log.carry_out(steps(variants, recipe, place, options.photos_seen))
+        values = [_measured(variant, place) for variant in variants]
+    except StepFailed as failure:
+        print(failure, file=sys.stderr)
+        return failure.status
+    except CaptionerError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped: the same command resumes", file=sys.stderr)
+        return 130
+    write_json(place.output / "table.json", values)
+    (place.output / "table.md").write_text(table(values), encoding="utf-8")
+    print(table(values), end="")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m training.recipes.ablations", description=__doc__.split("\n")[0])
+    add_data_arguments(parser)
+    parser.add_argument(
+        "--recipe", type=Path, default=RECIPES / "ablations.json", metavar="FILE",
+        help="JSON file of options, whose first stage is used. Default: that which ships.",
+    )  # fmt: skip
+    parser.add_argument(
+        "--photos-seen", type=int, default=30_000, metavar="N",
+        help="photos that each variant sees in all, rounded to whole epochs. Default: 30000.",
+    )  # fmt: skip
+    choices = [variant.folder for variant in VARIANTS]
+    parser.add_argument("--only", nargs="+", choices=choices, metavar="VARIANT", help=f"of {', '.join(choices)}")
+    return parser
+
+
+def _place(options: argparse.Namespace) -> Place:
+    if missing := [f"--{name}" for name in ("flickr8k", "coco", "sentences") if not getattr(options, name)]:
+        raise ConfigError(f"the ablations need {' and '.join(missing)}: name the data")
+    given = options.flickr8k, options.coco, options.boxes, tuple(options.sentences)
+    return Place(*given, options.output, options.cache or options.output / "features", options.device)
+
+
+def steps(variants: Sequence[Variant], recipe: Recipe, place: Place, photos_seen: int) -> list[Step]:
+    """Train and measure each variant."""
+    photos = {name: len(read_records(getattr(place, name)).split("train")) for name in SETS}
+    found = []
+    for variant in variants:
+        of_epoch = photos["flickr8k"] + (photos["coco"] if "photos" in variant.parts else 0)
+        epochs = max(1, round(photos_seen / of_epoch))
+        arguments = fit_arguments(variant, recipe, place, epochs)
+        found.append(
+            Step(variant.folder, {"fit": arguments}, lambda each=variant, fit=arguments: _measure(each, fit, place))
+        )
+    return found
+
+
+def fit_arguments(variant: Variant, recipe: Recipe, place: Place, epochs: int) -> list[str]:
+    """Arguments of `fit` for a variant."""
+    run = place.output / variant.folder / "run"
+    data = ["--data", str(place.flickr8k), *(["--boxes", str(place.boxes)] if place.boxes else [])]
+    captioner, stage = dict(recipe.captioner), recipe.stages[0]
+    if "photos" in variant.parts:
+        data += ["--also", str(place.coco)]
+    if "text" in variant.parts:
+        data += ["--sentences", *map(str, place.sentences)]
+    if "labels" not in variant.parts:
+        captioner["labels"] = 0
+    options = {**stage.options, "epochs": epochs, "patience": epochs}
+    where = ["--output", str(run), "--cache", str(place.cache), *place.device_flags()]
+    return ["fit", *data, *where, *flags(captioner), *flags(recipe.validation), *flags(options)]
+
+
+def _measure(variant: Variant, arguments: list[str], place: Place) -> None:
+    """Train a variant, evaluate it on both validation splits, and keep its figures in result.json."""
+    from training.__main__ import main as training
+
+    folder = place.output / variant.folder
+    begun = any((folder / "run" / file).is_file() for file in ("checkpoint.pt", "progress.json"))
+    if status := training([*arguments, *(["--resume"] if begun else [])]):
+        raise StepFailed(variant.folder, status)
+    data_sets = {name: read_records(getattr(place, name)) for name in SETS}
+    known = known_words([data_sets[name] for name in (SETS if "photos" in variant.parts else SETS[:1])])
+    figures = {}
+    for name, data in data_sets.items():
+        output = folder / name
+        evaluate = ["evaluate", "--data", str(getattr(place, name)), "--split", "val", *place.device_flags()]
+        if status := training([*evaluate, "--bundle", str(folder / "run" / "bundle"), "--output", str(output)]):
+            raise StepFailed(variant.folder, status)
+        captions = {entry["image_id"]: entry["caption"] for entry in read_json(output / "results.json")}
+        metrics = read_json(output / "metrics.json")
+        figures[name] = {"CIDEr": metrics["CIDEr"], **judged(captions, data.split("val"), known)}
+    write_json(folder / "result.json", {"variant": variant.name, "epochs": _epochs(arguments), **figures})
+
+
+def known_words(data_sets: Sequence[DataSet]) -> frozenset[str]:
+    """Words of the training captions of photos."""
+    captions = (caption for data in data_sets for record in data.split("train") for caption in record.captions)
+    return frozenset(word for caption in captions for word in tokenise(caption))
+
+
+def _epochs(arguments: list[str]) -> int:
+    return int(arguments[arguments.index("--epochs") + 1])
+
+
+def judged(captions: Mapping[Hashable, str], records: Sequence[ImageRecord], known: Collection[str]) -> dict[str, Any]:
+    """Judge captions by the words of people: share with a wrong noun, and words that are not among the `known`.
+
+    captions: image id -> caption of a photo of the records.
+    """
+    judge = Judge(words_of_references(records))
+    words = {image_id: tokenise(caption) for image_id, caption in captions.items()}
+    novel = [
+        (word, right)
+        for image_id, said in words.items()
+        for word, right in zip(said, judge.right_words(image_id, said), strict=True)
+        if word not in known
+    ]
+    content = [right for _, right in novel if right is not None]
+    times = Counter(word for word, _ in novel)
+    return {
+        "wrong_noun": judge.hallucination(words).caption_share,
+        "novel_words": len(content),
+        "novel_right": sum(content) / len(content) if content else None,
+        "novel": {
+            word: {"said": said, "right": sum(right is True for each, right in novel if each == word)}
+            for word, said in times.most_common()
+        },
+    }
+
+
+def _measured(variant: Variant, place: Place) -> dict[str, Any]:
+    return read_json(place.output / variant.folder / "result.json")
+
+
+def table(values: Sequence[Mapping[str, Any]]) -> str:
+    """Markdown: a row for each variant, the same columns for both validation splits."""
+    columns = ("CIDEr", "captions with a wrong noun", "novel words", "of these right")
+    heads = [f"{name}: {column}" for name in SETS for column in columns]
+    rows = [["variant", "epochs", *heads], ["---"] * (2 + len(heads))]
+    for value in values:
+        rows.append([value["variant"], str(value["epochs"])])
+        for name in SETS:
+            of_set = value[name]
+            right = "" if of_set["novel_right"] is None else f"{of_set['novel_right']:.0%}"
+            rows[-1] += [f"{of_set['CIDEr']:.3f}", f"{of_set['wrong_noun']:.1%}", f"{of_set['novel_words']:,}", right]
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

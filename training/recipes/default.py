@@ -1,0 +1,253 @@
+"""Make the captioner that ships, from data to card, in one command.
+
+    python -m training.recipes.default --flickr8k data/flickr8k --coco data/coco --boxes entities.json.gz \\
+        --sentences coco.txt.gz flickr30k.txt.gz --output runs/default
+
+The same command resumes a recipe that was stopped. What comes out, below --output:
+
+    bundle/          the captioner with its card and figures
+    run/             the training run: log.jsonl, samples.json, tensorboard/, checkpoint.pt
+    stages/NAME/     the best captioner after each stage
+    decoding.json    every decoding that was tried on the validation photos
+    evaluation/      an evaluation of each validation split, and of Flickr8k's test split, which decides nothing
+    recipe.log       when each step started and ended
+    steps.json       what is done, and how long it took
+
+The options are in default.json beside this file; --recipe names another. --smoke makes a toy captioner of drawn photos,
+by the same steps, in about a minute.
+"""
+
+import argparse
+import dataclasses
+import os
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from captioner.errors import CaptionerError, ConfigError
+from captioner.json_files import read_json
+from training.recipes.options import Recipe, flags, load_recipe
+from training.recipes.steps import Step, StepFailed, StepLog
+
+RECIPES = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Place:
+    """Data that a recipe learns from, and where it writes."""
+
+    flickr8k: Path
+    coco: Path
+    boxes: Path
+    sentences: tuple[Path, ...]
+    output: Path
+    cache: Path
+    device: str | None
+
+    @property
+    def run(self) -> Path:
+        return self.output / "run"
+
+    @property
+    def bundle(self) -> Path:
+        return self.output / "bundle"
+
+    def stage(self, name: str) -> Path:
+        return self.output / "stages" / name
+
+    def evaluation(self, name: str, split: str) -> Path:
+        return self.output / "evaluation" / f"{name}-{split}"
+
+    def device_flags(self) -> list[str]:
+        return ["--device", self.device] if self.device else []
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Make the captioner. Returns the exit status: 0, 2 for an error that the user can correct, 130 when stopped."""
+    options = _parser().parse_args(arguments)
+    try:
+        place, recipe = _place(options), load_recipe(options.recipe or _shipped(options.smoke))
+        log = StepLog(place.output)
+        log.carry_out(steps(recipe, place, log, _command(options)))
+    except StepFailed as failure:
+        print(failure, file=sys.stderr)
+        return failure.status
+    except CaptionerError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped: the same command resumes", file=sys.stderr)
+        return 130
+    print(f"the captioner is in {place.bundle}")
+    return 0
+
+
+def _shipped(smoke: bool) -> Path:
+    return RECIPES / ("smoke.json" if smoke else "default.json")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m training.recipes.default", description=__doc__.split("\n")[0])
+    add_data_arguments(parser)
+    parser.add_argument("--recipe", type=Path, metavar="FILE", help="JSON file of options. Default: that which ships.")
+    parser.add_argument("--smoke", action="store_true", help="a toy captioner of drawn photos: tries every step")
+    return parser
+
+
+def add_data_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments that name data and output."""
+    parser.add_argument("--flickr8k", type=Path, metavar="DIR", help="Flickr8k")
+    parser.add_argument("--coco", type=Path, metavar="DIR", help="photos of everyday things: COCO or the like")
+    parser.add_argument("--boxes", type=Path, metavar="FILE", help="boxes of what Flickr8k's captions name")
+    parser.add_argument("--sentences", type=Path, nargs="+", default=[], metavar="FILE", help="texts without photos")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for all that is made")
+    parser.add_argument("--cache", type=Path, help="folder for encoded photos. Default: features/ in --output.")
+    parser.add_argument("--device", help="cpu, cuda, ...; by default a GPU where there is one")
+
+
+def _place(options: argparse.Namespace) -> Place:
+    cache = options.cache or options.output / "features"
+    if options.smoke:
+        from training.recipes.drawn_data import draw_data
+
+        drawn = draw_data(options.output / "drawn")
+        given = drawn.first, drawn.second, drawn.boxes, drawn.sentences
+        return Place(*given, options.output, cache, options.device or "cpu")
+    if missing := [f"--{name}" for name in ("flickr8k", "coco", "boxes", "sentences") if not getattr(options, name)]:
+        raise ConfigError(f"the recipe needs {' and '.join(missing)}: name the data, or try it by --smoke without any")
+    given = options.flickr8k, options.coco, options.boxes, tuple(options.sentences)
+    return Place(*given, options.output, cache, options.device)
+
+
+def _command(options: argparse.Namespace) -> str:
+    """The command as the card says it, without the folders of a machine."""
+    if options.smoke:
+        return "python -m training.recipes.default --smoke"
+    data = f"--flickr8k DIR --coco DIR --boxes {options.boxes.name}"
+    return f"python -m training.recipes.default {data} --sentences {' '.join(file.name for file in options.sentences)}"
+
+
+def steps(recipe: Recipe, place: Place, log: StepLog, command: str) -> list[Step]:
+    """All steps, in their order."""
+    found = []
+    for number, stage in enumerate(recipe.stages):
+        arguments = fit_arguments(recipe, place, number)
+        found.append(Step(stage.name, {"fit": arguments}, _fit(stage.name, arguments, place)))
+    found.append(Step("average", {"average": recipe.average}, lambda: _average(recipe, place)))
+    tried = {"decoding": recipe.decoding, "photos": recipe.decoding_photos}
+    found.append(Step("decoding", tried, lambda: _choose_decoding(recipe, place)))
+    for name, split in EVALUATED:
+        arguments = evaluate_arguments(place, name, split)
+        found.append(Step(f"evaluate {name} {split}", {"evaluate": arguments}, _run(f"evaluate {name}", arguments)))
+    found.append(Step("card", {"command": command}, lambda: _write_card(recipe, place, log, command)))
+    return found
+
+
+EVALUATED = (("flickr8k", "val"), ("coco", "val"), ("flickr8k", "test"))
+"""Data set and split. The test split comes last, when nothing is left to decide."""
+
+
+def fit_arguments(recipe: Recipe, place: Place, number: int) -> list[str]:
+    """Arguments of `fit` for a stage, but for --resume."""
+    data = ["--data", str(place.flickr8k), "--also", str(place.coco), "--boxes", str(place.boxes)]
+    data += ["--sentences", *map(str, place.sentences)] if place.sentences else []
+    where = ["--output", str(place.run), "--cache", str(place.cache), *place.device_flags()]
+    chosen = [*flags(recipe.captioner), *flags(recipe.validation), *flags(recipe.options_at(number))]
+    return ["fit", *data, *where, *chosen]
+
+
+def evaluate_arguments(place: Place, name: str, split: str) -> list[str]:
+    """Arguments of `evaluate` for one split of a data set."""
+    arguments = ["evaluate", "--data", str(getattr(place, name)), "--split", split, "--bundle", str(place.bundle)]
+    arguments += ["--output", str(place.evaluation(name, split)), *place.device_flags()]
+    return [*arguments, *(["--boxes", str(place.boxes)] if (name, split) == ("flickr8k", "val") else [])]
+
+
+def _run(name: str, arguments: list[str]) -> Callable[[], None]:
+    """A step that is a command of `python -m training`."""
+
+    def run() -> None:
+        from training.__main__ import main
+
+        if status := main(arguments):
+            raise StepFailed(name, status)
+
+    return run
+
+
+def _fit(name: str, arguments: list[str], place: Place) -> Callable[[], None]:
+    """A step that trains on in the one run of the recipe, and keeps a copy of its best captioner."""
+
+    def run() -> None:
+        begun = any((place.run / file).is_file() for file in ("checkpoint.pt", "progress.json"))
+        _run(name, [*arguments, *(["--resume"] if begun else [])])()
+        _copy(place.run / "bundle", place.stage(name))
+
+    return run
+
+
+def _copy(bundle: Path, copy: Path) -> None:
+    """Copy a bundle; of one that is cut short by a kill nothing stays."""
+    beside = copy.with_name(f".{copy.name}.part")
+    shutil.rmtree(beside, ignore_errors=True)
+    shutil.copytree(bundle, beside)
+    shutil.rmtree(copy, ignore_errors=True)
+    os.replace(beside, copy)
+
+
+def _average(recipe: Recipe, place: Place) -> None:
+    if not recipe.average:
+        _copy(place.run / "bundle", place.bundle)
+        return
+    from captioner.bundle import save_bundle
+    from training.recipes.finishing import averaged_bundle
+
+    bundles = {stage.name: place.stage(stage.name) for stage in recipe.stages}
+    save_bundle(averaged_bundle(bundles, recipe.average), place.bundle)
+
+
+def _choose_decoding(recipe: Recipe, place: Place) -> None:
+    from captioner.bundle import load_bundle, save_bundle
+    from training.recipes.finishing import DecodingChoice
+    from training.records import read_records
+
+    kept = place.output / "decoding.json"
+    data_sets = [read_records(place.flickr8k), read_records(place.coco)]
+    bundle = load_bundle(place.bundle)
+    choice = DecodingChoice(bundle, data_sets, recipe.decoding_photos, place.cache, place.device)
+    chosen = choice.choose(recipe.decoding, kept)
+    bundle.model.to("cpu")
+    save_bundle(dataclasses.replace(bundle, decoding=chosen), place.bundle)
+
+
+def _write_card(recipe: Recipe, place: Place, log: StepLog, command: str) -> None:
+    """Put the figures of the evaluations, and how the captioner was made, into its bundle."""
+    from captioner.bundle import load_bundle, save_bundle
+    from training.recipes.finishing import finished_card, how_it_was_made, kept_figures
+
+    bundle = load_bundle(place.bundle)
+    measured = {(name, split): _metrics(place, name, split) for name, split in EVALUATED}
+    figures = {f"{name}, {split}": values for (name, split), values in measured.items()}
+    seconds = {name: value for name, value in log.seconds().items() if name != "card"}
+    training_card = load_bundle(place.run / "bundle").card
+    card = finished_card(training_card, figures, bundle.decoding, how_it_was_made(command, recipe, seconds))
+    kept = {key: kept_figures(values) for key, values in measured.items()}
+    by_data = {name: kept[name, "val"] for name in ("flickr8k", "coco")}
+    means = {
+        name: round(sum(values[name] for values in by_data.values()) / len(by_data), 4)
+        for name in ("CIDEr", "Bleu_1", "Bleu_4")
+    }
+    final = {"validation": {**bundle.metrics["validation"], **means, "by_data": by_data}}
+    final |= {"test": kept["flickr8k", "test"], "recipe": {"command": command, "seconds": seconds}}
+    save_bundle(dataclasses.replace(bundle, card=card, metrics={**bundle.metrics, **final}), place.bundle)
+
+
+def _metrics(place: Place, name: str, split: str) -> dict[str, Any]:
+    return read_json(place.evaluation(name, split) / "metrics.json")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

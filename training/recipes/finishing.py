@@ -1,0 +1,140 @@
+"""What is done with trained weights: average them, choose how they decode, and write the card with the figures."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from textwrap import fill
+from typing import Any
+
+import torch
+
+from captioner.bundle import Bundle, load_bundle
+from captioner.config import DecodingOptions
+from captioner.encoder_weights import tensors_sha256
+from captioner.errors import DataError
+from captioner.json_files import read_json, write_json
+from training.dataset import CaptionDataset
+from training.features import FeatureView, fill_cache, open_cache
+from training.metrics import METRICS
+from training.mixing import names_of, parts_of
+from training.options import FitOptions
+from training.preparation import training_splits
+from training.recipes.options import Recipe
+from training.recipes.steps import duration
+from training.records import DataSet
+from training.validation import Validator
+
+
+def averaged_bundle(bundles: Mapping[str, Path], shares: Mapping[str, float]) -> Bundle:
+    """Weighted mean of the weights of captioners with the same words; all else is that of the last one."""
+    loaded = {name: load_bundle(bundles[name]) for name in shares}
+    states = {name: bundle.model.state_dict() for name, bundle in loaded.items()}
+    last = list(loaded.values())[-1]
+    mean = {}
+    for name, tensor in last.model.state_dict().items():
+        mean[name] = tensor
+        if tensor.is_floating_point():
+            mean[name] = sum(share * states[each][name].float() for each, share in shares.items()).to(tensor.dtype)
+    last.model.load_state_dict(mean)
+    return last
+
+
+class DecodingChoice:
+    """Chooses decoding options by the mean CIDEr of the validation photos of all data sets."""
+
+    def __init__(self, bundle: Bundle, data_sets: Sequence[DataSet], photos: int, cache: Path, device: str | None):
+        """photos: at most so many of each data set; 0 for all. They are encoded once."""
+        options = FitOptions(validation_images=photos)
+        splits = [training_splits(data, options)[1] for data in data_sets]
+        model, config = bundle.model, bundle.config
+        model.to(torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))).eval()
+        view = FeatureView(None)
+        self._weights = tensors_sha256(model)
+        features = open_cache(cache, model.encoder, tensors_sha256(model.encoder.stages), config, view)
+        paths = [record.path for records in splits for record in records]
+        fill_cache(features, model.encoder, config, view, paths, "encode validation photos")
+        splits = [[record for record in records if record.path in features] for records in splits]
+        if not all(splits):
+            raise DataError("no validation photo of one data set could be read: `python -m training inspect` says why")
+        records = [record for of_data in splits for record in of_data]
+        frames = [features.frame(record.path, config.fit) for record in records]
+        data = CaptionDataset(records, bundle.vocabulary, [features])
+        parts = parts_of(names_of(data_sets), [len(of_data) for of_data in splits])
+        self.bundle, self._validator = bundle, Validator(data, frames, bundle.decoding, parts=parts)
+
+    def choose(self, values: Mapping[str, Sequence[Any]], kept: Path) -> DecodingOptions:
+        """Try the values of one option after the other, each with the best values of the others so far.
+
+        kept: JSON file with what was tried of any weights; none of it is tried again.
+        """
+        best = dataclasses.replace(self.bundle.decoding, captions_per_image=1, seed=None)
+        tried = read_json(kept, [])
+        for name, choices in values.items():
+            options = [best, *(dataclasses.replace(best, **{name: value}) for value in choices)]
+            best = max(options, key=lambda each: self._cider(each, tried, kept))
+        return best
+
+    def _cider(self, options: DecodingOptions, tried: list[dict[str, Any]], kept: Path) -> float:
+        wanted = {"weights": self._weights, "decoding": options.to_json()}
+        known = next((entry for entry in tried if entry.items() >= wanted.items()), None)
+        if known is None:
+            self._validator.options = options
+            found = self._validator(self.bundle.model, self.bundle.vocabulary, None)
+            known = {**wanted, **found.to_json()}
+            tried.append(known)
+            write_json(kept, tried)
+        return known["CIDEr"]
+
+
+def finished_card(
+    card: str, figures: Mapping[str, Mapping[str, Any]], decoding: DecodingOptions, made: Sequence[str]
+) -> str:  # fmt: skip
+    """Card of a training run with the figures of evaluations in place of its own, and with how it was made.
+
+    figures: by what was measured ("flickr8k, val"), what metrics.json of an evaluation holds. made: sentences.
+    """
+    lines = [line for line in card.splitlines() if not line.startswith("|")]
+    start = next((number for number, line in enumerate(lines) if line.startswith("It says what")), len(lines))
+    before, after = "\n".join(lines[:start]).rstrip(), "\n".join(lines[start:])
+    words = {0: "", 1: ", no word twice", 2: ", no pair of words twice"}
+    repeats = words.get(decoding.block_repeats, f", no {decoding.block_repeats} words in a row twice")
+    setting = f"beam {decoding.beam_width}, length exponent {decoding.length_penalty:g}{repeats}"
+    table = [f"| official scorer, {setting} | {' | '.join(figures)} |", "|---" * (len(figures) + 1) + "|"]
+    for name in METRICS:
+        table.append(f"| {name} | {' | '.join(f'{values[name]:.3f}' for values in figures.values())} |")
+    pointing = [
+        f"Head nouns with boxes, {name}: attention correctness {head['attention_correctness']:.3f}, pointing"
+        f" {head['pointing']:.3f}."
+        for name, values in figures.items()
+        if (head := _head(values))
+    ]
+    paragraphs = [before, "\n".join(table), *pointing, *(fill(sentence, 120) for sentence in made), after]
+    return "\n\n".join(paragraph for paragraph in paragraphs if paragraph) + "\n"
+
+
+def how_it_was_made(command: str, recipe: Recipe, seconds: Mapping[str, float]) -> list[str]:
+    """Sentences on the command, the stages, their average and the time of each step, in seconds."""
+    stages = (f"{stage.name} ({_listed(stage.options)})" for stage in recipe.stages)
+    sentences = [f"Made by `{command}` in one training run. Stages: {'; '.join(stages)}."]
+    if recipe.average:
+        shares = ", ".join(f"{share:g} of {name}" for name, share in recipe.average.items())
+        sentences.append(f"Its weights are the mean of those after the stages: {shares}.")
+    times = ", ".join(f"{name} {duration(value)}" for name, value in seconds.items())
+    return [*sentences, f"It took {duration(sum(seconds.values()))}: {times}."]
+
+
+def _listed(options: Mapping[str, Any]) -> str:
+    values = ((name, f"{value:g}" if isinstance(value, float) else value) for name, value in options.items())
+    return ", ".join(f"{name} {value}" for name, value in values)
+
+
+def _head(metrics: Mapping[str, Any]) -> Mapping[str, float]:
+    """Attention correctness and pointing of head nouns; empty if they were not measured."""
+    return metrics["grounding"]["references"]["head"] if "grounding" in metrics else {}
+
+
+def kept_figures(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """The figures of an evaluation that a bundle keeps."""
+    figures = {name: round(metrics[name], 4) for name in METRICS}
+    others = {name: metrics[name] for name in ("hallucination", "confidence") if name in metrics}
+    return {**figures, **_head(metrics), **others, "images": metrics["images"]}

@@ -1,0 +1,91 @@
+"""The options of a recipe, from a JSON file: the captioner, the stages that it learns in, and how it is finished."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from captioner.config import CaptionerConfig, DecodingOptions
+from captioner.errors import ConfigError
+from training.options import FitOptions
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of the training run that is one call of `fit`; later stages resume the run with more or other options."""
+
+    name: str
+    options: Mapping[str, Any]
+    """Training options, beside those of the stages before it."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a captioner is made."""
+
+    captioner: Mapping[str, Any]
+    """Options of CaptionerConfig."""
+    validation: Mapping[str, Any]
+    """Options of DecodingOptions by which epochs are compared."""
+    stages: tuple[Stage, ...]
+    average: Mapping[str, float]
+    """Share of each stage's weights in the captioner; empty: the best weights of all stages."""
+    decoding: Mapping[str, Sequence[Any]]
+    """Options of DecodingOptions -> values to choose from on the validation photos, one option after the other."""
+    decoding_photos: int = 0
+    """At most so many validation photos of each data set to choose decoding by; 0 for all."""
+
+    def options_at(self, number: int) -> dict[str, Any]:
+        """Training options of the stage with this number: those of all stages so far."""
+        return {name: value for stage in self.stages[: number + 1] for name, value in stage.options.items()}
+
+    def check(self) -> None:
+        """Raise ConfigError for an option that does not exist or a value that is not allowed."""
+        CaptionerConfig(**dict(self.captioner))
+        DecodingOptions(**dict(self.validation))
+        for number in range(len(self.stages)):
+            FitOptions(**self.options_at(number))
+        names = [stage.name for stage in self.stages]
+        if not names or len(set(names)) < len(names):
+            raise ConfigError(f"a recipe needs stages with different names, not {', '.join(names) or 'none'}")
+        if unknown := self.average.keys() - set(names):
+            raise ConfigError(f"average names {min(unknown)!r}, which is no stage: the stages are {', '.join(names)}")
+        if self.average and abs(sum(self.average.values()) - 1) > 1e-6:
+            raise ConfigError(f"the shares of average must sum to 1, not to {sum(self.average.values()):g}")
+        for name, values in self.decoding.items():
+            for value in values:
+                DecodingOptions(**{**self.validation, name: value})
+            if not values:
+                raise ConfigError(f"decoding has no value of {name} to choose from: name some, or leave it out")
+
+
+def load_recipe(file: Path) -> Recipe:
+    """Read a recipe. Raises ConfigError that says what is wrong with which file."""
+    try:
+        values = json.loads(file.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{file} cannot be read as JSON ({error}): name another by --recipe") from error
+    known = {field.name for field in fields(Recipe)}
+    try:
+        if unknown := values.keys() - known:
+            raise ConfigError(f"there is no {min(unknown)!r} in a recipe, only {', '.join(sorted(known))}")
+        recipe = Recipe(**{**values, "stages": tuple(Stage(**stage) for stage in values["stages"])})
+        recipe.check()
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ConfigError(f"{file} does not have the form of a recipe ({error}): see default.json") from error
+    except ConfigError as error:
+        raise ConfigError(f"{file}: {error}") from error
+    return recipe
+
+
+def flags(values: Mapping[str, Any]) -> list[str]:
+    """Options as arguments of `fit`."""
+    arguments = []
+    for name, value in values.items():
+        flag = name.replace("_", "-")
+        if isinstance(value, bool):
+            arguments.append(f"--{flag}" if value else f"--no-{flag}")
+        else:
+            arguments += [f"--{flag}", str(value)]
+    return arguments

@@ -1,0 +1,97 @@
+"""Steps of a recipe: each is carried out once, timed and logged; a recipe that was stopped resumes at its next step."""
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from captioner.errors import CaptionerError, DataError
+from captioner.json_files import read_json, write_json
+
+STEPS, LOG = "steps.json", "recipe.log"
+
+
+class StepFailed(CaptionerError):
+    """A step ended with an exit status of its own, and has said why."""
+
+    def __init__(self, name: str, status: int):
+        super().__init__(f"the step {name} ended with status {status}: start the recipe again to resume it")
+        self.status = status
+
+
+@dataclass(frozen=True)
+class Step:
+    """One part of a recipe. It must be able to run again after a kill."""
+
+    name: str
+    arguments: Mapping[str, Any]
+    """Plain values that its result depends on: with others, it and all later steps are carried out again."""
+    run: Callable[[], None]
+
+
+class StepLog:
+    """Carries out steps in their order, and keeps what is done in `steps.json` and `recipe.log` of a folder."""
+
+    def __init__(self, output: Path):
+        self.output = output
+        output.mkdir(parents=True, exist_ok=True)
+
+    def carry_out(self, steps: Sequence[Step]) -> None:
+        """Run the steps that are not done. Raises DataError if steps.json is damaged."""
+        done, skipping = self._read(), True
+        for number, step in enumerate(steps):
+            arguments = json.loads(json.dumps(step.arguments))
+            entry = done.get(step.name, {})
+            same = skipping and entry.get("arguments") == arguments
+            if same and entry["finished"]:
+                self.say(f"{step.name}: done before, in {duration(entry['seconds'])}")
+                continue
+            skipping = False
+            for later in steps[number + 1 :]:  # their results came from what is now made again
+                done.pop(later.name, None)
+            entry = {"arguments": arguments, "finished": None, "seconds": entry["seconds"] if same else 0.0}
+            done[step.name] = entry
+            self._run(step, entry, done)
+
+    def seconds(self) -> dict[str, float]:
+        """Seconds of each step, without those of attempts that were killed."""
+        return {name: entry["seconds"] for name, entry in self._read().items()}
+
+    def say(self, sentence: str) -> None:
+        """Print a line, and add it to the log with the time."""
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        print(sentence, flush=True)
+        with open(self.output / LOG, "a", encoding="utf-8") as log:
+            log.write(f"{now} {sentence}\n")
+
+    def _run(self, step: Step, entry: dict[str, Any], done: Mapping[str, Any]) -> None:
+        write_json(self.output / STEPS, done)
+        self.say(f"{step.name}: started")
+        before, started, ended = entry["seconds"], time.monotonic(), "stopped"
+        try:
+            step.run()
+            ended = "finished"
+            entry["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
+        finally:
+            entry["seconds"] = round(before + time.monotonic() - started, 1)
+            write_json(self.output / STEPS, done)
+            self.say(f"{step.name}: {ended} after {duration(entry['seconds'])}")
+
+    def _read(self) -> dict[str, Any]:
+        path = self.output / STEPS
+        try:
+            return read_json(path, {})
+        except ValueError as error:
+            raise DataError(f"{path} is damaged ({error}): remove it, and all steps are carried out again") from error
+
+
+def duration(seconds: float) -> str:
+    """Say a time as a person would."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
