@@ -217,23 +217,27 @@ def _choose_decoding(recipe: Recipe, place: Place) -> None:
     kept = place.output / "decoding.json"
     data_sets = [read_records(place.flickr8k), read_records(place.coco)]
     bundle = load_bundle(place.bundle)
-    choice = DecodingChoice(bundle, data_sets, recipe.decoding_photos, place.cache, place.device)
-    chosen = choice.choose(recipe.decoding, kept)
+    encoded = place.output / "decoding-features"  # of these weights alone, so nothing else can use them
+    chosen = DecodingChoice(bundle, data_sets, recipe.decoding_photos, encoded, place.device).choose(
+        recipe.decoding, kept
+    )
     bundle.model.to("cpu")
     save_bundle(dataclasses.replace(bundle, decoding=chosen), place.bundle)
+    shutil.rmtree(encoded)
 
 
 def _write_card(recipe: Recipe, place: Place, log: StepLog, command: str) -> None:
     """Put the figures of the evaluations, and how the captioner was made, into its bundle."""
     from captioner.bundle import load_bundle, save_bundle
-    from training.recipes.finishing import finished_card, how_it_was_made, kept_figures
+    from training.recipes.finishing import finished_card, how_it_was_made, kept_figures, machine_name
 
     bundle = load_bundle(place.bundle)
     measured = {(name, split): _metrics(place, name, split) for name, split in EVALUATED}
     figures = {f"{name}, {split}": values for (name, split), values in measured.items()}
     seconds = {name: value for name, value in log.seconds().items() if name != "card"}
     training_card = load_bundle(place.run / "bundle").card
-    card = finished_card(training_card, figures, bundle.decoding, how_it_was_made(command, recipe, seconds))
+    made = how_it_was_made(command, recipe, bundle.metrics["validation"], seconds, machine_name(place.device))
+    card = finished_card(training_card, figures, bundle.decoding, made)
     kept = {key: kept_figures(values) for key, values in measured.items()}
     by_data = {name: kept[name, "val"] for name in ("flickr8k", "coco")}
     means = {

@@ -1,6 +1,8 @@
 """What is done with trained weights: average them, choose how they decode, and write the card with the figures."""
 
 import dataclasses
+import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from textwrap import fill
@@ -10,6 +12,7 @@ import torch
 
 from captioner.bundle import Bundle, load_bundle
 from captioner.config import DecodingOptions
+from captioner.counting import counted
 from captioner.encoder_weights import tensors_sha256
 from captioner.errors import DataError
 from captioner.json_files import read_json, write_json
@@ -93,7 +96,9 @@ def finished_card(
 
     figures: by what was measured ("flickr8k, val"), what metrics.json of an evaluation holds. made: sentences.
     """
-    lines = [line for line in card.splitlines() if not line.startswith("|")]
+    # The card of a run tells of its last stage alone, and has the scores of its own validation.
+    training = re.compile(r"^- Training: .*\n(  .*\n)*", re.MULTILINE)
+    lines = [line for line in training.sub("", card).splitlines() if not line.startswith("|")]
     start = next((number for number, line in enumerate(lines) if line.startswith("It says what")), len(lines))
     before, after = "\n".join(lines[:start]).rstrip(), "\n".join(lines[start:])
     words = {0: "", 1: ", no word twice", 2: ", no pair of words twice"}
@@ -112,15 +117,30 @@ def finished_card(
     return "\n\n".join(paragraph for paragraph in paragraphs if paragraph) + "\n"
 
 
-def how_it_was_made(command: str, recipe: Recipe, seconds: Mapping[str, float]) -> list[str]:
-    """Sentences on the command, the stages, their average and the time of each step, in seconds."""
+def how_it_was_made(
+    command: str, recipe: Recipe, best: Mapping[str, Any], seconds: Mapping[str, float], machine: str
+) -> list[str]:
+    """Sentences on the command, the stages, whose weights they are, and the time of each step in seconds.
+
+    best: epoch and phase of the best weights of the training run.
+    """
     stages = (f"{stage.name} ({_listed(stage.options)})" for stage in recipe.stages)
-    sentences = [f"Made by `{command}` in one training run. Stages: {'; '.join(stages)}."]
+    weights = f"The weights are those of epoch {best['epoch']} ({best['phase']})."
     if recipe.average:
         shares = ", ".join(f"{share:g} of {name}" for name, share in recipe.average.items())
-        sentences.append(f"Its weights are the mean of those after the stages: {shares}.")
+        weights = f"The weights are the mean of the best ones after the stages: {shares}."
     times = ", ".join(f"{name} {duration(value)}" for name, value in seconds.items())
-    return [*sentences, f"It took {duration(sum(seconds.values()))}: {times}."]
+    return [
+        f"Made by `{command}` in one training run. Stages: {'; '.join(stages)}. {weights}",
+        f"It took {duration(sum(seconds.values()))} on {machine}: {times}.",
+    ]
+
+
+def machine_name(device: str | None) -> str:
+    """Name the device that training ran on."""
+    if device != "cpu" and torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    return counted(os.cpu_count() or 1, "CPU core")
 
 
 def _listed(options: Mapping[str, Any]) -> str:

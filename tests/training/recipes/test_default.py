@@ -99,6 +99,7 @@ def test_smoke_makes_a_captioner_of_drawn_photos_and_resumes(tmp_path, monkeypat
     tried = json.loads((output / "decoding.json").read_text())
     best = max(tried, key=lambda entry: entry["CIDEr"])
     assert bundle.decoding.to_json() == best["decoding"]
+    assert not (output / "decoding-features").exists()
     assert "Made by `python -m training.recipes.default --smoke`" in bundle.card
     phases = [json.loads(line)["phase"] for line in (output / "run" / "log.jsonl").read_text().splitlines()]
     assert phases == ["cross_entropy"] * 2 + ["fine_tune", "self_critical"]

@@ -20,6 +20,8 @@ from training.records import read_records
 CARD = """# a and b captioner
 
 - Data: all of it.
+- Training: at most 2 epochs,
+  then 3; these weights are of epoch 1.
 
 | validation, beam 3 | mean |
 |---|---|
@@ -82,7 +84,9 @@ def test_the_card_has_the_figures_of_the_evaluations_and_says_how_it_was_made():
     values = {**dict.fromkeys(METRICS, 0.25), "images": 7}
     boxed = values | {"grounding": {"references": {"head": {"attention_correctness": 0.7, "pointing": 0.8}}}}
     recipe = load_recipe(RECIPES / "smoke.json")
-    made = how_it_was_made("python -m recipe", recipe, {"captions": 3700.0, "average": 1.0})
+    best = {"epoch": 4, "phase": "fine_tune"}
+    seconds = {"captions": 3700.0, "average": 1.0}
+    made = how_it_was_made("python -m recipe", recipe, best, seconds, "2 CPU cores")
     card = finished_card(
         CARD, {"a, val": boxed, "b, val": values}, DecodingOptions(beam_width=4, block_repeats=2), made
     )
@@ -92,7 +96,10 @@ def test_the_card_has_the_figures_of_the_evaluations_and_says_how_it_was_made():
     assert "Head nouns with boxes, a, val: attention correctness 0.700, pointing 0.800." in card
     text = " ".join(card.split())
     assert "Made by `python -m recipe` in one training run. Stages: captions (epochs 2, batch_size 6" in text
-    assert "the mean of those after the stages: 0.5 of fine-tuning, 0.5 of self-critical." in text
-    assert "It took 1 h 1 min: captions 1 h 1 min, average 1 s." in text
+    assert "the mean of the best ones after the stages: 0.5 of fine-tuning, 0.5 of self-critical." in text
+    assert "It took 1 h 1 min on 2 CPU cores: captions 1 h 1 min, average 1 s." in text
+    assert "Training:" not in card and "epoch 1" not in card
+    alone = how_it_was_made("", replace(recipe, average={}), best, seconds, "")
+    assert "The weights are those of epoch 4 (fine_tune)." in alone[0]
     assert card.endswith("\n\nIt says what its training captions would say. Be careful.\n")
     assert kept_figures(boxed)["pointing"] == 0.8 and "pointing" not in kept_figures(values)
