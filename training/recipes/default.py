@@ -139,6 +139,8 @@ def steps(recipe: Recipe, place: Place, log: StepLog, command: str) -> list[Step
     found.append(Step("average", {"average": recipe.average}, lambda: _average(recipe, place)))
     tried = {"decoding": recipe.decoding, "photos": recipe.decoding_photos}
     found.append(Step("decoding", tried, lambda: _choose_decoding(recipe, place)))
+    if recipe.confidence:
+        found.append(Step("confidence", {}, lambda: _learn_confidence(place, log)))
     for name, split in EVALUATED:
         arguments = evaluate_arguments(place, name, split)
         found.append(Step(f"evaluate {name} {split}", {"evaluate": arguments}, _run(f"evaluate {name}", arguments)))
@@ -224,6 +226,25 @@ def _choose_decoding(recipe: Recipe, place: Place) -> None:
     bundle.model.to("cpu")
     save_bundle(dataclasses.replace(bundle, decoding=chosen), place.bundle)
     shutil.rmtree(encoded)
+
+
+def _learn_confidence(place: Place, log: StepLog) -> None:
+    """Learn the confidence of the final weights with the final decoding; with too few photos there is none."""
+    import captioner
+    from training.confidence import NotLearnable, calibrate_bundle, in_one_line
+    from training.options import FitOptions
+    from training.preparation import training_splits
+    from training.records import read_records
+
+    (place.bundle / "confidence.json").unlink(missing_ok=True)  # of the weights of one stage
+    data_sets = [read_records(place.flickr8k), read_records(place.coco)]
+    records = [record for data in data_sets for record in training_splits(data, FitOptions())[1]]
+    try:
+        model = calibrate_bundle(place.bundle, captioner.load(place.bundle, place.device, "exact"), records)
+    except NotLearnable as reason:
+        log.say(str(reason))
+    else:
+        log.say(in_one_line(model.learned))
 
 
 def _write_card(recipe: Recipe, place: Place, log: StepLog, command: str) -> None:

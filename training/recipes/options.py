@@ -33,6 +33,8 @@ class Recipe:
     """Share of each stage's weights in the captioner; empty: the best weights of all stages."""
     decoding: Mapping[str, Sequence[Any]]
     """Options of DecodingOptions -> values to choose from on the validation photos, one option after the other."""
+    confidence: bool = True
+    """Whether to learn from the validation photos how far captions can be trusted."""
     decoding_photos: int = 0
     """At most so many validation photos of each data set to choose decoding by; 0 for all."""
 
@@ -53,6 +55,10 @@ class Recipe:
             raise ConfigError(f"average names {min(unknown)!r}, which is no stage: the stages are {', '.join(names)}")
         if self.average and abs(sum(self.average.values()) - 1) > 1e-6:
             raise ConfigError(f"the shares of average must sum to 1, not to {sum(self.average.values()):g}")
+        if not isinstance(self.confidence, bool):
+            raise ConfigError(f"confidence must be true or false, not {self.confidence!r}")
+        if type(self.decoding_photos) is not int or self.decoding_photos < 0:
+            raise ConfigError(f"decoding_photos must be a whole number, 0 or above, not {self.decoding_photos!r}")
         for name, values in self.decoding.items():
             for value in values:
                 DecodingOptions(**{**self.validation, name: value})

@@ -29,6 +29,7 @@ def commands(monkeypatch):
 
     monkeypatch.setattr(training, "main", run)
     monkeypatch.setattr(default, "_choose_decoding", lambda *_: None)
+    monkeypatch.setattr(default, "_learn_confidence", lambda *_: None)
     monkeypatch.setattr(default, "_write_card", lambda *_: None)
     monkeypatch.setattr(default, "_average", lambda *_: None)
     return given, statuses
@@ -64,6 +65,12 @@ def test_a_recipe_that_was_stopped_resumes_at_its_next_step(commands, tmp_path, 
     assert [arguments[0] for arguments in given] == ["fit"] * 4 + ["evaluate"] * 3
     assert given[2] == given[1] and "--resume" in given[2]
     assert run_recipe(tmp_path) == 0 and len(given) == 7
+
+
+def test_confidence_is_learned_after_decoding_was_chosen_and_before_anything_is_evaluated(commands, tmp_path):
+    run_recipe(tmp_path)
+    names = list(json.loads((tmp_path / "out" / "steps.json").read_text()))
+    assert names[3:7] == ["average", "decoding", "confidence", "evaluate flickr8k val"] and names[-1] == "card"
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ def test_a_stage_has_the_options_of_those_before_it():
     [
         ({"captioner": {"image_size": 0}}, "image_size must be a whole number above 0"),
         ({"captioner": {"colour": 1}}, "does not have the form of a recipe"),
-        ({"extra": 1}, "there is no 'extra' in a recipe, only average, captioner, decoding"),
+        ({"extra": 1}, "there is no 'extra' in a recipe, only average, captioner, confidence"),
         ({"stages": []}, "needs stages with different names, not none"),
         ({"stages": [{"name": "a", "options": {"epochs": -1}}]}, "epochs must be a whole number, 0 or above"),
         ({"stages": [{"name": "a", "options": {"fine_tune_epochs": 1}}]}, "needs fine_tune_stages"),
@@ -40,6 +40,8 @@ def test_a_stage_has_the_options_of_those_before_it():
         ({"average": {"captions": 0.4}}, "must sum to 1, not to 0.4"),
         ({"decoding": {"beam_width": []}}, "decoding has no value of beam_width"),
         ({"decoding": {"beam_width": [0]}}, "beam_width must be a whole number above 0, not 0"),
+        ({"confidence": "yes"}, "confidence must be true or false, not 'yes'"),
+        ({"decoding_photos": -1}, "decoding_photos must be a whole number, 0 or above, not -1"),
         ({"stages": [{"options": {}}]}, "does not have the form of a recipe"),
     ],
 )
