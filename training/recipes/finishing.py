@@ -103,6 +103,7 @@ def finished_card(
     before, after = "\n".join(lines[:start]).rstrip(), "\n".join(lines[start:])
     words = {0: "", 1: ", no word twice", 2: ", no pair of words twice"}
     repeats = words.get(decoding.block_repeats, f", no {decoding.block_repeats} words in a row twice")
+    repeats += "" if decoding.repeat_nouns else ", no noun twice"
     setting = f"beam {decoding.beam_width}, length exponent {decoding.length_penalty:g}{repeats}"
     table = [f"| official scorer, {setting} | {' | '.join(figures)} |", "|---" * (len(figures) + 1) + "|"]
     for name in METRICS:

@@ -88,10 +88,16 @@ def test_the_card_has_the_figures_of_the_evaluations_and_says_how_it_was_made():
     seconds = {"captions": 3700.0, "average": 1.0}
     made = how_it_was_made("python -m recipe", recipe, best, seconds, "2 CPU cores")
     card = finished_card(
-        CARD, {"a, val": boxed, "b, val": values}, DecodingOptions(beam_width=4, block_repeats=2), made
+        CARD,
+        {"a, val": boxed, "b, val": values},
+        DecodingOptions(beam_width=4, block_repeats=2, repeat_nouns=False),
+        made,
     )
     assert "0.500" not in card and card.startswith("# a and b captioner\n\n- Data: all of it.\n\n| official")
-    assert "beam 4, length exponent 0.7, no pair of words twice | a, val | b, val |\n|---|---|---|\n" in card
+    assert (
+        "beam 4, length exponent 0.7, no pair of words twice, no noun twice | a, val | b, val |\n|---|---|---|\n"
+        in card
+    )
     assert "| CIDEr | 0.250 | 0.250 |" in card
     assert "Head nouns with boxes, a, val: attention correctness 0.700, pointing 0.800." in card
     text = " ".join(card.split())
