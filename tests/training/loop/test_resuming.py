@@ -297,7 +297,8 @@ def test_dropout_of_a_captioner_changes_and_nothing_else_of_it(go, stopped, tmp_
 CAPTIONER = {
     "encoder": "vgg16", "image_size": 96, "fit": "pad", "scales": 2, "attention": "hard", "score": "dot",
     "activation": "tanh", "query": "hidden_word", "gate": "off", "deep_output": False, "embedding_dim": 9,
-    "hidden_dim": 9, "attention_dim": 9, "labels": 4, "tied_output": True, "text": True,
+    "hidden_dim": 9, "attention_dim": 9, "labels": 4, "tied_output": True,
+    "projection_dim": 3, "text": True,
 }  # fmt: skip
 DECODING = {
     "beam_width": 9, "captions_per_image": 2, "max_words": 3, "length_penalty": 0.1, "block_repeats": 1,
