@@ -15,7 +15,16 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from captioner.bundle_json import FORMAT_VERSION, LABELS, load_metrics, load_vocabulary, read_config
+from captioner.bundle_json import (
+    CONFIDENCE,
+    FORMAT_VERSION,
+    LABELS,
+    load_confidence,
+    load_metrics,
+    load_vocabulary,
+    read_config,
+)
+from captioner.confidence import ConfidenceModel
 from captioner.config import DEFAULT_BUNDLE, CaptionerConfig, DecodingOptions
 from captioner.encoder_weights import LoadedWeights, PackageWeights
 from captioner.encoders import EncoderSpec, encoder_spec, pretrained_network
@@ -41,6 +50,8 @@ class Bundle:
     """Markdown: data, licence, figures, limits."""
     label_names: LabelNames | None = None
     """Of the classes of the encoder's classifier; None where the captioner attends to no labels."""
+    confidence: ConfidenceModel | None = None
+    """Judges its captions; None where nobody has calibrated it."""
 
     @property
     def config(self) -> CaptionerConfig:
@@ -74,7 +85,7 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
 
 def _may_be_replaced(folder: Path) -> bool:
     names = {entry.name for entry in folder.iterdir()} if folder.is_dir() else {""}
-    return names <= {*FILES, LABELS, "metrics.json", "README.md"} or names >= set(FILES)
+    return names <= {*FILES, LABELS, CONFIDENCE, "metrics.json", "README.md"} or names >= set(FILES)
 
 
 def _contents(bundle: Bundle) -> dict[str, bytes]:
@@ -94,12 +105,14 @@ def _contents(bundle: Bundle) -> dict[str, bytes]:
         "decoding": bundle.decoding.to_json(),
     }  # fmt: skip
     labels = {LABELS: _json(bundle.label_names.to_json())} if bundle.label_names else {}
+    confidence = {CONFIDENCE: _json(bundle.confidence.to_json())} if bundle.confidence else {}
     return labels | {
         "config.json": _json(config),
         "vocabulary.json": _json(list(bundle.vocabulary.words)),
         "metrics.json": _json(bundle.metrics),
         "README.md": bundle.card.encode(),
         "model.safetensors": save(tensors),
+        **confidence,
     }
 
 
@@ -192,6 +205,7 @@ def load_bundle(folder: Path | None = None) -> Bundle:
             f"{folder / 'config.json'} is for photos prepared as {values['preprocessing']}, and here they are prepared"
             f" as {prepared}: install the versions that constraints.txt names, or train it again"
         )
+    confidence = load_confidence(folder)
     tensors = _read_tensors(folder / "model.safetensors")
     source = values["encoder_weights"]
     network, weights = None, LoadedWeights(source["from"], source["sha256"])
@@ -213,8 +227,9 @@ def load_bundle(folder: Path | None = None) -> Bundle:
     _check_tensors(tensors, wanted, network is not None, folder / "model.safetensors")
     model = CaptionModel(config, len(vocabulary), network, label_words)
     model.load_state_dict({name: tensor.to(wanted[name].dtype) for name, tensor in tensors.items()}, strict=False)
-    card = _read_text(folder / "README.md")
-    return Bundle(model.eval(), vocabulary, weights, decoding, load_metrics(folder), card, names)
+    _check_confidence(confidence, model, folder)
+    metrics, card = load_metrics(folder), _read_text(folder / "README.md")
+    return Bundle(model.eval(), vocabulary, weights, decoding, metrics, card, names, confidence)
 
 
 def _read_label_names(folder: Path) -> LabelNames:
@@ -222,6 +237,15 @@ def _read_label_names(folder: Path) -> LabelNames:
         return read_label_names(folder / LABELS)
     except ConfigError as error:
         raise BundleError(f"{error}; copy it again from where it was made") from error
+
+
+def _check_confidence(confidence: ConfidenceModel | None, model: CaptionModel, folder: Path) -> None:
+    channels = model.decoder.annotation_dim
+    if confidence is not None and len(confidence.photo.weights) != channels:
+        raise BundleError(
+            f"{folder / CONFIDENCE} is of an encoder with {len(confidence.photo.weights)} channels, and this one has"
+            f" {channels}: write it again with `python -m training calibrate`"
+        )
 
 
 def _read_text(path: Path) -> str:

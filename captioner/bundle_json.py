@@ -1,13 +1,16 @@
-"""The JSON files of a bundle, read and checked without torch: config, vocabulary and metrics."""
+"""The JSON files of a bundle, read and checked without torch: config, vocabulary, metrics and confidence model."""
 
 import json
 from pathlib import Path
 from typing import Any
 
-from captioner.errors import BundleError
+from captioner.confidence import ConfidenceModel
+from captioner.errors import BundleError, ConfigError
 from captioner.vocabulary import Vocabulary
 
 FORMAT_VERSION = 1
+CONFIDENCE = "confidence.json"
+"""Of a bundle whose captions come with a confidence."""
 
 LABELS = "labels.json"
 """The names of the classes, in bundles that attend to labels."""
@@ -41,6 +44,17 @@ def load_metrics(folder: Path) -> dict[str, Any]:
     if not isinstance(metrics, dict):
         raise BundleError(f"{folder / 'metrics.json'} must hold figures by name: copy it again from where it was made")
     return metrics
+
+
+def load_confidence(folder: Path) -> ConfidenceModel | None:
+    """Read the confidence model of a bundle; None if it has none. Raises BundleError if it is damaged."""
+    path = Path(folder) / CONFIDENCE
+    if not path.is_file():
+        return None
+    try:
+        return ConfidenceModel.from_json(_read_json(path))
+    except ConfigError as error:
+        raise BundleError(f"{path}: {error}; write it again with `python -m training calibrate`") from error
 
 
 def load_vocabulary(folder: Path) -> Vocabulary:

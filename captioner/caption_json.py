@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from captioner.confidence import wording
+
 if TYPE_CHECKING:
     from captioner.captioner import Caption  # imports torch, which drawing does not need
 
@@ -40,12 +42,24 @@ def caption_json(caption: "Caption", evidence: np.ndarray | None = None) -> dict
 
     Of a captioner with labels, each word has the name of the label that it came from, or null, and `map_of`, which says
     what its overlay shows: its attention, or the class activation map of its label, which is then there as well.
+
+    `confidence` of the caption and of each word is None where the captioner has no confidence model, and that of words
+    without content always is; `wording` is what a confidence is called.
     """
     words = [
-        {"text": text, "probability": probability, "gate": gate, "spread": spread, "alpha": alpha}
-        for text, probability, gate, spread, alpha in zip(
+        {
+            "text": text,
+            "probability": probability,
+            "confidence": confidence,
+            "wording": wording(confidence),
+            "gate": gate,
+            "spread": spread,
+            "alpha": alpha,
+        }
+        for text, probability, confidence, gate, spread, alpha in zip(
             caption.words,
             caption.word_probabilities.tolist(),
+            caption.word_confidences,
             caption.gates.astype(float).tolist(),
             caption.spreads.tolist(),
             plain_numbers(caption.alphas),
@@ -60,7 +74,13 @@ def caption_json(caption: "Caption", evidence: np.ndarray | None = None) -> dict
     if evidence is not None:
         for word, found in zip(words, plain_numbers(evidence), strict=True):
             word["evidence"] = found
-    return {"caption": caption.text, "probability": caption.probability, "words": words}
+    return {
+        "caption": caption.text,
+        "probability": caption.probability,
+        "confidence": caption.confidence,
+        "wording": wording(caption.confidence),
+        "words": words,
+    }
 
 
 def warnings_json(caption: "Caption") -> list[dict[str, str]]:

@@ -53,6 +53,16 @@ class Caption:
     """Of each word the place in `labels` of the label that it came from, or None; without labels, empty."""
     label_maps: Mapping[int, np.ndarray] = field(default_factory=dict)
     """By a word's place: the class activation map [H, W] of its label, where its attention points elsewhere."""
+    agreement: np.ndarray | None = None
+    """[T] share of the beam's other captions that hold the word, 0 to 1; None for captions that were kept."""
+    confidence: float | None = None
+    """Calibrated probability that the caption is right, 0 to 1; None where the captioner has no such model."""
+    word_confidences: tuple[float | None, ...] = ()
+    """Calibrated probability of each content word (noun, verb, adjective, number) to be right; None for other words."""
+
+    def __post_init__(self) -> None:
+        if not self.word_confidences:
+            object.__setattr__(self, "word_confidences", (None,) * len(self.words))
 
     @property
     def warnings(self) -> tuple[PhotoWarning, ...]:
@@ -198,11 +208,25 @@ class Captioner:
                 tell if watch else None,
                 nouns=self._nouns,
             )
-        return captions_of(hypotheses, grid, frames, vocabulary, reader)
+        captions = captions_of(hypotheses, grid, frames, vocabulary, reader)
+        return self._judged(captions, annotations, options or self.decoding)
 
     def _labels(self, annotations: Tensor) -> LabelReader | None:
         memory = self.model.decoder.labels
         return None if memory is None else LabelReader(memory, self.bundle.label_names, annotations)
+
+    def _judged(
+        self, captions: list[list[Caption]], annotations: Tensor, options: DecodingOptions
+    ) -> list[list[Caption]]:
+        """The captions with their confidence, where the bundle has a model of it; annotations [B, H, W, D].
+
+        Sampled captions have none: the model was learned from captions that a search found.
+        """
+        model = self.bundle.confidence
+        if model is None or options.temperature > 0:
+            return captions
+        means = annotations.float().mean(dim=(1, 2)).cpu().numpy()  # [B, D]
+        return [model.judged(of_photo, mean) for of_photo, mean in zip(captions, means, strict=True)]
 
 
 def nouns_of(vocabulary: Vocabulary) -> Tensor:
@@ -244,6 +268,7 @@ def captions_of(
                     labels=labelled.labels,
                     word_labels=labelled.of_words,
                     label_maps=labelled.maps,
+                    agreement=arrays["agreement"][image, rank, :length],
                 )
             )
     return captions

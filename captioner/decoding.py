@@ -47,6 +47,8 @@ class Hypotheses:
     """[B, K, T]"""
     label_alphas: Tensor
     """[B, K, T, J + 1]: how much each of J labels, and "none of these", was attended to; without labels [B, K, T, 0]"""
+    agreement: Tensor
+    """[B, K, T] share of the other hypotheses of the beam that hold the word anywhere; NaN where there is no other"""
 
 
 @dataclass(frozen=True)
@@ -255,7 +257,7 @@ def _beginnings(traced: _Choice, lengths: Tensor) -> Hypotheses:
     first = _Choice(*(values[:, :1] for values in vars(traced).values()))
     is_word = torch.arange(int(lengths.max()), device=lengths.device) < lengths.view(-1, 1, 1)  # [B, 1, T]
     log_probs = (first.word_log_probs[..., : is_word.shape[-1]] * is_word).sum(dim=-1)
-    return _hypotheses(first, is_word, log_probs, log_probs)
+    return _hypotheses(first, is_word, log_probs, log_probs, torch.ones_like(first.gates))  # all agree in these words
 
 
 def _ranked(traced: _Choice, totals: Tensor, options: DecodingOptions) -> Hypotheses:
@@ -263,12 +265,26 @@ def _ranked(traced: _Choice, totals: Tensor, options: DecodingOptions) -> Hypoth
     lengths = is_word.sum(dim=-1)
     scores = totals / lengths.clamp(min=1) ** options.length_penalty
     order = scores.sort(dim=-1, descending=True, stable=True).indices[:, : options.captions_per_image]
+    agreement = _of(order, _agreement(traced.tokens * is_word, totals))
     best = _Choice(*(_of(order, values) for values in vars(traced).values()))
     is_word = _of(order, is_word)[..., : int(lengths.max())]
-    return _hypotheses(best, is_word, totals.gather(1, order), scores.gather(1, order))
+    return _hypotheses(best, is_word, totals.gather(1, order), scores.gather(1, order), agreement)
 
 
-def _hypotheses(traced: _Choice, is_word: Tensor, log_probs: Tensor, scores: Tensor) -> Hypotheses:
+def _agreement(tokens: Tensor, totals: Tensor) -> Tensor:
+    """Share of the other possible hypotheses that hold each word: tokens [B, K, T], totals [B, K] -> [B, K, T].
+
+    NaN where there is no other.
+    """
+    possible = ~totals.isneginf()
+    # Counted by the words' ids: comparing all words of all hypotheses would take K * T times the memory.
+    said = totals.new_zeros(*tokens.shape[:2], int(tokens.max()) + 1).scatter_(2, tokens, 1.0)
+    counts = (said * possible.unsqueeze(-1)).sum(dim=1, keepdim=True).expand_as(said)  # [B, K, V]
+    others = possible.sum(dim=1).sub(1).view(-1, 1, 1)
+    return ((counts.gather(2, tokens) - 1) / others.clamp(min=1)).masked_fill(others < 1, float("nan"))
+
+
+def _hypotheses(traced: _Choice, is_word: Tensor, log_probs: Tensor, scores: Tensor, agreement: Tensor) -> Hypotheses:
     """What was traced, with PAD and zeros where there is no word: is_word [B, K, T]."""
     longest = is_word.shape[-1]
     word_log_probs = traced.word_log_probs[..., :longest]
@@ -281,6 +297,7 @@ def _hypotheses(traced: _Choice, is_word: Tensor, log_probs: Tensor, scores: Ten
         alphas=traced.alphas[:, :, :longest] * is_word.unsqueeze(-1),
         gates=traced.gates[..., :longest] * is_word,
         label_alphas=traced.label_alphas[:, :, :longest] * is_word.unsqueeze(-1),
+        agreement=agreement[..., :longest].where(is_word, torch.zeros_like(word_log_probs)),
     )
 
 

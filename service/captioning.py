@@ -212,6 +212,7 @@ class CaptionService:
             created_at=datetime.now(UTC),
             caption=best.text,
             probability=best.probability,
+            confidence=best.confidence,
             width=begun.frame.width,
             height=begun.frame.height,
             model_version=begun.serving.model_version,

@@ -26,6 +26,8 @@ def to_stored(caption: Caption) -> dict[str, Any]:
         "labels": [[label.name, label.probability] for label in caption.labels],
         "word_labels": list(caption.word_labels),
         "label_maps": {str(place): plain_numbers(label_map) for place, label_map in caption.label_maps.items()},
+        "confidence": caption.confidence,
+        "word_confidences": list(caption.word_confidences),
     }
 
 
@@ -53,4 +55,6 @@ def _from_stored(stored: dict[str, Any], frame: ImageFrame) -> Caption:
             int(place): np.array(label_map, dtype=np.float32)
             for place, label_map in stored.get("label_maps", {}).items()
         },
+        confidence=stored.get("confidence"),  # captions of older versions have none
+        word_confidences=tuple(stored.get("word_confidences", ())),
     )

@@ -12,4 +12,6 @@ def model_version(bundle: Bundle) -> str:
     parts = [bundle.config.to_json(), bundle.decoding.to_json(), list(bundle.vocabulary.words)]
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode())
     digest.update(tensors_sha256(bundle.model).encode())
+    if bundle.confidence is not None:  # captioners without keep the version that they had before there was confidence
+        digest.update(json.dumps(bundle.confidence.to_json(), sort_keys=True).encode())
     return digest.hexdigest()[:12]

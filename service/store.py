@@ -33,6 +33,8 @@ class CaptionSummary:
     corrected_at: datetime | None = None
     warnings: list[dict[str, str]] | None = None
     """Reasons to doubt the caption, each with `kind` and `message`; None where there are none."""
+    confidence: float | None = None
+    """Calibrated probability that the caption is right, 0 to 1; None where the captioner has no such model."""
 
 
 @dataclass(frozen=True, kw_only=True)

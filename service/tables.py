@@ -31,6 +31,7 @@ class CaptionRow(Table):
     # After it, where a migration can add it to an SQLite table. NULL where there are none: SQLite then knows that from
     # the row's header, and does not read through the document.
     warnings: Mapped[list[dict[str, str]] | None] = mapped_column(JSON(none_as_null=True))
+    confidence: Mapped[float | None]
 
 
 class DataSetRow(Table):

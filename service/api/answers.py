@@ -4,6 +4,7 @@ from typing import Any
 
 from captioner.caption_json import plain_numbers
 from captioner.captioner import Caption
+from captioner.confidence import wording
 from service.api.schemas import (
     Alphas,
     CaptionDocument,
@@ -56,6 +57,8 @@ def summary_document(entry: CaptionSummary) -> CaptionSummaryDocument:
         created_at=entry.created_at,
         caption=entry.caption,
         probability=entry.probability,
+        confidence=entry.confidence,
+        wording=wording(entry.confidence),
         warnings=entry.warnings or [],
         image=_image(entry),
         correction=correction_document(entry),
@@ -95,6 +98,7 @@ def _ranked(caption_id: str, rank: int, caption: Caption) -> RankedCaption:
     words = zip(
         caption.words,
         caption.word_probabilities.tolist(),
+        caption.word_confidences,
         caption.gates.tolist(),
         caption.spreads.tolist(),
         strict=True,
@@ -103,16 +107,20 @@ def _ranked(caption_id: str, rank: int, caption: Caption) -> RankedCaption:
     return RankedCaption(
         caption=caption.text,
         probability=caption.probability,
+        confidence=caption.confidence,
+        wording=wording(caption.confidence),
         words=[
             WordDocument(
                 text=text,
                 probability=probability,
+                confidence=confidence,
+                wording=wording(confidence),
                 gate=gate,
                 spread=spread,
                 overlay=_address(caption_id, f"overlays/{number}.png{query}"),
                 **_label_of(caption, number - 1),
             )
-            for number, (text, probability, gate, spread) in enumerate(words, start=1)
+            for number, (text, probability, confidence, gate, spread) in enumerate(words, start=1)
         ],
         alphas=Alphas(rows=rows, columns=columns, maps=plain_numbers(caption.alphas)),
         figure=_address(caption_id, f"figure.png{query}"),

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
+from captioner.confidence import LIKELY, SURE
 from captioner.config import DecodingOptions
 from captioner.errors import ConfigError
 from service.photos import ID_PATTERN
@@ -106,9 +107,24 @@ class Correction(BaseModel):
     corrected_at: datetime
 
 
+Confidence = Annotated[
+    Probability | None,
+    Field(description="Calibrated probability of being right, by what people say of such photos; null if unknown."),
+]
+Wording = Annotated[
+    Literal["sure", "likely", "guess"] | None,
+    Field(description=f"What the confidence is called: sure from {SURE}, likely from {LIKELY}, else guess."),
+]
+
+
 class WordDocument(BaseModel):
     text: str
     probability: Probability = Field(description="Of this word, given those before it.")
+    confidence: Confidence = Field(
+        description="Calibrated probability that a person would use this noun, verb, adjective or number of the photo;"
+        " null for other words, and if the captioner has no confidence model."
+    )
+    wording: Wording
     gate: float = Field(ge=0, le=1, description="How much of what it saw the model let through for this word.")
     spread: float = Field(
         ge=0, le=1, description="Over which share of the photo its map is spread; near 1 it looked everywhere."
@@ -154,6 +170,11 @@ class LabelDocument(BaseModel):
 class RankedCaption(BaseModel):
     caption: str
     probability: Probability = Field(description="Of the whole caption, its end included.")
+    confidence: Confidence = Field(
+        description="Calibrated probability that all nouns of the caption are right; null if the captioner has no"
+        " confidence model."
+    )
+    wording: Wording
     words: list[WordDocument]
     alphas: Alphas
     figure: str = Field(description="Address of a picture: the photo, then for each word where the model looked.")
@@ -230,6 +251,8 @@ class CaptionSummaryDocument(BaseModel):
     created_at: datetime
     caption: str
     probability: Probability
+    confidence: Confidence
+    wording: Wording
     warnings: Warnings
     image: ImageSummary
     correction: Correction | None

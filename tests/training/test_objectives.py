@@ -62,7 +62,7 @@ def said(monkeypatch, vocabulary, samples, greedy=None):
         longest = max(len(caption) for of_image in tokens for caption in of_image)
         lengths = torch.tensor([[len(caption) for caption in of_image] for of_image in tokens])
         padded = [[caption + [0] * (longest - len(caption)) for caption in of_image] for of_image in tokens]
-        return Hypotheses(torch.tensor(padded), lengths, *[torch.empty(0)] * 6)
+        return Hypotheses(torch.tensor(padded), lengths, *[torch.empty(0)] * (len(dataclasses.fields(Hypotheses)) - 2))
 
     monkeypatch.setattr(objectives, "decode", lambda *_, **__: hypotheses(samples))
     monkeypatch.setattr(objectives, "greedy", lambda *_, **__: hypotheses(greedy))

@@ -1,0 +1,265 @@
+"""How likely a caption, and each of its content words, is to be right: a small calibrated model that a bundle holds.
+
+A content word is right if a person used it, its plural, a synonym or a hypernym in a caption of the photo. A caption
+is right if all of its nouns are. Three logistic regressions, learned by `training.confidence` on validation photos:
+one tells photos from pictures unlike them by the photo's annotations, one judges captions, and one judges words.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from captioner.errors import ConfigError
+from captioner.lexicon import kind_of
+
+if TYPE_CHECKING:
+    from captioner.captioner import Caption  # imports torch, which reading the model does not need
+
+FORMAT_VERSION = 1
+SURE, LIKELY = 0.8, 0.5
+"""Confidence from which a caption or a word is called sure, and likely; below that it is a guess."""
+NOTHING_TO_SAY = 0.02
+"""Confidence, at most, in a caption of a picture that shows nothing, or text that the captioner cannot read."""
+_NOTHING = {"blank", "text"}  # kinds of warnings
+_UNKNOWN = math.nan
+
+
+def wording(confidence: float | None) -> str | None:
+    """What a confidence is called: sure, likely or guess. None where there is no confidence."""
+    if confidence is None:
+        return None
+    return "sure" if confidence >= SURE else "likely" if confidence >= LIKELY else "guess"
+
+
+@dataclass(frozen=True)
+class Logistic:
+    """A logistic regression on named features; a feature that is unknown counts as the mean."""
+
+    features: tuple[str, ...]
+    means: tuple[float, ...]
+    scales: tuple[float, ...]
+    weights: tuple[float, ...]
+    intercept: float
+
+    def __call__(self, values: Mapping[str, float]) -> float:
+        """Probability, 0 to 1. values: by the names of the features; others are ignored, absent ones are unknown."""
+        logit = self.intercept
+        for name, mean, scale, weight in zip(self.features, self.means, self.scales, self.weights, strict=True):
+            value = values.get(name, _UNKNOWN)
+            if math.isfinite(value):
+                logit += weight * (value - mean) / scale
+        return _sigmoid(logit)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "intercept": self.intercept,
+            "features": {
+                name: {"mean": mean, "scale": scale, "weight": weight}
+                for name, mean, scale, weight in zip(self.features, self.means, self.scales, self.weights, strict=True)
+            },
+        }
+
+    @classmethod
+    def from_json(cls, values: Any, name: str) -> Self:
+        """name: of the regression, for errors. Raises ConfigError."""
+        if not isinstance(values, dict) or not isinstance(values.get("features"), dict):
+            raise ConfigError(f"{name} must have an intercept and features by name")
+        features = values["features"]
+        if not all(isinstance(one, dict) for one in features.values()):
+            raise ConfigError(f"each feature of {name} must have mean, scale and weight")
+        columns = [
+            _numbers([one.get(key) for one in features.values()], f"{key} of {name}")
+            for key in ("mean", "scale", "weight")
+        ]
+        if not all(scale > 0 for scale in columns[1]):
+            raise ConfigError(f"every scale of {name} must be above 0")
+        (intercept,) = _numbers([values.get("intercept")], f"the intercept of {name}")
+        return cls(tuple(features), *columns, intercept)
+
+
+@dataclass(frozen=True)
+class PhotoLikeness:
+    """Logistic regression that tells photos from pictures unlike them: noise, plain colours, text, charts."""
+
+    weights: tuple[float, ...]
+    """[D], of the channels of the mean annotation vector."""
+    intercept: float
+
+    def __call__(self, mean: np.ndarray) -> float:
+        """Probability that a picture is like the photos that the captioner knows. mean: [D] annotation vector."""
+        return _sigmoid(float(mean.astype(float) @ np.array(self.weights)) + self.intercept)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"intercept": self.intercept, "weights": list(self.weights)}
+
+    @classmethod
+    def from_json(cls, values: Any) -> Self:
+        """Raises ConfigError."""
+        if not isinstance(values, dict):
+            raise ConfigError("photo must have an intercept and weights")
+        (intercept,) = _numbers([values.get("intercept")], "the intercept of photo")
+        return cls(_numbers(values.get("weights"), "the weights of photo"), intercept)
+
+
+@dataclass(frozen=True)
+class ConfidenceModel:
+    """Judges captions of one captioner, found by beam search."""
+
+    photo: PhotoLikeness
+    """Whether a picture is like the photos that the captioner knows."""
+    caption: Logistic
+    """Whether a caption of a photo is right."""
+    word: Logistic
+    """Whether a content word of a photo's caption is right."""
+    learned: dict[str, Any] = field(default_factory=dict)
+    """What the model was learned from, and its figures by cross-validation."""
+
+    def judged(self, captions: Sequence["Caption"], mean: np.ndarray) -> list["Caption"]:
+        """The captions of one photo with their confidence and that of their content words.
+
+        mean: [D], the photo's mean annotation vector.
+        """
+        likeness = self.photo(mean)
+        return [self._judged(caption, likeness) for caption in captions]
+
+    def _judged(self, caption: "Caption", likeness: float) -> "Caption":
+        kinds = [kind_of(word) for word in caption.words]
+        most = NOTHING_TO_SAY if _NOTHING & {warning.kind for warning in caption.warnings} else 1.0
+        words = tuple(
+            None if kind is None else min(most, likeness * self.word(values))
+            for kind, values in zip(kinds, word_features(caption, kinds), strict=True)
+        )
+        confidence = min(most, likeness * self.caption(caption_features(caption, kinds)))
+        return replace(caption, confidence=confidence, word_confidences=words)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "format_version": FORMAT_VERSION,
+            "learned": self.learned,
+            "caption": self.caption.to_json(),
+            "word": self.word.to_json(),
+            "photo": self.photo.to_json(),
+        }
+
+    @classmethod
+    def from_json(cls, values: Any) -> Self:
+        """Raises ConfigError for what `to_json` did not write."""
+        version = values.get("format_version") if isinstance(values, dict) else None
+        if version != FORMAT_VERSION:
+            raise ConfigError(f"has format version {version!r}, and this program reads version {FORMAT_VERSION}")
+        learned = values.get("learned")
+        if not isinstance(learned, dict):
+            raise ConfigError("must have learned, with figures by name")
+        caption, word = (Logistic.from_json(values.get(name), name) for name in ("caption", "word"))
+        return cls(PhotoLikeness.from_json(values.get("photo")), caption, word, learned)
+
+
+def caption_features(caption: "Caption", kinds: Sequence[str | None]) -> dict[str, float]:
+    """What speaks for a caption, by name. kinds: of its words, from the lexicon. NaN where a feature is unknown."""
+    nouns = [place for place, kind in enumerate(kinds) if kind == "noun"] or list(range(len(kinds)))
+    log_probs = caption.word_log_probs.astype(float)
+    agreement, rarities = _agreement(caption), _rarities(caption)
+    from_labels = np.array([_label_probability(caption, place) for place in nouns])
+    repeated = len(nouns) - len({caption.words[place] for place in nouns})
+    return {
+        "log_prob": _mean(log_probs),
+        "lowest_log_prob": _least(log_probs),
+        "noun_log_prob": _mean(log_probs[nouns]),
+        "lowest_noun_log_prob": _least(log_probs[nouns]),
+        "agreement": _mean(agreement),
+        "noun_agreement": _mean(agreement[nouns]),
+        "lowest_noun_agreement": _least(agreement[nouns]),
+        "noun_spread": _mean(caption.spreads[nouns]),
+        "noun_gate": _mean(caption.gates[nouns]),
+        "noun_rarity": _mean(rarities[nouns]),
+        "rarest_noun": -_least(-rarities[nouns]),
+        "nouns": float(sum(kind == "noun" for kind in kinds)),
+        "words": float(len(kinds)),
+        "repeated_nouns": float(repeated),
+        **_label_features(caption),
+        "nouns_from_labels": _mean(np.where(np.isnan(from_labels), _UNKNOWN, from_labels > 0)),
+        "noun_label_probability": _mean(from_labels),
+    }
+
+
+def word_features(caption: "Caption", kinds: Sequence[str | None]) -> list[dict[str, float]]:
+    """What speaks for each word of a caption, by name. NaN where a feature is unknown."""
+    log_probs, spreads, rarities = caption.word_log_probs.astype(float), caption.spreads, _rarities(caption)
+    agreement = _agreement(caption)
+    shared = {
+        "caption_log_prob": _mean(log_probs),
+        "caption_agreement": _mean(agreement),
+        "words": float(len(kinds)),
+        **_label_features(caption),
+    }
+    return [
+        {
+            **shared,
+            "log_prob": log_probs[place],
+            "agreement": agreement[place],
+            "spread": spreads[place],
+            "gate": float(caption.gates[place]),
+            "rarity": rarities[place],
+            "place": place / len(kinds),
+            "repeated": float(caption.words[place] in caption.words[:place]),
+            "label_probability": _label_probability(caption, place),
+            **{name: float(kind == name) for name in ("noun", "verb", "adjective", "number")},
+        }
+        for place, kind in enumerate(kinds)
+    ]
+
+
+def _rarities(caption: "Caption") -> np.ndarray:
+    """[T] logarithm of each word's rank by frequency, as vocabularies are in the order of frequency."""
+    return np.log(np.array(caption.tokens, float) + 1)
+
+
+def _label_features(caption: "Caption") -> dict[str, float]:
+    """Of the encoder's labels of the photo; unknown for captioners without labels."""
+    labels = getattr(caption, "labels", ())
+    if not labels:
+        return {"top_label": _UNKNOWN, "label_entropy": _UNKNOWN}
+    probabilities = np.array([label.probability for label in labels], float)
+    return {
+        "top_label": float(probabilities.max()),
+        "label_entropy": float(-(probabilities * np.log(probabilities + 1e-9)).sum()),
+    }
+
+
+def _label_probability(caption: "Caption", place: int) -> float:
+    """Of the label that a word came from; 0 if from none, unknown for captioners without labels."""
+    labels = getattr(caption, "labels", ())
+    if not labels:
+        return _UNKNOWN
+    label = caption.word_labels[place]
+    return 0.0 if label is None else float(labels[label].probability)
+
+
+def _agreement(caption: "Caption") -> np.ndarray:
+    """[T] share of the beam's other captions that hold each word; unknown where the beam has no other."""
+    if caption.agreement is None:
+        return np.full(len(caption.words), _UNKNOWN)
+    return caption.agreement.astype(float)
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(values.mean()) if len(values) else _UNKNOWN
+
+
+def _least(values: np.ndarray) -> float:
+    return float(values.min()) if len(values) else _UNKNOWN
+
+
+def _sigmoid(logit: float) -> float:
+    return 1 / (1 + math.exp(-min(max(logit, -500.0), 500.0)))
+
+
+def _numbers(values: Any, what: str) -> tuple[float, ...]:
+    """Finite numbers. Raises ConfigError."""
+    is_list = isinstance(values, list)
+    if not is_list or not all(type(value) in (int, float) and math.isfinite(value) for value in values):
+        raise ConfigError(f"{what} must be finite numbers")
+    return tuple(float(value) for value in values)
