@@ -268,12 +268,18 @@ def evidence_for(
 
 
 class PlainLines:
-    """Prints `path: caption`; of several captions each on its line, with its probability. Warnings go to stderr."""
+    """Prints `path: caption`, and whether that is a guess; of several captions each on its line, with its probability.
+
+    Warnings go to stderr.
+    """
 
     def photo(self, path: Path, captions: "Sequence[Caption]", evidence: "Sequence[np.ndarray] | None" = None) -> None:
+        from captioner.confidence import wording
+
         for caption in captions:
-            probability = f" (probability {caption.probability:.2g})" if len(captions) > 1 else ""
-            _print(f"{path}: {caption.text}{probability}")
+            notes = ["a guess"] if wording(caption.confidence) == "guess" else []
+            notes += [f"probability {caption.probability:.2g}"] if len(captions) > 1 else []
+            _print(f"{path}: {caption.text}" + (f" ({', '.join(notes)})" if notes else ""))
         print_warnings(path, captions)
 
     def end(self) -> None:

@@ -58,6 +58,8 @@ class BulkOptions:
     """That reading a photo may take, or writing its copy."""
     everything: bool = False
     """Whether the lines hold words, probabilities, gates and maps, too."""
+    min_confidence: float | None = None
+    """Captions with a lower confidence go to a list of their own; None: all go to the output."""
 
     @property
     def captions(self) -> Journal:
@@ -69,13 +71,23 @@ class BulkOptions:
     def unreadable(self) -> Journal:
         return Journal(self.captions.path.with_suffix(".unreadable.jsonl"))
 
+    @property
+    def unsure(self) -> Journal:
+        return Journal(self.captions.path.with_suffix(".unsure.jsonl"))
+
+    def is_unsure(self, caption: Caption) -> bool:
+        """Whether a photo's caption belongs to the list of captions to look at."""
+        return self.min_confidence is not None and caption.confidence < self.min_confidence
+
 
 @dataclass(frozen=True)
 class Totals:
     """Photos in the files, also of earlier runs."""
 
     captioned: int
+    """Those in the list of captions to look at are not among them."""
     unreadable: int
+    unsure: int
     warnings: dict[str, int]
     """Kind of warning -> number of photos that have it."""
 
@@ -107,14 +119,15 @@ def caption_in_bulk(
     """Caption what `inputs` stand for, see `photos_at`, but for what the output has already; each photo once.
 
     load: called where there is a photo to caption.
-    Raises ConfigError where something else writes this output, or it lies among the photos; DataError where it cannot
-    be written, or is no output of this function.
+    Raises ConfigError where something else writes this output, it lies among the photos, or the captioner cannot tell
+    the confidence that the options ask for; DataError where it cannot be written, or is no output of this function.
     """
-    captions, unreadable = options.captions, options.unreadable
+    journals = options.captions, options.unreadable, options.unsure
+    captions = options.captions
     _check(inputs, options)
     with connected(ranks), _alone(captions.path, ranks):
         seen = NameSet()
-        for journal in (captions, unreadable):
+        for journal in journals:
             for entry in journal.entries():
                 seen.add(entry["image"])
         watch.begins(len(seen))
@@ -123,6 +136,7 @@ def caption_in_bulk(
         first = next(photos, None)
         if first is not None:
             captioner, decoding = load()
+            _check_confidence(captioner, decoding, options)
             _Run(options, captioner, decoding, watch).caption(chain([first], photos))
         if passed_over:
             watch.passed_over(passed_over)
@@ -136,7 +150,7 @@ def caption_in_bulk(
 class _Run:
     def __init__(self, options: BulkOptions, captioner: Captioner, decoding: DecodingOptions, watch: Watch):
         self._options, self._captioner, self._decoding, self._watch = options, captioner, decoding, watch
-        self._captions, self._unreadable = options.captions, options.unreadable
+        self._captions, self._unreadable, self._unsure = options.captions, options.unreadable, options.unsure
 
     def caption(self, photos: Iterator[Photo]) -> None:
         config, batch_size = self._captioner.bundle.config, self._options.batch_size
@@ -167,25 +181,30 @@ class _Run:
         squares, frames = zip(*(prepared for _, prepared in batch), strict=True)
         found = self._captioner.caption_pixels(np.stack(squares), frames, self._decoding)
         return [
-            (photo, captions, copying and self._copy(copying, photo, captions[0]))
+            (photo, captions, self._copy(copying, photo, captions[0]))
             for (photo, _), captions in zip(batch, found, strict=True)
         ]
 
-    def _copy(self, workers: PhotoWorkers, photo: Photo, caption: Caption) -> Future:
+    def _copy(self, workers: PhotoWorkers | None, photo: Photo, caption: Caption) -> Future | None:
+        """Begin a copy of a photo that carries its caption; None if there is to be none."""
+        if workers is None or self._options.is_unsure(caption):
+            return None
         target = str(self._options.output / photo.place)
         return workers.submit(write_copy, photo.name, photo.source, target, caption.text)
 
     def _write(self, batch: Sequence[Captioned]) -> None:
-        entries = []
+        entries, unsure = [], []
         for photo, captions, copy in batch:
             try:
                 if copy is not None and (warning := copy.result()):
                     captions = _with_warning(captions, warning)
-                entries.append(entry_of(photo.name, captions, self._options.everything))
+                to = unsure if self._options.is_unsure(captions[0]) else entries
+                to.append(entry_of(photo.name, captions, self._options.everything))
             except ImageError as error:
                 self._refuse(photo, error)
+        self._unsure.append(unsure)
         self._captions.append(entries)
-        self._watch.captioned(len(entries))
+        self._watch.captioned(len(entries) + len(unsure))
 
     def _refuse(self, photo: Photo, error: ImageError) -> None:
         self._unreadable.append([{"image": photo.name, "error": str(error)}])
@@ -197,14 +216,19 @@ def _totals(options: BulkOptions) -> Totals:
     for entry in options.captions.entries():
         captioned += 1
         warnings.update(warning["kind"] for warning in entry.get("warnings", ()))
-    return Totals(captioned, sum(1 for _ in options.unreadable.entries()), dict(warnings))
+    unreadable, unsure = (sum(1 for _ in journal.entries()) for journal in (options.unreadable, options.unsure))
+    return Totals(captioned, unreadable, unsure, dict(warnings))
 
 
 def entry_of(name: str, captions: Sequence[Caption], everything: bool) -> dict[str, Any]:
-    """A photo's line of the journal; everything: as `photo_json` has it."""
+    """A photo's line of the journal, with confidences where there are some; everything: as `photo_json` has it."""
     if everything:
         return photo_json(name, captions)
-    found = [{"caption": caption.text, "probability": caption.probability} for caption in captions]
+    found = [
+        {"caption": caption.text, "probability": caption.probability}
+        | ({} if caption.confidence is None else {"confidence": caption.confidence})
+        for caption in captions
+    ]
     entry = {"image": name, **found[0]}
     if len(found) > 1:
         entry["alternatives"] = found[1:]
@@ -215,6 +239,20 @@ def entry_of(name: str, captions: Sequence[Caption], everything: bool) -> dict[s
 
 def _with_warning(captions: Sequence[Caption], warning: PhotoWarning) -> list[Caption]:
     return [replace(one, frame=replace(one.frame, warnings=(*one.frame.warnings, warning))) for one in captions]
+
+
+def _check_confidence(captioner: Captioner, decoding: DecodingOptions, options: BulkOptions) -> None:
+    if options.min_confidence is None:
+        return
+    if captioner.bundle.confidence is None:
+        raise ConfigError(
+            "--min-confidence: this captioner has no confidence model, so it cannot tell which captions to keep; leave"
+            " the option out, name another --bundle, or add a model by `python -m training calibrate`"
+        )
+    if decoding.temperature > 0:
+        raise ConfigError(
+            "--min-confidence: sampled captions have no confidence; leave the option or --temperature out"
+        )
 
 
 def _check(inputs: Sequence[str], options: BulkOptions) -> None:
@@ -255,8 +293,9 @@ def _alone(output: Path, ranks: Ranks) -> Iterator[None]:
 
 def _finish(options: BulkOptions) -> None:
     options.captions.finish()
-    if options.unreadable.path.exists():
-        options.unreadable.finish()
+    for journal in (options.unreadable, options.unsure):
+        if journal.path.exists():
+            journal.finish()
     if options.format == "csv":
         write_csv(options.captions, options.output)
     elif options.format == "coco":

@@ -50,6 +50,11 @@ def add_bulk_arguments(parser: argparse.ArgumentParser) -> None:
         "--photo-seconds", type=_seconds, default=PHOTO_SECONDS, metavar="S",
         help=f"a photo that takes longer to read is unreadable. Default: {PHOTO_SECONDS:g}.",
     )  # fmt: skip
+    group.add_argument(
+        "--min-confidence", type=_probability, metavar="P",
+        help="captions with a lower confidence, 0 to 1, go to FILE.unsure.jsonl, to look at, and not to FILE. Needs"
+        " a captioner with a confidence model.",
+    )  # fmt: skip
 
 
 def refuse_what_is_bulk(options: argparse.Namespace) -> None:
@@ -61,6 +66,8 @@ def refuse_what_is_bulk(options: argparse.Namespace) -> None:
             raise ConfigError(f"{photo}: archives and addresses are captioned into a file: add --output captions.jsonl")
     if options.format:
         raise ConfigError("--format says how the file of --output is written: add --output")
+    if options.min_confidence is not None:
+        raise ConfigError("--min-confidence keeps captions out of the file of --output: add --output")
 
 
 def caption_to_files(
@@ -85,6 +92,7 @@ def caption_to_files(
     bulk = BulkOptions(
         options.output, kind, options.recursive, options.batch_size,
         options.workers or default_workers(ranks), options.photo_seconds, options.json,
+        options.min_confidence,
     )  # fmt: skip
     with _shown(ranks, bulk.captions.path) as watch:
         totals = caption_in_bulk(options.photos, bulk, lambda: load(_device(options.device, ranks)), ranks, watch)
@@ -94,6 +102,9 @@ def caption_to_files(
     for kind, warned in totals.warnings.items():
         have = f"{counted(warned, 'photo')} {'has' if warned == 1 else 'have'}"
         print(f"warning: {have} the warning {kind!r}: {bulk.captions.path} gives the reasons", file=sys.stderr)
+    if totals.unsure:
+        unsure = f"{counted(totals.unsure, 'photo')} with a confidence below {options.min_confidence:g}"
+        print(f"{unsure}: {bulk.unsure.path} has their captions, to look at", file=sys.stderr)
     if not totals.unreadable:
         return 0
     path = bulk.unreadable.path
@@ -152,6 +163,16 @@ def _device(given: str | None, ranks: "Ranks") -> str | None:
     if ranks.size > 1 and given in (None, "cuda") and torch.cuda.is_available():
         return f"cuda:{ranks.local_rank % torch.cuda.device_count()}"
     return given
+
+
+def _probability(text: str) -> float:
+    try:
+        probability = float(text)
+    except ValueError:
+        probability = -1.0
+    if not 0 <= probability <= 1:
+        raise argparse.ArgumentTypeError(f"must be a number from 0 to 1, not {text!r}")
+    return probability
 
 
 def _seconds(text: str) -> float:

@@ -18,7 +18,7 @@ SUFFIXES = {"jsonl": ".jsonl", "csv": ".csv", "coco": ".json"}
 FORMATS = (*SUFFIXES, "xmp")
 """xmp: a folder, with a copy of each photo that carries its caption."""
 
-_COLUMNS = ("image", "caption", "probability", "warnings")
+_COLUMNS = ("image", "caption", "probability", "warnings", "confidence")
 _NUMBER = re.compile(r"(?:.*\D)?(\d+)")
 
 
@@ -38,6 +38,8 @@ def format_of(output: Path, given: str | None) -> str:
 def write_csv(journal: Journal, path: Path) -> None:
     """Write a row for each caption, best first where a photo has several; the warnings are one text.
 
+    The confidence is empty if the captioner has no confidence model.
+
     Raises DataError.
     """
     with _whole(path) as file:
@@ -46,7 +48,8 @@ def write_csv(journal: Journal, path: Path) -> None:
         for entry in journal.entries():
             warnings = " ".join(warning["message"] for warning in entry.get("warnings", ()))
             for caption in (entry, *entry.get("alternatives", ())):
-                rows.writerow((entry["image"], caption["caption"], caption["probability"], warnings))
+                row = entry["image"], caption["caption"], caption["probability"], warnings, caption.get("confidence")
+                rows.writerow(row)
 
 
 def write_coco(journal: Journal, path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from captioner.errors import ConfigError
-from captioner.lexicon import kind_of
+from captioner.lexicon import English, Unlisted
 
 if TYPE_CHECKING:
     from captioner.captioner import Caption  # imports torch, which reading the model does not need
@@ -114,6 +114,8 @@ class ConfidenceModel:
     """Whether a caption of a photo is right."""
     word: Logistic
     """Whether a content word of a photo's caption is right."""
+    language: English | Unlisted = English()
+    """Says which words of captions are content words."""
     learned: dict[str, Any] = field(default_factory=dict)
     """What the model was learned from, and its figures by cross-validation."""
 
@@ -126,7 +128,7 @@ class ConfidenceModel:
         return [self._judged(caption, likeness) for caption in captions]
 
     def _judged(self, caption: "Caption", likeness: float) -> "Caption":
-        kinds = [kind_of(word) for word in caption.words]
+        kinds = [self.language.kind_of(word) for word in caption.words]
         most = NOTHING_TO_SAY if _NOTHING & {warning.kind for warning in caption.warnings} else 1.0
         words = tuple(
             None if kind is None else min(most, likeness * self.word(values))
@@ -139,6 +141,7 @@ class ConfidenceModel:
         return {
             "format_version": FORMAT_VERSION,
             "learned": self.learned,
+            "function_words": sorted(self.language.frequent) if isinstance(self.language, Unlisted) else None,
             "caption": self.caption.to_json(),
             "word": self.word.to_json(),
             "photo": self.photo.to_json(),
@@ -153,8 +156,13 @@ class ConfidenceModel:
         learned = values.get("learned")
         if not isinstance(learned, dict):
             raise ConfigError("must have learned, with figures by name")
+        function_words = values.get("function_words")
+        is_list = isinstance(function_words, list) and all(isinstance(word, str) for word in function_words)
+        if function_words is not None and not is_list:
+            raise ConfigError("function_words must be a list of words, or null for English")
+        language = English() if function_words is None else Unlisted(frozenset(function_words))
         caption, word = (Logistic.from_json(values.get(name), name) for name in ("caption", "word"))
-        return cls(PhotoLikeness.from_json(values.get("photo")), caption, word, learned)
+        return cls(PhotoLikeness.from_json(values.get("photo")), caption, word, language, learned)
 
 
 def caption_features(caption: "Caption", kinds: Sequence[str | None]) -> dict[str, float]:

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write beside, then rename: who reads sees the old file or the new one."""
+def write_json(path: Path, value: Any, indent: int | None = None) -> None:
+    """Write beside, then rename: who reads sees the old file or the new one. indent: for people, spaces of a level."""
     beside = path.with_name(f".{path.name}-{uuid.uuid4().hex}.part")
     try:
         with open(beside, "x", encoding="utf-8") as file:
-            json.dump(value, file, ensure_ascii=False)
+            json.dump(value, file, ensure_ascii=False, indent=indent)
             file.flush()
             os.fsync(file.fileno())  # else a power cut could leave the name without the content
         os.replace(beside, path)

@@ -1,4 +1,4 @@
-"""python -m training inspect | fit | evaluate | compare; torchrun runs fit and evaluate on several devices.
+"""python -m training inspect | fit | evaluate | compare | calibrate; torchrun runs fit and evaluate on several devices.
 
 `inspect` and `fit --check` run without torch, which takes seconds to import: commands import what they need.
 """
@@ -149,8 +149,27 @@ def _compare(options: argparse.Namespace, ranks: "Ranks") -> int:
     return 0
 
 
+def _calibrate(options: argparse.Namespace, ranks: "Ranks") -> int:
+    import captioner
+    from captioner.bundle_json import CONFIDENCE
+    from training.confidence import calibrate_bundle, in_one_line
+    from training.options import FitOptions
+    from training.preparation import training_splits
+
+    model = captioner.load(options.bundle, options.device, "exact")
+    # As `fit` does, with all of the photos: without a validation split, the same seed draws the same one.
+    splits = [
+        training_splits(data, FitOptions(seed=options.seed)) for data in [read_data(options), *read_also(options)]
+    ]
+    records = [record for _, validation in splits for record in validation]
+    confidence = calibrate_bundle(options.bundle, model, records)
+    print(in_one_line(confidence.learned))
+    print(f"the confidence model is in {options.bundle / CONFIDENCE}")
+    return 0
+
+
 _WITHOUT_TORCH = {"inspect": _inspect, "check": fit_command.check}
-_WITH_TORCH = {"fit": fit_command.fit, "evaluate": _evaluate, "compare": _compare}
+_WITH_TORCH = {"fit": fit_command.fit, "evaluate": _evaluate, "compare": _compare, "calibrate": _calibrate}
 """Command -> what runs it."""
 
 

@@ -21,7 +21,9 @@ _BOXES = "boxes of what captions name (Flickr30k Entities, its JSON or its folde
 def make_parser() -> argparse.ArgumentParser:
     """Parser of all commands. `options.command` is the command, `on_many_devices` whether torchrun may start it."""
     parser = argparse.ArgumentParser(prog="python -m training", description="Make a captioner, or measure one.")
-    commands = parser.add_subparsers(required=True, dest="command", metavar="inspect | fit | evaluate | compare")
+    commands = parser.add_subparsers(
+        required=True, dest="command", metavar="inspect | fit | evaluate | compare | calibrate"
+    )
 
     inspect = commands.add_parser("inspect", help="what a data set holds, and what is wrong with it")
     _add_data_arguments(inspect)
@@ -67,6 +69,17 @@ def make_parser() -> argparse.ArgumentParser:
     compare.add_argument("--output", type=Path, required=True, help="folder for the scores and photos")
     compare.add_argument("--device", help="cpu, cuda, ...; by default a GPU where there is one")
     compare.set_defaults(on_many_devices=False)
+
+    calibrate = commands.add_parser("calibrate", help="learn how far the captions of a captioner can be trusted")
+    _add_data_arguments(calibrate)
+    _add_also(calibrate, "more data sets, whose validation photos are learned from together with those of --data")
+    calibrate.add_argument(
+        "--bundle", type=Path, required=True, metavar="DIR",
+        help="the captioner; its confidence.json is written anew. Name data whose training photos it learned from: the"
+        " confidence comes from the validation photos.",
+    )  # fmt: skip
+    calibrate.add_argument("--device", help="cpu, cuda, ...; by default a GPU where there is one")
+    calibrate.set_defaults(on_many_devices=False)
     return parser
 
 

@@ -22,7 +22,7 @@ _SECONDS = 0.5
 """Between two writes of the same stage."""
 
 Watch = Callable[..., None]
-"""Called with a stage (encoding, training, validating, comparing, finished) and what is known of it."""
+"""Called with a stage (encoding, training, validating, calibrating, comparing, finished) and what is known of it."""
 
 
 def unwatched(stage: str, **values: Any) -> None:

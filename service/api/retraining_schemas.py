@@ -188,8 +188,8 @@ class TrainingDocument(BaseModel):
     started_at: float | None = Field(description="Seconds since 1970.")
     ended_at: float | None
     progress: dict[str, Any] | None = Field(
-        description="While it runs: stage (starting, encoding, training, validating, comparing), done and total or"
-        " epoch, epochs, batch, batches, loss, seconds_left."
+        description="While it runs: stage (starting, encoding, training, validating, calibrating, comparing), done and"
+        " total or epoch, epochs, batch, batches, loss, seconds_left."
     )
     seconds: dict[str, float] = Field(description="How long fit, compare and switching took.")
     epochs: list[EpochDocument]

@@ -54,16 +54,16 @@ def test_the_official_scorers_read_the_results(journal, tmp_path, capsys):
 
 def test_csv_has_a_row_for_each_caption(tmp_path):
     made = Journal(tmp_path / "captions.jsonl")
-    others = [{"caption": "another", "probability": 0.1}]
+    others = [{"caption": "another", "probability": 0.1, "confidence": 0.4}]
     made.append([{"image": 'a "b",\n.jpg', "caption": "ä", "probability": 0.5, "alternatives": others}])
     warnings = [{"kind": "cut_short", "message": "It is cut."}, {"kind": "blank", "message": "It is blank."}]
     made.append([{"image": "c.jpg", "caption": "a dog", "probability": 0.25, "warnings": warnings}])
     write_csv(made, tmp_path / "captions.csv")
     with open(tmp_path / "captions.csv", encoding="utf-8", newline="") as file:
         assert list(csv.reader(file)) == [
-            ["image", "caption", "probability", "warnings"],
-            ['a "b",\n.jpg', "ä", "0.5", ""], ['a "b",\n.jpg', "another", "0.1", ""],
-            ["c.jpg", "a dog", "0.25", "It is cut. It is blank."],
+            ["image", "caption", "probability", "warnings", "confidence"],
+            ['a "b",\n.jpg', "ä", "0.5", "", ""], ['a "b",\n.jpg', "another", "0.1", "", "0.4"],
+            ["c.jpg", "a dog", "0.25", "It is cut. It is blank.", ""],
         ]  # fmt: skip
 
 

@@ -129,11 +129,13 @@ def test_json_holds_words_maps_and_sizes(caption, photo):
     assert status == 0 and [entry["size"] for entry in entries] == [[60, 20], [10, 50]]
     assert entries[0]["seen_box"] == [20.0, 0.0, 40.0, 20.0]
     for entry in entries:
-        assert set(entry) == {"image", "caption", "probability", "words", "grid", "size", "seen_box", "warnings"}
+        fields = {"image", "caption", "probability", "confidence", "wording", "words", "grid", "size", "seen_box"}
+        assert set(entry) == fields | {"warnings"} and entry["confidence"] is None is entry["wording"]
         assert entry["grid"] == [5, 5] and 0 < entry["probability"] < 1
         assert entry["caption"] == " ".join(word["text"] for word in entry["words"])
         for word in entry["words"]:
-            assert set(word) == {"text", "probability", "gate", "spread", "alpha"}
+            assert set(word) == {"text", "probability", "confidence", "wording", "gate", "spread", "alpha"}
+            assert word["confidence"] is None is word["wording"]
             assert 0 < word["probability"] < 1 and 0 < word["gate"] < 1
             alpha = np.array(word["alpha"])
             assert alpha.shape == (5, 5) and alpha.sum() == pytest.approx(1.0, abs=1e-5)

@@ -8,6 +8,7 @@ const STAGES = {
   encoding: "Looking at the photos",
   training: "Learning",
   validating: "Captioning validation photos",
+  calibrating: "Finding out how far its captions can be trusted",
   comparing: "Comparing with the captioner in use",
 };
 

@@ -1,0 +1,261 @@
+"""Learning how far a captioner's captions can be trusted, from what it says of validation photos.
+
+Captions of these photos are right or wrong by what people wrote (`training.rightness`). A logistic regression learns
+which are which from what the search tells of them (`captioner.confidence`); another one does so for words. A third one
+tells photos from pictures that are none, which are drawn. The figures that are stated come from cross-validation by
+photo: every confidence is one that a model gave which had not learned from that photo.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from captioner.bundle_json import CONFIDENCE
+from captioner.captioner import Caption, Captioner
+from captioner.confidence import ConfidenceModel, Logistic, PhotoLikeness, caption_features, word_features
+from captioner.counting import counted
+from captioner.errors import CaptionerError, DataError, ImageError
+from captioner.json_files import write_json
+from captioner.vocabulary import tokenise
+from training.confidence_scores import ConfidenceScores
+from training.drawn_pictures import drawn_pictures
+from training.records import ImageRecord
+from training.rightness import caption_is_right, references_language, right_words
+
+LEAST_PHOTOS = 50
+"""Photos to learn from, at least."""
+LEAST_OF_A_KIND = 5
+"""Right captions, and wrong ones, to learn from, at least."""
+CAPTIONS = 3
+"""Captions of each photo to learn from, the best ones: users see these."""
+DRAWN = 280
+"""Pictures that are no photos."""
+_DRAWN_SEED = 20_160
+_FOLDS = 10
+_BATCH = 16
+_PENALTY, _PHOTO_PENALTY = 10.0, 0.01
+"""Of squared weights; found on captions of the shipped captioner for 1,872 photos that it had not learned from."""
+
+
+class NotLearnable(CaptionerError):
+    """There is not enough to learn a confidence model from."""
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What a captioner said of one photo."""
+
+    captions: list[Caption]
+    """Best first."""
+    mean: np.ndarray
+    """[D], its mean annotation vector."""
+    references: list[list[str]]
+    """Words of the captions by people."""
+
+
+@dataclass(frozen=True)
+class _Examples:
+    """What a regression learns from."""
+
+    features: list[dict[str, float]]
+    right: np.ndarray
+    """bool [N]"""
+    photos: np.ndarray
+    """[N], the photo of each, by number"""
+    best: np.ndarray
+    """bool [N], whether it is, or is of, the best caption of its photo"""
+
+
+def check_enough(photos: int) -> None:
+    """Raises NotLearnable if there are too few photos to learn a confidence model from."""
+    if photos < LEAST_PHOTOS:
+        raise NotLearnable(
+            f"captions get no confidence: there are {counted(photos, 'validation photo')} to learn it from, and it"
+            f" takes {LEAST_PHOTOS}; add photos, then run `python -m training calibrate`"
+        )
+
+
+def learn_confidence(captioner: Captioner, records: Sequence[ImageRecord], progress: bool = True) -> ConfidenceModel:
+    """Learn the confidence model of a captioner from photos that it has not learned from.
+
+    Photos that cannot be read are left out. Raises NotLearnable if there are too few, or the captions are nearly all
+    right or nearly all wrong.
+    """
+    check_enough(len(records))
+    seen = _see(captioner, records, progress)
+    check_enough(len(seen))
+    language = references_language({number: photo.references for number, photo in enumerate(seen)})
+    captions, words = _examples(seen, language)
+    for right, said in ((True, "right"), (False, "wrong")):
+        count = int((captions.right == right)[captions.best].sum())
+        if count < LEAST_OF_A_KIND:
+            raise NotLearnable(
+                f"captions get no confidence: of {counted(len(seen), 'validation photo')} {count:,} have a {said}"
+                f" caption, and it takes {LEAST_OF_A_KIND} to learn the difference; add photos, then run"
+                " `python -m training calibrate`"
+            )
+    drawn = _drawn_means(captioner)
+    learned = {
+        "photos": len(seen),
+        "references": sum(len(photo.references) for photo in seen),
+        "language": language.name,
+        "decoding": replace(captioner.decoding, captions_per_image=1).to_json(),
+        "captions": _cross_validated(captions),
+        "words": _cross_validated(words),
+    }
+    photo = _learn_likeness(np.stack([photo.mean for photo in seen]), drawn)
+    return ConfidenceModel(photo, _learn(captions), _learn(words), language, learned)
+
+
+def calibrate_bundle(folder: Path, captioner: Captioner, records: Sequence[ImageRecord]) -> ConfidenceModel:
+    """Learn the confidence model of a captioner and write it into its bundle. Raises as `learn_confidence` does."""
+    model = learn_confidence(captioner, records)
+    try:
+        write_json(folder / CONFIDENCE, model.to_json(), indent=1)
+    except OSError as error:
+        raise DataError(
+            f"{folder / CONFIDENCE} cannot be written ({error.strerror}): make the folder writable"
+        ) from error
+    return model
+
+
+def in_one_line(learned: dict[str, Any]) -> str:
+    """The figures of a confidence model, for the command line. learned: of the model."""
+    figures = [
+        f"{name} right {of['right']:.3f}, area under ROC {of['roc_area']:.3f}, calibration error"
+        f" {of['calibration_error']:.3f} ({of['calibration_error_by_chance']:.3f} by chance)"
+        for name in ("captions", "words")
+        for of in [learned[name]]
+    ]
+    return f"confidence, from {counted(learned['photos'], 'photo')}: {'; '.join(figures)}"
+
+
+def _see(captioner: Captioner, records: Sequence[ImageRecord], progress: bool) -> list[_Seen]:
+    """Caption the photos that can be read."""
+    options = captioner.decoding
+    options = replace(options, captions_per_image=min(CAPTIONS, options.beam_width), temperature=0.0)
+    seen = []
+    with tqdm(total=len(records), desc="calibrating", unit="photo", disable=not progress) as bar:
+        for start in range(0, len(records), _BATCH):
+            readable, prepared = [], []
+            for record in records[start : start + _BATCH]:
+                try:
+                    prepared.append(captioner.prepare(record.path))
+                    readable.append(record)
+                except ImageError:
+                    pass  # `inspect` and `fit` say which and why
+            if readable:
+                squares, frames = zip(*prepared, strict=True)
+                annotations = captioner.encode(np.stack(squares))  # [B, H, W, D]
+                captions = captioner.caption_annotations(annotations, frames, options)
+                means = annotations.float().mean(dim=(1, 2)).cpu().numpy()
+                for record, of_photo, mean in zip(readable, captions, means, strict=True):
+                    seen.append(_Seen(of_photo, mean, [tokenise(text) for text in record.captions]))
+            bar.update(len(records[start : start + _BATCH]))
+    return seen
+
+
+def _drawn_means(captioner: Captioner) -> np.ndarray:
+    """Mean annotation vectors of pictures that are no photos, [N, D]."""
+    pictures = [captioner.prepare(picture)[0] for _, picture in drawn_pictures(DRAWN, _DRAWN_SEED)]
+    batches = [np.stack(pictures[start : start + _BATCH]) for start in range(0, len(pictures), _BATCH)]
+    return np.concatenate([captioner.encode(batch).float().mean(dim=(1, 2)).cpu().numpy() for batch in batches])
+
+
+def _examples(seen: Sequence[_Seen], language: Any) -> tuple[_Examples, _Examples]:
+    """The captions, and the content words, with what is right."""
+    captions: list[tuple[dict[str, float], bool, int, bool]] = []
+    words: list[tuple[dict[str, float], bool, int, bool]] = []
+    for number, photo in enumerate(seen):
+        for rank, caption in enumerate(photo.captions):
+            kinds = [language.kind_of(word) for word in caption.words]
+            is_right = caption_is_right(caption.words, photo.references, language)
+            captions.append((caption_features(caption, kinds), is_right, number, rank == 0))
+            verdicts = right_words(caption.words, photo.references, language)
+            for kind, verdict, features in zip(kinds, verdicts, word_features(caption, kinds), strict=True):
+                if kind is not None and verdict is not None:
+                    words.append((features, verdict, number, rank == 0))
+    return _table(captions), _table(words)
+
+
+def _table(rows: Sequence[tuple[dict[str, float], bool, int, bool]]) -> _Examples:
+    features, right, photos, best = zip(*rows, strict=True) if rows else ((), (), (), ())
+    return _Examples(list(features), np.array(right, bool), np.array(photos, int), np.array(best, bool))
+
+
+def _learn(examples: _Examples) -> Logistic:
+    """Fit a regression on standardised features; those that are unknown, or the same everywhere, are left out."""
+    names = list(examples.features[0]) if examples.features else []
+    values = np.array([[one[name] for name in names] for one in examples.features]).reshape(-1, len(names))
+    known = np.isfinite(values)
+    values = np.where(known, values, 0.0)
+    counts = np.maximum(known.sum(axis=0), 1)
+    means = values.sum(axis=0) / counts
+    scales = np.sqrt((known * (values - means) ** 2).sum(axis=0) / counts)
+    used = np.flatnonzero(scales > 1e-9)
+    standardised = (known * (values - means))[:, used] / scales[used]
+    weights, intercept = _regression(standardised, examples.right, _PENALTY)
+    columns = (_rounded(column) for column in (means[used], scales[used], weights))
+    return Logistic(tuple(names[column] for column in used), *columns, float(f"{intercept:.6g}"))
+
+
+def _cross_validated(examples: _Examples) -> dict[str, Any]:
+    """Figures of confidences in best captions by models that have not seen the photo, for JSON."""
+    folds = np.random.default_rng(0).permutation(examples.photos.max() + 1)[examples.photos] % _FOLDS
+    confidences = np.zeros(len(folds))
+    for fold in range(_FOLDS):
+        learned = _learn(_chosen(examples, folds != fold))
+        for place in np.flatnonzero(folds == fold):
+            confidences[place] = learned(examples.features[place])
+    return ConfidenceScores(confidences[examples.best], examples.right[examples.best]).to_json()
+
+
+def _chosen(examples: _Examples, which: np.ndarray) -> _Examples:
+    features = [examples.features[place] for place in np.flatnonzero(which)]
+    return _Examples(features, examples.right[which], examples.photos[which], examples.best[which])
+
+
+def _learn_likeness(photos: np.ndarray, drawn: np.ndarray) -> PhotoLikeness:
+    """Tell photos from drawn pictures by their mean annotation vectors, [N, D] each."""
+    channels = photos.shape[1]
+    spread = photos.std(axis=0)
+    # Channels that hardly vary among photos must not outweigh all others. Of D features, sqrt(D) keeps the sum's scale.
+    scales = (spread + 0.3 * np.median(spread) + 1e-6) * channels**0.5
+    centre = photos.mean(axis=0)
+    is_photo = np.repeat([True, False], [len(photos), len(drawn)])
+    weights, intercept = _regression((np.concatenate([photos, drawn]) - centre) / scales, is_photo, _PHOTO_PENALTY)
+    weights = np.array(_rounded(weights / scales))
+    return PhotoLikeness(tuple(weights.tolist()), float(intercept - weights @ centre))
+
+
+def _regression(features: np.ndarray, right: np.ndarray, penalty: float) -> tuple[np.ndarray, float]:
+    """Logistic regression: features [N, F], right bool [N] -> weights [F] and intercept.
+
+    The penalty is on half the sum of squared weights, beside the summed cross-entropy; there is none on the intercept.
+    """
+    inputs, targets = (torch.tensor(np.asarray(values, np.float64)) for values in (features, right))
+    weights = torch.zeros(inputs.shape[1] + 1, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS([weights], max_iter=500, line_search_fn="strong_wolfe")
+
+    def loss() -> torch.Tensor:
+        optimizer.zero_grad()
+        logits = inputs @ weights[:-1] + weights[-1]
+        value = nn.functional.binary_cross_entropy_with_logits(logits, targets, reduction="sum")
+        value = value + penalty / 2 * weights[:-1].square().sum()
+        value.backward()
+        return value
+
+    optimizer.step(loss)
+    learned = weights.detach().numpy()
+    return learned[:-1], float(learned[-1])
+
+
+def _rounded(values: np.ndarray) -> tuple[float, ...]:
+    """To six digits, so that people can read the file."""
+    return tuple(float(f"{value:.6g}") for value in values)

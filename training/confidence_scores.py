@@ -1,0 +1,109 @@
+"""How far confidences can be trusted: ROC area, calibration error, and the risk-coverage curve."""
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from captioner.captioner import Caption
+from captioner.vocabulary import tokenise
+from training.records import ImageRecord
+from training.rightness import caption_is_right, references_language, right_words
+
+BINS = 10
+"""Of the calibration error: of equal width, as in Guo et al. 2017."""
+_COVERAGES = 100
+_DRAWS = 200
+
+
+@dataclass(frozen=True)
+class ConfidenceScores:
+    """How confidences agree with what is right, of captions or of words."""
+
+    confidences: np.ndarray
+    """[N], 0 to 1"""
+    right: np.ndarray
+    """bool [N]"""
+
+    def to_json(self) -> dict[str, Any]:
+        """Figures for JSON files, rounded to four places; an area is None if all are right, or none."""
+        area = roc_area(self.confidences, self.right)
+        return {
+            "count": len(self.right),
+            "right": round(float(self.right.mean()), 4),
+            "mean_confidence": round(float(self.confidences.mean()), 4),
+            "roc_area": None if area is None else round(area, 4),
+            "calibration_error": round(calibration_error(self.confidences, self.right), 4),
+            "calibration_error_by_chance": round(error_by_chance(self.confidences), 4),
+        }
+
+    def curve(self) -> list[tuple[float, float]]:
+        """(coverage, risk), at most 100 of them: keeping that share, the most confident, this share is wrong."""
+        return risk_coverage(self.confidences, self.right)
+
+    def bins(self) -> list[tuple[float, float, int]]:
+        """(mean confidence, share that is right, count) of each bin of the calibration error that is not empty."""
+        numbers = _bins(self.confidences)
+        chosen = [numbers == number for number in np.unique(numbers)]
+        return [(float(self.confidences[one].mean()), float(self.right[one].mean()), int(one.sum())) for one in chosen]
+
+
+def roc_area(confidences: np.ndarray, right: np.ndarray) -> float | None:
+    """Probability that a right one has a higher confidence than a wrong one, ties counting half; None without both."""
+    yes, no = confidences[right], np.sort(confidences[~right])
+    if not len(yes) or not len(no):
+        return None
+    below, up_to = np.searchsorted(no, yes, "left"), np.searchsorted(no, yes, "right")
+    return float((below + up_to).mean() / 2 / len(no))
+
+
+def calibration_error(confidences: np.ndarray, right: np.ndarray) -> float:
+    """Expected calibration error: mean distance of confidence and share that is right, over bins, by their counts."""
+    surplus = np.bincount(_bins(confidences), confidences - right, minlength=BINS)
+    return float(np.abs(surplus).sum() / len(right))
+
+
+def error_by_chance(confidences: np.ndarray) -> float:
+    """Calibration error that perfect confidences would show on average, as there are only so many of them."""
+    rng = np.random.default_rng(0)
+    draws = (rng.random((_DRAWS, len(confidences))) < confidences).astype(float)
+    return float(np.mean([calibration_error(confidences, right) for right in draws]))
+
+
+def risk_coverage(confidences: np.ndarray, right: np.ndarray) -> list[tuple[float, float]]:
+    """(coverage, risk), at most 100 of them. Equal confidences are kept or left out together."""
+    order = np.argsort(-confidences, kind="stable")
+    ordered, wrong = confidences[order], np.cumsum(~right[order])
+    ends = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True))  # the last of each run of equals
+    picked = np.unique(np.linspace(0, len(ends) - 1, min(_COVERAGES, len(ends))).round().astype(int))
+    kept = ends[picked] + 1
+    return [(int(count) / len(right), float(wrong[count - 1] / count)) for count in kept]
+
+
+def _bins(confidences: np.ndarray) -> np.ndarray:
+    return np.minimum((confidences * BINS).astype(int), BINS - 1)
+
+
+def score_confidences(
+    captions: Mapping[Hashable, Caption], records: Sequence[ImageRecord]
+) -> dict[str, ConfidenceScores]:
+    """Scores of "captions" and "words" by the photos' captions by people; empty if no caption has a confidence."""
+    references = {record.image_id: [tokenise(text) for text in record.captions] for record in records}
+    language = references_language(references)
+    found: dict[str, list[tuple[float, bool]]] = {"captions": [], "words": []}
+    for image_id, caption in captions.items():
+        if caption.confidence is None:
+            continue
+        of_photo = references[image_id]
+        found["captions"].append((caption.confidence, caption_is_right(caption.words, of_photo, language)))
+        verdicts = right_words(caption.words, of_photo, language)
+        judged = zip(caption.word_confidences, verdicts, strict=True)
+        found["words"] += [(confidence, verdict) for confidence, verdict in judged if None not in (confidence, verdict)]
+    return {
+        name: ConfidenceScores(
+            *(np.array(column, kind) for column, kind in zip(zip(*pairs, strict=True), (float, bool), strict=True))
+        )
+        for name, pairs in found.items()
+        if pairs
+    }
