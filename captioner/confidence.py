@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from captioner.errors import ConfigError
-from captioner.lexicon import English, Unlisted
+from captioner.lexicon import ENGLISH, Language, UnlistedLanguage
 
 if TYPE_CHECKING:
     from captioner.captioner import Caption  # imports torch, which reading the model does not need
@@ -114,7 +114,7 @@ class ConfidenceModel:
     """Whether a caption of a photo is right."""
     word: Logistic
     """Whether a content word of a photo's caption is right."""
-    language: English | Unlisted = English()
+    language: Language = ENGLISH
     """Says which words of captions are content words."""
     learned: dict[str, Any] = field(default_factory=dict)
     """What the model was learned from, and its figures by cross-validation."""
@@ -141,7 +141,7 @@ class ConfidenceModel:
         return {
             "format_version": FORMAT_VERSION,
             "learned": self.learned,
-            "function_words": sorted(self.language.frequent) if isinstance(self.language, Unlisted) else None,
+            "function_words": sorted(self.language.frequent) if isinstance(self.language, UnlistedLanguage) else None,
             "caption": self.caption.to_json(),
             "word": self.word.to_json(),
             "photo": self.photo.to_json(),
@@ -160,7 +160,7 @@ class ConfidenceModel:
         is_list = isinstance(function_words, list) and all(isinstance(word, str) for word in function_words)
         if function_words is not None and not is_list:
             raise ConfigError("function_words must be a list of words, or null for English")
-        language = English() if function_words is None else Unlisted(frozenset(function_words))
+        language = ENGLISH if function_words is None else UnlistedLanguage(frozenset(function_words))
         caption, word = (Logistic.from_json(values.get(name), name) for name in ("caption", "word"))
         return cls(PhotoLikeness.from_json(values.get("photo")), caption, word, language, learned)
 
@@ -240,7 +240,7 @@ def _label_features(caption: "Caption") -> dict[str, float]:
 def _label_probability(caption: "Caption", place: int) -> float:
     """Of the label that a word came from; 0 if from none, unknown for captioners without labels."""
     labels = getattr(caption, "labels", ())
-    if not labels:
+    if not labels or not caption.word_labels:
         return _UNKNOWN
     label = caption.word_labels[place]
     return 0.0 if label is None else float(labels[label].probability)

@@ -22,11 +22,10 @@ from captioner.confidence import ConfidenceModel, Logistic, PhotoLikeness, capti
 from captioner.counting import counted
 from captioner.errors import CaptionerError, DataError, ImageError
 from captioner.json_files import write_json
-from captioner.vocabulary import tokenise
 from training.confidence_scores import ConfidenceScores
 from training.drawn_pictures import drawn_pictures
 from training.records import ImageRecord
-from training.rightness import caption_is_right, references_language, right_words
+from training.rightness import Judge
 
 LEAST_PHOTOS = 50
 """Photos to learn from, at least."""
@@ -55,8 +54,8 @@ class _Seen:
     """Best first."""
     mean: np.ndarray
     """[D], its mean annotation vector."""
-    references: list[list[str]]
-    """Words of the captions by people."""
+    references: Sequence[str]
+    """Captions by people."""
 
 
 @dataclass(frozen=True)
@@ -90,8 +89,8 @@ def learn_confidence(captioner: Captioner, records: Sequence[ImageRecord], progr
     check_enough(len(records))
     seen = _see(captioner, records, progress)
     check_enough(len(seen))
-    language = references_language({number: photo.references for number, photo in enumerate(seen)})
-    captions, words = _examples(seen, language)
+    judge = Judge({number: photo.references for number, photo in enumerate(seen)})
+    captions, words = _examples(seen, judge)
     for right, said in ((True, "right"), (False, "wrong")):
         count = int((captions.right == right)[captions.best].sum())
         if count < LEAST_OF_A_KIND:
@@ -104,13 +103,13 @@ def learn_confidence(captioner: Captioner, records: Sequence[ImageRecord], progr
     learned = {
         "photos": len(seen),
         "references": sum(len(photo.references) for photo in seen),
-        "language": language.name,
+        "language": judge.language.name,
         "decoding": replace(captioner.decoding, captions_per_image=1).to_json(),
         "captions": _cross_validated(captions),
         "words": _cross_validated(words),
     }
     photo = _learn_likeness(np.stack([photo.mean for photo in seen]), drawn)
-    return ConfidenceModel(photo, _learn(captions), _learn(words), language, learned)
+    return ConfidenceModel(photo, _learn(captions), _learn(words), judge.language, learned)
 
 
 def calibrate_bundle(folder: Path, captioner: Captioner, records: Sequence[ImageRecord]) -> ConfidenceModel:
@@ -156,7 +155,7 @@ def _see(captioner: Captioner, records: Sequence[ImageRecord], progress: bool) -
                 captions = captioner.caption_annotations(annotations, frames, options)
                 means = annotations.float().mean(dim=(1, 2)).cpu().numpy()
                 for record, of_photo, mean in zip(readable, captions, means, strict=True):
-                    seen.append(_Seen(of_photo, mean, [tokenise(text) for text in record.captions]))
+                    seen.append(_Seen(of_photo, mean, record.captions))
             bar.update(len(records[start : start + _BATCH]))
     return seen
 
@@ -168,16 +167,16 @@ def _drawn_means(captioner: Captioner) -> np.ndarray:
     return np.concatenate([captioner.encode(batch).float().mean(dim=(1, 2)).cpu().numpy() for batch in batches])
 
 
-def _examples(seen: Sequence[_Seen], language: Any) -> tuple[_Examples, _Examples]:
+def _examples(seen: Sequence[_Seen], judge: Judge) -> tuple[_Examples, _Examples]:
     """The captions, and the content words, with what is right."""
     captions: list[tuple[dict[str, float], bool, int, bool]] = []
     words: list[tuple[dict[str, float], bool, int, bool]] = []
     for number, photo in enumerate(seen):
         for rank, caption in enumerate(photo.captions):
-            kinds = [language.kind_of(word) for word in caption.words]
-            is_right = caption_is_right(caption.words, photo.references, language)
+            kinds = [judge.language.kind_of(word) for word in caption.words]
+            is_right = judge.is_right(number, caption.words)
             captions.append((caption_features(caption, kinds), is_right, number, rank == 0))
-            verdicts = right_words(caption.words, photo.references, language)
+            verdicts = judge.right_words(number, caption.words)
             for kind, verdict, features in zip(kinds, verdicts, word_features(caption, kinds), strict=True):
                 if kind is not None and verdict is not None:
                     words.append((features, verdict, number, rank == 0))

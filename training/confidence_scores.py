@@ -7,9 +7,7 @@ from typing import Any
 import numpy as np
 
 from captioner.captioner import Caption
-from captioner.vocabulary import tokenise
-from training.records import ImageRecord
-from training.rightness import caption_is_right, references_language, right_words
+from training.rightness import Judge
 
 BINS = 10
 """Of the calibration error: of equal width, as in Guo et al. 2017."""
@@ -85,25 +83,21 @@ def _bins(confidences: np.ndarray) -> np.ndarray:
     return np.minimum((confidences * BINS).astype(int), BINS - 1)
 
 
-def score_confidences(
-    captions: Mapping[Hashable, Caption], records: Sequence[ImageRecord]
-) -> dict[str, ConfidenceScores]:
-    """Scores of "captions" and "words" by the photos' captions by people; empty if no caption has a confidence."""
-    references = {record.image_id: [tokenise(text) for text in record.captions] for record in records}
-    language = references_language(references)
+def score_confidences(captions: Mapping[Hashable, Caption], judge: Judge) -> dict[str, ConfidenceScores]:
+    """Scores of "captions" and "words" by image id, as a judge of the photos' references finds them right.
+
+    Empty if no caption has a confidence.
+    """
     found: dict[str, list[tuple[float, bool]]] = {"captions": [], "words": []}
     for image_id, caption in captions.items():
         if caption.confidence is None:
             continue
-        of_photo = references[image_id]
-        found["captions"].append((caption.confidence, caption_is_right(caption.words, of_photo, language)))
-        verdicts = right_words(caption.words, of_photo, language)
-        judged = zip(caption.word_confidences, verdicts, strict=True)
-        found["words"] += [(confidence, verdict) for confidence, verdict in judged if None not in (confidence, verdict)]
-    return {
-        name: ConfidenceScores(
-            *(np.array(column, kind) for column, kind in zip(zip(*pairs, strict=True), (float, bool), strict=True))
-        )
-        for name, pairs in found.items()
-        if pairs
-    }
+        found["captions"].append((caption.confidence, judge.is_right(image_id, caption.words)))
+        judged = zip(caption.word_confidences, judge.right_words(image_id, caption.words), strict=True)
+        found["words"] += [pair for pair in judged if None not in pair]
+    return {name: _scores(pairs) for name, pairs in found.items() if pairs}
+
+
+def _scores(pairs: Sequence[tuple[float, bool]]) -> ConfidenceScores:
+    confidences, right = zip(*pairs, strict=True)
+    return ConfidenceScores(np.array(confidences, float), np.array(right, bool))

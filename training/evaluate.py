@@ -3,7 +3,7 @@
 The folder that comes out needs nothing beside it:
 
     metrics.json    the seven figures, wrong nouns (`training.rightness`), and what they were measured on and with; with
-                    boxes, where the model looks
+                    boxes, where the model looks; with a confidence model, how far it can be trusted
     results.json    [{"image_id", "caption"}], as COCO's evaluation code reads it
     index.html      photos, captions and references, best and worst
     photos/         what the page shows
@@ -26,6 +26,8 @@ from captioner.counting import counted
 from captioner.errors import DataError, ImageError
 from captioner.images import open_image
 from training.boxes import BoxSet, without_ambiguous_names
+from training.confidence_plots import confidence_plots
+from training.confidence_scores import score_confidences
 from training.distributed import ALONE, Ranks
 from training.evaluation_page import draw_cards, render_page, write_file
 from training.grounding import ground_captions, ground_evidence, ground_references
@@ -109,6 +111,11 @@ def write_evaluation(
     measured = {"hallucination": judge.hallucination(said).to_json()}
     if grounding:
         measured["grounding"] = grounding.to_json()
+    confidences = score_confidences(captions, judge)
+    if confidences:
+        measured["confidence"] = {
+            name: found.to_json() | {"risk_coverage": found.curve()} for name, found in confidences.items()
+        }
     metrics = _metrics(scores, captions, records, options, {**details, **measured}, skipped or {})
     results = [
         {"image_id": record.image_id, "caption": captions[record.image_id].text}
@@ -117,7 +124,8 @@ def write_evaluation(
     ]
     files = {"results.json": _json(results, "results.json", None), "metrics.json": _json(metrics, "metrics.json", 2)}
     cards = draw_cards(output, captions, records, scores, judge, progress, grounding.boxes if grounding else None)
-    files = {"index.html": render_page(metrics, cards).encode(errors="replace")} | files
+    page = render_page(metrics, cards, confidence_plots(confidences))
+    files = {"index.html": page.encode(errors="replace")} | files
     for name, content in files.items():  # metrics.json last: where it is, the rest is there, too
         write_file(output / name, content)
     return metrics

@@ -18,6 +18,7 @@ from captioner.errors import DataError, ImageError
 from captioner.figures import figure_strip
 from captioner.images import open_image
 from training.boxes import Box, BoxSet
+from training.confidence_plots import Plot
 from training.grounding import outlines_of
 from training.metrics import METRICS, Scores
 from training.records import ImageRecord
@@ -48,6 +49,7 @@ class Card:
     caption: str
     references: tuple[str, ...]
     probability: float
+    confidence: float | None
     scores: Mapping[str, float]
     wrong_nouns: tuple[str, ...]
     """Nouns of the caption that no person used."""
@@ -109,6 +111,7 @@ def draw_cards(
                 caption=caption.text,
                 references=tuple(record.captions),
                 probability=caption.probability,
+                confidence=caption.confidence,
                 scores=scores.per_image[image_id],
                 wrong_nouns=judge.wrong_nouns(image_id, caption.words),
                 photo=photo,
@@ -158,8 +161,8 @@ def _jpeg(image: Image.Image, longest_side: int) -> bytes:
     return file.getvalue()
 
 
-def render_page(metrics: Mapping[str, Any], cards: Sequence[Card]) -> str:
-    """The page as HTML. metrics: what metrics.json holds."""
+def render_page(metrics: Mapping[str, Any], cards: Sequence[Card], plots: Sequence[Plot] = ()) -> str:
+    """The page as HTML. metrics: what metrics.json holds. plots: of the confidence."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).with_name("templates")),
         autoescape=True,
@@ -168,7 +171,7 @@ def render_page(metrics: Mapping[str, Any], cards: Sequence[Card]) -> str:
         undefined=jinja2.StrictUndefined,
     )
     named = {*METRICS, "skipped", "decoding", "images", "captions", "references", "split", "bundle"}
-    named |= {"grounding", "hallucination"}
+    named |= {"grounding", "hallucination", "confidence"}
     grounding = metrics.get("grounding")
     return environment.get_template("evaluation.html").render(
         metrics=metrics,
@@ -176,6 +179,8 @@ def render_page(metrics: Mapping[str, Any], cards: Sequence[Card]) -> str:
         figures={name: metrics[name] for name in METRICS},
         further={key: value for key, value in metrics.items() if key not in named},
         hallucination=metrics.get("hallucination"),
+        confidence=metrics.get("confidence"),
+        plots=plots,
         grounding=grounding,
         tables=grounding_tables(grounding) if grounding else [],
         figures_of_maps=FIGURES,

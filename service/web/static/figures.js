@@ -1,5 +1,6 @@
 // Numbers as people read them.
 import { EVIDENCE } from "./kinds.js";
+import { WORDINGS } from "./verdict.js";
 
 /** A probability in per cent, with as many digits as tell something: 62 %, 3.1 %, 0.28 %, 0.006 %. */
 export function percent(probability) {
@@ -15,16 +16,30 @@ const ALL_OVER = 0.4; // a map over more than this share of the photo points at 
 
 /**
  * “62 % sure · looked 0.48”, or, of a word that shows its evidence, “62 % sure · bright: what speaks for “dog””; and of
- * one whose map points at nothing, that it does not.
+ * one whose map points at nothing, that it does not. Of a caption with a confidence, its `judged` words say “likely”
+ * instead, and words without content nothing: the figures are in the details.
  */
 export function wordFigures(word) {
+  if (word.judged) return [WORDINGS[word.wording], whereFigures(word)].filter(Boolean).join(" · ") || "claims nothing";
   return `${percent(word.probability)} sure · ${word.kind === EVIDENCE ? evidenceFigures(word) : lookedFigures(word)}`;
+}
+
+/** Where a word points, without figures; "" where the map tells it. */
+function whereFigures(word) {
+  if (word.kind === EVIDENCE) return evidenceFigures(word);
+  if (word.map_of === "label") return labelFigures(word);
+  const nowhere = word.spread > ALL_OVER ? "looked nowhere in particular" : "";
+  return [nowhere, word.label ? `named by the label “${word.label}”` : ""].filter(Boolean).join(", ");
 }
 
 function lookedFigures({ gate, spread, label, map_of }) {
   const named = label ? ` · named by the label “${label}”` : "";
-  if (map_of === "label") return `bright: where the label “${label}” lies`;
+  if (map_of === "label") return labelFigures({ label });
   return `looked ${gate.toFixed(2)}${spread > ALL_OVER ? ", nowhere in particular" : ""}${named}`;
+}
+
+function labelFigures({ label }) {
+  return `bright: where the label “${label}” lies`;
 }
 
 function evidenceFigures({ text, map }) {

@@ -107,6 +107,8 @@ function cardOf(entry, onDelete) {
 
 function showDelete(foot, entry, onDelete) {
   const time = element("time", { dateTime: entry.created_at }, when(entry.created_at));
+  const isGuess = entry.wording === "guess" && !entry.correction;
+  const guess = isGuess ? [element("span", {}, "a guess")] : [];
   const ask = smallButton("Delete", `Delete “${textOf(entry)}”`, () => {
     const keep = smallButton("Keep", "Keep it", () => {
       showDelete(foot, entry, onDelete);
@@ -118,7 +120,7 @@ function showDelete(foot, entry, onDelete) {
     keep.focus();
   });
   foot.onkeydown = null;
-  foot.replaceChildren(time, ask);
+  foot.replaceChildren(time, ...guess, ask);
 }
 
 function smallButton(text, label, act) {

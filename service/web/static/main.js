@@ -10,6 +10,7 @@ import { showModel } from "./model.js";
 import { showProblem } from "./problem.js";
 import { createResult } from "./result.js";
 import { createTelling } from "./telling.js";
+import { verdictOf } from "./verdict.js";
 import { createViewer } from "./viewer.js";
 
 const CAPTIONS = 3;
@@ -137,8 +138,10 @@ async function caption(file, firstTime) {
 }
 
 /** A caption for people who listen, with the reasons to doubt it. */
-function spoken({ caption, warnings }) {
-  return [...warnings.map(({ message }) => message), `Caption: ${caption}`].join(" ");
+function spoken(entry) {
+  const verdict = verdictOf(entry, entry.labels);
+  const caption = `Caption: ${entry.caption}${verdict && "."}`;
+  return [...entry.warnings.map(({ message }) => message), caption, verdict].filter(Boolean).join(" ");
 }
 
 /** Say what went wrong. again: what to do once more, or null; by itself after Retry-After, but only once. */

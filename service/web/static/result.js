@@ -4,6 +4,7 @@ import { button, element } from "./elements.js";
 import { percent } from "./figures.js";
 import { ATTENTION, EVIDENCE } from "./kinds.js";
 import { createMapChoice } from "./map-choice.js";
+import { createVerdict, isJudged, WORDINGS } from "./verdict.js";
 
 const LABELS = {
   [ATTENTION]: {
@@ -26,6 +27,8 @@ export function createResult(elements, { telling, say, onCorrected }) {
       telling.exchange(wordsOf(shown, maps));
     },
   });
+  const verdict = createVerdict(elements);
+  let labels = []; // of the photo that is shown
   let shown = null; // the caption whose words stand on the page
   let kind = ATTENTION; // of the maps that they show
   let look = null;
@@ -58,6 +61,7 @@ export function createResult(elements, { telling, say, onCorrected }) {
     chosen = 0;
     setKind(ATTENTION); // which is known of every caption at once
     elements.captionText.textContent = shown.caption;
+    verdict.show(shown, labels);
     elements.photoImage.alt = shown.caption || "The photo";
     document.title = `${shown.caption} – Captioner`;
     elements.alternativeList.querySelectorAll("button").forEach((other, index) => {
@@ -73,7 +77,8 @@ export function createResult(elements, { telling, say, onCorrected }) {
       mapChoice.select(rank + 1);
     };
     const text = element("span", {}, captions[rank].caption || "(no words)");
-    const figure = element("span", { className: "alternative-figure" }, percent(captions[rank].probability));
+    const { probability, wording } = captions[rank];
+    const figure = element("span", { className: "alternative-figure" }, WORDINGS[wording] ?? percent(probability));
     return element("li", {}, button({ className: "alternative" }, choose, text, figure));
   }
 
@@ -95,6 +100,10 @@ export function createResult(elements, { telling, say, onCorrected }) {
     /** Show a document. Its words are left to whoever streamed them, unless `words` asks for them. */
     open(entry, { words }) {
       const captions = [entry, ...entry.alternatives];
+      labels = entry.labels ?? [];
+      for (const node of elements.about.querySelectorAll("[data-judged]")) {
+        node.hidden = node.dataset.judged !== String(isJudged(entry));
+      }
       elements.alternativeList.replaceChildren(...captions.map((_, rank) => choice(captions, rank)));
       elements.alternatives.hidden = captions.length < 2;
       elements.aboutGrid.textContent = `${entry.alphas.rows} × ${entry.alphas.columns}`;
@@ -103,6 +112,7 @@ export function createResult(elements, { telling, say, onCorrected }) {
       mapChoice.open(entry.id);
       select(captions, 0);
       if (words) telling.show(wordsOf(captions[0]));
+      else if (isJudged(entry)) telling.exchange(wordsOf(captions[0])); // words are streamed before they are judged
       correction.open(entry);
     },
     close() {
@@ -111,6 +121,7 @@ export function createResult(elements, { telling, say, onCorrected }) {
       setKind(ATTENTION);
       elements.tools.hidden = true;
       elements.captionText.textContent = "";
+      verdict.clear();
       warn([]);
       correction.close();
       document.title = "Captioner";
@@ -130,7 +141,8 @@ export function createResult(elements, { telling, say, onCorrected }) {
 function wordsOf(caption, evidence = null) {
   const kind = evidence ? EVIDENCE : ATTENTION;
   const maps = evidence ?? caption.words.map((word, index) => word.label_map ?? caption.alphas.maps[index]);
-  return caption.words.map((word, index) => ({ ...word, kind, map: maps[index] }));
+  const judged = isJudged(caption);
+  return caption.words.map((word, index) => ({ ...word, judged, kind, map: maps[index] }));
 }
 
 function withQuery(address, values) {

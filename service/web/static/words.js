@@ -56,9 +56,7 @@ export function createWords(group, { onEnter, onLeave, onPress }) {
     },
     /** The same words, of which something else is to be told. */
     retell(words) {
-      buttons().forEach((button, index) => {
-        button.querySelector(".word-says").textContent = wordFigures(words[index]);
-      });
+      buttons().forEach((button, index) => judge(button, words[index]));
     },
     /** active, pinned: indices, or -1. */
     mark(active, pinned) {
@@ -77,10 +75,19 @@ export function createWords(group, { onEnter, onLeave, onPress }) {
 
 function wordButton(word, index) {
   const text = element("span", { className: "word-text" }, word.text);
-  const says = element("span", { className: "word-says", hidden: true, id: `word-${index + 1}-says` }, wordFigures(word));
+  const says = element("span", { className: "word-says", hidden: true, id: `word-${index + 1}-says` });
   const button = element("button", { type: "button", className: "word" }, text, says);
   button.setAttribute("aria-describedby", says.id);
   button.setAttribute("aria-pressed", "false");
-  button.style.setProperty("--sure", word.probability.toFixed(4));
+  judge(button, word);
   return button;
+}
+
+/** Say how sure a word is, also by its line, and mark one that is a guess. */
+function judge(button, word) {
+  button.querySelector(".word-says").textContent = wordFigures(word);
+  const sure = word.judged ? word.confidence : word.probability;
+  button.classList.toggle("without-line", sure === null);
+  button.style.setProperty("--sure", (sure ?? 0).toFixed(4));
+  button.classList.toggle("unsure", word.wording === "guess");
 }

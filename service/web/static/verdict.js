@@ -1,0 +1,56 @@
+// How far a caption can be trusted: in words beside it, in figures for who asks. Captioners without a confidence model
+// give none, and then nothing of this is shown.
+import { element } from "./elements.js";
+
+export const WORDINGS = { sure: "sure", likely: "likely", guess: "a guess" };
+
+const SENTENCES = { sure: "Sure.", likely: "Likely right.", guess: "A guess." };
+const HINTS = 3; // labels that are offered, at most
+const LEAST_HINT = 0.05; // probability of a label that is worth a word
+
+/** Whether a caption comes with a confidence. */
+export const isJudged = (caption) => caption.confidence != null;
+
+/** One or two sentences on a caption, or "". labels: [{name, probability}, …] of its photo, likeliest first. */
+export function verdictOf(caption, labels = []) {
+  if (!isJudged(caption)) return "";
+  const hints = caption.wording === "guess" ? hintsOf(labels) : [];
+  return SENTENCES[caption.wording] + (hints.length > 0 ? ` Perhaps: ${hints.join(", ")}.` : "");
+}
+
+function hintsOf(labels) {
+  const likely = labels.filter(({ probability }) => probability >= LEAST_HINT);
+  return likely.slice(0, HINTS).map(({ name }) => name);
+}
+
+/** elements: by id, in camel case. */
+export function createVerdict({ verdict, numbers, numbersRows }) {
+  return {
+    show(caption, labels) {
+      const text = verdictOf(caption, labels);
+      verdict.textContent = text;
+      verdict.hidden = text === "";
+      verdict.dataset.wording = caption.wording ?? "";
+      numbers.hidden = text === "";
+      numbersRows.replaceChildren(...(text === "" ? [] : rowsOf(caption)));
+    },
+    clear() {
+      verdict.hidden = true;
+      numbers.hidden = true;
+    },
+  };
+}
+
+function rowsOf(caption) {
+  const words = caption.words.map((word) => row(word.text, word.confidence, word.probability, word.gate));
+  return [row("the whole caption", caption.confidence, caption.probability, null), ...words];
+}
+
+function row(name, ...shares) {
+  const head = element("th", { scope: "row" }, name);
+  return element("tr", {}, head, ...shares.map((share) => element("td", {}, share === null ? "–" : threeDigits(share))));
+}
+
+function threeDigits(share) {
+  return share >= 0.001 || share === 0 ? share.toFixed(3) : share.toExponential(1);
+}
