@@ -120,21 +120,21 @@ class ConfidenceModel:
     """What the model was learned from, and its figures by cross-validation."""
 
     def judged(self, captions: Sequence["Caption"], mean: np.ndarray) -> list["Caption"]:
-        """The captions of one photo with their confidence and that of their content words.
+        """The captions of one photo, best first, with their confidence and that of their content words.
 
         mean: [D], the photo's mean annotation vector.
         """
         likeness = self.photo(mean)
-        return [self._judged(caption, likeness) for caption in captions]
+        return [self._judged(caption, rank, likeness) for rank, caption in enumerate(captions)]
 
-    def _judged(self, caption: "Caption", likeness: float) -> "Caption":
+    def _judged(self, caption: "Caption", rank: int, likeness: float) -> "Caption":
         kinds = [self.language.kind_of(word) for word in caption.words]
         most = NOTHING_TO_SAY if _NOTHING & {warning.kind for warning in caption.warnings} else 1.0
         words = tuple(
             None if kind is None else min(most, likeness * self.word(values))
-            for kind, values in zip(kinds, word_features(caption, kinds), strict=True)
+            for kind, values in zip(kinds, word_features(caption, kinds, rank), strict=True)
         )
-        confidence = min(most, likeness * self.caption(caption_features(caption, kinds)))
+        confidence = min(most, likeness * self.caption(caption_features(caption, kinds, rank)))
         return replace(caption, confidence=confidence, word_confidences=words)
 
     def to_json(self) -> dict[str, Any]:
@@ -165,14 +165,18 @@ class ConfidenceModel:
         return cls(PhotoLikeness.from_json(values.get("photo")), caption, word, language, learned)
 
 
-def caption_features(caption: "Caption", kinds: Sequence[str | None]) -> dict[str, float]:
-    """What speaks for a caption, by name. kinds: of its words, from the lexicon. NaN where a feature is unknown."""
+def caption_features(caption: "Caption", kinds: Sequence[str | None], rank: int = 0) -> dict[str, float]:
+    """What speaks for a caption, by name. NaN where a feature is unknown.
+
+    kinds: of its words, from the lexicon. rank: among the captions of its photo, 0 for the best.
+    """
     nouns = [place for place, kind in enumerate(kinds) if kind == "noun"] or list(range(len(kinds)))
     log_probs = caption.word_log_probs.astype(float)
     agreement, rarities = _agreement(caption), _rarities(caption)
     from_labels = np.array([_label_probability(caption, place) for place in nouns])
     repeated = len(nouns) - len({caption.words[place] for place in nouns})
     return {
+        "best": float(rank == 0),
         "log_prob": _mean(log_probs),
         "lowest_log_prob": _least(log_probs),
         "noun_log_prob": _mean(log_probs[nouns]),
@@ -193,11 +197,15 @@ def caption_features(caption: "Caption", kinds: Sequence[str | None]) -> dict[st
     }
 
 
-def word_features(caption: "Caption", kinds: Sequence[str | None]) -> list[dict[str, float]]:
-    """What speaks for each word of a caption, by name. NaN where a feature is unknown."""
+def word_features(caption: "Caption", kinds: Sequence[str | None], rank: int = 0) -> list[dict[str, float]]:
+    """What speaks for each word of a caption, by name. NaN where a feature is unknown.
+
+    kinds: of its words, from the lexicon. rank: among the captions of its photo, 0 for the best.
+    """
     log_probs, spreads, rarities = caption.word_log_probs.astype(float), caption.spreads, _rarities(caption)
     agreement = _agreement(caption)
     shared = {
+        "best": float(rank == 0),
         "caption_log_prob": _mean(log_probs),
         "caption_agreement": _mean(agreement),
         "words": float(len(kinds)),

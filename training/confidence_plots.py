@@ -57,8 +57,9 @@ def confidence_plots(scores: Mapping[str, ConfidenceScores]) -> list[Plot]:
     }
     return [
         Plot(
-            "Risk and coverage", f"Share that is wrong among the most confident. {told}", "share kept, the most confident",
-            "share of these that is wrong", tuple(Curve(name, _points(curve)) for name, curve in risks.items()), False,
+            "Risk and coverage", f"Share that is wrong among the most confident. {told}",
+            "share kept, the most confident", "share of these that is wrong",
+            tuple(Curve(name, _points(curve)) for name, curve in risks.items()), False,
         ),
         Plot(
             "Reliability", "Share that is right by confidence, which would lie on the diagonal if it were perfect",

@@ -22,9 +22,11 @@ from PIL import Image
 from captioner import __main__ as command
 from captioner import load
 from captioner.bulk import BulkOptions, caption_in_bulk
-from captioner.bundle import save_bundle
+from captioner.bundle import load_bundle, save_bundle
 from captioner.captioner import Captioner
+from captioner.confidence import PhotoLikeness
 from captioner.errors import ConfigError
+from tests.confidence_models import drawn_model
 
 ROOT = Path(__file__).parents[2]
 
@@ -172,6 +174,61 @@ def test_a_photo_whose_copy_cannot_be_written_is_listed(run, photos, tmp_path):
 # --- what was done before
 
 
+def trusting(bundle: Path) -> Path:
+    """A bundle beside another one, the same captioner with a confidence model that is surer of some photos."""
+    loaded = load_bundle(bundle)
+    weights = tuple(np.random.default_rng(0).normal(0, 4, 64).tolist())
+    means = Captioner(loaded, "cpu").encode(np.zeros((1, 64, 64, 3), np.uint8)).mean(dim=(1, 2))[0].numpy()
+    likeness = PhotoLikeness(weights, -float(means @ np.array(weights)))
+    save_bundle(replace(loaded, confidence=replace(drawn_model(64, 3.0), photo=likeness)), bundle.with_name("trusting"))
+    return bundle.with_name("trusting")
+
+
+@pytest.mark.parametrize("name", ["captions.jsonl", "captions.csv"])
+def test_unsure_captions_go_to_a_list_to_look_at(photos, bundle, tmp_path, capsys, name):
+    folder, output, model = photos(7), tmp_path / "out" / name, trusting(bundle)
+    captioner = load(model, runtime="exact")
+    found = {str(path): captioner.caption([path])[0] for path in folder.iterdir()}
+    ranked = sorted(caption.confidence for caption in found.values())
+    least = (ranked[2] + ranked[3]) / 2
+    arguments = [str(folder), "--output", str(output), "--bundle", str(model), "--runtime", "exact"]
+    arguments += ["--min-confidence", str(least)]
+    assert command.main(arguments) == 0
+    err = capsys.readouterr().err
+    assert f"{output}: 4 photos captioned" in err and "3 photos with a confidence below" in err
+    kept, unsure = lines(tmp_path / "out" / "captions.jsonl"), lines(tmp_path / "out" / "captions.unsure.jsonl")
+    assert len(kept) == 4 and len(unsure) == 3
+    for entry in (*kept, *unsure):
+        caption = found[entry["image"]]
+        assert entry["caption"] == caption.text and entry["confidence"] == pytest.approx(caption.confidence, rel=1e-3)
+    assert min(entry["confidence"] for entry in kept) >= least > max(entry["confidence"] for entry in unsure)
+    if name.endswith(".csv"):
+        rows = list(csv.DictReader(output.read_text().splitlines()))
+        assert [float(row["confidence"]) for row in rows] == [entry["confidence"] for entry in kept]
+    assert command.main(arguments) == 0  # what is in either list is done
+    assert "already" in capsys.readouterr().err and len(lines(tmp_path / "out" / "captions.unsure.jsonl")) == 3
+
+
+def test_unsure_captions_are_not_written_into_copies(photos, bundle, tmp_path, capsys):
+    folder, output, model = photos(2), tmp_path / "copies", trusting(bundle)
+    arguments = [str(folder), "--output", str(output), "--format", "xmp", "--bundle", str(model), "--runtime", "exact"]
+    assert command.main([*arguments, "--min-confidence", "1"]) == 0
+    assert files(output) == {"captions.jsonl", "captions.unsure.jsonl"}
+    assert lines(output / "captions.jsonl") == [] and len(lines(output / "captions.unsure.jsonl")) == 2
+
+
+def test_a_least_confidence_needs_a_captioner_that_has_one(run, photos, bundle, tmp_path, capsys):
+    folder, output = photos(1), tmp_path / "captions.jsonl"
+    status, err = run(folder, "--output", output, "--min-confidence", "0.5")
+    assert status == 2 and "this captioner has no confidence model" in err and "training calibrate" in err
+    arguments = [str(folder), "--output", str(output), "--bundle", str(trusting(bundle)), "--runtime", "exact"]
+    assert command.main([*arguments, "--min-confidence", "0.5", "--temperature", "1"]) == 2
+    assert "sampled captions have no confidence" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        command.main([*arguments, "--min-confidence", "1.5"])
+    assert "must be a number from 0 to 1, not '1.5'" in capsys.readouterr().err
+
+
 def test_what_was_done_is_not_done_again(run, photos, tmp_path, monkeypatch):
     folder, output = photos(3), tmp_path / "a.jsonl"
     (folder / "bad.jpg").touch()
@@ -228,6 +285,7 @@ def test_photos_read_ahead_are_no_more_than_some_batches(photos, bundle, tmp_pat
         (["--output", "a.jsonl", "--figure", "f.png"], "--figure draws"),
         (["--output", "a.jsonl", "--maps", "evidence"], "--maps draws"),
         (["--format", "csv"], "add --output"),
+        (["--min-confidence", "0.5"], "add --output"),
         (["s3://bucket/photos", "--output", "a.jsonl"], "s3://bucket/photos cannot be read.*s3fs"),
         (["s3://bucket/photos"], "add --output"),
         (["a.tar"], "a.tar: archives .* add --output"),

@@ -24,6 +24,7 @@ from captioner.encoder_weights import LoadedWeights
 from captioner.encoders import ENCODERS, pretrained_network
 from captioner.errors import BundleError, WeightsError
 from captioner.model import CaptionModel
+from tests.confidence_models import drawn_model
 
 ROOT = Path(__file__).parents[2]
 WRITTEN = ["README.md", "config.json", "metrics.json", "model.safetensors", "vocabulary.json"]
@@ -298,8 +299,24 @@ def test_card_and_figures_may_be_missing(folder):
     assert (loaded.metrics, loaded.card) == ({}, "")
 
 
+def test_a_confidence_model_is_kept_and_a_bundle_without_one_loses_the_old(tiny_bundle, folder):
+    assert load_bundle(folder).confidence is None
+    model = drawn_model(64, 0.5, 1.5)
+    save_bundle(dataclasses.replace(tiny_bundle, confidence=model), folder)
+    assert load_bundle(folder).confidence == model
+    save_bundle(tiny_bundle, folder)  # of another captioner: the old model is not its own
+    assert sorted(path.name for path in folder.iterdir()) == WRITTEN
+
+
+def test_a_confidence_model_of_another_captioner_is_refused(tiny_bundle, folder):
+    save_bundle(dataclasses.replace(tiny_bundle, confidence=drawn_model(8)), folder)
+    refused(folder, "confidence.json is of an encoder with 8 channels, and this one has 64", "training calibrate")
+    changed_json(folder / "confidence.json", "format_version", value=2)
+    refused(folder, "confidence.json: has format version 2", "training calibrate")
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe\x00", b'{"format_version": 1'])
-@pytest.mark.parametrize("name", ["config.json", "vocabulary.json", "metrics.json"])
+@pytest.mark.parametrize("name", ["config.json", "vocabulary.json", "metrics.json", "confidence.json"])
 def test_bad_json(folder, name, content):
     (folder / name).write_bytes(content)
     refused(folder, f"{name} cannot be read as JSON", "copy it")

@@ -121,8 +121,32 @@ def test_a_batch_gives_what_its_images_give_alone(make_decoder, annotations, opt
         longest = alone.tokens.shape[-1]
         for name in ("log_probs", "scores"):
             torch.testing.assert_close(getattr(together, name)[image], getattr(alone, name)[0], **EXACT)
-        for name in ("word_log_probs", "alphas", "gates"):
-            torch.testing.assert_close(getattr(together, name)[image, :, :longest], getattr(alone, name)[0], **EXACT)
+        for name in ("word_log_probs", "alphas", "gates", "agreement"):
+            found, expected = getattr(together, name)[image, :, :longest], getattr(alone, name)[0]
+            torch.testing.assert_close(found, expected, **EXACT, equal_nan=True)
+
+
+@pytest.mark.parametrize("returned", [1, 5])
+def test_agreement_is_the_share_of_the_others_of_the_beam_that_hold_the_word(make_decoder, annotations, returned):
+    decoder = make_decoder(words=8, seed=MANY_LENGTHS)
+    beam = decode(decoder, annotations, DecodingOptions(5, captions_per_image=5, max_words=9))
+    found = decode(decoder, annotations, DecodingOptions(5, captions_per_image=returned, max_words=9))
+    for image in range(IMAGES):
+        captions = captions_of(beam, image)
+        assert len(captions) == 5
+        for rank, caption in enumerate(captions[:returned]):
+            others = captions[:rank] + captions[rank + 1 :]
+            expected = [sum(word in other for other in others) / 4 for word in caption]
+            assert found.agreement[image, rank, : len(caption)].tolist() == pytest.approx(expected)
+            assert not found.agreement[image, rank, len(caption) :].any()
+
+
+@pytest.mark.parametrize("width", [1, 5])
+def test_agreement_is_unknown_where_the_beam_holds_no_other(make_decoder, annotations, width):
+    """One word that may not come twice makes one caption, whatever the beam could hold."""
+    decoder = make_decoder(words=1)
+    hypotheses = decode(decoder, annotations, DecodingOptions(width, max_words=4, block_repeats=1))
+    assert hypotheses.agreement[:, 0, 0].isnan().all()
 
 
 def test_captions_are_sorted_and_distinct(make_decoder, annotations):

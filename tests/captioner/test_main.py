@@ -26,6 +26,7 @@ from captioner.images import ImageFrame, open_image
 from captioner.model import CaptionModel
 from captioner.overlays import overlay
 from captioner.vocabulary import SPECIAL_WORDS, Vocabulary
+from tests.confidence_models import drawn_model
 
 ROOT = Path(__file__).parents[2]
 WORDS = ("a", "dog", "cat", "runs", "sleeps", "on", "grass", "étoile", "the", "ball")
@@ -113,6 +114,18 @@ def test_what_is_passed_over_in_a_folder_is_told_and_is_no_error(caption, photo,
     assert status == 0 and out.count("\n") == 1
     assert err.startswith("note: 1 file was passed over: ") and "IMG_1.MOV (a video: save one of its frames" in err
     assert caption(photo("in/1.png"))[2] == ""
+
+
+def test_a_guess_is_marked_for_people(caption, photo, tiny_bundle, tmp_path):
+    trusting, doubting = tmp_path / "trusting", tmp_path / "doubting"
+    save_bundle(replace(tiny_bundle, confidence=drawn_model(64, 2.0)), trusting)
+    save_bundle(replace(tiny_bundle, confidence=drawn_model(64, -2.0)), doubting)
+    path = photo("a.png")
+    said = caption(path, bundle=trusting)[1].strip()
+    assert "(a guess" not in said
+    assert caption(path, bundle=doubting)[1].strip() == f"{said} (a guess)"
+    several = caption(path, "--captions", 2, bundle=doubting)[1].splitlines()
+    assert len(several) == 2 and all(re.search(r" \(a guess, probability [\d.e-]+\)$", line) for line in several)
 
 
 def test_several_captions_come_with_falling_scores_and_probabilities(caption, photo):

@@ -1,0 +1,205 @@
+"""Of captioner/confidence.py: what speaks for a caption, and how that becomes a probability."""
+
+import json
+import math
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from captioner.caption_json import photo_json
+from captioner.captioner import Captioner
+from captioner.confidence import (
+    LIKELY,
+    NOTHING_TO_SAY,
+    SURE,
+    ConfidenceModel,
+    Logistic,
+    PhotoLikeness,
+    caption_features,
+    word_features,
+    wording,
+)
+from captioner.config import DecodingOptions
+from captioner.errors import ConfigError
+from captioner.images import ImageFrame
+from captioner.lexicon import UnlistedLanguage
+from captioner.photo_warnings import PhotoWarning
+from tests.captioner.maps import caption_of
+from tests.confidence_models import drawn_model
+
+MEAN = np.zeros(3, np.float32)
+
+
+def a_caption(text: str = "a dog runs on the red grass", *kinds_of_warnings: str):
+    warnings = tuple(PhotoWarning(kind, "A reason.") for kind in kinds_of_warnings)
+    made = caption_of(text, ImageFrame(10, 10, (0, 0, 10, 10), warnings))
+    return replace(made, agreement=np.linspace(0, 1, len(made.words)))
+
+
+@pytest.mark.parametrize(
+    ("confidence", "called"),
+    [(None, None), (0.0, "guess"), (LIKELY - 1e-9, "guess"), (LIKELY, "likely"), (SURE, "sure"), (1.0, "sure")],
+)
+def test_what_a_confidence_is_called(confidence, called):
+    assert wording(confidence) == called
+
+
+def test_a_regression_counts_unknown_features_as_the_mean():
+    model = Logistic(("log_prob", "gate"), (-1.0, 0.5), (2.0, 0.1), (3.0, 1.0), -0.25)
+    assert model({"log_prob": 1.0, "gate": 0.6}) == pytest.approx(1 / (1 + math.exp(-(3.0 + 1.0 - 0.25))))
+    assert model({"log_prob": math.nan}) == model({}) == pytest.approx(1 / (1 + math.exp(0.25)))
+    assert 0 <= Logistic((), (), (), (), -1e9)({}) < 1e-9
+
+
+def test_content_words_have_a_confidence_and_others_have_none():
+    caption = a_caption()
+    (judged,) = drawn_model(3, caption=0.0, word=1.0).judged([caption], MEAN)
+    assert judged.confidence == pytest.approx(0.5)
+    known = dict(zip(judged.words, judged.word_confidences, strict=True))
+    assert known["a"] is None is known["on"] is known["the"]
+    assert known["dog"] == known["grass"] == pytest.approx(1 / (1 + math.e))
+    assert known["red"] == known["runs"] == pytest.approx(1 / (1 + math.exp(-1)))
+    assert caption.confidence is None and set(caption.word_confidences) == {None}
+
+
+def test_a_picture_unlike_photos_makes_all_unlikely():
+    trusting = drawn_model(3, caption=5.0, word=5.0)
+    model = replace(trusting, photo=PhotoLikeness((10.0, 0.0, 0.0), -5.0))
+    noise, photo = (model.judged([a_caption()], np.array([first, 0, 0]))[0] for first in (0.0, 1.0))
+    assert noise.confidence < 0.01 and max(filter(None, noise.word_confidences)) < 0.01
+    assert photo.confidence > 0.95
+
+
+@pytest.mark.parametrize("kind", ["blank", "text"])
+def test_what_shows_nothing_or_text_is_a_guess(kind):
+    model = drawn_model(3, caption=5.0, word=5.0)
+    (judged,) = model.judged([a_caption("a dog", kind)], MEAN)
+    assert judged.confidence == NOTHING_TO_SAY and judged.word_confidences == (None, NOTHING_TO_SAY)
+    (cut_short,) = model.judged([a_caption("a dog", "cut_short")], MEAN)
+    assert cut_short.confidence > 0.9
+
+
+def test_features_of_a_caption_and_of_its_words():
+    caption = replace(a_caption("a dog and a dog"), word_log_probs=np.array([-1, -2, -3, -4, -6.0]))
+    kinds = [None, "noun", None, None, "noun"]
+    features = caption_features(caption, kinds)
+    assert features["log_prob"] == pytest.approx(-3.2) and features["noun_log_prob"] == -4
+    assert features["lowest_noun_log_prob"] == -6 and features["nouns"] == 2 and features["repeated_nouns"] == 1
+    assert features["noun_agreement"] == pytest.approx(0.625) and features["lowest_noun_agreement"] == 0.25
+    assert math.isnan(features["top_label"]) and math.isnan(features["nouns_from_labels"])
+    words = word_features(caption, kinds)
+    assert [word["noun"] for word in words] == [0, 1, 0, 0, 1]
+    assert [word["repeated"] for word in words] == [0, 0, 0, 1, 1]
+    assert [word["log_prob"] for word in words] == [-1, -2, -3, -4, -6]
+    alone = word_features(replace(caption, agreement=None), kinds)
+    assert all(math.isnan(word["agreement"]) for word in alone)
+    without_nouns = caption_features(caption, [None] * 5)
+    assert without_nouns["noun_log_prob"] == pytest.approx(-3.2) and without_nouns["nouns"] == 0
+
+
+def test_labels_of_the_photo_are_features_where_there_are_some():
+    caption = a_caption("a dog and a cup")
+    labels = [SimpleNamespace(name="espresso", probability=0.75), SimpleNamespace(name="cup", probability=0.25)]
+    labelled = SimpleNamespace(
+        **{name: getattr(caption, name) for name in ("words", "tokens", "word_log_probs", "gates", "spreads")},
+        agreement=None, labels=labels, word_labels=(None, None, None, None, 1),
+    )  # fmt: skip
+    kinds = [None, "noun", None, None, "noun"]
+    features = caption_features(labelled, kinds)
+    assert features["top_label"] == 0.75 and features["noun_label_probability"] == 0.125
+    assert features["nouns_from_labels"] == 0.5
+    assert [word["label_probability"] for word in word_features(labelled, kinds)] == [0, 0, 0, 0, 0.25]
+
+
+# --- the file
+
+
+@pytest.mark.parametrize("words", [None, ["der", "ein"]])
+def test_json_gives_the_same_model(words):
+    model = replace(drawn_model(3, 0.25, 1.5), learned={"photos": 150})
+    if words:
+        model = replace(model, language=UnlistedLanguage(frozenset(words)))
+    assert ConfidenceModel.from_json(json.loads(json.dumps(model.to_json()))) == model
+
+
+def broken(**changes) -> dict:
+    return drawn_model(3).to_json() | changes
+
+
+@pytest.mark.parametrize(
+    ("values", "problem"),
+    [
+        ([], "format version None"),
+        (broken(format_version=2), "format version 2, and this program reads version 1"),
+        (broken(learned=None), "must have learned"),
+        (broken(photo={"intercept": 0, "weights": [1, None]}), "weights of photo must be finite numbers"),
+        (broken(photo=3), "photo must have"),
+        (broken(photo={"intercept": True, "weights": []}), "intercept of photo must be finite"),
+        (broken(caption={"features": {}}), "intercept of caption must be finite"),
+        (broken(word={"intercept": 0.0}), "word must have an intercept and features"),
+        (broken(word={"intercept": 0.0, "features": {"gate": 3}}), "each feature of word"),
+        (
+            broken(word={"intercept": 0.0, "features": {"gate": {"mean": 0, "scale": 0, "weight": 1}}}),
+            "every scale of word must be above 0",
+        ),
+        (
+            broken(word={"intercept": 0.0, "features": {"gate": {"mean": 0, "scale": 1, "weight": math.inf}}}),
+            "weight of word must be finite",
+        ),
+        (broken(function_words=[1]), "function_words must be a list of words"),
+    ],
+)
+def test_a_file_of_something_else_is_refused_in_a_sentence(values, problem):
+    with pytest.raises(ConfigError, match=problem):
+        ConfidenceModel.from_json(values)
+
+
+# --- captioners
+
+
+@pytest.fixture
+def judging(tiny_bundle) -> Captioner:
+    """A captioner with a confidence model."""
+    return Captioner(replace(tiny_bundle, confidence=drawn_model(64, caption=1.0, word=1.0)), "cpu")
+
+
+def test_a_captioner_with_a_model_gives_every_caption_a_confidence(judging, photo):
+    options = replace(judging.decoding, captions_per_image=3)
+    (captions,) = judging.captions([photo], options)
+    assert len(captions) == 3
+    for caption in captions:
+        assert caption.confidence == pytest.approx(1 / (1 + math.exp(-1)))
+        assert len(caption.word_confidences) == len(caption.words)
+    values = photo_json("photo.png", captions)
+    assert values["confidence"] == captions[0].confidence and values["wording"] == "likely"
+    assert [word["confidence"] for word in values["words"]] == list(captions[0].word_confidences)
+    assert {word["wording"] for word in values["words"]} <= {None, "guess", "likely"}
+    assert values["alternatives"][0]["confidence"] == captions[1].confidence
+    json.dumps(values, allow_nan=False)
+
+
+def test_captions_get_the_confidence_that_they_get_alone(tiny_bundle, photo):
+    model = drawn_model(64)
+    rng = np.random.default_rng(0)
+    model = replace(model, photo=PhotoLikeness(tuple(rng.normal(0, 3, 64).tolist()), 0.0))
+    judging = Captioner(replace(tiny_bundle, confidence=model), "cpu")
+    photos = [photo, photo.rotate(90), photo.convert("L").convert("RGB")]
+    together = judging.caption(photos)
+    assert len({caption.confidence for caption in together}) == 3
+    for one, caption in zip(photos, together, strict=True):
+        assert judging.caption([one])[0].confidence == pytest.approx(caption.confidence, rel=1e-4)
+
+
+def test_sampled_captions_and_captioners_without_a_model_have_no_confidence(judging, tiny_bundle, photo):
+    sampled = DecodingOptions(beam_width=1, max_words=5, temperature=1.0, seed=3)
+    (drawn,) = judging.caption([photo], sampled)
+    (plain,) = Captioner(tiny_bundle, "cpu").caption([photo])
+    for caption in (drawn, plain):
+        assert caption.confidence is None and set(caption.word_confidences) == {None}
+
+
+def test_greedy_captions_have_a_confidence_without_agreement(judging, photo):
+    (caption,) = judging.caption([photo], DecodingOptions(beam_width=1, max_words=5))
+    assert np.isnan(caption.agreement).all() and caption.confidence is not None
