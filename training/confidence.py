@@ -38,8 +38,10 @@ DRAWN = 280
 _DRAWN_SEED = 20_160
 _FOLDS = 10
 _BATCH = 16
-_PENALTY, _PHOTO_PENALTY = 10.0, 0.01
-"""Of squared weights; found on captions of the shipped captioner for 1,872 photos that it had not learned from."""
+_PENALTIES = (3.0, 10.0, 30.0, 100.0, 300.0)
+"""Of squared weights, to choose from by cross-validation: fewer photos need a larger one."""
+_PHOTO_PENALTY = 0.01
+"""Found on 1,872 photos of COCO: 50 to learn from are enough to tell the others from fresh drawn pictures."""
 
 
 class NotLearnable(CaptionerError):
@@ -71,6 +73,15 @@ class _Examples:
     """bool [N], whether it is, or is of, the best caption of its photo"""
 
 
+@dataclass(frozen=True)
+class _Learner:
+    """How to learn a regression."""
+
+    penalty: float
+    figures: dict[str, Any]
+    """Of confidences that models so learned gave to best captions, or words of these, of other photos; for JSON."""
+
+
 def check_enough(photos: int) -> None:
     """Raises NotLearnable if there are too few photos to learn a confidence model from."""
     if photos < LEAST_PHOTOS:
@@ -100,16 +111,20 @@ def learn_confidence(captioner: Captioner, records: Sequence[ImageRecord], progr
                 " `python -m training calibrate`"
             )
     drawn = _drawn_means(captioner)
+    learners = [_cross_validated(examples) for examples in (captions, words)]
     learned = {
         "photos": len(seen),
         "references": sum(len(photo.references) for photo in seen),
         "language": judge.language.name,
         "decoding": replace(captioner.decoding, captions_per_image=1).to_json(),
-        "captions": _cross_validated(captions),
-        "words": _cross_validated(words),
+        "captions": learners[0].figures,
+        "words": learners[1].figures,
     }
     photo = _learn_likeness(np.stack([photo.mean for photo in seen]), drawn)
-    return ConfidenceModel(photo, _learn(captions), _learn(words), judge.language, learned)
+    regressions = (
+        _learn(examples, learner.penalty) for examples, learner in zip((captions, words), learners, strict=True)
+    )
+    return ConfidenceModel(photo, *regressions, judge.language, learned)
 
 
 def calibrate_bundle(folder: Path, captioner: Captioner, records: Sequence[ImageRecord]) -> ConfidenceModel:
@@ -188,7 +203,7 @@ def _table(rows: Sequence[tuple[dict[str, float], bool, int, bool]]) -> _Example
     return _Examples(list(features), np.array(right, bool), np.array(photos, int), np.array(best, bool))
 
 
-def _learn(examples: _Examples) -> Logistic:
+def _learn(examples: _Examples, penalty: float) -> Logistic:
     """Fit a regression on standardised features; those that are unknown, or the same everywhere, are left out."""
     names = list(examples.features[0]) if examples.features else []
     values = np.array([[one[name] for name in names] for one in examples.features]).reshape(-1, len(names))
@@ -199,20 +214,26 @@ def _learn(examples: _Examples) -> Logistic:
     scales = np.sqrt((known * (values - means) ** 2).sum(axis=0) / counts)
     used = np.flatnonzero(scales > 1e-9)
     standardised = (known * (values - means))[:, used] / scales[used]
-    weights, intercept = _regression(standardised, examples.right, _PENALTY)
+    weights, intercept = _regression(standardised, examples.right, penalty)
     columns = (_rounded(column) for column in (means[used], scales[used], weights))
     return Logistic(tuple(names[column] for column in used), *columns, float(f"{intercept:.6g}"))
 
 
-def _cross_validated(examples: _Examples) -> dict[str, Any]:
-    """Figures of confidences in best captions by models that have not seen the photo, for JSON."""
+def _cross_validated(examples: _Examples) -> _Learner:
+    """Find the penalty whose models give the likeliest confidences in best captions that they have not learned from."""
     folds = np.random.default_rng(0).permutation(examples.photos.max() + 1)[examples.photos] % _FOLDS
-    confidences = np.zeros(len(folds))
-    for fold in range(_FOLDS):
-        learned = _learn(_chosen(examples, folds != fold))
-        for place in np.flatnonzero(folds == fold):
-            confidences[place] = learned(examples.features[place])
-    return ConfidenceScores(confidences[examples.best], examples.right[examples.best]).to_json()
+    right = examples.right[examples.best]
+    found = []
+    for penalty in _PENALTIES:
+        confidences = np.zeros(len(folds))
+        for fold in range(_FOLDS):
+            learned = _learn(_chosen(examples, folds != fold), penalty)
+            for place in np.flatnonzero(folds == fold):
+                confidences[place] = learned(examples.features[place])
+        kept = confidences[examples.best]
+        found.append((-np.log(np.where(right, kept, 1 - kept) + 1e-12).mean(), penalty, kept))
+    _, penalty, kept = min(found, key=lambda each: each[0])
+    return _Learner(penalty, ConfidenceScores(kept, right).to_json())
 
 
 def _chosen(examples: _Examples, which: np.ndarray) -> _Examples:

@@ -18,8 +18,8 @@ class Curve:
     """captions or words"""
     points: str
     """Of an SVG polyline."""
-    dots: tuple[tuple[float, float, str], ...] = ()
-    """x, y and what the dot says."""
+    dots: tuple[tuple[float, float, float, str], ...] = ()
+    """x, y, radius and what the dot says."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,11 @@ def confidence_plots(scores: Mapping[str, ConfidenceScores]) -> list[Plot]:
     bins = {name: found.bins() for name, found in scores.items()}
     dots = {
         name: tuple(
-            (*_at(mean, right), f"{count:,} {name} with a mean confidence of {mean:.2f}: {right:.0%} right")
+            (
+                *_at(mean, right),
+                round(2 + 6 * (count / len(scores[name].right)) ** 0.5, 1),
+                f"{count:,} {name} with a mean confidence of {mean:.2f}: {right:.0%} right",
+            )
             for mean, right, count in found
         )
         for name, found in bins.items()

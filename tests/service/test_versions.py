@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from service.remains import ABANDONED_SECONDS
 from service.settings import Settings
 from service.tables import PromotionRow
 from service.versions import BUILT_IN, UnknownVersion, VersionInUse, Versions
+from tests.confidence_models import drawn_model
 
 ROOT = Path(__file__).parents[2]
 
@@ -45,6 +47,11 @@ def bundles(make_bundle, tmp_path):
 
 def facts(name="dogs"):
     return {"name": name, "origin": "upload"}
+
+
+def test_a_captioner_that_was_calibrated_anew_is_another_version(tiny_bundle):
+    first, second = (replace(tiny_bundle, confidence=drawn_model(64, odds)) for odds in (0.0, 1.0))
+    assert len({model_version(bundle) for bundle in (tiny_bundle, first, second)}) == 3
 
 
 def test_without_any_the_built_in_captioner_serves(versions):

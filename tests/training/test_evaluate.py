@@ -183,6 +183,32 @@ def test_photos_that_cannot_be_read_are_skipped_by_name_and_the_rest_of_their_ba
         assert record.path.name in entry["reason"]
 
 
+def test_a_captioner_without_confidence_has_no_figures_of_it(evaluated):
+    output, metrics, _ = evaluated
+    assert "confidence" not in metrics
+    assert "confidence can be trusted" not in (output / "index.html").read_text(encoding="utf-8")
+
+
+def test_figures_of_the_confidence_stand_in_metrics_and_on_the_page(tmp_path, records, quick_scores):
+    said = [record for record in records if record.image_id in (0, 1, 2)]
+    judged = {
+        record.image_id: dataclasses.replace(
+            caption_of(text, 8, 6), confidence=confidence, word_confidences=(confidence,) * len(text.split())
+        )
+        for record, text, confidence in zip(
+            said, ("a red ball", "a green hat", "two men play football"), (0.9, 0.75, 0.25), strict=True
+        )
+    }
+    metrics = write_evaluation(tmp_path, judged, said, OPTIONS, {})
+    assert json.loads((tmp_path / "metrics.json").read_text()) == json.loads(json.dumps(metrics))
+    captions = metrics["confidence"]["captions"]
+    assert captions["count"] == 3 and 0 <= captions["calibration_error"] <= 1
+    assert captions["risk_coverage"][-1] == (1.0, pytest.approx(1 - captions["right"], abs=1e-3))
+    page = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert "How far the confidence can be trusted" in page and page.count("<svg") == 2
+    assert "risk_coverage" not in page and "confidence 0.90" in page
+
+
 def test_results_are_in_cocos_format(evaluated):
     results = json.loads((evaluated[0] / "results.json").read_text(encoding="utf-8"))
     said = list(SAID.values())

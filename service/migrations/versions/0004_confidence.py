@@ -8,4 +8,4 @@ down_revision = "0003"
 
 
 def upgrade() -> None:
-    op.add_column("captions", sa.Column("confidence", sa.Float(), nullable=True))
+    op.add_column("captions", sa.Column("confidence", sa.Double(), nullable=True))

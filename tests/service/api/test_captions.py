@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import httpx
@@ -16,7 +17,9 @@ import pytest
 from PIL import Image
 
 from captioner.captioner import Captioner
+from captioner.confidence import NOTHING_TO_SAY
 from captioner.config import DecodingOptions
+from tests.confidence_models import drawn_model
 from tests.service.pictures import picture_bytes
 
 pillow_heif.register_heif_opener()  # and with it what writes HEIC
@@ -75,6 +78,48 @@ def test_the_answer_is_what_the_library_says_of_the_photo(client, jpeg, tiny_bun
     assert set(document["seconds"]) == {"decode_image", "queue", "encode", "decode_words"}
     assert all(0 <= seconds < 10 for seconds in document["seconds"].values())
     assert before - timedelta(seconds=1) < datetime.fromisoformat(document["created_at"]) <= datetime.now(UTC)
+
+
+def test_a_captioner_with_a_confidence_model_tells_how_far_its_captions_can_be_trusted(start, jpeg, tiny_bundle):
+    client = start(Captioner(replace(tiny_bundle, confidence=drawn_model(64, 0.5, 1.0)), "cpu")).client
+    document = made(client, jpeg, captions=2)
+    assert document["confidence"] == pytest.approx(1 / (1 + np.exp(-0.5))) and document["wording"] == "likely"
+    assert document["alternatives"][0]["wording"] == "likely"
+    wordings = {word["text"]: (word["confidence"], word["wording"]) for word in document["words"]}
+    sure, unsure = 1 / (1 + np.exp(-1)), 1 / (1 + np.exp(1))
+    for text, (confidence, wording) in wordings.items():
+        if text in ("a", "on", "the", "with"):
+            assert confidence is None is wording
+        elif text in ("runs", "red"):
+            assert confidence == pytest.approx(sure) and wording == "likely"
+        else:
+            assert confidence == pytest.approx(unsure) and wording == "guess"
+    kept = client.get(f"/api/captions/{document['id']}").json()
+    assert kept == document
+    (listed,) = client.get("/api/captions").json()["captions"]
+    assert listed["confidence"] == document["confidence"] and listed["wording"] == "likely"
+    assert dict(events(client, jpeg))["caption"]["confidence"] == pytest.approx(document["confidence"])
+    blank = made(client, blank_jpeg())
+    assert blank["confidence"] == NOTHING_TO_SAY and blank["wording"] == "guess"
+
+
+def test_without_a_confidence_model_there_is_no_number(client, jpeg):
+    document = made(client, jpeg)
+    (listed,) = client.get("/api/captions").json()["captions"]
+    for found in (document, listed, *document["words"]):
+        assert found["confidence"] is None is found["wording"]
+
+
+def test_a_caption_of_an_older_version_has_no_confidence(running, jpeg):
+    """What was kept before there was any."""
+    document = made(running.client, jpeg)
+    store = running.service.store
+    entry = store.get(document["id"])
+    for caption in entry.document["captions"]:
+        del caption["confidence"], caption["word_confidences"]
+    store.delete(entry.id)
+    store.add(entry)
+    assert running.client.get(f"/api/captions/{entry.id}").json() == document
 
 
 def test_every_address_in_the_answer_works(client, jpeg):

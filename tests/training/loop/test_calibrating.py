@@ -1,0 +1,53 @@
+"""At its end a run gives its best captioner a confidence model, or says why not."""
+
+import dataclasses
+
+import pytest
+
+from captioner.bundle import load_bundle
+from tests.confidence_models import drawn_model
+from tests.training.loop.runs import ONE_PHASE
+from training import confidence
+
+
+@pytest.fixture
+def learned(monkeypatch) -> list:
+    """Two photos are enough, and a written model is what is learned from them -> what each call was given."""
+    calls = []
+
+    def learn(captioner, records, progress=True):
+        calls.append((captioner, records))
+        return dataclasses.replace(drawn_model(16, 0.5), learned=LEARNED)
+
+    monkeypatch.setattr(confidence, "LEAST_PHOTOS", 2)
+    monkeypatch.setattr(confidence, "learn_confidence", learn)
+    return calls
+
+
+FIGURES = {"right": 0.5, "roc_area": 0.8, "calibration_error": 0.04, "calibration_error_by_chance": 0.03}
+LEARNED = {"photos": 3, "captions": FIGURES, "words": FIGURES}
+
+
+def test_the_best_captioner_is_calibrated_on_the_validation_photos(run, tmp_path, learned, capsys):
+    bundle = run("run", ONE_PHASE)
+    assert load_bundle(bundle).confidence == dataclasses.replace(drawn_model(16, 0.5), learned=LEARNED)
+    ((captioner, records),) = learned
+    assert {record.split for record in records} == {"val"} and len(records) == 3
+    assert captioner.bundle.metrics["validation"]["epoch"] == load_bundle(bundle).metrics["validation"]["epoch"]
+    assert "confidence, from 3 photos: captions right 0.500, area under ROC 0.800" in capsys.readouterr().out
+    run("run", ONE_PHASE, resume=True)  # it has its model already
+    assert len(learned) == 1
+
+
+def test_a_run_that_was_killed_before_it_was_calibrated_is_calibrated_when_it_is_resumed(run, learned):
+    bundle = run("run", ONE_PHASE)
+    (bundle / "confidence.json").unlink()
+    run("run", ONE_PHASE, resume=True)
+    assert len(learned) == 2 and load_bundle(bundle).confidence is not None
+
+
+def test_with_too_few_photos_a_sentence_says_that_captions_get_no_confidence(run, capsys):
+    bundle = run("run", ONE_PHASE)
+    assert load_bundle(bundle).confidence is None
+    out = capsys.readouterr().out
+    assert "captions get no confidence: there are 3 validation photos to learn it from, and it takes 50" in out
