@@ -22,6 +22,7 @@ from captioner.confidence import ConfidenceModel, Logistic, PhotoLikeness, capti
 from captioner.counting import counted
 from captioner.errors import CaptionerError, DataError, ImageError
 from captioner.json_files import write_json
+from captioner.vocabulary import tokenise
 from training.confidence_scores import ConfidenceScores
 from training.drawn_pictures import drawn_pictures
 from training.records import ImageRecord
@@ -56,8 +57,8 @@ class _Seen:
     """Best first."""
     mean: np.ndarray
     """[D], its mean annotation vector."""
-    references: Sequence[str]
-    """Captions by people."""
+    references: list[list[str]]
+    """Words of the captions by people."""
 
 
 @dataclass(frozen=True)
@@ -170,7 +171,7 @@ def _see(captioner: Captioner, records: Sequence[ImageRecord], progress: bool) -
                 captions = captioner.caption_annotations(annotations, frames, options)
                 means = annotations.float().mean(dim=(1, 2)).cpu().numpy()
                 for record, of_photo, mean in zip(readable, captions, means, strict=True):
-                    seen.append(_Seen(of_photo, mean, record.captions))
+                    seen.append(_Seen(of_photo, mean, [tokenise(text) for text in record.captions]))
             bar.update(len(records[start : start + _BATCH]))
     return seen
 

@@ -68,7 +68,7 @@ def test_captions_and_words_are_judged_by_what_people_said():
     judged = replace(caption_of("a dog on grass", frame), confidence=0.9, word_confidences=(None, 0.8, None, 0.3))
     wrong = replace(caption_of("a cat", frame), confidence=0.4, word_confidences=(None, 0.2))
     without = caption_of("a dog", frame)
-    judge = Judge({1: ["Two dogs on the grass."], 2: ["A dog."], 3: ["A dog."]})
+    judge = Judge({1: ["two dogs on the grass".split()], 2: [["a", "dog"]], 3: [["a", "dog"]]})
     found = score_confidences({1: judged, 2: wrong, 3: without}, judge)
     assert found["captions"].confidences.tolist() == [0.9, 0.4] and found["captions"].right.tolist() == [True, False]
     assert found["words"].confidences.tolist() == [0.8, 0.3, 0.2]
