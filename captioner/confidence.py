@@ -8,15 +8,12 @@ one tells photos from pictures unlike them by the photo's annotations, one judge
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
 
 from captioner.errors import ConfigError
 from captioner.lexicon import ENGLISH, Language, UnlistedLanguage
-
-if TYPE_CHECKING:
-    from captioner.captioner import Caption  # imports torch, which reading the model does not need
 
 FORMAT_VERSION = 1
 SURE, LIKELY = 0.8, 0.5
@@ -25,6 +22,29 @@ NOTHING_TO_SAY = 0.02
 """Confidence, at most, in a caption of a picture that shows nothing, or text that the captioner cannot read."""
 _NOTHING = {"blank", "text"}  # kinds of warnings
 _UNKNOWN = math.nan
+
+
+class Said(Protocol):
+    """What is read of a caption, which is a `captioner.captioner.Caption`."""
+
+    words: tuple[str, ...]
+    tokens: tuple[int, ...]
+    gates: np.ndarray
+    word_log_probs: np.ndarray
+    agreement: np.ndarray | None
+    labels: Sequence[Any]
+    """Each with `name` and `probability`."""
+    word_labels: tuple[int | None, ...]
+
+    @property
+    def warnings(self) -> Sequence[Any]:
+        """Each with `kind`."""
+
+    @property
+    def spreads(self) -> np.ndarray: ...
+
+
+Caption = TypeVar("Caption", bound=Said)
 
 
 def wording(confidence: float | None) -> str | None:
@@ -119,7 +139,7 @@ class ConfidenceModel:
     learned: dict[str, Any] = field(default_factory=dict)
     """What the model was learned from, and its figures by cross-validation."""
 
-    def judged(self, captions: Sequence["Caption"], mean: np.ndarray) -> list["Caption"]:
+    def judged(self, captions: Sequence[Caption], mean: np.ndarray) -> list[Caption]:
         """The captions of one photo, best first, with their confidence and that of their content words.
 
         mean: [D], the photo's mean annotation vector.
@@ -127,7 +147,7 @@ class ConfidenceModel:
         likeness = self.photo(mean)
         return [self._judged(caption, rank, likeness) for rank, caption in enumerate(captions)]
 
-    def _judged(self, caption: "Caption", rank: int, likeness: float) -> "Caption":
+    def _judged(self, caption: Caption, rank: int, likeness: float) -> Caption:
         kinds = [self.language.kind_of(word) for word in caption.words]
         most = NOTHING_TO_SAY if _NOTHING & {warning.kind for warning in caption.warnings} else 1.0
         words = tuple(
@@ -165,7 +185,7 @@ class ConfidenceModel:
         return cls(PhotoLikeness.from_json(values.get("photo")), caption, word, language, learned)
 
 
-def caption_features(caption: "Caption", kinds: Sequence[str | None], rank: int = 0) -> dict[str, float]:
+def caption_features(caption: Said, kinds: Sequence[str | None], rank: int = 0) -> dict[str, float]:
     """What speaks for a caption, by name. NaN where a feature is unknown.
 
     kinds: of its words, from the lexicon. rank: among the captions of its photo, 0 for the best.
@@ -197,7 +217,7 @@ def caption_features(caption: "Caption", kinds: Sequence[str | None], rank: int 
     }
 
 
-def word_features(caption: "Caption", kinds: Sequence[str | None], rank: int = 0) -> list[dict[str, float]]:
+def word_features(caption: Said, kinds: Sequence[str | None], rank: int = 0) -> list[dict[str, float]]:
     """What speaks for each word of a caption, by name. NaN where a feature is unknown.
 
     kinds: of its words, from the lexicon. rank: among the captions of its photo, 0 for the best.
@@ -228,14 +248,14 @@ def word_features(caption: "Caption", kinds: Sequence[str | None], rank: int = 0
     ]
 
 
-def _rarities(caption: "Caption") -> np.ndarray:
+def _rarities(caption: Said) -> np.ndarray:
     """[T] logarithm of each word's rank by frequency, as vocabularies are in the order of frequency."""
     return np.log(np.array(caption.tokens, float) + 1)
 
 
-def _label_features(caption: "Caption") -> dict[str, float]:
+def _label_features(caption: Said) -> dict[str, float]:
     """Of the encoder's labels of the photo; unknown for captioners without labels."""
-    labels = getattr(caption, "labels", ())
+    labels = caption.labels
     if not labels:
         return {"top_label": _UNKNOWN, "label_entropy": _UNKNOWN}
     probabilities = np.array([label.probability for label in labels], float)
@@ -245,16 +265,16 @@ def _label_features(caption: "Caption") -> dict[str, float]:
     }
 
 
-def _label_probability(caption: "Caption", place: int) -> float:
+def _label_probability(caption: Said, place: int) -> float:
     """Of the label that a word came from; 0 if from none, unknown for captioners without labels."""
-    labels = getattr(caption, "labels", ())
+    labels = caption.labels
     if not labels or not caption.word_labels:
         return _UNKNOWN
     label = caption.word_labels[place]
     return 0.0 if label is None else float(labels[label].probability)
 
 
-def _agreement(caption: "Caption") -> np.ndarray:
+def _agreement(caption: Said) -> np.ndarray:
     """[T] share of the beam's other captions that hold each word; unknown where the beam has no other."""
     if caption.agreement is None:
         return np.full(len(caption.words), _UNKNOWN)
