@@ -152,9 +152,9 @@ class ConfidenceModel:
         most = NOTHING_TO_SAY if _NOTHING & {warning.kind for warning in caption.warnings} else 1.0
         words = tuple(
             None if kind is None else min(most, likeness * self.word(values))
-            for kind, values in zip(kinds, word_features(caption, kinds, rank), strict=True)
+            for kind, values in zip(kinds, word_features(caption, self.language, rank), strict=True)
         )
-        confidence = min(most, likeness * self.caption(caption_features(caption, kinds, rank)))
+        confidence = min(most, likeness * self.caption(caption_features(caption, self.language, rank)))
         return replace(caption, confidence=confidence, word_confidences=words)
 
     def to_json(self) -> dict[str, Any]:
@@ -185,15 +185,17 @@ class ConfidenceModel:
         return cls(PhotoLikeness.from_json(values.get("photo")), caption, word, language, learned)
 
 
-def caption_features(caption: Said, kinds: Sequence[str | None], rank: int = 0) -> dict[str, float]:
+def caption_features(caption: Said, language: Language, rank: int = 0) -> dict[str, float]:
     """What speaks for a caption, by name. NaN where a feature is unknown.
 
-    kinds: of its words, from the lexicon. rank: among the captions of its photo, 0 for the best.
+    rank: among the captions of its photo, 0 for the best.
     """
+    kinds = [language.kind_of(word) for word in caption.words]
     nouns = [place for place, kind in enumerate(kinds) if kind == "noun"] or list(range(len(kinds)))
     log_probs = caption.word_log_probs.astype(float)
     agreement, rarities = _agreement(caption), _rarities(caption)
     from_labels = np.array([_label_probability(caption, place) for place in nouns])
+    support = np.array([_label_support(caption, place, language) for place in nouns])
     repeated = len(nouns) - len({caption.words[place] for place in nouns})
     return {
         "best": float(rank == 0),
@@ -214,14 +216,17 @@ def caption_features(caption: Said, kinds: Sequence[str | None], rank: int = 0) 
         **_label_features(caption),
         "nouns_from_labels": _mean(np.where(np.isnan(from_labels), _UNKNOWN, from_labels > 0)),
         "noun_label_probability": _mean(from_labels),
+        "label_support": _mean(support),
+        "least_label_support": _least(support),
     }
 
 
-def word_features(caption: Said, kinds: Sequence[str | None], rank: int = 0) -> list[dict[str, float]]:
+def word_features(caption: Said, language: Language, rank: int = 0) -> list[dict[str, float]]:
     """What speaks for each word of a caption, by name. NaN where a feature is unknown.
 
-    kinds: of its words, from the lexicon. rank: among the captions of its photo, 0 for the best.
+    rank: among the captions of its photo, 0 for the best.
     """
+    kinds = [language.kind_of(word) for word in caption.words]
     log_probs, spreads, rarities = caption.word_log_probs.astype(float), caption.spreads, _rarities(caption)
     agreement = _agreement(caption)
     shared = {
@@ -242,6 +247,7 @@ def word_features(caption: Said, kinds: Sequence[str | None], rank: int = 0) -> 
             "place": place / len(kinds),
             "repeated": float(caption.words[place] in caption.words[:place]),
             "label_probability": _label_probability(caption, place),
+            "label_support": _label_support(caption, place, language),
             **{name: float(kind == name) for name in ("noun", "verb", "adjective", "number")},
         }
         for place, kind in enumerate(kinds)
@@ -272,6 +278,20 @@ def _label_probability(caption: Said, place: int) -> float:
         return _UNKNOWN
     label = caption.word_labels[place]
     return 0.0 if label is None else float(labels[label].probability)
+
+
+def _label_support(caption: Said, place: int, language: Language) -> float:
+    """Probability of the labels that a word names, or whose names it is a hypernym of; unknown without labels."""
+    if not caption.labels:
+        return _UNKNOWN
+    word = caption.words[place]
+    return float(
+        sum(
+            label.probability
+            for label in caption.labels
+            if any(language.same(word, part) for part in label.name.lower().split())
+        )
+    )
 
 
 def _agreement(caption: Said) -> np.ndarray:

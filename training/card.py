@@ -33,7 +33,7 @@ An image captioner of the kind of Show, Attend and Tell (Xu et al. 2015), traine
 
 {_scores(material, best)}
 
-It says what its training captions would say. Photos unlike them get captions that sound sure and are wrong.
+It says what its training captions would say. Its captions of photos unlike these are often wrong.
 """
 
 

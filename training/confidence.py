@@ -191,9 +191,11 @@ def _examples(seen: Sequence[_Seen], judge: Judge) -> tuple[_Examples, _Examples
         for rank, caption in enumerate(photo.captions):
             kinds = [judge.language.kind_of(word) for word in caption.words]
             is_right = judge.is_right(number, caption.words)
-            captions.append((caption_features(caption, kinds, rank), is_right, number, rank == 0))
+            captions.append((caption_features(caption, judge.language, rank), is_right, number, rank == 0))
             verdicts = judge.right_words(number, caption.words)
-            for kind, verdict, features in zip(kinds, verdicts, word_features(caption, kinds, rank), strict=True):
+            for kind, verdict, features in zip(
+                kinds, verdicts, word_features(caption, judge.language, rank), strict=True
+            ):
                 if kind is not None and verdict is not None:
                     words.append((features, verdict, number, rank == 0))
     return _table(captions), _table(words)

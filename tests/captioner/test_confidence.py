@@ -3,7 +3,6 @@
 import json
 import math
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,7 +23,8 @@ from captioner.confidence import (
 from captioner.config import DecodingOptions
 from captioner.errors import ConfigError
 from captioner.images import ImageFrame
-from captioner.lexicon import UnlistedLanguage
+from captioner.lexicon import ENGLISH, UnlistedLanguage
+from captioner.photo_labels import PhotoLabel
 from captioner.photo_warnings import PhotoWarning
 from tests.captioner.maps import caption_of
 from tests.confidence_models import drawn_model
@@ -83,34 +83,31 @@ def test_what_shows_nothing_or_text_is_a_guess(kind):
 
 def test_features_of_a_caption_and_of_its_words():
     caption = replace(a_caption("a dog and a dog"), word_log_probs=np.array([-1, -2, -3, -4, -6.0]))
-    kinds = [None, "noun", None, None, "noun"]
-    features = caption_features(caption, kinds)
+    features = caption_features(caption, ENGLISH)
     assert features["log_prob"] == pytest.approx(-3.2) and features["noun_log_prob"] == -4
     assert features["lowest_noun_log_prob"] == -6 and features["nouns"] == 2 and features["repeated_nouns"] == 1
     assert features["noun_agreement"] == pytest.approx(0.625) and features["lowest_noun_agreement"] == 0.25
     assert math.isnan(features["top_label"]) and math.isnan(features["nouns_from_labels"])
-    words = word_features(caption, kinds)
+    words = word_features(caption, ENGLISH)
     assert [word["noun"] for word in words] == [0, 1, 0, 0, 1]
     assert [word["repeated"] for word in words] == [0, 0, 0, 1, 1]
     assert [word["log_prob"] for word in words] == [-1, -2, -3, -4, -6]
-    alone = word_features(replace(caption, agreement=None), kinds)
+    alone = word_features(replace(caption, agreement=None), ENGLISH)
     assert all(math.isnan(word["agreement"]) for word in alone)
-    without_nouns = caption_features(caption, [None] * 5)
+    without_nouns = caption_features(caption, UnlistedLanguage(frozenset(caption.words)))
     assert without_nouns["noun_log_prob"] == pytest.approx(-3.2) and without_nouns["nouns"] == 0
 
 
 def test_labels_of_the_photo_are_features_where_there_are_some():
-    caption = a_caption("a dog and a cup")
-    labels = [SimpleNamespace(name="espresso", probability=0.75), SimpleNamespace(name="cup", probability=0.25)]
-    labelled = SimpleNamespace(
-        **{name: getattr(caption, name) for name in ("words", "tokens", "word_log_probs", "gates", "spreads")},
-        agreement=None, labels=labels, word_labels=(None, None, None, None, 1),
-    )  # fmt: skip
-    kinds = [None, "noun", None, None, "noun"]
-    features = caption_features(labelled, kinds)
-    assert features["top_label"] == 0.75 and features["noun_label_probability"] == 0.125
+    labels = PhotoLabel("Welsh spaniel", 0.5), PhotoLabel("toy terrier", 0.25), PhotoLabel("cup", 0.125)
+    caption = replace(a_caption("a dog and a cup"), labels=labels, word_labels=(None, None, None, None, 2))
+    features = caption_features(caption, ENGLISH)
+    assert features["top_label"] == 0.5 and features["noun_label_probability"] == 0.0625
     assert features["nouns_from_labels"] == 0.5
-    assert [word["label_probability"] for word in word_features(labelled, kinds)] == [0, 0, 0, 0, 0.25]
+    assert features["label_support"] == pytest.approx((0.75 + 0.125) / 2) and features["least_label_support"] == 0.125
+    words = word_features(caption, ENGLISH)
+    assert [word["label_probability"] for word in words] == [0, 0, 0, 0, 0.125]
+    assert [word["label_support"] for word in words] == [0, 0.75, 0, 0, 0.125]  # a spaniel is a dog
 
 
 # --- the file
