@@ -6,6 +6,7 @@ tells photos from pictures that are none, which are drawn. The figures that are 
 photo: every confidence is one that a model gave which had not learned from that photo.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -143,7 +144,7 @@ def calibrate_bundle(folder: Path, captioner: Captioner, records: Sequence[Image
 def in_one_line(learned: dict[str, Any]) -> str:
     """The figures of a confidence model, for the command line. learned: of the model."""
     figures = [
-        f"{name} right {of['right']:.3f}, area under ROC {of['roc_area']:.3f}, calibration error"
+        f"{name} right {of['right']:.3f}, area under ROC {of['roc_area'] or math.nan:.3f}, calibration error"
         f" {of['calibration_error']:.3f} ({of['calibration_error_by_chance']:.3f} by chance)"
         for name in ("captions", "words")
         for of in [learned[name]]

@@ -18,13 +18,10 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
-from captioner.bundle import load_bundle
-from captioner.bundle_json import CONFIDENCE
-from captioner.captioner import Captioner
 from captioner.counting import counted
 from captioner.errors import DataError
 from captioner.inference import multiplies_bfloat16
-from training.confidence import NotLearnable, calibrate_bundle, check_enough, in_one_line
+from training.calibrating import calibrate
 from training.curves import Curves
 from training.dataset import Batch
 from training.distributed import ALONE, Ranks
@@ -98,30 +95,6 @@ def fit(
     calibrate(run, watch)
     watch("finished")
     return output / "bundle"
-
-
-def calibrate(run: Run, watch: Watch = unwatched) -> None:
-    """Give the captions of the best captioner a confidence, learned from the validation photos, if it has none yet.
-
-    Without enough photos its captions have none: the confidence of the captioner that a run starts from would be an
-    invented number, as the new one says other things of other photos. Of several ranks, the first learns it.
-    """
-    run.ranks.from_leader(lambda: _calibrate(run, watch))
-
-
-def _calibrate(run: Run, watch: Watch) -> None:
-    bundle, records = run.output / "bundle", run.material.frozen.validator.data.records
-    if (bundle / CONFIDENCE).exists():
-        return
-    try:
-        check_enough(len(records))
-        watch("calibrating")
-        device = next(run.material.model.parameters()).device
-        model = calibrate_bundle(bundle, Captioner(load_bundle(bundle), device), records)
-    except NotLearnable as reason:
-        tqdm.write(str(reason))
-    else:
-        tqdm.write(in_one_line(model.learned))
 
 
 def _nothing_left(run: Run) -> str:

@@ -15,7 +15,10 @@ from captioner.confidence import ConfidenceModel
 from captioner.config import DecodingOptions
 from captioner.errors import DataError
 from tests.captioner.maps import caption_of, frame_of
+from tests.confidence_models import drawn_model
+from tests.training.shapes import draw_shapes
 from training import confidence
+from training.__main__ import main
 from training.confidence import NotLearnable, calibrate_bundle, learn_confidence
 from training.drawn_pictures import drawn_pictures
 from training.records import ImageRecord
@@ -149,3 +152,41 @@ def test_calibrate_writes_the_model_into_the_bundle(tiny_bundle, tmp_path, draw,
     (folder / "confidence.json").mkdir()
     with pytest.raises(DataError, match="confidence.json cannot be written"):
         calibrate_bundle(folder, Captioner(tiny_bundle, "cpu"), [])
+
+
+@pytest.fixture
+def tiny(tiny_bundle, tmp_path) -> Path:
+    save_bundle(tiny_bundle, tmp_path / "tiny")
+    return tmp_path / "tiny"
+
+
+def test_the_command_learns_from_the_validation_photos_of_all_data(tiny, tmp_path, monkeypatch, capsys):
+    draw_shapes(tmp_path / "first", {"train": 3, "val": 4, "test": 2})
+    draw_shapes(tmp_path / "second", {"train": 2, "val": 3}, seed=1)
+    given = []
+    figures = {"right": 0.5, "roc_area": None, "calibration_error": 0.04, "calibration_error_by_chance": 0.03}
+    learned = {"photos": 7, "captions": figures, "words": figures}
+
+    def learn(captioner, records):
+        given.extend(records)
+        return replace(drawn_model(64), learned=learned)
+
+    monkeypatch.setattr(confidence, "learn_confidence", learn)
+    data = ["--data", str(tmp_path / "first"), "--also", str(tmp_path / "second")]
+    assert main(["calibrate", "--bundle", str(tiny), *data]) == 0
+    assert sorted(record.path.parent.name for record in given) == ["first"] * 4 + ["second"] * 3
+    assert {record.split for record in given} == {"val"}
+    out = capsys.readouterr().out
+    assert "confidence, from 7 photos: captions right 0.500" in out and "confidence.json" in out
+    assert load_bundle(tiny).confidence.learned == learned
+
+
+@pytest.mark.parametrize(
+    ("photos", "problem"),
+    [(6, "there are 6 validation photos to learn it from, and it takes 50"), (50, "0 have a right caption")],
+)
+def test_the_command_says_why_there_is_nothing_to_learn_from(tiny, tmp_path, capsys, photos, problem):
+    draw_shapes(tmp_path / "shapes", {"train": 1, "val": photos})
+    assert main(["calibrate", "--bundle", str(tiny), "--data", str(tmp_path / "shapes")]) == 2
+    assert problem in capsys.readouterr().err
+    assert load_bundle(tiny).confidence is None

@@ -1,0 +1,34 @@
+"""The end of a run: its best captioner learns how far its captions can be trusted."""
+
+from tqdm import tqdm
+
+from captioner.bundle import load_bundle
+from captioner.bundle_json import CONFIDENCE
+from captioner.captioner import Captioner
+from training.confidence import NotLearnable, calibrate_bundle, check_enough, in_one_line
+from training.progress import Watch, unwatched
+from training.run import Run
+
+
+def calibrate(run: Run, watch: Watch = unwatched) -> None:
+    """Give the captions of the best captioner a confidence, learned from the validation photos, if it has none yet.
+
+    Without enough photos its captions have none: the confidence of the captioner that a run starts from would be an
+    invented number, as the new one says other things of other photos. Of several ranks, the first learns it.
+    """
+    run.ranks.from_leader(lambda: _calibrate(run, watch))
+
+
+def _calibrate(run: Run, watch: Watch) -> None:
+    bundle, records = run.output / "bundle", run.material.frozen.validator.data.records
+    if not bundle.is_dir() or (bundle / CONFIDENCE).exists():
+        return
+    try:
+        check_enough(len(records))
+        watch("calibrating")
+        device = next(run.material.model.parameters()).device
+        model = calibrate_bundle(bundle, Captioner(load_bundle(bundle), device), records)
+    except NotLearnable as reason:
+        tqdm.write(str(reason))
+    else:
+        tqdm.write(in_one_line(model.learned))
