@@ -161,8 +161,7 @@ def _calibrate(options: argparse.Namespace, ranks: "Ranks") -> int:
     splits = [
         training_splits(data, FitOptions(seed=options.seed)) for data in [read_data(options), *read_also(options)]
     ]
-    records = [record for _, validation in splits for record in validation]
-    confidence = calibrate_bundle(options.bundle, model, records)
+    confidence = calibrate_bundle(options.bundle, model, [validation for _, validation in splits])
     print(in_one_line(confidence.learned))
     print(f"the confidence model is in {options.bundle / CONFIDENCE}")
     return 0

@@ -27,7 +27,7 @@ def _calibrate(run: Run, watch: Watch) -> None:
         check_enough(len(records))
         watch("calibrating")
         device = next(run.material.model.parameters()).device
-        model = calibrate_bundle(bundle, Captioner(load_bundle(bundle), device), records)
+        model = calibrate_bundle(bundle, Captioner(load_bundle(bundle), device), [records])
     except NotLearnable as reason:
         tqdm.write(str(reason))
     else:

@@ -7,6 +7,7 @@ photo: every confidence is one that a model gave which had not learned from that
 """
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -60,6 +61,8 @@ class _Seen:
     """[D], its mean annotation vector."""
     references: list[list[str]]
     """Words of the captions by people."""
+    data: int
+    """The data set that it is of, by number."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,8 @@ class _Examples:
     """[N], the photo of each, by number"""
     best: np.ndarray
     """bool [N], whether it is, or is of, the best caption of its photo"""
+    weights: np.ndarray
+    """[N], how much each counts: all data sets count alike"""
 
 
 @dataclass(frozen=True)
@@ -80,8 +85,15 @@ class _Learner:
     """How to learn a regression."""
 
     penalty: float
-    figures: dict[str, Any]
-    """Of confidences that models so learned gave to best captions, or words of these, of other photos; for JSON."""
+    scores: ConfidenceScores
+    """Of confidences that models so learned gave to best captions, or words of these, of other photos."""
+    photos: np.ndarray
+    """[N], the photo of each of these, by number"""
+
+    def figures(self, which: np.ndarray) -> dict[str, Any]:
+        """Figures of some photos, for JSON. which: bool [photos]."""
+        chosen = which[self.photos]
+        return ConfidenceScores(self.scores.confidences[chosen], self.scores.right[chosen]).to_json()
 
 
 def check_enough(photos: int) -> None:
@@ -93,14 +105,17 @@ def check_enough(photos: int) -> None:
         )
 
 
-def learn_confidence(captioner: Captioner, records: Sequence[ImageRecord], progress: bool = True) -> ConfidenceModel:
+def learn_confidence(
+    captioner: Captioner, data: Sequence[Sequence[ImageRecord]], progress: bool = True
+) -> ConfidenceModel:
     """Learn the confidence model of a captioner from photos that it has not learned from.
 
+    data: the photos of each data set. All data sets count alike, however many photos they have.
     Photos that cannot be read are left out. Raises NotLearnable if there are too few, or the captions are nearly all
     right or nearly all wrong.
     """
-    check_enough(len(records))
-    seen = _see(captioner, records, progress)
+    check_enough(sum(map(len, data)))
+    seen = _see(captioner, data, progress)
     check_enough(len(seen))
     judge = Judge({number: photo.references for number, photo in enumerate(seen)})
     captions, words = _examples(seen, judge)
@@ -119,9 +134,11 @@ def learn_confidence(captioner: Captioner, records: Sequence[ImageRecord], progr
         "references": sum(len(photo.references) for photo in seen),
         "language": judge.language.name,
         "decoding": replace(captioner.decoding, captions_per_image=1).to_json(),
-        "captions": learners[0].figures,
-        "words": learners[1].figures,
+        **_figures(learners, np.ones(len(seen), bool)),
     }
+    numbers = np.array([photo.data for photo in seen])
+    if len(data) > 1:
+        learned["by_data"] = [_figures(learners, numbers == number) for number in np.unique(numbers)]
     photo = _learn_likeness(np.stack([photo.mean for photo in seen]), drawn)
     regressions = (
         _learn(examples, learner.penalty) for examples, learner in zip((captions, words), learners, strict=True)
@@ -129,9 +146,14 @@ def learn_confidence(captioner: Captioner, records: Sequence[ImageRecord], progr
     return ConfidenceModel(photo, *regressions, judge.language, learned)
 
 
-def calibrate_bundle(folder: Path, captioner: Captioner, records: Sequence[ImageRecord]) -> ConfidenceModel:
+def _figures(learners: Sequence[_Learner], which: np.ndarray) -> dict[str, Any]:
+    """Figures of captions and of words of some photos. which: bool [photos]."""
+    return {name: learner.figures(which) for name, learner in zip(("captions", "words"), learners, strict=True)}
+
+
+def calibrate_bundle(folder: Path, captioner: Captioner, data: Sequence[Sequence[ImageRecord]]) -> ConfidenceModel:
     """Learn the confidence model of a captioner and write it into its bundle. Raises as `learn_confidence` does."""
-    model = learn_confidence(captioner, records)
+    model = learn_confidence(captioner, data)
     try:
         write_json(folder / CONFIDENCE, model.to_json(), indent=1)
     except OSError as error:
@@ -152,18 +174,19 @@ def in_one_line(learned: dict[str, Any]) -> str:
     return f"confidence, from {counted(learned['photos'], 'photo')}: {'; '.join(figures)}"
 
 
-def _see(captioner: Captioner, records: Sequence[ImageRecord], progress: bool) -> list[_Seen]:
+def _see(captioner: Captioner, data: Sequence[Sequence[ImageRecord]], progress: bool) -> list[_Seen]:
     """Caption the photos that can be read."""
+    records = [(number, record) for number, of_data in enumerate(data) for record in of_data]
     options = captioner.decoding
     options = replace(options, captions_per_image=min(CAPTIONS, options.beam_width), temperature=0.0)
     seen = []
     with tqdm(total=len(records), desc="calibrating", unit="photo", disable=not progress) as bar:
         for start in range(0, len(records), _BATCH):
             readable, prepared = [], []
-            for record in records[start : start + _BATCH]:
+            for number, record in records[start : start + _BATCH]:
                 try:
                     prepared.append(captioner.prepare(record.path))
-                    readable.append(record)
+                    readable.append((number, record))
                 except ImageError:
                     pass  # `inspect` and `fit` say which and why
             if readable:
@@ -171,8 +194,8 @@ def _see(captioner: Captioner, records: Sequence[ImageRecord], progress: bool) -
                 annotations = captioner.encode(np.stack(squares))  # [B, H, W, D]
                 captions = captioner.caption_annotations(annotations, frames, options)
                 means = annotations.float().mean(dim=(1, 2)).cpu().numpy()
-                for record, of_photo, mean in zip(readable, captions, means, strict=True):
-                    seen.append(_Seen(of_photo, mean, [tokenise(text) for text in record.captions]))
+                for (number, record), of_photo, mean in zip(readable, captions, means, strict=True):
+                    seen.append(_Seen(of_photo, mean, [tokenise(text) for text in record.captions], number))
             bar.update(len(records[start : start + _BATCH]))
     return seen
 
@@ -199,12 +222,16 @@ def _examples(seen: Sequence[_Seen], judge: Judge) -> tuple[_Examples, _Examples
             ):
                 if kind is not None and verdict is not None:
                     words.append((features, verdict, number, rank == 0))
-    return _table(captions), _table(words)
+    sizes = Counter(photo.data for photo in seen)
+    weights = np.array([len(seen) / len(sizes) / sizes[photo.data] for photo in seen])
+    return _table(captions, weights), _table(words, weights)
 
 
-def _table(rows: Sequence[tuple[dict[str, float], bool, int, bool]]) -> _Examples:
+def _table(rows: Sequence[tuple[dict[str, float], bool, int, bool]], weights: np.ndarray) -> _Examples:
+    """weights: of the photos."""
     features, right, photos, best = zip(*rows, strict=True) if rows else ((), (), (), ())
-    return _Examples(list(features), np.array(right, bool), np.array(photos, int), np.array(best, bool))
+    photos = np.array(photos, int)
+    return _Examples(list(features), np.array(right, bool), photos, np.array(best, bool), weights[photos])
 
 
 def _learn(examples: _Examples, penalty: float) -> Logistic:
@@ -218,7 +245,7 @@ def _learn(examples: _Examples, penalty: float) -> Logistic:
     scales = np.sqrt((known * (values - means) ** 2).sum(axis=0) / counts)
     used = np.flatnonzero(scales > 1e-9)
     standardised = (known * (values - means))[:, used] / scales[used]
-    weights, intercept = _regression(standardised, examples.right, penalty)
+    weights, intercept = _regression(standardised, examples.right, penalty, examples.weights)
     columns = (_rounded(column) for column in (means[used], scales[used], weights))
     return Logistic(tuple(names[column] for column in used), *columns, float(f"{intercept:.6g}"))
 
@@ -226,7 +253,7 @@ def _learn(examples: _Examples, penalty: float) -> Logistic:
 def _cross_validated(examples: _Examples) -> _Learner:
     """Find the penalty whose models give the likeliest confidences in best captions that they have not learned from."""
     folds = np.random.default_rng(0).permutation(examples.photos.max() + 1)[examples.photos] % _FOLDS
-    right = examples.right[examples.best]
+    right, weights = examples.right[examples.best], examples.weights[examples.best]
     found = []
     for penalty in _PENALTIES:
         confidences = np.zeros(len(folds))
@@ -235,14 +262,15 @@ def _cross_validated(examples: _Examples) -> _Learner:
             for place in np.flatnonzero(folds == fold):
                 confidences[place] = learned(examples.features[place])
         kept = confidences[examples.best]
-        found.append((-np.log(np.where(right, kept, 1 - kept) + 1e-12).mean(), penalty, kept))
+        found.append((-(weights * np.log(np.where(right, kept, 1 - kept) + 1e-12)).sum(), penalty, kept))
     _, penalty, kept = min(found, key=lambda each: each[0])
-    return _Learner(penalty, ConfidenceScores(kept, right).to_json())
+    return _Learner(penalty, ConfidenceScores(kept, right), examples.photos[examples.best])
 
 
 def _chosen(examples: _Examples, which: np.ndarray) -> _Examples:
     features = [examples.features[place] for place in np.flatnonzero(which)]
-    return _Examples(features, examples.right[which], examples.photos[which], examples.best[which])
+    columns = (getattr(examples, name)[which] for name in ("right", "photos", "best", "weights"))
+    return _Examples(features, *columns)
 
 
 def _learn_likeness(photos: np.ndarray, drawn: np.ndarray) -> PhotoLikeness:
@@ -258,19 +286,24 @@ def _learn_likeness(photos: np.ndarray, drawn: np.ndarray) -> PhotoLikeness:
     return PhotoLikeness(tuple(weights.tolist()), float(intercept - weights @ centre))
 
 
-def _regression(features: np.ndarray, right: np.ndarray, penalty: float) -> tuple[np.ndarray, float]:
+def _regression(
+    features: np.ndarray, right: np.ndarray, penalty: float, counts: np.ndarray | None = None
+) -> tuple[np.ndarray, float]:
     """Logistic regression: features [N, F], right bool [N] -> weights [F] and intercept.
+
+    counts: how often each example counts, [N]; by default once.
 
     The penalty is on half the sum of squared weights, beside the summed cross-entropy; there is none on the intercept.
     """
     inputs, targets = (torch.tensor(np.asarray(values, np.float64)) for values in (features, right))
+    often = None if counts is None else torch.tensor(counts)
     weights = torch.zeros(inputs.shape[1] + 1, dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.LBFGS([weights], max_iter=500, line_search_fn="strong_wolfe")
 
     def loss() -> torch.Tensor:
         optimizer.zero_grad()
         logits = inputs @ weights[:-1] + weights[-1]
-        value = nn.functional.binary_cross_entropy_with_logits(logits, targets, reduction="sum")
+        value = nn.functional.binary_cross_entropy_with_logits(logits, targets, often, reduction="sum")
         value = value + penalty / 2 * weights[:-1].square().sum()
         value.backward()
         return value

@@ -54,7 +54,8 @@ def draw(tmp_path):
 
     def draw(count: int, probability=lambda green: green) -> list[ImageRecord]:
         rng, records = np.random.default_rng(0), []
-        for number in range(count):
+        first = len(list(tmp_path.glob("*.png")))
+        for number in range(first, first + count):
             green = rng.random()
             pixels = np.empty((8, 8, 3), np.uint8)
             pixels[...] = 220, round(200 * green), 20
@@ -70,7 +71,7 @@ def draw(tmp_path):
 
 def test_it_learns_which_captions_are_right_and_how_often(draw):
     captioner, records = RuledCaptioner(), draw(400)
-    model = learn_confidence(captioner, records, progress=False)
+    model = learn_confidence(captioner, [records], progress=False)
     learned = model.learned
     assert learned["photos"] == 400 and learned["references"] == 800 and learned["language"] == "English"
     for name in ("captions", "words"):
@@ -88,9 +89,19 @@ def test_it_learns_which_captions_are_right_and_how_often(draw):
     assert np.corrcoef(green, [caption.confidence for caption in judged])[0, 1] > 0.9
 
 
+def test_data_sets_count_alike_however_many_photos_they_have(draw):
+    """Of a large one with few right captions and a small one with many, all sure alike, half are taken to be right."""
+    many, few = (draw(count, lambda green, p=p: p) for count, p in ((300, 0.1), (60, 0.9)))
+    model = learn_confidence(RuledCaptioner(), [many, few], progress=False)
+    assert [figures["captions"]["count"] for figures in model.learned["by_data"]] == [300, 60]
+    assert model.learned["captions"]["count"] == 360
+    features = dict(zip(model.caption.features, model.caption.means, strict=True)) | {"best": 1.0}
+    assert model.caption(features) == pytest.approx(0.5, abs=0.12)
+
+
 def test_fresh_pictures_that_are_no_photos_are_guesses(draw):
     captioner = RuledCaptioner()
-    model = learn_confidence(captioner, draw(100), progress=False)
+    model = learn_confidence(captioner, [draw(100)], progress=False)
     pictures = [captioner.prepare(picture)[0] for _, picture in drawn_pictures(140, seed=7)]
     means = captioner.encode(np.stack(pictures)).mean(dim=(1, 2)).numpy()
     likeness = np.array([model.photo(mean) for mean in means])
@@ -110,21 +121,21 @@ def test_photos_that_cannot_be_read_are_left_out(draw):
                 raise ImageError("no photo")
             return super().prepare(source)
 
-    assert learn_confidence(Reading(), records, progress=False).learned["photos"] == 55
+    assert learn_confidence(Reading(), [records], progress=False).learned["photos"] == 55
     for record in records[5:15]:
         record.path.write_text("no photo")
     with pytest.raises(NotLearnable, match="there are 45 validation photos to learn it from, and it takes 50"):
-        learn_confidence(Reading(), records, progress=False)
+        learn_confidence(Reading(), [records], progress=False)
 
 
 @pytest.mark.parametrize(("probability", "problem"), [(0, "0 have a right caption"), (1, "0 have a wrong caption")])
 def test_captions_that_are_all_alike_teach_nothing(draw, probability, problem):
     with pytest.raises(NotLearnable, match=f"of 60 validation photos {problem}.*training calibrate"):
-        learn_confidence(RuledCaptioner(), draw(60, lambda green: probability), progress=False)
+        learn_confidence(RuledCaptioner(), [draw(60, lambda green: probability)], progress=False)
 
 
 def test_features_that_are_unknown_or_always_the_same_are_left_out(draw):
-    model = learn_confidence(RuledCaptioner(), draw(100), progress=False)
+    model = learn_confidence(RuledCaptioner(), [draw(100)], progress=False)
     assert {"top_label", "nouns", "noun_agreement", "words"}.isdisjoint(model.caption.features)
     assert "noun_log_prob" in model.caption.features and "log_prob" in model.word.features
 
@@ -143,7 +154,7 @@ def test_the_regression_is_the_best_one():
 def test_calibrate_writes_the_model_into_the_bundle(tiny_bundle, tmp_path, draw, monkeypatch):
     folder = tmp_path / "bundle"
     save_bundle(tiny_bundle, folder)
-    model = learn_confidence(RuledCaptioner(), draw(60), progress=False)
+    model = learn_confidence(RuledCaptioner(), [draw(60)], progress=False)
     model = replace(model, photo=replace(model.photo, weights=(0.0,) * 64))
     monkeypatch.setattr(confidence, "learn_confidence", lambda *_: model)
     assert calibrate_bundle(folder, Captioner(tiny_bundle, "cpu"), []) == model
@@ -167,15 +178,16 @@ def test_the_command_learns_from_the_validation_photos_of_all_data(tiny, tmp_pat
     figures = {"right": 0.5, "roc_area": None, "calibration_error": 0.04, "calibration_error_by_chance": 0.03}
     learned = {"photos": 7, "captions": figures, "words": figures}
 
-    def learn(captioner, records):
-        given.extend(records)
+    def learn(captioner, data):
+        given.extend(data)
         return replace(drawn_model(64), learned=learned)
 
     monkeypatch.setattr(confidence, "learn_confidence", learn)
     data = ["--data", str(tmp_path / "first"), "--also", str(tmp_path / "second")]
     assert main(["calibrate", "--bundle", str(tiny), *data]) == 0
-    assert sorted(record.path.parent.name for record in given) == ["first"] * 4 + ["second"] * 3
-    assert {record.split for record in given} == {"val"}
+    folders = [[record.path.parent.name for record in of_data] for of_data in given]
+    assert folders == [["first"] * 4, ["second"] * 3]
+    assert {record.split for of_data in given for record in of_data} == {"val"}
     out = capsys.readouterr().out
     assert "confidence, from 7 photos: captions right 0.500" in out and "confidence.json" in out
     assert load_bundle(tiny).confidence.learned == learned

@@ -15,8 +15,8 @@ def learned(monkeypatch) -> list:
     """Two photos are enough, and a written model is what is learned from them -> what each call was given."""
     calls = []
 
-    def learn(captioner, records, progress=True):
-        calls.append((captioner, records))
+    def learn(captioner, data, progress=True):
+        calls.append((captioner, data))
         return dataclasses.replace(drawn_model(16, 0.5), learned=LEARNED)
 
     monkeypatch.setattr(confidence, "LEAST_PHOTOS", 2)
@@ -31,7 +31,7 @@ LEARNED = {"photos": 3, "captions": FIGURES, "words": FIGURES}
 def test_the_best_captioner_is_calibrated_on_the_validation_photos(run, tmp_path, learned, capsys):
     bundle = run("run", ONE_PHASE)
     assert load_bundle(bundle).confidence == dataclasses.replace(drawn_model(16, 0.5), learned=LEARNED)
-    ((captioner, records),) = learned
+    ((captioner, (records,)),) = learned
     assert {record.split for record in records} == {"val"} and len(records) == 3
     assert captioner.bundle.metrics["validation"]["epoch"] == load_bundle(bundle).metrics["validation"]["epoch"]
     assert "confidence, from 3 photos: captions right 0.500, area under ROC 0.800" in capsys.readouterr().out
