@@ -20,14 +20,16 @@ def calibrate(run: Run, watch: Watch = unwatched) -> None:
 
 
 def _calibrate(run: Run, watch: Watch) -> None:
-    bundle, records = run.output / "bundle", run.material.frozen.validator.data.records
+    bundle, validator = run.output / "bundle", run.material.frozen.validator
+    records = validator.data.records
     if not bundle.is_dir() or (bundle / CONFIDENCE).exists():
         return
     try:
         check_enough(len(records))
         watch("calibrating")
         device = next(run.material.model.parameters()).device
-        model = calibrate_bundle(bundle, Captioner(load_bundle(bundle), device), [records])
+        by_data = [[records[position] for position in part.positions] for part in validator.parts]
+        model = calibrate_bundle(bundle, Captioner(load_bundle(bundle), device), by_data)
     except NotLearnable as reason:
         tqdm.write(str(reason))
     else:

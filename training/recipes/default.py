@@ -238,9 +238,9 @@ def _learn_confidence(place: Place, log: StepLog) -> None:
 
     (place.bundle / "confidence.json").unlink(missing_ok=True)  # of the weights of one stage
     data_sets = [read_records(place.flickr8k), read_records(place.coco)]
-    records = [record for data in data_sets for record in training_splits(data, FitOptions())[1]]
+    validation = [training_splits(data, FitOptions())[1] for data in data_sets]
     try:
-        model = calibrate_bundle(place.bundle, captioner.load(place.bundle, place.device, "exact"), records)
+        model = calibrate_bundle(place.bundle, captioner.load(place.bundle, place.device, "exact"), validation)
     except NotLearnable as reason:
         log.say(str(reason))
     else:
