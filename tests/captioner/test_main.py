@@ -143,7 +143,7 @@ def test_json_holds_words_maps_and_sizes(caption, photo):
     assert entries[0]["seen_box"] == [20.0, 0.0, 40.0, 20.0]
     for entry in entries:
         fields = {"image", "caption", "probability", "confidence", "wording", "words", "grid", "size", "seen_box"}
-        assert set(entry) == fields | {"warnings"} and entry["confidence"] is None is entry["wording"]
+        assert set(entry) == fields | {"labels", "warnings"} and entry["confidence"] is None is entry["wording"]
         assert entry["grid"] == [5, 5] and 0 < entry["probability"] < 1
         assert entry["caption"] == " ".join(word["text"] for word in entry["words"])
         for word in entry["words"]:
