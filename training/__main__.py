@@ -103,6 +103,7 @@ def _judged(data: "DataSet", report: "Report", most: int | None) -> dict[str, An
 
 def _evaluate(options: argparse.Namespace, ranks: "Ranks") -> int:
     import captioner
+    from training.confidence_scores import confidence_in_one_line
     from training.evaluate import evaluate
     from training.grounding_scores import in_one_line
     from training.metrics import METRICS
@@ -123,6 +124,8 @@ def _evaluate(options: argparse.Namespace, ranks: "Ranks") -> int:
     for name in METRICS:
         print(f"{name:8} {metrics[name]:.4f}")
     print(wrong_nouns_in_one_line(metrics["hallucination"]))
+    if "confidence" in metrics:
+        print(confidence_in_one_line(metrics["confidence"]))
     if boxes:
         print(in_one_line(metrics["grounding"]["references"]))
     print(f"{options.output / 'index.html'} shows every photo with its captions")
@@ -152,7 +155,8 @@ def _compare(options: argparse.Namespace, ranks: "Ranks") -> int:
 def _calibrate(options: argparse.Namespace, ranks: "Ranks") -> int:
     import captioner
     from captioner.bundle_json import CONFIDENCE
-    from training.confidence import calibrate_bundle, in_one_line
+    from training.confidence import calibrate_bundle
+    from training.confidence_scores import confidence_in_one_line
     from training.options import FitOptions
     from training.preparation import training_splits
 
@@ -162,7 +166,7 @@ def _calibrate(options: argparse.Namespace, ranks: "Ranks") -> int:
         training_splits(data, FitOptions(seed=options.seed)) for data in [read_data(options), *read_also(options)]
     ]
     confidence = calibrate_bundle(options.bundle, model, [validation for _, validation in splits])
-    print(in_one_line(confidence.learned))
+    print(confidence_in_one_line(confidence.learned))
     print(f"the confidence model is in {options.bundle / CONFIDENCE}")
     return 0
 

@@ -5,7 +5,8 @@ from tqdm import tqdm
 from captioner.bundle import load_bundle
 from captioner.bundle_json import CONFIDENCE
 from captioner.captioner import Captioner
-from training.confidence import NotLearnable, calibrate_bundle, check_enough, in_one_line
+from training.confidence import NotLearnable, calibrate_bundle, check_enough
+from training.confidence_scores import confidence_in_one_line
 from training.progress import Watch, unwatched
 from training.run import Run
 
@@ -33,4 +34,4 @@ def _calibrate(run: Run, watch: Watch) -> None:
     except NotLearnable as reason:
         tqdm.write(str(reason))
     else:
-        tqdm.write(in_one_line(model.learned))
+        tqdm.write(confidence_in_one_line(model.learned))

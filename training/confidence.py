@@ -6,7 +6,6 @@ tells photos from pictures that are none, which are drawn. The figures that are 
 photo: every confidence is one that a model gave which had not learned from that photo.
 """
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -161,17 +160,6 @@ def calibrate_bundle(folder: Path, captioner: Captioner, data: Sequence[Sequence
             f"{folder / CONFIDENCE} cannot be written ({error.strerror}): make the folder writable"
         ) from error
     return model
-
-
-def in_one_line(learned: dict[str, Any]) -> str:
-    """The figures of a confidence model, for the command line. learned: of the model."""
-    figures = [
-        f"{name} right {of['right']:.3f}, area under ROC {of['roc_area'] or math.nan:.3f}, calibration error"
-        f" {of['calibration_error']:.3f} ({of['calibration_error_by_chance']:.3f} by chance)"
-        for name in ("captions", "words")
-        for of in [learned[name]]
-    ]
-    return f"confidence, from {counted(learned['photos'], 'photo')}: {'; '.join(figures)}"
 
 
 def _see(captioner: Captioner, data: Sequence[Sequence[ImageRecord]], progress: bool) -> list[_Seen]:

@@ -101,3 +101,18 @@ def score_confidences(captions: Mapping[Hashable, Caption], judge: Judge) -> dic
 def _scores(pairs: Sequence[tuple[float, bool]]) -> ConfidenceScores:
     confidences, right = zip(*pairs, strict=True)
     return ConfidenceScores(np.array(confidences, float), np.array(right, bool))
+
+
+def confidence_in_one_line(figures: Mapping[str, Any]) -> str:
+    """Figures of captions and words for the command line. figures: each as `ConfidenceScores.to_json` gives them."""
+    parts = [
+        f"{name} right {of['right']:.3f}, area under ROC {_digits(of['roc_area'])}, calibration error"
+        f" {of['calibration_error']:.3f} ({of['calibration_error_by_chance']:.3f} by chance)"
+        for name, of in figures.items()
+        if name in ("captions", "words")
+    ]
+    return f"confidence: {'; '.join(parts)}"
+
+
+def _digits(figure: float | None) -> str:
+    return "unknown" if figure is None else f"{figure:.3f}"

@@ -189,7 +189,7 @@ def test_the_command_learns_from_the_validation_photos_of_all_data(tiny, tmp_pat
     assert folders == [["first"] * 4, ["second"] * 3]
     assert {record.split for of_data in given for record in of_data} == {"val"}
     out = capsys.readouterr().out
-    assert "confidence, from 7 photos: captions right 0.500" in out and "confidence.json" in out
+    assert "confidence: captions right 0.500, area under ROC unknown" in out and "confidence.json" in out
     assert load_bundle(tiny).confidence.learned == learned
 
 

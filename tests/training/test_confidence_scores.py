@@ -10,6 +10,7 @@ from training.confidence_plots import confidence_plots
 from training.confidence_scores import (
     ConfidenceScores,
     calibration_error,
+    confidence_in_one_line,
     error_by_chance,
     risk_coverage,
     roc_area,
@@ -61,6 +62,15 @@ def test_figures_are_plain_numbers_and_bins_hold_all():
     assert values["roc_area"] == 0.75
     assert found.bins() == [(pytest.approx(0.05), 0.5, 2), (pytest.approx(0.95), 1.0, 1)]
     assert scores([0.5], [True]).to_json()["roc_area"] is None
+
+
+def test_figures_in_one_line():
+    figures = {"captions": scores([0.25, 0.75], [False, True]).to_json(), "words": scores([0.5], [True]).to_json()}
+    assert confidence_in_one_line({"photos": 2, **figures}) == (
+        "confidence: captions right 0.500, area under ROC 1.000, calibration error 0.250"
+        f" ({figures['captions']['calibration_error_by_chance']:.3f} by chance);"
+        " words right 1.000, area under ROC unknown, calibration error 0.500 (0.500 by chance)"
+    )
 
 
 def test_captions_and_words_are_judged_by_what_people_said():

@@ -231,7 +231,8 @@ def _choose_decoding(recipe: Recipe, place: Place) -> None:
 def _learn_confidence(place: Place, log: StepLog) -> None:
     """Learn the confidence of the final weights with the final decoding; with too few photos there is none."""
     import captioner
-    from training.confidence import NotLearnable, calibrate_bundle, in_one_line
+    from training.confidence import NotLearnable, calibrate_bundle
+    from training.confidence_scores import confidence_in_one_line
     from training.options import FitOptions
     from training.preparation import training_splits
     from training.records import read_records
@@ -244,7 +245,7 @@ def _learn_confidence(place: Place, log: StepLog) -> None:
     except NotLearnable as reason:
         log.say(str(reason))
     else:
-        log.say(in_one_line(model.learned))
+        log.say(confidence_in_one_line(model.learned))
 
 
 def _write_card(recipe: Recipe, place: Place, log: StepLog, command: str) -> None:
