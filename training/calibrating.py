@@ -14,10 +14,13 @@ from training.run import Run
 def calibrate(run: Run, watch: Watch = unwatched) -> None:
     """Give the captions of the best captioner a confidence, learned from the validation photos, if it has none yet.
 
+    Not where the run's options say that it is to have none.
+
     Without enough photos its captions have none: the confidence of the captioner that a run starts from would be an
     invented number, as the new one says other things of other photos. Of several ranks, the first learns it.
     """
-    run.ranks.from_leader(lambda: _calibrate(run, watch))
+    if run.options.confidence:
+        run.ranks.from_leader(lambda: _calibrate(run, watch))
 
 
 def _calibrate(run: Run, watch: Watch) -> None:

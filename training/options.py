@@ -125,6 +125,8 @@ class FitOptions(JsonOptions):
 
     patience: int = 5
     """A phase ends early after this many epochs without a better CIDEr on the validation photos."""
+    confidence: bool = True
+    """At the end, learn from the validation photos how far captions can be trusted."""
     validation_images: int = 0
     """Only so many photos of the validation split, drawn at random, are captioned after each epoch; 0 for all."""
 
@@ -143,7 +145,8 @@ class FitOptions(JsonOptions):
         self._require_not_negative("label_weight")
         self._require("balance", self._is_number("balance") and 0 <= self.balance <= 1, "0 to 1")
         self._require_share("label_smoothing", "average_decay", "replay_share")
-        self._require("mirror", isinstance(self.mirror, bool), "true or false")
+        for name in ("mirror", "confidence"):
+            self._require(name, isinstance(getattr(self, name), bool), "true or false")
         self._require(
             "self_critical_baseline", self.self_critical_baseline in BASELINES, f"one of {', '.join(BASELINES)}"
         )

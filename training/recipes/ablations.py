@@ -127,7 +127,7 @@ def fit_arguments(variant: Variant, recipe: Recipe, place: Place, epochs: int) -
         captioner["labels"] = 0
     options = {**stage.options, "epochs": epochs, "patience": epochs}
     where = ["--output", str(run), "--cache", str(place.cache), *place.device_flags()]
-    return ["fit", *data, *where, *flags(captioner), *flags(recipe.validation), *flags(options)]
+    return ["fit", *data, *where, *flags(captioner), *flags(recipe.validation), *flags(options), "--no-confidence"]
 
 
 def _measure(variant: Variant, arguments: list[str], place: Place) -> None:

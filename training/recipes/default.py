@@ -158,6 +158,7 @@ def fit_arguments(recipe: Recipe, place: Place, number: int) -> list[str]:
     data += ["--sentences", *map(str, place.sentences)] if place.sentences else []
     where = ["--output", str(place.run), "--cache", str(place.cache), *place.device_flags()]
     chosen = [*flags(recipe.captioner), *flags(recipe.validation), *flags(recipe.options_at(number))]
+    chosen.append("--no-confidence")  # has a step of its own, once all weights and the decoding are final
     return ["fit", *data, *where, *chosen]
 
 

@@ -77,7 +77,7 @@ APPLIED = {
 }
 """Option -> the run in which it says something, and another value: what is learned after it must be something else."""
 
-SHOWN_BY_TESTS_OF_THEIR_OWN = {"patience"}
+SHOWN_BY_TESTS_OF_THEIR_OWN = {"patience", "confidence"}
 
 REFUSED = {
     "min_count": ("captions", 2, "it chose the words"),
