@@ -43,6 +43,7 @@ def said(tokens, shares, alphas) -> Hypotheses:
         alphas=torch.tensor([[alphas]]),
         gates=torch.ones(1, 1, length),
         label_alphas=torch.tensor([[shares]]),
+        agreement=torch.ones(1, 1, length),
     )
 
 
