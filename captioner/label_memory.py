@@ -26,10 +26,6 @@ class Labels:
     probabilities: Tensor
     """[B, K] by the classifier's softmax over all its classes"""
 
-    def rows(self, images: Tensor) -> "Labels":
-        """Of these images of the batch, [B']."""
-        return Labels(self.classes[images], self.probabilities[images])
-
 
 @dataclass(frozen=True)
 class LabelEntries:

@@ -7,7 +7,7 @@ import numpy as np
 from torch import Tensor
 
 from captioner.decoding import Hypotheses
-from captioner.label_memory import LabelMemory, Labels
+from captioner.label_memory import LabelMemory
 from captioner.label_names import LabelNames
 
 NEAR_PEAK = 0.5
@@ -45,10 +45,6 @@ class LabelReader:
         device = memory.class_weight.device
         flat = annotations.to(device).flatten(1, 2).float()
         self._labels = memory.labels_of(flat.mean(dim=1))
-
-    @property
-    def labels(self) -> Labels:
-        return self._labels
 
     def of_photo(self, image: int) -> tuple[PhotoLabel, ...]:
         """Return the labels of a photo of the batch, likeliest first."""
