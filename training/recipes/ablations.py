@@ -21,12 +21,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from captioner.errors import CaptionerError, ConfigError
+from captioner.errors import ConfigError
 from captioner.json_files import read_json, write_json
 from captioner.vocabulary import tokenise
 from training.recipes.default import RECIPES, Place, add_data_arguments
 from training.recipes.options import Recipe, flags, load_recipe
-from training.recipes.steps import Step, StepFailed, StepLog
+from training.recipes.steps import Step, StepFailed, StepLog, exit_status
 from training.records import DataSet, ImageRecord, read_records
 from training.rightness import Judge, words_of_references
 
@@ -56,25 +56,18 @@ VARIANTS = tuple(Variant(parts) for size in range(len(PARTS) + 1) for parts in i
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure the variants and write the table. Returns the exit status."""
     options = _parser().parse_args(arguments)
-    try:
-        place, recipe = _place(options), load_recipe(options.recipe)
-        variants = [variant for variant in VARIANTS if not options.only or variant.folder in options.only]
-        log = StepLog(place.output)
-        log.carry_out(steps(variants, recipe, place, options.photos_seen))
-        values = [_measured(variant, place) for variant in variants]
-    except StepFailed as failure:
-        print(failure, file=sys.stderr)
-        return failure.status
-    except CaptionerError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped: the same command resumes", file=sys.stderr)
-        return 130
+    return exit_status(lambda: _write_table(options))
+
+
+def _write_table(options: argparse.Namespace) -> None:
+    place, recipe = _place(options), load_recipe(options.recipe)
+    variants = [variant for variant in VARIANTS if not options.only or variant.folder in options.only]
+    log = StepLog(place.output)
+    log.carry_out(steps(variants, recipe, place, options.photos_seen))
+    values = [_measured(variant, place) for variant in variants]
     write_json(place.output / "table.json", values)
     (place.output / "table.md").write_text(table(values), encoding="utf-8")
     print(table(values), end="")
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -27,10 +27,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from captioner.errors import CaptionerError, ConfigError
+from captioner.errors import ConfigError
 from captioner.json_files import read_json
 from training.recipes.options import Recipe, flags, load_recipe
-from training.recipes.steps import Step, StepFailed, StepLog
+from training.recipes.steps import Step, StepFailed, StepLog, exit_status
 
 RECIPES = Path(__file__).parent
 
@@ -68,21 +68,14 @@ class Place:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Make the captioner. Returns the exit status: 0, 2 for an error that the user can correct, 130 when stopped."""
     options = _parser().parse_args(arguments)
-    try:
-        place, recipe = _place(options), load_recipe(options.recipe or _shipped(options.smoke))
-        log = StepLog(place.output)
-        log.carry_out(steps(recipe, place, log, _command(options)))
-    except StepFailed as failure:
-        print(failure, file=sys.stderr)
-        return failure.status
-    except CaptionerError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped: the same command resumes", file=sys.stderr)
-        return 130
+    return exit_status(lambda: _make(options))
+
+
+def _make(options: argparse.Namespace) -> None:
+    place, recipe = _place(options), load_recipe(options.recipe or _shipped(options.smoke))
+    log = StepLog(place.output)
+    log.carry_out(steps(recipe, place, log, _command(options)))
     print(f"the captioner is in {place.bundle}")
-    return 0
 
 
 def _shipped(smoke: bool) -> Path:

@@ -1,6 +1,7 @@
 """Steps of a recipe: each is carried out once, timed and logged; a recipe that was stopped resumes at its next step."""
 
 import json
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,22 @@ class StepFailed(CaptionerError):
     def __init__(self, name: str, status: int):
         super().__init__(f"the step {name} ended with status {status}: start the recipe again to resume it")
         self.status = status
+
+
+def exit_status(work: Callable[[], None]) -> int:
+    """Do the work of a recipe's command. Returns 0, 2 for an error that the user can correct, 130 when stopped."""
+    try:
+        work()
+    except StepFailed as failure:
+        print(failure, file=sys.stderr)
+        return failure.status
+    except CaptionerError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped: the same command resumes", file=sys.stderr)
+        return 130
+    return 0
 
 
 @dataclass(frozen=True)
