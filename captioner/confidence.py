@@ -25,7 +25,7 @@ _UNKNOWN = math.nan
 
 
 class Said(Protocol):
-    """What is read of a caption, which is a `captioner.captioner.Caption`."""
+    """The attributes of `captioner.captioner.Caption` that confidence depends on."""
 
     words: tuple[str, ...]
     tokens: tuple[int, ...]
@@ -48,7 +48,7 @@ Caption = TypeVar("Caption", bound=Said)
 
 
 def wording(confidence: float | None) -> str | None:
-    """What a confidence is called: sure, likely or guess. None where there is no confidence."""
+    """Return the word for a confidence: sure, likely or guess; None if there is no confidence."""
     if confidence is None:
         return None
     return "sure" if confidence >= SURE else "likely" if confidence >= LIKELY else "guess"
@@ -137,7 +137,7 @@ class ConfidenceModel:
     language: Language = ENGLISH
     """Says which words of captions are content words."""
     learned: dict[str, Any] = field(default_factory=dict)
-    """What the model was learned from, and its figures by cross-validation."""
+    """Describes the data that the model was learned from, with its cross-validated scores."""
 
     def judged(self, captions: Sequence[Caption], mean: np.ndarray) -> list[Caption]:
         """The captions of one photo, best first, with their confidence and that of their content words.
@@ -186,7 +186,7 @@ class ConfidenceModel:
 
 
 def caption_features(caption: Said, language: Language, rank: int = 0) -> dict[str, float]:
-    """What speaks for a caption, by name. NaN where a feature is unknown.
+    """Return the features of a caption by name; NaN for unknown ones.
 
     rank: among the captions of its photo, 0 for the best.
     """
@@ -222,7 +222,7 @@ def caption_features(caption: Said, language: Language, rank: int = 0) -> dict[s
 
 
 def word_features(caption: Said, language: Language, rank: int = 0) -> list[dict[str, float]]:
-    """What speaks for each word of a caption, by name. NaN where a feature is unknown.
+    """Return the features of each word of a caption by name; NaN for unknown ones.
 
     rank: among the captions of its photo, 0 for the best.
     """
