@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from captioner.bundle_json import (
 from captioner.confidence import ConfidenceModel
 from captioner.config import DEFAULT_BUNDLE, CaptionerConfig, DecodingOptions
 from captioner.encoder_weights import LoadedWeights, PackageWeights
-from captioner.encoders import EncoderSpec, encoder_spec, pretrained_network
+from captioner.encoders import EncoderSpec, encoder_spec, names_in_bundle, pretrained_network
 from captioner.errors import BundleError, ConfigError
 from captioner.label_names import LabelNames, read_label_names
 from captioner.model import CaptionModel
@@ -117,9 +117,9 @@ def _contents(bundle: Bundle) -> dict[str, bytes]:
 
 
 def _published(bundle: Bundle) -> dict[str, Tensor]:
-    """Return the tensors of an installed package by the names that they have in the bundle.
+    """Return the tensors of an installed package by the names that they have in a bundle.
 
-    None where the encoder's weights are from elsewhere, or the package that is installed has others.
+    {} where the encoder's weights are from elsewhere, or the package that is installed has others.
     """
     spec, weights = bundle.model.encoder.spec, bundle.encoder_weights
     if not isinstance(spec.weights, PackageWeights) or weights.source != spec.weights.source:
@@ -127,11 +127,8 @@ def _published(bundle: Bundle) -> dict[str, Tensor]:
     network, found = pretrained_network(spec)
     if found.sha256 != weights.sha256:
         return {}
-    tensors = {f"encoder.stages.{name}": tensor for name, tensor in spec.stages(network).state_dict().items()}
-    if bundle.config.labels:
-        classifier = getattr(network, spec.classifier).state_dict()
-        tensors |= {f"decoder.labels.class_{part}": tensor for part, tensor in classifier.items()}
-    return tensors
+    tensors = network.state_dict()
+    return {name: tensors[place] for name, place in names_in_bundle(spec, network).items()}
 
 
 def _compact(name: str, tensor: Tensor) -> Tensor:
@@ -224,7 +221,8 @@ def load_bundle(folder: Path | None = None) -> Bundle:
     names = _read_label_names(folder) if config.labels else None
     label_words = names.words_of(vocabulary) if names else ()
     wanted = _wanted_tensors(config, len(vocabulary), network, label_words, folder)
-    _check_tensors(tensors, wanted, network is not None, folder / "model.safetensors")
+    in_package = names_in_bundle(spec, network) if network else ()
+    _check_tensors(tensors, wanted, in_package, folder / "model.safetensors")
     model = CaptionModel(config, len(vocabulary), network, label_words)
     model.load_state_dict({name: tensor.to(wanted[name].dtype) for name, tensor in tensors.items()}, strict=False)
     _check_confidence(confidence, model, folder)
@@ -259,10 +257,6 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
         raise BundleError(f"{path} is damaged ({error}): copy it again from where it was made") from error
 
 
-_FROM_PACKAGE = ("encoder.", "decoder.labels.class_")
-"""Beginnings of the names of tensors that a package may have in place of the bundle."""
-
-
 def _wanted_tensors(
     config: CaptionerConfig,
     words: int,
@@ -286,13 +280,15 @@ def _wanted_tensors(
     return tensors
 
 
-def _check_tensors(tensors: dict[str, Tensor], wanted: dict[str, Tensor], from_package: bool, path: Path) -> None:
+def _check_tensors(
+    tensors: dict[str, Tensor], wanted: dict[str, Tensor], in_package: Collection[str], path: Path
+) -> None:
     """Raise BundleError where tensors are missing, unknown, of another shape or not finite.
 
-    from_package: whether a package has those of the encoder that are not among them.
+    in_package: names of those that need not be there, as a package has them.
     """
     for name in sorted(wanted.keys() ^ tensors.keys()):
-        if from_package and name in wanted and name.startswith(_FROM_PACKAGE):
+        if name in wanted and name in in_package:
             continue
         problem = "lacks" if name in wanted else "holds the unknown tensor"
         raise BundleError(f"{path} {problem} {name}: it does not belong to the config.json beside it")

@@ -241,7 +241,7 @@ def pretrained_network(
     """The published network with its weights, from where they are published or from a file, every tensor accounted for.
 
     A file may also be the model.safetensors of a bundle, whose encoder was fine-tuned.
-    classes: how many the classifier tells apart, whose weights are then needed, too.
+    classes: number of classes of the classifier. Given, the weights must include the classifier's.
     Raises WeightsError when they cannot be had, or do not fit the network.
     """
     network = spec.network()
@@ -274,6 +274,16 @@ def pretrained_network(
     return network, LoadedWeights(source, tensors_sha256(spec.stages(network)))
 
 
+def names_in_bundle(spec: EncoderSpec, network: nn.Module) -> dict[str, str]:
+    """Return the names that the tensors of an encoder and its classifier have in a bundle -> those of the network."""
+    names = {id(tensor): name for name, tensor in network.state_dict(keep_vars=True).items()}
+    stages = spec.stages(network).state_dict(keep_vars=True)
+    found = {f"{_IN_BUNDLE}{place}": names[id(tensor)] for place, tensor in stages.items()}
+    if spec.classifier:
+        found |= {f"decoder.labels.class_{part}": f"{spec.classifier}.{part}" for part in ("weight", "bias")}
+    return found
+
+
 def _of_bundle(path: Path, spec: EncoderSpec, network: nn.Module) -> dict[str, Tensor]:
     """The encoder's tensors in the file of a bundle, by the network's own names; none where it is no such file.
 
@@ -282,12 +292,7 @@ def _of_bundle(path: Path, spec: EncoderSpec, network: nn.Module) -> dict[str, T
     tensors = read_tensors(path)
     if not any(name.startswith("decoder.") for name in tensors):
         return {}
-    names = {id(tensor): name for name, tensor in network.state_dict(keep_vars=True).items()}
-    inside = {
-        f"{_IN_BUNDLE}{place}": names[id(tensor)]
-        for place, tensor in spec.stages(network).state_dict(keep_vars=True).items()
-    }
-    inside |= {f"decoder.labels.class_{part}": f"{spec.classifier}.{part}" for part in ("weight", "bias")}
+    inside = names_in_bundle(spec, network)
     found = {
         inside.get(name, name): tensor
         for name, tensor in tensors.items()
