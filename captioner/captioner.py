@@ -48,9 +48,9 @@ class Caption:
     frame: ImageFrame
     """The upright photo's size, and the part of it that the model saw."""
     labels: tuple[PhotoLabel, ...] = ()
-    """What the encoder's classifier takes the photo for, likeliest first; of a captioner without labels, empty."""
+    """Labels that the encoder's classifier gives the photo, likeliest first; empty for a captioner without labels."""
     word_labels: tuple[int | None, ...] = ()
-    """Of each word the place in `labels` of the label that it came from, or None; without labels, empty."""
+    """For each word, the index in `labels` of the label that it came from, or None; empty without labels."""
     label_maps: Mapping[int, np.ndarray] = field(default_factory=dict)
     """By a word's place: the class activation map [H, W] of its label, where its attention points elsewhere."""
     agreement: np.ndarray | None = None
@@ -207,6 +207,7 @@ class Captioner:
                 options or self.decoding,
                 tell if watch else None,
                 nouns=self._nouns,
+                labels=reader and reader.labels,
             )
         captions = captions_of(hypotheses, grid, frames, vocabulary, reader)
         return self._judged(captions, annotations, options or self.decoding)

@@ -73,7 +73,7 @@ class DecoderOutput:
 
 
 class Step(NamedTuple):
-    """What one step of decoding gives, for K captions of each image."""
+    """Result of one decoding step for K captions of each image."""
 
     logits: Tensor
     """[B, K, V]"""

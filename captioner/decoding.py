@@ -11,6 +11,7 @@ from torch import Tensor
 from captioner.config import DecodingOptions
 from captioner.decoder import Decoder, DecoderState, Step
 from captioner.draws import Share, choose, drawn, seeded_generator
+from captioner.label_memory import Labels
 from captioner.vocabulary import END, PAD, START, UNKNOWN
 
 NEVER_SAID = (PAD, START, UNKNOWN)
@@ -20,7 +21,7 @@ IMPOSSIBLE = float("-inf")
 class SteppingDecoder(Protocol):
     """What is asked of a decoder: of `captioner.decoder.Decoder`, or of what runs it faster."""
 
-    def remember(self, annotations: Tensor) -> Any: ...
+    def remember(self, annotations: Tensor, labels: Labels | None = None) -> Any: ...
 
     def initial_state(self, memory: Any, captions: int) -> DecoderState: ...
 
@@ -88,6 +89,7 @@ def decode(
     watch: Callable[[Hypotheses], None] | None = None,
     share: Share | None = None,
     nouns: Tensor | None = None,
+    labels: Labels | None = None,
 ) -> Hypotheses:
     """Captions of a batch of images: annotations [B, L, D] -> `options.captions_per_image` hypotheses for each.
 
@@ -102,13 +104,14 @@ def decode(
     the decoding, and comes out here.
     share: of a batch to sample captions for, where these are only some of its images.
     nouns: bool [V], words that come at most once in a caption unless `options.repeat_nouns`.
+    labels: of the images; by default what the encoder's classifier makes of the annotations.
     """
     sampling = options.temperature > 0
     width = options.captions_per_image if sampling else options.beam_width
     batch, device = annotations.shape[0], annotations.device
     if sampling:  # all of them now: how many are drawn does not depend on when captions end
         uniforms = drawn(partial(_uniforms, options.seed, device), (batch, width, options.max_words + 1), share)
-    memory = decoder.remember(annotations)
+    memory = decoder.remember(annotations, labels)
     state = decoder.initial_state(memory, width)
 
     history = torch.full((batch, width, 1), START, device=device)

@@ -26,7 +26,7 @@ from captioner.config import RUNTIMES
 from captioner.decoder import EXPECTED, LIKELIEST, Decoder, DecoderState, ImageMemory, Step
 from captioner.encoders import Encoder
 from captioner.errors import ConfigError
-from captioner.label_memory import LabelEntries
+from captioner.label_memory import LabelEntries, Labels
 
 if TYPE_CHECKING:
     import openvino
@@ -78,9 +78,9 @@ class Bfloat16Decoder:
         self._decoder = copy.deepcopy(decoder).to(torch.bfloat16).eval()
         self.initial_state, self.step = self._decoder.initial_state, self._decoder.step
 
-    def remember(self, annotations: Tensor) -> ImageMemory:
+    def remember(self, annotations: Tensor, labels: Labels | None = None) -> ImageMemory:
         """As `Decoder.remember`, of annotations in float32."""
-        return self._decoder.remember(annotations.bfloat16())
+        return self._decoder.remember(annotations.bfloat16(), labels)
 
 
 class OpenVinoRuntime:
@@ -147,16 +147,16 @@ class OpenVinoDecoder:
         if decoder.attention == "hard":
             self._steps[EXPECTED] = self._step_network(EXPECTED)
 
-    def remember(self, annotations: Tensor) -> "OpenVinoMemory":
-        """annotations [B, L, D] -> what every step reads."""
-        labels = None
-        if self._decoder.labels is not None:  # little work, of choices that a traced network cannot make as fast
-            mean = annotations.float().mean(dim=1)
-            labels = self._decoder.labels.remember(self._decoder.labels.labels_of(mean), self._decoder.embedding)
+    def remember(self, annotations: Tensor, labels: Labels | None = None) -> "OpenVinoMemory":
+        """As `Decoder.remember`: annotations [B, L, D] -> what every step reads."""
+        memory, entries = self._decoder.labels, None
+        if memory is not None:  # little work, of choices that a traced network cannot make as fast
+            found = labels or memory.labels_of(annotations.float().mean(dim=1))
+            entries = memory.remember(found, self._decoder.embedding)
         annotations = annotations.to(self._stored)
         keys, hidden, cell, *projected = self._begin(annotations)
         stored = [each.to(self._stored) for each in (*(projected or [annotations]), keys)]
-        return OpenVinoMemory(*stored, hidden, cell, labels)
+        return OpenVinoMemory(*stored, hidden, cell, entries)
 
     def initial_state(self, memory: "OpenVinoMemory", captions: int) -> DecoderState:
         """h_0 and c_0, the same for all K captions of an image."""

@@ -42,13 +42,13 @@ class LabelReader:
     def __init__(self, memory: LabelMemory, names: LabelNames, annotations: Tensor):
         """annotations: of the photos, [B, H, W, D]."""
         self._memory, self._names, self._annotations = memory, names, annotations
-        device = memory.class_weight.device
-        flat = annotations.to(device).flatten(1, 2).float()
-        self._labels = memory.labels_of(flat.mean(dim=1))
+        flat = annotations.to(memory.class_weight.device).flatten(1, 2).float()
+        self.labels = memory.labels_of(flat.mean(dim=1))
+        """What the decoder must attend to, so that its weights are of these labels in this order."""
 
     def of_photo(self, image: int) -> tuple[PhotoLabel, ...]:
         """Return the labels of a photo of the batch, likeliest first."""
-        classes, probabilities = self._labels.classes[image].tolist(), self._labels.probabilities[image].tolist()
+        classes, probabilities = self.labels.classes[image].tolist(), self.labels.probabilities[image].tolist()
         return tuple(PhotoLabel(self._names.name(number), p) for number, p in zip(classes, probabilities, strict=True))
 
     def words(self, hypotheses: Hypotheses, image: int, rank: int) -> LabelledWords:
@@ -59,7 +59,7 @@ class LabelReader:
         on the class activation map of the label.
         """
         length = int(hypotheses.lengths[image, rank])
-        classes = self._labels.classes[image]
+        classes = self.labels.classes[image]
         tokens = hypotheses.tokens[image, rank, :length].to(classes.device)
         shares = hypotheses.label_alphas[image, rank, :length].float().to(classes.device)  # [T, J + 1]
         named = self._memory.names(classes, tokens) * shares[:, :-1]  # [T, J]
@@ -73,7 +73,7 @@ class LabelReader:
         used = sorted({label for label in of_words if label is not None})
         if not used:
             return {}
-        activations = self._memory.activations(self._annotations[image], self._labels.classes[image, used])
+        activations = self._memory.activations(self._annotations[image], self.labels.classes[image, used])
         found = dict(zip(used, activations.cpu().numpy(), strict=True))
         alphas = hypotheses.alphas[image, rank].cpu()
         maps = {}

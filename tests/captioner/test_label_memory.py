@@ -155,6 +155,20 @@ def test_labels_that_are_given_take_the_place_of_the_classifier(make_labelled):
     assert not torch.allclose(decoder(annotations, tokens, labels=other).logits, same)
 
 
+@torch.no_grad()
+def test_every_runtime_decodes_with_the_labels_that_it_is_given(make_labelled):
+    decoder, annotations = make_labelled(), annotations_of()
+    options = DecodingOptions(beam_width=3, max_words=6)
+    labels = decoder.labels.labels_of(annotations.mean(dim=1))
+    other = Labels(labels.classes.flip(-1), labels.probabilities)
+    for running in (decoder, OpenVinoDecoder(decoder, 6, False), Bfloat16Decoder(decoder)):
+        found, free = decode(running, annotations, options, labels=other), decode(running, annotations, options)
+        memory = running.remember(annotations, other)
+        step = running.step(memory, running.initial_state(memory, captions=1), torch.ones(3, 1, dtype=torch.long))
+        torch.testing.assert_close(step.label_alpha[:, 0], found.label_alphas[:, 0, 0], atol=1e-2, rtol=1e-2)
+        assert not torch.allclose(found.label_alphas[:, 0, 0], free.label_alphas[:, 0, 0], atol=1e-2)
+
+
 def test_there_are_no_more_labels_than_classes(make_labelled):
     decoder = make_labelled(labels=100)
     assert decoder.labels.labels == len(WORDS)
