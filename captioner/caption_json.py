@@ -29,7 +29,7 @@ def photo_json(
         "grid": list(best.alphas.shape[1:]),
         "size": [best.frame.width, best.frame.height],
         "seen_box": list(best.frame.seen_box),
-        "labels": [{"name": label.name, "probability": label.probability} for label in best.labels],
+        "labels": labels_json(best),
         "warnings": warnings_json(best),
     }
     if len(captions) > 1:
@@ -66,11 +66,8 @@ def caption_json(caption: "Caption", evidence: np.ndarray | None = None) -> dict
             strict=True,
         )
     ]
-    for place, label in enumerate(caption.word_labels):
-        words[place]["label"] = None if label is None else caption.labels[label].name
-        words[place]["map_of"] = "label" if place in caption.label_maps else "attention"
-        if place in caption.label_maps:
-            words[place]["label_map"] = plain_numbers(caption.label_maps[place])
+    for place, word in enumerate(words):
+        word.update(word_label_json(caption, place))
     if evidence is not None:
         for word, found in zip(words, plain_numbers(evidence), strict=True):
             word["evidence"] = found
@@ -81,6 +78,22 @@ def caption_json(caption: "Caption", evidence: np.ndarray | None = None) -> dict
         "wording": wording(caption.confidence),
         "words": words,
     }
+
+
+def word_label_json(caption: "Caption", place: int) -> dict[str, Any]:
+    """The label that a word came from, and what its overlay shows; {} for a captioner without labels."""
+    if not caption.word_labels:
+        return {}
+    label, label_map = caption.word_labels[place], caption.label_maps.get(place)
+    values = {"label": None if label is None else caption.labels[label].name}
+    if label_map is None:
+        return values | {"map_of": "attention"}
+    return values | {"map_of": "label", "label_map": plain_numbers(label_map)}
+
+
+def labels_json(caption: "Caption") -> list[dict[str, Any]]:
+    """The labels of a caption's photo, each with `name` and `probability`."""
+    return [{"name": label.name, "probability": label.probability} for label in caption.labels]
 
 
 def warnings_json(caption: "Caption") -> list[dict[str, str]]:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from captioner.caption_json import plain_numbers
+from captioner.caption_json import labels_json, plain_numbers, word_label_json
 from captioner.captioner import Caption
 from captioner.confidence import wording
 from service.api.schemas import (
@@ -12,7 +12,6 @@ from service.api.schemas import (
     Correction,
     ImageDocument,
     ImageSummary,
-    LabelDocument,
     ModelReference,
     OptionsDocument,
     RankedCaption,
@@ -24,6 +23,8 @@ from service.store import CaptionSummary, StoredCaption
 
 THUMBNAIL_SIDE = 240
 """Longest side, in pixels."""
+_NO_LABEL = {"label": None, "map_of": "attention", "label_map": None}
+"""What a streamed word without a label says."""
 
 
 def caption_document(entry: StoredCaption) -> CaptionDocument:
@@ -35,7 +36,7 @@ def caption_document(entry: StoredCaption) -> CaptionDocument:
         id=entry.id,
         created_at=entry.created_at,
         **dict(best),
-        labels=[LabelDocument(name=label.name, probability=label.probability) for label in captions[0].labels],
+        labels=labels_json(captions[0]),
         warnings=entry.warnings or [],
         image=ImageDocument(**dict(_image(entry)), seen_box=entry.document["seen_box"]),
         alternatives=others,
@@ -82,7 +83,8 @@ def streamed_words(caption: Caption, start: int) -> list[dict[str, Any]]:
             "gate": float(caption.gates[index]),
             "spread": spreads[index],
             "map": plain_numbers(caption.alphas[index]),
-            **_label_of(caption, index),
+            **_NO_LABEL,
+            **word_label_json(caption, index),
         }
         for index in range(start, len(caption.words))
     ]
@@ -118,24 +120,13 @@ def _ranked(caption_id: str, rank: int, caption: Caption) -> RankedCaption:
                 gate=gate,
                 spread=spread,
                 overlay=_address(caption_id, f"overlays/{number}.png{query}"),
-                **_label_of(caption, number - 1),
+                **word_label_json(caption, number - 1),
             )
             for number, (text, probability, confidence, gate, spread) in enumerate(words, start=1)
         ],
         alphas=Alphas(rows=rows, columns=columns, maps=plain_numbers(caption.alphas)),
         figure=_address(caption_id, f"figure.png{query}"),
     )
-
-
-def _label_of(caption: Caption, index: int) -> dict[str, Any]:
-    """The label that a word came from, and the label's map where the overlay of the word shows that."""
-    label = caption.word_labels[index] if caption.word_labels else None
-    label_map = caption.label_maps.get(index)
-    return {
-        "label": None if label is None else caption.labels[label].name,
-        "map_of": "attention" if label_map is None else "label",
-        "label_map": None if label_map is None else plain_numbers(label_map),
-    }
 
 
 def _address(caption_id: str, tail: str) -> str:
