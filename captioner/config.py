@@ -158,7 +158,7 @@ class DecodingOptions(JsonOptions):
     length_penalty: float = 0.7
     """Exponent a: finished captions are ranked by log-probability / words ** a."""
     block_repeats: int = 3
-    """No run of this many words comes twice in a caption; 0 allows all repeats."""
+    """No run of this many words comes twice in a caption, and no word directly after itself; 0 allows all repeats."""
     temperature: float = 0.0
     """0 searches; above 0, captions are sampled from softmax(logits / temperature)."""
     top_p: float = 1.0

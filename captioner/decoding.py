@@ -180,6 +180,7 @@ def _forbid(log_probs: Tensor, history: Tensor, step: int, options: DecodingOpti
         log_probs[..., END] = IMPOSSIBLE
     elif options.block_repeats:  # never all words: the end is no repeat
         log_probs.scatter_(-1, repeated_ngram_endings(history[:, :, 1:], options.block_repeats), IMPOSSIBLE)
+        log_probs.scatter_(-1, history[:, :, -1:], IMPOSSIBLE)
 
 
 def repeated_ngram_endings(words: Tensor, size: int) -> Tensor:

@@ -39,8 +39,9 @@ def all_captions(words: int, max_words: int) -> list[tuple[int, ...]]:
 
 
 def repeats(caption: tuple[int, ...], size: int) -> bool:
+    """Whether a run of `size` words comes twice, or a word directly after itself."""
     runs = [caption[start : start + size] for start in range(len(caption) - size + 1)]
-    return len(set(runs)) < len(runs)
+    return len(set(runs)) < len(runs) or any(word == following for word, following in itertools.pairwise(caption))
 
 
 def captions_of(hypotheses: Hypotheses, image: int) -> list[tuple[int, ...]]:
@@ -260,15 +261,15 @@ def test_no_step_is_made_after_all_have_ended(make_decoder, annotations, monkeyp
 # --- repeats
 
 
-def repeating(make_decoder) -> Decoder:
-    """A decoder that says 4 5 6 4 5 6 ... if nobody stops it: each word's embedding makes its successor likely."""
+def repeating(make_decoder, successors=((START, 4), (4, 5), (5, 6), (6, 4))) -> Decoder:
+    """Decoder that writes 4 5 6 4 5 6 ... unless repeats are blocked: each word makes its successor likely."""
     decoder = make_decoder(words=6)
     with torch.no_grad():
         for parameter in decoder.parameters():
             parameter.mul_(0.05)
         decoder.embedding.weight.zero_()
         decoder.output.weight.zero_()
-        for slot, (word, successor) in enumerate([(START, 4), (4, 5), (5, 6), (6, 4)]):
+        for slot, (word, successor) in enumerate(successors):
             decoder.embedding.weight[word, slot] = 1.0
             decoder.output.weight[successor, slot] = 8.0
     return decoder
@@ -286,6 +287,19 @@ def test_runs_of_words_do_not_come_twice(make_decoder, annotations, size, width)
             assert not repeats(caption, size)
         if width == 1:  # blocked not a word too early
             assert captions_of(blocked, image)[0][: 3 + size - 1] == ((4, 5, 6) * 4)[: 3 + size - 1]
+
+
+@pytest.mark.parametrize("options", [{}, {"temperature": 1.0, "seed": 0}], ids=["beam", "sampling"])
+def test_no_word_directly_follows_itself(make_decoder, annotations, options):
+    decoder = repeating(make_decoder, [(START, 4), (4, 4)])  # "traveling traveling traveling"
+    stuttering = decode(decoder, annotations, DecodingOptions(1, max_words=6, block_repeats=0))
+    assert captions_of(stuttering, 0) == [(4,) * 6]
+    for size in (2, 3, 6):
+        fluent = decode(decoder, annotations, DecodingOptions(4, 4, max_words=6, block_repeats=size, **options))
+        for image in range(IMAGES):
+            assert captions_of(fluent, image)
+            for caption in captions_of(fluent, image):
+                assert all(word != following for word, following in itertools.pairwise(caption))
 
 
 def test_repeated_ngram_endings():
