@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import captioner
-from captioner.allocator import keep_freed_memory
 from captioner.errors import CaptionerError
+from captioner.model.allocator import keep_freed_memory
 
 SECTIONS = {
     "training": "training_speed",

@@ -18,17 +18,17 @@ from statistics import mean, median
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from captioner.allocator import keep_freed_memory
 from captioner.bundle import load_bundle
 from captioner.config import CaptionerConfig, DecodingOptions
 from captioner.errors import CaptionerError
-from training.boxes import BoxSet
+from captioner.model.allocator import keep_freed_memory
+from training.data.records import DataSet, read_records
+from training.grounding.boxes import BoxSet
+from training.grounding.readers.formats import read_boxes
 from training.loop import fit
 from training.options import FitOptions
-from training.preparation import prepare
 from training.random_streams import LEARNED, sample, stream
-from training.readers.boxes import read_boxes
-from training.records import DataSet, read_records
+from training.setup import prepare
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from benchmarks.tables import table
 from benchmarks.timing import Contestant, Spread, interleaved
-from captioner.attention import attend
 from captioner.captioner import Captioner
-from captioner.decoder import Decoder, DecoderState, ImageMemory
+from captioner.model.attention import attend
+from captioner.model.decoder import Decoder, DecoderState, ImageMemory
 
 TITLE = "What attention costs"
 

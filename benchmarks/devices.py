@@ -22,8 +22,8 @@ from benchmarks.drawn import captioned, draw_photos
 from benchmarks.our_training import OurTraining
 from benchmarks.tables import table
 from benchmarks.timing import Spread
-from captioner.allocator import keep_freed_memory
 from captioner.captioner import Captioner
+from captioner.model.allocator import keep_freed_memory
 from training.distributed import Ranks, leave, meet
 from training.options import FitOptions
 

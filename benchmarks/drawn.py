@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 from captioner.vocabulary import SPECIAL_WORDS, Vocabulary
-from training.records import ImageRecord
+from training.data.records import ImageRecord
 
 WIDTH, HEIGHT = 640, 480
 """Of most photos of COCO, in pixels."""

@@ -20,8 +20,8 @@ from benchmarks.one_photo import EXAMPLES
 from benchmarks.tables import table
 from benchmarks.timing import Contestant, Spread, interleaved
 from captioner.captioner import Captioner
-from captioner.encoders import Encoder
-from captioner.inference import ExactRuntime, OpenVinoEncoder, TorchRuntime, encoder_network
+from captioner.model.encoders import Encoder
+from captioner.model.runtime import ExactRuntime, OpenVinoEncoder, TorchRuntime, encoder_network
 
 if TYPE_CHECKING:
     from openvino import Model

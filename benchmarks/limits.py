@@ -24,7 +24,7 @@ from benchmarks.timing import Contestant, Spread, interleaved
 from benchmarks.training_speed import QUICK as QUICK_TRAINING
 from benchmarks.training_speed import Sizes as TrainingSizes
 from captioner.captioner import Captioner
-from captioner.decoder import Decoder
+from captioner.model.decoder import Decoder
 from training.options import FitOptions
 
 TITLE = "Limits"

@@ -24,10 +24,10 @@ from benchmarks.tables import table
 from benchmarks.textbook import IMAGE_SIZE
 from benchmarks.timing import Contestant, Spread, interleaved, ratio, timed
 from captioner.__main__ import DECODING_THREADS, caption_files
-from captioner.bulk import BulkOptions, caption_in_bulk
+from captioner.bulk.run import BulkOptions, caption_in_bulk
 from captioner.captioner import Captioner
 from captioner.config import DecodingOptions
-from captioner.images import open_image
+from captioner.images.photo import open_image
 
 TITLE = "Many photos"
 

@@ -30,7 +30,7 @@ from benchmarks.textbook import (
 from benchmarks.timing import Contestant, Spread, interleaved, ratio, synchronise
 from captioner.captioner import Caption, Captioner
 from captioner.config import DecodingOptions
-from captioner.images import open_image
+from captioner.images.photo import open_image
 from captioner.overlays import overlay
 
 TITLE = "One photo"

@@ -14,18 +14,18 @@ from torch import nn
 
 from captioner.captioner import Captioner
 from captioner.config import CaptionerConfig, DecodingOptions
-from captioner.decoder import Decoder
-from captioner.encoder_weights import LoadedWeights
-from captioner.model import CaptionModel
+from captioner.model.decoder import Decoder
+from captioner.model.network import CaptionModel
+from captioner.model.weights import LoadedWeights
 from captioner.vocabulary import Vocabulary
-from training.dataset import CaptionDataset
+from training.data.dataset import CaptionDataset
+from training.data.features import FeatureCache, FeatureView, fill_cache, open_cache
+from training.data.records import DataSet, ImageRecord
 from training.distributed import ALONE, Ranks
-from training.features import FeatureCache, FeatureView, fill_cache, open_cache
 from training.loop import shared_loss, train_epoch
 from training.options import FitOptions, phases
-from training.preparation import Features, Material, cached_stages
-from training.records import DataSet, ImageRecord
-from training.run import Run
+from training.runs.run import Run
+from training.setup import Features, Material, cached_stages
 
 
 class OurTraining:

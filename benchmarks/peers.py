@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from captioner.images import ImageSource, open_image
+from captioner.images.photo import ImageSource, open_image
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

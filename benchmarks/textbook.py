@@ -19,10 +19,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import pack_padded_sequence
 
-from captioner.decoder import Decoder
 from captioner.decoding import IMPOSSIBLE, NEVER_SAID
-from captioner.encoders import IMAGENET_MEAN, IMAGENET_STD
-from captioner.images import ImageSource, open_image
+from captioner.images.photo import ImageSource, open_image
+from captioner.model.decoder import Decoder
+from captioner.model.encoders import IMAGENET_MEAN, IMAGENET_STD
 from captioner.vocabulary import END, PAD, START
 
 GRID = 14

@@ -34,11 +34,11 @@ from benchmarks.textbook import (
 from benchmarks.timing import Contestant, Spread, interleaved, ratio
 from captioner.captioner import Captioner
 from captioner.config import CaptionerConfig
-from captioner.decoder import Decoder
-from captioner.images import fit_image, open_image
+from captioner.images.photo import fit_image, open_image
+from captioner.model.decoder import Decoder
 from captioner.vocabulary import SPECIAL_WORDS, Vocabulary
+from training.data.records import ImageRecord
 from training.options import FitOptions
-from training.records import ImageRecord
 
 TITLE = "Training"
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from captioner.arguments import add_arguments, count
-from captioner.bulk_command import (
+from captioner.bulk.cli import (
     add_bulk_arguments,
     caption_to_files,
     print_error,
@@ -28,8 +28,8 @@ if TYPE_CHECKING:  # the rest of the package waits for torch, and `--help` shoul
     import numpy as np
 
     from captioner.captioner import Caption, Captioner
-    from captioner.image_files import PassedOver
-    from captioner.images import ImageFrame
+    from captioner.images.finding import PassedOver
+    from captioner.images.photo import ImageFrame
 
 BAD_INPUT = 2
 INTERRUPTED = 130
@@ -173,7 +173,7 @@ def _caption(options: argparse.Namespace) -> int:
 def _load(options: argparse.Namespace, device: str | None, auto: str) -> "tuple[Captioner, DecodingOptions]":
     """The captioner, and how to decode. auto: the runtime where the arguments leave the choice."""
     from captioner import load
-    from captioner.allocator import keep_freed_memory
+    from captioner.model.allocator import keep_freed_memory
 
     keep_freed_memory()
     captioner = load(options.bundle, device, auto if options.runtime == "auto" else options.runtime)
@@ -182,7 +182,7 @@ def _load(options: argparse.Namespace, device: str | None, auto: str) -> "tuple[
 
 def find_photos(photos: Sequence[str], recursive: bool) -> "tuple[list[Path], list[ImageError], PassedOver]":
     """The image files that files, folders and globs stand for, each once; errors of some of these; other files."""
-    from captioner.image_files import PassedOver, find_images
+    from captioner.images.finding import PassedOver, find_images
 
     passed_over = PassedOver()
     found: dict[str, Path] = {}
@@ -260,7 +260,7 @@ def evidence_for(
     """
     if options.maps != "evidence" or not (options.json or options.figure or options.overlays):
         return None
-    from captioner.images import open_image
+    from captioner.images.photo import open_image
 
     photo = open_image(path)
     shown = captions if options.json else captions[:1]
@@ -320,7 +320,7 @@ class Pictures:
         if self._figure is None and self._overlays is None:
             return
         from captioner.figures import evidence_heading, figure_strip
-        from captioner.images import open_image
+        from captioner.images.photo import open_image
         from captioner.overlays import save_overlays
 
         photo = open_image(path)

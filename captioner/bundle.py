@@ -26,11 +26,11 @@ from captioner.bundle_json import (
 )
 from captioner.confidence import ConfidenceModel
 from captioner.config import DEFAULT_BUNDLE, CaptionerConfig, DecodingOptions
-from captioner.encoder_weights import LoadedWeights, PackageWeights
-from captioner.encoders import EncoderSpec, encoder_spec, names_in_bundle, pretrained_network
 from captioner.errors import BundleError, ConfigError
-from captioner.label_names import LabelNames, read_label_names
-from captioner.model import CaptionModel
+from captioner.labels.names import LabelNames, read_label_names
+from captioner.model.encoders import EncoderSpec, encoder_spec, names_in_bundle, pretrained_network
+from captioner.model.network import CaptionModel
+from captioner.model.weights import LoadedWeights, PackageWeights
 from captioner.vocabulary import Vocabulary
 
 FILES = ("config.json", "vocabulary.json", "model.safetensors")

@@ -14,12 +14,12 @@ from captioner.bundle import Bundle
 from captioner.config import DecodingOptions
 from captioner.decoding import Hypotheses, decode
 from captioner.errors import ConfigError
-from captioner.evidence import evidence_maps
-from captioner.images import ImageFrame, ImageSource, is_opened, open_image, prepare_image
-from captioner.inference import runtime_for
+from captioner.images.photo import ImageFrame, ImageSource, is_opened, open_image, prepare_image
+from captioner.images.warnings import PhotoWarning
+from captioner.labels.reader import LabelledWords, LabelReader, PhotoLabel
 from captioner.lexicon import kind_of
-from captioner.photo_labels import LabelledWords, LabelReader, PhotoLabel
-from captioner.photo_warnings import PhotoWarning
+from captioner.model.runtime import runtime_for
+from captioner.occlusion import evidence_maps
 from captioner.vocabulary import Vocabulary, join_words
 
 
@@ -106,7 +106,7 @@ class Captioner:
     """Captions photos with one bundle. It keeps nothing of a photo, so threads may share it."""
 
     def __init__(self, bundle: Bundle, device: torch.device | str | None = None, runtime: str = "exact"):
-        """`device`: by default a GPU where there is one. runtime: exact, fast or auto, see `captioner.inference`."""
+        """device: a GPU where there is one, by default. runtime: exact, fast or auto, see `captioner.model.runtime`."""
         self.bundle = bundle
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.model = bundle.model.to(self.device).eval()
@@ -165,7 +165,7 @@ class Captioner:
     def evidence(self, image: ImageSource, caption: Caption, options: DecodingOptions | None = None) -> np.ndarray:
         """Why each word is there: how much each place of the photo speaks for it -> [T, H, W], every map sums to 1.
 
-        Not where the model looked, which is `caption.alphas`: see `captioner.evidence`. It takes as long as some
+        Not where the model looked, which is `caption.alphas`: see `captioner.occlusion`. It takes as long as some
         captions do. image: the one that was captioned. options: it was captioned with. Raises ImageError.
         """
         annotations = self.encode(self.prepare(image)[0][None])[0]  # [H, W, D]

@@ -1,8 +1,8 @@
 """How likely a caption, and each of its content words, is to be right: a small calibrated model that a bundle holds.
 
 A content word is right if a person used it, its plural, a synonym or a hypernym in a caption of the photo. A caption
-is right if all of its nouns are. Three logistic regressions, learned by `training.confidence` on validation photos:
-one tells photos from pictures unlike them by the photo's annotations, one judges captions, and one judges words.
+is right if all of its nouns are. Three logistic regressions, fitted by `training.confidence` on validation photos: one
+tells photos from pictures unlike them by the photo's annotations, one judges captions, and one judges words.
 """
 
 import math

@@ -12,7 +12,7 @@ DEFAULT_BUNDLE = Path(__file__).parent / "bundles" / "default"
 """The captioner that ships."""
 
 RUNTIMES = ("auto", "fast", "exact")
-"""What a captioner runs on: see `captioner.inference`."""
+"""What a captioner runs on: see `captioner.model.runtime`."""
 ATTENTIONS = ("soft", "hard", "none")
 SCORES = ("additive", "dot", "general")
 ACTIVATIONS = ("relu", "tanh")
@@ -84,7 +84,7 @@ class CaptionerConfig(JsonOptions):
     """What a captioner is made of. Sizes carry the letters of Xu et al. 2015."""
 
     encoder: str = "efficientnet_lite2"
-    """A name that `captioner.encoders.encoder_spec` knows, or `timm:NAME`."""
+    """A name that `captioner.model.encoders.encoder_spec` knows, or `timm:NAME`."""
     image_size: int = 320
     """Side of the square that the encoder sees, in pixels."""
     fit: str = "crop"

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from captioner.config import DecodingOptions
-from captioner.decoder import Decoder, DecoderState, Step
-from captioner.draws import Share, choose, drawn, seeded_generator
-from captioner.label_memory import Labels
+from captioner.model.decoder import Decoder, DecoderState, Step
+from captioner.model.draws import Share, choose, drawn, seeded_generator
+from captioner.model.label_memory import Labels
 from captioner.vocabulary import END, PAD, START, UNKNOWN
 
 NEVER_SAID = (PAD, START, UNKNOWN)
@@ -19,7 +19,7 @@ IMPOSSIBLE = float("-inf")
 
 
 class SteppingDecoder(Protocol):
-    """What is asked of a decoder: of `captioner.decoder.Decoder`, or of what runs it faster."""
+    """What is asked of a decoder: of `captioner.model.decoder.Decoder`, or of what runs it faster."""
 
     def remember(self, annotations: Tensor, labels: Labels | None = None) -> Any: ...
 

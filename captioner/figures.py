@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from captioner.errors import ConfigError
-from captioner.images import ImageFrame
+from captioner.images.photo import ImageFrame
 from captioner.overlays import check_photo, heat_map, maps_to_draw, scaled
 
 if TYPE_CHECKING:

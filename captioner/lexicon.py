@@ -1,6 +1,6 @@
 """The content words of captions: what kind of word each is, and which words say the same.
 
-English comes from a list, english_words.tsv (made by training/word_list.py from WordNet 3.0). Other languages have
+English comes from a list, english_words.tsv (made by training/words/make.py from WordNet 3.0). Other languages have
 none: there every word is a content word that is not among the most frequent, and only the same word is right.
 """
 

@@ -17,7 +17,7 @@ from PIL import Image
 
 from captioner.counting import counted
 from captioner.errors import ConfigError, ImageError
-from captioner.images import ImageFrame
+from captioner.images.photo import ImageFrame
 
 if TYPE_CHECKING:
     from captioner.captioner import Caption  # imports torch, which drawing does not need

@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from captioner.errors import CaptionerError, ConfigError
-from service.addresses import bind, only_this_machine
-from service.database import Database
-from service.server import CONNECTIONS, Server, stop_on_signals
+from service.http.addresses import bind, only_this_machine
+from service.http.auth import admin_token
+from service.http.server import CONNECTIONS, Server, stop_on_signals
 from service.settings import Settings, descriptions
-from service.tokens import admin_token
-from service.versions import Versions
+from service.store.database import Database
+from service.store.versions import Versions
 
 BAD_INPUT = 2
 INTERRUPTED = 130
@@ -93,7 +93,7 @@ def _serve(options: dict[str, Any]) -> None:
         allow_open_files(4 * CONNECTIONS)  # a connection, and up to three files for what goes through it
 
         from service.app import create_app
-        from service.worker import WorkerProcess
+        from service.jobs.worker import WorkerProcess
 
         app = create_app(settings)
         service = app.extensions["captioner"]
@@ -110,7 +110,7 @@ def _serve(options: dict[str, Any]) -> None:
 
 
 def _work(options: dict[str, Any]) -> None:
-    from service.worker import work_until_stopped
+    from service.jobs.worker import work_until_stopped
 
     settings = Settings.read(**options)
     _log(settings)
@@ -170,7 +170,7 @@ def _prepare_torch(settings: Settings) -> None:
 
     import torch
 
-    from captioner.allocator import keep_freed_memory
+    from captioner.model.allocator import keep_freed_memory
 
     keep_freed_memory()
     torch.set_num_threads(settings.threads)

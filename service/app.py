@@ -10,19 +10,21 @@ from flask_openapi3 import Info, OpenAPI
 from werkzeug.routing import BaseConverter
 
 from captioner.captioner import Captioner
-from service import page, training_process
-from service.api import captions, datasets, evidence, health, models, pictures, trainings
+from service import page
+from service.api import captions, datasets, health, models, pictures, trainings
+from service.api import occlusion as evidence
 from service.api.operations import current_service
-from service.captioning import CaptionService
-from service.hosts import read_names, trusted_names
-from service.origins import HostCheckedRequest, refuse_others
-from service.photos import ID_PATTERN
-from service.problems import ProblemDocument, handle_errors, invalid_request
-from service.protection import API_POLICY, HEADERS, documentation_policy
-from service.rates import Rates, is_costly
+from service.errors import ProblemDocument, handle_errors, invalid_request
+from service.http.auth import Guard, admin_token, needs_token, takes_large_body
+from service.http.headers import API_POLICY, HEADERS, documentation_policy
+from service.http.hosts import read_names, trusted_names
+from service.http.origins import HostCheckedRequest, refuse_others
+from service.http.rates import Rates, is_costly
+from service.inference.captioning import CaptionService
+from service.jobs import process as training_process
 from service.settings import Settings
-from service.tokens import Guard, admin_token, needs_token, takes_large_body
-from service.versions import VERSION_PATTERN
+from service.store.photos import ID_PATTERN
+from service.store.versions import VERSION_PATTERN
 
 log = logging.getLogger("service.requests")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from flask import Blueprint, Response, abort, make_response, render_template, send_from_directory, url_for
 
 from service.api.operations import current_service
-from service.versions import BUILT_IN
+from service.store.versions import BUILT_IN
 
 WEB = Path(__file__).parent / "web"
 EXAMPLES = Path(__file__).parents[1] / "examples"

@@ -14,11 +14,11 @@ from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
 from captioner.errors import is_full_disk
-from service.batching import Batcher
-from service.database import Database
-from service.heartbeat import Heartbeat
+from service.inference.batching import Batcher
+from service.jobs.heartbeat import Heartbeat
+from service.jobs.trainings import ENDED, Trainings
 from service.settings import REDIS_TIMEOUTS, Settings
-from service.trainings import ENDED, Trainings
+from service.store.database import Database
 
 log = logging.getLogger(__name__)
 

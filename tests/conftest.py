@@ -14,8 +14,8 @@ import pytest
 if TYPE_CHECKING:
     from captioner.bundle import Bundle
     from captioner.config import CaptionerConfig
-    from captioner.decoder import Decoder
-    from captioner.encoders import EncoderSpec
+    from captioner.model.decoder import Decoder
+    from captioner.model.encoders import EncoderSpec
     from captioner.vocabulary import Vocabulary
 
 
@@ -45,7 +45,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def tiny_vocabulary() -> "Vocabulary":
-    from benchmarks.tiny_captioner import VOCABULARY
+    from stress.tiny_captioner import VOCABULARY
 
     return VOCABULARY
 
@@ -53,7 +53,7 @@ def tiny_vocabulary() -> "Vocabulary":
 @pytest.fixture
 def tiny_config() -> "CaptionerConfig":
     """With one of timm's networks for tests: 82,000 weights, 64 channels, one location per 32 pixels."""
-    from benchmarks.tiny_captioner import CONFIG
+    from stress.tiny_captioner import CONFIG
 
     return CONFIG
 
@@ -64,7 +64,7 @@ def make_decoder() -> "Callable[..., Decoder]":
     import torch
 
     from captioner.config import CaptionerConfig
-    from captioner.decoder import Decoder
+    from captioner.model.decoder import Decoder
 
     def make(words: int, seed: int = 0, **options) -> Decoder:
         """A decoder that knows so many words besides the four special ones."""
@@ -82,7 +82,7 @@ def make_decoder() -> "Callable[..., Decoder]":
 @pytest.fixture
 def make_bundle(tiny_config) -> "Callable[..., Bundle]":
     """Bundles with random weights: the same seed gives the same captioner."""
-    from benchmarks import tiny_captioner
+    from stress import tiny_captioner
 
     return lambda seed=0: tiny_captioner.tiny_bundle(seed, tiny_config, {"Bleu_4": 0.5}, "# A card, naïve\n")
 
@@ -92,8 +92,8 @@ def labelled_encoder(monkeypatch) -> "Iterator[EncoderSpec]":
     """An encoder, test:labelled, whose classifier tells three classes apart: 6 channels, 16 pixels per location."""
     from torch import nn
 
-    from captioner.encoder_weights import TorchvisionWeights
-    from captioner.encoders import ENCODERS, IMAGENET_MEAN, IMAGENET_STD, EncoderSpec, encoder_spec
+    from captioner.model.encoders import ENCODERS, IMAGENET_MEAN, IMAGENET_STD, EncoderSpec, encoder_spec
+    from captioner.model.weights import TorchvisionWeights
 
     def network() -> nn.Module:
         stages = nn.Sequential(nn.Sequential(nn.Conv2d(3, 6, 16, 16), nn.ReLU()), nn.Conv2d(6, 6, 1))
@@ -116,9 +116,9 @@ def labelled_bundle(labelled_encoder, tiny_vocabulary) -> "Bundle":
 
     from captioner.bundle import Bundle
     from captioner.config import CaptionerConfig, DecodingOptions
-    from captioner.encoder_weights import LoadedWeights, tensors_sha256
-    from captioner.label_names import LabelNames
-    from captioner.model import CaptionModel
+    from captioner.labels.names import LabelNames
+    from captioner.model.network import CaptionModel
+    from captioner.model.weights import LoadedWeights, tensors_sha256
 
     config = CaptionerConfig(
         labelled_encoder.name, 64, embedding_dim=12, hidden_dim=16, attention_dim=8, labels=2, tied_output=True

@@ -10,12 +10,12 @@ from typing import Self
 
 
 def cut_at_spaces(captions: Mapping[Hashable, Sequence[str]]) -> dict[Hashable, list[str]]:
-    """Stand in for `training.metrics.tokenise_for_scoring`."""
+    """Stand in for `training.evaluation.metrics.tokenise_for_scoring`."""
     return {image: [" ".join(text.lower().split()) for text in texts] for image, texts in captions.items()}
 
 
 class NoMeteor:
-    """Stands in for `training.metrics.one_meteor`."""
+    """Stands in for `training.evaluation.metrics.one_meteor`."""
 
     def __enter__(self) -> Self:
         return self
@@ -28,7 +28,7 @@ class NoMeteor:
 
 
 def main(arguments: list[str]) -> int:
-    from training import metrics
+    from training.evaluation import metrics
 
     # Before the modules that import these by name.
     metrics.tokenise_for_scoring, metrics.one_meteor = cut_at_spaces, NoMeteor()

@@ -1,4 +1,4 @@
-"""Of Dockerfile, compose.yaml and .dockerignore, as far as can be told without building: they name what there is."""
+"""They name what there is."""
 
 import re
 from pathlib import Path

@@ -104,9 +104,9 @@ def trap(tmp_path):
 @pytest.mark.parametrize("kind", ["plain", "zipped", "legacy"])
 def test_a_pickle_is_refused_wherever_it_stands(trap, kind, tiny_bundle, tmp_path):
     from captioner.bundle import FILES, load_bundle, save_bundle
-    from captioner.encoder_weights import read_tensors
     from captioner.errors import BundleError, DataError, WeightsError
-    from training.checkpoint import load_checkpoint
+    from captioner.model.weights import read_tensors
+    from training.runs.checkpoint import load_checkpoint
 
     for name in FILES:
         save_bundle(tiny_bundle, tmp_path / name / "bundle")

@@ -16,13 +16,13 @@ from captioner.errors import CaptionerError, ConfigError, is_full_disk
 from captioner.ranks import Ranks as Launched
 from training import fit_command
 from training.arguments import DECODING, make_parser, read_also, read_data
+from training.data.mixing import check_different
 from training.fit_command import INTERRUPTED
-from training.mixing import check_different
 
 if TYPE_CHECKING:
+    from training.data.records import DataSet
     from training.distributed import Ranks
-    from training.records import DataSet
-    from training.report import Report
+    from training.inspection.report import Report
 
 FULL_DISK = "the disk is full: make room, then go on with --resume; what was written before is whole"
 
@@ -62,11 +62,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _inspect(options: argparse.Namespace) -> int:
     from captioner.bundle_json import load_vocabulary
-    from training.advice import advice
-    from training.report import inspect_data, render
-    from training.samples import write_samples
-    from training.together import inspect_together
-    from training.together import render as render_together
+    from training.inspection.advice import advice
+    from training.inspection.report import inspect_data, render
+    from training.inspection.samples import write_samples
+    from training.inspection.together import inspect_together
+    from training.inspection.together import render as render_together
 
     data, also = read_data(options), read_also(options)
     check_different([data, *also])
@@ -95,7 +95,7 @@ def _inspect(options: argparse.Namespace) -> int:
 
 def _judged(data: "DataSet", report: "Report", most: int | None) -> dict[str, Any]:
     """Report of a data set as JSON, with whether it can be used and what to know of it."""
-    from training.advice import advice
+    from training.inspection.advice import advice
 
     usable, sentences = advice(data, report)
     return {"usable": usable, "advice": sentences, **report.to_json(most)}
@@ -103,12 +103,12 @@ def _judged(data: "DataSet", report: "Report", most: int | None) -> dict[str, An
 
 def _evaluate(options: argparse.Namespace, ranks: "Ranks") -> int:
     import captioner
-    from training.confidence_scores import confidence_in_one_line
-    from training.evaluate import evaluate
-    from training.grounding_scores import in_one_line
-    from training.metrics import METRICS
-    from training.readers.boxes import read_boxes
-    from training.rightness import wrong_nouns_in_one_line
+    from training.confidence.scores import confidence_in_one_line
+    from training.evaluation.evaluate import evaluate
+    from training.evaluation.metrics import METRICS
+    from training.evaluation.rightness import wrong_nouns_in_one_line
+    from training.grounding.readers.formats import read_boxes
+    from training.grounding.scores import in_one_line
 
     model = captioner.load(options.bundle, options.device, options.runtime)
     chosen = {name: value for name in DECODING if (value := getattr(options, name)) is not None}
@@ -134,9 +134,9 @@ def _evaluate(options: argparse.Namespace, ranks: "Ranks") -> int:
 
 def _compare(options: argparse.Namespace, ranks: "Ranks") -> int:
     import captioner
-    from training.compare import compare
-    from training.progress import ProgressFile
-    from training.records import read_records
+    from training.data.records import read_records
+    from training.evaluation.compare import compare
+    from training.runs.progress import ProgressFile
 
     watch = ProgressFile(options.output)
     data = read_data(options)
@@ -155,10 +155,10 @@ def _compare(options: argparse.Namespace, ranks: "Ranks") -> int:
 def _calibrate(options: argparse.Namespace, ranks: "Ranks") -> int:
     import captioner
     from captioner.bundle_json import CONFIDENCE
-    from training.confidence import calibrate_bundle
-    from training.confidence_scores import confidence_in_one_line
+    from training.confidence.learning import calibrate_bundle
+    from training.confidence.scores import confidence_in_one_line
     from training.options import FitOptions
-    from training.preparation import training_splits
+    from training.setup import training_splits
 
     model = captioner.load(options.bundle, options.device, "exact")
     # As `fit` does, with all of the photos: without a validation split, the same seed draws the same one.

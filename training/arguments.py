@@ -9,7 +9,7 @@ from captioner.config import RUNTIMES, CaptionerConfig, DecodingOptions
 from training.options import PRESETS, FitOptions
 
 if TYPE_CHECKING:
-    from training.records import DataSet
+    from training.data.records import DataSet
 
 DECODING = ("beam_width", "max_words", "length_penalty", "block_repeats", "hard_context", "repeat_nouns")
 """Decoding options of validation and evaluation, which decode one caption per photo by search."""
@@ -128,13 +128,13 @@ def _add_data_arguments(parser: argparse.ArgumentParser) -> None:
 
 def read_data(options: argparse.Namespace) -> "DataSet":
     """Read the data set that the arguments name. Raises DataError."""
-    from training.records import read_records
+    from training.data.records import read_records
 
     return read_records(options.data, options.format, options.images, options.seed)
 
 
 def read_also(options: argparse.Namespace) -> "list[DataSet]":
     """Read the data sets that --also names, whose formats are found out. Raises DataError."""
-    from training.records import read_records
+    from training.data.records import read_records
 
     return [read_records(path, seed=options.seed) for path in options.also]

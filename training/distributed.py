@@ -18,8 +18,8 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.rendezvous import rendezvous
 
-from captioner.draws import Share
 from captioner.errors import CaptionerError, ConfigError
+from captioner.model.draws import Share
 from captioner.ranks import Ranks as Place
 
 T = TypeVar("T")

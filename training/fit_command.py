@@ -15,23 +15,23 @@ from captioner.arguments import from_arguments, given_arguments
 from captioner.bundle_json import LABELS, load_metrics, load_vocabulary
 from captioner.config import CaptionerConfig, DecodingOptions
 from captioner.errors import ConfigError
-from captioner.label_names import LabelNames, imagenet_names, read_label_names
+from captioner.labels.names import LabelNames, imagenet_names, read_label_names
 from training.arguments import DECODING, read_also, read_data
-from training.caption_statistics import training_words
-from training.coverage import rare_words, vocabulary_lines, vocabulary_warning
-from training.languages import unknown_words
-from training.lost_captions import problems_summary
-from training.mixing import Balance, check_different, names_of, parts_of
+from training.data.lost_captions import problems_summary
+from training.data.mixing import Balance, check_different, names_of, parts_of
+from training.data.readers.sentence_files import SentenceTexts, read_sentences
+from training.data.records import read_records
+from training.data.word_choice import chosen_words
+from training.inspection.coverage import rare_words, vocabulary_lines, vocabulary_warning
+from training.inspection.languages import unknown_words
+from training.inspection.statistics import training_words
 from training.options import FitOptions, chosen_options
-from training.readers.sentence_files import SentenceTexts, read_sentences
-from training.records import read_records
-from training.resuming import changes, stored_options
-from training.word_choice import chosen_words
+from training.runs.resuming import changes, stored_options
 
 if TYPE_CHECKING:
     from captioner.bundle import Bundle
+    from training.data.records import DataSet, ImageRecord
     from training.distributed import Ranks
-    from training.records import DataSet, ImageRecord
 
 INTERRUPTED = 130
 """Exit status of a run that was interrupted."""
@@ -65,12 +65,12 @@ def balance_of(data_sets: "Sequence[DataSet]", options: FitOptions) -> Balance:
 
 def fit(options: argparse.Namespace, ranks: "Ranks") -> int:
     """Train a captioner. Returns the exit status: 0, or 130 if the run was interrupted."""
-    from captioner.allocator import keep_freed_memory
+    from captioner.model.allocator import keep_freed_memory
     from training import loop
-    from training.preparation import prepare
-    from training.progress import ProgressFile, unwatched
-    from training.readers.boxes import read_boxes
-    from training.run import CHECKPOINT, check_output
+    from training.grounding.readers.formats import read_boxes
+    from training.runs.progress import ProgressFile, unwatched
+    from training.runs.run import CHECKPOINT, check_output
+    from training.setup import prepare
 
     stored = _stored_run(options)
     run = stored["run"] if stored else {}
@@ -132,7 +132,7 @@ def _stored_run(options: argparse.Namespace) -> dict[str, Any] | None:
     """
     stored = None
     if options.resume:
-        from training.run import CHECKPOINT, load_run
+        from training.runs.run import CHECKPOINT, load_run
 
         checkpoint = options.output / CHECKPOINT
         stored = load_run(checkpoint, mapped=True) if checkpoint.is_file() else None

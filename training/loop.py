@@ -20,19 +20,19 @@ from tqdm import tqdm
 
 from captioner.counting import counted
 from captioner.errors import DataError
-from captioner.inference import multiplies_bfloat16
-from training.calibrating import calibrate
-from training.curves import Curves
-from training.dataset import Batch
+from captioner.model.runtime import multiplies_bfloat16
+from training.confidence.calibration import calibrate
+from training.data.dataset import Batch
+from training.data.features import annotations_from
 from training.distributed import ALONE, Ranks
-from training.features import annotations_from
 from training.losses import label_distillation_loss
 from training.objectives import caption_loss, sentence_loss
 from training.options import FitOptions, Phase, at_batch
-from training.preparation import Features, Material
-from training.progress import Watch, unwatched, write_samples
 from training.random_streams import SENTENCES, stream
-from training.run import Run, check_output
+from training.runs.curves import Curves
+from training.runs.progress import Watch, unwatched, write_samples
+from training.runs.run import Run, check_output
+from training.setup import Features, Material
 from training.validation import Validation
 
 
@@ -49,7 +49,7 @@ def fit(
     Every epoch adds a line to `output/log.jsonl`, scalars and captioned photos to `output/tensorboard`, and a
     checkpoint to `output/checkpoint.pt`, and what it says of some photos to `output/samples.json`. `watch` is told of
     every batch. With `resume`, goes on from the checkpoint exactly as if it had never stopped, or with
-    other options: `training.resuming` says which may change.
+    other options: `training.runs.resuming` says which may change.
     ranks: those that share each batch of `options.batch_size` images; the first of them writes. They come to what one
     alone comes to, and may be more or fewer when a run is resumed.
     Raises Interrupted after SIGINT or SIGTERM, DataError where there is nothing to resume.

@@ -7,12 +7,13 @@ import torch
 from torch import Tensor
 
 from captioner.config import DecodingOptions
-from captioner.decoder import EXPECTED, SAMPLED, Decoder, DecoderOutput
 from captioner.decoding import decode, greedy
-from captioner.draws import drawn
-from captioner.model import CaptionModel
+from captioner.model.decoder import EXPECTED, SAMPLED, Decoder, DecoderOutput
+from captioner.model.draws import drawn
+from captioner.model.network import CaptionModel
 from captioner.vocabulary import PAD, UNKNOWN, Vocabulary
-from training.dataset import Batch, pad_captions
+from training.data.dataset import Batch, pad_captions
+from training.data.sentences import SentenceBatch
 from training.distributed import ALONE, Ranks
 from training.losses import (
     advantages_over_mean,
@@ -28,7 +29,6 @@ from training.losses import (
 )
 from training.options import FitOptions
 from training.reward import CiderReward
-from training.sentences import SentenceBatch
 
 MAX_SAMPLED_WORDS = 20
 """Samples are cut here; those that are longer are bad captions anyway."""

@@ -109,7 +109,7 @@ class FitOptions(JsonOptions):
     """Hard attention: lambda_e of eq. 12, how much maps are kept from settling too early."""
     average_decay: float = 0.999
     """Decay per step of the moving average of the weights, which is what is validated and kept. In each phase it rises
-    to this from 0, as `training.averaging` says."""
+    to this from 0, as `training.runs.averaging` says."""
     label_weight: float = 1.0
     """Of staying near what the encoder's classifier said before fine-tuning, with --labels: its labels are not
     unlearned."""

@@ -27,7 +27,7 @@ class CiderReward:
     with the document frequencies and the number of documents of ALL the references given here, not of the captions
     scored: the mean reward of one caption per image, over every image, is the official CIDEr.
 
-    references: image id -> captions, tokenised as `training.metrics.tokenise_for_scoring` returns them. Of a single
+    references: image id -> captions, tokenised as `training.evaluation.metrics` tokenises them for scoring. Of a single
     image every reward is 0, as in the official code, because no n-gram then tells images apart.
     Raises DataError where there is no image, or an image without references.
     """

@@ -11,7 +11,7 @@ from torch import Tensor
 from captioner.bundle import Bundle
 from captioner.config import CaptionerConfig
 from captioner.errors import ConfigError
-from captioner.model import CaptionModel
+from captioner.model.network import CaptionModel
 from captioner.vocabulary import Vocabulary
 
 _OF_WORDS = ("decoder.embedding.weight", "decoder.output.weight", "decoder.output.bias", "decoder.output_bias")

@@ -14,16 +14,16 @@ from torch import Tensor
 from captioner.captioner import Caption, captions_of, nouns_of
 from captioner.config import DecodingOptions
 from captioner.decoding import decode
-from captioner.images import ImageFrame
-from captioner.model import CaptionModel
+from captioner.images.photo import ImageFrame
+from captioner.model.network import CaptionModel
 from captioner.vocabulary import Vocabulary
-from training.boxes import BoxSet
-from training.dataset import CaptionDataset
+from training.data.dataset import CaptionDataset
+from training.data.features import annotations_from
+from training.data.mixing import Part, parts_of
 from training.distributed import ALONE, Ranks
-from training.features import annotations_from
-from training.grounding import ReferenceMaps, boxed_captions, ground_maps, told_maps
-from training.metrics import tokenise_for_scoring
-from training.mixing import Part, parts_of
+from training.evaluation.metrics import tokenise_for_scoring
+from training.grounding.boxes import BoxSet
+from training.grounding.measure import ReferenceMaps, boxed_captions, ground_maps, told_maps
 from training.reward import CiderReward
 
 BATCH = 50

@@ -12,7 +12,6 @@ from flask_openapi3 import APIBlueprint, Tag
 from captioner.captioner import Caption
 from captioner.config import DecodingOptions
 from captioner.counting import counted
-from service.api.answers import caption_document, correction_document, streamed_words, summary_document
 from service.api.operations import SECURITY, current_service, json_response
 from service.api.schemas import (
     CaptionDocument,
@@ -23,11 +22,12 @@ from service.api.schemas import (
     CorrectionBody,
     PageQuery,
 )
+from service.api.serializers import caption_document, correction_document, streamed_words, summary_document
 from service.api.uploads import read_upload, request_body
-from service.captioning import Begun, CaptionService
-from service.documents import captions_of
-from service.problems import Problem, described, problem_of
-from service.store import StoredCaption
+from service.errors import Problem, described, problem_of
+from service.inference.captioning import Begun, CaptionService
+from service.inference.documents import captions_of
+from service.store.captions import StoredCaption
 
 api = APIBlueprint(
     "captions",

@@ -17,8 +17,8 @@ from service.api.retraining_schemas import (
     ThumbnailPath,
 )
 from service.api.uploads import sent_file, zip_body
-from service.datasets import DataSetInUse, KeptDataSet
-from service.problems import NOT_JSON, Problem, described
+from service.errors import NOT_JSON, Problem, described
+from service.store.datasets import DataSetInUse, KeptDataSet
 
 api = APIBlueprint(
     "datasets",

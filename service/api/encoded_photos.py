@@ -5,7 +5,7 @@ import re
 from typing import Any, NoReturn
 from urllib.parse import unquote
 
-from service.problems import Problem
+from service.errors import Problem
 
 HOW_ENCODED = "encode the bytes of the photo's file in base64 (base64 photo.jpg)"
 

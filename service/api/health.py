@@ -5,8 +5,8 @@ from flask_openapi3 import APIBlueprint, Tag
 
 from service.api.operations import current_service
 from service.api.schemas import Liveness, ReadinessDocument
-from service.batching import Stopping
-from service.problems import InvalidPart, Problem, described
+from service.errors import InvalidPart, Problem, described
+from service.inference.batching import Stopping
 
 api = APIBlueprint(
     "health",

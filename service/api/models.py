@@ -8,15 +8,15 @@ from flask import Response, request, send_file
 from flask_openapi3 import APIBlueprint, Tag
 
 from captioner.bundle_json import load_vocabulary
-from captioner.json_files import read_json
+from captioner.files import read_json
 from service.api.operations import JPEG, SECURITY, current_service, jpeg_response, json_response
 from service.api.retraining_schemas import VersionDocument, VersionList, VersionPath, VersionPhotoPath
 from service.api.schemas import ModelDocument
 from service.api.uploads import sent_file, zip_body
-from service.archives import pack, top_folder, unpack
-from service.captioning import CaptionService
-from service.problems import Problem, described
-from service.versions import Version
+from service.errors import Problem, described
+from service.inference.captioning import CaptionService
+from service.store.archives import pack, top_folder, unpack
+from service.store.versions import Version
 
 api = APIBlueprint(
     "models",

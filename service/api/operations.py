@@ -3,7 +3,7 @@
 from flask import Response, current_app
 from pydantic import BaseModel
 
-from service.captioning import CaptionService
+from service.inference.captioning import CaptionService
 
 SECURITY = [{"token": []}]
 """Of operations that need the token, for the OpenAPI document."""

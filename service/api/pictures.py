@@ -12,11 +12,11 @@ from captioner.counting import counted
 from captioner.figures import evidence_heading, figure_strip
 from captioner.overlays import overlay, scaled_to
 from service.api.captions import find_ranked, missing
-from service.api.evidence import evidence_for
+from service.api.occlusion import evidence_for
 from service.api.operations import current_service
 from service.api.schemas import CaptionPath, FigureQuery, ImageQuery, OverlayPath, OverlayQuery
-from service.problems import Problem, described
-from service.store import StoredCaption
+from service.errors import Problem, described
+from service.store.captions import StoredCaption
 
 api = APIBlueprint(
     "pictures",

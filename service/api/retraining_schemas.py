@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, Field, StringConstraints, model_validator
 
 from service.api.schemas import Strict
-from service.photos import ID_PATTERN
-from service.versions import VERSION_PATTERN
+from service.store.photos import ID_PATTERN
+from service.store.versions import VERSION_PATTERN
 
 
 class VersionPath(BaseModel):

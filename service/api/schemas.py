@@ -8,8 +8,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 from captioner.confidence import LIKELY, SURE
 from captioner.config import DecodingOptions
 from captioner.errors import ConfigError
-from service.photos import ID_PATTERN
-from service.problems import InvalidPart
+from service.errors import InvalidPart
+from service.store.photos import ID_PATTERN
 
 MAX_BEAM_WIDTH = 20
 MAX_WORDS = 50

@@ -11,8 +11,7 @@ from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
 
 from captioner.errors import ConfigError, DataError
-from captioner.images import open_image
-from service import training_process
+from captioner.images.photo import open_image
 from service.api.operations import JPEG, SECURITY, current_service, jpeg_response, json_response
 from service.api.retraining_schemas import (
     SamplePath,
@@ -21,12 +20,13 @@ from service.api.retraining_schemas import (
     TrainingList,
     TrainingPath,
 )
-from service.captioning import CaptionService
-from service.datasets import KeptDataSet
-from service.pools import FOLLOWERS
-from service.problems import Problem, described
-from service.training_documents import sample_file, training_document
-from service.trainings import ENDED, Training
+from service.api.training_serializers import sample_file, training_document
+from service.errors import Problem, described
+from service.http.pools import FOLLOWERS
+from service.inference.captioning import CaptionService
+from service.jobs import process as training_process
+from service.jobs.trainings import ENDED, Training
+from service.store.datasets import KeptDataSet
 
 api = APIBlueprint(
     "trainings",

@@ -15,7 +15,7 @@ from werkzeug.exceptions import BadRequest
 from service.api.encoded_photos import address_field, photo_bytes, refuse_address
 from service.api.operations import current_service
 from service.api.schemas import CaptionOptions, CaptionQuery
-from service.problems import NOT_JSON, Problem
+from service.errors import NOT_JSON, Problem
 
 _BINARY = {"type": "string", "format": "binary", "description": "The file of the photo: JPEG, PNG, WebP, HEIC, ..."}
 _BASE64 = {

@@ -6,7 +6,7 @@ import torch
 from benchmarks import one_photo, peers
 from benchmarks.one_photo import EXAMPLES, TextbookPhoto, drawn_plainly, measure
 from benchmarks.textbook import TextbookCaption
-from captioner.images import open_image
+from captioner.images.photo import open_image
 from tests.benchmarks.figures import check
 
 

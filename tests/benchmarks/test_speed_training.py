@@ -6,7 +6,7 @@ from benchmarks import training_speed
 from benchmarks.drawn import draw_captions, draw_photos, drawn_records
 from benchmarks.our_training import OurTraining
 from benchmarks.training_speed import TASKS, measure
-from captioner.images import open_image
+from captioner.images.photo import open_image
 from tests.benchmarks.figures import check
 from training.options import FitOptions
 

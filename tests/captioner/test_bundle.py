@@ -20,10 +20,10 @@ from captioner import bundle as bundles
 from captioner.bundle import Bundle, load_bundle, save_bundle
 from captioner.config import CaptionerConfig, DecodingOptions
 from captioner.decoding import decode
-from captioner.encoder_weights import LoadedWeights
-from captioner.encoders import ENCODERS, pretrained_network
 from captioner.errors import BundleError, WeightsError
-from captioner.model import CaptionModel
+from captioner.model.encoders import ENCODERS, pretrained_network
+from captioner.model.network import CaptionModel
+from captioner.model.weights import LoadedWeights
 from tests.confidence_models import drawn_model
 
 ROOT = Path(__file__).parents[2]

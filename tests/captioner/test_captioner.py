@@ -13,7 +13,7 @@ from captioner.bundle import save_bundle
 from captioner.captioner import Captioner
 from captioner.config import DecodingOptions
 from captioner.errors import ConfigError, ImageError
-from captioner.images import open_image
+from captioner.images.photo import open_image
 
 
 def photo(seed: int, size: tuple[int, int] = (90, 70)) -> Image.Image:

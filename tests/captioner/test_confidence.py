@@ -1,4 +1,4 @@
-"""Of captioner/confidence.py: what speaks for a caption, and how that becomes a probability."""
+"""What speaks for a caption, and how that becomes a probability."""
 
 import json
 import math
@@ -22,10 +22,10 @@ from captioner.confidence import (
 )
 from captioner.config import DecodingOptions
 from captioner.errors import ConfigError
-from captioner.images import ImageFrame
+from captioner.images.photo import ImageFrame
+from captioner.images.warnings import PhotoWarning
+from captioner.labels.reader import PhotoLabel
 from captioner.lexicon import ENGLISH, UnlistedLanguage
-from captioner.photo_labels import PhotoLabel
-from captioner.photo_warnings import PhotoWarning
 from tests.captioner.maps import caption_of
 from tests.confidence_models import drawn_model
 

@@ -1,4 +1,4 @@
-"""Of captioner/counting.py: one thing is one thing."""
+"""One thing is one thing."""
 
 import pytest
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from captioner.config import DecodingOptions
-from captioner.decoder import Decoder
 from captioner.decoding import Hypotheses, decode, greedy, repeated_ngram_endings
+from captioner.model.decoder import Decoder
 from captioner.vocabulary import END, PAD, START, UNKNOWN
 
 IMAGES, LOCATIONS = 3, 6

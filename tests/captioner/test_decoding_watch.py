@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from captioner.config import DecodingOptions
-from captioner.decoder import Decoder
 from captioner.decoding import Hypotheses, decode
+from captioner.model.decoder import Decoder
 
 IMAGES, LOCATIONS, SEEDS = 3, 6, range(12)
 EXACT = {"atol": 1e-6, "rtol": 1e-5}

@@ -9,7 +9,7 @@ from PIL import Image, ImageFont
 from captioner.captioner import Caption
 from captioner.errors import ConfigError
 from captioner.figures import evidence_heading, figure_strip
-from captioner.images import fit_image
+from captioner.images.photo import fit_image
 from tests.captioner.maps import FITS, argmax, caption_of, peaked
 
 

@@ -1,4 +1,4 @@
-"""Of captioner/lexicon.py: what kind of word each is, and which words say the same."""
+"""What kind of word each is, and which words say the same."""
 
 import subprocess
 import sys

@@ -20,10 +20,10 @@ from captioner import __main__ as command
 from captioner.bundle import Bundle, save_bundle
 from captioner.captioner import Caption, Captioner
 from captioner.config import CaptionerConfig, DecodingOptions
-from captioner.encoder_weights import LoadedWeights
 from captioner.figures import figure_strip
-from captioner.images import ImageFrame, open_image
-from captioner.model import CaptionModel
+from captioner.images.photo import ImageFrame, open_image
+from captioner.model.network import CaptionModel
+from captioner.model.weights import LoadedWeights
 from captioner.overlays import overlay
 from captioner.vocabulary import SPECIAL_WORDS, Vocabulary
 from tests.confidence_models import drawn_model

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from benchmarks.tiny_captioner import save_tiny_bundle
+from stress.tiny_captioner import save_tiny_bundle
 from tests.service.conftest import start  # noqa: F401  (the fixture)
 
 DISK_MB = 12

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from service.rates import Rates, TooOften
+from service.http.rates import Rates, TooOften
 from tests.service.pictures import picture_bytes
 
 DAY = 24 * 3600.0

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from sqlalchemy.exc import OperationalError
 
-from service import database, store
+from service.store import captions as store
+from service.store import database
 from tests.service.pictures import picture_bytes
 
 KEEPER = """

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from benchmarks.tiny_service import ROOT, TinyService, start_service, tiny_data_set, tiny_photo
 from service.settings import Settings
-from tests.service.test_training import ZIP
+from stress.tiny_service import ROOT, TinyService, start_service, tiny_data_set, tiny_photo
+from tests.service.jobs.test_training import ZIP
 
 JPEG = {"Content-Type": "image/jpeg"}
 

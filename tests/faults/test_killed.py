@@ -1,11 +1,11 @@
 """Kill rounds, the short form: what is promised is kept, and who looks whether it is would notice if it were not."""
 
-from benchmarks.kill_journal import Journal, broken_promises, leftovers
-from benchmarks.kill_rounds import Found, kill_rounds, report
-from benchmarks.tiny_service import start_service
+from stress.kill_journal import Journal, broken_promises, leftovers
+from stress.kill_rounds import Found, kill_rounds, report
+from stress.tiny_service import start_service
 
 MOMENTS = ("caption", "promotion", "upload")
-"""Those that take seconds. tests/service/test_training.py kills trainings."""
+"""Those that take seconds. tests/service/jobs/test_training.py kills trainings."""
 
 
 def test_a_service_that_is_killed_keeps_what_it_has_promised(tmp_path):

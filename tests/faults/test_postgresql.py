@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from service.worker import WorkerProcess
+from service.jobs.worker import WorkerProcess
 from tests.faults.conftest import faults
 from tests.service import quick_service
 from tests.service.photo_sets import photo_set, zipped

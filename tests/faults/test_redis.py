@@ -4,7 +4,7 @@ import contextlib
 import signal
 import time
 
-from service.worker import LOOK_SECONDS, WorkerProcess
+from service.jobs.worker import LOOK_SECONDS, WorkerProcess
 from tests.service import quick_service
 from tests.service.photo_sets import photo_set, zipped
 from tests.service.pictures import picture_bytes

@@ -2,8 +2,8 @@
 
 from collections import Counter
 
-from benchmarks.soak import GROWTH_MB, Soaked, Use, report, soak
-from benchmarks.soak_requests import KINDS
+from stress.soak import GROWTH_MB, Soaked, Use, report, soak
+from stress.soak_requests import KINDS
 
 
 def test_a_short_soak(tmp_path):

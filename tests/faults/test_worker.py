@@ -6,8 +6,9 @@ import time
 import psutil
 import pytest
 
-from service import readiness, worker
-from service.worker import WorkerProcess
+from service import readiness
+from service.jobs import worker
+from service.jobs.worker import WorkerProcess
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import httpx
 import pytest
 
 from captioner.captioner import Captioner
-from service.database import Database
 from service.settings import Settings
+from service.store.database import Database
 from tests.service.pictures import picture_bytes
 from tests.service.servers import PostgreSQL, postgresql_server, redis_server
 from tests.service.serving import Running, serving

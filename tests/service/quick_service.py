@@ -1,14 +1,15 @@
 """`python -m tests.service.quick_service ...`: the service or its worker, whose trainings run without Java.
 
-Tests that kill processes use it; tests/service/test_training.py::test_from_a_zip_to_a_captioner_that_serves and the
-tests of the page train as users do.
+Tests that kill processes use it; test_from_a_zip_to_a_captioner_that_serves in jobs/test_training.py and
+the tests of the page train as users do.
 """
 
 import functools
 import sys
 
-from service import training_process, worker
 from service.__main__ import main
+from service.jobs import process as training_process
+from service.jobs import worker
 
 MODULE = "tests.service.quick_service"
 

@@ -18,9 +18,9 @@ import pytest
 
 from captioner.bundle import save_bundle
 from service import __main__ as command
-from service.database import Database
 from service.settings import Settings
-from service.versions import Versions
+from service.store.database import Database
+from service.store.versions import Versions
 from tests.service.pictures import picture_bytes
 
 pytestmark = pytest.mark.stress

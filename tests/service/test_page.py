@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from captioner.images import open_image
+from captioner.images.photo import open_image
 from service.page import EXAMPLES, WEB, examples, static_version
 
 PARTS = [path.relative_to(WEB / "static").as_posix() for path in sorted((WEB / "static").rglob("*")) if path.is_file()]

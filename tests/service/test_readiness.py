@@ -1,11 +1,11 @@
-"""Of service/readiness.py: the captioner; what else can be wrong is in tests/faults."""
+"""The captioner; what else can be wrong is in tests/faults."""
 
 import threading
 import time
 
 from captioner.captioner import Captioner
 from service import readiness
-from service.heartbeat import Heartbeat
+from service.jobs.heartbeat import Heartbeat
 from tests.service.pictures import picture_bytes
 
 
@@ -89,7 +89,7 @@ def test_asking_often_is_looking_once(running, monkeypatch):
 
 def test_a_heartbeat_is_watched_by_whether_it_changes(tmp_path, monkeypatch):
     now = [1000.0]
-    monkeypatch.setattr("service.heartbeat.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("service.jobs.heartbeat.time.monotonic", lambda: now[0])
     watcher, worker = Heartbeat(tmp_path), Heartbeat(tmp_path)
     now[0] += 50
     assert watcher.silent_seconds() == 50

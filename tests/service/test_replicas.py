@@ -14,10 +14,10 @@ import psutil
 import pytest
 
 from captioner.bundle import save_bundle
-from service.database import Database
-from service.datasets import DataSets
+from service.jobs.trainings import Trainings
 from service.settings import Settings
-from service.trainings import Trainings
+from service.store.database import Database
+from service.store.datasets import DataSets
 from tests.service.photo_sets import photo_set, zipped
 from tests.service.pictures import picture_bytes
 

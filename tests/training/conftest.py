@@ -10,7 +10,7 @@ from tests.quick_training import cut_at_spaces
 
 if TYPE_CHECKING:
     from captioner.config import CaptionerConfig
-    from captioner.encoders import EncoderSpec
+    from captioner.model.encoders import EncoderSpec
 
 THREE_STAGES = "three-stages"
 
@@ -32,8 +32,8 @@ def _three_stages():
 
 def three_stages_spec() -> "EncoderSpec":
     """16 channels, 16 pixels per location, BatchNorm."""
-    from captioner.encoder_weights import TorchvisionWeights
-    from captioner.encoders import IMAGENET_MEAN, IMAGENET_STD, EncoderSpec
+    from captioner.model.encoders import IMAGENET_MEAN, IMAGENET_STD, EncoderSpec
+    from captioner.model.weights import TorchvisionWeights
 
     return EncoderSpec(
         THREE_STAGES, 16, 16, 64, IMAGENET_MEAN, IMAGENET_STD, _three_stages, lambda network: network,
@@ -47,7 +47,7 @@ def three_stages(monkeypatch, tmp_path) -> Iterator[Path]:
     import torch
     from safetensors.torch import save_file
 
-    from captioner.encoders import ENCODERS, encoder_spec
+    from captioner.model.encoders import ENCODERS, encoder_spec
 
     monkeypatch.setitem(ENCODERS, THREE_STAGES, three_stages_spec())
     with torch.random.fork_rng():
@@ -68,7 +68,7 @@ def three_stages_config(three_stages) -> "CaptionerConfig":
 @pytest.fixture(scope="module")
 def shared_meteor() -> Iterator[None]:
     """One METEOR process for all tests of a file that score captions, as its start takes seconds."""
-    from training.metrics import one_meteor
+    from training.evaluation.metrics import one_meteor
 
     with one_meteor:
         yield
@@ -76,7 +76,8 @@ def shared_meteor() -> Iterator[None]:
 
 @pytest.fixture
 def words_without_java(monkeypatch) -> None:
-    from training import preparation, validation
+    from training import setup as preparation
+    from training import validation
 
     monkeypatch.setattr(preparation, "tokenise_for_scoring", cut_at_spaces)
     monkeypatch.setattr(validation, "tokenise_for_scoring", cut_at_spaces)

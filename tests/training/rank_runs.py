@@ -16,17 +16,18 @@ from pathlib import Path
 import torch
 
 from captioner.config import CaptionerConfig, DecodingOptions
-from captioner.encoders import ENCODERS
+from captioner.model.encoders import ENCODERS
 from tests.quick_training import cut_at_spaces
 from tests.training.conftest import THREE_STAGES, three_stages_spec
-from training import loop, preparation, validation
+from training import loop, validation
+from training import setup as preparation
+from training.data.readers.sentence_files import read_sentences
+from training.data.records import read_records
 from training.distributed import Ranks, leave, meet
+from training.grounding.readers.formats import read_boxes
 from training.loop import Interrupted, fit
 from training.options import FitOptions
-from training.preparation import prepare
-from training.readers.boxes import read_boxes
-from training.readers.sentence_files import read_sentences
-from training.records import read_records
+from training.setup import prepare
 
 CONFIG = CaptionerConfig(
     THREE_STAGES, 64, "squash", activation="tanh", embedding_dim=8, hidden_dim=12, attention_dim=8, dropout=0.3

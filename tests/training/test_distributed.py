@@ -1,4 +1,4 @@
-"""Of training/distributed.py: ranks that torchrun starts come to what one process comes to, or end with a sentence."""
+"""Ranks that torchrun starts come to what one process comes to, or end with a sentence."""
 
 import contextlib
 import json
@@ -18,8 +18,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from captioner.bundle import save_bundle
-from captioner.draws import Share, drawn
 from captioner.errors import ConfigError
+from captioner.model.draws import Share, drawn
 from captioner.vocabulary import PAD
 from tests.training.conftest import three_stages_spec
 from tests.training.rank_runs import RUNS, STOPPED

@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from captioner.config import CaptionerConfig
-from captioner.decoder import EXPECTED, LIKELIEST, SAMPLED, Decoder
+from captioner.model.decoder import EXPECTED, LIKELIEST, SAMPLED, Decoder
 from captioner.vocabulary import END, PAD, START
-from training.dataset import Batch
+from training.data.dataset import Batch
 from training.losses import caption_nll, map_entropy, mean_word_log_prob, reinforce_loss
 from training.objectives import caption_loss
 from training.options import FitOptions
-from training.run import Progress
+from training.runs.run import Progress
 
 PLACES, WORDS = 3, 3
 INPUTS = torch.tensor([[[START, 5, 6]]])  # [B, K, T]

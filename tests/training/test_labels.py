@@ -12,14 +12,14 @@ from captioner.bundle import load_bundle
 from captioner.captioner import Captioner
 from captioner.config import CaptionerConfig, DecodingOptions
 from captioner.errors import ConfigError, WeightsError
-from captioner.label_names import LabelNames
+from captioner.labels.names import LabelNames
 from tests.training.loop.runs import ALL_PHASES, ONE_PHASE, assert_same_run
 from tests.training.shapes import draw_shapes
 from training import loop
 from training.__main__ import main
+from training.data.records import read_records
 from training.losses import label_distillation_loss
-from training.preparation import prepare
-from training.records import read_records
+from training.setup import prepare
 from training.start import grown_config
 
 NAMES = LabelNames.from_json(["square", "circle", {"names": ["trigon"], "words": ["triangle"]}])

@@ -1,4 +1,4 @@
-"""Of training/losses.py: every figure by hand, and padding that changes none of them."""
+"""Every figure by hand, and padding that changes none of them."""
 
 import math
 

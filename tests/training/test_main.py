@@ -1,4 +1,4 @@
-"""Of training/__main__.py: what the commands do, and the sentence and exit status for what a person can put right."""
+"""What the commands do, and the sentence and exit status for what a person can put right."""
 
 import errno
 import json
@@ -12,9 +12,10 @@ import captioner
 from captioner.bundle import save_bundle
 from captioner.config import DecodingOptions
 from tests.training.shapes import draw_shapes
-from training import features, loop
+from training import loop
 from training.__main__ import main
-from training.metrics import METRICS
+from training.data import features
+from training.evaluation.metrics import METRICS
 
 pytestmark = pytest.mark.usefixtures("shared_meteor")
 

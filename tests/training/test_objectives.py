@@ -1,4 +1,4 @@
-"""Of training/objectives.py: what is rewarded, against which baseline, and that following it raises the reward."""
+"""What is rewarded, against which baseline, and that following it raises the reward."""
 
 import copy
 import dataclasses
@@ -11,7 +11,7 @@ from torch import nn
 from captioner.decoding import Hypotheses
 from captioner.vocabulary import END, START
 from training import objectives
-from training.dataset import Batch, pad_captions
+from training.data.dataset import Batch, pad_captions
 from training.objectives import END_WORD, SelfCritical, caption_loss
 from training.options import FitOptions
 from training.reward import CiderReward

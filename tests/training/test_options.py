@@ -1,4 +1,4 @@
-"""Of training/options.py: options that make no sense are refused in a sentence, and phases follow from the rest."""
+"""Options that make no sense are refused in a sentence, and phases follow from the rest."""
 
 import dataclasses
 import json

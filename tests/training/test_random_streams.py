@@ -1,4 +1,4 @@
-"""Of training/random_streams.py: streams that should differ do, and what is drawn is drawn evenly."""
+"""Streams that should differ do, and what is drawn is drawn evenly."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""Of training/reward.py: the reward is the official CIDEr-D, with the document frequencies of all references."""
+"""The reward is the official CIDEr-D, with the document frequencies of all references."""
 
 import random
 import time

@@ -1,13 +1,13 @@
-"""Of training/start.py: a captioner with room for new words says of the known ones what it said before."""
+"""A captioner with room for new words says of the known ones what it said before."""
 
 from dataclasses import replace
 
 import pytest
 import torch
 
-from captioner.encoders import ENCODERS, encoder_spec
 from captioner.errors import ConfigError
-from captioner.model import CaptionModel
+from captioner.model.encoders import ENCODERS, encoder_spec
+from captioner.model.network import CaptionModel
 from captioner.vocabulary import Vocabulary
 from training.start import grown_config, grown_model
 

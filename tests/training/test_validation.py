@@ -1,4 +1,4 @@
-"""Of training/validation.py: captions are those that users get, and scores the official ones."""
+"""Captions are those that users get, and scores the official ones."""
 
 import numpy as np
 import pytest
@@ -7,14 +7,14 @@ from pycocoevalcap.bleu.bleu import Bleu
 from pycocoevalcap.cider.cider import Cider
 
 from captioner.captioner import Captioner
-from captioner.images import fit_image, open_image
+from captioner.images.photo import fit_image, open_image
 from tests.training.shapes import draw_shapes
 from training import validation
-from training.dataset import CaptionDataset
-from training.features import FeatureCache
-from training.metrics import tokenise_for_scoring
-from training.mixing import Part, parts_of
-from training.records import ImageRecord
+from training.data.dataset import CaptionDataset
+from training.data.features import FeatureCache
+from training.data.mixing import Part, parts_of
+from training.data.records import ImageRecord
+from training.evaluation.metrics import tokenise_for_scoring
 from training.validation import Validator
 
 REFERENCES = [

@@ -22,13 +22,13 @@ from pathlib import Path
 from typing import Any
 
 from captioner.errors import ConfigError
-from captioner.json_files import read_json, write_json
+from captioner.files import read_json, write_json
 from captioner.vocabulary import tokenise
+from training.data.records import DataSet, ImageRecord, read_records
+from training.evaluation.rightness import Judge, words_of_references
 from training.recipes.default import RECIPES, Place, add_data_arguments
 from training.recipes.options import Recipe, flags, load_recipe
 from training.recipes.steps import Step, StepFailed, StepLog, exit_status
-from training.records import DataSet, ImageRecord, read_records
-from training.rightness import Judge, words_of_references
 
 PARTS = ("photos", "text", "labels")
 """What a variant may have: the photos of --coco, the sentences of --sentences, the labels of the encoder."""

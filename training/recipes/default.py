@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from captioner.errors import ConfigError
-from captioner.json_files import read_json
+from captioner.files import read_json
 from training.recipes.options import Recipe, flags, load_recipe
 from training.recipes.steps import Step, StepFailed, StepLog, exit_status
 
@@ -207,8 +207,8 @@ def _average(recipe: Recipe, place: Place) -> None:
 
 def _choose_decoding(recipe: Recipe, place: Place) -> None:
     from captioner.bundle import load_bundle, save_bundle
+    from training.data.records import read_records
     from training.recipes.finishing import DecodingChoice
-    from training.records import read_records
 
     kept = place.output / "decoding.json"
     data_sets = [read_records(place.flickr8k), read_records(place.coco)]
@@ -225,11 +225,11 @@ def _choose_decoding(recipe: Recipe, place: Place) -> None:
 def _learn_confidence(place: Place, log: StepLog) -> None:
     """Learn the confidence of the final weights with the final decoding; with too few photos there is none."""
     import captioner
-    from training.confidence import NotLearnable, calibrate_bundle
-    from training.confidence_scores import confidence_in_one_line
+    from training.confidence.learning import NotLearnable, calibrate_bundle
+    from training.confidence.scores import confidence_in_one_line
+    from training.data.records import read_records
     from training.options import FitOptions
-    from training.preparation import training_splits
-    from training.records import read_records
+    from training.setup import training_splits
 
     (place.bundle / "confidence.json").unlink(missing_ok=True)  # of the weights of one stage
     data_sets = [read_records(place.flickr8k), read_records(place.coco)]

@@ -13,18 +13,18 @@ import torch
 from captioner.bundle import Bundle, load_bundle
 from captioner.config import DecodingOptions
 from captioner.counting import counted
-from captioner.encoder_weights import tensors_sha256
 from captioner.errors import DataError
-from captioner.json_files import read_json, write_json
-from training.dataset import CaptionDataset
-from training.features import FeatureView, fill_cache, open_cache
-from training.metrics import METRICS
-from training.mixing import names_of, parts_of
+from captioner.files import read_json, write_json
+from captioner.model.weights import tensors_sha256
+from training.data.dataset import CaptionDataset
+from training.data.features import FeatureView, fill_cache, open_cache
+from training.data.mixing import names_of, parts_of
+from training.data.records import DataSet
+from training.evaluation.metrics import METRICS
 from training.options import FitOptions
-from training.preparation import training_splits
 from training.recipes.options import Recipe
 from training.recipes.steps import duration
-from training.records import DataSet
+from training.setup import training_splits
 from training.validation import Validator
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from captioner.errors import CaptionerError, DataError
-from captioner.json_files import read_json, write_json
+from captioner.files import read_json, write_json
 
 STEPS, LOG = "steps.json", "recipe.log"
 

@@ -7,7 +7,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from service.tokens import admin_token
+from service.http.auth import admin_token
 from tests.service.photo_sets import photo_bytes, photo_set, zipped
 
 ZIP = {"Content-Type": "application/zip"}
@@ -160,7 +160,9 @@ def test_strangers_are_refused_before_they_have_sent_it(start):
 
 def test_a_full_disk_is_told_before_the_zip_is_sent(start, monkeypatch):
     running = start()
-    monkeypatch.setattr("service.connections.shutil.disk_usage", lambda path: type("Usage", (), {"free": 1_000_000}))
+    monkeypatch.setattr(
+        "service.http.connections.shutil.disk_usage", lambda path: type("Usage", (), {"free": 1_000_000})
+    )
     url = httpx.URL(running.url)
     token, _ = admin_token(running.service.settings)
     with socket.create_connection((url.host, url.port), timeout=20) as connection:
@@ -178,7 +180,7 @@ def test_a_disk_that_fills_up_meanwhile_leaves_nothing(running, monkeypatch):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("service.datasets.DataSetRow", full)
+        patch.setattr("service.store.datasets.DataSetRow", full)
         response = bring(running.client, photo_set(4))
     assert response.status_code == 507 and "disk is full" in response.json()["detail"]
     assert kept(running) == []

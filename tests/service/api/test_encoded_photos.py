@@ -6,7 +6,7 @@ import random
 import pytest
 
 from service.api.encoded_photos import photo_bytes
-from service.problems import Problem
+from service.errors import Problem
 
 FILES = [bytes(range(256)) * 3 + bytes(extra) for extra in range(4)] + [b"\xff\xfb\xef\xbe", b"a"]
 

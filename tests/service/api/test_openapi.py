@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from service.rates import is_costly
-from service.tokens import needs_token
+from service.http.auth import needs_token
+from service.http.rates import is_costly
 
 OPERATIONS = {
     ("POST", "/api/captions"),

@@ -9,8 +9,8 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 
 import captioner
+from service.jobs.worker import WorkerProcess
 from service.settings import Settings
-from service.worker import WorkerProcess
 from tests.service.browser.visits import DOGS, EXAMPLES, heat_pixels, screenshot
 from tests.service.photo_sets import zipped
 from tests.service.serving import Running, serving

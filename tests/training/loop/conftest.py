@@ -6,10 +6,11 @@ import pytest
 
 from captioner.config import DecodingOptions
 from tests.training.shapes import draw_shapes
-from training import curves, loop
+from training import loop
+from training.data.records import read_records
 from training.loop import fit
-from training.preparation import prepare
-from training.records import read_records
+from training.runs import curves
+from training.setup import prepare
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ import pytest
 from captioner.bundle import load_bundle
 from tests.confidence_models import drawn_model
 from tests.training.loop.runs import ONE_PHASE
-from training import confidence
+from training.confidence import learning as confidence
 
 
 @pytest.fixture

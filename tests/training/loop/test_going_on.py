@@ -1,4 +1,4 @@
-"""Of training/loop.py: runs that go on from a captioner."""
+"""Runs that go on from a captioner."""
 
 import dataclasses
 import os
@@ -11,9 +11,9 @@ from captioner.bundle import load_bundle
 from captioner.errors import ConfigError
 from tests.training.loop.runs import ONE_PHASE, assert_same_run, lines_of
 from tests.training.shapes import draw_shapes
+from training.data.records import read_records
 from training.loop import Interrupted, fit
-from training.preparation import prepare
-from training.records import read_records
+from training.setup import prepare
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Of training/loop.py: a run that was stopped goes on as if it had not been, and phases change their part."""
+"""A run that was stopped goes on as if it had not been, and phases change their part."""
 
 import dataclasses
 import json
@@ -18,10 +18,11 @@ from captioner.errors import ConfigError, DataError
 from captioner.figures import figure_strip
 from tests.training.loop.runs import ALL_PHASES, BATCHES, ONE_PHASE, assert_same_run, lines_of, state_of
 from tests.training.shapes import draw_shapes
-from training import curves, loop
-from training import run as run_state
+from training import loop
 from training.loop import Interrupted, fit
 from training.options import FitOptions
+from training.runs import curves
+from training.runs import run as run_state
 from training.validation import Validator
 
 

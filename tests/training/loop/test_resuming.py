@@ -1,4 +1,4 @@
-"""Of training/resuming.py: every option of a run that is resumed with another value is applied, or refused."""
+"""Every option of a run that is resumed with another value is applied, or refused."""
 
 import dataclasses
 import json
@@ -14,17 +14,17 @@ from safetensors.torch import save_file
 from captioner.bundle import load_bundle
 from captioner.config import CaptionerConfig, DecodingOptions
 from captioner.errors import ConfigError
-from captioner.label_names import LabelNames
+from captioner.labels.names import LabelNames
 from tests.training.loop.runs import ONE_PHASE, lines_of, state_of
 from tests.training.shapes import draw_shapes, write_boxes
 from training import loop
+from training.data.readers.sentence_files import read_sentences
+from training.data.records import read_records
+from training.grounding.readers.formats import read_boxes
 from training.loop import Interrupted, fit
 from training.options import FitOptions
-from training.preparation import prepare
-from training.readers.boxes import read_boxes
-from training.readers.sentence_files import read_sentences
-from training.records import read_records
-from training.resuming import APPLIED_TO_MODEL, changes
+from training.runs.resuming import APPLIED_TO_MODEL, changes
+from training.setup import prepare
 
 LONG = replace(ONE_PHASE, epochs=10, warmup_steps=1, average_decay=0.9)
 SCENARIOS = {

@@ -13,12 +13,12 @@ from captioner.config import DecodingOptions
 from captioner.errors import ConfigError, DataError
 from tests.training.loop.runs import ALL_PHASES, ONE_PHASE, assert_same_run, lines_of
 from tests.training.shapes import SHAPES, draw_shapes, write_boxes
-from training.boxes import BoxSet, PhotoBoxes, Thing
+from training.data.records import read_records
+from training.grounding.boxes import BoxSet, PhotoBoxes, Thing
+from training.grounding.readers.formats import read_boxes
 from training.loop import Interrupted, fit
 from training.options import FitOptions
-from training.preparation import prepare
-from training.readers.boxes import read_boxes
-from training.records import read_records
+from training.setup import prepare
 from training.validation import Validator
 
 

@@ -1,4 +1,4 @@
-"""Of training/loop.py: maps that boxes teach, and hard attention."""
+"""Maps that boxes teach, and hard attention."""
 
 import dataclasses
 import json
@@ -14,10 +14,10 @@ from captioner.errors import ConfigError, DataError
 from tests.training.loop.runs import ALL_PHASES, ONE_PHASE, lines_of
 from tests.training.shapes import draw_shapes, write_boxes
 from training import loop
+from training.data.records import read_records
+from training.grounding.readers.formats import read_boxes
 from training.loop import Interrupted, fit
-from training.preparation import prepare
-from training.readers.boxes import read_boxes
-from training.records import read_records
+from training.setup import prepare
 
 
 @pytest.fixture

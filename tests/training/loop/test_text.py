@@ -11,16 +11,16 @@ from safetensors.torch import save_file
 from captioner.bundle import load_bundle
 from captioner.config import CaptionerConfig, DecodingOptions
 from captioner.errors import ConfigError
-from captioner.label_names import LabelNames
+from captioner.labels.names import LabelNames
 from captioner.vocabulary import START
 from tests.training.conftest import THREE_STAGES
 from tests.training.loop.runs import ALL_PHASES, ONE_PHASE, assert_same_run, lines_of, state_of
 from training import loop
+from training.data.readers.sentence_files import read_sentences
+from training.data.records import read_records
 from training.loop import Interrupted, fit
 from training.options import FitOptions
-from training.preparation import prepare
-from training.readers.sentence_files import read_sentences
-from training.records import read_records
+from training.setup import prepare
 
 SENTENCES = ["a zebra stands in a field", "two zebras and a giraffe", "a field of grass", "a giraffe eats grass"]
 NAMES = LabelNames.from_json(["zebra", "giraffe", ["field", "meadow"]])

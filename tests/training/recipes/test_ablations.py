@@ -1,4 +1,4 @@
-"""Of training/recipes/ablations.py: each variant has its parts and sees as many photos; one command makes one table."""
+"""Each variant has its parts and sees as many photos; one command makes one table."""
 
 import json
 
@@ -6,7 +6,7 @@ import pytest
 
 from tests.training.shapes import draw_shapes
 from training import __main__ as training
-from training.readers.listing import ImageRecord
+from training.data.readers.listing import ImageRecord
 from training.recipes import ablations
 
 FIGURES = {"wrong_noun": 0.25, "novel_words": 3, "novel_right": 2 / 3, "novel": {}}

@@ -1,4 +1,4 @@
-"""Of training/recipes/default.py: one command makes a captioner from data to card, and resumes where it was stopped."""
+"""One command makes a captioner from data to card, and resumes where it was stopped."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Of training/recipes/finishing.py: the mean of weights, the choice of a decoding, and the card."""
+"""The mean of weights, the choice of a decoding, and the card."""
 
 import json
 from dataclasses import replace
@@ -11,11 +11,11 @@ from captioner.config import DecodingOptions
 from tests.quick_training import cut_at_spaces
 from tests.training.shapes import draw_shapes
 from training import validation
-from training.metrics import METRICS
+from training.data.records import read_records
+from training.evaluation.metrics import METRICS
 from training.recipes.default import RECIPES
 from training.recipes.finishing import DecodingChoice, averaged_bundle, finished_card, how_it_was_made, kept_figures
 from training.recipes.options import load_recipe
-from training.records import read_records
 
 CARD = """# a and b captioner
 

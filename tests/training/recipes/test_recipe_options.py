@@ -1,4 +1,4 @@
-"""Of training/recipes/options.py: recipes that ship are valid, and what is wrong with one is said in a sentence."""
+"""Recipes that ship are valid, and what is wrong with one is said in a sentence."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Of training/recipes/steps.py: steps are carried out once, and a recipe that was stopped resumes at its next step."""
+"""Steps are carried out once, and a recipe that was stopped resumes at its next step."""
 
 import json
 from types import SimpleNamespace

@@ -1,0 +1,1 @@
+"""Captions of many photos, written to files by a run that can be resumed."""

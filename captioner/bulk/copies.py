@@ -1,0 +1,216 @@
+"""Copies of photos that carry their captions, as XMP and IPTC data: pixels and all other data stay as they are."""
+
+import os
+import re
+import shutil
+from pathlib import Path
+from types import ModuleType
+
+from captioner.bulk.copy_checks import CopyDiffers, checked_copy
+from captioner.errors import ConfigError, ImageError
+from captioner.images.warnings import PhotoWarning
+
+IPTC_BYTES = 2000
+"""Of a caption, at most."""
+_IPTC_UTF8 = "\x1b%G"
+_IPTC_TEXT = "Iptc.Application2.Caption"
+_XMP_TEXT = "Xmp.dc.description"
+_XMP_TEXTS = {"Xmp.tiff.ImageDescription": True, "Xmp.exif.UserComment": True, "Xmp.acdsee.caption": False}
+"""Other properties of XMP that hold a description -> whether in several languages."""
+_EXIF_TEXTS = (
+    "Exif.Image.ImageDescription",
+    "Exif.Photo.UserComment",
+    "Exif.Image.XPComment",
+    "Exif.Image.XPTitle",
+)
+_REPLACED = {_XMP_TEXT, *_XMP_TEXTS, *_EXIF_TEXTS, _IPTC_TEXT, "Iptc.Envelope.CharacterSet"}
+_PNG = b"\x89PNG\r\n\x1a\n"
+_PLACES = re.compile(
+    "Tag$|Offset|InterchangeFormat$|MakerNote|SubIFDs$|NewSubfileType$|PrintImageMatching$|XMLPacket$|IPTCNAA$"
+)
+"""Keys of EXIF whose values are positions in the file, or data that is also read by other keys."""
+_MAKER_NOTE = "Exif.Photo.MakerNote"
+_STANDARD_EXIF = {"Image", "Photo", "GPSInfo", "Iop", "Thumbnail", "MakerNote"}
+
+
+def write_copy(name: str, source: str | bytes, target: str, caption: str) -> PhotoWarning | None:
+    """Write a copy of a photo with its caption in place of every description that the file has.
+
+    The caption is `dc:description` in XMP, in one language, and Caption-Abstract in IPTC; where the photo has them, the
+    fields of `_EXIF_TEXTS` and `_XMP_TEXTS` and a PNG's text "Description" are replaced as well, as many viewers
+    read those first. Pictures and all other data stay as they are. Where that cannot be, the copy has the bytes of the
+    photo, and the caption lies beside it in TARGET.xmp. The copy is written atomically, and has the photo's time of
+    change.
+    name: what errors call the photo. source: its path, or the content of its file.
+    Returns a warning if the caption lies beside the copy.
+    Raises ImageError where the photo cannot be read or the copy cannot be written.
+    """
+    try:
+        content = source if isinstance(source, bytes) else Path(source).read_bytes()
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        try:
+            captioned, reason = _captioned(content, caption), None
+        except CopyDiffers as why:
+            captioned, reason = content, why
+        _write(target, captioned, source)
+        if reason is None:
+            return None
+        _write(f"{target}.xmp", _sidecar(caption), source)
+    except OSError as error:
+        raise ImageError(f"{name} could not be copied to {target} ({error.strerror or error})") from error
+    beside = f"{os.path.basename(target)}.xmp"
+    return PhotoWarning("sidecar", f"The caption lies beside the copy, in {beside}, because {reason}.")
+
+
+def require_exiv2() -> ModuleType:
+    """The package that writes such data, which the rest of the captioner does without. Raises ConfigError."""
+    try:
+        import exiv2
+    except ImportError as error:
+        raise ConfigError("--format xmp needs the package exiv2: python -m pip install exiv2") from error
+    exiv2.LogMsg.setLevel(exiv2.LogMsg.Level.mute)  # it comments on odd data, which it keeps, on standard error
+    return exiv2
+
+
+def _captioned(content: bytes, caption: str) -> bytes:
+    """The file's content with the caption in it. Raises CopyDiffers where it cannot hold one."""
+    exiv2 = require_exiv2()
+    try:
+        image = exiv2.ImageFactory.open(content)
+    except exiv2.Exiv2Error as error:
+        raise CopyDiffers("files of this format hold no captions, or this one is damaged") from error
+    try:
+        image.readMetadata()
+        if not _writes(exiv2, image, exiv2.MetadataId.Xmp):
+            raise CopyDiffers("files of this format hold no captions")
+        before = _other_data(image)
+        _set_xmp(image.xmpData(), caption)
+        if _writes(exiv2, image, exiv2.MetadataId.Iptc):
+            _set_iptc(image.iptcData(), caption)
+        if _writes(exiv2, image, exiv2.MetadataId.Exif):
+            _set_exif(image.exifData(), caption)
+        if content.startswith(_PNG) and image.comment().strip():  # the text chunk "Description"
+            image.setComment(caption)
+        image.writeMetadata()
+        written = checked_copy(content, _content(image))
+        again = exiv2.ImageFactory.open(written)
+        again.readMetadata()
+        if _other_data(again) != before:
+            raise CopyDiffers("some of the data about the photo would be lost")
+        if _place_of_notes(image, content) != _place_of_notes(again, written):
+            raise CopyDiffers("the camera's own notes would move, and may no longer be understood")
+        return written
+    except exiv2.Exiv2Error as error:
+        raise CopyDiffers("the data about the photo in the file is damaged, or takes too much room") from error
+    except (
+        AttributeError,
+        LookupError,
+        TypeError,
+        ValueError,
+    ) as error:  # from its Python package
+        raise CopyDiffers("the data about the photo in the file is damaged") from error
+
+
+def _other_data(image) -> dict[str, str]:
+    """Metadata that exiv2 reads, without positions in the file and the descriptions that the caption replaces."""
+    found = {}
+    for data in (image.exifData(), image.iptcData(), image.xmpData()):
+        for number, datum in enumerate(data):
+            key = datum.key()
+            if key not in _REPLACED and not _PLACES.search(key):
+                found[f"{key} {number if key.startswith('Iptc') else ''}"] = str(datum.value())
+    return found
+
+
+def _place_of_notes(image, content: bytes) -> int | None:
+    """Where the notes of a maker that exiv2 does not know begin in the EXIF data; None where there are none.
+
+    They may point to places in that data. Those of known makers it puts right.
+    """
+    data = image.exifData()
+    if _MAKER_NOTE not in data or {datum.key().split(".")[1] for datum in data} - _STANDARD_EXIF:
+        return None
+    notes = bytes(map(int, str(data[_MAKER_NOTE].value()).split()))
+    return content.find(notes) - content.find(b"Exif\0\0")
+
+
+def _set_xmp(data, caption: str) -> None:
+    if _XMP_TEXT in data:
+        del data[_XMP_TEXT]  # in all languages
+    data[_XMP_TEXT] = _in_any_language(caption)
+    for key, is_in_languages in _XMP_TEXTS.items():
+        if key in data:
+            del data[key]
+            data[key] = _in_any_language(caption) if is_in_languages else caption
+
+
+def _set_exif(data, caption: str) -> None:
+    """Replace the descriptions that are there; blank ones, which cameras leave room for, stay."""
+    described = {key: data[key].value() for key in _EXIF_TEXTS if key in data}
+    if _is_text(described.get("Exif.Image.ImageDescription")):
+        _replace(data, "Exif.Image.ImageDescription", caption)
+    comment = described.get("Exif.Photo.UserComment")
+    # exiv2 gives no text of a comment whose type is not the standard's: it is replaced whatever it holds.
+    if comment is not None and (not hasattr(comment, "comment") or comment.comment().strip("\0 ")):
+        charset = "Ascii" if caption.isascii() else "Unicode"
+        # Which is UCS-2: exiv2 can write letters beyond it, but not read them.
+        text = "".join(letter if ord(letter) < 0x10000 else "\N{REPLACEMENT CHARACTER}" for letter in caption)
+        _replace(data, "Exif.Photo.UserComment", f"charset={charset} {text}")
+    for key in ("Exif.Image.XPComment", "Exif.Image.XPTitle"):  # Windows shows the title as the photo's description
+        if key in described:
+            _replace(data, key, " ".join(map(str, f"{caption}\0".encode("utf-16-le"))))
+
+
+def _replace(data, key: str, value: str) -> None:
+    """Set a field in the type of the standard, whatever its type was: exiv2 reads a value as that type says."""
+    del data[key]
+    data[key] = value
+
+
+def _is_text(value) -> bool:
+    return value is not None and bool(str(value).strip("\0 "))
+
+
+def _writes(exiv2: ModuleType, image, kind: int) -> bool:
+    return image.checkMode(kind) in (exiv2.AccessMode.Write, exiv2.AccessMode.ReadWrite)
+
+
+def _set_iptc(data, caption: str) -> None:
+    text = caption.encode()[:IPTC_BYTES].decode(errors="ignore")
+    if not text.isascii():
+        if not data.empty() and data.detectCharset() not in ("ASCII", "UTF-8"):
+            return  # what else is there would be read wrongly from then on: XMP has to do
+        data["Iptc.Envelope.CharacterSet"] = _IPTC_UTF8
+    data[_IPTC_TEXT] = text
+
+
+def _sidecar(caption: str) -> bytes:
+    exiv2 = require_exiv2()
+    packet = exiv2.ImageFactory.create(exiv2.ImageType.xmp)
+    packet.xmpData()[_XMP_TEXT] = _in_any_language(caption)
+    packet.writeMetadata()
+    return _content(packet)
+
+
+def _in_any_language(caption: str) -> str:
+    return f'lang="x-default" {caption}'
+
+
+def _content(image) -> bytes:
+    data = image.io()
+    data.open()
+    try:
+        return bytes(data.mmap())
+    finally:
+        data.munmap()
+        data.close()
+
+
+def _write(target: str, content: bytes, source: str | bytes) -> None:
+    folder, name = os.path.split(target)
+    beside = os.path.join(folder, f".{name}.part")  # always the same: what a killed run leaves is written over
+    with open(beside, "wb") as file:
+        file.write(content)
+    if isinstance(source, str):
+        shutil.copystat(source, beside)
+    os.replace(beside, target)

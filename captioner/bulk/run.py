@@ -1,0 +1,302 @@
+"""Captions of as many photos as there are, into files: what was done stays done, whatever ends the run.
+
+Processes read the photos ahead. The captions go to a journal, which is the output or lies beside it; a photo that
+cannot be read goes to another. Whatever is in one of them is not captioned again.
+"""
+
+import os
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, replace
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+from captioner.bulk.copies import require_exiv2, write_copy
+from captioner.bulk.journal import Journal
+from captioner.bulk.outputs import write_coco, write_csv
+from captioner.bulk.sources import Photo, photos_at, read_square
+from captioner.bulk.workers import PhotoWorkers, open_workers, started_ahead
+from captioner.caption_json import photo_json, warnings_json
+from captioner.captioner import Caption, Captioner
+from captioner.config import DecodingOptions
+from captioner.errors import ConfigError, DataError, ImageError
+from captioner.images.finding import PassedOver
+from captioner.images.photo import ImageFrame
+from captioner.images.warnings import PhotoWarning
+from captioner.name_set import NameSet
+from captioner.ranks import ALONE, Ranks, connected
+
+BATCHES_AHEAD = 2
+"""Batches of photos that are read and wait, or are being read, while one is captioned."""
+
+Prepared = tuple[Photo, tuple[np.ndarray, ImageFrame]]
+Captioned = tuple[Photo, list[Caption], Future | None]
+"""The future: of its copy."""
+
+
+@dataclass(frozen=True)
+class BulkOptions:
+    """How photos become files of captions."""
+
+    output: Path
+    """The file, or with format xmp the folder."""
+    format: str = "jsonl"
+    """One of `caption_files.FORMATS`."""
+    recursive: bool = False
+    """Whether folders in folders are searched."""
+    batch_size: int = 16
+    """Photos captioned at once."""
+    workers: int = 1
+    """Processes that read photos."""
+    photo_seconds: float = 60.0
+    """That reading a photo may take, or writing its copy."""
+    everything: bool = False
+    """Whether the lines hold words, probabilities, gates and maps, too."""
+    min_confidence: float | None = None
+    """Captions with a lower confidence go to a list of their own; None: all go to the output."""
+
+    @property
+    def captions(self) -> Journal:
+        if self.format == "xmp":
+            return Journal(self.output / "captions.jsonl")
+        return Journal(self.output.with_suffix(".jsonl"))
+
+    @property
+    def unreadable(self) -> Journal:
+        return Journal(self.captions.path.with_suffix(".unreadable.jsonl"))
+
+    @property
+    def unsure(self) -> Journal:
+        return Journal(self.captions.path.with_suffix(".unsure.jsonl"))
+
+    def is_unsure(self, caption: Caption) -> bool:
+        """Whether a photo's caption belongs to the list of captions to look at."""
+        return self.min_confidence is not None and caption.confidence < self.min_confidence
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Photos in the files, also of earlier runs."""
+
+    captioned: int
+    """Those in the list of captions to look at are not among them."""
+    unreadable: int
+    unsure: int
+    warnings: dict[str, int]
+    """Kind of warning -> number of photos that have it."""
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Told what happens; by default nobody is."""
+
+    begins: Callable[[int], object] = lambda done: None
+    """With the number of photos that earlier runs did, of all ranks."""
+    captioned: Callable[[int], object] = lambda count: None
+    """With the number of photos that came to the journal."""
+    refused: Callable[[ImageError], object] = lambda error: None
+    """With what is wrong with a photo."""
+    passed_over: Callable[[PassedOver], object] = lambda files: None
+    """With the files that are not named like images, at the end and where there are any."""
+
+
+SILENT = Watch()
+
+
+def caption_in_bulk(
+    inputs: Sequence[str],
+    options: BulkOptions,
+    load: Callable[[], tuple[Captioner, DecodingOptions]],
+    ranks: Ranks = ALONE,
+    watch: Watch = SILENT,
+) -> Totals:
+    """Caption what `inputs` stand for, see `photos_at`, but for what the output has already; each photo once.
+
+    load: called where there is a photo to caption.
+    Raises ConfigError where something else writes this output, it lies among the photos, or the captioner cannot tell
+    the confidence that the options ask for; DataError where it cannot be written, or is no output of this function.
+    """
+    journals = options.captions, options.unreadable, options.unsure
+    captions = options.captions
+    _check(inputs, options)
+    with connected(ranks), _alone(captions.path, ranks):
+        seen = NameSet()
+        for journal in journals:
+            for entry in journal.entries():
+                seen.add(entry["image"])
+        watch.begins(len(seen))
+        passed_over = PassedOver()
+        photos = photos_at(inputs, options.recursive, seen.add, ranks, passed_over)
+        first = next(photos, None)
+        if first is not None:
+            captioner, decoding = load()
+            _check_confidence(captioner, decoding, options)
+            _Run(options, captioner, decoding, watch).caption(chain([first], photos))
+        if passed_over:
+            watch.passed_over(passed_over)
+        ranks.wait()
+        if ranks.rank == 0:
+            _finish(options)
+        ranks.wait()
+        return _totals(options)
+
+
+class _Run:
+    def __init__(self, options: BulkOptions, captioner: Captioner, decoding: DecodingOptions, watch: Watch):
+        self._options, self._captioner, self._decoding, self._watch = options, captioner, decoding, watch
+        self._captions, self._unreadable, self._unsure = options.captions, options.unreadable, options.unsure
+
+    def caption(self, photos: Iterator[Photo]) -> None:
+        config, batch_size = self._captioner.bundle.config, self._options.batch_size
+        copies = self._options.format == "xmp"
+        with open_workers(self._options.workers, self._options.photo_seconds) as workers:
+
+            def start(photo: Photo) -> Future:
+                return workers.submit(read_square, photo.name, photo.source, config.image_size, config.fit)
+
+            with closing(started_ahead(photos, start, BATCHES_AHEAD * batch_size)) as started:
+                readable = self._readable(started)
+                unwritten: deque[list[Captioned]] = deque()
+                while batch := list(islice(readable, batch_size)):
+                    unwritten.append(self._captioned(batch, workers if copies else None))
+                    if len(unwritten) > copies:  # copies are written while the next batch is captioned
+                        self._write(unwritten.popleft())
+                while unwritten:
+                    self._write(unwritten.popleft())
+
+    def _readable(self, started: Iterator[tuple[Photo, Future]]) -> Iterator[Prepared]:
+        for photo, square in started:
+            try:
+                yield photo, square.result()
+            except ImageError as error:
+                self._refuse(photo, error)
+
+    def _captioned(self, batch: Sequence[Prepared], copying: PhotoWorkers | None) -> list[Captioned]:
+        squares, frames = zip(*(prepared for _, prepared in batch), strict=True)
+        found = self._captioner.caption_pixels(np.stack(squares), frames, self._decoding)
+        return [
+            (photo, captions, self._copy(copying, photo, captions[0]))
+            for (photo, _), captions in zip(batch, found, strict=True)
+        ]
+
+    def _copy(self, workers: PhotoWorkers | None, photo: Photo, caption: Caption) -> Future | None:
+        """Begin a copy of a photo that carries its caption; None if there is to be none."""
+        if workers is None or self._options.is_unsure(caption):
+            return None
+        target = str(self._options.output / photo.place)
+        return workers.submit(write_copy, photo.name, photo.source, target, caption.text)
+
+    def _write(self, batch: Sequence[Captioned]) -> None:
+        entries, unsure = [], []
+        for photo, captions, copy in batch:
+            try:
+                if copy is not None and (warning := copy.result()):
+                    captions = _with_warning(captions, warning)
+                to = unsure if self._options.is_unsure(captions[0]) else entries
+                to.append(entry_of(photo.name, captions, self._options.everything))
+            except ImageError as error:
+                self._refuse(photo, error)
+        self._unsure.append(unsure)
+        self._captions.append(entries)
+        self._watch.captioned(len(entries) + len(unsure))
+
+    def _refuse(self, photo: Photo, error: ImageError) -> None:
+        self._unreadable.append([{"image": photo.name, "error": str(error)}])
+        self._watch.refused(error)
+
+
+def _totals(options: BulkOptions) -> Totals:
+    captioned, warnings = 0, Counter()
+    for entry in options.captions.entries():
+        captioned += 1
+        warnings.update(warning["kind"] for warning in entry.get("warnings", ()))
+    unreadable, unsure = (sum(1 for _ in journal.entries()) for journal in (options.unreadable, options.unsure))
+    return Totals(captioned, unreadable, unsure, dict(warnings))
+
+
+def entry_of(name: str, captions: Sequence[Caption], everything: bool) -> dict[str, Any]:
+    """A photo's line of the journal, with confidences where there are some; everything: as `photo_json` has it."""
+    if everything:
+        return photo_json(name, captions)
+    found = [
+        {"caption": caption.text, "probability": caption.probability}
+        | ({} if caption.confidence is None else {"confidence": caption.confidence})
+        for caption in captions
+    ]
+    entry = {"image": name, **found[0]}
+    if len(found) > 1:
+        entry["alternatives"] = found[1:]
+    if captions[0].warnings:
+        entry["warnings"] = warnings_json(captions[0])
+    return entry
+
+
+def _with_warning(captions: Sequence[Caption], warning: PhotoWarning) -> list[Caption]:
+    return [replace(one, frame=replace(one.frame, warnings=(*one.frame.warnings, warning))) for one in captions]
+
+
+def _check_confidence(captioner: Captioner, decoding: DecodingOptions, options: BulkOptions) -> None:
+    if options.min_confidence is None:
+        return
+    if captioner.bundle.confidence is None:
+        raise ConfigError(
+            "--min-confidence: this captioner has no confidence model, so it cannot tell which captions to keep; leave"
+            " the option out, name another --bundle, or add a model by `python -m training calibrate`"
+        )
+    if decoding.temperature > 0:
+        raise ConfigError(
+            "--min-confidence: sampled captions have no confidence; leave the option or --temperature out"
+        )
+
+
+def _check(inputs: Sequence[str], options: BulkOptions) -> None:
+    """That the output can be written, and would not be taken for photos to caption."""
+    if options.format == "xmp":
+        require_exiv2()
+        output = options.output.resolve()
+        for folder in (Path(one).resolve() for one in inputs if os.path.isdir(one)):
+            if folder == output or options.recursive and folder in output.parents:
+                raise ConfigError(f"--output {options.output} lies among the photos of {folder}: name a folder outside")
+    folder = options.captions.path.parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"--output: the folder {folder} cannot be made ({error.strerror}): name another") from error
+
+
+@contextmanager
+def _alone(output: Path, ranks: Ranks) -> Iterator[None]:
+    """Nothing but these ranks writes the output meanwhile."""
+    if ranks.rank > 0:
+        ranks.wait()
+        yield
+        return
+    lock = FileLock(output.with_name(f".{output.name}.run-lock"))
+    try:
+        held = lock.acquire(timeout=0)
+    except Timeout as error:
+        raise ConfigError(f"another run writes {output}: wait for its end, or name another --output") from error
+    except OSError as error:
+        raise DataError(f"{output} cannot be written ({error.strerror}): name another --output") from error
+    with held:
+        ranks.wait()
+        yield
+        with suppress(OSError):  # Windows keeps it, as it is open
+            os.unlink(lock.lock_file)
+
+
+def _finish(options: BulkOptions) -> None:
+    options.captions.finish()
+    for journal in (options.unreadable, options.unsure):
+        if journal.path.exists():
+            journal.finish()
+    if options.format == "csv":
+        write_csv(options.captions, options.output)
+    elif options.format == "coco":
+        write_coco(options.captions, options.output)

@@ -1,0 +1,232 @@
+"""Photos to caption in bulk, one after the other: from files, folders, archives and addresses, however many.
+
+Nothing here grows with the number of photos: folders are read as a stream, in the order in which the disk has them.
+"""
+
+import glob
+import os
+import tarfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import BinaryIO
+
+import numpy as np
+from braceexpand import UnbalancedBracesError, braceexpand
+
+from captioner.bulk.remote import is_address, open_address, photos_at_address
+from captioner.errors import ImageError, ImageTooLarge
+from captioner.images.file_types import HEAD_BYTES
+from captioner.images.finding import PassedOver, is_image_name
+from captioner.images.photo import ImageFrame, open_image, prepare_image
+from captioner.ranks import ALONE, Ranks
+
+ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+MAX_BYTES = 2**29
+"""Of a photo's file in an archive: what is larger is not read into memory."""
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A photo that was found, and not looked at yet."""
+
+    name: str
+    """What the output calls it: a path, an address, or ARCHIVE/MEMBER."""
+    place: str
+    """Where a copy of it belongs, below the folder of all copies."""
+    source: str | bytes | ImageError
+    """Its path, the content of its file, or why that cannot be had."""
+
+
+Wanted = Callable[[str], bool]
+"""Asked once for each photo that is found, with its name, before anything of it is read."""
+
+
+def photos_at(
+    inputs: Sequence[str],
+    recursive: bool,
+    wanted: Wanted,
+    ranks: Ranks = ALONE,
+    passed_over: PassedOver | None = None,
+) -> Iterator[Photo]:
+    """The wanted photos that files, folders, globs, archives and addresses stand for, each rank its own.
+
+    Of archives in tar form, as WebDataset has them, each member that is named like an image is a photo; `{000..009}`
+    in an argument stands for the numbers. Where there are at least as many archives as ranks, each rank reads some
+    archives whole; else all read all, and take their share of the photos.
+    Photos that cannot be found or read have the reason as their source. passed_over: counts the files of
+    folders, globs and archives that are not named like images; where all ranks list the same, only the first's does.
+    Raises ConfigError for an address that this installation cannot read.
+    """
+    inputs = expanded(inputs)
+    labels = _labels(inputs)
+    archives = [one for one in inputs if is_archive(one)]
+    shared_whole = len(archives) >= ranks.size
+
+    others = PassedOver() if passed_over is None else passed_over
+    shared = others if ranks.rank == 0 else PassedOver()
+
+    def mine(name: str) -> bool:
+        return ranks.has(name) and wanted(name)
+
+    for one, label in zip(inputs, labels, strict=True):
+        if not is_archive(one):
+            find = _remote_photos if is_address(one) else _local_photos
+            yield from find(one, label, recursive, mine, shared)
+        elif not shared_whole:
+            yield from _members(one, label, mine, shared)
+        elif archives.index(one) % ranks.size == ranks.rank:
+            yield from _members(one, label, wanted, others)
+
+
+def expanded(inputs: Sequence[str]) -> list[str]:
+    """Arguments with braces and local globs of archives written out; other globs stay, as they may stand for many."""
+    found: dict[str, None] = {}
+    for one in inputs:
+        for plain in [one] if os.path.lexists(one) else _braces(one):
+            matches = [plain]
+            if is_archive(plain) and glob.has_magic(plain) and not is_address(plain) and not os.path.lexists(plain):
+                matches = sorted(glob.glob(plain, recursive=True)) or [plain]
+            found.update(dict.fromkeys(matches))
+    return list(found)
+
+
+def is_archive(name: str) -> bool:
+    """Whether it is named like one; a folder that is named so is a folder."""
+    return name.lower().endswith(ARCHIVES) and not os.path.isdir(name)
+
+
+def _braces(pattern: str) -> list[str]:
+    try:
+        return list(braceexpand(pattern, escape=False))
+    except UnbalancedBracesError:  # they belong to the name, then
+        return [pattern]
+
+
+def _labels(inputs: Sequence[str]) -> list[str]:
+    """For each input the folder that copies of its photos go into: none where there is but one input."""
+    if len(inputs) == 1:
+        return [""]
+    labels, taken = [], set()
+    for one in inputs:
+        label = stem = PurePosixPath(one.replace(os.sep, "/")).name or "photos"
+        number = 1
+        while label.casefold() in taken:
+            number += 1
+            label = f"{number}-{stem}"
+        taken.add(label.casefold())
+        labels.append(label)
+    return labels
+
+
+def _local_photos(one: str, label: str, recursive: bool, wanted: Wanted, passed_over: PassedOver) -> Iterator[Photo]:
+    if os.path.isdir(one):
+        yield from _photos_in(one, label, recursive, wanted, passed_over)
+    elif os.path.lexists(one) or not glob.has_magic(one):
+        if wanted(one):
+            yield Photo(one, label or os.path.basename(one), one)
+    else:
+        empty, here = True, PassedOver()
+        for path in glob.iglob(one, recursive=True):
+            if os.path.isdir(path):
+                continue
+            if not is_image_name(path):
+                (here if empty else passed_over).add_file(path)
+                continue
+            if empty:
+                passed_over.include(here)
+            empty = False
+            if wanted(path):
+                yield Photo(path, _safe(label, path), path)
+        if empty and wanted(one):
+            yield Photo(one, "", ImageError(f"nothing that {one} matches is an image: check the pattern{_among(here)}"))
+
+
+def _photos_in(folder: str, label: str, recursive: bool, wanted: Wanted, passed_over: PassedOver) -> Iterator[Photo]:
+    empty, here = True, PassedOver()
+    folders = [folder]
+    while folders:
+        current = folders.pop()
+        try:
+            with os.scandir(current) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        if not recursive:
+                            passed_over.add_folder(entry.path)
+                        elif not entry.name.startswith("."):
+                            folders.append(entry.path)
+                    elif entry.is_dir():
+                        passed_over.add_folder(entry.path)
+                    elif not is_image_name(entry.name):
+                        (here if empty else passed_over).add_file(entry.path)
+                    else:
+                        if empty:
+                            passed_over.include(here)
+                        empty = False
+                        if wanted(entry.path):
+                            yield Photo(entry.path, _safe(label, os.path.relpath(entry.path, folder)), entry.path)
+        except OSError as error:
+            if empty:
+                passed_over.include(here)
+            empty = False
+            if wanted(current):
+                yield Photo(current, "", ImageError(f"the folder {current} cannot be read: {error.strerror}"))
+    if empty and wanted(folder):
+        searched = "" if recursive else " (folders in it were not searched: add --recursive)"
+        reason = f"the folder {folder} holds no images{searched}: name one with photos{_among(here)}"
+        yield Photo(folder, "", ImageError(reason))
+
+
+def _among(passed_over: PassedOver) -> str:
+    """Describe the other files there, as the end of an error about a place without photos."""
+    return f"; {passed_over.summary()}" if passed_over.count else ""
+
+
+def _remote_photos(one: str, label: str, recursive: bool, wanted: Wanted, passed_over: PassedOver) -> Iterator[Photo]:
+    for name, place, source in photos_at_address(one, recursive, wanted, passed_over):
+        yield Photo(name, _safe(label, place), source)
+
+
+def _members(archive: str, label: str, wanted: Wanted, passed_over: PassedOver) -> Iterator[Photo]:
+    """The photos of an archive, which is read from its beginning to its end and never held as a whole."""
+    try:
+        with _opened(archive) as stream, tarfile.open(fileobj=stream, mode="r|*") as members:
+            while (member := members.next()) is not None:
+                members.members.clear()  # which else lists all members
+                name = f"{archive}/{member.name}"
+                if not member.isreg():
+                    continue
+                if not is_image_name(member.name):
+                    head = None if passed_over.is_full else members.extractfile(member).read(HEAD_BYTES)
+                    passed_over.add(name, head)
+                elif wanted(name):
+                    yield Photo(name, _safe(label, member.name), _content(members, member, name))
+    except (OSError, tarfile.TarError, EOFError, ValueError) as error:  # EOFError, zlib.error: cut short
+        if wanted(archive):
+            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            yield Photo(archive, "", ImageError(f"{archive} cannot be read to its end ({reason}): copy it again"))
+
+
+def _content(members: tarfile.TarFile, member: tarfile.TarInfo, name: str) -> bytes | ImageError:
+    if member.size > MAX_BYTES:
+        return ImageTooLarge(f"{name} is too large: {member.size:,} bytes, and at most {MAX_BYTES:,} are read")
+    return members.extractfile(member).read()
+
+
+def _opened(path: str) -> AbstractContextManager[BinaryIO]:
+    return open_address(path) if is_address(path) else open(path, "rb")
+
+
+def _safe(label: str, place: str) -> str:
+    """A path below the folder of copies, whatever an archive calls its members."""
+    # Not by pathlib, which interns each part of every name.
+    parts = [part for part in place.replace(os.sep, "/").split("/") if part not in ("", ".", "..")]
+    return os.path.join(label, *parts)
+
+
+def read_square(name: str, source: str | bytes | ImageError, size: int, fit: str) -> tuple[np.ndarray, ImageFrame]:
+    """Read a photo and prepare it as `prepare_image` does. Raises ImageError, which calls it `name`."""
+    if isinstance(source, ImageError):
+        raise source
+    return prepare_image(open_image(source, name), size, fit)

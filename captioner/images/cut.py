@@ -1,0 +1,235 @@
+"""Image files that are cut short: decode what is there, and measure how much is missing.
+
+Viewers show such files. Pillow refuses them unless a switch for the whole process is set, which would change what
+other threads read. So a JPEG gets its end marker from the stream, and of other formats the rows that were decoded
+before the file ended are kept.
+"""
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import numpy as np
+from PIL import Image, ImageFile
+
+from captioner.images.streams import StreamView
+
+CUT_SHORT = "cut_short"
+"""Key of the CutShort in a photo's `info`."""
+
+MIN_DECODED = 0.1
+"""Share of a photo that must be decoded; with less, the file is refused."""
+
+MISSING_COLOUR = (128, 128, 128)
+"""Grey that a JPEG decoder draws for missing data; other formats get the same."""
+
+_END_MARKER = b"\xff\xd9"
+_BLOCK = 8  # pixels; a JPEG decoder has or lacks whole blocks
+_GREY_SHARE = 0.7  # of a block's pixels that are grey where it came without data
+_GRID = 8  # pixels between those that an interlaced picture stores first
+_STRIP = 32 * _BLOCK  # rows that are compared at once
+_MAX_ENDINGS = 1000
+_READ_BYTES = 65536
+_SIDES = {  # EXIF orientation -> where the upright photo has the top and the bottom of the stored one
+    1: ("top", "bottom"),
+    2: ("top", "bottom"),
+    3: ("bottom", "top"),
+    4: ("bottom", "top"),
+    5: ("left", "right"),
+    6: ("right", "left"),
+    7: ("right", "left"),
+    8: ("left", "right"),
+}
+
+
+@dataclass(frozen=True)
+class CutShort:
+    """The missing part of a photo whose file is cut short."""
+
+    missing: float
+    """Share of the photo's area that was not decoded, 0 to 1."""
+    side: str
+    """Side of the upright photo that is missing: top, bottom, left or right."""
+    progressive: bool
+    """Whether detail may be missing all over the photo: a progressive JPEG stores it last."""
+    damaged: bool = False
+    """Whether the file goes on after the part that was decoded, but cannot be understood."""
+
+    @property
+    def sentence(self) -> str:
+        """Sentence that says how much of the photo is missing, and on which side."""
+        what = "damaged" if self.damaged else "cut short"
+        if self.missing:
+            share = "less than 1 %" if self.missing < 0.01 else f"about {100 * self.missing:.0f} %"
+            edge = self.side if self.side in ("top", "bottom") else f"{self.side} edge"
+            return f"The file is {what}: {share} of the photo, at its {edge}, is missing."
+        if self.progressive:
+            return f"The file is {what}: fine detail of the photo may be missing."
+        return f"The file is {what}: its end is missing, but all of the photo is there."
+
+    def upright(self, orientation: int) -> "CutShort":
+        """The same for a photo that was stored with this EXIF orientation."""
+        top, bottom = _SIDES.get(orientation, _SIDES[1])
+        return CutShort(self.missing, top if self.side == "top" else bottom, self.progressive, self.damaged)
+
+
+def is_cut_short(error: Exception) -> bool:
+    """Whether Pillow stopped because the file ended too early."""
+    return isinstance(error, OSError) and str(error).startswith("image file is truncated")
+
+
+def is_broken(error: Exception) -> bool:
+    """Whether Pillow stopped at data that mean nothing: a part of the file was lost or written over."""
+    return isinstance(error, OSError) and str(error).startswith("broken data stream")
+
+
+def decode_part(
+    stream: BinaryIO, open_stream: Callable[[BinaryIO], ImageFile.ImageFile], damaged: bool = False
+) -> tuple[Image.Image, Image.Image | None, CutShort] | None:
+    """Decode the part of an image that its file holds.
+
+    open_stream: opens the image without decoding it. damaged: the file is not cut short, but broken (`is_broken`).
+    -> the decoded image, a mask of what is missing (None where the decoder has drawn that grey), and how much that is;
+    None where (nearly) nothing was decoded. Of interlaced pictures, whose rows or pixels come out of order, the missing
+    ones are made like those before them.
+    """
+    stream.seek(0)
+    image = open_stream(stream)
+    jpeg = image.format in ("JPEG", "MPO")
+    begun_again = _second_beginning(stream) if jpeg and damaged else None
+    jpeg = jpeg and (not damaged or begun_again is not None)
+    interlaced = not jpeg and _is_interlaced(image)
+    end = begun_again or (_end_of_content(stream) if jpeg else 0)
+    stream.seek(0)
+    image = _decode_rows(open_stream(_Part(stream, end)) if jpeg else image, 0)
+    stream.seek(0)
+    if jpeg:
+        other = open_stream(_Part(stream, end, _END_MARKER))
+        other.load()
+        mask = _mask(image, other, _undecoded_blocks)
+    else:
+        other = _decode_rows(open_stream(stream), 255)
+        mask = _mask(image, other, _different)
+    counts = np.asarray(mask.resize((1, mask.height), Image.Resampling.BOX)).ravel().astype(float)
+    missing = float(counts.mean()) / 255
+    if missing > 1 - MIN_DECODED:
+        return None
+    if interlaced:
+        return _coarse(other, mask), None, CutShort(0.0, "bottom", progressive=True, damaged=damaged)
+    rows = np.arange(len(counts))
+    at_top = missing > 0 and (rows * counts).sum() / counts.sum() < len(counts) / 2
+    cut = CutShort(missing, "top" if at_top else "bottom", bool(image.info.get("progressive")), damaged)
+    return other, None if jpeg else mask, cut
+
+
+class _Part(StreamView):
+    """The beginning of a stream, followed by an ending that can be read many times."""
+
+    def __init__(self, stream: BinaryIO, end: int, ending: bytes = b"") -> None:
+        super().__init__(stream)
+        self._end, self._ending, self._endings = end, ending, 0
+
+    def read(self, size: int = -1) -> bytes:
+        left = max(0, self._end - self._stream.tell())
+        content = self._stream.read(left if size < 0 else min(size, left))
+        if content or self._endings == _MAX_ENDINGS:  # a decoder that never stops reading must meet an end
+            return content
+        self._endings += 1
+        return self._ending
+
+
+def _is_interlaced(image: ImageFile.ImageFile) -> bool:
+    if image.format == "GIF":
+        return any(tile.args[1] for tile in image.tile)
+    return bool(image.info.get("interlace"))
+
+
+def _second_beginning(stream: BinaryIO) -> int | None:
+    """Where another JPEG begins within the pixels of the first: there its decoder fills all the rest with grey."""
+    stream.seek(0)
+    content, place = stream.read(), 2
+    while content[place : place + 1] == b"\xff" and content[place + 1 : place + 2] != b"\xda":
+        place += 2 + int.from_bytes(content[place + 2 : place + 4], "big")  # a segment, perhaps with a preview
+    found = content.find(b"\xff\xd8\xff", place)
+    return None if found < 0 else found
+
+
+def _coarse(image: Image.Image, missing: Image.Image) -> Image.Image:
+    """Make missing pixels (white in the mask) like the nearest one to their left, or else above."""
+    pixels, missing = np.array(image), np.asarray(missing) > 0
+    columns, above = np.arange(image.width), pixels[0].copy()
+    for row, lacks in zip(pixels, missing, strict=True):
+        nearest = np.maximum.accumulate(np.where(lacks, -1, columns))
+        found = (nearest >= 0) & (columns - nearest < _GRID)
+        above[found] = row[nearest[found]]
+        row[:] = above
+    coarse = Image.fromarray(pixels, image.mode)
+    if image.palette is not None:
+        coarse.putpalette(image.palette)
+    coarse.info = image.info
+    return coarse
+
+
+def _end_of_content(stream: BinaryIO) -> int:
+    """Find the end of a file without trailing zeros: an interrupted transfer may have reserved room for the rest."""
+    end = stream.seek(0, io.SEEK_END)
+    while end > 0:
+        start = max(0, end - _READ_BYTES)
+        stream.seek(start)
+        content = stream.read(end - start).rstrip(b"\0")
+        if content:
+            return start + len(content)
+        end = start
+    return 0
+
+
+def _decode_rows(image: ImageFile.ImageFile, value: int) -> ImageFile.ImageFile:
+    """Decode an image until its file ends; what was not decoded has this value, 0 to 255."""
+
+    prepare, bands = image.load_prepare, len(image.getbands())
+
+    def prepare_filled() -> None:
+        prepare()
+        image.im.paste(value if bands == 1 else (value,) * bands, (0, 0, *image.size))
+
+    image.load_prepare = prepare_filled
+    try:
+        image.load()
+    except OSError as error:
+        if not is_cut_short(error) and not is_broken(error):
+            raise
+        image.tile = []  # decoded as far as it goes
+    return image
+
+
+def _mask(
+    image: Image.Image, other: Image.Image, compare: Callable[[np.ndarray, np.ndarray], np.ndarray]
+) -> Image.Image:
+    """White where `compare` holds for two decoded images, strip by strip, as a large photo takes half a gigabyte."""
+    mask = Image.new("L", image.size)
+    for top in range(0, image.height, _STRIP):
+        box = 0, top, image.width, min(top + _STRIP, image.height)
+        pixels = [np.atleast_3d(np.asarray(one.crop(box))) for one in (image, other)]
+        mask.paste(Image.fromarray(np.where(compare(*pixels), np.uint8(255), np.uint8(0))), box)
+    return mask
+
+
+def _different(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Pixels [H, W] that differ: decoded ones are the same, whatever was there before."""
+    return (one != other).any(axis=2)
+
+
+def _undecoded_blocks(decoded: np.ndarray, ended: np.ndarray) -> np.ndarray:
+    """Pixels [H, W] in blocks of a JPEG that came without data.
+
+    decoded: as far as whole rows came; beyond, a decoder holds back some rows that it could draw. ended: with an end
+    marker, so that all that came was drawn, and grey for the rest.
+    """
+    height, width = ended.shape[:2]
+    grey = ((ended == 128) | (ended == 127)).all(axis=2) & _different(decoded, ended)
+    rows, columns = -(-height // _BLOCK), -(-width // _BLOCK)
+    padded = np.pad(grey, ((0, rows * _BLOCK - height), (0, columns * _BLOCK - width)), mode="edge")
+    # Not of all pixels: colours are scaled up, and so run over into the next row.
+    blocks = padded.reshape(rows, _BLOCK, columns, _BLOCK).mean(axis=(1, 3)) >= _GREY_SHARE
+    return blocks.repeat(_BLOCK, 0).repeat(_BLOCK, 1)[:height, :width]

@@ -1,0 +1,186 @@
+"""Find the photos that files, folders and globs stand for, and count the files that are passed over."""
+
+import glob
+import os
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+from captioner.counting import counted
+from captioner.errors import ImageError
+from captioner.images.file_types import HEAD_BYTES, file_type, picture_type
+from captioner.name_set import NameSet
+
+IMAGE_EXTENSIONS = frozenset(
+    ".jpg .jpeg .jpe .jfif .mpo .png .apng .gif .webp .avif .heic .heif .hif .heics .heifs .jxl .bmp .dib .tif .tiff"
+    " .jp2 .j2k .jpx .jpf .j2c .ppm .pgm .pbm .pnm .tga .ico".split()
+)
+"""What `find_images` takes for an image in a folder, lower case. A file that is named outright may have any name."""
+
+
+MAX_NAMED = 10
+"""Maximum number of passed-over files that are named; the others are counted by ending."""
+
+
+class PassedOver:
+    """Counts the files of folders, globs and archives that are not photos."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._seen = NameSet()
+        self._named: list[tuple[str, str]] = []  # path, description
+        self._endings: Counter[str] = Counter()
+        self._folders: dict[str, None] = {}
+
+    def add_file(self, path: str | os.PathLike[str]) -> None:
+        """Count a local file; the first ones are opened to tell their types."""
+        self.add(path, None if self.is_full else _head_of(path))
+
+    def add(self, path: str | os.PathLike[str], head: bytes | None = None) -> None:
+        """Count a file by its path or address. Hidden files are left out.
+
+        head: its first `HEAD_BYTES`, which tell its type; None if unknown.
+        """
+        name = os.path.basename(path)
+        if name.startswith(".") and not name.endswith(".icloud") or not self._seen.add(os.path.abspath(path)):
+            return
+        self.count += 1
+        if not self.is_full:
+            self._named.append((os.fspath(path), "" if head is None else f" ({_what_it_is(name, head)})"))
+        else:
+            self._endings[_ending(name)] += 1
+
+    def add_folder(self, path: str | os.PathLike[str]) -> None:
+        """Count a folder that is not searched. Hidden folders are left out."""
+        if not os.path.basename(path).startswith("."):
+            self._folders[os.fspath(path)] = None
+
+    def __bool__(self) -> bool:
+        return bool(self.count or self._folders)
+
+    def include(self, others: "PassedOver") -> None:
+        """Add the counts of another instance."""
+        self.count += others.count
+        self._folders |= others._folders
+        room = max(0, MAX_NAMED - len(self._named))
+        self._named += others._named[:room]
+        self._endings.update(_ending(path) for path, _ in others._named[room:])
+        self._endings.update(others._endings)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no more files are named, so that further files need not be opened."""
+        return len(self._named) >= MAX_NAMED
+
+    def summary(self) -> str:
+        """Name and count the passed-over files and folders, in a sentence without its full stop."""
+        said = []
+        if self.count:
+            files = f"{counted(self.count, 'file')} {'was' if self.count == 1 else 'were'}"
+            more = [f"{number:,} {ending}" for ending, number in self._endings.most_common(5)]
+            others = f" and {sum(self._endings.values()):,} more ({', '.join(more)})" if more else ""
+            named = ", ".join(path + description for path, description in self._named)
+            said.append(f"{files} passed over: {named}{others}")
+        if self._folders:
+            folders = f"{counted(len(self._folders), 'folder')} {'was' if len(self._folders) == 1 else 'were'}"
+            first = ", ".join(list(self._folders)[:3]) + (", ..." if len(self._folders) > 3 else "")
+            said.append(f"{folders} not searched ({first}): add --recursive")
+        return "; ".join(said)
+
+
+def _ending(name: str) -> str:
+    return os.path.splitext(name)[1].lower() or "without extension"
+
+
+def _head_of(path: str | os.PathLike[str]) -> bytes | None:
+    """Read the first bytes of a file; None if it cannot be read, and for pipes, which would block."""
+    try:
+        if os.path.isfile(path):
+            with open(path, "rb") as file:
+                return file.read(HEAD_BYTES)
+    except OSError:
+        pass
+    return None
+
+
+def _what_it_is(name: str, head: bytes) -> str:
+    kind = file_type(head, name)
+    if kind is not None:
+        return f"{kind.name}: {kind.advice}" if kind.is_near_photo else kind.name
+    if picture := picture_type(head):
+        return f"{picture} without an image's extension: rename it, or give its path"
+    return "an unknown type" if head else "empty"
+
+
+def find_images(
+    paths: Iterable[str | os.PathLike], recursive: bool = False, passed_over: PassedOver | None = None
+) -> list[Path]:
+    """List the photos that files, folders and globs stand for, each once.
+
+    What is named first comes first; the photos of one folder or glob are sorted. Folders and globs give the files that
+    are named like an image (`IMAGE_EXTENSIONS`) and not hidden. A file that is named outright is kept whatever it is
+    called, and also where it is missing, so that whoever opens it can say so.
+
+    recursive: search the folders of a folder as well. passed_over: counts the other files of folders and globs.
+    Raises ImageError for a folder or glob in which there is no image; it names what else is there.
+    """
+    found: dict[str, Path] = {}  # absolute path -> the path as it was named
+    for path in paths:
+        for image in _images_at(Path(path), recursive, PassedOver() if passed_over is None else passed_over):
+            found.setdefault(os.path.abspath(image), image)
+    return list(found.values())
+
+
+def _images_at(path: Path, recursive: bool, passed_over: PassedOver) -> list[Path]:
+    if path.is_dir():
+        searched = "" if recursive else " (folders in it were not searched)"
+        empty = f"the folder {path} holds no images{searched}: name a folder with"
+        images = _chosen(_files_in(path, recursive), passed_over, empty)
+        if not recursive:
+            for folder in sorted(folder for folder in path.iterdir() if folder.is_dir()):
+                passed_over.add_folder(folder)
+        return images
+    if os.path.lexists(path) or not glob.has_magic(str(path)):
+        return [path]
+    files = [match for match in map(Path, glob.glob(str(path), recursive=True)) if not match.is_dir()]
+    return _chosen(files, passed_over, f"nothing that {path} matches is an image: name") if files else [path]
+
+
+def _chosen(files: Iterable[Path], passed_over: PassedOver, empty: str) -> list[Path]:
+    """The images among files, sorted; `empty` begins the error where there are none."""
+    images, others = [], []
+    for file in sorted(files):
+        (images if is_image_name(file) else others).append(file)
+    if images:
+        for file in others:
+            passed_over.add_file(file)
+        return images
+    here = PassedOver()
+    for file in others:
+        here.add_file(file)
+    found = f"; {here.summary()}" if here.count else ""
+    raise ImageError(f"{empty} photos that end in {_common_extensions()}{found}")
+
+
+def _files_in(folder: Path, recursive: bool) -> list[Path]:
+    try:
+        if not recursive:
+            return [path for path in folder.iterdir() if not path.is_dir()]
+    except OSError as error:
+        raise ImageError(f"the folder {folder} cannot be read: {error.strerror}") from error
+    files = []
+    for root, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        files += [Path(root, name) for name in names]
+    return files
+
+
+def is_image_name(path: str | os.PathLike[str]) -> bool:
+    """Whether a folder's file of that name is taken for a photo."""
+    name = os.path.basename(path)
+    # Hidden files are left out: macOS leaves a "._photo.jpg" beside each photo that it copies to a foreign disk.
+    return os.path.splitext(name)[1].lower() in IMAGE_EXTENSIONS and not name.startswith(".")
+
+
+def _common_extensions() -> str:
+    return ".jpg, .png, .webp or another image format's extension"

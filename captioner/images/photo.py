@@ -1,0 +1,454 @@
+"""A photo in any common form -> upright RGB pixels, the square that a model sees, and where in the photo that lies.
+
+Training and captioning read photos here and nowhere else, so that both see the same pixels.
+"""
+
+import contextlib
+import functools
+import io
+import math
+import os
+import threading
+import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import BinaryIO
+
+import numpy as np
+from PIL import Image, ImageFile, UnidentifiedImageError
+
+from captioner.config import FITS
+from captioner.errors import ConfigError, ImageError, ImageTooLarge, NotAnImage
+from captioner.images.cut import CUT_SHORT, MISSING_COLOUR, CutShort, decode_part, is_broken, is_cut_short
+from captioner.images.extra_formats import decode_apart, is_extra, open_extra
+from captioner.images.file_types import HEAD_BYTES, is_raw, why_not_an_image
+from captioner.images.filled import decode_filled, is_fillable
+from captioner.images.streams import TimedStream
+from captioner.images.warnings import BLANK_CONTRAST, PhotoWarning, contrast, find_warnings, is_blank
+
+MAX_PIXELS = 178_956_970
+"""Width times height above which a photo is refused before it is decoded (half a gigabyte as RGB)."""
+
+PAD_COLOUR = (124, 116, 104)
+"""RGB around a photo that is fitted with "pad": the mean of ImageNet, about zero once an encoder has normalised it."""
+
+# Decoders that stay inside Pillow; extra_formats.py adds HEIC and JPEG XL. Left out on purpose: EPS, which runs
+# Ghostscript, and formats that no camera writes.
+_FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "AVIF", "BMP", "DIB", "TIFF", "JPEG2000", "PPM", "TGA", "ICO")
+
+_ORIENTATION_TAG = 0x0112
+_UPRIGHT = {  # EXIF orientation -> what turns the stored pixels upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+_ANIMATIONS = ("GIF", "WEBP", "PNG", "AVIF")
+_FRAMES, _FRAMES_SECONDS = 100, 3.0
+"""Maximum number of frames, and seconds, to search an animation that begins with blank frames."""
+_CLEAR_CONTRAST = 40.0
+"""Of a frame that shows something clearly: an animation that fades in is read some frames after its black."""
+
+_LONGEST_SIDE = 65_536
+"""Pixels to resample at once. Pillow's filter takes 32 bytes for each, whatever comes out."""
+
+_ROWS_PER_PIXEL = 128
+"""Rows of the padding's canvas for each pixel of the result, at most about twice as many."""
+
+_TIMED_BLOCK = 8192
+"""Bytes of a file between two looks at the clock."""
+
+ImageSource = str | os.PathLike | bytes | BinaryIO | Image.Image
+
+
+@dataclass(frozen=True)
+class ImageFrame:
+    """Where the square that a model saw lies in the photo."""
+
+    width: int
+    """Of the upright original photo, in pixels."""
+    height: int
+    seen_box: tuple[float, float, float, float]
+    """Left, top, right, bottom of the part that the model saw, in pixels of the upright photo, exact.
+
+    With fit "pad" it reaches past the photo's edges."""
+    warnings: tuple[PhotoWarning, ...] = ()
+    """Reasons to doubt captions of the photo; see `prepare_image`."""
+
+
+def open_image(
+    source: ImageSource, name: str | None = None, max_pixels: int = MAX_PIXELS, seconds: float | None = None
+) -> Image.Image:
+    """Read a photo: upright (EXIF orientation applied), RGB, fully decoded, its file closed again.
+
+    Transparent parts become white. Of an animation the first frame that shows something is read. Sixteen-bit greys are
+    divided by 257; modes that do not tell their range (32-bit integers and floats) are scaled as `_grey_levels` says.
+
+    source: a path, the bytes of a file, a binary stream, or a Pillow image (which is left as it is).
+    name: what errors call the photo; by default its path.
+    max_pixels: the largest width times height that is read; never more than `MAX_PIXELS`.
+    seconds: for which a file may be decoded; by default as long as it takes.
+    Of a file that is cut short, what can be decoded is read, and `info[CUT_SHORT]` of the photo says what is missing.
+    Raises ImageError, one sentence that names the photo, where it is missing, a folder, empty, damaged, cut so short
+    that nearly nothing can be decoded, or too slow; NotAnImage where it is none; ImageTooLarge for more pixels than
+    that (read from its header, before anything is decoded).
+    """
+    name, max_pixels = name or _name_of(source), min(max_pixels, MAX_PIXELS)
+    if isinstance(source, Image.Image):
+        with _reading(name, max_pixels):
+            return _decode(source, name, max_pixels)
+    if isinstance(source, bytes | bytearray | memoryview):
+        return _decode_stream(io.BytesIO(source), name, max_pixels, seconds)
+    if isinstance(source, str | os.PathLike):
+        with _open_file(source, name) as stream:
+            return _decode_stream(stream, name, max_pixels, seconds)
+    if hasattr(source, "read"):
+        return _decode_stream(_seekable(source, name), name, max_pixels, seconds)
+    raise ImageError(
+        f"{name} cannot be read as a photo: give a path, bytes, a binary stream or a Pillow image, "
+        f"not {type(source).__name__}"
+    )
+
+
+def is_opened(source: ImageSource) -> bool:
+    """Whether `open_image` would give but a copy: a Pillow image, decoded, upright and RGB, as it makes them itself."""
+    return (
+        type(source) is Image.Image  # those that Pillow reads from a file later have classes of their own
+        and source.mode == "RGB"
+        and 0 < source.width * source.height <= MAX_PIXELS
+        and source.info.keys() <= {CUT_SHORT}  # other entries may define a transparent colour
+        and _orientation(source) == 1
+    )
+
+
+def prepare_image(image: Image.Image, size: int, fit: str) -> tuple[np.ndarray, ImageFrame]:
+    """Make the square that a model sees, as `fit_image` does, and find reasons to doubt a caption."""
+    square, frame = fit_image(image, size, fit)
+    return square, replace(frame, warnings=find_warnings(image))
+
+
+def fit_image(image: Image.Image, size: int, fit: str) -> tuple[np.ndarray, ImageFrame]:
+    """Make the square that a model sees of a photo: bicubic, antialiased.
+
+    fit "squash": the whole photo, its aspect lost. "crop": its largest centred square. "pad": the whole photo in the
+    middle of a square of its longer side, on `PAD_COLOUR`.
+
+    image: RGB, from `open_image`. size: side of the square in pixels. -> (uint8 [size, size, 3], ImageFrame)
+    Raises ConfigError for an unknown fit or a size below 1, ImageError for an image that is not RGB.
+    """
+    if fit not in FITS:
+        raise ConfigError(f"fit must be one of {', '.join(FITS)}, not {fit!r}")
+    if size < 1:
+        raise ConfigError(f"size must be at least 1 pixel, not {size}")
+    if image.mode != "RGB":
+        raise ImageError(f"a photo in mode {image.mode} cannot be fitted: read it with open_image, which makes it RGB")
+    width, height = image.size
+    seen_box = _seen_box(width, height, fit)
+    if fit == "pad":
+        square = _fit_padded(image, size)
+    else:
+        square = np.array(_resized(image, (size, size), seen_box))
+    return square, frame_of(width, height, fit)
+
+
+def frame_of(width: int, height: int, fit: str) -> ImageFrame:
+    """The frame that `fit_image` returns for a photo of this size, in pixels of the upright photo."""
+    return ImageFrame(width, height, _seen_box(width, height, fit))
+
+
+def _seen_box(width: int, height: int, fit: str) -> tuple[float, float, float, float]:
+    if fit == "squash":
+        return 0.0, 0.0, float(width), float(height)
+    side = min(width, height) if fit == "crop" else max(width, height)
+    left, top = (width - side) / 2, (height - side) / 2
+    return left, top, left + side, top + side
+
+
+def _resized(image: Image.Image, size: tuple[int, int], box: tuple[float, float, float, float]) -> Image.Image:
+    """Resample a box of the photo, bicubic. A side of more than `_LONGEST_SIDE` pixels is averaged down first."""
+    left, top, right, bottom = box
+    across, down = (max(1, math.ceil(side / _LONGEST_SIDE)) for side in (right - left, bottom - top))
+    if across > 1 or down > 1:
+        image, box = image.reduce((across, down)), (left / across, top / down, right / across, bottom / down)
+    return image.resize(size, Image.Resampling.BICUBIC, box=box)
+
+
+def _fit_padded(image: Image.Image, size: int) -> np.ndarray:
+    """Draw the whole photo in the middle of a grey square -> uint8 [size, size, 3].
+
+    The padded square of a very long photo would be huge at its own scale. So its longer side, which fills the square,
+    is resampled first; then the other one, from a canvas with just the grey that the filter reaches, and only those
+    pixels of the result that the photo touches: an edge of the photo within one of them is mixed in its exact share.
+    """
+    width, height = image.size
+    if height > width:
+        turned = _fit_padded(image.transpose(Image.Transpose.TRANSPOSE), size)
+        return np.ascontiguousarray(turned.transpose(1, 0, 2))
+    if height == width:
+        return np.array(image.resize((size, size), Image.Resampling.BICUBIC))
+    strip = _resized(image, (size, height), (0.0, 0.0, float(width), float(height)))
+    scale = width / size  # photo pixels per pixel of the result
+    reach = int(np.ceil(2.5 * max(scale, 1.0))) + 1  # a pixel's share outside the photo, and bicubic's two around it
+    above = (width - height) / 2
+    first = int(np.floor(above / scale))
+    rows = min(size, int(np.ceil((above + height) / scale))) - first
+    # Each pixel of the result spans hundreds of rows of a very long photo: these are averaged in bands first.
+    band = max(1, int(scale / _ROWS_PER_PIXEL))
+    canvas = _grey_canvas(strip, reach, band)
+    start = (reach - above + first * scale) / band
+    end = min(start + rows * scale / band, canvas.height)  # rounding must not carry the box over the canvas
+    square = np.full((size, size, 3), PAD_COLOUR, dtype=np.uint8)
+    square[first : first + rows] = canvas.resize((size, rows), Image.Resampling.BICUBIC, box=(0, start, size, end))
+    return square
+
+
+def _grey_canvas(strip: Image.Image, reach: int, band: int) -> Image.Image:
+    """Put a strip between `reach` rows of grey above and below, averaged over bands of rows."""
+    canvas = Image.new("RGB", (strip.width, math.ceil((strip.height + 2 * reach) / band)), PAD_COLOUR)
+    if band == 1:
+        canvas.paste(strip, (0, reach))
+        return canvas
+    first, last = reach // band, (reach + strip.height - 1) // band
+    touched = Image.new("RGB", (strip.width, (last - first + 1) * band), PAD_COLOUR)
+    touched.paste(strip, (0, reach - first * band))
+    canvas.paste(touched.reduce((1, band)), (0, first))
+    return canvas
+
+
+def _name_of(source: ImageSource) -> str:
+    if isinstance(source, str | os.PathLike):
+        return os.fsdecode(source)
+    stream_name = getattr(source, "name", None) or getattr(source, "filename", None)
+    return stream_name if isinstance(stream_name, str) else "the photo"
+
+
+@contextlib.contextmanager
+def _open_file(path: str | os.PathLike, name: str) -> Iterator[BinaryIO]:
+    # Asked before it is opened: opening a pipe would wait for its writer for ever.
+    try:
+        if os.path.isdir(path):
+            raise ImageError(f"{name} is a folder, not a photo: name the photos in it")
+        if os.path.exists(path) and not os.path.isfile(path):
+            raise ImageError(f"{name} is not a regular file: give the path of a photo")
+        stream = open(path, "rb")
+    except FileNotFoundError as error:
+        raise ImageError(f"{name} does not exist: check the path") from error
+    except (OSError, ValueError) as error:
+        raise ImageError(f"{name} cannot be opened: {getattr(error, 'strerror', None) or error}") from error
+    with stream:
+        yield stream
+
+
+def _seekable(stream: BinaryIO, name: str) -> BinaryIO:
+    try:
+        if stream.seekable():
+            return stream
+        return io.BytesIO(stream.read())
+    except (AttributeError, OSError, ValueError) as error:
+        raise ImageError(f"{name} cannot be read: {error}") from error
+
+
+def _decode_stream(stream: BinaryIO, name: str, max_pixels: int, seconds: float | None) -> Image.Image:
+    with _reading(name, max_pixels):
+        stream.seek(0)
+        head = stream.read(HEAD_BYTES)
+        if not head:
+            raise ImageError(f"{name} is empty (0 bytes): replace it with the photo")
+        if is_raw(head, name):
+            raise NotAnImage(f"{name} {why_not_an_image(head, name)}")
+        stream.seek(0)
+        if is_extra(head) and seconds is not None:
+            return decode_apart(stream.read(), name, max_pixels, seconds)
+        end = None if seconds is None else time.monotonic() + seconds
+
+        def decode(stream: BinaryIO) -> Image.Image:
+            left = None if end is None else max(0.01, end - time.monotonic())
+            return _decode_file(stream, head, name, max_pixels, left)
+
+        if not is_fillable(head):
+            return decode(stream)
+        try:
+            return decode(stream)
+        except ImageTooLarge:
+            raise
+        except Exception:
+            stream.seek(0)
+            photo = decode_filled(stream.read(), lambda data: decode(io.BytesIO(data)))
+            if photo is None:
+                raise
+            return photo
+
+
+def _decode_file(stream: BinaryIO, head: bytes, name: str, max_pixels: int, seconds: float | None) -> Image.Image:
+    """Decode a file from its beginning; of most formats also the part that a file holds if it is cut short."""
+    extra = is_extra(head)
+    timed = stream if seconds is None else TimedStream(stream, seconds, name)
+    open_stream = functools.partial(_open_stream, is_timed=seconds is not None)
+    try:
+        if extra:
+            with _open_extra(stream.read(), name, max_pixels) as image:
+                return _decode(image, name, max_pixels)
+        with open_stream(timed) as image:
+            return _first_with_content(image, _decode(image, name, max_pixels), name, max_pixels)
+    except UnidentifiedImageError as error:
+        raise NotAnImage(f"{name} {why_not_an_image(head, name)}") from error
+    except OSError as error:
+        if extra or not (is_cut_short(error) or is_broken(error)):
+            raise
+        cut = error.with_traceback(None)  # the traceback would keep the pixels in memory
+        image = None
+    part = decode_part(timed, open_stream, is_broken(cut))
+    if part is None:
+        raise cut
+    return _part_upright(*part)
+
+
+def _open_stream(stream: BinaryIO, is_timed: bool) -> Image.Image:
+    image = Image.open(stream, formats=_formats())
+    if is_timed and isinstance(image, ImageFile.ImageFile):
+        image.decodermaxblock = _TIMED_BLOCK
+    return image
+
+
+def _open_extra(data: bytes, name: str, max_pixels: int) -> Image.Image:
+    return open_extra(data, name, lambda width, height: _check_size((width, height), name, max_pixels))
+
+
+def _decode(image: Image.Image, name: str, max_pixels: int) -> Image.Image:
+    _check_size(image.size, name, max_pixels)
+    image.load()
+    _check_size(image.size, name, max_pixels)  # an icon's header can lie about what is in it
+    # After load: some decoders turn the pixels themselves, and then take the orientation out.
+    upright = _UPRIGHT.get(_orientation(image))
+    return _to_rgb(image if upright is None else image.transpose(upright))
+
+
+def _first_with_content(image: Image.Image, first: Image.Image, name: str, max_pixels: int) -> Image.Image:
+    """The first frame of an animation that shows something clearly; where none does, the one that shows most, if any.
+
+    first: the first frame, decoded; it is returned where it is not blank, and of everything that is no animation.
+    """
+    if image.format not in _ANIMATIONS or not is_blank(first):
+        return first
+    best, end = (BLANK_CONTRAST, first), time.monotonic() + _FRAMES_SECONDS
+    for number in range(1, _FRAMES):
+        try:
+            image.seek(number)
+            frame = _decode(image, name, max_pixels)
+        except Exception:  # the end of the animation, or damage to what follows a frame that could be read
+            break
+        best = max(best, (contrast(frame), frame), key=lambda found: found[0])
+        if best[0] >= _CLEAR_CONTRAST or time.monotonic() > end:
+            break
+    return best[1]
+
+
+def _part_upright(image: Image.Image, missing: Image.Image | None, cut: CutShort) -> Image.Image:
+    """A photo of which `decode_part` decoded a part. missing: mask of what is still to become grey."""
+    photo, orientation = _to_rgb(image), _orientation(image)
+    if missing is not None:
+        photo.paste(MISSING_COLOUR, mask=missing)
+    if orientation in _UPRIGHT:
+        photo = photo.transpose(_UPRIGHT[orientation])
+    photo.info[CUT_SHORT] = cut.upright(orientation)
+    return photo
+
+
+@contextlib.contextmanager
+def _reading(name: str, max_pixels: int) -> Iterator[None]:
+    """Make an ImageError of whatever Pillow raises, and let its warnings pass in silence."""
+    try:
+        with _quiet_pillow():
+            yield
+    except ImageError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise ImageTooLarge(f"{name} is too large: at most {max_pixels:,} pixels are read: make it smaller") from error
+    except Exception as error:  # decoders raise nearly anything on damaged files
+        reason = " ".join(str(error).split()) or type(error).__name__  # one line, whatever the decoder says
+        raise ImageError(
+            f"{name} is damaged or cut short ({reason}): copy it again from where it came, or save it as JPEG or PNG"
+        ) from error
+
+
+def _check_size(size: tuple[int, int], name: str, max_pixels: int) -> None:
+    width, height = size
+    if width < 1 or height < 1:
+        raise ImageError(f"{name} has no pixels ({width} x {height}): give a photo")
+    if width * height > max_pixels:
+        raise ImageTooLarge(
+            f"{name} is too large: {width} x {height} is {width * height:,} pixels, "
+            f"and at most {max_pixels:,} are read: make it smaller"
+        )
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return image.getexif().get(_ORIENTATION_TAG, 1)
+    except Exception:  # a photo whose EXIF is damaged is still a photo
+        return 1
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I") or image.mode == "F":
+        rgb = Image.fromarray(_grey_levels(np.asarray(image), sixteen_bit=";16" in image.mode)).convert("RGB")
+    elif image.has_transparency_data:
+        pixels = image.convert("RGBA")
+        rgb = Image.new("RGB", image.size, "white")
+        rgb.paste(pixels, mask=pixels.getchannel("A"))
+    else:
+        rgb = image.convert("RGB")  # a copy where it is RGB already
+    # What is upright now must not be turned again by whoever reads the orientation from the copied EXIF.
+    rgb.info.clear()
+    return rgb
+
+
+def _grey_levels(values: np.ndarray, sixteen_bit: bool) -> np.ndarray:
+    """Scale greys [H, W] of any range to uint8.
+
+    Sixteen-bit modes have the range 0 to 65535. Others do not say, so it is the first of these that holds the largest
+    value: 0 to 1 (floats), 0 to 255, 0 to 65535, 0 to that value. What is below 0 or not a number becomes black.
+    """
+    grey = np.clip(np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0), 0.0, None)
+    peak = float(grey.max())
+    white = next((top for top in (1.0, 255.0, 65535.0) if peak <= top and (top > 1 or values.dtype.kind == "f")), peak)
+    return np.rint(grey * (255.0 / (65535.0 if sixteen_bit else white))).astype(np.uint8)
+
+
+def _formats() -> list[str]:
+    Image.init()  # registers the decoders that this Pillow was built with; does nothing the second time
+    return [name for name in _FORMATS if name in Image.OPEN]
+
+
+_quiet_lock = threading.Lock()
+_quiet_depth = 0
+_quiet_filters: warnings.catch_warnings | None = None
+
+
+@contextlib.contextmanager
+def _quiet_pillow() -> Iterator[None]:
+    """Silence Pillow's warnings (large photos, odd EXIF): what matters of them is an ImageError.
+
+    `warnings.catch_warnings` is not made for threads: two that overlap can leave the filter of the first in place for
+    good. Here the first one in sets the filter and the last one out takes it away.
+    """
+    global _quiet_depth, _quiet_filters
+    with _quiet_lock:
+        if _quiet_depth == 0:
+            _quiet_filters = warnings.catch_warnings()
+            _quiet_filters.__enter__()
+            warnings.filterwarnings("ignore", module=r"PIL\.")
+        _quiet_depth += 1
+    try:
+        yield
+    finally:
+        with _quiet_lock:
+            _quiet_depth -= 1
+            if _quiet_depth == 0:
+                _quiet_filters.__exit__(None, None, None)
+                _quiet_filters = None

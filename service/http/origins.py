@@ -1,0 +1,54 @@
+"""Which requests browsers may make for a page: only those of the service's own pages, under its own host names."""
+
+from flask import Request, current_app, request
+from werkzeug.exceptions import SecurityError
+
+from service.errors import Problem
+from service.http.hosts import is_own_origin, is_trusted
+
+_SAFE = ("GET", "HEAD", "OPTIONS")
+_FOREIGN = ("cross-site", "same-site")
+"""Sec-Fetch-Site of another origin; same-site is another port or a sibling domain, such as another local program."""
+_SETTING = "CAPTIONER_TRUSTED_HOSTS"
+
+
+class HostCheckedRequest(Request):
+    """A request whose Host header Flask compares with TRUSTED_HOSTS.
+
+    `is_trusted` goes before Werkzeug's comparison, which knows neither IPv6 addresses nor capitals.
+    """
+
+    _names: list[str] | None = None
+
+    @property
+    def trusted_hosts(self) -> list[str] | None:
+        """What Werkzeug compares the host with; None where it is trusted already."""
+        if self._names is None or is_trusted(self.environ.get("HTTP_HOST"), self._names):
+            return None
+        return self._names
+
+    @trusted_hosts.setter
+    def trusted_hosts(self, names: list[str] | None) -> None:
+        self._names = names
+
+
+def refuse_others() -> None:
+    """Raise Problem for a host that is not the service's (400), and for changes by pages of other origins (403)."""
+    if isinstance(request.routing_exception, SecurityError):
+        raise Problem(
+            400,
+            f"This service does not answer to the host {request.environ.get('HTTP_HOST', '')[:100]!r}: use localhost or"
+            f" its IP address, or ask its administrator to add the name to {_SETTING}.",
+        )
+    if request.method in _SAFE:
+        return
+    origin = request.headers.get("Origin")
+    listed = [name for name in current_app.config["TRUSTED_ORIGINS"] if name != "*"]
+    is_foreign = request.headers.get("Sec-Fetch-Site") in _FOREIGN
+    if is_foreign or (origin is not None and not is_own_origin(origin, request.headers.get("Host"), listed)):
+        page = f"A page of another site ({origin[:100]})" if origin else "A page of another site"
+        raise Problem(
+            403,
+            f"{page} may not do this: use the service's own page, or its API directly. Where a proxy gives the service"
+            f" another name, its administrator must add that name to {_SETTING}.",
+        )

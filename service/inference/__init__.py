@@ -1,0 +1,1 @@
+"""Inference: batching, the captioner in use, and switching to another one."""

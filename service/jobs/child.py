@@ -1,0 +1,34 @@
+"""Run a command, and stop it when its parent ends: `python -m service.jobs.child PARENT NICENESS COMMAND ...`.
+
+The new process prepares itself and then becomes the command. Its parent must not run Python code between fork and exec
+(`preexec_fn`): where another thread holds a lock at that moment, such as the allocator's, the child waits for ever.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+_SET_PARENT_DEATH_SIGNAL = 1
+"""PR_SET_PDEATHSIG of Linux; it outlives exec."""
+
+
+def command(*arguments: str, niceness: int = 0) -> list[str]:
+    """The command line that runs `python ARGUMENTS` as such a child of this process."""
+    return [sys.executable, "-m", "service.jobs.child", str(os.getpid()), str(niceness), sys.executable, *arguments]
+
+
+def main(arguments: Sequence[str]) -> None:
+    parent, niceness, *replacement = arguments
+    if int(niceness):
+        os.nice(int(niceness))
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGTERM)
+    if os.getppid() != int(parent):  # it has ended already, and no signal comes
+        sys.exit(128 + signal.SIGTERM)
+    os.execv(replacement[0], replacement)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

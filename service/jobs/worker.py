@@ -1,0 +1,108 @@
+"""The worker: trains what waits, one at a time, until it is stopped. Also the process that a service starts for it."""
+
+import logging
+import signal
+import subprocess
+import threading
+import time
+
+from service.jobs import child
+from service.jobs.heartbeat import Heartbeat
+from service.jobs.process import environment
+from service.jobs.queue import TrainingQueue
+from service.jobs.work import GRACE_SECONDS, Work, stop
+from service.settings import PREFIX, Settings
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 5.0
+"""Between two looks for trainings that wait unrung for, or whose worker was killed."""
+_PAUSED_SECONDS = 5.0
+"""A service that looks so late was paused itself, as its worker may have been: it has patience anew."""
+_IDLE_SECONDS = 0.3
+_RESTART_SECONDS = (1.0, 30.0)
+HUNG_SECONDS = 120.0
+"""After which a worker that gives no sign of life is killed. Its training goes on from the last checkpoint."""
+
+
+def work_until_stopped(settings: Settings) -> None:
+    """Carry out trainings. SIGTERM or SIGINT stops the one that runs at its last checkpoint; it waits again."""
+    settings.make_home()
+    work = Work(settings)
+    work.clean_up()
+    queue = TrainingQueue(settings, work.carry_out_next)
+
+    def stop(number: int, frame: object) -> None:
+        work.stopping = True
+
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, stop)
+    log.info("The worker is ready")
+    looked = -LOOK_SECONDS
+    while not work.stopping:
+        work.heartbeat.give()
+        try:
+            if queue.answer_next():
+                continue
+            if time.monotonic() - looked > LOOK_SECONDS:
+                looked = time.monotonic()
+                work.requeue_interrupted()
+                if work.carry_out_next():
+                    continue
+        except Exception:  # a Redis that is away, a disk that is full: they come back
+            log.exception("The worker could not look for trainings")
+            time.sleep(LOOK_SECONDS)
+        time.sleep(_IDLE_SECONDS)
+
+
+class WorkerProcess:
+    """A worker as a child of the service, started again where it dies or hangs."""
+
+    def __init__(self, settings: Settings, module: str = "service") -> None:
+        """module: runs as `python -m MODULE worker`."""
+        self._module = module
+        # Only valid settings: the worker must not see, or warn again of, unknown and injected variables.
+        inherited = {name: value for name, value in environment().items() if not name.upper().startswith(PREFIX)}
+        self._environment = inherited | settings.environment()
+        self._closed = threading.Event()
+        self._folder = settings.trainings_folder
+        self._process = self._start()
+        self._thread = threading.Thread(target=self._watch, name="worker", daemon=True)
+        self._thread.start()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def close(self) -> None:
+        """Stop it; a training that runs goes on from its last checkpoint when there is a worker again."""
+        self._closed.set()
+        self._thread.join()
+        stop(self._process, GRACE_SECONDS + 5)
+
+    def _start(self) -> subprocess.Popen:
+        return subprocess.Popen(
+            child.command("-m", self._module, "worker"),
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is for the service, which then stops its worker
+        )
+
+    def _watch(self) -> None:
+        pause, longest = _RESTART_SECONDS
+        heartbeat, looked = Heartbeat(self._folder), time.monotonic()
+        while not self._closed.wait(0.2):
+            if time.monotonic() - looked > _PAUSED_SECONDS:
+                heartbeat = Heartbeat(self._folder)
+            looked = time.monotonic()
+            if self._process.poll() is None:
+                if heartbeat.silent_seconds() > HUNG_SECONDS:
+                    log.error("The worker gave no sign of life for %.0f seconds: it is killed", HUNG_SECONDS)
+                    self._process.kill()
+                    self._process.wait()
+                continue
+            log.error("The worker ended with status %d: another one is started", self._process.returncode)
+            if self._closed.wait(pause):
+                return
+            pause = min(2 * pause, longest)
+            self._process, heartbeat = self._start(), Heartbeat(self._folder)

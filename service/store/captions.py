@@ -1,0 +1,161 @@
+"""What was captioned, in the database."""
+
+import logging
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, delete, func, or_, select, update
+from sqlalchemy.orm import Session
+
+from service.store.database import Database
+from service.store.tables import CaptionRow
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaptionSummary:
+    """A caption as the history lists it."""
+
+    id: str
+    """32 hex digits."""
+    created_at: datetime
+    """With its time zone; UTC where it comes out of the store."""
+    caption: str
+    probability: float
+    width: int
+    """Of the upright photo, in pixels."""
+    height: int
+    model_version: str
+    correction: str | None = None
+    """The caption as a person would have written it."""
+    corrected_at: datetime | None = None
+    warnings: list[dict[str, str]] | None = None
+    """Reasons to doubt the caption, each with `kind` and `message`; None where there are none."""
+    confidence: float | None = None
+    """Calibrated probability that the caption is right, 0 to 1; None where the captioner has no such model."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredCaption(CaptionSummary):
+    """A caption with all that is known of it."""
+
+    document: dict[str, Any]
+    """All captions of the photo, the part of it that the model saw, options and seconds: see service.documents."""
+
+
+_SUMMARY = [getattr(CaptionRow, field.name) for field in fields(CaptionSummary)]
+_UNCORRECTED = CaptionRow.correction.is_(None)
+_WHOLE = [getattr(CaptionRow, field.name) for field in fields(StoredCaption)]
+
+
+class Store:
+    """Captions by their ids. Threads and processes share it; each call is a transaction of its own."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, entry: StoredCaption) -> None:
+        """Keep a caption."""
+        values = {field.name: getattr(entry, field.name) for field in fields(StoredCaption)}
+        values["created_at"], values["corrected_at"] = _seconds(entry.created_at), _seconds(entry.corrected_at)
+        with self._database.writing() as session:
+            session.add(CaptionRow(**values))
+
+    def get(self, caption_id: str) -> StoredCaption | None:
+        with self._database.reading() as session:
+            return _one(session, caption_id)
+
+    def page(self, number: int, size: int) -> tuple[list[CaptionSummary], int]:
+        """The `number`th `size` captions, from 1, newest first; and how many there are in all."""
+        newest_first = CaptionRow.sequence.desc()
+        sequences = select(CaptionRow.sequence).order_by(newest_first).limit(size).offset((number - 1) * size)
+        query = select(*_SUMMARY).where(CaptionRow.sequence.in_(sequences)).order_by(newest_first)
+        with self._database.reading() as session:
+            total = session.scalar(select(func.count()).select_from(CaptionRow))
+            return [CaptionSummary(**_values(row)) for row in session.execute(query)], total
+
+    def ids(self) -> set[str]:
+        """Of all captions."""
+        with self._database.reading() as session:
+            return set(session.scalars(select(CaptionRow.id)))
+
+    def delete(self, caption_id: str) -> bool:
+        """Forget a caption; False where there is none."""
+        with self._database.writing() as session:
+            return session.execute(delete(CaptionRow).where(CaptionRow.id == caption_id)).rowcount > 0
+
+    def correct(self, caption_id: str, correction: str | None) -> StoredCaption | None:
+        """Keep what a caption should have been, or with None forget that -> the caption, None where there is none."""
+        corrected_at = None if correction is None else _seconds(datetime.now(UTC))
+        change = update(CaptionRow).where(CaptionRow.id == caption_id)
+        with self._database.writing() as session:
+            session.execute(change.values(correction=correction, corrected_at=corrected_at))
+            return _one(session, caption_id)
+
+    def corrected(self) -> list[CaptionSummary]:
+        """Those that people have corrected, oldest first."""
+        query = select(*_SUMMARY).where(CaptionRow.correction.is_not(None)).order_by(CaptionRow.sequence)
+        with self._database.reading() as session:
+            return [CaptionSummary(**_values(row)) for row in session.execute(query)]
+
+    def trim(self, keep: int, corrected: int | None = None, spare: int = 0) -> list[str]:
+        """Delete all but `keep` captions if there are more than `spare` beyond them. Returns the deleted ids.
+
+        The newest stay. Up to `corrected` older ones stay in place of newer ones: those that were corrected last. By
+        default all corrected ones stay, beyond `keep`.
+        """
+        with self._database.writing() as session:
+            if _newest_but(session, keep + spare) is None:
+                return []
+            surplus = _uncorrected_surplus(session, keep) if corrected is None else _surplus(session, keep, corrected)
+            # Rows that others are changing are skipped: waiting for them could deadlock.
+            sequences = select(CaptionRow.sequence).where(surplus).with_for_update(skip_locked=True)
+            gone = delete(CaptionRow).where(CaptionRow.sequence.in_(sequences))
+            found = session.execute(gone.returning(CaptionRow.id, CaptionRow.correction)).all()
+        if lost := sum(correction is not None for _, correction in found):
+            log.warning("%d corrected captions were forgotten: CAPTIONER_HISTORY keeps no more", lost)
+        return [caption_id for caption_id, _ in found]
+
+
+def _newest_but(session: Session, count: int, *conditions: ColumnElement[bool]) -> int | None:
+    """Sequence of the newest caption after the first `count`, among those that meet the conditions."""
+    sequences = select(CaptionRow.sequence).where(*conditions).order_by(CaptionRow.sequence.desc())
+    return session.scalar(sequences.limit(1).offset(count))
+
+
+def _uncorrected_surplus(session: Session, keep: int) -> ColumnElement[bool]:
+    return and_(CaptionRow.sequence <= _newest_but(session, keep), _UNCORRECTED)
+
+
+def _surplus(session: Session, keep: int, corrected: int) -> ColumnElement[bool]:
+    """Captions that `trim` deletes if up to `corrected` corrected ones stay. There are more captions than `keep`."""
+    older = CaptionRow.sequence <= _newest_but(session, keep - corrected)
+    last_first = CaptionRow.corrected_at.desc(), CaptionRow.sequence.desc()
+    moments = select(CaptionRow.corrected_at, CaptionRow.sequence).where(older, ~_UNCORRECTED).order_by(*last_first)
+    if (first_out := session.execute(moments.limit(1).offset(corrected)).one_or_none()) is not None:
+        moment, sequence = first_out
+        earlier = and_(CaptionRow.corrected_at == moment, CaptionRow.sequence <= sequence)
+        return and_(older, or_(_UNCORRECTED, CaptionRow.corrected_at < moment, earlier))
+    taken = session.scalar(select(func.count()).select_from(CaptionRow).where(older, ~_UNCORRECTED))
+    edge = _newest_but(session, corrected - taken, older, _UNCORRECTED)
+    return and_(CaptionRow.sequence <= edge, _UNCORRECTED)
+
+
+def _one(session: Session, caption_id: str) -> StoredCaption | None:
+    row = session.execute(select(*_WHOLE).where(CaptionRow.id == caption_id)).one_or_none()
+    return None if row is None else StoredCaption(**_values(row))
+
+
+def _values(row: Any) -> dict[str, Any]:
+    values = dict(row._mapping)
+    return values | {"created_at": _moment(values["created_at"]), "corrected_at": _moment(values["corrected_at"])}
+
+
+def _seconds(moment: datetime | None) -> float | None:
+    return None if moment is None else moment.timestamp()
+
+
+def _moment(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)

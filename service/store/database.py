@@ -1,0 +1,211 @@
+"""Where the service keeps what it knows: a file of SQLite, or a PostgreSQL that several replicas share."""
+
+import contextlib
+import logging
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import (
+    URL,
+    Connection,
+    Engine,
+    Executable,
+    NullPool,
+    create_engine,
+    event,
+    func,
+    insert,
+    make_url,
+    select,
+)
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+from captioner.errors import ConfigError
+from service.settings import DATABASE_FILE
+from service.store.home import check_home
+from service.store.migration import migrate
+from service.store.tables import CaptionRow, PromotionRow, Table
+
+log = logging.getLogger(__name__)
+
+_BUSY_MS, _CHECK_MS = 10_000, 1000
+"""For which SQLite waits for another writer; and where it only is to be known whether it could write."""
+_CONNECT_SECONDS = 5
+_POOL = {"pool_size": 10, "max_overflow": 20, "pool_timeout": 10, "pool_pre_ping": True}
+_KEEPALIVE = {"tcp_keepalives_idle": 10, "tcp_keepalives_interval": 5, "tcp_keepalives_count": 3}
+"""Seconds and probes after which PostgreSQL lets go of the locks of a machine that is gone."""
+
+
+class Database:
+    """Threads and processes share it; with PostgreSQL, machines do, too. Each `with` is a transaction of its own."""
+
+    def __init__(self, url: str | URL, home: Path) -> None:
+        """`url` is SQLAlchemy's: sqlite:///captioner.db or postgresql+psycopg://...
+
+        The file, its folder and the tables are made where there are none; those of an earlier version of this program
+        are brought up to date, with what it kept in files below `home`. An empty PostgreSQL takes over what a database
+        file there holds.
+        Raises ConfigError where the database cannot be used, or a later version or another program made it.
+        """
+        self._url = make_url(url)
+        self.is_shared = self._url.get_backend_name() == "postgresql"
+        """Whether other machines may be at work on it."""
+        self._engine = _postgresql(self._url) if self.is_shared else _sqlite(self._url)
+        # In SQLite, a transaction that writes waits for others at its begin: one that had read before could not go on
+        # after them.
+        self._writer = self._engine.execution_options(begin="BEGIN IMMEDIATE")
+        # In PostgreSQL, one that reads sees one moment, as it does in SQLite.
+        self._reader = self._engine
+        if self.is_shared:
+            self._reader = self._engine.execution_options(isolation_level="REPEATABLE READ")
+        try:
+            self._prepare(home)
+        except BaseException:
+            self.close()
+            raise
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[Session]:
+        with Session(self._reader) as session:
+            yield session
+
+    @contextlib.contextmanager
+    def writing(self, alone: str | None = None) -> Iterator[Session]:
+        """Kept where the block ends well. alone: of those with the same name, one at a time; in SQLite, all are."""
+        with Session(self._writer) as session, session.begin():
+            if alone and self.is_shared:
+                session.execute(_advisory("pg_advisory_xact_lock", alone))
+            yield session
+
+    def check(self) -> None:
+        """Raises SQLAlchemyError where it does not answer, or another process keeps its file locked."""
+        if self.is_shared:
+            with self._engine.connect() as connection:
+                connection.execute(select(1))
+            return
+        with self._writer.connect() as connection:
+            file = connection.connection
+            file.execute(f"PRAGMA busy_timeout = {_CHECK_MS}")
+            try:
+                connection.begin().rollback()
+            finally:
+                file.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
+
+    @contextlib.contextmanager
+    def lock(self, name: str) -> Iterator[Callable[[], bool] | None]:
+        """Hold a lock that other machines see until the block, or the process, ends -> whether it was lost, to be asked
+        now and then; None where somebody else holds it. Nobody does in SQLite, which one machine uses: see `locks`.
+        """
+        if not self.is_shared:
+            yield lambda: False
+            return
+        # The lock is the connection's: with it, it goes.
+        engine = create_engine(self._engine.url, poolclass=NullPool, connect_args={"connect_timeout": _CONNECT_SECONDS})
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            for setting, value in _KEEPALIVE.items():
+                connection.exec_driver_sql(f"SET {setting} = {value}")
+            held = connection.execute(_advisory("pg_try_advisory_lock", name)).scalar_one()
+            yield (lambda: not _answers(connection)) if held else None
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    def _prepare(self, home: Path) -> None:
+        place = self._url.render_as_string(hide_password=True) if self.is_shared else self._url.database
+        variable = "CAPTIONER_DATABASE_URL" if self.is_shared else "CAPTIONER_HOME"
+        try:
+            if not self.is_shared:
+                Path(place).parent.mkdir(parents=True, exist_ok=True)
+            with self._writer.begin() as connection:
+                if self.is_shared:
+                    connection.execute(_advisory("pg_advisory_xact_lock", "migrations"))
+                file = home / DATABASE_FILE
+                moves = self.is_shared and file.is_file()
+                is_new = migrate(connection, None if moves else home, f"the database {place}", variable)
+                if is_new and moves:
+                    _take_over(connection, file)
+                check_home(connection, home, self.is_shared, is_new)
+            if not self.is_shared:
+                with self._engine.connect() as connection:
+                    _use_write_ahead_log(connection.connection.driver_connection)
+        except (OSError, DBAPIError, sqlite3.Error) as error:
+            what = "its server runs and lets this user in" if self.is_shared else "its folder can be written"
+            raise ConfigError(
+                f"the database {place} cannot be used ({str(getattr(error, 'orig', error)).strip()}): see that it is a"
+                f" database of this program and that {what}, or name another one by {variable}"
+            ) from error
+
+
+def _sqlite(url: URL) -> Engine:
+    # As many connections as there are threads: those who wait for a writer's lock keep no reader waiting.
+    engine = create_engine(url, max_overflow=-1)
+    event.listen(engine, "connect", _set_up)
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _set_up(connection: sqlite3.Connection, _: Any) -> None:
+    connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
+    """Let readers and a writer of the file work at the same time. The file keeps the mode.
+
+    SQLite does not wait for another writer here, whatever its busy timeout is, so the switch is tried again.
+    Raises sqlite3.OperationalError where another process keeps the file locked.
+    """
+    deadline = time.monotonic() + _BUSY_MS / 1000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")  # not possible within a transaction
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+        time.sleep(0.02)
+
+
+def _begin(connection: Connection) -> None:
+    connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN"))
+
+
+def _postgresql(url: URL) -> Engine:
+    return create_engine(url, connect_args={"connect_timeout": _CONNECT_SECONDS}, **_POOL)
+
+
+def _take_over(connection: Connection, file: Path) -> None:
+    """Copy all rows of a file, which stays as it is, into an empty PostgreSQL."""
+    log.info("What %s holds is taken over", file)
+    with contextlib.closing(Database(URL.create("sqlite", database=str(file)), file.parent)) as former:
+        with former.reading() as session:
+            for table in Table.metadata.sorted_tables:
+                rows = session.execute(select(table), execution_options={"yield_per": 200}).mappings()
+                for part in rows.partitions():
+                    connection.execute(insert(table), [_without_nulls(row) for row in part])
+    for table in (CaptionRow.__table__, PromotionRow.__table__):
+        sequence = func.pg_get_serial_sequence(table.name, "sequence")
+        connection.execute(select(func.setval(sequence, func.max(table.c.sequence))).select_from(table))
+
+
+def _without_nulls(row: Mapping[str, Any]) -> dict[str, Any]:
+    """SQLite keeps null characters in text, and PostgreSQL does not."""
+    return {name: value.replace("\0", "") if isinstance(value, str) else value for name, value in row.items()}
+
+
+def _advisory(function: str, name: str) -> Executable:
+    """A lock's number is a hash of its name, and of ours: other programs may use the same database."""
+    return select(getattr(func, function)(func.hashtextextended(f"captioner {name}", 0)))
+
+
+def _answers(connection: Connection) -> bool:
+    try:
+        connection.execute(select(1))
+    except DBAPIError:
+        return False
+    return True

@@ -1,0 +1,223 @@
+"""Data sets that people bring: each a row of the database, with its report, and a folder, there whole or not at all.
+
+datasets/ID/   thumbnails/; data/NAME/: the photos and captions, where they were sent
+"""
+
+import contextlib
+import csv
+import json
+import os
+import re
+import shutil
+import tempfile
+import uuid
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from sqlalchemy import delete, select
+
+from captioner.errors import CaptionerError, DataError
+from service.inference.turns import Turns
+from service.jobs import process as training_process
+from service.settings import Settings
+from service.store.archives import top_folder, unpack
+from service.store.captions import CaptionSummary
+from service.store.database import Database
+from service.store.home import is_there
+from service.store.photos import ID_PATTERN, PhotoFolder
+from service.store.remains import remove_abandoned, remove_unknown
+from service.store.tables import DataSetRow
+
+WAITING = 3
+"""Maximum number of data sets that wait for an inspection, each with a thread of the server."""
+MOST = 100
+"""Of every list in a report so many entries are kept; how many there are in all is told."""
+
+_ID = re.compile(ID_PATTERN)
+
+
+class UnknownDataSet(CaptionerError):
+    """There is no such data set."""
+
+
+class DataSetInUse(CaptionerError):
+    """What was asked cannot be done to this data set now."""
+
+
+@dataclass(frozen=True)
+class KeptDataSet:
+    """A data set with what was found out about it."""
+
+    id: str
+    name: str
+    origin: str
+    """zip, folder or corrections."""
+    created_at: str
+    root: Path
+    """What `--data` is told."""
+    folder: Path
+    report: dict[str, Any]
+
+    @property
+    def usable(self) -> bool:
+        return self.report["usable"]
+
+
+class DataSets:
+    """The data sets of one service. Threads and processes share them."""
+
+    def __init__(
+        self, settings: Settings, database: Database, run_training: training_process.Run = training_process.run
+    ) -> None:
+        """run_training: runs `training inspect`; by default in a process of its own."""
+        self._settings, self._database, self._run_training = settings, database, run_training
+        self._folder = settings.datasets_folder
+        self._adding = Turns(WAITING)  # one at a time: each uses all cores
+
+    def add_zip(self, file: BinaryIO, name: str, bundle: Path, most_bytes: int | None = None) -> KeptDataSet:
+        """Unpack a zip and inspect it. `bundle`: of the captioner whose unknown words are told.
+
+        most_bytes: that it may unpack to; by default what the settings say.
+        Raises ArchiveError, or DataError where no format knows what is in it. Then nothing of it is kept.
+        """
+
+        def bring(folder: Path) -> Path:
+            unpacked, root = folder / ".unpacked", folder / "data" / name
+            unpacked.mkdir()
+            root.parent.mkdir()
+            unpack(file, unpacked, self._settings.max_dataset_bytes if most_bytes is None else most_bytes)
+            os.rename(top_folder(unpacked), root)
+            shutil.rmtree(unpacked, ignore_errors=True)
+            return root
+
+        return self._add("zip", name, bundle, bring)
+
+    def add_folder(self, path: str, name: str | None, bundle: Path) -> KeptDataSet:
+        """Inspect a folder or caption file below CAPTIONER_IMPORT_ROOT; it stays where it is. Raises DataError."""
+        root = self._settings.import_root
+        if root is None:
+            raise DataError(
+                "this service takes no folders: whoever runs it may allow those below one by CAPTIONER_IMPORT_ROOT"
+            )
+        try:
+            found = Path(os.path.realpath(root / path))
+            inside = found.is_relative_to(os.path.realpath(root)) and found.exists()
+        except (OSError, ValueError):  # a name that no folder can have
+            inside = False
+        if not inside:
+            raise DataError(
+                f"there is no {path!r} below the folder that CAPTIONER_IMPORT_ROOT names: give a path in it"
+            )
+        return self._add("folder", name or found.name, bundle, lambda folder: found)
+
+    def add_corrections(
+        self, corrected: Iterable[CaptionSummary], photos: PhotoFolder, name: str | None, bundle: Path
+    ) -> KeptDataSet:
+        """Make a data set of the photos whose captions people have corrected. Raises DataError where there are none."""
+
+        def bring(folder: Path) -> Path:
+            root = folder / "data" / "corrections"
+            (root / "photos").mkdir(parents=True)
+            count = 0
+            with open(root / "captions.csv", "w", encoding="utf-8", newline="") as file:
+                table = csv.writer(file)
+                table.writerow(["image", "caption"])
+                for entry in corrected:
+                    try:
+                        (root / "photos" / f"{entry.id}.jpg").write_bytes(photos.jpeg(entry.id))
+                    except FileNotFoundError:  # deleted meanwhile
+                        continue
+                    table.writerow([f"{entry.id}.jpg", entry.correction])
+                    count += 1
+            if not count:
+                raise DataError("nobody has corrected a caption yet: correct some on the page, then come back")
+            return root
+
+        return self._add("corrections", name or "corrections", bundle, bring)
+
+    def all(self) -> list[KeptDataSet]:
+        """The newest first."""
+        with self._database.reading() as session:
+            found = [self._data_set(row) for row in session.scalars(select(DataSetRow))]
+        return sorted(filter(None, found), key=lambda data: data.created_at, reverse=True)
+
+    def find(self, dataset_id: str) -> KeptDataSet | None:
+        with self._database.reading() as session:
+            row = session.get(DataSetRow, dataset_id) if _ID.fullmatch(dataset_id) else None
+            return row and self._data_set(row)
+
+    def _data_set(self, row: DataSetRow) -> KeptDataSet | None:
+        """None where its folder is gone: by hand, or a process was killed while it deleted the data set."""
+        folder = self._folder / row.id
+        if not is_there(folder):
+            return None
+        # The root of what was sent is relative, so that the data folder may move.
+        return KeptDataSet(row.id, row.name, row.origin, row.created_at, folder / row.root, folder, dict(row.report))
+
+    def get(self, dataset_id: str) -> KeptDataSet:
+        """Raises UnknownDataSet."""
+        if (data := self.find(dataset_id)) is None:
+            raise _unknown(dataset_id)
+        return data
+
+    def delete(self, dataset_id: str) -> None:
+        """Forget a data set, and its photos where they were sent. Raises UnknownDataSet."""
+        gone = self._folder / f".gone-{uuid.uuid4().hex}"
+        with self._database.writing() as session:
+            if not session.execute(delete(DataSetRow).where(DataSetRow.id == dataset_id)).rowcount:
+                raise _unknown(dataset_id)
+            with contextlib.suppress(FileNotFoundError):  # see `_data_set`
+                os.rename(self._folder / dataset_id, gone)
+        shutil.rmtree(gone, ignore_errors=True)
+
+    def remove_remains(self) -> None:
+        """Delete what a process that was killed left."""
+        remove_abandoned(self._folder)
+        with self._database.reading() as session:
+            known = set(session.scalars(select(DataSetRow.id)))
+        remove_unknown(self._folder, _ID, known)
+
+    def _add(self, origin: str, name: str, bundle: Path, bring: Callable[[Path], Path]) -> KeptDataSet:
+        """`bring` puts what there is into a folder, and says where `training inspect` finds it. Raises LineFull."""
+        with self._adding:
+            return self._added(origin, name, bundle, bring)
+
+    def _added(self, origin: str, name: str, bundle: Path, bring: Callable[[Path], Path]) -> KeptDataSet:
+        dataset_id = uuid.uuid4().hex
+        beside = Path(tempfile.mkdtemp(prefix=".add-", dir=self._folder))
+        try:
+            root = bring(beside)
+            report = self._inspected(root, name, beside / "thumbnails", bundle)
+            row = DataSetRow(
+                id=dataset_id,
+                name=name,
+                origin=origin,
+                created_at=datetime.now(UTC).isoformat(),
+                root=str(root.relative_to(beside) if root.is_relative_to(beside) else root),
+                report=report,
+            )
+            with self._database.writing() as session:
+                session.add(row)
+                session.flush()
+                os.rename(beside, self._folder / dataset_id)
+        except BaseException:
+            shutil.rmtree(beside, ignore_errors=True)
+            raise
+        return self.get(dataset_id)
+
+    def _inspected(self, root: Path, name: str, thumbnails: Path, bundle: Path) -> dict[str, Any]:
+        try:
+            wanted = ["--json", "--most", str(MOST), "--bundle", bundle, "--samples", thumbnails]
+            printed = self._run_training("inspect", "--data", root, *wanted)
+        except DataError as error:  # tells of our folders, which are nobody's business
+            raise DataError(str(error).replace(str(root.parent) + os.sep, "").replace(str(root), name)) from None
+        report = json.loads(printed)
+        del report["root"]
+        return report
+
+
+def _unknown(dataset_id: str) -> UnknownDataSet:
+    return UnknownDataSet(f"there is no data set {dataset_id}: it was deleted, or never made")

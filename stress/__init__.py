@@ -1,0 +1,1 @@
+"""Stress tools: fuzzing, kill rounds and soak tests against the real service."""

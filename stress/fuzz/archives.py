@@ -1,0 +1,68 @@
+"""Zips that are broken or mean harm: unpacked into their folder and nowhere else, or refused."""
+
+import io
+import stat
+import tempfile
+import warnings
+import zipfile
+from pathlib import Path
+from random import Random
+
+from service.store.archives import ArchiveError, top_folder, unpack
+from stress.fuzz.kinds import Find
+from stress.fuzz.mutations import mutate_bytes
+
+MOST = 3_000_000
+"""Bytes that a zip may unpack to."""
+
+_NAMES = (
+    "a.txt", "b/c.txt", "b", "../evil.txt", "/tmp/evil.txt", "C:\\evil.txt", "..", ".", "", "a/../../b", "a\0b",
+    "x" * 300, "ä.txt", "b/c.txt/d", "\\\\host\\share", "__MACOSX/._a", "con", "a//b", "./a.txt", "\u202e.txt", "d/",
+)  # fmt: skip
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
+
+
+class Archives:
+    """Zips of a few entries, with names and kinds that lead out, then changed in their bytes."""
+
+    expected: tuple[type[Exception], ...] = (ArchiveError,)
+
+    def case(self, rng: Random) -> None:
+        data = _zip(rng)
+        if rng.random() < 0.8:
+            data = mutate_bytes(data, (data,), rng, most=4)
+        with tempfile.TemporaryDirectory(prefix="fuzz-") as around:
+            folder = Path(around) / "outer" / "inner"
+            folder.mkdir(parents=True)
+            try:
+                unpack(io.BytesIO(data), folder, MOST)
+                top_folder(folder)
+            finally:
+                _check(Path(around), folder)
+
+
+def _check(around: Path, folder: Path) -> None:
+    size = 0
+    for path in around.rglob("*"):
+        if path not in (folder, folder.parent) and not path.is_relative_to(folder):
+            raise Find(f"{path.relative_to(around)} was written outside the folder")
+        if path.is_symlink() or not (path.is_file() or path.is_dir()):
+            raise Find(f"{path.relative_to(around)} is no plain file or folder")
+        size += path.stat().st_size if path.is_file() else 0
+    if size > MOST + (1 << 20):
+        raise Find(f"{size:,} bytes were written")
+
+
+def _zip(rng: Random) -> bytes:
+    buffer = io.BytesIO()
+    with warnings.catch_warnings(), zipfile.ZipFile(buffer, "w") as archive:
+        warnings.simplefilter("ignore")  # of names that come twice
+        for _ in range(rng.randint(0, 5)):
+            entry = zipfile.ZipInfo(rng.choice(_NAMES))
+            entry.compress_type = rng.choice(_METHODS)
+            if rng.random() < 0.2:
+                entry.external_attr = rng.choice((stat.S_IFLNK, stat.S_IFIFO, stat.S_IFDIR, stat.S_IFCHR)) << 16
+            large = rng.random() < 0.05
+            archive.writestr(entry, bytes(MOST) if large else rng.randbytes(rng.choice((0, 1, 100, 5000))))
+        archive.comment = rng.randbytes(rng.choice((0, 0, 100)))
+    return buffer.getvalue()

@@ -1,0 +1,176 @@
+"""Bundles and checkpoints that are broken or mean harm: read whole, or refused; nothing in them is run."""
+
+import contextlib
+import io
+import json
+import pickle
+import shutil
+import struct
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import torch
+from PIL import Image
+
+from captioner.bundle import FILES, Bundle, load_bundle, save_bundle
+from captioner.captioner import Captioner
+from captioner.config import CaptionerConfig, DecodingOptions
+from captioner.errors import BundleError, DataError, WeightsError
+from captioner.model.encoders import encoder_spec
+from captioner.model.network import CaptionModel
+from captioner.model.weights import LoadedWeights, tensors_sha256
+from captioner.vocabulary import SPECIAL_WORDS, Vocabulary
+from stress.fuzz.kinds import Find
+from stress.fuzz.mutations import json_bytes, mutate_bytes, mutate_json
+from training.runs.checkpoint import load_checkpoint, save_checkpoint
+
+_ENCODERS = ("vgg19", "timm:eva02_enormous_patch14_clip_224", "timm:vit_7b_patch16_dinov3", "timm:resnet18", "timm:x")
+_PHOTO = Image.new("RGB", (90, 70), "red")
+
+ENCODER = "timm:test_efficientnet.r160_in1k"
+"""One of timm's networks for tests, small enough to be made in milliseconds."""
+
+
+def tiny_bundle() -> Bundle:
+    """A captioner of ten words and random weights."""
+    words = "a dog runs on the grass red ball with child".split()
+    vocabulary = Vocabulary((*SPECIAL_WORDS, *words))
+    config = CaptionerConfig(ENCODER, 64, embedding_dim=12, hidden_dim=16, attention_dim=8)
+    torch.manual_seed(0)
+    model = CaptionModel(config, len(vocabulary)).eval()
+    weights = LoadedWeights("file:random.safetensors", tensors_sha256(model.encoder.stages))
+    return Bundle(model, vocabulary, weights, DecodingOptions(beam_width=3, max_words=8), {"Bleu_4": 0.5}, "# Card\n")
+
+
+class Ran:
+    """A pickle of this runs `ran`."""
+
+    runs = 0
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _ran, ()
+
+
+def _ran() -> None:
+    Ran.runs += 1
+
+
+class Bundles:
+    """A small bundle whose files are changed, missing, other files, or pickles."""
+
+    expected: tuple[type[Exception], ...] = (BundleError, WeightsError)
+
+    def __init__(self) -> None:
+        torch.set_num_threads(1)
+        encoder_spec(ENCODER)
+        with tempfile.TemporaryDirectory(prefix="fuzz-") as temporary:
+            save_bundle(tiny_bundle(), Path(temporary) / "bundle")
+            self._files = {path.name: path.read_bytes() for path in (Path(temporary) / "bundle").iterdir()}
+
+    def case(self, rng: Random) -> None:
+        files = dict(self._files)
+        for _ in range(rng.choice((1, 1, 1, 2))):
+            name = rng.choice((*FILES, "config.json", "model.safetensors", "metrics.json", "README.md"))
+            files[name] = self._changed(name, rng)
+        if rng.random() < 0.1:
+            del files[rng.choice(sorted(files))]
+        if rng.random() < 0.1:
+            files[rng.choice(("extra.py", "pytorch_model.bin", "model.safetensors.index.json"))] = pickle.dumps(Ran())
+        with _folder(files) as folder:
+            bundle = load_bundle(folder)
+        check_nothing_ran()
+        if not all(bool(tensor.isfinite().all()) for tensor in bundle.model.parameters()):
+            raise Find("a weight is not a finite number")
+        if rng.random() < 0.3 and bundle.config.image_size <= 256:
+            (caption,) = Captioner(bundle, "cpu", "exact").caption([_PHOTO], DecodingOptions(max_words=3))
+            caption.text.encode()
+
+    def _changed(self, name: str, rng: Random) -> bytes:
+        data = self._files[name]
+        if rng.random() < 0.05:
+            return pickle.dumps(Ran())
+        if name == "config.json" and rng.random() < 0.4:
+            return _with_sizes(json.loads(data), rng)
+        if name.endswith(".json"):
+            return json_bytes(json.loads(data), rng)
+        if name == "model.safetensors" and rng.random() < 0.7:
+            return _with_header(data, rng)
+        return mutate_bytes(data, tuple(self._files.values()), rng)
+
+
+class Checkpoints:
+    """The state of a run, changed in its bytes, or with other things in it."""
+
+    expected: tuple[type[Exception], ...] = (DataError,)
+
+    def __init__(self) -> None:
+        torch.set_num_threads(1)
+        self._state = {"progress": {"epoch": 3}, "model": {"a": torch.ones(3, 4)}, "run": {"options": {}}}
+        with tempfile.TemporaryDirectory(prefix="fuzz-") as temporary:
+            save_checkpoint(Path(temporary) / "checkpoint.pt", self._state)
+            self._data = (Path(temporary) / "checkpoint.pt").read_bytes()
+
+    def case(self, rng: Random) -> None:
+        with _folder({"checkpoint.pt": self._changed(rng)}) as folder:
+            state = load_checkpoint(folder / "checkpoint.pt")
+        check_nothing_ran()
+        if not isinstance(state, dict):
+            raise Find(f"a checkpoint came out as {type(state).__name__}")
+
+    def _changed(self, rng: Random) -> bytes:
+        match rng.randrange(6):
+            case 0:
+                return pickle.dumps(Ran(), protocol=rng.randrange(6))
+            case 1:
+                return _saved({"random": Ran()}, zipped=rng.random() < 0.5)
+            case 2:
+                random = rng.choice((None, 1, {}, {"cpu": torch.ones(3)}, {"cpu": torch.ones(0), "cuda": [1]}))
+                return _saved(rng.choice((random, {"random": random}, [random], torch.ones(2))))
+            case 3:
+                return _saved({"random": mutate_json({"cpu": [1, 2], "cuda": []}, rng)})
+            case _:
+                return mutate_bytes(self._data, (), rng)
+
+
+def check_nothing_ran() -> None:
+    if Ran.runs:
+        raise Find("a pickle was run")
+
+
+def _saved(value: Any, zipped: bool = True) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(value, buffer, _use_new_zipfile_serialization=zipped)
+    return buffer.getvalue()
+
+
+def _with_sizes(config: dict[str, Any], rng: Random) -> bytes:
+    """A config that claims more, or something else, than the weights beside it are."""
+    part = config[rng.choice(("captioner", "decoding"))]
+    numbers = [name for name, value in part.items() if type(value) in (int, float)]
+    part[rng.choice(numbers)] = rng.choice((0, 1, 2, 3, 10**3, 10**6, 2**31, 2**40, 2**63, 10**30, 0.5, 1e300))
+    if rng.random() < 0.2:
+        config["captioner"]["encoder"] = rng.choice(_ENCODERS)
+    return json.dumps(config).encode()
+
+
+def _with_header(data: bytes, rng: Random) -> bytes:
+    """A safetensors file whose table of tensors is wrong, in JSON that may be right."""
+    (size,) = struct.unpack("<Q", data[:8])
+    header = json.loads(data[8 : 8 + size])
+    changed = json_bytes(header, rng)
+    length = len(changed) if rng.random() < 0.9 else rng.choice((0, 2**31, 2**63, len(changed) + 1))
+    return struct.pack("<Q", length) + changed + data[8 + size :]
+
+
+@contextlib.contextmanager
+def _folder(files: dict[str, bytes]) -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="fuzz-"))
+    try:
+        for name, content in files.items():
+            (folder / name).write_bytes(content)
+        yield folder
+    finally:
+        shutil.rmtree(folder)

@@ -1,0 +1,141 @@
+"""Photos that are broken: `open_image` reads them or says what is wrong, and nothing else."""
+
+import io
+import struct
+import zlib
+from random import Random
+
+import numpy as np
+import pillow_heif
+import pillow_jxl
+from PIL import Image, PngImagePlugin
+
+from captioner.config import FITS
+from captioner.errors import ImageError
+from captioner.images.extra_formats import is_extra
+from captioner.images.photo import open_image, prepare_image
+from stress.fuzz.kinds import Find
+from stress.fuzz.mutations import mutate_bytes
+
+MAX_PIXELS = 4_000_000
+"""Few, so that what takes more memory than they do stands out."""
+_DECODE_SECONDS = 3.0
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+
+
+class Images:
+    """Pillow's files of every format that is read, with and without what cameras add to them."""
+
+    expected: tuple[type[Exception], ...] = (ImageError,)
+
+    def __init__(self) -> None:
+        self._files = _files()
+
+    def case(self, rng: Random) -> None:
+        kind = rng.choice(sorted(self._files))
+        data = rng.choice(self._files[kind])
+        others = self._files[rng.choice(sorted(self._files))]
+        data = mutate_bytes(data, others, rng)
+        if data.startswith(_PNG) and rng.random() < 0.7:
+            data = with_sums(data)
+        try:
+            photo = open_image(data, max_pixels=MAX_PIXELS, seconds=_seconds(data, rng))
+        except ImageError as error:
+            if isinstance(error.__cause__, MemoryError):
+                raise Find("the memory did not suffice") from error
+            raise
+        if photo.mode != "RGB" or not 0 < photo.width * photo.height <= MAX_PIXELS:
+            raise Find(f"a photo came out as {photo.mode}, {photo.size}")
+        pixels, _ = prepare_image(photo, 32, rng.choice(FITS))
+        if pixels.shape != (32, 32, 3):
+            raise Find(f"a square came out as {pixels.shape}")
+
+
+def _seconds(data: bytes, rng: Random) -> float | None:
+    """How long a photo may take: a limit for HEIC and JPEG XL starts a process, which only some cases do."""
+    return None if is_extra(data) and rng.random() < 0.98 else _DECODE_SECONDS
+
+
+def with_sums(data: bytes) -> bytes:
+    """A PNG with the right checksums, so that decoders look at what is in its chunks."""
+    fixed, place = bytearray(data[:8]), 8
+    while place + 8 <= len(data):
+        (size,) = struct.unpack(">I", data[place : place + 4])
+        chunk = data[place + 4 : place + 8 + size]
+        fixed += data[place : place + 4] + chunk + struct.pack(">I", zlib.crc32(chunk))
+        place += 12 + size
+    return bytes(fixed)
+
+
+def _files() -> dict[str, list[bytes]]:
+    noise = np.random.default_rng(0).integers(0, 256, (48, 64, 4), dtype=np.uint8)
+    colour = Image.fromarray(noise[..., :3]).resize((80, 60))
+    clear, grey = Image.fromarray(noise), colour.convert("L")
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F], exif[0x9286] = 6, "maker", b"ASCII\0\0\0comment"
+    extras = {"exif": exif.tobytes(), "icc_profile": _profile()}
+    texts = PngImagePlugin.PngInfo()
+    texts.add_text("Comment", "x" * 2000, zip=True)
+    texts.add_itxt("Title", "ä" * 200)
+    sixteen = Image.fromarray(noise[..., 0].astype(np.uint16) * 257)
+    animation = {"save_all": True, "append_images": [clear.resize((80, 60)).convert("RGB"), colour]}
+    made = {
+        "JPEG": [
+            _saved(colour, "JPEG", **extras), _saved(colour, "JPEG", progressive=True), _saved(grey, "JPEG"),
+            _saved(colour.convert("CMYK"), "JPEG"), _saved(colour, "JPEG", subsampling=2, restart_marker_blocks=2),
+        ],
+        "PNG": [
+            _saved(clear, "PNG", pnginfo=texts, **extras), _saved(colour.quantize(16), "PNG", transparency=3),
+            _saved(grey.convert("1"), "PNG"), _saved(sixteen, "PNG"), _saved(colour, "PNG", **animation),
+        ],
+        "WEBP": [
+            _saved(colour, "WEBP", **extras), _saved(clear, "WEBP", lossless=True), _saved(colour, "WEBP", **animation)
+        ],
+        "GIF": [_saved(colour.quantize(64), "GIF", comment=b"hello"), _saved(colour, "GIF", loop=0, **animation)],
+        "TIFF": [
+            *(_saved(colour, "TIFF", compression=kind) for kind in ("raw", "tiff_lzw", "jpeg", "tiff_deflate")),
+            _saved(grey.convert("1"), "TIFF", compression="group4"), _saved(colour.convert("CMYK"), "TIFF"),
+            _saved(grey.convert("F"), "TIFF"), _saved(sixteen, "TIFF", compression="packbits"),
+            _saved(colour, "TIFF", **animation, **extras),
+        ],
+        "BMP": [_saved(colour, "BMP"), _saved(colour.quantize(16), "BMP"), _saved(clear, "BMP"), _saved(grey, "DIB")],
+        "MPO": [_saved(colour, "MPO", **animation)],
+        "JPEG2000": [_saved(colour, "JPEG2000"), _saved(clear, "JPEG2000", tile_size=(32, 32))],
+        "PPM": [_saved(colour, "PPM"), _saved(grey, "PPM"), b"P3 3 2 255 " + b"1 22 255 " * 6],
+        "TGA": [_saved(clear, "TGA", compression="tga_rle"), _saved(grey, "TGA")],
+        "ICO": [_saved(clear, "ICO", sizes=[(16, 16), (32, 32)]), _saved(clear, "ICO", bitmap_format="bmp")],
+    }  # fmt: skip
+    pillow_heif.register_heif_opener()
+    made["HEIF"] = [
+        _saved(colour, "HEIF", **extras), _saved(clear, "HEIF"), _saved(grey, "HEIF", exif=exif.tobytes()),
+        _saved(colour.resize((300, 200)), "HEIF", tile_size=128),
+    ]  # fmt: skip
+    made["JXL"] = [
+        _saved(colour, "JXL", exif=exif.tobytes()), _saved(clear, "JXL", lossless=True), _saved(sixteen, "JXL"),
+        _saved(grey.convert("F"), "JXL"), _saved(colour, "JXL", use_container=True), _packed_jpeg(made["JPEG"][0]),
+    ]  # fmt: skip
+    # Cut short, as uploads that break off are.
+    for form in ("JPEG", "HEIF", "JXL", "WEBP", "PNG"):
+        made[f"{form} cut"] = [data[: len(data) * 3 // 4] for data in made[form]]
+    Image.init()
+    if "AVIF" in Image.SAVE:
+        made["AVIF"] = [_saved(colour, "AVIF", **extras), _saved(clear, "AVIF")]
+    return made
+
+
+def _packed_jpeg(jpeg: bytes) -> bytes:
+    """A JPEG XL file that a JPEG can be made of again, byte by byte."""
+    return pillow_jxl.Encoder(mode="RGB", num_threads=1)(jpeg, 80, 60, jpeg_encode=True)
+
+
+def _profile() -> bytes:
+    from PIL import ImageCms
+
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+def _saved(image: Image.Image, kind: str, **options) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()

@@ -1,0 +1,177 @@
+"""What a service has promised by its answers, and whether it kept its word after it was killed."""
+
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+_OURS = (".lock", ".heartbeat")
+"""Hidden files that stay."""
+_STATES = ("queued", "running", "finished", "failed", "cancelled")
+_KILLED = ("took its worker down", "killed from outside", "asked to stop by somebody else")
+"""What a failed training may say: that it was killed."""
+
+
+@dataclass
+class Journal:
+    """Threads share it, and hold `lock` where they change it.
+
+    Of what was asked and not answered, the service may have done all or nothing: both are allowed.
+    """
+
+    captions: dict[str, str] = field(default_factory=dict)
+    """Texts by id."""
+    corrections: dict[str, set[str | None]] = field(default_factory=dict)
+    """By the caption's id, what its correction may be."""
+    datasets: dict[str, bool] = field(default_factory=dict)
+    """By id, whether it must be there; one that was about to be deleted may be."""
+    deleted: set[str] = field(default_factory=set)
+    """Data sets that must be gone."""
+    versions: set[str] = field(default_factory=set)
+    trainings: set[str] = field(default_factory=set)
+    current: set[str] = field(default_factory=lambda: {"built-in"})
+    """Versions that may serve."""
+    correcting: set[str] = field(default_factory=set)
+    """Captions that a client corrects now: of two at the same time, no answer would tell which came last."""
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def counts(self) -> dict[str, int]:
+        corrected = sum(allowed != {None} for allowed in self.corrections.values())
+        return {
+            "captions": len(self.captions),
+            "corrections": corrected,
+            "data sets": len(self.datasets) + len(self.deleted),
+            "versions": len(self.versions),
+            "trainings": len(self.trainings),
+        }
+
+
+def broken_promises(journal: Journal, client: httpx.Client, home: Path, read: Iterable[str]) -> list[str]:
+    """A sentence for each promise that was not kept. read: ids of captions to read whole, with their photos."""
+    return [
+        *_of_captions(journal, client, read),
+        *_of_datasets(journal, client),
+        *_of_versions(journal, client, home),
+        *_of_trainings(journal, client, home),
+        *_of_database(home),
+    ]
+
+
+def leftovers(home: Path) -> list[Path]:
+    """What is neither kept nor of use: half-written files, folders that were being made or deleted."""
+    return [
+        path
+        for path in home.rglob("*")
+        if (path.name.startswith((".", "tmp")) or path.name.endswith(".part"))
+        and path.name not in _OURS
+        and not path.name.startswith(".device-")
+        and not any(parent.name.startswith(".") for parent in path.relative_to(home).parents if parent.name)
+    ]
+
+
+def orphans(home: Path, client: httpx.Client) -> list[Path]:
+    """Photos of no caption, and folders of no data set, training or version."""
+    paths = [*home.glob("photos/*.jpg"), *(path for path in home.glob("*/*/") if not path.name.startswith("."))]
+    known = {entry["id"] for entry in _history(client)}
+    for kind, name in (("datasets", "id"), ("trainings", "id"), ("models", "version")):
+        known |= {entry[name] for entry in _json(client, f"/api/{kind}")[kind]}
+    return [path for path in paths if path.parent.name != "features" and path.stem not in known]
+
+
+def _history(client: httpx.Client) -> Iterator[dict]:
+    number, pages = 1, 1
+    while number <= pages:
+        page = _json(client, f"/api/captions?per_page=100&page={number}")
+        pages = page["pages"]
+        yield from page["captions"]
+        number += 1
+
+
+def _json(client: httpx.Client, path: str) -> dict:
+    return client.get(path).raise_for_status().json()
+
+
+def _of_captions(journal: Journal, client: httpx.Client, read: Iterable[str]) -> Iterator[str]:
+    history = {entry["id"]: entry for entry in _history(client)}
+    for caption_id, text in journal.captions.items():
+        if caption_id not in history:
+            yield f"caption {caption_id} is lost"
+            continue
+        correction = (history[caption_id]["correction"] or {}).get("text")
+        if history[caption_id]["caption"] != text:
+            yield f"caption {caption_id} is {history[caption_id]['caption']!r}, and was answered as {text!r}"
+        if correction not in journal.corrections[caption_id]:
+            yield f"the correction of {caption_id} is {correction!r}, and not of {journal.corrections[caption_id]}"
+    for caption_id in {*read, *(history.keys() - journal.captions.keys())}:  # the latter: kept, but never answered
+        whole, photo = client.get(f"/api/captions/{caption_id}"), client.get(f"/api/captions/{caption_id}/image")
+        small = client.get(f"/api/captions/{caption_id}/image?size=40")
+        if (whole.status_code, photo.status_code, small.status_code) != (200, 200, 200):
+            statuses = (whole.status_code, photo.status_code, small.status_code)
+            yield f"caption {caption_id}, its photo and a small copy are answered with {statuses}"
+
+
+def _of_datasets(journal: Journal, client: httpx.Client) -> Iterator[str]:
+    kept = {data["id"] for data in _json(client, "/api/datasets")["datasets"]}
+    yield from (f"data set {each} is lost" for each, wanted in journal.datasets.items() if wanted and each not in kept)
+    yield from (f"data set {each} was deleted, and is back" for each in journal.deleted & kept)
+    for dataset_id in kept:
+        document = _json(client, f"/api/datasets/{dataset_id}")
+        if not document["usable"] or client.get(f"/api/datasets/{dataset_id}/thumbnails/0.jpg").status_code != 200:
+            yield f"data set {dataset_id} is not whole: {document}"
+
+
+def _of_versions(journal: Journal, client: httpx.Client, home: Path) -> Iterator[str]:
+    from captioner.bundle import load_bundle
+    from captioner.errors import CaptionerError
+
+    models = {model["version"]: model for model in _json(client, "/api/models")["models"]}
+    yield from (f"version {each} is lost" for each in journal.versions - models.keys())
+    bundles = [*home.glob("models/[!.]*/bundle"), *home.glob("trainings/*/run/bundle")]
+    for bundle in bundles:
+        try:
+            load_bundle(bundle)
+        except CaptionerError as error:
+            yield f"{bundle} cannot be read: {error}"
+    folders = {path.parent.name for path in home.glob("models/[!.]*/bundle")}
+    told = {model["version"] for model in _json(client, "/api/models")["models"]}  # a training may end meanwhile
+    if not models.keys() - {"built-in"} <= folders <= told:
+        yield f"versions {set(models)} are told of, and {folders} are there"
+    promoted = {model for model in models if models[model]["origin"] == "training"}  # may promote themselves
+    current = next((each for each, model in models.items() if model["current"]), None)
+    if current not in journal.current | promoted:
+        yield f"version {current} serves, and not one of {journal.current}"
+
+
+def _of_trainings(journal: Journal, client: httpx.Client, home: Path) -> Iterator[str]:
+    from captioner.errors import DataError
+    from training.runs.checkpoint import load_checkpoint
+
+    kept = {training["id"]: training for training in _json(client, "/api/trainings")["trainings"]}
+    yield from (f"training {each} is lost" for each in journal.trainings - kept.keys())
+    models = {model["version"] for model in _json(client, "/api/models")["models"]}
+    for training_id, training in kept.items():
+        state, message = training["state"], training["message"] or ""
+        if state not in _STATES or (state == "failed" and not any(said in message for said in _KILLED)):
+            yield f"training {training_id} is {state}: {message}"
+        if state == "finished" and training["version"] not in models:
+            yield f"training {training_id} has finished, and its version {training['version']} is not there"
+        epochs = [epoch["epoch"] for epoch in _json(client, f"/api/trainings/{training_id}")["epochs"]]
+        if epochs != list(range(len(epochs))):
+            yield f"training {training_id} tells of the epochs {epochs}"
+        checkpoint = home / "trainings" / training_id / "run" / "checkpoint.pt"
+        try:
+            if checkpoint.exists():
+                load_checkpoint(checkpoint)
+        except DataError as error:
+            yield str(error)
+
+
+def _of_database(home: Path) -> Iterator[str]:
+    with closing(sqlite3.connect(f"file:{home / 'captioner.db'}?mode=ro", uri=True)) as database:
+        (found,) = database.execute("PRAGMA integrity_check").fetchone()
+    if found != "ok":
+        yield f"the database is damaged: {found}"

@@ -1,0 +1,190 @@
+"""The requests of a soak: good ones, bad ones, and those that are never finished, each with what may be answered."""
+
+import base64
+import json
+import random
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+import httpx
+
+from stress.tiny_service import tiny_photo
+
+_JPEG = {"Content-Type": "image/jpeg"}
+_GONE = 404
+"""What is answered about a caption that another request, or the history's limit, has removed."""
+_LIMITED = (401, 429)
+"""Wrong tokens; beyond ten a minute, right ones from the same address, too."""
+_KNOWN = 200
+"""Captions remembered, to be asked about."""
+
+
+@dataclass
+class Visitor:
+    """One client with what it needs for its requests, and the ids of captions that it knows."""
+
+    client: httpx.Client
+    rng: random.Random
+    photos: Sequence[bytes]
+    known: list[str] = field(default_factory=list)
+
+    def one(self) -> str:
+        """The id of a caption; before there is any, one that there is not."""
+        return self.rng.choice(self.known) if self.known else "0" * 32
+
+    def remember(self, caption_id: str) -> None:
+        self.known.append(caption_id)
+        del self.known[:-_KNOWN]
+
+
+Answer = tuple[int, Sequence[int]]
+"""A status, and those that are right; 0 where the client did not wait for one."""
+
+
+def _captioned(visitor: Visitor, response: httpx.Response) -> Answer:
+    if response.status_code == 201:
+        visitor.remember(response.json()["id"])
+    return response.status_code, [201]
+
+
+def caption(visitor: Visitor) -> Answer:
+    photo = visitor.rng.choice(visitor.photos)
+    return _captioned(visitor, visitor.client.post("/api/captions", content=photo, headers=_JPEG))
+
+
+def caption_by_form(visitor: Visitor) -> Answer:
+    options = {"beam_width": str(visitor.rng.randint(2, 5)), "captions": "2"}
+    photo = visitor.rng.choice(visitor.photos)
+    return _captioned(visitor, visitor.client.post("/api/captions", files={"image": photo}, data=options))
+
+
+def caption_by_json(visitor: Visitor) -> Answer:
+    image = base64.b64encode(visitor.rng.choice(visitor.photos)).decode()
+    return _captioned(visitor, visitor.client.post("/api/captions", json={"image": image}))
+
+
+def caption_streamed(visitor: Visitor) -> Answer:
+    photo = visitor.rng.choice(visitor.photos)
+    response = visitor.client.post("/api/captions?stream=1", content=photo, headers=_JPEG)
+    *_, last = response.text.strip().split("\n\n")
+    if not last.startswith("event: caption\n"):
+        return 500, [200]
+    visitor.remember(json.loads(last.partition("data: ")[2])["id"])
+    return response.status_code, [200]
+
+
+def bad_caption(visitor: Visitor) -> Answer:
+    photo = visitor.rng.choice(visitor.photos)
+    body, kind, query, status = visitor.rng.choice([
+        (b"no photo at all", "image/jpeg", "", 415),
+        (photo[: len(photo) // 20], "image/jpeg", "", 422),
+        (b"", "image/jpeg", "", 400),
+        (photo, "text/plain", "", 415),
+        (photo, "image/jpeg", "?beam_width=0", 422),
+        (photo, "image/jpeg", "?no_such_option=1", 422),
+        (b"{", "application/json", "", 400),
+        (bytes(1_100_000), "image/jpeg", "", 413),
+    ])  # fmt: skip
+    response = visitor.client.post(f"/api/captions{query}", content=body, headers={"Content-Type": kind})
+    return response.status_code, [status]
+
+
+def history(visitor: Visitor) -> Answer:
+    page = visitor.rng.randint(1, 4)
+    return visitor.client.get(f"/api/captions?per_page=20&page={page}").status_code, [200]
+
+
+def whole(visitor: Visitor) -> Answer:
+    return visitor.client.get(f"/api/captions/{visitor.one()}").status_code, [200, _GONE]
+
+
+def correct(visitor: Visitor) -> Answer:
+    path = f"/api/captions/{visitor.one()}/correction"
+    response = visitor.client.put(path, json={"text": f"a dog {visitor.rng.random()}"})
+    return response.status_code, [200, _GONE]
+
+
+def take_correction_back(visitor: Visitor) -> Answer:
+    return visitor.client.delete(f"/api/captions/{visitor.one()}/correction").status_code, [204, _GONE]
+
+
+def evidence(visitor: Visitor) -> Answer:
+    return visitor.client.get(f"/api/captions/{visitor.one()}/evidence").status_code, [200, _GONE]
+
+
+def picture(visitor: Visitor) -> Answer:
+    name = visitor.rng.choice(
+        ["image", "image?size=48", "overlays/1.png", "overlays/1.png?maps=evidence", "figure.png"]
+    )
+    return visitor.client.get(f"/api/captions/{visitor.one()}/{name}").status_code, [200, _GONE]
+
+
+def health(visitor: Visitor) -> Answer:
+    path = visitor.rng.choice(["/api/health/live", "/api/health/ready", "/metrics", "/api/models/current", "/"])
+    return visitor.client.get(path).status_code, [200]
+
+
+def wrong_address(visitor: Visitor) -> Answer:
+    method, path, status = visitor.rng.choice([("GET", "/nowhere", 404), ("PATCH", "/api/captions", 405)])
+    return visitor.client.request(method, path).status_code, [status]
+
+
+def wrong_token(visitor: Visitor) -> Answer:
+    headers = {"Authorization": f"Bearer {visitor.rng.random()}"}
+    return visitor.client.get("/api/datasets", headers=headers).status_code, _LIMITED
+
+
+def delete(visitor: Visitor) -> Answer:
+    return visitor.client.delete(f"/api/captions/{visitor.one()}").status_code, [204, _GONE, *_LIMITED]
+
+
+def cancelled_upload(visitor: Visitor) -> Answer:
+    """A client that leaves in the midst of a photo."""
+    photo = visitor.rng.choice(visitor.photos)
+    _say_and_leave(visitor, photo, photo[: visitor.rng.randrange(len(photo))])
+    return 0, [0]
+
+
+def unread_answer(visitor: Visitor) -> Answer:
+    """A client that leaves without waiting for its caption."""
+    photo = visitor.rng.choice(visitor.photos)
+    _say_and_leave(visitor, photo, photo)
+    return 0, [0]
+
+
+def unread_stream(visitor: Visitor) -> Answer:
+    """A client that leaves after the first event."""
+    photo = visitor.rng.choice(visitor.photos)
+    with visitor.client.stream("POST", "/api/captions?stream=1", content=photo, headers=_JPEG) as response:
+        next(response.iter_raw())
+        return response.status_code, [200]
+
+
+def _say_and_leave(visitor: Visitor, photo: bytes, sent: bytes) -> None:
+    address = urlsplit(str(visitor.client.base_url))
+    head = "POST /api/captions HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/jpeg\r\n"
+    head += f"Content-Length: {len(photo)}\r\n\r\n"
+    with socket.create_connection((address.hostname, address.port), timeout=60) as connection:
+        connection.sendall(head.encode() + sent)
+
+
+KINDS: dict[Callable[[Visitor], Answer], int] = {
+    caption: 15, caption_by_form: 5, caption_by_json: 5, caption_streamed: 5, bad_caption: 10, history: 10, whole: 8,
+    correct: 8, take_correction_back: 2, evidence: 4, picture: 10, health: 6, wrong_address: 2, wrong_token: 2,
+    delete: 2, cancelled_upload: 3, unread_answer: 2, unread_stream: 1,
+}  # fmt: skip
+"""What a visitor may do, with how often in a hundred times."""
+
+
+def visit(visitor: Visitor) -> tuple[str, Answer]:
+    """One request of a kind that is drawn -> its kind, and what came of it."""
+    (kind,) = visitor.rng.choices(list(KINDS), list(KINDS.values()))
+    return kind.__name__, kind(visitor)
+
+
+def photos() -> list[bytes]:
+    """Of several sizes, so that memory is asked for in many pieces."""
+    sizes = [(96, 72), (320, 240), (1024, 768), (600, 1600)]
+    return [tiny_photo(number, sizes[number % len(sizes)]) for number in range(24)]

@@ -1,0 +1,91 @@
+"""A journal keeps every whole line, whatever happens to its writers, and never touches a file of others."""
+
+import json
+import multiprocessing
+import os
+from pathlib import Path
+
+import pytest
+
+from captioner.bulk.journal import Journal
+from captioner.errors import DataError
+
+
+@pytest.fixture
+def journal(tmp_path) -> Journal:
+    return Journal(tmp_path / "captions.jsonl")
+
+
+def images(journal: Journal) -> list[str]:
+    return [entry["image"] for entry in journal.entries()]
+
+
+def test_what_was_appended_is_there_in_order(journal):
+    assert images(journal) == []
+    journal.append([{"image": "a", "caption": "étoile"}, {"image": "b"}])
+    journal.append([])
+    journal.append([{"image": "c"}])
+    assert images(journal) == ["a", "b", "c"]
+    assert "étoile" in journal.path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("kept", [1, 5, 12, 30, 100_010])
+def test_half_a_line_is_cut_off_by_the_next_writer(journal, kept):
+    journal.append([{"image": "a"}])
+    half = (json.dumps({"image": "x" * 100_100}) + "\n").encode()[:kept]
+    with open(journal.path, "ab") as file:
+        file.write(half)
+    assert images(journal) == ["a"]
+    journal.append([{"image": "b"}])
+    assert images(journal) == ["a", "b"] and journal.path.read_bytes() == b'{"image": "a"}\n{"image": "b"}\n'
+
+
+def test_a_journal_of_half_a_line_is_an_empty_one(journal):
+    journal.path.write_bytes(b'{"image": "x')
+    assert images(journal) == []
+    journal.append([{"image": "b"}])
+    assert images(journal) == ["b"]
+
+
+@pytest.mark.parametrize(
+    "content", [b"hello", b"\xff\xd8\xff", b"{}\n", b'{"image": 3}\n', b'{"image": "a"}\n[]\n', b"\n"]
+)
+def test_a_file_of_something_else_is_refused_and_stays(journal, content):
+    journal.path.write_bytes(content)
+    with pytest.raises(DataError, match="captions.jsonl, line [12] is not one that this command wrote"):
+        images(journal)
+    assert journal.path.read_bytes() == content
+
+
+def test_a_name_that_is_no_text_comes_back_as_it_was(journal):
+    name = os.fsdecode(b"caf\xe9.jpg")
+    journal.append([{"image": name}])
+    assert images(journal) == [name]
+    assert json.loads(journal.path.read_text(encoding="utf-8"))["image"] == name  # for any reader
+
+
+def write(path: Path, writer: int) -> None:
+    journal = Journal(path)
+    for number in range(8):
+        journal.append([{"image": f"{writer}/{number}/{copy}", "caption": "x" * 500_000} for copy in range(3)])
+
+
+def test_processes_append_to_one_file(journal):
+    context = multiprocessing.get_context("spawn")
+    writers = [context.Process(target=write, args=(journal.path, writer)) for writer in range(2)]
+    for process in writers:
+        process.start()
+    for process in writers:
+        process.join()
+    found = images(journal)
+    assert len(found) == len(set(found)) == 48
+    journal.finish()
+    assert [path.name for path in journal.path.parent.iterdir()] == ["captions.jsonl"]
+
+
+def test_a_place_that_cannot_be_written_is_a_sentence(tmp_path):
+    (tmp_path / "full.jsonl").symlink_to("/dev/full")
+    with pytest.raises(DataError, match="full.jsonl cannot be written .No space left.*run the same command again"):
+        Journal(tmp_path / "full.jsonl").append([{"image": "a"}])
+    with pytest.raises(DataError, match="cannot be read"):
+        images(Journal(tmp_path))

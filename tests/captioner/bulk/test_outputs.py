@@ -1,0 +1,98 @@
+"""What captions of many photos end in: CSV, and COCO results that the official scorers read."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from captioner.bulk.journal import Journal
+from captioner.bulk.outputs import format_of, write_coco, write_csv
+from captioner.errors import ConfigError, DataError
+
+
+@pytest.fixture
+def journal(tmp_path):
+    def make(*names: str) -> Journal:
+        made = Journal(tmp_path / "captions.jsonl")
+        made.path.unlink(missing_ok=True)
+        made.append([{"image": name, "caption": f'"{name}", a dög', "probability": 0.25} for name in names])
+        return made
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("names", "ids"),
+    [
+        (["x/COCO_val2014_000000000042.jpg", "y/7.png"], [42, 7]),
+        (["val/000000000139.jpg"], [139]),
+        (["1000268201_693b08cb0e.jpg", "x/12_7.jpg"], ["1000268201_693b08cb0e.jpg", "12_7.jpg"]),  # not all have one
+        (["a-1.jpg", "b-1.jpg"], ["a-1.jpg", "b-1.jpg"]),  # they have the same
+        (["a/x.jpg", "b/x.jpg"], ["a/x.jpg", "b/x.jpg"]),
+        (["shard-000.tar/0001.jpg", "shard-001.tar/0002.jpg"], [1, 2]),
+        ([], []),
+    ],
+)
+def test_coco_results_have_the_ids_that_a_person_has(journal, tmp_path, names, ids):
+    write_coco(journal(*names), tmp_path / "results.json")
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert results == [
+        {"image_id": found, "caption": f'"{name}", a dög'} for found, name in zip(ids, names, strict=True)
+    ]
+
+
+def test_the_official_scorers_read_the_results(journal, tmp_path, capsys):
+    from pycocotools.coco import COCO
+
+    write_coco(journal("000042.jpg", "000007.jpg"), tmp_path / "results.json")
+    truth = {"images": [{"id": 7}, {"id": 42}], "annotations": [], "info": {}}
+    (tmp_path / "truth.json").write_text(json.dumps(truth))
+    loaded = COCO(str(tmp_path / "truth.json")).loadRes(str(tmp_path / "results.json"))
+    assert loaded.imgToAnns[42][0]["caption"] == '"000042.jpg", a dög'
+
+
+def test_csv_has_a_row_for_each_caption(tmp_path):
+    made = Journal(tmp_path / "captions.jsonl")
+    others = [{"caption": "another", "probability": 0.1, "confidence": 0.4}]
+    made.append([{"image": 'a "b",\n.jpg', "caption": "ä", "probability": 0.5, "alternatives": others}])
+    warnings = [{"kind": "cut_short", "message": "It is cut."}, {"kind": "blank", "message": "It is blank."}]
+    made.append([{"image": "c.jpg", "caption": "a dog", "probability": 0.25, "warnings": warnings}])
+    write_csv(made, tmp_path / "captions.csv")
+    with open(tmp_path / "captions.csv", encoding="utf-8", newline="") as file:
+        assert list(csv.reader(file)) == [
+            ["image", "caption", "probability", "warnings", "confidence"],
+            ['a "b",\n.jpg', "ä", "0.5", "", ""], ['a "b",\n.jpg', "another", "0.1", "", "0.4"],
+            ["c.jpg", "a dog", "0.25", "It is cut. It is blank.", ""],
+        ]  # fmt: skip
+
+
+def test_a_file_that_cannot_be_written_is_a_sentence_and_leaves_the_old_one(journal, tmp_path):
+    (tmp_path / "captions.csv").write_text("old")
+    made = journal("a.jpg")
+    with open(made.path, "a") as file:
+        file.write("no line of ours\n")
+    with pytest.raises(DataError, match="line 2"):
+        write_csv(made, tmp_path / "captions.csv")
+    assert (tmp_path / "captions.csv").read_text() == "old"
+    with pytest.raises(DataError, match="gone.captions.csv cannot be written"):
+        write_csv(made, tmp_path / "gone" / "captions.csv")
+
+
+@pytest.mark.parametrize(
+    ("output", "given", "found"),
+    [
+        ("a.jsonl", None, "jsonl"), ("a.CSV", None, "csv"), ("a.json", "coco", "coco"), ("folder", "xmp", "xmp"),
+        ("photos.2026", "xmp", "xmp"),
+    ],
+)  # fmt: skip
+def test_the_outputs_name_says_the_format(output, given, found):
+    assert format_of(Path(output), given) == found
+
+
+@pytest.mark.parametrize(
+    ("output", "given"), [("photo.jpg", None), ("folder", None), ("a.csv", "jsonl"), ("a.json", "xmp"), ("a", "coco")]
+)
+def test_a_name_that_says_something_else_is_refused(output, given):
+    with pytest.raises(ConfigError, match=f"--output {output}"):
+        format_of(Path(output), given)

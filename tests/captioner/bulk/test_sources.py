@@ -1,0 +1,206 @@
+"""Photos from files, folders, globs and archives: each once, and nothing read that is not wanted."""
+
+import io
+import os
+import tarfile
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from captioner.bulk.sources import Photo, expanded, photos_at, read_square
+from captioner.errors import ImageError, ImageTooLarge
+from captioner.images.finding import PassedOver
+from captioner.images.photo import fit_image, open_image
+from captioner.ranks import ALONE, Ranks
+
+
+@pytest.fixture
+def album(tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    for name in "b.jpg a.PNG notes.txt ._b.jpg trip/c.webp trip/deep/d.jpeg .cache/e.jpg no/x.md".split():
+        path = tmp_path / "album" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(name.encode())
+    return tmp_path
+
+
+def found(*inputs: str, recursive: bool = False, wanted=lambda name: True, ranks: Ranks = ALONE) -> list[Photo]:
+    return sorted(photos_at(inputs, recursive, wanted, ranks), key=lambda photo: photo.name)
+
+
+def names(photos: list[Photo]) -> list[str]:
+    return [photo.name for photo in photos]
+
+
+def archive(path: Path, members: dict[str, bytes], mode: str = "w") -> Path:
+    with tarfile.open(path, mode) as tar:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return path
+
+
+def test_a_folder_gives_its_photos_and_where_their_copies_belong(album):
+    assert [(photo.name, photo.place, photo.source) for photo in found("album")] == [
+        ("album/a.PNG", "a.PNG", "album/a.PNG"), ("album/b.jpg", "b.jpg", "album/b.jpg"),
+    ]  # fmt: skip
+    assert [photo.place for photo in found("album", recursive=True)] == [
+        "a.PNG", "b.jpg", "trip/c.webp", "trip/deep/d.jpeg",
+    ]  # fmt: skip
+
+
+def test_a_file_is_taken_whatever_it_is_called_and_where_it_is_missing(album):
+    assert names(found("album/notes.txt", "album/gone.jpg")) == ["album/gone.jpg", "album/notes.txt"]
+
+
+def test_copies_of_several_inputs_do_not_meet(album):
+    Path("other/album").mkdir(parents=True)
+    Path("other/album/b.jpg").write_bytes(b"")
+    places = [photo.place for photo in found("album", "other/album", "album/trip/c.webp", "other/**/*.jpg")]
+    assert len(set(places)) == len(places) == 5 and all(place == os.path.normpath(place) for place in places)
+
+
+def test_globs_and_what_is_empty(album):
+    assert names(found("album/**/*.[jw]*")) == ["album/b.jpg", "album/trip/c.webp", "album/trip/deep/d.jpeg"]
+    for nothing, reason in (("album/*.txt", "nothing that"), ("album/no", "holds no images .*add --recursive")):
+        (photo,) = found(nothing)
+        assert photo.name == nothing
+        with pytest.raises(ImageError, match=reason):
+            read_square(photo.name, photo.source, 8, "crop")
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"), [("a.tar", "w"), ("a.tar.gz", "w:gz"), ("a.TGZ", "w:gz"), ("a.tar.xz", "w:xz")]
+)
+def test_an_archive_gives_its_photos_with_their_content(album, name, mode):
+    archive(Path(name), {"0001.jpg": b"one", "0001.txt": b"a dog", "x/0002.png": b"two", "._0003.jpg": b""}, mode)
+    assert [(photo.name, photo.place, photo.source) for photo in found(name)] == [
+        (f"{name}/0001.jpg", "0001.jpg", b"one"), (f"{name}/x/0002.png", "x/0002.png", b"two"),
+    ]  # fmt: skip
+
+
+def test_a_member_stays_below_the_folder_of_copies(album):
+    archive(Path("evil.tar"), {"../../etc/a.jpg": b"", "/top/b.jpg": b""})
+    assert sorted(photo.place for photo in found("evil.tar")) == ["etc/a.jpg", "top/b.jpg"]
+    assert all(photo.place.startswith("evil.tar/") for photo in found("evil.tar", "album") if "evil" in photo.name)
+
+
+def test_braces_and_globs_stand_for_archives(album):
+    for number in range(9, 12):
+        archive(Path(f"shard-{number:03}.tar"), {"a.jpg": b""})
+    three = [f"shard-{number:03}.tar" for number in (9, 10, 11)]
+    assert (
+        expanded(["shard-{009..011}.tar"])
+        == expanded(["shard-*.tar"])
+        == expanded(["shard-{009,01{0,1}}.tar"])
+        == three
+    )
+    assert expanded(["s3://x/{00..01}/{a,b}.tar"]) == [f"s3://x/{n}/{c}.tar" for n in ("00", "01") for c in "ab"]
+    assert expanded(["a{b.jpg", "a", "a"]) == ["a{b.jpg", "a"]
+    Path("{1..3}.jpg").touch()
+    assert expanded(["{1..3}.jpg"]) == ["{1..3}.jpg"]
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz"])
+def test_of_an_archive_that_is_cut_short_the_beginning_and_the_next_archive_are_read(album, mode):
+    noise = np.random.default_rng(0).bytes(50_000)
+    archive(Path("cut.tar"), {f"{number}.jpg": noise for number in range(4)}, mode)
+    Path("cut.tar").write_bytes(Path("cut.tar").read_bytes()[:120_000])
+    archive(Path("whole.tar"), {"x.jpg": b"x"})
+    photos = list(photos_at(["cut.tar", "gone.tar", "album/notes.tar", "whole.tar"], False, lambda name: True))
+    assert names(photos)[:2] == ["cut.tar/0.jpg", "cut.tar/1.jpg"] and names(photos)[-1] == "whole.tar/x.jpg"
+    problems = {photo.name: str(photo.source) for photo in photos if isinstance(photo.source, ImageError)}
+    assert set(problems) == {"cut.tar", "gone.tar", "album/notes.tar"}
+    assert "cannot be read to its end" in problems["cut.tar"] and "No such file" in problems["gone.tar"]
+
+
+def test_a_member_that_is_too_large_is_not_read(album, monkeypatch):
+    monkeypatch.setattr("captioner.bulk.sources.MAX_BYTES", 100)
+    archive(Path("a.tar"), {"big.jpg": b"x" * 101, "small.jpg": b"x" * 100})
+    big, small = found("a.tar")
+    assert isinstance(big.source, ImageTooLarge) and "big.jpg is too large: 101 bytes" in str(big.source)
+    assert small.source == b"x" * 100
+
+
+def test_what_is_not_wanted_is_asked_once_and_not_given(album):
+    archive(Path("a.tar"), {"1.jpg": b"", "2.jpg": b""})
+    asked = []
+    assert found("album", "a.tar", recursive=True, wanted=lambda name: asked.append(name)) == []
+    assert len(asked) == len(set(asked)) == 6
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_ranks_share_photos_and_archives(album, count):
+    members = {f"{number}.jpg": b"" for number in range(30)}
+    for number in range(3):
+        archive(Path(f"{number}.tar"), members)
+    all_of_them = names(found("album", "{0..2}.tar", recursive=True))
+    shares = [names(found("album", "{0..2}.tar", recursive=True, ranks=Ranks(rank, count))) for rank in range(count)]
+    assert sorted(sum(shares, [])) == all_of_them
+    # There are enough archives for each to be read by one rank alone; of a single one each takes a part.
+    assert all(len({name.split("/")[0] for name in share if ".tar" in name}) < 3 for share in shares)
+    parts = [names(found("0.tar", ranks=Ranks(rank, count))) for rank in range(count)]
+    assert sorted(sum(parts, [])) == sorted(f"0.tar/{name}" for name in members) and all(parts)
+
+
+def test_memory_does_not_grow_with_the_photos_of_a_folder_or_an_archive(album):
+    Path("many").mkdir()
+    for number in range(3000):
+        Path("many", f"a-rather-long-name-of-a-photo-{number}.jpg").touch()
+    archive(Path("many.tar"), {f"a-rather-long-name-of-a-photo-{number}.jpg": b"" for number in range(3000)})
+
+    def peak(*inputs: str) -> int:
+        list(photos_at(["album", *inputs], False, lambda name: True))  # what is loaded once
+        tracemalloc.start()
+        try:
+            assert sum(1 for _ in photos_at(inputs, False, lambda name: True)) == 3000
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    assert peak("many") < 100_000 and peak("many.tar") < 200_000  # their names alone are 150,000
+
+
+def test_a_square_is_what_the_captioner_sees(album):
+    pixels = np.random.default_rng(0).integers(0, 255, (30, 40, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save("album/a.PNG")
+    expected, frame = fit_image(open_image("album/a.PNG"), 16, "crop")
+    for source in ("album/a.PNG", Path("album/a.PNG").read_bytes()):
+        square, found_frame = read_square("the photo", source, 16, "crop")
+        assert (square == expected).all() and found_frame == frame
+    with pytest.raises(ImageError, match="x.tar/1.jpg is not an image"):
+        read_square("x.tar/1.jpg", b"hello", 16, "crop")
+
+
+def counted(*inputs: str, recursive: bool = False, ranks: Ranks = ALONE) -> PassedOver:
+    others = PassedOver()
+    list(photos_at(inputs, recursive, lambda name: True, ranks, others))
+    return others
+
+
+def test_what_is_not_named_like_an_image_is_counted_by_the_first_rank(album):
+    summary = counted("album").summary()
+    assert summary.startswith("1 file was passed over: album/notes.txt (a text); 2 folders were not searched (album/")
+    assert counted("album", recursive=True).count == 2 and counted("album/*").count == 1
+    assert counted("album", ranks=Ranks(0, 2)).count == 1 and not counted("album", ranks=Ranks(1, 2))
+
+
+def test_members_that_are_no_photos_are_counted_and_looked_into(album):
+    archive(Path("mixed.tar"), {"1.jpg": b"x", "1.txt": b"a dog", "1.json": b"{}", "clip.mov": b"\0\0\0\x14ftypqt  "})
+    others = PassedOver()
+    assert len(list(photos_at(["mixed.tar"], False, lambda name: True, passed_over=others))) == 1
+    summary = others.summary()
+    assert others.count == 3 and "mixed.tar/1.txt (a text)" in summary and "mixed.tar/clip.mov (a video: " in summary
+
+
+def test_a_folder_without_photos_says_what_is_there(album):
+    os.makedirs("films")
+    Path("films/a.mov").write_bytes(b"\0\0\0\x14ftypqt  ")
+    for inputs in (["films"], ["films/*"]):
+        others = PassedOver()
+        (photo,) = photos_at(inputs, False, lambda name: True, passed_over=others)
+        assert "1 file was passed over: films/a.mov (a video: " in str(photo.source) and not others

@@ -1,0 +1,130 @@
+"""Processes that read photos: what a photo does to its process is that photo's affair alone."""
+
+import os
+import signal
+import sys
+import threading
+import time
+from concurrent.futures import Future
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from captioner.bulk.workers import open_workers, started_ahead
+from captioner.errors import ImageError
+
+
+def read(name: str, folder: str = "") -> object:
+    """What stands in for decoding: the name says what becomes of the process."""
+    if name.startswith("once") and not Path(folder, name).exists():
+        Path(folder, name).touch()
+        name = name.removeprefix("once-")
+    if name == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if name == "exit":
+        os._exit(3)
+    if name == "hang":
+        time.sleep(3600)
+    if name == "bad":
+        raise ImageError("bad is damaged")
+    if name == "mistake":
+        raise KeyError("ours")
+    if name == "torch":
+        return "torch" in sys.modules, os.getpid()
+    return name
+
+
+def test_answers_come_from_a_process_that_has_no_torch():
+    with open_workers(1, 60) as workers:
+        has_torch, process = workers.submit(read, "torch").result()
+        assert not has_torch and process != os.getpid() and psutil.pid_exists(process)
+    assert not psutil.pid_exists(process)
+
+
+def pixels(name: str, *shapes: tuple[int, ...]) -> list[np.ndarray]:
+    return [np.random.default_rng(len(shape)).integers(0, 255, shape, dtype=np.uint8) for shape in shapes]
+
+
+def test_pixels_arrive_as_they_are():
+    small, large = (320, 320, 3), (2**22,)
+    with open_workers(1, 60) as workers:
+        for shapes in ((small,), (large,), ((7,), small, large, (5, 5), (0, 3))):
+            answer = workers.submit(pixels, "a", *shapes).result()
+            workers.submit(pixels, "a", (2**22,)).result()
+            for found, expected in zip(answer, pixels("a", *shapes), strict=True):
+                np.testing.assert_array_equal(found, expected)
+                assert found.flags.writeable
+
+
+def test_a_photo_that_kills_or_hangs_is_named_and_the_others_are_read():
+    names = ["a", "kill", "b", "exit", "hang", "c", "bad", "d"]
+    with open_workers(2, 2) as workers:
+        futures = {name: workers.submit(read, name) for name in names}
+        for name in "abcd":
+            assert futures[name].result() == name
+        for name, reason in {
+            "kill": r"kill ended the process that read it \(SIGKILL\)",
+            "exit": r"exit ended the process that read it \(exit status 3\)",
+            "hang": "hang took more than 2 s to read",
+            "bad": "bad is damaged",
+        }.items():
+            with pytest.raises(ImageError, match=reason):
+                futures[name].result()
+
+
+@pytest.mark.parametrize("name", ["once-kill", "once-hang"])
+def test_a_photo_is_tried_again_where_the_machine_may_have_been_the_reason(name, tmp_path):
+    with open_workers(1, 2) as workers:
+        assert workers.submit(read, name, str(tmp_path)).result() == name
+
+
+def test_a_mistake_of_ours_does_not_pass_for_a_bad_photo():
+    with open_workers(1, 60) as workers, pytest.raises(RuntimeError, match="KeyError.*ours"):
+        workers.submit(read, "mistake").result()
+
+
+def test_closing_does_not_wait_for_a_photo_that_hangs():
+    with open_workers(1, 3600) as workers:
+        workers.submit(read, "a").result()
+        workers.submit(read, "hang")
+        time.sleep(0.1)
+        began = time.monotonic()
+    assert time.monotonic() - began < 10
+
+
+def done(value: object) -> Future:
+    future: Future = Future()
+    future.set_result(value)
+    return future
+
+
+def test_tasks_are_started_ahead_in_order_and_no_more_than_so_many():
+    begun, taken = 0, 0
+
+    def tasks():
+        nonlocal begun
+        for number in range(100):
+            begun += 1
+            assert begun - taken <= 9  # eight that wait, and the one that is asked for
+            yield number
+
+    for number, future in started_ahead(tasks(), done, 8):
+        assert future.result() == number == taken
+        taken += 1
+    assert taken == 100
+
+
+def test_what_the_tasks_raise_comes_out_after_those_before():
+    def tasks():
+        yield 1
+        raise ImageError("the source is gone")
+
+    before = set(threading.enumerate())
+    ahead = started_ahead(tasks(), done, 8)
+    assert next(ahead)[0] == 1
+    with pytest.raises(ImageError, match="gone"):
+        next(ahead)
+    ahead.close()
+    assert set(threading.enumerate()) <= before

@@ -1,0 +1,90 @@
+"""WebP, HEIC and AVIF files that are cut short: what is there is decoded, and the rest is grey and measured."""
+
+import io
+import struct
+
+import numpy as np
+import pytest
+from PIL import Image
+from pillow_heif import register_heif_opener
+
+from captioner.errors import ImageError
+from captioner.images.cut import CUT_SHORT, MISSING_COLOUR
+from captioner.images.photo import open_image
+
+register_heif_opener()
+FORMS = {
+    "lossy": {"format": "WEBP"},
+    "lossless": {"format": "WEBP", "lossless": True},
+    "HEIC": {"format": "HEIF"},
+    "AVIF": {"format": "AVIF"},
+}
+
+
+def scene() -> Image.Image:
+    rng = np.random.default_rng(5)
+    coarse = Image.fromarray(rng.integers(0, 255, (6, 8, 3), dtype=np.uint8)).resize((320, 240))
+    noise = rng.integers(-20, 20, (240, 320, 3))
+    return Image.fromarray((np.asarray(coarse).astype(int) + noise).clip(0, 255).astype(np.uint8))
+
+
+def encoded(form: str, orientation: int = 1, **options) -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stream = io.BytesIO()
+    scene().save(stream, exif=exif.tobytes(), **FORMS[form], **options)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("share", [0.003, 0.05, 0.4, 0.7])
+@pytest.mark.parametrize("form", FORMS)
+def test_what_was_decoded_is_right_and_the_rest_is_grey(form, share):
+    data = encoded(form)
+    whole, photo = (np.asarray(open_image(each)).astype(int) for each in (data, data[: round(len(data) * (1 - share))]))
+    cut = open_image(data[: round(len(data) * (1 - share))]).info[CUT_SHORT]
+    # Decoders go by blocks of up to 64 rows, and smooth over their edges.
+    assert cut.side == "bottom" and share - 0.1 <= cut.missing <= share + 0.32
+    first = round(240 * (1 - cut.missing))
+    assert (photo[first:] == MISSING_COLOUR).all()
+    assert np.abs(photo[: first - 8] - whole[: first - 8]).mean() < 1
+
+
+@pytest.mark.parametrize(("orientation", "side"), [(3, "top"), (6, "left"), (8, "right"), (2, "bottom"), (4, "top")])
+@pytest.mark.parametrize("form", ["HEIC", "AVIF"])
+def test_what_is_missing_is_where_it_lies_in_the_upright_photo(form, orientation, side):
+    data = encoded(form, orientation)
+    photo = open_image(data[: len(data) // 2])
+    grey = (np.asarray(photo) == MISSING_COLOUR).all(axis=2)
+    edges = {"top": grey[0], "bottom": grey[-1], "left": grey[:, 0], "right": grey[:, -1]}
+    assert photo.info[CUT_SHORT].side == side and edges[side].all()
+
+
+@pytest.mark.parametrize("form", ["HEIC", "lossy"])
+def test_with_limited_time_it_is_the_same(form):
+    data = encoded(form)[:-3000]
+    alone, limited = open_image(data), open_image(data, seconds=60)
+    np.testing.assert_array_equal(alone, limited)
+    assert alone.info == limited.info
+
+
+def test_metadata_that_is_cut_costs_nothing_of_the_photo():
+    data = encoded("lossy")
+    photo = open_image(data[:-4])
+    assert photo.info[CUT_SHORT].missing == 0
+    np.testing.assert_array_equal(photo, open_image(data))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_where_nearly_nothing_is_left_the_file_is_refused(form):
+    data = encoded(form)
+    with pytest.raises(ImageError, match="cut short"):
+        open_image(data[: len(data) // 20])
+
+
+@pytest.mark.parametrize("length", [2**31, 2**32 - 10])
+def test_a_header_that_lies_about_the_length_fills_no_memory(length):
+    data = bytearray(encoded("lossy")[:-3000])
+    place = data.index(b"VP8 ") + 4
+    data[place : place + 4] = struct.pack("<I", length)
+    with pytest.raises(ImageError):
+        open_image(bytes(data))

@@ -1,0 +1,125 @@
+"""Which photos files, folders and globs stand for."""
+
+from pathlib import Path
+
+import pytest
+
+from captioner.errors import ImageError
+from captioner.images.finding import MAX_NAMED, PassedOver, find_images
+
+
+@pytest.fixture
+def album(tmp_path) -> Path:
+    names = "b.jpg a.PNG notes.txt ._b.jpg trip/c.webp trip/deep/d.jpeg .cache/e.jpg no/x.md"
+    for name in names.split():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+    return tmp_path
+
+
+def test_folders_give_their_photos_sorted_and_once(album):
+    assert find_images([album]) == [album / "a.PNG", album / "b.jpg"]
+    assert find_images([album / "b.jpg", album, str(album / "." / "b.jpg")]) == [album / "b.jpg", album / "a.PNG"]
+    assert find_images([album], recursive=True) == [
+        album / "a.PNG",
+        album / "b.jpg",
+        album / "trip/c.webp",
+        album / "trip/deep/d.jpeg",
+    ]
+
+
+def test_globs(album):
+    assert find_images([str(album / "*")]) == [album / "a.PNG", album / "b.jpg"]
+    deep = [album / "b.jpg", album / "trip/c.webp", album / "trip/deep/d.jpeg"]
+    assert find_images([str(album / "**" / "*.[jw]*")]) == deep
+    (album / "odd[1].jpg").write_bytes(b"x")
+    assert find_images([album / "odd[1].jpg"]) == [album / "odd[1].jpg"]
+    with pytest.raises(ImageError, match="matches is an image"):
+        find_images([str(album / "*.txt")])
+
+
+def test_what_is_named_outright_is_kept(album):
+    named = [album / "missing.jpg", album / "notes.txt", album / "none*.jpg"]
+    assert find_images(named) == named
+
+
+def test_a_folder_without_images_is_named(album):
+    with pytest.raises(ImageError, match="no holds no images"):
+        find_images([album / "no"])
+    with pytest.raises(ImageError, match="name a folder with photos"):
+        find_images([album / "no"], recursive=True)
+
+
+@pytest.fixture
+def mixed(tmp_path):
+    """A folder of one photo and of what else lies among photos."""
+    folder = tmp_path / "mixed"
+    (folder / "trip").mkdir(parents=True)
+    files = {
+        "a.jpg": b"x", "IMG_1.MOV": b"\0\0\0\x14ftypqt  " + bytes(20), "b.pdf": b"%PDF-1.7", "c.txt": b"a dog",
+        "d.CR2": b"II*\0\x10\0\0\0CR\2\0" + bytes(9), "e": b"\xff\xd8\xff\xe0" + bytes(9), "f.bin": b"\x01\xff",
+        "g.xyz": b"", ".DS_Store": b"x", "._a.jpg": b"x", ".IMG_2.HEIC.icloud": b"bplist00",
+    }  # fmt: skip
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    return folder
+
+
+def test_what_is_passed_over_in_a_folder_is_counted_and_named_for_what_it_is(mixed):
+    others = PassedOver()
+    assert find_images([mixed, mixed], passed_over=others) == [mixed / "a.jpg"]
+    assert others.count == 8, others.summary()
+    summary = others.summary()
+    assert summary.startswith("8 files were passed over: ")
+    for said in (
+        "IMG_1.MOV (a video: save one of its frames as JPEG)", "b.pdf (a PDF document: ", "c.txt (a text)",
+        "d.CR2 (a camera's raw photo: develop it", "e (a JPEG photo without an image's extension: rename it",
+        "f.bin (an unknown type)", "g.xyz (empty)",
+        ".IMG_2.HEIC.icloud (a placeholder for a photo that is still in iCloud",
+        f"1 folder was not searched ({mixed / 'trip'}): add --recursive",
+    ):  # fmt: skip
+        assert said in summary, said
+    assert ".DS_Store" not in summary and "._a" not in summary
+    others = PassedOver()
+    find_images([mixed], recursive=True, passed_over=others)
+    assert others.count == 8 and "searched" not in others.summary()
+    others = PassedOver()
+    find_images([str(mixed / "[a-c]*")], passed_over=others)
+    assert others.count == 2, "of a glob, what it matches"
+
+
+def test_of_many_only_some_are_named_and_looked_into(tmp_path, monkeypatch):
+    for number in range(30):
+        (tmp_path / f"{number:02d}.txt").write_text("a dog")
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    (tmp_path / "z.JSON").write_bytes(b"{}")
+    others = PassedOver()
+    find_images([tmp_path], passed_over=others)
+    summary = others.summary()
+    assert others.count == 31 and summary.count("(a text)") == MAX_NAMED
+    assert summary.endswith("and 21 more (20 .txt, 1 .json)")
+
+
+def test_nothing_passed_over_is_nothing_to_tell(album):
+    others = PassedOver()
+    find_images([album / "b.jpg"], passed_over=others)
+    assert not others
+
+
+def test_an_error_on_a_folder_without_photos_names_what_is_there(mixed):
+    (mixed / "a.jpg").unlink()
+    others = PassedOver()
+    with pytest.raises(ImageError, match="mixed holds no images.*; 8 files were passed over: .*IMG_1.MOV") as error:
+        find_images([mixed], passed_over=others)
+    assert not others, "it is said once"
+    assert "\n" not in str(error.value)
+
+
+def test_files_beyond_the_named_ones_are_counted_by_ending_whatever_is_known_of_them():
+    others, more = PassedOver(), PassedOver()
+    for number in range(MAX_NAMED):
+        others.add(f"s3://a/{number}.txt")
+        more.add(f"s3://b/{number}.pdf", b"%PDF-1.7" if number else None)
+    others.include(more)
+    assert others.summary().endswith(f"and {MAX_NAMED} more ({MAX_NAMED} .pdf)")

@@ -1,0 +1,48 @@
+"""Dropout by random bytes does what torch's does."""
+
+import pytest
+import torch
+
+from captioner.model.kernels.dropout import ByteDropout
+
+
+@pytest.mark.parametrize("p", [0.25, 0.5, 0.9])
+def test_its_share_is_dropped_and_the_mean_stays(p):
+    torch.manual_seed(0)
+    values = torch.ones(400, 501, requires_grad=True)
+    found = ByteDropout(p)(values)
+    assert float((found == 0).float().mean()) == pytest.approx(p, abs=0.01)
+    assert float(found.detach().mean()) == pytest.approx(1, abs=0.02)
+    assert len(found.unique()) == 2
+    found.sum().backward()
+    torch.testing.assert_close(values.grad, found.detach())  # of ones: what was dropped learns nothing
+
+
+def test_places_of_a_row_fall_out_independently():
+    torch.manual_seed(0)
+    dropped = (ByteDropout(0.5)(torch.ones(20_000, 16)) == 0).float()
+    together = torch.corrcoef(dropped.T) - torch.eye(16)
+    assert together.abs().max() < 0.03
+
+
+def test_the_seed_decides():
+    torch.manual_seed(3)
+    first = ByteDropout(0.5)(torch.ones(9, 7))
+    assert not torch.equal(first, ByteDropout(0.5)(torch.ones(9, 7)))
+    torch.manual_seed(3)
+    assert torch.equal(first, ByteDropout(0.5)(torch.ones(9, 7)))
+
+
+@pytest.mark.parametrize("p", [0.0, 0.5, 1.0])
+def test_nothing_is_dropped_in_evaluation_and_the_ends_are_torchs(p):
+    values = torch.randn(5, 3)
+    torch.testing.assert_close(ByteDropout(p).eval()(values), values)
+    if p != 0.5:
+        torch.testing.assert_close(ByteDropout(p)(values), values * (1 - p))
+
+
+@pytest.mark.parametrize("shape", [(0,), (1,), (3, 5), ()])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_any_shape(shape, dtype):
+    found = ByteDropout(0.5)(torch.ones(shape, dtype=dtype))
+    assert found.shape == shape and found.dtype == dtype

@@ -1,0 +1,82 @@
+"""Additive scores by a compiled kernel are those of the plain formula, gradients included."""
+
+import shutil
+
+import pytest
+import torch
+from torch.nn import functional
+
+from captioner.model.kernels import fused
+from captioner.model.kernels.fused import FusedScores, plain_scores
+
+ACTIVATIONS = {"relu": functional.relu, "tanh": torch.tanh}
+
+compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler: scores are computed plainly here")
+
+
+def operands(photos: int, captions: int = 3, places: int = 10, size: int = 8, dtype=torch.float32):
+    generator = torch.Generator().manual_seed(photos)
+    shapes = ((photos, places, size), (photos, captions, size), (size,))
+    return [torch.randn(shape, generator=generator).to(dtype).requires_grad_() for shape in shapes]
+
+
+@pytest.fixture
+def always(monkeypatch):
+    """Every score is large, and none is waited for."""
+    monkeypatch.setattr(fused, "LARGE", 1)
+    monkeypatch.setattr(fused, "ENOUGH", 0)
+
+
+def test_by_hand():
+    keys, query = torch.tensor([[[1.0, -2.0], [0.0, 3.0]]]), torch.tensor([[[1.0, 1.0]]])
+    assert plain_scores(functional.relu, keys, query, torch.tensor([2.0, 10.0])).tolist() == [[[4.0, 42.0]]]
+
+
+@pytest.mark.stress
+@compiler
+@pytest.mark.filterwarnings("ignore")  # of the compiler's own
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_the_kernel_is_the_plain_formula(always, activation):
+    scores = FusedScores(ACTIVATIONS[activation])
+    for dtype, tolerance in ((torch.float32, 1e-5), (torch.bfloat16, 0.05)):
+        for photos, captions in ((2, 3), (5, 1), (1, 4)):  # of any size, once it is there
+            found, expected = ([*operands(photos, captions, dtype=dtype)] for _ in range(2))
+            fast, plain = scores(*found), plain_scores(ACTIVATIONS[activation], *expected)
+            assert scores._compiled is not None and fast.dtype == dtype
+            torch.testing.assert_close(fast, plain, rtol=tolerance, atol=tolerance)
+            (fast.float() ** 2).sum().backward()
+            (plain.float() ** 2).sum().backward()
+            for one, other in zip(found, expected, strict=True):
+                torch.testing.assert_close(one.grad, other.grad, rtol=4 * tolerance, atol=40 * tolerance)
+
+
+def test_few_or_small_scores_are_not_compiled(monkeypatch):
+    scores = FusedScores(torch.tanh)
+    monkeypatch.setattr(torch, "compile", lambda *args, **options: pytest.fail("compiled"))
+    for _ in range(2 * fused.ENOUGH):
+        scores(*operands(2))
+    monkeypatch.setattr(fused, "LARGE", 2 * 3 * 10 * 8)
+    for _ in range(fused.ENOUGH):
+        scores(*operands(2))
+
+
+def test_without_a_compiler_the_plain_formula_goes_on(always, monkeypatch, caplog):
+    def compiled(*operands):
+        raise RuntimeError("no C++ compiler")
+
+    attempts = []
+    monkeypatch.setattr(torch, "compile", lambda function, dynamic: attempts.append(function) or compiled)
+    scores = FusedScores(torch.tanh)
+    with caplog.at_level("INFO"):
+        for _ in range(3):
+            torch.testing.assert_close(scores(*operands(2)), plain_scores(torch.tanh, *operands(2)))
+    assert len(attempts) == 1 and "no C++ compiler" in caplog.text
+
+
+def test_memory_that_is_used_up_is_no_reason_to_go_on(always, monkeypatch):
+    def compiled(*operands):
+        raise torch.OutOfMemoryError("no memory")
+
+    monkeypatch.setattr(torch, "compile", lambda function, dynamic: compiled)
+    with pytest.raises(torch.OutOfMemoryError):
+        FusedScores(torch.tanh)(*operands(2))

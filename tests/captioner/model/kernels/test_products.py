@@ -1,0 +1,118 @@
+"""Products that share a matrix: the same numbers, and one gradient that is the sum of all."""
+
+import gc
+import weakref
+
+import pytest
+import torch
+from torch import nn
+
+from captioner.model import decoder as decoder_module
+from captioner.model.kernels.products import PLAIN, SharedProducts
+
+
+def test_gradients_are_the_sums_over_all_products():
+    torch.manual_seed(0)
+    layer, rows = nn.Linear(4, 3), torch.randn(5, 2, 6, 4, requires_grad=True)
+    matrix = torch.randn(2, 3, 7, requires_grad=True)
+    found = []
+    for products in (PLAIN, SharedProducts()):
+        outputs = [products.between(torch.tanh(products.linear(layer, step)), matrix) for step in rows]
+        leaves = (rows, matrix, layer.weight, layer.bias)
+        found.append((torch.stack(outputs), torch.autograd.grad(torch.stack(outputs).square().sum(), leaves)))
+    (plain, expected), (shared, gradients) = found
+    torch.testing.assert_close(shared, plain)
+    for one, other in zip(gradients, expected, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_a_matrix_that_learns_nothing_keeps_nothing():
+    products, rows = SharedProducts(), torch.randn(1, 2, 3, requires_grad=True)
+    matrix = torch.randn(1, 3, 4)
+    products.between(rows, matrix).sum().backward()
+    torch.testing.assert_close(rows.grad, matrix.sum(-1).unsqueeze(1).expand(1, 2, 3))
+    (shared,) = (shared for _, shared in products._shared.values())
+    assert not shared.operands
+
+
+def test_backwards_twice_is_not_counted_twice():
+    layer, products = nn.Linear(3, 2, bias=False), SharedProducts()
+    output = sum(products.linear(layer, rows).sum() for rows in torch.ones(4, 1, 3))
+    for _ in range(2):
+        (gradient,) = torch.autograd.grad(output, layer.weight, retain_graph=True)
+        assert gradient.tolist() == [[4.0] * 3] * 2
+
+
+def test_what_is_not_part_of_the_loss_has_no_gradient():
+    layer, products = nn.Linear(3, 2), SharedProducts()
+    kept = products.linear(layer, torch.ones(1, 3))
+    products.linear(layer, torch.ones(1, 3))
+    kept.sum().backward()
+    assert layer.weight.grad.tolist() == [[1.0] * 3] * 2
+    other, products = nn.Linear(3, 2), SharedProducts()
+    (torch.ones(1, requires_grad=True) + 0 * products.linear(other, torch.ones(1, 3)).detach().sum()).sum().backward()
+    assert other.weight.grad is None
+
+
+OPTIONS = [
+    *({"score": score, "gate": gate} for score in ("additive", "dot", "general") for gate in ("scalar", "vector")),
+    {"score": "dot", "query": "hidden_word", "deep_output": False},
+    {"attention": "none"},
+    {"attention": "hard", "score": "dot"},
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("tuned", [False, True])
+def test_a_decoder_learns_the_same(make_decoder, monkeypatch, options, tuned):
+    decoder = make_decoder(9, **options)
+    annotations = torch.randn(3, 6, 7, generator=torch.Generator().manual_seed(1)).requires_grad_(tuned)
+    tokens = torch.randint(1, 13, (3, 2, 5), generator=torch.Generator().manual_seed(2))
+
+    def learned():
+        decoder.zero_grad()
+        annotations.grad = None
+        output = decoder(annotations, tokens)
+        (output.logits.square().mean() + output.alphas.square().sum() + output.gates.sum()).backward()
+        return {name: parameter.grad for name, parameter in decoder.named_parameters()} | {"x": annotations.grad}
+
+    shared = learned()
+    monkeypatch.setattr(decoder_module, "SharedProducts", lambda: PLAIN)
+    plain = learned()
+    assert shared.keys() == plain.keys()
+    for name, expected in plain.items():
+        if expected is None:
+            assert shared[name] is None, name
+        else:
+            torch.testing.assert_close(shared[name], expected, msg=name)
+
+
+def test_nothing_is_kept_after_a_step():
+    layer, freed = nn.Linear(3, 2), []
+    for _ in range(2):
+        products, rows = SharedProducts(), torch.ones(1, 3)
+        for _ in range(3):
+            rows = torch.cat([products.linear(layer, rows), torch.ones(1, 1)], dim=-1)
+        weakref.finalize(next(iter(products._shared.values()))[1], freed.append, "shared")
+        weakref.finalize(rows, freed.append, "rows")
+        gc.disable()  # circles would be found by it, but not those that pass through the graph
+        rows.sum().backward()
+        del products, rows
+    gc.enable()
+    assert sorted(freed) == ["rows", "rows", "shared", "shared"]
+
+
+def test_in_bfloat16_the_gradient_is_no_further_from_the_exact_one():
+    layer, steps = nn.Linear(16, 16, bias=False), torch.randn(40, 8, 16, generator=torch.Generator().manual_seed(0))
+    gradients = {}
+    for name, products, reduced in (
+        ("exact", PLAIN, False),
+        ("plain", PLAIN, True),
+        ("shared", SharedProducts(), True),
+    ):
+        with torch.autocast("cpu", torch.bfloat16, enabled=reduced):
+            output = torch.stack([products.linear(layer, rows) for rows in steps])
+        (gradients[name],) = torch.autograd.grad(output.float().square().mean(), layer.weight)
+        assert gradients[name].dtype == torch.float32
+    exact, plain, shared = gradients.values()
+    assert (shared - exact).norm() <= 1.2 * (plain - exact).norm() < 0.05 * exact.norm()

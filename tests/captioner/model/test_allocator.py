@@ -1,0 +1,53 @@
+"""The allocator is set where there is one to set, and left alone elsewhere."""
+
+import ctypes
+import sys
+
+import pytest
+
+from captioner.model import allocator
+
+
+class Library:
+    def __init__(self):
+        self.calls = []
+
+    def mallopt(self, option, value):
+        self.calls.append((option, value))
+        return 1
+
+
+def test_freed_memory_is_kept(monkeypatch):
+    library = Library()
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: library)
+    monkeypatch.setattr(sys, "platform", "linux")
+    allocator.keep_freed_memory()
+    # M_ARENA_MAX 2: threads share two heaps.
+    # M_MMAP_MAX 0: no block gets a mapping of its own; M_TRIM_THRESHOLD: nothing goes back to the kernel.
+    assert library.calls == [(-8, 2), (-4, 0), (-1, 2**31 - 1)]
+
+
+@pytest.mark.parametrize("platform", ["darwin", "win32"])
+def test_elsewhere_nothing_is_loaded(monkeypatch, platform):
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: pytest.fail("a C library was asked for"))
+    monkeypatch.setattr(sys, "platform", platform)
+    allocator.keep_freed_memory()
+
+
+def test_a_c_library_without_mallopt_is_left_alone(monkeypatch):
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
+    monkeypatch.setattr(sys, "platform", "linux")
+    allocator.keep_freed_memory()
+
+
+def test_it_is_set_again_where_it_was_set(monkeypatch):
+    library = Library()
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: library)
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(allocator, "_keeps", False)
+    allocator.keep_again()
+    assert not library.calls
+    allocator.keep_freed_memory()
+    library.calls.clear()
+    allocator.keep_again()
+    assert library.calls == [(-8, 2), (-4, 0), (-1, 2**31 - 1)]

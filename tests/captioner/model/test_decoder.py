@@ -1,0 +1,253 @@
+"""The decoder's equations by hand, its fast path against its slow one, its state."""
+
+import numpy as np
+import pytest
+import torch
+
+from captioner.config import CaptionerConfig
+from captioner.model.decoder import Decoder, DecoderState
+
+ANNOTATIONS = (3, 6, 7)  # [B, L, D]
+
+
+def annotations_of(seed: int = 0) -> torch.Tensor:
+    return torch.randn(*ANNOTATIONS, generator=torch.Generator().manual_seed(seed))
+
+
+def sigmoid(values: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-values))
+
+
+KINDS = [
+    {"activation": "tanh"},
+    {"attention": "hard"},
+    {"attention": "none"},
+    {"score": "dot", "query": "hidden_word"},
+    {"score": "general", "query": "hidden_word"},
+    {"query": "hidden_word", "gate": "vector"},
+    {"gate": "off", "deep_output": False},
+    {"attention": "none", "gate": "vector", "deep_output": False},
+    {"projection_dim": 3},
+    {"projection_dim": 3, "score": "general", "gate": "vector"},
+]
+
+
+@pytest.mark.parametrize("options", [{}, *KINDS])
+@torch.no_grad()
+def test_forward_equals_step_repeated(make_decoder, options):
+    decoder, annotations = make_decoder(words=8, **options), annotations_of()
+    tokens = torch.randint(0, 12, (3, 2, 5), generator=torch.Generator().manual_seed(1))  # [B, K, T]
+    output = decoder(annotations, tokens)
+    assert output.logits.shape == (3, 2, 5, 12)
+    assert output.alphas.shape == (3, 2, 5, 6)
+    assert output.gates.shape == (3, 2, 5)
+    memory = decoder.remember(annotations)
+    state = decoder.initial_state(memory, captions=2)
+    for position in range(5):
+        logits, state, alpha, gate, _ = decoder.step(memory, state, tokens[:, :, position])
+        torch.testing.assert_close(output.logits[:, :, position], logits, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(output.alphas[:, :, position], alpha, atol=1e-6, rtol=1e-5)
+        torch.testing.assert_close(output.gates[:, :, position], gate, atol=1e-6, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_one_step_by_hand(make_decoder):
+    """Eq. 1-5, 7, 13 and the gating scalar, in numpy."""
+    decoder, annotations = make_decoder(words=8), annotations_of()
+    w = {name: value.numpy().astype(np.float64) for name, value in decoder.state_dict().items()}
+    a = annotations.numpy().astype(np.float64)[1]  # [L, D] of the second image
+    token = 9
+    mean = a.mean(axis=0)
+    hidden = np.tanh(w["init_hidden.weight"] @ mean + w["init_hidden.bias"])
+    cell = np.tanh(w["init_cell.weight"] @ mean + w["init_cell.bias"])
+
+    keys = a @ w["score.annotation_to_key.weight"].T + w["score.annotation_to_key.bias"]
+    compared = np.maximum(keys + w["score.hidden_to_query.weight"] @ hidden, 0)
+    e = compared @ w["score.key_to_score.weight"][0]
+    alpha = np.exp(e) / np.exp(e).sum()
+    beta = sigmoid(w["hidden_to_gate.weight"] @ hidden + w["hidden_to_gate.bias"])
+    z = beta * (alpha @ a)
+
+    embedded = w["embedding.weight"][token]
+    inputs = (
+        w["embedding_to_lstm.weight"] @ embedded
+        + w["embedding_to_lstm.bias"]
+        + w["context_to_lstm.weight"] @ z
+        + w["hidden_to_lstm.weight"] @ hidden
+    )
+    i, f, o, g = np.split(inputs, 4)
+    cell = sigmoid(f) * cell + sigmoid(i) * np.tanh(g)
+    hidden = sigmoid(o) * np.tanh(cell)
+    combined = (
+        embedded
+        + w["hidden_to_output.weight"] @ hidden
+        + w["hidden_to_output.bias"]
+        + w["context_to_output.weight"] @ z
+    )
+    expected = w["output.weight"] @ combined + w["output.bias"]
+
+    memory = decoder.remember(annotations)
+    state = decoder.initial_state(memory, captions=1)
+    logits, state, alphas, gates, _ = decoder.step(memory, state, torch.full((3, 1), token))
+    np.testing.assert_allclose(alphas[1, 0].numpy(), alpha, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(gates[1, 0].numpy(), beta[0], rtol=1e-4)
+    np.testing.assert_allclose(state.cell[1, 0].numpy(), cell, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(state.hidden[1, 0].numpy(), hidden, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(logits[1, 0].numpy(), expected, rtol=1e-4, atol=1e-4)
+
+
+def first_look(decoder, annotations, token):
+    """The state before it, the query's weights by name, and what the decoder makes of the first word's look."""
+    memory = decoder.remember(annotations)
+    state = decoder.initial_state(memory, captions=1)
+    weights = {name: value.numpy().astype(np.float64) for name, value in decoder.state_dict().items()}
+    _, _, alpha, gate, _ = decoder.step(memory, state, torch.full((3, 1), token))
+    return state.hidden[1, 0].numpy().astype(np.float64), weights, alpha[1, 0].numpy(), gate[1, 0].numpy()
+
+
+@pytest.mark.parametrize("score", ["additive", "dot", "general"])
+@torch.no_grad()
+def test_every_score_by_hand_with_the_last_word_in_the_query(make_decoder, score):
+    decoder, annotations, token = make_decoder(words=8, score=score, query="hidden_word"), annotations_of(), 9
+    hidden, w, alpha, _ = first_look(decoder, annotations, token)
+    a = annotations.numpy().astype(np.float64)[1]
+    keys = a @ w["score.annotation_to_key.weight"].T
+    said = w["embedding_to_query.weight"] @ w["embedding.weight"][token]
+    if score == "general":
+        e = keys @ (hidden + said)
+    elif score == "dot":
+        e = keys @ (w["score.hidden_to_query.weight"] @ hidden + w["score.hidden_to_query.bias"] + said) / np.sqrt(4)
+    else:
+        query = w["score.hidden_to_query.weight"] @ hidden + said
+        compared = np.maximum(keys + w["score.annotation_to_key.bias"] + query, 0)
+        e = compared @ w["score.key_to_score.weight"][0]
+    np.testing.assert_allclose(alpha, np.exp(e) / np.exp(e).sum(), rtol=1e-3, atol=1e-6)
+
+
+@torch.no_grad()
+def test_without_attention_every_word_reads_the_mean(make_decoder):
+    decoder, annotations = make_decoder(words=8, attention="none"), annotations_of()
+    moved = annotations[:, torch.tensor([3, 0, 5, 1, 4, 2])]
+    tokens = torch.randint(4, 12, (3, 2, 5))
+    output = decoder(annotations, tokens)
+    torch.testing.assert_close(output.alphas, torch.full((3, 2, 5, 6), 1 / 6))
+    torch.testing.assert_close(output.logits, decoder(moved, tokens).logits)
+    attentive = make_decoder(words=8)
+    assert not torch.allclose(attentive(annotations, tokens).alphas, attentive(moved, tokens).alphas)
+    alone = annotations.mean(dim=1, keepdim=True).expand(-1, 6, -1)
+    torch.testing.assert_close(output.logits, decoder(alone, tokens).logits)
+
+
+@torch.no_grad()
+def test_a_gate_by_hand_as_a_vector_and_left_out(make_decoder):
+    decoder = make_decoder(words=8, gate="vector")
+    hidden, w, _, gate = first_look(decoder, annotations_of(), 9)
+    by_hand = sigmoid(w["hidden_to_gate.weight"] @ hidden + w["hidden_to_gate.bias"])
+    assert by_hand.shape == (7,)
+    np.testing.assert_allclose(gate, by_hand.mean(), rtol=1e-4)
+    memory = decoder.remember(annotations_of())
+    state = decoder.initial_state(memory, captions=1)
+    look = decoder._look(memory, state.hidden, 0.0)
+    open_gate = (look.alpha @ annotations_of())[1, 0].numpy()
+    np.testing.assert_allclose(look.context[1, 0].numpy(), by_hand * open_gate, rtol=1e-3, atol=1e-5)
+    off = make_decoder(words=8, gate="off")(annotations_of(), torch.randint(0, 12, (3, 2, 4)))
+    assert torch.equal(off.gates, torch.ones(3, 2, 4))
+
+
+@torch.no_grad()
+def test_without_deep_output_the_state_alone_chooses(make_decoder):
+    decoder = make_decoder(words=8, deep_output=False)
+    memory = decoder.remember(annotations_of())
+    logits, state, *_ = decoder.step(memory, decoder.initial_state(memory, captions=2), torch.full((3, 2), 7))
+    torch.testing.assert_close(logits, decoder.output(state.hidden))
+
+
+@torch.no_grad()
+def test_the_initial_state_knows_the_mean_annotation_alone(make_decoder):
+    decoder, annotations = make_decoder(words=8), annotations_of()
+    moved = annotations[:, torch.tensor([3, 0, 5, 1, 4, 2])]  # the same vectors at other locations
+    first = decoder.initial_state(decoder.remember(annotations), captions=2)
+    second = decoder.initial_state(decoder.remember(moved), captions=2)
+    torch.testing.assert_close(first.hidden, second.hidden)
+    torch.testing.assert_close(first.cell, second.cell)
+    assert first.hidden.shape == (3, 2, 5)
+    assert torch.equal(first.hidden[:, 0], first.hidden[:, 1])
+    other = decoder.initial_state(decoder.remember(annotations + 1), captions=2)
+    assert not torch.allclose(first.hidden, other.hidden)
+
+
+@torch.no_grad()
+def test_maps_sum_to_one_and_gates_lie_between_zero_and_one(make_decoder):
+    output = make_decoder(words=8)(annotations_of(), torch.randint(0, 12, (3, 2, 9)))
+    torch.testing.assert_close(output.alphas.sum(dim=-1), torch.ones(3, 2, 9))
+    assert bool((output.alphas >= 0).all())
+    assert bool(((output.gates > 0) & (output.gates < 1)).all())
+    assert output.gates.std() > 0
+
+
+@torch.no_grad()
+def test_a_position_knows_nothing_of_the_words_after_it(make_decoder):
+    """Captions of a batch are padded at their ends: what they are padded with must change no prediction."""
+    decoder, annotations = make_decoder(words=8), annotations_of()
+    tokens = torch.randint(4, 12, (3, 2, 6))
+    padded = tokens.clone()
+    padded[:, :, 4:] = 0
+    whole, cut = decoder(annotations, tokens), decoder(annotations, padded)
+    short = decoder(annotations, tokens[:, :, :4])
+    for name in ("logits", "alphas", "gates"):
+        torch.testing.assert_close(getattr(whole, name)[:, :, :4], getattr(cut, name)[:, :, :4])
+        torch.testing.assert_close(getattr(whole, name)[:, :, :4], getattr(short, name), atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_a_batch_gives_what_its_images_and_captions_give_alone(make_decoder):
+    decoder, annotations = make_decoder(words=8), annotations_of()
+    tokens = torch.randint(4, 12, (3, 2, 5))
+    together = decoder(annotations, tokens)
+    for image in range(3):
+        for caption in range(2):
+            alone = decoder(annotations[image : image + 1], tokens[image : image + 1, caption : caption + 1])
+            torch.testing.assert_close(together.logits[image, caption], alone.logits[0, 0], atol=1e-5, rtol=1e-5)
+
+
+def test_select_takes_the_states_that_are_named_image_by_image():
+    hidden, cell = torch.arange(2 * 3 * 4.0).view(2, 3, 4), -torch.arange(2 * 3 * 4.0).view(2, 3, 4)
+    parents = torch.tensor([[2, 0, 0, 1], [1, 1, 2, 0]])
+    selected = DecoderState(hidden, cell).select(parents)
+    for image in range(2):
+        for row, parent in enumerate(parents[image]):
+            assert torch.equal(selected.hidden[image, row], hidden[image, parent])
+            assert torch.equal(selected.cell[image, row], cell[image, parent])
+    assert selected.hidden.shape == (2, 4, 4)
+
+
+def test_dropout_acts_in_training_alone(make_decoder):
+    decoder, annotations, tokens = make_decoder(words=8), annotations_of(), torch.randint(4, 12, (3, 2, 5))
+    assert torch.equal(decoder(annotations, tokens).logits, decoder(annotations, tokens).logits)
+    decoder.train()
+    assert not torch.equal(decoder(annotations, tokens).logits, decoder(annotations, tokens).logits)
+
+
+@pytest.mark.parametrize("options", [{}, *[kind for kind in KINDS if kind.get("attention") != "hard"]])
+def test_every_weight_learns(make_decoder, options):
+    decoder = make_decoder(words=8, **options).train()
+    output = decoder(annotations_of(), torch.arange(12).view(1, 2, 6).expand(3, -1, -1))
+    output.logits.square().sum().backward()
+    idle = [name for name, weight in decoder.named_parameters() if weight.grad is None or not weight.grad.any()]
+    assert idle == []
+
+
+def test_a_new_decoder_remembers():
+    """The forget gate's bias starts at one, the others' at zero."""
+    bias = Decoder(CaptionerConfig(hidden_dim=5), 7, 12).embedding_to_lstm.bias
+    assert bias.tolist() == [0.0] * 5 + [1.0] * 5 + [0.0] * 10
+
+
+@torch.no_grad()
+def test_a_projection_is_what_the_decoder_reads_in_place_of_the_annotations(make_decoder):
+    decoder, annotations = make_decoder(words=8, projection_dim=3), annotations_of()
+    memory = decoder.remember(annotations)
+    projected = (annotations @ decoder.project.weight.T + decoder.project.bias).clamp(min=0)
+    torch.testing.assert_close(memory.annotations, projected)
+    torch.testing.assert_close(memory.mean, projected.mean(dim=1, keepdim=True))
+    assert decoder.annotation_dim == 7 and decoder.context_to_lstm.in_features == 3

@@ -1,0 +1,233 @@
+"""Attention over labels: its equations by hand, and what a decoder makes of it."""
+
+import numpy as np
+import pytest
+import torch
+
+from captioner.config import CaptionerConfig, DecodingOptions
+from captioner.decoding import decode
+from captioner.errors import ConfigError
+from captioner.model.decoder import Decoder
+from captioner.model.label_memory import LabelMemory, Labels
+from captioner.model.runtime import Bfloat16Decoder, OpenVinoDecoder
+
+WORDS = [{4: 1.0}, {5: 0.75, 6: 0.25}, {}, {7: 1.0}]
+"""Of four classes the words that name them."""
+
+
+def sigmoid(values):
+    return 1 / (1 + np.exp(-values))
+
+
+def softmax(values):
+    exponentials = np.exp(values - values.max())
+    return exponentials / exponentials.sum()
+
+
+@pytest.fixture
+def make_labelled():
+    def make(seed=0, **options) -> Decoder:
+        options = {"labels": 3, "tied_output": True, **options}
+        config = CaptionerConfig(embedding_dim=6, hidden_dim=5, attention_dim=4, **options)
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            decoder = Decoder(config, 7, 12, WORDS, label_channels=4).eval()
+            for tensor in (*decoder.parameters(), decoder.labels.class_weight, decoder.labels.class_bias):
+                torch.nn.init.normal_(tensor, std=0.8)
+        return decoder
+
+    return make
+
+
+def annotations_of(seed=0):
+    return torch.randn(3, 6, 7, generator=torch.Generator().manual_seed(seed))
+
+
+@torch.no_grad()
+def test_labels_are_the_likeliest_classes_of_the_mean_of_the_map(make_labelled):
+    decoder, annotations = make_labelled(), annotations_of()
+    labels = decoder.labels.labels_of(annotations.mean(dim=1))
+    w = {name: value.double().numpy() for name, value in decoder.labels.named_buffers()}
+    mean = annotations[1, :, :4].mean(dim=0).double().numpy()  # the finer map's channels are not the classifier's
+    chances = softmax(w["class_weight"] @ mean + w["class_bias"])
+    order = np.argsort(-chances)[:3]
+    assert labels.classes[1].tolist() == order.tolist()
+    np.testing.assert_allclose(labels.probabilities[1].numpy(), chances[order], rtol=1e-4)
+
+
+@torch.no_grad()
+def test_one_step_with_labels_by_hand(make_labelled):
+    decoder, annotations = make_labelled(), annotations_of()
+    memory = decoder.remember(annotations)
+    state = decoder.initial_state(memory, captions=1)
+    w = {name: value.double().numpy() for name, value in decoder.state_dict().items()}
+    labels = decoder.labels.labels_of(annotations.mean(dim=1))
+    entries, bias = [], []
+    for number, probability in zip(labels.classes[1].tolist(), labels.probabilities[1].tolist(), strict=True):
+        named = sum((share * w["embedding.weight"][word] for word, share in WORDS[number].items()), np.zeros(6))
+        entries.append(w["labels.entry_scale"] * named + w["labels.residual.weight"][number])
+        bias.append(w["labels.trust"] * np.log(max(probability, 1e-3)))
+    entries, bias = np.array([*entries, w["labels.none"]]), np.array([*bias, 0.0])
+
+    def attend(hidden):
+        alpha = softmax(entries @ (w["labels.query.weight"] @ hidden + w["labels.query.bias"]) + bias)
+        return alpha @ entries, alpha
+
+    h, c = (values[1, 0].double().numpy() for values in (state.hidden, state.cell))
+    token = 9
+    look = decoder._look(memory, state.hidden, 0.0)
+    z = look.context[1, 0].double().numpy()
+    y = w["embedding.weight"][token]
+    inputs = w["embedding_to_lstm.weight"] @ y + w["embedding_to_lstm.bias"] + w["context_to_lstm.weight"] @ z
+    inputs += w["hidden_to_lstm.weight"] @ h + w["label_to_lstm.weight"] @ attend(h)[0]
+    i, f, o, g = np.split(inputs, 4)
+    c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+    h = sigmoid(o) * np.tanh(c)
+    context, alpha = attend(h)
+    combined = y + w["hidden_to_output.weight"] @ h + w["hidden_to_output.bias"] + w["context_to_output.weight"] @ z
+    gate = 3 * sigmoid(w["labels.gate.weight"] @ h + w["labels.gate.bias"])
+    combined += gate * (w["labels.to_output.weight"] @ context)
+    expected = w["output_scale"] * (w["embedding.weight"] @ np.tanh(combined)) + w["output_bias"]
+
+    said = decoder.step(memory, state, torch.full((3, 1), token))
+    np.testing.assert_allclose(said.logits[1, 0].numpy(), expected, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(said.label_alpha[1, 0].numpy(), alpha, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"tied_output": False}, {"score": "dot", "query": "hidden_word"}, {"projection_dim": 3}]
+)
+@torch.no_grad()
+def test_forward_equals_step_repeated(make_labelled, options):
+    decoder, annotations = make_labelled(**options), annotations_of()
+    tokens = torch.randint(0, 12, (3, 2, 5), generator=torch.Generator().manual_seed(1))
+    output = decoder(annotations, tokens)
+    memory = decoder.remember(annotations)
+    state = decoder.initial_state(memory, captions=2)
+    for position in range(5):
+        said = decoder.step(memory, state, tokens[:, :, position])
+        state = said.state
+        torch.testing.assert_close(output.logits[:, :, position], said.logits, atol=1e-4, rtol=1e-4)
+
+
+def test_the_gradient_of_shared_products_is_that_of_plain_ones(make_labelled):
+    decoder, annotations = make_labelled(), annotations_of()
+    tokens = torch.randint(4, 12, (3, 2, 5), generator=torch.Generator().manual_seed(1))
+    decoder(annotations, tokens).logits.square().mean().backward()
+    shared = {
+        name: parameter.grad.clone() for name, parameter in decoder.named_parameters() if parameter.grad is not None
+    }
+    decoder.zero_grad(set_to_none=True)
+    memory = decoder.remember(annotations)
+    state, logits = decoder.initial_state(memory, captions=2), []
+    for position in range(5):
+        said = decoder.step(memory, state, tokens[:, :, position])
+        state = said.state
+        logits.append(said.logits)
+    torch.stack(logits, dim=2).square().mean().backward()
+    for name, parameter in decoder.named_parameters():
+        if name in shared:
+            torch.testing.assert_close(shared[name], parameter.grad, atol=1e-4, rtol=1e-3, msg=name)
+    assert {"labels.query.weight", "labels.residual.weight", "labels.none", "label_to_lstm.weight"} <= set(shared)
+
+
+@torch.no_grad()
+def test_a_new_memory_copies_the_word_of_a_label_that_is_attended_to():
+    config = CaptionerConfig(embedding_dim=64, hidden_dim=5, attention_dim=4, labels=2, tied_output=True)
+    torch.manual_seed(0)
+    decoder = Decoder(config, 7, 12, WORDS).eval()
+    for number, word in ((0, 4), (3, 7)):
+        labels = Labels(torch.tensor([[number, 2]]), torch.tensor([[0.9, 0.05]]))
+        memory = decoder.remember(torch.zeros(1, 6, 7), labels)
+        state = decoder.initial_state(memory, captions=1)
+        logits = decoder.step(memory, state, torch.tensor([[1]])).logits[0, 0]
+        assert int(logits[4:].argmax()) + 4 == word
+
+
+@torch.no_grad()
+def test_labels_that_are_given_take_the_place_of_the_classifier(make_labelled):
+    decoder, annotations = make_labelled(), annotations_of()
+    tokens = torch.tensor([[[1, 8]]] * 3)
+    labels = decoder.labels.labels_of(annotations.mean(dim=1))
+    same = decoder(annotations, tokens, labels=labels).logits
+    torch.testing.assert_close(same, decoder(annotations, tokens).logits)
+    other = Labels(labels.classes.flip(-1), labels.probabilities)
+    assert not torch.allclose(decoder(annotations, tokens, labels=other).logits, same)
+
+
+@torch.no_grad()
+def test_every_runtime_decodes_with_the_labels_that_it_is_given(make_labelled):
+    decoder, annotations = make_labelled(), annotations_of()
+    options = DecodingOptions(beam_width=3, max_words=6)
+    labels = decoder.labels.labels_of(annotations.mean(dim=1))
+    other = Labels(labels.classes.flip(-1), labels.probabilities)
+    for running in (decoder, OpenVinoDecoder(decoder, 6, False), Bfloat16Decoder(decoder)):
+        found, free = decode(running, annotations, options, labels=other), decode(running, annotations, options)
+        memory = running.remember(annotations, other)
+        step = running.step(memory, running.initial_state(memory, captions=1), torch.ones(3, 1, dtype=torch.long))
+        torch.testing.assert_close(step.label_alpha[:, 0], found.label_alphas[:, 0, 0], atol=1e-2, rtol=1e-2)
+        assert not torch.allclose(found.label_alphas[:, 0, 0], free.label_alphas[:, 0, 0], atol=1e-2)
+
+
+def test_there_are_no_more_labels_than_classes(make_labelled):
+    decoder = make_labelled(labels=100)
+    assert decoder.labels.labels == len(WORDS)
+    assert decoder.remember(annotations_of()).labels.entries.shape == (3, 5, 6)
+
+
+@torch.no_grad()
+def test_decoding_tells_what_was_attended_to(make_labelled):
+    decoder, annotations = make_labelled(), annotations_of()
+    found = decode(decoder, annotations, DecodingOptions(beam_width=3, captions_per_image=2, max_words=6))
+    assert found.label_alphas.shape == (*found.tokens.shape, 4)
+    said = found.tokens != 0
+    torch.testing.assert_close(found.label_alphas.sum(dim=-1), said.float())
+    memory = decoder.remember(annotations)
+    state, before = decoder.initial_state(memory, captions=1), torch.ones(3, 1, dtype=torch.long)
+    for position in range(int(found.lengths[0, 0])):
+        step = decoder.step(memory, state, before)
+        torch.testing.assert_close(step.label_alpha[0, 0], found.label_alphas[0, 0, position])
+        state, before = step.state, found.tokens[:, :1, position]
+
+
+@pytest.mark.parametrize("options", [{}, {"projection_dim": 3}])
+@torch.no_grad()
+def test_faster_runtimes_say_the_same(make_labelled, options):
+    decoder, annotations = make_labelled(**options), annotations_of()
+    options = DecodingOptions(beam_width=3, max_words=6)
+    plain, fast = (
+        decode(decoder, annotations, options),
+        decode(OpenVinoDecoder(decoder, 6, False), annotations, options),
+    )
+    assert torch.equal(plain.tokens, fast.tokens)
+    torch.testing.assert_close(plain.label_alphas, fast.label_alphas, atol=1e-4, rtol=1e-3)
+    assert decode(Bfloat16Decoder(decoder), annotations, options).label_alphas.shape[-1] == 4
+
+
+@torch.no_grad()
+def test_a_class_activation_map_is_each_places_share_of_the_logit(make_labelled):
+    memory, annotations = make_labelled().labels, annotations_of()[0].view(2, 3, 7)
+    maps = memory.activations(annotations, torch.tensor([1, 3]))
+    speaks = (annotations[..., :4] @ memory.class_weight[3]).clamp(min=0)
+    torch.testing.assert_close(maps[1], speaks / speaks.sum())
+    assert maps.shape == (2, 2, 3)
+    against = -1 * memory.class_weight[1].repeat(2, 3, 2)[..., :7]
+    assert not memory.activations(against, torch.tensor([1])).any()
+
+
+def test_words_name_classes_by_the_ids_that_they_have(make_labelled):
+    named = make_labelled().labels.names(torch.tensor([1, 2, 0]), torch.tensor([6, 4, 9, 0]))
+    assert named.tolist() == [[True, False, False], [False, False, True], [False] * 3, [False] * 3]
+
+
+def test_labels_and_tied_weights_need_deep_output():
+    for options in ({"labels": 2}, {"tied_output": True}):
+        with pytest.raises(ConfigError, match="needs deep_output"):
+            CaptionerConfig(deep_output=False, **options)
+
+
+def test_a_decoder_without_labels_has_no_weights_for_them(make_decoder):
+    names = make_decoder(words=8).state_dict()
+    assert not [name for name in names if "label" in name or "no_photo" in name]
+    assert isinstance(Decoder(CaptionerConfig(text=True), 7, 12).no_photo, torch.nn.Parameter)
+    assert LabelMemory(1, WORDS, 4, 6, 5).words.shape == (4, 2)

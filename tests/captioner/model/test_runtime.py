@@ -1,0 +1,220 @@
+"""What a captioner runs on: fast is the same as exact, to the digits that its numbers have."""
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+
+from captioner.captioner import Captioner
+from captioner.config import DecodingOptions
+from captioner.decoding import decode
+from captioner.errors import ConfigError
+from captioner.model import runtime as inference
+from captioner.model.runtime import ExactRuntime, OpenVinoDecoder, OpenVinoRuntime, TorchRuntime, runtime_for
+
+CPU = torch.device("cpu")
+
+
+def squares(count: int, seed: int = 0) -> torch.Tensor:
+    return torch.from_numpy(np.random.default_rng(seed).integers(0, 256, (count, 64, 64, 3), dtype=np.uint8))
+
+
+@pytest.fixture
+def parts(tiny_bundle):
+    """Encoder and decoder of photos with 64 x 64 pixels."""
+    return tiny_bundle.model.encoder.eval(), tiny_bundle.model.decoder.eval()
+
+
+def worst(found: torch.Tensor, exact: torch.Tensor) -> float:
+    """The largest difference, as a share of the largest number."""
+    return float((found - exact).abs().max() / exact.abs().max())
+
+
+@torch.inference_mode()
+def test_exact_is_the_network_itself(parts):
+    runtime = runtime_for("exact", *parts, 64)
+    assert runtime.name == "torch, float32" and runtime.decoder is parts[1]
+    torch.testing.assert_close(runtime.encode(squares(2)), parts[0](squares(2)), rtol=0, atol=0)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("photos", [1, 2, 4, 6])
+def test_openvino_makes_the_same_annotations_of_batches_of_any_size(parts, photos):
+    runtime = OpenVinoRuntime(*parts, 64, bfloat16=False)
+    assert runtime.name == "OpenVINO, float32"
+    found, exact = runtime.encode(squares(photos)), parts[0](squares(photos))
+    assert found.dtype == torch.float32 and found.shape == exact.shape
+    assert worst(found, exact) < 1e-4
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("kind", [TorchRuntime, OpenVinoRuntime])
+def test_bfloat16_is_right_to_its_digits(parts, kind):
+    runtime = kind(*parts) if kind is TorchRuntime else kind(*parts, 64, bfloat16=True)
+    found, exact = runtime.encode(squares(3)), parts[0](squares(3))
+    assert found.dtype == torch.float32
+    assert worst(found, exact) < 0.05
+    assert parts[1].output.weight.dtype == torch.float32
+
+
+@torch.inference_mode()
+def test_two_scales_by_openvino():
+    from captioner.config import CaptionerConfig
+    from captioner.model.network import CaptionModel
+
+    config = CaptionerConfig("efficientnet_lite0", 64, scales=2, score="dot", embedding_dim=8, hidden_dim=8)
+    model = CaptionModel(config, 10).eval()
+    found = OpenVinoRuntime(model.encoder, model.decoder, 64, bfloat16=False).encode(squares(2))
+    assert found.shape == (2, 4, 4, 1280 + 112)
+    assert worst(found, model.encoder(squares(2))) < 1e-3
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"score": "dot", "query": "hidden_word"},
+        {"score": "general", "gate": "vector", "deep_output": False},
+        {"attention": "none"},
+        {"attention": "hard"},
+    ],
+)
+def test_openvino_chooses_the_same_words(make_decoder, options):
+    decoder = make_decoder(11, **options)
+    fast = OpenVinoDecoder(decoder, 6, bfloat16=False)
+    for photos, width in ((1, 3), (4, 2)):
+        annotations = torch.randn(photos, 6, 7, generator=torch.Generator().manual_seed(photos))
+        for context in ("likeliest", "expected"):
+            chosen = DecodingOptions(beam_width=width, captions_per_image=width, max_words=6, hard_context=context)
+            found, exact = decode(fast, annotations, chosen), decode(decoder, annotations, chosen)
+            assert torch.equal(found.tokens, exact.tokens)
+            for name in ("alphas", "gates", "log_probs", "scores"):
+                torch.testing.assert_close(getattr(found, name), getattr(exact, name), rtol=1e-3, atol=1e-4, msg=name)
+
+
+def test_threads_share_it(parts):
+    runtime = OpenVinoRuntime(*parts, 64, bfloat16=False)
+    photos = [squares(1 + number % 3, number) for number in range(24)]
+    alone = [runtime.encode(photo) for photo in photos]
+    with ThreadPoolExecutor(6) as pool:
+        together = list(pool.map(runtime.encode, photos))
+    for one, other in zip(alone, together, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
+def test_fast_captions_are_the_exact_ones_where_the_numbers_are(tiny_bundle, monkeypatch):
+    monkeypatch.setattr(inference, "multiplies_bfloat16", lambda device: False)
+    fast, exact = Captioner(tiny_bundle, "cpu", "fast"), Captioner(tiny_bundle, "cpu")
+    assert (fast.runtime.name, exact.runtime.name) == ("OpenVINO, float32", "torch, float32")
+    photos = [np.asarray(square) for square in squares(6).numpy()]
+    found, expected = (captioner.caption(list(map(image, photos))) for captioner in (fast, exact))
+    for one, other in zip(found, expected, strict=True):
+        assert one.text == other.text
+        np.testing.assert_allclose(one.alphas, other.alphas, atol=1e-4)
+        assert one.log_prob == pytest.approx(other.log_prob, abs=1e-3)
+
+
+def image(pixels: np.ndarray):
+    from PIL import Image
+
+    return Image.fromarray(pixels)
+
+
+def test_captions_in_bfloat16_have_maps_and_probabilities_near_the_exact_ones(tiny_bundle, monkeypatch):
+    monkeypatch.setattr(inference, "multiplies_bfloat16", lambda device: True)
+    fast, exact = Captioner(tiny_bundle, "cpu", "auto"), Captioner(tiny_bundle, "cpu")
+    assert fast.runtime.name == "OpenVINO, bfloat16"
+    photos = [image(square) for square in squares(6).numpy()]
+    pairs = list(zip(fast.caption(photos), exact.caption(photos), strict=True))
+    same = [(one, other) for one, other in pairs if one.tokens == other.tokens]
+    assert len(same) >= 3
+    for one, other in same:
+        assert one.alphas.dtype == np.float32
+        np.testing.assert_allclose(one.alphas.sum(axis=(1, 2)), 1, atol=1e-3)
+        np.testing.assert_allclose(one.alphas, other.alphas, atol=0.05)
+        assert one.log_prob == pytest.approx(other.log_prob, abs=0.3)
+
+
+@pytest.mark.parametrize(
+    ("installed", "bfloat16", "kind"),
+    [
+        (True, True, OpenVinoRuntime),
+        (True, False, OpenVinoRuntime),
+        (False, True, TorchRuntime),
+        (False, False, ExactRuntime),
+    ],
+)
+def test_what_fast_is(parts, monkeypatch, installed, bfloat16, kind):
+    monkeypatch.setattr(inference, "find_spec", lambda name: object() if installed else None)
+    monkeypatch.setattr(inference, "multiplies_bfloat16", lambda device: bfloat16)
+    runtime = runtime_for("fast", *parts, 64)
+    assert type(runtime) is kind and ("bfloat16" in runtime.name) is bfloat16
+
+
+def test_what_openvino_cannot_run_runs_in_torch(parts, monkeypatch, caplog):
+    def refuse(*_):
+        raise RuntimeError("No conversion rule found for operations: aten::new")
+
+    monkeypatch.setattr(inference, "encoder_network", refuse)
+    runtime = runtime_for("fast", *parts, 64)
+    assert runtime.name.startswith("torch")
+    assert runtime.encode(squares(1)).shape[0] == 1
+    assert "OpenVINO cannot run timm:test_efficientnet" in caplog.text and "aten::new" in caplog.text
+
+
+@pytest.mark.stress
+def test_signals_arrive_after_captioners_have_come_and_gone(parts):
+    script = """
+import gc, os, signal
+from captioner.config import CaptionerConfig
+from captioner.model.runtime import OpenVinoRuntime
+from captioner.model.network import CaptionModel
+import torch
+model = CaptionModel(CaptionerConfig("timm:test_efficientnet.r160_in1k", 64, embedding_dim=8, hidden_dim=8), 9).eval()
+got = []
+signal.signal(signal.SIGTERM, lambda number, frame: got.append(number))
+for number in range(3):
+    runtime = OpenVinoRuntime(model.encoder, model.decoder, 64, bfloat16=number % 2 == 0)
+    runtime.encode(torch.zeros(1, 64, 64, 3, dtype=torch.uint8))
+    del runtime
+    gc.collect()
+    os.kill(os.getpid(), signal.SIGTERM)
+print(len(got))
+"""
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", script], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout.strip()) == (0, "3"), done.stderr
+
+
+def test_it_leaves_the_number_of_threads_as_it_was(parts):
+    runtime, before = OpenVinoRuntime(*parts, 64, bfloat16=False), torch.get_num_threads()
+    torch.set_num_threads(2)
+    with runtime.running():
+        assert torch.get_num_threads() == 1
+        with runtime.running():  # of another thread
+            pass
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(before)
+
+
+def test_a_runtime_that_does_not_exist(tiny_bundle):
+    with pytest.raises(ConfigError, match="no runtime 'quick': take one of auto, fast, exact"):
+        Captioner(tiny_bundle, "cpu", "quick")
+
+
+def test_whether_a_cpu_multiplies_bfloat16(monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True, "avx512_bf16": False})
+    assert not inference.multiplies_bfloat16(CPU)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True, "amx_bf16": True})
+    assert inference.multiplies_bfloat16(CPU)
+
+
+def test_nobody_is_told_that_it_runs(parts):
+    OpenVinoRuntime(*parts, 64, bfloat16=False)
+    from openvino.tools.ovc import telemetry_utils
+
+    assert telemetry_utils.tm.__name__ == "openvino.tools.ovc.telemetry_stub"
+    assert sys.modules["openvino_telemetry"] is None

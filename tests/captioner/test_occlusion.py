@@ -1,0 +1,71 @@
+"""Evidence by hiding places, against hiding them by hand."""
+
+import numpy as np
+import pytest
+import torch
+
+from captioner.captioner import Captioner
+from captioner.occlusion import ROUNDING, evidence_maps
+from captioner.vocabulary import START
+from tests.captioner.test_captioner import photo
+
+WORDS = [5, 9, 6]
+
+
+def annotations_of(places: int = 6) -> torch.Tensor:
+    return torch.randn(places, 7, generator=torch.Generator().manual_seed(3))
+
+
+@torch.no_grad()
+def log_prob_without(decoder, annotations, place: int | None, position: int) -> float:
+    """Of the word at a position, where one place is not read before it; the words before were chosen with all."""
+    memory = decoder.remember(annotations.unsqueeze(0))
+    state = decoder.initial_state(memory, 1)
+    for before in [START, *WORDS][:position]:
+        _, state, *_ = decoder.step(memory, state, torch.tensor([[before]]))
+    kept = [other for other in range(len(annotations)) if other != place]
+    fewer = decoder.remember(annotations[kept].unsqueeze(0))
+    logits, *_ = decoder.step(fewer, state, torch.tensor([[[START, *WORDS][position]]]))
+    return float(logits[0, 0].log_softmax(dim=-1)[WORDS[position]])
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"attention": "hard"}, {"attention": "none"}, {"score": "dot", "query": "hidden_word"}]
+)
+def test_evidence_is_what_hiding_a_place_costs_the_word(make_decoder, options):
+    decoder, annotations = make_decoder(words=8, **options), annotations_of()
+    maps = evidence_maps(decoder, annotations, torch.tensor(WORDS))
+    assert maps.shape == (3, 6)
+    for position in range(3):
+        whole = log_prob_without(decoder, annotations, None, position)
+        lost = np.array([whole - log_prob_without(decoder, annotations, place, position) for place in range(6)])
+        lost = np.where(lost > ROUNDING, lost, 0)
+        expected = lost / lost.sum() if lost.sum() else np.full(6, 1 / 6)
+        np.testing.assert_allclose(maps[position].numpy(), expected, atol=1e-3)
+
+
+def test_of_more_places_than_are_hidden_together_all_are_asked(make_decoder):
+    decoder, annotations = make_decoder(words=8), annotations_of(150)
+    (whole,) = evidence_maps(decoder, annotations, torch.tensor([5]))
+    order = torch.randperm(150, generator=torch.Generator().manual_seed(0))
+    (moved,) = evidence_maps(decoder, annotations[order], torch.tensor([5]))
+    torch.testing.assert_close(moved, whole[order], atol=1e-4, rtol=1e-3)
+
+
+def test_where_no_place_matters_all_have_the_same(make_decoder):
+    decoder = make_decoder(words=8)
+    same = annotations_of()[:1].expand(6, -1)  # the others tell what a hidden one would
+    torch.testing.assert_close(evidence_maps(decoder, same, torch.tensor([5])).sum(dim=-1), torch.ones(1))
+    assert evidence_maps(decoder, same, torch.tensor([], dtype=torch.long)).shape == (0, 6)
+
+
+def test_a_captioner_tells_the_evidence_for_its_caption(tiny_bundle):
+    captioner = Captioner(tiny_bundle, "cpu")
+    (caption,) = captioner.caption([photo(0)])
+    maps = captioner.evidence(photo(0), caption)
+    assert maps.shape == caption.alphas.shape
+    np.testing.assert_allclose(maps.sum(axis=(1, 2)), 1, rtol=1e-4)
+    assert not np.allclose(maps, caption.alphas, atol=1e-2)
+    annotations = captioner.encode(captioner.prepare(photo(0))[0][None])[0]
+    by_hand = evidence_maps(captioner.model.decoder, annotations.flatten(0, 1), torch.tensor(caption.tokens))
+    np.testing.assert_allclose(maps.reshape(len(maps), -1), by_hand.numpy(), atol=1e-5)

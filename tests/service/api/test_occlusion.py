@@ -1,0 +1,231 @@
+"""What speaks for each word of a kept caption, as numbers and as pictures."""
+
+import io
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from captioner.bundle import save_bundle
+from captioner.captioner import Captioner
+from captioner.config import DecodingOptions
+from captioner.figures import figure_strip
+from captioner.overlays import overlay
+from service.inference import occlusion as evidence
+from service.store.archives import pack
+
+
+@pytest.fixture
+def tiny_config(tiny_config):
+    """With more than the four places of other tests, so that maps differ."""
+    return replace(tiny_config, image_size=160)
+
+
+@pytest.fixture
+def document(client, jpeg) -> dict:
+    return captioned(client, jpeg)
+
+
+def captioned(client: httpx.Client, jpeg: bytes) -> dict:
+    response = client.post("/api/captions?captions=2", content=jpeg, headers={"Content-Type": "image/jpeg"})
+    assert response.status_code == 201, response.text
+    return response.json()
+
+
+def address(document: dict, tail: str = "evidence") -> str:
+    return f"/api/captions/{document['id']}/{tail}"
+
+
+def evidence_of(client: httpx.Client, document: dict, **query) -> np.ndarray:
+    response = client.get(address(document), params=query)
+    assert response.status_code == 200, response.text
+    found = response.json()
+    maps = np.array(found["maps"])
+    assert maps.shape[1:] == (found["rows"], found["columns"])
+    return maps
+
+
+@pytest.fixture
+def expected(running, document) -> list[np.ndarray]:
+    """The library's, for each caption of the photo that was kept."""
+    photo, captioner = running.service.photos.open(document["id"]), running.service.serving.captioner
+    (captions,) = captioner.captions([photo], replace(captioner.decoding, captions_per_image=2))
+    assert [caption.text for caption in captions] == [document["caption"], document["alternatives"][0]["caption"]]
+    return [captioner.evidence(photo, caption) for caption in captions]
+
+
+@pytest.fixture
+def asked(monkeypatch) -> list[DecodingOptions]:
+    """The options of every computation."""
+    options, compute = [], Captioner.evidence
+
+    def counted(self, image, caption, decoding=None):
+        options.append(decoding)
+        return compute(self, image, caption, decoding)
+
+    monkeypatch.setattr(Captioner, "evidence", counted)
+    return options
+
+
+def test_evidence_is_the_library_s_and_not_the_attention(client, document, expected):
+    for rank, maps in enumerate(expected, start=1):
+        found = evidence_of(client, document, caption=rank)
+        np.testing.assert_allclose(found, maps, atol=1e-4)
+        np.testing.assert_allclose(found.sum(axis=(1, 2)), 1, atol=1e-4)
+    assert not np.allclose(evidence_of(client, document), document["alphas"]["maps"], atol=0.01)
+
+
+def picture(client: httpx.Client, url: str, **query) -> Image.Image:
+    response = client.get(url, params=query)
+    assert response.status_code == 200, response.text
+    return Image.open(io.BytesIO(response.content))
+
+
+def difference(one: Image.Image, other: Image.Image) -> float:
+    assert one.size == other.size
+    return float(np.abs(np.asarray(one, dtype=float) - np.asarray(other, dtype=float)).mean())
+
+
+def test_pictures_of_evidence_are_drawn_where_they_are_asked_for(running, client, document, expected):
+    photo, captioner = running.service.photos.open(document["id"]), running.service.serving.captioner
+    (captions,) = captioner.captions([photo], replace(captioner.decoding, captions_per_image=2))
+    for rank, (caption, maps) in enumerate(zip(captions, expected, strict=True), start=1):
+        drawn = overlay(photo, maps[1], caption.frame)
+        query = {"caption": rank, "maps": "evidence"}
+        assert difference(picture(client, address(document, "overlays/2.png"), **query), drawn) < 0.5
+        heading = f"{caption.text}: what speaks for each word"
+        figure = figure_strip(photo, caption, maps=maps, heading=heading)
+        assert difference(picture(client, address(document, "figure.png"), **query), figure) < 0.5
+    for tail in ("overlays/2.png", "figure.png"):
+        plain = client.get(address(document, tail)).content
+        assert client.get(address(document, tail), params={"maps": "attention"}).content == plain
+        assert client.get(address(document, tail), params={"maps": "evidence"}).content != plain
+
+
+def test_pictures_of_evidence_are_not_kept_by_browsers(client, document):
+    for tail in ("overlays/1.png", "figure.png"):
+        assert client.get(address(document, tail), params={"maps": "evidence"}).headers["Cache-Control"] == "no-store"
+        assert "immutable" in client.get(address(document, tail), params={"maps": "attention"}).headers["Cache-Control"]
+    assert client.get(address(document)).headers["Cache-Control"] == "no-store"
+
+
+def test_the_pictures_of_all_words_cost_one_computation(client, document, asked):
+    first = evidence_of(client, document)
+    for number in range(1, len(document["words"]) + 1):
+        picture(client, address(document, f"overlays/{number}.png"), maps="evidence")
+    picture(client, address(document, "figure.png"), maps="evidence")
+    assert len(asked) == 1
+    evidence_of(client, document, caption=2)
+    assert len(asked) == 2
+    assert np.array_equal(evidence_of(client, document), first) and len(asked) == 2
+
+
+def test_no_more_is_kept_than_the_last(client, jpeg, asked, monkeypatch):
+    monkeypatch.setattr(evidence, "KEPT", 2)
+    documents = [captioned(client, jpeg) for _ in range(3)]
+    for document in documents:
+        evidence_of(client, document)
+    for document in documents[1:]:
+        evidence_of(client, document)
+    assert len(asked) == 3
+    evidence_of(client, documents[0])
+    assert len(asked) == 4
+
+
+def test_evidence_is_asked_with_the_options_of_the_caption(running, client, document, asked):
+    entry = running.service.store.get(document["id"])
+    changed = replace(entry, document=entry.document | {"options": {"hard_context": "expected"}})  # an old entry
+    running.service.evidence.maps(running.service.serving, changed, 1)
+    assert asked == [DecodingOptions(hard_context="expected")]
+
+
+def test_one_is_computed_at_a_time_and_what_two_ask_for_only_once(client, jpeg, monkeypatch):
+    running, most, computed, lock = 0, 0, [], threading.Lock()
+    compute = Captioner.evidence
+
+    def slow(self, image, caption, decoding=None):
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        time.sleep(0.1)
+        computed.append(caption)
+        with lock:
+            running -= 1
+        return compute(self, image, caption, decoding)
+
+    monkeypatch.setattr(Captioner, "evidence", slow)
+    documents = [captioned(client, jpeg) for _ in range(2)]
+    with ThreadPoolExecutor(4) as threads:
+        answers = list(threads.map(lambda document: client.get(address(document)).status_code, documents * 2))
+    assert answers == [200] * 4 and most == 1 and len(computed) == 2
+
+
+def test_who_waits_too_long_is_told_to_come_again_and_what_is_known_waits_for_nobody(start, jpeg):
+    running = start(deadline_seconds=1)
+    known, document = captioned(running.client, jpeg), captioned(running.client, jpeg)
+    evidence_of(running.client, known)
+    with running.service.evidence._computing:
+        evidence_of(running.client, known)
+        response = running.client.get(address(document))
+    assert response.status_code == 503 and "ask again" in response.json()["detail"]
+    assert response.headers["Retry-After"] == "5"
+    assert running.client.get(address(document)).status_code == 200
+
+
+def test_a_deleted_caption_has_no_evidence_any_more(client, document):
+    evidence_of(client, document)
+    client.delete(f"/api/captions/{document['id']}").raise_for_status()
+    for tail in ("evidence", "overlays/1.png?maps=evidence", "figure.png?maps=evidence"):
+        response = client.get(address(document, tail))
+        assert response.status_code == 404 and "deleted" in response.json()["detail"]
+
+
+def test_a_photo_that_goes_meanwhile_is_a_caption_that_was_deleted(running, client, document):
+    running.service.photos.delete(document["id"])
+    response = client.get(address(document))
+    assert response.status_code == 404 and "deleted" in response.json()["detail"]
+
+
+def test_what_another_captioner_said_it_alone_can_explain(client, document, make_bundle, tmp_path):
+    before = evidence_of(client, document)
+    save_bundle(make_bundle(seed=5), tmp_path / "other")
+    file = io.BytesIO()
+    pack(tmp_path / "other", file)
+    added = client.post("/api/models", content=file.getvalue(), headers={"Content-Type": "application/zip"}).json()
+    client.post(f"/api/models/{added['version']}/promote").raise_for_status()
+    for tail in ("evidence", "overlays/1.png?maps=evidence", "figure.png?maps=evidence"):
+        response = client.get(address(document, tail))
+        assert response.status_code == 409 and response.headers["Content-Type"] == "application/problem+json"
+        assert document["id"] in response.json()["detail"]
+        assert "caption the photo again" in response.json()["detail"]
+    assert client.get(address(document, "figure.png")).status_code == 200  # where it looked is known for good
+    client.post("/api/models/rollback").raise_for_status()
+    assert np.array_equal(evidence_of(client, document), before)
+
+
+@pytest.mark.parametrize(
+    "tail, status, says",
+    [
+        ("evidence?caption=3", 404, "count from 1"),
+        ("evidence?caption=0", 422, "caption"),
+        ("evidence?word=1", 422, "no such option"),
+        ("overlays/99.png?maps=evidence", 404, "count from 1"),
+        ("overlays/1.png?maps=both", 422, "maps"),
+        ("figure.png?maps=evidence&caption=3", 404, "count from 1"),
+        ("figure.png?maps=", 422, "maps"),
+    ],
+)
+def test_what_cannot_be_asked_is_a_problem(client, document, asked, tail, status, says):
+    response = client.get(address(document, tail))
+    assert response.status_code == status and says in response.json()["detail"]
+    assert not asked
+
+
+def test_an_id_that_was_never_given_is_a_problem(client):
+    assert client.get(f"/api/captions/{'0' * 32}/evidence").status_code == 404

@@ -1,0 +1,145 @@
+"""Who may change what others see."""
+
+import threading
+from pathlib import Path
+
+import httpx
+import pytest
+
+from captioner.errors import ConfigError
+from service.http.auth import FAILURES, Guard, TokenMissing, TokenWrong, TooManyFailures, admin_token, needs_token
+from service.settings import Settings
+
+
+@pytest.fixture
+def settings(tmp_path):
+    settings = Settings(home=tmp_path / "home")
+    settings.make_home()
+    return settings
+
+
+def test_a_token_is_made_once_and_only_its_owner_reads_it(settings):
+    token, is_ours = admin_token(settings)
+    assert is_ours and len(token) >= 32
+    assert admin_token(settings) == (token, True)
+    assert (settings.home / "admin-token").stat().st_mode & 0o777 == 0o600
+
+
+def test_two_services_that_begin_at_once_make_one(settings):
+    barrier, found = threading.Barrier(8), []
+
+    def make():
+        barrier.wait()
+        found.append(admin_token(settings)[0])
+
+    threads = [threading.Thread(target=make) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(found)) == 1 and [path.name for path in settings.home.glob("*token*")] == ["admin-token"]
+
+
+def test_a_token_that_others_could_read_is_theirs_no_more(settings):
+    path = settings.home / "admin-token"
+    path.write_text("abcdefghijklmnop\n")
+    path.chmod(0o644)
+    assert admin_token(settings)[0] == "abcdefghijklmnop"
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"\xff\xfe"])
+def test_an_empty_or_damaged_file_is_made_anew(settings, content):
+    (settings.home / "admin-token").write_bytes(content)
+    token, _ = admin_token(settings)
+    assert len(token) >= 32 and admin_token(settings)[0] == token
+
+
+def test_where_it_cannot_be_kept_a_sentence_says_so(settings):
+    (settings.home / "admin-token").mkdir()
+    with pytest.raises(ConfigError, match="CAPTIONER_ADMIN_TOKEN"):
+        admin_token(settings)
+
+
+def test_one_that_was_set_goes_before_and_is_never_shown(tmp_path):
+    settings = Settings(home=tmp_path, admin_token="0123456789abcdef")
+    assert admin_token(settings) == ("0123456789abcdef", False)
+    assert "0123456789abcdef" not in repr(settings) + str(settings)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_guard():
+    guard = Guard("0123456789abcdef")
+    guard.check("Bearer 0123456789abcdef", "a")
+    guard.check("bearer  0123456789abcdef ", "a")
+    for missing in (None, ""):
+        with pytest.raises(TokenMissing):
+            guard.check(missing, "a")
+    for wrong in ("Bearer 0123456789abcdeF", "Basic 0123456789abcdef", "0123456789abcdef", "Bearer", "Bearer \xe9"):
+        with pytest.raises(TokenWrong):
+            guard.check(wrong, "a")
+
+
+def test_guesses_are_limited_for_each_address():
+    guard = Guard("0123456789abcdef")
+    for _ in range(FAILURES):
+        with pytest.raises(TokenWrong):
+            guard.check("Bearer guess", "a")
+    for guess in ("Bearer guess", "Bearer 0123456789abcdef"):
+        with pytest.raises(TooManyFailures) as refused:
+            guard.check(guess, "a")
+        assert 1 <= refused.value.seconds <= 60
+        assert not guard.lets_pass({"AUTHORIZATION": guess}, "a")
+    guard.check("Bearer 0123456789abcdef", "b")
+
+
+def test_what_needs_it():
+    for method, path in (
+        ("GET", "/api/datasets"), ("POST", "/api/datasets"), ("GET", "/api/trainings/x/events"), ("GET", "/api/models"),
+        ("POST", "/api/models/rollback"), ("DELETE", "/api/captions/x"), ("DELETE", "/api/models/current/x"),
+    ):  # fmt: skip
+        assert needs_token(method, path), path
+    for method, path in (
+        ("GET", "/"), ("POST", "/api/captions"), ("GET", "/api/captions/x"), ("PUT", "/api/captions/x/correction"),
+        ("DELETE", "/api/captions/x/correction"), ("GET", "/api/models/current"), ("GET", "/api/health/live"),
+    ):  # fmt: skip
+        assert not needs_token(method, path), path
+
+
+@pytest.fixture
+def stranger(running):
+    """A client without the token."""
+    with httpx.Client(base_url=running.url, trust_env=False, verify=False, timeout=30) as client:
+        yield client
+
+
+def test_strangers_caption_but_change_nothing(running, stranger, jpeg):
+    made = stranger.post("/api/captions", content=jpeg, headers={"Content-Type": "image/jpeg"}).json()
+    assert stranger.put(f"/api/captions/{made['id']}/correction", json={"text": "A dog."}).status_code == 200
+    for method, path in (
+        ("DELETE", f"/api/captions/{made['id']}"), ("GET", "/api/datasets"), ("POST", "/api/datasets"),
+        ("POST", "/api/trainings"), ("POST", "/api/models/rollback"), ("POST", "/api/models/built-in/promote"),
+    ):  # fmt: skip
+        response = stranger.request(method, path)
+        assert response.status_code == 401 and response.headers["WWW-Authenticate"] == "Bearer"
+        assert "Authorization: Bearer TOKEN" in response.json()["detail"]
+        token = running.client.headers["Authorization"].split()[1]
+        assert stranger.request(method, path, params={"token": token}).status_code == 401, "no token in an address"
+    assert stranger.get(f"/api/captions/{made['id']}").status_code == 200
+    assert stranger.get("/api/models/current").status_code == 200
+    assert running.client.delete(f"/api/captions/{made['id']}").status_code == 204
+
+
+def test_who_guesses_is_told_to_wait_and_nobody_else_is(running, stranger):
+    codes = [stranger.get("/api/models", headers={"Authorization": f"Bearer {n}"}).status_code for n in range(12)]
+    assert codes == [401] * 10 + [429] * 2
+    response = stranger.get("/api/models", headers={"Authorization": "Bearer x"})
+    assert 1 <= int(response.headers["Retry-After"]) <= 60 and "Too many wrong tokens" in response.json()["detail"]
+    assert stranger.get("/api/models/current").status_code == 200
+
+
+def test_the_token_is_in_no_log(running, caplog):
+    caplog.set_level("DEBUG")
+    running.client.get("/api/models")
+    assert running.client.headers["Authorization"].split()[1] not in caplog.text
+    assert Path(running.service.settings.home / "admin-token").is_file()

@@ -1,0 +1,64 @@
+"""So much in a minute, for each client by itself; replicas count together where they share a Redis."""
+
+import signal
+import time
+
+import pytest
+
+from service.http import minute_limits
+from service.http.minute_limits import MinuteLimit
+from tests.service.servers import redis_address, redis_process
+
+
+@pytest.fixture
+def limits(tmp_path) -> list[MinuteLimit]:
+    """As two replicas have them."""
+    return [MinuteLimit(4, "guesses", redis_address(tmp_path)) for _ in range(2)]
+
+
+def counted(*limits: MinuteLimit, times: int = 4) -> list[int | None]:
+    return [limits[number % len(limits)].count("a") for number in range(times)]
+
+
+def test_one_too_many_does_not_count(limits):
+    limit = MinuteLimit(4, "guesses")
+    assert limit.refused_for("a") is None
+    assert counted(limit) == [None] * 4
+    assert 1 <= limit.count("a") <= 60 and 1 <= limit.refused_for("a") <= 60
+    assert limit.refused_for("b") is None and limit.count("b") is None
+
+
+def test_replicas_count_together_and_each_limit_by_itself(limits, tmp_path):
+    with redis_process(tmp_path):
+        assert counted(*limits) == [None] * 4
+        for limit in limits:
+            assert 1 <= limit.count("a") <= 60 and 1 <= limit.refused_for("a") <= 60
+            assert limit.count("b") is None
+        assert MinuteLimit(4, "requests", redis_address(tmp_path)).count("a") is None
+
+
+def test_each_counts_alone_while_the_redis_is_away_and_together_when_it_is_back(limits, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(minute_limits, "_ALONE_SECONDS", 0.3)
+    with redis_process(tmp_path):
+        assert counted(*limits) == [None] * 4 and limits[0].count("a")
+    assert counted(limits[0]) == [None] * 4 and limits[0].count("a")
+    assert "each process counts guesses for itself" in caplog.text
+    with redis_process(tmp_path):
+        time.sleep(0.4)
+        assert counted(*limits) == [None] * 4, "it forgot what was before"
+        assert limits[0].count("a") and limits[1].count("a")
+
+
+def test_a_redis_that_hangs_keeps_one_waiting_and_not_for_long(limits, tmp_path):
+    with redis_process(tmp_path) as redis:
+        assert limits[0].count("a") is None
+        redis.send_signal(signal.SIGSTOP)
+        try:
+            started = time.monotonic()
+            assert limits[0].count("a") is None
+            waited = time.monotonic() - started
+            started = time.monotonic()
+            assert counted(limits[0], times=3) == [None] * 3
+            assert time.monotonic() - started < waited < 20, "it is waited for once"
+        finally:
+            redis.send_signal(signal.SIGCONT)

@@ -1,0 +1,221 @@
+"""Nothing that waits keeps the rest of the service from answering: real servers, and more clients than threads."""
+
+import contextlib
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from captioner.captioner import Captioner
+from service.http.pools import FOLLOWERS, THREADS, kind_of, pool_sizes
+from service.http.server import Server
+from service.inference.occlusion import WAITING
+from service.settings import Settings
+from tests.service.serving import Running
+
+SECONDS = 60
+"""After which an answer counts as none."""
+PLAIN = {"timeout": SECONDS, "trust_env": False, "verify": False}
+"""Of clients: certificates, which nobody needs here, take longer to read than an answer."""
+
+
+@pytest.mark.parametrize(
+    "method, path, kind",
+    [
+        ("POST", "/api/captions", "captioning"),
+        ("GET", "/api/captions", "reading"),
+        ("GET", "/api/captions/a/evidence", "drawing"),
+        ("HEAD", "/api/captions/a/overlays/1.png", "drawing"),
+        ("GET", "/api/captions/a/figure.png", "drawing"),
+        ("GET", "/api/captions/a/image", "reading"),
+        ("PUT", "/api/captions/a/correction", "changing"),
+        ("GET", "/api/trainings/a/events", "following"),
+        ("GET", "/api/models/a/bundle.zip", "drawing"),
+        ("POST", "/api/datasets", "sending"),
+        ("POST", "/api/models/a/promote", "sending"),
+        ("POST", "/api/trainings/a/cancel", "changing"),
+        ("GET", "/api/health/live", "alive"),
+        ("GET", "/api/health/ready", "health"),
+        ("GET", "/metrics", "health"),
+        ("POST", "/api/health/live", "changing"),
+        ("GET", "/nothing/here", "reading"),
+    ],
+)
+def test_each_kind_of_request_has_threads_of_its_own(method, path, kind):
+    assert kind_of(method, path) == kind and kind in pool_sizes(Settings())
+
+
+@pytest.fixture
+def gate(monkeypatch) -> Iterator[threading.Event]:
+    """The model captions once this is set."""
+    opened, encode = threading.Event(), Captioner.encode
+
+    def encode_later(self, pixels):
+        assert opened.wait(SECONDS)
+        return encode(self, pixels)
+
+    opened.set()  # for the warm-up
+    monkeypatch.setattr(Captioner, "encode", encode_later)
+    yield opened
+    opened.set()
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(100) as threads:
+        yield threads
+
+
+def answers_health(running: Running, *others: str) -> None:
+    """Asked by a client of its own, over new connections."""
+    with httpx.Client(base_url=running.url, **PLAIN) as client:
+        for path in ("/api/health/live", "/api/health/ready", "/metrics", *others):
+            assert client.get(path).status_code == 200, path
+
+
+def post(running: Running, jpeg: bytes) -> httpx.Response:
+    return httpx.post(f"{running.url}/api/captions", content=jpeg, headers={"Content-Type": "image/jpeg"}, **PLAIN)
+
+
+def test_those_that_wait_for_evidence_leave_threads_to_all_others(start, jpeg, pool):
+    running = start()
+    made = post(running, jpeg).json()
+    paths = [f"/api/captions/{made['id']}/{tail}" for tail in
+             ("evidence", "overlays/1.png?maps=evidence", "figure.png?maps=evidence")] * 20  # fmt: skip
+    with running.service.evidence._computing:
+        asked = [pool.submit(httpx.get, f"{running.url}{path}", **PLAIN) for path in paths]
+        refused = [each.result() for _, each in zip(range(len(paths) - WAITING), as_completed(asked), strict=False)]
+        answers_health(running, "/", "/api/captions", f"/api/captions/{made['id']}/figure.png")
+        assert post(running, jpeg).status_code == 201
+        assert sum(not each.done() for each in asked) == WAITING
+    for response in refused:
+        assert response.status_code == 503 and int(response.headers["Retry-After"]) > 0
+        assert "Too many requests for evidence wait" in response.json()["detail"]
+    assert [each.result().status_code for each in asked].count(200) == WAITING
+
+
+def test_photos_that_wait_leave_threads_to_all_others(start, jpeg, pool, gate):
+    running = start(queue_size=2, batch_size=1)
+    count = pool_sizes(running.service.settings)["captioning"] + 20
+    gate.clear()
+    asked = [pool.submit(post, running, jpeg) for _ in range(count)]
+    while running.service.serving.batcher.depth < 2:
+        assert not gate.wait(0.01)
+    answers_health(running, "/", "/api/captions", "/api/models/current")
+    gate.set()
+    statuses = [each.result().status_code for each in asked]
+    assert set(statuses) <= {201, 503} and 201 in statuses
+
+
+def test_data_sets_that_wait_leave_threads_to_all_others(start, pool):
+    running = start()
+    headers = {"Authorization": running.client.headers["Authorization"]}
+    with running.service.datasets._adding:
+        asked = [
+            pool.submit(httpx.post, f"{running.url}/api/datasets", json={"corrections": True}, headers=headers, **PLAIN)
+            for _ in range(30)
+        ]
+        refused = [each.result() for _, each in zip(range(27), as_completed(asked), strict=False)]
+        answers_health(running, "/", "/api/captions")
+        assert running.client.get("/api/datasets").status_code == 200
+    for response in refused:
+        assert response.status_code == 503 and int(response.headers["Retry-After"]) > 0
+    assert [each.result().status_code for each in asked].count(422) == 3, "nobody has corrected anything"
+
+
+@contextlib.contextmanager
+def connections(url: str, count: int) -> Iterator[list[socket.socket]]:
+    address = urlsplit(url)
+    with contextlib.ExitStack() as opened:
+        yield [
+            opened.enter_context(socket.create_connection((address.hostname, address.port), timeout=SECONDS))
+            for _ in range(count)
+        ]
+
+
+def test_followers_and_slow_uploads_leave_threads_to_all_others(start, jpeg):
+    running = start()
+    training = running.service.trainings.add({"dataset": "a" * 32, "replay": None, "start": "built-in",
+                                              "preset": None, "options": {}, "chosen": {},
+                                              "promote_margin": None})  # fmt: skip
+    token = running.client.headers["Authorization"]
+    follow = f"GET /api/trainings/{training.id}/events HTTP/1.1\r\nHost: localhost\r\nAuthorization: {token}\r\n\r\n"
+    upload = (
+        "POST /api/captions HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/jpeg\r\nContent-Length: 99999\r\n\r\n"
+    )
+    with connections(running.url, FOLLOWERS + 30) as followers, connections(running.url, 200) as uploads:
+        for connection in uploads:
+            connection.sendall(upload.encode() + jpeg)
+        for connection in followers:
+            connection.sendall(follow.encode())
+        statuses = [connection.recv(12) for connection in followers]
+        assert statuses.count(b"HTTP/1.1 200") == FOLLOWERS and statuses.count(b"HTTP/1.1 503") == 30
+        answers_health(running, "/", "/api/captions")
+        assert post(running, jpeg).status_code == 201
+        running.service.trainings.cancel(training.id)
+
+
+@pytest.fixture
+def serve(monkeypatch) -> Iterator[Callable[..., Server]]:
+    """Serve an app in this process."""
+    ends = []
+
+    def begin(app) -> Server:
+        monkeypatch.setattr("service.http.server.GRACE_SECONDS", 0)
+        server = Server(app, Settings(port=0, deadline_seconds=0.1))
+        thread = threading.Thread(target=server.run)
+        thread.start()
+        ends.append((server, thread))
+        return server
+
+    yield begin
+    for server, thread in ends:
+        server.stop()
+        thread.join(SECONDS)
+        assert not thread.is_alive()
+
+
+def app(environ, start_response):
+    body = bytes(3_000_000 if environ["PATH_INFO"] == "/large" else 1)
+    start_response("200 OK", [("Content-Length", str(len(body)))])
+    return [body]
+
+
+def test_clients_that_read_no_answers_hold_no_threads(serve):
+    server = serve(app)
+    with connections(server.url, THREADS["reading"] + 8) as silent:
+        for connection in silent:  # ten answers of 3 MB: more than is kept for a client
+            connection.sendall(b"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n" * 10)
+        for connection in silent:
+            assert connection.recv(12) == b"HTTP/1.1 200"
+        for _ in range(5):
+            assert httpx.get(server.url, **PLAIN).status_code == 200
+        received = 12
+        while received < 30_000_000:  # who does read has them all
+            received += len(silent[0].recv(1 << 20))
+
+
+def test_who_reads_nothing_for_long_is_cut_off(serve, monkeypatch):
+    monkeypatch.setattr("service.http.connections.IDLE_SECONDS", 0.2)
+    monkeypatch.setattr("service.http.server.CLEANUP_SECONDS", 0.1)
+    server = serve(app)
+    with connections(server.url, 1) as (silent,):
+        silent.sendall(b"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n" * 10)
+        assert silent.recv(1) == b"H"
+        while server._channels():
+            assert not threading.Event().wait(0.05)
+
+
+def test_more_connections_than_there_may_be_keep_nobody_out(serve, monkeypatch):
+    monkeypatch.setattr("service.http.server.CONNECTIONS", 40)
+    server = serve(app)
+    with connections(server.url, 50) as idle, connections(server.url, 50) as slow:
+        for connection in slow:
+            connection.sendall(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nhalf")
+        for _ in range(20):
+            assert httpx.get(server.url, **PLAIN).status_code == 200
+        assert idle[0].recv(1) == b"", "the one that was idle for longest is closed"

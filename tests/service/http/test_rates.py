@@ -1,0 +1,65 @@
+"""One client may ask for so much in a minute, and others are not affected."""
+
+import pytest
+
+from service.http.rates import Rates, TooOften, is_costly
+from tests.service.pictures import picture_bytes
+
+
+def test_one_too_many_and_how_long_to_wait():
+    rates = Rates(3)
+    for _ in range(3):
+        rates.count("10.0.0.1")
+    with pytest.raises(TooOften) as refused:
+        rates.count("10.0.0.1")
+    assert 1 <= refused.value.seconds <= 60
+    rates.count("10.0.0.2")
+
+
+def test_zero_is_any_number():
+    rates = Rates(0)
+    for _ in range(1000):
+        rates.count("10.0.0.1")
+
+
+def test_all_addresses_of_a_network_are_one_client():
+    rates = Rates(1)
+    rates.count("2001:db8::1")
+    with pytest.raises(TooOften):
+        rates.count("2001:db8::ffff:1")
+    rates.count("2001:db8:0:1::1")
+    rates.count("::ffff:10.0.0.1")
+    rates.count("::ffff:10.0.0.2")
+    rates.count("")
+
+
+@pytest.mark.parametrize(
+    "method, path, costly",
+    [
+        ("POST", "/api/captions", True),
+        ("POST", "/api/datasets", True),
+        ("GET", "/api/captions", False),
+        ("GET", f"/api/captions/{'0' * 32}", False),
+        ("GET", f"/api/captions/{'0' * 32}/image", False),
+        ("GET", f"/api/captions/{'0' * 32}/evidence", True),
+        ("HEAD", f"/api/captions/{'0' * 32}/figure.png", True),
+        ("GET", f"/api/captions/{'0' * 32}/overlays/1.png", True),
+        ("GET", "/api/health/ready", False),
+    ],
+)
+def test_what_is_costly(method, path, costly):
+    assert is_costly(method, path) == costly
+
+
+def test_a_client_is_told_to_come_again(start):
+    running = start(requests_per_minute=2)
+    photo = picture_bytes()
+    answers = [running.client.post("/api/captions", files={"image": ("a.jpg", photo)}) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [201, 201, 429]
+    refused = answers[2]
+    assert refused.headers["Content-Type"] == "application/problem+json"
+    assert 1 <= int(refused.headers["Retry-After"]) <= 60
+    assert refused.json()["retry_after"] == int(refused.headers["Retry-After"])
+    url = f"/api/captions/{answers[0].json()['id']}"
+    assert running.client.get(f"{url}/figure.png").status_code == 429
+    assert running.client.get(url).status_code == 200, "what costs nothing is answered as before"

@@ -1,0 +1,61 @@
+"""Requests that come too slowly are ended, others are not."""
+
+import socket
+import time
+
+import pytest
+
+from service.http import server, slowness
+from service.http.slowness import LEAST_BYTES_PER_SECOND, PATIENCE_SECONDS, is_too_slow
+from tests.service.pictures import picture_bytes
+
+HEAD = b"POST /api/captions HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/jpeg\r\nContent-Length: 5000\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "seconds, received, header, slow",
+    [
+        (PATIENCE_SECONDS - 1, 0, False, False),
+        (PATIENCE_SECONDS + 1, 60_000, False, True),
+        (PATIENCE_SECONDS + 1, 0, True, True),
+        (PATIENCE_SECONDS + 59, 60 * LEAST_BYTES_PER_SECOND, True, False),
+        (PATIENCE_SECONDS + 61, 60 * LEAST_BYTES_PER_SECOND, True, True),
+        (3600, 4_000_000_000, True, False),  # a data set over an hour
+    ],
+)
+def test_what_is_too_slow(seconds, received, header, slow):
+    assert is_too_slow(seconds, received, header) == slow
+
+
+@pytest.fixture
+def impatient(start, monkeypatch):
+    monkeypatch.setattr(slowness, "PATIENCE_SECONDS", 1)
+    monkeypatch.setattr(server, "CLEANUP_SECONDS", 0.2)
+    return start()
+
+
+@pytest.mark.parametrize("first", [HEAD + b"half", HEAD[:40]])
+def test_a_request_that_comes_byte_by_byte_is_ended(impatient, first):
+    address = (impatient.client.base_url.host, impatient.client.base_url.port)
+    began = time.monotonic()
+    with socket.create_connection(address, timeout=20) as connection:
+        connection.sendall(first)
+        connection.settimeout(0.1)
+        answer = b""
+        while not answer and time.monotonic() - began < 20:
+            try:
+                connection.sendall(b"x")
+                answer = connection.recv(65536)
+            except TimeoutError:
+                continue
+        connection.settimeout(20)
+        answer += b"".join(iter(lambda: connection.recv(65536), b""))
+    assert b" 408 Request Timeout\r\n" in answer
+    assert b"application/problem+json" in answer and b"too slowly" in answer
+    assert impatient.client.post("/api/captions", files={"image": ("a.jpg", picture_bytes())}).status_code == 201
+
+
+def test_a_connection_that_is_kept_open_is_not_slow(impatient):
+    assert impatient.client.get("/api/health/live").status_code == 200
+    time.sleep(2)
+    assert impatient.client.get("/api/health/live").status_code == 200

@@ -1,0 +1,271 @@
+"""The queue in front of the model: what shares a forward pass, what waits, what is turned away."""
+
+import threading
+import time
+from concurrent.futures import CancelledError
+
+import numpy as np
+import pytest
+
+from captioner.captioner import Captioner
+from captioner.config import DecodingOptions
+from captioner.images.photo import ImageFrame
+from service.inference.batching import Batcher, DeadlinePassed, QueueFull, Stopping
+
+FRAME = ImageFrame(64, 64, (0.0, 0.0, 64.0, 64.0))
+OPTIONS = DecodingOptions(beam_width=3, max_words=6)
+SOON = 20.0
+
+
+class Model:
+    """A captioner that can be held at the start of a forward pass, and remembers the size of each."""
+
+    def __init__(self, captioner: Captioner) -> None:
+        self._captioner = captioner
+        self.sizes: list[int] = []
+        self.go = threading.Event()
+        self.go.set()
+        self.entered = threading.Event()
+
+    def encode(self, pixels):
+        self.entered.set()
+        assert self.go.wait(SOON)
+        self.sizes.append(len(pixels))
+        if (pixels == 13).all(axis=(1, 2, 3)).any():
+            raise RuntimeError("a poison photo")
+        return self._captioner.encode(pixels)
+
+    def caption_annotations(self, *arguments):
+        return self._captioner.caption_annotations(*arguments)
+
+    def hold(self):
+        """From now on a forward pass waits until `go` is set."""
+        self.entered.clear()
+        self.go.clear()
+
+
+@pytest.fixture
+def captioner(tiny_bundle):
+    return Captioner(tiny_bundle, "cpu")
+
+
+@pytest.fixture
+def model(captioner):
+    return Model(captioner)
+
+
+@pytest.fixture
+def make_batcher(model):
+    made = []
+
+    def make(batch_size=8, window_seconds=0.0, queue_size=64, **options):
+        made.append(Batcher(model, batch_size, window_seconds, queue_size, **options))
+        return made[-1]
+
+    yield make
+    model.go.set()
+    for batcher in made:
+        batcher.close(SOON)
+
+
+def photo(seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+
+
+def submit(batcher, seed=0, options=OPTIONS, seconds=SOON, watch=None, pixels=None):
+    return batcher.submit(photo(seed) if pixels is None else pixels, FRAME, options, time.monotonic() + seconds, watch)
+
+
+def busy(batcher, model):
+    """Hold the model at a photo of its own, so that what is submitted next waits."""
+    model.hold()
+    future = submit(batcher, seed=99)
+    assert model.entered.wait(SOON)
+    return future
+
+
+def test_what_waits_is_captioned_in_one_pass_as_each_photo_would_be_alone(make_batcher, model, captioner):
+    batcher = make_batcher()
+    first = busy(batcher, model)
+    futures = [submit(batcher, seed) for seed in range(5)]
+    assert batcher.depth == 5
+    model.go.set()
+    captioned = [future.result(SOON) for future in futures]
+    first.result(SOON)
+    assert model.sizes == [1, 5]
+    for seed, found in enumerate(captioned):
+        (alone,) = captioner.caption_pixels(photo(seed)[None], [FRAME], OPTIONS)
+        assert found.captions[0].tokens == alone[0].tokens
+        np.testing.assert_allclose(found.captions[0].alphas, alone[0].alphas, atol=1e-5)
+        assert found.queue_seconds > 0 and found.encode_seconds > 0 and found.decode_words_seconds > 0
+
+
+def test_a_batch_is_never_larger_than_it_may_be(make_batcher, model):
+    sizes = []
+    batcher = make_batcher(batch_size=3, on_batch=sizes.append)
+    busy(batcher, model)
+    futures = [submit(batcher, seed) for seed in range(7)]
+    model.go.set()
+    for future in futures:
+        future.result(SOON)
+    assert model.sizes == sizes == [1, 3, 3, 1]
+
+
+def test_photos_with_different_options_share_the_encoder_and_keep_their_options(make_batcher, model):
+    batcher = make_batcher()
+    busy(batcher, model)
+    short = submit(batcher, 1, DecodingOptions(beam_width=1, max_words=2))
+    several = submit(batcher, 2, DecodingOptions(beam_width=4, captions_per_image=4, max_words=6))
+    model.go.set()
+    assert len(short.result(SOON).captions[0].words) <= 2
+    assert len(several.result(SOON).captions) == 4
+    assert model.sizes == [1, 2]
+
+
+def test_a_lone_photo_never_waits_for_the_window(make_batcher):
+    batcher = make_batcher(window_seconds=SOON)
+    with batcher.coming():
+        future = submit(batcher)
+    assert future.result(SOON).queue_seconds < SOON / 2
+
+
+def test_a_photo_waits_for_those_that_are_known_to_come(make_batcher, model):
+    batcher = make_batcher(window_seconds=SOON)
+    other_comes, other_may_submit = threading.Event(), threading.Event()
+
+    def other():
+        with batcher.coming():
+            other_comes.set()
+            assert other_may_submit.wait(SOON)
+            submit(batcher, 2).add_done_callback(lambda _: None)
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    assert other_comes.wait(SOON)
+    future = submit(batcher, 1)
+    time.sleep(0.1)
+    assert model.sizes == []
+    other_may_submit.set()
+    future.result(SOON)
+    thread.join()
+    assert model.sizes == [2]
+
+
+def test_a_photo_that_had_to_wait_waits_for_whoever_was_just_answered(make_batcher, model):
+    batcher = make_batcher(window_seconds=SOON)
+    first = busy(batcher, model)
+    second = submit(batcher, 1)
+    model.go.set()
+    first.result(SOON)
+    again = submit(batcher, 2)
+    time.sleep(0.1)
+    assert model.sizes == [1]
+    batcher.close(0)  # whoever closes does not wait for the window
+    second.result(SOON), again.result(SOON)
+    assert model.sizes == [1, 2]
+
+
+def test_but_no_longer_than_the_window(make_batcher, model):
+    batcher = make_batcher(window_seconds=0.1)
+    with batcher.coming():
+        assert 0.09 < submit(batcher).result(SOON).queue_seconds < SOON / 2
+    assert model.sizes == [1]
+
+
+def test_a_full_queue_turns_photos_away_and_takes_them_again_afterwards(make_batcher, model):
+    batcher = make_batcher(queue_size=2)
+    busy(batcher, model)
+    waiting = [submit(batcher, seed) for seed in range(2)]
+    with pytest.raises(QueueFull):
+        submit(batcher, 3)
+    model.go.set()
+    for future in waiting:
+        future.result(SOON)
+    assert submit(batcher, 4).result(SOON).captions
+
+
+def test_a_poison_photo_fails_alone(make_batcher, model, caplog):
+    batcher = make_batcher()
+    busy(batcher, model)
+    good = [submit(batcher, seed) for seed in range(2)]
+    poison = submit(batcher, pixels=np.full((64, 64, 3), 13, dtype=np.uint8))
+    also_good = submit(batcher, 3)
+    model.go.set()
+    with pytest.raises(RuntimeError, match="a poison photo"):
+        poison.result(SOON)
+    for future in [*good, also_good]:
+        assert future.result(SOON).captions
+    assert submit(batcher, 4).result(SOON).captions
+    assert "each by itself" in caplog.text
+
+
+def test_what_comes_too_late_is_not_captioned(make_batcher, model):
+    batcher = make_batcher()
+    busy(batcher, model)
+    late, in_time = submit(batcher, 1, seconds=0.01), submit(batcher, 2)
+    time.sleep(0.05)
+    model.go.set()
+    with pytest.raises(DeadlinePassed):
+        late.result(SOON)
+    in_time.result(SOON)
+    assert model.sizes == [1, 1]
+
+
+def test_what_was_cancelled_is_not_captioned(make_batcher, model):
+    batcher = make_batcher()
+    first = busy(batcher, model)
+    gone = submit(batcher, 1)
+    assert gone.cancel()
+    model.go.set()
+    first.result(SOON)
+    assert submit(batcher, 2).result(SOON).captions
+    with pytest.raises(CancelledError):
+        gone.result(SOON)
+    assert model.sizes == [1, 1]
+
+
+def test_closing_finishes_what_waits_and_takes_nothing_more(make_batcher, model):
+    batcher = make_batcher(batch_size=2)
+    busy(batcher, model)
+    waiting = [submit(batcher, seed) for seed in range(5)]
+    closing = threading.Thread(target=batcher.close, args=(SOON,))
+    closing.start()
+    while True:
+        try:
+            submit(batcher, 7).cancel()
+        except Stopping:
+            break
+    model.go.set()
+    closing.join(SOON)
+    assert not closing.is_alive() and all(future.result(0).captions for future in waiting)
+
+
+def test_each_watcher_sees_the_words_of_its_own_photo(make_batcher, model):
+    batcher = make_batcher()
+    busy(batcher, model)
+    parts = [[], []]
+    futures = [submit(batcher, seed, watch=parts[seed].append) for seed in range(2)]
+    unwatched = submit(batcher, 2)
+    model.go.set()
+    for seen, future in zip(parts, futures, strict=True):
+        words = future.result(SOON).captions[0].words
+        assert all(part.words == words[: len(part.words)] for part in seen)
+    assert unwatched.result(SOON).captions
+
+
+def test_many_threads_at_once_each_get_their_own_caption(make_batcher, captioner):
+    batcher = make_batcher(batch_size=4, window_seconds=0.002)
+    alone = [captioner.caption_pixels(photo(seed)[None], [FRAME], OPTIONS)[0][0].tokens for seed in range(24)]
+    found = {}
+
+    def run(seed):
+        with batcher.coming():
+            future = submit(batcher, seed)
+        found[seed] = future.result(SOON).captions[0].tokens
+
+    threads = [threading.Thread(target=run, args=(seed,)) for seed in range(24)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [found[seed] for seed in range(24)] == alone

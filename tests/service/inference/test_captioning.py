@@ -1,0 +1,121 @@
+"""What a request holds while its photo waits for the model."""
+
+import gc
+import threading
+import weakref
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from captioner.captioner import Captioner
+from captioner.images.photo import open_image
+from service.inference.captioning import CaptionService
+from service.settings import Settings
+from service.store.photos import MAX_SIDE, PhotoFolder
+from tests.service.pictures import picture_bytes
+
+
+@pytest.fixture
+def service(tiny_bundle, tmp_path) -> Iterator[CaptionService]:
+    service = CaptionService(Settings(home=tmp_path / "home", batch_size=1), Captioner(tiny_bundle, "cpu"))
+    yield service
+    service.close()
+
+
+@pytest.fixture
+def model_waits(monkeypatch) -> Iterator[threading.Event]:
+    """The model begins when this is set; it is at the end."""
+    may_begin, encode = threading.Event(), Captioner.encode
+
+    def encode_later(self, pixels):
+        may_begin.wait(60)
+        return encode(self, pixels)
+
+    monkeypatch.setattr(Captioner, "encode", encode_later)
+    yield may_begin
+    may_begin.set()
+
+
+def test_a_photo_that_waits_is_as_small_as_the_one_that_is_kept(service, model_waits, monkeypatch, tmp_path):
+    data = picture_bytes(3000, 1000)
+    opened, seen = [], []
+
+    def recorded(*arguments, **options):
+        photo = open_image(*arguments, **options)
+        opened.append(weakref.ref(photo))
+        return photo
+
+    monkeypatch.setattr("service.inference.captioning.open_image", recorded)
+    submit = service.serving.batcher.submit
+    monkeypatch.setattr(service.serving.batcher, "submit", lambda *job: seen.append(job) or submit(*job))
+    waiting = [service.begin(data, service.serving.captioner.decoding) for _ in range(3)]
+    gc.collect()
+    assert [each() for each in opened] == [None] * 3, "nobody holds the photo at its full size"
+    assert [begun.photo.size for begun in waiting] == [(MAX_SIDE, 683)] * 3
+
+    model_waits.set()
+    full = open_image(data)
+    pixels, frame = service.serving.captioner.prepare(full)
+    assert all(np.array_equal(job[0], pixels) and job[1] == frame for job in seen), "the model sees the full photo"
+    entry = service.finish(waiting[0])
+    assert (entry.width, entry.height) == (3000, 1000)
+    other = PhotoFolder(tmp_path / "other")
+    other.save(entry.id, full)
+    assert service.photos.jpeg(entry.id) == other.jpeg(entry.id), "and what is kept is what it was"
+
+
+def test_a_small_photo_is_not_copied(service):
+    begun = service.begin(picture_bytes(64, 48), service.serving.captioner.decoding)
+    assert begun.photo.size == (64, 48)
+    service.finish(begun)
+
+
+def test_a_photo_that_cannot_be_scaled_down_is_not_captioned_for_nobody(service, model_waits, monkeypatch):
+    def fail(photo: Image.Image) -> Image.Image:
+        raise MemoryError
+
+    futures = []
+    submit = service.serving.batcher.submit
+    monkeypatch.setattr(service.serving.batcher, "submit", lambda *job: futures.append(submit(*job)) or futures[-1])
+    service.begin(picture_bytes(), service.serving.captioner.decoding)  # keeps the model busy
+    monkeypatch.setattr("service.inference.captioning.as_kept", fail)
+    with pytest.raises(MemoryError):
+        service.begin(picture_bytes(), service.serving.captioner.decoding)
+    assert futures[1].cancelled()
+
+
+def test_a_request_that_waits_does_not_hold_its_body(start, jpeg, monkeypatch):
+    from service.api import captions
+
+    read, finish, uploads, held = captions.read_upload, CaptionService.finish, [], []
+
+    def recorded(*arguments):
+        upload = read(*arguments)
+        uploads.append(weakref.ref(upload))
+        return upload
+
+    def looked(self, begun):
+        gc.collect()
+        held.extend(upload() is not None for upload in uploads)
+        return finish(self, begun)
+
+    monkeypatch.setattr(captions, "read_upload", recorded)
+    monkeypatch.setattr(CaptionService, "finish", looked)
+    client = start().client
+    client.post("/api/captions", content=jpeg, headers={"Content-Type": "image/jpeg"}).raise_for_status()
+    client.post("/api/captions?stream=1", content=jpeg, headers={"Content-Type": "image/jpeg"}).raise_for_status()
+    assert held == [False, False, False]
+
+
+def test_no_more_captions_are_kept_than_the_history_whoever_corrects_them(tiny_bundle, tmp_path):
+    settings = Settings(home=tmp_path / "home", history=6)
+    service = CaptionService(settings, Captioner(tiny_bundle, "cpu"))
+    options, made = service.serving.captioner.decoding, []
+    for seed in range(15):
+        made.append(service.finish(service.begin(picture_bytes(seed=seed), options)).id)
+        service.store.correct(made[-1], "corrected by anybody")
+    assert service.store.ids() == set(made[-6:])
+    assert {path.stem for path in settings.photos_folder.iterdir()} == set(made[-6:])
+    service.close()

@@ -1,0 +1,46 @@
+"""Commands of `training` in processes of their own. Other tests of the service run them in their own process."""
+
+import json
+import sys
+
+import pytest
+
+from captioner.errors import DataError
+from service.jobs import process as training_process
+from tests.service.photo_sets import photo_set
+from tests.service.serving import run_in_process
+
+
+@pytest.fixture
+def data(tmp_path):
+    for name, content in photo_set(3).items():
+        path = tmp_path / "data" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return tmp_path / "data"
+
+
+def test_a_process_prints_what_the_command_prints_here(data):
+    arguments = ("inspect", "--json", "--data", data)
+    printed = training_process.run(*arguments)
+    assert json.loads(printed) == json.loads(run_in_process(*arguments))
+    assert json.loads(printed)["total"]["images"] == 3
+
+
+def test_what_the_command_refuses_is_raised_here(tmp_path):
+    for run in (training_process.run, run_in_process):
+        with pytest.raises(DataError, match=r"^.*nowhere does not exist: give the folder"):
+            run("inspect", "--data", tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    "program, says",
+    [
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "was killed from outside"),
+        ("raise RuntimeError('a fault of ours')", "`training inspect` failed: .*a fault of ours"),
+    ],
+)
+def test_a_process_that_is_killed_or_crashes_is_told(monkeypatch, program, says):
+    monkeypatch.setattr(training_process, "command", lambda *_: [sys.executable, "-c", program])
+    with pytest.raises(DataError, match=f"(?s){says}"):
+        training_process.run("inspect")

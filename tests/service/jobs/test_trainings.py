@@ -1,0 +1,128 @@
+"""Where a training stands, in both kinds of database; without carrying any out."""
+
+import threading
+import time
+
+import pytest
+
+from service.jobs.trainings import TrainingConflict, Trainings, UnknownTraining
+from service.settings import Settings
+from service.store.database import Database
+
+
+@pytest.fixture
+def open_trainings(open_database, tmp_path):
+    """Each call as another process would."""
+    return lambda: Trainings(open_database(), Settings(home=tmp_path / "home").trainings_folder)
+
+
+@pytest.fixture
+def trainings(open_trainings):
+    return open_trainings()
+
+
+def ask(trainings, dataset="a" * 32, replay=None):
+    return trainings.add({"dataset": dataset, "replay": replay, "chosen": {"epochs": 2}})
+
+
+def become(trainings, training, **state):
+    return trainings.change(training.id, lambda now: now.state | state)
+
+
+def test_what_was_asked_for_waits_in_turn_for_whoever_looks(trainings, open_trainings):
+    first, second = ask(trainings), ask(trainings, replay="b" * 32)
+    other = open_trainings()
+    assert [each.id for each in other.waiting()] == [first.id, second.id]
+    assert [each.id for each in other.all()] == [second.id, first.id]
+    assert other.get(first.id) == first and first.status == "queued" and first.folder.is_dir()
+    assert other.uses_dataset("b" * 32) and not other.uses_dataset("c" * 32)
+    become(trainings, second, state="finished", seconds={"fit": 1.5})
+    assert other.get(second.id).state["seconds"] == {"fit": 1.5} and not other.uses_dataset("b" * 32)
+
+
+def test_one_that_waits_is_cancelled_at_once_and_one_that_runs_is_told(trainings, open_trainings):
+    waits, runs = ask(trainings), ask(trainings)
+    become(trainings, runs, state="running")
+    assert trainings.cancel(waits.id).status == "cancelled"
+    assert trainings.cancel(runs.id).status == "running"
+    assert open_trainings().get(runs.id).cancelling and not open_trainings().get(waits.id).cancelling
+    with pytest.raises(TrainingConflict, match="cancelled already"):
+        trainings.cancel(waits.id)
+
+
+def test_only_what_stopped_early_is_resumed_and_forgets_that_it_was_to_stop(trainings):
+    training = ask(trainings)
+    with pytest.raises(TrainingConflict, match="is queued"):
+        trainings.resume(training.id)
+    become(trainings, training, state="running", attempts=2, started_at=5.0, seconds={"fit": 1.0})
+    trainings.cancel(training.id)
+    become(trainings, training, state="cancelled", message=None)
+    resumed = trainings.resume(training.id)
+    assert resumed.status == "queued" and not resumed.cancelling
+    assert {"started_at": 5.0, "seconds": {"fit": 1.0}}.items() <= resumed.state.items()
+    assert "attempts" not in resumed.state
+
+
+def test_one_that_somebody_is_at_work_on_is_neither_resumed_nor_deleted(trainings, open_trainings):
+    training, other = ask(trainings), open_trainings()
+    become(trainings, training, state="failed")
+    with trainings.lock(training) as hold:
+        assert not hold.is_lost() and other.is_locked(training)
+        with pytest.raises(TrainingConflict, match="just about to stop"):
+            other.resume(training.id)
+        with pytest.raises(TrainingConflict, match="is running"):
+            other.delete(training.id)
+    assert not other.is_locked(training)
+    other.delete(training.id)
+    assert trainings.find(training.id) is None and not training.folder.exists()
+    for call in (trainings.get, trainings.cancel, trainings.resume, trainings.delete):
+        with pytest.raises(UnknownTraining):
+            call(training.id)
+
+
+def test_a_training_whose_folder_a_machine_does_not_lock_is_locked_by_the_database(postgresql, tmp_path):
+    """As where a shared folder does not pass file locks on: another machine sees another file."""
+    (tmp_path / "home").mkdir()
+    database = Database(Settings(database_url=postgresql).database, tmp_path / "home")
+    trainings = Trainings(database, tmp_path / "home")
+    training = ask(trainings)
+    with trainings.lock(training) as hold:
+        assert hold is not None
+        (training.folder / "lock").unlink()
+        assert trainings.is_locked(training)
+    database.close()
+
+
+def test_changes_at_once_are_all_made(trainings, open_trainings):
+    training = ask(trainings)
+    others = [open_trainings() for _ in range(4)]
+
+    def count(each):
+        for _ in range(20):
+            each.change(training.id, lambda now: now.state | {"count": now.state.get("count", 0) + 1})
+
+    threads = [threading.Thread(target=count, args=(each,)) for each in others]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert trainings.get(training.id).state["count"] == 80
+
+
+def test_of_many_workers_one_begins(trainings, open_trainings):
+    training = ask(trainings)
+    begun, barrier = [], threading.Barrier(6)
+
+    def work(each):
+        barrier.wait()
+        with each.lock(training) as hold:
+            if hold is not None:
+                begun.append(each)
+                time.sleep(1)
+
+    threads = [threading.Thread(target=work, args=(each,)) for each in [open_trainings() for _ in range(6)]]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(begun) == 1

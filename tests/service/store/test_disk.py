@@ -1,0 +1,54 @@
+"""What is kept on disk has a limit, where one is set."""
+
+import pytest
+
+from service.store import disk as storage
+from service.store.disk import Storage, StorageFull, size_of
+from tests.service.photo_sets import photo_set, zipped
+from tests.service.pictures import picture_bytes
+
+
+def test_the_size_of_a_folder(tmp_path):
+    (tmp_path / "a").write_bytes(bytes(100))
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "c").write_bytes(bytes(23))
+    (tmp_path / "link").symlink_to(tmp_path / "none")
+    assert 123 <= size_of(tmp_path) < 1000
+    assert size_of(tmp_path / "none") == 0
+
+
+def test_no_limit_is_none(tmp_path):
+    free = Storage(tmp_path, None)
+    free.take(10**15)
+    assert free.room(5) == 5
+
+
+def test_what_is_taken_counts_until_it_is_measured_anew(tmp_path, monkeypatch):
+    (tmp_path / "a").write_bytes(bytes(400))
+    limited = Storage(tmp_path, 1000)
+    assert limited.room(10_000) == 600
+    limited.take(500)
+    assert limited.room(10_000) == 100
+    with pytest.raises(StorageFull, match="delete captions, data sets or trainings"):
+        limited.take(101)
+    monkeypatch.setattr(storage, "_FRESH_SECONDS", -1)
+    assert limited.room(10_000) == 600, "nothing was kept after all"
+
+
+def test_a_full_home_takes_nothing_more_and_answers_all_else(start):
+    running = start(max_home_mb=1)
+    photo = {"image": ("a.jpg", picture_bytes())}
+    made = running.client.post("/api/captions", files=photo)
+    assert made.status_code == 201
+    large = running.client.post(
+        "/api/datasets",
+        content=zipped({**photo_set(2), "large.bin": bytes(1_000_000)}),
+        headers={"Content-Type": "application/zip"},
+    )
+    assert large.status_code == 507 and "1 MB are the most" in large.json()["detail"]
+    (running.service.settings.home / "large.bin").write_bytes(bytes(1_000_000))
+    running.service.storage._measured = -float("inf")
+    refused = running.client.post("/api/captions", files=photo)
+    assert refused.status_code == 507 and refused.headers["Content-Type"] == "application/problem+json"
+    assert running.client.get(f"/api/captions/{made.json()['id']}").status_code == 200
+    assert running.client.delete(f"/api/captions/{made.json()['id']}").status_code == 204

@@ -1,0 +1,60 @@
+"""What was left long ago goes, and nothing else."""
+
+import os
+import time
+
+from service.jobs.work import Work
+from service.settings import Settings
+from service.store.remains import ABANDONED_SECONDS, remove_abandoned
+
+LEFT = (".add-x/file", ".gone-x/folder/file", ".bundle-x/config.json", ".state.json-x.part", ".checkpoint.pt.part")
+KEPT = (".lock", ".heartbeat", ".ssh/key", ".hidden", "bundle/config.json", "photo.jpg", "notes.part")
+
+
+def make(folder, names, seconds_old):
+    then = time.time() - seconds_old
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        for each in (path, folder / name.split("/")[0]):
+            os.utime(each, (then, then))
+
+
+def names(folder):
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def test_only_what_is_old_and_was_being_made_goes(tmp_path):
+    make(tmp_path, LEFT + KEPT, ABANDONED_SECONDS + 60)
+    remove_abandoned(tmp_path)
+    assert names(tmp_path) == set(KEPT)
+    make(tmp_path, LEFT, ABANDONED_SECONDS - 60)
+    remove_abandoned(tmp_path)
+    assert names(tmp_path) == {*KEPT, *LEFT}, "somebody may be at work on them"
+
+
+def test_nothing_is_left_anywhere_in_a_home(tmp_path):
+    settings = Settings(home=tmp_path / "home", port=0)
+    settings.make_home()
+    work = Work(settings)
+    training = work.trainings.add({"dataset": "0" * 32, "replay": None})
+    before = names(settings.home)
+    for folder in (
+        settings.home,
+        settings.datasets_folder,
+        settings.trainings_folder,
+        settings.home / "models",
+        training.folder,
+        training.run,
+        training.comparison,
+    ):
+        make(folder, LEFT, ABANDONED_SECONDS + 60)
+    unknown = (f"datasets/{'1' * 32}", f"trainings/{'2' * 32}", f"models/{'3' * 12}")
+    for name in unknown:  # made by a process that was killed before it told the database
+        (settings.home / name).mkdir()
+        os.utime(settings.home / name, (0, 0))
+    os.utime(training.folder, (0, 0))
+    work.clean_up()
+    assert not [name for name in unknown if (settings.home / name).exists()] and training.folder.is_dir()
+    assert {name for name in names(settings.home) if not name.endswith(".lock")} == before

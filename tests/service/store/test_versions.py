@@ -1,0 +1,205 @@
+"""Which captioners there are, which one serves, and that nothing tears the folders apart."""
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+import service.store.versions
+from captioner.bundle import DEFAULT_BUNDLE, load_bundle, save_bundle
+from captioner.errors import BundleError
+from service.inference.fingerprint import model_version
+from service.settings import Settings
+from service.store.remains import ABANDONED_SECONDS
+from service.store.tables import PromotionRow
+from service.store.versions import BUILT_IN, UnknownVersion, VersionInUse, Versions
+from tests.confidence_models import drawn_model
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def open_versions(open_database, tmp_path):
+    """Each call as another process would."""
+    return lambda: Versions(open_database(), tmp_path / "home", DEFAULT_BUNDLE)
+
+
+@pytest.fixture
+def versions(open_versions):
+    return open_versions()
+
+
+@pytest.fixture
+def bundles(make_bundle, tmp_path):
+    """Three captioners in folders."""
+    folders = [tmp_path / f"bundle{seed}" for seed in range(3)]
+    for seed, folder in enumerate(folders):
+        save_bundle(make_bundle(seed=seed), folder)
+    return folders
+
+
+def facts(name="dogs"):
+    return {"name": name, "origin": "upload"}
+
+
+def test_a_captioner_that_was_calibrated_anew_is_another_version(tiny_bundle):
+    first, second = (replace(tiny_bundle, confidence=drawn_model(64, odds)) for odds in (0.0, 1.0))
+    assert len({model_version(bundle) for bundle in (tiny_bundle, first, second)}) == 3
+
+
+def test_without_any_the_built_in_captioner_serves(versions):
+    assert [version.id for version in versions.all()] == [BUILT_IN]
+    assert versions.current.id == BUILT_IN and versions.current.bundle == DEFAULT_BUNDLE
+    with pytest.raises(VersionInUse, match="no version to go back to"):
+        versions.rollback()
+
+
+def test_a_version_is_a_whole_copy_under_what_its_captions_carry(versions, open_versions, bundles, tmp_path):
+    comparison = tmp_path / "comparison"
+    comparison.mkdir()
+    (comparison / "comparison.json").write_text("{}")
+    added = versions.add(bundles[0], facts(), comparison)
+    assert added.id == model_version(load_bundle(bundles[0]))
+    assert added.facts["name"] == "dogs" and added.facts["created_at"]
+    assert (added.comparison / "comparison.json").read_text() == "{}"
+    for path in bundles[0].iterdir():
+        assert (added.bundle / path.name).read_bytes() == path.read_bytes()
+    assert versions.add(bundles[0], facts("again")).facts["name"] == "dogs", "the same captioner is the same version"
+    newer = versions.add(bundles[1], facts("cats"))
+    assert [version.id for version in versions.all()] == [newer.id, added.id, BUILT_IN]
+    assert open_versions().get(added.id) == added
+    assert newer.comparison is None
+
+
+def test_what_is_no_bundle_leaves_nothing(versions, bundles, tmp_path):
+    (bundles[0] / "model.safetensors").write_bytes(b"x" * 100)
+    with pytest.raises(BundleError):
+        versions.add(bundles[0], facts())
+    assert os.listdir(tmp_path / "home" / "models") == []
+
+
+def test_promote_and_go_back(versions, bundles):
+    first, second, third = (versions.add(bundle, facts()).id for bundle in bundles)
+    for version in (first, second, second, third):
+        assert versions.promote(version).id == versions.current.id == version
+    assert versions.before().id == second
+    assert versions.rollback().id == second
+    assert versions.rollback().id == first
+    assert versions.rollback().id == BUILT_IN
+    with pytest.raises(VersionInUse):
+        versions.rollback()
+    assert versions.current.id == BUILT_IN
+
+
+def test_going_back_passes_over_what_was_deleted(versions, bundles):
+    first, second, third = (versions.add(bundle, facts()).id for bundle in bundles)
+    for version in (first, second, third):
+        versions.promote(version)
+    versions.delete(second)
+    assert versions.rollback().id == first
+
+
+def test_what_cannot_be_deleted_or_promoted(versions, bundles):
+    added = versions.add(bundles[0], facts()).id
+    versions.promote(added)
+    with pytest.raises(VersionInUse, match="in use"):
+        versions.delete(added)
+    with pytest.raises(VersionInUse, match="built-in"):
+        versions.delete(BUILT_IN)
+    for unknown in ("0" * 12, "../../etc", "", "current.json"):
+        with pytest.raises(UnknownVersion):
+            versions.promote(unknown)
+        with pytest.raises(UnknownVersion):
+            versions.delete(unknown)
+    assert versions.current.id == added
+
+
+def test_a_version_that_is_gone_leaves_the_built_in_captioner(versions, bundles):
+    added = versions.add(bundles[0], facts())
+    versions.promote(added.id)
+    shutil.rmtree(added.bundle.parent)
+    assert versions.current.id == BUILT_IN and [version.id for version in versions.all()] == [BUILT_IN]
+    assert versions.add(bundles[0], facts("again")).facts["name"] == "again", "it may be brought anew"
+    assert versions.current.id == added.id
+
+
+def test_remains_of_a_killed_process_go_when_nobody_is_at_work_on_them(versions, tmp_path):
+    for name in (".add-old", ".gone-old", ".add-new"):
+        (tmp_path / "home" / "models" / name).mkdir()
+    past = time.time() - ABANDONED_SECONDS - 1
+    for name in (".add-old", ".gone-old"):
+        os.utime(tmp_path / "home" / "models" / name, (past, past))
+    versions.remove_remains()
+    assert {path.name for path in (tmp_path / "home" / "models").iterdir() if path.is_dir()} == {".add-new"}
+
+
+def test_only_the_last_promotions_are_kept(versions, bundles, monkeypatch):
+    monkeypatch.setattr(service.versions, "_HISTORY", 3)
+    first, second, _ = (versions.add(bundle, facts()).id for bundle in bundles)
+    for _ in range(3):
+        versions.promote(first)
+        versions.promote(second)
+    assert [versions.rollback().id for _ in range(3)] == [first, second, BUILT_IN]
+
+
+def test_two_at_once_lose_no_change(versions, open_versions, database, bundles):
+    ids = [versions.add(bundle, facts()).id for bundle in bundles[:2]]
+    others = [open_versions() for _ in range(4)]
+
+    def promote(each):
+        for number in range(25):
+            each.promote(ids[number % 2])
+
+    threads = [threading.Thread(target=promote, args=(each,)) for each in others]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with database.reading() as session:
+        history = list(session.scalars(select(PromotionRow.version).order_by(PromotionRow.sequence)))
+    assert set(history) == set(ids)
+    assert all(one != other for one, other in zip(history, history[1:], strict=False))
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from service.store.database import Database
+from service.store.versions import Versions
+versions = Versions(Database(sys.argv[1], Path(sys.argv[2])), Path(sys.argv[2]), Path(sys.argv[3]))
+print("ready", flush=True)
+while True:
+    for bundle in sys.argv[4:]:
+        version = versions.add(Path(bundle), {"name": "x", "origin": "upload"}).id
+        versions.promote(version)
+        print(version, flush=True)
+        versions.rollback()
+        versions.delete(version)
+"""
+
+
+@pytest.mark.stress
+@pytest.mark.parametrize("seconds", [0.0, 0.05, 0.23])
+def test_whenever_a_process_is_killed_what_is_there_is_whole(versions, bundles, tmp_path, database_settings, seconds):
+    home = tmp_path / "home"
+    url = Settings(home=home, **database_settings).database.render_as_string(hide_password=False)
+    command = [sys.executable, "-c", KILLED, url, str(home), str(DEFAULT_BUNDLE), *map(str, bundles)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "ready\n" and len(process.stdout.readline()) == 13
+        time.sleep(seconds)
+        process.kill()
+    for version in versions.all()[:-1]:
+        source = bundles[0]
+        assert {path.name for path in version.bundle.iterdir()} == {path.name for path in source.iterdir()}
+        for path in version.bundle.iterdir():
+            assert path.stat().st_size == (source / path.name).stat().st_size
+    assert versions.current.id in {version.id for version in versions.all()}
+    added = versions.add(bundles[0], facts()).id  # no lock is left behind
+    assert versions.promote(added).id == versions.current.id

@@ -1,0 +1,110 @@
+"""Some hundreds of broken inputs of each kind; `python -m stress.fuzz` tries as many as there is time for."""
+
+import os
+import signal
+import sys
+from random import Random
+
+import pytest
+
+from stress.fuzz import child, runner
+from stress.fuzz.__main__ import SHARES, report
+from stress.fuzz.kinds import KINDS, Find
+from stress.fuzz.mutations import json_bytes, mutate_bytes, mutate_text
+from stress.fuzz.runner import Found, Tally, fuzz
+
+CASES = {
+    "images": 1500, "drawings": 300, "archives": 300, "captions": 150, "boxes": 250, "bundles": 30, "checkpoints": 60,
+    "api": 100, "connections": 60,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_only_what_is_documented_comes_out(kind):
+    tally = fuzz(kind, CASES[kind])
+    assert not tally.found, "\n".join(f"case {found.number}: {found.what}\n{found.trace}" for found in tally.found[:3])
+    assert tally.cases == CASES[kind] == sum(tally.outcomes.values())
+    assert len(tally.outcomes) > 1, "all cases ended alike: they try nothing"
+
+
+def test_every_kind_has_a_share_of_the_long_run():
+    assert set(SHARES) == set(KINDS) and sum(SHARES.values()) == 100
+
+
+def test_the_same_numbers_are_the_same_cases():
+    def made(seed: int) -> list[bytes]:
+        rng = Random(seed)
+        value = {"a": [1, {"b": "c"}], "d": None}
+        return [mutate_bytes(b"0123456789" * 20, (b"abc",), rng), json_bytes(value, rng), mutate_text("a\nb\nc", rng)]
+
+    assert made(1) == made(1) != made(2)
+
+
+class Bad:
+    """A product that does all that it must not."""
+
+    expected = (KeyError,)
+
+    def case(self, rng: Random) -> str:
+        match rng.randrange(5):
+            case 0:
+                raise KeyError("as documented")
+            case 1:
+                raise IndexError("not documented")
+            case 2:
+                raise Find("wrong")
+            case 3:
+                raise KeyError("")
+            case _:
+                return "201"
+
+
+def test_what_is_found_is_told():
+    outcomes = [child._tried(Bad(), Random(number)) for number in range(60)]
+    assert {outcome["outcome"] for outcome in outcomes} == {"KeyError", "find", "201"}
+    whats = {outcome["what"] for outcome in outcomes if outcome["outcome"] == "find"}
+    assert whats == {"IndexError: not documented", "Find: wrong"}
+
+
+@pytest.mark.parametrize(
+    "does, what",
+    [
+        ("while True: pass", "took more than 0.2 s"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "the process ended with SIGSEGV"),
+        ("import os; os._exit(3)", "the process ended with status 3"),
+        ("[bytearray(1 << 30)]", "MemoryError"),
+    ],
+)
+def test_a_process_that_ends_before_its_time_is_a_find(tmp_path, monkeypatch, does, what):
+    """A real process, whose kind is a file of this test; the cases before and after go on."""
+    module = tmp_path / "bad_kind.py"
+    module.write_text(
+        "class Kind:\n    expected = ()\n    number = 0\n    def case(self, rng):\n"
+        f"        if rng.random() < 0.5:\n            {does}\n        return 'well'\n"
+    )
+    starter = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
+        "from stress.fuzz import child, kinds\n"
+        "kinds.KINDS['bad'] = 'bad_kind:Kind'; child.CASE_SECONDS = 0.2\n"
+        "child.main(sys.argv[1:])\n"
+    )
+    started = tmp_path / "python"
+    (tmp_path / "start.py").write_text(starter)
+    started.write_text(f'#!/bin/sh\nshift 2\nexec {sys.executable} {tmp_path / "start.py"} "$@"\n')
+    started.chmod(0o755)
+    monkeypatch.setenv("PYTHONPATH", str(runner._ROOT))
+    monkeypatch.setattr(runner, "CASE_SECONDS", 0.2)
+    monkeypatch.setattr(runner, "_INTERPRETER", str(started))
+    tally = fuzz("bad", 6)
+    assert tally.cases == 6 and tally.outcomes["well"] > 0
+    assert tally.found and all(what in found.what for found in tally.found), tally.found
+    assert len(tally.found) == tally.outcomes["find"] == 6 - tally.outcomes["well"]
+
+
+def test_the_verdict():
+    good, bad = Tally("images", cases=3), Tally("archives", cases=2)
+    good.outcomes["used"] = 3
+    assert "All 3 cases did as told." in report([good])
+    bad.found.append(Found("archives", 1, "ValueError: x"))
+    assert "1 of 5 cases did what they must not." in report([good, bad])
+    assert runner._ending(-signal.SIGPROF).startswith("took more") and os.name == "posix"

@@ -1,0 +1,204 @@
+"""What it learns from captions whose rightness follows a rule, and what it refuses."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from captioner.bundle import load_bundle, save_bundle
+from captioner.captioner import Captioner
+from captioner.confidence import ConfidenceModel
+from captioner.config import DecodingOptions
+from captioner.errors import DataError
+from tests.captioner.maps import caption_of, frame_of
+from tests.confidence_models import drawn_model
+from tests.training.shapes import draw_shapes
+from training.__main__ import main
+from training.confidence import learning as confidence
+from training.confidence.drawn_pictures import drawn_pictures
+from training.confidence.learning import NotLearnable, calibrate_bundle, learn_confidence
+from training.data.records import ImageRecord
+
+
+class RuledCaptioner:
+    """Says "a dog" of every photo, and is the surer the more often people say so, too. Its second caption is wrong."""
+
+    decoding = DecodingOptions(beam_width=2)
+
+    def prepare(self, source):
+        picture = source if isinstance(source, Image.Image) else Image.open(source)
+        return np.asarray(picture.convert("RGB").resize((8, 8))), frame_of(8, 8)
+
+    def encode(self, pixels):
+        """Mean and spread of the colours: photos of this test are red."""
+        values = torch.from_numpy(pixels).float() / 255  # [B, 8, 8, 3]
+        return torch.cat([values, (values - values.mean(dim=(1, 2), keepdim=True)).abs()], dim=-1)
+
+    def caption_annotations(self, annotations, frames, options):
+        assert options.captions_per_image == 2 and options.temperature == 0
+        return [[self._said("a dog", mean), self._said("a ball", mean)] for mean in annotations.mean(dim=(1, 2))]
+
+    def _said(self, text, mean):
+        sure = float(mean[1])  # the greener, the surer
+        caption = caption_of(text, frame_of(8, 8))
+        return replace(caption, word_log_probs=np.array([-0.5, -5 * (1 - sure)]), agreement=np.ones(2), confidence=None)
+
+
+@pytest.fixture
+def draw(tmp_path):
+    """Draw red photos; people say that they show a dog with a probability that is that of their green."""
+
+    def draw(count: int, probability=lambda green: green) -> list[ImageRecord]:
+        rng, records = np.random.default_rng(0), []
+        first = len(list(tmp_path.glob("*.png")))
+        for number in range(first, first + count):
+            green = rng.random()
+            pixels = np.empty((8, 8, 3), np.uint8)
+            pixels[...] = 220, round(200 * green), 20
+            pixels[:4] //= 2
+            path = tmp_path / f"{number}.png"
+            Image.fromarray(pixels).save(path)
+            said = "A dog." if rng.random() < probability(green) else "A red car."
+            records.append(ImageRecord(number, path, (said, "It is a photo."), "val"))
+        return records
+
+    return draw
+
+
+def test_it_learns_which_captions_are_right_and_how_often(draw):
+    captioner, records = RuledCaptioner(), draw(400)
+    model = learn_confidence(captioner, [records], progress=False)
+    learned = model.learned
+    assert learned["photos"] == 400 and learned["references"] == 800 and learned["language"] == "English"
+    for name in ("captions", "words"):
+        figures = learned[name]
+        assert figures["count"] == 400  # of the best captions alone, one noun each
+        assert figures["roc_area"] > 0.75 and figures["calibration_error"] < 0.08
+        assert figures["mean_confidence"] == pytest.approx(figures["right"], abs=0.03)
+    assert json.loads(json.dumps(model.to_json())) and ConfidenceModel.from_json(model.to_json()) == model
+    squares, frames = zip(*(captioner.prepare(record.path) for record in records[:100]), strict=True)
+    annotations = captioner.encode(np.stack(squares))
+    said = captioner.caption_annotations(annotations, frames, replace(captioner.decoding, captions_per_image=2))
+    means = annotations.mean(dim=(1, 2)).numpy()
+    judged = [model.judged(captions, mean)[0] for captions, mean in zip(said, means, strict=True)]
+    green = means[:, 1]
+    assert np.corrcoef(green, [caption.confidence for caption in judged])[0, 1] > 0.9
+
+
+def test_data_sets_count_alike_however_many_photos_they_have(draw):
+    """Of a large one with few right captions and a small one with many, all sure alike, half are taken to be right."""
+    many, few = (draw(count, lambda green, p=p: p) for count, p in ((300, 0.1), (60, 0.9)))
+    model = learn_confidence(RuledCaptioner(), [many, few], progress=False)
+    assert [figures["captions"]["count"] for figures in model.learned["by_data"]] == [300, 60]
+    assert model.learned["captions"]["count"] == 360
+    features = dict(zip(model.caption.features, model.caption.means, strict=True)) | {"best": 1.0}
+    assert model.caption(features) == pytest.approx(0.5, abs=0.12)
+
+
+def test_fresh_pictures_that_are_no_photos_are_guesses(draw):
+    captioner = RuledCaptioner()
+    model = learn_confidence(captioner, [draw(100)], progress=False)
+    pictures = [captioner.prepare(picture)[0] for _, picture in drawn_pictures(140, seed=7)]
+    means = captioner.encode(np.stack(pictures)).mean(dim=(1, 2)).numpy()
+    likeness = np.array([model.photo(mean) for mean in means])
+    assert (likeness < 0.5).mean() > 0.9  # six numbers tell no more; a real encoder has a thousand
+
+
+def test_photos_that_cannot_be_read_are_left_out(draw):
+    records = draw(60)
+    for record in records[:5]:
+        record.path.write_text("no photo")
+
+    class Reading(RuledCaptioner):
+        def prepare(self, source):
+            if isinstance(source, Path) and source.read_bytes() == b"no photo":
+                from captioner.errors import ImageError
+
+                raise ImageError("no photo")
+            return super().prepare(source)
+
+    assert learn_confidence(Reading(), [records], progress=False).learned["photos"] == 55
+    for record in records[5:15]:
+        record.path.write_text("no photo")
+    with pytest.raises(NotLearnable, match="there are 45 validation photos to learn it from, and it takes 50"):
+        learn_confidence(Reading(), [records], progress=False)
+
+
+@pytest.mark.parametrize(("probability", "problem"), [(0, "0 have a right caption"), (1, "0 have a wrong caption")])
+def test_captions_that_are_all_alike_teach_nothing(draw, probability, problem):
+    with pytest.raises(NotLearnable, match=f"of 60 validation photos {problem}.*training calibrate"):
+        learn_confidence(RuledCaptioner(), [draw(60, lambda green: probability)], progress=False)
+
+
+def test_features_that_are_unknown_or_always_the_same_are_left_out(draw):
+    model = learn_confidence(RuledCaptioner(), [draw(100)], progress=False)
+    assert {"top_label", "nouns", "noun_agreement", "words"}.isdisjoint(model.caption.features)
+    assert "noun_log_prob" in model.caption.features and "log_prob" in model.word.features
+
+
+def test_the_regression_is_the_best_one():
+    """Its gradient is zero: no other weights have a lower penalised cross-entropy."""
+    rng = np.random.default_rng(0)
+    features, penalty = rng.normal(size=(200, 3)), 2.0
+    right = rng.random(200) < 1 / (1 + np.exp(-features @ [1.5, -1, 0] - 0.5))
+    weights, intercept = confidence._regression(features, right, penalty)
+    surplus = 1 / (1 + np.exp(-(features @ weights + intercept))) - right
+    assert np.abs(features.T @ surplus + penalty * weights).max() < 1e-3 and abs(surplus.sum()) < 1e-3
+    assert weights[0] > 1 > -0.5 > weights[1] and abs(weights[2]) < 0.4
+
+
+def test_calibrate_writes_the_model_into_the_bundle(tiny_bundle, tmp_path, draw, monkeypatch):
+    folder = tmp_path / "bundle"
+    save_bundle(tiny_bundle, folder)
+    model = learn_confidence(RuledCaptioner(), [draw(60)], progress=False)
+    model = replace(model, photo=replace(model.photo, weights=(0.0,) * 64))
+    monkeypatch.setattr(confidence, "learn_confidence", lambda *_: model)
+    assert calibrate_bundle(folder, Captioner(tiny_bundle, "cpu"), []) == model
+    assert load_bundle(folder).confidence == model
+    (folder / "confidence.json").unlink()
+    (folder / "confidence.json").mkdir()
+    with pytest.raises(DataError, match="confidence.json cannot be written"):
+        calibrate_bundle(folder, Captioner(tiny_bundle, "cpu"), [])
+
+
+@pytest.fixture
+def tiny(tiny_bundle, tmp_path) -> Path:
+    save_bundle(tiny_bundle, tmp_path / "tiny")
+    return tmp_path / "tiny"
+
+
+def test_the_command_learns_from_the_validation_photos_of_all_data(tiny, tmp_path, monkeypatch, capsys):
+    draw_shapes(tmp_path / "first", {"train": 3, "val": 4, "test": 2})
+    draw_shapes(tmp_path / "second", {"train": 2, "val": 3}, seed=1)
+    given = []
+    figures = {"right": 0.5, "roc_area": None, "calibration_error": 0.04, "calibration_error_by_chance": 0.03}
+    learned = {"photos": 7, "captions": figures, "words": figures}
+
+    def learn(captioner, data):
+        given.extend(data)
+        return replace(drawn_model(64), learned=learned)
+
+    monkeypatch.setattr(confidence, "learn_confidence", learn)
+    data = ["--data", str(tmp_path / "first"), "--also", str(tmp_path / "second")]
+    assert main(["calibrate", "--bundle", str(tiny), *data]) == 0
+    folders = [[record.path.parent.name for record in of_data] for of_data in given]
+    assert folders == [["first"] * 4, ["second"] * 3]
+    assert {record.split for of_data in given for record in of_data} == {"val"}
+    out = capsys.readouterr().out
+    assert "confidence: captions right 0.500, area under ROC unknown" in out and "confidence.json" in out
+    assert load_bundle(tiny).confidence.learned == learned
+
+
+@pytest.mark.parametrize(
+    ("photos", "problem"),
+    [(6, "there are 6 validation photos to learn it from, and it takes 50"), (50, "0 have a right caption")],
+)
+def test_the_command_says_why_there_is_nothing_to_learn_from(tiny, tmp_path, capsys, photos, problem):
+    draw_shapes(tmp_path / "shapes", {"train": 1, "val": photos})
+    assert main(["calibrate", "--bundle", str(tiny), "--data", str(tmp_path / "shapes")]) == 2
+    assert problem in capsys.readouterr().err
+    assert load_bundle(tiny).confidence is None

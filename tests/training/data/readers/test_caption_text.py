@@ -1,0 +1,161 @@
+"""What is no caption is left out and counted, what is wrapped around one is undone, and the rest stays as it is."""
+
+import json
+import time
+
+import pytest
+
+from training.data.readers import listing
+from training.data.readers.caption_text import doubt_about, is_no_caption, plain_caption, read_caption
+from training.data.records import read_records
+
+from .drawing import by_name, photo, places, write
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("Tom &amp; Jerry&#39;s &quot;dog&quot; <br> sleeps", 'Tom & Jerry\'s "dog" sleeps'),
+        ("<p class='x'>A dog</p><p>runs on the <b>beach</b></p>", "A dog runs on the beach"),
+        ("&lt;i&gt;dog&lt;/i&gt; <!-- checked -->", "dog"),
+        ("rock &amp;amp; roll &amp night", "rock & roll & night"),
+        ("a&nbsp;dog &#x2665; cats", "a dog ♥ cats"),
+        ("AT&amp;T and 1 &lt; 2", "AT&T and 1 < 2"),
+        ('<a href="https://example.org">a dog</a>', "a dog"),
+        ("<script>alert('dog')</script>a cat", "a cat"),
+        ("a dog\\non the beach", "a dog on the beach"),
+        ("a caf\\u00e9 \\ud83d\\ude00", "a café 😀"),
+        ("\ufeffa d\u200bog", "a dog"),
+        ("a cafÃ© at night", "a café at night"),
+        ("Ð¡Ð¾Ð±Ð°ÐºÐ°", "Собака"),
+        ("<start> a dog <end> <pad> <pad>", "a dog"),
+        ("startseq a dog endseq", "a dog"),
+    ],
+)
+def test_what_programs_put_into_a_caption_is_undone(written, meant):
+    read = read_caption(written)
+    assert read.text == meant and read.undone
+    assert read_caption(meant).text == meant and not read_caption(meant).undone
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "AT&T", "a < b", "i <3 you", "a </3 b", "a <b and c> d", "John <john@example.org>", "5 > 3 & 2 <4", "Q&A; more",
+        "fish &chips", "&notable; things", "a <- b -> c", "café", "à côté", "A SIGN SAYS CAFÉ’S", "MANHÃ", "\\o/",
+        "C:\\new\\Users", "👩‍👩‍👧 at home", "می‌خواهم", "a <unk> b", "the start and the end", "R&D <beta", "狗", "a  b",
+    ],
+)  # fmt: skip
+def test_what_may_be_meant_stays_as_it_is(text):
+    assert read_caption(text) == read_caption(text).__class__(text)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None, float("nan"), "nan", "NaN", " None ", "null", "N/A", "n/a", "<NA>", "NA", "#N/A", "\\N", "undefined",
+        '"nan"', "No caption", "[no caption available]", "TODO", "img 1.jpg", "quality issues are too severe to"
+        " recognize visual content.",
+    ],
+)  # fmt: skip
+def test_a_placeholder_is_no_caption(value):
+    assert is_no_caption(value, ("images/img 1.jpg",))
+
+
+@pytest.mark.parametrize("value", ["none of the dogs run", "img", "todo", "naan", "a null", "nanny", 3, 1.5, ["nan"]])
+def test_what_resembles_a_placeholder_is_none(value):
+    assert not is_no_caption(value, ("images/img", "img 1.jpg"))
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("see https://example.org/x", "web address"),
+        ("a caf� at night", "save its source as UTF-8"),
+        ("IMG_20190817.JPG", "name of a file"),
+        ("DSC01234", "name of a file"),
+        ("a dog on the beach", None),
+        ("photo of 3 dogs", None),
+    ],
+)
+def test_what_is_doubtful_is_told(text, told):
+    assert doubt_about(text) is None if told is None else told in doubt_about(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<" * 50_000, "<end> " * 20_000 + "x", "&#" * 30_000, "<b a=" * 20_000, " " * 60_000,
+        "-->" + "<!--" * 20_000, "<script>" * 15_000, "<style><script>" * 8_000,
+    ],
+)  # fmt: skip
+def test_a_hostile_text_takes_no_time(text):
+    before = time.process_time()
+    read_caption(text), doubt_about(text), is_no_caption(text)
+    assert time.process_time() - before < 5
+
+
+def test_every_caption_that_is_none_or_was_cleaned_is_counted_with_its_place(tmp_path):
+    captions = ["a dog", "nan", "", "<br>", "Tom &amp; Jerry", "<p>n/a</p>", "see www.example.org", None]
+    rows = [{"image": f"{number}.jpg", "caption": text} for number, text in enumerate(captions)]
+    rows.append({"image": "0.jpg", "caption": [float("nan"), "a brown dog"]})
+    for number in range(len(captions)):
+        photo(tmp_path / f"{number}.jpg")
+    write(tmp_path / "captions.jsonl", "".join(f"{json.dumps(row)}\n" for row in rows))
+    data = read_records(tmp_path)
+    used = {name: record.captions for name, record in by_name(data).items()}
+    assert used == {"0.jpg": ("a dog", "a brown dog"), "4.jpg": ("Tom & Jerry",), "6.jpg": ("see www.example.org",)}
+    assert places(data, "no_caption") == [f"captions.jsonl:{line}" for line in (2, 6, 8, 9)]
+    assert places(data, "empty_caption") == ["captions.jsonl:3", "captions.jsonl:4"]
+    assert places(data, "cleaned_caption") == ["captions.jsonl:5"]
+    assert places(data, "doubtful_caption") == ["captions.jsonl:7"]
+    assert sum(problem.lost for problem in data.problems) == 6
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "A man rides a horse.",
+        " two dogs, one cat ",
+        '"Hello" says a man!',
+        "a dog's ball",
+        "(a well-known bridge)",
+        "Seq",
+    ],
+)
+def test_plain_captions_need_no_other_look(text):
+    assert plain_caption(text) == text.strip() == read_caption(text).text
+    assert not read_caption(text).undone and not is_no_caption(text) and not doubt_about(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "...", "(null)", "None.", "no caption", "no  caption", "TODO", "a.jpg", "IMG 1234", "www.a.b", "a &amp; b"]
+    + [
+        "a <b>dog</b>",
+        "startseq a dog endseq",
+        "StartSeq a dog",
+        "a dog endseq",
+        "a dog ENDSEQ.",
+        "a\\nb",
+        "café",
+        "a: b",
+    ]
+    + [None, float("nan"), 3, "\x00", "Quality issues are too severe to recognize visual content."],
+)
+def test_captions_that_are_not_plain(text):
+    assert plain_caption(text) is None
+
+
+def test_plain_captions_of_coco_take_the_fast_way(tmp_path, monkeypatch):
+    """A million captions are read; the slow look at each took longer than everything else."""
+    looked_at = []
+    monkeypatch.setattr(listing, "is_no_caption", lambda text, names: looked_at.append(text))
+    photo(tmp_path / "val2017/7.jpg")
+    texts = ["A dog runs.", "A dog, a ball", "nan &amp; co"]
+    annotations = [{"id": number, "image_id": 7, "caption": text} for number, text in enumerate(texts)]
+    content = {"images": [{"id": 7, "file_name": "7.jpg"}], "annotations": annotations}
+    write(tmp_path / "annotations/captions_val2017.json", json.dumps(content))
+    (record,) = read_records(tmp_path).records
+    assert record.captions == ("A dog runs.", "A dog, a ball", "nan & co")
+    assert set(looked_at) == {"nan &amp; co", "nan & co"}

@@ -1,0 +1,46 @@
+"""Files that may be taken for photos are counted and named with their kind, wherever photos are looked for."""
+
+import pytest
+
+from training.data.readers.near_photos import why_passed_over
+from training.data.records import read_records
+
+from .drawing import photo, write
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("a.CR2", "raw photo, which is not read: develop it in a photo editor and export it as JPEG"),
+        ("a.mp4", "a video, which is not read: save one of its frames as JPEG"),
+        ("a.MOV", "a video"),
+        ("a.pdf", "in PDF, which is not read: export it as JPEG or PNG"),
+        ("a.svg", "in SVG, which is not read"),
+        ("a.psd", "in PSD, which is not read"),
+    ],
+)
+def test_it_is_named_with_its_kind_and_what_to_do(name, told):
+    assert told in why_passed_over(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["a.jpg", "a.webp", "a.txt", "a.json", "a.csv", "a.caption", "a", "Thumbs.db", "a.npy"]
+)
+def test_photos_and_texts_are_left_alone(name):
+    assert why_passed_over(name) is None
+
+
+@pytest.mark.parametrize("layout", ["table", "folder"])
+def test_it_is_counted_in_every_folder_of_photos(tmp_path, layout):
+    for name in "ab":
+        photo(tmp_path / "images" / f"{name}.jpg")
+        if layout == "folder":
+            write(tmp_path / "images" / f"{name}.txt", "a dog on the beach")
+    if layout == "table":
+        write(tmp_path / "captions.csv", "image,caption\na.jpg,a dog\nb.jpg,a cat\n")
+    for name in ("images/c.NEF", "images/d.mp4", "e.psd"):
+        write(tmp_path / name, b"x")
+    data = read_records(tmp_path)
+    told = {problem.file: problem.message for problem in data.problems if problem.kind == "unused_file"}
+    assert data.format == layout and set(told) == {"images/c.NEF", "images/d.mp4", "e.psd"}
+    assert all("not read" in message for message in told.values())

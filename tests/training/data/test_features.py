@@ -1,0 +1,289 @@
+"""What the cache gives is what the encoder gives, of every photo, after whatever happened."""
+
+import dataclasses
+import os
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageOps
+
+from captioner.errors import ImageError
+from captioner.model.encoders import Encoder, encoder_spec
+from training.data import features
+from training.data.features import FeatureCache, FeatureView, annotations_from, encode, fill_cache, open_cache
+
+WHOLE = FeatureView(None)
+
+
+def noise_photo(path, seed):
+    pixels = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), np.uint8)
+    Image.fromarray(pixels).resize((64, 64), Image.Resampling.BICUBIC).save(path)
+    return path
+
+
+@pytest.fixture
+def photos(tmp_path):
+    return [noise_photo(tmp_path / f"{number}.png", number) for number in range(5)]
+
+
+@pytest.fixture
+def encoder(three_stages_config):
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        return Encoder(encoder_spec(three_stages_config.encoder)).requires_grad_(False)
+
+
+@pytest.fixture
+def open_it(tmp_path, encoder, three_stages_config):
+    return lambda view=WHOLE: open_cache(tmp_path / "cache", encoder, "sha", three_stages_config, view)
+
+
+def pixels_of(paths):
+    return torch.from_numpy(np.stack([np.asarray(Image.open(path).convert("RGB")) for path in paths]))
+
+
+def close(rows, exact):
+    """As close as bf16 comes, and far closer than two photos are."""
+    rows, exact = torch.as_tensor(np.asarray(rows)).float(), exact.float()
+    assert rows.shape == exact.shape
+    error = (rows - exact).abs().max() / exact.abs().max()
+    assert error < 0.03, error
+    return True
+
+
+def test_a_row_is_what_the_encoder_makes_of_its_photo(open_it, encoder, three_stages_config, photos):
+    cache = open_it()
+    assert fill_cache(cache, encoder, three_stages_config, WHOLE, photos, "photos") == []
+    exact = encoder(pixels_of(photos))  # [5, 4, 4, 16]
+    apart = [(exact[i] - exact[j]).abs().max() / exact.abs().max() for i in range(5) for j in range(i)]
+    assert min(apart) > 0.1
+    assert close(cache.read(photos), exact)
+    assert close(open_it().read(photos[::-1]), exact.flip(0))
+
+
+def test_features_of_some_stages_become_the_annotations_of_all(encoder, photos):
+    pixels = pixels_of(photos).numpy()
+    exact = encoder(pixels_of(photos))
+    for stages, shape in [(0, (3, 64, 64)), (1, (8, 16, 16)), (2, (12, 8, 8)), (3, (16, 4, 4))]:
+        rows = encode(encoder, pixels, FeatureView(stages))
+        assert rows.dtype == np.float16 and rows.shape == (5, *shape)
+        assert close(annotations_from(encoder, torch.from_numpy(rows).float(), stages), exact)
+
+
+def test_the_mirrored_view_is_of_the_mirror_image(open_it, encoder, three_stages_config, photos, tmp_path):
+    view = FeatureView(None, mirrored=True)
+    cache = open_it(view)
+    fill_cache(cache, encoder, three_stages_config, view, photos, "mirror images")
+    turned = []
+    for photo in photos:
+        turned.append(tmp_path / f"turned-{photo.name}")
+        ImageOps.mirror(Image.open(photo)).save(turned[-1])
+    plain = open_it()
+    fill_cache(plain, encoder, three_stages_config, WHOLE, turned, "photos")
+    assert np.array_equal(cache.read(photos), plain.read(turned))
+
+
+def test_whatever_changes_the_features_has_a_cache_of_its_own(tmp_path, encoder, three_stages_config):
+    other = Encoder(encoder_spec("timm:test_efficientnet.r160_in1k"))
+    config, change = three_stages_config, dataclasses.replace
+    kinds = [
+        (encoder, "sha", config, WHOLE),
+        (encoder, "other sha", config, WHOLE),
+        (encoder, "sha", change(config, image_size=96), WHOLE),
+        (encoder, "sha", change(config, fit="crop"), WHOLE),
+        (encoder, "sha", config, FeatureView(3)),
+        (encoder, "sha", config, FeatureView(2)),
+        (encoder, "sha", config, FeatureView(None, mirrored=True)),
+        (other, "sha", change(config, encoder=other.spec.name), WHOLE),
+    ]
+    folders = [open_cache(tmp_path / "cache", *kind).folder for kind in kinds]
+    assert len(set(folders)) == len(kinds)
+    # What is learned on top of the features changes nothing in them.
+    same = open_cache(tmp_path / "cache", encoder, "sha", change(config, hidden_dim=99, dropout=0.0), WHOLE)
+    assert same.folder == folders[0]
+
+
+def test_each_precision_has_a_cache_of_its_own(open_it, monkeypatch):
+    folders = set()
+    for multiplies in (True, False, True):
+        monkeypatch.setattr(features, "multiplies_bfloat16", lambda device, answer=multiplies: answer)
+        folders.add(open_it().folder)
+    assert len(folders) == 2
+
+
+def test_the_size_of_a_photo_outlives_the_run(open_it, encoder, three_stages_config, photos, tmp_path):
+    wide = tmp_path / "wide.jpg"
+    turned = Image.new("RGB", (30, 90))
+    exif = turned.getexif()
+    exif[0x0112] = 6  # upright, it is 90 x 30
+    turned.save(wide, exif=exif)
+    fill_cache(open_it(), encoder, three_stages_config, WHOLE, [wide, *photos], "photos")
+    again = open_it()
+    assert wide in again
+    frame = again.frame(wide, "crop")
+    assert (frame.width, frame.height, frame.seen_box) == (90, 30, (30.0, 0.0, 60.0, 30.0))
+
+
+def test_only_what_is_new_or_changed_is_encoded(open_it, encoder, three_stages_config, photos, monkeypatch):
+    opened = []
+    monkeypatch.setattr(features, "open_image", lambda photo: opened.append(photo) or original(photo))
+    from captioner.images.photo import open_image as original
+
+    fill_cache(open_it(), encoder, three_stages_config, WHOLE, photos[:4], "photos")
+    assert opened == photos[:4]
+    opened.clear()
+    noise_photo(photos[1], seed=77)
+    os.utime(photos[1], ns=(1, 1))
+    cache = open_it()
+    fill_cache(cache, encoder, three_stages_config, WHOLE, [*photos, photos[4]], "photos")
+    assert opened == [photos[1], photos[4]]
+    assert close(cache.read(photos), encoder(pixels_of(photos)))
+
+
+def test_a_photo_is_needed_no_more_once_it_is_in_the_cache(open_it, encoder, three_stages_config, photos):
+    fill_cache(open_it(), encoder, three_stages_config, WHOLE, photos, "photos")
+    cache = open_it()
+    assert all(photo in cache for photo in photos)
+    exact = encoder(pixels_of(photos))
+    for photo in photos:
+        photo.unlink()
+    assert close(cache.read(photos), exact)
+    assert photos[0] not in cache
+
+
+def test_two_names_of_one_photo_do_not_shift_the_rows_of_others(
+    open_it, encoder, three_stages_config, photos, tmp_path
+):
+    link = tmp_path / "link.png"
+    link.symlink_to(photos[0])
+    names = [photos[0], link, *photos[1:4]]
+    cache = open_it()
+    fill_cache(cache, encoder, three_stages_config, WHOLE, names, "photos")
+    exact = encoder(pixels_of([*names, photos[4]]))
+    assert close(cache.read(names), exact[:5])
+    again = open_it()
+    fill_cache(again, encoder, three_stages_config, WHOLE, [photos[4]], "photos")
+    assert close(again.read([*names, photos[4]]), exact)
+
+
+@pytest.mark.parametrize(
+    ("rows_left", "index_lines_left"),
+    [(4.5, 4), (5, 4), (5, 4.5), (5, 2.5), (3.5, 5), (3, 3), (2.2, 3.7), (0, 5), (5, 0), (0.3, 0)],
+)
+def test_a_fill_that_was_killed_leaves_nothing_wrong(
+    open_it, encoder, three_stages_config, photos, rows_left, index_lines_left
+):
+    cache = open_it()
+    fill_cache(cache, encoder, three_stages_config, WHOLE, photos, "photos")
+    rows, index = cache.folder / "rows.bin", cache.folder / "index.jsonl"
+    os.truncate(rows, int(rows.stat().st_size / 5 * rows_left))
+    lines = index.read_bytes().splitlines(keepends=True)
+    whole = int(index_lines_left)
+    part = lines[whole][: len(lines[whole]) // 2] if whole < index_lines_left else b""
+    index.write_bytes(b"".join(lines[:whole]) + part)
+
+    exact = encoder(pixels_of(photos))
+    cache = open_it()
+    kept = [photo for photo in photos if photo in cache]
+    assert kept == photos[: int(min(rows_left, index_lines_left))]
+    assert not kept or close(cache.read(kept), exact[: len(kept)])
+    fill_cache(cache, encoder, three_stages_config, WHOLE, photos[::-1], "photos")
+    assert close(cache.read(photos), exact)
+    assert close(open_it().read(photos), exact)
+
+
+def test_photos_that_cannot_be_read_are_told_and_left_out(open_it, encoder, three_stages_config, photos, monkeypatch):
+    monkeypatch.setattr(features, "ENCODE_BATCH", 2)
+    photos[0].write_bytes(b"no photo")
+    photos[2].write_bytes(b"")  # photos 2 and 3: a batch of which nothing is left
+    photos[3].unlink()
+    cache = open_it()
+    unreadable = fill_cache(cache, encoder, three_stages_config, WHOLE, photos, "photos")
+    assert all(isinstance(error, ImageError) for error in unreadable)
+    assert [name for name in "01234" if any(f"{name}.png" in str(error) for error in unreadable)] == ["0", "2", "3"]
+    readable = [photos[1], photos[4]]
+    assert [photo for photo in photos if photo in cache] == readable
+    assert close(cache.read(readable), encoder(pixels_of(readable)))
+
+
+def test_a_row_of_a_photo_that_was_never_kept_is_refused(tmp_path, photos):
+    cache = FeatureCache(tmp_path / "cache", (2,))
+    cache.append(photos[:1], np.ones((1, 2)))
+    with pytest.raises(KeyError):
+        cache.read(photos[1:2])
+
+
+def test_two_runs_that_share_a_cache_read_their_own_rows(tmp_path):
+    photos = [tmp_path / f"{name}.jpg" for name in "abcd"]
+    for photo in photos:
+        photo.write_bytes(photo.name.encode())
+    first, second = FeatureCache(tmp_path / "cache", [2]), FeatureCache(tmp_path / "cache", [2])
+    first.append(photos[:1], np.full((1, 2), 1))
+    second.append(photos[1:3], np.array([[2, 2], [3, 3]]))
+    first.append(photos[3:], np.full((1, 2), 4))
+    assert first.read(photos)[:, 0].tolist() == [1, 2, 3, 4]
+    assert FeatureCache(tmp_path / "cache", [2]).read(photos)[:, 0].tolist() == [1, 2, 3, 4]
+
+
+def numbered(folder, count):
+    photos = [folder / f"{number}.jpg" for number in range(count)]
+    for photo in photos:
+        photo.write_bytes(photo.name.encode())
+    return photos, np.arange(2 * count).reshape(count, 2)
+
+
+def test_rows_are_in_shards_of_a_bounded_size(tmp_path, monkeypatch):
+    monkeypatch.setattr(features, "SHARD_BYTES", 13)  # three rows of 4 bytes
+    photos, rows = numbered(tmp_path, 11)
+    cache = FeatureCache(tmp_path / "cache", [2])
+    for first, last in [(0, 2), (2, 9), (9, 10), (10, 11)]:  # within a shard, over several, to the end of one
+        cache.append(photos[first:last], rows[first:last])
+        assert np.array_equal(cache.read(photos[:last][::-1]), rows[:last][::-1])
+    sizes = {path.name: path.stat().st_size for path in cache.folder.glob("rows*")}
+    assert sizes == {"rows.bin": 12, "rows-1.bin": 12, "rows-2.bin": 12, "rows-3.bin": 8}
+    again = FeatureCache(tmp_path / "cache", [2])
+    assert all(photo in again for photo in photos) and np.array_equal(again.read(photos), rows)
+
+
+def test_a_cache_that_grows_keeps_the_shards_that_are_mapped(tmp_path, monkeypatch):
+    monkeypatch.setattr(features, "SHARD_BYTES", 12)
+    photos, rows = numbered(tmp_path, 9)
+    cache = FeatureCache(tmp_path / "cache", [2])
+    mapped = []
+    monkeypatch.setattr(
+        features.np, "memmap", lambda path, *rest, original=np.memmap, **shape: (
+            mapped.append(path.name) or original(path, *rest, **shape)
+        ),
+    )  # fmt: skip
+    for number in range(9):
+        cache.append(photos[number : number + 1], rows[number : number + 1])
+        assert cache.read(photos[:1])[0].tolist() == [0, 1]
+    assert mapped == ["rows.bin"]
+    assert np.array_equal(cache.read(photos), rows)
+    assert mapped == ["rows.bin", "rows.bin", "rows-1.bin", "rows-2.bin"]
+
+
+def test_a_cache_from_before_there_were_shards_is_read_and_goes_on_in_new_ones(tmp_path, monkeypatch):
+    photos, rows = numbered(tmp_path, 8)
+    FeatureCache(tmp_path / "cache", [2]).append(photos[:5], rows[:5])  # all in one file, as it was
+    monkeypatch.setattr(features, "SHARD_BYTES", 8)  # two rows
+    cache = FeatureCache(tmp_path / "cache", [2])
+    assert np.array_equal(cache.read(photos[:5]), rows[:5])
+    cache.append(photos[5:], rows[5:])
+    sizes = {path.name: path.stat().st_size for path in cache.folder.glob("rows*")}
+    assert sizes == {"rows.bin": 20, "rows-1.bin": 8, "rows-2.bin": 4}
+    assert np.array_equal(FeatureCache(tmp_path / "cache", [2]).read(photos), rows)
+
+
+def test_what_another_run_left_half_written_moves_no_row(tmp_path):
+    photos, rows = numbered(tmp_path, 3)
+    cache = FeatureCache(tmp_path / "cache", [2])
+    cache.append(photos[:1], rows[:1])
+    with open(cache.folder / "rows.bin", "ab") as file:  # a run that shares the cache is killed while this one goes on
+        file.write(b"\1\2\3\4\5\6")
+    with open(cache.folder / "index.jsonl", "ab") as file:
+        file.write(b'"half a ')
+    cache.append(photos[1:], rows[1:])
+    assert np.array_equal(cache.read(photos), rows)
+    assert np.array_equal(FeatureCache(tmp_path / "cache", [2]).read(photos), rows)

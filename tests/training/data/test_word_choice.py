@@ -1,0 +1,42 @@
+"""Which words are learned, and what is said of them."""
+
+from collections import Counter
+
+from captioner.labels.names import LabelNames
+from training.data.word_choice import chosen_words
+from training.inspection.coverage import rare_words
+from training.options import FitOptions
+
+OPTIONS = FitOptions(min_count=5, sentence_min_count=20)
+CAPTIONS = Counter({"a": 90, "dog": 5, "cat": 4, "espresso": 1})
+SENTENCES = Counter({"a": 70, "zebra": 20, "cat": 19, "espresso": 1, "broccoli": 2, "quokka": 1})
+NAMES = LabelNames((("espresso",), ("broccoli",), ("quokka", "zebra")), (("hot drink",), (), ()))
+
+
+def test_words_that_are_frequent_in_either_are_learned():
+    words = chosen_words(CAPTIONS, SENTENCES, None, OPTIONS)
+    assert words.chosen == ("a", "zebra", "dog")
+    assert words.of_sentences == {"zebra"} and not words.of_labels
+    assert words.lines() == ["vocabulary: 1 more word from the sentences"]
+    assert words.lines(known={"zebra"}) == []
+
+
+def test_without_sentences_and_labels_it_is_the_words_of_captions():
+    words = chosen_words(CAPTIONS, {}, None, OPTIONS)
+    assert words.chosen == ("a", "dog") and words.lines() == []
+
+
+def test_words_that_name_a_label_need_two_occurrences_in_all():
+    words = chosen_words(CAPTIONS, SENTENCES, NAMES, OPTIONS)
+    assert words.chosen == ("a", "zebra", "dog", "broccoli", "espresso")
+    assert words.of_labels == {"broccoli", "espresso"}
+    assert words.lines() == ["vocabulary: 1 more word from the sentences, 2 more words from the names of labels"]
+    assert chosen_words({"hot": 2, "drink": 1}, {}, NAMES, OPTIONS).chosen == ("hot",)
+
+
+def test_words_of_captions_that_sentences_have_often_are_not_rare():
+    words = chosen_words(CAPTIONS, SENTENCES + Counter(cat=1), NAMES, OPTIONS)
+    rare = rare_words(CAPTIONS, OPTIONS.min_count, words.chosen)
+    assert (rare.words, rare.kept, rare.share) == (0, 4, 0.0)
+    rare = rare_words(CAPTIONS, OPTIONS.min_count, chosen_words(CAPTIONS, SENTENCES, None, OPTIONS).chosen)
+    assert (rare.words, rare.kept) == (2, 2)

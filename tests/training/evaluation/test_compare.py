@@ -1,0 +1,64 @@
+"""Two captioners judged on the same photos, none of which the new one learned from."""
+
+import json
+
+import pytest
+from PIL import Image
+
+from captioner.captioner import Captioner
+from tests.training.shapes import draw_shapes
+from training.data.records import read_records
+from training.evaluation.compare import compare, held_out
+
+pytestmark = pytest.mark.usefixtures("shared_meteor")
+
+
+@pytest.fixture
+def captioners(make_bundle):
+    return {"new": Captioner(make_bundle(1), "cpu"), "old": Captioner(make_bundle(2), "cpu")}
+
+
+def shapes(folder, **counts):
+    draw_shapes(folder, counts)
+    return read_records(folder)
+
+
+@pytest.mark.stress
+def test_both_are_scored_on_the_same_photos_and_shown(captioners, tmp_path):
+    data = shapes(tmp_path / "new", train=4, val=14)
+    earlier = shapes(tmp_path / "earlier", train=2, val=5)
+    result = compare(captioners, data, earlier, tmp_path / "out")
+    assert result == json.loads((tmp_path / "out" / "comparison.json").read_bytes())
+    scores = result["scores"]
+    assert scores["data"]["images"] == 14 and scores["data"]["split"] == "val"
+    assert scores["replay"]["images"] == 5
+    assert scores["data"]["new"] != scores["data"]["old"]
+    assert set(scores["data"]["new"]) == set(scores["data"]["old"]) >= {"CIDEr", "Bleu_4", "METEOR"}
+    assert scores["data"]["new"]["hallucination"]["captions"] == 14
+
+    photos = result["photos"]
+    assert len(photos) == 12
+    gains = [photo["cider"]["new"] - photo["cider"]["old"] for photo in photos]
+    assert gains == sorted(gains, reverse=True)
+    for photo in photos:
+        with Image.open(tmp_path / "out" / photo["photo"]) as image:
+            assert image.size == (photo["width"], photo["height"])
+        for captioner in ("new", "old"):
+            rows, columns = photo[captioner]["grid"]
+            for word in photo[captioner]["words"]:
+                assert len(word["alpha"]) == rows and len(word["alpha"][0]) == columns
+
+
+@pytest.mark.stress
+def test_one_held_out_photo_is_enough(captioners, tmp_path):
+    result = compare(captioners, shapes(tmp_path / "new", train=2, val=1), None, tmp_path / "out")
+    assert len(result["photos"]) == 1 and result["scores"]["replay"] is None
+
+
+@pytest.mark.parametrize(
+    "counts, split, images",
+    [({"train": 3, "val": 4, "test": 20}, "test", 20), ({"train": 3, "val": 4, "test": 19}, "val", 4)],
+)
+def test_a_test_split_is_taken_where_it_is_large_enough(tmp_path, counts, split, images):
+    records, name = held_out(shapes(tmp_path, **counts), seed=0)
+    assert name == split and len(records) == images and {record.split for record in records} == {split}

@@ -1,0 +1,40 @@
+"""What a vocabulary leaves out, and the warning where that is too much."""
+
+import pytest
+
+from captioner.vocabulary import UNKNOWN, Vocabulary
+from training.inspection.coverage import rare_words, vocabulary_lines, vocabulary_warning
+
+CAPTIONS = ["a dog runs", "a dog sits", "a cat sits", "the bird"]
+COUNTS = {"a": 3, "dog": 2, "sits": 2, "runs": 1, "cat": 1, "the": 1, "bird": 1}
+
+
+@pytest.mark.parametrize(("min_count", "words", "kept"), [(1, 0, 7), (2, 4, 3), (3, 6, 1), (4, 7, 0)])
+def test_it_leaves_out_what_the_vocabulary_does_not_hold(min_count, words, kept):
+    rare = rare_words(COUNTS, min_count)
+    vocabulary = Vocabulary.build(CAPTIONS, min_count)
+    encoded = [token for caption in CAPTIONS for token in vocabulary.encode(caption)]
+    assert (rare.words, rare.kept, rare.min_count) == (words, kept, min_count)
+    assert rare.share == pytest.approx(encoded.count(UNKNOWN) / len(encoded))
+
+
+def test_what_the_captioner_to_start_from_knows_is_never_unknown():
+    rare = rare_words(COUNTS, 2, known={"bird", "cat", "zebra"})
+    assert (rare.words, rare.kept) == (2, 5) and rare.share == pytest.approx(2 / 11)
+
+
+def test_a_vocabulary_that_covers_too_little_is_a_warning():
+    assert vocabulary_warning(rare_words(COUNTS | {"a": 100}, 2)) is None
+    assert vocabulary_warning(rare_words(COUNTS, 1)) is None
+    told = vocabulary_lines(rare_words(COUNTS, 3))
+    assert told[0] == (
+        "vocabulary: 6 of 7 words unknown with --min-count 3, 72.7 % of all running words in the training captions"
+    )
+    assert told[1].startswith("warning: Too many words will be unknown: --min-count 3 keeps 1 of 7 words")
+    assert "Lower --min-count" in told[1]
+
+
+def test_no_caption_at_all_is_no_warning():
+    assert vocabulary_lines(rare_words({}, 5)) == [
+        "vocabulary: 0 words in the training captions, none of them unknown with --min-count 5"
+    ]

@@ -1,0 +1,76 @@
+"""A run's state comes back as it was, or a sentence says why not."""
+
+import os
+import pickle
+
+import pytest
+import torch
+
+from captioner.errors import DataError
+from training.runs import checkpoint
+from training.runs.checkpoint import load_checkpoint, save_checkpoint
+
+
+def test_the_state_comes_back(tmp_path):
+    path = tmp_path / "checkpoint.pt"
+    layer = torch.nn.Linear(3, 2)
+    state = {"run": {}, "progress": {"epoch": 3, "loss_sum": 0.1}, "model": layer.state_dict(), "best_weights": None}
+    save_checkpoint(path, state)
+    loaded = load_checkpoint(path)
+    assert loaded["progress"] == state["progress"] and loaded["best_weights"] is None
+    assert all(torch.equal(loaded["model"][name], tensor) for name, tensor in layer.state_dict().items())
+    assert loaded.keys() == state.keys()
+    assert os.listdir(tmp_path) == ["checkpoint.pt"]
+
+
+def test_a_write_that_fails_leaves_the_earlier_checkpoint(tmp_path, monkeypatch):
+    path = tmp_path / "checkpoint.pt"
+    save_checkpoint(path, {"run": {}, "progress": 1})
+
+    def full(state, file):
+        file.write(b"half of it")
+        raise OSError("No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint.torch, "save", full)
+        with pytest.raises(OSError, match="No space left"):
+            save_checkpoint(path, {"run": {}, "progress": 2})
+    assert load_checkpoint(path) == {"run": {}, "progress": 1}
+    save_checkpoint(path, {"run": {}, "progress": 3})
+    assert load_checkpoint(path) == {"run": {}, "progress": 3}
+    assert os.listdir(tmp_path) == ["checkpoint.pt"]
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "text"])
+def test_a_damaged_checkpoint_is_refused(tmp_path, damage):
+    path = tmp_path / "checkpoint.pt"
+    save_checkpoint(path, {"run": {}, "progress": 1})
+    content = path.read_bytes()
+    path.write_bytes({"cut": content[: len(content) // 2], "empty": b"", "text": b"hello"}[damage])
+    with pytest.raises(DataError, match="checkpoint.pt is damaged and the run cannot be resumed"):
+        load_checkpoint(path)
+
+
+def test_a_checkpoint_is_never_unpickled_into_code(tmp_path):
+    path, called = tmp_path / "checkpoint.pt", tmp_path / "called"
+
+    class Harmful:
+        def __reduce__(self):
+            return os.mkdir, (str(called),)
+
+    path.write_bytes(pickle.dumps(Harmful()))
+    with pytest.raises(DataError, match="damaged"):
+        load_checkpoint(path)
+    torch.save({"epoch": Harmful()}, path)
+    with pytest.raises(DataError, match="damaged"):
+        load_checkpoint(path)
+    assert not called.exists()
+
+
+@pytest.mark.parametrize(
+    "value", [torch.ones(2), {}, [1], {"random": None}, {"random": {}}, {"random": {"cpu": [1], "cuda": []}}]
+)
+def test_a_file_of_something_else_is_refused(tmp_path, value):
+    torch.save(value, tmp_path / "checkpoint.pt")
+    with pytest.raises(DataError, match="damaged"):
+        load_checkpoint(tmp_path / "checkpoint.pt")

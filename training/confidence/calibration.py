@@ -1,0 +1,40 @@
+"""The end of a run: its best captioner learns how far its captions can be trusted."""
+
+from tqdm import tqdm
+
+from captioner.bundle import load_bundle
+from captioner.bundle_json import CONFIDENCE
+from captioner.captioner import Captioner
+from training.confidence.learning import NotLearnable, calibrate_bundle, check_enough
+from training.confidence.scores import confidence_in_one_line
+from training.runs.progress import Watch, unwatched
+from training.runs.run import Run
+
+
+def calibrate(run: Run, watch: Watch = unwatched) -> None:
+    """Give the captions of the best captioner a confidence, learned from the validation photos, if it has none yet.
+
+    Not where the run's options say that it is to have none.
+
+    Without enough photos its captions have none: the confidence of the captioner that a run starts from would be an
+    invented number, as the new one says other things of other photos. Of several ranks, the first learns it.
+    """
+    if run.options.confidence:
+        run.ranks.from_leader(lambda: _calibrate(run, watch))
+
+
+def _calibrate(run: Run, watch: Watch) -> None:
+    bundle, validator = run.output / "bundle", run.material.frozen.validator
+    records = validator.data.records
+    if not bundle.is_dir() or (bundle / CONFIDENCE).exists():
+        return
+    try:
+        check_enough(len(records))
+        watch("calibrating")
+        device = next(run.material.model.parameters()).device
+        by_data = [[records[position] for position in part.positions] for part in validator.parts]
+        model = calibrate_bundle(bundle, Captioner(load_bundle(bundle), device), by_data)
+    except NotLearnable as reason:
+        tqdm.write(str(reason))
+    else:
+        tqdm.write(confidence_in_one_line(model.learned))

@@ -1,0 +1,87 @@
+"""The plots of an evaluation's page that show how far confidences can be trusted, as coordinates for SVG."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from training.confidence.scores import ConfidenceScores
+
+_LEFT, _RIGHT, _TOP, _BOTTOM = 46.0, 346.0, 16.0, 256.0
+"""Of the area between the axes, in the units of the template's SVG."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One line of a plot."""
+
+    name: str
+    """captions or words"""
+    points: str
+    """Of an SVG polyline."""
+    dots: tuple[tuple[float, float, float, str], ...] = ()
+    """x, y, radius and what the dot says."""
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A plot whose axes both go from 0 to 1."""
+
+    title: str
+    label: str
+    """For people who cannot see it."""
+    across: str
+    up: str
+    curves: tuple[Curve, ...]
+    diagonal: bool
+    """Whether the diagonal is what would be ideal."""
+
+    @property
+    def ticks(self) -> list[dict[str, Any]]:
+        shares = [number / 5 for number in range(6)]
+        return [dict(zip(("x", "y"), _at(share, share), strict=True)) | {"text": f"{share:g}"} for share in shares]
+
+
+def confidence_plots(scores: Mapping[str, ConfidenceScores]) -> list[Plot]:
+    """The risk-coverage curve and the reliability diagram, of captions and of words; none without scores."""
+    if not scores:
+        return []
+    risks = {name: found.curve() for name, found in scores.items()}
+    told = "; ".join(f"{name}: {_told(curve)}" for name, curve in risks.items())
+    bins = {name: found.bins() for name, found in scores.items()}
+    dots = {
+        name: tuple(
+            (
+                *_at(mean, right),
+                round(2 + 6 * (count / len(scores[name].right)) ** 0.5, 1),
+                f"{count:,} {name} with a mean confidence of {mean:.2f}: {right:.0%} right",
+            )
+            for mean, right, count in found
+        )
+        for name, found in bins.items()
+    }
+    return [
+        Plot(
+            "Risk and coverage", f"Share that is wrong among the most confident. {told}",
+            "share kept, the most confident", "share of these that is wrong",
+            tuple(Curve(name, _points(curve)) for name, curve in risks.items()), False,
+        ),
+        Plot(
+            "Reliability", "Share that is right by confidence, which would lie on the diagonal if it were perfect",
+            "confidence", "share that is right",
+            tuple(Curve(name, _points(found), dots[name]) for name, found in bins.items()), True,
+        ),
+    ]  # fmt: skip
+
+
+def _at(across: float, up: float) -> tuple[float, float]:
+    return round(_LEFT + across * (_RIGHT - _LEFT), 1), round(_BOTTOM - up * (_BOTTOM - _TOP), 1)
+
+
+def _points(values: Sequence[Sequence[float]]) -> str:
+    return " ".join("{:g},{:g}".format(*_at(across, up)) for across, up, *_ in values)
+
+
+def _told(curve: Sequence[tuple[float, float]]) -> str:
+    """The curve at half and at full coverage, in words."""
+    half = min(curve, key=lambda point: abs(point[0] - 0.5))
+    return f"of the better {half[0]:.0%} {half[1]:.0%} are wrong, of all {curve[-1][1]:.0%}"

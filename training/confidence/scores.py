@@ -1,0 +1,118 @@
+"""How far confidences can be trusted: ROC area, calibration error, and the risk-coverage curve."""
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from captioner.captioner import Caption
+from training.evaluation.rightness import Judge
+
+BINS = 10
+"""Of the calibration error: of equal width, as in Guo et al. 2017."""
+_COVERAGES = 100
+_DRAWS = 200
+
+
+@dataclass(frozen=True)
+class ConfidenceScores:
+    """How confidences agree with what is right, of captions or of words."""
+
+    confidences: np.ndarray
+    """[N], 0 to 1"""
+    right: np.ndarray
+    """bool [N]"""
+
+    def to_json(self) -> dict[str, Any]:
+        """Figures for JSON files, rounded to four places; an area is None if all are right, or none."""
+        area = roc_area(self.confidences, self.right)
+        return {
+            "count": len(self.right),
+            "right": round(float(self.right.mean()), 4),
+            "mean_confidence": round(float(self.confidences.mean()), 4),
+            "roc_area": None if area is None else round(area, 4),
+            "calibration_error": round(calibration_error(self.confidences, self.right), 4),
+            "calibration_error_by_chance": round(error_by_chance(self.confidences), 4),
+        }
+
+    def curve(self) -> list[tuple[float, float]]:
+        """(coverage, risk), at most 100 of them: keeping that share, the most confident, this share is wrong."""
+        return risk_coverage(self.confidences, self.right)
+
+    def bins(self) -> list[tuple[float, float, int]]:
+        """(mean confidence, share that is right, count) of each bin of the calibration error that is not empty."""
+        numbers = _bins(self.confidences)
+        chosen = [numbers == number for number in np.unique(numbers)]
+        return [(float(self.confidences[one].mean()), float(self.right[one].mean()), int(one.sum())) for one in chosen]
+
+
+def roc_area(confidences: np.ndarray, right: np.ndarray) -> float | None:
+    """Probability that a right one has a higher confidence than a wrong one, ties counting half; None without both."""
+    yes, no = confidences[right], np.sort(confidences[~right])
+    if not len(yes) or not len(no):
+        return None
+    below, up_to = np.searchsorted(no, yes, "left"), np.searchsorted(no, yes, "right")
+    return float((below + up_to).mean() / 2 / len(no))
+
+
+def calibration_error(confidences: np.ndarray, right: np.ndarray) -> float:
+    """Expected calibration error: mean distance of confidence and share that is right, over bins, by their counts."""
+    surplus = np.bincount(_bins(confidences), confidences - right, minlength=BINS)
+    return float(np.abs(surplus).sum() / len(right))
+
+
+def error_by_chance(confidences: np.ndarray) -> float:
+    """Calibration error that perfect confidences would show on average, as there are only so many of them."""
+    rng = np.random.default_rng(0)
+    draws = (rng.random((_DRAWS, len(confidences))) < confidences).astype(float)
+    return float(np.mean([calibration_error(confidences, right) for right in draws]))
+
+
+def risk_coverage(confidences: np.ndarray, right: np.ndarray) -> list[tuple[float, float]]:
+    """(coverage, risk), at most 100 of them. Equal confidences are kept or left out together."""
+    order = np.argsort(-confidences, kind="stable")
+    ordered, wrong = confidences[order], np.cumsum(~right[order])
+    ends = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True))  # the last of each run of equals
+    picked = np.unique(np.linspace(0, len(ends) - 1, min(_COVERAGES, len(ends))).round().astype(int))
+    kept = ends[picked] + 1
+    return [(int(count) / len(right), float(wrong[count - 1] / count)) for count in kept]
+
+
+def _bins(confidences: np.ndarray) -> np.ndarray:
+    return np.minimum((confidences * BINS).astype(int), BINS - 1)
+
+
+def score_confidences(captions: Mapping[Hashable, Caption], judge: Judge) -> dict[str, ConfidenceScores]:
+    """Scores of "captions" and "words" by image id, as a judge of the photos' references finds them right.
+
+    Empty if no caption has a confidence.
+    """
+    found: dict[str, list[tuple[float, bool]]] = {"captions": [], "words": []}
+    for image_id, caption in captions.items():
+        if caption.confidence is None:
+            continue
+        found["captions"].append((caption.confidence, judge.is_right(image_id, caption.words)))
+        judged = zip(caption.word_confidences, judge.right_words(image_id, caption.words), strict=True)
+        found["words"] += [pair for pair in judged if None not in pair]
+    return {name: _scores(pairs) for name, pairs in found.items() if pairs}
+
+
+def _scores(pairs: Sequence[tuple[float, bool]]) -> ConfidenceScores:
+    confidences, right = zip(*pairs, strict=True)
+    return ConfidenceScores(np.array(confidences, float), np.array(right, bool))
+
+
+def confidence_in_one_line(figures: Mapping[str, Any]) -> str:
+    """Figures of captions and words for the command line. figures: each as `ConfidenceScores.to_json` gives them."""
+    parts = [
+        f"{name} right {of['right']:.3f}, area under ROC {_digits(of['roc_area'])}, calibration error"
+        f" {of['calibration_error']:.3f} ({of['calibration_error_by_chance']:.3f} by chance)"
+        for name, of in figures.items()
+        if name in ("captions", "words")
+    ]
+    return f"confidence: {'; '.join(parts)}"
+
+
+def _digits(figure: float | None) -> str:
+    return "unknown" if figure is None else f"{figure:.3f}"

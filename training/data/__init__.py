@@ -1,0 +1,1 @@
+"""Data sets: everything between files on disk and batches in memory."""

@@ -1,0 +1,176 @@
+"""Batches grouped by image: the features of an image come once, with the captions that it teaches."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from captioner.model.draws import Share
+from captioner.vocabulary import END, PAD, START, Vocabulary
+from training.data.features import FeatureCache
+from training.data.mixing import Balance
+from training.data.records import ImageRecord
+from training.data.sentences import SentenceBatch
+from training.distributed import ALONE, Ranks
+from training.grounding.supervision import Regions
+from training.options import MAX_TRAINING_WORDS
+from training.random_streams import BATCH, ORDER, stream
+
+MIRRORED = 1
+"""The number of the view that holds mirror images."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some images with up to K captions each; rows that no caption fills hold only padding."""
+
+    images: tuple[int, ...]
+    """Positions of the images in the data set."""
+    features: Tensor
+    """[B, ...] rows of the feature cache"""
+    inputs: Tensor
+    """[B, K, T] the start and the words"""
+    targets: Tensor
+    """[B, K, T] the words and the end, PAD after it"""
+    inside: Tensor | None = None
+    """[B, K, T, L] for words that name a thing, the share of each place that lies inside its boxes; for others, 0"""
+    seed: int = 0
+    """Of what is drawn while it is learned from."""
+    share: Share | None = None
+    """Which images of a batch that ranks share these are; None where they are all of them."""
+    sentences: SentenceBatch | None = None
+    """Sentences without photos that are learned from beside the images."""
+
+
+class CaptionDataset:
+    """The captions of one split as tokens, beside the caches that hold its images' features."""
+
+    def __init__(
+        self,
+        records: Sequence[ImageRecord],
+        vocabulary: Vocabulary,
+        caches: Sequence[FeatureCache],
+        least_batches: int = 0,
+        regions: Sequence[Regions] | None = None,
+        balance: Balance | None = None,
+    ):
+        """`caches`: views of the same photos (plain, mirrored); each time an image is used, one of them is drawn.
+
+        least_batches: an epoch passes over the images as often as it takes for so many batches, at least once.
+        regions: of each image, where words should look; by default nothing is known of that.
+        balance: how often an epoch shows the images of each data set; by default each image once.
+        """
+        self.records, self.caches, self._least_batches = list(records), list(caches), least_batches
+        self._regions, self.balance = regions, balance
+        self.tokens = [[vocabulary.encode(caption) for caption in record.captions] for record in self.records]
+        self._longest = np.array([max(map(len, captions)) for captions in self.tokens])
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    @property
+    def new_records(self) -> list[ImageRecord]:
+        """Records to learn from, without replayed earlier data."""
+        return self.records
+
+    def order(self, epoch: int, batch_size: int, seed: int) -> list[np.ndarray]:
+        """The batches of an epoch as positions of images.
+
+        The same for the same epoch and seed, so that a resumed run goes on where it stopped.
+        """
+        passes, batches = self._passes(batch_size), []
+        for number in range(passes):
+            rng = stream(seed, ORDER, epoch, number)
+            images = np.arange(len(self.new_records))
+            if self.balance is not None:
+                images = self.balance.positions(seed, epoch * passes + number)
+            batches += self._pass(rng, rng.permutation(images), batch_size)
+        return batches
+
+    def batch_count(self, batch_size: int) -> int:
+        """How many batches an epoch has."""
+        return self._passes(batch_size) * self._pass_count(batch_size)
+
+    def _passes(self, batch_size: int) -> int:
+        """How often an epoch passes over the images."""
+        return max(1, math.ceil(self._least_batches / self._pass_count(batch_size)))
+
+    def _pass_count(self, batch_size: int) -> int:
+        return math.ceil(len(self) / batch_size)
+
+    def _pass(self, rng: np.random.Generator, shuffled: np.ndarray, batch_size: int) -> list[np.ndarray]:
+        """Divide shuffled images into batches, each of images with similarly long captions."""
+        pools = [shuffled[start : start + 32 * batch_size] for start in range(0, len(shuffled), 32 * batch_size)]
+        batches = []
+        for pool in pools:
+            by_length = pool[np.argsort(self._longest[pool], kind="stable")]
+            batches += [by_length[start : start + batch_size] for start in range(0, len(pool), batch_size)]
+        return [batches[number] for number in rng.permutation(len(batches))]
+
+    def batches(
+        self, epoch: int, batch_size: int, captions_per_image: int, seed: int, first: int = 0, ranks: Ranks = ALONE
+    ) -> Iterator[Batch]:
+        """The batches of an epoch from the `first` on; of each, this rank's share."""
+        for number, images in enumerate(self.order(epoch, batch_size, seed)):
+            if number >= first:
+                yield self._batch(images, captions_per_image, stream(seed, BATCH, epoch, number), ranks)
+
+    def _batch(self, images: np.ndarray, captions_per_image: int, rng: np.random.Generator, ranks: Ranks) -> Batch:
+        """Everything is drawn for all images, and padded to the longest caption of all, then this rank's are taken."""
+        picked = [rng.permutation(len(self.tokens[image]))[:captions_per_image] for image in images]
+        inputs, targets = pad_captions(
+            [[self.tokens[image][number] for number in numbers] for image, numbers in zip(images, picked, strict=True)]
+        )
+        views = rng.integers(len(self.caches), size=len(images))
+        seed, mine, share = int(rng.integers(2**63)), ranks.part(len(images)), ranks.share(len(images))
+        images, picked, views, inputs, targets = (each[mine] for each in (images, picked, views, inputs, targets))
+        inside = self._inside(images, picked, views, inputs.shape) if self._regions is not None else None
+        return Batch(tuple(images.tolist()), self.features(images, views), inputs, targets, inside, seed, share)
+
+    def features(self, images: Sequence[int], views: np.ndarray | None = None) -> Tensor:
+        """Rows [B, ...] of images at these positions, each of the view that is named for it, or of the first."""
+        views = views if views is not None else np.zeros(len(images), int)
+        paths = [self.records[image].path for image in images]
+        rows = np.empty((len(images), *self.caches[0].shape), np.float16)
+        for number, cache in enumerate(self.caches):
+            where = np.flatnonzero(views == number)
+            if len(where):
+                rows[where] = cache.read([paths[position] for position in where])
+        return torch.from_numpy(rows)
+
+    def _inside(
+        self, images: np.ndarray, picked: Sequence[np.ndarray], views: np.ndarray, shape: Sequence[int]
+    ) -> Tensor:
+        """The places of words that name a thing, [B, K, T, L]; those of mirror images are mirrored."""
+        height, width = self._regions[0].coverage.shape[1:]
+        inside = np.zeros((*shape, height, width), np.float32)
+        for row, (image, numbers, view) in enumerate(zip(images, picked, views, strict=True)):
+            regions = self._regions[image]
+            coverage = regions.coverage[:, :, ::-1] if view == MIRRORED else regions.coverage
+            for caption, number in enumerate(numbers):
+                for position, region in regions.words[number]:
+                    if position < MAX_TRAINING_WORDS:
+                        inside[row, caption, position] = coverage[region]
+        return torch.from_numpy(inside).flatten(3)
+
+
+def pad_captions(captions: Sequence[Sequence[Sequence[int]]], least_words: int = 0) -> tuple[Tensor, Tensor]:
+    """Captions of images, as ids of words -> what the decoder is told and what it should predict, [B, K, T] each.
+
+    T has room for `least_words` at least, and for the end.
+    """
+    cut = [[list(caption[:MAX_TRAINING_WORDS]) for caption in of_image] for of_image in captions]
+    rows = max(map(len, cut), default=1)
+    length = 1 + max(least_words, *(len(caption) for of_image in cut for caption in of_image), 0)
+    inputs = torch.full((len(cut), rows, length), PAD)
+    targets = torch.full((len(cut), rows, length), PAD)
+    for image, of_image in enumerate(captions):
+        for row, caption in enumerate(of_image):
+            words = cut[image][row]
+            inputs[image, row, : len(words) + 1] = torch.tensor([START, *words])
+            following = words if len(caption) > len(words) else [*words, END]
+            targets[image, row, : len(following)] = torch.tensor(following)
+    return inputs, targets

@@ -1,0 +1,281 @@
+"""A cache on disk of what the frozen part of an encoder makes of each photo, so that epochs never touch a photo.
+
+A cache is a folder of its own for each encoder, weights, preprocessing, mirroring and precision of the products: rows
+of one shape in shards, `rows.bin`, `rows-1.bin` and so on, read by memory map. `index.jsonl` has a line for each row:
+the photo's key, and its width and height in pixels, as reading them takes decoding. Rows are only added: a killed run
+loses at most those that it was writing.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import torch
+from filelock import FileLock
+from torch import Tensor
+from tqdm import tqdm
+
+from captioner.config import CaptionerConfig
+from captioner.errors import ImageError
+from captioner.images.photo import ImageFrame, fit_image, frame_of, open_image
+from captioner.model.encoders import Encoder
+from captioner.model.runtime import multiplies_bfloat16
+from training.distributed import ALONE, Ranks
+from training.runs.progress import Watch, unwatched
+
+ENCODE_BATCH = 16
+
+SHARD_BYTES = 2**30
+"""Of the rows in one file, at most, if they are more than one."""
+
+
+@dataclass(frozen=True)
+class FeatureView:
+    """Which features of a photo are kept: after how many of the encoder's stages, and whether of its mirror image."""
+
+    stages: int | None
+    """None: all stages, so that the features are the annotations."""
+    mirrored: bool = False
+
+
+class FeatureCache:
+    """Rows of features, found by photo."""
+
+    def __init__(self, folder: Path, shape: Sequence[int]):
+        """`shape` of one row, in 16-bit floats."""
+        self.folder, self.shape = folder, tuple(shape)
+        self._row_bytes = int(np.prod(self.shape)) * 2
+        self._shard_rows = max(1, SHARD_BYTES // self._row_bytes)
+        folder.mkdir(parents=True, exist_ok=True)
+        self._index_path = folder / "index.jsonl"
+        self._rows: dict[str, int] = {}
+        self._sizes: dict[int, tuple[int, int]] = {}
+        self._places: dict[Path, int] = {}  # rows of photos that were looked up: a run need not find the photo again
+        self._count = self._index_bytes = 0
+        self._maps: dict[int, np.memmap] = {}
+        self._lock = FileLock(folder / "lock")
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Learn which rows there are by now."""
+        with self._lock:
+            self._read_index()
+
+    def _read_index(self) -> None:
+        """Learn of the rows after those that are known. What a killed run left half-written, a row or a line alone, is
+        none, and is written over by the next."""
+        self._index_path.touch()
+        # A cache from before there were shards has all of its rows in the first one.
+        self._first_shard_rows = max(self._shard_rows, self._rows_in(0))
+        rows = self._whole_rows()
+        with open(self._index_path, "rb") as file:
+            file.seek(self._index_bytes)
+            for line in file:
+                if not line.endswith(b"\n") or self._count >= rows:
+                    break
+                entry = json.loads(line)
+                key, *size = [entry] if isinstance(entry, str) else entry
+                self._note(key, size)
+                self._index_bytes += len(line)
+
+    def _note(self, key: str, size: Sequence[int]) -> None:
+        """Register the next row under a photo's key."""
+        self._rows[key] = self._count
+        if size:
+            self._sizes[self._count] = tuple(size)
+        self._count += 1
+
+    def _whole_rows(self) -> int:
+        rows, shard = self._rows_in(0), 0
+        while rows == self._first_shard_rows + shard * self._shard_rows:  # all shards so far are full
+            shard += 1
+            rows += self._rows_in(shard)
+        return rows
+
+    def _rows_in(self, shard: int) -> int:
+        path = self._path(shard)
+        return path.stat().st_size // self._row_bytes if path.exists() else 0
+
+    def _path(self, shard: int) -> Path:
+        return self.folder / (f"rows-{shard}.bin" if shard else "rows.bin")
+
+    def _by_shard(self, rows: np.ndarray) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        """Rows by number [n] -> each shard that holds some: which of the n these are, and their places in the shard."""
+        after = rows - self._first_shard_rows
+        shards = np.where(after < 0, 0, 1 + after // self._shard_rows)
+        places = np.where(after < 0, rows, after % self._shard_rows)
+        for shard in np.unique(shards):
+            which = np.flatnonzero(shards == shard)
+            yield int(shard), which, places[which]
+
+    def __contains__(self, photo: Path) -> bool:
+        """Whether there is a row of the photo as it is now; of one that is gone there is none."""
+        self._places.pop(photo, None)
+        try:
+            row = self._rows.get(photo_key(photo))
+        except OSError:
+            return False
+        if row is not None:
+            self._places[photo] = row
+        return row is not None
+
+    def append(self, photos: Sequence[Path], rows: np.ndarray, sizes: Sequence[tuple[int, int]] = ()) -> None:
+        """Keep rows [n, *shape] of n photos. Runs that share a cache add to it in turn.
+
+        sizes: width and height of each upright photo, in pixels; empty if `frame` is not needed.
+        """
+        rows = np.ascontiguousarray(rows, dtype=np.float16)
+        with self._lock:
+            self._read_index()  # another run may have added rows
+            for shard, which, places in self._by_shard(np.arange(self._count, self._count + len(rows))):
+                with _opened_to_change(self._path(shard)) as file:
+                    file.seek(int(places[0]) * self._row_bytes)
+                    file.write(rows[which].tobytes())
+            with _opened_to_change(self._index_path) as file:
+                file.seek(self._index_bytes)
+                file.truncate()
+                for photo, size in zip(photos, sizes or [()] * len(photos), strict=True):
+                    key = photo_key(photo)
+                    file.write(json.dumps([key, *size]).encode() + b"\n")
+                    self._places[photo] = self._count  # two names of one photo have one key, and a row each
+                    self._note(key, size)
+                self._index_bytes = file.tell()
+
+    def read(self, photos: Sequence[Path]) -> np.ndarray:
+        """Rows [n, *shape] of n photos that are in the cache."""
+        rows = np.empty((len(photos), *self.shape), np.float16)
+        for shard, which, places in self._by_shard(np.array([self._row_of(photo) for photo in photos], np.int64)):
+            rows[which] = self._mapped(shard, int(places.max()) + 1)[places]
+        return rows
+
+    def frame(self, photo: Path, fit: str) -> ImageFrame:
+        """Return the frame of a cached photo, without opening the photo."""
+        return frame_of(*self._sizes[self._row_of(photo)], fit)
+
+    def _mapped(self, shard: int, least_rows: int) -> np.memmap:
+        """A shard in memory, mapped anew only when it has grown by rows that are needed."""
+        if shard not in self._maps or len(self._maps[shard]) < least_rows:
+            shape = (self._rows_in(shard), *self.shape)
+            self._maps[shard] = np.memmap(self._path(shard), np.float16, "r", shape=shape)
+        return self._maps[shard]
+
+    def _row_of(self, photo: Path) -> int:
+        row = self._places.get(photo)
+        return self._rows[photo_key(photo)] if row is None else row
+
+
+def _opened_to_change(path: Path) -> BinaryIO:
+    return open(path, "r+b" if path.exists() else "xb")
+
+
+def photo_key(photo: Path) -> str:
+    """A photo's place and state: a file that was changed is another photo."""
+    state = photo.stat()
+    return f"{photo.resolve()}|{state.st_size}|{state.st_mtime_ns}"
+
+
+def open_cache(
+    root: Path, encoder: Encoder, weights_sha256: str, config: CaptionerConfig, view: FeatureView
+) -> FeatureCache:
+    """Open the cache below `root` for an encoder, its weights, preprocessing, view and the device's precision."""
+    what = {
+        "encoder": config.encoder,
+        "weights": weights_sha256,
+        "image_size": config.image_size,
+        "fit": config.fit,
+        "stages": view.stages,
+        "mirrored": view.mirrored,
+        "precision": precision_on(encoder.mean.device),
+    }
+    if config.scales > 1 and view.stages is None:  # maps after a stage are the same with all scales
+        what["scales"] = config.scales
+    key = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:12]
+    shape = encode(encoder, np.zeros((1, config.image_size, config.image_size, 3), np.uint8), view).shape[1:]
+    cache = FeatureCache(root / f"{config.encoder.replace(':', '-')}-{config.image_size}-{key}", shape)
+    (cache.folder / "what.json").write_text(json.dumps(what, indent=2) + "\n")
+    return cache
+
+
+def precision_on(device: torch.device) -> str:
+    """Name of the number format in which `encode` multiplies on a device."""
+    return "bfloat16" if multiplies_bfloat16(device) else "float32"
+
+
+@torch.no_grad()
+def encode(encoder: Encoder, pixels: np.ndarray, view: FeatureView) -> np.ndarray:
+    """Pixels [B, S, S, 3] -> features of the view: annotations [B, H, W, D], or the map [B, C, H, W] after stages."""
+    device = encoder.mean.device
+    if view.mirrored:
+        pixels = pixels[:, :, ::-1]
+    batch = torch.from_numpy(np.ascontiguousarray(pixels)).to(device)
+    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=multiplies_bfloat16(device)):
+        features = encoder.features(batch, view.stages)
+        if view.stages is None:
+            features = encoder.annotations(features)
+    return features.contiguous().half().cpu().numpy()
+
+
+def annotations_from(encoder: Encoder, features: Tensor, stages: int | None) -> Tensor:
+    """Cached features [B, ...] -> annotations [B, H, W, D], through the stages of the encoder that are not in them."""
+    return features if stages is None else encoder.annotations(features, stages)
+
+
+def fill_cache(
+    cache: FeatureCache,
+    encoder: Encoder,
+    config: CaptionerConfig,
+    view: FeatureView,
+    photos: Sequence[Path],
+    label: str,
+    watch: Watch = unwatched,
+    ranks: Ranks = ALONE,
+) -> list[ImageError]:
+    """Encode the photos that are not in the cache yet. Returns what could not be read, a sentence each.
+
+    Of several ranks each encodes a share, all of them find all rows, and the first is told what could not be read.
+    """
+    waiting = ranks.from_leader(lambda: [photo for photo in dict.fromkeys(photos) if photo not in cache])
+    if not waiting:
+        return []
+    chunks = [waiting[start : start + ENCODE_BATCH] for start in range(0, len(waiting), ENCODE_BATCH)]
+    chunks += [[]] * (-len(chunks) % ranks.size)  # as many for each rank
+    unreadable: list[ImageError] = []
+    with tqdm(total=len(waiting), desc=label, unit="photo", disable=not ranks.leads) as progress:
+        for chunk in _opened(chunks[ranks.rank :: ranks.size], config, unreadable):
+            if chunk:
+                names, pixels, sizes = zip(*chunk, strict=True)
+                cache.append(names, encode(encoder, np.stack(pixels), view), sizes)
+            progress.update(int(ranks.total(torch.tensor(len(chunk)))))
+            watch("encoding", done=progress.n, total=len(waiting))
+    cache.refresh()
+    return [error for of_rank in ranks.gathered(unreadable) for error in of_rank]
+
+
+def _opened(
+    chunks: Sequence[Sequence[Path]], config: CaptionerConfig, unreadable: list[ImageError]
+) -> Iterator[list[tuple[Path, np.ndarray, tuple[int, int]]]]:
+    """The photos of each chunk, their pixels and their sizes, read ahead in threads.
+
+    Errors of photos that cannot be read are put in `unreadable`.
+    """
+
+    def pixels_of(photo: Path) -> tuple[np.ndarray, tuple[int, int]] | ImageError:
+        try:
+            pixels, frame = fit_image(open_image(photo), config.image_size, config.fit)
+            return pixels, (frame.width, frame.height)
+        except ImageError as error:
+            return error
+
+    with ThreadPoolExecutor(2) as threads:
+        ahead = [threads.submit(pixels_of, photo) for photo in chunks[0]]
+        for number, chunk in enumerate(chunks):
+            results = [future.result() for future in ahead]
+            following = chunks[number + 1] if number + 1 < len(chunks) else []
+            ahead = [threads.submit(pixels_of, photo) for photo in following]
+            unreadable.extend(result for result in results if isinstance(result, ImageError))
+            yield [(p, *r) for p, r in zip(chunk, results, strict=True) if not isinstance(r, ImageError)]

@@ -1,0 +1,105 @@
+"""Several data sets in one run: their names, their parts of a list of photos, and how often an epoch shows each."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from captioner.counting import counted
+from captioner.errors import ConfigError
+from training.data.records import DataSet
+from training.random_streams import MIXING, stream
+
+
+@dataclass(frozen=True)
+class Part:
+    """The photos of one data set in a list that holds those of all, one data set after the other."""
+
+    name: str
+    first: int
+    """Position of its first photo."""
+    count: int
+
+    @property
+    def positions(self) -> range:
+        return range(self.first, self.first + self.count)
+
+
+def parts_of(names: Sequence[str], counts: Sequence[int]) -> tuple[Part, ...]:
+    """Parts of a list with so many photos of each data set."""
+    starts = [sum(counts[:number]) for number in range(len(counts))]
+    return tuple(Part(*values) for values in zip(names, starts, counts, strict=True))
+
+
+def names_of(data_sets: Iterable[DataSet]) -> tuple[str, ...]:
+    """Unique names: a name that an earlier data set has gets a number."""
+    names: list[str] = []
+    for data in data_sets:
+        numbered = (f"{data.name} {number}" for number in range(2, len(names) + 3))
+        names.append(data.name if data.name not in names else next(name for name in numbered if name not in names))
+    return tuple(names)
+
+
+def check_different(data_sets: Sequence[DataSet]) -> None:
+    """Raise ConfigError if two data sets are the same: its photos would be counted twice."""
+    known = set()
+    for data in data_sets:
+        files = frozenset((record.image_id, record.path) for record in data.records)
+        if files and files in known:
+            raise ConfigError(f"--also names {data.root} a second time: name each data set once")
+        known.add(files)
+
+
+def spread(parts: Sequence[Part], most: int) -> list[int]:
+    """Positions of at most so many photos, as many of each part, from all over it; at least one of each."""
+    each, left = divmod(most, len(parts))
+    positions = []
+    for number, part in enumerate(parts):
+        wanted = max(1, each + (number < left))
+        positions += sorted({part.first + place * part.count // wanted for place in range(wanted)})
+    return positions
+
+
+class Balance:
+    """How often an epoch shows the photos of each data set.
+
+    A pass over the data has as many photos as all data sets together. The share of a data set is proportional to its
+    size to the power of `exponent`: with 1, every photo comes once; with 0, each data set has the same share; between
+    these, a small data set is seen more often than its size alone would make it.
+    """
+
+    def __init__(self, parts: Sequence[Part], exponent: float):
+        self.parts = tuple(parts)
+        sizes = np.array([part.count for part in parts], np.float64)
+        exact = sizes.sum() * sizes**exponent / (sizes**exponent).sum()
+        counts = np.floor(exact).astype(int)
+        missing = round(sizes.sum()) - counts.sum()
+        counts[np.argsort(counts - exact, kind="stable")[:missing]] += 1  # those that rounding cut most
+        self.counts = tuple(counts.tolist())
+        """Photos of each data set in a pass."""
+
+    def sentence(self) -> str:
+        """Say how much of an epoch each data set is."""
+        total = sum(self.counts)
+        each = (
+            f"{part.name} {counted(part.count, 'photo')}, {count / total:.1%} of an epoch"
+            for part, count in zip(self.parts, self.counts, strict=True)
+        )
+        return f"data: {'; '.join(each)}"
+
+    def positions(self, seed: int, number: int) -> np.ndarray:
+        """Photos of the pass with this number, by position, one data set after the other.
+
+        Each data set is shuffled, read to its end, shuffled again and so on, from one pass to the next, so that over a
+        run none of its photos is seen more than one time more than another.
+        """
+        drawn = [self._of_part(seed, index, number) for index in range(len(self.parts))]
+        return np.concatenate(drawn)
+
+    def _of_part(self, seed: int, index: int, number: int) -> np.ndarray:
+        part, count = self.parts[index], self.counts[index]
+        rounds = range(number * count // part.count, math.ceil((number + 1) * count / part.count))
+        order = np.concatenate([stream(seed, MIXING, index, each).permutation(part.count) for each in rounds])
+        start = number * count - rounds[0] * part.count
+        return part.first + order[start : start + count]

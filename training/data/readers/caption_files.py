@@ -1,0 +1,174 @@
+"""Files of a folder that may hold captions, their splits, and files that repeat each other."""
+
+import os
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from captioner.errors import DataError
+from training.data.readers.json_peek import Peek, peek
+from training.data.readers.listing import SPLIT_NAMES
+from training.data.readers.photos import is_photo
+
+CAPTION_FOLDERS = frozenset("annotations annotation captions metadata labels".split())
+"""Subfolders, lower case, in which caption files lie apart from the photos."""
+
+_MOST_ALIKE = 50
+"""Files with one ending in a folder that are opened; of a larger group, each belongs to one photo."""
+_MOST_SUBFOLDERS = 50
+_TELLING = re.compile(r"(?:captions?|metadata|annotations?|results|train|val|test)\b|.*\.token\b", re.IGNORECASE)
+"""Names of files that are opened however many others there are."""
+_PART = re.compile(r"(.*?)(?:\d+-of-\d+(?:-[0-9a-f]{8,})?|[-_.]?(?:part|shard)[-_.]?\d+)", re.IGNORECASE)
+"""Names of parts of one table."""
+
+
+class CaptionFiles:
+    """Finds caption files in a folder, or wraps a single named file.
+
+    Photos and hidden files are left out. Listings and samples are cached.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.is_file = not path.is_dir()
+        self._listings: dict[Path, list[Path]] = {}
+        self._peeks: dict[Path, Peek] = {}
+
+    def own(self) -> list[Path]:
+        """Return the named file, or the files directly in the folder."""
+        return [self.path] if self.is_file else self.inside(self.path)
+
+    def apart(self) -> list[Path]:
+        """Return the files in annotations/, captions/ and the like."""
+        return [
+            file
+            for folder in self._subfolders()
+            if folder.name.lower() in CAPTION_FOLDERS
+            for file in self.inside(folder)
+        ]
+
+    def in_splits(self) -> list[Path]:
+        """Return the files in train/, val/ and test/."""
+        return [
+            file for folder in self._subfolders() if folder.name.lower() in SPLIT_NAMES for file in self.inside(folder)
+        ]
+
+    def elsewhere(self) -> list[Path]:
+        """Return the files in all other subfolders."""
+        known = CAPTION_FOLDERS | SPLIT_NAMES.keys()
+        others = [folder for folder in self._subfolders() if folder.name.lower() not in known]
+        return [file for folder in others[:_MOST_SUBFOLDERS] for file in self.inside(folder)]
+
+    def first(self, endings: Iterable[str], wanted: Callable[[Path], bool], most: int = _MOST_ALIKE) -> list[Path]:
+        """Return what `choose` finds in the first place that holds any such file.
+
+        Places are the folder itself, annotations/, then train/, val/ and test/.
+        """
+        for place in (self.own, self.apart, self.in_splits):
+            if found := self.choose(place(), endings, wanted, most):
+                return found
+        return []
+
+    def choose(
+        self, files: Sequence[Path], endings: Iterable[str], wanted: Callable[[Path], bool], most: int = _MOST_ALIKE
+    ) -> list[Path]:
+        """Return the wanted files with one of these endings, lower case.
+
+        If more than `most` files of a folder share an ending, only those whose names suggest captions are opened.
+        """
+        endings = set(endings)
+        alike: dict[tuple[Path, str], list[Path]] = {}
+        for file in files:
+            if (ending := file.suffix.lower()) in endings:
+                alike.setdefault((file.parent, ending), []).append(file)
+        return [
+            file
+            for group in alike.values()
+            for file in group
+            if (len(group) <= most or _TELLING.match(file.name)) and wanted(file)
+        ]
+
+    def peek(self, file: Path) -> Peek:
+        """Sample a JSON file."""
+        if file not in self._peeks:
+            self._peeks[file] = peek(file)
+        return self._peeks[file]
+
+    def inside(self, folder: Path) -> list[Path]:
+        """List the files directly in a folder, without hidden ones and photos; empty if it cannot be listed."""
+        if folder not in self._listings:
+            try:
+                with os.scandir(folder) as entries:
+                    names = sorted(
+                        entry.name
+                        for entry in entries
+                        if not entry.name.startswith(".") and not is_photo(entry.name) and entry.is_file()
+                    )
+            except OSError:
+                names = []
+            self._listings[folder] = [folder / name for name in names]
+        return self._listings[folder]
+
+    def _subfolders(self) -> list[Path]:
+        return [] if self.is_file else subfolders(self.path)
+
+
+def subfolders(folder: Path) -> list[Path]:
+    """List the folders directly in a folder, sorted, without hidden ones and __MACOSX."""
+    with os.scandir(folder) as entries:
+        return [
+            folder / name
+            for name in sorted(entry.name for entry in entries if entry.is_dir())
+            if not name.startswith(".") and name != "__MACOSX"
+        ]
+
+
+def split_in_name(name: str) -> str | None:
+    """Find the split in a file's name: captions_train2017, metadata-train, coco_karpathy_val.
+
+    None if it names none, or several (train_val).
+    """
+    words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)
+    splits = {SPLIT_NAMES[word.lower()] for word in words if word.lower() in SPLIT_NAMES}
+    return splits.pop() if len(splits) == 1 else None
+
+
+def with_splits(files: Sequence[Path], root: Path) -> list[tuple[Path, str | None]]:
+    """Pair caption files of one format with the splits that their names or folders give.
+
+    A single file holds all splits, whatever its name. Of several files, each must be the only one of its split, or they
+    must be numbered parts of one table. Raises DataError, which names the files, if files may repeat each other.
+    """
+    if len(files) < 2:
+        # A single train.csv holds all splits, a single train/metadata.csv the photos of its folder.
+        return [(file, SPLIT_NAMES.get(file.parent.name.lower()) if file.parent != root else None) for file in files]
+    splits = [_split_of(file) for file in files]
+    if all(split is None for split in splits) and _are_parts(files):
+        return [(file, None) for file in files]
+    for split in splits:
+        same = [file for file, its in zip(files, splits, strict=True) if its == split]
+        if split is None or len(same) > 1 and not _are_parts(same):
+            raise repeating(files if split is None else same, root)
+    return list(zip(files, splits, strict=True))
+
+
+def repeating(files: Sequence[Path], root: Path) -> DataError:
+    """Make the error for files that may hold the same captions."""
+    names = [os.path.relpath(file, root) for file in files]
+    shown = " and ".join(names) if len(names) < 4 else f"{', '.join(names[:3])} and {len(names) - 3} more"
+    number = {2: "two", 3: "three"}.get(len(files), str(len(files)))
+    advice = "" if all(_split_of(file) for file in files) else ", or name them after their splits (train, val, test)"
+    return DataError(
+        f"{root} holds {number} files of captions, {shown}, which may repeat or contradict each other: give the path of"
+        f" one of them, or take the others out of the folder{advice}"
+    )
+
+
+def _split_of(file: Path) -> str | None:
+    return SPLIT_NAMES.get(file.parent.name.lower()) or split_in_name(file.stem)
+
+
+def _are_parts(files: Sequence[Path]) -> bool:
+    """Whether names differ only in the numbers of parts: train-00000-of-00002, train-00001-of-00002."""
+    stems = {(file.parent, match[1], file.suffix.lower()) for file in files if (match := _PART.fullmatch(file.stem))}
+    return len(stems) == 1 and all(_PART.fullmatch(file.stem) for file in files)

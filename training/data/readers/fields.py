@@ -1,0 +1,249 @@
+"""Keys of records in tables, JSON and Parquet: which of them name a photo and its captions, and how values are read.
+
+Keys are compared in lower case with underscores between words: `Image Path`, `imagePath` and `image-path` are the same.
+"""
+
+import ast
+import functools
+import json
+import re
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote
+
+from training.data.readers.photos import is_photo
+
+IMAGE_KEYS = tuple(
+    "image image_path image_file image_filename image_file_name image_name img img_path img_file img_name img_filename"
+    " file_name filename filepath file_path path photo photo_path photo_file photo_name picture picture_path"
+    " picture_name imagename imagepath relative_path rel_path local_path full_path images image_paths file"
+    " captioning".split()  # Label Studio's template for captions calls the photo so
+)
+"""Keys of a photo's file, the likeliest first."""
+
+ID_KEYS = tuple("image_id img_id imageid photo_id name id key".split())
+"""Keys that name a photo where no key of a file does: photos are often called after their ids."""
+
+ADDRESS_KEYS = tuple(
+    "image_url image_urls img_url photo_url picture_url url urls uri image_uri coco_url flickr_url link src".split()
+)
+
+CAPTION_KEYS = tuple(
+    "caption captions caption_str caption_text text texts sentence sentences sentences_raw raw raw_caption raw_captions"
+    " comment comments description descriptions prompt prompts title titles alt alt_text alttext report reference"
+    " references reference_strs tags".split()
+)
+"""Keys of captions, the likeliest first; each may be numbered (caption_0 to caption_4)."""
+
+SPLIT_KEYS = ("split", "set", "subset", "set_name", "partition")
+
+FLAGS = {"is_precanned": "precanned_caption", "is_rejected": "rejected_caption"}
+"""VizWiz's flags of captions that describe no photo -> kind of problem."""
+
+FLAG_REASONS = {
+    "rejected_caption": "is marked is_rejected: not used",
+    "precanned_caption": "is marked is_precanned (a sentence chosen because the photo shows too little): not used",
+}
+
+_NUMBERED = re.compile(r"(.+?)_?(\d{1,3})")
+_NOT_CAPTIONS = frozenset(
+    "id ids index idx number num no count length len tokens tokenized tokenised score scores url path file lang"
+    " language source type model date time author embedding features".split()
+)
+"""Words in names of columns that are about a caption and do not hold it (caption_id, caption_tokens)."""
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+_LIST = re.compile(r"\s*\[\s*(['\"].*['\"])?\s*\]\s*", re.DOTALL)
+_LONGEST_LIST = 100_000  # characters of a cell that is parsed as a list
+_DEEPEST = 8  # objects inside objects that are searched for captions
+
+
+@dataclass(frozen=True)
+class Fields:
+    """Keys of a record, in its own spelling."""
+
+    image: tuple[str, ...]
+    """Keys that name the photo, the likeliest first."""
+    captions: tuple[str, ...]
+    split: str | None
+    flags: tuple[tuple[str, str], ...]
+    """Key and kind of problem of each flag that marks unusable captions."""
+    others: tuple[str, ...]
+    """Keys that could also be captions and are not used."""
+    weak: bool
+    """Whether only an id or an address names the photo."""
+
+
+def normal_key(key: str) -> str:
+    """Spell a key in lower case with underscores."""
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", key.strip())
+    return re.sub(r"[\s.\-]+", "_", words).strip("_").lower()
+
+
+def find_fields(keys: Iterable[str]) -> Fields | None:
+    """Find the fields of a record with these keys; None if no key names a photo, or none a caption."""
+    return _find_fields(tuple(keys))
+
+
+@functools.lru_cache(maxsize=1024)
+def _find_fields(keys: tuple[str, ...]) -> Fields | None:
+    spelled = {normal_key(key): key for key in reversed(keys) if isinstance(key, str)}
+    image = [spelled[key] for key in IMAGE_KEYS if key in spelled][:2]
+    weak = not image
+    if weak:
+        image = [spelled[key] for key in (*ID_KEYS, *ADDRESS_KEYS) if key in spelled][:2]
+    groups = _caption_groups([key for key in spelled if spelled[key] not in image])
+    if not image or not groups:
+        return None
+    captions, *others = ([spelled[key] for key in group] for group in groups)
+    return Fields(
+        tuple(image),
+        tuple(captions),
+        next((spelled[key] for key in SPLIT_KEYS if key in spelled), None),
+        tuple((spelled[key], kind) for key, kind in FLAGS.items() if key in spelled),
+        tuple(key for group in others for key in group),
+        weak,
+    )
+
+
+def _caption_groups(keys: list[str]) -> list[list[str]]:
+    """Group the keys of captions with their numbered companions: [[caption, caption_1, caption_2], [title]]."""
+    numbered: dict[str, list[tuple[int, str]]] = {}
+    for key in keys:
+        if (match := _NUMBERED.fullmatch(key)) and match[1] in CAPTION_KEYS:
+            numbered.setdefault(match[1], []).append((int(match[2]), key))
+    groups = []
+    for name in CAPTION_KEYS:
+        group = [name] if name in keys else []
+        group += [key for _, key in sorted(numbered.get(name, ()))]
+        if group:
+            groups.append(group)
+    if groups:
+        return groups
+    alike = _like_captions(keys)
+    return [alike] if len(alike) == 1 else []
+
+
+def _like_captions(keys: list[str]) -> list[str]:
+    """image_caption, caption_en, blip_caption: a single such column is clear, several are ambiguous."""
+    return [
+        key for key in keys if (words := set(key.split("_"))) & {"caption", "captions"} and not words & _NOT_CAPTIONS
+    ]
+
+
+def explain_missing(keys: Iterable[str], noun: str = "column") -> str:
+    """Say what is missing where `find_fields` finds nothing: "columns filepath, size; no caption column (...)"."""
+    keys = [key for key in keys if isinstance(key, str)]
+    shown = ", ".join(key.strip()[:40] or "(no name)" for key in keys[:12]) + (", ..." if len(keys) > 12 else "")
+    normal = [normal_key(key) for key in keys]
+    missing = []
+    if not any(key in normal for key in (*IMAGE_KEYS, *ID_KEYS)):
+        if address := next((key for key in normal if key in ADDRESS_KEYS), None):
+            missing.append(
+                f"the photos are addresses ({address}), which are not fetched: download them, and name the files"
+            )
+        else:
+            missing.append(f"no image {noun} (image, file_name, path, ...)")
+    if not _caption_groups(normal):
+        if alike := [key.strip() for key, its in zip(keys, normal, strict=True) if _like_captions([its])]:
+            missing.append(f"no caption {noun} is certain: of {', '.join(alike[:6])}, call the one to learn caption")
+        else:
+            missing.append(f"no caption {noun} (caption, title, text, ...)")
+    if not missing:
+        return f"also holds captions ({noun}s {shown}): give its path to use it"
+    return f"{noun}s {shown}; {' and '.join(missing)}" if shown else f"no {noun}s"
+
+
+def photo_names(record: Mapping[str, Any], fields: Fields) -> list[str]:
+    """Names that a record gives its photo, the likeliest first; empty if it gives none."""
+    values = [_image_value(record.get(key)) for key in fields.image]
+    names = [name for value in values if value is not None for name in _spellings(value, fields.weak)]
+    texts = [value for value in values if isinstance(value, str)]
+    if len(texts) == 2 and is_photo(texts[0]) and not is_photo(texts[1]):
+        names.insert(0, f"{texts[1].rstrip('/')}/{texts[0]}")  # Karpathy's filepath is the folder of its filename
+    return list(dict.fromkeys(names))
+
+
+def is_address(value: Any) -> bool:
+    return isinstance(value, str) and _ADDRESS.match(value.strip()) is not None
+
+
+def captions_of(record: Mapping[str, Any], fields: Fields) -> list[Any]:
+    """Every caption of a record. Values that are not text stay as they are, for the listing to refuse."""
+    values = [record.get(key) for key in fields.captions]
+    if len(values) > 1:  # rows with fewer captions leave columns empty
+        filled = [value for value in values if value is not None and str(value).strip()]
+        values = filled or values[:1]
+    return [text for value in values for text in texts_of(value)]
+
+
+def texts_of(value: Any, depth: int = _DEEPEST) -> Iterator[Any]:
+    """Yield the captions in a value: a text, a list, a list written as text, or objects with a caption key.
+
+    depth: levels of objects to search; deeper values are yielded as they are.
+    """
+    if isinstance(value, str) and _LIST.fullmatch(value[:_LONGEST_LIST]):
+        value = _parsed_list(value)
+    if isinstance(value, Mapping) and depth:
+        groups = _caption_groups([key for key in value if isinstance(key, str)])
+        if groups:
+            for key in groups[0]:
+                yield from texts_of(value[key], depth - 1)
+            return
+    if isinstance(value, list | tuple):
+        for element in value:
+            if isinstance(element, Mapping):
+                yield from texts_of(element, depth)
+            else:
+                yield element
+    else:
+        yield value
+
+
+def flagged(record: Mapping[str, Any], flags: Iterable[tuple[str, str]]) -> str | None:
+    """Kind of problem that a record's flags make of its caption; None if the caption can be used.
+
+    flags: keys and kinds, as in `Fields.flags`.
+    """
+    return next((kind for key, kind in flags if is_set(record.get(key))), None)
+
+
+def is_set(value: Any) -> bool:
+    """Whether a flag is true, as JSON and tables write it."""
+    return value.strip().lower() in ("true", "1", "yes", "t") if isinstance(value, str) else value is True or value == 1
+
+
+def _image_value(value: Any) -> str | int | None:
+    if isinstance(value, list | tuple) and len(value) == 1:
+        value = value[0]
+    if isinstance(value, Mapping):  # datasets of Hugging Face: {"bytes": ..., "path": ...}
+        value = next((value[key] for key in ("path", "file_name", "filename", "url", "src") if value.get(key)), None)
+    if isinstance(value, str):
+        return value.strip() or None
+    return value if type(value) is int else None
+
+
+def _spellings(value: str | int, weak: bool) -> list[str]:
+    if isinstance(value, int):
+        return [str(value), f"{value:012d}"] if weak else []
+    names = [value]
+    if "?d=" in value:  # Label Studio's /data/local-files/?d=folder/photo.jpg
+        names = [unquote(value.partition("?d=")[2])]
+    elif "%" in value and not is_address(value):
+        names.append(unquote(value))
+    return names
+
+
+def _parsed_list(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        pass
+    try:
+        with warnings.catch_warnings():  # Python warns of escapes that it does not know, such as \d
+            warnings.simplefilter("ignore")
+            found = ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return text
+    return found if isinstance(found, list) else text

@@ -1,0 +1,141 @@
+"""Text and JSON files from anywhere: what cannot be read is told with its place, the rest is used."""
+
+import json
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from captioner.errors import DataError
+from training.data.readers.listing import Listing
+from training.data.readers.photos import is_photo
+from training.data.readers.text_files import why_no_json, why_no_text
+
+_NOT_TEXT = re.compile("[\udc80-\udcff\0]")  # bytes that are not UTF-8, as surrogateescape keeps them, and NUL
+_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a UTF-8 file, a byte order mark accepted, or of UTF-16 with one; other lines fail `is_text`.
+
+    Only line feeds and carriage returns end a line, so that numbers are those that an editor shows.
+    Raises DataError where the file cannot be opened.
+    """
+    return lines_of(decoded(_read(path)))
+
+
+def lines_of(text: str) -> list[str]:
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    return lines[:-1] if lines[-1] == "" else lines
+
+
+def is_text(line: str) -> bool:
+    """Whether a line of `read_lines` was UTF-8."""
+    return line.isascii() and "\0" not in line or not _NOT_TEXT.search(line)
+
+
+def numbered_lines(path: Path, listing: Listing) -> list[tuple[int, str]]:
+    """Number (from 1) and text of every line that is not blank; lines that are not UTF-8 become problems.
+
+    A file that is no text at all (rich text, a spreadsheet, a web page) is one problem, and has no lines.
+    """
+    if reason := why_no_text(head_bytes(path, 1024)):
+        listing.refuse("bad_entry", path, None, reason)
+        return []
+    lines = []
+    for number, line in enumerate(read_lines(path), start=1):
+        if not is_text(line):
+            refuse_encoding(listing, path, number)
+        elif line.strip():
+            lines.append((number, line))
+    return lines
+
+
+def refuse_encoding(listing: Listing, path: Path, number: int) -> None:
+    listing.refuse("bad_entry", path, number, f"{NOT_UTF8}: save the file as UTF-8")
+
+
+def first_line(path: Path) -> str:
+    """The first line, at most 4096 bytes of it; empty where the file cannot be read as text."""
+    head = re.split("[\r\n]", head_of(path, 4096), maxsplit=1)[0]
+    return head if is_text(head) else ""
+
+
+def head_of(path: Path, size: int) -> str:
+    """The first `size` bytes as text; empty where the file cannot be opened."""
+    return decoded(head_bytes(path, size))
+
+
+def head_bytes(path: Path, size: int) -> bytes:
+    """The first `size` bytes; empty where the file cannot be opened."""
+    try:
+        with open(path, "rb") as stream:
+            return stream.read(size)
+    except OSError:
+        return b""
+
+
+def read_json(path: Path) -> Any:
+    """Raises DataError, with line and column, for a file that is not JSON."""
+    content = _read(path)
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}{_place(error)}: {explain_json(content, error)}") from error
+
+
+def explain_json(content: bytes, error: Exception) -> str:
+    """Why content is no JSON, given what json.loads raised, as the rest of a sentence."""
+    if isinstance(error, json.JSONDecodeError):
+        return why_no_json(content, error.doc, error)
+    if isinstance(error, UnicodeDecodeError):
+        reason = why_no_text(content)
+        return f"is not JSON: it {reason}" if reason else f"{NOT_UTF8} (byte {error.start + 1:,}): save it as UTF-8"
+    if isinstance(error, RecursionError):
+        return "is not JSON that can be read: its lists and objects are nested too deeply"
+    if "digits" in str(error):
+        return "is not JSON that can be read: it holds a number of more than 4,300 digits"
+    return f"is not JSON that can be read: {error}"
+
+
+def _place(error: Exception) -> str:
+    return f":{error.lineno}" if isinstance(error, json.JSONDecodeError) and error.doc.strip() else ""
+
+
+NOT_UTF8 = "is not UTF-8 text"
+UNUSED = "is not part of this format, and not used"
+
+
+def report_unused(listing: Listing, root: Path, used: Iterable[Path]) -> None:
+    """Report unused files, other than photos and hidden ones, in the data set's folder and in those of used files."""
+    used = list(used)
+    known = {os.path.abspath(path) for path in used}
+    for folder in dict.fromkeys([root, *(path.parent for path in used)]):
+        with os.scandir(folder) as entries:
+            found = sorted((entry.name, entry.path) for entry in entries if entry.is_file())
+        for name, path in found:
+            if not name.startswith(".") and not is_photo(name) and os.path.abspath(path) not in known:
+                listing.refuse("unused_file", path, None, UNUSED)
+
+
+def decoded(content: bytes) -> str:
+    """What is no text in its encoding becomes characters that `is_text` refuses."""
+    text = content.decode(*encoding_of(content))
+    return text.replace("\ufffd", "\0") if content.startswith(_UTF16_MARKS) else text
+
+
+def encoding_of(first: bytes) -> tuple[str, str]:
+    """The encoding of a text that begins with these bytes, and how Python treats what is no text in it."""
+    if first.startswith(_UTF16_MARKS):
+        return "utf-16", "replace"
+    if b"\0" in first[:2]:  # without its mark, of a text that begins with a letter of English
+        return "utf-16-be" if first[:1] == b"\0" else "utf-16-le", "replace"
+    return "utf-8-sig", "surrogateescape"
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error

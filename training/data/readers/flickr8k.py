@@ -1,0 +1,101 @@
+"""Flickr8k as published: a token file (`name.jpg#0<tab>caption`) and lists of the photos of each split.
+
+Flickr30k's results_20130124.token has the same syntax, and no lists.
+"""
+
+import re
+from pathlib import Path
+
+from captioner.errors import DataError
+from training.data.readers.caption_files import CaptionFiles, repeating
+from training.data.readers.files import first_line, numbered_lines, report_unused
+from training.data.readers.listing import SPLIT_NAMES, Listing
+from training.data.readers.photos import PhotoFinder, is_photo
+
+LAYOUT = "Flickr8k.token.txt with Flickr_8k.trainImages.txt, devImages.txt, testImages.txt and a folder of photos"
+
+_TOKEN = re.compile(r"(?P<name>[^\t]+)#(?P<number>\d+)[ ]*\t(?P<caption>.*)")
+_LIST = re.compile(r"(train|dev|val|test)_?images\.txt$", re.IGNORECASE)
+
+
+def files(found: CaptionFiles) -> list[Path]:
+    """Find the token files directly in a folder, or the named file if it is one."""
+    return found.choose(found.own(), (".txt", ".token"), _is_tokens)
+
+
+def elsewhere(found: CaptionFiles) -> list[Path]:
+    """Such files in a folder's subfolders, as Flickr8k_text/, which is unpacked beside Flicker8k_Dataset/."""
+    return found.choose([*found.apart(), *found.elsewhere()], (".txt", ".token"), _is_tokens)
+
+
+def read(path: Path, images: Path | None) -> Listing:
+    """List the captions of a token file; photos that no split list names get split None, if there are lists at all.
+
+    Photos are looked for by name anywhere below the token file's folder, or below `images`.
+    Raises DataError for a folder that does not hold exactly one token file.
+    """
+    file, lemmas = path, []
+    if path.is_dir():
+        found = CaptionFiles(path)
+        chosen, lemmas = _without_lemmas(files(found) or elsewhere(found))
+        if len(chosen) > 1:
+            raise repeating(chosen, path)
+        if not chosen:
+            raise DataError(f"{path} holds no token file: this format is {LAYOUT}")
+        file = chosen[0]
+    root = path if path.is_dir() else file.parent
+    listing = Listing(root, PhotoFinder([images if images is not None else root], deep=True))
+    captions = _read_tokens(file, listing)
+    lists = [found for found in sorted(file.parent.iterdir()) if _LIST.search(found.name) and found != file]
+    splits = _read_splits(lists, {name for name, _, _, _ in captions}, listing)
+    for name, number, line, caption in captions:
+        listing.add_photo(name, name, (name,), splits.get(name), file, line)
+        listing.add_caption(name, caption, file, line, identity=number)
+    if path.is_dir():
+        report_unused(listing, root, [file, *lists, *lemmas])
+        for lemma in lemmas:
+            message = f"is not used: it holds the captions of {file.name} with the basic forms of their words"
+            listing.refuse("unused_file", lemma, None, message)
+    return listing
+
+
+def _without_lemmas(chosen: list[Path]) -> tuple[list[Path], list[Path]]:
+    """Token files, and those of lemmas, which the release holds beside the captions."""
+    lemmas = [file for file in chosen if "lemma" in file.name.lower()]
+    return ([file for file in chosen if file not in lemmas], lemmas) if len(lemmas) < len(chosen) else (chosen, [])
+
+
+def _is_tokens(file: Path) -> bool:
+    return _TOKEN.match(first_line(file)) is not None
+
+
+def _read_tokens(file: Path, listing: Listing) -> list[tuple[str, str, int, str]]:
+    """-> name, number of the caption, line, caption."""
+    captions = []
+    for line, text in numbered_lines(file, listing):
+        match = _TOKEN.fullmatch(text)
+        if match is None:
+            listing.refuse("bad_entry", file, line, "is not of the form name.jpg#0<tab>caption")
+        elif not is_photo(match["name"]):
+            listing.refuse("bad_entry", file, line, f"captions {match['name']}, which is not the name of a photo")
+        else:
+            captions.append((match["name"], match["number"], line, match["caption"]))
+    return captions
+
+
+def _read_splits(lists: list[Path], captioned: set[str], listing: Listing) -> dict[str, str]:
+    """Photo -> split. A photo in two lists stays in the first."""
+    splits: dict[str, str] = {}
+    for file in lists:
+        split = SPLIT_NAMES[_LIST.search(file.name)[1].lower()]
+        for line, text in numbered_lines(file, listing):
+            name = text.strip()
+            if name not in captioned:
+                listing.refuse("unknown_image", file, line, f"lists {name}, which has no caption")
+            elif splits.get(name, split) != split:
+                listing.refuse("two_splits", file, line, f"puts {name} into {split}, but it stays in {splits[name]}")
+            elif name in splits:
+                listing.refuse("repeated_entry", file, line, f"lists {name} again")
+            else:
+                splits[name] = split
+    return splits

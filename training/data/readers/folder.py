@@ -1,0 +1,178 @@
+"""A folder of photos, each with a text file of the same name (a.txt, a.jpg.txt, a.caption); its lines are captions."""
+
+import os
+import re
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from captioner.errors import DataError
+from training.data.readers.fields import texts_of
+from training.data.readers.files import first_line, numbered_lines, read_json
+from training.data.readers.listing import SPLIT_NAMES, Listing
+from training.data.readers.photos import PhotoFinder, is_photo, normal_name, walk_files
+
+ENDINGS = (".caption", ".captions", ".cap", ".txt", ".text", ".json", ".tags", ".tag")
+"""Endings of sidecars. If a photo has several, the first in this order is read, tags last. A .json holds an object with
+a caption, as img2dataset writes it."""
+
+ABOUT = frozenset("readme license licence copying notice changelog citation classes requirements".split())
+"""Names, lower case, of texts about a data set."""
+
+_BOX = re.compile(r"\s*\d+(?:\s+-?\d*\.?\d+(?:[eE][+-]?\d+)?){4,}\s*")
+
+LAYOUT = (
+    "a folder of photos with a text file of the same name for each (.txt, .caption, .cap, ...), in train/, val/ and"
+    " test/ or in no such folders"
+)
+
+
+def claims(path: Path) -> bool:
+    """Whether a folder holds, at any depth, a photo with a text file of the same name, beside it or elsewhere."""
+    if not path.is_dir():
+        return False
+    stems: dict[str, bool] = {}  # path without its ending -> whether that ending was a sidecar's
+    for file in walk_files(path):
+        stem, ending = _stem(file)
+        if ending and is_photo(stem):  # a.jpg.txt
+            stem = os.path.splitext(stem)[0]
+        stem = _folded(stem)
+        if not ending and not is_photo(file) or ending and not _may_hold_captions(Path(file)):
+            continue
+        if stems.setdefault(stem, ending != "") != (ending != ""):
+            return True
+    photos, texts = (
+        {os.path.basename(stem) for stem, text in stems.items() if text is wanted} for wanted in (False, True)
+    )
+    return 2 * len(photos & texts) > len(texts) > 0
+
+
+def read(path: Path, images: Path | None) -> Listing:
+    """List the photos and sidecars below a folder; train, val, test (or valid, dev, ...) at its top are the splits.
+
+    A sidecar in another folder than its photo (captions/a.txt, images/a.jpg) is used where one photo has its name.
+    images: where the photos lie, in the same subfolders as their sidecars below `path`, if not beside these.
+    Raises DataError for a path that is not a folder.
+    """
+    if not path.is_dir():
+        raise DataError(f"{path} is not a folder: this format is {LAYOUT}")
+    photo_root = images if images is not None else path
+    listing = Listing(path, PhotoFinder([photo_root]))
+    photos: dict[str, list[str]] = {}  # relative path without its ending -> relative paths
+    for file in walk_files(photo_root):
+        if is_photo(file):
+            name = os.path.relpath(file, photo_root)
+            photos.setdefault(os.path.splitext(name)[0], []).append(name)
+            listing.add_photo(name, name.replace(os.sep, "/"), (name,), _split_of(name), Path(file), None)
+    names = {name for sharing in photos.values() for name in sharing}
+    sidecars: dict[tuple[str, ...], dict[str, list[Path]]] = {}  # photos -> ending -> sidecars
+    apart: list[tuple[str, str, Path]] = []
+    for file in walk_files(path):
+        name = os.path.relpath(file, path)
+        stem, ending = _stem(name)
+        if sharing := ending and ([stem] if stem in names else photos.get(stem)):
+            sidecars.setdefault(tuple(sharing), {}).setdefault(ending, []).append(Path(file))
+        elif ending and ending != ".json" and os.path.basename(stem).lower() not in ABOUT:
+            apart.append((stem, ending, Path(file)))
+        elif not is_photo(name):
+            listing.refuse("unused_file", file, None, "is neither a photo nor a text with captions")
+    _pair_apart(apart, names, sidecars, listing)
+    _read_sidecars(sidecars, listing)
+    return listing
+
+
+def _folded(stem: str) -> str:
+    """Without capitals and ways of writing accents, in which systems differ."""
+    return normal_name(normal_name(stem).casefold())
+
+
+def _stem(name: str) -> tuple[str, str]:
+    """Split a path into stem and ending; the ending is empty unless it is a sidecar's."""
+    stem, ending = os.path.splitext(name)
+    stem = stem.removesuffix(".supplemental-metadata")  # Google Takeout's a.jpg.supplemental-metadata.json
+    return stem, ending.lower() if ending.lower() in ENDINGS else ""
+
+
+def _split_of(name: str) -> str | None:
+    top, _, rest = name.partition(os.sep)
+    return SPLIT_NAMES.get(top.lower()) if rest else None
+
+
+def _pair_apart(
+    apart: list[tuple[str, str, Path]],
+    names: set[str],
+    sidecars: dict[tuple[str, ...], dict[str, list[Path]]],
+    listing: Listing,
+) -> None:
+    """Assign sidecars to photos that have none, by names in other capitals or in other folders."""
+    served = {name for sharing in sidecars for name in sharing}
+    by_stem: dict[str, list[str]] = defaultdict(list)
+    by_path: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        stem = _folded(os.path.splitext(name)[0])
+        by_path[stem].append(name)
+        by_stem[os.path.basename(stem)].append(name)
+    for stem, ending, file in apart:
+        stem = _folded(os.path.splitext(stem)[0] if is_photo(stem) else stem)
+        found = by_path.get(stem) or by_stem.get(os.path.basename(stem), [])
+        if len(found) == 1 and found[0] not in served:
+            sidecars.setdefault((found[0],), {}).setdefault(ending, []).append(file)
+        else:
+            message = "has no photo of the same name, so its captions are not used"
+            listing.refuse("stray_sidecar", file, None, message)
+
+
+def _read_sidecars(sidecars: dict[tuple[str, ...], dict[str, list[Path]]], listing: Listing) -> None:
+    passed: dict[tuple[str, str], list[Path]] = defaultdict(list)  # ending, ending that was read instead -> files
+    for photos, by_ending in sidecars.items():
+        read = ""
+        for ending in sorted(by_ending, key=ENDINGS.index):
+            if read:
+                passed[ending, read] += by_ending[ending]
+            elif any([_read_sidecar(file, list(photos), listing) for file in by_ending[ending]]):
+                read = ending
+    for (ending, instead), files in passed.items():
+        others = f", nor are {len(files) - 1:,} more {ending}" if len(files) > 1 else ""
+        message = f"is not used{others}: for a photo with both, {instead} is read before {ending}"
+        listing.refuse("unused_file", files[0], None, message)
+
+
+def _read_sidecar(sidecar: Path, photos: list[str], listing: Listing) -> bool:
+    """Add a sidecar's captions to the first photo of its name. Returns whether it holds any."""
+    if sidecar.suffix.lower() == ".json":
+        captions = _json_captions(sidecar)
+        if captions is None:
+            listing.refuse("unused_file", sidecar, None, "holds no object with a caption of its photo")
+            return False
+        lines: list[tuple[int | None, Any]] = [(None, caption) for caption in captions]
+    else:
+        lines = numbered_lines(sidecar, listing)
+        if lines and _BOX.fullmatch(lines[0][1]):
+            listing.refuse("unused_file", sidecar, None, "holds boxes in YOLO's format instead of captions")
+            return False
+    for line, text in lines:
+        listing.add_caption(photos[0], text, sidecar, line)
+    for other in photos[1:]:
+        listing.refuse("stray_sidecar", sidecar, None, f"captions {photos[0]}, not also {other}: keep one of the two")
+    return bool(lines)
+
+
+def holds_boxes(sidecar: Path) -> bool:
+    """Whether a text begins with a class and the numbers of a box, as in YOLO's format."""
+    return _BOX.fullmatch(first_line(sidecar)) is not None
+
+
+def _may_hold_captions(sidecar: Path) -> bool:
+    if sidecar.suffix.lower() == ".json":
+        return _json_captions(sidecar) is not None
+    return not holds_boxes(sidecar)
+
+
+def _json_captions(file: Path) -> list[Any] | None:
+    """The captions of the object in a JSON file; None where it holds none."""
+    try:
+        content = read_json(file)
+    except DataError:
+        return None
+    captions = list(texts_of(content)) if isinstance(content, dict) else []
+    return captions if captions and not any(isinstance(caption, dict) for caption in captions) else None

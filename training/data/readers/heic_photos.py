@@ -1,0 +1,35 @@
+"""HEIC photos that cannot be opened, found while a data set is listed.
+
+HEIC needs a package of its own, and phones write many variants. All photos of a folder may be unreadable, so they must
+not be counted as usable.
+"""
+
+from captioner.images.file_types import HEAD_BYTES, is_heic
+
+_EXTENSIONS = (".heic", ".heif", ".hif", ".heics", ".heifs")
+_EXPORT = "copy it again from where it came, or export it as JPEG"
+
+
+def why_unreadable(path: str) -> str | None:
+    """Say why a HEIC photo cannot be opened, as the rest of a sentence; None if it can, and for other files.
+
+    No pixel is decoded. A photo named .heic may have another format, as phones convert photos that they send.
+    """
+    if not path.lower().endswith(_EXTENSIONS):
+        return None
+    try:
+        with open(path, "rb") as file:
+            head = file.read(HEAD_BYTES)
+    except OSError:
+        return None  # reported where it is opened
+    if not is_heic(head):
+        return None
+    try:
+        import pillow_heif
+    except ImportError:
+        return "is a HEIC photo, which needs the package pillow-heif: install it, or export the photo as JPEG"
+    try:
+        pillow_heif.open_heif(path)
+    except Exception as error:  # libheif raises several kinds on damaged files
+        return f"is a HEIC photo that cannot be read ({error or type(error).__name__}): {_EXPORT}"
+    return None

@@ -1,0 +1,222 @@
+"""JSON files of records with a photo and its captions: a list, a list in an object, or an object of photo names."""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from captioner.errors import DataError
+from training.data.readers import coco, karpathy
+from training.data.readers.caption_files import CaptionFiles, with_splits
+from training.data.readers.fields import explain_missing, find_fields, texts_of
+from training.data.readers.files import read_json, report_unused
+from training.data.readers.listing import SPLIT_NAMES, Listing
+from training.data.readers.photos import PhotoFinder, is_photo, photo_folders
+from training.data.readers.rows import Rows
+from training.grounding.readers import entities
+
+LAYOUT = (
+    'a .json with a list of {"image": ..., "caption": ...}, alone, as "data" or by split, or with {"photo.jpg":'
+    " caption or captions}; BLIP's, TextCaps', kohya's, Label Studio's"
+)
+
+_NAME, _TEXT = "image", "caption"
+"""Keys of the records that are made of an object of photo names."""
+
+
+def files(found: CaptionFiles, weak: bool = False) -> list[Path]:
+    """Find the JSON files of records in a folder, or the named file if it is one.
+
+    weak: include files that name photos only by an id or an address.
+    """
+    return found.first((".json", ".jsonl"), partial(_is_records, found, weak=weak or found.is_file))
+
+
+def elsewhere(found: CaptionFiles) -> list[Path]:
+    """Find such files in subfolders of any name."""
+    return found.choose(found.elsewhere(), (".json",), partial(_is_records, found, weak=False))
+
+
+def read(path: Path, images: Path | None) -> Listing:
+    """List the records of a file, or of a folder's files.
+
+    The split is that of the record, of the list's name ({"train": [...]}), else of the file's name where there are
+    several files. Photos are looked for relative to the file's folder, to the data set's, and to images/ in either; or
+    in `images`.
+    Raises DataError for a file that is not JSON or holds no such records, and for files that may repeat each other.
+    """
+    found = CaptionFiles(path)
+    chosen = [path] if found.is_file else files(found) or files(found, weak=True) or elsewhere(found)
+    if not chosen:
+        raise DataError(f"{path} holds no JSON of captions: this format is {LAYOUT}")
+    root = path.parent if found.is_file else path
+    listing = Listing(root, PhotoFinder([images if images is not None else root]))
+    for file, split in with_splits(chosen, root):
+        _read_file(file, split, images, listing)
+    if not found.is_file:
+        report_unused(listing, root, chosen)
+    return listing
+
+
+def explain(found: CaptionFiles, file: Path) -> str:
+    """Say why a JSON file is not read as records, as the rest of a sentence that starts with its name."""
+    sample = found.peek(file).sample
+    if karpathy.has_form(sample):
+        return "also holds captions in Karpathy's form: give its path to use it"
+    if found.peek(file).error:
+        return found.peek(file).error
+    record = next((record for _, _, record in _records(sample, file.parent)), None)
+    if isinstance(record, Mapping):
+        reason = explain_missing(record, "key")
+        return reason if find_fields(record) else f"records with {reason}"
+    if isinstance(sample, list):
+        return f"a list of {type(sample[0]).__name__}, not of objects" if sample else "an empty list"
+    if not isinstance(sample, dict):
+        return f"a {type(sample).__name__}, neither a list nor an object"
+    name, value = next(iter(sample.items()), ("", None))
+    if is_photo(name) and isinstance(value, Mapping):
+        return f"names photos ({name}), and their records have {explain_missing((*value, _NAME), 'key')}"
+    keys = ", ".join(str(key)[:40] for key in islice(sample, 8))
+    return f"an object with the keys {keys or '(none)'}; neither a list of records nor names of photos"
+
+
+def _is_records(found: CaptionFiles, file: Path, weak: bool) -> bool:
+    sample = found.peek(file).sample
+    if coco.has_form(sample) or karpathy.has_form(sample) or is_sidecar(file) or not weak and entities.claims(sample):
+        return False
+    for _, _, record in _records(sample, file.parent):
+        fields = find_fields(record) if isinstance(record, Mapping) else None
+        if fields is not None and (weak or not fields.weak):
+            return True
+    return False
+
+
+def is_sidecar(file: Path) -> bool:
+    """Whether a JSON file belongs to a single photo of its name."""
+    stem = file.with_suffix("")
+    return is_photo(stem.name) or any(
+        stem.with_suffix(ending).exists() for ending in (".jpg", ".png", ".jpeg", ".webp")
+    )
+
+
+def _read_file(file: Path, split: str | None, images: Path | None, listing: Listing) -> None:
+    content = read_json(file)
+    rows = Rows(listing, file, split, images)
+    by_split: dict[str, Rows] = {}
+    count = 0
+    for entry, its_split, record in _records(content, file.parent):
+        count += 1
+        fields = find_fields(record) if isinstance(record, Mapping) else None
+        if fields is None:
+            reason = explain_missing(record, "key") if isinstance(record, Mapping) else "it is no object"
+            listing.refuse("bad_entry", file, entry, f"names no image with a caption: {reason}")
+        elif its_split is None:
+            rows.add(entry, record, fields)
+        else:
+            by_split.setdefault(its_split, Rows(listing, file, its_split, images)).add(entry, record, fields)
+    if not count:
+        raise DataError(f"{file} holds no records of photos and captions: this format is {LAYOUT}")
+    for some in (rows, *by_split.values()):
+        some.finish()
+
+
+def _records(content: Any, folder: Path) -> Iterator[tuple[str, str | None, Any]]:
+    """Yield place, split and content of every record of a JSON file; nothing if its form is unknown.
+
+    folder: of the file; keys of an object may name photos in it without their extension.
+    """
+    if isinstance(content, list):
+        yield from _listed("", content, None)
+    elif not isinstance(content, dict) or not content:
+        return
+    elif _is_columns(content):
+        yield from _columns(content)
+    elif isinstance(content.get("columns"), list) and isinstance(content.get("data"), list):  # pandas' orient="split"
+        names = [str(name) for name in content["columns"]]
+        for index, row in enumerate(content["data"]):
+            yield f"data[{index}]", None, dict(zip(names, row, strict=False)) if type(row) is list else row
+    elif _holds_records(content):
+        for key, record in content.items():
+            yield key, None, record
+    elif _names_photos(content, folder):
+        for name, value in content.items():
+            yield name, None, {**value, _NAME: name} if _has_captions(value) else {_NAME: name, _TEXT: value}
+    else:
+        for key, value in content.items():
+            split = SPLIT_NAMES.get(key.lower())
+            if isinstance(value, list) and value and isinstance(value[0], dict):
+                yield from _listed(key, value, split)
+            elif isinstance(value, dict) and value and _names_photos(value, folder):
+                yield from ((f"{key}.{place}", split, record) for place, _, record in _records(value, folder))
+
+
+def _listed(key: str, records: Iterable[Any], split: str | None) -> Iterator[tuple[str, str | None, Any]]:
+    for index, record in enumerate(records):
+        yield f"{key}[{index}]", split, _label_studio(record)
+
+
+def _holds_records(content: dict[str, Any]) -> bool:
+    """Whether most values of an object are records that name their photo: {"17": {"image": ..., "caption": ...}}."""
+    first = list(islice(content.values(), 20))
+    return 2 * sum(isinstance(value, dict) and find_fields(value) is not None for value in first) > len(first)
+
+
+def _has_captions(value: Any) -> bool:
+    return isinstance(value, Mapping) and find_fields((*value, _NAME)) is not None
+
+
+def _names_photos(content: dict[str, Any], folder: Path) -> bool:
+    """Whether the keys of an object are photos and its values are captions or objects with captions."""
+    first = list(islice(content.items(), 20))
+    if 2 * sum(all(isinstance(text, str) for text in texts_of(value)) for _, value in first) <= len(first):
+        return False
+    if 2 * sum(is_photo(key) for key, _ in first) > len(first):
+        return True
+    stems = _photo_stems(folder)
+    names = [key.replace("\\", "/").rpartition("/")[2] for key, _ in first]  # of Windows, too
+    return 2 * sum(name in stems for name in names) > len(first)
+
+
+def _photo_stems(folder: Path) -> set[str]:
+    stems = set()
+    for place in photo_folders(folder):
+        with os.scandir(place) as entries:
+            stems.update(os.path.splitext(entry.name)[0] for entry in entries if is_photo(entry.name))
+    return stems
+
+
+def _is_columns(content: dict[str, Any]) -> bool:
+    """Whether this is what pandas writes: {"image": {"0": ...}, "caption": {"0": ...}}, or lists instead."""
+    fields = find_fields(content)
+    values = [content[key] for key in (*fields.image, *fields.captions)] if fields else []
+    return bool(values) and (
+        all(isinstance(value, dict) for value in values)
+        or all(isinstance(value, list) and value and not isinstance(value[0], dict) for value in values)
+    )
+
+
+def _columns(content: dict[str, Any]) -> Iterator[tuple[str, str | None, Any]]:
+    columns = {key: value for key, value in content.items() if isinstance(value, dict | list)}
+    rows = {key: value if isinstance(value, dict) else dict(enumerate(value)) for key, value in columns.items()}
+    for index in next(iter(rows.values())):
+        yield f"row {index}", None, {key: values.get(index) for key, values in rows.items()}
+
+
+def _label_studio(record: Any) -> Any:
+    """Flatten Label Studio's full JSON: the photo under "data", texts in the results of annotations."""
+    data = record.get("data") if isinstance(record, Mapping) else None
+    annotations = record.get("annotations") if isinstance(data, Mapping) else None
+    if not isinstance(annotations, list):
+        return record
+    kept = [each for each in annotations if isinstance(each, Mapping) and not each.get("was_cancelled")]
+    texts = [
+        text
+        for results in (annotation.get("result") for annotation in kept)
+        if isinstance(results, list)
+        for result in results
+        if isinstance(result, Mapping) and isinstance(result.get("value"), Mapping)
+        for text in texts_of(result["value"].get("text", []))
+    ]
+    return {**data, _TEXT: texts or data.get(_TEXT, [])}

@@ -1,0 +1,308 @@
+"""What a reader collects: photos, their captions, and every line that cannot be used with the reason."""
+
+import os
+from collections import Counter
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from training.data.readers.caption_text import doubt_about, is_no_caption, plain_caption, read_caption
+from training.data.readers.heic_photos import why_unreadable
+from training.data.readers.near_photos import why_passed_over
+from training.data.readers.photo_search import PhotoSearch
+from training.data.readers.photos import (
+    PhotoFinder,
+    differs_in_case,
+    files_in,
+    folders_beside,
+    is_photo,
+    normal_name,
+    walk_files,
+)
+from training.data.readers.splits import SPLIT_NAMES, SPLITS
+
+__all__ = ["SPLITS", "SPLIT_NAMES", "ImageRecord", "Listing", "Problem"]
+
+_LOSES_A_CAPTION = frozenset(
+    "bad_entry empty_caption no_caption repeated_entry unknown_image stray_sidecar rejected_caption"
+    " precanned_caption".split()
+)
+"""Kinds of problems that usually cost one caption."""
+
+
+@dataclass(frozen=True)
+class ImageRecord:
+    """A photo that exists, with its captions."""
+
+    image_id: str | int
+    """Unique in its data set; the data set's own id where it has one (COCO), else the photo's name in it."""
+    path: Path
+    captions: tuple[str, ...]
+    """As written, white space around them removed; at least one."""
+    split: str | None
+    """train, val or test; None where the data set's splits leave the photo out."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something in a data set that is not used, or not as it stands."""
+
+    kind: str
+    """A key of `training.inspection.report.HEADINGS`, where each is explained."""
+    file: str
+    """Relative to the data set where it lies inside."""
+    entry: int | str | None
+    """Line number (from 1), or what marks the entry in a JSON file; None for the whole file."""
+    message: str
+    """What is wrong, as the rest of a sentence that starts with the place."""
+    lost: int = 0
+    """Number of captions that are not used because of it."""
+
+    @property
+    def place(self) -> str:
+        if self.entry is None:
+            return self.file
+        return f"{self.file}:{self.entry}" if isinstance(self.entry, int) else f"{self.file} {self.entry}"
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.message}"
+
+
+@dataclass(slots=True)
+class _Photo:
+    image_id: str | int
+    names: tuple[str, ...]
+    split: str | None
+    file: Path
+    entry: int | str | None
+    captions: list[str] = field(default_factory=list)
+    identities: set[Hashable] = field(default_factory=set)
+
+
+class Listing:
+    """Collects photos and captions in the order of the files, and turns them into records at the end.
+
+    root: the folder that places are told relative to. finder: says where a photo of a given name lies.
+    """
+
+    def __init__(self, root: Path, finder: PhotoFinder) -> None:
+        self.root = root
+        self.finder = finder
+        self.problems: list[Problem] = []
+        self._photos: dict[Hashable, _Photo] = {}
+        self._image_ids: set[str | int] = set()
+        self._around: PhotoSearch | None = None
+
+    @property
+    def has_splits(self) -> bool:
+        """Whether the data set itself puts any photo, present or missing, into a split."""
+        return any(photo.split is not None for photo in self._photos.values())
+
+    def refuse(
+        self, kind: str, file: str | os.PathLike, entry: int | str | None, message: str, lost: int | None = None
+    ) -> None:
+        """Record a problem. lost: number of captions that it costs; the default depends on its kind."""
+        place = self._shown(os.path.abspath(file))
+        entry = printable(entry) if isinstance(entry, str) else entry
+        lost = int(kind in _LOSES_A_CAPTION) if lost is None else lost
+        self.problems.append(Problem(kind, printable(place), entry, printable(message), lost))
+
+    def add_photo(
+        self,
+        key: Hashable,
+        image_id: str | int,
+        names: tuple[str, ...],
+        split: str | None,
+        file: Path,
+        entry: int | str | None,
+    ) -> None:
+        """Make a photo known under `key`; a second call with that key changes nothing, and may not change its split.
+
+        names: where to look for the photo, the likeliest first.
+        """
+        known = self._photos.get(key)
+        if known is None:
+            self._photos[key] = _Photo(self._unique_id(image_id, split, file, entry), names, split, file, entry)
+        elif split != known.split:
+            self.refuse(
+                "two_splits",
+                file,
+                entry,
+                f"puts {names[0]} into {_named(split)}, but it stays in {_named(known.split)},"
+                f" where {known.file.name} {known.entry} put it",
+            )
+
+    def add_caption(
+        self, key: Hashable, text: Any, file: Path, entry: int | str | None, identity: Hashable = None
+    ) -> None:
+        """Add a caption to a known photo; refuse values that are not text, placeholders and repetitions.
+
+        HTML and other additions to the sentence are removed and reported.
+
+        identity: what, with its text, makes the entry the same as an earlier one of this photo; by default its text
+        alone. Two people who wrote the same sentence are no repetition where the format numbers its captions.
+        """
+        if self.add_plain_caption(key, text, identity):
+            return
+        photo = self._photos[key]
+        name = photo.names[0]
+        if is_no_caption(text, photo.names):
+            self.refuse("no_caption", file, entry, f"{_written(text)} stands in place of a caption of {name}: left out")
+            return
+        if not isinstance(text, str) or printable(text) != text:
+            self.refuse("bad_entry", file, entry, f"the caption of {name} is not text")
+            return
+        read = read_caption(text)
+        text = read.text
+        if not any(character.isalnum() for character in text):
+            self.refuse("empty_caption", file, entry, f"the caption of {name} holds no word")
+            return
+        if is_no_caption(text, photo.names):  # <p>n/a</p>
+            self.refuse("no_caption", file, entry, f"{text} stands in place of a caption of {name}: left out")
+            return
+        identity = text if identity is None else (identity, text)
+        if identity in photo.identities:
+            self.refuse("repeated_entry", file, entry, f"repeats an earlier caption of {name}: {text}")
+            return
+        if read.undone:
+            self.refuse("cleaned_caption", file, entry, f"cleaned of {' and '.join(read.undone)}: {text}")
+        if doubt := doubt_about(text):
+            self.refuse("doubtful_caption", file, entry, f"the caption of {name} {doubt}: {text}")
+        photo.identities.add(identity)
+        photo.captions.append(text)
+
+    def add_plain_caption(self, key: Hashable, text: Any, identity: Hashable = None) -> bool:
+        """Give a known photo one more caption, if there is nothing to say of it. Otherwise return False.
+
+        A fast way for the many captions of large data sets; `add_caption` takes the others.
+        """
+        plain = plain_caption(text)
+        if plain is None:
+            return False
+        photo = self._photos[key]
+        identity = plain if identity is None else (identity, plain)
+        if identity in photo.identities:
+            return False
+        photo.identities.add(identity)
+        photo.captions.append(plain)
+        return True
+
+    def records(self, look_beside: bool = False) -> list[ImageRecord]:
+        """Return every photo that exists and has captions; report the others, and photos that no caption names.
+
+        A photo that is not at its path is searched for by name, and used if only one file may be meant.
+        look_beside: if no photo is found, name the folders beside the data set that hold them. None of these is used.
+        """
+        places = {key: self.finder.find(*photo.names) for key, photo in self._photos.items()}
+        found = self._found_elsewhere([key for key, path in places.items() if path is None])
+        if look_beside and not found and not any(places.values()):
+            self._around = PhotoSearch(map(str, folders_beside(self.root)), files_in, normal_name)
+        records = []
+        for key, photo in self._photos.items():
+            path = places[key] or found.get(key)
+            if path is None:
+                self._report_missing(photo)
+            elif not photo.captions:
+                self.refuse("uncaptioned_image", photo.file, photo.entry, f"{photo.names[0]} has no usable caption")
+            elif reason := why_unreadable(path):
+                self.refuse("unreadable_image", path, None, reason, len(photo.captions))
+            else:
+                if key in found:
+                    message = f"{photo.names[0]} is found as {self._shown(path)}: that file is used"
+                    self.refuse("found_elsewhere", photo.file, photo.entry, message)
+                elif differs_in_case(path, photo.names):
+                    message = f"{photo.names[0]} is called {os.path.basename(path)}: used all the same"
+                    self.refuse("other_case", photo.file, photo.entry, message)
+                if others := self.finder.namesakes(path):
+                    message = f"{self._shown(path)} is used, and not {self._shown(others[0])} of the same name"
+                    message += f" nor {len(others) - 1:,} more" if len(others) > 1 else ""
+                    self.refuse("same_name", photo.file, photo.entry, message)
+                records.append(ImageRecord(photo.image_id, Path(path), tuple(photo.captions), photo.split))
+        others = []
+        for path in self.finder.unused_files():
+            if is_photo(path):
+                self.refuse("uncaptioned_image", path, None, "no caption names this photo")
+            else:
+                others.append(path)
+        self._report_passed_over(others)
+        return records
+
+    def _report_passed_over(self, unused: Iterable[str]) -> None:
+        """Report files that may be taken for photos, including those that the reader reported as unused."""
+        for number, problem in enumerate(self.problems):
+            if problem.kind == "unused_file" and (reason := why_passed_over(problem.file)):
+                self.problems[number] = replace(problem, message=reason)
+        known = {problem.file for problem in self.problems if problem.entry is None}
+        for path in unused:
+            if (reason := why_passed_over(path)) and printable(self._shown(path)) not in known:
+                self.refuse("unused_file", path, None, reason)
+
+    def _found_elsewhere(self, missing: list[Hashable]) -> dict[Hashable, str]:
+        """Find the path of each missing photo that only one file may be, if no other entry may mean that file."""
+        found = {}
+        for key in missing:
+            candidates = self.finder.search(self._photos[key].names)
+            if len(candidates) == 1:
+                found[key] = candidates[0]
+        claims = Counter(found.values())
+        found = {key: path for key, path in found.items() if claims[path] == 1}
+        for path in found.values():
+            self.finder.use(path)
+        return found
+
+    def _report_missing(self, photo: _Photo) -> None:
+        name = photo.names[0]
+        message = f"{name} is not in {self.finder.where()}"
+        if candidates := self.finder.search(photo.names):
+            shown = " or ".join(map(self._shown, candidates[:3])) + (" or others" if len(candidates) > 3 else "")
+            message += (
+                f", and may be {shown}: write the right path into the file, or name one folder of photos by --images"
+            )
+        elif others := self.finder.search(photo.names, any_split=True):
+            message += f"; {self._shown(others[0])} has that name, but lies in the folder of another split"
+        elif elsewhere := self._hint(photo.names):
+            folder = self._shown(os.path.dirname(elsewhere))
+            message += f"; a photo of that name lies in {folder}: name that folder by --images"
+        if photo.captions:
+            message += f"; captions not used: {len(photo.captions)}"
+        self.refuse("missing_image", photo.file, photo.entry, message, len(photo.captions))
+
+    def _hint(self, names: tuple[str, ...]) -> str | None:
+        """Find a photo outside the folders to look in, such as those of --images."""
+        if self._around is None:
+            self._around = PhotoSearch([os.path.abspath(self.root)], walk_files, normal_name)
+        return next(iter(self._around.candidates(names, any_split=True)), None)
+
+    def _shown(self, path: str) -> str:
+        """Relative to the data set where it lies inside."""
+        return os.path.relpath(path, self.root) if _inside(path, self.root) else path
+
+    def _unique_id(self, image_id: str | int, split: str | None, file: Path, entry: int | str | None) -> str | int:
+        unique = image_id
+        count = 1
+        while unique in self._image_ids:
+            count += 1
+            unique = f"{file.stem}/{image_id}" if count == 2 else f"{file.stem}/{image_id}/{count}"
+        if unique != image_id:
+            self.refuse("repeated_id", file, entry, f"id {image_id} is taken, so this photo becomes {unique}")
+        self._image_ids.add(unique)
+        return unique
+
+
+def _inside(path: str, folder: Path) -> bool:
+    return os.path.abspath(path).startswith(os.path.join(os.path.abspath(folder), ""))
+
+
+def printable(text: str) -> str:
+    """Show half characters, from JSON escapes and odd file names, as their codes: they cannot be written out."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _written(value: Any) -> str:
+    """Spell a placeholder as its file does."""
+    return repr(value) if isinstance(value, str) else "null" if value is None else "NaN"
+
+
+def _named(split: str | None) -> str:
+    return split if split is not None else "no split"

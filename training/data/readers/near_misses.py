@@ -1,0 +1,140 @@
+"""Reasons why files that may be expected to hold captions are not read."""
+
+import os
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from captioner.counting import counted
+from training.data.readers import coco, folder, json_records, parquet, table, table_rows, webdataset
+from training.data.readers.caption_files import CaptionFiles
+from training.data.readers.files import UNUSED
+from training.data.readers.listing import Problem, printable
+from training.data.readers.photos import is_photo, walk_files
+
+_MOST = 12
+_MOST_FILES = 2_000
+_FEW_TEXTS = 4
+"""Texts of a folder that may be tables."""
+_UNPACK = "is an archive: unpack it, and give the folder"
+_SAVE_AS_CSV = "is a spreadsheet: save it as CSV in UTF-8"
+_OTHER = {
+    ".zip": _UNPACK, ".tgz": _UNPACK, ".gz": "is compressed: unpack it", ".bz2": _UNPACK, ".xz": _UNPACK,
+    ".zst": _UNPACK, ".7z": _UNPACK, ".rar": _UNPACK, ".xlsx": _SAVE_AS_CSV, ".xls": _SAVE_AS_CSV, ".ods": _SAVE_AS_CSV,
+    ".arrow": "is an Arrow file of Hugging Face's save_to_disk: write it with to_parquet, and give that file",
+    ".xml": "is XML, which is not read: write a table of image and caption",
+    ".yaml": "is YAML, which is not read: write a table of image and caption",
+    ".yml": "is YAML, which is not read: write a table of image and caption",
+    ".pkl": "is a pickle, which may run code and is not read: write a table of image and caption",
+    ".npy": "is an array of NumPy: write a table of image and caption",
+    ".h5": "is HDF5, which is not read: write photos and a table of image and caption",
+    ".hdf5": "is HDF5, which is not read: write photos and a table of image and caption",
+    ".tfrecord": "is a TFRecord, which is not read: write photos and a table of image and caption",
+    ".db": "is a database: write a table of image and caption",
+    ".sqlite": "is a database: write a table of image and caption",
+}  # fmt: skip
+"""Ending -> what such a file is, and what to do."""
+
+
+def explain(found: CaptionFiles, file: Path) -> str | None:
+    """Say why a file is not read as captions, as the rest of a sentence; None for other kinds of files."""
+    reason = _explain(found, file)
+    return reason and printable(reason)
+
+
+def _explain(found: CaptionFiles, file: Path) -> str | None:
+    ending = file.suffix.lower()
+    if ending in (".csv", ".tsv", ".ndjson"):
+        return table.explain(file)
+    if ending in (".json", ".jsonl"):
+        sample = found.peek(file).sample
+        if coco.has_form(sample):
+            return coco.explain(sample)
+        return table.explain(file) if ending == ".jsonl" else json_records.explain(found, file)
+    if ending in (".parquet", ".pq"):
+        return parquet.explain(file)
+    if ending == ".tar":
+        return webdataset.explain(file)
+    return _OTHER.get(ending)
+
+
+def near_misses(found: CaptionFiles) -> list[str]:
+    """List a line for each file that may be expected to hold captions, and one for photos without any."""
+    lines = []
+    for file in (*found.own(), *found.apart(), *found.in_splits(), *found.elsewhere()):
+        if len(lines) == _MOST:
+            lines.append("... and more")
+            break
+        reason = explain(found, file)
+        if reason is None and (found.is_file or _may_be_table(found, file)):
+            reason = _explain_text(file)
+        if reason is not None:
+            lines.append(f"{file.name if found.is_file else os.path.relpath(file, found.path)}: {reason}")
+    return lines if found.is_file else [*lines, *_explain_photos(found.path)]
+
+
+def with_reasons(problems: list[Problem], found: CaptionFiles, root: Path) -> list[Problem]:
+    """Add the reason, if there is one, to the problems of files that a reader left unused."""
+    explained = 0
+    told = []
+    for problem in problems:
+        if problem.kind == "unused_file" and problem.message == UNUSED and explained < _MOST:
+            reason = explain(found, root / problem.file)
+            if reason is not None:
+                explained += 1
+                problem = replace(problem, message=f"is not used: {reason}")
+        told.append(problem)
+    return told
+
+
+def _explain_text(file: Path) -> str:
+    if is_photo(file.name):
+        return "is a photo: give the folder or the file that holds its captions"
+    if photo := next((name for name in _beside(file) if is_photo(name) and Path(name).stem == file.stem), None):
+        return f"is the text of one photo, {os.path.basename(photo)}: give the folder, which holds all of them"
+    return table.explain(file)
+
+
+def _may_be_table(found: CaptionFiles, file: Path) -> bool:
+    """Whether a .txt is one of few in its folder, and not about the data set: many belong to one photo each."""
+    if file.suffix.lower() != ".txt" or file.stem.lower() in folder.ABOUT:
+        return False
+    if sum(other.suffix.lower() == ".txt" for other in found.inside(file.parent)) > _FEW_TEXTS:
+        return False
+    return table_rows.may_be_row(table_rows.top_line(file))
+
+
+def _beside(file: Path) -> list[str]:
+    with os.scandir(file.parent) as entries:
+        return sorted(entry.path for entry in entries)
+
+
+def _explain_photos(root: Path) -> Iterable[str]:
+    photos, boxes, endings = 0, 0, Counter()
+    stems: set[str] = set()
+    others: list[str] = []
+    for number, name in enumerate(walk_files(root)):
+        if number == _MOST_FILES:
+            break
+        photos += is_photo(name)
+        if is_photo(name):
+            stems.add(os.path.splitext(name)[0])
+        else:
+            others.append(name)
+            ending = os.path.splitext(name)[1].lower()
+            endings[ending] += 1
+            boxes += ending == ".txt" and folder.holds_boxes(Path(name))
+    if not photos:
+        return
+    more = "more than " if sum(endings.values()) + photos == _MOST_FILES else ""
+    beside = Counter(os.path.splitext(name)[1].lower() for name in others if os.path.splitext(name)[0] in stems)
+    foreign = ", ".join(f"{count} {ending}" for ending, count in beside.most_common(3) if ending not in folder.ENDINGS)
+    texts = sum(endings[ending] for ending in folder.ENDINGS if ending != ".json") - boxes
+    yield (
+        f"{more}{counted(photos, 'photo')}, none with a text file of the same name beside it"
+        f" ({', '.join(folder.ENDINGS[:4])})"
+        + (f"; texts of other names: {texts}" if texts else "")
+        + (f"; files of the same names that are not read: {foreign}; save captions in them as .txt" if foreign else "")
+        + (f"; texts with boxes in YOLO's format instead of captions: {boxes}" if boxes else "")
+    )

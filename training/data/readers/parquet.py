@@ -1,0 +1,143 @@
+"""Parquet as Hugging Face publishes it: photos inside the file, or their names. Needs pyarrow, an optional extra."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from captioner.errors import DataError
+from training.data.readers.caption_files import CaptionFiles, with_splits
+from training.data.readers.fields import Fields, explain_missing, find_fields
+from training.data.readers.files import report_unused
+from training.data.readers.listing import Listing
+from training.data.readers.photos import PhotoFinder
+from training.data.readers.rows import Rows
+from training.data.readers.unpacked import Packed, unpack
+
+LAYOUT = "Parquet with image and caption columns, the photos inside it or beside it (Hugging Face; needs pyarrow)"
+
+INSTALL = 'pyarrow is not installed: pip install "captioner[parquet]", or pip install pyarrow'
+
+_ROWS_AT_ONCE = 64
+_PHOTOS_AT_ONCE = 4  # rows with photos in them, whose bytes are in memory together
+_MOST_FILES = 10_000
+
+
+def files(found: CaptionFiles, weak: bool = False) -> list[Path]:
+    """Find the Parquet files of captions in a folder, or the named file if it is one.
+
+    weak: include files that name photos only by an id or an address. Without pyarrow, every Parquet file counts as
+    weak, so that `read` says how to install it.
+    """
+    if found.is_file:
+        return [found.path] if found.path.suffix.lower() in (".parquet", ".pq") else []
+    return found.first((".parquet", ".pq"), lambda file: _is_captions(file, weak), _MOST_FILES)
+
+
+def read(path: Path, images: Path | None) -> Listing:
+    """List the rows of a Parquet file, or of a folder's; photos inside are unpacked beside the file.
+
+    The split is that of a column, or of the file's name (train-00000-of-00002.parquet) or folder.
+    Raises DataError where pyarrow is missing, for a file without such columns, and for files that may repeat others.
+    """
+    found = CaptionFiles(path)
+    chosen = [path] if found.is_file else files(found) or files(found, weak=True)
+    if not chosen:
+        raise DataError(f"{path} holds no Parquet file of captions: this format is {LAYOUT}")
+    root = path.parent if found.is_file else path
+    inside = PhotoFinder([root])
+    listing = Listing(root, inside if images is None else PhotoFinder([images]))
+    for file, split in with_splits(chosen, root):
+        _read_file(file, split, images, listing)
+    if not found.is_file:
+        report_unused(listing, root, chosen)
+    return listing
+
+
+def explain(file: Path) -> str:
+    """Say why a Parquet file is not read, as the rest of a sentence that starts with its name."""
+    try:
+        return explain_missing(_open(file).schema_arrow.names)
+    except DataError as error:
+        return str(error).removeprefix(f"{file}: ")
+
+
+def _is_captions(file: Path, weak: bool) -> bool:
+    try:
+        fields = find_fields(_open(file).schema_arrow.names)
+    except DataError:
+        return weak
+    return fields is not None and (weak or not fields.weak)
+
+
+def _open(file: Path) -> Any:
+    """Open a pyarrow.parquet.ParquetFile. Raises DataError."""
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise DataError(f"{file}: is Parquet, and {INSTALL}") from error
+    try:
+        return pyarrow.parquet.ParquetFile(file)
+    except (OSError, pyarrow.ArrowException) as error:
+        raise DataError(f"{file}: is no Parquet file that can be read ({error}): fetch it again") from error
+
+
+def _read_file(file: Path, split: str | None, images: Path | None, listing: Listing) -> None:
+    table = _open(file)
+    fields = find_fields(table.schema_arrow.names)
+    if fields is None:
+        raise DataError(f"{file}: {explain_missing(table.schema_arrow.names)}")
+    names = table.schema_arrow.names
+    if twice := next((name for name in (*fields.image, *fields.captions) if names.count(name) > 1), None):
+        raise DataError(f"{file} has {names.count(twice)} columns named {twice}: rename all but one of them")
+    rows = Rows(listing, file, split, images)
+    if _holds_photos(table, fields.image[0]):
+        for entry, photo, name, record in unpack(file, _photos(file, table, fields)):
+            rows.add_unpacked(entry, record, fields, name, photo)
+    else:
+        for number, record in _rows(file, table, fields, _ROWS_AT_ONCE):
+            rows.add(f"row {number}", record, fields)
+    rows.finish()
+
+
+def _holds_photos(table: Any, column: str) -> bool:
+    """Whether a column holds the bytes of files, alone or as Hugging Face's {bytes, path}."""
+    import pyarrow.types as types
+
+    kind = table.schema_arrow.field(column).type
+    if types.is_struct(kind):
+        names = [kind.field(index).name for index in range(kind.num_fields)]
+        return "bytes" in names and _is_bytes(kind.field("bytes").type)
+    return _is_bytes(kind)
+
+
+def _is_bytes(kind: Any) -> bool:
+    import pyarrow.types as types
+
+    return types.is_binary(kind) or types.is_large_binary(kind)
+
+
+def _rows(file: Path, table: Any, fields: Fields, at_once: int) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Number, from 1, and the needed columns of every row."""
+    import pyarrow
+
+    flags = (flag for flag, _ in fields.flags)
+    wanted = dict.fromkeys((*fields.image, *fields.captions, *flags, *([fields.split] if fields.split else ())))
+    number = 0
+    try:
+        for batch in table.iter_batches(batch_size=at_once, columns=list(wanted)):
+            for record in batch.to_pylist():
+                number += 1
+                yield number, record
+    except (OSError, ValueError, pyarrow.ArrowException) as error:  # ValueError: text that is not UTF-8
+        raise DataError(f"{file} is damaged after row {number} ({error}): fetch it again") from error
+
+
+def _photos(file: Path, table: Any, fields: Fields) -> Iterator[Packed]:
+    for number, record in _rows(file, table, fields, _PHOTOS_AT_ONCE):
+        value = record.pop(fields.image[0])
+        content, name = (value.get("bytes"), value.get("path")) if isinstance(value, dict) else (value, None)
+        name = name or next((record[key] for key in fields.image[1:] if isinstance(record.get(key), str)), None)
+        # Names may repeat within a table, so the number of the row is part of the name.
+        name = f"{number:06d}" + (f"-{name.replace('/', '-')}" if name else "")
+        yield Packed(f"row {number}", name, content if isinstance(content, bytes) else None, record)

@@ -1,0 +1,121 @@
+"""Add the records of a caption file of any kind to a listing."""
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+from captioner.errors import DataError
+from training.data.readers.fields import FLAG_REASONS, Fields, captions_of, flagged, is_address, photo_names
+from training.data.readers.listing import SPLIT_NAMES, Listing, printable
+from training.data.readers.photos import photo_folders, walk_files
+
+_AFTER_PATH = re.compile("[?#]")
+
+
+class Rows:
+    """Adds the records of one caption file to a listing.
+
+    file: the caption file, for the places of problems.
+    split: the split that the file's name gives to records that name none.
+    images: the folder of the photos if it was given; else photos are looked for relative to the file's folder, to the
+        usual folders of photos in it, and to `root`.
+    """
+
+    def __init__(self, listing: Listing, file: Path, split: str | None, images: Path | None) -> None:
+        self._listing = listing
+        self._file = file
+        self._split = split
+        self._folders = _folders(file, listing.root, images)
+        self._photos = images if images is not None else listing.root
+        self._used: set[str] = set()
+        self._unused: set[str] = set()
+        self._addresses: list[str] = []
+        self._has_files = False
+
+    def add(self, entry: int | str, record: Mapping[str, Any], fields: Fields) -> None:
+        """Add a record's photo and captions; unusable values become problems with their place."""
+        names = photo_names(record, fields)
+        if not names:
+            self._listing.refuse("bad_entry", self._file, entry, "names no image")
+            return
+        self._note_address(record, fields)
+        paths = tuple(
+            name if is_address(name) else os.path.normpath(os.path.join(folder, name))
+            for name in names
+            for folder in self._folders
+        )
+        self._add(entry, record, fields, paths[0], paths)
+
+    def add_unpacked(
+        self, entry: int | str, record: Mapping[str, Any], fields: Fields, name: str, path: Path | None
+    ) -> None:
+        """Add a record whose photo was unpacked. path: None if it has no photo. name: of the photo in the archive."""
+        archive = os.path.relpath(self._file.with_suffix(""), self._listing.root)
+        self._has_files = True
+        if path is None:
+            self._listing.refuse("missing_image", self._file, entry, "holds no photo")
+            return
+        self._listing.finder.allow(path.parent)  # which may be the cache, outside the data set
+        self._add(entry, record, fields, f"{archive}/{name}", (os.path.relpath(path, self._listing.root),))
+
+    def _add(
+        self, entry: int | str, record: Mapping[str, Any], fields: Fields, image_id: str, paths: tuple[str, ...]
+    ) -> None:
+        self._used.update(fields.captions)
+        self._unused.update(fields.others)
+        split = self._split_of(entry, record, fields, paths[0])
+        if split is False:
+            return
+        self._listing.add_photo(image_id, image_id, paths, split, self._file, entry)
+        if kind := flagged(record, fields.flags):
+            self._listing.refuse(kind, self._file, entry, f"the caption of {paths[0]} {FLAG_REASONS[kind]}")
+            return
+        for caption in captions_of(record, fields):
+            self._listing.add_caption(image_id, caption, self._file, entry)
+
+    def finish(self) -> None:
+        """Report caption columns that were left out. Raises DataError if every photo is an address."""
+        if self._addresses and not self._has_files and not self._are_there():
+            raise DataError(
+                f"{self._file}: its photos are addresses ({printable(self._addresses[0])}), which are not fetched:"
+                " download the photos (img2dataset does), put them beside it, and name their files in a column image"
+            )
+        if unused := sorted(self._unused - self._used):
+            message = f"captions are taken from {', '.join(sorted(self._used))}, not from {', '.join(unused)}"
+            self._listing.refuse("unused_column", self._file, None, message)
+
+    def _note_address(self, record: Mapping[str, Any], fields: Fields) -> None:
+        value = record.get(fields.image[0])
+        if is_address(value):
+            self._addresses.append(value)
+        else:
+            self._has_files = True
+
+    def _are_there(self) -> bool:
+        """Whether a photo with the file name of any address exists."""
+        names = {unquote(_AFTER_PATH.split(address)[0]).rpartition("/")[2] for address in self._addresses} - {""}
+        return any(os.path.basename(path) in names for path in walk_files(self._photos))
+
+    def _split_of(self, entry: int | str, record: Mapping[str, Any], fields: Fields, name: str) -> str | None | bool:
+        """Return the split of a record; False if it names an unknown one."""
+        named = record.get(fields.split) if fields.split is not None else None
+        named = str(named).strip() if named is not None else ""
+        if named:
+            if named.lower() not in SPLIT_NAMES:
+                message = f"puts {name} into {named!r}: that is no train, val or test"
+                self._listing.refuse("bad_entry", self._file, entry, message)
+                return False
+            return SPLIT_NAMES[named.lower()]
+        return self._split or SPLIT_NAMES.get(name.replace("\\", "/").partition("/")[0].lower())
+
+
+def _folders(file: Path, root: Path, images: Path | None) -> list[str]:
+    """Folders for photos, relative to the finder's; the first one distinguishes equal names of two files."""
+    own = os.path.relpath(file.parent, root)
+    if images is not None:
+        return list(dict.fromkeys([own, "."]))
+    folders = [*photo_folders(file.parent), *photo_folders(root)]
+    return list(dict.fromkeys(os.path.relpath(folder, root) for folder in folders))

@@ -1,0 +1,216 @@
+"""Rows of delimited tables, quoted or not. A broken row does not affect the others."""
+
+import csv
+import io
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from captioner.counting import counted
+from captioner.errors import DataError
+from training.data.readers.fields import Fields, explain_missing, find_fields, is_address, normal_key
+from training.data.readers.files import head_bytes, head_of, is_text, lines_of, read_lines, refuse_encoding
+from training.data.readers.listing import Listing
+from training.data.readers.photos import is_photo
+from training.data.readers.text_files import why_no_text
+
+_DELIMITERS = "\t,;|"
+_UNQUOTED = "\t|"
+"""Separators of tables that are often written without any quoting."""
+_NAMES = {"\t": "tab", ",": "comma", ";": "semicolon", "|": "|"}
+_MOST_LINES = 100
+"""Maximum number of lines of a quoted text."""
+_MOST_ABOVE = 10
+"""Maximum number of lines above the names of columns: Excel's sep=; a title, a comment, empty ones."""
+_TOP_BYTES = 1 << 14
+_SEPARATOR_LINE = re.compile(r'"?sep=.?"?', re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Header:
+    """Columns of a table and their separator."""
+
+    delimiter: str
+    names: tuple[str, ...]
+    """Repeated names are numbered."""
+    fields: Fields
+
+    @property
+    def image(self) -> int:
+        """The column of the photo."""
+        return self.names.index(self.fields.image[0])
+
+
+def top_line(table: Path) -> str:
+    """The line that should name the columns; empty where the file cannot be read as text."""
+    lines = lines_of(head_of(table, _TOP_BYTES))
+    line = lines[_header_index(lines)] if lines else ""
+    return line if is_text(line) else ""
+
+
+def _header_index(lines: list[str]) -> int:
+    """Where the names of columns stand, below lines that belong to no table: the first line if there are none."""
+    for index, line in enumerate(lines[:_MOST_ABOVE]):
+        filled = [cell for cell in line.strip("\t,;| ").replace("\t", ";").split(";") if cell.strip()]
+        if not filled or _SEPARATOR_LINE.fullmatch(line.strip()) or line.lstrip().startswith("#"):
+            continue
+        if find_header(line) is not None:
+            return index
+        if len(filled) > 1 or "," in filled[0] or "|" in filled[0]:
+            break
+    first = (index for index, line in enumerate(lines[:_MOST_ABOVE]) if line.strip())
+    return next(first, 0)
+
+
+def find_header(line: str) -> Header | None:
+    """Read a first line as names of columns; None if these name no photo or no caption."""
+    for delimiter in _DELIMITERS:
+        names = _numbered(_cells(line, delimiter))
+        if (fields := find_fields(names)) is not None:
+            return Header(delimiter, names, fields)
+    return None
+
+
+def may_be_row(line: str) -> bool:
+    """Whether a line has columns, or names a photo or an address, and is no sentence."""
+    return any(mark in line for mark in "\t;|") or any(
+        is_photo(word) or is_address(word) for word in re.split("[ ,]", line)
+    )
+
+
+def explain(line: str) -> str:
+    """Say why a first line is not the header of a table of captions, as the rest of a sentence."""
+    if not line.strip():
+        return "its first line is empty or no text"
+    cells = max((_cells(line, delimiter) for delimiter in _DELIMITERS), key=len)
+    if address := next((cell for cell in cells if is_address(cell)), None):
+        return (
+            f"its first line is no header, and its photos are addresses ({address[:80]}), which are not fetched:"
+            " download them (img2dataset does), and write a table of file names and captions"
+        )
+    if any(is_photo(cell) for cell in cells):
+        delimiter = max(_DELIMITERS, key=lambda each: len(_cells(line, each)))
+        names = "image<tab>caption" if delimiter == "\t" else f"image{delimiter}caption"
+        return f"its first line is no header: write the names of the columns above it ({names}); it holds {line[:80]!a}"
+    if len(cells) == 1 and is_photo(line.split()[0]):
+        return (
+            "its photos and captions are separated by a space: write a tab between them, and image<tab>caption above"
+            f" them; its first line holds {line[:80]!a}"
+        )
+    return explain_missing(cells)
+
+
+def read_rows(table: Path, listing: Listing) -> Iterator[tuple[int, dict[str, str], Header]]:
+    """Yield line number, cells by column, and header of every whole row; other rows become problems.
+
+    Raises DataError where the first line names no photo or no captions.
+    """
+    if reason := why_no_text(head_bytes(table, 1024)):
+        raise DataError(f"{table}: {reason}")
+    lines = read_lines(table)
+    top = _header_index(lines)
+    header = find_header(lines[top]) if lines else None
+    if header is None:
+        raise DataError(
+            f"{table}:{top + 1}: the first line must name the columns, among them image (or file_name, path, ...) and"
+            f" caption (or text, title, ...): {explain(lines[top] if lines else '')}"
+        )
+    width = len(header.names)
+    index = top + 1
+    while index < len(lines):
+        start = index
+        row, index = _assemble(lines, start, header)
+        if isinstance(row, list):
+            if not any(cell.strip() for cell in row):
+                continue
+            while len(row) > width and not row[-1].strip():  # spreadsheets write empty columns behind the others
+                row.pop()
+        if not all(is_text(line) for line in lines[start:index]):
+            refuse_encoding(listing, table, start + 1)
+        elif isinstance(row, str):
+            listing.refuse("bad_entry", table, start + 1, row)
+        elif len(row) != width:
+            listing.refuse("bad_entry", table, start + 1, _explain_width(row, width, header.delimiter))
+        else:
+            yield start + 1, dict(zip(header.names, row, strict=True)), header
+
+
+def _cells(line: str, delimiter: str) -> list[str]:
+    try:
+        return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter, skipinitialspace=True), [])]
+    except csv.Error:
+        return []
+
+
+def _numbered(names: list[str]) -> tuple[str, ...]:
+    seen: Counter[str] = Counter()
+    numbered = []
+    for name in names:
+        seen[normal_key(name)] += 1
+        count = seen[normal_key(name)]
+        numbered.append(name if count == 1 else f"{name}_{count}")
+    return tuple(numbered)
+
+
+def _explain_width(row: list[str], width: int, delimiter: str) -> str:
+    name = _NAMES[delimiter]
+    found = f"has {counted(len(row), 'column')} where the header has {width}"
+    if len(row) < width:
+        return f"{found}: a separator ({name}) is missing in {delimiter.join(row)[:80]!a}"
+    return f"{found}: its text holds the separator ({name}), so put quotes around the text"
+
+
+def _assemble(lines: list[str], start: int, header: Header) -> tuple[list[str] | str, int]:
+    """Assemble the row that starts in a line. Returns it, or what is wrong with it, and the index of the next line.
+
+    A quoted text may span several lines. A quote that is never closed must not swallow the rows below: if the next line
+    is a whole row, the row ends here. A line with as many separators as the header is split as it is if its quotes make
+    no sense: captions may begin with a quotation, and many tables are written without quoting.
+    """
+    delimiter, width = header.delimiter, len(header.names)
+    text = lines[start]
+    plain = text.split(delimiter) if text.count(delimiter) == width - 1 else None
+    end = start + 1
+    while True:
+        try:
+            stream = io.StringIO(text, newline="")
+            row = next(csv.reader(stream, delimiter=delimiter, strict=True, skipinitialspace=True), [])
+            return (plain, start + 1) if plain and len(row) != width else (row, end)
+        except csv.Error as error:
+            if "unexpected end of data" not in str(error):
+                if plain:
+                    return plain, start + 1
+                if escaped := _split_escaped(text, delimiter, width):
+                    return escaped, start + 1
+                return f"cannot be read ({error}): put quotes around the text, and double those in it", start + 1
+        if end == len(lines) or end - start > _MOST_LINES or _is_row(lines[end], lines[start], header):
+            if plain and delimiter in _UNQUOTED:
+                return plain, start + 1
+            return "opens a quote that is not closed: close it, or double it where the text begins with one", start + 1
+        text += "\n" + lines[end]
+        end += 1
+
+
+def _split_escaped(line: str, delimiter: str, width: int) -> list[str] | None:
+    r"""A row whose quotes are escaped as \", as databases write them; None where it is none."""
+    if '\\"' not in line:
+        return None
+    reader = csv.reader(
+        [line], delimiter=delimiter, escapechar="\\", doublequote=False, strict=True, skipinitialspace=True
+    )
+    try:
+        row = next(reader)
+    except csv.Error:
+        return None
+    return row if len(row) == width else None
+
+
+def _is_row(line: str, before: str, header: Header) -> bool:
+    """Whether a line is a row of its own, beside a row before it whose photo may have a name without extension."""
+    cells, earlier = _cells(line, header.delimiter), _cells(before, header.delimiter)
+    if len(cells) != len(header.names):
+        return False
+    name, like = cells[header.image], earlier[header.image] if len(earlier) > header.image else ""
+    return is_photo(name) or not is_photo(like) and name != "" and len(name.split()) == len(like.split()) == 1

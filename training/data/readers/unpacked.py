@@ -1,0 +1,135 @@
+"""Photos in archives, unpacked once into a hidden folder beside the archive, or into the user's cache.
+
+Unpacked photos are as large as the archive, so its own disk is preferred.
+"""
+
+import hashlib
+import io
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+from PIL import Image
+
+from captioner.errors import DataError
+from training.data.readers.photos import UNPACKED, is_photo
+
+_RECORDS = "records.jsonl"
+
+MAX_RATIO = 100
+"""Photos do not get smaller in an archive: an archive that unpacks to more than this many times its size is refused."""
+RATIO_FROM_BYTES = 1_000_000_000
+"""Unpacked size below which the ratio does not matter."""
+
+
+@dataclass(frozen=True)
+class Packed:
+    """One photo of an archive, with the rest of its record."""
+
+    entry: str
+    """Its place in the archive, for problems."""
+    name: str
+    """Name in the archive."""
+    photo: bytes | None
+    """The bytes of its file; None where the record has no photo."""
+    record: dict[str, Any]
+    """Everything else that a caption or a split may be read from."""
+
+
+def unpack(archive: Path, photos: Iterable[Packed]) -> Iterator[tuple[str, Path | None, str, dict[str, Any]]]:
+    """Yield entry, path, name and record of every photo of an archive, which is unpacked when it is first read.
+
+    Files are named by number, as names in an archive may lead anywhere. An archive that has changed is unpacked again.
+    `photos` is iterated only to unpack.
+    Raises DataError if neither the folder beside the archive nor the cache can be written, if the archive unpacks to
+    far more than its size, and if what was unpacked is damaged.
+    """
+    state = archive.stat()
+    name = f"{archive.name}-{state.st_size:x}-{state.st_mtime_ns:x}"
+    top = archive.parent / UNPACKED
+    if not (top / name / _RECORDS).exists() and not _is_writable(top):
+        top = _cache_of(archive)
+    folder = top / name
+    if not (folder / _RECORDS).exists():
+        try:
+            top.mkdir(parents=True, exist_ok=True)
+            with FileLock(top / f"{archive.name}.lock"):
+                if not (folder / _RECORDS).exists():
+                    _write(photos, archive, folder)
+        except OSError as error:
+            raise DataError(
+                f"{archive}: its photos cannot be unpacked into {top} ({error.strerror or error}): make room, or allow"
+                " writing there; or unpack it elsewhere yourself, and give that folder"
+            ) from error
+    with open(folder / _RECORDS, encoding="utf-8") as lines:
+        for line in lines:
+            try:
+                entry, file, name, record = json.loads(line)
+                if os.path.basename(file) != file or not isinstance(record, dict):
+                    raise ValueError("not a record of this folder")
+            except (ValueError, TypeError) as error:
+                raise DataError(f"{folder / _RECORDS} is damaged: remove {folder}, and it is unpacked anew") from error
+            yield entry, folder / file if file else None, name, record
+
+
+def _is_writable(folder: Path) -> bool:
+    """Whether files can be created in a folder, which is created if it does not exist."""
+    try:
+        folder.mkdir(exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:  # tried, as permissions do not show that a disk is mounted read-only
+        return False
+
+
+def _cache_of(archive: Path) -> Path:
+    """A folder for the photos of an archive, in the user's cache (XDG_CACHE_HOME, by default ~/.cache)."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    place = hashlib.sha256(os.fsencode(archive.parent.resolve())).hexdigest()[:16]
+    return cache / "captioner" / "unpacked" / place
+
+
+def _write(photos: Iterable[Packed], archive: Path, folder: Path) -> None:
+    name, most = archive.name, max(RATIO_FROM_BYTES, MAX_RATIO * archive.stat().st_size)
+    earlier = re.compile(re.escape(name) + "-[0-9a-f]+-[^-]+")  # of the archive before it changed, or of a crash
+    for old in folder.parent.iterdir():
+        if earlier.fullmatch(old.name):
+            shutil.rmtree(old, ignore_errors=True)
+    written = Path(tempfile.mkdtemp(prefix=f"{name}-0-", dir=folder.parent))
+    written.chmod(0o755)
+    try:
+        with open(written / _RECORDS, "w", encoding="utf-8") as lines:
+            for number, packed in enumerate(photos):
+                file = ""
+                if packed.photo is not None:
+                    most -= len(packed.photo)
+                    if most < 0:
+                        raise DataError(
+                            f"{archive} would unpack to more than {MAX_RATIO} times its size, as no photos do: give the"
+                            " photos themselves"
+                        )
+                    file = f"{number:06d}{_ending(packed.name, packed.photo)}"
+                    (written / file).write_bytes(packed.photo)
+                lines.write(json.dumps([packed.entry, file, packed.name, packed.record], default=str) + "\n")
+        os.rename(written, folder)
+    except BaseException:
+        shutil.rmtree(written, ignore_errors=True)
+        raise
+
+
+def _ending(name: str, photo: bytes) -> str:
+    ending = os.path.splitext(name)[1].lower()
+    if is_photo(f"a{ending}"):
+        return ending
+    try:
+        with Image.open(io.BytesIO(photo)) as image:
+            return f".{(image.format or 'jpg').lower()}"
+    except Exception:  # damaged: reported when the photos are checked
+        return ".jpg"

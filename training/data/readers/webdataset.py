@@ -1,0 +1,137 @@
+"""WebDataset: tar files with a photo and its caption side by side, as img2dataset writes them."""
+
+import json
+import os
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from captioner.errors import DataError
+from training.data.readers.caption_files import CaptionFiles, split_in_name
+from training.data.readers.fields import find_fields, texts_of
+from training.data.readers.files import decoded, report_unused
+from training.data.readers.folder import ENDINGS
+from training.data.readers.listing import SPLIT_NAMES, Listing
+from training.data.readers.photos import PhotoFinder, is_photo
+from training.data.readers.rows import Rows
+from training.data.readers.unpacked import Packed, unpack
+
+LAYOUT = (
+    "WebDataset .tar files of photos, each with a .txt or .json of the same name (img2dataset), by split if you like"
+)
+
+_PHOTO, _CAPTIONS = "image", "captions"
+_LARGEST_TEXT = 1 << 20
+_LARGEST_PHOTO = 1 << 30  # bytes; more than any photo that is read takes
+_MOST_MEMBERS_SEEN = 50
+_MOST_TARS = 100_000
+_FIELDS = find_fields((_PHOTO, _CAPTIONS))
+assert _FIELDS is not None
+
+
+def files(found: CaptionFiles) -> list[Path]:
+    """Find the tars of photos and texts in a folder, or the named file if it is one."""
+    holds: dict[Path, bool] = {}  # The tars of a folder are alike, so only the first is opened.
+
+    def is_one(file: Path) -> bool:
+        if file.parent not in holds:
+            holds[file.parent] = explain(file) is None
+        return holds[file.parent]
+
+    return found.first((".tar",), is_one, _MOST_TARS)
+
+
+def read(path: Path, images: Path | None) -> Listing:
+    """List the photos of tars, which are unpacked beside these. The split is that of a tar's name or folder.
+
+    Raises DataError for a file that is not a tar, and if nothing can be unpacked.
+    """
+    found = CaptionFiles(path)
+    tars = [path] if found.is_file else files(found)
+    if not tars:
+        raise DataError(f"{path} holds no tar of photos and texts: this format is {LAYOUT}")
+    root = path.parent if found.is_file else path
+    listing = Listing(root, PhotoFinder([root]))
+    for tar in tars:
+        split = None
+        if not found.is_file:
+            split = SPLIT_NAMES.get(tar.parent.name.lower()) or (split_in_name(tar.stem) if len(tars) > 1 else None)
+        rows = Rows(listing, tar, split, images)
+        for entry, photo, name, record in unpack(tar, _samples(tar)):
+            rows.add_unpacked(entry, {_PHOTO: name, **record}, _FIELDS, name, photo)
+        rows.finish()
+    if not found.is_file:
+        report_unused(listing, root, tars)
+    return listing
+
+
+def explain(file: Path) -> str | None:
+    """Say why a tar is not read, as the rest of a sentence; None if it holds photos with captions."""
+    kinds: dict[str, set[str]] = {}
+    try:
+        with tarfile.open(file, "r:") as tar:
+            for _, member in zip(range(_MOST_MEMBERS_SEEN), tar, strict=False):
+                if member.isfile():
+                    key, ending = _key(member.name)
+                    kinds.setdefault(key, set()).add("photo" if is_photo(f"a{ending}") else ending)
+    except (tarfile.TarError, OSError, EOFError) as error:
+        return f"is no tar that can be read ({error}): decompress a compressed one first"
+    if any("photo" in kind and kind & {*ENDINGS} for kind in kinds.values()):
+        return None
+    endings = sorted({ending for kind in kinds.values() for ending in kind})
+    return (
+        f"its first files ({', '.join(endings) or 'none'}) are no photos with a .txt or .json of the same name:"
+        " unpack it, and give the folder"
+    )
+
+
+def _samples(path: Path) -> Iterator[Packed]:
+    """Yield photos with their captions, in the order of the tar. Members of one sample follow each other."""
+    key, photo, texts = None, None, {}
+    try:
+        with tarfile.open(path, "r:") as tar:
+            for member in tar:
+                # Not links and devices, nor files that claim to be larger than they are.
+                if not member.isreg() or member.issparse():
+                    continue
+                its_key, ending = _key(member.name)
+                if its_key != key:
+                    yield from _sample(key, photo, texts)
+                    key, photo, texts = its_key, None, {}
+                if is_photo(f"a{ending}") and member.size <= _LARGEST_PHOTO:
+                    photo = photo or (member.name, tar.extractfile(member).read())
+                elif ending in ENDINGS and member.size <= _LARGEST_TEXT:
+                    texts[ending] = decoded(tar.extractfile(member).read())
+            yield from _sample(key, photo, texts)
+    except (tarfile.TarError, EOFError) as error:
+        raise DataError(f"{path} is damaged or was cut short ({error}): fetch it again") from error
+
+
+def _sample(key: str | None, photo: tuple[str, bytes] | None, texts: dict[str, str]) -> Iterator[Packed]:
+    if key is None or photo is None and not texts:
+        return
+    captions: list[Any] = []
+    for ending in sorted(texts, key=ENDINGS.index):
+        captions = _captions(texts[ending], ending)
+        if captions:
+            break
+    name, content = photo or (key, None)
+    yield Packed(name, name, content, {_CAPTIONS: captions})
+
+
+def _captions(text: str, ending: str) -> list[Any]:
+    if ending != ".json":
+        return [line for line in text.splitlines() if line.strip()]
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError):
+        return []
+    found = list(texts_of(content)) if isinstance(content, dict) else []
+    return [caption for caption in found if isinstance(caption, str)]
+
+
+def _key(name: str) -> tuple[str, str]:
+    """Split a member's name into WebDataset's key, which ends at the first dot, and its last ending."""
+    folder, base = os.path.split(name)
+    return os.path.join(folder, base.partition(".")[0]), os.path.splitext(base)[1].lower()

@@ -1,0 +1,232 @@
+"""Captioned photos of any of the usual formats as one list of records; which format a path holds is found out."""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from captioner.counting import counted
+from captioner.errors import DataError
+from training.data.readers import (
+    coco,
+    flickr8k,
+    folder,
+    json_records,
+    karpathy,
+    near_misses,
+    parquet,
+    table,
+    webdataset,
+)
+from training.data.readers.caption_files import CaptionFiles, subfolders
+from training.data.readers.listing import SPLITS, ImageRecord, Listing, Problem
+
+__all__ = ["READERS", "SPLITS", "DataSet", "ImageRecord", "Problem", "Reader", "draw_splits", "read_records"]
+
+VAL_SHARE = 0.05
+TEST_SHARE = 0.05
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A format: how it looks to a person, how it is recognised, and how it is read."""
+
+    layout: str
+    files: Callable[[CaptionFiles], list[Path]]
+    """The caption files of this format."""
+    read: Callable[[Path, Path | None], Listing]
+    beside_photos: Callable[[CaptionFiles], list[Path]] | None = None
+    """Finds texts beside photos if no format has any files: other data sets may have a stray .txt."""
+    weakly: Callable[[CaptionFiles], list[Path]] | None = None
+    """After that, finds files that name photos only by an id or an address."""
+    elsewhere: Callable[[CaptionFiles], list[Path]] | None = None
+    """At last, finds files in subfolders of any name."""
+
+
+def _weakly(files: Callable[..., list[Path]]) -> Callable[[CaptionFiles], list[Path]]:
+    return lambda found: files(found, weak=True)
+
+
+def _folder_itself(found: CaptionFiles) -> list[Path]:
+    return [found.path] if folder.claims(found.path) else []
+
+
+READERS = {
+    "coco": Reader(coco.LAYOUT, coco.files, coco.read, elsewhere=coco.elsewhere),
+    "karpathy": Reader(karpathy.LAYOUT, karpathy.files, karpathy.read, elsewhere=karpathy.elsewhere),
+    "flickr8k": Reader(flickr8k.LAYOUT, flickr8k.files, flickr8k.read, elsewhere=flickr8k.elsewhere),
+    "table": Reader(table.LAYOUT, table.files, table.read, weakly=_weakly(table.files), elsewhere=table.elsewhere),
+    "json": Reader(
+        json_records.LAYOUT,
+        json_records.files,
+        json_records.read,
+        weakly=_weakly(json_records.files),
+        elsewhere=json_records.elsewhere,
+    ),
+    "webdataset": Reader(webdataset.LAYOUT, webdataset.files, webdataset.read),
+    "parquet": Reader(parquet.LAYOUT, parquet.files, parquet.read, weakly=_weakly(parquet.files)),
+    "folder": Reader(folder.LAYOUT, lambda found: [], folder.read, beside_photos=_folder_itself),
+}
+
+_DEEPEST = 8
+"""Maximum depth of folders that are the only one in their parent."""
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """What a path holds: the photos that can be used, and what is wrong with the rest."""
+
+    name: str
+    format: str
+    root: Path
+    records: list[ImageRecord]
+    problems: list[Problem]
+    drawn_splits: bool
+    """Whether the splits were drawn here, because the data set has none of its own."""
+
+    def split(self, name: str) -> list[ImageRecord]:
+        """The records of a split; raises DataError where there are none."""
+        if name not in SPLITS:
+            raise DataError(f"there is no split {name!r}: the splits are {', '.join(SPLITS)}")
+        records = [record for record in self.records if record.split == name]
+        if not records:
+            counts = ", ".join(f"{sum(record.split == split for record in self.records)} {split}" for split in SPLITS)
+            first = (
+                f"; the first of {counted(len(self.problems), 'problem')}: {self.problems[0]}" if self.problems else ""
+            )
+            raise DataError(f"{self.root} has no usable photo in its {name} split ({counts}){first}")
+        return records
+
+
+def read_records(
+    path: str | Path, format: str | None = None, images: str | Path | None = None, seed: int = 0
+) -> DataSet:
+    """Read a data set: a folder or a caption file. Lines that cannot be used are in `problems`, with their place.
+
+    format: a name in READERS; by default the one that recognises the path.
+    images: the folder of the photos, where the format's own layout does not tell.
+    seed: of the splits that `draw_splits` makes where the data set has none.
+    Raises DataError where a path is missing, no format or several recognise it, or a caption file is broken as a whole.
+    """
+    path, images = Path(path), Path(images) if images is not None else None
+    if not path.exists():
+        raise DataError(f"{path} does not exist: give the folder or the caption file of a data set")
+    if images is not None and not images.is_dir():
+        raise DataError(f"{images} is not a folder: give the folder that holds the photos of {path}")
+    if format is not None and format not in READERS:
+        raise DataError(f"there is no format {format!r}: the formats are {', '.join(READERS)}")
+    title = path.resolve().name if path.is_dir() else path.stem
+    try:
+        path, name = (path, format) if format is not None else _sniff(path)
+        listing = READERS[name].read(path, images)
+        records = listing.records(look_beside=path.is_file())
+        problems = near_misses.with_reasons(listing.problems, CaptionFiles(path), listing.root)
+    except OSError as error:
+        raise DataError(f"{error.filename or path} cannot be read: {error.strerror or error}") from error
+    drawn = not listing.has_splits
+    if drawn:
+        records = draw_splits(records, seed)
+    return DataSet(title, name, listing.root, records, problems, drawn)
+
+
+def draw_splits(records: list[ImageRecord], seed: int) -> list[ImageRecord]:
+    """Give every image a split, whatever it had: about 90 % train, 5 % val, 5 % test; a photo's captions stay together.
+
+    A photo's place is the hash of seed and image id, as a number from 0 to 1: below 0.05 val, below 0.1 test, else
+    train. Photos that are added later therefore move no other. Of a data set so small that val (or train) would be
+    empty, the photo with the lowest (highest) number goes there. One photo alone is train.
+    """
+    places = [_hash_fraction(seed, record.image_id) for record in records]
+    splits = ["val" if place < VAL_SHARE else "test" if place < VAL_SHARE + TEST_SHARE else "train" for place in places]
+    if len(records) > 1 and "val" not in splits:
+        splits[places.index(min(places))] = "val"
+    if records and "train" not in splits:
+        splits[places.index(max(places))] = "train"
+    return [replace(record, split=split) for record, split in zip(records, splits, strict=True)]
+
+
+def records_sha256(records: Iterable[ImageRecord]) -> str:
+    """Hash ids, file names, captions and splits in their order, but not the folders of the photos."""
+    digest = hashlib.sha256()
+    for record in records:
+        values = record.image_id, record.path.name, record.captions, record.split
+        digest.update(repr(values).encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
+
+
+def _hash_fraction(seed: int, image_id: str | int) -> float:
+    digest = hashlib.sha256(f"{seed}:{image_id}".encode("utf-8", "surrogatepass")).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
+
+
+def _sniff(path: Path) -> tuple[Path, str]:
+    """Find the format, and the folder that holds captions, which may be the only one in `path`, or the file itself.
+
+    Raises DataError where no format recognises anything, or several recognise different files.
+    """
+    found = CaptionFiles(path)
+    rounds = _rounds()
+    if name := _recognise(found, rounds[0]):
+        return path, name
+    levels = [found, *_lone_folders(found)]
+    for looks in rounds:
+        for level in levels:
+            if name := _recognise(level, looks):
+                return level.path, name
+    raise DataError(_explain(found))
+
+
+def _rounds() -> list[dict[str, Callable[[CaptionFiles], list[Path]]]]:
+    """Ways of recognising each format, by round: the surest signs come first."""
+    kinds = ("files", "beside_photos", "weakly", "elsewhere")
+    return [{name: look for name, reader in READERS.items() if (look := getattr(reader, kind))} for kind in kinds]
+
+
+def _lone_folders(found: CaptionFiles) -> Iterator[CaptionFiles]:
+    """Yield nested folders, each the only one in its parent, while no file beside them comes close to captions."""
+    for _ in range(_DEEPEST):
+        inside = [] if found.is_file else subfolders(found.path)
+        if len(inside) != 1 or any(near_misses.explain(found, file) for file in found.own()):
+            return
+        found = CaptionFiles(inside[0])
+        yield found
+
+
+def _recognise(found: CaptionFiles, looks: dict[str, Callable[[CaptionFiles], list[Path]]]) -> str | None:
+    """Return the format of the files that are found. Raises DataError if formats recognise different files."""
+    claiming = {name: files for name, look in looks.items() if (files := look(found))}
+    if len({tuple(files) for files in claiming.values()}) > 1:  # of one file the first format counts
+        held = [f"{_named(files, found.path)} ({name})" for name, files in claiming.items()]
+        raise DataError(
+            f"{found.path} may be read as {' or as '.join(claiming)}: it holds {' and '.join(held)}, which may"
+            " repeat or contradict each other. Give the path of one of them, or name its format with --format"
+        )
+    return next(iter(claiming), None)
+
+
+def _named(files: list[Path], root: Path) -> str:
+    names = [os.path.relpath(file, root) for file in files]
+    return ", ".join(names[:2]) + (f" and {len(names) - 2} more" if len(names) > 2 else "")
+
+
+def _explain(found: CaptionFiles) -> str:
+    """Say why nothing is recognised: the reason for each file that comes close, and the formats."""
+    reasons = "".join(f"\n  {line}" for line in near_misses.near_misses(found))
+    layouts = "\n".join(f"  {name:10} {reader.layout}" for name, reader in READERS.items())
+    return (
+        f"{found.path} holds no captions in a format that is known: {_contents(found.path)}."
+        + (f" Why not:{reasons}" if reasons else "")
+        + f"\nUnderstood are\n{layouts}"
+    )
+
+
+def _contents(path: Path) -> str:
+    """What was found instead, for the error."""
+    if not path.is_dir():
+        return f"it is a file of {counted(path.stat().st_size, 'byte')}"
+    entries = [entry for entry in path.iterdir() if not entry.name.startswith(".")]
+    names = sorted(entry.name + ("/" if entry.is_dir() else "") for entry in entries)
+    if not names:
+        return "the folder is empty"
+    return f"the folder holds {', '.join(names[:8])}" + (f" and {len(names) - 8} more" if len(names) > 8 else "")

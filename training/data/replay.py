@@ -1,0 +1,56 @@
+"""New photos and earlier ones in the same batches, so that a captioner learns the new without forgetting the old."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from captioner.vocabulary import Vocabulary
+from training.data.dataset import CaptionDataset
+from training.data.features import FeatureCache
+from training.data.mixing import Balance
+from training.data.records import ImageRecord
+from training.grounding.supervision import Regions
+
+
+class ReplayDataset(CaptionDataset):
+    """Each epoch has every new image once, or as `balance` says, and a share of earlier ones in every batch."""
+
+    def __init__(
+        self,
+        new: Sequence[ImageRecord],
+        earlier: Sequence[ImageRecord],
+        share: float,
+        vocabulary: Vocabulary,
+        caches: Sequence[FeatureCache],
+        least_batches: int = 0,
+        regions: Sequence[Regions] | None = None,
+        balance: Balance | None = None,
+    ):
+        """`share` of a batch, from 0 to below 1, is of the earlier images; a batch has one new image at least.
+
+        regions: of the new images, then of the earlier ones. balance: of the new images.
+        """
+        super().__init__([*new, *earlier], vocabulary, caches, least_batches, regions, balance)
+        self.new_images, self._share = len(new), share
+
+    @property
+    def new_records(self) -> list[ImageRecord]:
+        return self.records[: self.new_images]
+
+    def _new_in_batch(self, batch_size: int) -> int:
+        return max(1, batch_size - round(batch_size * self._share))
+
+    def _pass_count(self, batch_size: int) -> int:
+        return math.ceil(self.new_images / self._new_in_batch(batch_size))
+
+    def _pass(self, rng: np.random.Generator, shuffled: np.ndarray, batch_size: int) -> list[np.ndarray]:
+        """Divide shuffled new images into batches, each filled up with earlier ones that are drawn for it."""
+        size = self._new_in_batch(batch_size)
+        earlier = np.arange(self.new_images, len(self.records))
+        batches = []
+        for start in range(0, len(shuffled), size):
+            of_new = shuffled[start : start + size]
+            wanted = min(len(earlier), round(len(of_new) * (batch_size - size) / size))
+            batches.append(np.concatenate([of_new, rng.choice(earlier, wanted, replace=False)]))
+        return batches

@@ -1,0 +1,131 @@
+"""Batches of sentences without photos: words and sentences are learned from text alone.
+
+The decoder is told such a sentence with a learned vector as its only annotation, and with labels that an encoder's
+classifier might have given to its photo.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from captioner.counting import counted
+from captioner.errors import DataError
+from captioner.model.draws import Share
+from captioner.model.label_memory import Labels
+from captioner.vocabulary import END, PAD, START, UNKNOWN, Vocabulary
+from training.data.readers.sentence_files import SentenceTexts
+from training.data.simulated_labels import LabelSimulator
+from training.distributed import Ranks
+from training.options import MAX_TRAINING_WORDS
+
+MOST_UNKNOWN = 0.5
+"""Sentences with a larger share of unknown words are left out: they teach to say "unknown"."""
+
+POOL = 16
+"""A batch is a part of so many times its size of sentences, those that are of similar length."""
+
+
+@dataclass(frozen=True)
+class SentenceBatch:
+    """Some sentences, each as the one caption of an image that does not exist."""
+
+    inputs: Tensor
+    """[B, 1, T] the start and the words"""
+    targets: Tensor
+    """[B, 1, T] the words and the end, PAD after it"""
+    labels: Labels | None = None
+    """Simulated; None where the captioner attends to no labels."""
+    share: Share | None = None
+    """Which sentences of a batch that ranks share these are; None where they are all of them."""
+
+    def part(self, ranks: Ranks) -> "SentenceBatch":
+        """This rank's share, padded to the longest sentence of the whole batch."""
+        if ranks.size == 1:
+            return self
+        whole = len(self.inputs)
+        mine = ranks.part(whole)
+        labels = self.labels and Labels(self.labels.classes[mine], self.labels.probabilities[mine])
+        return SentenceBatch(self.inputs[mine], self.targets[mine], labels, ranks.share(whole))
+
+    def to(self, device: torch.device) -> "SentenceBatch":
+        labels = self.labels and Labels(self.labels.classes.to(device), self.labels.probabilities.to(device))
+        return replace(self, inputs=self.inputs.to(device), targets=self.targets.to(device), labels=labels)
+
+
+class Sentences:
+    """All sentences as ids of words, in one array."""
+
+    def __init__(
+        self,
+        texts: SentenceTexts,
+        vocabulary: Vocabulary,
+        label_words: Sequence[Mapping[int, float]] = (),
+        labels: int = 0,
+    ):
+        """label_words: of each class of the encoder's classifier the ids of the words that name it -> weights.
+
+        labels: how many labels of each sentence are simulated; 0 for none.
+        Raises DataError if most words of every sentence are unknown.
+        """
+        self.files, self.sha256 = texts.files, texts.sha256()
+        ids = np.array([vocabulary.id_of(word) for word in texts.words], np.int32)[texts.numbers]
+        lengths = np.diff(texts.starts)
+        unknown = np.add.reduceat(ids == UNKNOWN, texts.starts[:-1], dtype=np.int64)
+        known = unknown <= MOST_UNKNOWN * lengths
+        if not known.any():
+            raise DataError(
+                f"most words of every sentence of {', '.join(texts.files)} are unknown: lower --sentence-min-count,"
+                " or leave --sentences out"
+            )
+        self.left_out = int(len(known) - known.sum())
+        self._ids = ids[np.repeat(known, lengths)]
+        self._lengths = lengths[known].astype(np.uint8)
+        self._starts = np.concatenate([[0], np.cumsum(self._lengths, dtype=np.int64)])
+        self._simulate = LabelSimulator(label_words, labels) if labels else None
+
+    def __len__(self) -> int:
+        return len(self._lengths)
+
+    def batch(self, rng: np.random.Generator, size: int) -> SentenceBatch:
+        """Draw so many different sentences of similar length, or all of them where there are fewer.
+
+        Every sentence is as likely as any other.
+        """
+        drawn = rng.choice(len(self), min(len(self), POOL * size), replace=False)
+        by_length = drawn[np.argsort(self._lengths[drawn], kind="stable")]
+        # A ring of sentences, as otherwise the shortest and the longest would be drawn less often.
+        first = int(rng.integers(len(by_length)))
+        rows = np.roll(by_length, -first)[:size]
+        words, inputs, targets = self._padded(rows)
+        labels = None
+        if self._simulate is not None:
+            classes, probabilities = self._simulate(words, rng)
+            labels = Labels(torch.from_numpy(classes), torch.from_numpy(probabilities))
+        return SentenceBatch(inputs, targets, labels)
+
+    def _padded(self, rows: np.ndarray) -> tuple[np.ndarray, Tensor, Tensor]:
+        """Sentences at these positions -> their words [B, T - 1], inputs and targets [B, 1, T]; PAD after them.
+
+        A sentence that goes on after `MAX_TRAINING_WORDS` words has no end, as captions have none.
+        """
+        whole = self._lengths[rows].astype(np.int64)
+        lengths = np.minimum(whole, MAX_TRAINING_WORDS)
+        column = np.arange(lengths.max() + 1)
+        exists = column < lengths[:, None]
+        place = np.where(exists, self._starts[rows][:, None] + column, 0)
+        words = np.where(exists, self._ids[place], PAD).astype(np.int64)
+        ended = np.flatnonzero(whole == lengths)
+        targets = words.copy()
+        targets[ended, lengths[ended]] = END
+        inputs = np.concatenate([np.full((len(rows), 1), START), words[:, :-1]], axis=1)
+        return words[:, :-1], torch.from_numpy(inputs).unsqueeze(1), torch.from_numpy(targets).unsqueeze(1)
+
+    def lines(self) -> list[str]:
+        """Lines that `fit` prints about sentences that were left out."""
+        if not self.left_out:
+            return []
+        left_out = counted(self.left_out, "sentence")
+        return [f"left out: {left_out} of which most words are unknown; {len(self):,} are learned from"]

@@ -1,0 +1,150 @@
+"""Two captioners on the same held-out photos: did it get better, and has it forgotten?
+
+The folder that comes out:
+
+    comparison.json   the scores and wrong nouns of both, and some photos with their captions and where they looked
+    photos/           those photos
+"""
+
+import dataclasses
+import io
+from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from captioner.caption_json import caption_json
+from captioner.captioner import Caption, Captioner
+from captioner.files import write_json
+from captioner.images.photo import open_image
+from training.data.records import DataSet, ImageRecord
+from training.evaluation.evaluate import caption_records
+from training.evaluation.metrics import Scores, one_meteor, score_captions
+from training.evaluation.rightness import Judge, words_of_references
+from training.options import FitOptions
+from training.random_streams import COMPARISON, sample, stream
+from training.runs.progress import Watch, unwatched
+from training.setup import training_splits
+
+PHOTOS = 12
+"""How many photos are shown, from the most improved to the most worsened."""
+PHOTO_SIDE = 1024
+"""Longest side of those, in pixels."""
+REPLAY_IMAGES = 1000
+"""At most so many photos of the earlier data are captioned, drawn at random."""
+ENOUGH_TO_TEST = 20
+"""Photos that a test split must have to be what the captioners are compared on."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Compared:
+    """What both captioners said of the same photos, and what that scored."""
+
+    records: Sequence[ImageRecord]
+    captions: Mapping[str, Mapping[Hashable, Caption]]
+    """By "new" and "old", then by image id; the same images in both."""
+    scores: Mapping[str, Scores]
+
+
+def compare(
+    captioners: Mapping[str, Captioner],
+    data: DataSet,
+    replay: DataSet | None,
+    output: Path,
+    seed: int = 0,
+    watch: Watch = unwatched,
+) -> dict[str, Any]:
+    """Score the captioners "new" and "old" on held-out photos of `data`, and on the val split of `replay`.
+
+    Each decodes as its bundle says, one caption a photo. -> what comparison.json holds. Raises DataError where there is
+    no held-out photo that can be read.
+    """
+    records, split = held_out(data, seed)
+    forgotten = None
+    with one_meteor:
+        compared = _compared(captioners, records, watch)
+        if replay is not None:
+            earlier = sample(replay.split("val"), REPLAY_IMAGES, stream(seed, COMPARISON))
+            forgotten = _compared(captioners, earlier, watch)
+    (output / "photos").mkdir(parents=True, exist_ok=True)
+    result = {
+        "scores": {
+            "data": _scores(compared, split),
+            "replay": None if forgotten is None else _scores(forgotten, "val"),
+        },
+        "photos": _photos(compared, output),
+    }
+    write_json(output / "comparison.json", result)
+    watch("finished")
+    return result
+
+
+def held_out(data: DataSet, seed: int) -> tuple[list[ImageRecord], str]:
+    """The photos to compare on, and which split they are: test where it is large enough, else val.
+
+    The val split also decided when training stopped, so its scores flatter the new captioner a little.
+    """
+    test = [record for record in data.records if record.split == "test"]
+    if len(test) >= ENOUGH_TO_TEST:
+        return test, "test"
+    return training_splits(data, FitOptions(seed=seed))[1], "val"
+
+
+def _compared(captioners: Mapping[str, Captioner], records: Sequence[ImageRecord], watch: Watch) -> Compared:
+    captions = {}
+    for number, (name, captioner) in enumerate(captioners.items()):
+        watch("comparing", done=number * len(records), total=len(captioners) * len(records))
+        options = dataclasses.replace(captioner.decoding, captions_per_image=1)
+        captions[name], _ = caption_records(captioner, records, options, batch_size=32, progress=False)
+    references = {record.image_id: record.captions for record in records}
+    scores = {
+        name: score_captions({image_id: caption.text for image_id, caption in found.items()}, references)
+        for name, found in captions.items()
+    }
+    return Compared([record for record in records if record.image_id in captions["new"]], captions, scores)
+
+
+def _scores(compared: Compared, split: str) -> dict[str, Any]:
+    judge = Judge(words_of_references(compared.records))
+    overall = {}
+    for name, scores in compared.scores.items():
+        said = {image_id: caption.words for image_id, caption in compared.captions[name].items()}
+        overall[name] = {**scores.overall, "hallucination": judge.hallucination(said).to_json()}
+    return {**overall, "images": len(compared.records), "split": split}
+
+
+def _photos(compared: Compared, output: Path) -> list[dict[str, Any]]:
+    """Photos spread evenly from the one that gained most CIDEr to the one that lost most, with both captions."""
+
+    def cider(record: ImageRecord) -> dict[str, float]:
+        return {name: scores.per_image[record.image_id]["CIDEr"] for name, scores in compared.scores.items()}
+
+    def gain(record: ImageRecord) -> float:
+        return cider(record)["new"] - cider(record)["old"]
+
+    ranked = sorted(compared.records, key=gain, reverse=True)
+    last, shown = len(ranked) - 1, min(PHOTOS, len(ranked))
+    photos = []
+    for number in range(shown):
+        record = ranked[round(number * last / max(1, shown - 1))]
+        photo = open_image(record.path)
+        name = f"photos/{number}.jpg"
+        (output / name).write_bytes(_jpeg(photo))
+        said = {captioner: _caption(found[record.image_id]) for captioner, found in compared.captions.items()}
+        values = {"photo": name, "width": photo.width, "height": photo.height, "references": list(record.captions)}
+        photos.append(values | {"cider": cider(record)} | said)
+    return photos
+
+
+def _caption(caption: Caption) -> dict[str, Any]:
+    grid, seen_box = list(caption.alphas.shape[1:]), list(caption.frame.seen_box)
+    return {**caption_json(caption), "grid": grid, "seen_box": seen_box}
+
+
+def _jpeg(photo: Image.Image) -> bytes:
+    photo = photo.convert("RGB")
+    photo.thumbnail((PHOTO_SIDE, PHOTO_SIDE))
+    file = io.BytesIO()
+    photo.save(file, "JPEG", quality=85)
+    return file.getvalue()

@@ -1,0 +1,233 @@
+"""A split of a data set -> captions, official scores, COCO's results format, and a page to look at.
+
+The folder that comes out needs nothing beside it:
+
+    metrics.json    the seven figures, wrong nouns (`training.evaluation.rightness`), and what they were measured on and
+                    with; with boxes, where the model looks; with a confidence model, how far it can be trusted
+    results.json    [{"image_id", "caption"}], as COCO's evaluation code reads it
+    index.html      photos, captions and references, best and worst
+    photos/         what the page shows
+"""
+
+import dataclasses
+import json
+import math
+import time
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from captioner.captioner import Caption, Captioner
+from captioner.config import DecodingOptions
+from captioner.counting import counted
+from captioner.errors import DataError, ImageError
+from captioner.images.photo import open_image
+from training.confidence.plots import confidence_plots
+from training.confidence.scores import score_confidences
+from training.data.records import ImageRecord
+from training.distributed import ALONE, Ranks
+from training.evaluation.metrics import METRICS, Scores, check_references, score_captions
+from training.evaluation.page import draw_cards, render_page, write_file
+from training.evaluation.rightness import Judge, words_of_references
+from training.grounding.boxes import BoxSet, without_ambiguous_names
+from training.grounding.measure import ground_captions, ground_evidence, ground_references
+from training.grounding.scores import Grounding
+
+
+def evaluate(
+    captioner: Captioner,
+    records: Iterable[ImageRecord],
+    output: Path,
+    options: DecodingOptions,
+    batch_size: int = 32,
+    progress: bool = True,
+    details: Mapping[str, Any] | None = None,
+    boxes: BoxSet | None = None,
+    evidence_photos: int = 0,
+    ranks: Ranks = ALONE,
+) -> dict[str, Any]:
+    """Caption the photos of a split, score the captions, and write the folder described above.
+
+    A photo that cannot be read is left out of the scores and named, with the reason, in metrics.json and on the page.
+    records: the split's images with their captions. options: how to decode; one caption per image is scored.
+    details: what else metrics.json should say, such as the name of the bundle.
+    boxes: of the things in the photos; with them it is also measured whether the model looks at what it names.
+    evidence_photos: for so many of these photos it is also measured what speaks for the words, which takes longer.
+    ranks: those that share the photos; the first of them scores and writes.
+    -> what metrics.json holds. Raises DataError where nothing can be scored, before anything is captioned if possible.
+    """
+    records = _checked(records)
+    boxes = without_ambiguous_names(boxes, [record.path for record in records]) if boxes else None
+    if ranks.leads:
+        _make_folder(Path(output) / "photos")
+    progress = progress and ranks.leads
+    options = dataclasses.replace(options, captions_per_image=1)
+    told = ground_references(captioner, records, boxes, batch_size, progress, ranks) if boxes else None
+    started = time.monotonic()
+    captions, skipped = caption_records(captioner, records, options, batch_size, progress, ranks)
+    details = {**(details or {}), "seconds": round(time.monotonic() - started, 1)}
+    evidence = None
+    if boxes and evidence_photos:
+        evidence = ground_evidence(captioner, captions, records, boxes, options, evidence_photos, progress, ranks)
+
+    def written() -> dict[str, Any]:
+        grounding = None
+        if told:
+            grounding = Grounding(told, ground_captions(captions, records, boxes), boxes, evidence)
+        return write_evaluation(output, captions, records, options, details, skipped, progress, grounding)
+
+    return ranks.from_leader(written)
+
+
+def write_evaluation(
+    output: Path,
+    captions: Mapping[Hashable, Caption],
+    records: Iterable[ImageRecord],
+    options: DecodingOptions,
+    details: Mapping[str, Any],
+    skipped: Mapping[Hashable, str] | None = None,
+    progress: bool = False,
+    grounding: Grounding | None = None,
+) -> dict[str, Any]:
+    """Score captions that exist already, and write the folder described above.
+
+    captions: image id -> its caption. records: every image of the split; those without a caption count as skipped.
+    details: added to metrics.json as they are, and shown on the page ("bundle", "seconds", ...).
+    skipped: image id -> a sentence that says why there is no caption.
+    grounding: where the model looks; its boxes are drawn on the strips.
+    -> what metrics.json holds. Every file appears whole or not at all; those of an earlier run are replaced.
+    Raises DataError where there is nothing to score, or a caption of an image that is not among the records.
+    """
+    records = _checked(records)
+    output = Path(output)
+    _make_folder(output / "photos")
+    references = {record.image_id: record.captions for record in records}
+    scores = score_captions({image_id: caption.text for image_id, caption in captions.items()}, references)
+    judge = Judge(words_of_references(records))
+    said = {image_id: caption.words for image_id, caption in captions.items()}
+    measured = {"hallucination": judge.hallucination(said).to_json()}
+    if grounding:
+        measured["grounding"] = grounding.to_json()
+    confidences = score_confidences(captions, judge)
+    if confidences:
+        measured["confidence"] = {
+            name: found.to_json() | {"risk_coverage": found.curve()} for name, found in confidences.items()
+        }
+    metrics = _metrics(scores, captions, records, options, {**details, **measured}, skipped or {})
+    results = [
+        {"image_id": record.image_id, "caption": captions[record.image_id].text}
+        for record in records
+        if record.image_id in captions
+    ]
+    files = {"results.json": _json(results, "results.json", None), "metrics.json": _json(metrics, "metrics.json", 2)}
+    cards = draw_cards(output, captions, records, scores, judge, progress, grounding.boxes if grounding else None)
+    page = render_page(metrics, cards, confidence_plots(confidences))
+    files = {"index.html": page.encode(errors="replace")} | files
+    for name, content in files.items():  # metrics.json last: where it is, the rest is there, too
+        write_file(output / name, content)
+    return metrics
+
+
+def _checked(records: Iterable[ImageRecord]) -> list[ImageRecord]:
+    records = list(records)
+    references = {record.image_id: record.captions for record in records}
+    if len(references) < len(records):
+        seen: set[Hashable] = set()
+        twice = next(r.image_id for r in records if r.image_id in seen or seen.add(r.image_id))
+        raise DataError(f"image {twice!r} comes twice in the set to evaluate: put all of its captions in one record")
+    check_references(dict.fromkeys(references, ""), references)
+    return records
+
+
+def caption_records(
+    captioner: Captioner,
+    records: Sequence[ImageRecord],
+    options: DecodingOptions,
+    batch_size: int,
+    progress: bool,
+    ranks: Ranks = ALONE,
+) -> tuple[dict[Hashable, Caption], dict[Hashable, str]]:
+    """Caption in batches -> the captions and, of photos that cannot be read, the reasons; both by image id.
+
+    Of several ranks each captions a share of the batches, and the first has the captions of all; the others none.
+    """
+    captions: dict[Hashable, Caption] = {}
+    skipped: dict[Hashable, str] = {}
+
+    def caption_batch(number: int) -> tuple[dict[Hashable, Caption], dict[Hashable, str]]:
+        prepared, unreadable = {}, {}
+        for record in records[number * batch_size : (number + 1) * batch_size]:
+            try:
+                prepared[record.image_id] = captioner.prepare(record.path)
+            except ImageError as error:
+                unreadable[record.image_id] = str(error)
+        if not prepared:
+            return {}, unreadable
+        squares, frames = zip(*prepared.values(), strict=True)
+        found = captioner.caption_pixels(np.stack(squares), frames, options)
+        return dict(zip(prepared, (best[0] for best in found), strict=True)), unreadable
+
+    with tqdm(total=len(records), desc="captioning", unit="photo", disable=not progress) as bar:
+        for found, unreadable in ranks.mapped(caption_batch, math.ceil(len(records) / batch_size)):
+            captions |= found
+            skipped |= unreadable
+            bar.update(len(found) + len(unreadable))
+    if ranks.leads and not captions:
+        first = next(iter(skipped.values()))
+        raise DataError(f"none of the {counted(len(records), 'photo')} could be captioned; the first: {first}")
+    return captions, skipped
+
+
+def _metrics(
+    scores: Scores,
+    captions: Mapping[Hashable, Caption],
+    records: Sequence[ImageRecord],
+    options: DecodingOptions,
+    details: Mapping[str, Any],
+    skipped: Mapping[Hashable, str],
+) -> dict[str, Any]:
+    splits = sorted({str(record.split) for record in records if record.split})
+    missing = [record for record in records if record.image_id not in captions]
+    measured = {
+        **{name: scores.overall[name] for name in METRICS},
+        "split": ", ".join(splits) or None,
+        "images": len(records),
+        "captions": len(captions),
+        "references": sum(len(record.captions) for record in records if record.image_id in captions),
+        "decoding": options.to_json(),
+        "skipped": [
+            {
+                "image_id": record.image_id,
+                "path": str(record.path),
+                "reason": skipped.get(record.image_id) or _why_no_caption(record.path),
+            }
+            for record in missing
+        ],
+    }
+    # Figures first for who reads the file; details may add to what was measured here, never replace it.
+    return measured | {key: value for key, value in details.items() if key not in measured}
+
+
+def _why_no_caption(path: Path) -> str:
+    try:
+        open_image(path)
+    except ImageError as error:
+        return str(error)
+    return "no caption was made for it"
+
+
+def _json(value: Any, name: str, indent: int | None) -> bytes:
+    try:
+        return (json.dumps(value, indent=indent, allow_nan=False) + "\n").encode()
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{name} cannot be written: {error}; ids and details have to be texts and numbers") from error
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{folder} cannot be made to hold the evaluation: {error.strerror}; choose another") from error

@@ -1,0 +1,221 @@
+"""The page of an evaluation: photos, captions and references, best and worst, and where the model looked."""
+
+import hashlib
+import io
+import os
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from PIL import Image
+from tqdm import tqdm
+
+from captioner.captioner import Caption
+from captioner.counting import counted
+from captioner.errors import DataError, ImageError
+from captioner.figures import figure_strip
+from captioner.images.photo import open_image
+from training.confidence.plots import Plot
+from training.data.records import ImageRecord
+from training.evaluation.metrics import METRICS, Scores
+from training.evaluation.rightness import Judge
+from training.grounding.boxes import Box, BoxSet
+from training.grounding.measure import outlines_of
+
+THUMBNAIL_SIDE = 320
+"""Longest side of a photo on the page, in pixels."""
+STRIP_SIDE = 1600
+"""Longest side of a figure strip on the page, in pixels."""
+CARDS = 1000
+"""How many images the page shows: of a larger set the better half of them is the best, the other the worst."""
+STRIPS = 48
+"""For how many images the page shows where the model looked: half of them the best, half the worst."""
+
+
+FIGURES = {"attention_correctness": "attention correctness", "pointing": "pointing"}
+"""Figures of grounding in metrics.json -> what the page calls them."""
+MAPS = {"head": "head word", "best_word": "best word", "uniform": "uniform", "centre_gaussian": "centre"}
+"""Maps that have these figures -> what the page calls them."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """One image on the page. Paths are relative to the page; None where there is nothing to show."""
+
+    rank: int
+    image_id: Hashable
+    caption: str
+    references: tuple[str, ...]
+    probability: float
+    confidence: float | None
+    scores: Mapping[str, float]
+    wrong_nouns: tuple[str, ...]
+    """Nouns of the caption that no person used."""
+    photo: str | None
+    strip: str | None
+    problem: str | None
+    """Why there is no photo, or no strip where there could be one."""
+
+
+@dataclass(frozen=True)
+class GroundingRow:
+    """The means over some phrases."""
+
+    name: str
+    phrases: int
+    values: tuple[float, ...]
+    """For each figure of FIGURES the value of each map of MAPS."""
+
+
+@dataclass(frozen=True)
+class GroundingTable:
+    """Where the model looks: over all phrases, by the type of the thing, and by the size of its boxes."""
+
+    title: str
+    rows: tuple[GroundingRow, ...]
+    """None where nothing could be measured."""
+
+
+def draw_cards(
+    output: Path,
+    captions: Mapping[Hashable, Caption],
+    records: Sequence[ImageRecord],
+    scores: Scores,
+    judge: Judge,
+    progress: bool,
+    boxes: BoxSet | None = None,
+) -> list[Card]:
+    """The best and the worst images by CIDEr, best first, with their photos and strips written to output/photos.
+
+    judge: of the photos' references. boxes: of things in the photos; strips show those that a word names, on its panel.
+    """
+    by_id = {record.image_id: record for record in records}
+    order = sorted(
+        captions, key=lambda image_id: (scores.per_image[image_id]["CIDEr"], scores.per_image[image_id]["METEOR"])
+    )[::-1]
+    shown = _ends(len(order), CARDS)
+    with_strip = set(_ends(len(order), STRIPS))
+    cards = []
+    for rank in tqdm(shown, desc="drawing the page", unit="photo", disable=not progress):
+        image_id = order[rank]
+        record, caption = by_id[image_id], captions[image_id]
+        known = boxes.of(record.path) if boxes else None
+        outlines = outlines_of(caption, known) if known else {}
+        photo, strip, problem = _draw(output, record.path, caption, rank in with_strip, outlines)
+        cards.append(
+            Card(
+                rank=rank + 1,
+                image_id=image_id,
+                caption=caption.text,
+                references=tuple(record.captions),
+                probability=caption.probability,
+                confidence=caption.confidence,
+                scores=scores.per_image[image_id],
+                wrong_nouns=judge.wrong_nouns(image_id, caption.words),
+                photo=photo,
+                strip=strip,
+                problem=problem,
+            )
+        )
+    return cards
+
+
+def _ends(count: int, most: int) -> list[int]:
+    """The first and last of `count` indices, `most` in all."""
+    if count <= most:
+        return list(range(count))
+    return [*range(most - most // 2), *range(count - most // 2, count)]
+
+
+def _draw(
+    output: Path, path: Path, caption: Caption, with_strip: bool, outlines: Mapping[int, Sequence[Box]]
+) -> tuple[str | None, str | None, str | None]:
+    """Write one image's thumbnail and strip -> their paths in `output` as far as they can be drawn, and why not."""
+    try:
+        photo = open_image(path)
+    except ImageError as error:
+        return None, None, str(error)
+    # Named by what they show: a page of an earlier run that is still there never shows another image's picture.
+    name = hashlib.sha256(str(path).encode(errors="replace")).hexdigest()[:16]
+    thumbnail = f"photos/{name}.jpg"
+    write_file(output / thumbnail, _jpeg(photo, THUMBNAIL_SIDE))
+    if not (with_strip and caption.words):
+        return thumbnail, None, None
+    drawn = caption.text.encode(errors="replace") + caption.alphas.tobytes() + repr(outlines).encode()
+    strip = f"photos/{name}-{hashlib.sha256(drawn).hexdigest()[:8]}.jpg"
+    try:
+        figure = figure_strip(photo, caption, outlines=outlines)
+    except ImageError as error:  # the photo is not the one that was captioned
+        return thumbnail, None, str(error)
+    write_file(output / strip, _jpeg(figure, STRIP_SIDE))
+    return thumbnail, strip, None
+
+
+def _jpeg(image: Image.Image, longest_side: int) -> bytes:
+    image = image.convert("RGB")
+    image.thumbnail((longest_side, longest_side))
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=85)
+    return file.getvalue()
+
+
+def render_page(metrics: Mapping[str, Any], cards: Sequence[Card], plots: Sequence[Plot] = ()) -> str:
+    """The page as HTML. metrics: what metrics.json holds. plots: of the confidence."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).with_name("templates")),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    named = {*METRICS, "skipped", "decoding", "images", "captions", "references", "split", "bundle"}
+    named |= {"grounding", "hallucination", "confidence"}
+    grounding = metrics.get("grounding")
+    return environment.get_template("evaluation.html").render(
+        metrics=metrics,
+        bundle=metrics.get("bundle"),
+        figures={name: metrics[name] for name in METRICS},
+        further={key: value for key, value in metrics.items() if key not in named},
+        hallucination=metrics.get("hallucination"),
+        confidence=metrics.get("confidence"),
+        plots=plots,
+        grounding=grounding,
+        tables=grounding_tables(grounding) if grounding else [],
+        figures_of_maps=FIGURES,
+        maps=MAPS,
+        cards=cards,
+    )
+
+
+def grounding_tables(grounding: Mapping[str, Any]) -> list[GroundingTable]:
+    """What metrics.json holds of grounding, as the page's tables."""
+    tables = {
+        "Phrases of the references, told word by word": grounding["references"],
+        "Names in the captions made": grounding["captions"],
+    }
+    if "evidence" in grounding:
+        asked = grounding["evidence"]
+        of = f"names in the captions of {counted(asked['photos'], 'photo')}"
+        tables |= {f"Evidence (why this word), {of}": asked["evidence"], f"Attention, {of}": asked["attention"]}
+    return [GroundingTable(title, tuple(_grounding_rows(scores))) for title, scores in tables.items()]
+
+
+def _grounding_rows(scores: Mapping[str, Any]) -> Iterator[GroundingRow]:
+    sizes = ((f"{size} boxes", group) for size, group in scores["by_size"].items())
+    for name, group in [("all", scores), *scores["by_type"].items(), *sizes]:
+        if group["phrases"]:
+            values = tuple(group[key][figure] for figure in FIGURES for key in MAPS)
+            yield GroundingRow(name, group["phrases"], values)
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write beside, then rename: who looks sees the old file or the new one, never half of one."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        beside.write_bytes(content)
+        os.replace(beside, path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise DataError(f"{path} cannot be written: {error.strerror}; make room or choose another folder") from error

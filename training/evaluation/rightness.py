@@ -1,0 +1,187 @@
+"""Which words of a caption are right: those that a person used in one of the photo's captions.
+
+This is the definition that hallucination, calibration and the risk-coverage curve of an evaluation use. A word may also
+be a plural, a synonym or a hypernym of a word that a person used, by the list of `captioner.lexicon`. Its relative is
+CHAIR (Rohrbach et al. 2018, "Object hallucination in image captioning"), which knows COCO's 80 kinds of objects and
+asks for them in the captions and the segmented objects; here every noun counts, and captions are all there is.
+"""
+
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from captioner.counting import counted
+from captioner.lexicon import ENGLISH, Language, language_of
+from captioner.vocabulary import tokenise
+from training.data.readers.listing import ImageRecord
+
+
+def right_words(
+    words: Sequence[str], references: Sequence[Sequence[str]], language: Language = ENGLISH
+) -> list[bool | None]:
+    """Say of each word of a caption whether a person used it; None if it is no content word.
+
+    words, references: as `captioner.vocabulary.tokenise` cuts them; references: the photo's captions by people.
+    Two words that are one noun, "hot dog" or "skate board", are judged as one: no dog is meant.
+    """
+    verdicts: list[bool | None] = [None] * len(words)
+    for first, size, _, verdict in _judged(words, references, language):
+        verdicts[first : first + size] = [verdict] * size
+    return verdicts
+
+
+def caption_is_right(words: Sequence[str], references: Sequence[Sequence[str]], language: Language = ENGLISH) -> bool:
+    """Whether every noun of a caption is right. A caption without nouns claims nothing, and is right."""
+    return all(right for _, right in judged_nouns(words, references, language))
+
+
+def judged_nouns(
+    words: Sequence[str], references: Sequence[Sequence[str]], language: Language = ENGLISH
+) -> list[tuple[str, bool]]:
+    """Return each noun of a caption, and whether a person used it; two words that are one noun count once."""
+    judged = _judged(words, references, language)
+    return [
+        (" ".join(words[first : first + size]), bool(verdict))
+        for first, size, unit, verdict in judged
+        if language.kind_of(unit) == "noun"
+    ]
+
+
+def _judged(
+    words: Sequence[str], references: Sequence[Sequence[str]], language: Language
+) -> Iterator[tuple[int, int, str, bool | None]]:
+    """Yield index of the first word, number of words, unit and verdict of each unit of a caption.
+
+    A unit is a word, or two that are a compound of the list. Where no person used a compound such as "black bird", its
+    words are judged one by one, unless they mislead.
+    """
+    used = {word for reference in references for word in _used(reference, language)}
+    for first, size, unit in _units(words, language):
+        verdict = _verdict(unit, used, language)
+        if size == 1 or verdict or _misleads(unit):
+            yield first, size, unit, verdict
+        else:
+            for position in range(first, first + size):
+                yield position, 1, words[position], _verdict(words[position], used, language)
+
+
+def _verdict(unit: str, used: Iterable[str], language: Language) -> bool | None:
+    return None if language.kind_of(unit) is None else any(language.same(unit, word) for word in used)
+
+
+def _misleads(compound: str) -> bool:
+    """Whether the words of a compound mean something else alone, as those of hot_dog do."""
+    return "_" in compound
+
+
+def _units(words: Sequence[str], language: Language) -> Iterator[tuple[int, int, str]]:
+    """Cut a caption into units: index of the first word, number of words, unit."""
+    first = 0
+    while first < len(words):
+        noun = language.compound(words[first], words[first + 1]) if first + 1 < len(words) else None
+        size = 2 if noun else 1
+        yield first, size, noun or words[first]
+        first += size
+
+
+def _used(reference: Sequence[str], language: Language) -> Iterator[str]:
+    """Yield the words of a reference and its compounds, but not the words of compounds that mislead."""
+    for first, size, unit in _units(reference, language):
+        yield unit
+        if not _misleads(unit):
+            yield from reference[first : first + size]
+        if "-" in unit:
+            yield from unit.split("-")
+
+
+@dataclass(frozen=True)
+class Hallucination:
+    """How often captions name what no person named."""
+
+    captions: int
+    captions_with_wrong_noun: int
+    nouns: int
+    """Nouns said, in all captions together."""
+    wrong_nouns: int
+    language: str
+    """English, or unlisted: then "nouns" are all words that are not among the most frequent of the references."""
+
+    @property
+    def caption_share(self) -> float:
+        """Share of captions with a wrong noun, as CHAIRs."""
+        return self.captions_with_wrong_noun / max(1, self.captions)
+
+    @property
+    def noun_share(self) -> float | None:
+        """Share of wrong nouns among all nouns said, as CHAIRi; None if no caption has a noun."""
+        return self.wrong_nouns / self.nouns if self.nouns else None
+
+    def to_json(self) -> dict[str, Any]:
+        """For metrics.json: shares rounded to four places, and the counts that they come from."""
+        return {
+            "caption_share": round(self.caption_share, 4),
+            "noun_share": None if self.noun_share is None else round(self.noun_share, 4),
+            **asdict(self),
+        }
+
+
+def wrong_nouns_in_one_line(found: Mapping[str, Any]) -> str:
+    """Say what metrics.json holds of hallucination in one line, for the command line."""
+    captions = f"{found['captions_with_wrong_noun']:,} of {counted(found['captions'], 'caption')}"
+    return (
+        f"{captions} have a noun that no person used ({found['caption_share']:.1%});"
+        f" {found['wrong_nouns']:,} of {counted(found['nouns'], 'noun')} are wrong"
+    )
+
+
+class Judge:
+    """Judges captions of a data set's photos, in the language of its references."""
+
+    def __init__(self, references: Mapping[Hashable, Sequence[Sequence[str]]]):
+        """`references`: image id -> the photo's captions as word lists. Give all: together they tell the language."""
+        self._references = references
+        self.language = language_of(
+            [word for captions in self._references.values() for words in captions for word in words]
+        )
+
+    def right_words(self, image_id: Hashable, words: Sequence[str]) -> list[bool | None]:
+        """Judge the words of a caption of this image, as the function of this name does."""
+        return right_words(words, self._references[image_id], self.language)
+
+    def is_right(self, image_id: Hashable, words: Sequence[str]) -> bool:
+        """Judge a caption of this image, as `caption_is_right` does."""
+        return caption_is_right(words, self._references[image_id], self.language)
+
+    def wrong_nouns(self, image_id: Hashable, words: Sequence[str]) -> tuple[str, ...]:
+        """Return the nouns of a caption of this image that no person used."""
+        nouns = judged_nouns(words, self._references[image_id], self.language)
+        return tuple(noun for noun, right in nouns if not right)
+
+    def hallucination(self, captions: Mapping[Hashable, Sequence[str]]) -> Hallucination:
+        """Count the nouns that no person used. captions: image id -> words of its caption."""
+        verdicts = [
+            [right for _, right in judged_nouns(words, self._references[image_id], self.language)]
+            for image_id, words in captions.items()
+        ]
+        return Hallucination(
+            captions=len(verdicts),
+            captions_with_wrong_noun=sum(not all(nouns) for nouns in verdicts),
+            nouns=sum(map(len, verdicts)),
+            wrong_nouns=sum(nouns.count(False) for nouns in verdicts),
+            language=self.language.name,
+        )
+
+
+def hallucination(
+    captions: Mapping[Hashable, Sequence[str]], references: Mapping[Hashable, Sequence[Sequence[str]]]
+) -> Hallucination:
+    """Count the nouns that no person used.
+
+    captions: image id -> words of its caption. references: image id -> the photo's captions as word lists.
+    """
+    return Judge(references).hallucination(captions)
+
+
+def words_of_references(records: Iterable[ImageRecord]) -> dict[Hashable, list[list[str]]]:
+    """Return image id -> the photo's captions as word lists, as the functions above take them."""
+    return {record.image_id: [tokenise(caption) for caption in record.captions] for record in records}

@@ -1,0 +1,187 @@
+"""Flickr30k Entities (Plummer et al. 2015): phrases of captions, and the boxes of what they name.
+
+Chains are what the phrases of a photo's captions name together: a man in one caption, the hiker in another. Boxes are
+in pixels of the original photo; the release counts pixels from 1, which is taken as it stands.
+"""
+
+import functools
+from collections.abc import Iterable, Mapping
+from itertools import accumulate
+from typing import Any
+
+from captioner.vocabulary import tokenise
+from training.grounding.boxes import Box, BoxSet, PhotoBoxes, Phrase, Thing
+from training.grounding.readers.noun_forms import plural, singular
+from training.grounding.readers.shares import Tally, box_share, is_size
+
+LAYOUT = (
+    "Flickr30k Entities as one .json or .json.gz: photo file name -> width, height, boxes by chain id, scene, nobox,"
+    " sentences with their phrases"
+)
+
+NAMELESS = frozenset(
+    "he she it they him her them his hers its their himself herself itself themselves who which that this these those"
+    " there here one ones other others another each all both some many several something anything everything two three"
+    " four five six seven eight nine ten black white red blue green yellow orange pink purple brown gray grey tan blond"
+    " blonde top bottom front back side sides middle center outside inside".split()
+)
+"""Last words of phrases that tell, in another caption of the photo, nothing of what is meant: `things` goes without."""
+
+
+def claims(content: Any) -> bool:
+    """Whether the content of a JSON file looks like this."""
+    photos = content.values() if isinstance(content, dict) else ()
+    return any(isinstance(photo, dict) and {"boxes", "sentences"} <= photo.keys() for photo in photos)
+
+
+def read_photos(photos: Iterable[tuple[str, Any]], name: str, tally: Tally) -> BoxSet:
+    """Photo file names, each with what the JSON has of the photo -> the boxes; what is broken goes to the tally."""
+    found = {}
+    for photo, entry in photos:
+        if not _is_whole(entry):
+            tally.missed("photos that have no boxes and sentences as they should", photo)
+        elif not is_size(entry.get("width"), entry.get("height")):
+            tally.missed("photos without a size", f"{photo}: {entry.get('width')} x {entry.get('height')} pixels")
+        elif photo in found:
+            tally.missed("photos that are listed twice", photo)
+        else:
+            found[photo] = _read_photo(photo, entry, tally)
+            tally.found("photos")
+    return BoxSet(name, found, tally.counts, tally.examples)
+
+
+def _is_whole(entry: Any) -> bool:
+    return isinstance(entry, dict) and isinstance(entry.get("boxes"), dict) and isinstance(entry.get("sentences"), list)
+
+
+def _read_photo(photo: str, entry: Mapping[str, Any], tally: Tally) -> PhotoBoxes:
+    boxes = _read_boxes(photo, entry, tally)
+    if not boxes:
+        tally.missed("photos without boxes", photo)
+    kinds = {str(chain): "phrases whose boxes cannot be used" for chain in entry["boxes"]}
+    kinds |= {str(chain): "phrases without boxes" for chain in _list(entry.get("nobox"))}
+    kinds |= {str(chain): "scenes" for chain in _list(entry.get("scene"))}
+    phrases: dict[tuple[str, ...], list[Phrase]] = {}
+    heads: dict[str, list[Phrase]] = {}
+    for sentence in entry["sentences"]:
+        text = sentence.get("sentence") if isinstance(sentence, dict) else None
+        if not isinstance(text, str) or not isinstance(sentence.get("phrases"), list):
+            tally.missed("broken sentences", f"{photo}: {str(sentence)[:80]}")
+            continue
+        words = tuple(tokenise(text))
+        found = _read_sentence(f"{photo}: {text.strip()}", text, words, sentence["phrases"], boxes, kinds, tally)
+        tally.found("captions")
+        if words in phrases:
+            tally.missed("captions that repeat another of their photo", f"{photo}: {text.strip()}")
+        phrases[words] = _merged([*phrases.get(words, []), *found])
+        for phrase in found:
+            if words[phrase.last] not in NAMELESS and not words[phrase.last].isdigit():
+                heads.setdefault(words[phrase.last], []).append(phrase)
+    return PhotoBoxes(phrases, _things(heads))
+
+
+def _read_boxes(photo: str, entry: Mapping[str, Any], tally: Tally) -> dict[str, tuple[Box, ...]]:
+    """Chain -> its usable boxes; chains without any are left out."""
+    boxes = {}
+    for chain, corners in entry["boxes"].items():
+        place = f"{photo}, chain {chain}"
+        shares = [box_share(four, entry["width"], entry["height"], tally, place) for four in _list(corners)]
+        usable = tuple(dict.fromkeys(box for box in shares if box is not None))
+        tally.found("boxes", len(usable))
+        if usable:
+            boxes[str(chain)] = usable
+    return boxes
+
+
+def _read_sentence(
+    place: str,
+    text: str,
+    words: tuple[str, ...],
+    phrases: list[Any],
+    boxes: Mapping[str, tuple[Box, ...]],
+    kinds: Mapping[str, str],
+    tally: Tally,
+) -> list[Phrase]:
+    """The phrases of one sentence that have boxes; the others are counted. kinds: chains without boxes -> why."""
+    starts = word_starts(text, words)
+    found = []
+    for phrase in phrases:
+        if not isinstance(phrase, dict) or not isinstance(phrase.get("phrase"), str) or "id" not in phrase:
+            tally.missed("broken phrases", f"{place}: {str(phrase)[:80]}")
+            continue
+        chain = str(phrase["id"])
+        types = tuple(kind for kind in _list(phrase.get("types")) if isinstance(kind, str))
+        where = f"{place}: {phrase['phrase']!r}"
+        if chain not in boxes:
+            by_default = "phrases of nothing visible" if chain == "0" or "notvisual" in types else "phrases of no chain"
+            tally.missed(kinds.get(chain, by_default), where)
+            continue
+        span = _span(phrase["phrase"], phrase.get("first_word_index"), words, starts)
+        if span is None:
+            tally.missed("phrases that do not match their sentence", where)
+        else:
+            tally.found("phrases with boxes")
+            found.append(Phrase(*span, boxes[chain], types))
+    return found
+
+
+def word_starts(text: str, words: tuple[str, ...]) -> list[int] | None:
+    """For each token between the white space of a text, how many of the text's words stand before it.
+
+    None where the words of the tokens, one after the other, are not the words of the text.
+    """
+    tokens = [_token_words(token) for token in text.split()]
+    if tuple(word for token in tokens for word in token) != words:
+        return None
+    return list(accumulate((len(token) for token in tokens), initial=0))[:-1]
+
+
+@functools.lru_cache(maxsize=1 << 15)
+def _token_words(token: str) -> tuple[str, ...]:
+    return tuple(tokenise(token))
+
+
+def _span(phrase: str, token: Any, words: tuple[str, ...], starts: list[int] | None) -> tuple[int, int] | None:
+    """First and last word of a phrase that starts with a token of its sentence; None where it does not stand there.
+
+    A possessive at the end is left out, so that the last word is a noun: of "the dog 's", dog.
+    """
+    if starts is None or type(token) is not int or not 0 <= token < len(starts):
+        return None
+    first, spoken = starts[token], tuple(tokenise(phrase))
+    if not spoken or words[first : first + len(spoken)] != spoken:
+        return None
+    size = len(spoken) - (len(spoken) > 1 and spoken[-1] == "'s")
+    return first, first + size - 1
+
+
+def _merged(phrases: list[Phrase]) -> list[Phrase]:
+    """Phrases of the same words made one, with the boxes and types of all; in the order of the words."""
+    spans: dict[tuple[int, int], list[Phrase]] = {}
+    for phrase in phrases:
+        spans.setdefault((phrase.first, phrase.last), []).append(phrase)
+    return [Phrase(*span, *_united(same)) for span, same in sorted(spans.items())]
+
+
+def _united(phrases: list[Phrase]) -> tuple[tuple[Box, ...], tuple[str, ...]]:
+    boxes = dict.fromkeys(box for phrase in phrases for box in phrase.boxes)
+    return tuple(boxes), tuple(dict.fromkeys(kind for phrase in phrases for kind in phrase.types))
+
+
+def _things(heads: Mapping[str, list[Phrase]]) -> list[Thing]:
+    """Head nouns with the phrases they end -> one thing for each noun, whether it stands in the singular or the plural.
+
+    A thing has the boxes of every chain that the noun is said of, for "dog" in a caption does not say which dog. A
+    chain that is said in several nouns (dog, animal) is therefore part of several things.
+    """
+    families: dict[str, list[str]] = {}
+    for head in heads:
+        families.setdefault(singular(head), []).append(head)
+    return [
+        Thing(frozenset([one, plural(one), *said]), *_united([phrase for head in said for phrase in heads[head]]))
+        for one, said in families.items()
+    ]
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []

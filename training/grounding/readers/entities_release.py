@@ -1,0 +1,113 @@
+"""Flickr30k Entities as released: Annotations/NAME.xml with boxes by chain, Sentences/NAME.txt with marked phrases."""
+
+import re
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from captioner.errors import DataError
+from training.data.readers.files import is_text, read_lines
+from training.grounding.boxes import BoxSet
+from training.grounding.readers import entities
+from training.grounding.readers.shares import Tally
+
+LAYOUT = "Flickr30k Entities as released: a folder with Annotations/NAME.xml and Sentences/NAME.txt for each photo"
+
+_MARK = re.compile(r"\[/EN#(?P<chain>[^/\s\]]+)/(?P<types>[^\s\]]+)\s+(?P<phrase>[^\[\]]*)\]")
+_SIDES = ("xmin", "ymin", "xmax", "ymax")
+
+
+def claims(path: Path) -> bool:
+    """Whether this is a folder with the two folders of the release."""
+    return (path / "Annotations").is_dir() and (path / "Sentences").is_dir()
+
+
+def read(path: Path) -> BoxSet:
+    """The boxes of a folder; photos whose files are broken or missing are counted.
+
+    Raises DataError where there is no annotation at all.
+    """
+    tally = Tally()
+    annotations = {file.stem: file for file in sorted((path / "Annotations").glob("*.xml"))}
+    if not annotations:
+        raise DataError(f"{path / 'Annotations'} holds no .xml: unpack annotations.zip of Flickr30k Entities there")
+    for file in sorted((path / "Sentences").glob("*.txt")):
+        if file.stem not in annotations:
+            tally.missed("photos whose annotation is missing", file.name)
+    return entities.read_photos(_photos(path, annotations, tally), path.resolve().name, tally)
+
+
+def _photos(path: Path, annotations: dict[str, Path], tally: Tally) -> Iterator[tuple[str, dict[str, Any]]]:
+    """File name of each photo, and what `entities` reads of it."""
+    for stem, file in annotations.items():
+        sentences = path / "Sentences" / f"{stem}.txt"
+        if not sentences.is_file():
+            tally.missed("photos whose sentences are missing", file.name)
+            continue
+        content = file.read_bytes()
+        # Entities may expand without end, and the release has none.
+        if b"<!DOCTYPE" in content.replace(b"\0", b""):
+            tally.missed("annotations with a DOCTYPE, which is not read", file.name)
+            continue
+        try:
+            root = ElementTree.fromstring(content)
+        except (ElementTree.ParseError, LookupError, ValueError) as error:
+            tally.missed("annotations that are not XML", f"{file.name}: {error}")
+            continue
+        name = (root.findtext("filename") or "").strip() or f"{stem}.jpg"
+        yield name, _annotation(root) | {"sentences": list(_sentences(sentences, tally))}
+
+
+def _annotation(root: ElementTree.Element) -> dict[str, Any]:
+    """Width and height, and chains with boxes, of whole scenes, and without boxes."""
+    boxes: dict[str, list[Any]] = {}
+    flagged: dict[str, list[str]] = {"scene": [], "nobndbox": []}
+    for thing in root.iter("object"):
+        chains = [(name.text or "").strip() for name in thing.findall("name")]
+        corners = [[_number(box.findtext(side)) for side in _SIDES] for box in thing.findall("bndbox")]
+        for chain in chains if corners else ():
+            boxes.setdefault(chain, []).extend(corners)
+        for flag, marked in flagged.items():
+            if _number(thing.findtext(flag)) == 1:
+                marked.extend(chains)
+    size = {side: _number(root.findtext(f"size/{side}")) for side in ("width", "height")}
+    return size | {"boxes": boxes, "scene": flagged["scene"], "nobox": flagged["nobndbox"]}
+
+
+def _number(text: str | None) -> float | str | None:
+    """A text that is no number stays as it is, to be told of."""
+    try:
+        return float(text) if text is not None else None
+    except ValueError:
+        return text
+
+
+def _sentences(file: Path, tally: Tally) -> Iterator[dict[str, Any]]:
+    for number, line in enumerate(read_lines(file), start=1):
+        if not is_text(line):
+            tally.missed("sentences that are not UTF-8 text", f"{file.name}:{number}")
+        elif line.strip():
+            sentence = parse_sentence(line)
+            if "[/EN#" in sentence["sentence"]:
+                tally.missed("sentences with a broken mark", f"{file.name}:{number}: {line.strip()}")
+            else:
+                yield sentence
+
+
+def parse_sentence(line: str) -> dict[str, Any]:
+    """Such as "[/EN#1/people A man] in [/EN#2/clothing a hat] ." -> sentence and phrases, as the JSON has them."""
+    text, phrases, end = "", [], 0
+    for mark in _MARK.finditer(line):
+        text += line[end : mark.start()]
+        phrases.append(
+            {
+                "id": mark["chain"],
+                "types": mark["types"].split("/"),
+                "first_word_index": len(text.split()),
+                "phrase": mark["phrase"],
+            }
+        )
+        text += mark["phrase"]
+        end = mark.end()
+    return {"sentence": text + line[end:], "phrases": phrases}

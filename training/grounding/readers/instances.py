@@ -1,0 +1,138 @@
+"""COCO's instances: annotations/instances_val2017.json and files of the same form, with boxes by category."""
+
+import contextlib
+import io
+from typing import Any
+
+from pycocotools.coco import COCO
+
+from training.data.readers.ids import ids_of_other_type
+from training.grounding.boxes import BoxSet, PhotoBoxes, Thing
+from training.grounding.readers.category_words import names_of
+from training.grounding.readers.shares import NOT_NUMBERS, Tally, box_share, is_number, is_size
+
+LAYOUT = "COCO's instances as one .json or .json.gz: lists named images, annotations and categories"
+
+
+def claims(content: Any) -> bool:
+    """Whether the content of a JSON file looks like this."""
+    return isinstance(content, dict) and all(
+        isinstance(content.get(key), list) for key in ("images", "annotations", "categories")
+    )
+
+
+def read_content(content: dict[str, list[Any]], name: str) -> BoxSet:
+    """The content of an instances file -> the boxes of every photo, without phrases, for it has no sentences.
+
+    A photo has one thing for each category, with all its boxes, those of crowds too. What is broken is counted.
+    """
+    tally = Tally()
+    coco = _indexed(content, tally)
+    names = {category: names_of(entry["name"]) for category, entry in coco.cats.items()}
+    photos = {}
+    for key, image in coco.imgs.items():
+        photo = image["file_name"]
+        if photo in photos:
+            tally.missed("photos that are listed twice", photo)
+            continue
+        photos[photo] = PhotoBoxes({}, _things(coco, key, names, tally), has_sentences=False)
+        tally.found("photos")
+        if not photos[photo].things:
+            tally.missed("photos without boxes", photo)
+    return BoxSet(name, photos, tally.counts, tally.examples)
+
+
+def _indexed(content: dict[str, list[Any]], tally: Tally) -> COCO:
+    """Only what pycocotools can index, which takes every entry to be whole; it prints as it goes."""
+    images = _usable_images(content["images"], tally)
+    categories = _usable_categories(content["categories"], tally)
+    annotations = _usable_annotations(content["annotations"], images, categories, tally)
+    coco = COCO()
+    coco.dataset = {
+        "images": list(images.values()),
+        "categories": list(categories.values()),
+        "annotations": annotations,
+    }
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco.createIndex()
+    return coco
+
+
+def _usable_images(images: list[Any], tally: Tally) -> dict[int | str, dict[str, Any]]:
+    usable: dict[int | str, dict[str, Any]] = {}
+    for index, image in enumerate(images):
+        place = f"images[{index}]"
+        if not _has(image, "id", int | str) or not _has(image, "file_name", str) or not image["file_name"]:
+            tally.missed("images without id and file_name", place)
+        elif not is_size(image.get("width"), image.get("height")):
+            size = f"{image.get('width')} x {image.get('height')} pixels"
+            tally.missed("photos without a size", f"{place}, {image['file_name']}: {size}")
+        elif image["id"] in usable:
+            tally.missed("images that repeat an id", f"{place}, {image['file_name']}")
+        else:
+            usable[image["id"]] = image
+    return usable
+
+
+def _usable_categories(categories: list[Any], tally: Tally) -> dict[int | str, dict[str, Any]]:
+    usable = {}
+    for index, category in enumerate(categories):
+        if not _has(category, "id", int | str) or not _has(category, "name", str) or not names_of(category["name"]):
+            tally.missed("categories without id and name", f"categories[{index}]")
+        else:
+            usable[category["id"]] = category
+    return usable
+
+
+def _usable_annotations(
+    annotations: list[Any], images: dict[int | str, Any], categories: dict[int | str, Any], tally: Tally
+) -> list[dict[str, Any]]:
+    """Whose photo and category are known; with ids of their own, because they may be missing or not unique."""
+    other_images, other_categories = ids_of_other_type(images), ids_of_other_type(categories)
+    usable = []
+    for index, annotation in enumerate(annotations):
+        place = f"annotations[{index}]"
+        if not _has(annotation, "image_id", int | str) or not _has(annotation, "category_id", int | str):
+            tally.missed("annotations without image_id and category_id", place)
+            continue
+        image_id, category_id = annotation["image_id"], annotation["category_id"]
+        image_id = image_id if image_id in images else other_images.get(image_id)
+        category_id = category_id if category_id in categories else other_categories.get(category_id)
+        if image_id is None:
+            tally.missed("annotations of no photo in the file", f"{place}: image {annotation['image_id']}")
+        elif category_id is None:
+            tally.missed("annotations of no category in the file", f"{place}: category {annotation['category_id']}")
+        else:
+            bbox = annotation.get("bbox")
+            usable.append({"image_id": image_id, "category_id": category_id, "bbox": bbox, "id": index})
+    return usable
+
+
+def _has(entry: Any, key: str, types: Any) -> bool:
+    return isinstance(entry, dict) and isinstance(entry.get(key), types) and not isinstance(entry[key], bool)
+
+
+def _things(coco: COCO, key: int | str, names: dict[int | str, frozenset[str]], tally: Tally) -> list[Thing]:
+    image = coco.imgs[key]
+    boxes: dict[int | str, dict] = {}
+    for annotation in coco.imgToAnns.get(key, ()):
+        place = f"{image['file_name']}, annotations[{annotation['id']}]"
+        corners = _corners(annotation["bbox"], tally, place)
+        box = corners and box_share(corners, image["width"], image["height"], tally, place)
+        if box:
+            tally.found("boxes")
+            boxes.setdefault(annotation["category_id"], {})[box] = None
+    return [Thing(names[category], tuple(found), _types(coco.cats[category])) for category, found in boxes.items()]
+
+
+def _types(category: dict[str, Any]) -> tuple[str, ...]:
+    above = category.get("supercategory")
+    return (above if isinstance(above, str) and above else category["name"],)
+
+
+def _corners(bbox: Any, tally: Tally, place: str) -> list[float] | None:
+    """Left, top, width, height -> left, top, right, bottom, in pixels."""
+    if not isinstance(bbox, list) or len(bbox) != 4 or not all(map(is_number, bbox)):
+        return tally.missed(NOT_NUMBERS, f"{place}: {str(bbox)[:80]}")
+    left, top, width, height = bbox
+    return [left, top, left + width, top + height]

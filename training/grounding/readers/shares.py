@@ -1,0 +1,67 @@
+"""Boxes in pixels as shares of their photo, and the tally of what could not be used."""
+
+import math
+from collections import Counter
+from typing import Any
+
+from training.grounding.boxes import Box
+
+CLIPPED = "boxes clipped to the photo"
+OUTSIDE = "boxes outside the photo"
+EMPTY = "empty or reversed boxes"
+NOT_NUMBERS = "boxes that are not four numbers"
+
+_ROUNDING = 0.01
+"""Pixels. Data sets round to two decimals, so that a box may end this far outside its photo without being wrong."""
+
+
+class Tally:
+    """How often each thing was met, and where first, of what is worth a look."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.examples: dict[str, str] = {}
+
+    def found(self, kind: str, number: int = 1) -> None:
+        self.counts[kind] += number
+
+    def missed(self, kind: str, place: str) -> None:
+        """Count what was left out or changed; the first place is kept as the example."""
+        self.counts[kind] += 1
+        self.examples.setdefault(kind, place)
+
+
+def is_number(value: Any) -> bool:
+    """Whether this is a finite number; true and false are none."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer beyond every float
+        return False
+
+
+def is_size(width: Any, height: Any) -> bool:
+    """Whether these can be the width and height of a photo, in pixels."""
+    return is_number(width) and is_number(height) and width > 0 and height > 0
+
+
+def box_share(corners: Any, width: float, height: float, tally: Tally, place: str) -> Box | None:
+    """Left, top, right, bottom in pixels -> shares of the photo's width and height, clipped to the photo.
+
+    None for what is no box with an area inside the photo; the tally hears of that, and of clipping.
+    """
+    if not isinstance(corners, list | tuple) or len(corners) != 4 or not all(map(is_number, corners)):
+        return tally.missed(NOT_NUMBERS, f"{place}: {str(corners)[:80]}")
+    left, top, right, bottom = corners
+    place = f"{place}: {list(corners)} of {width} x {height} pixels"
+    if left >= right or top >= bottom:
+        return tally.missed(EMPTY, place)
+    if left >= width or top >= height or right <= 0 or bottom <= 0:
+        return tally.missed(OUTSIDE, place)
+    box = (max(left, 0) / width, max(top, 0) / height, min(right, width) / width, min(bottom, height) / height)
+    if box[0] >= box[2] or box[1] >= box[3]:  # thinner than floats can tell
+        return tally.missed(EMPTY, place)
+    if max(-left, -top, right - width, bottom - height) > _ROUNDING:
+        tally.missed(CLIPPED, place)
+    return box

@@ -1,0 +1,149 @@
+"""What the attention maps of many phrases score: means over all, by type and by size, and what was left out."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from captioner.counting import counted
+from training.grounding.boxes import Box, BoxSet
+from training.grounding.regions import union_area
+
+SIZES = {"small": 1 / 16, "medium": 1 / 4, "large": 1.0}
+"""Name of a size -> below which share of the photo the boxes together are of it. Large has no upper end.
+
+A sixteenth is a quarter of the photo's width and height, about the size of 12 cells of a 14 x 14 map; COCO's own
+"small" (32 x 32 pixels) is far below one cell."""
+
+
+@dataclass(frozen=True)
+class Aim:
+    """How well a map, or the mean of many, lies on boxes: 0 to 1 each."""
+
+    attention_correctness: float
+    pointing: float
+
+
+@dataclass(frozen=True)
+class PhraseScore:
+    """One phrase, or one word that names a thing."""
+
+    aims: Mapping[str, Aim]
+    """Of "head", the word that names the thing; "best_word" of the phrase, chosen for each figure by itself; and of the
+    maps that look at nothing, "uniform" and "centre_gaussian"."""
+    types: tuple[str, ...]
+    size: str
+    """A name in SIZES."""
+
+
+@dataclass(frozen=True)
+class Average:
+    """The mean over phrases, each with the same weight."""
+
+    phrases: int
+    aims: Mapping[str, Aim]
+    """As of a PhraseScore; empty where there are no phrases."""
+
+    def to_json(self) -> dict[str, Any]:
+        rounded = {
+            name: {figure: round(value, 4) for figure, value in vars(aim).items()} for name, aim in self.aims.items()
+        }
+        return {**rounded, "phrases": self.phrases}
+
+
+@dataclass(frozen=True)
+class GroundingScores:
+    """The means over a set, and what of it could not be measured."""
+
+    overall: Average
+    by_type: Mapping[str, Average]
+    """The most frequent type first; a phrase with several types counts in each."""
+    by_size: Mapping[str, Average]
+    """By the share of the photo that the boxes cover together: the names in SIZES that occur."""
+    counts: Mapping[str, int]
+    """What was found, and what was left out and why: the names of REFERENCE_COUNTS or CAPTION_COUNTS -> how often."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Without the counts."""
+        return {
+            **self.overall.to_json(),
+            "by_type": {name: average.to_json() for name, average in self.by_type.items()},
+            "by_size": {name: average.to_json() for name, average in self.by_size.items()},
+        }
+
+
+@dataclass(frozen=True)
+class EvidenceGrounding:
+    """What speaks for the words of a captioner's own captions, and where it looked for the same words."""
+
+    photos: int
+    evidence: GroundingScores
+    attention: GroundingScores
+
+    def to_json(self) -> dict[str, Any]:
+        return {"photos": self.photos, "evidence": self.evidence.to_json(), "attention": self.attention.to_json()}
+
+
+@dataclass(frozen=True)
+class Grounding:
+    """Where a captioner looks: for the words of people, and for its own."""
+
+    references: GroundingScores
+    captions: GroundingScores
+    boxes: BoxSet
+    evidence: EvidenceGrounding | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """For metrics.json: figures rounded to four places."""
+        evidence = {"evidence": self.evidence.to_json()} if self.evidence else {}
+        return {
+            "references": self.references.to_json(),
+            "captions": self.captions.to_json(),
+            **evidence,
+            "counts": {
+                "references": dict(self.references.counts),
+                "captions": dict(self.captions.counts),
+                "boxes": dict(self.boxes.counts),
+            },
+            "examples": dict(self.boxes.examples),
+            "boxes": self.boxes.name,
+        }
+
+
+def in_one_line(scores: Mapping[str, Any]) -> str:
+    """What metrics.json holds of head words beside the maps that look at nothing, for the command line."""
+    names = ("head", "uniform", "centre_gaussian")
+    correctness, uniform, centre = (scores[name]["attention_correctness"] for name in names)
+    pointing, pointing_uniform, pointing_centre = (scores[name]["pointing"] for name in names)
+    return (
+        f"attention correctness {correctness:.3f} (uniform {uniform:.3f}, centre {centre:.3f}), "
+        f"pointing {pointing:.3f} ({pointing_uniform:.3f}, {pointing_centre:.3f}) over "
+        f"{counted(scores['phrases'], 'phrase')}"
+    )
+
+
+def size_of(boxes: Sequence[Box]) -> str:
+    """The name in SIZES for the share of the photo that boxes cover together."""
+    area = union_area(boxes)
+    return next((name for name, below in SIZES.items() if area < below), "large")
+
+
+def summarise(scores: Sequence[PhraseScore], counts: Mapping[str, int]) -> GroundingScores:
+    """The means of scores, beside the counts that belong to them."""
+    types = Counter(kind for score in scores for kind in dict.fromkeys(score.types))
+    by_type = {kind: _average([score for score in scores if kind in score.types]) for kind, _ in types.most_common()}
+    by_size = {size: _average([score for score in scores if score.size == size]) for size in SIZES}
+    by_size = {size: average for size, average in by_size.items() if average.phrases}
+    return GroundingScores(_average(scores), by_type, by_size, dict(counts))
+
+
+def _average(scores: Sequence[PhraseScore]) -> Average:
+    def mean(name: str, figure: str) -> float:
+        return float(np.mean([getattr(score.aims[name], figure) for score in scores]))
+
+    names = scores[0].aims if scores else ()
+    return Average(
+        len(scores), {name: Aim(mean(name, "attention_correctness"), mean(name, "pointing")) for name in names}
+    )

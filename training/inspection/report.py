@@ -1,0 +1,257 @@
+"""What a data set holds, measured before anything is trained on it: counts, words, duplicates, leaks, refusals."""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from captioner.counting import counted
+from captioner.vocabulary import Vocabulary
+from training.data.readers.listing import SPLITS, ImageRecord, Problem
+from training.data.readers.photos import left_behind
+from training.data.records import DataSet
+from training.inspection.coverage import RareWords, percent, rare_words, rare_words_sentence
+from training.inspection.images import SameImages, check_images, same_images, similar_images
+from training.inspection.languages import UnknownWords, languages, unknown_words
+from training.inspection.statistics import (
+    FREQUENT,
+    RepeatedCaption,
+    Spread,
+    Words,
+    measure_words,
+    repeated_captions,
+    spread,
+    training_words,
+)
+from training.options import default_min_count
+
+
+@dataclass(frozen=True)
+class SplitCount:
+    """How much one split holds."""
+
+    split: str | None
+    """None: the photos that the data set's own splits leave out."""
+    images: int
+    captions: int
+    captions_per_image: Spread
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that `inspect_data` found."""
+
+    name: str
+    format: str
+    root: str
+    drawn_splits: bool
+    checked_images: bool
+    """Whether every photo was opened; without it only the same path counts as the same image."""
+    splits: tuple[SplitCount, ...]
+    total: SplitCount
+    words: Words
+    languages: tuple[tuple[str, float], ...]
+    """Code and share of the photos, the largest first."""
+    rare_words: RareWords
+    """Words that `fit` leaves out of the vocabulary by default."""
+    unknown_words: UnknownWords | None
+    """Those that the captioner which was named does not know; None where none was named."""
+    same_images: tuple[SameImages, ...]
+    similar_images: tuple[SameImages, ...]
+    """Photos that look alike, and whose files differ."""
+    repeated_captions: tuple[RepeatedCaption, ...]
+    """The most frequent first."""
+    problems: tuple[Problem, ...]
+    """Those of the reader, then photos that cannot be read (unreadable_image) or only in part (cut_short_image)."""
+
+    @property
+    def leaks(self) -> tuple[SameImages, ...]:
+        return tuple(same for same in self.same_images if same.leak)
+
+    def to_json(self, most: int | None = None) -> dict[str, Any]:
+        """Everything, as plain values; problems counted by kind and in full.
+
+        most: keep only so many of each list, and of the problems of each kind; `counts` tells how many there are.
+        """
+        values = dataclasses.asdict(self)
+        values["leaks"] = [dataclasses.asdict(leak) for leak in self.leaks]
+        values["problem_counts"] = dict(Counter(problem.kind for problem in self.problems))
+        lists = ("leaks", "same_images", "similar_images", "repeated_captions")
+        values["counts"] = {name: len(values[name]) for name in lists}
+        if most is not None:
+            for name in lists:
+                values[name] = values[name][:most]
+            for group in (*values["leaks"], *values["same_images"], *values["similar_images"]):
+                group["paths"], group["splits"] = group["paths"][:most], group["splits"][:most]
+            of_kind: Counter[str] = Counter()
+            kept = []
+            for problem in values["problems"]:
+                of_kind[problem["kind"]] += 1
+                if of_kind[problem["kind"]] <= most:
+                    kept.append(problem)
+            values["problems"] = kept
+        return values
+
+
+LONGEST_LINE = 200
+"""Of an example in the text, in characters."""
+
+HEADINGS = {
+    "bad_entry": "refused lines and entries",
+    "empty_caption": "empty captions",
+    "no_caption": "placeholders in place of a caption (nan, None, n/a, ...), left out",
+    "rejected_caption": "captions that their data set marks as rejected, left out",
+    "precanned_caption": "captions that their data set marks as precanned, left out",
+    "cleaned_caption": "captions cleaned of HTML, escapes or invisible characters, and used",
+    "doubtful_caption": "captions that look wrong, and are used",
+    "repeated_entry": "repeated lines and entries",
+    "unknown_image": "lines about unknown images",
+    "missing_image": "missing images",
+    "found_elsewhere": "photos found by another name or in another folder, and used",
+    "same_name": "names that several photos have, of which the first is used",
+    "other_case": "photos named with other capitals than their files have, used all the same",
+    "unreadable_image": "unreadable images",
+    "cut_short_image": "images whose files are cut short, and are used",
+    "uncaptioned_image": "images without captions",
+    "two_splits": "lines that put an image into a second split",
+    "repeated_id": "repeated image ids",
+    "other_id_type": "ids that are numbers in one place and text in another, and are used",
+    "stray_sidecar": "stray sidecars",
+    "unused_column": "columns of captions that are not used",
+    "unused_file": "unused files",
+    "ignored_file": "files that systems leave behind, passed over",
+}
+"""Kind of problem -> what a person reads above a list of them, in the order of the text."""
+
+
+def inspect_data(
+    data: DataSet, open_photos: bool = True, progress: bool = True, vocabulary: Vocabulary | None = None
+) -> Report:
+    """Measure a data set.
+
+    open_photos: open and decode every photo as training would, and compare their bytes (SHA-256) and looks (pHash).
+    progress: show a bar on standard error meanwhile.
+    vocabulary: of the captioner whose unknown words are to be told.
+    """
+    unreadable, seen = check_images(data, progress) if open_photos else ([], {})
+    splits, total = split_counts(data.records)
+    return Report(
+        name=data.name,
+        format=data.format,
+        root=str(data.root),
+        drawn_splits=data.drawn_splits,
+        checked_images=open_photos,
+        splits=splits,
+        total=total,
+        words=measure_words(data.records),
+        languages=languages(data.records),
+        rare_words=measured_rare_words(data.records, vocabulary),
+        unknown_words=None if vocabulary is None else unknown_words(data.records, vocabulary),
+        same_images=same_images(data, seen),
+        similar_images=similar_images(data, seen),
+        repeated_captions=repeated_captions(data.records),
+        problems=(*data.problems, *unreadable, *_ignored(data)),
+    )
+
+
+def measured_rare_words(records: Sequence[ImageRecord], vocabulary: Vocabulary | None) -> RareWords:
+    """By the min_count that `fit` would choose, from scratch or from the captioner with this vocabulary."""
+    counts = training_words(records)
+    min_count = default_min_count(counts.total(), from_captioner=vocabulary is not None)
+    return rare_words(counts, min_count, () if vocabulary is None else vocabulary)
+
+
+def split_counts(records: Sequence[ImageRecord]) -> tuple[tuple[SplitCount, ...], SplitCount]:
+    """Count the photos of each split that has some, and all photos."""
+    found = Counter(record.split for record in records)
+    splits = [split for split in (*SPLITS, None) if found[split]]
+    each = tuple(_count(split, [record for record in records if record.split == split]) for split in splits)
+    return each, _count(None, records)
+
+
+def _count(split: str | None, records: Sequence[ImageRecord]) -> SplitCount:
+    lengths = [len(record.captions) for record in records]
+    return SplitCount(split, len(records), sum(lengths), spread(lengths))
+
+
+def _ignored(data: DataSet) -> list[Problem]:
+    """Hidden files, such as macOS leaves in every folder. There may be one for each photo: alike ones are counted."""
+    counts = Counter("._*" if name.startswith("._") else name for name in left_behind(data.root).elements())
+    return [Problem("ignored_file", name, None, f"passed over, {count:,} in all") for name, count in counts.items()]
+
+
+def render(report: Report, examples: int = 3) -> str:
+    """The report as text for a terminal: the first `examples` of every list, and how many more there are."""
+    source = "splits drawn by image, as it has none" if report.drawn_splits else "its own splits"
+    lines = [f"{report.name}: {report.format} format, {source}", report.root, ""]
+    lines += render_counts(report.splits, report.total)
+    if report.total.captions:
+        lines += ["", *_render_words(report)]
+    else:
+        lines += ["", "Nothing here can be used."]
+    lines += render_list("images in two splits", [same_text(same) for same in report.leaks], examples)
+    others = [same_text(same) for same in report.same_images if not same.leak]
+    lines += render_list("images that occur more than once", others, examples)
+    lines += render_list("images that look alike", [same_text(same) for same in report.similar_images], examples)
+    repeated = [f'{same.count} times, images {same.images}: "{same.text}"' for same in report.repeated_captions]
+    lines += render_list("captions that occur more than once", repeated, examples)
+    kinds = dict.fromkeys([*HEADINGS, *(problem.kind for problem in report.problems)])
+    for kind in kinds:
+        found = [str(problem) for problem in report.problems if problem.kind == kind]
+        lines += render_list(HEADINGS.get(kind, kind.replace("_", " ")), found, examples)
+    if not (report.problems or report.same_images):
+        lines += ["", "No problems found."]
+    if not report.checked_images:
+        lines += ["", "The photos were not opened: unreadable and identical ones are not told."]
+    return "\n".join(lines) + "\n"
+
+
+def render_counts(splits: Sequence[SplitCount], total: SplitCount) -> list[str]:
+    """Table of the photos and captions of each split, and of all."""
+    lines = [f"{'':10}{'images':>10}{'captions':>12}   captions per image"]
+    for count in (*splits, total):
+        name = "total" if count is total else count.split or "no split"
+        each = count.captions_per_image
+        per_image = f"{each.mean:.1f}" if each.min == each.max else f"{each.mean:.1f} ({each.min} to {each.max})"
+        left_out = "   left out by the data set's splits" if name == "no split" else ""
+        lines.append(f"{name:10}{count.images:>10,}{count.captions:>12,}   {per_image}{left_out}")
+    return lines
+
+
+def _render_words(report: Report) -> list[str]:
+    words = report.words
+    length = words.per_caption
+    frequent = " · ".join(f"{word} {count:,}" for word, count in words.most_frequent[:8])
+    lines = [
+        f"{'length':12}{length.mean:.1f} words a caption, {length.min} to {length.max}; 95 % have at most"
+        f" {length.percentile_95}",
+        f"{'vocabulary':12}{counted(words.vocabulary, 'word')}, {words.frequent:,} of them {FREQUENT} times or more",
+        f"{'rare words':12}{rare_words_sentence(report.rare_words)}",
+        f"{'frequent':12}{frequent}",
+        f"{'scripts':12}{', '.join(f'{script} {percent(share)}' for script, share in words.scripts) or 'none'}",
+        f"{'languages':12}{', '.join(f'{code} {percent(share)}' for code, share in report.languages) or 'unknown'}",
+    ]
+    if (unknown := report.unknown_words) is not None:
+        most = " · ".join(f"{word} {count:,}" for word, count in unknown.most_frequent[:8])
+        lines.append(
+            f"{'new words':12}{unknown.words:,} that the captioner does not know, {percent(unknown.share)} of all"
+        )
+        lines += [f"{'':12}{most}"] if most else []
+    return lines
+
+
+def render_list(heading: str, found: list[str], examples: int) -> list[str]:
+    """Lines of a list below its heading; none if the list is empty."""
+    if not found:
+        return []
+    lines = ["", f"{heading[0].upper()}{heading[1:]}: {len(found):,}"]
+    lines += [f"  {text if len(text) <= LONGEST_LINE else text[: LONGEST_LINE - 1] + '…'}" for text in found[:examples]]
+    if len(found) > examples:
+        lines.append(f"  … and {len(found) - examples:,} more")
+    return lines
+
+
+def same_text(same: SameImages) -> str:
+    """One line: each path with its split."""
+    return " = ".join(f"{path} ({split or 'no split'})" for path, split in zip(same.paths, same.splits, strict=True))

@@ -1,0 +1,37 @@
+"""A few photos of a data set with their captions, as small copies for people to look at."""
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from captioner.errors import ImageError
+from captioner.images.photo import open_image
+from training.data.records import DataSet
+from training.inspection.images import shown_path
+
+SAMPLES = 8
+SIDE = 320
+"""Longest side of a small copy, in pixels."""
+
+
+def write_samples(data: DataSet, folder: Path, leave_out: Collection[str] = ()) -> list[dict[str, Any]]:
+    """Small copies of photos from all over the data set, in `folder` -> photo, split, captions, thumbnail of each.
+
+    leave_out: photos, as the report names them, that cannot be read.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    records = [record for record in data.records if shown_path(record.path, data.root) not in leave_out]
+    chosen = sorted({number * len(records) // SAMPLES for number in range(SAMPLES)}) if records else []
+    samples = []
+    for number, record in enumerate(records[position] for position in chosen):
+        try:
+            photo = open_image(record.path)
+        except ImageError:  # it was changed meanwhile
+            continue
+        photo.thumbnail((SIDE, SIDE))
+        name = f"{number}.jpg"
+        photo.save(folder / name, "JPEG", quality=85)
+        path = shown_path(record.path, data.root)
+        captions = [caption[:300] for caption in record.captions[:5]]
+        samples.append({"photo": path, "split": record.split, "captions": captions, "thumbnail": name})
+    return samples

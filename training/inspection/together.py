@@ -1,0 +1,93 @@
+"""Several data sets that one run would learn from, looked at together: how much there is, and what they share."""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from captioner.vocabulary import Vocabulary
+from training.data.mixing import names_of
+from training.data.records import DataSet, ImageRecord
+from training.inspection.coverage import RareWords, rare_words_sentence
+from training.inspection.images import SameImages, shown_path
+from training.inspection.report import (
+    SplitCount,
+    measured_rare_words,
+    render_counts,
+    render_list,
+    same_text,
+    split_counts,
+)
+
+
+@dataclass(frozen=True)
+class Together:
+    """What `inspect` says of several data sets beside the report of each."""
+
+    names: tuple[str, ...]
+    splits: tuple[SplitCount, ...]
+    total: SplitCount
+    rare_words: RareWords
+    """Words that `fit` leaves out of the vocabulary that it makes of all data sets."""
+    shared: tuple[SameImages, ...]
+    """Photos that are in several data sets, with the same bytes."""
+
+    @property
+    def leaks(self) -> tuple[SameImages, ...]:
+        """Photos to learn from in one data set, and to measure by in another."""
+        return tuple(same for same in self.shared if same.leak)
+
+    def to_json(self, most: int | None = None) -> dict[str, Any]:
+        """Return plain values; at most so many of the shared photos, whose number is in `counts`."""
+        counts = {"shared": len(self.shared), "leaks": len(self.leaks)}
+        values = asdict(self) | {"leaks": [asdict(leak) for leak in self.leaks[:most]], "counts": counts}
+        return values | {"shared": values["shared"][:most]}
+
+
+def inspect_together(
+    data_sets: Sequence[DataSet], open_photos: bool = True, vocabulary: Vocabulary | None = None
+) -> Together:
+    """Measure data sets together. open_photos: compare photos of the same size in bytes by their SHA-256."""
+    records = [record for data in data_sets for record in data.records]
+    splits, total = split_counts(records)
+    names = names_of(data_sets)
+    shared = _shared(dict(zip(names, data_sets, strict=True))) if open_photos else []
+    return Together(names, splits, total, measured_rare_words(records, vocabulary), tuple(shared))
+
+
+def render(together: Together, examples: int = 3) -> str:
+    """Return text for a terminal."""
+    lines = [f"Together: {', '.join(together.names)}", "", *render_counts(together.splits, together.total)]
+    lines += ["", f"{'rare words':12}{rare_words_sentence(together.rare_words)}"]
+    others = [same for same in together.shared if not same.leak]
+    headings = {"images to learn from that another data set measures by": together.leaks}
+    headings |= {"images in several data sets": others}
+    for heading, found in headings.items():
+        lines += render_list(heading, [same_text(same) for same in found], examples)
+    return "\n".join(lines) + "\n"
+
+
+def _shared(data_sets: dict[str, DataSet]) -> list[SameImages]:
+    """Photos with the same bytes in several data sets; files that are gone are passed over."""
+    by_size: dict[int, dict[Path, list[tuple[str, ImageRecord]]]] = defaultdict(lambda: defaultdict(list))
+    for name, data in data_sets.items():
+        for record in data.records:
+            try:
+                by_size[record.path.stat().st_size][record.path].append((name, record))
+            except OSError:
+                continue
+    groups: dict[bytes, list[tuple[str, ImageRecord]]] = defaultdict(list)
+    for photos in by_size.values():
+        if len({name for found in photos.values() for name, _ in found}) > 1:
+            for path, found in photos.items():
+                groups[hashlib.sha256(path.read_bytes()).digest()] += found
+    return [
+        SameImages(
+            tuple(f"{name}: {shown_path(record.path, data_sets[name].root)}" for name, record in found),
+            tuple(record.split for _, record in found),
+        )
+        for found in groups.values()
+        if len({name for name, _ in found}) > 1
+    ]

@@ -1,0 +1,260 @@
+"""Make captioner/english_words.tsv from WordNet 3.0, caption files and the corrections made by hand.
+
+Run by hand, when the corrections or the captions change:
+
+    python -m training.words.make /usr/share/wordnet CAPTION_FILES... > captioner/english_words.tsv
+
+WordNet 3.0 (Princeton University; Debian's package `wordnet-base`) says which words there are, what they may be, and
+their synonyms and hypernyms. The captions, text files with one caption a line (.gz or not), say which words are needed
+and what a word usually is in a caption: "park" is a place there and "play" something that people do. Names of
+ImageNet's classes are included, since a captioner can learn to say them. `training.words.corrections` decides
+last.
+"""
+
+import gzip
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from captioner.labels.names import LabelNames, imagenet_names
+from captioner.vocabulary import tokenise
+from training.words.corrections import (
+    ADJECTIVES,
+    BASES,
+    BROADER,
+    FUNCTION_WORDS,
+    NOT_BROADER,
+    NOT_SYNONYMS,
+    NOUNS,
+    NUMBERS,
+    PICTURE_NOUNS,
+    SAME_AS_VERB,
+    SYNONYMS,
+    TOO_GENERAL,
+    UNRELATED,
+    VERB_HYPERNYMS,
+    VERBS,
+)
+from training.words.wordnet import ADJECTIVE, ADVERB, NOUN, PEOPLE, VERB, WordNet
+
+MIN_COUNT = 3
+"""Words that occur less often in the captions are left out."""
+FREQUENT = 100
+"""Words that occur as often in the captions have WordNet's usual sense there, others that of ImageNet's classes."""
+NUMBER, PICTURE_NOUN, OTHER = "d*-"
+"""Kinds of words in the file, besides those of `training.words.wordnet`."""
+
+
+@dataclass
+class Entry:
+    """One line of the file."""
+
+    kind: str
+    base: str
+    synonyms: set[str] = field(default_factory=set)
+    broader: set[str] = field(default_factory=set)
+
+
+# --- what words are in captions
+
+
+class Contexts:
+    """What stands beside a word in captions."""
+
+    def __init__(self, captions: Iterable[Sequence[str]]):
+        self.counts: Counter[str] = Counter()
+        self.found: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        """Word -> noun, verb or adjective -> how often its neighbours are those of one."""
+        opening = FUNCTION_WORDS["determiners"] | NUMBERS.keys() | ADJECTIVES
+        determiners, auxiliaries = FUNCTION_WORDS["determiners"], FUNCTION_WORDS["auxiliaries"]
+        ends = FUNCTION_WORDS["prepositions"] | FUNCTION_WORDS["conjunctions"] | auxiliaries | {""}
+        asking_for_a_verb = auxiliaries | {"who", "that", "they", "he", "she", "it", "to"}
+        function_words = frozenset().union(*FUNCTION_WORDS.values())
+        for words in captions:
+            self.counts.update(words)
+            for before, word, after in zip(["", *words], words, [*words[1:], ""], strict=False):
+                if before in opening and after in ends:
+                    self.found[word][NOUN] += 1
+                elif before in opening and after not in function_words:
+                    self.found[word][ADJECTIVE] += 1
+                elif before in asking_for_a_verb and after in determiners | ends:
+                    self.found[word][VERB] += 1
+                elif before not in function_words and after in determiners | ends and _agree(before, word):
+                    self.found[word][VERB] += 1
+
+    def kind(self, word: str, candidates: Mapping[str, int], verb: str = "") -> str:
+        """Choose one of the kinds that a word may be.
+
+        candidates: kind -> how often it is that in WordNet's texts. verb: base form of the word as a verb.
+        """
+        total, found = sum(candidates.values()), self.found[word]
+        if len(candidates) == 1:
+            return next(iter(candidates))
+        scores = {kind: found[kind] + 5 * (count + 0.5) / (total + 1) for kind, count in candidates.items()}
+        if VERB in scores and not word.endswith(("ing", "ed")):
+            # "Train tracks in" looks like "a man tracks in", but nobody is tracking.
+            scores[VERB] = min(scores[VERB], sum(self.counts[form] for form in _ing_forms(verb)))
+        if NOUN in scores and ADJECTIVE not in scores:
+            scores[NOUN] += found[ADJECTIVE]  # a tennis court
+        if VERB in scores and ADJECTIVE not in scores and word.endswith(("ing", "ed")):
+            scores[VERB] += found[ADJECTIVE]  # a barking dog
+        return max(scores, key=scores.__getitem__)
+
+
+def _ing_forms(verb: str) -> set[str]:
+    return {f"{verb}ing", f"{verb.removesuffix('e')}ing", f"{verb}{verb[-1:]}ing"}
+
+
+def _agree(subject: str, verb: str) -> bool:
+    """Whether a noun and a verb may be a subject and its predicate: men play, a man plays."""
+    plural = subject.endswith("s") or subject.endswith("men") or subject in ("people", "children")
+    return verb.endswith(("ing", "ed")) or plural != verb.endswith("s")
+
+
+def _kind_of(word: str, wordnet: WordNet, contexts: Contexts) -> str | None:
+    """Return the kind of a word; None if neither WordNet nor the corrections know it."""
+    if word in PICTURE_NOUNS:
+        return PICTURE_NOUN
+    if word in NUMBERS:
+        return NUMBER
+    if any(word in words for words in FUNCTION_WORDS.values()):
+        return OTHER
+    for kind, words in ((NOUN, NOUNS), (VERB, VERBS), (ADJECTIVE, ADJECTIVES), (NOUN, wordnet.chosen)):
+        if word in words:
+            return kind
+    candidates = {}
+    for kind in (NOUN, VERB, ADJECTIVE, ADVERB):
+        bases = wordnet.bases(word, kind)
+        if kind == ADJECTIVE and NOUN in candidates and bases and bases[0] != word:
+            continue  # an archer is not more arch
+        if bases:
+            candidates[kind] = wordnet.frequency(bases[0], kind)
+    adverb = candidates.pop(ADVERB, None)
+    if not candidates:
+        return None if adverb is None else OTHER
+    return contexts.kind(word, candidates, next(iter(wordnet.bases(word, VERB)), ""))
+
+
+def _base_of(word: str, kind: str, wordnet: WordNet) -> str:
+    if word in BASES:
+        return BASES[word]
+    if kind == NUMBER:
+        return NUMBERS[word]
+    if kind == OTHER:
+        return word
+    return next(iter(wordnet.bases(word, NOUN if kind == PICTURE_NOUN else kind)), word)
+
+
+def _relations(base: str, kind: str, wordnet: WordNet) -> tuple[set[str], set[str], set[str]]:
+    """Return a base form's synonyms, its hypernyms, and what a person of this name does (surf, for surfer)."""
+    if base not in wordnet.senses.get(kind, {}) or base in UNRELATED:
+        return set(), set(), set()
+    if kind == NOUN:
+        senses = wordnet.photo_senses(base)
+    else:
+        senses = [wordnet.synsets[kind][wordnet.senses[kind][base][0]]]
+    synonyms = {word for sense in senses for word in sense.words}
+    broader = {word for sense in senses for above in wordnet.above(sense, kind) for word in above.words} - synonyms
+    if kind == VERB:  # WordNet's synsets of verbs are about meanings that captions seldom have
+        return set(), broader & VERB_HYPERNYMS, set()
+    actions = [wordnet.synsets[VERB][at] for sense in senses if sense.file == PEOPLE for at in sense.verbs]
+    done = {word for action in actions for word in action.words if base.startswith(word[:3])}
+    return synonyms - {base}, broader - TOO_GENERAL, done
+
+
+def make_entries(wordnet: WordNet, captions: Iterable[Sequence[str]], labels: LabelNames) -> dict[str, Entry]:
+    """Return the line of each word that is frequent in the captions, in `labels` or in the corrections.
+
+    The classes that `labels` names tell the sense of words that are rare in captions: a setter is a dog.
+    """
+    contexts = Contexts(captions)
+    senses = [sense for names in labels.names if (sense := wordnet.class_sense(names))]
+    wordnet.chosen = {word: sense for word, sense in senses if contexts.counts[word] < FREQUENT}
+    names = {word for texts in (*labels.names, *labels.words) for text in texts for word in tokenise(text)}
+    corrected = {*PICTURE_NOUNS, *NUMBERS, *NOUNS, *VERBS, *ADJECTIVES, *BASES}.union(*FUNCTION_WORDS.values())
+    wanted = {word for word, count in contexts.counts.items() if count >= MIN_COUNT} | names | corrected
+    kinds = {word: kind for word in sorted(wanted) if (kind := _kind_of(word, wordnet, contexts))}
+    bases = {word: _base_of(word, kind, wordnet) for word, kind in kinds.items()}
+    bases |= {word: form for word, base in bases.items() if (form := _other_verb(word, base, kinds, wordnet))}
+    # Belongings are a noun, and belonging a form of a verb: no base form has another.
+    bases = {word: base if bases.get(base, base) == base else word for word, base in bases.items()}
+    entries = {word: Entry(kind, bases[word]) for word, kind in kinds.items()}
+    for entry in list(entries.values()):  # synonyms and hypernyms stand with the base form alone
+        entries.setdefault(entry.base, Entry(entry.kind, entry.base))
+    for word, entry in entries.items():
+        if entry.base == word and entry.kind in (NOUN, VERB, ADJECTIVE):
+            synonyms, broader, actions = _relations(word, entry.kind, wordnet)
+            # Of the same kind: a sidewalk is a walk, but in captions people walk.
+            alike = {other for other in synonyms | broader if other in entries and entries[other].kind == entry.kind}
+            entry.synonyms, entry.broader = synonyms & alike, broader & alike | actions
+    _correct(entries)
+    return entries
+
+
+def _other_verb(word: str, base: str, kinds: Mapping[str, str], wordnet: WordNet) -> str | None:
+    """Return a base form for a verb whose own one is a noun of another meaning: "parked" has nothing to do with a park.
+
+    None if noun and verb belong together, as a ride and to ride do, by WordNet's derivations.
+    """
+    if kinds[word] != VERB or kinds.get(base) != NOUN or word in BASES or word == base:
+        return None
+    senses = wordnet.photo_senses(base) if base in wordnet.senses[NOUN] else []
+    usual = wordnet.senses[VERB].get(base, ())[:2]
+    if base in SAME_AS_VERB or any(verb in usual for sense in senses for verb in sense.verbs):
+        return None
+    return next((form for form in sorted(_ing_forms(base)) if form in kinds), word)
+
+
+def _correct(entries: dict[str, Entry]) -> None:
+    """Apply the corrections by hand, and keep only relations to base forms of content words."""
+    for table, change in ((BROADER, set.update), (NOT_BROADER, set.difference_update)):
+        for word, words in table.items():
+            if word in entries:
+                change(entries[entries[word].base].broader, words.split())
+    for pairs, change in ((SYNONYMS, set.add), (NOT_SYNONYMS, set.discard)):
+        for one, other in (pair.split() for pair in pairs.split(", ")):
+            for word, synonym in ((one, other), (other, one)):
+                if word in entries:
+                    change(entries[entries[word].base].synonyms, synonym)
+    for word, entry in entries.items():
+        entry.synonyms = _bases(entry.synonyms, entries) - {word}
+        entry.broader = _bases(entry.broader, entries) - {word} - entry.synonyms
+        if entry.kind == NOUN and "vehicle" in entry.broader:
+            entry.broader -= {"container"}  # WordNet's wheeled vehicles are containers
+
+
+def _bases(words: Iterable[str], entries: Mapping[str, Entry]) -> set[str]:
+    content = (entries[word] for word in words if word in entries)
+    return {entry.base for entry in content if entry.kind in (NOUN, VERB, ADJECTIVE, NUMBER)}
+
+
+def lines(entries: Mapping[str, Entry]) -> Iterator[str]:
+    """Yield the lines of the file: word, kind, base form (empty if it is the word), synonyms, hypernyms."""
+    yield "# English words of captions, made by training/words/make.py from WordNet 3.0: see english_words.LICENSE."
+    yield "# Word, kind (n, v, a, d: number, *: noun that names no thing, -: none), base form, synonyms, hypernyms."
+    for word, entry in sorted(entries.items()):
+        base = "" if entry.base == word else entry.base
+        columns = [word, entry.kind, base, " ".join(sorted(entry.synonyms)), " ".join(sorted(entry.broader))]
+        yield "\t".join(columns).rstrip("\t")
+
+
+def read_captions(paths: Iterable[Path]) -> Iterator[list[str]]:
+    """Yield the words of each line. Of a line "file#0<tab>caption" only the caption counts, as in Flickr8k's list."""
+    for path in paths:
+        with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8", errors="replace") as file:
+            for line in file:
+                yield tokenise(line.rpartition("\t")[2])
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Print the file."""
+    wordnet = WordNet(Path(arguments[0]))
+    captions = read_captions(map(Path, arguments[1:]))
+    for line in lines(make_entries(wordnet, captions, imagenet_names())):
+        print(line)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
