@@ -71,88 +71,95 @@ class Settings(BaseSettings):
         env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid", validate_default=True
     )
 
-    home: Path = Field(Path("~/.captioner"), description="Folder of the database and the photos; made at first start.")
-    host: str = Field("127.0.0.1", min_length=1, description="Address to listen on; 0.0.0.0 for other machines, too.")
-    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes any free one.")
-    bundle: Path | None = Field(None, description="Folder of the captioner; by default the one that ships.")
-    device: str | None = Field(None, description="cpu, cuda, ...; by default a GPU where there is one.")
+    home: Path = Field(
+        Path("~/.captioner"), description="Folder of the database and the photos, created at the first start."
+    )
+    host: str = Field(
+        "127.0.0.1",
+        min_length=1,
+        description="Address to listen on. 0.0.0.0 lets other machines connect.",
+    )
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on. 0 picks a free port.")
+    bundle: Path | None = Field(None, description="Folder of the captioner to serve. By default, the one that ships.")
+    device: str | None = Field(None, description="cpu, cuda, ... By default, a GPU if there is one.")
     runtime: Literal["auto", "fast", "exact"] = Field(
-        "auto", description="exact: the same captions on every machine; fast, as auto is: as fast as it can."
+        "auto", description="exact gives the same captions on every machine. fast is the fastest. auto means fast."
     )
     threads: int = Field(
-        default_factory=cores, ge=1, le=1024, description="Of the model on a CPU; by default one per core."
+        default_factory=cores, ge=1, le=1024, description="Threads of the model on a CPU. By default, one per core."
     )
-    batch_size: int = Field(8, ge=1, le=256, description="Photos in one forward pass, at most.")
+    batch_size: int = Field(8, ge=1, le=256, description="Maximum number of photos in one forward pass.")
     batch_window_ms: float = Field(
         10.0,
         ge=0,
         le=1000,
-        description="Milliseconds that a photo waits for others that are likely to come; a lone one never does.",
+        description="Milliseconds that a photo waits for others to share its batch. A lone photo never waits.",
     )
     queue_size: int = Field(
-        64, ge=1, le=1024, description="Photos that may wait; beyond that, clients are told to come again."
+        64, ge=1, le=1024, description="Maximum number of waiting photos. Further requests get 503 with Retry-After."
     )
-    deadline_seconds: float = Field(30.0, ge=0.1, le=3600, description="Seconds after which a request is given up.")
-    max_upload_mb: int = Field(20, ge=1, le=1024, description="Size of a request, in millions of bytes, at most.")
+    deadline_seconds: float = Field(30.0, ge=0.1, le=3600, description="Seconds after which a request fails.")
+    max_upload_mb: int = Field(20, ge=1, le=1024, description="Maximum size of a request, in millions of bytes.")
     max_megapixels: int = Field(
-        100, ge=1, le=178, description="Size of a photo, in millions of pixels, at most; each may take ten bytes."
+        100, ge=1, le=178, description="Maximum size of a photo, in millions of pixels. A pixel may take ten bytes."
     )
     history: int = Field(
         10_000,
         ge=1,
         le=10_000_000,
-        description="Captions kept, at most. Beyond that the oldest go; corrected ones stay longer, but fill no more"
-        " than half of the places.",
+        description="Maximum number of captions to keep. Beyond it, the oldest are deleted. Corrected captions are kept"
+        " longer, but make up no more than half.",
     )
     admin_token: SecretStr | None = Field(
         None,
         min_length=16,
-        description="The secret of those who may retrain, switch and delete; by default made at first start. Must be"
-        " set to listen on anything but this machine.",
+        description="Secret that allows retraining, switching captioners and deleting. By default, generated at the"
+        " first start. Required when other machines can connect.",
     )
     trusted_hosts: str | None = Field(
         None,
-        description="Host names, separated by commas, under which browsers may reach the service besides localhost, its"
-        " own host and IP addresses: captions.example.org, or .example.org for all names below it; * is any name.",
+        description="Further host names, separated by commas, that the service answers to: captions.example.org, or"
+        " .example.org for all names below it. * allows any name. localhost, IP addresses and the service's own host"
+        " are always allowed.",
     )
     import_root: Path | None = Field(
-        None, description="Folder of data sets that may be trained on where they lie; by default none may."
+        None, description="Folder of data sets that may be used without an upload. By default, none may."
     )
     max_dataset_mb: int = Field(
         4096,
         ge=1,
         le=1_000_000,
-        description="Size of a data set that is sent, in millions of bytes, at most; also of what it unpacks to.",
+        description="Maximum size of an uploaded data set, packed or unpacked, in millions of bytes.",
     )
     max_home_mb: int | None = Field(
         None,
         ge=1,
         le=1_000_000_000,
-        description="Size of the home folder, in millions of bytes, from which on nothing more is taken; by default"
-        " the disk's.",
+        description="Maximum size of the home folder, in millions of bytes. Uploads beyond it are refused. By default,"
+        " the size of the disk.",
     )
     requests_per_minute: int = Field(
         600,
         ge=0,
         le=1_000_000,
-        description="Captions, evidence, drawn pictures and uploads that one address may ask for in a minute; 0 is any"
-        " number.",
+        description="Maximum number of captions, occlusion maps, drawn pictures and uploads per minute and client"
+        " address. 0 means no limit.",
     )
     worker: Literal["own", "external"] = Field(
-        "own", description="Who trains: a worker that the service starts, or `python -m service worker` by itself."
+        "own", description="own: the service starts a training worker. external: you start `python -m service worker`."
     )
     database_url: SecretStr | None = Field(
         None,
-        description="PostgreSQL that replicas of the service share, such as postgresql://USER:PASSWORD@HOST/NAME; by"
-        " default a file in the home.",
+        description="PostgreSQL database that replicas share, such as postgresql://USER:PASSWORD@HOST/NAME. By default,"
+        " an SQLite file in the home folder.",
     )
     redis_url: SecretStr | None = Field(
         None,
-        description="Redis with the queue of trainings and the counts of wrong tokens and of requests, such as"
-        " redis://localhost; by default a file in the home, and each process counts for itself.",
+        description="Redis for the training queue and for the counts of wrong tokens and of requests, such as"
+        " redis://localhost. By default, the queue is a file in the home folder, and each process counts alone.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="How much is logged; info has a line per request."
+        "info", description="Level of logging. info logs a line per request."
     )
 
     @classmethod
