@@ -1,21 +1,29 @@
 # The service, or with the command `worker` what trains for it. compose.yaml starts both, with what replicas share.
+FROM python:3.11-slim AS wheel
+
+WORKDIR /source
+COPY pyproject.toml setup.py LICENSE README.md ./
+COPY captioner captioner
+COPY training training
+COPY service service
+COPY examples examples
+RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheel .
+
+
 FROM python:3.11-slim
 
 # PyPI's torch for Linux brings CUDA, which is gigabytes. For a small image, name the index of torch's CPU builds, which
 # torch's own page on installing it tells: docker build --build-arg PIP_EXTRA_INDEX_URL=... The versions stay the same.
 ARG PIP_EXTRA_INDEX_URL
 
-WORKDIR /app
-COPY requirements.txt constraints.txt ./
-# What tests and benchmarks need stands last there, and stays out.
-RUN sed '/^# Tests and style/,$d' requirements.txt > needed.txt \
-    && pip install --no-cache-dir --no-compile -r needed.txt -c constraints.txt
-
-COPY captioner captioner
-COPY training training
-COPY service service
-COPY examples examples
-COPY LICENSE README.md ./
+# The dependencies come first, from pyproject.toml alone: a change of the code builds only the small layer after them.
+WORKDIR /dependencies
+COPY pyproject.toml constraints.txt LICENSE README.md ./
+COPY captioner/english_words.LICENSE captioner/
+RUN pip install --no-cache-dir --no-compile ".[service]" -c constraints.txt
+COPY --from=wheel /wheel /wheel
+RUN pip install --no-cache-dir --no-deps --force-reinstall /wheel/*.whl
+WORKDIR /
 
 # Nothing here belongs to the user that the service runs as, but the folder of its data.
 RUN useradd --uid 10001 --no-create-home --home-dir /data captioner \
@@ -35,4 +43,4 @@ EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=8s --start-period=60s --retries=3 \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/api/health/ready', timeout=7)"]
 
-ENTRYPOINT ["python", "-m", "service"]
+ENTRYPOINT ["captioner-serve"]

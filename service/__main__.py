@@ -8,15 +8,14 @@ import signal
 import sys
 import textwrap
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from captioner.errors import CaptionerError, ConfigError
-from service.http.addresses import bind, only_this_machine
-from service.http.auth import admin_token
-from service.http.server import CONNECTIONS, Server, stop_on_signals
-from service.settings import Settings, descriptions
-from service.store.database import Database
-from service.store.versions import Versions
+from captioner.extras import needs_extra
+
+if TYPE_CHECKING:  # commands import the rest of the package, which needs an extra
+    from service.settings import Settings
+    from service.store.versions import Versions
 
 BAD_INPUT = 2
 INTERRUPTED = 130
@@ -29,12 +28,14 @@ SIGTERM or Ctrl-C lets it finish what it has begun; a second one ends it at once
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until stopped; returns the exit status: 0, 2 for what a person can put right, 130 if stopped before."""
-    options = vars(_parser().parse_args(arguments))
-    run = options.pop("run")
-    # Until the service is ready, SIGTERM ends it like Ctrl-C; a container's first process would else never hear of it.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        run(options)
+        with needs_extra("service"):
+            options = vars(_parser().parse_args(arguments))
+            run = options.pop("run")
+            # Until the service is ready, SIGTERM ends it like Ctrl-C; a container's first process would else never hear
+            # of it.
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
+            run(options)
     except CaptionerError as error:
         print(f"error: {error}", file=sys.stderr)
         return BAD_INPUT
@@ -44,6 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from service.settings import descriptions
+
     settings = "\n".join(
         f"  {name}\n{textwrap.indent(textwrap.fill(text, 100), ' ' * 6)}" for name, text in descriptions().items()
     )
@@ -74,6 +77,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def _serve(options: dict[str, Any]) -> None:
     """Load the captioner, answer until a signal comes, and finish. Raises CaptionerError where it cannot begin."""
+    from service.http.addresses import bind, only_this_machine
+    from service.http.auth import admin_token
+    from service.http.server import CONNECTIONS, Server, stop_on_signals
+    from service.settings import Settings
+
     settings = Settings.read(**options)
     _log(settings)
     # Waitress warns of every request that waits for a thread, which is what they are meant to do.
@@ -111,6 +119,7 @@ def _serve(options: dict[str, Any]) -> None:
 
 def _work(options: dict[str, Any]) -> None:
     from service.jobs.worker import work_until_stopped
+    from service.settings import Settings
 
     settings = Settings.read(**options)
     _log(settings)
@@ -142,13 +151,17 @@ def _roll_back(options: dict[str, Any]) -> None:
     print(f"{_versions(options).rollback().id} serves from now on")
 
 
-def _versions(options: dict[str, Any]) -> Versions:
+def _versions(options: dict[str, Any]) -> "Versions":
+    from service.settings import Settings
+    from service.store.database import Database
+    from service.store.versions import Versions
+
     settings = Settings.read(**options)
     settings.make_home()
     return Versions(Database(settings.database, settings.home), settings.home, settings.built_in_bundle)
 
 
-def _log(settings: Settings) -> None:
+def _log(settings: "Settings") -> None:
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
 
 
@@ -164,7 +177,7 @@ def allow_open_files(count: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (granted, hard))
 
 
-def _prepare_torch(settings: Settings) -> None:
+def _prepare_torch(settings: "Settings") -> None:
     # Torch has two pools of threads. Where one waits by spinning, it takes the cores that the other works on.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 

@@ -10,9 +10,10 @@ from flask import Blueprint, Response, abort, make_response, render_template, se
 from service.api.operations import current_service
 from service.store.versions import BUILT_IN
 
-WEB = Path(__file__).parent / "web"
-EXAMPLES = Path(__file__).parents[1] / "examples"
-"""Beside the packages in the repository; where the service is installed without them there are no examples."""
+_PACKAGE = Path(__file__).parent
+WEB = _PACKAGE / "web"
+EXAMPLES = folder if (folder := _PACKAGE / "examples").is_dir() else _PACKAGE.parent / "examples"
+"""Inside the package where it is installed, which setup.py sees to; beside it in a checkout."""
 
 # Nothing comes from another host, and no script or style stands in the document itself. The photo that a person has
 # just chosen is a blob.

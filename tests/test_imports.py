@@ -20,8 +20,8 @@ FORBIDDEN = {
 }
 # Downward only: a module may import those before it.
 ORDER = (
-    "allocator", "errors", "counting", "json_files", "config", "arguments", "vocabulary", "lexicon", "label_names",
-    "confidence", "bundle_json", "file_types",
+    "allocator", "errors", "extras", "counting", "json_files", "config", "arguments", "vocabulary", "lexicon",
+    "label_names", "confidence", "bundle_json", "file_types",
     "jpeg_xl", "streams", "cut_images", "extra_formats", "filled_images", "text_pages", "photo_warnings", "images",
     "photo_process", "name_set", "image_files", "ranks", "journal", "remote_photos", "photo_sources", "photo_workers",
     "copy_checks", "photo_copies", "caption_files",

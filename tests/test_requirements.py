@@ -1,13 +1,19 @@
-"""Versions: every requirement has a bound above, and constraints.txt is within the bounds."""
+"""Every requirement has bounds; constraints.txt is within them; pyproject.toml agrees with both and with the code."""
 
+import ast
 import re
 import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
+
+from tests.pyproject import EXTRAS, required
 
 ROOT = Path(__file__).parents[1]
 
@@ -32,6 +38,41 @@ def test_a_requirement_has_bounds_and_the_tested_version_is_within(requirement):
     assert requirement.specifier.contains(version), f"constraints.txt has {version}"
     if requirement.specifier.contains("9999"):
         raise AssertionError("the bound is none")
+
+
+def test_a_checkout_and_the_wheel_require_the_same_packages_in_the_same_ranges():
+    listed = {canonicalize_name(each.name): each for each in requirements("requirements.txt")}
+    assert required(*EXTRAS) == listed
+
+
+def test_all_brings_every_extra_but_dev_which_brings_that_too():
+    users = set(EXTRAS) - {"all", "dev"}
+    assert users == {"training", "service", "parquet", "xmp"}
+    assert required("all") == required(*users) and required("all").items() < required("dev").items()
+
+
+# Package -> the extras that it may need: the first ones always, the others for some of what it does.
+IMPORTING = {"captioner": ["xmp"], "training": ["training", "parquet"], "service": ["service"]}
+BROUGHT_BY = {"werkzeug": "flask"}
+"""Module -> the package whose public interface it is part of."""
+
+
+def modules_imported_by(package: str) -> Iterator[str]:
+    for path in (ROOT / package).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                yield from (name.name.partition(".")[0] for name in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                yield node.module.partition(".")[0]
+
+
+@pytest.mark.parametrize("package", IMPORTING)
+def test_a_package_imports_only_what_its_extras_bring(package):
+    names = packages_distributions()
+    brought = set(required(*IMPORTING[package]))
+    for module in set(modules_imported_by(package)) - sys.stdlib_module_names - set(IMPORTING):
+        distributions = {canonicalize_name(name) for name in [BROUGHT_BY.get(module), *names[module]] if name}
+        assert distributions & brought, f"{package} imports {module}, which {distributions} bring"
 
 
 # What the code uses -> the package, and the first version that has it or that passed the tests which use it.

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from captioner.counting import counted
 from captioner.errors import CaptionerError, ConfigError, is_full_disk
+from captioner.extras import needs_extra
 from captioner.ranks import Ranks as Launched
 from training import fit_command
 from training.arguments import DECODING, make_parser, read_also, read_data
@@ -36,17 +37,18 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if ranks.size > 1 and not options.on_many_devices:
             raise ConfigError("this command runs as one process: start it without torchrun")
-        if command in _WITHOUT_TORCH:
-            return _WITHOUT_TORCH[command](options) if ranks.leads else 0
-        from training.distributed import Ranks, leave, meet
+        with needs_extra("training"):
+            if command in _WITHOUT_TORCH:
+                return _WITHOUT_TORCH[command](options) if ranks.leads else 0
+            from training.distributed import Ranks, leave, meet
 
-        ranks = Ranks.from_environment()
-        with ranks.together():
-            if options.on_many_devices:
-                ranks, options.device = meet(ranks, options.device)
-            status = _WITH_TORCH[command](options, ranks)
-            leave(ranks)
-        return status
+            ranks = Ranks.from_environment()
+            with ranks.together():
+                if options.on_many_devices:
+                    ranks, options.device = meet(ranks, options.device)
+                status = _WITH_TORCH[command](options, ranks)
+                leave(ranks)
+            return status
     except CaptionerError as error:
         ranks.say(f"error: {error}")
         return 2

@@ -8,6 +8,7 @@ from types import ModuleType
 
 from captioner.bulk.copy_checks import CopyDiffers, checked_copy
 from captioner.errors import ConfigError, ImageError
+from captioner.extras import how_to_install
 from captioner.images.warnings import PhotoWarning
 
 IPTC_BYTES = 2000
@@ -67,7 +68,7 @@ def require_exiv2() -> ModuleType:
     try:
         import exiv2
     except ImportError as error:
-        raise ConfigError("--format xmp needs the package exiv2: python -m pip install exiv2") from error
+        raise ConfigError(f"--format xmp needs the package exiv2: {how_to_install('xmp', 'exiv2')}") from error
     exiv2.LogMsg.setLevel(exiv2.LogMsg.Level.mute)  # it comments on odd data, which it keeps, on standard error
     return exiv2
 

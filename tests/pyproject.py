@@ -1,0 +1,24 @@
+"""What pyproject.toml requires, with and without its extras."""
+
+import tomllib
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+_PROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+EXTRAS: dict[str, list[str]] = _PROJECT["optional-dependencies"]
+SCRIPTS: dict[str, str] = _PROJECT["scripts"]
+
+
+def required(*extras: str) -> dict[str, Requirement]:
+    """Return the requirements of the project and of these extras by their names; an extra may name others."""
+    found = [Requirement(line) for line in _PROJECT["dependencies"]]
+    waiting = list(extras)
+    while waiting:
+        for requirement in map(Requirement, EXTRAS[waiting.pop()]):
+            if requirement.name == _PROJECT["name"]:
+                waiting += requirement.extras
+            else:
+                found.append(requirement)
+    return {canonicalize_name(requirement.name): requirement for requirement in found}
