@@ -23,12 +23,14 @@ from captioner.config import CaptionerConfig, DecodingOptions
 from captioner.errors import CaptionerError
 from captioner.model.allocator import keep_freed_memory
 from training.data.records import DataSet, read_records
+from training.data.training_data import training_data
+from training.encoding import encode_features
 from training.grounding.boxes import BoxSet
 from training.grounding.readers.formats import read_boxes
 from training.loop import fit
 from training.options import FitOptions
 from training.random_streams import LEARNED, sample, stream
-from training.setup import prepare
+from training.setup import TrainingSetup, build_model, choose_vocabulary, make_criterion
 
 
 @dataclass(frozen=True)
@@ -173,8 +175,13 @@ def trained(
     recipe = {"patience": training["epochs"], "average_decay": 0.99, "supervision_weight": 0.0}
     fit_options = FitOptions(**{**recipe, **training, **variant.training})
     decoding = DecodingOptions(**{"beam_width": 3, "block_repeats": 2, **variant.decoding})
-    material = prepare(data, config, decoding, fit_options, options.cache, device=options.device, boxes=boxes)
-    return fit(material, fit_options, output, resume=(output / "checkpoint.pt").is_file())
+    chosen = training_data([data], config, fit_options, boxes=boxes)
+    words = choose_vocabulary(chosen, config, fit_options)
+    model, weights = build_model(config, words, fit_options, device=options.device)
+    features = encode_features(chosen, model, words.vocabulary, decoding, fit_options, options.cache)
+    criterion = make_criterion(model, words, features[0], fit_options)
+    setup = TrainingSetup(chosen, words, model, weights, decoding, *features, criterion)
+    return fit(setup, fit_options, output, resume=(output / "checkpoint.pt").is_file())
 
 
 def fewer_photos(data: DataSet, count: int) -> DataSet:

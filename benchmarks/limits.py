@@ -252,7 +252,7 @@ def training_bytes(training: OurTraining, features: int, words: int) -> float:
     that the cache does not hold, read once. Features read once, the logits of `words` positions written forwards and
     read backwards, in 16 bits.
     """
-    model = training.run.material.model
+    model = training.run.setup.model
     learning = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     stages = model.encoder.stages[training.features.stages or len(model.encoder.stages) :]
     logits = 2 * words * model.decoder.vocabulary_size

@@ -21,11 +21,13 @@ from captioner.vocabulary import Vocabulary
 from training.data.dataset import CaptionDataset
 from training.data.features import FeatureCache, FeatureView, fill_cache, open_cache
 from training.data.records import DataSet, ImageRecord
+from training.data.training_data import TrainingData
 from training.distributed import ALONE, Ranks
+from training.encoding import Features, cached_stages
 from training.loop import shared_loss, train_epoch
 from training.options import FitOptions, phases
 from training.runs.run import Run
-from training.setup import Features, Material, cached_stages
+from training.setup import TrainingSetup, TrainingWords
 
 
 class OurTraining:
@@ -38,11 +40,11 @@ class OurTraining:
         """stages: how many of the encoder's are in the cached features; None: all."""
         self.features = Features(stages, train, validator=None)  # nothing is validated
         data = DataSet("drawn", "drawn", output, train.records, [], drawn_splits=False)
-        material = Material(
-            model.config, DecodingOptions(), model, vocabulary, LoadedWeights("drawn", ""), self.features,
-            fine_tuned=None, self_critical=None, data=data,
+        setup = TrainingSetup(
+            TrainingData([data]), TrainingWords(vocabulary), model, LoadedWeights("drawn", ""), DecodingOptions(),
+            self.features,
         )  # fmt: skip
-        self.run, self.phase = Run(material, options, output, ranks), phases(options)[0]
+        self.run, self.phase = Run(setup, options, output, ranks), phases(options)[0]
         self.run.start_phase(self.phase, self.features)
         self.run.learner.parallel = shared_loss(self.run, self.phase)
         self._never_stop = threading.Event()

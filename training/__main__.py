@@ -159,8 +159,8 @@ def _calibrate(options: argparse.Namespace, ranks: "Ranks") -> int:
     from captioner.bundle_json import CONFIDENCE
     from training.confidence.learning import calibrate_bundle
     from training.confidence.scores import confidence_in_one_line
+    from training.data.training_data import training_splits
     from training.options import FitOptions
-    from training.setup import training_splits
 
     model = captioner.load(options.bundle, options.device, "exact")
     # As `fit` does, with all of the photos: without a validation split, the same seed draws the same one.

@@ -67,10 +67,12 @@ def fit(options: argparse.Namespace, ranks: "Ranks") -> int:
     """Train a captioner. Returns the exit status: 0, or 130 if the run was interrupted."""
     from captioner.model.allocator import keep_freed_memory
     from training import loop
+    from training.data.training_data import training_data
+    from training.encoding import encode_features
     from training.grounding.readers.formats import read_boxes
     from training.runs.progress import ProgressFile, unwatched
     from training.runs.run import CHECKPOINT, check_output
-    from training.setup import prepare
+    from training.setup import TrainingSetup, build_model, choose_vocabulary, make_criterion, print_vocabulary
 
     stored = _stored_run(options)
     run = stored["run"] if stored else {}
@@ -96,31 +98,22 @@ def fit(options: argparse.Namespace, ranks: "Ranks") -> int:
         if texts:
             print(*texts.lines(), sep="\n", file=sys.stderr)
     replay = read_records(options.replay, seed=options.seed) if options.replay else None
-    material = prepare(
-        data_sets[0],
-        config,
-        decoding,
-        fit_options,
-        options.cache,
-        options.encoder_weights,
-        options.device,
-        start,
-        replay,
-        watch,
-        read_boxes(options.boxes) if options.boxes else None,
-        ranks,
-        _label_names(options, config),
-        texts=texts,
-        also=data_sets[1:],
-    )
+    boxes = read_boxes(options.boxes) if options.boxes else None
+    data = training_data(data_sets, config, fit_options, replay, boxes)
+    words = choose_vocabulary(data, config, fit_options, start, _label_names(options, config), texts, ranks)
+    model, weights = build_model(config, words, fit_options, options.encoder_weights, start, options.device)
+    print_vocabulary(words, ranks)
+    features = encode_features(data, model, words.vocabulary, decoding, fit_options, options.cache, watch, ranks)
+    criterion = make_criterion(model, words, features[0], fit_options, start)
+    setup = TrainingSetup(data, words, model, weights, decoding, *features, criterion, start)
     try:
-        bundle = loop.fit(material, fit_options, options.output, options.resume, watch, ranks)
+        bundle = loop.fit(setup, fit_options, options.output, options.resume, watch, ranks)
     except loop.Interrupted as interruption:
         ranks.say(str(interruption))
         return INTERRUPTED
     if ranks.leads:
         print(f"the captioner is in {bundle}")
-        if warning := vocabulary_warning(material.rare_words):  # repeated below the long log
+        if warning := vocabulary_warning(words.rare):  # repeated below the long log
             print(f"warning: {warning}", file=sys.stderr)
     return 0
 

@@ -25,6 +25,7 @@ from training.confidence.calibration import calibrate
 from training.data.dataset import Batch
 from training.data.features import annotations_from
 from training.distributed import ALONE, Ranks
+from training.encoding import Features
 from training.losses import label_distillation_loss
 from training.objectives import caption_loss, sentence_loss
 from training.options import FitOptions, Phase, at_batch
@@ -32,7 +33,7 @@ from training.random_streams import SENTENCES, stream
 from training.runs.curves import Curves
 from training.runs.progress import Watch, unwatched, write_samples
 from training.runs.run import Run, check_output
-from training.setup import Features, Material
+from training.setup import TrainingSetup
 from training.validation import Validation
 
 
@@ -41,7 +42,7 @@ class Interrupted(Exception):
 
 
 def fit(
-    material: Material, options: FitOptions, output: Path, resume: bool = False, watch: Watch = unwatched,
+    setup: TrainingSetup, options: FitOptions, output: Path, resume: bool = False, watch: Watch = unwatched,
     ranks: Ranks = ALONE,
 ) -> Path:  # fmt: skip
     """Train, and keep the best captioner in `output/bundle`. Returns that folder.
@@ -56,7 +57,7 @@ def fit(
     """
     check_output(output, resume)
     output.mkdir(parents=True, exist_ok=True)
-    run = Run(material, options, output, ranks)
+    run = Run(setup, options, output, ranks)
     if resume:
         run.restore()
     progress, left = run.progress, run.phases_left()
@@ -68,14 +69,14 @@ def fit(
     if ranks.leads:
         for change in run.changes.values():
             tqdm.write(change)
-        judged_start = material.start is not None and bool(progress.best)
+        judged_start = setup.start is not None and bool(progress.best)
         _drop_lines_after(output / "log.jsonl", progress.total_epochs, judged_start)
     with stop_requests(ranks) as stop, _curves(run) as curves:
         for phase in left:
-            features = features_of(phase, run.plan(), material)
+            features = features_of(phase, run.plan(), setup)
             run.start_phase(phase, features)
             run.learner.parallel = shared_loss(run, phase)
-            if material.start is not None and not progress.best:
+            if setup.start is not None and not progress.best:
                 watch("validating", epoch=0)
                 _judge_start(run, features)
             while not run.is_over(phase):
@@ -118,7 +119,7 @@ def _judge_start(run: Run, features: Features) -> None:
 
 
 def _validate(run: Run, features: Features) -> Validation:
-    model, vocabulary = run.learner.average.module, run.material.vocabulary
+    model, vocabulary = run.learner.average.module, run.setup.vocabulary
     return features.validator(model, vocabulary, features.stages, run.ranks)
 
 
@@ -156,10 +157,10 @@ def _drop_lines_after(log: Path, epochs: int, judged_start: bool) -> None:
         os.replace(beside, log)
 
 
-def features_of(phase: Phase, plan: Sequence[Phase], material: Material) -> Features:
+def features_of(phase: Phase, plan: Sequence[Phase], setup: TrainingSetup) -> Features:
     """The features that a phase reads: once the encoder was fine-tuned, its annotations are not those of the cache."""
     until = [each.name for each in plan[: plan.index(phase) + 1]]
-    features = material.fine_tuned if "fine_tune" in until else material.frozen
+    features = setup.fine_tuned if "fine_tune" in until else setup.frozen
     assert features is not None, plan
     return features
 
@@ -170,9 +171,9 @@ def train_epoch(run: Run, phase: Phase, features: Features, stop: threading.Even
     batches = features.train.batches(
         progress.total_epochs, options.batch_size, options.captions_per_image, options.seed, progress.step, ranks
     )
-    if learns_from_text(run.material, phase, options):
+    if learns_from_text(run.setup, phase, options):
         batches = _with_sentences(batches, run)
-    run.material.model.train()
+    run.setup.model.train()
     compute = run.learner.parallel or batch_loss
     count, first, started = features.train.batch_count(options.batch_size), progress.step, time.monotonic()
     with tqdm(
@@ -183,7 +184,7 @@ def train_epoch(run: Run, phase: Phase, features: Features, stop: threading.Even
             done = (count * progress.epoch + progress.step) / (count * phase.epochs)
             now = at_batch(options, phase, done)
             torch.manual_seed(batch.seed)  # of its own, so that what is drawn does not depend on what came before
-            learned = compute(run.material, phase, features, batch, now, progress.baseline or 0.0, ranks)
+            learned = compute(run.setup, phase, features, batch, now, progress.baseline or 0.0, ranks)
             loss, of_sentences, stopping = _learn(run, learned, stop)
             progress.step += 1
             progress.loss_sum += loss
@@ -203,18 +204,18 @@ def train_epoch(run: Run, phase: Phase, features: Features, stop: threading.Even
                 raise Interrupted("stopped as asked: go on with --resume")
 
 
-def learns_from_text(material: Material, phase: Phase, options: FitOptions) -> bool:
+def learns_from_text(setup: TrainingSetup, phase: Phase, options: FitOptions) -> bool:
     """Whether sentences without photos are learned from in a phase.
 
     In self-critical training they are a part of the learning from captions that is kept.
     """
     kept = phase.name != "self_critical" or options.cross_entropy_weight > 0
-    return material.sentences is not None and options.sentence_weight > 0 and kept
+    return setup.words.sentences is not None and options.sentence_weight > 0 and kept
 
 
 def _with_sentences(batches: Iterator[Batch], run: Run) -> Iterator[Batch]:
     """Batches from the one on where the run stands, with sentences that are drawn for each of them."""
-    sentences, options, progress = run.material.sentences, run.options, run.progress
+    sentences, options, progress = run.setup.words.sentences, run.options, run.progress
     for step, batch in enumerate(batches, start=progress.step):
         rng = stream(options.seed, SENTENCES, progress.total_epochs, step)
         yield replace(batch, sentences=sentences.batch(rng, options.sentences_per_batch).part(run.ranks))
@@ -234,14 +235,14 @@ class BatchLoss:
 
 
 def batch_loss(
-    material: Material, phase: Phase, features: Features, batch: Batch, options: FitOptions, baseline: float = 0.0,
+    setup: TrainingSetup, phase: Phase, features: Features, batch: Batch, options: FitOptions, baseline: float = 0.0,
     ranks: Ranks = ALONE,
 ) -> BatchLoss:  # fmt: skip
     """The loss of a batch; of a rank's share of one, its part of the loss of the whole.
 
     baseline: of hard attention, the moving average of the log-probability of a word.
     """
-    model = material.model
+    model = setup.model
     device = next(model.parameters()).device
     cached, in_bfloat16 = batch.features.to(device, non_blocking=True), multiplies_bfloat16(device)
     cached = cached.bfloat16() if in_bfloat16 else cached.float()
@@ -253,16 +254,16 @@ def batch_loss(
             of_sentences = sentence_loss(model.decoder, batch.sentences, options, annotations.dtype, ranks)
         text = options.sentence_weight * of_sentences
         if phase.name != "self_critical":
-            learned = caption_loss(model, annotations, batch, options, material.teacher, baseline, ranks)
+            learned = caption_loss(model, annotations, batch, options, setup.criterion.teacher, baseline, ranks)
             loss = learned.words + learned.maps + text
-            if phase.name == "fine_tune" and material.untuned is not None:
+            if phase.name == "fine_tune" and setup.criterion.untuned is not None:
                 with torch.no_grad():
-                    before = annotations_from(material.untuned, cached, features.stages).flatten(1, 2)
+                    before = annotations_from(setup.criterion.untuned, cached, features.stages).flatten(1, 2)
                 said, told = (model.decoder.labels.class_logits(each.mean(dim=1)) for each in (annotations, before))
                 loss = loss + options.label_weight * label_distillation_loss(said, told, ranks)
             return BatchLoss(loss, of_sentences, word_log_prob=learned.word_log_prob)
-        assert material.self_critical is not None
-        loss, reward = material.self_critical.loss(model, annotations, batch, ranks)
+        assert setup.criterion.self_critical is not None
+        loss, reward = setup.criterion.self_critical.loss(model, annotations, batch, ranks)
         if not options.cross_entropy_weight and batch.inside is None:
             return BatchLoss(loss, of_sentences, reward)
         learned = caption_loss(model, annotations, batch, options, baseline=baseline, ranks=ranks)
@@ -288,11 +289,11 @@ def shared_loss(run: Run, phase: Phase) -> DistributedDataParallel | None:
     """`batch_loss` whose gradients are those of all ranks; None where there is one rank."""
     if run.ranks.size == 1:
         return None
-    model = run.material.model
+    model = run.setup.model
     # Samples are told with the likeliest places of hard attention, and teach nothing of where to look.
     unused = phase.name == "self_critical" and model.config.attention == "hard"
     # A captioner that learned from sentences once has a "no photo" vector, which only they teach.
-    unused |= model.config.text and not learns_from_text(run.material, phase, run.options)
+    unused |= model.config.text and not learns_from_text(run.setup, phase, run.options)
     # Of a matrix with one row, such as the scalar gate's: of a dimension of 1 the stride means nothing.
     warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
     return DistributedDataParallel(_BatchLoss(model), find_unused_parameters=unused)
@@ -305,7 +306,7 @@ def _learn(run: Run, learned: BatchLoss, stop: threading.Event) -> tuple[float, 
     value, of_sentences, asked = run.ranks.total(parts).tolist()
     if not math.isfinite(value):
         raise DataError(f"the loss became {value}: start again with a lower learning rate")
-    learner, model = run.learner, run.material.model
+    learner, model = run.learner, run.setup.model
     learner.optimizer.zero_grad(set_to_none=True)
     (loss * run.ranks.size).backward()  # of the ranks' gradients the mean is taken
     norm = nn.utils.clip_grad_norm_([p for p in model.parameters() if p.grad is not None], run.options.clip_norm)

@@ -10,6 +10,7 @@ from captioner.config import DecodingOptions
 from captioner.decoding import decode, greedy
 from captioner.model.decoder import EXPECTED, SAMPLED, Decoder, DecoderOutput
 from captioner.model.draws import drawn
+from captioner.model.encoders import Encoder
 from captioner.model.network import CaptionModel
 from captioner.vocabulary import PAD, UNKNOWN, Vocabulary
 from training.data.dataset import Batch, pad_captions
@@ -187,3 +188,15 @@ class SelfCritical:
         images = [image for image, captions in zip(batch.images, tokens, strict=True) for _ in captions]
         texts = [" ".join([*self.vocabulary.decode(caption), END_WORD]) for captions in tokens for caption in captions]
         return torch.from_numpy(self.reward.score(images, texts)).float().view(len(tokens), -1)
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """What the losses of a run need besides its batches."""
+
+    self_critical: SelfCritical | None = None
+    """Rewards sampled captions; None without self-critical training."""
+    teacher: Decoder | None = None
+    """The decoder that the run started from, which it stays near."""
+    untuned: Encoder | None = None
+    """The encoder before fine-tuning, whose labels are to be kept."""

@@ -76,8 +76,8 @@ def shared_meteor() -> Iterator[None]:
 
 @pytest.fixture
 def words_without_java(monkeypatch) -> None:
-    from training import setup as preparation
+    from training import setup as training_setup
     from training import validation
 
-    monkeypatch.setattr(preparation, "tokenise_for_scoring", cut_at_spaces)
+    monkeypatch.setattr(training_setup, "tokenise_for_scoring", cut_at_spaces)
     monkeypatch.setattr(validation, "tokenise_for_scoring", cut_at_spaces)

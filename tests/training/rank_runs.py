@@ -19,15 +19,15 @@ from captioner.config import CaptionerConfig, DecodingOptions
 from captioner.model.encoders import ENCODERS
 from tests.quick_training import cut_at_spaces
 from tests.training.conftest import THREE_STAGES, three_stages_spec
+from tests.training.setups import make_training_setup
 from training import loop, validation
-from training import setup as preparation
+from training import setup as training_setup
 from training.data.readers.sentence_files import read_sentences
 from training.data.records import read_records
 from training.distributed import Ranks, leave, meet
 from training.grounding.readers.formats import read_boxes
 from training.loop import Interrupted, fit
 from training.options import FitOptions
-from training.setup import prepare
 
 CONFIG = CaptionerConfig(
     THREE_STAGES, 64, "squash", activation="tanh", embedding_dim=8, hidden_dim=12, attention_dim=8, dropout=0.3
@@ -64,16 +64,16 @@ STOPPED_AT = 4
 def run(name: str, folder: Path, output: Path, ranks: Ranks, resume: bool = False) -> None:
     attention, options = RUNS[name]
     boxes = read_boxes(folder / "boxes.json") if name in WITH_BOXES else None
-    material = prepare(
+    setup = make_training_setup(
         read_records(folder / "shapes"), dataclasses.replace(CONFIG, attention=attention),
         DecodingOptions(beam_width=2, max_words=9), options, folder / "cache", folder / "three-stages.safetensors",
         "cpu", boxes=boxes, ranks=ranks, also=[read_records(folder / "more")] if name in WITH_MORE else [],
         texts=read_sentences([folder / "mine.txt"]) if name in WITH_SENTENCES else None,
     )  # fmt: skip
     try:
-        fit(material, options, output, resume, ranks=ranks)
+        fit(setup, options, output, resume, ranks=ranks)
     finally:
-        torch.save(material.model.state_dict(), output / f"rank-{ranks.rank}.pt")
+        torch.save(setup.model.state_dict(), output / f"rank-{ranks.rank}.pt")
 
 
 def stop_at(number: int, rank: int, ranks: Ranks) -> None:
@@ -94,7 +94,7 @@ def prepare_process() -> None:
     torch.autocast = lambda *_, **__: contextlib.nullcontext()
     torch.Tensor.bfloat16 = torch.Tensor.float
     validation.BATCH = 2
-    preparation.tokenise_for_scoring = validation.tokenise_for_scoring = cut_at_spaces
+    training_setup.tokenise_for_scoring = validation.tokenise_for_scoring = cut_at_spaces
     ENCODERS[THREE_STAGES] = three_stages_spec()
     loop.Curves.add = lambda *_: None  # drawing takes longer than all else here
 

@@ -14,12 +14,12 @@ from captioner.config import CaptionerConfig, DecodingOptions
 from captioner.errors import ConfigError, WeightsError
 from captioner.labels.names import LabelNames
 from tests.training.loop.runs import ALL_PHASES, ONE_PHASE, assert_same_run
+from tests.training.setups import make_training_setup
 from tests.training.shapes import draw_shapes
 from training import loop
 from training.__main__ import main
 from training.data.records import read_records
 from training.losses import label_distillation_loss
-from training.setup import prepare
 from training.start import grown_config
 
 NAMES = LabelNames.from_json(["square", "circle", {"names": ["trigon"], "words": ["triangle"]}])
@@ -46,12 +46,12 @@ def train(tmp_path, weights, config, words_without_java, monkeypatch):
     monkeypatch.setattr(loop.Curves, "add", lambda *_: None)
 
     def train(name, options, resume=False, start=None):
-        material = prepare(
+        setup = make_training_setup(
             read_records(tmp_path / "shapes"), start.config if start else config,
             DecodingOptions(beam_width=1, max_words=9), options, tmp_path / "cache", None if start else weights, "cpu",
             start, label_names=None if start else NAMES,
         )  # fmt: skip
-        return load_bundle(loop.fit(material, options, tmp_path / name, resume))
+        return load_bundle(loop.fit(setup, options, tmp_path / name, resume))
 
     return train
 

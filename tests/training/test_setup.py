@@ -11,14 +11,15 @@ from captioner.config import DecodingOptions
 from captioner.errors import ConfigError, DataError, ImageError, WeightsError
 from captioner.images.photo import fit_image, open_image
 from captioner.model.encoders import encoder_spec, pretrained_network
+from tests.training.setups import make_training_setup
 from tests.training.shapes import SHAPES, draw_shapes, write_boxes
 from training.data import features
 from training.data.records import DataSet, ImageRecord, read_records
+from training.data.training_data import training_splits
 from training.grounding.boxes import BoxSet, PhotoBoxes, Thing
 from training.grounding.readers.formats import read_boxes
 from training.objectives import END_WORD
 from training.options import FitOptions
-from training.setup import prepare, training_splits
 
 OPTIONS = FitOptions(min_count=1, batch_size=4)
 THING = Thing(frozenset(SHAPES), ((0.1, 0.1, 0.9, 0.9),), ("shape",))
@@ -34,7 +35,9 @@ def drawn(tmp_path):
 def prepared(tmp_path, drawn, three_stages, three_stages_config, words_without_java):
     def make(options=OPTIONS, config=three_stages_config, **values):
         values = {"weights_file": three_stages, "device": "cpu"} | values
-        return prepare(read_records(drawn), config, DecodingOptions(), options, tmp_path / "cache", **values)
+        return make_training_setup(
+            read_records(drawn), config, DecodingOptions(), options, tmp_path / "cache", **values
+        )
 
     return make
 
@@ -44,10 +47,10 @@ def names(records):
 
 
 def test_each_split_goes_where_it_belongs_and_test_nowhere(prepared):
-    material = prepared()
-    assert names(material.frozen.train.records) == [f"train000{number}.png" for number in range(8)]
-    assert names(material.frozen.validator.data.records) == [f"val000{number}.png" for number in range(3)]
-    assert material.fine_tuned is None and material.self_critical is None
+    setup = prepared()
+    assert names(setup.frozen.train.records) == [f"train000{number}.png" for number in range(8)]
+    assert names(setup.frozen.validator.data.records) == [f"val000{number}.png" for number in range(3)]
+    assert setup.fine_tuned is None and setup.criterion.self_critical is None
 
 
 def test_words_come_from_the_training_captions_alone(prepared, drawn):
@@ -66,13 +69,13 @@ def test_words_that_are_all_too_rare_are_refused(prepared):
 
 
 def test_the_encoder_has_the_weights_of_the_file_and_is_frozen(prepared, three_stages, three_stages_config):
-    material = prepared()
+    setup = prepared()
     network, weights = pretrained_network(encoder_spec(three_stages_config.encoder), three_stages)
-    assert material.encoder_weights == weights
+    assert setup.encoder_weights == weights
     for name, tensor in network.state_dict().items():
-        assert torch.equal(tensor, material.model.encoder.stages.state_dict()[name])
-    assert not any(parameter.requires_grad for parameter in material.model.encoder.parameters())
-    assert all(parameter.requires_grad for parameter in material.model.decoder.parameters())
+        assert torch.equal(tensor, setup.model.encoder.stages.state_dict()[name])
+    assert not any(parameter.requires_grad for parameter in setup.model.encoder.parameters())
+    assert all(parameter.requires_grad for parameter in setup.model.decoder.parameters())
 
 
 def test_a_missing_weights_file_is_named(prepared, tmp_path):
@@ -88,13 +91,13 @@ def test_the_same_seed_gives_the_same_model(prepared):
 
 
 def test_fine_tuned_features_are_those_before_the_stages_that_learn(prepared):
-    material = prepared(replace(OPTIONS, fine_tune_epochs=1, fine_tune_stages=2))
-    assert material.frozen.stages is None and material.fine_tuned.stages == 1
-    rows = material.fine_tuned.train.features([0, 5])
+    setup = prepared(replace(OPTIONS, fine_tune_epochs=1, fine_tune_stages=2))
+    assert setup.frozen.stages is None and setup.fine_tuned.stages == 1
+    rows = setup.fine_tuned.train.features([0, 5])
     assert rows.shape == (2, 8, 16, 16)
-    record = material.fine_tuned.train.records[5]
+    record = setup.fine_tuned.train.records[5]
     square = fit_image(open_image(record.path), 64, "squash")[0]
-    exact = material.model.encoder.features(torch.from_numpy(square[None]), 1).detach()
+    exact = setup.model.encoder.features(torch.from_numpy(square[None]), 1).detach()
     torch.testing.assert_close(rows[1:].float(), exact, atol=0.05, rtol=0.02)
     assert prepared(replace(OPTIONS, fine_tune_epochs=1, fine_tune_stages=-1)).fine_tuned.stages == 0
 
@@ -106,10 +109,10 @@ def test_more_stages_than_there_are_are_refused_before_a_photo_is_read(prepared,
 
 
 def test_mirror_images_are_kept_of_the_training_photos_alone(prepared, tmp_path):
-    material = prepared(replace(OPTIONS, mirror=True))
-    plain, mirrored = material.frozen.train.caches
+    setup = prepared(replace(OPTIONS, mirror=True))
+    plain, mirrored = setup.frozen.train.caches
     assert plain.folder != mirrored.folder
-    validation = material.frozen.validator.data
+    validation = setup.frozen.validator.data
     assert [cache.folder for cache in validation.caches] == [plain.folder]
     assert len((plain.folder / "index.jsonl").read_text().splitlines()) == 11
     assert len((mirrored.folder / "index.jsonl").read_text().splitlines()) == 8
@@ -118,12 +121,12 @@ def test_mirror_images_are_kept_of_the_training_photos_alone(prepared, tmp_path)
 def test_unreadable_photos_are_left_out_and_named(prepared, drawn, capsys):
     (drawn / "train0003.png").write_bytes(b"no photo")
     (drawn / "val0001.png").write_bytes(b"")
-    material = prepared(replace(OPTIONS, self_critical_epochs=1, fine_tune_epochs=1, fine_tune_stages=1))
-    assert len(material.frozen.train) == len(material.fine_tuned.train) == 7
-    assert names(material.frozen.validator.data.records) == ["val0000.png", "val0002.png"]
-    assert len(material.frozen.validator.frames) == 2
-    captions = [list(record.captions) for record in material.frozen.train.records]
-    assert list(material.self_critical.reward._references.values()) == [
+    setup = prepared(replace(OPTIONS, self_critical_epochs=1, fine_tune_epochs=1, fine_tune_stages=1))
+    assert len(setup.frozen.train) == len(setup.fine_tuned.train) == 7
+    assert names(setup.frozen.validator.data.records) == ["val0000.png", "val0002.png"]
+    assert len(setup.frozen.validator.frames) == 2
+    captions = [list(record.captions) for record in setup.frozen.train.records]
+    assert list(setup.criterion.self_critical.reward._references.values()) == [
         tuple(f"{caption} {END_WORD}" for caption in of_image) for of_image in captions
     ]
     said = capsys.readouterr().err
@@ -212,9 +215,9 @@ def test_a_photo_that_one_cache_lacks_shifts_no_other(prepared, drawn, monkeypat
 
     monkeypatch.setattr(features, "open_image", open_image)
     options = replace(OPTIONS, fine_tune_epochs=1, fine_tune_stages=1, self_critical_epochs=1)
-    material = prepared(options)
-    assert names(material.frozen.train.records) == names(material.fine_tuned.train.records)
-    assert len(material.fine_tuned.train) == 7
+    setup = prepared(options)
+    assert names(setup.frozen.train.records) == names(setup.fine_tuned.train.records)
+    assert len(setup.fine_tuned.train) == 7
 
 
 def test_words_of_each_data_set_look_at_the_boxes_of_their_own_photos(prepared, tmp_path, capsys):
@@ -223,8 +226,8 @@ def test_words_of_each_data_set_look_at_the_boxes_of_their_own_photos(prepared, 
     known = {f"train000{n}.png": PhotoBoxes({}, [THING], has_sentences=False) for n in range(8)}
 
     def regions(boxes):
-        material = prepared(replay=read_records(tmp_path / "earlier"), boxes=BoxSet("boxes", boxes))
-        return [len(regions.coverage) for regions in material.frozen.train._regions]
+        setup = prepared(replay=read_records(tmp_path / "earlier"), boxes=BoxSet("boxes", boxes))
+        return [len(regions.coverage) for regions in setup.frozen.train._regions]
 
     # The earlier data has the names of five of the eight: nobody knows whose boxes these are.
     taught = regions(known)
@@ -237,9 +240,9 @@ def test_words_of_each_data_set_look_at_the_boxes_of_their_own_photos(prepared, 
 
 def test_samples_are_rewarded_by_the_captions_of_their_own_photo_where_ids_collide(prepared, tmp_path):
     draw_shapes(tmp_path / "earlier", {"train": 8}, seed=8)
-    material = prepared(replace(OPTIONS, self_critical_epochs=1), replay=read_records(tmp_path / "earlier"))
-    records = material.frozen.train.records
+    setup = prepared(replace(OPTIONS, self_critical_epochs=1), replay=read_records(tmp_path / "earlier"))
+    records = setup.frozen.train.records
     assert len(records) == 16 and len({record.image_id for record in records}) == 8
     own = [f"{record.captions[0]} {END_WORD}" for record in records]
     assert own[:8] != own[8:]
-    assert material.self_critical.reward.score(range(16), own).min() > 5
+    assert setup.criterion.self_critical.reward.score(range(16), own).min() > 5

@@ -24,14 +24,14 @@ def calibrate(run: Run, watch: Watch = unwatched) -> None:
 
 
 def _calibrate(run: Run, watch: Watch) -> None:
-    bundle, validator = run.output / "bundle", run.material.frozen.validator
+    bundle, validator = run.output / "bundle", run.setup.frozen.validator
     records = validator.data.records
     if not bundle.is_dir() or (bundle / CONFIDENCE).exists():
         return
     try:
         check_enough(len(records))
         watch("calibrating")
-        device = next(run.material.model.parameters()).device
+        device = next(run.setup.model.parameters()).device
         by_data = [[records[position] for position in part.positions] for part in validator.parts]
         model = calibrate_bundle(bundle, Captioner(load_bundle(bundle), device), by_data)
     except NotLearnable as reason:

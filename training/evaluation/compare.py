@@ -19,13 +19,13 @@ from captioner.captioner import Caption, Captioner
 from captioner.files import write_json
 from captioner.images.photo import open_image
 from training.data.records import DataSet, ImageRecord
+from training.data.training_data import training_splits
 from training.evaluation.evaluate import caption_records
 from training.evaluation.metrics import Scores, one_meteor, score_captions
 from training.evaluation.rightness import Judge, words_of_references
 from training.options import FitOptions
 from training.random_streams import COMPARISON, sample, stream
 from training.runs.progress import Watch, unwatched
-from training.setup import training_splits
 
 PHOTOS = 12
 """How many photos are shown, from the most improved to the most worsened."""

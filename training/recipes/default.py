@@ -228,8 +228,8 @@ def _learn_confidence(place: Place, log: StepLog) -> None:
     from training.confidence.learning import NotLearnable, calibrate_bundle
     from training.confidence.scores import confidence_in_one_line
     from training.data.records import read_records
+    from training.data.training_data import training_splits
     from training.options import FitOptions
-    from training.setup import training_splits
 
     (place.bundle / "confidence.json").unlink(missing_ok=True)  # of the weights of one stage
     data_sets = [read_records(place.flickr8k), read_records(place.coco)]

@@ -20,11 +20,11 @@ from training.data.dataset import CaptionDataset
 from training.data.features import FeatureView, fill_cache, open_cache
 from training.data.mixing import names_of, parts_of
 from training.data.records import DataSet
+from training.data.training_data import training_splits
 from training.evaluation.metrics import METRICS
 from training.options import FitOptions
 from training.recipes.options import Recipe
 from training.recipes.steps import duration
-from training.setup import training_splits
 from training.validation import Validator
 
 

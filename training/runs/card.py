@@ -7,39 +7,39 @@ from captioner.counting import counted
 from training.data.mixing import parts_of
 from training.grounding.supervision import teaching_boxes
 from training.options import FitOptions
-from training.setup import Material
+from training.setup import TrainingSetup
 
 
-def model_card(material: Material, options: FitOptions, best: dict[str, Any]) -> str:
+def model_card(setup: TrainingSetup, options: FitOptions, best: dict[str, Any]) -> str:
     """Markdown: what the captioner is, what it learned from, how, and how good it was on the validation photos."""
-    config = material.config
+    config = setup.config
     learning = [f"{counted(options.epochs, 'epoch')} of captions"] if options.epochs else []
     if options.fine_tune_epochs:
         learning.append(f"{options.fine_tune_epochs} with the encoder's last stages learning too")
     if options.self_critical_epochs:
         learning.append(f"{options.self_critical_epochs} of self-critical training")
-    words = counted(len(material.vocabulary), "word")
-    further = "".join(part(material, options) for part in (_sentences, _start, _boxes))
-    return f"""# {" and ".join(material.names)} captioner
+    words = counted(len(setup.vocabulary), "word")
+    further = "".join(part(setup, options) for part in (_sentences, _start, _boxes))
+    return f"""# {" and ".join(setup.data.names)} captioner
 
 An image captioner of the kind of Show, Attend and Tell (Xu et al. 2015), trained with `python -m training fit`.
 
-- Encoder: `{config.encoder}`, weights from `{material.encoder_weights.source}`, photos at
+- Encoder: `{config.encoder}`, weights from `{setup.encoder_weights.source}`, photos at
   {config.image_size} x {config.image_size} pixels, fitted by `{config.fit}`.
 - Decoder: LSTM of {config.hidden_dim}, {_attention(config)}, {words}.
-{_data(material, options)}
+{_data(setup, options)}
 {further}- Training: at most {", then ".join(learning)};
   these weights are of epoch {best["epoch"]} ({best["phase"]}).
 
-{_scores(material, best)}
+{_scores(setup, best)}
 
 It says what its training captions would say. Its captions of photos unlike these are often wrong.
 """
 
 
-def _data(material: Material, options: FitOptions) -> str:
+def _data(setup: TrainingSetup, options: FitOptions) -> str:
     """Data that it learned from: the photos and captions of each data set and, of several, its share of an epoch."""
-    train, names = material.frozen.train, material.names
+    train, names = setup.frozen.train, setup.data.names
     records, balance = train.new_records, train.balance
     parts = balance.parts if balance else parts_of(names, [len(records)])
     each = []
@@ -54,9 +54,9 @@ def _data(material: Material, options: FitOptions) -> str:
     return f"- Data: {listed};\n  balance {options.balance:g}; the licences of these data sets apply."
 
 
-def _scores(material: Material, best: dict[str, Any]) -> str:
+def _scores(setup: TrainingSetup, best: dict[str, Any]) -> str:
     """Table of the scores on the validation photos; of several data sets, their mean and those of each."""
-    validator, beam = material.frozen.validator, material.decoding.beam_width
+    validator, beam = setup.frozen.validator, setup.decoding.beam_width
     if by_data := best.get("by_data"):
         each = {f"{part.name}, {counted(part.count, 'photo')}": by_data[part.name] for part in validator.parts}
         heads = [f"validation, beam {beam}", "mean", *each]
@@ -79,34 +79,34 @@ def _attention(config: CaptionerConfig) -> str:
     return f"{config.attention} attention ({config.score} score{size}{inside}, asked by {asks})"
 
 
-def _boxes(material: Material, options: FitOptions) -> str:
+def _boxes(setup: TrainingSetup, options: FitOptions) -> str:
     """What told the words where to look; nothing where that was left to the captions."""
-    boxes = teaching_boxes(material.boxes, options)
+    boxes = teaching_boxes(setup.data.boxes, options)
     if boxes is None:
         return ""
     told = f"boxes of {boxes.name}, weight {options.supervision_weight:g}"
     return f"- Words that name a thing were told where it is: {told}.\n"
 
 
-def _sentences(material: Material, options: FitOptions) -> str:
+def _sentences(setup: TrainingSetup, options: FitOptions) -> str:
     """The sentences without photos; nothing where there were none."""
-    sentences = material.sentences
+    sentences = setup.words.sentences
     if sentences is None:
         return ""
     weight = f"weight {options.sentence_weight:g}" if options.sentence_weight else "for their words alone"
     return f"- Text without photos: {counted(len(sentences), 'sentence')} of {', '.join(sentences.files)}, {weight}.\n"
 
 
-def _start(material: Material, options: FitOptions) -> str:
+def _start(setup: TrainingSetup, options: FitOptions) -> str:
     """What a run went on from, and what kept it from forgetting; nothing for a run from scratch."""
-    if material.start is None:
+    if setup.start is None:
         return ""
-    title = material.start.card.partition("\n")[0].strip("# ") or "another captioner"
-    grown = len(material.vocabulary) - len(material.start.vocabulary)
+    title = setup.start.card.partition("\n")[0].strip("# ") or "another captioner"
+    grown = len(setup.vocabulary) - len(setup.start.vocabulary)
     line = f"- Went on from: {title}; {counted(grown, 'new word')}."
-    if material.replay is not None:
-        earlier = f"{len(material.frozen.train) - len(material.frozen.train.new_records):,} photos"
-        line += f"\n  {options.replay_share:.0%} of each batch were drawn from {earlier} of {material.replay.name}."
+    if setup.data.replay is not None:
+        earlier = f"{len(setup.frozen.train) - len(setup.frozen.train.new_records):,} photos"
+        line += f"\n  {options.replay_share:.0%} of each batch were drawn from {earlier} of {setup.data.replay.name}."
     elif options.distillation_weight:
         line += f"\n  Held near what that one said (distillation, weight {options.distillation_weight:g})."
     return line + "\n"

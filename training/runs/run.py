@@ -15,6 +15,7 @@ from captioner.errors import ConfigError, DataError
 from captioner.model.weights import tensors_sha256
 from training.data.records import records_sha256
 from training.distributed import ALONE, Ranks
+from training.encoding import Features, stages_before_fine_tuning
 from training.grounding.supervision import teaching_boxes
 from training.options import FitOptions, Phase, phases
 from training.runs.averaging import averaged
@@ -22,7 +23,7 @@ from training.runs.card import model_card
 from training.runs.checkpoint import load_checkpoint, save_checkpoint
 from training.runs.progress import PROGRESS
 from training.runs.resuming import changes, upgraded
-from training.setup import Features, Material, stages_before_fine_tuning
+from training.setup import TrainingSetup
 
 CHECKPOINT = "checkpoint.pt"
 
@@ -86,8 +87,8 @@ class Learner:
 class Run:
     """What a run works on, where it stands, and the best weights so far."""
 
-    def __init__(self, material: Material, options: FitOptions, output: Path, ranks: Ranks = ALONE):
-        self.material, self.options, self.output, self.ranks = material, options, output, ranks
+    def __init__(self, setup: TrainingSetup, options: FitOptions, output: Path, ranks: Ranks = ALONE):
+        self.setup, self.options, self.output, self.ranks = setup, options, output, ranks
         self.progress = Progress()
         self._checkpoint = output / CHECKPOINT
         self.learner: Learner
@@ -127,7 +128,7 @@ class Run:
         A resumed phase goes on as if it had had its present options from the start: its learning rate is that of its
         schedule at this step, of all the steps that it has now.
         """
-        model, progress = self.material.model, self.progress
+        model, progress = self.setup.model, self.progress
         if self._best_weights is not None:
             model.load_state_dict(self._best_weights)
         state, self._restored = self._restored, None
@@ -136,7 +137,7 @@ class Run:
             progress.start_phase(phase.name)
         progress.rescale(features.train.batch_count(self.options.batch_size))
         steps = progress.epoch * progress.batches + progress.step
-        self.learner = new_learner(self.material, phase, features, self.options, steps)
+        self.learner = new_learner(self.setup, phase, features, self.options, steps)
         if resumed:
             model.load_state_dict(state["model"])
             self.learner.average.load_state_dict(state["average"])
@@ -145,19 +146,19 @@ class Run:
 
     def is_better(self, scores: dict[str, Any]) -> bool:
         """Whether an epoch with these scores is the best so far."""
-        taught = teaching_boxes(self.material.boxes, self.options) is not None
+        taught = teaching_boxes(self.setup.data.boxes, self.options) is not None
         return not self.progress.best or rank(scores, taught) > rank(self.progress.best, taught)
 
     def keep_best(self) -> None:
         """Take the averaged weights for the best so far, and write the bundle; of several ranks, the first does."""
-        material, model, best = self.material, self.learner.average.module, self.progress.best
+        setup, model, best = self.setup, self.learner.average.module, self.progress.best
         self._best_weights = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
         if not self.ranks.leads:
             return
-        metrics = {"validation": best, "options": self.options.to_json(), "data": " + ".join(material.names)}
-        card = model_card(material, self.options, best)
+        metrics = {"validation": best, "options": self.options.to_json(), "data": " + ".join(setup.data.names)}
+        card = model_card(setup, self.options, best)
         bundle = Bundle(
-            model, material.vocabulary, material.encoder_weights, material.decoding, metrics, card, material.label_names
+            model, setup.vocabulary, setup.encoder_weights, setup.decoding, metrics, card, setup.words.label_names
         )
         save_bundle(bundle, self.output / "bundle")
 
@@ -169,7 +170,7 @@ class Run:
             "run": self._identity(),
             "progress": vars(self.progress),
             "best_weights": self._best_weights,
-            "model": self.material.model.state_dict(),
+            "model": self.setup.model.state_dict(),
             "average": self.learner.average.state_dict(),
             "optimizer": self.learner.optimizer.state_dict(),
         }
@@ -177,24 +178,24 @@ class Run:
 
     def _identity(self) -> dict[str, Any]:
         """What `training.runs.resuming` compares: options that may change, and what must be the same."""
-        material = self.material
-        train, validation = material.frozen.train, material.frozen.validator.data.records
+        setup = self.setup
+        train, validation = setup.frozen.train, setup.frozen.validator.data.records
         return {
             "options": self.options.to_json(),
-            "captioner": material.config.to_json(),
-            "decoding": material.decoding.to_json(),
-            "encoder_weights": material.encoder_weights.sha256,
-            "start": material.start and tensors_sha256(material.start.model),
-            "also": list(material.names[1:]),
-            "replay": material.replay and material.replay.name,
-            "boxes": material.boxes and material.boxes.name,
-            "sentences": material.sentences and material.sentences.sha256,
-            "vocabulary": len(material.vocabulary),
-            "label_names": material.label_names and material.label_names.to_json(),
+            "captioner": setup.config.to_json(),
+            "decoding": setup.decoding.to_json(),
+            "encoder_weights": setup.encoder_weights.sha256,
+            "start": setup.start and tensors_sha256(setup.start.model),
+            "also": list(setup.data.names[1:]),
+            "replay": setup.data.replay and setup.data.replay.name,
+            "boxes": setup.data.boxes and setup.data.boxes.name,
+            "sentences": setup.words.sentences and setup.words.sentences.sha256,
+            "vocabulary": len(setup.vocabulary),
+            "label_names": setup.words.label_names and setup.words.label_names.to_json(),
             "train_images": len(train.new_records),
             "validation_images": len(validation),
             "photos": records_sha256([*train.new_records, *validation]),
-            "replay_photos": material.replay and records_sha256(material.replay.records),
+            "replay_photos": setup.data.replay and records_sha256(setup.data.replay.records),
         }
 
 
@@ -229,13 +230,13 @@ def check_output(output: Path, resume: bool) -> None:
 
 
 def new_learner(
-    material: Material, phase: Phase, features: Features, options: FitOptions, steps_before: int = 0
+    setup: TrainingSetup, phase: Phase, features: Features, options: FitOptions, steps_before: int = 0
 ) -> Learner:
     """A new optimiser, schedule and average for the parameters that learn in this phase.
 
     steps_before: steps of the phase that were taken before, where the schedule goes on.
     """
-    model = material.model
+    model = setup.model
     tuned = nn.Sequential()
     if phase.name == "fine_tune":
         stages = len(model.encoder.stages)

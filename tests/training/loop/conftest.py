@@ -5,12 +5,12 @@ import dataclasses
 import pytest
 
 from captioner.config import DecodingOptions
+from tests.training.setups import make_training_setup
 from tests.training.shapes import draw_shapes
 from training import loop
 from training.data.records import read_records
 from training.loop import fit
 from training.runs import curves
-from training.setup import prepare
 
 
 @pytest.fixture(autouse=True)
@@ -20,11 +20,11 @@ def plain_pictures(monkeypatch) -> None:
 
 
 @pytest.fixture
-def make_material(tmp_path, three_stages, three_stages_config, words_without_java):
+def make_setup(tmp_path, three_stages, three_stages_config, words_without_java):
     draw_shapes(tmp_path / "shapes", {"train": 8, "val": 3})
 
     def make(options):
-        return prepare(
+        return make_training_setup(
             read_records(tmp_path / "shapes"), three_stages_config, DecodingOptions(beam_width=2, max_words=9),
             options, tmp_path / "cache", three_stages, "cpu",
         )  # fmt: skip
@@ -33,9 +33,9 @@ def make_material(tmp_path, three_stages, three_stages_config, words_without_jav
 
 
 @pytest.fixture
-def run(tmp_path, make_material):
+def run(tmp_path, make_setup):
     def run(name, options, resume=False):
-        return fit(make_material(options), options, tmp_path / name, resume)
+        return fit(make_setup(options), options, tmp_path / name, resume)
 
     return run
 

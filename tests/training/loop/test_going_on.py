@@ -10,14 +10,14 @@ import torch
 from captioner.bundle import load_bundle
 from captioner.errors import ConfigError
 from tests.training.loop.runs import ONE_PHASE, assert_same_run, lines_of
+from tests.training.setups import make_training_setup
 from tests.training.shapes import draw_shapes
 from training.data.records import read_records
 from training.loop import Interrupted, fit
-from training.setup import prepare
 
 
 @pytest.fixture
-def go_on(tmp_path, run, make_material, three_stages, monkeypatch):
+def go_on(tmp_path, run, make_setup, three_stages, monkeypatch):
     """Train a captioner, then go on from it with other data, and with the first data for replay where asked."""
     run("first", ONE_PHASE)
     first = tmp_path / "first" / "bundle"
@@ -27,11 +27,11 @@ def go_on(tmp_path, run, make_material, three_stages, monkeypatch):
 
     def go_on(name, options, replay=False, resume=False):
         start = load_bundle(first)
-        material = prepare(
+        setup = make_training_setup(
             read_records(tmp_path / "new"), start.config, start.decoding, options, tmp_path / "cache", None, "cpu",
             start, read_records(tmp_path / "shapes") if replay else None,
         )  # fmt: skip
-        return fit(material, options, tmp_path / name, resume)
+        return fit(setup, options, tmp_path / name, resume)
 
     return go_on
 

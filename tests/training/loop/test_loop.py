@@ -157,15 +157,15 @@ def scripted(monkeypatch):
 
 @pytest.mark.stress
 def test_a_phase_stops_without_progress_and_the_next_starts_from_the_best(
-    run, tmp_path, scripted, monkeypatch, make_material
+    run, tmp_path, scripted, monkeypatch, make_setup
 ):
     validated = scripted(0.5, 0.7, 0.6, 0.69, 0.65, 0.71, 0.1, 0.2)
     started = {}
     original = loop.batch_loss
 
-    def noting_the_start(material, phase, *rest):
-        started.setdefault(phase.name, {name: t.clone() for name, t in material.model.state_dict().items()})
-        return original(material, phase, *rest)
+    def noting_the_start(setup, phase, *rest):
+        started.setdefault(phase.name, {name: t.clone() for name, t in setup.model.state_dict().items()})
+        return original(setup, phase, *rest)
 
     monkeypatch.setattr(loop, "batch_loss", noting_the_start)
     bundle = run("run", dataclasses.replace(ONE_PHASE, epochs=9, self_critical_epochs=9, patience=2))
@@ -185,27 +185,27 @@ def test_a_phase_stops_without_progress_and_the_next_starts_from_the_best(
     assert kept.bundle.metrics["validation"]["CIDEr"] == 0.71
 
 
-def test_fine_tuning_changes_the_last_stages_and_no_statistics(make_material, tmp_path):
+def test_fine_tuning_changes_the_last_stages_and_no_statistics(make_setup, tmp_path):
     options = dataclasses.replace(ALL_PHASES, self_critical_epochs=0)
-    material = make_material(options)
-    before = {name: tensor.clone() for name, tensor in material.model.encoder.stages.state_dict().items()}
-    fit(material, options, tmp_path / "run")
+    setup = make_setup(options)
+    before = {name: tensor.clone() for name, tensor in setup.model.encoder.stages.state_dict().items()}
+    fit(setup, options, tmp_path / "run")
     average = {
         name.removeprefix("module.encoder.stages."): tensor
         for name, tensor in state_of(tmp_path / "run")["average"].items()
     }
-    after = material.model.encoder.stages.state_dict()
+    after = setup.model.encoder.stages.state_dict()
     changed = {name for name, tensor in after.items() if not torch.equal(tensor, before[name])}
     assert changed == {"2.0.weight", "2.0.bias", "2.1.weight", "2.1.bias"}
     assert {name for name in before if not torch.equal(average[name], before[name])} == changed
 
 
-def test_the_encoder_stays_as_it_is_in_the_other_phases(make_material, tmp_path):
+def test_the_encoder_stays_as_it_is_in_the_other_phases(make_setup, tmp_path):
     options = dataclasses.replace(ONE_PHASE, self_critical_epochs=1)
-    material = make_material(options)
-    before = {name: tensor.clone() for name, tensor in material.model.state_dict().items()}
-    fit(material, options, tmp_path / "run")
-    unchanged = {name for name, tensor in material.model.state_dict().items() if torch.equal(tensor, before[name])}
+    setup = make_setup(options)
+    before = {name: tensor.clone() for name, tensor in setup.model.state_dict().items()}
+    fit(setup, options, tmp_path / "run")
+    unchanged = {name for name, tensor in setup.model.state_dict().items() if torch.equal(tensor, before[name])}
     assert unchanged == {name for name in before if name.startswith("encoder.")}
 
 

@@ -16,6 +16,7 @@ from captioner.config import CaptionerConfig, DecodingOptions
 from captioner.errors import ConfigError
 from captioner.labels.names import LabelNames
 from tests.training.loop.runs import ONE_PHASE, lines_of, state_of
+from tests.training.setups import make_training_setup
 from tests.training.shapes import draw_shapes, write_boxes
 from training import loop
 from training.data.readers.sentence_files import read_sentences
@@ -24,7 +25,6 @@ from training.grounding.readers.formats import read_boxes
 from training.loop import Interrupted, fit
 from training.options import FitOptions
 from training.runs.resuming import APPLIED_TO_MODEL, changes
-from training.setup import prepare
 
 LONG = replace(ONE_PHASE, epochs=10, warmup_steps=1, average_decay=0.9)
 SCENARIOS = {
@@ -110,7 +110,7 @@ def places(tmp_path_factory):
 
 
 @pytest.fixture
-def material_of(places, three_stages, three_stages_config, labelled_encoder, words_without_java):
+def setup_of(places, three_stages, three_stages_config, labelled_encoder, words_without_java):
     def make(scenario, options, **config):
         start = load_bundle(places / "start" / "bundle") if scenario == "replay" else None
         config = replace(three_stages_config, **{"attention": "hard" if scenario == "hard" else "soft", **config})
@@ -120,7 +120,7 @@ def material_of(places, three_stages, three_stages_config, labelled_encoder, wor
             weights = places / "labelled.safetensors"
             if not weights.exists():
                 save_file(labelled_encoder.network().state_dict(), weights)
-        return prepare(
+        return make_training_setup(
             read_records(places / "shapes"), config, DecodingOptions(beam_width=1, max_words=9), options,
             places / "cache", weights, "cpu", start,
             read_records(places / "earlier") if start else None,
@@ -134,7 +134,7 @@ def material_of(places, three_stages, three_stages_config, labelled_encoder, wor
 
 
 @pytest.fixture
-def go(places, material_of, monkeypatch):
+def go(places, setup_of, monkeypatch):
     """Runs a scenario until so many batches were learned from, or to its end."""
     monkeypatch.setattr(loop.Curves, "add", lambda *_: None)
     original = loop.batch_loss
@@ -150,7 +150,7 @@ def go(places, material_of, monkeypatch):
 
         monkeypatch.setattr(loop, "batch_loss", counted)
         try:
-            fit(material_of(scenario, options, **config), options, output, resume)
+            fit(setup_of(scenario, options, **config), options, output, resume)
         except Interrupted:
             assert batches
         return output

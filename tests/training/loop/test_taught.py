@@ -12,22 +12,22 @@ from captioner.bundle import load_bundle
 from captioner.config import DecodingOptions
 from captioner.errors import ConfigError, DataError
 from tests.training.loop.runs import ALL_PHASES, ONE_PHASE, lines_of
+from tests.training.setups import make_training_setup
 from tests.training.shapes import draw_shapes, write_boxes
 from training import loop
 from training.data.records import read_records
 from training.grounding.readers.formats import read_boxes
 from training.loop import Interrupted, fit
-from training.setup import prepare
 
 
 @pytest.fixture
 def taught(tmp_path, three_stages, three_stages_config, words_without_java):
-    """Material whose boxes tell where the shapes lie; `config` changes the captioner."""
+    """A setup whose boxes tell where the shapes lie; `config` changes the captioner."""
     drawings = draw_shapes(tmp_path / "shapes", {"train": 24, "val": 6})
     write_boxes(tmp_path / "boxes.json", drawings)
 
     def make(options, **config):
-        return prepare(
+        return make_training_setup(
             read_records(tmp_path / "shapes"), dataclasses.replace(three_stages_config, **config),
             DecodingOptions(beam_width=2, max_words=9), options, tmp_path / "cache", three_stages, "cpu",
             boxes=read_boxes(tmp_path / "boxes.json"),

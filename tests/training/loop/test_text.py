@@ -15,12 +15,12 @@ from captioner.labels.names import LabelNames
 from captioner.vocabulary import START
 from tests.training.conftest import THREE_STAGES
 from tests.training.loop.runs import ALL_PHASES, ONE_PHASE, assert_same_run, lines_of, state_of
+from tests.training.setups import make_training_setup
 from training import loop
 from training.data.readers.sentence_files import read_sentences
 from training.data.records import read_records
 from training.loop import Interrupted, fit
 from training.options import FitOptions
-from training.setup import prepare
 
 SENTENCES = ["a zebra stands in a field", "two zebras and a giraffe", "a field of grass", "a giraffe eats grass"]
 NAMES = LabelNames.from_json(["zebra", "giraffe", ["field", "meadow"]])
@@ -56,11 +56,11 @@ def texts(tmp_path):
 
 
 @pytest.fixture
-def prepared(tmp_path, make_material, texts, three_stages, three_stages_config):
-    """The material of a run on shapes and these sentences."""
+def prepared(tmp_path, make_setup, texts, three_stages, three_stages_config):
+    """The setup of a run on shapes and these sentences."""
 
     def prepared(options, config=three_stages_config, weights=three_stages, text=True, **values):
-        return prepare(
+        return make_training_setup(
             read_records(tmp_path / "shapes"), config, DecodingOptions(beam_width=2, max_words=9), options,
             tmp_path / "cache", None if "start" in values else weights, "cpu", texts=texts() if text else None,
             **values,
@@ -90,9 +90,9 @@ LONG = dataclasses.replace(
 """Enough to know four sentences by heart."""
 
 
-def probability(material, words, following):
+def probability(setup, words, following):
     """How likely a word is to follow these for the captioner as it was when its training ended, without a photo."""
-    decoder, vocabulary = material.model.decoder.eval(), material.vocabulary
+    decoder, vocabulary = setup.model.decoder.eval(), setup.vocabulary
     told = torch.tensor([[[START, *vocabulary.encode(words)]]])
     with torch.no_grad():
         logits = decoder(decoder.no_photo.view(1, 1, -1), told).logits[0, 0, -1]
@@ -100,14 +100,14 @@ def probability(material, words, following):
 
 
 def test_words_that_no_caption_has_are_learned_from_sentences(prepared, apt, tmp_path, capsys):
-    material = prepared(LONG, config=apt)
-    assert "zebra" in material.vocabulary
-    assert not any("zebra" in text for record in material.data.records for text in record.captions)
+    setup = prepared(LONG, config=apt)
+    assert "zebra" in setup.vocabulary
+    assert not any("zebra" in text for record in setup.data.data_sets[0].records for text in record.captions)
     said = capsys.readouterr().err
     assert "more words from the sentences" in said and "none of them unknown with --min-count 1" in said
-    bundle = load_bundle(fit(material, LONG, tmp_path / "run"))
+    bundle = load_bundle(fit(setup, LONG, tmp_path / "run"))
     for words, following in (("two", "zebras"), ("two zebras and a", "giraffe"), ("a zebra", "stands")):
-        assert probability(material, words, following) > 0.3  # of 25 words
+        assert probability(setup, words, following) > 0.3  # of 25 words
     assert bundle.model.config.text and "zebra" in bundle.vocabulary
     assert "Text without photos: 4 sentences of mine.txt, weight 1." in bundle.card
 
@@ -167,12 +167,12 @@ def test_a_captioner_goes_on_with_sentences_and_later_without(prepared, learn, a
     old = load_bundle(learn("old", TEXT, text=False, config=apt))
     assert not old.model.config.text and "zebra" not in old.vocabulary
     options = dataclasses.replace(LONG, least_batches=20, distillation_weight=0.5)
-    material = prepared(options, config=old.model.config, start=old)
-    before = probability(material, "two", "zebras")
-    new = load_bundle(fit(material, options, tmp_path / "new"))
+    setup = prepared(options, config=old.model.config, start=old)
+    before = probability(setup, "two", "zebras")
+    new = load_bundle(fit(setup, options, tmp_path / "new"))
     words = old.vocabulary.words
     assert new.vocabulary.words[: len(words)] == words and new.model.config.text
-    assert probability(material, "two", "zebras") > 2 * before
+    assert probability(setup, "two", "zebras") > 2 * before
     at_first, judged = lines_of(tmp_path / "new")[0], max(line["CIDEr"] for line in lines_of(tmp_path / "old"))
     assert at_first["epoch"] == 0 and at_first["CIDEr"] == pytest.approx(judged, abs=1e-3)
     last = load_bundle(learn("last", TEXT, config=new.model.config, start=new, text=False))

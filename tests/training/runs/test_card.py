@@ -36,36 +36,34 @@ class Train(list):
 
 
 @pytest.fixture
-def material(tiny_config):
+def setup(tiny_config):
     train = Train(SimpleNamespace(captions=("a", "b")) for _ in range(1200))
     return SimpleNamespace(
         config=tiny_config,
         decoding=DecodingOptions(beam_width=4),
         vocabulary=[*SPECIAL_WORDS, "dog"],
         encoder_weights=SimpleNamespace(source="file:mine.safetensors"),
-        names=("my photos",),
+        data=SimpleNamespace(names=("my photos",), replay=None, boxes=None),
+        words=SimpleNamespace(sentences=None),
         start=None,
-        replay=None,
-        boxes=None,
-        sentences=None,
         frozen=SimpleNamespace(train=train, validator=SimpleNamespace(data=range(1000))),
     )
 
 
-def test_the_card_names_what_a_run_went_on_from(material):
-    assert "Went on from" not in card(material)
-    material.start = SimpleNamespace(card="# Flickr8k captioner\n\nAn image", vocabulary=[*SPECIAL_WORDS])
-    assert "Went on from: Flickr8k captioner; 1 new word. - Training" in card(material)
-    assert "Held near what that one said (distillation, weight 0.5)." in card(material, distillation_weight=0.5)
+def test_the_card_names_what_a_run_went_on_from(setup):
+    assert "Went on from" not in card(setup)
+    setup.start = SimpleNamespace(card="# Flickr8k captioner\n\nAn image", vocabulary=[*SPECIAL_WORDS])
+    assert "Went on from: Flickr8k captioner; 1 new word. - Training" in card(setup)
+    assert "Held near what that one said (distillation, weight 0.5)." in card(setup, distillation_weight=0.5)
 
 
-def test_of_replayed_photos_the_card_counts_each_kind(material):
+def test_of_replayed_photos_the_card_counts_each_kind(setup):
     train = object.__new__(ReplayDataset)
     train.records, train.new_images, train.balance = [SimpleNamespace(captions=("a",))] * 50, 20, None
-    material.frozen.train = train
-    material.start = SimpleNamespace(card="", vocabulary=[*SPECIAL_WORDS, "dog"])
-    material.replay = SimpleNamespace(name="coco")
-    text = card(material, replay_share=0.25)
+    setup.frozen.train = train
+    setup.start = SimpleNamespace(card="", vocabulary=[*SPECIAL_WORDS, "dog"])
+    setup.data.replay = SimpleNamespace(name="coco")
+    text = card(setup, replay_share=0.25)
     assert "Data: 20 photos with 20 captions of my photos" in text
     assert "Went on from: another captioner; 0 new words" in text
     assert "25% of each batch were drawn from 30 photos of coco." in text
@@ -80,26 +78,26 @@ def test_of_replayed_photos_the_card_counts_each_kind(material):
         ({"attention": "none"}, "no attention (the mean of all places, the same for every word)"),
     ],
 )
-def test_the_card_says_how_it_looks(material, options, said):
-    material.config = replace(material.config, **options)
-    assert said in card(material)
+def test_the_card_says_how_it_looks(setup, options, said):
+    setup.config = replace(setup.config, **options)
+    assert said in card(setup)
 
 
-def test_the_card_names_the_boxes_that_told_it_where_to_look(material):
-    assert "told where it is" not in card(material)
-    material.boxes = SimpleNamespace(name="entities")
+def test_the_card_names_the_boxes_that_told_it_where_to_look(setup):
+    assert "told where it is" not in card(setup)
+    setup.data.boxes = SimpleNamespace(name="entities")
     assert "Words that name a thing were told where it is: boxes of entities, weight 2." in card(
-        material, supervision_weight=2.0
+        setup, supervision_weight=2.0
     )
-    assert "told where it is" not in card(material, supervision_weight=0.0)
+    assert "told where it is" not in card(setup, supervision_weight=0.0)
 
 
-def card(material, **options):
-    return " ".join(model_card(material, FitOptions(**options), BEST).split())
+def card(setup, **options):
+    return " ".join(model_card(setup, FitOptions(**options), BEST).split())
 
 
-def test_the_card_names_model_data_and_weights(material):
-    text = card(material)
+def test_the_card_names_model_data_and_weights(setup):
+    text = card(setup)
     for said in (
         "# my photos captioner", "`timm:test_efficientnet.r160_in1k`, weights from `file:mine.safetensors`",
         "64 x 64 pixels, fitted by `crop`", "LSTM of 16, soft attention", ", 5 words",
@@ -108,22 +106,22 @@ def test_the_card_names_model_data_and_weights(material):
         assert said in text
 
 
-def test_the_card_gives_the_figures_and_what_they_were_measured_on(material):
-    text = card(material)
+def test_the_card_gives_the_figures_and_what_they_were_measured_on(setup):
+    text = card(setup)
     assert "validation, 1,000 photos, beam 4" in text
     assert "| CIDEr | 0.712 | | Bleu_1 | 0.651 | | Bleu_4 | 0.245 |" in text
 
 
-def test_the_card_lists_the_phases_that_there_were(material):
-    assert "at most 20 epochs of captions; these" in card(material)
-    text = card(material, epochs=3, fine_tune_epochs=2, fine_tune_stages=1, self_critical_epochs=4)
+def test_the_card_lists_the_phases_that_there_were(setup):
+    assert "at most 20 epochs of captions; these" in card(setup)
+    text = card(setup, epochs=3, fine_tune_epochs=2, fine_tune_stages=1, self_critical_epochs=4)
     assert "3 epochs of captions, then 2 with the encoder's last stages learning too, then 4 of self-critical" in text
-    assert "at most 4 of self-critical training;" in card(material, epochs=0, self_critical_epochs=4)
+    assert "at most 4 of self-critical training;" in card(setup, epochs=0, self_critical_epochs=4)
 
 
-def test_the_card_counts_the_sentences_without_photos(material):
-    assert "without photos" not in card(material)
-    material.sentences = Sentences(["coco.txt.gz", "mine.txt"], 237_037)
-    text = card(material, sentence_weight=0.25)
+def test_the_card_counts_the_sentences_without_photos(setup):
+    assert "without photos" not in card(setup)
+    setup.words.sentences = Sentences(["coco.txt.gz", "mine.txt"], 237_037)
+    text = card(setup, sentence_weight=0.25)
     assert "Text without photos: 237,037 sentences of coco.txt.gz, mine.txt, weight 0.25." in text
-    assert "of coco.txt.gz, mine.txt, for their words alone." in card(material, sentence_weight=0.0)
+    assert "of coco.txt.gz, mine.txt, for their words alone." in card(setup, sentence_weight=0.0)

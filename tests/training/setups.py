@@ -1,0 +1,20 @@
+"""Setups of runs, composed as `training fit` composes them."""
+
+from training.data.training_data import training_data
+from training.distributed import ALONE
+from training.encoding import encode_features
+from training.setup import TrainingSetup, build_model, choose_vocabulary, make_criterion, print_vocabulary
+
+
+def make_training_setup(
+    data, config, decoding, options, cache, weights_file=None, device=None, start=None, replay=None, boxes=None,
+    ranks=ALONE, label_names=None, texts=None, also=(),
+):  # fmt: skip
+    """Every option as the function that takes it says. data, also: DataSet of --data, and those of --also."""
+    chosen = training_data([data, *also], config, options, replay, boxes)
+    words = choose_vocabulary(chosen, config, options, start, label_names, texts, ranks)
+    model, weights = build_model(config, words, options, weights_file, start, device)
+    print_vocabulary(words, ranks)
+    features = encode_features(chosen, model, words.vocabulary, decoding, options, cache, ranks=ranks)
+    criterion = make_criterion(model, words, features[0], options, start)
+    return TrainingSetup(chosen, words, model, weights, decoding, *features, criterion, start)

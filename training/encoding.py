@@ -1,0 +1,233 @@
+"""Encode the photos of a run into feature caches, and join them with their captions."""
+
+import hashlib
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from captioner.config import DecodingOptions
+from captioner.counting import counted
+from captioner.errors import ConfigError, DataError
+from captioner.images.photo import ImageFrame
+from captioner.model.encoders import Encoder
+from captioner.model.network import CaptionModel
+from captioner.model.weights import tensors_sha256
+from captioner.vocabulary import Vocabulary
+from training.data.dataset import CaptionDataset
+from training.data.features import FeatureCache, FeatureView, encode, fill_cache, open_cache, precision_on
+from training.data.mixing import Balance, Part, parts_of
+from training.data.records import ImageRecord
+from training.data.replay import ReplayDataset
+from training.data.training_data import Split, TrainingData
+from training.distributed import ALONE, Ranks
+from training.grounding.boxes import SAME_NAME, BoxSet
+from training.grounding.supervision import Regions, count_supervised, regions_of, teaching_boxes
+from training.options import FitOptions
+from training.runs.progress import Watch, unwatched
+from training.validation import Validator
+
+DIFFERENT_PHOTOS = (
+    "the processes of this run do not find the same photos: put --data and --cache into folders that all machines share"
+)
+
+DIFFERENT_PRECISIONS = (
+    "some machines of this run multiply bfloat16 and others do not, so they cannot share encoded photos: start the run"
+    " on machines of one kind"
+)
+
+
+@dataclass
+class Features:
+    """Training and validation captions with the cached features of their photos."""
+
+    stages: int | None
+    """Number of encoder stages that the cached features have passed; None: all."""
+    train: CaptionDataset
+    validator: Validator
+
+
+@dataclass(frozen=True)
+class PhotoEncoder:
+    """Encodes photos that are not in the cache yet."""
+
+    model: CaptionModel
+    folder: Path
+    """Folder of all caches."""
+    watch: Watch = unwatched
+    """Called with the number of encoded photos."""
+    ranks: Ranks = ALONE
+    """Processes that share the work. Each of them gets the whole cache."""
+
+    def filled(self, records: Sequence[ImageRecord], view: FeatureView, label: str) -> FeatureCache:
+        """Return the cache of a view, with the photos of all records that can be read."""
+        # The current weights, because those of a captioner to start from may have been fine-tuned.
+        encoder, config = self.model.encoder, self.model.config
+        weights = tensors_sha256(encoder.stages)
+        self.ranks.check_same(precision_on(encoder.mean.device), DIFFERENT_PRECISIONS)
+        cache = open_cache(self.folder, encoder, weights, config, view)
+        photos = [record.path for record in records]
+        for error in fill_cache(cache, encoder, config, view, photos, label, self.watch, self.ranks):
+            say(f"left out: {error}", self.ranks)
+        return cache
+
+
+def encode_features(
+    data: TrainingData,
+    model: CaptionModel,
+    vocabulary: Vocabulary,
+    decoding: DecodingOptions,
+    options: FitOptions,
+    cache: Path,
+    watch: Watch = unwatched,
+    ranks: Ranks = ALONE,
+) -> tuple[Features, Features | None]:
+    """Encode every photo that the cache lacks. Returns features of the frozen encoder, and those for fine-tuning.
+
+    The latter are None if no stage is fine-tuned. Both hold the same photos at the same positions. Photos that cannot
+    be read are left out, with a line on standard error for each.
+    decoding: how validation photos are captioned. watch: called with the number of encoded photos.
+    Raises DataError if no photo can be read or no caption names anything in the boxes, ConfigError if the encoder has
+    fewer stages than `options.fine_tune_stages` or the ranks find different photos.
+    """
+    photos = PhotoEncoder(model, cache, watch, ranks)
+    frozen, tuned = (cached_stages(model.encoder, learning) for learning in (0, options.fine_tune_stages))
+    stages = list(dict.fromkeys([frozen, tuned]))
+    every = [*data.train_records, *data.validation_records, *data.replayed]
+    plain = [photos.filled(every, FeatureView(n), "encode photos") for n in stages]
+    mirrored = []
+    if options.mirror:
+        learned = [*data.train_records, *data.replayed]
+        mirrored = [photos.filled(learned, FeatureView(n, mirrored=True), "encode mirror images") for n in stages]
+    data = _readable(data, plain, mirrored)
+    _check_photos(data, ranks)
+    if len(data.data_sets) > 1:
+        say(Balance(parts(data.train), options.balance).sentence(), ranks)
+    regions = _regions(data, model, plain[0], options, ranks)
+    found = []
+    for number, of_stages in enumerate(stages):
+        views = [caches[number] for caches in (plain, mirrored) if caches]
+        train = _train_set(data, vocabulary, views, regions, options)
+        validator = _validator(data, vocabulary, plain[number], model, decoding)
+        found.append(Features(of_stages, train, validator))
+    return found[0], found[-1] if options.fine_tune_stages else None
+
+
+def say(sentence: str, ranks: Ranks) -> None:
+    """Print a sentence to standard error, from the leading rank."""
+    if ranks.leads:
+        print(sentence, file=sys.stderr)
+
+
+def parts(split: Split) -> tuple[Part, ...]:
+    """Position of the records of each data set in a list of all records of a split."""
+    return parts_of(list(split), [len(records) for records in split.values()])
+
+
+def stages_before_fine_tuning(encoder: str, stages: int, learning: int) -> int:
+    """Return the number of encoder stages that stay frozen if the last `learning` of them are fine-tuned.
+
+    learning: -1 for all stages. Raises ConfigError if the encoder has fewer.
+    """
+    if learning > stages:
+        raise ConfigError(f"{encoder} has {stages} stages: fine_tune_stages can be 1 to {stages}, or -1 for all")
+    return 0 if learning == -1 else stages - learning
+
+
+def cached_stages(encoder: Encoder, learning: int) -> int | None:
+    """Return the number of encoder stages that cached features pass if the last `learning` are fine-tuned; None: all.
+
+    With two scales, both maps are computed from the finer one, which is smaller than both together. Raises ConfigError.
+    """
+    finer = encoder.spec.finer_stages if encoder.scales == 2 else None
+    if not learning:
+        return finer
+    frozen = stages_before_fine_tuning(encoder.spec.name, len(encoder.stages), learning)
+    return frozen if finer is None else min(frozen, finer)
+
+
+def _readable(data: TrainingData, plain: Sequence[FeatureCache], mirrored: Sequence[FeatureCache]) -> TrainingData:
+    """Keep the records whose photos are in every cache that they are read from."""
+
+    def kept(records: Sequence[ImageRecord], caches: Sequence[FeatureCache]) -> list[ImageRecord]:
+        return [record for record in records if all([record.path in cache for cache in caches])]
+
+    return replace(
+        data,
+        train={name: kept(records, [*plain, *mirrored]) for name, records in data.train.items()},
+        validation={name: kept(records, plain) for name, records in data.validation.items()},
+        replayed=kept(data.replayed, [*plain, *mirrored]),
+    )
+
+
+def _check_photos(data: TrainingData, ranks: Ranks) -> None:
+    """Raise ConfigError if ranks have different photos, DataError if a data set has none."""
+    lists = [*data.train.values(), data.replayed, *data.validation.values()]
+    found = [[record.image_id for record in records] for records in lists]
+    ranks.check_same(hashlib.sha256(repr(found).encode()).digest(), DIFFERENT_PHOTOS)
+    for name in data.train:
+        if not data.train[name] or not data.validation[name]:
+            photo = f"photo of {name}" if len(data.train) > 1 else "photo"
+            raise DataError(f"no {photo} could be read: `python -m training inspect` says what is wrong with each")
+
+
+def _train_set(
+    data: TrainingData,
+    vocabulary: Vocabulary,
+    views: Sequence[FeatureCache],
+    regions: list[Regions] | None,
+    options: FitOptions,
+) -> CaptionDataset:
+    """views: the plain view, then the mirrored one if there is one."""
+    balance = Balance(parts(data.train), options.balance) if len(data.train) > 1 else None
+    same = vocabulary, views, options.least_batches, regions, balance
+    if data.replayed:
+        return ReplayDataset(data.train_records, data.replayed, options.replay_share, *same)
+    return CaptionDataset(data.train_records, *same)
+
+
+def _validator(
+    data: TrainingData, vocabulary: Vocabulary, plain: FeatureCache, model: CaptionModel, decoding: DecodingOptions
+) -> Validator:
+    records = data.validation_records
+    frames = _frames(records, plain, model)
+    return Validator(CaptionDataset(records, vocabulary, [plain]), frames, decoding, data.boxes, parts(data.validation))
+
+
+def _frames(records: Sequence[ImageRecord], plain: FeatureCache, model: CaptionModel) -> list[ImageFrame]:
+    return [plain.frame(record.path, model.config.fit) for record in records]
+
+
+def _regions(
+    data: TrainingData, model: CaptionModel, plain: FeatureCache, options: FitOptions, ranks: Ranks
+) -> list[Regions] | None:
+    """Return the regions that words of each training photo should attend to; None without boxes that teach.
+
+    Raises DataError if no caption names anything that has a box.
+    """
+    boxes = teaching_boxes(data.boxes, options)
+    if boxes is None:
+        return None
+    side = model.config.image_size
+    grid = encode(model.encoder, np.zeros((1, side, side, 3), np.uint8), FeatureView(None)).shape[1:3]
+    records = [*data.train_records, *data.replayed]
+    frames = _frames(records, plain, model)
+    regions = [regions_of(record, boxes, frame, grid) for record, frame in zip(records, frames, strict=True)]
+    _report_regions(regions, boxes, ranks)
+    return regions
+
+
+def _report_regions(regions: Sequence[Regions], boxes: BoxSet, ranks: Ranks) -> None:
+    """Print how many words have a region. Raises DataError if none has."""
+    count, photos = count_supervised(regions), counted(len(regions), "photo")
+    if not count:
+        raise DataError(
+            f"no caption of the {photos} names anything that {boxes.name} has a box of: the"
+            " file names of the photos must be the same in both; name other boxes, or leave --boxes out"
+        )
+    if boxes.counts[SAME_NAME]:
+        say(f"boxes: {SAME_NAME}: {boxes.counts[SAME_NAME]}, such as {boxes.examples[SAME_NAME]}", ranks)
+    pictured = sum(len(of_image.coverage) > 0 for of_image in regions)
+    say(f"boxes: {counted(count, 'word')} of {pictured} of {photos} learn where to look", ranks)
