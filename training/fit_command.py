@@ -92,11 +92,7 @@ def fit(options: argparse.Namespace, ranks: "Ranks") -> int:
         known["sentences"] = texts and texts.sha256()
         changes(run, known, stored["progress"]["phase"], options.output / CHECKPOINT)
     if ranks.leads:
-        for data in data_sets:
-            if data.problems:
-                print(problems_summary(data), file=sys.stderr)
-        if texts:
-            print(*texts.lines(), sep="\n", file=sys.stderr)
+        _print_data(data_sets, texts)
     replay = read_records(options.replay, seed=options.seed) if options.replay else None
     boxes = read_boxes(options.boxes) if options.boxes else None
     data = training_data(data_sets, config, fit_options, replay, boxes)
@@ -116,6 +112,15 @@ def fit(options: argparse.Namespace, ranks: "Ranks") -> int:
         if warning := vocabulary_warning(words.rare):  # repeated below the long log
             print(f"warning: {warning}", file=sys.stderr)
     return 0
+
+
+def _print_data(data_sets: "Sequence[DataSet]", texts: SentenceTexts | None) -> None:
+    """Print what is left out of the data sets, and how many sentences there are, to standard error."""
+    for data in data_sets:
+        if data.problems:
+            print(problems_summary(data), file=sys.stderr)
+    if texts:
+        print(*texts.lines(), sep="\n", file=sys.stderr)
 
 
 def _stored_run(options: argparse.Namespace) -> dict[str, Any] | None:

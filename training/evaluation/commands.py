@@ -1,0 +1,58 @@
+"""`training evaluate` and `training compare`: score one captioner, or two on the same photos."""
+
+import argparse
+from dataclasses import replace
+
+import captioner
+from captioner.counting import counted
+from training.arguments import DECODING, read_data
+from training.confidence.scores import confidence_in_one_line
+from training.data.records import read_records
+from training.distributed import Ranks
+from training.evaluation.compare import compare as compare_captioners
+from training.evaluation.evaluate import evaluate as evaluate_captioner
+from training.evaluation.metrics import METRICS
+from training.evaluation.rightness import wrong_nouns_in_one_line
+from training.grounding.readers.formats import read_boxes
+from training.grounding.scores import in_one_line
+from training.runs.progress import ProgressFile
+
+
+def evaluate(options: argparse.Namespace, ranks: Ranks) -> int:
+    """Score a captioner on a split, write the evaluation page, and print the scores. Returns the exit status."""
+    model = captioner.load(options.bundle, options.device, options.runtime)
+    chosen = {name: value for name in DECODING if (value := getattr(options, name)) is not None}
+    records = read_data(options).split(options.split)
+    details = {"bundle": str(options.bundle or "the one that ships"), "split": options.split}
+    boxes = read_boxes(options.boxes) if options.boxes else None
+    metrics = evaluate_captioner(
+        model, records, options.output, replace(model.decoding, **chosen), details=details, boxes=boxes,
+        evidence_photos=options.evidence_photos, ranks=ranks,
+    )  # fmt: skip
+    if not ranks.leads:
+        return 0
+    for name in METRICS:
+        print(f"{name:8} {metrics[name]:.4f}")
+    print(wrong_nouns_in_one_line(metrics["hallucination"]))
+    if "confidence" in metrics:
+        print(confidence_in_one_line(metrics["confidence"]))
+    if boxes:
+        print(in_one_line(metrics["grounding"]["references"]))
+    print(f"{options.output / 'index.html'} shows every photo with its captions")
+    return 0
+
+
+def compare(options: argparse.Namespace, ranks: Ranks) -> int:
+    """Score a new and an old captioner on the same photos, and print both. Returns the exit status."""
+    watch = ProgressFile(options.output)
+    data = read_data(options)
+    replay = read_records(options.replay, seed=options.seed) if options.replay else None
+    captioners = {name: captioner.load(getattr(options, name), options.device, "exact") for name in ("new", "old")}
+    result = compare_captioners(captioners, data, replay, options.output, options.seed, watch)
+    for name, scores in result["scores"].items():
+        if scores:
+            new, old = scores["new"]["CIDEr"], scores["old"]["CIDEr"]
+            photos = counted(scores["images"], "photo")
+            print(f"{name:6} {photos} of {scores['split']}: CIDEr {new:.3f}, and {old:.3f} before")
+    print(f"{options.output / 'comparison.json'} shows photos with the captions of both")
+    return 0
