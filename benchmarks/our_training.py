@@ -89,7 +89,7 @@ class OurTraining:
             train_epoch(self.run, self.phase, self.features, self._never_stop)
         progress = self.run.progress
         progress.total_epochs += 1
-        progress.step, progress.loss_sum = 0, 0.0
+        progress.start_epoch()
 
 
 def without_bars() -> AbstractContextManager:

@@ -9,25 +9,22 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from captioner.counting import counted
 from captioner.errors import DataError
-from captioner.model.runtime import multiplies_bfloat16
 from training.confidence.calibration import calibrate
+from training.criterion import BatchLoss
 from training.data.dataset import Batch
-from training.data.features import annotations_from
 from training.distributed import ALONE, Ranks
 from training.encoding import Features
-from training.losses import label_distillation_loss
-from training.objectives import caption_loss, sentence_loss
 from training.options import FitOptions, Phase, at_batch
 from training.random_streams import SENTENCES, stream
 from training.runs.curves import Curves
@@ -47,10 +44,11 @@ def fit(
 ) -> Path:  # fmt: skip
     """Train, and keep the best captioner in `output/bundle`. Returns that folder.
 
-    Every epoch adds a line to `output/log.jsonl`, scalars and captioned photos to `output/tensorboard`, and a
-    checkpoint to `output/checkpoint.pt`, and what it says of some photos to `output/samples.json`. `watch` is told of
-    every batch. With `resume`, goes on from the checkpoint exactly as if it had never stopped, or with
-    other options: `training.runs.resuming` says which may change.
+    Every epoch adds a line to `output/log.jsonl`, scalars and captioned photos to `output/tensorboard`, the captions of
+    some photos to `output/samples.json`, and writes the checkpoint, `output/checkpoint.pt`. A line has `loss`, and each
+    named loss before its weight as `NAME_loss`. `watch` is called after every batch. With `resume`, the run continues
+    from the checkpoint exactly as if it had never stopped, or with other options: `training.runs.resuming` says which
+    may change.
     ranks: those that share each batch of `options.batch_size` images; the first of them writes. They come to what one
     alone comes to, and may be more or fewer when a run is resumed.
     Raises Interrupted after SIGINT or SIGTERM, DataError where there is nothing to resume.
@@ -185,11 +183,8 @@ def train_epoch(run: Run, phase: Phase, features: Features, stop: threading.Even
             now = at_batch(options, phase, done)
             torch.manual_seed(batch.seed)  # of its own, so that what is drawn does not depend on what came before
             learned = compute(run.setup, phase, features, batch, now, progress.baseline or 0.0, ranks)
-            loss, of_sentences, stopping = _learn(run, learned, stop)
-            progress.step += 1
-            progress.loss_sum += loss
-            progress.sentence_loss_sum += of_sentences
-            progress.reward_sum += learned.reward
+            loss, losses, stopping = _learn(run, learned, stop)
+            progress.add(loss, losses, learned.reward)
             progress.follow(learned.word_log_prob)
             bar.set_postfix(loss=f"{progress.loss_sum / progress.step:.3f}", refresh=False)
             bar.update()
@@ -221,54 +216,12 @@ def _with_sentences(batches: Iterator[Batch], run: Run) -> Iterator[Batch]:
         yield replace(batch, sentences=sentences.batch(rng, options.sentences_per_batch).part(run.ranks))
 
 
-@dataclass(frozen=True)
-class BatchLoss:
-    """What a batch teaches, and what is kept of it."""
-
-    loss: Tensor
-    of_sentences: Tensor
-    """The part of sentences without photos before its weight, in nats per word; 0 without sentences."""
-    reward: float = 0.0
-    """Mean reward of its samples, where the phase samples captions."""
-    word_log_prob: float | None = None
-    """Mean log-probability of its words, where hard attention sampled places; in nats."""
-
-
 def batch_loss(
     setup: TrainingSetup, phase: Phase, features: Features, batch: Batch, options: FitOptions, baseline: float = 0.0,
     ranks: Ranks = ALONE,
 ) -> BatchLoss:  # fmt: skip
-    """The loss of a batch; of a rank's share of one, its part of the loss of the whole.
-
-    baseline: of hard attention, the moving average of the log-probability of a word.
-    """
-    model = setup.model
-    device = next(model.parameters()).device
-    cached, in_bfloat16 = batch.features.to(device, non_blocking=True), multiplies_bfloat16(device)
-    cached = cached.bfloat16() if in_bfloat16 else cached.float()
-    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=in_bfloat16):
-        with torch.set_grad_enabled(phase.name == "fine_tune"):
-            annotations = annotations_from(model.encoder, cached, features.stages).flatten(1, 2)
-        of_sentences = annotations.new_zeros((), dtype=torch.float32)
-        if batch.sentences is not None:
-            of_sentences = sentence_loss(model.decoder, batch.sentences, options, annotations.dtype, ranks)
-        text = options.sentence_weight * of_sentences
-        if phase.name != "self_critical":
-            learned = caption_loss(model, annotations, batch, options, setup.criterion.teacher, baseline, ranks)
-            loss = learned.words + learned.maps + text
-            if phase.name == "fine_tune" and setup.criterion.untuned is not None:
-                with torch.no_grad():
-                    before = annotations_from(setup.criterion.untuned, cached, features.stages).flatten(1, 2)
-                said, told = (model.decoder.labels.class_logits(each.mean(dim=1)) for each in (annotations, before))
-                loss = loss + options.label_weight * label_distillation_loss(said, told, ranks)
-            return BatchLoss(loss, of_sentences, word_log_prob=learned.word_log_prob)
-        assert setup.criterion.self_critical is not None
-        loss, reward = setup.criterion.self_critical.loss(model, annotations, batch, ranks)
-        if not options.cross_entropy_weight and batch.inside is None:
-            return BatchLoss(loss, of_sentences, reward)
-        learned = caption_loss(model, annotations, batch, options, baseline=baseline, ranks=ranks)
-        loss = loss + options.cross_entropy_weight * (learned.words + text) + learned.maps
-        return BatchLoss(loss, of_sentences, reward, learned.word_log_prob)
+    """Compute the loss of a batch, as `training.criterion.Criterion` says."""
+    return setup.criterion(setup.model, phase, features.stages, batch, options, baseline, ranks)
 
 
 class _BatchLoss(nn.Module):
@@ -299,11 +252,11 @@ def shared_loss(run: Run, phase: Phase) -> DistributedDataParallel | None:
     return DistributedDataParallel(_BatchLoss(model), find_unused_parameters=unused)
 
 
-def _learn(run: Run, learned: BatchLoss, stop: threading.Event) -> tuple[float, float, bool]:
-    """Take a step -> the loss of the whole batch, that of its sentences, and whether any rank is to stop."""
+def _learn(run: Run, learned: BatchLoss, stop: threading.Event) -> tuple[float, dict[str, float], bool]:
+    """Take a step. Returns the loss of the whole batch, its named losses, and whether any rank is to stop."""
     loss = learned.loss
-    parts = torch.stack([loss.detach(), learned.of_sentences.detach(), loss.new_tensor(float(stop.is_set()))])
-    value, of_sentences, asked = run.ranks.total(parts).tolist()
+    parts = [loss.detach(), loss.new_tensor(float(stop.is_set())), *learned.losses.values()]
+    value, asked, *values = run.ranks.total(torch.stack([part.to(loss.dtype) for part in parts])).tolist()
     if not math.isfinite(value):
         raise DataError(f"the loss became {value}: start again with a lower learning rate")
     learner, model = run.learner, run.setup.model
@@ -315,7 +268,7 @@ def _learn(run: Run, learned: BatchLoss, stop: threading.Event) -> tuple[float, 
     learner.optimizer.step()
     learner.schedule.step()
     learner.average.update_parameters(model)
-    return value, of_sentences, asked > 0
+    return value, dict(zip(learned.losses, values, strict=True)), asked > 0
 
 
 def _finish_epoch(
@@ -335,7 +288,7 @@ def _finish_epoch(
         "epoch": progress.total_epochs,
         "phase": phase.name,
         "loss": round(progress.loss_sum / steps, 4),
-        **({"sentence_loss": round(progress.sentence_loss_sum / steps, 4)} if progress.sentence_loss_sum else {}),
+        **{f"{name}_loss": round(total / batches, 4) for name, (total, batches) in progress.losses.items()},
         **rewards,
         **_rounded(validation.to_json()),
         "best": better,
@@ -344,7 +297,7 @@ def _finish_epoch(
         "train_seconds": round(train_seconds, 2),
         "validation_seconds": round(validation_seconds, 2),
     }
-    progress.step, progress.loss_sum, progress.sentence_loss_sum, progress.reward_sum = 0, 0.0, 0.0, 0.0
+    progress.start_epoch()
     return line
 
 

@@ -70,22 +70,19 @@ def doubly_stochastic_penalty(alphas: Tensor, mask: Tensor, ranks: Ranks = ALONE
     return (penalties * exists).sum() / ranks.total(exists.sum()).clamp(min=1)
 
 
-def soft_attention_loss(
-    logits: Tensor,
-    alphas: Tensor,
-    targets: Tensor,
-    doubly_stochastic_weight: float,
-    label_smoothing: float,
-    ranks: Ranks = ALONE,
-) -> Tensor:
-    """Xu et al. 2015, eq. 14, with both its terms per caption, divided by the mean length of the batch's captions.
+def soft_attention_losses(
+    logits: Tensor, alphas: Tensor, targets: Tensor, label_smoothing: float, ranks: Ranks = ALONE
+) -> dict[str, Tensor]:
+    """Return both terms of Xu et al. 2015, eq. 14, per caption, divided by the mean length of the batch's captions.
 
     The division changes no trade-off; it keeps the figure in nats per word, whatever the captions' length.
     """
     mask = targets != PAD
     words, captions = ranks.total(torch.stack([mask.sum(), mask.any(dim=-1).sum()]))
-    penalty = doubly_stochastic_penalty(alphas, mask, ranks)
-    return (caption_nll(logits, targets, label_smoothing) + doubly_stochastic_weight * captions * penalty) / words
+    return {
+        "cross_entropy": caption_nll(logits, targets, label_smoothing) / words,
+        "doubly_stochastic": doubly_stochastic_penalty(alphas, mask, ranks) * captions / words,
+    }
 
 
 def reinforce_loss(

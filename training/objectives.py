@@ -1,4 +1,4 @@
-"""One batch to one loss: learning from captions, and learning from the CIDEr of sampled captions."""
+"""The objectives of training: captions, sentences without photos, and the CIDEr of sampled captions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,6 @@ from captioner.config import DecodingOptions
 from captioner.decoding import decode, greedy
 from captioner.model.decoder import EXPECTED, SAMPLED, Decoder, DecoderOutput
 from captioner.model.draws import drawn
-from captioner.model.encoders import Encoder
 from captioner.model.network import CaptionModel
 from captioner.vocabulary import PAD, UNKNOWN, Vocabulary
 from training.data.dataset import Batch, pad_captions
@@ -26,7 +25,7 @@ from training.losses import (
     mean_word_log_prob,
     reinforce_loss,
     self_critical_loss,
-    soft_attention_loss,
+    soft_attention_losses,
 )
 from training.options import FitOptions
 from training.reward import CiderReward
@@ -39,18 +38,16 @@ END_WORD = "<end>"
 
 
 @dataclass(frozen=True)
-class CaptionLoss:
-    """What a batch of captions teaches."""
+class CaptionLosses:
+    """The named losses of a batch of captions."""
 
-    words: Tensor
-    """Of the words' chances, in nats per word."""
-    maps: Tensor
-    """Of where the words look, by the boxes of what they name."""
+    losses: dict[str, Tensor]
+    """Name, as `training.criterion.loss_weights` lists them -> the loss before its weight."""
     word_log_prob: float | None = None
-    """Of hard attention that sampled: the mean log-probability of the words, in nats, for the moving average."""
+    """Mean log-probability of a word in nats; None unless hard attention sampled locations."""
 
 
-def caption_loss(
+def caption_losses(
     model: CaptionModel,
     annotations: Tensor,
     batch: Batch,
@@ -58,60 +55,65 @@ def caption_loss(
     teacher: Decoder | None = None,
     baseline: float = 0.0,
     ranks: Ranks = ALONE,
-) -> CaptionLoss:
-    """Xu et al. 2015, eq. 14, or for hard attention eq. 12, in nats per word; and the loss of the maps, by boxes.
+) -> CaptionLosses:
+    """Compute the losses of teacher-forced captions: annotations [B, L, D], captions [B, K, T].
 
-    With a teacher, the former has also how far the words' chances are from its own. baseline: of hard attention, the
-    moving average of the log-probability of a word. ranks: those that share the batch.
+    Soft attention has the terms of Xu et al. 2015, eq. 14, hard attention those of eq. 12, in nats per word; a teacher
+    adds its distillation, boxes their supervision.
+    baseline: moving average of the log-probability of a word (hard attention). ranks: processes that share the batch.
     """
     device = annotations.device
     inputs, targets = batch.inputs.to(device), batch.targets.to(device)
-    hard = model.decoder.attention == "hard"
-    averaged = None
-    if hard:
+    averaged, word_log_prob = None, None
+    if model.decoder.attention == "hard":
         averaged = (drawn(torch.rand, (len(inputs),), batch.share) < options.expected_share).to(device)
     output = model.decoder(annotations, inputs, SAMPLED, averaged, batch.share)
-    word_log_prob = None
     if averaged is not None:
         sampled = targets.masked_fill(averaged.view(-1, 1, 1), PAD)
-        loss = _hard_loss(output, targets, sampled, options, baseline, ranks)
+        losses = _hard_losses(output, targets, sampled, options, baseline, ranks)
         if ranks.total((sampled != PAD).sum()):
             word_log_prob = mean_word_log_prob(output.logits, sampled, ranks)
     else:
-        weight = options.doubly_stochastic_weight if model.decoder.attention == "soft" else 0.0
-        loss = soft_attention_loss(output.logits, output.alphas, targets, weight, options.label_smoothing, ranks)
+        losses = soft_attention_losses(output.logits, output.alphas, targets, options.label_smoothing, ranks)
+        if model.decoder.attention == "none":
+            del losses["doubly_stochastic"]
     if teacher is not None and options.distillation_weight:
-        moved = _distillation(output, teacher, annotations, inputs, targets, ranks)
-        loss = loss + options.distillation_weight * moved
-    maps = loss.new_zeros(())
+        losses |= _distillation_losses(output, teacher, annotations, inputs, targets, ranks)
     if batch.inside is not None:
-        maps = options.supervision_weight * attention_supervision_loss(output.alphas, batch.inside.to(device), ranks)
-    return CaptionLoss(loss, maps, word_log_prob)
+        losses["supervision"] = attention_supervision_loss(output.alphas, batch.inside.to(device), ranks)
+    return CaptionLosses(losses, word_log_prob)
 
 
-def _hard_loss(
+def _hard_losses(
     output: DecoderOutput, targets: Tensor, sampled: Tensor, options: FitOptions, baseline: float, ranks: Ranks
-) -> Tensor:
-    """Xu et al. 2015, eq. 12; sampled: the targets of images whose places were sampled, which alone are reinforced."""
+) -> dict[str, Tensor]:
+    """Compute the terms of Xu et al. 2015, eq. 12.
+
+    sampled: targets of the images whose locations were sampled; only these are reinforced, PAD elsewhere.
+    """
     mask = targets != PAD
     words, sampled_words = ranks.total(torch.stack([mask.sum(), (sampled != PAD).sum()]))
-    loss = caption_nll(output.logits, targets, options.label_smoothing) / words
-    found = reinforce_loss(output.logits, output.alphas, output.locations, sampled, baseline, ranks)
-    loss = loss + options.reinforce_weight * found * sampled_words / words
-    return loss - options.entropy_weight * map_entropy(output.alphas, mask, ranks)
+    reinforced = reinforce_loss(output.logits, output.alphas, output.locations, sampled, baseline, ranks)
+    return {
+        "cross_entropy": caption_nll(output.logits, targets, options.label_smoothing) / words,
+        "reinforce": reinforced * sampled_words / words,
+        "negative_entropy": -map_entropy(output.alphas, mask, ranks),
+    }
 
 
-def _distillation(
+def _distillation_losses(
     output: DecoderOutput, teacher: Decoder, annotations: Tensor, inputs: Tensor, targets: Tensor, ranks: Ranks
-) -> Tensor:
-    """How far the chances of the words, and the maps before them, are from those of the teacher."""
-    with torch.no_grad():  # words that the teacher does not know are unknown words to it
-        known = annotations[..., : teacher.annotation_dim]  # finer ones that it has not learned from come after
-        told = teacher(known, inputs.where(inputs < teacher.vocabulary_size, UNKNOWN))
-    # Where a caption goes on with a word that the teacher cannot say, it has nothing to teach.
+) -> dict[str, Tensor]:
+    """Compute the divergence of word probabilities and maps from those of the teacher."""
+    with torch.no_grad():  # the teacher reads words that it does not know as unknown
+        known = annotations[..., : teacher.annotation_dim]  # without finer annotations, which it has not learned from
+        taught = teacher(known, inputs.where(inputs < teacher.vocabulary_size, UNKNOWN))
+    # Positions whose next word is missing from the teacher's vocabulary are left out.
     knows = (targets != PAD) & (targets < teacher.vocabulary_size)
-    moved = map_distillation_loss(output.alphas, told.alphas, knows, ranks)
-    return distillation_loss(output.logits, told.logits, knows, ranks) + moved
+    return {
+        "distillation": distillation_loss(output.logits, taught.logits, knows, ranks),
+        "map_distillation": map_distillation_loss(output.alphas, taught.alphas, knows, ranks),
+    }
 
 
 def sentence_loss(
@@ -188,15 +190,3 @@ class SelfCritical:
         images = [image for image, captions in zip(batch.images, tokens, strict=True) for _ in captions]
         texts = [" ".join([*self.vocabulary.decode(caption), END_WORD]) for captions in tokens for caption in captions]
         return torch.from_numpy(self.reward.score(images, texts)).float().view(len(tokens), -1)
-
-
-@dataclass(frozen=True)
-class Criterion:
-    """What the losses of a run need besides its batches."""
-
-    self_critical: SelfCritical | None = None
-    """Rewards sampled captions; None without self-critical training."""
-    teacher: Decoder | None = None
-    """The decoder that the run started from, which it stays near."""
-    untuned: Encoder | None = None
-    """The encoder before fine-tuning, whose labels are to be kept."""

@@ -20,6 +20,7 @@ from captioner.model.encoders import check_classifier, encoder_spec, pretrained_
 from captioner.model.network import CaptionModel
 from captioner.model.weights import LoadedWeights
 from captioner.vocabulary import SPECIAL_WORDS, Vocabulary
+from training.criterion import Criterion
 from training.data.readers.sentence_files import SentenceTexts
 from training.data.sentences import Sentences
 from training.data.training_data import TrainingData
@@ -29,7 +30,7 @@ from training.encoding import Features
 from training.evaluation.metrics import tokenise_for_scoring
 from training.inspection.coverage import RareWords, rare_words, vocabulary_lines
 from training.inspection.statistics import count_words
-from training.objectives import Criterion, SelfCritical
+from training.objectives import SelfCritical
 from training.options import FitOptions
 from training.random_streams import WEIGHTS, torch_seed
 from training.start import grown_model

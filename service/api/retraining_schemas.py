@@ -151,6 +151,10 @@ class EpochDocument(BaseModel):
     epoch: int
     phase: str
     loss: float | None = Field(description="Mean over the epoch, in nats per word; none for epoch 0.")
+    losses: dict[str, float] = Field(
+        default_factory=dict,
+        description="Each named loss, such as cross_entropy: mean over the epoch, before its weight.",
+    )
     CIDEr: float = Field(description="On the validation photos, as are the other scores.")
     Bleu_1: float
     Bleu_4: float

@@ -78,7 +78,9 @@ def _epochs(training: Training) -> list[EpochDocument]:
             values = json.loads(line)
         except ValueError:  # it is being written
             break
-        epochs.append(EpochDocument(**{name: values.get(name) for name in EpochDocument.model_fields}))
+        losses = {name.removesuffix("_loss"): value for name, value in values.items() if name.endswith("_loss")}
+        document = {name: values.get(name) for name in EpochDocument.model_fields}
+        epochs.append(EpochDocument(**document | {"losses": losses}))
     return epochs
 
 

@@ -18,8 +18,8 @@ from benchmarks.textbook import (
 from captioner.config import DecodingOptions
 from captioner.decoding import decode
 from captioner.vocabulary import END, PAD
+from tests.training.weighted import soft_attention_loss
 from training.data.dataset import pad_captions
-from training.losses import soft_attention_loss
 
 CAPTIONS = [[[4, 5, 6], [7, 8, 9, 10, 5]], [[6], [9, 4]], [[5, 5, 4, 8], [10]]]
 """Of three photos, ids of words."""

@@ -20,7 +20,7 @@ from captioner.model.encoders import ENCODERS
 from tests.quick_training import cut_at_spaces
 from tests.training.conftest import THREE_STAGES, three_stages_spec
 from tests.training.setups import make_training_setup
-from training import loop, validation
+from training import criterion, loop, validation
 from training import setup as training_setup
 from training.data.readers.sentence_files import read_sentences
 from training.data.records import read_records
@@ -78,7 +78,7 @@ def run(name: str, folder: Path, output: Path, ranks: Ranks, resume: bool = Fals
 
 def stop_at(number: int, rank: int, ranks: Ranks) -> None:
     """SIGTERM for one rank alone, at the nth batch from now on."""
-    original, seen = loop.caption_loss, []
+    original, seen = criterion.caption_losses, []
 
     def counted(*arguments, **options):
         seen.append(1)
@@ -86,7 +86,7 @@ def stop_at(number: int, rank: int, ranks: Ranks) -> None:
             os.kill(os.getpid(), signal.SIGTERM)
         return original(*arguments, **options)
 
-    loop.caption_loss = counted
+    criterion.caption_losses = counted
 
 
 def prepare_process() -> None:

@@ -24,6 +24,7 @@ from captioner.vocabulary import PAD
 from tests.training.conftest import three_stages_spec
 from tests.training.rank_runs import RUNS, STOPPED
 from tests.training.shapes import draw_shapes, write_boxes
+from tests.training.weighted import soft_attention_loss
 from training import losses
 from training.__main__ import main
 from training.distributed import ALONE, Ranks, rank_device
@@ -244,7 +245,7 @@ def test_the_losses_of_parts_sum_to_that_of_the_whole(name):
     other = alphas.flip(0)
     whole, summed, parts = {
         "soft": lambda: parts_and_whole(
-            lambda a, b, c, ranks: losses.soft_attention_loss(a, b, c, 0.7, 0.1, ranks), logits, alphas, targets
+            lambda a, b, c, ranks: soft_attention_loss(a, b, c, 0.7, 0.1, ranks), logits, alphas, targets
         ),
         "reinforce": lambda: parts_and_whole(
             lambda a, b, c, ranks: losses.reinforce_loss(a, b, b.argmax(dim=-1), c, -2.0, ranks),

@@ -8,9 +8,10 @@ import torch
 from captioner.config import CaptionerConfig
 from captioner.model.decoder import EXPECTED, LIKELIEST, SAMPLED, Decoder
 from captioner.vocabulary import END, PAD, START
+from tests.training.weighted import captions_loss
 from training.data.dataset import Batch
 from training.losses import caption_nll, map_entropy, mean_word_log_prob, reinforce_loss
-from training.objectives import caption_loss
+from training.objectives import caption_losses
 from training.options import FitOptions
 from training.runs.run import Progress
 
@@ -94,12 +95,12 @@ class Toy(torch.nn.Module):
 @pytest.mark.parametrize(("share", "samples"), [(1.0, False), (0.0, True)])
 def test_images_read_what_is_expected_or_a_sample(decoder, annotations, share, samples):
     options = FitOptions(expected_share=share, label_smoothing=0.0)
-    learned = caption_loss(Toy(decoder), annotations, Batch((0,), annotations, INPUTS, TARGETS), options)
+    learned = caption_losses(Toy(decoder), annotations, Batch((0,), annotations, INPUTS, TARGETS), options)
     assert (learned.word_log_prob is not None) == samples
     if not samples:
         output = decoder(annotations, INPUTS, EXPECTED)
         by_hand = caption_nll(output.logits, TARGETS) / 3 - 0.002 * map_entropy(output.alphas, TARGETS != PAD)
-        torch.testing.assert_close(learned.words, by_hand)
+        torch.testing.assert_close(captions_loss(learned, options), by_hand)
 
 
 def test_each_image_reads_one_place_or_the_average(decoder, annotations):
@@ -118,11 +119,11 @@ def test_only_sampled_places_are_reinforced(decoder, annotations):
         averaged = torch.rand(2) < 0.5
         output = decoder(both, inputs, SAMPLED, averaged)
         torch.manual_seed(0)
-        learned = caption_loss(Toy(decoder), both, Batch((0, 1), both, inputs, targets), options, baseline=-1.0)
+        learned = caption_losses(Toy(decoder), both, Batch((0, 1), both, inputs, targets), options, baseline=-1.0)
     assert averaged.tolist() == [True, False]  # what the seed was chosen for
     one = reinforce_loss(output.logits[1:], output.alphas[1:], output.locations[1:], TARGETS, -1.0)
     by_hand = caption_nll(output.logits, targets) / 6 + options.reinforce_weight * one / 2
-    torch.testing.assert_close(learned.words, by_hand)
+    torch.testing.assert_close(captions_loss(learned, options), by_hand)
     assert learned.word_log_prob == pytest.approx(mean_word_log_prob(output.logits[1:], TARGETS))
 
 
@@ -175,10 +176,10 @@ def test_places_that_tell_the_word_are_found():
 
         for _ in range(200):
             _, annotations, learned_from = batch()
-            learned = caption_loss(model, annotations, learned_from, options, baseline=progress.baseline or 0.0)
+            learned = caption_losses(model, annotations, learned_from, options, baseline=progress.baseline or 0.0)
             progress.follow(learned.word_log_prob)
             optimizer.zero_grad()
-            learned.words.backward()
+            captions_loss(learned, options).backward()
             optimizer.step()
         places, annotations, tested = batch()
         with torch.no_grad():

@@ -7,6 +7,7 @@ import torch
 from torch.nn import functional
 
 from captioner.vocabulary import PAD
+from tests.training.weighted import soft_attention_loss
 from training import losses
 from training.losses import (
     advantages_over_mean,
@@ -15,7 +16,6 @@ from training.losses import (
     doubly_stochastic_penalty,
     map_distillation_loss,
     self_critical_loss,
-    soft_attention_loss,
 )
 
 

@@ -10,9 +10,11 @@ from torch import nn
 
 from captioner.decoding import Hypotheses
 from captioner.vocabulary import END, START
+from tests.training.weighted import captions_loss
 from training import objectives
+from training.criterion import loss_weights, weighted_sum
 from training.data.dataset import Batch, pad_captions
-from training.objectives import END_WORD, SelfCritical, caption_loss
+from training.objectives import END_WORD, SelfCritical, caption_losses
 from training.options import FitOptions
 from training.reward import CiderReward
 
@@ -169,7 +171,7 @@ def test_learning_from_captions_is_learning_their_words(model, annotations, tiny
     captions = [[tiny_vocabulary.encode(text) for text in REFERENCES[image]] for image in IDS]
     batch = Batch((0, 1, 2), torch.empty(0), *pad_captions(captions))
     options = FitOptions(label_smoothing=0.0, doubly_stochastic_weight=0.0)
-    loss = caption_loss(model, annotations, batch, options).words
+    loss = captions_loss(caption_losses(model, annotations, batch, options), options)
     words, total = 0, 0.0
     for image, of_image in zip(range(3), captions, strict=True):
         for tokens in of_image:
@@ -177,8 +179,8 @@ def test_learning_from_captions_is_learning_their_words(model, annotations, tiny
             total -= logits.log_softmax(dim=-1)[0, 0, range(len(tokens) + 1), [*tokens, END]].sum().item()
             words += len(tokens) + 1
     assert loss.item() == pytest.approx(total / words, rel=1e-5)
-    weighted = caption_loss(model, annotations, batch, FitOptions(label_smoothing=0.0, doubly_stochastic_weight=2.0))
-    assert weighted.words > loss
+    options = FitOptions(label_smoothing=0.0, doubly_stochastic_weight=2.0)
+    assert captions_loss(caption_losses(model, annotations, batch, options), options) > loss
 
 
 def test_learning_from_boxes_moves_the_maps_onto_what_words_name(model, annotations, tiny_vocabulary):
@@ -195,12 +197,14 @@ def test_learning_from_boxes_moves_the_maps_onto_what_words_name(model, annotati
 
     before, options = mass(), FitOptions(supervision_weight=2.0)
     for _ in range(30):
-        learned = caption_loss(model, annotations, batch, options)
+        loss = captions_loss(caption_losses(model, annotations, batch, options), options)
         optimizer.zero_grad()
-        (learned.words + learned.maps).backward()
+        loss.backward()
         optimizer.step()
     assert mass() > max(0.8, before + 0.1)
-    double = caption_loss(model, annotations, batch, FitOptions(supervision_weight=4.0)).maps
-    torch.testing.assert_close(double, 2 * caption_loss(model, annotations, batch, options).maps)
-    without = caption_loss(model, annotations, dataclasses.replace(batch, inside=None), options)
-    assert without.maps == 0 and without.words > 0
+    losses = caption_losses(model, annotations, batch, options).losses
+    supervised = {"supervision": losses["supervision"]}
+    double = weighted_sum(supervised, loss_weights("cross_entropy", FitOptions(supervision_weight=4.0)))
+    torch.testing.assert_close(double, 2 * weighted_sum(supervised, loss_weights("cross_entropy", options)))
+    without = caption_losses(model, annotations, dataclasses.replace(batch, inside=None), options)
+    assert "supervision" not in without.losses and captions_loss(without, options) > 0

@@ -111,12 +111,16 @@ def stored_options(run: Mapping[str, Any]) -> FitOptions:
 def upgraded(state: dict[str, Any]) -> dict[str, Any]:
     """Convert the state of a checkpoint of any version to today's form.
 
-    Older ones number phases instead of naming them, and hold the next phase once one is over. They know no sentences.
+    Older ones keep one named loss, of sentences. Still older ones number phases instead of naming them, and hold the
+    next phase once one is over. They know no sentences.
     """
-    state = state | {"run": {"sentences": None, **state["run"]}}
-    if isinstance(state["progress"]["phase"], str):
+    state = state | {"run": {"sentences": None, **state["run"]}, "progress": dict(state["progress"])}
+    progress = state["progress"]
+    if sentences := progress.pop("sentence_loss_sum", 0.0):
+        progress["losses"] = {"sentence": [sentences, progress["step"]]}
+    if isinstance(progress["phase"], str):
         return state
-    plan, progress = phases(stored_options(state["run"])), dict(state["progress"])
+    plan = phases(stored_options(state["run"]))
     if state["between_phases"]:
         over = plan[progress["phase"] - 1]
         progress |= {"phase": over.name, "epoch": over.epochs}

@@ -1,6 +1,7 @@
 """The state of a run: where it stands and what it has learned, kept in a checkpoint and found again."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,8 +43,8 @@ class Progress:
     """Batches of a whole epoch."""
     total_epochs: int = 0
     loss_sum: float = 0.0
-    sentence_loss_sum: float = 0.0
-    """Of sentences without photos alone, which are a part of `loss_sum` by their weight."""
+    losses: dict[str, list[float]] = field(default_factory=dict)
+    """Name of each loss -> its sum over the batches of the epoch before its weight, and the number of these."""
     reward_sum: float = 0.0
     stale_epochs: int = 0
     """Epochs of the phase since the last better CIDEr."""
@@ -62,12 +63,26 @@ class Progress:
         """Begin a phase."""
         self.phase, self.epoch, self.step, self.stale_epochs = name, 0, 0, 0
 
+    def add(self, loss: float, losses: Mapping[str, float], reward: float) -> None:
+        """Count a batch."""
+        self.step += 1
+        self.loss_sum += loss
+        self.reward_sum += reward
+        for name, value in losses.items():
+            total, batches = self.losses.get(name, (0.0, 0))
+            self.losses[name] = [total + value, batches + 1]
+
+    def start_epoch(self) -> None:
+        """Forget the batches of the epoch before."""
+        self.step, self.loss_sum, self.losses, self.reward_sum = 0, 0.0, {}, 0.0
+
     def rescale(self, batches: int) -> None:
         """Continue with another number of batches per epoch, at the same share of the epoch, rounded down."""
         if self.batches not in (0, batches):
             step = self.step * batches // self.batches
-            for name in ("loss_sum", "sentence_loss_sum", "reward_sum"):
-                setattr(self, name, getattr(self, name) * step / max(1, self.step))
+            share = step / max(1, self.step)
+            self.loss_sum, self.reward_sum = self.loss_sum * share, self.reward_sum * share
+            self.losses = {name: [value * share for value in values] for name, values in self.losses.items() if step}
             self.step = step
         self.batches = batches
 

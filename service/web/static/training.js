@@ -18,7 +18,8 @@ export function showTraining(item, training, actions) {
   item.dataset.state = training.state;
   const title = `${training.dataset.name}, ${training.preset ?? "own options"}, from ${training.start}`;
   const head = element("header", {}, element("h3", {}, title), element("p", { className: "row" }, ...buttons(training, actions)));
-  item.replaceChildren(head, ...standing(training), ...learned(training));
+  const open = item.querySelector(".losses")?.open ?? false;  // as the user left it
+  item.replaceChildren(head, ...standing(training), ...learned(training, open));
 }
 
 function buttons({ state, version, stopping }, { cancel, resume, remove, log, compare }) {
@@ -53,12 +54,24 @@ function standing(training) {
   return [element("p", { className: "doing" }, parts.filter(Boolean).join(" · ")), bar];
 }
 
-function learned({ epochs, samples }) {
+function learned({ epochs, samples }, open) {
   if (!epochs.length) return [];
   const of = (name) => epochs.filter((epoch) => epoch[name] !== null).map((epoch) => [epoch.epoch, epoch[name]]);
   const curves = [curve("CIDEr on validation photos", of("CIDEr"))];
   if (of("loss").length) curves.push(curve("Loss", of("loss")));
-  return [element("div", { className: "curves" }, ...curves), sampleList(samples)];
+  return [element("div", { className: "curves" }, ...curves), ...parts(epochs, open), sampleList(samples)];
+}
+
+/** A curve for each named loss, before its weight. open: whether they are shown. */
+function parts(epochs, open) {
+  const names = [...new Set(epochs.flatMap((epoch) => Object.keys(epoch.losses)))];
+  if (!names.length) return [];
+  const curves = names.map((name) => {
+    const values = epochs.filter((epoch) => name in epoch.losses).map((epoch) => [epoch.epoch, epoch.losses[name]]);
+    return curve(name[0].toUpperCase() + name.slice(1).replaceAll("_", " "), values);
+  });
+  const summary = element("summary", {}, "Losses before their weights");
+  return [element("details", { className: "losses", open }, summary, element("div", { className: "curves" }, ...curves))];
 }
 
 function sampleList(samples) {

@@ -255,8 +255,14 @@ def test_each_epoch_leaves_a_line_scalars_and_pictures(run, tmp_path, monkeypatc
     assert [line["epoch"] for line in lines] == [1, 2, 3]
     assert {"loss", "CIDEr", "Bleu_1", "Bleu_4", "best", "learning_rate", "images", "train_seconds"} <= lines[0].keys()
     assert "reward" in lines[2] and "reward" not in lines[0]
+    named = {"cross_entropy_loss", "doubly_stochastic_loss"}
+    assert [{name for name in line if name.endswith("_loss")} for line in lines] == [
+        named, named, named | {"self_critical_loss"},
+    ]  # fmt: skip
+    for line in lines[:2]:  # with weights of 1
+        assert line["loss"] == pytest.approx(line["cross_entropy_loss"] + line["doubly_stochastic_loss"], abs=2e-4)
     events = EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
-    for name in ("loss", "CIDEr", "learning_rate"):
+    for name in ("loss", *sorted(named), "CIDEr", "learning_rate"):
         assert [(event.step, round(event.value, 3)) for event in events.Scalars(name)] == [
             (line["epoch"], pytest.approx(line[name], abs=1e-3)) for line in lines
         ]

@@ -14,7 +14,7 @@ from captioner.errors import ConfigError, DataError
 from tests.training.loop.runs import ALL_PHASES, ONE_PHASE, lines_of
 from tests.training.setups import make_training_setup
 from tests.training.shapes import draw_shapes, write_boxes
-from training import loop
+from training import criterion
 from training.data.records import read_records
 from training.grounding.readers.formats import read_boxes
 from training.loop import Interrupted, fit
@@ -77,13 +77,13 @@ def test_hard_attention_goes_on_with_its_baseline(taught, tmp_path, at_batch):
 
 
 def test_hard_attention_reads_fewer_and_fewer_averages(taught, tmp_path, monkeypatch):
-    shares, learn = [], loop.caption_loss
+    shares, learn = [], criterion.caption_losses
 
-    def caption_loss(model, annotations, batch, options, *others, **more):
+    def caption_losses(model, annotations, batch, options, *others, **more):
         shares.append(options.expected_share)
         return learn(model, annotations, batch, options, *others, **more)
 
-    monkeypatch.setattr(loop, "caption_loss", caption_loss)
+    monkeypatch.setattr(criterion, "caption_losses", caption_losses)
     options = dataclasses.replace(ONE_PHASE, expected_share=0.25, supervision_weight=0.0)
     fit(taught(options, attention="hard"), options, tmp_path / "run")
     steps = len(shares)

@@ -1,6 +1,10 @@
-"""Which of two epochs is the better one."""
+"""Which of two epochs is the better one, and what is counted of an epoch's batches."""
 
-from training.runs.run import rank
+import pytest
+
+from training.options import FitOptions
+from training.runs.resuming import upgraded
+from training.runs.run import Progress, rank
 
 
 def test_where_cider_tells_nothing_bleu_decides():
@@ -18,3 +22,27 @@ def test_where_boxes_teach_pointing_counts_beside_cider():
     sharp, fluent = scores(0.58, 0.7), scores(0.6, 0.4)
     assert rank(sharp, taught=True) > rank(fluent, taught=True)
     assert rank(sharp, taught=False) < rank(fluent, taught=False)
+
+
+def test_the_losses_of_an_epoch_are_summed_by_name_with_the_number_of_their_batches():
+    progress = Progress(batches=4)
+    progress.add(3.0, {"cross_entropy": 2.0, "sentence": 5.0}, 0.0)
+    progress.add(1.0, {"cross_entropy": 1.0}, 0.5)
+    assert (progress.step, progress.loss_sum, progress.reward_sum) == (2, 4.0, 0.5)
+    assert progress.losses == {"cross_entropy": [3.0, 2], "sentence": [5.0, 1]}
+    progress.rescale(2)
+    total, batches = progress.losses["cross_entropy"]
+    assert progress.step == 1 and total / batches == pytest.approx(1.5) and batches == pytest.approx(1)
+    progress.start_epoch()
+    assert (progress.step, progress.loss_sum, progress.losses, progress.reward_sum) == (0, 0.0, {}, 0.0)
+
+
+def test_the_loss_of_sentences_in_an_older_checkpoint_is_kept():
+    """Versions before named losses kept `sentence_loss_sum`."""
+    run = {"options": FitOptions().to_json()}
+    progress = {"phase": "cross_entropy", "step": 4, "loss_sum": 9.0, "sentence_loss_sum": 6.0}
+    found = Progress(**upgraded({"run": run, "progress": progress})["progress"])
+    assert found.losses == {"sentence": [6.0, 4]} and found.loss_sum == 9.0
+    without = {"run": run, "progress": progress | {"sentence_loss_sum": 0.0}}
+    assert Progress(**upgraded(without)["progress"]).losses == {}
+    assert progress["sentence_loss_sum"] == 6.0, "the state that was read stays as it is"

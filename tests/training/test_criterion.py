@@ -1,0 +1,209 @@
+"""Each named loss is its own formula, and the loss that is stepped on is their weighted sum."""
+
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from captioner.config import CaptionerConfig
+from captioner.model.decoder import EXPECTED, SAMPLED, Decoder
+from captioner.vocabulary import PAD, UNKNOWN
+from training import criterion as criterion_module
+from training import losses
+from training.criterion import Criterion, loss_weights, weighted_sum
+from training.data.dataset import Batch, pad_captions
+from training.data.sentences import SentenceBatch
+from training.options import FitOptions, Phase
+
+CAPTIONS = [[[4, 5, 6], [7, 8]], [[9, 4]]]
+SENTENCES = [[[5, 6, 7, 8]], [[9]]]
+WORDS_OF_CLASSES = [{4: 1.0}, {5: 1.0}, {6: 0.5, 7: 0.5}]
+OPTIONS = FitOptions(
+    label_smoothing=0.1, doubly_stochastic_weight=0.7, supervision_weight=1.5, sentence_weight=0.4, label_weight=0.3,
+    distillation_weight=0.6, reinforce_weight=0.2, entropy_weight=0.05, expected_share=0.0, cross_entropy_weight=0.25,
+)  # fmt: skip
+CROSS_ENTROPY, FINE_TUNE = Phase("cross_entropy", 1, 0.1), Phase("fine_tune", 1, 0.1)
+SELF_CRITICAL = Phase("self_critical", 1, 0.1)
+
+
+class Scale(nn.Module):
+    """An encoder whose one remaining stage multiplies the cached features."""
+
+    def __init__(self, factor):
+        super().__init__()
+        self.factor = nn.Parameter(torch.tensor(factor))
+
+    def annotations(self, features, stages):
+        return self.factor * features
+
+
+class Model(nn.Module):
+    def __init__(self, decoder):
+        super().__init__()
+        self.encoder, self.decoder = Scale(1.2), decoder
+
+
+class Samples:
+    """In place of self-critical training: its loss and its reward are known."""
+
+    def loss(self, model, annotations, batch, ranks):
+        return annotations.sum() * 0 + 0.125, 2.5
+
+
+def decoder_of(seed=0, words=10, **options):
+    config = CaptionerConfig(embedding_dim=6, hidden_dim=5, attention_dim=4, dropout=0.0, text=True, **options)
+    label_words = WORDS_OF_CLASSES if config.labels else ()
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        decoder = Decoder(config, annotation_dim=7, vocabulary_size=words, label_words=label_words)
+        tensors = [*decoder.parameters(), *([decoder.labels.class_weight] if config.labels else [])]
+        for tensor in tensors:
+            nn.init.normal_(tensor, std=0.8)
+    return decoder
+
+
+@pytest.fixture(autouse=True)
+def in_32_bits(monkeypatch):
+    monkeypatch.setattr(criterion_module, "multiplies_bfloat16", lambda device: False)
+
+
+@pytest.fixture
+def batch():
+    generator = torch.Generator().manual_seed(1)
+    inputs, targets = pad_captions(CAPTIONS)
+    inside = torch.zeros(*inputs.shape, 4)
+    inside[0, 0, 1, 2] = inside[1, 0, 0, 3] = 1.0
+    sentences = SentenceBatch(*pad_captions(SENTENCES))
+    return Batch((0, 1), torch.randn(2, 2, 2, 7, generator=generator), inputs, targets, inside, sentences=sentences)
+
+
+def learned_from(batch, phase=CROSS_ENTROPY, model=None, options=OPTIONS, baseline=0.0, **criterion):
+    model = model or Model(decoder_of())
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        return model, Criterion(**criterion)(model, phase, 1, batch, options, baseline)
+
+
+def output_of(model, batch, location=SAMPLED):
+    """The decoder's output for the captions of the batch, with the draws that the criterion makes."""
+    annotations = model.encoder.annotations(batch.features, 1).flatten(1, 2)
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        torch.rand(len(batch.inputs) if model.decoder.attention == "hard" else 0)  # which images are averaged over
+        averaged = torch.zeros(2, dtype=torch.bool) if model.decoder.attention == "hard" else None
+        return annotations, model.decoder(annotations, batch.inputs, location, averaged)
+
+
+def assert_is(learned, name, expected):
+    torch.testing.assert_close(learned.losses[name], expected.detach())
+    assert learned.losses[name].abs() > 1e-4, "a loss of 0 shows nothing"
+
+
+def test_cross_entropy_is_the_smoothed_loss_of_a_word(batch):
+    model, learned = learned_from(batch)
+    _, output = output_of(model, batch)
+    words = (batch.targets != PAD).sum()
+    assert_is(learned, "cross_entropy", losses.caption_nll(output.logits, batch.targets, 0.1) / words)
+
+
+def test_the_doubly_stochastic_loss_is_the_penalty_for_each_word(batch):
+    model, learned = learned_from(batch)
+    _, output = output_of(model, batch)
+    penalty = losses.doubly_stochastic_penalty(output.alphas, batch.targets != PAD)
+    assert_is(learned, "doubly_stochastic", penalty * 3 / 10)  # 3 captions with 10 words, ends included
+
+
+def test_supervision_is_the_loss_of_the_maps_of_words_with_boxes(batch):
+    model, learned = learned_from(batch)
+    _, output = output_of(model, batch)
+    assert_is(learned, "supervision", losses.attention_supervision_loss(output.alphas, batch.inside))
+
+
+def test_the_loss_of_sentences_is_that_of_their_words_without_a_photo(batch):
+    model, learned = learned_from(batch)
+    nothing = model.decoder.no_photo.expand(2, 1, -1)
+    logits = model.decoder(nothing, batch.sentences.inputs, EXPECTED).logits
+    assert_is(learned, "sentence", losses.caption_nll(logits, batch.sentences.targets, 0.1) / 7)
+
+
+def test_distillation_is_the_divergence_from_the_words_and_the_maps_of_the_teacher(batch):
+    teacher = decoder_of(seed=1, words=9).eval().requires_grad_(False)
+    model, learned = learned_from(batch, teacher=teacher)
+    annotations, output = output_of(model, batch)
+    taught = teacher(annotations, batch.inputs.where(batch.inputs < 9, UNKNOWN))
+    knows = (batch.targets != PAD) & (batch.targets < 9)
+    assert_is(learned, "distillation", losses.distillation_loss(output.logits, taught.logits, knows))
+    assert_is(learned, "map_distillation", losses.map_distillation_loss(output.alphas, taught.alphas, knows))
+
+
+def test_label_distillation_is_the_divergence_from_the_labels_before_fine_tuning(batch):
+    model = Model(decoder_of(labels=2, tied_output=True))
+    untuned = copy.deepcopy(model.encoder)
+    model.encoder.factor.data.fill_(0.5)
+    _, learned = learned_from(batch, FINE_TUNE, model, untuned=untuned)
+    before, after = (encoder.annotations(batch.features, 1).flatten(1, 2) for encoder in (untuned, model.encoder))
+    logits = [model.decoder.labels.class_logits(each.mean(dim=1)) for each in (after, before)]
+    assert_is(learned, "label_distillation", losses.label_distillation_loss(*logits))
+    _, frozen = learned_from(batch, CROSS_ENTROPY, model, untuned=untuned)
+    assert "label_distillation" not in frozen.losses
+
+
+def test_hard_attention_has_the_losses_of_its_samples(batch):
+    model, learned = learned_from(batch, model=Model(decoder_of(attention="hard")), baseline=-2.0)
+    _, output = output_of(model, batch)
+    mask = batch.targets != PAD
+    reinforced = losses.reinforce_loss(output.logits, output.alphas, output.locations, batch.targets, -2.0)
+    assert_is(learned, "reinforce", reinforced)
+    assert_is(learned, "negative_entropy", -losses.map_entropy(output.alphas, mask))
+    assert_is(learned, "cross_entropy", losses.caption_nll(output.logits, batch.targets, 0.1) / mask.sum())
+    assert "doubly_stochastic" not in learned.losses
+    assert learned.word_log_prob == pytest.approx(losses.mean_word_log_prob(output.logits, batch.targets))
+
+
+def test_without_attention_no_loss_is_of_maps(batch):
+    _, learned = learned_from(replace(batch, inside=None), model=Model(decoder_of(attention="none")))
+    assert learned.losses.keys() == {"cross_entropy", "sentence"}
+
+
+def test_self_critical_training_keeps_a_share_of_learning_from_captions(batch):
+    _, learned = learned_from(batch, SELF_CRITICAL, self_critical=Samples())
+    assert_is(learned, "self_critical", torch.tensor(0.125))
+    assert learned.reward == 2.5
+    named = learned.losses
+    captions = named["cross_entropy"] + 0.7 * named["doubly_stochastic"] + 0.4 * named["sentence"]
+    torch.testing.assert_close(learned.loss.detach(), 0.125 + 0.25 * captions + 1.5 * named["supervision"])
+    alone = replace(batch, inside=None, sentences=None)
+    _, learned = learned_from(
+        alone, SELF_CRITICAL, options=replace(OPTIONS, cross_entropy_weight=0.0), self_critical=Samples()
+    )
+    assert learned.losses.keys() == {"self_critical"} and float(learned.loss) == 0.125
+
+
+SOFT = {
+    "cross_entropy": 1.0, "doubly_stochastic": 0.7, "supervision": 1.5, "sentence": 0.4, "distillation": 0.6,
+    "map_distillation": 0.6, "label_distillation": 0.3,
+}  # fmt: skip
+HARD = {"cross_entropy": 1.0, "reinforce": 0.2, "negative_entropy": 0.05, "supervision": 1.5, "sentence": 0.4}
+
+
+@pytest.mark.parametrize(("attention", "weights"), [("soft", SOFT), ("hard", HARD)])
+def test_the_loss_that_is_stepped_on_is_the_weighted_sum_of_the_named_losses(batch, attention, weights):
+    model = Model(decoder_of(labels=2, tied_output=True, attention=attention))
+    guides = {}
+    if attention == "soft":
+        guides = {"teacher": decoder_of(seed=1).requires_grad_(False), "untuned": Scale(0.7)}
+    _, learned = learned_from(batch, FINE_TUNE, model, **guides)
+    assert learned.losses.keys() == weights.keys()
+    expected = sum(weight * learned.losses[name] for name, weight in weights.items())
+    torch.testing.assert_close(learned.loss.detach(), expected)
+    learned.loss.backward()
+    assert model.encoder.factor.grad.abs() > 0
+    assert not any(loss.requires_grad for loss in learned.losses.values())
+
+
+def test_every_named_loss_has_a_weight_and_a_name_without_one_is_an_error():
+    assert loss_weights("cross_entropy", OPTIONS) == SOFT | HARD | {"self_critical": 1.0}
+    with pytest.raises(KeyError):
+        weighted_sum({"unknown": torch.tensor(1.0)}, loss_weights("cross_entropy", OPTIONS))

@@ -1,0 +1,118 @@
+"""The loss of a batch: named losses, each multiplied by its weight, and their sum."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from captioner.model.decoder import Decoder
+from captioner.model.encoders import Encoder
+from captioner.model.network import CaptionModel
+from captioner.model.runtime import multiplies_bfloat16
+from training.data.dataset import Batch
+from training.data.features import annotations_from
+from training.distributed import ALONE, Ranks
+from training.losses import label_distillation_loss
+from training.objectives import SelfCritical, caption_losses, sentence_loss
+from training.options import FitOptions, Phase
+
+
+@dataclass(frozen=True)
+class BatchLoss:
+    """The loss of a batch, or of a rank's share of one."""
+
+    loss: Tensor
+    """Weighted sum of all losses, which the optimiser takes a step on."""
+    losses: dict[str, Tensor] = field(default_factory=dict)
+    """Name -> each loss before its weight, without a gradient."""
+    reward: float = 0.0
+    """Mean reward of sampled captions; 0 outside self-critical training."""
+    word_log_prob: float | None = None
+    """Mean log-probability of a word in nats; None unless hard attention sampled locations."""
+
+
+def loss_weights(phase: str, options: FitOptions) -> dict[str, float]:
+    """Return the weight of each named loss in a phase. The names:
+
+    cross_entropy: -log p of the words of captions, with label smoothing.
+    doubly_stochastic: how far each location's attention over a caption is from 1 (soft attention).
+    reinforce: gradient estimate for sampled locations (hard attention).
+    negative_entropy: of the attention maps (hard attention).
+    distillation, map_distillation: divergence from the words and the maps of the captioner that the run started from.
+    supervision: attention outside the boxes of what a word names.
+    sentence: -log p of the words of sentences without photos.
+    label_distillation: divergence from the encoder's labels before fine-tuning.
+    self_critical: -log p of sampled captions, times their advantage.
+    """
+    captions = options.cross_entropy_weight if phase == "self_critical" else 1.0
+    return {
+        "cross_entropy": captions,
+        "doubly_stochastic": captions * options.doubly_stochastic_weight,
+        "reinforce": captions * options.reinforce_weight,
+        "negative_entropy": captions * options.entropy_weight,
+        "distillation": captions * options.distillation_weight,
+        "map_distillation": captions * options.distillation_weight,
+        "supervision": options.supervision_weight,
+        "sentence": captions * options.sentence_weight,
+        "label_distillation": options.label_weight,
+        "self_critical": 1.0,
+    }
+
+
+def weighted_sum(losses: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
+    """Sum the losses, each times the weight of its name."""
+    return sum(weights[name] * loss for name, loss in losses.items())
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """Computes the loss of a batch in each phase of a run."""
+
+    self_critical: SelfCritical | None = None
+    """Rewards sampled captions; None without self-critical training."""
+    teacher: Decoder | None = None
+    """The decoder that the run started from, which it stays near."""
+    untuned: Encoder | None = None
+    """The encoder before fine-tuning, whose labels are to be kept."""
+
+    def __call__(
+        self, model: CaptionModel, phase: Phase, stages: int | None, batch: Batch, options: FitOptions,
+        baseline: float = 0.0, ranks: Ranks = ALONE,
+    ) -> BatchLoss:  # fmt: skip
+        """Compute the loss of a batch; of a rank's share, its part of the loss of the whole batch.
+
+        stages: encoder stages that the cached features have passed; None: all.
+        baseline: moving average of the log-probability of a word (hard attention), in nats.
+        """
+        device = next(model.parameters()).device
+        cached, in_bfloat16 = batch.features.to(device, non_blocking=True), multiplies_bfloat16(device)
+        cached = cached.bfloat16() if in_bfloat16 else cached.float()
+        losses: dict[str, Tensor] = {}
+        reward, word_log_prob = 0.0, None
+        self_critical = phase.name == "self_critical"
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=in_bfloat16):
+            with torch.set_grad_enabled(phase.name == "fine_tune"):
+                annotations = annotations_from(model.encoder, cached, stages).flatten(1, 2)
+            if batch.sentences is not None:
+                losses["sentence"] = sentence_loss(model.decoder, batch.sentences, options, annotations.dtype, ranks)
+            if self_critical:
+                assert self.self_critical is not None
+                losses["self_critical"], reward = self.self_critical.loss(model, annotations, batch, ranks)
+            if not self_critical or options.cross_entropy_weight or batch.inside is not None:
+                teacher = None if self_critical else self.teacher
+                captions = caption_losses(model, annotations, batch, options, teacher, baseline, ranks)
+                losses |= captions.losses
+                word_log_prob = captions.word_log_prob
+            if phase.name == "fine_tune" and self.untuned is not None:
+                with torch.no_grad():
+                    before = annotations_from(self.untuned, cached, stages).flatten(1, 2)
+                losses["label_distillation"] = _label_distillation(model, annotations, before, ranks)
+            loss = weighted_sum(losses, loss_weights(phase.name, options))
+        return BatchLoss(loss, {name: each.detach() for name, each in losses.items()}, reward, word_log_prob)
+
+
+def _label_distillation(model: CaptionModel, annotations: Tensor, before: Tensor, ranks: Ranks) -> Tensor:
+    """Divergence of the labels from those of the annotations before fine-tuning: [B, L, D] each -> scalar."""
+    now, then = (model.decoder.labels.class_logits(each.mean(dim=1)) for each in (annotations, before))
+    return label_distillation_loss(now, then, ranks)
