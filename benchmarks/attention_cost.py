@@ -16,7 +16,7 @@ from benchmarks.tables import table
 from benchmarks.timing import Contestant, Spread, interleaved
 from captioner.captioner import Captioner
 from captioner.model.attention import attend
-from captioner.model.decoder import Decoder, DecoderState, ImageMemory
+from captioner.model.decoder import Decoder, DecoderState, ImageFeatures
 
 TITLE = "What attention costs"
 
@@ -130,16 +130,16 @@ class Word:
         self._decoder, self._times = decoder, times
         self._tokens = torch.randint(4, decoder.vocabulary_size, (1, beam_width), device=device)
         with torch.inference_mode():
-            self._memory: ImageMemory = decoder.remember(
+            self._features: ImageFeatures = decoder.prepare(
                 torch.randn(1, places, decoder.annotation_dim, device=device)
             )  # fmt: skip
-            self._state: DecoderState = decoder.initial_state(self._memory, beam_width)
+            self._state: DecoderState = decoder.initial_state(self._features, beam_width)
             self._embedded = decoder.embedding(self._tokens)
 
     @torch.inference_mode()
     def step(self, _: int) -> None:
         for _ in range(self._times):
-            self._decoder.step(self._memory, self._state, self._tokens)
+            self._decoder.step(self._features, self._state, self._tokens)
 
     @torch.inference_mode()
     def attention(self, _: int) -> None:
@@ -152,7 +152,7 @@ class Word:
         query = decoder.score.query(self._state.hidden)
         if decoder.embedding_to_query is not None:
             query = query + decoder.embedding_to_query(self._embedded)
-        return attend(decoder.score(self._memory.keys, query), self._memory.annotations)
+        return attend(decoder.score(self._features.keys, query), self._features.annotations)
 
 
 def nearest_line(score: str, what: str, against: str, counts: Sequence[int], microseconds: Sequence[float]) -> Line:

@@ -206,17 +206,17 @@ def step_work(captioner: Captioner, photos: int, steps: int) -> Work:
     with torch.no_grad():
         annotations = torch.randn(photos, places, decoder.annotation_dim, device=device)
         tokens = torch.randint(4, decoder.vocabulary_size, (photos, BEAM_WIDTH), device=device)
-        memory = decoder.remember(annotations)
-        operations = counted(lambda: decoder.step(memory, decoder.initial_state(memory, BEAM_WIDTH), tokens))
+        features = decoder.prepare(annotations)
+        operations = counted(lambda: decoder.step(features, decoder.initial_state(features, BEAM_WIDTH), tokens))
     running = captioner.runtime.decoder
-    memory = running.remember(annotations)
-    state = running.initial_state(memory, BEAM_WIDTH)
+    features = running.prepare(annotations)
+    state = running.initial_state(features, BEAM_WIDTH)
 
     @torch.inference_mode()
     def run(_: int) -> None:
         with captioner.runtime.running():
             for _ in range(steps):
-                running.step(memory, state, tokens)
+                running.step(features, state, tokens)
 
     name = f"decoder step, {_photos(photos)}, beam {BEAM_WIDTH}"
     return Work(name, operations, step_bytes(decoder, photos, places, dtype.itemsize), _name(dtype), run, steps)
@@ -224,7 +224,7 @@ def step_work(captioner: Captioner, photos: int, steps: int) -> Work:
 
 def step_bytes(decoder: Decoder, photos: int, places: int, number: int) -> float:
     """Weights, annotations and keys read once; of each hypothesis its word's embedding and its state, old and new, and
-    its logits and its map. Of the embeddings and of what prepares the memory, nothing else is read. number: bytes."""
+    its logits and its map. Of the embeddings and of what prepares the features, nothing else is read. number: bytes."""
     hypotheses = photos * BEAM_WIDTH
     unused = (decoder.embedding, decoder.init_hidden, decoder.init_cell, decoder.score.annotation_to_key)
     weights = _size(decoder) - sum(_size(module) for module in unused)

@@ -21,11 +21,11 @@ IMPOSSIBLE = float("-inf")
 class SteppingDecoder(Protocol):
     """What is asked of a decoder: of `captioner.model.decoder.Decoder`, or of what runs it faster."""
 
-    def remember(self, annotations: Tensor, labels: Labels | None = None) -> Any: ...
+    def prepare(self, annotations: Tensor, labels: Labels | None = None) -> Any: ...
 
-    def initial_state(self, memory: Any, captions: int) -> DecoderState: ...
+    def initial_state(self, features: Any, captions: int) -> DecoderState: ...
 
-    def step(self, memory: Any, state: DecoderState, tokens: Tensor, location: str) -> Step: ...
+    def step(self, features: Any, state: DecoderState, tokens: Tensor, location: str) -> Step: ...
 
 
 @dataclass(frozen=True)
@@ -111,8 +111,8 @@ def decode(
     batch, device = annotations.shape[0], annotations.device
     if sampling:  # all of them now: how many are drawn does not depend on when captions end
         uniforms = drawn(partial(_uniforms, options.seed, device), (batch, width, options.max_words + 1), share)
-    memory = decoder.remember(annotations, labels)
-    state = decoder.initial_state(memory, width)
+    features = decoder.prepare(annotations, labels)
+    state = decoder.initial_state(features, width)
 
     history = torch.full((batch, width, 1), START, device=device)
     totals = torch.zeros(batch, width, device=device)
@@ -125,7 +125,7 @@ def decode(
     done: list[_Found] = []
     announced = torch.zeros(batch, dtype=torch.long, device=device)
     for step in range(options.max_words + 1):
-        said = decoder.step(memory, state, history[:, :, -1], options.hard_context)
+        said = decoder.step(features, state, history[:, :, -1], options.hard_context)
         allowed = said.logits.float().log_softmax(dim=-1).index_fill_(-1, never_said, IMPOSSIBLE)  # [B, K, V]
         _forbid(allowed, history, step, options, nouns)
         allowed.masked_fill_(ended.unsqueeze(-1), IMPOSSIBLE)
@@ -153,7 +153,7 @@ def decode(
             found, left = _Found(images, steps, totals), (~over).nonzero()[:, 0]
             done.append(found.rows(over.nonzero()[:, 0]))
             images, steps, totals = vars(found.rows(left)).values()
-            memory, state, history, ended = memory.rows(left), state.rows(left), history[left], ended[left]
+            features, state, history, ended = features.rows(left), state.rows(left), history[left], ended[left]
     return _ranked(*_together([*done, _Found(images, steps, totals)]), options)
 
 
@@ -281,7 +281,7 @@ def _agreement(tokens: Tensor, totals: Tensor) -> Tensor:
     NaN where there is no other.
     """
     possible = ~totals.isneginf()
-    # Counted by the words' ids: comparing all words of all hypotheses would take K * T times the memory.
+    # Counted by the words' ids: comparing all words of all hypotheses would take K * T times the features.
     said = totals.new_zeros(*tokens.shape[:2], int(tokens.max()) + 1).scatter_(2, tokens, 1.0)
     counts = (said * possible.unsqueeze(-1)).sum(dim=1, keepdim=True).expand_as(said)  # [B, K, V]
     others = possible.sum(dim=1).sub(1).view(-1, 1, 1)

@@ -8,7 +8,7 @@ afterwards and is no part of captioning: each place is hidden in turn, and what 
 import torch
 from torch import Tensor
 
-from captioner.model.decoder import LIKELIEST, Decoder, DecoderState, ImageMemory
+from captioner.model.decoder import LIKELIEST, Decoder, DecoderState, ImageFeatures
 from captioner.vocabulary import START
 
 ROUNDING = 1e-5
@@ -27,12 +27,12 @@ def evidence_maps(decoder: Decoder, annotations: Tensor, tokens: Tensor, locatio
     Each map is scaled to sum to 1. Where no place speaks for a word, all have the same.
     location: of hard attention, as of `Decoder.step`.
     """
-    memory = decoder.remember(annotations.unsqueeze(0))
-    state = decoder.initial_state(memory, captions=1)
+    features = decoder.prepare(annotations.unsqueeze(0))
+    state = decoder.initial_state(features, captions=1)
     maps, before = [], torch.full((1, 1), START, device=annotations.device)
     for token in tokens.tolist():
-        logits, following, *_ = decoder.step(memory, state, before, location)
-        hidden = _log_probs_with_a_place_hidden(decoder, memory, state, before, token, location)
+        logits, following, *_ = decoder.step(features, state, before, location)
+        hidden = _log_probs_with_a_place_hidden(decoder, features, state, before, token, location)
         lost = _log_prob(logits, token) - hidden  # [L]
         lost = lost.where(lost > ROUNDING, 0.0)
         total = lost.sum()
@@ -42,15 +42,15 @@ def evidence_maps(decoder: Decoder, annotations: Tensor, tokens: Tensor, locatio
 
 
 def _log_probs_with_a_place_hidden(
-    decoder: Decoder, memory: ImageMemory, state: DecoderState, before: Tensor, token: int, location: str
+    decoder: Decoder, features: ImageFeatures, state: DecoderState, before: Tensor, token: int, location: str
 ) -> Tensor:
     """log p of `token` with each place hidden, one at a time: [L], in nats."""
-    places = torch.eye(memory.annotations.shape[1], dtype=torch.bool, device=before.device)
+    places = torch.eye(features.annotations.shape[1], dtype=torch.bool, device=before.device)
     found = []
     for unseen in places.split(_TOGETHER):  # each is one caption of the image
         same = torch.zeros(1, len(unseen), dtype=torch.long, device=before.device)
         logits, *_ = decoder.step(
-            memory, state.select(same), before.expand(-1, len(unseen)), location, unseen.unsqueeze(0)
+            features, state.select(same), before.expand(-1, len(unseen)), location, unseen.unsqueeze(0)
         )
         found.append(_log_prob(logits, token))
     return torch.cat(found)

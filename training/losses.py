@@ -1,21 +1,16 @@
-"""What training minimises: sums or means, as each says, in nats and without padding.
+"""Losses: sums or means, as each says, in nats and without padding.
 
-Where ranks share a batch, each has the loss of its own part, divided by the counts of the whole batch, so that the
-losses of all ranks sum to that of the batch. (Their means, averaged, would not: parts differ in their counts.)
+If ranks share a batch, each computes the loss of its own part, divided by the counts of the whole batch, so that the
+losses of all ranks sum to that of the batch. (The mean of their means would differ, as parts differ in their counts.)
 """
-
-from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd import Function
 from torch.nn import functional
 
+from captioner.model.kernels.cross_entropy import cross_entropy
 from captioner.vocabulary import PAD
 from training.distributed import ALONE, Ranks
-
-CACHED_LOGITS = 2**18
-"""So many are worked on at a time on a CPU: one megabyte."""
 
 
 def caption_nll(logits: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
@@ -23,38 +18,7 @@ def caption_nll(logits: Tensor, targets: Tensor, label_smoothing: float = 0.0) -
 
     logits [B, K, T, V], targets [B, K, T] with PAD where there is no word -> scalar, in nats.
     """
-    return _SmoothedNll.apply(logits.flatten(0, 2), targets.flatten(), label_smoothing)
-
-
-class _SmoothedNll(Function):
-    """`cross_entropy` of torch, summed, some rows at a time: their 32-bit numbers never leave the processor's cache.
-
-    The gradient is computed along the way, in the precision of the logits; rows that are padding cost nothing.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, logits: Tensor, targets: Tensor, smoothing: float) -> Tensor:
-        """[N, V], [N] -> scalar."""
-        words, precision = logits.shape[1], torch.promote_types(logits.dtype, torch.float32)
-        gradient = torch.zeros_like(logits) if ctx.needs_input_grad[0] else None
-        total = logits.new_zeros((), dtype=precision)
-        size = max(1, (CACHED_LOGITS if logits.device.type == "cpu" else 128 * CACHED_LOGITS) // words)
-        for rows in (targets != PAD).nonzero().squeeze(-1).split(size):
-            scores, said = logits[rows].to(precision), targets[rows].unsqueeze(-1)
-            normaliser = scores.logsumexp(dim=-1, keepdim=True)
-            expected = (1 - smoothing) * scores.gather(-1, said) + smoothing * scores.mean(dim=-1, keepdim=True)
-            total += (normaliser - expected).sum()
-            if gradient is not None:
-                change = scores.sub_(normaliser).exp_().sub_(smoothing / words)
-                change.scatter_add_(-1, said, change.new_full(said.shape, smoothing - 1))
-                gradient[rows] = change.to(gradient.dtype)
-        ctx.save_for_backward(gradient)
-        return total
-
-    @staticmethod
-    def backward(ctx: Any, weight: Tensor) -> tuple[Tensor, None, None]:
-        (gradient,) = ctx.saved_tensors
-        return gradient * weight.to(gradient.dtype), None, None
+    return cross_entropy(logits.flatten(0, 2), targets.flatten(), label_smoothing, ignored=PAD)
 
 
 def doubly_stochastic_penalty(alphas: Tensor, mask: Tensor, ranks: Ranks = ALONE) -> Tensor:
@@ -88,12 +52,12 @@ def soft_attention_losses(
 def reinforce_loss(
     logits: Tensor, alphas: Tensor, locations: Tensor, targets: Tensor, baseline: float, ranks: Ranks = ALONE
 ) -> Tensor:
-    """What hard attention's sampled places learn from: -(log p(y|s) - b) log p(s|a), in nats per word.
+    """Gradient estimate for the sampled locations of hard attention: -(log p(y|s) - b) log p(s|a), in nats per word.
 
     The second term of Xu et al. 2015, eq. 12: with the gradient of log p(y|s) itself, the first term, its gradient is
-    an unbiased estimate of that of the variational bound, eq. 10. Of log p(y|s) a place is credited with the words from
-    its own on, each against the baseline of one word: earlier words do not depend on it, so that the expectation is the
-    same, with less noise.
+    an unbiased estimate of that of the variational bound, eq. 10. A location is credited with log p of its own word and
+    of the words after it, each against the baseline of one word: earlier words do not depend on it, so the expectation
+    is the same, with less noise.
     logits [B, K, T, V], alphas [B, K, T, L], locations [B, K, T], targets [B, K, T] with PAD -> scalar.
     baseline: moving average of the log-probability of a word, in nats.
     """
@@ -105,7 +69,7 @@ def reinforce_loss(
 
 
 def mean_word_log_prob(logits: Tensor, targets: Tensor, ranks: Ranks = ALONE) -> float:
-    """log p(y|s) of a batch's words in the mean, in nats: what the moving average of hard attention follows."""
+    """Mean log p(y|s) of a word of the batch, in nats, for the moving average of hard attention."""
     mask = targets != PAD
     found = (_word_log_probs(logits.detach(), targets) * mask).sum()
     log_prob, words = ranks.total(torch.stack([found, mask.sum()])).tolist()
@@ -127,10 +91,10 @@ def map_entropy(alphas: Tensor, mask: Tensor, ranks: Ranks = ALONE) -> Tensor:
 
 
 def attention_supervision_loss(alphas: Tensor, inside: Tensor, ranks: Ranks = ALONE) -> Tensor:
-    """How far the maps of words that name a thing are from lying on it, averaged over these words.
+    """Penalise attention outside the boxes of what a word names, averaged over the words that name something.
 
-    Of each word, with m = sum_i alpha_ti inside_ti the attention inside the boxes ("attention correctness", Liu et al.
-    2017): -log m, which never gives up a word, and 1 - m, which does not rest before the map is sharp.
+    With m = sum_i alpha_ti inside_ti, the attention inside the boxes ("attention correctness", Liu et al. 2017), a word
+    costs -log m, whose gradient stays large for a map far off, and 1 - m, whose gradient stays until the map is sharp.
     alphas [B, K, T, L], inside [B, K, T, L] with 0 for all other words -> scalar; 0 where no word names a thing.
     """
     named = inside.any(dim=-1)  # [B, K, T]
@@ -142,8 +106,8 @@ def attention_supervision_loss(alphas: Tensor, inside: Tensor, ranks: Ranks = AL
 def distillation_loss(logits: Tensor, teacher_logits: Tensor, mask: Tensor, ranks: Ranks = ALONE) -> Tensor:
     """KL(teacher || student) over the words that the teacher knows, in nats, averaged over the positions that exist.
 
-    Li and Hoiem 2016 (learning without forgetting), at temperature 1. The student's chances are taken among the
-    teacher's words, so that learning a new word costs nothing here.
+    Li and Hoiem 2016 (learning without forgetting), at temperature 1. The student's probabilities are renormalised over
+    the teacher's words, so that learning a new word costs nothing here.
     logits [B, K, T, V], teacher_logits [B, K, T, V'] with V' <= V, mask bool [B, K, T] -> scalar.
     """
     student = logits[..., : teacher_logits.shape[-1]].float().log_softmax(dim=-1)
@@ -163,9 +127,9 @@ def label_distillation_loss(logits: Tensor, teacher_logits: Tensor, ranks: Ranks
 
 
 def map_distillation_loss(alphas: Tensor, teacher_alphas: Tensor, mask: Tensor, ranks: Ranks = ALONE) -> Tensor:
-    """KL(teacher || student) over the places, in nats, averaged over the positions that exist.
+    """KL(teacher || student) over the locations, in nats, averaged over the positions that exist.
 
-    What keeps maps that boxes have taught where they are while a captioner learns from photos without boxes.
+    Keeps maps that boxes have taught while a captioner learns from photos without boxes.
     alphas, teacher_alphas [B, K, T, L], mask bool [B, K, T] -> scalar.
     """
     log_ratio = teacher_alphas.clamp(min=1e-9).log() - alphas.clamp(min=1e-9).log()

@@ -31,10 +31,10 @@ from training.options import FitOptions
 from training.reward import CiderReward
 
 MAX_SAMPLED_WORDS = 20
-"""Samples are cut here; those that are longer are bad captions anyway."""
+"""Longer samples are cut; they are bad captions anyway."""
 
 END_WORD = "<end>"
-"""Counts as a word of references and samples alike: otherwise a caption that breaks off would lose nothing."""
+"""Counts as a word of references and samples, so that a caption that breaks off scores less."""
 
 
 @dataclass(frozen=True)
@@ -122,8 +122,8 @@ def sentence_loss(
     """-log p of the words of sentences without photos, in nats per word, with the same label smoothing as captions.
 
     Their only annotation is the decoder's "no photo" vector. It is one location, so there is no map to penalise or to
-    sample (hard attention reads it as soft attention does), and a teacher, who has not learned it, is not asked.
-    dtype: of the annotations of photos. ranks: those that share the batch.
+    sample (hard attention reads it as soft attention does). A teacher has not learned it, so it adds no distillation.
+    dtype: of the annotations of photos. ranks: processes that share the batch.
     """
     sentences = sentences.to(decoder.no_photo.device)
     annotations = decoder.no_photo.to(dtype).expand(len(sentences.inputs), 1, -1)
@@ -133,12 +133,12 @@ def sentence_loss(
 
 
 class SelfCritical:
-    """Self-critical sequence training: samples are rewarded by how far they are above a baseline of their image."""
+    """Self-critical sequence training: a sample is rewarded by its CIDEr above a baseline of its image."""
 
     def __init__(self, references: Sequence[Sequence[str]], vocabulary: Vocabulary, options: FitOptions):
-        """`references`: of the training image at each position, as the official tokenizer cuts them.
+        """references: captions of the training image at each position, tokenised by the official tokenizer.
 
-        By position, because ids are unique in one data set, and images of two may share a batch.
+        They are kept by position because ids are unique in one data set only, and images of two may share a batch.
         """
         ended = {image: [f"{caption} {END_WORD}" for caption in of_image] for image, of_image in enumerate(references)}
         self.reward = CiderReward(ended)
@@ -147,7 +147,7 @@ class SelfCritical:
     def loss(
         self, model: CaptionModel, annotations: Tensor, batch: Batch, ranks: Ranks = ALONE
     ) -> tuple[Tensor, float]:
-        """The loss of one batch, and the mean CIDEr of its samples."""
+        """Return the loss of one batch, and the mean CIDEr of its samples."""
         samples, rewards, advantages = [], torch.zeros(0, 1), torch.zeros(0, 1)  # where a rank has no image of a batch
         if batch.images:
             samples, rewards = self._samples(model, annotations, batch)

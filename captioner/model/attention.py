@@ -1,20 +1,16 @@
-"""Attention over the locations of an image: a query is scored against every location, softmax, then what is read.
+"""Attention over the locations of an image: score, softmax, weighted sum.
 
-Each score takes the locations as keys, which are the same at every word, and the query as one vector for each word.
+Each score takes the annotations as keys, which are the same at every word, and one query vector for each word.
 """
 
 import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from captioner.model.draws import Share, choose, drawn
-from captioner.model.kernels.fused import FusedScores
-from captioner.model.kernels.products import PLAIN, Products
-
-FUSED = {"relu": FusedScores(functional.relu), "tanh": FusedScores(torch.tanh)}
-"""act(keys + query) . w, for each activation."""
+from captioner.model.kernels.fused import additive_scores
+from captioner.model.kernels.products import linear, matmul
 
 
 class AdditiveScore(nn.Module):
@@ -35,19 +31,19 @@ class AdditiveScore(nn.Module):
         """W_a a_i: [B, L, D] -> [B, L, A]."""
         return self.annotation_to_key(annotations)
 
-    def query(self, hidden: Tensor, products: Products = PLAIN) -> Tensor:
+    def query(self, hidden: Tensor) -> Tensor:
         """W_h h_{t-1}: [B, K, N] -> [B, K, A]."""
-        return products.linear(self.hidden_to_query, hidden)
+        return linear(self.hidden_to_query, hidden)
 
-    def forward(self, keys: Tensor, query: Tensor, products: Products = PLAIN) -> Tensor:
+    def forward(self, keys: Tensor, query: Tensor) -> Tensor:
         """keys [B, L, A], query [B, K, A] -> scores [B, K, L]."""
-        return FUSED[self.activation](keys, query, self.key_to_score.weight[0])
+        return additive_scores(self.activation, keys, query, self.key_to_score.weight[0])
 
 
 class DotScore(nn.Module):
     """Scaled dot product, Vaswani et al. 2017, eq. 1: e_ti = (W_a a_i) . (W_h h_{t-1}) / sqrt(A).
 
-    The plain product of Luong et al. 2015 needs annotations and states of one size; here both are brought to A.
+    The plain product of Luong et al. 2015 needs annotations and states of one size; here both are projected to A.
     """
 
     def __init__(self, annotation_dim: int, hidden_dim: int, attention_dim: int):
@@ -60,13 +56,13 @@ class DotScore(nn.Module):
         """W_a a_i / sqrt(A): [B, L, D] -> [B, A, L]."""
         return self.annotation_to_key(annotations).transpose(1, 2) / math.sqrt(self.query_dim)
 
-    def query(self, hidden: Tensor, products: Products = PLAIN) -> Tensor:
+    def query(self, hidden: Tensor) -> Tensor:
         """W_h h_{t-1}: [B, K, N] -> [B, K, A]."""
-        return products.linear(self.hidden_to_query, hidden)
+        return linear(self.hidden_to_query, hidden)
 
-    def forward(self, keys: Tensor, query: Tensor, products: Products = PLAIN) -> Tensor:
+    def forward(self, keys: Tensor, query: Tensor) -> Tensor:
         """keys [B, A, L], query [B, K, A] -> scores [B, K, L]."""
-        return products.between(query, keys)
+        return matmul(query, keys)
 
 
 class GeneralScore(nn.Module):
@@ -81,26 +77,26 @@ class GeneralScore(nn.Module):
         """W a_i: [B, L, D] -> [B, N, L]."""
         return self.annotation_to_key(annotations).transpose(1, 2)
 
-    def query(self, hidden: Tensor, products: Products = PLAIN) -> Tensor:
+    def query(self, hidden: Tensor) -> Tensor:
         """h_{t-1} as it is: [B, K, N]."""
         return hidden
 
-    def forward(self, keys: Tensor, query: Tensor, products: Products = PLAIN) -> Tensor:
+    def forward(self, keys: Tensor, query: Tensor) -> Tensor:
         """keys [B, N, L], query [B, K, N] -> scores [B, K, L]."""
-        return products.between(query, keys)
+        return matmul(query, keys)
 
 
-def attend(scores: Tensor, annotations: Tensor, products: Products = PLAIN) -> tuple[Tensor, Tensor]:
-    """Soft attention, Xu et al. 2015, eq. 5 and 13: alpha = softmax(e), z = sum_i alpha_i a_i.
+def attend(scores: Tensor, annotations: Tensor) -> tuple[Tensor, Tensor]:
+    """Soft attention, Xu et al. 2015, eq. 5 and 13: alpha_t = softmax(e_t), z_t = sum_i alpha_ti a_i.
 
     scores [B, K, L], annotations [B, L, D] -> alpha [B, K, L], summing to 1 over L, and context [B, K, D].
     """
     alpha = scores.float().softmax(dim=-1)
-    return alpha, products.between(alpha.to(annotations.dtype), annotations)
+    return alpha, matmul(alpha.to(annotations.dtype), annotations)
 
 
 def attend_at(locations: Tensor, annotations: Tensor) -> Tensor:
-    """Hard attention, Xu et al. 2015, eq. 9: the annotation at one location for each caption.
+    """Hard attention, Xu et al. 2015, eq. 9: z_t = a_i at the location i = s_t of each caption.
 
     locations [B, K], annotations [B, L, D] -> context [B, K, D].
     """
@@ -108,9 +104,9 @@ def attend_at(locations: Tensor, annotations: Tensor) -> Tensor:
     return annotations.gather(1, index)
 
 
-def sampled_locations(alpha: Tensor, share: Share | None = None) -> Tensor:
+def sample_locations(alpha: Tensor, share: Share | None = None) -> Tensor:
     """s_t ~ Multinoulli(alpha_t), Xu et al. 2015, eq. 8: [B, K, L] -> [B, K].
 
-    share: of a batch, where `alpha` is of some of its images only.
+    share: position of these images in a batch that processes share.
     """
     return choose(alpha.detach(), drawn(lambda shape: torch.rand(shape, device=alpha.device), alpha.shape[:2], share))

@@ -1,4 +1,4 @@
-"""Attention over labels: what an encoder's own classifier says of a photo, as words that the decoder can copy.
+"""Attention over labels: the likeliest classes of an encoder's classifier, as words that the decoder can copy.
 
 Semantic attention (You et al. 2016) beside the spatial one. Each of the K likeliest labels of a photo is an annotation
 made of the embeddings of its words, so a word that no training photo shows can be said because a label names it.
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from captioner.model.attention import attend
-from captioner.model.kernels.products import PLAIN, Products
+from captioner.model.kernels.products import linear, matmul
 
 LEAST_PROBABILITY = 1e-3
 """Less likely labels count as if they were this likely: they may be wrong names of the right thing."""
@@ -107,7 +107,7 @@ class LabelMemory(nn.Module):
         speaks = speaks.permute(2, 0, 1)
         return speaks / speaks.sum(dim=(1, 2), keepdim=True).clamp(min=1e-12)
 
-    def remember(self, labels: Labels, embedding: nn.Embedding) -> LabelEntries:
+    def prepare(self, labels: Labels, embedding: nn.Embedding) -> LabelEntries:
         """Make the entries of labels, once for all words of all captions.
 
         Each is the weighted mean of its words' embeddings, in learned units, plus what these do not say.
@@ -120,10 +120,10 @@ class LabelMemory(nn.Module):
         bias = torch.cat([likely, torch.zeros_like(likely[:, :1])], dim=1).unsqueeze(1)
         return LabelEntries(entries, entries.transpose(1, 2), bias)
 
-    def attend(self, memory: LabelEntries, hidden: Tensor, products: Products = PLAIN) -> tuple[Tensor, Tensor]:
+    def attend(self, labels: LabelEntries, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """Attend to the labels: states [B, R, N] -> context [B, R, M] and weights [B, R, K + 1] that sum to 1."""
-        scores = products.between(products.linear(self.query, hidden), memory.keys) + memory.bias
-        return attend(scores, memory.entries, products)[::-1]
+        scores = matmul(linear(self.query, hidden), labels.keys) + labels.bias
+        return attend(scores, labels.entries)[::-1]
 
     def copied(self, context: Tensor, hidden: Tensor) -> Tensor:
         """Return what a label's context [..., M] adds to the deep output, as far as the state [..., N] lets it."""

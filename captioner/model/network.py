@@ -37,14 +37,14 @@ class CaptionModel(nn.Module):
 
     def _copy_classifier(self, classifier: nn.Linear) -> None:
         """Take the weights of the encoder's classifier, which stay as they are."""
-        memory = self.decoder.labels
-        if classifier.weight.shape != memory.class_weight.shape:
+        labels = self.decoder.labels
+        if classifier.weight.shape != labels.class_weight.shape:
             raise ConfigError(
                 f"the classifier of {self.encoder.spec.name} tells {classifier.out_features} classes apart, and"
-                f" {len(memory.class_weight)} have names: give a file with a name for each class, in their order"
+                f" {len(labels.class_weight)} have names: give a file with a name for each class, in their order"
             )
-        memory.class_weight.copy_(classifier.weight.detach())
-        memory.class_bias.copy_(classifier.bias.detach())
+        labels.class_weight.copy_(classifier.weight.detach())
+        labels.class_bias.copy_(classifier.bias.detach())
 
     def forward(self, pixels: Tensor, tokens: Tensor) -> DecoderOutput:
         """8-bit RGB pixels [B, S, S, 3], K captions an image [B, K, T] -> predictions of the words that follow."""

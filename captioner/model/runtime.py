@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from captioner.config import RUNTIMES
 from captioner.errors import ConfigError
 from captioner.model.allocator import keep_again
-from captioner.model.decoder import EXPECTED, LIKELIEST, Decoder, DecoderState, ImageMemory, Step
+from captioner.model.decoder import EXPECTED, LIKELIEST, Decoder, DecoderState, ImageFeatures, Step
 from captioner.model.encoders import Encoder
 from captioner.model.label_memory import LabelEntries, Labels
 
@@ -78,9 +78,9 @@ class Bfloat16Decoder:
         self._decoder = copy.deepcopy(decoder).to(torch.bfloat16).eval()
         self.initial_state, self.step = self._decoder.initial_state, self._decoder.step
 
-    def remember(self, annotations: Tensor, labels: Labels | None = None) -> ImageMemory:
-        """As `Decoder.remember`, of annotations in float32."""
-        return self._decoder.remember(annotations.bfloat16(), labels)
+    def prepare(self, annotations: Tensor, labels: Labels | None = None) -> ImageFeatures:
+        """As `Decoder.prepare`, of annotations in float32."""
+        return self._decoder.prepare(annotations.bfloat16(), labels)
 
 
 class OpenVinoRuntime:
@@ -147,26 +147,28 @@ class OpenVinoDecoder:
         if decoder.attention == "hard":
             self._steps[EXPECTED] = self._step_network(EXPECTED)
 
-    def remember(self, annotations: Tensor, labels: Labels | None = None) -> "OpenVinoMemory":
-        """As `Decoder.remember`: annotations [B, L, D] -> what every step reads."""
-        memory, entries = self._decoder.labels, None
-        if memory is not None:  # little work, of choices that a traced network cannot make as fast
-            found = labels or memory.labels_of(annotations.float().mean(dim=1))
-            entries = memory.remember(found, self._decoder.embedding)
+    def prepare(self, annotations: Tensor, labels: Labels | None = None) -> "OpenVinoFeatures":
+        """As `Decoder.prepare`: annotations [B, L, D] -> what every step reads."""
+        attention, entries = self._decoder.labels, None
+        if attention is not None:  # little work, of choices that a traced network cannot make as fast
+            found = labels or attention.labels_of(annotations.float().mean(dim=1))
+            entries = attention.prepare(found, self._decoder.embedding)
         annotations = annotations.to(self._stored)
         keys, hidden, cell, *projected = self._begin(annotations)
         stored = [each.to(self._stored) for each in (*(projected or [annotations]), keys)]
-        return OpenVinoMemory(*stored, hidden, cell, entries)
+        return OpenVinoFeatures(*stored, hidden, cell, entries)
 
-    def initial_state(self, memory: "OpenVinoMemory", captions: int) -> DecoderState:
+    def initial_state(self, features: "OpenVinoFeatures", captions: int) -> DecoderState:
         """h_0 and c_0, the same for all K captions of an image."""
-        return DecoderState(*(start.expand(-1, captions, -1) for start in (memory.hidden, memory.cell)))
+        return DecoderState(*(start.expand(-1, captions, -1) for start in (features.hidden, features.cell)))
 
-    def step(self, memory: "OpenVinoMemory", state: DecoderState, tokens: Tensor, location: str = LIKELIEST) -> Step:
+    def step(
+        self, features: "OpenVinoFeatures", state: DecoderState, tokens: Tensor, location: str = LIKELIEST
+    ) -> Step:
         """As `Decoder.step`."""
         step = self._steps.get(location, self._steps[LIKELIEST])  # only hard attention has several
-        labels = [] if memory.labels is None else [memory.labels.entries, memory.labels.bias]
-        found = step(memory.annotations, memory.keys, state.hidden, state.cell, tokens, *labels)
+        labels = [] if features.labels is None else [features.labels.entries, features.labels.bias]
+        found = step(features.annotations, features.keys, state.hidden, state.cell, tokens, *labels)
         logits, hidden, cell, alpha, gate, *label_alpha = found
         return Step(logits, DecoderState(hidden, cell), alpha, gate, *(label_alpha or [None]))
 
@@ -189,7 +191,7 @@ class OpenVinoDecoder:
 
 
 @dataclass(frozen=True)
-class OpenVinoMemory:
+class OpenVinoFeatures:
     """What a step of `OpenVinoDecoder` reads of a batch of images, and where it begins.
 
     In the precision that the network computes in: every step would else convert what is the largest of its operands.
@@ -204,12 +206,12 @@ class OpenVinoMemory:
     cell: Tensor
     """c_0, [B, 1, N]"""
     labels: LabelEntries | None
-    """None where the decoder has no label memory."""
+    """None if the decoder does not attend to labels."""
 
-    def rows(self, images: Tensor) -> "OpenVinoMemory":
+    def rows(self, images: Tensor) -> "OpenVinoFeatures":
         """Of these images of the batch, [B']."""
         *tensors, labels = vars(self).values()
-        return OpenVinoMemory(*(values[images] for values in tensors), labels and labels.rows(images))
+        return OpenVinoFeatures(*(values[images] for values in tensors), labels and labels.rows(images))
 
 
 class _Begin(nn.Module):
@@ -220,11 +222,11 @@ class _Begin(nn.Module):
         self.decoder = decoder
 
     def forward(self, annotations: Tensor) -> tuple[Tensor, ...]:
-        memory = self.decoder.remember(annotations.float())
-        state = self.decoder.initial_state(memory, 1)
-        keys = memory.mean if memory.keys is None else memory.keys.contiguous()
+        features = self.decoder.prepare(annotations.float())
+        state = self.decoder.initial_state(features, 1)
+        keys = features.mean if features.keys is None else features.keys.contiguous()
         found = keys, state.hidden, state.cell
-        return found if self.decoder.project is None else (*found, memory.annotations)
+        return found if self.decoder.project is None else (*found, features.annotations)
 
 
 class _Step(nn.Module):
@@ -240,8 +242,9 @@ class _Step(nn.Module):
         annotations, entries = annotations.float(), None
         if labels:
             entries = LabelEntries(labels[0], labels[0].transpose(1, 2), labels[1])
-        memory = ImageMemory(annotations, annotations[:, :1], keys.float(), entries)  # the mean is of no use any more
-        said = self.decoder.step(memory, DecoderState(hidden, cell), tokens, self.location)
+        # The mean is read by the initial state alone.
+        features = ImageFeatures(annotations, annotations[:, :1], keys.float(), entries)
+        said = self.decoder.step(features, DecoderState(hidden, cell), tokens, self.location)
         found = said.logits, said.state.hidden, said.state.cell, said.alpha, said.gate
         return found if said.label_alpha is None else (*found, said.label_alpha)
 

@@ -19,12 +19,12 @@ def annotations_of(places: int = 6) -> torch.Tensor:
 @torch.no_grad()
 def log_prob_without(decoder, annotations, place: int | None, position: int) -> float:
     """Of the word at a position, where one place is not read before it; the words before were chosen with all."""
-    memory = decoder.remember(annotations.unsqueeze(0))
-    state = decoder.initial_state(memory, 1)
+    features = decoder.prepare(annotations.unsqueeze(0))
+    state = decoder.initial_state(features, 1)
     for before in [START, *WORDS][:position]:
-        _, state, *_ = decoder.step(memory, state, torch.tensor([[before]]))
+        _, state, *_ = decoder.step(features, state, torch.tensor([[before]]))
     kept = [other for other in range(len(annotations)) if other != place]
-    fewer = decoder.remember(annotations[kept].unsqueeze(0))
+    fewer = decoder.prepare(annotations[kept].unsqueeze(0))
     logits, *_ = decoder.step(fewer, state, torch.tensor([[[START, *WORDS][position]]]))
     return float(logits[0, 0].log_softmax(dim=-1)[WORDS[position]])
 

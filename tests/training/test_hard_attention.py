@@ -74,15 +74,15 @@ def test_places_are_drawn_by_their_weights(decoder, annotations):
 
 @torch.no_grad()
 def test_one_place_is_read_the_likeliest_or_the_average(decoder, annotations):
-    memory = decoder.remember(annotations)
-    state = decoder.initial_state(memory, 1)
+    features = decoder.prepare(annotations)
+    state = decoder.initial_state(features, 1)
     start = torch.tensor([[START]])
-    likeliest, _, alpha, *_ = decoder.step(memory, state, start, LIKELIEST)
+    likeliest, _, alpha, *_ = decoder.step(features, state, start, LIKELIEST)
     forced = decoder(annotations, start.view(1, 1, 1), alpha.argmax(dim=-1).view(1, 1, 1))
     torch.testing.assert_close(likeliest, forced.logits[:, :, 0])
-    expected, *_ = decoder.step(memory, state, start, EXPECTED)
+    expected, *_ = decoder.step(features, state, start, EXPECTED)
     decoder.attention = "soft"
-    torch.testing.assert_close(expected, decoder.step(memory, state, start)[0])
+    torch.testing.assert_close(expected, decoder.step(features, state, start)[0])
     assert not torch.allclose(expected, likeliest)
 
 

@@ -1,4 +1,4 @@
-"""Dropout whose coins are thrown eight at a time."""
+"""Dropout that draws the random bits of eight numbers at a time."""
 
 import math
 from collections.abc import Sequence
@@ -9,26 +9,31 @@ from torch import Tensor, nn
 from captioner.model.draws import Share, drawn
 
 
+def plain_dropout(values: Tensor, kept: Tensor, p: float) -> Tensor:
+    """Return values / (1 - p) where `kept` is true, else 0. Both of one shape."""
+    return torch.where(kept, values / (1 - p), 0)
+
+
 class ByteDropout(nn.Dropout):
-    """`nn.Dropout` in a fifth of its time on a CPU: each number's fate is a random byte, so p is rounded to 1/256."""
+    """`nn.Dropout` in a fifth of its time on a CPU: a random byte decides on each number, so p is rounded to 1/256."""
 
     def forward(self, values: Tensor, share: Share | None = None) -> Tensor:
-        """Any shape -> the same, zeros in place of what was dropped, the rest scaled so that the mean stays.
+        """Drop values with probability p and scale the rest so that the mean stays: any shape -> the same.
 
-        share: of a batch, where `values` [B, ...] are of some of its images only.
+        share: position of `values` [B, ...] in a batch that processes share.
         """
         if not self.training or self.p in (0, 1):
             return super().forward(values)
         if values.device.type != "cpu":
             if share is None:
                 return super().forward(values)
-            return values * drawn(lambda shape: self._plain_coins(values, shape), values.shape, share)
+            return values * drawn(lambda shape: self._factors(values, shape), values.shape, share)
         dropped = min(255, round(256 * self.p))
         kept = drawn(_random_bytes, values.shape, share) >= dropped
         return values * (kept * (256 / (256 - dropped))).to(values.dtype)
 
-    def _plain_coins(self, values: Tensor, shape: Sequence[int]) -> Tensor:
-        """What `nn.Dropout` multiplies values of this shape by."""
+    def _factors(self, values: Tensor, shape: Sequence[int]) -> Tensor:
+        """Return what `nn.Dropout` multiplies values of this shape by."""
         return super().forward(values.new_ones(shape))
 
 

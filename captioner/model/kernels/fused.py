@@ -18,7 +18,7 @@ LARGE = 2**20
 """Numbers in [B, K, L, A] from which on the kernel is faster."""
 
 ENOUGH = 30
-"""Large scores after which it is compiled, which takes some seconds: who asks for few does not wait for it."""
+"""Large scores after which the kernel is compiled, which takes some seconds: few scores do not wait for it."""
 
 
 def plain_scores(activation: Callable[[Tensor], Tensor], keys: Tensor, query: Tensor, weights: Tensor) -> Tensor:
@@ -59,3 +59,11 @@ class FusedScores:
             self._can_compile = False
             log.info("Scores are computed plainly, for they could not be compiled: %s", error)
             return self._plain(keys, query, weights)
+
+
+_SCORES = {"relu": FusedScores(functional.relu), "tanh": FusedScores(torch.tanh)}
+
+
+def additive_scores(activation: str, keys: Tensor, query: Tensor, weights: Tensor) -> Tensor:
+    """sum_a w_a act(keys_la + query_ka): [B, L, A], [B, K, A], [A] -> [B, K, L]. activation: relu or tanh."""
+    return _SCORES[activation](keys, query, weights)

@@ -3,9 +3,13 @@
 By the chain rule the gradient of such a matrix is a sum over the steps. Autograd makes each summand as a product of its
 own, and adds it to those before: for T steps T small products, and as many times the whole gradient goes to memory and
 back. Shared products keep the operands until the last step's are there, and make one large product of them.
+
+A network calls `linear` and `matmul`, and runs its steps in `shared_products()`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -14,14 +18,14 @@ from torch.autograd import Function
 
 
 class Products:
-    """Each product for itself, as torch does it."""
+    """The plain form: each product by itself, as torch computes it."""
 
     def linear(self, layer: nn.Linear, rows: Tensor) -> Tensor:
-        """The layer of rows: [..., D] -> [..., O]."""
+        """Return layer(rows): [..., D] -> [..., O]."""
         return layer(rows)
 
     def between(self, rows: Tensor, matrix: Tensor) -> Tensor:
-        """[B, K, D], [B, D, O] -> [B, K, O]."""
+        """Return rows @ matrix: [B, K, D], [B, D, O] -> [B, K, O]."""
         return rows @ matrix
 
 
@@ -47,6 +51,45 @@ class SharedProducts(Products):
 
 
 PLAIN = Products()
+
+_products: ContextVar[Products] = ContextVar("products", default=PLAIN)
+
+
+def linear(layer: nn.Linear, rows: Tensor) -> Tensor:
+    """Return layer(rows): [..., D] -> [..., O]."""
+    return _products.get().linear(layer, rows)
+
+
+def matmul(rows: Tensor, matrix: Tensor) -> Tensor:
+    """Return rows @ matrix: [B, K, D], [B, D, O] -> [B, K, O]."""
+    return _products.get().between(rows, matrix)
+
+
+@contextmanager
+def shared_products() -> Iterator[None]:
+    """Compute the gradient of each matrix of `linear` and `matmul` as one product over all calls in this block.
+
+    Without gradients, or outside such a block, products are plain.
+    """
+    before = _products.set(SharedProducts() if torch.is_grad_enabled() else PLAIN)
+    try:
+        yield
+    finally:
+        _products.reset(before)
+
+
+def plain_mean_of_rows(matrix: Tensor) -> Tensor:
+    """[B, L, D] -> [B, 1, D]."""
+    return matrix.mean(dim=1, keepdim=True)
+
+
+def mean_of_rows(matrix: Tensor) -> Tensor:
+    """Compute `plain_mean_of_rows` as a product, in a thirtieth of the time on a CPU.
+
+    `mean` first copies 16-bit numbers to 32 bits there.
+    """
+    rows = matrix.shape[1]
+    return matrix.new_full((len(matrix), 1, rows), 1 / rows) @ matrix
 
 
 def _product_dtype(rows: Tensor) -> torch.dtype:

@@ -41,10 +41,10 @@ def test_forward_equals_step_repeated(make_decoder, options):
     assert output.logits.shape == (3, 2, 5, 12)
     assert output.alphas.shape == (3, 2, 5, 6)
     assert output.gates.shape == (3, 2, 5)
-    memory = decoder.remember(annotations)
-    state = decoder.initial_state(memory, captions=2)
+    features = decoder.prepare(annotations)
+    state = decoder.initial_state(features, captions=2)
     for position in range(5):
-        logits, state, alpha, gate, _ = decoder.step(memory, state, tokens[:, :, position])
+        logits, state, alpha, gate, _ = decoder.step(features, state, tokens[:, :, position])
         torch.testing.assert_close(output.logits[:, :, position], logits, atol=1e-5, rtol=1e-5)
         torch.testing.assert_close(output.alphas[:, :, position], alpha, atol=1e-6, rtol=1e-5)
         torch.testing.assert_close(output.gates[:, :, position], gate, atol=1e-6, rtol=1e-5)
@@ -86,9 +86,9 @@ def test_one_step_by_hand(make_decoder):
     )
     expected = w["output.weight"] @ combined + w["output.bias"]
 
-    memory = decoder.remember(annotations)
-    state = decoder.initial_state(memory, captions=1)
-    logits, state, alphas, gates, _ = decoder.step(memory, state, torch.full((3, 1), token))
+    features = decoder.prepare(annotations)
+    state = decoder.initial_state(features, captions=1)
+    logits, state, alphas, gates, _ = decoder.step(features, state, torch.full((3, 1), token))
     np.testing.assert_allclose(alphas[1, 0].numpy(), alpha, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(gates[1, 0].numpy(), beta[0], rtol=1e-4)
     np.testing.assert_allclose(state.cell[1, 0].numpy(), cell, rtol=1e-4, atol=1e-5)
@@ -96,12 +96,12 @@ def test_one_step_by_hand(make_decoder):
     np.testing.assert_allclose(logits[1, 0].numpy(), expected, rtol=1e-4, atol=1e-4)
 
 
-def first_look(decoder, annotations, token):
-    """The state before it, the query's weights by name, and what the decoder makes of the first word's look."""
-    memory = decoder.remember(annotations)
-    state = decoder.initial_state(memory, captions=1)
+def first_step(decoder, annotations, token):
+    """One step of the second image -> the state before it, all weights by name, alpha and gate."""
+    features = decoder.prepare(annotations)
+    state = decoder.initial_state(features, captions=1)
     weights = {name: value.numpy().astype(np.float64) for name, value in decoder.state_dict().items()}
-    _, _, alpha, gate, _ = decoder.step(memory, state, torch.full((3, 1), token))
+    _, _, alpha, gate, _ = decoder.step(features, state, torch.full((3, 1), token))
     return state.hidden[1, 0].numpy().astype(np.float64), weights, alpha[1, 0].numpy(), gate[1, 0].numpy()
 
 
@@ -109,7 +109,7 @@ def first_look(decoder, annotations, token):
 @torch.no_grad()
 def test_every_score_by_hand_with_the_last_word_in_the_query(make_decoder, score):
     decoder, annotations, token = make_decoder(words=8, score=score, query="hidden_word"), annotations_of(), 9
-    hidden, w, alpha, _ = first_look(decoder, annotations, token)
+    hidden, w, alpha, _ = first_step(decoder, annotations, token)
     a = annotations.numpy().astype(np.float64)[1]
     keys = a @ w["score.annotation_to_key.weight"].T
     said = w["embedding_to_query.weight"] @ w["embedding.weight"][token]
@@ -141,15 +141,15 @@ def test_without_attention_every_word_reads_the_mean(make_decoder):
 @torch.no_grad()
 def test_a_gate_by_hand_as_a_vector_and_left_out(make_decoder):
     decoder = make_decoder(words=8, gate="vector")
-    hidden, w, _, gate = first_look(decoder, annotations_of(), 9)
+    hidden, w, _, gate = first_step(decoder, annotations_of(), 9)
     by_hand = sigmoid(w["hidden_to_gate.weight"] @ hidden + w["hidden_to_gate.bias"])
     assert by_hand.shape == (7,)
     np.testing.assert_allclose(gate, by_hand.mean(), rtol=1e-4)
-    memory = decoder.remember(annotations_of())
-    state = decoder.initial_state(memory, captions=1)
-    look = decoder._look(memory, state.hidden, 0.0)
-    open_gate = (look.alpha @ annotations_of())[1, 0].numpy()
-    np.testing.assert_allclose(look.context[1, 0].numpy(), by_hand * open_gate, rtol=1e-3, atol=1e-5)
+    features = decoder.prepare(annotations_of())
+    state = decoder.initial_state(features, captions=1)
+    attended = decoder._attend(features, state.hidden, 0.0)
+    open_gate = (attended.alpha @ annotations_of())[1, 0].numpy()
+    np.testing.assert_allclose(attended.context[1, 0].numpy(), by_hand * open_gate, rtol=1e-3, atol=1e-5)
     off = make_decoder(words=8, gate="off")(annotations_of(), torch.randint(0, 12, (3, 2, 4)))
     assert torch.equal(off.gates, torch.ones(3, 2, 4))
 
@@ -157,8 +157,8 @@ def test_a_gate_by_hand_as_a_vector_and_left_out(make_decoder):
 @torch.no_grad()
 def test_without_deep_output_the_state_alone_chooses(make_decoder):
     decoder = make_decoder(words=8, deep_output=False)
-    memory = decoder.remember(annotations_of())
-    logits, state, *_ = decoder.step(memory, decoder.initial_state(memory, captions=2), torch.full((3, 2), 7))
+    features = decoder.prepare(annotations_of())
+    logits, state, *_ = decoder.step(features, decoder.initial_state(features, captions=2), torch.full((3, 2), 7))
     torch.testing.assert_close(logits, decoder.output(state.hidden))
 
 
@@ -166,13 +166,13 @@ def test_without_deep_output_the_state_alone_chooses(make_decoder):
 def test_the_initial_state_knows_the_mean_annotation_alone(make_decoder):
     decoder, annotations = make_decoder(words=8), annotations_of()
     moved = annotations[:, torch.tensor([3, 0, 5, 1, 4, 2])]  # the same vectors at other locations
-    first = decoder.initial_state(decoder.remember(annotations), captions=2)
-    second = decoder.initial_state(decoder.remember(moved), captions=2)
+    first = decoder.initial_state(decoder.prepare(annotations), captions=2)
+    second = decoder.initial_state(decoder.prepare(moved), captions=2)
     torch.testing.assert_close(first.hidden, second.hidden)
     torch.testing.assert_close(first.cell, second.cell)
     assert first.hidden.shape == (3, 2, 5)
     assert torch.equal(first.hidden[:, 0], first.hidden[:, 1])
-    other = decoder.initial_state(decoder.remember(annotations + 1), captions=2)
+    other = decoder.initial_state(decoder.prepare(annotations + 1), captions=2)
     assert not torch.allclose(first.hidden, other.hidden)
 
 
@@ -246,8 +246,34 @@ def test_a_new_decoder_remembers():
 @torch.no_grad()
 def test_a_projection_is_what_the_decoder_reads_in_place_of_the_annotations(make_decoder):
     decoder, annotations = make_decoder(words=8, projection_dim=3), annotations_of()
-    memory = decoder.remember(annotations)
+    features = decoder.prepare(annotations)
     projected = (annotations @ decoder.project.weight.T + decoder.project.bias).clamp(min=0)
-    torch.testing.assert_close(memory.annotations, projected)
-    torch.testing.assert_close(memory.mean, projected.mean(dim=1, keepdim=True))
+    torch.testing.assert_close(features.annotations, projected)
+    torch.testing.assert_close(features.mean, projected.mean(dim=1, keepdim=True))
     assert decoder.annotation_dim == 7 and decoder.context_to_lstm.in_features == 3
+
+
+NAMES = {
+    "embedding.weight", "score.annotation_to_key.weight", "score.hidden_to_query.weight", "init_hidden.weight",
+    "init_hidden.bias", "init_cell.weight", "init_cell.bias", "hidden_to_gate.weight", "hidden_to_gate.bias",
+    "embedding_to_lstm.weight", "embedding_to_lstm.bias", "context_to_lstm.weight", "hidden_to_lstm.weight",
+    "hidden_to_output.weight", "hidden_to_output.bias", "context_to_output.weight",
+}  # fmt: skip
+ADDITIVE = {"score.annotation_to_key.bias", "score.key_to_score.weight"}
+OUTPUT = {"output.weight", "output.bias"}
+LABELS = {
+    "labels.class_weight", "labels.class_bias", "labels.residual.weight", "labels.none", "labels.entry_scale",
+    "labels.trust", "labels.query.weight", "labels.query.bias", "labels.to_output.weight", "labels.gate.weight",
+    "labels.gate.bias", "label_to_lstm.weight",
+}  # fmt: skip
+EVERYTHING = {
+    "score": "dot", "query": "hidden_word", "projection_dim": 3, "labels": 2, "tied_output": True, "text": True,
+}  # fmt: skip
+
+
+def test_weights_keep_the_names_that_they_have_in_bundles(make_decoder):
+    assert make_decoder(words=8).state_dict().keys() == NAMES | ADDITIVE | OUTPUT
+    config = CaptionerConfig(embedding_dim=6, hidden_dim=5, attention_dim=4, **EVERYTHING)
+    more = {"score.hidden_to_query.bias", "embedding_to_query.weight", "project.weight", "project.bias", "no_photo"}
+    names = Decoder(config, 7, 12, [{4: 1.0}, {5: 1.0}]).state_dict().keys()
+    assert names == NAMES | LABELS | more | {"output_scale", "output_bias"}

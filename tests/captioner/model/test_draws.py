@@ -5,7 +5,7 @@ import torch
 
 from captioner.config import DecodingOptions
 from captioner.decoding import decode
-from captioner.model.attention import sampled_locations
+from captioner.model.attention import sample_locations
 from captioner.model.draws import Share, choose, seeded_generator
 from captioner.model.kernels.dropout import ByteDropout
 
@@ -32,7 +32,7 @@ def test_dropout_of_parts_is_that_of_the_whole():
 
 
 def test_places_sampled_for_parts_are_those_of_the_whole():
-    assert_parts_are_those_of_the_whole(sampled_locations, torch.rand(7, 4, 9))
+    assert_parts_are_those_of_the_whole(sample_locations, torch.rand(7, 4, 9))
 
 
 def test_captions_sampled_for_parts_are_those_of_the_whole(make_decoder):

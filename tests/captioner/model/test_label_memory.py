@@ -58,8 +58,8 @@ def test_labels_are_the_likeliest_classes_of_the_mean_of_the_map(make_labelled):
 @torch.no_grad()
 def test_one_step_with_labels_by_hand(make_labelled):
     decoder, annotations = make_labelled(), annotations_of()
-    memory = decoder.remember(annotations)
-    state = decoder.initial_state(memory, captions=1)
+    features = decoder.prepare(annotations)
+    state = decoder.initial_state(features, captions=1)
     w = {name: value.double().numpy() for name, value in decoder.state_dict().items()}
     labels = decoder.labels.labels_of(annotations.mean(dim=1))
     entries, bias = [], []
@@ -75,8 +75,8 @@ def test_one_step_with_labels_by_hand(make_labelled):
 
     h, c = (values[1, 0].double().numpy() for values in (state.hidden, state.cell))
     token = 9
-    look = decoder._look(memory, state.hidden, 0.0)
-    z = look.context[1, 0].double().numpy()
+    attended = decoder._attend(features, state.hidden, 0.0)
+    z = attended.context[1, 0].double().numpy()
     y = w["embedding.weight"][token]
     inputs = w["embedding_to_lstm.weight"] @ y + w["embedding_to_lstm.bias"] + w["context_to_lstm.weight"] @ z
     inputs += w["hidden_to_lstm.weight"] @ h + w["label_to_lstm.weight"] @ attend(h)[0]
@@ -89,7 +89,7 @@ def test_one_step_with_labels_by_hand(make_labelled):
     combined += gate * (w["labels.to_output.weight"] @ context)
     expected = w["output_scale"] * (w["embedding.weight"] @ np.tanh(combined)) + w["output_bias"]
 
-    said = decoder.step(memory, state, torch.full((3, 1), token))
+    said = decoder.step(features, state, torch.full((3, 1), token))
     np.testing.assert_allclose(said.logits[1, 0].numpy(), expected, rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(said.label_alpha[1, 0].numpy(), alpha, rtol=1e-3, atol=1e-5)
 
@@ -102,10 +102,10 @@ def test_forward_equals_step_repeated(make_labelled, options):
     decoder, annotations = make_labelled(**options), annotations_of()
     tokens = torch.randint(0, 12, (3, 2, 5), generator=torch.Generator().manual_seed(1))
     output = decoder(annotations, tokens)
-    memory = decoder.remember(annotations)
-    state = decoder.initial_state(memory, captions=2)
+    features = decoder.prepare(annotations)
+    state = decoder.initial_state(features, captions=2)
     for position in range(5):
-        said = decoder.step(memory, state, tokens[:, :, position])
+        said = decoder.step(features, state, tokens[:, :, position])
         state = said.state
         torch.testing.assert_close(output.logits[:, :, position], said.logits, atol=1e-4, rtol=1e-4)
 
@@ -118,10 +118,10 @@ def test_the_gradient_of_shared_products_is_that_of_plain_ones(make_labelled):
         name: parameter.grad.clone() for name, parameter in decoder.named_parameters() if parameter.grad is not None
     }
     decoder.zero_grad(set_to_none=True)
-    memory = decoder.remember(annotations)
-    state, logits = decoder.initial_state(memory, captions=2), []
+    features = decoder.prepare(annotations)
+    state, logits = decoder.initial_state(features, captions=2), []
     for position in range(5):
-        said = decoder.step(memory, state, tokens[:, :, position])
+        said = decoder.step(features, state, tokens[:, :, position])
         state = said.state
         logits.append(said.logits)
     torch.stack(logits, dim=2).square().mean().backward()
@@ -138,9 +138,9 @@ def test_a_new_memory_copies_the_word_of_a_label_that_is_attended_to():
     decoder = Decoder(config, 7, 12, WORDS).eval()
     for number, word in ((0, 4), (3, 7)):
         labels = Labels(torch.tensor([[number, 2]]), torch.tensor([[0.9, 0.05]]))
-        memory = decoder.remember(torch.zeros(1, 6, 7), labels)
-        state = decoder.initial_state(memory, captions=1)
-        logits = decoder.step(memory, state, torch.tensor([[1]])).logits[0, 0]
+        features = decoder.prepare(torch.zeros(1, 6, 7), labels)
+        state = decoder.initial_state(features, captions=1)
+        logits = decoder.step(features, state, torch.tensor([[1]])).logits[0, 0]
         assert int(logits[4:].argmax()) + 4 == word
 
 
@@ -163,8 +163,8 @@ def test_every_runtime_decodes_with_the_labels_that_it_is_given(make_labelled):
     other = Labels(labels.classes.flip(-1), labels.probabilities)
     for running in (decoder, OpenVinoDecoder(decoder, 6, False), Bfloat16Decoder(decoder)):
         found, free = decode(running, annotations, options, labels=other), decode(running, annotations, options)
-        memory = running.remember(annotations, other)
-        step = running.step(memory, running.initial_state(memory, captions=1), torch.ones(3, 1, dtype=torch.long))
+        features = running.prepare(annotations, other)
+        step = running.step(features, running.initial_state(features, captions=1), torch.ones(3, 1, dtype=torch.long))
         torch.testing.assert_close(step.label_alpha[:, 0], found.label_alphas[:, 0, 0], atol=1e-2, rtol=1e-2)
         assert not torch.allclose(found.label_alphas[:, 0, 0], free.label_alphas[:, 0, 0], atol=1e-2)
 
@@ -172,7 +172,7 @@ def test_every_runtime_decodes_with_the_labels_that_it_is_given(make_labelled):
 def test_there_are_no_more_labels_than_classes(make_labelled):
     decoder = make_labelled(labels=100)
     assert decoder.labels.labels == len(WORDS)
-    assert decoder.remember(annotations_of()).labels.entries.shape == (3, 5, 6)
+    assert decoder.prepare(annotations_of()).labels.entries.shape == (3, 5, 6)
 
 
 @torch.no_grad()
@@ -182,10 +182,10 @@ def test_decoding_tells_what_was_attended_to(make_labelled):
     assert found.label_alphas.shape == (*found.tokens.shape, 4)
     said = found.tokens != 0
     torch.testing.assert_close(found.label_alphas.sum(dim=-1), said.float())
-    memory = decoder.remember(annotations)
-    state, before = decoder.initial_state(memory, captions=1), torch.ones(3, 1, dtype=torch.long)
+    features = decoder.prepare(annotations)
+    state, before = decoder.initial_state(features, captions=1), torch.ones(3, 1, dtype=torch.long)
     for position in range(int(found.lengths[0, 0])):
-        step = decoder.step(memory, state, before)
+        step = decoder.step(features, state, before)
         torch.testing.assert_close(step.label_alpha[0, 0], found.label_alphas[0, 0, position])
         state, before = step.state, found.tokens[:, :1, position]
 
@@ -206,13 +206,13 @@ def test_faster_runtimes_say_the_same(make_labelled, options):
 
 @torch.no_grad()
 def test_a_class_activation_map_is_each_places_share_of_the_logit(make_labelled):
-    memory, annotations = make_labelled().labels, annotations_of()[0].view(2, 3, 7)
-    maps = memory.activations(annotations, torch.tensor([1, 3]))
-    speaks = (annotations[..., :4] @ memory.class_weight[3]).clamp(min=0)
+    labels, annotations = make_labelled().labels, annotations_of()[0].view(2, 3, 7)
+    maps = labels.activations(annotations, torch.tensor([1, 3]))
+    speaks = (annotations[..., :4] @ labels.class_weight[3]).clamp(min=0)
     torch.testing.assert_close(maps[1], speaks / speaks.sum())
     assert maps.shape == (2, 2, 3)
-    against = -1 * memory.class_weight[1].repeat(2, 3, 2)[..., :7]
-    assert not memory.activations(against, torch.tensor([1])).any()
+    against = -1 * labels.class_weight[1].repeat(2, 3, 2)[..., :7]
+    assert not labels.activations(against, torch.tensor([1])).any()
 
 
 def test_words_name_classes_by_the_ids_that_they_have(make_labelled):

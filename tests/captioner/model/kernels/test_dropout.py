@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from captioner.model.kernels.dropout import ByteDropout
+from captioner.model.kernels.dropout import ByteDropout, plain_dropout
 
 
 @pytest.mark.parametrize("p", [0.25, 0.5, 0.9])
@@ -46,3 +46,16 @@ def test_nothing_is_dropped_in_evaluation_and_the_ends_are_torchs(p):
 def test_any_shape(shape, dtype):
     found = ByteDropout(0.5)(torch.ones(shape, dtype=dtype))
     assert found.shape == shape and found.dtype == dtype
+
+
+@pytest.mark.parametrize("p", [0.25, 0.5, 0.875])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_what_is_kept_is_that_of_the_plain_form(p, dtype):
+    values = torch.randn(40, 50, dtype=dtype)
+    torch.manual_seed(0)
+    kept = ByteDropout(p)(torch.ones_like(values)) != 0
+    torch.manual_seed(0)
+    torch.testing.assert_close(ByteDropout(p)(values), plain_dropout(values, kept, p))
+    torch.manual_seed(0)
+    theirs = torch.nn.Dropout(p)(values)
+    torch.testing.assert_close(theirs, plain_dropout(values, theirs != 0, p))

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 
 from captioner.model.kernels import fused
-from captioner.model.kernels.fused import FusedScores, plain_scores
+from captioner.model.kernels.fused import FusedScores, additive_scores, plain_scores
 
 ACTIVATIONS = {"relu": functional.relu, "tanh": torch.tanh}
 
@@ -30,6 +30,12 @@ def always(monkeypatch):
 def test_by_hand():
     keys, query = torch.tensor([[[1.0, -2.0], [0.0, 3.0]]]), torch.tensor([[[1.0, 1.0]]])
     assert plain_scores(functional.relu, keys, query, torch.tensor([2.0, 10.0])).tolist() == [[[4.0, 42.0]]]
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_scores_of_each_activation_are_those_of_the_plain_formula(activation):
+    expected = plain_scores(ACTIVATIONS[activation], *operands(2))
+    torch.testing.assert_close(additive_scores(activation, *operands(2)), expected)
 
 
 @pytest.mark.stress

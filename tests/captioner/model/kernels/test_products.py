@@ -7,8 +7,16 @@ import pytest
 import torch
 from torch import nn
 
-from captioner.model import decoder as decoder_module
-from captioner.model.kernels.products import PLAIN, SharedProducts
+from captioner.model.kernels import products as kernel
+from captioner.model.kernels.products import (
+    PLAIN,
+    SharedProducts,
+    linear,
+    matmul,
+    mean_of_rows,
+    plain_mean_of_rows,
+    shared_products,
+)
 
 
 def test_gradients_are_the_sums_over_all_products():
@@ -24,6 +32,36 @@ def test_gradients_are_the_sums_over_all_products():
     torch.testing.assert_close(shared, plain)
     for one, other in zip(gradients, expected, strict=True):
         torch.testing.assert_close(one, other)
+
+
+def test_products_are_shared_inside_the_block_alone(monkeypatch):
+    layer, rows, matrix = nn.Linear(3, 3), torch.randn(2, 4, 3), torch.randn(2, 3, 5)
+    made = []
+    monkeypatch.setattr(kernel, "SharedProducts", lambda: made.append(SharedProducts()) or made[-1])
+    with pytest.raises(KeyError), shared_products():
+        inside = linear(layer, rows), matmul(rows, matrix)
+        raise KeyError
+    assert [len(products._shared) for products in made] == [2]
+    outside = linear(layer, rows), matmul(rows, matrix)
+    with torch.no_grad(), shared_products():
+        linear(layer, rows)
+    assert len(made) == 1 and len(made[0]._shared) == 2
+    for one, other in zip(inside, outside, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(torch.float32, 1e-6), (torch.float64, 1e-12), (torch.bfloat16, 1e-2)]
+)
+def test_the_mean_as_a_product_is_the_plain_mean(dtype, tolerance):
+    generator = torch.Generator().manual_seed(0)
+    ours, plain = (
+        torch.randn(3, 10, 7, generator=generator.manual_seed(0)).to(dtype).requires_grad_() for _ in range(2)
+    )
+    torch.testing.assert_close(mean_of_rows(ours), plain_mean_of_rows(plain), rtol=tolerance, atol=tolerance)
+    mean_of_rows(ours).square().sum().backward()
+    plain_mean_of_rows(plain).square().sum().backward()
+    torch.testing.assert_close(ours.grad, plain.grad, rtol=tolerance, atol=tolerance)
 
 
 def test_a_matrix_that_learns_nothing_keeps_nothing():
@@ -77,7 +115,7 @@ def test_a_decoder_learns_the_same(make_decoder, monkeypatch, options, tuned):
         return {name: parameter.grad for name, parameter in decoder.named_parameters()} | {"x": annotations.grad}
 
     shared = learned()
-    monkeypatch.setattr(decoder_module, "SharedProducts", lambda: PLAIN)
+    monkeypatch.setattr(kernel, "SharedProducts", lambda: PLAIN)
     plain = learned()
     assert shared.keys() == plain.keys()
     for name, expected in plain.items():
