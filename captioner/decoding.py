@@ -11,7 +11,7 @@ from torch import Tensor
 from captioner.config import DecodingOptions
 from captioner.model.decoder import Decoder, DecoderState, Step
 from captioner.model.draws import Share, choose, drawn, seeded_generator
-from captioner.model.label_memory import Labels
+from captioner.model.label_attention import Labels
 from captioner.vocabulary import END, PAD, START, UNKNOWN
 
 NEVER_SAID = (PAD, START, UNKNOWN)

@@ -25,7 +25,7 @@ ORDER = (
     "jpeg_xl", "streams", "cut_images", "extra_formats", "filled_images", "text_pages", "photo_warnings", "images",
     "photo_process", "name_set", "image_files", "ranks", "journal", "remote_photos", "photo_sources", "photo_workers",
     "copy_checks", "photo_copies", "caption_files",
-    "encoder_weights", "encoders", "draws", "fused", "products", "attention", "dropout", "label_memory", "decoder",
+    "encoder_weights", "encoders", "draws", "fused", "products", "attention", "dropout", "label_attention", "decoder",
     "model", "inference", "decoding", "photo_labels", "evidence", "bundle", "captioner", "overlays", "figures",
     "caption_json", "bulk", "bulk_command", "__main__",
 )  # fmt: skip

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from captioner.decoding import Hypotheses
 from captioner.labels.names import LabelNames
-from captioner.model.label_memory import LabelMemory
+from captioner.model.label_attention import LabelAttention
 
 NEAR_PEAK = 0.5
 """A class activation map covers the places where it has at least this share of its maximum."""
@@ -39,11 +39,11 @@ class LabelledWords:
 class LabelReader:
     """Finds the labels of a batch of photos, and the words that came from them."""
 
-    def __init__(self, memory: LabelMemory, names: LabelNames, annotations: Tensor):
+    def __init__(self, attention: LabelAttention, names: LabelNames, annotations: Tensor):
         """annotations: of the photos, [B, H, W, D]."""
-        self._memory, self._names, self._annotations = memory, names, annotations
-        flat = annotations.to(memory.class_weight.device).flatten(1, 2).float()
-        self.labels = memory.labels_of(flat.mean(dim=1))
+        self._attention, self._names, self._annotations = attention, names, annotations
+        flat = annotations.to(attention.class_weight.device).flatten(1, 2).float()
+        self.labels = attention.labels_of(flat.mean(dim=1))
         """What the decoder must attend to, so that its weights are of these labels in this order."""
 
     def of_photo(self, image: int) -> tuple[PhotoLabel, ...]:
@@ -62,7 +62,7 @@ class LabelReader:
         classes = self.labels.classes[image]
         tokens = hypotheses.tokens[image, rank, :length].to(classes.device)
         shares = hypotheses.label_alphas[image, rank, :length].float().to(classes.device)  # [T, J + 1]
-        named = self._memory.names(classes, tokens) * shares[:, :-1]  # [T, J]
+        named = self._attention.names(classes, tokens) * shares[:, :-1]  # [T, J]
         came = named.sum(dim=-1) > shares[:, -1]
         of_words = [int(label) if is_one else None for label, is_one in zip(named.argmax(dim=-1), came, strict=True)]
         return LabelledWords(self.of_photo(image), tuple(of_words), self._maps(hypotheses, image, rank, of_words))
@@ -73,7 +73,7 @@ class LabelReader:
         used = sorted({label for label in of_words if label is not None})
         if not used:
             return {}
-        activations = self._memory.activations(self._annotations[image], self.labels.classes[image, used])
+        activations = self._attention.activations(self._annotations[image], self.labels.classes[image, used])
         found = dict(zip(used, activations.cpu().numpy(), strict=True))
         alphas = hypotheses.alphas[image, rank].cpu()
         maps = {}

@@ -13,7 +13,7 @@ from captioner.model.attention import AdditiveScore, DotScore, GeneralScore, att
 from captioner.model.draws import Share
 from captioner.model.kernels.dropout import ByteDropout
 from captioner.model.kernels.products import linear, mean_of_rows, shared_products
-from captioner.model.label_memory import LabelEntries, LabelMemory, Labels
+from captioner.model.label_attention import LabelAttention, LabelEntries, Labels
 
 LIKELIEST, EXPECTED, SAMPLED = "likeliest", "expected", "sampled"
 """What hard attention reads: the likeliest location, the expectation over all locations, or a sampled location."""
@@ -144,7 +144,7 @@ class Decoder(nn.Module):
             self.context_to_output = nn.Linear(annotation_dim, word, bias=False)
         self.labels = None
         if config.labels:
-            self.labels = LabelMemory(config.labels, label_words, label_channels, word, hidden)
+            self.labels = LabelAttention(config.labels, label_words, label_channels, word, hidden)
             self.label_to_lstm = nn.Linear(word, 4 * hidden, bias=False)
         self.tied_output = config.tied_output
         if self.tied_output:

@@ -26,7 +26,7 @@ from captioner.errors import ConfigError
 from captioner.model.allocator import keep_again
 from captioner.model.decoder import EXPECTED, LIKELIEST, Decoder, DecoderState, ImageFeatures, Step
 from captioner.model.encoders import Encoder
-from captioner.model.label_memory import LabelEntries, Labels
+from captioner.model.label_attention import LabelEntries, Labels
 
 if TYPE_CHECKING:
     import openvino

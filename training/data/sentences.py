@@ -14,7 +14,7 @@ from torch import Tensor
 from captioner.counting import counted
 from captioner.errors import DataError
 from captioner.model.draws import Share
-from captioner.model.label_memory import Labels
+from captioner.model.label_attention import Labels
 from captioner.vocabulary import END, PAD, START, UNKNOWN, Vocabulary
 from training.data.readers.sentence_files import SentenceTexts
 from training.data.simulated_labels import LabelSimulator

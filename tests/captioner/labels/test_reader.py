@@ -12,7 +12,7 @@ from captioner.errors import BundleError
 from captioner.images.photo import ImageFrame
 from captioner.labels.names import LabelNames
 from captioner.labels.reader import LabelReader
-from captioner.model.label_memory import LabelMemory
+from captioner.model.label_attention import LabelAttention
 from captioner.vocabulary import SPECIAL_WORDS, Vocabulary
 
 NAMES = LabelNames.from_json(["zebra", ["tabby", "tabby cat"], "cup"])
@@ -24,7 +24,7 @@ A, ZEBRA, CAT, GRASS = 4, 5, 6, 7
 @pytest.fixture
 def reader() -> LabelReader:
     """Two classes are likely, the zebra most; it is seen at the left, the cat at the right."""
-    memory = LabelMemory(2, NAMES.words_of(VOCABULARY), channels=3, embedding_dim=6, hidden_dim=5)
+    memory = LabelAttention(2, NAMES.words_of(VOCABULARY), channels=3, embedding_dim=6, hidden_dim=5)
     memory.class_weight.copy_(torch.eye(3))
     annotations = torch.zeros(1, 2, 2, 4)
     annotations[0, :, 0, 0], annotations[0, :, 1, 1] = 6.0, 4.0

@@ -8,7 +8,7 @@ from captioner.config import CaptionerConfig, DecodingOptions
 from captioner.decoding import decode
 from captioner.errors import DataError
 from captioner.model.decoder import Decoder
-from captioner.model.label_memory import Labels
+from captioner.model.label_attention import Labels
 from captioner.vocabulary import END, PAD, SPECIAL_WORDS, START, UNKNOWN, Vocabulary
 from training.data.readers.sentence_files import read_sentences
 from training.data.sentences import MOST_UNKNOWN, Sentences

@@ -43,7 +43,7 @@ class LabelEntries:
         return LabelEntries(self.entries[images], self.keys[images], self.bias[images])
 
 
-class LabelMemory(nn.Module):
+class LabelAttention(nn.Module):
     """The encoder's frozen classifier, and attention over its labels."""
 
     def __init__(

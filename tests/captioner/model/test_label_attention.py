@@ -8,7 +8,7 @@ from captioner.config import CaptionerConfig, DecodingOptions
 from captioner.decoding import decode
 from captioner.errors import ConfigError
 from captioner.model.decoder import Decoder
-from captioner.model.label_memory import LabelMemory, Labels
+from captioner.model.label_attention import LabelAttention, Labels
 from captioner.model.runtime import Bfloat16Decoder, OpenVinoDecoder
 
 WORDS = [{4: 1.0}, {5: 0.75, 6: 0.25}, {}, {7: 1.0}]
@@ -230,4 +230,4 @@ def test_a_decoder_without_labels_has_no_weights_for_them(make_decoder):
     names = make_decoder(words=8).state_dict()
     assert not [name for name in names if "label" in name or "no_photo" in name]
     assert isinstance(Decoder(CaptionerConfig(text=True), 7, 12).no_photo, torch.nn.Parameter)
-    assert LabelMemory(1, WORDS, 4, 6, 5).words.shape == (4, 2)
+    assert LabelAttention(1, WORDS, 4, 6, 5).words.shape == (4, 2)
