@@ -49,9 +49,9 @@ def fit(
     named loss before its weight as `NAME_loss`. `watch` is called after every batch. With `resume`, the run continues
     from the checkpoint exactly as if it had never stopped, or with other options: `training.runs.resuming` says which
     may change.
-    ranks: those that share each batch of `options.batch_size` images; the first of them writes. They come to what one
-    alone comes to, and may be more or fewer when a run is resumed.
-    Raises Interrupted after SIGINT or SIGTERM, DataError where there is nothing to resume.
+    ranks: processes that share each batch of `options.batch_size` images; the first of them writes. The result does not
+    depend on their number, which may change when a run is resumed.
+    Raises Interrupted after SIGINT or SIGTERM, DataError if there is nothing to resume.
     """
     check_output(output, resume)
     output.mkdir(parents=True, exist_ok=True)
@@ -105,7 +105,7 @@ def _nothing_left(run: Run) -> str:
 
 
 def _judge_start(run: Run, features: Features) -> None:
-    """Epoch 0: what the captioner that the run starts from says of the validation photos. It is the best so far."""
+    """Epoch 0: validate the captioner that the run starts from, and keep it as the best so far."""
     validation = _validate(run, features)
     run.progress.best = {"epoch": 0, "phase": "start", **validation.to_json()}
     run.keep_best()
@@ -156,7 +156,7 @@ def _drop_lines_after(log: Path, epochs: int, judged_start: bool) -> None:
 
 
 def features_of(phase: Phase, plan: Sequence[Phase], setup: TrainingSetup) -> Features:
-    """The features that a phase reads: once the encoder was fine-tuned, its annotations are not those of the cache."""
+    """Return the features of a phase: after fine-tuning, the cached annotations are no longer the encoder's."""
     until = [each.name for each in plan[: plan.index(phase) + 1]]
     features = setup.fine_tuned if "fine_tune" in until else setup.frozen
     assert features is not None, plan
@@ -164,7 +164,7 @@ def features_of(phase: Phase, plan: Sequence[Phase], setup: TrainingSetup) -> Fe
 
 
 def train_epoch(run: Run, phase: Phase, features: Features, stop: threading.Event, watch: Watch = unwatched) -> None:
-    """Learn from every image once, from the batch on where the run stands. Raises Interrupted once `stop` is set."""
+    """Train on every image once, from the next batch of the run on. Raises Interrupted once `stop` is set."""
     options, progress, ranks = run.options, run.progress, run.ranks
     batches = features.train.batches(
         progress.total_epochs, options.batch_size, options.captions_per_image, options.seed, progress.step, ranks
@@ -200,16 +200,16 @@ def train_epoch(run: Run, phase: Phase, features: Features, stop: threading.Even
 
 
 def learns_from_text(setup: TrainingSetup, phase: Phase, options: FitOptions) -> bool:
-    """Whether sentences without photos are learned from in a phase.
+    """Whether a phase learns from sentences without photos.
 
-    In self-critical training they are a part of the learning from captions that is kept.
+    Self-critical training does if it keeps a share of learning from captions.
     """
     kept = phase.name != "self_critical" or options.cross_entropy_weight > 0
     return setup.words.sentences is not None and options.sentence_weight > 0 and kept
 
 
 def _with_sentences(batches: Iterator[Batch], run: Run) -> Iterator[Batch]:
-    """Batches from the one on where the run stands, with sentences that are drawn for each of them."""
+    """Add sentences to each batch, drawn by its number in the epoch. batches: from the next batch of the run on."""
     sentences, options, progress = run.setup.words.sentences, run.options, run.progress
     for step, batch in enumerate(batches, start=progress.step):
         rng = stream(options.seed, SENTENCES, progress.total_epochs, step)
@@ -225,9 +225,9 @@ def batch_loss(
 
 
 class _BatchLoss(nn.Module):
-    """`batch_loss` as a module of what learns, which is how DistributedDataParallel wants it.
+    """`batch_loss` as a module, as DistributedDataParallel needs it, with the parameters that learn.
 
-    Not of the whole model, whose buffers would be sent at every step: they never change.
+    It does not hold the whole model, whose buffers never change and would be sent at every step.
     """
 
     def __init__(self, model: nn.Module):
@@ -239,11 +239,11 @@ class _BatchLoss(nn.Module):
 
 
 def shared_loss(run: Run, phase: Phase) -> DistributedDataParallel | None:
-    """`batch_loss` whose gradients are those of all ranks; None where there is one rank."""
+    """Return `batch_loss` with gradients averaged over all ranks; None if there is one rank."""
     if run.ranks.size == 1:
         return None
     model = run.setup.model
-    # Samples are told with the likeliest places of hard attention, and teach nothing of where to look.
+    # Sampled captions are scored at the likeliest locations, so the scores of hard attention have no gradient.
     unused = phase.name == "self_critical" and model.config.attention == "hard"
     # A captioner that learned from sentences once has a "no photo" vector, which only they teach.
     unused |= model.config.text and not learns_from_text(run.setup, phase, run.options)
@@ -274,7 +274,7 @@ def _learn(run: Run, learned: BatchLoss, stop: threading.Event) -> tuple[float, 
 def _finish_epoch(
     run: Run, phase: Phase, features: Features, validation: Validation, train_seconds: float, validation_seconds: float
 ) -> dict[str, Any]:
-    """Move on to the next epoch; returns the line of the one that ended."""
+    """Move on to the next epoch. Returns the log line of the epoch that ended."""
     progress = run.progress
     progress.epoch += 1
     progress.total_epochs += 1
