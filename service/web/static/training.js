@@ -62,16 +62,22 @@ function learned({ epochs, samples }, open) {
   return [element("div", { className: "curves" }, ...curves), ...parts(epochs, open), sampleList(samples)];
 }
 
-/** A curve for each named loss, before its weight. open: whether they are shown. */
+/** Curves of the named losses before their weights, drawn when they are shown. open: whether they are. */
 function parts(epochs, open) {
   const names = [...new Set(epochs.flatMap((epoch) => Object.keys(epoch.losses)))];
   if (!names.length) return [];
-  const curves = names.map((name) => {
-    const values = epochs.filter((epoch) => name in epoch.losses).map((epoch) => [epoch.epoch, epoch.losses[name]]);
-    return curve(name[0].toUpperCase() + name.slice(1).replaceAll("_", " "), values);
+  const draw = () => element("div", { className: "curves" }, ...names.map((name) => lossCurve(name, epochs)));
+  const details = element("details", { className: "losses", open }, element("summary", {}, "Parts of the loss"));
+  if (open) details.append(draw());
+  details.addEventListener("toggle", () => {
+    if (details.open && !details.querySelector(".curves")) details.append(draw());
   });
-  const summary = element("summary", {}, "Losses before their weights");
-  return [element("details", { className: "losses", open }, summary, element("div", { className: "curves" }, ...curves))];
+  return [details];
+}
+
+function lossCurve(name, epochs) {
+  const values = epochs.filter(({ losses }) => name in losses).map(({ epoch, losses }) => [epoch, losses[name]]);
+  return curve(name[0].toUpperCase() + name.slice(1).replaceAll("_", " "), values);
 }
 
 function sampleList(samples) {

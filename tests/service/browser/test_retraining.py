@@ -90,6 +90,9 @@ def test_from_a_zip_to_a_captioner_that_serves_and_back(visit, running, tmp_path
     expect(training).to_have_attribute("data-state", "finished", timeout=240_000)
     expect(training).to_contain_text("Finished in")
     expect(training.locator(".curve svg")).to_have_count(2)
+    training.get_by_text("Parts of the loss").click()
+    expect(training.locator(".losses .label").filter(has_text="Cross entropy")).to_be_visible()
+    expect(training.locator(".losses .label").filter(has_text="Doubly stochastic")).to_be_visible()
     expect(training.locator(".now").first).to_contain_text("dachshunds")
 
     models = page.locator("#models tr")

@@ -108,6 +108,9 @@ def test_from_a_zip_to_a_captioner_that_serves(service, dataset, work, jpeg):
     done = events[-1]
     assert done == get(service, training)
     assert [epoch["epoch"] for epoch in done["epochs"]] == [0, 1, 2] and done["epochs"][1]["loss"] > 0
+    losses = [epoch["losses"] for epoch in done["epochs"]]
+    assert losses[0] == {} and losses[1].keys() >= {"cross_entropy", "doubly_stochastic"}
+    assert 0 < losses[1]["cross_entropy"] <= done["epochs"][1]["loss"] + 1e-4
     assert set(done["seconds"]) == {"fit", "compare", "switching"} and done["promoted"] is True
     sample = done["samples"][0]
     assert [caption["epoch"] for caption in sample["captions"]] == [0, 1, 2] and sample["references"]
