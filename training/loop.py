@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import signal
 import threading
 import time
@@ -20,6 +19,7 @@ from tqdm import tqdm
 
 from captioner.counting import counted
 from captioner.errors import DataError
+from captioner.files import write_atomically
 from captioner.model.runtime import multiplies_bfloat16
 from training.confidence.calibration import calibrate
 from training.data.dataset import Batch
@@ -151,9 +151,7 @@ def _drop_lines_after(log: Path, epochs: int, judged_start: bool) -> None:
     lines = log.read_text().splitlines(keepends=True)
     kept = epochs + judged_start
     if len(lines) > kept or not all(line.endswith("\n") for line in lines):
-        beside = log.with_name(f".{log.name}.part")
-        beside.write_text("".join(lines[:kept]))
-        os.replace(beside, log)
+        write_atomically(log, "".join(lines[:kept]), one_writer=True)
 
 
 def features_of(phase: Phase, plan: Sequence[Phase], material: Material) -> Features:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from captioner.errors import ConfigError
-from captioner.files import read_json, write_json
+from captioner.files import read_json, write_atomically, write_json
 from captioner.vocabulary import tokenise
 from training.data.records import DataSet, ImageRecord, read_records
 from training.evaluation.rightness import Judge, words_of_references
@@ -66,7 +66,7 @@ def _write_table(options: argparse.Namespace) -> None:
     log.carry_out(steps(variants, recipe, place, options.photos_seen))
     values = [_measured(variant, place) for variant in variants]
     write_json(place.output / "table.json", values)
-    (place.output / "table.md").write_text(table(values), encoding="utf-8")
+    write_atomically(place.output / "table.md", table(values))
     print(table(values), end="")
 
 

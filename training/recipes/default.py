@@ -19,7 +19,6 @@ by the same steps, in about a minute.
 
 import argparse
 import dataclasses
-import os
 import shutil
 import sys
 from collections.abc import Callable, Sequence
@@ -28,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from captioner.errors import ConfigError
-from captioner.files import read_json
+from captioner.files import atomic_folder, read_json
 from training.recipes.options import Recipe, flags, load_recipe
 from training.recipes.steps import Step, StepFailed, StepLog, exit_status
 
@@ -186,12 +185,9 @@ def _fit(name: str, arguments: list[str], place: Place) -> Callable[[], None]:
 
 
 def _copy(bundle: Path, copy: Path) -> None:
-    """Copy a bundle; of one that is cut short by a kill nothing stays."""
-    beside = copy.with_name(f".{copy.name}.part")
-    shutil.rmtree(beside, ignore_errors=True)
-    shutil.copytree(bundle, beside)
-    shutil.rmtree(copy, ignore_errors=True)
-    os.replace(beside, copy)
+    """Copy a bundle atomically."""
+    with atomic_folder(copy, one_writer=True) as new:
+        shutil.copytree(bundle, new, dirs_exist_ok=True)
 
 
 def _average(recipe: Recipe, place: Place) -> None:
