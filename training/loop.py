@@ -30,7 +30,7 @@ from training.objectives import caption_loss, sentence_loss
 from training.options import FitOptions, Phase, at_batch
 from training.random_streams import SENTENCES, stream
 from training.runs.curves import Curves
-from training.runs.progress import Watch, unwatched, write_samples
+from training.runs.progress import ReportProgress, unwatched, write_samples
 from training.runs.run import Run, check_output
 from training.setup import Features, Material
 from training.validation import Validation
@@ -41,7 +41,7 @@ class Interrupted(Exception):
 
 
 def fit(
-    material: Material, options: FitOptions, output: Path, resume: bool = False, watch: Watch = unwatched,
+    material: Material, options: FitOptions, output: Path, resume: bool = False, watch: ReportProgress = unwatched,
     ranks: Ranks = ALONE,
 ) -> Path:  # fmt: skip
     """Train, and keep the best captioner in `output/bundle`. Returns that folder.
@@ -162,7 +162,9 @@ def features_of(phase: Phase, plan: Sequence[Phase], material: Material) -> Feat
     return features
 
 
-def train_epoch(run: Run, phase: Phase, features: Features, stop: threading.Event, watch: Watch = unwatched) -> None:
+def train_epoch(
+    run: Run, phase: Phase, features: Features, stop: threading.Event, watch: ReportProgress = unwatched
+) -> None:
     """Learn from every image once, from the batch on where the run stands. Raises Interrupted once `stop` is set."""
     options, progress, ranks = run.options, run.progress, run.ranks
     batches = features.train.batches(

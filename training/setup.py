@@ -38,7 +38,7 @@ from training.inspection.statistics import count_words
 from training.objectives import SelfCritical
 from training.options import FitOptions
 from training.random_streams import REPLAY, VALIDATION, WEIGHTS, sample, stream, torch_seed
-from training.runs.progress import Watch, unwatched
+from training.runs.progress import ReportProgress, unwatched
 from training.start import grown_model
 from training.validation import Validator
 
@@ -117,7 +117,7 @@ def prepare(
     device: str | None = None,
     start: Bundle | None = None,
     replay: DataSet | None = None,
-    watch: Watch = unwatched,
+    watch: ReportProgress = unwatched,
     boxes: BoxSet | None = None,
     ranks: Ranks = ALONE,
     label_names: LabelNames | None = None,
@@ -286,7 +286,7 @@ class _FeatureBuilder:
     cache: Path
     vocabulary: Vocabulary
     decoding: DecodingOptions
-    watch: Watch
+    watch: ReportProgress
     boxes: BoxSet | None
     ranks: Ranks
 

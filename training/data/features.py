@@ -27,7 +27,7 @@ from captioner.images.photo import ImageFrame, fit_image, frame_of, open_image
 from captioner.model.encoders import Encoder
 from captioner.model.runtime import multiplies_bfloat16
 from training.distributed import ALONE, Ranks
-from training.runs.progress import Watch, unwatched
+from training.runs.progress import ReportProgress, unwatched
 
 ENCODE_BATCH = 16
 
@@ -233,7 +233,7 @@ def fill_cache(
     view: FeatureView,
     photos: Sequence[Path],
     label: str,
-    watch: Watch = unwatched,
+    watch: ReportProgress = unwatched,
     ranks: Ranks = ALONE,
 ) -> list[ImageError]:
     """Encode the photos that are not in the cache yet. Returns what could not be read, a sentence each.

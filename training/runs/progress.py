@@ -21,7 +21,7 @@ SAMPLE_PHOTOS = 6
 _SECONDS = 0.5
 """Between two writes of the same stage."""
 
-Watch = Callable[..., None]
+ReportProgress = Callable[..., None]
 """Called with a stage (encoding, training, validating, calibrating, comparing, finished) and what is known of it."""
 
 
