@@ -21,10 +21,10 @@ from captioner.counting import counted
 from captioner.errors import DataError
 from captioner.files import write_atomically
 from captioner.model.runtime import multiplies_bfloat16
+from captioner.ranks import ALONE, Ranks
 from training.confidence.calibration import calibrate
 from training.data.dataset import Batch
 from training.data.features import annotations_from
-from training.distributed import ALONE, Ranks
 from training.losses import label_distillation_loss
 from training.objectives import caption_loss, sentence_loss
 from training.options import FitOptions, Phase, at_batch

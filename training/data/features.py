@@ -26,7 +26,7 @@ from captioner.files import write_json
 from captioner.images.photo import ImageFrame, fit_image, frame_of, open_image
 from captioner.model.encoders import Encoder
 from captioner.model.runtime import multiplies_bfloat16
-from training.distributed import ALONE, Ranks
+from captioner.ranks import ALONE, Ranks
 from training.runs.progress import ReportProgress, unwatched
 
 ENCODE_BATCH = 16
