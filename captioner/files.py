@@ -11,7 +11,8 @@ Everything that the project writes in place of something else goes through this 
   belongs to the user that writes it.
 - A symbolic link stays, and what it points to is replaced.
 
-A caller with another need says so by an argument.
+A caller with another need says so by an argument. The package atomicwrites, which is no longer maintained, keeps
+neither permissions nor links, and writes no folders.
 """
 
 import ctypes
@@ -199,11 +200,9 @@ def _permissions_of(path: Path) -> int | None:
 
 
 def _exchanged(one: Path, other: Path) -> bool:
-    """Exchange the names of two folders in one instant. Returns False if the system or the file system cannot.
-
-    By ctypes, as neither `os` nor a maintained package offers renameat2 of Linux: `os.rename` replaces empty folders
-    only.
-    """
+    """Exchange the names of two folders in one instant. Returns False if the system or the file system cannot."""
+    # `os.rename` replaces an empty folder only. Python has no function for renameat2 of Linux, and the one package for
+    # it compiles the same call in C and has had no release since 2022.
     try:
         renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
     except (OSError, AttributeError):  # no glibc
