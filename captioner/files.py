@@ -24,12 +24,15 @@ import shutil
 import stat
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
 _LONGEST_NAME = 200
 """Bytes of a target's name that its temporary repeats; file systems allow 255 in all."""
+_FLUSHES = 16
+"""Files that are flushed at once: disks do it together, for many files in a tenth of the time."""
 _NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EBADF}
 """What file systems that cannot flush a folder answer, such as some on a network."""
 _AT_WORKING_FOLDER, _EXCHANGE = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of Linux
@@ -43,6 +46,7 @@ def atomic_file(
     permissions: int | None = None,
     replace: bool = True,
     one_writer: bool = False,
+    durable: bool = True,
     attributes_of: Path | str | None = None,
     **text: Any,
 ) -> Iterator[IO[Any]]:
@@ -53,6 +57,8 @@ def atomic_file(
     replace: False refuses a name that is taken, so that one of several processes creates the file.
     one_writer: nothing else writes this file at the same time. The temporary's name is then the same each time, and the
     next write removes what a killed one left, where no clean-up code does.
+    durable: False leaves out the flush of the folder, for what is written often and of use to a running process only: a
+    power cut then leaves the file whole, but perhaps the earlier one.
     attributes_of: a file whose times, permissions and extended attributes the new one gets, as it is a copy of it.
     Raises OSError; FileExistsError if the name is taken and `replace` is False.
     """
@@ -81,7 +87,8 @@ def atomic_file(
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
-    sync_folder(path.parent)
+    if durable:
+        sync_folder(path.parent)
 
 
 def write_atomically(path: Path | str, content: bytes | str, **options: Any) -> None:
@@ -90,13 +97,13 @@ def write_atomically(path: Path | str, content: bytes | str, **options: Any) -> 
         file.write(content.encode() if isinstance(content, str) else content)
 
 
-def write_json(path: Path, value: Any, indent: int | None = None) -> None:
-    """Write a value as JSON. indent: spaces for each level, for people.
+def write_json(path: Path, value: Any, indent: int | None = None, durable: bool = True) -> None:
+    """Write a value as JSON. indent: spaces for each level, for people. durable: as of `atomic_file`.
 
     A file's name need not be text: its bytes that are not become escapes, which `read_json` turns back.
     """
     content = json.dumps(value, ensure_ascii=False, indent=indent)
-    write_atomically(path, content.encode("utf-8", "backslashreplace"))
+    write_atomically(path, content.encode("utf-8", "backslashreplace"), durable=durable)
 
 
 def read_json(path: Path, if_missing: Any = None) -> Any:
@@ -154,12 +161,15 @@ def put_in_place(new: Path, folder: Path) -> None:
 
 def sync_tree(folder: Path) -> None:
     """Flush a folder and all that it holds to the disk."""
+    folders, found = [], []
     for root, _, names in os.walk(folder, topdown=False):
-        for name in names:
-            path = os.path.join(root, name)
-            if stat.S_ISREG(os.lstat(path).st_mode):
-                _sync(path)
-        sync_folder(Path(root))
+        folders.append(Path(root))
+        paths = (os.path.join(root, name) for name in names)
+        found += [path for path in paths if stat.S_ISREG(os.lstat(path).st_mode)]
+    with ThreadPoolExecutor(_FLUSHES) as threads:
+        list(threads.map(_sync, found))
+    for each in folders:
+        sync_folder(each)
 
 
 def sync_folder(folder: Path) -> None:

@@ -122,6 +122,11 @@ def test_the_content_is_flushed_before_the_file_gets_its_name_and_the_name_after
     assert (tmp_path / "a").read_bytes() == "ä".encode()
 
 
+def test_a_file_that_is_not_durable_is_flushed_without_its_folder(tmp_path, steps):
+    write_json(tmp_path / "a", 1, durable=False)
+    assert [(step, path.suffix) for step, path in steps] == [("flush", ".part"), ("replace", "")]
+
+
 @pytest.mark.parametrize("one_writer", [False, True])
 def test_an_error_while_writing_leaves_the_old_file_and_no_temporary(tmp_path, one_writer):
     (tmp_path / "a").write_text("old")

@@ -44,7 +44,7 @@ class ProgressFile:
             return
         self._stage, self._written = stage, now
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(self._path, {"stage": stage, **values})
+        write_json(self._path, {"stage": stage, **values}, durable=False)
 
 
 def write_samples(

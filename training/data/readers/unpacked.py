@@ -99,12 +99,12 @@ def _cache_of(archive: Path) -> Path:
 
 def _write(photos: Iterable[Packed], archive: Path, folder: Path) -> None:
     name, most = archive.name, max(RATIO_FROM_BYTES, MAX_RATIO * archive.stat().st_size)
-    # Of the archive before it changed, and what a crash left.
-    earlier = re.compile(r"\.?" + re.escape(name) + "-[0-9a-f]+-[^-]+")
+    earlier = f"{re.escape(name)}-[0-9a-f]+-[^-]+"  # of the archive before it changed
+    left = re.compile(rf"{earlier}|\.{earlier}\.part")  # that, and what a crash left
     for old in folder.parent.iterdir():
-        if earlier.fullmatch(old.name):
+        if left.fullmatch(old.name):
             shutil.rmtree(old, ignore_errors=True)
-    with atomic_folder(folder) as written, open(written / _RECORDS, "w", encoding="utf-8") as lines:
+    with atomic_folder(folder, one_writer=True) as written, open(written / _RECORDS, "w", encoding="utf-8") as lines:
         for number, packed in enumerate(photos):
             file = ""
             if packed.photo is not None:
