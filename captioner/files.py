@@ -68,8 +68,10 @@ def atomic_file(
         temporary.unlink(missing_ok=True)
     kept = _permissions_of(path) if permissions is None else permissions
 
+    at_first = 0o666 if kept is None and attributes_of is None else 0o600  # never for more readers than in the end
+
     def opener(name: str, flags: int) -> int:
-        return os.open(name, flags, 0o666 if kept is None else 0o600)  # never open to more readers than in the end
+        return os.open(name, flags, at_first)
 
     try:
         with open(temporary, mode.replace("w", "x"), opener=opener, **text) as file:

@@ -162,7 +162,9 @@ def test_a_new_file_has_the_permissions_of_the_umask_and_a_replaced_one_keeps_it
 def test_a_secret_is_never_readable_by_others_while_it_is_written(tmp_path, umask):
     os.umask(0)
     (tmp_path / "kept").touch(0o600)
-    for name, options in (("new", {"permissions": 0o600}), ("kept", {})):
+    for name, options in (
+        ("new", {"permissions": 0o600}), ("kept", {}), ("copy", {"attributes_of": tmp_path / "kept"}),
+    ):  # fmt: skip
         with atomic_file(tmp_path / name, **options) as file:
             assert permissions(Path(file.name)) == 0o600
             file.write(b"secret")
