@@ -24,7 +24,8 @@ from benchmarks.tables import table
 from benchmarks.timing import Spread
 from captioner.captioner import Captioner
 from captioner.model.allocator import keep_freed_memory
-from training.distributed import Ranks, leave, meet
+from captioner.ranks import Ranks
+from training.distributed import leave, meet
 from training.options import FitOptions
 
 TITLE = "Training on two processes"

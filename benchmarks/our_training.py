@@ -17,11 +17,11 @@ from captioner.config import CaptionerConfig, DecodingOptions
 from captioner.model.decoder import Decoder
 from captioner.model.network import CaptionModel
 from captioner.model.weights import LoadedWeights
+from captioner.ranks import ALONE, Ranks
 from captioner.vocabulary import Vocabulary
 from training.data.dataset import CaptionDataset
 from training.data.features import FeatureCache, FeatureView, fill_cache, open_cache
 from training.data.records import DataSet, ImageRecord
-from training.distributed import ALONE, Ranks
 from training.loop import shared_loss, train_epoch
 from training.options import FitOptions, phases
 from training.runs.run import Run

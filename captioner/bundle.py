@@ -1,10 +1,6 @@
-"""A captioner as a folder: safetensors and JSON, checked when read, whole or absent when written."""
+"""A captioner as a folder of safetensors and JSON, written atomically and checked when read."""
 
-import ctypes
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +23,7 @@ from captioner.bundle_json import (
 from captioner.confidence import ConfidenceModel
 from captioner.config import DEFAULT_BUNDLE, CaptionerConfig, DecodingOptions
 from captioner.errors import BundleError, ConfigError
+from captioner.files import atomic_folder
 from captioner.labels.names import LabelNames, read_label_names
 from captioner.model.encoders import EncoderSpec, encoder_spec, names_in_bundle, pretrained_network
 from captioner.model.network import CaptionModel
@@ -59,28 +56,17 @@ class Bundle:
 
 
 def save_bundle(bundle: Bundle, folder: Path) -> None:
-    """Write a bundle so that at any moment, also if the machine stops, the folder holds the old or the new one whole.
+    """Write a bundle atomically, in place of an earlier one.
 
     The encoder's weights go in as well, but not those that an installed package has. Weights are kept in 16 bits.
     Raises BundleError where something other than a bundle has that name already, or a weight is not a finite number.
     """
-    folder = Path(folder).resolve()  # a link keeps its place: what it points to is replaced
+    folder = Path(folder)
     if folder.exists() and not _may_be_replaced(folder):
         raise BundleError(f"{folder} holds something other than a bundle, which would be lost: name another folder")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        os.chmod(beside, 0o755)
+    with atomic_folder(folder) as new:
         for name, content in _contents(bundle).items():
-            with open(beside / name, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-        _sync_folder(beside)
-        _put_in_place(beside, folder)
-        _sync_folder(folder.parent)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+            (new / name).write_bytes(content)
 
 
 def _may_be_replaced(folder: Path) -> bool:
@@ -147,33 +133,6 @@ def _preprocessing(config: CaptionerConfig, spec: EncoderSpec) -> dict[str, Any]
 
 def _json(value: Any) -> bytes:
     return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode()
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _put_in_place(new: Path, folder: Path) -> None:
-    """Rename `new` to `folder`; an earlier folder of that name ends up under the name of `new`, in the same instant."""
-    if not folder.exists():
-        os.rename(new, folder)
-        return
-    at_working_folder, exchange = -100, 2
-    try:
-        swapped = ctypes.CDLL(None, use_errno=True).renameat2(
-            at_working_folder, os.fsencode(new), at_working_folder, os.fsencode(folder), exchange
-        )
-    except (OSError, AttributeError):  # no glibc: two renames, with an instant between them
-        swapped = -1
-    if swapped != 0:
-        old = new.with_name(f"{new.name}-old")
-        os.rename(folder, old)
-        os.rename(new, folder)
-        os.rename(old, new)
 
 
 def load_bundle(folder: Path | None = None) -> Bundle:

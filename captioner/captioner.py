@@ -98,8 +98,8 @@ class Caption:
         return float(np.exp(self.log_prob))
 
 
-Watch = Callable[[int, Caption], None]
-"""Told the place in the batch of a photo and what is sure of its caption."""
+OnWords = Callable[[int, Caption], None]
+"""Called with the position of a photo in its batch and the words of its caption that are sure."""
 
 
 class Captioner:
@@ -154,7 +154,7 @@ class Captioner:
         pixels: np.ndarray,
         frames: Sequence[ImageFrame],
         options: DecodingOptions | None = None,
-        watch: Watch | None = None,
+        watch: OnWords | None = None,
     ) -> list[list[Caption]]:
         """Captions of prepared photos: pixels [B, S, S, 3] and their frames, in one forward pass.
 
@@ -183,7 +183,7 @@ class Captioner:
         annotations: Tensor,
         frames: Sequence[ImageFrame],
         options: DecodingOptions | None = None,
-        watch: Watch | None = None,
+        watch: OnWords | None = None,
     ) -> list[list[Caption]]:
         """Captions of photos that are encoded already: annotations [B, H, W, D].
 

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from captioner.config import DecodingOptions
 from captioner.model.decoder import Decoder, DecoderState, Step
-from captioner.model.draws import Share, choose, drawn, seeded_generator
+from captioner.model.draws import choose, drawn, seeded_generator
 from captioner.model.label_memory import Labels
+from captioner.ranks import BatchSlice
 from captioner.vocabulary import END, PAD, START, UNKNOWN
 
 NEVER_SAID = (PAD, START, UNKNOWN)
@@ -87,7 +88,7 @@ def decode(
     annotations: Tensor,
     options: DecodingOptions,
     watch: Callable[[Hypotheses], None] | None = None,
-    share: Share | None = None,
+    share: BatchSlice | None = None,
     nouns: Tensor | None = None,
     labels: Labels | None = None,
 ) -> Hypotheses:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from captioner.counting import counted
 from captioner.errors import CaptionerError, ConfigError, is_full_disk
 from captioner.extras import needs_extra
-from captioner.ranks import Ranks as Launched
+from captioner.ranks import Ranks
 from training import fit_command
 from training.arguments import DECODING, make_parser, read_also, read_data
 from training.data.mixing import check_different
@@ -22,7 +22,6 @@ from training.fit_command import INTERRUPTED
 
 if TYPE_CHECKING:
     from training.data.records import DataSet
-    from training.distributed import Ranks
     from training.inspection.report import Report
 
 FULL_DISK = "the disk is full: make room, then go on with --resume; what was written before is whole"
@@ -30,7 +29,7 @@ FULL_DISK = "the disk is full: make room, then go on with --resume; what was wri
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command. Returns the exit status: 0, 2 for an error that the user can correct, 130 when interrupted."""
-    ranks = Launched.from_environment()
+    ranks = Ranks.from_environment()
     with nullcontext() if ranks.local_rank == 0 else redirect_stderr(io.StringIO()):  # one rank prints usage errors
         options = make_parser().parse_args(arguments)
     command = "check" if getattr(options, "check", False) else options.command
@@ -40,9 +39,8 @@ def main(arguments: list[str] | None = None) -> int:
         with needs_extra("training"):
             if command in _WITHOUT_TORCH:
                 return _WITHOUT_TORCH[command](options) if ranks.leads else 0
-            from training.distributed import Ranks, leave, meet
+            from training.distributed import leave, meet
 
-            ranks = Ranks.from_environment()
             with ranks.together():
                 if options.on_many_devices:
                     ranks, options.device = meet(ranks, options.device)
@@ -103,7 +101,7 @@ def _judged(data: "DataSet", report: "Report", most: int | None) -> dict[str, An
     return {"usable": usable, "advice": sentences, **report.to_json(most)}
 
 
-def _evaluate(options: argparse.Namespace, ranks: "Ranks") -> int:
+def _evaluate(options: argparse.Namespace, ranks: Ranks) -> int:
     import captioner
     from training.confidence.scores import confidence_in_one_line
     from training.evaluation.evaluate import evaluate
@@ -134,7 +132,7 @@ def _evaluate(options: argparse.Namespace, ranks: "Ranks") -> int:
     return 0
 
 
-def _compare(options: argparse.Namespace, ranks: "Ranks") -> int:
+def _compare(options: argparse.Namespace, ranks: Ranks) -> int:
     import captioner
     from training.data.records import read_records
     from training.evaluation.compare import compare
@@ -154,7 +152,7 @@ def _compare(options: argparse.Namespace, ranks: "Ranks") -> int:
     return 0
 
 
-def _calibrate(options: argparse.Namespace, ranks: "Ranks") -> int:
+def _calibrate(options: argparse.Namespace, ranks: Ranks) -> int:
     import captioner
     from captioner.bundle_json import CONFIDENCE
     from training.confidence.learning import calibrate_bundle

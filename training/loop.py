@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import signal
 import threading
 import time
@@ -20,17 +19,18 @@ from tqdm import tqdm
 
 from captioner.counting import counted
 from captioner.errors import DataError
+from captioner.files import write_atomically
 from captioner.model.runtime import multiplies_bfloat16
+from captioner.ranks import ALONE, Ranks
 from training.confidence.calibration import calibrate
 from training.data.dataset import Batch
 from training.data.features import annotations_from
-from training.distributed import ALONE, Ranks
 from training.losses import label_distillation_loss
 from training.objectives import caption_loss, sentence_loss
 from training.options import FitOptions, Phase, at_batch
 from training.random_streams import SENTENCES, stream
 from training.runs.curves import Curves
-from training.runs.progress import Watch, unwatched, write_samples
+from training.runs.progress import ReportProgress, unwatched, write_samples
 from training.runs.run import Run, check_output
 from training.setup import Features, Material
 from training.validation import Validation
@@ -41,7 +41,7 @@ class Interrupted(Exception):
 
 
 def fit(
-    material: Material, options: FitOptions, output: Path, resume: bool = False, watch: Watch = unwatched,
+    material: Material, options: FitOptions, output: Path, resume: bool = False, watch: ReportProgress = unwatched,
     ranks: Ranks = ALONE,
 ) -> Path:  # fmt: skip
     """Train, and keep the best captioner in `output/bundle`. Returns that folder.
@@ -151,9 +151,7 @@ def _drop_lines_after(log: Path, epochs: int, judged_start: bool) -> None:
     lines = log.read_text().splitlines(keepends=True)
     kept = epochs + judged_start
     if len(lines) > kept or not all(line.endswith("\n") for line in lines):
-        beside = log.with_name(f".{log.name}.part")
-        beside.write_text("".join(lines[:kept]))
-        os.replace(beside, log)
+        write_atomically(log, "".join(lines[:kept]), one_writer=True)
 
 
 def features_of(phase: Phase, plan: Sequence[Phase], material: Material) -> Features:
@@ -164,7 +162,9 @@ def features_of(phase: Phase, plan: Sequence[Phase], material: Material) -> Feat
     return features
 
 
-def train_epoch(run: Run, phase: Phase, features: Features, stop: threading.Event, watch: Watch = unwatched) -> None:
+def train_epoch(
+    run: Run, phase: Phase, features: Features, stop: threading.Event, watch: ReportProgress = unwatched
+) -> None:
     """Learn from every image once, from the batch on where the run stands. Raises Interrupted once `stop` is set."""
     options, progress, ranks = run.options, run.progress, run.ranks
     batches = features.train.batches(

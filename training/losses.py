@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.nn import functional
 
+from captioner.ranks import ALONE, Ranks
 from captioner.vocabulary import PAD
-from training.distributed import ALONE, Ranks
 
 CACHED_LOGITS = 2**18
 """So many are worked on at a time on a CPU: one megabyte."""

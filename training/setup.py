@@ -20,6 +20,7 @@ from captioner.model.decoder import Decoder
 from captioner.model.encoders import Encoder, check_classifier, encoder_spec, pretrained_network
 from captioner.model.network import CaptionModel
 from captioner.model.weights import LoadedWeights, tensors_sha256
+from captioner.ranks import ALONE, Ranks
 from captioner.vocabulary import SPECIAL_WORDS, Vocabulary
 from training.data.dataset import CaptionDataset
 from training.data.features import FeatureCache, FeatureView, encode, fill_cache, open_cache, precision_on
@@ -29,7 +30,6 @@ from training.data.records import DataSet, ImageRecord, draw_splits
 from training.data.replay import ReplayDataset
 from training.data.sentences import Sentences
 from training.data.word_choice import ChosenWords, chosen_words
-from training.distributed import ALONE, Ranks
 from training.evaluation.metrics import tokenise_for_scoring
 from training.grounding.boxes import SAME_NAME, BoxSet, without_ambiguous_names
 from training.grounding.supervision import Regions, count_supervised, regions_of, teaching_boxes
@@ -38,7 +38,7 @@ from training.inspection.statistics import count_words
 from training.objectives import SelfCritical
 from training.options import FitOptions
 from training.random_streams import REPLAY, VALIDATION, WEIGHTS, sample, stream, torch_seed
-from training.runs.progress import Watch, unwatched
+from training.runs.progress import ReportProgress, unwatched
 from training.start import grown_model
 from training.validation import Validator
 
@@ -117,7 +117,7 @@ def prepare(
     device: str | None = None,
     start: Bundle | None = None,
     replay: DataSet | None = None,
-    watch: Watch = unwatched,
+    watch: ReportProgress = unwatched,
     boxes: BoxSet | None = None,
     ranks: Ranks = ALONE,
     label_names: LabelNames | None = None,
@@ -286,7 +286,7 @@ class _FeatureBuilder:
     cache: Path
     vocabulary: Vocabulary
     decoding: DecodingOptions
-    watch: Watch
+    watch: ReportProgress
     boxes: BoxSet | None
     ranks: Ranks
 

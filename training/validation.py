@@ -16,11 +16,11 @@ from captioner.config import DecodingOptions
 from captioner.decoding import decode
 from captioner.images.photo import ImageFrame
 from captioner.model.network import CaptionModel
+from captioner.ranks import ALONE, Ranks
 from captioner.vocabulary import Vocabulary
 from training.data.dataset import CaptionDataset
 from training.data.features import annotations_from
 from training.data.mixing import Part, parts_of
-from training.distributed import ALONE, Ranks
 from training.evaluation.metrics import tokenise_for_scoring
 from training.grounding.boxes import BoxSet
 from training.grounding.measure import ReferenceMaps, boxed_captions, ground_maps, told_maps

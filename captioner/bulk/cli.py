@@ -13,7 +13,7 @@ from captioner.counting import counted
 from captioner.errors import CaptionerError, ConfigError
 
 if TYPE_CHECKING:  # the rest of the package waits for torch, and `--help` should not
-    from captioner.bulk.run import Watch
+    from captioner.bulk.run import BulkEvents
     from captioner.captioner import Caption, Captioner
     from captioner.config import DecodingOptions
     from captioner.images.finding import PassedOver
@@ -94,8 +94,8 @@ def caption_to_files(
         options.workers or default_workers(ranks), options.photo_seconds, options.json,
         options.min_confidence,
     )  # fmt: skip
-    with _shown(ranks, bulk.captions.path) as watch:
-        totals = caption_in_bulk(options.photos, bulk, lambda: load(_device(options.device, ranks)), ranks, watch)
+    with _shown(ranks, bulk.captions.path) as events:
+        totals = caption_in_bulk(options.photos, bulk, lambda: load(_device(options.device, ranks)), ranks, events)
     if ranks.rank > 0:
         return 0
     print(f"{options.output}: {counted(totals.captioned, 'photo')} captioned", file=sys.stderr)
@@ -142,18 +142,18 @@ def print_passed_over(files: "PassedOver") -> None:
 
 
 @contextmanager
-def _shown(ranks: "Ranks", journal: Path) -> "Iterator[Watch]":
+def _shown(ranks: "Ranks", journal: Path) -> "Iterator[BulkEvents]":
     """Progress on standard error: of several ranks, that of the first."""
     from tqdm import tqdm
 
-    from captioner.bulk.run import Watch
+    from captioner.bulk.run import BulkEvents
 
     def begins(done: int) -> None:
         if done and ranks.rank == 0:
             print(f"{journal} has {counted(done, 'photo')} already: going on with the others", file=sys.stderr)
 
     with tqdm(unit="photo", disable=ranks.rank > 0, mininterval=0.1 if sys.stderr.isatty() else 30) as bar:
-        yield Watch(begins, bar.update, print_error, print_passed_over)
+        yield BulkEvents(begins, bar.update, print_error, print_passed_over)
 
 
 def _device(given: str | None, ranks: "Ranks") -> str | None:

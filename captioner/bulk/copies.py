@@ -2,13 +2,13 @@
 
 import os
 import re
-import shutil
 from pathlib import Path
 from types import ModuleType
 
 from captioner.bulk.copy_checks import CopyDiffers, checked_copy
 from captioner.errors import ConfigError, ImageError
 from captioner.extras import how_to_install
+from captioner.files import write_atomically
 from captioner.images.warnings import PhotoWarning
 
 IPTC_BYTES = 2000
@@ -208,10 +208,5 @@ def _content(image) -> bytes:
 
 
 def _write(target: str, content: bytes, source: str | bytes) -> None:
-    folder, name = os.path.split(target)
-    beside = os.path.join(folder, f".{name}.part")  # always the same: what a killed run leaves is written over
-    with open(beside, "wb") as file:
-        file.write(content)
-    if isinstance(source, str):
-        shutil.copystat(source, beside)
-    os.replace(beside, target)
+    attributes_of = source if isinstance(source, str) else None
+    write_atomically(target, content, one_writer=True, attributes_of=attributes_of)

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from typing import Any, TextIO
 
 from captioner.bulk.journal import Journal
 from captioner.errors import ConfigError, DataError
+from captioner.files import atomic_file
 from captioner.name_set import NameSet
 
 SUFFIXES = {"jsonl": ".jsonl", "csv": ".csv", "coco": ".json"}
@@ -42,7 +42,7 @@ def write_csv(journal: Journal, path: Path) -> None:
 
     Raises DataError.
     """
-    with _whole(path) as file:
+    with _written(path) as file:
         rows = csv.writer(file)
         rows.writerow(_COLUMNS)
         for entry in journal.entries():
@@ -59,7 +59,7 @@ def write_coco(journal: Journal, path: Path) -> None:
     else, where photos of several folders have one name, the whole path. Raises DataError.
     """
     image_id = next(key for key in (_number, _file_name, _path) if key is _path or _tells_apart(journal, key))
-    with _whole(path) as file:
+    with _written(path) as file:
         before = "[\n"
         for entry in journal.entries():
             result = {"image_id": image_id(entry), "caption": entry["caption"]}
@@ -89,15 +89,11 @@ def _tells_apart(journal: Journal, key: Callable[[dict[str, Any]], int | str | N
 
 
 @contextmanager
-def _whole(path: Path) -> Iterator[TextIO]:
-    """A text file that is there whole or not at all."""
-    beside = path.with_name(f".{path.name}.part")
+def _written(path: Path) -> Iterator[TextIO]:
+    """Open a text file that is written atomically. Raises DataError."""
     try:
-        with open(beside, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        with atomic_file(path, "w", one_writer=True, encoding="utf-8", errors="surrogateescape", newline="") as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
     except OSError as error:
         raise DataError(
             f"{path} cannot be written ({error.strerror}): put that right and run the same command again, "

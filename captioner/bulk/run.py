@@ -93,8 +93,8 @@ class Totals:
 
 
 @dataclass(frozen=True)
-class Watch:
-    """Told what happens; by default nobody is."""
+class BulkEvents:
+    """Functions that are called as photos are captioned; by default they do nothing."""
 
     begins: Callable[[int], object] = lambda done: None
     """With the number of photos that earlier runs did, of all ranks."""
@@ -106,7 +106,7 @@ class Watch:
     """With the files that are not named like images, at the end and where there are any."""
 
 
-SILENT = Watch()
+NO_EVENTS = BulkEvents()
 
 
 def caption_in_bulk(
@@ -114,7 +114,7 @@ def caption_in_bulk(
     options: BulkOptions,
     load: Callable[[], tuple[Captioner, DecodingOptions]],
     ranks: Ranks = ALONE,
-    watch: Watch = SILENT,
+    events: BulkEvents = NO_EVENTS,
 ) -> Totals:
     """Caption what `inputs` stand for, see `photos_at`, but for what the output has already; each photo once.
 
@@ -130,16 +130,16 @@ def caption_in_bulk(
         for journal in journals:
             for entry in journal.entries():
                 seen.add(entry["image"])
-        watch.begins(len(seen))
+        events.begins(len(seen))
         passed_over = PassedOver()
         photos = photos_at(inputs, options.recursive, seen.add, ranks, passed_over)
         first = next(photos, None)
         if first is not None:
             captioner, decoding = load()
             _check_confidence(captioner, decoding, options)
-            _Run(options, captioner, decoding, watch).caption(chain([first], photos))
+            _Run(options, captioner, decoding, events).caption(chain([first], photos))
         if passed_over:
-            watch.passed_over(passed_over)
+            events.passed_over(passed_over)
         ranks.wait()
         if ranks.rank == 0:
             _finish(options)
@@ -148,8 +148,8 @@ def caption_in_bulk(
 
 
 class _Run:
-    def __init__(self, options: BulkOptions, captioner: Captioner, decoding: DecodingOptions, watch: Watch):
-        self._options, self._captioner, self._decoding, self._watch = options, captioner, decoding, watch
+    def __init__(self, options: BulkOptions, captioner: Captioner, decoding: DecodingOptions, events: BulkEvents):
+        self._options, self._captioner, self._decoding, self._events = options, captioner, decoding, events
         self._captions, self._unreadable, self._unsure = options.captions, options.unreadable, options.unsure
 
     def caption(self, photos: Iterator[Photo]) -> None:
@@ -204,11 +204,11 @@ class _Run:
                 self._refuse(photo, error)
         self._unsure.append(unsure)
         self._captions.append(entries)
-        self._watch.captioned(len(entries) + len(unsure))
+        self._events.captioned(len(entries) + len(unsure))
 
     def _refuse(self, photo: Photo, error: ImageError) -> None:
         self._unreadable.append([{"image": photo.name, "error": str(error)}])
-        self._watch.refused(error)
+        self._events.refused(error)
 
 
 def _totals(options: BulkOptions) -> Totals:

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from captioner.model.draws import Share, choose, drawn
+from captioner.model.draws import choose, drawn
 from captioner.model.kernels.fused import FusedScores
 from captioner.model.kernels.products import PLAIN, Products
+from captioner.ranks import BatchSlice
 
 FUSED = {"relu": FusedScores(functional.relu), "tanh": FusedScores(torch.tanh)}
 """act(keys + query) . w, for each activation."""
@@ -108,7 +109,7 @@ def attend_at(locations: Tensor, annotations: Tensor) -> Tensor:
     return annotations.gather(1, index)
 
 
-def sampled_locations(alpha: Tensor, share: Share | None = None) -> Tensor:
+def sampled_locations(alpha: Tensor, share: BatchSlice | None = None) -> Tensor:
     """s_t ~ Multinoulli(alpha_t), Xu et al. 2015, eq. 8: [B, K, L] -> [B, K].
 
     share: of a batch, where `alpha` is of some of its images only.

@@ -10,10 +10,10 @@ from torch.nn import functional
 
 from captioner.config import CaptionerConfig
 from captioner.model.attention import AdditiveScore, DotScore, GeneralScore, attend, attend_at, sampled_locations
-from captioner.model.draws import Share
 from captioner.model.kernels.dropout import ByteDropout
 from captioner.model.kernels.products import PLAIN, Products, SharedProducts
 from captioner.model.label_memory import LabelEntries, LabelMemory, Labels
+from captioner.ranks import BatchSlice
 
 LIKELIEST, EXPECTED, SAMPLED = "likeliest", "expected", "sampled"
 """What hard attention may read of its map: one place, the average over all, or a place that is drawn."""
@@ -189,7 +189,7 @@ class Decoder(nn.Module):
         keys = None if self.score is None else self.score.keys(annotations)
         return ImageMemory(annotations, _mean(annotations), keys, entries)
 
-    def initial_state(self, memory: ImageMemory, captions: int, share: Share | None = None) -> DecoderState:
+    def initial_state(self, memory: ImageMemory, captions: int, share: BatchSlice | None = None) -> DecoderState:
         """h_0 and c_0 from the mean annotation vector, the same for all K captions of an image."""
         mean = self.dropout(memory.mean, share)
         hidden, cell = torch.tanh(self.init_hidden(mean)), torch.tanh(self.init_cell(mean))
@@ -208,7 +208,7 @@ class Decoder(nn.Module):
         unseen: Tensor | None = None,
         averaged: Tensor | None = None,
         products: Products = PLAIN,
-        share: Share | None = None,
+        share: BatchSlice | None = None,
     ) -> _Look:
         """h_{t-1} [B, K, N] and the last word's share of the query [B, K, A] -> what is seen.
 
@@ -232,7 +232,7 @@ class Decoder(nn.Module):
         gate = torch.sigmoid(products.linear(self.hidden_to_gate, hidden))  # [B, K, 1] or [B, K, D]
         return _Look(gate * context, alpha, gate.mean(dim=-1), locations)
 
-    def _locations(self, alpha: Tensor, location: str | Tensor, share: Share | None) -> Tensor | None:
+    def _locations(self, alpha: Tensor, location: str | Tensor, share: BatchSlice | None) -> Tensor | None:
         """The one place that each caption reads [B, K]; None where it reads all of them."""
         if self.attention != "hard" or (isinstance(location, str) and location == EXPECTED):
             return None
@@ -264,7 +264,7 @@ class Decoder(nn.Module):
         hidden: Tensor,
         context: Tensor,
         labels: LabelEntries | None,
-        share: Share | None = None,
+        share: BatchSlice | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """Deep output, eq. 7: L_o(E y_{t-1} + L_h h_t + L_z z_t). [B, R, M], [B, R, N], [B, R, D] -> [B, R, V].
 
@@ -308,7 +308,7 @@ class Decoder(nn.Module):
         tokens: Tensor,
         location: str | Tensor = LIKELIEST,
         averaged: Tensor | None = None,
-        share: Share | None = None,
+        share: BatchSlice | None = None,
         labels: Labels | None = None,
     ) -> DecoderOutput:
         """Teacher forcing: at each position, predict the word that follows `tokens` [B, K, T] (the start first).

@@ -101,7 +101,8 @@ class DataSetDocument(DataSetSummary):
         " text to be sure), `rare_words` that a training leaves out of its vocabulary and their share of all words,"
         " words that the captioner in use does not know, photos that are the same or look alike, problems by kind with"
         " their place and how many captions are `lost` by each, samples. Of long lists"
-        " the first 100; `counts` and `problem_counts` tell how many there are."
+        " the first 100; `counts` and `problem_counts` tell how many there are. `headings` has the heading of each list"
+        " and each kind of problem that occurs, in their order; a report of an earlier version has none."
     )
 
 

@@ -1,5 +1,6 @@
 """Who may change what others see: whoever has the token."""
 
+import contextlib
 import hmac
 import os
 import re
@@ -8,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from captioner.errors import ConfigError
+from captioner.files import write_atomically
 from service.http.minute_limits import MinuteLimit
 from service.settings import Settings
 
@@ -78,22 +80,11 @@ def _read(path: Path) -> str | None:
 
 
 def _made(path: Path) -> str:
-    """Of two processes that make one at the same time, both get the same."""
-    beside = path.with_name(f".{path.name}-{secrets.token_hex(8)}.part")
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with open(descriptor, "w", encoding="ascii") as file:
-            file.write(secrets.token_urlsafe(32) + "\n")
-            file.flush()
-            os.fsync(descriptor)
-        if path.exists() and _read(path) is None:
-            path.unlink()  # empty or damaged: of no use to anybody
-        try:
-            os.link(beside, path)
-        except FileExistsError:
-            pass
-    finally:
-        os.unlink(beside)
+    """Create the token. Processes that do so at the same time all get the same one."""
+    if path.exists() and _read(path) is None:
+        path.unlink()  # empty or damaged
+    with contextlib.suppress(FileExistsError):
+        write_atomically(path, secrets.token_urlsafe(32) + "\n", permissions=0o600, replace=False)
     token = _read(path)
     assert token is not None
     return token

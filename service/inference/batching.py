@@ -17,8 +17,8 @@ from captioner.images.photo import ImageFrame
 
 log = logging.getLogger(__name__)
 
-Watch = Callable[[Caption], None]
-"""Called in the model's thread with the words that are sure, whenever there are more of them; must not block."""
+OnCaptionWords = Callable[[Caption], None]
+"""Called in the model's thread with the caption of one photo whenever more of its words are sure; must not block."""
 
 
 class QueueFull(Exception):
@@ -52,7 +52,7 @@ class _Job:
     frame: ImageFrame
     options: DecodingOptions
     deadline: float  # on the clock of time.monotonic
-    watch: Watch | None
+    watch: OnCaptionWords | None
     submitted: float = field(default_factory=time.monotonic)
     future: Future[Captioned] = field(default_factory=Future)
 
@@ -120,7 +120,7 @@ class Batcher:
         frame: ImageFrame,
         options: DecodingOptions,
         deadline: float,
-        watch: Watch | None = None,
+        watch: OnCaptionWords | None = None,
     ) -> Future[Captioned]:
         """Queue a photo from `Captioner.prepare`: pixels [S, S, 3]. `deadline` is a time of `time.monotonic`.
 

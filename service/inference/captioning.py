@@ -20,7 +20,7 @@ from captioner.caption_json import warnings_json
 from captioner.captioner import Captioner
 from captioner.config import DecodingOptions
 from captioner.images.photo import ImageFrame, open_image
-from service.inference.batching import Batcher, Captioned, DeadlinePassed, Stopping, Watch
+from service.inference.batching import Batcher, Captioned, DeadlinePassed, OnCaptionWords, Stopping
 from service.inference.documents import to_stored
 from service.inference.occlusion import EvidenceMaps
 from service.inference.switching import Serving, Switch
@@ -112,7 +112,7 @@ class CaptionService:
         self.switch.close()
         self.database.close()
 
-    def begin(self, data: bytes, options: DecodingOptions, watch: Watch | None = None) -> Begun:
+    def begin(self, data: bytes, options: DecodingOptions, watch: OnCaptionWords | None = None) -> Begun:
         """Decode a photo and queue it.
 
         Raises ImageError for a photo that cannot be read, QueueFull, DeadlinePassed or Stopping.
@@ -165,7 +165,7 @@ class CaptionService:
         return Batcher(captioner, settings.batch_size, window, settings.queue_size, on_batch=self.metrics.batch)
 
     def _begun(
-        self, serving: Serving, data: bytes, options: DecodingOptions, deadline: float, watch: Watch | None
+        self, serving: Serving, data: bytes, options: DecodingOptions, deadline: float, watch: OnCaptionWords | None
     ) -> Begun:
         with ExitStack() as announced:
             announced.enter_context(serving.batcher.coming())

@@ -24,6 +24,8 @@ def main(arguments: Sequence[str]) -> None:
     if int(niceness):
         os.nice(int(niceness))
     if sys.platform == "linux":
+        # Python has no function for prctl; of its packages one needs a C compiler and libcap, the other is this call of
+        # ctypes. To poll for the parent, as psutil would have it, is no help once this process has become the command.
         ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGTERM)
     if os.getppid() != int(parent):  # it has ended already, and no signal comes
         sys.exit(128 + signal.SIGTERM)

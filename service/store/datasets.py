@@ -20,6 +20,7 @@ from typing import Any, BinaryIO
 from sqlalchemy import delete, select
 
 from captioner.errors import CaptionerError, DataError
+from captioner.files import put_in_place, sync_tree
 from service.inference.turns import Turns
 from service.jobs import process as training_process
 from service.settings import Settings
@@ -199,10 +200,11 @@ class DataSets:
                 root=str(root.relative_to(beside) if root.is_relative_to(beside) else root),
                 report=report,
             )
+            sync_tree(beside)
             with self._database.writing() as session:
                 session.add(row)
                 session.flush()
-                os.rename(beside, self._folder / dataset_id)
+                put_in_place(beside, self._folder / dataset_id)
         except BaseException:
             shutil.rmtree(beside, ignore_errors=True)
             raise

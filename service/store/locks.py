@@ -8,6 +8,7 @@ from pathlib import Path
 
 from service.store.database import Database
 
+# filelock, which other locks of the project are, keeps its open file to itself; this one is handed to child processes.
 try:
     import fcntl
 except ImportError:  # Windows

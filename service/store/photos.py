@@ -1,7 +1,6 @@
 """The photos of kept captions, on disk: JPEG files that are named by the service's own ids."""
 
 import io
-import os
 import re
 import tempfile
 import time
@@ -11,6 +10,7 @@ from pathlib import Path
 from PIL import Image
 
 from captioner.errors import ConfigError
+from captioner.files import write_atomically
 from captioner.overlays import scaled_to
 from service.store.remains import ABANDONED_SECONDS
 
@@ -46,16 +46,7 @@ class PhotoFolder:
         """Keep a photo (upright, RGB), without anything that a camera wrote into its file."""
         path = self._path(photo_id)
         data = _jpeg(as_kept(photo))
-        descriptor, beside = tempfile.mkstemp(suffix=".part", dir=self._folder)
-        try:
-            with open(descriptor, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(descriptor)  # else a power cut could leave the name without the photo
-            os.replace(beside, path)
-        except BaseException:
-            os.unlink(beside)
-            raise
+        write_atomically(path, data, permissions=0o600)  # photos are private
 
     def open(self, photo_id: str) -> Image.Image:
         """A kept photo, RGB, decoded. Raises FileNotFoundError."""

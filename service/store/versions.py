@@ -17,6 +17,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from captioner.errors import CaptionerError
+from captioner.files import put_in_place, sync_tree
 from service.store.database import Database
 from service.store.home import is_there
 from service.store.remains import remove_abandoned, remove_unknown
@@ -74,15 +75,13 @@ class Versions:
             version_id = model_version(load_bundle(beside / "bundle"))
             if comparison is not None:
                 shutil.copytree(comparison, beside / "comparison")
-            _sync(beside)
+            sync_tree(beside)
             facts = {"created_at": datetime.now(UTC).isoformat(), **facts}
             with self._alone() as session:
                 if self._found(session, version_id) is None:
-                    # A process that was killed just here has left the folder without its row.
-                    shutil.rmtree(self._folder / version_id, ignore_errors=True)
                     os.chmod(beside, 0o755)
-                    os.rename(beside, self._folder / version_id)
-                    _sync_folder(self._folder)
+                    # A process that was killed just here has left a folder without its row, which is replaced.
+                    put_in_place(beside, self._folder / version_id)
                     session.merge(VersionRow(id=version_id, facts=facts, compared=comparison is not None))
             return self.get(version_id)
         finally:
@@ -195,26 +194,3 @@ class Versions:
 
 def _last(session: Session) -> PromotionRow | None:
     return session.scalar(select(PromotionRow).order_by(PromotionRow.sequence.desc()).limit(1))
-
-
-def _sync(folder: Path) -> None:
-    """Let all that a folder holds reach the disk."""
-    for path in folder.rglob("*"):
-        if path.is_file():
-            descriptor = os.open(path, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-    for path in (*folder.rglob("*/"), folder):
-        _sync_folder(path)
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name != "posix":  # folders cannot be opened elsewhere
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

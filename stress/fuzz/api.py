@@ -20,9 +20,9 @@ from service.app import create_app
 from service.errors import MEDIA_TYPE
 from service.http.server import Server
 from service.settings import Settings
-from stress.fuzz.bundles import tiny_bundle
 from stress.fuzz.kinds import Find
 from stress.fuzz.mutations import json_bytes, mutate_bytes
+from stress.tiny_captioner import tiny_bundle
 
 TOKEN = "a secret of this process alone"
 _SECONDS = 20

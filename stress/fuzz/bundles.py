@@ -15,34 +15,18 @@ from typing import Any
 import torch
 from PIL import Image
 
-from captioner.bundle import FILES, Bundle, load_bundle, save_bundle
+from captioner.bundle import FILES, load_bundle
 from captioner.captioner import Captioner
-from captioner.config import CaptionerConfig, DecodingOptions
+from captioner.config import DecodingOptions
 from captioner.errors import BundleError, DataError, WeightsError
 from captioner.model.encoders import encoder_spec
-from captioner.model.network import CaptionModel
-from captioner.model.weights import LoadedWeights, tensors_sha256
-from captioner.vocabulary import SPECIAL_WORDS, Vocabulary
 from stress.fuzz.kinds import Find
 from stress.fuzz.mutations import json_bytes, mutate_bytes, mutate_json
+from stress.tiny_captioner import CONFIG, save_tiny_bundle
 from training.runs.checkpoint import load_checkpoint, save_checkpoint
 
 _ENCODERS = ("vgg19", "timm:eva02_enormous_patch14_clip_224", "timm:vit_7b_patch16_dinov3", "timm:resnet18", "timm:x")
 _PHOTO = Image.new("RGB", (90, 70), "red")
-
-ENCODER = "timm:test_efficientnet.r160_in1k"
-"""One of timm's networks for tests, small enough to be made in milliseconds."""
-
-
-def tiny_bundle() -> Bundle:
-    """A captioner of ten words and random weights."""
-    words = "a dog runs on the grass red ball with child".split()
-    vocabulary = Vocabulary((*SPECIAL_WORDS, *words))
-    config = CaptionerConfig(ENCODER, 64, embedding_dim=12, hidden_dim=16, attention_dim=8)
-    torch.manual_seed(0)
-    model = CaptionModel(config, len(vocabulary)).eval()
-    weights = LoadedWeights("file:random.safetensors", tensors_sha256(model.encoder.stages))
-    return Bundle(model, vocabulary, weights, DecodingOptions(beam_width=3, max_words=8), {"Bleu_4": 0.5}, "# Card\n")
 
 
 class Ran:
@@ -65,9 +49,9 @@ class Bundles:
 
     def __init__(self) -> None:
         torch.set_num_threads(1)
-        encoder_spec(ENCODER)
+        encoder_spec(CONFIG.encoder)
         with tempfile.TemporaryDirectory(prefix="fuzz-") as temporary:
-            save_bundle(tiny_bundle(), Path(temporary) / "bundle")
+            save_tiny_bundle(Path(temporary) / "bundle")
             self._files = {path.name: path.read_bytes() for path in (Path(temporary) / "bundle").iterdir()}
 
     def case(self, rng: Random) -> None:

@@ -16,7 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from captioner import bundle as bundles
+from captioner import files
 from captioner.bundle import Bundle, load_bundle, save_bundle
 from captioner.config import CaptionerConfig, DecodingOptions
 from captioner.decoding import decode
@@ -174,7 +174,7 @@ def test_an_earlier_bundle_is_replaced_whole(make_bundle, folder):
 
 
 def test_an_earlier_bundle_is_replaced_where_folders_cannot_be_exchanged(make_bundle, folder, monkeypatch):
-    monkeypatch.setattr(bundles.ctypes, "CDLL", lambda *_, **__: object())
+    monkeypatch.setattr(files.ctypes, "CDLL", lambda *_, **__: object())
     save_bundle(make_bundle(seed=1), folder)
     assert captions_of(load_bundle(folder)) == captions_of(make_bundle(seed=1))
     assert os.listdir(folder.parent) == ["mine"]
@@ -211,7 +211,7 @@ def test_a_disk_that_is_full_leaves_the_earlier_bundle(make_bundle, tiny_bundle,
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(bundles.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
         save_bundle(make_bundle(seed=1), folder)
     assert captions_of(load_bundle(folder)) == captions_of(tiny_bundle)

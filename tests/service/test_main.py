@@ -222,19 +222,19 @@ def test_it_can_be_stopped_while_it_still_loads(begin, number):
 @pytest.mark.parametrize("given, expected", [("", "PASSIVE"), ("ACTIVE", "ACTIVE")])
 def test_two_thread_pools_do_not_spin_against_each_other(begin, monkeypatch, given, expected):
     """Torch reads OMP_WAIT_POLICY when it is imported; whoever sets it knows better."""
-    watch = """
-class Watch:
+    lines = """
+class ImportHook:
     def find_spec(self, name, *_):
         if name == "torch":
             print(os.environ.get("OMP_WAIT_POLICY"), flush=True)
 
-sys.meta_path.insert(0, Watch())
+sys.meta_path.insert(0, ImportHook())
 sys.modules["service.app"].create_app = lambda settings: print(sys.modules["torch"].get_num_threads()) or sys.exit()
 """
     monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
     if given:
         monkeypatch.setenv("OMP_WAIT_POLICY", given)
-    process = begin(program=("-c", WITH_TOY.format(lines=watch)), admin_token=TOKEN, threads=3)
+    process = begin(program=("-c", WITH_TOY.format(lines=lines)), admin_token=TOKEN, threads=3)
     assert process.communicate(timeout=30)[0].split() == [expected, "3"]
 
 

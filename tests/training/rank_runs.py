@@ -17,13 +17,14 @@ import torch
 
 from captioner.config import CaptionerConfig, DecodingOptions
 from captioner.model.encoders import ENCODERS
+from captioner.ranks import Ranks
 from tests.quick_training import cut_at_spaces
 from tests.training.conftest import THREE_STAGES, three_stages_spec
 from training import loop, validation
 from training import setup as preparation
 from training.data.readers.sentence_files import read_sentences
 from training.data.records import read_records
-from training.distributed import Ranks, leave, meet
+from training.distributed import leave, meet
 from training.grounding.readers.formats import read_boxes
 from training.loop import Interrupted, fit
 from training.options import FitOptions

@@ -19,14 +19,15 @@ from torch import Tensor
 
 from captioner.bundle import save_bundle
 from captioner.errors import ConfigError
-from captioner.model.draws import Share, drawn
+from captioner.model.draws import drawn
+from captioner.ranks import ALONE, BatchSlice, Ranks
 from captioner.vocabulary import PAD
 from tests.training.conftest import three_stages_spec
 from tests.training.rank_runs import RUNS, STOPPED
 from tests.training.shapes import draw_shapes, write_boxes
 from training import losses
 from training.__main__ import main
-from training.distributed import ALONE, Ranks, rank_device
+from training.distributed import rank_device
 
 ROOT = Path(__file__).parents[2]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
@@ -286,7 +287,7 @@ def test_what_is_drawn_for_an_image_does_not_depend_on_the_ranks():
         return torch.rand(shape, generator=torch.Generator().manual_seed(1))
 
     whole = drawn(draw, (7, 2))
-    parts = [drawn(draw, (3, 2), Share(0, 7)), drawn(draw, (4, 2), Share(3, 7))]
+    parts = [drawn(draw, (3, 2), BatchSlice(0, 7)), drawn(draw, (4, 2), BatchSlice(3, 7))]
     assert torch.equal(torch.cat(parts), whole)
 
 

@@ -7,11 +7,11 @@ from captioner.bundle_json import CONFIDENCE
 from captioner.captioner import Captioner
 from training.confidence.learning import NotLearnable, calibrate_bundle, check_enough
 from training.confidence.scores import confidence_in_one_line
-from training.runs.progress import Watch, unwatched
+from training.runs.progress import ReportProgress, unwatched
 from training.runs.run import Run
 
 
-def calibrate(run: Run, watch: Watch = unwatched) -> None:
+def calibrate(run: Run, watch: ReportProgress = unwatched) -> None:
     """Give the captions of the best captioner a confidence, learned from the validation photos, if it has none yet.
 
     Not where the run's options say that it is to have none.
@@ -23,7 +23,7 @@ def calibrate(run: Run, watch: Watch = unwatched) -> None:
         run.ranks.from_leader(lambda: _calibrate(run, watch))
 
 
-def _calibrate(run: Run, watch: Watch) -> None:
+def _calibrate(run: Run, watch: ReportProgress) -> None:
     bundle, validator = run.output / "bundle", run.material.frozen.validator
     records = validator.data.records
     if not bundle.is_dir() or (bundle / CONFIDENCE).exists():

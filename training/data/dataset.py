@@ -8,13 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from captioner.model.draws import Share
+from captioner.ranks import ALONE, BatchSlice, Ranks
 from captioner.vocabulary import END, PAD, START, Vocabulary
 from training.data.features import FeatureCache
 from training.data.mixing import Balance
 from training.data.records import ImageRecord
 from training.data.sentences import SentenceBatch
-from training.distributed import ALONE, Ranks
 from training.grounding.supervision import Regions
 from training.options import MAX_TRAINING_WORDS
 from training.random_streams import BATCH, ORDER, stream
@@ -39,7 +38,7 @@ class Batch:
     """[B, K, T, L] for words that name a thing, the share of each place that lies inside its boxes; for others, 0"""
     seed: int = 0
     """Of what is drawn while it is learned from."""
-    share: Share | None = None
+    share: BatchSlice | None = None
     """Which images of a batch that ranks share these are; None where they are all of them."""
     sentences: SentenceBatch | None = None
     """Sentences without photos that are learned from beside the images."""

@@ -22,11 +22,12 @@ from tqdm import tqdm
 
 from captioner.config import CaptionerConfig
 from captioner.errors import ImageError
+from captioner.files import write_json
 from captioner.images.photo import ImageFrame, fit_image, frame_of, open_image
 from captioner.model.encoders import Encoder
 from captioner.model.runtime import multiplies_bfloat16
-from training.distributed import ALONE, Ranks
-from training.runs.progress import Watch, unwatched
+from captioner.ranks import ALONE, Ranks
+from training.runs.progress import ReportProgress, unwatched
 
 ENCODE_BATCH = 16
 
@@ -197,7 +198,7 @@ def open_cache(
     key = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:12]
     shape = encode(encoder, np.zeros((1, config.image_size, config.image_size, 3), np.uint8), view).shape[1:]
     cache = FeatureCache(root / f"{config.encoder.replace(':', '-')}-{config.image_size}-{key}", shape)
-    (cache.folder / "what.json").write_text(json.dumps(what, indent=2) + "\n")
+    write_json(cache.folder / "what.json", what, indent=2)
     return cache
 
 
@@ -232,7 +233,7 @@ def fill_cache(
     view: FeatureView,
     photos: Sequence[Path],
     label: str,
-    watch: Watch = unwatched,
+    watch: ReportProgress = unwatched,
     ranks: Ranks = ALONE,
 ) -> list[ImageError]:
     """Encode the photos that are not in the cache yet. Returns what could not be read, a sentence each.

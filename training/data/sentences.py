@@ -13,12 +13,11 @@ from torch import Tensor
 
 from captioner.counting import counted
 from captioner.errors import DataError
-from captioner.model.draws import Share
 from captioner.model.label_memory import Labels
+from captioner.ranks import BatchSlice, Ranks
 from captioner.vocabulary import END, PAD, START, UNKNOWN, Vocabulary
 from training.data.readers.sentence_files import SentenceTexts
 from training.data.simulated_labels import LabelSimulator
-from training.distributed import Ranks
 from training.options import MAX_TRAINING_WORDS
 
 MOST_UNKNOWN = 0.5
@@ -38,7 +37,7 @@ class SentenceBatch:
     """[B, 1, T] the words and the end, PAD after it"""
     labels: Labels | None = None
     """Simulated; None where the captioner attends to no labels."""
-    share: Share | None = None
+    share: BatchSlice | None = None
     """Which sentences of a batch that ranks share these are; None where they are all of them."""
 
     def part(self, ranks: Ranks) -> "SentenceBatch":

@@ -24,7 +24,7 @@ from training.evaluation.metrics import Scores, one_meteor, score_captions
 from training.evaluation.rightness import Judge, words_of_references
 from training.options import FitOptions
 from training.random_streams import COMPARISON, sample, stream
-from training.runs.progress import Watch, unwatched
+from training.runs.progress import ReportProgress, unwatched
 from training.setup import training_splits
 
 PHOTOS = 12
@@ -53,7 +53,7 @@ def compare(
     replay: DataSet | None,
     output: Path,
     seed: int = 0,
-    watch: Watch = unwatched,
+    watch: ReportProgress = unwatched,
 ) -> dict[str, Any]:
     """Score the captioners "new" and "old" on held-out photos of `data`, and on the val split of `replay`.
 
@@ -91,7 +91,7 @@ def held_out(data: DataSet, seed: int) -> tuple[list[ImageRecord], str]:
     return training_splits(data, FitOptions(seed=seed))[1], "val"
 
 
-def _compared(captioners: Mapping[str, Captioner], records: Sequence[ImageRecord], watch: Watch) -> Compared:
+def _compared(captioners: Mapping[str, Captioner], records: Sequence[ImageRecord], watch: ReportProgress) -> Compared:
     captions = {}
     for number, (name, captioner) in enumerate(captioners.items()):
         watch("comparing", done=number * len(records), total=len(captioners) * len(records))

@@ -25,10 +25,10 @@ from captioner.config import DecodingOptions
 from captioner.counting import counted
 from captioner.errors import DataError, ImageError
 from captioner.images.photo import open_image
+from captioner.ranks import ALONE, Ranks
 from training.confidence.plots import confidence_plots
 from training.confidence.scores import score_confidences
 from training.data.records import ImageRecord
-from training.distributed import ALONE, Ranks
 from training.evaluation.metrics import METRICS, Scores, check_references, score_captions
 from training.evaluation.page import draw_cards, render_page, write_file
 from training.evaluation.rightness import Judge, words_of_references

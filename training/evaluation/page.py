@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import os
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from captioner.captioner import Caption
 from captioner.counting import counted
 from captioner.errors import DataError, ImageError
 from captioner.figures import figure_strip
+from captioner.files import write_atomically
 from captioner.images.photo import open_image
 from training.confidence.plots import Plot
 from training.data.records import ImageRecord
@@ -211,11 +211,8 @@ def _grounding_rows(scores: Mapping[str, Any]) -> Iterator[GroundingRow]:
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write beside, then rename: who looks sees the old file or the new one, never half of one."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    """Write a file atomically. Raises DataError."""
     try:
-        beside.write_bytes(content)
-        os.replace(beside, path)
+        write_atomically(path, content)
     except OSError as error:
-        beside.unlink(missing_ok=True)
         raise DataError(f"{path} cannot be written: {error.strerror}; make room or choose another folder") from error

@@ -22,10 +22,10 @@ from captioner.config import DecodingOptions
 from captioner.errors import DataError, ImageError
 from captioner.images.photo import ImageFrame
 from captioner.model.decoder import Decoder
+from captioner.ranks import ALONE, Ranks
 from captioner.vocabulary import UNKNOWN, Vocabulary, tokenise
 from training.data.dataset import pad_captions
 from training.data.records import ImageRecord
-from training.distributed import ALONE, Ranks
 from training.grounding.boxes import Box, BoxSet, PhotoBoxes, Phrase, phrases_named, phrases_of
 from training.grounding.regions import centre_in_boxes, centres_inside, coverage
 from training.grounding.scores import Aim, EvidenceGrounding, GroundingScores, PhraseScore, size_of, summarise

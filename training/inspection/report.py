@@ -70,7 +70,7 @@ class Report:
         return tuple(same for same in self.same_images if same.leak)
 
     def to_json(self, most: int | None = None) -> dict[str, Any]:
-        """Everything, as plain values; problems counted by kind and in full.
+        """Return everything as plain values; problems counted by kind and in full; the headings of what is there.
 
         most: keep only so many of each list, and of the problems of each kind; `counts` tells how many there are.
         """
@@ -79,6 +79,8 @@ class Report:
         values["problem_counts"] = dict(Counter(problem.kind for problem in self.problems))
         lists = ("leaks", "same_images", "similar_images", "repeated_captions")
         values["counts"] = {name: len(values[name]) for name in lists}
+        found = Counter(values["counts"]) + Counter(values["problem_counts"])  # without those that are 0
+        values["headings"] = {name: heading_of(name) for name in (*HEADINGS, *found) if name in found}
         if most is not None:
             for name in lists:
                 values[name] = values[name][:most]
@@ -98,6 +100,10 @@ LONGEST_LINE = 200
 """Of an example in the text, in characters."""
 
 HEADINGS = {
+    "leaks": "images in two splits",
+    "same_images": "images that occur more than once",
+    "similar_images": "images that look alike",
+    "repeated_captions": "captions that occur more than once",
     "bad_entry": "refused lines and entries",
     "empty_caption": "empty captions",
     "no_caption": "placeholders in place of a caption (nan, None, n/a, ...), left out",
@@ -122,7 +128,10 @@ HEADINGS = {
     "unused_file": "unused files",
     "ignored_file": "files that systems leave behind, passed over",
 }
-"""Kind of problem -> what a person reads above a list of them, in the order of the text."""
+"""Name of a list in the report, or kind of problem -> heading for people, in the order of the text.
+
+The JSON form of a report carries the headings of what it has, so that the page needs none of its own.
+"""
 
 
 def inspect_data(
@@ -190,21 +199,25 @@ def render(report: Report, examples: int = 3) -> str:
         lines += ["", *_render_words(report)]
     else:
         lines += ["", "Nothing here can be used."]
-    lines += render_list("images in two splits", [same_text(same) for same in report.leaks], examples)
+    lines += render_list(HEADINGS["leaks"], [same_text(same) for same in report.leaks], examples)
     others = [same_text(same) for same in report.same_images if not same.leak]
-    lines += render_list("images that occur more than once", others, examples)
-    lines += render_list("images that look alike", [same_text(same) for same in report.similar_images], examples)
+    lines += render_list(HEADINGS["same_images"], others, examples)
+    lines += render_list(HEADINGS["similar_images"], [same_text(same) for same in report.similar_images], examples)
     repeated = [f'{same.count} times, images {same.images}: "{same.text}"' for same in report.repeated_captions]
-    lines += render_list("captions that occur more than once", repeated, examples)
-    kinds = dict.fromkeys([*HEADINGS, *(problem.kind for problem in report.problems)])
-    for kind in kinds:
+    lines += render_list(HEADINGS["repeated_captions"], repeated, examples)
+    for kind in dict.fromkeys([*HEADINGS, *(problem.kind for problem in report.problems)]):
         found = [str(problem) for problem in report.problems if problem.kind == kind]
-        lines += render_list(HEADINGS.get(kind, kind.replace("_", " ")), found, examples)
+        lines += render_list(heading_of(kind), found, examples)
     if not (report.problems or report.same_images):
         lines += ["", "No problems found."]
     if not report.checked_images:
         lines += ["", "The photos were not opened: unreadable and identical ones are not told."]
     return "\n".join(lines) + "\n"
+
+
+def heading_of(name: str) -> str:
+    """The heading of a list or a kind of problem; of an unknown kind, its name as words."""
+    return HEADINGS.get(name, name.replace("_", " "))
 
 
 def render_counts(splits: Sequence[SplitCount], total: SplitCount) -> list[str]:

@@ -22,11 +22,11 @@ from pathlib import Path
 from typing import Any
 
 from captioner.errors import ConfigError
-from captioner.files import read_json, write_json
+from captioner.files import read_json, write_atomically, write_json
 from captioner.vocabulary import tokenise
 from training.data.records import DataSet, ImageRecord, read_records
 from training.evaluation.rightness import Judge, words_of_references
-from training.recipes.default import RECIPES, Place, add_data_arguments
+from training.recipes.default import RECIPES, RecipePaths, add_data_arguments
 from training.recipes.options import Recipe, flags, load_recipe
 from training.recipes.steps import Step, StepFailed, StepLog, exit_status
 
@@ -60,13 +60,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _write_table(options: argparse.Namespace) -> None:
-    place, recipe = _place(options), load_recipe(options.recipe)
+    paths, recipe = _paths(options), load_recipe(options.recipe)
     variants = [variant for variant in VARIANTS if not options.only or variant.folder in options.only]
-    log = StepLog(place.output)
-    log.carry_out(steps(variants, recipe, place, options.photos_seen))
-    values = [_measured(variant, place) for variant in variants]
-    write_json(place.output / "table.json", values)
-    (place.output / "table.md").write_text(table(values), encoding="utf-8")
+    log = StepLog(paths.output)
+    log.carry_out(steps(variants, recipe, paths, options.photos_seen))
+    values = [_measured(variant, paths) for variant in variants]
+    write_json(paths.output / "table.json", values)
+    write_atomically(paths.output / "table.md", table(values))
     print(table(values), end="")
 
 
@@ -86,57 +86,57 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _place(options: argparse.Namespace) -> Place:
+def _paths(options: argparse.Namespace) -> RecipePaths:
     if missing := [f"--{name}" for name in ("flickr8k", "coco", "sentences") if not getattr(options, name)]:
         raise ConfigError(f"the ablations need {' and '.join(missing)}: name the data")
     given = options.flickr8k, options.coco, options.boxes, tuple(options.sentences)
-    return Place(*given, options.output, options.cache or options.output / "features", options.device)
+    return RecipePaths(*given, options.output, options.cache or options.output / "features", options.device)
 
 
-def steps(variants: Sequence[Variant], recipe: Recipe, place: Place, photos_seen: int) -> list[Step]:
+def steps(variants: Sequence[Variant], recipe: Recipe, paths: RecipePaths, photos_seen: int) -> list[Step]:
     """Train and measure each variant."""
-    photos = {name: len(read_records(getattr(place, name)).split("train")) for name in SETS}
+    photos = {name: len(read_records(getattr(paths, name)).split("train")) for name in SETS}
     found = []
     for variant in variants:
         of_epoch = photos["flickr8k"] + (photos["coco"] if "photos" in variant.parts else 0)
         epochs = max(1, round(photos_seen / of_epoch))
-        arguments = fit_arguments(variant, recipe, place, epochs)
+        arguments = fit_arguments(variant, recipe, paths, epochs)
         found.append(
-            Step(variant.folder, {"fit": arguments}, lambda each=variant, fit=arguments: _measure(each, fit, place))
+            Step(variant.folder, {"fit": arguments}, lambda each=variant, fit=arguments: _measure(each, fit, paths))
         )
     return found
 
 
-def fit_arguments(variant: Variant, recipe: Recipe, place: Place, epochs: int) -> list[str]:
+def fit_arguments(variant: Variant, recipe: Recipe, paths: RecipePaths, epochs: int) -> list[str]:
     """Arguments of `fit` for a variant."""
-    run = place.output / variant.folder / "run"
-    data = ["--data", str(place.flickr8k), *(["--boxes", str(place.boxes)] if place.boxes else [])]
+    run = paths.output / variant.folder / "run"
+    data = ["--data", str(paths.flickr8k), *(["--boxes", str(paths.boxes)] if paths.boxes else [])]
     captioner, stage = dict(recipe.captioner), recipe.stages[0]
     if "photos" in variant.parts:
-        data += ["--also", str(place.coco)]
+        data += ["--also", str(paths.coco)]
     if "text" in variant.parts:
-        data += ["--sentences", *map(str, place.sentences)]
+        data += ["--sentences", *map(str, paths.sentences)]
     if "labels" not in variant.parts:
         captioner["labels"] = 0
     options = {**stage.options, "epochs": epochs, "patience": epochs}
-    where = ["--output", str(run), "--cache", str(place.cache), *place.device_flags()]
+    where = ["--output", str(run), "--cache", str(paths.cache), *paths.device_flags()]
     return ["fit", *data, *where, *flags(captioner), *flags(recipe.validation), *flags(options), "--no-confidence"]
 
 
-def _measure(variant: Variant, arguments: list[str], place: Place) -> None:
+def _measure(variant: Variant, arguments: list[str], paths: RecipePaths) -> None:
     """Train a variant, evaluate it on both validation splits, and keep its figures in result.json."""
     from training.__main__ import main as training
 
-    folder = place.output / variant.folder
+    folder = paths.output / variant.folder
     begun = any((folder / "run" / file).is_file() for file in ("checkpoint.pt", "progress.json"))
     if status := training([*arguments, *(["--resume"] if begun else [])]):
         raise StepFailed(variant.folder, status)
-    data_sets = {name: read_records(getattr(place, name)) for name in SETS}
+    data_sets = {name: read_records(getattr(paths, name)) for name in SETS}
     known = known_words([data_sets[name] for name in (SETS if "photos" in variant.parts else SETS[:1])])
     figures = {}
     for name, data in data_sets.items():
         output = folder / name
-        evaluate = ["evaluate", "--data", str(getattr(place, name)), "--split", "val", *place.device_flags()]
+        evaluate = ["evaluate", "--data", str(getattr(paths, name)), "--split", "val", *paths.device_flags()]
         if status := training([*evaluate, "--bundle", str(folder / "run" / "bundle"), "--output", str(output)]):
             raise StepFailed(variant.folder, status)
         captions = {entry["image_id"]: entry["caption"] for entry in read_json(output / "results.json")}
@@ -181,8 +181,8 @@ def judged(captions: Mapping[Hashable, str], records: Sequence[ImageRecord], kno
     }
 
 
-def _measured(variant: Variant, place: Place) -> dict[str, Any]:
-    return read_json(place.output / variant.folder / "result.json")
+def _measured(variant: Variant, paths: RecipePaths) -> dict[str, Any]:
+    return read_json(paths.output / variant.folder / "result.json")
 
 
 def table(values: Sequence[Mapping[str, Any]]) -> str:

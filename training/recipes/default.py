@@ -19,7 +19,6 @@ by the same steps, in about a minute.
 
 import argparse
 import dataclasses
-import os
 import shutil
 import sys
 from collections.abc import Callable, Sequence
@@ -28,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from captioner.errors import ConfigError
-from captioner.files import read_json
+from captioner.files import atomic_folder, read_json
 from training.recipes.options import Recipe, flags, load_recipe
 from training.recipes.steps import Step, StepFailed, StepLog, exit_status
 
@@ -36,7 +35,7 @@ RECIPES = Path(__file__).parent
 
 
 @dataclass(frozen=True)
-class Place:
+class RecipePaths:
     """Data that a recipe learns from, and where it writes."""
 
     flickr8k: Path
@@ -72,10 +71,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _make(options: argparse.Namespace) -> None:
-    place, recipe = _place(options), load_recipe(options.recipe or _shipped(options.smoke))
-    log = StepLog(place.output)
-    log.carry_out(steps(recipe, place, log, _command(options)))
-    print(f"the captioner is in {place.bundle}")
+    paths, recipe = _paths(options), load_recipe(options.recipe or _shipped(options.smoke))
+    log = StepLog(paths.output)
+    log.carry_out(steps(recipe, paths, log, _command(options)))
+    print(f"the captioner is in {paths.bundle}")
 
 
 def _shipped(smoke: bool) -> Path:
@@ -101,18 +100,18 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", help="cpu, cuda, ...; by default a GPU where there is one")
 
 
-def _place(options: argparse.Namespace) -> Place:
+def _paths(options: argparse.Namespace) -> RecipePaths:
     cache = options.cache or options.output / "features"
     if options.smoke:
         from training.recipes.drawn_data import draw_data
 
         drawn = draw_data(options.output / "drawn")
         given = drawn.first, drawn.second, drawn.boxes, drawn.sentences
-        return Place(*given, options.output, cache, options.device or "cpu")
+        return RecipePaths(*given, options.output, cache, options.device or "cpu")
     if missing := [f"--{name}" for name in ("flickr8k", "coco", "boxes", "sentences") if not getattr(options, name)]:
         raise ConfigError(f"the recipe needs {' and '.join(missing)}: name the data, or try it by --smoke without any")
     given = options.flickr8k, options.coco, options.boxes, tuple(options.sentences)
-    return Place(*given, options.output, cache, options.device)
+    return RecipePaths(*given, options.output, cache, options.device)
 
 
 def _command(options: argparse.Namespace) -> str:
@@ -123,21 +122,21 @@ def _command(options: argparse.Namespace) -> str:
     return f"python -m training.recipes.default {data} --sentences {' '.join(file.name for file in options.sentences)}"
 
 
-def steps(recipe: Recipe, place: Place, log: StepLog, command: str) -> list[Step]:
+def steps(recipe: Recipe, paths: RecipePaths, log: StepLog, command: str) -> list[Step]:
     """All steps, in their order."""
     found = []
     for number, stage in enumerate(recipe.stages):
-        arguments = fit_arguments(recipe, place, number)
-        found.append(Step(stage.name, {"fit": arguments}, _fit(stage.name, arguments, place)))
-    found.append(Step("average", {"average": recipe.average}, lambda: _average(recipe, place)))
+        arguments = fit_arguments(recipe, paths, number)
+        found.append(Step(stage.name, {"fit": arguments}, _fit(stage.name, arguments, paths)))
+    found.append(Step("average", {"average": recipe.average}, lambda: _average(recipe, paths)))
     tried = {"decoding": recipe.decoding, "photos": recipe.decoding_photos}
-    found.append(Step("decoding", tried, lambda: _choose_decoding(recipe, place)))
+    found.append(Step("decoding", tried, lambda: _choose_decoding(recipe, paths)))
     if recipe.confidence:
-        found.append(Step("confidence", {}, lambda: _learn_confidence(place, log)))
+        found.append(Step("confidence", {}, lambda: _learn_confidence(paths, log)))
     for name, split in EVALUATED:
-        arguments = evaluate_arguments(place, name, split)
+        arguments = evaluate_arguments(paths, name, split)
         found.append(Step(f"evaluate {name} {split}", {"evaluate": arguments}, _run(f"evaluate {name}", arguments)))
-    found.append(Step("card", {"command": command}, lambda: _write_card(recipe, place, log, command)))
+    found.append(Step("card", {"command": command}, lambda: _write_card(recipe, paths, log, command)))
     return found
 
 
@@ -145,21 +144,21 @@ EVALUATED = (("flickr8k", "val"), ("coco", "val"), ("flickr8k", "test"))
 """Data set and split. The test split comes last, when nothing is left to decide."""
 
 
-def fit_arguments(recipe: Recipe, place: Place, number: int) -> list[str]:
+def fit_arguments(recipe: Recipe, paths: RecipePaths, number: int) -> list[str]:
     """Arguments of `fit` for a stage, but for --resume."""
-    data = ["--data", str(place.flickr8k), "--also", str(place.coco), "--boxes", str(place.boxes)]
-    data += ["--sentences", *map(str, place.sentences)] if place.sentences else []
-    where = ["--output", str(place.run), "--cache", str(place.cache), *place.device_flags()]
+    data = ["--data", str(paths.flickr8k), "--also", str(paths.coco), "--boxes", str(paths.boxes)]
+    data += ["--sentences", *map(str, paths.sentences)] if paths.sentences else []
+    where = ["--output", str(paths.run), "--cache", str(paths.cache), *paths.device_flags()]
     chosen = [*flags(recipe.captioner), *flags(recipe.validation), *flags(recipe.options_at(number))]
     chosen.append("--no-confidence")  # has a step of its own, once all weights and the decoding are final
     return ["fit", *data, *where, *chosen]
 
 
-def evaluate_arguments(place: Place, name: str, split: str) -> list[str]:
+def evaluate_arguments(paths: RecipePaths, name: str, split: str) -> list[str]:
     """Arguments of `evaluate` for one split of a data set."""
-    arguments = ["evaluate", "--data", str(getattr(place, name)), "--split", split, "--bundle", str(place.bundle)]
-    arguments += ["--output", str(place.evaluation(name, split)), *place.device_flags()]
-    return [*arguments, *(["--boxes", str(place.boxes)] if (name, split) == ("flickr8k", "val") else [])]
+    arguments = ["evaluate", "--data", str(getattr(paths, name)), "--split", split, "--bundle", str(paths.bundle)]
+    arguments += ["--output", str(paths.evaluation(name, split)), *paths.device_flags()]
+    return [*arguments, *(["--boxes", str(paths.boxes)] if (name, split) == ("flickr8k", "val") else [])]
 
 
 def _run(name: str, arguments: list[str]) -> Callable[[], None]:
@@ -174,55 +173,52 @@ def _run(name: str, arguments: list[str]) -> Callable[[], None]:
     return run
 
 
-def _fit(name: str, arguments: list[str], place: Place) -> Callable[[], None]:
+def _fit(name: str, arguments: list[str], paths: RecipePaths) -> Callable[[], None]:
     """A step that trains on in the one run of the recipe, and keeps a copy of its best captioner."""
 
     def run() -> None:
-        begun = any((place.run / file).is_file() for file in ("checkpoint.pt", "progress.json"))
+        begun = any((paths.run / file).is_file() for file in ("checkpoint.pt", "progress.json"))
         _run(name, [*arguments, *(["--resume"] if begun else [])])()
-        _copy(place.run / "bundle", place.stage(name))
+        _copy(paths.run / "bundle", paths.stage(name))
 
     return run
 
 
 def _copy(bundle: Path, copy: Path) -> None:
-    """Copy a bundle; of one that is cut short by a kill nothing stays."""
-    beside = copy.with_name(f".{copy.name}.part")
-    shutil.rmtree(beside, ignore_errors=True)
-    shutil.copytree(bundle, beside)
-    shutil.rmtree(copy, ignore_errors=True)
-    os.replace(beside, copy)
+    """Copy a bundle atomically."""
+    with atomic_folder(copy, one_writer=True) as new:
+        shutil.copytree(bundle, new, dirs_exist_ok=True)
 
 
-def _average(recipe: Recipe, place: Place) -> None:
+def _average(recipe: Recipe, paths: RecipePaths) -> None:
     if not recipe.average:
-        _copy(place.run / "bundle", place.bundle)
+        _copy(paths.run / "bundle", paths.bundle)
         return
     from captioner.bundle import save_bundle
     from training.recipes.finishing import averaged_bundle
 
-    bundles = {stage.name: place.stage(stage.name) for stage in recipe.stages}
-    save_bundle(averaged_bundle(bundles, recipe.average), place.bundle)
+    bundles = {stage.name: paths.stage(stage.name) for stage in recipe.stages}
+    save_bundle(averaged_bundle(bundles, recipe.average), paths.bundle)
 
 
-def _choose_decoding(recipe: Recipe, place: Place) -> None:
+def _choose_decoding(recipe: Recipe, paths: RecipePaths) -> None:
     from captioner.bundle import load_bundle, save_bundle
     from training.data.records import read_records
     from training.recipes.finishing import DecodingChoice
 
-    kept = place.output / "decoding.json"
-    data_sets = [read_records(place.flickr8k), read_records(place.coco)]
-    bundle = load_bundle(place.bundle)
-    encoded = place.output / "decoding-features"  # of these weights alone, so nothing else can use them
-    chosen = DecodingChoice(bundle, data_sets, recipe.decoding_photos, encoded, place.device).choose(
+    kept = paths.output / "decoding.json"
+    data_sets = [read_records(paths.flickr8k), read_records(paths.coco)]
+    bundle = load_bundle(paths.bundle)
+    encoded = paths.output / "decoding-features"  # of these weights alone, so nothing else can use them
+    chosen = DecodingChoice(bundle, data_sets, recipe.decoding_photos, encoded, paths.device).choose(
         recipe.decoding, kept
     )
     bundle.model.to("cpu")
-    save_bundle(dataclasses.replace(bundle, decoding=chosen), place.bundle)
+    save_bundle(dataclasses.replace(bundle, decoding=chosen), paths.bundle)
     shutil.rmtree(encoded)
 
 
-def _learn_confidence(place: Place, log: StepLog) -> None:
+def _learn_confidence(paths: RecipePaths, log: StepLog) -> None:
     """Learn the confidence of the final weights with the final decoding; with too few photos there is none."""
     import captioner
     from training.confidence.learning import NotLearnable, calibrate_bundle
@@ -231,28 +227,28 @@ def _learn_confidence(place: Place, log: StepLog) -> None:
     from training.options import FitOptions
     from training.setup import training_splits
 
-    (place.bundle / "confidence.json").unlink(missing_ok=True)  # of the weights of one stage
-    data_sets = [read_records(place.flickr8k), read_records(place.coco)]
+    (paths.bundle / "confidence.json").unlink(missing_ok=True)  # of the weights of one stage
+    data_sets = [read_records(paths.flickr8k), read_records(paths.coco)]
     validation = [training_splits(data, FitOptions())[1] for data in data_sets]
     try:
-        model = calibrate_bundle(place.bundle, captioner.load(place.bundle, place.device, "exact"), validation)
+        model = calibrate_bundle(paths.bundle, captioner.load(paths.bundle, paths.device, "exact"), validation)
     except NotLearnable as reason:
         log.say(str(reason))
     else:
         log.say(confidence_in_one_line(model.learned))
 
 
-def _write_card(recipe: Recipe, place: Place, log: StepLog, command: str) -> None:
+def _write_card(recipe: Recipe, paths: RecipePaths, log: StepLog, command: str) -> None:
     """Put the figures of the evaluations, and how the captioner was made, into its bundle."""
     from captioner.bundle import load_bundle, save_bundle
     from training.recipes.finishing import finished_card, how_it_was_made, kept_figures, machine_name
 
-    bundle = load_bundle(place.bundle)
-    measured = {(name, split): _metrics(place, name, split) for name, split in EVALUATED}
+    bundle = load_bundle(paths.bundle)
+    measured = {(name, split): _metrics(paths, name, split) for name, split in EVALUATED}
     figures = {f"{name}, {split}": values for (name, split), values in measured.items()}
     seconds = {name: value for name, value in log.seconds().items() if name != "card"}
-    training_card = load_bundle(place.run / "bundle").card
-    made = how_it_was_made(command, recipe, bundle.metrics["validation"], seconds, machine_name(place.device))
+    training_card = load_bundle(paths.run / "bundle").card
+    made = how_it_was_made(command, recipe, bundle.metrics["validation"], seconds, machine_name(paths.device))
     card = finished_card(training_card, figures, bundle.decoding, made)
     kept = {key: kept_figures(values) for key, values in measured.items()}
     by_data = {name: kept[name, "val"] for name in ("flickr8k", "coco")}
@@ -262,11 +258,11 @@ def _write_card(recipe: Recipe, place: Place, log: StepLog, command: str) -> Non
     }
     final = {"validation": {**bundle.metrics["validation"], **means, "by_data": by_data}}
     final |= {"test": kept["flickr8k", "test"], "recipe": {"command": command, "seconds": seconds}}
-    save_bundle(dataclasses.replace(bundle, card=card, metrics={**bundle.metrics, **final}), place.bundle)
+    save_bundle(dataclasses.replace(bundle, card=card, metrics={**bundle.metrics, **final}), paths.bundle)
 
 
-def _metrics(place: Place, name: str, split: str) -> dict[str, Any]:
-    return read_json(place.evaluation(name, split) / "metrics.json")
+def _metrics(paths: RecipePaths, name: str, split: str) -> dict[str, Any]:
+    return read_json(paths.evaluation(name, split) / "metrics.json")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""Everything that is needed to go on with a run exactly, in one file that is always whole; apart from the bundle."""
+"""The state of a run, apart from its bundle, from which the run resumes exactly; written atomically."""
 
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from captioner.errors import DataError
+from captioner.files import atomic_file
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
@@ -14,16 +14,8 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
 
     Of random numbers nothing has to be kept: what is drawn is drawn anew for each batch, by its own seed.
     """
-    beside = path.with_name(f".{path.name}.part")
-    try:
-        with open(beside, "wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except BaseException:  # a disk that is full must not stay so for half a checkpoint
-        beside.unlink(missing_ok=True)
-        raise
+    with atomic_file(path, one_writer=True) as file:
+        torch.save(state, file)
 
 
 def load_checkpoint(path: Path, mapped: bool = False) -> dict[str, Any]:

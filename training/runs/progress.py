@@ -21,7 +21,7 @@ SAMPLE_PHOTOS = 6
 _SECONDS = 0.5
 """Between two writes of the same stage."""
 
-Watch = Callable[..., None]
+ReportProgress = Callable[..., None]
 """Called with a stage (encoding, training, validating, calibrating, comparing, finished) and what is known of it."""
 
 
@@ -44,7 +44,7 @@ class ProgressFile:
             return
         self._stage, self._written = stage, now
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(self._path, {"stage": stage, **values})
+        write_json(self._path, {"stage": stage, **values}, durable=False)
 
 
 def write_samples(

@@ -13,8 +13,8 @@ from torch.optim.swa_utils import AveragedModel
 from captioner.bundle import Bundle, save_bundle
 from captioner.errors import ConfigError, DataError
 from captioner.model.weights import tensors_sha256
+from captioner.ranks import ALONE, Ranks
 from training.data.records import records_sha256
-from training.distributed import ALONE, Ranks
 from training.grounding.supervision import teaching_boxes
 from training.options import FitOptions, Phase, phases
 from training.runs.averaging import averaged

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from captioner.model.draws import Share, drawn
+from captioner.model.draws import drawn
+from captioner.ranks import BatchSlice
 
 
 class ByteDropout(nn.Dropout):
     """`nn.Dropout` in a fifth of its time on a CPU: each number's fate is a random byte, so p is rounded to 1/256."""
 
-    def forward(self, values: Tensor, share: Share | None = None) -> Tensor:
+    def forward(self, values: Tensor, share: BatchSlice | None = None) -> Tensor:
         """Any shape -> the same, zeros in place of what was dropped, the rest scaled so that the mean stays.
 
         share: of a batch, where `values` [B, ...] are of some of its images only.

@@ -269,7 +269,7 @@ def test_photos_read_ahead_are_no_more_than_some_batches(photos, bundle, tmp_pat
     monkeypatch.setattr(Captioner, "caption_pixels", captioned)
     options = BulkOptions(tmp_path / "a.jsonl", batch_size=4)
     totals = caption_in_bulk(
-        [str(folder)], options, lambda: (captioner, captioner.decoding), watch=bulk.Watch(captioned=count)
+        [str(folder)], options, lambda: (captioner, captioner.decoding), events=bulk.BulkEvents(captioned=count)
     )
     assert totals.captioned == done == 60
     assert 8 < max(most) <= 4 + 1 + 8 + 1  # in hand, the one that found no room, those ahead, and the next

@@ -6,8 +6,9 @@ import torch
 from captioner.config import DecodingOptions
 from captioner.decoding import decode
 from captioner.model.attention import sampled_locations
-from captioner.model.draws import Share, choose, seeded_generator
+from captioner.model.draws import choose, seeded_generator
 from captioner.model.kernels.dropout import ByteDropout
+from captioner.ranks import BatchSlice
 
 PARTS = (slice(0, 2), slice(2, 3), slice(3, 7))
 
@@ -21,7 +22,7 @@ def seeded(draw):
 def assert_parts_are_those_of_the_whole(draw, values):
     """`draw(values, share)`: of parts of a batch of 7 it gives what it gives of the whole."""
     whole = seeded(lambda: draw(values, None))
-    parts = [seeded(lambda part=part: draw(values[part], Share(part.start, 7))) for part in PARTS]
+    parts = [seeded(lambda part=part: draw(values[part], BatchSlice(part.start, 7))) for part in PARTS]
     assert torch.equal(torch.cat(parts), whole)
     alone = [seeded(lambda part=part: draw(values[part], None)) for part in PARTS]
     assert not torch.equal(torch.cat(alone), whole)  # without a share they would be other draws

@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 import captioner
 from service.settings import Settings
-from tests.service.browser.visits import DOGS, Watch, away, caption
+from tests.service.browser.visits import DOGS, BrowserLog, away, caption
 from tests.service.serving import serving
 
 # Without motion there is no film by itself when a caption comes, which would take seconds in every test.
@@ -70,15 +70,15 @@ def visit(browser, shipped) -> Iterator[Callable[..., Page]]:
             context.add_init_script(f"if (location.protocol === 'http:') {keep}")
         context.set_default_timeout(PATIENCE_MS)
         url = str(client.base_url)
-        watch = Watch(context, url)
-        visits.append((context, watch, expected))
+        log = BrowserLog(context, url)
+        visits.append((context, log, expected))
         page = context.new_page()
         page.goto(url.rstrip("/") + path)
         return page
 
     yield open_page
-    for context, watch, expected in visits:
-        watch.check(expected)
+    for context, log, expected in visits:
+        log.check(expected)
         context.close()
 
 

@@ -16,8 +16,8 @@ DOGS = EXAMPLES / "dogs.jpg"
 SCREENSHOTS = ROOT / "out" / "screenshots"
 
 
-class Watch:
-    """All that a context asks of the network and writes to its consoles."""
+class BrowserLog:
+    """The requests and the console messages of a browser context."""
 
     def __init__(self, context: BrowserContext, url: str) -> None:
         self.url, self.wrong, self.foreign, self.requests = url, [], [], []

@@ -21,7 +21,7 @@ LARGE = 30_000_000
 # end. A request for /slow/N takes N tenths of a second; it, too, is told on the output.
 TOY = """
 import json, os, sys, time
-from service import server
+from service.http import server
 from service.settings import Settings
 
 def say(line):

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[3]
 
 PARENT = """
 import os, signal, subprocess, sys
-from service import child
+from service.jobs import child
 
 subprocess.Popen(child.command("-c", "import time; print('begun', flush=True); time.sleep(600)"))
 sys.stdin.read(1)

@@ -211,8 +211,8 @@ def test_a_home_belongs_to_the_database_that_knows_its_photos(postgresql, tmp_pa
         start("own")
     with pytest.raises(ConfigError, match="belong to a database that machines share"):
         start("shared", None)
-    mark = tmp_path / "shared" / service.homes.MARK
-    (tmp_path / "own" / service.homes.MARK).write_text(mark.read_text())
+    mark = tmp_path / "shared" / service.store.home.MARK
+    (tmp_path / "own" / service.store.home.MARK).write_text(mark.read_text())
     start("own")
     mark.write_text(json.dumps({"id": "0" * 32}))
     with pytest.raises(ConfigError, match="belong to another database"):

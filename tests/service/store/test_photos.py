@@ -178,6 +178,15 @@ def test_a_reader_never_sees_half_a_file(photos, names):
     assert names() == [f"{ID}.jpg"]
 
 
+def test_only_the_user_of_the_service_may_read_photos(photos, tmp_path):
+    mask = os.umask(0)
+    try:
+        photos.save(ID, halves(9, 9))
+    finally:
+        os.umask(mask)
+    assert (tmp_path / "photos" / f"{ID}.jpg").stat().st_mode & 0o777 == 0o600
+
+
 def test_a_photo_that_could_not_be_written_leaves_the_old_one(photos, names, monkeypatch):
     photos.save(ID, halves(90, 60))
 

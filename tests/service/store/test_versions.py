@@ -141,7 +141,7 @@ def test_remains_of_a_killed_process_go_when_nobody_is_at_work_on_them(versions,
 
 
 def test_only_the_last_promotions_are_kept(versions, bundles, monkeypatch):
-    monkeypatch.setattr(service.versions, "_HISTORY", 3)
+    monkeypatch.setattr(service.store.versions, "_HISTORY", 3)
     first, second, _ = (versions.add(bundle, facts()).id for bundle in bundles)
     for _ in range(3):
         versions.promote(first)

@@ -9,10 +9,10 @@ from captioner.decoding import decode
 from captioner.errors import DataError
 from captioner.model.decoder import Decoder
 from captioner.model.label_memory import Labels
+from captioner.ranks import Ranks
 from captioner.vocabulary import END, PAD, SPECIAL_WORDS, START, UNKNOWN, Vocabulary
 from training.data.readers.sentence_files import read_sentences
 from training.data.sentences import MOST_UNKNOWN, Sentences
-from training.distributed import Ranks
 from training.objectives import sentence_loss
 from training.options import MAX_TRAINING_WORDS, FitOptions
 from training.random_streams import SENTENCES, stream

@@ -41,6 +41,12 @@ def test_a_write_that_fails_leaves_the_earlier_checkpoint(tmp_path, monkeypatch)
     assert os.listdir(tmp_path) == ["checkpoint.pt"]
 
 
+def test_the_next_checkpoint_removes_what_a_killed_run_left(tmp_path):
+    (tmp_path / ".checkpoint.pt.part").write_bytes(b"half of hundreds of megabytes")
+    save_checkpoint(tmp_path / "checkpoint.pt", {"run": {}, "progress": 1})
+    assert os.listdir(tmp_path) == ["checkpoint.pt"]
+
+
 @pytest.mark.parametrize("damage", ["cut", "empty", "text"])
 def test_a_damaged_checkpoint_is_refused(tmp_path, damage):
     path = tmp_path / "checkpoint.pt"

@@ -19,6 +19,7 @@ from filelock import FileLock
 from PIL import Image
 
 from captioner.errors import DataError
+from captioner.files import atomic_folder
 from training.data.readers.photos import UNPACKED, is_photo
 
 _RECORDS = "records.jsonl"
@@ -98,30 +99,24 @@ def _cache_of(archive: Path) -> Path:
 
 def _write(photos: Iterable[Packed], archive: Path, folder: Path) -> None:
     name, most = archive.name, max(RATIO_FROM_BYTES, MAX_RATIO * archive.stat().st_size)
-    earlier = re.compile(re.escape(name) + "-[0-9a-f]+-[^-]+")  # of the archive before it changed, or of a crash
+    earlier = f"{re.escape(name)}-[0-9a-f]+-[^-]+"  # of the archive before it changed
+    left = re.compile(rf"{earlier}|\.{earlier}\.part")  # that, and what a crash left
     for old in folder.parent.iterdir():
-        if earlier.fullmatch(old.name):
+        if left.fullmatch(old.name):
             shutil.rmtree(old, ignore_errors=True)
-    written = Path(tempfile.mkdtemp(prefix=f"{name}-0-", dir=folder.parent))
-    written.chmod(0o755)
-    try:
-        with open(written / _RECORDS, "w", encoding="utf-8") as lines:
-            for number, packed in enumerate(photos):
-                file = ""
-                if packed.photo is not None:
-                    most -= len(packed.photo)
-                    if most < 0:
-                        raise DataError(
-                            f"{archive} would unpack to more than {MAX_RATIO} times its size, as no photos do: give the"
-                            " photos themselves"
-                        )
-                    file = f"{number:06d}{_ending(packed.name, packed.photo)}"
-                    (written / file).write_bytes(packed.photo)
-                lines.write(json.dumps([packed.entry, file, packed.name, packed.record], default=str) + "\n")
-        os.rename(written, folder)
-    except BaseException:
-        shutil.rmtree(written, ignore_errors=True)
-        raise
+    with atomic_folder(folder, one_writer=True) as written, open(written / _RECORDS, "w", encoding="utf-8") as lines:
+        for number, packed in enumerate(photos):
+            file = ""
+            if packed.photo is not None:
+                most -= len(packed.photo)
+                if most < 0:
+                    raise DataError(
+                        f"{archive} would unpack to more than {MAX_RATIO} times its size, as no photos do: give the"
+                        " photos themselves"
+                    )
+                file = f"{number:06d}{_ending(packed.name, packed.photo)}"
+                (written / file).write_bytes(packed.photo)
+            lines.write(json.dumps([packed.entry, file, packed.name, packed.record], default=str) + "\n")
 
 
 def _ending(name: str, photo: bytes) -> str:

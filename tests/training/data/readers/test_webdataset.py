@@ -94,6 +94,16 @@ def test_a_tar_is_unpacked_once_and_anew_when_it_changed(tmp_path, monkeypatch):
     assert not places(data, "ignored_file")
 
 
+def test_what_a_crash_left_is_removed_when_the_archive_is_unpacked_again(tmp_path):
+    (path,) = (record.path for record in read_records(tar(tmp_path / "x.tar", sample("1", "A dog."))).records)
+    top = path.parents[1]
+    for left in (f".{path.parent.name}.part", "x.tar-0-tmp", ".y.tar-1-2.part"):
+        write(top / left / "000000.jpg", "half")
+    read_records(tar(tmp_path / "x.tar", sample("1", "A longer caption.")))
+    assert not list(top.glob("*x.tar-*tmp")) and not list(top.glob(".x.tar-*")), "of this archive"
+    assert list(top.glob(".y.tar-*")), "another process may be at work on this one"
+
+
 def test_nothing_leaves_the_folder(tmp_path):
     link = tarfile.TarInfo()
     link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
