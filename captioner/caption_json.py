@@ -11,6 +11,9 @@ from captioner.confidence import wording
 if TYPE_CHECKING:
     from captioner.captioner import Caption  # imports torch, which drawing does not need
 
+DIGITS = 7
+"""Decimal places of the numbers in a map: more would be the noise of a float32."""
+
 
 def photo_json(
     path: Path | str, captions: "Sequence[Caption]", evidence: Sequence[np.ndarray] | None = None
@@ -81,14 +84,25 @@ def caption_json(caption: "Caption", evidence: np.ndarray | None = None) -> dict
 
 
 def word_label_json(caption: "Caption", place: int) -> dict[str, Any]:
-    """The label that a word came from, and what its overlay shows; {} for a captioner without labels."""
+    """Return `word_label` with its map as lists."""
+    return {
+        name: plain_numbers(value) if isinstance(value, np.ndarray) else value
+        for name, value in word_label(caption, place).items()
+    }
+
+
+def word_label(caption: "Caption", place: int) -> dict[str, Any]:
+    """Return the label of a word, what its overlay shows, and the label's map [H, W] if that is what it shows.
+
+    Returns {} for a captioner without labels.
+    """
     if not caption.word_labels:
         return {}
     label, label_map = caption.word_labels[place], caption.label_maps.get(place)
     values = {"label": None if label is None else caption.labels[label].name}
     if label_map is None:
         return values | {"map_of": "attention"}
-    return values | {"map_of": "label", "label_map": plain_numbers(label_map)}
+    return values | {"map_of": "label", "label_map": label_map}
 
 
 def labels_json(caption: "Caption") -> list[dict[str, Any]]:
@@ -102,5 +116,5 @@ def warnings_json(caption: "Caption") -> list[dict[str, str]]:
 
 
 def plain_numbers(values: np.ndarray) -> list:
-    """An array of any shape as lists. Digits past the seventh are a float32's noise."""
-    return values.astype(float).round(7).tolist()
+    """Return an array of any shape as lists, rounded to `DIGITS`."""
+    return values.astype(float).round(DIGITS).tolist()

@@ -50,6 +50,12 @@ def test_no_package_imports_one_that_it_must_not_know(package):
         assert not roots & FORBIDDEN[package], path
 
 
+@pytest.mark.parametrize("room", ["store", "inference", "jobs", "http"])
+def test_what_lies_below_the_api_does_not_import_it(room):
+    for path in (ROOT / "service" / room).rglob("*.py"):
+        assert not any(name.startswith("service.api") for name in imports_of(path)), path
+
+
 def test_modules_of_the_captioner_import_downward_only():
     for path in (ROOT / "captioner").glob("*.py"):
         if path.stem == "__init__":

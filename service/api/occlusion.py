@@ -4,7 +4,6 @@ import numpy as np
 from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
 
-from captioner.caption_json import plain_numbers
 from service.api.captions import find_ranked, missing
 from service.api.operations import current_service, json_response
 from service.api.schemas import CaptionPath, Evidence, Rank
@@ -31,7 +30,7 @@ def get_evidence(path: CaptionPath, query: Rank) -> Response:
     entry, caption = find_ranked(path.id, query.caption)
     rows, columns = caption.alphas.shape[1:]
     maps = evidence_for(entry, query.caption)
-    return json_response(Evidence(rows=rows, columns=columns, maps=plain_numbers(maps)))
+    return json_response(Evidence(rows=rows, columns=columns, maps=maps))
 
 
 def evidence_for(entry: StoredCaption, rank: int) -> np.ndarray:

@@ -8,6 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 from captioner.confidence import LIKELY, SURE
 from captioner.config import DecodingOptions
 from captioner.errors import ConfigError
+from service.api.maps import Map, Maps
 from service.errors import InvalidPart
 from service.store.photos import ID_PATTERN
 
@@ -18,7 +19,6 @@ MAX_SIDE = 2048
 
 CaptionId = Annotated[str, Field(pattern=f"^{ID_PATTERN}$", description="The caption's id: 32 hex digits.")]
 Probability = Annotated[float, Field(ge=0, le=1)]
-Map = Annotated[list[list[float]], Field(description="Rows of the grid; the numbers of a map sum to 1.")]
 
 
 class Strict(BaseModel):
@@ -146,7 +146,7 @@ class Alphas(BaseModel):
 
     rows: int
     columns: int
-    maps: list[Map] = Field(description="One map for each word, in the words' order.")
+    maps: Maps = Field(description="One map for each word, in the words' order.")
 
 
 class Evidence(BaseModel):
@@ -157,7 +157,7 @@ class Evidence(BaseModel):
 
     rows: int
     columns: int
-    maps: list[Map] = Field(
+    maps: Maps = Field(
         description="One map for each word, in the words' order; where no place speaks for a word, all have the same."
     )
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from captioner.caption_json import labels_json, plain_numbers, word_label_json
+from captioner.caption_json import labels_json, plain_numbers, word_label, word_label_json
 from captioner.captioner import Caption
 from captioner.confidence import wording
 from service.api.schemas import (
@@ -120,11 +120,11 @@ def _ranked(caption_id: str, rank: int, caption: Caption) -> RankedCaption:
                 gate=gate,
                 spread=spread,
                 overlay=_address(caption_id, f"overlays/{number}.png{query}"),
-                **word_label_json(caption, number - 1),
+                **word_label(caption, number - 1),
             )
             for number, (text, probability, confidence, gate, spread) in enumerate(words, start=1)
         ],
-        alphas=Alphas(rows=rows, columns=columns, maps=plain_numbers(caption.alphas)),
+        alphas=Alphas(rows=rows, columns=columns, maps=caption.alphas),
         figure=_address(caption_id, f"figure.png{query}"),
     )
 

@@ -201,6 +201,7 @@ class CaptionService:
 
     def _entry(self, caption_id: str, begun: Begun, captioned: Captioned) -> StoredCaption:
         best = captioned.captions[0]
+        documents, arrays = to_stored(captioned.captions)
         seconds = {
             "decode_image": begun.decode_image_seconds,
             "queue": captioned.queue_seconds,
@@ -218,9 +219,10 @@ class CaptionService:
             model_version=begun.serving.model_version,
             warnings=warnings_json(best) or None,
             document={
-                "captions": [to_stored(caption) for caption in captioned.captions],
+                "captions": documents,
                 "seen_box": list(begun.frame.seen_box),
                 "options": begun.options.to_json(),
                 "seconds": seconds,
             },
+            arrays=arrays,
         )

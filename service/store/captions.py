@@ -1,10 +1,12 @@
 """What was captioned, in the database."""
 
 import logging
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
 from sqlalchemy import ColumnElement, and_, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
@@ -42,12 +44,15 @@ class StoredCaption(CaptionSummary):
     """A caption with all that is known of it."""
 
     document: dict[str, Any]
-    """All captions of the photo, the part of it that the model saw, options and seconds: see service.documents."""
+    """All captions of the photo, the part of it that the model saw, options and seconds: see
+    service.inference.documents."""
+    arrays: Mapping[str, np.ndarray] = field(default_factory=dict, compare=False)
+    """Maps and other arrays of the captions, by name: see there. Two entries are compared without them."""
 
 
-_SUMMARY = [getattr(CaptionRow, field.name) for field in fields(CaptionSummary)]
+_SUMMARY = [getattr(CaptionRow, column.name) for column in fields(CaptionSummary)]
 _UNCORRECTED = CaptionRow.correction.is_(None)
-_WHOLE = [getattr(CaptionRow, field.name) for field in fields(StoredCaption)]
+_WHOLE = [getattr(CaptionRow, column.name) for column in fields(StoredCaption)]
 
 
 class Store:
@@ -58,7 +63,7 @@ class Store:
 
     def add(self, entry: StoredCaption) -> None:
         """Keep a caption."""
-        values = {field.name: getattr(entry, field.name) for field in fields(StoredCaption)}
+        values = {column.name: getattr(entry, column.name) for column in fields(StoredCaption)}
         values["created_at"], values["corrected_at"] = _seconds(entry.created_at), _seconds(entry.corrected_at)
         with self._database.writing() as session:
             session.add(CaptionRow(**values))

@@ -2,8 +2,11 @@
 
 from typing import Any
 
+import numpy as np
 from sqlalchemy import JSON
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from service.store.arrays import Arrays
 
 
 class Table(DeclarativeBase):
@@ -27,11 +30,12 @@ class CaptionRow(Table):
     model_version: Mapped[str]
     correction: Mapped[str | None]
     corrected_at: Mapped[float | None]
-    document: Mapped[dict[str, Any]] = mapped_column(JSON)  # large, so late: a summary is read without it
+    document: Mapped[dict[str, Any]] = mapped_column(JSON)  # long, so late: a summary is read without it
     # After it, where a migration can add it to an SQLite table. NULL where there are none: SQLite then knows that from
     # the row's header, and does not read through the document.
     warnings: Mapped[list[dict[str, str]] | None] = mapped_column(JSON(none_as_null=True))
     confidence: Mapped[float | None]
+    arrays: Mapped[dict[str, np.ndarray]] = mapped_column(Arrays, nullable=True)
 
 
 class DataSetRow(Table):
