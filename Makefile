@@ -27,9 +27,10 @@ test: lint  ## check style, then run all tests; warnings are errors
 test-quick: lint  ## run the quick tests: no browser, no server, no killed process, no long training
 	$(RUN) -m pytest $(IN_PARALLEL) -m "not browser and not servers and not stress"
 
-lint: $(READY)  ## check style
+lint: $(READY)  ## check style, and who imports whom
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
+	$(VENV)/bin/lint-imports --no-cache --no-logo
 
 test-lowest:  ## run all tests with the oldest versions that requirements.txt allows; needs the network
 	$(PYTHON) -m venv --clear $(VENV)-lowest

@@ -9,11 +9,11 @@ if TYPE_CHECKING:
 
 
 def load(path: "Path | str | None" = None, device: str | None = None, runtime: str = "auto") -> "Captioner":
-    """A captioner from a bundle's folder, by default the one that ships.
+    """Load a captioner from a bundle's folder, by default the one that ships.
 
-    device: as torch names it; by default a GPU where there is one. runtime: fast, which takes two seconds to set up on
-    a CPU; exact, for the same captions on every machine; auto is fast. Raises BundleError, and ConfigError for a device
-    that cannot be used.
+    device: torch's name of it, by default a GPU if there is one. runtime: "exact" gives the same captions on every
+    machine; "fast" takes two seconds to set up on a CPU; "auto" is "fast" here (`captioner.config.choose_runtime`).
+    Raises BundleError if the bundle cannot be used, and ConfigError if the device or the runtime cannot.
     """
     import torch  # here, so that `import captioner` does not wait for it
 

@@ -21,7 +21,7 @@ from captioner.bulk.cli import (
     print_warnings,
     refuse_what_is_bulk,
 )
-from captioner.config import RUNTIMES, DecodingOptions
+from captioner.config import MANY_PHOTOS, RUNTIMES, DecodingOptions, choose_runtime
 from captioner.errors import CaptionerError, ConfigError, ImageError
 
 if TYPE_CHECKING:  # the rest of the package waits for torch, and `--help` should not
@@ -39,8 +39,6 @@ READER_GONE = 141
 FIGURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 DECODING_THREADS = 4
 """Photos decoded at the same time, at most; each may take half a gigabyte while it is decoded."""
-MANY_PHOTOS = 100
-"""From so many on, a log file gets a progress bar too, and what makes captioning fast is worth preparing."""
 
 DESCRIPTION = """\
 Caption photos: one line for each, `path: caption`. Folders and globs stand for the images in them.
@@ -69,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_intermixed_args(arguments)
     try:
         if options.output is not None:
-            return caption_to_files(options, lambda device: _load(options, device, "fast"))
+            return caption_to_files(options, lambda device: _load(options, device))
         refuse_what_is_bulk(options)
         return _caption(options)
     except CaptionerError as error:
@@ -91,7 +89,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--runtime", choices=RUNTIMES, default="auto",
         help="exact: the same captions on every machine; fast: in a fraction of the time, after two seconds of"
-        f" preparation on a CPU, and some captions differ in a word. Default: fast from {MANY_PHOTOS} photos on.",
+        f" preparation on a CPU, and some captions differ in a word; auto: fast from {MANY_PHOTOS} photos on and with"
+        " --output, else exact. Default: auto.",
     )  # fmt: skip
     parser.add_argument(
         "--batch-size", type=count, default=16, metavar="N", help="photos captioned at once. Default: 16."
@@ -148,7 +147,7 @@ def _caption(options: argparse.Namespace) -> int:
         print_passed_over(passed_over)
     captioner = decoding = None
     if paths:
-        captioner, decoding = _load(options, options.device, "fast" if len(paths) >= MANY_PHOTOS else "exact")
+        captioner, decoding = _load(options, options.device, len(paths))
     pictures = Pictures(options.figure, options.overlays, paths, smooth=not options.cells)
     status = BAD_INPUT if problems else 0
     write = JsonLines() if options.json else PlainLines()
@@ -170,13 +169,15 @@ def _caption(options: argparse.Namespace) -> int:
     return status
 
 
-def _load(options: argparse.Namespace, device: str | None, auto: str) -> "tuple[Captioner, DecodingOptions]":
-    """The captioner, and how to decode. auto: the runtime where the arguments leave the choice."""
+def _load(
+    options: argparse.Namespace, device: str | None, photos: int | None = None
+) -> "tuple[Captioner, DecodingOptions]":
+    """Load the captioner and its decoding options. photos: as for `choose_runtime`."""
     from captioner import load
     from captioner.model.allocator import keep_freed_memory
 
     keep_freed_memory()
-    captioner = load(options.bundle, device, auto if options.runtime == "auto" else options.runtime)
+    captioner = load(options.bundle, device, choose_runtime(options.runtime, photos))
     return captioner, decoding_options(captioner.decoding, options)
 
 

@@ -106,7 +106,10 @@ class Captioner:
     """Captions photos with one bundle. It keeps nothing of a photo, so threads may share it."""
 
     def __init__(self, bundle: Bundle, device: torch.device | str | None = None, runtime: str = "exact"):
-        """device: a GPU where there is one, by default. runtime: exact, fast or auto, see `captioner.model.runtime`."""
+        """device: by default a GPU if there is one. runtime: a name that `captioner.config.choose_runtime` knows.
+
+        The default is "exact": only `captioner.load` and the command line leave the choice to "auto".
+        """
         self.bundle = bundle
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.model = bundle.model.to(self.device).eval()

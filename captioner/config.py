@@ -12,7 +12,9 @@ DEFAULT_BUNDLE = Path(__file__).parent / "bundles" / "default"
 """The captioner that ships."""
 
 RUNTIMES = ("auto", "fast", "exact")
-"""What a captioner runs on: see `captioner.model.runtime`."""
+"""Names that `choose_runtime` knows; `captioner.model.runtime` says what the two runtimes are."""
+MANY_PHOTOS = 100
+"""Number of photos from which preparing the fast runtime saves more time than it costs."""
 ATTENTIONS = ("soft", "hard", "none")
 SCORES = ("additive", "dot", "general")
 ACTIVATIONS = ("relu", "tanh")
@@ -27,6 +29,20 @@ MAX_LABELS = 100
 """Labels of a photo that a decoder attends to, at most."""
 MAX_SEARCH = 1000
 """Hypotheses, captions of a photo and words of a caption, at most: a bundle from anywhere may claim more."""
+
+
+def choose_runtime(name: str, photos: int | None = None) -> str:
+    """Return the runtime that a name stands for, "fast" or "exact". All callers of "auto" follow this one rule.
+
+    "auto" is "exact" for fewer than MANY_PHOTOS photos, and "fast" for more of them or an unknown number: in
+    `captioner.load`, in the service, and in runs with --output. photos: number of photos to caption, None if unknown.
+    Raises ConfigError if there is no such name.
+    """
+    if name not in RUNTIMES:
+        raise ConfigError(f"there is no runtime {name!r}: take one of {', '.join(RUNTIMES)}")
+    if name != "auto":
+        return name
+    return "fast" if photos is None or photos >= MANY_PHOTOS else "exact"
 
 
 class JsonOptions:

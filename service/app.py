@@ -19,7 +19,7 @@ from service.http.auth import Guard, admin_token, needs_token, takes_large_body
 from service.http.headers import API_POLICY, HEADERS, documentation_policy
 from service.http.hosts import read_names, trusted_names
 from service.http.origins import HostCheckedRequest, refuse_others
-from service.http.rates import Rates, is_costly
+from service.http.rates import is_costly, limit_rates
 from service.inference.captioning import CaptionService
 from service.jobs import process as training_process
 from service.settings import Settings
@@ -85,7 +85,6 @@ def create_app(
     app.url_map.converters["version"] = VersionConverter
     app.extensions["captioner"] = service
     app.extensions["guard"] = Guard(token, settings.redis)
-    app.extensions["rates"] = Rates(settings.requests_per_minute, settings.redis)
     for api in (captions.api, evidence.api, pictures.api, datasets.api, trainings.api, models.api, health.api):
         app.register_api(api)
     app.register_blueprint(health.metrics)
@@ -93,6 +92,7 @@ def create_app(
     app.before_request(_note_time)
     app.before_request(refuse_others)
     app.before_request(_ask_for_token)
+    limit_rates(app, settings.requests_per_minute, settings.redis)
     app.before_request(_refuse_too_much)
     app.after_request(_protect)
     app.after_request(_count)
@@ -112,11 +112,9 @@ def _ask_for_token() -> None:
 
 
 def _refuse_too_much() -> None:
-    """Before anything is done for a request that takes long, or whose body is to be kept."""
-    if is_costly(request.method, request.path):
-        current_app.extensions["rates"].count(request.remote_addr or "")
-        if request.method == "POST":
-            current_service().storage.take(request.content_length or 0)
+    """Refuse a body that would be kept and does not fit into the data folder, before it is read."""
+    if request.method == "POST" and is_costly(request.method, request.path):
+        current_service().storage.take(request.content_length or 0)
 
 
 def _protect(response: Response) -> Response:

@@ -29,11 +29,11 @@ from service.http.auth import TokenMissing, TokenWrong, TooManyFailures
 from service.http.rates import TooOften
 from service.inference.batching import DeadlinePassed, QueueFull, Stopping
 from service.inference.occlusion import MadeByAnother
-from service.inference.turns import LineFull, WaitedTooLong
 from service.jobs.trainings import TrainingConflict, UnknownTraining
 from service.store.archives import ArchiveError
 from service.store.datasets import DataSetInUse, UnknownDataSet
 from service.store.disk import StorageFull
+from service.store.turns import LineFull, WaitedTooLong
 from service.store.versions import UnknownVersion, VersionInUse
 
 log = logging.getLogger(__name__)

@@ -21,6 +21,9 @@ _GRACE = 5.0
 """Seconds until a process that hung up has ended."""
 
 
+# No pool of a library serves here. In concurrent.futures and loky, a process that dies fails every task that waits, and
+# a task has no time limit. Pebble has one, but its processes share a pipe and its locks: one that is killed while it
+# sends pixels holds up the others for a minute, and then the whole pool is broken. Here every process has its own pipe.
 class PhotoWorkers:
     """A pool of processes. Threads may share it. To be closed, which `open_workers` does."""
 

@@ -8,8 +8,8 @@ from service.api.captions import find_ranked, missing
 from service.api.operations import current_service, json_response
 from service.api.schemas import CaptionPath, Evidence, Rank
 from service.errors import Problem, described
-from service.inference.turns import LineFull, WaitedTooLong
 from service.store.captions import StoredCaption
+from service.store.turns import LineFull, WaitedTooLong
 
 api = APIBlueprint(
     "evidence",

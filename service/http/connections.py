@@ -44,6 +44,9 @@ _SENTENCES = {
 }
 
 
+# waitress has no option for any of what its subclasses below do: a body limit that depends on the path and the token, a
+# lowest speed for requests, answers as problem documents, and a wait for slow readers that takes no thread. A proxy in
+# front has some of them, but the service is also used without one.
 class ConnectionAdjustments(Adjustments):
     """Waitress's, and who may send a data set of what size; without a guard nobody may."""
 

@@ -5,9 +5,9 @@ import numpy as np
 from captioner.config import DecodingOptions
 from service.inference.documents import captions_of
 from service.inference.switching import Serving
-from service.inference.turns import Turns
 from service.store.captions import StoredCaption
 from service.store.photos import PhotoFolder
+from service.store.turns import Turns
 
 KEPT = 64
 """Captions whose evidence is kept, so that the pictures of all words cost one computation."""

@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from captioner.captioner import Captioner
 from captioner.errors import BundleError, CaptionerError
 from service.inference.batching import Batcher
-from service.inference.fingerprint import model_version
+from service.store.fingerprint import model_version
 from service.store.versions import BUILT_IN, Version, Versions
 
 log = logging.getLogger(__name__)

@@ -21,7 +21,6 @@ from sqlalchemy import delete, select
 
 from captioner.errors import CaptionerError, DataError
 from captioner.files import put_in_place, sync_tree
-from service.inference.turns import Turns
 from service.jobs import process as training_process
 from service.settings import Settings
 from service.store.archives import top_folder, unpack
@@ -31,6 +30,7 @@ from service.store.home import is_there
 from service.store.photos import ID_PATTERN, PhotoFolder
 from service.store.remains import remove_abandoned, remove_unknown
 from service.store.tables import DataSetRow
+from service.store.turns import Turns
 
 WAITING = 3
 """Maximum number of data sets that wait for an inspection, each with a thread of the server."""

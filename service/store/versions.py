@@ -67,7 +67,7 @@ class Versions:
         Raises BundleError for a bundle that cannot be used, WeightsError where its encoder's weights are missing.
         """
         from captioner.bundle import load_bundle  # here: whoever only lists versions need not wait for torch
-        from service.inference.fingerprint import model_version
+        from service.store.fingerprint import model_version
 
         beside = Path(tempfile.mkdtemp(prefix=".add-", dir=self._folder))
         try:

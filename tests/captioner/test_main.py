@@ -325,7 +325,7 @@ def test_what_makes_captioning_fast_is_prepared_for_many_photos(caption, photo, 
         return plain_load(path, device, "exact")
 
     monkeypatch.setattr(captioner, "load", load)
-    monkeypatch.setattr("captioner.__main__.MANY_PHOTOS", 3)
+    monkeypatch.setattr("captioner.config.MANY_PHOTOS", 3)
     assert caption(*(photo(f"{number}.png") for number in range(photos)), *options)[0] == 0
     assert chosen == [runtime]
 

@@ -4,7 +4,8 @@ import time
 
 import pytest
 
-from service.http.rates import Rates, TooOften
+from service.http.rates import TooOften
+from tests.service.http.limited import LimitedApp
 from tests.service.pictures import picture_bytes
 
 DAY = 24 * 3600.0
@@ -53,7 +54,7 @@ def test_nobody_is_kept_out_for_a_day(start, jump, seconds):
 
 @pytest.mark.parametrize("seconds", [DAY, -DAY])
 def test_nobody_who_asked_often_waits_for_a_day(jump, seconds):
-    rates = Rates(2)
+    rates = LimitedApp(2)
     for _ in range(2):
         rates.count("10.0.0.1")
     jump(seconds)

@@ -7,8 +7,8 @@ import pytest
 
 from captioner.bundle import save_bundle
 from captioner.captioner import Captioner
-from service.inference.fingerprint import model_version
 from service.store.archives import pack
+from service.store.fingerprint import model_version
 
 
 def test_the_captioner_in_use_is_described(client, tiny_bundle):

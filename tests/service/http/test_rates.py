@@ -2,12 +2,14 @@
 
 import pytest
 
-from service.http.rates import Rates, TooOften, is_costly
+from service.http.rates import TooOften, is_costly
+from tests.service.http.limited import LimitedApp
 from tests.service.pictures import picture_bytes
+from tests.service.servers import redis_address, redis_process
 
 
 def test_one_too_many_and_how_long_to_wait():
-    rates = Rates(3)
+    rates = LimitedApp(3)
     for _ in range(3):
         rates.count("10.0.0.1")
     with pytest.raises(TooOften) as refused:
@@ -17,13 +19,13 @@ def test_one_too_many_and_how_long_to_wait():
 
 
 def test_zero_is_any_number():
-    rates = Rates(0)
+    rates = LimitedApp(0)
     for _ in range(1000):
         rates.count("10.0.0.1")
 
 
 def test_all_addresses_of_a_network_are_one_client():
-    rates = Rates(1)
+    rates = LimitedApp(1)
     rates.count("2001:db8::1")
     with pytest.raises(TooOften):
         rates.count("2001:db8::ffff:1")
@@ -31,6 +33,22 @@ def test_all_addresses_of_a_network_are_one_client():
     rates.count("::ffff:10.0.0.1")
     rates.count("::ffff:10.0.0.2")
     rates.count("")
+
+
+def test_replicas_with_a_redis_count_together_and_alone_while_it_is_away(tmp_path):
+    replicas = [LimitedApp(2, redis_address(tmp_path)) for _ in range(2)]
+    with redis_process(tmp_path):
+        for replica in replicas:
+            replica.count("10.0.0.1")
+        for replica in replicas:
+            with pytest.raises(TooOften) as refused:
+                replica.count("10.0.0.1")
+            assert 1 <= refused.value.seconds <= 60
+    for replica in replicas:
+        replica.count("10.0.0.1")
+        replica.count("10.0.0.1")
+        with pytest.raises(TooOften):
+            replica.count("10.0.0.1")
 
 
 @pytest.mark.parametrize(

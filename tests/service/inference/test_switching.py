@@ -8,8 +8,8 @@ import pytest
 from captioner.bundle import DEFAULT_BUNDLE, load_bundle, save_bundle
 from captioner.captioner import Captioner
 from captioner.errors import BundleError
-from service.inference.fingerprint import model_version
 from service.store.database import Database
+from service.store.fingerprint import model_version
 from service.store.versions import BUILT_IN, Versions
 
 

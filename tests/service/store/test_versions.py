@@ -15,8 +15,8 @@ from sqlalchemy import select
 import service.store.versions
 from captioner.bundle import DEFAULT_BUNDLE, load_bundle, save_bundle
 from captioner.errors import BundleError
-from service.inference.fingerprint import model_version
 from service.settings import Settings
+from service.store.fingerprint import model_version
 from service.store.remains import ABANDONED_SECONDS
 from service.store.tables import PromotionRow
 from service.store.versions import BUILT_IN, UnknownVersion, VersionInUse, Versions

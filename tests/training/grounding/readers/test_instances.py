@@ -146,16 +146,19 @@ def test_names_mean_little_else():
 @pytest.mark.parametrize(
     "pair",
     "dog dogs/box boxes/bench benches/dish dishes/puppy puppies/toy toys/glove gloves/shoe shoes/horse horses/dress"
-    " dresses/fireman firemen/policewoman policewomen/grandchild grandchildren/human humans/wave waves/ski skis".split(
-        "/"
-    ),
+    " dresses/fireman firemen/policewoman policewomen/grandchild grandchildren/human humans/wave waves/ski skis"
+    "/bookshelf bookshelves/superhero superheroes/necktie neckties/specimen specimens/abdomen abdomens"
+    "/starfish starfish/mosquito mosquitoes/dwarf dwarves/buffalo buffalos".split("/"),
 )
 def test_singular_and_plural_by_rule(pair):
     one, many = pair.split()
     assert (plural(one), singular(many), singular(one)) == (many, one, one)
 
 
-@pytest.mark.parametrize("word", ["sheep", "clothes", "sunglasses", "grass", "tennis", "bus", "'s", "gas", "person"])
+@pytest.mark.parametrize(
+    "word",
+    ["sheep", "clothes", "sunglasses", "grass", "tennis", "bus", "'s", "gas", "person", "stairs", "abdomen", "news"],
+)
 def test_words_that_are_no_plural_stay(word):
     assert singular(word) == word
 

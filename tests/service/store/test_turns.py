@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from service.inference.turns import LineFull, Turns, WaitedTooLong
+from service.store.turns import LineFull, Turns, WaitedTooLong
 
 
 def enter(turns: Turns) -> str:
