@@ -6,7 +6,8 @@
 The same command resumes a recipe that was stopped. What comes out, below --output:
 
     bundle/          the captioner with its card and figures
-    run/             the training run: log.jsonl, samples.json, tensorboard/, checkpoint.pt
+    run/             the first training run: log.jsonl, samples.json, tensorboard/, checkpoint.pt
+    run-from-N/      a training run that starts from the captioner of an earlier stage, with stage N
     stages/NAME/     the best captioner after each stage
     decoding.json    every decoding that was tried on the validation photos
     evaluation/      an evaluation of each validation split, and of Flickr8k's test split, which decides nothing
@@ -46,9 +47,9 @@ class RecipePaths:
     cache: Path
     device: str | None
 
-    @property
-    def run(self) -> Path:
-        return self.output / "run"
+    def run(self, start: int) -> Path:
+        """Folder of the training run that starts with the stage of this number."""
+        return self.output / (f"run-from-{start + 1}" if start else "run")
 
     @property
     def bundle(self) -> Path:
@@ -127,7 +128,8 @@ def steps(recipe: Recipe, paths: RecipePaths, log: StepLog, command: str) -> lis
     found = []
     for number, stage in enumerate(recipe.stages):
         arguments = fit_arguments(recipe, paths, number)
-        found.append(Step(stage.name, {"fit": arguments}, _fit(stage.name, arguments, paths)))
+        run = paths.run(recipe.start_of_run(number))
+        found.append(Step(stage.name, {"fit": arguments}, _fit(run, arguments, paths.stage(stage.name))))
     found.append(Step("average", {"average": recipe.average}, lambda: _average(recipe, paths)))
     tried = {"decoding": recipe.decoding, "photos": recipe.decoding_photos}
     found.append(Step("decoding", tried, lambda: _choose_decoding(recipe, paths)))
@@ -148,7 +150,10 @@ def fit_arguments(recipe: Recipe, paths: RecipePaths, number: int) -> list[str]:
     """Arguments of `fit` for a stage, but for --resume."""
     data = ["--data", str(paths.flickr8k), "--also", str(paths.coco), "--boxes", str(paths.boxes)]
     data += ["--sentences", *map(str, paths.sentences)] if paths.sentences else []
-    where = ["--output", str(paths.run), "--cache", str(paths.cache), *paths.device_flags()]
+    start = recipe.start_of_run(number)
+    if start:
+        data += ["--from-bundle", str(paths.stage(recipe.stages[start - 1].name))]
+    where = ["--output", str(paths.run(start)), "--cache", str(paths.cache), *paths.device_flags()]
     chosen = [*flags(recipe.captioner), *flags(recipe.validation), *flags(recipe.options_at(number))]
     chosen.append("--no-confidence")  # has a step of its own, once all weights and the decoding are final
     return ["fit", *data, *where, *chosen]
@@ -173,15 +178,15 @@ def _run(name: str, arguments: list[str]) -> Callable[[], None]:
     return run
 
 
-def _fit(name: str, arguments: list[str], paths: RecipePaths) -> Callable[[], None]:
-    """A step that trains on in the one run of the recipe, and keeps a copy of its best captioner."""
+def _fit(run: Path, arguments: list[str], stage: Path) -> Callable[[], None]:
+    """A step that starts or continues a training run, and keeps a copy of its best captioner in the stage's folder."""
 
-    def run() -> None:
-        begun = any((paths.run / file).is_file() for file in ("checkpoint.pt", "progress.json"))
-        _run(name, [*arguments, *(["--resume"] if begun else [])])()
-        _copy(paths.run / "bundle", paths.stage(name))
+    def fit() -> None:
+        begun = any((run / file).is_file() for file in ("checkpoint.pt", "progress.json"))
+        _run(stage.name, [*arguments, *(["--resume"] if begun else [])])()
+        _copy(run / "bundle", stage)
 
-    return run
+    return fit
 
 
 def _copy(bundle: Path, copy: Path) -> None:
@@ -192,7 +197,7 @@ def _copy(bundle: Path, copy: Path) -> None:
 
 def _average(recipe: Recipe, paths: RecipePaths) -> None:
     if not recipe.average:
-        _copy(paths.run / "bundle", paths.bundle)
+        _copy(paths.stage(recipe.stages[-1].name), paths.bundle)
         return
     from captioner.bundle import save_bundle
     from training.recipes.finishing import averaged_bundle
@@ -247,7 +252,7 @@ def _write_card(recipe: Recipe, paths: RecipePaths, log: StepLog, command: str) 
     measured = {(name, split): _metrics(paths, name, split) for name, split in EVALUATED}
     figures = {f"{name}, {split}": values for (name, split), values in measured.items()}
     seconds = {name: value for name, value in log.seconds().items() if name != "card"}
-    training_card = load_bundle(paths.run / "bundle").card
+    training_card = load_bundle(paths.stage(recipe.stages[-1].name)).card
     made = how_it_was_made(command, recipe, bundle.metrics["validation"], seconds, machine_name(paths.device))
     card = finished_card(training_card, figures, bundle.decoding, made)
     kept = {key: kept_figures(values) for key, values in measured.items()}

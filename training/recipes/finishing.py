@@ -123,16 +123,17 @@ def how_it_was_made(
 ) -> list[str]:
     """Sentences on the command, the stages, whose weights they are, and the time of each step in seconds.
 
-    best: epoch and phase of the best weights of the training run.
+    best: epoch and phase of the best weights of the last training run.
     """
     stages = (f"{stage.name} ({_listed(stage.options)})" for stage in recipe.stages)
+    runs = counted(len({recipe.start_of_run(number) for number in range(len(recipe.stages))}), "training run")
     weights = f"The weights are those of epoch {best['epoch']} ({best['phase']})."
     if recipe.average:
         shares = ", ".join(f"{share:g} of {name}" for name, share in recipe.average.items())
         weights = f"The weights are the mean of the best ones after the stages: {shares}."
     times = ", ".join(f"{name} {duration(value)}" for name, value in seconds.items())
     return [
-        f"Made by `{command}` in one training run. Stages: {'; '.join(stages)}. {weights}",
+        f"Made by `{command}` in {runs}. Stages: {'; '.join(stages)}. {weights}",
         f"It took {duration(sum(seconds.values()))} on {machine}: {times}.",
     ]
 

@@ -13,11 +13,13 @@ from training.options import FitOptions
 
 @dataclass(frozen=True)
 class Stage:
-    """A part of the training run that is one call of `fit`; later stages resume the run with more or other options."""
+    """A part of a training run that is one call of `fit`; later stages resume the run with more or other options."""
 
     name: str
     options: Mapping[str, Any]
-    """Training options, beside those of the stages before it."""
+    """Training options, beside those of the stages before it in its run."""
+    new_run: bool = False
+    """Whether it starts another training run, from the best captioner of the stage before it."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,13 @@ class Recipe:
     """At most so many validation photos of each data set to choose decoding by; 0 for all."""
 
     def options_at(self, number: int) -> dict[str, Any]:
-        """Training options of the stage with this number: those of all stages so far."""
-        return {name: value for stage in self.stages[: number + 1] for name, value in stage.options.items()}
+        """Return the training options of a stage: those of all stages of its run so far."""
+        stages = self.stages[self.start_of_run(number) : number + 1]
+        return {name: value for stage in stages for name, value in stage.options.items()}
+
+    def start_of_run(self, number: int) -> int:
+        """Return the number of the first stage of the training run that a stage belongs to."""
+        return max((first for first in range(1, number + 1) if self.stages[first].new_run), default=0)
 
     def check(self) -> None:
         """Raise ConfigError for an option that does not exist or a value that is not allowed."""
@@ -48,6 +55,10 @@ class Recipe:
         DecodingOptions(**dict(self.validation))
         for number in range(len(self.stages)):
             FitOptions(**self.options_at(number))
+        if not all(isinstance(stage.new_run, bool) for stage in self.stages):
+            raise ConfigError("new_run of a stage must be true or false")
+        if self.stages and self.stages[0].new_run:
+            raise ConfigError("the first stage cannot have new_run: there is no captioner yet to start from")
         names = [stage.name for stage in self.stages]
         if not names or len(set(names)) < len(names):
             raise ConfigError(f"a recipe needs stages with different names, not {', '.join(names) or 'none'}")

@@ -101,8 +101,8 @@ def test_the_card_has_the_figures_of_the_evaluations_and_says_how_it_was_made():
     assert "| CIDEr | 0.250 | 0.250 |" in card
     assert "Head nouns with boxes, a, val: attention correctness 0.700, pointing 0.800." in card
     text = " ".join(card.split())
-    assert "Made by `python -m recipe` in one training run. Stages: captions (epochs 2, batch_size 6" in text
-    assert "the mean of the best ones after the stages: 0.5 of fine-tuning, 0.5 of self-critical." in text
+    assert "Made by `python -m recipe` in 2 training runs. Stages: captions (epochs 2, batch_size 6" in text
+    assert "the mean of the best ones after the stages: 0.5 of self-critical, 0.5 of captions-again." in text
     assert "It took 1 h 1 min on 2 CPU cores: captions 1 h 1 min, average 1 s." in text
     assert "Training:" not in card and "epoch 1" not in card
     alone = how_it_was_made("", replace(recipe, average={}), best, seconds, "")

@@ -16,12 +16,23 @@ def test_recipes_that_ship_are_valid(name):
     assert load_recipe(RECIPES / f"{name}.json").stages
 
 
-def test_a_stage_has_the_options_of_those_before_it():
+def test_a_stage_has_the_options_of_those_before_it_in_its_run():
     recipe = load_recipe(RECIPES / "default.json")
     last = recipe.options_at(len(recipe.stages) - 1)
     assert last.items() >= recipe.stages[-1].options.items()
     assert {"epochs", "fine_tune_epochs", "self_critical_epochs"} <= last.keys()
     assert "fine_tune_epochs" not in recipe.options_at(0)
+    assert [recipe.start_of_run(number) for number in range(len(recipe.stages))] == [0, 0, 0, 3, 3, 3]
+    assert recipe.options_at(3) == recipe.stages[3].options
+
+
+@pytest.mark.parametrize("new_run", [True, "yes"])
+def test_the_first_stage_has_none_to_start_from(tmp_path, new_run):
+    file = tmp_path / "mine.json"
+    first = SMOKE["stages"][0] | {"new_run": new_run}
+    file.write_text(json.dumps(SMOKE | {"stages": [first]}))
+    with pytest.raises(ConfigError, match="mine.json: (the first stage cannot|new_run of a stage must)"):
+        load_recipe(file)
 
 
 @pytest.mark.parametrize(
