@@ -7,7 +7,7 @@ not be counted as usable.
 from captioner.images.file_types import HEAD_BYTES, is_heic
 
 _EXTENSIONS = (".heic", ".heif", ".hif", ".heics", ".heifs")
-_EXPORT = "copy it again from where it came, or export it as JPEG"
+_EXPORT = "copy it again from its source, or export it as JPEG"
 
 
 def why_unreadable(path: str) -> str | None:
