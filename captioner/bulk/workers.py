@@ -119,10 +119,10 @@ class _Worker:
             answered = self._connection.poll(self._seconds)
             answer = self._connection.recv() if answered else None
         except (EOFError, OSError) as error:
-            raise _Lost(f"ended the process that read it ({self._how_it_ended()}): save it anew") from error
+            raise _Lost(f"ended the process that read it ({self._how_it_ended()}): save it again") from error
         if not answered:
             self.end()
-            raise _Lost(f"took more than {self._seconds:g} s to read: save it anew, or raise --photo-seconds")
+            raise _Lost(f"took more than {self._seconds:g} s to read: save it again, or raise --photo-seconds")
         if isinstance(answer, BaseException):
             raise answer
         return answer
