@@ -38,7 +38,7 @@ class Hypotheses:
     lengths: Tensor
     """[B, K] number of words"""
     log_probs: Tensor
-    """[B, K] of the whole caption, its end included, in nats; -inf where fewer than K captions exist"""
+    """[B, K] of the whole caption, its end included, in nats; -inf if fewer than K captions exist"""
     scores: Tensor
     """[B, K] ranking scores"""
     word_log_probs: Tensor
