@@ -299,7 +299,7 @@ def test_check_counts_sentences_and_the_words_that_they_add(fit, capsys, sentenc
     [
         ("nowhere.txt", None, "nowhere.txt cannot be read: No such file"),
         ("a.txt", b"", "a.txt holds no sentence: write one on each line"),
-        ("a.json", b"[]", "a.json is not a text file by its name"),
+        ("a.json", b"[]", "a.json does not have a text file's name"),
         ("a.txt", "der Löwe".encode("latin-1"), "a.txt is not UTF-8 text"),
         ("a.txt", b"nobody knows this\n", "most words of every sentence of a.txt are unknown: lower --sentence-min"),
     ],

@@ -123,9 +123,9 @@ def test_captions_of_5000_words(client):
         (
             zipped({"inner.zip": zipped(photo_set(3))}),
             422,
-            "no captions in a format that is known: the folder holds inner.zip",
+            "no captions in a known format: the folder holds inner.zip",
         ),
-        (zipped({"a.jpg": photo_bytes(0)}), 422, "no captions in a format that is known"),
+        (zipped({"a.jpg": photo_bytes(0)}), 422, "no captions in a known format"),
         (zipped({}), 422, "the folder is empty"),
     ],
     ids=["empty", "gif", "cut", "slip", "nested", "uncaptioned", "no-files"],
