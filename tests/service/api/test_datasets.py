@@ -94,7 +94,7 @@ def test_a_table_in_latin_1_is_told_line_by_line(client):
     "files, says",
     [
         ({"a.jpg": b"x", "a.txt": b"a dog"}, "Nothing here can be used"),
-        ({"a.jpg": photo_bytes(0), "a.txt": b"a dog\na cat"}, "one photo to learn from"),
+        ({"a.jpg": photo_bytes(0), "a.txt": b"a dog\na cat"}, "one photo to train on"),
         ({f"{n}.{end}": {"jpg": photo_bytes(0), "txt": b"a dog"}[end] for n in range(9) for end in ("jpg", "txt")},
          "All 9 photos are the same picture"),
     ],
