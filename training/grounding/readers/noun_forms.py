@@ -62,7 +62,7 @@ IRREGULAR = {
     "taxi": "taxis",
     "bikini": "bikinis",
 }
-"""Singular -> plural, where the rules below would go wrong in either direction."""
+"""Singular -> plural, for words that the rules below would get wrong in either direction."""
 
 UNCHANGING = frozenset(
     "sheep deer reindeer moose bison cattle salmon aircraft watercraft broccoli luggage baggage furniture jewelry"
