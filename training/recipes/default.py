@@ -3,18 +3,18 @@
     python -m training.recipes.default --flickr8k data/flickr8k --coco data/coco --boxes entities.json.gz \\
         --sentences coco.txt.gz flickr30k.txt.gz --output runs/default
 
-The same command resumes a recipe that was stopped. What comes out, below --output:
+The same command resumes a stopped recipe. Output, below --output:
 
-    bundle/          the captioner with its card and figures
+    bundle/          the captioner with its card and scores
     run/             the training run: log.jsonl, samples.json, tensorboard/, checkpoint.pt
     stages/NAME/     the best captioner after each stage
     decoding.json    every decoding that was tried on the validation photos
-    evaluation/      an evaluation of each validation split, and of Flickr8k's test split, which decides nothing
+    evaluation/      an evaluation of each validation split, and of Flickr8k's test split, used for no decision
     recipe.log       when each step started and ended
-    steps.json       what is done, and how long it took
+    steps.json       finished steps, with their durations
 
-The options are in default.json beside this file; --recipe names another. --smoke makes a toy captioner of drawn photos,
-by the same steps, in about a minute.
+The options are in default.json beside this file; --recipe names another. --smoke makes a toy captioner from drawn
+photos, with the same steps, in about a minute.
 """
 
 import argparse
@@ -65,7 +65,7 @@ class RecipePaths:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Make the captioner. Returns the exit status: 0, 2 for an error that the user can correct, 130 when stopped."""
+    """Make the captioner. Return the exit status: 0, 2 for an error that the user can fix, 130 when stopped."""
     options = _parser().parse_args(arguments)
     return exit_status(lambda: _make(options))
 
@@ -84,20 +84,20 @@ def _shipped(smoke: bool) -> Path:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m training.recipes.default", description=__doc__.split("\n")[0])
     add_data_arguments(parser)
-    parser.add_argument("--recipe", type=Path, metavar="FILE", help="JSON file of options. Default: that which ships.")
-    parser.add_argument("--smoke", action="store_true", help="a toy captioner of drawn photos: tries every step")
+    parser.add_argument("--recipe", type=Path, metavar="FILE", help="JSON file of options. Default: default.json.")
+    parser.add_argument("--smoke", action="store_true", help="make a toy captioner from drawn photos, as a test")
     return parser
 
 
 def add_data_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments that name data and output."""
+    """Add the arguments for data and output."""
     parser.add_argument("--flickr8k", type=Path, metavar="DIR", help="Flickr8k")
-    parser.add_argument("--coco", type=Path, metavar="DIR", help="photos of everyday things: COCO or the like")
-    parser.add_argument("--boxes", type=Path, metavar="FILE", help="boxes of what Flickr8k's captions name")
+    parser.add_argument("--coco", type=Path, metavar="DIR", help="photos of everyday scenes: COCO or similar")
+    parser.add_argument("--boxes", type=Path, metavar="FILE", help="boxes of the objects in Flickr8k's captions")
     parser.add_argument("--sentences", type=Path, nargs="+", default=[], metavar="FILE", help="texts without photos")
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for all that is made")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="output folder")
     parser.add_argument("--cache", type=Path, help="folder for encoded photos. Default: features/ in --output.")
-    parser.add_argument("--device", help="cpu, cuda, ...; by default a GPU where there is one")
+    parser.add_argument("--device", help="cpu, cuda, ... Default: a GPU if there is one.")
 
 
 def _paths(options: argparse.Namespace) -> RecipePaths:
@@ -109,13 +109,13 @@ def _paths(options: argparse.Namespace) -> RecipePaths:
         given = drawn.first, drawn.second, drawn.boxes, drawn.sentences
         return RecipePaths(*given, options.output, cache, options.device or "cpu")
     if missing := [f"--{name}" for name in ("flickr8k", "coco", "boxes", "sentences") if not getattr(options, name)]:
-        raise ConfigError(f"the recipe needs {' and '.join(missing)}: name the data, or try it by --smoke without any")
+        raise ConfigError(f"the recipe needs {' and '.join(missing)}: name the data, or try --smoke, which needs none")
     given = options.flickr8k, options.coco, options.boxes, tuple(options.sentences)
     return RecipePaths(*given, options.output, cache, options.device)
 
 
 def _command(options: argparse.Namespace) -> str:
-    """The command as the card says it, without the folders of a machine."""
+    """Return the command for the card, without local folders."""
     if options.smoke:
         return "python -m training.recipes.default --smoke"
     data = f"--flickr8k DIR --coco DIR --boxes {options.boxes.name}"
@@ -141,7 +141,7 @@ def steps(recipe: Recipe, paths: RecipePaths, log: StepLog, command: str) -> lis
 
 
 EVALUATED = (("flickr8k", "val"), ("coco", "val"), ("flickr8k", "test"))
-"""Data set and split. The test split comes last, when nothing is left to decide."""
+"""Data set and split. The test split is last, when all decisions are made."""
 
 
 def fit_arguments(recipe: Recipe, paths: RecipePaths, number: int) -> list[str]:
@@ -150,7 +150,7 @@ def fit_arguments(recipe: Recipe, paths: RecipePaths, number: int) -> list[str]:
     data += ["--sentences", *map(str, paths.sentences)] if paths.sentences else []
     where = ["--output", str(paths.run), "--cache", str(paths.cache), *paths.device_flags()]
     chosen = [*flags(recipe.captioner), *flags(recipe.validation), *flags(recipe.options_at(number))]
-    chosen.append("--no-confidence")  # has a step of its own, once all weights and the decoding are final
+    chosen.append("--no-confidence")  # a separate step, after weights and decoding are final
     return ["fit", *data, *where, *chosen]
 
 
@@ -162,7 +162,7 @@ def evaluate_arguments(paths: RecipePaths, name: str, split: str) -> list[str]:
 
 
 def _run(name: str, arguments: list[str]) -> Callable[[], None]:
-    """A step that is a command of `python -m training`."""
+    """Return a step that runs a command of `python -m training`."""
 
     def run() -> None:
         from training.__main__ import main
