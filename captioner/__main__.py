@@ -38,7 +38,7 @@ READER_GONE = 141
 
 FIGURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 DECODING_THREADS = 4
-"""Photos decoded at the same time, at most; each may take half a gigabyte while it is decoded."""
+"""Maximum number of photos decoded at the same time; each may take half a gigabyte meanwhile."""
 
 DESCRIPTION = """\
 Caption photos: print one line for each, `path: caption`. Folders and globs stand for the images in them.

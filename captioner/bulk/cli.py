@@ -12,7 +12,7 @@ from captioner.arguments import count
 from captioner.counting import counted
 from captioner.errors import CaptionerError, ConfigError
 
-if TYPE_CHECKING:  # the rest of the package waits for torch, and `--help` should not
+if TYPE_CHECKING:  # these import torch, which `--help` should not wait for
     from captioner.bulk.run import BulkEvents
     from captioner.captioner import Caption, Captioner
     from captioner.config import DecodingOptions
@@ -145,7 +145,7 @@ def print_passed_over(files: "PassedOver") -> None:
 
 @contextmanager
 def _shown(ranks: "Ranks", journal: Path) -> "Iterator[BulkEvents]":
-    """Progress on standard error: of several ranks, that of the first."""
+    """Show progress on standard error; of several ranks, only the first shows its progress."""
     from tqdm import tqdm
 
     from captioner.bulk.run import BulkEvents

@@ -69,7 +69,7 @@ def require_exiv2() -> ModuleType:
         import exiv2
     except ImportError as error:
         raise ConfigError(f"--format xmp needs the package exiv2: {how_to_install('xmp', 'exiv2')}") from error
-    exiv2.LogMsg.setLevel(exiv2.LogMsg.Level.mute)  # it comments on odd data, which it keeps, on standard error
+    exiv2.LogMsg.setLevel(exiv2.LogMsg.Level.mute)  # it logs odd data, which it keeps, to standard error
     return exiv2
 
 

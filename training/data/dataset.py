@@ -37,9 +37,9 @@ class Batch:
     inside: Tensor | None = None
     """[B, K, T, L] share of each location inside the boxes of the object that the word names; 0 for other words"""
     seed: int = 0
-    """Of what is drawn while it is learned from."""
+    """Seed of the random draws of its training step."""
     share: BatchSlice | None = None
-    """Which images of a batch that ranks share these are; None where they are all of them."""
+    """Slice of the batch that all ranks share; None if this is the whole batch."""
     sentences: SentenceBatch | None = None
     """Sentences without photos to train on along with the images."""
 

@@ -36,9 +36,9 @@ class SentenceBatch:
     targets: Tensor
     """[B, 1, T] words and end token, PAD after it"""
     labels: Labels | None = None
-    """Simulated; None where the captioner attends to no labels."""
+    """Simulated labels; None if the captioner attends to no labels."""
     share: BatchSlice | None = None
-    """Which sentences of a batch that ranks share these are; None where they are all of them."""
+    """Slice of the batch that all ranks share; None if this is the whole batch."""
 
     def part(self, ranks: Ranks) -> "SentenceBatch":
         """Return this rank's share, padded to the longest sentence of the whole batch."""

@@ -94,7 +94,7 @@ def _paths(options: argparse.Namespace) -> RecipePaths:
 
 
 def steps(variants: Sequence[Variant], recipe: Recipe, paths: RecipePaths, photos_seen: int) -> list[Step]:
-    """Train and measure each variant."""
+    """Return the steps that train and measure each variant."""
     photos = {name: len(read_records(getattr(paths, name)).split("train")) for name in SETS}
     found = []
     for variant in variants:
@@ -108,7 +108,7 @@ def steps(variants: Sequence[Variant], recipe: Recipe, paths: RecipePaths, photo
 
 
 def fit_arguments(variant: Variant, recipe: Recipe, paths: RecipePaths, epochs: int) -> list[str]:
-    """Arguments of `fit` for a variant."""
+    """Return the arguments of `fit` for a variant."""
     run = paths.output / variant.folder / "run"
     data = ["--data", str(paths.flickr8k), *(["--boxes", str(paths.boxes)] if paths.boxes else [])]
     captioner, stage = dict(recipe.captioner), recipe.stages[0]
@@ -124,7 +124,7 @@ def fit_arguments(variant: Variant, recipe: Recipe, paths: RecipePaths, epochs: 
 
 
 def _measure(variant: Variant, arguments: list[str], paths: RecipePaths) -> None:
-    """Train a variant, evaluate it on both validation splits, and keep its figures in result.json."""
+    """Train a variant, evaluate it on both validation splits, and write its scores to result.json."""
     from training.__main__ import main as training
 
     folder = paths.output / variant.folder

@@ -36,7 +36,7 @@ RECIPES = Path(__file__).parent
 
 @dataclass(frozen=True)
 class RecipePaths:
-    """Data that a recipe learns from, and where it writes."""
+    """Input data and output folders of a recipe."""
 
     flickr8k: Path
     coco: Path
@@ -123,7 +123,7 @@ def _command(options: argparse.Namespace) -> str:
 
 
 def steps(recipe: Recipe, paths: RecipePaths, log: StepLog, command: str) -> list[Step]:
-    """All steps, in their order."""
+    """Return all steps in order."""
     found = []
     for number, stage in enumerate(recipe.stages):
         arguments = fit_arguments(recipe, paths, number)
@@ -145,7 +145,7 @@ EVALUATED = (("flickr8k", "val"), ("coco", "val"), ("flickr8k", "test"))
 
 
 def fit_arguments(recipe: Recipe, paths: RecipePaths, number: int) -> list[str]:
-    """Arguments of `fit` for a stage, but for --resume."""
+    """Return the arguments of `fit` for a stage, without --resume."""
     data = ["--data", str(paths.flickr8k), "--also", str(paths.coco), "--boxes", str(paths.boxes)]
     data += ["--sentences", *map(str, paths.sentences)] if paths.sentences else []
     where = ["--output", str(paths.run), "--cache", str(paths.cache), *paths.device_flags()]
@@ -155,7 +155,7 @@ def fit_arguments(recipe: Recipe, paths: RecipePaths, number: int) -> list[str]:
 
 
 def evaluate_arguments(paths: RecipePaths, name: str, split: str) -> list[str]:
-    """Arguments of `evaluate` for one split of a data set."""
+    """Return the arguments of `evaluate` for one split of a data set."""
     arguments = ["evaluate", "--data", str(getattr(paths, name)), "--split", split, "--bundle", str(paths.bundle)]
     arguments += ["--output", str(paths.evaluation(name, split)), *paths.device_flags()]
     return [*arguments, *(["--boxes", str(paths.boxes)] if (name, split) == ("flickr8k", "val") else [])]
@@ -174,7 +174,7 @@ def _run(name: str, arguments: list[str]) -> Callable[[], None]:
 
 
 def _fit(name: str, arguments: list[str], paths: RecipePaths) -> Callable[[], None]:
-    """A step that trains on in the one run of the recipe, and keeps a copy of its best captioner."""
+    """Return a step that continues the recipe's run, and keeps a copy of its best captioner."""
 
     def run() -> None:
         begun = any((paths.run / file).is_file() for file in ("checkpoint.pt", "progress.json"))
@@ -209,7 +209,7 @@ def _choose_decoding(recipe: Recipe, paths: RecipePaths) -> None:
     kept = paths.output / "decoding.json"
     data_sets = [read_records(paths.flickr8k), read_records(paths.coco)]
     bundle = load_bundle(paths.bundle)
-    encoded = paths.output / "decoding-features"  # of these weights alone, so nothing else can use them
+    encoded = paths.output / "decoding-features"  # only for these weights
     chosen = DecodingChoice(bundle, data_sets, recipe.decoding_photos, encoded, paths.device).choose(
         recipe.decoding, kept
     )
@@ -219,7 +219,7 @@ def _choose_decoding(recipe: Recipe, paths: RecipePaths) -> None:
 
 
 def _learn_confidence(paths: RecipePaths, log: StepLog) -> None:
-    """Learn the confidence of the final weights with the final decoding; with too few photos there is none."""
+    """Fit the confidence model of the final weights and decoding, unless there are too few photos."""
     import captioner
     from training.confidence.learning import NotLearnable, calibrate_bundle
     from training.confidence.scores import confidence_in_one_line
@@ -227,7 +227,7 @@ def _learn_confidence(paths: RecipePaths, log: StepLog) -> None:
     from training.options import FitOptions
     from training.setup import training_splits
 
-    (paths.bundle / "confidence.json").unlink(missing_ok=True)  # of the weights of one stage
+    (paths.bundle / "confidence.json").unlink(missing_ok=True)  # it belongs to the weights of one stage
     data_sets = [read_records(paths.flickr8k), read_records(paths.coco)]
     validation = [training_splits(data, FitOptions())[1] for data in data_sets]
     try:
@@ -239,7 +239,7 @@ def _learn_confidence(paths: RecipePaths, log: StepLog) -> None:
 
 
 def _write_card(recipe: Recipe, paths: RecipePaths, log: StepLog, command: str) -> None:
-    """Put the figures of the evaluations, and how the captioner was made, into its bundle."""
+    """Write the scores of the evaluations, and how the captioner was made, into its bundle."""
     from captioner.bundle import load_bundle, save_bundle
     from training.recipes.finishing import finished_card, how_it_was_made, kept_figures, machine_name
 

@@ -22,7 +22,7 @@ _SECONDS = 0.5
 """Minimum time between two writes of the same stage."""
 
 ReportProgress = Callable[..., None]
-"""Called with a stage (encoding, training, validating, calibrating, comparing, finished) and what is known of it."""
+"""Called with a stage (encoding, training, validating, calibrating, comparing, finished) and its values."""
 
 
 def unwatched(stage: str, **values: Any) -> None:
