@@ -35,20 +35,20 @@ FILES = ("config.json", "vocabulary.json", "model.safetensors")
 
 @dataclass(frozen=True)
 class Bundle:
-    """A captioner, and what is known of it."""
+    """Captioner with its vocabulary, options, scores and card."""
 
     model: CaptionModel
     vocabulary: Vocabulary
     encoder_weights: LoadedWeights
     decoding: DecodingOptions = DecodingOptions()
-    """What its makers found best, on validation photos."""
+    """Options that scored best on validation photos."""
     metrics: dict[str, Any] = field(default_factory=dict)
     card: str = ""
-    """Markdown: data, licence, figures, limits."""
+    """Model card in Markdown: data, licence, figures, limits."""
     label_names: LabelNames | None = None
-    """Of the classes of the encoder's classifier; None where the captioner attends to no labels."""
+    """Names of the classes of the encoder's classifier; None if the captioner does not attend to labels."""
     confidence: ConfidenceModel | None = None
-    """Judges its captions; None where nobody has calibrated it."""
+    """Model of its captions' confidence; None if it is not calibrated."""
 
     @property
     def config(self) -> CaptionerConfig:
@@ -58,8 +58,8 @@ class Bundle:
 def save_bundle(bundle: Bundle, folder: Path) -> None:
     """Write a bundle atomically, in place of an earlier one.
 
-    The encoder's weights go in as well, but not those that an installed package has. Weights are kept in 16 bits.
-    Raises BundleError where something other than a bundle has that name already, or a weight is not a finite number.
+    The encoder's weights are included, except those that an installed package has. Weights are stored in 16 bits.
+    Raises BundleError if the folder exists and is not a bundle, or a weight is not a finite number.
     """
     folder = Path(folder)
     if folder.exists() and not _may_be_replaced(folder):
@@ -103,9 +103,9 @@ def _contents(bundle: Bundle) -> dict[str, bytes]:
 
 
 def _published(bundle: Bundle) -> dict[str, Tensor]:
-    """Return the tensors of an installed package by the names that they have in a bundle.
+    """Return the tensors of an installed package by their names in a bundle.
 
-    {} where the encoder's weights are from elsewhere, or the package that is installed has others.
+    {} if the encoder's weights are from elsewhere, or the installed package has other weights.
     """
     spec, weights = bundle.model.encoder.spec, bundle.encoder_weights
     if not isinstance(spec.weights, PackageWeights) or weights.source != spec.weights.source:
@@ -118,7 +118,7 @@ def _published(bundle: Bundle) -> dict[str, Tensor]:
 
 
 def _compact(name: str, tensor: Tensor) -> Tensor:
-    """In 16 bits; a tensor with numbers that 16 bits cannot hold stays as it is."""
+    """Convert a tensor to 16 bits; one with numbers that 16 bits cannot hold stays unchanged."""
     if not tensor.is_floating_point():
         return tensor
     if not bool(tensor.isfinite().all()):
@@ -136,17 +136,17 @@ def _json(value: Any) -> bytes:
 
 
 def load_bundle(folder: Path | None = None) -> Bundle:
-    """Read a bundle, by default the one that ships. Nothing is unpickled and nothing is downloaded.
+    """Read a bundle, by default the one that ships. It unpickles nothing and downloads nothing.
 
-    Raises BundleError that says what is wrong with which file, and WeightsError where the package with the encoder's
-    weights is missing.
+    Raises BundleError with the file and its fault, and WeightsError if the package with the encoder's weights is
+    missing.
     """
     folder = Path(folder) if folder is not None else DEFAULT_BUNDLE
     if not folder.is_dir():
         raise BundleError(f"{folder} is not a bundle: there is no such folder; name one that `training fit` wrote")
     for name in FILES:
         if not (folder / name).is_file():
-            raise BundleError(f"{folder} is not a whole bundle: {name} is missing; copy it from where it was made")
+            raise BundleError(f"{folder} is not a whole bundle: {name} is missing; copy it from its source")
     values = read_config(folder)
     vocabulary = load_vocabulary(folder)
     try:
@@ -169,7 +169,7 @@ def load_bundle(folder: Path | None = None) -> Bundle:
         if not isinstance(spec.weights, PackageWeights) or source["source"] != f"package:{spec.weights.package}":
             raise BundleError(
                 f"{folder / 'config.json'}: encoder_weights names the source {source['source']!r}, and the weights of"
-                f" {config.encoder} are in no such package: copy it again from where it was made"
+                f" {config.encoder} are in no such package: copy it again from its source"
             )
         network, found = pretrained_network(spec)
         if found.sha256 != weights.sha256:
@@ -193,7 +193,7 @@ def _read_label_names(folder: Path) -> LabelNames:
     try:
         return read_label_names(folder / LABELS)
     except ConfigError as error:
-        raise BundleError(f"{error}; copy it again from where it was made") from error
+        raise BundleError(f"{error}; copy it again from its source") from error
 
 
 def _check_confidence(confidence: ConfidenceModel | None, model: CaptionModel, folder: Path) -> None:
@@ -213,7 +213,7 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:
-        raise BundleError(f"{path} is damaged ({error}): copy it again from where it was made") from error
+        raise BundleError(f"{path} is damaged ({error}): copy it again from its source") from error
 
 
 def _wanted_tensors(
@@ -223,18 +223,18 @@ def _wanted_tensors(
     label_words: Sequence[Mapping[int, float]],
     folder: Path,
 ) -> dict[str, Tensor]:
-    """The tensors of such a captioner, their shapes without their numbers.
+    """Return the tensors of such a captioner on the meta device: shapes without values.
 
-    First of all without: what a config claims may be more than any memory holds.
+    The sizes in a damaged config may exceed any memory, so check them before anything is allocated.
     """
     try:
         with torch.device("meta"):
             tensors = CaptionModel(config, words, network, label_words).state_dict()
     except ConfigError as error:
         raise BundleError(f"{folder / 'config.json'}: {error}") from error
-    except (RuntimeError, OverflowError, TypeError) as error:  # what torch says of numbers beyond its own
+    except (RuntimeError, OverflowError, TypeError) as error:  # torch's errors for sizes out of its range
         raise BundleError(
-            f"{folder / 'config.json'} has sizes that no captioner can have: copy it again from where it was made"
+            f"{folder / 'config.json'} has sizes that no captioner can have: copy it again from its source"
         ) from error
     return tensors
 
@@ -242,9 +242,9 @@ def _wanted_tensors(
 def _check_tensors(
     tensors: dict[str, Tensor], wanted: dict[str, Tensor], in_package: Collection[str], path: Path
 ) -> None:
-    """Raise BundleError where tensors are missing, unknown, of another shape or not finite.
+    """Raise BundleError if tensors are missing, unknown, of another shape or not finite.
 
-    in_package: names of those that need not be there, as a package has them.
+    in_package: names of the tensors that may be missing because a package has them.
     """
     for name in sorted(wanted.keys() ^ tensors.keys()):
         if name in wanted and name in in_package:

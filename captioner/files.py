@@ -30,11 +30,11 @@ from pathlib import Path
 from typing import IO, Any
 
 _LONGEST_NAME = 200
-"""Bytes of a target's name that its temporary repeats; file systems allow 255 in all."""
+"""Maximum bytes of a target's name in its temporary file's name; file systems allow 255 in total."""
 _FLUSHES = 16
-"""Files that are flushed at once: disks do it together, for many files in a tenth of the time."""
+"""Number of files to flush at the same time: disks combine flushes, which takes a tenth of the time."""
 _NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EBADF}
-"""What file systems that cannot flush a folder answer, such as some on a network."""
+"""Error numbers of file systems that cannot flush a folder, such as some network file systems."""
 _AT_WORKING_FOLDER, _EXCHANGE = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of Linux
 
 
@@ -109,7 +109,7 @@ def write_json(path: Path, value: Any, indent: int | None = None, durable: bool 
 
 
 def read_json(path: Path, if_missing: Any = None) -> Any:
-    """Read what `write_json` wrote; `if_missing` if there is no such file. Raises ValueError if it is not JSON."""
+    """Read a JSON file; return `if_missing` if it does not exist. Raises ValueError if it is not JSON."""
     try:
         return json.loads(path.read_bytes())
     except FileNotFoundError:
@@ -162,7 +162,7 @@ def put_in_place(new: Path, folder: Path) -> None:
 
 
 def sync_tree(folder: Path) -> None:
-    """Flush a folder and all that it holds to the disk."""
+    """Flush a folder and all its contents to the disk."""
     folders, found = [], []
     for root, _, names in os.walk(folder, topdown=False):
         folders.append(Path(root))
@@ -196,7 +196,7 @@ def _sync(path: Path | str) -> None:
 
 
 def _temporary(path: Path, one_writer: bool) -> Path:
-    """The name beside a path under which its new content is made."""
+    """Return the temporary path beside a path for its new content."""
     name = path.name
     if len(os.fsencode(name)) > _LONGEST_NAME:
         name = hashlib.sha256(os.fsencode(name)).hexdigest()
@@ -204,7 +204,7 @@ def _temporary(path: Path, one_writer: bool) -> Path:
 
 
 def _permissions_of(path: Path) -> int | None:
-    """The permissions that a file or folder has; None if there is none."""
+    """Return the permissions of a file or folder; None if it does not exist."""
     try:
         return stat.S_IMODE(path.stat().st_mode)
     except FileNotFoundError:
@@ -212,7 +212,7 @@ def _permissions_of(path: Path) -> int | None:
 
 
 def _exchanged(one: Path, other: Path) -> bool:
-    """Exchange the names of two folders in one instant. Returns False if the system or the file system cannot."""
+    """Exchange the names of two folders atomically. Return False if the system or file system does not support it."""
     # `os.rename` replaces an empty folder only. Python has no function for renameat2 of Linux, and the one package for
     # it compiles the same call in C and has had no release since 2022.
     try:

@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 _TOLD_BY_TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 _PATIENCE = timedelta(days=365)
-"""For ranks with less to do: where one dies, torchrun ends the others."""
+"""Time limit of a barrier, for ranks with less work; if one rank dies, torchrun ends the others."""
 
 
 class RankLost(CaptionerError):
@@ -50,7 +50,7 @@ class Ranks:
     rank: int = 0
     size: int = 1
     local_rank: int = 0
-    """Among those of this machine."""
+    """Rank among the processes of this machine."""
     local_size: int = 1
     store: "Store | None" = field(default=None, repr=False)
     """Shared by the processes; None if there is one alone, and before they have met."""
@@ -64,7 +64,7 @@ class Ranks:
 
     @property
     def leads(self) -> bool:
-        """Whether this is rank 0, the only process that writes output."""
+        """Return whether this is rank 0, the only process that writes output."""
         return self.rank == 0
 
     def say(self, sentence: str) -> None:

@@ -12,16 +12,16 @@ from captioner.errors import ConfigError
 from captioner.ranks import Ranks
 
 PATIENCE = datetime.timedelta(minutes=10)
-"""So long a rank waits for the others: longer than anything that one of them does alone. That a process has ended is
-seen at once; this is for machines that can be reached no more."""
+"""Maximum time that a rank waits for the others, longer than any work of a single rank. The end of a process is noticed
+at once; this limit is for machines that become unreachable."""
 
 
 def meet(ranks: Ranks, device: str | None) -> tuple[Ranks, str | None]:
-    """Join the other processes -> the ranks, and the device of this one; of one alone, what was given.
+    """Connect to the other processes -> ranks and this process's device; a single process gets its arguments back.
 
-    device: cpu or cuda; by default GPUs where there are some, one for each process.
-    From here on SIGTERM, which torchrun sends once one of the processes has ended, is a KeyboardInterrupt.
-    Raises ConfigError where the device is another, or there are fewer GPUs than processes on this machine.
+    device: cpu or cuda; by default GPUs if there are any, one for each process.
+    From then on SIGTERM, which torchrun sends when one of the processes has ended, raises KeyboardInterrupt.
+    Raises ConfigError for another device, or if there are fewer GPUs than processes on this machine.
     """
     if ranks.size == 1:
         return ranks, device
@@ -39,13 +39,13 @@ def meet(ranks: Ranks, device: str | None) -> tuple[Ranks, str | None]:
 
 
 def leave(ranks: Ranks) -> None:
-    """Part from the other processes, when all is done."""
+    """Disconnect from the other processes at the end."""
     if ranks.size > 1:
         dist.destroy_process_group()
 
 
 def rank_device(ranks: Ranks, wanted: str | None, gpus: int) -> str:
-    """The device of this rank. gpus: of this machine. Raises ConfigError."""
+    """Return the device of this rank. gpus: number of GPUs of this machine. Raises ConfigError."""
     if wanted is None:
         wanted = "cuda" if gpus else "cpu"
     if wanted not in ("cpu", "cuda"):

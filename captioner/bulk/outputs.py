@@ -1,4 +1,4 @@
-"""The files that captions of many photos end in, made from the journal of a run: CSV, and COCO results."""
+"""Output files written from a run's journal: CSV and COCO results."""
 
 import csv
 import json
@@ -14,16 +14,16 @@ from captioner.files import atomic_file
 from captioner.name_set import NameSet
 
 SUFFIXES = {"jsonl": ".jsonl", "csv": ".csv", "coco": ".json"}
-"""Formats that are a file, and how it ends."""
+"""Formats that are a single file -> its extension."""
 FORMATS = (*SUFFIXES, "xmp")
-"""xmp: a folder, with a copy of each photo that carries its caption."""
+"""xmp: a folder with a copy of each photo that contains its caption."""
 
 _COLUMNS = ("image", "caption", "probability", "warnings", "confidence")
 _NUMBER = re.compile(r"(?:.*\D)?(\d+)")
 
 
 def format_of(output: Path, given: str | None) -> str:
-    """The format that is given, or that the file's name says. Raises ConfigError where the two do not agree."""
+    """Return the given format, or that of the file's extension. Raises ConfigError if the two differ."""
     if given == "xmp":
         if output.suffix in SUFFIXES.values():
             raise ConfigError(f"--format xmp writes a folder of photos: --output {output} is the name of a file")
@@ -36,7 +36,7 @@ def format_of(output: Path, given: str | None) -> str:
 
 
 def write_csv(journal: Journal, path: Path) -> None:
-    """Write a row for each caption, best first where a photo has several; the warnings are one text.
+    """Write one row per caption, a photo's best first; the warnings are one text.
 
     The confidence is empty if the captioner has no confidence model.
 
@@ -53,10 +53,10 @@ def write_csv(journal: Journal, path: Path) -> None:
 
 
 def write_coco(journal: Journal, path: Path) -> None:
-    """COCO's results: a list of `image_id` and `caption`, of each photo the best one.
+    """Write COCO results: a list of `image_id` and `caption`, the best caption of each photo.
 
-    image_id: the number at the end of the file's name where all have one, and none has another's; else the file's name;
-    else, where photos of several folders have one name, the whole path. Raises DataError.
+    image_id: the number at the end of the file name if every photo has a different one; else the file name; else, if
+    file names repeat in several folders, the whole path. Raises DataError.
     """
     image_id = next(key for key in (_number, _file_name, _path) if key is _path or _tells_apart(journal, key))
     with _written(path) as file:
@@ -82,7 +82,7 @@ def _path(entry: dict[str, Any]) -> str:
 
 
 def _tells_apart(journal: Journal, key: Callable[[dict[str, Any]], int | str | None]) -> bool:
-    """Whether every photo has a key, and no two the same."""
+    """Return whether every photo has a key of its own."""
     seen = NameSet()
     keys = map(key, journal.entries())
     return all(found is not None and seen.add(str(found)) for found in keys)
@@ -96,6 +96,6 @@ def _written(path: Path) -> Iterator[TextIO]:
             yield file
     except OSError as error:
         raise DataError(
-            f"{path} cannot be written ({error.strerror}): put that right and run the same command again, "
-            "which only writes it then"
+            f"{path} cannot be written ({error.strerror}): fix that and run the same command again, "
+            "which then only writes this file"
         ) from error

@@ -35,7 +35,7 @@ def _tried(kind: Kind, rng: Random) -> dict[str, Any]:
     except kind.expected as error:
         outcome = {"outcome": type(error).__name__}
         # The lists of what was found and of the formats follow the sentence.
-        if not str(error) or "\n" in re.split(r"\s(?:Why not:|Understood are)\n", str(error))[0]:
+        if not str(error) or "\n" in re.split(r"\s(?:Why not:|Known formats:)\n", str(error))[0]:
             outcome = {"outcome": "find", "what": f"no sentence: {str(error)!r}", "trace": traceback.format_exc()}
     except Exception as error:
         what = f"{type(error).__name__}: {error}"[:1000]

@@ -388,7 +388,7 @@ def test_a_card_of_another_encoding_is_no_reason_to_refuse(folder):
 @pytest.mark.parametrize(
     ("change", "part"),
     [
-        (lambda words: [*words, "dog"], "the word 'dog' stands in the vocabulary twice"),
+        (lambda words: [*words, "dog"], "the word 'dog' is in the vocabulary twice"),
         (lambda words: words[4:], "first words of a vocabulary must be"),
         (lambda words: {"words": words}, "must be a list of words"),
         (lambda words: [*words, 3], "must be a list of words"),

@@ -147,7 +147,7 @@ def test_other_maps_are_drawn_in_place_of_the_attention_under_a_heading_that_say
 
 
 def test_the_heading_of_evidence_says_what_it_is():
-    assert evidence_heading("a dog runs") == "a dog runs: what speaks for each word"
+    assert evidence_heading("a dog runs") == "a dog runs: occlusion map of each word"
     assert evidence_heading("") == ""
 
 

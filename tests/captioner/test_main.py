@@ -399,7 +399,7 @@ def test_evidence_is_drawn_and_printed_where_it_is_asked_for(caption, photo, bun
         np.testing.assert_allclose([word["alpha"] for word in found["words"]], one.alphas, atol=1e-5)
 
     best, maps, drawn = expected[0], loaded.evidence(path, expected[0], decoding), open_image(path)
-    heading = f"{best.text}: what speaks for each word"
+    heading = f"{best.text}: occlusion map of each word"
     with Image.open(tmp_path / "evidence.png") as figure:
         assert mean_difference(figure, figure_strip(drawn, best, maps=maps, heading=heading)) < 0.5
     for file, one in zip(sorted((tmp_path / "evidence" / "a").iterdir()), maps, strict=True):

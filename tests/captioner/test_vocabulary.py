@@ -88,8 +88,8 @@ def test_encode_and_decode(tiny_vocabulary):
         (["a", "dog"], "first words of a vocabulary must be <pad> <start> <end> <unk>"),
         ([*SPECIAL_WORDS[:3], "dog"], "first words"),
         ([], "first words"),
-        ([*SPECIAL_WORDS, "a", "dog", "a"], "'a' stands in the vocabulary twice"),
-        ([*SPECIAL_WORDS, "<end>"], "'<end>' stands in the vocabulary twice"),
+        ([*SPECIAL_WORDS, "a", "dog", "a"], "'a' is in the vocabulary twice"),
+        ([*SPECIAL_WORDS, "<end>"], "'<end>' is in the vocabulary twice"),
     ],
 )
 def test_a_vocabulary_that_cannot_be_one_is_refused(words, message):

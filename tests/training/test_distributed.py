@@ -150,8 +150,8 @@ def test_a_rank_that_is_killed_ends_the_run_with_a_sentence(tmp_path):
         finally:
             run.kill()
     assert run.returncode != 0
-    sentence = "error: rank 0 of 2 waits for another in vain, which has ended or cannot be reached"
-    assert said.decode().count(sentence) == 1 and "start all of them again with --resume" in said.decode()
+    sentence = "error: rank 0 of 2 lost another rank, which has ended or cannot be reached"
+    assert said.decode().count(sentence) == 1 and "start all ranks again with --resume" in said.decode()
     assert "training/__main__.py" not in said.decode()  # no traceback of ours
 
 

@@ -84,7 +84,7 @@ def test_inspect_looks_at_several_data_sets_together(shapes, tmp_path, capsys):
     together = text[text.index("Together: shapes, more") :]
     assert "shapes: table format" in text and "more: table format" in text
     assert "train              9           9" in together and "total             16" in together
-    assert "Images to learn from that another data set measures by: 1" in together
+    assert "Training images that another data set evaluates on: 1" in together
     assert "shapes: val0000.png (val) = more: train0000.png (train)" in together
     assert main([*arguments, "--json", "--most", "0"]) == 0
     values = json.loads(capsys.readouterr().out)
@@ -142,7 +142,7 @@ def test_fit_does_not_begin_where_a_run_is(fit, capsys, monkeypatch):
     monkeypatch.setattr(features, "open_image", lambda photo: pytest.fail("a photo was encoded first"))
     capsys.readouterr()
     assert fit("--image-size", "96") == 2
-    assert "holds a run already: go on with it by --resume, or name another --output" in error_of(capsys)
+    assert "holds a run already: resume it with --resume, or name another --output" in error_of(capsys)
     assert fit("--resume") == 0
     assert "there is nothing left to do" in "".join(capsys.readouterr())
 
@@ -170,7 +170,7 @@ def test_a_resumed_run_keeps_its_options_unless_others_are_given(fit, tmp_path, 
         (["--image-size", "96"], "image_size 64, not 96: .*; resume without --image-size, or start a new run"),
         (["--beam-width", "7"], "beam_width .*, not 7: .*; resume without --beam-width"),
         (["--seed", "3"], "seed 0, not 3: it drew .*; resume without --seed"),
-        (["--min-count", "2"], "min_count 1, not 2: it chose the words"),
+        (["--min-count", "2"], "min_count 1, not 2: it selected the words"),
     ],
 )
 def test_what_cannot_change_is_refused_before_photos_are_encoded(fit, capsys, monkeypatch, options, said):
@@ -299,7 +299,7 @@ def test_check_counts_sentences_and_the_words_that_they_add(fit, capsys, sentenc
     [
         ("nowhere.txt", None, "nowhere.txt cannot be read: No such file"),
         ("a.txt", b"", "a.txt holds no sentence: write one on each line"),
-        ("a.json", b"[]", "a.json is not a text file by its name"),
+        ("a.json", b"[]", "a.json does not have a text file's name"),
         ("a.txt", "der Löwe".encode("latin-1"), "a.txt is not UTF-8 text"),
         ("a.txt", b"nobody knows this\n", "most words of every sentence of a.txt are unknown: lower --sentence-min"),
     ],

@@ -1,4 +1,4 @@
-"""The end of a run: its best captioner learns how far its captions can be trusted."""
+"""Calibration at the end of a run: fit the confidence model of its best captioner."""
 
 from tqdm import tqdm
 
@@ -14,10 +14,10 @@ from training.runs.run import Run
 def calibrate(run: Run, watch: ReportProgress = unwatched) -> None:
     """Give the captions of the best captioner a confidence, learned from the validation photos, if it has none yet.
 
-    Not where the run's options say that it is to have none.
+    Does nothing if the run's options disable it.
 
-    Without enough photos its captions have none: the confidence of the captioner that a run starts from would be an
-    invented number, as the new one says other things of other photos. Of several ranks, the first learns it.
+    With too few photos the captioner gets no confidence model: that of the captioner that a run starts from would not
+    fit the new one's captions. The first of several ranks fits it.
     """
     if run.options.confidence:
         run.ranks.from_leader(lambda: _calibrate(run, watch))

@@ -1,4 +1,4 @@
-"""What a data set holds, measured before anything is trained on it: counts, words, duplicates, leaks, refusals."""
+"""Report on a data set before training: counts, words, duplicates, leaks and problems."""
 
 import dataclasses
 from collections import Counter
@@ -29,10 +29,10 @@ from training.options import default_min_count
 
 @dataclass(frozen=True)
 class SplitCount:
-    """How much one split holds."""
+    """Size of one split."""
 
     split: str | None
-    """None: the photos that the data set's own splits leave out."""
+    """None: photos outside the data set's own splits."""
     images: int
     captions: int
     captions_per_image: Spread
@@ -40,30 +40,30 @@ class SplitCount:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything that `inspect_data` found."""
+    """Result of `inspect_data`."""
 
     name: str
     format: str
     root: str
     drawn_splits: bool
     checked_images: bool
-    """Whether every photo was opened; without it only the same path counts as the same image."""
+    """Whether every photo was opened; if not, only equal paths count as the same image."""
     splits: tuple[SplitCount, ...]
     total: SplitCount
     words: Words
     languages: tuple[tuple[str, float], ...]
-    """Code and share of the photos, the largest first."""
+    """Language code and share of the photos, the largest first."""
     rare_words: RareWords
-    """Words that `fit` leaves out of the vocabulary by default."""
+    """Words that `fit` excludes from the vocabulary by default."""
     unknown_words: UnknownWords | None
-    """Those that the captioner which was named does not know; None where none was named."""
+    """Words that the given captioner does not know; None if none was given."""
     same_images: tuple[SameImages, ...]
     similar_images: tuple[SameImages, ...]
-    """Photos that look alike, and whose files differ."""
+    """Photos that look alike but whose files differ."""
     repeated_captions: tuple[RepeatedCaption, ...]
-    """The most frequent first."""
+    """Most frequent first."""
     problems: tuple[Problem, ...]
-    """Those of the reader, then photos that cannot be read (unreadable_image) or only in part (cut_short_image)."""
+    """Problems of the reader, then unreadable photos (unreadable_image) and truncated ones (cut_short_image)."""
 
     @property
     def leaks(self) -> tuple[SameImages, ...]:
@@ -72,7 +72,7 @@ class Report:
     def to_json(self, most: int | None = None) -> dict[str, Any]:
         """Return everything as plain values; problems counted by kind and in full; the headings of what is there.
 
-        most: keep only so many of each list, and of the problems of each kind; `counts` tells how many there are.
+        most: maximum length of each list, and of the problems of each kind; `counts` has the full numbers.
         """
         values = dataclasses.asdict(self)
         values["leaks"] = [dataclasses.asdict(leak) for leak in self.leaks]
@@ -97,7 +97,7 @@ class Report:
 
 
 LONGEST_LINE = 200
-"""Of an example in the text, in characters."""
+"""Maximum length of an example in the text, in characters."""
 
 HEADINGS = {
     "leaks": "images in two splits",
@@ -106,7 +106,7 @@ HEADINGS = {
     "repeated_captions": "captions that occur more than once",
     "bad_entry": "refused lines and entries",
     "empty_caption": "empty captions",
-    "no_caption": "placeholders in place of a caption (nan, None, n/a, ...), left out",
+    "no_caption": "placeholders instead of a caption (nan, None, n/a, ...), left out",
     "rejected_caption": "captions that their data set marks as rejected, left out",
     "precanned_caption": "captions that their data set marks as precanned, left out",
     "cleaned_caption": "captions cleaned of HTML, escapes or invisible characters, and used",
@@ -114,9 +114,9 @@ HEADINGS = {
     "repeated_entry": "repeated lines and entries",
     "unknown_image": "lines about unknown images",
     "missing_image": "missing images",
-    "found_elsewhere": "photos found by another name or in another folder, and used",
+    "found_elsewhere": "photos found under another name or in another folder, and used",
     "same_name": "names that several photos have, of which the first is used",
-    "other_case": "photos named with other capitals than their files have, used all the same",
+    "other_case": "photos named with other capitals than their files, used anyway",
     "unreadable_image": "unreadable images",
     "cut_short_image": "images whose files are cut short, and are used",
     "uncaptioned_image": "images without captions",
@@ -140,8 +140,8 @@ def inspect_data(
     """Measure a data set.
 
     open_photos: open and decode every photo as training would, and compare their bytes (SHA-256) and looks (pHash).
-    progress: show a bar on standard error meanwhile.
-    vocabulary: of the captioner whose unknown words are to be told.
+    progress: show a progress bar on standard error.
+    vocabulary: that of a captioner, to report its unknown words.
     """
     unreadable, seen = check_images(data, progress) if open_photos else ([], {})
     splits, total = split_counts(data.records)
@@ -165,14 +165,14 @@ def inspect_data(
 
 
 def measured_rare_words(records: Sequence[ImageRecord], vocabulary: Vocabulary | None) -> RareWords:
-    """By the min_count that `fit` would choose, from scratch or from the captioner with this vocabulary."""
+    """Measure rare words with the min_count that `fit` would use, from scratch or from this vocabulary's captioner."""
     counts = training_words(records)
     min_count = default_min_count(counts.total(), from_captioner=vocabulary is not None)
     return rare_words(counts, min_count, () if vocabulary is None else vocabulary)
 
 
 def split_counts(records: Sequence[ImageRecord]) -> tuple[tuple[SplitCount, ...], SplitCount]:
-    """Count the photos of each split that has some, and all photos."""
+    """Count the photos of each non-empty split, and all photos."""
     found = Counter(record.split for record in records)
     splits = [split for split in (*SPLITS, None) if found[split]]
     each = tuple(_count(split, [record for record in records if record.split == split]) for split in splits)
@@ -185,13 +185,13 @@ def _count(split: str | None, records: Sequence[ImageRecord]) -> SplitCount:
 
 
 def _ignored(data: DataSet) -> list[Problem]:
-    """Hidden files, such as macOS leaves in every folder. There may be one for each photo: alike ones are counted."""
+    """Count hidden files by name, such as those that macOS leaves in every folder, perhaps one for each photo."""
     counts = Counter("._*" if name.startswith("._") else name for name in left_behind(data.root).elements())
     return [Problem("ignored_file", name, None, f"passed over, {count:,} in all") for name, count in counts.items()]
 
 
 def render(report: Report, examples: int = 3) -> str:
-    """The report as text for a terminal: the first `examples` of every list, and how many more there are."""
+    """Render the report as text for a terminal, with the first `examples` of every list and the number of the rest."""
     source = "splits drawn by image, as it has none" if report.drawn_splits else "its own splits"
     lines = [f"{report.name}: {report.format} format, {source}", report.root, ""]
     lines += render_counts(report.splits, report.total)
@@ -211,7 +211,7 @@ def render(report: Report, examples: int = 3) -> str:
     if not (report.problems or report.same_images):
         lines += ["", "No problems found."]
     if not report.checked_images:
-        lines += ["", "The photos were not opened: unreadable and identical ones are not told."]
+        lines += ["", "The photos were not opened: unreadable and identical ones are not reported."]
     return "\n".join(lines) + "\n"
 
 
@@ -221,7 +221,7 @@ def heading_of(name: str) -> str:
 
 
 def render_counts(splits: Sequence[SplitCount], total: SplitCount) -> list[str]:
-    """Table of the photos and captions of each split, and of all."""
+    """Render a table of the photos and captions of each split, and of all."""
     lines = [f"{'':10}{'images':>10}{'captions':>12}   captions per image"]
     for count in (*splits, total):
         name = "total" if count is total else count.split or "no split"
@@ -255,7 +255,7 @@ def _render_words(report: Report) -> list[str]:
 
 
 def render_list(heading: str, found: list[str], examples: int) -> list[str]:
-    """Lines of a list below its heading; none if the list is empty."""
+    """Render a list below its heading; return no lines if the list is empty."""
     if not found:
         return []
     lines = ["", f"{heading[0].upper()}{heading[1:]}: {len(found):,}"]
@@ -266,5 +266,5 @@ def render_list(heading: str, found: list[str], examples: int) -> list[str]:
 
 
 def same_text(same: SameImages) -> str:
-    """One line: each path with its split."""
+    """Render a group as one line: each path with its split."""
     return " = ".join(f"{path} ({split or 'no split'})" for path, split in zip(same.paths, same.splits, strict=True))

@@ -3,19 +3,19 @@
     python -m training.recipes.default --flickr8k data/flickr8k --coco data/coco --boxes entities.json.gz \\
         --sentences coco.txt.gz flickr30k.txt.gz --output runs/default
 
-The same command resumes a recipe that was stopped. What comes out, below --output:
+The same command resumes a stopped recipe. Output, below --output:
 
-    bundle/          the captioner with its card and figures
+    bundle/          the captioner with its card and scores
     run/             the first training run: log.jsonl, samples.json, tensorboard/, checkpoint.pt
     run-from-N/      a training run that starts from the captioner of an earlier stage, with stage N
     stages/NAME/     the best captioner after each stage
     decoding.json    every decoding that was tried on the validation photos
-    evaluation/      an evaluation of each validation split, and of Flickr8k's test split, which decides nothing
+    evaluation/      an evaluation of each validation split, and of Flickr8k's test split, used for no decision
     recipe.log       when each step started and ended
-    steps.json       what is done, and how long it took
+    steps.json       finished steps, with their durations
 
-The options are in default.json beside this file; --recipe names another. --smoke makes a toy captioner of drawn photos,
-by the same steps, in about a minute.
+The options are in default.json beside this file; --recipe names another. --smoke makes a toy captioner from drawn
+photos, with the same steps, in about a minute.
 """
 
 import argparse
@@ -37,7 +37,7 @@ RECIPES = Path(__file__).parent
 
 @dataclass(frozen=True)
 class RecipePaths:
-    """Data that a recipe learns from, and where it writes."""
+    """Input data and output folders of a recipe."""
 
     flickr8k: Path
     coco: Path
@@ -66,7 +66,7 @@ class RecipePaths:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Make the captioner. Returns the exit status: 0, 2 for an error that the user can correct, 130 when stopped."""
+    """Make the captioner. Return the exit status: 0, 2 for an error that the user can fix, 130 when stopped."""
     options = _parser().parse_args(arguments)
     return exit_status(lambda: _make(options))
 
@@ -85,20 +85,20 @@ def _shipped(smoke: bool) -> Path:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m training.recipes.default", description=__doc__.split("\n")[0])
     add_data_arguments(parser)
-    parser.add_argument("--recipe", type=Path, metavar="FILE", help="JSON file of options. Default: that which ships.")
-    parser.add_argument("--smoke", action="store_true", help="a toy captioner of drawn photos: tries every step")
+    parser.add_argument("--recipe", type=Path, metavar="FILE", help="JSON file of options. Default: default.json.")
+    parser.add_argument("--smoke", action="store_true", help="make a toy captioner from drawn photos, as a test")
     return parser
 
 
 def add_data_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments that name data and output."""
+    """Add the arguments for data and output."""
     parser.add_argument("--flickr8k", type=Path, metavar="DIR", help="Flickr8k")
-    parser.add_argument("--coco", type=Path, metavar="DIR", help="photos of everyday things: COCO or the like")
-    parser.add_argument("--boxes", type=Path, metavar="FILE", help="boxes of what Flickr8k's captions name")
+    parser.add_argument("--coco", type=Path, metavar="DIR", help="photos of everyday scenes: COCO or similar")
+    parser.add_argument("--boxes", type=Path, metavar="FILE", help="boxes of the objects in Flickr8k's captions")
     parser.add_argument("--sentences", type=Path, nargs="+", default=[], metavar="FILE", help="texts without photos")
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for all that is made")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="output folder")
     parser.add_argument("--cache", type=Path, help="folder for encoded photos. Default: features/ in --output.")
-    parser.add_argument("--device", help="cpu, cuda, ...; by default a GPU where there is one")
+    parser.add_argument("--device", help="cpu, cuda, ... Default: a GPU if there is one.")
 
 
 def _paths(options: argparse.Namespace) -> RecipePaths:
@@ -110,13 +110,13 @@ def _paths(options: argparse.Namespace) -> RecipePaths:
         given = drawn.first, drawn.second, drawn.boxes, drawn.sentences
         return RecipePaths(*given, options.output, cache, options.device or "cpu")
     if missing := [f"--{name}" for name in ("flickr8k", "coco", "boxes", "sentences") if not getattr(options, name)]:
-        raise ConfigError(f"the recipe needs {' and '.join(missing)}: name the data, or try it by --smoke without any")
+        raise ConfigError(f"the recipe needs {' and '.join(missing)}: name the data, or try --smoke, which needs none")
     given = options.flickr8k, options.coco, options.boxes, tuple(options.sentences)
     return RecipePaths(*given, options.output, cache, options.device)
 
 
 def _command(options: argparse.Namespace) -> str:
-    """The command as the card says it, without the folders of a machine."""
+    """Return the command for the card, without local folders."""
     if options.smoke:
         return "python -m training.recipes.default --smoke"
     data = f"--flickr8k DIR --coco DIR --boxes {options.boxes.name}"
@@ -124,7 +124,7 @@ def _command(options: argparse.Namespace) -> str:
 
 
 def steps(recipe: Recipe, paths: RecipePaths, log: StepLog, command: str) -> list[Step]:
-    """All steps, in their order."""
+    """Return all steps in order."""
     found = []
     for number, stage in enumerate(recipe.stages):
         arguments = fit_arguments(recipe, paths, number)
@@ -143,11 +143,11 @@ def steps(recipe: Recipe, paths: RecipePaths, log: StepLog, command: str) -> lis
 
 
 EVALUATED = (("flickr8k", "val"), ("coco", "val"), ("flickr8k", "test"))
-"""Data set and split. The test split comes last, when nothing is left to decide."""
+"""Data set and split. The test split is last, when all decisions are made."""
 
 
 def fit_arguments(recipe: Recipe, paths: RecipePaths, number: int) -> list[str]:
-    """Arguments of `fit` for a stage, but for --resume."""
+    """Return the arguments of `fit` for a stage, without --resume."""
     data = ["--data", str(paths.flickr8k), "--also", str(paths.coco), "--boxes", str(paths.boxes)]
     data += ["--sentences", *map(str, paths.sentences)] if paths.sentences else []
     start = recipe.start_of_run(number)
@@ -155,19 +155,19 @@ def fit_arguments(recipe: Recipe, paths: RecipePaths, number: int) -> list[str]:
         data += ["--from-bundle", str(paths.stage(recipe.stages[start - 1].name))]
     where = ["--output", str(paths.run(start)), "--cache", str(paths.cache), *paths.device_flags()]
     chosen = [*flags(recipe.captioner), *flags(recipe.validation), *flags(recipe.options_at(number))]
-    chosen.append("--no-confidence")  # has a step of its own, once all weights and the decoding are final
+    chosen.append("--no-confidence")  # a separate step, after weights and decoding are final
     return ["fit", *data, *where, *chosen]
 
 
 def evaluate_arguments(paths: RecipePaths, name: str, split: str) -> list[str]:
-    """Arguments of `evaluate` for one split of a data set."""
+    """Return the arguments of `evaluate` for one split of a data set."""
     arguments = ["evaluate", "--data", str(getattr(paths, name)), "--split", split, "--bundle", str(paths.bundle)]
     arguments += ["--output", str(paths.evaluation(name, split)), *paths.device_flags()]
     return [*arguments, *(["--boxes", str(paths.boxes)] if (name, split) == ("flickr8k", "val") else [])]
 
 
 def _run(name: str, arguments: list[str]) -> Callable[[], None]:
-    """A step that is a command of `python -m training`."""
+    """Return a step that runs a command of `python -m training`."""
 
     def run() -> None:
         from training.__main__ import main
@@ -179,7 +179,7 @@ def _run(name: str, arguments: list[str]) -> Callable[[], None]:
 
 
 def _fit(run: Path, arguments: list[str], stage: Path) -> Callable[[], None]:
-    """A step that starts or continues a training run, and keeps a copy of its best captioner in the stage's folder."""
+    """Return a step that starts or continues a run, and copies its best captioner to the folder of the stage."""
 
     def fit() -> None:
         begun = any((run / file).is_file() for file in ("checkpoint.pt", "progress.json"))
@@ -214,7 +214,7 @@ def _choose_decoding(recipe: Recipe, paths: RecipePaths) -> None:
     kept = paths.output / "decoding.json"
     data_sets = [read_records(paths.flickr8k), read_records(paths.coco)]
     bundle = load_bundle(paths.bundle)
-    encoded = paths.output / "decoding-features"  # of these weights alone, so nothing else can use them
+    encoded = paths.output / "decoding-features"  # only for these weights
     chosen = DecodingChoice(bundle, data_sets, recipe.decoding_photos, encoded, paths.device).choose(
         recipe.decoding, kept
     )
@@ -224,7 +224,7 @@ def _choose_decoding(recipe: Recipe, paths: RecipePaths) -> None:
 
 
 def _learn_confidence(paths: RecipePaths, log: StepLog) -> None:
-    """Learn the confidence of the final weights with the final decoding; with too few photos there is none."""
+    """Fit the confidence model of the final weights and decoding, unless there are too few photos."""
     import captioner
     from training.confidence.learning import NotLearnable, calibrate_bundle
     from training.confidence.scores import confidence_in_one_line
@@ -232,7 +232,7 @@ def _learn_confidence(paths: RecipePaths, log: StepLog) -> None:
     from training.options import FitOptions
     from training.setup import training_splits
 
-    (paths.bundle / "confidence.json").unlink(missing_ok=True)  # of the weights of one stage
+    (paths.bundle / "confidence.json").unlink(missing_ok=True)  # it belongs to the weights of one stage
     data_sets = [read_records(paths.flickr8k), read_records(paths.coco)]
     validation = [training_splits(data, FitOptions())[1] for data in data_sets]
     try:
@@ -244,7 +244,7 @@ def _learn_confidence(paths: RecipePaths, log: StepLog) -> None:
 
 
 def _write_card(recipe: Recipe, paths: RecipePaths, log: StepLog, command: str) -> None:
-    """Put the figures of the evaluations, and how the captioner was made, into its bundle."""
+    """Write the scores of the evaluations, and how the captioner was made, into its bundle."""
     from captioner.bundle import load_bundle, save_bundle
     from training.recipes.finishing import finished_card, how_it_was_made, kept_figures, machine_name
 

@@ -52,7 +52,7 @@ def test_a_journal_of_half_a_line_is_an_empty_one(journal):
 )
 def test_a_file_of_something_else_is_refused_and_stays(journal, content):
     journal.path.write_bytes(content)
-    with pytest.raises(DataError, match="captions.jsonl, line [12] is not one that this command wrote"):
+    with pytest.raises(DataError, match="captions.jsonl, line [12] was not written by this command"):
         images(journal)
     assert journal.path.read_bytes() == content
 

@@ -305,7 +305,7 @@ def test_what_cannot_be_done_is_a_sentence(run, photos, tmp_path, monkeypatch, a
 def test_a_file_of_something_else_is_left_alone(run, photos, tmp_path):
     (tmp_path / "a.jsonl").write_text('{"text": "mine"}\n')
     status, err = run(photos(1), "--output", tmp_path / "a.jsonl")
-    assert status == 2 and "a.jsonl, line 1 is not one that this command wrote" in err
+    assert status == 2 and "a.jsonl, line 1 was not written by this command" in err
     assert (tmp_path / "a.jsonl").read_text() == '{"text": "mine"}\n'
 
 

@@ -48,7 +48,7 @@ def test_names_are_read_as_they_were_written(tmp_path):
         (["cat", []], "class 1 of the list of names has no name"),
         ([{"words": ["cat"]}], "class 0 of the list of names"),
         ([{"names": ["cat"], "words": "dog"}], "class 0 of the list of names"),
-        (["cat", "dog", "cat", "cat"], "the class 'cat' stands in the list of names 3 times"),
+        (["cat", "dog", "cat", "cat"], "the class 'cat' is in the list of names 3 times"),
     ],
 )
 def test_names_that_cannot_be_are_refused_with_their_place(tmp_path, values, problem):

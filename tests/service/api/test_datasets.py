@@ -94,7 +94,7 @@ def test_a_table_in_latin_1_is_told_line_by_line(client):
     "files, says",
     [
         ({"a.jpg": b"x", "a.txt": b"a dog"}, "Nothing here can be used"),
-        ({"a.jpg": photo_bytes(0), "a.txt": b"a dog\na cat"}, "one photo to learn from"),
+        ({"a.jpg": photo_bytes(0), "a.txt": b"a dog\na cat"}, "one photo to train on"),
         ({f"{n}.{end}": {"jpg": photo_bytes(0), "txt": b"a dog"}[end] for n in range(9) for end in ("jpg", "txt")},
          "All 9 photos are the same picture"),
     ],
@@ -123,9 +123,9 @@ def test_captions_of_5000_words(client):
         (
             zipped({"inner.zip": zipped(photo_set(3))}),
             422,
-            "no captions in a format that is known: the folder holds inner.zip",
+            "no captions in a known format: the folder holds inner.zip",
         ),
-        (zipped({"a.jpg": photo_bytes(0)}), 422, "no captions in a format that is known"),
+        (zipped({"a.jpg": photo_bytes(0)}), 422, "no captions in a known format"),
         (zipped({}), 422, "the folder is empty"),
     ],
     ids=["empty", "gif", "cut", "slip", "nested", "uncaptioned", "no-files"],

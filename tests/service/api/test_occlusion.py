@@ -98,7 +98,7 @@ def test_pictures_of_evidence_are_drawn_where_they_are_asked_for(running, client
         drawn = overlay(photo, maps[1], caption.frame)
         query = {"caption": rank, "maps": "evidence"}
         assert difference(picture(client, address(document, "overlays/2.png"), **query), drawn) < 0.5
-        heading = f"{caption.text}: what speaks for each word"
+        heading = f"{caption.text}: occlusion map of each word"
         figure = figure_strip(photo, caption, maps=maps, heading=heading)
         assert difference(picture(client, address(document, "figure.png"), **query), figure) < 0.5
     for tail in ("overlays/2.png", "figure.png"):

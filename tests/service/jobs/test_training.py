@@ -124,7 +124,7 @@ def test_from_a_zip_to_a_captioner_that_serves(service, dataset, work, jpeg):
     assert version["scores"]["replay"]["split"] == "val", "has it forgotten?"
     scores = version["scores"]["data"]
     assert scores["images"] >= 1 and {"CIDEr", "METEOR"} <= scores["new"].keys() == scores["old"].keys()
-    assert "Went on from" in version["card"] and version["options"] == done["options"]
+    assert "Started from" in version["card"] and version["options"] == done["options"]
     comparison = client.get(f"/api/models/{done['version']}/comparison").json()
     for photo in comparison["photos"]:
         assert photo["references"] and photo["new"]["words"] and photo["old"]["words"]

@@ -124,7 +124,7 @@ def test_photos_that_cannot_be_read_are_left_out(draw):
     assert learn_confidence(Reading(), [records], progress=False).learned["photos"] == 55
     for record in records[5:15]:
         record.path.write_text("no photo")
-    with pytest.raises(NotLearnable, match="there are 45 validation photos to learn it from, and it takes 50"):
+    with pytest.raises(NotLearnable, match="there are 45 validation photos to learn it from, and 50 are needed"):
         learn_confidence(Reading(), [records], progress=False)
 
 
@@ -195,7 +195,7 @@ def test_the_command_learns_from_the_validation_photos_of_all_data(tiny, tmp_pat
 
 @pytest.mark.parametrize(
     ("photos", "problem"),
-    [(6, "there are 6 validation photos to learn it from, and it takes 50"), (50, "0 have a right caption")],
+    [(6, "there are 6 validation photos to learn it from, and 50 are needed"), (50, "0 have a right caption")],
 )
 def test_the_command_says_why_there_is_nothing_to_learn_from(tiny, tmp_path, capsys, photos, problem):
     draw_shapes(tmp_path / "shapes", {"train": 1, "val": photos})

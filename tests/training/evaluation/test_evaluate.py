@@ -156,7 +156,7 @@ def test_metrics_and_page_tell_the_nouns_that_no_person_used(evaluated):
     assert "captions with a wrong noun 66.7 % (2 of 3)" in header and "wrong nouns 50.0 % (3 of 6)" in header
     assert "a synonym" in header and "caption_share" not in header  # nor among the facts as it stands in metrics.json
     right, one, two = map(page.card, range(3))
-    assert "nobody said" not in right and "nobody said: ball" in one and "nobody said: men, football" in two
+    assert "wrong nouns" not in right and "wrong nouns: ball" in one and "wrong nouns: men, football" in two
 
 
 def test_references_in_another_language_are_judged_by_the_same_words(records, tmp_path, quick_scores):
@@ -205,7 +205,7 @@ def test_figures_of_the_confidence_stand_in_metrics_and_on_the_page(tmp_path, re
     assert captions["count"] == 3 and 0 <= captions["calibration_error"] <= 1
     assert captions["risk_coverage"][-1] == (1.0, pytest.approx(1 - captions["right"], abs=1e-3))
     page = (tmp_path / "index.html").read_text(encoding="utf-8")
-    assert "How far the confidence can be trusted" in page and page.count("<svg") == 2
+    assert "Reliability of the confidence" in page and page.count("<svg") == 2
     assert "risk_coverage" not in page and "confidence 0.90" in page
 
 
@@ -282,7 +282,7 @@ def test_captions_made_elsewhere_are_scored_even_where_a_photo_is_gone_or_has_ch
     metrics = write_evaluation(tmp_path, captions, records, OPTIONS, {"captions": "not this", "seed": 1})
     assert metrics["captions"] == 3 and metrics["seed"] == 1
     reasons = {entry["image_id"]: entry["reason"] for entry in metrics["skipped"]}
-    assert "broken.jpg" in reasons["<i>broken</i>"] and "no caption was made" in reasons[1]
+    assert "broken.jpg" in reasons["<i>broken</i>"] and "it was not captioned" in reasons[1]
     page = Page(tmp_path / "index.html")
     changed, gone, empty = map(page.card, range(3))
     assert changed.startswith("a boat") and "800 x 400" in changed
@@ -317,8 +317,8 @@ def test_what_cannot_be_evaluated_is_refused_before_anything_is_captioned(record
     for bad, output, said in [
         ([], tmp_path, "nothing to score"),
         ([records[2], without], tmp_path, "image 2 has no reference"),
-        ([records[0], records[2], records[0]], tmp_path, "image 2 comes twice"),
-        (records, blocked, "cannot be made to hold the evaluation"),
+        ([records[0], records[2], records[0]], tmp_path, "image 2 occurs twice"),
+        (records, blocked, "cannot be created for the evaluation"),
         ([records[1], records[4]], tmp_path, "none of the 2 photos .*broken.jpg"),
     ]:
         with pytest.raises(DataError, match=said):
@@ -371,7 +371,7 @@ def test_with_boxes_metrics_and_page_say_where_the_model_looks(records, tmp_path
     assert found["by_type"]["things"]["uniform"] == {"attention_correctness": 0.5, "pointing": pytest.approx(0.6667)}
     page = Page(tmp_path / "index.html")
     header = " ".join("".join(page.text).split())
-    assert "Where the model looks Boxes of <i>hand-made</i>." in header
+    assert "Where the model attends Boxes of <i>hand-made</i>." in header
     assert "all 2 0.438 0.438 0.438" in header and "things 1 0.500 0.500 0.500" in header
     assert "<b>scenes</b> 1 0.375" in header and "large boxes 2" in header
     assert "names of boxed things in captions made: 2" in header
@@ -389,7 +389,7 @@ def test_evidence_has_tables_of_its_own(records, tmp_path, quick_scores, boxes):
     assert metrics["grounding"]["evidence"]["photos"] == 1
     assert metrics["grounding"]["evidence"]["evidence"]["phrases"] == 2
     header = " ".join("".join(Page(tmp_path / "index.html").text).split())
-    assert "Evidence (why this word), names in the captions of 1 photo" in header
+    assert "Occlusion maps (why this word), names in the captions of 1 photo" in header
     assert "Attention, names in the captions of 1 photo" in header
 
 
@@ -398,7 +398,7 @@ def test_captions_that_name_nothing_leave_a_sentence_in_place_of_a_table(records
     write_evaluation(tmp_path, captions, records, OPTIONS, {}, grounding=grounded(boxes, captions))
     page = Page(tmp_path / "index.html")
     assert [tag for tag, _ in page.tags].count("table") == 1
-    assert "Names in the captions made: none could be measured." in " ".join("".join(page.text).split())
+    assert "Names in the generated captions: none could be measured." in " ".join("".join(page.text).split())
 
 
 def test_strips_show_the_boxes_of_the_words_that_name_something(records, tmp_path, quick_scores, boxes, monkeypatch):

@@ -43,7 +43,7 @@ def test_nothing_usable(photos):
 
 def test_one_photo_is_none_to_measure_by(photos):
     usable, (sentence,) = judged(photos(1))
-    assert not usable and "one photo to learn from" in sentence
+    assert not usable and "one photo to train on" in sentence
 
 
 def test_all_photos_the_same(photos):
@@ -68,7 +68,7 @@ def test_the_same_photo_in_two_splits_is_told_first(photos):
     (folder / "val" / "1.png").write_bytes((folder / "train" / "7.png").read_bytes())
     usable, sentences = judged(folder)
     assert usable and sentences == (
-        "2 photos stand in two splits: the scores will flatter. Keep each photo in one split.",
+        "2 photos are in two splits: the scores will be too high. Keep each photo in one split.",
     )
 
 

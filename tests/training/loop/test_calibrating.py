@@ -50,7 +50,7 @@ def test_with_too_few_photos_a_sentence_says_that_captions_get_no_confidence(run
     bundle = run("run", ONE_PHASE)
     assert load_bundle(bundle).confidence is None
     out = capsys.readouterr().out
-    assert "captions get no confidence: there are 3 validation photos to learn it from, and it takes 50" in out
+    assert "captions get no confidence: there are 3 validation photos to learn it from, and 50 are needed" in out
 
 
 def test_a_run_calibrates_only_where_its_options_say_so(run, learned):

@@ -107,7 +107,7 @@ def test_a_finished_run_has_nothing_left_to_do(run, tmp_path, capsys, at_batch):
 def test_a_run_is_never_overwritten(run, tmp_path):
     run("run", ONE_PHASE)
     before = lines_of(tmp_path / "run")
-    with pytest.raises(ConfigError, match="holds a run already: go on with it by --resume, or name another --output"):
+    with pytest.raises(ConfigError, match="holds a run already: resume it with --resume, or name another --output"):
         run("run", ONE_PHASE)
     assert lines_of(tmp_path / "run") == before
 

@@ -80,11 +80,11 @@ APPLIED = {
 SHOWN_BY_TESTS_OF_THEIR_OWN = {"patience", "confidence"}
 
 REFUSED = {
-    "min_count": ("captions", 2, "it chose the words"),
-    "sentence_min_count": ("text", 2, "it chose the words"),
+    "min_count": ("captions", 2, "it selected the words"),
+    "sentence_min_count": ("text", 2, "it selected the words"),
     "seed": ("captions", 5, "it drew the first weights"),
     "validation_images": ("captions", 2, "scores on other photos"),
-    "fine_tune_stages": ("fine_tune", 2, "the phase fine_tune has begun"),
+    "fine_tune_stages": ("fine_tune", 2, "the phase fine_tune has started"),
 }
 
 
@@ -290,7 +290,9 @@ def test_dropout_of_a_captioner_changes_and_nothing_else_of_it(go, stopped, tmp_
     assert state_of(run)["run"]["captioner"]["dropout"] == 0.0
     other = go("captions", LONG, stopped("captions", tmp_path / "other"), batches=3, resume=True)
     assert any(not torch.equal(one, another) for one, another in zip(learned(run), learned(other), strict=True))
-    with pytest.raises(ConfigError, match="activation 'relu', not 'tanh': its shape and its preprocessing are fixed"):
+    with pytest.raises(
+        ConfigError, match="activation 'relu', not 'tanh': its architecture and preprocessing are fixed"
+    ):
         go("captions", LONG, run, resume=True, activation="tanh")
 
 

@@ -47,7 +47,7 @@ def test_maps_are_taught_by_boxes_and_measured_after_every_epoch(taught, tmp_pat
         assert len(lines) == 12
         found[weight] = max(line["attention_correctness"] for line in lines)
         assert bundle.metrics["validation"].keys() >= {"CIDEr", "attention_correctness", "pointing"}
-        assert ("told where it is: boxes of boxes, weight 2" in bundle.card) == (weight > 0)
+        assert ("object was supervised: boxes of boxes, weight 2" in bundle.card) == (weight > 0)
     assert "boxes: 48 words of 24 of 24 photos learn where to look" in capsys.readouterr().err
     assert found[2.0] > found[0.0] + 0.02  # 0.214 and 0.174 of an encoder with random weights
 

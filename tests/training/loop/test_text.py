@@ -126,7 +126,7 @@ def test_sentences_change_what_is_learned_and_a_weight_of_0_gives_words_alone(le
     )
     assert all(line["sentence_loss"] > 1 for line in lines_of(tmp_path / "text"))
     assert not any("sentence_loss" in line for line in lines_of(tmp_path / "words"))
-    assert "mine.txt, for their words alone" in load_bundle(tmp_path / "words" / "bundle").card
+    assert "mine.txt, for their words only" in load_bundle(tmp_path / "words" / "bundle").card
 
 
 @pytest.mark.parametrize("attention", ["soft", "hard"])

@@ -81,7 +81,7 @@ def test_confidence_is_learned_after_decoding_was_chosen_and_before_anything_is_
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "the recipe needs --flickr8k and --coco and --boxes and --sentences: name the data, or try it by --smoke"),
+        ([], "the recipe needs --flickr8k and --coco and --boxes and --sentences: name the data, or try --smoke"),
         (["--smoke", "--recipe", "nowhere.json"], "nowhere.json cannot be read as JSON"),
     ],
 )

@@ -65,7 +65,7 @@ def test_the_time_of_attempts_adds_up(tmp_path, monkeypatch):
 
 def test_a_damaged_file_of_steps_is_named(tmp_path):
     (tmp_path / "steps.json").write_text("{")
-    with pytest.raises(DataError, match="steps.json is damaged .*: remove it, and all steps are carried out again"):
+    with pytest.raises(DataError, match="steps.json is damaged .*: remove it to run all steps again"):
         StepLog(tmp_path).carry_out([])
 
 

@@ -53,10 +53,10 @@ def material(tiny_config):
 
 
 def test_the_card_names_what_a_run_went_on_from(material):
-    assert "Went on from" not in card(material)
+    assert "Started from" not in card(material)
     material.start = SimpleNamespace(card="# Flickr8k captioner\n\nAn image", vocabulary=[*SPECIAL_WORDS])
-    assert "Went on from: Flickr8k captioner; 1 new word. - Training" in card(material)
-    assert "Held near what that one said (distillation, weight 0.5)." in card(material, distillation_weight=0.5)
+    assert "Started from: Flickr8k captioner; 1 new word. - Training" in card(material)
+    assert "Kept close to that captioner by distillation, weight 0.5." in card(material, distillation_weight=0.5)
 
 
 def test_of_replayed_photos_the_card_counts_each_kind(material):
@@ -67,17 +67,17 @@ def test_of_replayed_photos_the_card_counts_each_kind(material):
     material.replay = SimpleNamespace(name="coco")
     text = card(material, replay_share=0.25)
     assert "Data: 20 photos with 20 captions of my photos" in text
-    assert "Went on from: another captioner; 0 new words" in text
+    assert "Started from: another captioner; 0 new words" in text
     assert "25% of each batch were drawn from 30 photos of coco." in text
 
 
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({}, "soft attention (additive score of 8, relu, asked by the state)"),
-        ({"attention": "hard", "score": "dot"}, "hard attention (dot score of 8, asked by the state)"),
-        ({"score": "general", "query": "hidden_word"}, "(general score, asked by the state and the last word)"),
-        ({"attention": "none"}, "no attention (the mean of all places, the same for every word)"),
+        ({}, "soft attention (additive score of 8, relu, queried by the state)"),
+        ({"attention": "hard", "score": "dot"}, "hard attention (dot score of 8, queried by the state)"),
+        ({"score": "general", "query": "hidden_word"}, "(general score, queried by the state and the last word)"),
+        ({"attention": "none"}, "no attention (the mean of all locations, the same for every word)"),
     ],
 )
 def test_the_card_says_how_it_looks(material, options, said):
@@ -86,12 +86,12 @@ def test_the_card_says_how_it_looks(material, options, said):
 
 
 def test_the_card_names_the_boxes_that_told_it_where_to_look(material):
-    assert "told where it is" not in card(material)
+    assert "was supervised" not in card(material)
     material.boxes = SimpleNamespace(name="entities")
-    assert "Words that name a thing were told where it is: boxes of entities, weight 2." in card(
+    assert "Attention of words that name an object was supervised: boxes of entities, weight 2." in card(
         material, supervision_weight=2.0
     )
-    assert "told where it is" not in card(material, supervision_weight=0.0)
+    assert "was supervised" not in card(material, supervision_weight=0.0)
 
 
 def card(material, **options):
@@ -117,7 +117,7 @@ def test_the_card_gives_the_figures_and_what_they_were_measured_on(material):
 def test_the_card_lists_the_phases_that_there_were(material):
     assert "at most 20 epochs of captions; these" in card(material)
     text = card(material, epochs=3, fine_tune_epochs=2, fine_tune_stages=1, self_critical_epochs=4)
-    assert "3 epochs of captions, then 2 with the encoder's last stages learning too, then 4 of self-critical" in text
+    assert "3 epochs of captions, then 2 with the encoder's last stages fine-tuned, then 4 of self-critical" in text
     assert "at most 4 of self-critical training;" in card(material, epochs=0, self_critical_epochs=4)
 
 
@@ -126,4 +126,4 @@ def test_the_card_counts_the_sentences_without_photos(material):
     material.sentences = Sentences(["coco.txt.gz", "mine.txt"], 237_037)
     text = card(material, sentence_weight=0.25)
     assert "Text without photos: 237,037 sentences of coco.txt.gz, mine.txt, weight 0.25." in text
-    assert "of coco.txt.gz, mine.txt, for their words alone." in card(material, sentence_weight=0.0)
+    assert "of coco.txt.gz, mine.txt, for their words only." in card(material, sentence_weight=0.0)

@@ -62,7 +62,7 @@ IRREGULAR = {
     "taxi": "taxis",
     "bikini": "bikinis",
 }
-"""Singular -> plural, where the rules below would go wrong in either direction."""
+"""Singular -> plural, for words that the rules below would get wrong in either direction."""
 
 UNCHANGING = frozenset(
     "sheep deer reindeer moose bison cattle salmon aircraft watercraft broccoli luggage baggage furniture jewelry"
@@ -78,7 +78,7 @@ _NO_COMPOUND = frozenset("human german roman ottoman talisman shaman abdomen spe
 
 
 def singular(word: str) -> str:
-    """The singular of a noun in lower case, or the noun itself where it is none: dogs -> dog, dress -> dress."""
+    """Return the singular of a lower-case noun, or the noun itself if it is no plural: dogs -> dog, dress -> dress."""
     if word in UNCHANGING or word in IRREGULAR or word in _NO_COMPOUND:
         return word
     if word in _SINGULAR:
@@ -96,7 +96,7 @@ def singular(word: str) -> str:
 
 
 def plural(word: str) -> str:
-    """The plural of a noun in lower case that is in the singular: bus -> buses, man -> men."""
+    """Return the plural of a lower-case singular noun: bus -> buses, man -> men."""
     if word in UNCHANGING or word.endswith("fish"):
         return word
     if word in IRREGULAR:

@@ -75,7 +75,7 @@ def test_what_cannot_be_read(tmp_path):
     other = parquet(tmp_path / "b.parquet", [{"x": 1, "y": 2}])
     with pytest.raises(DataError, match="b.parquet: columns x, y; no image column"):
         read_records(other)
-    with pytest.raises(DataError, match="c.parquet: is no Parquet file that can be read"):
+    with pytest.raises(DataError, match="c.parquet: is not a readable Parquet file"):
         read_records(write(tmp_path / "c.parquet", b"PAR1 nothing PAR1"))
 
 

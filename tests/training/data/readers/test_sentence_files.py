@@ -112,7 +112,7 @@ def test_many_lines_take_little_memory(tmp_path):
         ("a.txt", gzip.compress(b"PAR1", mtime=0), "is a Parquet table"),
         ("a.txt.gz", gzip.compress(b"a dog\n" * 999, mtime=0)[:-9], "is damaged or cut short .*fetch or pack it again"),
         ("a.txt.gz", gzip.compress(b"a dog\n" * 999, mtime=0)[:20] + b"\0" * 50, "is damaged or cut short"),
-        ("captions.csv", b"a dog", "captions.csv is not a text file by its name: --sentences reads .txt and .txt.gz"),
+        ("captions.csv", b"a dog", "captions.csv does not have a text file's name: --sentences reads .txt and .txt.gz"),
     ],
 )
 def test_files_without_sentences_are_refused(read, name, content, said):

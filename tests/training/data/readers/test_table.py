@@ -388,7 +388,7 @@ def test_names_of_columns_alone(tmp_path, name, text):
     photo(tmp_path / "a.jpg")
     write(tmp_path / name, text)
     (problem,) = read_records(tmp_path).problems
-    assert str(problem) == "captions.csv: holds the names of columns and no rows: add a row for each caption"
+    assert str(problem) == "captions.csv: has a header but no rows: add a row for each caption"
 
 
 def test_json_lines_with_the_commas_of_a_list(tmp_path):

@@ -119,9 +119,9 @@ def test_what_cannot_be_read(tmp_path):
     damaged = tar(tmp_path / "damaged.tar", [("1.jpg", jpeg() * 60), ("1.txt", b"A dog.")])
     damaged.write_bytes(damaged.read_bytes()[:9000])
     for name, content, told in (
-        ("damaged.tar", None, "damaged|no tar"),
-        ("other.tar", [("a.py", b"x")], r"its first files \(\.py\) are no photos"),
-        ("none.tar", b"nothing", "is no tar that can be read"),
+        ("damaged.tar", None, "damaged|not a readable tar"),
+        ("other.tar", [("a.py", b"x")], r"its first files \(\.py\) are not photos"),
+        ("none.tar", b"nothing", "is not a readable tar"),
     ):
         file = tmp_path / name
         if isinstance(content, list):

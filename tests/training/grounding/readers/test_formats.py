@@ -53,7 +53,7 @@ PACKED = gzip.compress(json.dumps({f"{n}.jpg": entry({"1": [[n, 0, 50, 50]]}) fo
         (PACKED[: len(PACKED) // 2], "damaged .gz file.*fetch it again"),
         (PACKED[:20] + b"\xff" * 30 + PACKED[50:], "damaged .gz file"),
         (PACKED[:-8] + b"\0" * 8, "damaged .gz file"),
-        (b"[]", "holds no boxes in a form that is known"),
+        (b"[]", "holds no boxes in a known format"),
         (b"{}", "holds no boxes"),
         (b"3", "holds no boxes"),
         (b'{"a.jpg": {"width": 3}}', "holds no boxes"),
