@@ -130,6 +130,6 @@ def test_a_correction_that_cannot_be_saved_is_not_lost(visit):
 
 def test_an_address_of_a_caption_that_is_not_there(visit):
     page = visit("/#" + "0" * 32, expected=FAILED)
-    expect(page.locator("#start-problem[role=alert]")).to_contain_text("There is no caption")
+    expect(page.locator("#start-problem[role=alert]")).to_contain_text("does not exist")
     expect(page.locator("#start")).to_be_visible()
     screenshot(page, "problem-no-caption", full_page=False)

@@ -216,7 +216,7 @@ def test_what_training_refuses_is_told(service, dataset, work):
         "unknown option epoch": {"options": {"epoch": 3}},
         "patience must be": {"options": {"patience": 0}},
         "by --seed": {"options": {"seed": 1}},
-        "leave it out, or start from one": {"start": "scratch", "replay": dataset},
+        "leave it out, or change start": {"start": "scratch", "replay": dataset},
     }
     for says, body in refused.items():
         response = service.client.post("/api/trainings", json={"dataset": dataset} | body, timeout=60)
