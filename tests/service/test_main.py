@@ -204,7 +204,7 @@ def test_a_port_in_use_is_told_before_the_captioner_is_loaded(begin):
     with socket.create_server(("127.0.0.1", 0)) as other:
         process = begin("--port", str(other.getsockname()[1]), "--bundle", "/nowhere")
         _, errors = process.communicate(timeout=30)
-    assert process.returncode == 2 and "in use already" in errors and "nowhere" not in errors
+    assert process.returncode == 2 and "already in use" in errors and "nowhere" not in errors
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
