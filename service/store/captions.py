@@ -1,4 +1,4 @@
-"""What was captioned, in the database."""
+"""Captions in the database."""
 
 import logging
 from collections.abc import Mapping
@@ -18,36 +18,36 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class CaptionSummary:
-    """A caption as the history lists it."""
+    """A caption as listed in the history."""
 
     id: str
     """32 hex digits."""
     created_at: datetime
-    """With its time zone; UTC where it comes out of the store."""
+    """Time zone aware; in UTC when read from the store."""
     caption: str
     probability: float
     width: int
-    """Of the upright photo, in pixels."""
+    """Width of the upright photo, in pixels."""
     height: int
     model_version: str
     correction: str | None = None
-    """The caption as a person would have written it."""
+    """The caption corrected by a user."""
     corrected_at: datetime | None = None
     warnings: list[dict[str, str]] | None = None
-    """Reasons to doubt the caption, each with `kind` and `message`; None where there are none."""
+    """Reasons to doubt the caption, each with `kind` and `message`; None if there are none."""
     confidence: float | None = None
-    """Calibrated probability that the caption is right, 0 to 1; None where the captioner has no such model."""
+    """Calibrated probability that the caption is right, 0 to 1; None without a confidence model."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StoredCaption(CaptionSummary):
-    """A caption with all that is known of it."""
+    """A caption with all its data."""
 
     document: dict[str, Any]
-    """All captions of the photo, the part of it that the model saw, options and seconds: see
+    """All captions of the photo, the image region given to the model, options and seconds: see
     service.inference.documents."""
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict, compare=False)
-    """Maps and other arrays of the captions, by name: see there. Two entries are compared without them."""
+    """Maps and other arrays of the captions, by name: see there. Comparisons ignore them."""
 
 
 _SUMMARY = [getattr(CaptionRow, column.name) for column in fields(CaptionSummary)]
@@ -56,13 +56,13 @@ _WHOLE = [getattr(CaptionRow, column.name) for column in fields(StoredCaption)]
 
 
 class Store:
-    """Captions by their ids. Threads and processes share it; each call is a transaction of its own."""
+    """Captions by id. Safe for concurrent threads and processes; each call is one transaction."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def add(self, entry: StoredCaption) -> None:
-        """Keep a caption."""
+        """Store a caption."""
         values = {column.name: getattr(entry, column.name) for column in fields(StoredCaption)}
         values["created_at"], values["corrected_at"] = _seconds(entry.created_at), _seconds(entry.corrected_at)
         with self._database.writing() as session:
@@ -73,7 +73,7 @@ class Store:
             return _one(session, caption_id)
 
     def page(self, number: int, size: int) -> tuple[list[CaptionSummary], int]:
-        """The `number`th `size` captions, from 1, newest first; and how many there are in all."""
+        """Return page `number`, from 1, of `size` captions, newest first, and the total number of captions."""
         newest_first = CaptionRow.sequence.desc()
         sequences = select(CaptionRow.sequence).order_by(newest_first).limit(size).offset((number - 1) * size)
         query = select(*_SUMMARY).where(CaptionRow.sequence.in_(sequences)).order_by(newest_first)
@@ -82,17 +82,17 @@ class Store:
             return [CaptionSummary(**_values(row)) for row in session.execute(query)], total
 
     def ids(self) -> set[str]:
-        """Of all captions."""
+        """Return the ids of all captions."""
         with self._database.reading() as session:
             return set(session.scalars(select(CaptionRow.id)))
 
     def delete(self, caption_id: str) -> bool:
-        """Forget a caption; False where there is none."""
+        """Delete a caption -> whether it existed."""
         with self._database.writing() as session:
             return session.execute(delete(CaptionRow).where(CaptionRow.id == caption_id)).rowcount > 0
 
     def correct(self, caption_id: str, correction: str | None) -> StoredCaption | None:
-        """Keep what a caption should have been, or with None forget that -> the caption, None where there is none."""
+        """Set or, with None, remove the correction of a caption -> the caption; None if it does not exist."""
         corrected_at = None if correction is None else _seconds(datetime.now(UTC))
         change = update(CaptionRow).where(CaptionRow.id == caption_id)
         with self._database.writing() as session:
@@ -100,7 +100,7 @@ class Store:
             return _one(session, caption_id)
 
     def corrected(self) -> list[CaptionSummary]:
-        """Those that people have corrected, oldest first."""
+        """Return the corrected captions, oldest first."""
         query = select(*_SUMMARY).where(CaptionRow.correction.is_not(None)).order_by(CaptionRow.sequence)
         with self._database.reading() as session:
             return [CaptionSummary(**_values(row)) for row in session.execute(query)]

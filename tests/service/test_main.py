@@ -188,8 +188,8 @@ def test_help_names_every_setting_and_does_not_wait_for_torch(begin):
         (["--host", "::"], {}, "CAPTIONER_ADMIN_TOKEN to a secret of 16 characters or more"),
         ([], {"admin_token": "short"}, "CAPTIONER_ADMIN_TOKEN is too short, but must be a secret of 16 characters"),
         ([], {"redis_url": "http://x"}, "must be the address of a Redis: redis://HOST:PORT/NUMBER"),
-        (["models", "promote", "0123456789ab"], {}, "there is no model version 0123456789ab"),
-        (["models", "rollback"], {}, "there is no version to go back to"),
+        (["models", "promote", "0123456789ab"], {}, "model version 0123456789ab does not exist"),
+        (["models", "rollback"], {}, "there is no version to return to"),
         ([], {"device": "abacus"}, "the device abacus cannot be used"),
     ],
 )

@@ -67,9 +67,7 @@ def test_what_is_no_base64_is_refused_in_a_sentence(text):
     ],
 )  # fmt: skip
 def test_urls_are_refused_with_a_message(text):
-    with pytest.raises(
-        Problem, match="image is a URL, and URLs are not fetched: download the photo"
-    ) as error:
+    with pytest.raises(Problem, match="image is a URL, and URLs are not fetched: download the photo") as error:
         photo_bytes(text)
     assert error.value.document.status == 422
 

@@ -154,10 +154,10 @@ def test_what_is_wrong_is_told_in_the_page(visit, running, tmp_path):
     bad = tmp_path / "bad.zip"
     bad.write_bytes(b"no zip")
     choose_zip(page, str(bad))
-    expect(page.locator("#data-problem")).to_contain_text("The zip is damaged or was cut short")
+    expect(page.locator("#data-problem")).to_contain_text("The zip is damaged or truncated")
     expect(page.locator("#report")).to_be_hidden()
     page.locator("#corrections").click()
-    expect(page.locator("#data-problem")).to_contain_text("corrected a caption yet")
+    expect(page.locator("#data-problem")).to_contain_text("There are no corrections yet")
 
 
 def test_the_token_is_asked_for_kept_and_never_in_the_address(visit, running):
