@@ -1,4 +1,4 @@
-"""Captions as the store keeps them: texts and numbers as JSON, maps and numbers of each word as arrays."""
+"""Stored form of captions: text and numbers as JSON, maps and numbers of each word as arrays."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

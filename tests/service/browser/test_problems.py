@@ -81,7 +81,7 @@ def refuse(page: Page, times: int) -> list[str]:
         asked.append(route.request.url)
         if len(asked) > times:
             return route.continue_()
-        detail = "Too many photos wait already: send this one again in a moment."
+        detail = "Too many photos are waiting: send this one again in a moment."
         document = {"type": "about:blank", "title": "Service Unavailable", "status": 503, "detail": detail}
         return route.fulfill(
             status=503, json=document, headers={"Content-Type": "application/problem+json", "Retry-After": "2"}
@@ -95,7 +95,7 @@ def test_a_busy_service_is_asked_again_by_itself(visit):
     page = visit(expected=FAILED)
     asked = refuse(page, times=1)
     choose(page, PHOTO)
-    expect(problem(page)).to_contain_text("Too many photos wait already")
+    expect(problem(page)).to_contain_text("Too many photos are waiting")
     expect(problem(page)).to_contain_text("Trying again by itself in 2 s.")
     screenshot(page, "problem-busy", full_page=False)
     wait_for_caption(page)
@@ -108,7 +108,7 @@ def test_a_service_that_stays_busy_is_asked_by_itself_only_once(visit):
     choose(page, PHOTO)
     expect(problem(page)).to_contain_text("Trying again by itself")
     expect(problem(page).locator(".problem-wait")).to_have_count(0)
-    expect(problem(page)).to_contain_text("Too many photos wait already")
+    expect(problem(page)).to_contain_text("Too many photos are waiting")
     page.wait_for_timeout(2500)
     assert len(asked) == 2
 
