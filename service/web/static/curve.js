@@ -1,4 +1,4 @@
-// A line over the epochs of a training.
+// A line chart over the epochs of a training.
 import { element } from "./elements.js";
 
 const WIDTH = 320;

@@ -66,7 +66,7 @@ def test_from_a_zip_to_a_captioner_that_serves_and_back(visit, running, tmp_path
     choose_zip(page, photo_zip(tmp_path))
     report = page.locator("#report")
     expect(report).to_be_visible(timeout=60_000)
-    expect(report).to_contain_text("It can be trained on.")
+    expect(report).to_contain_text("It can be used for training.")
     expect(report).to_contain_text("28 photos, 56 captions")
     expect(report).to_contain_text("28 photos are few")
     expect(report).to_contain_text("will be unknown (min_count 1)")
@@ -80,7 +80,7 @@ def test_from_a_zip_to_a_captioner_that_serves_and_back(visit, running, tmp_path
     page.get_by_text("Options by name").click()
     page.locator("#options").fill("{epochs}")
     page.get_by_role("button", name="Start training").click()
-    expect(page.locator("#train-problem")).to_contain_text("The options are no JSON")
+    expect(page.locator("#train-problem")).to_contain_text("The options are not JSON")
     page.locator("#options").fill('{"epochs": 3}')
     page.get_by_role("button", name="Start training").click()
     training = page.locator("#trainings > li").first
@@ -106,7 +106,7 @@ def test_from_a_zip_to_a_captioner_that_serves_and_back(visit, running, tmp_path
     expect(sides).to_have_count(2)
     expect(sides.nth(1).locator(".seen img")).to_have_js_property("complete", True)
     painted = [heat_pixels(sides.nth(number).locator("canvas")) for number in (0, 1)]
-    assert all(pixels[..., 3].max() > 0 for pixels in painted), "both show where they looked"
+    assert all(pixels[..., 3].max() > 0 for pixels in painted), "both show attention"
     other = sides.nth(1).locator(".said button[aria-pressed=false]").first.element_handle()
     other.hover()
     assert other.get_attribute("aria-pressed") == "true"
@@ -167,7 +167,7 @@ def test_the_token_is_asked_for_kept_and_never_in_the_address(visit, running):
     expect(dialog).to_be_visible()
     page.locator("#token").fill("a wrong one")
     page.get_by_role("button", name="Use it").click()
-    expect(dialog).to_contain_text("That was not the token.")
+    expect(dialog).to_contain_text("This token is wrong.")
     screenshot(page, "retrain-token")
     page.locator("#token").fill(token)
     page.keyboard.press("Enter")
@@ -178,7 +178,7 @@ def test_the_token_is_asked_for_kept_and_never_in_the_address(visit, running):
 
     printed = visit(f"/retrain#token={token}", running.client, knows_token=False)
     expect(printed.locator("#models tr")).not_to_have_count(0)
-    assert printed.url.endswith("/retrain"), "whoever looks over a shoulder sees nothing"
+    assert printed.url.endswith("/retrain"), "the token must not be visible"
 
 
 def test_without_the_token_the_history_keeps_what_it_has(visit, shipped):
