@@ -59,17 +59,17 @@ def unusable(host: str, port: int, error: OSError) -> ConfigError:
     """Return the error for an address that the operating system refuses."""
     match error.errno:
         case errno.EADDRINUSE:
-            says = "is already in use: stop the other program, or set another port"
+            reason = "is already in use: stop the other program, or set another port"
         case errno.EACCES:
-            says = "is not allowed for this user: set a port above 1023"
+            reason = "is not allowed for this user: set a port above 1023"
         case errno.EADDRNOTAVAIL:
             return ConfigError(
                 f"{host} is not an address of this machine: set another with --host or CAPTIONER_HOST,"
                 " such as 127.0.0.1 for this machine alone or 0.0.0.0 for all of its networks"
             )
         case _:
-            says = f"cannot be used ({error.strerror or error}): set another port"
-    return ConfigError(f"port {port} of {host} {says} with --port or CAPTIONER_PORT; 0 picks a free one")
+            reason = f"cannot be used ({error.strerror or error}): set another port"
+    return ConfigError(f"port {port} of {host} {reason} with --port or CAPTIONER_PORT; 0 picks a free one")
 
 
 def only_this_machine(sockets: Iterable[socket.socket]) -> bool:

@@ -44,7 +44,7 @@ def to_stored(captions: Sequence[Caption]) -> tuple[list[dict[str, Any]], dict[s
 
 
 def captions_of(entry: StoredCaption) -> list[Caption]:
-    """Return the captions of an entry, best first."""
+    """Return the captions of a stored entry, best first."""
     warnings = tuple(PhotoWarning(**warning) for warning in entry.warnings or ())
     frame = ImageFrame(entry.width, entry.height, tuple(entry.document["seen_box"]), warnings)
     return [

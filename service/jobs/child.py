@@ -24,8 +24,8 @@ def main(arguments: Sequence[str]) -> None:
     if int(niceness):
         os.nice(int(niceness))
     if sys.platform == "linux":
-        # Python has no function for prctl; of its packages one needs a C compiler and libcap, the other is this call of
-        # ctypes. To poll for the parent, as psutil would have it, is no help once this process has become the command.
+        # Python has no function for prctl. One package needs a C compiler and libcap, the other makes this ctypes call.
+        # Polling for the parent with psutil would end once this process has become the command.
         ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGTERM)
     if os.getppid() != int(parent):  # the parent has already ended, so no signal will come
         sys.exit(128 + signal.SIGTERM)

@@ -106,26 +106,26 @@ class Store:
             return [CaptionSummary(**_values(row)) for row in session.execute(query)]
 
     def trim(self, keep: int, corrected: int | None = None, spare: int = 0) -> list[str]:
-        """Delete all but `keep` captions if there are more than `spare` beyond them. Returns the deleted ids.
+        """Delete all but `keep` captions if there are more than `keep + spare` -> the deleted ids.
 
-        The newest stay. Up to `corrected` older ones stay in place of newer ones: those that were corrected last. By
-        default all corrected ones stay, beyond `keep`.
+        The newest captions stay. Up to `corrected` older ones, the last corrected, stay instead of newer ones. By
+        default, all corrected captions stay in addition.
         """
         with self._database.writing() as session:
             if _newest_but(session, keep + spare) is None:
                 return []
             surplus = _uncorrected_surplus(session, keep) if corrected is None else _surplus(session, keep, corrected)
-            # Rows that others are changing are skipped: waiting for them could deadlock.
+            # Rows locked by other transactions are skipped: waiting for them could deadlock.
             sequences = select(CaptionRow.sequence).where(surplus).with_for_update(skip_locked=True)
             gone = delete(CaptionRow).where(CaptionRow.sequence.in_(sequences))
             found = session.execute(gone.returning(CaptionRow.id, CaptionRow.correction)).all()
         if lost := sum(correction is not None for _, correction in found):
-            log.warning("%d corrected captions were forgotten: CAPTIONER_HISTORY keeps no more", lost)
+            log.warning("%d corrected captions were deleted: CAPTIONER_HISTORY is the limit", lost)
         return [caption_id for caption_id, _ in found]
 
 
 def _newest_but(session: Session, count: int, *conditions: ColumnElement[bool]) -> int | None:
-    """Sequence of the newest caption after the first `count`, among those that meet the conditions."""
+    """Return the sequence of the newest matching caption after the first `count` ones."""
     sequences = select(CaptionRow.sequence).where(*conditions).order_by(CaptionRow.sequence.desc())
     return session.scalar(sequences.limit(1).offset(count))
 

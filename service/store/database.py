@@ -54,10 +54,9 @@ class Database:
         self.is_shared = self._url.get_backend_name() == "postgresql"
         """Whether other machines may use the database."""
         self._engine = _postgresql(self._url) if self.is_shared else _sqlite(self._url)
-        # In SQLite, a transaction that writes waits for others at its begin: one that had read before could not go on
-        # after them.
+        # In SQLite, a writing transaction locks at its start: one that had read before another wrote would fail.
         self._writer = self._engine.execution_options(begin="BEGIN IMMEDIATE")
-        # In PostgreSQL, one that reads sees one moment, as it does in SQLite.
+        # In PostgreSQL, a reading transaction sees one snapshot, as in SQLite.
         self._reader = self._engine
         if self.is_shared:
             self._reader = self._engine.execution_options(isolation_level="REPEATABLE READ")
@@ -102,7 +101,7 @@ class Database:
         if not self.is_shared:
             yield lambda: False
             return
-        # The lock is the connection's: with it, it goes.
+        # The lock belongs to the connection and ends with it.
         engine = create_engine(self._engine.url, poolclass=NullPool, connect_args={"connect_timeout": _CONNECT_SECONDS})
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             for setting, value in _KEEPALIVE.items():
@@ -132,15 +131,15 @@ class Database:
                 with self._engine.connect() as connection:
                     _use_write_ahead_log(connection.connection.driver_connection)
         except (OSError, DBAPIError, sqlite3.Error) as error:
-            what = "its server runs and lets this user in" if self.is_shared else "its folder can be written"
+            what = "its server is running and accepts this user" if self.is_shared else "its folder is writable"
             raise ConfigError(
-                f"the database {place} cannot be used ({str(getattr(error, 'orig', error)).strip()}): see that it is a"
-                f" database of this program and that {what}, or name another one by {variable}"
+                f"the database {place} cannot be used ({str(getattr(error, 'orig', error)).strip()}): check that it is"
+                f" a database of this program and that {what}, or set another one with {variable}"
             ) from error
 
 
 def _sqlite(url: URL) -> Engine:
-    # As many connections as there are threads: those who wait for a writer's lock keep no reader waiting.
+    # One connection per thread: threads that wait for the write lock do not block readers.
     engine = create_engine(url, max_overflow=-1)
     event.listen(engine, "connect", _set_up)
     event.listen(engine, "begin", _begin)
@@ -180,7 +179,7 @@ def _postgresql(url: URL) -> Engine:
 
 def _take_over(connection: Connection, file: Path) -> None:
     """Copy all rows of an SQLite file to an empty PostgreSQL. The file stays unchanged."""
-    log.info("What %s holds is taken over", file)
+    log.info("Importing the rows of %s", file)
     with contextlib.closing(Database(URL.create("sqlite", database=str(file)), file.parent)) as former:
         with former.reading() as session:
             for table in Table.metadata.sorted_tables:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from service.store.database import Database
 
-# filelock, which other locks of the project are, keeps its open file to itself; this one is handed to child processes.
+# Not filelock, as for other locks: child processes inherit this open file, which filelock does not expose.
 try:
     import fcntl
 except ImportError:  # Windows

@@ -19,7 +19,7 @@ class CaptionRow(Table):
     __tablename__ = "captions"
     __table_args__ = {"sqlite_autoincrement": True}
 
-    # The index spares whoever counts rows or skips them to read past the documents that lie between.
+    # With the index, counting and skipping rows does not read the documents between them.
     sequence: Mapped[int] = mapped_column(primary_key=True, index=True)
     id: Mapped[str] = mapped_column(unique=True)
     created_at: Mapped[float]
@@ -30,9 +30,9 @@ class CaptionRow(Table):
     model_version: Mapped[str]
     correction: Mapped[str | None]
     corrected_at: Mapped[float | None]
-    document: Mapped[dict[str, Any]] = mapped_column(JSON)  # long, so late: a summary is read without it
-    # After it, where a migration can add it to an SQLite table. NULL where there are none: SQLite then knows that from
-    # the row's header, and does not read through the document.
+    document: Mapped[dict[str, Any]] = mapped_column(JSON)  # long, so late in the row: summaries are read without it
+    # After the document, where a migration can add columns in SQLite. NULL if there are none: SQLite sees that in the
+    # header of the row, without reading the document.
     warnings: Mapped[list[dict[str, str]] | None] = mapped_column(JSON(none_as_null=True))
     confidence: Mapped[float | None]
     arrays: Mapped[dict[str, np.ndarray]] = mapped_column(Arrays, nullable=True)

@@ -27,13 +27,13 @@ export function createCorrection(elements, { say, onCorrected }) {
   }
 
   /** Send a change; on failure, show the problem and keep the text. */
-  async function change(asked, told) {
+  async function change(send, message) {
     const changed = entry;
     try {
-      const correction = await asked();
+      const correction = await send();
       changed.correction = correction;
       onCorrected(changed);
-      say(told);
+      say(message);
     } catch (problem) {
       if (changed === entry) showProblem(elements.correctionProblem, problem);
       return;

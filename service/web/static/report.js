@@ -37,8 +37,8 @@ function facts({ total, words, languages, rare_words: rare, unknown_words: unkno
   if (rare) rows.push(["Rare words", rareWords(rare)]); // missing in old reports
   if (unknown) {
     const most = unknown.most_frequent.slice(0, 10).map(([word, times]) => `${word} (${count(times)})`);
-    const told = `${count(unknown.words)}, ${share(unknown.share)} of all${most.length ? `: ${most.join(", ")}` : ""}`;
-    rows.push(["New words", told]);
+    const text = `${count(unknown.words)}, ${share(unknown.share)} of all${most.length ? `: ${most.join(", ")}` : ""}`;
+    rows.push(["New words", text]);
   }
   return element("dl", { className: "facts" }, ...rows.flatMap(([name, value]) => [
     element("dt", {}, name),
@@ -70,7 +70,7 @@ function splits(report) {
 }
 
 function problems(report) {
-  const { counts, problem_counts: problemCounts, headings = {} } = report; // a report of an earlier version has no headings
+  const { counts, problem_counts: problemCounts, headings = {} } = report; // reports of earlier versions have no headings
   const numbers = { ...counts, ...problemCounts };
   const texts = {
     leaks: report.leaks.map(together),

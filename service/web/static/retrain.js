@@ -95,8 +95,8 @@ function dataRow({ id, name, images, captions, usable }) {
     });
   const doing = [button({ className: "link" }, open, "Report"), button({ className: "link" }, remove, "Delete")];
   for (const each of doing) each.setAttribute("aria-label", `${each.textContent} ${name}`);
-  const told = element("span", {}, usable ? text : `${text} · cannot be used for training`);
-  return element("li", {}, told, element("span", { className: "row" }, ...doing));
+  const label = element("span", {}, usable ? text : `${text} · cannot be used for training`);
+  return element("li", {}, label, element("span", { className: "row" }, ...doing));
 }
 
 // --- Trainings
@@ -208,11 +208,11 @@ async function loadModels() {
   if (models.some(({ version }) => version === start) || start === "scratch") byId.start.value = start;
 }
 
-function change(act, told) {
+function change(act, message) {
   return attempt(byId.modelsProblem, async () => {
     await act();
     await loadModels();
-    say(told);
+    say(message);
   });
 }
 
@@ -240,10 +240,10 @@ function scoresOf(model) {
   for (const [name, of] of [["data", "of the new data"], ["replay", "of the earlier data"]]) {
     const scores = model?.scores?.[name];
     if (!scores) continue;
-    const told = ["CIDEr", "METEOR", "Bleu_4"].map(
+    const texts = ["CIDEr", "METEOR", "Bleu_4"].map(
       (metric) => `${metric.replace("_", "-")} ${scores.old[metric].toFixed(3)} → ${scores.new[metric].toFixed(3)}`,
     );
-    parts.push(`On ${counted(scores.images, "held-out photo")} ${of}: ${told.join(", ")}.`);
+    parts.push(`On ${counted(scores.images, "held-out photo")} ${of}: ${texts.join(", ")}.`);
   }
   return parts.join(" ");
 }

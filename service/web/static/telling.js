@@ -100,7 +100,7 @@ export function createTelling({ group, reading, playButton, playLabel }, { viewe
       words.forEach(wordsView.add);
       refresh();
     },
-    /** Exchange the maps of the words; pinning and playing go on. */
+    /** Exchange the maps of the words; pinning and playing continue. */
     exchange(newWords) {
       viewer.release(); // clears the text of the old maps
       words = newWords;

@@ -68,8 +68,8 @@ function sampleList(samples) {
     const [first, ...later] = captions;
     const now = later.at(-1) ?? first;
     const before = later.length && first.epoch === 0 ? [element("p", { className: "quiet" }, `Before: ${first.text}`)] : [];
-    const told = element("p", { className: "now" }, now.text);
-    return element("li", {}, image, told, ...before, element("p", { className: "quiet" }, `Epoch ${now.epoch}`));
+    const current = element("p", { className: "now" }, now.text);
+    return element("li", {}, image, current, ...before, element("p", { className: "quiet" }, `Epoch ${now.epoch}`));
   }));
 }
 

@@ -75,9 +75,9 @@ export function createWords(group, { onEnter, onLeave, onPress }) {
 
 function wordButton(word, index) {
   const text = element("span", { className: "word-text" }, word.text);
-  const says = element("span", { className: "word-says", hidden: true, id: `word-${index + 1}-says` });
-  const button = element("button", { type: "button", className: "word" }, text, says);
-  button.setAttribute("aria-describedby", says.id);
+  const description = element("span", { className: "word-says", hidden: true, id: `word-${index + 1}-says` });
+  const button = element("button", { type: "button", className: "word" }, text, description);
+  button.setAttribute("aria-describedby", description.id);
   button.setAttribute("aria-pressed", "false");
   judge(button, word);
   return button;

@@ -182,7 +182,7 @@ def test_a_postgresql_that_is_away_or_of_another_program_is_refused(postgresql, 
     with pytest.raises(ConfigError, match="its schema is that of another program.* CAPTIONER_DATABASE_URL"):
         Database(settings.database, tmp_path)
     away = settings.database.set(host="127.0.0.1", port=1, password="secret-word", query={})
-    with pytest.raises(ConfigError, match="see that .* its server runs.*CAPTIONER_DATABASE_URL") as caught:
+    with pytest.raises(ConfigError, match="check that .* its server is running.*CAPTIONER_DATABASE_URL") as caught:
         Database(away, tmp_path)
     assert "secret-word" not in str(caught.value)
 
