@@ -111,7 +111,7 @@ def test_it_says_where_it_answers_captions_photos_and_ends_well(begin, bundle, t
     kept = {path.name for path in home.iterdir()} - {"datasets", "models", "photos", "trainings", "queue.db"}
     assert kept == {"captioner.db", "admin-token"}, "the database is closed"
     assert (home / "admin-token").stat().st_mode & 0o777 == 0o600
-    assert home.stat().st_mode & 0o777 == 0o700, "photos are private"
+    assert home.stat().st_mode & 0o777 == 0o700, "photos are nobody else's business"
 
 
 def test_photos_that_have_arrived_are_captioned_before_it_ends(begin, bundle):

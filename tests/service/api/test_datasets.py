@@ -172,7 +172,7 @@ def test_a_full_disk_is_told_before_the_zip_is_sent(start, monkeypatch):
         )
         answer = connection.recv(65536)
         answer += connection.recv(65536)
-    assert answer.startswith(b"HTTP/1.1 507") and b"disk is too full" in answer
+    assert answer.startswith(b"HTTP/1.1 507") and b"too little disk space" in answer
 
 
 def test_a_disk_that_fills_up_meanwhile_leaves_nothing(running, monkeypatch):

@@ -30,7 +30,7 @@ def forms(data: bytes) -> dict[str, str]:
         "data URL with a blank": f" data:image/jpeg; base64, {plain}",
         "data URL with a comma in a name": f"data:image/png;name=a,b.png;base64,{plain}",
         "quoted twice": f'"{plain}"',
-        "line breaks escaped twice": base64.encodebytes(data).decode().replace("\n", "\\r\\n"),
+        "line breaks that were escaped twice": base64.encodebytes(data).decode().replace("\n", "\\r\\n"),
         "mark of the byte order": f"\ufeff{plain}",
         "blanks of other kinds": f"\u00a0{plain[:4]}\u200b{plain[4:]}",
         "data URL in percent signs": f"data:image/jpeg;base64,{plain.replace('+', '%2B').replace('=', '%3D')}",
@@ -66,14 +66,14 @@ def test_what_is_no_base64_is_refused_in_a_sentence(text):
         "https://example.org/abcd" + "a" * 5000,
     ],
 )  # fmt: skip
-def test_urls_are_refused_with_a_message(text):
+def test_addresses_are_not_fetched_and_that_is_said(text):
     with pytest.raises(Problem, match="image is a URL, and URLs are not fetched: download the photo") as error:
         photo_bytes(text)
     assert error.value.document.status == 422
 
 
 @pytest.mark.parametrize("text", ["cat.jpg", "/home/me/cat.jpg", "C:\\photos\\IMG 1.HEIC", "./a/b.png", "../cat.webp"])
-def test_file_names_are_refused_with_a_message(text):
+def test_names_of_files_are_not_read_and_that_is_said(text):
     with pytest.raises(Problem, match="image is a file name"):
         photo_bytes(text)
 
@@ -105,6 +105,6 @@ def test_fields_with_an_address_are_known(client, values):
 
 
 @pytest.mark.parametrize("name", ["data", "photo", "images", "image_base64", "instances"])
-def test_an_unknown_field_is_named_with_the_expected_one(client, name):
+def test_another_field_than_image_is_named_with_the_right_one(client, name):
     answer = client.post("/api/captions", json={name: "/9j/"})
     assert answer.status_code == 422 and f"no field image, only {name}" in answer.json()["detail"]

@@ -166,7 +166,7 @@ def test_one_is_computed_at_a_time_and_what_two_ask_for_only_once(client, jpeg, 
     assert answers == [200] * 4 and most == 1 and len(computed) == 2
 
 
-def test_a_request_that_waits_too_long_gets_503_and_cached_maps_need_no_wait(start, jpeg):
+def test_who_waits_too_long_is_told_to_come_again_and_what_is_known_waits_for_nobody(start, jpeg):
     running = start(deadline_seconds=1)
     known, document = captioned(running.client, jpeg), captioned(running.client, jpeg)
     evidence_of(running.client, known)

@@ -1,4 +1,4 @@
-"""Occlusion maps on the page: chosen by the user, and never mixed up with attention."""
+"""The words show what speaks for them, where that is chosen, and nothing mixes it up with where the model looked."""
 
 import io
 import json
@@ -14,12 +14,12 @@ from tests.service.browser.test_heat import frame_of
 from tests.service.browser.test_looks import PHONE, check_accessible, check_fits
 from tests.service.browser.visits import DOGS, EXAMPLES, away, caption, document_of, heat_on, screenshot, words_of
 
-ATTENTION, OCCLUSION = "Attention", "Why this word"
+LOOKED, SPEAKS = "Attention", "Why this word"
 ASKED = re.compile(r"/api/captions/[0-9a-f]{32}/evidence")
 
 
 def choose_evidence(page: Page) -> None:
-    page.get_by_label(OCCLUSION).check()
+    page.get_by_label(SPEAKS).check()
     expect(page.locator("#status")).to_have_text("Each word now shows its occlusion map.")
     expect(page.locator("#maps-loading")).to_be_hidden()
 
@@ -42,11 +42,11 @@ def spread(map_: np.ndarray) -> float:
 
 
 def pointed_word(maps: np.ndarray) -> int:
-    """Return the first word whose occlusion map is not spread out."""
+    """The first word whose evidence lies somewhere in particular."""
     return next(index for index, map_ in enumerate(maps) if spread(map_) < 0.35)
 
 
-def test_words_show_and_describe_their_occlusion_maps(page, shipped):
+def test_words_show_what_speaks_for_them_and_say_so(page, shipped):
     maps, document = evidence_of(page, shipped), document_of(page, shipped)
     index = pointed_word(maps)
     word = document["words"][index]
@@ -63,7 +63,7 @@ def test_words_show_and_describe_their_occlusion_maps(page, shipped):
     expect(page.get_by_role("group", name="each shows its occlusion map")).to_be_visible()
     check_accessible(page)
     screenshot(page, "evidence")
-    page.get_by_label(ATTENTION).check()
+    page.get_by_label(LOOKED, exact=True).check()
     expect(page.locator("#status")).to_have_text("Each word now shows its attention map.")
     check_heat(page, shipped, np.array(document["alphas"]["maps"][index]))
     expect(page.locator("#reading")).to_contain_text(f"{sure} · gate {word['gate']:.2f}")
@@ -78,7 +78,7 @@ def test_words_show_and_describe_their_occlusion_maps(page, shipped):
         ([[0.25, 0.25], [0.25, 0.25]], "62 % sure · “dog” depends on no location in particular"),
     ],
 )
-def test_spread_out_occlusion_maps_are_described(page, map_, said):
+def test_words_for_which_no_place_speaks_say_so(page, map_, said):
     script = """async (word) => {
       const main = document.querySelector('script[src$="main.js"]').src;
       return (await import(new URL("figures.js", main))).wordFigures(word);
@@ -93,7 +93,7 @@ def point_at(page: Page, maps: np.ndarray, row: int, column: int) -> None:
     page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
 
 
-def test_a_location_names_the_word_that_depends_on_it(page, shipped):
+def test_a_place_says_which_word_it_speaks_for(page, shipped):
     maps = evidence_of(page, shipped)
     choose_evidence(page)
     row, column = np.unravel_index(maps.max(axis=0).argmax(), maps.shape[1:])
@@ -107,12 +107,12 @@ def test_a_location_names_the_word_that_depends_on_it(page, shipped):
     )
     assert int(np.argmax(warmths)) == strongest
     screenshot(page, "evidence-place", full_page=False)
-    page.get_by_label(ATTENTION).check()
+    page.get_by_label(LOOKED, exact=True).check()
     point_at(page, maps, row, column)
     expect(page.locator("#reading")).to_contain_text("Most attention here")
 
 
-def test_a_location_that_no_word_depends_on_says_so(page):
+def test_a_place_that_speaks_for_no_word_says_so(page):
     script = """async (words) => {
       const main = document.querySelector('script[src$="main.js"]').src;
       return (await import(new URL("telling.js", main))).answerAt(words, [0, 0]).text;
@@ -122,12 +122,12 @@ def test_a_location_that_no_word_depends_on_says_so(page):
     assert page.evaluate(script, [word | {"kind": "attention"}]) == "No word has much attention here."
 
 
-def test_saved_pictures_show_the_chosen_maps(page, shipped):
+def test_what_is_saved_is_what_is_shown(page, shipped):
     document = document_of(page, shipped)
     word = document["words"][2]
     page.locator(".word").nth(2).click()
-    for kind, query, suffix in ((OCCLUSION, "&maps=evidence", "-evidence"), (ATTENTION, "", "")):
-        page.get_by_label(kind).check()
+    for kind, query, suffix in ((SPEAKS, "&maps=evidence", "-evidence"), (LOOKED, "", "")):
+        page.get_by_label(kind, exact=True).check()
         expect(page.locator("#figure")).to_have_attribute("href", f"{document['figure']}?style=smooth{query}")
         expect(page.locator("#save-overlay")).to_have_attribute(
             "href", f"{word['overlay']}?style=smooth&opacity=0.6{query}"
@@ -141,12 +141,12 @@ def test_saved_pictures_show_the_chosen_maps(page, shipped):
             assert saved.tobytes() == expected.tobytes()
 
 
-def test_occlusion_maps_are_requested_once_per_caption(page, shipped):
+def test_it_is_asked_for_once_a_caption_and_alternatives_have_their_own(page, shipped):
     asked = []
     page.on("request", lambda request: ASKED.search(request.url) and asked.append(request.url))
     choose_evidence(page)
-    page.get_by_label(ATTENTION).check()
-    page.get_by_label(OCCLUSION).check()
+    page.get_by_label(LOOKED, exact=True).check()
+    page.get_by_label(SPEAKS).check()
     assert len(asked) == 1
     page.locator(".alternative").nth(1).click()  # what was chosen holds for it, too
     second = document_of(page, shipped)["alternatives"][0]
@@ -161,23 +161,23 @@ def test_occlusion_maps_are_requested_once_per_caption(page, shipped):
     assert [url.rpartition("=")[2] for url in asked] == ["1", "2"]
 
 
-def test_another_photo_starts_with_attention(page, shipped):
+def test_another_photo_begins_with_where_it_looked(page, shipped):
     choose_evidence(page)
     expect(page.locator("#maps-evidence")).to_be_checked()
     first = page.url
     caption(page, EXAMPLES / "mountains.jpg")
     assert page.url != first
-    expect(page.get_by_label(ATTENTION)).to_be_checked()
+    expect(page.get_by_label(LOOKED, exact=True)).to_be_checked()
     page.locator(".word").nth(1).click()
     expect(page.locator("#reading")).to_contain_text("gate ")
     assert "maps=" not in page.locator("#figure").get_attribute("href")
 
 
-def test_the_page_shows_attention_while_occlusion_maps_are_computed(page, shipped):
+def test_while_it_is_worked_out_the_page_says_so_and_shows_where_it_looked(page, shipped):
     waiting = []
     page.route(ASKED, lambda route: waiting.append(route))
     page.locator(".word").nth(1).click()
-    page.get_by_label(OCCLUSION).check()
+    page.get_by_label(SPEAKS).check()
     expect(page.locator("#maps-loading")).to_be_visible()
     expect(page.locator("#status")).to_have_text("Computing the occlusion maps…")
     expect(page.locator("#reading")).to_contain_text("gate ")
@@ -188,32 +188,32 @@ def test_the_page_shows_attention_while_occlusion_maps_are_computed(page, shippe
     expect(page.locator("#reading")).to_contain_text("depends on")
 
 
-def test_going_back_during_the_computation_shows_no_problem(page):
+def test_who_goes_back_while_it_is_worked_out_is_left_in_peace(page):
     waiting = []
     page.route(ASKED, lambda route: waiting.append(route))
-    page.get_by_label(OCCLUSION).check()
+    page.get_by_label(SPEAKS).check()
     expect(page.locator("#maps-loading")).to_be_visible()
-    page.get_by_label(ATTENTION).check()
+    page.get_by_label(LOOKED, exact=True).check()
     expect(page.locator("#maps-loading")).to_be_hidden()
     page.locator(".word").nth(1).click()
     expect(page.locator("#reading")).to_contain_text("gate ")
     expect(page.locator("#maps-problem")).to_be_empty()
-    page.get_by_label(OCCLUSION).check()  # a new request is possible
+    page.get_by_label(SPEAKS).check()  # and can ask again
     expect(page.locator("#maps-loading")).to_be_visible()
     waiting.pop().continue_()
     expect(page.locator("#reading")).to_contain_text("depends on")
 
 
-def test_a_problem_is_shown_and_the_choice_falls_back(visit, shipped):
+def test_a_problem_is_told_and_the_choice_falls_back(visit, shipped):
     page = visit(expected="Failed to load resource")
     caption(page, DOGS)
     detail = "Caption the photo again, says the test."
     body = json.dumps({"title": "Conflict", "status": 409, "detail": detail})
     page.route(ASKED, lambda route: route.fulfill(status=409, content_type="application/problem+json", body=body))
     page.locator(".word").nth(1).click()
-    page.get_by_label(OCCLUSION).click()  # not check(): the choice may fall back before it verifies
+    page.get_by_label(SPEAKS).click()  # not check(): by the time that it looks, the choice may have fallen back
     expect(page.locator("#maps-problem[role=alert]")).to_have_text(detail)
-    expect(page.get_by_label(ATTENTION)).to_be_checked()
+    expect(page.get_by_label(LOOKED, exact=True)).to_be_checked()
     expect(page.locator("#maps-loading")).to_be_hidden()
     expect(page.locator("#reading")).to_contain_text("gate ")
     assert "maps=" not in page.locator("#figure").get_attribute("href")
@@ -225,14 +225,14 @@ def test_a_problem_is_shown_and_the_choice_falls_back(visit, shipped):
     expect(page.locator("#reading")).to_contain_text("depends on")
 
 
-def test_the_film_continues_with_the_other_maps(visit):
+def test_the_film_plays_on_with_the_other_maps(visit):
     page = visit(reduced_motion="no-preference")
     caption(page, DOGS)
     choose_evidence(page)
     page.locator("#play").click()
     expect(page.locator(".word").nth(1)).to_have_class("word active")
     expect(page.locator("#reading")).to_contain_text("depends on")
-    page.get_by_label(ATTENTION).check()
+    page.get_by_label(LOOKED, exact=True).check()
     expect(page.locator("#play-label")).to_have_text("Pause")
     expect(page.locator("#reading")).to_contain_text("gate ")
 
@@ -252,7 +252,7 @@ def test_it_is_chosen_by_keyboard(page):
 def test_it_fits_a_phone_in_both_schemes(visit, scheme):
     page = visit(color_scheme=scheme, **PHONE)
     caption(page, DOGS)
-    page.get_by_label(OCCLUSION).check()
+    page.get_by_label(SPEAKS).check()
     expect(page.locator("#status")).to_have_text("Each word now shows its occlusion map.")
     page.locator(".word").nth(2).tap()
     page.locator("#about summary").click()

@@ -26,7 +26,7 @@ def reading(page: Page):
 
 
 def reading_of(document: dict, index: int) -> str:
-    """Return the text under the caption for a word that is between 10 % and 99 % sure."""
+    """As the page words it, of a word that is between 10 % and 99 % sure."""
     word = document["words"][index]
     text = f"{word['text']} · {word['probability'] * 100:.0f} % sure · gate {word['gate']:.2f}"
     return f"{text}, attention spread out" if word["spread"] > 0.4 else text
@@ -93,7 +93,7 @@ def warmths(page: Page) -> list[float]:
     )
 
 
-def test_pointing_at_a_location_highlights_the_words_that_attend_there(page, shipped):
+def test_pointing_at_a_place_warms_the_words_that_looked_there(page, shipped):
     maps = np.array(document_of(page, shipped)["alphas"]["maps"])  # [words, rows, columns]
     row, column = np.unravel_index(maps[2].argmax(), maps[2].shape)
     box = page.locator("#places").bounding_box()
@@ -117,7 +117,7 @@ def test_pointing_at_a_location_highlights_the_words_that_attend_there(page, shi
     assert not any(warmths(page))
 
 
-def test_arrow_keys_move_between_locations(page, shipped):
+def test_places_are_to_be_had_by_arrow_keys(page, shipped):
     maps = np.array(document_of(page, shipped)["alphas"]["maps"])
     page.locator("#places").focus()
     page.keyboard.press("ArrowUp")  # comes to the middle
@@ -188,7 +188,7 @@ def test_a_tap_shows_a_word(visit):
         ({"probability": 0.62, "gate": 0.48, "spread": 0.7}, "62 % sure · gate 0.48, attention spread out"),
     ],
 )
-def test_words_with_spread_out_attention_say_so(page, word, said):
+def test_words_that_look_nowhere_in_particular_say_so(page, word, said):
     script = """async (word) => {
       const main = document.querySelector('script[src$="main.js"]').src;
       return (await import(new URL("figures.js", main))).wordFigures(word);

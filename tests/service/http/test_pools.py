@@ -124,7 +124,7 @@ def test_data_sets_that_wait_leave_threads_to_all_others(start, pool):
         assert running.client.get("/api/datasets").status_code == 200
     for response in refused:
         assert response.status_code == 503 and int(response.headers["Retry-After"]) > 0
-    assert [each.result().status_code for each in asked].count(422) == 3, "there are no corrections"
+    assert [each.result().status_code for each in asked].count(422) == 3, "nobody has corrected anything"
 
 
 @contextlib.contextmanager

@@ -147,7 +147,7 @@ def test_one_runs_the_others_wait_and_cancelling_takes_seconds(service, dataset,
     running = next(
         psutil.Process(each.pid).children() for each in (worker, other) if psutil.Process(each.pid).children()
     )
-    assert running[0].nice() == 19, "captions have priority"
+    assert running[0].nice() == 19, "captions come first"
     assert [get(service, each)["position"] for each in (second, third)] == [1, 2]
     assert client.delete(f"/api/trainings/{first}").status_code == 409
     assert client.delete(f"/api/datasets/{dataset}").status_code == 409
