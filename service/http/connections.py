@@ -164,7 +164,7 @@ class Channel(HTTPChannel):
 
     @property
     def is_idle(self) -> bool:
-        """Whether no complete request is waiting for its response or for the rest of it."""
+        """Return whether no complete request is waiting for its response or for the rest of it."""
         # The order matters: a request leaves the list only once its whole response is buffered.
         return not self.requests and not self.total_outbufs_len
 

@@ -88,7 +88,7 @@ class Batcher:
 
     @property
     def alive(self) -> bool:
-        """Whether the model's thread is running."""
+        """Return whether the model's thread is running."""
         return self._thread.is_alive()
 
     @property
