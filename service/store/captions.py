@@ -135,7 +135,7 @@ def _uncorrected_surplus(session: Session, keep: int) -> ColumnElement[bool]:
 
 
 def _surplus(session: Session, keep: int, corrected: int) -> ColumnElement[bool]:
-    """Captions that `trim` deletes if up to `corrected` corrected ones stay. There are more captions than `keep`."""
+    """Return the condition for captions that `trim` deletes if `corrected` ones may stay, given more than `keep`."""
     older = CaptionRow.sequence <= _newest_but(session, keep - corrected)
     last_first = CaptionRow.corrected_at.desc(), CaptionRow.sequence.desc()
     moments = select(CaptionRow.corrected_at, CaptionRow.sequence).where(older, ~_UNCORRECTED).order_by(*last_first)

@@ -41,7 +41,10 @@ _KEEPALIVE = {"tcp_keepalives_idle": 10, "tcp_keepalives_interval": 5, "tcp_keep
 
 
 class Database:
-    """Safe for concurrent threads and processes; PostgreSQL also for machines. Each `with` is one transaction."""
+    """Sessions of the database. Safe for concurrent threads, processes and, with PostgreSQL, machines.
+
+    Each `with` is one transaction.
+    """
 
     def __init__(self, url: str | URL, home: Path) -> None:
         """Open the database, or create it. url: as in SQLAlchemy, sqlite:///captioner.db or postgresql+psycopg://...
