@@ -16,7 +16,7 @@ ZIP = {"Content-Type": "application/zip"}
 JPEG = {"Content-Type": "image/jpeg"}
 MOST_DATASETS = 5
 CAPTIONERS = 3
-_KILLED = "killed from outside"
+_KILLED = "ran out of memory"
 """What is answered where a process that looks at a data set was killed, and the service was not."""
 _PAUSE = 0.2
 """Seconds between two things that a client does, at most: others want to get on, too."""

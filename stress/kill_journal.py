@@ -12,7 +12,7 @@ import httpx
 _OURS = (".lock", ".heartbeat")
 """Hidden files that stay."""
 _STATES = ("queued", "running", "finished", "failed", "cancelled")
-_KILLED = ("took its worker down", "killed from outside", "asked to stop by somebody else")
+_KILLED = ("its worker was killed", "ran out of memory", "stopped by another program")
 """What a failed training may say: that it was killed."""
 
 

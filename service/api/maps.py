@@ -1,4 +1,4 @@
-"""Types of maps in answers: they stay arrays until the answer is written, and become lists of rounded numbers then."""
+"""Types of maps in answers: arrays that are serialized as lists of rounded numbers."""
 
 from typing import Annotated, Any
 
@@ -12,7 +12,7 @@ def _lists(items: dict[str, Any], **more: str) -> dict[str, Any]:
     return {"items": items, "type": "array"} | more
 
 
-_SCHEMA = _lists(_lists({"type": "number"}), description="Rows of the grid; the numbers of a map sum to 1.")
+_SCHEMA = _lists(_lists({"type": "number"}), description="Rows of the grid; the values of a map sum to 1.")
 
 Map = Annotated[
     InstanceOf[np.ndarray],

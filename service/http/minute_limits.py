@@ -25,15 +25,15 @@ SCHEME = "captioner"
 """URL scheme under which `limits` and Flask-Limiter find CountStorage."""
 
 _ALONE_SECONDS = 10.0
-"""Time between two attempts to reach a Redis that is away. Requests in between do not wait for it."""
+"""Time between two attempts to reach an unavailable Redis. Requests in between do not wait for it."""
 
 
 class CountStorage(Storage, MovingWindowSupport):
-    """Counts in a Redis while it answers, and else in the memory of this process. Thread-safe.
+    """Counts in Redis while it is available, otherwise in the memory of this process. Thread-safe.
 
-    Flask-Limiter's `in_memory_fallback_enabled` serves its own requests alone: the web server asks about wrong tokens
-    before there is a request of Flask. And no strategy of `limits` recovers from a clock that is put back: it refuses
-    clients until the clock has caught up.
+    Flask-Limiter's `in_memory_fallback_enabled` only covers requests of Flask, but the web server checks tokens before
+    them. And the strategies of `limits` do not recover from a clock that is set back: they refuse clients until the
+    clock has caught up.
     """
 
     STORAGE_SCHEME = [SCHEME]
@@ -41,7 +41,7 @@ class CountStorage(Storage, MovingWindowSupport):
     def __init__(
         self, uri: str = f"{SCHEME}://", *, name: str, redis_url: str | None = None, **options: object
     ) -> None:
-        """name: of what is counted, for keys and messages; storages with one name and one Redis share their counts."""
+        """name: of the counted thing, for keys and messages; storages with the same name and Redis share counts."""
         super().__init__(uri)
         self._name, self._own = name, MemoryStorage()
         self._shared = None if redis_url is None else _redis(redis_url, name)
@@ -56,7 +56,7 @@ class CountStorage(Storage, MovingWindowSupport):
         return self._ask(lambda storage: _acquire(storage, key, limit, expiry, amount))
 
     def get_moving_window(self, key: str, limit: int, expiry: int) -> tuple[float, int]:
-        """Start of the window in seconds since 1970, and the number counted in it."""
+        """Return the start of the window in seconds since 1970, and the count in it."""
         return self._ask(lambda storage: _window(storage, key, limit, expiry))
 
     def incr(self, key: str, expiry: int, amount: int = 1) -> int:
@@ -80,12 +80,12 @@ class CountStorage(Storage, MovingWindowSupport):
     def _ask(self, question: Callable[[MemoryStorage | RedisStorage], Answer]) -> Answer:
         if self._shared is None or time.monotonic() < self._alone_until:
             return question(self._own)
-        if self._is_away:  # this thread looks whether it is back, and the others go on
+        if self._is_away:  # this thread retries Redis, the others do not wait
             self._alone_until = time.monotonic() + _ALONE_SECONDS
         try:
             answer = question(self._shared)
         except RedisError as error:
-            log.warning("The Redis is away, and each process counts %s for itself: %s", self._name, error)
+            log.warning("Redis is unavailable, so each process counts %s alone: %s", self._name, error)
             self._is_away, self._alone_until = True, time.monotonic() + _ALONE_SECONDS
             return question(self._own)
         self._is_away, self._alone_until = False, -math.inf
@@ -93,10 +93,10 @@ class CountStorage(Storage, MovingWindowSupport):
 
 
 class MinuteLimit:
-    """A limit per client within a minute that moves with the clock. Thread-safe."""
+    """A limit per client over a moving window of one minute. Thread-safe."""
 
     def __init__(self, times: int, name: str, redis_url: str | None = None) -> None:
-        """times: how often in a minute. name and redis_url: as for CountStorage."""
+        """times: limit per minute. name and redis_url: as for CountStorage."""
         self._limit = RateLimitItemPerMinute(times)
         self._limiter = MovingWindowRateLimiter(CountStorage(name=name, redis_url=redis_url))
 
@@ -105,7 +105,7 @@ class MinuteLimit:
         return None if self._limiter.hit(self._limit, client) else self._seconds(client)
 
     def refused_for(self, client: str) -> int | None:
-        """The seconds that a client at the limit has to wait, or None below it."""
+        """Return the seconds that a client at the limit must wait; None below it."""
         return None if self._limiter.test(self._limit, client) else self._seconds(client)
 
     def _seconds(self, client: str) -> int:
@@ -113,7 +113,7 @@ class MinuteLimit:
 
 
 def seconds_until(moment: float) -> int:
-    """Whole seconds, at least one, until a moment in seconds since 1970."""
+    """Return whole seconds, at least one, until a time in seconds since 1970."""
     return max(1, math.ceil(moment - time.time()))
 
 
@@ -125,7 +125,7 @@ def _acquire(storage: MemoryStorage | RedisStorage, key: str, limit: int, expiry
 
 
 def _window(storage: MemoryStorage | RedisStorage, key: str, limit: int, expiry: int) -> tuple[float, int]:
-    """The moving window; empty if the clock was put back behind its start, so that nobody waits until it catches up."""
+    """Return the moving window; cleared if the clock was set back before its start, as clients would wait too long."""
     start, counted = storage.get_moving_window(key, limit, expiry)
     if counted >= limit and start > time.time():
         storage.clear(key)

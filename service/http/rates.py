@@ -12,7 +12,7 @@ _MADE = ("/api/captions", "/api/datasets", "/api/models", "/api/trainings")
 _DRAWN = re.compile(r"/api/captions/[^/]+/(evidence|figure\.png|overlays/[^/]+)")
 
 _IPV6_BITS = 64
-"""Prefix length of the IPv6 networks that count as one client: a customer of a provider usually gets one of them."""
+"""Prefix length of the IPv6 networks that count as one client: providers usually assign one to each customer."""
 
 
 class TooOften(Exception):
@@ -24,15 +24,15 @@ class TooOften(Exception):
 
 
 def is_costly(method: str, path: str) -> bool:
-    """Whether a request takes long: captions, evidence, pictures that are drawn, and what is sent to be kept."""
+    """Return whether a request is expensive: captions, occlusion maps, drawn pictures and uploads."""
     return method == "POST" and path in _MADE or method != "OPTIONS" and _DRAWN.fullmatch(path) is not None
 
 
 def limit_rates(app: Flask, per_minute: int, redis_url: str | None = None) -> None:
-    """Refuse costly requests of a client beyond a number per minute, from the next `before_request` of the app on.
+    """Limit the expensive requests of each client, from the next `before_request` of the app on.
 
-    per_minute: 0 for no limit. redis_url: of a Redis through which replicas count together. A refused request does not
-    count, and raises TooOften.
+    per_minute: 0 for no limit. redis_url: Redis in which replicas share counts. A refused request is not counted, and
+    raises TooOften.
     """
     Limiter(
         _client_of_request,

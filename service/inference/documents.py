@@ -1,4 +1,4 @@
-"""Captions as the store keeps them: texts and numbers as JSON, maps and numbers of each word as arrays."""
+"""Stored form of captions: text and numbers as JSON, maps and numbers of each word as arrays."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -44,7 +44,7 @@ def to_stored(captions: Sequence[Caption]) -> tuple[list[dict[str, Any]], dict[s
 
 
 def captions_of(entry: StoredCaption) -> list[Caption]:
-    """Return the captions of an entry, best first."""
+    """Return the captions of a stored entry, best first."""
     warnings = tuple(PhotoWarning(**warning) for warning in entry.warnings or ())
     frame = ImageFrame(entry.width, entry.height, tuple(entry.document["seen_box"]), warnings)
     return [

@@ -16,7 +16,7 @@ from captioner.caption_json import DIGITS
 
 _SCALE = 10**DIGITS
 _LARGEST = 200
-"""Largest absolute value that fits into 32 bits at this scale, with some to spare; others are stored as floats."""
+"""Absolute value below which numbers surely fit into 32 bits at this scale; others are stored as floats."""
 
 
 class Arrays(TypeDecorator):

@@ -79,7 +79,7 @@ def test_a_caption_whose_history_cannot_be_trimmed_is_kept_and_told(start, monke
     for _ in range(2):
         made = running.client.post("/api/captions", content=picture_bytes(), headers={"Content-Type": "image/jpeg"})
         assert made.status_code == 201 and running.client.get(made.headers["Location"]).status_code == 200
-    assert "The oldest captions stay for now" in caplog.text
+    assert "The oldest captions could not be deleted yet" in caplog.text
 
 
 def _locked(*_):

@@ -93,5 +93,5 @@ def test_a_home_that_is_read_only_from_the_start_is_refused_in_a_sentence(small_
     command = [*small_disk.within, "env", *(f"{name}={value}" for name, value in settings.environment().items())]
     ended = subprocess.run([*command, sys.executable, "-m", "service"], cwd=ROOT, capture_output=True, text=True)
     assert ended.returncode == 2
-    assert ended.stderr.startswith("error: the service cannot keep its data in ") and "Traceback" not in ended.stderr
+    assert ended.stderr.startswith("error: the service cannot store its data in ") and "Traceback" not in ended.stderr
     assert "Read-only file system" in ended.stderr and "CAPTIONER_HOME" in ended.stderr

@@ -52,7 +52,7 @@ def test_a_postgresql_that_goes_away_and_comes_back(server, start, bundle, wait_
 
             server.stop()
             try:
-                assert "see that its server runs" in wait_for(client, "database")["database"]
+                assert "check that its server is running" in wait_for(client, "database")["database"]
                 assert client.get("/api/health/live").status_code == 200
                 for refused in (
                     caption(),

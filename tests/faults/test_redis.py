@@ -38,7 +38,7 @@ def test_a_redis_that_goes_away_and_comes_back(start, bundle, wait_for, tmp_path
         wait_for(client)
         assert caption() == 201
     said = wait_for(client, "redis")["redis"]
-    assert "see that it runs" in said and "until then each replica counts" in said
+    assert "check that it is running" in said and "until then each replica counts" in said
     assert caption() == 201
     asked_meanwhile = train()
     with contextlib.closing(WorkerProcess(running.service.settings, quick_service.MODULE)):

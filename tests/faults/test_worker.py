@@ -27,7 +27,7 @@ def test_a_worker_that_hangs_is_told_of_and_where_it_hangs_for_long_replaced(own
     pid = process.pid
     psutil.Process(pid).suspend()
     said = wait_for(running.client, "worker")["worker"]
-    assert "no worker has given a sign of life" in said and "starts another one" in said
+    assert "no worker has given a heartbeat" in said and "restarts its worker" in said
     psutil.Process(pid).resume()
     wait_for(running.client)
     assert process.pid == pid
@@ -50,6 +50,6 @@ def test_a_worker_elsewhere_may_be_away_while_there_is_nothing_to_do(start, monk
     time.sleep(1)
     wait_for(running.client)
     training = running.service.trainings.add({"dataset": "0" * 32, "replay": None})
-    assert "see that `python -m service worker` runs" in wait_for(running.client, "worker")["worker"]
+    assert "check that `python -m service worker` is running" in wait_for(running.client, "worker")["worker"]
     running.service.trainings.cancel(training.id)
     wait_for(running.client)

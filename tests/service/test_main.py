@@ -160,7 +160,7 @@ def test_what_is_injected_by_kubernetes_and_a_mistyped_setting_do_not_keep_it_fr
     process = begin("--port", "0", program=("-c", WITH_TOY.format(lines="")), admin_token=TOKEN, **injected)
     url_of(process)
     process.send_signal(signal.SIGTERM)
-    warning = "CAPTIONER_PROT is ignored, as it is no setting: did you mean CAPTIONER_PORT?\n"
+    warning = "CAPTIONER_PROT is ignored because it is not a setting: did you mean CAPTIONER_PORT?\n"
     assert (process.communicate(timeout=30)[1], process.returncode) == (warning, 0)
 
 
@@ -181,15 +181,15 @@ def test_help_names_every_setting_and_does_not_wait_for_torch(begin):
         (["--port", "x"], {}, "--port is 'x', but must be a whole number"),
         ([], {"queue_size": "x"}, "CAPTIONER_QUEUE_SIZE is 'x', but must be a whole number"),
         ([], {"port": "10.0.0.1:80"}, "CAPTIONER_PORT is '10.0.0.1:80', but must be a whole number"),
-        ([], {"home": "/proc/nowhere"}, "cannot keep its data in /proc/nowhere"),
-        (["--host", "192.0.2.1"], {}, "192.0.2.1 is no address of this machine"),
+        ([], {"home": "/proc/nowhere"}, "cannot store its data in /proc/nowhere"),
+        (["--host", "192.0.2.1"], {}, "192.0.2.1 is not an address of this machine"),
         (["--bundle", "/nowhere"], {}, "/nowhere"),
-        (["--host", "0.0.0.0"], {}, "other machines can reach 0.0.0.0, and whoever has the token may retrain"),
+        (["--host", "0.0.0.0"], {}, "other machines can reach 0.0.0.0, so a generated token is not safe enough"),
         (["--host", "::"], {}, "CAPTIONER_ADMIN_TOKEN to a secret of 16 characters or more"),
         ([], {"admin_token": "short"}, "CAPTIONER_ADMIN_TOKEN is too short, but must be a secret of 16 characters"),
-        ([], {"redis_url": "http://x"}, "must be the address of a Redis: redis://HOST:PORT/NUMBER"),
-        (["models", "promote", "0123456789ab"], {}, "there is no model version 0123456789ab"),
-        (["models", "rollback"], {}, "there is no version to go back to"),
+        ([], {"redis_url": "http://x"}, "must be the URL of a Redis: redis://HOST:PORT/NUMBER"),
+        (["models", "promote", "0123456789ab"], {}, "model version 0123456789ab does not exist"),
+        (["models", "rollback"], {}, "there is no version to return to"),
         ([], {"device": "abacus"}, "the device abacus cannot be used"),
     ],
 )
@@ -204,7 +204,7 @@ def test_a_port_in_use_is_told_before_the_captioner_is_loaded(begin):
     with socket.create_server(("127.0.0.1", 0)) as other:
         process = begin("--port", str(other.getsockname()[1]), "--bundle", "/nowhere")
         _, errors = process.communicate(timeout=30)
-    assert process.returncode == 2 and "in use already" in errors and "nowhere" not in errors
+    assert process.returncode == 2 and "already in use" in errors and "nowhere" not in errors
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -294,9 +294,9 @@ def test_models_are_listed_promoted_and_rolled_back(begin, bundle, make_bundle, 
     dogs, built_in = models("list")
     assert dogs.startswith(f"  {added.id}  20") and dogs.endswith("training  dogs  CIDEr 0.500, and 0.250 before")
     assert built_in == "* built-in                        built-in  bundle"
-    assert models("promote", added.id) == [f"{added.id} serves from now on"]
+    assert models("promote", added.id) == [f"{added.id} is now in use"]
     assert models("list")[0].startswith(f"* {added.id}")
-    assert models("rollback") == ["built-in serves from now on"]
+    assert models("rollback") == ["built-in is now in use"]
     assert models("list")[1].startswith("* built-in")
 
 

@@ -40,21 +40,21 @@ def test_a_model_that_does_not_come_to_an_end(start, tiny_bundle):
     captioner.let.clear()
     response = client.post("/api/captions", content=picture_bytes(), headers={"Content-Type": "image/jpeg"})
     assert response.status_code == 503
-    assert "at the same photos for" in wait_for(client, "model")["model"]
+    assert "busy with one batch for" in wait_for(client, "model")["model"]
     captioner.let.set()
     wait_for(client)
 
 
 def test_a_model_that_has_stopped(running):
     running.service.serving.batcher.close()
-    assert "start the service again" in wait_for(running.client, "model")["model"]
+    assert "restart the service" in wait_for(running.client, "model")["model"]
 
 
 def test_several_things_are_told_one_by_one(running, monkeypatch):
     monkeypatch.setattr(readiness, "SILENT_SECONDS", 0.0)
     running.service.serving.batcher.close()
     found = wait_for(running.client, "model", "worker")
-    assert "captioner has stopped" in found["model"] and "no worker has given a sign" in found["worker"]
+    assert "captioner has stopped" in found["model"] and "no worker has given a heartbeat" in found["worker"]
 
 
 def test_checks_that_hang_with_a_disk_are_told_and_hold_nobody_up(running, monkeypatch):
@@ -71,7 +71,7 @@ def test_checks_that_hang_with_a_disk_are_told_and_hold_nobody_up(running, monke
     first.start()
     assert hangs.wait(60)
     response = running.client.get("/api/health/ready")
-    assert response.status_code == 503 and "have not ended" in response.json()["detail"]
+    assert response.status_code == 503 and "have not finished" in response.json()["detail"]
     assert running.client.get("/api/health/live").status_code == running.client.get("/metrics").status_code == 200
     go_on.set()
     first.join()

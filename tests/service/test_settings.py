@@ -71,7 +71,7 @@ def test_a_variable_that_means_nothing_is_warned_of(monkeypatch, caplog, name):
     assert Settings.read().port == 8000
     (record,) = caplog.records
     assert record.levelname == "WARNING"
-    assert record.getMessage() == f"{name} is ignored, as it is no setting: did you mean CAPTIONER_PORT?"
+    assert record.getMessage() == f"{name} is ignored because it is not a setting: did you mean CAPTIONER_PORT?"
 
 
 def test_a_variable_that_is_like_no_setting_is_warned_of(monkeypatch, caplog):
@@ -152,7 +152,7 @@ def test_white_space_around_a_value_is_dropped(monkeypatch, tmp_path):
         ("DEADLINE_SECONDS", "inf", "a number from 0.1 to 3600"),
         ("MAX_MEGAPIXELS", "1000", "a whole number from 1 to 178"),
         ("LOG_LEVEL", "loud", "one of debug, info, warning, error"),
-        ("HOME", "~nobody-has-this-name/x", "a folder's path without ~"),
+        ("HOME", "~nobody-has-this-name/x", "a path without ~"),
         ("PORT", "10.0.0.1:80", "a whole number from 0 to 65535"),
         ("TRUSTED_HOSTS", "https://captions.example.org/", "host names without https:// and paths"),
     ],
@@ -200,10 +200,10 @@ def test_a_postgresql_by_whatever_name(scheme):
 @pytest.mark.parametrize(
     "name, value, wanted",
     [
-        ("DATABASE_URL", "mysql://user:pass-word@host/name", "unusable, but must be the address of a PostgreSQL"),
-        ("DATABASE_URL", "pass-word", "unusable, but must be the address of a PostgreSQL"),
-        ("REDIS_URL", "redis://:pass-word@host:port", "unusable, but must be the address of a Redis: redis://HOST"),
-        ("REDIS_URL", "http://:pass-word@host", "unusable, but must be the address of a Redis: redis://HOST"),
+        ("DATABASE_URL", "mysql://user:pass-word@host/name", "not usable, but must be the URL of a PostgreSQL"),
+        ("DATABASE_URL", "pass-word", "not usable, but must be the URL of a PostgreSQL"),
+        ("REDIS_URL", "redis://:pass-word@host:port", "not usable, but must be the URL of a Redis: redis://HOST"),
+        ("REDIS_URL", "http://:pass-word@host", "not usable, but must be the URL of a Redis: redis://HOST"),
     ],
 )
 def test_a_wrong_address_is_named_but_not_shown(monkeypatch, name, value, wanted):
@@ -231,7 +231,7 @@ def test_a_home_that_cannot_be_written(tmp_path, in_the_way):
     path = tmp_path / in_the_way
     path.parent.mkdir(exist_ok=True)
     path.write_text("a file")
-    with pytest.raises(ConfigError, match="cannot keep its data in .*home .*: name another folder by CAPTIONER_HOME"):
+    with pytest.raises(ConfigError, match="cannot store its data in .*home .*: set another folder with CAPTIONER_HOME"):
         Settings(home=tmp_path / "home").make_home()
 
 

@@ -1,4 +1,4 @@
-// What was found in a data set, for a person to read.
+// The inspection report of a data set.
 import { showPicture } from "./admin.js";
 import { count, counted } from "./counted.js";
 import { element } from "./elements.js";
@@ -19,7 +19,7 @@ export function showReport(place, { name, usable, report }) {
 }
 
 function verdict(usable) {
-  const text = usable ? "It can be trained on." : "It cannot be trained on.";
+  const text = usable ? "It can be used for training." : "It cannot be used for training.";
   return element("p", { className: usable ? "verdict" : "verdict bad" }, text);
 }
 
@@ -29,16 +29,16 @@ function list(className, texts) {
 
 function facts({ total, words, languages, rare_words: rare, unknown_words: unknown, format, drawn_splits: drawn }) {
   const rows = [
-    ["Holds", `${counted(total.images, "photo")}, ${counted(total.captions, "caption")}`],
-    ["Read as", `${format}, ${drawn ? "splits drawn by photo, as it has none" : "with its own splits"}`],
+    ["Contents", `${counted(total.images, "photo")}, ${counted(total.captions, "caption")}`],
+    ["Format", `${format}, ${drawn ? "splits drawn by photo" : "with its own splits"}`],
     ["Languages", languages.map(([code, part]) => `${languageName(code)} ${share(part)}`).join(", ") || "unknown"],
-    ["Words", `${count(words.vocabulary)} different ones, ${words.per_caption.mean.toFixed(1)} in a caption`],
+    ["Words", `${count(words.vocabulary)} different, ${words.per_caption.mean.toFixed(1)} per caption`],
   ];
-  if (rare) rows.push(["Rare words", rareWords(rare)]); // a report of before it was measured has none
+  if (rare) rows.push(["Rare words", rareWords(rare)]); // missing in old reports
   if (unknown) {
     const most = unknown.most_frequent.slice(0, 10).map(([word, times]) => `${word} (${count(times)})`);
-    const told = `${count(unknown.words)}, ${share(unknown.share)} of all${most.length ? `: ${most.join(", ")}` : ""}`;
-    rows.push(["New words", told]);
+    const text = `${count(unknown.words)}, ${share(unknown.share)} of all${most.length ? `: ${most.join(", ")}` : ""}`;
+    rows.push(["New words", text]);
   }
   return element("dl", { className: "facts" }, ...rows.flatMap(([name, value]) => [
     element("dt", {}, name),
@@ -70,7 +70,7 @@ function splits(report) {
 }
 
 function problems(report) {
-  const { counts, problem_counts: problemCounts, headings = {} } = report; // a report of an earlier version has no headings
+  const { counts, problem_counts: problemCounts, headings = {} } = report; // reports of earlier versions have no headings
   const numbers = { ...counts, ...problemCounts };
   const texts = {
     leaks: report.leaks.map(together),

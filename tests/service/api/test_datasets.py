@@ -117,8 +117,8 @@ def test_captions_of_5000_words(client):
     "content, status, says",
     [
         (b"", 400, "There is no zip in the request"),
-        (b"GIF89a", 422, "damaged or was cut short"),
-        (zipped(photo_set(3))[:-100], 422, "damaged or was cut short"),
+        (b"GIF89a", 422, "damaged or truncated"),
+        (zipped(photo_set(3))[:-100], 422, "damaged or truncated"),
         (zipped({"../../evil.jpg": b"x"}), 422, "outside its own folder"),
         (
             zipped({"inner.zip": zipped(photo_set(3))}),
@@ -172,7 +172,7 @@ def test_a_full_disk_is_told_before_the_zip_is_sent(start, monkeypatch):
         )
         answer = connection.recv(65536)
         answer += connection.recv(65536)
-    assert answer.startswith(b"HTTP/1.1 507") and b"disk is too full" in answer
+    assert answer.startswith(b"HTTP/1.1 507") and b"too little disk space" in answer
 
 
 def test_a_disk_that_fills_up_meanwhile_leaves_nothing(running, monkeypatch):
@@ -213,7 +213,7 @@ def test_without_an_import_root_there_are_no_folders(client):
 
 def test_corrections_become_a_data_set(client):
     response = client.post("/api/datasets", json={"corrections": True})
-    assert response.status_code == 422 and "nobody has corrected a caption yet" in response.json()["detail"].lower()
+    assert response.status_code == 422 and "there are no corrections yet" in response.json()["detail"].lower()
     for number in range(4):
         made = client.post("/api/captions", files={"image": photo_bytes(number)}).json()
         if number:

@@ -124,4 +124,4 @@ def test_only_what_was_made_here_is_compared(client, other):
     for path in (f"{version}/comparison", "built-in/comparison", f"{version}/comparison/0.jpg"):
         response = client.get(f"/api/models/{path}")
         assert response.status_code == 404
-    assert "was not compared" in client.get(f"/api/models/{version}/comparison").json()["detail"]
+    assert "has no comparison" in client.get(f"/api/models/{version}/comparison").json()["detail"]

@@ -173,7 +173,7 @@ def test_who_waits_too_long_is_told_to_come_again_and_what_is_known_waits_for_no
     with running.service.evidence._computing:
         evidence_of(running.client, known)
         response = running.client.get(address(document))
-    assert response.status_code == 503 and "ask again" in response.json()["detail"]
+    assert response.status_code == 503 and "try again" in response.json()["detail"]
     assert response.headers["Retry-After"] == "5"
     assert running.client.get(address(document)).status_code == 200
 

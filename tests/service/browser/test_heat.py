@@ -129,7 +129,7 @@ def test_what_the_model_did_not_see_is_dimmed(visit, start):
     screenshot(page, "unseen-part", full_page=False)
     box = page.locator("#places").bounding_box()
     page.mouse.move(box["x"] + 10, box["y"] + 100)
-    expect(page.locator("#reading")).to_have_text("The model did not see this part of the photo.")
+    expect(page.locator("#reading")).to_have_text("This part of the photo is outside the model’s input.")
     show_word(page, 0)
     alpha = np.array(document_of(page, client)["alphas"]["maps"][0])
     inside = heat_on(page)[:, edge + 2 : width - edge - 2, 3]

@@ -31,7 +31,7 @@ def test_every_view_fits_its_screen_and_is_accessible(visit, screen, scheme):
     expect(page.locator(".example")).to_have_count(7)
     scores = json.loads((DEFAULT_BUNDLE / "metrics.json").read_text())
     expect(page.locator("#model")).to_contain_text(f"CIDEr {scores['test']['CIDEr']:.2f}")
-    pointing = f"points at what it names: {100 * scores['validation']['pointing']:.0f} %"
+    pointing = f"pointing {100 * scores['validation']['pointing']:.0f} %"
     expect(page.locator("#model")).to_contain_text(pointing)
     check_fits(page)
     check_accessible(page)

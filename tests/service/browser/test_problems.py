@@ -39,7 +39,7 @@ def test_a_file_that_is_too_large_is_not_even_sent(visit, start, tmp_path):
     sent = []
     page.on("request", lambda request: sent.append(request.method))
     choose(page, file)
-    expect(problem(page)).to_have_text("The photo has 1.7 MB, and at most 1 MB are taken: make it smaller, or choose "
+    expect(problem(page)).to_have_text("The photo has 1.7 MB, but the limit is 1 MB: make it smaller, or choose "
                                        "another.Another photo")  # fmt: skip
     assert "POST" not in sent
     expect(page.locator("#photo-image")).to_have_js_property("naturalWidth", 800)
@@ -68,7 +68,7 @@ def test_a_caption_that_breaks_off(visit):
         lambda route: route.fulfill(body=begun, headers={"Content-Type": "text/event-stream"}),
     )
     choose(page, PHOTO)
-    expect(problem(page)).to_contain_text("The connection broke off before the caption was complete.")
+    expect(problem(page)).to_contain_text("The connection was lost before the caption was complete.")
     expect(page.locator(".word")).to_have_count(0)
     expect(page.locator("#tools")).to_be_hidden()
 
@@ -81,7 +81,7 @@ def refuse(page: Page, times: int) -> list[str]:
         asked.append(route.request.url)
         if len(asked) > times:
             return route.continue_()
-        detail = "Too many photos wait already: send this one again in a moment."
+        detail = "Too many photos are waiting: send this one again in a moment."
         document = {"type": "about:blank", "title": "Service Unavailable", "status": 503, "detail": detail}
         return route.fulfill(
             status=503, json=document, headers={"Content-Type": "application/problem+json", "Retry-After": "2"}
@@ -95,8 +95,8 @@ def test_a_busy_service_is_asked_again_by_itself(visit):
     page = visit(expected=FAILED)
     asked = refuse(page, times=1)
     choose(page, PHOTO)
-    expect(problem(page)).to_contain_text("Too many photos wait already")
-    expect(problem(page)).to_contain_text("Trying again by itself in 2 s.")
+    expect(problem(page)).to_contain_text("Too many photos are waiting")
+    expect(problem(page)).to_contain_text("Trying again in 2 s.")
     screenshot(page, "problem-busy", full_page=False)
     wait_for_caption(page)
     assert len(asked) == 2
@@ -106,9 +106,9 @@ def test_a_service_that_stays_busy_is_asked_by_itself_only_once(visit):
     page = visit(expected=FAILED)
     asked = refuse(page, times=10)
     choose(page, PHOTO)
-    expect(problem(page)).to_contain_text("Trying again by itself")
+    expect(problem(page)).to_contain_text("Trying again in")
     expect(problem(page).locator(".problem-wait")).to_have_count(0)
-    expect(problem(page)).to_contain_text("Too many photos wait already")
+    expect(problem(page)).to_contain_text("Too many photos are waiting")
     page.wait_for_timeout(2500)
     assert len(asked) == 2
 
@@ -130,6 +130,6 @@ def test_a_correction_that_cannot_be_saved_is_not_lost(visit):
 
 def test_an_address_of_a_caption_that_is_not_there(visit):
     page = visit("/#" + "0" * 32, expected=FAILED)
-    expect(page.locator("#start-problem[role=alert]")).to_contain_text("There is no caption")
+    expect(page.locator("#start-problem[role=alert]")).to_contain_text("does not exist")
     expect(page.locator("#start")).to_be_visible()
     screenshot(page, "problem-no-caption", full_page=False)

@@ -66,7 +66,7 @@ def test_from_a_zip_to_a_captioner_that_serves_and_back(visit, running, tmp_path
     choose_zip(page, photo_zip(tmp_path))
     report = page.locator("#report")
     expect(report).to_be_visible(timeout=60_000)
-    expect(report).to_contain_text("It can be trained on.")
+    expect(report).to_contain_text("It can be used for training.")
     expect(report).to_contain_text("28 photos, 56 captions")
     expect(report).to_contain_text("28 photos are few")
     expect(report).to_contain_text("will be unknown (min_count 1)")
@@ -80,7 +80,7 @@ def test_from_a_zip_to_a_captioner_that_serves_and_back(visit, running, tmp_path
     page.get_by_text("Options by name").click()
     page.locator("#options").fill("{epochs}")
     page.get_by_role("button", name="Start training").click()
-    expect(page.locator("#train-problem")).to_contain_text("The options are no JSON")
+    expect(page.locator("#train-problem")).to_contain_text("The options are not JSON")
     page.locator("#options").fill('{"epochs": 3}')
     page.get_by_role("button", name="Start training").click()
     training = page.locator("#trainings > li").first
@@ -154,10 +154,10 @@ def test_what_is_wrong_is_told_in_the_page(visit, running, tmp_path):
     bad = tmp_path / "bad.zip"
     bad.write_bytes(b"no zip")
     choose_zip(page, str(bad))
-    expect(page.locator("#data-problem")).to_contain_text("The zip is damaged or was cut short")
+    expect(page.locator("#data-problem")).to_contain_text("The zip is damaged or truncated")
     expect(page.locator("#report")).to_be_hidden()
     page.locator("#corrections").click()
-    expect(page.locator("#data-problem")).to_contain_text("corrected a caption yet")
+    expect(page.locator("#data-problem")).to_contain_text("There are no corrections yet")
 
 
 def test_the_token_is_asked_for_kept_and_never_in_the_address(visit, running):
@@ -167,7 +167,7 @@ def test_the_token_is_asked_for_kept_and_never_in_the_address(visit, running):
     expect(dialog).to_be_visible()
     page.locator("#token").fill("a wrong one")
     page.get_by_role("button", name="Use it").click()
-    expect(dialog).to_contain_text("That was not the token.")
+    expect(dialog).to_contain_text("This token is wrong.")
     screenshot(page, "retrain-token")
     page.locator("#token").fill(token)
     page.keyboard.press("Enter")

@@ -28,8 +28,8 @@ def reading(page: Page):
 def reading_of(document: dict, index: int) -> str:
     """As the page words it, of a word that is between 10 % and 99 % sure."""
     word = document["words"][index]
-    looked = f"{word['text']} · {word['probability'] * 100:.0f} % sure · looked {word['gate']:.2f}"
-    return f"{looked}, nowhere in particular" if word["spread"] > 0.4 else looked
+    text = f"{word['text']} · {word['probability'] * 100:.0f} % sure · gate {word['gate']:.2f}"
+    return f"{text}, attention spread out" if word["spread"] > 0.4 else text
 
 
 def test_pointing_at_a_word_shows_its_map_and_leaving_hides_it(page, shipped):
@@ -38,7 +38,7 @@ def test_pointing_at_a_word_shows_its_map_and_leaving_hides_it(page, shipped):
     expect(reading(page)).to_have_text(reading_of(document_of(page, shipped), 1))
     assert shows_map(page)
     away(page)
-    expect(reading(page)).to_have_text("Point at a word, or at a place in the photo.")
+    expect(reading(page)).to_have_text("Point at a word or at the photo.")
     assert not shows_map(page)
 
 
@@ -104,7 +104,7 @@ def test_pointing_at_a_place_warms_the_words_that_looked_there(page, shipped):
     word = words_of(page)[strongest]
     share = 100 * maps[strongest, row, column]
     figure = f"{share:.0f} %" if share >= 10 else f"{share:.1f} %"
-    expect(reading(page)).to_contain_text(f"“{word}” looked here most, with {figure}")
+    expect(reading(page)).to_contain_text(f"Most attention here: “{word}”, with {figure}")
     warm = np.array(warmths(page))  # kept to three digits, which set small shares no more apart
     by_share = warm[np.argsort(maps[:, row, column])]
     assert warm[strongest] == 1 and (np.diff(by_share) >= 0).all() and len(set(by_share)) > 2
@@ -184,8 +184,8 @@ def test_a_tap_shows_a_word(visit):
 @pytest.mark.parametrize(
     ("word", "said"),
     [
-        ({"probability": 0.62, "gate": 0.48, "spread": 0.1}, "62 % sure · looked 0.48"),
-        ({"probability": 0.62, "gate": 0.48, "spread": 0.7}, "62 % sure · looked 0.48, nowhere in particular"),
+        ({"probability": 0.62, "gate": 0.48, "spread": 0.1}, "62 % sure · gate 0.48"),
+        ({"probability": 0.62, "gate": 0.48, "spread": 0.7}, "62 % sure · gate 0.48, attention spread out"),
     ],
 )
 def test_words_that_look_nowhere_in_particular_say_so(page, word, said):

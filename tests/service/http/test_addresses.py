@@ -63,7 +63,7 @@ def test_ipv6_leaves_the_port_of_ipv4_free(bound):
 def test_a_port_in_use(bound):
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        with pytest.raises(ConfigError, match=f"port {port} of 127.0.0.1 is in use already.* --port or CAPTIONER_PORT"):
+        with pytest.raises(ConfigError, match=f"port {port} of 127.0.0.1 is already in use.* --port or CAPTIONER_PORT"):
             bound("127.0.0.1", port)
 
 
@@ -78,17 +78,17 @@ def test_what_is_bound_already_is_let_go_when_another_address_fails(bound, monke
 
 @pytest.mark.parametrize("host", ["no-such-host.invalid", "300.1.2.3.4", "a" * 70 + ".b", "nul\0"])
 def test_a_host_that_does_not_exist(bound, host):
-    with pytest.raises(ConfigError, match="there is no address .*--host or CAPTIONER_HOST"):
+    with pytest.raises(ConfigError, match="has no address .*--host or CAPTIONER_HOST"):
         bound(host)
 
 
 def test_an_address_of_another_machine(bound):
-    with pytest.raises(ConfigError, match="192.0.2.1 is no address of this machine.*--host or CAPTIONER_HOST"):
+    with pytest.raises(ConfigError, match="192.0.2.1 is not an address of this machine.*--host or CAPTIONER_HOST"):
         bound("192.0.2.1")
 
 
 def test_a_port_for_root_alone():
-    assert "name one above 1023" in str(unusable("127.0.0.1", 80, PermissionError(errno.EACCES, "denied")))
+    assert "set a port above 1023" in str(unusable("127.0.0.1", 80, PermissionError(errno.EACCES, "denied")))
 
 
 def test_any_other_refusal_is_told_as_the_system_tells_it():

@@ -94,7 +94,7 @@ def test_those_that_wait_for_evidence_leave_threads_to_all_others(start, jpeg, p
         assert sum(not each.done() for each in asked) == WAITING
     for response in refused:
         assert response.status_code == 503 and int(response.headers["Retry-After"]) > 0
-        assert "Too many requests for evidence wait" in response.json()["detail"]
+        assert "Too many requests for occlusion maps are waiting" in response.json()["detail"]
     assert [each.result().status_code for each in asked].count(200) == WAITING
 
 

@@ -190,7 +190,7 @@ def test_what_takes_too_long_is_given_up(toy):
         assert read_all(connection) == b""
         assert 0.4 < time.monotonic() - started < 10
     assert server.process.wait(10) == 0
-    assert "1 clients did not get their whole answer" in server.process.stderr.read()
+    assert "1 clients did not get their whole response" in server.process.stderr.read()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -177,7 +177,7 @@ def test_a_killed_training_has_failed_and_can_be_resumed(service, dataset, work)
     before = wait_until(service, training, learned(2))
     process_of(worker).send_signal(signal.SIGKILL)
     failed = wait_until(service, training, state("failed"))
-    assert "killed from outside" in failed["message"] and "resume it" in failed["message"]
+    assert "ran out of memory" in failed["message"] and "resume it" in failed["message"]
     assert "--- fit ---" in service.client.get(f"/api/trainings/{training}/log").text
     assert service.client.get("/api/health/ready").status_code == 200
     service.client.post(f"/api/trainings/{training}/resume")
@@ -216,7 +216,7 @@ def test_what_training_refuses_is_told(service, dataset, work):
         "unknown option epoch": {"options": {"epoch": 3}},
         "patience must be": {"options": {"patience": 0}},
         "by --seed": {"options": {"seed": 1}},
-        "leave it out, or start from one": {"start": "scratch", "replay": dataset},
+        "leave it out, or change start": {"start": "scratch", "replay": dataset},
     }
     for says, body in refused.items():
         response = service.client.post("/api/trainings", json={"dataset": dataset} | body, timeout=60)
@@ -247,7 +247,7 @@ def test_what_takes_its_worker_down_again_and_again_is_given_up(service, dataset
     trainings.change(training, lambda now: now.state | {"state": "running", "attempts": 3, "started_at": time.time()})
     work()
     failed = wait_until(service, training, state("failed"), 30)
-    assert "took its worker down 3 times" in failed["message"]
+    assert "its worker was killed 3 times" in failed["message"]
     service.client.post(f"/api/trainings/{training}/resume")
     wait_until(service, training, state("running"))
 

@@ -46,7 +46,7 @@ def test_one_that_waits_is_cancelled_at_once_and_one_that_runs_is_told(trainings
     assert trainings.cancel(waits.id).status == "cancelled"
     assert trainings.cancel(runs.id).status == "running"
     assert open_trainings().get(runs.id).cancelling and not open_trainings().get(waits.id).cancelling
-    with pytest.raises(TrainingConflict, match="cancelled already"):
+    with pytest.raises(TrainingConflict, match="already cancelled"):
         trainings.cancel(waits.id)
 
 
@@ -68,7 +68,7 @@ def test_one_that_somebody_is_at_work_on_is_neither_resumed_nor_deleted(training
     become(trainings, training, state="failed")
     with trainings.lock(training) as hold:
         assert not hold.is_lost() and other.is_locked(training)
-        with pytest.raises(TrainingConflict, match="just about to stop"):
+        with pytest.raises(TrainingConflict, match="still stopping"):
             other.resume(training.id)
         with pytest.raises(TrainingConflict, match="is running"):
             other.delete(training.id)

@@ -51,4 +51,4 @@ def test_who_loses_its_lock_stops_and_the_training_is_not_to_blame(work, running
 def test_whose_worker_is_killed_again_and_again_is_given_up(work, running):
     work.requeue_interrupted()
     given_up = work.trainings.get(running.id)
-    assert given_up.status == "failed" and "took its worker down 3 times" in given_up.state["message"]
+    assert given_up.status == "failed" and "its worker was killed 3 times" in given_up.state["message"]

@@ -92,7 +92,7 @@ def test_a_bomb_is_known_by_its_ratio(folder):
 
 def test_too_many_files(folder, monkeypatch):
     monkeypatch.setattr(archives, "MAX_ENTRIES", 10)
-    with pytest.raises(ArchiveError, match="holds 11 files, and 10 are the most"):
+    with pytest.raises(ArchiveError, match="contains 11 files, but the limit is 10"):
         unpack(zipped(*((str(number), b"") for number in range(11))), folder, MB)
 
 
@@ -106,14 +106,14 @@ def test_a_password(folder):
     content = bytearray(zipped(("a.txt", b"1")).getvalue())
     for marker, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
         content[content.index(marker) + offset] |= 1
-    with pytest.raises(ArchiveError, match="locked by a password"):
+    with pytest.raises(ArchiveError, match="protected by a password"):
         unpack(io.BytesIO(content), folder, MB)
 
 
 @pytest.mark.parametrize("keep", [0, 10, 500, 5000])
 def test_a_zip_that_was_cut_short(folder, keep):
     content = zipped(("a.txt", bytes(range(256)) * 20), ("b.txt", b"2")).getvalue()
-    with pytest.raises(ArchiveError, match="damaged or was cut short"):
+    with pytest.raises(ArchiveError, match="damaged or truncated"):
         unpack(io.BytesIO(content[:keep]), folder, MB)
 
 
@@ -129,7 +129,7 @@ def test_a_method_that_nobody_knows(folder):
     content = bytearray(zipped(("a.txt", b"1")).getvalue())
     for marker, offset in ((b"PK\x03\x04", 8), (b"PK\x01\x02", 10)):
         content[content.index(marker) + offset] = 97
-    with pytest.raises(ArchiveError, match="pack it anew, as a plain zip"):
+    with pytest.raises(ArchiveError, match="create it again as a plain zip"):
         unpack(io.BytesIO(content), folder, MB)
 
 
@@ -141,7 +141,7 @@ def test_the_same_name_twice(folder):
 
 @pytest.mark.parametrize("entries", [[("x" * 300, b"")], [("a", b"1"), ("a/b", b"2")]])
 def test_names_that_no_disk_takes(folder, entries):
-    with pytest.raises(ArchiveError, match="longer than 255 bytes"):
+    with pytest.raises(ArchiveError, match="shorten names to 255 bytes"):
         unpack(zipped(*entries), folder, MB)
 
 

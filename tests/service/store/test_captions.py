@@ -189,7 +189,7 @@ def test_corrected_captions_fill_no_more_places_than_they_may(store, caplog):
     # Three fit in: those that were corrected last.
     assert sorted(store.trim(6, corrected=3)) == sorted(entries[number].id for number in (0, 4, 6, 7, 8))
     assert texts(store.page(1, 99)) == ["11", "10", "9", "3", "2", "1"]
-    assert "2 corrected captions were forgotten" in caplog.text
+    assert "2 corrected captions were deleted" in caplog.text
     assert store.trim(6, corrected=3) == []
     # A correction that is taken back has no place of its own.
     store.correct(entries[3].id, None)

@@ -153,8 +153,8 @@ def of_another_program_with_a_version(file):
         (garbage, "file is not a database"),
         (folder, "unable to open database file"),
         (newer_version, "its schema is 0099, and this version's is 0005"),
-        (of_another_program, "was not made by this version of the program"),
-        (of_another_program_with_a_version, "was not made by this version of the program"),
+        (of_another_program, "was not created by this version of the program"),
+        (of_another_program_with_a_version, "was not created by this version of the program"),
     ],
 )
 def test_a_file_that_is_no_database_of_ours_is_refused_and_left_as_it_is(tmp_path, make, says):
@@ -182,7 +182,7 @@ def test_a_postgresql_that_is_away_or_of_another_program_is_refused(postgresql, 
     with pytest.raises(ConfigError, match="its schema is that of another program.* CAPTIONER_DATABASE_URL"):
         Database(settings.database, tmp_path)
     away = settings.database.set(host="127.0.0.1", port=1, password="secret-word", query={})
-    with pytest.raises(ConfigError, match="see that .* its server runs.*CAPTIONER_DATABASE_URL") as caught:
+    with pytest.raises(ConfigError, match="check that .* its server is running.*CAPTIONER_DATABASE_URL") as caught:
         Database(away, tmp_path)
     assert "secret-word" not in str(caught.value)
 
@@ -207,9 +207,9 @@ def test_a_home_belongs_to_the_database_that_knows_its_photos(postgresql, tmp_pa
 
     start("shared")
     start("shared")
-    with pytest.raises(ConfigError, match="is not the folder that other replicas"):
+    with pytest.raises(ConfigError, match="is not the folder of the other replicas"):
         start("own")
-    with pytest.raises(ConfigError, match="belong to a database that machines share"):
+    with pytest.raises(ConfigError, match="belong to a shared database"):
         start("shared", None)
     mark = tmp_path / "shared" / service.store.home.MARK
     (tmp_path / "own" / service.store.home.MARK).write_text(mark.read_text())

@@ -45,7 +45,7 @@ def test_a_full_home_takes_nothing_more_and_answers_all_else(start):
         content=zipped({**photo_set(2), "large.bin": bytes(1_000_000)}),
         headers={"Content-Type": "application/zip"},
     )
-    assert large.status_code == 507 and "1 MB are the most" in large.json()["detail"]
+    assert large.status_code == 507 and "its limit is 1 MB" in large.json()["detail"]
     (running.service.settings.home / "large.bin").write_bytes(bytes(1_000_000))
     running.service.storage._measured = -float("inf")
     refused = running.client.post("/api/captions", files=photo)

@@ -219,5 +219,5 @@ def test_what_a_killed_process_left_is_removed_once_it_is_old(photos, names, tmp
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
     (tmp_path / "file").write_text("in the way")
     for place in (tmp_path / "file", tmp_path / "file" / "photos", "/proc"):  # not even root may write to /proc
-        with pytest.raises(ConfigError, match=f"photos cannot be kept in {place} .*CAPTIONER_HOME"):
+        with pytest.raises(ConfigError, match=f"photos cannot be stored in {place} .*CAPTIONER_HOME"):
             PhotoFolder(type(tmp_path)(place))

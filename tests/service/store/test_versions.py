@@ -57,7 +57,7 @@ def test_a_captioner_that_was_calibrated_anew_is_another_version(tiny_bundle):
 def test_without_any_the_built_in_captioner_serves(versions):
     assert [version.id for version in versions.all()] == [BUILT_IN]
     assert versions.current.id == BUILT_IN and versions.current.bundle == DEFAULT_BUNDLE
-    with pytest.raises(VersionInUse, match="no version to go back to"):
+    with pytest.raises(VersionInUse, match="no version to return to"):
         versions.rollback()
 
 

@@ -1,6 +1,6 @@
-"""Arrays: maps and numbers of each word were lists in the JSON of a caption, and become bytes in a column.
+"""Arrays: move maps and numbers of each word from JSON lists of a caption to bytes in a column.
 
-What cannot be converted stays in the document as it is.
+Values that cannot be converted stay in the document unchanged.
 """
 
 import logging
@@ -16,7 +16,7 @@ revision = "0005"
 down_revision = "0004"
 
 BATCH = 100
-"""Rows in memory at once: one of many captions and large maps takes megabytes."""
+"""Rows in memory at once: a row with many captions and large maps takes megabytes."""
 _DIMENSIONS = {"alphas": 3, "gates": 1, "word_log_probs": 1, "label_maps": 3}
 
 log = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ def _converted(document: Any, name: str) -> tuple[dict[str, Any], bytes] | None:
 
 
 def _without_arrays(caption: dict[str, Any]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Raises AttributeError, TypeError or ValueError if lists are no array of the dimensions that they should have."""
+    """Split a caption -> JSON values, arrays. Raises AttributeError, TypeError or ValueError for malformed lists."""
     left, lists = dict(caption), {}
     for key in ("alphas", "gates", "word_log_probs"):
         if key in left:
@@ -83,7 +83,7 @@ def _without_arrays(caption: dict[str, Any]) -> tuple[dict[str, Any], dict[str, 
 
 
 def _encoded(array: np.ndarray) -> np.ndarray:
-    """As service.store.arrays encodes at this step: it may encode otherwise at a later one."""
+    """Encode as service.store.arrays did at this revision; a later one may encode differently."""
     if not (np.abs(array) < 200).all():
         return array
     counts = np.rint(array.astype(float) * 10**7).astype("<i4")
