@@ -53,7 +53,7 @@ def steps(monkeypatch):
 # --- JSON
 
 
-def test_what_is_written_is_read(tmp_path):
+def test_a_written_file_is_read_back(tmp_path):
     path = tmp_path / "a.json"
     assert read_json(path) is None and read_json(path, 3) == 3
     for value in ({"a": [1, 2.5, None, "Käse 狗"]}, []):
@@ -71,7 +71,7 @@ def test_the_name_of_a_file_that_is_not_text_is_written(tmp_path):
     (tmp_path / "a.json").read_text(encoding="utf-8")
 
 
-def test_others_may_read_it_where_they_may_read_files(tmp_path):
+def test_a_written_file_has_the_usual_permissions(tmp_path):
     mask = os.umask(0o022)
     try:
         write_json(tmp_path / "a.json", 1)
@@ -80,7 +80,7 @@ def test_others_may_read_it_where_they_may_read_files(tmp_path):
     assert (tmp_path / "a.json").stat().st_mode & 0o777 == 0o644
 
 
-def test_what_cannot_be_written_leaves_the_old_one_and_nothing_beside_it(tmp_path):
+def test_a_failed_write_keeps_the_old_file_and_leaves_no_temporary_file(tmp_path):
     write_json(tmp_path / "a.json", 1)
     with pytest.raises(TypeError):
         write_json(tmp_path / "a.json", {"x": object()})
@@ -88,7 +88,7 @@ def test_what_cannot_be_written_leaves_the_old_one_and_nothing_beside_it(tmp_pat
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
 
 
-def test_whoever_reads_meanwhile_sees_a_whole_one(tmp_path):
+def test_a_concurrent_reader_sees_a_complete_file(tmp_path):
     path, stop = tmp_path / "a.json", threading.Event()
     write_json(path, [0] * 1000)
 
