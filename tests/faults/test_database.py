@@ -1,4 +1,4 @@
-"""A database that another process keeps to itself."""
+"""A locked database delays or refuses writes, and recovers."""
 
 import contextlib
 import subprocess
@@ -25,14 +25,14 @@ sys.stdin.read()
 
 @contextlib.contextmanager
 def locked(file: Path) -> Iterator[None]:
-    """Another process holds the lock."""
+    """Hold the lock in another process."""
     command = [sys.executable, "-c", KEEPER, str(file)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "locked\n"
         yield
 
 
-def test_a_locked_database(start, monkeypatch, wait_for):
+def test_a_locked_database_refuses_writes_allows_reads_and_recovers(start, monkeypatch, wait_for):
     monkeypatch.setattr(database, "_BUSY_MS", 3000)
     monkeypatch.setattr(database, "_CHECK_MS", 200)
     running = start()
@@ -73,7 +73,7 @@ def test_a_locked_database(start, monkeypatch, wait_for):
     assert client.get(f"/api/captions/{made['id']}").json()["correction"]["text"] == "in time"
 
 
-def test_a_caption_whose_history_cannot_be_trimmed_is_kept_and_told(start, monkeypatch, caplog):
+def test_a_caption_is_kept_where_trimming_the_history_fails(start, monkeypatch, caplog):
     running = start(history=1)
     monkeypatch.setattr(store.Store, "trim", _locked)
     for _ in range(2):

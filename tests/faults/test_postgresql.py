@@ -1,4 +1,4 @@
-"""A PostgreSQL that goes away and comes back: nothing is lost, and nobody has to help."""
+"""A PostgreSQL that goes away and returns loses nothing and needs no intervention."""
 
 import contextlib
 import time
@@ -21,7 +21,7 @@ def server():
         yield server
 
 
-def test_a_postgresql_that_goes_away_and_comes_back(server, start, bundle, wait_for):
+def test_the_service_and_its_worker_recover_when_postgresql_returns(server, start, bundle, wait_for):
     with server.database() as address:
         running = start(bundle=bundle, device="cpu", database_url=address)
         client = running.client
@@ -61,7 +61,7 @@ def test_a_postgresql_that_goes_away_and_comes_back(server, start, bundle, wait_
                 ):
                     assert refused.status_code == 503 and "database" in refused.json()["detail"], refused.text
                 assert len(list(running.service.settings.photos_folder.iterdir())) == 1, "nothing half kept"
-                time.sleep(1.5)  # the worker sees it, too
+                time.sleep(1.5)  # long enough for the worker to notice
             finally:
                 server.start()
 
