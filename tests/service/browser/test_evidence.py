@@ -1,4 +1,4 @@
-"""The words show what speaks for them, where that is chosen, and nothing mixes it up with where the model looked."""
+"""The page shows occlusion maps on request and keeps them apart from the attention."""
 
 import io
 import json
@@ -42,11 +42,11 @@ def spread(map_: np.ndarray) -> float:
 
 
 def pointed_word(maps: np.ndarray) -> int:
-    """The first word whose evidence lies somewhere in particular."""
+    """Return the first word whose occlusion map has a clear peak."""
     return next(index for index, map_ in enumerate(maps) if spread(map_) < 0.35)
 
 
-def test_words_show_what_speaks_for_them_and_say_so(page, shipped):
+def test_words_show_their_occlusion_maps_and_name_them(page, shipped):
     maps, document = evidence_of(page, shipped), document_of(page, shipped)
     index = pointed_word(maps)
     word = document["words"][index]
@@ -58,7 +58,7 @@ def test_words_show_what_speaks_for_them_and_say_so(page, shipped):
     check_heat(page, shipped, maps[index])
     sure = f"{word['probability'] * 100:.0f} % sure"
     told = f"{sure} · bright: what speaks for “{word['text']}”"
-    expect(page.locator("#reading")).to_have_text(f"{word['text']} · {told} · pinned")  # what was pinned stays so
+    expect(page.locator("#reading")).to_have_text(f"{word['text']} · {told} · pinned")  # a pinned word stays pinned
     expect(page.locator(f"#word-{index + 1}-says")).to_have_text(told)
     expect(page.get_by_role("group", name="each shows what speaks for it")).to_be_visible()
     check_accessible(page)
@@ -78,7 +78,7 @@ def test_words_show_what_speaks_for_them_and_say_so(page, shipped):
         ([[0.25, 0.25], [0.25, 0.25]], "62 % sure · no place in particular speaks for “dog”"),
     ],
 )
-def test_words_for_which_no_place_speaks_say_so(page, map_, said):
+def test_a_words_reading_says_whether_its_occlusion_map_has_a_peak(page, map_, said):
     script = """async (word) => {
       const main = document.querySelector('script[src$="main.js"]').src;
       return (await import(new URL("figures.js", main))).wordFigures(word);
@@ -93,7 +93,7 @@ def point_at(page: Page, maps: np.ndarray, row: int, column: int) -> None:
     page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
 
 
-def test_a_place_says_which_word_it_speaks_for(page, shipped):
+def test_a_location_names_the_word_it_supports_most(page, shipped):
     maps = evidence_of(page, shipped)
     choose_evidence(page)
     row, column = np.unravel_index(maps.max(axis=0).argmax(), maps.shape[1:])
@@ -114,7 +114,7 @@ def test_a_place_says_which_word_it_speaks_for(page, shipped):
     expect(page.locator("#reading")).to_contain_text("looked here")
 
 
-def test_a_place_that_speaks_for_no_word_says_so(page):
+def test_a_location_that_supports_no_word_says_so(page):
     script = """async (words) => {
       const main = document.querySelector('script[src$="main.js"]').src;
       return (await import(new URL("telling.js", main))).answerAt(words, [0, 0]).text;
@@ -124,7 +124,7 @@ def test_a_place_that_speaks_for_no_word_says_so(page):
     assert page.evaluate(script, [word | {"kind": "attention"}]) == "No word looked here much."
 
 
-def test_what_is_saved_is_what_is_shown(page, shipped):
+def test_saved_pictures_equal_the_shown_ones(page, shipped):
     document = document_of(page, shipped)
     word = document["words"][2]
     page.locator(".word").nth(2).click()
@@ -143,14 +143,14 @@ def test_what_is_saved_is_what_is_shown(page, shipped):
             assert saved.tobytes() == expected.tobytes()
 
 
-def test_it_is_asked_for_once_a_caption_and_alternatives_have_their_own(page, shipped):
+def test_maps_are_requested_once_per_caption_and_alternatives_have_their_own(page, shipped):
     asked = []
     page.on("request", lambda request: ASKED.search(request.url) and asked.append(request.url))
     choose_evidence(page)
     page.get_by_label(LOOKED).check()
     page.get_by_label(SPEAKS).check()
     assert len(asked) == 1
-    page.locator(".alternative").nth(1).click()  # what was chosen holds for it, too
+    page.locator(".alternative").nth(1).click()  # the choice holds for it as well
     second = document_of(page, shipped)["alternatives"][0]
     expect(page.locator("#figure")).to_have_attribute("href", f"{second['figure']}&style=smooth&maps=evidence")
     page.locator(".word").nth(1).click()
@@ -163,7 +163,7 @@ def test_it_is_asked_for_once_a_caption_and_alternatives_have_their_own(page, sh
     assert [url.rpartition("=")[2] for url in asked] == ["1", "2"]
 
 
-def test_another_photo_begins_with_where_it_looked(page, shipped):
+def test_a_new_photo_starts_with_the_attention(page, shipped):
     choose_evidence(page)
     expect(page.locator("#maps-evidence")).to_be_checked()
     first = page.url
@@ -175,7 +175,7 @@ def test_another_photo_begins_with_where_it_looked(page, shipped):
     assert "maps=" not in page.locator("#figure").get_attribute("href")
 
 
-def test_while_it_is_worked_out_the_page_says_so_and_shows_where_it_looked(page, shipped):
+def test_the_attention_is_shown_while_the_maps_are_computed(page, shipped):
     waiting = []
     page.route(ASKED, lambda route: waiting.append(route))
     page.locator(".word").nth(1).click()
@@ -190,7 +190,7 @@ def test_while_it_is_worked_out_the_page_says_so_and_shows_where_it_looked(page,
     expect(page.locator("#reading")).to_contain_text("speaks for")
 
 
-def test_who_goes_back_while_it_is_worked_out_is_left_in_peace(page):
+def test_switching_back_during_the_computation_keeps_the_attention(page):
     waiting = []
     page.route(ASKED, lambda route: waiting.append(route))
     page.get_by_label(SPEAKS).check()
@@ -200,20 +200,20 @@ def test_who_goes_back_while_it_is_worked_out_is_left_in_peace(page):
     page.locator(".word").nth(1).click()
     expect(page.locator("#reading")).to_contain_text("looked ")
     expect(page.locator("#maps-problem")).to_be_empty()
-    page.get_by_label(SPEAKS).check()  # and can ask again
+    page.get_by_label(SPEAKS).check()  # and can be chosen again
     expect(page.locator("#maps-loading")).to_be_visible()
     waiting.pop().continue_()
     expect(page.locator("#reading")).to_contain_text("speaks for")
 
 
-def test_a_problem_is_told_and_the_choice_falls_back(visit, shipped):
+def test_a_problem_is_shown_and_the_choice_reverts(visit, shipped):
     page = visit(expected="Failed to load resource")
     caption(page, DOGS)
     detail = "Caption the photo again, says the test."
     body = json.dumps({"title": "Conflict", "status": 409, "detail": detail})
     page.route(ASKED, lambda route: route.fulfill(status=409, content_type="application/problem+json", body=body))
     page.locator(".word").nth(1).click()
-    page.get_by_label(SPEAKS).click()  # not check(): by the time that it looks, the choice may have fallen back
+    page.get_by_label(SPEAKS).click()  # not check(): the choice may have reverted before it verifies
     expect(page.locator("#maps-problem[role=alert]")).to_have_text(detail)
     expect(page.get_by_label(LOOKED)).to_be_checked()
     expect(page.locator("#maps-loading")).to_be_hidden()
@@ -227,7 +227,7 @@ def test_a_problem_is_told_and_the_choice_falls_back(visit, shipped):
     expect(page.locator("#reading")).to_contain_text("speaks for")
 
 
-def test_the_film_plays_on_with_the_other_maps(visit):
+def test_the_film_continues_with_the_other_maps(visit):
     page = visit(reduced_motion="no-preference")
     caption(page, DOGS)
     choose_evidence(page)
@@ -239,7 +239,7 @@ def test_the_film_plays_on_with_the_other_maps(visit):
     expect(page.locator("#reading")).to_contain_text("looked ")
 
 
-def test_it_is_chosen_by_keyboard(page):
+def test_occlusion_maps_can_be_chosen_by_keyboard(page):
     page.locator("#maps-attention").focus()
     page.keyboard.press("ArrowRight")
     expect(page.locator("#maps-evidence")).to_be_checked()
@@ -251,7 +251,7 @@ def test_it_is_chosen_by_keyboard(page):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_fits_a_phone_in_both_schemes(visit, scheme):
+def test_occlusion_maps_fit_a_phone_in_both_colour_schemes(visit, scheme):
     page = visit(color_scheme=scheme, **PHONE)
     caption(page, DOGS)
     page.get_by_label(SPEAKS).check()
