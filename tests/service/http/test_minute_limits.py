@@ -1,4 +1,4 @@
-"""So much in a minute, for each client by itself; replicas count together where they share a Redis."""
+"""Limits per minute and client; replicas that share a Redis count together."""
 
 import signal
 import time
@@ -12,7 +12,7 @@ from tests.service.servers import redis_address, redis_process
 
 @pytest.fixture
 def limits(tmp_path) -> list[MinuteLimit]:
-    """As two replicas have them."""
+    """The limits of two replicas."""
     return [MinuteLimit(4, "guesses", redis_address(tmp_path)) for _ in range(2)]
 
 
@@ -20,7 +20,7 @@ def counted(*limits: MinuteLimit, times: int = 4) -> list[int | None]:
     return [limits[number % len(limits)].count("a") for number in range(times)]
 
 
-def test_one_too_many_does_not_count(limits):
+def test_refused_requests_do_not_count(limits):
     limit = MinuteLimit(4, "guesses")
     assert limit.refused_for("a") is None
     assert counted(limit) == [None] * 4
@@ -28,7 +28,7 @@ def test_one_too_many_does_not_count(limits):
     assert limit.refused_for("b") is None and limit.count("b") is None
 
 
-def test_replicas_count_together_and_each_limit_by_itself(limits, tmp_path):
+def test_replicas_count_together_and_limits_count_separately(limits, tmp_path):
     with redis_process(tmp_path):
         assert counted(*limits) == [None] * 4
         for limit in limits:
@@ -37,7 +37,7 @@ def test_replicas_count_together_and_each_limit_by_itself(limits, tmp_path):
         assert MinuteLimit(4, "requests", redis_address(tmp_path)).count("a") is None
 
 
-def test_each_counts_alone_while_the_redis_is_away_and_together_when_it_is_back(limits, tmp_path, monkeypatch, caplog):
+def test_replicas_count_alone_while_redis_is_away_and_together_afterwards(limits, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(minute_limits, "_ALONE_SECONDS", 0.3)
     with redis_process(tmp_path):
         assert counted(*limits) == [None] * 4 and limits[0].count("a")
@@ -49,7 +49,7 @@ def test_each_counts_alone_while_the_redis_is_away_and_together_when_it_is_back(
         assert limits[0].count("a") and limits[1].count("a")
 
 
-def test_a_redis_that_hangs_keeps_one_waiting_and_not_for_long(limits, tmp_path):
+def test_a_hanging_redis_delays_one_request_briefly(limits, tmp_path):
     with redis_process(tmp_path) as redis:
         assert limits[0].count("a") is None
         redis.send_signal(signal.SIGSTOP)
