@@ -1,6 +1,6 @@
-"""`python -m tests.service.quick_service ...`: the service or its worker, whose trainings run without Java.
+"""`python -m tests.service.quick_service ...`: the service or its worker, with trainings that run without Java.
 
-Tests that kill processes use it; test_from_a_zip_to_a_captioner_that_serves in jobs/test_training.py and
+Used by tests that kill processes; test_a_data_set_becomes_a_promoted_captioner in jobs/test_training.py and
 the tests of the page train as users do.
 """
 
