@@ -1,4 +1,4 @@
-"""Tiny files of boxes in the forms that are read, for the tests of their readers."""
+"""Tiny box files in each supported form, for the tests of their readers."""
 
 import gzip
 import json
