@@ -19,7 +19,7 @@ def test_locations_and_hypotheses_are_varied(shipped):
     assert [(line.score, line.what, line.against) for line in results.lines] == [
         (score, what, against)
         for score in ("dot", "additive")
-        for against in ("places", "hypotheses")
+        for against in ("locations", "hypotheses")
         for what in ("a word", "its attention")
     ]
     assert all(math.isfinite(line.slope_us) and line.r_squared <= 1 for line in results.lines)

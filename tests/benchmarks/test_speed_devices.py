@@ -7,5 +7,5 @@ from tests.benchmarks.figures import check
 
 def test_one_process_two_ranks_and_two_separate_processes_are_measured(shipped):
     results = measure(shipped, quick=True)
-    check(devices, results, "one", "two ranks", "two apart, at the same time")
+    check(devices, results, "one", "two ranks", "two independent processes")
     assert results.rows[0].times_one.median == 1
