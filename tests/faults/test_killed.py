@@ -35,7 +35,7 @@ def test_broken_promises_are_detected(tmp_path, bundle):
         f"data set {never} is lost",
         f"version {'0' * 12} is lost",
         "is not a whole bundle",
-        "version built-in serves, and not",
+        "version built-in is current, not one of",
         f"training {never} is lost",
     ):
         assert said in broken, broken

@@ -22,7 +22,7 @@ def test_growing_use_of_resources_is_reported():
     growing = [Use(use.requests, 500 + use.requests * GROWTH_MB / 900, 20, 100) for use in steady]
     (complaint,) = Soaked(uses=growing).complaints()
     assert "memory grew by 33.3 MB" in complaint
-    assert "40 files are open, and 20 were" in Soaked(uses=[*steady, Use(1100, 500, 40, 100)]).complaints()
-    assert "101 threads live, and 100 did" in Soaked(uses=[*steady, Use(1100, 500, 20, 101)]).complaints()
+    assert "40 files are open, 20 were before" in Soaked(uses=[*steady, Use(1100, 500, 40, 100)]).complaints()
+    assert "101 threads are running, 100 were before" in Soaked(uses=[*steady, Use(1100, 500, 20, 101)]).complaints()
     wrong = Soaked(statuses=Counter({("caption", 500): 1}), wrong=["caption was answered with 500"], uses=steady)
     assert "verdict: 1 complaints" in report(wrong) and "caption: 1 x 500" in report(wrong)

@@ -104,7 +104,7 @@ def test_a_process_that_ends_early_is_a_finding(tmp_path, monkeypatch, does, wha
 def test_the_verdict_counts_findings():
     good, bad = Tally("images", cases=3), Tally("archives", cases=2)
     good.outcomes["used"] = 3
-    assert "All 3 cases did as told." in report([good])
+    assert "All 3 cases passed." in report([good])
     bad.found.append(Found("archives", 1, "ValueError: x"))
-    assert "1 of 5 cases did what they must not." in report([good, bad])
+    assert "1 of 5 cases had a wrong result." in report([good, bad])
     assert runner._ending(-signal.SIGPROF).startswith("took more") and os.name == "posix"
