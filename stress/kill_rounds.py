@@ -116,9 +116,7 @@ def _alive(
         broken = broken_promises(journal, service.client, home, some)
         still = _not_removed(left)
         broken += [f"{path.relative_to(home)} is left" for path in still]
-        broken += [
-            f"{path.relative_to(home)} is left without an owner" for path in orphans(home, service.client)
-        ]
+        broken += [f"{path.relative_to(home)} is left without an owner" for path in orphans(home, service.client)]
         found.cleaned += len(left) - len(still)
         found.broken += [f"after round {found.rounds - 1}: {sentence}" for sentence in broken]
         yield service

@@ -32,12 +32,12 @@ def is_bounded(requirement: Requirement) -> bool:
 
 @pytest.mark.parametrize("requirement", requirements("requirements.txt"), ids=lambda requirement: requirement.name)
 def test_a_requirement_has_bounds_that_include_the_tested_version(requirement):
-    assert is_bounded(requirement), "a major version to come may break what was tested"
+    assert is_bounded(requirement), "a future major version may break the code"
     assert any(part.operator in (">=", "==", "~=") for part in requirement.specifier)
     version = PINNED[canonicalize_name(requirement.name)]
     assert requirement.specifier.contains(version), f"constraints.txt has {version}"
     if requirement.specifier.contains("9999"):
-        raise AssertionError("the bound is none")
+        raise AssertionError("the upper bound is ineffective")
 
 
 def test_a_checkout_and_the_wheel_require_the_same_packages_in_the_same_ranges():

@@ -98,7 +98,7 @@ def trap(tmp_path):
     yield {"plain": plain, "zipped": zipped.read_bytes(), "legacy": legacy.read_bytes()}
     assert not mark.exists(), "a pickle was run"
     pickle.loads(plain)
-    assert mark.exists(), "the trap is none"
+    assert mark.exists(), "the trap does not work"
 
 
 @pytest.mark.parametrize("kind", ["plain", "zipped", "legacy"])

@@ -57,7 +57,7 @@ def small_disk(tmp_path_factory) -> Iterator[SmallDisk]:
     apart = ["unshare", "--map-root-user", "--mount"]
     mount = f"mount -t tmpfs -o size={DISK_MB}m,mode=755 none '{path}'"
     if None in tools or subprocess.run([*apart, "sh", "-c", mount], capture_output=True).returncode:
-        pytest.skip("this system lets nobody mount a small file system: user namespaces are switched off")
+        pytest.skip("a small file system cannot be mounted: user namespaces are disabled")
     holder = subprocess.Popen(
         [*apart, "sh", "-c", f"{mount} && echo mounted && exec sleep 600"], stdout=subprocess.PIPE, text=True
     )

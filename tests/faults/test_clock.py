@@ -34,7 +34,7 @@ def test_captions_and_deadlines_ignore_clock_jumps(start, jump, wait_for, second
         assert running.client.put(f"{made.headers['Location']}/correction", json={"text": "a dog"}).status_code == 200
         wait_for(running.client)
     ids = [entry["id"] for entry in running.client.get("/api/captions").json()["captions"]]
-    assert ids[0] == made.json()["id"], "the newest stands first, whatever the clock said"
+    assert ids[0] == made.json()["id"], "the newest is first, whatever the clock"
 
 
 @pytest.mark.parametrize("seconds", [DAY, -DAY])
@@ -50,7 +50,7 @@ def test_clients_are_not_locked_out_for_a_day(start, jump, seconds):
     assert running.client.get("/api/datasets").status_code == 200
     while (answer := running.client.get("/api/datasets", headers=wrong)).status_code == 401:
         pass
-    assert answer.status_code == 429, "guesses are counted as before"
+    assert answer.status_code == 429, "guesses are still counted"
 
 
 @pytest.mark.parametrize("seconds", [DAY, -DAY])

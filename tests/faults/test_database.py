@@ -54,7 +54,7 @@ def test_a_locked_database_refuses_writes_allows_reads_and_recovers(start, monke
             writer.start()
         assert client.get("/api/captions").json()["total"] == 1
         assert client.get(f"/api/captions/{made['id']}").json() == made
-        assert not answers, "reading does not wait for the lock that all of these wait for"
+        assert not answers, "reads do not wait for the lock that these writers wait for"
         for writer in writers:
             writer.join()
         assert {answer.status_code for answer in answers} == {503}
@@ -69,7 +69,7 @@ def test_a_locked_database_refuses_writes_allows_reads_and_recovers(start, monke
         waiting.start()
         time.sleep(0.5)
     waiting.join()
-    assert answers[-1].status_code == 200, "it was free again before the writer gave up"
+    assert answers[-1].status_code == 200, "the lock was released before the writer timed out"
     assert client.get(f"/api/captions/{made['id']}").json()["correction"]["text"] == "in time"
 
 

@@ -43,7 +43,7 @@ def test_a_full_disk_refuses_uploads_and_keeps_the_rest_readable(small_disk, ser
     assert set((small_disk.outside / "photos").iterdir()) == kept
     assert not list((small_disk.outside / "datasets").iterdir())
 
-    assert client.get("/api/captions").json()["total"] == 1, "what was kept can be read"
+    assert client.get("/api/captions").json()["total"] == 1, "stored captions can be read"
     assert client.get(f"/api/captions/{made['id']}").json() == made
     for address in (made["image"]["url"], made["image"]["thumbnail"], made["words"][0]["overlay"], made["figure"]):
         assert client.get(address).status_code == 200

@@ -60,7 +60,7 @@ def test_the_service_and_its_worker_recover_when_postgresql_returns(server, star
                     client.put(correction, json={"text": "late"}),
                 ):
                     assert refused.status_code == 503 and "database" in refused.json()["detail"], refused.text
-                assert len(list(running.service.settings.photos_folder.iterdir())) == 1, "nothing half kept"
+                assert len(list(running.service.settings.photos_folder.iterdir())) == 1, "nothing is stored in part"
                 time.sleep(1.5)  # long enough for the worker to notice
             finally:
                 server.start()

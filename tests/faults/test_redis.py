@@ -51,7 +51,7 @@ def test_captions_and_trainings_continue_while_redis_is_away_or_hangs(start, bun
             try:
                 asked = time.monotonic()
                 assert [caption() for _ in range(5)] == [201] * 5
-                assert time.monotonic() - asked < 10, "it is waited for once"
+                assert time.monotonic() - asked < 10, "Redis is waited for once"
                 wait_for(client, "redis")  # the result of a moment ago is reported again
             finally:
                 redis.send_signal(signal.SIGCONT)

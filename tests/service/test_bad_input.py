@@ -334,4 +334,4 @@ def test_a_request_past_its_deadline_gets_503(start, tiny_bundle):
     assert_well(running.client)
     kept = {entry["id"] for entry in running.client.get("/api/captions").json()["captions"]}
     files = {path.stem for path in running.service.settings.photos_folder.rglob("*.jpg")}
-    assert files == kept, "what was given up leaves no photo behind"
+    assert files == kept, "an abandoned request leaves no photo"

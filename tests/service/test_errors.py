@@ -36,7 +36,7 @@ def test_an_internal_error_is_a_problem_without_details(running, jpeg, monkeypat
     assert response.headers["Content-Type"] == "application/problem+json"
     assert says in response.json()["detail"] and "secret" not in response.text
     assert str(error) in caplog.text
-    assert not list(running.service.settings.photos_folder.iterdir()), "nothing is left of what was not kept"
+    assert not list(running.service.settings.photos_folder.iterdir()), "no photo is left of a failed request"
     assert post(running.client, jpeg).status_code == 201
 
 

@@ -111,7 +111,7 @@ def test_it_prints_its_url_captions_photos_and_exits_cleanly(begin, bundle, tmp_
     kept = {path.name for path in home.iterdir()} - {"datasets", "models", "photos", "trainings", "queue.db"}
     assert kept == {"captioner.db", "admin-token"}, "the database is closed"
     assert (home / "admin-token").stat().st_mode & 0o777 == 0o600
-    assert home.stat().st_mode & 0o777 == 0o700, "photos are nobody else's business"
+    assert home.stat().st_mode & 0o777 == 0o700, "the home is private"
 
 
 def test_photos_that_have_arrived_are_captioned_before_it_exits(begin, bundle):

@@ -99,7 +99,7 @@ def test_replicas_share_their_state_and_any_may_be_missing(begin, make_bundle, t
         data_sets_and_trainings_are_shared(first, second)
         stranger = {"Authorization": "Bearer guess"}
         codes = [client.get("/api/models", headers=stranger).status_code for client in 6 * [first, second]]
-        assert codes == [401] * 10 + [429] * 2, "they count together"
+        assert codes == [401] * 10 + [429] * 2, "replicas count together"
 
         processes[0].kill()
         processes[0].wait()
@@ -159,7 +159,7 @@ def test_the_training_of_a_killed_worker_continues_in_another(settings, begin):
         other = begin("worker")
         worker.kill()
         wait_until(lambda: psutil.Process(other.pid).children(), 60)
-        assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, "never two at once"
+        assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, "never two trainings at the same time"
         before = epochs()
         wait_until(lambda: epochs() > before, 90)
         trainings.cancel(training.id)

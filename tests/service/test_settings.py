@@ -180,7 +180,7 @@ def test_every_setting_is_described_with_its_default():
     assert list(texts)[:3] == ["CAPTIONER_HOME", "CAPTIONER_HOST", "CAPTIONER_PORT"]
     assert texts["CAPTIONER_PORT"].endswith("Default: 8000.") and "Default: ~/.captioner." in texts["CAPTIONER_HOME"]
     assert all(len(text) > 20 for text in texts.values())
-    assert not any(character.isdigit() for character in texts["CAPTIONER_THREADS"]), "a default that varies"
+    assert not any(character.isdigit() for character in texts["CAPTIONER_THREADS"]), "it varies by machine"
 
 
 def test_a_folder_with_special_characters_can_hold_the_database():

@@ -162,7 +162,7 @@ def until(true: Callable[[], bool]) -> None:
             if true():
                 return
         time.sleep(0.05)
-    pytest.fail("it never came to that")
+    pytest.fail("the condition was never met")
 
 
 @pytest.mark.stress

@@ -55,7 +55,7 @@ def test_other_files_are_counted_by_name(bucket):
 
 
 def test_unwanted_files_are_not_fetched(bucket, monkeypatch):
-    monkeypatch.setattr(type(bucket), "cat_file", lambda *_, **__: pytest.fail("it was fetched"))
+    monkeypatch.setattr(type(bucket), "cat_file", lambda *_, **__: pytest.fail("an unwanted file was fetched"))
     assert found("memory://bucket", recursive=True, wanted=lambda name: False) == {}
 
 

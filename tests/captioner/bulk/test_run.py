@@ -312,7 +312,7 @@ def test_a_file_that_is_no_journal_is_left_alone(run, photos, tmp_path):
 def test_two_runs_cannot_write_one_output(photos, tmp_path):
     options = BulkOptions(tmp_path / "a.jsonl")
     with FileLock(tmp_path / ".a.jsonl.run-lock"), pytest.raises(ConfigError, match="another run writes .*a.jsonl"):
-        caption_in_bulk([str(photos(1))], options, lambda: pytest.fail("it began"))
+        caption_in_bulk([str(photos(1))], options, lambda: pytest.fail("the run started"))
 
 
 # --- real processes that are killed

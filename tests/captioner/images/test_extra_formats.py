@@ -82,7 +82,7 @@ def test_the_exif_orientation_of_heic_is_ignored():
 @pytest.mark.parametrize("form", ["HEIF", "JXL"])
 def test_a_large_photo_is_refused_before_it_is_decoded(form, seconds, monkeypatch):
     def decoded(*_):
-        raise AssertionError("it was decoded")
+        raise AssertionError("the photo was decoded")
 
     data = encoded(Image.new("RGB", (900, 700)), form)
     monkeypatch.setattr(pillow_jxl, "Decoder", decoded)

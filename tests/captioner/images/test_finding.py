@@ -86,7 +86,7 @@ def test_skipped_files_of_a_folder_are_counted_and_identified(mixed):
     assert others.count == 8 and "searched" not in others.summary()
     others = PassedOver()
     find_images([str(mixed / "[a-c]*")], passed_over=others)
-    assert others.count == 2, "of a glob, what it matches"
+    assert others.count == 2, "for a glob, its matches"
 
 
 def test_only_some_of_many_skipped_files_are_named_and_opened(tmp_path, monkeypatch):
@@ -112,7 +112,7 @@ def test_the_error_for_a_folder_without_photos_names_its_content(mixed):
     others = PassedOver()
     with pytest.raises(ImageError, match="mixed holds no images.*; 8 files were passed over: .*IMG_1.MOV") as error:
         find_images([mixed], passed_over=others)
-    assert not others, "it is said once"
+    assert not others, "the files are reported once"
     assert "\n" not in str(error.value)
 
 

@@ -29,7 +29,7 @@ def test_the_allocator_keeps_freed_memory(monkeypatch):
 
 @pytest.mark.parametrize("platform", ["darwin", "win32"])
 def test_no_library_is_loaded_on_other_systems(monkeypatch, platform):
-    monkeypatch.setattr(ctypes, "CDLL", lambda name: pytest.fail("a C library was asked for"))
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: pytest.fail("a C library was loaded"))
     monkeypatch.setattr(sys, "platform", platform)
     allocator.keep_freed_memory()
 

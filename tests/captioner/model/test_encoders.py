@@ -138,7 +138,7 @@ def test_an_unknown_encoder_is_a_config_error(name):
 
 
 def test_an_encoder_name_makes_timm_contact_no_hub(monkeypatch):
-    monkeypatch.setattr(timm, "create_model", lambda *a, **o: pytest.fail("timm was asked"))
+    monkeypatch.setattr(timm, "create_model", lambda *a, **o: pytest.fail("timm was called"))
     for name in ("timm:hf-hub:somebody/something", "timm:local-dir:/somewhere"):
         with pytest.raises(ConfigError, match="no feature backbone"):
             encoder_spec(name)

@@ -172,7 +172,7 @@ def test_decoding_options_of_the_query_are_applied(client, jpeg):
     several = made(client, jpeg, captions=5)
     probabilities = [several["probability"]] + [other["probability"] for other in several["alternatives"]]
     assert len(probabilities) == 5
-    assert several["options"]["beam_width"] == 5, "a beam of 3 finds no five captions: it is widened"
+    assert several["options"]["beam_width"] == 5, "a beam of 3 cannot return five captions: it is widened"
     assert len({several["caption"]} | {other["caption"] for other in several["alternatives"]}) == 5
     assert made(client, jpeg, beam_width=1)["options"]["beam_width"] == 1
 
@@ -258,7 +258,7 @@ def test_a_failure_after_the_stream_began_is_its_last_event(start, tiny_bundle, 
     found = events(running.client, jpeg)
     assert [name for name, _ in found] == ["image", "problem"]
     assert found[-1][1]["status"] == 500 and "secret" not in found[-1][1]["detail"]
-    assert "secret inside" in caplog.text, "the log tells those who run the service"
+    assert "secret inside" in caplog.text, "operators find the error in the log"
     assert running.client.get("/api/captions").json()["total"] == 0
 
 

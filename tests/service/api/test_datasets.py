@@ -141,7 +141,7 @@ def test_a_data_set_may_be_larger_than_a_photo_but_not_than_its_own_limit(start)
     running = start(max_upload_mb=1, max_dataset_mb=12)
     padding = {"padding.bin": bytes(8_000_000)}
     response = bring(running.client, photo_set(4) | padding)
-    assert response.status_code == 201, "eight times what a photo may have"
+    assert response.status_code == 201, "eight times the limit of a photo"
     response = bring(running.client, photo_set(4) | {"padding.bin": bytes(14_000_000)})
     assert response.status_code == 413 and "a data set of 12 MB" in response.json()["detail"]
     assert len(kept(running)) == 1

@@ -106,7 +106,7 @@ def test_a_zip_is_trained_on_promoted_and_rolled_back(visit, running, tmp_path):
     expect(sides).to_have_count(2)
     expect(sides.nth(1).locator(".seen img")).to_have_js_property("complete", True)
     painted = [heat_pixels(sides.nth(number).locator("canvas")) for number in (0, 1)]
-    assert all(pixels[..., 3].max() > 0 for pixels in painted), "both show where they looked"
+    assert all(pixels[..., 3].max() > 0 for pixels in painted), "both show their attention"
     other = sides.nth(1).locator(".said button[aria-pressed=false]").first.element_handle()
     other.hover()
     assert other.get_attribute("aria-pressed") == "true"
@@ -178,7 +178,7 @@ def test_the_token_is_requested_stored_and_never_in_the_url(visit, running):
 
     printed = visit(f"/retrain#token={token}", running.client, knows_token=False)
     expect(printed.locator("#models tr")).not_to_have_count(0)
-    assert printed.url.endswith("/retrain"), "whoever looks over a shoulder sees nothing"
+    assert printed.url.endswith("/retrain"), "the token is not in the address bar"
 
 
 def test_without_the_token_the_history_cannot_be_deleted(visit, shipped):

@@ -149,7 +149,7 @@ def test_a_second_photo_cancels_the_first(visit, held, holding):
     wait_for_caption(page)
     assert document_of(page, holding)["image"]["width"] == 640
     assert shows_caption_of_the_api(page, holding)
-    assert [url for url in failed if url.endswith("/api/captions?stream=1")], "the first request was not ended"
+    assert [url for url in failed if url.endswith("/api/captions?stream=1")], "the first request was not cancelled"
 
 
 def test_a_format_that_the_browser_cannot_show_is_shown_as_a_copy(visit, shipped, tmp_path: Path):

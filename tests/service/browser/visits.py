@@ -33,7 +33,7 @@ class BrowserLog:
 
     def check(self, expected: str | None) -> None:
         """expected: text that every console message must contain; None allows none."""
-        assert not self.foreign, "the page asked another host"
+        assert not self.foreign, "the page sent a request to another host"
         wrong = [text for text in self.wrong if expected is None or expected not in text]
         assert not wrong, wrong
 

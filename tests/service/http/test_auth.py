@@ -124,7 +124,7 @@ def test_without_the_token_clients_may_caption_but_not_change_anything(running, 
         assert response.status_code == 401 and response.headers["WWW-Authenticate"] == "Bearer"
         assert "Authorization: Bearer TOKEN" in response.json()["detail"]
         token = running.client.headers["Authorization"].split()[1]
-        assert stranger.request(method, path, params={"token": token}).status_code == 401, "no token in an address"
+        assert stranger.request(method, path, params={"token": token}).status_code == 401, "not in the URL"
     assert stranger.get(f"/api/captions/{made['id']}").status_code == 200
     assert stranger.get("/api/models/current").status_code == 200
     assert running.client.delete(f"/api/captions/{made['id']}").status_code == 204

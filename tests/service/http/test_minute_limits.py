@@ -45,7 +45,7 @@ def test_replicas_count_alone_while_redis_is_away_and_together_afterwards(limits
     assert "each process counts guesses for itself" in caplog.text
     with redis_process(tmp_path):
         time.sleep(0.4)
-        assert counted(*limits) == [None] * 4, "it forgot what was before"
+        assert counted(*limits) == [None] * 4, "the restarted Redis is empty"
         assert limits[0].count("a") and limits[1].count("a")
 
 
@@ -59,6 +59,6 @@ def test_a_hanging_redis_delays_one_request_briefly(limits, tmp_path):
             waited = time.monotonic() - started
             started = time.monotonic()
             assert counted(limits[0], times=3) == [None] * 3
-            assert time.monotonic() - started < waited < 20, "it is waited for once"
+            assert time.monotonic() - started < waited < 20, "Redis is waited for once"
         finally:
             redis.send_signal(signal.SIGCONT)

@@ -121,7 +121,7 @@ def test_pages_of_other_origins_cannot_make_changes(client, headers):
         response = client.open(path, method=method, headers=names, json={"text": "hacked"})
         assert response.status_code == 403 and response.mimetype == "application/problem+json", (method, path)
         assert re.search("another site.* may not do this.*CAPTIONER_TRUSTED_HOSTS", response.json["detail"])
-    assert client.get(f"/api/captions/{made['id']}", headers=names).json["correction"] is None, "reading is no change"
+    assert client.get(f"/api/captions/{made['id']}", headers=names).json["correction"] is None, "reading is allowed"
 
 
 def test_programs_and_the_services_own_pages_may_make_changes(client):

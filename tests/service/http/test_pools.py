@@ -124,7 +124,7 @@ def test_waiting_data_sets_leave_threads_to_all_others(start, pool):
         assert running.client.get("/api/datasets").status_code == 200
     for response in refused:
         assert response.status_code == 503 and int(response.headers["Retry-After"]) > 0
-    assert [each.result().status_code for each in asked].count(422) == 3, "nobody has corrected anything"
+    assert [each.result().status_code for each in asked].count(422) == 3, "there are no corrections"
 
 
 @contextlib.contextmanager
@@ -218,4 +218,4 @@ def test_idle_and_slow_connections_beyond_the_limit_lock_nobody_out(serve, monke
             connection.sendall(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nhalf")
         for _ in range(20):
             assert httpx.get(server.url, **PLAIN).status_code == 200
-        assert idle[0].recv(1) == b"", "the one that was idle for longest is closed"
+        assert idle[0].recv(1) == b"", "the longest idle connection is closed"

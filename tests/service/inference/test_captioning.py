@@ -52,18 +52,18 @@ def test_a_waiting_photo_is_held_at_its_stored_size(service, model_waits, monkey
     monkeypatch.setattr(service.serving.batcher, "submit", lambda *job: seen.append(job) or submit(*job))
     waiting = [service.begin(data, service.serving.captioner.decoding) for _ in range(3)]
     gc.collect()
-    assert [each() for each in opened] == [None] * 3, "nobody holds the photo at its full size"
+    assert [each() for each in opened] == [None] * 3, "the full-size photo is released"
     assert [begun.photo.size for begun in waiting] == [(MAX_SIDE, 683)] * 3
 
     model_waits.set()
     full = open_image(data)
     pixels, frame = service.serving.captioner.prepare(full)
-    assert all(np.array_equal(job[0], pixels) and job[1] == frame for job in seen), "the model sees the full photo"
+    assert all(np.array_equal(job[0], pixels) and job[1] == frame for job in seen), "the model gets the full photo"
     entry = service.finish(waiting[0])
     assert (entry.width, entry.height) == (3000, 1000)
     other = PhotoFolder(tmp_path / "other")
     other.save(entry.id, full)
-    assert service.photos.jpeg(entry.id) == other.jpeg(entry.id), "and what is kept is what it was"
+    assert service.photos.jpeg(entry.id) == other.jpeg(entry.id), "the stored photo is the same"
 
 
 def test_a_small_photo_is_not_copied(service):

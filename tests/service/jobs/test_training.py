@@ -95,7 +95,7 @@ def test_a_data_set_becomes_a_promoted_captioner(service, dataset, work, jpeg):
     training = ask(service, dataset, replay=dataset, promote_margin=-100)
     waiting = get(service, training)
     assert (waiting["state"], waiting["position"], waiting["start"]) == ("queued", 1, "built-in")
-    assert waiting["options"]["epochs"] == 2 and waiting["options"]["patience"] == 4, "the preset's"
+    assert waiting["options"]["epochs"] == 2 and waiting["options"]["patience"] == 4, "the preset's value"
     with client.stream("GET", f"/api/trainings/{training}/events", timeout=150) as stream:
         work("service")
         blocks = "".join(stream.iter_text()).split("\n\n")
@@ -121,7 +121,7 @@ def test_a_data_set_becomes_a_promoted_captioner(service, dataset, work, jpeg):
         "built-in",
         "built-in",
     )
-    assert version["scores"]["replay"]["split"] == "val", "has it forgotten?"
+    assert version["scores"]["replay"]["split"] == "val", "replayed photos are scored"
     scores = version["scores"]["data"]
     assert scores["images"] >= 1 and {"CIDEr", "METEOR"} <= scores["new"].keys() == scores["old"].keys()
     assert "Went on from" in version["card"] and version["options"] == done["options"]
@@ -134,7 +134,7 @@ def test_a_data_set_becomes_a_promoted_captioner(service, dataset, work, jpeg):
     assert made["model"]["version"] == done["version"]
     assert client.post("/api/models/rollback").json()["version"] == "built-in"
     assert client.delete(f"/api/trainings/{training}").status_code == 204
-    assert client.get(f"/api/models/{done['version']}").status_code == 200, "the version outlives its training"
+    assert client.get(f"/api/models/{done['version']}").status_code == 200, "the version is kept without its training"
 
 
 def test_one_training_runs_at_a_time_and_cancelling_takes_seconds(service, dataset, work):
@@ -152,7 +152,7 @@ def test_one_training_runs_at_a_time_and_cancelling_takes_seconds(service, datas
     assert client.delete(f"/api/trainings/{first}").status_code == 409
     assert client.delete(f"/api/datasets/{dataset}").status_code == 409
 
-    assert client.post(f"/api/trainings/{third}/cancel").json()["state"] == "cancelled", "it waited: at once"
+    assert client.post(f"/api/trainings/{third}/cancel").json()["state"] == "cancelled", "it was queued"
     began = time.monotonic()
     client.post(f"/api/trainings/{first}/cancel")
     cancelled = wait_until(service, first, state("cancelled"), 20)
@@ -166,7 +166,7 @@ def test_one_training_runs_at_a_time_and_cancelling_takes_seconds(service, datas
     client.post(f"/api/trainings/{second}/cancel")
     before = len(cancelled["epochs"])
     resumed = wait_until(service, first, learned(before))
-    assert resumed["epochs"][:before] == cancelled["epochs"], "it goes on where it stopped"
+    assert resumed["epochs"][:before] == cancelled["epochs"], "it resumes where it stopped"
     client.post(f"/api/trainings/{first}/cancel")
     wait_until(service, first, state("cancelled"), 20)
 
@@ -193,7 +193,7 @@ def test_a_killed_worker_loses_no_training(service, dataset, work, moment):
     child = process_of(worker)
     psutil.Process(worker.pid).kill()  # the service restarts its own worker
     psutil.wait_procs([child], timeout=30)
-    assert not child.is_running(), "its training stops with it"
+    assert not child.is_running(), "its training ends with it"
     done = wait_until(service, training, state("finished", "failed"))
     assert done["state"] == "finished", done
     assert [epoch["epoch"] for epoch in done["epochs"]] == [0, 1, 2, 3, 4]

@@ -42,7 +42,7 @@ def test_a_worker_that_loses_its_lock_stops_without_counting_an_attempt(work, ru
     monkeypatch.setattr(work, "_stages", stages)
     with pytest.raises(LockLost), work.trainings.lock(running) as hold:
         work._to_its_end(running, hold, hold.descriptor)
-    assert work.trainings.get(running.id).status == "running", "whoever looks next decides"
+    assert work.trainings.get(running.id).status == "running", "the next worker decides"
     work.requeue_interrupted()
     waits = work.trainings.get(running.id)
     assert (waits.status, waits.state["attempts"]) == ("queued", 0)

@@ -254,6 +254,6 @@ def test_a_lock_is_held_across_connections_until_its_holder_ends_in_any_way(post
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                 " WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
-        assert is_lost(), "its connection is gone"
+        assert is_lost(), "its connection is closed"
     database.check()
     database.close()

@@ -32,7 +32,7 @@ def test_reserved_space_counts_until_the_next_measurement(tmp_path, monkeypatch)
     with pytest.raises(StorageFull, match="delete captions, data sets or trainings"):
         limited.take(101)
     monkeypatch.setattr(storage, "_FRESH_SECONDS", -1)
-    assert limited.room(10_000) == 600, "nothing was kept after all"
+    assert limited.room(10_000) == 600, "nothing was stored"
 
 
 def test_a_full_home_refuses_uploads_and_answers_everything_else(start):

@@ -31,7 +31,7 @@ def test_only_old_temporary_files_are_removed(tmp_path):
     assert names(tmp_path) == set(KEPT)
     make(tmp_path, LEFT, ABANDONED_SECONDS - 60)
     remove_abandoned(tmp_path)
-    assert names(tmp_path) == {*KEPT, *LEFT}, "somebody may be at work on them"
+    assert names(tmp_path) == {*KEPT, *LEFT}, "they may be in use"
 
 
 def test_leftovers_are_removed_everywhere_in_a_home(tmp_path):

@@ -126,7 +126,7 @@ def test_a_missing_version_falls_back_to_the_built_in_captioner(versions, bundle
     versions.promote(added.id)
     shutil.rmtree(added.bundle.parent)
     assert versions.current.id == BUILT_IN and [version.id for version in versions.all()] == [BUILT_IN]
-    assert versions.add(bundles[0], facts("again")).facts["name"] == "again", "it may be brought anew"
+    assert versions.add(bundles[0], facts("again")).facts["name"] == "again", "it may be added again"
     assert versions.current.id == added.id
 
 

@@ -179,12 +179,10 @@ def test_passes_and_batches_use_different_random_streams(monkeypatch):
 def test_a_small_data_set_is_passed_several_times_per_epoch():
     few = CaptionDataset(data_set(5).records, VOCABULARY, [Rows()], least_batches=7)
     batches = few.order(epoch=1, batch_size=2, seed=0)
-    assert len(batches) == few.batch_count(2) == 9, "three batches a pass, and three passes"
+    assert len(batches) == few.batch_count(2) == 9, "three batches per pass, three passes"
     for start in (0, 3, 6):
         assert sorted(np.concatenate(batches[start : start + 3])) == list(range(5))
     passes = [[batch.tolist() for batch in batches[start : start + 3]] for start in (0, 3, 6)]
-    assert passes[0] == [batch.tolist() for batch in data_set(5).order(1, 2, 0)], (
-        "the first is that of a data set alone"
-    )
+    assert passes[0] == [batch.tolist() for batch in data_set(5).order(1, 2, 0)], "as without further passes"
     assert passes[0] != passes[1] != passes[2]
     assert [batch.tolist() for batch in few.order(1, 2, 0)] == [batch.tolist() for batch in batches]

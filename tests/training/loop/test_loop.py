@@ -97,7 +97,7 @@ def test_resuming_a_finished_run_changes_nothing(run, tmp_path, capsys, at_batch
     bundle = run("run", ONE_PHASE)
     assert bundle == tmp_path / "run" / "bundle"
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")}
-    at_batch(1, lambda loss: pytest.fail("it learned on"))
+    at_batch(1, lambda loss: pytest.fail("training continued"))
     capsys.readouterr()
     assert run("run", ONE_PHASE, resume=True) == bundle
     assert "holds a finished run of 2 epochs: there is nothing left to do" in "".join(capsys.readouterr())

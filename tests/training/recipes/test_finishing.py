@@ -70,7 +70,7 @@ def test_each_option_is_chosen_with_the_best_of_those_before_it(choice, tmp_path
     assert made.choose(values, tmp_path / "tried.json") == replace(start, beam_width=1, block_repeats=0)
     assert tried == [(5, 3), (5, 0), (5, 2), (1, 0)]
     made.choose(values, tmp_path / "tried.json")
-    assert len(tried) == 4, "what was tried is kept"
+    assert len(tried) == 4, "results of earlier trials are kept"
 
 
 def test_decodings_are_scored_on_the_validation_photos_of_all_data_sets(choice, tmp_path):

@@ -35,7 +35,7 @@ def test_a_broken_heic_photo_is_counted_and_named_with_advice(tmp_path):
     assert problem.file == "a.HEIC" and problem.lost == 1
     assert "HEIC photo" in problem.message and "as JPEG" in problem.message
     report = inspect_data(data, progress=False)
-    assert report.total.captions == 2 and advice(data, report)[0], "it is not taken off the total again"
+    assert report.total.captions == 2 and advice(data, report)[0], "the lost caption is not subtracted again"
 
 
 def test_a_readable_heic_photo_is_used(tmp_path):
