@@ -94,7 +94,7 @@ def read_all(connection: socket.socket) -> bytes:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_prints_its_url_captions_photos_and_exits_cleanly(begin, bundle, tmp_path, number):
+def test_the_service_prints_its_url_captions_photos_and_exits_cleanly(begin, bundle, tmp_path, number):
     process = begin("--bundle", str(bundle), worker="own")
     url = url_of(process)
     with httpx.Client(base_url=url, trust_env=False, verify=False, timeout=30) as client:
@@ -114,7 +114,7 @@ def test_it_prints_its_url_captions_photos_and_exits_cleanly(begin, bundle, tmp_
     assert home.stat().st_mode & 0o777 == 0o700, "the home is private"
 
 
-def test_photos_that_have_arrived_are_captioned_before_it_exits(begin, bundle):
+def test_photos_that_have_arrived_are_captioned_before_the_service_exits(begin, bundle):
     process = begin("--bundle", str(bundle))
     photo = picture_bytes()
     head = "POST /api/captions HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/jpeg\r\n"
@@ -132,7 +132,7 @@ def test_photos_that_have_arrived_are_captioned_before_it_exits(begin, bundle):
     assert process.returncode == 0
 
 
-def test_the_app_is_told_of_the_end_first_and_closed_last(begin):
+def test_the_app_is_notified_of_the_end_first_and_closed_last(begin):
     process = begin(program=("-c", WITH_TOY.format(lines="")), admin_token=TOKEN)
     address = urlsplit(url_of(process))
     connection = socket.create_connection((address.hostname, address.port), timeout=30)
@@ -208,7 +208,7 @@ def test_a_port_in_use_is_reported_before_the_captioner_loads(begin):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_can_be_stopped_while_loading(begin, number):
+def test_the_service_can_be_stopped_while_loading(begin, number):
     """No client is connected yet; the exit status is set, and there is no traceback."""
     load = "sys.modules['service.app'].create_app = lambda settings: (print('loading', flush=True), time.sleep(60))"
     process = begin(program=("-W", "error", "-c", WITH_TOY.format(lines=load)), admin_token=TOKEN)

@@ -69,7 +69,7 @@ def draw(tmp_path):
     return draw
 
 
-def test_it_learns_which_captions_are_right_and_how_often(draw):
+def test_the_model_learns_which_captions_are_right_and_how_often(draw):
     captioner, records = RuledCaptioner(), draw(400)
     model = learn_confidence(captioner, [records], progress=False)
     learned = model.learned
