@@ -1,4 +1,4 @@
-"""What pyproject.toml requires, with and without its extras."""
+"""The requirements of pyproject.toml, with and without its extras."""
 
 import tomllib
 from pathlib import Path
