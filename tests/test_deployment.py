@@ -8,7 +8,7 @@ import yaml
 
 from service.api import health
 from service.settings import Settings, variable
-from tests.pyproject import SCRIPTS, required
+from tests.support.pyproject import SCRIPTS, required
 
 ROOT = Path(__file__).parents[1]
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")

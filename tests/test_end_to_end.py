@@ -9,7 +9,7 @@ import pytest
 import captioner
 from captioner.captioner import Caption
 from captioner.overlays import heat_map
-from tests.training.shapes import HEIGHT, WIDTH, Drawing, Shape, draw_shapes
+from tests.support.shapes import HEIGHT, WIDTH, Drawing, Shape, draw_shapes
 from training.__main__ import main
 
 pytestmark = pytest.mark.stress

@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from tests.pyproject import EXTRAS, required
+from tests.support.pyproject import EXTRAS, required
 
 ROOT = Path(__file__).parents[1]
 

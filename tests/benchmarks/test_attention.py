@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks import attention
 from benchmarks.attention import Result, Variant, main, table
-from tests.training.shapes import draw_shapes, write_boxes
+from tests.support.shapes import draw_shapes, write_boxes
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from benchmarks import attention_cost, machine
 from benchmarks.__main__ import main
 from benchmarks.attention_cost import Results
 from benchmarks.machine import Machine
-from tests.benchmarks.figures import rebuilt
+from tests.support.benchmark_results import rebuilt
 
 
 def test_sections_are_printed_and_written(tmp_path, capsys):

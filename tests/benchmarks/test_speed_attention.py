@@ -7,7 +7,7 @@ import torch
 
 from benchmarks import attention_cost
 from benchmarks.attention_cost import Results, Word, measure, nearest_line
-from tests.benchmarks.figures import check
+from tests.support.benchmark_results import check
 
 
 def test_locations_and_hypotheses_are_varied(shipped):

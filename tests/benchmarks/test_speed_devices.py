@@ -2,7 +2,7 @@
 
 from benchmarks import devices
 from benchmarks.devices import measure
-from tests.benchmarks.figures import check
+from tests.support.benchmark_results import check
 
 
 def test_one_process_two_ranks_and_two_separate_processes_are_measured(shipped):

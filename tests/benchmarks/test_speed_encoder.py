@@ -4,7 +4,7 @@ import pytest
 
 from benchmarks import encoder_runtimes
 from benchmarks.encoder_runtimes import QUICK, measure, runtimes_of
-from tests.benchmarks.figures import check
+from tests.support.benchmark_results import check
 
 
 def test_every_runtime_gives_the_same_annotations(shipped):

@@ -5,7 +5,7 @@ import torch
 
 from benchmarks import limits
 from benchmarks.limits import BANDWIDTH, MATRIX, Work, counted, encoder_bytes, measure, row_of, step_bytes
-from tests.benchmarks.figures import check
+from tests.support.benchmark_results import check
 
 
 def test_peak_rates_and_work_are_measured(shipped):

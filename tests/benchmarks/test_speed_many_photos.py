@@ -7,7 +7,7 @@ import torch
 
 from benchmarks import many_photos, peers
 from benchmarks.many_photos import BASE, BULK_BASE, copied_examples, measure
-from tests.benchmarks.figures import check
+from tests.support.benchmark_results import check
 
 
 def test_batches_and_single_photos_are_measured(shipped, monkeypatch):

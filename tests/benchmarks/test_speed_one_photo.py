@@ -7,7 +7,7 @@ from benchmarks import one_photo, peers
 from benchmarks.one_photo import EXAMPLES, TextbookPhoto, drawn_plainly, measure
 from benchmarks.textbook import TextbookCaption
 from captioner.images.photo import open_image
-from tests.benchmarks.figures import check
+from tests.support.benchmark_results import check
 
 
 def test_our_parts_are_measured_and_missing_peers_name_their_package(shipped, monkeypatch):

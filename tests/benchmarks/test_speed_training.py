@@ -7,7 +7,7 @@ from benchmarks.drawn import draw_captions, draw_photos, drawn_records
 from benchmarks.our_training import OurTraining
 from benchmarks.training_speed import TASKS, measure
 from captioner.images.photo import open_image
-from tests.benchmarks.figures import check
+from tests.support.benchmark_results import check
 from training.options import FitOptions
 
 

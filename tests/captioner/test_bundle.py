@@ -24,7 +24,7 @@ from captioner.errors import BundleError, WeightsError
 from captioner.model.encoders import ENCODERS, pretrained_network
 from captioner.model.network import CaptionModel
 from captioner.model.weights import LoadedWeights
-from tests.confidence_models import drawn_model
+from tests.support.confidence_models import drawn_model
 
 ROOT = Path(__file__).parents[2]
 WRITTEN = ["README.md", "config.json", "metrics.json", "model.safetensors", "vocabulary.json"]

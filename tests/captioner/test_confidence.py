@@ -26,8 +26,8 @@ from captioner.images.photo import ImageFrame
 from captioner.images.warnings import PhotoWarning
 from captioner.labels.reader import PhotoLabel
 from captioner.lexicon import ENGLISH, UnlistedLanguage
-from tests.captioner.maps import caption_of
-from tests.confidence_models import drawn_model
+from tests.support.confidence_models import drawn_model
+from tests.support.maps import caption_of
 
 MEAN = np.zeros(3, np.float32)
 

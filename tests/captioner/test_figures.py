@@ -10,7 +10,7 @@ from captioner.captioner import Caption
 from captioner.errors import ConfigError
 from captioner.figures import evidence_heading, figure_strip
 from captioner.images.photo import fit_image
-from tests.captioner.maps import FITS, argmax, caption_of, peaked
+from tests.support.maps import FITS, argmax, caption_of, peaked
 
 
 def test_a_strip_holds_the_photo_and_a_panel_for_each_word(photo):

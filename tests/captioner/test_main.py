@@ -26,7 +26,7 @@ from captioner.model.network import CaptionModel
 from captioner.model.weights import LoadedWeights
 from captioner.overlays import overlay
 from captioner.vocabulary import SPECIAL_WORDS, Vocabulary
-from tests.confidence_models import drawn_model
+from tests.support.confidence_models import drawn_model
 
 ROOT = Path(__file__).parents[2]
 WORDS = ("a", "dog", "cat", "runs", "sleeps", "on", "grass", "étoile", "the", "ball")

@@ -11,7 +11,7 @@ from captioner import overlays
 from captioner.errors import ConfigError, ImageError
 from captioner.images.photo import ImageFrame, _seen_box, fit_image, open_image
 from captioner.overlays import _cached_axis, heat_map, overlay, save_overlays, scaled_to
-from tests.captioner.maps import FITS, argmax, caption_of, frame_of, peaked
+from tests.support.maps import FITS, argmax, caption_of, frame_of, peaked
 
 
 @pytest.mark.parametrize("fit", FITS)

@@ -5,8 +5,8 @@ import time
 import pytest
 
 from service.http.rates import TooOften
-from tests.service.http.limited import LimitedApp
-from tests.service.pictures import picture_bytes
+from tests.support.limited_app import LimitedApp
+from tests.support.pictures import picture_bytes
 
 DAY = 24 * 3600.0
 

@@ -12,7 +12,7 @@ from sqlalchemy.exc import OperationalError
 
 from service.store import captions as store
 from service.store import database
-from tests.service.pictures import picture_bytes
+from tests.support.pictures import picture_bytes
 
 KEEPER = """
 import sqlite3, sys

@@ -7,10 +7,10 @@ import pytest
 
 from service.jobs.worker import WorkerProcess
 from tests.faults.conftest import faults
-from tests.service import quick_service
-from tests.service.photo_sets import photo_set, zipped
-from tests.service.pictures import picture_bytes
-from tests.service.servers import postgresql_server
+from tests.support import quick_service
+from tests.support.photo_sets import photo_set, zipped
+from tests.support.pictures import picture_bytes
+from tests.support.servers import postgresql_server
 
 ENDLESS = {"epochs": 5000, "patience": 5000, "batch_size": 8, "least_batches": 0, "min_count": 1, "warmup_steps": 2}
 

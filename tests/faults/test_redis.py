@@ -5,10 +5,10 @@ import signal
 import time
 
 from service.jobs.worker import LOOK_SECONDS, WorkerProcess
-from tests.service import quick_service
-from tests.service.photo_sets import photo_set, zipped
-from tests.service.pictures import picture_bytes
-from tests.service.servers import redis_address, redis_process
+from tests.support import quick_service
+from tests.support.photo_sets import photo_set, zipped
+from tests.support.pictures import picture_bytes
+from tests.support.servers import redis_address, redis_process
 
 ENDLESS = {"epochs": 5000, "patience": 5000, "batch_size": 8, "least_batches": 0, "min_count": 1, "warmup_steps": 2}
 

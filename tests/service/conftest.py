@@ -9,9 +9,9 @@ import pytest
 from captioner.captioner import Captioner
 from service.settings import Settings
 from service.store.database import Database
-from tests.service.pictures import picture_bytes
-from tests.service.servers import PostgreSQL, postgresql_server, redis_server
-from tests.service.serving import Running, serving
+from tests.support.pictures import picture_bytes
+from tests.support.servers import PostgreSQL, postgresql_server, redis_server
+from tests.support.serving import Running, serving
 
 
 @pytest.fixture(scope="session")

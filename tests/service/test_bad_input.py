@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from captioner.captioner import Captioner
-from tests.service.pictures import picture_bytes
+from tests.support.pictures import picture_bytes
 
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><script>alert(1)</script></svg>'
 HEIC_WITHOUT_A_PICTURE = struct.pack(">I", 24) + b"ftypheic\0\0\0\0mif1heic" + bytes(400)

@@ -21,7 +21,7 @@ from service import __main__ as command
 from service.settings import Settings
 from service.store.database import Database
 from service.store.versions import Versions
-from tests.service.pictures import picture_bytes
+from tests.support.pictures import picture_bytes
 
 pytestmark = pytest.mark.stress
 

@@ -6,7 +6,7 @@ import time
 from captioner.captioner import Captioner
 from service import readiness
 from service.jobs.heartbeat import Heartbeat
-from tests.service.pictures import picture_bytes
+from tests.support.pictures import picture_bytes
 
 
 class Blocked(Captioner):

@@ -18,8 +18,8 @@ from service.jobs.trainings import Trainings
 from service.settings import Settings
 from service.store.database import Database
 from service.store.datasets import DataSets
-from tests.service.photo_sets import photo_set, zipped
-from tests.service.pictures import picture_bytes
+from tests.support.photo_sets import photo_set, zipped
+from tests.support.pictures import picture_bytes
 
 pytestmark = pytest.mark.stress
 

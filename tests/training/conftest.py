@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.quick_training import cut_at_spaces
+from tests.support.quick_training import cut_at_spaces
 
 if TYPE_CHECKING:
     from captioner.config import CaptionerConfig

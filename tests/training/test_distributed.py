@@ -22,9 +22,9 @@ from captioner.errors import ConfigError
 from captioner.model.draws import drawn
 from captioner.ranks import ALONE, BatchSlice, Ranks
 from captioner.vocabulary import PAD
+from tests.support.rank_runs import RUNS, STOPPED
+from tests.support.shapes import draw_shapes, write_boxes
 from tests.training.conftest import three_stages_spec
-from tests.training.rank_runs import RUNS, STOPPED
-from tests.training.shapes import draw_shapes, write_boxes
 from training import losses
 from training.__main__ import main
 from training.distributed import rank_device
@@ -58,9 +58,9 @@ def ran(tmp_path_factory):
     with torch.random.fork_rng():
         torch.manual_seed(3)
         save_file(three_stages_spec().network().state_dict(), folder / "three-stages.safetensors")
-    on_two = torchrun("tests.training.rank_runs", folder)
+    on_two = torchrun("tests.support.rank_runs", folder)
     assert on_two.returncode == 0, on_two.stderr
-    alone = [sys.executable, "-W", "error", "-m", "tests.training.rank_runs", str(folder)]
+    alone = [sys.executable, "-W", "error", "-m", "tests.support.rank_runs", str(folder)]
     ended = subprocess.run(alone, cwd=ROOT, env=QUIET, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
     return folder, on_two

@@ -13,8 +13,8 @@ from captioner.captioner import Captioner
 from captioner.config import CaptionerConfig, DecodingOptions
 from captioner.errors import ConfigError, WeightsError
 from captioner.labels.names import LabelNames
-from tests.training.loop.runs import ALL_PHASES, ONE_PHASE, assert_same_run
-from tests.training.shapes import draw_shapes
+from tests.support.shapes import draw_shapes
+from tests.support.training_runs import ALL_PHASES, ONE_PHASE, assert_same_run
 from training import loop
 from training.__main__ import main
 from training.data.records import read_records

@@ -11,7 +11,7 @@ from PIL import Image
 import captioner
 from captioner.bundle import save_bundle
 from captioner.config import DecodingOptions
-from tests.training.shapes import draw_shapes
+from tests.support.shapes import draw_shapes
 from training import loop
 from training.__main__ import main
 from training.data import features

@@ -11,7 +11,7 @@ from captioner.config import DecodingOptions
 from captioner.errors import ConfigError, DataError, ImageError, WeightsError
 from captioner.images.photo import fit_image, open_image
 from captioner.model.encoders import encoder_spec, pretrained_network
-from tests.training.shapes import SHAPES, draw_shapes, write_boxes
+from tests.support.shapes import SHAPES, draw_shapes, write_boxes
 from training.data import features
 from training.data.records import DataSet, ImageRecord, read_records
 from training.grounding.boxes import BoxSet, PhotoBoxes, Thing

@@ -8,7 +8,7 @@ from pycocoevalcap.cider.cider import Cider
 
 from captioner.captioner import Captioner
 from captioner.images.photo import fit_image, open_image
-from tests.training.shapes import draw_shapes
+from tests.support.shapes import draw_shapes
 from training import validation
 from training.data.dataset import CaptionDataset
 from training.data.features import FeatureCache

@@ -26,7 +26,7 @@ from captioner.bundle import load_bundle, save_bundle
 from captioner.captioner import Captioner
 from captioner.confidence import PhotoLikeness
 from captioner.errors import ConfigError
-from tests.confidence_models import drawn_model
+from tests.support.confidence_models import drawn_model
 
 ROOT = Path(__file__).parents[3]
 

@@ -19,8 +19,8 @@ from PIL import Image
 from captioner.captioner import Captioner
 from captioner.confidence import NOTHING_TO_SAY
 from captioner.config import DecodingOptions
-from tests.confidence_models import drawn_model
-from tests.service.pictures import picture_bytes
+from tests.support.confidence_models import drawn_model
+from tests.support.pictures import picture_bytes
 
 pillow_heif.register_heif_opener()  # also registers the HEIC encoder
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from service.http.auth import admin_token
-from tests.service.photo_sets import photo_bytes, photo_set, zipped
+from tests.support.photo_sets import photo_bytes, photo_set, zipped
 
 ZIP = {"Content-Type": "application/zip"}
 

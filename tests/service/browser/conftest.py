@@ -11,8 +11,8 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 import captioner
 from service.settings import Settings
-from tests.service.browser.visits import DOGS, BrowserLog, away, caption
-from tests.service.serving import serving
+from tests.support.serving import serving
+from tests.support.visits import DOGS, BrowserLog, away, caption
 
 # Without motion no film starts when a caption arrives, which would take seconds in every test.
 DEFAULTS = {"viewport": {"width": 1280, "height": 860}, "locale": "en-GB", "reduced_motion": "reduce"}

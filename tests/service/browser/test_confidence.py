@@ -12,9 +12,9 @@ from playwright.sync_api import Page, expect
 import captioner
 from captioner.captioner import Captioner
 from service.settings import Settings
-from tests.confidence_models import drawn_model
-from tests.service.browser.visits import DOGS, caption, document_of, screenshot
-from tests.service.serving import serving
+from tests.support.confidence_models import drawn_model
+from tests.support.serving import serving
+from tests.support.visits import DOGS, caption, document_of, screenshot
 
 
 @pytest.fixture(scope="module")

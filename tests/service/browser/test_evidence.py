@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 from captioner.overlays import heat_map
 from tests.service.browser.test_heat import frame_of
 from tests.service.browser.test_looks import PHONE, check_accessible, check_fits
-from tests.service.browser.visits import DOGS, EXAMPLES, away, caption, document_of, heat_on, screenshot, words_of
+from tests.support.visits import DOGS, EXAMPLES, away, caption, document_of, heat_on, screenshot, words_of
 
 LOOKED, SPEAKS = "Where it looked", "Why this word"
 ASKED = re.compile(r"/api/captions/[0-9a-f]{32}/evidence")

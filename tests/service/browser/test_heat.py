@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 
 from captioner.images.photo import ImageFrame
 from captioner.overlays import heat_map, overlay
-from tests.service.browser.visits import DOGS, EXAMPLES, away, caption, document_of, heat_on, screenshot
+from tests.support.visits import DOGS, EXAMPLES, away, caption, document_of, heat_on, screenshot
 
 OPACITY = 0.6
 

@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from tests.service.browser.visits import DOGS, EXAMPLES, away, caption, document_of, screenshot, words_of
-from tests.service.pictures import picture_bytes
+from tests.support.pictures import picture_bytes
+from tests.support.visits import DOGS, EXAMPLES, away, caption, document_of, screenshot, words_of
 
 
 @pytest.fixture

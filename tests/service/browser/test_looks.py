@@ -7,7 +7,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from captioner.config import DEFAULT_BUNDLE
-from tests.service.browser.visits import DOGS, away, caption, choose, screenshot
+from tests.support.visits import DOGS, away, caption, choose, screenshot
 
 PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True, "device_scale_factor": 2}
 TABLET = {"viewport": {"width": 820, "height": 1180}}

@@ -4,9 +4,9 @@ from playwright.sync_api import Page, expect
 
 from captioner.captioner import Captioner
 from service.settings import Settings
-from tests.service.browser.visits import EXAMPLES, away, caption, choose, screenshot, wait_for_caption
-from tests.service.pictures import picture_bytes
-from tests.service.serving import serving
+from tests.support.pictures import picture_bytes
+from tests.support.serving import serving
+from tests.support.visits import EXAMPLES, away, caption, choose, screenshot, wait_for_caption
 
 PHOTO = EXAMPLES / "coffee.jpg"
 FAILED = "Failed to load resource"

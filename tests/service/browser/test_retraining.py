@@ -11,9 +11,9 @@ from playwright.sync_api import Page, expect
 import captioner
 from service.jobs.worker import WorkerProcess
 from service.settings import Settings
-from tests.service.browser.visits import DOGS, EXAMPLES, heat_pixels, screenshot
-from tests.service.photo_sets import zipped
-from tests.service.serving import Running, serving
+from tests.support.photo_sets import zipped
+from tests.support.serving import Running, serving
+from tests.support.visits import DOGS, EXAMPLES, heat_pixels, screenshot
 
 CAPTIONS = {
     "dogs": ("two dachshunds look out of a window", "two dachshunds sit in a wooden house"),

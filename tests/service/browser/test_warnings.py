@@ -4,7 +4,7 @@ from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 from playwright.sync_api import expect
 
-from tests.service.browser.visits import DOGS, caption, document_of, screenshot, words_of
+from tests.support.visits import DOGS, caption, document_of, screenshot, words_of
 
 
 def test_warnings_of_blank_and_truncated_pictures_are_shown(visit, shipped, tmp_path):

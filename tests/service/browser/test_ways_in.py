@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 
 import captioner
 from captioner.captioner import Captioner
-from tests.service.browser.visits import (
+from tests.support.visits import (
     DOGS,
     EXAMPLES,
     caption,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.service.browser.visits import (
+from tests.support.visits import (
     DOGS,
     away,
     caption,

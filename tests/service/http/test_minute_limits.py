@@ -7,7 +7,7 @@ import pytest
 
 from service.http import minute_limits
 from service.http.minute_limits import MinuteLimit
-from tests.service.servers import redis_address, redis_process
+from tests.support.servers import redis_address, redis_process
 
 
 @pytest.fixture

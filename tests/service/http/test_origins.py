@@ -13,7 +13,7 @@ from captioner.captioner import Captioner
 from service.app import create_app
 from service.settings import Settings
 from tests.service.http.test_access import address
-from tests.service.pictures import picture_bytes
+from tests.support.pictures import picture_bytes
 
 JPEG = {"Content-Type": "image/jpeg"}
 

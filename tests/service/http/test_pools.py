@@ -15,7 +15,7 @@ from service.http.pools import FOLLOWERS, THREADS, kind_of, pool_sizes
 from service.http.server import Server
 from service.inference.occlusion import WAITING
 from service.settings import Settings
-from tests.service.serving import Running
+from tests.support.serving import Running
 
 SECONDS = 60
 """Time limit for an answer."""

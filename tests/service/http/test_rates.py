@@ -3,9 +3,9 @@
 import pytest
 
 from service.http.rates import TooOften, is_costly
-from tests.service.http.limited import LimitedApp
-from tests.service.pictures import picture_bytes
-from tests.service.servers import redis_address, redis_process
+from tests.support.limited_app import LimitedApp
+from tests.support.pictures import picture_bytes
+from tests.support.servers import redis_address, redis_process
 
 
 def test_a_request_beyond_the_limit_is_refused_with_the_time_to_wait():

@@ -7,7 +7,7 @@ import pytest
 
 from service.http import server, slowness
 from service.http.slowness import LEAST_BYTES_PER_SECOND, PATIENCE_SECONDS, is_too_slow
-from tests.service.pictures import picture_bytes
+from tests.support.pictures import picture_bytes
 
 HEAD = b"POST /api/captions HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/jpeg\r\nContent-Length: 5000\r\n\r\n"
 

@@ -14,7 +14,7 @@ from captioner.images.photo import open_image
 from service.inference.captioning import CaptionService
 from service.settings import Settings
 from service.store.photos import MAX_SIDE, PhotoFolder
-from tests.service.pictures import picture_bytes
+from tests.support.pictures import picture_bytes
 
 
 @pytest.fixture

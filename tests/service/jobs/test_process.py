@@ -7,8 +7,8 @@ import pytest
 
 from captioner.errors import DataError
 from service.jobs import process as training_process
-from tests.service.photo_sets import photo_set
-from tests.service.serving import run_in_process
+from tests.support.photo_sets import photo_set
+from tests.support.serving import run_in_process
 
 
 @pytest.fixture

@@ -16,9 +16,9 @@ import pytest
 from captioner.bundle import save_bundle
 from service.jobs.worker import WorkerProcess
 from service.settings import Settings
-from tests.service import quick_service
-from tests.service.photo_sets import photo_bytes, photo_set, zipped
-from tests.service.serving import Running
+from tests.support import quick_service
+from tests.support.photo_sets import photo_bytes, photo_set, zipped
+from tests.support.serving import Running
 
 pytestmark = pytest.mark.stress
 

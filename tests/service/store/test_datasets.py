@@ -7,8 +7,8 @@ import pytest
 from captioner.bundle import save_bundle
 from service.settings import Settings
 from service.store.datasets import DataSets, UnknownDataSet
-from tests.service.photo_sets import photo_set, zipped
-from tests.service.serving import run_in_process
+from tests.support.photo_sets import photo_set, zipped
+from tests.support.serving import run_in_process
 
 
 @pytest.fixture

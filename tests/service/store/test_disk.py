@@ -4,8 +4,8 @@ import pytest
 
 from service.store import disk as storage
 from service.store.disk import Storage, StorageFull, size_of
-from tests.service.photo_sets import photo_set, zipped
-from tests.service.pictures import picture_bytes
+from tests.support.photo_sets import photo_set, zipped
+from tests.support.pictures import picture_bytes
 
 
 def test_the_size_of_a_folder_is_measured(tmp_path):

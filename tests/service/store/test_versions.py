@@ -20,7 +20,7 @@ from service.store.fingerprint import model_version
 from service.store.remains import ABANDONED_SECONDS
 from service.store.tables import PromotionRow
 from service.store.versions import BUILT_IN, UnknownVersion, VersionInUse, Versions
-from tests.confidence_models import drawn_model
+from tests.support.confidence_models import drawn_model
 
 ROOT = Path(__file__).parents[3]
 

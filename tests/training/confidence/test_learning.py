@@ -14,9 +14,9 @@ from captioner.captioner import Captioner
 from captioner.confidence import ConfidenceModel
 from captioner.config import DecodingOptions
 from captioner.errors import DataError
-from tests.captioner.maps import caption_of, frame_of
-from tests.confidence_models import drawn_model
-from tests.training.shapes import draw_shapes
+from tests.support.confidence_models import drawn_model
+from tests.support.maps import caption_of, frame_of
+from tests.support.shapes import draw_shapes
 from training.__main__ import main
 from training.confidence import learning as confidence
 from training.confidence.drawn_pictures import drawn_pictures

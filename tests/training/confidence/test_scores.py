@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.captioner.maps import caption_of, frame_of
+from tests.support.maps import caption_of, frame_of
 from training.confidence.plots import confidence_plots
 from training.confidence.scores import (
     ConfidenceScores,

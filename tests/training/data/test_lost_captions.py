@@ -1,6 +1,6 @@
 """`fit` reports how many captions are not used and why (training/data/lost_captions.py)."""
 
-from tests.training.data.readers.drawing import photo, write
+from tests.support.tiny_data_sets import photo, write
 from training.data.lost_captions import lost_captions, problems_summary
 from training.data.records import Problem, read_records
 

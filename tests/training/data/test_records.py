@@ -3,7 +3,7 @@
 import pytest
 
 from captioner.errors import DataError
-from tests.training.data.readers.drawing import photo, write
+from tests.support.tiny_data_sets import photo, write
 from training.data.records import READERS, ImageRecord, draw_splits, read_records
 
 

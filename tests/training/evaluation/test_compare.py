@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from captioner.captioner import Captioner
-from tests.training.shapes import draw_shapes
+from tests.support.shapes import draw_shapes
 from training.data.records import read_records
 from training.evaluation.compare import compare, held_out
 

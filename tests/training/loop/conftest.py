@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from captioner.config import DecodingOptions
-from tests.training.shapes import draw_shapes
+from tests.support.shapes import draw_shapes
 from training import loop
 from training.data.records import read_records
 from training.loop import fit

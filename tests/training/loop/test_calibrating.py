@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 
 from captioner.bundle import load_bundle
-from tests.confidence_models import drawn_model
-from tests.training.loop.runs import ONE_PHASE
+from tests.support.confidence_models import drawn_model
+from tests.support.training_runs import ONE_PHASE
 from training.confidence import learning as confidence
 
 

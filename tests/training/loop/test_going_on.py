@@ -9,8 +9,8 @@ import torch
 
 from captioner.bundle import load_bundle
 from captioner.errors import ConfigError
-from tests.training.loop.runs import ONE_PHASE, assert_same_run, lines_of
-from tests.training.shapes import draw_shapes
+from tests.support.shapes import draw_shapes
+from tests.support.training_runs import ONE_PHASE, assert_same_run, lines_of
 from training.data.records import read_records
 from training.loop import Interrupted, fit
 from training.setup import prepare

@@ -16,8 +16,8 @@ import captioner
 from captioner.config import DecodingOptions
 from captioner.errors import ConfigError, DataError
 from captioner.figures import figure_strip
-from tests.training.loop.runs import ALL_PHASES, BATCHES, ONE_PHASE, assert_same_run, lines_of, state_of
-from tests.training.shapes import draw_shapes
+from tests.support.shapes import draw_shapes
+from tests.support.training_runs import ALL_PHASES, BATCHES, ONE_PHASE, assert_same_run, lines_of, state_of
 from training import loop
 from training.loop import Interrupted, fit
 from training.options import FitOptions
@@ -306,7 +306,7 @@ def test_terminated_and_killed_processes_leave_complete_bundles_and_resume_exact
         "--average-decay": 0.5,
     }  # fmt: skip
     arguments = [str(part) for pair in options.items() for part in pair]
-    command = [sys.executable, "-m", "tests.quick_training", "fit", *arguments]
+    command = [sys.executable, "-m", "tests.support.quick_training", "fit", *arguments]
     root = Path(__file__).parents[3]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
 

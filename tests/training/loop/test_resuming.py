@@ -15,8 +15,8 @@ from captioner.bundle import load_bundle
 from captioner.config import CaptionerConfig, DecodingOptions
 from captioner.errors import ConfigError
 from captioner.labels.names import LabelNames
-from tests.training.loop.runs import ONE_PHASE, lines_of, state_of
-from tests.training.shapes import draw_shapes, write_boxes
+from tests.support.shapes import draw_shapes, write_boxes
+from tests.support.training_runs import ONE_PHASE, lines_of, state_of
 from training import loop
 from training.data.readers.sentence_files import read_sentences
 from training.data.records import read_records

@@ -11,8 +11,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from captioner.bundle import load_bundle
 from captioner.config import DecodingOptions
 from captioner.errors import ConfigError, DataError
-from tests.training.loop.runs import ALL_PHASES, ONE_PHASE, assert_same_run, lines_of
-from tests.training.shapes import SHAPES, draw_shapes, write_boxes
+from tests.support.shapes import SHAPES, draw_shapes, write_boxes
+from tests.support.training_runs import ALL_PHASES, ONE_PHASE, assert_same_run, lines_of
 from training.data.records import read_records
 from training.grounding.boxes import BoxSet, PhotoBoxes, Thing
 from training.grounding.readers.formats import read_boxes

@@ -11,8 +11,8 @@ import torch
 from captioner.bundle import load_bundle
 from captioner.config import DecodingOptions
 from captioner.errors import ConfigError, DataError
-from tests.training.loop.runs import ALL_PHASES, ONE_PHASE, lines_of
-from tests.training.shapes import draw_shapes, write_boxes
+from tests.support.shapes import draw_shapes, write_boxes
+from tests.support.training_runs import ALL_PHASES, ONE_PHASE, lines_of
 from training import loop
 from training.data.records import read_records
 from training.grounding.readers.formats import read_boxes

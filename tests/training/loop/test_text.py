@@ -13,8 +13,8 @@ from captioner.config import CaptionerConfig, DecodingOptions
 from captioner.errors import ConfigError
 from captioner.labels.names import LabelNames
 from captioner.vocabulary import START
+from tests.support.training_runs import ALL_PHASES, ONE_PHASE, assert_same_run, lines_of, state_of
 from tests.training.conftest import THREE_STAGES
-from tests.training.loop.runs import ALL_PHASES, ONE_PHASE, assert_same_run, lines_of, state_of
 from training import loop
 from training.data.readers.sentence_files import read_sentences
 from training.data.records import read_records

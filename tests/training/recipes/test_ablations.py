@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.training.shapes import draw_shapes
+from tests.support.shapes import draw_shapes
 from training import __main__ as training
 from training.data.readers.listing import ImageRecord
 from training.recipes import ablations

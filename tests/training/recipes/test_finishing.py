@@ -8,8 +8,8 @@ import torch
 
 from captioner.bundle import save_bundle
 from captioner.config import DecodingOptions
-from tests.quick_training import cut_at_spaces
-from tests.training.shapes import draw_shapes
+from tests.support.quick_training import cut_at_spaces
+from tests.support.shapes import draw_shapes
 from training import validation
 from training.data.records import read_records
 from training.evaluation.metrics import METRICS

@@ -5,11 +5,10 @@ import time
 
 import pytest
 
+from tests.support.tiny_data_sets import by_name, photo, places, write
 from training.data.readers import listing
 from training.data.readers.caption_text import doubt_about, is_no_caption, plain_caption, read_caption
 from training.data.records import read_records
-
-from .drawing import by_name, photo, places, write
 
 
 @pytest.mark.parametrize(

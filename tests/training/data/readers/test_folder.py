@@ -5,9 +5,8 @@ import json
 import pytest
 
 from captioner.errors import DataError
+from tests.support.tiny_data_sets import by_name, photo, places, write
 from training.data.records import read_records
-
-from .drawing import by_name, photo, places, write
 
 
 def test_sidecars_and_split_folders_are_read(tmp_path):

@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.support.tiny_data_sets import photo, places, write
 from training.data.records import read_records
 from training.inspection.advice import advice
 from training.inspection.report import inspect_data
-
-from .drawing import photo, places, write
 
 BROKEN = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(400)
 

@@ -4,10 +4,9 @@ import json
 
 import pytest
 
+from tests.support.tiny_data_sets import write
 from training.data.readers import json_peek
 from training.data.readers.json_peek import peek
-
-from .drawing import write
 
 IMAGES = [{"id": number, "file_name": f"{number}.jpg"} for number in range(200)]
 CONTENTS = [

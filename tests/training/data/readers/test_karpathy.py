@@ -5,9 +5,8 @@ import json
 import pytest
 
 from captioner.errors import DataError
+from tests.support.tiny_data_sets import photo, places, write
 from training.data.records import ImageRecord, read_records
-
-from .drawing import photo, places, write
 
 
 def karpathy_image(name, split, raws, **more):

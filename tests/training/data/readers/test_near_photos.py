@@ -2,10 +2,9 @@
 
 import pytest
 
+from tests.support.tiny_data_sets import photo, write
 from training.data.readers.near_photos import why_passed_over
 from training.data.records import read_records
-
-from .drawing import photo, write
 
 
 @pytest.mark.parametrize(

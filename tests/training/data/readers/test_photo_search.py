@@ -5,10 +5,9 @@ import os
 
 import pytest
 
+from tests.support.tiny_data_sets import photo, places, write
 from training.data.readers import photos
 from training.data.records import read_records
-
-from .drawing import photo, places, write
 
 
 def table(folder, *names):

@@ -3,9 +3,8 @@
 import pytest
 
 from captioner.errors import DataError
+from tests.support.tiny_data_sets import by_name, photo, places, write
 from training.data.records import read_records
-
-from .drawing import by_name, photo, places, write
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,10 @@ import json
 import pytest
 
 from captioner.errors import DataError
+from tests.support.tiny_data_sets import by_name, photo, places, write
 from training.data.lost_captions import lost_captions
 from training.data.readers.text_files import why_no_text
 from training.data.records import read_records
-
-from .drawing import by_name, photo, places, write
 
 RTF = "{\\rtf1\\ansi\\ansicpg1252\n{\\fonttbl\\f0\\fswiss Helvetica;}\n\\f0 A dog.}"
 LFS = "version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 12345\n"

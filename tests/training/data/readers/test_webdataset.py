@@ -9,10 +9,9 @@ import pytest
 from PIL import Image
 
 from captioner.errors import DataError
+from tests.support.tiny_data_sets import photo, places, write
 from training.data.readers import unpacked
 from training.data.records import read_records
-
-from .drawing import photo, places, write
 
 
 def jpeg(colour="red"):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.training.grounding.readers.box_files import entities_file, entry, sentence
+from tests.support.box_files import entities_file, entry, sentence
 from training.grounding.boxes import Phrase, phrases_named, phrases_of
 from training.grounding.readers import entities
 from training.grounding.readers.formats import read_boxes

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.training.data.readers.drawing import write
-from tests.training.grounding.readers.box_files import bounded, release
+from tests.support.box_files import bounded, release
+from tests.support.tiny_data_sets import write
 from training.grounding.boxes import Phrase, phrases_of
 from training.grounding.readers.entities_release import parse_sentence
 from training.grounding.readers.formats import read_boxes

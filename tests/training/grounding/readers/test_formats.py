@@ -6,8 +6,8 @@ import json
 import pytest
 
 from captioner.errors import DataError
-from tests.training.data.readers.drawing import write
-from tests.training.grounding.readers.box_files import bounded, entities_file, entry, instances_file, release, sentence
+from tests.support.box_files import bounded, entities_file, entry, instances_file, release, sentence
+from tests.support.tiny_data_sets import write
 from training.grounding.boxes import PhotoBoxes, Phrase, Thing, phrases_named, phrases_of
 from training.grounding.readers.formats import read_boxes
 from training.grounding.readers.shares import Tally, box_share

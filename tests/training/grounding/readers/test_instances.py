@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from tests.training.data.readers.drawing import write
-from tests.training.grounding.readers.box_files import instances_file
+from tests.support.box_files import instances_file
+from tests.support.tiny_data_sets import write
 from training.grounding.boxes import phrases_of
 from training.grounding.readers.category_words import SYNONYMS, names_of
 from training.grounding.readers.formats import read_boxes

@@ -3,7 +3,7 @@
 import gzip
 import json
 
-from tests.training.data.readers.drawing import write
+from tests.support.tiny_data_sets import write
 
 
 def sentence(text, *phrases):

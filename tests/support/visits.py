@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 from playwright.sync_api import BrowserContext, Locator, Page, expect
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
 DOGS = EXAMPLES / "dogs.jpg"
 SCREENSHOTS = ROOT / "out" / "screenshots"

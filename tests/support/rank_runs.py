@@ -1,6 +1,6 @@
 """Training runs that test_distributed.py starts like users do: by torchrun on two ranks, and without it.
 
-    [torchrun --nproc-per-node 2 -m] python -m tests.training.rank_runs FOLDER
+    [torchrun --nproc-per-node 2 -m] python -m tests.support.rank_runs FOLDER
 
 Each run has its own folder, with the weights of every rank beside its checkpoint. The last run is stopped by a signal
 to one rank only. Numbers have 32 bits: with 16, sums of parts would be rounded differently from the whole.
@@ -18,7 +18,7 @@ import torch
 from captioner.config import CaptionerConfig, DecodingOptions
 from captioner.model.encoders import ENCODERS
 from captioner.ranks import Ranks
-from tests.quick_training import cut_at_spaces
+from tests.support.quick_training import cut_at_spaces
 from tests.training.conftest import THREE_STAGES, three_stages_spec
 from training import loop, validation
 from training import setup as preparation
