@@ -221,7 +221,7 @@ def test_the_service_can_be_stopped_while_loading(begin, number):
 
 @pytest.mark.parametrize("given, expected", [("", "PASSIVE"), ("ACTIVE", "ACTIVE")])
 def test_openmp_threads_wait_passively_unless_configured(begin, monkeypatch, given, expected):
-    """Torch reads OMP_WAIT_POLICY when it is imported; whoever sets it knows better."""
+    """Torch reads OMP_WAIT_POLICY on import; a value that is set is kept."""
     lines = """
 class ImportHook:
     def find_spec(self, name, *_):

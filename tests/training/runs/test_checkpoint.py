@@ -41,7 +41,7 @@ def test_a_failed_write_keeps_the_earlier_checkpoint(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == ["checkpoint.pt"]
 
 
-def test_the_next_checkpoint_removes_what_a_killed_run_left(tmp_path):
+def test_the_next_checkpoint_removes_leftovers_of_a_killed_run(tmp_path):
     (tmp_path / ".checkpoint.pt.part").write_bytes(b"half of hundreds of megabytes")
     save_checkpoint(tmp_path / "checkpoint.pt", {"run": {}, "progress": 1})
     assert os.listdir(tmp_path) == ["checkpoint.pt"]

@@ -93,7 +93,7 @@ def test_a_tar_is_unpacked_once_and_again_when_it_changed(tmp_path, monkeypatch)
     assert not places(data, "ignored_file")
 
 
-def test_what_a_crash_left_is_removed_when_the_archive_is_unpacked_again(tmp_path):
+def test_leftovers_of_a_crash_are_removed_when_the_archive_is_unpacked_again(tmp_path):
     (path,) = (record.path for record in read_records(tar(tmp_path / "x.tar", sample("1", "A dog."))).records)
     top = path.parents[1]
     for left in (f".{path.parent.name}.part", "x.tar-0-tmp", ".y.tar-1-2.part"):
