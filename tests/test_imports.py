@@ -1,4 +1,4 @@
-"""Who imports whom, and that importing does no work."""
+"""Packages import each other only as allowed, and importing does no work."""
 
 import json
 import subprocess
@@ -54,13 +54,13 @@ def run(program: str, *arguments: str) -> subprocess.CompletedProcess:
 
 @pytest.mark.parametrize("package", ["captioner", "service"])
 def test_importing_does_no_work(package):
-    """No download, no network, no model, no device asked for, no seed, no log, no thread, no signal handler."""
+    """No download, network access, model, device query, seed, log handler, thread or signal handler."""
     ended = run(SILENT_IMPORT, package)
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout == "" and ended.stderr == ""
 
 
-def test_importing_the_library_does_not_wait_for_torch():
+def test_importing_the_library_does_not_import_torch():
     assert run("import captioner, sys; assert 'torch' not in sys.modules").returncode == 0
 
 

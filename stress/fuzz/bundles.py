@@ -1,4 +1,4 @@
-"""Bundles and checkpoints that are broken or mean harm: read whole, or refused; nothing in them is run."""
+"""Broken or malicious bundles and checkpoints: read completely or refused; nothing in them is run."""
 
 import contextlib
 import io
@@ -30,7 +30,7 @@ _PHOTO = Image.new("RGB", (90, 70), "red")
 
 
 class Ran:
-    """A pickle of this runs `ran`."""
+    """Unpickling this runs `ran`."""
 
     runs = 0
 
@@ -43,7 +43,7 @@ def _ran() -> None:
 
 
 class Bundles:
-    """A small bundle whose files are changed, missing, other files, or pickles."""
+    """A small bundle with changed, missing or foreign files, or pickles."""
 
     expected: tuple[type[Exception], ...] = (BundleError, WeightsError)
 
@@ -86,7 +86,7 @@ class Bundles:
 
 
 class Checkpoints:
-    """The state of a run, changed in its bytes, or with other things in it."""
+    """The state of a run with changed bytes or foreign content."""
 
     expected: tuple[type[Exception], ...] = (DataError,)
 
@@ -102,7 +102,7 @@ class Checkpoints:
             state = load_checkpoint(folder / "checkpoint.pt")
         check_nothing_ran()
         if not isinstance(state, dict):
-            raise Find(f"a checkpoint came out as {type(state).__name__}")
+            raise Find(f"a checkpoint was read as {type(state).__name__}")
 
     def _changed(self, rng: Random) -> bytes:
         match rng.randrange(6):
@@ -131,7 +131,7 @@ def _saved(value: Any, zipped: bool = True) -> bytes:
 
 
 def _with_sizes(config: dict[str, Any], rng: Random) -> bytes:
-    """A config that claims more, or something else, than the weights beside it are."""
+    """Return a config that declares more than the weights, or something else."""
     part = config[rng.choice(("captioner", "decoding"))]
     numbers = [name for name, value in part.items() if type(value) in (int, float)]
     part[rng.choice(numbers)] = rng.choice((0, 1, 2, 3, 10**3, 10**6, 2**31, 2**40, 2**63, 10**30, 0.5, 1e300))
@@ -141,7 +141,7 @@ def _with_sizes(config: dict[str, Any], rng: Random) -> bytes:
 
 
 def _with_header(data: bytes, rng: Random) -> bytes:
-    """A safetensors file whose table of tensors is wrong, in JSON that may be right."""
+    """Return a safetensors file with a wrong table of tensors, in possibly valid JSON."""
     (size,) = struct.unpack("<Q", data[:8])
     header = json.loads(data[8 : 8 + size])
     changed = json_bytes(header, rng)

@@ -1,4 +1,4 @@
-"""The process that cases run in: `python -m stress.fuzz.child KIND SEED FIRST END` prints a line for each."""
+"""The process that runs cases: `python -m stress.fuzz.child KIND SEED FIRST END` prints a line per case."""
 
 import gc
 import json
@@ -21,13 +21,13 @@ def main(arguments: Sequence[str]) -> None:
     kind = make(name)
     _tell(ready=True)
     for number in range(first, end):
-        # A new limit for each, so that what one leaves behind is no reason to refuse the next.
+        # A new limit for each case, so that leftovers of one do not affect the next.
         _limit_memory()
         _tell(**_tried(kind, Random(f"{name} {seed} {number}")))
 
 
 def _tried(kind: Kind, rng: Random) -> dict[str, Any]:
-    """How one case ended. One that takes too long ends the process, by SIGPROF."""
+    """Return the outcome of one case. SIGPROF ends the process if a case takes too long."""
     began = time.process_time()
     signal.setitimer(signal.ITIMER_PROF, CASE_SECONDS)
     try:

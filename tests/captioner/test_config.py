@@ -1,4 +1,4 @@
-"""Options are checked where they are made, and survive JSON."""
+"""Options are checked on construction and survive JSON."""
 
 import dataclasses
 import json
@@ -37,7 +37,7 @@ def test_unknown_options_are_refused_with_the_known_ones(kind):
 
 
 @pytest.mark.parametrize("values", [[], None, "beam_width", 5, [["beam_width", 3]]])
-def test_options_that_have_no_names_are_refused(values):
+def test_options_without_names_are_refused(values):
     with pytest.raises(ConfigError, match="options by name"):
         DecodingOptions.from_json(values)
 

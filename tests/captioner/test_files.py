@@ -29,7 +29,7 @@ def no_exchange(monkeypatch):
 
 @pytest.fixture
 def steps(monkeypatch):
-    """What happens to the disk, in order: names of what is flushed, renamed or linked."""
+    """Record the operations on the disk in order: the names of flushed, renamed and linked files."""
     found = []
     fsync, replace, rename, link = os.fsync, os.replace, os.rename, os.link
 
@@ -53,7 +53,7 @@ def steps(monkeypatch):
 # --- JSON
 
 
-def test_what_is_written_is_read(tmp_path):
+def test_a_written_file_is_read_back(tmp_path):
     path = tmp_path / "a.json"
     assert read_json(path) is None and read_json(path, 3) == 3
     for value in ({"a": [1, 2.5, None, "Käse 狗"]}, []):
@@ -71,7 +71,7 @@ def test_the_name_of_a_file_that_is_not_text_is_written(tmp_path):
     (tmp_path / "a.json").read_text(encoding="utf-8")
 
 
-def test_others_may_read_it_where_they_may_read_files(tmp_path):
+def test_a_written_file_has_the_usual_permissions(tmp_path):
     mask = os.umask(0o022)
     try:
         write_json(tmp_path / "a.json", 1)
@@ -80,7 +80,7 @@ def test_others_may_read_it_where_they_may_read_files(tmp_path):
     assert (tmp_path / "a.json").stat().st_mode & 0o777 == 0o644
 
 
-def test_what_cannot_be_written_leaves_the_old_one_and_nothing_beside_it(tmp_path):
+def test_a_failed_write_keeps_the_old_file_and_leaves_no_temporary_file(tmp_path):
     write_json(tmp_path / "a.json", 1)
     with pytest.raises(TypeError):
         write_json(tmp_path / "a.json", {"x": object()})
@@ -88,7 +88,7 @@ def test_what_cannot_be_written_leaves_the_old_one_and_nothing_beside_it(tmp_pat
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
 
 
-def test_whoever_reads_meanwhile_sees_a_whole_one(tmp_path):
+def test_a_concurrent_reader_sees_a_complete_file(tmp_path):
     path, stop = tmp_path / "a.json", threading.Event()
     write_json(path, [0] * 1000)
 
@@ -128,7 +128,7 @@ def test_a_file_that_is_not_durable_is_flushed_without_its_folder(tmp_path, step
 
 
 @pytest.mark.parametrize("one_writer", [False, True])
-def test_an_error_while_writing_leaves_the_old_file_and_no_temporary(tmp_path, one_writer):
+def test_an_error_while_writing_keeps_the_old_file_and_leaves_no_temporary_one(tmp_path, one_writer):
     (tmp_path / "a").write_text("old")
     for error in (OSError, KeyboardInterrupt):
         with pytest.raises(error), atomic_file(tmp_path / "a", one_writer=one_writer) as file:
@@ -138,7 +138,7 @@ def test_an_error_while_writing_leaves_the_old_file_and_no_temporary(tmp_path, o
 
 
 @pytest.mark.parametrize("failing", ["fsync", "replace"])
-def test_an_error_of_the_disk_leaves_the_old_file_and_no_temporary(tmp_path, monkeypatch, failing):
+def test_an_error_of_the_disk_keeps_the_old_file_and_leaves_no_temporary_one(tmp_path, monkeypatch, failing):
     (tmp_path / "a").write_text("old")
 
     def full(*_):
@@ -171,7 +171,7 @@ def test_a_secret_is_never_readable_by_others_while_it_is_written(tmp_path, umas
         assert permissions(tmp_path / name) == 0o600
 
 
-def test_a_link_stays_and_what_it_points_to_is_replaced(tmp_path):
+def test_a_link_stays_and_its_target_is_replaced(tmp_path):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "a").write_text("old")
     for name, target in (("link", "elsewhere/a"), ("dangling", "elsewhere/b")):
@@ -188,7 +188,7 @@ def test_a_name_that_is_taken_is_refused_where_it_must_be_new(tmp_path):
     assert (tmp_path / "a").read_text() == "first" and os.listdir(tmp_path) == ["a"]
 
 
-def test_one_writer_removes_what_a_killed_one_left(tmp_path):
+def test_a_writer_removes_leftovers_of_a_killed_one(tmp_path):
     left = tmp_path / ".a.part"
     left.write_text("half of something longer")
     left.chmod(0o444)

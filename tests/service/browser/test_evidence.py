@@ -1,4 +1,4 @@
-"""The words show what speaks for them, where that is chosen, and nothing mixes it up with where the model looked."""
+"""The page shows occlusion maps on request and keeps them apart from the attention."""
 
 import io
 import json
@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 from captioner.overlays import heat_map
 from tests.service.browser.test_heat import frame_of
 from tests.service.browser.test_looks import PHONE, check_accessible, check_fits
-from tests.service.browser.visits import DOGS, EXAMPLES, away, caption, document_of, heat_on, screenshot, words_of
+from tests.support.visits import DOGS, EXAMPLES, away, caption, document_of, heat_on, screenshot, words_of
 
 LOOKED, SPEAKS = "Attention", "Why this word"
 ASKED = re.compile(r"/api/captions/[0-9a-f]{32}/evidence")
@@ -42,11 +42,11 @@ def spread(map_: np.ndarray) -> float:
 
 
 def pointed_word(maps: np.ndarray) -> int:
-    """The first word whose evidence lies somewhere in particular."""
+    """Return the first word whose occlusion map has a clear peak."""
     return next(index for index, map_ in enumerate(maps) if spread(map_) < 0.35)
 
 
-def test_words_show_what_speaks_for_them_and_say_so(page, shipped):
+def test_words_show_their_occlusion_maps_and_name_them(page, shipped):
     maps, document = evidence_of(page, shipped), document_of(page, shipped)
     index = pointed_word(maps)
     word = document["words"][index]
@@ -78,7 +78,7 @@ def test_words_show_what_speaks_for_them_and_say_so(page, shipped):
         ([[0.25, 0.25], [0.25, 0.25]], "62 % sure · “dog” depends on no location in particular"),
     ],
 )
-def test_words_for_which_no_place_speaks_say_so(page, map_, said):
+def test_a_words_reading_says_whether_its_occlusion_map_has_a_peak(page, map_, said):
     script = """async (word) => {
       const main = document.querySelector('script[src$="main.js"]').src;
       return (await import(new URL("figures.js", main))).wordFigures(word);
@@ -93,7 +93,7 @@ def point_at(page: Page, maps: np.ndarray, row: int, column: int) -> None:
     page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
 
 
-def test_a_place_says_which_word_it_speaks_for(page, shipped):
+def test_a_location_names_the_word_it_supports_most(page, shipped):
     maps = evidence_of(page, shipped)
     choose_evidence(page)
     row, column = np.unravel_index(maps.max(axis=0).argmax(), maps.shape[1:])
@@ -112,7 +112,7 @@ def test_a_place_says_which_word_it_speaks_for(page, shipped):
     expect(page.locator("#reading")).to_contain_text("Most attention here")
 
 
-def test_a_place_that_speaks_for_no_word_says_so(page):
+def test_a_location_that_supports_no_word_says_so(page):
     script = """async (words) => {
       const main = document.querySelector('script[src$="main.js"]').src;
       return (await import(new URL("telling.js", main))).answerAt(words, [0, 0]).text;
@@ -122,7 +122,7 @@ def test_a_place_that_speaks_for_no_word_says_so(page):
     assert page.evaluate(script, [word | {"kind": "attention"}]) == "No word has much attention here."
 
 
-def test_what_is_saved_is_what_is_shown(page, shipped):
+def test_saved_pictures_equal_the_shown_ones(page, shipped):
     document = document_of(page, shipped)
     word = document["words"][2]
     page.locator(".word").nth(2).click()
@@ -141,14 +141,14 @@ def test_what_is_saved_is_what_is_shown(page, shipped):
             assert saved.tobytes() == expected.tobytes()
 
 
-def test_it_is_asked_for_once_a_caption_and_alternatives_have_their_own(page, shipped):
+def test_maps_are_requested_once_per_caption_and_alternatives_have_their_own(page, shipped):
     asked = []
     page.on("request", lambda request: ASKED.search(request.url) and asked.append(request.url))
     choose_evidence(page)
     page.get_by_label(LOOKED, exact=True).check()
     page.get_by_label(SPEAKS).check()
     assert len(asked) == 1
-    page.locator(".alternative").nth(1).click()  # what was chosen holds for it, too
+    page.locator(".alternative").nth(1).click()  # the choice holds for it as well
     second = document_of(page, shipped)["alternatives"][0]
     expect(page.locator("#figure")).to_have_attribute("href", f"{second['figure']}&style=smooth&maps=evidence")
     page.locator(".word").nth(1).click()
@@ -161,7 +161,7 @@ def test_it_is_asked_for_once_a_caption_and_alternatives_have_their_own(page, sh
     assert [url.rpartition("=")[2] for url in asked] == ["1", "2"]
 
 
-def test_another_photo_begins_with_where_it_looked(page, shipped):
+def test_a_new_photo_starts_with_the_attention(page, shipped):
     choose_evidence(page)
     expect(page.locator("#maps-evidence")).to_be_checked()
     first = page.url
@@ -173,7 +173,7 @@ def test_another_photo_begins_with_where_it_looked(page, shipped):
     assert "maps=" not in page.locator("#figure").get_attribute("href")
 
 
-def test_while_it_is_worked_out_the_page_says_so_and_shows_where_it_looked(page, shipped):
+def test_the_attention_is_shown_while_the_maps_are_computed(page, shipped):
     waiting = []
     page.route(ASKED, lambda route: waiting.append(route))
     page.locator(".word").nth(1).click()
@@ -188,7 +188,7 @@ def test_while_it_is_worked_out_the_page_says_so_and_shows_where_it_looked(page,
     expect(page.locator("#reading")).to_contain_text("depends on")
 
 
-def test_who_goes_back_while_it_is_worked_out_is_left_in_peace(page):
+def test_switching_back_during_the_computation_keeps_the_attention(page):
     waiting = []
     page.route(ASKED, lambda route: waiting.append(route))
     page.get_by_label(SPEAKS).check()
@@ -198,20 +198,20 @@ def test_who_goes_back_while_it_is_worked_out_is_left_in_peace(page):
     page.locator(".word").nth(1).click()
     expect(page.locator("#reading")).to_contain_text("gate ")
     expect(page.locator("#maps-problem")).to_be_empty()
-    page.get_by_label(SPEAKS).check()  # and can ask again
+    page.get_by_label(SPEAKS).check()  # and can be chosen again
     expect(page.locator("#maps-loading")).to_be_visible()
     waiting.pop().continue_()
     expect(page.locator("#reading")).to_contain_text("depends on")
 
 
-def test_a_problem_is_told_and_the_choice_falls_back(visit, shipped):
+def test_a_problem_is_shown_and_the_choice_reverts(visit, shipped):
     page = visit(expected="Failed to load resource")
     caption(page, DOGS)
     detail = "Caption the photo again, says the test."
     body = json.dumps({"title": "Conflict", "status": 409, "detail": detail})
     page.route(ASKED, lambda route: route.fulfill(status=409, content_type="application/problem+json", body=body))
     page.locator(".word").nth(1).click()
-    page.get_by_label(SPEAKS).click()  # not check(): by the time that it looks, the choice may have fallen back
+    page.get_by_label(SPEAKS).click()  # not check(): the choice may have reverted before it verifies
     expect(page.locator("#maps-problem[role=alert]")).to_have_text(detail)
     expect(page.get_by_label(LOOKED, exact=True)).to_be_checked()
     expect(page.locator("#maps-loading")).to_be_hidden()
@@ -225,7 +225,7 @@ def test_a_problem_is_told_and_the_choice_falls_back(visit, shipped):
     expect(page.locator("#reading")).to_contain_text("depends on")
 
 
-def test_the_film_plays_on_with_the_other_maps(visit):
+def test_the_film_continues_with_the_other_maps(visit):
     page = visit(reduced_motion="no-preference")
     caption(page, DOGS)
     choose_evidence(page)
@@ -237,7 +237,7 @@ def test_the_film_plays_on_with_the_other_maps(visit):
     expect(page.locator("#reading")).to_contain_text("gate ")
 
 
-def test_it_is_chosen_by_keyboard(page):
+def test_occlusion_maps_can_be_chosen_by_keyboard(page):
     page.locator("#maps-attention").focus()
     page.keyboard.press("ArrowRight")
     expect(page.locator("#maps-evidence")).to_be_checked()
@@ -249,7 +249,7 @@ def test_it_is_chosen_by_keyboard(page):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_fits_a_phone_in_both_schemes(visit, scheme):
+def test_occlusion_maps_fit_a_phone_in_both_colour_schemes(visit, scheme):
     page = visit(color_scheme=scheme, **PHONE)
     caption(page, DOGS)
     page.get_by_label(SPEAKS).check()

@@ -22,23 +22,23 @@ def check_same(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) ->
 
 
 @given(arrays_of.arrays(np.float64, SHAPES, elements=st.floats(-199, 199)))
-def test_numbers_of_seven_decimal_places_come_back_exactly(values):
+def test_numbers_with_seven_decimals_are_restored_exactly(values):
     rounded = values.round(7).astype(np.float32)
     check_same(unpack(pack({"a": rounded})), {"a": rounded})
 
 
 @given(arrays_of.arrays(np.float32, SHAPES, elements=st.floats(0, 1, width=32)))
-def test_other_numbers_lose_less_than_the_eighth_decimal_place(values):
+def test_other_numbers_are_restored_to_seven_decimals(values):
     (found,) = unpack(pack({"a": values})).values()
     np.testing.assert_allclose(found, values, rtol=0, atol=8e-8)
 
 
-def test_numbers_that_do_not_fit_come_back_exactly():
+def test_numbers_that_do_not_fit_are_restored_exactly():
     values = {"large": np.array([1e9, 0.25], np.float32), "odd": np.array([np.nan, -np.inf, np.inf], np.float32)}
     check_same(unpack(pack(values)), values)
 
 
-def test_arrays_that_are_not_contiguous_come_back():
+def test_arrays_that_are_not_contiguous_are_restored():
     values = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
     for view in (values.T, values[:, ::2], values[::-1], values * 100):
         check_same(unpack(pack({"a": view})), {"a": view})
@@ -54,7 +54,7 @@ def store(database) -> Store:
     return Store(database)
 
 
-def test_the_arrays_of_a_caption_come_back_from_the_database(store, open_database):
+def test_the_arrays_of_a_caption_are_restored_from_the_database(store, open_database):
     arrays = {"0.alphas": np.full((2, 3, 4), 0.25, np.float32), "1.gates": np.array([0.1234567], np.float32)}
     with_some, without = entry(arrays=arrays), entry()
     store.add(with_some)

@@ -1,4 +1,4 @@
-"""One command makes a captioner from data to card, and resumes where it was stopped."""
+"""The default recipe makes a captioner from data to card, and resumes after an interruption."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from training.recipes.options import load_recipe
 
 @pytest.fixture
 def commands(monkeypatch):
-    """Commands of `python -m training` that a recipe gives, instead of running them."""
+    """Record the `python -m training` commands of a recipe in place of running them."""
     given, statuses = [], {}
 
     def run(arguments):
@@ -61,7 +61,7 @@ def test_the_recipe_trains_in_two_runs_and_evaluates_the_test_split_last(command
     assert ["--boxes" in arguments for arguments in given[6:]] == [True, False, False]
 
 
-def test_a_recipe_that_was_stopped_resumes_at_its_next_step(commands, tmp_path, capsys):
+def test_a_stopped_recipe_resumes_at_its_next_step(commands, tmp_path, capsys):
     given, statuses = commands
     statuses[2] = 130
     assert run_recipe(tmp_path) == 130
@@ -72,7 +72,7 @@ def test_a_recipe_that_was_stopped_resumes_at_its_next_step(commands, tmp_path, 
     assert run_recipe(tmp_path) == 0 and len(given) == 10
 
 
-def test_confidence_is_learned_after_decoding_was_chosen_and_before_anything_is_evaluated(commands, tmp_path):
+def test_confidence_is_learned_after_the_choice_of_decoding_and_before_the_evaluations(commands, tmp_path):
     run_recipe(tmp_path)
     names = list(json.loads((tmp_path / "out" / "steps.json").read_text()))
     assert names[6:10] == ["average", "decoding", "confidence", "evaluate flickr8k val"] and names[-1] == "card"
@@ -85,13 +85,13 @@ def test_confidence_is_learned_after_decoding_was_chosen_and_before_anything_is_
         (["--smoke", "--recipe", "nowhere.json"], "nowhere.json cannot be read as JSON"),
     ],
 )
-def test_what_is_missing_is_said_in_a_sentence(tmp_path, capsys, arguments, said):
+def test_missing_arguments_are_reported_in_one_sentence(tmp_path, capsys, arguments, said):
     assert default.main(["--output", str(tmp_path / "out"), *arguments]) == 2
     assert f"error: {said}" in capsys.readouterr().err
 
 
 @pytest.mark.stress
-def test_smoke_makes_a_captioner_of_drawn_photos_and_resumes(tmp_path, monkeypatch):
+def test_the_smoke_recipe_makes_a_captioner_of_drawn_photos_and_resumes(tmp_path, monkeypatch):
     output = tmp_path / "out"
     learn, seen = loop._learn, []
 

@@ -1,4 +1,4 @@
-"""The card says what the captioner is, of what data, and how good it was."""
+"""The model card names the captioner, its data and its scores."""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -15,7 +15,7 @@ BEST = {"epoch": 7, "phase": "self_critical", "CIDEr": 0.7123, "Bleu_1": 0.6512,
 
 
 class Sentences(SimpleNamespace):
-    """Of some files, so many of them."""
+    """A number of sentences from some files."""
 
     def __init__(self, files, count):
         super().__init__(files=files, count=count)
@@ -52,14 +52,14 @@ def material(tiny_config):
     )
 
 
-def test_the_card_names_what_a_run_went_on_from(material):
+def test_the_card_names_the_captioner_that_a_run_started_from(material):
     assert "Started from" not in card(material)
     material.start = SimpleNamespace(card="# Flickr8k captioner\n\nAn image", vocabulary=[*SPECIAL_WORDS])
     assert "Started from: Flickr8k captioner; 1 new word. - Training" in card(material)
     assert "Kept close to that captioner by distillation, weight 0.5." in card(material, distillation_weight=0.5)
 
 
-def test_of_replayed_photos_the_card_counts_each_kind(material):
+def test_the_card_counts_new_and_replayed_photos_separately(material):
     train = object.__new__(ReplayDataset)
     train.records, train.new_images, train.balance = [SimpleNamespace(captions=("a",))] * 50, 20, None
     material.frozen.train = train
@@ -80,12 +80,12 @@ def test_of_replayed_photos_the_card_counts_each_kind(material):
         ({"attention": "none"}, "no attention (the mean of all locations, the same for every word)"),
     ],
 )
-def test_the_card_says_how_it_looks(material, options, said):
+def test_the_card_names_the_kind_of_attention(material, options, said):
     material.config = replace(material.config, **options)
     assert said in card(material)
 
 
-def test_the_card_names_the_boxes_that_told_it_where_to_look(material):
+def test_the_card_names_the_boxes_that_supervised_the_maps(material):
     assert "was supervised" not in card(material)
     material.boxes = SimpleNamespace(name="entities")
     assert "Attention of words that name an object was supervised: boxes of entities, weight 2." in card(
@@ -108,13 +108,13 @@ def test_the_card_names_model_data_and_weights(material):
         assert said in text
 
 
-def test_the_card_gives_the_figures_and_what_they_were_measured_on(material):
+def test_the_card_gives_the_scores_and_their_conditions(material):
     text = card(material)
     assert "validation, 1,000 photos, beam 4" in text
     assert "| CIDEr | 0.712 | | Bleu_1 | 0.651 | | Bleu_4 | 0.245 |" in text
 
 
-def test_the_card_lists_the_phases_that_there_were(material):
+def test_the_card_lists_the_phases_of_the_run(material):
     assert "at most 20 epochs of captions; these" in card(material)
     text = card(material, epochs=3, fine_tune_epochs=2, fine_tune_stages=1, self_critical_epochs=4)
     assert "3 epochs of captions, then 2 with the encoder's last stages fine-tuned, then 4 of self-critical" in text

@@ -1,4 +1,4 @@
-"""An app with one costly address, to count requests from chosen addresses."""
+"""An app with one costly route, to count requests from chosen addresses."""
 
 from flask import Flask
 
@@ -6,7 +6,7 @@ from service.http.rates import limit_rates
 
 
 class LimitedApp:
-    """Limited as the service is."""
+    """An app with the rate limits of the service."""
 
     def __init__(self, per_minute: int, redis_url: str | None = None) -> None:
         app = Flask(__name__)
@@ -16,6 +16,6 @@ class LimitedApp:
         self._client = app.test_client()
 
     def count(self, address: str) -> None:
-        """Send a costly request from an address. Raises TooOften as the limit does."""
+        """Send a costly request from an address. Raises TooOften beyond the limit."""
         answer = self._client.post("/api/captions", environ_overrides={"REMOTE_ADDR": address})
         assert answer.text == "captioned"
