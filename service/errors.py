@@ -149,7 +149,7 @@ def problem_of(error: Exception) -> Problem:
         case QueueFull():
             return Problem(503, "Too many photos are waiting: send this one again in a moment.", retry_after=2)
         case DeadlinePassed():
-            return Problem(503, "The photo waited too long in the queue: send it again in a moment.", retry_after=5)
+            return Problem(503, "The photo was not captioned in time: send it again in a moment.", retry_after=5)
         case LineFull() | WaitedTooLong():
             return Problem(503, "Too many requests are waiting for this: try again in a moment.", retry_after=10)
         case Stopping():

@@ -196,7 +196,7 @@ def test_a_photo_that_breaks_the_model_fails_alone(make_batcher, model, caplog):
     for future in [*good, also_good]:
         assert future.result(SOON).captions
     assert submit(batcher, 4).result(SOON).captions
-    assert "each by itself" in caplog.text
+    assert "one by one" in caplog.text
 
 
 def test_a_photo_past_its_deadline_is_not_captioned(make_batcher, model):
