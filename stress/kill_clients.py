@@ -17,7 +17,7 @@ JPEG = {"Content-Type": "image/jpeg"}
 MOST_DATASETS = 5
 CAPTIONERS = 3
 _KILLED = "ran out of memory"
-"""What is answered where a process that looks at a data set was killed, and the service was not."""
+"""The answer if a process that inspects a data set was killed, and the service was not."""
 _PAUSE = 0.2
 """Maximum seconds between two actions of a client, so that others get their turn."""
 

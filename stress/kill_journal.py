@@ -13,7 +13,7 @@ _OURS = (".lock", ".heartbeat")
 """Hidden files that are kept."""
 _STATES = ("queued", "running", "finished", "failed", "cancelled")
 _KILLED = ("its worker was killed", "ran out of memory", "stopped by another program")
-"""What a failed training may say: that it was killed."""
+"""Allowed messages of a failed training: those about a kill."""
 
 
 @dataclass

@@ -34,7 +34,7 @@ def _tried(kind: Kind, rng: Random) -> dict[str, Any]:
         outcome: dict[str, Any] = {"outcome": kind.case(rng) or "used"}
     except kind.expected as error:
         outcome = {"outcome": type(error).__name__}
-        # The lists of what was found and of the formats follow the sentence.
+        # Lists of findings and formats follow the sentence.
         if not str(error) or "\n" in re.split(r"\s(?:Why not:|Known formats:)\n", str(error))[0]:
             outcome = {"outcome": "find", "what": f"no sentence: {str(error)!r}", "trace": traceback.format_exc()}
     except Exception as error:

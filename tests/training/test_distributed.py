@@ -152,7 +152,7 @@ def test_a_killed_rank_ends_the_run_with_one_sentence(tmp_path):
     assert run.returncode != 0
     sentence = "error: rank 0 of 2 lost another rank, which has ended or cannot be reached"
     assert said.decode().count(sentence) == 1 and "start all ranks again with --resume" in said.decode()
-    assert "training/__main__.py" not in said.decode()  # no traceback of ours
+    assert "training/__main__.py" not in said.decode()  # no traceback of this project's code
 
 
 def until(true: Callable[[], bool]) -> None:

@@ -58,7 +58,7 @@ def test_words_show_their_occlusion_maps_and_name_them(page, shipped):
     check_heat(page, shipped, maps[index])
     sure = f"{word['probability'] * 100:.0f} % sure"
     told = f"{sure} · bright: “{word['text']}” depends on it"
-    expect(page.locator("#reading")).to_have_text(f"{word['text']} · {told} · pinned")  # what was pinned stays so
+    expect(page.locator("#reading")).to_have_text(f"{word['text']} · {told} · pinned")  # a pinned word stays pinned
     expect(page.locator(f"#word-{index + 1}-says")).to_have_text(told)
     expect(page.get_by_role("group", name="each shows its occlusion map")).to_be_visible()
     check_accessible(page)

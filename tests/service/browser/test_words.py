@@ -105,7 +105,7 @@ def test_pointing_at_a_location_highlights_the_words_that_attended_to_it(page, s
     share = 100 * maps[strongest, row, column]
     figure = f"{share:.0f} %" if share >= 10 else f"{share:.1f} %"
     expect(reading(page)).to_contain_text(f"Most attention here: “{word}”, with {figure}")
-    warm = np.array(warmths(page))  # kept to three digits, which set small shares no more apart
+    warm = np.array(warmths(page))  # rounded to three digits, which do not separate small shares
     by_share = warm[np.argsort(maps[:, row, column])]
     assert warm[strongest] == 1 and (np.diff(by_share) >= 0).all() and len(set(by_share)) > 2
     cell = page.locator("#cell").bounding_box()

@@ -27,7 +27,7 @@ def test_a_stage_inherits_the_options_of_earlier_stages_of_its_run():
 
 
 @pytest.mark.parametrize("new_run", [True, "yes"])
-def test_the_first_stage_has_none_to_start_from(tmp_path, new_run):
+def test_the_first_stage_cannot_start_a_new_run(tmp_path, new_run):
     file = tmp_path / "mine.json"
     first = SMOKE["stages"][0] | {"new_run": new_run}
     file.write_text(json.dumps(SMOKE | {"stages": [first]}))
