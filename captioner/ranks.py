@@ -1,8 +1,8 @@
-"""The processes that torchrun starts for one run, called ranks, and which of them this one is.
+"""Process group of a run: the processes ("ranks") that torchrun starts, and this process's rank.
 
-Every rank runs the same program on its slice of each batch. What they add up (gradients, counts, losses) is the same
-on all of them, so they take the same decisions. The first one, rank 0, leads: it alone writes output. Without torchrun
-there is one rank, and nothing here does anything. Torch is imported only where several ranks meet.
+Every rank runs the same program on its slice of each batch. Sums over ranks (gradients, counts, losses) are equal on
+all ranks, so that they make the same decisions. Only rank 0, the leader, writes output. Without torchrun there is one
+rank, and these methods do nothing. Torch is imported only for several ranks.
 """
 
 import os
@@ -28,23 +28,23 @@ _PATIENCE = timedelta(days=365)
 
 
 class RankLost(CaptionerError):
-    """Another process of the run has ended, or does not answer."""
+    """Another process of the run has ended or does not respond."""
 
 
 @dataclass(frozen=True)
 class BatchSlice:
-    """The images of a batch that one rank has: those from the position `first` on."""
+    """Slice of a batch that one rank has, starting at the index `first`."""
 
     first: int
     whole: int
-    """Images in the batch."""
+    """Number of images in the batch."""
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """The group of processes of a run, and the rank of this one; by default it is alone.
+    """Process group of a run, and this process's rank; by default a single process.
 
-    Methods that exchange values must be called by all ranks, after `connected` or `training.distributed.meet`.
+    All ranks must call the methods that exchange values, after `connected` or `training.distributed.meet`.
     """
 
     rank: int = 0
@@ -53,11 +53,11 @@ class Ranks:
     """Rank among the processes of this machine."""
     local_size: int = 1
     store: "Store | None" = field(default=None, repr=False)
-    """Shared by the processes; None if there is one alone, and before they have met."""
+    """Store shared by the processes; None for a single process, and before they are connected."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
-        """Read the variables that torchrun sets; without torchrun, alone."""
+        """Read torchrun's environment variables; without them, return the default."""
         if not all(name in environment for name in _TOLD_BY_TORCHRUN):
             return cls()
         return cls(*(int(environment[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")))
@@ -68,38 +68,38 @@ class Ranks:
         return self.rank == 0
 
     def say(self, sentence: str) -> None:
-        """Print a sentence to standard error: by the first rank that calls this; before they meet, by one a machine."""
+        """Print a sentence to standard error once: by the first rank that calls this; before `meet`, per machine."""
         if self.store is None:
             first = self.local_rank == 0
         else:
             try:
                 first = self.store.add("said", 1) == 1
-            except RuntimeError:  # the store went with the rank that is gone
+            except RuntimeError:  # the store was on the lost rank
                 first = True
         if first:
             print(sentence, file=sys.stderr)
 
     def has(self, name: str) -> bool:
-        """Whether a name belongs to this rank. Each name belongs to one, in whatever order they see them."""
+        """Return whether a name belongs to this rank: each belongs to exactly one, by its hash."""
         return name_hash(name) % self.size == self.rank
 
     def part(self, images: int) -> slice:
-        """This rank's part of a batch of so many images."""
+        """Return this rank's slice of a batch of this size."""
         return slice(self.rank * images // self.size, (self.rank + 1) * images // self.size)
 
     def share(self, images: int) -> BatchSlice | None:
-        """The same part, as random numbers are drawn for it; None if it is the whole batch."""
+        """Return the same slice for random draws; None if it is the whole batch."""
         return None if self.size == 1 else BatchSlice(self.part(images).start, images)
 
     def wait(self) -> None:
-        """Wait until all ranks are here."""
+        """Wait until all ranks have called this."""
         if self.size > 1:
             import torch.distributed as dist
 
             dist.barrier()
 
     def total(self, values: "Tensor") -> "Tensor":
-        """The sum over all ranks, without a gradient: the shape of `values`."""
+        """Return the sum over all ranks, without gradient, in the shape of `values`."""
         if self.size == 1:
             return values
         from torch.distributed import ReduceOp
@@ -107,7 +107,7 @@ class Ranks:
         return _reduced(values, ReduceOp.SUM)
 
     def largest(self, value: int) -> int:
-        """The largest of the ranks' values."""
+        """Return the largest of the ranks' values."""
         if self.size == 1:
             return value
         import torch
@@ -116,7 +116,7 @@ class Ranks:
         return int(_reduced(torch.tensor(value), ReduceOp.MAX))
 
     def gathered(self, value: T) -> list[T]:
-        """The value of each rank, in their order: on the leading one; on the others, nothing."""
+        """Return the values of all ranks in order on the leader; an empty list on the others."""
         if self.size == 1:
             return [value]
         import torch.distributed as dist
@@ -126,7 +126,7 @@ class Ranks:
         return found or []
 
     def from_leader(self, make: Callable[[], T]) -> T:
-        """What the leading rank makes, on all."""
+        """Run `make` on the leader, and return its result on all ranks."""
         if self.size == 1:
             return make()
         import torch.distributed as dist
@@ -136,9 +136,9 @@ class Ranks:
         return values[0]
 
     def mapped(self, work: Callable[[int], T], count: int) -> Iterator[T]:
-        """work(0), ..., work(count - 1), in this order, each done by one rank; the leading one has all, others none.
+        """Yield work(0), ..., work(count - 1) in order on the leader; each is done by one rank; others yield nothing.
 
-        All ranks have to go through to the end. None runs ahead of the others.
+        All ranks must iterate to the end. No rank runs ahead of the others.
         """
         for start in range(0, count, self.size):
             number = start + self.rank
@@ -153,15 +153,15 @@ class Ranks:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """The context of all that ranks do together. Raises RankLost if one of them is gone."""
+        """Wrap the work of all ranks. Raises RankLost if one of them is lost."""
         try:
             yield
         except RuntimeError as error:
             if self.size == 1 or not _is_of_the_group(error):
                 raise
             raise RankLost(
-                f"rank {self.rank} of {self.size} waits for another in vain, which has ended or cannot be reached: what"
-                " was written is whole; start all of them again with --resume"
+                f"rank {self.rank} of {self.size} lost another rank, which has ended or cannot be reached: what was"
+                " written is complete; start all ranks again with --resume"
             ) from error
 
 
@@ -177,7 +177,7 @@ def _reduced(values: "Tensor", operation: Any) -> "Tensor":
 
 
 def _is_of_the_group(error: RuntimeError) -> bool:
-    """Whether an error is of the connection between ranks; gloo raises plain ones."""
+    """Return whether an error comes from the connection between ranks; gloo raises plain RuntimeErrors."""
     import torch.distributed as dist
 
     return isinstance(error, dist.DistError) or "gloo" in str(error)
@@ -185,7 +185,7 @@ def _is_of_the_group(error: RuntimeError) -> bool:
 
 @contextmanager
 def connected(ranks: Ranks) -> Iterator[None]:
-    """The context in which ranks that have not met can wait for each other."""
+    """Connect the ranks, so that they can wait for each other."""
     if ranks.size == 1:
         yield
         return

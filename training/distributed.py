@@ -1,4 +1,4 @@
-"""How the ranks of a training meet and part, and which device each has; the ranks themselves are `captioner.ranks`."""
+"""Connect the ranks of a training, and choose their devices; `captioner.ranks` has the ranks themselves."""
 
 import datetime
 import signal
