@@ -18,7 +18,7 @@ WAYS = {
     "pair": DecodingOptions(2, max_words=9),
     "pair of captions": DecodingOptions(2, captions_per_image=2, max_words=9, block_repeats=0),
     "beam": DecodingOptions(5, max_words=9),
-    "beam, a few words": DecodingOptions(5, max_words=2),
+    "beam, a few words": DecodingOptions(5, max_words=2, block_repeats=0),
     "beam, several captions": DecodingOptions(5, captions_per_image=4, max_words=9, block_repeats=2),
     "beam, no word twice": DecodingOptions(5, captions_per_image=5, max_words=12, block_repeats=1),
     "beam, short is good": DecodingOptions(5, captions_per_image=5, max_words=9, length_penalty=0.0),

@@ -292,7 +292,7 @@ def test_models_are_listed_promoted_and_rolled_back(begin, bundle, make_bundle, 
         return output.splitlines()
 
     dogs, built_in = models("list")
-    assert dogs.startswith(f"  {added.id}  20") and dogs.endswith("training  dogs  CIDEr 0.500, and 0.250 before")
+    assert dogs.startswith(f"  {added.id}  20") and dogs.endswith("training  dogs  CIDEr 0.500, previous 0.250")
     assert built_in == "* built-in                        built-in  bundle"
     assert models("promote", added.id) == [f"{added.id} is now in use"]
     assert models("list")[0].startswith(f"* {added.id}")

@@ -288,7 +288,7 @@ def test_reading_ahead_is_limited_to_a_few_batches(photos, bundle, tmp_path, mon
         (["--min-confidence", "0.5"], "add --output"),
         (["s3://bucket/photos", "--output", "a.jsonl"], "s3://bucket/photos cannot be read.*s3fs"),
         (["s3://bucket/photos"], "add --output"),
-        (["a.tar"], "a.tar: archives .* add --output"),
+        (["a.tar"], "a.tar: captions of archives .* add --output"),
         (["--output", "PHOTOS", "--format", "xmp"], "lies among the photos"),
         (["--output", "PHOTOS/a", "--format", "xmp", "--recursive"], "lies among the photos"),
         (["--output", "PHOTOS/photo-000000.jpg/a.csv"], "cannot be made"),
