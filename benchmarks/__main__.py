@@ -1,10 +1,10 @@
-"""How fast the captioner learns and captions, beside others on the same machine.
+"""Measure the speed of training and captioning, compared with others on the same machine.
 
     python -m benchmarks [--quick] [--only SECTION ...] [--output FOLDER] [--device D]
 
-prints Markdown tables and writes results.json. Contestants take turns, so that what disturbs the machine disturbs all;
-of a figure stand the median and, in brackets, the least and the most. Nothing else should be running. All of it takes
-some tens of minutes on two CPU cores. The service and the kinds of attention have benchmarks of their own:
+prints Markdown tables and writes results.json. Contestants take turns, so that a disturbance of the machine affects
+all of them; a result is the median with the least and the most in brackets. Nothing else should be running. The whole
+run takes some tens of minutes on two CPU cores. The service and the kinds of attention have their own benchmarks:
 `python -m benchmarks.service` and `python -m benchmarks.attention`.
 """
 
@@ -30,8 +30,8 @@ SECTIONS = {
     "limits": "limits",
     "attention_cost": "attention_cost",
 }
-"""Modules, each with a TITLE, what it can `measure`, and a `report` of it. They are imported when they are needed: what
-they import, each process that reads photos would import, too, for it begins with this file."""
+"""Modules with a TITLE and the functions `measure` and `report`. They are imported only when they run: each process
+that reads photos starts with this file, and would import all of them."""
 
 BAD_INPUT = 2
 
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     found = machine.described(model.device)
     print(machine.report(found))
     if options.quick:
-        print("\nQuick: everything is so small that the figures say no more than that it works.")
+        print("\nQuick: sizes are so small that the results only show that everything works.")
     results: dict[str, Any] = {"machine": asdict(found), "quick": options.quick, "sections": {}}
     for name in options.only or SECTIONS:
         section = importlib.import_module(f"benchmarks.{SECTIONS[name]}")
@@ -61,20 +61,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def write(results: dict[str, Any], folder: Path) -> None:
-    """After each section, so that a run that is stopped leaves what it has."""
+    """Write after each section, so that a stopped run keeps its results."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "results.json").write_text(json.dumps(results, indent=1) + "\n")
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="only show that everything works, in a minute")
-    parser.add_argument("--only", nargs="+", choices=SECTIONS, metavar="SECTION", help=f"of {', '.join(SECTIONS)}")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes: check in a minute that everything works")
+    parser.add_argument("--only", nargs="+", choices=SECTIONS, metavar="SECTION", help=f"some of {', '.join(SECTIONS)}")
     parser.add_argument(
         "--output", type=Path, default=Path("runs/benchmarks"), metavar="FOLDER",
         help="folder for results.json; default: runs/benchmarks",
     )  # fmt: skip
-    parser.add_argument("--device", metavar="D", help="cpu, cuda, ...; by default a GPU where there is one")
+    parser.add_argument("--device", metavar="D", help="cpu, cuda, ...; default: a GPU if there is one")
     return parser
 
 

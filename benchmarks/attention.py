@@ -1,11 +1,11 @@
-"""What attention is worth, and what each part of it: one captioner trained again and again, one thing changed.
+"""Measure the effect of attention and of each of its parts: one captioner is trained repeatedly with one change.
 
     python -m benchmarks.attention --data data/flickr8k --boxes entities.json.gz --output runs/attention
 
-Every variant learns from the same photos for as many epochs, from scratch but for the encoder, which stays as it is and
-runs once for each size of photo. Scores are of the validation split, of the epoch with the best CIDEr. A variant that
-was scored before is not scored again, so a command that was stopped goes on where it was. What learning costs is
-measured at the end, on a few photos, the variants in turn: nothing else should be running then.
+Every variant trains on the same photos for the same number of epochs, from scratch except for the encoder, which is
+frozen and runs once per photo size. Scores are of the validation split, at the epoch with the best CIDEr. A scored
+variant is not trained again, so a stopped command resumes where it was. The time of training is measured at the end,
+on a few photos, with the variants in turn: nothing else should be running then.
 """
 
 import argparse
@@ -35,7 +35,7 @@ from training.setup import TrainingSetup, build_model, choose_vocabulary, make_c
 
 @dataclass(frozen=True)
 class Variant:
-    """What is changed of the captioner that all others are compared with."""
+    """Changes to the baseline captioner."""
 
     name: str
     captioner: Mapping[str, Any] = field(default_factory=dict)
@@ -46,7 +46,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class Result:
-    """What a variant scored with one seed."""
+    """The scores of a variant with one seed."""
 
     variant: str
     seed: int
@@ -59,27 +59,27 @@ class Result:
 TIMED_PHOTOS, TIMED_ROUNDS = 320, 2
 
 FINER = {"scales": 2, "score": "dot"}
-"""Of additive scores, four times as many places would double the time."""
+"""With additive scores, four times as many locations would double the time."""
 
 VARIANTS = (
     Variant("soft attention", seeds=3),
     Variant("no attention", {"attention": "none"}, seeds=3),
-    Variant("hard attention, the likeliest place", {"attention": "hard"}),
+    Variant("hard attention, the likeliest location", {"attention": "hard"}),
     Variant("hard attention, the expected annotation", {"attention": "hard"}, decoding={"hard_context": "expected"}),
     Variant("tanh in the score", {"activation": "tanh"}),
     Variant("dot score", {"score": "dot"}),
     Variant("general score", {"score": "general"}),
-    Variant("the last word asks, too", {"query": "hidden_word"}),
+    Variant("the last word in the query", {"query": "hidden_word"}),
     Variant("gate: a vector", {"gate": "vector"}),
     Variant("no gate", {"gate": "off"}),
     Variant("no deep output", {"deep_output": False}),
     Variant("penalty 0", training={"doubly_stochastic_weight": 0.0}),
     Variant("penalty 0.3", training={"doubly_stochastic_weight": 0.3}),
-    Variant("7 x 7 places (224 pixels)", {"image_size": 224}),
-    Variant("20 x 20 places (two scales, dot score)", FINER, seeds=3),
-    Variant("no attention, of both scales", {"attention": "none", "scales": 2}, seeds=3),
+    Variant("7 x 7 locations (224 pixels)", {"image_size": 224}),
+    Variant("20 x 20 locations (two scales, dot score)", FINER, seeds=3),
+    Variant("no attention, two scales", {"attention": "none", "scales": 2}, seeds=3),
     Variant(
-        "20 x 20 places, hard attention, the expected annotation",
+        "20 x 20 locations, hard attention, the expected annotation",
         {**FINER, "attention": "hard"},
         decoding={"hard_context": "expected"},
         seeds=3,
@@ -89,7 +89,7 @@ VARIANTS = (
     Variant("supervision 3", training={"supervision_weight": 3.0}),
     Variant("hard attention, supervision 1", {"attention": "hard"}, {"supervision_weight": 1.0}),
     Variant(
-        "20 x 20 places, supervision 1, the last word asks, too",
+        "20 x 20 locations, supervision 1, the last word in the query",
         {**FINER, "query": "hidden_word"},
         {"supervision_weight": 1.0, "doubly_stochastic_weight": 0.3},
     ),
@@ -117,24 +117,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.attention", description=__doc__.split("\n")[0])
     parser.add_argument("--data", type=Path, required=True, help="data set with a validation split")
-    parser.add_argument("--boxes", type=Path, required=True, help="boxes of what its captions name")
+    parser.add_argument("--boxes", type=Path, required=True, help="boxes of the things that its captions name")
     parser.add_argument("--output", type=Path, required=True, help="folder for the runs and results.json")
     parser.add_argument("--cache", type=Path, default=Path("data/features"), help="folder for encoded photos")
-    parser.add_argument("--photos", type=int, default=3000, help="to learn from; default: 3000")
-    parser.add_argument("--validation-photos", type=int, default=0, metavar="N", help="at most so many; default: all")
-    parser.add_argument("--epochs", type=int, default=5, help="default: 5")
-    parser.add_argument("--only", nargs="+", metavar="VARIANT", help="these alone")
-    parser.add_argument("--device", help="cpu, cuda, ...; by default a GPU where there is one")
+    parser.add_argument("--photos", type=int, default=3000, help="photos to train on; default: 3000")
+    parser.add_argument("--validation-photos", type=int, default=0, metavar="N", help="at most this many; default: all")
+    parser.add_argument("--epochs", type=int, default=5, help="epochs of each variant; default: 5")
+    parser.add_argument("--only", nargs="+", metavar="VARIANT", help="variants to run; default: all")
+    parser.add_argument("--device", help="cpu, cuda, ...; default: a GPU if there is one")
     base = parser.add_argument_group("the captioner")
     base.add_argument("--encoder", default="efficientnet_lite2")
     base.add_argument("--image-size", type=int, default=320)
     base.add_argument("--fit", default="squash")
-    base.add_argument("--size", type=int, default=256, help="of embedding, state and attention; default: 256")
+    base.add_argument("--size", type=int, default=256, help="dimension of embedding, state and attention; default: 256")
     return parser
 
 
 def scored(variant: Variant, seed: int, data: DataSet, boxes: BoxSet, options: argparse.Namespace) -> Result:
-    """Train a variant with one seed and score it, or read what it scored before."""
+    """Train a variant with one seed and score it, or read its stored scores."""
     name = "".join(letter if letter.isalnum() else "-" for letter in variant.name)
     output = options.output / f"{name}-{seed}"
     kept = output / "result.json"
@@ -151,7 +151,7 @@ def scored(variant: Variant, seed: int, data: DataSet, boxes: BoxSet, options: a
 
 
 def timed(variants: Sequence[Variant], data: DataSet, boxes: BoxSet, options: argparse.Namespace) -> dict[str, float]:
-    """Seconds that each variant takes to learn from 1,000 photos once, encoded before; without validation."""
+    """Return the seconds of each variant for training on 1,000 encoded photos once, without validation."""
     few = fewer_photos(data, min(options.photos, TIMED_PHOTOS))
     found: dict[str, list[float]] = {variant.name: [] for variant in variants}
     for number in range(TIMED_ROUNDS):
@@ -168,7 +168,7 @@ def timed(variants: Sequence[Variant], data: DataSet, boxes: BoxSet, options: ar
 def trained(
     variant: Variant, data: DataSet, boxes: BoxSet, output: Path, options: argparse.Namespace, **training: Any
 ) -> Path:
-    """Train a variant; returns the folder of its bundle."""
+    """Train a variant and return the folder of its bundle."""
     sizes = dict.fromkeys(("embedding_dim", "hidden_dim", "attention_dim"), options.size)
     same = {"encoder": options.encoder, "image_size": options.image_size, "fit": options.fit}
     config = CaptionerConfig(**{**same, **sizes, **variant.captioner})
@@ -185,13 +185,13 @@ def trained(
 
 
 def fewer_photos(data: DataSet, count: int) -> DataSet:
-    """The data set with so many photos of its train split, the same each time, and all of its others."""
+    """Return the data set with `count` photos of its train split, the same each time, and all other splits."""
     kept = sample(data.split("train"), count, stream(0, LEARNED))
     return replace(data, records=[*kept, *(record for record in data.records if record.split != "train")])
 
 
 def table(results: Sequence[Result], seconds: Mapping[str, float]) -> str:
-    """Markdown: a row for each variant; of several seeds the mean, and from the least to the most."""
+    """Return Markdown with a row per variant: the mean over seeds, and the least and the most."""
     rows = ["| | CIDEr | BLEU-4 | attention correctness | pointing | s/1,000 photos |", "|---|---|---|---|---|---|"]
     for variant in dict.fromkeys(result.variant for result in results):
         runs = [result for result in results if result.variant == variant]

@@ -1,8 +1,8 @@
-"""What attention costs: the time of a word against how many places there are to look at, and how many hypotheses.
+"""Measure the cost of attention: the time per word against the number of locations and of hypotheses.
 
-The decoder is the one that ships, with its own score and with the paper's additive one, and random weights. Attention
-is the query, the scores of all places, their softmax, and the average of what is read; what is computed once for a
-photo is no part of a word's time.
+The decoder is the shipped one, with its own score and with the paper's additive score, and random weights. Attention
+is the query, the scores of all locations, their softmax, and the weighted sum; computations once per photo are not
+part of a word's time.
 """
 
 from collections.abc import Sequence
@@ -18,20 +18,20 @@ from captioner.captioner import Captioner
 from captioner.model.attention import attend
 from captioner.model.decoder import Decoder, DecoderState, ImageFeatures
 
-TITLE = "What attention costs"
+TITLE = "Cost of attention"
 
 
 @dataclass(frozen=True)
 class Sizes:
     rounds: int = 15
     words: int = 30
-    """In a round."""
+    """Words per round."""
     places: tuple[int, ...] = (49, 100, 196, 400, 784, 1600)
     beam_widths: tuple[int, ...] = (1, 2, 4, 8, 12, 16)
     usual_places: int = 400
-    """While the beam changes: those of the captioner that ships."""
+    """While the beam width varies: as in the shipped captioner."""
     usual_beam_width: int = 5
-    """While the places change."""
+    """While the locations vary."""
 
 
 QUICK = Sizes(rounds=2, words=2, places=(4, 9, 16), beam_widths=(1, 2, 3), usual_places=9, usual_beam_width=2)
@@ -46,23 +46,23 @@ class Row:
     """The decoder's step for one word of all hypotheses, in microseconds."""
     attention_us: Spread
     share: Spread
-    """Of attention in that step, 0 to 1, round by round."""
+    """Of attention in that step, 0 to 1, per round."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """The straight line that is nearest to the times, by least squares."""
+    """A straight line fitted to the times by least squares."""
 
     score: str
     what: str
-    """A word, or its attention."""
+    """a word or its attention"""
     against: str
-    """places or hypotheses."""
+    """locations or hypotheses"""
     slope_us: float
-    """For one more."""
+    """Per additional location or hypothesis."""
     intercept_us: float
     r_squared: float
-    """How much of the variance the line explains: 1 is a straight line."""
+    """Share of the variance explained by the line: 1 is a straight line."""
 
 
 @dataclass(frozen=True)
@@ -78,9 +78,9 @@ def measure(captioner: Captioner, quick: bool = False) -> Results:
     rows: list[Row] = []
     lines: list[Line] = []
     for score in dict.fromkeys((captioner.bundle.config.score, "additive")):
-        for against, cases in (("places", by_places), ("hypotheses", by_width)):
+        for against, cases in (("locations", by_places), ("hypotheses", by_width)):
             found = rows_of(captioner, score, cases, sizes)
-            counts = [row.places if against == "places" else row.beam_width for row in found]
+            counts = [row.places if against == "locations" else row.beam_width for row in found]
             rows += found
             for what, times in (("a word", "word_us"), ("its attention", "attention_us")):
                 medians = [getattr(row, times).median for row in found]
@@ -94,13 +94,13 @@ def report(results: Results) -> str:
         (line.score, line.what, line.against, line.intercept_us, line.slope_us, f"{line.r_squared:.4f}")
         for line in results.lines
     ]
-    headings = ["score", "places", "beam", "a word, us", "its attention, us", "attention's share"]
-    of_lines = ["score", "time of", "against", "at none, us", "for one more, us", "R²"]
-    return "\n\n".join((table(headings, rows), "The nearest straight lines:", table(of_lines, lines)))
+    headings = ["score", "locations", "beam", "a word, us", "its attention, us", "attention's share"]
+    of_lines = ["score", "time of", "against", "intercept, us", "slope, us for one more", "R²"]
+    return "\n\n".join((table(headings, rows), "Lines fitted by least squares:", table(of_lines, lines)))
 
 
 def rows_of(captioner: Captioner, score: str, cases: Sequence[tuple[int, int]], sizes: Sizes) -> list[Row]:
-    """cases: places and beam width of each. All cases take turns."""
+    """cases: numbers of locations and beam widths. All cases take turns."""
     config, annotation_dim = replace(captioner.bundle.config, score=score), captioner.model.decoder.annotation_dim
     decoder = Decoder(config, annotation_dim, len(captioner.bundle.vocabulary)).to(captioner.device).eval()
     contestants: dict[tuple[int, int, str], Contestant] = {}
@@ -123,7 +123,7 @@ def rows_of(captioner: Captioner, score: str, cases: Sequence[tuple[int, int]], 
 
 
 class Word:
-    """The words of a beam of one photo: whole steps, or their attention alone, so many times."""
+    """Words of a beam of one photo: whole steps or only their attention, repeated `times` times."""
 
     def __init__(self, decoder: Decoder, places: int, beam_width: int, times: int):
         device = decoder.embedding.weight.device
@@ -147,7 +147,7 @@ class Word:
             self.look()
 
     def look(self) -> tuple[Tensor, Tensor]:
-        """alpha [1, K, L] and context [1, K, D], as the decoder's step computes them, but for the gate."""
+        """Return alpha [1, K, L] and context [1, K, D] as the decoder's step computes them before the gate."""
         decoder = self._decoder
         query = decoder.score.query(self._state.hidden)
         if decoder.embedding_to_query is not None:

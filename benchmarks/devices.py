@@ -1,7 +1,8 @@
-"""How training with the encoder learning scales from one process to two, on a core each.
+"""Measure how fine-tuning of the encoder scales from one process to two, each on one core.
 
-Both take steps of the same batch. Beside them the machine's own ceiling: two processes that know nothing of each other,
-each with half of the batch. Two cores that share a memory, or are two threads of one core, are not twice one core.
+Both train on the same batches. For comparison with the machine's limit, two independent processes train at the same
+time on half of the batch each: two cores that share memory, or two threads of one core, are less than twice as fast as
+one core.
 """
 
 import argparse
@@ -24,7 +25,8 @@ from benchmarks.tables import table
 from benchmarks.timing import Spread
 from captioner.captioner import Captioner
 from captioner.model.allocator import keep_freed_memory
-from training.distributed import Ranks, leave, meet
+from captioner.ranks import Ranks
+from training.distributed import leave, meet
 from training.options import FitOptions
 
 TITLE = "Training on two processes"
@@ -40,13 +42,13 @@ TORCHRUN = ["-m", "torch.distributed.run", "--nproc-per-node", str(PROCESSES)]
 class Sizes:
     rounds: int = 3
     photos: int = 64
-    """In a batch, shared or not."""
+    """Per batch, of all processes together."""
     batches: int = 4
-    """Of each contestant in a round, after one that warms up."""
+    """Per contestant and round, after a warm-up batch."""
     tuned_stages: int = 3
-    """Of the encoder that ships, as it was trained."""
+    """Final stages of the shipped encoder, as it was fine-tuned."""
     image_size: int | None = None
-    """Side of the square that the encoder sees; None: what it was trained for."""
+    """Side of the encoder's input square; None: that of the bundle."""
 
 
 QUICK = Sizes(rounds=1, photos=2, batches=1, image_size=64)
@@ -57,7 +59,7 @@ class Row:
     contestant: str
     photos_per_second: Spread
     times_one: Spread
-    """How many times as many as one process alone, round by round."""
+    """Ratio to the photos per second of one process, per round."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class Results:
 
 
 def measure(captioner: Captioner, quick: bool = False) -> Results:
-    """On CPU cores, with the captioner that ships, which each process loads; the one that is given is left alone."""
+    """Measure on CPU cores with the shipped captioner, which each process loads; `captioner` is not used."""
     sizes = QUICK if quick else Sizes()
     rates: dict[str, list[float]] = {}
     with TemporaryDirectory() as folder:
@@ -86,7 +88,7 @@ def measure(captioner: Captioner, quick: bool = False) -> Results:
 def report(results: Results) -> str:
     rows = [(row.contestant, row.photos_per_second, row.times_one) for row in results.rows]
     note = f"A batch has {results.photos} photos; each process has one thread."
-    return "\n\n".join((table(["processes", "photos/s", "times one"], rows), note))
+    return "\n\n".join((table(["processes", "photos/s", "times one process"], rows), note))
 
 
 def _one(sizes: Sizes, folder: Path) -> float:
@@ -101,11 +103,11 @@ def _two_strangers(sizes: Sizes, folder: Path) -> float:
     return _rate(sizes, sizes.photos // PROCESSES, folder, [[]] * PROCESSES)
 
 
-_CONTESTANTS = {"one": _one, "two ranks": _two_ranks, "two apart, at the same time": _two_strangers}
+_CONTESTANTS = {"one": _one, "two ranks": _two_ranks, "two independent processes": _two_strangers}
 
 
 def _rate(sizes: Sizes, photos: int, folder: Path, launchers: list[list[str]]) -> float:
-    """Photos per second of programs that run at the same time, each with batches of so many photos."""
+    """Return the photos per second of programs that run at the same time, each with batches of `photos` photos."""
     folder.mkdir()
     options = json.dumps(asdict(sizes) | {"photos": photos})
     programs = [
@@ -117,12 +119,12 @@ def _rate(sizes: Sizes, photos: int, folder: Path, launchers: list[list[str]]) -
     ]  # fmt: skip
     said = [program.communicate()[0] for program in programs]
     if any(program.returncode for program in programs):
-        raise RuntimeError("a process of the benchmark failed: standard error says why")
+        raise RuntimeError("a process of the benchmark failed: see its message on standard error")
     return sum(photos / median(json.loads(seconds)) for seconds in said)
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """One of the processes: learn, and print the seconds of each batch; of ranks, the first prints."""
+    """Train in one of the processes and print the seconds of each batch; of several ranks, only the first prints."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.devices", description=__doc__.split("\n")[0])
     parser.add_argument("sizes", type=lambda text: Sizes(**json.loads(text)))
     parser.add_argument("folder", type=Path)

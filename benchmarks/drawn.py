@@ -1,4 +1,4 @@
-"""Photos and captions that are drawn at random: of the size and length of real ones, for speed depends on no more."""
+"""Random photos and captions of realistic size and length, as only these affect the speed."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,14 +13,14 @@ WIDTH, HEIGHT = 640, 480
 """Of most photos of COCO, in pixels."""
 
 CAPTIONS_PER_PHOTO = 5
-"""As COCO and Flickr8k have."""
+"""As in COCO and Flickr8k."""
 
 WORDS, WORDS_DEVIATION, FEWEST_WORDS, MOST_WORDS = 10.5, 2.3, 7, 20
-"""Of COCO's captions: the mean, its standard deviation, and where we cut."""
+"""Words per caption of COCO: mean and standard deviation, and the limits used here."""
 
 
 def draw_photos(folder: Path, count: int, width: int = WIDTH, height: int = HEIGHT, seed: int = 0) -> list[Path]:
-    """So many JPEG files in `folder`, each of some ellipses on noise."""
+    """Draw `count` JPEG files in `folder`, each of some ellipses on noise."""
     rng = np.random.default_rng(seed)
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
@@ -40,14 +40,14 @@ def draw_photos(folder: Path, count: int, width: int = WIDTH, height: int = HEIG
 def draw_captions(
     words: Sequence[str], photos: int, each: int = CAPTIONS_PER_PHOTO, seed: int = 0
 ) -> list[tuple[str, ...]]:
-    """So many captions of each photo, of words that are drawn from `words`."""
+    """Draw `each` captions per photo from `words`."""
     rng = np.random.default_rng(seed)
     lengths = rng.normal(WORDS, WORDS_DEVIATION, (photos, each)).round().clip(FEWEST_WORDS, MOST_WORDS).astype(int)
     return [tuple(" ".join(rng.choice(words, length)) for length in of_photo) for of_photo in lengths]
 
 
 def drawn_records(vocabulary: Vocabulary, photos: int, folder: Path, blank: bool = False) -> list[ImageRecord]:
-    """Photos in `folder` with captions of the vocabulary's words. blank: empty files, which nobody will read."""
+    """Draw photos in `folder` with captions of the vocabulary's words. blank: create empty files, never to be read."""
     if blank:
         paths = [folder / f"{number}.jpg" for number in range(photos)]
         for path in paths:
@@ -58,6 +58,6 @@ def drawn_records(vocabulary: Vocabulary, photos: int, folder: Path, blank: bool
 
 
 def captioned(vocabulary: Vocabulary, paths: Sequence[Path]) -> list[ImageRecord]:
-    """Photos that are there, with captions of the vocabulary's words: the same each time."""
+    """Return existing photos with captions of the vocabulary's words, the same each time."""
     captions = draw_captions(vocabulary.words[len(SPECIAL_WORDS) :], len(paths))
     return [ImageRecord(path.name, path, of_photo, "train") for path, of_photo in zip(paths, captions, strict=True)]

@@ -1,7 +1,7 @@
-"""What the encoder could run on: torch in several ways, ONNX Runtime and OpenVINO.
+"""Measure the encoder on possible runtimes: torch in several modes, ONNX Runtime and OpenVINO.
 
-All encode the same photos, one at a time and in a batch, and each is compared with the exact one. ONNX Runtime needs
-`pip install onnxruntime onnx onnxscript`, 8-bit numbers need `pip install nncf`; without them their rows are left out.
+All encode the same photos, one at a time and in a batch, and are compared with the exact result. ONNX Runtime needs
+`pip install onnxruntime onnx onnxscript`, 8-bit numbers need `pip install nncf`; without them, their rows are left out.
 """
 
 import copy
@@ -26,23 +26,23 @@ from captioner.model.runtime import ExactRuntime, OpenVinoEncoder, TorchRuntime,
 if TYPE_CHECKING:
     from openvino import Model
 
-TITLE = "What the encoder runs on"
+TITLE = "Encoder runtimes"
 
 EXACT = "torch"
-MISSING = "Left out, for it is not installed: {}."
+MISSING = "Left out, as not installed: {}."
 
 
 @dataclass(frozen=True)
 class Sizes:
     rounds: int = 15
     photos: int = 16
-    """In a batch."""
+    """Per batch."""
     image_size: int | None = None
-    """Side of the square that the encoder sees; None: what it was trained for."""
+    """Side of the encoder's input square; None: that of the bundle."""
     calibration: int = 7
-    """Photos of examples/ by which the ranges of 8-bit numbers are chosen."""
+    """Photos of examples/ used to choose the ranges of 8-bit numbers."""
     compiled: bool = True
-    """Whether torch.compile takes part; it takes a minute to begin."""
+    """Whether to include torch.compile, which takes a minute to compile."""
 
 
 QUICK = Sizes(rounds=2, photos=2, image_size=64, calibration=2, compiled=False)
@@ -54,16 +54,16 @@ class Row:
     one_ms: Spread
     """For one photo."""
     many_ms: Spread
-    """For each photo of a batch."""
+    """Per photo of a batch."""
     difference: float | None
-    """From exact annotations, root mean square, as a share of theirs; None where there is none."""
+    """Root mean square difference from the exact annotations, relative to them; None if there is none."""
 
 
 @dataclass(frozen=True)
 class Results:
     rows: tuple[Row, ...]
     photos: int
-    """In a batch."""
+    """Per batch."""
     missing: tuple[str, ...]
 
 
@@ -99,7 +99,7 @@ def report(results: Results) -> str:
         (row.runtime, row.one_ms, row.many_ms, "none" if row.difference is None else f"{100 * row.difference:.2f} %")
         for row in results.rows
     ]
-    headings = ["encoder by", "one photo, ms", f"of a batch of {results.photos}, ms a photo", "difference"]
+    headings = ["runtime", "one photo, ms", f"batch of {results.photos}, ms per photo", "difference"]
     notes = [MISSING.format(", ".join(results.missing))] if results.missing else []
     return "\n\n".join((table(headings, rows), *notes))
 
@@ -117,13 +117,13 @@ def difference(found: Tensor, exact: Tensor) -> float:
 
 
 def batch_of(captioner: Captioner, count: int, size: int) -> Tensor:
-    """The photos of examples/, again and again, [B, S, S, 3]."""
+    """Return the photos of examples/, repeated as needed, [B, S, S, 3]."""
     prepared = [captioner.prepare(path)[0][:size, :size] for path in sorted(EXAMPLES.glob("*.jpg"))[:count]]
     return torch.from_numpy(np.stack([prepared[number % len(prepared)] for number in range(count)]))
 
 
 def runtimes_of(captioner: Captioner, size: int, sizes: Sizes) -> tuple[dict[str, Encode], list[str]]:
-    """What can be had here, the exact one first, and what is not installed."""
+    """Return the available runtimes, the exact one first, and the names of missing packages."""
     encoder, decoder = captioner.model.encoder, captioner.model.decoder
     channels_last = copy.deepcopy(encoder).to(memory_format=torch.channels_last)
     found: dict[str, Encode] = {
@@ -155,7 +155,7 @@ def installed(*packages: str) -> bool:
 
 
 def by_onnx(encoder: Encoder, size: int) -> Encode:
-    """The encoder by ONNX Runtime with as many threads as torch has."""
+    """Return the encoder in ONNX Runtime, with as many threads as torch."""
     import onnxruntime
 
     file, square = io.BytesIO(), torch.zeros(2, size, size, 3, dtype=torch.uint8)
@@ -169,7 +169,7 @@ def by_onnx(encoder: Encoder, size: int) -> Encode:
 
 
 def in_8_bits(network: "Model", photos: Tensor) -> "Model":
-    """The network with 8-bit numbers, whose ranges are chosen by photos [B, S, S, 3]."""
+    """Return the network with 8-bit numbers, with ranges chosen on photos [B, S, S, 3]."""
     import nncf
 
     return nncf.quantize(network, nncf.Dataset([photo[None].numpy() for photo in photos]), subset_size=len(photos))

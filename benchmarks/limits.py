@@ -1,10 +1,10 @@
-"""How near the machine's limits the captioner comes.
+"""Measure how near the captioner comes to the machine's limits.
 
-The floor of a piece of work is the longer of two times: its operations at the machine's fastest matrix product, and its
-bytes at the machine's memory bandwidth. Both speeds are measured here, in turn with the work; the best round counts.
-Operations are those that torch's FlopCounterMode counts: matrix products and convolutions. Bytes are only those that
-must move whatever the program: see each `..._bytes`. What lies between two layers is not among them, for it could stay
-in the processor. Of a small network whose weights stay in the processor's cache, a fraction above 1 is no mistake.
+The floor of a piece of work is the longer of two times: its operations at the speed of the machine's fastest matrix
+product, and its bytes at the machine's memory bandwidth. Both speeds are measured here, in turn with the work; the
+best round counts. Operations are those that torch's FlopCounterMode counts: matrix products and convolutions. Bytes
+are only those that any program must move: see each `..._bytes`. Values between two layers are excluded, as they could
+stay in the processor. For a small network with cached weights, a fraction above 1 is possible.
 """
 
 from collections.abc import Callable
@@ -33,7 +33,7 @@ BEAM_WIDTH = 5
 FLOAT32, BF16 = 4, 2
 """Bytes of a number."""
 MATRIX, BANDWIDTH = "matrix product, {}", "memory bandwidth"
-"""Names of what is measured of the machine."""
+"""Names of the machine's speeds."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,11 @@ class Sizes:
     matrix: int = 2048
     """Rows and columns of the product that gives the peak; four times as many on a GPU."""
     numbers: int = 2**26
-    """In each of the three arrays that give the bandwidth: 256 MB, beyond most caches."""
+    """In each of the three arrays that give the bandwidth: 256 MB, more than most caches."""
     photos: int = 16
-    """In a batch."""
+    """Per batch."""
     steps: int = 20
-    """Of the decoder, in a round."""
+    """Of the decoder, per round."""
     training: TrainingSizes = TrainingSizes()
 
 
@@ -55,7 +55,7 @@ QUICK = Sizes(rounds=2, matrix=64, numbers=2**12, photos=2, steps=2, training=QU
 
 @dataclass(frozen=True)
 class Peak:
-    """What the machine can do at most."""
+    """A maximum speed of the machine."""
 
     name: str
     value: Spread
@@ -64,23 +64,23 @@ class Peak:
 
 @dataclass(frozen=True)
 class Work:
-    """Something that the captioner does."""
+    """A piece of the captioner's work."""
 
     name: str
     operations: float
     """Multiplications and additions."""
     bytes: float
-    """That must move."""
+    """Bytes that must be moved."""
     precision: str
     """Of the matrix products: float32 or bfloat16."""
     run: Contestant
     repeats: int = 1
-    """How often `run` does it."""
+    """How often `run` repeats the work."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """A piece of work against its floor."""
+    """A piece of work compared with its floor."""
 
     work: str
     giga_operations: float
@@ -88,9 +88,9 @@ class Row:
     ms: Spread
     floor_ms: float
     bound_by: str
-    """Which of the two times is the floor: operations or bytes."""
+    """The longer of the two times: operations or bytes."""
     fraction: Spread
-    """Floor / time: 1 would be the machine's limit."""
+    """Floor / time: 1 is the machine's limit."""
 
 
 @dataclass(frozen=True)
@@ -125,11 +125,11 @@ def report(results: Results) -> str:
     ]
     headings = ["work", "Gop", "MB", "ms", "floor, ms", "bound by", "floor / time"]
     peaks = [(peak.name, f"{peak.value} {peak.unit}") for peak in results.peaks]
-    return "\n\n".join((table(["of this machine", "measured"], peaks), table(headings, rows)))
+    return "\n\n".join((table(["limit of this machine", "measured"], peaks), table(headings, rows)))
 
 
 def row_of(work: Work, seconds: list[float], speeds: dict[str, float]) -> Row:
-    """seconds: of the work, each round. speeds: of the machine, in operations and bytes per second."""
+    """seconds: of the work, per round. speeds: of the machine, in operations and bytes per second."""
     by_operations = work.operations / speeds[MATRIX.format(work.precision)]
     by_bytes = work.bytes / speeds[BANDWIDTH]
     floor = max(by_operations, by_bytes)
@@ -140,7 +140,7 @@ def row_of(work: Work, seconds: list[float], speeds: dict[str, float]) -> Row:
 
 
 def peak_contestants(sizes: Sizes, device: torch.device) -> dict[str, Contestant]:
-    """A matrix product in each precision, and two arrays added into a third."""
+    """Return a matrix product in each precision, and the addition of two arrays into a third."""
     contestants: dict[str, Contestant] = {}
     side = matrix_side(sizes, device)
     for precision in (torch.float32, torch.bfloat16):
@@ -175,7 +175,7 @@ def _name(precision: torch.dtype) -> str:
 
 
 def counted(run: Callable[[], object]) -> float:
-    """Operations of a run."""
+    """Return the number of operations of a run."""
     with FlopCounterMode(display=False) as counter:
         run()
     return float(counter.get_total_flops())
@@ -199,7 +199,7 @@ def encoder_bytes(encoder: nn.Module, pixels: int, annotations: int, number: int
 
 
 def step_work(captioner: Captioner, photos: int, steps: int) -> Work:
-    """One word of a beam search: the decoder's step for every hypothesis, without the search itself."""
+    """One word of a beam search: the decoder's step for every hypothesis, without the search."""
     decoder, device, dtype = captioner.model.decoder, captioner.device, captioner.runtime.precision
     side = captioner.model.config.image_size
     places = captioner.encode(np.zeros((1, side, side, 3), np.uint8)).shape[1:3].numel()
@@ -223,8 +223,8 @@ def step_work(captioner: Captioner, photos: int, steps: int) -> Work:
 
 
 def step_bytes(decoder: Decoder, photos: int, places: int, number: int) -> float:
-    """Weights, annotations and keys read once; of each hypothesis its word's embedding and its state, old and new, and
-    its logits and its map. Of the embeddings and of what prepares the features, nothing else is read. number: bytes."""
+    """Weights, annotations and keys read once; for each hypothesis its word's embedding, its old and new state, its
+    logits and its map. Other embeddings, and weights that only prepare the features, are not read. number: bytes."""
     hypotheses = photos * BEAM_WIDTH
     unused = (decoder.embedding, decoder.init_hidden, decoder.init_cell, decoder.score.annotation_to_key)
     weights = _size(decoder) - sum(_size(module) for module in unused)
@@ -234,23 +234,23 @@ def step_bytes(decoder: Decoder, photos: int, places: int, number: int) -> float
 
 
 def training_work(captioner: Captioner, sizes: TrainingSizes, folder: Path) -> Work:
-    """One batch of `fit` with the encoder frozen, as the captioner that ships goes on to learn."""
+    """One batch of `fit` with a frozen encoder, starting from the shipped captioner."""
     records = drawn_records(captioner.bundle.vocabulary, sizes.photos, folder)
     options = FitOptions(epochs=1000, batch_size=len(records))
     training = OurTraining.of_photos(captioner, records, options, sizes.our_pixels, folder / "features")
     batch = next(training.features.train.batches(0, len(records), CAPTIONS_PER_PHOTO, 0))
     moved = training_bytes(training, batch.features.numel(), batch.targets.numel())
-    name = f"training step, {sizes.photos} photos, {CAPTIONS_PER_PHOTO} captions of each"
+    name = f"training step, {sizes.photos} photos, {CAPTIONS_PER_PHOTO} captions each"
     return Work(name, counted(training.epoch), moved, "bfloat16", lambda _: training.epoch())
 
 
 def training_bytes(training: OurTraining, features: int, words: int) -> float:
-    """What must move in a batch.
+    """Return the bytes that a batch must move.
 
-    Of each number that learns: itself read forwards and backwards, its gradient written and read, and itself, two
-    moments and the moving average read and written when it is updated. Of the frozen encoder, the weights of the stages
-    that the cache does not hold, read once. Features read once, the logits of `words` positions written forwards and
-    read backwards, in 16 bits.
+    For each trainable number: itself read forwards and backwards, its gradient written and read, and itself, two
+    moments and the moving average read and written in the update. For the frozen encoder: the weights of the stages
+    that are not cached, read once. Features read once; the logits of `words` positions written forwards and read
+    backwards, in 16 bits.
     """
     model = training.run.setup.model
     learning = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)

@@ -1,4 +1,4 @@
-"""The machine that figures are of."""
+"""Description of the machine that results were measured on."""
 
 import os
 import platform
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-if TYPE_CHECKING:  # the benchmark of the service does without torch
+if TYPE_CHECKING:  # the benchmark of the service runs without torch
     import torch
 
 CPU_INFO = Path("/proc/cpuinfo")
@@ -16,34 +16,34 @@ CPU_INFO = Path("/proc/cpuinfo")
 
 @dataclass(frozen=True)
 class Machine:
-    """What the speed of a program depends on."""
+    """Properties that affect the speed of a program."""
 
     cpu: str
-    """As it names itself."""
+    """Its model name."""
     cores: int
     memory_gib: float
     architecture: str
     python: str
     torch: str
     threads: int
-    """That torch uses, of every contestant."""
+    """Number of torch's threads, for every contestant."""
     cpu_bf16: tuple[str, ...]
-    """Instructions for 16-bit floats; none where these are computed as 32-bit ones."""
+    """Instructions for 16-bit floats; empty if these are computed as 32-bit ones."""
     device: str
-    """On which everything was measured."""
+    """The device of all measurements."""
     gpu: str | None
-    """The name of that device where it is a GPU."""
+    """Its name if the device is a GPU."""
     gpu_bf16: bool
 
 
 def machine() -> str:
-    """The machine in a line, without torch."""
+    """Describe the machine in one line, without torch."""
     memory = psutil.virtual_memory().total / 2**30
     return f"{os.cpu_count()} cores, {memory:.0f} GiB, {platform.machine()}, Python {platform.python_version()}"
 
 
 def described(device: "torch.device") -> Machine:
-    """The machine, and what torch makes of it."""
+    """Describe the machine and torch's use of it."""
     import torch
 
     info, on_gpu = cpu_info(), device.type == "cuda"
@@ -63,7 +63,7 @@ def described(device: "torch.device") -> Machine:
 
 
 def cpu_info(path: Path = CPU_INFO) -> dict[str, str]:
-    """What the kernel tells of the first core; nothing where it tells nothing."""
+    """Return the kernel's description of the first core, empty if there is none."""
     if not path.is_file():
         return {}
     first = path.read_text(errors="replace").split("\n\n")[0]
@@ -72,7 +72,7 @@ def cpu_info(path: Path = CPU_INFO) -> dict[str, str]:
 
 
 def report(found: Machine) -> str:
-    """The machine in two lines."""
+    """Describe the machine in two lines."""
     instructions = ", ".join(found.cpu_bf16) or "no instructions"
     lines = [
         f"{found.cpu}, {found.cores} cores, {found.memory_gib:.0f} GiB, {found.architecture}; bf16: {instructions}.",

@@ -1,12 +1,11 @@
-"""Photos captioned in a second, over a folder of them.
+"""Measure photos captioned per second, over a folder.
 
-Ours is the captioner that ships: a batch at a time, photos read ahead in threads, as the command line does it; and one
-at a time. The textbook's search takes one photo by its nature. The captioners of others, with random weights and as
-many words as ours, take batches of the size that suits each of them best of a few; their photos are read ahead, too.
-Nothing is drawn.
+Ours is the shipped captioner: in batches with photos read ahead in threads, as the command line does, and one photo at
+a time. The textbook's search takes one photo at a time. The peers have random weights, generate as many words as ours,
+and use the fastest of a few batch sizes; their photos are read ahead as well. Nothing is drawn.
 
-Beside these, more photos: into a file, with so many processes that read them, the start of these included; and the
-same photos captioned in this process, with threads, and by the library, which reads a batch and then captions it.
+In addition, a larger number of photos: into a file with several reading processes, including their start; in this
+process with threads; and by the library, which reads a batch and then captions it.
 """
 
 import os
@@ -32,10 +31,10 @@ from captioner.images.photo import open_image
 TITLE = "Many photos"
 
 BATCH_SIZE = 16
-"""Of ours: what the command line takes by default."""
+"""Of ours: the command line's default."""
 BEAM_WIDTHS = (5, 3)
 BASE = f"ours, beam {BEAM_WIDTHS[0]}, batches of {BATCH_SIZE}"
-"""What the others are compared with."""
+"""The contestant that others are compared with."""
 BULK_BASE = "this process, photos read by threads"
 
 
@@ -45,7 +44,7 @@ class Sizes:
     photos: int = 32
     peer_batch_sizes: tuple[int, ...] = (1, 4, 16)
     tried_photos: int = 16
-    """To find each peer's best size of a batch."""
+    """To find each peer's best batch size."""
     bulk_rounds: int = 3
     bulk_photos: int = 500
     workers: tuple[int, ...] = (1, 2)
@@ -62,7 +61,7 @@ class Row:
     contestant: str
     photos_per_second: Spread
     times_ours: Spread
-    """How many times as long as ours with beam 5, in batches, it takes; of bulk rows, as the first."""
+    """Ratio to the time of ours with beam 5 in batches; for bulk rows, to the first of them."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ class Results:
     rows: tuple[Row, ...]
     photos: int
     words: int
-    """Of a caption, the median of ours."""
+    """Per caption, the median of ours."""
     bulk_rows: tuple[Row, ...]
     bulk_photos: int
     notes: tuple[str, ...]
@@ -110,7 +109,7 @@ def report(results: Results) -> str:
     return "\n\n".join(
         (
             _table(results.rows, BASE),
-            f"{results.photos} photos; captions of others have {results.words} words.",
+            f"{results.photos} photos; captions of the peers have {results.words} words.",
             _table(results.bulk_rows, BULK_BASE),
             f"{results.bulk_photos} photos, ours, beam {BEAM_WIDTHS[0]}, batches of {BATCH_SIZE}.",
             *results.notes,
@@ -124,7 +123,7 @@ def _table(rows: Sequence[Row], base: str) -> str:
 
 
 def copied_examples(folder: Path, count: int) -> list[Path]:
-    """So many files, the photos of examples/ again and again."""
+    """Copy the photos of examples/, repeated as needed, into `count` files."""
     examples = sorted(EXAMPLES.glob("*.jpg"))
     return [
         Path(shutil.copy(examples[number % len(examples)], folder / f"{number:04}.jpg")) for number in range(count)
@@ -143,7 +142,7 @@ def _ours(captioner: Captioner, paths: Sequence[Path]) -> dict[str, Contestant]:
 def _our_batches(
     captioner: Captioner, paths: Sequence[Path], options: DecodingOptions, batch_size: int
 ) -> Callable[[int], object]:
-    if batch_size == 1:  # as a program would that has one photo at a time: nothing is read ahead
+    if batch_size == 1:  # as a program with one photo at a time: nothing is read ahead
         return lambda _: [captioner.caption([path], options) for path in paths]
     return lambda _: list(caption_files(captioner, paths, options, batch_size))
 
@@ -182,7 +181,7 @@ def _peer(peer: Peer, paths: Sequence[Path], words: int, batch_size: int) -> Con
 
 
 def best_batch_size(peer: Peer, paths: Sequence[Path], words: int, sizes: Sequence[int]) -> int:
-    """The size with which these photos take the least time."""
+    """Return the batch size with the shortest time for these photos."""
     device = peer.network.device
-    _peer(peer, paths[:1], words, 1)(0)  # warm
+    _peer(peer, paths[:1], words, 1)(0)  # warm-up
     return min(sizes, key=lambda size: timed(_peer(peer, paths, words, size), 0, device))

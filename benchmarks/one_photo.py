@@ -1,9 +1,9 @@
-"""How long one photo takes, from the bytes of a JPEG to its caption and, where there are maps, the map of every word.
+"""Measure the time of one photo, from the bytes of a JPEG to its caption and, if there are maps, the map of every word.
 
-Ours is the captioner that ships, through the library, with beam 5. The textbook's search also has beam 5, and draws a
-map for every word; the captioners of others have no maps, so ours is there without drawing, too. All but ours have
-random weights and are made to say as many words as ours, which is all that speed depends on. The textbook's search is
-over with the caption's last word; ours goes on until every hypothesis of its beam has ended.
+Ours is the shipped captioner, through the library, with beam 5. The textbook's search also has beam 5, and draws a
+map for every word; the peers have no maps, so ours is also measured without drawing. All except ours have random
+weights and generate as many words as ours, which is all that affects the speed. The textbook's search ends with the
+caption's last word; ours continues until every hypothesis of its beam has ended.
 """
 
 from collections import defaultdict
@@ -53,14 +53,14 @@ class Row:
     p50_ms: float
     p95_ms: float
     times_ours: Spread
-    """How many times as long as ours it takes, photo by photo."""
+    """Ratio to the time of ours, per photo."""
     draws: bool
     """Whether the map of every word is drawn."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """A part of what ours does."""
+    """A part of our pipeline."""
 
     name: str
     ms: Spread
@@ -73,12 +73,12 @@ class Results:
     rows: tuple[Row, ...]
     parts: tuple[Part, ...]
     words: Spread
-    """Of a caption."""
+    """Per caption."""
     notes: tuple[str, ...]
 
 
 def measure(captioner: Captioner, quick: bool = False) -> Results:
-    """All captioners take the same photos in turn, one photo at a time."""
+    """Measure all captioners on the same photos in turn, one photo at a time."""
     photos = [path.read_bytes() for path in sorted(EXAMPLES.glob("*.jpg"))[: 2 if quick else None]]
     options = replace(captioner.decoding, beam_width=BEAM_WIDTH, captions_per_image=1)
     lengths = [len(caption.words) for caption in captioner.caption(photos, options)]
@@ -86,7 +86,7 @@ def measure(captioner: Captioner, quick: bool = False) -> Results:
     textbook = TextbookPhoto(photos, lengths, captioner, *(("resnet18", 64) if quick else ("resnet101", IMAGE_SIZE)))
     others = {peer.name: _peer_photo(peer, photos, lengths) for peer in peers(captioner.device, quick)}
     plain = _plain_photo(captioner, photos, options)
-    contestants = {"ours": ours, "ours, nothing drawn": plain, "textbook": textbook, **others}
+    contestants = {"ours": ours, "ours, without drawing": plain, "textbook": textbook, **others}
     seconds = interleaved(contestants, 2 if quick else ROUNDS, captioner.device)
     rows = tuple(_row(name, taken, seconds["ours"], name in DRAWING) for name, taken in seconds.items())
     words = Spread.of([float(length) for length in lengths])
@@ -102,7 +102,7 @@ def report(results: Results) -> str:
         (
             table(["captioner", "p50, ms", "p95, ms", "times as long as ours", "maps drawn"], rows),
             table(["part of ours", "ms", "share"], parts),
-            f"Captions have {results.words} words. All but ours have random weights and are made to say as many.",
+            f"Captions have {results.words} words. All except ours have random weights and generate as many words.",
             *results.notes,
         )
     )
@@ -118,14 +118,14 @@ def _plain_photo(captioner: Captioner, photos: Sequence[bytes], options: Decodin
 
 
 class OurPhoto:
-    """Captions a photo with the library, and keeps how long each part took."""
+    """Captions a photo with the library and records the time of each part."""
 
     def __init__(self, captioner: Captioner, photos: Sequence[bytes], options: DecodingOptions):
         self._captioner, self._photos, self._options = captioner, photos, options
         self._seconds: defaultdict[str, list[float]] = defaultdict(list)
 
     def __call__(self, number: int) -> list[Image.Image]:
-        """The photo of that round, with the map of each word."""
+        """Return the photo of this round with the map of each word."""
         with self._timed("decode the JPEG"):
             photo = open_image(self._photos[number % len(self._photos)])
             square, frame = self._captioner.prepare(photo)
@@ -144,14 +144,14 @@ class OurPhoto:
         self._seconds[part].append(perf_counter() - started)
 
     def parts(self) -> tuple[Part, ...]:
-        """Of all rounds but the first, which warmed up."""
+        """Return the parts over all rounds except the first, the warm-up."""
         spreads = {name: Spread.of([1000 * each for each in taken[1:]]) for name, taken in self._seconds.items()}
         total = sum(spread.median for spread in spreads.values())
         return tuple(Part(name, spread, spread.median / total) for name, spread in spreads.items())
 
 
 def drawn(photo: Image.Image, caption: Caption) -> list[Image.Image]:
-    """The map of every word on the photo."""
+    """Draw the map of every word on the photo."""
     return [overlay(photo, alpha, caption.frame) for alpha in caption.alphas]
 
 
@@ -161,7 +161,7 @@ class TextbookPhoto:
     def __init__(
         self, photos: Sequence[bytes], lengths: Sequence[int], captioner: Captioner, resnet: str, image_size: int
     ):
-        """lengths: words that it is to say of each photo."""
+        """lengths: number of words to generate for each photo."""
         self._photos, self._lengths, self._image_size, self._device = photos, lengths, image_size, captioner.device
         self._encoder = TextbookEncoder(resnet).to(self._device)
         words = len(captioner.bundle.vocabulary)
@@ -170,7 +170,7 @@ class TextbookPhoto:
 
     @torch.inference_mode()
     def __call__(self, number: int) -> list[Image.Image]:
-        """The photo of that round, with the map of each word."""
+        """Return the photo of this round with the map of each word."""
         place = number % len(self._photos)
         photo = open_image(self._photos[place])
         return drawn_plainly(photo, self.caption(photo, self._lengths[place]))
@@ -182,7 +182,7 @@ class TextbookPhoto:
 
 
 def drawn_plainly(photo: Image.Image, caption: TextbookCaption) -> list[Image.Image]:
-    """Each map in shades of grey, scaled up to the photo and mixed with it."""
+    """Blend each map, in shades of grey and scaled up, with the photo."""
     side = round(caption.alphas.shape[-1] ** 0.5)
     maps = (255 * caption.alphas / caption.alphas.amax(dim=1, keepdim=True)).byte().view(-1, side, side).cpu().numpy()
     scaled = [Image.fromarray(each).resize(photo.size, Image.Resampling.BICUBIC) for each in maps]
@@ -190,7 +190,7 @@ def drawn_plainly(photo: Image.Image, caption: TextbookCaption) -> list[Image.Im
 
 
 def _peer_photo(peer: Peer, photos: Sequence[bytes], lengths: Sequence[int]) -> Contestant:
-    """As many tokens as ours has words, and the end."""
+    """Generate as many tokens as ours has words, and the end."""
 
     def caption(number: int) -> torch.Tensor:
         place = number % len(photos)

@@ -1,4 +1,4 @@
-"""The project's own training without its surroundings: what is timed as ours."""
+"""The training loop of this project without validation, checkpoints and files: the contestant "ours"."""
 
 import copy
 import io
@@ -17,12 +17,12 @@ from captioner.config import CaptionerConfig, DecodingOptions
 from captioner.model.decoder import Decoder
 from captioner.model.network import CaptionModel
 from captioner.model.weights import LoadedWeights
+from captioner.ranks import ALONE, Ranks
 from captioner.vocabulary import Vocabulary
 from training.data.dataset import CaptionDataset
 from training.data.features import FeatureCache, FeatureView, fill_cache, open_cache
 from training.data.records import DataSet, ImageRecord
 from training.data.training_data import TrainingData
-from training.distributed import ALONE, Ranks
 from training.encoding import Features, cached_stages
 from training.loop import shared_loss, train_epoch
 from training.options import FitOptions, phases
@@ -31,13 +31,13 @@ from training.setup import TrainingSetup, TrainingWords
 
 
 class OurTraining:
-    """`train_epoch` of the project's own loop, epoch after epoch, without validation and checkpoints."""
+    """`train_epoch` of the project's loop, epoch after epoch, without validation and checkpoints."""
 
     def __init__(
         self, model: CaptionModel, vocabulary: Vocabulary, train: CaptionDataset, stages: int | None,
         options: FitOptions, output: Path, ranks: Ranks = ALONE,
     ):  # fmt: skip
-        """stages: how many of the encoder's are in the cached features; None: all."""
+        """stages: number of the encoder's stages in the cached features; None: all."""
         self.features = Features(stages, train, validator=None)  # nothing is validated
         data = DataSet("drawn", "drawn", output, train.records, [], drawn_splits=False)
         setup = TrainingSetup(
@@ -54,9 +54,9 @@ class OurTraining:
         cls, captioner: Captioner, records: Sequence[ImageRecord], options: FitOptions,
         image_size: int | None, folder: Path, ranks: Ranks = ALONE,
     ) -> "OurTraining":  # fmt: skip
-        """The captioner goes on learning from photos, which are encoded here, as far as the encoder is frozen.
+        """Continue the captioner's training on photos, which are encoded here up to the frozen stages.
 
-        image_size: side of the square that the encoder sees; None: the captioner's own.
+        image_size: side of the encoder's input square; None: the captioner's own.
         """
         bundle = captioner.bundle
         model = copy.deepcopy(bundle.model)
@@ -76,7 +76,7 @@ class OurTraining:
         cls, decoder: Decoder, config: CaptionerConfig, vocabulary: Vocabulary, records: Sequence[ImageRecord],
         shape: Sequence[int], folder: Path,
     ) -> "OurTraining":  # fmt: skip
-        """A decoder alone learns, from annotations [H, W, D] of each photo that are drawn at random."""
+        """Train only a decoder, on random annotations [H, W, D] of each photo."""
         cache = FeatureCache(folder, shape)
         rows = np.random.default_rng(0).standard_normal((len(records), *shape), np.float32)
         cache.append([record.path for record in records], rows)
@@ -93,12 +93,12 @@ class OurTraining:
 
 
 def without_bars() -> AbstractContextManager:
-    """Progress bars are drawn as ever, to where nobody sees them."""
+    """Hide progress bars; they are drawn as usual."""
     return redirect_stderr(io.StringIO())
 
 
 class _DecoderAlone(nn.Module):
-    """A model whose photos are encoded already: the moving average of an encoder's weights takes no time."""
+    """A model without an encoder, so that the moving average of an encoder's weights takes no time."""
 
     def __init__(self, decoder: Decoder, config: CaptionerConfig):
         super().__init__()

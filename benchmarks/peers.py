@@ -1,6 +1,6 @@
-"""Captioners of others, from the package transformers, in their published sizes with random weights.
+"""Captioners of the package transformers, in their published sizes with random weights.
 
-Nothing is downloaded: how fast a network is does not depend on what its weights are, as long as the caption is as long.
+Nothing is downloaded: the speed of a network does not depend on its weights for captions of equal length.
 """
 
 import importlib.util
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 MISSING = (
-    "BLIP and ViT-GPT2 are left out: they need the package transformers. `pip install transformers`, and run it again."
+    "BLIP and ViT-GPT2 are left out: they need the package transformers. Run `pip install transformers` and try again."
 )
 
 BLIP_TEXT = {
@@ -50,7 +50,7 @@ TINY_GPT2 = {"n_embd": 24, "n_layer": 1, "n_head": 2}
 
 @dataclass(frozen=True)
 class Peer:
-    """A captioner, and how wide its beam is."""
+    """A captioner and its beam width."""
 
     name: str
     network: "PreTrainedModel"
@@ -58,13 +58,13 @@ class Peer:
     beams: int
 
     def pixels(self, photo: ImageSource) -> Tensor:
-        """A photo squashed and scaled to -1 to 1, [3, S, S]."""
+        """Return a photo squashed and scaled to -1 to 1, [3, S, S]."""
         square = open_image(photo).resize((self.image_size, self.image_size), Image.Resampling.BICUBIC)
         return torch.from_numpy(np.array(square, np.float32) / 127.5 - 1).permute(2, 0, 1)
 
     @torch.inference_mode()
     def tokens(self, pixels: Sequence[Tensor], length: int) -> Tensor:
-        """Captions of so many tokens, of a batch of photos: [n, length or more], their start included."""
+        """Generate captions of `length` tokens for a batch of photos: [n, length or more], including their start."""
         batch = torch.stack(list(pixels)).to(self.network.device)
         return self.network.generate(
             pixel_values=batch, num_beams=self.beams, do_sample=False, min_new_tokens=length, max_new_tokens=length
@@ -76,7 +76,7 @@ def installed() -> bool:
 
 
 def peers(device: torch.device, quick: bool = False) -> list[Peer]:
-    """Each greedy, and with the beam that it is published with; none where transformers is not installed.
+    """Return each peer with greedy decoding and with its published beam; none without transformers.
 
     quick: tiny networks.
     """

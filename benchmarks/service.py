@@ -1,9 +1,9 @@
-"""How fast the service answers, what batching brings, and whether its memory stays flat.
+"""Measure how fast the service answers, the effect of batching, and whether its memory stays constant.
 
     python -m benchmarks.service
 
-starts the real service as a process (the shipped captioner, a folder of its own) and sends it the photos of examples/
-over HTTP. Clients and service share the machine, so figures are those of a machine that does both.
+starts the real service as a process (the shipped captioner, its own folder) and sends it the photos of examples/ over
+HTTP. Clients and service share the machine, so results are those of a machine that runs both.
 """
 
 import argparse
@@ -33,7 +33,7 @@ START_SECONDS = 120
 
 @dataclass(frozen=True)
 class Load:
-    """Captions by so many clients, each of which sends its next photo when it has the last one's caption."""
+    """Captions requested by `clients` clients, each of which sends its next photo after the last one's caption."""
 
     clients: int
     photos: int
@@ -45,7 +45,7 @@ class Load:
 
 @dataclass(frozen=True)
 class Service:
-    """A service that runs."""
+    """A running service."""
 
     process: psutil.Process
     host: str
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for batching, batch_size in (("on", options.batch_size), ("off", 1)):
         with running_service(batch_size) as service:
             figures[f"ready_seconds_{batching}"] = round(service.ready_seconds, 2)
-            measure(service, photos, clients=4, count=16)  # warm
+            measure(service, photos, clients=4, count=16)  # warm-up
             loads = [measure(service, photos, clients, options.photos) for clients in options.clients]
             figures["loads"][batching] = [asdict(load) for load in loads]
             if batching == "on":
@@ -74,17 +74,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.service", description=__doc__.split("\n")[0])
-    parser.add_argument("--clients", type=int, nargs="+", default=[1, 2, 4, 16], help="default: 1 2 4 16")
-    parser.add_argument("--photos", type=int, default=160, help="captioned at each number of clients; default: 160")
-    parser.add_argument("--batch-size", type=int, default=8, help="where batching is on; default: 8")
-    parser.add_argument("--memory-requests", type=int, default=2000, help="default: 2000")
-    parser.add_argument("--output", type=Path, metavar="FILE.json", help="keep the figures")
+    parser.add_argument(
+        "--clients", type=int, nargs="+", default=[1, 2, 4, 16], help="numbers of concurrent clients; default: 1 2 4 16"
+    )
+    parser.add_argument(
+        "--photos", type=int, default=160, help="photos to caption at each number of clients; default: 160"
+    )
+    parser.add_argument("--batch-size", type=int, default=8, help="maximum with batching; default: 8")
+    parser.add_argument(
+        "--memory-requests", type=int, default=2000, help="requests during which memory is measured; default: 2000"
+    )
+    parser.add_argument("--output", type=Path, metavar="FILE.json", help="file for the results")
     return parser
 
 
 @contextlib.contextmanager
 def running_service(batch_size: int) -> Iterator[Service]:
-    """The service as a process on a free port, from its start until its readiness is answered."""
+    """Run the service as a process on a free port, and measure the time from its start until it is ready."""
     with tempfile.TemporaryDirectory() as home:
         environment = os.environ | {"CAPTIONER_HOME": home, "CAPTIONER_BATCH_SIZE": str(batch_size)}
         environment |= {"CAPTIONER_LOG_LEVEL": "warning", "CAPTIONER_REQUESTS_PER_MINUTE": "0"}
@@ -108,15 +114,15 @@ def running_service(batch_size: int) -> Iterator[Service]:
 
 
 def announced(process: subprocess.Popen) -> str:
-    """The address that the service prints when it is ready."""
+    """Return the URL that the service prints when it is ready."""
     for line in process.stdout:
         if found := re.search(r"http://\S+", line):
             return found.group()
-    raise RuntimeError("the service ended before it was ready: run python -m service to see why")
+    raise RuntimeError("the service ended before it was ready: run `python -m service` to see why")
 
 
 def answered(host: str, port: int, path: str = "/api/health/ready") -> None:
-    """Returns once the address answers well."""
+    """Wait until the address answers with 200."""
     end = time.monotonic() + START_SECONDS
     while time.monotonic() < end:
         with contextlib.suppress(OSError), contextlib.closing(http.client.HTTPConnection(host, port)) as connection:
@@ -124,7 +130,7 @@ def answered(host: str, port: int, path: str = "/api/health/ready") -> None:
             if connection.getresponse().status == 200:
                 return
         time.sleep(0.02)
-    raise RuntimeError("the service never became ready: run python -m service to see why")
+    raise RuntimeError("the service did not become ready: run `python -m service` to see why")
 
 
 def caption(connection: http.client.HTTPConnection, photo: bytes) -> None:
@@ -136,7 +142,7 @@ def caption(connection: http.client.HTTPConnection, photo: bytes) -> None:
 
 
 def measure(service: Service, photos: Sequence[bytes], clients: int, count: int) -> Load:
-    """Caption `count` photos by so many clients at once."""
+    """Caption `count` photos by `clients` concurrent clients."""
     numbers = iter(range(count))
     lock, seconds, failures = threading.Lock(), [], []
 
@@ -169,7 +175,7 @@ def measure(service: Service, photos: Sequence[bytes], clients: int, count: int)
 
 
 def memory_over(service: Service, photos: Sequence[bytes], requests: int, steps: int = 10) -> list[float]:
-    """The service's resident memory, in MB, before and after each tenth of so many requests by four clients."""
+    """Return the service's resident memory in MB before and after each tenth of `requests` requests by four clients."""
     found = [_resident_mb(service)]
     for _ in range(steps):
         measure(service, photos, clients=4, count=requests // steps)

@@ -1,9 +1,9 @@
-"""Show, Attend and Tell as tutorials write it, written anew, to measure against.
+"""Show, Attend and Tell in the usual form of tutorials, reimplemented for comparison.
 
-An example is a caption, so a photo is decoded and encoded once for each of its captions. The encoder's map is pooled to
-14 x 14. A batch of captions is sorted by length and shrinks as they end; every step projects all annotations anew,
-runs an LSTMCell and predicts its word. The search takes one photo, keeps one row for each hypothesis, and moves those
-that have ended out of the beam. Nothing is slowed down on purpose: photos are read ahead, and BatchNorm stays as it is.
+An example is a caption, so a photo is decoded and encoded once per caption. The encoder's map is pooled to 14 x 14. A
+batch of captions is sorted by length and shrinks as they end; every step projects all annotations again, runs an
+LSTMCell and predicts its word. The search takes one photo, keeps one row per hypothesis, and removes ended ones from
+the beam. Nothing is slowed down on purpose: photos are read ahead, and BatchNorm is frozen.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -26,15 +26,15 @@ from captioner.model.encoders import IMAGENET_MEAN, IMAGENET_STD
 from captioner.vocabulary import END, PAD, START
 
 GRID = 14
-"""Places along each side of the pooled map."""
+"""Locations along each side of the pooled map."""
 IMAGE_SIZE = 256
-"""Side of the square that the encoder sees, in pixels."""
+"""Side of the encoder's input square, in pixels."""
 GRADIENT_LIMIT = 5.0
-"""No part of a gradient is longer."""
+"""Each element of a gradient is clipped to this absolute value."""
 
 
 class TextbookEncoder(nn.Module):
-    """A ResNet of torchvision with random weights, without its classifier, its map pooled."""
+    """A torchvision ResNet with random weights, without its classifier, with a pooled map."""
 
     def __init__(self, name: str = "resnet101", grid: int = GRID):
         super().__init__()
@@ -50,14 +50,14 @@ class TextbookEncoder(nn.Module):
 
 
 def textbook_pixels(photo: ImageSource, size: int = IMAGE_SIZE) -> Tensor:
-    """A photo as the textbook's encoder sees it: squashed, scaled as for ImageNet, [3, size, size]."""
+    """Return a photo squashed and normalised as for ImageNet, [3, size, size]."""
     pixels = np.array(open_image(photo).resize((size, size)), dtype=np.float32) / 255
     scaled = (torch.from_numpy(pixels) - torch.tensor(IMAGENET_MEAN)) / torch.tensor(IMAGENET_STD)
     return scaled.permute(2, 0, 1).contiguous()
 
 
 class TextbookAttention(nn.Module):
-    """Additive attention, Xu et al. 2015, eq. 4 to 6; the annotations are projected whenever it is asked."""
+    """Additive attention, Xu et al. 2015, eq. 4 to 6; every step projects the annotations."""
 
     def __init__(self, annotation_dim: int, hidden_dim: int, attention_dim: int):
         super().__init__()
@@ -74,7 +74,7 @@ class TextbookAttention(nn.Module):
 
 @dataclass(frozen=True)
 class TextbookOutput:
-    """What is predicted of n captions, the longest first."""
+    """Predictions for n captions, the longest first."""
 
     logits: Tensor
     """[n, T, V], zeros after the end of a caption"""
@@ -85,11 +85,11 @@ class TextbookOutput:
     lengths: list[int]
     """[n] of the targets"""
     order: Tensor
-    """[n] which caption of the batch each is."""
+    """[n] the index of each caption in the batch"""
 
 
 class TextbookDecoder(nn.Module):
-    """The LSTM with attention, a gate on what it reads, and words from the state alone."""
+    """The LSTM with attention, a gate on the context, and words predicted from the state only."""
 
     def __init__(
         self,
@@ -101,7 +101,7 @@ class TextbookDecoder(nn.Module):
         dropout: float = 0.5,
         scalar_gate: bool = False,
     ):
-        """scalar_gate: one number for each word, as in the paper, instead of one for each dimension."""
+        """scalar_gate: one gate per word, as in the paper, instead of one per dimension."""
         super().__init__()
         self.attention = TextbookAttention(annotation_dim, hidden_dim, attention_dim)
         self.embedding = nn.Embedding(vocabulary_size, embedding_dim)
@@ -127,7 +127,7 @@ class TextbookDecoder(nn.Module):
         return self.output(self.dropout(state[0])), state, alpha
 
     def forward(self, annotations: Tensor, captions: Tensor, lengths: Tensor) -> TextbookOutput:
-        """Teacher forcing: annotations [n, H, W, D], captions [n, T + 1] with start and end, lengths [n] of these."""
+        """Teacher-force: annotations [n, H, W, D], captions [n, T + 1] with start and end, lengths [n] of these."""
         ordered = lengths.sort(descending=True, stable=True)
         order = ordered.indices
         annotations, captions = annotations.flatten(1, 2)[order], captions[order]
@@ -146,10 +146,10 @@ class TextbookDecoder(nn.Module):
 
 
 def textbook_decoder_like(decoder: Decoder) -> TextbookDecoder:
-    """The textbook's decoder with the weights of ours, so that both compute the same.
+    """Return the textbook's decoder with the weights of ours, so that both compute the same.
 
-    Of those with an additive score with ReLU, the state alone as query, a gate, and no deep output: the textbook's has
-    nothing else.
+    Ours must have an additive score with ReLU, the state as the only query, a gate, and no deep output, as in the
+    textbook.
     """
     attention, hidden = decoder.score, decoder.hidden_dim
     copy = TextbookDecoder(
@@ -163,7 +163,7 @@ def textbook_decoder_like(decoder: Decoder) -> TextbookDecoder:
         for kind in ("weight", "bias")
         if f"{name}.{kind}" in ours
     }
-    # Of ours, the gates are in the order take, keep, show, candidate; of LSTMCell, take, keep, candidate, show.
+    # Our gates are in the order input, forget, output, candidate; those of LSTMCell input, forget, candidate, output.
     gates = torch.arange(4 * hidden).view(4, hidden)[[0, 1, 3, 2]].flatten()
     of_input = torch.cat([ours["embedding_to_lstm.weight"], ours["context_to_lstm.weight"]], dim=1)
     tensors |= {
@@ -186,11 +186,11 @@ _SAME = {
     "gate": "hidden_to_gate",
     "output": "output",
 }
-"""Layers of the textbook's decoder and of ours that are the same; some of ours have no bias."""
+"""Corresponding layers of the textbook's decoder and of ours; some of ours have no bias."""
 
 
 def textbook_loss(output: TextbookOutput, doubly_stochastic_weight: float) -> Tensor:
-    """Xu et al. 2015, eq. 14, in nats per word; of the penalty, the mean over captions and places."""
+    """Xu et al. 2015, eq. 14, in nats per word; the penalty is the mean over captions and locations."""
     logits, targets = (
         pack_padded_sequence(values, output.lengths, batch_first=True).data
         for values in (output.logits, output.targets)
@@ -204,7 +204,7 @@ class CaptionBatch:
     """Captions, each with its photo."""
 
     pixels: Tensor
-    """[n, ...] what the encoder takes; where there is no encoder, annotations [n, H, W, D]."""
+    """[n, ...] the encoder's input; without an encoder, annotations [n, H, W, D]"""
     captions: Tensor
     """[n, T + 1] ids with start and end, PAD after it"""
     lengths: Tensor
@@ -214,7 +214,7 @@ class CaptionBatch:
 def caption_batches(
     examples: Sequence[tuple[Path, Sequence[int]]], pixels_of: Callable[[Path], Tensor], batch_size: int, seed: int
 ) -> Iterator[CaptionBatch]:
-    """Every caption once, shuffled; the photos of the next batch are read in threads."""
+    """Yield every caption once, shuffled; the photos of the next batch are read in threads."""
     shuffled = np.random.default_rng(seed).permutation(len(examples)).tolist()
     chosen = [shuffled[start : start + batch_size] for start in range(0, len(shuffled), batch_size)]
 
@@ -230,7 +230,7 @@ def caption_batches(
 
 
 def padded(captions: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
-    """Ids of words -> with start and end, as long as the longest [n, T + 1], and the lengths [n]."""
+    """Return ids of words with start and end, padded to the longest [n, T + 1], and their lengths [n]."""
     lengths = torch.tensor([len(words) + 2 for words in captions])
     rows = torch.full((len(captions), int(lengths.max())), PAD)
     for row, words in zip(rows, captions, strict=True):
@@ -239,13 +239,13 @@ def padded(captions: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
 
 
 class TextbookTraining:
-    """An encoder, frozen or partly learning, a decoder, and an Adam for each."""
+    """An encoder, frozen or partly trained, a decoder, and an Adam optimiser for each."""
 
     def __init__(
         self, encoder: nn.Module, decoder: TextbookDecoder, device: torch.device, tuned: nn.Module | None = None,
         doubly_stochastic_weight: float = 1.0, bf16: bool = False,
     ):  # fmt: skip
-        """tuned: the part of the encoder that learns. bf16: under autocast, as ours is."""
+        """tuned: the trained part of the encoder. bf16: use autocast, as ours does."""
         self.encoder, self.decoder, self.device = encoder.to(device).eval(), decoder.to(device), device
         self.weight, self.bf16, self.tunes = doubly_stochastic_weight, bf16, tuned is not None
         encoder.requires_grad_(False)
@@ -258,13 +258,13 @@ class TextbookTraining:
         self.parameters = [parameter for parameters in learning for parameter in parameters]
 
     def epoch(self, batches: Iterator[CaptionBatch]) -> float:
-        """Learn from every batch; the mean loss."""
+        """Train on every batch and return the mean loss."""
         self.decoder.train()
         losses = [self.step(batch) for batch in batches]
         return sum(losses) / len(losses)
 
     def step(self, batch: CaptionBatch) -> float:
-        """Learn from a batch; its loss."""
+        """Train on a batch and return its loss."""
         with self._precision():
             with torch.set_grad_enabled(self.tunes):
                 annotations = self.encoder(batch.pixels.to(self.device))
@@ -284,24 +284,24 @@ class TextbookTraining:
 
 @dataclass(frozen=True)
 class TextbookCaption:
-    """What the search found best."""
+    """The best caption of a search."""
 
     tokens: list[int]
     """Ids of the words, without start and end."""
     alphas: Tensor
-    """[T, L]: the map before each word."""
+    """[T, L]: the map before each word"""
     log_prob: float
-    """Of the caption, its end included, in nats."""
+    """Of the caption including its end, in nats."""
 
 
 @torch.no_grad()
 def textbook_search(
     decoder: TextbookDecoder, annotations: Tensor, beam_width: int, max_words: int = 20, least_words: int = 1
 ) -> TextbookCaption:
-    """The likeliest caption that a beam search finds of one photo: annotations [1, H, W, D].
+    """Return the likeliest caption found by beam search for one photo: annotations [1, H, W, D].
 
-    The beam is narrower by each hypothesis that has ended. The end cannot come before so many words, and must come
-    after `max_words`; what `captioner.decoding.decode` never says is never said here.
+    The beam narrows with each ended hypothesis. The end may follow `least_words` and must follow `max_words`; tokens
+    that `captioner.decoding.decode` never generates are excluded here as well.
     """
     annotations = annotations.flatten(1, 2).expand(beam_width, -1, -1)
     state = decoder.initial_state(annotations)
@@ -312,7 +312,7 @@ def textbook_search(
     for step in range(max_words + 1):
         logits, state, alpha = decoder.step(annotations[: len(words)], decoder.embedding(words[:, -1]), state)
         sums = totals.unsqueeze(1) + _barred(logits.log_softmax(dim=1), step, max_words, least_words)
-        candidates = (sums if step else sums[0]).flatten()  # all hypotheses are the same at first
+        candidates = (sums if step else sums[0]).flatten()  # all hypotheses are equal at first
         best = candidates.topk(min(beam_width - len(ended), len(candidates)), sorted=True)
         parents, tokens = best.indices // sums.shape[1], best.indices % sums.shape[1]
         words = torch.cat([words[parents], tokens.unsqueeze(1)], dim=1)
@@ -331,7 +331,7 @@ def textbook_search(
 
 
 def _barred(log_probs: Tensor, step: int, max_words: int, least_words: int) -> Tensor:
-    """log_probs [n, V] with -inf on what must not come next."""
+    """Set log_probs [n, V] of tokens that must not follow to -inf."""
     log_probs[:, list(NEVER_SAID)] = IMPOSSIBLE
     if step < least_words:
         log_probs[:, END] = IMPOSSIBLE

@@ -1,4 +1,4 @@
-"""Contestants timed side by side: in turn, round after round, so that what slows the machine down slows all of them."""
+"""Timing of contestants in turn, round after round, so that a slow phase of the machine affects all of them."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -10,12 +10,12 @@ import torch
 from benchmarks.tables import figure
 
 Contestant = Callable[[int], object]
-"""What is timed; it is told the number of the round, so that it may take another photo each time."""
+"""A function to time; it gets the number of the round, so that it may use another photo each time."""
 
 
 @dataclass(frozen=True)
 class Spread:
-    """A figure over the rounds: its median, and from the least to the most."""
+    """A value over the rounds: its median, the least and the most."""
 
     median: float
     least: float
@@ -30,9 +30,9 @@ class Spread:
 
 
 def interleaved(contestants: Mapping[str, Contestant], rounds: int, device: torch.device) -> dict[str, list[float]]:
-    """Seconds that each contestant takes in each round, by name.
+    """Return the seconds of each contestant in each round, by name.
 
-    Each runs once before, to warm up. Every other round is in the opposite order.
+    Each runs once before as a warm-up. Every other round is in reverse order.
     """
     for contestant in contestants.values():
         contestant(0)
@@ -45,7 +45,7 @@ def interleaved(contestants: Mapping[str, Contestant], rounds: int, device: torc
 
 
 def timed(contestant: Contestant, number: int, device: torch.device) -> float:
-    """Seconds of one round, until the device has done all of it."""
+    """Return the seconds of one round, until the device has finished."""
     synchronise(device)
     started = time.perf_counter()
     contestant(number)
@@ -54,11 +54,11 @@ def timed(contestant: Contestant, number: int, device: torch.device) -> float:
 
 
 def synchronise(device: torch.device) -> None:
-    """Wait for what the device was given; a CPU has done it already."""
+    """Wait until a GPU has finished; a CPU always has."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def ratio(seconds: Sequence[float], of: Sequence[float]) -> Spread:
-    """How many times as long one takes as the other, round by round."""
+    """Return the ratio of two times, per round."""
     return Spread.of([ours / theirs for ours, theirs in zip(seconds, of, strict=True)])

@@ -1,9 +1,9 @@
-"""Captions learned from in a second, once an epoch runs steadily: ours as `fit` runs it, against the textbook's.
+"""Measure captions trained on per second in a steady epoch: ours as `fit` runs it, and the textbook's.
 
-Both learn from the same drawn captions of the same drawn photos, as many in a batch. Ours computes in bf16 where `fit`
-does, has its moving average of the weights, and reads features of photos that were encoded once; the textbook decodes
-and encodes a photo for each caption. Speed does not depend on what weights and pixels are, so these are random, but for
-the captioner that ships.
+Both train on the same drawn captions and photos with equal batches. Ours computes in bf16 where `fit` does, keeps the
+moving average of the weights, and reads cached features of photos; the textbook decodes and encodes a photo for each
+caption. Speed does not depend on the values of weights and pixels, so these are random, except for the shipped
+captioner.
 """
 
 import copy
@@ -43,18 +43,18 @@ from training.options import FitOptions
 TITLE = "Training"
 
 TUNED_STAGES = 3
-"""Of the encoder that ships, as it was trained; of the textbook's ResNet, blocks 2 to 4."""
+"""Final stages of the shipped encoder, as it was fine-tuned; in the textbook's ResNet, blocks 2 to 4."""
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much is learned from."""
+    """Sizes of data and models."""
 
     rounds: int = 3
     photos: int = 32
-    """Of an epoch that is one batch: what `fit` takes by default."""
+    """In an epoch of one batch: the default batch size of `fit`."""
     tuned_photos: int = 6
-    """Of a batch with the encoder learning: about the 32 captions of the textbook."""
+    """In a batch with fine-tuning: about the 32 captions of the textbook."""
     grid: int = 14
     annotation_dim: int = 2048
     decoder_dim: int = 512
@@ -62,7 +62,7 @@ class Sizes:
     resnet: str = "resnet101"
     resnet_pixels: int = IMAGE_SIZE
     our_pixels: int | None = None
-    """Side of the square that our encoder sees; None: what it was trained for."""
+    """Side of our encoder's input square; None: that of the bundle."""
 
 
 QUICK = Sizes(
@@ -77,20 +77,20 @@ class Row:
     contestant: str
     captions_per_second: Spread
     times_ours: Spread
-    """How many times as long as ours it takes."""
+    """Ratio to the time of ours."""
 
 
 @dataclass(frozen=True)
 class Results:
     rows: tuple[Row, ...]
     captions: int
-    """In a batch, and in an epoch."""
+    """Per batch and per epoch."""
     tuned_captions: int
-    """Likewise where the encoder learns, too."""
+    """Likewise with fine-tuning."""
 
 
 def measure(captioner: Captioner, quick: bool = False) -> Results:
-    """Every task, with the captioner that is given as ours; it is left as it is."""
+    """Measure every task with the given captioner as ours; it is not changed."""
     sizes = QUICK if quick else Sizes()
     rows: list[Row] = []
     for name, contestants_of in TASKS.items():
@@ -109,16 +109,16 @@ def report(results: Results) -> str:
     rows = [(row.task, row.contestant, row.captions_per_second, row.times_ours) for row in results.rows]
     return "\n\n".join(
         (
-            table(["learning", "by", "captions/s", "times as long as ours"], rows),
-            f"An epoch is one batch of {results.captions} captions, {CAPTIONS_PER_PHOTO} of each photo;"
-            f" {results.tuned_captions} where the encoder learns. Photos, captions and the textbook's weights are drawn"
-            " at random, which changes nothing of the speed.",
+            table(["task", "contestant", "captions/s", "times as long as ours"], rows),
+            f"An epoch is one batch of {results.captions} captions, {CAPTIONS_PER_PHOTO} per photo;"
+            f" {results.tuned_captions} with fine-tuning. Photos, captions and the textbook's weights are random, which"
+            " does not affect the speed.",
         )
     )
 
 
 def end_to_end(captioner: Captioner, sizes: Sizes, folder: Path) -> dict[str, Contestant]:
-    """The encoder is frozen: ours encodes in the first epoch alone."""
+    """Train with a frozen encoder: ours encodes in the first epoch only."""
     records = drawn_records(captioner.bundle.vocabulary, sizes.photos, folder)
     options = FitOptions(epochs=1000, batch_size=len(records))
     ours = OurTraining.of_photos(captioner, records, options, sizes.our_pixels, folder / "steady")
@@ -134,7 +134,7 @@ def end_to_end(captioner: Captioner, sizes: Sizes, folder: Path) -> dict[str, Co
     examples = _examples(captioner.bundle.vocabulary, records)
     return {
         "ours": lambda _: ours.epoch(),
-        "ours, the first epoch, which encodes": first_epoch,
+        "ours, first epoch with encoding": first_epoch,
         f"textbook, {sizes.resnet}": _textbook_epochs(
             TextbookTraining(resnet, decoder, captioner.device), examples, pixels
         ),
@@ -147,7 +147,7 @@ def end_to_end(captioner: Captioner, sizes: Sizes, folder: Path) -> dict[str, Co
 
 
 def decoder_alone(captioner: Captioner, sizes: Sizes, folder: Path) -> dict[str, Contestant]:
-    """The same decoder with the same weights, on annotations that are there already."""
+    """Train the same decoder with the same weights on given annotations."""
     config = CaptionerConfig(
         gate="vector", deep_output=False, embedding_dim=sizes.decoder_dim, hidden_dim=sizes.decoder_dim,
         attention_dim=sizes.decoder_dim,
@@ -163,12 +163,12 @@ def decoder_alone(captioner: Captioner, sizes: Sizes, folder: Path) -> dict[str,
     return {
         "ours": lambda _: ours.epoch(),
         "textbook": _textbook_steps(same, batch, captioner.device),
-        "textbook, in bf16 as ours": _textbook_steps(copy.deepcopy(same), batch, captioner.device, bf16=True),
+        "textbook, in bf16 like ours": _textbook_steps(copy.deepcopy(same), batch, captioner.device, bf16=True),
     }
 
 
 def shipped_decoder_alone(captioner: Captioner, sizes: Sizes, folder: Path) -> dict[str, Contestant]:
-    """The decoder that ships, and the textbook's with as many places and dimensions."""
+    """Train the shipped decoder, and the textbook's with the same locations and dimensions."""
     config, vocabulary = captioner.bundle.config, captioner.bundle.vocabulary
     side = sizes.our_pixels or config.image_size
     with torch.no_grad():
@@ -187,7 +187,7 @@ def shipped_decoder_alone(captioner: Captioner, sizes: Sizes, folder: Path) -> d
 
 
 def fine_tuned(captioner: Captioner, sizes: Sizes, folder: Path) -> dict[str, Contestant]:
-    """The encoder's last part learns: ours begins from what the part before it made of each photo, once."""
+    """Fine-tune the last part of the encoder: ours starts from cached features of the part before it."""
     records = drawn_records(captioner.bundle.vocabulary, sizes.tuned_photos, folder)
     options = FitOptions(epochs=0, fine_tune_epochs=1000, fine_tune_stages=TUNED_STAGES, batch_size=len(records))
     ours = OurTraining.of_photos(captioner, records, options, sizes.our_pixels, folder / "ours")
@@ -213,20 +213,20 @@ def fine_tuned(captioner: Captioner, sizes: Sizes, folder: Path) -> dict[str, Co
 TASKS: dict[str, Callable[[Captioner, Sizes, Path], dict[str, Contestant]]] = {
     "photos to words, encoder frozen": end_to_end,
     "decoder alone, 14 x 14 x 2048": decoder_alone,
-    "decoder alone, as ours ships": shipped_decoder_alone,
+    "decoder alone, as shipped": shipped_decoder_alone,
     "photos to words, encoder fine-tuned": fine_tuned,
 }
 
 
 def _examples(vocabulary: Vocabulary, records: Sequence[ImageRecord]) -> list[tuple[Path, list[int]]]:
-    """The textbook's data set: a photo for each caption."""
+    """Return the textbook's data set: a photo for each caption."""
     return [(record.path, vocabulary.encode(caption)) for record in records for caption in record.captions]
 
 
 def _textbook_batch(
     shape: Sequence[int], vocabulary: Vocabulary, records: Sequence[ImageRecord], device: torch.device
 ) -> CaptionBatch:
-    """All captions, each with annotations [H, W, D] of its own."""
+    """Return all captions, each with its own annotations [H, W, D]."""
     captions, lengths = padded([words for _, words in _examples(vocabulary, records)])
     annotations = torch.randn(len(records), *shape).repeat_interleave(CAPTIONS_PER_PHOTO, dim=0)
     return CaptionBatch(annotations.to(device), captions, lengths)
@@ -250,7 +250,7 @@ def _textbook_decoder(sizes: Sizes, annotation_dim: int, words: int) -> Textbook
 
 
 def _textbook_like(captioner: Captioner) -> TextbookDecoder:
-    """The textbook's decoder in the sizes of the captioner's."""
+    """Return the textbook's decoder in the sizes of the captioner's."""
     config, decoder = captioner.bundle.config, captioner.model.decoder
     return TextbookDecoder(
         decoder.annotation_dim, config.embedding_dim, config.hidden_dim, config.attention_dim, decoder.vocabulary_size
@@ -262,5 +262,5 @@ def _our_encoder(captioner: Captioner) -> nn.Module:
 
 
 def _our_pixels(config: CaptionerConfig, sizes: Sizes, path: Path) -> Tensor:
-    """A photo as our encoder sees it, [S, S, 3]."""
+    """Return a photo as our encoder's input, [S, S, 3]."""
     return torch.from_numpy(fit_image(open_image(path), sizes.our_pixels or config.image_size, config.fit)[0])

@@ -1,4 +1,4 @@
-"""python -m captioner PHOTO...: captions of photos, and pictures of where the model looked for each word, or why."""
+"""Command line `python -m captioner PHOTO...`: captions of photos, and pictures of attention or occlusion maps."""
 
 import argparse
 import json
@@ -21,10 +21,10 @@ from captioner.bulk.cli import (
     print_warnings,
     refuse_what_is_bulk,
 )
-from captioner.config import RUNTIMES, DecodingOptions
+from captioner.config import MANY_PHOTOS, RUNTIMES, DecodingOptions, choose_runtime
 from captioner.errors import CaptionerError, ConfigError, ImageError
 
-if TYPE_CHECKING:  # the rest of the package waits for torch, and `--help` should not
+if TYPE_CHECKING:  # these import torch, which `--help` should not wait for
     import numpy as np
 
     from captioner.captioner import Caption, Captioner
@@ -38,38 +38,36 @@ READER_GONE = 141
 
 FIGURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 DECODING_THREADS = 4
-"""Photos decoded at the same time, at most; each may take half a gigabyte while it is decoded."""
-MANY_PHOTOS = 100
-"""From so many on, a log file gets a progress bar too, and what makes captioning fast is worth preparing."""
+"""Maximum number of photos decoded at the same time; each may take half a gigabyte meanwhile."""
 
 DESCRIPTION = """\
-Caption photos: one line for each, `path: caption`. Folders and globs stand for the images in them.
-A photo that cannot be read is named on standard error, and all others are captioned; the exit status is then 2.
-With --output they may be millions: captions go to a file, and a run that was stopped goes on where it was."""
+Caption photos: print one line for each, `path: caption`. Folders and globs stand for the images in them.
+A photo that cannot be read is reported on standard error; all others are captioned, and the exit status is 2.
+With --output, captions of up to millions of photos go to a file, and a stopped run can be resumed."""
 
 
 def run() -> int:
-    """The command as a process: `main`, also where it is stopped, or whoever reads its output has left."""
-    # A file name need not be text in the terminal's encoding; it should be printed all the same.
+    """Run `main` as a process: handle an interrupt, and a closed pipe on standard output."""
+    # A file name may not be encodable for the terminal; print it escaped.
     sys.stdout.reconfigure(errors="backslashreplace")
     try:
         try:
             return main()
-        finally:  # here, where a reader who has left can be met quietly; not when the process ends
+        finally:  # flush here, where a closed pipe can be handled, and not when the process ends
             sys.stdout.flush()
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left to flush at exit goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # discards what is left to flush at exit
         return READER_GONE
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Caption what the arguments name; returns the exit status: 0, or 2 for what a person can put right."""
+    """Caption the photos that the arguments name; return the exit status: 0, or 2 for an error that a user can fix."""
     options = _parser().parse_intermixed_args(arguments)
     try:
         if options.output is not None:
-            return caption_to_files(options, lambda device: _load(options, device, "fast"))
+            return caption_to_files(options, lambda device: _load(options, device))
         refuse_what_is_bulk(options)
         return _caption(options)
     except CaptionerError as error:
@@ -83,15 +81,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "photos", nargs="+", metavar="PHOTO",
-        help="an image file, a folder of them, or a glob; with --output also a tar archive or an address",
+        help="an image file, a folder of images, or a glob; with --output also a tar archive or a URL",
     )  # fmt: skip
-    parser.add_argument("--recursive", action="store_true", help="look into the folders of a folder, too")
-    parser.add_argument("--bundle", type=Path, metavar="DIR", help="the captioner; by default the one that ships")
-    parser.add_argument("--device", metavar="D", help="cpu, cuda, ...; by default a GPU where there is one")
+    parser.add_argument("--recursive", action="store_true", help="also search the folders in a folder")
+    parser.add_argument(
+        "--bundle", type=Path, metavar="DIR", help="the captioner's folder. Default: the one that ships"
+    )
+    parser.add_argument("--device", metavar="D", help="cpu, cuda, ... Default: a GPU if there is one.")
     parser.add_argument(
         "--runtime", choices=RUNTIMES, default="auto",
         help="exact: the same captions on every machine; fast: in a fraction of the time, after two seconds of"
-        f" preparation on a CPU, and some captions differ in a word. Default: fast from {MANY_PHOTOS} photos on.",
+        f" preparation on a CPU, and some captions differ in a word; auto: fast from {MANY_PHOTOS} photos on and with"
+        " --output, else exact. Default: auto.",
     )  # fmt: skip
     parser.add_argument(
         "--batch-size", type=count, default=16, metavar="N", help="photos captioned at once. Default: 16."
@@ -99,34 +100,32 @@ def _parser() -> argparse.ArgumentParser:
     output = parser.add_argument_group("output")
     output.add_argument(
         "--captions", type=count, default=1, metavar="N",
-        help="captions of each photo, best first, with their probabilities; a beam narrower than that is widened to it,"
+        help="number of captions per photo, best first, with their probabilities; a narrower beam is widened to N,"
         " unless --beam-width is given. Default: 1.",
     )  # fmt: skip
     output.add_argument(
         "--json", action="store_true",
-        help="a list with, for each photo, the caption, its words, their probabilities, gates and attention maps",
+        help="print a JSON list: for each photo the caption, its words, their probabilities, gates and attention maps",
     )  # fmt: skip
     output.add_argument(
         "--figure", type=_figure_file, metavar="FILE.png",
-        help="draw the photo, then for each word where the model looked; of several photos, FILE-STEM.png for STEM.jpg",
+        help="draw the photo and the map of each word in one figure; for several photos, FILE-STEM.png for STEM.jpg",
     )  # fmt: skip
     output.add_argument(
         "--overlays", type=Path, metavar="DIR",
-        help="draw where the model looked for each word, on the photo: DIR/STEM/NN-WORD.png for STEM.jpg; photos with"
-        " the same STEM are numbered",
+        help="draw the map of each word on the photo: DIR/STEM/NN-WORD.png for STEM.jpg; photos with the same STEM are"
+        " numbered",
     )  # fmt: skip
     output.add_argument(
         "--maps", choices=("attention", "evidence"), default="attention",
-        help="what --figure and --overlays draw: attention is where the model looked before it chose each word;"
-        " evidence is what speaks for the word that it chose (computed afterwards, in the time of a few captions), and"
-        " --json then has it, too. Default: attention.",
+        help="maps that --figure and --overlays draw: attention shows where the model attended before it chose each"
+        " word; evidence is the occlusion map of the chosen word (computed afterwards, in the time of a few captions),"
+        " which --json then also prints. Default: attention.",
     )  # fmt: skip
-    output.add_argument("--cells", action="store_true", help="draw the model's grid cells as they are, not smoothed")
+    output.add_argument("--cells", action="store_true", help="draw the cells of the model's grid without smoothing")
     add_bulk_arguments(parser)
     by_bundle = {field.name: None for field in fields(DecodingOptions)}
-    add_arguments(
-        parser, DecodingOptions, "decoding (by default as the bundle says)", ["captions_per_image"], **by_bundle
-    )
+    add_arguments(parser, DecodingOptions, "decoding (defaults are the bundle's)", ["captions_per_image"], **by_bundle)
     return parser
 
 
@@ -138,7 +137,7 @@ def _figure_file(text: str) -> Path:
 
 
 def _caption(options: argparse.Namespace) -> int:
-    """Load the captioner, caption the photos as they come, print and draw. Returns the exit status."""
+    """Load the captioner, caption the photos in turn, print and draw. Return the exit status."""
     from tqdm import tqdm
 
     paths, problems, passed_over = find_photos(options.photos, options.recursive)
@@ -148,7 +147,7 @@ def _caption(options: argparse.Namespace) -> int:
         print_passed_over(passed_over)
     captioner = decoding = None
     if paths:
-        captioner, decoding = _load(options, options.device, "fast" if len(paths) >= MANY_PHOTOS else "exact")
+        captioner, decoding = _load(options, options.device, len(paths))
     pictures = Pictures(options.figure, options.overlays, paths, smooth=not options.cells)
     status = BAD_INPUT if problems else 0
     write = JsonLines() if options.json else PlainLines()
@@ -170,18 +169,20 @@ def _caption(options: argparse.Namespace) -> int:
     return status
 
 
-def _load(options: argparse.Namespace, device: str | None, auto: str) -> "tuple[Captioner, DecodingOptions]":
-    """The captioner, and how to decode. auto: the runtime where the arguments leave the choice."""
+def _load(
+    options: argparse.Namespace, device: str | None, photos: int | None = None
+) -> "tuple[Captioner, DecodingOptions]":
+    """Load the captioner and its decoding options. photos: as for `choose_runtime`."""
     from captioner import load
     from captioner.model.allocator import keep_freed_memory
 
     keep_freed_memory()
-    captioner = load(options.bundle, device, auto if options.runtime == "auto" else options.runtime)
+    captioner = load(options.bundle, device, choose_runtime(options.runtime, photos))
     return captioner, decoding_options(captioner.decoding, options)
 
 
 def find_photos(photos: Sequence[str], recursive: bool) -> "tuple[list[Path], list[ImageError], PassedOver]":
-    """The image files that files, folders and globs stand for, each once; errors of some of these; other files."""
+    """Return the images that files, folders and globs stand for, each once; the errors of others; the skipped files."""
     from captioner.images.finding import PassedOver, find_images
 
     passed_over = PassedOver()
@@ -197,7 +198,7 @@ def find_photos(photos: Sequence[str], recursive: bool) -> "tuple[list[Path], li
 
 
 def decoding_options(bundle: DecodingOptions, options: argparse.Namespace) -> DecodingOptions:
-    """What the bundle says, but for what the arguments say. Raises ConfigError as DecodingOptions does."""
+    """Return the bundle's decoding options, overridden by the arguments. Raises ConfigError as DecodingOptions does."""
     names = {field.name for field in fields(DecodingOptions)}
     given = {name: value for name, value in vars(options).items() if name in names and value is not None}
     given.setdefault("beam_width", max(bundle.beam_width, options.captions))
@@ -207,9 +208,9 @@ def decoding_options(bundle: DecodingOptions, options: argparse.Namespace) -> De
 def caption_files(
     captioner: "Captioner", paths: Sequence[Path], options: DecodingOptions, batch_size: int
 ) -> "Iterator[tuple[Path, list[Caption] | ImageError]]":
-    """Each file's captions, best first, or what is wrong with the file; in the order of the files.
+    """Yield each file's captions, best first, or the file's error; in the order of the files.
 
-    One forward pass for each batch. Threads decode the photos of the next batch meanwhile, and no more than these.
+    One forward pass per batch. Meanwhile threads decode the photos of the next batch, and no more than these.
     """
     import numpy as np
 
@@ -227,7 +228,7 @@ def caption_files(
 def _prepared_ahead(
     captioner: "Captioner", paths: Sequence[Path], ahead: int
 ) -> "Iterator[tuple[Path, tuple[np.ndarray, ImageFrame] | ImageError]]":
-    """Each file as the model sees it [S, S, 3], or what is wrong with it; at most `ahead` wait at any time."""
+    """Yield each file as the model's input [S, S, 3], or its error; at most `ahead` wait at any time."""
 
     def prepare(path: Path) -> "tuple[np.ndarray, ImageFrame] | ImageError":
         try:
@@ -244,7 +245,7 @@ def _prepared_ahead(
             yield path, photo.result()
             waiting.extend((path, pool.submit(prepare, path)) for path in islice(remaining, 1))
     finally:
-        pool.shutdown(cancel_futures=True)  # where the reader stops early, nobody waits for the rest
+        pool.shutdown(cancel_futures=True)  # if the caller stops early, do not wait for the rest
 
 
 def evidence_for(
@@ -254,9 +255,9 @@ def evidence_for(
     decoding: DecodingOptions,
     options: argparse.Namespace,
 ) -> "list[np.ndarray] | None":
-    """The evidence for each caption's words [T, H, W]; None where the arguments ask for nothing that shows it.
+    """Return the occlusion maps of each caption's words [T, H, W]; None if no output of the arguments shows them.
 
-    Pictures show that of the best caption alone. Raises ImageError where the photo cannot be read again.
+    Pictures show only those of the best caption. Raises ImageError if the photo cannot be read again.
     """
     if options.maps != "evidence" or not (options.json or options.figure or options.overlays):
         return None
@@ -268,7 +269,7 @@ def evidence_for(
 
 
 class PlainLines:
-    """Prints `path: caption`, and whether that is a guess; of several captions each on its line, with its probability.
+    """Printer of `path: caption`, with a note if it is a guess; several captions go on separate lines with probability.
 
     Warnings go to stderr.
     """
@@ -287,11 +288,11 @@ class PlainLines:
 
 
 class JsonLines:
-    """Prints one JSON list, a photo at a time."""
+    """Printer of one JSON list, one photo at a time."""
 
     def __init__(self) -> None:
         self._opening = "[\n"
-        # An encoding that lacks a character must not break the JSON: there it is escaped.
+        # In an encoding that lacks some characters, these are escaped.
         self._ascii = "utf" not in (sys.stdout.encoding or "").lower()
 
     def photo(self, path: Path, captions: "Sequence[Caption]", evidence: "Sequence[np.ndarray] | None" = None) -> None:
@@ -305,7 +306,7 @@ class JsonLines:
 
 
 class Pictures:
-    """Draws the figure strip and the overlays of each photo, where they were asked for."""
+    """Writer of the figure strip and the overlays of each photo, if the arguments ask for them."""
 
     def __init__(self, figure: Path | None, overlays: Path | None, paths: Sequence[Path], smooth: bool) -> None:
         self._figure, self._overlays, self._smooth = figure, overlays, smooth
@@ -313,9 +314,9 @@ class Pictures:
         self._names = unique_names(paths)
 
     def draw(self, path: Path, caption: "Caption", evidence: "np.ndarray | None" = None) -> None:
-        """evidence: [T, H, W], drawn in place of the attention.
+        """Draw the pictures of a photo. evidence: occlusion maps [T, H, W] to draw instead of the attention.
 
-        Raises ImageError where the photo cannot be read again, ConfigError where a picture cannot be written.
+        Raises ImageError if the photo cannot be read again, ConfigError if a picture cannot be written.
         """
         if self._figure is None and self._overlays is None:
             return
@@ -341,12 +342,12 @@ class Pictures:
 
 
 def unique_names(paths: Sequence[Path]) -> dict[Path, str]:
-    """A name for each file that no other has, whatever the case: its stem, numbered from the second of a stem on."""
+    """Return a name for each file, unique regardless of case: its stem, with a number if the stem repeats."""
     names: dict[Path, str] = {}
     taken: set[str] = set()
     numbers: Counter[str] = Counter()
     for path in paths:
-        name = stem = path.stem.strip(".") or "photo"  # "...jpg" must not name the folder above
+        name = stem = path.stem.strip(".") or "photo"  # "...jpg" must not become the parent folder
         while name.casefold() in taken:
             numbers[stem.casefold()] += 1
             name = f"{stem}-{1 + numbers[stem.casefold()]}"
@@ -358,7 +359,7 @@ def unique_names(paths: Sequence[Path]) -> dict[Path, str]:
 def _print(text: str, end: str = "\n") -> None:
     from tqdm import tqdm
 
-    with tqdm.external_write_mode():  # takes a progress bar off the terminal meanwhile
+    with tqdm.external_write_mode():  # clears a progress bar meanwhile
         print(text, end=end, flush=True)
 
 

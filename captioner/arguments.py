@@ -1,4 +1,4 @@
-"""The fields of an options dataclass as command-line arguments: one name, one default, one text for both."""
+"""Command-line arguments made from the fields of an options dataclass: same name, default and help text."""
 
 import argparse
 import ast
@@ -12,14 +12,14 @@ Options = TypeVar("Options")
 
 
 def count(text: str) -> int:
-    """The type of an argument that says how many."""
+    """Parse a positive whole number; the `type` of an argument."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be a whole number above 0, not {text!r}")
     return int(text)
 
 
 def field_docs(options: type) -> dict[str, str]:
-    """The text below each field of a dataclass, on one line."""
+    """Return the docstring below each field of a dataclass, on one line."""
     (definition,) = ast.parse(textwrap.dedent(inspect.getsource(options))).body
     docs, name = {}, ""
     for statement in definition.body:
@@ -40,10 +40,10 @@ def add_arguments(
     only_given: bool = False,
     **defaults: Any,
 ) -> None:
-    """An argument for each field that is not left out; `defaults` replace those of the dataclass.
+    """Add an argument for each field not in `leave_out`; `defaults` replace those of the dataclass.
 
-    only_given: what the command line does not say is absent from the parsed arguments, so that something other than the
-    dataclass may decide.
+    only_given: leave arguments that are not on the command line out of the namespace, so that something other than the
+    dataclass may set them.
     """
     group, docs = parser.add_argument_group(title), field_docs(options)
     for field in dataclasses.fields(options):
@@ -62,11 +62,11 @@ def add_arguments(
 
 
 def from_arguments(options: type[Options], arguments: argparse.Namespace, **values: Any) -> Options:
-    """The dataclass that the arguments describe; `values` go before them. Raises ConfigError as the dataclass does."""
+    """Make the dataclass from the arguments; `values` override them. Raises ConfigError as the dataclass does."""
     return options(**(given_arguments(options, arguments) | values))
 
 
 def given_arguments(options: type, arguments: argparse.Namespace) -> dict[str, Any]:
-    """The fields of the dataclass that the arguments hold."""
+    """Return the dataclass's fields that the arguments hold."""
     names = [field.name for field in dataclasses.fields(options) if hasattr(arguments, field.name)]
     return {name: getattr(arguments, name) for name in names}

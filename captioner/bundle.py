@@ -1,10 +1,6 @@
-"""A captioner as a folder: safetensors and JSON, checked when read, whole or absent when written."""
+"""A captioner as a folder of safetensors and JSON, written atomically and checked when read."""
 
-import ctypes
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +23,7 @@ from captioner.bundle_json import (
 from captioner.confidence import ConfidenceModel
 from captioner.config import DEFAULT_BUNDLE, CaptionerConfig, DecodingOptions
 from captioner.errors import BundleError, ConfigError
+from captioner.files import atomic_folder
 from captioner.labels.names import LabelNames, read_label_names
 from captioner.model.encoders import EncoderSpec, encoder_spec, names_in_bundle, pretrained_network
 from captioner.model.network import CaptionModel
@@ -38,20 +35,20 @@ FILES = ("config.json", "vocabulary.json", "model.safetensors")
 
 @dataclass(frozen=True)
 class Bundle:
-    """A captioner, and what is known of it."""
+    """Captioner with its vocabulary, options, scores and card."""
 
     model: CaptionModel
     vocabulary: Vocabulary
     encoder_weights: LoadedWeights
     decoding: DecodingOptions = DecodingOptions()
-    """What its makers found best, on validation photos."""
+    """Options that scored best on validation photos."""
     metrics: dict[str, Any] = field(default_factory=dict)
     card: str = ""
-    """Markdown: data, licence, figures, limits."""
+    """Model card in Markdown: data, licence, figures, limits."""
     label_names: LabelNames | None = None
-    """Of the classes of the encoder's classifier; None where the captioner attends to no labels."""
+    """Names of the classes of the encoder's classifier; None if the captioner does not attend to labels."""
     confidence: ConfidenceModel | None = None
-    """Judges its captions; None where nobody has calibrated it."""
+    """Model of its captions' confidence; None if it is not calibrated."""
 
     @property
     def config(self) -> CaptionerConfig:
@@ -59,28 +56,17 @@ class Bundle:
 
 
 def save_bundle(bundle: Bundle, folder: Path) -> None:
-    """Write a bundle so that at any moment, also if the machine stops, the folder holds the old or the new one whole.
+    """Write a bundle atomically, in place of an earlier one.
 
-    The encoder's weights go in as well, but not those that an installed package has. Weights are kept in 16 bits.
-    Raises BundleError where something other than a bundle has that name already, or a weight is not a finite number.
+    The encoder's weights are included, except those that an installed package has. Weights are stored in 16 bits.
+    Raises BundleError if the folder exists and is not a bundle, or a weight is not a finite number.
     """
-    folder = Path(folder).resolve()  # a link keeps its place: what it points to is replaced
+    folder = Path(folder)
     if folder.exists() and not _may_be_replaced(folder):
         raise BundleError(f"{folder} holds something other than a bundle, which would be lost: name another folder")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        os.chmod(beside, 0o755)
+    with atomic_folder(folder) as new:
         for name, content in _contents(bundle).items():
-            with open(beside / name, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-        _sync_folder(beside)
-        _put_in_place(beside, folder)
-        _sync_folder(folder.parent)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+            (new / name).write_bytes(content)
 
 
 def _may_be_replaced(folder: Path) -> bool:
@@ -117,9 +103,9 @@ def _contents(bundle: Bundle) -> dict[str, bytes]:
 
 
 def _published(bundle: Bundle) -> dict[str, Tensor]:
-    """Return the tensors of an installed package by the names that they have in a bundle.
+    """Return the tensors of an installed package by their names in a bundle.
 
-    {} where the encoder's weights are from elsewhere, or the package that is installed has others.
+    {} if the encoder's weights are from elsewhere, or the installed package has other weights.
     """
     spec, weights = bundle.model.encoder.spec, bundle.encoder_weights
     if not isinstance(spec.weights, PackageWeights) or weights.source != spec.weights.source:
@@ -132,7 +118,7 @@ def _published(bundle: Bundle) -> dict[str, Tensor]:
 
 
 def _compact(name: str, tensor: Tensor) -> Tensor:
-    """In 16 bits; a tensor with numbers that 16 bits cannot hold stays as it is."""
+    """Convert a tensor to 16 bits; one with numbers that 16 bits cannot hold stays unchanged."""
     if not tensor.is_floating_point():
         return tensor
     if not bool(tensor.isfinite().all()):
@@ -149,45 +135,18 @@ def _json(value: Any) -> bytes:
     return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode()
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _put_in_place(new: Path, folder: Path) -> None:
-    """Rename `new` to `folder`; an earlier folder of that name ends up under the name of `new`, in the same instant."""
-    if not folder.exists():
-        os.rename(new, folder)
-        return
-    at_working_folder, exchange = -100, 2
-    try:
-        swapped = ctypes.CDLL(None, use_errno=True).renameat2(
-            at_working_folder, os.fsencode(new), at_working_folder, os.fsencode(folder), exchange
-        )
-    except (OSError, AttributeError):  # no glibc: two renames, with an instant between them
-        swapped = -1
-    if swapped != 0:
-        old = new.with_name(f"{new.name}-old")
-        os.rename(folder, old)
-        os.rename(new, folder)
-        os.rename(old, new)
-
-
 def load_bundle(folder: Path | None = None) -> Bundle:
-    """Read a bundle, by default the one that ships. Nothing is unpickled and nothing is downloaded.
+    """Read a bundle, by default the one that ships. It unpickles nothing and downloads nothing.
 
-    Raises BundleError that says what is wrong with which file, and WeightsError where the package with the encoder's
-    weights is missing.
+    Raises BundleError with the file and its fault, and WeightsError if the package with the encoder's weights is
+    missing.
     """
     folder = Path(folder) if folder is not None else DEFAULT_BUNDLE
     if not folder.is_dir():
         raise BundleError(f"{folder} is not a bundle: there is no such folder; name one that `training fit` wrote")
     for name in FILES:
         if not (folder / name).is_file():
-            raise BundleError(f"{folder} is not a whole bundle: {name} is missing; copy it from where it was made")
+            raise BundleError(f"{folder} is not a whole bundle: {name} is missing; copy it from its source")
     values = read_config(folder)
     vocabulary = load_vocabulary(folder)
     try:
@@ -210,7 +169,7 @@ def load_bundle(folder: Path | None = None) -> Bundle:
         if not isinstance(spec.weights, PackageWeights) or source["source"] != f"package:{spec.weights.package}":
             raise BundleError(
                 f"{folder / 'config.json'}: encoder_weights names the source {source['source']!r}, and the weights of"
-                f" {config.encoder} are in no such package: copy it again from where it was made"
+                f" {config.encoder} are in no such package: copy it again from its source"
             )
         network, found = pretrained_network(spec)
         if found.sha256 != weights.sha256:
@@ -234,7 +193,7 @@ def _read_label_names(folder: Path) -> LabelNames:
     try:
         return read_label_names(folder / LABELS)
     except ConfigError as error:
-        raise BundleError(f"{error}; copy it again from where it was made") from error
+        raise BundleError(f"{error}; copy it again from its source") from error
 
 
 def _check_confidence(confidence: ConfidenceModel | None, model: CaptionModel, folder: Path) -> None:
@@ -254,7 +213,7 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:
-        raise BundleError(f"{path} is damaged ({error}): copy it again from where it was made") from error
+        raise BundleError(f"{path} is damaged ({error}): copy it again from its source") from error
 
 
 def _wanted_tensors(
@@ -264,18 +223,18 @@ def _wanted_tensors(
     label_words: Sequence[Mapping[int, float]],
     folder: Path,
 ) -> dict[str, Tensor]:
-    """The tensors of such a captioner, their shapes without their numbers.
+    """Return the tensors of such a captioner on the meta device: shapes without values.
 
-    First of all without: what a config claims may be more than any memory holds.
+    The sizes in a damaged config may exceed any memory, so check them before anything is allocated.
     """
     try:
         with torch.device("meta"):
             tensors = CaptionModel(config, words, network, label_words).state_dict()
     except ConfigError as error:
         raise BundleError(f"{folder / 'config.json'}: {error}") from error
-    except (RuntimeError, OverflowError, TypeError) as error:  # what torch says of numbers beyond its own
+    except (RuntimeError, OverflowError, TypeError) as error:  # torch's errors for sizes out of its range
         raise BundleError(
-            f"{folder / 'config.json'} has sizes that no captioner can have: copy it again from where it was made"
+            f"{folder / 'config.json'} has sizes that no captioner can have: copy it again from its source"
         ) from error
     return tensors
 
@@ -283,9 +242,9 @@ def _wanted_tensors(
 def _check_tensors(
     tensors: dict[str, Tensor], wanted: dict[str, Tensor], in_package: Collection[str], path: Path
 ) -> None:
-    """Raise BundleError where tensors are missing, unknown, of another shape or not finite.
+    """Raise BundleError if tensors are missing, unknown, of another shape or not finite.
 
-    in_package: names of those that need not be there, as a package has them.
+    in_package: names of the tensors that may be missing because a package has them.
     """
     for name in sorted(wanted.keys() ^ tensors.keys()):
         if name in wanted and name in in_package:

@@ -1,4 +1,4 @@
-"""The JSON files of a bundle, read and checked without torch: config, vocabulary, metrics and confidence model."""
+"""JSON files of a bundle, read and checked without torch: config, vocabulary, metrics and confidence model."""
 
 import json
 from pathlib import Path
@@ -10,10 +10,10 @@ from captioner.vocabulary import Vocabulary
 
 FORMAT_VERSION = 1
 CONFIDENCE = "confidence.json"
-"""Of a bundle whose captions come with a confidence."""
+"""File of the confidence model, in bundles that have one."""
 
 LABELS = "labels.json"
-"""The names of the classes, in bundles that attend to labels."""
+"""File of the class names, in bundles that attend to labels."""
 
 _CONFIG_KEYS = {"format_version", "captioner", "encoder_weights", "preprocessing", "decoding"}
 
@@ -30,11 +30,11 @@ def read_config(folder: Path) -> dict[str, Any]:
         )
     if set(values) != _CONFIG_KEYS:
         differing = ", ".join(sorted(set(values) ^ _CONFIG_KEYS))
-        raise BundleError(f"{path} lacks, or has and should not have: {differing}; copy it from where it was made")
+        raise BundleError(f"{path} lacks, or has and should not have: {differing}; copy it from its source")
     weights = values["encoder_weights"]
     is_text = isinstance(weights, dict) and all(isinstance(value, str) for value in weights.values())
     if not is_text or set(weights) != {"source", "from", "sha256"}:
-        raise BundleError(f"{path}: encoder_weights must say source, from and sha256; copy it from where it was made")
+        raise BundleError(f"{path}: encoder_weights must say source, from and sha256; copy it from its source")
     return values
 
 
@@ -42,7 +42,7 @@ def load_metrics(folder: Path) -> dict[str, Any]:
     """Read the scores of a bundle and its training options; {} if it has none. Raises BundleError."""
     metrics = _read_json(folder / "metrics.json", {})
     if not isinstance(metrics, dict):
-        raise BundleError(f"{folder / 'metrics.json'} must hold figures by name: copy it again from where it was made")
+        raise BundleError(f"{folder / 'metrics.json'} must hold figures by name: copy it again from its source")
     return metrics
 
 
@@ -66,7 +66,7 @@ def load_vocabulary(folder: Path) -> Vocabulary:
             raise ValueError("it must be a list of words")
         return Vocabulary(words)
     except ValueError as error:
-        raise BundleError(f"{path}: {error}; copy it again from where it was made") from error
+        raise BundleError(f"{path}: {error}; copy it again from its source") from error
 
 
 def _read_json(path: Path, if_missing: Any = None) -> Any:
@@ -74,7 +74,7 @@ def _read_json(path: Path, if_missing: Any = None) -> Any:
         return if_missing
     try:
         value = json.loads(path.read_bytes())
-        json.dumps(value, ensure_ascii=False).encode()  # half characters can be read, but not written
+        json.dumps(value, ensure_ascii=False).encode()  # lone surrogates can be read, but not written
         return value
     except (ValueError, RecursionError, OSError) as error:
-        raise BundleError(f"{path} cannot be read as JSON ({error}): copy it again from where it was made") from error
+        raise BundleError(f"{path} cannot be read as JSON ({error}): copy it again from its source") from error

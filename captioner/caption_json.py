@@ -1,4 +1,4 @@
-"""Captions as plain numbers and texts, for programs: what `python -m captioner --json` prints."""
+"""JSON form of captions, as `python -m captioner --json` prints it."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,13 +11,16 @@ from captioner.confidence import wording
 if TYPE_CHECKING:
     from captioner.captioner import Caption  # imports torch, which drawing does not need
 
+DIGITS = 7
+"""Decimal places of the numbers in a map: more would be the noise of a float32."""
+
 
 def photo_json(
     path: Path | str, captions: "Sequence[Caption]", evidence: Sequence[np.ndarray] | None = None
 ) -> dict[str, Any]:
-    """A photo's captions, best first, as the dictionary that --json prints; `seen_box` as in ImageFrame.
+    """Return a photo's captions, best first, as the dictionary that --json prints; `seen_box` as in ImageFrame.
 
-    evidence: of each caption [T, H, W], where it was asked for.
+    evidence: occlusion maps of each caption [T, H, W], if requested.
     """
     found = [
         caption_json(caption, maps) for caption, maps in zip(captions, evidence or [None] * len(captions), strict=True)
@@ -38,13 +41,13 @@ def photo_json(
 
 
 def caption_json(caption: "Caption", evidence: np.ndarray | None = None) -> dict[str, Any]:
-    """A caption with its words: the probability, gate, spread and map [H, W] of each; and its evidence, if given.
+    """Return a caption with its words: the probability, gate, spread, map [H, W] and, if given, occlusion map of each.
 
-    Of a captioner with labels, each word has the name of the label that it came from, or null, and `map_of`, which says
-    what its overlay shows: its attention, or the class activation map of its label, which is then there as well.
+    For a captioner with labels, each word has the name of the label that it came from, or null, and `map_of`: whether
+    its overlay shows its attention, or the class activation map of its label, which is then included as well.
 
-    `confidence` of the caption and of each word is None where the captioner has no confidence model, and that of words
-    without content always is; `wording` is what a confidence is called.
+    `confidence` of the caption and of each word is None if the captioner has no confidence model; that of function
+    words is always None. `wording` is the word for a confidence: sure, likely or guess.
     """
     words = [
         {
@@ -81,26 +84,37 @@ def caption_json(caption: "Caption", evidence: np.ndarray | None = None) -> dict
 
 
 def word_label_json(caption: "Caption", place: int) -> dict[str, Any]:
-    """The label that a word came from, and what its overlay shows; {} for a captioner without labels."""
+    """Return `word_label` with its map as lists."""
+    return {
+        name: plain_numbers(value) if isinstance(value, np.ndarray) else value
+        for name, value in word_label(caption, place).items()
+    }
+
+
+def word_label(caption: "Caption", place: int) -> dict[str, Any]:
+    """Return the label of a word, what its overlay shows, and the label's map [H, W] if that is what it shows.
+
+    Returns {} for a captioner without labels.
+    """
     if not caption.word_labels:
         return {}
     label, label_map = caption.word_labels[place], caption.label_maps.get(place)
     values = {"label": None if label is None else caption.labels[label].name}
     if label_map is None:
         return values | {"map_of": "attention"}
-    return values | {"map_of": "label", "label_map": plain_numbers(label_map)}
+    return values | {"map_of": "label", "label_map": label_map}
 
 
 def labels_json(caption: "Caption") -> list[dict[str, Any]]:
-    """The labels of a caption's photo, each with `name` and `probability`."""
+    """Return the labels of a caption's photo, each with `name` and `probability`."""
     return [{"name": label.name, "probability": label.probability} for label in caption.labels]
 
 
 def warnings_json(caption: "Caption") -> list[dict[str, str]]:
-    """The reasons to doubt a caption, each with `kind` and `message`."""
+    """Return the reasons to doubt a caption, each with `kind` and `message`."""
     return [warning.to_json() for warning in caption.warnings]
 
 
 def plain_numbers(values: np.ndarray) -> list:
-    """An array of any shape as lists. Digits past the seventh are a float32's noise."""
-    return values.astype(float).round(7).tolist()
+    """Return an array of any shape as lists, rounded to `DIGITS`."""
+    return values.astype(float).round(DIGITS).tolist()

@@ -1,4 +1,4 @@
-"""Images in, captions out: the one thing that users of the library call."""
+"""Captioner: the library's entry point, from images to captions."""
 
 import functools
 import os
@@ -25,40 +25,40 @@ from captioner.vocabulary import Vocabulary, join_words
 
 @dataclass(frozen=True)
 class Caption:
-    """One caption of one image, with where the model looked for each word.
+    """One caption of one image, with the attention map of each word.
 
-    `alphas[t]` is the map that led to `words[t]`; there is no row for start or end; every map sums to 1.
+    `alphas[t]` is the map that led to `words[t]`; start and end have no row; every map sums to 1.
     """
 
     text: str
     """The words joined as a sentence."""
     words: tuple[str, ...]
     tokens: tuple[int, ...]
-    """The ids of the words."""
+    """Ids of the words."""
     alphas: np.ndarray
     """[T, H, W] attention of each word over the grid of locations."""
     gates: np.ndarray
-    """[T] gating scalar of each word: how much of the context vector was let through, 0 to 1."""
+    """[T] gating scalar of each word: the share of the context vector that was used, 0 to 1."""
     word_log_probs: np.ndarray
     """[T] log-probability of each word given those before it, in nats."""
     log_prob: float
     """Log-probability of the whole caption, its end included, in nats."""
     score: float
-    """What captions of one image are ranked by."""
+    """Score that ranks the captions of one image."""
     frame: ImageFrame
-    """The upright photo's size, and the part of it that the model saw."""
+    """Size of the upright photo, and the part of it that was the model's input."""
     labels: tuple[PhotoLabel, ...] = ()
-    """Labels that the encoder's classifier gives the photo, likeliest first; empty for a captioner without labels."""
+    """Labels of the photo by the encoder's classifier, most probable first; empty for a captioner without labels."""
     word_labels: tuple[int | None, ...] = ()
     """For each word, the index in `labels` of the label that it came from, or None; empty without labels."""
     label_maps: Mapping[int, np.ndarray] = field(default_factory=dict)
-    """By a word's place: the class activation map [H, W] of its label, where its attention points elsewhere."""
+    """Index of a word -> class activation map [H, W] of its label, for words whose attention points elsewhere."""
     agreement: np.ndarray | None = None
-    """[T] share of the beam's other captions that hold the word, 0 to 1; None for captions that were kept."""
+    """[T] share of the beam's other captions that contain the word, 0 to 1; None for stored captions."""
     confidence: float | None = None
-    """Calibrated probability that the caption is right, 0 to 1; None where the captioner has no such model."""
+    """Calibrated probability that the caption is right, 0 to 1; None if the captioner has no confidence model."""
     word_confidences: tuple[float | None, ...] = ()
-    """Calibrated probability of each content word (noun, verb, adjective, number) to be right; None for other words."""
+    """Calibrated probability that each content word (noun, verb, adjective, number) is right; None for other words."""
 
     def __post_init__(self) -> None:
         if not self.word_confidences:
@@ -66,12 +66,12 @@ class Caption:
 
     @property
     def warnings(self) -> tuple[PhotoWarning, ...]:
-        """Reasons to doubt the caption that lie in the photo: its file is cut short, it is blank, or a page of text."""
+        """Reasons in the photo to doubt the caption: its file is truncated, it is blank, or a page of text."""
         return self.frame.warnings
 
     @property
     def maps(self) -> np.ndarray:
-        """[T, H, W] shown by overlays: the attention of each word or, where that points elsewhere, its label's map."""
+        """[T, H, W] maps for overlays: each word's attention, or its label's map if the attention points elsewhere."""
         maps = self.alphas.copy()
         for place, label_map in self.label_maps.items():
             maps[place] = label_map
@@ -79,14 +79,14 @@ class Caption:
 
     @property
     def word_probabilities(self) -> np.ndarray:
-        """[T] of each word given those before it, 0 to 1."""
+        """[T] probability of each word given those before it, 0 to 1."""
         return np.exp(self.word_log_probs.astype(float))
 
     @property
     def spreads(self) -> np.ndarray:
-        """[T] over which share of the places each map is spread: exp(entropy) / places, 1 where it looked everywhere.
+        """[T] share of the locations that each map is spread over: exp(entropy) / L; 1 is a uniform map.
 
-        Words such as "on" and "is" mostly follow from the words before them: their maps are spread, and tell little.
+        Words such as "on" and "is" mostly follow from the words before them: their maps are spread and mean little.
         """
         maps = self.alphas.astype(float)
         entropies = -(maps * np.log(np.maximum(maps, 1e-12))).sum(axis=(1, 2))
@@ -94,19 +94,22 @@ class Caption:
 
     @property
     def probability(self) -> float:
-        """Of the whole caption, 0 to 1."""
+        """Probability of the whole caption, 0 to 1."""
         return float(np.exp(self.log_prob))
 
 
-Watch = Callable[[int, Caption], None]
-"""Told the place in the batch of a photo and what is sure of its caption."""
+OnWords = Callable[[int, Caption], None]
+"""Called with the position of a photo in its batch and the words of its caption that are sure."""
 
 
 class Captioner:
-    """Captions photos with one bundle. It keeps nothing of a photo, so threads may share it."""
+    """Captioner of photos with one bundle. It keeps no state of a photo, so threads may share it."""
 
     def __init__(self, bundle: Bundle, device: torch.device | str | None = None, runtime: str = "exact"):
-        """device: a GPU where there is one, by default. runtime: exact, fast or auto, see `captioner.model.runtime`."""
+        """device: by default a GPU if there is one. runtime: a name that `captioner.config.choose_runtime` knows.
+
+        The default is "exact": only `captioner.load` and the command line leave the choice to "auto".
+        """
         self.bundle = bundle
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.model = bundle.model.to(self.device).eval()
@@ -118,15 +121,15 @@ class Captioner:
 
     @property
     def decoding(self) -> DecodingOptions:
-        """What the bundle's makers found best."""
+        """The bundle's decoding options."""
         return self.bundle.decoding
 
     def caption(
         self, images: Sequence[ImageSource], options: DecodingOptions | None = None, batch_size: int = 16
     ) -> list[Caption]:
-        """The best caption of each photo: paths, bytes of files, streams or Pillow images.
+        """Return the best caption of each photo: paths, bytes of files, streams or Pillow images.
 
-        Raises ImageError, naming the photo, for the first that cannot be read.
+        Raises ImageError, which names the photo, for the first one that cannot be read.
         """
         options = replace(options or self.decoding, captions_per_image=1)
         return [captions[0] for captions in self.captions(images, options, batch_size)]
@@ -134,7 +137,7 @@ class Captioner:
     def captions(
         self, images: Sequence[ImageSource], options: DecodingOptions | None = None, batch_size: int = 16
     ) -> Iterator[list[Caption]]:
-        """The `options.captions_per_image` best captions of each photo, best first, batch by batch."""
+        """Yield the `options.captions_per_image` best captions of each photo, best first, batch by batch."""
         if isinstance(images, str | bytes | bytearray | os.PathLike | Image.Image) or hasattr(images, "read"):
             raise ConfigError("caption() takes a list of photos: put the one photo in a list")
         for start in range(0, len(images), batch_size):
@@ -142,9 +145,9 @@ class Captioner:
             yield from self.caption_pixels(np.stack(squares), frames, options)
 
     def prepare(self, image: ImageSource) -> tuple[np.ndarray, ImageFrame]:
-        """A photo as the square [S, S, 3] of 8-bit pixels that the model sees, and where in the photo that lies.
+        """Fit a photo to the model's input: the square [S, S, 3] of 8-bit pixels, and its position in the photo.
 
-        Raises ImageError. What `open_image` gave is not copied again.
+        Raises ImageError. An image from `open_image` is not copied.
         """
         photo = image if is_opened(image) else open_image(image)
         return prepare_image(photo, self.model.config.image_size, self.model.config.fit)
@@ -154,19 +157,20 @@ class Captioner:
         pixels: np.ndarray,
         frames: Sequence[ImageFrame],
         options: DecodingOptions | None = None,
-        watch: Watch | None = None,
+        watch: OnWords | None = None,
     ) -> list[list[Caption]]:
-        """Captions of prepared photos: pixels [B, S, S, 3] and their frames, in one forward pass.
+        """Caption prepared photos, pixels [B, S, S, 3] and their frames, in one forward pass.
 
-        watch: as of `caption_annotations`.
+        watch: as in `caption_annotations`.
         """
         return self.caption_annotations(self.encode(pixels), frames, options, watch)
 
     def evidence(self, image: ImageSource, caption: Caption, options: DecodingOptions | None = None) -> np.ndarray:
-        """Why each word is there: how much each place of the photo speaks for it -> [T, H, W], every map sums to 1.
+        """Return the occlusion map of each word -> [T, H, W]; every map sums to 1.
 
-        Not where the model looked, which is `caption.alphas`: see `captioner.occlusion`. It takes as long as some
-        captions do. image: the one that was captioned. options: it was captioned with. Raises ImageError.
+        It measures how much each location supports the word, unlike the attention in `caption.alphas`: see
+        `captioner.occlusion`. It takes the time of several captions. image: the captioned one. options: those that it
+        was captioned with. Raises ImageError.
         """
         annotations = self.encode(self.prepare(image)[0][None])[0]  # [H, W, D]
         location = (options or self.decoding).hard_context
@@ -174,7 +178,7 @@ class Captioner:
         return maps.unflatten(-1, annotations.shape[:2]).cpu().numpy()
 
     def encode(self, pixels: np.ndarray) -> Tensor:
-        """Annotations [B, H, W, D] of prepared photos [B, S, S, 3]."""
+        """Return the annotations [B, H, W, D] of prepared photos [B, S, S, 3]."""
         with torch.inference_mode(), self.runtime.running():
             return self.runtime.encode(torch.from_numpy(pixels))
 
@@ -183,13 +187,13 @@ class Captioner:
         annotations: Tensor,
         frames: Sequence[ImageFrame],
         options: DecodingOptions | None = None,
-        watch: Watch | None = None,
+        watch: OnWords | None = None,
     ) -> list[list[Caption]]:
-        """Captions of photos that are encoded already: annotations [B, H, W, D].
+        """Caption encoded photos: annotations [B, H, W, D].
 
-        watch: called with a photo's place in the batch and the beginning of its caption, whenever more words of that
-        are sure; its `log_prob` and `score` are the sum of these words' own. The words that become sure at the very end
-        are left to the captions that are returned. What it raises ends the captioning of all, and comes out here.
+        watch: called with a photo's index in the batch and the beginning of its caption, whenever more of its words are
+        final; its `log_prob` and `score` are the sums for these words. It is not called for words that become final in
+        the last step. An exception that it raises stops the captioning of the batch and propagates.
         """
         grid, vocabulary, reader = tuple(annotations.shape[1:3]), self.bundle.vocabulary, self._labels(annotations)
         told = [0] * len(frames)
@@ -219,9 +223,9 @@ class Captioner:
     def _judged(
         self, captions: list[list[Caption]], annotations: Tensor, options: DecodingOptions
     ) -> list[list[Caption]]:
-        """The captions with their confidence, where the bundle has a model of it; annotations [B, H, W, D].
+        """Return the captions with their confidence, if the bundle has a model of it; annotations [B, H, W, D].
 
-        Sampled captions have none: the model was learned from captions that a search found.
+        Sampled captions get none, because the model was fitted on captions from beam search.
         """
         model = self.bundle.confidence
         if model is None or options.temperature > 0:
@@ -231,7 +235,7 @@ class Captioner:
 
 
 def nouns_of(vocabulary: Vocabulary) -> Tensor:
-    """Which words of a vocabulary are English nouns: bool [V]."""
+    """Return which words of a vocabulary are English nouns: bool [V]."""
     return torch.tensor([kind_of(word) == "noun" for word in vocabulary.words])
 
 
@@ -242,9 +246,9 @@ def captions_of(
     vocabulary: Vocabulary,
     labels: LabelReader | None = None,
 ) -> list[list[Caption]]:
-    """Token ids to words, tensors to arrays: the captions of each image, best first.
+    """Convert hypotheses to captions of each image, best first: token ids to words, tensors to arrays.
 
-    labels: of a captioner that attends to them.
+    labels: reader of the labels, for a captioner that attends to them.
     """
     arrays = {name: value.float().cpu().numpy() for name, value in vars(hypotheses).items()}
     captions: list[list[Caption]] = []

@@ -1,8 +1,8 @@
-"""How likely a caption, and each of its content words, is to be right: a small calibrated model that a bundle holds.
+"""Confidence model: calibrated probabilities that a caption, and each of its content words, is right.
 
 A content word is right if a person used it, its plural, a synonym or a hypernym in a caption of the photo. A caption
-is right if all of its nouns are. Three logistic regressions, fitted by `training.confidence` on validation photos: one
-tells photos from pictures unlike them by the photo's annotations, one judges captions, and one judges words.
+is right if all of its nouns are. The model has three logistic regressions, fitted by `training.confidence` on
+validation photos: one tells photos from other pictures by the annotations, one scores captions, and one scores words.
 """
 
 import math
@@ -17,15 +17,15 @@ from captioner.lexicon import ENGLISH, Language, UnlistedLanguage
 
 FORMAT_VERSION = 1
 SURE, LIKELY = 0.8, 0.5
-"""Confidence from which a caption or a word is called sure, and likely; below that it is a guess."""
+"""Minimum confidence of a caption or a word called sure, and of one called likely; a lower one is a guess."""
 NOTHING_TO_SAY = 0.02
-"""Confidence, at most, in a caption of a picture that shows nothing, or text that the captioner cannot read."""
+"""Maximum confidence in a caption of a picture that is blank, or of text, which the captioner cannot read."""
 _NOTHING = {"blank", "text"}  # kinds of warnings
 _UNKNOWN = math.nan
 
 
 class Said(Protocol):
-    """The attributes of `captioner.captioner.Caption` that confidence depends on."""
+    """Attributes of `captioner.captioner.Caption` that confidence depends on."""
 
     words: tuple[str, ...]
     tokens: tuple[int, ...]
@@ -56,7 +56,7 @@ def wording(confidence: float | None) -> str | None:
 
 @dataclass(frozen=True)
 class Logistic:
-    """A logistic regression on named features; a feature that is unknown counts as the mean."""
+    """Logistic regression on named features; an unknown feature counts as its mean."""
 
     features: tuple[str, ...]
     means: tuple[float, ...]
@@ -65,7 +65,7 @@ class Logistic:
     intercept: float
 
     def __call__(self, values: Mapping[str, float]) -> float:
-        """Probability, 0 to 1. values: by the names of the features; others are ignored, absent ones are unknown."""
+        """Return a probability, 0 to 1. values: feature name -> value; others are ignored, missing ones are unknown."""
         logit = self.intercept
         for name, mean, scale, weight in zip(self.features, self.means, self.scales, self.weights, strict=True):
             value = values.get(name, _UNKNOWN)
@@ -84,7 +84,7 @@ class Logistic:
 
     @classmethod
     def from_json(cls, values: Any, name: str) -> Self:
-        """name: of the regression, for errors. Raises ConfigError."""
+        """Read the regression. name: its name in errors. Raises ConfigError."""
         if not isinstance(values, dict) or not isinstance(values.get("features"), dict):
             raise ConfigError(f"{name} must have an intercept and features by name")
         features = values["features"]
@@ -102,14 +102,14 @@ class Logistic:
 
 @dataclass(frozen=True)
 class PhotoLikeness:
-    """Logistic regression that tells photos from pictures unlike them: noise, plain colours, text, charts."""
+    """Logistic regression that tells photos from other pictures: noise, plain colours, text, charts."""
 
     weights: tuple[float, ...]
-    """[D], of the channels of the mean annotation vector."""
+    """[D] weights of the channels of the mean annotation vector."""
     intercept: float
 
     def __call__(self, mean: np.ndarray) -> float:
-        """Probability that a picture is like the photos that the captioner knows. mean: [D] annotation vector."""
+        """Return the probability that a picture is like the training photos. mean: [D] mean annotation vector."""
         return _sigmoid(float(mean.astype(float) @ np.array(self.weights)) + self.intercept)
 
     def to_json(self) -> dict[str, Any]:
@@ -117,7 +117,7 @@ class PhotoLikeness:
 
     @classmethod
     def from_json(cls, values: Any) -> Self:
-        """Raises ConfigError."""
+        """Read the regression. Raises ConfigError."""
         if not isinstance(values, dict):
             raise ConfigError("photo must have an intercept and weights")
         (intercept,) = _numbers([values.get("intercept")], "the intercept of photo")
@@ -126,21 +126,21 @@ class PhotoLikeness:
 
 @dataclass(frozen=True)
 class ConfidenceModel:
-    """Judges captions of one captioner, found by beam search."""
+    """Model of the confidence in one captioner's captions from beam search."""
 
     photo: PhotoLikeness
-    """Whether a picture is like the photos that the captioner knows."""
+    """Whether a picture is like the training photos."""
     caption: Logistic
     """Whether a caption of a photo is right."""
     word: Logistic
     """Whether a content word of a photo's caption is right."""
     language: Language = ENGLISH
-    """Says which words of captions are content words."""
+    """Language that defines the content words of captions."""
     learned: dict[str, Any] = field(default_factory=dict)
-    """Describes the data that the model was learned from, with its cross-validated scores."""
+    """Description of the data that the model was fitted on, with its cross-validated scores."""
 
     def judged(self, captions: Sequence[Caption], mean: np.ndarray) -> list[Caption]:
-        """The captions of one photo, best first, with their confidence and that of their content words.
+        """Return the captions of one photo, best first, with their confidence and that of their content words.
 
         mean: [D], the photo's mean annotation vector.
         """
@@ -169,7 +169,7 @@ class ConfidenceModel:
 
     @classmethod
     def from_json(cls, values: Any) -> Self:
-        """Raises ConfigError for what `to_json` did not write."""
+        """Read the values that `to_json` wrote. Raises ConfigError for others."""
         version = values.get("format_version") if isinstance(values, dict) else None
         if version != FORMAT_VERSION:
             raise ConfigError(f"has format version {version!r}, and this program reads version {FORMAT_VERSION}")
@@ -188,7 +188,7 @@ class ConfidenceModel:
 def caption_features(caption: Said, language: Language, rank: int = 0) -> dict[str, float]:
     """Return the features of a caption by name; NaN for unknown ones.
 
-    rank: among the captions of its photo, 0 for the best.
+    rank: rank among the captions of its photo, 0 for the best.
     """
     kinds = [language.kind_of(word) for word in caption.words]
     nouns = [place for place, kind in enumerate(kinds) if kind == "noun"] or list(range(len(kinds)))
@@ -224,7 +224,7 @@ def caption_features(caption: Said, language: Language, rank: int = 0) -> dict[s
 def word_features(caption: Said, language: Language, rank: int = 0) -> list[dict[str, float]]:
     """Return the features of each word of a caption by name; NaN for unknown ones.
 
-    rank: among the captions of its photo, 0 for the best.
+    rank: rank among the captions of its photo, 0 for the best.
     """
     kinds = [language.kind_of(word) for word in caption.words]
     log_probs, spreads, rarities = caption.word_log_probs.astype(float), caption.spreads, _rarities(caption)
@@ -255,12 +255,12 @@ def word_features(caption: Said, language: Language, rank: int = 0) -> list[dict
 
 
 def _rarities(caption: Said) -> np.ndarray:
-    """[T] logarithm of each word's rank by frequency, as vocabularies are in the order of frequency."""
+    """Return the logarithm [T] of each word's frequency rank: vocabularies are sorted by frequency."""
     return np.log(np.array(caption.tokens, float) + 1)
 
 
 def _label_features(caption: Said) -> dict[str, float]:
-    """Of the encoder's labels of the photo; unknown for captioners without labels."""
+    """Return the features of the photo's labels; unknown for captioners without labels."""
     labels = caption.labels
     if not labels:
         return {"top_label": _UNKNOWN, "label_entropy": _UNKNOWN}
@@ -272,7 +272,7 @@ def _label_features(caption: Said) -> dict[str, float]:
 
 
 def _label_probability(caption: Said, place: int) -> float:
-    """Of the label that a word came from; 0 if from none, unknown for captioners without labels."""
+    """Return the probability of the label that a word came from; 0 if from none, unknown without labels."""
     labels = caption.labels
     if not labels or not caption.word_labels:
         return _UNKNOWN
@@ -281,7 +281,7 @@ def _label_probability(caption: Said, place: int) -> float:
 
 
 def _label_support(caption: Said, place: int, language: Language) -> float:
-    """Probability of the labels that a word names, or whose names it is a hypernym of; unknown without labels."""
+    """Return the probability of the labels that a word names or is a hypernym of; unknown without labels."""
     if not caption.labels:
         return _UNKNOWN
     word = caption.words[place]
@@ -295,7 +295,7 @@ def _label_support(caption: Said, place: int, language: Language) -> float:
 
 
 def _agreement(caption: Said) -> np.ndarray:
-    """[T] share of the beam's other captions that hold each word; unknown where the beam has no other."""
+    """Return the share [T] of the beam's other captions that contain each word; unknown if there is no other."""
     if caption.agreement is None:
         return np.full(len(caption.words), _UNKNOWN)
     return caption.agreement.astype(float)
@@ -314,7 +314,7 @@ def _sigmoid(logit: float) -> float:
 
 
 def _numbers(values: Any, what: str) -> tuple[float, ...]:
-    """Finite numbers. Raises ConfigError."""
+    """Check that values are finite numbers. Raises ConfigError."""
     is_list = isinstance(values, list)
     if not is_list or not all(type(value) in (int, float) and math.isfinite(value) for value in values):
         raise ConfigError(f"{what} must be finite numbers")

@@ -1,4 +1,4 @@
-"""The options of a captioner and of its decoding, checked where they are made."""
+"""Options of a captioner and of its decoding, validated on construction."""
 
 import dataclasses
 import math
@@ -9,10 +9,12 @@ from typing import Any, Self
 from captioner.errors import ConfigError
 
 DEFAULT_BUNDLE = Path(__file__).parent / "bundles" / "default"
-"""The captioner that ships."""
+"""Folder of the captioner that ships."""
 
 RUNTIMES = ("auto", "fast", "exact")
-"""What a captioner runs on: see `captioner.model.runtime`."""
+"""Names that `choose_runtime` knows; `captioner.model.runtime` says what the two runtimes are."""
+MANY_PHOTOS = 100
+"""Number of photos from which preparing the fast runtime saves more time than it costs."""
 ATTENTIONS = ("soft", "hard", "none")
 SCORES = ("additive", "dot", "general")
 ACTIVATIONS = ("relu", "tanh")
@@ -22,15 +24,29 @@ HARD_CONTEXTS = ("likeliest", "expected")
 FITS = ("squash", "crop", "pad")
 
 MAX_IMAGE_SIZE = 4096
-"""Side of the square that an encoder sees, in pixels, at most."""
+"""Maximum side of the encoder's square input, pixels."""
 MAX_LABELS = 100
-"""Labels of a photo that a decoder attends to, at most."""
+"""Maximum number of a photo's labels that a decoder attends to."""
 MAX_SEARCH = 1000
-"""Hypotheses, captions of a photo and words of a caption, at most: a bundle from anywhere may claim more."""
+"""Maximum number of hypotheses, captions per photo and words per caption; an untrusted bundle may ask for more."""
+
+
+def choose_runtime(name: str, photos: int | None = None) -> str:
+    """Return the runtime that a name stands for, "fast" or "exact". All callers of "auto" follow this one rule.
+
+    "auto" is "exact" for fewer than MANY_PHOTOS photos, and "fast" for more of them or an unknown number: in
+    `captioner.load`, in the service, and in runs with --output. photos: number of photos to caption, None if unknown.
+    Raises ConfigError if there is no such name.
+    """
+    if name not in RUNTIMES:
+        raise ConfigError(f"there is no runtime {name!r}: take one of {', '.join(RUNTIMES)}")
+    if name != "auto":
+        return name
+    return "fast" if photos is None or photos >= MANY_PHOTOS else "exact"
 
 
 class JsonOptions:
-    """To and from the plain dictionaries that JSON holds; unknown keys are refused."""
+    """Conversion to and from JSON dictionaries; unknown keys are refused."""
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -81,48 +97,47 @@ class JsonOptions:
 
 @dataclass(frozen=True)
 class CaptionerConfig(JsonOptions):
-    """What a captioner is made of. Sizes carry the letters of Xu et al. 2015."""
+    """Architecture of a captioner. The letters of sizes are those of Xu et al. 2015."""
 
     encoder: str = "efficientnet_lite2"
-    """A name that `captioner.model.encoders.encoder_spec` knows, or `timm:NAME`."""
+    """Name of an encoder in `captioner.model.encoders`, or `timm:NAME`."""
     image_size: int = 320
-    """Side of the square that the encoder sees, in pixels."""
+    """Side of the encoder's square input, pixels."""
     fit: str = "crop"
-    """How a photo becomes that square: squash, crop (its centre) or pad."""
+    """How a photo is fitted to that square: squash, crop (its centre) or pad."""
     scales: int = 1
-    """1: the encoder's last map. 2: beside it the finer map before it, with four times as many places to look at."""
+    """1: the encoder's last map. 2: also the finer map before it, with four times as many locations."""
     attention: str = "soft"
-    """What is read of the image for each word: soft (an average over all places), hard (one place, Xu et al. 2015,
-    section 4.1), or none (the mean of all places, the same for every word)."""
+    """Context vector of each word: soft (weighted average of all locations), hard (one location, Xu et al. 2015,
+    section 4.1), or none (the mean of all locations, the same for every word)."""
     score: str = "additive"
-    """How a place is compared with the state: additive, dot or general."""
+    """Attention score of a location and the state: additive, dot or general."""
     activation: str = "relu"
-    """Inside the additive score: relu or tanh."""
+    """Activation of the additive score: relu or tanh."""
     query: str = "hidden"
-    """What a place is compared with: hidden (the state before the last word, as in the paper) or hidden_word (that and
-    the last word)."""
+    """Query of the attention: hidden (the state before the last word, as in the paper) or hidden_word (that and the
+    last word)."""
     gate: str = "scalar"
-    """How much of what was read is let through: scalar (one number for each word), vector (one for each of the
-    annotations' dimensions) or off (all of it)."""
+    """Gate of the context vector: scalar (one number per word), vector (one per dimension of the annotations) or off
+    (no gate)."""
     deep_output: bool = True
-    """Whether words are chosen from the last word, the state and what was read (eq. 7), or from the state alone."""
+    """Whether words are chosen from the last word, the state and the context (eq. 7), or from the state alone."""
     embedding_dim: int = 512
     """M: size of a word's embedding, and of the deep output layer."""
     hidden_dim: int = 512
     """N: size of the LSTM's hidden state and cell."""
     attention_dim: int = 512
-    """A: size in which annotations and hidden state are compared."""
+    """A: size of the space in which annotations and hidden state are compared."""
     dropout: float = 0.5
     """Share of units dropped in training, on embeddings, initial state and deep output."""
     labels: int = 0
-    """K: also attend to so many labels of the encoder's own classifier, whose words can be copied; 0 for none."""
+    """K: number of labels of the encoder's own classifier to attend to as well; their words can be copied. 0: none."""
     tied_output: bool = False
-    """Whether a word is chosen by its embedding, rather than by output weights of its own. Needs deep_output."""
+    """Whether the output weights of the words are their embeddings. Needs deep_output."""
     projection_dim: int = 0
-    """P: annotations are first projected to so many dimensions, which makes a captioner smaller; 0 leaves them as they
-    are."""
+    """P: number of dimensions to project annotations to first, which makes a captioner smaller; 0: no projection."""
     text: bool = False
-    """Whether it also learns from sentences without photos, for which it has a "no photo" vector."""
+    """Whether it also learns from sentences without photos, with a learned "no photo" vector."""
 
     def __post_init__(self) -> None:
         self._require("encoder", isinstance(self.encoder, str) and bool(self.encoder), "the name of an encoder")
@@ -147,28 +162,28 @@ class CaptionerConfig(JsonOptions):
 
 @dataclass(frozen=True)
 class DecodingOptions(JsonOptions):
-    """How words are chosen. `beam_width` 1 is greedy; `temperature` above 0 samples instead."""
+    """Options of decoding. `beam_width` 1 is greedy; `temperature` above 0 samples instead."""
 
     beam_width: int = 5
-    """K: hypotheses kept per image."""
+    """K: number of hypotheses kept per image."""
     captions_per_image: int = 1
-    """How many captions to return per image, best first; at most `beam_width` unless sampling."""
+    """Number of captions to return per image, best first; at most `beam_width` unless sampling."""
     max_words: int = 20
-    """A caption never has more words than this."""
+    """Maximum number of words of a caption."""
     length_penalty: float = 0.7
     """Exponent a: finished captions are ranked by log-probability / words ** a."""
     block_repeats: int = 3
-    """No run of this many words comes twice in a caption, and no word directly after itself; 0 allows all repeats."""
+    """No run of this many words occurs twice in a caption, and no word directly after itself; 0 allows all repeats."""
     temperature: float = 0.0
-    """0 searches; above 0, captions are sampled from softmax(logits / temperature)."""
+    """0: beam search. Above 0, captions are sampled from softmax(logits / temperature)."""
     top_p: float = 1.0
-    """Sampling keeps the likeliest words that together reach this probability."""
+    """Sampling is limited to the most probable words that together reach this probability."""
     seed: int | None = None
-    """Makes sampling repeatable."""
+    """Seed that makes sampling repeatable."""
     hard_context: str = "likeliest"
-    """What hard attention reads of its map: the likeliest place, or what is expected (the average, as soft does)."""
+    """Context of hard attention: likeliest (the most probable location) or expected (the average, like soft)."""
     repeat_nouns: bool = True
-    """Whether a noun may come twice in a caption. Off, English captions have none of "a kitchen with a kitchen"."""
+    """Whether a noun may occur twice in a caption. Off avoids English captions like "a kitchen with a kitchen"."""
 
     def __post_init__(self) -> None:
         self._require_whole(1, "beam_width", "captions_per_image", "max_words")

@@ -1,4 +1,4 @@
-"""Choosing words: greedy, beam search and sampling over a batch of images. Knows token ids, no words, no pixels."""
+"""Decoding: greedy, beam search and sampling over a batch of images. It handles token ids, not words or pixels."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,8 +10,9 @@ from torch import Tensor
 
 from captioner.config import DecodingOptions
 from captioner.model.decoder import Decoder, DecoderState, Step
-from captioner.model.draws import Share, choose, drawn, seeded_generator
+from captioner.model.draws import choose, drawn, seeded_generator
 from captioner.model.label_attention import Labels
+from captioner.ranks import BatchSlice
 from captioner.vocabulary import END, PAD, START, UNKNOWN
 
 NEVER_SAID = (PAD, START, UNKNOWN)
@@ -19,7 +20,7 @@ IMPOSSIBLE = float("-inf")
 
 
 class SteppingDecoder(Protocol):
-    """What is asked of a decoder: of `captioner.model.decoder.Decoder`, or of what runs it faster."""
+    """Interface of a decoder: `captioner.model.decoder.Decoder`, or a faster equivalent."""
 
     def prepare(self, annotations: Tensor, labels: Labels | None = None) -> Any: ...
 
@@ -30,16 +31,16 @@ class SteppingDecoder(Protocol):
 
 @dataclass(frozen=True)
 class Hypotheses:
-    """Captions of a batch of images, the best of each image first. Positions after a caption hold PAD and zeros."""
+    """Captions of a batch of images, each image's best first. Positions after a caption hold PAD and zeros."""
 
     tokens: Tensor
     """[B, K, T] ids, without start and end"""
     lengths: Tensor
-    """[B, K] words"""
+    """[B, K] number of words"""
     log_probs: Tensor
-    """[B, K] of the whole caption, its end included, in nats; -inf where fewer than K captions exist"""
+    """[B, K] of the whole caption, its end included, in nats; -inf if fewer than K captions exist"""
     scores: Tensor
-    """[B, K] what they are ranked by"""
+    """[B, K] ranking scores"""
     word_log_probs: Tensor
     """[B, K, T]"""
     alphas: Tensor
@@ -47,37 +48,37 @@ class Hypotheses:
     gates: Tensor
     """[B, K, T]"""
     label_alphas: Tensor
-    """[B, K, T, J + 1]: how much each of J labels, and "none of these", was attended to; without labels [B, K, T, 0]"""
+    """[B, K, T, J + 1] attention to each of J labels and to "none of these"; without labels [B, K, T, 0]"""
     agreement: Tensor
-    """[B, K, T] share of the other hypotheses of the beam that hold the word anywhere; NaN where there is no other"""
+    """[B, K, T] share of the beam's other hypotheses that contain the word anywhere; NaN if there is no other"""
 
 
 @dataclass(frozen=True)
 class _Choice:
-    """What one step chose for every hypothesis: a token, whom it continues, and all that is kept of it. All [B, K]."""
+    """Choice of one step for every hypothesis: a token, the parent that it continues, and their outputs. All [B, K]."""
 
     parents: Tensor
     tokens: Tensor
     word_log_probs: Tensor
-    alphas: Tensor  # [B, K, L]: of whom it continues, as the gates are
+    alphas: Tensor  # [B, K, L], indexed by parent, like the gates
     gates: Tensor
     label_alphas: Tensor  # [B, K, J + 1]
 
     def rows(self, images: Tensor) -> "_Choice":
-        """What was chosen for these images of the batch, [B']."""
+        """Return the choice for these images of the batch, [B']."""
         return _Choice(*(values[images] for values in vars(self).values()))
 
 
 @dataclass(frozen=True)
 class _Found:
-    """What a search came to, for some images of its batch."""
+    """Result of a search for some images of its batch."""
 
-    images: Tensor  # [B'] their places in the batch
+    images: Tensor  # [B'] indices in the batch
     steps: list[_Choice]
     totals: Tensor  # [B', K]
 
     def rows(self, images: Tensor) -> "_Found":
-        """What was found for these images of these, [B']."""
+        """Return the result for a subset of these images, indices [B']."""
         return _Found(self.images[images], [choice.rows(images) for choice in self.steps], self.totals[images])
 
 
@@ -87,29 +88,29 @@ def decode(
     annotations: Tensor,
     options: DecodingOptions,
     watch: Callable[[Hypotheses], None] | None = None,
-    share: Share | None = None,
+    share: BatchSlice | None = None,
     nouns: Tensor | None = None,
     labels: Labels | None = None,
 ) -> Hypotheses:
-    """Captions of a batch of images: annotations [B, L, D] -> `options.captions_per_image` hypotheses for each.
+    """Caption a batch of images: annotations [B, L, D] -> `options.captions_per_image` hypotheses for each.
 
-    Every caption has at least one word and at most `max_words`: the end cannot come first, and must come after the
-    last. Hypotheses that have ended keep their place in the beam, so a beam as wide as there are captions finds the
-    best of all. Images of which all have ended take no part in the steps that follow, once they are half of those left;
-    not where anything is watched or drawn by chance.
+    Every caption has at least one word and at most `max_words`: the end cannot be the first token, and must follow the
+    last word. Finished hypotheses stay in the beam, so a beam as wide as the number of possible captions finds the best
+    one. Images whose hypotheses have all finished are dropped from the batch once they are half of it, except when
+    sampling or with `watch`.
 
-    watch: called after each step at which, for some image, more words have become sure: those in which all hypotheses
-    of its beam agree, so that every caption found will begin with them. It is given these beginnings, K = 1, with their
-    own sums as log_probs and scores; words that become sure with the last step are not announced. What it raises ends
-    the decoding, and comes out here.
-    share: of a batch to sample captions for, where these are only some of its images.
-    nouns: bool [V], words that come at most once in a caption unless `options.repeat_nouns`.
-    labels: of the images; by default what the encoder's classifier makes of the annotations.
+    watch: called after each step in which more words of some image have become final: all hypotheses of its beam agree
+    on them, so that every caption begins with them. It gets these beginnings, K = 1, with the sums for their words as
+    log_probs and scores. It is not called for words that become final in the last step. An exception that it raises
+    stops the decoding and propagates.
+    share: slice of a larger batch that these images are, for sampling.
+    nouns: bool [V], words that occur at most once in a caption unless `options.repeat_nouns`.
+    labels: labels of the images; by default those that the encoder's classifier finds in the annotations.
     """
     sampling = options.temperature > 0
     width = options.captions_per_image if sampling else options.beam_width
     batch, device = annotations.shape[0], annotations.device
-    if sampling:  # all of them now: how many are drawn does not depend on when captions end
+    if sampling:  # all at once, so that the number of draws does not depend on the captions' lengths
         uniforms = drawn(partial(_uniforms, options.seed, device), (batch, width, options.max_words + 1), share)
     features = decoder.prepare(annotations, labels)
     state = decoder.initial_state(features, width)
@@ -117,11 +118,11 @@ def decode(
     history = torch.full((batch, width, 1), START, device=device)
     totals = torch.zeros(batch, width, device=device)
     if not sampling:
-        totals[:, 1:] = IMPOSSIBLE  # all hypotheses are the same at first: only one may be continued
+        totals[:, 1:] = IMPOSSIBLE  # all hypotheses are equal at first: continue only one
     ended = torch.zeros(batch, width, dtype=torch.bool, device=device)
     never_said = torch.tensor(NEVER_SAID, device=device)
     steps: list[_Choice] = []
-    images = torch.arange(batch, device=device)  # those that are still searched for
+    images = torch.arange(batch, device=device)  # images still in the search
     done: list[_Found] = []
     announced = torch.zeros(batch, dtype=torch.long, device=device)
     for step in range(options.max_words + 1):
@@ -129,7 +130,7 @@ def decode(
         allowed = said.logits.float().log_softmax(dim=-1).index_fill_(-1, never_said, IMPOSSIBLE)  # [B, K, V]
         _forbid(allowed, history, step, options, nouns)
         allowed.masked_fill_(ended.unsqueeze(-1), IMPOSSIBLE)
-        allowed[..., PAD].masked_fill_(ended, 0.0)  # the ended go on at no cost
+        allowed[..., PAD].masked_fill_(ended, 0.0)  # finished hypotheses continue at no cost
         if sampling:
             parents, tokens, gained = _sample(allowed, options, uniforms[..., step])
         else:
@@ -138,7 +139,7 @@ def decode(
         history = torch.cat([_of(parents, history), tokens.unsqueeze(-1)], dim=-1)
         label_alpha = said.alpha[..., :0] if said.label_alpha is None else said.label_alpha
         steps.append(_Choice(parents, tokens, gained, said.alpha, said.gate, label_alpha))
-        ended = (tokens == END) | (tokens == PAD) | totals.isneginf()  # what cannot be said is not waited for
+        ended = (tokens == END) | (tokens == PAD) | totals.isneginf()  # do not wait for impossible hypotheses
         over = ended.all(dim=1)  # [B]
         waiting = len(over) - int(over.sum())
         if waiting == 0:
@@ -149,7 +150,7 @@ def decode(
             if bool((sure > announced).any()):
                 watch(_beginnings(_traced(steps), sure))
                 announced = sure
-        elif waiting * 2 <= len(over) and not sampling:  # whose draws depend on all that are drawn
+        elif waiting * 2 <= len(over) and not sampling:  # a sample depends on the draws for the whole batch
             found, left = _Found(images, steps, totals), (~over).nonzero()[:, 0]
             done.append(found.rows(over.nonzero()[:, 0]))
             images, steps, totals = vars(found.rows(left)).values()
@@ -163,14 +164,14 @@ def _uniforms(seed: int | None, device: torch.device, shape: tuple[int, ...]) ->
 
 
 def _of(parents: Tensor, values: Tensor) -> Tensor:
-    """Rows of `values` [B, K, ...] that `parents` [B, K] name."""
+    """Return the rows of `values` [B, K, ...] that `parents` [B, K] index."""
     index = parents.view(*parents.shape, *[1] * (values.dim() - 2)).expand(-1, -1, *values.shape[2:])
     return values.gather(1, index)
 
 
 def _forbid(log_probs: Tensor, history: Tensor, step: int, options: DecodingOptions, nouns: Tensor | None) -> None:
-    """Puts -inf in log_probs [B, K, V] on what must not come next."""
-    if nouns is not None and not options.repeat_nouns:  # never all words, as nouns are not the end
+    """Set log_probs [B, K, V] of words that must not come next to -inf."""
+    if nouns is not None and not options.repeat_nouns:  # never all words: the end is no noun
         said = history[:, :, 1:]
         log_probs.scatter_(-1, said.masked_fill(~nouns[said], PAD), IMPOSSIBLE)
     if step == options.max_words:
@@ -184,20 +185,20 @@ def _forbid(log_probs: Tensor, history: Tensor, step: int, options: DecodingOpti
 
 
 def repeated_ngram_endings(words: Tensor, size: int) -> Tensor:
-    """The words that would complete a run of `size` words for the second time.
+    """Return the words that would complete a run of `size` words for the second time.
 
-    [B, K, T] -> [B, K, T - size + 1], one for each run, or PAD, which is never said, in its place.
+    [B, K, T] -> [B, K, T - size + 1], one for each run; PAD, which is never generated, where there is none.
     """
     if words.shape[-1] < size:
         return words[..., :0]
     runs = words.unfold(-1, size, 1)  # [B, K, T - size + 1, size]
     latest = words[..., words.shape[-1] - size + 1 :].unsqueeze(2)  # [B, K, 1, size - 1]
-    same = (runs[..., :-1] == latest).all(dim=-1) & (runs[..., -1] != END)  # the ended have one
+    same = (runs[..., :-1] == latest).all(dim=-1) & (runs[..., -1] != END)  # finished hypotheses contain END
     return runs[..., -1].masked_fill(~same, PAD)
 
 
 def _best_continuations(totals: Tensor, log_probs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The K best of all K * V continuations: totals [B, K], log_probs [B, K, V] -> parents, tokens, gains: [B, K]."""
+    """Return the K best of K * V continuations: totals [B, K], log_probs [B, K, V] -> parents, tokens, gains [B, K]."""
     vocabulary_size = log_probs.shape[-1]
     best = (totals.unsqueeze(-1) + log_probs).flatten(1).topk(totals.shape[1], dim=-1).indices
     parents = best.div(vocabulary_size, rounding_mode="floor")
@@ -205,7 +206,7 @@ def _best_continuations(totals: Tensor, log_probs: Tensor) -> tuple[Tensor, Tens
 
 
 def _sample(log_probs: Tensor, options: DecodingOptions, uniforms: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """One word for each hypothesis from softmax(log_probs / temperature), cut to the nucleus of `top_p`.
+    """Sample one word for each hypothesis from softmax(log_probs / temperature), limited to the nucleus of `top_p`.
 
     log_probs [B, K, V], uniforms [B, K] from 0 to 1 -> parents, tokens, log-probabilities, all [B, K].
     """
@@ -213,7 +214,7 @@ def _sample(log_probs: Tensor, options: DecodingOptions, uniforms: Tensor) -> tu
     probs = (log_probs / options.temperature).softmax(dim=-1)
     if options.top_p < 1:
         ordered, words = probs.sort(dim=-1, descending=True)
-        outside = ordered.cumsum(dim=-1) - ordered >= options.top_p  # the word that crosses the limit stays
+        outside = ordered.cumsum(dim=-1) - ordered >= options.top_p  # keep the word that crosses the limit
         probs = torch.zeros_like(probs).scatter(-1, words, ordered.masked_fill(outside, 0.0))
     tokens = choose(probs, uniforms)
     parents = torch.arange(width, device=tokens.device).expand(batch, -1)
@@ -221,7 +222,7 @@ def _sample(log_probs: Tensor, options: DecodingOptions, uniforms: Tensor) -> tu
 
 
 def _traced(steps: list[_Choice]) -> _Choice:
-    """Follow each surviving hypothesis back to its first word: the choices of its steps, [B, K, T] and [B, K, T, L]."""
+    """Trace each final hypothesis back to its first word: the choices of its steps, [B, K, T] and [B, K, T, L]."""
     lineage = torch.arange(steps[-1].tokens.shape[1], device=steps[-1].tokens.device).expand_as(steps[-1].tokens)
     columns = []
     for choice in reversed(steps):
@@ -233,8 +234,8 @@ def _traced(steps: list[_Choice]) -> _Choice:
 
 
 def _together(parts: list[_Found]) -> tuple[_Choice, Tensor]:
-    """What was found for all images, in the order of the batch, and their totals [B, K]."""
-    if len(parts) == 1:  # most often, and always of one image
+    """Join results for all images, in the order of the batch; return the choices and their totals [B, K]."""
+    if len(parts) == 1:  # the usual case, and always for one image
         return _traced(parts[0].steps), parts[0].totals
     order = torch.cat([part.images for part in parts]).argsort()
     longest = max(len(part.steps) for part in parts)
@@ -245,23 +246,23 @@ def _together(parts: list[_Found]) -> tuple[_Choice, Tensor]:
 
 
 def _padded(values: Tensor, length: int) -> Tensor:
-    """[B, K, T, ...] -> [B, K, length, ...], zeros behind, which stand for PAD."""
+    """Pad with zeros, which stand for PAD: [B, K, T, ...] -> [B, K, length, ...]."""
     after = values.new_zeros(*values.shape[:2], length - values.shape[2], *values.shape[3:])
     return torch.cat([values, after], dim=2)
 
 
 def _agreed(words: Tensor, totals: Tensor) -> Tensor:
-    """How many words from the first on are the same in all hypotheses that are possible: [B, K, T], [B, K] -> [B]."""
+    """Return the length of the common beginning of all possible hypotheses: [B, K, T], [B, K] -> [B]."""
     same = (words == words[:, :1]) | totals.isneginf().unsqueeze(-1)
     return (same.all(dim=1) & (words[:, 0] > UNKNOWN)).long().cumprod(dim=-1).sum(dim=-1)
 
 
 def _beginnings(traced: _Choice, lengths: Tensor) -> Hypotheses:
-    """The first `lengths` [B] words of each image's first hypothesis."""
+    """Return the first `lengths` [B] words of each image's first hypothesis."""
     first = _Choice(*(values[:, :1] for values in vars(traced).values()))
     is_word = torch.arange(int(lengths.max()), device=lengths.device) < lengths.view(-1, 1, 1)  # [B, 1, T]
     log_probs = (first.word_log_probs[..., : is_word.shape[-1]] * is_word).sum(dim=-1)
-    return _hypotheses(first, is_word, log_probs, log_probs, torch.ones_like(first.gates))  # all agree in these words
+    return _hypotheses(first, is_word, log_probs, log_probs, torch.ones_like(first.gates))  # all share these words
 
 
 def _ranked(traced: _Choice, totals: Tensor, options: DecodingOptions) -> Hypotheses:
@@ -276,12 +277,12 @@ def _ranked(traced: _Choice, totals: Tensor, options: DecodingOptions) -> Hypoth
 
 
 def _agreement(tokens: Tensor, totals: Tensor) -> Tensor:
-    """Share of the other possible hypotheses that hold each word: tokens [B, K, T], totals [B, K] -> [B, K, T].
+    """Return the share of the other possible hypotheses that contain each word.
 
-    NaN where there is no other.
+    tokens [B, K, T], totals [B, K] -> [B, K, T]; NaN if there is no other.
     """
     possible = ~totals.isneginf()
-    # Counted by the words' ids: comparing all words of all hypotheses would take K * T times the features.
+    # Count by word ids: comparing all words of all hypotheses would take K * T times the features.
     said = totals.new_zeros(*tokens.shape[:2], int(tokens.max()) + 1).scatter_(2, tokens, 1.0)
     counts = (said * possible.unsqueeze(-1)).sum(dim=1, keepdim=True).expand_as(said)  # [B, K, V]
     others = possible.sum(dim=1).sub(1).view(-1, 1, 1)
@@ -289,7 +290,7 @@ def _agreement(tokens: Tensor, totals: Tensor) -> Tensor:
 
 
 def _hypotheses(traced: _Choice, is_word: Tensor, log_probs: Tensor, scores: Tensor, agreement: Tensor) -> Hypotheses:
-    """What was traced, with PAD and zeros where there is no word: is_word [B, K, T]."""
+    """Make hypotheses of traced choices, with PAD and zeros where there is no word: is_word [B, K, T]."""
     longest = is_word.shape[-1]
     word_log_probs = traced.word_log_probs[..., :longest]
     return Hypotheses(
@@ -306,5 +307,5 @@ def _hypotheses(traced: _Choice, is_word: Tensor, log_probs: Tensor, scores: Ten
 
 
 def greedy(decoder: Decoder, annotations: Tensor, max_words: int = 20) -> Hypotheses:
-    """The likeliest word at each step, repeats and all: the baseline of self-critical training."""
+    """Decode the most probable word at each step, with repeats allowed: the baseline of self-critical training."""
     return decode(decoder, annotations, DecodingOptions(beam_width=1, max_words=max_words, block_repeats=0))

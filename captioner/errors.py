@@ -1,15 +1,15 @@
-"""What a caller can catch: every error that a person can cause, and can put right."""
+"""Exceptions for all errors that a user can cause and fix."""
 
 import errno
 
 
 def is_full_disk(error: OSError) -> bool:
-    """Whether there was no room, or no more than a person may have."""
+    """Return whether the disk or the user's quota is full."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 class CaptionerError(Exception):
-    """Base of the errors below; its text says what was wrong, where, and what to do."""
+    """Base of the errors below; the message says what was wrong, where, and what to do."""
 
 
 class ImageError(CaptionerError):
@@ -17,23 +17,23 @@ class ImageError(CaptionerError):
 
 
 class NotAnImage(ImageError):
-    """What was given is no image, or of a format that is not read."""
+    """The input is not an image, or in an unsupported format."""
 
 
 class ImageTooLarge(ImageError):
-    """A photo has more pixels than are read."""
+    """A photo has more pixels than the limit."""
 
 
 class BundleError(CaptionerError):
-    """A bundle on disk is incomplete, damaged, or of a version that this code does not know."""
+    """A bundle on disk is incomplete, damaged, or of an unknown version."""
 
 
 class ConfigError(CaptionerError):
-    """An option has a value that does not exist, or does not fit with another option."""
+    """An option has an invalid value, or conflicts with another option."""
 
 
 class DataError(CaptionerError):
-    """A captioned data set cannot be read, or holds nothing to learn from."""
+    """A captioned data set cannot be read, or has nothing to learn from."""
 
 
 class WeightsError(CaptionerError):

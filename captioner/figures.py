@@ -1,4 +1,4 @@
-"""The figure of Xu et al. 2015: the photo, and beside it the same photo for every word, lit where its map is."""
+"""Figure in the style of Xu et al. 2015: the photo, then the photo lit by the map of each word."""
 
 import bisect
 import functools
@@ -30,16 +30,16 @@ def figure_strip(
     maps: np.ndarray | None = None,
     heading: str | None = None,
 ) -> Image.Image:
-    """Draw the figure of Xu et al. 2015: the photo, then per word the photo lit where the model looked -> RGB image.
+    """Draw the figure of Xu et al. 2015: the photo, then the photo lit by each word's map -> RGB image.
 
-    Over each panel stand its word and the word's probability; over the whole figure, the caption.
+    Each panel has its word and the word's probability above it; the caption is above the whole figure.
 
-    photo: upright RGB, from `open_image`. columns: panels in a row, by default what makes even rows of at most six.
-    panel_width: in pixels. Words in scripts that DejaVu Sans (the font that comes with matplotlib) lacks show as boxes.
-    outlines: position of a word, from 0 -> boxes to draw on its panel: left, top, right, bottom in pixels of the photo.
-    maps: [T, H, W] to draw in place of the attention, such as evidence. heading: what stands over the figure in place
-    of the caption, so that it says which maps these are (of evidence: `evidence_heading`).
-    Raises ConfigError for columns below 1, a panel narrower than 32 pixels or maps that are not one for each word,
+    photo: upright RGB, from `open_image`. columns: panels per row; by default even rows of at most six.
+    panel_width: in pixels. Words in scripts that DejaVu Sans (matplotlib's font) lacks show as boxes.
+    outlines: index of a word -> boxes to draw on its panel: left, top, right, bottom in pixels of the photo.
+    maps: [T, H, W] to draw instead of the attention, such as occlusion maps. heading: text above the figure instead of
+    the caption, which says what the maps are (for occlusion maps: `evidence_heading`).
+    Raises ConfigError for columns below 1, a panel narrower than 32 pixels, or maps that are not one per word, and
     ImageError for a photo that is not the caption's.
     """
     if columns is not None and columns < 1:
@@ -75,12 +75,12 @@ def figure_strip(
 
 
 def evidence_heading(caption: str) -> str:
-    """What stands over a figure of evidence, so that nobody takes it for where the model looked."""
-    return f"{caption}: what speaks for each word" if caption else ""
+    """Return the heading of a figure of occlusion maps, which tells them from attention maps."""
+    return f"{caption}: occlusion map of each word" if caption else ""
 
 
 def _picture_size(size: tuple[int, int], panel_width: int) -> tuple[int, int]:
-    """A photo's size in a panel: at most 1.5 times as tall as the panel is wide, and squashed where beyond 8 : 1."""
+    """Return a photo's size in a panel: at most 1.5 times as tall as the panel is wide, and squashed beyond 8 : 1."""
     width, height = size
     scale = min(panel_width / width, 1.5 * panel_width / height)
     thinnest = panel_width // 8
@@ -88,7 +88,7 @@ def _picture_size(size: tuple[int, int], panel_width: int) -> tuple[int, int]:
 
 
 def _lit(picture: Image.Image, heat: np.ndarray) -> Image.Image:
-    """The photo in the dark, lit where it is hot: the white glow of the paper's figures."""
+    """Darken the photo and light it where the heat is high: the white glow of the paper's figures."""
     pixels = np.asarray(picture, dtype=np.float32)
     light = heat[:, :, None]
     dark = 0.24 * pixels + 0.13 * pixels.mean(axis=2, keepdims=True)
@@ -97,12 +97,12 @@ def _lit(picture: Image.Image, heat: np.ndarray) -> Image.Image:
 
 
 def _draw_outlines(panel: Image.Image, boxes: Sequence[tuple[float, float, float, float]], frame: ImageFrame) -> None:
-    """Draw boxes, given in pixels of the photo, on a panel that shows all of it: bright inside dark, seen on either."""
+    """Draw boxes, in pixels of the photo, on its panel: a bright line inside a dark one, visible on any background."""
     draw = ImageDraw.Draw(panel)
     across, down = panel.width / frame.width, panel.height / frame.height
     for left, top, right, bottom in boxes:
         x, y = min(round(left * across), panel.width - 1), min(round(top * down), panel.height - 1)
-        # The last pixel that lies in the box; at least the first one.
+        # The last pixel in the box, or at least the first one.
         end_x, end_y = max(x, round(right * across) - 1), max(y, round(bottom * down) - 1)
         draw.rectangle((x, y, end_x, end_y), outline=_OUTLINE_DARK)
         if end_x - x >= 2 and end_y - y >= 2:
@@ -110,9 +110,9 @@ def _draw_outlines(panel: Image.Image, boxes: Sequence[tuple[float, float, float
 
 
 def _fitting(font: ImageFont.FreeTypeFont, text: str, width: float, end: str = "") -> int:
-    """Number of characters of a text that fit into a width, in pixels, with `end` after them.
+    """Return the number of characters of a text that fit into a width, in pixels, with `end` after them.
 
-    By bisection: a text of thousands of characters is measured a dozen times.
+    Bisection measures even a text of thousands of characters only a dozen times.
     """
     if font.getlength(text + end) <= width:
         return len(text)
@@ -144,7 +144,7 @@ def _draw_label(draw: ImageDraw.ImageDraw, box: tuple[int, int, int, int], word:
 
 
 class _Title:
-    """The caption, broken into lines that fit a width in pixels."""
+    """Caption broken into lines that fit a width in pixels."""
 
     def __init__(self, text: str, width: int, font_size: int) -> None:
         self.font = _font(font_size)
@@ -167,7 +167,7 @@ class _Title:
         return lines
 
     def _fitting(self, text: str, width: int) -> int:
-        """How many characters of a text fit, at least one."""
+        """Return the number of characters of a text that fit, at least one."""
         return max(1, _fitting(self.font, text, width))
 
 

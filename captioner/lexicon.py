@@ -1,7 +1,7 @@
-"""The content words of captions: what kind of word each is, and which words say the same.
+"""Content words of captions: their kinds, and which words have the same meaning.
 
-English comes from a list, english_words.tsv (made by training/words/make.py from WordNet 3.0). Other languages have
-none: there every word is a content word that is not among the most frequent, and only the same word is right.
+English has a list, english_words.tsv (made by training/words/make.py from WordNet 3.0). Other languages have none: all
+words but the most frequent ones are content words, and only the same word is right.
 """
 
 import functools
@@ -15,28 +15,28 @@ Kind = Literal["noun", "verb", "adjective", "number"]
 
 WORD_LIST = Path(__file__).with_name("english_words.tsv")
 ENGLISH_SHARE = 0.75
-"""Share of running words in the list from which captions count as English: English ones have 0.99, other languages up
-to 0.5, as words such as "in", "man" and "dog" are in several."""
+"""Minimum share of running words in the list for English captions. English has 0.99; other languages have up to 0.5,
+because they share words such as "in", "man" and "dog"."""
 FREQUENT_WORDS = 100
-"""Largest number of words that count as function words in a language without a list: the most frequent ones."""
+"""Maximum number of most frequent words that count as function words in a language without a list."""
 FREQUENT_SHARE = 0.1
-"""Largest share of the different words that do."""
+"""Maximum share of the distinct words that count as function words."""
 
 _KINDS: dict[str, Kind] = {"n": "noun", "v": "verb", "a": "adjective", "d": "number"}
 
 
 @dataclass(frozen=True)
 class _Entry:
-    """One word of the list."""
+    """Word of the list."""
 
     kind: Kind | None
     is_function_word: bool
     base: str
-    """Singular of a noun, infinitive of a verb; what two spellings have in common."""
+    """Singular of a noun, infinitive of a verb; the common form of two spellings."""
     synonyms: frozenset[str] = frozenset()
-    """Base forms; of a base form only, as `broader`."""
+    """Base forms; set only for a base form, like `broader`."""
     broader: frozenset[str] = frozenset()
-    """Hypernyms, near and far, as base forms."""
+    """Direct and indirect hypernyms, as base forms."""
 
 
 @functools.cache
@@ -52,20 +52,20 @@ def _entries() -> dict[str, _Entry]:
 
 
 def kind_of(word: str) -> Kind | None:
-    """Return the kind of an English content word, in the sense that it usually has in captions.
+    """Return the kind of an English content word, in its usual sense in captions.
 
     None: a function word, a noun that names nothing in the photo ("front", "group", "background"), or a word that is
-    not in the list. word: lower case, as `captioner.vocabulary.tokenise` cuts it.
+    not in the list. word: lower case, from `captioner.vocabulary.tokenise`.
     """
     entry = _entries().get(word)
     return entry.kind if entry else None
 
 
 def same(said: str, used: str) -> bool:
-    """Whether the word `said` is right where a person used the word `used`.
+    """Return whether the word `said` is right if a person used the word `used`.
 
-    It is right if it is the same word, its singular, plural or another form of the verb, a synonym, or a hypernym: said
-    "dog" where a person wrote "spaniel". The other way round it is not: said "spaniel" where a person wrote "dog".
+    It is right if it is the same word, its singular, its plural or another form of the verb, a synonym, or a hypernym:
+    "dog" for a person's "spaniel". The reverse is wrong: "spaniel" for a person's "dog".
     """
     if said == used:
         return True
@@ -78,25 +78,25 @@ def same(said: str, used: str) -> bool:
 
 
 def compound(one: str, other: str) -> str | None:
-    """Return the noun that two words in a row write apart: hot_dog for "hot dog", snowboard for "snow board", or None.
+    """Return the compound noun of two consecutive words, or None: hot_dog for "hot dog", snowboard for "snow board".
 
-    Compounds with an underscore in the list are those whose last word misleads: a hot dog is no dog.
+    Compounds with an underscore in the list have a misleading last word: a hot dog is not a dog.
     """
     entries = _entries()
     if any(word not in entries or entries[word].is_function_word for word in (one, other)):
-        return None  # "in formation" says nothing of information
+        return None  # "in formation" is not "information"
     return next((noun for noun in (f"{one}_{other}", f"{one}{other}") if kind_of(noun) == "noun"), None)
 
 
 def is_english(words: Iterable[str]) -> bool:
-    """Whether captions are English: whether the list knows most of their running words."""
+    """Return whether captions are English: whether the list has most of their running words."""
     entries = _entries()
     known = [word in entries for word in words]
     return bool(known) and sum(known) >= ENGLISH_SHARE * len(known)
 
 
 class Language(Protocol):
-    """What a language knows of its words."""
+    """Word classes and synonyms of a language."""
 
     name: str
 
@@ -108,7 +108,7 @@ class Language(Protocol):
 
 
 class _English:
-    """English, by the list: the functions above."""
+    """English, by the functions above."""
 
     name = "English"
     kind_of = staticmethod(kind_of)
@@ -121,7 +121,7 @@ ENGLISH: Language = _English()
 
 @dataclass(frozen=True)
 class UnlistedLanguage:
-    """A language without a list: only the same word is right, and content words count as nouns, of unknown kind."""
+    """Language without a list: only the same word is right, and all content words count as nouns."""
 
     frequent: frozenset[str]
     """Words that count as function words."""
@@ -138,9 +138,9 @@ class UnlistedLanguage:
 
 
 def language_of(words: Sequence[str]) -> Language:
-    """Return the language of captions, given the running words of all captions of a data set.
+    """Return the language of a data set's captions, given their running words.
 
-    For another language than English these say which words are frequent enough to count as function words.
+    In a language other than English, the most frequent words count as function words.
     """
     if is_english(words):
         return ENGLISH

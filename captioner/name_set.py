@@ -1,4 +1,4 @@
-"""A set of millions of names in eight bytes each."""
+"""Set of millions of names in eight bytes each."""
 
 import os
 from hashlib import blake2b
@@ -9,17 +9,17 @@ _RECENT = 65_536
 
 
 def name_hash(name: str) -> int:
-    """64 bits of a name, the same in every process and on every machine."""
+    """Return a 64-bit hash of a name, the same in every process and on every machine."""
     return int.from_bytes(blake2b(os.fsencode(name), digest_size=8).digest())
 
 
 class NameSet:
-    """Names by their 64-bit hashes: of ten million names, two are taken for one with a chance of three in a million."""
+    """Set of names by 64-bit hash: among ten million names, the probability of a collision is three in a million."""
 
     def __init__(self) -> None:
         self._sorted = np.empty(0, dtype=np.uint64)
         self._recent: set[int] = set()
-        """Hashes that are not among the sorted ones yet; few, as each takes ten times as much memory."""
+        """Hashes that are not sorted in yet; kept few, as each takes ten times as much memory."""
 
     def __len__(self) -> int:
         return len(self._sorted) + len(self._recent)
@@ -28,7 +28,7 @@ class NameSet:
         return self._holds(name_hash(name))
 
     def add(self, name: str) -> bool:
-        """Whether the name was not there yet."""
+        """Add a name; return whether it is new."""
         value = name_hash(name)
         if self._holds(value):
             return False
@@ -36,7 +36,7 @@ class NameSet:
         if len(self._recent) >= _RECENT:
             recent = np.fromiter(self._recent, np.uint64, len(self._recent))
             recent.sort()
-            # Stable: two sorted runs are merged in linear time.
+            # A stable sort merges two sorted runs in linear time.
             self._sorted = np.sort(np.concatenate([self._sorted, recent]), kind="stable")
             self._recent.clear()
         return True
@@ -44,5 +44,5 @@ class NameSet:
     def _holds(self, value: int) -> bool:
         if value in self._recent:
             return True
-        place = self._sorted.searchsorted(np.uint64(value))  # a plain int would make floats of all
+        place = self._sorted.searchsorted(np.uint64(value))  # a plain int would convert the array to floats
         return place < len(self._sorted) and int(self._sorted[place]) == value

@@ -1,8 +1,8 @@
-"""Why this word here: how much each place of the photo speaks for a word, asked once the word is known.
+"""Occlusion maps: how much each location of the photo supports a chosen word.
 
-Attention says where the model looked before it chose a word, when it did not know yet which. Evidence is computed
-afterwards and is no part of captioning: each place is hidden in turn, and what that costs the word is its evidence
-(occlusion, Zeiler and Fergus 2014; here of annotations). The two are different maps, and go by their own names.
+An attention map shows where the model attended before it chose a word. An occlusion map is computed afterwards and is
+no part of captioning: each location is hidden in turn, and its value is the log-probability that the word loses
+(Zeiler and Fergus 2014; here with annotations). The API calls these maps `evidence`.
 """
 
 import torch
@@ -12,20 +12,20 @@ from captioner.model.decoder import LIKELIEST, Decoder, DecoderState, ImageFeatu
 from captioner.vocabulary import START
 
 ROUNDING = 1e-5
-"""Nats: a place that costs a word no more than this costs it nothing."""
+"""Nats: a smaller loss of a word's log-probability counts as zero."""
 
 _TOGETHER = 64
-"""So many places are hidden, each by itself, in one step."""
+"""Number of locations hidden in one step, each in a separate hypothesis."""
 
 
 @torch.no_grad()
 def evidence_maps(decoder: Decoder, annotations: Tensor, tokens: Tensor, location: str = LIKELIEST) -> Tensor:
-    """The evidence of every place for each word of a caption: annotations [L, D], ids of the words [T] -> [T, L].
+    """Return the occlusion map of each word of a caption: annotations [L, D], ids of the words [T] -> [T, L].
 
-    That of a place is by how much the word's log-probability falls where the model cannot read the place before it
-    chooses the word, and the others have its share of the attention; places that speak against the word have none.
-    Each map is scaled to sum to 1. Where no place speaks for a word, all have the same.
-    location: of hard attention, as of `Decoder.step`.
+    The value of a location is the fall of the word's log-probability when that location is hidden and the others share
+    its attention; a location that lowers the word's probability gets 0. Each map is scaled to sum to 1. If no location
+    supports a word, its map is uniform.
+    location: for hard attention, as in `Decoder.step`.
     """
     features = decoder.prepare(annotations.unsqueeze(0))
     state = decoder.initial_state(features, captions=1)
@@ -44,10 +44,10 @@ def evidence_maps(decoder: Decoder, annotations: Tensor, tokens: Tensor, locatio
 def _log_probs_with_a_place_hidden(
     decoder: Decoder, features: ImageFeatures, state: DecoderState, before: Tensor, token: int, location: str
 ) -> Tensor:
-    """log p of `token` with each place hidden, one at a time: [L], in nats."""
+    """Return log p of `token` with each location hidden, one at a time: [L], in nats."""
     places = torch.eye(features.annotations.shape[1], dtype=torch.bool, device=before.device)
     found = []
-    for unseen in places.split(_TOGETHER):  # each is one caption of the image
+    for unseen in places.split(_TOGETHER):  # one hypothesis of the image for each location
         same = torch.zeros(1, len(unseen), dtype=torch.long, device=before.device)
         logits, *_ = decoder.step(
             features, state.select(same), before.expand(-1, len(unseen)), location, unseen.unsqueeze(0)
@@ -57,5 +57,5 @@ def _log_probs_with_a_place_hidden(
 
 
 def _log_prob(logits: Tensor, token: int) -> Tensor:
-    """logits [1, K, V] -> [K], in nats."""
+    """Return the log-probability of a token: logits [1, K, V] -> [K], in nats."""
     return logits[0].float().log_softmax(dim=-1)[:, token]

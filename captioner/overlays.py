@@ -1,8 +1,8 @@
-"""Maps of a caption's words as heat on the original photo.
+"""Overlays: maps of a caption's words as heat on the original photo.
 
-They are attention (where the model looked) unless evidence (what speaks for each word) is given in its place.
+The maps are attention maps, unless occlusion maps are given instead.
 
-Maps are placed by the photo's ImageFrame: cell (row, column) of an alpha map covers its share of `frame.seen_box`.
+The photo's ImageFrame positions them: cell (row, column) of an alpha map covers its share of `frame.seen_box`.
 """
 
 import functools
@@ -23,21 +23,21 @@ if TYPE_CHECKING:
     from captioner.captioner import Caption  # imports torch, which drawing does not need
 
 MAX_HEAT_SIDE = 1024
-"""Longest side, in pixels, at which `overlay` computes a heat map; for a larger photo the colours are scaled up."""
+"""Longest side, in pixels, of a heat map in `overlay`; for a larger photo the colours are scaled up."""
 
 MAX_SAVED_SIDE = 2048
-"""Longest side, in pixels, of the files of `save_overlays`."""
+"""Longest side, in pixels, of the files that `save_overlays` writes."""
 
 MAX_NAME_BYTES = 60
-"""Of a word, in the name of its file."""
+"""Maximum length of a word in a file name."""
 
 _FAINTEST = 1e-30
 """Peak of a map below which 255 times its inverse overflows a float32."""
 
 _MAX_CACHED_PIXELS = 4096
-"""Length of an axis, in pixels, above which it is computed anew instead of cached."""
+"""Maximum length of a cached axis, in pixels; longer ones are computed each time."""
 _CACHED_AXES = 64
-"""Number of cached axes: at most about 2 MB at `_MAX_CACHED_PIXELS` each."""
+"""Number of cached axes: together at most about 2 MB."""
 
 
 def heat_map(
@@ -45,8 +45,8 @@ def heat_map(
 ) -> np.ndarray:
     """Draw one attention map over the whole photo -> float32 [height, width], 0 to 1.
 
-    1 is the map's peak; what the model did not see is 0. The peak stays in the peak's cell and nothing is below 0:
-    smooth maps blend the centres of neighbouring cells and never shoot over them.
+    1 is the map's peak; parts outside the model's input are 0. The peak stays in the peak's cell and nothing is below
+    0: smooth maps blend the centres of neighbouring cells without overshoot.
 
     alpha: [H, W], at least 0. size: (width, height) of the result in pixels, by default the photo's.
     smooth: False draws each cell in one value.
@@ -65,13 +65,13 @@ def overlay(
     colour_map: str = "inferno",
     size: tuple[int, int] | None = None,
 ) -> Image.Image:
-    """Lay one attention map in colour over the original photo -> RGB image.
+    """Draw one attention map in colour over the original photo -> RGB image.
 
-    The colour is as opaque as the place is hot, so that the photo shows through where the model did not look.
+    The opacity follows the heat, so that the photo shows through where the map is low.
 
     photo: upright RGB, from `open_image`, of any size in the frame's proportions. alpha: [H, W].
-    opacity: of the hottest place, 0 to 1. colour_map: a name that matplotlib knows. size: (width, height) of the result
-    in pixels, by default the photo's own.
+    opacity: opacity at the peak, 0 to 1. colour_map: name of a matplotlib colour map. size: (width, height) of the
+    result in pixels, by default the photo's.
     Raises ConfigError for an unknown colour map or an opacity out of range, ImageError for a photo that is not the
     frame's.
     """
@@ -84,7 +84,7 @@ def overlay(
     heat += 0.5
     shades = Image.fromarray(heat.astype(np.uint8))
     mask = shades.point(_opacities(opacity))
-    shades.putpalette(colours)  # each shade now stands for its colour
+    shades.putpalette(colours)  # maps each shade to its colour
     filter_ = Image.Resampling.BILINEAR if smooth else Image.Resampling.NEAREST
     tint, mask = (
         layer if layer.size == size else layer.resize(size, filter_) for layer in (shades.convert("RGB"), mask)
@@ -99,12 +99,12 @@ def save_overlays(
     smooth: bool = True,
     maps: np.ndarray | None = None,
 ) -> list[Path]:
-    """Write an overlay for each word -> the files, in the words' order: `01-word.png`, `02-word.png`, ...
+    """Write an overlay for each word -> the files in the order of the words: `01-word.png`, `02-word.png`, ...
 
-    The folder is made where it does not exist. Letters and digits of any script stay in the names, all else becomes _.
-    Photos above `MAX_SAVED_SIDE` pixels are scaled down to it.
-    maps: [T, H, W] to draw in place of the attention, such as evidence.
-    Raises ConfigError where the folder cannot be written, or maps are not one for each word.
+    The folder is created if needed. Names keep letters and digits of any script; other characters become _.
+    Photos with a side above `MAX_SAVED_SIDE` pixels are scaled down.
+    maps: [T, H, W] to draw instead of the attention, such as occlusion maps.
+    Raises ConfigError if the folder cannot be written, or maps are not one per word.
     """
     check_photo(photo, caption.frame)
     maps = maps_to_draw(caption, maps)
@@ -124,7 +124,7 @@ def save_overlays(
 
 
 def scaled_to(size: tuple[int, int], side: int) -> tuple[int, int]:
-    """Width and height in the same proportions, the longer one `side` pixels, the other at least one."""
+    """Scale a width and height in proportion: the longer one to `side` pixels, the other to at least one."""
     scale = side / max(size)
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
@@ -150,7 +150,7 @@ def _checked_alpha(alpha: np.ndarray) -> np.ndarray:
 
 
 def _heat(alpha: np.ndarray, frame: ImageFrame, size: tuple[int, int], smooth: bool, hottest: float) -> np.ndarray:
-    """`heat_map` from 0 to `hottest`, but for what rounding adds."""
+    """Compute `heat_map` with values from 0 to `hottest`, up to rounding."""
     alpha = _checked_alpha(alpha)
     width, height = size
     if width < 1 or height < 1:
@@ -166,29 +166,29 @@ def _heat(alpha: np.ndarray, frame: ImageFrame, size: tuple[int, int], smooth: b
     # The maximum of each pixel's samples, not their mean: a cell thinner than a pixel keeps its peak.
     heat = rows.placed(columns.placed(sampled.T).T)
     if (reached := heat.max()) > 0 and _peak_in_photo(alpha, frame):
-        heat /= reached / hottest  # pixels need not fall on the very centre of the peak's cell
+        heat /= reached / hottest  # no pixel need lie at the exact centre of the peak's cell
     return heat
 
 
 @dataclass(frozen=True)
 class _Axis:
-    """Which two cells each sample along one axis lies between. Only samples that lie in a cell exist."""
+    """Interpolation along one axis: the two cells that each sample lies between. Samples outside cells do not exist."""
 
     pixels: int
     """Length of the result."""
     first_pixel: int
-    """The pixel of the first sample. From there on every pixel has samples, up to the last one's."""
+    """Pixel of the first sample. All pixels from it to the last sample's have samples."""
     starts: np.ndarray
-    """The first sample of each pixel that has any, int64."""
+    """First sample of each pixel that has samples, int64."""
     spans: tuple[tuple[int, int, int], ...]
-    """The first of the two cells, and the range of samples between them."""
+    """First of the two cells, and the range of samples between them."""
     blend: np.ndarray
-    """[samples, 1] weight of the second cell, 0 to 1, float32; the first one has the rest."""
+    """[samples, 1] weight of the second cell, 0 to 1, float32; the first one gets the rest."""
 
     def sampled(self, values: np.ndarray) -> np.ndarray:
         """Blend [cells, N] -> [samples, N].
 
-        Not a matrix product: numpy's would wake threads that go on turning for some time, in the way of the model's.
+        Not a matrix product: numpy's starts threads that spin for some time and slow the model's.
         """
         sampled = np.empty((len(self.blend), values.shape[1]), np.float32)
         for first, start, end in self.spans:
@@ -209,20 +209,20 @@ class _Axis:
 
 
 def _axis(pixels: int, length: int, start: float, end: float, cells: int, smooth: bool) -> _Axis:
-    """Place `cells` along one axis of a picture.
+    """Return the interpolation of `cells` along one axis of a picture.
 
-    pixels: of the result, which stand for `length` pixels of the photo; the cells share start to end of these.
+    pixels: length of the result, which covers `length` pixels of the photo; the cells cover start to end of these.
     """
     make = _cached_axis if pixels <= _MAX_CACHED_PIXELS else _new_axis
     return make(pixels, length, start, end, cells, smooth)
 
 
 def _new_axis(pixels: int, length: int, start: float, end: float, cells: int, smooth: bool) -> _Axis:
-    """At most `pixels` + about 6 samples for each cell, whatever the photo's proportions."""
+    """Compute an axis with at most `pixels` + about 6 samples per cell, whatever the photo's proportions."""
     cells_per_pixel = length / pixels * cells / (end - start)
     share = max(1, int(np.ceil(4 * cells_per_pixel))) if cells_per_pixel > 0.5 else 1  # samples per pixel
     samples = pixels * share
-    # Only the samples in cells are made: of a strip a thousand times as long as it is wide, "crop" has seen few.
+    # Make only the samples in cells: of a strip a thousand times as long as wide, "crop" covers only a few.
     low = max(0, int(start / length * samples) - 2)
     high = min(samples, int(np.ceil(end / length * samples)) + 2)
     sample = np.arange(low, max(low, high))
@@ -233,7 +233,7 @@ def _new_axis(pixels: int, length: int, start: float, end: float, cells: int, sm
         centre = np.clip(position - 0.5, 0, cells - 1)
         first = np.minimum(centre.astype(int), max(cells - 2, 0))
         blend = centre - first
-        blend = blend * blend * (3 - 2 * blend)  # level at the centres of cells: no creases
+        blend = blend * blend * (3 - 2 * blend)  # smoothstep: flat at the centres of cells, without creases
     else:
         first, blend = np.clip(position.astype(int), 0, cells - 1), np.zeros(len(position))
     changes = np.flatnonzero(np.diff(first, prepend=-1))
@@ -249,7 +249,7 @@ _cached_axis = functools.lru_cache(_CACHED_AXES)(_new_axis)
 
 
 def _peak_in_photo(alpha: np.ndarray, frame: ImageFrame) -> bool:
-    """Whether the centre of the peak's cell lies in the photo: with fit "pad" it may lie beside it."""
+    """Return whether the centre of the peak's cell lies in the photo: with fit "pad" it may lie outside."""
     row, column = np.unravel_index(alpha.argmax(), alpha.shape)
     left, top, right, bottom = frame.seen_box
     x = left + (column + 0.5) / alpha.shape[1] * (right - left)
@@ -259,20 +259,20 @@ def _peak_in_photo(alpha: np.ndarray, frame: ImageFrame) -> bool:
 
 @functools.lru_cache
 def _opacities(most: float) -> list[int]:
-    """How opaque each of 256 shades is, 0 to 255; the hottest has `most`, 0 to 1."""
+    """Return the opacity of each of 256 shades, 0 to 255; the hottest has `most`, 0 to 1."""
     return [round(255 * most * (shade / 255) ** 0.75) for shade in range(256)]
 
 
 @functools.lru_cache
 def _colour_table(name: str) -> bytes:
-    """A colour map as the palette of 256 shades, three bytes each."""
-    import matplotlib  # here, and no pyplot: most who caption never draw
+    """Return a colour map as a palette of 256 shades, three bytes each."""
+    import matplotlib  # here, and without pyplot, as most users never draw
 
     try:
         colour_map = matplotlib.colormaps[name]
     except KeyError as error:
         raise ConfigError(
-            f"unknown colour map {name!r}: take inferno, magma, viridis, turbo, jet or another of matplotlib's"
+            f"unknown colour map {name!r}: use inferno, magma, viridis, turbo, jet or another of matplotlib's"
         ) from error
     return np.rint(colour_map(np.linspace(0.0, 1.0, 256))[:, :3] * 255).astype(np.uint8).tobytes()
 
@@ -280,7 +280,7 @@ def _colour_table(name: str) -> bytes:
 def check_photo(photo: Image.Image, frame: ImageFrame) -> None:
     if photo.mode != "RGB":
         raise ImageError(f"a photo in mode {photo.mode} cannot be drawn on: read it with open_image, as RGB")
-    # Scaled copies are welcome, to the pixel that rounding costs; a photo that was not turned upright is not.
+    # Accept scaled copies, within a pixel of rounding, but not a photo that was not turned upright.
     across, down = photo.width * frame.height, photo.height * frame.width
     if abs(across - down) > max(frame.width, frame.height):
         raise ImageError(
@@ -298,7 +298,7 @@ def scaled(photo: Image.Image, size: tuple[int, int]) -> Image.Image:
 
 
 def _file_name(text: str) -> str:
-    """A text as a part of a file name on any system: letters, marks and digits of any script, all else _."""
+    """Return a text as part of a file name for any system: letters, marks and digits of any script, _ for the rest."""
     text = unicodedata.normalize("NFC", text)
     safe = "".join(mark if unicodedata.category(mark)[0] in "LMN" or mark in "-_" else "_" for mark in text)
     return safe.encode()[:MAX_NAME_BYTES].decode(errors="ignore") or "word"

@@ -1,72 +1,198 @@
-"""Which of several processes this one is, as torchrun tells them, and how they wait for each other."""
+"""Process group of a run: the processes ("ranks") that torchrun starts, and this process's rank.
+
+Every rank runs the same program on its slice of each batch. Sums over ranks (gradients, counts, losses) are equal on
+all ranks, so that they make the same decisions. Only rank 0, the leader, writes output. Without torchrun there is one
+rank, and these methods do nothing. Torch is imported only for several ranks.
+"""
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from captioner.errors import CaptionerError, ConfigError
 from captioner.name_set import name_hash
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.distributed import Store
+
+T = TypeVar("T")
 
 _TOLD_BY_TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 _PATIENCE = timedelta(days=365)
-"""For ranks with less to do: where one dies, torchrun ends the others."""
+"""Time limit of a barrier, for ranks with less work; if one rank dies, torchrun ends the others."""
+
+
+class RankLost(CaptionerError):
+    """Another process of the run has ended or does not respond."""
+
+
+@dataclass(frozen=True)
+class BatchSlice:
+    """Slice of a batch that one rank has, starting at the index `first`."""
+
+    first: int
+    whole: int
+    """Number of images in the batch."""
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process among those that share the work; by default it is alone."""
+    """Process group of a run, and this process's rank; by default a single process.
+
+    All ranks must call the methods that exchange values, after `connected` or `training.distributed.meet`.
+    """
 
     rank: int = 0
     size: int = 1
     local_rank: int = 0
-    """Among those of this machine."""
+    """Rank among the processes of this machine."""
     local_size: int = 1
+    store: "Store | None" = field(default=None, repr=False)
+    """Store shared by the processes; None for a single process, and before they are connected."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
-        """As torchrun tells it; without torchrun, alone."""
+        """Read torchrun's environment variables; without them, return the default."""
         if not all(name in environment for name in _TOLD_BY_TORCHRUN):
             return cls()
         return cls(*(int(environment[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")))
 
     @property
     def leads(self) -> bool:
-        """Whether this is rank 0, the only process that writes output."""
+        """Return whether this is rank 0, the only process that writes output."""
         return self.rank == 0
 
     def say(self, sentence: str) -> None:
-        """Print a sentence to standard error, once for the processes of this machine."""
-        if self.local_rank == 0:
+        """Print a sentence to standard error once: by the first rank that calls this; before `meet`, per machine."""
+        if self.store is None:
+            first = self.local_rank == 0
+        else:
+            try:
+                first = self.store.add("said", 1) == 1
+            except RuntimeError:  # the store was on the lost rank
+                first = True
+        if first:
             print(sentence, file=sys.stderr)
 
     def has(self, name: str) -> bool:
-        """Whether what is called so is this process's. Every name is just one's, in whatever order they see them."""
+        """Return whether a name belongs to this rank: each belongs to exactly one, by its hash."""
         return name_hash(name) % self.size == self.rank
 
-    def wait(self) -> None:
-        """Until all are here. To be called inside `connected`."""
-        if self.size > 1:
-            import torch.distributed
+    def part(self, images: int) -> slice:
+        """Return this rank's slice of a batch of this size."""
+        return slice(self.rank * images // self.size, (self.rank + 1) * images // self.size)
 
-            torch.distributed.barrier()
+    def share(self, images: int) -> BatchSlice | None:
+        """Return the same slice for random draws; None if it is the whole batch."""
+        return None if self.size == 1 else BatchSlice(self.part(images).start, images)
+
+    def wait(self) -> None:
+        """Wait until all ranks have called this."""
+        if self.size > 1:
+            import torch.distributed as dist
+
+            dist.barrier()
+
+    def total(self, values: "Tensor") -> "Tensor":
+        """Return the sum over all ranks, without gradient, in the shape of `values`."""
+        if self.size == 1:
+            return values
+        from torch.distributed import ReduceOp
+
+        return _reduced(values, ReduceOp.SUM)
+
+    def largest(self, value: int) -> int:
+        """Return the largest of the ranks' values."""
+        if self.size == 1:
+            return value
+        import torch
+        from torch.distributed import ReduceOp
+
+        return int(_reduced(torch.tensor(value), ReduceOp.MAX))
+
+    def gathered(self, value: T) -> list[T]:
+        """Return the values of all ranks in order on the leader; an empty list on the others."""
+        if self.size == 1:
+            return [value]
+        import torch.distributed as dist
+
+        found: list[Any] | None = [None] * self.size if self.leads else None
+        dist.gather_object(value, found)
+        return found or []
+
+    def from_leader(self, make: Callable[[], T]) -> T:
+        """Run `make` on the leader, and return its result on all ranks."""
+        if self.size == 1:
+            return make()
+        import torch.distributed as dist
+
+        values = [make() if self.leads else None]
+        dist.broadcast_object_list(values)
+        return values[0]
+
+    def mapped(self, work: Callable[[int], T], count: int) -> Iterator[T]:
+        """Yield work(0), ..., work(count - 1) in order on the leader; each is done by one rank; others yield nothing.
+
+        All ranks must iterate to the end. No rank runs ahead of the others.
+        """
+        for start in range(0, count, self.size):
+            number = start + self.rank
+            for results in self.gathered([work(number)] if number < count else []):
+                yield from results
+
+    def check_same(self, value: Any, message: str) -> None:
+        """Raise ConfigError with the message on every rank unless they all have the same value."""
+        values = self.gathered(value)
+        if not self.from_leader(lambda: all(each == values[0] for each in values)):
+            raise ConfigError(message)
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Wrap the work of all ranks. Raises RankLost if one of them is lost."""
+        try:
+            yield
+        except RuntimeError as error:
+            if self.size == 1 or not _is_of_the_group(error):
+                raise
+            raise RankLost(
+                f"rank {self.rank} of {self.size} lost another rank, which has ended or cannot be reached: what was"
+                " written is complete; start all ranks again with --resume"
+            ) from error
 
 
 ALONE = Ranks()
 
 
+def _reduced(values: "Tensor", operation: Any) -> "Tensor":
+    import torch.distributed as dist
+
+    reduced = values.detach().clone()
+    dist.all_reduce(reduced, operation)
+    return reduced
+
+
+def _is_of_the_group(error: RuntimeError) -> bool:
+    """Return whether an error comes from the connection between ranks; gloo raises plain RuntimeErrors."""
+    import torch.distributed as dist
+
+    return isinstance(error, dist.DistError) or "gloo" in str(error)
+
+
 @contextmanager
 def connected(ranks: Ranks) -> Iterator[None]:
-    """In here the processes can wait for each other."""
+    """Connect the ranks, so that they can wait for each other."""
     if ranks.size == 1:
         yield
         return
-    import torch.distributed
+    import torch.distributed as dist
 
-    torch.distributed.init_process_group("gloo", timeout=_PATIENCE)
+    dist.init_process_group("gloo", timeout=_PATIENCE)
     try:
         yield
     finally:
-        torch.distributed.destroy_process_group()
+        dist.destroy_process_group()

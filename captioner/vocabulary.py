@@ -1,4 +1,4 @@
-"""Text to words, words to ids, and back, in any language."""
+"""Conversion of text to words, of words to ids, and back, in any language."""
 
 import unicodedata
 from collections import Counter
@@ -9,8 +9,8 @@ import regex
 PAD, START, END, UNKNOWN = range(4)
 SPECIAL_WORDS = ("<pad>", "<start>", "<end>", "<unk>")
 
-# Scripts that are written without spaces between words: each character (with its marks) is taken as a word.
-# U+30FC and U+FF70, the marks of a long vowel, belong to no script of their own.
+# Scripts without spaces between words: each character (with its marks) counts as a word.
+# U+30FC and U+FF70, the long-vowel marks, have no script property of their own.
 _UNSPACED = r"[\p{Han}\p{Hiragana}\p{Katakana}\u30fc\uff70\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]\p{M}*"
 _LETTER = rf"(?:(?!{_UNSPACED})[\p{{L}}\p{{N}}\p{{M}}])"
 _WORD = regex.compile(
@@ -22,16 +22,16 @@ _ALL_UNSPACED = regex.compile(_UNSPACED)
 
 
 def tokenise(text: str) -> list[str]:
-    """The words of a text: lower case, Unicode NFC, without punctuation.
+    """Return the words of a text: lower case, Unicode NFC, without punctuation.
 
-    Languages that put no spaces between words (Chinese, Japanese, Thai, ...) are split into characters.
+    Languages without spaces between words (Chinese, Japanese, Thai, ...) are split into characters.
     """
     text = unicodedata.normalize("NFC", text).lower().replace("\u2019", "'")
     return [match.group() for match in _WORD.finditer(text)]
 
 
 def join_words(words: Iterable[str]) -> str:
-    """The words as a line of text: spaces between them only where their script has some."""
+    """Join words to a line of text, with spaces only in scripts that use them."""
     text, spaced = "", False
     for word in words:
         unspaced = bool(_ALL_UNSPACED.fullmatch(word))
@@ -41,31 +41,31 @@ def join_words(words: Iterable[str]) -> str:
 
 
 class Vocabulary:
-    """The words that a captioner can say. Ids 0 to 3 are padding, start, end and unknown."""
+    """Vocabulary of a captioner. Ids 0 to 3 are padding, start, end and unknown."""
 
     def __init__(self, words: Sequence[str]):
-        """`words`: every word, the four special ones first; position is id. Raises ValueError when that is not so."""
+        """words: every word, the four special ones first; the position is the id. Raises ValueError for other lists."""
         if tuple(words[:4]) != SPECIAL_WORDS:
             raise ValueError(f"the first words of a vocabulary must be {' '.join(SPECIAL_WORDS)}")
         if len(set(words)) != len(words):
             twice = next(word for word, count in Counter(words).items() if count > 1)
-            raise ValueError(f"the word {twice!r} stands in the vocabulary twice")
+            raise ValueError(f"the word {twice!r} is in the vocabulary twice")
         self.words = tuple(words)
         self._ids = {word: number for number, word in enumerate(self.words)}
 
     @classmethod
     def build(cls, captions: Iterable[str], min_count: int = 5) -> "Vocabulary":
-        """All words that occur at least `min_count` times, the most frequent first."""
+        """Build a vocabulary of all words that occur at least `min_count` times, the most frequent first."""
         counts = Counter(word for caption in captions for word in tokenise(caption))
         kept = sorted((word for word, count in counts.items() if count >= min_count), key=lambda w: (-counts[w], w))
         return cls(SPECIAL_WORDS + tuple(kept))
 
     def grown(self, captions: Iterable[str], min_count: int) -> "Vocabulary":
-        """This vocabulary, every word with its id, and after it the new words of captions as `build` chooses them."""
+        """Return this vocabulary, with its ids, extended by the new words that `build` selects from captions."""
         return self.extended(Vocabulary.build(captions, min_count).words)
 
     def extended(self, words: Iterable[str]) -> "Vocabulary":
-        """This vocabulary, every word with its id, and after it those of `words` that it does not have."""
+        """Return this vocabulary, with its ids, extended by the new ones of `words`."""
         return Vocabulary(self.words + tuple(word for word in words if word not in self))
 
     def __len__(self) -> int:
@@ -75,13 +75,13 @@ class Vocabulary:
         return word in self._ids
 
     def id_of(self, word: str) -> int:
-        """Return the id of a word; of an unknown one, `UNKNOWN`."""
+        """Return the id of a word, or `UNKNOWN`."""
         return self._ids.get(word, UNKNOWN)
 
     def encode(self, text: str) -> list[int]:
-        """Ids of the words of a text, without start and end; unknown words become `UNKNOWN`."""
+        """Return the ids of the words of a text, without start and end; unknown words become `UNKNOWN`."""
         return [self._ids.get(word, UNKNOWN) for word in tokenise(text)]
 
     def decode(self, tokens: Iterable[int]) -> list[str]:
-        """The words of ids, special ones left out."""
+        """Return the words of ids, without the special ones."""
         return [self.words[token] for token in tokens if token > UNKNOWN]

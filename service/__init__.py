@@ -1,1 +1,1 @@
-"""Captions over HTTP: an API, and a page to look at where the model looked."""
+"""Captioning over HTTP: the API and the web pages."""

@@ -1,4 +1,4 @@
-"""python -m service [worker | models ...]: captions of photos over HTTP, a page to look at them, and who retrains."""
+"""Command line of the service: serve, run a training worker, manage model versions."""
 
 import argparse
 import contextlib
@@ -19,21 +19,20 @@ if TYPE_CHECKING:  # commands import the rest of the package, which needs an ext
 
 BAD_INPUT = 2
 INTERRUPTED = 130
-"""Exit statuses; the last as a shell reports SIGINT."""
+"""Exit statuses; INTERRUPTED is how a shell reports SIGINT."""
 
 DESCRIPTION = """\
-Caption photos in the browser and over HTTP: the address is printed as soon as the service is ready.
-SIGTERM or Ctrl-C lets it finish what it has begun; a second one ends it at once."""
+Caption photos in the browser and over HTTP. The URL is printed when the service is ready.
+SIGTERM or Ctrl-C stops it after the requests in progress; a second one ends it at once."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve until stopped; returns the exit status: 0, 2 for what a person can put right, 130 if stopped before."""
+    """Run a command -> exit status: 0, 2 for an error that the user can fix, 130 if interrupted during the start."""
     try:
         with needs_extra("service"):
             options = vars(_parser().parse_args(arguments))
             run = options.pop("run")
-            # Until the service is ready, SIGTERM ends it like Ctrl-C; a container's first process would else never hear
-            # of it.
+            # Until the service is ready, SIGTERM ends it like Ctrl-C: process 1 of a container ignores it by default.
             signal.signal(signal.SIGTERM, signal.default_int_handler)
             run(options)
     except CaptionerError as error:
@@ -53,30 +52,30 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m service",
         description=DESCRIPTION,
-        epilog=f"All settings are environment variables; the options above go before them.\n\n{settings}",
+        epilog=f"All settings are environment variables. The options above override them.\n\n{settings}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--host", help="address to listen on; 0.0.0.0 for other machines, too")
-    parser.add_argument("--port", help="port to listen on; 0 takes any free one")
-    parser.add_argument("--bundle", metavar="DIR", help="the captioner; by default the one that ships")
+    parser.add_argument("--host", help="address to listen on; 0.0.0.0 lets other machines connect")
+    parser.add_argument("--port", help="port to listen on; 0 picks a free one")
+    parser.add_argument("--bundle", metavar="DIR", help="bundle of the captioner; by default the built-in one")
     parser.set_defaults(run=_serve)
     commands = parser.add_subparsers(metavar="worker | models", title="instead of serving")
 
-    worker = commands.add_parser("worker", help="train what waits, on this or on another machine")
+    worker = commands.add_parser("worker", help="run queued trainings, on this or another machine")
     worker.set_defaults(run=_work)
 
-    models = commands.add_parser("models", help="list the captioners, or let another one serve")
+    models = commands.add_parser("models", help="list, promote or roll back captioners")
     actions = models.add_subparsers(required=True, metavar="list | promote | rollback")
-    actions.add_parser("list", help="all captioners, newest first").set_defaults(run=_list_models)
-    promote = actions.add_parser("promote", help="let a captioner serve; one that runs takes it within seconds")
-    promote.add_argument("version", help="as the list tells it")
+    actions.add_parser("list", help="list all captioners, newest first").set_defaults(run=_list_models)
+    promote = actions.add_parser("promote", help="use a captioner; a running service switches within seconds")
+    promote.add_argument("version", help="version id, as printed by list")
     promote.set_defaults(run=_promote)
-    actions.add_parser("rollback", help="let the one serve that did before").set_defaults(run=_roll_back)
+    actions.add_parser("rollback", help="return to the previous captioner").set_defaults(run=_roll_back)
     return parser
 
 
 def _serve(options: dict[str, Any]) -> None:
-    """Load the captioner, answer until a signal comes, and finish. Raises CaptionerError where it cannot begin."""
+    """Load the captioner and serve until a signal. Raises CaptionerError if the service cannot start."""
     from service.http.addresses import bind, only_this_machine
     from service.http.auth import admin_token
     from service.http.server import CONNECTIONS, Server, stop_on_signals
@@ -84,21 +83,21 @@ def _serve(options: dict[str, Any]) -> None:
 
     settings = Settings.read(**options)
     _log(settings)
-    # Waitress warns of every request that waits for a thread, which is what they are meant to do.
+    # Waitress warns of every request that waits for a thread; here they wait by design.
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     settings.make_home()
 
     with contextlib.ExitStack() as opened:
-        # Taken before the captioner is loaded, which takes seconds; nobody can connect until the server has them.
+        # Bound before the captioner is loaded, which takes seconds; connections are refused until the server listens.
         sockets = [opened.enter_context(each) for each in bind(settings.host, settings.port)]
         if settings.admin_token is None and not only_this_machine(sockets):
             raise ConfigError(
-                f"other machines can reach {settings.host}, and whoever has the token may retrain and delete: set it on"
-                " purpose, CAPTIONER_ADMIN_TOKEN to a secret of 16 characters or more, or listen on 127.0.0.1"
+                f"other machines can reach {settings.host}, so a generated token is not safe enough: set"
+                " CAPTIONER_ADMIN_TOKEN to a secret of 16 characters or more, or listen on 127.0.0.1"
             )
         token, is_ours = admin_token(settings)
         _prepare_torch(settings)
-        allow_open_files(4 * CONNECTIONS)  # a connection, and up to three files for what goes through it
+        allow_open_files(4 * CONNECTIONS)  # each connection may need up to three files
 
         from service.app import create_app
         from service.jobs.worker import WorkerProcess
@@ -112,7 +111,7 @@ def _serve(options: dict[str, Any]) -> None:
         stop_on_signals(server)
         print(f"Captioner is ready: {server.url}", flush=True)
         if is_ours:
-            # What stands after # never leaves the browser, so that no log on the way has it.
+            # Browsers do not send the part after #, so no log on the way contains the token.
             print(f"To retrain, switch and delete: {server.url}/retrain#token={token}", flush=True)
         server.run()
 
@@ -133,7 +132,7 @@ def _list_models(options: dict[str, Any]) -> None:
         facts = version.facts
         made = facts.get("created_at", "")[:16].replace("T", " ")
         scores = (facts.get("scores") or {}).get("data")
-        score = f"CIDEr {scores['new']['CIDEr']:.3f}, and {scores['old']['CIDEr']:.3f} before" if scores else ""
+        score = f"CIDEr {scores['new']['CIDEr']:.3f}, previous {scores['old']['CIDEr']:.3f}" if scores else ""
         mark = "*" if version.id == current else " "
         print(f"{mark} {version.id:12}  {made:16}  {facts['origin']:8}  {facts['name']}  {score}".rstrip())
 
@@ -143,12 +142,12 @@ def _promote(options: dict[str, Any]) -> None:
 
     version = options.pop("version")
     versions = _versions(options)
-    load_bundle(versions.get(version).bundle)  # what cannot be used never becomes the current one
-    print(f"{versions.promote(version).id} serves from now on")
+    load_bundle(versions.get(version).bundle)  # a broken version must not become current
+    print(f"{versions.promote(version).id} is now in use")
 
 
 def _roll_back(options: dict[str, Any]) -> None:
-    print(f"{_versions(options).rollback().id} serves from now on")
+    print(f"{_versions(options).rollback().id} is now in use")
 
 
 def _versions(options: dict[str, Any]) -> "Versions":
@@ -166,10 +165,10 @@ def _log(settings: "Settings") -> None:
 
 
 def allow_open_files(count: int) -> None:
-    """Open so many at once, or as many as the system grants; some begin with 256."""
+    """Raise the limit of open files to `count`, or as far as allowed; some systems start with 256."""
     try:
         import resource
-    except ImportError:  # Windows has no such limit
+    except ImportError:  # not on Windows, which has no such limit
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if resource.RLIM_INFINITY != soft < count:
@@ -178,7 +177,7 @@ def allow_open_files(count: int) -> None:
 
 
 def _prepare_torch(settings: "Settings") -> None:
-    # Torch has two pools of threads. Where one waits by spinning, it takes the cores that the other works on.
+    # Torch has two thread pools. A pool that waits by spinning takes cores from the other.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
     import torch

@@ -1,4 +1,4 @@
-"""The app: wiring only."""
+"""The Flask app: wiring only."""
 
 import logging
 import time
@@ -19,7 +19,7 @@ from service.http.auth import Guard, admin_token, needs_token, takes_large_body
 from service.http.headers import API_POLICY, HEADERS, documentation_policy
 from service.http.hosts import read_names, trusted_names
 from service.http.origins import HostCheckedRequest, refuse_others
-from service.http.rates import Rates, is_costly
+from service.http.rates import is_costly, limit_rates
 from service.inference.captioning import CaptionService
 from service.jobs import process as training_process
 from service.settings import Settings
@@ -29,29 +29,29 @@ from service.store.versions import VERSION_PATTERN
 log = logging.getLogger("service.requests")
 
 _DESCRIPTION = """\
-A sentence for a photo, and for every word where the model looked: Show, Attend and Tell (Xu et al. 2015) as a service.
+Captions of photos with an attention map for each word: Show, Attend and Tell (Xu et al. 2015) as a service.
 
-All errors are problem details (RFC 9457), `application/problem+json`, whose `detail` says what to do."""
+All errors are problem details (RFC 9457, `application/problem+json`). `detail` says what is wrong and what to do."""
 
 
 class _Json(DefaultJSONProvider):
-    """JSON bodies, of which the brackets of some are there to break a parser."""
+    """JSON bodies; too deeply nested ones are invalid."""
 
     def loads(self, s: str | bytes, **kwargs: Any) -> Any:
         try:
             return super().loads(s, **kwargs)
         except RecursionError as error:
-            raise ValueError("it is nested too deeply") from error
+            raise ValueError("the JSON is nested too deeply") from error
 
 
 class CaptionIdConverter(BaseConverter):
-    """In routes: what looks like an id of ours. Anything else is an address that does not exist."""
+    """Route converter for ids; other values get 404."""
 
     regex = ID_PATTERN
 
 
 class VersionConverter(BaseConverter):
-    """In routes: what looks like a model version."""
+    """Route converter for model versions."""
 
     regex = VERSION_PATTERN
 
@@ -59,10 +59,10 @@ class VersionConverter(BaseConverter):
 def create_app(
     settings: Settings, captioner: Captioner | None = None, run_training: training_process.Run = training_process.run
 ) -> Flask:
-    """The service as a WSGI app, its model loaded; `app.extensions["captioner"]` is its CaptionService.
+    """Create the WSGI app, with its model loaded. `app.extensions["captioner"]` is its CaptionService.
 
-    captioner: by default the one of `settings.bundle`. run_training: as for CaptionService.
-    Raises CaptionerError for what a person can put right.
+    captioner: by default read from `settings.bundle`. run_training: as in CaptionService.
+    Raises CaptionerError if the service cannot start.
     """
     settings.make_home()
     token, _ = admin_token(settings)
@@ -79,13 +79,12 @@ def create_app(
     app.request_class = HostCheckedRequest
     app.config["TRUSTED_HOSTS"] = trusted_names(settings.host, settings.trusted_hosts)
     app.config["TRUSTED_ORIGINS"] = read_names(settings.trusted_hosts)
-    log.info("Answers to IP addresses and to the hosts %s", ", ".join(app.config["TRUSTED_HOSTS"]))
+    log.info("Trusted hosts: IP addresses and %s", ", ".join(app.config["TRUSTED_HOSTS"]))
     app.config["MAX_CONTENT_LENGTH"] = settings.max_upload_bytes
     app.url_map.converters["caption_id"] = CaptionIdConverter
     app.url_map.converters["version"] = VersionConverter
     app.extensions["captioner"] = service
     app.extensions["guard"] = Guard(token, settings.redis)
-    app.extensions["rates"] = Rates(settings.requests_per_minute, settings.redis)
     for api in (captions.api, evidence.api, pictures.api, datasets.api, trainings.api, models.api, health.api):
         app.register_api(api)
     app.register_blueprint(health.metrics)
@@ -93,6 +92,7 @@ def create_app(
     app.before_request(_note_time)
     app.before_request(refuse_others)
     app.before_request(_ask_for_token)
+    limit_rates(app, settings.requests_per_minute, settings.redis)
     app.before_request(_refuse_too_much)
     app.after_request(_protect)
     app.after_request(_count)
@@ -112,11 +112,9 @@ def _ask_for_token() -> None:
 
 
 def _refuse_too_much() -> None:
-    """Before anything is done for a request that takes long, or whose body is to be kept."""
-    if is_costly(request.method, request.path):
-        current_app.extensions["rates"].count(request.remote_addr or "")
-        if request.method == "POST":
-            current_service().storage.take(request.content_length or 0)
+    """Refuse an upload that exceeds the storage limit, before its body is read."""
+    if request.method == "POST" and is_costly(request.method, request.path):
+        current_service().storage.take(request.content_length or 0)
 
 
 def _protect(response: Response) -> Response:
@@ -134,7 +132,7 @@ def _protect(response: Response) -> Response:
 def _count(response: Response) -> Response:
     seconds = time.perf_counter() - g.started
     route = request.url_rule.rule if request.url_rule else "none"
-    method = request.method if request.url_rule else "any"  # clients must not make up new ones
+    method = request.method if request.url_rule else "any"  # clients must not create new labels
     current_service().metrics.request(method, route, response.status_code, seconds)
     log.info("%s %s %d %.0f ms", request.method, request.path, response.status_code, 1000 * seconds)
     return response

@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 problem details: one shape for whatever goes wrong, with a sentence that a person can act on."""
+"""Errors as RFC 9457 problem details, with a message that says what to do."""
 
 import errno
 import logging
@@ -29,11 +29,11 @@ from service.http.auth import TokenMissing, TokenWrong, TooManyFailures
 from service.http.rates import TooOften
 from service.inference.batching import DeadlinePassed, QueueFull, Stopping
 from service.inference.occlusion import MadeByAnother
-from service.inference.turns import LineFull, WaitedTooLong
 from service.jobs.trainings import TrainingConflict, UnknownTraining
 from service.store.archives import ArchiveError
 from service.store.datasets import DataSetInUse, UnknownDataSet
 from service.store.disk import StorageFull
+from service.store.turns import LineFull, WaitedTooLong
 from service.store.versions import UnknownVersion, VersionInUse
 
 log = logging.getLogger(__name__)
@@ -41,44 +41,44 @@ log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
 
 _SENTENCES = {
-    404: "There is nothing at this address: the addresses are listed at /openapi/swagger.",
-    405: "This address does not know the method {method}: see /openapi/swagger for what it knows.",
-    413: "The request is larger than {megabytes} MB, the largest that is read: send less.",
+    404: "This URL does not exist: see /openapi/swagger for all URLs.",
+    405: "This URL does not support the method {method}: see /openapi/swagger for its methods.",
+    413: "The request is larger than the limit of {megabytes} MB: send less.",
 }
-NOT_JSON = "The body is not JSON: see /openapi/swagger for what is wanted."
+NOT_JSON = "The body is not JSON: see /openapi/swagger for the expected fields."
 
 
 TOKEN_WANTED = (
-    "Send the service's token in the header `Authorization: Bearer TOKEN`: it was printed when the service started, or"
-    " whoever runs it has set it."
+    "Send the service's token in the header `Authorization: Bearer TOKEN`. The service prints it at its start, or its"
+    " operator has set it."
 )
 _UNWRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM)
-"""What the system says of a disk that is read-only, and of a folder that is somebody else's."""
+"""Error numbers of a read-only disk, and of a folder of another user."""
 _CHALLENGE = {"WWW-Authenticate": "Bearer"}
 
 
 class InvalidPart(BaseModel):
-    """One thing that is wrong, in a request or in the service."""
+    """One fault in a request or in the service."""
 
     where: str = Field(description="The name of the option or field; or model, database, disk, worker or redis.")
     message: str
 
 
 class ProblemDocument(BaseModel):
-    """What went wrong, as RFC 9457 has it."""
+    """Problem details of an error (RFC 9457)."""
 
-    type: str = Field("about:blank", description="Always about:blank: the status says what kind of problem it is.")
+    type: str = Field("about:blank", description="Always about:blank: the status gives the kind of problem.")
     title: str = Field(description="The status in words.")
     status: int = Field(description="The HTTP status.", ge=400, le=599)
-    detail: str = Field(description="What was wrong and what to do, for a person to read.")
-    errors: list[InvalidPart] | None = Field(None, description="Where several things can be wrong, each of them.")
+    detail: str = Field(description="What is wrong and what to do, in plain text.")
+    errors: list[InvalidPart] | None = Field(None, description="Each fault, if there can be several.")
     retry_after: int | None = Field(None, description="Seconds after which the same request may succeed.")
 
 
 class Problem(Exception):
-    """An error that is answered with its status and a sentence.
+    """An error with its HTTP status and message.
 
-    `retry_after`: seconds after which the same request may succeed.
+    retry_after: seconds after which the same request may succeed.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class Problem(Exception):
 
 
 def problem_of(error: Exception) -> Problem:
-    """The problem that an exception stands for. What nobody foresaw becomes a 500 that tells nothing of the inside."""
+    """Convert an exception to a problem. Unexpected exceptions become a 500 without internal details."""
     match error:
         case Problem():
             return error
@@ -124,14 +124,14 @@ def problem_of(error: Exception) -> Problem:
         case TooManyFailures():
             return Problem(
                 429,
-                f"Too many wrong tokens came from this address: wait {counted(error.seconds, 'second')}.",
+                f"Too many wrong tokens came from your address: wait {counted(error.seconds, 'second')}.",
                 retry_after=error.seconds,
             )
         case TooOften():
             return Problem(
                 429,
-                f"Too many requests came from this address: wait {counted(error.seconds, 'second')}, and send them"
-                " at longer intervals.",
+                f"Too many requests came from your address: wait {counted(error.seconds, 'second')}, and send fewer"
+                " per minute.",
                 retry_after=error.seconds,
             )
         case StorageFull():
@@ -147,13 +147,13 @@ def problem_of(error: Exception) -> Problem:
         case ValidationError():
             return _invalid(error)
         case QueueFull():
-            return Problem(503, "Too many photos wait already: send this one again in a moment.", retry_after=2)
+            return Problem(503, "Too many photos are waiting: send this one again in a moment.", retry_after=2)
         case DeadlinePassed():
-            return Problem(503, "The photo's turn did not come in time: send it again in a moment.", retry_after=5)
+            return Problem(503, "The photo was not captioned in time: send it again in a moment.", retry_after=5)
         case LineFull() | WaitedTooLong():
-            return Problem(503, "Too many requests already wait for this: try again in a moment.", retry_after=10)
+            return Problem(503, "Too many requests are waiting for this: try again in a moment.", retry_after=10)
         case Stopping():
-            return Problem(503, "The service is about to stop: send the photo again in a moment.", retry_after=10)
+            return Problem(503, "The service is stopping: send the photo again in a moment.", retry_after=10)
         case OperationalError() if _sqlite_code(error) == sqlite3.SQLITE_FULL:
             return _full_disk(error)
         case OperationalError() | NoConnectionFree():
@@ -164,19 +164,21 @@ def problem_of(error: Exception) -> Problem:
         case OSError() if error.errno in _UNWRITABLE:
             log.error("The data folder cannot be written", exc_info=error)
             return Problem(
-                503, "The service cannot write to its disk: tell who runs it, then try again.", retry_after=60
+                503, "The service cannot write to its disk: tell its operator, then try again.", retry_after=60
             )
         case HTTPException() if error.code is not None:
             return Problem(error.code, _sentence(error))
         case _:
             log.error("A request failed", exc_info=error)
-            return Problem(500, "The service failed at this request, and its log says why: that is not your fault.")
+            return Problem(
+                500, "The service failed to handle this request: tell its operator, who finds the cause in its log."
+            )
 
 
 def _full_disk(error: Exception) -> Problem:
     log.error("The disk is full", exc_info=error)
     return Problem(
-        507, "The service's disk is full, and nothing of this was kept: delete something, or tell who runs it."
+        507, "The service's disk is full, and nothing was stored: delete captions or data sets, or tell its operator."
     )
 
 
@@ -185,16 +187,16 @@ def _sqlite_code(error: OperationalError) -> int | None:
 
 
 def described(*statuses: int) -> dict[int, dict[str, Any]]:
-    """The problems that an operation may answer with, for the OpenAPI document."""
+    """Return the OpenAPI responses for the problems of an operation."""
     content = {MEDIA_TYPE: {"schema": {"$ref": f"#/components/schemas/{ProblemDocument.__name__}"}}}
     return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in statuses}
 
 
 def invalid_request(error: ValidationError) -> Response:
-    """What flask-openapi3 answers where a request does not fit its model."""
-    if error.errors()[0]["type"] == "model_type":  # the body is no object
+    """Return the response of flask-openapi3 for a request that does not match its schema."""
+    if error.errors()[0]["type"] == "model_type":  # the body is not an object
         if request.mimetype != "application/json":
-            return Problem(415, "This address wants JSON: send it with the Content-Type application/json.").response()
+            return Problem(415, "This URL expects JSON: send it with the Content-Type application/json.").response()
         if request.get_json(silent=True) is None:
             return Problem(400, NOT_JSON).response()
     return _invalid(error).response()
@@ -206,7 +208,7 @@ def handle_errors(app: Flask) -> None:
     @app.errorhandler(Exception)
     def answer(error: Exception) -> Response | HTTPException:
         if isinstance(error, HTTPException) and (error.code is None or error.code < 400):
-            return error  # a redirect, or a response that was made already
+            return error  # a redirect, or a complete response
         response = problem_of(error).response()
         if isinstance(error, HTTPException):
             kept = {name: value for name, value in error.get_headers() if name in ("Allow", "Retry-After")}
@@ -215,7 +217,7 @@ def handle_errors(app: Flask) -> None:
 
 
 def _sentence(error: HTTPException) -> str:
-    """What to tell of an error that Flask or Werkzeug found."""
+    """Return the message for an error of Flask or Werkzeug."""
     if error.code not in _SENTENCES:
         return error.description or HTTPStatus(error.code).description
     megabytes = (request.max_content_length or 0) // 1_000_000

@@ -1,4 +1,4 @@
-"""What the service counts, for Prometheus."""
+"""Prometheus metrics of the service."""
 
 from collections.abc import Callable
 
@@ -19,12 +19,12 @@ _SIZES = (1, 2, 4, 8, 16, 32, 64)
 
 
 class Metrics:
-    """Counters of one app; each app has its own, so that several may live in one process."""
+    """Metrics of one app. Each app has its own registry, so that one process can run several."""
 
     content_type = CONTENT_TYPE_LATEST
 
     def __init__(self, queue_depth: Callable[[], int]) -> None:
-        """`queue_depth` is asked whenever the metrics are read."""
+        """queue_depth: called whenever the metrics are read."""
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
@@ -33,33 +33,31 @@ class Metrics:
         )
         self._request_seconds = Histogram(
             "captioner_request_seconds",
-            "From a request's whole arrival to the start of its answer.",
+            "Time from the receipt of a request to the start of its response.",
             ["method", "route"],
             buckets=_SECONDS,
             registry=self._registry,
         )
         self._stage_seconds = Histogram(
             "captioner_stage_seconds",
-            "Of each captioned photo: decoding the image, waiting, encoding it, decoding words.",
+            "Time per captioned photo: decoding the image, queue, encoding, decoding words.",
             ["stage"],
             buckets=_SECONDS,
             registry=self._registry,
         )
         for stage in STAGES:
-            self._stage_seconds.labels(stage)  # there from the start, at zero
+            self._stage_seconds.labels(stage)  # exported from the start, at zero
         self._batch_size = Histogram(
-            "captioner_batch_size", "Photos in a forward pass.", buckets=_SIZES, registry=self._registry
+            "captioner_batch_size", "Number of photos in a forward pass.", buckets=_SIZES, registry=self._registry
         )
-        Gauge("captioner_queue_depth", "Photos that wait for the model.", registry=self._registry).set_function(
-            queue_depth
-        )
+        Gauge("captioner_queue_depth", "Number of queued photos.", registry=self._registry).set_function(queue_depth)
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         self._requests.labels(method, route, status).inc()
         self._request_seconds.labels(method, route).observe(seconds)
 
     def stages(self, seconds: dict[str, float]) -> None:
-        """The seconds of each of `STAGES` that one photo took."""
+        """Observe the seconds of each of `STAGES` of one photo."""
         for stage in STAGES:
             self._stage_seconds.labels(stage).observe(seconds[stage])
 
@@ -67,5 +65,5 @@ class Metrics:
         self._batch_size.observe(size)
 
     def text(self) -> bytes:
-        """In Prometheus's text format."""
+        """Return the metrics in Prometheus's text format."""
         return generate_latest(self._registry)

@@ -1,4 +1,4 @@
-"""The page: one HTML document, its scripts and styles, and the example photos."""
+"""The web pages, their scripts and styles, and the example photos."""
 
 import hashlib
 import json
@@ -13,16 +13,15 @@ from service.store.versions import BUILT_IN
 _PACKAGE = Path(__file__).parent
 WEB = _PACKAGE / "web"
 EXAMPLES = folder if (folder := _PACKAGE / "examples").is_dir() else _PACKAGE.parent / "examples"
-"""Inside the package where it is installed, which setup.py sees to; beside it in a checkout."""
+"""Inside an installed package, where setup.py copies them; next to the package in a checkout."""
 
-# Nothing comes from another host, and no script or style stands in the document itself. The photo that a person has
-# just chosen is a blob.
+# Nothing is loaded from other hosts, and there are no inline scripts or styles. A chosen photo is a blob.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self';"
     " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
-# Not left to the system's table of types: browsers refuse a script under any other type.
+# Not from the system's MIME table: browsers refuse scripts of any other type.
 _TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 
 page = Blueprint("page", __name__, template_folder="web/templates")
@@ -30,13 +29,13 @@ page = Blueprint("page", __name__, template_folder="web/templates")
 
 @page.get("/")
 def index() -> Response:
-    """The page itself. It is asked for anew each time, so that it never names scripts of an older version."""
+    """Return the page, never from a cache, so that it always links the current scripts."""
     return _document("index.html")
 
 
 @page.get("/retrain")
 def retrain() -> Response:
-    """For those with the token: bring photos, train, judge, switch."""
+    """Return the retraining page, for users with the token."""
     return _document("retrain.html")
 
 
@@ -52,7 +51,7 @@ def _document(template: str) -> Response:
 
 @page.get("/static/<version>/<path:name>")
 def static_file(version: str, name: str) -> Response:
-    """A script or style. The version stands in the path: what a module imports by a relative name inherits it."""
+    """Return a script or style. The version is in the path, so relative imports inherit it."""
     if version != static_version():
         abort(404)
     response = send_from_directory(WEB / "static", name, mimetype=_TYPES.get(Path(name).suffix))
@@ -62,13 +61,13 @@ def static_file(version: str, name: str) -> Response:
 
 @page.get("/examples")
 def list_examples() -> list[dict[str, str]]:
-    """The example photos: name, url, alt, author, licence of each. None where the folder is missing."""
+    """List the example photos: name, url, alt, author and licence. Empty if the folder is missing."""
     return [entry | {"url": url_for("page.example", name=entry["name"])} for entry in examples(EXAMPLES)]
 
 
 @page.get("/examples/<name>")
 def example(name: str) -> Response:
-    """One example photo; of the folder's files only those that are listed."""
+    """Return an example photo; only listed files are served."""
     if name not in {entry["name"] for entry in examples(EXAMPLES)}:
         abort(404)
     response = send_from_directory(EXAMPLES, name)
@@ -77,7 +76,7 @@ def example(name: str) -> Response:
 
 
 def examples(folder: Path) -> list[dict[str, str]]:
-    """What `examples.json` of a folder lists and the folder holds; nothing where there is no such file."""
+    """Return the entries of `examples.json` whose files exist; empty without that file."""
     try:
         listed = json.loads((folder / "examples.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -87,7 +86,7 @@ def examples(folder: Path) -> list[dict[str, str]]:
 
 @cache
 def static_version() -> str:
-    """Twelve hex digits that change with any file in the static folder."""
+    """Return 12 hex digits that change with any file in the static folder."""
     digest = hashlib.sha256()
     folder = WEB / "static"
     for path in sorted(folder.rglob("*")):

@@ -1,4 +1,4 @@
-"""What keeps the service from doing all of its work: the captioner, the database, the disk, the worker, the Redis."""
+"""Health checks: the captioner, the database, the disk, the worker and Redis."""
 
 import logging
 import os
@@ -23,29 +23,29 @@ from service.store.database import Database
 log = logging.getLogger(__name__)
 
 SILENT_SECONDS = 30.0
-"""After which a worker that gives no sign of life counts as one that hangs."""
+"""Time without a heartbeat after which a worker counts as hung."""
 
 _LOOK_SECONDS = 10.0
-"""After which unfinished checks count as a fault: a network disk may hang."""
+"""Time after which unfinished checks count as a fault: a network disk may hang."""
 _KEPT_SECONDS = 1.0
-"""For which what was found is told again: asking often must not keep the disk busy."""
+"""Time for which results are cached, so that frequent checks do not load the disk."""
 _PROBE = bytes(64 * 1024)
 
 
 @dataclass(frozen=True)
 class Fault:
-    """Something that is wrong."""
+    """A fault of the service."""
 
     where: str
     """model, database, disk, worker or redis."""
     message: str
-    """A sentence without its full stop: what is wrong, and what to do."""
+    """What is wrong and what to do; a sentence without a full stop."""
     stops_captions: bool = True
-    """Whether photos that are sent cannot be captioned and kept meanwhile."""
+    """Whether captions fail because of it."""
 
 
 class Readiness:
-    """Looks for faults. Threads share it."""
+    """Checks for faults. Thread-safe."""
 
     def __init__(self, settings: Settings, database: Database, trainings: Trainings) -> None:
         self._settings, self._database, self._trainings = settings, database, trainings
@@ -57,15 +57,15 @@ class Readiness:
         self._began: float | None = None
 
     def faults(self, batcher: Batcher) -> list[Fault]:
-        """What is wrong at this moment, or was a moment ago; nothing where all is well. Takes some seconds at most.
+        """Return the current faults, at most a second old; empty if all is well. Takes some seconds at most.
 
-        batcher: of the captioner that serves.
+        batcher: of the captioner in use.
         """
         while not self._looking.acquire(timeout=0.1):
             began = self._began
             if began is not None and (seconds := time.monotonic() - began) > _LOOK_SECONDS:
-                message = f"checks of the database and the disk have not ended for {seconds:.0f} seconds"
-                return [Fault("disk", f"{message}: see that both answer")]
+                message = f"the checks of the database and the disk have not finished for {seconds:.0f} seconds"
+                return [Fault("disk", f"{message}: check that both respond")]
         try:
             if time.monotonic() - self._looked >= _KEPT_SECONDS:
                 self._began = time.monotonic()
@@ -82,16 +82,16 @@ class Readiness:
         before = {fault.where for fault in self._found}
         for fault in found:
             if fault.where not in before:
-                log.error("Something is wrong: %s", fault.message)
+                log.error("Fault: %s", fault.message)
         for where in before - {fault.where for fault in found}:
-            log.info("The %s is well again", where)
+            log.info("The fault of the %s is over", where)
 
     def _of_model(self, batcher: Batcher) -> list[Fault]:
         if not batcher.alive:
-            return [Fault("model", "the captioner has stopped, and the log says why: start the service again")]
+            return [Fault("model", "the captioner has stopped: look up the cause in the log, then restart the service")]
         if batcher.busy_seconds > self._settings.deadline_seconds:
-            message = f"the captioner has been at the same photos for {batcher.busy_seconds:.0f} seconds"
-            return [Fault("model", f"{message}: if that does not end, start the service again")]
+            message = f"the captioner has been busy with one batch for {batcher.busy_seconds:.0f} seconds"
+            return [Fault("model", f"{message}: if this continues, restart the service")]
         return []
 
     def _of_database(self) -> list[Fault]:
@@ -99,8 +99,8 @@ class Readiness:
             self._database.check()
         except SQLAlchemyError as error:
             reason = str(getattr(error, "orig", error)).strip()
-            what = "its server runs" if self._database.is_shared else "no other program keeps it locked"
-            return [Fault("database", f"the database cannot be used ({reason}): see that {what}")]
+            what = "its server is running" if self._database.is_shared else "no other program locks it"
+            return [Fault("database", f"the database cannot be used ({reason}): check that {what}")]
         return []
 
     def _of_disk(self) -> list[Fault]:
@@ -108,31 +108,31 @@ class Readiness:
             for folder in (self._settings.home, self._settings.photos_folder):
                 _write_into(folder)
                 if (free := shutil.disk_usage(folder).free) < self._settings.max_upload_bytes:
-                    message = f"the disk with the data folder has only {free / 1e6:.1f} MB left"
-                    return [Fault("disk", f"{message}: delete something, or give it more room")]
+                    message = f"the disk of the data folder has only {free / 1e6:.1f} MB left"
+                    return [Fault("disk", f"{message}: delete files, or enlarge the disk")]
         except OSError as error:
             if is_full_disk(error):
-                return [Fault("disk", "the disk with the data folder is full: delete something, or give it more room")]
+                return [Fault("disk", "the disk of the data folder is full: delete files, or enlarge the disk")]
             reason = error.strerror or error
-            return [Fault("disk", f"nothing can be written into the data folder ({reason}): see that its disk is well")]
+            return [Fault("disk", f"the data folder cannot be written ({reason}): check its disk")]
         return []
 
     def _of_worker(self) -> list[Fault]:
         silent = self._heartbeat.silent_seconds()
         if silent < SILENT_SECONDS or not self._needs_worker():
             return []
-        message = f"no worker has given a sign of life for {silent:.0f} seconds, and nothing is trained meanwhile"
+        message = f"no worker has given a heartbeat for {silent:.0f} seconds, so no training runs"
         if self._settings.worker == "own":
-            return [Fault("worker", f"{message}: the service starts another one where that does not end", False)]
-        return [Fault("worker", f"{message}: see that `python -m service worker` runs", False)]
+            return [Fault("worker", f"{message}: the service restarts its worker if this continues", False)]
+        return [Fault("worker", f"{message}: check that `python -m service worker` is running", False)]
 
     def _needs_worker(self) -> bool:
-        """One of its own the service always has; those of others may be away while there is nothing to do."""
+        """Return whether a worker must be running: always the service's own, an external one only for trainings."""
         if self._settings.worker == "own":
             return True
         try:
             return any(training.status not in ENDED for training in self._trainings.all())
-        except SQLAlchemyError:  # told of as such
+        except SQLAlchemyError:  # reported as a fault of the database
             return False
 
     def _of_redis(self) -> list[Fault]:
@@ -141,8 +141,8 @@ class Readiness:
         try:
             self._redis.ping()
         except RedisError as error:
-            message = f"the Redis cannot be used ({error}): see that it runs"
-            return [Fault("redis", f"{message}; until then each replica counts requests for itself", False)]
+            message = f"Redis cannot be used ({error}): check that it is running"
+            return [Fault("redis", f"{message}; until then each replica counts requests alone", False)]
         return []
 
 

@@ -1,4 +1,4 @@
-"""Settings of the service: environment variables, checked once at its start."""
+"""Settings of the service: environment variables, validated once at the start."""
 
 import difflib
 import logging
@@ -24,10 +24,10 @@ log = logging.getLogger(__name__)
 PREFIX = "CAPTIONER_"
 _SECRETS = {
     "admin_token": "too short, but must be a secret of 16 characters or more",
-    "database_url": "unusable, but must be the address of a PostgreSQL: postgresql://USER:PASSWORD@HOST:PORT/NAME",
-    "redis_url": "unusable, but must be the address of a Redis: redis://HOST:PORT/NUMBER",
+    "database_url": "not usable, but must be the URL of a PostgreSQL database: postgresql://USER:PASSWORD@HOST:PORT/NAME",
+    "redis_url": "not usable, but must be the URL of a Redis: redis://HOST:PORT/NUMBER",
 }
-"""What to say of a wrong value that must not be shown: an address may hold a password."""
+"""Messages for wrong values that must not be shown: a URL may contain a password."""
 _HOSTS_WANTED = "host names without https:// and paths, separated by commas: captions.example.org, .example.org"
 _LINK = r"(tcp|udp|sctp)://.*"
 _INJECTED = {
@@ -38,21 +38,21 @@ _INJECTED = {
     r"NAME": r"/.*",
     r"ENV_\w+": r".*",
 }
-"""What Kubernetes sets for a Service named captioner or captioner-..., and Docker for a linked container of that name:
+"""Variables that Kubernetes sets for a Service named captioner or captioner-..., and Docker for a linked container:
 pattern of the name after the prefix -> pattern of the value."""
 DATABASE_FILE = "captioner.db"
-"""In the home, where no other database is named."""
+"""Database file in the home folder, if no other database is set."""
 REDIS_TIMEOUTS = {"socket_connect_timeout": 2, "socket_timeout": 3}
-"""Seconds after which a Redis that does not answer counts as away."""
+"""Seconds after which Redis counts as unavailable."""
 
 
 def cores() -> int:
-    """Those that this process may use: a container may have fewer than its machine."""
+    """Return the number of cores that this process may use; a container may have fewer than its machine."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class _Environment(EnvSettingsSource):
-    """Environment variables, without what Kubernetes and Docker inject, and without white space around values."""
+    """Environment variables with stripped values, without those that Kubernetes and Docker inject."""
 
     def __call__(self) -> dict[str, Any]:
         stripped = {name: value.strip() for name, value in super().__call__().items()}
@@ -62,9 +62,9 @@ class _Environment(EnvSettingsSource):
 
 
 class Settings(BaseSettings):
-    """Each field is read from the variable CAPTIONER_ and its name in capitals.
+    """Settings; each field is read from the variable CAPTIONER_ plus its name in capitals.
 
-    White space around a value is dropped, as files of secrets end with a line break; an empty variable counts as none.
+    Values are stripped, as secret files end with a line break. An empty variable counts as unset.
     """
 
     model_config = SettingsConfigDict(
@@ -164,9 +164,9 @@ class Settings(BaseSettings):
 
     @classmethod
     def read(cls, **arguments: Any) -> Self:
-        """Read the environment; an argument of the command line that is not None goes before it.
+        """Read the environment. Command-line arguments that are not None override it.
 
-        Warns of variables CAPTIONER_... that mean nothing. Raises ConfigError for a value that cannot be.
+        Warns of unknown variables CAPTIONER_.... Raises ConfigError if a value is invalid.
         """
         _warn_of_unknown_variables()
         given = {name: value for name, value in arguments.items() if value is not None}
@@ -190,7 +190,7 @@ class Settings(BaseSettings):
     @field_validator("home", "bundle", "import_root")
     @classmethod
     def _expand(cls, path: Path | None) -> Path | None:
-        """No shell has replaced a ~ that stands in a unit file or in a container's environment."""
+        """Expand ~, which no shell does in unit files and container environments."""
         try:
             return path and path.expanduser().absolute()
         except RuntimeError as error:
@@ -212,20 +212,20 @@ class Settings(BaseSettings):
     @classmethod
     def _check_redis(cls, url: SecretStr | None) -> SecretStr | None:
         if url is not None:
-            from redis.connection import parse_url  # here, so that others do not wait for it
+            from redis.connection import parse_url  # imported here to keep the start fast
 
             parse_url(url.get_secret_value())
         return url
 
     @property
     def redis(self) -> str | None:
-        """Address of the Redis, with its password."""
+        """URL of Redis, with its password."""
         return self.redis_url and self.redis_url.get_secret_value()
 
     @property
     def database(self) -> "URL":
-        """Of the database, as SQLAlchemy names it."""
-        from sqlalchemy import URL  # here, so that `--help` does not wait for it
+        """URL of the database, for SQLAlchemy."""
+        from sqlalchemy import URL  # imported here to keep `--help` fast
 
         if self.database_url is not None:
             return _postgresql(self.database_url)
@@ -260,15 +260,15 @@ class Settings(BaseSettings):
         return None if self.max_home_mb is None else self.max_home_mb * 1_000_000
 
     def environment(self) -> dict[str, str]:
-        """The variables from which another process reads the same settings."""
+        """Return the environment variables for a process with the same settings."""
         values = {name: getattr(self, name) for name in type(self).model_fields}
         plain = {name: v.get_secret_value() if isinstance(v, SecretStr) else v for name, v in values.items()}
         return {variable(name): str(value) for name, value in plain.items() if value is not None}
 
     def make_home(self) -> None:
-        """Make the folders where they are missing. Raises ConfigError where nothing can be written into them."""
+        """Create missing folders. Raises ConfigError if they are not writable."""
         try:
-            self.home.mkdir(mode=0o700, parents=True, exist_ok=True)  # photos are nobody else's business
+            self.home.mkdir(mode=0o700, parents=True, exist_ok=True)  # photos are private
             for folder in (self.photos_folder, self.datasets_folder, self.trainings_folder):
                 folder.mkdir(exist_ok=True)
             for folder in (self.home, self.photos_folder):
@@ -276,18 +276,18 @@ class Settings(BaseSettings):
                     pass
         except OSError as error:
             raise ConfigError(
-                f"the service cannot keep its data in {self.home} ({error.strerror or error}):"
-                f" name another folder by {variable('home')}"
+                f"the service cannot store its data in {self.home} ({error.strerror or error}):"
+                f" set another folder with {variable('home')}"
             ) from error
 
 
 def variable(name: str) -> str:
-    """The environment variable of a field."""
+    """Return the environment variable of a field."""
     return PREFIX + name.upper()
 
 
 def descriptions() -> dict[str, str]:
-    """Each variable, and what it sets, with its default."""
+    """Return the description of each variable, with its default."""
     texts = {}
     for name, field in Settings.model_fields.items():
         default = "" if field.default_factory or field.default is None else f" Default: {field.default}."
@@ -296,7 +296,7 @@ def descriptions() -> dict[str, str]:
 
 
 def _postgresql(url: SecretStr) -> "URL":
-    """Raises ValueError for what is no address of a PostgreSQL."""
+    """Parse the URL of a PostgreSQL database. Raises ValueError if it is none."""
     from sqlalchemy import make_url
     from sqlalchemy.exc import ArgumentError
 
@@ -317,7 +317,7 @@ def _warn_of_unknown_variables() -> None:
             continue
         close = difflib.get_close_matches(own, known, n=1)
         meant = f"did you mean {PREFIX}{close[0]}?" if close else "`python -m service --help` lists the settings."
-        log.warning("%s is ignored, as it is no setting: %s", name, meant)
+        log.warning("%s is ignored because it is not a setting: %s", name, meant)
 
 
 def _is_injected(name: str, value: str) -> bool:
@@ -325,7 +325,7 @@ def _is_injected(name: str, value: str) -> bool:
 
 
 def _sentence(part: dict[str, Any], arguments: dict[str, Any]) -> str:
-    """What is wrong with one value, and what is wanted: `part` as pydantic reports it."""
+    """Return the error message for a value. part: an error as reported by pydantic."""
     name = part["loc"][0]
     where = f"--{name}" if name in arguments else variable(name)
     if name in _SECRETS:
@@ -341,4 +341,4 @@ def _wanted(field: FieldInfo) -> str:
     if limits:
         number = "a whole number" if field.annotation in (int, int | None) else "a number"
         return f"{number} from {limits['ge']} to {limits['le']}"
-    return "an address or a name" if field.annotation is str else "a folder's path without ~: that home is not known"
+    return "an address or a name" if field.annotation is str else "a path without ~: the home directory is unknown"

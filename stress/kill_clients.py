@@ -1,4 +1,4 @@
-"""Clients of a service that is about to be killed: each does one kind of thing, and notes what it was promised."""
+"""Clients of a service that is about to be killed: each does one kind of work and records the service's promises."""
 
 import random
 import threading
@@ -16,15 +16,15 @@ ZIP = {"Content-Type": "application/zip"}
 JPEG = {"Content-Type": "image/jpeg"}
 MOST_DATASETS = 5
 CAPTIONERS = 3
-_KILLED = "killed from outside"
-"""What is answered where a process that looks at a data set was killed, and the service was not."""
+_KILLED = "ran out of memory"
+"""The answer if a process that inspects a data set was killed, and the service was not."""
 _PAUSE = 0.2
-"""Seconds between two things that a client does, at most: others want to get on, too."""
+"""Maximum seconds between two actions of a client, so that others get their turn."""
 
 
 @dataclass(frozen=True)
 class Wares:
-    """What is sent."""
+    """Contents of requests."""
 
     photos: list[bytes]
     data_set: bytes
@@ -42,7 +42,7 @@ def make_wares(folder: Path) -> Wares:
 
 @dataclass
 class Round:
-    """What the clients of one life of the service share."""
+    """State shared by the clients of one round."""
 
     client: httpx.Client
     journal: Journal
@@ -51,12 +51,12 @@ class Round:
     over: threading.Event = field(default_factory=threading.Event)
     """Set when the service was killed."""
     answered: dict[str, int] = field(default_factory=dict)
-    """By kind of request, how many were answered well."""
+    """Number of successful answers by kind of request."""
     wrong: list[str] = field(default_factory=list)
     """Answers that no client should get."""
 
     def ask(self, kind: str, method: str, path: str, allowed: tuple[int, ...] = (), **more) -> httpx.Response | None:
-        """One request -> its answer where it is a success; None where it is not, or was cut off by the kill."""
+        """Send a request -> its answer if it is a success; None if it is not or was cut off by the kill."""
         try:
             response = self.client.request(method, path, **more)
         except httpx.TransportError:
@@ -67,11 +67,11 @@ class Round:
                 self.answered[kind] = self.answered.get(kind, 0) + 1
             return response
         if response.status_code not in allowed and _KILLED not in response.text:
-            self.wrong.append(f"{method} {path} was answered {response.status_code}: {response.text[:300]}")
+            self.wrong.append(f"{method} {path} was answered with {response.status_code}: {response.text[:300]}")
         return None
 
     def begin(self, *clients: "Callable[[Round, random.Random], None]") -> list[threading.Thread]:
-        """Let each client do its thing again and again, in a thread of its own, until the round is over."""
+        """Repeat the work of each client in its own thread until the round ends."""
 
         def again_and_again(client: "Callable[[Round, random.Random], None]", rng: random.Random) -> None:
             while not self.over.is_set():
@@ -87,7 +87,7 @@ class Round:
 
 
 def caption(life: Round, rng: random.Random) -> None:
-    """Caption a photo, then correct one of all that were ever captioned, but that nobody else corrects meanwhile."""
+    """Caption a photo, then correct one of all captions that no other client is correcting."""
     journal = life.journal
     made = life.ask("caption", "POST", "/api/captions", content=rng.choice(life.wares.photos), headers=JPEG)
     if made is not None:
@@ -111,7 +111,7 @@ def caption(life: Round, rng: random.Random) -> None:
 
 
 def upload(life: Round, rng: random.Random) -> None:
-    """Bring a data set; of many, delete the oldest that no training needs."""
+    """Upload a data set; of many, delete the oldest that no training needs."""
     journal = life.journal
     made = life.ask("data set", "POST", "/api/datasets?name=noise", content=life.wares.data_set, headers=ZIP)
     if made is not None:
@@ -131,7 +131,7 @@ def upload(life: Round, rng: random.Random) -> None:
 
 
 def promote(life: Round, rng: random.Random) -> None:
-    """Send a captioner, and let one of all serve."""
+    """Upload a captioner, and promote one of all."""
     journal = life.journal
     sent = life.ask("captioner", "POST", "/api/models", content=rng.choice(life.wares.bundles), headers=ZIP)
     if sent is not None:
@@ -146,7 +146,7 @@ def promote(life: Round, rng: random.Random) -> None:
 
 
 def train(life: Round, rng: random.Random) -> None:
-    """See to it that there is a training that waits or runs, on a data set that is there."""
+    """Ensure that a training is queued or running, on an existing data set."""
     journal = life.journal
     listed = life.ask("list", "GET", "/api/trainings")
     if listed is None:

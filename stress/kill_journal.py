@@ -1,4 +1,4 @@
-"""What a service has promised by its answers, and whether it kept its word after it was killed."""
+"""The promises that a service made in its answers, and checks that it kept them after a kill."""
 
 import sqlite3
 import threading
@@ -10,33 +10,33 @@ from pathlib import Path
 import httpx
 
 _OURS = (".lock", ".heartbeat")
-"""Hidden files that stay."""
+"""Hidden files that are kept."""
 _STATES = ("queued", "running", "finished", "failed", "cancelled")
-_KILLED = ("took its worker down", "killed from outside", "asked to stop by somebody else")
-"""What a failed training may say: that it was killed."""
+_KILLED = ("its worker was killed", "ran out of memory", "stopped by another program")
+"""Allowed messages of a failed training: those about a kill."""
 
 
 @dataclass
 class Journal:
-    """Threads share it, and hold `lock` where they change it.
+    """Threads share it, and hold `lock` while they change it.
 
-    Of what was asked and not answered, the service may have done all or nothing: both are allowed.
+    For a request without an answer, the service may have done all or nothing: both are allowed.
     """
 
     captions: dict[str, str] = field(default_factory=dict)
     """Texts by id."""
     corrections: dict[str, set[str | None]] = field(default_factory=dict)
-    """By the caption's id, what its correction may be."""
+    """Allowed corrections by the caption's id."""
     datasets: dict[str, bool] = field(default_factory=dict)
-    """By id, whether it must be there; one that was about to be deleted may be."""
+    """By id, whether it must exist; one that was about to be deleted may exist."""
     deleted: set[str] = field(default_factory=set)
     """Data sets that must be gone."""
     versions: set[str] = field(default_factory=set)
     trainings: set[str] = field(default_factory=set)
     current: set[str] = field(default_factory=lambda: {"built-in"})
-    """Versions that may serve."""
+    """Versions that may be current."""
     correcting: set[str] = field(default_factory=set)
-    """Captions that a client corrects now: of two at the same time, no answer would tell which came last."""
+    """Captions being corrected by a client: with two at the same time, the last one would be unknown."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def counts(self) -> dict[str, int]:
@@ -51,7 +51,7 @@ class Journal:
 
 
 def broken_promises(journal: Journal, client: httpx.Client, home: Path, read: Iterable[str]) -> list[str]:
-    """A sentence for each promise that was not kept. read: ids of captions to read whole, with their photos."""
+    """Return a sentence for each broken promise. read: ids of captions to read completely, with their photos."""
     return [
         *_of_captions(journal, client, read),
         *_of_datasets(journal, client),
@@ -62,7 +62,7 @@ def broken_promises(journal: Journal, client: httpx.Client, home: Path, read: It
 
 
 def leftovers(home: Path) -> list[Path]:
-    """What is neither kept nor of use: half-written files, folders that were being made or deleted."""
+    """Return leftovers: incomplete files, and folders that were being created or deleted."""
     return [
         path
         for path in home.rglob("*")
@@ -74,7 +74,7 @@ def leftovers(home: Path) -> list[Path]:
 
 
 def orphans(home: Path, client: httpx.Client) -> list[Path]:
-    """Photos of no caption, and folders of no data set, training or version."""
+    """Return photos of no caption, and folders of no data set, training or version."""
     paths = [*home.glob("photos/*.jpg"), *(path for path in home.glob("*/*/") if not path.name.startswith("."))]
     known = {entry["id"] for entry in _history(client)}
     for kind, name in (("datasets", "id"), ("trainings", "id"), ("models", "version")):
@@ -103,10 +103,10 @@ def _of_captions(journal: Journal, client: httpx.Client, read: Iterable[str]) ->
             continue
         correction = (history[caption_id]["correction"] or {}).get("text")
         if history[caption_id]["caption"] != text:
-            yield f"caption {caption_id} is {history[caption_id]['caption']!r}, and was answered as {text!r}"
+            yield f"caption {caption_id} is {history[caption_id]['caption']!r}, but was answered as {text!r}"
         if correction not in journal.corrections[caption_id]:
-            yield f"the correction of {caption_id} is {correction!r}, and not of {journal.corrections[caption_id]}"
-    for caption_id in {*read, *(history.keys() - journal.captions.keys())}:  # the latter: kept, but never answered
+            yield f"the correction of {caption_id} is {correction!r}, not one of {journal.corrections[caption_id]}"
+    for caption_id in {*read, *(history.keys() - journal.captions.keys())}:  # the latter: stored, but never answered
         whole, photo = client.get(f"/api/captions/{caption_id}"), client.get(f"/api/captions/{caption_id}/image")
         small = client.get(f"/api/captions/{caption_id}/image?size=40")
         if (whole.status_code, photo.status_code, small.status_code) != (200, 200, 200):
@@ -117,11 +117,11 @@ def _of_captions(journal: Journal, client: httpx.Client, read: Iterable[str]) ->
 def _of_datasets(journal: Journal, client: httpx.Client) -> Iterator[str]:
     kept = {data["id"] for data in _json(client, "/api/datasets")["datasets"]}
     yield from (f"data set {each} is lost" for each, wanted in journal.datasets.items() if wanted and each not in kept)
-    yield from (f"data set {each} was deleted, and is back" for each in journal.deleted & kept)
+    yield from (f"data set {each} was deleted, but exists again" for each in journal.deleted & kept)
     for dataset_id in kept:
         document = _json(client, f"/api/datasets/{dataset_id}")
         if not document["usable"] or client.get(f"/api/datasets/{dataset_id}/thumbnails/0.jpg").status_code != 200:
-            yield f"data set {dataset_id} is not whole: {document}"
+            yield f"data set {dataset_id} is incomplete: {document}"
 
 
 def _of_versions(journal: Journal, client: httpx.Client, home: Path) -> Iterator[str]:
@@ -139,11 +139,11 @@ def _of_versions(journal: Journal, client: httpx.Client, home: Path) -> Iterator
     folders = {path.parent.name for path in home.glob("models/[!.]*/bundle")}
     told = {model["version"] for model in _json(client, "/api/models")["models"]}  # a training may end meanwhile
     if not models.keys() - {"built-in"} <= folders <= told:
-        yield f"versions {set(models)} are told of, and {folders} are there"
+        yield f"versions {set(models)} are listed, but the folders are {folders}"
     promoted = {model for model in models if models[model]["origin"] == "training"}  # may promote themselves
     current = next((each for each, model in models.items() if model["current"]), None)
     if current not in journal.current | promoted:
-        yield f"version {current} serves, and not one of {journal.current}"
+        yield f"version {current} is current, not one of {journal.current}"
 
 
 def _of_trainings(journal: Journal, client: httpx.Client, home: Path) -> Iterator[str]:
@@ -158,10 +158,10 @@ def _of_trainings(journal: Journal, client: httpx.Client, home: Path) -> Iterato
         if state not in _STATES or (state == "failed" and not any(said in message for said in _KILLED)):
             yield f"training {training_id} is {state}: {message}"
         if state == "finished" and training["version"] not in models:
-            yield f"training {training_id} has finished, and its version {training['version']} is not there"
+            yield f"training {training_id} has finished, but its version {training['version']} is missing"
         epochs = [epoch["epoch"] for epoch in _json(client, f"/api/trainings/{training_id}")["epochs"]]
         if epochs != list(range(len(epochs))):
-            yield f"training {training_id} tells of the epochs {epochs}"
+            yield f"training {training_id} lists the epochs {epochs}"
         checkpoint = home / "trainings" / training_id / "run" / "checkpoint.pt"
         try:
             if checkpoint.exists():

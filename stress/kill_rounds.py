@@ -1,11 +1,11 @@
-"""Whether the service keeps what it has promised, however it is killed.
+"""Check that the service keeps its promises, however it is killed.
 
     python -m stress.kill_rounds [--rounds N] [--seed S] [--folder FOLDER]
 
-starts the real service, with its worker, on a folder of its own; sends photos, corrections, data sets, captioners and
+starts the real service, with its worker, on its own folder; sends photos, corrections, data sets, captioners and
 trainings; kills it with SIGKILL at a random moment of an upload, a caption, a training, a checkpoint or a promotion;
-starts it again, and looks whether all that was answered is there, whether all that is there is whole, and whether
-nothing else is left. That is a round; it takes some seconds. Exit status 1 where a promise was broken.
+starts it again; and checks that everything that was acknowledged exists, that everything that exists is complete, and
+that nothing else is left. One such round takes some seconds. Exit status 1 if a promise was broken.
 """
 
 import argparse
@@ -28,31 +28,31 @@ from stress.tiny_captioner import save_tiny_bundle
 from stress.tiny_service import TinyService, kill, start_service
 
 MOMENTS = ("caption", "upload", "training", "checkpoint", "promotion", "keeping")
-"""keeping: when what a training has made becomes a version."""
+"""keeping: when the result of a training becomes a version."""
 KILLED = ("everything", "everything", "everything", "service", "worker", "training")
-"""At once; of the last two only where they are at work, and then, a moment later, everything."""
+"""Killed at once; the last two only while they are running, and a moment later everything."""
 STAGES = ("starting", "encoding", "training", "validating", "comparing")
 
 _PATIENCE = 40.0
-"""Seconds for a training to come to its moment; after them the service is killed wherever it is."""
+"""Seconds to wait for the moment of a training; after them, the service is killed anyway."""
 _CLEANED_SECONDS = 30.0
 _HOURS = 2 * 3600.0
 _VARIABLES = {"CAPTIONER_HISTORY": "10000000"}
-"""Of the service: after some ten thousand captions, the oldest would go, as they should."""
+"""Of the service: after some ten thousand captions, the oldest are removed as intended."""
 _READ = 20
-"""Captions read whole after each round, of all that there are."""
+"""Captions read completely after each round, of all that exist."""
 
 
 @dataclass
 class Found:
-    """What came of all rounds."""
+    """Results of all rounds."""
 
     rounds: int = 0
     killed: Counter[str] = field(default_factory=Counter)
-    """By moment and by what was killed."""
+    """By moment and by the killed process."""
     answered: Counter[str] = field(default_factory=Counter)
     cleaned: int = 0
-    """Half-written files and folders that a kill had left, and the next start removed."""
+    """Incomplete files and folders that a kill had left and the next start removed."""
     broken: list[str] = field(default_factory=list)
 
 
@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folder = options.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         folder.mkdir(parents=True, exist_ok=True)
         found = Found()
-        with contextlib.suppress(KeyboardInterrupt):  # what was found until then is told
+        with contextlib.suppress(KeyboardInterrupt):  # report the findings so far
             kill_rounds(folder, options.rounds, options.seed, found, options.moments, verbose=True)
         print(report(found, options.seed))
     return 1 if found.broken else 0
@@ -70,19 +70,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m stress.kill_rounds", description=__doc__.split("\n")[0])
-    parser.add_argument("--rounds", type=int, default=200, help="default: 200")
-    parser.add_argument("--seed", type=int, default=0, help="of the moments; default: 0")
-    parser.add_argument("--moments", nargs="+", choices=MOMENTS, default=MOMENTS, help="by default all")
-    parser.add_argument("--folder", type=Path, help="for the service's data and log, to be looked at; by default a new")
+    parser.add_argument("--rounds", type=int, default=200, help="number of rounds; default: 200")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the moments; default: 0")
+    parser.add_argument("--moments", nargs="+", choices=MOMENTS, default=MOMENTS, help="default: all")
+    parser.add_argument("--folder", type=Path, help="folder for the service's data and log; default: a temporary one")
     return parser
 
 
 def kill_rounds(
     folder: Path, rounds: int, seed: int, found: Found, moments: Sequence[str] = MOMENTS, verbose: bool = False
 ) -> None:
-    """Carry out so many rounds, look at all of it in the end, and add up in `found` what came of it.
+    """Run a number of rounds, check everything at the end, and add the results to `found`.
 
-    moments: at first each of them, then drawn ones.
+    moments: each of them first, then random ones.
     """
     rng, journal = random.Random(seed), Journal()
     wares = make_wares(folder)
@@ -106,7 +106,7 @@ def kill_rounds(
 def _alive(
     folder: Path, journal: Journal, found: Found, rng: random.Random, read: int = _READ
 ) -> Iterator[TinyService]:
-    """The service, started on what the last kill has left, and looked at. Nothing of it lives afterwards."""
+    """Yield the service, started on the leftovers of the last kill and checked. Ends all of its processes."""
     home = folder / "home"
     left = _age(home)
     service = start_service(home, folder / "bundle", folder / "service.log", variables=_VARIABLES)
@@ -116,9 +116,7 @@ def _alive(
         broken = broken_promises(journal, service.client, home, some)
         still = _not_removed(left)
         broken += [f"{path.relative_to(home)} is left" for path in still]
-        broken += [
-            f"{path.relative_to(home)} is left, and nothing tells of it" for path in orphans(home, service.client)
-        ]
+        broken += [f"{path.relative_to(home)} is left without an owner" for path in orphans(home, service.client)]
         found.cleaned += len(left) - len(still)
         found.broken += [f"after round {found.rounds - 1}: {sentence}" for sentence in broken]
         yield service
@@ -129,7 +127,7 @@ def _alive(
 
 
 def _age(home: Path) -> list[Path]:
-    """Let two hours pass for what a kill has left -> the paths: half an hour later they might be at work yet."""
+    """Make the leftovers of a kill two hours older -> their paths: newer ones might still be in use."""
     then = time.time() - _HOURS
     left = leftovers(home) if home.exists() else []
     for path in [*left, *home.glob("photos/*"), *home.glob("*/*/")]:
@@ -138,7 +136,7 @@ def _age(home: Path) -> list[Path]:
 
 
 def _not_removed(left: Sequence[Path]) -> list[Path]:
-    """Waits for the worker, which removes what it finds when it begins."""
+    """Wait for the worker, which removes leftovers when it starts."""
     end = time.monotonic() + _CLEANED_SECONDS
     while still := [path for path in left if path.exists()]:
         if time.monotonic() > end:
@@ -148,7 +146,7 @@ def _not_removed(left: Sequence[Path]) -> list[Path]:
 
 
 def _live_and_die(service: TinyService, life: Round, moment: str, home: Path, rng: random.Random) -> str:
-    """Let clients at it, and kill it in the midst of what they ask for -> what was killed first."""
+    """Start clients and kill the service during their requests -> the first killed process."""
     clients = {
         "caption": (caption, caption, caption),
         "upload": (upload, caption),
@@ -166,7 +164,7 @@ def _live_and_die(service: TinyService, life: Round, moment: str, home: Path, rn
         if killed in ("worker", "training"):
             time.sleep(rng.uniform(0, 3))
         elif killed == "service":
-            psutil.wait_procs(tree, timeout=30)  # the worker ends by itself, and what it runs
+            psutil.wait_procs(tree, timeout=30)  # the worker and its child processes end without a signal
         kill([*tree, *service.tree()])
         return killed
     finally:
@@ -176,13 +174,13 @@ def _live_and_die(service: TinyService, life: Round, moment: str, home: Path, rn
 
 
 def _await(service: TinyService, life: Round, moment: str, home: Path, rng: random.Random) -> None:
-    """Returns at a random time of the moment."""
+    """Wait for a random time within the moment."""
     if moment == "caption":
         time.sleep(rng.uniform(0, 1.5))
     elif moment == "upload":
         time.sleep(rng.uniform(0, 8))
     elif moment == "promotion":
-        _wait_until(lambda: {"promotion", "correction"} <= life.answered.keys())  # a busy machine takes long for these
+        _wait_until(lambda: {"promotion", "correction"} <= life.answered.keys())  # on a busy machine these take long
         time.sleep(rng.uniform(0, 3))
     elif moment == "training":
         stage = rng.choice(STAGES)
@@ -214,10 +212,10 @@ def _stages(life: Round) -> list[str | None]:
 
 def report(found: Found, seed: int) -> str:
     answered = ", ".join(f"{count} {kind}" for kind, count in sorted(found.answered.items()) if kind != "list")
-    lines = [f"{found.rounds} rounds from seed {seed}", f"answered well: {answered}"]
+    lines = [f"{found.rounds} rounds from seed {seed}", f"successful answers: {answered}"]
     lines += [f"killed at {what}: {count}" for what, count in sorted(found.killed.items())]
-    lines += [f"left half-written by kills, and removed at the next start: {found.cleaned}"]
-    lines += [f"promises broken: {len(found.broken)}", *found.broken[:50]]
+    lines += [f"left incomplete by kills and removed at the next start: {found.cleaned}"]
+    lines += [f"broken promises: {len(found.broken)}", *found.broken[:50]]
     return "\n".join(lines)
 
 

@@ -1,10 +1,10 @@
-"""Whether the service stays as it is, after thousands of requests of every kind.
+"""Check that the service stays the same after thousands of requests of every kind.
 
     python -m stress.soak [--requests N] [--clients N] [--seed S]
 
-starts the real service, with a tiny captioner and on a folder of its own, and sends it a mixture of good, bad and
-unfinished requests. All answers must be right. After a warm-up, its resident memory is followed, and in the end it must
-have no more open files and threads than before. Exit status 1 where it has, or where memory grows.
+starts the real service, with a tiny captioner and on its own folder, and sends it a mixture of valid, invalid and
+unfinished requests. All answers must be right. After a warm-up its resident memory is tracked, and at the end it must
+have no more open files and threads than before. Exit status 1 if it has, or if memory grows.
 """
 
 import argparse
@@ -29,21 +29,21 @@ from stress.tiny_captioner import save_tiny_bundle
 from stress.tiny_service import TOKEN, TinyService, start_service
 
 LOOKS = 20
-"""At memory, over all requests after the warm-up."""
+"""Measurements of memory, over all requests after the warm-up."""
 GROWTH_MB = 30.0
-"""By which the fitted memory may grow over all requests: the noise of an allocator."""
+"""Allowed growth of the fitted memory over all requests: the noise of an allocator."""
 SPARE_FILES = 10
-"""Connections to the database, of which there are as many as were needed at once."""
+"""Connections to the database, as many as were needed at the same time."""
 HISTORY = 500
 _SETTLE_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
 class Use:
-    """What the service's process has at a moment."""
+    """Resources of the service's process at one moment."""
 
     requests: int
-    """Sent until then."""
+    """Sent so far."""
     memory_mb: float
     files: int
     threads: int
@@ -51,39 +51,39 @@ class Use:
 
 @dataclass
 class Soaked:
-    """What came of it."""
+    """Results of a soak."""
 
     seconds: float = 0.0
     statuses: Counter[tuple[str, int]] = field(default_factory=Counter)
-    """By kind of request and status; 0 where the client left."""
+    """By kind of request and status; 0 if the client left."""
     wrong: list[str] = field(default_factory=list)
-    """Answers that were not right."""
+    """Wrong answers."""
     uses: list[Use] = field(default_factory=list)
-    """From the end of the warm-up on; the first and the last while nobody asks anything."""
+    """From the end of the warm-up on; the first and the last without any requests."""
 
     @property
     def slope(self) -> float:
-        """Of the line that fits memory best over the later half of the requests, in MB per request.
+        """Return the slope of the line fitted to memory over the later half of the requests, in MB per request.
 
-        The earlier half belongs to the warm-up: the allocator keeps what was ever needed at once.
+        The earlier half counts as warm-up: the allocator keeps the peak of what was needed at the same time.
         """
         later = self.uses[len(self.uses) // 2 :]
         return float(np.polyfit([use.requests for use in later], [use.memory_mb for use in later], 1)[0])
 
     @property
     def growth_mb(self) -> float:
-        """What that comes to, over so many requests as were sent in all."""
+        """Return the growth at that slope over all requests."""
         return self.slope * (self.uses[-1].requests - self.uses[0].requests)
 
     def complaints(self) -> list[str]:
         first, last = self.uses[0], self.uses[-1]
         found = list(self.wrong)
         if self.growth_mb > GROWTH_MB:
-            found.append(f"memory grew by {self.growth_mb:.1f} MB, and {GROWTH_MB:.0f} are what an allocator may need")
+            found.append(f"memory grew by {self.growth_mb:.1f} MB, more than the {GROWTH_MB:.0f} MB of noise")
         if last.files > first.files + SPARE_FILES:
-            found.append(f"{last.files} files are open, and {first.files} were")
+            found.append(f"{last.files} files are open, {first.files} were before")
         if last.threads > first.threads:
-            found.append(f"{last.threads} threads live, and {first.threads} did")
+            found.append(f"{last.threads} threads are running, {first.threads} were before")
         return found
 
 
@@ -97,14 +97,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m stress.soak", description=__doc__.split("\n")[0])
-    parser.add_argument("--requests", type=int, default=20_000, help="after a warm-up; default: 20000")
-    parser.add_argument("--clients", type=int, default=4, help="at once; default: 4")
-    parser.add_argument("--seed", type=int, default=0, help="of what is asked; default: 0")
+    parser.add_argument("--requests", type=int, default=20_000, help="requests after a warm-up; default: 20000")
+    parser.add_argument("--clients", type=int, default=4, help="concurrent clients; default: 4")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the requests; default: 0")
     return parser
 
 
 def soak(folder: Path, requests: int, clients: int, seed: int) -> Soaked:
-    """Send so many requests, and as a warm-up before them a tenth as many, but enough to fill the history."""
+    """Send a warm-up of a tenth as many requests, enough to fill the history, then `requests` requests."""
     save_tiny_bundle(folder / "bundle")
     limits = {"CAPTIONER_HISTORY": str(HISTORY), "CAPTIONER_MAX_UPLOAD_MB": "1", "CAPTIONER_REQUESTS_PER_MINUTE": "0"}
     service = start_service(folder / "home", folder / "bundle", folder / "log", variables=limits)
@@ -124,7 +124,7 @@ def soak(folder: Path, requests: int, clients: int, seed: int) -> Soaked:
         for visitor in visitors:
             visitor.client.close()
         if service.stop() != 0:
-            soaked.wrong.append("the service did not end well")
+            soaked.wrong.append("the service did not exit cleanly")
     soaked.wrong += [line for line in (folder / "log").read_text().splitlines() if "Traceback" in line]
     return soaked
 
@@ -137,7 +137,7 @@ def _visitor(service: TinyService, seed: str) -> Visitor:
 
 
 def _send(visitors: Sequence[Visitor], count: int, soaked: Soaked) -> None:
-    """So many requests, by all visitors at once; each sends its next one when it has its answer."""
+    """Send requests by all visitors at the same time; each sends its next one after its answer."""
     numbers, lock = itertools.count(), threading.Lock()
 
     def go_on(visitor: Visitor) -> None:
@@ -149,7 +149,7 @@ def _send(visitors: Sequence[Visitor], count: int, soaked: Soaked) -> None:
             with lock:
                 soaked.statuses[kind, status] += 1
                 if status not in right:
-                    soaked.wrong.append(f"{kind} was answered with {status}, and not one of {list(right)}")
+                    soaked.wrong.append(f"{kind} was answered with {status}, not one of {list(right)}")
 
     threads = [threading.Thread(target=go_on, args=(visitor,)) for visitor in visitors]
     for thread in threads:
@@ -169,7 +169,7 @@ def _files(process: psutil.Process) -> int:
 
 
 def _use_at_rest(service: TinyService, visitors: Sequence[Visitor], requests: int) -> Use:
-    """Once all visitors have left, and the service has noticed."""
+    """Measure once all visitors have left and the service has noticed."""
     for visitor in visitors:
         visitor.client.close()
         visitor.client = _visitor(service, "").client
@@ -196,7 +196,7 @@ def report(soaked: Soaked) -> str:
         f"resident memory in MB: {memory}",
         f"memory's slope over the later half: {1000 * soaked.slope:+.2f} MB per 1000 requests",
         f"open files: {first.files} before, {last.files} after; threads: {first.threads} before, {last.threads} after",
-        f"verdict: {'all well' if not complaints else f'{len(complaints)} complaints'}",
+        f"verdict: {'no complaints' if not complaints else f'{len(complaints)} complaints'}",
         *complaints[:50],
     ])  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""The requests of a soak: good ones, bad ones, and those that are never finished, each with what may be answered."""
+"""Requests of a soak: valid, invalid and unfinished ones, each with its allowed answers."""
 
 import base64
 import json
@@ -14,16 +14,16 @@ from stress.tiny_service import tiny_photo
 
 _JPEG = {"Content-Type": "image/jpeg"}
 _GONE = 404
-"""What is answered about a caption that another request, or the history's limit, has removed."""
+"""Answer about a caption that another request or the history's limit has removed."""
 _LIMITED = (401, 429)
-"""Wrong tokens; beyond ten a minute, right ones from the same address, too."""
+"""Wrong tokens; beyond ten a minute, right ones from the same address are refused as well."""
 _KNOWN = 200
-"""Captions remembered, to be asked about."""
+"""Number of captions remembered for later requests."""
 
 
 @dataclass
 class Visitor:
-    """One client with what it needs for its requests, and the ids of captions that it knows."""
+    """One client with the data of its requests and the ids of captions that it knows."""
 
     client: httpx.Client
     rng: random.Random
@@ -31,7 +31,7 @@ class Visitor:
     known: list[str] = field(default_factory=list)
 
     def one(self) -> str:
-        """The id of a caption; before there is any, one that there is not."""
+        """Return the id of a caption, or an unknown one if there is none yet."""
         return self.rng.choice(self.known) if self.known else "0" * 32
 
     def remember(self, caption_id: str) -> None:
@@ -40,7 +40,7 @@ class Visitor:
 
 
 Answer = tuple[int, Sequence[int]]
-"""A status, and those that are right; 0 where the client did not wait for one."""
+"""A status and the allowed ones; 0 if the client did not wait for one."""
 
 
 def _captioned(visitor: Visitor, response: httpx.Response) -> Answer:
@@ -141,7 +141,7 @@ def delete(visitor: Visitor) -> Answer:
 
 
 def cancelled_upload(visitor: Visitor) -> Answer:
-    """A client that leaves in the midst of a photo."""
+    """A client that leaves in the middle of a photo."""
     photo = visitor.rng.choice(visitor.photos)
     _say_and_leave(visitor, photo, photo[: visitor.rng.randrange(len(photo))])
     return 0, [0]
@@ -175,16 +175,16 @@ KINDS: dict[Callable[[Visitor], Answer], int] = {
     correct: 8, take_correction_back: 2, evidence: 4, picture: 10, health: 6, wrong_address: 2, wrong_token: 2,
     delete: 2, cancelled_upload: 3, unread_answer: 2, unread_stream: 1,
 }  # fmt: skip
-"""What a visitor may do, with how often in a hundred times."""
+"""Actions of a visitor, with their weights in percent."""
 
 
 def visit(visitor: Visitor) -> tuple[str, Answer]:
-    """One request of a kind that is drawn -> its kind, and what came of it."""
+    """Send one random request -> its kind and its result."""
     (kind,) = visitor.rng.choices(list(KINDS), list(KINDS.values()))
     return kind.__name__, kind(visitor)
 
 
 def photos() -> list[bytes]:
-    """Of several sizes, so that memory is asked for in many pieces."""
+    """Photos of several sizes, so that memory is allocated in many pieces."""
     sizes = [(96, 72), (320, 240), (1024, 768), (600, 1600)]
     return [tiny_photo(number, sizes[number % len(sizes)]) for number in range(24)]

@@ -1,4 +1,4 @@
-"""A captioner so small that it is made in milliseconds: 82,000 weights, drawn at random."""
+"""A captioner built in milliseconds: 82,000 random weights."""
 
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,13 @@ from captioner.vocabulary import SPECIAL_WORDS, Vocabulary
 TEN_WORDS = ("a", "dog", "runs", "on", "the", "grass", "red", "ball", "with", "child")
 VOCABULARY = Vocabulary(SPECIAL_WORDS + TEN_WORDS)
 CONFIG = CaptionerConfig("timm:test_efficientnet.r160_in1k", 64, embedding_dim=12, hidden_dim=16, attention_dim=8)
-"""With one of timm's networks for tests: 64 channels, one location per 32 pixels."""
+"""With one of timm's test networks: 64 channels, one location per 32 pixels."""
 
 
 def tiny_bundle(
     seed: int = 0, config: CaptionerConfig = CONFIG, metrics: dict[str, Any] | None = None, card: str = "# Tiny\n"
 ) -> Bundle:
-    """The same seed gives the same captioner."""
+    """Return a captioner; the same seed gives the same one."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = CaptionModel(config, len(VOCABULARY)).eval()

@@ -1,4 +1,4 @@
-"""The real service as a process, with a captioner and data so small that it is ready, and trained, within seconds."""
+"""The real service as a process, with a captioner and data so small that it starts, and trains, within seconds."""
 
 import contextlib
 import io
@@ -29,26 +29,26 @@ BRIEF = {"epochs": 3, "batch_size": 8, "least_batches": 0, "min_count": 1, "warm
 
 @dataclass(frozen=True)
 class TinyService:
-    """A service that has answered that it is alive."""
+    """A service that answers health checks."""
 
     process: psutil.Process
     client: httpx.Client
-    """It has the token. Threads share it."""
+    """It sends the token. Threads share it."""
 
     def tree(self) -> list[psutil.Process]:
-        """The service, its worker, and what they have started, outermost first."""
+        """Return the service, its worker, and their child processes, outermost first."""
         try:
             return [self.process, *self.process.children(recursive=True)]
         except psutil.NoSuchProcess:
             return []
 
     def kill(self) -> None:
-        """End it, and all that it has started, in the same instant."""
+        """Kill it and all of its child processes at the same moment."""
         kill(self.tree())
         self.client.close()
 
     def stop(self) -> int | None:
-        """End it as its user would -> its exit status."""
+        """Stop it as its user would -> its exit status."""
         self.process.terminate()
         try:
             return self.process.wait(60)
@@ -59,9 +59,9 @@ class TinyService:
 def start_service(
     home: Path, bundle: Path, log: Path, within: tuple[str, ...] = (), variables: Mapping[str, str] | None = None
 ) -> TinyService:
-    """Start it on a free port, with a worker of its own; what it logs goes to the end of a file.
+    """Start the service on a free port, with its own worker, appending its log to a file.
 
-    within: a command that runs the service, as `unshare` does, by replacing itself. variables: more of the environment.
+    within: a command that replaces itself with the service, like `unshare`. variables: additional environment.
     """
     settings = Settings(
         home=home, bundle=bundle, port=0, admin_token=TOKEN, device="cpu", runtime="exact", threads=1,
@@ -97,7 +97,7 @@ def start_service(
 
 
 def kill(processes: Sequence[psutil.Process]) -> None:
-    """All of them at the same moment: first none of them does anything any more. Returns when they are gone."""
+    """Kill all of them at the same moment: all are stopped first. Returns when they are gone."""
     for number in (signal.SIGSTOP, signal.SIGKILL):
         for process in processes:
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -106,14 +106,14 @@ def kill(processes: Sequence[psutil.Process]) -> None:
 
 
 def zipped(folder: Path) -> bytes:
-    """The files of a folder as a zip."""
+    """Return the files of a folder as a zip."""
     buffer = io.BytesIO()
     pack(folder, buffer)
     return buffer.getvalue()
 
 
 def tiny_photo(number: int, size: tuple[int, int] = (96, 72)) -> bytes:
-    """A JPEG of coarse noise: each number another one."""
+    """Return a JPEG of coarse noise, different for each number."""
     noise = np.random.default_rng(number).integers(0, 256, (6, 8, 3), dtype=np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(noise).resize(size, Image.Resampling.BICUBIC).save(buffer, "JPEG")
@@ -121,7 +121,7 @@ def tiny_photo(number: int, size: tuple[int, int] = (96, 72)) -> bytes:
 
 
 def tiny_data_set(photos: int = 30) -> bytes:
-    """A zip of photos and a table with two captions of each."""
+    """Return a zip of photos and a table with two captions of each."""
     buffer = io.BytesIO()
     captions = ("a dog runs on the grass", "a red ball")
     with zipfile.ZipFile(buffer, "w") as archive:

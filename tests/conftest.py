@@ -1,4 +1,4 @@
-"""Fixtures for all tests: decoders and captioners so small that they are made in milliseconds; and the marks of tests.
+"""Fixtures and marks of all tests: decoders and captioners small enough to be built in milliseconds.
 
 Fixtures import what they need, so that tests without a network do not wait for torch and timm.
 """
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 
 TESTS = Path(__file__).parent
 MARKED_FOLDERS = {"service/browser": "browser", "faults": "stress", "fuzz": "stress", "benchmarks": "stress"}
-"""Folders of tests and the mark of all tests below them; single files say `pytestmark` themselves."""
+"""Folders of tests and the mark of all tests in them; single files set `pytestmark` themselves."""
 SERVERS = {"postgresql", "one_postgresql", "redis"}
 """Fixtures that start a server."""
 
 
 def pytest_configure() -> None:
-    # A shell ignores SIGINT for its background jobs, and children inherit that: restore it for what tests start.
+    # A shell ignores SIGINT for its background jobs, and children inherit that: restore it for processes of the tests.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    # Tensors of tests are tiny: a second thread only spins, which doubles the processor time.
+    # The tests' tensors are tiny: a second thread only spins, which doubles the processor time.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
@@ -52,7 +52,7 @@ def tiny_vocabulary() -> "Vocabulary":
 
 @pytest.fixture
 def tiny_config() -> "CaptionerConfig":
-    """With one of timm's networks for tests: 82,000 weights, 64 channels, one location per 32 pixels."""
+    """With one of timm's test networks: 82,000 weights, 64 channels, one location per 32 pixels."""
     from stress.tiny_captioner import CONFIG
 
     return CONFIG
@@ -60,14 +60,14 @@ def tiny_config() -> "CaptionerConfig":
 
 @pytest.fixture
 def make_decoder() -> "Callable[..., Decoder]":
-    """Decoders of 7-dimensional annotations, in evaluation mode, with random weights large enough to have opinions."""
+    """Decoders of 7-dimensional annotations, in evaluation mode, with random weights large enough for preferences."""
     import torch
 
     from captioner.config import CaptionerConfig
     from captioner.model.decoder import Decoder
 
     def make(words: int, seed: int = 0, **options) -> Decoder:
-        """A decoder that knows so many words besides the four special ones."""
+        """Return a decoder with this number of words besides the four special ones."""
         config = CaptionerConfig(embedding_dim=6, hidden_dim=5, attention_dim=4, **options)
         with torch.random.fork_rng():
             torch.manual_seed(seed)
@@ -89,7 +89,7 @@ def make_bundle(tiny_config) -> "Callable[..., Bundle]":
 
 @pytest.fixture
 def labelled_encoder(monkeypatch) -> "Iterator[EncoderSpec]":
-    """An encoder, test:labelled, whose classifier tells three classes apart: 6 channels, 16 pixels per location."""
+    """An encoder, test:labelled, whose classifier has three classes: 6 channels, 16 pixels per location."""
     from torch import nn
 
     from captioner.model.encoders import ENCODERS, IMAGENET_MEAN, IMAGENET_STD, EncoderSpec, encoder_spec

@@ -1,4 +1,4 @@
-"""They name what there is."""
+"""The Dockerfile and compose.yaml refer to existing settings, files and URLs, and are safe."""
 
 import re
 from pathlib import Path
@@ -8,7 +8,7 @@ import yaml
 
 from service.api import health
 from service.settings import Settings, variable
-from tests.pyproject import SCRIPTS, required
+from tests.support.pyproject import SCRIPTS, required
 
 ROOT = Path(__file__).parents[1]
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
@@ -18,13 +18,13 @@ OURS = ("service", "worker")
 
 
 @pytest.mark.parametrize("text", [DOCKERFILE, COMPOSE], ids=["Dockerfile", "compose.yaml"])
-def test_every_setting_that_is_named_exists(text):
+def test_every_named_setting_exists(text):
     named = set(re.findall(r"\bCAPTIONER_[A-Z_]+", text))
     assert named and named <= {variable(name) for name in Settings.model_fields}
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_the_service_takes_the_settings_that_it_is_given(monkeypatch, name):
+def test_the_service_accepts_the_settings_of_the_containers(monkeypatch, name):
     given = dict(re.findall(r"(CAPTIONER_\w+)=(\S+)", DOCKERFILE))
     given |= {key: value for key, value in SERVICES[name]["environment"].items() if key.startswith("CAPTIONER_")}
     for key, value in given.items():
@@ -35,26 +35,26 @@ def test_the_service_takes_the_settings_that_it_is_given(monkeypatch, name):
     assert [str(settings.home)] == [volume.split(":")[1] for volume in SERVICES[name]["volumes"]]
 
 
-def test_no_secret_stands_in_the_files_and_each_must_be_given():
+def test_the_files_hold_no_secret_and_require_each():
     for service in SERVICES.values():
         for key, value in service.get("environment", {}).items():
             if re.search("TOKEN|PASSWORD", key):
                 assert re.fullmatch(r"\$\{\w+:\?[^}]+\}", value), key
 
 
-def test_whatever_others_wait_for_has_a_health_check():
+def test_every_dependency_has_a_health_check():
     for name, service in SERVICES.items():
         for other in service.get("depends_on", {}):
             assert service["depends_on"][other]["condition"] == "service_healthy" and SERVICES[other]["healthcheck"]
         assert "healthcheck" in service or "HEALTHCHECK" in DOCKERFILE and name == "service"
 
 
-def test_the_health_check_asks_an_address_of_the_service():
+def test_the_health_check_requests_an_existing_route():
     path = re.search(r"http://127\.0\.0\.1:8000(/[^']*)'", DOCKERFILE)[1]
     assert path == f"{health.api.url_prefix}/ready"
 
 
-def test_what_is_copied_is_there_and_is_not_ignored():
+def test_copied_files_exist_and_are_not_ignored():
     lines = re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, flags=re.MULTILINE)
     copied = {name for line in lines for name in line.split()}
     kept = set(re.findall(r"^!(\S+)$", (ROOT / ".dockerignore").read_text(), flags=re.MULTILINE))
@@ -62,11 +62,11 @@ def test_what_is_copied_is_there_and_is_not_ignored():
     assert {"captioner", "training", "service"} <= copied
 
 
-def test_it_does_not_run_as_root():
+def test_the_container_does_not_run_as_root():
     assert re.findall(r"^USER (\w+)$", DOCKERFILE, flags=re.MULTILINE) == ["captioner"]
 
 
-def test_what_tests_need_stays_out_and_what_the_packages_import_does_not():
+def test_the_image_has_the_runtime_packages_and_no_test_packages():
     extras = re.search(r'pip install .*"\.\[([a-z,]+)\]" -c constraints\.txt', DOCKERFILE)[1].split(",")
     needed = required(*extras)
     assert "pytest" not in needed and "pytest" in required("dev")

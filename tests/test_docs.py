@@ -21,12 +21,12 @@ COMMANDS = ("captioner", "training", "service")
 
 
 def links(text: str) -> list[str]:
-    """The targets of links and pictures, without those of other sites."""
+    """Return the targets of links and pictures, except those on other sites."""
     return re.findall(r"\]\((?!https?:)([^)]+)\)", FENCE.sub("", text))
 
 
 def anchors(text: str) -> set[str]:
-    """The anchors that GitHub gives the headings of a page."""
+    """Return the anchors that GitHub gives the headings of a page."""
     found: set[str] = set()
     for heading in re.findall(r"^#+ (.+)$", FENCE.sub("", text), flags=re.MULTILINE):
         anchor = name = re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
@@ -39,7 +39,7 @@ def anchors(text: str) -> set[str]:
 
 
 def broken_links(name: str, text: str) -> list[str]:
-    """The links of a page whose file or heading does not exist."""
+    """Return the links of a page whose file or heading does not exist."""
     broken = []
     for link in links(text):
         path, _, anchor = link.partition("#")
@@ -52,7 +52,7 @@ def broken_links(name: str, text: str) -> list[str]:
 
 
 def commands() -> list[tuple[str, str, str]]:
-    """The page, the module and the arguments of each `python -m MODULE ...` in code, continued lines joined."""
+    """Return page, module and arguments of each `python -m MODULE ...` in code, with continued lines joined."""
     found = []
     for name, text in PAGES.items():
         joined = text.replace("\\\n", " ")
@@ -80,7 +80,7 @@ def test_every_link_leads_to_a_file_and_a_heading(name):
     assert broken_links(name, TEXTS[name]) == []
 
 
-def test_a_link_to_a_missing_file_or_heading_is_reported():
+def test_every_link_leads_to_an_existing_file_and_heading():
     page = "# A page\n\n[1](missing.md) [2](#nowhere) [3](#a-page) [4](docs/api.md#errors) [5](https://x.org/a.md)"
     assert broken_links("README.md", page) == ["missing.md", "#nowhere"]
 

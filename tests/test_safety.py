@@ -1,4 +1,4 @@
-"""Nothing that a stranger gives is run: no pickle, no eval, no shell; files that try it are refused."""
+"""Untrusted input is never run: no pickle, no eval, no shell; files that hold code are refused."""
 
 import ast
 import pickle
@@ -30,14 +30,14 @@ NEEDED = {
 
 
 def name_of(node: ast.expr) -> str:
-    """Such as torch.hub.load; empty for what is no plain name."""
+    """Return a dotted name such as torch.hub.load, or an empty text for any other expression."""
     if isinstance(node, ast.Attribute):
         return f"{before}.{node.attr}" if (before := name_of(node.value)) else ""
     return node.id if isinstance(node, ast.Name) else ""
 
 
 def dangers(source: str) -> list[str]:
-    """What in a source would run what it is given."""
+    """Return the calls and imports of a source that could run untrusted input."""
     found = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import | ast.ImportFrom):
@@ -60,7 +60,7 @@ def dangers(source: str) -> list[str]:
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_no_source_runs_what_it_reads(path):
+def test_no_source_can_run_its_input(path):
     assert dangers(path.read_text(encoding="utf-8")) == []
 
 
@@ -72,13 +72,13 @@ def test_no_source_runs_what_it_reads(path):
         "subprocess.run(c, shell=flag)", "import os; os.system('x')", "timm.create_model(n, trust_remote_code=True)",
     ],
 )  # fmt: skip
-def test_each_danger_would_be_seen(source):
+def test_each_danger_is_detected(source):
     assert dangers(source)
     assert not dangers("torch.load(path, weights_only=True); model.eval(); re.compile(x); run(c, shell=False)")
 
 
 class Touch:
-    """A pickle of this makes a file."""
+    """Unpickling this creates a file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -89,7 +89,7 @@ class Touch:
 
 @pytest.fixture
 def trap(tmp_path):
-    """A file that is made if a pickle is run, and pickles that would make it by their names."""
+    """Pickles by kind that would create a file if they were run; fails if the file exists at the end."""
     mark = tmp_path / "ran"
     plain = pickle.dumps(Touch(mark))
     zipped, legacy = tmp_path / "zipped", tmp_path / "legacy"
@@ -98,11 +98,11 @@ def trap(tmp_path):
     yield {"plain": plain, "zipped": zipped.read_bytes(), "legacy": legacy.read_bytes()}
     assert not mark.exists(), "a pickle was run"
     pickle.loads(plain)
-    assert mark.exists(), "the trap is none"
+    assert mark.exists(), "the trap does not work"
 
 
 @pytest.mark.parametrize("kind", ["plain", "zipped", "legacy"])
-def test_a_pickle_is_refused_wherever_it_stands(trap, kind, tiny_bundle, tmp_path):
+def test_a_pickle_is_refused_in_every_file(trap, kind, tiny_bundle, tmp_path):
     from captioner.bundle import FILES, load_bundle, save_bundle
     from captioner.errors import BundleError, DataError, WeightsError
     from captioner.model.weights import read_tensors
@@ -122,7 +122,7 @@ def test_a_pickle_is_refused_wherever_it_stands(trap, kind, tiny_bundle, tmp_pat
             read_tensors(tmp_path / name)
 
 
-def test_files_beside_a_bundle_are_left_alone(trap, tiny_bundle, tmp_path):
+def test_other_files_in_a_bundles_folder_are_ignored(trap, tiny_bundle, tmp_path):
     from captioner.bundle import load_bundle, save_bundle
 
     save_bundle(tiny_bundle, tmp_path / "bundle")
@@ -131,7 +131,7 @@ def test_files_beside_a_bundle_are_left_alone(trap, tiny_bundle, tmp_path):
     assert load_bundle(tmp_path / "bundle").vocabulary.words == tiny_bundle.vocabulary.words
 
 
-def test_the_bundle_that_ships_holds_no_code():
+def test_the_shipped_bundle_holds_no_code():
     for path in (ROOT / "captioner" / "bundles").rglob("*"):
         assert path.is_dir() or path.suffix in (".json", ".safetensors", ".md"), path
         assert path.is_dir() or not zipfile.is_zipfile(path), path

@@ -7,23 +7,19 @@ import argparse
 import io
 import sys
 from contextlib import nullcontext, redirect_stderr
-from typing import TYPE_CHECKING
 
 from captioner.errors import CaptionerError, ConfigError, is_full_disk
 from captioner.extras import needs_extra
-from captioner.ranks import Ranks as Launched
+from captioner.ranks import Ranks
 from training.arguments import make_parser
 from training.fit_command import INTERRUPTED, check, fit
-
-if TYPE_CHECKING:
-    from training.distributed import Ranks
 
 FULL_DISK = "the disk is full: make room, then go on with --resume; what was written before is whole"
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command. Returns the exit status: 0, 2 for an error that the user can correct, 130 when interrupted."""
-    ranks = Launched.from_environment()
+    ranks = Ranks.from_environment()
     with nullcontext() if ranks.local_rank == 0 else redirect_stderr(io.StringIO()):  # one rank prints usage errors
         options = make_parser().parse_args(arguments)
     try:
@@ -32,9 +28,8 @@ def main(arguments: list[str] | None = None) -> int:
         with needs_extra("training"):
             if options.command == "inspect" or getattr(options, "check", False):
                 return _run_without_torch(options) if ranks.leads else 0
-            from training.distributed import Ranks, leave, meet
+            from training.distributed import leave, meet
 
-            ranks = Ranks.from_environment()
             with ranks.together():
                 if options.on_many_devices:
                     ranks, options.device = meet(ranks, options.device)
@@ -62,7 +57,7 @@ def _run_without_torch(options: argparse.Namespace) -> int:
     return check(options)
 
 
-def _run(options: argparse.Namespace, ranks: "Ranks") -> int:
+def _run(options: argparse.Namespace, ranks: Ranks) -> int:
     match options.command:
         case "fit":
             return fit(options, ranks)

@@ -10,9 +10,9 @@ from captioner.model.decoder import Decoder
 from captioner.model.encoders import Encoder
 from captioner.model.network import CaptionModel
 from captioner.model.runtime import multiplies_bfloat16
+from captioner.ranks import ALONE, Ranks
 from training.data.dataset import Batch
 from training.data.features import annotations_from
-from training.distributed import ALONE, Ranks
 from training.losses import label_distillation_loss
 from training.objectives import SelfCritical, caption_losses, sentence_loss
 from training.options import FitOptions, Phase

@@ -15,6 +15,7 @@ from captioner.images.photo import ImageFrame
 from captioner.model.encoders import Encoder
 from captioner.model.network import CaptionModel
 from captioner.model.weights import tensors_sha256
+from captioner.ranks import ALONE, Ranks
 from captioner.vocabulary import Vocabulary
 from training.data.dataset import CaptionDataset
 from training.data.features import FeatureCache, FeatureView, encode, fill_cache, open_cache, precision_on
@@ -22,11 +23,10 @@ from training.data.mixing import Balance, Part, parts_of
 from training.data.records import ImageRecord
 from training.data.replay import ReplayDataset
 from training.data.training_data import Split, TrainingData
-from training.distributed import ALONE, Ranks
 from training.grounding.boxes import SAME_NAME, BoxSet
 from training.grounding.supervision import Regions, count_supervised, regions_of, teaching_boxes
 from training.options import FitOptions
-from training.runs.progress import Watch, unwatched
+from training.runs.progress import ReportProgress, unwatched
 from training.validation import Validator
 
 DIFFERENT_PHOTOS = (
@@ -56,7 +56,7 @@ class PhotoEncoder:
     model: CaptionModel
     folder: Path
     """Folder of all caches."""
-    watch: Watch = unwatched
+    watch: ReportProgress = unwatched
     """Called with the number of encoded photos."""
     ranks: Ranks = ALONE
     """Processes that share the work. Each of them gets the whole cache."""
@@ -81,7 +81,7 @@ def encode_features(
     decoding: DecodingOptions,
     options: FitOptions,
     cache: Path,
-    watch: Watch = unwatched,
+    watch: ReportProgress = unwatched,
     ranks: Ranks = ALONE,
 ) -> tuple[Features, Features | None]:
     """Encode every photo that the cache lacks. Returns features of the frozen encoder, and those for fine-tuning.

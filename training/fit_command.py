@@ -30,8 +30,8 @@ from training.runs.resuming import changes, stored_options
 
 if TYPE_CHECKING:
     from captioner.bundle import Bundle
+    from captioner.ranks import Ranks
     from training.data.records import DataSet, ImageRecord
-    from training.distributed import Ranks
 
 INTERRUPTED = 130
 """Exit status of a run that was interrupted."""

@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import signal
 import threading
 import time
@@ -20,15 +19,16 @@ from tqdm import tqdm
 
 from captioner.counting import counted
 from captioner.errors import DataError
+from captioner.files import write_atomically
+from captioner.ranks import ALONE, Ranks
 from training.confidence.calibration import calibrate
 from training.criterion import BatchLoss
 from training.data.dataset import Batch
-from training.distributed import ALONE, Ranks
 from training.encoding import Features
 from training.options import FitOptions, Phase, at_batch
 from training.random_streams import SENTENCES, stream
 from training.runs.curves import Curves
-from training.runs.progress import Watch, unwatched, write_samples
+from training.runs.progress import ReportProgress, unwatched, write_samples
 from training.runs.run import Run, check_output
 from training.setup import TrainingSetup
 from training.validation import Validation
@@ -39,7 +39,7 @@ class Interrupted(Exception):
 
 
 def fit(
-    setup: TrainingSetup, options: FitOptions, output: Path, resume: bool = False, watch: Watch = unwatched,
+    setup: TrainingSetup, options: FitOptions, output: Path, resume: bool = False, watch: ReportProgress = unwatched,
     ranks: Ranks = ALONE,
 ) -> Path:  # fmt: skip
     """Train, and keep the best captioner in `output/bundle`. Returns that folder.
@@ -150,9 +150,7 @@ def _drop_lines_after(log: Path, epochs: int, judged_start: bool) -> None:
     lines = log.read_text().splitlines(keepends=True)
     kept = epochs + judged_start
     if len(lines) > kept or not all(line.endswith("\n") for line in lines):
-        beside = log.with_name(f".{log.name}.part")
-        beside.write_text("".join(lines[:kept]))
-        os.replace(beside, log)
+        write_atomically(log, "".join(lines[:kept]), one_writer=True)
 
 
 def features_of(phase: Phase, plan: Sequence[Phase], setup: TrainingSetup) -> Features:
@@ -163,7 +161,9 @@ def features_of(phase: Phase, plan: Sequence[Phase], setup: TrainingSetup) -> Fe
     return features
 
 
-def train_epoch(run: Run, phase: Phase, features: Features, stop: threading.Event, watch: Watch = unwatched) -> None:
+def train_epoch(
+    run: Run, phase: Phase, features: Features, stop: threading.Event, watch: ReportProgress = unwatched
+) -> None:
     """Train on every image once, from the next batch of the run on. Raises Interrupted once `stop` is set."""
     options, progress, ranks = run.options, run.progress, run.ranks
     batches = features.train.batches(

@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from captioner.model.kernels.cross_entropy import cross_entropy
+from captioner.ranks import ALONE, Ranks
 from captioner.vocabulary import PAD
-from training.distributed import ALONE, Ranks
 
 
 def caption_nll(logits: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:

@@ -11,10 +11,10 @@ from captioner.decoding import decode, greedy
 from captioner.model.decoder import EXPECTED, SAMPLED, Decoder, DecoderOutput
 from captioner.model.draws import drawn
 from captioner.model.network import CaptionModel
+from captioner.ranks import ALONE, Ranks
 from captioner.vocabulary import PAD, UNKNOWN, Vocabulary
 from training.data.dataset import Batch, pad_captions
 from training.data.sentences import SentenceBatch
-from training.distributed import ALONE, Ranks
 from training.losses import (
     advantages_over_mean,
     attention_supervision_loss,

@@ -19,13 +19,13 @@ from captioner.labels.names import LabelNames, imagenet_names
 from captioner.model.encoders import check_classifier, encoder_spec, pretrained_network
 from captioner.model.network import CaptionModel
 from captioner.model.weights import LoadedWeights
+from captioner.ranks import ALONE, Ranks
 from captioner.vocabulary import SPECIAL_WORDS, Vocabulary
 from training.criterion import Criterion
 from training.data.readers.sentence_files import SentenceTexts
 from training.data.sentences import Sentences
 from training.data.training_data import TrainingData
 from training.data.word_choice import ChosenWords, chosen_words
-from training.distributed import ALONE, Ranks
 from training.encoding import Features
 from training.evaluation.metrics import tokenise_for_scoring
 from training.inspection.coverage import RareWords, rare_words, vocabulary_lines

@@ -1,4 +1,4 @@
-"""The captioner that a run starts from, with room for new words and for more to look at."""
+"""Extend the captioner that a run starts from with new words and more annotations."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -15,16 +15,16 @@ from captioner.model.network import CaptionModel
 from captioner.vocabulary import Vocabulary
 
 _OF_WORDS = ("decoder.embedding.weight", "decoder.output.weight", "decoder.output.bias", "decoder.output_bias")
-"""Tensors with a row for each word."""
+"""Names of tensors with a row for each word."""
 
 _GROWTH = {("scales", 1, 2), ("query", "hidden", "hidden_word"), ("text", False, True)}
-"""Options that may change, from what to what: a captioner that has more to go by, and at first makes nothing of it."""
+"""Options that may change (name, from, to): the captioner gets more input, with initial weights of 0."""
 
 
 def grown_config(config: CaptionerConfig, wanted: Mapping[str, Any], path: Path) -> CaptionerConfig:
-    """The options of the captioner at `path`, with those that are wanted to be others.
+    """Return the options of the captioner at `path`, changed to the wanted ones.
 
-    Raises ConfigError for what cannot change in a captioner that has learned.
+    Raises ConfigError for options that cannot change in a trained captioner.
     """
     for name, value in wanted.items():
         has = getattr(config, name)
@@ -38,16 +38,16 @@ def grown_config(config: CaptionerConfig, wanted: Mapping[str, Any], path: Path)
 
 
 def grown_model(bundle: Bundle, vocabulary: Vocabulary, config: CaptionerConfig | None = None) -> CaptionModel:
-    """The bundle's model with a row for each new word of `vocabulary`, which must begin with the bundle's own.
+    """Return the bundle's model with a row for each new word of `vocabulary`, which must begin with the bundle's words.
 
-    A new word is embedded as in a new model. It is predicted as an average word is: unlikely, and not impossible, so
-    that the distributions over the known words stay what they were.
-    config: from `grown_config`; by default the bundle's own. What the model can go by in addition (finer annotations,
-    the last word in the query) has weights of 0, so that with soft attention it says what it said before.
+    A new word has the embedding of a new model. Its output weights are the mean of all words', so that it is improbable
+    but possible, and the distributions over the known words do not change.
+    config: from `grown_config`; by default the bundle's own. Additional inputs (finer annotations, the last word in the
+    query) have weights of 0, so that with soft attention the captions do not change.
     """
     known = len(bundle.vocabulary)
     if vocabulary.words[:known] != bundle.vocabulary.words:
-        raise ValueError("a grown vocabulary must begin with the words that it has grown from")
+        raise ValueError("an extended vocabulary must begin with the words that it extends")
     label_words = bundle.label_names.words_of(vocabulary) if bundle.label_names else ()
     model = CaptionModel(config or bundle.config, len(vocabulary), label_words=label_words)
     fresh, tensors = model.state_dict(), bundle.model.state_dict()
@@ -63,7 +63,7 @@ def grown_model(bundle: Bundle, vocabulary: Vocabulary, config: CaptionerConfig 
 
 
 def _with_rows(known: Tensor, fresh: Tensor, name: str, tied_output: bool) -> Tensor:
-    """Known rows [n, ...] and below them as many as `fresh` [m, ...] has more."""
+    """Extend known rows [n, ...] to the number of rows of `fresh` [m, ...]."""
     more, average = fresh[len(known) :], known.mean(dim=0).expand_as(fresh[len(known) :])
     if name != "decoder.embedding.weight":
         more = average
@@ -73,7 +73,7 @@ def _with_rows(known: Tensor, fresh: Tensor, name: str, tied_output: bool) -> Te
 
 
 def _of_more_annotations(known: Tensor, fresh: Tensor) -> Tensor:
-    """A tensor for longer annotation vectors: what reads the new dimensions is 0, what makes them is as if new."""
+    """Extend a tensor to longer annotation vectors: weights that read the new dimensions are 0, others are new."""
     grown = fresh.clone()
     if known.dim() == 2 and known.shape[1] < fresh.shape[1]:
         grown[:, known.shape[1] :] = 0

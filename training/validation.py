@@ -1,4 +1,4 @@
-"""How good a captioner is while it learns: captions decoded freely, as its users get them, and scored officially."""
+"""Validation during training: captions decoded as for users, with official scores."""
 
 import math
 from collections import Counter
@@ -16,11 +16,11 @@ from captioner.config import DecodingOptions
 from captioner.decoding import decode
 from captioner.images.photo import ImageFrame
 from captioner.model.network import CaptionModel
+from captioner.ranks import ALONE, Ranks
 from captioner.vocabulary import Vocabulary
 from training.data.dataset import CaptionDataset
 from training.data.features import annotations_from
 from training.data.mixing import Part, parts_of
-from training.distributed import ALONE, Ranks
 from training.evaluation.metrics import tokenise_for_scoring
 from training.grounding.boxes import BoxSet
 from training.grounding.measure import ReferenceMaps, boxed_captions, ground_maps, told_maps
@@ -31,23 +31,23 @@ BATCH = 50
 
 @dataclass(frozen=True)
 class Validation:
-    """What a model said of the validation photos, and what that scored."""
+    """Captions of the validation photos, and their scores."""
 
     captions: list[Caption]
-    """In the order of the photos; of several ranks, the first has them all, the others none."""
+    """Captions in the order of the photos; with several ranks, only the first has them."""
     scores: dict[str, float]
-    """CIDEr, Bleu_1 and Bleu_4, on the official scale, of several data sets the mean; with boxes also
-    attention_correctness and pointing, of all photos that have boxes."""
+    """CIDEr, Bleu_1 and Bleu_4 on the official scale; with several data sets, their mean. With boxes also
+    attention_correctness and pointing over all photos that have boxes."""
     by_data: dict[str, dict[str, float]] = field(default_factory=dict)
-    """Of several data sets: CIDEr, Bleu_1 and Bleu_4 of each, by its name."""
+    """With several data sets: name -> CIDEr, Bleu_1 and Bleu_4."""
 
     def to_json(self) -> dict[str, Any]:
-        """The scores as an epoch's line and a bundle's metrics hold them."""
+        """Return the scores for an epoch's line and a bundle's metrics."""
         return {**self.scores, **({"by_data": self.by_data} if self.by_data else {})}
 
 
 class Validator:
-    """The validation photos with their references, tokenised once."""
+    """Validation photos with their references, tokenised once."""
 
     def __init__(
         self,
@@ -57,10 +57,10 @@ class Validator:
         boxes: BoxSet | None = None,
         parts: Sequence[Part] | None = None,
     ):
-        """`frames`: of each photo, for the maps of its caption. boxes: of what the captions name, to measure them.
+        """frames: frame of each photo, for the maps of its caption. boxes: boxes of objects, to measure grounding.
 
-        parts: photos of each data set, which is scored by itself; by default all are of one.
-        References are kept by position, because ids are unique in one data set only.
+        parts: slices of the data sets, which are scored separately; by default one.
+        References are kept by index, because ids are unique only within a data set.
         """
         self.data, self.frames, self.options = data, frames, options
         self.parts = tuple(parts or parts_of([""], [len(data.records)]))
@@ -72,7 +72,7 @@ class Validator:
     def __call__(
         self, model: CaptionModel, vocabulary: Vocabulary, stages: int | None, ranks: Ranks = ALONE
     ) -> Validation:
-        """Decode every photo, in batches that the ranks share; `stages` of the encoder are in the cached features."""
+        """Decode and score every photo; ranks share the batches. stages: encoder stages in the cached features."""
         model.eval()
         nouns = nouns_of(vocabulary).to(next(model.parameters()).device)
 
@@ -95,7 +95,7 @@ class Validator:
         return Validation(captions, *ranks.from_leader(scored))
 
     def _annotations(self, model: CaptionModel, images: Sequence[int], stages: int | None) -> Tensor:
-        """Of photos at these positions, [B, H, W, D]."""
+        """Return the annotations of photos by index, [B, H, W, D]."""
         features = self.data.features(images).to(next(model.parameters()).device).float()
         with torch.no_grad():
             return annotations_from(model.encoder, features, stages)
@@ -103,15 +103,15 @@ class Validator:
     def _grounding(
         self, model: CaptionModel, vocabulary: Vocabulary, stages: int | None, ranks: Ranks
     ) -> dict[str, float]:
-        """Whether the words that name a thing look at it, under teacher forcing; nothing without boxes.
+        """Return the teacher-forced grounding scores of head nouns; empty without boxes.
 
-        Of several ranks the first measures all; the others have nothing.
+        With several ranks, only the first returns scores.
         """
         if not self._boxed:
             return {}
         maps = self._reference_maps(model, vocabulary, stages, ranks)
         if not ranks.leads:
-            return dict(maps)  # it has none, once all have been sent
+            return dict(maps)  # empty, after all maps were sent
         scores = ground_maps(self._boxed, maps, vocabulary, self._counts.copy(), self.boxes.name)
         return dict(vars(scores.overall.aims["head"]))
 
@@ -129,11 +129,11 @@ class Validator:
             yield from maps
 
     def score(self, texts: Sequence[str]) -> dict[str, float]:
-        """CIDEr, Bleu_1 and Bleu_4 of a caption of each photo; of several data sets, the mean of theirs."""
+        """Return CIDEr, Bleu_1 and Bleu_4 of one caption per photo; with several data sets, their mean."""
         return _mean(self.scores_by_data(texts))
 
     def scores_by_data(self, texts: Sequence[str]) -> dict[str, dict[str, float]]:
-        """CIDEr, Bleu_1 and Bleu_4 of each data set, by its name."""
+        """Return CIDEr, Bleu_1 and Bleu_4 of each data set, by name."""
         candidates = tokenise_for_scoring({number: [text] for number, text in enumerate(texts)})
         scores = {}
         for part, reward in zip(self.parts, self.rewards, strict=True):
@@ -149,6 +149,6 @@ class Validator:
 
 
 def _mean(by_data: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """Mean over the data sets, each of the same weight however many photos it has."""
+    """Return the mean over the data sets, with equal weights."""
     (first, *_) = by_data.values()
     return {name: fmean(scores[name] for scores in by_data.values()) for name in first}

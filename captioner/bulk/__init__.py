@@ -1,1 +1,1 @@
-"""Captions of many photos, written to files by a run that can be resumed."""
+"""Captioning of many photos into files, in runs that can be resumed."""

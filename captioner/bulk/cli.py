@@ -1,4 +1,4 @@
-"""python -m captioner PHOTO... --output FILE: what its arguments mean, and what a person sees of such a run."""
+"""Arguments and terminal output of `python -m captioner PHOTO... --output FILE`."""
 
 import argparse
 import os
@@ -12,68 +12,70 @@ from captioner.arguments import count
 from captioner.counting import counted
 from captioner.errors import CaptionerError, ConfigError
 
-if TYPE_CHECKING:  # the rest of the package waits for torch, and `--help` should not
-    from captioner.bulk.run import Watch
+if TYPE_CHECKING:  # these import torch, which `--help` should not wait for
+    from captioner.bulk.run import BulkEvents
     from captioner.captioner import Caption, Captioner
     from captioner.config import DecodingOptions
     from captioner.images.finding import PassedOver
     from captioner.ranks import Ranks
 
 UNREADABLE = 2
-"""Exit status where a photo could not be read."""
+"""Exit status if a photo could not be read."""
 PHOTO_SECONDS = 60.0
 
 
 def add_bulk_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group(
         "many photos",
-        "Captions go to a file instead of the terminal. The same command again goes on where a run was stopped. Photos"
-        " that cannot be read are listed in FILE.unreadable.jsonl, and tried again once that file is removed."
-        " PHOTO may also be a tar archive of photos (shard-{000..009}.tar) or an address (s3://, gs://, https://)."
-        " Under torchrun the processes share the photos.",
+        "Write captions to a file instead of the terminal. Repeat the command to resume a stopped run. Photos that"
+        " cannot be read are listed in FILE.unreadable.jsonl; remove that file to try them again."
+        " PHOTO may also be a tar archive of photos (shard-{000..009}.tar) or a URL (s3://, gs://, https://)."
+        " Under torchrun, the processes share the photos.",
     )
     group.add_argument(
         "--output", type=Path, metavar="FILE",
-        help="FILE.jsonl: a line for each photo; FILE.csv; or FILE.json: COCO results. The last two are made from"
-        " FILE.jsonl when all is done. With --format xmp, a folder.",
+        help="FILE.jsonl: one line per photo; FILE.csv; or FILE.json: COCO results. The last two are written from"
+        " FILE.jsonl at the end of the run. With --format xmp, a folder.",
     )  # fmt: skip
     group.add_argument(
         "--format", choices=("jsonl", "csv", "coco", "xmp"),
-        help="by default what the name of the output says. xmp: a copy of each photo, with its caption in the copy's"
-        " XMP and IPTC data.",
+        help="format of the output. Default: by the output's extension. xmp: a copy of each photo, with its caption in"
+        " the copy's XMP and IPTC data.",
     )  # fmt: skip
     group.add_argument(
         "--workers", type=count, metavar="N",
-        help="processes that read photos ahead. Default: one for each two cores of the machine.",
+        help="number of processes that read photos ahead. Default: one per two cores of the machine.",
     )  # fmt: skip
     group.add_argument(
         "--photo-seconds", type=_seconds, default=PHOTO_SECONDS, metavar="S",
-        help=f"a photo that takes longer to read is unreadable. Default: {PHOTO_SECONDS:g}.",
+        help=f"time limit for reading one photo, in seconds. Default: {PHOTO_SECONDS:g}.",
     )  # fmt: skip
     group.add_argument(
         "--min-confidence", type=_probability, metavar="P",
-        help="captions with a lower confidence, 0 to 1, go to FILE.unsure.jsonl, to look at, and not to FILE. Needs"
+        help="write captions with a lower confidence (0 to 1) to FILE.unsure.jsonl, for review, instead of FILE. Needs"
         " a captioner with a confidence model.",
     )  # fmt: skip
 
 
 def refuse_what_is_bulk(options: argparse.Namespace) -> None:
-    """Raises ConfigError for what is understood with --output only."""
+    """Raise ConfigError for arguments that need --output."""
     from captioner.bulk.sources import is_address, is_archive
 
     for photo in options.photos:
         if is_address(photo) or is_archive(photo):
-            raise ConfigError(f"{photo}: archives and addresses are captioned into a file: add --output captions.jsonl")
+            raise ConfigError(f"{photo}: captions of archives and URLs go to a file: add --output captions.jsonl")
     if options.format:
-        raise ConfigError("--format says how the file of --output is written: add --output")
+        raise ConfigError("--format is the format of the --output file: add --output")
     if options.min_confidence is not None:
-        raise ConfigError("--min-confidence keeps captions out of the file of --output: add --output")
+        raise ConfigError("--min-confidence selects the captions of the --output file: add --output")
 
 
 def caption_to_files(
     options: argparse.Namespace, load: "Callable[[str | None], tuple[Captioner, DecodingOptions]]"
 ) -> int:
-    """The whole run; returns the exit status. load: for a device, or None for the one that is best.
+    """Caption the photos into files; return the exit status.
+
+    load: loads the captioner onto a device, or onto the best one for None.
 
     Raises CaptionerError.
     """
@@ -83,7 +85,7 @@ def caption_to_files(
     refused = [name for name in ("figure", "overlays", "cells") if getattr(options, name)]
     if refused or options.maps != "attention":
         raise ConfigError(
-            f"--{refused[0] if refused else 'maps'} draws pictures, which --output does not: leave one out"
+            f"--{refused[0] if refused else 'maps'} draws pictures and cannot be combined with --output: leave one out"
         )
     kind, ranks = format_of(options.output, options.format), Ranks.from_environment()
 
@@ -94,38 +96,38 @@ def caption_to_files(
         options.workers or default_workers(ranks), options.photo_seconds, options.json,
         options.min_confidence,
     )  # fmt: skip
-    with _shown(ranks, bulk.captions.path) as watch:
-        totals = caption_in_bulk(options.photos, bulk, lambda: load(_device(options.device, ranks)), ranks, watch)
+    with _shown(ranks, bulk.captions.path) as events:
+        totals = caption_in_bulk(options.photos, bulk, lambda: load(_device(options.device, ranks)), ranks, events)
     if ranks.rank > 0:
         return 0
     print(f"{options.output}: {counted(totals.captioned, 'photo')} captioned", file=sys.stderr)
     for kind, warned in totals.warnings.items():
         have = f"{counted(warned, 'photo')} {'has' if warned == 1 else 'have'}"
-        print(f"warning: {have} the warning {kind!r}: {bulk.captions.path} gives the reasons", file=sys.stderr)
+        print(f"warning: {have} the warning {kind!r}: see {bulk.captions.path} for the reasons", file=sys.stderr)
     if totals.unsure:
         unsure = f"{counted(totals.unsure, 'photo')} with a confidence below {options.min_confidence:g}"
-        print(f"{unsure}: {bulk.unsure.path} has their captions, to look at", file=sys.stderr)
+        print(f"{unsure}: review their captions in {bulk.unsure.path}", file=sys.stderr)
     if not totals.unreadable:
         return 0
     path = bulk.unreadable.path
-    print_error(f"{totals.unreadable:,} could not be read: {path} says why; remove it to have them tried again")
-    return UNREADABLE if ranks.size == 1 else 0  # torchrun takes any other status for a crash
+    print_error(f"{totals.unreadable:,} could not be read: see {path} for the reasons; remove it to try them again")
+    return UNREADABLE if ranks.size == 1 else 0  # torchrun treats any other status as a crash
 
 
 def default_workers(ranks: "Ranks") -> int:
-    """One for each two cores, which the ranks of this machine share."""
+    """Return one worker per two cores, divided among the ranks of this machine."""
     return max(1, (os.cpu_count() or 1) // 2 // ranks.local_size)
 
 
 def print_error(error: CaptionerError | str) -> None:
     from tqdm import tqdm
 
-    with tqdm.external_write_mode(sys.stderr):  # takes a progress bar off the terminal meanwhile
+    with tqdm.external_write_mode(sys.stderr):  # clears a progress bar meanwhile
         print(f"error: {error}", file=sys.stderr)
 
 
 def print_warnings(name: str | os.PathLike, captions: "Sequence[Caption]") -> None:
-    """Print the reasons to doubt a photo's captions, if there are any, on standard error."""
+    """Print the reasons to doubt a photo's captions, if any, to standard error."""
     from tqdm import tqdm
 
     for warning in captions[0].warnings:
@@ -134,7 +136,7 @@ def print_warnings(name: str | os.PathLike, captions: "Sequence[Caption]") -> No
 
 
 def print_passed_over(files: "PassedOver") -> None:
-    """Say on standard error which files were passed over. This is not an error, as folders also hold other files."""
+    """Print the skipped files to standard error. This is a note, not an error: folders hold other files as well."""
     from tqdm import tqdm
 
     with tqdm.external_write_mode(sys.stderr):
@@ -142,22 +144,22 @@ def print_passed_over(files: "PassedOver") -> None:
 
 
 @contextmanager
-def _shown(ranks: "Ranks", journal: Path) -> "Iterator[Watch]":
-    """Progress on standard error: of several ranks, that of the first."""
+def _shown(ranks: "Ranks", journal: Path) -> "Iterator[BulkEvents]":
+    """Show progress on standard error; of several ranks, only the first shows its progress."""
     from tqdm import tqdm
 
-    from captioner.bulk.run import Watch
+    from captioner.bulk.run import BulkEvents
 
     def begins(done: int) -> None:
         if done and ranks.rank == 0:
-            print(f"{journal} has {counted(done, 'photo')} already: going on with the others", file=sys.stderr)
+            print(f"{journal} has {counted(done, 'photo')} already: resuming with the others", file=sys.stderr)
 
     with tqdm(unit="photo", disable=ranks.rank > 0, mininterval=0.1 if sys.stderr.isatty() else 30) as bar:
-        yield Watch(begins, bar.update, print_error, print_passed_over)
+        yield BulkEvents(begins, bar.update, print_error, print_passed_over)
 
 
 def _device(given: str | None, ranks: "Ranks") -> str | None:
-    """Of several ranks on one machine, each takes a GPU of its own."""
+    """Return the device; several ranks on one machine get one GPU each."""
     import torch
 
     if ranks.size > 1 and given in (None, "cuda") and torch.cuda.is_available():

@@ -1,23 +1,23 @@
-"""Copies of photos that carry their captions, as XMP and IPTC data: pixels and all other data stay as they are."""
+"""Copies of photos with their captions as XMP and IPTC data; pixels and all other data stay unchanged."""
 
 import os
 import re
-import shutil
 from pathlib import Path
 from types import ModuleType
 
 from captioner.bulk.copy_checks import CopyDiffers, checked_copy
 from captioner.errors import ConfigError, ImageError
 from captioner.extras import how_to_install
+from captioner.files import write_atomically
 from captioner.images.warnings import PhotoWarning
 
 IPTC_BYTES = 2000
-"""Of a caption, at most."""
+"""Maximum length of a caption in IPTC."""
 _IPTC_UTF8 = "\x1b%G"
 _IPTC_TEXT = "Iptc.Application2.Caption"
 _XMP_TEXT = "Xmp.dc.description"
 _XMP_TEXTS = {"Xmp.tiff.ImageDescription": True, "Xmp.exif.UserComment": True, "Xmp.acdsee.caption": False}
-"""Other properties of XMP that hold a description -> whether in several languages."""
+"""Other XMP properties that hold a description -> whether they hold several languages."""
 _EXIF_TEXTS = (
     "Exif.Image.ImageDescription",
     "Exif.Photo.UserComment",
@@ -29,22 +29,22 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 _PLACES = re.compile(
     "Tag$|Offset|InterchangeFormat$|MakerNote|SubIFDs$|NewSubfileType$|PrintImageMatching$|XMLPacket$|IPTCNAA$"
 )
-"""Keys of EXIF whose values are positions in the file, or data that is also read by other keys."""
+"""EXIF keys whose values are positions in the file, or data that other keys hold as well."""
 _MAKER_NOTE = "Exif.Photo.MakerNote"
 _STANDARD_EXIF = {"Image", "Photo", "GPSInfo", "Iop", "Thumbnail", "MakerNote"}
 
 
 def write_copy(name: str, source: str | bytes, target: str, caption: str) -> PhotoWarning | None:
-    """Write a copy of a photo with its caption in place of every description that the file has.
+    """Write a copy of a photo in which its caption replaces every description.
 
-    The caption is `dc:description` in XMP, in one language, and Caption-Abstract in IPTC; where the photo has them, the
-    fields of `_EXIF_TEXTS` and `_XMP_TEXTS` and a PNG's text "Description" are replaced as well, as many viewers
-    read those first. Pictures and all other data stay as they are. Where that cannot be, the copy has the bytes of the
-    photo, and the caption lies beside it in TARGET.xmp. The copy is written atomically, and has the photo's time of
-    change.
-    name: what errors call the photo. source: its path, or the content of its file.
-    Returns a warning if the caption lies beside the copy.
-    Raises ImageError where the photo cannot be read or the copy cannot be written.
+    The caption is `dc:description` in XMP, in one language, and Caption-Abstract in IPTC. If the photo has the fields
+    of `_EXIF_TEXTS` and `_XMP_TEXTS` or a PNG's text "Description", they are replaced as well, because many viewers
+    read those first. Pictures and all other data stay unchanged. If that is impossible, the copy has the bytes of the
+    photo, and the caption goes to a sidecar file, TARGET.xmp. The copy is written atomically and keeps the photo's
+    modification time.
+    name: name of the photo in errors. source: its path, or the content of its file.
+    Returns a warning if the caption is in a sidecar file.
+    Raises ImageError if the photo cannot be read or the copy cannot be written.
     """
     try:
         content = source if isinstance(source, bytes) else Path(source).read_bytes()
@@ -60,21 +60,21 @@ def write_copy(name: str, source: str | bytes, target: str, caption: str) -> Pho
     except OSError as error:
         raise ImageError(f"{name} could not be copied to {target} ({error.strerror or error})") from error
     beside = f"{os.path.basename(target)}.xmp"
-    return PhotoWarning("sidecar", f"The caption lies beside the copy, in {beside}, because {reason}.")
+    return PhotoWarning("sidecar", f"The caption is beside the copy, in {beside}, because {reason}.")
 
 
 def require_exiv2() -> ModuleType:
-    """The package that writes such data, which the rest of the captioner does without. Raises ConfigError."""
+    """Import exiv2, which only --format xmp needs. Raises ConfigError if it is not installed."""
     try:
         import exiv2
     except ImportError as error:
         raise ConfigError(f"--format xmp needs the package exiv2: {how_to_install('xmp', 'exiv2')}") from error
-    exiv2.LogMsg.setLevel(exiv2.LogMsg.Level.mute)  # it comments on odd data, which it keeps, on standard error
+    exiv2.LogMsg.setLevel(exiv2.LogMsg.Level.mute)  # it logs odd data, which it keeps, to standard error
     return exiv2
 
 
 def _captioned(content: bytes, caption: str) -> bytes:
-    """The file's content with the caption in it. Raises CopyDiffers where it cannot hold one."""
+    """Return the file's content with the caption in it. Raises CopyDiffers if it cannot hold one."""
     exiv2 = require_exiv2()
     try:
         image = exiv2.ImageFactory.open(content)
@@ -113,7 +113,7 @@ def _captioned(content: bytes, caption: str) -> bytes:
 
 
 def _other_data(image) -> dict[str, str]:
-    """Metadata that exiv2 reads, without positions in the file and the descriptions that the caption replaces."""
+    """Return the metadata that exiv2 reads, without file positions and the descriptions that the caption replaces."""
     found = {}
     for data in (image.exifData(), image.iptcData(), image.xmpData()):
         for number, datum in enumerate(data):
@@ -124,9 +124,9 @@ def _other_data(image) -> dict[str, str]:
 
 
 def _place_of_notes(image, content: bytes) -> int | None:
-    """Where the notes of a maker that exiv2 does not know begin in the EXIF data; None where there are none.
+    """Return where maker notes that exiv2 does not know begin in the EXIF data; None if there are none.
 
-    They may point to places in that data. Those of known makers it puts right.
+    They may contain offsets into that data. exiv2 corrects the offsets of known makers.
     """
     data = image.exifData()
     if _MAKER_NOTE not in data or {datum.key().split(".")[1] for datum in data} - _STANDARD_EXIF:
@@ -146,15 +146,15 @@ def _set_xmp(data, caption: str) -> None:
 
 
 def _set_exif(data, caption: str) -> None:
-    """Replace the descriptions that are there; blank ones, which cameras leave room for, stay."""
+    """Replace existing descriptions; the blank ones that cameras reserve space for stay."""
     described = {key: data[key].value() for key in _EXIF_TEXTS if key in data}
     if _is_text(described.get("Exif.Image.ImageDescription")):
         _replace(data, "Exif.Image.ImageDescription", caption)
     comment = described.get("Exif.Photo.UserComment")
-    # exiv2 gives no text of a comment whose type is not the standard's: it is replaced whatever it holds.
+    # exiv2 returns no text for a comment whose type is not the standard's: replace it whatever it holds.
     if comment is not None and (not hasattr(comment, "comment") or comment.comment().strip("\0 ")):
         charset = "Ascii" if caption.isascii() else "Unicode"
-        # Which is UCS-2: exiv2 can write letters beyond it, but not read them.
+        # Unicode means UCS-2 here: exiv2 can write letters beyond it, but not read them.
         text = "".join(letter if ord(letter) < 0x10000 else "\N{REPLACEMENT CHARACTER}" for letter in caption)
         _replace(data, "Exif.Photo.UserComment", f"charset={charset} {text}")
     for key in ("Exif.Image.XPComment", "Exif.Image.XPTitle"):  # Windows shows the title as the photo's description
@@ -163,7 +163,7 @@ def _set_exif(data, caption: str) -> None:
 
 
 def _replace(data, key: str, value: str) -> None:
-    """Set a field in the type of the standard, whatever its type was: exiv2 reads a value as that type says."""
+    """Set a field with the standard's type: with the old type, exiv2 would parse the value differently."""
     del data[key]
     data[key] = value
 
@@ -180,7 +180,7 @@ def _set_iptc(data, caption: str) -> None:
     text = caption.encode()[:IPTC_BYTES].decode(errors="ignore")
     if not text.isascii():
         if not data.empty() and data.detectCharset() not in ("ASCII", "UTF-8"):
-            return  # what else is there would be read wrongly from then on: XMP has to do
+            return  # the other texts would be read with the wrong charset: the caption is in XMP only
         data["Iptc.Envelope.CharacterSet"] = _IPTC_UTF8
     data[_IPTC_TEXT] = text
 
@@ -208,10 +208,5 @@ def _content(image) -> bytes:
 
 
 def _write(target: str, content: bytes, source: str | bytes) -> None:
-    folder, name = os.path.split(target)
-    beside = os.path.join(folder, f".{name}.part")  # always the same: what a killed run leaves is written over
-    with open(beside, "wb") as file:
-        file.write(content)
-    if isinstance(source, str):
-        shutil.copystat(source, beside)
-    os.replace(beside, target)
+    attributes_of = source if isinstance(source, str) else None
+    write_atomically(target, content, one_writer=True, attributes_of=attributes_of)

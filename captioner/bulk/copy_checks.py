@@ -1,7 +1,7 @@
-"""Check that a copy of a photo, written with other metadata, still holds and finds every picture of the original.
+"""Check that a copy of a photo with new metadata still holds every picture of the original, with correct offsets.
 
-Phone photos hold more than one picture: a gain map, a second lens, a video. An index (MPF, CIPA DC-007) says where
-they begin, relative to its own position, so it becomes wrong when the metadata before or after it grows.
+Phone photos hold several pictures: a gain map, a second lens, a video. An index (MPF, CIPA DC-007) holds their
+offsets relative to its own position, so it becomes wrong when the metadata before or after it grows.
 """
 
 import io
@@ -18,24 +18,24 @@ _MPF = b"MPF\0"
 _SCAN, _END, _APP1, _APP2, _APP13, _COMMENT = 0xDA, 0xD9, 0xE1, 0xE2, 0xED, 0xFE
 _MP_ENTRIES = 0xB002
 _ENTRY_BYTES = 16
-_STRIPS = ((273, 279), (324, 325))  # TIFF tags: where strips (tiles) begin, and their lengths
+_STRIPS = ((273, 279), (324, 325))  # TIFF tags: offsets of strips (tiles), and their lengths
 _PNG_TEXTS = (b"tEXt", b"zTXt", b"iTXt", b"eXIf", b"tIME")
 _WEBP_TEXTS = (b"EXIF", b"XMP ", b"VP8X")
 _COUNTED_FROM_THE_END = (b"MicroVideoOffset", b"Container:Directory", b"Item:Length")
-"""Names in XMP of further pictures and videos that are located by their lengths, from the end of the file."""
+"""XMP names of further pictures and videos whose positions are counted from the end of the file."""
 _SAMSUNG_TRAILER = b"SEFT"
-_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # in compressed pixels: anything but stuffing, restarts and fill
+_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # in compressed pixels: all but stuffing, restarts and fill
 
 
 class CopyDiffers(Exception):
-    """A copy lacks something of the original. The text continues a sentence after "because"."""
+    """The copy lacks something of the original. The text continues a sentence after "because"."""
 
 
 @dataclass(frozen=True)
 class _Segment:
     marker: int
     start: int
-    """Of its content, after the two bytes of its length."""
+    """Offset of its content, after the two bytes of its length."""
     content: bytes
 
 
@@ -72,14 +72,14 @@ def _checked_jpeg(original: bytes, written: bytes) -> bytes:
     index = next((one for one in segments if one.marker == _APP2 and one.content.startswith(_MPF)), None)
     if index is None:
         if _has_unknown_trailer(original, scan):
-            raise CopyDiffers("other data follows the photo in its file, and its place would no longer be found")
+            raise CopyDiffers("other data follows the photo in its file, and its position would no longer be correct")
         return written
     place = next(one.start for one in new_segments if one.marker == _APP2 and one.content.startswith(_MPF))
     return _moved_index(original, index.start + len(_MPF), scan, written, place + len(_MPF), new_scan - scan)
 
 
 def _segments(content: bytes) -> tuple[list[_Segment], int]:
-    """The segments before the compressed pixels of a JPEG's first picture, and where these begin."""
+    """Return the segments before the compressed pixels of a JPEG's first picture, and the offset of these pixels."""
     found, place = [], 2
     while place + 4 <= len(content):
         if content[place] != 0xFF:
@@ -97,7 +97,7 @@ def _segments(content: bytes) -> tuple[list[_Segment], int]:
 
 
 def _kept(segments: list[_Segment]) -> tuple[list, list]:
-    """Segments that a copy must have: in order, and in any order comments and APP2 segments, which are numbered."""
+    """Return the segments that a copy must have: in order, except comments and APP2 segments, which are numbered."""
     kept = [(one.marker, one.content) for one in segments if not _is_rewritten(one)]
     in_order = [one for one in kept if one[0] not in (_APP2, _COMMENT)]
     return in_order, sorted((marker, content.rstrip(b"\0")) for marker, content in kept if marker in (_APP2, _COMMENT))
@@ -110,7 +110,7 @@ def _is_rewritten(segment: _Segment) -> bool:
 
 
 def _moved_index(original: bytes, header: int, scan: int, written: bytes, new_header: int, shift: int) -> bytes:
-    """Correct an MPF index. header, new_header: origin of its offsets; shift: of everything from `scan` on."""
+    """Correct an MPF index. header, new_header: origin of its offsets; shift: bytes that data from `scan` on moved."""
     copy = bytearray(written)
     try:
         order, entries = _mp_entries(original, header)
@@ -129,7 +129,7 @@ def _moved_index(original: bytes, header: int, scan: int, written: bytes, new_he
 
 
 def _mp_entries(content: bytes, header: int) -> tuple[str, list[int]]:
-    """The byte order of an MPF index, and where its entries begin, counted from its header."""
+    """Return the byte order of an MPF index, and the offsets of its entries from its header."""
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(content[header : header + 4])
     if order is None:
         raise CopyDiffers("its index of pictures is damaged")
@@ -143,9 +143,9 @@ def _mp_entries(content: bytes, header: int) -> tuple[str, list[int]]:
 
 
 def _has_unknown_trailer(content: bytes, scan: int) -> bool:
-    """Whether data follows a JPEG's picture that something may point to, counted from the beginning of the file.
+    """Return whether data after a JPEG's picture may be addressed by an offset from the beginning of the file.
 
-    Some cameras put a preview there, which their maker notes find.
+    Some cameras put a preview there and point to it in their maker notes.
     """
     trailer = content[_end_of_picture(content, scan) :]
     if not trailer.strip(b"\0\xff\r\n ") or trailer.endswith(_SAMSUNG_TRAILER):
@@ -174,7 +174,7 @@ def _webp_chunks(content: bytes) -> list[bytes]:
 
 
 def _chunks(content: bytes, place: int, header: str, tail: int) -> Iterator[tuple[bytes, bytes]]:
-    """Kind and content of each chunk. tail: bytes after each; chunks of WebP begin at even places."""
+    """Yield the kind and content of each chunk. tail: bytes after each; chunks of WebP begin at even offsets."""
     while place + 8 <= len(content):
         first, second = struct.unpack_from(header, content, place)
         kind, length = (second, first) if header == ">I4s" else (first, second)
@@ -183,9 +183,9 @@ def _chunks(content: bytes, place: int, header: str, tail: int) -> Iterator[tupl
 
 
 def _tiff_pictures(content: bytes) -> list[tuple]:
-    """Size and compressed strips or tiles of each page of a TIFF."""
+    """Return the size and compressed strips or tiles of each page of a TIFF."""
     found = []
-    with warnings.catch_warnings():  # in a process of its own, or in a run of one: no other thread changes filters
+    with warnings.catch_warnings():  # runs in a worker process, where no other thread changes filters
         warnings.simplefilter("ignore")
         with Image.open(io.BytesIO(content), formats=["TIFF"]) as image:
             for page in range(image.n_frames):

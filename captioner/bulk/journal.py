@@ -1,4 +1,4 @@
-"""Files of JSON lines about photos, which grow line by line and survive whatever ends their writer."""
+"""Append-only files of JSON lines about photos, which survive a killed writer."""
 
 import json
 import os
@@ -12,13 +12,13 @@ from captioner.errors import DataError
 
 _BLOCK = 65_536
 _BEGINNING = b'{"image": "'
-"""Of every line."""
+"""Beginning of every line."""
 
 
 class Journal:
-    """JSON objects, one a line, the first key of each `image`. Processes may append to one file.
+    """File of JSON objects, one per line, whose first key is `image`. Several processes may append to one file.
 
-    A line is there when its line break is; a last line without one is what a killed writer left, and is cut off.
+    A line counts once it has its line break; a last line without one is left by a killed writer and is cut off.
     """
 
     def __init__(self, path: Path):
@@ -27,22 +27,22 @@ class Journal:
         self._lock = FileLock(self._lock_path)
 
     def append(self, entries: Sequence[dict[str, Any]]) -> None:
-        """Write entries at the end, together. Raises DataError where they cannot be written."""
+        """Append entries in one write. Raises DataError if they cannot be written."""
         if not entries:
             return
         lines = "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in entries)
         try:
             with self._lock, open(self.path, "a+b") as file:
                 _cut_off_half_a_line(file)
-                # A file's name need not be text: the bytes that are not become JSON's escapes of lone surrogates.
+                # A file name need not be valid text: other bytes become JSON escapes of lone surrogates.
                 file.write(lines.encode("utf-8", "backslashreplace"))
         except OSError as error:
             raise self._unwritable(error) from error
 
     def entries(self) -> Iterator[dict[str, Any]]:
-        """Every whole line; none where there is no file.
+        """Yield the entry of every whole line; none if there is no file.
 
-        Raises DataError for a line that no `Journal` wrote, and for a file that cannot be read.
+        Raises DataError for a line that no `Journal` wrote, or if the file cannot be read.
         """
         try:
             with open(self.path, "rb") as file:
@@ -57,9 +57,9 @@ class Journal:
             raise DataError(f"{self.path} cannot be read ({error.strerror}): name another --output") from error
 
     def finish(self) -> None:
-        """When nobody appends any more: make what was written survive a power cut. Raises DataError where that fails.
+        """Flush the file to disk after the last append. Raises DataError if that fails.
 
-        There is a file from then on, also where nothing was written.
+        The file exists afterwards even if nothing was appended.
         """
         try:
             with open(self.path, "a+b") as file:
@@ -78,12 +78,12 @@ class Journal:
         return entry
 
     def _foreign(self, number: int) -> DataError:
-        return DataError(f"{self.path}, line {number} is not one that this command wrote: name another --output")
+        return DataError(f"{self.path}, line {number} was not written by this command: name another --output")
 
     def _unwritable(self, error: OSError) -> DataError:
         return DataError(
-            f"{self.path} cannot be written ({error.strerror}): put that right and run the same command again, "
-            "which goes on where it stopped"
+            f"{self.path} cannot be written ({error.strerror}): fix that and run the same command again, "
+            "which resumes where it stopped"
         )
 
 

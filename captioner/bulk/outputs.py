@@ -1,8 +1,7 @@
-"""The files that captions of many photos end in, made from the journal of a run: CSV, and COCO results."""
+"""Output files written from a run's journal: CSV and COCO results."""
 
 import csv
 import json
-import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,19 +10,20 @@ from typing import Any, TextIO
 
 from captioner.bulk.journal import Journal
 from captioner.errors import ConfigError, DataError
+from captioner.files import atomic_file
 from captioner.name_set import NameSet
 
 SUFFIXES = {"jsonl": ".jsonl", "csv": ".csv", "coco": ".json"}
-"""Formats that are a file, and how it ends."""
+"""Formats that are a single file -> its extension."""
 FORMATS = (*SUFFIXES, "xmp")
-"""xmp: a folder, with a copy of each photo that carries its caption."""
+"""xmp: a folder with a copy of each photo that contains its caption."""
 
 _COLUMNS = ("image", "caption", "probability", "warnings", "confidence")
 _NUMBER = re.compile(r"(?:.*\D)?(\d+)")
 
 
 def format_of(output: Path, given: str | None) -> str:
-    """The format that is given, or that the file's name says. Raises ConfigError where the two do not agree."""
+    """Return the given format, or that of the file's extension. Raises ConfigError if the two differ."""
     if given == "xmp":
         if output.suffix in SUFFIXES.values():
             raise ConfigError(f"--format xmp writes a folder of photos: --output {output} is the name of a file")
@@ -36,13 +36,13 @@ def format_of(output: Path, given: str | None) -> str:
 
 
 def write_csv(journal: Journal, path: Path) -> None:
-    """Write a row for each caption, best first where a photo has several; the warnings are one text.
+    """Write one row per caption, a photo's best first; the warnings are one text.
 
     The confidence is empty if the captioner has no confidence model.
 
     Raises DataError.
     """
-    with _whole(path) as file:
+    with _written(path) as file:
         rows = csv.writer(file)
         rows.writerow(_COLUMNS)
         for entry in journal.entries():
@@ -53,13 +53,13 @@ def write_csv(journal: Journal, path: Path) -> None:
 
 
 def write_coco(journal: Journal, path: Path) -> None:
-    """COCO's results: a list of `image_id` and `caption`, of each photo the best one.
+    """Write COCO results: a list of `image_id` and `caption`, the best caption of each photo.
 
-    image_id: the number at the end of the file's name where all have one, and none has another's; else the file's name;
-    else, where photos of several folders have one name, the whole path. Raises DataError.
+    image_id: the number at the end of the file name if every photo has a different one; else the file name; else, if
+    file names repeat in several folders, the whole path. Raises DataError.
     """
     image_id = next(key for key in (_number, _file_name, _path) if key is _path or _tells_apart(journal, key))
-    with _whole(path) as file:
+    with _written(path) as file:
         before = "[\n"
         for entry in journal.entries():
             result = {"image_id": image_id(entry), "caption": entry["caption"]}
@@ -82,24 +82,20 @@ def _path(entry: dict[str, Any]) -> str:
 
 
 def _tells_apart(journal: Journal, key: Callable[[dict[str, Any]], int | str | None]) -> bool:
-    """Whether every photo has a key, and no two the same."""
+    """Return whether every photo has a key of its own."""
     seen = NameSet()
     keys = map(key, journal.entries())
     return all(found is not None and seen.add(str(found)) for found in keys)
 
 
 @contextmanager
-def _whole(path: Path) -> Iterator[TextIO]:
-    """A text file that is there whole or not at all."""
-    beside = path.with_name(f".{path.name}.part")
+def _written(path: Path) -> Iterator[TextIO]:
+    """Open a text file that is written atomically. Raises DataError."""
     try:
-        with open(beside, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        with atomic_file(path, "w", one_writer=True, encoding="utf-8", errors="surrogateescape", newline="") as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
     except OSError as error:
         raise DataError(
-            f"{path} cannot be written ({error.strerror}): put that right and run the same command again, "
-            "which only writes it then"
+            f"{path} cannot be written ({error.strerror}): fix that and run the same command again, "
+            "which then only writes this file"
         ) from error

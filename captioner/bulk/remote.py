@@ -1,4 +1,4 @@
-"""Photos at addresses: s3://, gs://, https:// and whatever else fsspec knows."""
+"""Photos at URLs: s3://, gs://, https:// and all others that fsspec supports."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
 DOWNLOADS = 8
-"""Photos fetched at the same time."""
+"""Number of photos fetched at the same time."""
 
 
 def is_address(name: str) -> bool:
@@ -23,7 +23,7 @@ def is_address(name: str) -> bool:
 
 
 def open_address(address: str) -> AbstractContextManager[BinaryIO]:
-    """A file at an address as a stream. Raises ConfigError as `photos_at_address`, OSError where it is not there."""
+    """Open the file at a URL as a stream. Raises ConfigError like `photos_at_address`, OSError if it does not exist."""
     filesystem, path = _filesystem(address)
     return filesystem.open(path, "rb")
 
@@ -31,11 +31,11 @@ def open_address(address: str) -> AbstractContextManager[BinaryIO]:
 def photos_at_address(
     address: str, recursive: bool, wanted: Callable[[str], bool], passed_over: PassedOver
 ) -> Iterator[tuple[str, str, bytes | ImageError]]:
-    """Name, place below the address, and content of each wanted photo at an address: a file, a folder or a glob.
+    """Yield the name, relative path and content of each wanted photo at a URL: a file, a folder or a glob.
 
-    passed_over: counts the other files of folders and globs, which are not looked into.
-    How folders are listed is the file system's affair: most hold the list of one folder in memory.
-    Raises ConfigError where the package for such addresses is missing.
+    passed_over: counts the other files of folders and globs, which are not opened.
+    The file system lists the folders; most hold the list of one folder in memory.
+    Raises ConfigError if the package for such URLs is missing.
     """
     filesystem, path = _filesystem(address)
     asked = (found for found in _listed(filesystem, path, address, recursive, passed_over) if wanted(found[0]))
@@ -45,7 +45,7 @@ def photos_at_address(
             return remote
         try:
             return filesystem.cat_file(remote)
-        except Exception as error:  # of any library: a status, a refused key, a lost connection
+        except Exception as error:  # any library's: a status, a refused key, a lost connection
             return ImageError(f"{name} cannot be fetched ({_reason(error)}): check the address and your access to it")
 
     with ThreadPoolExecutor(DOWNLOADS) as threads:
@@ -57,7 +57,7 @@ def photos_at_address(
 def _listed(
     filesystem: "AbstractFileSystem", path: str, address: str, recursive: bool, passed_over: PassedOver
 ) -> Iterator[tuple[str, str, str | ImageError]]:
-    """Name, place and path of each photo."""
+    """Yield the name, relative path and remote path of each photo."""
     try:
         empty = True
         for remote in _paths(filesystem, path, recursive, passed_over):
@@ -66,7 +66,7 @@ def _listed(
         if empty:
             reason = "add --recursive, if they are in folders there" if not recursive else "name one with photos"
             yield address, "", ImageError(f"{address} holds no images: {reason}")
-    except Exception as error:  # of any library
+    except Exception as error:  # any library's
         yield address, "", ImageError(f"{address} cannot be listed ({_reason(error)}): check it and your access to it")
 
 
@@ -87,7 +87,7 @@ def _paths(filesystem: "AbstractFileSystem", path: str, recursive: bool, passed_
 
 
 def _place(remote: str, path: str) -> str:
-    """Of a file that stands for itself its name; of a folder's, its path there; of a glob's, its whole path."""
+    """Return the name of a single file, the path within the folder for a folder's file, the whole path for a glob's."""
     whole, start = _plain(remote), _plain(path).rstrip("/")
     return PurePosixPath(whole).name if whole == start else whole.removeprefix(f"{start}/")
 
@@ -97,7 +97,7 @@ def _is_photo(path: str) -> bool:
 
 
 def _plain(path: str) -> str:
-    """A path as a name of files: of an address on the web, without its query."""
+    """Return a path as a file name: a web URL without its query."""
     return unquote(urlsplit(path).path) if "://" in path else path
 
 

@@ -1,7 +1,7 @@
-"""Captions of as many photos as there are, into files: what was done stays done, whatever ends the run.
+"""Caption any number of photos into files; a run that is killed can be resumed.
 
-Processes read the photos ahead. The captions go to a journal, which is the output or lies beside it; a photo that
-cannot be read goes to another. Whatever is in one of them is not captioned again.
+Processes read the photos ahead. The captions go to a journal, which is the output or lies beside it; photos that
+cannot be read go to another. A photo in any of the journals is not captioned again.
 """
 
 import os
@@ -33,33 +33,33 @@ from captioner.name_set import NameSet
 from captioner.ranks import ALONE, Ranks, connected
 
 BATCHES_AHEAD = 2
-"""Batches of photos that are read and wait, or are being read, while one is captioned."""
+"""Number of batches that are read ahead while one is captioned."""
 
 Prepared = tuple[Photo, tuple[np.ndarray, ImageFrame]]
 Captioned = tuple[Photo, list[Caption], Future | None]
-"""The future: of its copy."""
+"""The future is that of the photo's copy."""
 
 
 @dataclass(frozen=True)
 class BulkOptions:
-    """How photos become files of captions."""
+    """Options of a bulk run."""
 
     output: Path
-    """The file, or with format xmp the folder."""
+    """Output file, or folder for the format xmp."""
     format: str = "jsonl"
-    """One of `caption_files.FORMATS`."""
+    """One of `outputs.FORMATS`."""
     recursive: bool = False
-    """Whether folders in folders are searched."""
+    """Whether to search the folders in a folder."""
     batch_size: int = 16
     """Photos captioned at once."""
     workers: int = 1
-    """Processes that read photos."""
+    """Number of processes that read photos."""
     photo_seconds: float = 60.0
-    """That reading a photo may take, or writing its copy."""
+    """Time limit for reading a photo, and for writing its copy."""
     everything: bool = False
-    """Whether the lines hold words, probabilities, gates and maps, too."""
+    """Whether the lines also hold words, probabilities, gates and maps."""
     min_confidence: float | None = None
-    """Captions with a lower confidence go to a list of their own; None: all go to the output."""
+    """Captions with a lower confidence go to a separate list; None: all go to the output."""
 
     @property
     def captions(self) -> Journal:
@@ -76,16 +76,16 @@ class BulkOptions:
         return Journal(self.captions.path.with_suffix(".unsure.jsonl"))
 
     def is_unsure(self, caption: Caption) -> bool:
-        """Whether a photo's caption belongs to the list of captions to look at."""
+        """Return whether a photo's caption belongs to the list of captions to review."""
         return self.min_confidence is not None and caption.confidence < self.min_confidence
 
 
 @dataclass(frozen=True)
 class Totals:
-    """Photos in the files, also of earlier runs."""
+    """Numbers of photos in the files, including earlier runs."""
 
     captioned: int
-    """Those in the list of captions to look at are not among them."""
+    """Without those in the list of captions to review."""
     unreadable: int
     unsure: int
     warnings: dict[str, int]
@@ -93,20 +93,20 @@ class Totals:
 
 
 @dataclass(frozen=True)
-class Watch:
-    """Told what happens; by default nobody is."""
+class BulkEvents:
+    """Functions that are called as photos are captioned; by default they do nothing."""
 
     begins: Callable[[int], object] = lambda done: None
-    """With the number of photos that earlier runs did, of all ranks."""
+    """Called with the number of photos that earlier runs did, of all ranks."""
     captioned: Callable[[int], object] = lambda count: None
-    """With the number of photos that came to the journal."""
+    """Called with the number of photos added to the journal."""
     refused: Callable[[ImageError], object] = lambda error: None
-    """With what is wrong with a photo."""
+    """Called with the error of a photo that cannot be read."""
     passed_over: Callable[[PassedOver], object] = lambda files: None
-    """With the files that are not named like images, at the end and where there are any."""
+    """Called at the end with the files without an image's extension, if there are any."""
 
 
-SILENT = Watch()
+NO_EVENTS = BulkEvents()
 
 
 def caption_in_bulk(
@@ -114,13 +114,13 @@ def caption_in_bulk(
     options: BulkOptions,
     load: Callable[[], tuple[Captioner, DecodingOptions]],
     ranks: Ranks = ALONE,
-    watch: Watch = SILENT,
+    events: BulkEvents = NO_EVENTS,
 ) -> Totals:
-    """Caption what `inputs` stand for, see `photos_at`, but for what the output has already; each photo once.
+    """Caption the photos of `inputs` (see `photos_at`) that the output does not have yet, each once.
 
-    load: called where there is a photo to caption.
-    Raises ConfigError where something else writes this output, it lies among the photos, or the captioner cannot tell
-    the confidence that the options ask for; DataError where it cannot be written, or is no output of this function.
+    load: called only if there is a photo to caption.
+    Raises ConfigError if another run writes this output, it lies among the photos, or the options need a confidence
+    that the captioner does not have; DataError if the output cannot be written or was not written by this function.
     """
     journals = options.captions, options.unreadable, options.unsure
     captions = options.captions
@@ -130,16 +130,16 @@ def caption_in_bulk(
         for journal in journals:
             for entry in journal.entries():
                 seen.add(entry["image"])
-        watch.begins(len(seen))
+        events.begins(len(seen))
         passed_over = PassedOver()
         photos = photos_at(inputs, options.recursive, seen.add, ranks, passed_over)
         first = next(photos, None)
         if first is not None:
             captioner, decoding = load()
             _check_confidence(captioner, decoding, options)
-            _Run(options, captioner, decoding, watch).caption(chain([first], photos))
+            _Run(options, captioner, decoding, events).caption(chain([first], photos))
         if passed_over:
-            watch.passed_over(passed_over)
+            events.passed_over(passed_over)
         ranks.wait()
         if ranks.rank == 0:
             _finish(options)
@@ -148,8 +148,8 @@ def caption_in_bulk(
 
 
 class _Run:
-    def __init__(self, options: BulkOptions, captioner: Captioner, decoding: DecodingOptions, watch: Watch):
-        self._options, self._captioner, self._decoding, self._watch = options, captioner, decoding, watch
+    def __init__(self, options: BulkOptions, captioner: Captioner, decoding: DecodingOptions, events: BulkEvents):
+        self._options, self._captioner, self._decoding, self._events = options, captioner, decoding, events
         self._captions, self._unreadable, self._unsure = options.captions, options.unreadable, options.unsure
 
     def caption(self, photos: Iterator[Photo]) -> None:
@@ -186,7 +186,7 @@ class _Run:
         ]
 
     def _copy(self, workers: PhotoWorkers | None, photo: Photo, caption: Caption) -> Future | None:
-        """Begin a copy of a photo that carries its caption; None if there is to be none."""
+        """Start writing a copy of a photo with its caption; return None if no copy is wanted."""
         if workers is None or self._options.is_unsure(caption):
             return None
         target = str(self._options.output / photo.place)
@@ -204,11 +204,11 @@ class _Run:
                 self._refuse(photo, error)
         self._unsure.append(unsure)
         self._captions.append(entries)
-        self._watch.captioned(len(entries) + len(unsure))
+        self._events.captioned(len(entries) + len(unsure))
 
     def _refuse(self, photo: Photo, error: ImageError) -> None:
         self._unreadable.append([{"image": photo.name, "error": str(error)}])
-        self._watch.refused(error)
+        self._events.refused(error)
 
 
 def _totals(options: BulkOptions) -> Totals:
@@ -221,7 +221,7 @@ def _totals(options: BulkOptions) -> Totals:
 
 
 def entry_of(name: str, captions: Sequence[Caption], everything: bool) -> dict[str, Any]:
-    """A photo's line of the journal, with confidences where there are some; everything: as `photo_json` has it."""
+    """Return a photo's line of the journal, with any confidences; everything: all fields of `photo_json`."""
     if everything:
         return photo_json(name, captions)
     found = [
@@ -246,8 +246,8 @@ def _check_confidence(captioner: Captioner, decoding: DecodingOptions, options: 
         return
     if captioner.bundle.confidence is None:
         raise ConfigError(
-            "--min-confidence: this captioner has no confidence model, so it cannot tell which captions to keep; leave"
-            " the option out, name another --bundle, or add a model by `python -m training calibrate`"
+            "--min-confidence: this captioner has no confidence model to select captions by: leave the option out, name"
+            " another --bundle, or add a model by `python -m training calibrate`"
         )
     if decoding.temperature > 0:
         raise ConfigError(
@@ -256,7 +256,7 @@ def _check_confidence(captioner: Captioner, decoding: DecodingOptions, options: 
 
 
 def _check(inputs: Sequence[str], options: BulkOptions) -> None:
-    """That the output can be written, and would not be taken for photos to caption."""
+    """Check that the output can be written, and does not lie among the photos to caption."""
     if options.format == "xmp":
         require_exiv2()
         output = options.output.resolve()
@@ -272,7 +272,7 @@ def _check(inputs: Sequence[str], options: BulkOptions) -> None:
 
 @contextmanager
 def _alone(output: Path, ranks: Ranks) -> Iterator[None]:
-    """Nothing but these ranks writes the output meanwhile."""
+    """Lock the output for these ranks."""
     if ranks.rank > 0:
         ranks.wait()
         yield
@@ -287,7 +287,7 @@ def _alone(output: Path, ranks: Ranks) -> Iterator[None]:
     with held:
         ranks.wait()
         yield
-        with suppress(OSError):  # Windows keeps it, as it is open
+        with suppress(OSError):  # Windows cannot remove an open file
             os.unlink(lock.lock_file)
 
 

@@ -1,6 +1,6 @@
-"""Photos to caption in bulk, one after the other: from files, folders, archives and addresses, however many.
+"""Stream of photos to caption in bulk: from files, folders, archives and URLs.
 
-Nothing here grows with the number of photos: folders are read as a stream, in the order in which the disk has them.
+Memory does not grow with the number of photos: folders are read as a stream, in the order on the disk.
 """
 
 import glob
@@ -24,23 +24,23 @@ from captioner.ranks import ALONE, Ranks
 
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 MAX_BYTES = 2**29
-"""Of a photo's file in an archive: what is larger is not read into memory."""
+"""Maximum size of a photo's file in an archive; a larger one is not read into memory."""
 
 
 @dataclass(frozen=True)
 class Photo:
-    """A photo that was found, and not looked at yet."""
+    """Photo that was found but not opened yet."""
 
     name: str
-    """What the output calls it: a path, an address, or ARCHIVE/MEMBER."""
+    """Name in the output: a path, a URL, or ARCHIVE/MEMBER."""
     place: str
-    """Where a copy of it belongs, below the folder of all copies."""
+    """Path of its copy, relative to the folder of all copies."""
     source: str | bytes | ImageError
-    """Its path, the content of its file, or why that cannot be had."""
+    """Its path, the content of its file, or the error that prevents reading it."""
 
 
 Wanted = Callable[[str], bool]
-"""Asked once for each photo that is found, with its name, before anything of it is read."""
+"""Called once for each photo found, with its name, before any of it is read."""
 
 
 def photos_at(
@@ -50,14 +50,14 @@ def photos_at(
     ranks: Ranks = ALONE,
     passed_over: PassedOver | None = None,
 ) -> Iterator[Photo]:
-    """The wanted photos that files, folders, globs, archives and addresses stand for, each rank its own.
+    """Yield this rank's share of the wanted photos that files, folders, globs, archives and URLs stand for.
 
-    Of archives in tar form, as WebDataset has them, each member that is named like an image is a photo; `{000..009}`
-    in an argument stands for the numbers. Where there are at least as many archives as ranks, each rank reads some
-    archives whole; else all read all, and take their share of the photos.
-    Photos that cannot be found or read have the reason as their source. passed_over: counts the files of
-    folders, globs and archives that are not named like images; where all ranks list the same, only the first's does.
-    Raises ConfigError for an address that this installation cannot read.
+    Each member of a tar archive (as in WebDataset) with an image's extension is a photo; `{000..009}` in an argument
+    stands for the numbers. With at least as many archives as ranks, each rank reads whole archives; with fewer, every
+    rank reads all of them and takes its share of the photos.
+    A photo that cannot be found or read has the error as its source. passed_over: counts the files of folders, globs
+    and archives without an image's extension; if all ranks list the same files, only the first rank counts.
+    Raises ConfigError for a URL that this installation cannot read.
     """
     inputs = expanded(inputs)
     labels = _labels(inputs)
@@ -81,7 +81,7 @@ def photos_at(
 
 
 def expanded(inputs: Sequence[str]) -> list[str]:
-    """Arguments with braces and local globs of archives written out; other globs stay, as they may stand for many."""
+    """Expand braces and local globs of archives; other globs stay, as they may match very many files."""
     found: dict[str, None] = {}
     for one in inputs:
         for plain in [one] if os.path.lexists(one) else _braces(one):
@@ -93,19 +93,19 @@ def expanded(inputs: Sequence[str]) -> list[str]:
 
 
 def is_archive(name: str) -> bool:
-    """Whether it is named like one; a folder that is named so is a folder."""
+    """Return whether a name has an archive's extension and is not a folder."""
     return name.lower().endswith(ARCHIVES) and not os.path.isdir(name)
 
 
 def _braces(pattern: str) -> list[str]:
     try:
         return list(braceexpand(pattern, escape=False))
-    except UnbalancedBracesError:  # they belong to the name, then
+    except UnbalancedBracesError:  # the braces belong to the name
         return [pattern]
 
 
 def _labels(inputs: Sequence[str]) -> list[str]:
-    """For each input the folder that copies of its photos go into: none where there is but one input."""
+    """Return, for each input, the folder for copies of its photos: none if there is only one input."""
     if len(inputs) == 1:
         return [""]
     labels, taken = [], set()
@@ -179,7 +179,7 @@ def _photos_in(folder: str, label: str, recursive: bool, wanted: Wanted, passed_
 
 
 def _among(passed_over: PassedOver) -> str:
-    """Describe the other files there, as the end of an error about a place without photos."""
+    """Describe the other files, as the end of an error about a folder or glob without photos."""
     return f"; {passed_over.summary()}" if passed_over.count else ""
 
 
@@ -189,11 +189,11 @@ def _remote_photos(one: str, label: str, recursive: bool, wanted: Wanted, passed
 
 
 def _members(archive: str, label: str, wanted: Wanted, passed_over: PassedOver) -> Iterator[Photo]:
-    """The photos of an archive, which is read from its beginning to its end and never held as a whole."""
+    """Yield the photos of an archive, which is read as a stream and never held as a whole."""
     try:
         with _opened(archive) as stream, tarfile.open(fileobj=stream, mode="r|*") as members:
             while (member := members.next()) is not None:
-                members.members.clear()  # which else lists all members
+                members.members.clear()  # tarfile would keep a list of all members
                 name = f"{archive}/{member.name}"
                 if not member.isreg():
                     continue
@@ -202,7 +202,7 @@ def _members(archive: str, label: str, wanted: Wanted, passed_over: PassedOver) 
                     passed_over.add(name, head)
                 elif wanted(name):
                     yield Photo(name, _safe(label, member.name), _content(members, member, name))
-    except (OSError, tarfile.TarError, EOFError, ValueError) as error:  # EOFError, zlib.error: cut short
+    except (OSError, tarfile.TarError, EOFError, ValueError) as error:  # EOFError, zlib.error: truncated
         if wanted(archive):
             reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
             yield Photo(archive, "", ImageError(f"{archive} cannot be read to its end ({reason}): copy it again"))
@@ -219,14 +219,14 @@ def _opened(path: str) -> AbstractContextManager[BinaryIO]:
 
 
 def _safe(label: str, place: str) -> str:
-    """A path below the folder of copies, whatever an archive calls its members."""
-    # Not by pathlib, which interns each part of every name.
+    """Return a path inside the folder of copies, whatever the name of an archive's member."""
+    # Not with pathlib, which interns each part of every name.
     parts = [part for part in place.replace(os.sep, "/").split("/") if part not in ("", ".", "..")]
     return os.path.join(label, *parts)
 
 
 def read_square(name: str, source: str | bytes | ImageError, size: int, fit: str) -> tuple[np.ndarray, ImageFrame]:
-    """Read a photo and prepare it as `prepare_image` does. Raises ImageError, which calls it `name`."""
+    """Read a photo and prepare it as `prepare_image` does. Raises ImageError with `name` in it."""
     if isinstance(source, ImageError):
         raise source
     return prepare_image(open_image(source, name), size, fit)

@@ -1,4 +1,4 @@
-"""Processes that decode photos: one that a photo kills or hangs takes no other photo with it."""
+"""Pool of processes that decode photos: a photo that crashes or hangs its process affects no other photo."""
 
 import multiprocessing
 import queue
@@ -15,14 +15,17 @@ from captioner.errors import CaptionerError, ConfigError, ImageError
 Task = TypeVar("Task")
 
 TRIES = 2
-"""A photo that ended its process, or took too long, is tried again: the machine may have been short of memory."""
+"""Number of attempts for a photo that ends its process or takes too long: the machine may be short of memory."""
 _READY = "ready"
 _GRACE = 5.0
-"""Seconds until a process that hung up has ended."""
+"""Seconds to wait for the end of a process that closed its connection."""
 
 
+# No pool of a library serves here. In concurrent.futures and loky, a process that dies fails every task that waits, and
+# a task has no time limit. Pebble has one, but its processes share a pipe and its locks: one that is killed while it
+# sends pixels holds up the others for a minute, and then the whole pool is broken. Here every process has its own pipe.
 class PhotoWorkers:
-    """A pool of processes. Threads may share it. To be closed, which `open_workers` does."""
+    """Pool of processes, which threads may share. Close it after use, as `open_workers` does."""
 
     def __init__(self, count: int, seconds: float):
         self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
@@ -32,15 +35,15 @@ class PhotoWorkers:
         self._threads = ThreadPoolExecutor(count)  # each waits for one process
 
     def submit(self, function: Callable[..., Any], name: str, *arguments: Any) -> Future:
-        """`function(name, *arguments)` in one of the processes; name: of a photo.
+        """Run `function(name, *arguments)` in one of the processes. name: name of a photo.
 
-        The function has to stand in a module, so that the process finds it. The future raises what the function does,
-        and ImageError where the photo ended its process or took too long.
+        The function must be at the top level of a module, so that the process can import it. The future raises the
+        function's exceptions, and ImageError if the photo ended its process or took too long.
         """
         return self._threads.submit(self._ask, function, name, *arguments)
 
     def close(self) -> None:
-        """End the processes; what they have not begun is not done."""
+        """End the processes and drop the tasks that have not started."""
         self._threads.shutdown(wait=False, cancel_futures=True)
         for worker in self._workers:
             worker.interrupt()
@@ -63,7 +66,7 @@ class PhotoWorkers:
 
 @contextmanager
 def open_workers(count: int, seconds: float) -> Iterator[PhotoWorkers]:
-    """So many processes, started when they are needed; seconds: that a photo may take."""
+    """Open a pool of `count` processes, started on demand. seconds: time limit for one photo."""
     workers = PhotoWorkers(count, seconds)
     try:
         yield workers
@@ -74,9 +77,9 @@ def open_workers(count: int, seconds: float) -> Iterator[PhotoWorkers]:
 def started_ahead(
     tasks: Iterable[Task], start: Callable[[Task], Future], ahead: int
 ) -> Generator[tuple[Task, Future], None, None]:
-    """Each task and its future, in the order of the tasks; at most `ahead` are started and not taken yet.
+    """Yield each task and its future in order; at most `ahead` tasks are started before they are taken.
 
-    A thread goes through the tasks, which may take time to find. What `tasks` raises comes out here.
+    A thread iterates over the tasks, which may take time to find. Exceptions of `tasks` propagate.
     """
     remaining = iter(tasks)
 
@@ -96,11 +99,11 @@ def started_ahead(
 
 
 class _Lost(Exception):
-    """A process gave no answer; the text goes on where the photo's name ends."""
+    """A process gave no answer; the text continues a sentence that starts with the photo's name."""
 
 
 class _Worker:
-    """One process, which is started when it is first asked, and anew after it was lost."""
+    """One process, started at the first call and restarted after a failure."""
 
     def __init__(self, seconds: float):
         self._seconds = seconds
@@ -116,16 +119,16 @@ class _Worker:
             answered = self._connection.poll(self._seconds)
             answer = self._connection.recv() if answered else None
         except (EOFError, OSError) as error:
-            raise _Lost(f"ended the process that read it ({self._how_it_ended()}): save it anew") from error
+            raise _Lost(f"ended the process that read it ({self._how_it_ended()}): save it again") from error
         if not answered:
             self.end()
-            raise _Lost(f"took more than {self._seconds:g} s to read: save it anew, or raise --photo-seconds")
+            raise _Lost(f"took more than {self._seconds:g} s to read: save it again, or raise --photo-seconds")
         if isinstance(answer, BaseException):
             raise answer
         return answer
 
     def interrupt(self) -> None:
-        """For good, also while another thread waits for the answer."""
+        """End the process for good, even while another thread waits for its answer."""
         self._ended = True
         if self._process is not None:
             self._process.kill()
@@ -146,12 +149,12 @@ class _Worker:
         self._connection, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
         self._process.start()
-        theirs.close()  # else the end of the process would not be seen
+        theirs.close()  # otherwise the end of the process would go unnoticed
         try:
             self._connection.recv()
         except (EOFError, OSError) as error:
             raise ConfigError(
-                f"a process that reads photos does not start ({self._how_it_ended()}): take fewer --workers"
+                f"a process that reads photos does not start ({self._how_it_ended()}): use fewer --workers"
             ) from error
 
     def _how_it_ended(self) -> str:
@@ -164,8 +167,8 @@ class _Worker:
 
 
 def _serve(connection: Connection) -> None:
-    """What a process does: answer until nobody asks any more."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asks
+    """Main loop of a process: answer calls until the connection is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is handled by the parent process
     try:
         connection.send(_READY)
         while True:
@@ -174,7 +177,7 @@ def _serve(connection: Connection) -> None:
                 answer = function(*arguments)
             except CaptionerError as error:
                 answer = error
-            except Exception as error:  # a mistake of ours should end the run, and say where it is
+            except Exception as error:  # a bug must end the run with a message
                 answer = RuntimeError(f"{function.__name__}{arguments[:1]} failed: {error!r}")
             connection.send(answer)
     except (EOFError, OSError):

@@ -1,8 +1,8 @@
-"""Image files that are cut short: decode what is there, and measure how much is missing.
+"""Truncated image files: decode the part that the file holds, and measure how much is missing.
 
-Viewers show such files. Pillow refuses them unless a switch for the whole process is set, which would change what
-other threads read. So a JPEG gets its end marker from the stream, and of other formats the rows that were decoded
-before the file ended are kept.
+Viewers show such files. Pillow refuses them unless a process-wide switch is set, which would affect other threads.
+So this module appends an end marker to a JPEG, and keeps the rows of other formats that were decoded before the file
+ended.
 """
 
 import io
@@ -19,19 +19,19 @@ CUT_SHORT = "cut_short"
 """Key of the CutShort in a photo's `info`."""
 
 MIN_DECODED = 0.1
-"""Share of a photo that must be decoded; with less, the file is refused."""
+"""Minimum share of a photo that must be decoded; otherwise the file is refused."""
 
 MISSING_COLOUR = (128, 128, 128)
-"""Grey that a JPEG decoder draws for missing data; other formats get the same."""
+"""Grey that a JPEG decoder draws for missing data, used for the other formats as well."""
 
 _END_MARKER = b"\xff\xd9"
-_BLOCK = 8  # pixels; a JPEG decoder has or lacks whole blocks
-_GREY_SHARE = 0.7  # of a block's pixels that are grey where it came without data
-_GRID = 8  # pixels between those that an interlaced picture stores first
-_STRIP = 32 * _BLOCK  # rows that are compared at once
+_BLOCK = 8  # pixels; the data of a JPEG block is complete or absent
+_GREY_SHARE = 0.7  # minimum share of grey pixels in a block without data
+_GRID = 8  # distance in pixels between the pixels that an interlaced picture stores first
+_STRIP = 32 * _BLOCK  # rows compared at once
 _MAX_ENDINGS = 1000
 _READ_BYTES = 65536
-_SIDES = {  # EXIF orientation -> where the upright photo has the top and the bottom of the stored one
+_SIDES = {  # EXIF orientation -> sides of the upright photo where the top and the bottom of the stored one lie
     1: ("top", "bottom"),
     2: ("top", "bottom"),
     3: ("bottom", "top"),
@@ -45,20 +45,20 @@ _SIDES = {  # EXIF orientation -> where the upright photo has the top and the bo
 
 @dataclass(frozen=True)
 class CutShort:
-    """The missing part of a photo whose file is cut short."""
+    """Missing part of a photo whose file is truncated."""
 
     missing: float
     """Share of the photo's area that was not decoded, 0 to 1."""
     side: str
     """Side of the upright photo that is missing: top, bottom, left or right."""
     progressive: bool
-    """Whether detail may be missing all over the photo: a progressive JPEG stores it last."""
+    """Whether detail may be missing in the whole photo: a progressive JPEG stores it last."""
     damaged: bool = False
-    """Whether the file goes on after the part that was decoded, but cannot be understood."""
+    """Whether the file has more data after the decoded part, but damaged data."""
 
     @property
     def sentence(self) -> str:
-        """Sentence that says how much of the photo is missing, and on which side."""
+        """Return a sentence that says how much of the photo is missing, and on which side."""
         what = "damaged" if self.damaged else "cut short"
         if self.missing:
             share = "less than 1 %" if self.missing < 0.01 else f"about {100 * self.missing:.0f} %"
@@ -69,30 +69,30 @@ class CutShort:
         return f"The file is {what}: its end is missing, but all of the photo is there."
 
     def upright(self, orientation: int) -> "CutShort":
-        """The same for a photo that was stored with this EXIF orientation."""
+        """Return the same part for the upright photo, given the EXIF orientation that it was stored with."""
         top, bottom = _SIDES.get(orientation, _SIDES[1])
         return CutShort(self.missing, top if self.side == "top" else bottom, self.progressive, self.damaged)
 
 
 def is_cut_short(error: Exception) -> bool:
-    """Whether Pillow stopped because the file ended too early."""
+    """Return whether Pillow stopped because the file ended too early."""
     return isinstance(error, OSError) and str(error).startswith("image file is truncated")
 
 
 def is_broken(error: Exception) -> bool:
-    """Whether Pillow stopped at data that mean nothing: a part of the file was lost or written over."""
+    """Return whether Pillow stopped at invalid data: a part of the file was lost or overwritten."""
     return isinstance(error, OSError) and str(error).startswith("broken data stream")
 
 
 def decode_part(
     stream: BinaryIO, open_stream: Callable[[BinaryIO], ImageFile.ImageFile], damaged: bool = False
 ) -> tuple[Image.Image, Image.Image | None, CutShort] | None:
-    """Decode the part of an image that its file holds.
+    """Decode the part of an image that a truncated or damaged file holds.
 
-    open_stream: opens the image without decoding it. damaged: the file is not cut short, but broken (`is_broken`).
-    -> the decoded image, a mask of what is missing (None where the decoder has drawn that grey), and how much that is;
-    None where (nearly) nothing was decoded. Of interlaced pictures, whose rows or pixels come out of order, the missing
-    ones are made like those before them.
+    open_stream: opens the image without decoding it. damaged: the file is not truncated but broken (`is_broken`).
+    -> the decoded image, a mask of the missing part (None if the decoder has drawn it grey), and its size; None if less
+    than `MIN_DECODED` was decoded. Interlaced pictures store rows or pixels out of order: their missing pixels are
+    filled from their neighbours.
     """
     stream.seek(0)
     image = open_stream(stream)
@@ -124,7 +124,7 @@ def decode_part(
 
 
 class _Part(StreamView):
-    """The beginning of a stream, followed by an ending that can be read many times."""
+    """Beginning of a stream, followed by an ending that can be read repeatedly."""
 
     def __init__(self, stream: BinaryIO, end: int, ending: bytes = b"") -> None:
         super().__init__(stream)
@@ -133,7 +133,7 @@ class _Part(StreamView):
     def read(self, size: int = -1) -> bytes:
         left = max(0, self._end - self._stream.tell())
         content = self._stream.read(left if size < 0 else min(size, left))
-        if content or self._endings == _MAX_ENDINGS:  # a decoder that never stops reading must meet an end
+        if content or self._endings == _MAX_ENDINGS:  # ends a decoder that would read for ever
             return content
         self._endings += 1
         return self._ending
@@ -146,7 +146,7 @@ def _is_interlaced(image: ImageFile.ImageFile) -> bool:
 
 
 def _second_beginning(stream: BinaryIO) -> int | None:
-    """Where another JPEG begins within the pixels of the first: there its decoder fills all the rest with grey."""
+    """Return where another JPEG begins within the pixels of the first: the decoder fills the rest with grey."""
     stream.seek(0)
     content, place = stream.read(), 2
     while content[place : place + 1] == b"\xff" and content[place + 1 : place + 2] != b"\xda":
@@ -156,7 +156,7 @@ def _second_beginning(stream: BinaryIO) -> int | None:
 
 
 def _coarse(image: Image.Image, missing: Image.Image) -> Image.Image:
-    """Make missing pixels (white in the mask) like the nearest one to their left, or else above."""
+    """Fill missing pixels (white in the mask) with the nearest pixel to their left, or else above."""
     pixels, missing = np.array(image), np.asarray(missing) > 0
     columns, above = np.arange(image.width), pixels[0].copy()
     for row, lacks in zip(pixels, missing, strict=True):
@@ -172,7 +172,7 @@ def _coarse(image: Image.Image, missing: Image.Image) -> Image.Image:
 
 
 def _end_of_content(stream: BinaryIO) -> int:
-    """Find the end of a file without trailing zeros: an interrupted transfer may have reserved room for the rest."""
+    """Return the end of a file without trailing zeros: an interrupted transfer may have reserved space for the rest."""
     end = stream.seek(0, io.SEEK_END)
     while end > 0:
         start = max(0, end - _READ_BYTES)
@@ -185,7 +185,7 @@ def _end_of_content(stream: BinaryIO) -> int:
 
 
 def _decode_rows(image: ImageFile.ImageFile, value: int) -> ImageFile.ImageFile:
-    """Decode an image until its file ends; what was not decoded has this value, 0 to 255."""
+    """Decode an image until its file ends; pixels that were not decoded get this value, 0 to 255."""
 
     prepare, bands = image.load_prepare, len(image.getbands())
 
@@ -199,14 +199,17 @@ def _decode_rows(image: ImageFile.ImageFile, value: int) -> ImageFile.ImageFile:
     except OSError as error:
         if not is_cut_short(error) and not is_broken(error):
             raise
-        image.tile = []  # decoded as far as it goes
+        image.tile = []  # marks the image as decoded
     return image
 
 
 def _mask(
     image: Image.Image, other: Image.Image, compare: Callable[[np.ndarray, np.ndarray], np.ndarray]
 ) -> Image.Image:
-    """White where `compare` holds for two decoded images, strip by strip, as a large photo takes half a gigabyte."""
+    """Return a mask that is white where `compare` is true of two decoded images.
+
+    It compares strips of rows, because a large photo takes half a gigabyte.
+    """
     mask = Image.new("L", image.size)
     for top in range(0, image.height, _STRIP):
         box = 0, top, image.width, min(top + _STRIP, image.height)
@@ -216,20 +219,20 @@ def _mask(
 
 
 def _different(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Pixels [H, W] that differ: decoded ones are the same, whatever was there before."""
+    """Return which pixels [H, W] differ: decoded pixels are equal, whatever value they had before."""
     return (one != other).any(axis=2)
 
 
 def _undecoded_blocks(decoded: np.ndarray, ended: np.ndarray) -> np.ndarray:
-    """Pixels [H, W] in blocks of a JPEG that came without data.
+    """Return which pixels [H, W] lie in JPEG blocks without data.
 
-    decoded: as far as whole rows came; beyond, a decoder holds back some rows that it could draw. ended: with an end
-    marker, so that all that came was drawn, and grey for the rest.
+    decoded: without an end marker, so that the decoder holds back the last rows that it could draw. ended: with an end
+    marker, so that the decoder drew all data that it had, and grey for the rest.
     """
     height, width = ended.shape[:2]
     grey = ((ended == 128) | (ended == 127)).all(axis=2) & _different(decoded, ended)
     rows, columns = -(-height // _BLOCK), -(-width // _BLOCK)
     padded = np.pad(grey, ((0, rows * _BLOCK - height), (0, columns * _BLOCK - width)), mode="edge")
-    # Not of all pixels: colours are scaled up, and so run over into the next row.
+    # A share below 1, because colours are upsampled and bleed into the next row.
     blocks = padded.reshape(rows, _BLOCK, columns, _BLOCK).mean(axis=(1, 3)) >= _GREY_SHARE
     return blocks.repeat(_BLOCK, 0).repeat(_BLOCK, 1)[:height, :width]

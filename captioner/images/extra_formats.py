@@ -1,7 +1,7 @@
-"""HEIC and JPEG XL, which Pillow reads only with other packages. These are imported for such photos alone.
+"""HEIC and JPEG XL, which Pillow reads only with other packages, imported only for such photos.
 
 Their decoders take a whole file at once and cannot be interrupted. Where time is limited, as in the service,
-`decode_apart` decodes such a photo in a process of its own, with bounded time and memory.
+`decode_apart` decodes such a photo in a separate process, with bounded time and memory.
 """
 
 import dataclasses
@@ -22,22 +22,22 @@ from captioner.images.file_types import is_heic, is_jpeg_xl, why_not_an_image
 _ROOT = Path(__file__).parents[2]
 _ERRORS = {kind.__name__: kind for kind in (ImageError, NotAnImage, ImageTooLarge)}
 _PHOTO = "PHOTO"
-"""Placeholder for the photo's name in the messages of that process."""
+"""Placeholder for the photo's name in the messages of the decoding process."""
 
 CheckSize = Callable[[int, int], None]
-"""Raises ImageError for a width and height that are not to be decoded."""
+"""Raises ImageError for a width and height that must not be decoded."""
 
 
 def is_extra(head: bytes) -> bool:
-    """Whether a file with this beginning is HEIC or JPEG XL."""
+    """Return whether a file with these first bytes is HEIC or JPEG XL."""
     return is_heic(head) or is_jpeg_xl(head)
 
 
 def open_extra(data: bytes, name: str, check_size: CheckSize) -> Image.Image:
-    """Open a HEIC or JPEG XL file; its size is checked before any pixel of it is decoded.
+    """Open a HEIC or JPEG XL file; check its size before any pixel is decoded.
 
-    The image's EXIF holds the orientation that is still to be applied: libheif applies that of HEIC and removes it.
-    Raises NotAnImage where its beginning is damaged, ImageError where a package is missing.
+    The image's EXIF holds the orientation that is still to be applied; libheif applies and removes that of HEIC.
+    Raises NotAnImage if the beginning of the file is damaged or a package is missing, ImageError for other damage.
     """
     return _open_heic(data, name) if is_heic(data) else _open_jpeg_xl(data, name, check_size)
 
@@ -68,9 +68,9 @@ def _open_jpeg_xl(data: bytes, name: str, check_size: CheckSize) -> Image.Image:
         )
     try:
         return jpeg_xl.decode(data, header)
-    except RuntimeError as error:  # whose text, of several lines, is about building the decoder
+    except RuntimeError as error:  # its text has several lines about how to build the decoder
         raise ImageError(
-            f"{name} is damaged or cut short (its JPEG XL data cannot be decoded): copy it again from where it came, "
+            f"{name} is damaged or cut short (its JPEG XL data cannot be decoded): copy it again from its source, "
             "or save it as JPEG"
         ) from error
 
@@ -80,18 +80,18 @@ def _missing(name: str, form: str, package: str) -> ImageError:
 
 
 def decode_apart(data: bytes, name: str, max_pixels: int, seconds: float) -> Image.Image:
-    """Decode a HEIC or JPEG XL file in a process of its own -> upright, RGB. Raises ImageError."""
-    # Started in the folder of the package, so that it is found whether it is installed or not.
+    """Decode a HEIC or JPEG XL file in a separate process -> upright, RGB. Raises ImageError."""
+    # Started in the package's parent folder, so that the module is found whether the package is installed or not.
     command = [sys.executable, "-m", "captioner.images.process", str(max_pixels)]
     try:
         process = subprocess.run(command, input=data, capture_output=True, timeout=max(seconds, 0.01), cwd=_ROOT)
     except subprocess.TimeoutExpired as error:
         raise ImageError(
-            f"{name} takes more than {seconds:.1f} seconds to decode: save it anew as a plain JPEG"
+            f"{name} takes more than {seconds:.1f} seconds to decode: save it again as a plain JPEG"
         ) from error
     head, _, pixels = process.stdout.partition(b"\n")
     if process.returncode or not head:
-        raise ImageError(f"{name} ended the process that decoded it: save it anew as a plain JPEG")
+        raise ImageError(f"{name} ended the process that decoded it: save it again as a plain JPEG")
     answer = json.loads(head)
     if "error" in answer:
         raise _ERRORS[answer["error"]](answer["text"].replace(_PHOTO, name, 1))
@@ -102,9 +102,9 @@ def decode_apart(data: bytes, name: str, max_pixels: int, seconds: float) -> Ima
 
 
 def answer_of(data: bytes, max_pixels: int, open_image: Callable[..., Image.Image]) -> tuple[dict, bytes]:
-    """Answer of the process: {"size": [width, height]} and the pixels, or {"error": class, "text": sentence}.
+    """Return the process's answer: {"size": [width, height]} and the pixels, or {"error": class, "text": sentence}.
 
-    For a photo that is cut short, {"cut": {...}} also holds the fields of its CutShort.
+    For a truncated photo, "cut" also holds the fields of its CutShort.
     """
     try:
         photo = open_image(data, _PHOTO, max_pixels)

@@ -1,4 +1,4 @@
-"""Types of files that are not readable photos, told by first bytes or by name, and what their owner can do."""
+"""Recognise files that are not readable photos by their first bytes or name, and advise how to get a photo."""
 
 import codecs
 import mimetypes
@@ -9,21 +9,21 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 HEAD_BYTES = 4096
-"""Bytes from the beginning of a file that tell its type."""
+"""Number of first bytes of a file that identify its type."""
 
 
 @dataclass(frozen=True)
 class FileType:
-    """A type of file."""
+    """File type, with advice for its owner."""
 
     name: str
-    """With its article: "a PDF document"."""
+    """Name with its article: "a PDF document"."""
     advice: str
-    """Advice on how to get a photo that can be read."""
+    """How to get a readable photo."""
 
     @property
     def is_near_photo(self) -> bool:
-        """Whether it may hold, or lead to, a photo that its owner may miss."""
+        """Return whether the file may contain, or point to, a photo that its owner would miss."""
         return self.advice not in _PLAIN_ADVICE
 
 
@@ -35,11 +35,11 @@ _DOCUMENT = "export the page or the picture in it as JPEG or PNG"
 _UNPACK = "unpack it and give the photos in it"
 _DOWNLOAD = "download the photo itself: the server answered with something else"
 _PLAIN_ADVICE = (_GIVE, _GIVE_ITSELF, _DOWNLOAD)
-_AGAIN = "copy it again from where it came, or save it as JPEG"
+_AGAIN = "copy it again from its source, or save it as JPEG"
 _RAW = FileType("a camera's raw photo", "develop it in a photo editor and export it as JPEG")
 
-HEIC = FileType("a HEIC photo", "copy it again from where it came, or export it as JPEG")
-JPEG_XL = FileType("a JPEG XL photo", "copy it again from where it came, or export it as JPEG")
+HEIC = FileType("a HEIC photo", "copy it again from its source, or export it as JPEG")
+JPEG_XL = FileType("a JPEG XL photo", "copy it again from its source, or export it as JPEG")
 
 _BINARY: tuple[tuple[int, bytes, FileType], ...] = (
     (0, b"8BPS", FileType("a Photoshop document", _EXPORT)),
@@ -106,7 +106,7 @@ _PICTURES: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\0\0\0\x0cjP  ", "a JPEG 2000 picture"),
     (0, b"\xff\x4f\xff\x51", "a JPEG 2000 picture"),
 )
-"""Formats that are read, whatever the file's name says."""
+"""Formats that are read whatever the file's name."""
 
 _POINTER = FileType("a Git LFS pointer instead of the photo", "run git lfs pull to fetch the photo")
 _ANNEX = FileType("a git-annex pointer instead of the photo", "run git annex get to fetch the photo")
@@ -127,7 +127,7 @@ _TEXTS: tuple[tuple[str, FileType], ...] = (
     (r"(https?|ftp|s3|gs)://\S+\s*$", FileType("a text with an address", "download the photo itself")),
     (r"[\[{]", FileType("a JSON document", _DOWNLOAD)),
 )  # fmt: skip
-"""Patterns for the beginning of a text, in lower case and without leading blanks."""
+"""Patterns for the beginning of a text, in lower case and without leading white space."""
 
 _TEXT = FileType("a text", _GIVE_ITSELF)
 
@@ -147,9 +147,9 @@ _DNG_VERSION, _SUB_IFDS, _MAKE, _SUBFILE_TYPE = 50706, 330, 271, 254
 
 
 def file_type(head: bytes, name: str = "") -> FileType | None:
-    """Recognise a file that is not a photo in a readable format. None for readable formats and unknown bytes.
+    """Recognise a file that is not a photo in a readable format. Return None for readable formats and unknown bytes.
 
-    head: the first `HEAD_BYTES` of the file, at least. name: of the file, where that is known.
+    head: at least the first `HEAD_BYTES` of the file. name: name of the file, if known.
     """
     if is_raw(head, name):
         return _RAW
@@ -166,9 +166,9 @@ def file_type(head: bytes, name: str = "") -> FileType | None:
 
 
 def type_of_name(name: str, readable: Collection[str]) -> FileType | None:
-    """Tell from its name what a file is that its owner may take for a photo. None for photos and other files.
+    """Recognise by its name a file that its owner may take for a photo. Return None for photos and all other files.
 
-    readable: extensions of photos that are read, lower case.
+    readable: lower-case extensions of photos that are read.
     """
     extension = os.path.splitext(name)[1].lower()
     if extension in readable:
@@ -184,7 +184,7 @@ def type_of_name(name: str, readable: Collection[str]) -> FileType | None:
 
 
 def picture_type(head: bytes) -> str | None:
-    """Name the readable format that a file's first bytes belong to, with its article."""
+    """Return the name, with its article, of the readable format that a file's first bytes belong to."""
     if is_heic(head):
         return HEIC.name
     if is_jpeg_xl(head):
@@ -195,7 +195,7 @@ def picture_type(head: bytes) -> str | None:
 
 
 def why_not_an_image(head: bytes, name: str = "") -> str:
-    """Say why a file could not be opened as a photo and what to do, as the rest of a sentence."""
+    """Return why a file could not be opened as a photo and what to do, as the rest of a sentence after its name."""
     picture, kind = picture_type(head), file_type(head, name)
     if kind is not None and (picture is None or kind is _RAW):
         return f"is not an image that can be read, but {kind.name}: {kind.advice}"
@@ -207,24 +207,24 @@ def why_not_an_image(head: bytes, name: str = "") -> str:
 
 
 def is_heic(head: bytes) -> bool:
-    """Whether a file begins as a HEIF container with HEVC pictures, which iPhones write."""
+    """Return whether a file begins as a HEIF container with HEVC pictures, as iPhones write it."""
     if head[4:8] != b"ftyp":
         return False
     if head[8:12] in _HEIC_BRANDS:
         return True
-    # In some files the container's own brand comes first: the next brands tell the codec.
+    # Some files name the container's brand first; the other brands name the codec.
     return head[8:12] in _HEIF_CONTAINERS and not {b"avif", b"avis"} & set(_brands(head))
 
 
 def is_jpeg_xl(head: bytes) -> bool:
-    """Whether a file begins as JPEG XL: the bare codestream or its container."""
+    """Return whether a file begins as JPEG XL: a bare codestream or a container."""
     return head.startswith(_JPEG_XL_HEADS)
 
 
 def is_raw(head: bytes, name: str = "") -> bool:
-    """Whether a file is a camera's raw photo.
+    """Return whether a file is a camera's raw photo.
 
-    Most of them are TIFF files whose first picture is a thumbnail, which must not be taken for the photo.
+    Most raw photos are TIFF files whose first picture is a thumbnail, which must not be read as the photo.
     """
     if head[4:12] == b"ftypcrx ":
         return True
@@ -237,7 +237,7 @@ def is_raw(head: bytes, name: str = "") -> bool:
 
 
 def _first_tags(head: bytes) -> dict[int, int]:
-    """The tags of a TIFF file's first picture with their values as 32-bit numbers, as far as `head` reaches."""
+    """Return the tags in `head` of a TIFF file's first picture, with their values as 32-bit numbers."""
     order = "<" if head[:2] == b"II" else ">"
     try:
         (place,) = struct.unpack_from(f"{order}I", head, 4)
@@ -263,7 +263,7 @@ def _media_type(head: bytes) -> FileType | None:
 
 
 def _brands(head: bytes) -> list[bytes]:
-    """The brands of an ISO media file: its own and those that it is compatible with."""
+    """Return the brands of an ISO media file: the major brand, then the compatible ones."""
     end = min(int.from_bytes(head[:4], "big"), len(head))
     return [head[8:12], *(head[place : place + 4] for place in range(16, end - 3, 4))]
 
@@ -277,7 +277,7 @@ def _property_list(head: bytes, name: str) -> FileType:
 
 
 def _text_type(head: bytes) -> FileType | None:
-    """Recognise the type of a text; None for other files."""
+    """Recognise the type of a text; return None for other files."""
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         text = head.decode("utf-16", "replace")
     else:

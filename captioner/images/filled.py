@@ -1,8 +1,8 @@
-"""WebP, HEIC and AVIF files that are cut short: decode them with zeros in place of what is missing.
+"""Truncated WebP, HEIC and AVIF files: decode them with zeros in place of the missing bytes.
 
-Their decoders take whole files alone, and return no part of a picture. Filled up to the length that its headers tell,
-a file is decoded: as it was stored as far as its content goes, and as anything after that. A second decoding, with a
-few bytes less, differs from there on.
+Their decoders accept only whole files and return no partial picture. A file filled up to the length in its headers
+does decode: correctly as far as its content goes, arbitrarily after that. A second decoding, with a few bytes less,
+differs from that point on.
 """
 
 import struct
@@ -13,24 +13,24 @@ from PIL import Image, ImageChops
 from captioner.images.cut import CUT_SHORT, MIN_DECODED, MISSING_COLOUR, CutShort
 
 MAX_BYTES = 200_000_000
-"""Length up to which a file is filled up."""
+"""Maximum length that a file is filled up to."""
 
-_FEWER = (0, 32, 64, 128, 256, 512)  # bytes less; the next number where a decoder refuses such a file
+_FEWER = (0, 32, 64, 128, 256, 512)  # bytes to cut off; the next number is tried if the decoder refuses the file
 _WEBP_PICTURES = (b"VP8 ", b"VP8L", b"ALPH", b"ANMF", b"VP8X", b"ANIM", b"ICCP")
 _SIDES = ("bottom", "right", "top", "left")
-"""Where the bottom of the stored picture comes to lie, by quarters of a turn to the left."""
+"""Side where the bottom of the stored picture lies, by quarter turns to the left."""
 
 
 def is_fillable(head: bytes) -> bool:
-    """Whether a file begins as WebP, HEIC or AVIF."""
+    """Return whether a file begins as WebP, HEIC or AVIF."""
     return head[4:8] == b"ftyp" or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
 
 
 def decode_filled(data: bytes, decode: Callable[[bytes], Image.Image]) -> Image.Image | None:
-    """Decode a file that is cut short; the missing part is grey, and `info[CUT_SHORT]` says what it is.
+    """Decode a truncated file; the missing part is grey, and `info[CUT_SHORT]` describes it.
 
-    decode: of a whole file, upright and RGB; it raises what it likes.
-    -> None where the file is not cut short, or (nearly) nothing of it can be decoded.
+    decode: decodes a whole file to upright RGB; it may raise any exception.
+    -> None if the file is not truncated, or if less than `MIN_DECODED` of it can be decoded.
     """
     if _filled(data) is None:
         return None
@@ -63,7 +63,7 @@ def _decoded(data: bytes, decode: Callable[[bytes], Image.Image]) -> Image.Image
 
 
 def _filled(data: bytes) -> bytes | None:
-    """The file with zeros up to the end of the part that is cut; None where none is, or nearly all of it."""
+    """Return the file with zeros up to the end of its truncated part; None if it is whole, or nearly all is missing."""
     filled = _filled_webp(data) if data[:4] == b"RIFF" else _filled_boxes(data)
     return filled if filled is not None and len(filled) <= len(data) / MIN_DECODED else None
 
@@ -73,7 +73,7 @@ def _filled_webp(data: bytes) -> bytes | None:
     while place + 8 <= len(data):
         kind, length = data[place : place + 4], struct.unpack_from("<I", data, place + 4)[0]
         end = place + 8 + length + length % 2
-        if end > len(data) and kind not in _WEBP_PICTURES:  # what a camera wrote into the file: left out
+        if end > len(data) and kind not in _WEBP_PICTURES:  # metadata, which is left out
             end = place
             break
         place = end
@@ -89,14 +89,14 @@ def _filled_boxes(data: bytes) -> bytes | None:
         length = int.from_bytes(data[place : place + 4], "big")
         if length == 1:
             length = int.from_bytes(data[place + 8 : place + 16], "big")
-        if length < 8:  # to the end of the file, wherever that was; or damaged
+        if length < 8:  # a box that extends to the end of the file, or a damaged one
             return None
         place += length
     return data + bytes(place - len(data)) if len(data) < place <= MAX_BYTES else None
 
 
 def _sides(data: bytes) -> tuple[str, ...]:
-    """The sides of the upright photo at which the end of its file may lie."""
+    """Return the sides of the upright photo where the end of its file may lie."""
     if data[:4] == b"RIFF":
         return _SIDES[:1]
     properties = data.partition(b"mdat")[0]
@@ -106,7 +106,7 @@ def _sides(data: bytes) -> tuple[str, ...]:
 
 
 def _missing_band(photo: Image.Image, other: Image.Image, sides: tuple[str, ...]) -> tuple[str, float]:
-    """The side of the photo, of the possible ones, and the share of it, from where on two decodings differ."""
+    """Return which of the possible sides two decodings differ at, and the share of the photo that differs."""
     differs = ImageChops.difference(photo, other).getbbox()
     if differs is None:
         return sides[0], 0.0

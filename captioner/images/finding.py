@@ -15,15 +15,15 @@ IMAGE_EXTENSIONS = frozenset(
     ".jpg .jpeg .jpe .jfif .mpo .png .apng .gif .webp .avif .heic .heif .hif .heics .heifs .jxl .bmp .dib .tif .tiff"
     " .jp2 .j2k .jpx .jpf .j2c .ppm .pgm .pbm .pnm .tga .ico".split()
 )
-"""What `find_images` takes for an image in a folder, lower case. A file that is named outright may have any name."""
+"""Lower-case extensions of the images that `find_images` finds in a folder. A file given by its path may have any."""
 
 
 MAX_NAMED = 10
-"""Maximum number of passed-over files that are named; the others are counted by ending."""
+"""Maximum number of skipped files that are named; the others are counted by extension."""
 
 
 class PassedOver:
-    """Counts the files of folders, globs and archives that are not photos."""
+    """Counter of the files in folders, globs and archives that are not photos."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -33,13 +33,13 @@ class PassedOver:
         self._folders: dict[str, None] = {}
 
     def add_file(self, path: str | os.PathLike[str]) -> None:
-        """Count a local file; the first ones are opened to tell their types."""
+        """Count a local file; the first `MAX_NAMED` are opened to recognise their types."""
         self.add(path, None if self.is_full else _head_of(path))
 
     def add(self, path: str | os.PathLike[str], head: bytes | None = None) -> None:
-        """Count a file by its path or address. Hidden files are left out.
+        """Count a file by its path or address. Hidden files are not counted.
 
-        head: its first `HEAD_BYTES`, which tell its type; None if unknown.
+        head: its first `HEAD_BYTES`, which identify its type; None if unknown.
         """
         name = os.path.basename(path)
         if name.startswith(".") and not name.endswith(".icloud") or not self._seen.add(os.path.abspath(path)):
@@ -51,7 +51,7 @@ class PassedOver:
             self._endings[_ending(name)] += 1
 
     def add_folder(self, path: str | os.PathLike[str]) -> None:
-        """Count a folder that is not searched. Hidden folders are left out."""
+        """Count a folder that is not searched. Hidden folders are not counted."""
         if not os.path.basename(path).startswith("."):
             self._folders[os.fspath(path)] = None
 
@@ -69,11 +69,11 @@ class PassedOver:
 
     @property
     def is_full(self) -> bool:
-        """Whether no more files are named, so that further files need not be opened."""
+        """Return whether `MAX_NAMED` files are named, so that further files need not be opened."""
         return len(self._named) >= MAX_NAMED
 
     def summary(self) -> str:
-        """Name and count the passed-over files and folders, in a sentence without its full stop."""
+        """Name and count the skipped files and folders, in a sentence without its full stop."""
         said = []
         if self.count:
             files = f"{counted(self.count, 'file')} {'was' if self.count == 1 else 'were'}"
@@ -93,7 +93,7 @@ def _ending(name: str) -> str:
 
 
 def _head_of(path: str | os.PathLike[str]) -> bytes | None:
-    """Read the first bytes of a file; None if it cannot be read, and for pipes, which would block."""
+    """Read the first bytes of a file. Return None if it cannot be read, or is a pipe, which would block."""
     try:
         if os.path.isfile(path):
             with open(path, "rb") as file:
@@ -117,14 +117,14 @@ def find_images(
 ) -> list[Path]:
     """List the photos that files, folders and globs stand for, each once.
 
-    What is named first comes first; the photos of one folder or glob are sorted. Folders and globs give the files that
-    are named like an image (`IMAGE_EXTENSIONS`) and not hidden. A file that is named outright is kept whatever it is
-    called, and also where it is missing, so that whoever opens it can say so.
+    The order is that of `paths`; the photos of one folder or glob are sorted. Folders and globs give the files with an
+    image's extension (`IMAGE_EXTENSIONS`) that are not hidden. A file given by its path is kept whatever its name, and
+    even if it is missing, so that opening it reports the error.
 
-    recursive: search the folders of a folder as well. passed_over: counts the other files of folders and globs.
-    Raises ImageError for a folder or glob in which there is no image; it names what else is there.
+    recursive: search the folders in a folder as well. passed_over: counts the other files of folders and globs.
+    Raises ImageError for a folder or glob without images; the error names the other files there.
     """
-    found: dict[str, Path] = {}  # absolute path -> the path as it was named
+    found: dict[str, Path] = {}  # absolute path -> the path as it was given
     for path in paths:
         for image in _images_at(Path(path), recursive, PassedOver() if passed_over is None else passed_over):
             found.setdefault(os.path.abspath(image), image)
@@ -147,7 +147,7 @@ def _images_at(path: Path, recursive: bool, passed_over: PassedOver) -> list[Pat
 
 
 def _chosen(files: Iterable[Path], passed_over: PassedOver, empty: str) -> list[Path]:
-    """The images among files, sorted; `empty` begins the error where there are none."""
+    """Return the images among files, sorted; `empty` begins the error message if there are none."""
     images, others = [], []
     for file in sorted(files):
         (images if is_image_name(file) else others).append(file)
@@ -176,9 +176,9 @@ def _files_in(folder: Path, recursive: bool) -> list[Path]:
 
 
 def is_image_name(path: str | os.PathLike[str]) -> bool:
-    """Whether a folder's file of that name is taken for a photo."""
+    """Return whether a file of that name in a folder is read as a photo."""
     name = os.path.basename(path)
-    # Hidden files are left out: macOS leaves a "._photo.jpg" beside each photo that it copies to a foreign disk.
+    # Hidden files do not count: macOS leaves a "._photo.jpg" beside each photo that it copies to a foreign disk.
     return os.path.splitext(name)[1].lower() in IMAGE_EXTENSIONS and not name.startswith(".")
 
 

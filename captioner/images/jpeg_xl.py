@@ -1,7 +1,7 @@
-"""JPEG XL photos: headers are parsed here, pixels decoded by the package pillow-jxl-plugin.
+"""JPEG XL photos: this module parses headers; the package pillow-jxl-plugin decodes pixels.
 
-The package decodes a whole file at once and checks no size first. It is under the GPL and is imported only for JPEG XL
-photos.
+The package decodes a whole file at once and does not check its size first. Its licence is the GPL, and it is imported
+only for JPEG XL photos.
 """
 
 import io
@@ -11,12 +11,12 @@ import numpy as np
 from PIL import Image
 
 MAX_EXTRA_CHANNELS = 4
-"""Beside the colours, as of level 5 of the format: each takes as much memory as a colour."""
+"""Maximum number of channels besides the colours, as in level 5 of the format; each needs a colour's memory."""
 
 _CONTAINER = b"\0\0\0\x0cJXL \r\n\x87\n"
 _ORIENTATION_TAG = 0x0112
 _RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
-"""Width to height, by the number in the header less one."""
+"""Ratio of width to height, by the number in the header minus one."""
 
 
 @dataclass(frozen=True)
@@ -25,14 +25,14 @@ class Header:
 
     width: int
     height: int
-    """In pixels as stored, before the photo is turned upright."""
+    """Size in pixels as stored, before the photo is turned upright."""
     orientation: int
-    """As of EXIF. The decoder applies it."""
+    """EXIF orientation, which the decoder applies."""
     extra_channels: int
 
 
 class JpegXlError(ValueError):
-    """A file is no JPEG XL file, or its header is damaged."""
+    """The file is not JPEG XL, or its header is damaged."""
 
 
 def read_header(data: bytes) -> Header:
@@ -43,7 +43,7 @@ def read_header(data: bytes) -> Header:
     bits = _Bits(codestream[2:])
     width, height = _size(bits)
     orientation = extra = None
-    if bits.take(1):  # all of the metadata as by default
+    if bits.take(1):  # all metadata have their defaults
         orientation, extra = 1, 0
     else:
         orientation = _extra_fields(bits) if bits.take(1) else 1
@@ -54,17 +54,17 @@ def read_header(data: bytes) -> Header:
 
 
 def decode(data: bytes, header: Header) -> Image.Image:
-    """Decode a file whose header was checked. Its EXIF holds the orientation that is still to be applied.
+    """Decode a file whose header was checked. The image's EXIF holds the orientation that is still to be applied.
 
-    Where a JPEG was packed without loss, the image is that JPEG, not decoded yet.
-    Raises what the package does for damaged files, also RuntimeError.
+    If the file holds a losslessly repacked JPEG, the image is that JPEG, not decoded yet.
+    Raises the package's errors for damaged files, RuntimeError among them.
     """
     from pillow_jxl import Decoder
 
     is_jpeg, info, pixels, _, boxes = Decoder(num_threads=1)(data)
     if is_jpeg:
         return Image.open(io.BytesIO(pixels), formats=("JPEG",))
-    if info.mode == "F;16":  # half floats come as floats
+    if info.mode == "F;16":  # half floats are returned as floats
         image = Image.frombytes("F", (info.width, info.height), pixels)
     elif info.mode == "I;16":
         values = np.frombuffer(pixels, np.uint16).reshape(info.height, info.width)
@@ -79,7 +79,7 @@ def decode(data: bytes, header: Header) -> Image.Image:
 
 
 def _codestream(data: bytes) -> bytes:
-    """The beginning of the codestream, as far as its first part reaches."""
+    """Return the beginning of the codestream, at most its first part."""
     if not data.startswith(_CONTAINER):
         return data[:64]
     place = 0
@@ -100,7 +100,7 @@ def _codestream(data: bytes) -> bytes:
 
 
 def _parts(data: bytes, place: int) -> bytes:
-    """The beginning of a codestream that is split over boxes: the first one may hold but a few bytes of it."""
+    """Return the beginning of a codestream that is split over boxes: the first box may hold only a few bytes."""
     found = b""
     while place + 12 <= len(data) and len(found) < 64:
         size, kind = int.from_bytes(data[place : place + 4], "big"), data[place + 4 : place + 8]
@@ -117,7 +117,7 @@ def _parts(data: bytes, place: int) -> bytes:
 
 
 class _Bits:
-    """Bits of a codestream, the lowest one of each byte first."""
+    """Bit reader of a codestream, lowest bit of each byte first."""
 
     def __init__(self, data: bytes) -> None:
         self._bits, self._left = int.from_bytes(data, "little"), 8 * len(data)
@@ -131,13 +131,13 @@ class _Bits:
         return value
 
     def choose(self, *distributions: tuple[int, int]) -> int:
-        """One of four distributions by two bits: an offset, and how many bits are added to it."""
+        """Read two bits that choose one of four (offset, number of bits), then that many bits; return their sum."""
         offset, count = distributions[self.take(2)]
         return offset + self.take(count)
 
 
 def _size(bits: _Bits) -> tuple[int, int]:
-    """Width and height of a SizeHeader."""
+    """Read the width and height of a SizeHeader."""
     small = bits.take(1)
 
     def side() -> int:
@@ -152,7 +152,7 @@ def _size(bits: _Bits) -> tuple[int, int]:
 
 
 def _extra_fields(bits: _Bits) -> int:
-    """-> the orientation; what else stands there is passed over."""
+    """Read the extra fields; return the orientation and skip the others."""
     orientation = 1 + bits.take(3)
     if bits.take(1):  # intrinsic size
         _size(bits)

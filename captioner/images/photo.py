@@ -1,6 +1,6 @@
-"""A photo in any common form -> upright RGB pixels, the square that a model sees, and where in the photo that lies.
+"""Read a photo in any common format as upright RGB, and fit it to the square that is the model's input.
 
-Training and captioning read photos here and nowhere else, so that both see the same pixels.
+Training and captioning read photos only here, so that both get the same pixels.
 """
 
 import contextlib
@@ -28,17 +28,17 @@ from captioner.images.streams import TimedStream
 from captioner.images.warnings import BLANK_CONTRAST, PhotoWarning, contrast, find_warnings, is_blank
 
 MAX_PIXELS = 178_956_970
-"""Width times height above which a photo is refused before it is decoded (half a gigabyte as RGB)."""
+"""Maximum width times height; a larger photo is refused before it is decoded (half a gigabyte as RGB)."""
 
 PAD_COLOUR = (124, 116, 104)
-"""RGB around a photo that is fitted with "pad": the mean of ImageNet, about zero once an encoder has normalised it."""
+"""RGB around a photo fitted with "pad": ImageNet's mean, which is about zero after the encoder's normalisation."""
 
-# Decoders that stay inside Pillow; extra_formats.py adds HEIC and JPEG XL. Left out on purpose: EPS, which runs
-# Ghostscript, and formats that no camera writes.
+# Decoders inside Pillow; extra_formats.py adds HEIC and JPEG XL. Excluded on purpose: EPS, which runs Ghostscript, and
+# formats that no camera writes.
 _FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "AVIF", "BMP", "DIB", "TIFF", "JPEG2000", "PPM", "TGA", "ICO")
 
 _ORIENTATION_TAG = 0x0112
-_UPRIGHT = {  # EXIF orientation -> what turns the stored pixels upright
+_UPRIGHT = {  # EXIF orientation -> transposition that turns the stored pixels upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -50,33 +50,33 @@ _UPRIGHT = {  # EXIF orientation -> what turns the stored pixels upright
 
 _ANIMATIONS = ("GIF", "WEBP", "PNG", "AVIF")
 _FRAMES, _FRAMES_SECONDS = 100, 3.0
-"""Maximum number of frames, and seconds, to search an animation that begins with blank frames."""
+"""Maximum number of frames, and of seconds, to search in an animation that begins with blank frames."""
 _CLEAR_CONTRAST = 40.0
-"""Of a frame that shows something clearly: an animation that fades in is read some frames after its black."""
+"""Minimum contrast of a frame that shows something clearly, so that an animation that fades in is read later on."""
 
 _LONGEST_SIDE = 65_536
-"""Pixels to resample at once. Pillow's filter takes 32 bytes for each, whatever comes out."""
+"""Maximum side in pixels to resample at once. Pillow's filter takes 32 bytes for each, whatever the output size."""
 
 _ROWS_PER_PIXEL = 128
-"""Rows of the padding's canvas for each pixel of the result, at most about twice as many."""
+"""Rows of the padded canvas for each pixel of the result; at most about twice as many."""
 
 _TIMED_BLOCK = 8192
-"""Bytes of a file between two looks at the clock."""
+"""Bytes of a file read between two checks of the time limit."""
 
 ImageSource = str | os.PathLike | bytes | BinaryIO | Image.Image
 
 
 @dataclass(frozen=True)
 class ImageFrame:
-    """Where the square that a model saw lies in the photo."""
+    """Geometry of the model's square input within the photo."""
 
     width: int
-    """Of the upright original photo, in pixels."""
+    """Size of the upright original photo, pixels."""
     height: int
     seen_box: tuple[float, float, float, float]
-    """Left, top, right, bottom of the part that the model saw, in pixels of the upright photo, exact.
+    """Left, top, right, bottom of the model's input, in pixels of the upright photo, exact.
 
-    With fit "pad" it reaches past the photo's edges."""
+    With fit "pad" it extends beyond the photo's edges."""
     warnings: tuple[PhotoWarning, ...] = ()
     """Reasons to doubt captions of the photo; see `prepare_image`."""
 
@@ -84,19 +84,19 @@ class ImageFrame:
 def open_image(
     source: ImageSource, name: str | None = None, max_pixels: int = MAX_PIXELS, seconds: float | None = None
 ) -> Image.Image:
-    """Read a photo: upright (EXIF orientation applied), RGB, fully decoded, its file closed again.
+    """Read a photo: upright (EXIF orientation applied), RGB, fully decoded, its file closed.
 
-    Transparent parts become white. Of an animation the first frame that shows something is read. Sixteen-bit greys are
-    divided by 257; modes that do not tell their range (32-bit integers and floats) are scaled as `_grey_levels` says.
+    Transparent parts become white. An animation is read at its first frame that shows something. Sixteen-bit greys are
+    divided by 257; modes of unknown range (32-bit integers and floats) are scaled as in `_grey_levels`.
 
-    source: a path, the bytes of a file, a binary stream, or a Pillow image (which is left as it is).
-    name: what errors call the photo; by default its path.
-    max_pixels: the largest width times height that is read; never more than `MAX_PIXELS`.
-    seconds: for which a file may be decoded; by default as long as it takes.
-    Of a file that is cut short, what can be decoded is read, and `info[CUT_SHORT]` of the photo says what is missing.
-    Raises ImageError, one sentence that names the photo, where it is missing, a folder, empty, damaged, cut so short
-    that nearly nothing can be decoded, or too slow; NotAnImage where it is none; ImageTooLarge for more pixels than
-    that (read from its header, before anything is decoded).
+    source: a path, the bytes of a file, a binary stream, or a Pillow image (which is not modified).
+    name: name of the photo in errors; by default its path.
+    max_pixels: maximum width times height; never more than `MAX_PIXELS`.
+    seconds: time limit for decoding a file; by default none.
+    A truncated file is decoded as far as possible, and `info[CUT_SHORT]` of the photo describes the missing part.
+    Raises ImageError, one sentence that names the photo, if it is missing, a folder, empty, damaged, truncated so early
+    that nearly nothing can be decoded, or too slow; NotAnImage if it is not an image; ImageTooLarge if its header has
+    more than `max_pixels`, before anything is decoded.
     """
     name, max_pixels = name or _name_of(source), min(max_pixels, MAX_PIXELS)
     if isinstance(source, Image.Image):
@@ -116,9 +116,9 @@ def open_image(
 
 
 def is_opened(source: ImageSource) -> bool:
-    """Whether `open_image` would give but a copy: a Pillow image, decoded, upright and RGB, as it makes them itself."""
+    """Return whether `open_image` would only copy the source: a Pillow image that is decoded, upright and RGB."""
     return (
-        type(source) is Image.Image  # those that Pillow reads from a file later have classes of their own
+        type(source) is Image.Image  # images that Pillow decodes lazily from a file have other classes
         and source.mode == "RGB"
         and 0 < source.width * source.height <= MAX_PIXELS
         and source.info.keys() <= {CUT_SHORT}  # other entries may define a transparent colour
@@ -127,16 +127,16 @@ def is_opened(source: ImageSource) -> bool:
 
 
 def prepare_image(image: Image.Image, size: int, fit: str) -> tuple[np.ndarray, ImageFrame]:
-    """Make the square that a model sees, as `fit_image` does, and find reasons to doubt a caption."""
+    """Fit a photo to the model's square input, as `fit_image` does, and find reasons to doubt a caption."""
     square, frame = fit_image(image, size, fit)
     return square, replace(frame, warnings=find_warnings(image))
 
 
 def fit_image(image: Image.Image, size: int, fit: str) -> tuple[np.ndarray, ImageFrame]:
-    """Make the square that a model sees of a photo: bicubic, antialiased.
+    """Fit a photo to the model's square input: bicubic, antialiased.
 
-    fit "squash": the whole photo, its aspect lost. "crop": its largest centred square. "pad": the whole photo in the
-    middle of a square of its longer side, on `PAD_COLOUR`.
+    fit "squash": the whole photo, without its aspect ratio. "crop": its largest centred square. "pad": the whole photo
+    in the middle of a square of its longer side, on `PAD_COLOUR`.
 
     image: RGB, from `open_image`. size: side of the square in pixels. -> (uint8 [size, size, 3], ImageFrame)
     Raises ConfigError for an unknown fit or a size below 1, ImageError for an image that is not RGB.
@@ -157,7 +157,7 @@ def fit_image(image: Image.Image, size: int, fit: str) -> tuple[np.ndarray, Imag
 
 
 def frame_of(width: int, height: int, fit: str) -> ImageFrame:
-    """The frame that `fit_image` returns for a photo of this size, in pixels of the upright photo."""
+    """Return the frame that `fit_image` returns for a photo of this size; width and height of the upright photo."""
     return ImageFrame(width, height, _seen_box(width, height, fit))
 
 
@@ -170,7 +170,7 @@ def _seen_box(width: int, height: int, fit: str) -> tuple[float, float, float, f
 
 
 def _resized(image: Image.Image, size: tuple[int, int], box: tuple[float, float, float, float]) -> Image.Image:
-    """Resample a box of the photo, bicubic. A side of more than `_LONGEST_SIDE` pixels is averaged down first."""
+    """Resample a box of the photo, bicubic. A side longer than `_LONGEST_SIDE` pixels is averaged down first."""
     left, top, right, bottom = box
     across, down = (max(1, math.ceil(side / _LONGEST_SIDE)) for side in (right - left, bottom - top))
     if across > 1 or down > 1:
@@ -181,9 +181,10 @@ def _resized(image: Image.Image, size: tuple[int, int], box: tuple[float, float,
 def _fit_padded(image: Image.Image, size: int) -> np.ndarray:
     """Draw the whole photo in the middle of a grey square -> uint8 [size, size, 3].
 
-    The padded square of a very long photo would be huge at its own scale. So its longer side, which fills the square,
-    is resampled first; then the other one, from a canvas with just the grey that the filter reaches, and only those
-    pixels of the result that the photo touches: an edge of the photo within one of them is mixed in its exact share.
+    The padded square of a very long photo would be huge at full scale. So the longer side, which fills the square, is
+    resampled first; then the other side, on a canvas with only the grey that the filter reaches, and only for the
+    pixels of the result that the photo touches. A pixel that contains an edge of the photo mixes photo and grey
+    exactly.
     """
     width, height = image.size
     if height > width:
@@ -193,15 +194,15 @@ def _fit_padded(image: Image.Image, size: int) -> np.ndarray:
         return np.array(image.resize((size, size), Image.Resampling.BICUBIC))
     strip = _resized(image, (size, height), (0.0, 0.0, float(width), float(height)))
     scale = width / size  # photo pixels per pixel of the result
-    reach = int(np.ceil(2.5 * max(scale, 1.0))) + 1  # a pixel's share outside the photo, and bicubic's two around it
+    reach = int(np.ceil(2.5 * max(scale, 1.0))) + 1  # a pixel partly outside, and bicubic's two around it
     above = (width - height) / 2
     first = int(np.floor(above / scale))
     rows = min(size, int(np.ceil((above + height) / scale))) - first
-    # Each pixel of the result spans hundreds of rows of a very long photo: these are averaged in bands first.
+    # Each pixel of the result spans hundreds of rows of a very long photo, so average these in bands first.
     band = max(1, int(scale / _ROWS_PER_PIXEL))
     canvas = _grey_canvas(strip, reach, band)
     start = (reach - above + first * scale) / band
-    end = min(start + rows * scale / band, canvas.height)  # rounding must not carry the box over the canvas
+    end = min(start + rows * scale / band, canvas.height)  # rounding must not move the box beyond the canvas
     square = np.full((size, size, 3), PAD_COLOUR, dtype=np.uint8)
     square[first : first + rows] = canvas.resize((size, rows), Image.Resampling.BICUBIC, box=(0, start, size, end))
     return square
@@ -229,7 +230,7 @@ def _name_of(source: ImageSource) -> str:
 
 @contextlib.contextmanager
 def _open_file(path: str | os.PathLike, name: str) -> Iterator[BinaryIO]:
-    # Asked before it is opened: opening a pipe would wait for its writer for ever.
+    # Checked before it is opened: opening a pipe would wait for its writer for ever.
     try:
         if os.path.isdir(path):
             raise ImageError(f"{name} is a folder, not a photo: name the photos in it")
@@ -285,7 +286,7 @@ def _decode_stream(stream: BinaryIO, name: str, max_pixels: int, seconds: float 
 
 
 def _decode_file(stream: BinaryIO, head: bytes, name: str, max_pixels: int, seconds: float | None) -> Image.Image:
-    """Decode a file from its beginning; of most formats also the part that a file holds if it is cut short."""
+    """Decode a file from its beginning; in most formats also the part that a truncated file holds."""
     extra = is_extra(head)
     timed = stream if seconds is None else TimedStream(stream, seconds, name)
     open_stream = functools.partial(_open_stream, is_timed=seconds is not None)
@@ -322,16 +323,16 @@ def _open_extra(data: bytes, name: str, max_pixels: int) -> Image.Image:
 def _decode(image: Image.Image, name: str, max_pixels: int) -> Image.Image:
     _check_size(image.size, name, max_pixels)
     image.load()
-    _check_size(image.size, name, max_pixels)  # an icon's header can lie about what is in it
-    # After load: some decoders turn the pixels themselves, and then take the orientation out.
+    _check_size(image.size, name, max_pixels)  # an icon's header can be wrong about its content
+    # After load: some decoders rotate the pixels themselves and then remove the orientation.
     upright = _UPRIGHT.get(_orientation(image))
     return _to_rgb(image if upright is None else image.transpose(upright))
 
 
 def _first_with_content(image: Image.Image, first: Image.Image, name: str, max_pixels: int) -> Image.Image:
-    """The first frame of an animation that shows something clearly; where none does, the one that shows most, if any.
+    """Return the first frame of an animation with clear content, or else the one with the most contrast.
 
-    first: the first frame, decoded; it is returned where it is not blank, and of everything that is no animation.
+    first: the first frame, decoded; returned if it is not blank or the image is not an animation.
     """
     if image.format not in _ANIMATIONS or not is_blank(first):
         return first
@@ -340,7 +341,7 @@ def _first_with_content(image: Image.Image, first: Image.Image, name: str, max_p
         try:
             image.seek(number)
             frame = _decode(image, name, max_pixels)
-        except Exception:  # the end of the animation, or damage to what follows a frame that could be read
+        except Exception:  # the end of the animation, or a damaged frame after a readable one
             break
         best = max(best, (contrast(frame), frame), key=lambda found: found[0])
         if best[0] >= _CLEAR_CONTRAST or time.monotonic() > end:
@@ -349,7 +350,7 @@ def _first_with_content(image: Image.Image, first: Image.Image, name: str, max_p
 
 
 def _part_upright(image: Image.Image, missing: Image.Image | None, cut: CutShort) -> Image.Image:
-    """A photo of which `decode_part` decoded a part. missing: mask of what is still to become grey."""
+    """Turn a photo that `decode_part` decoded upright. missing: mask of the part that is still to become grey."""
     photo, orientation = _to_rgb(image), _orientation(image)
     if missing is not None:
         photo.paste(MISSING_COLOUR, mask=missing)
@@ -361,7 +362,7 @@ def _part_upright(image: Image.Image, missing: Image.Image | None, cut: CutShort
 
 @contextlib.contextmanager
 def _reading(name: str, max_pixels: int) -> Iterator[None]:
-    """Make an ImageError of whatever Pillow raises, and let its warnings pass in silence."""
+    """Turn any exception of Pillow into an ImageError, and silence its warnings."""
     try:
         with _quiet_pillow():
             yield
@@ -370,9 +371,9 @@ def _reading(name: str, max_pixels: int) -> Iterator[None]:
     except Image.DecompressionBombError as error:
         raise ImageTooLarge(f"{name} is too large: at most {max_pixels:,} pixels are read: make it smaller") from error
     except Exception as error:  # decoders raise nearly anything on damaged files
-        reason = " ".join(str(error).split()) or type(error).__name__  # one line, whatever the decoder says
+        reason = " ".join(str(error).split()) or type(error).__name__  # as one line
         raise ImageError(
-            f"{name} is damaged or cut short ({reason}): copy it again from where it came, or save it as JPEG or PNG"
+            f"{name} is damaged or cut short ({reason}): copy it again from its source, or save it as JPEG or PNG"
         ) from error
 
 
@@ -402,8 +403,8 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         rgb = Image.new("RGB", image.size, "white")
         rgb.paste(pixels, mask=pixels.getchannel("A"))
     else:
-        rgb = image.convert("RGB")  # a copy where it is RGB already
-    # What is upright now must not be turned again by whoever reads the orientation from the copied EXIF.
+        rgb = image.convert("RGB")  # a copy if it is RGB already
+        # The photo is upright now: an orientation in copied EXIF would rotate it again.
     rgb.info.clear()
     return rgb
 
@@ -411,8 +412,8 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 def _grey_levels(values: np.ndarray, sixteen_bit: bool) -> np.ndarray:
     """Scale greys [H, W] of any range to uint8.
 
-    Sixteen-bit modes have the range 0 to 65535. Others do not say, so it is the first of these that holds the largest
-    value: 0 to 1 (floats), 0 to 255, 0 to 65535, 0 to that value. What is below 0 or not a number becomes black.
+    Sixteen-bit modes have the range 0 to 65535. For others it is the first of these that holds the largest value: 0 to
+    1 (floats), 0 to 255, 0 to 65535, 0 to that value. Negative values and NaN become black.
     """
     grey = np.clip(np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0), 0.0, None)
     peak = float(grey.max())
@@ -432,10 +433,10 @@ _quiet_filters: warnings.catch_warnings | None = None
 
 @contextlib.contextmanager
 def _quiet_pillow() -> Iterator[None]:
-    """Silence Pillow's warnings (large photos, odd EXIF): what matters of them is an ImageError.
+    """Silence Pillow's warnings (large photos, odd EXIF); serious problems raise ImageError.
 
-    `warnings.catch_warnings` is not made for threads: two that overlap can leave the filter of the first in place for
-    good. Here the first one in sets the filter and the last one out takes it away.
+    `warnings.catch_warnings` is not thread-safe: two overlapping uses can leave the first one's filter in place for
+    good. Here the first thread in sets the filter and the last one out removes it.
     """
     global _quiet_depth, _quiet_filters
     with _quiet_lock:

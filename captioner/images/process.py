@@ -1,6 +1,6 @@
-"""Decodes one photo in a process of its own: `python -m captioner.images.process MAX_PIXELS`, for `decode_apart`.
+"""Process that decodes one photo for `decode_apart`: `python -m captioner.images.process MAX_PIXELS`.
 
-The file comes on standard input. A line of JSON goes to standard output, and the pixels after it.
+It reads the file from standard input, and writes a line of JSON and then the pixels to standard output.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ from captioner.images.photo import open_image
 
 _BASE_BYTES = 2 << 30
 _PIXEL_BYTES = 24
-"""Address space beside the libraries for each pixel that is allowed. Decoders take less than half of it."""
+"""Bytes of address space for each allowed pixel, besides the libraries. Decoders take less than half of it."""
 
 
 def main(max_pixels: int) -> None:

@@ -1,4 +1,4 @@
-"""Views of a binary stream that decoders read instead of the stream itself."""
+"""Views of a binary stream for decoders to read from."""
 
 import io
 import time
@@ -8,7 +8,7 @@ from captioner.errors import ImageError
 
 
 class StreamView(io.RawIOBase):
-    """A seekable, readable view of a stream. Subclasses define `read`."""
+    """Seekable, readable view of a stream. Subclasses define `read`."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
@@ -27,10 +27,10 @@ class StreamView(io.RawIOBase):
 
 
 class TimedStream(StreamView):
-    """A stream that raises ImageError when it is read after a time limit.
+    """Stream that raises ImageError when it is read after a time limit.
 
-    Decoders in C cannot be stopped, but most read a file in small pieces: a JPEG with a thousand passes over a large
-    picture, which would take minutes to decode, ends here.
+    Decoders in C cannot be interrupted, but most read a file in small pieces. This stops, for example, a JPEG with a
+    thousand passes over a large picture, which would take minutes to decode.
     """
 
     def __init__(self, stream: BinaryIO, seconds: float, name: str) -> None:
@@ -41,6 +41,6 @@ class TimedStream(StreamView):
     def read(self, size: int = -1) -> bytes:
         if time.monotonic() > self._end:
             raise ImageError(
-                f"{self._name} takes more than {self._seconds:.1f} seconds to decode: save it anew as a plain JPEG"
+                f"{self._name} takes more than {self._seconds:.1f} seconds to decode: save it again as a plain JPEG"
             )
         return self._stream.read(size)

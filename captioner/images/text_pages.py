@@ -1,37 +1,37 @@
-"""Tell pages of text from photos: screenshots of text, scanned documents, receipts, slides, code.
+"""Recognise pages of text: screenshots of text, scanned documents, receipts, slides, code.
 
-A page has one background, and on it thin strokes of one polarity in rows that go on from one strip of the page to the
-next. Every threshold lies well away from what ordinary photos have: a photo must not be taken for a page, and a page
-that is missed costs little.
+A page has one background with thin strokes of one polarity, in rows that continue from one strip of the page to the
+next. Every threshold is far from the values of ordinary photos: a photo must not be taken for a page, while a missed
+page does little harm.
 """
 
 import numpy as np
 from PIL import Image
 
-_AREA = 600_000  # pixels that are looked at; a larger picture is scaled down
+_AREA = 600_000  # pixels; a larger picture is scaled down
 _BLOCK = 16  # pixels
 _STRIP = 48  # pixels; a line of a page that is rotated by 2 degrees rises by less than 2 within one
-_NEAR, _FAR = 16, 48  # levels around the background, and beyond which there is ink
+_NEAR, _FAR = 16, 48  # levels from the background: up to _NEAR is background, beyond _FAR is ink
 
-_MIN_BACKGROUND = 0.72  # share of the pixels with about the commonest brightness; of the blocks, rather more
+_MIN_BACKGROUND = 0.72  # share of the pixels with about the most common brightness; the share of blocks is higher
 _MIN_BACKGROUND_BLOCKS = 0.85
-_MAX_OTHER = 0.2  # share of the blocks that are neither plain nor strokes on a plain ground
+_MAX_OTHER = 0.2  # share of the blocks that are neither plain nor strokes on a plain background
 _MIN_STROKES = 0.08  # share of the blocks with strokes
 _MAX_STROKE = 8.0  # mean width of a stroke, pixels
-_MIN_LINES = 20  # pieces of lines, in all strips together
-_MIN_TIDY = 0.75  # share of the inked rows that belong to lines of about the same height
+_MIN_LINES = 20  # line segments in all strips together
+_MIN_TIDY = 0.75  # share of the inked rows in lines of about the same height
 _MIN_AGREEMENT = 0.75  # share of a strip's inked rows that are inked in the next strip
-_MAX_LINE = 0.1  # height of a line, share of the picture's
+_MAX_LINE = 0.1  # height of a line as a share of the picture's height
 
 
 def is_text_page(photo: Image.Image) -> bool:
-    """Whether a picture, upright RGB, looks like a page of text."""
+    """Return whether an upright RGB picture looks like a page of text."""
     grey = _grey(photo)
     rows, columns = grey.height // _BLOCK, grey.width // _BLOCK
     if min(rows, columns) < 3:
         return False
     if np.convolve(grey.histogram(), np.ones(2 * _NEAR + 1)).max() < _MIN_BACKGROUND * grey.width * grey.height:
-        return False  # nearly every photo ends here
+        return False  # nearly every photo stops here
     levels = np.asarray(grey)[: rows * _BLOCK, : columns * _BLOCK]
     blocks = levels.reshape(rows, _BLOCK, columns, _BLOCK).swapaxes(1, 2).reshape(rows * columns, -1)
     medians = np.median(blocks, axis=1).astype(np.int16)
@@ -48,12 +48,12 @@ def is_text_page(photo: Image.Image) -> bool:
         return False
     ink_is_dark = dark[strokes].sum() >= light[strokes].sum()
     inked = (levels.astype(np.int16) - background) * (-1 if ink_is_dark else 1) > _FAR
-    # Pages may lie on their side.
+    # A page may be rotated by a quarter turn.
     return any(_mean_stroke(each) <= _MAX_STROKE and _has_lines(each) for each in (inked, inked.T))
 
 
 def _grey(photo: Image.Image) -> Image.Image:
-    """Brightness, 0 to 255, of at most `_AREA` pixels."""
+    """Return the brightness, 0 to 255, of the picture scaled to at most `_AREA` pixels."""
     scale = (_AREA / (photo.width * photo.height)) ** 0.5
     grey = photo.convert("L")
     if scale < 1:
@@ -63,23 +63,23 @@ def _grey(photo: Image.Image) -> Image.Image:
 
 
 def _commonest(levels: np.ndarray) -> int:
-    """The middle of the range of levels that holds most."""
+    """Return the centre of the range of 2 * _NEAR + 1 levels that occurs most often."""
     return int(np.convolve(np.bincount(levels, minlength=256), np.ones(2 * _NEAR + 1), "same").argmax())
 
 
 def _mean_stroke(inked: np.ndarray) -> float:
-    """Mean length of the runs of ink along the rows of [H, W], pixels."""
+    """Return the mean length, in pixels, of the runs of ink along the rows of [H, W]."""
     runs = inked[:, 0].sum() + (inked[:, 1:] & ~inked[:, :-1]).sum()
     return float(inked.sum() / max(1, runs))
 
 
 def _has_lines(inked: np.ndarray) -> bool:
-    """Whether ink [H, W] lies in lines of about one height, which go on across the strips of the page."""
+    """Return whether ink [H, W] lies in lines of similar height that continue across the strips of the page."""
     count = inked.shape[1] // _STRIP
     strips = inked[:, : count * _STRIP].reshape(len(inked), count, _STRIP).any(axis=2).T  # [strips, H]
     padded = np.pad(strips, ((0, 0), (1, 1))).astype(np.int8)
     changes = np.diff(padded, axis=1)
-    heights = np.nonzero(changes == -1)[1] - np.nonzero(changes == 1)[1]  # of the lines of all strips
+    heights = np.nonzero(changes == -1)[1] - np.nonzero(changes == 1)[1]  # heights of the lines in all strips
     if len(heights) < _MIN_LINES:
         return False
     usual = max(3.0, float(np.median(np.repeat(heights, heights))))

@@ -1,4 +1,4 @@
-"""Reasons to doubt a caption that can be seen in the photo alone: it is cut short, blank, or a page of text."""
+"""Reasons to doubt a caption that the photo itself gives: it is truncated, blank, or a page of text."""
 
 from dataclasses import dataclass
 
@@ -9,23 +9,23 @@ from captioner.images.cut import CUT_SHORT
 from captioner.images.text_pages import is_text_page
 
 BLANK_CONTRAST = 8.0
-"""Levels, of 255: a picture with less `contrast` shows nothing. Compression and noise stay below this."""
+"""Minimum `contrast`, in levels of 255, of a picture that shows something. Compression and noise stay below this."""
 
-_LOOKED_AT = 600_000  # pixels: a photo with twice the sides, or more, is reduced by a whole number
-_CELL = 256  # pixels of a cell whose mean is taken, at least: the noise of a camera vanishes in it
-_CELLS = (8, 32)  # cells along a side, fewest and most
-_SPECK, _SPECKS = 60, 2e-4  # levels, and the share of pixels off by more than that in a picture that shows something
-_SPECK_PIXELS = 256_000  # that are looked at
+_LOOKED_AT = 600_000  # pixels; a photo of at least twice these sides is reduced by a whole number
+_CELL = 256  # minimum pixels of a cell, whose mean averages out a camera's noise
+_CELLS = (8, 32)  # minimum and maximum number of cells along a side
+_SPECK, _SPECKS = 60, 2e-4  # levels; a picture with a larger share of pixels that deviate by more shows something
+_SPECK_PIXELS = 256_000  # searched for specks
 
 
 @dataclass(frozen=True)
 class PhotoWarning:
-    """A reason to doubt a caption."""
+    """Reason to doubt a caption."""
 
     kind: str
-    """cut_short, blank, text, or (for copies of photos) sidecar: for programs, and never changed."""
+    """Stable identifier for programs: cut_short, blank, text, or (for copies of photos) sidecar."""
     message: str
-    """One sentence for people."""
+    """One sentence for users."""
 
     def to_json(self) -> dict[str, str]:
         return {"kind": self.kind, "message": self.message}
@@ -56,19 +56,19 @@ def find_warnings(photo: Image.Image) -> tuple[PhotoWarning, ...]:
 
 
 def is_blank(photo: Image.Image) -> bool:
-    """Whether an RGB picture is one colour or a smooth gradient, but for noise."""
+    """Return whether an RGB picture is one colour or a smooth gradient, apart from noise."""
     cells, surface = _cells(photo)
     return float(np.abs(cells - surface).max()) < BLANK_CONTRAST and not _has_specks(photo, surface)
 
 
 def contrast(photo: Image.Image) -> float:
-    """How far an RGB picture is from one colour or a smooth gradient: the largest deviation of a cell, 0 to 255."""
+    """Return the largest deviation of a cell of an RGB picture from one colour or a smooth gradient, 0 to 255."""
     cells, surface = _cells(photo)
     return float(np.abs(cells - surface).max())
 
 
 def _cells(photo: Image.Image) -> tuple[np.ndarray, np.ndarray]:
-    """The means of a grid of cells [R, C, 3], and the smooth surface [R, C, 3] that is nearest to them."""
+    """Return the means of a grid of cells [R, C, 3], and the smooth surface [R, C, 3] that fits them best."""
     fewest, most = _CELLS
     side = int(np.clip((photo.width * photo.height / _CELL) ** 0.5, fewest, most))
     size = min(side, photo.width), min(side, photo.height)
@@ -76,7 +76,7 @@ def _cells(photo: Image.Image) -> tuple[np.ndarray, np.ndarray]:
     rows, columns = cells.shape[:2]
     y, x = np.meshgrid(np.linspace(-1, 1, rows), np.linspace(-1, 1, columns), indexing="ij")
     terms = [np.ones_like(x)]
-    if rows * columns >= fewest * fewest:  # through fewer points a curved surface nearly always leads
+    if rows * columns >= fewest * fewest:  # a curved surface fits fewer points nearly always
         terms += [x, y, x * x, x * y, y * y]
     basis = np.stack(terms, axis=-1).reshape(rows * columns, -1)
     weights = np.linalg.lstsq(basis, cells.reshape(rows * columns, 3), rcond=None)[0]
@@ -84,13 +84,13 @@ def _cells(photo: Image.Image) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _has_specks(photo: Image.Image, surface: np.ndarray) -> bool:
-    """Whether there is small content that the means of cells hide: stars, a few letters."""
+    """Return whether a picture has small content that the means of cells hide: stars, a few letters."""
     scale = max(1, int((photo.width * photo.height / _SPECK_PIXELS) ** 0.5))
     pixels = photo.reduce(scale)
-    # By Pillow, in 8 bits: ten times as fast as by NumPy, which took longer than to decode the photo.
+    # With Pillow in 8 bits: ten times as fast as NumPy, which took longer than decoding the photo.
     smooth = Image.fromarray(np.rint(surface.clip(0, 255)).astype(np.uint8)).resize(
         pixels.size, Image.Resampling.NEAREST
     )
     red, green, blue = ImageChops.difference(pixels, smooth).split()
-    counts = ImageChops.lighter(ImageChops.lighter(red, green), blue).histogram()  # of the largest of the three
+    counts = ImageChops.lighter(ImageChops.lighter(red, green), blue).histogram()  # of the largest channel
     return sum(counts[_SPECK + 1 :]) > _SPECKS * sum(counts)

@@ -1,4 +1,4 @@
-"""Names of the classes that an encoder's classifier tells apart, and the words of a vocabulary that name them."""
+"""Names of the classes of an encoder's classifier, and the words of a vocabulary that name them."""
 
 import functools
 import json
@@ -12,51 +12,51 @@ from captioner.errors import ConfigError
 from captioner.vocabulary import UNKNOWN, Vocabulary, tokenise
 
 IMAGENET = Path(__file__).parent / "imagenet_labels.json"
-"""The 1,000 classes of ILSVRC 2012: their names are from WordNet, with further words that captions use for them."""
+"""The 1,000 classes of ILSVRC 2012: names from WordNet, with further words that captions use for them."""
 
 MAX_CLASSES = 100_000
-"""A file of names may hold so many classes at most."""
+"""Maximum number of classes in a file of names."""
 
 _BEFORE = 0.3
-"""Weight of the words before the last one of a name, which name the thing itself less: the "traffic" of a light."""
+"""Weight of the words before a name's last one, which name the object less directly: "traffic" in "traffic light"."""
 _FURTHER = 0.5
 """Weight of each further word of a class."""
 
 
 @dataclass(frozen=True)
 class LabelNames:
-    """The classes in the order of the classifier's outputs."""
+    """Names of the classes in the order of the classifier's outputs."""
 
     names: tuple[tuple[str, ...], ...]
-    """Of each class the name and its synonyms."""
+    """Name and synonyms of each class."""
     words: tuple[tuple[str, ...], ...]
-    """Of each class further words that people use in captions of it, such as hypernyms: "dog" of a spaniel."""
+    """Further words for each class in captions, such as hypernyms: "dog" for a spaniel."""
 
     def __len__(self) -> int:
         return len(self.names)
 
     def name(self, number: int) -> str:
-        """Return what a person is told: the first name of a class."""
+        """Return the display name of a class: its first name."""
         return self.names[number][0]
 
     def words_of(self, vocabulary: Vocabulary) -> list[dict[int, float]]:
-        """Return, for each class, the ids of known words that name it -> weights that sum to 1; {} if there are none.
+        """Return, for each class, the ids of known words that name it -> weights that sum to 1; {} if none are known.
 
         The last word of a name counts 1, those before it 0.3, and each further word 0.5.
         """
         return [_shares(names, words, vocabulary) for names, words in zip(self.names, self.words, strict=True)]
 
     def to_json(self) -> list[dict[str, Sequence[str]]]:
-        """Return what `from_json` reads."""
+        """Return the list that `from_json` reads."""
         return [
             {"names": list(names), "words": list(words)} for names, words in zip(self.names, self.words, strict=True)
         ]
 
     @classmethod
     def from_json(cls, values: Any) -> Self:
-        """Make names from a list with an entry for each class: a name, some names, or {"names": ..., "words": ...}.
+        """Make names from a list with one entry per class: a name, a list of names, or {"names": ..., "words": ...}.
 
-        Raises ConfigError that says which entry is wrong.
+        Raises ConfigError that names the wrong entry.
         """
         if not isinstance(values, list) or not 0 < len(values) <= MAX_CLASSES:
             raise ConfigError(f"names of classes are a list with an entry for each class, 1 to {MAX_CLASSES:,} of them")
@@ -64,7 +64,7 @@ class LabelNames:
         counts = Counter(names[0] for names, _ in read)
         if repeated := [name for name, count in counts.items() if count > 2]:
             raise ConfigError(
-                f"the class {repeated[0]!r} stands in the list of names {counts[repeated[0]]} times: name each class"
+                f"the class {repeated[0]!r} is in the list of names {counts[repeated[0]]} times: name each class"
                 " once, in the order of the classifier's outputs"
             )
         return cls(tuple(names for names, _ in read), tuple(words for _, words in read))
@@ -104,7 +104,7 @@ def read_label_names(path: Path) -> LabelNames:
     """Read a JSON file of names. Raises ConfigError."""
     try:
         values = json.loads(Path(path).read_bytes())
-        json.dumps(values, ensure_ascii=False).encode()  # half characters can be read, but not written
+        json.dumps(values, ensure_ascii=False).encode()  # lone surrogates can be read, but not written
     except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path} cannot be read as JSON ({error}): name a file with the names of classes") from error
     try:

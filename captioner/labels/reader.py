@@ -1,4 +1,4 @@
-"""Labels of a photo as people see them: their names, the words of a caption that came from them, and where they lie."""
+"""Labels of a photo for display: their names, the words of a caption that came from them, and their locations."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,52 +11,52 @@ from captioner.labels.names import LabelNames
 from captioner.model.label_attention import LabelAttention
 
 NEAR_PEAK = 0.5
-"""A class activation map covers the places where it has at least this share of its maximum."""
+"""A class activation map covers the locations where it has at least this share of its maximum."""
 
 
 @dataclass(frozen=True)
 class PhotoLabel:
-    """What the encoder's classifier takes a photo for."""
+    """A class that the encoder's classifier recognises in a photo."""
 
     name: str
     probability: float
-    """Among all classes, 0 to 1."""
+    """Softmax over all classes, 0 to 1."""
 
 
 @dataclass(frozen=True)
 class LabelledWords:
-    """The labels of one photo, and the words of one of its captions that came from them."""
+    """Labels of one photo, and the words of one of its captions that came from them."""
 
     labels: tuple[PhotoLabel, ...]
-    """Likeliest first."""
+    """Most probable first."""
     of_words: tuple[int | None, ...]
-    """Of each word the place in `labels` of the label that it came from; None where it came from none."""
+    """For each word, the index in `labels` of the label that it came from; None if it came from none."""
     maps: dict[int, np.ndarray]
-    """By the word's place in the caption: the class activation map [H, W] of its label, which sums to 1, where the
-    attention of the word points elsewhere."""
+    """Index of a word -> class activation map [H, W] of its label, which sums to 1; only for words whose attention
+    points elsewhere."""
 
 
 class LabelReader:
-    """Finds the labels of a batch of photos, and the words that came from them."""
+    """Reader of the labels of a batch of photos, and of the words that came from them."""
 
     def __init__(self, attention: LabelAttention, names: LabelNames, annotations: Tensor):
-        """annotations: of the photos, [B, H, W, D]."""
+        """annotations: annotation vectors of the photos, [B, H, W, D]."""
         self._attention, self._names, self._annotations = attention, names, annotations
         flat = annotations.to(attention.class_weight.device).flatten(1, 2).float()
         self.labels = attention.labels_of(flat.mean(dim=1))
-        """What the decoder must attend to, so that its weights are of these labels in this order."""
+        """Labels that the decoder must attend to, so that its weights refer to these labels in this order."""
 
     def of_photo(self, image: int) -> tuple[PhotoLabel, ...]:
-        """Return the labels of a photo of the batch, likeliest first."""
+        """Return the labels of a photo of the batch, most probable first."""
         classes, probabilities = self.labels.classes[image].tolist(), self.labels.probabilities[image].tolist()
         return tuple(PhotoLabel(self._names.name(number), p) for number, p in zip(classes, probabilities, strict=True))
 
     def words(self, hypotheses: Hypotheses, image: int, rank: int) -> LabelledWords:
-        """Return the words of a caption that came from labels.
+        """Return the words of a caption that came from labels, with their maps.
 
-        A word came from labels where those that it names were attended to, together, more than "none of these". Of
-        several, it is the one that was attended to most. The attention of such a word points right where its peak lies
-        on the class activation map of the label.
+        A word came from a label if the labels that it names got, together, more attention than "none of these"; of
+        several labels, it came from the one with the most attention. The attention of such a word is right if its peak
+        lies on the label's class activation map.
         """
         length = int(hypotheses.lengths[image, rank])
         classes = self.labels.classes[image]

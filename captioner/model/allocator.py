@@ -20,6 +20,7 @@ def keep_freed_memory() -> None:
     _keeps = True
     if sys.platform != "linux":
         return
+    # No package sets glibc's allocator in a running process; its environment variables are read before Python starts.
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(_ARENA_MAX, _ARENAS)

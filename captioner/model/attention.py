@@ -8,9 +8,10 @@ import math
 import torch
 from torch import Tensor, nn
 
-from captioner.model.draws import Share, choose, drawn
+from captioner.model.draws import choose, drawn
 from captioner.model.kernels.fused import additive_scores
 from captioner.model.kernels.products import linear, matmul
+from captioner.ranks import BatchSlice
 
 
 class AdditiveScore(nn.Module):
@@ -104,7 +105,7 @@ def attend_at(locations: Tensor, annotations: Tensor) -> Tensor:
     return annotations.gather(1, index)
 
 
-def sample_locations(alpha: Tensor, share: Share | None = None) -> Tensor:
+def sample_locations(alpha: Tensor, share: BatchSlice | None = None) -> Tensor:
     """s_t ~ Multinoulli(alpha_t), Xu et al. 2015, eq. 8: [B, K, L] -> [B, K].
 
     share: position of these images in a batch that processes share.

@@ -10,10 +10,10 @@ from torch.nn import functional
 
 from captioner.config import CaptionerConfig
 from captioner.model.attention import AdditiveScore, DotScore, GeneralScore, attend, attend_at, sample_locations
-from captioner.model.draws import Share
 from captioner.model.kernels.dropout import ByteDropout
 from captioner.model.kernels.products import linear, mean_of_rows, shared_products
 from captioner.model.label_attention import LabelAttention, LabelEntries, Labels
+from captioner.ranks import BatchSlice
 
 LIKELIEST, EXPECTED, SAMPLED = "likeliest", "expected", "sampled"
 """What hard attention reads: the likeliest location, the expectation over all locations, or a sampled location."""
@@ -191,7 +191,7 @@ class Decoder(nn.Module):
         keys = None if self.score is None else self.score.keys(annotations)
         return ImageFeatures(annotations, mean_of_rows(annotations), keys, entries)
 
-    def initial_state(self, features: ImageFeatures, captions: int, share: Share | None = None) -> DecoderState:
+    def initial_state(self, features: ImageFeatures, captions: int, share: BatchSlice | None = None) -> DecoderState:
         """h_0 = tanh(f_init,h(mean of a_i)), c_0 = tanh(f_init,c(mean of a_i)), the same for K captions of an image."""
         mean = self.dropout(features.mean, share)
         hidden, cell = torch.tanh(self.init_hidden(mean)), torch.tanh(self.init_cell(mean))
@@ -222,7 +222,7 @@ class Decoder(nn.Module):
         tokens: Tensor,
         location: str | Tensor = LIKELIEST,
         averaged: Tensor | None = None,
-        share: Share | None = None,
+        share: BatchSlice | None = None,
         labels: Labels | None = None,
     ) -> DecoderOutput:
         """Teacher forcing: at each position, predict the word that follows `tokens` [B, K, T] (the start first).
@@ -269,7 +269,7 @@ class Decoder(nn.Module):
         location: str | Tensor = LIKELIEST,
         unseen: Tensor | None = None,
         averaged: Tensor | None = None,
-        share: Share | None = None,
+        share: BatchSlice | None = None,
     ) -> _AttentionOutput:
         """Eq. 4-6: scores e_t, weights alpha_t and context z_t, times the gate beta_t = sigmoid(f_beta(h_{t-1})).
 
@@ -294,7 +294,7 @@ class Decoder(nn.Module):
         gate = torch.sigmoid(linear(self.hidden_to_gate, hidden))  # [B, K, 1] or [B, K, D]
         return _AttentionOutput(gate * context, alpha, gate.mean(dim=-1), locations)
 
-    def _locations(self, alpha: Tensor, location: str | Tensor, share: Share | None) -> Tensor | None:
+    def _locations(self, alpha: Tensor, location: str | Tensor, share: BatchSlice | None) -> Tensor | None:
         """Return the location s_t that each caption reads [B, K]; None if it reads the expectation over all."""
         if self.attention != "hard" or (isinstance(location, str) and location == EXPECTED):
             return None
@@ -323,7 +323,7 @@ class Decoder(nn.Module):
         hidden: Tensor,
         context: Tensor,
         labels: LabelEntries | None,
-        share: Share | None = None,
+        share: BatchSlice | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """Deep output, eq. 7: L_o(E y_{t-1} + L_h h_t + L_z z_t). [B, R, M], [B, R, N], [B, R, D] -> [B, R, V].
 

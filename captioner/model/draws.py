@@ -5,24 +5,16 @@ not depend on how many processes there are, as long as their generators stand at
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-
-@dataclass(frozen=True)
-class Share:
-    """Which images of a batch are here: from the position `first` on."""
-
-    first: int
-    whole: int
-    """Images in the batch."""
+from captioner.ranks import BatchSlice
 
 
-def drawn(draw: Callable[[tuple[int, ...]], Tensor], shape: Sequence[int], share: Share | None = None) -> Tensor:
-    """`draw(shape)` of all images [B, ...]; of a share, its part of what is drawn for the whole batch."""
+def drawn(draw: Callable[[tuple[int, ...]], Tensor], shape: Sequence[int], share: BatchSlice | None = None) -> Tensor:
+    """`draw(shape)` for all images [B, ...]; of a slice, its part of what is drawn for the whole batch."""
     if share is None:
         return draw(tuple(shape))
     return draw((share.whole, *shape[1:]))[share.first : share.first + shape[0]]

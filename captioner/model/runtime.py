@@ -21,8 +21,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from captioner.config import RUNTIMES
-from captioner.errors import ConfigError
+from captioner.config import choose_runtime
 from captioner.model.allocator import keep_again
 from captioner.model.decoder import EXPECTED, LIKELIEST, Decoder, DecoderState, ImageFeatures, Step
 from captioner.model.encoders import Encoder
@@ -332,15 +331,13 @@ Runtime = ExactRuntime | OpenVinoRuntime
 
 
 def runtime_for(name: str, encoder: Encoder, decoder: Decoder, image_size: int) -> Runtime:
-    """What runs the network, on the device where it is: fast or exact; auto is fast.
+    """Return what runs the network on its device.
 
-    A network that OpenVINO cannot run is run by torch. image_size: S of the photos. Raises ConfigError for a name that
-    does not exist.
+    name: as `choose_runtime` knows it, for an unknown number of photos. image_size: S of the photos. A network that
+    OpenVINO cannot run is run by torch. Raises ConfigError if there is no such runtime.
     """
-    if name not in RUNTIMES:
-        raise ConfigError(f"there is no runtime {name!r}: take one of {', '.join(RUNTIMES)}")
     device = encoder.mean.device
-    if name == "exact":
+    if choose_runtime(name) == "exact":
         return ExactRuntime(encoder, decoder)
     bfloat16 = multiplies_bfloat16(device)
     if device.type == "cpu" and find_spec("openvino") is not None:

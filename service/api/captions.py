@@ -1,4 +1,4 @@
-"""Captions: made of a photo, kept, listed, corrected, deleted."""
+"""Captions of photos: create, list, correct and delete them."""
 
 import json
 import queue
@@ -33,7 +33,7 @@ api = APIBlueprint(
     "captions",
     __name__,
     url_prefix="/api/captions",
-    abp_tags=[Tag(name="captions", description="A sentence for a photo, and where the model looked for every word.")],
+    abp_tags=[Tag(name="captions", description="Captions of photos, with an attention map for each word.")],
     abp_responses=described(422),
 )
 
@@ -66,8 +66,8 @@ _MADE = {
 def caption_photo(query: CaptionQuery) -> Response:
     """Caption a photo.
 
-    Send it as the file `image` of a form, as the body itself, or as JSON in base64.
-    Options may stand in the address, or beside the photo.
+    Send the photo as the file `image` of a form, as the request body, or in base64 as JSON.
+    Pass options in the query string, or in the body next to the photo.
     """
     service = current_service()
     upload = read_upload(request, query)
@@ -75,7 +75,7 @@ def caption_photo(query: CaptionQuery) -> Response:
     if query.stream:
         return _streamed(service, upload.data, options)
     begun = service.begin(upload.data, options)
-    del upload  # a request that waits need not hold its upload
+    del upload  # frees the upload while the request waits
     entry = service.finish(begun)
     response = json_response(caption_document(entry), 201)
     response.headers["Location"] = f"/api/captions/{entry.id}"
@@ -84,7 +84,7 @@ def caption_photo(query: CaptionQuery) -> Response:
 
 @api.get("", responses={200: CaptionPage})
 def list_captions(query: PageQuery) -> Response:
-    """The captions that were made, newest first."""
+    """List the captions, newest first."""
     entries, total = current_service().store.page(query.page, query.per_page)
     return json_response(
         CaptionPage(
@@ -99,13 +99,13 @@ def list_captions(query: PageQuery) -> Response:
 
 @api.get("/<caption_id:id>", responses={200: CaptionDocument} | described(404))
 def get_caption(path: CaptionPath) -> Response:
-    """One caption, as it was when it was made, with its correction."""
+    """Return one caption as it was created, with its correction."""
     return json_response(caption_document(find(path.id)))
 
 
 @api.delete("/<caption_id:id>", responses={204: None} | described(401, 404, 429), security=SECURITY)
 def delete_caption(path: CaptionPath) -> Response:
-    """Forget a caption, its photo and its correction."""
+    """Delete a caption, its photo and its correction."""
     if not current_service().delete(path.id):
         raise missing(path.id)
     return Response(status=204)
@@ -113,19 +113,19 @@ def delete_caption(path: CaptionPath) -> Response:
 
 @api.put("/<caption_id:id>/correction", responses={200: Correction} | described(400, 404, 415))
 def correct_caption(path: CaptionPath, body: CorrectionBody) -> Response:
-    """Say what the caption should have been. It is kept for training."""
+    """Store what the caption should have been. Corrections can be used for training."""
     return json_response(correction_document(_corrected(path.id, body.text)))
 
 
 @api.delete("/<caption_id:id>/correction", responses={204: None} | described(404))
 def take_correction_back(path: CaptionPath) -> Response:
-    """Take a correction back."""
+    """Remove a correction."""
     _corrected(path.id, None)
     return Response(status=204)
 
 
 def find(caption_id: str) -> StoredCaption:
-    """The entry of an id. Raises Problem (404)."""
+    """Return the caption with this id. Raises Problem (404) if there is none."""
     entry = current_service().store.get(caption_id)
     if entry is None:
         raise missing(caption_id)
@@ -133,18 +133,18 @@ def find(caption_id: str) -> StoredCaption:
 
 
 def find_ranked(caption_id: str, rank: int) -> tuple[StoredCaption, Caption]:
-    """The entry of an id, and of its captions the `rank`th, from 1. Raises Problem (404)."""
+    """Return a stored photo's entry and its caption of this rank, from 1. Raises Problem (404) if either is missing."""
     entry = find(caption_id)
     captions = captions_of(entry)
     if rank > len(captions):
         raise Problem(
-            404, f"The photo has {counted(len(captions), 'caption')}, and there is no caption {rank}: count from 1."
+            404, f"Caption {rank} does not exist: the photo has {counted(len(captions), 'caption')}; count from 1."
         )
     return entry, captions[rank - 1]
 
 
 def missing(caption_id: str) -> Problem:
-    return Problem(404, f"There is no caption {caption_id}: it was deleted, or never made.")
+    return Problem(404, f"Caption {caption_id} does not exist: it was deleted, or the id is wrong.")
 
 
 def _corrected(caption_id: str, text: str | None) -> StoredCaption:
@@ -166,7 +166,7 @@ def _streamed(service: CaptionService, data: bytes, options: DecodingOptions) ->
 
 
 def _events(service: CaptionService, begun: Begun, parts: "queue.SimpleQueue[Caption | None]") -> Iterator[str]:
-    """Server-sent events of one photo: what is known of it, its words as they become sure, the whole caption."""
+    """Yield the server-sent events of one photo: the image, each word once it is settled, the complete caption."""
     frame, sent = begun.frame, 0
     try:
         yield _event(
@@ -186,14 +186,14 @@ def _events(service: CaptionService, begun: Begun, parts: "queue.SimpleQueue[Cap
         for word in streamed_words(_best(begun), sent):
             yield _event("word", word)
         yield f"event: caption\ndata: {document.model_dump_json()}\n\n"
-    except Exception as error:  # the answer has begun: its status cannot tell any more
+    except Exception as error:  # the response has begun, so its status cannot change
         yield f"event: problem\ndata: {problem_of(error).json()}\n\n"
     finally:
-        begun.future.cancel()  # the reader has left: nobody needs the rest
+        begun.future.cancel()  # the client disconnected: stop decoding
 
 
 def _next(parts: "queue.SimpleQueue[Caption | None]", deadline: float) -> Caption | None:
-    """The next part of the caption; None when there are no more, or the deadline has come (`finish` will say so)."""
+    """Return the next part of the caption; None at its end or at the deadline, for which `finish` raises the error."""
     try:
         return parts.get(timeout=max(0.0, deadline - time.monotonic()))
     except queue.Empty:

@@ -1,4 +1,4 @@
-"""Data sets to train on: brought, looked through, deleted."""
+"""Data sets for training: add, inspect and delete them."""
 
 from typing import Any
 
@@ -29,13 +29,13 @@ api = APIBlueprint(
     abp_security=SECURITY,
 )
 
-_SENT = zip_body("photos with their captions, in any layout that is read")
+_SENT = zip_body("photos with their captions, in any supported layout")
 _SENT["content"]["application/json"] = {"schema": DataSetSource.model_json_schema()}
 
 
 @api.get("", responses={200: DataSetList})
 def list_datasets() -> Response:
-    """The data sets that were brought, newest first, without their reports."""
+    """List the data sets, newest first, without their reports."""
     found = [DataSetSummary(**_facts(data)) for data in current_service().datasets.all()]
     return json_response(DataSetList(datasets=found))
 
@@ -46,9 +46,9 @@ def list_datasets() -> Response:
     openapi_extensions={"requestBody": _SENT},
 )
 def bring_dataset(query: DataSetQuery) -> Response:
-    """Bring captioned photos: as a zip, or as JSON from a folder on the server or from what people have corrected.
+    """Add captioned photos: a zip, or as JSON a folder on the server or the corrections that users made.
 
-    The answer tells what was found in them, and what is wrong with the rest. What cannot be read at all is not kept.
+    The answer reports the photos and captions found, and every problem. A data set that cannot be read is not kept.
     """
     service = current_service()
     bundle = service.versions.get(service.serving.version).bundle
@@ -70,16 +70,16 @@ def bring_dataset(query: DataSetQuery) -> Response:
 
 @api.get("/<caption_id:id>", responses={200: DataSetDocument} | described(404))
 def get_dataset(path: DataSetPath) -> Response:
-    """One data set with its report."""
+    """Return one data set with its report."""
     return json_response(_document(current_service().datasets.get(path.id)))
 
 
 @api.delete("/<caption_id:id>", responses={204: None} | described(404, 409))
 def delete_dataset(path: DataSetPath) -> Response:
-    """Forget a data set. A folder on the server stays as it is."""
+    """Delete a data set. A folder on the server is left unchanged."""
     service = current_service()
     if service.trainings.uses_dataset(path.id):
-        raise DataSetInUse(f"a training that waits or runs learns from data set {path.id}: cancel it first")
+        raise DataSetInUse(f"data set {path.id} is used by a queued or running training: cancel that training first")
     service.datasets.delete(path.id)
     return Response(status=204)
 
@@ -89,10 +89,10 @@ def delete_dataset(path: DataSetPath) -> Response:
     responses=JPEG | described(404),
 )
 def get_thumbnail(path: ThumbnailPath) -> Response:
-    """A small copy of one of the samples."""
+    """Return the thumbnail of a sample."""
     file = current_service().datasets.get(path.id).folder / "thumbnails" / f"{path.number}.jpg"
     if not file.is_file():
-        raise Problem(404, f"Data set {path.id} has no sample {path.number}.")
+        raise Problem(404, f"Sample {path.number} of data set {path.id} does not exist.")
     return jpeg_response(file.read_bytes())
 
 

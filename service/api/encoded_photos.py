@@ -1,4 +1,4 @@
-"""Photos in JSON: base64 in the forms that tools write."""
+"""Photos in JSON: base64 in the variants that common tools write."""
 
 import base64
 import re
@@ -17,17 +17,17 @@ _DATA_URL = re.compile(r"\s*data:", re.IGNORECASE)
 _PAYLOAD = re.compile(r"[^;]{0,100}(?:;[^;]{0,300}){0,9}?;\s*base64\s*,", re.IGNORECASE)
 _BLANKS = str.maketrans("", "", " \t\r\n\f\v\u00a0\u200b\u2028\u2029\ufeff")
 _AROUND = "\"'<> \t\r\n\ufeff"
-"""Quotation marks around a text that was quoted once more than JSON asks for."""
+"""Quotation marks of a string that was quoted twice, and blanks."""
 _URL_ALPHABET = str.maketrans("-_", "+/")
 ADDRESS_FIELDS = ("url", "image_url", "imageUrl", "uri", "href", "link", "address", "src")
-"""Names that clients give to a field with an address."""
+"""Common names of a field that holds a URL."""
 
 
 def photo_bytes(text: str) -> bytes:
     """Decode a photo's file: base64 in either alphabet, with or without line breaks and padding, or a data: URL.
 
-    Quotation marks around it, and line breaks that were escaped twice, are passed over.
-    Raises Problem (422) for all else, and says that addresses and paths are not fetched.
+    Surrounding quotation marks and doubly escaped line breaks are ignored.
+    Raises Problem (422) for anything else; for URLs and paths, the message says that they are not fetched.
     """
     text = text.strip(_AROUND)
     if _DATA_URL.match(text[:64]):
@@ -35,20 +35,19 @@ def photo_bytes(text: str) -> bytes:
     if _ADDRESS.match(text[:300]):
         refuse_address("image")
     if len(text) <= 400 and _PATH.fullmatch(text):
-        raise Problem(422, f"image is the name of a file, and the service reads no files of yours: {HOW_ENCODED}.")
+        raise Problem(422, f"image is a file name, and the service cannot read your files: {HOW_ENCODED}.")
     return _decoded(text)
 
 
 def refuse_address(field: str) -> NoReturn:
     raise Problem(
         422,
-        f"{field} is an address, and addresses are not fetched: download the photo, then send its file, or"
-        f" {HOW_ENCODED}.",
+        f"{field} is a URL, and URLs are not fetched: download the photo, then send its file, or {HOW_ENCODED}.",
     )
 
 
 def address_field(values: dict[str, Any]) -> str | None:
-    """The field of a request in JSON that holds an address, plain or in an object: {"image_url": {"url": ...}}."""
+    """Return the JSON field that holds a URL, as a string or in an object: {"image_url": {"url": ...}}."""
     for name in ("image", *ADDRESS_FIELDS):
         value = values.get(name)
         if isinstance(value, dict) and any(isinstance(value.get(each), str) for each in ADDRESS_FIELDS):
@@ -61,7 +60,7 @@ def address_field(values: dict[str, Any]) -> str | None:
 def _payload(url: str) -> str:
     head = _PAYLOAD.match(url[:4000])
     if head is None:
-        raise Problem(422, f"image is a data: URL without base64 (data:image/jpeg;base64,...): {HOW_ENCODED}.")
+        raise Problem(422, f"image is a data: URL, but not in base64 (data:image/jpeg;base64,...): {HOW_ENCODED}.")
     payload = url[head.end() :]
     return unquote(payload) if "%" in payload else payload
 
@@ -76,7 +75,7 @@ def _decoded(text: str) -> bytes:
     missing = -len(plain) % 4
     wrong = re.search(r"[^A-Za-z0-9+/]", plain)
     if wrong:
-        raise Problem(422, f"image is not base64 (it holds {wrong[0]!r}): {HOW_ENCODED}.")
+        raise Problem(422, f"image is not base64 (it contains {wrong[0]!r}): {HOW_ENCODED}.")
     if missing == 3 or len(letters) - len(plain) > missing:
-        raise Problem(422, f"image is not base64 (its length is wrong, as if it were cut short): {HOW_ENCODED}.")
+        raise Problem(422, f"image is not base64 (its length is wrong; it may be truncated): {HOW_ENCODED}.")
     return base64.b64decode(plain + "=" * missing)

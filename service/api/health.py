@@ -1,4 +1,4 @@
-"""Whether the service lives, whether it takes work, and what it counts."""
+"""Health checks and metrics."""
 
 from flask import Blueprint, Response
 from flask_openapi3 import APIBlueprint, Tag
@@ -12,7 +12,7 @@ api = APIBlueprint(
     "health",
     __name__,
     url_prefix="/api/health",
-    abp_tags=[Tag(name="health", description="For those who run the service.")],
+    abp_tags=[Tag(name="health", description="For operators of the service.")],
     abp_responses=described(422),
 )
 metrics = Blueprint("metrics", __name__)
@@ -20,13 +20,13 @@ metrics = Blueprint("metrics", __name__)
 
 @api.get("/live", responses={200: Liveness})
 def live() -> dict[str, str]:
-    """The process answers."""
+    """Check that the process answers."""
     return {"status": "alive"}
 
 
 @api.get("/ready", responses={200: ReadinessDocument} | described(503))
 def ready() -> dict[str, object]:
-    """Whether the service captions what is sent, and is not about to stop. `errors` names what is wrong, one by one."""
+    """Check that the service can caption photos and is not stopping. `errors` lists each fault."""
     service = current_service()
     if service.is_stopping:
         raise Stopping
@@ -39,6 +39,6 @@ def ready() -> dict[str, object]:
 
 @metrics.get("/metrics")
 def read_metrics() -> Response:
-    """For Prometheus."""
+    """Return the metrics for Prometheus."""
     counted = current_service().metrics
     return Response(counted.text(), content_type=counted.content_type)

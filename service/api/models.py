@@ -1,4 +1,4 @@
-"""Captioners: the one that is in use, and those that may take its place."""
+"""Model versions: the current one, and the ones that can replace it."""
 
 import tempfile
 from pathlib import Path
@@ -22,7 +22,7 @@ api = APIBlueprint(
     "models",
     __name__,
     url_prefix="/api/models",
-    abp_tags=[Tag(name="models", description="The captioner behind the service, and those that may take its place.")],
+    abp_tags=[Tag(name="models", description="The captioner in use, and the versions that can replace it.")],
     abp_responses=described(422),
 )
 
@@ -32,7 +32,7 @@ _REFUSED = described(401, 404, 429)
 
 @api.get("/current", responses={200: ModelDocument})
 def current_model() -> Response:
-    """The model card and the scores of the captioner that is in use."""
+    """Return the model card and the scores of the captioner in use."""
     service = current_service()
     serving = service.serving
     bundle = serving.captioner.bundle
@@ -55,7 +55,7 @@ def current_model() -> Response:
 
 @api.get("", responses={200: VersionList} | described(401, 429), **_GUARDED)
 def list_models() -> Response:
-    """Every captioner that there is, newest first, the built-in one last."""
+    """List all captioners, newest first, the built-in one last."""
     service = current_service()
     return json_response(VersionList(models=[_document(service, version) for version in service.versions.all()]))
 
@@ -67,7 +67,7 @@ def list_models() -> Response:
     **_GUARDED,
 )
 def upload_model() -> Response:
-    """Add a captioner from a zip of its bundle, such as another service's download. It does not serve yet."""
+    """Add a captioner from a zip of its bundle, such as a download of another service. Promote it to use it."""
     service = current_service()
     home = service.settings.home
     with sent_file(request) as sent, tempfile.TemporaryDirectory(prefix=".add-", dir=home) as folder:
@@ -80,31 +80,31 @@ def upload_model() -> Response:
 
 @api.post("/rollback", responses={200: VersionDocument} | described(401, 409, 429), **_GUARDED)
 def roll_back() -> Response:
-    """Let the captioner answer that did before the current one; the next request is answered by it."""
+    """Switch back to the previous captioner, from the next request on."""
     service = current_service()
     return json_response(_document(service, service.switch.rollback()))
 
 
 @api.get("/<version:version>", responses={200: VersionDocument} | _REFUSED, **_GUARDED)
 def get_model(path: VersionPath) -> Response:
-    """One captioner: what it was trained on, how, and how it compares with the one before."""
+    """Return one captioner: its training data, training options and scores next to the previous captioner's."""
     service = current_service()
     return json_response(_document(service, service.versions.get(path.version)))
 
 
 @api.delete("/<version:version>", responses={204: None} | _REFUSED | described(409), **_GUARDED)
 def delete_model(path: VersionPath) -> Response:
-    """Forget a captioner. The one in use and the built-in one stay."""
+    """Delete a captioner. The current and the built-in captioner cannot be deleted."""
     service = current_service()
     if path.version == service.serving.version:
-        raise Problem(409, f"Model version {path.version} is in use: promote another one, or roll back, first.")
+        raise Problem(409, f"Model version {path.version} is in use: promote another version or roll back first.")
     service.versions.delete(path.version)
     return Response(status=204)
 
 
 @api.post("/<version:version>/promote", responses={200: VersionDocument} | _REFUSED, **_GUARDED)
 def promote_model(path: VersionPath) -> Response:
-    """Let this captioner answer from the next request on. What is being captioned is finished by the one before."""
+    """Use this captioner from the next request on. Requests in progress finish with the previous one."""
     service = current_service()
     return json_response(_document(service, service.switch.promote(path.version)))
 
@@ -115,7 +115,7 @@ def promote_model(path: VersionPath) -> Response:
     **_GUARDED,
 )
 def download_model(path: VersionPath) -> Response:
-    """The captioner as a zip: unpacked, it is a folder that every command takes as a bundle."""
+    """Download the captioner as a zip: unpacked, it is a bundle folder that every command accepts."""
     version = current_service().versions.get(path.version)
     file = tempfile.TemporaryFile()
     pack(version.bundle, file)
@@ -125,7 +125,7 @@ def download_model(path: VersionPath) -> Response:
 
 @api.get("/<version:version>/comparison", responses={200: {"description": "Photos."}} | _REFUSED, **_GUARDED)
 def get_comparison(path: VersionPath) -> dict[str, Any]:
-    """Photos that neither captioner learned from, with what this one and the one before say, and where they looked."""
+    """Return held-out photos with the captions and attention maps of this captioner and of the previous one."""
     version = current_service().versions.get(path.version)
     return {"photos": [photo | {"photo": _photo(version, photo)} for photo in _comparison_of(version)["photos"]]}
 
@@ -136,19 +136,19 @@ def get_comparison(path: VersionPath) -> dict[str, Any]:
     **_GUARDED,
 )
 def get_comparison_photo(path: VersionPhotoPath) -> Response:
-    """A photo of the comparison."""
+    """Return a photo of the comparison."""
     version = current_service().versions.get(path.version)
     file = version.comparison and version.comparison / "photos" / f"{path.number}.jpg"
     if file is None or not file.is_file():
-        raise Problem(404, f"The comparison of {path.version} has no photo {path.number}.")
+        raise Problem(404, f"Photo {path.number} does not exist in the comparison of model version {path.version}.")
     return jpeg_response(file.read_bytes())
 
 
 def _comparison_of(version: Version) -> dict[str, Any]:
-    """What `training compare` wrote. Raises Problem (404) where the version was not compared."""
+    """Read the result of `training compare`. Raises Problem (404) if the version was not compared."""
     values = None if version.comparison is None else read_json(version.comparison / "comparison.json")
     if values is None:
-        raise Problem(404, f"Model version {version.id} was not compared with another: only those made here are.")
+        raise Problem(404, f"Model version {version.id} has no comparison: only versions trained here have one.")
     return values
 
 

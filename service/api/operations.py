@@ -1,4 +1,4 @@
-"""What every operation of the API needs: the service behind it, and a way to answer."""
+"""Shared parts of all API operations: access to the service, and responses."""
 
 from flask import Response, current_app
 from pydantic import BaseModel
@@ -6,19 +6,19 @@ from pydantic import BaseModel
 from service.inference.captioning import CaptionService
 
 SECURITY = [{"token": []}]
-"""Of operations that need the token, for the OpenAPI document."""
+"""OpenAPI security requirement of operations that need the token."""
 
 JPEG = {200: {"description": "The photo.", "content": {"image/jpeg": {}}}}
-"""What `jpeg_response` answers, likewise."""
+"""OpenAPI response of operations that return `jpeg_response`."""
 
 
 def current_service() -> CaptionService:
-    """The service of the app that answers the current request."""
+    """Return the service of the app that handles the current request."""
     return current_app.extensions["captioner"]
 
 
 def jpeg_response(data: bytes) -> Response:
-    """A photo that stays what it is."""
+    """Return a cacheable photo, whose content never changes."""
     return Response(data, content_type="image/jpeg", headers={"Cache-Control": "private, max-age=86400"})
 
 

@@ -1,4 +1,4 @@
-"""Pictures of a kept caption: the photo, the overlay of each word, the paper's figure."""
+"""Pictures of a stored caption: the photo, the overlay of each word, the figure of the paper."""
 
 import io
 
@@ -22,13 +22,13 @@ api = APIBlueprint(
     "pictures",
     __name__,
     url_prefix="/api/captions",
-    abp_tags=[Tag(name="pictures", description="Where the model looked, or why, as pictures.")],
+    abp_tags=[Tag(name="pictures", description="The photo, attention overlays and figures.")],
     abp_responses=described(404, 422),
 )
 
 _FOREVER = "private, max-age=31536000, immutable"
 _NEVER = "no-store"
-"""Of evidence: once another captioner serves, there is none to be had."""
+"""For occlusion maps, which are unavailable once another captioner is in use."""
 
 
 def _picture_response(kind: str) -> dict:
@@ -37,7 +37,7 @@ def _picture_response(kind: str) -> dict:
 
 @api.get("/<caption_id:id>/image", responses=_picture_response("image/jpeg"))
 def get_image(path: CaptionPath, query: ImageQuery) -> Response:
-    """The photo: upright, at most 2048 pixels a side, without what the camera wrote into the file."""
+    """Return the photo: upright, at most 2048 pixels a side, without the camera's metadata."""
     try:
         return _picture(current_service().photos.jpeg(path.id, query.size), "image/jpeg")
     except FileNotFoundError as error:
@@ -48,12 +48,12 @@ def get_image(path: CaptionPath, query: ImageQuery) -> Response:
     "/<caption_id:id>/overlays/<int:number>.png", responses=_picture_response("image/png") | described(409, 429, 503)
 )
 def get_overlay(path: OverlayPath, query: OverlayQuery) -> Response:
-    """Where the model looked for one word, or what speaks for it, in colour over the photo."""
+    """Draw the attention map or the occlusion map of one word over the photo."""
     entry, caption = find_ranked(path.id, query.caption)
     if not 1 <= path.number <= len(caption.words):
         raise Problem(
             404,
-            f"The caption has {counted(len(caption.words), 'word')}, and there is no word {path.number}: count from 1.",
+            f"Word {path.number} does not exist: the caption has {counted(len(caption.words), 'word')}; count from 1.",
         )
     photo = _photo(path.id)
     picture = overlay(
@@ -70,7 +70,7 @@ def get_overlay(path: OverlayPath, query: OverlayQuery) -> Response:
 
 @api.get("/<caption_id:id>/figure.png", responses=_picture_response("image/png") | described(409, 429, 503))
 def get_figure(path: CaptionPath, query: FigureQuery) -> Response:
-    """The figure of Xu et al. 2015: the photo, then for each word the photo lit where the model looked; or why."""
+    """Draw the figure of Xu et al. 2015: the photo, then its attention map or occlusion map for each word."""
     entry, caption = find_ranked(path.id, query.caption)
     figure = figure_strip(
         _photo(path.id),
@@ -83,7 +83,7 @@ def get_figure(path: CaptionPath, query: FigureQuery) -> Response:
 
 
 def _maps(entry: StoredCaption, caption: Caption, query: FigureQuery) -> np.ndarray:
-    """What is to be drawn: [T, H, W]."""
+    """Return the maps to draw: [T, H, W]."""
     return evidence_for(entry, query.caption) if query.maps == "evidence" else caption.maps
 
 

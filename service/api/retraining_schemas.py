@@ -1,4 +1,4 @@
-"""The shapes of requests and answers of retraining: data sets, trainings, model versions."""
+"""Request and response schemas of retraining: data sets, trainings, model versions."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
@@ -11,11 +11,11 @@ from service.store.versions import VERSION_PATTERN
 
 
 class VersionPath(BaseModel):
-    version: str = Field(pattern=f"^({VERSION_PATTERN})$", description="Twelve hex digits, or built-in.")
+    version: str = Field(pattern=f"^({VERSION_PATTERN})$", description="The model version: 12 hex digits, or built-in.")
 
 
 class VersionPhotoPath(VersionPath):
-    number: int = Field(json_schema_extra={"minimum": 0}, description="Of the photo, from 0.")
+    number: int = Field(json_schema_extra={"minimum": 0}, description="Number of the photo, from 0.")
 
 
 class Named(BaseModel):
@@ -24,25 +24,25 @@ class Named(BaseModel):
 
 
 class VersionDocument(BaseModel):
-    """A captioner that the service can use."""
+    """A model version: a captioner that the service can use."""
 
-    version: str = Field(description="What its captions carry; the built-in one is called built-in here.")
+    version: str = Field(description="The version id that its captions carry, or built-in.")
     name: str
     origin: Literal["built-in", "training", "upload"]
     created_at: datetime | None = None
-    current: bool = Field(description="Whether it answers now.")
-    words: int = Field(description="How many words it knows.")
+    current: bool = Field(description="Whether it is the version in use.")
+    words: int = Field(description="Size of its vocabulary.")
     card: str = Field(description="The model card, in Markdown.")
-    compared: bool = Field(description="Whether there is a comparison with the captioner that was in use before it.")
-    training: str | None = Field(None, description="The id of the training that made it.")
-    dataset: Named | None = Field(None, description="What it learned from.")
-    started_from: str | None = Field(None, description="The version that it went on from, or scratch.")
-    compared_with: str | None = Field(None, description="The version that was in use when it was made.")
+    compared: bool = Field(description="Whether a comparison with the previous captioner exists.")
+    training: str | None = Field(None, description="The id of the training that produced it.")
+    dataset: Named | None = Field(None, description="The data set that it was trained on.")
+    started_from: str | None = Field(None, description="The version that its training started from, or scratch.")
+    compared_with: str | None = Field(None, description="The version in use when it was trained.")
     options: dict[str, Any] | None = Field(None, description="All options of the training.")
     scores: dict[str, Any] | None = Field(
         None,
-        description="Of the new and the old captioner on held-out photos: of the new data, and of the earlier data"
-        " where it was replayed.",
+        description="Scores of the new and the previous captioner on held-out photos of the new data, and of the"
+        " replayed data if there was any.",
     )
 
 
@@ -55,7 +55,7 @@ class DataSetPath(BaseModel):
 
 
 class ThumbnailPath(DataSetPath):
-    number: int = Field(json_schema_extra={"minimum": 0}, description="Of the sample, from 0.")
+    number: int = Field(json_schema_extra={"minimum": 0}, description="Number of the sample, from 0.")
 
 
 DataSetName = Annotated[
@@ -64,17 +64,17 @@ DataSetName = Annotated[
 
 
 class DataSetQuery(Strict):
-    name: DataSetName | None = Field(None, description="What to call it; by default as its file or folder is called.")
+    name: DataSetName | None = Field(None, description="Its name; by default the name of its file or folder.")
 
 
 class DataSetSource(Strict):
-    """A data set that is on the server already: one of the two."""
+    """A data set that is already on the server: either `folder` or `corrections`."""
 
     folder: str | None = Field(
-        None, min_length=1, max_length=4096, description="A folder or caption file below CAPTIONER_IMPORT_ROOT."
+        None, min_length=1, max_length=4096, description="A folder or a caption file below CAPTIONER_IMPORT_ROOT."
     )
-    corrections: bool = Field(False, description="Every caption that was corrected, with its photo.")
-    name: DataSetName | None = Field(None, description="What to call it.")
+    corrections: bool = Field(False, description="true: all corrections, with their photos.")
+    name: DataSetName | None = Field(None, description="Its name.")
 
     @model_validator(mode="after")
     def _one(self) -> Self:
@@ -84,24 +84,25 @@ class DataSetSource(Strict):
 
 
 class DataSetSummary(BaseModel):
-    """A data set that was brought."""
+    """A data set, without its report."""
 
     id: str
     name: str
     origin: Literal["zip", "folder", "corrections"]
     created_at: datetime
-    usable: bool = Field(description="Whether it can be trained on.")
+    usable: bool = Field(description="Whether it can be used for training.")
     images: int
     captions: int
 
 
 class DataSetDocument(DataSetSummary):
     report: dict[str, Any] = Field(
-        description="What was found: `advice` in sentences, counts by split, languages (none where there is too little"
-        " text to be sure), `rare_words` that a training leaves out of its vocabulary and their share of all words,"
-        " words that the captioner in use does not know, photos that are the same or look alike, problems by kind with"
-        " their place and how many captions are `lost` by each, samples. Of long lists"
-        " the first 100; `counts` and `problem_counts` tell how many there are."
+        description="The inspection: `advice` in sentences, counts per split, languages (empty if there is too little"
+        " text to detect them), `rare_words` that training leaves out of the vocabulary and their share of all words,"
+        " words missing from the vocabulary of the captioner in use, identical and similar photos, problems by kind"
+        " with file and line and the number of captions `lost` to each, and samples. Long lists are cut to their first"
+        " 100 entries; `counts` and `problem_counts` give the totals. `headings` has the heading of each list and of"
+        " each kind of problem that occurs, in order; reports of earlier versions have none."
     )
 
 
@@ -114,51 +115,51 @@ class TrainingPath(BaseModel):
 
 
 class SamplePath(TrainingPath):
-    number: int = Field(json_schema_extra={"minimum": 0}, description="Of the photo, from 0.")
+    number: int = Field(json_schema_extra={"minimum": 0}, description="Number of the sample, from 0.")
 
 
 class TrainingBody(Strict):
-    """What to train, on what, from where, and how much."""
+    """A training to start: its data, its starting point and its options."""
 
-    dataset: str = Field(pattern=f"^{ID_PATTERN}$", description="The id of the data set to learn from.")
+    dataset: str = Field(pattern=f"^{ID_PATTERN}$", description="The id of the data set to train on.")
     replay: str | None = Field(
         None,
         pattern=f"^{ID_PATTERN}$",
-        description="The id of the data that the captioner learned from before: mixed in, so that it does not forget.",
+        description="The id of the data set that the captioner was trained on before: mixed in to prevent forgetting.",
     )
     start: str = Field(
         "current",
         pattern=f"^(current|scratch|{VERSION_PATTERN})$",
-        description="The captioner to go on from: current, a version, or scratch for none.",
+        description="The captioner to start from: current, a version, or scratch for none.",
     )
-    preset: Literal["quick", "thorough"] | None = Field("quick", description="How much to learn.")
+    preset: Literal["quick", "thorough"] | None = Field("quick", description="How long to train.")
     options: dict[str, int | float | bool | str] = Field(
         default_factory=dict,
         max_length=100,
-        description="Options of `python -m training fit` by name, which go before the preset's, such as epochs.",
+        description="Options of `python -m training fit` by name, such as epochs. They override the preset.",
     )
     promote_margin: float | None = Field(
         None,
         ge=-100,
         le=100,
-        description="Let it serve by itself where its CIDEr on held-out photos is better by so much.",
+        description="Promote the new captioner automatically if its CIDEr on held-out photos is higher by this.",
     )
 
 
 class EpochDocument(BaseModel):
-    """What an epoch came to; number 0 is the captioner that the training went on from."""
+    """The scores of an epoch; epoch 0 is the captioner that the training started from."""
 
     epoch: int
     phase: str
-    loss: float | None = Field(description="Mean over the epoch, in nats per word; none for epoch 0.")
+    loss: float | None = Field(description="Mean over the epoch, in nats per word; null for epoch 0.")
     losses: dict[str, float] = Field(
         default_factory=dict,
         description="Each named loss, such as cross_entropy: mean over the epoch, before its weight.",
     )
-    CIDEr: float = Field(description="On the validation photos, as are the other scores.")
+    CIDEr: float = Field(description="On the validation photos, like the other scores.")
     Bleu_1: float
     Bleu_4: float
-    best: bool = Field(description="Whether it was the best so far.")
+    best: bool = Field(description="Whether it is the best epoch so far.")
 
 
 class SampleCaption(BaseModel):
@@ -167,7 +168,7 @@ class SampleCaption(BaseModel):
 
 
 class SampleDocument(BaseModel):
-    """A validation photo with what the captioner in the making said of it after each epoch."""
+    """A validation photo with its generated caption after each epoch."""
 
     photo: str
     references: list[str]
@@ -175,32 +176,32 @@ class SampleDocument(BaseModel):
 
 
 class TrainingDocument(BaseModel):
-    """A training and where it stands."""
+    """A training and its state."""
 
     id: str
     created_at: datetime
     dataset: Named
     replay: Named | None
-    start: str = Field(description="The version that it goes on from, or scratch.")
+    start: str = Field(description="The version that it starts from, or scratch.")
     preset: str | None
-    options: dict[str, Any] = Field(description="All of them.")
+    options: dict[str, Any] = Field(description="All options, with their defaults.")
     promote_margin: float | None
     state: Literal["queued", "running", "finished", "failed", "cancelled"]
-    position: int | None = Field(description="Its place among those that wait: 1 is next.")
-    message: str | None = Field(description="Why it failed.")
-    stopping: bool = Field(description="Whether it was cancelled and is about to stop.")
+    position: int | None = Field(description="Position in the queue: 1 is next.")
+    message: str | None = Field(description="The reason, if it failed.")
+    stopping: bool = Field(description="Whether it was cancelled and is still stopping.")
     started_at: float | None = Field(description="Seconds since 1970.")
     ended_at: float | None
     progress: dict[str, Any] | None = Field(
         description="While it runs: stage (starting, encoding, training, validating, calibrating, comparing), done and"
         " total or epoch, epochs, batch, batches, loss, seconds_left."
     )
-    seconds: dict[str, float] = Field(description="How long fit, compare and switching took.")
+    seconds: dict[str, float] = Field(description="Duration of the steps: fit, compare and switching.")
     epochs: list[EpochDocument]
     samples: list[SampleDocument]
-    version: str | None = Field(description="The captioner that it made.")
-    promoted: bool = Field(description="Whether that serves since, by itself.")
+    version: str | None = Field(description="The model version that it produced.")
+    promoted: bool = Field(description="Whether that version was promoted automatically.")
 
 
 class TrainingList(BaseModel):
-    trainings: list[TrainingDocument] = Field(description="Without their epochs and samples.")
+    trainings: list[TrainingDocument] = Field(description="Trainings, without epochs and samples.")

@@ -1,4 +1,4 @@
-"""The shapes of requests and answers: what the OpenAPI document is generated from, and what checks requests."""
+"""Request and response schemas: they validate requests and generate the OpenAPI document."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -8,40 +8,40 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 from captioner.confidence import LIKELY, SURE
 from captioner.config import DecodingOptions
 from captioner.errors import ConfigError
+from service.api.maps import Map, Maps
 from service.errors import InvalidPart
 from service.store.photos import ID_PATTERN
 
 MAX_BEAM_WIDTH = 20
 MAX_WORDS = 50
 MAX_SIDE = 2048
-"""Of a picture that the service draws, in pixels."""
+"""Largest side of a generated picture, in pixels."""
 
 CaptionId = Annotated[str, Field(pattern=f"^{ID_PATTERN}$", description="The caption's id: 32 hex digits.")]
 Probability = Annotated[float, Field(ge=0, le=1)]
-Map = Annotated[list[list[float]], Field(description="Rows of the grid; the numbers of a map sum to 1.")]
 
 
 class Strict(BaseModel):
-    """Options that do not exist are refused."""
+    """A model that refuses unknown options."""
 
     model_config = ConfigDict(extra="forbid")
 
 
 class CaptionOptions(Strict):
-    """How to caption. What is not given is as the captioner's makers found best."""
+    """Decoding options. Defaults are those of the captioner."""
 
     beam_width: int | None = Field(
-        None, ge=1, le=MAX_BEAM_WIDTH, description="Hypotheses that the beam search keeps; 1 is greedy."
+        None, ge=1, le=MAX_BEAM_WIDTH, description="Number of hypotheses that beam search keeps; 1 is greedy."
     )
-    captions: int = Field(1, ge=1, le=MAX_BEAM_WIDTH, description="How many captions to return, best first.")
-    max_words: int | None = Field(None, ge=1, le=MAX_WORDS, description="A caption never has more words than this.")
+    captions: int = Field(1, ge=1, le=MAX_BEAM_WIDTH, description="Number of captions to return, best first.")
+    max_words: int | None = Field(None, ge=1, le=MAX_WORDS, description="Maximum length of a caption, in words.")
 
     def decoding(self, default: DecodingOptions) -> DecodingOptions:
-        """A beam is widened to the number of captions, unless its width was given: then ConfigError is raised."""
+        """Return decoding options with a beam at least `captions` wide. Raises ConfigError if beam_width is smaller."""
         if self.beam_width is not None and self.captions > self.beam_width:
             raise ConfigError(
-                f"captions ({self.captions}) is more than beam_width ({self.beam_width}) can find: ask for fewer, or"
-                " leave beam_width out"
+                f"captions ({self.captions}) is larger than beam_width ({self.beam_width}): lower captions, or leave"
+                " beam_width out"
             )
         return DecodingOptions.from_json(
             default.to_json()
@@ -54,11 +54,11 @@ class CaptionOptions(Strict):
 
 
 class CaptionQuery(CaptionOptions):
-    stream: bool = Field(False, description="1: server-sent events, each word as soon as it is sure.")
+    stream: bool = Field(False, description="1: server-sent events, each word once all hypotheses agree on it.")
 
 
 class PageQuery(Strict):
-    page: int = Field(1, ge=1, le=1_000_000, description="From 1, newest captions first.")
+    page: int = Field(1, ge=1, le=1_000_000, description="Number of the page, from 1; newest captions first.")
     per_page: int = Field(20, ge=1, le=100)
 
 
@@ -67,11 +67,11 @@ class CaptionPath(BaseModel):
 
 
 class OverlayPath(CaptionPath):
-    number: int = Field(json_schema_extra={"minimum": 1}, description="Of the word in its caption, from 1.")
+    number: int = Field(json_schema_extra={"minimum": 1}, description="Number of the word in its caption, from 1.")
 
 
 class Rank(Strict):
-    caption: int = Field(1, ge=1, le=MAX_BEAM_WIDTH, description="Which of the captions: 1 is the best.")
+    caption: int = Field(1, ge=1, le=MAX_BEAM_WIDTH, description="Rank of the caption: 1 is the best.")
 
 
 class ImageQuery(Strict):
@@ -81,25 +81,25 @@ class ImageQuery(Strict):
 class FigureQuery(Rank):
     maps: Literal["attention", "evidence"] = Field(
         "attention",
-        description="What is drawn: attention, where the model looked before it chose each word; or evidence, what"
-        " speaks for the word that it chose, computed when it is asked for.",
+        description="The maps to draw: attention, the weights that led to each word; or evidence, the occlusion map of"
+        " each chosen word, computed on demand.",
     )
-    style: Literal["smooth", "cells"] = Field("smooth", description="Blend the grid's cells, or draw them as they are.")
+    style: Literal["smooth", "cells"] = Field("smooth", description="Interpolate the grid, or draw its cells.")
 
 
 class OverlayQuery(FigureQuery):
-    opacity: float = Field(0.6, ge=0, le=1, description="Of the hottest place.")
-    colour_map: str = Field("inferno", min_length=1, max_length=40, description="A colour map that matplotlib knows.")
+    opacity: float = Field(0.6, ge=0, le=1, description="Opacity at the maximum of the map.")
+    colour_map: str = Field("inferno", min_length=1, max_length=40, description="Name of a matplotlib colour map.")
     size: int | None = Field(None, ge=16, le=MAX_SIDE, description="Longest side in pixels; by default the photo's.")
 
 
 class CorrectionBody(Strict):
-    # PostgreSQL keeps no null characters, and nobody writes them on purpose.
+    # PostgreSQL cannot store null characters.
     text: Annotated[
         str,
         StringConstraints(strip_whitespace=True),
         BeforeValidator(lambda text: text.replace("\0", "") if isinstance(text, str) else text),
-    ] = Field(min_length=1, max_length=500, pattern=r"\S", description="The caption as a person would have written it.")
+    ] = Field(min_length=1, max_length=500, pattern=r"\S", description="The correct caption.")
 
 
 class Correction(BaseModel):
@@ -109,67 +109,65 @@ class Correction(BaseModel):
 
 Confidence = Annotated[
     Probability | None,
-    Field(description="Calibrated probability of being right, by what people say of such photos; null if unknown."),
+    Field(description="Calibrated probability of being right, judged by human captions; null if unknown."),
 ]
 Wording = Annotated[
     Literal["sure", "likely", "guess"] | None,
-    Field(description=f"What the confidence is called: sure from {SURE}, likely from {LIKELY}, else guess."),
+    Field(description=f"The confidence in words: sure from {SURE}, likely from {LIKELY}, else guess."),
 ]
 
 
 class WordDocument(BaseModel):
     text: str
-    probability: Probability = Field(description="Of this word, given those before it.")
+    probability: Probability = Field(description="Probability of the word, given the words before it.")
     confidence: Confidence = Field(
-        description="Calibrated probability that a person would use this noun, verb, adjective or number of the photo;"
+        description="Calibrated probability that a person would use this noun, verb, adjective or number for the photo;"
         " null for other words, and if the captioner has no confidence model."
     )
     wording: Wording
-    gate: float = Field(ge=0, le=1, description="How much of what it saw the model let through for this word.")
+    gate: float = Field(ge=0, le=1, description="Gating scalar β: weight of the context vector for this word.")
     spread: float = Field(
-        ge=0, le=1, description="Over which share of the photo its map is spread; near 1 it looked everywhere."
+        ge=0, le=1, description="Share of the photo that the attention map covers; near 1 it is uniform."
     )
-    overlay: str = Field(description="Address of a picture: where the model looked for this word, on the photo.")
+    overlay: str = Field(description="URL of a picture: the word's map over the photo.")
     label: str | None = Field(
-        None, description="Name of the label of the photo that the word came from; null where it came from none."
+        None, description="Name of the image label that the word was copied from; null if there is none."
     )
     map_of: Literal["attention", "label"] = Field(
         "attention",
-        description="What the overlay shows: where the model looked or, where that points away from the thing that the"
-        " label names, the class activation map of the label.",
+        description="The map that the overlay shows: attention or, if attention points away from the labelled object,"
+        " the class activation map of the label.",
     )
-    label_map: Map | None = Field(None, description="That class activation map; it sums to 1.")
+    label_map: Map | None = Field(None, description="The class activation map of the label; it sums to 1.")
 
 
 class Alphas(BaseModel):
-    """Where the model looked: the attention weights of each word over the grid of locations."""
+    """The attention weights α of each word over the grid of locations."""
 
     rows: int
     columns: int
-    maps: list[Map] = Field(description="One map for each word, in the words' order.")
+    maps: Maps = Field(description="One map for each word, in word order.")
 
 
 class Evidence(BaseModel):
-    """What speaks for each word, told once the word is known: by how much hiding a place makes the word less likely.
+    """Occlusion maps: how much hiding a location lowers the probability of each chosen word.
 
-    It is not where the model looked: that is `alphas`.
+    They are not the attention maps, which are `alphas`.
     """
 
     rows: int
     columns: int
-    maps: list[Map] = Field(
-        description="One map for each word, in the words' order; where no place speaks for a word, all have the same."
-    )
+    maps: Maps = Field(description="One map for each word, in word order; uniform if no location supports the word.")
 
 
 class LabelDocument(BaseModel):
     name: str
-    probability: Probability = Field(description="Among all classes of the encoder's classifier.")
+    probability: Probability = Field(description="Probability among all classes of the encoder's classifier.")
 
 
 class RankedCaption(BaseModel):
     caption: str
-    probability: Probability = Field(description="Of the whole caption, its end included.")
+    probability: Probability = Field(description="Probability of the whole caption, including its end token.")
     confidence: Confidence = Field(
         description="Calibrated probability that all nouns of the caption are right; null if the captioner has no"
         " confidence model."
@@ -177,37 +175,37 @@ class RankedCaption(BaseModel):
     wording: Wording
     words: list[WordDocument]
     alphas: Alphas
-    figure: str = Field(description="Address of a picture: the photo, then for each word where the model looked.")
+    figure: str = Field(description="URL of a picture: the photo, then the attention map of each word.")
 
 
 class WarningDocument(BaseModel):
     """A reason to doubt the captions of a photo."""
 
     kind: str = Field(
-        description="cut_short: the file ends too early; blank: the picture shows nothing; text: it is a page of text."
-        " There may be others later."
+        description="cut_short: the file is truncated; blank: the picture is empty; text: it is a page of text."
+        " More kinds may be added."
     )
-    message: str = Field(description="One sentence for people.")
+    message: str = Field(description="The reason, in one sentence.")
 
 
 Warnings = Annotated[
     list[WarningDocument],
-    Field(description="Reasons to doubt the captions; none for ordinary photos, and for captions of older versions."),
+    Field(description="Reasons to doubt the captions; empty for ordinary photos and for captions of older versions."),
 ]
 
 
 class ImageSummary(BaseModel):
-    width: int = Field(description="Of the upright photo, in pixels.")
+    width: int = Field(description="Width of the upright photo, in pixels.")
     height: int
     url: str
-    thumbnail: str = Field(description="Address of a small copy.")
+    thumbnail: str = Field(description="URL of a small copy.")
 
 
 class ImageDocument(ImageSummary):
     seen_box: list[float] = Field(
         min_length=4,
         max_length=4,
-        description="Left, top, right, bottom of the part that the model saw, in pixels of the upright photo.",
+        description="Left, top, right, bottom of the part given to the model, in pixels of the upright photo.",
     )
 
 
@@ -222,7 +220,7 @@ class OptionsDocument(BaseModel):
 
 
 class Seconds(BaseModel):
-    """What took how long."""
+    """Duration of each step, in seconds."""
 
     decode_image: float
     queue: float
@@ -234,12 +232,12 @@ class CaptionDocument(RankedCaption):
     id: CaptionId
     created_at: datetime
     labels: list[LabelDocument] = Field(
-        description="What the encoder's own classifier takes the photo for, likeliest first; empty where the captioner"
-        " does not use it."
+        description="Classes that the encoder's classifier finds in the photo, most probable first; empty if the"
+        " captioner does not use them."
     )
     warnings: Warnings
     image: ImageDocument
-    alternatives: list[RankedCaption] = Field(description="The other captions that were asked for, best first.")
+    alternatives: list[RankedCaption] = Field(description="The other requested captions, best first.")
     model: ModelReference
     options: OptionsDocument
     seconds: Seconds
@@ -272,25 +270,25 @@ class Liveness(BaseModel):
 
 class ReadinessDocument(BaseModel):
     status: Literal["ready", "limited"] = Field(
-        description="limited: photos are captioned, but what `errors` names keeps the service from doing all else."
+        description="limited: photos are captioned, but the faults in `errors` disable other functions."
     )
     errors: list[InvalidPart]
 
 
 class ModelDocument(BaseModel):
-    """The captioner that is in use."""
+    """The captioner in use."""
 
-    version: str = Field(description="Differs between any two captioners that may caption differently.")
+    version: str = Field(description="Version id; captioners that can produce different captions have different ids.")
     name: str
     encoder: str
-    image_size: int = Field(description="Side of the square that the model sees, in pixels.")
-    fit: str = Field(description="How a photo becomes that square: squash, crop or pad.")
+    image_size: int = Field(description="Side of the square model input, in pixels.")
+    fit: str = Field(description="How a photo is fitted to that square: squash, crop or pad.")
     attention: Literal["soft", "hard", "none"] = Field(
-        description="What it reads for each word: soft, an average over its map; hard, one place; none, no map at all."
+        description="Attention of the decoder: soft, a weighted mean of all locations; hard, one location; none."
     )
     grid: list[int] = Field(min_length=2, max_length=2, description="Rows and columns of an attention map.")
-    words: int = Field(description="How many words it knows.")
-    decoding: dict[str, Any] = Field(description="The options that its makers found best.")
-    scores: dict[str, Any] = Field(description="What was measured of it, by split.")
+    words: int = Field(description="Size of the vocabulary.")
+    decoding: dict[str, Any] = Field(description="Its default decoding options.")
+    scores: dict[str, Any] = Field(description="Its scores, by split.")
     card: str = Field(description="The model card, in Markdown.")
     device: str

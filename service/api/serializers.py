@@ -1,8 +1,8 @@
-"""Kept captions as the API gives them, with the addresses of their pictures."""
+"""Serialize stored captions for the API, with the URLs of their pictures."""
 
 from typing import Any
 
-from captioner.caption_json import labels_json, plain_numbers, word_label_json
+from captioner.caption_json import labels_json, plain_numbers, word_label, word_label_json
 from captioner.captioner import Caption
 from captioner.confidence import wording
 from service.api.schemas import (
@@ -24,11 +24,11 @@ from service.store.captions import CaptionSummary, StoredCaption
 THUMBNAIL_SIDE = 240
 """Longest side, in pixels."""
 _NO_LABEL = {"label": None, "map_of": "attention", "label_map": None}
-"""What a streamed word without a label says."""
+"""Label fields of a streamed word without a label."""
 
 
 def caption_document(entry: StoredCaption) -> CaptionDocument:
-    """What the API tells of a caption."""
+    """Return the API document of a caption."""
     captions = captions_of(entry)
     best, *others = (_ranked(entry.id, rank, caption) for rank, caption in enumerate(captions, start=1))
     options = entry.document["options"]
@@ -52,7 +52,7 @@ def caption_document(entry: StoredCaption) -> CaptionDocument:
 
 
 def summary_document(entry: CaptionSummary) -> CaptionSummaryDocument:
-    """What the history tells of a caption."""
+    """Return the summary of a caption for the history."""
     return CaptionSummaryDocument(
         id=entry.id,
         created_at=entry.created_at,
@@ -73,7 +73,7 @@ def correction_document(entry: CaptionSummary) -> Correction | None:
 
 
 def streamed_words(caption: Caption, start: int) -> list[dict[str, Any]]:
-    """The words of a caption from the `start`th on, each with its map [H][W], as they are streamed."""
+    """Return the words of a caption from index `start`, each with its map [H][W], for streaming."""
     probabilities, spreads = caption.word_probabilities.tolist(), caption.spreads.tolist()
     return [
         {
@@ -120,11 +120,11 @@ def _ranked(caption_id: str, rank: int, caption: Caption) -> RankedCaption:
                 gate=gate,
                 spread=spread,
                 overlay=_address(caption_id, f"overlays/{number}.png{query}"),
-                **word_label_json(caption, number - 1),
+                **word_label(caption, number - 1),
             )
             for number, (text, probability, confidence, gate, spread) in enumerate(words, start=1)
         ],
-        alphas=Alphas(rows=rows, columns=columns, maps=plain_numbers(caption.alphas)),
+        alphas=Alphas(rows=rows, columns=columns, maps=caption.alphas),
         figure=_address(caption_id, f"figure.png{query}"),
     )
 

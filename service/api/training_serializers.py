@@ -1,4 +1,4 @@
-"""What the API tells of a training, out of the files that its processes write."""
+"""Serialize trainings for the API from the files that their processes write."""
 
 import json
 from pathlib import Path
@@ -9,13 +9,13 @@ from service.api.retraining_schemas import EpochDocument, Named, SampleDocument,
 from service.jobs.trainings import QUEUED, RUNNING, Training, Trainings
 from service.store.datasets import DataSets
 
-_STAGES = {"finished": "comparing"}  # `fit` has finished, and `compare` is about to begin
+_STAGES = {"finished": "comparing"}  # `fit` has finished and `compare` has not yet started
 
 
 def training_document(
     training: Training, trainings: Trainings, datasets: DataSets, brief: bool = False
 ) -> TrainingDocument:
-    """brief: without epochs and samples."""
+    """Return the API document of a training. brief: leave out epochs and samples."""
     request, state = training.request, training.state
     position = None
     if training.status == QUEUED:
@@ -47,7 +47,7 @@ def training_document(
 
 
 def sample_file(training: Training, number: int) -> Path | None:
-    """The file of a validation photo."""
+    """Return the file of a validation photo; None if there is none of this number."""
     photos = _photos(training)
     return Path(photos[number]["photo"]) if 0 <= number < len(photos) else None
 
@@ -58,7 +58,7 @@ def _named(datasets: DataSets, dataset_id: str) -> Named:
 
 
 def _progress(training: Training) -> dict[str, Any] | None:
-    """What it does at this moment; None where it does nothing."""
+    """Return the current progress; None if the training is not running."""
     if training.status != RUNNING:
         return None
     comparing = training.comparison / "progress.json"
@@ -76,7 +76,7 @@ def _epochs(training: Training) -> list[EpochDocument]:
     for line in lines:
         try:
             values = json.loads(line)
-        except ValueError:  # it is being written
+        except ValueError:  # the line is still being written
             break
         losses = {name.removesuffix("_loss"): value for name, value in values.items() if name.endswith("_loss")}
         document = {name: values.get(name) for name in EpochDocument.model_fields}

@@ -1,4 +1,4 @@
-"""Trainings: asked for, watched, stopped, gone on with."""
+"""Trainings: start, follow, cancel, resume and delete them."""
 
 import io
 import threading
@@ -32,7 +32,7 @@ api = APIBlueprint(
     "trainings",
     __name__,
     url_prefix="/api/trainings",
-    abp_tags=[Tag(name="trainings", description="Captioners in the making.")],
+    abp_tags=[Tag(name="trainings", description="Trainings of new captioners.")],
     abp_responses=described(401, 422, 429),
     abp_security=SECURITY,
 )
@@ -44,7 +44,7 @@ _SAMPLE_SIDE = 480
 _followers = threading.BoundedSemaphore(FOLLOWERS)
 _STREAM = {
     200: {
-        "description": "Events `training`, whose data is the training as GET gives it, whenever it has changed.",
+        "description": "An event `training` for each change; its data is the document that GET returns.",
         "content": {"text/event-stream": {"schema": {"type": "string"}}},
     }
 }
@@ -52,7 +52,7 @@ _STREAM = {
 
 @api.get("", responses={200: TrainingList})
 def list_trainings() -> Response:
-    """All trainings, newest first."""
+    """List all trainings, newest first."""
     service = current_service()
     found = [_document(service, training, brief=True) for training in service.trainings.all()]
     return json_response(TrainingList(trainings=found))
@@ -60,14 +60,14 @@ def list_trainings() -> Response:
 
 @api.post("", responses={201: TrainingDocument} | described(400, 404, 409, 415, 507))
 def begin_training(body: TrainingBody) -> Response:
-    """Ask for a training. It begins when those before it have ended."""
+    """Queue a training. It starts when the trainings before it have ended."""
     service = current_service()
     data = service.datasets.get(body.dataset)
     if not data.usable:
-        raise Problem(409, f"Data set {data.name} cannot be trained on. {data.report['advice'][0]}")
+        raise Problem(409, f"Data set {data.name} cannot be used for training. {data.report['advice'][0]}")
     if body.replay is not None:
         if body.start == "scratch":
-            raise Problem(422, "replay is for what a captioner has learned before: leave it out, or start from one.")
+            raise Problem(422, "replay needs a captioner to start from: leave it out, or change start.")
         service.datasets.get(body.replay)
     start = service.serving.version if body.start == "current" else body.start
     bundle = None if start == "scratch" else service.versions.get(start).bundle
@@ -81,18 +81,22 @@ def begin_training(body: TrainingBody) -> Response:
 
 @api.get("/<caption_id:id>", responses={200: TrainingDocument} | described(404))
 def get_training(path: TrainingPath) -> Response:
-    """Where a training stands: what it learns at this moment, its scores so far, and what it says of some photos."""
+    """Return the state of a training: its progress, scores so far and sample captions."""
     service = current_service()
     return json_response(_document(service, service.trainings.get(path.id)))
 
 
 @api.get("/<caption_id:id>/events", responses=_STREAM | described(404, 503))
 def follow_training(path: TrainingPath) -> Response:
-    """The same as server-sent events, until the training has ended."""
+    """Return the state as server-sent events until the training ends."""
     service = current_service()
     service.trainings.get(path.id)
     if not _followers.acquire(blocking=False):
-        raise Problem(503, f"{FOLLOWERS} others follow trainings already: ask for it now and then.", retry_after=10)
+        raise Problem(
+            503,
+            f"{FOLLOWERS} clients already follow trainings: poll without /events.",
+            retry_after=10,
+        )
     response = Response(
         _events(service, path.id),
         content_type="text/event-stream",
@@ -104,14 +108,14 @@ def follow_training(path: TrainingPath) -> Response:
 
 @api.post("/<caption_id:id>/cancel", responses={200: TrainingDocument} | described(404, 409))
 def cancel_training(path: TrainingPath) -> Response:
-    """Stop a training within seconds. What it has learned is kept: it can be resumed."""
+    """Stop a training within seconds. Its checkpoints are kept, so it can be resumed."""
     service = current_service()
     return json_response(_document(service, service.trainings.cancel(path.id)))
 
 
 @api.post("/<caption_id:id>/resume", responses={200: TrainingDocument} | described(404, 409))
 def resume_training(path: TrainingPath) -> Response:
-    """Go on with a training that was cancelled or failed, from where it stopped."""
+    """Resume a cancelled or failed training from its last checkpoint."""
     service = current_service()
     training = service.trainings.resume(path.id)
     service.queue.ring()
@@ -120,17 +124,17 @@ def resume_training(path: TrainingPath) -> Response:
 
 @api.delete("/<caption_id:id>", responses={204: None} | described(404, 409))
 def delete_training(path: TrainingPath) -> Response:
-    """Forget a training that does not run. The captioner that it made stays."""
+    """Delete a training that is not running. The captioner that it produced is kept."""
     current_service().trainings.delete(path.id)
     return Response(status=204)
 
 
 @api.get(
     "/<caption_id:id>/log",
-    responses={200: {"description": "Text.", "content": {"text/plain": {}}}} | described(404),
+    responses={200: {"description": "The log.", "content": {"text/plain": {}}}} | described(404),
 )
 def get_log(path: TrainingPath) -> Response:
-    """What the processes of a training have said: the last 100,000 bytes."""
+    """Return the output of a training's processes: the last 100,000 bytes."""
     training = current_service().trainings.get(path.id)
     try:
         with open(training.log, "rb") as file:
@@ -147,10 +151,10 @@ def get_log(path: TrainingPath) -> Response:
     responses=JPEG | described(404),
 )
 def get_sample(path: SamplePath) -> Response:
-    """One of the validation photos that the training captions after each epoch."""
+    """Return a validation photo that the training captions after each epoch."""
     file = sample_file(current_service().trainings.get(path.id), path.number)
     if file is None or not file.is_file():
-        raise Problem(404, f"Training {path.id} has no sample {path.number}.")
+        raise Problem(404, f"Sample {path.number} of training {path.id} does not exist.")
     photo = open_image(file)
     photo.thumbnail((_SAMPLE_SIDE, _SAMPLE_SIDE))
     buffer = io.BytesIO()
@@ -159,7 +163,7 @@ def get_sample(path: SamplePath) -> Response:
 
 
 def _chosen(service: CaptionService, request: dict[str, Any], data: KeptDataSet, bundle: Path | None) -> dict[str, Any]:
-    """All options of a training, as `training fit` chooses them. Raises ConfigError for what it refuses."""
+    """Return all options of a training as `training fit` chooses them. Raises ConfigError if it refuses any."""
     try:
         folder = service.settings.home
         return training_process.chosen_options(request, data.root, bundle, folder, service.run_training)
@@ -182,7 +186,7 @@ def _events(service: CaptionService, training_id: str) -> Iterator[str]:
             yield f"event: training\ndata: {document}\n\n"
             last, sent = document, time.monotonic()
         elif time.monotonic() - sent > _ALIVE_SECONDS:
-            yield ": still here\n\n"  # else nobody would notice that the reader has left
+            yield ": still here\n\n"  # detects a client that has disconnected
             sent = time.monotonic()
         if training.status in ENDED:
             return

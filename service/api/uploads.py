@@ -1,4 +1,4 @@
-"""The photo and the options of a request, in whichever of three forms they come."""
+"""Read photos, their options and zips from requests."""
 
 import re
 import shutil
@@ -17,11 +17,11 @@ from service.api.operations import current_service
 from service.api.schemas import CaptionOptions, CaptionQuery
 from service.errors import NOT_JSON, Problem
 
-_BINARY = {"type": "string", "format": "binary", "description": "The file of the photo: JPEG, PNG, WebP, HEIC, ..."}
+_BINARY = {"type": "string", "format": "binary", "description": "The photo's file: JPEG, PNG, WebP, HEIC, ..."}
 _BASE64 = {
     "type": "string",
     "contentEncoding": "base64",
-    "description": "The photo's file in base64 of either alphabet, or a data: URL. Addresses are not fetched.",
+    "description": "The photo's file in base64 (standard or URL-safe), or a data: URL. Other URLs are not fetched.",
 }
 
 HOW = (
@@ -38,18 +38,18 @@ HOW_ZIP = (
 
 @dataclass(frozen=True)
 class SentFile:
-    """A zip that was sent, on disk."""
+    """An uploaded zip on disk."""
 
     file: BinaryIO
     name: str
-    """What its sender calls it, without .zip; "upload" where they do not say."""
+    """The name that the client gave, without .zip; "upload" if it gave none."""
 
 
 @contextmanager
 def sent_file(request: Request) -> Iterator[SentFile]:
-    """The zip of a request, for as long as the context lasts. `?name=` goes before the name of a form's file.
+    """Yield the zip of a request; it is deleted on exit. `?name=` overrides the file name of a form.
 
-    Raises Problem (400, 415).
+    Raises Problem (400, 415) if there is no zip, or its Content-Type is not supported.
     """
     if request.mimetype == "multipart/form-data":
         if "file" not in request.files:
@@ -58,7 +58,7 @@ def sent_file(request: Request) -> Iterator[SentFile]:
         yield SentFile(file, _name(request, name))
         return
     if request.mimetype not in ("application/zip", "application/x-zip-compressed", "application/octet-stream"):
-        problem = f"{request.mimetype} is not taken" if request.mimetype else "is missing"
+        problem = f"{request.mimetype} is not supported" if request.mimetype else "is missing"
         raise Problem(415, f"The Content-Type {problem}: {HOW_ZIP}.")
     with tempfile.TemporaryFile(dir=current_service().settings.home) as copy:
         shutil.copyfileobj(request.stream, copy, 1 << 20)
@@ -75,7 +75,7 @@ def _name(request: Request, filename: str) -> str:
 
 
 def zip_body(what: str) -> dict[str, Any]:
-    """For the OpenAPI document."""
+    """Return the OpenAPI request body of a zip upload. what: the contents of the zip."""
     file = {"type": "string", "format": "binary", "description": f"A zip of {what}."}
     form = {"type": "object", "properties": {"file": file}, "required": ["file"]}
     return {
@@ -87,14 +87,14 @@ def zip_body(what: str) -> dict[str, Any]:
 @dataclass(frozen=True)
 class Upload:
     data: bytes
-    """The file, as it was sent."""
+    """The photo's file, unchanged."""
     options: CaptionOptions
 
 
 def read_upload(request: Request, query: CaptionQuery) -> Upload:
-    """What a request asks to caption. Options may stand in the query or in the body, each once.
+    """Read the photo and the options of a request. Options may be in the query or in the body, each once.
 
-    Raises Problem (400, 415, 422) or pydantic's ValidationError.
+    Raises Problem (400, 415, 422), or pydantic's ValidationError.
     """
     form = request.mimetype
     if form == "multipart/form-data":
@@ -104,18 +104,18 @@ def read_upload(request: Request, query: CaptionQuery) -> Upload:
     elif form == "application/octet-stream" or (form.startswith("image/") and form != "image/svg+xml"):
         data, values = request.get_data(cache=False), {}
     else:
-        problem = f"{form} cannot be captioned" if form else "is missing"
+        problem = f"{form} is not supported" if form else "is missing"
         raise Problem(415, f"The Content-Type {problem}: {HOW}.")
     if not data:
         raise Problem(400, f"There is no photo in the request, or it is empty: {HOW}.")
     asked = query.model_dump(include=set(CaptionOptions.model_fields), exclude_unset=True)
     for name in sorted(values.keys() & asked.keys()):
-        raise Problem(422, f"{name} stands both in the address and in the body: give it once.")
+        raise Problem(422, f"{name} is set in both the query string and the body: set it once.")
     return Upload(data, CaptionOptions.model_validate(asked | values))
 
 
 def request_body() -> dict[str, Any]:
-    """The three forms, for the OpenAPI document."""
+    """Return the OpenAPI request body of a photo: form, JSON or the file itself."""
     options = CaptionOptions.model_json_schema()["properties"]
 
     def fields(image: dict[str, Any]) -> dict[str, Any]:
@@ -148,20 +148,20 @@ def request_body() -> dict[str, Any]:
 def _multipart(request: Request) -> tuple[bytes, dict[str, Any]]:
     files, values = request.files, request.form
     if None in files or None in values:
-        raise Problem(422, "A part of the form has no name: the photo's field is called image.")
+        raise Problem(422, "A part of the form has no name: name the photo's field image.")
     for name in [*files, *values]:
         if len(files.getlist(name)) + len(values.getlist(name)) > 1:
             raise Problem(422, f"The field {name} comes more than once: send one photo, and each option once.")
     if unknown := sorted(set(files) - {"image"}):
-        raise Problem(422, f"There is no file field {', '.join(unknown)}: the photo's field is called image.")
+        raise Problem(422, f"The file field {', '.join(unknown)} is unknown: name the photo's field image.")
     if "image" in values:
-        raise Problem(422, "The field image is a text: send it as a file (curl -F image=@photo.jpg).")
+        raise Problem(422, "The field image is text: send it as a file (curl -F image=@photo.jpg).")
     return files["image"].read() if "image" in files else b"", values.to_dict()
 
 
 def _json(request: Request) -> tuple[bytes, dict[str, Any]]:
     try:
-        values = request.get_json(cache=False)  # else base64 and bytes stay as long as the request waits
+        values = request.get_json(cache=False)  # a cached body would stay in memory while the request waits
     except BadRequest as error:
         raise Problem(400, NOT_JSON) from error
     if not isinstance(values, dict):
@@ -169,9 +169,9 @@ def _json(request: Request) -> tuple[bytes, dict[str, Any]]:
     if (not isinstance(values.get("image"), str) or not values["image"]) and (field := address_field(values)):
         refuse_address(field)
     if "image" not in values and (others := sorted(values.keys() - CaptionOptions.model_fields.keys())):
-        raise Problem(422, f"The JSON has no field image, but {', '.join(others)[:100]}: {HOW}.")
+        raise Problem(422, f"The JSON has no field image, only {', '.join(others)[:100]}: {HOW}.")
     image = values.pop("image", "")
     if not isinstance(image, str):
-        raise Problem(422, "image must be a text: the photo's file in base64.")
+        raise Problem(422, "image must be a string: the photo's file in base64.")
     CaptionOptions.model_validate(values, strict=True)
     return photo_bytes(image), values

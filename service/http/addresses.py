@@ -1,4 +1,4 @@
-"""Where the service answers: from a host's name and a port to sockets, and to what a browser is told."""
+"""Addresses of the service: sockets for a host name and port, and the URL for browsers."""
 
 import errno
 import ipaddress
@@ -10,16 +10,16 @@ from captioner.errors import ConfigError
 
 
 def bind(host: str, port: int) -> list[socket.socket]:
-    """Sockets at each address that a host has, all of the same port; clients are refused until a Server has them.
+    """Bind a socket for each address of a host, all on the same port; connections are refused until a Server listens.
 
-    Port 0 takes any that is free. Raises ConfigError for an address that does not exist, or cannot be used.
+    Port 0 picks a free port. Raises ConfigError if an address does not exist or cannot be used.
     """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         addresses = list(dict.fromkeys((family, address) for family, _, _, _, address in found))
     except (OSError, ValueError) as error:
         raise ConfigError(
-            f"there is no address {host!r} ({getattr(error, 'strerror', None) or error}): name another with --host"
+            f"the host {host!r} has no address ({getattr(error, 'strerror', None) or error}): set another with --host"
             " or CAPTIONER_HOST, such as 127.0.0.1 for this machine alone or 0.0.0.0 for all of its networks"
         ) from error
     sockets: list[socket.socket] = []
@@ -44,7 +44,7 @@ def bind(host: str, port: int) -> list[socket.socket]:
 def _bound(family: int, address: tuple) -> socket.socket:
     created = socket.socket(family, socket.SOCK_STREAM)
     try:
-        if os.name == "posix":  # elsewhere this would share the port with whoever has it
+        if os.name == "posix":  # on Windows this option would share the port with another process
             created.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             created.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
@@ -56,28 +56,28 @@ def _bound(family: int, address: tuple) -> socket.socket:
 
 
 def unusable(host: str, port: int, error: OSError) -> ConfigError:
-    """What to tell a person where the system refuses an address."""
+    """Return the error for an address that the operating system refuses."""
     match error.errno:
         case errno.EADDRINUSE:
-            says = "is in use already: stop what uses it, or name another"
+            reason = "is already in use: stop the other program, or set another port"
         case errno.EACCES:
-            says = "may not be used by this user: name one above 1023"
+            reason = "is not allowed for this user: set a port above 1023"
         case errno.EADDRNOTAVAIL:
             return ConfigError(
-                f"{host} is no address of this machine: name another with --host or CAPTIONER_HOST,"
+                f"{host} is not an address of this machine: set another with --host or CAPTIONER_HOST,"
                 " such as 127.0.0.1 for this machine alone or 0.0.0.0 for all of its networks"
             )
         case _:
-            says = f"cannot be used ({error.strerror or error}): name another"
-    return ConfigError(f"port {port} of {host} {says} with --port or CAPTIONER_PORT; 0 takes any that is free")
+            reason = f"cannot be used ({error.strerror or error}): set another port"
+    return ConfigError(f"port {port} of {host} {reason} with --port or CAPTIONER_PORT; 0 picks a free one")
 
 
 def only_this_machine(sockets: Iterable[socket.socket]) -> bool:
-    """Whether nobody but this machine can connect."""
+    """Return whether all sockets are bound to loopback addresses."""
     return all(ipaddress.ip_address(bound.getsockname()[0].partition("%")[0]).is_loopback for bound in sockets)
 
 
 def url_of(host: str, port: int) -> str:
-    """Where a browser on this machine finds the server."""
+    """Return the URL of the server for a browser on this machine."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -1,5 +1,6 @@
-"""Who may change what others see: whoever has the token."""
+"""Bearer-token authentication for admin operations."""
 
+import contextlib
 import hmac
 import os
 import re
@@ -8,12 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from captioner.errors import ConfigError
+from captioner.files import write_atomically
 from service.http.minute_limits import MinuteLimit
 from service.settings import Settings
 
 TOKEN_FILE = "admin-token"
 FAILURES = 10
-"""Wrong tokens from one address in a minute; beyond that, it is not looked at until the minute has passed."""
+"""Wrong tokens allowed per address and minute; beyond that, requests with a token are refused unchecked."""
 
 _GUARDED = ("/api/datasets", "/api/trainings", "/api/models")
 _OPEN = "/api/models/current"
@@ -22,15 +24,15 @@ _LARGE = ("/api/datasets", "/api/models")
 
 
 class TokenMissing(Exception):
-    """A request that needs the token has none."""
+    """The request needs the token and has none."""
 
 
 class TokenWrong(Exception):
-    """A request has a token that is not the one."""
+    """The token of the request is wrong."""
 
 
 class TooManyFailures(Exception):
-    """`seconds` must pass before a request from this address is looked at again."""
+    """Too many wrong tokens from one address. seconds: wait before the next attempt."""
 
     def __init__(self, seconds: int) -> None:
         super().__init__(seconds)
@@ -38,21 +40,22 @@ class TooManyFailures(Exception):
 
 
 def needs_token(method: str, path: str) -> bool:
-    """Whether a request may change what others see, or tell of what only those who may do so should know."""
+    """Return whether a request needs the token: it changes shared state, or reads data of administrators."""
     if method == "DELETE" and _CAPTION.fullmatch(path):
         return True
     return path != _OPEN and any(path == prefix or path.startswith(f"{prefix}/") for prefix in _GUARDED)
 
 
 def takes_large_body(method: str, path: str) -> bool:
-    """Whether what comes with a request may be as large as a data set."""
+    """Return whether the body of a request may be as large as a data set."""
     return method == "POST" and path in _LARGE
 
 
 def admin_token(settings: Settings) -> tuple[str, bool]:
-    """The token that the settings name, or else the one of the data folder, made where there is none.
+    """Return the token of the settings, or the token in the data folder, which is created if missing.
 
-    -> the token, whether it may be printed: one that was set on purpose is known already. Raises ConfigError.
+    -> the token, and whether to print it: a token from the settings is not printed.
+    Raises ConfigError if the token file cannot be read or written.
     """
     if settings.admin_token is not None:
         return settings.admin_token.get_secret_value(), False
@@ -61,7 +64,7 @@ def admin_token(settings: Settings) -> tuple[str, bool]:
         return _read(path) or _made(path), True
     except OSError as error:
         raise ConfigError(
-            f"the token cannot be kept in {path} ({error.strerror or error}): see that it can be read and written, or"
+            f"the token file {path} cannot be used ({error.strerror or error}): make it readable and writable, or"
             " set CAPTIONER_ADMIN_TOKEN"
         ) from error
 
@@ -78,36 +81,25 @@ def _read(path: Path) -> str | None:
 
 
 def _made(path: Path) -> str:
-    """Of two processes that make one at the same time, both get the same."""
-    beside = path.with_name(f".{path.name}-{secrets.token_hex(8)}.part")
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with open(descriptor, "w", encoding="ascii") as file:
-            file.write(secrets.token_urlsafe(32) + "\n")
-            file.flush()
-            os.fsync(descriptor)
-        if path.exists() and _read(path) is None:
-            path.unlink()  # empty or damaged: of no use to anybody
-        try:
-            os.link(beside, path)
-        except FileExistsError:
-            pass
-    finally:
-        os.unlink(beside)
+    """Create the token. Processes that do so at the same time all get the same one."""
+    if path.exists() and _read(path) is None:
+        path.unlink()  # empty or damaged
+    with contextlib.suppress(FileExistsError):
+        write_atomically(path, secrets.token_urlsafe(32) + "\n", permissions=0o600, replace=False)
     token = _read(path)
     assert token is not None
     return token
 
 
 class Guard:
-    """Knows the token, and who has guessed at it too often. Threads share it, and replicas with a Redis its count."""
+    """Checks tokens and limits wrong ones per address. Thread-safe; with Redis, replicas share the count."""
 
     def __init__(self, token: str, redis_url: str | None = None) -> None:
         self._token = token.encode()
         self._failures = MinuteLimit(FAILURES, "wrong tokens", redis_url)
 
     def check(self, authorization: str | None, address: str) -> None:
-        """Let a request with this Authorization header pass, or raise TokenMissing, TokenWrong or TooManyFailures."""
+        """Check an Authorization header. Raises TokenMissing, TokenWrong or TooManyFailures."""
         if not authorization:
             raise TokenMissing
         if (seconds := self._failures.refused_for(address)) is not None:
@@ -117,10 +109,10 @@ class Guard:
             raise TokenWrong
 
     def knows(self, authorization: str | None) -> bool:
-        """Whether a header has the token; compared in a time that tells nothing of how much of it is right."""
+        """Return whether a header has the token, compared in constant time."""
         kind, _, token = (authorization or "").partition(" ")
         return hmac.compare_digest(token.strip().encode(), self._token) and kind.lower() == "bearer"
 
     def lets_pass(self, headers: Mapping[str, str], address: str) -> bool:
-        """Whether `check` would, without counting; `headers` as waitress names them."""
+        """Return whether `check` would pass, without counting a failure. headers: with waitress's names."""
         return self.knows(headers.get("AUTHORIZATION")) and self._failures.refused_for(address) is None

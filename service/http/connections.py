@@ -1,4 +1,4 @@
-"""A connection of the web server: requests as they arrive, and answers that the app does not give itself."""
+"""Connections of the web server: limits on incoming requests, and error responses outside the app."""
 
 import copy
 import errno
@@ -23,29 +23,32 @@ from service.http.slowness import is_too_slow
 log = logging.getLogger(__name__)
 
 IDLE_SECONDS = 60
-"""After which a connection is closed if nothing happens on it, or if its client reads nothing of its answer."""
+"""Idle time after which a connection is closed; also the time for a client to read some of its response."""
 LINGER_SECONDS = 5
-"""For which a refused client may go on sending; closed at once, it might never see its answer."""
+"""Time during which data from a refused client is discarded; closing at once could lose the response."""
 _MOST_UNREAD = 1_000_000
-"""Bytes of unread answers beyond which a client's next request waits."""
+"""Maximum bytes of unread responses; beyond it, the client's next request waits."""
 _FORM_BYTES = 1_000_000
-"""What a form adds to the file in it."""
+"""Allowance for the form fields around an uploaded file, in bytes."""
 BODY_PER_UPLOAD = 4
-"""The app refuses a body above the largest upload, in its own words; the server one so many times as large."""
+"""The server's body limit as a multiple of the largest upload. Below it, the app refuses with its own message."""
 
 _SENTENCES = {
-    400: "This is no HTTP request that the service understands ({reason}): use an HTTP client to make it",
-    408: "The request comes too slowly, and was given up: send it again over a faster line",
-    413: "The request is far larger than {largest}, the largest that is read: send a smaller one",
+    400: "The service cannot parse this as an HTTP request ({reason}): send it with an HTTP client",
+    408: "The request arrived too slowly and was cancelled: send it again over a faster connection",
+    413: "The request is far larger than the limit of {largest}: send a smaller one",
     431: "The headers of the request are larger than {max_header_kb} KB: send fewer or shorter ones",
-    500: "The service failed at this request, and its log says why: that is not your fault",
-    507: "The service's disk is too full for this, and nothing of it was kept: tell who runs it, or send less",
-    501: "The service does not know this Transfer-Encoding: send the body with its Content-Length, or chunked",
+    500: "The service failed to handle this request: tell its operator, who finds the cause in its log",
+    507: "The service has too little disk space, and nothing was stored: tell its operator, or send less",
+    501: "The Transfer-Encoding is not supported: send the body with a Content-Length, or chunked",
 }
 
 
+# waitress has no option for any of what its subclasses below do: a body limit that depends on the path and the token, a
+# lowest speed for requests, answers as problem documents, and a wait for slow readers that takes no thread. A proxy in
+# front has some of them, but the service is also used without one.
 class ConnectionAdjustments(Adjustments):
-    """Waitress's, and who may send a data set of what size; without a guard nobody may."""
+    """Waitress's adjustments, and the limits on data sets. Without a guard, data sets are refused."""
 
     guard: Guard | None = None
     max_dataset_bytes = 0
@@ -63,9 +66,9 @@ class _Parser(HTTPRequestParser):
     adj: ConnectionAdjustments
     peer = ""
     began = 0.0
-    """On the clock of time.monotonic, when its first byte arrived."""
+    """Arrival of the first byte, by time.monotonic."""
     unasked = False
-    """Whether a large body was refused for want of the token."""
+    """Whether a large body is refused because the token is missing or wrong."""
 
     def parse_header(self, header_plus: bytes) -> None:
         super().parse_header(header_plus)
@@ -80,32 +83,32 @@ class _Parser(HTTPRequestParser):
         try:
             consumed = super().received(data)
             in_file = self.content_length > self.adj.inbuf_overflow
-            if in_file and not self.body_bytes_received and self.error is None:  # told before it is sent
+            if in_file and not self.body_bytes_received and self.error is None:  # before the body is sent
                 if self.content_length > shutil.disk_usage(tempfile.gettempdir()).free:
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
             if not is_full_disk(error):
                 raise
-            log.error("The disk is full while a request arrives", exc_info=error)
+            log.error("The disk is full: a request could not be received", exc_info=error)
             self.error, self.completed, consumed = _NoRoom(error.strerror), True, len(data)
         if self.error is not None:
-            self.expect_continue = False  # who asks first whether to send a body is told no, not to go on
+            self.expect_continue = False  # Expect: 100-continue gets the error at once
         return consumed
 
 
 class _Task(WSGITask):
     def build_response_header(self) -> bytes:
-        # Near the end, clients are told not to send another request on this connection. Those sent already are served.
+        # During shutdown, tell the client to send no more requests on this connection. Received ones are served.
         if self.channel.server.refusing and len(self.channel.requests) == 1:
             self.request.headers["CONNECTION"] = "close"
         return super().build_response_header()
 
 
 class _ProblemTask(ErrorTask):
-    """Answers what waitress itself refuses, or the app's crash, with a problem document as the app's problems are."""
+    """Answers requests that waitress refuses, and crashes of the app, with a problem document."""
 
     def execute(self) -> None:
-        # Here, since it waits for torch: the app has it already.
+        # Imported late: it imports torch, which the app has loaded by now.
         from service.errors import MEDIA_TYPE, Problem, problem_of
 
         error = self.request.error
@@ -140,52 +143,52 @@ def _largest(request: _Parser) -> str:
 
 
 class Channel(HTTPChannel):
-    """One client's connection."""
+    """Connection of one client."""
 
     task_class = _Task
     error_task_class = _ProblemTask
     refused = False
     _linger_until: float | None = None
     _postponed = False
-    """Whether the next request waits until the client has read more of the answers before it."""
+    """Whether the next request waits until the client has read more of the previous responses."""
     _is_writing = False
     _sent, _sent_before = 0, -1
-    """Bytes in all, and when `end_if_unread` last saw them change."""
+    """Bytes sent in total, and their number at the last check by `end_if_unread`."""
     _unread_since = 0.0
 
     def parser_class(self, adj: ConnectionAdjustments) -> _Parser:
-        """Called by waitress for each request."""
+        """Create the parser of a request; called by waitress."""
         parser = _Parser(adj)
         parser.peer, parser.began = str(self.addr[0]), time.monotonic()
         return parser
 
     @property
     def is_idle(self) -> bool:
-        """No request of this client has arrived whole and waits for the rest of its answer."""
-        # In this order: a request leaves the list only when its whole answer is in the buffers.
+        """Return whether no complete request is waiting for its response or for the rest of it."""
+        # The order matters: a request leaves the list only once its whole response is buffered.
         return not self.requests and not self.total_outbufs_len
 
     def end_if_slow(self) -> None:
-        """Answer what has not arrived in a time in which an honest client's request would have."""
+        """Answer 408 if the current request arrives too slowly."""
         with self.requests_lock:
             request = self.request
             if request is None or self.will_close or self.close_when_flushed:
                 return
-            if self.requests:  # nothing more is read before these are answered: that is no fault of the client's
+            if self.requests:  # reading pauses until these are answered, so restart the clock
                 request.began = time.monotonic()
                 return
             received = request.header_bytes_received + request.body_bytes_received
             if not is_too_slow(time.monotonic() - request.began, received, request.headers_finished):
                 return
             if not request.headers_finished:
-                request.parse_header(b"GET / HTTP/1.0\r\n")  # the answer asks what was asked for
+                request.parse_header(b"GET / HTTP/1.0\r\n")  # the error response needs a method and a path
             request.error, request.completed = _TooSlow("too slow"), True
             self.request = None
             self.requests.append(request)
             self.server.add_task(self)
 
     def end_if_unread(self) -> None:
-        """Close a connection whose client has read nothing of its answer for long."""
+        """Close the connection if its client has read none of its response for IDLE_SECONDS."""
         now = time.monotonic()
         if not self.total_outbufs_len or self._sent != self._sent_before:
             self._sent_before, self._unread_since = self._sent, now
@@ -198,7 +201,7 @@ class Channel(HTTPChannel):
         return sent
 
     def service(self) -> None:
-        """Answer the next request, unless much is unread yet: that would keep a thread waiting for the client."""
+        """Answer the next request, unless many bytes are unread: a thread would block on the client."""
         with self.outbuf_lock:
             self._postponed = self.connected and self.total_outbufs_len > _MOST_UNREAD
         if not self._postponed:
@@ -212,7 +215,7 @@ class Channel(HTTPChannel):
             self._is_writing = False
 
     def _flush_outbufs_below_high_watermark(self) -> None:
-        """Wait for the client within an answer only; between two of them, `service` postpones the next."""
+        """Block only while writing a response; between responses, `service` postpones the next request."""
         if self._is_writing:
             super()._flush_outbufs_below_high_watermark()
 
@@ -246,13 +249,13 @@ class Channel(HTTPChannel):
             self.handle_close()
 
     def _linger(self) -> None:
-        """Say that nothing follows, and throw away what the client still sends.
+        """Shut down the sending side, and discard incoming data for LINGER_SECONDS.
 
-        Where unread data is left, closing a connection resets it, and the answer may be lost on its way.
+        Closing a connection with unread data resets it, and the client may lose the response.
         """
         self.close_when_flushed = False
         self._linger_until = time.monotonic() + LINGER_SECONDS
         try:
             self.socket.shutdown(socket.SHUT_WR)
-        except OSError:  # the client has left
+        except OSError:  # the client has disconnected
             self.handle_close()

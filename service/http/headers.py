@@ -1,4 +1,4 @@
-"""Headers of every answer: nothing of it is run, framed, guessed at, or lent to a page of another site."""
+"""Security headers of every response."""
 
 import base64
 import hashlib
@@ -15,15 +15,15 @@ HEADERS = {
 }
 
 API_POLICY = "default-src 'none'; frame-ancestors 'none'"
-"""Content-Security-Policy of what is no page. The pages set their own."""
+"""Content-Security-Policy of API responses. HTML pages set their own."""
 
 _INLINE = re.compile(r"<script>(.*?)</script>|\bonclick=\"([^\"]*)\"", re.DOTALL)
 
 
 def documentation_policy(html: str) -> str:
-    """Content-Security-Policy of a page of the API's documentation: of scripts in it, only those that are there.
+    """Return the Content-Security-Policy of an API documentation page. It allows the page's own inline scripts only.
 
-    Swagger UI sets styles as it goes.
+    Inline styles are allowed because Swagger UI sets them.
     """
     inline = sorted({_sha256(script or handler) for script, handler in _INLINE.findall(html)})
     scripts = " ".join(["script-src 'self'", *(["'unsafe-hashes'"] if inline else []), *inline])

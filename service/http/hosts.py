@@ -1,8 +1,8 @@
-"""Host names under which the service answers: a page of another site that points its own name here is refused.
+"""Trusted host names, as protection against DNS rebinding.
 
-A browser lets a page read what its own host name answers. DNS rebinding lets that name stand for 127.0.0.1, or another
-address in a private network, so every request has to name a host that is known (`TRUSTED_HOSTS` of Flask). Nobody can
-point an IP address elsewhere, so any address passes.
+A browser lets a page read responses from its own host name. With DNS rebinding, that name resolves to 127.0.0.1 or to
+another private address, so every request must name a trusted host (`TRUSTED_HOSTS` of Flask). IP addresses cannot be
+rebound, so all of them pass.
 """
 
 import ipaddress
@@ -18,9 +18,9 @@ _PORTS = {"http": 80, "https": 443}
 
 
 def read_names(listed: str | None) -> list[str]:
-    """Split a setting into names, without ports; a leading dot stands for all names below one, `*` for any name.
+    """Split a setting into names, without ports. A leading dot means all subdomains, `*` any name.
 
-    Raises ValueError for what is no name.
+    Raises ValueError if an entry is not a host name.
     """
     names = []
     for entry in re.split(r"[,\s]+", listed or ""):
@@ -28,16 +28,16 @@ def read_names(listed: str | None) -> list[str]:
             continue
         entry = entry.removeprefix("*") if entry.startswith("*.") else entry
         if entry != "*" and not is_address(entry) and not _NAME.fullmatch(entry):
-            raise ValueError(f"{entry} is no host name")
-        if not is_address(entry):  # which is trusted without being listed
+            raise ValueError(f"{entry} is not a host name")
+        if not is_address(entry):  # addresses are always trusted
             names.append(_plain(entry.partition(":")[0]))
     return names
 
 
 def trusted_names(host: str, listed: str | None) -> list[str]:
-    """Names of the loopback, of the host that the service listens on, and those that are listed.
+    """Return the loopback names, the name of the host that the service listens on, and the listed names.
 
-    Where other machines can reach the service at an address, they may call it by the name of this machine.
+    If the service listens on a non-loopback address, the name of this machine is trusted as well.
     """
     own = host
     if is_address(host):
@@ -46,7 +46,7 @@ def trusted_names(host: str, listed: str | None) -> list[str]:
 
 
 def is_trusted(host: str | None, names: Collection[str]) -> bool:
-    """Whether a Host header names one of `names`, or an IP address. Browsers always send one."""
+    """Return whether a Host header names one of `names` or an IP address. A missing header passes."""
     if host is None:
         return True
     if (found := _HOST.fullmatch(host)) is None:
@@ -55,9 +55,9 @@ def is_trusted(host: str | None, names: Collection[str]) -> bool:
 
 
 def is_own_origin(origin: str, host: str | None, listed: Collection[str]) -> bool:
-    """Whether the page that an Origin header names is the service's own, as requested under a Host header.
+    """Return whether an Origin header is the service's own origin, given the Host header of the request.
 
-    A proxy may pass another Host on, or drop its port: then the origin's name has to be listed.
+    If a proxy changes Host or drops its port, the name of the origin must be in `listed`.
     """
     try:
         parts = urlsplit(origin)
@@ -76,7 +76,7 @@ def is_own_origin(origin: str, host: str | None, listed: Collection[str]) -> boo
 
 
 def is_address(host: str) -> bool:
-    """Whether a host is an IP address, as a URL writes it: 127.0.0.1, [::1], with or without a port."""
+    """Return whether a host is an IP address in URL notation: 127.0.0.1, [::1], with or without a port."""
     name = host[1:].partition("]")[0] if host.startswith("[") else host
     if name.count(":") == 1:
         name = name.partition(":")[0]
@@ -96,7 +96,7 @@ def _is_among(name: str, names: Collection[str]) -> bool:
 
 
 def _plain(name: str) -> str:
-    """Lower case, ASCII, without the dot that ends a full name."""
+    """Return a name in lower case and ASCII (IDNA), without a trailing dot."""
     name = name.lower().removesuffix(".")
     try:
         return name if name.isascii() else name.encode("idna").decode()

@@ -1,12 +1,17 @@
-"""How often each client may do something in a minute: counted alone, or together by all that share a Redis."""
+"""Limits per client and minute, counted by one process or by all processes that share a Redis.
+
+The `limits` library counts, within a window that moves with the clock. Flask-Limiter applies a limit to requests of the
+app (`service.http.rates`); `MinuteLimit` is for code that runs outside them.
+"""
 
 import logging
 import math
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
 from limits import RateLimitItemPerMinute
-from limits.storage import MemoryStorage, RedisStorage
+from limits.storage import MemoryStorage, MovingWindowSupport, RedisStorage, Storage
 from limits.strategies import MovingWindowRateLimiter
 from redis.exceptions import RedisError
 
@@ -14,60 +19,118 @@ from service.settings import REDIS_TIMEOUTS
 
 log = logging.getLogger(__name__)
 
+Answer = TypeVar("Answer")
+
+SCHEME = "captioner"
+"""URL scheme under which `limits` and Flask-Limiter find CountStorage."""
+
 _ALONE_SECONDS = 10.0
-"""After a Redis was found away, until it is looked for again: those who ask meanwhile do not wait for it."""
+"""Time between two attempts to reach an unavailable Redis. Requests in between do not wait for it."""
 
 
-class MinuteLimit:
-    """A limit of a minute that moves with the clock. Threads share it.
+class CountStorage(Storage, MovingWindowSupport):
+    """Counts in Redis while it is available, otherwise in the memory of this process. Thread-safe.
 
-    With a Redis, all processes that share it count together; while it is away, each counts for itself.
+    Flask-Limiter's `in_memory_fallback_enabled` only covers requests of Flask, but the web server checks tokens before
+    them. And the strategies of `limits` do not recover from a clock that is set back: they refuse clients until the
+    clock has caught up.
     """
 
-    def __init__(self, times: int, name: str, redis_url: str | None = None) -> None:
-        """times: how often in a minute. name: of what is counted; limits with one name share their counts."""
-        self._limit, self._name = RateLimitItemPerMinute(times), name
-        self._own = MovingWindowRateLimiter(MemoryStorage())
-        self._shared = None if redis_url is None else MovingWindowRateLimiter(_redis(redis_url, name))
+    STORAGE_SCHEME = [SCHEME]
+
+    def __init__(
+        self, uri: str = f"{SCHEME}://", *, name: str, redis_url: str | None = None, **options: object
+    ) -> None:
+        """name: of the counted thing, for keys and messages; storages with the same name and Redis share counts."""
+        super().__init__(uri)
+        self._name, self._own = name, MemoryStorage()
+        self._shared = None if redis_url is None else _redis(redis_url, name)
         self._is_away, self._alone_until = False, -math.inf
 
-    def count(self, client: str) -> int | None:
-        """One more -> None; or, where it is one too many, the seconds to wait for: that one does not count."""
-        return self._ask(lambda limiter: self._counted(limiter, client))
+    @property
+    def base_exceptions(self) -> type[Exception]:
+        return RedisError
 
-    def refused_for(self, client: str) -> int | None:
-        """The seconds that a client at the limit has to wait for; None where it has not."""
-        return self._ask(lambda limiter: self._waits(limiter, client))
+    def acquire_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
+        """Count `amount` more, unless that exceeds the limit -> whether it was counted."""
+        return self._ask(lambda storage: _acquire(storage, key, limit, expiry, amount))
 
-    def _counted(self, limiter: MovingWindowRateLimiter, client: str) -> int | None:
-        if limiter.hit(self._limit, client):
-            return None
-        if (seconds := self._waits(limiter, client)) is None:
-            limiter.hit(self._limit, client)
-        return seconds
+    def get_moving_window(self, key: str, limit: int, expiry: int) -> tuple[float, int]:
+        """Return the start of the window in seconds since 1970, and the count in it."""
+        return self._ask(lambda storage: _window(storage, key, limit, expiry))
 
-    def _waits(self, limiter: MovingWindowRateLimiter, client: str) -> int | None:
-        if limiter.test(self._limit, client):
-            return None
-        seconds = math.ceil(limiter.get_window_stats(self._limit, client).reset_time - time.time())
-        if seconds > self._limit.get_expiry():  # the clock was put back: nobody is kept out until it has caught up
-            limiter.clear(self._limit, client)
-            return None
-        return max(1, seconds)
+    def incr(self, key: str, expiry: int, amount: int = 1) -> int:
+        return self._ask(lambda storage: storage.incr(key, expiry, amount=amount))
 
-    def _ask(self, question: Callable[[MovingWindowRateLimiter], int | None]) -> int | None:
+    def get(self, key: str) -> int:
+        return self._ask(lambda storage: storage.get(key))
+
+    def get_expiry(self, key: str) -> float:
+        return self._ask(lambda storage: storage.get_expiry(key))
+
+    def check(self) -> bool:
+        return self._ask(lambda storage: storage.check())
+
+    def reset(self) -> int | None:
+        return self._ask(lambda storage: storage.reset())
+
+    def clear(self, key: str) -> None:
+        self._ask(lambda storage: storage.clear(key))
+
+    def _ask(self, question: Callable[[MemoryStorage | RedisStorage], Answer]) -> Answer:
         if self._shared is None or time.monotonic() < self._alone_until:
             return question(self._own)
-        if self._is_away:  # one looks whether it is back, and the others go on
+        if self._is_away:  # this thread retries Redis, the others do not wait
             self._alone_until = time.monotonic() + _ALONE_SECONDS
         try:
             answer = question(self._shared)
         except RedisError as error:
-            log.warning("The Redis is away, and each process counts %s for itself: %s", self._name, error)
+            log.warning("Redis is unavailable, so each process counts %s alone: %s", self._name, error)
             self._is_away, self._alone_until = True, time.monotonic() + _ALONE_SECONDS
             return question(self._own)
         self._is_away, self._alone_until = False, -math.inf
         return answer
+
+
+class MinuteLimit:
+    """A limit per client over a moving window of one minute. Thread-safe."""
+
+    def __init__(self, times: int, name: str, redis_url: str | None = None) -> None:
+        """times: limit per minute. name and redis_url: as for CountStorage."""
+        self._limit = RateLimitItemPerMinute(times)
+        self._limiter = MovingWindowRateLimiter(CountStorage(name=name, redis_url=redis_url))
+
+    def count(self, client: str) -> int | None:
+        """Count one more and return None; beyond the limit, count nothing and return the seconds to wait."""
+        return None if self._limiter.hit(self._limit, client) else self._seconds(client)
+
+    def refused_for(self, client: str) -> int | None:
+        """Return the seconds that a client at the limit must wait; None below it."""
+        return None if self._limiter.test(self._limit, client) else self._seconds(client)
+
+    def _seconds(self, client: str) -> int:
+        return seconds_until(self._limiter.get_window_stats(self._limit, client).reset_time)
+
+
+def seconds_until(moment: float) -> int:
+    """Return whole seconds, at least one, until a time in seconds since 1970."""
+    return max(1, math.ceil(moment - time.time()))
+
+
+def _acquire(storage: MemoryStorage | RedisStorage, key: str, limit: int, expiry: int, amount: int) -> bool:
+    if storage.acquire_entry(key, limit, expiry, amount):
+        return True
+    _, counted = _window(storage, key, limit, expiry)
+    return counted == 0 and storage.acquire_entry(key, limit, expiry, amount)
+
+
+def _window(storage: MemoryStorage | RedisStorage, key: str, limit: int, expiry: int) -> tuple[float, int]:
+    """Return the moving window; cleared if the clock was set back before its start, as clients would wait too long."""
+    start, counted = storage.get_moving_window(key, limit, expiry)
+    if counted >= limit and start > time.time():
+        storage.clear(key)
+        return time.time(), 0
+    return start, counted
 
 
 def _redis(url: str, name: str) -> RedisStorage:

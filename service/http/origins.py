@@ -1,4 +1,4 @@
-"""Which requests browsers may make for a page: only those of the service's own pages, under its own host names."""
+"""Checks of the Host and Origin headers: browsers may only send requests from the service's own pages."""
 
 from flask import Request, current_app, request
 from werkzeug.exceptions import SecurityError
@@ -8,21 +8,21 @@ from service.http.hosts import is_own_origin, is_trusted
 
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _FOREIGN = ("cross-site", "same-site")
-"""Sec-Fetch-Site of another origin; same-site is another port or a sibling domain, such as another local program."""
+"""Sec-Fetch-Site of other origins; same-site covers other ports and sibling domains."""
 _SETTING = "CAPTIONER_TRUSTED_HOSTS"
 
 
 class HostCheckedRequest(Request):
     """A request whose Host header Flask compares with TRUSTED_HOSTS.
 
-    `is_trusted` goes before Werkzeug's comparison, which knows neither IPv6 addresses nor capitals.
+    `is_trusted` is checked first, since Werkzeug's comparison supports neither IPv6 addresses nor capitals.
     """
 
     _names: list[str] | None = None
 
     @property
     def trusted_hosts(self) -> list[str] | None:
-        """What Werkzeug compares the host with; None where it is trusted already."""
+        """The names that Werkzeug compares the host with; None if it is already trusted."""
         if self._names is None or is_trusted(self.environ.get("HTTP_HOST"), self._names):
             return None
         return self._names
@@ -33,11 +33,11 @@ class HostCheckedRequest(Request):
 
 
 def refuse_others() -> None:
-    """Raise Problem for a host that is not the service's (400), and for changes by pages of other origins (403)."""
+    """Raise Problem for an untrusted host (400), and for unsafe methods from other origins (403)."""
     if isinstance(request.routing_exception, SecurityError):
         raise Problem(
             400,
-            f"This service does not answer to the host {request.environ.get('HTTP_HOST', '')[:100]!r}: use localhost or"
+            f"The host {request.environ.get('HTTP_HOST', '')[:100]!r} is not trusted by this service: use localhost or"
             f" its IP address, or ask its administrator to add the name to {_SETTING}.",
         )
     if request.method in _SAFE:
@@ -49,6 +49,6 @@ def refuse_others() -> None:
         page = f"A page of another site ({origin[:100]})" if origin else "A page of another site"
         raise Problem(
             403,
-            f"{page} may not do this: use the service's own page, or its API directly. Where a proxy gives the service"
+            f"{page} may not do this: use the service's own page, or its API directly. If a proxy gives the service"
             f" another name, its administrator must add that name to {_SETTING}.",
         )

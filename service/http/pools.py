@@ -1,7 +1,7 @@
-"""Threads of the server, in one pool for each kind of request: none of them can take the threads of another.
+"""Thread pools of the server, one for each kind of request, so that no kind can block another.
 
-Requests wait for models, locks and disks, each for up to its deadline. In one pool for all of them, a hundred that wait
-for the same lock kept the page and even the health checks from being answered.
+Requests wait for models, locks and disks, up to their deadline. With a single pool, a hundred requests that waited for
+one lock blocked the page and even the health checks.
 """
 
 import re
@@ -14,17 +14,17 @@ from waitress.task import ThreadedTaskDispatcher
 from service.settings import Settings, cores
 
 FOLLOWERS = 16
-"""Clients that may follow trainings at once, each of which takes a thread of its own."""
+"""Maximum number of clients that follow trainings at once; each occupies a thread."""
 THREADS = {
-    "alive": 1,  # of its own, so that slow checks and hanging disks cannot delay it
+    "alive": 1,  # separate, so that slow checks and hanging disks cannot delay it
     "health": 2,
-    "following": FOLLOWERS + 2,  # these answer that there are enough
+    "following": FOLLOWERS + 2,  # two more to refuse further clients
     "drawing": 16,
     "sending": 8,
     "changing": 8,
     "reading": 32,
 }
-"""By kind of request, beside captions."""
+"""Threads for each kind of request; captioning depends on the settings."""
 
 _DRAWN = re.compile(
     r"/api/(captions/[^/]+/(evidence|figure\.png|overlays/[^/]+)|models/[^/]+/bundle\.zip|trainings/[^/]+/samples/[^/]+)"
@@ -34,7 +34,7 @@ _SENT = re.compile(r"/api/(datasets|models|trainings|models/rollback|models/[^/]
 
 
 def kind_of(method: str, path: str) -> str:
-    """The pool whose threads answer a request."""
+    """Return the kind of a request, which selects its pool."""
     if method == "POST" and path == "/api/captions":
         return "captioning"
     if method == "POST" and _SENT.fullmatch(path):
@@ -51,12 +51,12 @@ def kind_of(method: str, path: str) -> str:
 
 
 def pool_sizes(settings: Settings) -> dict[str, int]:
-    """The number of threads of each kind. For captioning: those that decode a photo, wait, or are in the batch."""
+    """Return the number of threads of each pool. Captioning: for decoding photos, the queue and the batch."""
     return {"captioning": settings.queue_size + settings.batch_size + cores(), **THREADS}
 
 
 class Pools:
-    """Waitress's dispatcher of tasks, once for each kind of request."""
+    """One waitress task dispatcher for each kind of request."""
 
     def __init__(self, sizes: dict[str, int], kind_of: Callable[[str, str], str] = kind_of) -> None:
         self._sizes, self._kind_of = sizes, kind_of
@@ -67,14 +67,14 @@ class Pools:
             pool.set_thread_count(self._sizes[kind])
 
     def add_task(self, channel: HTTPChannel) -> None:
-        """Let the next request of a connection be answered by a thread of its kind."""
+        """Queue the next request of a connection in the pool of its kind."""
         request = channel.requests[0]
-        # What waitress refuses itself takes no time, and may have neither method nor path.
+        # Requests that waitress refuses are quick, and may have no method or path.
         kind = "reading" if request.error else self._kind_of(request.command, request.path)
         self._pools[kind].add_task(channel)
 
     def shutdown(self, seconds: float) -> bool:
-        """End all threads; drop what still waits for one -> whether all have ended in time."""
+        """Stop all threads and drop queued requests -> whether all threads ended in time."""
         end = time.monotonic() + seconds
         for pool in self._pools.values():
             pool.set_thread_count(0)

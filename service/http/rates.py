@@ -1,19 +1,22 @@
-"""How often one client may ask for what takes the processor's time."""
+"""Flask-Limiter for requests that take much processor time."""
 
 import ipaddress
 import re
 
-from service.http.minute_limits import MinuteLimit
+from flask import Flask, request
+from flask_limiter import Limiter, RequestLimit
+
+from service.http.minute_limits import SCHEME, seconds_until
 
 _MADE = ("/api/captions", "/api/datasets", "/api/models", "/api/trainings")
 _DRAWN = re.compile(r"/api/captions/[^/]+/(evidence|figure\.png|overlays/[^/]+)")
 
 _IPV6_BITS = 64
-"""Of an address: whoever has one of these networks has all addresses in it."""
+"""Prefix length of the IPv6 networks that count as one client: providers usually assign one to each customer."""
 
 
 class TooOften(Exception):
-    """`seconds` must pass before a client may ask for this again."""
+    """A client has reached the limit. `seconds`: time until its next request may succeed."""
 
     def __init__(self, seconds: int) -> None:
         super().__init__(seconds)
@@ -21,27 +24,38 @@ class TooOften(Exception):
 
 
 def is_costly(method: str, path: str) -> bool:
-    """Whether a request takes long: captions, evidence, pictures that are drawn, and what is sent to be kept."""
+    """Return whether a request is expensive: captions, occlusion maps, drawn pictures and uploads."""
     return method == "POST" and path in _MADE or method != "OPTIONS" and _DRAWN.fullmatch(path) is not None
 
 
-class Rates:
-    """Counts the costly requests of each client. Threads share it, and replicas with a Redis its count."""
+def limit_rates(app: Flask, per_minute: int, redis_url: str | None = None) -> None:
+    """Limit the expensive requests of each client, from the next `before_request` of the app on.
 
-    def __init__(self, per_minute: int, redis_url: str | None = None) -> None:
-        """per_minute: costly requests of one client; 0 for any number."""
-        self._limit = MinuteLimit(per_minute, "costly requests", redis_url) if per_minute else None
+    per_minute: 0 for no limit. redis_url: Redis in which replicas share counts. A refused request is not counted, and
+    raises TooOften.
+    """
+    Limiter(
+        _client_of_request,
+        app=app,
+        application_limits=[f"{per_minute} per minute"],
+        application_limits_exempt_when=lambda: not is_costly(request.method, request.path),
+        strategy="moving-window",
+        storage_uri=f"{SCHEME}://",
+        storage_options={"name": "costly requests", "redis_url": redis_url},
+        on_breach=_refuse,
+        enabled=per_minute > 0,
+    )
 
-    def count(self, address: str) -> None:
-        """One more request of a client. Raises TooOften where it is one too many; that one does not count."""
-        if self._limit is not None and (seconds := self._limit.count(_client(address))) is not None:
-            raise TooOften(seconds)
+
+def _refuse(breached: RequestLimit) -> None:
+    raise TooOften(seconds_until(breached.window.reset_time))
 
 
-def _client(address: str) -> str:
+def _client_of_request() -> str:
+    address = request.remote_addr or "unknown"  # a socket without an address
     try:
         found = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:  # a socket without an address
+    except ValueError:
         return address
     if found.version == 6 and found.ipv4_mapped is None:
         return str(ipaddress.ip_network((found, _IPV6_BITS), strict=False))

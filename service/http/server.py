@@ -1,4 +1,4 @@
-"""The web server: waitress, made to answer its own errors like the app's, and to finish its work before it ends."""
+"""The web server: waitress with problem documents for its errors and a graceful shutdown."""
 
 import contextlib
 import logging
@@ -22,19 +22,22 @@ from service.settings import Settings
 log = logging.getLogger(__name__)
 
 CONNECTIONS = 1000
-"""Open at once, at most. Before there are as many, those on which nothing has happened for longest are closed."""
+"""Maximum number of open connections. Near it, the longest idle ones are closed."""
 ROOM = 10
-"""When fewer connections than this are left, idle ones are closed to make room."""
+"""Number of free connections below which idle ones are closed."""
 CLEANUP_SECONDS = 5
-"""Between two looks for connections that are idle or too slow."""
+"""Time between two checks for idle or slow connections."""
 GRACE_SECONDS = 5
-"""Beyond the deadline of a photo, for answers to get through when the service ends."""
+"""Extra time after the deadline of a photo to send responses during shutdown."""
 MAX_HEADER_BYTES = 64 * 1024
 
-# A signal that comes just before the system is asked to wait is heard only after that wait.
+# Limits the delay of a signal that arrives just before poll.
 _POLL_SECONDS = 0.2
 
 
+# What a WSGI server would need to replace this one, and neither waitress, cheroot, gunicorn nor an ASGI server with a
+# bridge has in full: one process, as the model is in its memory; a pool of threads for each kind of request; an end
+# that answers every request that has arrived; and idle connections closed before new ones are refused.
 class Server:
     """Serves a WSGI app until it is stopped."""
 
@@ -46,10 +49,10 @@ class Server:
         sockets: Sequence[socket.socket] | None = None,
         guard: Guard | None = None,
     ) -> None:
-        """From here on clients can connect; `run` answers them.
+        """Listen for connections; `run` answers them.
 
-        `on_stop` is called when the server begins to end. `sockets`: from `bind`, by default of the settings' address.
-        `guard` knows who may send data sets; without it nobody may.
+        on_stop: called when the shutdown begins. sockets: from `bind`, by default for the settings' address.
+        guard: checks tokens of data set uploads; without it they are refused.
         Raises ConfigError as `bind` does.
         """
         self._settings, self._on_stop = settings, on_stop
@@ -72,16 +75,16 @@ class Server:
         self._stopping = False
         try:
             self._listeners = [_Listener(app, self._map, each, self._pools, self._adjustments) for each in sockets]
-        except OSError as error:  # another process may bind the same address, and listen there first
+        except OSError as error:  # another process can bind the same address and listen first
             wasyncore.close_all(self._map)
             for each in sockets:
                 each.close()
             raise unusable(settings.host, settings.port, error) from error
 
     def run(self) -> None:
-        """Answer requests until `stop`, then finish those that have arrived; returns when their answers are sent.
+        """Answer requests until `stop`, then finish the received ones; return when their responses are sent.
 
-        Gives up what takes longer than the settings' deadline and GRACE_SECONDS.
+        Requests that take longer than the settings' deadline plus GRACE_SECONDS are dropped.
         """
         self._pools.start()
         end = time.monotonic()
@@ -100,9 +103,9 @@ class Server:
             self._close(end)
 
     def stop(self) -> None:
-        """Let `run` end. May be called at any time, from any thread, and from a signal handler."""
+        """Make `run` return. Callable at any time, from any thread and from a signal handler."""
         self._stopping = True
-        with contextlib.suppress(OSError):  # it has ended already
+        with contextlib.suppress(OSError):  # the server has already ended
             self._listeners[0].pull_trigger()
 
     def _poll(self, seconds: float) -> None:
@@ -112,10 +115,10 @@ class Server:
         return [channel for channel in self._map.values() if isinstance(channel, Channel)]
 
     def _drain(self, end: float) -> None:
-        """Refuse new connections, close those that wait for a request, and go on until all others are answered."""
+        """Refuse new connections, close idle ones, and answer all others until `end`."""
         for listener in self._listeners:
             listener.refuse()
-        seconds = 0.0  # first read what has arrived: a request among it is one to answer
+        seconds = 0.0  # first read received data, which may complete a request
         while time.monotonic() < end:
             self._poll(seconds)
             for channel in self._channels():
@@ -124,27 +127,27 @@ class Server:
             if not self._channels():
                 return
             seconds = _POLL_SECONDS
-        log.warning("%d clients did not get their whole answer in time", len(self._channels()))
+        log.warning("%d clients did not get their whole response in time", len(self._channels()))
 
     def _close(self, end: float) -> None:
-        """Leave nothing open. Threads that work for clients who have left may finish until then."""
+        """Close all connections and sockets. Threads may finish their work until `end`."""
         for listener in self._listeners:
             if listener.socket is not None:
                 listener.refuse()
         for channel in self._channels():
-            channel.handle_close()  # a thread that waits to send more is told that nobody reads it
+            channel.handle_close()  # wakes a thread that is blocked on sending
         if self._pools.shutdown(max(1.0, end - time.monotonic())):
-            # A thread still at work would write to whatever had that number next.
+            # A thread still running would write to a reused file descriptor.
             for listener in self._listeners:
                 listener.trigger.close()
 
 
 def stop_on_signals(server: Server) -> None:
-    """SIGTERM and SIGINT stop the server; a second one ends the process at once. For the main thread only."""
+    """Stop the server on SIGTERM or SIGINT; a second signal ends the process at once. For the main thread only."""
 
     def stop(number: int, frame: object) -> None:
         for each in (signal.SIGTERM, signal.SIGINT):
-            # Not the default action: the kernel does not take that for process 1 of a container.
+            # Not SIG_DFL: the kernel ignores it for process 1 of a container.
             signal.signal(each, lambda number, frame: os._exit(128 + number))
         server.stop()
 
@@ -153,7 +156,7 @@ def stop_on_signals(server: Server) -> None:
 
 
 class _Listener(TcpWSGIServer):
-    """One address that clients connect to."""
+    """Listening socket for one address."""
 
     channel_class = Channel
     refusing = False
@@ -180,17 +183,17 @@ class _Listener(TcpWSGIServer):
             self._make_room()
 
     def _make_room(self) -> None:
-        """Close the connection that has been idle, or in the midst of sending a request, for longest."""
+        """Close the connection with the oldest activity among those that are idle or still sending a request."""
         channels = [channel for channel in self._map.values() if isinstance(channel, Channel) and channel.is_idle]
         if waiting := [channel for channel in channels if not channel.will_close]:
             min(waiting, key=lambda channel: channel.last_activity).will_close = True
 
     def refuse(self) -> None:
-        """Take those who have connected already, and nobody any more."""
+        """Accept pending connections, then stop listening."""
         self.refusing = True
         open_before = -1
         while open_before < len(self.active_channels) < CONNECTIONS:
             open_before = len(self.active_channels)
             self.handle_accept()
-        # Not self.close(): that closes the trigger, too, with which threads tell of their answers.
+        # Not self.close(): it also closes the trigger, which threads use to signal their responses.
         wasyncore.dispatcher.close(self)

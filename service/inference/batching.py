@@ -1,4 +1,4 @@
-"""Concurrent requests share one forward pass: a bounded queue, and the one thread that runs the model."""
+"""Batching: a bounded queue, and one thread that captions concurrent requests in one forward pass."""
 
 import logging
 import threading
@@ -17,33 +17,33 @@ from captioner.images.photo import ImageFrame
 
 log = logging.getLogger(__name__)
 
-Watch = Callable[[Caption], None]
-"""Called in the model's thread with the words that are sure, whenever there are more of them; must not block."""
+OnCaptionWords = Callable[[Caption], None]
+"""Called in the model's thread with a photo's caption whenever more of its words are settled; must not block."""
 
 
 class QueueFull(Exception):
-    """More requests wait already than the queue holds."""
+    """The queue is full."""
 
 
 class DeadlinePassed(Exception):
-    """A request waited longer than it may."""
+    """A request waited beyond its deadline."""
 
 
 class Stopping(Exception):
-    """The service ends and takes no new work."""
+    """The service is stopping and accepts no new photos."""
 
 
 @dataclass(frozen=True)
 class Captioned:
-    """What became of one photo."""
+    """Result for one photo."""
 
     captions: list[Caption]
     """Best first."""
     queue_seconds: float
     encode_seconds: float
-    """Of the whole batch that the photo was in."""
+    """Encoding time of the photo's whole batch."""
     decode_words_seconds: float
-    """Of all photos of that batch that have the same options."""
+    """Decoding time of all photos of the batch with the same options."""
 
 
 @dataclass(frozen=True)
@@ -52,17 +52,17 @@ class _Job:
     frame: ImageFrame
     options: DecodingOptions
     deadline: float  # on the clock of time.monotonic
-    watch: Watch | None
+    watch: OnCaptionWords | None
     submitted: float = field(default_factory=time.monotonic)
     future: Future[Captioned] = field(default_factory=Future)
 
 
 class Batcher:
-    """Captions prepared photos for many threads at once.
+    """Captions prepared photos of many threads in batches.
 
-    A batch is what waits when the model is free, at most `batch_size` photos. It waits for more up to `window_seconds`
-    after its first photo was submitted and the model was free, where others are known to come (`coming`), or likely to:
-    where a photo had to wait for the model, whoever was just answered often comes again. A lone photo never waits.
+    When the model is free, the queued photos form a batch of at most `batch_size`. A batch waits up to `window_seconds`
+    for more photos if some are being prepared (`coming`), or if its first photo had to wait for the model: then a
+    client that was just answered is likely to send another. A lone photo never waits.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Batcher:
         queue_size: int,
         on_batch: Callable[[int], None] = lambda size: None,
     ) -> None:
-        """`on_batch` is told the size of every batch."""
+        """on_batch: called with the size of each batch."""
         self._captioner = captioner
         self._batch_size, self._window_seconds, self._queue_size = batch_size, window_seconds, queue_size
         self._on_batch = on_batch
@@ -88,23 +88,23 @@ class Batcher:
 
     @property
     def alive(self) -> bool:
-        """Whether photos are captioned, as opposed to only collected."""
+        """Return whether the model's thread is running."""
         return self._thread.is_alive()
 
     @property
     def depth(self) -> int:
-        """Photos that wait."""
+        """Number of queued photos."""
         return len(self._queue)
 
     @property
     def busy_seconds(self) -> float:
-        """For which the model has been at its batch; 0 where it is free."""
+        """Time that the model has spent on the current batch; 0 if it is free."""
         since = self._busy_since
         return 0.0 if since is None else time.monotonic() - since
 
     @contextmanager
     def coming(self) -> Iterator[None]:
-        """While a thread prepares a photo that it will submit at the end of this context."""
+        """Announce a photo that the caller prepares in this context and then submits."""
         with self._changed:
             self._coming += 1
         try:
@@ -120,11 +120,11 @@ class Batcher:
         frame: ImageFrame,
         options: DecodingOptions,
         deadline: float,
-        watch: Watch | None = None,
+        watch: OnCaptionWords | None = None,
     ) -> Future[Captioned]:
-        """Queue a photo from `Captioner.prepare`: pixels [S, S, 3]. `deadline` is a time of `time.monotonic`.
+        """Queue a photo from `Captioner.prepare`: pixels [S, S, 3]. deadline: a time of `time.monotonic`.
 
-        The future fails with DeadlinePassed where the deadline came before its turn. Cancelling it takes the photo out.
+        The future fails with DeadlinePassed if the deadline passes in the queue. Cancelling it removes the photo.
         Raises QueueFull or Stopping.
         """
         job = _Job(pixels, frame, options, deadline, watch)
@@ -138,7 +138,7 @@ class Batcher:
         return job.future
 
     def close(self, timeout: float | None = None) -> None:
-        """Take no more photos, caption those that wait, and end; `timeout` in seconds."""
+        """Refuse new photos, caption the queued ones, and end. timeout: in seconds."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -155,7 +155,7 @@ class Batcher:
             self._free_since = time.monotonic()
 
     def _next_batch(self) -> list[_Job]:
-        """What is captioned next; nothing once all is done and the batcher is closed."""
+        """Return the next batch; empty once the batcher is closed and the queue is empty."""
         with self._changed:
             while not self._queue and not self._closed:
                 self._changed.wait()
@@ -170,14 +170,14 @@ class Batcher:
             return [self._queue.popleft() for _ in range(min(len(self._queue), self._batch_size))]
 
     def _caption(self, batch: Sequence[_Job]) -> None:
-        """Caption a batch; where that fails, each photo by itself, so that one photo's failure stays its own."""
+        """Caption a batch. If it fails, caption each photo separately, so that one photo cannot fail others."""
         try:
             self._caption_together(batch)
         except Exception as error:
             if len(batch) == 1:
                 batch[0].future.set_exception(error)
                 return
-            log.exception("A batch of %d photos failed: captioning each by itself", len(batch))
+            log.exception("A batch of %d photos failed: captioning them one by one", len(batch))
             for job in batch:
                 if not job.future.done():
                     self._caption([job])
@@ -199,7 +199,7 @@ class Batcher:
 
 
 def _is_wanted(job: _Job) -> bool:
-    """Whether a job's turn came in time, and nobody has taken it back."""
+    """Return whether a job is neither cancelled nor past its deadline, which fails it."""
     if not job.future.set_running_or_notify_cancel():
         return False
     if time.monotonic() > job.deadline:

@@ -1,4 +1,4 @@
-"""From the bytes of a photo to a caption that is kept: what the service does, apart from HTTP."""
+"""The captioning service without HTTP: from the bytes of a photo to a stored caption."""
 
 import functools
 import logging
@@ -20,7 +20,7 @@ from captioner.caption_json import warnings_json
 from captioner.captioner import Captioner
 from captioner.config import DecodingOptions
 from captioner.images.photo import ImageFrame, open_image
-from service.inference.batching import Batcher, Captioned, DeadlinePassed, Stopping, Watch
+from service.inference.batching import Batcher, Captioned, DeadlinePassed, OnCaptionWords, Stopping
 from service.inference.documents import to_stored
 from service.inference.occlusion import EvidenceMaps
 from service.inference.switching import Serving, Switch
@@ -42,21 +42,21 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Begun:
-    """A photo whose caption is on its way."""
+    """A photo that is being captioned."""
 
     serving: Serving
     photo: Image.Image
-    """Scaled down to the size that is kept: at full size, each waiting request could hold 300 MB."""
+    """Scaled down to the stored size: at full size, each queued request could hold 300 MB."""
     frame: ImageFrame
     options: DecodingOptions
     decode_image_seconds: float
     deadline: float
-    """On the clock of time.monotonic."""
+    """A time of time.monotonic."""
     future: Future[Captioned]
 
 
 class CaptionService:
-    """The captioner that is in use, its queue, and what was captioned. Threads share it."""
+    """The captioner in use, its queue and the stored captions. Thread-safe."""
 
     def __init__(
         self,
@@ -64,10 +64,10 @@ class CaptionService:
         captioner: Captioner | None = None,
         run_training: training_process.Run = training_process.run,
     ) -> None:
-        """captioner: the built-in one; by default read from the bundle that the settings name.
-        run_training: runs `training inspect` and `fit --check`; by default in a process of its own.
+        """captioner: the built-in one; by default read from the bundle in the settings.
+        run_training: runs `training inspect` and `fit --check`; by default in a separate process.
 
-        Raises ConfigError where the data folder cannot be used, and CaptionerError where there is no captioner.
+        Raises ConfigError if the data folder cannot be used, CaptionerError if the captioner cannot be loaded.
         """
         self.settings = settings
         self.storage = Storage(settings.home, settings.max_home_bytes)
@@ -85,17 +85,17 @@ class CaptionService:
         self.metrics = Metrics(queue_depth=lambda: self.serving.batcher.depth)
         load = functools.partial(captioner_package.load, device=settings.device, runtime=settings.runtime)
         self.switch = Switch(self.versions, load, self._batcher, settings.deadline_seconds, captioner)
-        # A large photo takes half a gigabyte while it is decoded: no more of them at once than there are cores.
+        # Decoding a large photo takes half a gigabyte: decode at most one photo per core at a time.
         self._decoders = threading.BoundedSemaphore(cores())
         self._stopping = threading.Event()
 
     @property
     def serving(self) -> Serving:
-        """What answers at this moment. Whoever needs more than one thing of it asks once."""
+        """The captioner in use. It may change: read it once for related attributes."""
         return self.switch.serving
 
     def faults(self) -> list[Fault]:
-        """What is wrong at this moment; nothing where the service can do all of its work."""
+        """Return the current faults; empty if everything works."""
         return self.readiness.faults(self.serving.batcher)
 
     @property
@@ -103,19 +103,19 @@ class CaptionService:
         return self._stopping.is_set()
 
     def stopping(self) -> None:
-        """From now on the service says that it is not ready; it goes on answering."""
+        """Report not ready from now on; requests are still answered."""
         self._stopping.set()
 
     def close(self) -> None:
-        """Caption what waits, and close the database."""
+        """Caption the queued photos, and close the database."""
         self.stopping()
         self.switch.close()
         self.database.close()
 
-    def begin(self, data: bytes, options: DecodingOptions, watch: Watch | None = None) -> Begun:
+    def begin(self, data: bytes, options: DecodingOptions, watch: OnCaptionWords | None = None) -> Begun:
         """Decode a photo and queue it.
 
-        Raises ImageError for a photo that cannot be read, QueueFull, DeadlinePassed or Stopping.
+        Raises ImageError if the photo cannot be read; QueueFull, DeadlinePassed or Stopping.
         """
         deadline = time.monotonic() + self.settings.deadline_seconds
         while True:
@@ -123,11 +123,11 @@ class CaptionService:
             try:
                 return self._begun(serving, data, options, deadline, watch)
             except Stopping:
-                if serving is self.serving:  # else another captioner has taken its place meanwhile
+                if serving is self.serving:  # else retry with the captioner that replaced it
                     raise
 
     def finish(self, begun: Begun) -> StoredCaption:
-        """Wait for the caption, and keep it with its photo. Raises DeadlinePassed."""
+        """Wait for the caption, and store it with its photo. Raises DeadlinePassed."""
         caption_id = uuid.uuid4().hex
         try:
             self.photos.save(caption_id, begun.photo)  # while the model works
@@ -143,21 +143,21 @@ class CaptionService:
         return entry
 
     def delete(self, caption_id: str) -> bool:
-        """Forget a caption and its photo; False where there is none."""
+        """Delete a caption and its photo -> whether it existed."""
         if not self.store.delete(caption_id):
             return False
         self.photos.delete(caption_id)
         return True
 
     def _trim(self) -> None:
-        """Forget the oldest captions. Where that fails, the next caption tries again: this one is kept, and told."""
+        """Delete the oldest captions beyond the limit. On failure, the next caption tries again."""
         try:
             history = self.settings.history
-            spare = history // 100  # so that a large history is not looked through for each caption
+            spare = history // 100  # trims in batches, not at every caption
             for old in self.store.trim(history - spare, history // 2, spare):
                 self.photos.delete(old)
         except (SQLAlchemyError, OSError) as error:
-            log.warning("The oldest captions stay for now: %s", error)
+            log.warning("The oldest captions could not be deleted yet: %s", error)
 
     def _batcher(self, captioner: Captioner) -> Batcher:
         settings = self.settings
@@ -165,7 +165,7 @@ class CaptionService:
         return Batcher(captioner, settings.batch_size, window, settings.queue_size, on_batch=self.metrics.batch)
 
     def _begun(
-        self, serving: Serving, data: bytes, options: DecodingOptions, deadline: float, watch: Watch | None
+        self, serving: Serving, data: bytes, options: DecodingOptions, deadline: float, watch: OnCaptionWords | None
     ) -> Begun:
         with ExitStack() as announced:
             announced.enter_context(serving.batcher.coming())
@@ -176,7 +176,7 @@ class CaptionService:
                 pixels, frame = serving.captioner.prepare(photo)
                 seconds = time.monotonic() - started
                 future = serving.batcher.submit(pixels, frame, options, deadline, watch)
-                announced.close()  # the batch need not wait for the rest
+                announced.close()  # the batch does not wait for the scaling below
                 try:
                     kept = as_kept(photo)
                 except BaseException:
@@ -201,6 +201,7 @@ class CaptionService:
 
     def _entry(self, caption_id: str, begun: Begun, captioned: Captioned) -> StoredCaption:
         best = captioned.captions[0]
+        documents, arrays = to_stored(captioned.captions)
         seconds = {
             "decode_image": begun.decode_image_seconds,
             "queue": captioned.queue_seconds,
@@ -218,9 +219,10 @@ class CaptionService:
             model_version=begun.serving.model_version,
             warnings=warnings_json(best) or None,
             document={
-                "captions": [to_stored(caption) for caption in captioned.captions],
+                "captions": documents,
                 "seen_box": list(begun.frame.seen_box),
                 "options": begun.options.to_json(),
                 "seconds": seconds,
             },
+            arrays=arrays,
         )

@@ -1,10 +1,11 @@
-"""The captions of a photo as the store keeps them: plain numbers and texts, from which the same captions come back."""
+"""Stored form of captions: text and numbers as JSON, maps and numbers of each word as arrays."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from captioner.caption_json import plain_numbers
+from captioner.caption_json import DIGITS
 from captioner.captioner import Caption
 from captioner.images.photo import ImageFrame
 from captioner.images.warnings import PhotoWarning
@@ -12,49 +13,77 @@ from captioner.labels.reader import PhotoLabel
 from service.store.captions import StoredCaption
 
 
-def to_stored(caption: Caption) -> dict[str, Any]:
-    """All of a caption but its frame."""
-    return {
-        "text": caption.text,
-        "words": list(caption.words),
-        "tokens": list(caption.tokens),
-        "alphas": plain_numbers(caption.alphas),
-        "gates": plain_numbers(caption.gates),
-        "word_log_probs": plain_numbers(caption.word_log_probs),
-        "log_prob": caption.log_prob,
-        "score": caption.score,
-        "labels": [[label.name, label.probability] for label in caption.labels],
-        "word_labels": list(caption.word_labels),
-        "label_maps": {str(place): plain_numbers(label_map) for place, label_map in caption.label_maps.items()},
-        "confidence": caption.confidence,
-        "word_confidences": list(caption.word_confidences),
-    }
+def to_stored(captions: Sequence[Caption]) -> tuple[list[dict[str, Any]], dict[str, np.ndarray]]:
+    """Split captions of one photo into JSON values and named arrays, all but their frame.
+
+    Arrays are named by the caption's index: `0.alphas` [T, H, W], `0.gates` [T], `0.word_log_probs` [T], and
+    `0.label_maps` [N, H, W] of the N words that `label_maps` of the JSON values lists. They are rounded as in answers,
+    so the answer to a request and later ones are the same, and rows are small.
+    """
+    documents, arrays = [], {}
+    for index, caption in enumerate(captions):
+        documents.append(
+            {
+                "text": caption.text,
+                "words": list(caption.words),
+                "tokens": list(caption.tokens),
+                "log_prob": caption.log_prob,
+                "score": caption.score,
+                "labels": [[label.name, label.probability] for label in caption.labels],
+                "word_labels": list(caption.word_labels),
+                "label_maps": list(caption.label_maps),
+                "confidence": caption.confidence,
+                "word_confidences": list(caption.word_confidences),
+            }
+        )
+        named = {"alphas": caption.alphas, "gates": caption.gates, "word_log_probs": caption.word_log_probs}
+        if caption.label_maps:
+            named["label_maps"] = np.stack(list(caption.label_maps.values()))
+        arrays |= {f"{index}.{name}": _rounded(values) for name, values in named.items()}
+    return documents, arrays
 
 
 def captions_of(entry: StoredCaption) -> list[Caption]:
-    """The captions of an entry as the captioner made them, best first."""
+    """Return the captions of a stored entry, best first."""
     warnings = tuple(PhotoWarning(**warning) for warning in entry.warnings or ())
     frame = ImageFrame(entry.width, entry.height, tuple(entry.document["seen_box"]), warnings)
-    return [_from_stored(stored, frame) for stored in entry.document["captions"]]
+    return [
+        _from_stored(stored, _arrays(entry, index, stored), frame)
+        for index, stored in enumerate(entry.document["captions"])
+    ]
 
 
-def _from_stored(stored: dict[str, Any], frame: ImageFrame) -> Caption:
+def _from_stored(stored: Mapping[str, Any], arrays: Mapping[str, np.ndarray], frame: ImageFrame) -> Caption:
     return Caption(
         text=stored["text"],
         words=tuple(stored["words"]),
         tokens=tuple(stored["tokens"]),
-        alphas=np.array(stored["alphas"], dtype=np.float32),
-        gates=np.array(stored["gates"], dtype=np.float32),
-        word_log_probs=np.array(stored["word_log_probs"], dtype=np.float32),
+        alphas=arrays["alphas"],
+        gates=arrays["gates"],
+        word_log_probs=arrays["word_log_probs"],
         log_prob=stored["log_prob"],
         score=stored["score"],
         frame=frame,
         labels=tuple(PhotoLabel(*label) for label in stored.get("labels", ())),
         word_labels=tuple(stored.get("word_labels", ())),
-        label_maps={
-            int(place): np.array(label_map, dtype=np.float32)
-            for place, label_map in stored.get("label_maps", {}).items()
-        },
+        label_maps=dict(zip(map(int, stored.get("label_maps", ())), arrays.get("label_maps", ()), strict=True)),
         confidence=stored.get("confidence"),  # captions of older versions have none
         word_confidences=tuple(stored.get("word_confidences", ())),
     )
+
+
+def _arrays(entry: StoredCaption, index: int, stored: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Return the arrays of an entry's caption by name.
+
+    A replica of the version before schema 0005 writes them as lists of JSON until it is replaced.
+    """
+    names = ("alphas", "gates", "word_log_probs", "label_maps")
+    found = {name: entry.arrays[key] for name in names if (key := f"{index}.{name}") in entry.arrays}
+    if not found:
+        found = {name: np.array(stored[name], np.float32) for name in names[:3]}
+        found["label_maps"] = [np.array(label_map, np.float32) for label_map in stored.get("label_maps", {}).values()]
+    return found
+
+
+def _rounded(values: np.ndarray) -> np.ndarray:
+    return values.astype(float).round(DIGITS).astype(np.float32)

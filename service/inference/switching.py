@@ -1,4 +1,4 @@
-"""The captioner that answers, and how another takes its place while photos are being captioned."""
+"""Switching of the captioner in use, without interrupting requests."""
 
 import logging
 import threading
@@ -13,21 +13,21 @@ from sqlalchemy.exc import SQLAlchemyError
 from captioner.captioner import Captioner
 from captioner.errors import BundleError, CaptionerError
 from service.inference.batching import Batcher
-from service.inference.fingerprint import model_version
+from service.store.fingerprint import model_version
 from service.store.versions import BUILT_IN, Version, Versions
 
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.5
-"""After which a version that another process has promoted serves, at the latest, once it is loaded."""
+"""Time between two checks for a version that another process promoted."""
 
 
 @dataclass(frozen=True)
 class Serving:
-    """A captioner with the queue before it."""
+    """A loaded captioner with its queue."""
 
     version: str
-    """An id of Versions."""
+    """Id in Versions."""
     captioner: Captioner
     model_version: str
     grid: tuple[int, int]
@@ -35,7 +35,7 @@ class Serving:
 
 
 class Switch:
-    """Holds the captioner that answers, and follows what the versions say is current."""
+    """Holds the captioner in use, and follows the current version in the database."""
 
     def __init__(
         self,
@@ -45,10 +45,10 @@ class Switch:
         drain_seconds: float,
         built_in: Captioner | None = None,
     ) -> None:
-        """load: reads a captioner from its bundle; the built-in one, too, unless `built_in` is given. drain_seconds:
-        for what the former captioner still has to do.
+        """load: reads a captioner from its bundle, including the built-in one unless `built_in` is given.
+        drain_seconds: time for the previous captioner to finish its queue.
 
-        Where the current version cannot be used, the built-in one serves. Raises CaptionerError where that cannot.
+        If the current version cannot be used, the built-in one is. Raises CaptionerError if neither can.
         """
         self._versions, self._load, self._make_batcher = versions, load, make_batcher
         self._drain_seconds, self._built_in = drain_seconds, built_in
@@ -61,29 +61,29 @@ class Switch:
         except CaptionerError as error:
             if current.id == BUILT_IN:
                 raise
-            log.error("Model version %s cannot be used, so the built-in captioner serves: %s", current.id, error)
+            log.error("Model version %s cannot be used, the built-in captioner is used instead: %s", current.id, error)
             self._refused = current.id
             self.serving = self._loaded(versions.get(BUILT_IN))
         threading.Thread(target=self._watch, name="versions", daemon=True).start()
 
     def promote(self, version_id: str) -> Version:
-        """Let a version answer the next request. Raises UnknownVersion, or BundleError where it cannot be used."""
+        """Use a version from the next request on. Raises UnknownVersion, or BundleError if it cannot be used."""
         with self._lock:
             return self._change(self._versions.get(version_id), lambda: self._versions.promote(version_id))
 
     def rollback(self) -> Version:
-        """Let the version answer that did before. Raises VersionInUse where there is none, BundleError."""
+        """Return to the previous version. Raises VersionInUse if there is none, BundleError if it cannot be used."""
         with self._lock:
             return self._change(self._versions.before(), self._versions.rollback)
 
     def close(self) -> None:
-        """Caption what waits, and follow no more."""
+        """Caption the queued photos, and stop following."""
         self._closed.set()
         with self._lock:
             self.serving.batcher.close(self._drain_seconds)
 
     def _change(self, version: Version, write: Callable[[], Version]) -> Version:
-        # Loaded before it is written down: what cannot be used never becomes the current one.
+        # Load before writing, so that a broken version never becomes current.
         loaded = self.serving if version.id == self.serving.version else self._loaded(version)
         try:
             version = write()
@@ -100,15 +100,15 @@ class Switch:
             try:
                 self._follow()
                 is_away = False
-            except SQLAlchemyError as error:  # what serves goes on
+            except SQLAlchemyError as error:  # keep the captioner in use
                 if not is_away:
-                    log.error("Which model version is current cannot be read: %s", error)
+                    log.error("The current model version cannot be read from the database: %s", error)
                 is_away = True
             except Exception:
-                log.exception("The current model version cannot be used: the one before goes on serving")
+                log.exception("The current model version cannot be used: the previous one stays in use")
 
     def _follow(self) -> None:
-        """Take what another process has promoted."""
+        """Load a version that another process has promoted."""
         current = self._versions.current
         if current.id == self.serving.version:
             self._refused = None
@@ -117,7 +117,7 @@ class Switch:
             current = self._versions.current
             if current.id in (self.serving.version, self._refused) or self._closed.is_set():
                 return
-            self._refused = current.id  # until it is loaded: what fails is not tried twice a second
+            self._refused = current.id  # until it is loaded, so that a failure is not retried at every poll
             self._exchange(self._loaded(current))
             self._refused = None
 
@@ -129,20 +129,20 @@ class Switch:
         made = model_version(captioner.bundle)
         if version.id not in (made, BUILT_IN):
             raise BundleError(
-                f"{version.bundle} is not what it was when it became version {version.id}: delete it, and add it anew"
+                f"{version.bundle} changed after it became version {version.id}: delete the version, then add it again"
             )
         return Serving(version.id, captioner, made, warm_up(captioner), self._make_batcher(captioner))
 
     def _exchange(self, loaded: Serving) -> None:
         former, self.serving = self.serving, loaded
         if former is not loaded:
-            log.info("Model version %s serves", loaded.version)
-            # What waits for the former one is captioned by it; who comes too late to wait there comes again.
+            log.info("Model version %s is now in use", loaded.version)
+            # The previous captioner finishes its queue; requests that it refuses retry with the new one.
             threading.Thread(target=former.batcher.close, args=(self._drain_seconds,), daemon=True).start()
 
 
 def warm_up(captioner: Captioner) -> tuple[int, int]:
-    """Caption a grey photo, so that the first real one does not wait for what is set up once -> grid rows, columns."""
+    """Caption a grey photo to do one-time work before the first request -> grid rows, columns."""
     size = captioner.model.config.image_size
     (best, *_), *_ = captioner.captions([Image.fromarray(np.full((size, size, 3), 127, dtype=np.uint8))])
     rows, columns = best.alphas.shape[1:]

@@ -1,17 +1,17 @@
-"""Signs of life of the workers: a file that they touch, and how long it has not been touched."""
+"""Heartbeat of the workers: a file that they touch."""
 
 import contextlib
 import time
 from pathlib import Path
 
 _SECONDS = 1.0
-"""Between two signs."""
+"""Time between two heartbeats."""
 
 
 class Heartbeat:
-    """For a worker to give, and for others to watch. The workers of one data folder share the file.
+    """Written by workers and watched by other processes. The workers of one data folder share the file.
 
-    It is watched by whether it changes, so that clocks may differ, and jump.
+    Watchers only compare modification times for change, so clocks may differ or jump.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -20,15 +20,15 @@ class Heartbeat:
         self._seen, self._changed = self._look(), time.monotonic()
 
     def give(self) -> None:
-        """To be called often."""
+        """Touch the file, at most once per second. Call it often."""
         if time.monotonic() - self._given < _SECONDS:
             return
         self._given = time.monotonic()
-        with contextlib.suppress(OSError):  # a disk that is full or read-only: the service says so itself
+        with contextlib.suppress(OSError):  # a full or read-only disk: the service reports it
             self._path.touch()
 
     def silent_seconds(self) -> float:
-        """For which there has been no sign, as far as this object has looked; at first, since it was made."""
+        """Return the seconds since this object last saw a heartbeat, or since its creation."""
         seen = self._look()
         if seen != self._seen:
             self._seen, self._changed = seen, time.monotonic()

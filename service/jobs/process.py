@@ -1,4 +1,4 @@
-"""`python -m training` as a process of its own: what goes wrong there never touches the service."""
+"""Run `python -m training` as a separate process, so that its failures cannot harm the service."""
 
 import json
 import os
@@ -14,10 +14,10 @@ from captioner.errors import DataError
 from captioner.files import write_json
 
 Run = Callable[..., str]
-"""Runs a command of `training` to its end, as `run` does."""
+"""A function that runs a command of `training` and waits for it, like `run`."""
 
 MODULE = "training"
-"""The package whose commands run."""
+"""Package whose commands run."""
 
 _ROOT = Path(__file__).parents[2]
 
@@ -27,24 +27,23 @@ def command(*arguments: str | Path) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    """Variables under which the process finds the packages wherever it is started, and leaves cores to others."""
+    """Return the environment of the process: it finds the packages from any folder, and its idle threads sleep."""
     paths = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     own = {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUTF8": "1", "OMP_WAIT_POLICY": "PASSIVE"}
-    return os.environ | own | {"TQDM_MININTERVAL": "10"}  # bars go into a log
+    return os.environ | own | {"TQDM_MININTERVAL": "10"}  # progress bars go to a log
 
 
 def run(*arguments: str | Path) -> str:
-    """Run a command of `training` to its end -> what it printed.
+    """Run a command of `training` and wait for it -> its output.
 
-    Raises DataError with the sentence that it ended with, where it refused.
+    Raises DataError with the error message of the command if it fails.
     """
     done = subprocess.run(
         command(*arguments), env=environment(), capture_output=True, encoding="utf-8", stdin=subprocess.DEVNULL
     )
     if done.returncode == -signal.SIGKILL:
         raise DataError(
-            f"`training {arguments[0]}` was killed from outside, most likely as the machine had no memory left: try it"
-            " again"
+            f"`training {arguments[0]}` was killed, most likely because the machine ran out of memory: try again"
         )
     if done.returncode:
         raise DataError(last_error(done.stderr) or f"`training {arguments[0]}` failed: {done.stderr[-2000:]}")
@@ -52,7 +51,7 @@ def run(*arguments: str | Path) -> str:
 
 
 def fit_choices(request: dict[str, Any], options_file: Path) -> list[str | Path]:
-    """The arguments of `fit` that choose its options; those that were asked for are written into the file."""
+    """Return the `fit` arguments for the requested options, which are written to `options_file`."""
     write_json(options_file, request["options"])
     return ["--options", options_file, *(["--preset", request["preset"]] if request["preset"] else [])]
 
@@ -60,10 +59,9 @@ def fit_choices(request: dict[str, Any], options_file: Path) -> list[str | Path]
 def chosen_options(
     request: dict[str, Any], data: Path, bundle: Path | None, folder: Path, run: Run = run
 ) -> dict[str, Any]:
-    """All options that a training would have. Raises DataError with the sentence where they are refused.
+    """Return all options of a training. Raises DataError with the error message if they are refused.
 
-    data: what it learns from. bundle: the captioner that it goes on from. folder: where to keep a file meanwhile.
-    run: runs `fit --check`.
+    data: the data set. bundle: the captioner to start from. folder: for temporary files. run: runs `fit --check`.
     """
     with tempfile.TemporaryDirectory(prefix=".add-", dir=folder) as temporary:
         kind = ["--from-bundle", bundle] if bundle else []
@@ -74,6 +72,6 @@ def chosen_options(
 
 
 def last_error(text: str) -> str | None:
-    """The last sentence that a command ended with; None where it crashed instead. It may go on over some lines."""
+    """Return the error message that a command ended with, which may span lines; None if it crashed."""
     start = text.rfind("error: ", 0) if text.startswith("error: ") else text.rfind("\nerror: ") + 1
     return text[start + len("error: ") :].strip() if text[start:].startswith("error: ") else None

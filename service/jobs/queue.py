@@ -1,4 +1,4 @@
-"""What wakes a worker up: a queue that outlives restarts, in a file or in a Redis."""
+"""Queue that wakes workers: persistent, in a file or in Redis."""
 
 import logging
 from collections.abc import Callable
@@ -12,31 +12,31 @@ log = logging.getLogger(__name__)
 
 
 class TrainingQueue:
-    """Wakes a worker; duplicate wake-ups are harmless, as the database says which training is next."""
+    """Wakes a worker. Duplicate wake-ups are harmless: the database decides which training is next."""
 
     def __init__(self, settings: Settings, answer: Callable[[], object] = lambda: None) -> None:
-        """`answer` is what a worker does at a ring."""
+        """answer: called by a worker for each wake-up."""
         self._huey = _huey(settings)
         self._is_away = False
 
         @self._huey.task()
-        def carry_out_next() -> None:  # whoever rings and whoever answers must call it by one name
+        def carry_out_next() -> None:  # both sides identify the task by this name
             answer()
 
         self._ring = carry_out_next
 
     def ring(self) -> None:
-        """Wake a worker up. Where the queue cannot be reached, workers find what waits when they look around."""
+        """Wake a worker. If the queue cannot be reached, workers find the training at their next poll."""
         try:
             self._ring()
-        except Exception:  # whatever a Redis or a disk can do
+        except Exception:  # any error of Redis or the disk
             log.warning("The queue of trainings cannot be reached", exc_info=True)
 
     def answer_next(self) -> bool:
-        """Do what a ring asks for, if there is one -> whether there was. With a Redis, waits a second for it."""
+        """Handle one wake-up -> whether there was one. With Redis, wait up to a second for it."""
         try:
             task = self._huey.dequeue()
-        except Exception:  # likewise: whoever asks looks around by itself
+        except Exception:  # likewise; the worker polls as well
             if not self._is_away:
                 log.warning("The queue of trainings cannot be reached", exc_info=True)
             self._is_away = True

@@ -1,9 +1,9 @@
-"""Trainings that were asked for: rows of the database that say what was asked, where each stands, what became of it.
+"""Requested trainings: database rows with the request, the state and the result.
 
-    trainings/ID/   process.log: what its processes said; lock: held while one is at work on it;
-                    run/: of `training fit`; comparison/: of `training compare`
+    trainings/ID/   process.log: output of its processes; lock: held while a worker runs it;
+                    run/: output of `training fit`; comparison/: output of `training compare`
 
-The row is what holds; the queue only wakes a worker up. So whatever is killed, nothing is lost or done twice.
+The row is authoritative; the queue only wakes a worker. A killed process loses no training and repeats none.
 """
 
 import contextlib
@@ -31,29 +31,29 @@ from service.store.tables import TrainingRow
 QUEUED, RUNNING, FINISHED, FAILED, CANCELLED = "queued", "running", "finished", "failed", "cancelled"
 ENDED = (FINISHED, FAILED, CANCELLED)
 
-_UNKNOWN = "there is no training {}: it was deleted, or never asked for"
+_UNKNOWN = "training {} does not exist: it was deleted, or the id is wrong"
 
 
 class UnknownTraining(CaptionerError):
-    """There is no such training."""
+    """The training does not exist."""
 
 
 class TrainingConflict(CaptionerError):
-    """What was asked cannot be done to a training in this state."""
+    """The state of the training does not allow the operation."""
 
 
 @dataclass(frozen=True)
 class Training:
-    """One training, as the database tells of it at one moment."""
+    """Snapshot of a training in the database."""
 
     id: str
     folder: Path
     request: dict[str, Any]
     """dataset, replay, start (a version's id, or scratch), preset, options, promote_margin, created_at."""
     state: dict[str, Any] = field(default_factory=dict)
-    """state, and what is known of: message, attempts, queued_at, started_at, ended_at, seconds, version, promoted."""
+    """state, and as far as known: message, attempts, queued_at, started_at, ended_at, seconds, version, promoted."""
     cancelling: bool = False
-    """Somebody wants it to stop."""
+    """Whether a cancellation was requested."""
 
     @property
     def status(self) -> str:
@@ -73,13 +73,13 @@ class Training:
 
 
 class Trainings:
-    """The trainings of one service. Threads and processes share them."""
+    """The trainings of one service. Safe for concurrent threads and processes."""
 
     def __init__(self, database: Database, folder: Path) -> None:
         self._database, self._folder = database, folder
 
     def add(self, request: dict[str, Any]) -> Training:
-        """Keep a request; it waits from now on."""
+        """Store a request and queue the training."""
         training_id = uuid.uuid4().hex
         (self._folder / training_id).mkdir()
         state = {"state": QUEUED, "queued_at": time.time()}
@@ -89,7 +89,7 @@ class Trainings:
         return self.get(training_id)
 
     def all(self) -> list[Training]:
-        """The newest first."""
+        """Return all trainings, newest first."""
         with self._database.reading() as session:
             found = [self._training(row) for row in session.scalars(select(TrainingRow))]
         return sorted(found, key=lambda each: each.request["created_at"], reverse=True)
@@ -100,18 +100,18 @@ class Trainings:
             return row and self._training(row)
 
     def get(self, training_id: str) -> Training:
-        """Raises UnknownTraining."""
+        """Return a training. Raises UnknownTraining if it does not exist."""
         if (training := self.find(training_id)) is None:
             raise UnknownTraining(_UNKNOWN.format(training_id))
         return training
 
     def waiting(self) -> list[Training]:
-        """Those that wait, in the order of their turn."""
+        """Return the queued trainings, next one first."""
         queued = [training for training in self.all() if training.status == QUEUED]
         return sorted(queued, key=lambda training: training.state["queued_at"])
 
     def uses_dataset(self, dataset_id: str) -> bool:
-        """Whether a training that waits or runs reads it."""
+        """Return whether a queued or running training uses a data set."""
         return any(
             dataset_id in (training.request["dataset"], training.request["replay"])
             for training in self.all()
@@ -119,7 +119,7 @@ class Trainings:
         )
 
     def change(self, training_id: str, decide: Callable[[Training], dict[str, Any] | None]) -> Training:
-        """Let `decide` say what the state becomes, given the training as it is; None leaves it. One at a time."""
+        """Replace the state by the result of `decide(training)`; None keeps it. Changes are serialized."""
         with self._row(training_id) as row:
             state = decide(self._training(row))
             if state is not None:
@@ -127,11 +127,11 @@ class Trainings:
             return self._training(row)
 
     def cancel(self, training_id: str) -> Training:
-        """Stop it: at once where it waits, within seconds where it runs. Raises TrainingConflict where it has ended."""
+        """Cancel a training: at once if queued, within seconds if running. Raises TrainingConflict if it has ended."""
         with self._row(training_id) as row:
             training = self._training(row)
             if training.status in ENDED:
-                raise TrainingConflict(f"the training is {training.status} already: there is nothing to cancel")
+                raise TrainingConflict(f"the training is already {training.status}: there is nothing to cancel")
             if training.status == QUEUED:
                 row.state = training.state | {"state": CANCELLED, "ended_at": time.time(), "message": None}
             else:
@@ -139,19 +139,21 @@ class Trainings:
             return self._training(row)
 
     def resume(self, training_id: str) -> Training:
-        """Let it wait again, to go on where it stopped. Raises TrainingConflict where it has not stopped early."""
+        """Queue a stopped training again; it resumes. Raises TrainingConflict if it is not failed or cancelled."""
         with self._row(training_id) as row:
             training = self._training(row)
             if training.status not in (FAILED, CANCELLED):
-                raise TrainingConflict(f"the training is {training.status}: only one that stopped early can be resumed")
+                raise TrainingConflict(
+                    f"the training is {training.status}: only failed and cancelled trainings can be resumed"
+                )
             if self.is_locked(training):
-                raise TrainingConflict("the training is just about to stop: try again in a few seconds")
+                raise TrainingConflict("the training is still stopping: try again in a few seconds")
             kept = {name: value for name, value in training.state.items() if name in ("seconds", "started_at")}
             row.state, row.cancelling = kept | {"state": QUEUED, "queued_at": time.time()}, False
             return self._training(row)
 
     def delete(self, training_id: str) -> None:
-        """Forget it, its checkpoint and its log; the version that it made stays. Raises TrainingConflict."""
+        """Delete a training, its checkpoint and its log; its model version stays. Raises TrainingConflict."""
         gone = self._folder / f".gone-{training_id}"
         with self._row(training_id) as row:
             training = self._training(row)
@@ -163,16 +165,16 @@ class Trainings:
         shutil.rmtree(gone, ignore_errors=True)
 
     def lock(self, training: Training) -> contextlib.AbstractContextManager[Hold | None]:
-        """Held while one is at work on it; see `locks.held_everywhere`."""
+        """Return the lock that a worker holds while it runs the training; see `locks.held_everywhere`."""
         return held_everywhere(training.folder / "lock", self._database, f"training {training.id}")
 
     def is_locked(self, training: Training) -> bool:
-        """Whether a process is at work on it."""
+        """Return whether a worker runs the training."""
         with self.lock(training) as hold:
             return hold is None
 
     def remove_remains(self) -> None:
-        """Delete what a process that was killed left."""
+        """Delete files left by killed processes."""
         for path in self._folder.glob(".gone-*"):
             shutil.rmtree(path, ignore_errors=True)
         remove_abandoned(self._folder)
@@ -184,7 +186,7 @@ class Trainings:
 
     @contextlib.contextmanager
     def _row(self, training_id: str) -> Iterator[TrainingRow]:
-        """The row, which nobody else changes before the block has ended. Raises UnknownTraining."""
+        """Yield the row, locked until the block ends. Raises UnknownTraining."""
         with self._database.writing() as session:
             row = session.get(TrainingRow, training_id, with_for_update=True)
             if row is None:

@@ -1,4 +1,4 @@
-"""What a worker does for a training: learn, compare, keep the version, and let it serve where that was asked for."""
+"""Steps of a training in a worker: fit, compare, store the version, promote it if requested."""
 
 import logging
 import os
@@ -27,59 +27,59 @@ from service.store.versions import Version, Versions
 log = logging.getLogger(__name__)
 
 MAX_ATTEMPTS = 3
-"""A training that takes its worker down with it so many times is not tried again by itself."""
+"""Number of worker crashes after which a training is not retried automatically."""
 GRACE_SECONDS = 8.0
-"""For a process that was asked to stop, to write its checkpoint; then it is killed: what it wrote is whole."""
+"""Time for a stopping process to write its checkpoint before it is killed; checkpoints are atomic."""
 NICENESS = 19
-"""Of the training process: captions come first."""
+"""Niceness of the training process: captions have priority."""
 
 _POLL_SECONDS = 0.2
 _LOOK_SECONDS = 0.5
-"""Between two looks into the database while a process runs."""
+"""Time between two database polls while a process runs."""
 _STOPPED = 130
 
 
 class Cancelled(Exception):
-    """Somebody wants the training to stop."""
+    """A cancellation of the training was requested."""
 
 
 class Failed(Exception):
-    """A process of the training ended with an error; the text is the sentence to tell."""
+    """A process of the training failed; the text is the message for the user."""
 
 
 class Stopped(Exception):
-    """The worker is about to end: the training waits for the next one."""
+    """The worker is stopping: the training is queued again."""
 
 
 class LockLost(Exception):
-    """The connection that held the training's lock is gone: another worker may take the training."""
+    """The database connection with the training's lock was lost: another worker may take the training."""
 
 
 class Work:
-    """One worker's hands: what it needs to carry a training through."""
+    """Runs trainings in a worker."""
 
     def __init__(self, settings: Settings) -> None:
-        """Raises ConfigError where the database cannot be used."""
+        """Open the database. Raises ConfigError if it cannot be used."""
         self._settings = settings
         self._database = Database(settings.database, settings.home)
         self.trainings = Trainings(self._database, settings.trainings_folder)
         self._datasets = DataSets(settings, self._database)
         self._versions = Versions(self._database, settings.home, settings.built_in_bundle)
         self._blameless: set[str] = set()
-        """Trainings that stopped as the database went away, which is not their fault."""
+        """Trainings interrupted by a lost database; they count no attempt."""
         self.heartbeat = Heartbeat(settings.trainings_folder)
         self.stopping = False
-        """Set from elsewhere, to let the training that runs be stopped and wait for another worker."""
+        """Set by the signal handler to stop the running training and queue it again."""
 
     def clean_up(self) -> None:
-        """Delete what processes that were killed left."""
+        """Delete files left by killed processes."""
         remove_abandoned(self._settings.home)
         self.trainings.remove_remains()
         self._datasets.remove_remains()
         self._versions.remove_remains()
 
     def requeue_interrupted(self) -> None:
-        """Let trainings wait again, or give them up, whose worker was killed."""
+        """Queue or fail the trainings whose worker was killed."""
         for training in self.trainings.all():
             if training.status == RUNNING and not self.trainings.is_locked(training):
                 self._requeue(training.id)
@@ -94,8 +94,8 @@ class Work:
                 return training.state | {"state": QUEUED, "attempts": 0}
             if training.state["attempts"] >= MAX_ATTEMPTS:
                 message = (
-                    f"it took its worker down {MAX_ATTEMPTS} times, most likely for want of memory: resume it on a"
-                    " larger machine, or start anew with a smaller batch_size"
+                    f"its worker was killed {MAX_ATTEMPTS} times, most likely for lack of memory: resume it on a"
+                    " larger machine, or start a new training with a smaller batch_size"
                 )
                 return _ended(training.state, FAILED, message)
             return training.state | {"state": QUEUED}
@@ -104,8 +104,8 @@ class Work:
         self._blameless.discard(training_id)
 
     def carry_out_next(self) -> bool:
-        """Take the training whose turn it is to its end -> whether there was one that could begin."""
-        # One at a time on each device, whatever number of workers there is.
+        """Run the next queued training -> whether there was one to run."""
+        # One training at a time per device, for any number of workers.
         device = f"device-{socket.gethostname()}-{self._settings.device or 'default'}".replace(os.sep, "-")
         with held(self._settings.trainings_folder / f".{device}.lock") as device_lock:
             if device_lock is None:
@@ -128,7 +128,7 @@ class Work:
         return self.trainings.change(training.id, begin).status == RUNNING
 
     def _to_its_end(self, training: Training, hold: Hold, device_lock: int) -> None:
-        log.info("Training %s begins", training.id)
+        log.info("Training %s started", training.id)
         try:
             facts = self._stages(training, hold, device_lock)
             state, message = FINISHED, None
@@ -138,21 +138,25 @@ class Work:
         except Cancelled:
             facts, state, message = {}, CANCELLED, None
         except Stopped:
-            # Not the training's fault: it is as if it had not been tried.
+            # Not the training's fault: reset the attempts.
             self.trainings.change(training.id, lambda now: now.state | {"state": QUEUED, "attempts": 0})
             return
         except (Failed, CaptionerError) as error:
             facts, state, message = {}, FAILED, str(error)
         except OSError as error:
-            facts, state, message = {}, FAILED, f"the worker could not go on ({error.strerror or error}): resume it"
+            facts, state, message = (
+                {},
+                FAILED,
+                f"the worker had an I/O error ({error.strerror or error}): fix it, then resume the training",
+            )
         except Exception as error:
             log.exception("Training %s failed", training.id)
-            facts, state, message = {}, FAILED, f"the worker failed ({error!r}), and its log says why"
+            facts, state, message = {}, FAILED, f"the worker failed ({error!r}): its log has the details"
         training = self.trainings.change(training.id, lambda now: _ended(now.state | facts, state, message))
         log.info("Training %s is %s%s", training.id, state, f": {message}" if message else "")
 
     def _stages(self, training: Training, hold: Hold, device_lock: int) -> dict[str, Any]:
-        """Each stage is skipped where it was done before -> what else to write into the state."""
+        """Run the stages, skipping a finished fit -> further fields for the state."""
         request = training.request
         data = self._datasets.get(request["dataset"])
         replay = self._datasets.get(request["replay"]) if request["replay"] else None
@@ -196,11 +200,11 @@ class Work:
         return self._versions.add(training.run / "bundle", facts, training.comparison)
 
     def _promoted(self, training: Training, version: Version, compared_with: Version, scores: dict[str, Any]) -> bool:
-        """Let the version serve if it is to, and is so much better -> whether it serves."""
+        """Promote the version if its CIDEr improves by the requested margin -> whether it is in use."""
         margin, current = training.request["promote_margin"], self._versions.current
-        if margin is None or current.id == version.id:  # the latter where a worker was killed just after this
+        if margin is None or current.id == version.id:  # already in use if a worker was killed right after promoting
             return current.id == version.id
-        # Another one may have been promoted meanwhile: what it was compared with must still be what serves.
+        # Another version may have been promoted meanwhile: promote only if the compared version is still in use.
         if scores["new"]["CIDEr"] - scores["old"]["CIDEr"] < margin or current.id != compared_with.id:
             return False
         self._versions.promote(version.id)
@@ -209,7 +213,7 @@ class Work:
     def _process(self, training: Training, hold: Hold, device_lock: int, stage: str, *arguments: str | Path) -> None:
         """Run a command of `training` until it ends.
 
-        Raises Cancelled, Stopped, LockLost, or Failed with what it said last.
+        Raises Cancelled, Stopped, LockLost, or Failed with its error message.
         """
         began = time.monotonic()
         with open(training.log, "ab") as output:
@@ -222,7 +226,7 @@ class Work:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                # Held by the process, too: as long as it lives, no worker begins another.
+                # The process inherits the locks: while it lives, no worker starts another one.
                 pass_fds=(hold.descriptor, device_lock),
                 start_new_session=True,
             )
@@ -243,7 +247,7 @@ class Work:
             if time.monotonic() - looked > _LOOK_SECONDS:
                 looked = time.monotonic()
                 if hold.is_lost():
-                    raise LockLost(f"the database does not know any more that training {training.id} runs here")
+                    raise LockLost(f"the database connection that locked training {training.id} was lost")
                 if self.trainings.get(training.id).cancelling:
                     raise Cancelled
             time.sleep(_POLL_SECONDS)
@@ -257,7 +261,7 @@ class Work:
 
 
 def stop(process: subprocess.Popen, seconds: float) -> None:
-    """Ask a process to stop, where it runs; after so many seconds, kill it."""
+    """Terminate a process, and kill it if it has not ended after `seconds`."""
     process.terminate()
     try:
         process.wait(seconds)
@@ -274,15 +278,15 @@ def _why(path: Path, start: int, status: int) -> str:
         return sentence
     if status == -signal.SIGKILL:
         return (
-            "the training process was killed from outside, most likely as the machine had no memory left: resume it, or"
-            " start anew with a smaller batch_size"
+            "the training process was killed, most likely because the machine ran out of memory: resume it, or"
+            " start a new training with a smaller batch_size"
         )
     if status < 0:
         return f"the training process was ended by signal {-status}: resume it"
     if status == _STOPPED:
-        return "the training process was asked to stop by somebody else: resume it"
-    last = said.strip().splitlines()[-1:] or ["it said nothing"]
-    return f"the training process failed ({last[0][:300]}), and its log says why"
+        return "the training process was stopped by another program: resume it"
+    last = said.strip().splitlines()[-1:] or ["no output"]
+    return f"the training process failed ({last[0][:300]}): its log has the details"
 
 
 def _ended(state: dict[str, Any], ended: str, message: str | None = None) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The worker: trains what waits, one at a time, until it is stopped. Also the process that a service starts for it."""
+"""The worker: runs queued trainings until it is stopped. Also its supervision by the service."""
 
 import logging
 import signal
@@ -16,17 +16,17 @@ from service.settings import PREFIX, Settings
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 5.0
-"""Between two looks for trainings that wait unrung for, or whose worker was killed."""
+"""Time between two polls for trainings without a wake-up or with a killed worker."""
 _PAUSED_SECONDS = 5.0
-"""A service that looks so late was paused itself, as its worker may have been: it has patience anew."""
+"""Delay of the watch loop that shows that the machine was paused; the heartbeat then starts anew."""
 _IDLE_SECONDS = 0.3
 _RESTART_SECONDS = (1.0, 30.0)
 HUNG_SECONDS = 120.0
-"""After which a worker that gives no sign of life is killed. Its training goes on from the last checkpoint."""
+"""Time without a heartbeat after which a worker is killed. Its training resumes from the last checkpoint."""
 
 
 def work_until_stopped(settings: Settings) -> None:
-    """Carry out trainings. SIGTERM or SIGINT stops the one that runs at its last checkpoint; it waits again."""
+    """Run trainings. SIGTERM or SIGINT stops the running one at its last checkpoint and queues it again."""
     settings.make_home()
     work = Work(settings)
     work.clean_up()
@@ -49,19 +49,19 @@ def work_until_stopped(settings: Settings) -> None:
                 work.requeue_interrupted()
                 if work.carry_out_next():
                     continue
-        except Exception:  # a Redis that is away, a disk that is full: they come back
-            log.exception("The worker could not look for trainings")
+        except Exception:  # such as no Redis or a full disk: try again later
+            log.exception("The worker could not poll for trainings")
             time.sleep(LOOK_SECONDS)
         time.sleep(_IDLE_SECONDS)
 
 
 class WorkerProcess:
-    """A worker as a child of the service, started again where it dies or hangs."""
+    """A worker as a child process of the service, restarted if it dies or hangs."""
 
     def __init__(self, settings: Settings, module: str = "service") -> None:
-        """module: runs as `python -m MODULE worker`."""
+        """Start the worker as `python -m MODULE worker`."""
         self._module = module
-        # Only valid settings: the worker must not see, or warn again of, unknown and injected variables.
+        # Only valid settings, so that the worker does not warn of unknown and injected variables again.
         inherited = {name: value for name, value in environment().items() if not name.upper().startswith(PREFIX)}
         self._environment = inherited | settings.environment()
         self._closed = threading.Event()
@@ -75,7 +75,7 @@ class WorkerProcess:
         return self._process.pid
 
     def close(self) -> None:
-        """Stop it; a training that runs goes on from its last checkpoint when there is a worker again."""
+        """Stop the worker. A running training resumes from its last checkpoint under the next worker."""
         self._closed.set()
         self._thread.join()
         stop(self._process, GRACE_SECONDS + 5)
@@ -97,11 +97,11 @@ class WorkerProcess:
             looked = time.monotonic()
             if self._process.poll() is None:
                 if heartbeat.silent_seconds() > HUNG_SECONDS:
-                    log.error("The worker gave no sign of life for %.0f seconds: it is killed", HUNG_SECONDS)
+                    log.error("The worker gave no heartbeat for %.0f seconds and is killed", HUNG_SECONDS)
                     self._process.kill()
                     self._process.wait()
                 continue
-            log.error("The worker ended with status %d: another one is started", self._process.returncode)
+            log.error("The worker ended with status %d and is restarted", self._process.returncode)
             if self._closed.wait(pause):
                 return
             pause = min(2 * pause, longest)

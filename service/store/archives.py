@@ -1,4 +1,4 @@
-"""Zip files from anywhere: unpacked into a folder and nowhere else, or refused with a sentence."""
+"""Untrusted zip files: unpack them safely into a folder, or refuse them."""
 
 import errno
 import lzma
@@ -16,14 +16,14 @@ from captioner.errors import CaptionerError, is_full_disk
 
 MAX_ENTRIES = 500_000
 MAX_RATIO = 100
-"""Photos do not get smaller in a zip, and texts not by so much: what unpacks to more than this is made to do harm."""
+"""Maximum compression ratio. Photos barely compress and text less than this: higher ratios are zip bombs."""
 RATIO_FROM_BYTES = 50_000_000
-"""Below this, the ratio does not matter: whatever it is, no harm is done."""
+"""Unpacked size below which the ratio is not checked."""
 
 _ENCRYPTED, _UTF8 = 0x1, 0x800  # bits of an entry's flags
 _DRIVE = re.compile("[A-Za-z]:")
 _CHUNK = 1 << 20
-# All that Python's modules are known to raise over damaged zips; the last for what one claims of its own compression.
+# All exceptions of Python's modules for damaged zips; MemoryError for wrong sizes in compressed data.
 _DAMAGED = (
     zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, ValueError, LookupError, OverflowError,
     MemoryError,
@@ -31,15 +31,15 @@ _DAMAGED = (
 
 
 class ArchiveError(CaptionerError):
-    """A zip cannot be unpacked, or should not be."""
+    """A zip cannot be unpacked, or is refused."""
 
 
 def unpack(file: BinaryIO | Path, folder: Path, max_bytes: int) -> None:
     """Unpack a zip into an empty folder.
 
-    Nothing of it is ever written outside, and no more than `max_bytes` in all. Zips within it stay as they are.
-    Raises ArchiveError for what is no zip, is damaged, locked by a password, too large or a trap; what was written by
-    then is for the caller to remove. OSError where the disk is full.
+    Nothing is written outside the folder, and at most `max_bytes` in total. Nested zips are not unpacked.
+    Raises ArchiveError for a file that is not a zip, is damaged, has a password, is too large or malicious; the caller
+    removes files written before. Raises OSError if the disk is full.
     """
     try:
         with zipfile.ZipFile(file) as archive:
@@ -52,20 +52,20 @@ def unpack(file: BinaryIO | Path, folder: Path, max_bytes: int) -> None:
             for entry, target in entries:
                 left -= _extract(archive, entry, folder / target, left)
     except _DAMAGED as error:
-        raise ArchiveError(f"the zip is damaged or was cut short ({error}): pack it and send it again") from error
-    except (NotImplementedError, RuntimeError) as error:  # what Python says of passwords and unknown methods
-        raise ArchiveError(f"the zip cannot be unpacked ({error}): pack it anew, as a plain zip") from error
+        raise ArchiveError(f"the zip is damaged or truncated ({error}): pack it and send it again") from error
+    except (NotImplementedError, RuntimeError) as error:  # passwords and unknown compression methods
+        raise ArchiveError(f"the zip cannot be unpacked ({error}): create it again as a plain zip") from error
     except OSError as error:
         if is_full_disk(error):
             raise
         raise ArchiveError(
-            f"the zip cannot be unpacked ({error.strerror or error}): see that no name in it is longer than 255 bytes,"
-            " or both a file's and a folder's"
+            f"the zip cannot be unpacked ({error.strerror or error}): shorten names to 255 bytes, and give no file and"
+            " folder the same name"
         ) from error
 
 
 def top_folder(folder: Path) -> Path:
-    """Where the files begin: many a zip holds nothing but a folder, beside what systems leave behind."""
+    """Return the first folder with files: many zips contain a single folder, next to system files."""
     while True:
         visible = [path for path in folder.iterdir() if not path.name.startswith(".") and path.name != "__MACOSX"]
         if len(visible) != 1 or not visible[0].is_dir():
@@ -74,7 +74,7 @@ def top_folder(folder: Path) -> Path:
 
 
 def pack(folder: Path, file: BinaryIO) -> None:
-    """Write all files of a folder into a zip, under their names relative to it. They are not made smaller."""
+    """Write all files of a folder to a zip, uncompressed, under their relative names."""
     with zipfile.ZipFile(file, "w") as archive:
         for path in sorted(folder.rglob("*")):
             if path.is_file():
@@ -82,46 +82,46 @@ def pack(folder: Path, file: BinaryIO) -> None:
 
 
 def _target(entry: zipfile.ZipInfo) -> str:
-    """The entry's place in the folder. Raises ArchiveError for one that leads out of it, and for what is no file."""
+    """Return the relative path of an entry. Raises ArchiveError if it leaves the folder or is not a regular file."""
     name = entry.filename
     if not entry.flag_bits & _UTF8 and not name.isascii():
         try:
-            name = name.encode("cp437").decode("utf-8")  # macOS writes UTF-8 without saying so
+            name = name.encode("cp437").decode("utf-8")  # macOS writes UTF-8 without the flag
         except UnicodeError:
             pass
     name = name.replace("\\", "/")
     shown = name[:200]
     if name.startswith("/") or _DRIVE.match(name) or ".." in name.split("/"):
-        raise ArchiveError(f"the zip wants to write {shown!r}, which lies outside its own folder: pack it anew")
+        raise ArchiveError(f"the zip contains {shown!r}, a path outside its own folder: create it again")
     if not name:
-        raise ArchiveError("the zip holds a file without a name: pack it anew")
+        raise ArchiveError("the zip contains a file without a name: create it again")
     kind = stat.S_IFMT(entry.external_attr >> 16)
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-        raise ArchiveError(f"the zip holds a link or a device, {shown!r}: pack the files themselves")
+        raise ArchiveError(f"the zip contains a link or a device, {shown!r}: pack the files themselves")
     if entry.flag_bits & _ENCRYPTED:
-        raise ArchiveError(f"the zip is locked by a password ({shown!r}): pack it without one")
+        raise ArchiveError(f"the zip is protected by a password ({shown!r}): create it without one")
     return "/".join(part for part in name.split("/") if part not in ("", "."))
 
 
 def _check(entries: list[tuple[zipfile.ZipInfo, str]], max_bytes: int) -> None:
     if len(entries) > MAX_ENTRIES:
-        raise ArchiveError(f"the zip holds {len(entries):,} files, and {MAX_ENTRIES:,} are the most: send parts of it")
+        raise ArchiveError(f"the zip contains {len(entries):,} files, but the limit is {MAX_ENTRIES:,}: split it")
     unpacked = sum(entry.file_size for entry, _ in entries)
     packed = sum(entry.compress_size for entry, _ in entries)
     if unpacked > max_bytes:
         raise _too_large(max_bytes)
     if unpacked > RATIO_FROM_BYTES and unpacked > MAX_RATIO * packed:
         raise ArchiveError(
-            f"the zip would unpack to {unpacked // max(1, packed):,} times its size, as no photos do: pack it anew"
+            f"the zip unpacks to {unpacked // max(1, packed):,} times its size, which photos never do: create it again"
         )
     files = [target for entry, target in entries if not entry.is_dir()]
     if len(set(files)) != len(files):
         twice = next(target for target in files if files.count(target) > 1)
-        raise ArchiveError(f"the zip holds {twice[:200]!r} twice: keep one of the two")
+        raise ArchiveError(f"the zip contains {twice[:200]!r} twice: keep one of them")
 
 
 def _extract(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, target: Path, most: int) -> int:
-    """-> how many bytes were written; the sizes that a zip tells of may be wrong."""
+    """Write an entry -> bytes written. Checked here because the sizes in a zip may be wrong."""
     if entry.is_dir():
         target.mkdir(parents=True, exist_ok=True)
         return 0

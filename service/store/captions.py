@@ -1,10 +1,12 @@
-"""What was captioned, in the database."""
+"""Captions in the database."""
 
 import logging
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
 from sqlalchemy import ColumnElement, and_, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
@@ -16,49 +18,52 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class CaptionSummary:
-    """A caption as the history lists it."""
+    """A caption as listed in the history."""
 
     id: str
     """32 hex digits."""
     created_at: datetime
-    """With its time zone; UTC where it comes out of the store."""
+    """Time zone aware; in UTC when read from the store."""
     caption: str
     probability: float
     width: int
-    """Of the upright photo, in pixels."""
+    """Width of the upright photo, in pixels."""
     height: int
     model_version: str
     correction: str | None = None
-    """The caption as a person would have written it."""
+    """The caption corrected by a user."""
     corrected_at: datetime | None = None
     warnings: list[dict[str, str]] | None = None
-    """Reasons to doubt the caption, each with `kind` and `message`; None where there are none."""
+    """Reasons to doubt the caption, each with `kind` and `message`; None if there are none."""
     confidence: float | None = None
-    """Calibrated probability that the caption is right, 0 to 1; None where the captioner has no such model."""
+    """Calibrated probability that the caption is right, 0 to 1; None without a confidence model."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StoredCaption(CaptionSummary):
-    """A caption with all that is known of it."""
+    """A caption with all its data."""
 
     document: dict[str, Any]
-    """All captions of the photo, the part of it that the model saw, options and seconds: see service.documents."""
+    """All captions of the photo, the image region given to the model, options and seconds: see
+    service.inference.documents."""
+    arrays: Mapping[str, np.ndarray] = field(default_factory=dict, compare=False)
+    """Maps and other arrays of the captions, by name: see there. Comparisons ignore them."""
 
 
-_SUMMARY = [getattr(CaptionRow, field.name) for field in fields(CaptionSummary)]
+_SUMMARY = [getattr(CaptionRow, column.name) for column in fields(CaptionSummary)]
 _UNCORRECTED = CaptionRow.correction.is_(None)
-_WHOLE = [getattr(CaptionRow, field.name) for field in fields(StoredCaption)]
+_WHOLE = [getattr(CaptionRow, column.name) for column in fields(StoredCaption)]
 
 
 class Store:
-    """Captions by their ids. Threads and processes share it; each call is a transaction of its own."""
+    """Captions by id. Safe for concurrent threads and processes; each call is one transaction."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def add(self, entry: StoredCaption) -> None:
-        """Keep a caption."""
-        values = {field.name: getattr(entry, field.name) for field in fields(StoredCaption)}
+        """Store a caption."""
+        values = {column.name: getattr(entry, column.name) for column in fields(StoredCaption)}
         values["created_at"], values["corrected_at"] = _seconds(entry.created_at), _seconds(entry.corrected_at)
         with self._database.writing() as session:
             session.add(CaptionRow(**values))
@@ -68,7 +73,7 @@ class Store:
             return _one(session, caption_id)
 
     def page(self, number: int, size: int) -> tuple[list[CaptionSummary], int]:
-        """The `number`th `size` captions, from 1, newest first; and how many there are in all."""
+        """Return page `number`, from 1, of `size` captions, newest first, and the total number of captions."""
         newest_first = CaptionRow.sequence.desc()
         sequences = select(CaptionRow.sequence).order_by(newest_first).limit(size).offset((number - 1) * size)
         query = select(*_SUMMARY).where(CaptionRow.sequence.in_(sequences)).order_by(newest_first)
@@ -77,17 +82,17 @@ class Store:
             return [CaptionSummary(**_values(row)) for row in session.execute(query)], total
 
     def ids(self) -> set[str]:
-        """Of all captions."""
+        """Return the ids of all captions."""
         with self._database.reading() as session:
             return set(session.scalars(select(CaptionRow.id)))
 
     def delete(self, caption_id: str) -> bool:
-        """Forget a caption; False where there is none."""
+        """Delete a caption -> whether it existed."""
         with self._database.writing() as session:
             return session.execute(delete(CaptionRow).where(CaptionRow.id == caption_id)).rowcount > 0
 
     def correct(self, caption_id: str, correction: str | None) -> StoredCaption | None:
-        """Keep what a caption should have been, or with None forget that -> the caption, None where there is none."""
+        """Set or, with None, remove the correction of a caption -> the caption; None if it does not exist."""
         corrected_at = None if correction is None else _seconds(datetime.now(UTC))
         change = update(CaptionRow).where(CaptionRow.id == caption_id)
         with self._database.writing() as session:
@@ -95,32 +100,32 @@ class Store:
             return _one(session, caption_id)
 
     def corrected(self) -> list[CaptionSummary]:
-        """Those that people have corrected, oldest first."""
+        """Return the corrected captions, oldest first."""
         query = select(*_SUMMARY).where(CaptionRow.correction.is_not(None)).order_by(CaptionRow.sequence)
         with self._database.reading() as session:
             return [CaptionSummary(**_values(row)) for row in session.execute(query)]
 
     def trim(self, keep: int, corrected: int | None = None, spare: int = 0) -> list[str]:
-        """Delete all but `keep` captions if there are more than `spare` beyond them. Returns the deleted ids.
+        """Delete all but `keep` captions if there are more than `keep + spare` -> the deleted ids.
 
-        The newest stay. Up to `corrected` older ones stay in place of newer ones: those that were corrected last. By
-        default all corrected ones stay, beyond `keep`.
+        The newest captions stay. Up to `corrected` older ones, the last corrected, stay instead of newer ones. By
+        default, all corrected captions stay in addition.
         """
         with self._database.writing() as session:
             if _newest_but(session, keep + spare) is None:
                 return []
             surplus = _uncorrected_surplus(session, keep) if corrected is None else _surplus(session, keep, corrected)
-            # Rows that others are changing are skipped: waiting for them could deadlock.
+            # Rows locked by other transactions are skipped: waiting for them could deadlock.
             sequences = select(CaptionRow.sequence).where(surplus).with_for_update(skip_locked=True)
             gone = delete(CaptionRow).where(CaptionRow.sequence.in_(sequences))
             found = session.execute(gone.returning(CaptionRow.id, CaptionRow.correction)).all()
         if lost := sum(correction is not None for _, correction in found):
-            log.warning("%d corrected captions were forgotten: CAPTIONER_HISTORY keeps no more", lost)
+            log.warning("%d corrected captions were deleted: CAPTIONER_HISTORY is the limit", lost)
         return [caption_id for caption_id, _ in found]
 
 
 def _newest_but(session: Session, count: int, *conditions: ColumnElement[bool]) -> int | None:
-    """Sequence of the newest caption after the first `count`, among those that meet the conditions."""
+    """Return the sequence of the newest matching caption after the first `count` ones."""
     sequences = select(CaptionRow.sequence).where(*conditions).order_by(CaptionRow.sequence.desc())
     return session.scalar(sequences.limit(1).offset(count))
 
@@ -130,7 +135,7 @@ def _uncorrected_surplus(session: Session, keep: int) -> ColumnElement[bool]:
 
 
 def _surplus(session: Session, keep: int, corrected: int) -> ColumnElement[bool]:
-    """Captions that `trim` deletes if up to `corrected` corrected ones stay. There are more captions than `keep`."""
+    """Return the condition for captions that `trim` deletes if `corrected` ones may stay, given more than `keep`."""
     older = CaptionRow.sequence <= _newest_but(session, keep - corrected)
     last_first = CaptionRow.corrected_at.desc(), CaptionRow.sequence.desc()
     moments = select(CaptionRow.corrected_at, CaptionRow.sequence).where(older, ~_UNCORRECTED).order_by(*last_first)

@@ -1,4 +1,4 @@
-"""Where the service keeps what it knows: a file of SQLite, or a PostgreSQL that several replicas share."""
+"""Database of the service: an SQLite file, or a PostgreSQL shared by replicas."""
 
 import contextlib
 import logging
@@ -33,32 +33,33 @@ from service.store.tables import CaptionRow, PromotionRow, Table
 log = logging.getLogger(__name__)
 
 _BUSY_MS, _CHECK_MS = 10_000, 1000
-"""For which SQLite waits for another writer; and where it only is to be known whether it could write."""
+"""Time that SQLite waits for another writer: in transactions, and in `check`."""
 _CONNECT_SECONDS = 5
 _POOL = {"pool_size": 10, "max_overflow": 20, "pool_timeout": 10, "pool_pre_ping": True}
 _KEEPALIVE = {"tcp_keepalives_idle": 10, "tcp_keepalives_interval": 5, "tcp_keepalives_count": 3}
-"""Seconds and probes after which PostgreSQL lets go of the locks of a machine that is gone."""
+"""Seconds and probes after which PostgreSQL releases the locks of an unreachable machine."""
 
 
 class Database:
-    """Threads and processes share it; with PostgreSQL, machines do, too. Each `with` is a transaction of its own."""
+    """Sessions of the database. Safe for concurrent threads, processes and, with PostgreSQL, machines.
+
+    Each `with` is one transaction.
+    """
 
     def __init__(self, url: str | URL, home: Path) -> None:
-        """`url` is SQLAlchemy's: sqlite:///captioner.db or postgresql+psycopg://...
+        """Open the database, or create it. url: as in SQLAlchemy, sqlite:///captioner.db or postgresql+psycopg://...
 
-        The file, its folder and the tables are made where there are none; those of an earlier version of this program
-        are brought up to date, with what it kept in files below `home`. An empty PostgreSQL takes over what a database
-        file there holds.
-        Raises ConfigError where the database cannot be used, or a later version or another program made it.
+        A missing file, its folder and the tables are created. A database of an earlier version is migrated, including
+        its files below `home`. An empty PostgreSQL imports the rows of a database file in `home`.
+        Raises ConfigError if the database cannot be used, or a later version or another program created it.
         """
         self._url = make_url(url)
         self.is_shared = self._url.get_backend_name() == "postgresql"
-        """Whether other machines may be at work on it."""
+        """Whether other machines may use the database."""
         self._engine = _postgresql(self._url) if self.is_shared else _sqlite(self._url)
-        # In SQLite, a transaction that writes waits for others at its begin: one that had read before could not go on
-        # after them.
+        # In SQLite, a writing transaction locks at its start: one that had read before another wrote would fail.
         self._writer = self._engine.execution_options(begin="BEGIN IMMEDIATE")
-        # In PostgreSQL, one that reads sees one moment, as it does in SQLite.
+        # In PostgreSQL, a reading transaction sees one snapshot, as in SQLite.
         self._reader = self._engine
         if self.is_shared:
             self._reader = self._engine.execution_options(isolation_level="REPEATABLE READ")
@@ -75,14 +76,14 @@ class Database:
 
     @contextlib.contextmanager
     def writing(self, alone: str | None = None) -> Iterator[Session]:
-        """Kept where the block ends well. alone: of those with the same name, one at a time; in SQLite, all are."""
+        """Commit if the block succeeds. alone: name of a lock that serializes transactions; SQLite serializes all."""
         with Session(self._writer) as session, session.begin():
             if alone and self.is_shared:
                 session.execute(_advisory("pg_advisory_xact_lock", alone))
             yield session
 
     def check(self) -> None:
-        """Raises SQLAlchemyError where it does not answer, or another process keeps its file locked."""
+        """Check that the database answers. Raises SQLAlchemyError if not, or if another process locks its file."""
         if self.is_shared:
             with self._engine.connect() as connection:
                 connection.execute(select(1))
@@ -97,13 +98,13 @@ class Database:
 
     @contextlib.contextmanager
     def lock(self, name: str) -> Iterator[Callable[[], bool] | None]:
-        """Hold a lock that other machines see until the block, or the process, ends -> whether it was lost, to be asked
-        now and then; None where somebody else holds it. Nobody does in SQLite, which one machine uses: see `locks`.
+        """Hold a lock visible to other machines until the block or the process ends -> a function that returns whether
+        the lock is lost, or None if another process holds it. With SQLite, always granted: one machine, see `locks`.
         """
         if not self.is_shared:
             yield lambda: False
             return
-        # The lock is the connection's: with it, it goes.
+        # The lock belongs to the connection and ends with it.
         engine = create_engine(self._engine.url, poolclass=NullPool, connect_args={"connect_timeout": _CONNECT_SECONDS})
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             for setting, value in _KEEPALIVE.items():
@@ -133,15 +134,15 @@ class Database:
                 with self._engine.connect() as connection:
                     _use_write_ahead_log(connection.connection.driver_connection)
         except (OSError, DBAPIError, sqlite3.Error) as error:
-            what = "its server runs and lets this user in" if self.is_shared else "its folder can be written"
+            what = "its server is running and accepts this user" if self.is_shared else "its folder is writable"
             raise ConfigError(
-                f"the database {place} cannot be used ({str(getattr(error, 'orig', error)).strip()}): see that it is a"
-                f" database of this program and that {what}, or name another one by {variable}"
+                f"the database {place} cannot be used ({str(getattr(error, 'orig', error)).strip()}): check that it is"
+                f" a database of this program and that {what}, or set another one with {variable}"
             ) from error
 
 
 def _sqlite(url: URL) -> Engine:
-    # As many connections as there are threads: those who wait for a writer's lock keep no reader waiting.
+    # One connection per thread: threads that wait for the write lock do not block readers.
     engine = create_engine(url, max_overflow=-1)
     event.listen(engine, "connect", _set_up)
     event.listen(engine, "begin", _begin)
@@ -155,10 +156,10 @@ def _set_up(connection: sqlite3.Connection, _: Any) -> None:
 
 
 def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
-    """Let readers and a writer of the file work at the same time. The file keeps the mode.
+    """Switch the file to WAL mode, so that readers and a writer can work at the same time.
 
-    SQLite does not wait for another writer here, whatever its busy timeout is, so the switch is tried again.
-    Raises sqlite3.OperationalError where another process keeps the file locked.
+    SQLite ignores its busy timeout here, so the switch is retried.
+    Raises sqlite3.OperationalError if another process keeps the file locked.
     """
     deadline = time.monotonic() + _BUSY_MS / 1000
     while True:
@@ -180,8 +181,8 @@ def _postgresql(url: URL) -> Engine:
 
 
 def _take_over(connection: Connection, file: Path) -> None:
-    """Copy all rows of a file, which stays as it is, into an empty PostgreSQL."""
-    log.info("What %s holds is taken over", file)
+    """Copy all rows of an SQLite file to an empty PostgreSQL. The file stays unchanged."""
+    log.info("Importing the rows of %s", file)
     with contextlib.closing(Database(URL.create("sqlite", database=str(file)), file.parent)) as former:
         with former.reading() as session:
             for table in Table.metadata.sorted_tables:
@@ -194,12 +195,12 @@ def _take_over(connection: Connection, file: Path) -> None:
 
 
 def _without_nulls(row: Mapping[str, Any]) -> dict[str, Any]:
-    """SQLite keeps null characters in text, and PostgreSQL does not."""
+    """Return a row without null characters in text, which PostgreSQL cannot store."""
     return {name: value.replace("\0", "") if isinstance(value, str) else value for name, value in row.items()}
 
 
 def _advisory(function: str, name: str) -> Executable:
-    """A lock's number is a hash of its name, and of ours: other programs may use the same database."""
+    """Return the query of an advisory lock; its number hashes our name, as other programs may share the database."""
     return select(getattr(func, function)(func.hashtextextended(f"captioner {name}", 0)))
 
 

@@ -1,6 +1,6 @@
-"""Data sets that people bring: each a row of the database, with its report, and a folder, there whole or not at all.
+"""Data sets of users: a database row with the report, and a folder that is created atomically.
 
-datasets/ID/   thumbnails/; data/NAME/: the photos and captions, where they were sent
+datasets/ID/   thumbnails/; data/NAME/: the photos and captions, if they were uploaded
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 from sqlalchemy import delete, select
 
 from captioner.errors import CaptionerError, DataError
-from service.inference.turns import Turns
+from captioner.files import put_in_place, sync_tree
 from service.jobs import process as training_process
 from service.settings import Settings
 from service.store.archives import top_folder, unpack
@@ -30,26 +30,27 @@ from service.store.home import is_there
 from service.store.photos import ID_PATTERN, PhotoFolder
 from service.store.remains import remove_abandoned, remove_unknown
 from service.store.tables import DataSetRow
+from service.store.turns import Turns
 
 WAITING = 3
 """Maximum number of data sets that wait for an inspection, each with a thread of the server."""
 MOST = 100
-"""Of every list in a report so many entries are kept; how many there are in all is told."""
+"""Maximum number of entries in each list of a report; the report has the totals as well."""
 
 _ID = re.compile(ID_PATTERN)
 
 
 class UnknownDataSet(CaptionerError):
-    """There is no such data set."""
+    """The data set does not exist."""
 
 
 class DataSetInUse(CaptionerError):
-    """What was asked cannot be done to this data set now."""
+    """The data set is in use, so it cannot be changed now."""
 
 
 @dataclass(frozen=True)
 class KeptDataSet:
-    """A data set with what was found out about it."""
+    """A stored data set with its report."""
 
     id: str
     name: str
@@ -57,7 +58,7 @@ class KeptDataSet:
     """zip, folder or corrections."""
     created_at: str
     root: Path
-    """What `--data` is told."""
+    """Path for `--data`."""
     folder: Path
     report: dict[str, Any]
 
@@ -67,21 +68,21 @@ class KeptDataSet:
 
 
 class DataSets:
-    """The data sets of one service. Threads and processes share them."""
+    """The data sets of one service. Safe for concurrent threads and processes."""
 
     def __init__(
         self, settings: Settings, database: Database, run_training: training_process.Run = training_process.run
     ) -> None:
-        """run_training: runs `training inspect`; by default in a process of its own."""
+        """run_training: runs `training inspect`; by default in a separate process."""
         self._settings, self._database, self._run_training = settings, database, run_training
         self._folder = settings.datasets_folder
         self._adding = Turns(WAITING)  # one at a time: each uses all cores
 
     def add_zip(self, file: BinaryIO, name: str, bundle: Path, most_bytes: int | None = None) -> KeptDataSet:
-        """Unpack a zip and inspect it. `bundle`: of the captioner whose unknown words are told.
+        """Unpack a zip and inspect it. bundle: the captioner whose vocabulary the report compares with.
 
-        most_bytes: that it may unpack to; by default what the settings say.
-        Raises ArchiveError, or DataError where no format knows what is in it. Then nothing of it is kept.
+        most_bytes: maximum unpacked size; by default from the settings.
+        Raises ArchiveError, or DataError if the layout is not supported. Then nothing is stored.
         """
 
         def bring(folder: Path) -> Path:
@@ -96,27 +97,27 @@ class DataSets:
         return self._add("zip", name, bundle, bring)
 
     def add_folder(self, path: str, name: str | None, bundle: Path) -> KeptDataSet:
-        """Inspect a folder or caption file below CAPTIONER_IMPORT_ROOT; it stays where it is. Raises DataError."""
+        """Inspect a folder or caption file below CAPTIONER_IMPORT_ROOT, without copying it. Raises DataError."""
         root = self._settings.import_root
         if root is None:
             raise DataError(
-                "this service takes no folders: whoever runs it may allow those below one by CAPTIONER_IMPORT_ROOT"
+                "this service accepts no folders: its operator can allow the folders below CAPTIONER_IMPORT_ROOT"
             )
         try:
             found = Path(os.path.realpath(root / path))
             inside = found.is_relative_to(os.path.realpath(root)) and found.exists()
-        except (OSError, ValueError):  # a name that no folder can have
+        except (OSError, ValueError):  # an invalid name
             inside = False
         if not inside:
             raise DataError(
-                f"there is no {path!r} below the folder that CAPTIONER_IMPORT_ROOT names: give a path in it"
+                f"{path!r} does not exist below CAPTIONER_IMPORT_ROOT: give the path of a folder or file in it"
             )
         return self._add("folder", name or found.name, bundle, lambda folder: found)
 
     def add_corrections(
         self, corrected: Iterable[CaptionSummary], photos: PhotoFolder, name: str | None, bundle: Path
     ) -> KeptDataSet:
-        """Make a data set of the photos whose captions people have corrected. Raises DataError where there are none."""
+        """Create a data set from the corrected captions and their photos. Raises DataError if there are none."""
 
         def bring(folder: Path) -> Path:
             root = folder / "data" / "corrections"
@@ -133,13 +134,13 @@ class DataSets:
                     table.writerow([f"{entry.id}.jpg", entry.correction])
                     count += 1
             if not count:
-                raise DataError("nobody has corrected a caption yet: correct some on the page, then come back")
+                raise DataError("there are no corrections yet: correct some captions on the page, then try again")
             return root
 
         return self._add("corrections", name or "corrections", bundle, bring)
 
     def all(self) -> list[KeptDataSet]:
-        """The newest first."""
+        """Return all data sets, newest first."""
         with self._database.reading() as session:
             found = [self._data_set(row) for row in session.scalars(select(DataSetRow))]
         return sorted(filter(None, found), key=lambda data: data.created_at, reverse=True)
@@ -150,21 +151,21 @@ class DataSets:
             return row and self._data_set(row)
 
     def _data_set(self, row: DataSetRow) -> KeptDataSet | None:
-        """None where its folder is gone: by hand, or a process was killed while it deleted the data set."""
+        """Return the data set; None if its folder is missing: deleted by hand, or by a process that was killed."""
         folder = self._folder / row.id
         if not is_there(folder):
             return None
-        # The root of what was sent is relative, so that the data folder may move.
+        # The root of an upload is relative, so that the data folder can be moved.
         return KeptDataSet(row.id, row.name, row.origin, row.created_at, folder / row.root, folder, dict(row.report))
 
     def get(self, dataset_id: str) -> KeptDataSet:
-        """Raises UnknownDataSet."""
+        """Return a data set. Raises UnknownDataSet if it does not exist."""
         if (data := self.find(dataset_id)) is None:
             raise _unknown(dataset_id)
         return data
 
     def delete(self, dataset_id: str) -> None:
-        """Forget a data set, and its photos where they were sent. Raises UnknownDataSet."""
+        """Delete a data set, with its photos if they were uploaded. Raises UnknownDataSet."""
         gone = self._folder / f".gone-{uuid.uuid4().hex}"
         with self._database.writing() as session:
             if not session.execute(delete(DataSetRow).where(DataSetRow.id == dataset_id)).rowcount:
@@ -174,14 +175,14 @@ class DataSets:
         shutil.rmtree(gone, ignore_errors=True)
 
     def remove_remains(self) -> None:
-        """Delete what a process that was killed left."""
+        """Delete files left by killed processes."""
         remove_abandoned(self._folder)
         with self._database.reading() as session:
             known = set(session.scalars(select(DataSetRow.id)))
         remove_unknown(self._folder, _ID, known)
 
     def _add(self, origin: str, name: str, bundle: Path, bring: Callable[[Path], Path]) -> KeptDataSet:
-        """`bring` puts what there is into a folder, and says where `training inspect` finds it. Raises LineFull."""
+        """Add the data that `bring` puts into a folder; it returns the path to inspect. Raises LineFull."""
         with self._adding:
             return self._added(origin, name, bundle, bring)
 
@@ -199,10 +200,11 @@ class DataSets:
                 root=str(root.relative_to(beside) if root.is_relative_to(beside) else root),
                 report=report,
             )
+            sync_tree(beside)
             with self._database.writing() as session:
                 session.add(row)
                 session.flush()
-                os.rename(beside, self._folder / dataset_id)
+                put_in_place(beside, self._folder / dataset_id)
         except BaseException:
             shutil.rmtree(beside, ignore_errors=True)
             raise
@@ -212,7 +214,7 @@ class DataSets:
         try:
             wanted = ["--json", "--most", str(MOST), "--bundle", bundle, "--samples", thumbnails]
             printed = self._run_training("inspect", "--data", root, *wanted)
-        except DataError as error:  # tells of our folders, which are nobody's business
+        except DataError as error:  # the message must not reveal the server's folders
             raise DataError(str(error).replace(str(root.parent) + os.sep, "").replace(str(root), name)) from None
         report = json.loads(printed)
         del report["root"]
@@ -220,4 +222,4 @@ class DataSets:
 
 
 def _unknown(dataset_id: str) -> UnknownDataSet:
-    return UnknownDataSet(f"there is no data set {dataset_id}: it was deleted, or never made")
+    return UnknownDataSet(f"data set {dataset_id} does not exist: it was deleted, or the id is wrong")

@@ -1,4 +1,4 @@
-"""How much the service keeps on disk, and the most that it may."""
+"""Disk usage of the service, and its limit."""
 
 import os
 import threading
@@ -8,38 +8,38 @@ from pathlib import Path
 from captioner.errors import CaptionerError
 
 _FRESH_SECONDS = 10
-"""For which a measurement is used again: to add up a hundred thousand files takes a while."""
+"""Time for which a measurement is reused: measuring a hundred thousand files is slow."""
 
 
 class StorageFull(CaptionerError):
-    """What is kept has reached the limit that was set."""
+    """The stored data has reached the configured limit."""
 
 
 class Storage:
-    """The size of the home folder, which trainings and other processes change, too. Threads share it."""
+    """Size of the home folder, which other processes also change. Thread-safe."""
 
     def __init__(self, home: Path, most_bytes: int | None) -> None:
-        """most_bytes: None for as much as the disk holds."""
+        """most_bytes: limit in bytes; None for no limit."""
         self._home, self._most = home, most_bytes
         self._lock = threading.Lock()
         self._used = 0
         self._measured = -float("inf")
 
     def take(self, size: int) -> None:
-        """Count `size` bytes that are about to be kept. Raises StorageFull where they do not fit any more."""
+        """Reserve `size` bytes. Raises StorageFull if they exceed the limit."""
         if self._most is None:
             return
         with self._lock:
             self._measure()
             if self._used + size > self._most:
                 raise StorageFull(
-                    f"the service keeps {self._used / 1e6:,.0f} MB, and {self._most / 1e6:,.0f} MB are the most: delete"
-                    " captions, data sets or trainings, or tell who runs it to raise CAPTIONER_MAX_HOME_MB"
+                    f"the service stores {self._used / 1e6:,.0f} MB, and its limit is {self._most / 1e6:,.0f} MB:"
+                    " delete captions, data sets or trainings, or ask its operator to raise CAPTIONER_MAX_HOME_MB"
                 )
             self._used += size
 
     def room(self, most: int) -> int:
-        """How many bytes may be kept yet, at most `most`."""
+        """Return the bytes that are still free, at most `most`."""
         if self._most is None:
             return most
         with self._lock:
@@ -53,7 +53,7 @@ class Storage:
 
 
 def size_of(folder: Path) -> int:
-    """Bytes of all files below a folder; of those that vanish meanwhile, nothing."""
+    """Return the total size of all files below a folder, in bytes. Files that disappear meanwhile count as 0."""
     size = 0
     for root, _, names in os.walk(folder):
         for name in names:

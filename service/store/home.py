@@ -1,7 +1,7 @@
-"""A home with photos and captioners belongs to the one database that knows them.
+"""Binding of a home folder, with its photos and captioners, to its database.
 
-Else a replica whose folder is not mounted would find no photo, and one with another database would delete all of them,
-as nobody knows them. A file of SQLite lies in its home; of a database elsewhere the home has a mark.
+Without it, a replica whose folder is not mounted would find no photos, and a replica with another database would delete
+all photos as orphans. An SQLite file lies in its home; for a shared database, the home has a mark file.
 """
 
 import os
@@ -18,9 +18,9 @@ MARK = "database.json"
 
 
 def check_home(connection: Connection, home: Path, is_shared: bool, is_new: bool) -> None:
-    """Raises ConfigError where a home belongs to another database; marks it where it belongs to none yet.
+    """Check that a home belongs to the database, and mark a new one. Raises ConfigError if it belongs to another.
 
-    connection: keeps others away. is_shared: whether the database may serve other machines. is_new: just made.
+    connection: in an exclusive transaction. is_shared: other machines may use the database. is_new: just created.
     """
     mark = home / MARK
     try:
@@ -30,8 +30,8 @@ def check_home(connection: Connection, home: Path, is_shared: bool, is_new: bool
     if not is_shared:
         if marked is not None:
             raise ConfigError(
-                f"the photos in {home} belong to a database that machines share: name it by CAPTIONER_DATABASE_URL, or"
-                f" delete {mark} where that database is gone for good"
+                f"the photos in {home} belong to a shared database: set CAPTIONER_DATABASE_URL to it, or"
+                f" delete {mark} if that database is lost for good"
             )
         return
     identity = connection.scalar(select(IdentityRow.id))
@@ -41,19 +41,19 @@ def check_home(connection: Connection, home: Path, is_shared: bool, is_new: bool
         write_json(mark, {"id": identity})
     elif marked is None:
         raise ConfigError(
-            f"{home} is not the folder that other replicas with this database use: let CAPTIONER_HOME name the folder"
-            f' that they share, or, where it was lost, write {{"id": "{identity}"}} into {mark}'
+            f"{home} is not the folder of the other replicas of this database: set CAPTIONER_HOME to their shared"
+            f' folder or, if it is lost, write {{"id": "{identity}"}} to {mark}'
         )
     elif marked != identity:
         raise ConfigError(
-            f"the photos in {home} belong to another database than the one that CAPTIONER_DATABASE_URL names: name"
-            f" that one, or delete {mark} where it is gone for good"
+            f"the photos in {home} belong to another database than the one in CAPTIONER_DATABASE_URL: set the variable"
+            f" to that database, or delete {mark} if it is lost for good"
         )
 
 
 def is_there(folder: Path) -> bool:
-    """Whether a folder is there, also where another machine has just made it.
+    """Return whether a folder exists, even if another machine has just created it.
 
-    A network's file system remembers for seconds that there was none; to list the folder around it asks again.
+    A network file system caches a missing folder for seconds; listing its parent refreshes the cache.
     """
     return folder.is_dir() or folder.name in os.listdir(folder.parent)

@@ -1,4 +1,4 @@
-"""Locks that are let go of when whoever holds them ends, in whatever way: on a file, and in the database."""
+"""Locks that are released when their holder ends, even if killed: on a file, and in the database."""
 
 import contextlib
 import os
@@ -8,6 +8,7 @@ from pathlib import Path
 
 from service.store.database import Database
 
+# Not filelock, as for other locks: child processes inherit this open file, which filelock does not expose.
 try:
     import fcntl
 except ImportError:  # Windows
@@ -23,20 +24,20 @@ else:
 
 @dataclass(frozen=True)
 class Hold:
-    """A lock that is held."""
+    """A held lock."""
 
     descriptor: int
-    """The open file: a process that is given it holds that part of the lock, too, until it ends."""
+    """The open lock file. A process that inherits it also holds the file lock until it ends."""
     is_lost: Callable[[], bool]
-    """Whether the part in the database is gone, as its connection is. To be asked now and then."""
+    """Returns whether the database lock is lost because its connection is. Poll it."""
 
 
 @contextlib.contextmanager
 def held_everywhere(path: Path, database: Database, name: str) -> Iterator[Hold | None]:
-    """Hold the lock of a file, and that of a name in a database that machines share -> None where somebody else does.
+    """Hold the lock of a file and of a name in a shared database -> None if another process holds one of them.
 
-    The file's outlives its holder in the processes that were given it; not on every folder that machines share do they
-    see each other's. The database's they see, wherever they are.
+    The file lock lives on in processes that inherit it, but not every network folder shows it to other machines. The
+    database lock is visible to all of them.
     """
     with held(path) as descriptor, contextlib.ExitStack() as entered:
         is_lost = None if descriptor is None else entered.enter_context(database.lock(name))
@@ -45,9 +46,9 @@ def held_everywhere(path: Path, database: Database, name: str) -> Iterator[Hold 
 
 @contextlib.contextmanager
 def held(path: Path) -> Iterator[int | None]:
-    """Hold the lock of a file, made where there is none -> the open file, or None where somebody else holds it.
+    """Hold the lock of a file, created if missing -> the open file; None if another process holds the lock.
 
-    A process that is given the open file holds it, too, until it ends. None as well where the folder is gone.
+    A process that inherits the open file also holds the lock until it ends. None as well if the folder is missing.
     """
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)

@@ -1,4 +1,4 @@
-"""How a database comes to have the tables of this version: step by step, by Alembic, from whatever version made it."""
+"""Migrate a database of any earlier version with Alembic."""
 
 import logging
 from pathlib import Path
@@ -9,17 +9,17 @@ from captioner.errors import ConfigError
 
 _FOLDER = Path(__file__).with_name("migrations")
 _BEFORE = "0001"
-"""The step at which a file is that was made before there were steps."""
+"""The revision of a file from before migrations existed."""
 
 
 def migrate(connection: Connection, home: Path | None, place: str, variable: str) -> bool:
-    """Bring a database up to date, within the transaction of a connection that keeps others away -> whether it is new.
+    """Migrate a database within the exclusive transaction of `connection` -> whether the database is new.
 
-    home: with the files that an earlier version kept. place, variable: what to call it in errors, and what names it.
-    Raises ConfigError where a later version or another program made it.
+    home: folder with files of earlier versions. place, variable: name and variable of the database, for errors.
+    Raises ConfigError if a later version or another program created it.
     """
-    logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells at length what it is about to do
-    # Here, so that whoever only asks for help need not wait for it.
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # it logs every step at level info
+    # Imported here to keep `--help` fast.
     from alembic import command
     from alembic.config import Config
     from alembic.script import ScriptDirectory
@@ -40,14 +40,14 @@ def migrate(connection: Connection, home: Path | None, place: str, variable: str
             command.upgrade(config, "head")
         case step:
             raise ConfigError(
-                f"{place} was not made by this version of the program (its schema is {step}, and this version's is"
-                f" {steps.get_current_head()}): start the version that made it, or name another one by {variable}"
+                f"{place} was not created by this version of the program (its schema is {step}, and this version's is"
+                f" {steps.get_current_head()}): start the version that created it, or set another one with {variable}"
             )
     return found == "none"
 
 
 def _step(connection: Connection) -> str:
-    """The step at which a database is: none where it is empty, before where there were no steps yet."""
+    """Return the revision of a database: none if it is empty, before if it predates migrations."""
     tables = set(inspect(connection).get_table_names())
     if "alembic_version" in tables:
         return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() or "unknown"

@@ -1,7 +1,6 @@
-"""The photos of kept captions, on disk: JPEG files that are named by the service's own ids."""
+"""Photos of stored captions: JPEG files named by caption id."""
 
 import io
-import os
 import re
 import tempfile
 import time
@@ -11,60 +10,52 @@ from pathlib import Path
 from PIL import Image
 
 from captioner.errors import ConfigError
+from captioner.files import write_atomically
 from captioner.overlays import scaled_to
 from service.store.remains import ABANDONED_SECONDS
 
 ID_PATTERN = "[0-9a-f]{32}"
-"""Of every id that this service gives, as a regular expression."""
+"""Regular expression for the ids of this service."""
 
 MAX_SIDE = 2048
-"""Longest side, in pixels, of a photo that is kept; a larger one is scaled down."""
+"""Longest side of a stored photo in pixels; larger photos are scaled down."""
 
 _QUALITY = 90
 _ID = re.compile(ID_PATTERN)
 
 
 class PhotoFolder:
-    """Photos by their ids. Threads and processes may share the folder: a file is there whole, or not at all.
+    """Photos by id, written atomically. Safe for concurrent threads and processes.
 
-    An id that is none of this service's raises ValueError, whatever is asked of it.
+    All methods raise ValueError for an invalid id.
     """
 
     def __init__(self, folder: Path) -> None:
-        """The folder is made where there is none. Raises ConfigError where it cannot be written."""
+        """Create the folder if missing. Raises ConfigError if it is not writable."""
         self._folder = folder
         try:
             folder.mkdir(parents=True, exist_ok=True)
             tempfile.TemporaryFile(dir=folder).close()
         except OSError as error:
             raise ConfigError(
-                f"photos cannot be kept in {folder} ({error.strerror}): see that it can be written, or name another"
-                " folder by CAPTIONER_HOME"
+                f"photos cannot be stored in {folder} ({error.strerror}): make it writable, or set another"
+                " folder with CAPTIONER_HOME"
             ) from error
 
     def save(self, photo_id: str, photo: Image.Image) -> None:
-        """Keep a photo (upright, RGB), without anything that a camera wrote into its file."""
+        """Store a photo (upright, RGB), without the camera's metadata."""
         path = self._path(photo_id)
         data = _jpeg(as_kept(photo))
-        descriptor, beside = tempfile.mkstemp(suffix=".part", dir=self._folder)
-        try:
-            with open(descriptor, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(descriptor)  # else a power cut could leave the name without the photo
-            os.replace(beside, path)
-        except BaseException:
-            os.unlink(beside)
-            raise
+        write_atomically(path, data, permissions=0o600)  # photos are private
 
     def open(self, photo_id: str) -> Image.Image:
-        """A kept photo, RGB, decoded. Raises FileNotFoundError."""
+        """Read and decode a photo, RGB. Raises FileNotFoundError."""
         with Image.open(self._path(photo_id)) as photo:
             photo.load()
             return photo
 
     def jpeg(self, photo_id: str, size: int | None = None) -> bytes:
-        """The file of a kept photo; where `size` is given, and less, scaled to that longest side in pixels.
+        """Return the JPEG file of a photo, scaled down to a longest side of `size` pixels if given.
 
         Raises FileNotFoundError.
         """
@@ -74,17 +65,17 @@ class PhotoFolder:
         with Image.open(path) as photo:
             if max(photo.size) <= size:
                 return path.read_bytes()
-            photo.draft("RGB", (size, size))  # decodes no more of the file than the size asks for
+            photo.draft("RGB", (size, size))  # decodes at the lowest sufficient resolution
             return _jpeg(_scaled_down(photo, size))
 
     def delete(self, photo_id: str) -> None:
-        """Forget a photo, where it is kept."""
+        """Delete a photo if it exists."""
         self._path(photo_id).unlink(missing_ok=True)
 
     def remove_orphans(self, known_ids: Container[str]) -> int:
-        """Delete what a process that was killed left: photos of no known id, half-written ones -> how many.
+        """Delete files left by killed processes: photos with unknown ids and partial files -> number of deleted files.
 
-        Files younger than `ABANDONED_SECONDS` stay: another process may be about to make them known.
+        Files younger than `ABANDONED_SECONDS` stay: another process may be about to register them.
         """
         latest = time.time() - ABANDONED_SECONDS
         removed = 0
@@ -94,7 +85,7 @@ class PhotoFolder:
                 if (orphan or path.suffix == ".part") and path.stat().st_mtime < latest:
                     path.unlink()
                     removed += 1
-            except FileNotFoundError:  # another process was first
+            except FileNotFoundError:  # another process deleted it
                 continue
         return removed
 
@@ -105,18 +96,18 @@ class PhotoFolder:
 
 
 def as_kept(photo: Image.Image) -> Image.Image:
-    """Scale a photo down to the size that is kept; one that is small enough is returned as it is."""
+    """Scale a photo down to the stored size. Smaller photos are returned unchanged."""
     return _scaled_down(photo, MAX_SIDE)
 
 
 def _scaled_down(photo: Image.Image, side: int) -> Image.Image:
     if max(photo.size) <= side:
         return photo
-    # By the largest whole factor as plain means, and by the rest with a filter that halves 12 megapixels in 0.1 s.
+    # A box mean by the largest integer factor, then a filter for the rest: halves 12 megapixels in 0.1 s.
     return photo.resize(scaled_to(photo.size, side), Image.Resampling.HAMMING, reducing_gap=1.0)
 
 
 def _jpeg(photo: Image.Image) -> bytes:
     buffer = io.BytesIO()
-    photo.save(buffer, "JPEG", quality=_QUALITY, comment=None)  # by default Pillow hands the old file's comment on
+    photo.save(buffer, "JPEG", quality=_QUALITY, comment=None)  # by default, Pillow copies the comment of the old file
     return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""What processes that were killed leave behind."""
+"""Removal of files left by killed processes."""
 
 import re
 import shutil
@@ -7,19 +7,19 @@ from collections.abc import Container, Iterable
 from pathlib import Path
 
 ABANDONED_SECONDS = 3600
-"""Age of a file or folder from which nobody is at work on it any more: longer than a request can take."""
+"""Age from which a temporary file is abandoned; longer than any request."""
 
 _PATTERNS = (".add-*", ".gone-*", ".bundle-*", ".*.part")
-"""Names under which others are made, or go."""
+"""Names of temporary files and folders."""
 
 
 def remove_abandoned(folder: Path) -> None:
-    """Delete the hidden files and folders in a folder, in which others are made, that nobody is at work on."""
+    """Delete the abandoned temporary files and folders in a folder."""
     _remove_old(path for pattern in _PATTERNS for path in folder.glob(pattern))
 
 
 def remove_unknown(folder: Path, name: re.Pattern, known: Container[str]) -> None:
-    """Delete the folders in a folder with such names that the database knows nothing of, nor is about to be told of."""
+    """Delete old subfolders that match `name` and are not in `known`."""
     _remove_old(path for path in folder.iterdir() if name.fullmatch(path.name) and path.name not in known)
 
 
@@ -33,5 +33,5 @@ def _remove_old(paths: Iterable[Path]) -> None:
                 shutil.rmtree(path, ignore_errors=True)
             else:
                 path.unlink()
-        except FileNotFoundError:  # another process was first
+        except FileNotFoundError:  # another process deleted it
             continue

@@ -1,22 +1,25 @@
-"""The tables of the database. What changes here needs a step in migrations/versions, too: a test compares them."""
+"""Tables of the database. Every change needs a migration in migrations/versions: a test compares them."""
 
 from typing import Any
 
+import numpy as np
 from sqlalchemy import JSON
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from service.store.arrays import Arrays
+
 
 class Table(DeclarativeBase):
-    """Times are seconds since 1970, as SQLite knows no time zones, or text in ISO 8601, in UTC."""
+    """Base of all tables. Times are seconds since 1970, as SQLite has no time zones, or ISO 8601 text in UTC."""
 
 
 class CaptionRow(Table):
-    """A photo that was captioned; the photo lies in the folder of photos."""
+    """A captioned photo; its file is in the photos folder."""
 
     __tablename__ = "captions"
     __table_args__ = {"sqlite_autoincrement": True}
 
-    # The index spares whoever counts rows or skips them to read past the documents that lie between.
+    # With the index, counting and skipping rows does not read the documents between them.
     sequence: Mapped[int] = mapped_column(primary_key=True, index=True)
     id: Mapped[str] = mapped_column(unique=True)
     created_at: Mapped[float]
@@ -27,15 +30,16 @@ class CaptionRow(Table):
     model_version: Mapped[str]
     correction: Mapped[str | None]
     corrected_at: Mapped[float | None]
-    document: Mapped[dict[str, Any]] = mapped_column(JSON)  # large, so late: a summary is read without it
-    # After it, where a migration can add it to an SQLite table. NULL where there are none: SQLite then knows that from
-    # the row's header, and does not read through the document.
+    document: Mapped[dict[str, Any]] = mapped_column(JSON)  # long, so late in the row: summaries are read without it
+    # After the document, where a migration can add columns in SQLite. NULL if there are none: SQLite sees that in the
+    # header of the row, without reading the document.
     warnings: Mapped[list[dict[str, str]] | None] = mapped_column(JSON(none_as_null=True))
     confidence: Mapped[float | None]
+    arrays: Mapped[dict[str, np.ndarray]] = mapped_column(Arrays, nullable=True)
 
 
 class DataSetRow(Table):
-    """A data set; where it was sent, its photos lie in the folder of data sets."""
+    """A data set; uploaded photos are in the datasets folder."""
 
     __tablename__ = "datasets"
 
@@ -48,7 +52,7 @@ class DataSetRow(Table):
 
 
 class TrainingRow(Table):
-    """A training; what its processes write lies in the folder of trainings."""
+    """A training; the output of its processes is in the trainings folder."""
 
     __tablename__ = "trainings"
 
@@ -59,7 +63,7 @@ class TrainingRow(Table):
 
 
 class VersionRow(Table):
-    """A captioner; its bundle lies in the folder of models."""
+    """A model version; its bundle is in the models folder."""
 
     __tablename__ = "versions"
 
@@ -69,7 +73,7 @@ class VersionRow(Table):
 
 
 class PromotionRow(Table):
-    """A version that served; the last one does. Going back removes those after the one before."""
+    """A promotion; the last one is in use. A rollback removes the promotions after the previous version."""
 
     __tablename__ = "promotions"
     __table_args__ = {"sqlite_autoincrement": True}
@@ -79,7 +83,7 @@ class PromotionRow(Table):
 
 
 class IdentityRow(Table):
-    """One row: what tells this database from others, where machines share it: see service.homes."""
+    """One row that identifies a shared database: see service.store.home."""
 
     __tablename__ = "identity"
 

@@ -1,6 +1,6 @@
-"""The captioners that a service may switch to, and which of them it uses: rows of the database, each with a folder.
+"""Model versions and the current one: database rows, each with a folder.
 
-models/VERSION/   bundle/; comparison/, where it was compared
+models/VERSION/   bundle/; comparison/, if it was compared
 """
 
 import contextlib
@@ -17,13 +17,14 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from captioner.errors import CaptionerError
+from captioner.files import put_in_place, sync_tree
 from service.store.database import Database
 from service.store.home import is_there
 from service.store.remains import remove_abandoned, remove_unknown
 from service.store.tables import PromotionRow, VersionRow
 
 BUILT_IN = "built-in"
-"""The captioner that the settings name, or the one that ships."""
+"""The captioner in the settings, or the default one."""
 VERSION_PATTERN = f"[0-9a-f]{{12}}|{BUILT_IN}"
 
 _HISTORY = 100
@@ -31,28 +32,28 @@ _VERSION = re.compile("[0-9a-f]{12}")
 
 
 class UnknownVersion(CaptionerError):
-    """There is no such version."""
+    """The version does not exist."""
 
 
 class VersionInUse(CaptionerError):
-    """What was asked cannot be done to this version, or to any at present."""
+    """The version is in use, or there is no version to return to."""
 
 
 @dataclass(frozen=True)
 class Version:
-    """A captioner that the service may use."""
+    """A captioner that the service can use."""
 
     id: str
-    """Twelve hex digits that its captions carry, or BUILT_IN."""
+    """12 hex digits that its captions carry, or BUILT_IN."""
     bundle: Path
     comparison: Path | None = None
-    """Folder of its comparison with the captioner that was in use when it was made."""
+    """Folder of its comparison with the previous version."""
     facts: dict[str, Any] = field(default_factory=dict)
-    """name, origin (built-in, training or upload), created_at, and of a training what it was."""
+    """name, origin (built-in, training or upload), created_at, and the facts of its training."""
 
 
 class Versions:
-    """The versions of one service. Processes share them; what one of them changes, the others see at once."""
+    """The versions of one service. Safe for concurrent processes, which see changes at once."""
 
     def __init__(self, database: Database, home: Path, built_in: Path) -> None:
         self._database = database
@@ -61,12 +62,12 @@ class Versions:
         self._folder.mkdir(exist_ok=True)
 
     def add(self, bundle: Path, facts: dict[str, Any], comparison: Path | None = None) -> Version:
-        """Keep a copy of a bundle. The same captioner again is the version that it was before.
+        """Store a copy of a bundle. The same captioner keeps its version.
 
-        Raises BundleError for a bundle that cannot be used, WeightsError where its encoder's weights are missing.
+        Raises BundleError if the bundle cannot be used, WeightsError if its encoder's weights are missing.
         """
-        from captioner.bundle import load_bundle  # here: whoever only lists versions need not wait for torch
-        from service.inference.fingerprint import model_version
+        from captioner.bundle import load_bundle  # imports torch, which listing versions does not need
+        from service.store.fingerprint import model_version
 
         beside = Path(tempfile.mkdtemp(prefix=".add-", dir=self._folder))
         try:
@@ -74,22 +75,20 @@ class Versions:
             version_id = model_version(load_bundle(beside / "bundle"))
             if comparison is not None:
                 shutil.copytree(comparison, beside / "comparison")
-            _sync(beside)
+            sync_tree(beside)
             facts = {"created_at": datetime.now(UTC).isoformat(), **facts}
             with self._alone() as session:
                 if self._found(session, version_id) is None:
-                    # A process that was killed just here has left the folder without its row.
-                    shutil.rmtree(self._folder / version_id, ignore_errors=True)
                     os.chmod(beside, 0o755)
-                    os.rename(beside, self._folder / version_id)
-                    _sync_folder(self._folder)
+                    # A killed process may have left a folder without its row, which is replaced.
+                    put_in_place(beside, self._folder / version_id)
                     session.merge(VersionRow(id=version_id, facts=facts, compared=comparison is not None))
             return self.get(version_id)
         finally:
             shutil.rmtree(beside, ignore_errors=True)
 
     def all(self) -> list[Version]:
-        """The newest first, the built-in one last."""
+        """Return all versions, newest first, the built-in one last."""
         with self._database.reading() as session:
             made = [self._version(row) for row in session.scalars(select(VersionRow))]
         made = [version for version in made if version is not None]
@@ -100,18 +99,18 @@ class Versions:
             return self._found(session, version_id)
 
     def get(self, version_id: str) -> Version:
-        """Raises UnknownVersion."""
+        """Return a version. Raises UnknownVersion if it does not exist."""
         with self._database.reading() as session:
             return self._known(session, version_id)
 
     @property
     def current(self) -> Version:
-        """The version that serves; the built-in one where the one that should is gone."""
+        """The version in use; the built-in one if the promoted version is missing."""
         with self._database.reading() as session:
             return self._current(session)
 
     def promote(self, version_id: str) -> Version:
-        """Let a version serve. Raises UnknownVersion."""
+        """Make a version the current one. Raises UnknownVersion."""
         with self._alone() as session:
             version = self._known(session, version_id)
             last = _last(session)
@@ -123,28 +122,28 @@ class Versions:
         return version
 
     def before(self) -> Version:
-        """The version that served before the current one. Raises VersionInUse where there is none."""
+        """Return the version before the current one. Raises VersionInUse if there is none."""
         with self._database.reading() as session:
             return self._before(session)[0]
 
     def rollback(self) -> Version:
-        """Let the version serve that did before. Raises VersionInUse where there is none."""
+        """Return to the version before the current one. Raises VersionInUse if there is none."""
         with self._alone() as session:
             version, sequence = self._before(session)
             session.execute(delete(PromotionRow).where(PromotionRow.sequence > sequence))
         return version
 
     def delete(self, version_id: str) -> None:
-        """Forget a version. Raises UnknownVersion, or VersionInUse for the one that serves and the built-in one."""
+        """Delete a version. Raises UnknownVersion, or VersionInUse for the current and the built-in version."""
         gone = Path(tempfile.mkdtemp(prefix=".gone-", dir=self._folder))
         try:
             with self._alone() as session:
                 version = self._known(session, version_id)
                 if version_id == BUILT_IN:
-                    raise VersionInUse("the built-in captioner is what is left when all others are deleted: it stays")
+                    raise VersionInUse("the built-in captioner cannot be deleted: it is the fallback for all others")
                 if version_id == self._current(session).id:
                     raise VersionInUse(
-                        f"model version {version_id} is in use: promote another one, or roll back, first"
+                        f"model version {version_id} is in use: promote another version or roll back first"
                     )
                 session.execute(delete(VersionRow).where(VersionRow.id == version_id))
                 os.rename(version.bundle.parent, gone / version_id)
@@ -152,7 +151,7 @@ class Versions:
             shutil.rmtree(gone, ignore_errors=True)
 
     def remove_remains(self) -> None:
-        """Delete what a process that was killed left."""
+        """Delete files left by killed processes."""
         remove_abandoned(self._folder)
         with self._database.reading() as session:
             known = set(session.scalars(select(VersionRow.id)))
@@ -162,7 +161,7 @@ class Versions:
         return self._database.writing(alone="versions")
 
     def _version(self, row: VersionRow) -> Version | None:
-        """None where its folder is gone: by hand, or a process was killed while it deleted the version."""
+        """Return the version; None if its folder is missing: deleted by hand, or by a process that was killed."""
         folder = self._folder / row.id
         if not is_there(folder):
             return None
@@ -176,7 +175,7 @@ class Versions:
 
     def _known(self, session: Session, version_id: str) -> Version:
         if (version := self._found(session, version_id)) is None:
-            raise UnknownVersion(f"there is no model version {version_id}: it was deleted, or never made")
+            raise UnknownVersion(f"model version {version_id} does not exist: it was deleted, or the id is wrong")
         return version
 
     def _current(self, session: Session) -> Version:
@@ -184,37 +183,14 @@ class Versions:
         return last and self._found(session, last.version) or self._built_in
 
     def _before(self, session: Session) -> tuple[Version, int]:
-        """The last version before the current one that is still there, and the number of its promotion."""
+        """Return the last existing version before the current one, and the number of its promotion."""
         earlier = list(session.scalars(select(PromotionRow).order_by(PromotionRow.sequence.desc())))
         current = earlier[0].version if earlier else BUILT_IN
         for row in [*earlier, PromotionRow(sequence=0, version=BUILT_IN)]:
             if row.version != current and (version := self._found(session, row.version)) is not None:
                 return version, row.sequence
-        raise VersionInUse("there is no version to go back to: the current one is the first that served")
+        raise VersionInUse("there is no version to return to: the current one is the first that was used")
 
 
 def _last(session: Session) -> PromotionRow | None:
     return session.scalar(select(PromotionRow).order_by(PromotionRow.sequence.desc()).limit(1))
-
-
-def _sync(folder: Path) -> None:
-    """Let all that a folder holds reach the disk."""
-    for path in folder.rglob("*"):
-        if path.is_file():
-            descriptor = os.open(path, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-    for path in (*folder.rglob("*/"), folder):
-        _sync_folder(path)
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name != "posix":  # folders cannot be opened elsewhere
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

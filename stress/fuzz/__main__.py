@@ -1,11 +1,11 @@
-"""Broken and malicious inputs by the thousand: only the documented errors come out, in time and in little memory.
+"""Feed broken and malicious inputs by the thousand: only documented errors may occur, in bounded time and memory.
 
     python -m stress.fuzz [--cases 50000] [--only KIND ...] [--seed N] [--first N]
 
-Photos, pictures of maps, zips, caption files, boxes, bundles, checkpoints and requests are made wrong at random, the
-same ones for the same seed, and handed to the product in a process with a limit on its memory and on the time of each
-case. The product must read each case or refuse it with an error that it documents; everything else is reported with the
-case's number. Linux only.
+Photos, pictures of maps, zips, caption files, boxes, bundles, checkpoints and requests are broken at random, the same
+ones for the same seed, and given to the product in a process with limits on memory and on the time of each case. The
+product must read each case or refuse it with a documented error; everything else is reported with the number of the
+case. Linux only.
 """
 
 import argparse
@@ -26,7 +26,7 @@ _EVERY = 500
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """-> 0 where nothing was found, 1 where something was."""
+    """Return 0 if nothing was found, 1 otherwise."""
     options = _parser().parse_args(arguments)
     chosen = options.only or list(KINDS)
     whole = sum(SHARES[kind] for kind in chosen)
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def report(tallies: Sequence[Tally]) -> str:
-    """A Markdown table, and a verdict."""
+    """Return a Markdown table and a verdict."""
     rows = [
         (
             tally.kind,
@@ -54,14 +54,14 @@ def report(tallies: Sequence[Tally]) -> str:
     ]
     found = sum(len(tally.found) for tally in tallies)
     cases = sum(tally.cases for tally in tallies)
-    verdict = f"{found:,} of {cases:,} cases did what they must not." if found else f"All {cases:,} cases did as told."
-    limits = f"At most {CASE_SECONDS} s of the processor and {MEMORY_BYTES >> 20} MB more of addresses a case."
-    headings = ("kind", "cases", "ended", "finds", "slowest (s)", "all (s)")
+    verdict = f"{found:,} of {cases:,} cases had a wrong result." if found else f"All {cases:,} cases passed."
+    limits = f"Limits per case: {CASE_SECONDS} s of processor time and {MEMORY_BYTES >> 20} MB more address space."
+    headings = ("kind", "cases", "outcomes", "findings", "slowest (s)", "total (s)")
     return f"{table(headings, rows)}\n\n{verdict} {limits}"
 
 
 class _Progress:
-    """A line on standard error for every so many cases."""
+    """Print a line on standard error at intervals."""
 
     def __init__(self) -> None:
         self._told = 0
@@ -69,23 +69,23 @@ class _Progress:
     def __call__(self, tally: Tally) -> None:
         if tally.cases >= self._told + _EVERY:
             self._told = tally.cases
-            print(f"{tally.kind}: {tally.cases:,} cases, {len(tally.found)} finds", file=sys.stderr)
+            print(f"{tally.kind}: {tally.cases:,} cases, {len(tally.found)} findings", file=sys.stderr)
 
 
 def _tell_finds(tally: Tally) -> None:
-    """One of each cause, with its trace."""
+    """Print one finding of each cause, with its traceback."""
     causes = Counter(found.cause for found in tally.found)
     first = {found.cause: found for found in reversed(tally.found)}
     for cause, count in causes.most_common():
         found = first[cause]
-        print(f"\n{tally.kind} case {found.number}, {count} like it: {found.what}\n{found.trace}", flush=True)
+        print(f"\n{tally.kind} case {found.number}, {count} of this cause: {found.what}\n{found.trace}", flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m stress.fuzz", description=__doc__.split("\n")[0])
-    parser.add_argument("--cases", type=int, default=5000, metavar="N", help="of all kinds together; default: 5000")
-    parser.add_argument("--only", nargs="+", choices=KINDS, metavar="KIND", help=f"of {', '.join(KINDS)}")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the generator; default: 0")
+    parser.add_argument("--cases", type=int, default=5000, metavar="N", help="total of all kinds; default: 5000")
+    parser.add_argument("--only", nargs="+", choices=KINDS, metavar="KIND", help=f"some of {', '.join(KINDS)}")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the generator; default: 0")
     parser.add_argument("--first", type=int, default=0, metavar="N", help="number of each kind's first case")
     return parser
 

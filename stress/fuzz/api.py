@@ -1,4 +1,4 @@
-"""Requests that are wrong in their words or in their bytes: a problem document or a good answer, never a 500."""
+"""Requests with invalid content or bytes: the answer must be a problem document or a success, never a 500."""
 
 import io
 import json
@@ -20,13 +20,13 @@ from service.app import create_app
 from service.errors import MEDIA_TYPE
 from service.http.server import Server
 from service.settings import Settings
-from stress.fuzz.bundles import tiny_bundle
 from stress.fuzz.kinds import Find
 from stress.fuzz.mutations import json_bytes, mutate_bytes
+from stress.tiny_captioner import tiny_bundle
 
 TOKEN = "a secret of this process alone"
 _SECONDS = 20
-"""For which an answer may be waited for; far more than one takes."""
+"""Time limit for an answer; far more than one takes."""
 
 _IDS = ("0" * 32, "f" * 31, "built-in", "0" * 12, "..", "%2e%2e", "\0", "a/b", "1", "-1", "9" * 40, "é", "' OR 1=1--")
 _QUERIES = (
@@ -47,7 +47,7 @@ _BODIES: tuple[Any, ...] = (
 
 
 class Requests:
-    """Well-formed HTTP with odd methods, addresses, options, headers and bodies; with the token, mostly."""
+    """Well-formed HTTP with odd methods, paths, options, headers and bodies, mostly with the token."""
 
     expected: tuple[type[Exception], ...] = ()
 
@@ -66,7 +66,7 @@ class Requests:
         kind = rng.choice(_TYPES[:4] if rng.random() < 0.8 else _TYPES)
         token = TOKEN if rng.random() < 0.9 else "x"
         headers = {"Authorization": f"Bearer {token}", "Accept": rng.choice(("*/*", "x/y"))}
-        # Each from an address of its own: that one client asks too often is tried elsewhere.
+        # Each from its own address: rate limits are tested elsewhere.
         peer = {"REMOTE_ADDR": ".".join(str(rng.randrange(256)) for _ in range(4))}
         response = self._client.open(
             path, method=method, data=self._body(rng, kind), content_type=kind, headers=headers, environ_base=peer
@@ -80,7 +80,7 @@ class Requests:
             response.close()
 
     def _captioned(self) -> str:
-        """The id of a new caption."""
+        """Return the id of a new caption."""
         return self._client.post("/api/captions", data=self._jpeg, content_type="image/jpeg").json["id"]
 
     def _body(self, rng: Random, kind: str) -> bytes:
@@ -100,7 +100,7 @@ class Requests:
 
 
 class Connections:
-    """The bytes of a connection: requests with wrong lines, lengths, chunks and ends; sometimes several in a row."""
+    """Raw bytes of a connection: requests with wrong lines, lengths, chunks and ends, sometimes several in a row."""
 
     expected: tuple[type[Exception], ...] = ()
 
@@ -112,7 +112,7 @@ class Connections:
         self._address = (host, int(port.rstrip("/")))
         threading.Thread(target=self._server.run, daemon=True).start()
         with socket.create_connection(self._address, timeout=_SECONDS) as connection:
-            # Until it answers: all of its threads, whose stacks count as memory, are there by then.
+            # Wait for an answer: all threads exist by then, and their stacks count as memory.
             connection.sendall(b"GET /api/health/live HTTP/1.0\r\n\r\n")
             connection.recv(65536)
         jpeg = _jpeg()
@@ -139,7 +139,7 @@ class Connections:
         while answer.startswith(b"HTTP/1.1 100 "):
             answer = answer.partition(b"\r\n\r\n")[2]
         if not answer:
-            return "closed"  # it waited for more, and the connection ended
+            return "closed"  # the server waited for more, and the connection ended
         head, _, body = answer.partition(b"\r\n\r\n")
         status, *lines = head.decode("latin-1").split("\r\n")
         headers = dict(line.split(": ", 1) for line in lines)
@@ -153,7 +153,7 @@ def check(status: int, headers: dict[str, str], body: bytes, method: str) -> Non
     if status in (500, 502, 504) or status not in list(HTTPStatus):
         raise Find(f"answered {status}: {body[:500]!r}")
     if headers.get("X-Content-Type-Options") != "nosniff":
-        raise Find(f"answered {status} without headers that protect: {headers}")
+        raise Find(f"answered {status} without security headers: {headers}")
     if status >= 400 and method != "HEAD":
         if headers.get("Content-Type") != MEDIA_TYPE:
             raise Find(f"answered {status} as {headers.get('Content-Type')}: {body[:500]!r}")
@@ -170,7 +170,7 @@ def make_app() -> Any:
 
 
 def _address(rule: str, known: str, rng: Random) -> str:
-    """A route with odd names, or the one caption that there is, in the places that it leaves open."""
+    """Return a route with odd values, or the one existing caption, in its variable parts."""
     parts = []
     for part in rule.split("/"):
         if "<" in part:

@@ -1,4 +1,4 @@
-"""Zips that are broken or mean harm: unpacked into their folder and nowhere else, or refused."""
+"""Broken or malicious zips: unpacked into their own folder, or refused."""
 
 import io
 import stat
@@ -23,7 +23,7 @@ _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile
 
 
 class Archives:
-    """Zips of a few entries, with names and kinds that lead out, then changed in their bytes."""
+    """Zips of a few entries with malicious names and types, then with changed bytes."""
 
     expected: tuple[type[Exception], ...] = (ArchiveError,)
 
@@ -56,7 +56,7 @@ def _check(around: Path, folder: Path) -> None:
 def _zip(rng: Random) -> bytes:
     buffer = io.BytesIO()
     with warnings.catch_warnings(), zipfile.ZipFile(buffer, "w") as archive:
-        warnings.simplefilter("ignore")  # of names that come twice
+        warnings.simplefilter("ignore")  # of repeated names
         for _ in range(rng.randint(0, 5)):
             entry = zipfile.ZipInfo(rng.choice(_NAMES))
             entry.compress_type = rng.choice(_METHODS)

@@ -1,4 +1,4 @@
-"""Bundles and checkpoints that are broken or mean harm: read whole, or refused; nothing in them is run."""
+"""Broken or malicious bundles and checkpoints: read completely or refused; nothing in them is run."""
 
 import contextlib
 import io
@@ -15,38 +15,22 @@ from typing import Any
 import torch
 from PIL import Image
 
-from captioner.bundle import FILES, Bundle, load_bundle, save_bundle
+from captioner.bundle import FILES, load_bundle
 from captioner.captioner import Captioner
-from captioner.config import CaptionerConfig, DecodingOptions
+from captioner.config import DecodingOptions
 from captioner.errors import BundleError, DataError, WeightsError
 from captioner.model.encoders import encoder_spec
-from captioner.model.network import CaptionModel
-from captioner.model.weights import LoadedWeights, tensors_sha256
-from captioner.vocabulary import SPECIAL_WORDS, Vocabulary
 from stress.fuzz.kinds import Find
 from stress.fuzz.mutations import json_bytes, mutate_bytes, mutate_json
+from stress.tiny_captioner import CONFIG, save_tiny_bundle
 from training.runs.checkpoint import load_checkpoint, save_checkpoint
 
 _ENCODERS = ("vgg19", "timm:eva02_enormous_patch14_clip_224", "timm:vit_7b_patch16_dinov3", "timm:resnet18", "timm:x")
 _PHOTO = Image.new("RGB", (90, 70), "red")
 
-ENCODER = "timm:test_efficientnet.r160_in1k"
-"""One of timm's networks for tests, small enough to be made in milliseconds."""
-
-
-def tiny_bundle() -> Bundle:
-    """A captioner of ten words and random weights."""
-    words = "a dog runs on the grass red ball with child".split()
-    vocabulary = Vocabulary((*SPECIAL_WORDS, *words))
-    config = CaptionerConfig(ENCODER, 64, embedding_dim=12, hidden_dim=16, attention_dim=8)
-    torch.manual_seed(0)
-    model = CaptionModel(config, len(vocabulary)).eval()
-    weights = LoadedWeights("file:random.safetensors", tensors_sha256(model.encoder.stages))
-    return Bundle(model, vocabulary, weights, DecodingOptions(beam_width=3, max_words=8), {"Bleu_4": 0.5}, "# Card\n")
-
 
 class Ran:
-    """A pickle of this runs `ran`."""
+    """Unpickling this runs `ran`."""
 
     runs = 0
 
@@ -59,15 +43,15 @@ def _ran() -> None:
 
 
 class Bundles:
-    """A small bundle whose files are changed, missing, other files, or pickles."""
+    """A small bundle with changed, missing or foreign files, or pickles."""
 
     expected: tuple[type[Exception], ...] = (BundleError, WeightsError)
 
     def __init__(self) -> None:
         torch.set_num_threads(1)
-        encoder_spec(ENCODER)
+        encoder_spec(CONFIG.encoder)
         with tempfile.TemporaryDirectory(prefix="fuzz-") as temporary:
-            save_bundle(tiny_bundle(), Path(temporary) / "bundle")
+            save_tiny_bundle(Path(temporary) / "bundle")
             self._files = {path.name: path.read_bytes() for path in (Path(temporary) / "bundle").iterdir()}
 
     def case(self, rng: Random) -> None:
@@ -102,7 +86,7 @@ class Bundles:
 
 
 class Checkpoints:
-    """The state of a run, changed in its bytes, or with other things in it."""
+    """The state of a run with changed bytes or foreign content."""
 
     expected: tuple[type[Exception], ...] = (DataError,)
 
@@ -118,7 +102,7 @@ class Checkpoints:
             state = load_checkpoint(folder / "checkpoint.pt")
         check_nothing_ran()
         if not isinstance(state, dict):
-            raise Find(f"a checkpoint came out as {type(state).__name__}")
+            raise Find(f"a checkpoint was read as {type(state).__name__}")
 
     def _changed(self, rng: Random) -> bytes:
         match rng.randrange(6):
@@ -147,7 +131,7 @@ def _saved(value: Any, zipped: bool = True) -> bytes:
 
 
 def _with_sizes(config: dict[str, Any], rng: Random) -> bytes:
-    """A config that claims more, or something else, than the weights beside it are."""
+    """Return a config that declares more than the weights, or something else."""
     part = config[rng.choice(("captioner", "decoding"))]
     numbers = [name for name, value in part.items() if type(value) in (int, float)]
     part[rng.choice(numbers)] = rng.choice((0, 1, 2, 3, 10**3, 10**6, 2**31, 2**40, 2**63, 10**30, 0.5, 1e300))
@@ -157,7 +141,7 @@ def _with_sizes(config: dict[str, Any], rng: Random) -> bytes:
 
 
 def _with_header(data: bytes, rng: Random) -> bytes:
-    """A safetensors file whose table of tensors is wrong, in JSON that may be right."""
+    """Return a safetensors file with a wrong table of tensors, in possibly valid JSON."""
     (size,) = struct.unpack("<Q", data[:8])
     header = json.loads(data[8 : 8 + size])
     changed = json_bytes(header, rng)

@@ -1,4 +1,4 @@
-"""Caption files and boxes that are broken: what can be used is used, the rest is told, or all of it is refused."""
+"""Broken caption files and boxes: usable entries are used and the rest reported, or the file is refused."""
 
 import gzip
 import io
@@ -76,7 +76,7 @@ Image.new("RGB", (8, 6), "red").save(_JPEG, "JPEG")
 
 
 class CaptionFiles:
-    """One file of captions of each format, or two that are mixed, beside a few photos."""
+    """A caption file of each format, or two mixed ones, beside a few photos."""
 
     expected: tuple[type[Exception], ...] = (DataError,)
 
@@ -116,7 +116,7 @@ class CaptionFiles:
 
 
 class BoxFiles:
-    """Boxes of each form, packed and plain."""
+    """Boxes of each form, compressed and plain."""
 
     expected: tuple[type[Exception], ...] = (DataError,)
 

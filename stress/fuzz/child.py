@@ -1,4 +1,4 @@
-"""The process that cases run in: `python -m stress.fuzz.child KIND SEED FIRST END` prints a line for each."""
+"""The process that runs cases: `python -m stress.fuzz.child KIND SEED FIRST END` prints a line per case."""
 
 import gc
 import json
@@ -21,21 +21,21 @@ def main(arguments: Sequence[str]) -> None:
     kind = make(name)
     _tell(ready=True)
     for number in range(first, end):
-        # A new limit for each, so that what one leaves behind is no reason to refuse the next.
+        # A new limit for each case, so that leftovers of one do not affect the next.
         _limit_memory()
         _tell(**_tried(kind, Random(f"{name} {seed} {number}")))
 
 
 def _tried(kind: Kind, rng: Random) -> dict[str, Any]:
-    """How one case ended. One that takes too long ends the process, by SIGPROF."""
+    """Return the outcome of one case. SIGPROF ends the process if a case takes too long."""
     began = time.process_time()
     signal.setitimer(signal.ITIMER_PROF, CASE_SECONDS)
     try:
         outcome: dict[str, Any] = {"outcome": kind.case(rng) or "used"}
     except kind.expected as error:
         outcome = {"outcome": type(error).__name__}
-        # The lists of what was found and of the formats follow the sentence.
-        if not str(error) or "\n" in re.split(r"\s(?:Why not:|Understood are)\n", str(error))[0]:
+        # Lists of findings and formats follow the sentence.
+        if not str(error) or "\n" in re.split(r"\s(?:Why not:|Known formats:)\n", str(error))[0]:
             outcome = {"outcome": "find", "what": f"no sentence: {str(error)!r}", "trace": traceback.format_exc()}
     except Exception as error:
         what = f"{type(error).__name__}: {error}"[:1000]

@@ -1,4 +1,4 @@
-"""Pictures of maps on photos of any shape: drawn in memory that follows the picture, or refused."""
+"""Pictures of maps on photos of any shape: drawn with memory in proportion to the picture, or refused."""
 
 import io
 from random import Random
@@ -15,12 +15,12 @@ from captioner.overlays import heat_map, overlay, scaled_to
 from stress.fuzz.kinds import Find
 
 MAX_PIXELS = 4_000_000
-"""Of a photo. Its sides may be in any proportion."""
+"""Of a photo, in any aspect ratio."""
 MAX_SIDE = 1024
-"""Longest side of what is drawn, in pixels, where a size is asked for."""
+"""Longest side of a requested size, in pixels."""
 BASE_BYTES = 48 << 20
 PIXEL_BYTES = 64
-"""Memory that drawing may take: so much, and so much for each pixel of the photo and of the picture."""
+"""Memory that drawing may take: a fixed amount, and an amount per pixel of the photo and of the picture."""
 
 _COLOUR_MAPS = ("inferno", "jet", "gray", "viridis", "", "no such map", "\0", "inferno " * 50)
 _OPACITIES = (0.0, 1.0, 0.6, 1e-9, -0.1, 1.1, float("nan"), float("inf"))
@@ -34,7 +34,7 @@ class Drawings:
 
     def __init__(self) -> None:
         self._draws = (_draw_heat, _draw_overlay, _draw_figure)
-        for number in range(20):  # what is loaded once: fonts, colours
+        for number in range(20):  # load everything that is loaded once: fonts, colours
             rng = Random(number)
             try:
                 _draw_figure(rng, *_drawn(rng))
@@ -49,23 +49,23 @@ class Drawings:
             pixels = draw(rng, photo, frame, alpha) + photo.width * photo.height
         taken, allowed = _peak() - before, BASE_BYTES + PIXEL_BYTES * pixels
         if taken > allowed:
-            raise Find(f"{draw.__name__} of {photo.size} took {taken:,} bytes: at most {allowed:,} are right")
+            raise Find(f"{draw.__name__} of {photo.size} took {taken:,} bytes, more than the {allowed:,} allowed")
         return draw.__name__.removeprefix("_draw_")
 
 
 def _drawn(rng: Random) -> tuple[Image.Image, ImageFrame, np.ndarray]:
-    """A photo, where the model saw it, and a map."""
+    """Return a photo, its frame, and a map."""
     photo = Image.new("RGB", _size(rng, MAX_PIXELS), rng.choice(("red", "white", "black")))
     frame = fit_image(photo, 16, rng.choice(FITS))[1]
     if rng.random() < 0.1:  # of another photo
         frame = ImageFrame(*_size(rng, MAX_PIXELS), frame.seen_box)
-    if rng.random() < 0.5:  # as the service keeps photos
+    if rng.random() < 0.5:  # as the service stores photos
         photo = photo.resize(scaled_to(photo.size, rng.randint(1, 2048)), reducing_gap=1.0)
     return photo, frame, _map(rng)
 
 
 def _size(rng: Random, pixels: int) -> tuple[int, int]:
-    """Sides from 1 pixel to all of them."""
+    """Return sides from 1 pixel to the maximum."""
     long = int(pixels ** rng.random())
     short = max(1, min(int(2 ** (rng.random() * 11)), pixels // long))
     return (long, short) if rng.random() < 0.5 else (short, long)
@@ -85,7 +85,7 @@ def _map(rng: Random) -> np.ndarray:
 
 
 def _asked(rng: Random, photo: Image.Image) -> tuple[int, int] | None:
-    """The size of a picture."""
+    """Return the size of a picture."""
     match rng.randrange(4):
         case 0:
             return None
@@ -101,7 +101,7 @@ def _draw_heat(rng: Random, photo: Image.Image, frame: ImageFrame, alpha: np.nda
     size = _asked(rng, photo) or photo.size
     heat = heat_map(alpha, frame, size, rng.random() < 0.5)
     if heat.shape != size[::-1] or not 0 <= heat.min() <= heat.max() <= 1:
-        raise Find(f"a heat map of {size} came out as {heat.shape}, {heat.min()} to {heat.max()}")
+        raise Find(f"a heat map of {size} is {heat.shape}, {heat.min()} to {heat.max()}")
     return heat.size
 
 
@@ -111,7 +111,7 @@ def _draw_overlay(rng: Random, photo: Image.Image, frame: ImageFrame, alpha: np.
     opacity = rng.choice(_OPACITIES[:4] if rng.random() < 0.8 else _OPACITIES)
     picture = overlay(photo, alpha, frame, rng.random() < 0.5, opacity, colour_map, size)
     if picture.mode != "RGB" or picture.size != (size or photo.size):
-        raise Find(f"an overlay of {size or photo.size} came out as {picture.mode}, {picture.size}")
+        raise Find(f"an overlay of {size or photo.size} is {picture.mode}, {picture.size}")
     return picture.width * picture.height
 
 
@@ -126,7 +126,7 @@ def _draw_figure(rng: Random, photo: Image.Image, frame: ImageFrame, alpha: np.n
     heading = rng.choice((None, evidence_heading(text)))
     figure = figure_strip(photo, caption, **options, smooth=rng.random() < 0.5, outlines=boxes, heading=heading)
     if figure.mode != "RGB" or max(figure.size) > 65_535:
-        raise Find(f"a figure came out as {figure.mode}, {figure.size}")
+        raise Find(f"a figure is {figure.mode}, {figure.size}")
     figure.save(io.BytesIO(), "JPEG")
     return figure.width * figure.height
 
@@ -141,7 +141,7 @@ def _status(name: str) -> int:
 
 
 def _reset_peak() -> int:
-    """Forget the most memory that was ever taken -> bytes that are taken now."""
+    """Reset the peak memory and return the current memory in bytes."""
     with open("/proc/self/clear_refs", "w") as file:
         file.write("5")
     return _status("VmRSS")

@@ -1,4 +1,4 @@
-"""Photos that are broken: `open_image` reads them or says what is wrong, and nothing else."""
+"""Broken photos: `open_image` reads them or raises a documented error."""
 
 import io
 import struct
@@ -18,14 +18,14 @@ from stress.fuzz.kinds import Find
 from stress.fuzz.mutations import mutate_bytes
 
 MAX_PIXELS = 4_000_000
-"""Few, so that what takes more memory than they do stands out."""
+"""A low limit, so that excessive memory stands out."""
 _DECODE_SECONDS = 3.0
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 
 class Images:
-    """Pillow's files of every format that is read, with and without what cameras add to them."""
+    """Return files of every format that Pillow reads, with and without the metadata of cameras."""
 
     expected: tuple[type[Exception], ...] = (ImageError,)
 
@@ -43,22 +43,22 @@ class Images:
             photo = open_image(data, max_pixels=MAX_PIXELS, seconds=_seconds(data, rng))
         except ImageError as error:
             if isinstance(error.__cause__, MemoryError):
-                raise Find("the memory did not suffice") from error
+                raise Find("out of memory") from error
             raise
         if photo.mode != "RGB" or not 0 < photo.width * photo.height <= MAX_PIXELS:
-            raise Find(f"a photo came out as {photo.mode}, {photo.size}")
+            raise Find(f"a photo was read as {photo.mode}, {photo.size}")
         pixels, _ = prepare_image(photo, 32, rng.choice(FITS))
         if pixels.shape != (32, 32, 3):
-            raise Find(f"a square came out as {pixels.shape}")
+            raise Find(f"a square is {pixels.shape}")
 
 
 def _seconds(data: bytes, rng: Random) -> float | None:
-    """How long a photo may take: a limit for HEIC and JPEG XL starts a process, which only some cases do."""
+    """Return a time limit: a limit for HEIC and JPEG XL starts a process, which only some cases do."""
     return None if is_extra(data) and rng.random() < 0.98 else _DECODE_SECONDS
 
 
 def with_sums(data: bytes) -> bytes:
-    """A PNG with the right checksums, so that decoders look at what is in its chunks."""
+    """Return a PNG with correct checksums, so that decoders read the contents of its chunks."""
     fixed, place = bytearray(data[:8]), 8
     while place + 8 <= len(data):
         (size,) = struct.unpack(">I", data[place : place + 4])
@@ -115,7 +115,7 @@ def _files() -> dict[str, list[bytes]]:
         _saved(colour, "JXL", exif=exif.tobytes()), _saved(clear, "JXL", lossless=True), _saved(sixteen, "JXL"),
         _saved(grey.convert("F"), "JXL"), _saved(colour, "JXL", use_container=True), _packed_jpeg(made["JPEG"][0]),
     ]  # fmt: skip
-    # Cut short, as uploads that break off are.
+    # Truncated like an interrupted upload.
     for form in ("JPEG", "HEIF", "JXL", "WEBP", "PNG"):
         made[f"{form} cut"] = [data[: len(data) * 3 // 4] for data in made[form]]
     Image.init()
@@ -125,7 +125,7 @@ def _files() -> dict[str, list[bytes]]:
 
 
 def _packed_jpeg(jpeg: bytes) -> bytes:
-    """A JPEG XL file that a JPEG can be made of again, byte by byte."""
+    """Return a JPEG XL file from which a JPEG can be restored byte by byte."""
     return pillow_jxl.Encoder(mode="RGB", num_threads=1)(jpeg, 80, 60, jpeg_encode=True)
 
 

@@ -1,4 +1,4 @@
-"""What is tried: each kind draws a broken input from a random generator, and hands it to the product."""
+"""Kinds of inputs: each draws a broken input from a random generator and gives it to the product."""
 
 import importlib
 from random import Random
@@ -6,19 +6,19 @@ from typing import Protocol
 
 
 class Find(AssertionError):
-    """The product did something that it must not do, without an exception of its own."""
+    """The product did something wrong without raising an exception."""
 
 
 class Kind(Protocol):
-    """One kind of input. Made once in each process; its cases share nothing but that."""
+    """One kind of input. Created once per process; its cases share nothing else."""
 
     expected: tuple[type[Exception], ...]
-    """What the product may raise: what it documents."""
+    """Documented exceptions of the product."""
 
     def case(self, rng: Random) -> str | None:
-        """One input, decided by `rng` alone -> how it ended, in a word; None where the input was good enough.
+        """Run one case, determined by `rng` -> its outcome in a word; None if the input was accepted.
 
-        Raises one of `expected` where it was not. Anything else that is raised is a find.
+        Raises one of `expected` if the input was refused. Any other exception is a finding.
         """
 
 
@@ -33,7 +33,7 @@ KINDS = {
     "api": "stress.fuzz.api:Requests",
     "connections": "stress.fuzz.api:Connections",
 }
-"""Name -> where its class stands: what one kind needs, the others do not wait for."""
+"""Name -> module of its class, imported on demand, so that one kind does not wait for the packages of another."""
 
 
 def make(name: str) -> Kind:

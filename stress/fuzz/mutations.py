@@ -1,4 +1,4 @@
-"""Bytes and JSON made wrong in the ways that files go wrong, and in those that people think of who mean harm."""
+"""Mutations of bytes and JSON: accidental damage and typical attacks."""
 
 import copy
 import json
@@ -7,7 +7,7 @@ from random import Random
 from typing import Any
 
 _NUMBERS = (0, 1, 2, 127, 128, 255, 256, 32767, 32768, 65535, 65536, 2**24, 2**31 - 1, 2**31, 2**32 - 1)
-"""Where counters and signs turn over."""
+"""Limits of integer types."""
 
 _TEXTS = (
     "", " ", "\0", "a\0b", "..", "../../../etc/passwd", "/etc/passwd", "C:\\x.jpg", "\ud800", "\u202e", "é" * 300,
@@ -23,7 +23,7 @@ _DEEP = 100_000
 
 
 def mutate_bytes(data: bytes, others: Sequence[bytes], rng: Random, most: int = 6) -> bytes:
-    """Some bytes changed, moved, lost or added; `others`: files to mix in."""
+    """Change, move, remove or add some bytes; `others`: files to mix in."""
     changed = bytearray(data)
     for _ in range(rng.randint(1, most)):
         _mutate_once(changed, others, rng)
@@ -31,7 +31,7 @@ def mutate_bytes(data: bytes, others: Sequence[bytes], rng: Random, most: int = 
 
 
 def _mutate_once(data: bytearray, others: Sequence[bytes], rng: Random) -> None:
-    # Headers, where sizes and counts stand, are a small part of a file: half of the changes go there.
+    # Headers, with their sizes and counts, are a small part of a file: half of the changes go there.
     reach = min(len(data), 200) if rng.random() < 0.5 else len(data)
     start = rng.randrange(reach) if reach else 0
     end = min(len(data), start + rng.choice((1, 2, 4, 16, 64, 1024, len(data))))
@@ -55,11 +55,11 @@ def _mutate_once(data: bytearray, others: Sequence[bytes], rng: Random) -> None:
         case _:
             other = rng.choice(others) if others else b""
             data[start:] = other[rng.randrange(len(other) + 1) :]
-    del data[2_000_000:]  # doubled again and again, a file would be large and nothing else
+    del data[2_000_000:]  # repeated doubling would only make the file large
 
 
 def mutate_json(value: Any, rng: Random, most: int = 4) -> Any:
-    """A copy with some values, keys or entries replaced, lost, doubled or moved."""
+    """Return a copy with some values, keys or entries replaced, removed, doubled or moved."""
     whole = [copy.deepcopy(value)]
     for _ in range(rng.randint(1, most)):
         holder, key = rng.choice(_places(whole))
@@ -79,7 +79,7 @@ def mutate_json(value: Any, rng: Random, most: int = 4) -> Any:
 
 
 def _places(whole: list[Any]) -> list[tuple[Any, Any]]:
-    """Every list or object within with each of its indices or keys."""
+    """Return every nested list or object with each of its indices or keys."""
     found, open_ = [], [whole]
     while open_:
         holder = open_.pop()
@@ -91,7 +91,7 @@ def _places(whole: list[Any]) -> list[tuple[Any, Any]]:
 
 
 def json_bytes(value: Any, rng: Random) -> bytes:
-    """A file of JSON that is wrong in its values, sometimes in its bytes, and now and then no JSON at all."""
+    """Return JSON with wrong values, sometimes with wrong bytes, and occasionally no JSON."""
     match rng.randrange(20):
         case 0:
             return mutate_bytes(_dumped(value), (), rng)
@@ -111,7 +111,7 @@ def _dumped(value: Any) -> bytes:
 
 
 def mutate_text(text: str, rng: Random, most: int = 4) -> bytes:
-    """A file of lines with some lines or parts of them replaced, lost, doubled or put elsewhere, or wrong in bytes."""
+    """Return a text with some lines or parts of them replaced, removed, doubled or moved, or with wrong bytes."""
     lines = text.split("\n")
     for _ in range(rng.randint(1, most)):
         place = rng.randrange(len(lines))

@@ -1,4 +1,4 @@
-"""Cases of one kind in a process of their own, with a limit on its memory and on the time of each case."""
+"""Cases of one kind in a separate process with limits on its memory and on the time of each case."""
 
 import json
 import os
@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import IO
 
 CASE_SECONDS = 5
-"""Of the processor, which one case may take."""
+"""Processor time limit of one case."""
 MEMORY_BYTES = 768 << 20
-"""Of addresses, by which cases may make the process grow: beyond that it meets a MemoryError."""
+"""Address space by which cases may grow the process; beyond it they get a MemoryError."""
 _STUCK_SECONDS = 90
-"""Without any sign, neither work nor result, after which a process counts as stuck."""
+"""Without any output or work for this time, a process counts as stuck."""
 
 _INTERPRETER = sys.executable
 _ROOT = Path(__file__).parents[2]
@@ -27,36 +27,36 @@ _ROOT = Path(__file__).parents[2]
 
 @dataclass(frozen=True)
 class Found:
-    """What one case did that it must not."""
+    """A case with a wrong result."""
 
     kind: str
     number: int
-    """Of the case: `--only KIND --first NUMBER --cases 1` tries it again."""
+    """Of the case: `--only KIND --first NUMBER --cases 1` repeats it."""
     what: str
     """The exception, or how the process ended."""
     trace: str = ""
 
     @property
     def cause(self) -> str:
-        """Alike for cases that fail in the same place."""
+        """Equal for cases that fail at the same line."""
         places = [line.strip() for line in self.trace.splitlines() if line.lstrip().startswith("File ")]
         return f"{self.what.partition(':')[0]} {' '.join(places[-1:])}".strip()
 
 
 @dataclass
 class Tally:
-    """How the cases of one kind ended."""
+    """Outcomes of the cases of one kind."""
 
     kind: str
     first: int = 0
     """Number of the first case."""
     cases: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
-    """Class of the documented exception, or another word for how it ended ("used", a status, "find") -> cases."""
+    """Class of the documented exception, or another word for the outcome ("used", a status, "find") -> cases."""
     found: list[Found] = field(default_factory=list)
     seconds: float = 0.0
     slowest_seconds: float = 0.0
-    """Of the processor, in one case."""
+    """Processor time of one case."""
 
     @property
     def next(self) -> int:
@@ -71,10 +71,10 @@ class Tally:
 def fuzz(
     kind: str, cases: int, seed: int = 0, first: int = 0, progress: Callable[[Tally], None] = lambda tally: None
 ) -> Tally:
-    """Try so many cases, from number `first` on; the same seed and number are the same case.
+    """Run cases from number `first` on; the same seed and number give the same case.
 
-    A process that crashes, or is too slow or too large, is a find, and another one goes on after that case.
-    progress: called after some cases. Raises RuntimeError where no process can be started.
+    A process that crashes, or is too slow or too large, is a finding, and another process continues after that case.
+    progress: called at intervals. Raises RuntimeError if no process can be started.
     """
     tally, started = Tally(kind, first), time.monotonic()
     while tally.next < first + cases:
@@ -84,7 +84,7 @@ def fuzz(
 
 
 def _run_process(tally: Tally, seed: int, end: int, progress: Callable[[Tally], None]) -> None:
-    """One process, until it is through or has ended before its time."""
+    """Run one process until it has finished or ended early."""
     command = [_INTERPRETER, "-m", "stress.fuzz.child", tally.kind, *map(str, (seed, tally.next, end))]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     with tempfile.TemporaryFile() as errors:
@@ -92,7 +92,7 @@ def _run_process(tally: Tally, seed: int, end: int, progress: Callable[[Tally], 
         try:
             started = _take_results(process.stdout, tally, progress)
         finally:
-            process.kill()  # it has ended, or is stuck
+            process.kill()  # it has ended or is stuck
             status = process.wait()
             process.stdout.close()
         if tally.next < end:
@@ -105,7 +105,7 @@ def _run_process(tally: Tally, seed: int, end: int, progress: Callable[[Tally], 
 
 
 def _take_results(stream: IO[bytes], tally: Tally, progress: Callable[[Tally], None]) -> bool:
-    """Until the stream ends, or nothing comes any more -> whether the process began at all."""
+    """Read until the stream ends or nothing arrives any more -> whether the process started."""
     started, buffered = False, b""
     while _is_readable(stream) and (chunk := os.read(stream.fileno(), 1 << 16)):
         *lines, buffered = (buffered + chunk).split(b"\n")
@@ -121,7 +121,7 @@ def _take_results(stream: IO[bytes], tally: Tally, progress: Callable[[Tally], N
 
 
 def _is_readable(stream: IO[bytes]) -> bool:
-    # Twice: where a whole machine was held, time has passed for nobody.
+    # Twice: if the whole machine was suspended, time has passed for no process.
     return any(select.select([stream], [], [], _STUCK_SECONDS / 2)[0] for _ in range(2))
 
 

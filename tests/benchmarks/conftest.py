@@ -1,11 +1,11 @@
-"""What the tests of the benchmarks of speed start from."""
+"""Fixtures of the speed benchmarks' tests."""
 
 import pytest
 
 
 @pytest.fixture(scope="session")
 def shipped():
-    """The captioner that ships, on the CPU."""
+    """The shipped captioner, on the CPU."""
     import captioner
 
     return captioner.load(device="cpu")

@@ -1,4 +1,4 @@
-"""The benchmark of attention trains its variants, keeps what they scored, and goes on where it was stopped."""
+"""The attention benchmark trains its variants, stores their scores, and resumes after an interruption."""
 
 import json
 
@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks import attention
 from benchmarks.attention import Result, Variant, main, table
-from tests.training.shapes import draw_shapes, write_boxes
+from tests.support.shapes import draw_shapes, write_boxes
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def arguments_for(folder):
     return [part for name, value in values.items() for part in (f"--{name}", str(value))]
 
 
-def test_variants_are_trained_scored_and_not_trained_again(data, monkeypatch, capsys):
+def test_variants_are_trained_and_scored_once(data, monkeypatch, capsys):
     variants = (
         Variant("soft", seeds=2),
         Variant("none", {"attention": "none"}),
@@ -41,7 +41,7 @@ def test_variants_are_trained_scored_and_not_trained_again(data, monkeypatch, ca
     assert list(seconds) == ["soft", "none", "hard, told where to look"] and min(seconds.values()) > 0
     assert capsys.readouterr().out.strip().endswith(table(results, seconds))
     monkeypatch.setattr(attention, "timed", lambda variants, *_: dict.fromkeys((each.name for each in variants), 1.0))
-    monkeypatch.setattr(attention, "fit", None)  # would be called, and fail
+    monkeypatch.setattr(attention, "fit", None)  # a call would fail
     assert main([*arguments_for(data), "--only", "soft"]) == 0
     assert results_in(data / "runs") == (results[:2], {"soft": 1.0})
 
@@ -51,7 +51,7 @@ def results_in(folder):
     return [Result(**result) for result in values["results"]], values["seconds_per_1000_photos"]
 
 
-def test_the_table_has_means_and_the_spread_of_seeds():
+def test_the_table_shows_means_and_the_spread_over_seeds():
     runs = [Result("soft", seed, 0.5 + seed / 10, 0.2, 0.4, 0.6) for seed in range(2)]
     lines = table([*runs, Result("none", 0, 0.4, 0.1, 0.3, 0.0)], {"soft": 30.25, "none": 12.3}).splitlines()
     assert lines[2] == "| soft | 0.550 (0.500 to 0.600) | 0.200 | 0.400 | 0.600 | 30.2 |"
@@ -59,6 +59,6 @@ def test_the_table_has_means_and_the_spread_of_seeds():
     assert len(lines) == 4
 
 
-def test_data_that_cannot_be_read_are_told(tmp_path, capsys):
+def test_unreadable_data_is_reported(tmp_path, capsys):
     assert main(arguments_for(tmp_path)) == 2
     assert "does not exist" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The benchmark of the service runs, against the real service, and reports what it measured."""
+"""The service benchmark runs against the real service and reports its measurements."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""`python -m benchmarks` prints what it measured, and keeps it."""
+"""`python -m benchmarks` prints its measurements and writes them to a file."""
 
 import json
 
@@ -8,10 +8,10 @@ from benchmarks import attention_cost, machine
 from benchmarks.__main__ import main
 from benchmarks.attention_cost import Results
 from benchmarks.machine import Machine
-from tests.benchmarks.figures import rebuilt
+from tests.support.benchmark_results import rebuilt
 
 
-def test_sections_are_printed_and_kept(tmp_path, capsys):
+def test_sections_are_printed_and_written(tmp_path, capsys):
     output = tmp_path / "runs" / "speed"
     assert main(["--quick", "--only", "attention_cost", "--device", "cpu", "--output", str(output)]) == 0
     values = json.loads((output / "results.json").read_text())
@@ -22,12 +22,12 @@ def test_sections_are_printed_and_kept(tmp_path, capsys):
     assert "Quick:" in printed
 
 
-def test_a_device_that_is_not_there_is_told(tmp_path, capsys):
+def test_a_missing_device_is_reported(tmp_path, capsys):
     assert main(["--quick", "--device", "nonsense", "--output", str(tmp_path)]) == 2
     assert "the device nonsense cannot be used" in capsys.readouterr().err
 
 
-def test_a_section_that_does_not_exist_is_refused(capsys):
+def test_an_unknown_section_is_refused(capsys):
     with pytest.raises(SystemExit):
         main(["--only", "nonsense"])
     assert "attention_cost" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The benchmark of what attention costs: every case is measured, and a line is laid through the times of a word."""
+"""The benchmark of attention's cost: every case is measured, and a line is fitted to the times per word."""
 
 import math
 
@@ -7,10 +7,10 @@ import torch
 
 from benchmarks import attention_cost
 from benchmarks.attention_cost import Results, Word, measure, nearest_line
-from tests.benchmarks.figures import check
+from tests.support.benchmark_results import check
 
 
-def test_places_and_hypotheses_are_varied(shipped):
+def test_locations_and_hypotheses_are_varied(shipped):
     results = measure(shipped, quick=True)
     check(attention_cost, Results(results.rows, ()), "dot", "additive")
     assert [(row.places, row.beam_width) for row in results.rows[:6]] == [
@@ -19,13 +19,13 @@ def test_places_and_hypotheses_are_varied(shipped):
     assert [(line.score, line.what, line.against) for line in results.lines] == [
         (score, what, against)
         for score in ("dot", "additive")
-        for against in ("places", "hypotheses")
+        for against in ("locations", "hypotheses")
         for what in ("a word", "its attention")
     ]
     assert all(math.isfinite(line.slope_us) and line.r_squared <= 1 for line in results.lines)
 
 
-def test_the_nearest_line_is_the_one_of_least_squares():
+def test_the_fitted_line_minimises_squared_errors():
     straight = nearest_line("dot", "a word", "places", [1, 2, 4], [5.0, 7.0, 11.0])
     assert (straight.slope_us, straight.intercept_us) == (pytest.approx(2), pytest.approx(3))
     assert straight.r_squared == pytest.approx(1)
@@ -34,7 +34,7 @@ def test_the_nearest_line_is_the_one_of_least_squares():
 
 @pytest.mark.parametrize("query", ["hidden", "hidden_word"])
 @pytest.mark.parametrize("score", ["dot", "additive", "general"])
-def test_the_attention_that_is_timed_is_that_of_the_step(make_decoder, score, query):
+def test_the_timed_attention_equals_the_attention_of_a_step(make_decoder, score, query):
     decoder = make_decoder(10, score=score, query=query)
     word = Word(decoder, places=6, beam_width=3, times=1)
     with torch.inference_mode():

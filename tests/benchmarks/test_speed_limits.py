@@ -1,14 +1,14 @@
-"""The benchmark of the machine's limits: what must be computed and moved is counted right, and set against time."""
+"""The benchmark of the machine's limits: operations and bytes are counted correctly and compared with the times."""
 
 import pytest
 import torch
 
 from benchmarks import limits
 from benchmarks.limits import BANDWIDTH, MATRIX, Work, counted, encoder_bytes, measure, row_of, step_bytes
-from tests.benchmarks.figures import check
+from tests.support.benchmark_results import check
 
 
-def test_peaks_and_work_are_measured(shipped):
+def test_peak_rates_and_work_are_measured(shipped):
     results = measure(shipped, quick=True)
     names = ["encoder, 1 photo", "encoder, 2 photos", "decoder step, 1 photo, beam 5", "decoder step, 2 photos, beam 5"]
     check(limits, results, *names, "matrix product, float32", "matrix product, bfloat16", "memory bandwidth")
@@ -16,11 +16,11 @@ def test_peaks_and_work_are_measured(shipped):
     assert two.giga_operations == pytest.approx(2 * one.giga_operations)
 
 
-def test_operations_are_those_of_matrix_products():
+def test_operations_are_counted_for_matrix_products():
     assert counted(lambda: torch.ones(2, 3) @ torch.ones(3, 4)) == 2 * 2 * 3 * 4
 
 
-def test_a_floor_is_the_longer_of_both_times():
+def test_the_floor_is_the_longer_of_both_times():
     speeds = {MATRIX.format("float32"): 100.0, BANDWIDTH: 10.0}
     for operations, moved, bound in ((200.0, 10.0, "operations"), (100.0, 20.0, "bytes")):
         row = row_of(Work("work", operations, moved, "float32", print), [4.0, 8.0, 5.0], speeds)
@@ -28,7 +28,7 @@ def test_a_floor_is_the_longer_of_both_times():
         assert (row.fraction.median, row.fraction.least, row.fraction.most) == (0.4, 0.25, 0.5)
 
 
-def test_bytes_are_of_what_is_read_and_written_once(make_decoder):
+def test_each_byte_is_counted_once_per_read_and_write(make_decoder):
     decoder = make_decoder(10, gate="scalar", score="dot")  # D 7, M 6, N 5, A 4, V 14
     weights = sum(parameter.numel() for parameter in decoder.parameters())
     weights -= 14 * 6 + 2 * (7 * 5 + 5) + 7 * 4  # embeddings, initial state, keys

@@ -1,4 +1,4 @@
-"""The machine that figures are of is told beside them."""
+"""Results name the machine that they were measured on."""
 
 import torch
 
@@ -8,7 +8,7 @@ from benchmarks.machine import Machine
 FIRST_CORE = "processor\t: 0\nmodel name\t: A CPU @ 2 GHz\nflags\t\t: sse avx512_bf16 amx_bf16\n\n"
 
 
-def test_the_kernel_tells_of_the_cpu(tmp_path, monkeypatch):
+def test_the_cpu_is_read_from_the_kernel(tmp_path, monkeypatch):
     file = tmp_path / "cpuinfo"
     file.write_text(FIRST_CORE + FIRST_CORE.replace("A CPU", "Another"))
     monkeypatch.setattr(machine, "cpu_info", lambda info=machine.cpu_info: info(file))
@@ -18,14 +18,14 @@ def test_the_kernel_tells_of_the_cpu(tmp_path, monkeypatch):
     assert found.cores >= 1 and found.memory_gib > 0 and found.gpu is None
 
 
-def test_a_kernel_that_tells_nothing_is_no_problem(tmp_path, monkeypatch):
+def test_missing_kernel_information_raises_nothing(tmp_path, monkeypatch):
     assert machine.cpu_info(tmp_path / "cpuinfo") == {}
     monkeypatch.setattr(machine, "cpu_info", dict)
     found = machine.described(torch.device("cpu"))
     assert found.cpu and found.cpu_bf16 == ()
 
 
-def test_the_machine_is_told_in_two_lines():
+def test_the_machine_is_described_in_two_lines():
     gpu = Machine("A CPU", 2, 23.6, "x86_64", "3.11.7", "2.6.0", 2, (), "cuda", "A GPU", True)
     assert machine.report(gpu).splitlines() == [
         "A CPU, 2 cores, 24 GiB, x86_64; bf16: no instructions.",

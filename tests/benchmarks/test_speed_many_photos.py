@@ -1,4 +1,4 @@
-"""The benchmark of many photos: ours in batches and one at a time, and what others manage."""
+"""The benchmark of many photos: our captioner in batches and one at a time, and its peers."""
 
 import time
 from types import SimpleNamespace
@@ -7,7 +7,7 @@ import torch
 
 from benchmarks import many_photos, peers
 from benchmarks.many_photos import BASE, BULK_BASE, copied_examples, measure
-from tests.benchmarks.figures import check
+from tests.support.benchmark_results import check
 
 
 def test_batches_and_single_photos_are_measured(shipped, monkeypatch):
@@ -19,7 +19,7 @@ def test_batches_and_single_photos_are_measured(shipped, monkeypatch):
     assert "pip install transformers" in many_photos.report(results)
 
 
-def test_a_peer_takes_the_batch_that_suits_it_best(tmp_path):
+def test_a_peer_is_timed_at_its_fastest_batch_size(tmp_path):
     slept = {1: 0.03, 2: 0.001, 4: 0.1}
 
     class Peer:
@@ -35,6 +35,6 @@ def test_a_peer_takes_the_batch_that_suits_it_best(tmp_path):
     assert many_photos.best_batch_size(Peer(), paths, 5, (1, 2, 4)) == 2
 
 
-def test_examples_are_copied_as_often_as_it_takes(tmp_path):
+def test_examples_are_repeated_up_to_the_wanted_number(tmp_path):
     paths = copied_examples(tmp_path, 9)
     assert len(set(paths)) == 9 and paths[0].read_bytes() == paths[7].read_bytes() != paths[1].read_bytes()

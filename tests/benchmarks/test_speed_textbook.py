@@ -1,4 +1,4 @@
-"""The textbook's decoder computes what ours computes, and its search finds what ours finds: like is timed with like."""
+"""The textbook's decoder and beam search compute the same as ours, so that the comparison of times is fair."""
 
 import pytest
 import torch
@@ -18,11 +18,11 @@ from benchmarks.textbook import (
 from captioner.config import DecodingOptions
 from captioner.decoding import decode
 from captioner.vocabulary import END, PAD
-from tests.training.weighted import soft_attention_loss
+from tests.support.weighted_losses import soft_attention_loss
 from training.data.dataset import pad_captions
 
 CAPTIONS = [[[4, 5, 6], [7, 8, 9, 10, 5]], [[6], [9, 4]], [[5, 5, 4, 8], [10]]]
-"""Of three photos, ids of words."""
+"""Word ids of the captions of three photos."""
 
 GATES = pytest.mark.parametrize("gate", ["scalar", "vector"])
 
@@ -37,7 +37,7 @@ def make_twins(make_decoder):
 
 
 def predictions(ours, textbook):
-    """Of both, for the same captions of the same photos."""
+    """Return the predictions of both for the same captions of the same photos."""
     annotations = torch.randn(3, 2, 3, 7, generator=torch.Generator().manual_seed(1))
     inputs, targets = pad_captions(CAPTIONS)
     output = ours(annotations.flatten(1, 2), inputs)
@@ -46,7 +46,7 @@ def predictions(ours, textbook):
 
 
 @GATES
-def test_the_textbook_predicts_what_ours_predicts(make_twins, gate):
+def test_the_textbook_predicts_the_same_as_ours(make_twins, gate):
     ours, targets, theirs = predictions(*make_twins(gate))
     is_word = (targets != PAD).flatten(0, 1)[theirs.order]  # [n, T]
     for name in ("logits", "alphas"):
@@ -57,8 +57,8 @@ def test_the_textbook_predicts_what_ours_predicts(make_twins, gate):
 
 
 @GATES
-def test_the_textbook_learns_what_ours_learns(make_twins, gate):
-    """The loss and its gradient, once the penalty is scaled as ours is: a sum over places, not a mean."""
+def test_the_textbook_has_the_same_loss_and_gradient_as_ours(make_twins, gate):
+    """With the penalty scaled as ours is: a sum over locations, not a mean."""
     ours, textbook = make_twins(gate)
     output, targets, theirs = predictions(ours, textbook)
     loss = soft_attention_loss(output.logits, output.alphas, targets, 0.7, 0.0)
@@ -85,8 +85,8 @@ def test_the_textbook_learns_what_ours_learns(make_twins, gate):
     [(20, 1, 8), (20, 2, 8), (20, 5, 8), (3, 200, 3)],
     ids=["greedy", "beam 2", "beam 5", "every caption"],
 )
-def test_the_search_finds_what_ours_finds(make_twins, seed, words, beam_width, max_words):
-    """An ended caption that the textbook keeps could be crowded out of a narrow beam of ours: a rare case."""
+def test_the_textbooks_search_finds_the_same_captions_as_ours(make_twins, seed, words, beam_width, max_words):
+    """The textbook keeps ended captions that could be crowded out of a narrow beam of ours: a rare case."""
     ours, textbook = make_twins(words=words, seed=seed)
     annotations = torch.randn(1, 2, 3, 7, generator=torch.Generator().manual_seed(seed))
     options = DecodingOptions(beam_width, max_words=max_words, length_penalty=0.0, block_repeats=0)
@@ -98,10 +98,10 @@ def test_the_search_finds_what_ours_finds(make_twins, seed, words, beam_width, m
     torch.testing.assert_close(found.alphas, expected.alphas[0, 0, :length])
 
 
-def test_the_search_can_be_told_how_long_the_caption_is(make_twins):
+def test_the_search_accepts_a_caption_length(make_twins):
     _, textbook = make_twins()
     with torch.no_grad():
-        textbook.output.bias[END] += 9  # it would say no more than it must
+        textbook.output.bias[END] += 9  # it would end as early as it may
     annotations = torch.randn(1, 2, 3, 7, generator=torch.Generator().manual_seed(0))
     assert len(textbook_search(textbook, annotations, beam_width=5, max_words=9).tokens) == 1
     found = textbook_search(textbook, annotations, beam_width=5, max_words=9, least_words=9)
@@ -109,7 +109,7 @@ def test_the_search_can_be_told_how_long_the_caption_is(make_twins):
 
 
 def test_the_textbook_learns_its_captions(tmp_path):
-    """Frozen, its encoder stays as it is; tuned, the part that learns changes."""
+    """A frozen encoder does not change; of a fine-tuned one, the trained part changes."""
     torch.manual_seed(0)
     photos = draw_photos(tmp_path, 2, 64, 48)
     examples = [(photos[number // 2], [4 + number, 5]) for number in range(4)]

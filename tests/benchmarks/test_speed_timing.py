@@ -1,4 +1,4 @@
-"""Contestants take turns, and what is told of them is the median, the least and the most."""
+"""Contestants take turns; the median, the least and the most of their times are reported."""
 
 import time
 
@@ -11,7 +11,7 @@ from benchmarks.timing import Spread, interleaved, ratio
 CPU = torch.device("cpu")
 
 
-def test_contestants_take_turns_and_the_order_is_turned_round():
+def test_contestants_take_turns_in_alternating_order():
     turns = []
     contestants = {name: lambda number, name=name: turns.append((name, number)) for name in "ab"}
     seconds = interleaved(contestants, 3, CPU)
@@ -21,7 +21,7 @@ def test_contestants_take_turns_and_the_order_is_turned_round():
     assert {name: len(taken) for name, taken in seconds.items()} == {"a": 3, "b": 3}
 
 
-def test_a_contestant_takes_as_long_as_it_takes():
+def test_a_contestants_time_is_measured():
     seconds = interleaved({"short": lambda _: None, "long": lambda _: time.sleep(0.02)}, 2, CPU)
     assert min(seconds["long"]) >= 0.02 and min(seconds["short"]) > 0
 
@@ -31,7 +31,7 @@ def test_a_spread_is_the_median_the_least_and_the_most():
     assert str(Spread(1234.5, 0.01234, 99.96)) == "1,234 (0.0123 to 100.0)"
 
 
-def test_ratios_are_taken_round_by_round():
+def test_ratios_are_computed_per_round():
     assert ratio([2.0, 30.0, 4.0], of=[1.0, 10.0, 4.0]) == Spread(2.0, 1.0, 3.0)
 
 

@@ -1,4 +1,4 @@
-"""The benchmark of training: every task has ours and the textbook's, on the same captions."""
+"""The benchmark of training: ours and the textbook's train on the same captions in every task."""
 
 import torch
 
@@ -7,14 +7,14 @@ from benchmarks.drawn import draw_captions, draw_photos, drawn_records
 from benchmarks.our_training import OurTraining
 from benchmarks.training_speed import TASKS, measure
 from captioner.images.photo import open_image
-from tests.benchmarks.figures import check
+from tests.support.benchmark_results import check
 from training.options import FitOptions
 
 
-def test_every_task_is_measured_and_the_captioner_stays_as_it_is(shipped):
+def test_every_task_is_measured_and_leaves_the_captioner_unchanged(shipped):
     before = {name: tensor.clone() for name, tensor in shipped.model.state_dict().items()}
     results = measure(shipped, quick=True)
-    check(training_speed, results, "ours", "ours, the first epoch, which encodes", "textbook", "textbook, resnet18")
+    check(training_speed, results, "ours", "ours, first epoch with encoding", "textbook", "textbook, resnet18")
     assert list(dict.fromkeys(row.task for row in results.rows)) == list(TASKS)
     for task in TASKS:
         of_task = [row for row in results.rows if row.task == task]
@@ -41,7 +41,7 @@ def test_ours_learns_in_every_epoch(shipped, tmp_path):
         assert changed == ({"decoder"} if part == "decoder" else {"decoder", "encoder"})
 
 
-def test_drawn_photos_can_be_read_and_drawn_captions_are_as_long_as_real_ones(tmp_path):
+def test_drawn_photos_are_readable_and_drawn_captions_have_realistic_lengths(tmp_path):
     (path,) = draw_photos(tmp_path, 1)
     assert path.suffix == ".jpg" and open_image(path).size == (640, 480)
     captions = [caption for of_photo in draw_captions(["one", "two"], 200) for caption in of_photo]

@@ -1,3 +1,5 @@
+"""Fixtures of the library's tests."""
+
 import numpy as np
 import pytest
 from PIL import Image

@@ -1,4 +1,4 @@
-"""Options as command-line arguments."""
+"""Fields of option classes become command-line arguments."""
 
 import argparse
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ def parser_of(options: type, **changes) -> argparse.ArgumentParser:
     return parser
 
 
-def test_field_docs():
+def test_field_docstrings_are_read():
     assert field_docs(Options) == {
         "rounds": "How many rounds, at most 100 % of them.",
         "silent": "Whom to greet.",
@@ -47,7 +47,7 @@ def test_every_option_is_documented(options):
 
 
 @pytest.mark.parametrize("options", [CaptionerConfig, DecodingOptions, Options])
-def test_no_arguments_are_the_defaults(options):
+def test_no_arguments_give_the_defaults(options):
     assert from_arguments(options, parser_of(options).parse_args([])) == options()
 
 
@@ -65,7 +65,7 @@ def test_a_value_of_the_wrong_type_ends_the_program_with_its_name(capsys):
     assert "--beam-width" in capsys.readouterr().err
 
 
-def test_a_value_that_is_not_allowed_is_a_config_error():
+def test_a_value_out_of_range_is_a_config_error():
     with pytest.raises(ConfigError, match="beam_width must be"):
         from_arguments(DecodingOptions, parser_of(DecodingOptions).parse_args(["--beam-width", "0"]))
 
@@ -77,12 +77,12 @@ def test_the_help_shows_text_and_defaults():
     assert "--seed INT Makes it repeatable. --" not in text and "Default: None" not in text
 
 
-def test_other_defaults_and_options_left_out():
+def test_defaults_can_be_replaced_and_options_left_out():
     parser = parser_of(DecodingOptions, leave_out=["captions_per_image", "seed"], beam_width=2)
     assert from_arguments(DecodingOptions, parser.parse_args([])) == DecodingOptions(beam_width=2)
     assert "captions-per-image" not in parser.format_help() and "Default: 2." in parser.format_help()
 
 
-def test_values_go_before_arguments():
+def test_given_values_take_precedence_over_arguments():
     arguments = parser_of(DecodingOptions).parse_args(["--max-words", "9", "--beam-width", "4"])
     assert from_arguments(DecodingOptions, arguments, beam_width=7) == DecodingOptions(beam_width=7, max_words=9)

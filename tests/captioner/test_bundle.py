@@ -1,4 +1,4 @@
-"""A captioner on disk: the same when read again, whole at any moment, and checked."""
+"""A bundle loads as it was saved, is replaced atomically, and is checked when read."""
 
 import dataclasses
 import json
@@ -16,7 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from captioner import bundle as bundles
+from captioner import files
 from captioner.bundle import Bundle, load_bundle, save_bundle
 from captioner.config import CaptionerConfig, DecodingOptions
 from captioner.decoding import decode
@@ -24,7 +24,7 @@ from captioner.errors import BundleError, WeightsError
 from captioner.model.encoders import ENCODERS, pretrained_network
 from captioner.model.network import CaptionModel
 from captioner.model.weights import LoadedWeights
-from tests.confidence_models import drawn_model
+from tests.support.confidence_models import drawn_model
 
 ROOT = Path(__file__).parents[2]
 WRITTEN = ["README.md", "config.json", "metrics.json", "model.safetensors", "vocabulary.json"]
@@ -38,13 +38,13 @@ def folder(tiny_bundle, tmp_path) -> Path:
 
 @pytest.fixture
 def package_bundle(tiny_vocabulary) -> Bundle:
-    """A captioner whose encoder is that of an installed package."""
+    """A captioner whose encoder comes from an installed package."""
     config = CaptionerConfig("efficientnet_lite0", 64, embedding_dim=6, hidden_dim=5, attention_dim=4)
     network, weights = pretrained_network(ENCODERS["efficientnet_lite0"])
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = CaptionModel(config, len(tiny_vocabulary), network).eval()
-        # Captions far apart in likelihood, so that 16 bits on disk do not change their order.
+        # Captions of very different likelihood, so that 16 bits on disk do not change their order.
         torch.nn.init.normal_(model.decoder.embedding.weight)
         torch.nn.init.normal_(model.decoder.output.weight, std=4)
     return Bundle(model, tiny_vocabulary, weights)
@@ -66,10 +66,10 @@ def changed_json(path: Path, *keys: str, value: object) -> None:
     path.write_text(json.dumps(values))
 
 
-# --- saved and loaded
+# --- saving and loading
 
 
-def test_a_bundle_that_is_loaded_says_the_same(tiny_bundle, folder):
+def test_a_loaded_bundle_gives_the_same_captions(tiny_bundle, folder):
     loaded = load_bundle(folder)
     assert captions_of(loaded) == captions_of(tiny_bundle)
     assert loaded.config == tiny_bundle.config and loaded.decoding == tiny_bundle.decoding
@@ -80,7 +80,7 @@ def test_a_bundle_that_is_loaded_says_the_same(tiny_bundle, folder):
     assert sorted(os.listdir(folder)) == WRITTEN
 
 
-def test_weights_are_kept_in_sixteen_bits_and_used_in_thirty_two(tiny_bundle, folder):
+def test_weights_are_stored_in_16_bits_and_used_in_32(tiny_bundle, folder):
     kept = load_file(folder / "model.safetensors")
     loaded = load_bundle(folder).model.state_dict()
     for name, tensor in tiny_bundle.model.state_dict().items():
@@ -91,28 +91,28 @@ def test_weights_are_kept_in_sixteen_bits_and_used_in_thirty_two(tiny_bundle, fo
             assert torch.equal(loaded[name], tensor)
 
 
-def test_a_bundle_that_is_loaded_and_saved_stays_as_it_is(folder, tmp_path):
+def test_a_bundle_saved_again_after_loading_is_unchanged(folder, tmp_path):
     save_bundle(load_bundle(folder), tmp_path / "again")
     for name in WRITTEN:
         assert (tmp_path / "again" / name).read_bytes() == (folder / name).read_bytes(), name
 
 
-def test_a_path_may_be_text_and_folders_above_are_made(tiny_bundle, tmp_path, monkeypatch):
+def test_a_path_may_be_text_and_parent_folders_are_created(tiny_bundle, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     save_bundle(tiny_bundle, "deep/er/mine")
     assert load_bundle("deep/er/mine").config == tiny_bundle.config
 
 
-def test_the_encoder_of_a_package_is_left_out(package_bundle, tmp_path):
+def test_the_encoder_of_a_package_is_not_stored(package_bundle, tmp_path):
     save_bundle(package_bundle, tmp_path / "mine")
     assert not any(name.startswith("encoder.") for name in load_file(tmp_path / "mine" / "model.safetensors"))
     loaded = load_bundle(tmp_path / "mine")
     assert captions_of(loaded) == captions_of(package_bundle)
     save_bundle(loaded, tmp_path / "again")
-    assert (tmp_path / "again" / "model.safetensors").stat().st_size < 1_000_000  # of 7 MB
+    assert (tmp_path / "again" / "model.safetensors").stat().st_size < 1_000_000  # the encoder has 7 MB
 
 
-def test_an_encoder_that_has_learned_is_kept(package_bundle, tmp_path):
+def test_a_fine_tuned_encoder_is_stored(package_bundle, tmp_path):
     with torch.no_grad():
         package_bundle.model.encoder.stages.head[0].weight.mul_(1.5)
     save_bundle(package_bundle, tmp_path / "mine")
@@ -123,11 +123,11 @@ def test_an_encoder_that_has_learned_is_kept(package_bundle, tmp_path):
     assert kept == ["encoder.stages.head.0.weight"]
     loaded = load_bundle(tmp_path / "mine")
     assert captions_of(loaded) == captions_of(package_bundle)
-    save_bundle(loaded, tmp_path / "again")  # and again when it is passed on
+    save_bundle(loaded, tmp_path / "again")  # and when saved again
     assert captions_of(load_bundle(tmp_path / "again")) == captions_of(package_bundle)
 
 
-def test_the_file_of_a_bundle_gives_a_whole_encoder_with_what_the_package_has(package_bundle, tmp_path):
+def test_the_file_of_a_bundle_gives_a_complete_encoder_with_the_packages_weights(package_bundle, tmp_path):
     with torch.no_grad():
         package_bundle.model.encoder.stages.head[0].weight.mul_(1.5)
     save_bundle(package_bundle, tmp_path / "mine")
@@ -140,21 +140,21 @@ def test_the_file_of_a_bundle_gives_a_whole_encoder_with_what_the_package_has(pa
 
 
 @pytest.mark.parametrize("source", ["file:mine.pth", "torchvision:VGG19_Weights.IMAGENET1K_V1", "timm:resnet18"])
-def test_an_encoder_from_elsewhere_is_kept(tiny_bundle, tmp_path, source):
+def test_an_encoder_from_elsewhere_is_stored(tiny_bundle, tmp_path, source):
     weights = LoadedWeights(source, tiny_bundle.encoder_weights.sha256)
     save_bundle(dataclasses.replace(tiny_bundle, encoder_weights=weights), tmp_path / "mine")
     assert any(name.startswith("encoder.") for name in load_file(tmp_path / "mine" / "model.safetensors"))
     assert load_bundle(tmp_path / "mine").encoder_weights == weights
 
 
-def test_numbers_too_large_for_sixteen_bits_survive(tiny_bundle, tmp_path):
+def test_numbers_too_large_for_16_bits_are_preserved(tiny_bundle, tmp_path):
     with torch.no_grad():
         tiny_bundle.model.decoder.output.bias[5] = 1e6
     save_bundle(tiny_bundle, tmp_path / "mine")
     assert load_bundle(tmp_path / "mine").model.state_dict()["decoder.output.bias"][5] == 1e6
 
 
-def test_a_model_that_went_astray_does_not_replace_a_good_one(tiny_bundle, make_bundle, folder):
+def test_a_diverged_model_does_not_replace_a_good_one(tiny_bundle, make_bundle, folder):
     spoilt = make_bundle(seed=1)
     with torch.no_grad():
         spoilt.model.decoder.output.bias[5] = float("nan")
@@ -164,17 +164,17 @@ def test_a_model_that_went_astray_does_not_replace_a_good_one(tiny_bundle, make_
     assert os.listdir(folder.parent) == ["mine"]
 
 
-# --- whole at any moment
+# --- atomic replacement
 
 
-def test_an_earlier_bundle_is_replaced_whole(make_bundle, folder):
+def test_an_earlier_bundle_is_replaced_atomically(make_bundle, folder):
     save_bundle(make_bundle(seed=1), folder)
     assert captions_of(load_bundle(folder)) == captions_of(make_bundle(seed=1))
     assert os.listdir(folder.parent) == ["mine"] and sorted(os.listdir(folder)) == WRITTEN
 
 
 def test_an_earlier_bundle_is_replaced_where_folders_cannot_be_exchanged(make_bundle, folder, monkeypatch):
-    monkeypatch.setattr(bundles.ctypes, "CDLL", lambda *_, **__: object())
+    monkeypatch.setattr(files.ctypes, "CDLL", lambda *_, **__: object())
     save_bundle(make_bundle(seed=1), folder)
     assert captions_of(load_bundle(folder)) == captions_of(make_bundle(seed=1))
     assert os.listdir(folder.parent) == ["mine"]
@@ -188,7 +188,7 @@ def test_a_damaged_bundle_and_an_empty_folder_are_replaced(tiny_bundle, folder, 
         load_bundle(path)
 
 
-def test_what_is_no_bundle_is_not_replaced(tiny_bundle, tmp_path):
+def test_a_folder_that_is_no_bundle_is_not_replaced(tiny_bundle, tmp_path):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "family.jpg").write_text("dear")
     (tmp_path / "file").write_text("dear")
@@ -199,7 +199,7 @@ def test_what_is_no_bundle_is_not_replaced(tiny_bundle, tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["file", "photos"]
 
 
-def test_a_link_keeps_its_place(make_bundle, folder, tmp_path):
+def test_a_link_to_a_bundle_stays_a_link(make_bundle, folder, tmp_path):
     (tmp_path / "current").symlink_to(folder)
     save_bundle(make_bundle(seed=1), tmp_path / "current")
     assert (tmp_path / "current").is_symlink()
@@ -207,11 +207,11 @@ def test_a_link_keeps_its_place(make_bundle, folder, tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["current", "mine"]
 
 
-def test_a_disk_that_is_full_leaves_the_earlier_bundle(make_bundle, tiny_bundle, folder, monkeypatch):
+def test_a_full_disk_keeps_the_earlier_bundle(make_bundle, tiny_bundle, folder, monkeypatch):
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(bundles.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
         save_bundle(make_bundle(seed=1), folder)
     assert captions_of(load_bundle(folder)) == captions_of(tiny_bundle)
@@ -232,11 +232,11 @@ for line in sys.stdin:
     os.waitpid(child, 0)
     print("ended", flush=True)
 """
-"""For each line that it reads, a process that saves two bundles in turn until it is killed."""
+"""A process that saves two bundles alternately, once for each line that it reads, until it is killed."""
 
 
 def time_of_one_save(path: Path) -> float:
-    """Seconds until the bundle at `path` is another one: machines and their disks differ."""
+    """Return the seconds until the bundle at `path` is replaced: machines and disks differ."""
     before, start = path.stat().st_ino, time.monotonic()
     while path.stat().st_ino == before and time.monotonic() < start + 60:
         time.sleep(0.001)
@@ -244,7 +244,7 @@ def time_of_one_save(path: Path) -> float:
 
 
 @pytest.mark.stress
-def test_a_process_that_is_killed_while_it_saves_leaves_a_whole_bundle(make_bundle, tmp_path):
+def test_a_process_killed_while_saving_leaves_a_complete_bundle(make_bundle, tmp_path):
     paths = [tmp_path / "first", tmp_path / "second", tmp_path / "shelf" / "mine"]
     for seed, path in enumerate(paths[:2]):
         save_bundle(make_bundle(seed), path)
@@ -264,13 +264,13 @@ def test_a_process_that_is_killed_while_it_saves_leaves_a_whole_bundle(make_bund
             assert saver.stdout.readline() == "ended\n"
             found.append(captions_of(load_bundle(paths[2])))
     assert all(captions in expected for captions in found)
-    assert expected[1] in found  # it did save
+    assert expected[1] in found  # a save did happen
     assert len(os.listdir(paths[2].parent)) <= 1 + 12
     save_bundle(make_bundle(seed=1), paths[2])
     assert captions_of(load_bundle(paths[2])) == expected[1]
 
 
-# --- damage
+# --- damaged bundles
 
 
 def refused(folder: Path, *parts: str) -> None:
@@ -282,33 +282,33 @@ def refused(folder: Path, *parts: str) -> None:
     assert str(folder) in message
 
 
-def test_a_folder_that_is_not_there(tmp_path):
+def test_a_missing_folder_is_refused(tmp_path):
     refused(tmp_path / "nowhere", "is not a bundle", "no such folder")
 
 
 @pytest.mark.parametrize("name", ["config.json", "vocabulary.json", "model.safetensors"])
-def test_a_missing_file(folder, name):
+def test_a_missing_file_is_refused(folder, name):
     (folder / name).unlink()
     refused(folder, f"{name} is missing", "copy it")
 
 
-def test_card_and_figures_may_be_missing(folder):
+def test_card_and_metrics_are_optional(folder):
     (folder / "README.md").unlink()
     (folder / "metrics.json").unlink()
     loaded = load_bundle(folder)
     assert (loaded.metrics, loaded.card) == ({}, "")
 
 
-def test_a_confidence_model_is_kept_and_a_bundle_without_one_loses_the_old(tiny_bundle, folder):
+def test_a_confidence_model_is_stored_and_removed_with_the_next_bundle(tiny_bundle, folder):
     assert load_bundle(folder).confidence is None
     model = drawn_model(64, 0.5, 1.5)
     save_bundle(dataclasses.replace(tiny_bundle, confidence=model), folder)
     assert load_bundle(folder).confidence == model
-    save_bundle(tiny_bundle, folder)  # of another captioner: the old model is not its own
+    save_bundle(tiny_bundle, folder)  # another captioner: the old confidence model does not fit
     assert sorted(path.name for path in folder.iterdir()) == WRITTEN
 
 
-def test_a_confidence_model_of_another_captioner_is_refused(tiny_bundle, folder):
+def test_the_confidence_model_of_another_captioner_is_refused(tiny_bundle, folder):
     save_bundle(dataclasses.replace(tiny_bundle, confidence=drawn_model(8)), folder)
     refused(folder, "confidence.json is of an encoder with 8 channels, and this one has 64", "training calibrate")
     changed_json(folder / "confidence.json", "format_version", value=2)
@@ -317,31 +317,31 @@ def test_a_confidence_model_of_another_captioner_is_refused(tiny_bundle, folder)
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe\x00", b'{"format_version": 1'])
 @pytest.mark.parametrize("name", ["config.json", "vocabulary.json", "metrics.json", "confidence.json"])
-def test_bad_json(folder, name, content):
+def test_bad_json_is_refused(folder, name, content):
     (folder / name).write_bytes(content)
     refused(folder, f"{name} cannot be read as JSON", "copy it")
 
 
 @pytest.mark.parametrize("version", [0, 2, "1", None])
-def test_an_unknown_version(folder, version):
+def test_an_unknown_version_is_refused(folder, version):
     changed_json(folder / "config.json", "format_version", value=version)
     refused(folder, f"config.json has format version {version!r}", "reads version 1", "release that wrote the bundle")
 
 
 @pytest.mark.parametrize("content", ["[]", "3", "null", '"text"', "{}"])
-def test_a_config_of_another_kind(folder, content):
+def test_a_config_of_the_wrong_type_is_refused(folder, content):
     (folder / "config.json").write_text(content)
     refused(folder, "config.json has format version None")
 
 
 @pytest.mark.parametrize("level", [(), ("captioner",), ("decoding",), ("encoder_weights",), ("preprocessing",)])
-def test_unknown_keys(folder, level):
+def test_unknown_keys_are_refused(folder, level):
     changed_json(folder / "config.json", *level, "surprise", value=1)
     refused(folder, "config.json", "encoder_weights must say" if level == ("encoder_weights",) else "surprise")
 
 
 @pytest.mark.parametrize("key", ["captioner", "decoding", "encoder_weights", "preprocessing"])
-def test_missing_keys(folder, key):
+def test_missing_keys_are_refused(folder, key):
     values = json.loads((folder / "config.json").read_text())
     del values[key]
     (folder / "config.json").write_text(json.dumps(values))
@@ -370,17 +370,17 @@ def test_missing_keys(folder, key):
         (("preprocessing",), [], "for photos prepared as"),
     ],
 )
-def test_values_that_cannot_be(folder, keys, value, part):
+def test_invalid_values_are_refused(folder, keys, value, part):
     changed_json(folder / "config.json", *keys, value=value)
     refused(folder, "config.json", part)
 
 
-def test_figures_of_another_kind(folder):
+def test_metrics_of_the_wrong_type_are_refused(folder):
     (folder / "metrics.json").write_text("[1]")
     refused(folder, "metrics.json must hold figures by name")
 
 
-def test_a_card_of_another_encoding_is_no_reason_to_refuse(folder):
+def test_a_card_in_another_encoding_is_accepted(folder):
     (folder / "README.md").write_bytes(b"caf\xe9")
     assert load_bundle(folder).card.startswith("caf")
 
@@ -388,31 +388,31 @@ def test_a_card_of_another_encoding_is_no_reason_to_refuse(folder):
 @pytest.mark.parametrize(
     ("change", "part"),
     [
-        (lambda words: [*words, "dog"], "the word 'dog' stands in the vocabulary twice"),
+        (lambda words: [*words, "dog"], "the word 'dog' is in the vocabulary twice"),
         (lambda words: words[4:], "first words of a vocabulary must be"),
         (lambda words: {"words": words}, "must be a list of words"),
         (lambda words: [*words, 3], "must be a list of words"),
     ],
 )
-def test_a_vocabulary_that_cannot_be(folder, change, part):
+def test_an_invalid_vocabulary_is_refused(folder, change, part):
     path = folder / "vocabulary.json"
     path.write_text(json.dumps(change(json.loads(path.read_text()))))
     refused(folder, "vocabulary.json", part, "copy it")
 
 
-def test_a_vocabulary_of_another_size(folder):
+def test_a_vocabulary_of_another_size_is_refused(folder):
     path = folder / "vocabulary.json"
     path.write_text(json.dumps([*json.loads(path.read_text()), "zebra"]))
     refused(folder, "model.safetensors", "has shape [14", "make it [15", "vocabulary.json", "two bundles were mixed")
 
 
-def test_weights_of_another_size(folder):
+def test_weights_of_another_size_are_refused(folder):
     changed_json(folder / "config.json", "captioner", "attention_dim", value=9)
     refused(folder, "model.safetensors", "decoder.score", "[8", "[9", "two bundles were mixed")
 
 
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.5, 0.999])
-def test_weights_that_are_cut_short(folder, share):
+def test_truncated_weights_are_refused(folder, share):
     path = folder / "model.safetensors"
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * share)])
@@ -426,18 +426,18 @@ def with_tensors(folder: Path, change) -> None:
 
 
 @pytest.mark.parametrize("name", ["decoder.output.bias", "encoder.stages.0.backbone.conv_stem.weight"])
-def test_a_missing_tensor(folder, name):
+def test_a_missing_tensor_is_refused(folder, name):
     with_tensors(folder, lambda tensors: tensors.pop(name))
     refused(folder, f"model.safetensors lacks {name}", "config.json beside it")
 
 
-def test_an_extra_tensor(folder):
+def test_an_extra_tensor_is_refused(folder):
     with_tensors(folder, lambda tensors: tensors.update({"decoder.extra": torch.zeros(1)}))
     refused(folder, "model.safetensors holds the unknown tensor decoder.extra")
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_numbers_that_are_not_finite(folder, value):
+def test_numbers_that_are_not_finite_are_refused(folder, value):
     with_tensors(folder, lambda tensors: tensors["decoder.output.bias"].fill_(value))
     refused(folder, "model.safetensors: decoder.output.bias holds numbers that are not finite", "train it again")
 
@@ -456,18 +456,18 @@ def test_a_pickle_is_refused_and_not_run(folder, zipped, monkeypatch):
     else:
         path.write_bytes(pickle.dumps(_Malice()))
     refused(folder, "model.safetensors is damaged")
-    path.rename(folder / "model.pth")  # nor is one looked for
+    path.rename(folder / "model.pth")  # not looked for either
     refused(folder, "model.safetensors is missing")
     assert not (folder.parent / "touched-by-a-pickle").exists()
 
 
-def test_nothing_is_downloaded_and_nothing_unpickled(folder, monkeypatch):
+def test_loading_downloads_and_unpickles_nothing(folder, monkeypatch):
     for module, name in [(torch.hub, "load_state_dict_from_url"), (torch, "load"), (pickle, "load"), (pickle, "loads")]:
         monkeypatch.setattr(module, name, lambda *_, name=name, **__: pytest.fail(f"{name} was called"))
     load_bundle(folder)
 
 
-def test_other_weights_in_the_package_are_said_to_be_others(package_bundle, tmp_path):
+def test_different_weights_in_the_package_are_refused(package_bundle, tmp_path):
     save_bundle(package_bundle, tmp_path / "mine")
     changed_json(tmp_path / "mine" / "config.json", "encoder_weights", "sha256", value="0" * 64)
     refused(tmp_path / "mine", "other weights of efficientnet_lite0", "constraints.txt")
@@ -485,19 +485,19 @@ def test_a_bundle_may_be_moved(tiny_bundle, folder, tmp_path):
     assert captions_of(load_bundle(tmp_path / "elsewhere")) == captions_of(tiny_bundle)
 
 
-def test_options_that_the_makers_found_best_come_back(tiny_bundle, tmp_path):
+def test_stored_decoding_options_are_loaded(tiny_bundle, tmp_path):
     options = DecodingOptions(7, 2, 9, 0.9, 2)
     save_bundle(dataclasses.replace(tiny_bundle, decoding=options), tmp_path / "mine")
     assert load_bundle(tmp_path / "mine").decoding == options
 
 
 @pytest.mark.parametrize("name", ["config.json", "vocabulary.json", "metrics.json"])
-def test_json_that_is_there_to_break_a_parser(folder, name):
+def test_json_made_to_break_a_parser_is_refused(folder, name):
     (folder / name).write_bytes(b"[" * 100_000)
     refused(folder, f"{name} cannot be read as JSON")
 
 
-def test_half_characters_that_nobody_could_be_told(folder):
+def test_lone_surrogates_are_refused(folder):
     words = json.loads((folder / "vocabulary.json").read_text())
     (folder / "vocabulary.json").write_text(json.dumps([*words[:-1], "\ud800"]))
     refused(folder, "vocabulary.json cannot be read")
@@ -505,18 +505,18 @@ def test_half_characters_that_nobody_could_be_told(folder):
 
 @pytest.mark.parametrize("name", ["hidden_dim", "attention_dim", "embedding_dim"])
 @pytest.mark.parametrize("size, part", [(10**5, "has shape"), (10**7, "files of two bundles"), (10**30, "sizes that")])
-def test_a_claim_of_more_than_memory_holds_is_refused_at_once(folder, name, size, part):
-    """Before anything of that size is made: a million million numbers would be asked for here."""
+def test_declared_sizes_beyond_the_memory_are_refused_at_once(folder, name, size, part):
+    """Before any allocation: a million million numbers are declared here."""
     changed_json(folder / "config.json", "captioner", name, value=size)
     refused(folder, part)
 
 
-def test_a_finer_map_that_the_encoder_has_not(folder):
+def test_a_finer_map_that_the_encoder_lacks_is_refused(folder):
     changed_json(folder / "config.json", "captioner", "scales", value=2)
     refused(folder, "config.json", "scales can be 1 alone")
 
 
-def test_a_network_that_would_fill_the_memory_is_never_made(folder):
+def test_a_network_that_would_fill_the_memory_is_never_built(folder):
     changed_json(folder / "config.json", "captioner", "encoder", value="timm:eva02_enormous_patch14_clip_224")
     began = time.process_time()
     with pytest.raises(BundleError):
@@ -528,6 +528,6 @@ def test_a_network_that_would_fill_the_memory_is_never_made(folder):
     "part, name, value",
     [("captioner", "image_size", 10**6), ("decoding", "beam_width", 10**6), ("decoding", "max_words", 10**6)],
 )
-def test_work_without_end_is_refused(folder, part, name, value):
+def test_decoding_options_have_upper_bounds(folder, part, name, value):
     changed_json(folder / "config.json", part, name, value=value)
     refused(folder, "config.json", f"{name} must be at most")

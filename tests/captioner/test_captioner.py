@@ -1,4 +1,4 @@
-"""Photos in, captions out: whatever a photo comes as, alone or in a batch."""
+"""Photos of any source become captions, the same alone and in a batch."""
 
 import io
 import threading
@@ -38,7 +38,7 @@ def assert_same(first, second) -> None:
         np.testing.assert_allclose(getattr(first, name), getattr(second, name), rtol=1e-4, atol=1e-5)
 
 
-def test_a_photo_is_the_same_however_it_comes(tiny, tmp_path):
+def test_every_source_of_a_photo_gives_the_same_caption(tiny, tmp_path):
     image = photo(0)
     image.save(tmp_path / "photo.png")
     path, content = tmp_path / "photo.png", png(image)
@@ -47,7 +47,7 @@ def test_a_photo_is_the_same_however_it_comes(tiny, tmp_path):
         assert_same(first, other)
 
 
-def test_a_caption_and_what_it_carries(tiny):
+def test_a_caption_has_words_maps_and_probabilities(tiny):
     (caption,) = tiny.caption([photo(0, (200, 100))])
     words = len(caption.words)
     assert 1 <= words <= tiny.decoding.max_words == 8
@@ -65,7 +65,7 @@ def test_a_caption_and_what_it_carries(tiny):
 def test_the_spread_of_a_map_is_the_share_of_the_photo_that_it_covers(tiny):
     (caption,) = tiny.caption([photo(0)])
     maps = np.zeros((3, 2, 2), np.float32)
-    maps[0, 1, 0] = 1  # one of four places
+    maps[0, 1, 0] = 1  # one of four locations
     maps[1, 0] = 0.5  # two
     maps[2] = 0.25  # all
     spread = replace(caption, words=("dog", "runs", "of"), alphas=maps)
@@ -73,16 +73,16 @@ def test_the_spread_of_a_map_is_the_share_of_the_photo_that_it_covers(tiny):
     assert replace(caption, words=(), alphas=np.zeros((0, 2, 2))).spreads.shape == (0,)
 
 
-def test_a_batch_gives_what_its_photos_give_alone(tiny):
+def test_a_batch_gives_the_same_as_its_photos_alone(tiny):
     photos = [photo(seed, size) for seed, size in enumerate([(90, 70), (64, 64), (1, 1), (300, 40), (33, 200)])]
     together = tiny.caption(photos)
     for batch_size in (1, 2, 5):
         for first, second in zip(together, tiny.caption(photos, batch_size=batch_size), strict=True):
             assert_same(first, second)
-    assert len({caption.alphas.tobytes() for caption in together}) == 5  # the photos are told apart
+    assert len({caption.alphas.tobytes() for caption in together}) == 5  # the photos have different maps
 
 
-def test_several_captions_of_each_photo_best_first(tiny):
+def test_several_captions_of_each_photo_are_sorted_best_first(tiny):
     options = DecodingOptions(beam_width=4, captions_per_image=3, max_words=5)
     found = list(tiny.captions([photo(seed) for seed in range(3)], options, batch_size=2))
     assert [len(captions) for captions in found] == [3, 3, 3]
@@ -91,13 +91,13 @@ def test_several_captions_of_each_photo_best_first(tiny):
         assert len({c.tokens for c in captions}) == 3 and max(len(c.words) for c in captions) <= 5
 
 
-def test_the_best_of_several_is_the_caption(tiny):
+def test_the_best_of_several_captions_is_the_single_caption(tiny):
     several = DecodingOptions(beam_width=4, captions_per_image=3)
     (best,), ((first, *_),) = tiny.caption([photo(1)], several), list(tiny.captions([photo(1)], several))
     assert_same(best, first)
 
 
-def test_no_photos_make_no_captions(tiny):
+def test_no_photos_give_no_captions(tiny):
     assert tiny.caption([]) == [] and list(tiny.captions([])) == []
 
 
@@ -111,14 +111,14 @@ def test_one_photo_without_a_list_is_a_config_error(tiny, tmp_path, kind):
         list(tiny.captions(one))
 
 
-def test_a_photo_that_cannot_be_read_is_named(tiny, tmp_path):
+def test_an_unreadable_photo_is_named(tiny, tmp_path):
     (tmp_path / "notes.jpg").write_text("no photo")
     for name in ("notes.jpg", "missing.jpg"):
         with pytest.raises(ImageError, match=name):
             tiny.caption([photo(0), tmp_path / name])
 
 
-def test_the_encoder_sees_the_photo_as_it_is_fitted(tiny):
+def test_the_encoder_gets_the_fitted_photo(tiny):
     square, frame = tiny.prepare(photo(3, (80, 60)))
     assert square.shape == (64, 64, 3) and square.dtype == np.uint8
     by_hand = open_image(photo(3, (80, 60))).resize((64, 64), Image.Resampling.BICUBIC, box=frame.seen_box)
@@ -127,7 +127,7 @@ def test_the_encoder_sees_the_photo_as_it_is_fitted(tiny):
     assert_same(caption, tiny.caption([photo(3, (80, 60))])[0])
 
 
-def test_a_photo_that_open_image_gave_is_not_opened_again(tiny, monkeypatch):
+def test_a_photo_from_open_image_is_not_opened_again(tiny, monkeypatch):
     upright = open_image(png(photo(3, (80, 60))))
     wanted, wanted_frame = tiny.prepare(png(photo(3, (80, 60))))
     before = upright.tobytes()
@@ -138,7 +138,7 @@ def test_a_photo_that_open_image_gave_is_not_opened_again(tiny, monkeypatch):
 
 
 def watched(tiny, photos: list[Image.Image], options: DecodingOptions) -> tuple[dict, list]:
-    """What is told of each photo, and its captions."""
+    """Return the announced beginnings of each photo, and its captions."""
     squares, frames = zip(*map(tiny.prepare, photos), strict=True)
     told = {number: [] for number in range(len(photos))}
     captions = tiny.caption_pixels(np.stack(squares), frames, options, lambda image, part: told[image].append(part))
@@ -150,17 +150,17 @@ def watched(tiny, photos: list[Image.Image], options: DecodingOptions) -> tuple[
     [
         DecodingOptions(1, max_words=8),
         DecodingOptions(2, captions_per_image=2, max_words=8),
-        DecodingOptions(4, captions_per_image=3, max_words=8),
+        DecodingOptions(4, captions_per_image=3, max_words=8, block_repeats=0),  # repeats agree early
         DecodingOptions(max_words=8, temperature=1.0, seed=0),  # captions of different lengths
     ],
 )
-def test_beginnings_of_captions_are_told_as_they_become_sure(make_bundle, options):
+def test_beginnings_of_captions_are_announced_once_they_are_certain(make_bundle, options):
     tiny = Captioner(make_bundle(3), "cpu")
     photos = [photo(seed, size) for seed, size in enumerate([(90, 70), (64, 64), (300, 40), (33, 200)])]
     told, found = watched(tiny, photos, options)
     for number, captions in enumerate(found):
         lengths = [len(part.words) for part in told[number]]
-        assert lengths == sorted(set(lengths)) and 0 not in lengths  # only what is more than before
+        assert lengths == sorted(set(lengths)) and 0 not in lengths  # each longer than the one before
         if options.beam_width == 1 or options.temperature:
             assert lengths == list(range(1, len(captions[0].words) + 1))
         for part in told[number]:
@@ -175,7 +175,7 @@ def test_beginnings_of_captions_are_told_as_they_become_sure(make_bundle, option
     assert not options.temperature or len({len(captions[0].words) for captions in found}) > 1
 
 
-def test_being_told_changes_no_caption(tiny):
+def test_watching_does_not_change_a_caption(tiny):
     photos, options = [photo(seed) for seed in range(3)], DecodingOptions(3, captions_per_image=2, max_words=8)
     _, found = watched(tiny, photos, options)
     for captions, wanted in zip(found, tiny.captions(photos, options), strict=True):
@@ -183,7 +183,7 @@ def test_being_told_changes_no_caption(tiny):
             assert_same(first, second)
 
 
-def test_what_a_watcher_raises_comes_out(tiny):
+def test_an_error_of_the_watcher_is_raised(tiny):
     square, frame = tiny.prepare(photo(0))
 
     def leave(image, caption):
@@ -211,13 +211,13 @@ def test_threads_may_share_a_captioner(tiny):
 
 def test_captioning_changes_no_weight_and_keeps_no_gradient(tiny):
     before = {name: tensor.clone() for name, tensor in tiny.model.state_dict().items()}
-    tiny.model.train()  # whoever held the model before may have trained it
+    tiny.model.train()  # its former owner may have trained it
     Captioner(tiny.bundle, "cpu").caption([photo(0)])
     assert all(bool((tensor == before[name]).all()) for name, tensor in tiny.model.state_dict().items())
     assert not tiny.model.training
 
 
-def test_load_a_captioner_from_a_folder(tiny, tiny_bundle, tmp_path):
+def test_a_captioner_loads_from_a_folder(tiny, tiny_bundle, tmp_path):
     save_bundle(tiny_bundle, tmp_path / "mine")
     loaded = captioner.load(tmp_path / "mine", device="cpu")
     assert loaded.decoding == tiny_bundle.decoding

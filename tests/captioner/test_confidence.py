@@ -1,4 +1,4 @@
-"""What speaks for a caption, and how that becomes a probability."""
+"""Features of a caption become its confidence, a probability."""
 
 import json
 import math
@@ -26,8 +26,8 @@ from captioner.images.photo import ImageFrame
 from captioner.images.warnings import PhotoWarning
 from captioner.labels.reader import PhotoLabel
 from captioner.lexicon import ENGLISH, UnlistedLanguage
-from tests.captioner.maps import caption_of
-from tests.confidence_models import drawn_model
+from tests.support.confidence_models import drawn_model
+from tests.support.maps import caption_of
 
 MEAN = np.zeros(3, np.float32)
 
@@ -42,11 +42,11 @@ def a_caption(text: str = "a dog runs on the red grass", *kinds_of_warnings: str
     ("confidence", "called"),
     [(None, None), (0.0, "guess"), (LIKELY - 1e-9, "guess"), (LIKELY, "likely"), (SURE, "sure"), (1.0, "sure")],
 )
-def test_what_a_confidence_is_called(confidence, called):
+def test_confidence_levels_are_named_by_probability(confidence, called):
     assert wording(confidence) == called
 
 
-def test_a_regression_counts_unknown_features_as_the_mean():
+def test_unknown_features_count_as_their_mean():
     model = Logistic(("log_prob", "gate"), (-1.0, 0.5), (2.0, 0.1), (3.0, 1.0), -0.25)
     assert model({"log_prob": 1.0, "gate": 0.6}) == pytest.approx(1 / (1 + math.exp(-(3.0 + 1.0 - 0.25))))
     assert model({"log_prob": math.nan}) == model({}) == pytest.approx(1 / (1 + math.exp(0.25)))
@@ -64,7 +64,7 @@ def test_content_words_have_a_confidence_and_others_have_none():
     assert caption.confidence is None and set(caption.word_confidences) == {None}
 
 
-def test_a_picture_unlike_photos_makes_all_unlikely():
+def test_a_picture_unlike_photos_lowers_every_confidence():
     trusting = drawn_model(3, caption=5.0, word=5.0)
     model = replace(trusting, photo=PhotoLikeness((10.0, 0.0, 0.0), -5.0))
     noise, photo = (model.judged([a_caption()], np.array([first, 0, 0]))[0] for first in (0.0, 1.0))
@@ -73,7 +73,7 @@ def test_a_picture_unlike_photos_makes_all_unlikely():
 
 
 @pytest.mark.parametrize("kind", ["blank", "text"])
-def test_what_shows_nothing_or_text_is_a_guess(kind):
+def test_captions_of_blank_pictures_and_pages_of_text_are_guesses(kind):
     model = drawn_model(3, caption=5.0, word=5.0)
     (judged,) = model.judged([a_caption("a dog", kind)], MEAN)
     assert judged.confidence == NOTHING_TO_SAY and judged.word_confidences == (None, NOTHING_TO_SAY)
@@ -81,7 +81,7 @@ def test_what_shows_nothing_or_text_is_a_guess(kind):
     assert cut_short.confidence > 0.9
 
 
-def test_features_of_a_caption_and_of_its_words():
+def test_features_of_a_caption_and_its_words_are_computed():
     caption = replace(a_caption("a dog and a dog"), word_log_probs=np.array([-1, -2, -3, -4, -6.0]))
     features = caption_features(caption, ENGLISH)
     assert features["log_prob"] == pytest.approx(-3.2) and features["noun_log_prob"] == -4
@@ -98,7 +98,7 @@ def test_features_of_a_caption_and_of_its_words():
     assert without_nouns["noun_log_prob"] == pytest.approx(-3.2) and without_nouns["nouns"] == 0
 
 
-def test_labels_of_the_photo_are_features_where_there_are_some():
+def test_labels_of_the_photo_become_features_where_there_are_some():
     labels = PhotoLabel("Welsh spaniel", 0.5), PhotoLabel("toy terrier", 0.25), PhotoLabel("cup", 0.125)
     caption = replace(a_caption("a dog and a cup"), labels=labels, word_labels=(None, None, None, None, 2))
     features = caption_features(caption, ENGLISH)
@@ -148,7 +148,7 @@ def broken(**changes) -> dict:
         (broken(function_words=[1]), "function_words must be a list of words"),
     ],
 )
-def test_a_file_of_something_else_is_refused_in_a_sentence(values, problem):
+def test_a_file_of_another_kind_raises_a_readable_error(values, problem):
     with pytest.raises(ConfigError, match=problem):
         ConfidenceModel.from_json(values)
 
@@ -162,7 +162,7 @@ def judging(tiny_bundle) -> Captioner:
     return Captioner(replace(tiny_bundle, confidence=drawn_model(64, caption=1.0, word=1.0)), "cpu")
 
 
-def test_a_captioner_with_a_model_gives_every_caption_a_confidence(judging, photo):
+def test_a_captioner_with_a_confidence_model_gives_every_caption_a_confidence(judging, photo):
     options = replace(judging.decoding, captions_per_image=3)
     (captions,) = judging.captions([photo], options)
     assert len(captions) == 3
@@ -177,7 +177,7 @@ def test_a_captioner_with_a_model_gives_every_caption_a_confidence(judging, phot
     json.dumps(values, allow_nan=False)
 
 
-def test_captions_get_the_confidence_that_they_get_alone(tiny_bundle, photo):
+def test_captions_in_a_batch_have_the_same_confidence_as_alone(tiny_bundle, photo):
     model = drawn_model(64)
     rng = np.random.default_rng(0)
     model = replace(model, photo=PhotoLikeness(tuple(rng.normal(0, 3, 64).tolist()), 0.0))
@@ -189,7 +189,7 @@ def test_captions_get_the_confidence_that_they_get_alone(tiny_bundle, photo):
         assert judging.caption([one])[0].confidence == pytest.approx(caption.confidence, rel=1e-4)
 
 
-def test_sampled_captions_and_captioners_without_a_model_have_no_confidence(judging, tiny_bundle, photo):
+def test_sampled_captions_and_captioners_without_a_confidence_model_have_no_confidence(judging, tiny_bundle, photo):
     sampled = DecodingOptions(beam_width=1, max_words=5, temperature=1.0, seed=3)
     (drawn,) = judging.caption([photo], sampled)
     (plain,) = Captioner(tiny_bundle, "cpu").caption([photo])

@@ -1,11 +1,11 @@
-"""Options are checked where they are made, and survive JSON."""
+"""Options are checked on construction and survive JSON."""
 
 import dataclasses
 import json
 
 import pytest
 
-from captioner.config import CaptionerConfig, DecodingOptions
+from captioner.config import MANY_PHOTOS, RUNTIMES, CaptionerConfig, DecodingOptions, choose_runtime
 from captioner.errors import ConfigError
 
 
@@ -37,7 +37,7 @@ def test_unknown_options_are_refused_with_the_known_ones(kind):
 
 
 @pytest.mark.parametrize("values", [[], None, "beam_width", 5, [["beam_width", 3]]])
-def test_options_that_have_no_names_are_refused(values):
+def test_options_without_names_are_refused(values):
     with pytest.raises(ConfigError, match="options by name"):
         DecodingOptions.from_json(values)
 
@@ -90,3 +90,21 @@ def test_a_beam_cannot_return_more_captions_than_it_keeps():
         DecodingOptions(beam_width=2, captions_per_image=3)
     DecodingOptions(beam_width=3, captions_per_image=3)
     DecodingOptions(beam_width=1, captions_per_image=3, temperature=0.5)  # sampling keeps no beam
+
+
+@pytest.mark.parametrize(
+    ("photos", "chosen"),
+    [(0, "exact"), (1, "exact"), (MANY_PHOTOS - 1, "exact"), (MANY_PHOTOS, "fast"), (None, "fast")],
+)
+def test_auto_is_exact_for_few_photos_and_fast_for_many_or_an_unknown_number(photos, chosen):
+    assert choose_runtime("auto", photos) == chosen
+
+
+@pytest.mark.parametrize("photos", [1, MANY_PHOTOS, None])
+def test_a_runtime_chosen_by_name_does_not_depend_on_the_number_of_photos(photos):
+    assert [choose_runtime(name, photos) for name in RUNTIMES[1:]] == ["fast", "exact"]
+
+
+def test_an_unknown_runtime_is_refused_with_the_names_that_exist():
+    with pytest.raises(ConfigError, match="no runtime 'quick': take one of auto, fast, exact"):
+        choose_runtime("quick", 1)

@@ -1,4 +1,4 @@
-"""One thing is one thing."""
+"""Nouns agree with their number."""
 
 import pytest
 

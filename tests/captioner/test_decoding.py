@@ -1,4 +1,4 @@
-"""Beam search against exhaustive search, sampling against the model's probabilities, on vocabularies of a few words."""
+"""Beam search equals exhaustive search, and sampling follows the model's probabilities, on tiny vocabularies."""
 
 import itertools
 import math
@@ -26,7 +26,7 @@ def annotations() -> Tensor:
 
 @torch.no_grad()
 def forced(decoder: Decoder, annotations: Tensor, words: tuple[int, ...]) -> dict[str, Tensor]:
-    """What teacher forcing gives of one caption of the first image: [T + 1] log-probabilities, the end's last."""
+    """Teacher-force one caption of the first image: log-probabilities [T + 1], that of the end last."""
     output = decoder(annotations[:1], torch.tensor([[[START, *words]]]))
     log_probs = output.logits[0, 0].log_softmax(dim=-1)
     chosen = log_probs[torch.arange(len(words) + 1), torch.tensor([*words, END])]
@@ -39,7 +39,7 @@ def all_captions(words: int, max_words: int) -> list[tuple[int, ...]]:
 
 
 def repeats(caption: tuple[int, ...], size: int) -> bool:
-    """Whether a run of `size` words comes twice, or a word directly after itself."""
+    """Return whether a run of `size` words occurs twice, or a word directly after itself."""
     runs = [caption[start : start + size] for start in range(len(caption) - size + 1)]
     return len(set(runs)) < len(runs) or any(word == following for word, following in itertools.pairwise(caption))
 
@@ -50,7 +50,7 @@ def captions_of(hypotheses: Hypotheses, image: int) -> list[tuple[int, ...]]:
 
 
 def count_steps(decoder: Decoder, monkeypatch) -> list[int]:
-    """Of how many images each step is made."""
+    """Return a list that records the number of images of each decoder step."""
     calls, step = [], decoder.step
     monkeypatch.setattr(decoder, "step", lambda *arguments: calls.append(len(arguments[2])) or step(*arguments))
     return calls
@@ -81,8 +81,8 @@ def test_a_wide_beam_equals_exhaustive_search(make_decoder, annotations, length_
         assert all(first >= second - 1e-4 for first, second in itertools.pairwise(ranked))
 
 
-def test_a_beam_is_better_than_greedy_where_the_likeliest_word_leads_astray(make_decoder, annotations):
-    """Somewhere among some random models, or the beam would be of no use."""
+def test_a_beam_beats_greedy_decoding_for_some_models(make_decoder, annotations):
+    """For at least one of several random models; otherwise the beam would be useless."""
     better = 0
     for seed in range(10):
         decoder = make_decoder(words=5, seed=seed)
@@ -97,7 +97,7 @@ def test_a_beam_is_better_than_greedy_where_the_likeliest_word_leads_astray(make
 
 @torch.no_grad()
 @pytest.mark.parametrize("seed", [0, 1, MANY_LENGTHS, 10])
-def test_width_one_takes_the_likeliest_word_each_time(make_decoder, annotations, seed):
+def test_a_beam_of_one_takes_the_likeliest_word_each_time(make_decoder, annotations, seed):
     decoder = make_decoder(words=8, seed=seed)
     hypotheses = greedy(decoder, annotations, max_words=7)
     for image in range(IMAGES):
@@ -113,7 +113,7 @@ def test_width_one_takes_the_likeliest_word_each_time(make_decoder, annotations,
 
 
 @pytest.mark.parametrize("options", [{"beam_width": 4, "captions_per_image": 4}, {"beam_width": 1}])
-def test_a_batch_gives_what_its_images_give_alone(make_decoder, annotations, options):
+def test_a_batch_gives_the_same_as_its_images_alone(make_decoder, annotations, options):
     decoder, options = make_decoder(words=8, seed=MANY_LENGTHS), DecodingOptions(max_words=9, **options)
     together = decode(decoder, annotations, options)
     for image in range(IMAGES):
@@ -128,7 +128,7 @@ def test_a_batch_gives_what_its_images_give_alone(make_decoder, annotations, opt
 
 
 @pytest.mark.parametrize("returned", [1, 5])
-def test_agreement_is_the_share_of_the_others_of_the_beam_that_hold_the_word(make_decoder, annotations, returned):
+def test_agreement_is_the_share_of_the_beams_other_captions_that_hold_the_word(make_decoder, annotations, returned):
     decoder = make_decoder(words=8, seed=MANY_LENGTHS)
     beam = decode(decoder, annotations, DecodingOptions(5, captions_per_image=5, max_words=9))
     found = decode(decoder, annotations, DecodingOptions(5, captions_per_image=returned, max_words=9))
@@ -143,8 +143,8 @@ def test_agreement_is_the_share_of_the_others_of_the_beam_that_hold_the_word(mak
 
 
 @pytest.mark.parametrize("width", [1, 5])
-def test_agreement_is_unknown_where_the_beam_holds_no_other(make_decoder, annotations, width):
-    """One word that may not come twice makes one caption, whatever the beam could hold."""
+def test_agreement_is_nan_in_a_beam_of_one_caption(make_decoder, annotations, width):
+    """With one word that may not repeat there is one caption, however wide the beam."""
     decoder = make_decoder(words=1)
     hypotheses = decode(decoder, annotations, DecodingOptions(width, max_words=4, block_repeats=1))
     assert hypotheses.agreement[:, 0, 0].isnan().all()
@@ -158,8 +158,8 @@ def test_captions_are_sorted_and_distinct(make_decoder, annotations):
         assert len(set(captions_of(hypotheses, image))) == 6
 
 
-def test_fewer_captions_come_back_where_there_are_no_more(make_decoder, annotations, monkeypatch):
-    """One word that may not come twice makes one caption; the beam does not wait for others."""
+def test_no_more_captions_are_returned_than_exist(make_decoder, annotations, monkeypatch):
+    """With one word that may not repeat there is one caption; the beam does not wait for others."""
     decoder = make_decoder(words=1)
     calls = count_steps(decoder, monkeypatch)
     hypotheses = decode(decoder, annotations, DecodingOptions(5, captions_per_image=3, max_words=20, block_repeats=1))
@@ -168,7 +168,7 @@ def test_fewer_captions_come_back_where_there_are_no_more(make_decoder, annotati
     assert len(calls) == 2
 
 
-# --- what every caption carries
+# --- contents of a caption
 
 
 OPTIONS = {
@@ -179,8 +179,8 @@ OPTIONS = {
 
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
-def test_alphas_gates_and_log_probs_are_those_of_their_words(make_decoder, annotations, options):
-    """`alphas[t]` is the map that led to word t: what teacher forcing of the very words gives."""
+def test_alphas_gates_and_log_probs_belong_to_their_words(make_decoder, annotations, options):
+    """`alphas[t]` is the map that led to word t: teacher forcing of the same words gives the same."""
     decoder = make_decoder(words=8, seed=MANY_LENGTHS)
     hypotheses = decode(decoder, annotations, options)
     for image, rank in itertools.product(range(IMAGES), range(options.captions_per_image)):
@@ -195,11 +195,11 @@ def test_alphas_gates_and_log_probs_are_those_of_their_words(make_decoder, annot
         torch.testing.assert_close(total, found.sum() + expected["log_probs"][-1], **EXACT)
         torch.testing.assert_close(hypotheses.scores[image, rank], total / length**0.7, **EXACT)
         torch.testing.assert_close(hypotheses.alphas[image, rank, :length].sum(dim=-1), torch.ones(length))
-        assert hypotheses.alphas[image, rank, :length].std(dim=-1).min() > 1e-4  # maps that say something
+        assert hypotheses.alphas[image, rank, :length].std(dim=-1).min() > 1e-4  # maps that differ from uniform ones
 
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
-def test_positions_after_a_caption_hold_nothing(make_decoder, annotations, options):
+def test_positions_after_the_end_of_a_caption_are_zero(make_decoder, annotations, options):
     hypotheses = decode(make_decoder(words=8, seed=MANY_LENGTHS), annotations, options)
     after = torch.arange(hypotheses.tokens.shape[-1]) >= hypotheses.lengths.unsqueeze(-1)
     assert bool(after.any())  # the case must occur
@@ -210,8 +210,8 @@ def test_positions_after_a_caption_hold_nothing(make_decoder, annotations, optio
 
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
-def test_special_words_are_never_said(make_decoder, annotations, options):
-    """Even by a model that finds nothing likelier: <pad>, <start> and <unk> get the largest logits here."""
+def test_special_words_are_never_generated(make_decoder, annotations, options):
+    """Even where they are the likeliest: <pad>, <start> and <unk> get the largest logits here."""
     decoder = make_decoder(words=4)
     with torch.no_grad():
         decoder.output.bias[[0, 1, 3]] += 50
@@ -221,12 +221,12 @@ def test_special_words_are_never_said(make_decoder, annotations, options):
             assert caption and min(caption) > 3
 
 
-# --- when captions end
+# --- end of captions
 
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 @pytest.mark.parametrize("max_words", [1, 6])
-def test_a_model_that_never_ends_is_ended(make_decoder, annotations, options, max_words):
+def test_max_words_ends_a_caption_without_an_end(make_decoder, annotations, options, max_words):
     decoder = make_decoder(words=8)
     with torch.no_grad():
         decoder.output.bias[END] = -1e9
@@ -237,7 +237,7 @@ def test_a_model_that_never_ends_is_ended(make_decoder, annotations, options, ma
 
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
-def test_a_model_that_ends_at_once_still_says_a_word(make_decoder, annotations, options, monkeypatch):
+def test_a_caption_has_at_least_one_word(make_decoder, annotations, options, monkeypatch):
     decoder = make_decoder(words=8)
     with torch.no_grad():
         decoder.output.bias[END] = 1e4
@@ -245,24 +245,24 @@ def test_a_model_that_ends_at_once_still_says_a_word(make_decoder, annotations, 
     hypotheses = decode(decoder, annotations, options)
     assert hypotheses.lengths.tolist() == [[1] * options.captions_per_image] * IMAGES
     assert hypotheses.tokens.shape[-1] == 1
-    assert len(calls) == 2  # a word, then the end: nothing is left to decode
+    assert len(calls) == 2  # one word, then the end: nothing is left to decode
 
 
-def test_no_step_is_made_after_all_have_ended(make_decoder, annotations, monkeypatch):
+def test_decoding_stops_when_all_captions_have_ended(make_decoder, annotations, monkeypatch):
     decoder = make_decoder(words=8, seed=MANY_LENGTHS)
     calls = count_steps(decoder, monkeypatch)
     lengths = greedy(decoder, annotations, max_words=50).lengths.flatten().tolist()
     assert len(set(lengths)) == IMAGES and max(lengths) < 50  # the case must occur
     assert len(calls) == max(lengths) + 1
     _, middle, longest = sorted(lengths)
-    assert calls == [3] * (middle + 1) + [1] * (longest - middle)  # those that are over go as soon as half of them are
+    assert calls == [3] * (middle + 1) + [1] * (longest - middle)  # finished images are dropped once they are half
 
 
 # --- repeats
 
 
 def repeating(make_decoder, successors=((START, 4), (4, 5), (5, 6), (6, 4))) -> Decoder:
-    """Decoder that writes 4 5 6 4 5 6 ... unless repeats are blocked: each word makes its successor likely."""
+    """Return a decoder that writes 4 5 6 4 5 6 ... unless repeats are blocked: each word makes its successor likely."""
     decoder = make_decoder(words=6)
     with torch.no_grad():
         for parameter in decoder.parameters():
@@ -277,7 +277,7 @@ def repeating(make_decoder, successors=((START, 4), (4, 5), (5, 6), (6, 4))) -> 
 
 @pytest.mark.parametrize("width", [1, 4])
 @pytest.mark.parametrize("size", [1, 2, 3])
-def test_runs_of_words_do_not_come_twice(make_decoder, annotations, size, width):
+def test_runs_of_words_do_not_repeat(make_decoder, annotations, size, width):
     decoder = repeating(make_decoder)
     free = decode(decoder, annotations, DecodingOptions(width, max_words=12, block_repeats=0))
     assert captions_of(free, 0) == [(4, 5, 6) * 4]
@@ -302,14 +302,14 @@ def test_no_word_directly_follows_itself(make_decoder, annotations, options):
                 assert all(word != following for word, following in itertools.pairwise(caption))
 
 
-def test_repeated_ngram_endings():
+def test_repeated_ngram_endings_lists_the_words_that_would_repeat_a_run():
     words = torch.tensor([[[4, 5, 4, 6, 4], [7, 7, 7, 7, 7]]])
     blocked = {
         size: [set(row.tolist()) - {PAD} for row in repeated_ngram_endings(words, size)[0]] for size in (1, 2, 3, 5, 6)
     }
     assert blocked[1] == [{4, 5, 6}, {7}]
-    assert blocked[2] == [{5, 6}, {7}]  # 4 5 and 4 6 have been
-    assert blocked[3] == [set(), {7}]  # 6 4 has not been before
+    assert blocked[2] == [{5, 6}, {7}]  # 4 5 and 4 6 occurred
+    assert blocked[3] == [set(), {7}]  # 6 4 has not occurred before
     assert blocked[5] == [set(), {7}]
     assert blocked[6] == [set(), set()]
 
@@ -329,7 +329,7 @@ def frequencies(hypotheses: Hypotheses) -> Counter:
 
 @torch.no_grad()
 def expected_frequencies(decoder: Decoder, annotations: Tensor, temperature: float, top_p: float) -> dict:
-    """Of all captions of at most two words: products of what is left of the model's probabilities."""
+    """Return the expected counts of all captions of at most two words: products of the truncated probabilities."""
 
     def choices(caption: tuple[int, ...]) -> dict[int, float]:
         logits = decoder(annotations[:1], torch.tensor([[[START, *caption]]])).logits[0, 0, -1].double() / temperature
@@ -349,22 +349,22 @@ def expected_frequencies(decoder: Decoder, annotations: Tensor, temperature: flo
 
 
 @pytest.mark.parametrize(("temperature", "top_p"), [(1.0, 1.0), (0.5, 1.0), (2.0, 1.0), (1.0, 0.7), (1.5, 0.5)])
-def test_samples_are_as_frequent_as_the_model_says(make_decoder, annotations, temperature, top_p):
+def test_samples_are_as_frequent_as_their_probabilities(make_decoder, annotations, temperature, top_p):
     decoder, images, each = make_decoder(words=3, seed=4), 8, 1000
     samples = images * each
     options = DecodingOptions(
         captions_per_image=each, max_words=2, block_repeats=0, temperature=temperature, top_p=top_p, seed=0
     )
-    found = frequencies(decode(decoder, annotations[:1].expand(images, -1, -1), options))  # one image, again and again
+    found = frequencies(decode(decoder, annotations[:1].expand(images, -1, -1), options))  # one image, repeated
     expected = expected_frequencies(decoder, annotations, temperature, top_p)
     assert set(found) <= set(expected)
     for caption, probability in expected.items():
         assert abs(found[caption] - probability) < 5 * math.sqrt(probability * (1 - probability) / samples) + 1e-6
-    assert len(expected) == 12 if top_p == 1 else len(expected) < 12  # the tail is cut
+    assert len(expected) == 12 if top_p == 1 else len(expected) < 12  # the tail is cut off
 
 
 @pytest.mark.parametrize("options", [{"temperature": 1e-4}, {"temperature": 1.0, "top_p": 1e-9}])
-def test_cold_samples_are_greedy(make_decoder, annotations, options):
+def test_samples_at_low_temperature_equal_greedy_captions(make_decoder, annotations, options):
     decoder = make_decoder(words=8)
     best = greedy(decoder, annotations, max_words=9)
     sampled = decode(
@@ -374,7 +374,7 @@ def test_cold_samples_are_greedy(make_decoder, annotations, options):
         assert captions_of(sampled, image) == captions_of(best, image) * 4
 
 
-def test_the_seed_repeats_and_leaves_other_chance_alone(make_decoder, annotations):
+def test_the_seed_repeats_samples_and_leaves_the_global_generator_alone(make_decoder, annotations):
     decoder = make_decoder(words=8)
 
     def captions(seed: int | None) -> list:
@@ -389,7 +389,7 @@ def test_the_seed_repeats_and_leaves_other_chance_alone(make_decoder, annotation
     assert captions(seed=None) != captions(seed=None)
 
 
-def test_samples_come_sorted(make_decoder, annotations):
+def test_samples_are_sorted_by_score(make_decoder, annotations):
     options = DecodingOptions(captions_per_image=8, temperature=1.0, seed=0)
     scores = decode(make_decoder(words=8), annotations, options).scores
     assert bool((scores.diff(dim=1) <= 0).all()) and scores.std() > 0
@@ -407,7 +407,7 @@ def test_annotations_of_low_precision_are_decoded(make_decoder, annotations):
 @pytest.mark.parametrize(
     "options", [{"beam_width": 1}, {"beam_width": 4, "captions_per_image": 4}, {"temperature": 1.0, "seed": 1}]
 )
-def test_a_noun_comes_once_in_a_caption_where_it_may_not_come_again(make_decoder, annotations, options):
+def test_a_noun_occurs_once_per_caption_where_repeats_are_blocked(make_decoder, annotations, options):
     decoder = make_decoder(words=6)
 
     def said(nouns, repeat_nouns):
@@ -415,7 +415,7 @@ def test_a_noun_comes_once_in_a_caption_where_it_may_not_come_again(make_decoder
         return decode(decoder, annotations, chosen, nouns=nouns).tokens
 
     def most(tokens):
-        """How often each word comes in a caption at most."""
+        """Return how often each word occurs in a caption at most."""
         return torch.stack([(tokens == word).sum(dim=-1).max() for word in range(10)])
 
     free = said(None, True)

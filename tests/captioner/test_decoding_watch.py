@@ -1,4 +1,4 @@
-"""Words that are announced before a caption is complete: always its beginning, and told as soon as they are sure."""
+"""Words announced during decoding: always the beginning of every caption, and announced once they are certain."""
 
 import itertools
 
@@ -18,7 +18,7 @@ WAYS = {
     "pair": DecodingOptions(2, max_words=9),
     "pair of captions": DecodingOptions(2, captions_per_image=2, max_words=9, block_repeats=0),
     "beam": DecodingOptions(5, max_words=9),
-    "beam, a few words": DecodingOptions(5, max_words=2),
+    "beam, a few words": DecodingOptions(5, max_words=2, block_repeats=0),
     "beam, several captions": DecodingOptions(5, captions_per_image=4, max_words=9, block_repeats=2),
     "beam, no word twice": DecodingOptions(5, captions_per_image=5, max_words=12, block_repeats=1),
     "beam, short is good": DecodingOptions(5, captions_per_image=5, max_words=9, length_penalty=0.0),
@@ -36,7 +36,7 @@ def annotations() -> Tensor:
 
 @pytest.fixture
 def make_sure_decoder(make_decoder):
-    """Decoders whose likeliest word is often much likelier than the next, so that the hypotheses of a beam agree."""
+    """Return decoders whose likeliest word is often far likelier than the next, so that hypotheses of a beam agree."""
 
     def make(seed: int) -> Decoder:
         decoder = make_decoder(words=8, seed=seed)
@@ -48,19 +48,19 @@ def make_sure_decoder(make_decoder):
 
 
 def watched(decoder: Decoder, annotations: Tensor, options: DecodingOptions) -> tuple[list[Hypotheses], Hypotheses]:
-    """All that is announced, and what comes out."""
+    """Return everything that is announced, and the captions."""
     announced: list[Hypotheses] = []
     return announced, decode(decoder, annotations, options, watch=announced.append)
 
 
 def beginnings_of(announced: list[Hypotheses], image: int) -> list[tuple[int, ...]]:
-    """What is told of one image, each time that it is more than before."""
+    """Return the announced beginnings of one image, each longer than the one before."""
     told = [tuple(part.tokens[image, 0, : part.lengths[image, 0]].tolist()) for part in announced]
     return [words for words, _ in itertools.groupby(told) if words]
 
 
 @each_way
-def test_what_is_announced_begins_every_caption(make_sure_decoder, annotations, options):
+def test_an_announced_beginning_starts_every_caption(make_sure_decoder, annotations, options):
     announcements = 0
     for seed in SEEDS:
         announced, found = watched(make_sure_decoder(seed), annotations, options)
@@ -77,7 +77,7 @@ def test_what_is_announced_begins_every_caption(make_sure_decoder, annotations, 
 
 
 @each_way
-def test_what_is_announced_grows_and_carries_its_own_sums(make_sure_decoder, annotations, options):
+def test_announced_beginnings_grow_and_carry_their_own_sums(make_sure_decoder, annotations, options):
     for seed in SEEDS:
         before = torch.zeros(IMAGES, 1, dtype=torch.long)
         for part in watched(make_sure_decoder(seed), annotations, options)[0]:
@@ -92,7 +92,7 @@ def test_what_is_announced_grows_and_carries_its_own_sums(make_sure_decoder, ann
 
 
 @each_way
-def test_watching_changes_nothing(make_sure_decoder, annotations, options):
+def test_watching_does_not_change_the_captions(make_sure_decoder, annotations, options):
     for seed in SEEDS:
         decoder = make_sure_decoder(seed)
         _, found = watched(decoder, annotations, options)
@@ -101,7 +101,7 @@ def test_watching_changes_nothing(make_sure_decoder, annotations, options):
 
 
 @pytest.mark.parametrize("name", ["greedy", "greedy, a few words", "one sample"])
-def test_a_lone_hypothesis_is_announced_word_by_word(make_sure_decoder, annotations, name):
+def test_a_single_hypothesis_is_announced_word_by_word(make_sure_decoder, annotations, name):
     for seed in SEEDS:
         announced, found = watched(make_sure_decoder(seed), annotations, WAYS[name])
         for image in range(IMAGES):
@@ -109,8 +109,8 @@ def test_a_lone_hypothesis_is_announced_word_by_word(make_sure_decoder, annotati
             assert beginnings_of(announced, image) == [words[: count + 1] for count in range(len(words))]
 
 
-def test_hypotheses_that_end_early_may_win_and_are_waited_for(make_sure_decoder, annotations):
-    """The case that ended hypotheses stay in the beam for: else what goes on would be announced, and not come true."""
+def test_hypotheses_that_end_early_are_waited_for_as_they_may_win(make_sure_decoder, annotations):
+    """Ended hypotheses stay in the beam for this case; without them, announced words could turn out to be wrong."""
     overtaken = 0
     for seed in SEEDS:
         announced, found = watched(make_sure_decoder(seed), annotations, WAYS["beam, short is good"])
@@ -120,8 +120,8 @@ def test_hypotheses_that_end_early_may_win_and_are_waited_for(make_sure_decoder,
     assert overtaken
 
 
-def test_hypotheses_that_cannot_be_are_not_asked(make_decoder, annotations):
-    """One word that may not come twice makes one caption, however wide the beam: it is sure at once."""
+def test_impossible_hypotheses_do_not_delay_announcements(make_decoder, annotations):
+    """With one word that may not repeat there is one caption, however wide the beam: it is certain at once."""
     options = DecodingOptions(5, captions_per_image=3, max_words=20, block_repeats=1)
     announced, _ = watched(make_decoder(words=1), annotations, options)
     assert [part.tokens.tolist() for part in announced] == [[[[4]]] * IMAGES]
@@ -129,18 +129,18 @@ def test_hypotheses_that_cannot_be_are_not_asked(make_decoder, annotations):
 
 
 @pytest.mark.parametrize("name", ["greedy", "pair", "beam, several captions"])
-def test_a_batch_announces_what_its_images_do_alone(make_sure_decoder, annotations, name):
+def test_a_batch_announces_the_same_as_its_images_alone(make_sure_decoder, annotations, name):
     for seed in SEEDS:
         decoder = make_sure_decoder(seed)
         together, _ = watched(decoder, annotations, WAYS[name])
         for image in range(IMAGES):
             alone = beginnings_of(watched(decoder, annotations[image : image + 1], WAYS[name])[0], 0)
             told = beginnings_of(together, image)
-            # An image's last words are announced only where others of the batch go on after it.
+            # An image's last words are announced only where other images of the batch continue after it.
             assert told[: len(alone)] == alone and len(told) <= len(alone) + 1
 
 
-def test_words_are_announced_before_the_next_is_looked_for(make_sure_decoder, annotations, monkeypatch):
+def test_a_word_is_announced_before_the_next_step(make_sure_decoder, annotations, monkeypatch):
     decoder, events = make_sure_decoder(0), []
     step = decoder.step
     monkeypatch.setattr(decoder, "step", lambda *arguments: events.append("step") or step(*arguments))
@@ -148,7 +148,7 @@ def test_words_are_announced_before_the_next_is_looked_for(make_sure_decoder, an
     assert events == ["step", "word"] * int(found.lengths[0, 0]) + ["step"]
 
 
-def test_what_the_watcher_raises_ends_the_decoding(make_sure_decoder, annotations, monkeypatch):
+def test_an_error_of_the_watcher_ends_the_decoding(make_sure_decoder, annotations, monkeypatch):
     decoder, steps = make_sure_decoder(0), []
     step = decoder.step
     monkeypatch.setattr(decoder, "step", lambda *arguments: steps.append(1) or step(*arguments))

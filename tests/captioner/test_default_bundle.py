@@ -1,4 +1,4 @@
-"""Of captioner/bundles/default: the captioner that ships loads, is small enough, and says what a photo shows."""
+"""The shipped captioner (captioner/bundles/default) loads, is small, and describes photos correctly."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from captioner.captioner import Captioner
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PAPER = {"Bleu_2": 0.457, "Bleu_3": 0.314, "Bleu_4": 0.213, "METEOR": 0.203}
-"""The best of each column for Flickr8k in Xu et al. 2015, table 1, but BLEU-1: 0.67, and 0.662 here."""
+"""The best of each column for Flickr8k in Xu et al. 2015, table 1, except BLEU-1: 0.67 there, 0.662 here."""
 
 
 @pytest.fixture(scope="module")
@@ -19,11 +19,11 @@ def shipped() -> Captioner:
     return captioner.load(device="cpu")
 
 
-def test_it_is_small_enough_for_git():
+def test_the_bundle_is_small_enough_for_git():
     assert sum(file.stat().st_size for file in DEFAULT_BUNDLE.rglob("*")) <= 30e6
 
 
-def test_its_card_and_its_metrics_say_the_same(shipped):
+def test_the_card_shows_the_scores_of_its_metrics_which_beat_the_paper(shipped):
     scores = shipped.bundle.metrics["test"]
     for name, best in PAPER.items():
         assert scores[name] > best
@@ -31,20 +31,20 @@ def test_its_card_and_its_metrics_say_the_same(shipped):
 
 
 @pytest.mark.parametrize("photo, words", [("photographer", {"man", "camera"}), ("dogs", {"dog", "brown"})])
-def test_it_says_what_is_on_a_photo(shipped, photo, words):
+def test_the_caption_names_the_content_of_a_photo(shipped, photo, words):
     (caption,) = shipped.caption([EXAMPLES / f"{photo}.jpg"])
     assert words <= {*caption.words}
     assert caption.alphas.shape == (len(caption.words), 20, 20)
     assert np.allclose(caption.alphas.sum(axis=(1, 2)), 1, atol=1e-4)
 
 
-def test_its_card_says_how_often_it_points_at_what_it_names(shipped):
+def test_the_card_shows_how_often_maps_point_at_the_named_object(shipped):
     scores = shipped.bundle.metrics["validation"]
     assert scores["attention_correctness"] > 0.7 and scores["pointing"] > 0.75
     assert f"| {scores['attention_correctness']:.3f} | {scores['pointing']:.3f} |" in shipped.bundle.card
 
 
-def test_it_looks_at_the_dog_when_it_says_dog(shipped):
+def test_the_maps_of_the_word_dog_peak_on_a_dog(shipped):
     (caption,) = shipped.caption([EXAMPLES / "dogs.jpg"])
     maps = (
         caption.alphas[caption.words.index("dog")],
@@ -53,7 +53,7 @@ def test_it_looks_at_the_dog_when_it_says_dog(shipped):
     for alpha in maps:
         row, column = np.unravel_index(alpha.argmax(), alpha.shape)
         x, y = (column + 0.5) / 20, (row + 0.5) / 20
-        assert (0.30 < x < 0.53 and 0.23 < y < 0.47) or (0.46 < x < 0.69 and 0.43 < y < 0.67)  # either of the two
+        assert (0.30 < x < 0.53 and 0.23 < y < 0.47) or (0.46 < x < 0.69 and 0.43 < y < 0.67)  # on either of the dogs
 
 
 def test_a_photo_gets_the_same_caption_alone_and_in_a_batch(shipped):

@@ -1,3 +1,5 @@
+"""A missing package is reported with the extra that installs it."""
+
 import sys
 
 import pytest
@@ -6,13 +8,13 @@ from captioner.errors import ConfigError
 from captioner.extras import how_to_install, needs_extra
 
 
-def test_the_command_names_the_extra_and_the_package_where_one_is_enough():
+def test_the_advice_names_the_extra_and_the_single_package():
     assert how_to_install("training") == 'pip install "captioner[training]"'
     assert how_to_install("xmp", "exiv2") == 'pip install "captioner[xmp]", or pip install exiv2'
 
 
 @pytest.mark.parametrize("statement", ["import flask", "import flask.views", "from flask import Flask"])
-def test_a_package_that_is_missing_is_told_with_its_extra(monkeypatch, statement):
+def test_a_missing_package_is_named_with_its_extra(monkeypatch, statement):
     for name in [name for name in sys.modules if name.partition(".")[0] == "flask"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "flask", None)
@@ -21,17 +23,17 @@ def test_a_package_that_is_missing_is_told_with_its_extra(monkeypatch, statement
             exec(statement)
 
 
-def test_a_package_that_was_never_there_is_missing():
+def test_an_unknown_package_counts_as_missing():
     with pytest.raises(ConfigError, match="the package no_such_package is not installed"), needs_extra("training"):
         import no_such_package  # noqa: F401
 
 
-def test_a_module_that_an_installed_package_lacks_is_a_fault():
+def test_a_missing_module_of_an_installed_package_is_a_programming_error():
     with pytest.raises(ModuleNotFoundError, match="captioner.nothing"), needs_extra("training"):
         import captioner.nothing  # noqa: F401
 
 
-def test_other_errors_and_results_pass():
+def test_other_errors_and_successful_imports_pass_through():
     with pytest.raises(KeyError), needs_extra("training"):
         raise KeyError("a fault")
     with needs_extra("training"):

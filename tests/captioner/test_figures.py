@@ -1,4 +1,4 @@
-"""The figure strip holds every word, lit where its map is, whatever the photo and the caption."""
+"""The figure strip shows every word with its map, for any photo and caption."""
 
 from dataclasses import replace
 
@@ -10,7 +10,7 @@ from captioner.captioner import Caption
 from captioner.errors import ConfigError
 from captioner.figures import evidence_heading, figure_strip
 from captioner.images.photo import fit_image
-from tests.captioner.maps import FITS, argmax, caption_of, peaked
+from tests.support.maps import FITS, argmax, caption_of, peaked
 
 
 def test_a_strip_holds_the_photo_and_a_panel_for_each_word(photo):
@@ -19,10 +19,10 @@ def test_a_strip_holds_the_photo_and_a_panel_for_each_word(photo):
     assert figure.mode == "RGB" and figure.width > 4 * 140 and 90 < figure.height < 250
     pixels = np.array(figure)
     rows = [y for y in range(figure.height - 90) if (pixels[y : y + 90, 8:148] == np.array(photo)).all()]
-    assert len(rows) == 1  # the photo itself, pixel for pixel, comes first
+    assert len(rows) == 1  # the unchanged photo comes first
 
 
-def test_each_panel_is_lit_where_its_word_looked(photo):
+def test_each_panel_is_bright_where_its_word_attended(photo):
     grey = Image.new("RGB", (140, 90), (128, 128, 128))
     frame = fit_image(grey, 14, "squash")[1]
     cells = [(0, 0), (2, 4), (4, 1)]
@@ -40,17 +40,17 @@ def test_each_panel_is_lit_where_its_word_looked(photo):
 
 
 def panel_of(figure: Image.Image, index: int, columns: int, size: tuple[int, int]) -> np.ndarray:
-    """The panel of a figure in one row, 140 pixels wide, that holds the word of this index; 0 is the photo."""
+    """Return the panel of word `index` of a one-row figure, 140 pixels wide; panel 0 is the photo."""
     assert figure.width == columns * 148 + 8
     bottom = figure.height - 8 - 4
     return np.array(figure)[bottom - size[1] : bottom, 8 + index * 148 :][:, : size[0]]
 
 
 @pytest.mark.parametrize("grey", [0, 255])
-def test_outlines_lie_around_what_a_word_names_and_show_on_dark_and_bright(grey):
+def test_outlines_surround_the_named_object_and_show_on_dark_and_bright_photos(grey):
     photo = Image.new("RGB", (280, 180), (grey, grey, grey))  # drawn at half its size
     caption = caption_of("a dog runs", fit_image(photo, 14, "squash")[1])
-    caption.alphas[:] = 1.0  # lit all over
+    caption.alphas[:] = 1.0  # bright everywhere
     boxes = [(40, 20, 120, 100), (200, 0, 280, 180)]
     plain = figure_strip(photo, caption, columns=4, panel_width=140)
     figure = figure_strip(photo, caption, columns=4, panel_width=140, outlines={1: boxes})
@@ -66,13 +66,13 @@ def test_outlines_lie_around_what_a_word_names_and_show_on_dark_and_bright(grey)
         wanted[top + 2 : bottom - 2, left + 2 : right - 2] = False
     assert not (changed[2] & ~wanted).any()
     contrast = np.abs(panel_of(figure, 2, 4, (140, 90)).astype(int).mean(axis=2) - grey)
-    # All along each side one of the two tones stands out.
+    # Along each side one of the two tones stands out.
     assert contrast[11:49, 20:22].max(axis=1).min() > 80 and contrast[11:49, 58:60].max(axis=1).min() > 80
     assert contrast[10:12, 21:59].max(axis=0).min() > 80 and contrast[48:50, 21:59].max(axis=0).min() > 80
     assert figure.size == plain.size
 
 
-def test_outlines_of_scaled_photos_and_thin_boxes_stay_on_the_panel(photo):
+def test_outlines_of_scaled_photos_and_thin_boxes_stay_within_the_panel(photo):
     caption = caption_of("a dog", fit_image(photo, 14, "crop")[1])
     boxes = [(0.0, 0.0, 0.2, 90.0), (139.9, 89.9, 140.0, 90.0), (10.0, 10.0, 140.0, 90.0)]
     outlined = figure_strip(photo, caption, panel_width=140, outlines={1: boxes})
@@ -110,12 +110,12 @@ def test_any_text_fits(photo, text):
     frame = fit_image(photo, 14, "squash")[1]
     figure = figure_strip(photo, caption_of(text, frame), panel_width=96)
     pixels = np.array(figure)
-    assert (pixels[:, -3:] == 255).all()  # nothing runs over the edge
+    assert (pixels[:, -3:] == 255).all()  # nothing crosses the edge
 
 
 @pytest.mark.parametrize("size", [(10000, 10), (10, 10000), (1, 1)])
 @pytest.mark.parametrize("fit", FITS)
-def test_extreme_photos_give_sensible_figures(size, fit):
+def test_extreme_aspect_ratios_give_usable_figures(size, fit):
     photo = Image.new("RGB", size, (90, 120, 150))
     caption = caption_of("a long thing", fit_image(photo, 14, fit)[1])
     figure = figure_strip(photo, caption, panel_width=96)
@@ -123,7 +123,7 @@ def test_extreme_photos_give_sensible_figures(size, fit):
     assert (np.array(figure) == (90, 120, 150)).all(axis=2).sum() >= 96 * 12  # the photo is more than a hairline
 
 
-def test_wrong_figures_are_refused(photo):
+def test_invalid_figure_options_are_refused(photo):
     caption = caption_of("a dog", fit_image(photo, 14, "squash")[1])
     with pytest.raises(ConfigError, match="columns"):
         figure_strip(photo, caption, columns=0)
@@ -131,7 +131,7 @@ def test_wrong_figures_are_refused(photo):
         figure_strip(photo, caption, panel_width=3)
 
 
-def test_other_maps_are_drawn_in_place_of_the_attention_under_a_heading_that_says_so(photo):
+def test_other_maps_replace_the_attention_below_their_heading(photo):
     caption = caption_of("a dog runs", fit_image(photo, 14, "squash")[1])
     evidence = np.stack([peaked(row, 2, (5, 5)) for row in (0, 2, 4)])
     looked = figure_strip(photo, caption, panel_width=140)
@@ -146,20 +146,20 @@ def test_other_maps_are_drawn_in_place_of_the_attention_under_a_heading_that_say
     assert not np.array_equal(np.array(spoke)[:title], np.array(looked)[:title])
 
 
-def test_the_heading_of_evidence_says_what_it_is():
-    assert evidence_heading("a dog runs") == "a dog runs: what speaks for each word"
+def test_the_heading_of_occlusion_maps_names_them():
+    assert evidence_heading("a dog runs") == "a dog runs: occlusion map of each word"
     assert evidence_heading("") == ""
 
 
 @pytest.mark.parametrize("count, told", [(0, "0 maps"), (1, "1 map"), (3, "3 maps")])
-def test_maps_that_are_not_one_for_each_word_are_not_drawn(photo, count, told):
+def test_a_wrong_number_of_maps_is_refused(photo, count, told):
     caption = caption_of("a dog", fit_image(photo, 14, "crop")[1])
     with pytest.raises(ConfigError, match=f"{told} cannot be drawn for 2 words"):
         figure_strip(photo, caption, maps=np.ones((count, 5, 5)))
 
 
-def test_long_texts_are_measured_a_few_times(photo, monkeypatch):
-    """Each measure takes the longer, the longer the text: one for each character took seconds."""
+def test_long_texts_are_measured_only_a_few_times(photo, monkeypatch):
+    """Measuring takes time in proportion to the length: measuring once per character took seconds."""
     measured, getlength = [], ImageFont.FreeTypeFont.getlength
 
     def counted(font, text, *rest):

@@ -1,4 +1,4 @@
-"""What kind of word each is, and which words say the same."""
+"""The word list gives the kind of each word and decides which words mean the same."""
 
 import subprocess
 import sys
@@ -74,7 +74,7 @@ def test_words_have_the_kind_that_they_have_in_captions(kind, words):
         ("surfing", "surfer"),
     ],
 )
-def test_a_word_is_right_where_people_used_its_forms_synonyms_or_hyponyms(said, used):
+def test_a_word_is_right_if_the_references_use_its_forms_synonyms_or_hyponyms(said, used):
     assert same(said, used)
 
 
@@ -95,7 +95,7 @@ def test_a_word_is_right_where_people_used_its_forms_synonyms_or_hyponyms(said, 
         ("xyzzy", "dog"),
     ],
 )
-def test_it_is_wrong_where_people_used_a_hypernym_or_something_else(said, used):
+def test_a_word_is_wrong_if_the_references_use_a_hypernym_or_another_word(said, used):
     assert not same(said, used)
 
 
@@ -106,23 +106,23 @@ def test_it_is_wrong_where_people_used_a_hypernym_or_something_else(said, used):
         (("teddy", "bears"), "teddy_bears"),
         (("snow", "board"), "snowboard"),
         (("cell", "phone"), "cellphone"),
-        (("in", "formation"), None),  # says nothing of information
+        (("in", "formation"), None),  # not the word "information"
         (("red", "dog"), None),
         (("xyzzy", "board"), None),
     ],
 )
-def test_two_words_may_be_one_noun(words, noun):
+def test_two_words_may_form_one_noun(words, noun):
     assert compound(*words) == noun
 
 
-def test_english_is_told_from_other_languages():
+def test_english_is_distinguished_from_other_languages():
     assert is_english(tokenise("A brown dog chases a frisbee across the grass near xyzzy"))
     for text in (GERMAN, "un homme avec un chapeau rouge marche dans la rue", "两只狗在草地上玩", ""):
         assert not is_english(tokenise(text))
     assert language_of(tokenise("two dogs play in the snow")) is ENGLISH
 
 
-def test_without_a_list_frequent_words_are_function_words_and_only_the_same_word_is_right():
+def test_without_a_word_list_frequent_words_are_function_words_and_only_equal_words_match():
     rare = [f"wort{number}" for number in range(2000)]
     language = language_of(["der", "und"] * 50 + [f"oft{number}" for number in range(98)] * 2 + rare)
     assert language.name == "unlisted"
@@ -133,12 +133,12 @@ def test_without_a_list_frequent_words_are_function_words_and_only_the_same_word
     assert language.compound("hot", "dog") is None
 
 
-def test_of_few_words_only_a_tenth_are_function_words():
+def test_at_most_a_tenth_of_a_small_vocabulary_is_function_words():
     language = language_of(["der", "der", "und", "und", *(f"wort{number}" for number in range(18))])
     assert language == UnlistedLanguage(frozenset({"der", "und"}))
 
 
-def test_the_list_is_small_consistent_and_says_whose_it_is():
+def test_the_word_list_is_small_consistent_and_names_its_license():
     text = WORD_LIST.read_text(encoding="utf-8")
     assert len(text) < 400_000
     assert "WordNet" in text.partition("\n")[0]
@@ -150,9 +150,9 @@ def test_the_list_is_small_consistent_and_says_whose_it_is():
     for word, kind, base, synonyms, broader in rows:
         assert kind in set("nvad*-"), word
         assert not base or base in words, word
-        assert {*synonyms.split(), *broader.split()} <= bases, word  # relations stand between base forms
+        assert {*synonyms.split(), *broader.split()} <= bases, word  # relations hold between base forms
 
 
-def test_it_needs_no_torch():
+def test_the_lexicon_does_not_import_torch():
     code = "import captioner.lexicon, sys; captioner.lexicon.kind_of('dog'); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -1,4 +1,4 @@
-"""The command line captions what can be read, names what cannot, and draws where it was asked to."""
+"""The command line captions readable photos, reports unreadable ones, and draws pictures on request."""
 
 import io
 import json
@@ -26,7 +26,7 @@ from captioner.model.network import CaptionModel
 from captioner.model.weights import LoadedWeights
 from captioner.overlays import overlay
 from captioner.vocabulary import SPECIAL_WORDS, Vocabulary
-from tests.confidence_models import drawn_model
+from tests.support.confidence_models import drawn_model
 
 ROOT = Path(__file__).parents[2]
 WORDS = ("a", "dog", "cat", "runs", "sleeps", "on", "grass", "étoile", "the", "ball")
@@ -34,7 +34,7 @@ WORDS = ("a", "dog", "cat", "runs", "sleeps", "on", "grass", "étoile", "the", "
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory) -> str:
-    """A captioner with random weights, which says much the same of everything, in a 5 x 5 grid."""
+    """A captioner with random weights and a 5 x 5 grid, whose captions are all similar."""
     torch.manual_seed(3)
     config = CaptionerConfig(
         encoder="timm:test_efficientnet.r160_in1k", image_size=160, embedding_dim=8, hidden_dim=8, attention_dim=8
@@ -43,7 +43,7 @@ def bundle(tmp_path_factory) -> str:
     model = CaptionModel(config, len(vocabulary)).eval()
     with torch.no_grad():
         for weights in model.decoder.score.parameters():
-            weights.mul_(20)  # maps that differ from place to place
+            weights.mul_(20)  # maps that vary over the grid
     folder = tmp_path_factory.mktemp("bundles") / "tiny"
     options = DecodingOptions(beam_width=2, max_words=5, length_penalty=0.0)
     save_bundle(Bundle(model, vocabulary, LoadedWeights("timm:random", "0" * 64), options), folder)
@@ -52,12 +52,12 @@ def bundle(tmp_path_factory) -> str:
 
 @pytest.fixture
 def caption(bundle, capsys):
-    """Run the command in this process -> (exit status, standard output, standard error)."""
+    """Return a function that runs the command in this process -> (exit status, standard output, standard error)."""
 
     def run(*arguments: object, bundle: str | Path = bundle) -> tuple[int, str, str]:
         try:
             status = command.main([*map(str, arguments), "--bundle", str(bundle)])
-        except SystemExit as stop:  # argparse
+        except SystemExit as stop:  # raised by argparse
             status = stop.code
         return (status, *capsys.readouterr())
 
@@ -84,10 +84,10 @@ def process(*arguments: object, **options) -> subprocess.Popen:
     )
 
 
-# --- what is printed
+# --- output
 
 
-def test_a_line_for_each_photo_in_the_order_they_were_named(caption, photo):
+def test_each_photo_gives_a_line_in_the_given_order(caption, photo):
     paths = [photo(name, seed=seed) for seed, name in enumerate(["c.png", "a.jpg", "b.png"])]
     status, out, err = caption(*paths, "--batch-size", 2)
     assert (status, err) == (0, "")
@@ -107,7 +107,7 @@ def test_a_folder_a_glob_and_a_file_give_each_photo_once(caption, photo, tmp_pat
     ]  # fmt: skip
 
 
-def test_what_is_passed_over_in_a_folder_is_told_and_is_no_error(caption, photo, tmp_path):
+def test_skipped_files_of_a_folder_are_reported_without_an_error(caption, photo, tmp_path):
     photo("in/1.png")
     (tmp_path / "in" / "IMG_1.MOV").write_bytes(b"\0\0\0\x14ftypqt  " + bytes(20))
     status, out, err = caption(tmp_path / "in")
@@ -116,7 +116,7 @@ def test_what_is_passed_over_in_a_folder_is_told_and_is_no_error(caption, photo,
     assert caption(photo("in/1.png"))[2] == ""
 
 
-def test_a_guess_is_marked_for_people(caption, photo, tiny_bundle, tmp_path):
+def test_a_guess_is_marked_in_plain_output(caption, photo, tiny_bundle, tmp_path):
     trusting, doubting = tmp_path / "trusting", tmp_path / "doubting"
     save_bundle(replace(tiny_bundle, confidence=drawn_model(64, 2.0)), trusting)
     save_bundle(replace(tiny_bundle, confidence=drawn_model(64, -2.0)), doubting)
@@ -128,7 +128,7 @@ def test_a_guess_is_marked_for_people(caption, photo, tiny_bundle, tmp_path):
     assert len(several) == 2 and all(re.search(r" \(a guess, probability [\d.e-]+\)$", line) for line in several)
 
 
-def test_several_captions_come_with_falling_scores_and_probabilities(caption, photo):
+def test_several_captions_are_printed_in_order_of_probability(caption, photo):
     status, out, _ = caption(photo("a.png"), "--captions", 4)  # the bundle's beam of 2 is widened
     lines = out.splitlines()
     probabilities = [float(re.search(r" \(probability (\S+)\)$", line).group(1)) for line in lines]
@@ -154,7 +154,7 @@ def test_json_holds_words_maps_and_sizes(caption, photo):
             assert alpha.shape == (5, 5) and alpha.sum() == pytest.approx(1.0, abs=1e-5)
 
 
-def test_warnings_stand_on_standard_error_and_in_the_json(caption, photo, tmp_path):
+def test_warnings_appear_on_standard_error_and_in_the_json(caption, photo, tmp_path):
     good, cut, black = photo("good.jpg", 200, 150), tmp_path / "cut.jpg", tmp_path / "black.png"
     cut.write_bytes(good.read_bytes()[:-2])
     Image.new("RGB", (40, 30)).save(black)
@@ -183,7 +183,7 @@ def test_json_agrees_with_the_library(caption, photo, bundle):
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1"])
-def test_json_stays_json_where_the_terminal_lacks_a_letter(monkeypatch, encoding):
+def test_json_stays_valid_in_a_terminal_of_another_encoding(monkeypatch, encoding):
     stdout = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors="backslashreplace")
     monkeypatch.setattr(sys, "stdout", stdout)
     lines = command.JsonLines()
@@ -199,12 +199,12 @@ def test_json_stays_json_where_the_terminal_lacks_a_letter(monkeypatch, encoding
     assert ("é" in stdout.buffer.getvalue().decode(encoding)) == (encoding == "utf-8")
 
 
-def test_json_is_a_list_also_of_nothing(caption, photo, tmp_path):
+def test_json_of_no_photos_is_an_empty_list(caption, photo, tmp_path):
     status, out, err = caption(tmp_path / "gone.png", "--json")
     assert status == 2 and json.loads(out) == [] and err.count("\n") == 1
 
 
-def test_decoding_options_go_before_the_bundles(caption, photo):
+def test_decoding_options_override_the_bundles(caption, photo):
     path = photo("a.png")
     (entry,) = json.loads(caption(path, "--json", "--max-words", 2, "--beam-width", 1)[1])
     assert len(entry["words"]) <= 2
@@ -212,8 +212,8 @@ def test_decoding_options_go_before_the_bundles(caption, photo):
     assert drawn[0] == drawn[1] != drawn[2]
 
 
-def test_photos_are_decoded_ahead_but_not_all_at_once(bundle, photo, monkeypatch):
-    """Constant memory: of forty photos, no more wait than a batch and what threads hold."""
+def test_a_limited_number_of_photos_is_decoded_ahead(bundle, photo, monkeypatch):
+    """Memory is constant: of forty photos, only a batch and those held by the threads are decoded at a time."""
     import captioner
 
     loaded, waiting, most = captioner.load(bundle, runtime="exact"), 0, 0
@@ -255,7 +255,7 @@ def bad_files(folder: Path, whole: Path) -> dict[str, Path]:
     return files
 
 
-def test_each_bad_photo_is_named_in_a_sentence_and_the_others_are_captioned(caption, photo, tmp_path):
+def test_each_unreadable_photo_is_named_in_one_sentence_and_the_others_are_captioned(caption, photo, tmp_path):
     good = [photo("good1.png"), photo("good2.png"), photo("good3.png")]
     bad = bad_files(tmp_path, good[0])
     (tmp_path / "no-photos").mkdir()
@@ -270,7 +270,7 @@ def test_each_bad_photo_is_named_in_a_sentence_and_the_others_are_captioned(capt
 
 
 @pytest.mark.parametrize("damage", ["missing", "no words", "not json", "cut weights"])
-def test_a_broken_bundle_is_a_sentence(caption, photo, bundle, tmp_path, damage):
+def test_a_broken_bundle_is_reported_in_one_sentence(caption, photo, bundle, tmp_path, damage):
     broken = tmp_path / "broken"
     if damage != "missing":
         broken.mkdir()
@@ -315,7 +315,7 @@ def test_a_bad_option_is_named(caption, photo, options, named):
     ("photos", "options", "runtime"),
     [(1, [], "exact"), (3, [], "fast"), (1, ["--runtime", "fast"], "fast"), (3, ["--runtime", "exact"], "exact")],
 )
-def test_what_makes_captioning_fast_is_prepared_for_many_photos(caption, photo, monkeypatch, photos, options, runtime):
+def test_the_fast_runtime_is_the_default_for_several_photos(caption, photo, monkeypatch, photos, options, runtime):
     import captioner
 
     chosen, plain_load = [], captioner.load
@@ -325,7 +325,7 @@ def test_what_makes_captioning_fast_is_prepared_for_many_photos(caption, photo, 
         return plain_load(path, device, "exact")
 
     monkeypatch.setattr(captioner, "load", load)
-    monkeypatch.setattr("captioner.__main__.MANY_PHOTOS", 3)
+    monkeypatch.setattr("captioner.config.MANY_PHOTOS", 3)
     assert caption(*(photo(f"{number}.png") for number in range(photos)), *options)[0] == 0
     assert chosen == [runtime]
 
@@ -337,7 +337,7 @@ def test_options_may_stand_between_photos(caption, photo):
 # --- pictures
 
 
-def test_the_figure_of_one_photo_has_the_name_that_was_given(caption, photo, tmp_path):
+def test_the_figure_of_one_photo_has_the_given_name(caption, photo, tmp_path):
     status, out, _ = caption(photo("a.png"), "--figure", tmp_path / "new" / "strip.png")
     assert status == 0 and out.count("\n") == 1
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["strip.png"]
@@ -345,7 +345,7 @@ def test_the_figure_of_one_photo_has_the_name_that_was_given(caption, photo, tmp
         assert figure.width > 2 * 224
 
 
-def test_several_photos_never_overwrite_each_others_pictures(caption, photo, tmp_path):
+def test_pictures_of_several_photos_have_distinct_names(caption, photo, tmp_path):
     names = ["dog.png", "x/dog.png", "x/Dog.jpg", "dog-2.png", "cat.png"]
     paths = [photo(name, seed=seed) for seed, name in enumerate(names)]
     status, _, _ = caption(*paths, "--figure", tmp_path / "out" / "f.png", "--overlays", tmp_path / "over")
@@ -355,7 +355,7 @@ def test_several_photos_never_overwrite_each_others_pictures(caption, photo, tmp
     assert {path.name for path in (tmp_path / "over").iterdir()} == expected
 
 
-def test_overlays_lie_in_the_words_order_at_the_photos_size(caption, photo, tmp_path):
+def test_overlays_are_numbered_in_word_order_and_have_the_photos_size(caption, photo, tmp_path):
     (entry,) = json.loads(caption(photo("a.png", 50, 20), "--json", "--overlays", tmp_path / "over")[1])
     files = sorted((tmp_path / "over" / "a").iterdir())
     words = [word["text"] for word in entry["words"]]
@@ -365,7 +365,7 @@ def test_overlays_lie_in_the_words_order_at_the_photos_size(caption, photo, tmp_
             assert overlay.size == (50, 20)
 
 
-def test_cells_are_even_squares_and_smooth_maps_are_not(caption, tmp_path):
+def test_the_cells_option_draws_uniform_squares(caption, tmp_path):
     path = tmp_path / "half.png"
     photo = Image.new("RGB", (100, 100), "grey")
     photo.paste((0, 0, 200), (0, 0, 40, 100))
@@ -379,7 +379,7 @@ def test_cells_are_even_squares_and_smooth_maps_are_not(caption, tmp_path):
     assert (tmp_path / "smooth.png").read_bytes() != (tmp_path / "cells.png").read_bytes()
 
 
-def test_evidence_is_drawn_and_printed_where_it_is_asked_for(caption, photo, bundle, tmp_path):
+def test_occlusion_maps_are_drawn_and_printed_on_request(caption, photo, bundle, tmp_path):
     import captioner
 
     path = photo("a.png", 50, 20)
@@ -399,7 +399,7 @@ def test_evidence_is_drawn_and_printed_where_it_is_asked_for(caption, photo, bun
         np.testing.assert_allclose([word["alpha"] for word in found["words"]], one.alphas, atol=1e-5)
 
     best, maps, drawn = expected[0], loaded.evidence(path, expected[0], decoding), open_image(path)
-    heading = f"{best.text}: what speaks for each word"
+    heading = f"{best.text}: occlusion map of each word"
     with Image.open(tmp_path / "evidence.png") as figure:
         assert mean_difference(figure, figure_strip(drawn, best, maps=maps, heading=heading)) < 0.5
     for file, one in zip(sorted((tmp_path / "evidence" / "a").iterdir()), maps, strict=True):
@@ -413,7 +413,7 @@ def mean_difference(one: Image.Image, other: Image.Image) -> float:
     return float(np.abs(np.asarray(one, dtype=float) - np.asarray(other, dtype=float)).mean())
 
 
-def test_evidence_is_asked_with_the_options_of_the_caption_and_only_where_it_shows(caption, photo, monkeypatch):
+def test_occlusion_maps_use_the_captions_options_and_are_computed_only_if_shown(caption, photo, monkeypatch):
     asked = []
     evidence = Captioner.evidence
     monkeypatch.setattr(Captioner, "evidence", lambda *args: asked.append(args[3]) or evidence(*args))
@@ -422,14 +422,14 @@ def test_evidence_is_asked_with_the_options_of_the_caption_and_only_where_it_sho
     assert [options.hard_context for options in asked] == ["expected"]
 
 
-def test_pictures_that_cannot_be_written_are_a_sentence(caption, photo, tmp_path):
+def test_pictures_that_cannot_be_written_are_reported_in_one_sentence(caption, photo, tmp_path):
     (tmp_path / "file").write_text("in the way")
     for option, place in (("--figure", tmp_path / "file" / "f.png"), ("--overlays", tmp_path / "file")):
         status, _, err = caption(photo("a.png"), option, place)
         assert status == 2 and err.startswith("error: ") and str(tmp_path / "file") in err and err.count("\n") == 1
 
 
-def test_a_name_of_dots_stays_in_the_folder():
+def test_file_names_of_dots_give_names_within_the_folder():
     assert list(command.unique_names([Path("...jpg"), Path("..png"), Path(".a.jpg")]).values()) == [
         "photo", "photo-2", "a",
     ]  # fmt: skip
@@ -439,8 +439,8 @@ def test_a_name_of_dots_stays_in_the_folder():
 
 
 @pytest.mark.stress
-def test_as_a_process_it_captions_with_unprintable_names_and_no_warnings(bundle, photo, tmp_path):
-    """Warnings are shown here: whatever a user would see on standard error fails the test."""
+def test_the_process_captions_undecodable_file_names_without_warnings(bundle, photo, tmp_path):
+    """Warnings are enabled: anything that a user would see on standard error fails the test."""
     odd = os.path.join(os.fsencode(tmp_path), b"caf\xe9.png")
     os.rename(photo("a.png"), odd)
     running = process(os.fsdecode(odd), "--json", "--bundle", bundle, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -450,13 +450,13 @@ def test_as_a_process_it_captions_with_unprintable_names_and_no_warnings(bundle,
     assert os.fsencode(entry["image"]) == odd
 
 
-def test_help_does_not_wait_for_torch():
+def test_help_does_not_import_torch():
     code = "import sys; from captioner.__main__ import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
     code += "assert not {'torch', 'numpy', 'PIL', 'timm'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, stdout=subprocess.DEVNULL, timeout=300)
 
 
-def test_help_to_a_reader_that_has_left_is_quiet():
+def test_help_to_a_closed_pipe_is_quiet():
     ours, theirs = os.pipe()
     os.close(ours)
     running = process("--help", stdout=theirs, stderr=subprocess.PIPE)
@@ -465,7 +465,7 @@ def test_help_to_a_reader_that_has_left_is_quiet():
 
 
 @pytest.mark.stress
-def test_ctrl_c_and_a_reader_that_leaves_end_it_quietly(bundle, photo, tmp_path):
+def test_ctrl_c_and_a_closed_pipe_end_the_process_quietly(bundle, photo, tmp_path):
     for number in range(300):
         os.link(photo("one.png"), tmp_path / f"{number}.jpg")
     command_line = [tmp_path, "--bundle", bundle, "--batch-size", 1, "--captions", 2]
@@ -486,7 +486,7 @@ def test_ctrl_c_and_a_reader_that_leaves_end_it_quietly(bundle, photo, tmp_path)
     ("terminal", "photos", "batch_size", "shown"),
     [(True, 3, 2, True), (True, 3, 3, False), (False, 3, 2, False), (False, 5, 2, True)],
 )
-def test_a_bar_for_several_batches_on_a_terminal_or_of_many_photos(
+def test_a_progress_bar_is_shown_on_a_terminal_or_for_many_photos(
     caption, photo, monkeypatch, terminal, photos, batch_size, shown
 ):
     monkeypatch.setattr(command, "MANY_PHOTOS", 5)

@@ -1,4 +1,4 @@
-"""A set of names that takes eight bytes for each."""
+"""A set of names that takes eight bytes per name."""
 
 import os
 
@@ -9,7 +9,7 @@ from captioner import name_set
 from captioner.name_set import NameSet, name_hash
 
 
-def test_it_is_a_set_also_when_most_of_it_is_sorted(monkeypatch):
+def test_the_set_stays_correct_when_most_of_it_is_sorted(monkeypatch):
     monkeypatch.setattr(name_set, "_RECENT", 16)
     names, rng = NameSet(), np.random.default_rng(0)
     known: set[str] = set()
@@ -20,7 +20,7 @@ def test_it_is_a_set_also_when_most_of_it_is_sorted(monkeypatch):
         known.add(name)
     assert len(names) == len(known) and names._sorted.nbytes <= 8 * len(known)
     assert all(name in names for name in known) and "folder/500.jpg" not in names
-    assert any(name_hash(name) >= 2**63 for name in known)  # where a float would stand in for two numbers
+    assert any(name_hash(name) >= 2**63 for name in known)  # where floats could not distinguish two numbers
 
 
 @pytest.mark.parametrize("name", ["é.jpg", os.fsdecode(b"caf\xe9.jpg"), ""])
@@ -29,5 +29,5 @@ def test_a_name_need_not_be_text(name):
     assert names.add(name) and not names.add(name)
 
 
-def test_a_hash_is_the_same_everywhere():
-    assert name_hash("a") == 4681665781835383343  # a run on another machine, or years later, shares the work by it
+def test_a_hash_is_the_same_on_every_machine():
+    assert name_hash("a") == 4681665781835383343  # later runs and runs on other machines share the work by it

@@ -1,4 +1,4 @@
-"""Evidence by hiding places, against hiding them by hand."""
+"""Occlusion maps equal occlusion by hand."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def annotations_of(places: int = 6) -> torch.Tensor:
 
 @torch.no_grad()
 def log_prob_without(decoder, annotations, place: int | None, position: int) -> float:
-    """Of the word at a position, where one place is not read before it; the words before were chosen with all."""
+    """Return the log-probability of the word at `position` with one location occluded; earlier words read all."""
     features = decoder.prepare(annotations.unsqueeze(0))
     state = decoder.initial_state(features, 1)
     for before in [START, *WORDS][:position]:
@@ -32,7 +32,7 @@ def log_prob_without(decoder, annotations, place: int | None, position: int) -> 
 @pytest.mark.parametrize(
     "options", [{}, {"attention": "hard"}, {"attention": "none"}, {"score": "dot", "query": "hidden_word"}]
 )
-def test_evidence_is_what_hiding_a_place_costs_the_word(make_decoder, options):
+def test_an_occlusion_map_is_the_loss_in_probability_at_each_location(make_decoder, options):
     decoder, annotations = make_decoder(words=8, **options), annotations_of()
     maps = evidence_maps(decoder, annotations, torch.tensor(WORDS))
     assert maps.shape == (3, 6)
@@ -44,7 +44,7 @@ def test_evidence_is_what_hiding_a_place_costs_the_word(make_decoder, options):
         np.testing.assert_allclose(maps[position].numpy(), expected, atol=1e-3)
 
 
-def test_of_more_places_than_are_hidden_together_all_are_asked(make_decoder):
+def test_grids_larger_than_one_batch_of_occlusions_are_covered(make_decoder):
     decoder, annotations = make_decoder(words=8), annotations_of(150)
     (whole,) = evidence_maps(decoder, annotations, torch.tensor([5]))
     order = torch.randperm(150, generator=torch.Generator().manual_seed(0))
@@ -52,14 +52,14 @@ def test_of_more_places_than_are_hidden_together_all_are_asked(make_decoder):
     torch.testing.assert_close(moved, whole[order], atol=1e-4, rtol=1e-3)
 
 
-def test_where_no_place_matters_all_have_the_same(make_decoder):
+def test_the_map_is_uniform_where_no_location_matters(make_decoder):
     decoder = make_decoder(words=8)
-    same = annotations_of()[:1].expand(6, -1)  # the others tell what a hidden one would
+    same = annotations_of()[:1].expand(6, -1)  # all annotations are equal, so that an occluded one loses nothing
     torch.testing.assert_close(evidence_maps(decoder, same, torch.tensor([5])).sum(dim=-1), torch.ones(1))
     assert evidence_maps(decoder, same, torch.tensor([], dtype=torch.long)).shape == (0, 6)
 
 
-def test_a_captioner_tells_the_evidence_for_its_caption(tiny_bundle):
+def test_a_captioner_computes_the_occlusion_maps_of_its_caption(tiny_bundle):
     captioner = Captioner(tiny_bundle, "cpu")
     (caption,) = captioner.caption([photo(0)])
     maps = captioner.evidence(photo(0), caption)

@@ -1,4 +1,4 @@
-"""Heat maps lie where the model looked, on photos of every shape."""
+"""Heat maps lie at the attended locations, on photos of every shape."""
 
 import io
 import tracemalloc
@@ -11,13 +11,13 @@ from captioner import overlays
 from captioner.errors import ConfigError, ImageError
 from captioner.images.photo import ImageFrame, _seen_box, fit_image, open_image
 from captioner.overlays import _cached_axis, heat_map, overlay, save_overlays, scaled_to
-from tests.captioner.maps import FITS, argmax, caption_of, frame_of, peaked
+from tests.support.maps import FITS, argmax, caption_of, frame_of, peaked
 
 
 @pytest.mark.parametrize("fit", FITS)
 @pytest.mark.parametrize("smooth", [True, False])
-def test_the_peak_lands_on_what_the_model_saw_in_a_rotated_photo(fit, smooth):
-    """The whole way: a camera held sideways, a mark in the photo, the square, the cell that holds it, the heat."""
+def test_the_peak_lands_on_the_attended_pixel_of_a_rotated_photo(fit, smooth):
+    """End to end: a camera held sideways, a mark in the photo, the square, the cell with the mark, the heat map."""
     upright = Image.new("RGB", (210, 330), (0, 0, 60))
     mark = (93, 186)
     upright.paste((255, 255, 255), (mark[0] - 6, mark[1] - 6, mark[0] + 6, mark[1] + 6))
@@ -76,7 +76,7 @@ def test_smooth_maps_pass_through_the_cells_and_do_not_jump():
 
 
 @pytest.mark.parametrize("smooth", [True, False])
-def test_what_was_not_seen_is_cold(smooth):
+def test_pixels_outside_the_seen_box_have_no_heat(smooth):
     heat = heat_map(np.full((3, 3), 1 / 9), frame_of(300, 100, "crop"), smooth=smooth)
     assert (heat[:, :100] == 0).all() and (heat[:, 200:] == 0).all() and (heat[:, 100:200] == 1).all()
 
@@ -98,7 +98,7 @@ def test_a_peak_thinner_than_a_pixel_is_not_lost(size, smooth):
         assert abs(y - (cell[0] + 0.5) / 14 * size[1]) <= max(1, size[1] / 14)
 
 
-def test_a_thin_peak_beats_broad_warmth():
+def test_a_thin_peak_wins_over_a_broad_plateau():
     alpha = np.full((40, 1), 1e-3)
     alpha[5], alpha[20:28] = 1.0, 0.7
     for smooth in (True, False):
@@ -112,7 +112,7 @@ def test_another_size_shows_the_same_map():
     np.testing.assert_allclose(np.array(argmax(small)) * 5, argmax(large), atol=5)
 
 
-def test_an_empty_map_is_cold_and_a_wrong_one_is_refused():
+def test_an_empty_map_has_no_heat_and_an_invalid_one_is_refused():
     frame = frame_of(20, 10)
     assert (heat_map(np.zeros((3, 3)), frame) == 0).all()
     for wrong in (np.zeros(9), np.zeros((0, 3)), np.full((3, 3), np.nan), np.full((3, 3), -1.0)):
@@ -123,7 +123,7 @@ def test_an_empty_map_is_cold_and_a_wrong_one_is_refused():
 
 
 @pytest.mark.parametrize("fit", FITS)
-def test_the_photo_shows_through_where_the_model_did_not_look(photo, fit):
+def test_the_photo_is_unchanged_at_locations_without_attention(photo, fit):
     alpha = np.zeros((7, 7))
     alpha[3, 3] = 1.0
     frame = fit_image(photo, 14, fit)[1]
@@ -132,7 +132,7 @@ def test_the_photo_shows_through_where_the_model_did_not_look(photo, fit):
     assert changed[heat_map(alpha, frame) > 0.9].min() > 10
 
 
-def test_opacity_and_colour_maps(photo):
+def test_opacity_and_colour_maps_are_applied_and_checked(photo):
     frame, alpha = fit_image(photo, 14, "squash")[1], peaked(3, 3)
     assert overlay(photo, alpha, frame, opacity=0.0).tobytes() == photo.tobytes()
     solid = np.array(overlay(photo, np.ones((2, 2)), frame, opacity=1.0, colour_map="gray"))
@@ -143,7 +143,7 @@ def test_opacity_and_colour_maps(photo):
         overlay(photo, alpha, frame, opacity=1.5)
 
 
-def test_another_photo_than_the_captioned_is_refused(photo):
+def test_a_photo_other_than_the_captioned_one_is_refused(photo):
     frame = fit_image(photo, 14, "crop")[1]
     with pytest.raises(ImageError, match="90 x 140 and the captioned one was 140 x 90"):
         overlay(photo.transpose(Image.Transpose.ROTATE_90), peaked(1, 1), frame)
@@ -154,7 +154,7 @@ def test_another_photo_than_the_captioned_is_refused(photo):
 
 
 @pytest.mark.parametrize("smooth", [True, False])
-def test_a_large_photo_is_drawn_from_a_smaller_map(photo, smooth, monkeypatch):
+def test_a_large_photo_is_drawn_from_a_smaller_heat_map(photo, smooth, monkeypatch):
     frame = fit_image(photo, 14, "pad")[1]
     exact = np.array(overlay(photo, peaked(3, 4), frame, smooth)).astype(int)
     asked = []
@@ -177,7 +177,7 @@ def test_an_overlay_is_saved_for_each_word_under_a_safe_name(photo, tmp_path):
         assert open_image(path).tobytes() == overlay(photo, alpha, caption.frame).tobytes()
 
 
-def test_large_photos_are_saved_smaller(photo, tmp_path, monkeypatch):
+def test_large_photos_are_saved_at_a_smaller_size(photo, tmp_path, monkeypatch):
     monkeypatch.setattr(overlays, "MAX_SAVED_SIDE", 70)
     paths = save_overlays(photo, caption_of("dog", fit_image(photo, 14, "crop")[1]), tmp_path)
     assert open_image(paths[0]).size == (70, 45)
@@ -198,7 +198,7 @@ def test_overlays_of_other_maps_are_saved(photo, tmp_path):
 
 @pytest.mark.parametrize("size", [(10000, 10), (10, 10000), (1, 1)])
 @pytest.mark.parametrize("fit", FITS)
-def test_extreme_photos_keep_their_size(size, fit):
+def test_photos_of_extreme_aspect_ratios_keep_their_size(size, fit):
     photo = Image.new("RGB", size, (90, 120, 150))
     assert overlay(photo, peaked(2, 3, (5, 5)), frame_of(*size, fit)).size == size
 
@@ -215,10 +215,10 @@ def test_empty_and_faint_maps_are_drawn(photo, smooth):
 @pytest.mark.parametrize("smooth", [True, False])
 @pytest.mark.parametrize("fit", FITS)
 @pytest.mark.parametrize("size", [(2_000_000, 1), (1, 2_000_000)])
-def test_memory_follows_the_picture_and_not_the_proportions_of_the_photo(size, fit, smooth):
+def test_memory_depends_on_the_drawn_size_and_not_on_the_aspect_ratio(size, fit, smooth):
     frame = ImageFrame(*size, _seen_box(*size, fit))
     scaled = Image.new("RGB", scaled_to(size, 1024))
-    overlay(scaled, peaked(1, 0, (2, 2)), frame, smooth)  # what is loaded once
+    overlay(scaled, peaked(1, 0, (2, 2)), frame, smooth)  # load everything that is loaded once
     _cached_axis.cache_clear()
     tracemalloc.start()
     try:
@@ -230,7 +230,7 @@ def test_memory_follows_the_picture_and_not_the_proportions_of_the_photo(size, f
     assert peak < 500_000 and kept < 100_000
 
 
-def test_long_axes_are_not_kept():
+def test_long_axes_are_not_cached():
     _cached_axis.cache_clear()
     frame = frame_of(50_000, 2)
     heat_map(peaked(1, 1), frame)
@@ -246,8 +246,8 @@ def test_long_axes_are_not_kept():
 @pytest.mark.parametrize("smooth", [True, False])
 @pytest.mark.parametrize("size", [(300, 7), (7, 300), (61, 40)])
 @pytest.mark.parametrize("fit", FITS)
-def test_a_pixel_has_the_most_of_its_samples(size, fit, smooth):
-    """Every sample of a coarse picture, made the long way: also where only some of a pixel's samples lie in a cell."""
+def test_each_pixel_takes_the_maximum_of_its_samples(size, fit, smooth):
+    """Every sample of a coarse picture, computed directly, also where only some of a pixel's samples lie in a cell."""
     frame, alpha = frame_of(*size, fit), np.random.default_rng(2).random((5, 9))
     axes = []
     for pixels, length, (start, end), cells in (
@@ -274,7 +274,7 @@ def test_a_pixel_has_the_most_of_its_samples(size, fit, smooth):
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])
-def test_maps_that_are_not_one_for_each_word_are_not_saved(photo, tmp_path, count):
+def test_a_wrong_number_of_maps_is_not_saved(photo, tmp_path, count):
     caption = caption_of("a dog", fit_image(photo, 14, "crop")[1])
     with pytest.raises(ConfigError, match=f"^{count} maps? cannot be drawn for 2 words"):
         save_overlays(photo, caption, tmp_path / "new", maps=np.ones((count, 5, 5)))

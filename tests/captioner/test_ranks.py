@@ -1,4 +1,4 @@
-"""Which of torchrun's processes this is. How they share and wait is in test_bulk.py, with real ones."""
+"""Ranks are read from torchrun's environment and share names. Sharing by real processes is in bulk/test_run.py."""
 
 import pytest
 
@@ -16,19 +16,19 @@ def untold(monkeypatch):
         monkeypatch.delenv(name, raising=False)
 
 
-def test_torchrun_tells_which_it_is(monkeypatch):
+def test_the_rank_is_read_from_torchruns_environment(monkeypatch):
     assert Ranks.from_environment() == ALONE
     for name, value in TOLD.items():
         monkeypatch.setenv(name, value)
     assert Ranks.from_environment() == Ranks(rank=5, size=8, local_rank=1, local_size=4)
 
 
-def test_a_process_alone_waits_for_nobody_and_has_everything():
+def test_a_single_process_waits_for_no_rank_and_has_every_name():
     with connected(ALONE):
         ALONE.wait()
     assert all(ALONE.has(str(number)) for number in range(100))
 
 
-def test_every_name_is_one_ranks_and_none_has_much_more_than_the_others():
+def test_every_name_belongs_to_one_rank_and_shares_are_even():
     shares = [sum(Ranks(rank, 4).has(f"photo-{number}.jpg") for number in range(4000)) for rank in range(4)]
     assert sum(shares) == 4000 and max(shares) - min(shares) < 200

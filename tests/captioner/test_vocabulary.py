@@ -1,4 +1,4 @@
-"""Text to words to ids and back, in any language."""
+"""Text becomes words and ids and back, in any language."""
 
 import unicodedata
 
@@ -33,11 +33,11 @@ from captioner.vocabulary import END, PAD, SPECIAL_WORDS, START, UNKNOWN, Vocabu
         (" \t\n…!? 🐶 ", ""),
     ],
 )
-def test_tokenise(text, words):
+def test_tokenise_splits_text_into_lower_case_words(text, words):
     assert tokenise(text) == [unicodedata.normalize("NFC", word) for word in words.split()]
 
 
-def test_the_same_letters_are_the_same_words_however_they_are_encoded():
+def test_tokenise_ignores_the_unicode_normal_form():
     apart, together = unicodedata.normalize("NFD", "Près du café"), unicodedata.normalize("NFC", "près du CAFÉ")
     assert apart != together.lower() and tokenise(apart) == tokenise(together)
 
@@ -46,7 +46,7 @@ def test_the_same_letters_are_the_same_words_however_they_are_encoded():
     "text",
     ["a dog 's ball", "一只狗在草地上", "コーヒーを飲む", "หมาวิ่ง", "l'homme à vélo", "don't run", "3 个 app 狗", ""],
 )
-def test_words_joined_are_the_same_words_again(text):
+def test_joined_words_give_the_same_words_again(text):
     assert tokenise(join_words(tokenise(text))) == tokenise(text)
 
 
@@ -60,11 +60,11 @@ def test_words_joined_are_the_same_words_again(text):
         ("'s", "'s"),
     ],
 )
-def test_join_words(words, text):
+def test_join_words_spaces_words_as_the_language_does(words, text):
     assert join_words(words.split()) == text
 
 
-def test_build_keeps_frequent_words_the_most_frequent_first_ties_by_name():
+def test_build_keeps_frequent_words_most_frequent_first_and_ties_by_name():
     vocabulary = Vocabulary.build(["A dog runs", "a dog sits", "a cat sits", "the bird"], min_count=2)
     assert vocabulary.words == (*SPECIAL_WORDS, "a", "dog", "sits")
     assert len(vocabulary) == 7
@@ -76,7 +76,7 @@ def test_the_special_words_have_the_first_ids():
     assert (PAD, START, END, UNKNOWN) == (0, 1, 2, 3)
 
 
-def test_encode_and_decode(tiny_vocabulary):
+def test_decode_inverts_encode_except_for_special_words(tiny_vocabulary):
     tokens = tiny_vocabulary.encode("The DOG sings on grass.")
     assert tokens == [8, 5, UNKNOWN, 7, 9]
     assert tiny_vocabulary.decode([START, *tokens, END, PAD, PAD]) == ["the", "dog", "on", "grass"]
@@ -88,10 +88,10 @@ def test_encode_and_decode(tiny_vocabulary):
         (["a", "dog"], "first words of a vocabulary must be <pad> <start> <end> <unk>"),
         ([*SPECIAL_WORDS[:3], "dog"], "first words"),
         ([], "first words"),
-        ([*SPECIAL_WORDS, "a", "dog", "a"], "'a' stands in the vocabulary twice"),
-        ([*SPECIAL_WORDS, "<end>"], "'<end>' stands in the vocabulary twice"),
+        ([*SPECIAL_WORDS, "a", "dog", "a"], "'a' is in the vocabulary twice"),
+        ([*SPECIAL_WORDS, "<end>"], "'<end>' is in the vocabulary twice"),
     ],
 )
-def test_a_vocabulary_that_cannot_be_one_is_refused(words, message):
+def test_an_invalid_vocabulary_is_refused(words, message):
     with pytest.raises(ValueError, match=message):
         Vocabulary(words)

@@ -1,4 +1,4 @@
-"""What happens to a service that nobody wishes for: real services, real disks, real locks."""
+"""Faults of the service's environment: real services, real disks, real locks."""
 
 import shutil
 import subprocess
@@ -26,19 +26,19 @@ def bundle(tmp_path_factory) -> Path:
 
 @dataclass(frozen=True)
 class SmallDisk:
-    """A file system of `DISK_MB` that only processes of its own namespace see at `path`."""
+    """A file system of `DISK_MB`, visible at `path` only to processes in its namespace."""
 
     path: Path
     within: tuple[str, ...]
-    """A command before another one, which it then runs there."""
+    """The command prefix that runs another command in the namespace."""
     outside: Path
-    """The same folder, for everybody else."""
+    """The same folder as seen from outside the namespace."""
 
     def run(self, *command: str) -> None:
         subprocess.run([*self.within, *command], check=True)
 
     def fill(self) -> Path:
-        """-> the file that leaves no room for anything."""
+        """Write a file that fills the disk, and return its path."""
         filler = self.outside / "filler"
         with open(filler, "wb", buffering=0) as file:
             try:
@@ -51,13 +51,13 @@ class SmallDisk:
 
 @pytest.fixture(scope="module")
 def small_disk(tmp_path_factory) -> Iterator[SmallDisk]:
-    """Skips where a process may not mount anything, be it in a namespace of its own."""
+    """Skips where a process may not mount anything, not even in its own namespace."""
     path = tmp_path_factory.mktemp("disk")
     tools = [shutil.which(tool) for tool in ("unshare", "nsenter", "mount")]
     apart = ["unshare", "--map-root-user", "--mount"]
     mount = f"mount -t tmpfs -o size={DISK_MB}m,mode=755 none '{path}'"
     if None in tools or subprocess.run([*apart, "sh", "-c", mount], capture_output=True).returncode:
-        pytest.skip("this system lets nobody mount a small file system: user namespaces are switched off")
+        pytest.skip("a small file system cannot be mounted: user namespaces are disabled")
     holder = subprocess.Popen(
         [*apart, "sh", "-c", f"{mount} && echo mounted && exec sleep 600"], stdout=subprocess.PIPE, text=True
     )
@@ -71,7 +71,7 @@ def small_disk(tmp_path_factory) -> Iterator[SmallDisk]:
 
 
 def faults(client: httpx.Client) -> dict[str, str]:
-    """What is wrong, as the service says itself: where -> the sentence."""
+    """Return the faults that the service reports: part -> sentence."""
     response = client.get("/api/health/ready")
     document = response.json()
     found = {error["where"]: error["message"] for error in document["errors"]}
@@ -86,7 +86,7 @@ def faults(client: httpx.Client) -> dict[str, str]:
 
 @pytest.fixture
 def wait_for() -> Callable[..., dict[str, str]]:
-    """Wait until exactly these things are wrong -> the sentences."""
+    """Return a function that waits until exactly these faults are reported -> their sentences."""
 
     def wait(client: httpx.Client, *where: str, seconds: float = 20) -> dict[str, str]:
         end = time.monotonic() + seconds

@@ -1,18 +1,19 @@
-"""A clock that is put forward or back by a day while the service works."""
+"""A clock that jumps by a day does not affect captions, limits, or trainings."""
 
 import time
 
 import pytest
 
-from service.http.rates import Rates, TooOften
-from tests.service.pictures import picture_bytes
+from service.http.rates import TooOften
+from tests.support.limited_app import LimitedApp
+from tests.support.pictures import picture_bytes
 
 DAY = 24 * 3600.0
 
 
 @pytest.fixture
 def jump(monkeypatch):
-    """Put the clock forward by so many seconds, or back."""
+    """Return a function that moves the clock by a number of seconds."""
     real = time.time
 
     def put(seconds: float) -> None:
@@ -22,9 +23,10 @@ def jump(monkeypatch):
 
 
 @pytest.mark.parametrize("seconds", [DAY, -DAY])
-def test_captions_and_deadlines_know_nothing_of_it(start, jump, wait_for, seconds):
+def test_captions_and_deadlines_ignore_clock_jumps(start, jump, wait_for, seconds):
     running = start(deadline_seconds=10)
-    running.client.headers["Connection"] = "close"  # one that is open as the clock jumps was idle for a day, and goes
+    # An open connection would count as idle for a day after the jump, and be closed.
+    running.client.headers["Connection"] = "close"
     for moment in (0, seconds):
         jump(moment)
         made = running.client.post("/api/captions", content=picture_bytes(), headers={"Content-Type": "image/jpeg"})
@@ -32,11 +34,11 @@ def test_captions_and_deadlines_know_nothing_of_it(start, jump, wait_for, second
         assert running.client.put(f"{made.headers['Location']}/correction", json={"text": "a dog"}).status_code == 200
         wait_for(running.client)
     ids = [entry["id"] for entry in running.client.get("/api/captions").json()["captions"]]
-    assert ids[0] == made.json()["id"], "the newest stands first, whatever the clock said"
+    assert ids[0] == made.json()["id"], "the newest is first, whatever the clock"
 
 
 @pytest.mark.parametrize("seconds", [DAY, -DAY])
-def test_nobody_is_kept_out_for_a_day(start, jump, seconds):
+def test_clients_are_not_locked_out_for_a_day(start, jump, seconds):
     running = start()
     running.client.headers["Connection"] = "close"
     wrong = {"Authorization": "Bearer wrong"}
@@ -48,12 +50,12 @@ def test_nobody_is_kept_out_for_a_day(start, jump, seconds):
     assert running.client.get("/api/datasets").status_code == 200
     while (answer := running.client.get("/api/datasets", headers=wrong)).status_code == 401:
         pass
-    assert answer.status_code == 429, "guesses are counted as before"
+    assert answer.status_code == 429, "guesses are still counted"
 
 
 @pytest.mark.parametrize("seconds", [DAY, -DAY])
-def test_nobody_who_asked_often_waits_for_a_day(jump, seconds):
-    rates = Rates(2)
+def test_rate_limits_do_not_last_a_day(jump, seconds):
+    rates = LimitedApp(2)
     for _ in range(2):
         rates.count("10.0.0.1")
     jump(seconds)
@@ -64,7 +66,7 @@ def test_nobody_who_asked_often_waits_for_a_day(jump, seconds):
     assert 1 <= refused.value.seconds <= 60
 
 
-def test_trainings_wait_and_can_be_cancelled(start, jump):
+def test_trainings_stay_queued_and_can_be_cancelled(start, jump):
     trainings = start().service.trainings
     request = {"dataset": "0" * 32, "replay": None}
     first = trainings.add(request)

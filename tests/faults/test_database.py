@@ -1,4 +1,4 @@
-"""A database that another process keeps to itself."""
+"""A locked database delays or refuses writes, and recovers."""
 
 import contextlib
 import subprocess
@@ -12,7 +12,7 @@ from sqlalchemy.exc import OperationalError
 
 from service.store import captions as store
 from service.store import database
-from tests.service.pictures import picture_bytes
+from tests.support.pictures import picture_bytes
 
 KEEPER = """
 import sqlite3, sys
@@ -25,14 +25,14 @@ sys.stdin.read()
 
 @contextlib.contextmanager
 def locked(file: Path) -> Iterator[None]:
-    """Another process holds the lock."""
+    """Hold the lock in another process."""
     command = [sys.executable, "-c", KEEPER, str(file)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "locked\n"
         yield
 
 
-def test_a_locked_database(start, monkeypatch, wait_for):
+def test_a_locked_database_refuses_writes_allows_reads_and_recovers(start, monkeypatch, wait_for):
     monkeypatch.setattr(database, "_BUSY_MS", 3000)
     monkeypatch.setattr(database, "_CHECK_MS", 200)
     running = start()
@@ -54,7 +54,7 @@ def test_a_locked_database(start, monkeypatch, wait_for):
             writer.start()
         assert client.get("/api/captions").json()["total"] == 1
         assert client.get(f"/api/captions/{made['id']}").json() == made
-        assert not answers, "reading does not wait for the lock that all of these wait for"
+        assert not answers, "reads do not wait for the lock that these writers wait for"
         for writer in writers:
             writer.join()
         assert {answer.status_code for answer in answers} == {503}
@@ -69,17 +69,17 @@ def test_a_locked_database(start, monkeypatch, wait_for):
         waiting.start()
         time.sleep(0.5)
     waiting.join()
-    assert answers[-1].status_code == 200, "it was free again before the writer gave up"
+    assert answers[-1].status_code == 200, "the lock was released before the writer timed out"
     assert client.get(f"/api/captions/{made['id']}").json()["correction"]["text"] == "in time"
 
 
-def test_a_caption_whose_history_cannot_be_trimmed_is_kept_and_told(start, monkeypatch, caplog):
+def test_a_caption_is_kept_where_trimming_the_history_fails(start, monkeypatch, caplog):
     running = start(history=1)
     monkeypatch.setattr(store.Store, "trim", _locked)
     for _ in range(2):
         made = running.client.post("/api/captions", content=picture_bytes(), headers={"Content-Type": "image/jpeg"})
         assert made.status_code == 201 and running.client.get(made.headers["Location"]).status_code == 200
-    assert "The oldest captions stay for now" in caplog.text
+    assert "The oldest captions could not be deleted yet" in caplog.text
 
 
 def _locked(*_):

@@ -1,4 +1,4 @@
-"""A disk that is full, or read-only: the service says so, goes on with what needs no room, and recovers by itself."""
+"""On a full or read-only disk the service reports the fault, still does what needs no space, and recovers."""
 
 import subprocess
 import sys
@@ -19,14 +19,14 @@ def caption(client):
 
 @pytest.fixture(scope="module")
 def service(small_disk, bundle, tmp_path_factory) -> Iterator[TinyService]:
-    """Its data is on the small disk. Each test leaves it well."""
+    """A service with its data on the small disk. Each test leaves it working."""
     log = tmp_path_factory.mktemp("service") / "log"
     started = start_service(small_disk.path, bundle, log, small_disk.within, {"CAPTIONER_MAX_UPLOAD_MB": "1"})
     yield started
     started.kill()
 
 
-def test_a_full_disk(small_disk, service, wait_for):
+def test_a_full_disk_refuses_uploads_and_keeps_the_rest_readable(small_disk, service, wait_for):
     client = service.client
     wait_for(client)
     made = caption(client).json()
@@ -43,7 +43,7 @@ def test_a_full_disk(small_disk, service, wait_for):
     assert set((small_disk.outside / "photos").iterdir()) == kept
     assert not list((small_disk.outside / "datasets").iterdir())
 
-    assert client.get("/api/captions").json()["total"] == 1, "what was kept can be read"
+    assert client.get("/api/captions").json()["total"] == 1, "stored captions can be read"
     assert client.get(f"/api/captions/{made['id']}").json() == made
     for address in (made["image"]["url"], made["image"]["thumbnail"], made["words"][0]["overlay"], made["figure"]):
         assert client.get(address).status_code == 200
@@ -55,8 +55,8 @@ def test_a_full_disk(small_disk, service, wait_for):
     assert caption(client).status_code == 201
 
 
-def test_a_disk_that_is_nearly_full(small_disk, service, wait_for):
-    """There is room for what is small, and not for the largest photo that may be sent."""
+def test_a_nearly_full_disk_still_takes_small_photos(small_disk, service, wait_for):
+    """There is room for a small photo, and not for the largest allowed upload."""
     filler = small_disk.fill()
     with open(filler, "r+b") as file:
         file.truncate(filler.stat().st_size - 500_000)
@@ -66,7 +66,7 @@ def test_a_disk_that_is_nearly_full(small_disk, service, wait_for):
     wait_for(service.client)
 
 
-def test_photos_on_a_disk_that_becomes_read_only(small_disk, service, wait_for):
+def test_a_disk_that_turns_read_only_refuses_photos_and_recovers(small_disk, service, wait_for):
     client, photos = service.client, str(small_disk.path / "photos")
     kept = client.get("/api/captions").json()["total"]
     made = caption(client).json()
@@ -84,7 +84,7 @@ def test_photos_on_a_disk_that_becomes_read_only(small_disk, service, wait_for):
     assert caption(client).status_code == 201
 
 
-def test_a_home_that_is_read_only_from_the_start_is_refused_in_a_sentence(small_disk, bundle):
+def test_a_home_on_a_read_only_disk_is_refused_in_one_sentence(small_disk, bundle):
     home = str(small_disk.path / "other")
     small_disk.run("mkdir", home)
     small_disk.run("mount", "--bind", home, home)
@@ -93,5 +93,5 @@ def test_a_home_that_is_read_only_from_the_start_is_refused_in_a_sentence(small_
     command = [*small_disk.within, "env", *(f"{name}={value}" for name, value in settings.environment().items())]
     ended = subprocess.run([*command, sys.executable, "-m", "service"], cwd=ROOT, capture_output=True, text=True)
     assert ended.returncode == 2
-    assert ended.stderr.startswith("error: the service cannot keep its data in ") and "Traceback" not in ended.stderr
+    assert ended.stderr.startswith("error: the service cannot store its data in ") and "Traceback" not in ended.stderr
     assert "Read-only file system" in ended.stderr and "CAPTIONER_HOME" in ended.stderr

@@ -1,14 +1,14 @@
-"""Kill rounds, the short form: what is promised is kept, and who looks whether it is would notice if it were not."""
+"""A short run of the kill rounds: promises survive a kill, and the checks detect broken promises."""
 
 from stress.kill_journal import Journal, broken_promises, leftovers
 from stress.kill_rounds import Found, kill_rounds, report
 from stress.tiny_service import start_service
 
 MOMENTS = ("caption", "promotion", "upload")
-"""Those that take seconds. tests/service/jobs/test_training.py kills trainings."""
+"""Moments that take seconds. tests/service/jobs/test_training.py kills trainings."""
 
 
-def test_a_service_that_is_killed_keeps_what_it_has_promised(tmp_path):
+def test_a_killed_service_keeps_its_promises(tmp_path):
     found = Found()
     kill_rounds(tmp_path, len(MOMENTS), 0, found, MOMENTS)
     assert not found.broken, report(found, 0)
@@ -16,7 +16,7 @@ def test_a_service_that_is_killed_keeps_what_it_has_promised(tmp_path):
     assert {"caption", "correction", "captioner", "promotion"} <= found.answered.keys()
 
 
-def test_broken_promises_are_noticed(tmp_path, bundle):
+def test_broken_promises_are_detected(tmp_path, bundle):
     service = start_service(tmp_path / "home", bundle, tmp_path / "log")
     try:
         nothing = Journal()
@@ -35,13 +35,13 @@ def test_broken_promises_are_noticed(tmp_path, bundle):
         f"data set {never} is lost",
         f"version {'0' * 12} is lost",
         "is not a whole bundle",
-        "version built-in serves, and not",
+        "version built-in is current, not one of",
         f"training {never} is lost",
     ):
         assert said in broken, broken
 
 
-def test_what_is_left_is_found(tmp_path):
+def test_leftover_files_are_detected(tmp_path):
     kept = ["captioner.db", "photos/a.jpg", "trainings/.lock", "trainings/.heartbeat", "models/.lock"]
     left = ["photos/b.part", "models/.add-x/bundle/config.json", "trainings/a/.state.json-x.part", "tmpx/file"]
     for name in kept + left:

@@ -1,4 +1,4 @@
-"""A PostgreSQL that goes away and comes back: nothing is lost, and nobody has to help."""
+"""A PostgreSQL that goes away and returns loses nothing and needs no intervention."""
 
 import contextlib
 import time
@@ -7,10 +7,10 @@ import pytest
 
 from service.jobs.worker import WorkerProcess
 from tests.faults.conftest import faults
-from tests.service import quick_service
-from tests.service.photo_sets import photo_set, zipped
-from tests.service.pictures import picture_bytes
-from tests.service.servers import postgresql_server
+from tests.support import quick_service
+from tests.support.photo_sets import photo_set, zipped
+from tests.support.pictures import picture_bytes
+from tests.support.servers import postgresql_server
 
 ENDLESS = {"epochs": 5000, "patience": 5000, "batch_size": 8, "least_batches": 0, "min_count": 1, "warmup_steps": 2}
 
@@ -21,7 +21,7 @@ def server():
         yield server
 
 
-def test_a_postgresql_that_goes_away_and_comes_back(server, start, bundle, wait_for):
+def test_the_service_and_its_worker_recover_when_postgresql_returns(server, start, bundle, wait_for):
     with server.database() as address:
         running = start(bundle=bundle, device="cpu", database_url=address)
         client = running.client
@@ -52,7 +52,7 @@ def test_a_postgresql_that_goes_away_and_comes_back(server, start, bundle, wait_
 
             server.stop()
             try:
-                assert "see that its server runs" in wait_for(client, "database")["database"]
+                assert "check that its server is running" in wait_for(client, "database")["database"]
                 assert client.get("/api/health/live").status_code == 200
                 for refused in (
                     caption(),
@@ -60,8 +60,8 @@ def test_a_postgresql_that_goes_away_and_comes_back(server, start, bundle, wait_
                     client.put(correction, json={"text": "late"}),
                 ):
                     assert refused.status_code == 503 and "database" in refused.json()["detail"], refused.text
-                assert len(list(running.service.settings.photos_folder.iterdir())) == 1, "nothing half kept"
-                time.sleep(1.5)  # the worker sees it, too
+                assert len(list(running.service.settings.photos_folder.iterdir())) == 1, "nothing is stored in part"
+                time.sleep(1.5)  # long enough for the worker to notice
             finally:
                 server.start()
 

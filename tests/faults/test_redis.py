@@ -1,19 +1,19 @@
-"""A Redis that goes away and comes back, or hangs: captions and trainings go on meanwhile."""
+"""Captions and trainings continue while Redis is away or hangs."""
 
 import contextlib
 import signal
 import time
 
 from service.jobs.worker import LOOK_SECONDS, WorkerProcess
-from tests.service import quick_service
-from tests.service.photo_sets import photo_set, zipped
-from tests.service.pictures import picture_bytes
-from tests.service.servers import redis_address, redis_process
+from tests.support import quick_service
+from tests.support.photo_sets import photo_set, zipped
+from tests.support.pictures import picture_bytes
+from tests.support.servers import redis_address, redis_process
 
 ENDLESS = {"epochs": 5000, "patience": 5000, "batch_size": 8, "least_batches": 0, "min_count": 1, "warmup_steps": 2}
 
 
-def test_a_redis_that_goes_away_and_comes_back(start, bundle, wait_for, tmp_path):
+def test_captions_and_trainings_continue_while_redis_is_away_or_hangs(start, bundle, wait_for, tmp_path):
     running = start(bundle=bundle, device="cpu", redis_url=redis_address(tmp_path))
     client = running.client
     data = client.post("/api/datasets", content=zipped(photo_set(20)), headers={"Content-Type": "application/zip"})
@@ -38,7 +38,7 @@ def test_a_redis_that_goes_away_and_comes_back(start, bundle, wait_for, tmp_path
         wait_for(client)
         assert caption() == 201
     said = wait_for(client, "redis")["redis"]
-    assert "see that it runs" in said and "until then each replica counts" in said
+    assert "check that it is running" in said and "until then each replica counts" in said
     assert caption() == 201
     asked_meanwhile = train()
     with contextlib.closing(WorkerProcess(running.service.settings, quick_service.MODULE)):
@@ -51,8 +51,8 @@ def test_a_redis_that_goes_away_and_comes_back(start, bundle, wait_for, tmp_path
             try:
                 asked = time.monotonic()
                 assert [caption() for _ in range(5)] == [201] * 5
-                assert time.monotonic() - asked < 10, "it is waited for once"
-                wait_for(client, "redis")  # what was found a moment ago is told again
+                assert time.monotonic() - asked < 10, "Redis is waited for once"
+                wait_for(client, "redis")  # the result of a moment ago is reported again
             finally:
                 redis.send_signal(signal.SIGCONT)
             wait_for(client)

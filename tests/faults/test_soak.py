@@ -1,4 +1,4 @@
-"""The soak, the short form, and that it complains where it should."""
+"""A short soak succeeds, and the soak complains about growing use of resources."""
 
 from collections import Counter
 
@@ -6,23 +6,23 @@ from stress.soak import GROWTH_MB, Soaked, Use, report, soak
 from stress.soak_requests import KINDS
 
 
-def test_a_short_soak(tmp_path):
+def test_a_short_soak_finds_nothing_wrong(tmp_path):
     soaked = soak(tmp_path, requests=150, clients=4, seed=0)
     assert not soaked.wrong, report(soaked)
     assert len({kind for kind, _ in soaked.statuses} & {kind.__name__ for kind in KINDS}) > len(KINDS) // 2
     assert sum(soaked.statuses.values()) == 150
     first, last = soaked.uses[0], soaked.uses[-1]
-    # So few requests tell nothing of memory yet.
+    # So few requests show nothing about memory yet.
     assert last.files <= first.files + 5 and last.threads <= first.threads, report(soaked)
 
 
-def test_what_grows_is_complained_of():
+def test_growing_use_of_resources_is_reported():
     steady = [Use(requests, 500 + requests % 3, 20, 100) for requests in range(0, 1100, 100)]
     assert Soaked(uses=steady).complaints() == []
     growing = [Use(use.requests, 500 + use.requests * GROWTH_MB / 900, 20, 100) for use in steady]
     (complaint,) = Soaked(uses=growing).complaints()
     assert "memory grew by 33.3 MB" in complaint
-    assert "40 files are open, and 20 were" in Soaked(uses=[*steady, Use(1100, 500, 40, 100)]).complaints()
-    assert "101 threads live, and 100 did" in Soaked(uses=[*steady, Use(1100, 500, 20, 101)]).complaints()
+    assert "40 files are open, 20 were before" in Soaked(uses=[*steady, Use(1100, 500, 40, 100)]).complaints()
+    assert "101 threads are running, 100 were before" in Soaked(uses=[*steady, Use(1100, 500, 20, 101)]).complaints()
     wrong = Soaked(statuses=Counter({("caption", 500): 1}), wrong=["caption was answered with 500"], uses=steady)
     assert "verdict: 1 complaints" in report(wrong) and "caption: 1 x 500" in report(wrong)

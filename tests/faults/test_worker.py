@@ -1,4 +1,4 @@
-"""A worker that hangs: it is told of, and in the end another one takes its place."""
+"""A worker that hangs is reported, and replaced after a while."""
 
 import signal
 import time
@@ -13,7 +13,7 @@ from service.jobs.worker import WorkerProcess
 
 @pytest.fixture
 def own(start, bundle, monkeypatch):
-    """A service with a worker, of which little patience is had -> both."""
+    """Start a service with a worker and short time limits -> both."""
     monkeypatch.setattr(readiness, "SILENT_SECONDS", 3.0)
     running = start(bundle=bundle, device="cpu")
     process = WorkerProcess(running.service.settings)
@@ -21,13 +21,13 @@ def own(start, bundle, monkeypatch):
     process.close()
 
 
-def test_a_worker_that_hangs_is_told_of_and_where_it_hangs_for_long_replaced(own, wait_for, monkeypatch):
+def test_a_hanging_worker_is_reported_and_then_replaced(own, wait_for, monkeypatch):
     running, process = own
     wait_for(running.client, seconds=60)
     pid = process.pid
     psutil.Process(pid).suspend()
     said = wait_for(running.client, "worker")["worker"]
-    assert "no worker has given a sign of life" in said and "starts another one" in said
+    assert "no worker has given a heartbeat" in said and "restarts its worker" in said
     psutil.Process(pid).resume()
     wait_for(running.client)
     assert process.pid == pid
@@ -44,12 +44,12 @@ def test_a_worker_that_hangs_is_told_of_and_where_it_hangs_for_long_replaced(own
     wait_for(running.client, seconds=60)
 
 
-def test_a_worker_elsewhere_may_be_away_while_there_is_nothing_to_do(start, monkeypatch, wait_for):
+def test_a_missing_external_worker_is_a_fault_only_while_trainings_wait(start, monkeypatch, wait_for):
     monkeypatch.setattr(readiness, "SILENT_SECONDS", 0.5)
     running = start(worker="external")
     time.sleep(1)
     wait_for(running.client)
     training = running.service.trainings.add({"dataset": "0" * 32, "replay": None})
-    assert "see that `python -m service worker` runs" in wait_for(running.client, "worker")["worker"]
+    assert "check that `python -m service worker` is running" in wait_for(running.client, "worker")["worker"]
     running.service.trainings.cancel(training.id)
     wait_for(running.client)

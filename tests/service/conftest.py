@@ -1,4 +1,4 @@
-"""The service as its users meet it: a real server on a free port, with a captioner of random weights."""
+"""A real server on a free port with a captioner of random weights."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -9,9 +9,9 @@ import pytest
 from captioner.captioner import Captioner
 from service.settings import Settings
 from service.store.database import Database
-from tests.service.pictures import picture_bytes
-from tests.service.servers import PostgreSQL, postgresql_server, redis_server
-from tests.service.serving import Running, serving
+from tests.support.pictures import picture_bytes
+from tests.support.servers import PostgreSQL, postgresql_server, redis_server
+from tests.support.serving import Running, serving
 
 
 @pytest.fixture(scope="session")
@@ -22,20 +22,20 @@ def one_postgresql() -> Iterator[PostgreSQL]:
 
 @pytest.fixture
 def postgresql(one_postgresql) -> Iterator[str]:
-    """The address of an empty database of a real PostgreSQL."""
+    """The URL of an empty database of a real PostgreSQL."""
     with one_postgresql.database() as address:
         yield address
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.servers)])
 def database_settings(request) -> dict[str, str]:
-    """What settings say of a database: whoever asks for it runs once with each kind."""
+    """Database settings; a test that uses this fixture runs once with each kind of database."""
     return {} if request.param == "sqlite" else {"database_url": request.getfixturevalue("postgresql")}
 
 
 @pytest.fixture
 def open_database(database_settings, tmp_path) -> Iterator[Callable[[], Database]]:
-    """Open the database of a home; each call as another process would."""
+    """Open the database of a home; each call acts like another process."""
     settings = Settings(home=tmp_path / "home", **database_settings)
     settings.make_home()
     with contextlib.ExitStack() as opened:
@@ -59,7 +59,7 @@ def redis(tmp_path) -> Iterator[str]:
 
 @pytest.fixture
 def start(tiny_bundle, tmp_path) -> Iterator[Callable[..., Running]]:
-    """Start a service; what is given replaces its settings, or its captioner."""
+    """Start a service; arguments replace its settings or its captioner."""
     with contextlib.ExitStack() as services:
 
         def start_service(captioner: Captioner | None = None, **changes) -> Running:

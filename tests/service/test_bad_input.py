@@ -1,4 +1,4 @@
-"""Whatever a client sends: a problem document with the right status, and the next good request answered as ever."""
+"""Any invalid input gets a problem document with the right status, and the next valid request is answered as usual."""
 
 import io
 import json
@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from captioner.captioner import Captioner
-from tests.service.pictures import picture_bytes
+from tests.support.pictures import picture_bytes
 
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><script>alert(1)</script></svg>'
 HEIC_WITHOUT_A_PICTURE = struct.pack(">I", 24) + b"ftypheic\0\0\0\0mif1heic" + bytes(400)
@@ -22,7 +22,7 @@ HTML = b"<!doctype html><html><script>alert(document.domain)</script></html>"
 
 
 def png_of_claimed_size(width: int, height: int) -> bytes:
-    """A few hundred bytes that say they hold a huge picture."""
+    """Return a few hundred bytes that declare a huge picture."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -45,14 +45,14 @@ def assert_problem(response: httpx.Response, status: int, *says: str) -> None:
 
 
 def assert_well(client: httpx.Client) -> None:
-    """A good photo is captioned as ever."""
+    """Check that a valid photo is captioned as usual."""
     response = client.post("/api/captions", files={"image": ("a.jpg", picture_bytes())})
     assert response.status_code == 201 and response.json()["caption"]
 
 
 @pytest.fixture
 def well(client):
-    """After whatever the test sends, the service answers as ever."""
+    """A client; after the test, the service must answer as usual."""
     yield client
     assert_well(client)
 
@@ -70,7 +70,7 @@ PHOTO = picture_bytes()
     [
         (b"", "image/jpeg", 400, "empty"),
         (PHOTO[:300], "image/jpeg", 422, "cut short"),
-        (PHOTO[:700], "image/jpeg", 422, "cut short"),  # with more of it, what can be decoded is captioned
+        (PHOTO[:700], "image/jpeg", 422, "cut short"),  # a longer part would be decoded and captioned
         (b"\0" * 4000, "image/jpeg", 415, "not an image"),
         (HTML, "image/jpeg", 415, "not an image"),
         (SVG, "image/svg+xml", 415, "image/svg+xml"),
@@ -92,7 +92,7 @@ PHOTO = picture_bytes()
         (b'{"image": "aGVsbG8="}', "application/json", 415, "not an image"),
         (b'{"image": "https://example.org/photo.jpg"}', "application/json", 422, "base64"),
         (b'{"image": "https://example.org/photo.jpg"}', "application/json", 422, "not fetched"),
-        (b'{"image_url": "https://example.org/photo.jpg"}', "application/json", 422, "mage_url is an address"),
+        (b'{"image_url": "https://example.org/photo.jpg"}', "application/json", 422, "mage_url is a URL"),
         (b"%PDF-1.7 photo", "image/jpeg", 415, "PDF document"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "image/jpeg", 415, "SVG drawing"),
         (b'{"error": "not found"}', "image/jpeg", 415, "JSON document"),
@@ -101,7 +101,7 @@ PHOTO = picture_bytes()
         (b'{"image": "aGVsbG8=", "url": "http://example.org"}', "application/json", 422, "url"),
     ],
 )
-def test_what_is_no_photo(well, data, kind, status, says, query):
+def test_a_body_that_is_no_photo_is_refused(well, data, kind, status, says, query):
     headers = {"Content-Type": kind} if kind else {}
     assert_problem(well.post(f"/api/captions{query}", content=data, headers=headers), status, says)
 
@@ -123,7 +123,7 @@ def test_what_is_no_photo(well, data, kind, status, says, query):
         ("stream=perhaps", "stream"),
     ],
 )
-def test_options_that_cannot_be(well, query, says):
+def test_invalid_options_are_refused(well, query, says):
     response = well.post(f"/api/captions?{query}", content=PHOTO, headers={"Content-Type": "image/jpeg"})
     assert_problem(response, 422, says)
 
@@ -135,37 +135,37 @@ def test_options_that_cannot_be(well, query, says):
         ({"files": {"image": PHOTO}, "data": {"wide": "1"}}, "wide"),
         ({"files": {"image": PHOTO}, "data": {"captions": "2"}, "params": {"captions": "2"}}, "both"),
         ({"files": [("image", PHOTO), ("image", PHOTO)]}, "more than once"),
-        ({"files": {"photo": PHOTO}}, "called image"),
+        ({"files": {"photo": PHOTO}}, "field image"),
         ({"files": {"image": PHOTO, "other": PHOTO}}, "other"),
         ({"files": {"x": b""}, "data": {"image": "text"}}, "image"),
     ],
 )
-def test_forms_that_cannot_be(well, parts, says):
+def test_invalid_forms_are_refused(well, parts, says):
     assert_problem(well.post("/api/captions", **parts), 422, says)
 
 
-def test_a_part_of_a_form_without_a_name(well):
+def test_a_form_part_without_a_name_is_refused(well):
     for disposition in (b'form-data; filename="a.jpg"', b"form-data"):
         body = b"--x\r\nContent-Disposition: " + disposition + b"\r\n\r\n" + PHOTO + b"\r\n--x--\r\n"
         assert_problem(post(well, body, "multipart/form-data; boundary=x"), 422, "no name")
 
 
-def test_an_empty_file_in_a_form(well):
+def test_an_empty_file_in_a_form_is_refused(well):
     assert_problem(well.post("/api/captions", files={"image": ("a.jpg", b"")}), 400, "empty")
 
 
-def test_fifty_megabytes(well):
+def test_fifty_megabytes_are_refused(well):
     data = PHOTO + bytes(50_000_000)
     assert_problem(post(well, data), 413, "20 MB")
     assert_problem(well.post("/api/captions", files={"image": ("a.jpg", data)}), 413, "20 MB")
 
 
-def test_a_file_of_the_largest_size_is_read(well):
+def test_a_file_of_the_largest_size_is_accepted(well):
     assert post(well, PHOTO + bytes(19_000_000)).status_code == 201
 
 
-def test_more_than_the_server_itself_reads(well):
-    """It answers from the header alone, before the body has come."""
+def test_the_server_refuses_a_huge_content_length(well):
+    """It answers from the header alone, before the body arrives."""
     with socket.create_connection((well.base_url.host, well.base_url.port), timeout=20) as connection:
         connection.sendall(
             b"POST /api/captions HTTP/1.1\r\nHost: localhost\r\n"
@@ -175,7 +175,7 @@ def test_more_than_the_server_itself_reads(well):
     assert answer.startswith(b"HTTP/1.1 413") and b"application/problem+json" in answer
 
 
-def test_photos_in_odd_forms_are_captioned(client):
+def test_photos_of_unusual_modes_and_sizes_are_captioned(client):
     grey = Image.fromarray(np.arange(64 * 48, dtype=np.uint8).reshape(48, 64) % 251)
     odd = {
         "PNG": grey,
@@ -214,9 +214,9 @@ NO_IDS = [
 
 
 @pytest.mark.parametrize("caption_id", NO_IDS)
-def test_ids_that_are_none(well, caption_id):
+def test_invalid_ids_are_not_found(well, caption_id):
     url = f"/api/captions/{caption_id}"
-    if caption_id != "..":  # a client folds that away itself
+    if caption_id != "..":  # a client library resolves it itself
         assert_problem(well.get(url), 404)
     for tail in ("image", "figure.png", "overlays/1.png"):
         assert_problem(well.get(f"{url}/{tail}"), 404)
@@ -228,8 +228,8 @@ def test_ids_that_are_none(well, caption_id):
 @pytest.mark.parametrize(
     "path", [b"/static/../../../etc/passwd", b"/examples/../README.md", b"/static/%2e%2e/app.py", b"//etc/passwd"]
 )
-def test_paths_out_of_the_house(well, path):
-    """Sent as they are: a client library would fold the dots away."""
+def test_paths_out_of_the_folder_are_not_found(well, path):
+    """Sent as raw bytes: a client library would resolve the dots."""
     with socket.create_connection((well.base_url.host, well.base_url.port), timeout=20) as connection:
         connection.sendall(b"GET " + path + b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         answer = b"".join(iter(lambda: connection.recv(65536), b""))
@@ -238,7 +238,7 @@ def test_paths_out_of_the_house(well, path):
 
 
 @pytest.mark.parametrize("name", ["../../evil.jpg", "/etc/cron.d/evil", "a\\..\\b.jpg", "nul\0.jpg", "x" * 5000, "con"])
-def test_a_file_name_is_never_used(running, name):
+def test_an_uploads_file_name_is_never_used(running, name):
     response = running.client.post("/api/captions", files={"image": (name, PHOTO)})
     assert response.status_code == 201
     home = running.service.settings.home
@@ -248,7 +248,7 @@ def test_a_file_name_is_never_used(running, name):
     assert photo in kept and all(found.startswith(own) for found in kept), kept
 
 
-def test_methods_that_an_address_does_not_know(well):
+def test_unknown_methods_and_paths_are_problems(well):
     response = well.post("/api/captions/" + "0" * 32)
     assert_problem(response, 405, "POST")
     assert "GET" in response.headers["Allow"]
@@ -257,14 +257,14 @@ def test_methods_that_an_address_does_not_know(well):
 
 
 @pytest.mark.parametrize("body, kind, status", [(b"{", "application/json", 400), (b"text=x", "text/plain", 415)])
-def test_a_correction_in_no_form(well, body, kind, status):
+def test_an_invalid_correction_body_is_refused(well, body, kind, status):
     caption_id = post(well, PHOTO).json()["id"]
     url = f"/api/captions/{caption_id}/correction"
     assert_problem(well.put(url, content=body, headers={"Content-Type": kind}), status)
 
 
-def test_uploads_that_are_slow_or_never_end_hold_up_nobody(well):
-    """A hundred and twenty clients that stop in the middle of their photo: workers are for requests that are there."""
+def test_slow_and_endless_uploads_do_not_block_others(well):
+    """A hundred and twenty clients that stop in the middle of their photo: threads serve complete requests only."""
     address = (well.base_url.host, well.base_url.port)
     halves = []
     for _ in range(120):
@@ -281,7 +281,7 @@ def test_uploads_that_are_slow_or_never_end_hold_up_nobody(well):
             connection.close()
 
 
-def test_a_client_that_leaves_before_its_answer(running):
+def test_clients_that_leave_before_their_answer_do_no_harm(running):
     address = (running.client.base_url.host, running.client.base_url.port)
     for _ in range(20):
         with socket.create_connection(address, timeout=20) as connection:
@@ -290,8 +290,8 @@ def test_a_client_that_leaves_before_its_answer(running):
     assert_well(running.client)
 
 
-def test_two_hundred_clients_at_once(start):
-    """Each gets its caption, or is told to come again; nobody hangs, nothing breaks."""
+def test_two_hundred_concurrent_clients_are_captioned_or_asked_to_retry(start):
+    """Each gets a caption or 503; none hangs."""
     running = start(queue_size=16, batch_size=4)
     together = threading.Barrier(200)
 
@@ -311,7 +311,7 @@ def test_two_hundred_clients_at_once(start):
     assert_well(running.client)
 
 
-def test_a_deadline_that_has_passed(start, tiny_bundle):
+def test_a_request_past_its_deadline_gets_503(start, tiny_bundle):
     class Held(Captioner):
         """Its forward passes wait for `go`."""
 
@@ -334,4 +334,4 @@ def test_a_deadline_that_has_passed(start, tiny_bundle):
     assert_well(running.client)
     kept = {entry["id"] for entry in running.client.get("/api/captions").json()["captions"]}
     files = {path.stem for path in running.service.settings.photos_folder.rglob("*.jpg")}
-    assert files == kept, "what was given up leaves no photo behind"
+    assert files == kept, "an abandoned request leaves no photo"

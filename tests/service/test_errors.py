@@ -1,4 +1,4 @@
-"""What goes wrong inside is answered in the one shape that all problems have, and logged for those who run it."""
+"""Internal errors are answered as problem documents and logged for operators."""
 
 import errno
 
@@ -27,7 +27,7 @@ def failing(error):
     ],
 )
 @pytest.mark.parametrize("where", ["photos.save", "store.add"])
-def test_what_fails_inside(running, jpeg, monkeypatch, caplog, where, error, status, says):
+def test_an_internal_error_is_a_problem_without_details(running, jpeg, monkeypatch, caplog, where, error, status, says):
     part, name = where.split(".")
     with monkeypatch.context() as patch:
         patch.setattr(getattr(running.service, part), name, failing(error))
@@ -36,11 +36,11 @@ def test_what_fails_inside(running, jpeg, monkeypatch, caplog, where, error, sta
     assert response.headers["Content-Type"] == "application/problem+json"
     assert says in response.json()["detail"] and "secret" not in response.text
     assert str(error) in caplog.text
-    assert not list(running.service.settings.photos_folder.iterdir()), "nothing is left of what was not kept"
+    assert not list(running.service.settings.photos_folder.iterdir()), "no photo is left of a failed request"
     assert post(running.client, jpeg).status_code == 201
 
 
-def test_a_crash_of_the_page_itself_is_a_problem_too(running, monkeypatch):
+def test_a_crash_of_a_route_is_a_problem(running, monkeypatch):
     monkeypatch.setattr(running.service.store, "page", failing(RuntimeError("secret")))
     response = running.client.get("/api/captions")
     assert response.status_code == 500 and response.json()["status"] == 500 and "secret" not in response.text

@@ -1,4 +1,4 @@
-"""python -m service: as a process, with a captioner of random weights."""
+"""`python -m service` as a process, with a captioner of random weights."""
 
 import json
 import os
@@ -21,7 +21,7 @@ from service import __main__ as command
 from service.settings import Settings
 from service.store.database import Database
 from service.store.versions import Versions
-from tests.service.pictures import picture_bytes
+from tests.support.pictures import picture_bytes
 
 pytestmark = pytest.mark.stress
 
@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[2]
 Run = Callable[..., subprocess.Popen]
 TOKEN = "0123456789abcdef"
 
-# The command with another service behind it, and the program's own lines before it.
+# The command with a toy service, after the program's own lines.
 WITH_TOY = """
 import os, sys, time, types
 
@@ -61,7 +61,7 @@ def bundle(tiny_bundle, tmp_path) -> Path:
 
 @pytest.fixture
 def begin(tmp_path) -> Iterator[Run]:
-    """Start `python -m service` with arguments, and with settings beside those of the environment."""
+    """Start `python -m service` with arguments and with settings in the environment."""
     processes = []
 
     def start(*arguments: str, program: tuple[str, ...] = ("-m", "service"), **settings) -> subprocess.Popen:
@@ -88,13 +88,13 @@ def url_of(process: subprocess.Popen) -> str:
 
 
 def read_all(connection: socket.socket) -> bytes:
-    """Until the server closes it."""
+    """Read until the server closes the connection."""
     with connection:
         return b"".join(iter(lambda: connection.recv(65536), b""))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_says_where_it_answers_captions_photos_and_ends_well(begin, bundle, tmp_path, number):
+def test_the_service_prints_its_url_captions_photos_and_exits_cleanly(begin, bundle, tmp_path, number):
     process = begin("--bundle", str(bundle), worker="own")
     url = url_of(process)
     with httpx.Client(base_url=url, trust_env=False, verify=False, timeout=30) as client:
@@ -111,10 +111,10 @@ def test_it_says_where_it_answers_captions_photos_and_ends_well(begin, bundle, t
     kept = {path.name for path in home.iterdir()} - {"datasets", "models", "photos", "trainings", "queue.db"}
     assert kept == {"captioner.db", "admin-token"}, "the database is closed"
     assert (home / "admin-token").stat().st_mode & 0o777 == 0o600
-    assert home.stat().st_mode & 0o777 == 0o700, "photos are nobody else's business"
+    assert home.stat().st_mode & 0o777 == 0o700, "the home is private"
 
 
-def test_photos_that_have_arrived_are_captioned_before_it_ends(begin, bundle):
+def test_photos_that_have_arrived_are_captioned_before_the_service_exits(begin, bundle):
     process = begin("--bundle", str(bundle))
     photo = picture_bytes()
     head = "POST /api/captions HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/jpeg\r\n"
@@ -132,7 +132,7 @@ def test_photos_that_have_arrived_are_captioned_before_it_ends(begin, bundle):
     assert process.returncode == 0
 
 
-def test_the_service_hears_of_the_end_first_and_is_closed_last(begin):
+def test_the_app_is_notified_of_the_end_first_and_closed_last(begin):
     process = begin(program=("-c", WITH_TOY.format(lines="")), admin_token=TOKEN)
     address = urlsplit(url_of(process))
     connection = socket.create_connection((address.hostname, address.port), timeout=30)
@@ -144,7 +144,7 @@ def test_the_service_hears_of_the_end_first_and_is_closed_last(begin):
     assert process.returncode == 0
 
 
-def test_requests_that_wait_for_a_thread_are_nothing_to_warn_of(begin):
+def test_requests_waiting_for_a_thread_cause_no_warnings(begin):
     process = begin(program=("-c", WITH_TOY.format(lines="")), admin_token=TOKEN, queue_size=1, batch_size=1)
     address = urlsplit(url_of(process))
     connections = [socket.create_connection((address.hostname, address.port), timeout=30) for _ in range(15)]
@@ -155,16 +155,16 @@ def test_requests_that_wait_for_a_thread_are_nothing_to_warn_of(begin):
     assert process.communicate(timeout=30)[1] == ""
 
 
-def test_what_is_injected_by_kubernetes_and_a_mistyped_setting_do_not_keep_it_from_starting(begin):
+def test_kubernetes_variables_and_a_mistyped_setting_do_not_prevent_the_start(begin):
     injected = {"service_host": "10.0.0.1", "service_port": 80, "port_80_tcp": "tcp://10.0.0.1:80", "prot": 1}
     process = begin("--port", "0", program=("-c", WITH_TOY.format(lines="")), admin_token=TOKEN, **injected)
     url_of(process)
     process.send_signal(signal.SIGTERM)
-    warning = "CAPTIONER_PROT is ignored, as it is no setting: did you mean CAPTIONER_PORT?\n"
+    warning = "CAPTIONER_PROT is ignored because it is not a setting: did you mean CAPTIONER_PORT?\n"
     assert (process.communicate(timeout=30)[1], process.returncode) == (warning, 0)
 
 
-def test_help_names_every_setting_and_does_not_wait_for_torch(begin):
+def test_help_names_every_setting_and_does_not_import_torch(begin):
     show = "import runpy, sys; sys.argv[1:] = ['--help']\ntry: runpy.run_module('service', run_name='__main__')\n"
     process = begin(program=("-c", f"{show}finally: print('torch' in sys.modules, 'flask' in sys.modules)"))
     output, errors = process.communicate(timeout=30)
@@ -181,35 +181,35 @@ def test_help_names_every_setting_and_does_not_wait_for_torch(begin):
         (["--port", "x"], {}, "--port is 'x', but must be a whole number"),
         ([], {"queue_size": "x"}, "CAPTIONER_QUEUE_SIZE is 'x', but must be a whole number"),
         ([], {"port": "10.0.0.1:80"}, "CAPTIONER_PORT is '10.0.0.1:80', but must be a whole number"),
-        ([], {"home": "/proc/nowhere"}, "cannot keep its data in /proc/nowhere"),
-        (["--host", "192.0.2.1"], {}, "192.0.2.1 is no address of this machine"),
+        ([], {"home": "/proc/nowhere"}, "cannot store its data in /proc/nowhere"),
+        (["--host", "192.0.2.1"], {}, "192.0.2.1 is not an address of this machine"),
         (["--bundle", "/nowhere"], {}, "/nowhere"),
-        (["--host", "0.0.0.0"], {}, "other machines can reach 0.0.0.0, and whoever has the token may retrain"),
+        (["--host", "0.0.0.0"], {}, "other machines can reach 0.0.0.0, so a generated token is not safe enough"),
         (["--host", "::"], {}, "CAPTIONER_ADMIN_TOKEN to a secret of 16 characters or more"),
         ([], {"admin_token": "short"}, "CAPTIONER_ADMIN_TOKEN is too short, but must be a secret of 16 characters"),
-        ([], {"redis_url": "http://x"}, "must be the address of a Redis: redis://HOST:PORT/NUMBER"),
-        (["models", "promote", "0123456789ab"], {}, "there is no model version 0123456789ab"),
-        (["models", "rollback"], {}, "there is no version to go back to"),
+        ([], {"redis_url": "http://x"}, "must be the URL of a Redis: redis://HOST:PORT/NUMBER"),
+        (["models", "promote", "0123456789ab"], {}, "model version 0123456789ab does not exist"),
+        (["models", "rollback"], {}, "there is no version to return to"),
         ([], {"device": "abacus"}, "the device abacus cannot be used"),
     ],
 )
-def test_what_a_person_can_put_right_is_one_line(begin, arguments, settings, says):
+def test_errors_of_the_user_are_one_line(begin, arguments, settings, says):
     process = begin(*arguments, **settings)
     output, errors = process.communicate(timeout=60)
     assert process.returncode == 2 and output == ""
     assert errors.startswith("error: ") and says in errors and errors.count("\n") == 1, errors
 
 
-def test_a_port_in_use_is_told_before_the_captioner_is_loaded(begin):
+def test_a_port_in_use_is_reported_before_the_captioner_loads(begin):
     with socket.create_server(("127.0.0.1", 0)) as other:
         process = begin("--port", str(other.getsockname()[1]), "--bundle", "/nowhere")
         _, errors = process.communicate(timeout=30)
-    assert process.returncode == 2 and "in use already" in errors and "nowhere" not in errors
+    assert process.returncode == 2 and "already in use" in errors and "nowhere" not in errors
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_can_be_stopped_while_it_still_loads(begin, number):
-    """Nobody is connected yet; who started it gets a status, and no traceback."""
+def test_the_service_can_be_stopped_while_loading(begin, number):
+    """No client is connected yet; the exit status is set, and there is no traceback."""
     load = "sys.modules['service.app'].create_app = lambda settings: (print('loading', flush=True), time.sleep(60))"
     process = begin(program=("-W", "error", "-c", WITH_TOY.format(lines=load)), admin_token=TOKEN)
     assert process.stdout.readline() == "loading\n"
@@ -220,25 +220,25 @@ def test_it_can_be_stopped_while_it_still_loads(begin, number):
 
 
 @pytest.mark.parametrize("given, expected", [("", "PASSIVE"), ("ACTIVE", "ACTIVE")])
-def test_two_thread_pools_do_not_spin_against_each_other(begin, monkeypatch, given, expected):
-    """Torch reads OMP_WAIT_POLICY when it is imported; whoever sets it knows better."""
-    watch = """
-class Watch:
+def test_openmp_threads_wait_passively_unless_configured(begin, monkeypatch, given, expected):
+    """Torch reads OMP_WAIT_POLICY on import; a value that is set is kept."""
+    lines = """
+class ImportHook:
     def find_spec(self, name, *_):
         if name == "torch":
             print(os.environ.get("OMP_WAIT_POLICY"), flush=True)
 
-sys.meta_path.insert(0, Watch())
+sys.meta_path.insert(0, ImportHook())
 sys.modules["service.app"].create_app = lambda settings: print(sys.modules["torch"].get_num_threads()) or sys.exit()
 """
     monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
     if given:
         monkeypatch.setenv("OMP_WAIT_POLICY", given)
-    process = begin(program=("-c", WITH_TOY.format(lines=watch)), admin_token=TOKEN, threads=3)
+    process = begin(program=("-c", WITH_TOY.format(lines=lines)), admin_token=TOKEN, threads=3)
     assert process.communicate(timeout=30)[0].split() == [expected, "3"]
 
 
-def test_more_files_may_be_open_than_at_first(begin):
+def test_the_process_raises_its_limit_of_open_files(begin):
     resource = pytest.importorskip("resource")
     lower = """
 import resource
@@ -252,7 +252,7 @@ sys.modules["service.app"].create_app = limit
     assert int(process.communicate(timeout=30)[0]) == (4000 if hard == resource.RLIM_INFINITY else min(4000, hard))
 
 
-def test_the_limit_of_open_files_is_raised_as_far_as_the_system_grants(monkeypatch):
+def test_the_limit_of_open_files_is_raised_within_the_systems_maximum(monkeypatch):
     resource = pytest.importorskip("resource")
     for limits, expected in [
         ((256, 10_000), (4000, 10_000)),
@@ -268,7 +268,7 @@ def test_the_limit_of_open_files_is_raised_as_far_as_the_system_grants(monkeypat
         assert found == ([expected] if expected else [])
 
 
-def test_whoever_sets_the_token_may_listen_to_all_and_is_not_told_it(begin, bundle):
+def test_a_configured_token_allows_listening_on_all_addresses_and_is_not_printed(begin, bundle):
     process = begin("--bundle", str(bundle), "--host", "0.0.0.0", admin_token=TOKEN)
     url_of(process)
     process.send_signal(signal.SIGTERM)
@@ -292,15 +292,15 @@ def test_models_are_listed_promoted_and_rolled_back(begin, bundle, make_bundle, 
         return output.splitlines()
 
     dogs, built_in = models("list")
-    assert dogs.startswith(f"  {added.id}  20") and dogs.endswith("training  dogs  CIDEr 0.500, and 0.250 before")
+    assert dogs.startswith(f"  {added.id}  20") and dogs.endswith("training  dogs  CIDEr 0.500, previous 0.250")
     assert built_in == "* built-in                        built-in  bundle"
-    assert models("promote", added.id) == [f"{added.id} serves from now on"]
+    assert models("promote", added.id) == [f"{added.id} is now in use"]
     assert models("list")[0].startswith(f"* {added.id}")
-    assert models("rollback") == ["built-in serves from now on"]
+    assert models("rollback") == ["built-in is now in use"]
     assert models("list")[1].startswith("* built-in")
 
 
-def test_a_worker_ends_when_it_is_asked_to_or_its_service_is_killed(begin, bundle):
+def test_a_worker_ends_on_request_or_when_its_service_is_killed(begin, bundle):
     process = begin("worker")
     assert "The worker is ready" in process.stderr.readline()
     process.send_signal(signal.SIGTERM)

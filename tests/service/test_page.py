@@ -1,3 +1,5 @@
+"""The page, its static files and the examples are served completely and safely."""
+
 import json
 import re
 from pathlib import Path
@@ -14,7 +16,7 @@ def directives(policy: str) -> dict[str, str]:
     return dict(part.strip().split(" ", 1) for part in policy.split(";"))
 
 
-def test_the_page_lets_nothing_in_from_elsewhere(client):
+def test_the_page_allows_only_its_own_content(client):
     response = client.get("/")
     assert response.status_code == 200 and response.headers["Content-Type"] == "text/html; charset=utf-8"
     assert directives(response.headers["Content-Security-Policy"]) == {
@@ -32,24 +34,24 @@ def test_the_page_lets_nothing_in_from_elsewhere(client):
     assert response.headers["Cache-Control"] == "no-cache"
 
 
-def test_nothing_in_the_page_is_inline_or_from_another_host(client):
+def test_the_page_has_no_inline_code_and_no_other_hosts(client):
     html = client.get("/").text
     assert not re.search(r"<script(?![^>]*\ssrc=)|<style|\sstyle=|\son[a-z]+=", html)
     addresses = re.findall(r'(?:src|href)="([^"]*)"', html)
     assert addresses and all(address.startswith(("/", "#")) and not address.startswith("//") for address in addresses)
 
 
-def test_the_page_knows_the_limit_of_uploads(start):
+def test_the_page_knows_the_upload_limit(start):
     assert 'data-max-upload-mb="7"' in start(max_upload_mb=7).client.get("/").text
 
 
-def test_the_page_tells_of_the_captioner_that_is_in_use(start, tmp_path):
+def test_the_page_describes_the_shipped_captioner_only(start, tmp_path):
     shipped = "6,000 photos of people, dogs"
     assert shipped in start().client.get("/").text
     assert shipped not in start(bundle=tmp_path).client.get("/").text
 
 
-def test_all_that_the_page_names_is_there(client):
+def test_every_file_linked_by_the_page_exists(client):
     addresses = set(re.findall(r'(?:src|href)="(/static/[^"]*)"', client.get("/").text))
     assert len(addresses) >= 6
     for address in addresses:
@@ -57,7 +59,7 @@ def test_all_that_the_page_names_is_there(client):
 
 
 @pytest.mark.parametrize("name", PARTS)
-def test_every_part_is_served_for_good_under_its_version(client, name):
+def test_static_files_are_cached_forever_under_their_version(client, name):
     response = client.get(f"/static/{static_version()}/{name}")
     kinds = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
     assert response.status_code == 200
@@ -66,7 +68,7 @@ def test_every_part_is_served_for_good_under_its_version(client, name):
     assert response.headers["Cache-Control"] == "public, max-age=31536000, immutable"
 
 
-def test_scripts_import_one_another_by_relative_names_that_exist():
+def test_scripts_import_each_other_by_existing_relative_names():
     for name in PARTS:
         if name.endswith(".js"):
             for imported in re.findall(r'from "([^"]+)"', (WEB / "static" / name).read_text(encoding="utf-8")):
@@ -76,13 +78,13 @@ def test_scripts_import_one_another_by_relative_names_that_exist():
 @pytest.mark.parametrize(
     "path", ["0" * 12 + "/main.js", "VERSION/none.js", "VERSION/../templates/index.html", "VERSION/%2e%2e/index.html"]
 )
-def test_there_is_nothing_else_under_static(client, path):
+def test_no_other_path_under_static_is_served(client, path):
     response = client.get("/static/" + path.replace("VERSION", static_version()))
     assert response.status_code == 404
     assert response.headers["Content-Type"] == "application/problem+json"
 
 
-def test_examples_are_listed_and_there(client):
+def test_every_example_is_listed_and_served(client):
     listed = client.get("/examples").json()
     assert {entry["name"] for entry in listed} == {path.name for path in EXAMPLES.glob("*.jpg")}
     for entry in listed:
@@ -96,18 +98,18 @@ def test_examples_are_listed_and_there(client):
 @pytest.mark.parametrize(
     "name", ["README.md", "examples.json", "none.jpg", "..%2FREADME.md", "figures/photographer.jpg"]
 )
-def test_of_the_examples_folder_only_the_photos_are_served(client, name):
+def test_only_the_photos_of_the_examples_folder_are_served(client, name):
     assert client.get(f"/examples/{name}").status_code == 404
 
 
-def test_authors_and_licences_are_those_that_the_folder_tells():
+def test_authors_and_licences_equal_those_in_the_folders_readme():
     told = (EXAMPLES / "README.md").read_text(encoding="utf-8")
     rows = {row.split("`")[1]: row for row in told.splitlines() if row.startswith("| `")}
     for entry in examples(EXAMPLES):
         assert entry["author"] in rows[entry["name"]] and entry["licence"] in rows[entry["name"]]
 
 
-def test_without_the_folder_there_are_no_examples(tmp_path):
+def test_missing_examples_are_not_listed(tmp_path):
     assert examples(tmp_path / "none") == []
     (tmp_path / "examples.json").write_text(json.dumps([{"name": "gone.jpg"}, {"name": "here.jpg"}]))
     (tmp_path / "here.jpg").touch()

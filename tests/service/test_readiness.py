@@ -1,4 +1,4 @@
-"""The captioner; what else can be wrong is in tests/faults."""
+"""Readiness reports faults of the captioner and of checks; other faults are tested in tests/faults."""
 
 import threading
 import time
@@ -6,11 +6,11 @@ import time
 from captioner.captioner import Captioner
 from service import readiness
 from service.jobs.heartbeat import Heartbeat
-from tests.service.pictures import picture_bytes
+from tests.support.pictures import picture_bytes
 
 
 class Blocked(Captioner):
-    """A captioner whose model does not come to an end before it is let."""
+    """A captioner whose model does not finish until it is allowed to."""
 
     let = threading.Event()
 
@@ -32,7 +32,7 @@ def wait_for(client, *where):
     return found
 
 
-def test_a_model_that_does_not_come_to_an_end(start, tiny_bundle):
+def test_a_model_that_hangs_is_reported(start, tiny_bundle):
     captioner = Blocked(tiny_bundle, "cpu")
     captioner.let.set()
     client = start(captioner, deadline_seconds=0.5).client
@@ -40,24 +40,24 @@ def test_a_model_that_does_not_come_to_an_end(start, tiny_bundle):
     captioner.let.clear()
     response = client.post("/api/captions", content=picture_bytes(), headers={"Content-Type": "image/jpeg"})
     assert response.status_code == 503
-    assert "at the same photos for" in wait_for(client, "model")["model"]
+    assert "busy with one batch for" in wait_for(client, "model")["model"]
     captioner.let.set()
     wait_for(client)
 
 
-def test_a_model_that_has_stopped(running):
+def test_a_stopped_model_is_reported(running):
     running.service.serving.batcher.close()
-    assert "start the service again" in wait_for(running.client, "model")["model"]
+    assert "restart the service" in wait_for(running.client, "model")["model"]
 
 
-def test_several_things_are_told_one_by_one(running, monkeypatch):
+def test_several_faults_are_reported_separately(running, monkeypatch):
     monkeypatch.setattr(readiness, "SILENT_SECONDS", 0.0)
     running.service.serving.batcher.close()
     found = wait_for(running.client, "model", "worker")
-    assert "captioner has stopped" in found["model"] and "no worker has given a sign" in found["worker"]
+    assert "captioner has stopped" in found["model"] and "no worker has given a heartbeat" in found["worker"]
 
 
-def test_checks_that_hang_with_a_disk_are_told_and_hold_nobody_up(running, monkeypatch):
+def test_checks_that_hang_are_reported_and_block_no_other_request(running, monkeypatch):
     hangs, go_on = threading.Event(), threading.Event()
 
     def hang():
@@ -71,14 +71,14 @@ def test_checks_that_hang_with_a_disk_are_told_and_hold_nobody_up(running, monke
     first.start()
     assert hangs.wait(60)
     response = running.client.get("/api/health/ready")
-    assert response.status_code == 503 and "have not ended" in response.json()["detail"]
+    assert response.status_code == 503 and "have not finished" in response.json()["detail"]
     assert running.client.get("/api/health/live").status_code == running.client.get("/metrics").status_code == 200
     go_on.set()
     first.join()
     wait_for(running.client)
 
 
-def test_asking_often_is_looking_once(running, monkeypatch):
+def test_frequent_requests_share_one_check(running, monkeypatch):
     looks = []
     monkeypatch.setattr(readiness, "_write_into", looks.append)
     started = time.monotonic()
@@ -87,7 +87,7 @@ def test_asking_often_is_looking_once(running, monkeypatch):
     assert len(looks) <= 2 * (1 + (time.monotonic() - started) // 1)
 
 
-def test_a_heartbeat_is_watched_by_whether_it_changes(tmp_path, monkeypatch):
+def test_a_heartbeat_counts_when_it_changes(tmp_path, monkeypatch):
     now = [1000.0]
     monkeypatch.setattr("service.jobs.heartbeat.time.monotonic", lambda: now[0])
     watcher, worker = Heartbeat(tmp_path), Heartbeat(tmp_path)

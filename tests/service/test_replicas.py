@@ -18,8 +18,8 @@ from service.jobs.trainings import Trainings
 from service.settings import Settings
 from service.store.database import Database
 from service.store.datasets import DataSets
-from tests.service.photo_sets import photo_set, zipped
-from tests.service.pictures import picture_bytes
+from tests.support.photo_sets import photo_set, zipped
+from tests.support.pictures import picture_bytes
 
 pytestmark = pytest.mark.stress
 
@@ -59,7 +59,7 @@ def begin(settings) -> Iterator[Callable[..., subprocess.Popen]]:
 
     yield start
     for process in processes:
-        process.terminate()  # a worker's training ends with it
+        process.terminate()  # the training of a worker ends with it
     for process in processes:
         with process:
             try:
@@ -70,7 +70,7 @@ def begin(settings) -> Iterator[Callable[..., subprocess.Popen]]:
 
 @contextlib.contextmanager
 def client_of(process: subprocess.Popen) -> Iterator[httpx.Client]:
-    """With the token, once the service is ready."""
+    """Yield a client with the token, once the service is ready."""
     url = process.stdout.readline().split()[-1]
     with httpx.Client(
         base_url=url, headers={"Authorization": f"Bearer {TOKEN}"}, trust_env=False, verify=False, timeout=60
@@ -91,15 +91,15 @@ def wait_until(condition: Callable[[], object], seconds: float) -> None:
         time.sleep(0.05)
 
 
-def test_what_one_replica_does_the_others_know_and_none_is_missed(begin, make_bundle, tmp_path):
-    processes = [begin(stdout=subprocess.PIPE) for _ in range(2)]  # at once: one of them makes the tables
+def test_replicas_share_their_state_and_any_may_be_missing(begin, make_bundle, tmp_path):
+    processes = [begin(stdout=subprocess.PIPE) for _ in range(2)]  # at the same time: one of them creates the tables
     with client_of(processes[0]) as first, client_of(processes[1]) as second:
         captions_are_shared(first, second)
         promotions_are_shared(first, second, make_bundle, tmp_path)
         data_sets_and_trainings_are_shared(first, second)
         stranger = {"Authorization": "Bearer guess"}
         codes = [client.get("/api/models", headers=stranger).status_code for client in 6 * [first, second]]
-        assert codes == [401] * 10 + [429] * 2, "they count together"
+        assert codes == [401] * 10 + [429] * 2, "replicas count together"
 
         processes[0].kill()
         processes[0].wait()
@@ -140,7 +140,7 @@ def data_sets_and_trainings_are_shared(first: httpx.Client, second: httpx.Client
     assert second.get(f"/api/trainings/{training}").json()["state"] == "cancelled"
 
 
-def test_a_training_of_a_worker_that_is_killed_goes_on_at_another(settings, begin):
+def test_the_training_of_a_killed_worker_continues_in_another(settings, begin):
     settings.make_home()
     with contextlib.closing(Database(settings.database, settings.home)) as database:
         data = DataSets(settings, database).add_zip(io.BytesIO(zipped(photo_set(30))), "dogs", settings.bundle)
@@ -159,7 +159,7 @@ def test_a_training_of_a_worker_that_is_killed_goes_on_at_another(settings, begi
         other = begin("worker")
         worker.kill()
         wait_until(lambda: psutil.Process(other.pid).children(), 60)
-        assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, "never two at once"
+        assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, "never two trainings at the same time"
         before = epochs()
         wait_until(lambda: epochs() > before, 90)
         trainings.cancel(training.id)

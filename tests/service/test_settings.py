@@ -1,4 +1,4 @@
-"""Settings come from the environment, and a mistake in them is named before anything starts."""
+"""Settings are read from the environment, and mistakes are named before the service starts."""
 
 import os
 from pathlib import Path
@@ -18,7 +18,7 @@ def no_settings(monkeypatch):
             monkeypatch.delenv(name)
 
 
-def test_without_any_variable(monkeypatch, tmp_path):
+def test_the_defaults_apply_without_variables(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     settings = Settings.read()
     assert (settings.host, settings.port, settings.bundle, settings.device) == ("127.0.0.1", 8000, None, None)
@@ -52,29 +52,29 @@ def test_each_variable_sets_its_field(monkeypatch):
     assert set(expected) == set(Settings.model_fields)
 
 
-def test_arguments_go_before_variables(monkeypatch):
+def test_arguments_override_variables(monkeypatch):
     monkeypatch.setenv("CAPTIONER_PORT", "not even a number")
     monkeypatch.setenv("CAPTIONER_HOST", "0.0.0.0")
     settings = Settings.read(port="8001", host=None)
     assert (settings.port, settings.host) == (8001, "0.0.0.0")
 
 
-def test_an_empty_variable_counts_as_none(monkeypatch):
+def test_an_empty_variable_counts_as_unset(monkeypatch):
     for name in descriptions():
         monkeypatch.setenv(name, "")
     assert Settings.read().model_dump() == Settings().model_dump()
 
 
 @pytest.mark.parametrize("name", ["CAPTIONER_PROT", "captioner_prot", "CAPTIONER_HTTP_PORT", "CAPTIONER_PORTS"])
-def test_a_variable_that_means_nothing_is_warned_of(monkeypatch, caplog, name):
+def test_a_mistyped_variable_is_warned_about_with_a_suggestion(monkeypatch, caplog, name):
     monkeypatch.setenv(name, "8001")
     assert Settings.read().port == 8000
     (record,) = caplog.records
     assert record.levelname == "WARNING"
-    assert record.getMessage() == f"{name} is ignored, as it is no setting: did you mean CAPTIONER_PORT?"
+    assert record.getMessage() == f"{name} is ignored because it is not a setting: did you mean CAPTIONER_PORT?"
 
 
-def test_a_variable_that_is_like_no_setting_is_warned_of(monkeypatch, caplog):
+def test_an_unknown_variable_is_warned_about(monkeypatch, caplog):
     monkeypatch.setenv("CAPTIONER_XYZZY", "")
     Settings.read()
     assert "CAPTIONER_XYZZY is ignored" in caplog.text and "--help` lists the settings" in caplog.text
@@ -90,18 +90,18 @@ KUBERNETES = {
     "PORT_80_TCP_PORT": "80",
     "PORT_80_TCP_ADDR": "10.0.0.1",
 }
-"""What Kubernetes sets for a Service, after its name."""
+"""Variables that Kubernetes sets for a Service, after its name."""
 
 
 @pytest.mark.parametrize("service", ["CAPTIONER", "CAPTIONER_WEB", "CAPTIONER_REDIS", "CAPTIONER_HOME"])
-def test_a_service_of_kubernetes_with_this_name_changes_nothing(monkeypatch, caplog, service):
+def test_variables_of_a_kubernetes_service_of_this_name_are_ignored(monkeypatch, caplog, service):
     for name, value in KUBERNETES.items():
         monkeypatch.setenv(f"{service}_{name}", value)
     assert Settings.read() == Settings()
     assert Settings.read().port == 8000 and not caplog.records
 
 
-def test_a_linked_container_of_docker_with_this_name_changes_nothing(monkeypatch, caplog):
+def test_variables_of_a_linked_docker_container_of_this_name_are_ignored(monkeypatch, caplog):
     linked = {
         "NAME": "/web/captioner",
         "PORT": "tcp://172.17.0.5:8000",
@@ -116,14 +116,14 @@ def test_a_linked_container_of_docker_with_this_name_changes_nothing(monkeypatch
     assert Settings.read().port == 8000 and not caplog.records
 
 
-def test_a_port_that_is_given_goes_before_an_injected_one(monkeypatch):
+def test_a_port_argument_overrides_an_injected_port(monkeypatch):
     monkeypatch.setenv("CAPTIONER_PORT", "tcp://10.0.0.1:80")
     assert Settings.read(port="8001").port == 8001
     with pytest.raises(ConfigError, match="--port is 'tcp://10.0.0.1:80', but must be a whole number"):
         Settings.read(port="tcp://10.0.0.1:80")
 
 
-def test_white_space_around_a_value_is_dropped(monkeypatch, tmp_path):
+def test_white_space_around_a_value_is_removed(monkeypatch, tmp_path):
     """Secrets in files end with a line break, and lines of Windows with a carriage return."""
     given = {
         "home": f" {tmp_path} ", "host": "0.0.0.0\r", "port": " 8001\r\n", "log_level": "\tDEBUG ", "device": "  ",
@@ -152,25 +152,25 @@ def test_white_space_around_a_value_is_dropped(monkeypatch, tmp_path):
         ("DEADLINE_SECONDS", "inf", "a number from 0.1 to 3600"),
         ("MAX_MEGAPIXELS", "1000", "a whole number from 1 to 178"),
         ("LOG_LEVEL", "loud", "one of debug, info, warning, error"),
-        ("HOME", "~nobody-has-this-name/x", "a folder's path without ~"),
+        ("HOME", "~nobody-has-this-name/x", "a path without ~"),
         ("PORT", "10.0.0.1:80", "a whole number from 0 to 65535"),
         ("TRUSTED_HOSTS", "https://captions.example.org/", "host names without https:// and paths"),
     ],
 )
-def test_a_value_that_cannot_be(monkeypatch, name, value, wanted):
+def test_an_invalid_value_is_named_with_the_valid_ones(monkeypatch, name, value, wanted):
     monkeypatch.setenv(f"CAPTIONER_{name}", value)
     with pytest.raises(ConfigError) as caught:
         Settings.read()
     assert str(caught.value).startswith(f"CAPTIONER_{name} is {value!r}, but must be {wanted}")
 
 
-def test_several_wrong_values_are_told_at_once_each_by_the_name_it_was_given_by(monkeypatch):
+def test_several_invalid_values_are_reported_together_by_their_given_names(monkeypatch):
     monkeypatch.setenv("CAPTIONER_QUEUE_SIZE", "many")
     with pytest.raises(ConfigError, match="--host is '', but must be an address.*; CAPTIONER_QUEUE_SIZE is 'many'"):
         Settings.read(host="")
 
 
-def test_settings_do_not_change():
+def test_settings_are_immutable():
     with pytest.raises(ValidationError):
         Settings().port = 1
 
@@ -180,17 +180,17 @@ def test_every_setting_is_described_with_its_default():
     assert list(texts)[:3] == ["CAPTIONER_HOME", "CAPTIONER_HOST", "CAPTIONER_PORT"]
     assert texts["CAPTIONER_PORT"].endswith("Default: 8000.") and "Default: ~/.captioner." in texts["CAPTIONER_HOME"]
     assert all(len(text) > 20 for text in texts.values())
-    assert not any(character.isdigit() for character in texts["CAPTIONER_THREADS"]), "a default that varies"
+    assert not any(character.isdigit() for character in texts["CAPTIONER_THREADS"]), "it varies by machine"
 
 
-def test_the_database_of_a_folder_with_an_odd_name():
+def test_a_folder_with_special_characters_can_hold_the_database():
     home = Path("/tmp/a b?c=d#e%41/ü")
     url = Settings(home=home).database.render_as_string(hide_password=False)
     assert make_url(url).database == str(home / "captioner.db")
 
 
 @pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg"])
-def test_a_postgresql_by_whatever_name(scheme):
+def test_every_scheme_of_postgresql_urls_is_accepted(scheme):
     url = Settings(database_url=f"{scheme}://user:a%40b@host:5433/name?sslmode=require").database
     assert (url.drivername, url.password, url.port, url.query["sslmode"]) == (
         "postgresql+psycopg", "a@b", 5433, "require"
@@ -200,25 +200,25 @@ def test_a_postgresql_by_whatever_name(scheme):
 @pytest.mark.parametrize(
     "name, value, wanted",
     [
-        ("DATABASE_URL", "mysql://user:pass-word@host/name", "unusable, but must be the address of a PostgreSQL"),
-        ("DATABASE_URL", "pass-word", "unusable, but must be the address of a PostgreSQL"),
-        ("REDIS_URL", "redis://:pass-word@host:port", "unusable, but must be the address of a Redis: redis://HOST"),
-        ("REDIS_URL", "http://:pass-word@host", "unusable, but must be the address of a Redis: redis://HOST"),
+        ("DATABASE_URL", "mysql://user:pass-word@host/name", "not usable, but must be the URL of a PostgreSQL"),
+        ("DATABASE_URL", "pass-word", "not usable, but must be the URL of a PostgreSQL"),
+        ("REDIS_URL", "redis://:pass-word@host:port", "not usable, but must be the URL of a Redis: redis://HOST"),
+        ("REDIS_URL", "http://:pass-word@host", "not usable, but must be the URL of a Redis: redis://HOST"),
     ],
 )
-def test_a_wrong_address_is_named_but_not_shown(monkeypatch, name, value, wanted):
+def test_an_invalid_url_is_reported_without_its_value(monkeypatch, name, value, wanted):
     monkeypatch.setenv(f"CAPTIONER_{name}", value)
     with pytest.raises(ConfigError, match=f"CAPTIONER_{name} is {wanted}") as caught:
         Settings.read()
     assert "pass-word" not in str(caught.value)
 
 
-def test_a_relative_home_does_not_move_with_the_working_folder(monkeypatch, tmp_path):
+def test_a_relative_home_is_made_absolute(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     assert Settings(home="data").photos_folder == tmp_path / "data" / "photos"
 
 
-def test_the_home_folder_is_made_for_its_owner_alone(tmp_path):
+def test_the_home_folder_is_private_to_its_owner(tmp_path):
     settings = Settings(home=tmp_path / "deep" / "home")
     settings.make_home()
     settings.make_home()
@@ -227,15 +227,15 @@ def test_the_home_folder_is_made_for_its_owner_alone(tmp_path):
 
 
 @pytest.mark.parametrize("in_the_way", ["home", "home/photos"])
-def test_a_home_that_cannot_be_written(tmp_path, in_the_way):
+def test_a_home_that_cannot_be_written_is_refused(tmp_path, in_the_way):
     path = tmp_path / in_the_way
     path.parent.mkdir(exist_ok=True)
     path.write_text("a file")
-    with pytest.raises(ConfigError, match="cannot keep its data in .*home .*: name another folder by CAPTIONER_HOME"):
+    with pytest.raises(ConfigError, match="cannot store its data in .*home .*: set another folder with CAPTIONER_HOME"):
         Settings(home=tmp_path / "home").make_home()
 
 
-def test_a_home_where_folders_can_be_but_no_files(tmp_path, monkeypatch):
+def test_a_home_on_a_full_disk_is_refused(tmp_path, monkeypatch):
     def full(**_):
         raise OSError(28, "No space left on device")
 

@@ -1,4 +1,4 @@
-"""Some hundreds of broken inputs of each kind; `python -m stress.fuzz` tries as many as there is time for."""
+"""Some hundreds of broken inputs of each kind; `python -m stress.fuzz` tries as many as time allows."""
 
 import os
 import signal
@@ -20,18 +20,18 @@ CASES = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_only_what_is_documented_comes_out(kind):
+def test_broken_inputs_raise_documented_errors_only(kind):
     tally = fuzz(kind, CASES[kind])
     assert not tally.found, "\n".join(f"case {found.number}: {found.what}\n{found.trace}" for found in tally.found[:3])
     assert tally.cases == CASES[kind] == sum(tally.outcomes.values())
-    assert len(tally.outcomes) > 1, "all cases ended alike: they try nothing"
+    assert len(tally.outcomes) > 1, "all cases had the same outcome: they test nothing"
 
 
-def test_every_kind_has_a_share_of_the_long_run():
+def test_every_kind_gets_a_share_of_the_long_run():
     assert set(SHARES) == set(KINDS) and sum(SHARES.values()) == 100
 
 
-def test_the_same_numbers_are_the_same_cases():
+def test_the_same_seed_gives_the_same_cases():
     def made(seed: int) -> list[bytes]:
         rng = Random(seed)
         value = {"a": [1, {"b": "c"}], "d": None}
@@ -41,7 +41,7 @@ def test_the_same_numbers_are_the_same_cases():
 
 
 class Bad:
-    """A product that does all that it must not."""
+    """A product that breaks every rule."""
 
     expected = (KeyError,)
 
@@ -59,7 +59,7 @@ class Bad:
                 return "201"
 
 
-def test_what_is_found_is_told():
+def test_findings_are_reported():
     outcomes = [child._tried(Bad(), Random(number)) for number in range(60)]
     assert {outcome["outcome"] for outcome in outcomes} == {"KeyError", "find", "201"}
     whats = {outcome["what"] for outcome in outcomes if outcome["outcome"] == "find"}
@@ -75,8 +75,8 @@ def test_what_is_found_is_told():
         ("[bytearray(1 << 30)]", "MemoryError"),
     ],
 )
-def test_a_process_that_ends_before_its_time_is_a_find(tmp_path, monkeypatch, does, what):
-    """A real process, whose kind is a file of this test; the cases before and after go on."""
+def test_a_process_that_ends_early_is_a_finding(tmp_path, monkeypatch, does, what):
+    """A real process, whose kind is a file of this test; the cases before and after continue."""
     module = tmp_path / "bad_kind.py"
     module.write_text(
         "class Kind:\n    expected = ()\n    number = 0\n    def case(self, rng):\n"
@@ -101,10 +101,10 @@ def test_a_process_that_ends_before_its_time_is_a_find(tmp_path, monkeypatch, do
     assert len(tally.found) == tally.outcomes["find"] == 6 - tally.outcomes["well"]
 
 
-def test_the_verdict():
+def test_the_verdict_counts_findings():
     good, bad = Tally("images", cases=3), Tally("archives", cases=2)
     good.outcomes["used"] = 3
-    assert "All 3 cases did as told." in report([good])
+    assert "All 3 cases passed." in report([good])
     bad.found.append(Found("archives", 1, "ValueError: x"))
-    assert "1 of 5 cases did what they must not." in report([good, bad])
+    assert "1 of 5 cases had a wrong result." in report([good, bad])
     assert runner._ending(-signal.SIGPROF).startswith("took more") and os.name == "posix"

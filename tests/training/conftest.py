@@ -1,4 +1,4 @@
-"""What the tests of training start from: an encoder of three tiny stages, photos of shapes, and words without Java."""
+"""Fixtures of the training tests: an encoder of three tiny stages, photos of shapes, and scores without Java."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.quick_training import cut_at_spaces
+from tests.support.quick_training import cut_at_spaces
 
 if TYPE_CHECKING:
     from captioner.config import CaptionerConfig
@@ -43,7 +43,7 @@ def three_stages_spec() -> "EncoderSpec":
 
 @pytest.fixture
 def three_stages(monkeypatch, tmp_path) -> Iterator[Path]:
-    """Makes `THREE_STAGES` an encoder -> a file of its weights."""
+    """Register `THREE_STAGES` as an encoder -> a file of its weights."""
     import torch
     from safetensors.torch import save_file
 

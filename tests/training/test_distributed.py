@@ -1,4 +1,4 @@
-"""Ranks that torchrun starts come to what one process comes to, or end with a sentence."""
+"""Ranks started by torchrun get the same results as one process, or end with one sentence."""
 
 import contextlib
 import json
@@ -19,19 +19,20 @@ from torch import Tensor
 
 from captioner.bundle import save_bundle
 from captioner.errors import ConfigError
-from captioner.model.draws import Share, drawn
+from captioner.model.draws import drawn
+from captioner.ranks import ALONE, BatchSlice, Ranks
 from captioner.vocabulary import PAD
+from tests.support.rank_runs import RUNS, STOPPED
+from tests.support.shapes import draw_shapes, write_boxes
+from tests.support.weighted_losses import soft_attention_loss
 from tests.training.conftest import three_stages_spec
-from tests.training.rank_runs import RUNS, STOPPED
-from tests.training.shapes import draw_shapes, write_boxes
-from tests.training.weighted import soft_attention_loss
 from training import losses
 from training.__main__ import main
-from training.distributed import ALONE, Ranks, rank_device
+from training.distributed import rank_device
 
 ROOT = Path(__file__).parents[2]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
-"""As the command torchrun is installed."""
+"""The installed command torchrun."""
 QUIET = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
@@ -43,9 +44,9 @@ def torchrun(*command: str) -> subprocess.CompletedProcess:
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory):
-    """Every run on two ranks and on one -> their folder, and what the ranks said."""
+    """Every run on two ranks and on one -> their folder, and the output of the ranks."""
     folder = tmp_path_factory.mktemp("ranks")
-    # Batches of 3, 3 and 1: ranks have unequal shares, and one of them none of the last.
+    # Batches of 3, 3 and 1: ranks have unequal shares, and one has none of the last.
     drawings = draw_shapes(folder / "shapes", {"train": 7, "val": 5})
     with open(folder / "shapes" / "captions.csv", "a") as table:  # and captions of unequal number and length
         for drawing in drawings["train"][::3]:
@@ -58,9 +59,9 @@ def ran(tmp_path_factory):
     with torch.random.fork_rng():
         torch.manual_seed(3)
         save_file(three_stages_spec().network().state_dict(), folder / "three-stages.safetensors")
-    on_two = torchrun("tests.training.rank_runs", folder)
+    on_two = torchrun("tests.support.rank_runs", folder)
     assert on_two.returncode == 0, on_two.stderr
-    alone = [sys.executable, "-W", "error", "-m", "tests.training.rank_runs", str(folder)]
+    alone = [sys.executable, "-W", "error", "-m", "tests.support.rank_runs", str(folder)]
     ended = subprocess.run(alone, cwd=ROOT, env=QUIET, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
     return folder, on_two
@@ -72,25 +73,25 @@ def weights(path: Path) -> dict[str, Tensor]:
 
 
 def difference(first: dict[str, Tensor], second: dict[str, Tensor]) -> float:
-    """The largest difference of a weight, as a share of the largest weight of its tensor."""
+    """Return the largest difference of a weight relative to the largest weight of its tensor."""
     assert first.keys() == second.keys()
     pairs = [(tensor.float(), second[name].float()) for name, tensor in first.items()]
     return max(float((one - other).abs().max() / one.abs().max().clamp(min=1e-3)) for one, other in pairs)
 
 
 def alike(first: dict[str, Tensor], second: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The tensors that both have in the same shape: sentences bring words and a "no photo" vector of their own."""
+    """Return the tensors of equal shape in both: sentences add words and a "no photo" vector."""
     names = [name for name in first if name in second and first[name].shape == second[name].shape]
     return {name: first[name] for name in names}, {name: second[name] for name in names}
 
 
 @pytest.mark.stress
 @pytest.mark.parametrize("name", RUNS)
-def test_two_ranks_learn_what_one_learns(ran, name):
+def test_two_ranks_learn_the_same_as_one(ran, name):
     folder, _ = ran
     alone, ranks = folder / "on-1" / name, folder / "on-2" / name
     assert difference(weights(alone / "checkpoint.pt"), weights(ranks / "checkpoint.pt")) < 1e-4
-    # What it was before: the difference above is nothing beside what was learned.
+    # The weights before training: the difference above is negligible beside the change.
     other = next(each for each in RUNS if RUNS[each][0] == RUNS[name][0] and each != name)
     assert (
         difference(*alike(weights(alone / "checkpoint.pt"), weights(folder / "on-1" / other / "checkpoint.pt"))) > 0.1
@@ -104,7 +105,7 @@ def test_two_ranks_learn_what_one_learns(ran, name):
 
 
 @pytest.mark.stress
-def test_a_run_that_two_ranks_began_is_finished_by_one(ran):
+def test_a_run_started_by_two_ranks_is_finished_by_one(ran):
     folder, _ = ran
     whole, resumed = folder / "on-1" / STOPPED, folder / "on-2" / "stopped"
     assert len((resumed / "log.jsonl").read_text().splitlines()) == 2
@@ -112,10 +113,10 @@ def test_a_run_that_two_ranks_began_is_finished_by_one(ran):
 
 
 @pytest.mark.stress
-def test_one_of_the_ranks_writes_and_speaks(ran):
+def test_only_one_rank_writes_and_prints(ran):
     folder, said = ran
     epochs = sum(len((folder / "on-2" / name / "log.jsonl").read_text().splitlines()) for name in RUNS)
-    assert sum(line.startswith('{"epoch"') for line in said.stdout.splitlines()) == epochs + 1  # and one of the stopped
+    assert sum(line.startswith('{"epoch"') for line in said.stdout.splitlines()) == epochs + 1  # one of the stopped
     assert "Warning" not in said.stderr
     written = {path.name for path in (folder / "on-2" / "soft").iterdir()}
     alone = {path.name for path in (folder / "on-1" / "soft").iterdir()}
@@ -125,10 +126,10 @@ def test_one_of_the_ranks_writes_and_speaks(ran):
 
 
 @pytest.mark.stress
-def test_the_ranks_fill_one_cache_without_a_photo_twice(ran):
+def test_ranks_fill_one_cache_without_duplicate_photos(ran):
     folder, _ = ran
     caches = sorted((folder / "cache").iterdir(), key=lambda cache: cache.stat().st_mtime)
-    assert len(caches) == 4  # annotations and what is fine-tuned, both also of mirror images
+    assert len(caches) == 4  # annotations and fine-tuned features, both also of mirror images
     for cache in caches:
         rows = (cache / "index.jsonl").read_text().splitlines()
         photos = 7 + 2 if json.loads((cache / "what.json").read_text())["mirrored"] else 12 + 5
@@ -136,7 +137,7 @@ def test_the_ranks_fill_one_cache_without_a_photo_twice(ran):
 
 
 @pytest.mark.stress
-def test_a_rank_that_is_killed_ends_the_run_with_a_sentence(tmp_path):
+def test_a_killed_rank_ends_the_run_with_one_sentence(tmp_path):
     draw_shapes(tmp_path / "shapes", {"train": 40, "val": 4})
     places = ["--data", tmp_path / "shapes", "--cache", tmp_path / "cache", "--output", tmp_path / "run"]
     recipe = "--image-size 64 --min-count 1 --epochs 500 --batch-size 4 --patience 999 --device cpu".split()
@@ -150,9 +151,9 @@ def test_a_rank_that_is_killed_ends_the_run_with_a_sentence(tmp_path):
         finally:
             run.kill()
     assert run.returncode != 0
-    sentence = "error: rank 0 of 2 waits for another in vain, which has ended or cannot be reached"
-    assert said.decode().count(sentence) == 1 and "start all of them again with --resume" in said.decode()
-    assert "training/__main__.py" not in said.decode()  # no traceback of ours
+    sentence = "error: rank 0 of 2 lost another rank, which has ended or cannot be reached"
+    assert said.decode().count(sentence) == 1 and "start all ranks again with --resume" in said.decode()
+    assert "training/__main__.py" not in said.decode()  # no traceback of this project's code
 
 
 def until(true: Callable[[], bool]) -> None:
@@ -162,11 +163,11 @@ def until(true: Callable[[], bool]) -> None:
             if true():
                 return
         time.sleep(0.05)
-    pytest.fail("it never came to that")
+    pytest.fail("the condition was never met")
 
 
 @pytest.mark.stress
-def test_an_evaluation_in_shares_is_that_of_one_process(tmp_path, make_bundle):
+def test_an_evaluation_by_several_ranks_equals_that_of_one_process(tmp_path, make_bundle):
     drawings = draw_shapes(tmp_path / "shapes", {"train": 1, "test": 35})  # two batches, of 32 photos and 3
     (tmp_path / "shapes" / "test0003.png").write_bytes(b"no photo")
     write_boxes(tmp_path / "boxes.json", drawings)
@@ -184,7 +185,7 @@ def test_an_evaluation_in_shares_is_that_of_one_process(tmp_path, make_bundle):
 
 
 @pytest.mark.parametrize("local_rank", [0, 1])
-def test_a_command_that_is_not_for_many_devices_says_so_once(tmp_path, monkeypatch, capsys, local_rank):
+def test_a_command_for_one_process_reports_so_once(tmp_path, monkeypatch, capsys, local_rank):
     started = {"RANK": local_rank, "LOCAL_RANK": local_rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2}
     started |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": 1}
     for name, value in started.items():
@@ -196,7 +197,7 @@ def test_a_command_that_is_not_for_many_devices_says_so_once(tmp_path, monkeypat
 
 @dataclass(frozen=True)
 class Noting(Ranks):
-    """One rank alone, which notes every total: what ranks that share the same come to together."""
+    """A single rank that records every total, as the sum of all ranks."""
 
     totals: list[Tensor] = field(default_factory=list)
 
@@ -207,7 +208,7 @@ class Noting(Ranks):
 
 @dataclass(frozen=True)
 class Told(Ranks):
-    """A rank that finds these totals."""
+    """A rank that receives these totals."""
 
     totals: tuple[Tensor, ...] = ()
 
@@ -218,7 +219,7 @@ class Told(Ranks):
 
 
 def parts_and_whole(loss, *tensors):
-    """The loss of a batch, and the sum of those of its parts, of one and of the other images."""
+    """Return the loss of a batch, and the sum of the losses of its parts: one image, and the others."""
     noting = Noting()
     whole = loss(*tensors, noting)
     parts = []
@@ -229,7 +230,7 @@ def parts_and_whole(loss, *tensors):
 
 
 def captions():
-    """Of three images, of which the first has one short caption -> logits, alphas, targets, mask."""
+    """Captions of three images, the first with a single short caption -> logits, alphas, targets, mask."""
     generator = torch.Generator().manual_seed(0)
     targets = torch.randint(4, 11, (3, 2, 5), generator=generator)
     targets[0, 0, 2:], targets[0, 1], targets[2, 1, 3:] = PAD, PAD, PAD
@@ -240,7 +241,7 @@ def captions():
 @pytest.mark.parametrize("name", [
     "soft", "reinforce", "entropy", "supervision", "distillation", "map_distillation", "self_critical",
 ])  # fmt: skip
-def test_the_losses_of_parts_sum_to_that_of_the_whole(name):
+def test_the_losses_of_parts_sum_to_that_of_the_batch(name):
     logits, alphas, targets, mask = captions()
     other = alphas.flip(0)
     whole, summed, parts = {
@@ -263,10 +264,10 @@ def test_the_losses_of_parts_sum_to_that_of_the_whole(name):
     }[name]()  # fmt: skip
     assert summed.item() == pytest.approx(whole.item(), rel=1e-5)
     alone = [part.item() for part in parts]
-    assert min(map(abs, alone)) > 1e-3  # each of them has a share in it
+    assert min(map(abs, alone)) > 1e-3  # each part contributes
 
 
-def test_one_process_is_no_group():
+def test_a_single_process_has_no_group():
     assert Ranks.from_environment({}) == ALONE
     values = torch.ones(3)
     assert ALONE.total(values) is values and ALONE.leads and ALONE.share(4) is None and ALONE.largest(7) == 7
@@ -274,7 +275,7 @@ def test_one_process_is_no_group():
     assert not torch.distributed.is_initialized()
 
 
-def test_every_image_of_a_batch_is_of_one_rank():
+def test_every_image_of_a_batch_belongs_to_one_rank():
     for size in (1, 2, 3, 5):
         for images in (1, 2, 7, 32):
             parts = [list(range(images))[Ranks(rank, size).part(images)] for rank in range(size)]
@@ -282,16 +283,16 @@ def test_every_image_of_a_batch_is_of_one_rank():
             assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
 
-def test_what_is_drawn_for_an_image_does_not_depend_on_the_ranks():
+def test_random_draws_for_an_image_do_not_depend_on_the_ranks():
     def draw(shape):
         return torch.rand(shape, generator=torch.Generator().manual_seed(1))
 
     whole = drawn(draw, (7, 2))
-    parts = [drawn(draw, (3, 2), Share(0, 7)), drawn(draw, (4, 2), Share(3, 7))]
+    parts = [drawn(draw, (3, 2), BatchSlice(0, 7)), drawn(draw, (4, 2), BatchSlice(3, 7))]
     assert torch.equal(torch.cat(parts), whole)
 
 
-def test_each_process_has_a_gpu_of_its_own():
+def test_each_process_has_its_own_gpu():
     second = Ranks(5, 8, local_rank=1, local_size=2)
     assert rank_device(second, None, gpus=0) == "cpu"
     assert rank_device(second, None, gpus=2) == rank_device(second, "cuda", 2) == "cuda:1"

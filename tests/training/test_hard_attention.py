@@ -1,4 +1,4 @@
-"""Hard attention's estimate of a gradient, against the exact sum over all places on a toy model; that it learns."""
+"""Hard attention's gradient estimate equals the exact sum over all locations on a toy model, and it learns."""
 
 import itertools
 
@@ -8,7 +8,7 @@ import torch
 from captioner.config import CaptionerConfig
 from captioner.model.decoder import EXPECTED, LIKELIEST, SAMPLED, Decoder
 from captioner.vocabulary import END, PAD, START
-from tests.training.weighted import captions_loss
+from tests.support.weighted_losses import captions_loss
 from training.data.dataset import Batch
 from training.losses import caption_nll, map_entropy, mean_word_log_prob, reinforce_loss
 from training.objectives import caption_losses
@@ -31,7 +31,7 @@ def annotations():
 
 
 def every_choice():
-    """All the ways to read one place for each word: [B, K, T] each."""
+    """Return all ways to read one location per word: [B, K, T] each."""
     return [torch.tensor(places).view(1, 1, WORDS) for places in itertools.product(range(PLACES), repeat=WORDS)]
 
 
@@ -46,8 +46,8 @@ def gradients(decoder, value) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("baseline", [0.0, -1.3])
-def test_the_estimate_is_in_the_mean_the_gradient_of_the_bound(decoder, annotations, baseline):
-    """Eq. 10: sum_s p(s|a) log p(y|s, a), which the estimates of all s, weighted by p(s|a), must give."""
+def test_the_expected_estimate_equals_the_gradient_of_the_bound(decoder, annotations, baseline):
+    """Eq. 10: sum_s p(s|a) log p(y|s, a), the mean of the estimates of all s, weighted by p(s|a)."""
     bound, estimate, total = 0.0, 0.0, 0.0
     for places in every_choice():
         output = decoder(annotations, INPUTS, places)
@@ -63,7 +63,7 @@ def test_the_estimate_is_in_the_mean_the_gradient_of_the_bound(decoder, annotati
         torch.testing.assert_close(estimated[name], gradient, atol=1e-5, rtol=1e-3, msg=name)
 
 
-def test_places_are_drawn_by_their_weights(decoder, annotations):
+def test_locations_are_sampled_by_their_weights(decoder, annotations):
     with torch.random.fork_rng():
         torch.manual_seed(0)
         many = INPUTS.expand(1, 4000, -1)
@@ -73,7 +73,7 @@ def test_places_are_drawn_by_their_weights(decoder, annotations):
 
 
 @torch.no_grad()
-def test_one_place_is_read_the_likeliest_or_the_average(decoder, annotations):
+def test_decoding_reads_the_likeliest_location_or_the_average(decoder, annotations):
     features = decoder.prepare(annotations)
     state = decoder.initial_state(features, 1)
     start = torch.tensor([[START]])
@@ -93,7 +93,7 @@ class Toy(torch.nn.Module):
 
 
 @pytest.mark.parametrize(("share", "samples"), [(1.0, False), (0.0, True)])
-def test_images_read_what_is_expected_or_a_sample(decoder, annotations, share, samples):
+def test_training_images_read_the_average_or_a_sample(decoder, annotations, share, samples):
     options = FitOptions(expected_share=share, label_smoothing=0.0)
     learned = caption_losses(Toy(decoder), annotations, Batch((0,), annotations, INPUTS, TARGETS), options)
     assert (learned.word_log_prob is not None) == samples
@@ -103,7 +103,7 @@ def test_images_read_what_is_expected_or_a_sample(decoder, annotations, share, s
         torch.testing.assert_close(captions_loss(learned, options), by_hand)
 
 
-def test_each_image_reads_one_place_or_the_average(decoder, annotations):
+def test_each_image_reads_one_location_or_the_average(decoder, annotations):
     both, inputs = torch.cat([annotations, annotations]), INPUTS.expand(2, -1, -1)
     places = torch.tensor([[[0, 2, 1]], [[0, 2, 1]]])
     mixed = decoder(both, inputs, places, averaged=torch.tensor([True, False]))
@@ -111,7 +111,7 @@ def test_each_image_reads_one_place_or_the_average(decoder, annotations):
     torch.testing.assert_close(mixed.logits[1:], decoder(annotations, INPUTS, places[1:]).logits)
 
 
-def test_only_sampled_places_are_reinforced(decoder, annotations):
+def test_only_sampled_locations_are_reinforced(decoder, annotations):
     both, inputs, targets = torch.cat([annotations, annotations]), INPUTS.expand(2, -1, -1), TARGETS.expand(2, -1, -1)
     options = FitOptions(expected_share=0.5, label_smoothing=0.0, entropy_weight=0.0)
     with torch.random.fork_rng():
@@ -120,14 +120,14 @@ def test_only_sampled_places_are_reinforced(decoder, annotations):
         output = decoder(both, inputs, SAMPLED, averaged)
         torch.manual_seed(0)
         learned = caption_losses(Toy(decoder), both, Batch((0, 1), both, inputs, targets), options, baseline=-1.0)
-    assert averaged.tolist() == [True, False]  # what the seed was chosen for
+    assert averaged.tolist() == [True, False]  # the seed was chosen for this
     one = reinforce_loss(output.logits[1:], output.alphas[1:], output.locations[1:], TARGETS, -1.0)
     by_hand = caption_nll(output.logits, targets) / 6 + options.reinforce_weight * one / 2
     torch.testing.assert_close(captions_loss(learned, options), by_hand)
     assert learned.word_log_prob == pytest.approx(mean_word_log_prob(output.logits[1:], TARGETS))
 
 
-def test_padding_teaches_nothing(decoder, annotations):
+def test_padding_does_not_change_the_loss(decoder, annotations):
     padded_inputs = torch.cat([INPUTS, torch.tensor([[[PAD, PAD]]])], dim=-1)
     padded_targets = torch.cat([TARGETS, torch.tensor([[[PAD, PAD]]])], dim=-1)
     places = torch.tensor([[[0, 2, 1, 1, 0]]])
@@ -141,13 +141,13 @@ def test_padding_teaches_nothing(decoder, annotations):
         )
 
 
-def test_the_entropy_of_maps_by_hand():
+def test_the_entropy_of_maps_equals_that_by_hand():
     alphas = torch.tensor([[[[0.5, 0.5], [1.0, 0.0], [0.9, 0.1]]]])
     mask = torch.tensor([[[True, True, False]]])
     assert map_entropy(alphas, mask).item() == pytest.approx(0.5 * 0.693147, rel=1e-4)
 
 
-def test_the_baseline_follows_as_in_the_paper():
+def test_the_baseline_is_updated_as_in_the_paper():
     progress = Progress()
     progress.follow(None)
     assert progress.baseline is None
@@ -157,8 +157,8 @@ def test_the_baseline_follows_as_in_the_paper():
     assert progress.baseline == pytest.approx(-3.9)
 
 
-def test_places_that_tell_the_word_are_found():
-    """Each of four places holds a word, and one of them a mark: to read that is worth learning, by samples alone."""
+def test_hard_attention_learns_to_read_the_informative_location():
+    """Each of four locations holds a word, and one of them a mark, which can only be learned from samples."""
     options = FitOptions(expected_share=0.0, entropy_weight=0.01, label_smoothing=0.0)
     with torch.random.fork_rng():
         torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""Training a captioner that attends to labels: fine-tuning keeps them, retraining keeps them, and what is refused."""
+"""Training a captioner that attends to labels: fine-tuning and retraining keep them, and invalid labels are refused."""
 
 import json
 from dataclasses import replace
@@ -13,9 +13,9 @@ from captioner.captioner import Captioner
 from captioner.config import CaptionerConfig, DecodingOptions
 from captioner.errors import ConfigError, WeightsError
 from captioner.labels.names import LabelNames
-from tests.training.loop.runs import ALL_PHASES, ONE_PHASE, assert_same_run
-from tests.training.setups import make_training_setup
-from tests.training.shapes import draw_shapes
+from tests.support.shapes import draw_shapes
+from tests.support.training_runs import ALL_PHASES, ONE_PHASE, assert_same_run
+from tests.support.training_setups import make_training_setup
 from training import loop
 from training.__main__ import main
 from training.data.records import read_records
@@ -57,7 +57,7 @@ def train(tmp_path, weights, config, words_without_java, monkeypatch):
 
 
 def labels_of(bundle, folder):
-    """What its classifier says of photos, with all digits."""
+    """Return the classifier's output for photos, unrounded."""
     captioner = Captioner(bundle)
     pixels = [captioner.prepare(path)[0] for path in sorted(folder.glob("*.png"))]
     with torch.no_grad():
@@ -65,7 +65,7 @@ def labels_of(bundle, folder):
         return captioner.model.decoder.labels.class_logits(mean).softmax(dim=-1)
 
 
-def test_a_run_with_all_phases_keeps_names_and_classifier(train, weights, tmp_path):
+def test_a_run_with_all_phases_keeps_label_names_and_classifier(train, weights, tmp_path):
     bundle = train("run", ALL_PHASES)
     assert bundle.label_names == NAMES and bundle.config.labels == 2
     published = load_file(weights)["classifier.weight"]
@@ -74,7 +74,7 @@ def test_a_run_with_all_phases_keeps_names_and_classifier(train, weights, tmp_pa
     assert {label.name for label in caption.labels} < {"square", "circle", "trigon"}
 
 
-def test_fine_tuning_stays_near_the_labels_that_there_were(train, tmp_path):
+def test_label_distillation_keeps_fine_tuned_labels_near_the_original_ones(train, tmp_path):
     options = replace(
         ONE_PHASE, epochs=0, fine_tune_epochs=6, fine_tune_stages=2, encoder_learning_rate=0.05, patience=99
     )
@@ -96,7 +96,7 @@ def photos(folder):
     return next((folder / "shapes").rglob("*.png")).parent
 
 
-def test_a_run_with_labels_goes_on_as_if_it_had_never_stopped(train, tmp_path, monkeypatch):
+def test_a_stopped_run_with_labels_resumes_exactly(train, tmp_path, monkeypatch):
     options = replace(ONE_PHASE, fine_tune_epochs=2, fine_tune_stages=1)
     train("whole", options)
     original, seen = loop.batch_loss, []
@@ -114,7 +114,7 @@ def test_a_run_with_labels_goes_on_as_if_it_had_never_stopped(train, tmp_path, m
     assert_same_run(tmp_path / "stopped", tmp_path / "whole")
 
 
-def test_a_captioner_that_goes_on_keeps_its_labels_and_they_name_new_words(train, tmp_path):
+def test_retraining_keeps_the_labels_which_also_name_new_words(train, tmp_path):
     first = train("first", ONE_PHASE)
     table = next((tmp_path / "shapes").rglob("captions.csv"))
     table.write_text(table.read_text().replace("triangle", "trigon"))
@@ -126,7 +126,7 @@ def test_a_captioner_that_goes_on_keeps_its_labels_and_they_name_new_words(train
     torch.testing.assert_close(memory.class_weight, first.model.decoder.labels.class_weight)
 
 
-def test_the_loss_of_labels_is_the_divergence_of_their_chances():
+def test_the_label_loss_is_the_divergence_of_the_probabilities():
     told, said = torch.tensor([[1.0, 0.0], [0.0, 2.0]]), torch.tensor([[0.5, 0.0], [1.0, 0.0]])
     p, q = told.softmax(-1), said.softmax(-1)
     expected = (p * (p / q).log()).sum(-1).mean()
@@ -144,7 +144,7 @@ def test_the_loss_of_labels_is_the_divergence_of_their_chances():
         (["--labels", "3", "--label-names", "two.json", "--encoder", "test:labelled"], "holds no weights"),
     ],
 )
-def test_labels_that_cannot_be_are_refused_in_a_sentence(
+def test_invalid_labels_are_refused_in_one_sentence(
     arguments, problem, tmp_path, weights, monkeypatch, capsys, words_without_java
 ):
     draw_shapes(tmp_path / "shapes", {"train": 4, "val": 2})
@@ -156,12 +156,12 @@ def test_labels_that_cannot_be_are_refused_in_a_sentence(
     assert status == 2 and problem in capsys.readouterr().err
 
 
-def test_a_file_of_weights_without_the_classifier_gives_no_labels(train, weights, labelled_encoder):
+def test_a_weights_file_without_the_classifier_is_refused(train, weights, labelled_encoder):
     save_file(labelled_encoder.network()["stages"].state_dict(prefix="stages."), weights)
     with pytest.raises(WeightsError, match="lacks classifier"):
         train("run", ONE_PHASE)
 
 
-def test_labels_of_a_captioner_without_any_need_training_from_scratch():
+def test_adding_labels_to_a_captioner_without_any_is_refused():
     with pytest.raises(ConfigError, match="--labels 8 contradicts"):
         grown_config(CaptionerConfig(), {"labels": 8}, "bundle")

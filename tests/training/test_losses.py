@@ -1,4 +1,4 @@
-"""Every figure by hand, and padding that changes none of them."""
+"""Every loss equals its value by hand, and padding changes none of them."""
 
 import math
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from captioner.vocabulary import PAD
-from tests.training.weighted import soft_attention_loss
+from tests.support.weighted_losses import soft_attention_loss
 from training.losses import (
     advantages_over_mean,
     caption_nll,
@@ -18,7 +18,7 @@ from training.losses import (
 
 
 def random_captions(seed=0, batch=2, rows=3, length=5, words=9, locations=4):
-    """-> logits, alphas, targets; captions of 5, 3, 1 words and of 4, 2, none."""
+    """Return logits, alphas, targets; captions of 5, 3, 1 words and of 4, 2, none."""
     torch.manual_seed(seed)
     logits = torch.randn(batch, rows, length, words)
     alphas = torch.rand(batch, rows, length, locations).softmax(dim=-1)
@@ -30,7 +30,7 @@ def random_captions(seed=0, batch=2, rows=3, length=5, words=9, locations=4):
 
 
 def padded(logits, alphas, targets):
-    """The same captions in a wider and a longer batch, with anything at all where there is no word."""
+    """Return the same captions in a wider and longer batch, with arbitrary values where there is no word."""
     batch, rows, length, words = logits.shape
     wide_logits = torch.full((batch, rows + 2, length + 3, words), 5.0)
     wide_alphas = torch.full((batch, rows + 2, length + 3, alphas.shape[-1]), 0.7)
@@ -50,11 +50,11 @@ def test_the_penalty_sums_over_locations_and_averages_over_captions():
     assert doubly_stochastic_penalty(alphas, mask).item() == pytest.approx((first + second) / 2)
 
 
-def test_the_penalty_of_a_batch_without_captions_is_none():
+def test_the_penalty_of_a_batch_without_captions_is_zero():
     assert doubly_stochastic_penalty(torch.rand(1, 2, 3, 4), torch.zeros(1, 2, 3, dtype=torch.bool)) == 0
 
 
-def test_the_penalty_is_least_where_every_location_is_attended_to_once():
+def test_the_penalty_is_zero_where_every_location_is_attended_to_once():
     mask = torch.ones(1, 1, 4, dtype=torch.bool)
     assert doubly_stochastic_penalty(torch.eye(4).view(1, 1, 4, 4), mask) == 0
     everywhere = torch.full((1, 1, 4, 4), 0.25)
@@ -83,7 +83,7 @@ def test_label_smoothing_mixes_in_the_uniform_distribution():
     torch.testing.assert_close(caption_nll(logits, targets, 0.1), expected)
 
 
-def test_without_a_word_the_loss_is_nothing():
+def test_without_words_the_loss_is_zero():
     logits, _, targets = random_captions()
     logits.requires_grad_()
     loss = caption_nll(logits, torch.full_like(targets, PAD))
@@ -91,7 +91,7 @@ def test_without_a_word_the_loss_is_nothing():
     assert loss == 0 and not logits.grad.any()
 
 
-def test_the_loss_is_both_terms_of_a_caption_in_nats_per_word():
+def test_the_loss_adds_both_terms_in_nats_per_word():
     logits, alphas, targets = random_captions()
     words, captions = 15, 5
     penalty = doubly_stochastic_penalty(alphas, targets != PAD)
@@ -125,7 +125,7 @@ def test_16_bit_logits_are_summed_in_32_bits():
     assert caption_nll(logits.bfloat16(), targets).dtype == torch.float32
 
 
-def test_the_self_critical_loss_by_hand():
+def test_the_self_critical_loss_equals_that_by_hand():
     probs = torch.tensor([[[[0.1, 0.2, 0.7], [0.3, 0.3, 0.4]], [[0.2, 0.5, 0.3], [0.1, 0.1, 0.8]]]])
     tokens = torch.tensor([[[2, 1], [1, PAD]]])
     advantages = torch.tensor([[2.0, -1.0]])
@@ -133,7 +133,7 @@ def test_the_self_critical_loss_by_hand():
     assert self_critical_loss(probs.log(), tokens, advantages).item() == pytest.approx(expected)
 
 
-def test_a_sample_above_the_baseline_becomes_likelier_and_one_below_it_rarer():
+def test_samples_above_the_baseline_become_likelier_and_those_below_rarer():
     logits = torch.zeros(1, 2, 1, 4, requires_grad=True)
     tokens = torch.tensor([[[1], [2]]])
     self_critical_loss(logits, tokens, torch.tensor([[0.5, -0.5]])).backward()
@@ -142,7 +142,7 @@ def test_a_sample_above_the_baseline_becomes_likelier_and_one_below_it_rarer():
     assert after[0, 1, 0, 2] < 0.25
 
 
-def test_advantages_are_over_the_mean_of_the_other_samples():
+def test_advantages_are_relative_to_the_mean_of_the_other_samples():
     rewards = torch.tensor([[1.0, 2.0, 6.0], [0.5, 0.5, 0.5]])
     advantages = advantages_over_mean(rewards)
     assert advantages[0].tolist() == pytest.approx([1 - 8 / 2, 2 - 7 / 2, 6 - 3 / 2])
@@ -150,14 +150,14 @@ def test_advantages_are_over_the_mean_of_the_other_samples():
     assert advantages.sum(dim=1).tolist() == pytest.approx([0, 0], abs=1e-6)
 
 
-def test_distillation_is_zero_where_nothing_changed_and_new_words_cost_nothing():
+def test_distillation_is_zero_without_a_change_and_ignores_new_words():
     teacher = torch.randn(2, 3, 4, 6)
     mask = torch.rand(2, 3, 4) > 0.3
     grown = torch.cat([teacher, torch.randn(2, 3, 4, 5) * 4], dim=-1)
     torch.testing.assert_close(distillation_loss(grown, teacher, mask), torch.tensor(0.0), atol=1e-6, rtol=0)
 
 
-def test_distillation_is_the_divergence_by_hand_over_the_words_that_exist():
+def test_distillation_equals_the_divergence_over_existing_words():
     teacher, student = torch.randn(1, 1, 2, 3), torch.randn(1, 1, 2, 3)
     p, q = teacher[0, 0, 0].softmax(-1), student[0, 0, 0].softmax(-1)
     expected = (p * (p / q).log()).sum()
@@ -165,7 +165,7 @@ def test_distillation_is_the_divergence_by_hand_over_the_words_that_exist():
     torch.testing.assert_close(distillation_loss(student, teacher, mask), expected)
 
 
-def test_maps_that_stay_cost_nothing_and_others_their_divergence():
+def test_map_distillation_equals_the_divergence_and_is_zero_for_equal_maps():
     teacher = torch.tensor([[[[0.5, 0.5], [0.9, 0.1], [1.0, 0.0]]]])  # [B, K, T, L]
     alphas = torch.tensor([[[[0.25, 0.75], [0.9, 0.1], [0.0, 1.0]]]])
     mask = torch.tensor([[[True, True, False]]])

@@ -1,4 +1,4 @@
-"""What the commands do, and the sentence and exit status for what a person can put right."""
+"""The commands of `python -m training`, and the sentence and exit status for each error of the user."""
 
 import errno
 import json
@@ -11,7 +11,7 @@ from PIL import Image
 import captioner
 from captioner.bundle import save_bundle
 from captioner.config import DecodingOptions
-from tests.training.shapes import draw_shapes
+from tests.support.shapes import draw_shapes
 from training import loop
 from training.__main__ import main
 from training.data import features
@@ -28,7 +28,7 @@ def shapes(tmp_path):
 
 @pytest.fixture
 def fit(tmp_path, shapes, three_stages, words_without_java):
-    """Runs `fit` on tiny options and these; returns the exit status."""
+    """Run `fit` with tiny options and these; return the exit status."""
 
     def fit(*more, data=shapes, output=tmp_path / "run", min_count="1"):
         return main([
@@ -42,7 +42,7 @@ def fit(tmp_path, shapes, three_stages, words_without_java):
 
 
 def error_of(capsys):
-    """The one sentence on standard error."""
+    """Return the one sentence on standard error."""
     said = capsys.readouterr().err.strip()
     assert "Traceback" not in said
     assert said.count("\n") == 0 and said.startswith("error: ")
@@ -50,7 +50,7 @@ def error_of(capsys):
 
 
 @pytest.mark.parametrize("arguments", [[], ["teach"], ["fit"], ["inspect"], ["fit", "--data", "x", "--epochs", "two"]])
-def test_a_command_line_that_makes_no_sense_is_refused(arguments, capsys):
+def test_an_invalid_command_line_is_refused(arguments, capsys):
     with pytest.raises(SystemExit) as stopped:
         main(arguments)
     assert stopped.value.code == 2
@@ -58,14 +58,14 @@ def test_a_command_line_that_makes_no_sense_is_refused(arguments, capsys):
 
 
 @pytest.mark.parametrize("command", ["inspect", "fit", "evaluate"])
-def test_every_option_is_explained(command, capsys):
+def test_every_option_is_documented(command, capsys):
     with pytest.raises(SystemExit) as stopped:
         main([command, "--help"])
     assert stopped.value.code == 0
     assert "--data" in capsys.readouterr().out
 
 
-def test_inspect_says_what_there_is(shapes, capsys):
+def test_inspect_prints_the_content_of_a_data_set(shapes, capsys):
     assert main(["inspect", "--data", str(shapes)]) == 0
     text = capsys.readouterr().out
     assert "train" in text and "11" in text
@@ -74,7 +74,7 @@ def test_inspect_says_what_there_is(shapes, capsys):
     assert "train0001.png" in json.dumps(json.loads(capsys.readouterr().out))
 
 
-def test_inspect_looks_at_several_data_sets_together(shapes, tmp_path, capsys):
+def test_inspect_reports_several_data_sets_together(shapes, tmp_path, capsys):
     draw_shapes(tmp_path / "more", {"train": 3, "val": 2}, seed=4)
     os.replace(shapes / "val0000.png", tmp_path / "more" / "train0000.png")
     (shapes / "val0000.png").write_bytes((tmp_path / "more" / "train0000.png").read_bytes())
@@ -84,7 +84,7 @@ def test_inspect_looks_at_several_data_sets_together(shapes, tmp_path, capsys):
     together = text[text.index("Together: shapes, more") :]
     assert "shapes: table format" in text and "more: table format" in text
     assert "train              9           9" in together and "total             16" in together
-    assert "Images to learn from that another data set measures by: 1" in together
+    assert "Training images that another data set evaluates on: 1" in together
     assert "shapes: val0000.png (val) = more: train0000.png (train)" in together
     assert main([*arguments, "--json", "--most", "0"]) == 0
     values = json.loads(capsys.readouterr().out)
@@ -96,7 +96,7 @@ def test_inspect_looks_at_several_data_sets_together(shapes, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("command", ["inspect", "fit", "evaluate"])
-def test_a_data_set_that_is_not_there_is_named(command, tmp_path, capsys, tiny_bundle):
+def test_a_missing_data_set_is_named(command, tmp_path, capsys, tiny_bundle):
     more = {"inspect": [], "fit": ["--output", str(tmp_path / "out")], "evaluate": ["--output", str(tmp_path / "out")]}
     if command == "evaluate":
         save_bundle(tiny_bundle, tmp_path / "bundle")
@@ -120,7 +120,7 @@ def test_a_data_set_that_is_not_there_is_named(command, tmp_path, capsys, tiny_b
         (["--min-count", "99"], "no word of .* occurs 99 times"),
     ],
 )
-def test_fit_refuses_bad_options_in_a_sentence(fit, tmp_path, capsys, monkeypatch, options, said):
+def test_fit_refuses_invalid_options_in_one_sentence(fit, tmp_path, capsys, monkeypatch, options, said):
     monkeypatch.setattr(features, "open_image", lambda photo: pytest.fail("a photo was encoded first"))
     assert fit(*options) == 2
     assert re.search(said, error_of(capsys))
@@ -131,18 +131,18 @@ def test_fit_makes_a_captioner_that_decodes_as_it_was_validated(fit, tmp_path, c
     assert fit("--beam-width", "1", "--max-words", "7", "--captions-per-image", "2", "--seed", "4") == 0
     assert f"the captioner is in {tmp_path / 'run' / 'bundle'}" in capsys.readouterr().out
     bundle = captioner.load(tmp_path / "run" / "bundle", "cpu")
-    # --captions-per-image and --seed are of training.
+    # --captions-per-image and --seed are options of training.
     assert bundle.decoding == DecodingOptions(beam_width=1, max_words=7, captions_per_image=1, seed=None)
     options = bundle.bundle.metrics["options"]
     assert options["captions_per_image"] == 2 and options["seed"] == 4
 
 
-def test_fit_does_not_begin_where_a_run_is(fit, capsys, monkeypatch):
+def test_fit_refuses_a_folder_that_holds_a_run(fit, capsys, monkeypatch):
     assert fit() == 0
     monkeypatch.setattr(features, "open_image", lambda photo: pytest.fail("a photo was encoded first"))
     capsys.readouterr()
     assert fit("--image-size", "96") == 2
-    assert "holds a run already: go on with it by --resume, or name another --output" in error_of(capsys)
+    assert "holds a run already: resume it with --resume, or name another --output" in error_of(capsys)
     assert fit("--resume") == 0
     assert "there is nothing left to do" in "".join(capsys.readouterr())
 
@@ -170,10 +170,10 @@ def test_a_resumed_run_keeps_its_options_unless_others_are_given(fit, tmp_path, 
         (["--image-size", "96"], "image_size 64, not 96: .*; resume without --image-size, or start a new run"),
         (["--beam-width", "7"], "beam_width .*, not 7: .*; resume without --beam-width"),
         (["--seed", "3"], "seed 0, not 3: it drew .*; resume without --seed"),
-        (["--min-count", "2"], "min_count 1, not 2: it chose the words"),
+        (["--min-count", "2"], "min_count 1, not 2: it selected the words"),
     ],
 )
-def test_what_cannot_change_is_refused_before_photos_are_encoded(fit, capsys, monkeypatch, options, said):
+def test_a_fixed_option_is_refused_before_photos_are_encoded(fit, capsys, monkeypatch, options, said):
     assert fit("--epochs", "1") == 0
     monkeypatch.setattr(features, "open_image", lambda photo: pytest.fail("a photo was encoded first"))
     capsys.readouterr()
@@ -189,7 +189,7 @@ def test_fit_counts_the_problems_of_the_data(fit, shapes, capsys):
     assert "1 caption not used: 1 of photos that are missing. 1 problem in " in said
 
 
-def test_fit_keeps_the_words_of_few_photos_and_says_so(fit, tmp_path, capsys):
+def test_fit_keeps_every_word_of_few_photos_and_reports_it(fit, tmp_path, capsys):
     assert fit(min_count=None) == 0
     said = capsys.readouterr().err
     bundle = captioner.load(tmp_path / "run" / "bundle", "cpu").bundle
@@ -197,7 +197,7 @@ def test_fit_keeps_the_words_of_few_photos_and_says_so(fit, tmp_path, capsys):
     assert f"vocabulary: {len(bundle.vocabulary) - 4} words in the training captions, none of them unknown" in said
 
 
-def test_fit_warns_before_and_after_where_too_many_words_are_unknown(fit, capsys):
+def test_fit_warns_at_start_and_end_if_too_many_words_are_unknown(fit, capsys):
     assert fit("--min-count", "6") == 0
     said = capsys.readouterr().err
     assert re.search(r"vocabulary: \d+ of \d+ words unknown with --min-count 6, \d.* % of all running words", said)
@@ -205,7 +205,7 @@ def test_fit_warns_before_and_after_where_too_many_words_are_unknown(fit, capsys
     assert said.rstrip().endswith("Lower --min-count, or add captions.")
 
 
-def test_check_shows_the_limit_of_rare_words_and_what_it_leaves_out(shapes, tmp_path, bundle, capsys):
+def test_check_prints_the_minimum_count_and_the_words_it_leaves_out(shapes, tmp_path, bundle, capsys):
     arguments = ["fit", "--data", str(shapes), "--output", str(tmp_path / "run"), "--check"]
     for more, min_count in (([], 1), (["--from-bundle", bundle], 1), (["--min-count", "6"], 6)):
         assert main([*arguments, *more]) == 0
@@ -214,7 +214,7 @@ def test_check_shows_the_limit_of_rare_words_and_what_it_leaves_out(shapes, tmp_
         assert "vocabulary: " in said.err and ("warning: " in said.err) == (min_count == 6)
 
 
-def test_fit_learns_from_several_data_sets(fit, tmp_path, capsys):
+def test_fit_trains_on_several_data_sets(fit, tmp_path, capsys):
     draw_shapes(tmp_path / "more", {"train": 3, "val": 2}, seed=4)
     with open(tmp_path / "more" / "captions.csv", "a") as table:
         table.write("nowhere.png,a photo that is not there,train\n")
@@ -242,7 +242,7 @@ def test_fit_learns_from_several_data_sets(fit, tmp_path, capsys):
     ],
 )
 @pytest.mark.parametrize("check", [[], ["--check"]])
-def test_fit_refuses_bad_data_sets_in_a_sentence(fit, shapes, tmp_path, capsys, options, said, check):
+def test_fit_refuses_invalid_data_sets_in_one_sentence(fit, shapes, tmp_path, capsys, options, said, check):
     assert fit(*(str(shapes) if option == "DATA" else option for option in options), *check) == 2
     assert re.search(said, error_of(capsys))
     assert not (tmp_path / "run").exists()
@@ -255,13 +255,13 @@ def sentences(tmp_path):
 
 
 ADDED = {"zebra", "stands", "there", "and"}
-"""Words that no caption has; zebra stands there 20 times, the others 10 times."""
+"""Words in no caption; zebra occurs 20 times, the others 10 times."""
 SENTENCES_SAID = (
     "left out of .*mine.txt: 10 empty lines; 10 lines without a word .*\nsentences without photos: 20 of mine.txt\n"
 )
 
 
-def test_fit_learns_from_sentences_and_resumes_with_the_same(fit, tmp_path, capsys, sentences):
+def test_fit_trains_on_sentences_and_resumes_with_the_same(fit, tmp_path, capsys, sentences):
     text = ["--sentences", sentences, "--sentences-per-batch", "4"]
     assert fit(*text) == 0
     said = capsys.readouterr().err
@@ -299,12 +299,12 @@ def test_check_counts_sentences_and_the_words_that_they_add(fit, capsys, sentenc
     [
         ("nowhere.txt", None, "nowhere.txt cannot be read: No such file"),
         ("a.txt", b"", "a.txt holds no sentence: write one on each line"),
-        ("a.json", b"[]", "a.json is not a text file by its name"),
+        ("a.json", b"[]", "a.json does not have a text file's name"),
         ("a.txt", "der Löwe".encode("latin-1"), "a.txt is not UTF-8 text"),
         ("a.txt", b"nobody knows this\n", "most words of every sentence of a.txt are unknown: lower --sentence-min"),
     ],
 )
-def test_texts_that_cannot_be_learned_from_are_refused(fit, tmp_path, capsys, name, content, said):
+def test_unusable_sentence_files_are_refused(fit, tmp_path, capsys, name, content, said):
     if content is not None:
         (tmp_path / name).write_bytes(content)
     assert fit("--sentences", str(tmp_path / name)) == 2
@@ -312,7 +312,7 @@ def test_texts_that_cannot_be_learned_from_are_refused(fit, tmp_path, capsys, na
 
 
 @pytest.mark.parametrize("stop", [loop.Interrupted("stopped as asked: go on with --resume"), KeyboardInterrupt()])
-def test_a_run_that_is_stopped_says_so(fit, monkeypatch, capsys, stop):
+def test_a_stopped_run_exits_with_a_message_and_no_traceback(fit, monkeypatch, capsys, stop):
     def stopped(*arguments):
         raise stop
 
@@ -329,7 +329,7 @@ def bundle(tiny_bundle, tmp_path):
 
 
 @pytest.mark.stress
-def test_evaluate_writes_the_official_figures_and_results(bundle, shapes, tmp_path, capsys):
+def test_evaluate_writes_the_official_scores_and_results(bundle, shapes, tmp_path, capsys):
     from pycocotools.coco import COCO
 
     output = tmp_path / "evaluation"
@@ -342,7 +342,7 @@ def test_evaluate_writes_the_official_figures_and_results(bundle, shapes, tmp_pa
         assert f"{name:8} {metrics[name]:.4f}" in said
     assert "3 captions have a noun that no person used" in said
     assert metrics["split"] == "test" and metrics["images"] == 3
-    assert metrics["decoding"]["beam_width"] == 2 and metrics["decoding"]["max_words"] == 8  # as the bundle says
+    assert metrics["decoding"]["beam_width"] == 2 and metrics["decoding"]["max_words"] == 8  # the bundle's options
     assert "<html" in (output / "index.html").read_text()
 
     truth = COCO()
@@ -359,7 +359,7 @@ def test_evaluate_writes_the_official_figures_and_results(bundle, shapes, tmp_pa
 
 
 @pytest.mark.stress
-def test_evaluate_says_where_the_model_looks_when_it_has_boxes(bundle, shapes, tmp_path, capsys):
+def test_evaluate_with_boxes_measures_where_the_maps_point(bundle, shapes, tmp_path, capsys):
     names = [f"test000{number}.png" for number in range(3)]
     instances = {
         "images": [{"id": n, "file_name": name, "width": 192, "height": 144} for n, name in enumerate(names)],
@@ -405,7 +405,7 @@ def test_evaluate_refuses_boxes_of_other_photos(bundle, shapes, tmp_path, capsys
         (["--format", "yaml"], "there is no format 'yaml'"),
     ],
 )
-def test_evaluate_refuses_bad_options_in_a_sentence(bundle, shapes, tmp_path, capsys, options, said):
+def test_evaluate_refuses_invalid_options_in_one_sentence(bundle, shapes, tmp_path, capsys, options, said):
     output = tmp_path / "evaluation"
     assert main(["evaluate", "--bundle", bundle, "--data", str(shapes), "--output", str(output), *options]) == 2
     assert said in error_of(capsys)
@@ -413,7 +413,7 @@ def test_evaluate_refuses_bad_options_in_a_sentence(bundle, shapes, tmp_path, ca
 
 
 @pytest.mark.stress
-def test_compare_says_what_was_gained(bundle, shapes, tmp_path, capsys):
+def test_compare_prints_both_scores(bundle, shapes, tmp_path, capsys):
     output = tmp_path / "comparison"
     arguments = ["--new", bundle, "--old", bundle, "--data", str(shapes), "--replay", str(shapes)]
     assert main(["compare", *arguments, "--output", str(output)]) == 0
@@ -434,13 +434,13 @@ def test_compare_says_what_was_gained(bundle, shapes, tmp_path, capsys):
         (["--from-bundle", "BUNDLE", "--replay", "nowhere"], "nowhere does not exist"),
     ],
 )
-def test_fit_refuses_a_start_that_cannot_be(bundle, shapes, tmp_path, capsys, options, said):
+def test_fit_refuses_an_invalid_start(bundle, shapes, tmp_path, capsys, options, said):
     given = [{"BUNDLE": bundle, "DATA": str(shapes)}.get(option, option) for option in options]
     assert main(["fit", "--data", str(shapes), "--output", str(tmp_path / "run"), *given]) == 2
     assert re.search(said, capsys.readouterr().err)
 
 
-def test_a_run_that_was_killed_before_its_first_checkpoint_begins_anew(bundle, shapes, tmp_path, capsys):
+def test_a_run_killed_before_its_first_checkpoint_starts_over(bundle, shapes, tmp_path, capsys):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "progress.json").write_text('{"stage": "encoding"}')
     arguments = ["fit", "--from-bundle", bundle, "--data", str(shapes), "--output", str(tmp_path / "run")]
@@ -452,7 +452,7 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_begins_anew(bundle, s
     assert json.loads((tmp_path / "run" / "samples.json").read_bytes())["photos"]
 
 
-def test_inspect_shows_samples_and_unknown_words(shapes, tmp_path, tiny_bundle, capsys):
+def test_inspect_writes_samples_and_unknown_words(shapes, tmp_path, tiny_bundle, capsys):
     save_bundle(tiny_bundle, tmp_path / "bundle")
     arguments = ["inspect", "--data", str(shapes), "--json", "--most", "2", "--bundle", str(tmp_path / "bundle")]
     assert main([*arguments, "--samples", str(tmp_path / "samples")]) == 0
@@ -486,14 +486,14 @@ def test_options_may_come_from_a_file(fit, tmp_path, capsys):
         ("[]", "made from options by name"),
     ],
 )
-def test_options_that_cannot_be_are_refused(fit, tmp_path, capsys, content, says):
+def test_invalid_options_of_a_file_are_refused(fit, tmp_path, capsys, content, says):
     file = tmp_path / "options.json"
     file.write_text(content)
     assert fit("--options", str(file), "--check") == 2
     assert says in error_of(capsys)
 
 
-def test_a_full_disk_is_told_and_loses_nothing(fit, tmp_path, monkeypatch, capsys):
+def test_a_full_disk_is_reported_and_loses_nothing(fit, tmp_path, monkeypatch, capsys):
     assert fit("--epochs", "2") == 0
     capsys.readouterr()
     whole = {path: path.read_bytes() for path in (tmp_path / "run" / "bundle").iterdir()}

@@ -1,4 +1,4 @@
-"""What is rewarded, against which baseline, and that following it raises the reward."""
+"""The reward and its baselines, and following its gradient raises the reward."""
 
 import copy
 import dataclasses
@@ -10,7 +10,7 @@ from torch import nn
 
 from captioner.decoding import Hypotheses
 from captioner.vocabulary import END, START
-from tests.training.weighted import captions_loss
+from tests.support.weighted_losses import captions_loss
 from training import objectives
 from training.criterion import loss_weights, weighted_sum
 from training.data.dataset import Batch, pad_captions
@@ -57,7 +57,7 @@ def batch_of(*images):
 
 
 def said(monkeypatch, vocabulary, samples, greedy=None):
-    """Make decoding say these captions: texts by image."""
+    """Make decoding return these captions: texts by image."""
 
     def hypotheses(texts):
         tokens = [[vocabulary.encode(text) for text in of_image] for of_image in texts]
@@ -71,7 +71,7 @@ def said(monkeypatch, vocabulary, samples, greedy=None):
 
 
 def log_prob(model, annotations, vocabulary, text):
-    """Of a caption of the first image, its end included."""
+    """Return the log-probability of a caption of the first image, including its end."""
     tokens = vocabulary.encode(text)
     logits = model.decoder(annotations[:1], torch.tensor([[[START, *tokens]]])).logits
     return logits.log_softmax(dim=-1)[0, 0, range(len(tokens) + 1), [*tokens, END]].sum().item()
@@ -85,7 +85,7 @@ def gradient_step(model, loss):
                 parameter -= 0.001 * parameter.grad
 
 
-def test_the_reward_is_the_official_cider_of_captions_that_end(
+def test_the_reward_is_the_official_cider_of_complete_captions(
     monkeypatch, model, annotations, make_self_critical, tiny_vocabulary
 ):
     captions = [["the red ball"], ["a dog on the grass"], ["a child with"]]
@@ -97,7 +97,7 @@ def test_the_reward_is_the_official_cider_of_captions_that_end(
     assert reward == pytest.approx(official, rel=1e-5)
 
 
-def test_a_caption_that_breaks_off_loses_more_than_its_last_word(
+def test_an_incomplete_caption_loses_more_than_its_last_word(
     monkeypatch, model, annotations, make_self_critical, tiny_vocabulary
 ):
     whole, broken_off = "a child with a dog", "a child with a"
@@ -122,7 +122,7 @@ def test_samples_are_compared_with_each_other(monkeypatch, model, annotations, m
     assert preference() > before
 
 
-def test_samples_that_are_alike_teach_nothing(monkeypatch, model, annotations, make_self_critical, tiny_vocabulary):
+def test_equal_samples_have_no_gradient(monkeypatch, model, annotations, make_self_critical, tiny_vocabulary):
     said(monkeypatch, tiny_vocabulary, [["a red ball", "a red ball"]])
     loss, _ = make_self_critical().loss(model, annotations[:1], batch_of(0))
     loss.backward()
@@ -150,7 +150,7 @@ def test_samples_are_compared_with_the_greedy_caption(
 def test_a_few_steps_on_a_toy_problem_raise_the_reward(model, annotations, make_self_critical, baseline):
     self_critical = make_self_critical(self_critical_baseline=baseline, self_critical_samples=8)
     raised = []
-    for seed in range(1, 4):  # how much it is raised is largely chance: 0.2 to 2.5
+    for seed in range(1, 4):  # the increase is largely chance: 0.2 to 2.5
         learning = copy.deepcopy(model)
         optimizer = torch.optim.Adam(learning.parameters(), lr=0.02)
         rewards = []
@@ -167,7 +167,7 @@ def test_a_few_steps_on_a_toy_problem_raise_the_reward(model, annotations, make_
     assert sum(raised) / 3 > 0.8
 
 
-def test_learning_from_captions_is_learning_their_words(model, annotations, tiny_vocabulary):
+def test_the_caption_loss_is_the_negative_log_likelihood_per_word(model, annotations, tiny_vocabulary):
     captions = [[tiny_vocabulary.encode(text) for text in REFERENCES[image]] for image in IDS]
     batch = Batch((0, 1, 2), torch.empty(0), *pad_captions(captions))
     options = FitOptions(label_smoothing=0.0, doubly_stochastic_weight=0.0)
@@ -183,8 +183,8 @@ def test_learning_from_captions_is_learning_their_words(model, annotations, tiny
     assert captions_loss(caption_losses(model, annotations, batch, options), options) > loss
 
 
-def test_learning_from_boxes_moves_the_maps_onto_what_words_name(model, annotations, tiny_vocabulary):
-    """The word "dog" is said to be at the last of four places, whatever else the caption has."""
+def test_box_supervision_moves_the_maps_onto_the_named_things(model, annotations, tiny_vocabulary):
+    """The word "dog" is supervised with the last of four locations, whatever else the caption has."""
     inputs, targets = pad_captions([[tiny_vocabulary.encode("a dog runs")]] * 3)
     inside = torch.zeros(*inputs.shape, 4)
     inside[:, :, 1, 3] = 1.0

@@ -1,4 +1,4 @@
-"""Options that make no sense are refused in a sentence, and phases follow from the rest."""
+"""Invalid training options are refused in one sentence, and phases follow from the options."""
 
 import dataclasses
 import json
@@ -40,7 +40,7 @@ def test_an_unknown_option_is_refused():
         ("mirror", ("no", 1)),
     ],
 )  # fmt: skip
-def test_a_value_that_makes_no_sense_is_refused_by_name(name, values):
+def test_an_invalid_value_is_refused_by_name(name, values):
     for value in values:
         with pytest.raises(ConfigError, match=f"^{name} must be .*, not "):
             FitOptions(**{name: value})
@@ -52,7 +52,7 @@ def test_every_option_is_checked():
             FitOptions(**{field.name: "nonsense"})
 
 
-def test_fine_tuning_needs_stages_that_learn():
+def test_fine_tuning_needs_trainable_stages():
     with pytest.raises(ConfigError, match="fine_tune_epochs needs fine_tune_stages"):
         FitOptions(fine_tune_epochs=2)
     FitOptions(fine_tune_epochs=2, fine_tune_stages=-1)
@@ -63,7 +63,7 @@ def test_a_run_without_epochs_is_refused():
         FitOptions(epochs=0)
 
 
-def test_phases_come_in_order_with_their_own_learning_rates():
+def test_phases_are_ordered_and_have_their_own_learning_rates():
     options = FitOptions(
         epochs=3, fine_tune_epochs=2, self_critical_epochs=1, fine_tune_stages=1, learning_rate=0.1,
         fine_tune_learning_rate=0.01, encoder_learning_rate=0.001, self_critical_learning_rate=0.0001,
@@ -79,7 +79,7 @@ def test_a_phase_without_epochs_is_left_out():
     assert [phase.name for phase in phases(FitOptions(epochs=0, self_critical_epochs=4))] == ["self_critical"]
 
 
-def test_what_a_person_gives_goes_before_the_preset_and_that_before_the_recipe():
+def test_given_options_override_the_preset_and_the_preset_overrides_the_defaults():
     quick = chosen_options({}, "quick", earlier={})
     assert quick.epochs == PRESETS["quick"]["epochs"] and quick.distillation_weight > 0
     assert chosen_options({"epochs": 3}, "quick", {}).epochs == 3
@@ -88,7 +88,7 @@ def test_what_a_person_gives_goes_before_the_preset_and_that_before_the_recipe()
     assert chosen_options({}) == FitOptions()
 
 
-def test_the_limit_of_rare_words_follows_the_size_of_the_captions():
+def test_the_minimum_count_of_words_follows_the_size_of_the_captions():
     sizes = (0, 60, 19_999, 20_000, 199_999, 200_000, 6_000_000)
     assert [chosen_options({}, running_words=size).min_count for size in sizes] == [1, 1, 1, 2, 2, 5, 5]
     assert [chosen_options({}, None, {}, running_words=size).min_count for size in sizes] == [1, 1, 1, 2, 2, 2, 2]
@@ -96,7 +96,7 @@ def test_the_limit_of_rare_words_follows_the_size_of_the_captions():
     assert chosen_options({"min_count": 1}, running_words=6_000_000).min_count == 1
 
 
-def test_maps_go_on_being_shaped_as_they_were():
+def test_the_weight_of_the_penalty_is_kept_from_the_start_captioner():
     earlier = {"doubly_stochastic_weight": 0.3, "epochs": 4}
     options = chosen_options({}, "quick", earlier)
     assert (options.doubly_stochastic_weight, options.epochs) == (0.3, PRESETS["quick"]["epochs"])
@@ -108,7 +108,7 @@ def test_an_unknown_preset_is_named():
         chosen_options({}, "slow")
 
 
-def test_another_language_is_learned_freely():
+def test_another_language_is_trained_without_distillation():
     def chosen(**kind):
         options = chosen_options({}, "quick", **{"earlier": {}} | kind)
         return options.learning_rate, options.distillation_weight
@@ -119,7 +119,7 @@ def test_another_language_is_learned_freely():
     assert chosen(new_words=0.6, replay=True) == (1e-3, 0.0)
 
 
-def test_hard_attention_samples_more_and_more_until_the_encoder_is_tuned():
+def test_hard_attention_samples_increasingly_until_fine_tuning():
     options = FitOptions(epochs=2, fine_tune_epochs=1, fine_tune_stages=1, expected_share=0.4)
     first, tuned = phases(options)
     assert [at_batch(options, first, done).expected_share for done in (0, 0.5, 1)] == pytest.approx([1, 0.7, 0.4])
@@ -127,7 +127,7 @@ def test_hard_attention_samples_more_and_more_until_the_encoder_is_tuned():
 
 
 @pytest.mark.parametrize(("words", "limit"), [(19_999, 2), (20_000, 5), (199_999, 5), (200_000, 20), (3_000_000, 20)])
-def test_the_limit_of_rare_words_in_sentences_follows_their_size(words, limit):
+def test_the_minimum_count_of_sentence_words_follows_their_number(words, limit):
     assert chosen_options({}, sentence_words=words).sentence_min_count == limit
     assert chosen_options({"sentence_min_count": 3}, sentence_words=words).sentence_min_count == 3
     earlier = {"sentence_min_count": 7}

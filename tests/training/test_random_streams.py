@@ -1,4 +1,4 @@
-"""Streams that should differ do, and what is drawn is drawn evenly."""
+"""Random streams are distinct and repeatable, and samples are drawn uniformly."""
 
 import itertools
 
@@ -8,13 +8,13 @@ import torch
 from training.random_streams import ORDER, sample, stream, torch_seed
 
 
-def test_no_two_streams_are_the_same():
+def test_no_two_streams_are_equal():
     keys = [key for length in range(1, 5) for key in itertools.product(range(3), repeat=length)]
     drawn = {stream(seed, *key).bytes(16) for seed in (0, 1, 2**32, 2**40) for key in keys}
     assert len(drawn) == 4 * len(keys)
 
 
-def test_a_stream_is_the_same_each_time():
+def test_a_stream_is_repeatable():
     assert stream(3, ORDER, 4, 0).bytes(16) == stream(3, ORDER, 4, 0).bytes(16)
 
 
@@ -26,7 +26,7 @@ def test_every_bit_of_a_seed_counts_for_torch():
     assert first(1) != first(1 + 2**32) != first(1 + 2**33)
 
 
-def test_a_sample_keeps_the_order_and_takes_all_of_few():
+def test_a_sample_keeps_the_order_and_takes_all_of_a_few():
     rng = np.random.default_rng(0)
     assert sample("abc", 3, rng) == sample("abc", 9, rng) == ["a", "b", "c"]
     drawn = sample(range(1000), 100, rng)

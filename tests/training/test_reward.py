@@ -1,4 +1,4 @@
-"""The reward is the official CIDEr-D, with the document frequencies of all references."""
+"""The reward equals the official CIDEr-D, with the document frequencies of all references."""
 
 import random
 import time
@@ -14,7 +14,7 @@ WORDS = "a the dog cat man woman runs sits on in with red small grass street bal
 
 
 def sentences(count: int, seed: int) -> list[str]:
-    """Captions of 1 to 14 words out of 20, so that n-grams come in many images and more than once in a caption."""
+    """Return captions of 1 to 14 words out of 20, so that n-grams repeat across images and within captions."""
     draw = random.Random(seed)
     return [" ".join(draw.choices(WORDS, k=draw.randint(1, 14))) for _ in range(count)]
 
@@ -27,7 +27,7 @@ def references():
     return references
 
 
-def test_equals_the_official_cider_on_the_whole_set(references):
+def test_rewards_equal_the_official_cider_on_the_whole_set(references):
     captions = sentences(len(references) - 3, seed=2)
     captions += ["", "dog dog dog dog dog", references["59.jpg"][0]]  # no words; clipped; a reference itself
     official, per_image = Cider().compute_score(
@@ -40,7 +40,7 @@ def test_equals_the_official_cider_on_the_whole_set(references):
     assert rewards[-3] == 0 and rewards[-1] > 2
 
 
-def test_document_frequencies_are_of_all_references_whatever_is_scored(references):
+def test_document_frequencies_are_those_of_all_references(references):
     captions = sentences(60, seed=3)
     reward = CiderReward(references)
     together = reward.score(list(references), captions)
@@ -48,7 +48,7 @@ def test_document_frequencies_are_of_all_references_whatever_is_scored(reference
     np.testing.assert_array_equal(one_by_one, together)
 
 
-def test_an_image_may_come_many_times_and_in_any_order(references):
+def test_an_image_may_occur_many_times_and_in_any_order(references):
     reward = CiderReward(references)
     captions = sentences(4, seed=4)
     first = reward.score(["8.jpg", "9.jpg", "8.jpg", "9.jpg"], captions)
@@ -57,14 +57,14 @@ def test_an_image_may_come_many_times_and_in_any_order(references):
     assert reward.score([], []).shape == (0,)
 
 
-def test_a_word_said_again_gains_nothing_and_a_caption_of_another_image_less():
+def test_a_repeated_word_and_another_images_caption_lower_the_reward():
     reward = CiderReward({1: ["a red ball on grass", "a ball"], 2: ["a cat in a hat"], 3: ["two men and a ball"]})
     captions = ["a red ball on grass", "a red red red ball on grass", "a cat in a hat"]
     right, repeated, wrong = reward.score([1, 1, 1], captions)
     assert right > repeated > wrong == 0
 
 
-def test_of_a_single_image_every_reward_is_0_as_in_the_official_code():
+def test_every_reward_of_a_single_image_is_zero_as_in_the_official_code():
     one = {1: ["a dog runs", "the dog"]}
     assert CiderReward(one).score([1], ["a dog runs"])[0] == Cider().compute_score(one, {1: ["a dog runs"]})[0] == 0
 
@@ -82,7 +82,7 @@ def test_30000_captions_of_11_words_take_less_than_a_minute_of_one_core():
     assert time.process_time() - started < 60 / 30
 
 
-def test_bad_references_and_unknown_images_are_refused(references):
+def test_missing_references_and_unknown_images_are_refused(references):
     with pytest.raises(DataError, match="no references to reward"):
         CiderReward({})
     with pytest.raises(DataError, match="'b' has no reference"):

@@ -1,4 +1,4 @@
-"""Splits, vocabulary, encoder and features of a run, and what is refused."""
+"""Splits, vocabulary, encoder and features of a run are prepared, or invalid data is refused."""
 
 from dataclasses import replace
 
@@ -11,8 +11,8 @@ from captioner.config import DecodingOptions
 from captioner.errors import ConfigError, DataError, ImageError, WeightsError
 from captioner.images.photo import fit_image, open_image
 from captioner.model.encoders import encoder_spec, pretrained_network
-from tests.training.setups import make_training_setup
-from tests.training.shapes import SHAPES, draw_shapes, write_boxes
+from tests.support.shapes import SHAPES, draw_shapes, write_boxes
+from tests.support.training_setups import make_training_setup
 from training.data import features
 from training.data.records import DataSet, ImageRecord, read_records
 from training.data.training_data import training_splits
@@ -46,14 +46,14 @@ def names(records):
     return [record.path.name for record in records]
 
 
-def test_each_split_goes_where_it_belongs_and_test_nowhere(prepared):
+def test_train_and_validation_splits_are_used_and_test_is_not(prepared):
     setup = prepared()
     assert names(setup.frozen.train.records) == [f"train000{number}.png" for number in range(8)]
     assert names(setup.frozen.validator.data.records) == [f"val000{number}.png" for number in range(3)]
     assert setup.fine_tuned is None and setup.criterion.self_critical is None
 
 
-def test_words_come_from_the_training_captions_alone(prepared, drawn):
+def test_the_vocabulary_comes_from_the_training_captions_alone(prepared, drawn):
     table = (drawn / "captions.csv").read_text().splitlines()
     table += ["train0000.png,a rare zebra,train", "val0000.png,an elephant,val", "test0000.png,a whale,test"]
     (drawn / "captions.csv").write_text("\n".join(table) + "\n")
@@ -63,7 +63,7 @@ def test_words_come_from_the_training_captions_alone(prepared, drawn):
     assert "elephant" not in prepared().vocabulary and "whale" not in prepared().vocabulary
 
 
-def test_words_that_are_all_too_rare_are_refused(prepared):
+def test_captions_of_rare_words_only_are_refused(prepared):
     with pytest.raises(DataError, match="no word of .* occurs 100 times .*--min-count"):
         prepared(replace(OPTIONS, min_count=100))
 
@@ -90,7 +90,7 @@ def test_the_same_seed_gives_the_same_model(prepared):
     assert not torch.equal(first["decoder.embedding.weight"], other["decoder.embedding.weight"])
 
 
-def test_fine_tuned_features_are_those_before_the_stages_that_learn(prepared):
+def test_fine_tuning_caches_the_features_before_the_trainable_stages(prepared):
     setup = prepared(replace(OPTIONS, fine_tune_epochs=1, fine_tune_stages=2))
     assert setup.frozen.stages is None and setup.fine_tuned.stages == 1
     rows = setup.fine_tuned.train.features([0, 5])
@@ -102,13 +102,13 @@ def test_fine_tuned_features_are_those_before_the_stages_that_learn(prepared):
     assert prepared(replace(OPTIONS, fine_tune_epochs=1, fine_tune_stages=-1)).fine_tuned.stages == 0
 
 
-def test_more_stages_than_there_are_are_refused_before_a_photo_is_read(prepared, monkeypatch):
+def test_too_many_fine_tuned_stages_are_refused_before_a_photo_is_read(prepared, monkeypatch):
     monkeypatch.setattr(features, "open_image", lambda photo: pytest.fail("a photo was opened"))
     with pytest.raises(ConfigError, match="three-stages has 3 stages: fine_tune_stages can be 1 to 3, or -1"):
         prepared(replace(OPTIONS, fine_tune_epochs=1, fine_tune_stages=4))
 
 
-def test_mirror_images_are_kept_of_the_training_photos_alone(prepared, tmp_path):
+def test_mirror_images_are_cached_of_training_photos_only(prepared, tmp_path):
     setup = prepared(replace(OPTIONS, mirror=True))
     plain, mirrored = setup.frozen.train.caches
     assert plain.folder != mirrored.folder
@@ -133,7 +133,7 @@ def test_unreadable_photos_are_left_out_and_named(prepared, drawn, capsys):
     assert "left out: " in said and "train0003.png" in said and "val0001.png" in said
 
 
-def test_photos_none_of_which_can_be_read_are_refused(prepared, drawn):
+def test_unreadable_photos_only_are_refused(prepared, drawn):
     for photo in drawn.glob("*.png"):
         photo.write_bytes(b"no photo")
     with pytest.raises(DataError, match="no photo could be read: .*inspect"):
@@ -146,7 +146,7 @@ def test_a_second_run_encodes_nothing(prepared, monkeypatch):
     assert torch.equal(prepared().frozen.train.features(range(8)), first)
 
 
-def test_without_a_validation_split_one_is_drawn_from_the_training_photos(tmp_path):
+def test_a_missing_validation_split_is_drawn_from_the_training_photos(tmp_path):
     draw_shapes(tmp_path / "shapes", {"train": 30, "test": 5})
     data = read_records(tmp_path / "shapes")
     train, validation = training_splits(data, OPTIONS)
@@ -162,7 +162,7 @@ def test_validation_can_be_limited(drawn):
     assert len(training_splits(data, replace(OPTIONS, validation_images=99))[1]) == 3
 
 
-def test_a_limited_validation_is_drawn_from_all_over_a_sorted_folder(tmp_path):
+def test_a_limited_validation_is_spread_over_a_sorted_folder(tmp_path):
     (photo,) = draw_shapes(tmp_path / "shapes", {"val": 1})["val"]
     records = [ImageRecord(n, photo.path, ("a cat" if n < 100 else "a dog",), "val") for n in range(200)]
     records += [ImageRecord(200, photo.path, ("a cat",), "train")]
@@ -182,7 +182,7 @@ def test_one_photo_is_not_enough(tmp_path):
         training_splits(read_records(tmp_path / "shapes"), OPTIONS)
 
 
-def test_frames_say_what_part_of_each_photo_is_seen(prepared, three_stages_config):
+def test_frames_give_the_visible_part_of_each_photo(prepared, three_stages_config):
     for fit, seen in [("squash", (0, 0, 192, 144)), ("crop", (24, 0, 168, 144))]:
         frames = prepared(config=replace(three_stages_config, fit=fit)).frozen.validator.frames
         assert len(frames) == 3
@@ -203,8 +203,8 @@ def test_a_second_run_with_boxes_opens_no_photo(prepared, drawn, tmp_path, monke
         assert np.array_equal(one.coverage, other.coverage) and one.coverage.any()
 
 
-def test_a_photo_that_one_cache_lacks_shifts_no_other(prepared, drawn, monkeypatch):
-    # Encoded by an earlier run, and not to be read any more when fine-tuning wants other features of it.
+def test_a_photo_missing_from_one_cache_shifts_no_other(prepared, drawn, monkeypatch):
+    # Encoded by an earlier run, and unreadable when fine-tuning needs other features of it.
     prepared()
     original = features.open_image
 
@@ -220,8 +220,8 @@ def test_a_photo_that_one_cache_lacks_shifts_no_other(prepared, drawn, monkeypat
     assert len(setup.fine_tuned.train) == 7
 
 
-def test_words_of_each_data_set_look_at_the_boxes_of_their_own_photos(prepared, tmp_path, capsys):
-    # New and earlier photos have the same file names, and the boxes belong to one of the two.
+def test_words_are_supervised_by_the_boxes_of_their_own_data_set(prepared, tmp_path, capsys):
+    # New and earlier photos have the same file names, and the boxes belong to one of the two data sets.
     draw_shapes(tmp_path / "earlier", {"train": 5}, seed=8)
     known = {f"train000{n}.png": PhotoBoxes({}, [THING], has_sentences=False) for n in range(8)}
 
@@ -229,11 +229,11 @@ def test_words_of_each_data_set_look_at_the_boxes_of_their_own_photos(prepared, 
         setup = prepared(replay=read_records(tmp_path / "earlier"), boxes=BoxSet("boxes", boxes))
         return [len(regions.coverage) for regions in setup.frozen.train._regions]
 
-    # The earlier data has the names of five of the eight: nobody knows whose boxes these are.
+    # The earlier data has the names of five of the eight, for which the boxes are ambiguous.
     taught = regions(known)
     assert sum(taught[:5]) == 0 and sum(taught[5:8]) > 0 and sum(taught[8:]) == 0
     assert "file names that several photos share, whose boxes are ambiguous: 5, such as" in capsys.readouterr().err
-    # Where the names in the boxes say the folder, it is known.
+    # They are not if the names in the boxes include the folder.
     taught = regions({f"earlier/{name}": photo for name, photo in known.items()})
     assert sum(taught[:8]) == 0 and sum(taught[8:]) > 0
 

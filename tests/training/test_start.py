@@ -1,4 +1,4 @@
-"""A captioner with room for new words says of the known ones what it said before."""
+"""A captioner with an extended vocabulary predicts known words as before."""
 
 from dataclasses import replace
 
@@ -33,10 +33,10 @@ def test_known_words_keep_their_ids_and_new_ones_follow(tiny_bundle, grown):
     assert vocabulary.words[len(known) :] == ("ein", "löwe", "brüllt", "grüner")
 
 
-def test_known_words_are_as_likely_among_themselves_as_before(tiny_bundle, grown):
+def test_known_words_have_the_same_logits_as_before(tiny_bundle, grown):
     _, model = grown
     before = logits_of(tiny_bundle.model, [1, 5, 6])
-    # Not to the last bit: a product of other sizes may be summed in another order.
+    # Not exactly: a product of another size may be summed in another order.
     torch.testing.assert_close(logits_of(model, [1, 5, 6])[:, : before.shape[1]], before)
 
 
@@ -47,14 +47,14 @@ def test_a_new_word_is_as_likely_as_an_average_one(tiny_bundle, grown):
 
 
 @torch.no_grad()
-def test_what_is_more_to_go_by_changes_nothing_at_first(make_bundle, three_stages_config):
-    """On two scales and with the last word in the query, it says what it said; and it learns from both."""
+def test_new_inputs_change_nothing_at_first_and_can_learn(make_bundle, three_stages_config):
+    """A second scale and the last word in the query leave the predictions unchanged, and both get gradients."""
     torch.manual_seed(0)
     bundle = make_bundle()
     encoder = replace(ENCODERS[three_stages_config.encoder], finer_stages=2, finer_channels=12)
     model = CaptionModel(replace(three_stages_config, dropout=0.0), len(bundle.vocabulary)).eval()
     bundle = replace(bundle, model=model)
-    ENCODERS[three_stages_config.encoder] = encoder  # put back by the fixture
+    ENCODERS[three_stages_config.encoder] = encoder  # restored by the fixture
     encoder_spec.cache_clear()
     config = grown_config(model.config, {"scales": 2, "query": "hidden_word"}, "bundle")
     grown = grown_model(bundle, bundle.vocabulary, config).eval()
@@ -69,7 +69,7 @@ def test_what_is_more_to_go_by_changes_nothing_at_first(make_bundle, three_stage
     assert grown.decoder.score.annotation_to_key.weight.grad[:, 16:].any()
 
 
-def test_only_what_can_grow_may_change(tiny_config):
+def test_only_extensible_options_may_change(tiny_config):
     assert grown_config(tiny_config, {"query": "hidden_word"}, "bundle").query == "hidden_word"
     assert grown_config(tiny_config, {"hidden_dim": 16}, "bundle") == tiny_config
     for name, value in (("hidden_dim", 17), ("attention", "hard"), ("encoder", "vgg16")):

@@ -1,4 +1,4 @@
-"""Captions are those that users get, and scores the official ones."""
+"""Validation gives the captions that users get, and the official scores."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from pycocoevalcap.cider.cider import Cider
 
 from captioner.captioner import Captioner
 from captioner.images.photo import fit_image, open_image
-from tests.training.shapes import draw_shapes
+from tests.support.shapes import draw_shapes
 from training import validation
 from training.data.dataset import CaptionDataset
 from training.data.features import FeatureCache
@@ -26,7 +26,7 @@ REFERENCES = [
 
 @pytest.fixture
 def make_validator(tmp_path, tiny_bundle):
-    """A validator of three photos, whose cached features are exactly the encoder's."""
+    """A validator of three photos whose cached features are exactly the encoder's."""
     drawings = draw_shapes(tmp_path / "photos", {"val": 3})["val"]
     records = [
         ImageRecord(number % 2, drawing.path, captions, "val")  # the last has the id of the first
@@ -57,7 +57,7 @@ def without_java(monkeypatch):
 
 
 @pytest.mark.parametrize("stages", [None, 0])
-def test_captions_are_what_the_captioner_says(make_validator, tiny_bundle, without_java, stages, monkeypatch):
+def test_captions_equal_those_of_the_captioner(make_validator, tiny_bundle, without_java, stages, monkeypatch):
     monkeypatch.setattr(validation, "BATCH", 2)
     validator = make_validator(stages)
     found = validator(tiny_bundle.model, tiny_bundle.vocabulary, stages).captions
@@ -69,7 +69,7 @@ def test_captions_are_what_the_captioner_says(make_validator, tiny_bundle, witho
         np.testing.assert_allclose(caption.alphas, other.alphas, atol=0.01)
 
 
-def test_scores_are_the_official_ones(make_validator):
+def test_scores_equal_the_official_ones(make_validator):
     validator = make_validator()
     texts = ["a red circle above a square", "a green circle", "a blue square above a yellow circle"]
     scores = validator.score(texts)
@@ -87,15 +87,15 @@ def test_validation_scores_the_captions_that_it_returns(make_validator, tiny_bun
     assert found.scores == validator.score([caption.text for caption in found.captions])
 
 
-def test_validation_leaves_dropout_off(make_validator, tiny_bundle, without_java):
+def test_validation_disables_dropout(make_validator, tiny_bundle, without_java):
     validator = make_validator()
     once = validator(tiny_bundle.model.train(), tiny_bundle.vocabulary, None)
     again = validator(tiny_bundle.model.train(), tiny_bundle.vocabulary, None)
     assert [caption.log_prob for caption in once.captions] == [caption.log_prob for caption in again.captions]
 
 
-def test_several_data_sets_are_scored_each_by_itself(make_validator):
-    """CIDEr weighs n-grams by the photos of the same data set; what counts is the mean of the data sets."""
+def test_several_data_sets_are_scored_separately(make_validator):
+    """CIDEr weighs n-grams by the photos of the same data set; the result is the mean over the data sets."""
     texts = ["a red circle above a square", "a green circle", "a blue square above a yellow triangle"]
     one, two = make_validator(), make_validator(parts=parts_of(["first", "second"], [2, 1]))
     by_data = two.scores_by_data(texts)

@@ -1,1 +1,1 @@
-"""Confidence: learn and measure the calibrated probability that a caption is right."""
+"""Confidence: fit and evaluate the calibrated probability that a caption is right."""

@@ -1,4 +1,4 @@
-"""The end of a run: its best captioner learns how far its captions can be trusted."""
+"""Calibration at the end of a run: fit the confidence model of its best captioner."""
 
 from tqdm import tqdm
 
@@ -7,23 +7,23 @@ from captioner.bundle_json import CONFIDENCE
 from captioner.captioner import Captioner
 from training.confidence.learning import NotLearnable, calibrate_bundle, check_enough
 from training.confidence.scores import confidence_in_one_line
-from training.runs.progress import Watch, unwatched
+from training.runs.progress import ReportProgress, unwatched
 from training.runs.run import Run
 
 
-def calibrate(run: Run, watch: Watch = unwatched) -> None:
+def calibrate(run: Run, watch: ReportProgress = unwatched) -> None:
     """Give the captions of the best captioner a confidence, learned from the validation photos, if it has none yet.
 
-    Not where the run's options say that it is to have none.
+    Does nothing if the run's options disable it.
 
-    Without enough photos its captions have none: the confidence of the captioner that a run starts from would be an
-    invented number, as the new one says other things of other photos. Of several ranks, the first learns it.
+    With too few photos the captioner gets no confidence model: that of the captioner that a run starts from would not
+    fit the new one's captions. The first of several ranks fits it.
     """
     if run.options.confidence:
         run.ranks.from_leader(lambda: _calibrate(run, watch))
 
 
-def _calibrate(run: Run, watch: Watch) -> None:
+def _calibrate(run: Run, watch: ReportProgress) -> None:
     bundle, validator = run.output / "bundle", run.setup.frozen.validator
     records = validator.data.records
     if not bundle.is_dir() or (bundle / CONFIDENCE).exists():

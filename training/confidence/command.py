@@ -4,11 +4,11 @@ import argparse
 
 import captioner
 from captioner.bundle_json import CONFIDENCE
+from captioner.ranks import Ranks
 from training.arguments import read_also, read_data
 from training.confidence.learning import calibrate_bundle
 from training.confidence.scores import confidence_in_one_line
 from training.data.training_data import training_splits
-from training.distributed import Ranks
 from training.options import FitOptions
 
 

@@ -1,6 +1,6 @@
-"""Pictures that are no photos, drawn by chance: noise, shades, patterns, pages of text, shapes, charts and scribbles.
+"""Randomly drawn pictures that are no photos: noise, shades, patterns, text, shapes, charts and scribbles.
 
-Whatever a captioner says of them is a guess. It learns that from pictures like these, as data sets have none.
+Any caption of such a picture is a guess. The confidence model learns that from these pictures, as data sets have none.
 """
 
 from collections.abc import Callable, Iterator
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-_SIDES = (200, 900)  # pixels, fewest and most
+_SIDES = (200, 900)  # minimum and maximum, pixels
 _WORDS = (
     "the of and to in is that for it as was with be by on not he but at are this have from or had an they which one"
     " you were all her she there would their we him been has when who will more no if out so said what its about"
@@ -18,7 +18,7 @@ Draw = Callable[[np.random.Generator, int, int], Image.Image]
 
 
 def drawn_pictures(count: int, seed: int) -> Iterator[tuple[str, Image.Image]]:
-    """Draw `count` RGB pictures, of all kinds in turn -> kind, picture. The same seed draws the same pictures."""
+    """Draw `count` RGB pictures of all kinds in turn -> kind, picture. The same seed draws the same pictures."""
     rng = np.random.default_rng(seed)
     kinds = list(KINDS.items())
     for number in range(count):
@@ -28,7 +28,7 @@ def drawn_pictures(count: int, seed: int) -> Iterator[tuple[str, Image.Image]]:
 
 
 def _noise(rng: np.random.Generator, width: int, height: int) -> Image.Image:
-    """Independent pixels, fine or coarse, in colour or grey, now and then blurred."""
+    """Draw independent pixels, fine or coarse, in colour or grey, sometimes blurred."""
     grain, channels = int(rng.choice([1, 1, 2, 4, 8, 16])), int(rng.choice([1, 3]))
     shape = -(-height // grain), -(-width // grain), channels
     if rng.random() < 0.5:
@@ -41,7 +41,7 @@ def _noise(rng: np.random.Generator, width: int, height: int) -> Image.Image:
 
 
 def _shade(rng: np.random.Generator, width: int, height: int) -> Image.Image:
-    """A plain colour, or a gradient along a line or around a point."""
+    """Draw a plain colour, or a gradient along a line or around a point."""
     first, second = rng.integers(0, 256, (2, 3))
     y, x = np.mgrid[0 : 1 : height * 1j, 0 : 1 : width * 1j]
     kind = rng.integers(3)
@@ -57,7 +57,7 @@ def _shade(rng: np.random.Generator, width: int, height: int) -> Image.Image:
 
 
 def _pattern(rng: np.random.Generator, width: int, height: int) -> Image.Image:
-    """Stripes or a chequerboard of two colours, at any angle."""
+    """Draw stripes or a chequerboard of two colours, at any angle."""
     colours = rng.integers(0, 256, (2, 3)).astype(np.uint8)
     y, x = np.mgrid[0:height, 0:width]
     angle, period = rng.uniform(0, np.pi), rng.uniform(6, 120)
@@ -67,7 +67,7 @@ def _pattern(rng: np.random.Generator, width: int, height: int) -> Image.Image:
 
 
 def _text(rng: np.random.Generator, width: int, height: int) -> Image.Image:
-    """Lines of words in one or two columns, dark on light or light on dark, with or without a bar and a heading."""
+    """Draw lines of words in one or two columns, dark on light or the reverse, some with a bar and a heading."""
     light = rng.integers(225, 256, 3)
     dark = rng.integers(0, 90, 3)
     paper, ink = (light, dark) if rng.random() < 0.7 else (dark, light)
@@ -95,7 +95,7 @@ def _text(rng: np.random.Generator, width: int, height: int) -> Image.Image:
 
 
 def _shapes(rng: np.random.Generator, width: int, height: int) -> Image.Image:
-    """A few filled or outlined shapes on a plain ground."""
+    """Draw a few filled or outlined shapes on a plain background."""
     picture = Image.new("RGB", (width, height), _colour(rng))
     pen = ImageDraw.Draw(picture)
     for _ in range(rng.integers(1, 12)):
@@ -112,7 +112,7 @@ def _shapes(rng: np.random.Generator, width: int, height: int) -> Image.Image:
 
 
 def _chart(rng: np.random.Generator, width: int, height: int) -> Image.Image:
-    """Axes with ticks and numbers, and curves, dots, bars or a pie."""
+    """Draw axes with ticks and numbers, and curves, dots, bars or a pie."""
     picture = Image.new("RGB", (width, height), "white")
     pen, face = ImageDraw.Draw(picture), ImageFont.load_default(int(rng.integers(9, 18)))
     left, right, top, bottom = 0.12 * width, 0.94 * width, 0.1 * height, 0.86 * height
@@ -147,7 +147,7 @@ def _chart(rng: np.random.Generator, width: int, height: int) -> Image.Image:
 
 
 def _scribble(rng: np.random.Generator, width: int, height: int) -> Image.Image:
-    """A line drawing without a subject: curves of one pen on paper."""
+    """Draw random curves in one colour on paper."""
     picture = Image.new("RGB", (width, height), tuple(rng.integers(215, 256, 3).tolist()))
     pen, colour = ImageDraw.Draw(picture), tuple(rng.integers(0, 120, 3).tolist())
     for _ in range(rng.integers(2, 15)):
@@ -163,7 +163,7 @@ def _colour(rng: np.random.Generator) -> tuple[int, int, int]:
 
 
 def _points(rng: np.random.Generator, width: int, height: int, count: int) -> list[tuple[float, float]]:
-    """Of one shape, around a centre."""
+    """Return the points of one shape around a centre."""
     centre, reach = rng.random(2) * (width, height), rng.uniform(0.05, 0.4) * min(width, height)
     return [tuple(point) for point in (centre + rng.uniform(-reach, reach, (count, 2))).tolist()]
 
@@ -177,4 +177,4 @@ KINDS: dict[str, Draw] = {
     "chart": _chart,
     "scribble": _scribble,
 }
-"""What is drawn, by name."""
+"""Kind of picture -> function that draws it."""

@@ -1,9 +1,9 @@
-"""Learning how far a captioner's captions can be trusted, from what it says of validation photos.
+"""Fit a captioner's confidence model on its captions of validation photos.
 
-`training.evaluation.rightness` judges the captions of these photos by the captions that people wrote. One logistic
-regression learns to predict right captions from features of the search (`captioner.confidence`), another one right
-words. A third one tells photos from drawn pictures. The reported figures come from cross-validation by photo: each
-confidence comes from a model that did not learn from that photo.
+`training.evaluation.rightness` judges these captions by people's captions. One logistic regression predicts right
+captions from features of the search (`captioner.confidence`), another predicts right words, and a third tells photos
+from drawn pictures. The reported scores are cross-validated by photo: each confidence comes from a model that was not
+fitted on that photo.
 """
 
 from collections import Counter
@@ -30,88 +30,88 @@ from training.data.records import ImageRecord
 from training.evaluation.rightness import Judge
 
 LEAST_PHOTOS = 50
-"""Photos to learn from, at least."""
+"""Minimum number of photos."""
 LEAST_OF_A_KIND = 5
-"""Right captions, and wrong ones, to learn from, at least."""
+"""Minimum number of right captions, and of wrong ones."""
 CAPTIONS = 3
-"""Captions of each photo to learn from, the best ones: users see these."""
+"""Number of captions per photo to fit on: the best ones, which users see."""
 DRAWN = 280
-"""Pictures that are no photos."""
+"""Number of drawn pictures."""
 _DRAWN_SEED = 20_160
 _FOLDS = 10
 _BATCH = 16
 _PENALTIES = (3.0, 10.0, 30.0, 100.0, 300.0)
-"""Of squared weights, to choose from by cross-validation: fewer photos need a larger one."""
+"""Penalties of squared weights to select from by cross-validation: fewer photos need a larger one."""
 _PHOTO_PENALTY = 0.01
-"""Found on 1,872 photos of COCO: 50 to learn from are enough to tell the others from fresh drawn pictures."""
+"""Found on 1,872 photos of COCO: fitted on 50 of them, the model tells the others from new drawn pictures."""
 
 
 class NotLearnable(CaptionerError):
-    """There is not enough to learn a confidence model from."""
+    """There is too little data to fit a confidence model."""
 
 
 @dataclass(frozen=True)
 class _Seen:
-    """What a captioner said of one photo."""
+    """Captions of one photo, with their references."""
 
     captions: list[Caption]
     """Best first."""
     mean: np.ndarray
-    """[D], its mean annotation vector."""
+    """[D] mean annotation vector of the photo."""
     references: list[list[str]]
-    """Words of the captions by people."""
+    """Words of the reference captions."""
     data: int
-    """The data set that it is of, by number."""
+    """Index of its data set."""
 
 
 @dataclass(frozen=True)
 class _Examples:
-    """What a regression learns from."""
+    """Training data of a regression."""
 
     features: list[dict[str, float]]
     right: np.ndarray
     """bool [N]"""
     photos: np.ndarray
-    """[N], the photo of each, by number"""
+    """[N] index of the photo"""
     best: np.ndarray
-    """bool [N], whether it is, or is of, the best caption of its photo"""
+    """bool [N], whether it is the photo's best caption, or a word of it"""
     weights: np.ndarray
-    """[N], how much each counts: all data sets count alike"""
+    """[N] sample weights, equal in sum for all data sets"""
 
 
 @dataclass(frozen=True)
 class _Learner:
-    """How to learn a regression."""
+    """Selected penalty of a regression, with its cross-validated scores."""
 
     penalty: float
     scores: ConfidenceScores
-    """Of confidences that models so learned gave to best captions, or words of these, of other photos."""
+    """Scores of held-out confidences of best captions, or of their words."""
     photos: np.ndarray
-    """[N], the photo of each of these, by number"""
+    """[N] index of the photo of each of these"""
 
     def figures(self, which: np.ndarray) -> dict[str, Any]:
-        """Figures of some photos, for JSON. which: bool [photos]."""
+        """Return the scores of some photos, for JSON. which: bool [photos]."""
         chosen = which[self.photos]
         return ConfidenceScores(self.scores.confidences[chosen], self.scores.right[chosen]).to_json()
 
 
 def check_enough(photos: int) -> None:
-    """Raises NotLearnable if there are too few photos to learn a confidence model from."""
+    """Raise NotLearnable if there are too few photos to fit a confidence model."""
     if photos < LEAST_PHOTOS:
         raise NotLearnable(
-            f"captions get no confidence: there are {counted(photos, 'validation photo')} to learn it from, and it"
-            f" takes {LEAST_PHOTOS}; add photos, then run `python -m training calibrate`"
+            f"captions get no confidence: there are {counted(photos, 'validation photo')} to learn it from, and"
+            f" {LEAST_PHOTOS} are needed; add photos, then run `python -m training calibrate`"
         )
 
 
 def learn_confidence(
     captioner: Captioner, data: Sequence[Sequence[ImageRecord]], progress: bool = True
 ) -> ConfidenceModel:
-    """Learn the confidence model of a captioner from photos that it has not learned from.
+    """Fit the confidence model of a captioner on photos that it was not trained on.
 
-    data: the photos of each data set. All data sets count alike, however many photos they have.
-    Photos that cannot be read are left out. Raises NotLearnable if there are too few, or the captions are nearly all
-    right or nearly all wrong.
+    data: the photos of each data set. All data sets have equal weight, whatever their size.
+    Unreadable photos are skipped. Raises NotLearnable if there are too few photos, or nearly all captions are right or
+    wrong.
     """
     check_enough(sum(map(len, data)))
     seen = _see(captioner, data, progress)
@@ -123,7 +123,7 @@ def learn_confidence(
         if count < LEAST_OF_A_KIND:
             raise NotLearnable(
                 f"captions get no confidence: of {counted(len(seen), 'validation photo')} {count:,} have a {said}"
-                f" caption, and it takes {LEAST_OF_A_KIND} to learn the difference; add photos, then run"
+                f" caption, and {LEAST_OF_A_KIND} are needed to learn the difference; add photos, then run"
                 " `python -m training calibrate`"
             )
     drawn = _drawn_means(captioner)
@@ -146,12 +146,12 @@ def learn_confidence(
 
 
 def _figures(learners: Sequence[_Learner], which: np.ndarray) -> dict[str, Any]:
-    """Figures of captions and of words of some photos. which: bool [photos]."""
+    """Return the scores of captions and of words of some photos. which: bool [photos]."""
     return {name: learner.figures(which) for name, learner in zip(("captions", "words"), learners, strict=True)}
 
 
 def calibrate_bundle(folder: Path, captioner: Captioner, data: Sequence[Sequence[ImageRecord]]) -> ConfidenceModel:
-    """Learn the confidence model of a captioner and write it into its bundle. Raises as `learn_confidence` does."""
+    """Fit the confidence model of a captioner and write it into its bundle. Raises as `learn_confidence` does."""
     model = learn_confidence(captioner, data)
     try:
         write_json(folder / CONFIDENCE, model.to_json(), indent=1)
@@ -163,7 +163,7 @@ def calibrate_bundle(folder: Path, captioner: Captioner, data: Sequence[Sequence
 
 
 def _see(captioner: Captioner, data: Sequence[Sequence[ImageRecord]], progress: bool) -> list[_Seen]:
-    """Caption the photos that can be read."""
+    """Caption the readable photos."""
     records = [(number, record) for number, of_data in enumerate(data) for record in of_data]
     options = captioner.decoding
     options = replace(options, captions_per_image=min(CAPTIONS, options.beam_width), temperature=0.0)
@@ -176,7 +176,7 @@ def _see(captioner: Captioner, data: Sequence[Sequence[ImageRecord]], progress: 
                     prepared.append(captioner.prepare(record.path))
                     readable.append((number, record))
                 except ImageError:
-                    pass  # `inspect` and `fit` say which and why
+                    pass  # `inspect` and `fit` report it
             if readable:
                 squares, frames = zip(*prepared, strict=True)
                 annotations = captioner.encode(np.stack(squares))  # [B, H, W, D]
@@ -189,14 +189,14 @@ def _see(captioner: Captioner, data: Sequence[Sequence[ImageRecord]], progress: 
 
 
 def _drawn_means(captioner: Captioner) -> np.ndarray:
-    """Mean annotation vectors of pictures that are no photos, [N, D]."""
+    """Return the mean annotation vectors of drawn pictures, [N, D]."""
     pictures = [captioner.prepare(picture)[0] for _, picture in drawn_pictures(DRAWN, _DRAWN_SEED)]
     batches = [np.stack(pictures[start : start + _BATCH]) for start in range(0, len(pictures), _BATCH)]
     return np.concatenate([captioner.encode(batch).float().mean(dim=(1, 2)).cpu().numpy() for batch in batches])
 
 
 def _examples(seen: Sequence[_Seen], judge: Judge) -> tuple[_Examples, _Examples]:
-    """The captions, and the content words, with what is right."""
+    """Return examples of captions and of content words, with their rightness."""
     captions: list[tuple[dict[str, float], bool, int, bool]] = []
     words: list[tuple[dict[str, float], bool, int, bool]] = []
     for number, photo in enumerate(seen):
@@ -216,14 +216,14 @@ def _examples(seen: Sequence[_Seen], judge: Judge) -> tuple[_Examples, _Examples
 
 
 def _table(rows: Sequence[tuple[dict[str, float], bool, int, bool]], weights: np.ndarray) -> _Examples:
-    """weights: of the photos."""
+    """Convert rows to arrays. weights: sample weights of the photos."""
     features, right, photos, best = zip(*rows, strict=True) if rows else ((), (), (), ())
     photos = np.array(photos, int)
     return _Examples(list(features), np.array(right, bool), photos, np.array(best, bool), weights[photos])
 
 
 def _learn(examples: _Examples, penalty: float) -> Logistic:
-    """Fit a regression on standardised features; those that are unknown, or the same everywhere, are left out."""
+    """Fit a regression on standardised features, without those that are unknown or constant."""
     names = list(examples.features[0]) if examples.features else []
     values = np.array([[one[name] for name in names] for one in examples.features]).reshape(-1, len(names))
     known = np.isfinite(values)
@@ -239,7 +239,7 @@ def _learn(examples: _Examples, penalty: float) -> Logistic:
 
 
 def _cross_validated(examples: _Examples) -> _Learner:
-    """Find the penalty whose models give the likeliest confidences in best captions that they have not learned from."""
+    """Select the penalty with the highest likelihood of held-out best captions."""
     folds = np.random.default_rng(0).permutation(examples.photos.max() + 1)[examples.photos] % _FOLDS
     right, weights = examples.right[examples.best], examples.weights[examples.best]
     found = []
@@ -262,10 +262,10 @@ def _chosen(examples: _Examples, which: np.ndarray) -> _Examples:
 
 
 def _learn_likeness(photos: np.ndarray, drawn: np.ndarray) -> PhotoLikeness:
-    """Tell photos from drawn pictures by their mean annotation vectors, [N, D] each."""
+    """Fit the regression of photos against drawn pictures on mean annotation vectors, [N, D] each."""
     channels = photos.shape[1]
     spread = photos.std(axis=0)
-    # Channels that hardly vary among photos must not outweigh all others. Of D features, sqrt(D) keeps the sum's scale.
+    # Channels that hardly vary among photos must not dominate. sqrt(D) keeps the scale of a sum of D features.
     scales = (spread + 0.3 * np.median(spread) + 1e-6) * channels**0.5
     centre = photos.mean(axis=0)
     is_photo = np.repeat([True, False], [len(photos), len(drawn)])
@@ -277,11 +277,11 @@ def _learn_likeness(photos: np.ndarray, drawn: np.ndarray) -> PhotoLikeness:
 def _regression(
     features: np.ndarray, right: np.ndarray, penalty: float, counts: np.ndarray | None = None
 ) -> tuple[np.ndarray, float]:
-    """Logistic regression: features [N, F], right bool [N] -> weights [F] and intercept.
+    """Fit a logistic regression: features [N, F], right bool [N] -> weights [F] and intercept.
 
-    counts: how often each example counts, [N]; by default once.
+    counts: sample weights [N]; by default 1.
 
-    The penalty is on half the sum of squared weights, beside the summed cross-entropy; there is none on the intercept.
+    The loss is the summed cross-entropy plus penalty / 2 times the sum of squared weights, without the intercept.
     """
     inputs, targets = (torch.tensor(np.asarray(values, np.float64)) for values in (features, right))
     often = None if counts is None else torch.tensor(counts)
@@ -302,5 +302,5 @@ def _regression(
 
 
 def _rounded(values: np.ndarray) -> tuple[float, ...]:
-    """To six digits, so that people can read the file."""
+    """Round to six digits, to keep the file readable."""
     return tuple(float(f"{value:.6g}") for value in values)

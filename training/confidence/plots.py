@@ -1,4 +1,4 @@
-"""The plots of an evaluation's page that show how far confidences can be trusted, as coordinates for SVG."""
+"""Plots of confidence scores for the evaluation page, as SVG coordinates."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,33 +7,33 @@ from typing import Any
 from training.confidence.scores import ConfidenceScores
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46.0, 346.0, 16.0, 256.0
-"""Of the area between the axes, in the units of the template's SVG."""
+"""Edges of the plot area, in the units of the template's SVG."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """One line of a plot."""
+    """Curve of a plot."""
 
     name: str
     """captions or words"""
     points: str
-    """Of an SVG polyline."""
+    """Points of an SVG polyline."""
     dots: tuple[tuple[float, float, float, str], ...] = ()
-    """x, y, radius and what the dot says."""
+    """x, y, radius and tooltip."""
 
 
 @dataclass(frozen=True)
 class Plot:
-    """A plot whose axes both go from 0 to 1."""
+    """Plot with both axes from 0 to 1."""
 
     title: str
     label: str
-    """For people who cannot see it."""
+    """Accessible description."""
     across: str
     up: str
     curves: tuple[Curve, ...]
     diagonal: bool
-    """Whether the diagonal is what would be ideal."""
+    """Whether to draw the diagonal, the ideal curve."""
 
     @property
     def ticks(self) -> list[dict[str, Any]]:
@@ -42,7 +42,7 @@ class Plot:
 
 
 def confidence_plots(scores: Mapping[str, ConfidenceScores]) -> list[Plot]:
-    """The risk-coverage curve and the reliability diagram, of captions and of words; none without scores."""
+    """Return the risk-coverage curve and the reliability diagram, of captions and of words; none without scores."""
     if not scores:
         return []
     risks = {name: found.curve() for name, found in scores.items()}
@@ -66,7 +66,7 @@ def confidence_plots(scores: Mapping[str, ConfidenceScores]) -> list[Plot]:
             tuple(Curve(name, _points(curve)) for name, curve in risks.items()), False,
         ),
         Plot(
-            "Reliability", "Share that is right by confidence, which would lie on the diagonal if it were perfect",
+            "Reliability", "Share that is right by confidence; perfect confidences lie on the diagonal",
             "confidence", "share that is right",
             tuple(Curve(name, _points(found), dots[name]) for name, found in bins.items()), True,
         ),
@@ -82,6 +82,6 @@ def _points(values: Sequence[Sequence[float]]) -> str:
 
 
 def _told(curve: Sequence[tuple[float, float]]) -> str:
-    """The curve at half and at full coverage, in words."""
+    """Describe the curve at half and at full coverage, in words."""
     half = min(curve, key=lambda point: abs(point[0] - 0.5))
     return f"of the better {half[0]:.0%} {half[1]:.0%} are wrong, of all {curve[-1][1]:.0%}"

@@ -1,4 +1,4 @@
-"""How far confidences can be trusted: ROC area, calibration error, and the risk-coverage curve."""
+"""Scores of confidences: ROC area, calibration error, and the risk-coverage curve."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ from captioner.captioner import Caption
 from training.evaluation.rightness import Judge
 
 BINS = 10
-"""Of the calibration error: of equal width, as in Guo et al. 2017."""
+"""Number of bins of the calibration error, of equal width, as in Guo et al. 2017."""
 _COVERAGES = 100
 _DRAWS = 200
 
 
 @dataclass(frozen=True)
 class ConfidenceScores:
-    """How confidences agree with what is right, of captions or of words."""
+    """Agreement of confidences with rightness, of captions or of words."""
 
     confidences: np.ndarray
     """[N], 0 to 1"""
@@ -25,7 +25,7 @@ class ConfidenceScores:
     """bool [N]"""
 
     def to_json(self) -> dict[str, Any]:
-        """Figures for JSON files, rounded to four places; an area is None if all are right, or none."""
+        """Return scores for JSON, rounded to four decimals; the ROC area is None if all are right, or all wrong."""
         area = roc_area(self.confidences, self.right)
         return {
             "count": len(self.right),
@@ -37,18 +37,21 @@ class ConfidenceScores:
         }
 
     def curve(self) -> list[tuple[float, float]]:
-        """(coverage, risk), at most 100 of them: keeping that share, the most confident, this share is wrong."""
+        """Return at most 100 points (coverage, risk): share kept, most confident first, and the share of it wrong."""
         return risk_coverage(self.confidences, self.right)
 
     def bins(self) -> list[tuple[float, float, int]]:
-        """(mean confidence, share that is right, count) of each bin of the calibration error that is not empty."""
+        """Return (mean confidence, share that is right, count) of each non-empty bin of the calibration error."""
         numbers = _bins(self.confidences)
         chosen = [numbers == number for number in np.unique(numbers)]
         return [(float(self.confidences[one].mean()), float(self.right[one].mean()), int(one.sum())) for one in chosen]
 
 
 def roc_area(confidences: np.ndarray, right: np.ndarray) -> float | None:
-    """Probability that a right one has a higher confidence than a wrong one, ties counting half; None without both."""
+    """Return the probability that a right one has a higher confidence than a wrong one; ties count half.
+
+    None if there are no right ones, or no wrong ones.
+    """
     yes, no = confidences[right], np.sort(confidences[~right])
     if not len(yes) or not len(no):
         return None
@@ -57,23 +60,23 @@ def roc_area(confidences: np.ndarray, right: np.ndarray) -> float | None:
 
 
 def calibration_error(confidences: np.ndarray, right: np.ndarray) -> float:
-    """Expected calibration error: mean distance of confidence and share that is right, over bins, by their counts."""
+    """Return the expected calibration error: mean |confidence - share that is right| over bins, weighted by count."""
     surplus = np.bincount(_bins(confidences), confidences - right, minlength=BINS)
     return float(np.abs(surplus).sum() / len(right))
 
 
 def error_by_chance(confidences: np.ndarray) -> float:
-    """Calibration error that perfect confidences would show on average, as there are only so many of them."""
+    """Return the mean calibration error of perfect confidences with this number of samples."""
     rng = np.random.default_rng(0)
     draws = (rng.random((_DRAWS, len(confidences))) < confidences).astype(float)
     return float(np.mean([calibration_error(confidences, right) for right in draws]))
 
 
 def risk_coverage(confidences: np.ndarray, right: np.ndarray) -> list[tuple[float, float]]:
-    """(coverage, risk), at most 100 of them. Equal confidences are kept or left out together."""
+    """Return at most 100 points (coverage, risk). Equal confidences are kept or left out together."""
     order = np.argsort(-confidences, kind="stable")
     ordered, wrong = confidences[order], np.cumsum(~right[order])
-    ends = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True))  # the last of each run of equals
+    ends = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True))  # last index of each run of equal confidences
     picked = np.unique(np.linspace(0, len(ends) - 1, min(_COVERAGES, len(ends))).round().astype(int))
     kept = ends[picked] + 1
     return [(int(count) / len(right), float(wrong[count - 1] / count)) for count in kept]
@@ -84,7 +87,7 @@ def _bins(confidences: np.ndarray) -> np.ndarray:
 
 
 def score_confidences(captions: Mapping[Hashable, Caption], judge: Judge) -> dict[str, ConfidenceScores]:
-    """Scores of "captions" and "words" by image id, as a judge of the photos' references finds them right.
+    """Score the confidences of "captions" and "words". captions: image id -> caption; judge: of the references.
 
     Empty if no caption has a confidence.
     """
@@ -104,7 +107,7 @@ def _scores(pairs: Sequence[tuple[float, bool]]) -> ConfidenceScores:
 
 
 def confidence_in_one_line(figures: Mapping[str, Any]) -> str:
-    """Figures of captions and words for the command line. figures: each as `ConfidenceScores.to_json` gives them."""
+    """Summarise scores of captions and words for the command line. figures: each from `ConfidenceScores.to_json`."""
     parts = [
         f"{name} right {of['right']:.3f}, area under ROC {_digits(of['roc_area'])}, calibration error"
         f" {of['calibration_error']:.3f} ({of['calibration_error_by_chance']:.3f} by chance)"

@@ -1,4 +1,4 @@
-"""Batches grouped by image: the features of an image come once, with the captions that it teaches."""
+"""Batches grouped by image: the features of an image occur once, with several of its captions."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -8,45 +8,44 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from captioner.model.draws import Share
+from captioner.ranks import ALONE, BatchSlice, Ranks
 from captioner.vocabulary import END, PAD, START, Vocabulary
 from training.data.features import FeatureCache
 from training.data.mixing import Balance
 from training.data.records import ImageRecord
 from training.data.sentences import SentenceBatch
-from training.distributed import ALONE, Ranks
 from training.grounding.supervision import Regions
 from training.options import MAX_TRAINING_WORDS
 from training.random_streams import BATCH, ORDER, stream
 
 MIRRORED = 1
-"""The number of the view that holds mirror images."""
+"""Index of the view of mirror images."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Some images with up to K captions each; rows that no caption fills hold only padding."""
+    """Images with up to K captions each; rows without a caption hold only padding."""
 
     images: tuple[int, ...]
     """Positions of the images in the data set."""
     features: Tensor
     """[B, ...] rows of the feature cache"""
     inputs: Tensor
-    """[B, K, T] the start and the words"""
+    """[B, K, T] start token and words"""
     targets: Tensor
-    """[B, K, T] the words and the end, PAD after it"""
+    """[B, K, T] words and end token, PAD after it"""
     inside: Tensor | None = None
-    """[B, K, T, L] for words that name a thing, the share of each place that lies inside its boxes; for others, 0"""
+    """[B, K, T, L] share of each location inside the boxes of the object that the word names; 0 for other words"""
     seed: int = 0
-    """Of what is drawn while it is learned from."""
-    share: Share | None = None
-    """Which images of a batch that ranks share these are; None where they are all of them."""
+    """Seed of the random draws of its training step."""
+    share: BatchSlice | None = None
+    """Slice of the batch that all ranks share; None if this is the whole batch."""
     sentences: SentenceBatch | None = None
-    """Sentences without photos that are learned from beside the images."""
+    """Sentences without photos to train on along with the images."""
 
 
 class CaptionDataset:
-    """The captions of one split as tokens, beside the caches that hold its images' features."""
+    """Captions of one split as tokens, with the caches of its images' features."""
 
     def __init__(
         self,
@@ -57,11 +56,11 @@ class CaptionDataset:
         regions: Sequence[Regions] | None = None,
         balance: Balance | None = None,
     ):
-        """`caches`: views of the same photos (plain, mirrored); each time an image is used, one of them is drawn.
+        """caches: views of the same photos (plain, mirrored); one is drawn each time that an image is used.
 
-        least_batches: an epoch passes over the images as often as it takes for so many batches, at least once.
-        regions: of each image, where words should look; by default nothing is known of that.
-        balance: how often an epoch shows the images of each data set; by default each image once.
+        least_batches: an epoch repeats the images until it has this many batches, at least once.
+        regions: for each image, the target regions of words' attention; by default none.
+        balance: how often an epoch uses the images of each data set; by default each image once.
         """
         self.records, self.caches, self._least_batches = list(records), list(caches), least_batches
         self._regions, self.balance = regions, balance
@@ -73,13 +72,13 @@ class CaptionDataset:
 
     @property
     def new_records(self) -> list[ImageRecord]:
-        """Records to learn from, without replayed earlier data."""
+        """Records to train on, without replayed earlier data."""
         return self.records
 
     def order(self, epoch: int, batch_size: int, seed: int) -> list[np.ndarray]:
-        """The batches of an epoch as positions of images.
+        """Return the batches of an epoch as indices of images.
 
-        The same for the same epoch and seed, so that a resumed run goes on where it stopped.
+        The order depends only on epoch and seed, so that a run can be resumed.
         """
         passes, batches = self._passes(batch_size), []
         for number in range(passes):
@@ -91,18 +90,18 @@ class CaptionDataset:
         return batches
 
     def batch_count(self, batch_size: int) -> int:
-        """How many batches an epoch has."""
+        """Return the number of batches of an epoch."""
         return self._passes(batch_size) * self._pass_count(batch_size)
 
     def _passes(self, batch_size: int) -> int:
-        """How often an epoch passes over the images."""
+        """Return how often an epoch passes over the images."""
         return max(1, math.ceil(self._least_batches / self._pass_count(batch_size)))
 
     def _pass_count(self, batch_size: int) -> int:
         return math.ceil(len(self) / batch_size)
 
     def _pass(self, rng: np.random.Generator, shuffled: np.ndarray, batch_size: int) -> list[np.ndarray]:
-        """Divide shuffled images into batches, each of images with similarly long captions."""
+        """Divide shuffled images into batches of images with captions of similar length."""
         pools = [shuffled[start : start + 32 * batch_size] for start in range(0, len(shuffled), 32 * batch_size)]
         batches = []
         for pool in pools:
@@ -113,13 +112,13 @@ class CaptionDataset:
     def batches(
         self, epoch: int, batch_size: int, captions_per_image: int, seed: int, first: int = 0, ranks: Ranks = ALONE
     ) -> Iterator[Batch]:
-        """The batches of an epoch from the `first` on; of each, this rank's share."""
+        """Yield this rank's share of each batch of an epoch, from batch number `first`."""
         for number, images in enumerate(self.order(epoch, batch_size, seed)):
             if number >= first:
                 yield self._batch(images, captions_per_image, stream(seed, BATCH, epoch, number), ranks)
 
     def _batch(self, images: np.ndarray, captions_per_image: int, rng: np.random.Generator, ranks: Ranks) -> Batch:
-        """Everything is drawn for all images, and padded to the longest caption of all, then this rank's are taken."""
+        """Draw and pad for the whole batch, so that all ranks agree; then take this rank's share."""
         picked = [rng.permutation(len(self.tokens[image]))[:captions_per_image] for image in images]
         inputs, targets = pad_captions(
             [[self.tokens[image][number] for number in numbers] for image, numbers in zip(images, picked, strict=True)]
@@ -131,7 +130,7 @@ class CaptionDataset:
         return Batch(tuple(images.tolist()), self.features(images, views), inputs, targets, inside, seed, share)
 
     def features(self, images: Sequence[int], views: np.ndarray | None = None) -> Tensor:
-        """Rows [B, ...] of images at these positions, each of the view that is named for it, or of the first."""
+        """Return the features [B, ...] of images by index, each from its view in `views`, by default the first."""
         views = views if views is not None else np.zeros(len(images), int)
         paths = [self.records[image].path for image in images]
         rows = np.empty((len(images), *self.caches[0].shape), np.float16)
@@ -144,7 +143,7 @@ class CaptionDataset:
     def _inside(
         self, images: np.ndarray, picked: Sequence[np.ndarray], views: np.ndarray, shape: Sequence[int]
     ) -> Tensor:
-        """The places of words that name a thing, [B, K, T, L]; those of mirror images are mirrored."""
+        """Return the target regions of words that name an object, [B, K, T, L], mirrored for mirror images."""
         height, width = self._regions[0].coverage.shape[1:]
         inside = np.zeros((*shape, height, width), np.float32)
         for row, (image, numbers, view) in enumerate(zip(images, picked, views, strict=True)):
@@ -158,9 +157,9 @@ class CaptionDataset:
 
 
 def pad_captions(captions: Sequence[Sequence[Sequence[int]]], least_words: int = 0) -> tuple[Tensor, Tensor]:
-    """Captions of images, as ids of words -> what the decoder is told and what it should predict, [B, K, T] each.
+    """Pad captions of images, as word ids -> inputs and targets of the teacher-forced decoder, [B, K, T] each.
 
-    T has room for `least_words` at least, and for the end.
+    T has room for at least `least_words` words and the end.
     """
     cut = [[list(caption[:MAX_TRAINING_WORDS]) for caption in of_image] for of_image in captions]
     rows = max(map(len, cut), default=1)

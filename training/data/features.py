@@ -1,9 +1,9 @@
-"""A cache on disk of what the frozen part of an encoder makes of each photo, so that epochs never touch a photo.
+"""Cache on disk of each photo's features from the frozen part of an encoder, so that epochs do not decode photos.
 
-A cache is a folder of its own for each encoder, weights, preprocessing, mirroring and precision of the products: rows
-of one shape in shards, `rows.bin`, `rows-1.bin` and so on, read by memory map. `index.jsonl` has a line for each row:
-the photo's key, and its width and height in pixels, as reading them takes decoding. Rows are only added: a killed run
-loses at most those that it was writing.
+Each combination of encoder, weights, preprocessing, mirroring and multiplication precision has its own folder: rows of
+one shape in shards, `rows.bin`, `rows-1.bin` and so on, read by memory map. `index.jsonl` has a line for each row: the
+photo's key, and its width and height in pixels, which would otherwise need decoding. Rows are only appended: a killed
+run loses at most the rows that it was writing.
 """
 
 import hashlib
@@ -22,32 +22,33 @@ from tqdm import tqdm
 
 from captioner.config import CaptionerConfig
 from captioner.errors import ImageError
+from captioner.files import write_json
 from captioner.images.photo import ImageFrame, fit_image, frame_of, open_image
 from captioner.model.encoders import Encoder
 from captioner.model.runtime import multiplies_bfloat16
-from training.distributed import ALONE, Ranks
-from training.runs.progress import Watch, unwatched
+from captioner.ranks import ALONE, Ranks
+from training.runs.progress import ReportProgress, unwatched
 
 ENCODE_BATCH = 16
 
 SHARD_BYTES = 2**30
-"""Of the rows in one file, at most, if they are more than one."""
+"""Maximum size of a shard with more than one row."""
 
 
 @dataclass(frozen=True)
 class FeatureView:
-    """Which features of a photo are kept: after how many of the encoder's stages, and whether of its mirror image."""
+    """Kind of cached features: after which of the encoder's stages, and whether of the mirror image."""
 
     stages: int | None
-    """None: all stages, so that the features are the annotations."""
+    """Number of stages; None for all, so that the features are the annotations."""
     mirrored: bool = False
 
 
 class FeatureCache:
-    """Rows of features, found by photo."""
+    """Rows of features by photo."""
 
     def __init__(self, folder: Path, shape: Sequence[int]):
-        """`shape` of one row, in 16-bit floats."""
+        """shape: shape of one row, in 16-bit floats."""
         self.folder, self.shape = folder, tuple(shape)
         self._row_bytes = int(np.prod(self.shape)) * 2
         self._shard_rows = max(1, SHARD_BYTES // self._row_bytes)
@@ -55,22 +56,22 @@ class FeatureCache:
         self._index_path = folder / "index.jsonl"
         self._rows: dict[str, int] = {}
         self._sizes: dict[int, tuple[int, int]] = {}
-        self._places: dict[Path, int] = {}  # rows of photos that were looked up: a run need not find the photo again
+        self._places: dict[Path, int] = {}  # rows of photos that were looked up already
         self._count = self._index_bytes = 0
         self._maps: dict[int, np.memmap] = {}
         self._lock = FileLock(folder / "lock")
         self.refresh()
 
     def refresh(self) -> None:
-        """Learn which rows there are by now."""
+        """Read the index for rows that other runs have added."""
         with self._lock:
             self._read_index()
 
     def _read_index(self) -> None:
-        """Learn of the rows after those that are known. What a killed run left half-written, a row or a line alone, is
-        none, and is written over by the next."""
+        """Read the index after the known rows. A row or a line alone, which a killed run left, does not count and is
+        overwritten by the next run."""
         self._index_path.touch()
-        # A cache from before there were shards has all of its rows in the first one.
+        # A cache from before shards were introduced has all of its rows in the first one.
         self._first_shard_rows = max(self._shard_rows, self._rows_in(0))
         rows = self._whole_rows()
         with open(self._index_path, "rb") as file:
@@ -105,7 +106,7 @@ class FeatureCache:
         return self.folder / (f"rows-{shard}.bin" if shard else "rows.bin")
 
     def _by_shard(self, rows: np.ndarray) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-        """Rows by number [n] -> each shard that holds some: which of the n these are, and their places in the shard."""
+        """Group rows by shard: row numbers [n] -> shard, which of the n it holds, and their positions in it."""
         after = rows - self._first_shard_rows
         shards = np.where(after < 0, 0, 1 + after // self._shard_rows)
         places = np.where(after < 0, rows, after % self._shard_rows)
@@ -114,7 +115,7 @@ class FeatureCache:
             yield int(shard), which, places[which]
 
     def __contains__(self, photo: Path) -> bool:
-        """Whether there is a row of the photo as it is now; of one that is gone there is none."""
+        """Return whether there is a row for the photo in its current state; False if the photo is missing."""
         self._places.pop(photo, None)
         try:
             row = self._rows.get(photo_key(photo))
@@ -125,7 +126,7 @@ class FeatureCache:
         return row is not None
 
     def append(self, photos: Sequence[Path], rows: np.ndarray, sizes: Sequence[tuple[int, int]] = ()) -> None:
-        """Keep rows [n, *shape] of n photos. Runs that share a cache add to it in turn.
+        """Append rows [n, *shape] of n photos. Runs that share a cache take turns.
 
         sizes: width and height of each upright photo, in pixels; empty if `frame` is not needed.
         """
@@ -142,12 +143,12 @@ class FeatureCache:
                 for photo, size in zip(photos, sizes or [()] * len(photos), strict=True):
                     key = photo_key(photo)
                     file.write(json.dumps([key, *size]).encode() + b"\n")
-                    self._places[photo] = self._count  # two names of one photo have one key, and a row each
+                    self._places[photo] = self._count  # two names of one photo have one key but a row each
                     self._note(key, size)
                 self._index_bytes = file.tell()
 
     def read(self, photos: Sequence[Path]) -> np.ndarray:
-        """Rows [n, *shape] of n photos that are in the cache."""
+        """Return the rows [n, *shape] of n cached photos."""
         rows = np.empty((len(photos), *self.shape), np.float16)
         for shard, which, places in self._by_shard(np.array([self._row_of(photo) for photo in photos], np.int64)):
             rows[which] = self._mapped(shard, int(places.max()) + 1)[places]
@@ -158,7 +159,7 @@ class FeatureCache:
         return frame_of(*self._sizes[self._row_of(photo)], fit)
 
     def _mapped(self, shard: int, least_rows: int) -> np.memmap:
-        """A shard in memory, mapped anew only when it has grown by rows that are needed."""
+        """Map a shard into memory, again only if needed rows were added."""
         if shard not in self._maps or len(self._maps[shard]) < least_rows:
             shape = (self._rows_in(shard), *self.shape)
             self._maps[shard] = np.memmap(self._path(shard), np.float16, "r", shape=shape)
@@ -174,7 +175,7 @@ def _opened_to_change(path: Path) -> BinaryIO:
 
 
 def photo_key(photo: Path) -> str:
-    """A photo's place and state: a file that was changed is another photo."""
+    """Return a photo's path and state as its key: a changed file counts as another photo."""
     state = photo.stat()
     return f"{photo.resolve()}|{state.st_size}|{state.st_mtime_ns}"
 
@@ -197,18 +198,18 @@ def open_cache(
     key = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:12]
     shape = encode(encoder, np.zeros((1, config.image_size, config.image_size, 3), np.uint8), view).shape[1:]
     cache = FeatureCache(root / f"{config.encoder.replace(':', '-')}-{config.image_size}-{key}", shape)
-    (cache.folder / "what.json").write_text(json.dumps(what, indent=2) + "\n")
+    write_json(cache.folder / "what.json", what, indent=2)
     return cache
 
 
 def precision_on(device: torch.device) -> str:
-    """Name of the number format in which `encode` multiplies on a device."""
+    """Return the number format in which `encode` multiplies on a device."""
     return "bfloat16" if multiplies_bfloat16(device) else "float32"
 
 
 @torch.no_grad()
 def encode(encoder: Encoder, pixels: np.ndarray, view: FeatureView) -> np.ndarray:
-    """Pixels [B, S, S, 3] -> features of the view: annotations [B, H, W, D], or the map [B, C, H, W] after stages."""
+    """Encode pixels [B, S, S, 3] -> features of the view: annotations [B, H, W, D], or a map [B, C, H, W]."""
     device = encoder.mean.device
     if view.mirrored:
         pixels = pixels[:, :, ::-1]
@@ -221,7 +222,7 @@ def encode(encoder: Encoder, pixels: np.ndarray, view: FeatureView) -> np.ndarra
 
 
 def annotations_from(encoder: Encoder, features: Tensor, stages: int | None) -> Tensor:
-    """Cached features [B, ...] -> annotations [B, H, W, D], through the stages of the encoder that are not in them."""
+    """Run the remaining stages of the encoder: cached features [B, ...] -> annotations [B, H, W, D]."""
     return features if stages is None else encoder.annotations(features, stages)
 
 
@@ -232,18 +233,18 @@ def fill_cache(
     view: FeatureView,
     photos: Sequence[Path],
     label: str,
-    watch: Watch = unwatched,
+    watch: ReportProgress = unwatched,
     ranks: Ranks = ALONE,
 ) -> list[ImageError]:
-    """Encode the photos that are not in the cache yet. Returns what could not be read, a sentence each.
+    """Encode the photos that are not in the cache yet. Return the errors of unreadable photos.
 
-    Of several ranks each encodes a share, all of them find all rows, and the first is told what could not be read.
+    Each rank encodes a share of the photos; afterwards all ranks can read all rows.
     """
     waiting = ranks.from_leader(lambda: [photo for photo in dict.fromkeys(photos) if photo not in cache])
     if not waiting:
         return []
     chunks = [waiting[start : start + ENCODE_BATCH] for start in range(0, len(waiting), ENCODE_BATCH)]
-    chunks += [[]] * (-len(chunks) % ranks.size)  # as many for each rank
+    chunks += [[]] * (-len(chunks) % ranks.size)  # the same number for each rank
     unreadable: list[ImageError] = []
     with tqdm(total=len(waiting), desc=label, unit="photo", disable=not ranks.leads) as progress:
         for chunk in _opened(chunks[ranks.rank :: ranks.size], config, unreadable):
@@ -259,9 +260,9 @@ def fill_cache(
 def _opened(
     chunks: Sequence[Sequence[Path]], config: CaptionerConfig, unreadable: list[ImageError]
 ) -> Iterator[list[tuple[Path, np.ndarray, tuple[int, int]]]]:
-    """The photos of each chunk, their pixels and their sizes, read ahead in threads.
+    """Yield the photos of each chunk with their pixels and sizes, read ahead in threads.
 
-    Errors of photos that cannot be read are put in `unreadable`.
+    Appends the errors of unreadable photos to `unreadable`.
     """
 
     def pixels_of(photo: Path) -> tuple[np.ndarray, tuple[int, int]] | ImageError:

@@ -1,4 +1,4 @@
-"""Captions of a data set that are not used, counted by reason."""
+"""Unused captions of a data set, counted by reason."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ LOST_AS = {
 
 
 def lost_captions(problems: Sequence[Problem]) -> str | None:
-    """Count the captions that are not used by kind, in a sentence; None if all are used."""
+    """Count the unused captions by kind, in a sentence; None if all are used."""
     lost: Counter[str] = Counter()
     for problem in problems:
         lost[problem.kind] += problem.lost
@@ -33,6 +33,6 @@ def lost_captions(problems: Sequence[Problem]) -> str | None:
 
 
 def problems_summary(data: DataSet) -> str:
-    """Say how many captions the problems of a data set cost, by kind, and which command lists the problems."""
+    """Summarise how many captions the problems of a data set cost, and which command lists the problems."""
     lost = lost_captions(data.problems) or "All captions are used."
     return f"{lost} {counted(len(data.problems), 'problem')} in {data.root}: `python -m training inspect` lists them"

@@ -1,4 +1,4 @@
-"""Several data sets in one run: their names, their parts of a list of photos, and how often an epoch shows each."""
+"""Several data sets in one run: names, slices of the list of photos, and how often an epoch uses each."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -14,11 +14,11 @@ from training.random_streams import MIXING, stream
 
 @dataclass(frozen=True)
 class Part:
-    """The photos of one data set in a list that holds those of all, one data set after the other."""
+    """Slice of one data set in the concatenated list of photos."""
 
     name: str
     first: int
-    """Position of its first photo."""
+    """Index of its first photo."""
     count: int
 
     @property
@@ -27,13 +27,13 @@ class Part:
 
 
 def parts_of(names: Sequence[str], counts: Sequence[int]) -> tuple[Part, ...]:
-    """Parts of a list with so many photos of each data set."""
+    """Return the slices of a list of data sets with these numbers of photos."""
     starts = [sum(counts[:number]) for number in range(len(counts))]
     return tuple(Part(*values) for values in zip(names, starts, counts, strict=True))
 
 
 def names_of(data_sets: Iterable[DataSet]) -> tuple[str, ...]:
-    """Unique names: a name that an earlier data set has gets a number."""
+    """Return unique names: a repeated name gets a number."""
     names: list[str] = []
     for data in data_sets:
         numbered = (f"{data.name} {number}" for number in range(2, len(names) + 3))
@@ -42,7 +42,7 @@ def names_of(data_sets: Iterable[DataSet]) -> tuple[str, ...]:
 
 
 def check_different(data_sets: Sequence[DataSet]) -> None:
-    """Raise ConfigError if two data sets are the same: its photos would be counted twice."""
+    """Raise ConfigError if a data set is given twice: its photos would be counted twice."""
     known = set()
     for data in data_sets:
         files = frozenset((record.image_id, record.path) for record in data.records)
@@ -52,7 +52,7 @@ def check_different(data_sets: Sequence[DataSet]) -> None:
 
 
 def spread(parts: Sequence[Part], most: int) -> list[int]:
-    """Positions of at most so many photos, as many of each part, from all over it; at least one of each."""
+    """Return the indices of at most `most` photos, evenly from all parts and within each; at least one of each."""
     each, left = divmod(most, len(parts))
     positions = []
     for number, part in enumerate(parts):
@@ -62,11 +62,11 @@ def spread(parts: Sequence[Part], most: int) -> list[int]:
 
 
 class Balance:
-    """How often an epoch shows the photos of each data set.
+    """Balance of data sets: how often an epoch uses the photos of each.
 
-    A pass over the data has as many photos as all data sets together. The share of a data set is proportional to its
-    size to the power of `exponent`: with 1, every photo comes once; with 0, each data set has the same share; between
-    these, a small data set is seen more often than its size alone would make it.
+    A pass has as many photos as all data sets together. The share of a data set is proportional to its size to the
+    power of `exponent`: with 1, each photo occurs once; with 0, all data sets have equal shares; in between, small data
+    sets get more than their proportional share.
     """
 
     def __init__(self, parts: Sequence[Part], exponent: float):
@@ -75,12 +75,12 @@ class Balance:
         exact = sizes.sum() * sizes**exponent / (sizes**exponent).sum()
         counts = np.floor(exact).astype(int)
         missing = round(sizes.sum()) - counts.sum()
-        counts[np.argsort(counts - exact, kind="stable")[:missing]] += 1  # those that rounding cut most
+        counts[np.argsort(counts - exact, kind="stable")[:missing]] += 1  # those that rounding reduced most
         self.counts = tuple(counts.tolist())
-        """Photos of each data set in a pass."""
+        """Number of photos of each data set in a pass."""
 
     def sentence(self) -> str:
-        """Say how much of an epoch each data set is."""
+        """Describe the share of each data set in an epoch."""
         total = sum(self.counts)
         each = (
             f"{part.name} {counted(part.count, 'photo')}, {count / total:.1%} of an epoch"
@@ -89,10 +89,10 @@ class Balance:
         return f"data: {'; '.join(each)}"
 
     def positions(self, seed: int, number: int) -> np.ndarray:
-        """Photos of the pass with this number, by position, one data set after the other.
+        """Return the indices of the photos in a pass, by data set.
 
-        Each data set is shuffled, read to its end, shuffled again and so on, from one pass to the next, so that over a
-        run none of its photos is seen more than one time more than another.
+        Each data set is shuffled, used to its end and shuffled again, across passes, so that over a run the uses of its
+        photos differ by at most one.
         """
         drawn = [self._of_part(seed, index, number) for index in range(len(self.parts))]
         return np.concatenate(drawn)

@@ -1,4 +1,4 @@
-"""Captioned photos of any of the usual formats as one list of records; which format a path holds is found out."""
+"""Read data sets of captioned photos in any common format, which is detected, as one list of records."""
 
 import hashlib
 import os
@@ -30,18 +30,18 @@ TEST_SHARE = 0.05
 
 @dataclass(frozen=True)
 class Reader:
-    """A format: how it looks to a person, how it is recognised, and how it is read."""
+    """Format of data sets: its description, detection and reader."""
 
     layout: str
     files: Callable[[CaptionFiles], list[Path]]
-    """The caption files of this format."""
+    """Finds the caption files of this format."""
     read: Callable[[Path, Path | None], Listing]
     beside_photos: Callable[[CaptionFiles], list[Path]] | None = None
-    """Finds texts beside photos if no format has any files: other data sets may have a stray .txt."""
+    """Finds texts beside photos, only if no format finds files: other data sets may have a stray .txt."""
     weakly: Callable[[CaptionFiles], list[Path]] | None = None
-    """After that, finds files that name photos only by an id or an address."""
+    """Finds files that name photos only by an id or a URL, after that."""
     elsewhere: Callable[[CaptionFiles], list[Path]] | None = None
-    """At last, finds files in subfolders of any name."""
+    """Finds files in subfolders of any name, last."""
 
 
 def _weakly(files: Callable[..., list[Path]]) -> Callable[[CaptionFiles], list[Path]]:
@@ -75,7 +75,7 @@ _DEEPEST = 8
 
 @dataclass(frozen=True)
 class DataSet:
-    """What a path holds: the photos that can be used, and what is wrong with the rest."""
+    """Data set: the usable photos of a path, and the problems of the rest."""
 
     name: str
     format: str
@@ -86,7 +86,7 @@ class DataSet:
     """Whether the splits were drawn here, because the data set has none of its own."""
 
     def split(self, name: str) -> list[ImageRecord]:
-        """The records of a split; raises DataError where there are none."""
+        """Return the records of a split. Raises DataError if there are none."""
         if name not in SPLITS:
             raise DataError(f"there is no split {name!r}: the splits are {', '.join(SPLITS)}")
         records = [record for record in self.records if record.split == name]
@@ -102,12 +102,12 @@ class DataSet:
 def read_records(
     path: str | Path, format: str | None = None, images: str | Path | None = None, seed: int = 0
 ) -> DataSet:
-    """Read a data set: a folder or a caption file. Lines that cannot be used are in `problems`, with their place.
+    """Read a data set: a folder or a caption file. Its `problems` list the unusable lines with their positions.
 
     format: a name in READERS; by default the one that recognises the path.
-    images: the folder of the photos, where the format's own layout does not tell.
-    seed: of the splits that `draw_splits` makes where the data set has none.
-    Raises DataError where a path is missing, no format or several recognise it, or a caption file is broken as a whole.
+    images: the folder of the photos, if not the one in the format's layout.
+    seed: seed of `draw_splits`, for a data set without splits.
+    Raises DataError if a path is missing, no format or several recognise it, or a whole caption file is damaged.
     """
     path, images = Path(path), Path(images) if images is not None else None
     if not path.exists():
@@ -131,11 +131,11 @@ def read_records(
 
 
 def draw_splits(records: list[ImageRecord], seed: int) -> list[ImageRecord]:
-    """Give every image a split, whatever it had: about 90 % train, 5 % val, 5 % test; a photo's captions stay together.
+    """Assign a new split to every image: about 90 % train, 5 % val, 5 % test, with all captions of a photo together.
 
-    A photo's place is the hash of seed and image id, as a number from 0 to 1: below 0.05 val, below 0.1 test, else
-    train. Photos that are added later therefore move no other. Of a data set so small that val (or train) would be
-    empty, the photo with the lowest (highest) number goes there. One photo alone is train.
+    The hash of seed and image id gives each photo a number from 0 to 1: below 0.05 is val, below 0.1 test, else train.
+    Photos that are added later therefore move no others. If val (or train) of a small data set would be empty, the
+    photo with the lowest (highest) number goes there. A single photo is train.
     """
     places = [_hash_fraction(seed, record.image_id) for record in records]
     splits = ["val" if place < VAL_SHARE else "test" if place < VAL_SHARE + TEST_SHARE else "train" for place in places]
@@ -161,9 +161,9 @@ def _hash_fraction(seed: int, image_id: str | int) -> float:
 
 
 def _sniff(path: Path) -> tuple[Path, str]:
-    """Find the format, and the folder that holds captions, which may be the only one in `path`, or the file itself.
+    """Detect the format, and the folder with the captions, which may be a lone subfolder of `path`, or the file itself.
 
-    Raises DataError where no format recognises anything, or several recognise different files.
+    Raises DataError if no format matches, or several match different files.
     """
     found = CaptionFiles(path)
     rounds = _rounds()
@@ -178,13 +178,13 @@ def _sniff(path: Path) -> tuple[Path, str]:
 
 
 def _rounds() -> list[dict[str, Callable[[CaptionFiles], list[Path]]]]:
-    """Ways of recognising each format, by round: the surest signs come first."""
+    """Return the detectors of each format, by round: the most certain ones come first."""
     kinds = ("files", "beside_photos", "weakly", "elsewhere")
     return [{name: look for name, reader in READERS.items() if (look := getattr(reader, kind))} for kind in kinds]
 
 
 def _lone_folders(found: CaptionFiles) -> Iterator[CaptionFiles]:
-    """Yield nested folders, each the only one in its parent, while no file beside them comes close to captions."""
+    """Yield nested folders, each the only one in its parent, while no file beside them resembles captions."""
     for _ in range(_DEEPEST):
         inside = [] if found.is_file else subfolders(found.path)
         if len(inside) != 1 or any(near_misses.explain(found, file) for file in found.own()):
@@ -196,7 +196,7 @@ def _lone_folders(found: CaptionFiles) -> Iterator[CaptionFiles]:
 def _recognise(found: CaptionFiles, looks: dict[str, Callable[[CaptionFiles], list[Path]]]) -> str | None:
     """Return the format of the files that are found. Raises DataError if formats recognise different files."""
     claiming = {name: files for name, look in looks.items() if (files := look(found))}
-    if len({tuple(files) for files in claiming.values()}) > 1:  # of one file the first format counts
+    if len({tuple(files) for files in claiming.values()}) > 1:  # for a single file the first format counts
         held = [f"{_named(files, found.path)} ({name})" for name, files in claiming.items()]
         raise DataError(
             f"{found.path} may be read as {' or as '.join(claiming)}: it holds {' and '.join(held)}, which may"
@@ -211,18 +211,18 @@ def _named(files: list[Path], root: Path) -> str:
 
 
 def _explain(found: CaptionFiles) -> str:
-    """Say why nothing is recognised: the reason for each file that comes close, and the formats."""
+    """Explain why no format matches: the reason for each near miss, and the formats."""
     reasons = "".join(f"\n  {line}" for line in near_misses.near_misses(found))
     layouts = "\n".join(f"  {name:10} {reader.layout}" for name, reader in READERS.items())
     return (
-        f"{found.path} holds no captions in a format that is known: {_contents(found.path)}."
+        f"{found.path} holds no captions in a known format: {_contents(found.path)}."
         + (f" Why not:{reasons}" if reasons else "")
-        + f"\nUnderstood are\n{layouts}"
+        + f"\nKnown formats:\n{layouts}"
     )
 
 
 def _contents(path: Path) -> str:
-    """What was found instead, for the error."""
+    """Describe what the path holds instead, for the error."""
     if not path.is_dir():
         return f"it is a file of {counted(path.stat().st_size, 'byte')}"
     entries = [entry for entry in path.iterdir() if not entry.name.startswith(".")]

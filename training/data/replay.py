@@ -1,4 +1,4 @@
-"""New photos and earlier ones in the same batches, so that a captioner learns the new without forgetting the old."""
+"""Replay: new and earlier photos in the same batches, so that training on new data does not forget the old."""
 
 import math
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from training.grounding.supervision import Regions
 
 
 class ReplayDataset(CaptionDataset):
-    """Each epoch has every new image once, or as `balance` says, and a share of earlier ones in every batch."""
+    """Data set with every new image once per epoch, or by `balance`, and a share of earlier images in every batch."""
 
     def __init__(
         self,
@@ -27,9 +27,9 @@ class ReplayDataset(CaptionDataset):
         regions: Sequence[Regions] | None = None,
         balance: Balance | None = None,
     ):
-        """`share` of a batch, from 0 to below 1, is of the earlier images; a batch has one new image at least.
+        """share: share of earlier images in a batch, 0 to below 1; a batch has at least one new image.
 
-        regions: of the new images, then of the earlier ones. balance: of the new images.
+        regions: those of the new images, then of the earlier ones. balance: that of the new images.
         """
         super().__init__([*new, *earlier], vocabulary, caches, least_batches, regions, balance)
         self.new_images, self._share = len(new), share
@@ -45,7 +45,7 @@ class ReplayDataset(CaptionDataset):
         return math.ceil(self.new_images / self._new_in_batch(batch_size))
 
     def _pass(self, rng: np.random.Generator, shuffled: np.ndarray, batch_size: int) -> list[np.ndarray]:
-        """Divide shuffled new images into batches, each filled up with earlier ones that are drawn for it."""
+        """Divide shuffled new images into batches, and fill each up with randomly drawn earlier ones."""
         size = self._new_in_batch(batch_size)
         earlier = np.arange(self.new_images, len(self.records))
         batches = []

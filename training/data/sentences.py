@@ -1,7 +1,7 @@
-"""Batches of sentences without photos: words and sentences are learned from text alone.
+"""Batches of sentences without photos, to train the decoder on text alone.
 
-The decoder is told such a sentence with a learned vector as its only annotation, and with labels that an encoder's
-classifier might have given to its photo.
+The decoder is teacher-forced on such a sentence with a learned vector as its only annotation, and with simulated labels
+of an imaginary photo.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,36 +13,35 @@ from torch import Tensor
 
 from captioner.counting import counted
 from captioner.errors import DataError
-from captioner.model.draws import Share
 from captioner.model.label_attention import Labels
+from captioner.ranks import BatchSlice, Ranks
 from captioner.vocabulary import END, PAD, START, UNKNOWN, Vocabulary
 from training.data.readers.sentence_files import SentenceTexts
 from training.data.simulated_labels import LabelSimulator
-from training.distributed import Ranks
 from training.options import MAX_TRAINING_WORDS
 
 MOST_UNKNOWN = 0.5
-"""Sentences with a larger share of unknown words are left out: they teach to say "unknown"."""
+"""Maximum share of unknown words; sentences with more would teach the decoder to predict UNKNOWN."""
 
 POOL = 16
-"""A batch is a part of so many times its size of sentences, those that are of similar length."""
+"""Batches of similar length are taken from a random pool of this many times the batch size."""
 
 
 @dataclass(frozen=True)
 class SentenceBatch:
-    """Some sentences, each as the one caption of an image that does not exist."""
+    """Sentences, each as the only caption of an image that does not exist."""
 
     inputs: Tensor
-    """[B, 1, T] the start and the words"""
+    """[B, 1, T] start token and words"""
     targets: Tensor
-    """[B, 1, T] the words and the end, PAD after it"""
+    """[B, 1, T] words and end token, PAD after it"""
     labels: Labels | None = None
-    """Simulated; None where the captioner attends to no labels."""
-    share: Share | None = None
-    """Which sentences of a batch that ranks share these are; None where they are all of them."""
+    """Simulated labels; None if the captioner attends to no labels."""
+    share: BatchSlice | None = None
+    """Slice of the batch that all ranks share; None if this is the whole batch."""
 
     def part(self, ranks: Ranks) -> "SentenceBatch":
-        """This rank's share, padded to the longest sentence of the whole batch."""
+        """Return this rank's share, padded to the longest sentence of the whole batch."""
         if ranks.size == 1:
             return self
         whole = len(self.inputs)
@@ -56,7 +55,7 @@ class SentenceBatch:
 
 
 class Sentences:
-    """All sentences as ids of words, in one array."""
+    """All sentences as word ids, in one array."""
 
     def __init__(
         self,
@@ -65,9 +64,9 @@ class Sentences:
         label_words: Sequence[Mapping[int, float]] = (),
         labels: int = 0,
     ):
-        """label_words: of each class of the encoder's classifier the ids of the words that name it -> weights.
+        """label_words: for each class of the encoder's classifier, the ids of the words that name it -> weights.
 
-        labels: how many labels of each sentence are simulated; 0 for none.
+        labels: number of labels to simulate for each sentence; 0 for none.
         Raises DataError if most words of every sentence are unknown.
         """
         self.files, self.sha256 = texts.files, texts.sha256()
@@ -90,13 +89,13 @@ class Sentences:
         return len(self._lengths)
 
     def batch(self, rng: np.random.Generator, size: int) -> SentenceBatch:
-        """Draw so many different sentences of similar length, or all of them where there are fewer.
+        """Draw `size` different sentences of similar length, or all of them if there are fewer.
 
-        Every sentence is as likely as any other.
+        All sentences are equally probable.
         """
         drawn = rng.choice(len(self), min(len(self), POOL * size), replace=False)
         by_length = drawn[np.argsort(self._lengths[drawn], kind="stable")]
-        # A ring of sentences, as otherwise the shortest and the longest would be drawn less often.
+        # Use the sorted sentences as a ring; otherwise the shortest and the longest would be drawn less often.
         first = int(rng.integers(len(by_length)))
         rows = np.roll(by_length, -first)[:size]
         words, inputs, targets = self._padded(rows)
@@ -107,9 +106,9 @@ class Sentences:
         return SentenceBatch(inputs, targets, labels)
 
     def _padded(self, rows: np.ndarray) -> tuple[np.ndarray, Tensor, Tensor]:
-        """Sentences at these positions -> their words [B, T - 1], inputs and targets [B, 1, T]; PAD after them.
+        """Pad sentences, by index -> words [B, T - 1], inputs and targets [B, 1, T]; PAD after them.
 
-        A sentence that goes on after `MAX_TRAINING_WORDS` words has no end, as captions have none.
+        A sentence longer than `MAX_TRAINING_WORDS` words has no end token; captions are handled alike.
         """
         whole = self._lengths[rows].astype(np.int64)
         lengths = np.minimum(whole, MAX_TRAINING_WORDS)
@@ -124,7 +123,7 @@ class Sentences:
         return words[:, :-1], torch.from_numpy(inputs).unsqueeze(1), torch.from_numpy(targets).unsqueeze(1)
 
     def lines(self) -> list[str]:
-        """Lines that `fit` prints about sentences that were left out."""
+        """Return the lines that `fit` prints about excluded sentences."""
         if not self.left_out:
             return []
         left_out = counted(self.left_out, "sentence")

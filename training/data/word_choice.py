@@ -1,4 +1,4 @@
-"""The words that a captioner learns: frequent ones of captions and of sentences without photos, and names of labels."""
+"""Vocabulary selection: frequent words of captions and of sentences without photos, and names of labels."""
 
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
@@ -9,25 +9,25 @@ from captioner.vocabulary import tokenise
 from training.options import FitOptions
 
 LEAST_NAMED = 2
-"""A word that names a label is learned if it occurs so often in captions and sentences together: the label shows what
-it means, and they how it is used."""
+"""Minimum number of occurrences, in captions and sentences together, of a word that names a label: the label shows
+its meaning, and the texts its use."""
 
 
 @dataclass(frozen=True)
 class ChosenWords:
-    """The words to learn, and where they come from."""
+    """Selected words and their sources."""
 
     chosen: tuple[str, ...]
-    """The words with the most occurrences first."""
+    """Selected words, most frequent first."""
     captions: Mapping[str, int]
-    """How often each word occurs in the captions of photos."""
+    """Number of occurrences of each word in the captions of photos."""
     of_sentences: frozenset[str]
-    """Chosen words that are too rare in the captions, and frequent in the sentences."""
+    """Selected words that are too rare in the captions but frequent in the sentences."""
     of_labels: frozenset[str]
-    """Chosen words that are too rare in both, and name a label."""
+    """Selected words that are too rare in both but name a label."""
 
     def lines(self, known: Container[str] = ()) -> list[str]:
-        """Lines that `fit` prints about words that the captions alone would not have taught. known: words before."""
+        """Return the lines that `fit` prints about words beyond those of the captions. known: words known before."""
         parts = []
         for words, where in ((self.of_sentences, "from the sentences"), (self.of_labels, "from the names of labels")):
             if count := sum(word not in known for word in words):
@@ -38,9 +38,9 @@ class ChosenWords:
 def chosen_words(
     captions: Mapping[str, int], sentences: Mapping[str, int], names: LabelNames | None, options: FitOptions
 ) -> ChosenWords:
-    """Choose words by how often they occur in the captions of photos and in sentences without photos.
+    """Select words by their frequency in the captions of photos and in sentences without photos.
 
-    names: of the labels that the captioner attends to.
+    names: names of the labels that the captioner attends to.
     """
 
     def total(word: str) -> int:

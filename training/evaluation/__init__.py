@@ -1,1 +1,1 @@
-"""Evaluation of a captioner: official scores, wrong nouns, a page, and comparison of two captioners."""
+"""Evaluation of a captioner: official scores, wrong nouns, an HTML page, and comparison of two captioners."""

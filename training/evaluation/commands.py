@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import captioner
 from captioner.counting import counted
+from captioner.ranks import Ranks
 from training.arguments import DECODING, read_data
 from training.confidence.scores import confidence_in_one_line
 from training.data.records import read_records
-from training.distributed import Ranks
 from training.evaluation.compare import compare as compare_captioners
 from training.evaluation.evaluate import evaluate as evaluate_captioner
 from training.evaluation.metrics import METRICS

@@ -1,9 +1,9 @@
-"""Two captioners on the same held-out photos: did it get better, and has it forgotten?
+"""Compare two captioners on the same held-out photos: improvement, and forgetting.
 
-The folder that comes out:
+The output folder:
 
-    comparison.json   the scores and wrong nouns of both, and some photos with their captions and where they looked
-    photos/           those photos
+    comparison.json   scores and wrong nouns of both, and some photos with their captions and attention maps
+    photos/           these photos
 """
 
 import dataclasses
@@ -25,25 +25,25 @@ from training.evaluation.metrics import Scores, one_meteor, score_captions
 from training.evaluation.rightness import Judge, words_of_references
 from training.options import FitOptions
 from training.random_streams import COMPARISON, sample, stream
-from training.runs.progress import Watch, unwatched
+from training.runs.progress import ReportProgress, unwatched
 
 PHOTOS = 12
-"""How many photos are shown, from the most improved to the most worsened."""
+"""Number of photos to show, from the largest gain to the largest loss."""
 PHOTO_SIDE = 1024
-"""Longest side of those, in pixels."""
+"""Longest side of these photos, in pixels."""
 REPLAY_IMAGES = 1000
-"""At most so many photos of the earlier data are captioned, drawn at random."""
+"""Maximum number of photos of the earlier data to caption, drawn at random."""
 ENOUGH_TO_TEST = 20
-"""Photos that a test split must have to be what the captioners are compared on."""
+"""Minimum size of a test split to compare on."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Compared:
-    """What both captioners said of the same photos, and what that scored."""
+    """Captions of both captioners for the same photos, and their scores."""
 
     records: Sequence[ImageRecord]
     captions: Mapping[str, Mapping[Hashable, Caption]]
-    """By "new" and "old", then by image id; the same images in both."""
+    """"new" and "old" -> image id -> caption; the same images in both."""
     scores: Mapping[str, Scores]
 
 
@@ -53,12 +53,12 @@ def compare(
     replay: DataSet | None,
     output: Path,
     seed: int = 0,
-    watch: Watch = unwatched,
+    watch: ReportProgress = unwatched,
 ) -> dict[str, Any]:
     """Score the captioners "new" and "old" on held-out photos of `data`, and on the val split of `replay`.
 
-    Each decodes as its bundle says, one caption a photo. -> what comparison.json holds. Raises DataError where there is
-    no held-out photo that can be read.
+    Each decodes with its bundle's options, one caption per photo. -> the content of comparison.json. Raises DataError
+    if there is no readable held-out photo.
     """
     records, split = held_out(data, seed)
     forgotten = None
@@ -81,9 +81,9 @@ def compare(
 
 
 def held_out(data: DataSet, seed: int) -> tuple[list[ImageRecord], str]:
-    """The photos to compare on, and which split they are: test where it is large enough, else val.
+    """Return the photos to compare on, and their split: test if it is large enough, else val.
 
-    The val split also decided when training stopped, so its scores flatter the new captioner a little.
+    The val split also decided when training stopped, so its scores favour the new captioner a little.
     """
     test = [record for record in data.records if record.split == "test"]
     if len(test) >= ENOUGH_TO_TEST:
@@ -91,7 +91,7 @@ def held_out(data: DataSet, seed: int) -> tuple[list[ImageRecord], str]:
     return training_splits(data, FitOptions(seed=seed))[1], "val"
 
 
-def _compared(captioners: Mapping[str, Captioner], records: Sequence[ImageRecord], watch: Watch) -> Compared:
+def _compared(captioners: Mapping[str, Captioner], records: Sequence[ImageRecord], watch: ReportProgress) -> Compared:
     captions = {}
     for number, (name, captioner) in enumerate(captioners.items()):
         watch("comparing", done=number * len(records), total=len(captioners) * len(records))
@@ -115,7 +115,7 @@ def _scores(compared: Compared, split: str) -> dict[str, Any]:
 
 
 def _photos(compared: Compared, output: Path) -> list[dict[str, Any]]:
-    """Photos spread evenly from the one that gained most CIDEr to the one that lost most, with both captions."""
+    """Return photos spread evenly from the largest gain in CIDEr to the largest loss, with both captions."""
 
     def cider(record: ImageRecord) -> dict[str, float]:
         return {name: scores.per_image[record.image_id]["CIDEr"] for name, scores in compared.scores.items()}

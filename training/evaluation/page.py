@@ -1,8 +1,7 @@
-"""The page of an evaluation: photos, captions and references, best and worst, and where the model looked."""
+"""HTML page of an evaluation: photos, captions and references, best and worst, with attention strips."""
 
 import hashlib
 import io
-import os
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from captioner.captioner import Caption
 from captioner.counting import counted
 from captioner.errors import DataError, ImageError
 from captioner.figures import figure_strip
+from captioner.files import write_atomically
 from captioner.images.photo import open_image
 from training.confidence.plots import Plot
 from training.data.records import ImageRecord
@@ -29,20 +29,20 @@ THUMBNAIL_SIDE = 320
 STRIP_SIDE = 1600
 """Longest side of a figure strip on the page, in pixels."""
 CARDS = 1000
-"""How many images the page shows: of a larger set the better half of them is the best, the other the worst."""
+"""Maximum number of images on the page; of a larger set, the best and the worst, half each."""
 STRIPS = 48
-"""For how many images the page shows where the model looked: half of them the best, half the worst."""
+"""Maximum number of images with attention strips: the best and the worst, half each."""
 
 
 FIGURES = {"attention_correctness": "attention correctness", "pointing": "pointing"}
-"""Figures of grounding in metrics.json -> what the page calls them."""
+"""Grounding scores in metrics.json -> names on the page."""
 MAPS = {"head": "head word", "best_word": "best word", "uniform": "uniform", "centre_gaussian": "centre"}
-"""Maps that have these figures -> what the page calls them."""
+"""Maps that have these scores -> names on the page."""
 
 
 @dataclass(frozen=True)
 class Card:
-    """One image on the page. Paths are relative to the page; None where there is nothing to show."""
+    """Image on the page. Paths are relative to the page; None if there is no picture."""
 
     rank: int
     image_id: Hashable
@@ -56,26 +56,26 @@ class Card:
     photo: str | None
     strip: str | None
     problem: str | None
-    """Why there is no photo, or no strip where there could be one."""
+    """Reason for a missing photo, or a missing strip."""
 
 
 @dataclass(frozen=True)
 class GroundingRow:
-    """The means over some phrases."""
+    """Means over a group of phrases."""
 
     name: str
     phrases: int
     values: tuple[float, ...]
-    """For each figure of FIGURES the value of each map of MAPS."""
+    """For each score of FIGURES, the value of each map of MAPS."""
 
 
 @dataclass(frozen=True)
 class GroundingTable:
-    """Where the model looks: over all phrases, by the type of the thing, and by the size of its boxes."""
+    """Grounding scores: over all phrases, by the type of the object, and by the size of its boxes."""
 
     title: str
     rows: tuple[GroundingRow, ...]
-    """None where nothing could be measured."""
+    """Empty if nothing could be measured."""
 
 
 def draw_cards(
@@ -87,9 +87,9 @@ def draw_cards(
     progress: bool,
     boxes: BoxSet | None = None,
 ) -> list[Card]:
-    """The best and the worst images by CIDEr, best first, with their photos and strips written to output/photos.
+    """Draw the best and the worst images by CIDEr, best first; write their photos and strips to output/photos.
 
-    judge: of the photos' references. boxes: of things in the photos; strips show those that a word names, on its panel.
+    judge: judge of the photos' references. boxes: boxes of objects; a word's panel shows those that it names.
     """
     by_id = {record.image_id: record for record in records}
     order = sorted(
@@ -123,7 +123,7 @@ def draw_cards(
 
 
 def _ends(count: int, most: int) -> list[int]:
-    """The first and last of `count` indices, `most` in all."""
+    """Return the first and last of `count` indices, `most` in total."""
     if count <= most:
         return list(range(count))
     return [*range(most - most // 2), *range(count - most // 2, count)]
@@ -132,12 +132,12 @@ def _ends(count: int, most: int) -> list[int]:
 def _draw(
     output: Path, path: Path, caption: Caption, with_strip: bool, outlines: Mapping[int, Sequence[Box]]
 ) -> tuple[str | None, str | None, str | None]:
-    """Write one image's thumbnail and strip -> their paths in `output` as far as they can be drawn, and why not."""
+    """Write one image's thumbnail and strip -> their paths in `output`, None if not drawn, and the reason."""
     try:
         photo = open_image(path)
     except ImageError as error:
         return None, None, str(error)
-    # Named by what they show: a page of an earlier run that is still there never shows another image's picture.
+    # Named by content, so that an old page never shows another image's picture.
     name = hashlib.sha256(str(path).encode(errors="replace")).hexdigest()[:16]
     thumbnail = f"photos/{name}.jpg"
     write_file(output / thumbnail, _jpeg(photo, THUMBNAIL_SIDE))
@@ -162,7 +162,7 @@ def _jpeg(image: Image.Image, longest_side: int) -> bytes:
 
 
 def render_page(metrics: Mapping[str, Any], cards: Sequence[Card], plots: Sequence[Plot] = ()) -> str:
-    """The page as HTML. metrics: what metrics.json holds. plots: of the confidence."""
+    """Render the page as HTML. metrics: content of metrics.json. plots: plots of the confidence."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).with_name("templates")),
         autoescape=True,
@@ -190,15 +190,15 @@ def render_page(metrics: Mapping[str, Any], cards: Sequence[Card], plots: Sequen
 
 
 def grounding_tables(grounding: Mapping[str, Any]) -> list[GroundingTable]:
-    """What metrics.json holds of grounding, as the page's tables."""
+    """Convert the grounding scores in metrics.json to the page's tables."""
     tables = {
-        "Phrases of the references, told word by word": grounding["references"],
-        "Names in the captions made": grounding["captions"],
+        "Phrases of the references (teacher-forced)": grounding["references"],
+        "Names in the generated captions": grounding["captions"],
     }
     if "evidence" in grounding:
         asked = grounding["evidence"]
         of = f"names in the captions of {counted(asked['photos'], 'photo')}"
-        tables |= {f"Evidence (why this word), {of}": asked["evidence"], f"Attention, {of}": asked["attention"]}
+        tables |= {f"Occlusion maps (why this word), {of}": asked["evidence"], f"Attention, {of}": asked["attention"]}
     return [GroundingTable(title, tuple(_grounding_rows(scores))) for title, scores in tables.items()]
 
 
@@ -211,11 +211,8 @@ def _grounding_rows(scores: Mapping[str, Any]) -> Iterator[GroundingRow]:
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write beside, then rename: who looks sees the old file or the new one, never half of one."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    """Write a file atomically. Raises DataError."""
     try:
-        beside.write_bytes(content)
-        os.replace(beside, path)
+        write_atomically(path, content)
     except OSError as error:
-        beside.unlink(missing_ok=True)
         raise DataError(f"{path} cannot be written: {error.strerror}; make room or choose another folder") from error

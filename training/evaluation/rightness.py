@@ -1,9 +1,9 @@
-"""Which words of a caption are right: those that a person used in one of the photo's captions.
+"""Rightness of words: a word of a caption is right if a person used it in one of the photo's captions.
 
-This is the definition that hallucination, calibration and the risk-coverage curve of an evaluation use. A word may also
-be a plural, a synonym or a hypernym of a word that a person used, by the list of `captioner.lexicon`. Its relative is
-CHAIR (Rohrbach et al. 2018, "Object hallucination in image captioning"), which knows COCO's 80 kinds of objects and
-asks for them in the captions and the segmented objects; here every noun counts, and captions are all there is.
+Hallucination, calibration and the risk-coverage curve of an evaluation use this definition. A word may also be a
+plural, a synonym or a hypernym of a person's word, by the list of `captioner.lexicon`. The definition resembles CHAIR
+(Rohrbach et al. 2018, "Object hallucination in image captioning"), which checks COCO's 80 categories against captions
+and segmented objects; here every noun counts, and only captions are used.
 """
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
@@ -19,10 +19,10 @@ from training.data.readers.listing import ImageRecord
 def right_words(
     words: Sequence[str], references: Sequence[Sequence[str]], language: Language = ENGLISH
 ) -> list[bool | None]:
-    """Say of each word of a caption whether a person used it; None if it is no content word.
+    """Return for each word of a caption whether a person used it; None if it is no content word.
 
-    words, references: as `captioner.vocabulary.tokenise` cuts them; references: the photo's captions by people.
-    Two words that are one noun, "hot dog" or "skate board", are judged as one: no dog is meant.
+    words, references: tokens from `captioner.vocabulary.tokenise`; references: the photo's captions by people.
+    Two words that are one noun, such as "hot dog" or "skate board", are judged as one: "hot dog" does not mean a dog.
     """
     verdicts: list[bool | None] = [None] * len(words)
     for first, size, _, verdict in _judged(words, references, language):
@@ -31,7 +31,7 @@ def right_words(
 
 
 def caption_is_right(words: Sequence[str], references: Sequence[Sequence[str]], language: Language = ENGLISH) -> bool:
-    """Whether every noun of a caption is right. A caption without nouns claims nothing, and is right."""
+    """Return whether every noun of a caption is right. A caption without nouns is right."""
     return all(right for _, right in judged_nouns(words, references, language))
 
 
@@ -50,10 +50,10 @@ def judged_nouns(
 def _judged(
     words: Sequence[str], references: Sequence[Sequence[str]], language: Language
 ) -> Iterator[tuple[int, int, str, bool | None]]:
-    """Yield index of the first word, number of words, unit and verdict of each unit of a caption.
+    """Yield the index of the first word, number of words, unit and verdict of each unit of a caption.
 
-    A unit is a word, or two that are a compound of the list. Where no person used a compound such as "black bird", its
-    words are judged one by one, unless they mislead.
+    A unit is a word, or a two-word compound of the list. If no person used a compound such as "black bird", its words
+    are judged one by one, unless they mislead.
     """
     used = {word for reference in references for word in _used(reference, language)}
     for first, size, unit in _units(words, language):
@@ -70,12 +70,12 @@ def _verdict(unit: str, used: Iterable[str], language: Language) -> bool | None:
 
 
 def _misleads(compound: str) -> bool:
-    """Whether the words of a compound mean something else alone, as those of hot_dog do."""
+    """Return whether the single words of a compound mean something else, like those of hot_dog."""
     return "_" in compound
 
 
 def _units(words: Sequence[str], language: Language) -> Iterator[tuple[int, int, str]]:
-    """Cut a caption into units: index of the first word, number of words, unit."""
+    """Split a caption into units: index of the first word, number of words, unit."""
     first = 0
     while first < len(words):
         noun = language.compound(words[first], words[first + 1]) if first + 1 < len(words) else None
@@ -96,28 +96,28 @@ def _used(reference: Sequence[str], language: Language) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class Hallucination:
-    """How often captions name what no person named."""
+    """Counts of nouns in captions that no person used."""
 
     captions: int
     captions_with_wrong_noun: int
     nouns: int
-    """Nouns said, in all captions together."""
+    """Number of nouns in all captions together."""
     wrong_nouns: int
     language: str
-    """English, or unlisted: then "nouns" are all words that are not among the most frequent of the references."""
+    """English, or unlisted: then all words but the most frequent ones of the references count as nouns."""
 
     @property
     def caption_share(self) -> float:
-        """Share of captions with a wrong noun, as CHAIRs."""
+        """Share of captions with a wrong noun, like CHAIRs."""
         return self.captions_with_wrong_noun / max(1, self.captions)
 
     @property
     def noun_share(self) -> float | None:
-        """Share of wrong nouns among all nouns said, as CHAIRi; None if no caption has a noun."""
+        """Share of wrong nouns among all nouns, like CHAIRi; None if no caption has a noun."""
         return self.wrong_nouns / self.nouns if self.nouns else None
 
     def to_json(self) -> dict[str, Any]:
-        """For metrics.json: shares rounded to four places, and the counts that they come from."""
+        """Return values for metrics.json: shares rounded to four decimals, and their counts."""
         return {
             "caption_share": round(self.caption_share, 4),
             "noun_share": None if self.noun_share is None else round(self.noun_share, 4),
@@ -126,7 +126,7 @@ class Hallucination:
 
 
 def wrong_nouns_in_one_line(found: Mapping[str, Any]) -> str:
-    """Say what metrics.json holds of hallucination in one line, for the command line."""
+    """Summarise the hallucination in metrics.json in one line, for the command line."""
     captions = f"{found['captions_with_wrong_noun']:,} of {counted(found['captions'], 'caption')}"
     return (
         f"{captions} have a noun that no person used ({found['caption_share']:.1%});"
@@ -135,17 +135,17 @@ def wrong_nouns_in_one_line(found: Mapping[str, Any]) -> str:
 
 
 class Judge:
-    """Judges captions of a data set's photos, in the language of its references."""
+    """Judge of captions of a data set's photos, in the language of its references."""
 
     def __init__(self, references: Mapping[Hashable, Sequence[Sequence[str]]]):
-        """`references`: image id -> the photo's captions as word lists. Give all: together they tell the language."""
+        """references: image id -> the photo's captions as word lists; all of them, to detect the language."""
         self._references = references
         self.language = language_of(
             [word for captions in self._references.values() for words in captions for word in words]
         )
 
     def right_words(self, image_id: Hashable, words: Sequence[str]) -> list[bool | None]:
-        """Judge the words of a caption of this image, as the function of this name does."""
+        """Judge the words of a caption of this image, as the function of the same name does."""
         return right_words(words, self._references[image_id], self.language)
 
     def is_right(self, image_id: Hashable, words: Sequence[str]) -> bool:
@@ -183,5 +183,5 @@ def hallucination(
 
 
 def words_of_references(records: Iterable[ImageRecord]) -> dict[Hashable, list[list[str]]]:
-    """Return image id -> the photo's captions as word lists, as the functions above take them."""
+    """Return image id -> the photo's captions as word lists, the input of the functions above."""
     return {record.image_id: [tokenise(caption) for caption in record.captions] for record in records}

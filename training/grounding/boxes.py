@@ -1,6 +1,6 @@
-"""Where in a photo the things lie that its captions name: boxes of phrases, in shares of the photo.
+"""Boxes of the objects that captions name, in shares of the photo.
 
-Shares, not pixels: a copy of a photo that was resized, even without its aspect, has the same boxes.
+Shares, not pixels: a resized copy of a photo, even with another aspect ratio, has the same boxes.
 """
 
 import filecmp
@@ -17,54 +17,54 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class Phrase:
-    """Words of one caption that name a thing, and where in the photo that is."""
+    """Words of one caption that name an object, with its boxes."""
 
     first: int
-    """Position of its first word among the caption's words, as `captioner.vocabulary.tokenise` cuts them."""
+    """Index of its first word among the caption's words by `captioner.vocabulary.tokenise`."""
     last: int
-    """Position of its last word, which is its head noun."""
+    """Index of its last word, its head noun."""
     boxes: tuple[Box, ...]
     """At least one."""
     types: tuple[str, ...]
-    """Such as people, animals, clothing."""
+    """Types such as people, animals, clothing."""
 
 
 @dataclass(frozen=True)
 class Thing:
-    """What may be named in any caption of a photo: the words that name it, and where it is."""
+    """Object that any caption of a photo may name: its names and boxes."""
 
     names: frozenset[str]
-    """The head noun, its singular and plural, common synonyms, as `tokenise` cuts them.
+    """The head noun, its singular and plural, and common synonyms, tokenised by `tokenise`.
 
     One word, or several with single spaces between (fire hydrant).
     """
     boxes: tuple[Box, ...]
-    """At least one; of all that the names may mean, for a caption that says "dog" does not say which."""
+    """At least one; boxes of all objects that the names may mean: "dog" does not say which dog."""
     types: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class PhotoBoxes:
-    """All that is known of one photo."""
+    """Annotations of one photo."""
 
     phrases: Mapping[tuple[str, ...], Sequence[Phrase]]
-    """By the words of the caption, as `tokenise` cuts them. A caption without boxed phrases has an empty list."""
+    """Words of a caption, by `tokenise` -> its phrases. A caption without boxed phrases has an empty list."""
     things: Sequence[Thing]
     has_sentences: bool = True
-    """Whether the source marked the things in captions of its own; if not, `phrases` is empty."""
+    """Whether the source marks phrases in its own captions; if not, `phrases` is empty."""
 
 
 @dataclass(frozen=True)
 class BoxSet:
-    """The boxes of a data set, and what could not be used of them."""
+    """Boxes of a data set, and counts of unusable ones."""
 
     name: str
     photos: Mapping[str, PhotoBoxes]
-    """By the photo's file name, with as many of the folders before it as the source has."""
+    """File name of a photo, with the parent folders that the source names -> its boxes."""
     counts: Counter[str] = field(default_factory=Counter)
-    """What was found, and what was left out and why: a sentence without its number -> how often."""
+    """What was found, and what was left out and why: description -> count."""
     examples: Mapping[str, str] = field(default_factory=dict)
-    """For each kind of what was left out, the first place where it was met."""
+    """Reason for leaving something out -> its first occurrence."""
 
     def name_of(self, photo: Path) -> str | None:
         """Return the longest name in `photos` that the path of a photo ends with; None if there is none."""
@@ -79,7 +79,7 @@ class BoxSet:
 
 
 def without_ambiguous_names(boxes: BoxSet, photos: Iterable[Path]) -> BoxSet:
-    """Drop boxes that may belong to another photo: those whose name several different photos have.
+    """Drop boxes that may belong to another photo, because several different photos have the name.
 
     Names are unique within the data set of the boxes, but not across other folders or replayed data. Phrases of the
     source's own sentences stay, as they are also matched by the words of the caption.
@@ -104,7 +104,7 @@ def without_ambiguous_names(boxes: BoxSet, photos: Iterable[Path]) -> BoxSet:
 
 
 def _same_file(paths: Sequence[Path]) -> bool:
-    """Whether paths hold copies of one photo. Unreadable photos count as different."""
+    """Return whether paths hold copies of one photo. Unreadable photos count as different."""
     try:
         return all(filecmp.cmp(paths[0], path, shallow=False) for path in paths[1:])
     except OSError:
@@ -112,10 +112,10 @@ def _same_file(paths: Sequence[Path]) -> bool:
 
 
 def phrases_of(photo: PhotoBoxes, words: Sequence[str]) -> list[Phrase] | None:
-    """The boxed phrases of a caption of this photo, in their order; `words` as `tokenise` cuts them.
+    """Return the boxed phrases of a caption of this photo, in order. words: the caption by `tokenise`.
 
-    Those that the source marked; of a photo whose source has no sentences, those that name one of its things.
-    None: the source has sentences of this photo, and this is none of them. An empty list: it names nothing with a box.
+    These are the phrases that the source marked or, if the source has no sentences, names of the photo's objects.
+    None: the source has sentences of this photo, but not this one. An empty list: no word names a boxed object.
     """
     if not photo.has_sentences:
         return phrases_named(photo.things, words)
@@ -124,9 +124,9 @@ def phrases_of(photo: PhotoBoxes, words: Sequence[str]) -> list[Phrase] | None:
 
 
 def phrases_named(things: Sequence[Thing], words: Sequence[str]) -> list[Phrase]:
-    """The places among any words, such as a generated caption's, that name a thing; the longest name counts.
+    """Find phrases in any words, such as a generated caption's, that name an object; the longest name counts.
 
-    Where a name belongs to several things, the phrase has the boxes and types of all.
+    If a name belongs to several objects, the phrase has the boxes and types of all.
     """
     named: dict[tuple[str, ...], list[Thing]] = {}
     for thing in things:

@@ -1,9 +1,9 @@
-"""Does the model look at what it names? Attention maps of words against the boxes of the things.
+"""Measure grounding: attention maps of words against the boxes of the objects that they name.
 
-Two figures. Attention correctness (Liu et al. 2017, "Attention Correctness in Neural Image Captioning"): how much of a
-map lies inside the boxes. The pointing game (Zhang et al. 2016, "Top-down Neural Attention by Excitation Backprop"):
-whether its peak does. Both stand beside what maps score that look at nothing: a uniform one, and one that always looks
-at the centre, where photographers put their things.
+Two scores. Attention correctness (Liu et al. 2017, "Attention Correctness in Neural Image Captioning"): the share of a
+map inside the boxes. The pointing game (Zhang et al. 2016, "Top-down Neural Attention by Excitation Backprop"):
+whether its peak is inside. Both are reported beside two baseline maps: a uniform one, and one centred on the photo,
+where photographers place their subjects.
 """
 
 import math
@@ -22,10 +22,10 @@ from captioner.config import DecodingOptions
 from captioner.errors import DataError, ImageError
 from captioner.images.photo import ImageFrame
 from captioner.model.decoder import Decoder
+from captioner.ranks import ALONE, Ranks
 from captioner.vocabulary import UNKNOWN, Vocabulary, tokenise
 from training.data.dataset import pad_captions
 from training.data.records import ImageRecord
-from training.distributed import ALONE, Ranks
 from training.grounding.boxes import Box, BoxSet, PhotoBoxes, Phrase, phrases_named, phrases_of
 from training.grounding.regions import centre_in_boxes, centres_inside, coverage
 from training.grounding.scores import Aim, EvidenceGrounding, GroundingScores, PhraseScore, size_of, summarise
@@ -33,7 +33,7 @@ from training.options import MAX_TRAINING_WORDS
 from training.random_streams import EVIDENCE, sample, stream
 
 CENTRE_SIGMA = 0.25
-"""Standard deviation of the map that looks at the centre, as a share of the side of what the model saw."""
+"""Standard deviation of the centred map, as a share of the side of the model's input."""
 
 REFERENCE_COUNTS = (
     PHOTOS := "photos",
@@ -61,37 +61,37 @@ CAPTION_COUNTS = (
 
 @dataclass(frozen=True)
 class ReferenceMaps:
-    """Where the model looks while it is told the captions of a photo."""
+    """Attention maps of a photo's captions, by teacher forcing."""
 
     frame: ImageFrame
     maps: tuple[np.ndarray, ...]
-    """Of each caption [T, H, W]: a map for each of its words, at most MAX_TRAINING_WORDS; each sums to 1."""
+    """For each caption [T, H, W]: a map for each of its words, at most MAX_TRAINING_WORDS; each sums to 1."""
 
 
 @dataclass(frozen=True)
 class BoxedPhoto:
-    """A photo with boxed phrases."""
+    """Photo with boxed phrases."""
 
     told: ImageRecord
-    """With those of its captions alone that have some."""
+    """Record with only those captions that have boxed phrases."""
     position: int
-    """Of the photo among the records: ids may occur in two data sets."""
+    """Index of the photo among the records: ids may occur in two data sets."""
     phrases: tuple[Sequence[Phrase], ...]
-    """Of each of these captions."""
+    """Phrases of each of these captions."""
 
 
 def attention_correctness(alpha: np.ndarray, covered: np.ndarray) -> float:
-    """Liu et al. 2017: the mass of a map inside the region. alpha, covered [H, W] -> 0 to 1.
+    """Return the mass of a map inside a region (Liu et al. 2017). alpha, covered [H, W] -> 0 to 1.
 
-    covered: the share of each cell that lies in the region, from `coverage`.
+    covered: share of each cell inside the region, from `coverage`.
     """
     return float(np.vdot(alpha.astype(np.float64), covered.astype(np.float64)))
 
 
 def points_inside(alpha: np.ndarray, boxes: Sequence[Box], frame: ImageFrame) -> bool:
-    """Whether the centre of the cell with the most attention lies in a box. alpha [H, W].
+    """Return whether the centre of the cell with the most attention lies in a box. alpha [H, W].
 
-    Of cells with equally much, the first in row order counts: the uppermost, of these the leftmost.
+    Among cells with equal attention, the first in row order counts.
     """
     row, column = np.unravel_index(alpha.argmax(), alpha.shape)
     return centre_in_boxes((int(row), int(column)), boxes, frame, alpha.shape)
@@ -99,7 +99,7 @@ def points_inside(alpha: np.ndarray, boxes: Sequence[Box], frame: ImageFrame) ->
 
 @cache
 def centre_gaussian(grid: tuple[int, int]) -> np.ndarray:
-    """The map that always looks at the centre: a Gaussian with CENTRE_SIGMA of each side -> [H, W], sums to 1."""
+    """Return the centred baseline map: a Gaussian with CENTRE_SIGMA of each side -> [H, W], sums to 1."""
     rows, columns = (np.exp(-0.5 * (np.arange(1 - n, n, 2) / (2 * n * CENTRE_SIGMA)) ** 2) for n in grid)
     alpha = np.outer(rows, columns)
     alpha /= alpha.sum()
@@ -110,7 +110,7 @@ def centre_gaussian(grid: tuple[int, int]) -> np.ndarray:
 def score_phrase(
     alphas: np.ndarray, boxes: Sequence[Box], types: Sequence[str], frame: ImageFrame
 ) -> PhraseScore | None:
-    """Measure the maps of a phrase's words [T, H, W], its head word the last; None where no box was seen."""
+    """Score the maps of a phrase's words [T, H, W], its head word last; None if no box is in the model's input."""
     grid = alphas.shape[1:]
     covered = coverage(boxes, frame, grid)
     if not covered.any():
@@ -120,7 +120,7 @@ def score_phrase(
     aims = {
         "head": words[-1],
         "best_word": Aim(max(word.attention_correctness for word in words), max(word.pointing for word in words)),
-        # A uniform map has no peak: the chance that a cell drawn at random has its centre in a box.
+        # A uniform map has no peak: the probability that a random cell has its centre in a box.
         "uniform": Aim(float(covered.mean(dtype=np.float64)), float(centres_inside(boxes, frame, grid).mean())),
         "centre_gaussian": Aim(attention_correctness(centre, covered), float(points_inside(centre, boxes, frame))),
     }
@@ -128,7 +128,7 @@ def score_phrase(
 
 
 def outlines_of(caption: Caption, photo: PhotoBoxes) -> dict[int, list[Box]]:
-    """For the words of a caption that name a thing: position -> its boxes, in pixels of the photo."""
+    """Return the boxes of words that name an object: index of the word -> boxes, in pixels of the photo."""
     size = np.array([caption.frame.width, caption.frame.height] * 2)
     return {
         position: [tuple((box * size).tolist()) for box in np.array(phrase.boxes)]
@@ -144,11 +144,11 @@ def reference_maps(
     progress: bool = True,
     ranks: Ranks = ALONE,
 ) -> Iterator[tuple[ImageRecord, ReferenceMaps | None]]:
-    """The maps of the words of the records' captions, by teacher forcing; None for a photo that cannot be read.
+    """Yield the maps of the words of the records' captions, by teacher forcing; None for an unreadable photo.
 
-    Each word's map is the one that led to it, after the words before it as they stand in the caption. Words that the
-    captioner does not know are told it as UNKNOWN, and have maps as all others.
-    Of several ranks each looks at a share of the batches, and the first yields all; the others nothing.
+    Each word's map is the one that led to it, given the words before it in the caption. Words that the captioner does
+    not know are fed as UNKNOWN, and have maps like all others.
+    Each rank processes a share of the batches; the first rank yields all, the others nothing.
     """
 
     def look(number: int) -> list[ReferenceMaps | None]:
@@ -167,7 +167,7 @@ def reference_maps(
         return [seen.get(position) for position in range(len(batch))]
 
     following = iter(records)
-    with tqdm(total=len(records), desc="looking", unit="photo", disable=not (progress and records)) as bar:
+    with tqdm(total=len(records), desc="attention maps", unit="photo", disable=not (progress and records)) as bar:
         for seen in ranks.mapped(look, math.ceil(len(records) / batch_size)):
             yield from ((record, maps) for maps, record in zip(seen, following, strict=False))
             bar.update(len(seen))
@@ -176,7 +176,7 @@ def reference_maps(
 def told_maps(
     decoder: Decoder, annotations: torch.Tensor, tokens: Sequence[Sequence[Sequence[int]]]
 ) -> list[tuple[np.ndarray, ...]]:
-    """Annotations [B, H, W, D] and the captions of each photo, as ids -> the maps of each caption's words [T, H, W]."""
+    """Run the teacher-forced decoder: annotations [B, H, W, D], captions as ids -> maps of each caption [T, H, W]."""
     grid = annotations.shape[1:3]
     inputs, _ = pad_captions(tokens)
     with torch.inference_mode():
@@ -196,17 +196,17 @@ def ground_references(
     progress: bool = True,
     ranks: Ranks = ALONE,
 ) -> GroundingScores | None:
-    """Measure where the model looks for the phrases of the reference captions, which it is told word by word.
+    """Score the teacher-forced attention for the phrases of the reference captions.
 
-    What cannot be measured is counted. Raises DataError where that is everything.
-    Of several ranks each looks at a share of the photos, and the first measures; the others have None.
+    Phrases that cannot be measured are counted. Raises DataError if none can be measured.
+    Each rank processes a share of the photos; the first rank scores, the others return None.
     """
     counts: Counter[str] = Counter(dict.fromkeys(REFERENCE_COUNTS, 0))
     boxed = boxed_captions(records, box_set, counts)
     told = [photo.told for photo in boxed]
     maps = (seen for _, seen in reference_maps(captioner, told, batch_size, progress, ranks))
     if not ranks.leads:
-        return next(maps, None)  # there are none, once all have been sent
+        return next(maps, None)  # None, after all maps were sent
     return ground_maps(boxed, maps, captioner.bundle.vocabulary, counts, box_set.name)
 
 
@@ -217,9 +217,9 @@ def ground_maps(
     counts: Counter[str],
     name: str,
 ) -> GroundingScores:
-    """Measure the maps of photos in their order, None for one that cannot be read; what cannot be measured is counted.
+    """Score the maps of photos in order, None for an unreadable one; count what cannot be measured.
 
-    name: of the boxes, for the DataError that is raised where nothing can be measured.
+    name: name of the boxes, for the DataError if nothing can be measured.
     """
     scores = []
     for photo, seen in zip(boxed, maps, strict=True):
@@ -240,7 +240,7 @@ def ground_maps(
 
 
 def boxed_captions(records: Iterable[ImageRecord], box_set: BoxSet, counts: Counter[str]) -> list[BoxedPhoto]:
-    """The photos that have boxed phrases; what is left out is counted."""
+    """Return the photos with boxed phrases; count the others."""
     boxed = []
     for position, record in enumerate(records):
         counts[PHOTOS] += 1
@@ -266,7 +266,7 @@ def boxed_captions(records: Iterable[ImageRecord], box_set: BoxSet, counts: Coun
 def _score_caption(
     phrases: Sequence[Phrase], alphas: np.ndarray, frame: ImageFrame, known: Sequence[bool], counts: Counter[str]
 ) -> Iterator[PhraseScore]:
-    """Of the phrases of one caption, those that can be measured; alphas [T, H, W], known: of each word."""
+    """Score the measurable phrases of one caption; alphas [T, H, W]; known: whether each word is known."""
     for phrase in phrases:
         if phrase.last >= len(alphas):
             counts[CUT] += 1
@@ -283,10 +283,10 @@ def _score_caption(
 def ground_captions(
     captions: Mapping[Hashable, Caption], records: Iterable[ImageRecord], box_set: BoxSet
 ) -> GroundingScores:
-    """Measure where the model looked for those words of its own captions that name a thing in the photo.
+    """Score the attention of those words of generated captions that name an object in the photo.
 
-    A name that several things share has the boxes of all of them. captions: image id -> caption; records: at least
-    those of these images. Nothing is raised where no word names anything: that is what the counts then say.
+    A name that several objects share has the boxes of all. captions: image id -> caption; records: at least those of
+    these images. It raises nothing if no word names an object; the counts show that.
     """
     counts: Counter[str] = Counter(dict.fromkeys(CAPTION_COUNTS, 0))
     files = {record.image_id: record.path for record in records}
@@ -319,13 +319,13 @@ def ground_evidence(
     progress: bool = True,
     ranks: Ranks = ALONE,
 ) -> EvidenceGrounding:
-    """Measure what speaks for the words of captions beside where the model looked, for at most so many photos.
+    """Score the occlusion maps of captions, and the attention of the same words, for at most `most` photos.
 
-    Of more photos some are drawn, the same each time.
+    If there are more photos, a fixed random sample is used.
 
-    options: that they were captioned with. Photos without a caption or without boxes are passed over.
-    captions: of several ranks, those of the first count. Each asks about a share of them, and the first measures; what
-    the others have is of nothing.
+    options: decoding options of the captions. Photos without a caption or without boxes are skipped.
+    captions: with several ranks, those of the first. Each rank computes a share of the maps; the first rank scores,
+    and the result of the others is empty.
     """
 
     def those_with_boxes() -> tuple[list[ImageRecord], dict[Hashable, Caption]]:
@@ -339,7 +339,7 @@ def ground_evidence(
         record = boxed[number]
         return captioner.evidence(record.path, attention[record.image_id], options)
 
-    asked = tqdm(ranks.mapped(ask, len(boxed)), "asking why", len(boxed), unit="photo", disable=not progress)
+    asked = tqdm(ranks.mapped(ask, len(boxed)), "occlusion maps", len(boxed), unit="photo", disable=not progress)
     evidence = {
         record.image_id: replace(attention[record.image_id], alphas=alphas)
         for record, alphas in zip(boxed, asked, strict=ranks.leads)

@@ -1,4 +1,4 @@
-"""What the attention maps of many phrases score: means over all, by type and by size, and what was left out."""
+"""Grounding scores of many phrases: means over all, by type and by size, and counts."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -12,15 +12,15 @@ from training.grounding.boxes import Box, BoxSet
 from training.grounding.regions import union_area
 
 SIZES = {"small": 1 / 16, "medium": 1 / 4, "large": 1.0}
-"""Name of a size -> below which share of the photo the boxes together are of it. Large has no upper end.
+"""Name of a size -> upper limit of the share of the photo that the boxes cover. Large has no limit.
 
-A sixteenth is a quarter of the photo's width and height, about the size of 12 cells of a 14 x 14 map; COCO's own
-"small" (32 x 32 pixels) is far below one cell."""
+A sixteenth is a quarter of the photo's width and height, about 12 cells of a 14 x 14 map; COCO's "small" (32 x 32
+pixels) is far smaller than one cell."""
 
 
 @dataclass(frozen=True)
 class Aim:
-    """How well a map, or the mean of many, lies on boxes: 0 to 1 each."""
+    """Scores of a map, or means of many, against boxes: 0 to 1 each."""
 
     attention_correctness: float
     pointing: float
@@ -28,11 +28,11 @@ class Aim:
 
 @dataclass(frozen=True)
 class PhraseScore:
-    """One phrase, or one word that names a thing."""
+    """Scores of one phrase, or of one word that names an object."""
 
     aims: Mapping[str, Aim]
-    """Of "head", the word that names the thing; "best_word" of the phrase, chosen for each figure by itself; and of the
-    maps that look at nothing, "uniform" and "centre_gaussian"."""
+    """Scores of "head", the head word; "best_word" of the phrase, chosen per score; and the baseline maps
+    "uniform" and "centre_gaussian"."""
     types: tuple[str, ...]
     size: str
     """A name in SIZES."""
@@ -40,11 +40,11 @@ class PhraseScore:
 
 @dataclass(frozen=True)
 class Average:
-    """The mean over phrases, each with the same weight."""
+    """Mean over phrases, with equal weights."""
 
     phrases: int
     aims: Mapping[str, Aim]
-    """As of a PhraseScore; empty where there are no phrases."""
+    """As in PhraseScore; empty if there are no phrases."""
 
     def to_json(self) -> dict[str, Any]:
         rounded = {
@@ -55,18 +55,18 @@ class Average:
 
 @dataclass(frozen=True)
 class GroundingScores:
-    """The means over a set, and what of it could not be measured."""
+    """Means over a set, and counts of what could not be measured."""
 
     overall: Average
     by_type: Mapping[str, Average]
-    """The most frequent type first; a phrase with several types counts in each."""
+    """Most frequent type first; a phrase with several types counts in each."""
     by_size: Mapping[str, Average]
-    """By the share of the photo that the boxes cover together: the names in SIZES that occur."""
+    """Means by the share of the photo that the boxes cover; names from SIZES."""
     counts: Mapping[str, int]
-    """What was found, and what was left out and why: the names of REFERENCE_COUNTS or CAPTION_COUNTS -> how often."""
+    """What was found, and what was left out and why: names in REFERENCE_COUNTS or CAPTION_COUNTS -> count."""
 
     def to_json(self) -> dict[str, Any]:
-        """Without the counts."""
+        """Return the scores without the counts."""
         return {
             **self.overall.to_json(),
             "by_type": {name: average.to_json() for name, average in self.by_type.items()},
@@ -76,7 +76,7 @@ class GroundingScores:
 
 @dataclass(frozen=True)
 class EvidenceGrounding:
-    """What speaks for the words of a captioner's own captions, and where it looked for the same words."""
+    """Grounding of the occlusion maps of generated captions, and of the attention of the same words."""
 
     photos: int
     evidence: GroundingScores
@@ -88,7 +88,7 @@ class EvidenceGrounding:
 
 @dataclass(frozen=True)
 class Grounding:
-    """Where a captioner looks: for the words of people, and for its own."""
+    """Grounding of a captioner: for reference captions, and for its own."""
 
     references: GroundingScores
     captions: GroundingScores
@@ -96,7 +96,7 @@ class Grounding:
     evidence: EvidenceGrounding | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """For metrics.json: figures rounded to four places."""
+        """Return values for metrics.json: scores rounded to four decimals."""
         evidence = {"evidence": self.evidence.to_json()} if self.evidence else {}
         return {
             "references": self.references.to_json(),
@@ -113,7 +113,7 @@ class Grounding:
 
 
 def in_one_line(scores: Mapping[str, Any]) -> str:
-    """What metrics.json holds of head words beside the maps that look at nothing, for the command line."""
+    """Summarise the head words' scores in metrics.json beside the baselines, for the command line."""
     names = ("head", "uniform", "centre_gaussian")
     correctness, uniform, centre = (scores[name]["attention_correctness"] for name in names)
     pointing, pointing_uniform, pointing_centre = (scores[name]["pointing"] for name in names)
@@ -125,13 +125,13 @@ def in_one_line(scores: Mapping[str, Any]) -> str:
 
 
 def size_of(boxes: Sequence[Box]) -> str:
-    """The name in SIZES for the share of the photo that boxes cover together."""
+    """Return the name in SIZES for the share of the photo that boxes cover together."""
     area = union_area(boxes)
     return next((name for name, below in SIZES.items() if area < below), "large")
 
 
 def summarise(scores: Sequence[PhraseScore], counts: Mapping[str, int]) -> GroundingScores:
-    """The means of scores, beside the counts that belong to them."""
+    """Return the means of scores, with their counts."""
     types = Counter(kind for score in scores for kind in dict.fromkeys(score.types))
     by_type = {kind: _average([score for score in scores if kind in score.types]) for kind, _ in types.most_common()}
     by_size = {size: _average([score for score in scores if score.size == size]) for size in SIZES}

@@ -1,4 +1,4 @@
-"""Where the words of a caption should look: the boxes of its phrases, as shares of the cells of the model's grid."""
+"""Attention supervision: target regions of a caption's words, as shares of the cells of the model's grid."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,18 +15,18 @@ from training.options import FitOptions
 
 @dataclass(frozen=True)
 class Regions:
-    """What the captions of one image name, on the grid."""
+    """Target regions of one image's captions, on the grid."""
 
     coverage: np.ndarray
-    """[R, H, W] in 16-bit floats: the share of each cell that lies inside the boxes of a phrase."""
+    """[R, H, W] in 16-bit floats: share of each cell inside the boxes of a phrase."""
     words: tuple[tuple[tuple[int, int], ...], ...]
-    """For each caption: positions of words, and which of the R regions each of them names."""
+    """For each caption: indices of words, each with the index of its region."""
 
 
 def regions_of(record: ImageRecord, boxes: BoxSet, frame: ImageFrame, grid: tuple[int, int]) -> Regions:
-    """The regions of one photo's captions; none where there are no boxes of it, or none that the model sees.
+    """Return the regions of one photo's captions; none if it has no boxes, or none in the model's input.
 
-    The head noun of a phrase, its last word, is what should look at the phrase's boxes.
+    The target of a phrase's head noun, its last word, are the phrase's boxes.
     """
     photo = boxes.of(record.path)
     found: dict[tuple, int] = {}
@@ -46,10 +46,10 @@ def regions_of(record: ImageRecord, boxes: BoxSet, frame: ImageFrame, grid: tupl
 
 
 def teaching_boxes(boxes: BoxSet | None, options: FitOptions) -> BoxSet | None:
-    """The boxes, where they teach: a weight of 0 leaves them to measure by alone."""
+    """Return the boxes if they supervise attention: with a weight of 0 they serve only for evaluation."""
     return boxes if options.supervision_weight else None
 
 
 def count_supervised(regions: Sequence[Regions]) -> int:
-    """How many words of all captions are told where to look."""
+    """Count the words of all captions that have a target region."""
     return sum(len(words) for of_image in regions for words in of_image.words)

@@ -1,4 +1,4 @@
-"""Share of the training captions that a vocabulary covers: measurement and messages."""
+"""Coverage of the training captions by a vocabulary: measurement and messages."""
 
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
@@ -6,27 +6,27 @@ from dataclasses import dataclass
 from captioner.counting import counted
 
 MOST_UNKNOWN = 0.1
-"""Share of unknown running words above which a captioner learns sentences full of holes."""
+"""Maximum share of unknown running words; above it a captioner learns sentences with gaps."""
 
 
 @dataclass(frozen=True)
 class RareWords:
-    """Words of the training captions that are too rare for the vocabulary and are read as unknown."""
+    """Words of the training captions that are too rare for the vocabulary and count as unknown."""
 
     min_count: int
-    """Words that occur less often are unknown."""
+    """Minimum number of occurrences of a known word."""
     words: int
-    """Different unknown words."""
+    """Number of distinct unknown words."""
     kept: int
-    """Different words of the training captions that are in the vocabulary."""
+    """Number of distinct words of the training captions in the vocabulary."""
     share: float
     """Share of unknown words among all running words of the training captions."""
 
 
 def rare_words(counts: Mapping[str, int], min_count: int, known: Container[str] = ()) -> RareWords:
-    """Measure what a vocabulary leaves out.
+    """Measure the words that a vocabulary lacks.
 
-    counts: of the words of the training captions. known: words that are kept however rare they are, as those of the
+    counts: occurrences of the words of the training captions. known: words to keep however rare, such as those of the
     captioner that a run starts from.
     """
     rare = {word: count for word, count in counts.items() if count < min_count and word not in known}
@@ -35,7 +35,7 @@ def rare_words(counts: Mapping[str, int], min_count: int, known: Container[str] 
 
 
 def rare_words_sentence(rare: RareWords) -> str:
-    """Say how many words a vocabulary leaves out, in a sentence without its full stop."""
+    """Describe how many words a vocabulary lacks, in a sentence without its full stop."""
     all_words = counted(rare.words + rare.kept, "word")
     if not rare.words:
         return f"{all_words} in the training captions, none of them unknown with --min-count {rare.min_count}"
@@ -52,12 +52,12 @@ def vocabulary_warning(rare: RareWords) -> str | None:
     return (
         f"Too many words will be unknown: --min-count {rare.min_count} keeps {rare.kept:,} of"
         f" {counted(rare.words + rare.kept, 'word')}, and leaves out {percent(rare.share)} of all running words. The"
-        " captioner will never say these. Lower --min-count, or add captions."
+        " captioner can never generate these. Lower --min-count, or add captions."
     )
 
 
 def vocabulary_lines(rare: RareWords) -> list[str]:
-    """Lines about the vocabulary that `fit` prints before it trains; a warning comes last."""
+    """Return the lines about the vocabulary that `fit` prints before training; a warning comes last."""
     warning = vocabulary_warning(rare)
     return [f"vocabulary: {rare_words_sentence(rare)}", *([f"warning: {warning}"] if warning else [])]
 

@@ -1,4 +1,4 @@
-"""The photos of a data set, opened one by one: which cannot be read, which are the same, which look alike."""
+"""Check the photos of a data set: which are unreadable, identical or similar."""
 
 import hashlib
 import os
@@ -20,52 +20,52 @@ from training.data.readers.listing import ImageRecord, Problem
 from training.data.records import DataSet
 
 ALIKE_BITS = 4
-"""Photos look alike where at most so many of the 64 bits of their perceptual hashes (pHash) differ ..."""
+"""Photos look alike if at most this many of the 64 bits of their perceptual hashes (pHash) differ ..."""
 ALIKE_COLOUR = 12.0
-"""... and their colours, on a grid of 8 x 8, by no more than this on average, of 255: pHash sees no colour."""
+"""... and their colours, on a grid of 8 x 8, by at most this on average, of 255: pHash ignores colour."""
 
-_ROWS = 512  # of the matrix of distances that are computed at once
+_ROWS = 512  # rows of the distance matrix to compute at once
 
 
 @dataclass(frozen=True)
 class SameImages:
-    """Photos that show the same: the same bytes, several entries with the same file, or pictures that look alike."""
+    """Group of identical or similar photos: the same bytes, several entries with one file, or similar pictures."""
 
     paths: tuple[str, ...]
     splits: tuple[str | None, ...]
-    """Of each path."""
+    """Split of each path."""
 
     @property
     def leak(self) -> bool:
-        """Whether a model would be measured on what it was trained on: two different splits, none of them None."""
+        """Whether a model would be evaluated on its training data: two different splits, neither of them None."""
         return len({split for split in self.splits if split is not None}) > 1
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What was found out about one photo that can be read."""
+    """Hashes of one readable photo."""
 
     digest: str
     """SHA-256 of the file."""
     hash: int
-    """pHash: 64 bits of the brightness of its coarse shapes."""
+    """pHash: 64 bits of its coarse brightness pattern."""
     colours: np.ndarray
-    """[192] uint8: the photo as 8 x 8 pixels."""
+    """[192] uint8: the photo scaled to 8 x 8 pixels."""
     cut_short: str | None = None
-    """What is missing, where its file is cut short."""
+    """Description of the missing part, if its file is truncated."""
 
 
 def check_images(data: DataSet, progress: bool) -> tuple[list[Problem], dict[Path, Seen]]:
-    """Open every photo as training would -> problems with the photos, and what was seen of those that can be read.
+    """Open every photo as training would -> problems of the photos, and hashes of the readable ones.
 
-    A photo whose file is cut short is used, and reported.
+    A truncated photo is used, and reported.
     """
     captions: Counter[Path] = Counter()
     for record in data.records:
         captions[record.path] += len(record.captions)
     paths = list(captions)
     problems, seen = [], {}
-    # Pillow decodes outside the interpreter's lock, so that threads use all cores.
+    # Pillow releases the GIL while it decodes, so threads use all cores.
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         results = tqdm(pool.map(_check, paths), "photos", len(paths), disable=not progress)
         for path, found in zip(paths, results, strict=True):
@@ -80,7 +80,7 @@ def check_images(data: DataSet, progress: bool) -> tuple[list[Problem], dict[Pat
 
 
 def _check(path: Path) -> Seen | str:
-    """What is seen of a photo, or what is wrong with it."""
+    """Return the hashes of a photo, or its error."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -100,7 +100,7 @@ def _check(path: Path) -> Seen | str:
 
 
 def same_images(data: DataSet, seen: Mapping[Path, Seen]) -> tuple[SameImages, ...]:
-    """Records whose photos have the same bytes; of photos that were not opened, the same path."""
+    """Group the records whose photos have the same bytes, or the same path if they were not opened."""
     groups: dict[Hashable, list[ImageRecord]] = defaultdict(list)
     for record in data.records:
         groups[seen[record.path].digest if record.path in seen else record.path].append(record)
@@ -108,12 +108,12 @@ def same_images(data: DataSet, seen: Mapping[Path, Seen]) -> tuple[SameImages, .
 
 
 def similar_images(data: DataSet, seen: Mapping[Path, Seen]) -> tuple[SameImages, ...]:
-    """Groups of photos that look alike and whose files differ. One photo stands for all with its bytes."""
+    """Group photos that look alike and whose files differ. One photo represents all with the same bytes."""
     records = list(
         {seen[record.path].digest: record for record in reversed(data.records) if record.path in seen}.values()
     )
     records.reverse()
-    of = list(range(len(records)))  # the first member of each one's group
+    of = list(range(len(records)))  # parent of each record in its group
 
     def first(number: int) -> int:
         while of[number] != number:
@@ -130,7 +130,7 @@ def similar_images(data: DataSet, seen: Mapping[Path, Seen]) -> tuple[SameImages
 
 
 def _alike(seen: Sequence[Seen]) -> list[tuple[int, int]]:
-    """Pairs of positions, the lower first."""
+    """Return pairs of indices of similar photos, the lower one first."""
     if not seen:
         return []
     hashes = np.array([each.hash for each in seen], dtype=np.uint64)
@@ -151,6 +151,6 @@ def _group(data: DataSet, records: Sequence[ImageRecord]) -> SameImages:
 
 
 def shown_path(path: Path, root: Path) -> str:
-    """Relative to the data set where it lies inside; bytes that are not UTF-8 as their codes, to be printable."""
+    """Return a path relative to the data set if it lies inside; non-UTF-8 bytes are printed as codes."""
     absolute, inside = os.path.abspath(path), os.path.join(os.path.abspath(root), "")
     return absolute.removeprefix(inside).encode("utf-8", "backslashreplace").decode("utf-8")

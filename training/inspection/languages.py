@@ -1,4 +1,4 @@
-"""Which languages captions are in, and which of their words a captioner does not know."""
+"""Detect the languages of captions, and their words that a captioner does not know."""
 
 import functools
 from collections import Counter
@@ -14,39 +14,39 @@ if TYPE_CHECKING:
     from py3langid.langid import LanguageIdentifier
 
 SAMPLED = 1000
-"""At most so many photos' captions are looked at for their language."""
+"""Maximum number of photos whose captions are classified by language."""
 SURE = 0.7
-"""Least probability at which the language of a photo's captions counts: short ones resemble many languages."""
+"""Minimum probability for the language of a photo's captions to count: short texts resemble many languages."""
 SURE_OF_ALL = 0.9
-"""Least probability of a language for all captions together, where too few photos count one by one."""
+"""Minimum probability of a language for all captions together, if too few photos count individually."""
 LEAST_PHOTOS = 3
 LEAST_SHARE = 0.02
 """A language is reported if it has at least this many photos, and this share of the photos that count."""
 MOST_UNKNOWN = 20
-"""So many of the unknown words are told."""
+"""Maximum number of unknown words to report."""
 
 
 @dataclass(frozen=True)
 class UnknownWords:
-    """Words of a data set that a captioner cannot say yet."""
+    """Words of a data set that a captioner does not know."""
 
     words: int
-    """Different ones."""
+    """Number of distinct unknown words."""
     share: float
-    """Of all words in the captions."""
+    """Share of all running words in the captions."""
     most_frequent: tuple[tuple[str, int], ...]
 
 
 def languages(records: Sequence[ImageRecord]) -> tuple[tuple[str, float], ...]:
-    """Two-letter code (ISO 639-1) of each language, and its share of the photos that count, the largest first.
+    """Return the ISO 639-1 code of each language, and its share of the photos that count, the largest first.
 
-    Empty where there is too little text to be sure of any language.
+    Empty if there is too little text to detect any language.
     """
     if not records:
         return ()
     identifier = _identifier()
     step = -(-len(records) // SAMPLED)
-    # The captions of a photo together: one alone is often too short to tell.
+    # All captions of a photo together: one alone is often too short to classify.
     texts = [" ".join(record.captions)[:2000] for record in records[::step]]
     guesses = [identifier.classify(text) for text in texts]
     sure = Counter(code for code, probability in guesses if probability >= SURE)
@@ -64,13 +64,13 @@ def _identifier() -> "LanguageIdentifier":
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
     identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
-    # Without the regional languages, which take part of the probability of the large ones that they resemble.
+    # Without regional languages, which take probability from the similar large ones.
     identifier.set_languages([code for code in identifier.labels if len(code) == 2])
     return identifier
 
 
 def unknown_words(records: Sequence[ImageRecord], vocabulary: Vocabulary) -> UnknownWords:
-    """What a captioner with this vocabulary would read as unknown."""
+    """Return the words of captions that are unknown to a captioner with this vocabulary."""
     counts = count_words(records)
     unknown = Counter({word: count for word, count in counts.items() if word not in vocabulary})
     ordered = sorted(unknown.items(), key=lambda item: (-item[1], item[0]))

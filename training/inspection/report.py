@@ -1,4 +1,4 @@
-"""What a data set holds, measured before anything is trained on it: counts, words, duplicates, leaks, refusals."""
+"""Report on a data set before training: counts, words, duplicates, leaks and problems."""
 
 import dataclasses
 from collections import Counter
@@ -29,10 +29,10 @@ from training.options import default_min_count
 
 @dataclass(frozen=True)
 class SplitCount:
-    """How much one split holds."""
+    """Size of one split."""
 
     split: str | None
-    """None: the photos that the data set's own splits leave out."""
+    """None: photos outside the data set's own splits."""
     images: int
     captions: int
     captions_per_image: Spread
@@ -40,45 +40,47 @@ class SplitCount:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything that `inspect_data` found."""
+    """Result of `inspect_data`."""
 
     name: str
     format: str
     root: str
     drawn_splits: bool
     checked_images: bool
-    """Whether every photo was opened; without it only the same path counts as the same image."""
+    """Whether every photo was opened; if not, only equal paths count as the same image."""
     splits: tuple[SplitCount, ...]
     total: SplitCount
     words: Words
     languages: tuple[tuple[str, float], ...]
-    """Code and share of the photos, the largest first."""
+    """Language code and share of the photos, the largest first."""
     rare_words: RareWords
-    """Words that `fit` leaves out of the vocabulary by default."""
+    """Words that `fit` excludes from the vocabulary by default."""
     unknown_words: UnknownWords | None
-    """Those that the captioner which was named does not know; None where none was named."""
+    """Words that the given captioner does not know; None if none was given."""
     same_images: tuple[SameImages, ...]
     similar_images: tuple[SameImages, ...]
-    """Photos that look alike, and whose files differ."""
+    """Photos that look alike but whose files differ."""
     repeated_captions: tuple[RepeatedCaption, ...]
-    """The most frequent first."""
+    """Most frequent first."""
     problems: tuple[Problem, ...]
-    """Those of the reader, then photos that cannot be read (unreadable_image) or only in part (cut_short_image)."""
+    """Problems of the reader, then unreadable photos (unreadable_image) and truncated ones (cut_short_image)."""
 
     @property
     def leaks(self) -> tuple[SameImages, ...]:
         return tuple(same for same in self.same_images if same.leak)
 
     def to_json(self, most: int | None = None) -> dict[str, Any]:
-        """Everything, as plain values; problems counted by kind and in full.
+        """Return everything as plain values; problems counted by kind and in full; the headings of what is there.
 
-        most: keep only so many of each list, and of the problems of each kind; `counts` tells how many there are.
+        most: maximum length of each list, and of the problems of each kind; `counts` has the full numbers.
         """
         values = dataclasses.asdict(self)
         values["leaks"] = [dataclasses.asdict(leak) for leak in self.leaks]
         values["problem_counts"] = dict(Counter(problem.kind for problem in self.problems))
         lists = ("leaks", "same_images", "similar_images", "repeated_captions")
         values["counts"] = {name: len(values[name]) for name in lists}
+        found = Counter(values["counts"]) + Counter(values["problem_counts"])  # without those that are 0
+        values["headings"] = {name: heading_of(name) for name in (*HEADINGS, *found) if name in found}
         if most is not None:
             for name in lists:
                 values[name] = values[name][:most]
@@ -95,12 +97,16 @@ class Report:
 
 
 LONGEST_LINE = 200
-"""Of an example in the text, in characters."""
+"""Maximum length of an example in the text, in characters."""
 
 HEADINGS = {
+    "leaks": "images in two splits",
+    "same_images": "images that occur more than once",
+    "similar_images": "images that look alike",
+    "repeated_captions": "captions that occur more than once",
     "bad_entry": "refused lines and entries",
     "empty_caption": "empty captions",
-    "no_caption": "placeholders in place of a caption (nan, None, n/a, ...), left out",
+    "no_caption": "placeholders instead of a caption (nan, None, n/a, ...), left out",
     "rejected_caption": "captions that their data set marks as rejected, left out",
     "precanned_caption": "captions that their data set marks as precanned, left out",
     "cleaned_caption": "captions cleaned of HTML, escapes or invisible characters, and used",
@@ -108,9 +114,9 @@ HEADINGS = {
     "repeated_entry": "repeated lines and entries",
     "unknown_image": "lines about unknown images",
     "missing_image": "missing images",
-    "found_elsewhere": "photos found by another name or in another folder, and used",
+    "found_elsewhere": "photos found under another name or in another folder, and used",
     "same_name": "names that several photos have, of which the first is used",
-    "other_case": "photos named with other capitals than their files have, used all the same",
+    "other_case": "photos named with other capitals than their files, used anyway",
     "unreadable_image": "unreadable images",
     "cut_short_image": "images whose files are cut short, and are used",
     "uncaptioned_image": "images without captions",
@@ -122,7 +128,10 @@ HEADINGS = {
     "unused_file": "unused files",
     "ignored_file": "files that systems leave behind, passed over",
 }
-"""Kind of problem -> what a person reads above a list of them, in the order of the text."""
+"""Name of a list in the report, or kind of problem -> heading for people, in the order of the text.
+
+The JSON form of a report carries the headings of what it has, so that the page needs none of its own.
+"""
 
 
 def inspect_data(
@@ -131,8 +140,8 @@ def inspect_data(
     """Measure a data set.
 
     open_photos: open and decode every photo as training would, and compare their bytes (SHA-256) and looks (pHash).
-    progress: show a bar on standard error meanwhile.
-    vocabulary: of the captioner whose unknown words are to be told.
+    progress: show a progress bar on standard error.
+    vocabulary: that of a captioner, to report its unknown words.
     """
     unreadable, seen = check_images(data, progress) if open_photos else ([], {})
     splits, total = split_counts(data.records)
@@ -156,14 +165,14 @@ def inspect_data(
 
 
 def measured_rare_words(records: Sequence[ImageRecord], vocabulary: Vocabulary | None) -> RareWords:
-    """By the min_count that `fit` would choose, from scratch or from the captioner with this vocabulary."""
+    """Measure rare words with the min_count that `fit` would use, from scratch or from this vocabulary's captioner."""
     counts = training_words(records)
     min_count = default_min_count(counts.total(), from_captioner=vocabulary is not None)
     return rare_words(counts, min_count, () if vocabulary is None else vocabulary)
 
 
 def split_counts(records: Sequence[ImageRecord]) -> tuple[tuple[SplitCount, ...], SplitCount]:
-    """Count the photos of each split that has some, and all photos."""
+    """Count the photos of each non-empty split, and all photos."""
     found = Counter(record.split for record in records)
     splits = [split for split in (*SPLITS, None) if found[split]]
     each = tuple(_count(split, [record for record in records if record.split == split]) for split in splits)
@@ -176,13 +185,13 @@ def _count(split: str | None, records: Sequence[ImageRecord]) -> SplitCount:
 
 
 def _ignored(data: DataSet) -> list[Problem]:
-    """Hidden files, such as macOS leaves in every folder. There may be one for each photo: alike ones are counted."""
+    """Count hidden files by name, such as those that macOS leaves in every folder, perhaps one for each photo."""
     counts = Counter("._*" if name.startswith("._") else name for name in left_behind(data.root).elements())
     return [Problem("ignored_file", name, None, f"passed over, {count:,} in all") for name, count in counts.items()]
 
 
 def render(report: Report, examples: int = 3) -> str:
-    """The report as text for a terminal: the first `examples` of every list, and how many more there are."""
+    """Render the report as text for a terminal, with the first `examples` of every list and the number of the rest."""
     source = "splits drawn by image, as it has none" if report.drawn_splits else "its own splits"
     lines = [f"{report.name}: {report.format} format, {source}", report.root, ""]
     lines += render_counts(report.splits, report.total)
@@ -190,25 +199,29 @@ def render(report: Report, examples: int = 3) -> str:
         lines += ["", *_render_words(report)]
     else:
         lines += ["", "Nothing here can be used."]
-    lines += render_list("images in two splits", [same_text(same) for same in report.leaks], examples)
+    lines += render_list(HEADINGS["leaks"], [same_text(same) for same in report.leaks], examples)
     others = [same_text(same) for same in report.same_images if not same.leak]
-    lines += render_list("images that occur more than once", others, examples)
-    lines += render_list("images that look alike", [same_text(same) for same in report.similar_images], examples)
+    lines += render_list(HEADINGS["same_images"], others, examples)
+    lines += render_list(HEADINGS["similar_images"], [same_text(same) for same in report.similar_images], examples)
     repeated = [f'{same.count} times, images {same.images}: "{same.text}"' for same in report.repeated_captions]
-    lines += render_list("captions that occur more than once", repeated, examples)
-    kinds = dict.fromkeys([*HEADINGS, *(problem.kind for problem in report.problems)])
-    for kind in kinds:
+    lines += render_list(HEADINGS["repeated_captions"], repeated, examples)
+    for kind in dict.fromkeys([*HEADINGS, *(problem.kind for problem in report.problems)]):
         found = [str(problem) for problem in report.problems if problem.kind == kind]
-        lines += render_list(HEADINGS.get(kind, kind.replace("_", " ")), found, examples)
+        lines += render_list(heading_of(kind), found, examples)
     if not (report.problems or report.same_images):
         lines += ["", "No problems found."]
     if not report.checked_images:
-        lines += ["", "The photos were not opened: unreadable and identical ones are not told."]
+        lines += ["", "The photos were not opened: unreadable and identical ones are not reported."]
     return "\n".join(lines) + "\n"
 
 
+def heading_of(name: str) -> str:
+    """The heading of a list or a kind of problem; of an unknown kind, its name as words."""
+    return HEADINGS.get(name, name.replace("_", " "))
+
+
 def render_counts(splits: Sequence[SplitCount], total: SplitCount) -> list[str]:
-    """Table of the photos and captions of each split, and of all."""
+    """Render a table of the photos and captions of each split, and of all."""
     lines = [f"{'':10}{'images':>10}{'captions':>12}   captions per image"]
     for count in (*splits, total):
         name = "total" if count is total else count.split or "no split"
@@ -242,7 +255,7 @@ def _render_words(report: Report) -> list[str]:
 
 
 def render_list(heading: str, found: list[str], examples: int) -> list[str]:
-    """Lines of a list below its heading; none if the list is empty."""
+    """Render a list below its heading; return no lines if the list is empty."""
     if not found:
         return []
     lines = ["", f"{heading[0].upper()}{heading[1:]}: {len(found):,}"]
@@ -253,5 +266,5 @@ def render_list(heading: str, found: list[str], examples: int) -> list[str]:
 
 
 def same_text(same: SameImages) -> str:
-    """One line: each path with its split."""
+    """Render a group as one line: each path with its split."""
     return " = ".join(f"{path} ({split or 'no split'})" for path, split in zip(same.paths, same.splits, strict=True))

@@ -1,4 +1,4 @@
-"""A few photos of a data set with their captions, as small copies for people to look at."""
+"""Thumbnails of a few photos of a data set with their captions, for review."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -11,13 +11,13 @@ from training.inspection.images import shown_path
 
 SAMPLES = 8
 SIDE = 320
-"""Longest side of a small copy, in pixels."""
+"""Longest side of a thumbnail, in pixels."""
 
 
 def write_samples(data: DataSet, folder: Path, leave_out: Collection[str] = ()) -> list[dict[str, Any]]:
-    """Small copies of photos from all over the data set, in `folder` -> photo, split, captions, thumbnail of each.
+    """Write thumbnails of evenly spaced photos to `folder` -> photo, split, captions and thumbnail of each.
 
-    leave_out: photos, as the report names them, that cannot be read.
+    leave_out: unreadable photos, by their names in the report.
     """
     folder.mkdir(parents=True, exist_ok=True)
     records = [record for record in data.records if shown_path(record.path, data.root) not in leave_out]
@@ -26,7 +26,7 @@ def write_samples(data: DataSet, folder: Path, leave_out: Collection[str] = ()) 
     for number, record in enumerate(records[position] for position in chosen):
         try:
             photo = open_image(record.path)
-        except ImageError:  # it was changed meanwhile
+        except ImageError:  # changed meanwhile
             continue
         photo.thumbnail((SIDE, SIDE))
         name = f"{number}.jpg"

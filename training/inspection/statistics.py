@@ -1,4 +1,4 @@
-"""What the captions of a data set are made of: lengths, words, scripts, repetitions."""
+"""Statistics of a data set's captions: lengths, words, scripts, repetitions."""
 
 import unicodedata
 from collections import Counter
@@ -10,14 +10,14 @@ from captioner.vocabulary import tokenise
 from training.data.readers.listing import ImageRecord
 
 FREQUENT = 5
-"""A word that occurs at least so often can be learned; the usual limit of a vocabulary."""
+"""Minimum number of occurrences of a word that can be learned; the usual limit of a vocabulary."""
 
 MOST_FREQUENT_WORDS = 20
 
 
 @dataclass(frozen=True)
 class Spread:
-    """Of a number per image or caption. All 0 where there is none."""
+    """Distribution of a number per image or caption. All values are 0 if there are none."""
 
     min: int
     mean: float
@@ -28,21 +28,21 @@ class Spread:
 
 @dataclass(frozen=True)
 class Words:
-    """What the captions of all splits are made of."""
+    """Words of the captions of all splits."""
 
     per_caption: Spread
     vocabulary: int
-    """Different words."""
+    """Number of distinct words."""
     frequent: int
-    """Of these, the words that occur `FREQUENT` times or more."""
+    """Number of words that occur `FREQUENT` times or more."""
     most_frequent: tuple[tuple[str, int], ...]
     scripts: tuple[tuple[str, float], ...]
-    """Name in Unicode (Latin, Han, ...) and share of the letters, the largest first."""
+    """Unicode name (Latin, Han, ...) and share of the letters, the largest first."""
 
 
 @dataclass(frozen=True)
 class RepeatedCaption:
-    """A caption that several images share, or one image has several times."""
+    """Caption that several images share, or that one image has several times."""
 
     text: str
     count: int
@@ -50,7 +50,7 @@ class RepeatedCaption:
 
 
 def spread(values: list[int]) -> Spread:
-    """Of any numbers, in any order."""
+    """Return the distribution of numbers in any order."""
     if not values:
         return Spread(0, 0.0, 0, 0)
     ordered = sorted(values)
@@ -59,7 +59,7 @@ def spread(values: list[int]) -> Spread:
 
 
 def measure_words(records: list[ImageRecord]) -> Words:
-    """Count the words, as `tokenise` tells them, of all captions."""
+    """Count the words (by `tokenise`) of all captions."""
     counts: Counter[str] = Counter()
     lengths = []
     for record in records:
@@ -78,12 +78,12 @@ def measure_words(records: list[ImageRecord]) -> Words:
 
 
 def count_words(records: Iterable[ImageRecord]) -> Counter[str]:
-    """How often each word occurs in all captions of these photos."""
+    """Count the occurrences of each word in all captions of these photos."""
     return Counter(word for record in records for caption in record.captions for word in tokenise(caption))
 
 
 def training_words(records: Iterable[ImageRecord]) -> Counter[str]:
-    """How often each word occurs in the captions of the train split, of which a vocabulary is made."""
+    """Count the occurrences of each word in the captions of the train split, from which a vocabulary is built."""
     return count_words(record for record in records if record.split == "train")
 
 
@@ -101,7 +101,7 @@ def _scripts(counts: Mapping[str, int]) -> tuple[tuple[str, float], ...]:
 
 @cache
 def _script(character: str) -> str | None:
-    """The script of a letter, by the first word of its name in Unicode; None for what is no letter."""
+    """Return the script of a letter, from the first word of its Unicode name; None for other characters."""
     if not character.isalpha():
         return None
     name = unicodedata.name(character, "unnamed")
@@ -109,7 +109,7 @@ def _script(character: str) -> str | None:
 
 
 def repeated_captions(records: list[ImageRecord]) -> tuple[RepeatedCaption, ...]:
-    """The captions, as written, that occur more than once; the most frequent first."""
+    """Return the captions that occur more than once, as written; the most frequent first."""
     counts = Counter(caption for record in records for caption in record.captions)
     images = Counter(caption for record in records for caption in set(record.captions) if counts[caption] > 1)
     repeated = [RepeatedCaption(text, counts[text], images[text]) for text in images]

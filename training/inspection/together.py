@@ -1,4 +1,4 @@
-"""Several data sets that one run would learn from, looked at together: how much there is, and what they share."""
+"""Joint report on several data sets of one run: total sizes, and shared photos."""
 
 import hashlib
 from collections import defaultdict
@@ -24,23 +24,23 @@ from training.inspection.report import (
 
 @dataclass(frozen=True)
 class Together:
-    """What `inspect` says of several data sets beside the report of each."""
+    """Joint report on several data sets, in addition to the report of each."""
 
     names: tuple[str, ...]
     splits: tuple[SplitCount, ...]
     total: SplitCount
     rare_words: RareWords
-    """Words that `fit` leaves out of the vocabulary that it makes of all data sets."""
+    """Words that `fit` excludes from the vocabulary of all data sets."""
     shared: tuple[SameImages, ...]
-    """Photos that are in several data sets, with the same bytes."""
+    """Photos with the same bytes in several data sets."""
 
     @property
     def leaks(self) -> tuple[SameImages, ...]:
-        """Photos to learn from in one data set, and to measure by in another."""
+        """Photos that are training data in one data set and evaluation data in another."""
         return tuple(same for same in self.shared if same.leak)
 
     def to_json(self, most: int | None = None) -> dict[str, Any]:
-        """Return plain values; at most so many of the shared photos, whose number is in `counts`."""
+        """Return plain values with at most `most` of the shared photos; `counts` has their number."""
         counts = {"shared": len(self.shared), "leaks": len(self.leaks)}
         values = asdict(self) | {"leaks": [asdict(leak) for leak in self.leaks[:most]], "counts": counts}
         return values | {"shared": values["shared"][:most]}
@@ -62,7 +62,7 @@ def render(together: Together, examples: int = 3) -> str:
     lines = [f"Together: {', '.join(together.names)}", "", *render_counts(together.splits, together.total)]
     lines += ["", f"{'rare words':12}{rare_words_sentence(together.rare_words)}"]
     others = [same for same in together.shared if not same.leak]
-    headings = {"images to learn from that another data set measures by": together.leaks}
+    headings = {"training images that another data set evaluates on": together.leaks}
     headings |= {"images in several data sets": others}
     for heading, found in headings.items():
         lines += render_list(heading, [same_text(same) for same in found], examples)
@@ -70,7 +70,7 @@ def render(together: Together, examples: int = 3) -> str:
 
 
 def _shared(data_sets: dict[str, DataSet]) -> list[SameImages]:
-    """Photos with the same bytes in several data sets; files that are gone are passed over."""
+    """Find photos with the same bytes in several data sets; skip missing files."""
     by_size: dict[int, dict[Path, list[tuple[str, ImageRecord]]]] = defaultdict(lambda: defaultdict(list))
     for name, data in data_sets.items():
         for record in data.records:

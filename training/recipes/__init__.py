@@ -1,1 +1,1 @@
-"""Recipes: captioners that one command makes from data to card, and what each part of them is worth."""
+"""Recipes: one command that makes a captioner from data to card, and ablations of its parts."""

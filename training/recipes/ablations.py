@@ -1,15 +1,15 @@
-"""What photos, text and labels bring, each alone and together: one command makes one table.
+"""Ablations: the contribution of photos, text and labels, alone and together, in one table.
 
     python -m training.recipes.ablations --flickr8k data/flickr8k --coco data/coco --boxes entities.json.gz \\
         --sentences coco.txt.gz flickr30k.txt.gz --output runs/ablations
 
-Each variant learns on the frozen encoder, which runs once for each photo, and sees as many photos as the others: where
-there are more of them, it has fewer epochs. Its best epoch on its own validation photos is evaluated on both validation
-splits. A variant that was measured is not trained again, and one that was stopped resumes. What comes out, in --output:
-table.md, table.json, and a folder with the run and the evaluations of each variant.
+Each variant trains on the frozen encoder, which runs once for each photo, and all variants train on the same number of
+photos: with more data, a variant has fewer epochs. The best epoch on its own validation photos is evaluated on both
+validation splits. A measured variant is not trained again, and a stopped one resumes. Output, in --output: table.md,
+table.json, and a folder with the run and the evaluations of each variant.
 
-"Novel words" are words of the captions made for validation photos that occur in no training caption of a photo that the
-variant learned from: it knows them from text or labels alone.
+"Novel words" are words in captions of validation photos that are in no caption of the variant's training photos: it
+knows them only from text or labels.
 """
 
 import argparse
@@ -22,22 +22,22 @@ from pathlib import Path
 from typing import Any
 
 from captioner.errors import ConfigError
-from captioner.files import read_json, write_json
+from captioner.files import read_json, write_atomically, write_json
 from captioner.vocabulary import tokenise
 from training.data.records import DataSet, ImageRecord, read_records
 from training.evaluation.rightness import Judge, words_of_references
-from training.recipes.default import RECIPES, Place, add_data_arguments
+from training.recipes.default import RECIPES, RecipePaths, add_data_arguments
 from training.recipes.options import Recipe, flags, load_recipe
 from training.recipes.steps import Step, StepFailed, StepLog, exit_status
 
 PARTS = ("photos", "text", "labels")
-"""What a variant may have: the photos of --coco, the sentences of --sentences, the labels of the encoder."""
+"""Parts of a variant: the photos of --coco, the sentences of --sentences, the labels of the encoder."""
 SETS = ("flickr8k", "coco")
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A captioner that learns with some of PARTS."""
+    """Captioner that trains with some of PARTS."""
 
     parts: tuple[str, ...]
 
@@ -54,19 +54,19 @@ VARIANTS = tuple(Variant(parts) for size in range(len(PARTS) + 1) for parts in i
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure the variants and write the table. Returns the exit status."""
+    """Measure the variants and write the table. Return the exit status."""
     options = _parser().parse_args(arguments)
     return exit_status(lambda: _write_table(options))
 
 
 def _write_table(options: argparse.Namespace) -> None:
-    place, recipe = _place(options), load_recipe(options.recipe)
+    paths, recipe = _paths(options), load_recipe(options.recipe)
     variants = [variant for variant in VARIANTS if not options.only or variant.folder in options.only]
-    log = StepLog(place.output)
-    log.carry_out(steps(variants, recipe, place, options.photos_seen))
-    values = [_measured(variant, place) for variant in variants]
-    write_json(place.output / "table.json", values)
-    (place.output / "table.md").write_text(table(values), encoding="utf-8")
+    log = StepLog(paths.output)
+    log.carry_out(steps(variants, recipe, paths, options.photos_seen))
+    values = [_measured(variant, paths) for variant in variants]
+    write_json(paths.output / "table.json", values)
+    write_atomically(paths.output / "table.md", table(values))
     print(table(values), end="")
 
 
@@ -75,68 +75,68 @@ def _parser() -> argparse.ArgumentParser:
     add_data_arguments(parser)
     parser.add_argument(
         "--recipe", type=Path, default=RECIPES / "ablations.json", metavar="FILE",
-        help="JSON file of options, whose first stage is used. Default: that which ships.",
+        help="JSON file of options, of which the first stage is used. Default: the one that ships.",
     )  # fmt: skip
     parser.add_argument(
         "--photos-seen", type=int, default=30_000, metavar="N",
-        help="photos that each variant sees in all, rounded to whole epochs. Default: 30000.",
+        help="total number of photos that each variant trains on, rounded to whole epochs. Default: 30000.",
     )  # fmt: skip
     choices = [variant.folder for variant in VARIANTS]
     parser.add_argument("--only", nargs="+", choices=choices, metavar="VARIANT", help=f"of {', '.join(choices)}")
     return parser
 
 
-def _place(options: argparse.Namespace) -> Place:
+def _paths(options: argparse.Namespace) -> RecipePaths:
     if missing := [f"--{name}" for name in ("flickr8k", "coco", "sentences") if not getattr(options, name)]:
         raise ConfigError(f"the ablations need {' and '.join(missing)}: name the data")
     given = options.flickr8k, options.coco, options.boxes, tuple(options.sentences)
-    return Place(*given, options.output, options.cache or options.output / "features", options.device)
+    return RecipePaths(*given, options.output, options.cache or options.output / "features", options.device)
 
 
-def steps(variants: Sequence[Variant], recipe: Recipe, place: Place, photos_seen: int) -> list[Step]:
-    """Train and measure each variant."""
-    photos = {name: len(read_records(getattr(place, name)).split("train")) for name in SETS}
+def steps(variants: Sequence[Variant], recipe: Recipe, paths: RecipePaths, photos_seen: int) -> list[Step]:
+    """Return the steps that train and measure each variant."""
+    photos = {name: len(read_records(getattr(paths, name)).split("train")) for name in SETS}
     found = []
     for variant in variants:
         of_epoch = photos["flickr8k"] + (photos["coco"] if "photos" in variant.parts else 0)
         epochs = max(1, round(photos_seen / of_epoch))
-        arguments = fit_arguments(variant, recipe, place, epochs)
+        arguments = fit_arguments(variant, recipe, paths, epochs)
         found.append(
-            Step(variant.folder, {"fit": arguments}, lambda each=variant, fit=arguments: _measure(each, fit, place))
+            Step(variant.folder, {"fit": arguments}, lambda each=variant, fit=arguments: _measure(each, fit, paths))
         )
     return found
 
 
-def fit_arguments(variant: Variant, recipe: Recipe, place: Place, epochs: int) -> list[str]:
-    """Arguments of `fit` for a variant."""
-    run = place.output / variant.folder / "run"
-    data = ["--data", str(place.flickr8k), *(["--boxes", str(place.boxes)] if place.boxes else [])]
+def fit_arguments(variant: Variant, recipe: Recipe, paths: RecipePaths, epochs: int) -> list[str]:
+    """Return the arguments of `fit` for a variant."""
+    run = paths.output / variant.folder / "run"
+    data = ["--data", str(paths.flickr8k), *(["--boxes", str(paths.boxes)] if paths.boxes else [])]
     captioner, stage = dict(recipe.captioner), recipe.stages[0]
     if "photos" in variant.parts:
-        data += ["--also", str(place.coco)]
+        data += ["--also", str(paths.coco)]
     if "text" in variant.parts:
-        data += ["--sentences", *map(str, place.sentences)]
+        data += ["--sentences", *map(str, paths.sentences)]
     if "labels" not in variant.parts:
         captioner["labels"] = 0
     options = {**stage.options, "epochs": epochs, "patience": epochs}
-    where = ["--output", str(run), "--cache", str(place.cache), *place.device_flags()]
+    where = ["--output", str(run), "--cache", str(paths.cache), *paths.device_flags()]
     return ["fit", *data, *where, *flags(captioner), *flags(recipe.validation), *flags(options), "--no-confidence"]
 
 
-def _measure(variant: Variant, arguments: list[str], place: Place) -> None:
-    """Train a variant, evaluate it on both validation splits, and keep its figures in result.json."""
+def _measure(variant: Variant, arguments: list[str], paths: RecipePaths) -> None:
+    """Train a variant, evaluate it on both validation splits, and write its scores to result.json."""
     from training.__main__ import main as training
 
-    folder = place.output / variant.folder
+    folder = paths.output / variant.folder
     begun = any((folder / "run" / file).is_file() for file in ("checkpoint.pt", "progress.json"))
     if status := training([*arguments, *(["--resume"] if begun else [])]):
         raise StepFailed(variant.folder, status)
-    data_sets = {name: read_records(getattr(place, name)) for name in SETS}
+    data_sets = {name: read_records(getattr(paths, name)) for name in SETS}
     known = known_words([data_sets[name] for name in (SETS if "photos" in variant.parts else SETS[:1])])
     figures = {}
     for name, data in data_sets.items():
         output = folder / name
-        evaluate = ["evaluate", "--data", str(getattr(place, name)), "--split", "val", *place.device_flags()]
+        evaluate = ["evaluate", "--data", str(getattr(paths, name)), "--split", "val", *paths.device_flags()]
         if status := training([*evaluate, "--bundle", str(folder / "run" / "bundle"), "--output", str(output)]):
             raise StepFailed(variant.folder, status)
         captions = {entry["image_id"]: entry["caption"] for entry in read_json(output / "results.json")}
@@ -146,7 +146,7 @@ def _measure(variant: Variant, arguments: list[str], place: Place) -> None:
 
 
 def known_words(data_sets: Sequence[DataSet]) -> frozenset[str]:
-    """Words of the training captions of photos."""
+    """Return the words of the training captions of photos."""
     captions = (caption for data in data_sets for record in data.split("train") for caption in record.captions)
     return frozenset(word for caption in captions for word in tokenise(caption))
 
@@ -156,9 +156,9 @@ def _epochs(arguments: list[str]) -> int:
 
 
 def judged(captions: Mapping[Hashable, str], records: Sequence[ImageRecord], known: Collection[str]) -> dict[str, Any]:
-    """Judge captions by the words of people: share with a wrong noun, and words that are not among the `known`.
+    """Judge captions by people's words: share with a wrong noun, and words that are not in `known`.
 
-    captions: image id -> caption of a photo of the records.
+    captions: image id -> caption of a photo in the records.
     """
     judge = Judge(words_of_references(records))
     words = {image_id: tokenise(caption) for image_id, caption in captions.items()}
@@ -181,12 +181,12 @@ def judged(captions: Mapping[Hashable, str], records: Sequence[ImageRecord], kno
     }
 
 
-def _measured(variant: Variant, place: Place) -> dict[str, Any]:
-    return read_json(place.output / variant.folder / "result.json")
+def _measured(variant: Variant, paths: RecipePaths) -> dict[str, Any]:
+    return read_json(paths.output / variant.folder / "result.json")
 
 
 def table(values: Sequence[Mapping[str, Any]]) -> str:
-    """Markdown: a row for each variant, the same columns for both validation splits."""
+    """Render Markdown: a row for each variant, with the same columns for both validation splits."""
     columns = ("CIDEr", "captions with a wrong noun", "novel words", "of these right")
     heads = [f"{name}: {column}" for name in SETS for column in columns]
     rows = [["variant", "epochs", *heads], ["---"] * (2 + len(heads))]

@@ -3,23 +3,23 @@
     python -m training.recipes.default --flickr8k data/flickr8k --coco data/coco --boxes entities.json.gz \\
         --sentences coco.txt.gz flickr30k.txt.gz --output runs/default
 
-The same command resumes a recipe that was stopped. What comes out, below --output:
+The same command resumes a stopped recipe. Output, below --output:
 
-    bundle/          the captioner with its card and figures
-    run/             the training run: log.jsonl, samples.json, tensorboard/, checkpoint.pt
+    bundle/          the captioner with its card and scores
+    run/             the first training run: log.jsonl, samples.json, tensorboard/, checkpoint.pt
+    run-from-N/      a training run that starts from the captioner of an earlier stage, with stage N
     stages/NAME/     the best captioner after each stage
     decoding.json    every decoding that was tried on the validation photos
-    evaluation/      an evaluation of each validation split, and of Flickr8k's test split, which decides nothing
+    evaluation/      an evaluation of each validation split, and of Flickr8k's test split, used for no decision
     recipe.log       when each step started and ended
-    steps.json       what is done, and how long it took
+    steps.json       finished steps, with their durations
 
-The options are in default.json beside this file; --recipe names another. --smoke makes a toy captioner of drawn photos,
-by the same steps, in about a minute.
+The options are in default.json beside this file; --recipe names another. --smoke makes a toy captioner from drawn
+photos, with the same steps, in about a minute.
 """
 
 import argparse
 import dataclasses
-import os
 import shutil
 import sys
 from collections.abc import Callable, Sequence
@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from captioner.errors import ConfigError
-from captioner.files import read_json
+from captioner.files import atomic_folder, read_json
 from training.recipes.options import Recipe, flags, load_recipe
 from training.recipes.steps import Step, StepFailed, StepLog, exit_status
 
@@ -36,8 +36,8 @@ RECIPES = Path(__file__).parent
 
 
 @dataclass(frozen=True)
-class Place:
-    """Data that a recipe learns from, and where it writes."""
+class RecipePaths:
+    """Input data and output folders of a recipe."""
 
     flickr8k: Path
     coco: Path
@@ -47,9 +47,9 @@ class Place:
     cache: Path
     device: str | None
 
-    @property
-    def run(self) -> Path:
-        return self.output / "run"
+    def run(self, start: int) -> Path:
+        """Folder of the training run that starts with the stage of this number."""
+        return self.output / (f"run-from-{start + 1}" if start else "run")
 
     @property
     def bundle(self) -> Path:
@@ -66,16 +66,16 @@ class Place:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Make the captioner. Returns the exit status: 0, 2 for an error that the user can correct, 130 when stopped."""
+    """Make the captioner. Return the exit status: 0, 2 for an error that the user can fix, 130 when stopped."""
     options = _parser().parse_args(arguments)
     return exit_status(lambda: _make(options))
 
 
 def _make(options: argparse.Namespace) -> None:
-    place, recipe = _place(options), load_recipe(options.recipe or _shipped(options.smoke))
-    log = StepLog(place.output)
-    log.carry_out(steps(recipe, place, log, _command(options)))
-    print(f"the captioner is in {place.bundle}")
+    paths, recipe = _paths(options), load_recipe(options.recipe or _shipped(options.smoke))
+    log = StepLog(paths.output)
+    log.carry_out(steps(recipe, paths, log, _command(options)))
+    print(f"the captioner is in {paths.bundle}")
 
 
 def _shipped(smoke: bool) -> Path:
@@ -85,85 +85,89 @@ def _shipped(smoke: bool) -> Path:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m training.recipes.default", description=__doc__.split("\n")[0])
     add_data_arguments(parser)
-    parser.add_argument("--recipe", type=Path, metavar="FILE", help="JSON file of options. Default: that which ships.")
-    parser.add_argument("--smoke", action="store_true", help="a toy captioner of drawn photos: tries every step")
+    parser.add_argument("--recipe", type=Path, metavar="FILE", help="JSON file of options. Default: default.json.")
+    parser.add_argument("--smoke", action="store_true", help="make a toy captioner from drawn photos, as a test")
     return parser
 
 
 def add_data_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments that name data and output."""
+    """Add the arguments for data and output."""
     parser.add_argument("--flickr8k", type=Path, metavar="DIR", help="Flickr8k")
-    parser.add_argument("--coco", type=Path, metavar="DIR", help="photos of everyday things: COCO or the like")
-    parser.add_argument("--boxes", type=Path, metavar="FILE", help="boxes of what Flickr8k's captions name")
+    parser.add_argument("--coco", type=Path, metavar="DIR", help="photos of everyday scenes: COCO or similar")
+    parser.add_argument("--boxes", type=Path, metavar="FILE", help="boxes of the objects in Flickr8k's captions")
     parser.add_argument("--sentences", type=Path, nargs="+", default=[], metavar="FILE", help="texts without photos")
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for all that is made")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="output folder")
     parser.add_argument("--cache", type=Path, help="folder for encoded photos. Default: features/ in --output.")
-    parser.add_argument("--device", help="cpu, cuda, ...; by default a GPU where there is one")
+    parser.add_argument("--device", help="cpu, cuda, ... Default: a GPU if there is one.")
 
 
-def _place(options: argparse.Namespace) -> Place:
+def _paths(options: argparse.Namespace) -> RecipePaths:
     cache = options.cache or options.output / "features"
     if options.smoke:
         from training.recipes.drawn_data import draw_data
 
         drawn = draw_data(options.output / "drawn")
         given = drawn.first, drawn.second, drawn.boxes, drawn.sentences
-        return Place(*given, options.output, cache, options.device or "cpu")
+        return RecipePaths(*given, options.output, cache, options.device or "cpu")
     if missing := [f"--{name}" for name in ("flickr8k", "coco", "boxes", "sentences") if not getattr(options, name)]:
-        raise ConfigError(f"the recipe needs {' and '.join(missing)}: name the data, or try it by --smoke without any")
+        raise ConfigError(f"the recipe needs {' and '.join(missing)}: name the data, or try --smoke, which needs none")
     given = options.flickr8k, options.coco, options.boxes, tuple(options.sentences)
-    return Place(*given, options.output, cache, options.device)
+    return RecipePaths(*given, options.output, cache, options.device)
 
 
 def _command(options: argparse.Namespace) -> str:
-    """The command as the card says it, without the folders of a machine."""
+    """Return the command for the card, without local folders."""
     if options.smoke:
         return "python -m training.recipes.default --smoke"
     data = f"--flickr8k DIR --coco DIR --boxes {options.boxes.name}"
     return f"python -m training.recipes.default {data} --sentences {' '.join(file.name for file in options.sentences)}"
 
 
-def steps(recipe: Recipe, place: Place, log: StepLog, command: str) -> list[Step]:
-    """All steps, in their order."""
+def steps(recipe: Recipe, paths: RecipePaths, log: StepLog, command: str) -> list[Step]:
+    """Return all steps in order."""
     found = []
     for number, stage in enumerate(recipe.stages):
-        arguments = fit_arguments(recipe, place, number)
-        found.append(Step(stage.name, {"fit": arguments}, _fit(stage.name, arguments, place)))
-    found.append(Step("average", {"average": recipe.average}, lambda: _average(recipe, place)))
+        arguments = fit_arguments(recipe, paths, number)
+        run = paths.run(recipe.start_of_run(number))
+        found.append(Step(stage.name, {"fit": arguments}, _fit(run, arguments, paths.stage(stage.name))))
+    found.append(Step("average", {"average": recipe.average}, lambda: _average(recipe, paths)))
     tried = {"decoding": recipe.decoding, "photos": recipe.decoding_photos}
-    found.append(Step("decoding", tried, lambda: _choose_decoding(recipe, place)))
+    found.append(Step("decoding", tried, lambda: _choose_decoding(recipe, paths)))
     if recipe.confidence:
-        found.append(Step("confidence", {}, lambda: _learn_confidence(place, log)))
+        found.append(Step("confidence", {}, lambda: _learn_confidence(paths, log)))
     for name, split in EVALUATED:
-        arguments = evaluate_arguments(place, name, split)
+        arguments = evaluate_arguments(paths, name, split)
         found.append(Step(f"evaluate {name} {split}", {"evaluate": arguments}, _run(f"evaluate {name}", arguments)))
-    found.append(Step("card", {"command": command}, lambda: _write_card(recipe, place, log, command)))
+    found.append(Step("card", {"command": command}, lambda: _write_card(recipe, paths, log, command)))
     return found
 
 
 EVALUATED = (("flickr8k", "val"), ("coco", "val"), ("flickr8k", "test"))
-"""Data set and split. The test split comes last, when nothing is left to decide."""
+"""Data set and split. The test split is last, when all decisions are made."""
 
 
-def fit_arguments(recipe: Recipe, place: Place, number: int) -> list[str]:
-    """Arguments of `fit` for a stage, but for --resume."""
-    data = ["--data", str(place.flickr8k), "--also", str(place.coco), "--boxes", str(place.boxes)]
-    data += ["--sentences", *map(str, place.sentences)] if place.sentences else []
-    where = ["--output", str(place.run), "--cache", str(place.cache), *place.device_flags()]
+def fit_arguments(recipe: Recipe, paths: RecipePaths, number: int) -> list[str]:
+    """Return the arguments of `fit` for a stage, without --resume."""
+    data = ["--data", str(paths.flickr8k), "--also", str(paths.coco), "--boxes", str(paths.boxes)]
+    data += ["--sentences", *map(str, paths.sentences)] if paths.sentences else []
+    start = recipe.start_of_run(number)
+    if start:
+        data += ["--from-bundle", str(paths.stage(recipe.stages[start - 1].name))]
+    where = ["--output", str(paths.run(start)), "--cache", str(paths.cache), *paths.device_flags()]
     chosen = [*flags(recipe.captioner), *flags(recipe.validation), *flags(recipe.options_at(number))]
-    chosen.append("--no-confidence")  # has a step of its own, once all weights and the decoding are final
+    chosen.append("--no-confidence")  # a separate step, after weights and decoding are final
     return ["fit", *data, *where, *chosen]
 
 
-def evaluate_arguments(place: Place, name: str, split: str) -> list[str]:
-    """Arguments of `evaluate` for one split of a data set."""
-    arguments = ["evaluate", "--data", str(getattr(place, name)), "--split", split, "--bundle", str(place.bundle)]
-    arguments += ["--output", str(place.evaluation(name, split)), *place.device_flags()]
-    return [*arguments, *(["--boxes", str(place.boxes)] if (name, split) == ("flickr8k", "val") else [])]
+def evaluate_arguments(paths: RecipePaths, name: str, split: str) -> list[str]:
+    """Return the arguments of `evaluate` for one split of a data set."""
+    arguments = ["evaluate", "--data", str(getattr(paths, name)), "--split", split, "--bundle", str(paths.bundle)]
+    arguments += ["--output", str(paths.evaluation(name, split)), *paths.device_flags()]
+    return [*arguments, *(["--boxes", str(paths.boxes)] if (name, split) == ("flickr8k", "val") else [])]
 
 
 def _run(name: str, arguments: list[str]) -> Callable[[], None]:
-    """A step that is a command of `python -m training`."""
+    """Return a step that runs a command of `python -m training`."""
 
     def run() -> None:
         from training.__main__ import main
@@ -174,56 +178,53 @@ def _run(name: str, arguments: list[str]) -> Callable[[], None]:
     return run
 
 
-def _fit(name: str, arguments: list[str], place: Place) -> Callable[[], None]:
-    """A step that trains on in the one run of the recipe, and keeps a copy of its best captioner."""
+def _fit(run: Path, arguments: list[str], stage: Path) -> Callable[[], None]:
+    """Return a step that starts or continues a run, and copies its best captioner to the folder of the stage."""
 
-    def run() -> None:
-        begun = any((place.run / file).is_file() for file in ("checkpoint.pt", "progress.json"))
-        _run(name, [*arguments, *(["--resume"] if begun else [])])()
-        _copy(place.run / "bundle", place.stage(name))
+    def fit() -> None:
+        begun = any((run / file).is_file() for file in ("checkpoint.pt", "progress.json"))
+        _run(stage.name, [*arguments, *(["--resume"] if begun else [])])()
+        _copy(run / "bundle", stage)
 
-    return run
+    return fit
 
 
 def _copy(bundle: Path, copy: Path) -> None:
-    """Copy a bundle; of one that is cut short by a kill nothing stays."""
-    beside = copy.with_name(f".{copy.name}.part")
-    shutil.rmtree(beside, ignore_errors=True)
-    shutil.copytree(bundle, beside)
-    shutil.rmtree(copy, ignore_errors=True)
-    os.replace(beside, copy)
+    """Copy a bundle atomically."""
+    with atomic_folder(copy, one_writer=True) as new:
+        shutil.copytree(bundle, new, dirs_exist_ok=True)
 
 
-def _average(recipe: Recipe, place: Place) -> None:
+def _average(recipe: Recipe, paths: RecipePaths) -> None:
     if not recipe.average:
-        _copy(place.run / "bundle", place.bundle)
+        _copy(paths.stage(recipe.stages[-1].name), paths.bundle)
         return
     from captioner.bundle import save_bundle
     from training.recipes.finishing import averaged_bundle
 
-    bundles = {stage.name: place.stage(stage.name) for stage in recipe.stages}
-    save_bundle(averaged_bundle(bundles, recipe.average), place.bundle)
+    bundles = {stage.name: paths.stage(stage.name) for stage in recipe.stages}
+    save_bundle(averaged_bundle(bundles, recipe.average), paths.bundle)
 
 
-def _choose_decoding(recipe: Recipe, place: Place) -> None:
+def _choose_decoding(recipe: Recipe, paths: RecipePaths) -> None:
     from captioner.bundle import load_bundle, save_bundle
     from training.data.records import read_records
     from training.recipes.finishing import DecodingChoice
 
-    kept = place.output / "decoding.json"
-    data_sets = [read_records(place.flickr8k), read_records(place.coco)]
-    bundle = load_bundle(place.bundle)
-    encoded = place.output / "decoding-features"  # of these weights alone, so nothing else can use them
-    chosen = DecodingChoice(bundle, data_sets, recipe.decoding_photos, encoded, place.device).choose(
+    kept = paths.output / "decoding.json"
+    data_sets = [read_records(paths.flickr8k), read_records(paths.coco)]
+    bundle = load_bundle(paths.bundle)
+    encoded = paths.output / "decoding-features"  # only for these weights
+    chosen = DecodingChoice(bundle, data_sets, recipe.decoding_photos, encoded, paths.device).choose(
         recipe.decoding, kept
     )
     bundle.model.to("cpu")
-    save_bundle(dataclasses.replace(bundle, decoding=chosen), place.bundle)
+    save_bundle(dataclasses.replace(bundle, decoding=chosen), paths.bundle)
     shutil.rmtree(encoded)
 
 
-def _learn_confidence(place: Place, log: StepLog) -> None:
-    """Learn the confidence of the final weights with the final decoding; with too few photos there is none."""
+def _learn_confidence(paths: RecipePaths, log: StepLog) -> None:
+    """Fit the confidence model of the final weights and decoding, unless there are too few photos."""
     import captioner
     from training.confidence.learning import NotLearnable, calibrate_bundle
     from training.confidence.scores import confidence_in_one_line
@@ -231,28 +232,28 @@ def _learn_confidence(place: Place, log: StepLog) -> None:
     from training.data.training_data import training_splits
     from training.options import FitOptions
 
-    (place.bundle / "confidence.json").unlink(missing_ok=True)  # of the weights of one stage
-    data_sets = [read_records(place.flickr8k), read_records(place.coco)]
+    (paths.bundle / "confidence.json").unlink(missing_ok=True)  # it belongs to the weights of one stage
+    data_sets = [read_records(paths.flickr8k), read_records(paths.coco)]
     validation = [training_splits(data, FitOptions())[1] for data in data_sets]
     try:
-        model = calibrate_bundle(place.bundle, captioner.load(place.bundle, place.device, "exact"), validation)
+        model = calibrate_bundle(paths.bundle, captioner.load(paths.bundle, paths.device, "exact"), validation)
     except NotLearnable as reason:
         log.say(str(reason))
     else:
         log.say(confidence_in_one_line(model.learned))
 
 
-def _write_card(recipe: Recipe, place: Place, log: StepLog, command: str) -> None:
-    """Put the figures of the evaluations, and how the captioner was made, into its bundle."""
+def _write_card(recipe: Recipe, paths: RecipePaths, log: StepLog, command: str) -> None:
+    """Write the scores of the evaluations, and how the captioner was made, into its bundle."""
     from captioner.bundle import load_bundle, save_bundle
     from training.recipes.finishing import finished_card, how_it_was_made, kept_figures, machine_name
 
-    bundle = load_bundle(place.bundle)
-    measured = {(name, split): _metrics(place, name, split) for name, split in EVALUATED}
+    bundle = load_bundle(paths.bundle)
+    measured = {(name, split): _metrics(paths, name, split) for name, split in EVALUATED}
     figures = {f"{name}, {split}": values for (name, split), values in measured.items()}
     seconds = {name: value for name, value in log.seconds().items() if name != "card"}
-    training_card = load_bundle(place.run / "bundle").card
-    made = how_it_was_made(command, recipe, bundle.metrics["validation"], seconds, machine_name(place.device))
+    training_card = load_bundle(paths.stage(recipe.stages[-1].name)).card
+    made = how_it_was_made(command, recipe, bundle.metrics["validation"], seconds, machine_name(paths.device))
     card = finished_card(training_card, figures, bundle.decoding, made)
     kept = {key: kept_figures(values) for key, values in measured.items()}
     by_data = {name: kept[name, "val"] for name in ("flickr8k", "coco")}
@@ -262,11 +263,11 @@ def _write_card(recipe: Recipe, place: Place, log: StepLog, command: str) -> Non
     }
     final = {"validation": {**bundle.metrics["validation"], **means, "by_data": by_data}}
     final |= {"test": kept["flickr8k", "test"], "recipe": {"command": command, "seconds": seconds}}
-    save_bundle(dataclasses.replace(bundle, card=card, metrics={**bundle.metrics, **final}), place.bundle)
+    save_bundle(dataclasses.replace(bundle, card=card, metrics={**bundle.metrics, **final}), paths.bundle)
 
 
-def _metrics(place: Place, name: str, split: str) -> dict[str, Any]:
-    return read_json(place.evaluation(name, split) / "metrics.json")
+def _metrics(paths: RecipePaths, name: str, split: str) -> dict[str, Any]:
+    return read_json(paths.evaluation(name, split) / "metrics.json")
 
 
 if __name__ == "__main__":

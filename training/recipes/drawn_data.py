@@ -1,4 +1,4 @@
-"""Two small data sets, boxes and sentences that are drawn, so that a recipe can be tried without any data."""
+"""Drawn toy data: two small data sets, boxes and sentences, to try a recipe without real data."""
 
 import csv
 import json
@@ -16,17 +16,17 @@ SIDE = 96
 
 @dataclass(frozen=True)
 class DrawnData:
-    """Paths of what was drawn."""
+    """Paths of the drawn data."""
 
     first: Path
     second: Path
     boxes: Path
-    """Of the first."""
+    """Boxes of the first data set."""
     sentences: tuple[Path, ...]
 
 
 def draw_data(folder: Path) -> DrawnData:
-    """Draw everything into a folder, the same each time; what is there stays."""
+    """Draw everything into a folder, the same each time, unless it is complete already."""
     data = DrawnData(folder / "first", folder / "second", folder / "boxes.json", (folder / "sentences.txt",))
     if not data.sentences[0].exists():  # written last
         boxes = _draw(data.first, seed=0)
@@ -38,7 +38,7 @@ def draw_data(folder: Path) -> DrawnData:
 
 
 def _draw(folder: Path, seed: int) -> dict[str, dict]:
-    """Draw photos with one thing each, and write their captions -> their boxes."""
+    """Draw photos with one object each, and write their captions -> their boxes."""
     rng = np.random.default_rng(seed)
     folder.mkdir(parents=True, exist_ok=True)
     boxes, rows = {}, []

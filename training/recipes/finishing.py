@@ -1,4 +1,4 @@
-"""What is done with trained weights: average them, choose how they decode, and write the card with the figures."""
+"""Finish a trained captioner: average weights, select decoding options, and write the card with the scores."""
 
 import dataclasses
 import os
@@ -29,7 +29,7 @@ from training.validation import Validator
 
 
 def averaged_bundle(bundles: Mapping[str, Path], shares: Mapping[str, float]) -> Bundle:
-    """Weighted mean of the weights of captioners with the same words; all else is that of the last one."""
+    """Average the weights of captioners with the same vocabulary; everything else is the last one's."""
     loaded = {name: load_bundle(bundles[name]) for name in shares}
     states = {name: bundle.model.state_dict() for name, bundle in loaded.items()}
     last = list(loaded.values())[-1]
@@ -43,10 +43,10 @@ def averaged_bundle(bundles: Mapping[str, Path], shares: Mapping[str, float]) ->
 
 
 class DecodingChoice:
-    """Chooses decoding options by the mean CIDEr of the validation photos of all data sets."""
+    """Selection of decoding options by the mean CIDEr over the validation photos of all data sets."""
 
     def __init__(self, bundle: Bundle, data_sets: Sequence[DataSet], photos: int, cache: Path, device: str | None):
-        """photos: at most so many of each data set; 0 for all. They are encoded once."""
+        """photos: maximum number of photos of each data set; 0 for all. They are encoded once."""
         options = FitOptions(validation_images=photos)
         splits = [training_splits(data, options)[1] for data in data_sets]
         model, config = bundle.model, bundle.config
@@ -66,9 +66,9 @@ class DecodingChoice:
         self.bundle, self._validator = bundle, Validator(data, frames, bundle.decoding, parts=parts)
 
     def choose(self, values: Mapping[str, Sequence[Any]], kept: Path) -> DecodingOptions:
-        """Try the values of one option after the other, each with the best values of the others so far.
+        """Try the values of each option in turn, with the best values of the others so far.
 
-        kept: JSON file with what was tried of any weights; none of it is tried again.
+        kept: JSON file with earlier results for any weights, which are not computed again.
         """
         best = dataclasses.replace(self.bundle.decoding, captions_per_image=1, seed=None)
         tried = read_json(kept, [])
@@ -92,11 +92,11 @@ class DecodingChoice:
 def finished_card(
     card: str, figures: Mapping[str, Mapping[str, Any]], decoding: DecodingOptions, made: Sequence[str]
 ) -> str:  # fmt: skip
-    """Card of a training run with the figures of evaluations in place of its own, and with how it was made.
+    """Return the card of a training run with the scores of evaluations instead of its own, and how it was made.
 
-    figures: by what was measured ("flickr8k, val"), what metrics.json of an evaluation holds. made: sentences.
+    figures: data ("flickr8k, val") -> metrics.json of its evaluation. made: sentences.
     """
-    # The card of a run tells of its last stage alone, and has the scores of its own validation.
+    # The card of a run describes only its last stage, and has the scores of its own validation.
     training = re.compile(r"^- Training: .*\n(  .*\n)*", re.MULTILINE)
     lines = [line for line in training.sub("", card).splitlines() if not line.startswith("|")]
     start = next((number for number, line in enumerate(lines) if line.startswith("It says what")), len(lines))
@@ -121,24 +121,25 @@ def finished_card(
 def how_it_was_made(
     command: str, recipe: Recipe, best: Mapping[str, Any], seconds: Mapping[str, float], machine: str
 ) -> list[str]:
-    """Sentences on the command, the stages, whose weights they are, and the time of each step in seconds.
+    """Return sentences about the command, the stages, the source of the weights, and the time of each step.
 
-    best: epoch and phase of the best weights of the training run.
+    best: epoch and phase of the best weights of the last training run.
     """
     stages = (f"{stage.name} ({_listed(stage.options)})" for stage in recipe.stages)
+    runs = counted(len({recipe.start_of_run(number) for number in range(len(recipe.stages))}), "training run")
     weights = f"The weights are those of epoch {best['epoch']} ({best['phase']})."
     if recipe.average:
         shares = ", ".join(f"{share:g} of {name}" for name, share in recipe.average.items())
         weights = f"The weights are the mean of the best ones after the stages: {shares}."
     times = ", ".join(f"{name} {duration(value)}" for name, value in seconds.items())
     return [
-        f"Made by `{command}` in one training run. Stages: {'; '.join(stages)}. {weights}",
+        f"Made by `{command}` in {runs}. Stages: {'; '.join(stages)}. {weights}",
         f"It took {duration(sum(seconds.values()))} on {machine}: {times}.",
     ]
 
 
 def machine_name(device: str | None) -> str:
-    """Name the device that training ran on."""
+    """Return the name of the device that training ran on."""
     if device != "cpu" and torch.cuda.is_available():
         return torch.cuda.get_device_name()
     return counted(os.cpu_count() or 1, "CPU core")
@@ -150,12 +151,12 @@ def _listed(options: Mapping[str, Any]) -> str:
 
 
 def _head(metrics: Mapping[str, Any]) -> Mapping[str, float]:
-    """Attention correctness and pointing of head nouns; empty if they were not measured."""
+    """Return the attention correctness and pointing of head nouns; empty if they were not measured."""
     return metrics["grounding"]["references"]["head"] if "grounding" in metrics else {}
 
 
 def kept_figures(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """The figures of an evaluation that a bundle keeps."""
+    """Return the scores of an evaluation that a bundle keeps."""
     figures = {name: round(metrics[name], 4) for name in METRICS}
     others = {name: metrics[name] for name in ("hallucination", "confidence") if name in metrics}
     return {**figures, **_head(metrics), **others, "images": metrics["images"]}

@@ -1,4 +1,4 @@
-"""The options of a recipe, from a JSON file: the captioner, the stages that it learns in, and how it is finished."""
+"""Options of a recipe, from a JSON file: the captioner, its training stages, and how it is finished."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -13,41 +13,52 @@ from training.options import FitOptions
 
 @dataclass(frozen=True)
 class Stage:
-    """A part of the training run that is one call of `fit`; later stages resume the run with more or other options."""
+    """Part of a training run, one call of `fit`; later stages resume the run with changed options."""
 
     name: str
     options: Mapping[str, Any]
-    """Training options, beside those of the stages before it."""
+    """Training options, in addition to those of earlier stages of its run."""
+    new_run: bool = False
+    """Whether it starts another training run, from the best captioner of the stage before it."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a captioner is made."""
+    """Recipe of a captioner."""
 
     captioner: Mapping[str, Any]
     """Options of CaptionerConfig."""
     validation: Mapping[str, Any]
-    """Options of DecodingOptions by which epochs are compared."""
+    """Options of DecodingOptions to compare epochs with."""
     stages: tuple[Stage, ...]
     average: Mapping[str, float]
-    """Share of each stage's weights in the captioner; empty: the best weights of all stages."""
+    """Stage -> share of its weights in the captioner; empty: the best weights of all stages."""
     decoding: Mapping[str, Sequence[Any]]
-    """Options of DecodingOptions -> values to choose from on the validation photos, one option after the other."""
+    """Options of DecodingOptions -> values to try on the validation photos, one option after the other."""
     confidence: bool = True
-    """Whether to learn from the validation photos how far captions can be trusted."""
+    """Whether to fit a confidence model on the validation photos."""
     decoding_photos: int = 0
-    """At most so many validation photos of each data set to choose decoding by; 0 for all."""
+    """Maximum number of validation photos of each data set to select decoding options with; 0 for all."""
 
     def options_at(self, number: int) -> dict[str, Any]:
-        """Training options of the stage with this number: those of all stages so far."""
-        return {name: value for stage in self.stages[: number + 1] for name, value in stage.options.items()}
+        """Return the training options at a stage: those of all stages of its run so far."""
+        stages = self.stages[self.start_of_run(number) : number + 1]
+        return {name: value for stage in stages for name, value in stage.options.items()}
+
+    def start_of_run(self, number: int) -> int:
+        """Return the number of the first stage of the training run that a stage belongs to."""
+        return max((first for first in range(1, number + 1) if self.stages[first].new_run), default=0)
 
     def check(self) -> None:
-        """Raise ConfigError for an option that does not exist or a value that is not allowed."""
+        """Raise ConfigError for an unknown option or a value that is not allowed."""
         CaptionerConfig(**dict(self.captioner))
         DecodingOptions(**dict(self.validation))
         for number in range(len(self.stages)):
             FitOptions(**self.options_at(number))
+        if not all(isinstance(stage.new_run, bool) for stage in self.stages):
+            raise ConfigError("new_run of a stage must be true or false")
+        if self.stages and self.stages[0].new_run:
+            raise ConfigError("the first stage cannot have new_run: there is no captioner yet to start from")
         names = [stage.name for stage in self.stages]
         if not names or len(set(names)) < len(names):
             raise ConfigError(f"a recipe needs stages with different names, not {', '.join(names) or 'none'}")
@@ -67,7 +78,7 @@ class Recipe:
 
 
 def load_recipe(file: Path) -> Recipe:
-    """Read a recipe. Raises ConfigError that says what is wrong with which file."""
+    """Read a recipe. Raises ConfigError with the file and its fault."""
     try:
         values = json.loads(file.read_bytes())
     except (OSError, ValueError) as error:
@@ -86,7 +97,7 @@ def load_recipe(file: Path) -> Recipe:
 
 
 def flags(values: Mapping[str, Any]) -> list[str]:
-    """Options as arguments of `fit`."""
+    """Convert options to arguments of `fit`."""
     arguments = []
     for name, value in values.items():
         flag = name.replace("_", "-")

@@ -1,4 +1,4 @@
-"""Steps of a recipe: each is carried out once, timed and logged; a recipe that was stopped resumes at its next step."""
+"""Steps of a recipe, each run once, timed and logged; a stopped recipe resumes at its next step."""
 
 import json
 import sys
@@ -17,7 +17,7 @@ STEPS, LOG = "steps.json", "recipe.log"
 
 
 class StepFailed(CaptionerError):
-    """A step ended with an exit status of its own, and has said why."""
+    """A step ended with a nonzero exit status, after printing its error."""
 
     def __init__(self, name: str, status: int):
         super().__init__(f"the step {name} ended with status {status}: start the recipe again to resume it")
@@ -25,7 +25,7 @@ class StepFailed(CaptionerError):
 
 
 def exit_status(work: Callable[[], None]) -> int:
-    """Do the work of a recipe's command. Returns 0, 2 for an error that the user can correct, 130 when stopped."""
+    """Do the work of a recipe's command. Return 0, 2 for an error that the user can fix, 130 when stopped."""
     try:
         with needs_extra("training"):
             work()
@@ -43,23 +43,23 @@ def exit_status(work: Callable[[], None]) -> int:
 
 @dataclass(frozen=True)
 class Step:
-    """One part of a recipe. It must be able to run again after a kill."""
+    """Step of a recipe. It must be able to run again after a kill."""
 
     name: str
     arguments: Mapping[str, Any]
-    """Plain values that its result depends on: with others, it and all later steps are carried out again."""
+    """Plain values that its result depends on: if they change, it and all later steps run again."""
     run: Callable[[], None]
 
 
 class StepLog:
-    """Carries out steps in their order, and keeps what is done in `steps.json` and `recipe.log` of a folder."""
+    """Runner of steps in order, which records them in `steps.json` and `recipe.log` of a folder."""
 
     def __init__(self, output: Path):
         self.output = output
         output.mkdir(parents=True, exist_ok=True)
 
     def carry_out(self, steps: Sequence[Step]) -> None:
-        """Run the steps that are not done. Raises DataError if steps.json is damaged."""
+        """Run the steps that are not finished. Raises DataError if steps.json is damaged."""
         done, skipping = self._read(), True
         for number, step in enumerate(steps):
             arguments = json.loads(json.dumps(step.arguments))
@@ -69,14 +69,14 @@ class StepLog:
                 self.say(f"{step.name}: done before, in {duration(entry['seconds'])}")
                 continue
             skipping = False
-            for later in steps[number + 1 :]:  # their results came from what is now made again
+            for later in steps[number + 1 :]:  # their inputs change
                 done.pop(later.name, None)
             entry = {"arguments": arguments, "finished": None, "seconds": entry["seconds"] if same else 0.0}
             done[step.name] = entry
             self._run(step, entry, done)
 
     def seconds(self) -> dict[str, float]:
-        """Seconds of each step, without those of attempts that were killed."""
+        """Return the seconds of each step, without killed attempts."""
         return {name: entry["seconds"] for name, entry in self._read().items()}
 
     def say(self, sentence: str) -> None:
@@ -104,11 +104,11 @@ class StepLog:
         try:
             return read_json(path, {})
         except ValueError as error:
-            raise DataError(f"{path} is damaged ({error}): remove it, and all steps are carried out again") from error
+            raise DataError(f"{path} is damaged ({error}): remove it to run all steps again") from error
 
 
 def duration(seconds: float) -> str:
-    """Say a time as a person would."""
+    """Format a duration for people."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:

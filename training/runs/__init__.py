@@ -1,1 +1,1 @@
-"""A training run on disk: state, checkpoint, progress, curves and model card."""
+"""Training runs on disk: state, checkpoint, progress, curves and model card."""

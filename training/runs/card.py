@@ -1,4 +1,4 @@
-"""The model card that a run writes into its bundle."""
+"""Model card that a run writes into its bundle."""
 
 from typing import Any
 
@@ -11,18 +11,18 @@ from training.setup import TrainingSetup
 
 
 def model_card(setup: TrainingSetup, options: FitOptions, best: dict[str, Any]) -> str:
-    """Markdown: what the captioner is, what it learned from, how, and how good it was on the validation photos."""
+    """Return Markdown about the captioner: architecture, training data, training, and validation scores."""
     config = setup.config
     learning = [f"{counted(options.epochs, 'epoch')} of captions"] if options.epochs else []
     if options.fine_tune_epochs:
-        learning.append(f"{options.fine_tune_epochs} with the encoder's last stages learning too")
+        learning.append(f"{options.fine_tune_epochs} with the encoder's last stages fine-tuned")
     if options.self_critical_epochs:
         learning.append(f"{options.self_critical_epochs} of self-critical training")
     words = counted(len(setup.vocabulary), "word")
     further = "".join(part(setup, options) for part in (_sentences, _start, _boxes))
     return f"""# {" and ".join(setup.data.names)} captioner
 
-An image captioner of the kind of Show, Attend and Tell (Xu et al. 2015), trained with `python -m training fit`.
+An image captioner in the style of Show, Attend and Tell (Xu et al. 2015), trained with `python -m training fit`.
 
 - Encoder: `{config.encoder}`, weights from `{setup.encoder_weights.source}`, photos at
   {config.image_size} x {config.image_size} pixels, fitted by `{config.fit}`.
@@ -38,7 +38,7 @@ It says what its training captions would say. Its captions of photos unlike thes
 
 
 def _data(setup: TrainingSetup, options: FitOptions) -> str:
-    """Data that it learned from: the photos and captions of each data set and, of several, its share of an epoch."""
+    """Describe the training data: photos and captions of each data set and, with several, its share of an epoch."""
     train, names = setup.frozen.train, setup.data.names
     records, balance = train.new_records, train.balance
     parts = balance.parts if balance else parts_of(names, [len(records)])
@@ -55,7 +55,7 @@ def _data(setup: TrainingSetup, options: FitOptions) -> str:
 
 
 def _scores(setup: TrainingSetup, best: dict[str, Any]) -> str:
-    """Table of the scores on the validation photos; of several data sets, their mean and those of each."""
+    """Render a table of the validation scores; with several data sets, their mean and those of each."""
     validator, beam = setup.frozen.validator, setup.decoding.beam_width
     if by_data := best.get("by_data"):
         each = {f"{part.name}, {counted(part.count, 'photo')}": by_data[part.name] for part in validator.parts}
@@ -70,43 +70,43 @@ def _scores(setup: TrainingSetup, best: dict[str, Any]) -> str:
 
 
 def _attention(config: CaptionerConfig) -> str:
-    """How the decoder looks at the photo."""
+    """Describe the decoder's attention."""
     if config.attention == "none":
-        return "no attention (the mean of all places, the same for every word)"
+        return "no attention (the mean of all locations, the same for every word)"
     size = "" if config.score == "general" else f" of {config.attention_dim}"
     inside = f", {config.activation}" if config.score == "additive" else ""
     asks = "the state and the last word" if config.query == "hidden_word" else "the state"
-    return f"{config.attention} attention ({config.score} score{size}{inside}, asked by {asks})"
+    return f"{config.attention} attention ({config.score} score{size}{inside}, queried by {asks})"
 
 
 def _boxes(setup: TrainingSetup, options: FitOptions) -> str:
-    """What told the words where to look; nothing where that was left to the captions."""
+    """Describe the boxes that supervised attention; empty if there were none."""
     boxes = teaching_boxes(setup.data.boxes, options)
     if boxes is None:
         return ""
     told = f"boxes of {boxes.name}, weight {options.supervision_weight:g}"
-    return f"- Words that name a thing were told where it is: {told}.\n"
+    return f"- Attention of words that name an object was supervised: {told}.\n"
 
 
 def _sentences(setup: TrainingSetup, options: FitOptions) -> str:
-    """The sentences without photos; nothing where there were none."""
+    """Describe the sentences without photos; empty if there were none."""
     sentences = setup.words.sentences
     if sentences is None:
         return ""
-    weight = f"weight {options.sentence_weight:g}" if options.sentence_weight else "for their words alone"
+    weight = f"weight {options.sentence_weight:g}" if options.sentence_weight else "for their words only"
     return f"- Text without photos: {counted(len(sentences), 'sentence')} of {', '.join(sentences.files)}, {weight}.\n"
 
 
 def _start(setup: TrainingSetup, options: FitOptions) -> str:
-    """What a run went on from, and what kept it from forgetting; nothing for a run from scratch."""
+    """Describe the captioner that a run started from, and replay or distillation; empty for a run from scratch."""
     if setup.start is None:
         return ""
     title = setup.start.card.partition("\n")[0].strip("# ") or "another captioner"
     grown = len(setup.vocabulary) - len(setup.start.vocabulary)
-    line = f"- Went on from: {title}; {counted(grown, 'new word')}."
+    line = f"- Started from: {title}; {counted(grown, 'new word')}."
     if setup.data.replay is not None:
         earlier = f"{len(setup.frozen.train) - len(setup.frozen.train.new_records):,} photos"
         line += f"\n  {options.replay_share:.0%} of each batch were drawn from {earlier} of {setup.data.replay.name}."
     elif options.distillation_weight:
-        line += f"\n  Held near what that one said (distillation, weight {options.distillation_weight:g})."
+        line += f"\n  Kept close to that captioner by distillation, weight {options.distillation_weight:g}."
     return line + "\n"

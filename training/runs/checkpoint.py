@@ -1,33 +1,25 @@
-"""Everything that is needed to go on with a run exactly, in one file that is always whole; apart from the bundle."""
+"""The state of a run, apart from its bundle, from which the run resumes exactly; written atomically."""
 
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from captioner.errors import DataError
+from captioner.files import atomic_file
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write a run's state, plain values and tensors, `run` and `progress` among them.
+    """Write a run's state, plain values and tensors, including `run` and `progress`.
 
-    Of random numbers nothing has to be kept: what is drawn is drawn anew for each batch, by its own seed.
+    It needs no state of random generators, because each batch has a seed of its own.
     """
-    beside = path.with_name(f".{path.name}.part")
-    try:
-        with open(beside, "wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except BaseException:  # a disk that is full must not stay so for half a checkpoint
-        beside.unlink(missing_ok=True)
-        raise
+    with atomic_file(path, one_writer=True) as file:
+        torch.save(state, file)
 
 
 def load_checkpoint(path: Path, mapped: bool = False) -> dict[str, Any]:
-    """Read a run's state. Raises DataError where the file is damaged.
+    """Read a run's state. Raises DataError if the file is damaged.
 
     mapped: leave the tensors on disk until they are used.
     """
@@ -35,8 +27,8 @@ def load_checkpoint(path: Path, mapped: bool = False) -> dict[str, Any]:
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
         if not state.keys() >= {"run", "progress"}:
             raise KeyError("of something else")
-    except Exception as error:  # whatever a damaged file raises, or one of something else
+    except Exception as error:  # damaged and foreign files raise many kinds of errors
         raise DataError(
-            f"{path} is damaged and the run cannot be resumed ({type(error).__name__}): start anew"
+            f"{path} is damaged and the run cannot be resumed ({type(error).__name__}): start again"
         ) from error
     return state

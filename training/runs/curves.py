@@ -1,4 +1,4 @@
-"""A run as TensorBoard shows it: scores by epoch, and what the model says of a few validation photos."""
+"""TensorBoard curves of a run: scores by epoch, and captions of a few validation photos."""
 
 from pathlib import Path
 from types import TracebackType
@@ -16,14 +16,14 @@ PHOTOS = 4
 
 
 class Curves:
-    """Writes event files below a folder."""
+    """Writer of event files below a folder."""
 
     def __init__(self, folder: Path, epochs: int = 0):
-        """`epochs`: how many the run had finished when it was resumed; what came after them is hidden."""
+        """epochs: number of epochs that the run had finished when it was resumed; later entries are hidden."""
         self.writer = SummaryWriter(str(folder), purge_step=epochs + 1)
 
     def add(self, epoch: int, line: dict[str, Any], validation: Validation, validator: Validator) -> None:
-        """Add an epoch: every figure of its line, and a few photos from all over the data with the map of each word."""
+        """Add an epoch: every number of its line, and a few evenly spaced photos with the map of each word."""
         for name, value in line.items():
             if isinstance(value, float):
                 self.writer.add_scalar(name, value, epoch)

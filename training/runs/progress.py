@@ -1,4 +1,4 @@
-"""Where a run stands, in files that other programs read while it goes on: each is there whole at any moment."""
+"""Progress of a run, in atomically written files for other programs."""
 
 import json
 import os
@@ -16,35 +16,35 @@ PROGRESS = "progress.json"
 SAMPLES = "samples.json"
 
 SAMPLE_PHOTOS = 6
-"""Validation photos whose captions are kept from epoch to epoch."""
+"""Number of validation photos whose captions are kept for each epoch."""
 
 _SECONDS = 0.5
-"""Between two writes of the same stage."""
+"""Minimum time between two writes of the same stage."""
 
-Watch = Callable[..., None]
-"""Called with a stage (encoding, training, validating, calibrating, comparing, finished) and what is known of it."""
+ReportProgress = Callable[..., None]
+"""Called with a stage (encoding, training, validating, calibrating, comparing, finished) and its values."""
 
 
 def unwatched(stage: str, **values: Any) -> None:
-    """For runs that nobody follows."""
+    """Ignore progress."""
 
 
 class ProgressFile:
-    """Keeps the latest stage and its numbers in `progress.json` of a folder."""
+    """Writer of the latest stage and its values to `progress.json` in a folder."""
 
     def __init__(self, folder: Path) -> None:
-        """The folder is made at the first stage: a run that is refused leaves nothing."""
+        """The folder is created at the first stage, so that a refused run leaves nothing."""
         self._path = folder / PROGRESS
         self._stage, self._written = "", 0.0
 
     def __call__(self, stage: str, **values: Any) -> None:
-        """Write it; at most twice a second while the stage stays the same."""
+        """Write a stage; at most twice a second while the stage is the same."""
         now = time.monotonic()
         if stage == self._stage and now - self._written < _SECONDS:
             return
         self._stage, self._written = stage, now
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(self._path, {"stage": stage, **values})
+        write_json(self._path, {"stage": stage, **values}, durable=False)
 
 
 def write_samples(
@@ -54,9 +54,9 @@ def write_samples(
     epoch: int,
     parts: Sequence[Part] | None = None,
 ) -> None:
-    """Add what an epoch says of some validation photos to `samples.json`; what it said of later epochs goes.
+    """Add an epoch's captions of some validation photos to `samples.json`, and drop those of later epochs.
 
-    parts: photos of each data set; of several, some of each are kept, with its name.
+    parts: slices of the data sets; with several, some photos of each are kept, with its name.
     """
     path = output / SAMPLES
     parts = parts or parts_of([""], [len(records)])
@@ -65,7 +65,7 @@ def write_samples(
     earlier = {}
     if path.exists():
         known = enumerate(json.loads(path.read_bytes())["photos"])
-        earlier = {(number, photo["photo"]): photo["captions"] for number, photo in known}  # two may show one file
+        earlier = {(number, photo["photo"]): photo["captions"] for number, photo in known}  # files repeat
     photos = []
     for number, position in enumerate(spread(parts, SAMPLE_PHOTOS)):
         record, name = records[position], os.fsdecode(os.path.abspath(records[position].path))

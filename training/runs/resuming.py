@@ -1,4 +1,4 @@
-"""Options that a resumed run may change, and those that it must keep."""
+"""Options that may change when a run is resumed, and those that may not."""
 
 from collections.abc import Mapping
 from dataclasses import fields
@@ -9,15 +9,15 @@ from captioner.errors import ConfigError
 from training.options import FitOptions, phases
 
 PHASES = ("cross_entropy", "fine_tune", "self_critical")
-"""In their order, as `training.options.phases` names them."""
+"""Names of the phases in order, as in `training.options.phases`."""
 
 FIXED = {
-    "min_count": "it chose the words of the captioner",
-    "sentence_min_count": "it chose the words of the captioner",
+    "min_count": "it selected the words of the captioner",
+    "sentence_min_count": "it selected the words of the captioner",
     "seed": "it drew the first weights and the validation photos",
     "validation_images": "scores on other photos cannot be compared with the best score so far",
 }
-"""Training options that a run keeps, and why."""
+"""Training options that cannot change, with the reason."""
 
 OF_PHASE = {
     "epochs": "cross_entropy",
@@ -28,13 +28,13 @@ OF_PHASE = {
     "encoder_learning_rate": "fine_tune",
     "label_weight": "fine_tune",
 }
-"""Training options that one phase reads: they can change until a later phase has begun."""
+"""Training options of one phase: they can change until a later phase has started."""
 
 BEFORE_PHASE = {"fine_tune_stages": "fine_tune"}
-"""Training options that can change until their phase has begun."""
+"""Training options that can change until their phase has started."""
 
 APPLIED_TO_MODEL = frozenset({"dropout"})
-"""Options of the captioner that change how it learns and not what it is. All others are kept."""
+"""Options of the captioner that affect training but not its architecture. All others cannot change."""
 
 _OTHER_DATA = {
     "also": "other data sets beside --data (--also)",
@@ -47,15 +47,15 @@ _SAME_DATA = "resume with the data and the captioner of that run, or name anothe
 
 
 def changes(stored: Mapping[str, Any], current: Mapping[str, Any], phase: str, path: Path) -> dict[str, str]:
-    """Compare a checkpoint's run with the one that is to go on from it.
+    """Compare a checkpoint's run with the run that resumes it.
 
     stored, current: "options", "captioner" and "decoding" as JSON, and other entries that identify a run. Entries that
-    only one of them has are ignored, as checkpoints of older versions lack some. phase: of the run at present.
-    Returns a sentence for each option that changes, by its name; all of these are applied.
-    Raises ConfigError for the first that cannot change.
+    only one of them has are ignored, because older checkpoints lack some. phase: current phase of the run.
+    Returns option name -> sentence for each changed option; all of these are applied.
+    Raises ConfigError for the first option that cannot change.
     """
     changed = {}
-    _check_same("sentences", stored, current, path)  # before the captioner, whose option `text` follows from them
+    _check_same("sentences", stored, current, path)  # before the captioner, whose option `text` depends on them
     for part, why_not in (("options", _why_not_option), ("captioner", _why_not_captioner), ("decoding", _why_not)):
         for name, value in current.get(part, {}).items():
             if part not in stored or (before := stored[part].get(name, value)) == value:
@@ -73,7 +73,7 @@ def changes(stored: Mapping[str, Any], current: Mapping[str, Any], phase: str, p
 
 
 def _check_same(name: str, stored: Mapping[str, Any], current: Mapping[str, Any], path: Path) -> None:
-    """Raise ConfigError if an entry that identifies a run is another one."""
+    """Raise ConfigError if an entry that identifies a run differs."""
     if name not in stored or name not in current or stored[name] == current[name]:
         return
     differs = _OTHER_DATA.get(name) or f"{name} {stored[name]!r}, not {current[name]!r}"
@@ -81,17 +81,17 @@ def _check_same(name: str, stored: Mapping[str, Any], current: Mapping[str, Any]
 
 
 def _why_not_option(name: str, phase: str) -> str | None:
-    """Why a training option cannot change while a run is in this phase; None where it can."""
+    """Return why a training option cannot change while a run is in this phase; None if it can."""
     at = PHASES.index(phase) if phase else 0
     if name in OF_PHASE and PHASES.index(OF_PHASE[name]) < at:
-        return f"the phase {OF_PHASE[name]} is over"
+        return f"the phase {OF_PHASE[name]} has finished"
     if name in BEFORE_PHASE and PHASES.index(BEFORE_PHASE[name]) <= at:
-        return f"the phase {BEFORE_PHASE[name]} has begun"
+        return f"the phase {BEFORE_PHASE[name]} has started"
     return FIXED.get(name)
 
 
 def _why_not_captioner(name: str, phase: str) -> str | None:
-    return None if name in APPLIED_TO_MODEL else "its shape and its preprocessing are fixed once it has begun to learn"
+    return None if name in APPLIED_TO_MODEL else "its architecture and preprocessing are fixed once training starts"
 
 
 def _why_not(name: str, phase: str) -> str:
@@ -103,16 +103,16 @@ def _flag(name: str) -> str:
 
 
 def stored_options(run: Mapping[str, Any]) -> FitOptions:
-    """Training options of a checkpoint's run, without those that this version does not know."""
+    """Return the training options of a checkpoint's run, without those that are unknown to this version."""
     known = {field.name for field in fields(FitOptions)}
     return FitOptions(**{name: value for name, value in run["options"].items() if name in known})
 
 
 def upgraded(state: dict[str, Any]) -> dict[str, Any]:
-    """Convert the state of a checkpoint of any version to today's form.
+    """Convert the state of a checkpoint of any version to the current form.
 
-    Older ones keep one named loss, of sentences. Still older ones number phases instead of naming them, and hold the
-    next phase once one is over. They know no sentences.
+    Older ones keep one named loss, of sentences. Still older ones number phases instead of naming them, hold the
+    next phase once one is finished, and have no sentences.
     """
     state = state | {"run": {"sentences": None, **state["run"]}, "progress": dict(state["progress"])}
     progress = state["progress"]
@@ -127,6 +127,6 @@ def upgraded(state: dict[str, Any]) -> dict[str, Any]:
     else:
         progress["phase"] = plan[progress["phase"]].name
     run = dict(state["run"])
-    if run.get("replay") is not None:  # earlier photos counted among those to learn from
+    if run.get("replay") is not None:  # replayed photos were counted among the training photos
         del run["train_images"]
     return state | {"progress": progress, "run": run}

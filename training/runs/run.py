@@ -1,4 +1,4 @@
-"""The state of a run: where it stands and what it has learned, kept in a checkpoint and found again."""
+"""State of a run: progress and weights, saved to a checkpoint and restored."""
 
 import math
 from collections.abc import Mapping
@@ -14,8 +14,8 @@ from torch.optim.swa_utils import AveragedModel
 from captioner.bundle import Bundle, save_bundle
 from captioner.errors import ConfigError, DataError
 from captioner.model.weights import tensors_sha256
+from captioner.ranks import ALONE, Ranks
 from training.data.records import records_sha256
-from training.distributed import ALONE, Ranks
 from training.encoding import Features, stages_before_fine_tuning
 from training.grounding.supervision import teaching_boxes
 from training.options import FitOptions, Phase, phases
@@ -31,36 +31,36 @@ CHECKPOINT = "checkpoint.pt"
 
 @dataclass
 class Progress:
-    """Where a run stands."""
+    """Progress of a run."""
 
     phase: str = ""
-    """Name of the phase; empty before the first has begun."""
+    """Name of the phase; empty before the first one has started."""
     epoch: int = 0
-    """Epochs that the phase has finished."""
+    """Number of finished epochs of the phase."""
     step: int = 0
-    """Batches of the epoch that were learned from."""
+    """Number of finished batches of the epoch."""
     batches: int = 0
-    """Batches of a whole epoch."""
+    """Number of batches of an epoch."""
     total_epochs: int = 0
     loss_sum: float = 0.0
     losses: dict[str, list[float]] = field(default_factory=dict)
     """Name of each loss -> its sum over the batches of the epoch before its weight, and the number of these."""
     reward_sum: float = 0.0
     stale_epochs: int = 0
-    """Epochs of the phase since the last better CIDEr."""
+    """Number of epochs of the phase since the best CIDEr."""
     best: dict[str, Any] = field(default_factory=dict)
-    """Scores of the best epoch so far, and which it was."""
+    """Scores and number of the best epoch so far."""
     baseline: float | None = None
-    """Moving average of the log-probability of a word, in nats, of batches in which hard attention sampled."""
+    """Moving average of a word's log-probability, in nats, over batches with sampled hard attention."""
 
     def follow(self, word_log_prob: float | None) -> None:
-        """b <- 0.9 b + 0.1 log p(y|s), Xu et al. 2015, section 4.1; it starts from the first batch."""
+        """Update the baseline: b <- 0.9 b + 0.1 log p(y|s), Xu et al. 2015, section 4.1; the first batch sets it."""
         if word_log_prob is not None:
             before = word_log_prob if self.baseline is None else self.baseline
             self.baseline = 0.9 * before + 0.1 * word_log_prob
 
     def start_phase(self, name: str) -> None:
-        """Begin a phase."""
+        """Start a phase."""
         self.phase, self.epoch, self.step, self.stale_epochs = name, 0, 0, 0
 
     def add(self, loss: float, losses: Mapping[str, float], reward: float) -> None:
@@ -77,7 +77,7 @@ class Progress:
         self.step, self.loss_sum, self.losses, self.reward_sum = 0, 0.0, {}, 0.0
 
     def rescale(self, batches: int) -> None:
-        """Continue with another number of batches per epoch, at the same share of the epoch, rounded down."""
+        """Change the number of batches per epoch, and keep the share of the epoch that is done, rounded down."""
         if self.batches not in (0, batches):
             step = self.step * batches // self.batches
             share = step / max(1, self.step)
@@ -89,18 +89,18 @@ class Progress:
 
 @dataclass
 class Learner:
-    """What changes while a phase runs, besides the model's weights."""
+    """Trainable state of a phase besides the model's weights."""
 
     average: AveragedModel
-    """The moving average of the model's weights: what is validated and kept."""
+    """Moving average of the model's weights, which is validated and kept."""
     optimizer: torch.optim.Optimizer
     schedule: torch.optim.lr_scheduler.LambdaLR
     parallel: DistributedDataParallel | None = None
-    """`batch_loss` that adds up the gradients of all ranks; None where there is one."""
+    """`batch_loss` with gradients summed over all ranks; None with a single rank."""
 
 
 class Run:
-    """What a run works on, where it stands, and the best weights so far."""
+    """Run: its data and model, progress, and best weights so far."""
 
     def __init__(self, setup: TrainingSetup, options: FitOptions, output: Path, ranks: Ranks = ALONE):
         self.setup, self.options, self.output, self.ranks = setup, options, output, ranks
@@ -110,10 +110,10 @@ class Run:
         self._best_weights: dict[str, Tensor] | None = None
         self._restored: dict[str, Any] | None = None
         self.changes: dict[str, str] = {}
-        """Options that changed when the run was resumed: name -> a sentence."""
+        """Options that changed when the run was resumed: name -> sentence."""
 
     def restore(self) -> None:
-        """Go back to where the checkpoint was written, if one was. Raises ConfigError where it is of another run."""
+        """Restore the checkpoint, if there is one. Raises ConfigError if it is of another run."""
         if not self._checkpoint.exists():
             return
         self._restored = load_run(self._checkpoint)
@@ -122,7 +122,7 @@ class Run:
         self._best_weights = self._restored["best_weights"]
 
     def phases_left(self) -> list[Phase]:
-        """Return the phases that remain, with the current one unless it is over."""
+        """Return the remaining phases, including the current one unless it is finished."""
         plan, progress = self.plan(), self.progress
         if not progress.phase:
             return plan
@@ -130,18 +130,18 @@ class Run:
         return plan[current + self.is_over(plan[current]) :]
 
     def plan(self) -> list[Phase]:
-        """All phases in their order. The current one is among them even if none of its epochs are left."""
+        """Return all phases in order, including the current one even if none of its epochs remain."""
         return phases(self.options, self.progress.phase)
 
     def is_over(self, phase: Phase) -> bool:
-        """Whether the phase, the current one, has had its epochs or is no longer getting better."""
+        """Return whether the current phase has done its epochs or has stopped improving."""
         return self.progress.epoch >= phase.epochs or self.progress.stale_epochs >= self.options.patience
 
     def start_phase(self, phase: Phase, features: Features) -> None:
-        """Begin a phase from the best weights so far, or continue the one that was restored.
+        """Start a phase from the best weights so far, or resume the restored one.
 
-        A resumed phase goes on as if it had had its present options from the start: its learning rate is that of its
-        schedule at this step, of all the steps that it has now.
+        A resumed phase continues as if it had had its current options from the start: its learning rate is that of the
+        current schedule at this step.
         """
         model, progress = self.setup.model, self.progress
         if self._best_weights is not None:
@@ -156,16 +156,16 @@ class Run:
         if resumed:
             model.load_state_dict(state["model"])
             self.learner.average.load_state_dict(state["average"])
-            optimizer = self.learner.optimizer  # its groups keep the present options, not the checkpoint's
+            optimizer = self.learner.optimizer  # its groups keep the current options, not the checkpoint's
             optimizer.load_state_dict(optimizer.state_dict() | {"state": state["optimizer"]["state"]})
 
     def is_better(self, scores: dict[str, Any]) -> bool:
-        """Whether an epoch with these scores is the best so far."""
+        """Return whether an epoch with these scores is the best so far."""
         taught = teaching_boxes(self.setup.data.boxes, self.options) is not None
         return not self.progress.best or rank(scores, taught) > rank(self.progress.best, taught)
 
     def keep_best(self) -> None:
-        """Take the averaged weights for the best so far, and write the bundle; of several ranks, the first does."""
+        """Keep the averaged weights as the best so far; the first rank writes the bundle."""
         setup, model, best = self.setup, self.learner.average.module, self.progress.best
         self._best_weights = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
         if not self.ranks.leads:
@@ -178,7 +178,7 @@ class Run:
         save_bundle(bundle, self.output / "bundle")
 
     def save(self) -> None:
-        """Write the checkpoint; of several ranks, the first does: all of them stand at the same place."""
+        """Write the checkpoint; only the first rank does, because all ranks have the same state."""
         if not self.ranks.leads:
             return
         state = {
@@ -192,7 +192,7 @@ class Run:
         save_checkpoint(self._checkpoint, state)
 
     def _identity(self) -> dict[str, Any]:
-        """What `training.runs.resuming` compares: options that may change, and what must be the same."""
+        """Return the entries that `training.runs.resuming` compares: options that may change, and fixed values."""
         setup = self.setup
         train, validation = setup.frozen.train, setup.frozen.validator.data.records
         return {
@@ -217,21 +217,21 @@ class Run:
 def load_run(checkpoint: Path, mapped: bool = False) -> dict[str, Any]:
     """Read the state of a run, from a checkpoint of this version or an older one.
 
-    mapped: leave the tensors on disk until they are used. Raises DataError where the file is damaged.
+    mapped: leave the tensors on disk until they are used. Raises DataError if the file is damaged.
     """
     return upgraded(load_checkpoint(checkpoint, mapped))
 
 
 def rank(scores: dict[str, Any], taught: bool) -> tuple[float, ...]:
-    """What epochs are compared by: CIDEr, and where boxes have taught the maps, pointing beside it, point for point.
+    """Return the key that compares epochs: CIDEr, plus pointing if boxes supervised the attention.
 
-    Of few photos that are much alike, CIDEr is 0 whatever is said of them: then BLEU tells them apart.
+    For a few similar photos CIDEr is 0 whatever their captions, so BLEU breaks ties.
     """
     return scores["CIDEr"] + (scores.get("pointing", 0.0) if taught else 0.0), scores["Bleu_4"], scores["Bleu_1"]
 
 
 def check_output(output: Path, resume: bool) -> None:
-    """Raise ConfigError or DataError where the folder of a run does not hold what `resume` says.
+    """Raise ConfigError or DataError if the folder of a run does not match `resume`.
 
     A run that ended before its first checkpoint is resumed from its beginning.
     """
@@ -239,7 +239,7 @@ def check_output(output: Path, resume: bool) -> None:
     if resume and not checkpoint.is_file() and not (output / PROGRESS).is_file():
         raise DataError(f"there is no run to resume: {checkpoint} does not exist; start one without --resume")
     if not resume and checkpoint.exists():
-        raise ConfigError(f"{output} holds a run already: go on with it by --resume, or name another --output")
+        raise ConfigError(f"{output} holds a run already: resume it with --resume, or name another --output")
     if output.exists() and not output.is_dir():
         raise ConfigError(f"{output} is a file, and a run needs a folder: name another --output")
 
@@ -247,9 +247,9 @@ def check_output(output: Path, resume: bool) -> None:
 def new_learner(
     setup: TrainingSetup, phase: Phase, features: Features, options: FitOptions, steps_before: int = 0
 ) -> Learner:
-    """A new optimiser, schedule and average for the parameters that learn in this phase.
+    """Return a new optimiser, schedule and average for the trainable parameters of this phase.
 
-    steps_before: steps of the phase that were taken before, where the schedule goes on.
+    steps_before: number of finished steps of the phase, where the schedule resumes.
     """
     model = setup.model
     tuned = nn.Sequential()
@@ -279,7 +279,7 @@ def new_learner(
 
 
 def _parameter_groups(module: nn.Module, learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:
-    """Matrices decay, biases and normalisation do not."""
+    """Return parameter groups with weight decay for matrices, and without for biases and normalisation."""
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
     groups = [([p for p in parameters if p.dim() > 1], weight_decay), ([p for p in parameters if p.dim() <= 1], 0.0)]
     rate = {"lr": learning_rate, "initial_lr": learning_rate}

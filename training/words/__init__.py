@@ -1,1 +1,1 @@
-"""The list of English content words: how `captioner/english_words.tsv` is made."""
+"""Generation of the list of English content words, `captioner/english_words.tsv`."""

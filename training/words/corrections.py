@@ -1,6 +1,6 @@
-"""Corrections by hand to what WordNet says of the words of photo captions; `training.words.make` applies them.
+"""Manual corrections to WordNet's data about words of photo captions; `training.words.make` applies them.
 
-The 500 most frequent words of captions were read one by one.
+The 500 most frequent words of captions were checked one by one.
 """
 
 FUNCTION_WORDS = {
@@ -35,7 +35,7 @@ FUNCTION_WORDS = {
         " alone etc t s d ll re ve m oh ok please yes perhaps maybe apparently possibly seemingly likely".split()
     ),
 }
-"""Words that have no content, by what they are. Positions ("near", "outside") are among them."""
+"""Function words by class, including positions ("near", "outside")."""
 
 NUMBERS = {
     "two": "two", "three": "three", "four": "four", "five": "five", "six": "six", "seven": "seven", "eight": "eight",
@@ -44,7 +44,7 @@ NUMBERS = {
     "3": "three", "4": "four", "5": "five", "6": "six", "7": "seven", "8": "eight", "9": "nine", "10": "ten",
     "11": "eleven", "12": "twelve", "20": "twenty", "30": "thirty", "100": "hundred",
 }  # fmt: skip
-"""Number -> its base form. "One" is left out: it is a pronoun more often."""
+"""Number -> its base form. "One" is excluded, because it is more often a pronoun."""
 
 PICTURE_NOUNS = frozenset(
     "front top side sides group groups couple couples pair pairs background foreground middle center centre back"
@@ -60,7 +60,7 @@ PICTURE_NOUNS = frozenset(
     " sections proximity preparation stance progress conjunction company behalf midst mid body bodies slice slices"
     " herd herds flock flocks".split()
 )
-"""Nouns that are about the picture, or how things lie in it, and name no thing: they are no content words."""
+"""Nouns about the picture or its layout that name no object: they are no content words."""
 
 NOUNS = frozenset(
     "teenager archer match people dirt metal concrete stone plastic cardboard straw iron rubber remote jet motor"
@@ -93,7 +93,7 @@ ADJECTIVES = frozenset(
     " short-sleeve multi asleep closer longer lower warmer lighter crowded broken older younger elderly"
     " middle-aged filled".split()
 )
-"""Words that are an adjective in captions whatever else they may be; the same for nouns and verbs."""
+"""Words that are always nouns, verbs or adjectives in captions, whatever else they can be."""
 
 BASES = {
     "people": "person", "persons": "person", "laying": "lie", "lays": "lie", "lay": "lie", "laid": "lie",
@@ -120,7 +120,7 @@ BASES = {
     "telephone": "phone", "telephones": "phone", "tv": "television", "tvs": "television", "televisions": "television",
     "mic": "microphone", "travelling": "travel", "travelled": "travel",
 }  # fmt: skip
-"""Word -> its base form; two spellings of one word have one."""
+"""Word -> its base form; two spellings of a word share one."""
 
 UNRELATED = frozenset(
     "plate bench cover seat racket bat mouse bike jersey outfit dance trick step gear court table drink stop pole"
@@ -135,7 +135,7 @@ UNRELATED = frozenset(
     " grill roll brush mouth parking burger stroller cooky bass hood puck class navy love santa hot_dog clown"
     " wheelie letter cast shepherd".split()
 )
-"""Words whose synonyms and hypernyms by WordNet are those of another meaning; the tables below give them others."""
+"""Words whose WordNet synonyms and hypernyms belong to another meaning; the tables below replace them."""
 
 SYNONYMS = (
     "street road, man guy, woman lady, child kid, couch sofa, ocean sea, bike bicycle, motorcycle motorbike,"
@@ -160,7 +160,7 @@ SYNONYMS = (
     " male man, female woman, metal metallic, striped stripe, plaid checkered, bearded beard, two couple, two"
     " pair, two both, twelve dozen, dirty muddy, smiling happy, black dark, oranges orange"
 )
-"""Pairs of base forms of which people use one for the other, besides those of WordNet's synsets."""
+"""Pairs of base forms that people use interchangeably, besides WordNet's synsets."""
 
 NOT_SYNONYMS = (
     "man serviceman, guy cat, child fry, child minor, child shaver, kid fry, kid minor, kid shaver, toddler fry,"
@@ -176,7 +176,7 @@ NOT_SYNONYMS = (
     " car machine, branch arm, human man, headphone phone, dusk fall, mitt hand, mitt paw, toilet stool, toilet"
     " throne, musician player, structure construction, blue-eyed white-haired"
 )
-"""Pairs that are synonyms by WordNet, and not in captions."""
+"""Pairs that are synonyms in WordNet but not in captions."""
 
 BROADER = {
     "beaver": "animal", "peacock": "bird animal", "mink": "animal", "cock": "chicken bird animal",
@@ -274,7 +274,7 @@ BROADER = {
     "crouch": "bend", "dribble": "play", "swat": "hit", "strike": "hit", "volley": "hit", "giggle": "laugh smile",
     "laugh": "smile", "strum": "play",
 }  # fmt: skip
-"""Base form -> hypernyms besides those of WordNet."""
+"""Base form -> hypernyms in addition to WordNet's."""
 
 NOT_BROADER = {
     "trail": "road track", "man": "worker", "child": "offspring", "kid": "offspring", "baby": "offspring",
@@ -289,7 +289,7 @@ NOT_BROADER = {
     "barber": "artist musician", "mannequin": "person individual worker assistant", "pathway": "tissue",
     "fry": "food potato", "surfboard": "vehicle", "mouth": "structure",
 }  # fmt: skip
-"""Base form -> hypernyms by WordNet that captions never mean."""
+"""Base form -> WordNet hypernyms that captions never mean."""
 
 TOO_GENERAL = frozenset(
     "entity object whole unit artifact artefact instrumentality matter substance abstraction being organism cause"
@@ -311,13 +311,13 @@ TOO_GENERAL = frozenset(
     " icon choice determination option pick selection revolution trip trouble situation charge division station"
     " hold attachment surface field".split()
 )
-"""Words that are true of too much to be a finding: they are never a hypernym."""
+"""Words that are too general to be a hypernym."""
 
 VERB_HYPERNYMS = frozenset(
     "walk jump look eat drink throw laugh smile cut cook clean dance sing swim fight climb skate ski sail row"
     " drive sleep sit stand kick pull push race wash paint".split()
 )
-"""The only verbs that count as hypernyms; WordNet's others ("move", "act", "make") say too little."""
+"""The only verbs that count as hypernyms; WordNet's others ("move", "act", "make") are too general."""
 
 SAME_AS_VERB = frozenset("ski skateboard surfboard snowboard bike bicycle paint brush smoke".split())
-"""Nouns that belong to the verb of the same form, besides those of WordNet: skis, and to ski."""
+"""Nouns related to the verb of the same form, besides WordNet's: skis, and to ski."""

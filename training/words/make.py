@@ -1,14 +1,13 @@
-"""Make captioner/english_words.tsv from WordNet 3.0, caption files and the corrections made by hand.
+"""Make captioner/english_words.tsv from WordNet 3.0, caption files and manual corrections.
 
-Run by hand, when the corrections or the captions change:
+Run it when the corrections or the captions change:
 
     python -m training.words.make /usr/share/wordnet CAPTION_FILES... > captioner/english_words.tsv
 
-WordNet 3.0 (Princeton University; Debian's package `wordnet-base`) says which words there are, what they may be, and
-their synonyms and hypernyms. The captions, text files with one caption a line (.gz or not), say which words are needed
-and what a word usually is in a caption: "park" is a place there and "play" something that people do. Names of
-ImageNet's classes are included, since a captioner can learn to say them. `training.words.corrections` decides
-last.
+WordNet 3.0 (Princeton University; Debian's package `wordnet-base`) provides words, their possible kinds, synonyms and
+hypernyms. The captions, text files with one caption per line (.gz or not), determine which words are needed and the
+usual kind of a word in captions: "park" is a noun there and "play" a verb. Names of ImageNet's classes are included,
+because a captioner can learn them. `training.words.corrections` overrides both.
 """
 
 import gzip
@@ -40,16 +39,16 @@ from training.words.corrections import (
 from training.words.wordnet import ADJECTIVE, ADVERB, NOUN, PEOPLE, VERB, WordNet
 
 MIN_COUNT = 3
-"""Words that occur less often in the captions are left out."""
+"""Minimum number of occurrences of a word in the captions."""
 FREQUENT = 100
-"""Words that occur as often in the captions have WordNet's usual sense there, others that of ImageNet's classes."""
+"""Words with at least this many occurrences have WordNet's usual sense, others that of ImageNet's classes."""
 NUMBER, PICTURE_NOUN, OTHER = "d*-"
-"""Kinds of words in the file, besides those of `training.words.wordnet`."""
+"""Kinds of words in the file, in addition to those of `training.words.wordnet`."""
 
 
 @dataclass
 class Entry:
-    """One line of the file."""
+    """Line of the file."""
 
     kind: str
     base: str
@@ -57,16 +56,16 @@ class Entry:
     broader: set[str] = field(default_factory=set)
 
 
-# --- what words are in captions
+# --- kinds of words in captions
 
 
 class Contexts:
-    """What stands beside a word in captions."""
+    """Neighbours of words in captions."""
 
     def __init__(self, captions: Iterable[Sequence[str]]):
         self.counts: Counter[str] = Counter()
         self.found: defaultdict[str, Counter[str]] = defaultdict(Counter)
-        """Word -> noun, verb or adjective -> how often its neighbours are those of one."""
+        """Word -> noun, verb or adjective -> how often its neighbours suggest that kind."""
         opening = FUNCTION_WORDS["determiners"] | NUMBERS.keys() | ADJECTIVES
         determiners, auxiliaries = FUNCTION_WORDS["determiners"], FUNCTION_WORDS["auxiliaries"]
         ends = FUNCTION_WORDS["prepositions"] | FUNCTION_WORDS["conjunctions"] | auxiliaries | {""}
@@ -85,9 +84,9 @@ class Contexts:
                     self.found[word][VERB] += 1
 
     def kind(self, word: str, candidates: Mapping[str, int], verb: str = "") -> str:
-        """Choose one of the kinds that a word may be.
+        """Choose one of the possible kinds of a word.
 
-        candidates: kind -> how often it is that in WordNet's texts. verb: base form of the word as a verb.
+        candidates: kind -> its count in WordNet's texts. verb: base form of the word as a verb.
         """
         total, found = sum(candidates.values()), self.found[word]
         if len(candidates) == 1:
@@ -108,13 +107,13 @@ def _ing_forms(verb: str) -> set[str]:
 
 
 def _agree(subject: str, verb: str) -> bool:
-    """Whether a noun and a verb may be a subject and its predicate: men play, a man plays."""
+    """Return whether a noun and a verb agree as subject and predicate: men play, a man plays."""
     plural = subject.endswith("s") or subject.endswith("men") or subject in ("people", "children")
     return verb.endswith(("ing", "ed")) or plural != verb.endswith("s")
 
 
 def _kind_of(word: str, wordnet: WordNet, contexts: Contexts) -> str | None:
-    """Return the kind of a word; None if neither WordNet nor the corrections know it."""
+    """Return the kind of a word; None if neither WordNet nor the corrections have it."""
     if word in PICTURE_NOUNS:
         return PICTURE_NOUN
     if word in NUMBERS:
@@ -128,7 +127,7 @@ def _kind_of(word: str, wordnet: WordNet, contexts: Contexts) -> str | None:
     for kind in (NOUN, VERB, ADJECTIVE, ADVERB):
         bases = wordnet.bases(word, kind)
         if kind == ADJECTIVE and NOUN in candidates and bases and bases[0] != word:
-            continue  # an archer is not more arch
+            continue  # "archer" is not the comparative of "arch"
         if bases:
             candidates[kind] = wordnet.frequency(bases[0], kind)
     adverb = candidates.pop(ADVERB, None)
@@ -148,7 +147,7 @@ def _base_of(word: str, kind: str, wordnet: WordNet) -> str:
 
 
 def _relations(base: str, kind: str, wordnet: WordNet) -> tuple[set[str], set[str], set[str]]:
-    """Return a base form's synonyms, its hypernyms, and what a person of this name does (surf, for surfer)."""
+    """Return a base form's synonyms, its hypernyms, and the action of a person noun (surf, for surfer)."""
     if base not in wordnet.senses.get(kind, {}) or base in UNRELATED:
         return set(), set(), set()
     if kind == NOUN:
@@ -157,7 +156,7 @@ def _relations(base: str, kind: str, wordnet: WordNet) -> tuple[set[str], set[st
         senses = [wordnet.synsets[kind][wordnet.senses[kind][base][0]]]
     synonyms = {word for sense in senses for word in sense.words}
     broader = {word for sense in senses for above in wordnet.above(sense, kind) for word in above.words} - synonyms
-    if kind == VERB:  # WordNet's synsets of verbs are about meanings that captions seldom have
+    if kind == VERB:  # WordNet's verb synsets are of meanings that are rare in captions
         return set(), broader & VERB_HYPERNYMS, set()
     actions = [wordnet.synsets[VERB][at] for sense in senses if sense.file == PEOPLE for at in sense.verbs]
     done = {word for action in actions for word in action.words if base.startswith(word[:3])}
@@ -165,9 +164,9 @@ def _relations(base: str, kind: str, wordnet: WordNet) -> tuple[set[str], set[st
 
 
 def make_entries(wordnet: WordNet, captions: Iterable[Sequence[str]], labels: LabelNames) -> dict[str, Entry]:
-    """Return the line of each word that is frequent in the captions, in `labels` or in the corrections.
+    """Return the entry of each word that is frequent in the captions, in `labels` or in the corrections.
 
-    The classes that `labels` names tell the sense of words that are rare in captions: a setter is a dog.
+    The classes in `labels` determine the sense of words that are rare in captions: a setter is a dog.
     """
     contexts = Contexts(captions)
     senses = [sense for names in labels.names if (sense := wordnet.class_sense(names))]
@@ -178,15 +177,15 @@ def make_entries(wordnet: WordNet, captions: Iterable[Sequence[str]], labels: La
     kinds = {word: kind for word in sorted(wanted) if (kind := _kind_of(word, wordnet, contexts))}
     bases = {word: _base_of(word, kind, wordnet) for word, kind in kinds.items()}
     bases |= {word: form for word, base in bases.items() if (form := _other_verb(word, base, kinds, wordnet))}
-    # Belongings are a noun, and belonging a form of a verb: no base form has another.
+    # "Belongings" is a noun, and "belonging" a verb form: a base form has no other base form.
     bases = {word: base if bases.get(base, base) == base else word for word, base in bases.items()}
     entries = {word: Entry(kind, bases[word]) for word, kind in kinds.items()}
-    for entry in list(entries.values()):  # synonyms and hypernyms stand with the base form alone
+    for entry in list(entries.values()):  # only base forms have synonyms and hypernyms
         entries.setdefault(entry.base, Entry(entry.kind, entry.base))
     for word, entry in entries.items():
         if entry.base == word and entry.kind in (NOUN, VERB, ADJECTIVE):
             synonyms, broader, actions = _relations(word, entry.kind, wordnet)
-            # Of the same kind: a sidewalk is a walk, but in captions people walk.
+            # Only words of the same kind: a sidewalk is a walk, but in captions "walk" is a verb.
             alike = {other for other in synonyms | broader if other in entries and entries[other].kind == entry.kind}
             entry.synonyms, entry.broader = synonyms & alike, broader & alike | actions
     _correct(entries)
@@ -194,9 +193,9 @@ def make_entries(wordnet: WordNet, captions: Iterable[Sequence[str]], labels: La
 
 
 def _other_verb(word: str, base: str, kinds: Mapping[str, str], wordnet: WordNet) -> str | None:
-    """Return a base form for a verb whose own one is a noun of another meaning: "parked" has nothing to do with a park.
+    """Return a base form for a verb whose own is a noun of another meaning: "parked" is unrelated to a park.
 
-    None if noun and verb belong together, as a ride and to ride do, by WordNet's derivations.
+    None if noun and verb are related by WordNet's derivations, like a ride and to ride.
     """
     if kinds[word] != VERB or kinds.get(base) != NOUN or word in BASES or word == base:
         return None
@@ -208,7 +207,7 @@ def _other_verb(word: str, base: str, kinds: Mapping[str, str], wordnet: WordNet
 
 
 def _correct(entries: dict[str, Entry]) -> None:
-    """Apply the corrections by hand, and keep only relations to base forms of content words."""
+    """Apply the manual corrections, and keep only relations to base forms of content words."""
     for table, change in ((BROADER, set.update), (NOT_BROADER, set.difference_update)):
         for word, words in table.items():
             if word in entries:
@@ -241,7 +240,7 @@ def lines(entries: Mapping[str, Entry]) -> Iterator[str]:
 
 
 def read_captions(paths: Iterable[Path]) -> Iterator[list[str]]:
-    """Yield the words of each line. Of a line "file#0<tab>caption" only the caption counts, as in Flickr8k's list."""
+    """Yield the words of each line; of "file#0<tab>caption", as in Flickr8k's list, only those of the caption."""
     for path in paths:
         with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8", errors="replace") as file:
             for line in file:

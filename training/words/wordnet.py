@@ -1,4 +1,4 @@
-"""Reading WordNet 3.0 (Princeton University): what a word may be, its base forms, synonyms and hypernyms."""
+"""Reader of WordNet 3.0 (Princeton University): kinds of words, base forms, synonyms and hypernyms."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -16,11 +16,11 @@ _ENDINGS = {
     ADJECTIVE: [("er", ""), ("est", ""), ("er", "e"), ("est", "e"), ("ier", "y"), ("iest", "y")],
     ADVERB: [],
 }  # fmt: skip
-"""WordNet's own rules of detachment (morphy), and doubled consonants are undone, too."""
+"""WordNet's rules of detachment (morphy); doubled consonants are also undone."""
 _CONCRETE = {5, 6, 8, 13, 17, 18, 20}
-"""WordNet's files of animals, artifacts, bodies, food, natural objects, people, plants: what a photo shows."""
+"""WordNet's files of visible things: animals, artifacts, bodies, food, natural objects, people, plants."""
 _SEEN = _CONCRETE | {4, 11, 14, 15, 19, 27}
-"""And acts, events, groups, locations, phenomena, substances."""
+"""Also acts, events, groups, locations, phenomena, substances."""
 PEOPLE = 18
 
 
@@ -38,7 +38,7 @@ class WordNet:
 
     def __init__(self, folder: Path):
         self.senses: dict[str, dict[str, tuple[int, ...]]] = {}
-        """Kind -> lemma -> offsets of its synsets, the most frequent first."""
+        """Kind -> lemma -> offsets of its synsets, most frequent first."""
         self.synsets: dict[str, dict[int, Synset]] = {}
         self.irregular: dict[str, dict[str, list[str]]] = {}
         for kind, name in _FILES.items():
@@ -47,12 +47,12 @@ class WordNet:
             lines = (folder / f"{name}.exc").read_text().splitlines()
             self.irregular[kind] = {word: bases for word, *bases in map(str.split, lines)}
         self.chosen: dict[str, Synset] = {}
-        """Nouns whose sense in photos is known."""
+        """Noun -> its sense in photos, if known."""
         self.counts = _read_counts(folder / "cntlist.rev")
-        """(kind, lemma) -> how often each sense was tagged in WordNet's texts."""
+        """(kind, lemma) -> counts of each sense in WordNet's tagged texts."""
 
     def bases(self, word: str, kind: str) -> list[str]:
-        """Return the base forms that a word may have as this kind, the likeliest first."""
+        """Return the possible base forms of a word as this kind, most probable first."""
         known = self.senses[kind]
         found = [base for base in self.irregular[kind].get(word, []) if base in known]
         for ending, replacement in _ENDINGS[kind]:
@@ -64,7 +64,7 @@ class WordNet:
         found = [base for base in dict.fromkeys(found) if base in known and base != word]
         if word not in known:
             return found
-        # Glasses and pants are words of their own, dogs and men are not.
+        # "Glasses" and "pants" are base forms themselves, "dogs" and "men" are not.
         own = not found or self.frequency(word, kind) > self.frequency(found[0], kind)
         return [word, *found] if own or kind != NOUN else [*found, word]
 
@@ -72,7 +72,7 @@ class WordNet:
         return sum(self.counts[kind, lemma].values())
 
     def photo_senses(self, lemma: str) -> list[Synset]:
-        """Return the one or two senses of a noun that a caption is likely to mean."""
+        """Return the one or two most probable senses of a noun in captions."""
         if lemma in self.chosen:
             return [self.chosen[lemma]]
         senses = [self.synsets[NOUN][offset] for offset in self.senses[NOUN][lemma]]
@@ -85,22 +85,22 @@ class WordNet:
         return [senses[i] for i in [chosen, *others[:1]]]
 
     def class_sense(self, names: Sequence[str]) -> tuple[str, Synset] | None:
-        """Return the word that names a class of photos, and its sense there; None if WordNet does not know the class.
+        """Return the word that names a class, and its sense there; None if WordNet does not have the class.
 
-        names: the class's synonyms, as "English setter", whose word is setter in the sense of a dog.
+        names: the class's synonyms, such as "English setter", whose word is "setter" in the sense of a dog.
         """
         known = [name.lower().replace(" ", "_") for name in names]
         lemma = known[0]
         senses = [self.synsets[NOUN][offset] for offset in self.senses[NOUN].get(lemma, ())]
         if not senses:
             return None
-        # Classes are things: a setter is no person.
+        # Classes are objects: a setter is not a person.
         sense = max(senses, key=lambda sense: (len(set(known) & set(sense.words)), sense.file in _CONCRETE - {PEOPLE}))
         word = lemma.rpartition("_")[2]
         return word, next((above for above in self.above(sense, NOUN) if word in above.words), sense)
 
     def above(self, sense: Synset, kind: str) -> Iterator[Synset]:
-        """Yield all hypernyms of a sense, the nearest first."""
+        """Yield all hypernyms of a sense, nearest first."""
         waiting, seen = list(sense.hypernyms), set()
         while waiting:
             offset = waiting.pop(0)
@@ -113,7 +113,7 @@ class WordNet:
 
 def _database_lines(path: Path) -> Iterator[str]:
     with open(path, encoding="utf-8") as file:
-        yield from (line for line in file if not line.startswith("  "))  # the licence stands at the top, indented
+        yield from (line for line in file if not line.startswith("  "))  # the licence at the top is indented
 
 
 def _read_index(path: Path) -> Iterator[tuple[str, tuple[int, ...]]]:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from captioner.model.draws import Share, drawn
+from captioner.model.draws import drawn
+from captioner.ranks import BatchSlice
 
 
 def plain_dropout(values: Tensor, kept: Tensor, p: float) -> Tensor:
@@ -17,7 +18,7 @@ def plain_dropout(values: Tensor, kept: Tensor, p: float) -> Tensor:
 class ByteDropout(nn.Dropout):
     """`nn.Dropout` in a fifth of its time on a CPU: a random byte decides on each number, so p is rounded to 1/256."""
 
-    def forward(self, values: Tensor, share: Share | None = None) -> Tensor:
+    def forward(self, values: Tensor, share: BatchSlice | None = None) -> Tensor:
         """Drop values with probability p and scale the rest so that the mean stays: any shape -> the same.
 
         share: position of `values` [B, ...] in a batch that processes share.

@@ -1,4 +1,4 @@
-"""What Alembic runs to bring a database up to date: within the transaction that the service has begun."""
+"""Entry point of Alembic: run migrations within the transaction of the service."""
 
 from alembic import context
 

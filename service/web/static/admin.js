@@ -1,4 +1,4 @@
-// What of the API needs the token: data sets, trainings, models.
+// The API operations that need the token: data sets, trainings, models.
 import { Problem } from "./api.js";
 import { readEvents } from "./sse.js";
 import { sendAsAdmin, withToken } from "./token.js";
@@ -34,7 +34,7 @@ export const rollBack = () => post("/api/models/rollback");
 export const deleteModel = (version) => remove(`/api/models/${version}`);
 export const downloadModel = async (version) => (await sendAsAdmin(`/api/models/${version}/bundle.zip`)).blob();
 
-/** Follow a training until it has ended: onChange(document). */
+/** Follow a training until it ends. onChange(document). */
 export async function followTraining(id, onChange) {
   const response = await sendAsAdmin(`/api/trainings/${id}/events`);
   for await (const { event, data } of readEvents(response.body)) {
@@ -42,7 +42,7 @@ export async function followTraining(id, onChange) {
   }
 }
 
-/** Send a zip to `url`: onSent(share) while it goes. fetch tells nothing of what it has sent. */
+/** Upload a zip. onSent(fraction): progress, which fetch does not report. */
 export const sendZip = (url, file, onSent) =>
   withToken(
     (headers) =>
@@ -57,7 +57,7 @@ export const sendZip = (url, file, onSent) =>
           if (request.status < 300) resolve(answer);
           else reject(new Problem(request.status, answer?.detail ?? `The service answered with ${request.status}.`));
         });
-        const broken = "The connection broke off before all of it was sent. Nothing of it was kept: send it again.";
+        const broken = "The connection was lost during the upload. Nothing was stored: send it again.";
         request.addEventListener("error", () => reject(new Problem(0, broken)));
         request.send(file);
       }),
@@ -75,7 +75,7 @@ function parsed(text) {
   }
 }
 
-const pictures = new Map(); // address -> promise of the picture's address in this page
+const pictures = new Map(); // URL -> promise of its object URL
 
 /** Show a picture that needs the token. */
 export async function showPicture(image, url) {
@@ -83,6 +83,6 @@ export async function showPicture(image, url) {
   try {
     image.src = await pictures.get(url);
   } catch {
-    pictures.delete(url); // the page is whole without it
+    pictures.delete(url); // the picture is optional
   }
 }

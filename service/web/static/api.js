@@ -1,8 +1,8 @@
-// The service's HTTP API. Whatever goes wrong is a Problem with a sentence for a person.
+// Client of the HTTP API. Every failure is a Problem with a message for the user.
 import { readEvents } from "./sse.js";
 
 export class Problem extends Error {
-  /** status: 0 where there was no answer. retryAfter: seconds, or null. */
+  /** status: 0 without a response. retryAfter: seconds, or null. */
   constructor(status, detail, retryAfter = null) {
     super(detail);
     this.status = status;
@@ -10,8 +10,8 @@ export class Problem extends Error {
   }
 }
 
-const UNREACHABLE = "The service cannot be reached. See that it is running and that you are connected, then try again.";
-const BROKEN_OFF = "The connection broke off before the caption was complete. Try again.";
+const UNREACHABLE = "The service cannot be reached. Check that it is running and that you are online, then try again.";
+const BROKEN_OFF = "The connection was lost before the caption was complete. Try again.";
 
 /** Upload a photo and follow its caption. onImage({image, grid, warnings}), onWord(word) -> the caption document. */
 export async function captionPhoto(file, { captions, signal, onImage, onWord }) {
@@ -37,7 +37,7 @@ export async function captionPhoto(file, { captions, signal, onImage, onWord }) 
 
 export const getCaption = (id, signal) => json(`/api/captions/${id}`, { signal });
 
-/** What speaks for each word of the `rank`th caption, from 1: {rows, columns, maps}. */
+/** The occlusion maps of the caption of this rank, from 1: {rows, columns, maps}. */
 export const getEvidence = (id, rank, signal) => json(`/api/captions/${id}/evidence?caption=${rank}`, { signal });
 
 export const listCaptions = (page, perPage) => json(`/api/captions?page=${page}&per_page=${perPage}`);
@@ -55,7 +55,7 @@ export const getModel = () => json("/api/models/current");
 
 export const getExamples = () => json("/examples");
 
-/** The file of an example, as if it had been chosen. */
+/** The file of an example, like a chosen file. */
 export async function getExampleFile(example) {
   const blob = await (await send(example.url)).blob();
   return new File([blob], example.name, { type: blob.type });
@@ -65,7 +65,7 @@ async function json(url, options) {
   return (await send(url, options)).json();
 }
 
-/** A request that succeeds, or a Problem. */
+/** Send a request -> its response. Throws a Problem unless it succeeds. */
 export async function send(url, options = {}) {
   let response;
   try {
@@ -81,7 +81,7 @@ export async function send(url, options = {}) {
 export async function problemOf(response) {
   const seconds = Number.parseInt(response.headers.get("Retry-After"), 10);
   const retryAfter = Number.isNaN(seconds) ? null : seconds;
-  const document = await response.json().catch(() => null); // what stands between may answer for the service
+  const document = await response.json().catch(() => null); // a proxy may answer without JSON
   const detail = document?.detail ?? `The service answered with status ${response.status}. Try again in a moment.`;
   return new Problem(response.status, detail, retryAfter);
 }

@@ -1,4 +1,4 @@
-// Photos that neither captioner learned from, with what both say and where they looked.
+// Held-out photos with the captions and attention maps of two captioners.
 import { showPicture } from "./admin.js";
 import { button, element } from "./elements.js";
 import { normalised, paintHeat } from "./heat.js";
@@ -11,8 +11,8 @@ export function showPhotos(list, photos) {
 }
 
 function photoItem(photo) {
-  const people = element("p", {}, element("span", { className: "quiet" }, "A person: "), photo.references[0]);
-  const sides = element("div", { className: "sides" }, side("Before", photo, "old"), side("Now", photo, "new"));
+  const people = element("p", {}, element("span", { className: "quiet" }, "Reference: "), photo.references[0]);
+  const sides = element("div", { className: "sides" }, side("Previous", photo, "old"), side("New", photo, "new"));
   return element("li", {}, people, sides);
 }
 
@@ -36,7 +36,7 @@ function side(title, photo, which) {
     word.addEventListener("pointerenter", () => show(at));
     word.addEventListener("focus", () => show(at));
   });
-  // The word for which it looked most at one place, until another one is asked for.
+  // At first, show the word with the highest peak.
   const peaks = said.words.map(({ alpha }) => Math.max(...alpha.flat()));
   if (words.length) show(peaks.indexOf(Math.max(...peaks)));
   return element(

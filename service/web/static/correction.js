@@ -1,4 +1,4 @@
-// What a person would have said of a photo: kept by the service, shown, taken back.
+// The correction of a caption: show, save, remove.
 import { saveCorrection, takeCorrectionBack } from "./api.js";
 import { showProblem } from "./problem.js";
 
@@ -26,14 +26,14 @@ export function createCorrection(elements, { say, onCorrected }) {
     correct.focus();
   }
 
-  /** Ask the service; where it refuses, say why and keep what was written. */
-  async function change(asked, told) {
+  /** Send a change; on failure, show the problem and keep the text. */
+  async function change(send, message) {
     const changed = entry;
     try {
-      const correction = await asked();
+      const correction = await send();
       changed.correction = correction;
       onCorrected(changed);
-      say(told);
+      say(message);
     } catch (problem) {
       if (changed === entry) showProblem(elements.correctionProblem, problem);
       return;
@@ -50,7 +50,7 @@ export function createCorrection(elements, { say, onCorrected }) {
     correctionText.select();
   });
   takeBack.addEventListener("click", () =>
-    change(() => takeCorrectionBack(entry.id).then(() => null), "Your correction was taken back."),
+    change(() => takeCorrectionBack(entry.id).then(() => null), "Your correction was removed."),
   );
   correctionCancel.addEventListener("click", leave);
   correctionForm.addEventListener("submit", (event) => {

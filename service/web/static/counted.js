@@ -1,6 +1,6 @@
-// Numbers of things in sentences.
+// Numbers with nouns.
 
-/** A number as people write it: 1,200. */
+/** A number with thousands separators: 1,200. */
 export const count = (number) => number.toLocaleString("en");
 
 /** The number and its noun: 1 photo, 1,200 photos. */

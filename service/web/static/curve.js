@@ -1,4 +1,4 @@
-// A line over the epochs of a training.
+// A line chart over the epochs of a training.
 import { element } from "./elements.js";
 
 const WIDTH = 320;
@@ -7,13 +7,13 @@ const HEIGHT = 140;
 /** values: [[epoch, value], …]. */
 export function curve(title, values) {
   const [, last] = values.at(-1) ?? [0, 0];
-  const told = values.length ? `${title} ${last.toFixed(3)}` : title;
+  const text = values.length ? `${title} ${last.toFixed(3)}` : title;
   const picture = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img" });
   picture.setAttribute("aria-label", values.map(([epoch, value]) => `epoch ${epoch}: ${value.toFixed(3)}`).join(", "));
   picture.append(svg("path", { class: "axis", d: `M0 ${HEIGHT}H${WIDTH}` }));
   const points = placed(values);
   if (points.length > 1) picture.append(svg("path", { class: "line", d: `M${points.join("L")}` }));
-  return element("div", { className: "curve" }, element("p", { className: "label" }, told), picture);
+  return element("div", { className: "curve" }, element("p", { className: "label" }, text), picture);
 }
 
 function placed(values) {

@@ -1,4 +1,4 @@
-// Elements that stand in the page, and those that scripts make.
+// Access to elements of the page, and creation of new ones.
 
 /** The elements with an id: `some-id` is called someId. */
 export const elementsById = () =>
@@ -9,14 +9,14 @@ export const elementsById = () =>
     ]),
   );
 
-/** An element with these properties, as JavaScript names them, and these children: elements or texts. */
+/** Create an element with DOM properties and children (elements or strings). */
 export function element(name, properties = {}, ...children) {
   const made = Object.assign(document.createElement(name), properties);
   made.append(...children);
   return made;
 }
 
-/** A button that does something when it is pressed. */
+/** Create a button that calls `act` when pressed. */
 export function button(properties, act, ...children) {
   const made = element("button", { type: "button", ...properties }, ...children);
   made.addEventListener("click", act);

@@ -1,10 +1,10 @@
-// The example photos under the invitation.
+// The example photos on the start page.
 import { getExampleFile, getExamples } from "./api.js";
 import { button, element } from "./elements.js";
 
 /** onPhoto(file, credit); onProblem(problem). */
 export async function showExamples({ examples, exampleList, exampleCredits }, { onPhoto, onProblem }) {
-  const listed = await getExamples().catch(() => []); // the page is whole without them
+  const listed = await getExamples().catch(() => []); // examples are optional
   exampleList.replaceChildren(...listed.map((example) => item(example, onPhoto, onProblem)));
   exampleCredits.textContent = `Photos: ${[...new Set(listed.map(credit))].join("; ")}.`;
   examples.hidden = listed.length === 0;

@@ -1,8 +1,8 @@
-// Numbers as people read them.
+// Numbers formatted for the page.
 import { EVIDENCE } from "./kinds.js";
 import { WORDINGS } from "./verdict.js";
 
-/** A probability in per cent, with as many digits as tell something: 62 %, 3.1 %, 0.28 %, 0.006 %. */
+/** A probability in per cent with two significant digits: 62 %, 3.1 %, 0.28 %, 0.006 %. */
 export function percent(probability) {
   const value = 100 * probability;
   if (value >= 99.5 && value < 100) return "over 99 %";
@@ -12,49 +12,48 @@ export function percent(probability) {
   return `${Number(value.toPrecision(2))} %`;
 }
 
-const ALL_OVER = 0.4; // a map over more than this share of the photo points at nothing
+const ALL_OVER = 0.4; // a map over more than this share of the photo counts as spread out
 
 /**
- * “62 % sure · looked 0.48”, or, of a word that shows its evidence, “62 % sure · bright: what speaks for “dog””; and of
- * one whose map points at nothing, that it does not. Of a caption with a confidence, its `judged` words say “likely”
- * instead, and words without content nothing: the figures are in the details.
+ * “62 % sure · gate 0.48” or, for an occlusion map, “62 % sure · bright: “dog” depends on it”, with a note if the map is
+ * spread out. Words of a caption with a confidence (`judged`) get “likely” instead of numbers, which the table has.
  */
 export function wordFigures(word) {
-  if (word.judged) return [WORDINGS[word.wording], whereFigures(word)].filter(Boolean).join(" · ") || "claims nothing";
+  if (word.judged) return [WORDINGS[word.wording], whereFigures(word)].filter(Boolean).join(" · ") || "not rated";
   return `${percent(word.probability)} sure · ${word.kind === EVIDENCE ? evidenceFigures(word) : lookedFigures(word)}`;
 }
 
-/** Where a word points, without figures; "" where the map tells it. */
+/** A note on the map of a word, without numbers; "" if there is none. */
 function whereFigures(word) {
   if (word.kind === EVIDENCE) return evidenceFigures(word);
   if (word.map_of === "label") return labelFigures(word);
-  const nowhere = word.spread > ALL_OVER ? "looked nowhere in particular" : "";
+  const nowhere = word.spread > ALL_OVER ? "attention spread out" : "";
   return [nowhere, word.label ? `named by the label “${word.label}”` : ""].filter(Boolean).join(", ");
 }
 
 function lookedFigures({ gate, spread, label, map_of }) {
   const named = label ? ` · named by the label “${label}”` : "";
   if (map_of === "label") return labelFigures({ label });
-  return `looked ${gate.toFixed(2)}${spread > ALL_OVER ? ", nowhere in particular" : ""}${named}`;
+  return `gate ${gate.toFixed(2)}${spread > ALL_OVER ? ", attention spread out" : ""}${named}`;
 }
 
 function labelFigures({ label }) {
-  return `bright: where the label “${label}” lies`;
+  return `bright: the label “${label}”`;
 }
 
 function evidenceFigures({ text, map }) {
-  if (spreadOf(map) > ALL_OVER) return `no place in particular speaks for “${text}”`;
-  return `bright: what speaks for “${text}”`;
+  if (spreadOf(map) > ALL_OVER) return `“${text}” depends on no location in particular`;
+  return `bright: “${text}” depends on it`;
 }
 
-/** Over which share of the places a map is spread, 0 to 1: as `spread` of the API, which is that of the attention. */
+/** The share of the grid that a map covers, 0 to 1: like `spread` of the API, which is for attention. */
 function spreadOf(map) {
   const shares = map.flat().filter((share) => share > 0);
   const entropy = -shares.reduce((sum, share) => sum + share * Math.log(share), 0);
   return Math.exp(entropy) / map.flat().length;
 }
 
-/** A time of the service, as a person near it would say it. */
+/** A time of the service, in the local format and time zone. */
 export function when(text) {
   return new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" }).format(new Date(text));
 }

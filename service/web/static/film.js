@@ -1,17 +1,17 @@
-// The words of a caption one after the other, like a film.
+// Plays the words of a caption one after the other.
 
 const PACE_MS = 950;
-const FIRST_PACE_MS = 420; // while the words come in
+const FIRST_PACE_MS = 420; // while words arrive
 
 /**
- * count(): words there are now; show(index): show one, null at the end; onChange(playing).
- * `follow` plays words as they arrive and ends after the last once `complete` was called.
+ * count(): number of words so far; show(index): show one, null at the end; onChange(playing).
+ * `follow` plays words as they arrive, and ends after the last word once `complete` was called.
  */
 export function createFilm({ count, show, onChange }) {
   let timer = 0;
   let index = -1;
   let pace = PACE_MS;
-  let open = false; // more words may come
+  let open = false; // more words may arrive
   let playing = false;
 
   function step() {
@@ -43,7 +43,7 @@ export function createFilm({ count, show, onChange }) {
   return {
     stop,
     isPlaying: () => playing,
-    /** Play from where it was paused, or from the first word. */
+    /** Play from the paused word, or from the first. */
     play: () => start(index >= 0 && index + 1 < count() ? index : 0, PACE_MS, false),
     follow: () => start(0, FIRST_PACE_MS, true),
     complete: () => (open = false),

@@ -1,15 +1,15 @@
-// The grid that warms up where a person points, before there is a photo: what the page does, without a word.
+// Animated grid on the start page that glows under the pointer.
 import { normalised, paintHeat } from "./heat.js";
 
 const COLUMNS = 25; // on a wide stage; cells of 30 to 48 pixels
 const FRAME_MS = 33;
-const PEAK = 0.62; // of the colour map: what is written over it must stay readable
+const PEAK = 0.62; // of the colour map, so that the text over it stays readable
 
-/** Draw on a canvas that fills `stage`. It wanders until the pointer comes, and rests where motion is unwanted. */
+/** Draw on a canvas that fills `stage`. The glow wanders without a pointer, and rests with reduced motion. */
 export function createGlow(canvas, stage) {
   const still = matchMedia("(prefers-reduced-motion: reduce)");
-  const isHigh = () => stage.clientHeight > stage.clientWidth; // then the words stand below, not beside
-  let [x, y] = isHigh() ? [0.7, 0.14] : [0.78, 0.4]; // where it is warmest, as shares of the stage
+  const isHigh = () => stage.clientHeight > stage.clientWidth; // then the text is below, not beside
+  let [x, y] = isHigh() ? [0.7, 0.14] : [0.78, 0.4]; // the centre of the glow, in fractions of the stage
   const isHidden = () => stage.offsetParent === null;
   let target = null;
   let running = 0;
@@ -21,7 +21,7 @@ export function createGlow(canvas, stage) {
     const rows = Math.max(4, Math.round(stage.clientHeight / cell));
     stage.style.setProperty("--columns", String(columns));
     stage.style.setProperty("--rows", String(rows));
-    Object.assign(canvas, { width: columns, height: rows }); // one pixel a cell: the browser scales it up
+    Object.assign(canvas, { width: columns, height: rows }); // one pixel per cell, scaled up by the browser
     const spread = 0.032 * Math.max(1, stage.clientHeight / stage.clientWidth);
     const map = normalised(bump(rows, columns, stage.clientWidth / stage.clientHeight, spread));
     const frame = { width: columns, height: rows, seen_box: [0, 0, columns, rows] };
@@ -69,5 +69,5 @@ export function createGlow(canvas, stage) {
   addEventListener("dragover", follow);
   stage.addEventListener("pointerleave", () => (target = null));
   still.addEventListener("change", run);
-  new ResizeObserver(run).observe(stage); // also when it comes back into sight
+  new ResizeObserver(run).observe(stage); // also when it becomes visible again
 }

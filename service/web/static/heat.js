@@ -1,23 +1,23 @@
-// An attention map as colours over a photo: the same placing, blending and colours as captioner/overlays.py.
+// Draws a map over a photo, with the geometry, interpolation and colours of captioner/overlays.py.
 //
 // A frame is {width, height, seen_box: [left, top, right, bottom]} in pixels of the upright photo; cell (row, column)
-// of a map covers its share of seen_box.
+// of a map covers its part of seen_box.
 import { INFERNO } from "./inferno.js";
 
-const UNSEEN = [16, 10, 26, 115]; // red, green, blue, opacity of what the model did not see
+const UNSEEN = [16, 10, 26, 115]; // red, green, blue, opacity outside the model's input
 
-/** A map scaled so that its peak is 1. */
+/** A map scaled to a maximum of 1. */
 export function normalised(map) {
   const peak = Math.max(...map.map((row) => Math.max(...row)), Number.MIN_VALUE);
   return map.map((row) => row.map((value) => value / peak));
 }
 
-/** A map between two others of one grid: share 0 is the first, 1 the second. */
+/** Interpolate two maps of the same grid: share 0 is the first, 1 the second. */
 export function blended(first, second, share) {
   return second.map((row, r) => row.map((value, c) => (1 - share) * (first ? first[r][c] : 0) + share * value));
 }
 
-/** Paint a map (its values 0 to 1), or without one only what lies outside seen_box, over all of a canvas. */
+/** Paint a map (values 0 to 1) on a canvas; without a map, only the area outside seen_box. */
 export function paintHeat(canvas, cells, frame, { smooth, opacity }) {
   const { width, height } = canvas;
   const context = canvas.getContext("2d");
@@ -43,7 +43,7 @@ export function paintHeat(canvas, cells, frame, { smooth, opacity }) {
   context.putImageData(picture, 0, 0);
 }
 
-/** For each pixel along one axis: the cell before it, the share of the next one, and whether the model saw it. */
+/** For each pixel along one axis: the cell before it, the weight of the next one, and whether it is in seen_box. */
 function axis(pixels, length, start, end, cells, smooth) {
   const first = new Int32Array(pixels);
   const blend = new Float32Array(pixels);
@@ -55,7 +55,7 @@ function axis(pixels, length, start, end, cells, smooth) {
       const centre = clamp(position - 0.5, 0, cells - 1);
       first[pixel] = Math.min(Math.floor(centre), Math.max(cells - 2, 0));
       const share = centre - first[pixel];
-      blend[pixel] = share * share * (3 - 2 * share); // level at the centres of cells: no creases
+      blend[pixel] = share * share * (3 - 2 * share); // flat at the centres of cells, so there are no creases
     } else {
       first[pixel] = clamp(Math.floor(position), 0, cells - 1);
     }
@@ -70,7 +70,7 @@ function mixedRow(cells, rows, y) {
   return share === 0 ? upper : upper.map((value, column) => value + (lower[column] - value) * share);
 }
 
-/** The 256 colours as pixels, each as opaque as it is hot. */
+/** The 256 colours as pixels; opacity grows with the value. */
 function shadesOf(opacity) {
   return Uint32Array.from({ length: 256 }, (_, level) =>
     packed([...INFERNO.subarray(3 * level, 3 * level + 3), Math.round(255 * opacity * (level / 255) ** 0.75)]),

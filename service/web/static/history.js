@@ -1,4 +1,4 @@
-// What was captioned before: newest first, some at a time, each to open and to delete.
+// The history of captions, newest first, in pages; each can be opened and deleted.
 import { listCaptions } from "./api.js";
 import { button, element } from "./elements.js";
 import { when } from "./figures.js";
@@ -7,18 +7,18 @@ import { sendAsAdmin } from "./token.js";
 
 const PER_PAGE = 12;
 
-/** say(text): to people who listen to the page. onDeleted(id). */
+/** say(text): announces it to screen readers. onDeleted(id). */
 export function createHistory({ historyList, historyMore, historyEmpty, historyProblem, historyHeading }, actions) {
-  const cards = new Map(); // id -> its list item
+  const cards = new Map(); // id -> list item
   let total = 0;
-  let current = null; // the id of what the page shows
+  let current = null; // the id of the shown caption
 
   function show() {
     historyEmpty.hidden = total > 0;
     historyMore.hidden = cards.size >= total;
   }
 
-  /** Entries may have come and gone since the last page: what is on the page already is passed over. */
+  /** Load more entries; skip the ones already listed, as pages shift when entries are added or deleted. */
   async function more() {
     showProblem(historyProblem, null);
     try {
@@ -54,7 +54,7 @@ export function createHistory({ historyList, historyMore, historyEmpty, historyP
     try {
       await sendAsAdmin(`/api/captions/${id}`, { method: "DELETE" });
     } catch (problem) {
-      if (problem.status !== 404) return void showProblem(historyProblem, problem); // gone already is gone
+      if (problem.status !== 404) return void showProblem(historyProblem, problem); // already deleted
     }
     const next = card.nextElementSibling ?? card.previousElementSibling;
     card.remove();
@@ -73,19 +73,19 @@ export function createHistory({ historyList, historyMore, historyEmpty, historyP
 
   return {
     load: more,
-    /** An entry that was just made. */
+    /** Add a new entry. */
     add(document) {
       if (cards.has(document.id)) return;
       historyList.prepend(newCard(document));
       total += 1;
       show();
     },
-    /** An entry whose correction changed. */
+    /** Update an entry whose correction changed. */
     update(document) {
       const text = cards.get(document.id)?.querySelector(".card-text");
       if (text) text.textContent = textOf(document);
     },
-    /** What the page shows; null: none of these. */
+    /** Mark the shown entry; null: none. */
     mark(id) {
       current = id;
       for (const [other, card] of cards) markCard(other, card);

@@ -1,4 +1,4 @@
-// The colour map inferno of matplotlib (CC0): 256 colours from cold to hot, six hex digits each.
+// The colour map inferno of matplotlib (CC0): 256 colours from low to high, six hex digits each.
 const HEX =
   "00000401000501010601010802010a02020c02020e03021004031204031405041706041907051b08051d09061f0a0722" +
   "0b07240c08260d08290e092b10092d110a30120a32140b34150b37160b39180c3c190c3e1b0c411c0c431e0c451f0c48" +
@@ -17,5 +17,5 @@ const HEX =
   "f9cb35f8cd37f8cf3af7d13df7d340f6d543f6d746f5d949f5db4cf4dd4ff4df53f4e156f3e35af3e55df2e661f2e865" +
   "f2ea69f1ec6df1ed71f1ef75f1f179f2f27df2f482f3f586f3f68af4f88ef5f992f6fa96f8fb9af9fc9dfafda1fcffa4";
 
-/** Red, green, blue of each colour, one after the other: 768 bytes. */
+/** Red, green, blue of all colours: 768 bytes. */
 export const INFERNO = Uint8Array.from({ length: 768 }, (_, at) => parseInt(HEX.slice(2 * at, 2 * at + 2), 16));

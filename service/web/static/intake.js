@@ -1,12 +1,12 @@
-// The ways in which a photo comes to the page: chosen, taken, dropped, pasted.
+// Photo input: choose, take, drop, paste.
 import { watchDrops } from "./drops.js";
 
-/** Photos whose type many systems do not know. */
+/** Extensions of photos for which many systems have no MIME type. */
 const PHOTO_NAME = /\.(heic|heif|hif|avif|jxl)$/i;
 
 export function createIntake({ file, camera, choosers, cameraButton }, onPhoto) {
   for (const button of choosers) button.addEventListener("click", () => file.click());
-  cameraButton.hidden = navigator.maxTouchPoints === 0; // what is held in a hand has a camera
+  cameraButton.hidden = navigator.maxTouchPoints === 0; // touch devices have a camera
   cameraButton.addEventListener("click", () => camera.click());
   for (const input of [file, camera]) {
     input.addEventListener("change", () => {
@@ -18,7 +18,7 @@ export function createIntake({ file, camera, choosers, cameraButton }, onPhoto) 
 
   watchDrops((files) => take(files, onPhoto));
   addEventListener("paste", (event) => {
-    const writing = event.target.closest?.("input, textarea"); // there a text is meant, even if a picture comes with it
+    const writing = event.target.closest?.("input, textarea"); // there the text is meant
     if (event.clipboardData?.files.length && !writing) {
       event.preventDefault();
       take(event.clipboardData.files, onPhoto);
@@ -26,7 +26,7 @@ export function createIntake({ file, camera, choosers, cameraButton }, onPhoto) 
   });
 }
 
-/** Of several files the first picture, or else the first: what it is, the service will tell. */
+/** Take the first image of several files, or else the first file, which the service then checks. */
 function take(files, onPhoto) {
   const photo = [...files].find((file) => file.type.startsWith("image/") || PHOTO_NAME.test(file.name)) ?? files[0];
   if (photo) onPhoto(photo);

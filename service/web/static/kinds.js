@@ -1,7 +1,7 @@
-// The kinds of map that a word can show, by the names that the API gives them.
+// The kinds of map of a word, by their names in the API.
 
-/** Where the model looked before it chose the word. */
+/** The attention weights that led to the word. */
 export const ATTENTION = "attention";
 
-/** What speaks for the word, worked out once it is known. */
+/** The occlusion map of the chosen word. */
 export const EVIDENCE = "evidence";

@@ -1,4 +1,4 @@
-// How the maps are drawn, remembered where the browser lets us.
+// The style of the maps, stored in the browser if possible.
 
 const KEY = "captioner.look";
 const DEFAULT = { smooth: true, opacity: 0.6 };
@@ -9,7 +9,7 @@ function readLook() {
     const known = typeof smooth === "boolean" && typeof opacity === "number";
     if (known && opacity >= 0 && opacity <= 1) return { smooth, opacity };
   } catch {
-    // No storage, or not what this page wrote.
+    // No storage, or foreign content.
   }
   return DEFAULT;
 }
@@ -18,11 +18,11 @@ function keepLook(look) {
   try {
     localStorage.setItem(KEY, JSON.stringify(look));
   } catch {
-    // Then it lasts as long as the page.
+    // Without storage, the style lasts as long as the page.
   }
 }
 
-/** Wire the toggle and the slider; onChange(look) also at once. */
+/** Connect the toggle and the slider. onChange(look): also called at once. */
 export function createLookControls(radios, slider, onChange) {
   let look = readLook();
   const change = (part) => {

@@ -1,4 +1,4 @@
-// The page: what is shown, and what leads from one view to the next.
+// The main page: its views and the transitions between them.
 import { captionPhoto, getCaption, Problem } from "./api.js";
 import { elementsById } from "./elements.js";
 import { showExamples } from "./examples.js";
@@ -40,16 +40,16 @@ const history = createHistory(byId, {
   onDeleted: (id) => location.hash.slice(1) === id && goHome(),
 });
 
-let current = new AbortController(); // of what the page is busy with
+let current = new AbortController(); // aborts the current request
 let photoUrl = null;
 let stopWaiting = () => {};
 
-/** To people who listen to the page. */
+/** Announce a text to screen readers. */
 function say(text) {
   byId.status.textContent = text;
 }
 
-/** Leave what is on the page, and whatever it still waits for. */
+/** Close the current view and abort its requests. */
 function leave() {
   current.abort();
   current = new AbortController();
@@ -79,7 +79,7 @@ function showProgress(text) {
   byId.progress.hidden = text === "";
 }
 
-/** Show a photo and caption it. credit: a line on whose photo it is. */
+/** Show a photo and caption it. credit: a line that names the author. */
 function takePhoto(file, credit = "") {
   leave();
   URL.revokeObjectURL(photoUrl);
@@ -88,13 +88,13 @@ function takePhoto(file, credit = "") {
   viewer.open(photoUrl);
   byId.credit.textContent = credit;
   byId.credit.hidden = credit === "";
-  window.history.pushState(null, "", location.pathname); // so that Back leads to what was there before
+  window.history.pushState(null, "", location.pathname); // so that Back returns to the previous view
   history.mark(null);
   goToResult();
   if (file.size > maxUpload * 1_000_000) {
     const size = (file.size / 1_000_000).toFixed(1);
-    const limit = `at most ${maxUpload} MB are taken`;
-    const detail = `The photo has ${size} MB, and ${limit}: make it smaller, or choose another.`;
+    const limit = `the limit is ${maxUpload} MB`;
+    const detail = `The photo has ${size} MB, but ${limit}: make it smaller, or choose another.`;
     return showFailure(new Problem(413, detail), null);
   }
   caption(file, true);
@@ -114,7 +114,7 @@ async function caption(file, firstTime) {
       onImage({ image, grid, warnings }) {
         viewer.setFrame(image, grid);
         result.warn(warnings);
-        showProgress("Looking at it…");
+        showProgress("Captioning the photo…");
       },
       onWord(word) {
         showProgress("");
@@ -137,27 +137,27 @@ async function caption(file, firstTime) {
   }
 }
 
-/** A caption for people who listen, with the reasons to doubt it. */
+/** The text for screen readers: the warnings, the caption, its verdict. */
 function spoken(entry) {
   const verdict = verdictOf(entry, entry.labels);
   const caption = `Caption: ${entry.caption}${verdict && "."}`;
   return [...entry.warnings.map(({ message }) => message), caption, verdict].filter(Boolean).join(" ");
 }
 
-/** Say what went wrong. again: what to do once more, or null; by itself after Retry-After, but only once. */
+/** Show a failure. again: the action to retry, or null. byItself: retry once after Retry-After. */
 function showFailure(problem, again, byItself = false) {
   showProgress("");
   if (!(problem instanceof Problem)) console.error(problem);
-  const known = problem instanceof Problem ? problem : new Problem(0, "The page failed here. Try another photo.");
+  const known = problem instanceof Problem ? problem : new Problem(0, "The page failed. Try another photo.");
   viewer.fail();
   const ways = [["Another photo", choose]];
-  if (again) ways.splice(isOfThePhoto(known) ? 1 : 0, 0, ["Try again", again]); // the likelier way out comes first
+  if (again) ways.splice(isOfThePhoto(known) ? 1 : 0, 0, ["Try again", again]); // the more useful action first
   const actions = Object.fromEntries(ways);
   const until = again && byItself && known.status === 503 ? known.retryAfter : null;
   stopWaiting = showProblem(byId.problem, known, { actions, until, retry: again });
 }
 
-/** Whether the photo itself is what is wrong, so that the same one will hardly do. */
+/** Whether the photo itself is the problem, so that a retry will not help. */
 function isOfThePhoto(problem) {
   return [413, 415, 422].includes(problem.status);
 }
@@ -166,7 +166,7 @@ function choose() {
   byId.file.click();
 }
 
-/** Open what was captioned before. */
+/** Open a stored caption. */
 async function openEntry(id) {
   const signal = leave();
   showView("result");
@@ -194,7 +194,7 @@ function goHome() {
   followAddress();
 }
 
-/** The address says which caption is shown: #ID, or none. */
+/** Show the caption of the URL: #ID, or none. */
 function followAddress() {
   const id = location.hash.slice(1);
   if (/^[0-9a-f]{32}$/.test(id)) openEntry(id);

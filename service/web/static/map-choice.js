@@ -1,19 +1,19 @@
-// The choice of what the words show: where the model looked for each, or what speaks for it.
+// The choice of the maps: attention or occlusion maps.
 import { getEvidence } from "./api.js";
 import { ATTENTION, EVIDENCE } from "./kinds.js";
 import { showProblem } from "./problem.js";
 
 const SHOWN = {
-  [ATTENTION]: "Each word now shows where the model looked.",
-  [EVIDENCE]: "Each word now shows what speaks for it.",
+  [ATTENTION]: "Each word now shows its attention map.",
+  [EVIDENCE]: "Each word now shows its occlusion map.",
 };
 
 /**
- * onMaps(kind, maps): the words are to show this kind; maps: of evidence, [T][H][W].
- * say(text): to people who listen to the page.
+ * onMaps(kind, maps): show this kind on the words; maps: occlusion maps [T][H][W], or null for attention.
+ * say(text): announces it to screen readers.
  */
 export function createMapChoice({ mapsAttention, mapsEvidence, mapsLoading, mapsProblem }, { say, onMaps }) {
-  const found = new Map(); // rank -> the evidence of that caption
+  const found = new Map(); // rank -> occlusion maps of that caption
   let entryId = null;
   let rank = 1;
   let waiting = new AbortController();
@@ -38,7 +38,7 @@ export function createMapChoice({ mapsAttention, mapsEvidence, mapsLoading, maps
     showProblem(mapsProblem, problem);
   }
 
-  /** The evidence of the caption that is shown, asked of the service once; until it is there the page says so. */
+  /** Load the occlusion maps of the shown caption once, with a loading message. */
   async function load() {
     const signal = leave();
     const asked = rank;
@@ -63,14 +63,14 @@ export function createMapChoice({ mapsAttention, mapsEvidence, mapsLoading, maps
   });
 
   return {
-    /** Captions of another photo, or with null of none: they begin with where the model looked. */
+    /** Open the captions of another photo; null: none. They start with attention. */
     open(id) {
       leave();
       found.clear();
       [entryId, rank] = [id, 1];
       mapsAttention.checked = true;
     },
-    /** Another caption of the photo, from 1, which shows where the model looked: what was chosen holds for it, too. */
+    /** Select another caption of the photo, by rank from 1, and apply the chosen kind of map to it. */
     select(newRank) {
       leave();
       rank = newRank;

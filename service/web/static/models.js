@@ -1,4 +1,4 @@
-// The captioners that there are: which one serves, how they score, and what can be done to each.
+// The table of captioners: the one in use, scores, actions.
 import { counted } from "./counted.js";
 import { button, element } from "./elements.js";
 import { when } from "./figures.js";

@@ -1,6 +1,6 @@
-// Which cell of the grid lies under a place of the photo, and where a cell lies.
+// Conversion between points of the photo and cells of the grid.
 
-/** The cell [row, column] at a point, both as shares of the photo's size; null where the model did not see. */
+/** The cell [row, column] at a point, in fractions of the photo's size; null outside the model's input. */
 export function cellAt(frame, grid, x, y) {
   const [left, top, right, bottom] = frame.seen_box;
   const column = Math.floor(((x * frame.width - left) / (right - left)) * grid[1]);
@@ -8,7 +8,7 @@ export function cellAt(frame, grid, x, y) {
   return row >= 0 && row < grid[0] && column >= 0 && column < grid[1] ? [row, column] : null;
 }
 
-/** Where a cell lies: {left, top, width, height} in shares of the photo's size. */
+/** The box of a cell: {left, top, width, height} in fractions of the photo's size. */
 export function cellBox(frame, grid, [row, column]) {
   const [left, top, right, bottom] = frame.seen_box;
   const width = (right - left) / grid[1];
@@ -23,7 +23,7 @@ export function cellBox(frame, grid, [row, column]) {
 
 const STEPS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
 
-/** The cell that an arrow key leads to, the middle one where there was none; null for any other key. */
+/** The next cell for an arrow key; the middle one if there is none yet; null for other keys. */
 export function cellAfter(key, frame, grid, cell) {
   if (!(key in STEPS)) return null;
   const [rows, columns] = inPhoto(frame, grid);
@@ -31,7 +31,7 @@ export function cellAfter(key, frame, grid, cell) {
   return [within(cell[0] + STEPS[key][0], rows), within(cell[1] + STEPS[key][1], columns)];
 }
 
-/** First and last row and column that touch the photo: seen_box may reach past it. */
+/** First and last row and column that overlap the photo: seen_box can exceed it. */
 function inPhoto(frame, grid) {
   const [left, top, right, bottom] = frame.seen_box;
   return [

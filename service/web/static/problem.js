@@ -1,10 +1,10 @@
-// What went wrong, in a region that is read out at once, with what can be done about it.
+// Error messages in an alert region, with buttons for what to do.
 import { counted } from "./counted.js";
 import { button, element } from "./elements.js";
 
 /**
- * Show a problem, or with null none. actions: {label: function}. until: seconds after which `retry` is called by
- * itself. Returns a function that ends the waiting.
+ * Show a problem; null clears it. actions: {label: function}. until: seconds after which `retry` is called
+ * automatically. Returns a function that stops the countdown.
  */
 export function showProblem(region, problem, { actions = {}, until = null, retry = null } = {}) {
   region.replaceChildren();
@@ -19,9 +19,9 @@ export function showProblem(region, problem, { actions = {}, until = null, retry
   return stop;
 }
 
-/** Say once when it will be tried again; the seconds that pass are for the eye alone. */
+/** Count down to the retry; screen readers announce it once. */
 function countDown(box, seconds, retry) {
-  const spoken = element("span", { className: "unseen" }, `It will be tried again in ${counted(seconds, "second")}.`);
+  const spoken = element("span", { className: "unseen" }, `Trying again in ${counted(seconds, "second")}.`);
   const visible = element("span", {}, waiting(seconds));
   visible.setAttribute("aria-hidden", "true");
   box.querySelector(".problem-text").after(element("p", { className: "problem-wait" }, spoken, visible));
@@ -36,5 +36,5 @@ function countDown(box, seconds, retry) {
 }
 
 function waiting(seconds) {
-  return `Trying again by itself in ${seconds} s.`;
+  return `Trying again in ${seconds} s.`;
 }

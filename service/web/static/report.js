@@ -1,33 +1,8 @@
-// What was found in a data set, for a person to read.
+// The inspection report of a data set.
 import { showPicture } from "./admin.js";
 import { count, counted } from "./counted.js";
 import { element } from "./elements.js";
 
-const KINDS = {
-  bad_entry: "refused lines and entries",
-  empty_caption: "empty captions",
-  no_caption: "placeholders in place of a caption, left out",
-  rejected_caption: "captions that their data set marks as rejected, left out",
-  precanned_caption: "captions that their data set marks as precanned, left out",
-  cleaned_caption: "captions cleaned of HTML, escapes or invisible characters, and used",
-  doubtful_caption: "captions that look wrong, and are used",
-  repeated_entry: "repeated lines and entries",
-  unknown_image: "lines about unknown photos",
-  missing_image: "captions without their photo",
-  found_elsewhere: "photos found by another name or in another folder, and used",
-  same_name: "names that several photos have, of which the first is used",
-  other_case: "photos named with other capitals, used all the same",
-  unreadable_image: "photos that cannot be read",
-  cut_short_image: "photos whose files are cut short, and are used",
-  uncaptioned_image: "photos without captions",
-  two_splits: "lines that put a photo into a second split",
-  repeated_id: "repeated ids",
-  other_id_type: "ids that are numbers in one place and text in another, and are used",
-  stray_sidecar: "texts without a photo",
-  unused_column: "columns of captions that are not used",
-  unused_file: "files that are not used",
-  ignored_file: "files that systems leave behind, passed over",
-};
 const share = (value) => (value > 0 && value < 0.01 ? "under 1 %" : `${Math.round(100 * value)} %`);
 
 export function showReport(place, { name, usable, report }) {
@@ -44,7 +19,7 @@ export function showReport(place, { name, usable, report }) {
 }
 
 function verdict(usable) {
-  const text = usable ? "It can be trained on." : "It cannot be trained on.";
+  const text = usable ? "It can be used for training." : "It cannot be used for training.";
   return element("p", { className: usable ? "verdict" : "verdict bad" }, text);
 }
 
@@ -54,16 +29,16 @@ function list(className, texts) {
 
 function facts({ total, words, languages, rare_words: rare, unknown_words: unknown, format, drawn_splits: drawn }) {
   const rows = [
-    ["Holds", `${counted(total.images, "photo")}, ${counted(total.captions, "caption")}`],
-    ["Read as", `${format}, ${drawn ? "splits drawn by photo, as it has none" : "with its own splits"}`],
+    ["Contents", `${counted(total.images, "photo")}, ${counted(total.captions, "caption")}`],
+    ["Format", `${format}, ${drawn ? "splits drawn by photo" : "with its own splits"}`],
     ["Languages", languages.map(([code, part]) => `${languageName(code)} ${share(part)}`).join(", ") || "unknown"],
-    ["Words", `${count(words.vocabulary)} different ones, ${words.per_caption.mean.toFixed(1)} in a caption`],
+    ["Words", `${count(words.vocabulary)} different, ${words.per_caption.mean.toFixed(1)} per caption`],
   ];
-  if (rare) rows.push(["Rare words", rareWords(rare)]); // a report of before it was measured has none
+  if (rare) rows.push(["Rare words", rareWords(rare)]); // missing in old reports
   if (unknown) {
     const most = unknown.most_frequent.slice(0, 10).map(([word, times]) => `${word} (${count(times)})`);
-    const told = `${count(unknown.words)}, ${share(unknown.share)} of all${most.length ? `: ${most.join(", ")}` : ""}`;
-    rows.push(["New words", told]);
+    const text = `${count(unknown.words)}, ${share(unknown.share)} of all${most.length ? `: ${most.join(", ")}` : ""}`;
+    rows.push(["New words", text]);
   }
   return element("dl", { className: "facts" }, ...rows.flatMap(([name, value]) => [
     element("dt", {}, name),
@@ -95,22 +70,20 @@ function splits(report) {
 }
 
 function problems(report) {
-  const { counts } = report;
-  const groups = [
-    ["groups of the same photo in two splits", counts.leaks, report.leaks.map(together)],
-    ["photos that are there more than once", counts.same_images, report.same_images.map(together)],
-    ["groups of photos that look alike", counts.similar_images, report.similar_images.map(together)],
-    ["captions that are there more than once", counts.repeated_captions, report.repeated_captions.map(
-      ({ text, count: times }) => `${counted(times, "time")}: “${text}”`)],
-    ...Object.keys({ ...KINDS, ...report.problem_counts }).map((kind) => [
-      KINDS[kind] ?? kind.replaceAll("_", " "),
-      report.problem_counts[kind] ?? 0,
-      report.problems.filter((problem) => problem.kind === kind).map(place),
-    ]),
-  ];
-  return groups.filter(([, number]) => number > 0).map(([heading, number, texts]) => {
-    const more = number > texts.length ? [`and ${count(number - texts.length)} more`] : [];
-    return element("details", {}, element("summary", {}, `${heading[0].toUpperCase()}${heading.slice(1)}: ${count(number)}`), list("", [...texts, ...more]));
+  const { counts, problem_counts: problemCounts, headings = {} } = report; // reports of earlier versions have no headings
+  const numbers = { ...counts, ...problemCounts };
+  const texts = {
+    leaks: report.leaks.map(together),
+    same_images: report.same_images.map(together),
+    similar_images: report.similar_images.map(together),
+    repeated_captions: report.repeated_captions.map(
+      ({ text, count: times }) => `${counted(times, "time")}: “${text}”`),
+  };
+  return Object.keys({ ...headings, ...numbers }).filter((name) => numbers[name] > 0).map((name) => {
+    const shown = texts[name] ?? report.problems.filter(({ kind }) => kind === name).map(place);
+    const heading = headings[name] ?? name.replaceAll("_", " ");
+    const more = numbers[name] > shown.length ? [`and ${count(numbers[name] - shown.length)} more`] : [];
+    return element("details", {}, element("summary", {}, `${heading[0].toUpperCase()}${heading.slice(1)}: ${count(numbers[name])}`), list("", [...shown, ...more]));
   });
 }
 

@@ -1,4 +1,4 @@
-// A caption document on the page: the captions to choose from, what can be kept of it, its correction.
+// A caption document on the page: its captions, links to save, and correction.
 import { createCorrection } from "./correction.js";
 import { button, element } from "./elements.js";
 import { percent } from "./figures.js";
@@ -8,16 +8,16 @@ import { createVerdict, isJudged, WORDINGS } from "./verdict.js";
 
 const LABELS = {
   [ATTENTION]: {
-    words: "The words of the caption: each shows where the model looked",
-    places: "Places in the photo: move with the arrow keys to hear which words looked there",
+    words: "The words of the caption: each shows its attention map",
+    places: "Grid over the photo: move with the arrow keys to hear which words attend there",
   },
   [EVIDENCE]: {
-    words: "The words of the caption: each shows what speaks for it",
-    places: "Places in the photo: move with the arrow keys to hear which words they speak for",
+    words: "The words of the caption: each shows its occlusion map",
+    places: "Grid over the photo: move with the arrow keys to hear which words depend on it",
   },
 };
 
-/** elements: by id, in camel case. telling: from createTelling. say(text): to people who listen to the page. */
+/** elements: by id, in camel case. telling: from createTelling. say(text): announces it to screen readers. */
 export function createResult(elements, { telling, say, onCorrected }) {
   const correction = createCorrection(elements, { say, onCorrected });
   const mapChoice = createMapChoice(elements, {
@@ -28,9 +28,9 @@ export function createResult(elements, { telling, say, onCorrected }) {
     },
   });
   const verdict = createVerdict(elements);
-  let labels = []; // of the photo that is shown
-  let shown = null; // the caption whose words stand on the page
-  let kind = ATTENTION; // of the maps that they show
+  let labels = []; // of the current photo
+  let shown = null; // the caption on the page
+  let kind = ATTENTION; // of the maps shown
   let look = null;
   let chosen = 0;
 
@@ -59,7 +59,7 @@ export function createResult(elements, { telling, say, onCorrected }) {
   function select(captions, rank) {
     shown = captions[rank];
     chosen = 0;
-    setKind(ATTENTION); // which is known of every caption at once
+    setKind(ATTENTION); // available without a request
     elements.captionText.textContent = shown.caption;
     verdict.show(shown, labels);
     elements.photoImage.alt = shown.caption || "The photo";
@@ -89,7 +89,7 @@ export function createResult(elements, { telling, say, onCorrected }) {
     setTimeout(() => (elements.copy.textContent = "Copy the caption"), 2000);
   });
 
-  /** Say why the captions are in doubt. warnings: [{kind, message}, …]. */
+  /** Show the warnings: [{kind, message}, …]. */
   function warn(warnings) {
     elements.warnings.replaceChildren(...warnings.map(({ message }) => element("li", {}, message)));
     elements.warnings.hidden = warnings.length === 0;
@@ -97,7 +97,7 @@ export function createResult(elements, { telling, say, onCorrected }) {
 
   return {
     warn,
-    /** Show a document. Its words are left to whoever streamed them, unless `words` asks for them. */
+    /** Show a document. words: also show its words, which a stream has shown otherwise. */
     open(entry, { words }) {
       const captions = [entry, ...entry.alternatives];
       labels = entry.labels ?? [];
@@ -112,7 +112,7 @@ export function createResult(elements, { telling, say, onCorrected }) {
       mapChoice.open(entry.id);
       select(captions, 0);
       if (words) telling.show(wordsOf(captions[0]));
-      else if (isJudged(entry)) telling.exchange(wordsOf(captions[0])); // words are streamed before they are judged
+      else if (isJudged(entry)) telling.exchange(wordsOf(captions[0])); // streamed words have no confidence yet
       correction.open(entry);
     },
     close() {
@@ -137,7 +137,7 @@ export function createResult(elements, { telling, say, onCorrected }) {
   };
 }
 
-/** The words of a caption as they are streamed: each with its map, which is its evidence where that is given. */
+/** The words of a caption in the streamed form, each with its map. evidence: occlusion maps to use instead. */
 function wordsOf(caption, evidence = null) {
   const kind = evidence ? EVIDENCE : ATTENTION;
   const maps = evidence ?? caption.words.map((word, index) => word.label_map ?? caption.alphas.maps[index]);
@@ -156,6 +156,6 @@ async function copyText(text) {
     await navigator.clipboard.writeText(text);
     return true;
   } catch {
-    return false; // the page is not served by HTTPS, or the browser asks and the person says no
+    return false; // no HTTPS, or the user refused
   }
 }

@@ -1,4 +1,4 @@
-// The page of those who retrain: bring photos, train, judge, switch.
+// The retraining page: add photos, train, compare, switch.
 import * as admin from "./admin.js";
 import { Problem } from "./api.js";
 import { showPhotos } from "./comparison.js";
@@ -17,21 +17,21 @@ const byId = elementsById();
 const maxDataSet = Number(document.body.dataset.maxDatasetMb);
 
 let models = [];
-const shown = new Map(); // id of a training -> its list item
+const shown = new Map(); // training id -> list item
 const following = new Set(); // ids of trainings
 
 function say(text) {
   byId.status.textContent = text;
 }
 
-/** Do what may fail, and say so in a region. */
+/** Run an action, and show its failure in a region. */
 async function attempt(region, act) {
   showProblem(region, null);
   try {
     return await act();
   } catch (problem) {
     if (!(problem instanceof Problem)) console.error(problem);
-    showProblem(region, problem instanceof Problem ? problem : new Problem(0, "The page failed here. Load it again."));
+    showProblem(region, problem instanceof Problem ? problem : new Problem(0, "The page failed. Reload it."));
     return null;
   }
 }
@@ -53,14 +53,14 @@ async function bring(text, send) {
 function bringZip(file) {
   if (file.size > maxDataSet * 1_000_000) {
     const size = (file.size / 1_000_000).toFixed(0);
-    showProblem(byId.dataProblem, new Problem(413, `The zip has ${size} MB, and at most ${maxDataSet} MB are taken.`));
+    showProblem(byId.dataProblem, new Problem(413, `The zip has ${size} MB, but the limit is ${maxDataSet} MB.`));
     return;
   }
   bring(`Sending ${file.name}…`, () =>
     admin.sendZip("/api/datasets", file, (share) => {
       byId.sendingBar.value = share;
       if (share === 1) {
-        byId.sendingText.textContent = "Looking at every photo…";
+        byId.sendingText.textContent = "Checking the photos…";
         byId.sendingBar.removeAttribute("value");
       }
     }),
@@ -80,7 +80,7 @@ async function loadDataSets(chosen = byId.dataset.value) {
   byId.dataset.replaceChildren(...options.filter((option) => usable.has(option.value)).map((option) => option.cloneNode(true)));
   if (usable.has(chosen)) byId.dataset.value = chosen;
   const replay = byId.replay.value;
-  byId.replay.replaceChildren(new Option("Nothing: it stays near what it said before", ""), ...options);
+  byId.replay.replaceChildren(new Option("None: stay close to the previous captions", ""), ...options);
   byId.replay.value = found.some(({ id }) => id === replay) ? replay : "";
 }
 
@@ -95,8 +95,8 @@ function dataRow({ id, name, images, captions, usable }) {
     });
   const doing = [button({ className: "link" }, open, "Report"), button({ className: "link" }, remove, "Delete")];
   for (const each of doing) each.setAttribute("aria-label", `${each.textContent} ${name}`);
-  const told = element("span", {}, usable ? text : `${text} · cannot be trained on`);
-  return element("li", {}, told, element("span", { className: "row" }, ...doing));
+  const label = element("span", {}, usable ? text : `${text} · cannot be used for training`);
+  return element("li", {}, label, element("span", { className: "row" }, ...doing));
 }
 
 // --- Trainings
@@ -116,16 +116,16 @@ function optionsGiven() {
   try {
     return JSON.parse(byId.options.value || "{}");
   } catch (error) {
-    throw new Problem(0, `The options are no JSON (${error.message}): write them as {"epochs": 20}.`);
+    throw new Problem(0, `The options are not JSON (${error.message}): write them as {"epochs": 20}.`);
   }
 }
 
 function begin(event) {
   event.preventDefault();
   attempt(byId.trainProblem, async () => {
-    if (!byId.dataset.value) throw new Problem(0, "Bring photos first.");
+    if (!byId.dataset.value) throw new Problem(0, "Add photos first.");
     await admin.beginTraining(trainingBody());
-    say("It waits for its turn.");
+    say("The training is queued.");
     await loadTrainings();
   });
 }
@@ -174,7 +174,7 @@ function drawTraining(training) {
   });
 }
 
-/** Draw a training whenever it changes, until it has ended. */
+/** Redraw a training at each change, until it ends. */
 async function follow(id) {
   if (following.has(id)) return;
   following.add(id);
@@ -184,7 +184,7 @@ async function follow(id) {
       if (training.state === "finished") loadModels().catch(() => {});
     });
   } catch {
-    // It is asked for again at the next look.
+    // The next poll tries again.
   }
   following.delete(id);
 }
@@ -193,26 +193,26 @@ async function follow(id) {
 
 async function loadModels() {
   const found = await admin.listModels();
-  if (JSON.stringify(found) === JSON.stringify(models)) return; // what has the focus stays
+  if (JSON.stringify(found) === JSON.stringify(models)) return; // keeps the focus
   models = found;
   showModels(byId.models, models, {
     compare,
-    promote: (version) => change(() => admin.promote(version), "It serves from now on."),
+    promote: (version) => change(() => admin.promote(version), "It is now in use."),
     remove: (version) => change(() => admin.deleteModel(version), "Deleted."),
     download: (version) => attempt(byId.modelsProblem, () => download(version)),
   });
   const start = byId.start.value;
   const versions = models.map(({ name, version }) => new Option(`${name} ${version}`, version));
   const current = new Option("The captioner in use", "current");
-  byId.start.replaceChildren(current, new Option("Nothing: from scratch", "scratch"), ...versions);
+  byId.start.replaceChildren(current, new Option("None: from scratch", "scratch"), ...versions);
   if (models.some(({ version }) => version === start) || start === "scratch") byId.start.value = start;
 }
 
-function change(act, told) {
+function change(act, message) {
   return attempt(byId.modelsProblem, async () => {
     await act();
     await loadModels();
-    say(told);
+    say(message);
   });
 }
 
@@ -226,7 +226,7 @@ function compare(version) {
   return attempt(byId.modelsProblem, async () => {
     const photos = await admin.getComparison(version);
     const model = models.find((each) => each.version === version);
-    byId.comparisonHeading.textContent = `${model?.name ?? version}, and the one before it`;
+    byId.comparisonHeading.textContent = `${model?.name ?? version} and the previous captioner`;
     byId.comparisonScores.textContent = scoresOf(model);
     showPhotos(byId.comparisonPhotos, photos);
     byId.comparison.hidden = false;
@@ -237,13 +237,13 @@ function compare(version) {
 
 function scoresOf(model) {
   const parts = [];
-  for (const [name, of] of [["data", "of the new photos"], ["replay", "of the earlier ones"]]) {
+  for (const [name, of] of [["data", "of the new data"], ["replay", "of the earlier data"]]) {
     const scores = model?.scores?.[name];
     if (!scores) continue;
-    const told = ["CIDEr", "METEOR", "Bleu_4"].map(
+    const texts = ["CIDEr", "METEOR", "Bleu_4"].map(
       (metric) => `${metric.replace("_", "-")} ${scores.old[metric].toFixed(3)} → ${scores.new[metric].toFixed(3)}`,
     );
-    parts.push(`On ${counted(scores.images, "held-out photo")} ${of}: ${told.join(", ")}.`);
+    parts.push(`On ${counted(scores.images, "held-out photo")} ${of}: ${texts.join(", ")}.`);
   }
   return parts.join(" ");
 }
@@ -261,25 +261,25 @@ function chooser(opener, input, take) {
 async function look() {
   try {
     await loadTrainings();
-    await loadModels(); // a training or another person may have changed which one serves
+    await loadModels(); // a training or another user may have changed the captioner in use
   } catch {
-    // The service may be starting anew.
+    // The service may be restarting.
   }
   setTimeout(look, LOOK_MS);
 }
 
 chooser(byId.choose, byId.file, bringZip);
 chooser(byId.uploadModel, byId.modelFile, (file) =>
-  change(() => admin.sendZip("/api/models", file, () => {}), "It was added."),
+  change(() => admin.sendZip("/api/models", file, () => {}), "Added."),
 );
 byId.corrections.addEventListener("click", () => bring("Collecting the corrections…", admin.bringCorrections));
 byId.folderForm?.addEventListener("submit", (event) => {
   event.preventDefault();
-  bring("Looking at every photo…", () => admin.bringFolder(byId.folder.value));
+  bring("Checking the photos…", () => admin.bringFolder(byId.folder.value));
 });
 byId.trainForm.addEventListener("submit", begin);
 byId.start.addEventListener("change", () => (byId.replay.disabled = byId.start.value === "scratch"));
-byId.rollback.addEventListener("click", () => change(admin.rollBack, "The one before serves again."));
+byId.rollback.addEventListener("click", () => change(admin.rollBack, "The previous captioner is in use again."));
 byId.comparisonClose.addEventListener("click", () => (byId.comparison.hidden = true));
 byId.tokenButton.addEventListener("click", async () => (await changeToken()) && location.reload());
 watchDrops(([file]) => file && bringZip(file));

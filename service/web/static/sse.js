@@ -1,4 +1,4 @@
-/** Server-sent events out of the body of a fetch: `{event, data}`, data parsed as JSON. */
+/** Read server-sent events from the body of a fetch: `{event, data}`, data parsed as JSON. */
 export async function* readEvents(body) {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   let text = "";
@@ -12,7 +12,7 @@ export async function* readEvents(body) {
       for (const block of blocks) yield parseEvent(block);
     }
   } finally {
-    reader.cancel().catch(() => {}); // whoever stops reading wants no more of it
+    reader.cancel().catch(() => {}); // stops the stream if the reader ends early
   }
 }
 

@@ -1,22 +1,22 @@
-// The words of one caption and the photo, telling of each other: a word shows its map, that of where it looked or that
-// of what speaks for it; a place shows which words have it in theirs.
+// Links the words of a caption with the photo: a word shows its attention or occlusion map, and a location of the photo
+// highlights the words whose maps cover it.
 import { element } from "./elements.js";
 import { percent, wordFigures } from "./figures.js";
 import { createFilm } from "./film.js";
 import { EVIDENCE } from "./kinds.js";
 import { createWords } from "./words.js";
 
-const INVITATION = "Point at a word, or at a place in the photo.";
+const INVITATION = "Point at a word or at the photo.";
 
 /**
- * viewer: from createViewer. say(text): to people who listen to the page. onChosen(index): the word to save a map of.
- * A word is {text, probability, gate, spread, map}; where its map is evidence, its `kind` says so.
+ * viewer: from createViewer. say(text): announces it to screen readers. onChosen(index): the word whose map to save.
+ * A word is {text, probability, gate, spread, map, kind}; kind: of the map, attention by default.
  */
 export function createTelling({ group, reading, playButton, playLabel }, { viewer, say, onChosen }) {
   const still = matchMedia("(prefers-reduced-motion: reduce)");
   let words = [];
-  let [hovered, played, pinned] = [-1, -1, -1]; // the first of these that is a word is the one that shows
-  let asked = ""; // what the place that is pointed at has to tell
+  let [hovered, played, pinned] = [-1, -1, -1]; // the first valid one is shown
+  let asked = ""; // the text of the location that is pointed at
 
   const wordsView = createWords(group, {
     onEnter(index) {
@@ -85,7 +85,7 @@ export function createTelling({ group, reading, playButton, playLabel }, { viewe
   return {
     clear,
     toggleFilm,
-    /** A word that has just been found. The first starts the film that follows them, unless motion is unwanted. */
+    /** Add a streamed word. The first one starts the film, unless the user prefers reduced motion. */
     add(word) {
       words.push(word);
       wordsView.add(word);
@@ -93,16 +93,16 @@ export function createTelling({ group, reading, playButton, playLabel }, { viewe
       else if (!film.isPlaying()) refresh();
     },
     complete: film.complete,
-    /** All words of a caption at once. */
+    /** Show all words of a caption. */
     show(newWords) {
       clear();
       words = newWords;
       words.forEach(wordsView.add);
       refresh();
     },
-    /** The same words with other maps: what is pinned or played stays so. */
+    /** Exchange the maps of the words; pinning and playing continue. */
     exchange(newWords) {
-      viewer.release(); // what a place told of the other maps
+      viewer.release(); // clears the text of the old maps
       words = newWords;
       wordsView.retell(words);
       refresh();
@@ -113,12 +113,12 @@ export function createTelling({ group, reading, playButton, playLabel }, { viewe
       viewer.release();
       refresh();
     },
-    /** Which words looked at a place, or which does it speak for? For `cell` and `how` see createViewer. */
+    /** Highlight the words whose maps cover a cell. For `cell` and `how` see createViewer. */
     ask(cell, how) {
       if (words.length === 0 || (film.isPlaying() && how === "pointer")) return;
       halt();
       const answer = Array.isArray(cell) ? answerAt(words, cell) : { heats: null, text: "" };
-      asked = cell === "unseen" ? "The model did not see this part of the photo." : answer.text;
+      asked = cell === "unseen" ? "This part of the photo is outside the model’s input." : answer.text;
       wordsView.tint(answer.heats);
       refresh();
       if (how === "keys") say(asked);
@@ -127,25 +127,25 @@ export function createTelling({ group, reading, playButton, playLabel }, { viewe
 }
 
 /**
- * How warm each word is at a place, 0 to 1, and a sentence. Words are compared with each other: the one with the
- * largest share is the warmest, and fully warm from twice the share that a place would have if all had the same.
+ * The heat of each word at a location, 0 to 1, and a text. Heat is relative: the word with the largest weight is the
+ * warmest, and fully warm from twice the uniform weight.
  */
 export function answerAt(words, [row, column]) {
   const shares = words.map((word) => word.map[row][column]);
   const even = 1 / words[0].map.flat().length;
   const most = Math.max(...shares);
   const warmest = Math.min(1, most / (2 * even));
-  const heats = shares.map((share) => (most > 0 ? warmest * (share / most) ** 1.5 : 0)); // the power sets words apart that are near
+  const heats = shares.map((share) => (most > 0 ? warmest * (share / most) ** 1.5 : 0)); // the power separates similar words
   const { text: strongest, kind } = words[shares.indexOf(most)];
   return { heats, text: (kind === EVIDENCE ? evidenceAnswer : attentionAnswer)(strongest, most, even) };
 }
 
 function attentionAnswer(word, share, even) {
-  if (share < even) return "No word looked here much.";
-  return `“${word}” looked here most, with ${percent(share)} of its attention.`;
+  if (share < even) return "No word has much attention here.";
+  return `Most attention here: “${word}”, with ${percent(share)} of its map.`;
 }
 
 function evidenceAnswer(word, share, even) {
-  if (share < even) return "This place speaks for no word much.";
-  return `This place speaks most for “${word}”, with ${percent(share)} of what speaks for it.`;
+  if (share < even) return "No word depends much on this location.";
+  return `“${word}” depends most on this location, with ${percent(share)} of its map.`;
 }

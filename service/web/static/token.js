@@ -1,13 +1,13 @@
-// The token of those who may retrain, switch and delete: kept in this browser, asked for where it is wanted.
+// The admin token: stored in the browser, and requested from the user when needed.
 import { Problem, send } from "./api.js";
 import { button, element } from "./elements.js";
 
 const KEY = "captioner.token";
-let unkept = null; // where the browser keeps nothing, it lasts as long as the page
+let unkept = null; // without storage, it lasts as long as the page
 
 takeFromAddress();
 
-/** The link that the service prints ends with #token=…; it must not stay where others could see or copy it. */
+/** Take the token from the link that the service prints (#token=…), and remove it from the address bar. */
 function takeFromAddress() {
   const given = new URLSearchParams(location.hash.slice(1)).get("token");
   if (!given) return;
@@ -29,14 +29,14 @@ function keep(token) {
     if (token) localStorage.setItem(KEY, token);
     else localStorage.removeItem(KEY);
   } catch {
-    // Then it lasts as long as the page.
+    // Without storage, it lasts as long as the page.
   }
 }
 
-/** Let a person see, change or take away the token that this browser keeps. */
+/** Let the user see, change or remove the stored token. */
 export const changeToken = () => ask("", kept() ?? "");
 
-/** request(headers) with the token; asks for it where there is none, or a wrong one. */
+/** Call request(headers) with the token; ask the user if it is missing or wrong. */
 export async function withToken(request) {
   for (let why = ""; ; ) {
     const token = kept() || (await ask(why));
@@ -46,7 +46,7 @@ export async function withToken(request) {
     } catch (problem) {
       if (problem.status !== 401) throw problem;
       keep(null);
-      why = "That was not the token.";
+      why = "This token is wrong.";
     }
   }
 }
@@ -55,7 +55,7 @@ export async function withToken(request) {
 export const sendAsAdmin = (url, options = {}) =>
   withToken((headers) => send(url, { ...options, headers: { ...options.headers, ...headers } }));
 
-let asked = null; // several requests at once ask one question
+let asked = null; // concurrent requests share one dialog
 
 function ask(why, present = "") {
   asked ??= question(why, present).finally(() => (asked = null));
@@ -71,11 +71,11 @@ function question(why, present) {
       element(
         "form",
         { method: "dialog" },
-        element("h2", { className: "label" }, why || "Who retrains, switches or deletes needs the token"),
+        element("h2", { className: "label" }, why || "Retraining, switching and deleting need the token"),
         element(
           "label",
           {},
-          "The service printed it when it started, or whoever runs it has set it. It stays in this browser.",
+          "The service prints it at its start, or its operator has set it. It is stored in this browser.",
           input,
         ),
         element(

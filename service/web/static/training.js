@@ -1,14 +1,14 @@
-// One training: where it stands, its curves, what it says of some photos, and what can be done to it.
+// One training: its state, curves, sample captions and actions.
 import { showPicture } from "./admin.js";
 import { curve } from "./curve.js";
 import { button, element } from "./elements.js";
 
 const STAGES = {
-  starting: "Getting ready",
-  encoding: "Looking at the photos",
-  training: "Learning",
+  starting: "Starting",
+  encoding: "Encoding photos",
+  training: "Training",
   validating: "Captioning validation photos",
-  calibrating: "Finding out how far its captions can be trusted",
+  calibrating: "Calibrating the confidence",
   comparing: "Comparing with the captioner in use",
 };
 
@@ -35,12 +35,12 @@ function buttons({ state, version, stopping }, { cancel, resume, remove, log, co
 
 function standing(training) {
   const { state, progress, position, message, stopping, seconds, promoted } = training;
-  if (state === "queued") return [element("p", {}, position === 1 ? "Next in line." : `Number ${position} in line.`)];
+  if (state === "queued") return [element("p", {}, position === 1 ? "Next in the queue." : `Number ${position} in the queue.`)];
   if (state === "failed") return [element("p", { className: "failed" }, `Failed: ${message}.`)];
-  if (state === "cancelled") return [element("p", {}, "Cancelled. What it learned is kept: it can be resumed.")];
+  if (state === "cancelled") return [element("p", {}, "Cancelled. It can be resumed from its last checkpoint.")];
   if (state === "finished") {
     const spent = Object.values(seconds).reduce((sum, part) => sum + part, 0);
-    return [element("p", {}, `Finished in ${duration(spent)}.${promoted ? " It serves since." : ""}`)];
+    return [element("p", {}, `Finished in ${duration(spent)}.${promoted ? " It was promoted." : ""}`)];
   }
   if (stopping) return [element("p", {}, "Stopping…")];
   const { stage, done, total, epoch, epochs, batch, batches, seconds_left: left } = progress;
@@ -87,8 +87,8 @@ function sampleList(samples) {
     const [first, ...later] = captions;
     const now = later.at(-1) ?? first;
     const before = later.length && first.epoch === 0 ? [element("p", { className: "quiet" }, `Before: ${first.text}`)] : [];
-    const told = element("p", { className: "now" }, now.text);
-    return element("li", {}, image, told, ...before, element("p", { className: "quiet" }, `Epoch ${now.epoch}`));
+    const current = element("p", { className: "now" }, now.text);
+    return element("li", {}, image, current, ...before, element("p", { className: "quiet" }, `Epoch ${now.epoch}`));
   }));
 }
 

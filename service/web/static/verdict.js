@@ -1,17 +1,16 @@
-// How far a caption can be trusted: in words beside it, in figures for who asks. Captioners without a confidence model
-// give none, and then nothing of this is shown.
+// The confidence of a caption, in words and in a table of numbers. Hidden for captioners without a confidence model.
 import { element } from "./elements.js";
 
 export const WORDINGS = { sure: "sure", likely: "likely", guess: "a guess" };
 
 const SENTENCES = { sure: "Sure.", likely: "Likely right.", guess: "A guess." };
-const HINTS = 3; // labels that are offered, at most
-const LEAST_HINT = 0.05; // probability of a label that is worth a word
+const HINTS = 3; // maximum number of suggested labels
+const LEAST_HINT = 0.05; // minimum probability of a suggested label
 
-/** Whether a caption comes with a confidence. */
+/** Whether a caption has a confidence. */
 export const isJudged = (caption) => caption.confidence != null;
 
-/** One or two sentences on a caption, or "". labels: [{name, probability}, …] of its photo, likeliest first. */
+/** One or two sentences on a caption, or "". labels: [{name, probability}, …] of its photo, most probable first. */
 export function verdictOf(caption, labels = []) {
   if (!isJudged(caption)) return "";
   const hints = caption.wording === "guess" ? hintsOf(labels) : [];

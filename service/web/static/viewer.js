@@ -1,13 +1,13 @@
-// The photo, the heat on it, and the place that a person points at.
+// The photo, its heat map, and the cell that the user points at.
 import { blended, normalised, paintHeat } from "./heat.js";
 import { cellAfter, cellAt, cellBox } from "./places.js";
 
-const MAX_SMOOTH_SIDE = 640; // pixels; a smooth map loses nothing where the browser scales it up
+const MAX_SMOOTH_SIDE = 640; // pixels; a smooth map can be scaled up without loss
 const MAX_SIDE = 1280;
 const FADE_MS = 260;
 
 /**
- * onPoint(cell, how): cell is [row, column], "unseen" beside what the model saw, or null when pointing ends;
+ * onPoint(cell, how): cell is [row, column], "unseen" outside the model's input, or null when pointing ends;
  * how is "keys" or "pointer".
  */
 export function createViewer({ photo, image, canvas, places, outline, noPreview }, onPoint) {
@@ -69,7 +69,7 @@ export function createViewer({ photo, image, canvas, places, outline, noPreview 
   places.addEventListener("pointermove", pointAt);
   places.addEventListener("pointerdown", pointAt);
   places.addEventListener("pointerleave", (event) => {
-    if (event.pointerType === "mouse") point(null); // a finger that is lifted leaves what it showed
+    if (event.pointerType === "mouse") point(null); // lifting a finger keeps the cell
   });
   places.addEventListener("blur", () => point(null));
   places.addEventListener("keydown", (event) => {
@@ -94,14 +94,14 @@ export function createViewer({ photo, image, canvas, places, outline, noPreview 
   return {
     setFrame,
     showMap,
-    /** Show a picture, nothing known of it yet. */
+    /** Show a picture without maps. */
     open(url) {
       setFrame(null, null);
       image.alt = "The photo";
-      noPreview.textContent = "Your browser does not show this kind of file. The photo appears with its caption.";
+      noPreview.textContent = "Your browser cannot show this type of file. The photo appears with its caption.";
       image.src = url;
     },
-    /** Where the browser could not show the file itself: show the service's copy. */
+    /** Show the service's copy if the browser cannot show the file. */
     showCopy(url) {
       if (image.hidden) image.src = url;
     },
@@ -110,7 +110,7 @@ export function createViewer({ photo, image, canvas, places, outline, noPreview 
       canvas.dataset.style = look.smooth ? "smooth" : "cells";
       paint(shown);
     },
-    /** Nothing will come of the file: where the browser could not show it either, say so. */
+    /** Show that the file cannot be displayed, if it is not. */
     fail() {
       noPreview.textContent = "This file cannot be shown.";
     },

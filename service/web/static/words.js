@@ -3,8 +3,8 @@ import { element } from "./elements.js";
 import { wordFigures } from "./figures.js";
 
 /**
- * onEnter(index): a word is under the mouse or has the focus; onLeave(): no more; onPress(index): it was clicked.
- * Arrow keys move between the words; the group is one stop of the Tab key.
+ * onEnter(index): a word is hovered or focused; onLeave(): none is; onPress(index): a word was clicked.
+ * Arrow keys move between the words; the group is one tab stop.
  */
 export function createWords(group, { onEnter, onLeave, onPress }) {
   const buttons = () => [...group.children];
@@ -12,7 +12,7 @@ export function createWords(group, { onEnter, onLeave, onPress }) {
   let hovered = -1;
 
   group.addEventListener("pointerover", (event) => {
-    if (event.pointerType !== "mouse") return; // a finger's tap is a press
+    if (event.pointerType !== "mouse") return; // a tap is a press
     const index = indexOf(event);
     if (index < 0 || index === hovered) return;
     hovered = index;
@@ -54,7 +54,7 @@ export function createWords(group, { onEnter, onLeave, onPress }) {
       button.tabIndex = group.children.length === 0 ? 0 : -1;
       group.append(button);
     },
-    /** The same words, of which something else is to be told. */
+    /** Update the descriptions of the same words. */
     retell(words) {
       buttons().forEach((button, index) => judge(button, words[index]));
     },
@@ -65,7 +65,7 @@ export function createWords(group, { onEnter, onLeave, onPress }) {
         button.setAttribute("aria-pressed", String(index === pinned));
       });
     },
-    /** Warm each word by its share of the place that is asked, 0 to 1; null: all cold. */
+    /** Highlight each word by its heat, 0 to 1; null: no highlights. */
     tint(heats) {
       group.classList.toggle("asked", heats !== null);
       buttons().forEach((button, index) => button.style.setProperty("--warmth", heats ? heats[index].toFixed(3) : "0"));
@@ -75,15 +75,15 @@ export function createWords(group, { onEnter, onLeave, onPress }) {
 
 function wordButton(word, index) {
   const text = element("span", { className: "word-text" }, word.text);
-  const says = element("span", { className: "word-says", hidden: true, id: `word-${index + 1}-says` });
-  const button = element("button", { type: "button", className: "word" }, text, says);
-  button.setAttribute("aria-describedby", says.id);
+  const description = element("span", { className: "word-says", hidden: true, id: `word-${index + 1}-says` });
+  const button = element("button", { type: "button", className: "word" }, text, description);
+  button.setAttribute("aria-describedby", description.id);
   button.setAttribute("aria-pressed", "false");
   judge(button, word);
   return button;
 }
 
-/** Say how sure a word is, also by its line, and mark one that is a guess. */
+/** Describe how sure a word is, draw its line, and mark a guess. */
 function judge(button, word) {
   button.querySelector(".word-says").textContent = wordFigures(word);
   const sure = word.judged ? word.confidence : word.probability;

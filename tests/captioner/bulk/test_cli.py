@@ -1,4 +1,4 @@
-"""What the arguments of captioning in bulk mean. What comes of them is in test_bulk.py."""
+"""Arguments of bulk captioning are parsed and checked. Runs are tested in test_run.py."""
 
 import os
 
@@ -29,7 +29,7 @@ def test_ranks_share_the_cores(monkeypatch, cores, ranks, workers):
         (None, ALONE, 4, None),
     ],
 )
-def test_each_rank_has_a_gpu_of_its_own(monkeypatch, given, rank, gpus, device):
+def test_each_rank_gets_its_own_gpu(monkeypatch, given, rank, gpus, device):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
     assert bulk_command._device(given, rank) == device

@@ -1,4 +1,4 @@
-"""Copies of photos carry their captions, and are else what the photos are: pixels, EXIF, colours, what others wrote."""
+"""Copies of photos carry their captions and keep everything else: pixels, EXIF, colours, metadata of other programs."""
 
 import io
 import os
@@ -33,7 +33,7 @@ def photo(tmp_path):
 
 
 def description(packet: bytes | str) -> str:
-    """`dc:description` of an XMP packet, read by something other than what wrote it."""
+    """Return `dc:description` of an XMP packet, read by another library than the one that wrote it."""
     root = xml.fromstring(packet)
     (found,) = root.iter("{http://purl.org/dc/elements/1.1/}description")
     (item,) = found.iter("{http://www.w3.org/1999/02/22-rdf-syntax-ns#}li")
@@ -47,7 +47,7 @@ def xmp_of(path: Path) -> bytes:
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.webp"])
-def test_a_copy_has_the_caption_and_all_that_the_photo_had(photo, tmp_path, name):
+def test_a_copy_has_the_caption_and_everything_of_the_photo(photo, tmp_path, name):
     path, target = photo(name), tmp_path / "copies" / "deep" / name
     os.utime(path, (1e9, 1e9))
     before = path.read_bytes()
@@ -57,7 +57,7 @@ def test_a_copy_has_the_caption_and_all_that_the_photo_had(photo, tmp_path, name
     with Image.open(path) as old, Image.open(target) as new:
         assert old.tobytes() == new.tobytes() and old.info["icc_profile"] == new.info["icc_profile"]
         assert dict(old.getexif()) == dict(new.getexif()) and new.getexif()[MAKER] == "A camera"
-    if name == "a.jpg":  # the compressed pixels themselves, from the start of the scan on
+    if name == "a.jpg":  # the compressed pixels, from the start of the scan on
         scan = before[before.index(b"\xff\xda") :]
         assert len(scan) > 1000 and target.read_bytes().endswith(scan)
         with Image.open(target) as new:
@@ -65,7 +65,7 @@ def test_a_copy_has_the_caption_and_all_that_the_photo_had(photo, tmp_path, name
         assert iptc[2, 120].decode() == CAPTION and iptc[1, 90] == b"\x1b%G"
 
 
-def test_what_others_wrote_stays_but_for_the_caption(photo, tmp_path):
+def test_other_metadata_stays_except_for_the_caption(photo, tmp_path):
     path = photo("a.jpg")
     image = exiv2.ImageFactory.open(str(path))
     image.readMetadata()
@@ -80,7 +80,7 @@ def test_what_others_wrote_stays_but_for_the_caption(photo, tmp_path):
         assert IptcImagePlugin.getiptcinfo(new) == {(2, 25): b"holiday", (2, 120): b"a dog"}
 
 
-def test_texts_in_another_encoding_are_not_called_utf8(photo, tmp_path):
+def test_text_in_another_encoding_is_not_declared_as_utf8(photo, tmp_path):
     path = photo("a.jpg")
     image = exiv2.ImageFactory.open(str(path))
     image.readMetadata()
@@ -93,7 +93,7 @@ def test_texts_in_another_encoding_are_not_called_utf8(photo, tmp_path):
         assert IptcImagePlugin.getiptcinfo(new) == {(2, 90): b"\xe9"}
 
 
-def test_what_holds_no_caption_gets_it_in_a_file_beside(tmp_path):
+def test_a_file_that_cannot_hold_the_caption_gets_a_sidecar_file(tmp_path):
     picture = io.BytesIO()
     Image.new("RGB", (8, 8)).save(picture, "BMP")
     damaged = b"\xff\xd8\xff\xe0\x00\x10JFIF and no more"
@@ -104,19 +104,19 @@ def test_what_holds_no_caption_gets_it_in_a_file_beside(tmp_path):
         assert description((tmp_path / f"{name}.xmp").read_bytes()) == CAPTION
 
 
-def test_a_long_caption_is_cut_where_iptc_ends_but_not_inside_a_letter(photo, tmp_path):
+def test_a_long_caption_is_cut_at_the_iptc_limit_between_characters(photo, tmp_path):
     write_copy("a", photo("a.jpg").read_bytes(), str(tmp_path / "copy.jpg"), "xö" + "ö" * 1500)
     with Image.open(tmp_path / "copy.jpg") as new:
         assert IptcImagePlugin.getiptcinfo(new)[2, 120].decode() == "xö" + "ö" * 998
 
 
-def test_a_copy_that_cannot_be_written_is_a_sentence(photo, tmp_path):
+def test_a_copy_that_cannot_be_written_raises_a_readable_error(photo, tmp_path):
     path = photo("a.jpg")
     with pytest.raises(ImageError, match="a.jpg could not be copied to .*a.jpg.x.jpg .Not a directory|File exists"):
         write_copy(str(path), str(path), str(path / "x.jpg"), CAPTION)
 
 
-def test_without_exiv2_the_sentence_says_what_to_install(monkeypatch):
+def test_without_exiv2_the_error_names_the_package_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "exiv2", None)
     with pytest.raises(ConfigError, match="--format xmp needs .*pip install exiv2"):
         require_exiv2()
@@ -126,7 +126,7 @@ def test_without_exiv2_the_sentence_says_what_to_install(monkeypatch):
 
 
 def edited(path: Path, **changes: str) -> bytes:
-    """The file with exiv2's keys set: Exif_Image_Make="x"."""
+    """Return the file with exiv2 keys set: Exif_Image_Make="x"."""
     image = exiv2.ImageFactory.open(path.read_bytes())
     image.readMetadata()
     for key, value in changes.items():
@@ -147,7 +147,7 @@ def read_back(content: bytes) -> dict[str, str]:
 
 @pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.webp", "a.tif"])
 @pytest.mark.parametrize("caption", ["a dog runs", CAPTION])
-def test_no_other_description_contradicts_the_caption(photo, tmp_path, name, caption):
+def test_every_other_description_is_replaced_by_the_caption(photo, tmp_path, name, caption):
     utf16 = " ".join(map(str, "Mine\0".encode("utf-16-le")))
     content = edited(
         photo(name),
@@ -162,7 +162,7 @@ def test_no_other_description_contradicts_the_caption(photo, tmp_path, name, cap
         assert found[key] == caption
     for key in ("Xmp.dc.description", "Xmp.tiff.ImageDescription"):
         assert found[key] == f'lang="x-default" {caption}'
-    comment = caption.replace("\U0001f415", "\ufffd")  # the field holds no such letters
+    comment = caption.replace("\U0001f415", "\ufffd")  # the field cannot hold such characters
     assert found["Exif.Photo.UserComment"].endswith(f" {comment}")
     for key in ("Exif.Image.XPComment", "Exif.Image.XPTitle"):
         assert bytes(map(int, found[key].split())).decode("utf-16-le") == f"{caption}\0"
@@ -178,8 +178,8 @@ def data_of(content: bytes) -> exiv2.DataValue:
 
 @pytest.mark.parametrize("caption", ["a dog runs", CAPTION])
 @pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.webp", "a.tif"])
-def test_descriptions_of_another_type_than_the_standards_become_the_caption(photo, tmp_path, name, caption):
-    """Software writes them as bytes or as ASCII: exiv2 gives no text of such a comment."""
+def test_descriptions_of_a_nonstandard_type_become_the_caption(photo, tmp_path, name, caption):
+    """Software writes them as bytes or as ASCII: exiv2 returns no text for such a comment."""
     path = photo(name)
     image = exiv2.ImageFactory.open(path.read_bytes())
     image.readMetadata()
@@ -198,7 +198,7 @@ def test_descriptions_of_another_type_than_the_standards_become_the_caption(phot
     assert bytes(map(int, found["Exif.Image.XPTitle"].split())).decode("utf-16-le") == f"{caption}\0"
 
 
-def test_what_exiv2_cannot_show_ends_no_run(photo, tmp_path, monkeypatch):
+def test_an_error_of_exiv2_leads_to_a_sidecar_file(photo, tmp_path, monkeypatch):
     def fail(*_):
         raise AttributeError("no such thing")
 
@@ -218,7 +218,7 @@ def test_the_description_of_a_png_becomes_the_caption(tmp_path, caption):
         assert (copy.text["Description"], copy.text["Author"]) == (caption, "A person")
 
 
-def test_a_field_that_is_not_there_or_blank_is_left_alone(photo, tmp_path):
+def test_a_missing_or_blank_field_is_left_alone(photo, tmp_path):
     content = edited(photo("a.jpg"), Exif_Image_ImageDescription="   ", Exif_Photo_UserComment="charset=Ascii   ")
     write_copy("a", content, str(tmp_path / "copy.jpg"), "a dog")
     found = read_back((tmp_path / "copy.jpg").read_bytes())
@@ -230,7 +230,7 @@ def test_a_field_that_is_not_there_or_blank_is_left_alone(photo, tmp_path):
 
 
 def several(size: int = 2, **options) -> bytes:
-    """A JPEG with an index of several pictures, which Pillow writes as MPO."""
+    """Return a JPEG with an index of several pictures, which Pillow writes as MPO."""
     first, *others = (Image.new("RGB", (64 + 8 * number, 48), (90 * number, 140, 60)) for number in range(size))
     stream = io.BytesIO()
     first.save(stream, "MPO", save_all=True, append_images=others, **options)
@@ -238,7 +238,7 @@ def several(size: int = 2, **options) -> bytes:
 
 
 def with_segment(content: bytes, marker: int, data: bytes, before: bytes) -> bytes:
-    """A JPEG with one more segment, put before the first that begins so; its index is not put right."""
+    """Insert a segment into a JPEG before the first that starts with `before`, without correcting its index."""
     place = content.index(before) - 4
     return content[:place] + bytes([0xFF, marker]) + (len(data) + 2).to_bytes(2, "big") + data + content[place:]
 
@@ -267,8 +267,8 @@ def test_further_pictures_are_found_in_the_copy(tmp_path, count, exif):
     assert copy[first["Size"] - 2 : first["Size"] + 2] == b"\xff\xd9\xff\xd8"
 
 
-def test_an_index_before_the_caption_is_put_right_too(tmp_path):
-    """Where the caption comes to lie between the index and the pictures, their offsets grow."""
+def test_an_index_before_the_caption_is_corrected(tmp_path):
+    """Offsets grow when the caption lies between the index and the pictures."""
     data = Image.Exif()
     data[MAKER] = "A camera"
     content = several(exif=data.tobytes())
@@ -286,11 +286,11 @@ def test_an_index_before_the_caption_is_put_right_too(tmp_path):
     assert all_pictures((tmp_path / "copy.jpg").read_bytes()) == all_pictures(content)
 
 
-def test_data_behind_the_photo_stays_where_its_place_is_known(photo, tmp_path):
+def test_data_after_the_photo_stays_where_its_offset_is_known(photo, tmp_path):
     content = photo("a.jpg").read_bytes()
     video = b"\0\0\0\x18ftypmp42" + bytes(range(256))
     moving = edited(photo("a.jpg"), Xmp_dc_creator="A person")
-    # As a motion photo says it: so many bytes from the end of the file.
+    # A motion photo gives the offset in bytes from the end of the file.
     packet = b'GCamera:MicroVideoOffset="%d"' % len(video)
     moving = with_segment(moving, 0xFE, packet, b"http://ns.adobe.com/xap/1.0/\0")
     for photo_file, trailer, reason in (
@@ -309,7 +309,7 @@ def test_data_behind_the_photo_stays_where_its_place_is_known(photo, tmp_path):
             assert description((tmp_path / "copy.jpg.xmp").read_bytes()) == "a dog"
 
 
-def test_pages_of_a_tiff_that_would_be_lost_are_kept(tmp_path):
+def test_pages_of_a_tiff_are_kept_with_the_caption_in_a_sidecar_file(tmp_path):
     pages = [Image.new("RGB", (64, 48), (20 * number, 140, 60)) for number in range(6)]
     for count, kind in ((1, None), (6, "sidecar")):
         stream = io.BytesIO()
@@ -319,7 +319,7 @@ def test_pages_of_a_tiff_that_would_be_lost_are_kept(tmp_path):
         assert all_pictures((tmp_path / "copy.tif").read_bytes()) == all_pictures(stream.getvalue())
 
 
-def test_frames_of_an_animation_stay(tmp_path):
+def test_frames_of_an_animation_are_kept(tmp_path):
     frames = [Image.new("RGB", (64, 48), (60 * number, 140, 60)) for number in range(4)]
     for form in ("PNG", "WEBP"):
         stream = io.BytesIO()
@@ -328,14 +328,14 @@ def test_frames_of_an_animation_stay(tmp_path):
         assert all_pictures((tmp_path / "copy").read_bytes()) == all_pictures(stream.getvalue())
 
 
-def test_a_damaged_index_is_left_as_it_is(tmp_path):
+def test_a_damaged_index_is_left_unchanged(tmp_path):
     content = several().replace(b"MPF\0II*\0", b"MPF\0XX*\0").replace(b"MPF\0MM\0*", b"MPF\0XX\0*")
     warning = write_copy("a", content, str(tmp_path / "copy.jpg"), "a dog")
     assert "index of pictures is damaged" in warning.message and (tmp_path / "copy.jpg").read_bytes() == content
 
 
-def test_notes_of_an_unknown_maker_do_not_move(photo, tmp_path):
-    """They may point to places in the file, which nobody but their maker could put right."""
+def test_maker_notes_of_an_unknown_maker_do_not_move(photo, tmp_path):
+    """They may hold offsets into the file that only their maker's software can correct."""
     notes = " ".join(map(str, b"UNKNOWN\0" + bytes(range(60))))
     content = edited(photo("a.jpg"), Exif_Image_ImageDescription="x", Exif_Photo_MakerNote=notes)
     warning = write_copy("a", content, str(tmp_path / "copy.jpg"), "a dog runs over a field of grass")

@@ -1,4 +1,4 @@
-"""A journal keeps every whole line, whatever happens to its writers, and never touches a file of others."""
+"""A journal keeps every complete line, survives killed writers, and never changes a file that is not a journal."""
 
 import json
 import multiprocessing
@@ -20,7 +20,7 @@ def images(journal: Journal) -> list[str]:
     return [entry["image"] for entry in journal.entries()]
 
 
-def test_what_was_appended_is_there_in_order(journal):
+def test_appended_entries_are_read_in_order(journal):
     assert images(journal) == []
     journal.append([{"image": "a", "caption": "étoile"}, {"image": "b"}])
     journal.append([])
@@ -30,7 +30,7 @@ def test_what_was_appended_is_there_in_order(journal):
 
 
 @pytest.mark.parametrize("kept", [1, 5, 12, 30, 100_010])
-def test_half_a_line_is_cut_off_by_the_next_writer(journal, kept):
+def test_the_next_writer_removes_an_incomplete_last_line(journal, kept):
     journal.append([{"image": "a"}])
     half = (json.dumps({"image": "x" * 100_100}) + "\n").encode()[:kept]
     with open(journal.path, "ab") as file:
@@ -40,7 +40,7 @@ def test_half_a_line_is_cut_off_by_the_next_writer(journal, kept):
     assert images(journal) == ["a", "b"] and journal.path.read_bytes() == b'{"image": "a"}\n{"image": "b"}\n'
 
 
-def test_a_journal_of_half_a_line_is_an_empty_one(journal):
+def test_a_journal_of_one_incomplete_line_is_empty(journal):
     journal.path.write_bytes(b'{"image": "x')
     assert images(journal) == []
     journal.append([{"image": "b"}])
@@ -50,18 +50,18 @@ def test_a_journal_of_half_a_line_is_an_empty_one(journal):
 @pytest.mark.parametrize(
     "content", [b"hello", b"\xff\xd8\xff", b"{}\n", b'{"image": 3}\n', b'{"image": "a"}\n[]\n', b"\n"]
 )
-def test_a_file_of_something_else_is_refused_and_stays(journal, content):
+def test_a_file_that_is_no_journal_is_refused_and_unchanged(journal, content):
     journal.path.write_bytes(content)
-    with pytest.raises(DataError, match="captions.jsonl, line [12] is not one that this command wrote"):
+    with pytest.raises(DataError, match="captions.jsonl, line [12] was not written by this command"):
         images(journal)
     assert journal.path.read_bytes() == content
 
 
-def test_a_name_that_is_no_text_comes_back_as_it_was(journal):
+def test_a_file_name_that_is_no_text_is_preserved(journal):
     name = os.fsdecode(b"caf\xe9.jpg")
     journal.append([{"image": name}])
     assert images(journal) == [name]
-    assert json.loads(journal.path.read_text(encoding="utf-8"))["image"] == name  # for any reader
+    assert json.loads(journal.path.read_text(encoding="utf-8"))["image"] == name  # readable by any JSON parser
 
 
 def write(path: Path, writer: int) -> None:
@@ -83,7 +83,7 @@ def test_processes_append_to_one_file(journal):
     assert [path.name for path in journal.path.parent.iterdir()] == ["captions.jsonl"]
 
 
-def test_a_place_that_cannot_be_written_is_a_sentence(tmp_path):
+def test_a_journal_that_cannot_be_written_raises_a_readable_error(tmp_path):
     (tmp_path / "full.jsonl").symlink_to("/dev/full")
     with pytest.raises(DataError, match="full.jsonl cannot be written .No space left.*run the same command again"):
         Journal(tmp_path / "full.jsonl").append([{"image": "a"}])

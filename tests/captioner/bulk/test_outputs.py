@@ -1,4 +1,4 @@
-"""What captions of many photos end in: CSV, and COCO results that the official scorers read."""
+"""Captions of many photos are written as CSV and as COCO results that the official scorers read."""
 
 import csv
 import json
@@ -27,14 +27,14 @@ def journal(tmp_path):
     [
         (["x/COCO_val2014_000000000042.jpg", "y/7.png"], [42, 7]),
         (["val/000000000139.jpg"], [139]),
-        (["1000268201_693b08cb0e.jpg", "x/12_7.jpg"], ["1000268201_693b08cb0e.jpg", "12_7.jpg"]),  # not all have one
-        (["a-1.jpg", "b-1.jpg"], ["a-1.jpg", "b-1.jpg"]),  # they have the same
+        (["1000268201_693b08cb0e.jpg", "x/12_7.jpg"], ["1000268201_693b08cb0e.jpg", "12_7.jpg"]),  # one has no number
+        (["a-1.jpg", "b-1.jpg"], ["a-1.jpg", "b-1.jpg"]),  # both have the same number
         (["a/x.jpg", "b/x.jpg"], ["a/x.jpg", "b/x.jpg"]),
         (["shard-000.tar/0001.jpg", "shard-001.tar/0002.jpg"], [1, 2]),
         ([], []),
     ],
 )
-def test_coco_results_have_the_ids_that_a_person_has(journal, tmp_path, names, ids):
+def test_coco_results_have_the_expected_ids(journal, tmp_path, names, ids):
     write_coco(journal(*names), tmp_path / "results.json")
     results = json.loads((tmp_path / "results.json").read_text())
     assert results == [
@@ -67,7 +67,7 @@ def test_csv_has_a_row_for_each_caption(tmp_path):
         ]  # fmt: skip
 
 
-def test_a_file_that_cannot_be_written_is_a_sentence_and_leaves_the_old_one(journal, tmp_path):
+def test_a_file_that_cannot_be_written_raises_a_readable_error_and_keeps_the_old_one(journal, tmp_path):
     (tmp_path / "captions.csv").write_text("old")
     made = journal("a.jpg")
     with open(made.path, "a") as file:
@@ -86,13 +86,13 @@ def test_a_file_that_cannot_be_written_is_a_sentence_and_leaves_the_old_one(jour
         ("photos.2026", "xmp", "xmp"),
     ],
 )  # fmt: skip
-def test_the_outputs_name_says_the_format(output, given, found):
+def test_the_output_format_follows_the_option_or_the_file_name(output, given, found):
     assert format_of(Path(output), given) == found
 
 
 @pytest.mark.parametrize(
     ("output", "given"), [("photo.jpg", None), ("folder", None), ("a.csv", "jsonl"), ("a.json", "xmp"), ("a", "coco")]
 )
-def test_a_name_that_says_something_else_is_refused(output, given):
+def test_a_format_that_does_not_fit_the_output_name_is_refused(output, given):
     with pytest.raises(ConfigError, match=f"--output {output}"):
         format_of(Path(output), given)

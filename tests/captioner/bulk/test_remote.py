@@ -1,4 +1,4 @@
-"""Photos at addresses, of a memory file system and of a real web server."""
+"""Photos at remote addresses are read, from a memory file system and from a real web server."""
 
 import io
 import tarfile
@@ -38,7 +38,7 @@ def bucket():
     files.rm("/bucket", recursive=True)
 
 
-def test_a_folder_a_glob_a_file_and_an_archive(bucket):
+def test_folders_globs_files_and_archives_are_read(bucket):
     assert found("memory://bucket") == {"memory:///bucket/a.jpg": ("a.jpg", b"a")}
     both = {"memory:///bucket/a.jpg": ("a.jpg", b"a"), "memory:///bucket/deep/b.png": ("deep/b.png", b"b")}
     assert found("memory://bucket/", recursive=True) == both
@@ -47,19 +47,19 @@ def test_a_folder_a_glob_a_file_and_an_archive(bucket):
     assert found("memory://bucket/photos.tar.gz") == {"memory://bucket/photos.tar.gz/x.jpg": ("x.jpg", b"x")}
 
 
-def test_other_files_are_counted_by_their_names(bucket):
+def test_other_files_are_counted_by_name(bucket):
     others = PassedOver()
     list(photos_at(["memory://bucket/"], True, lambda name: True, passed_over=others))
     assert others.count == 2 and others.summary().startswith("2 files were passed over: ")
     assert "/bucket/notes.txt" in others.summary() and "(" not in others.summary()
 
 
-def test_what_is_not_wanted_is_not_fetched(bucket, monkeypatch):
-    monkeypatch.setattr(type(bucket), "cat_file", lambda *_, **__: pytest.fail("it was fetched"))
+def test_unwanted_files_are_not_fetched(bucket, monkeypatch):
+    monkeypatch.setattr(type(bucket), "cat_file", lambda *_, **__: pytest.fail("an unwanted file was fetched"))
     assert found("memory://bucket", recursive=True, wanted=lambda name: False) == {}
 
 
-def test_what_is_not_there_is_a_sentence_for_each(bucket):
+def test_each_missing_address_is_reported(bucket):
     for address in ("memory://gone/a.jpg", "memory://gone.tar", "memory://bucket/none-*.jpg", "memory://gone/"):
         ((name, (_, problem)),) = found(address).items()
         assert isinstance(problem, ImageError) and name.rpartition("/")[2] in str(problem)
@@ -68,7 +68,7 @@ def test_what_is_not_there_is_a_sentence_for_each(bucket):
 @pytest.mark.parametrize(
     ("address", "reason"), [("s3://b/a.jpg", "s3fs"), ("gs://b/a.jpg", "gcsfs"), ("odd://b/a.jpg", "give s3://")]
 )
-def test_an_address_that_cannot_be_read_says_what_to_install(address, reason):
+def test_an_unsupported_address_names_the_package_to_install(address, reason):
     with pytest.raises(ConfigError, match=f"{address} cannot be read.*{reason}"):
         found(address)
 
@@ -93,7 +93,7 @@ def site(tmp_path):
     server.server_close()
 
 
-def test_a_web_server_has_photos_folders_and_archives(site):
+def test_a_web_server_serves_photos_folders_and_archives(site):
     assert found(f"{site}/a.jpg?size=large") == {f"{site}/a.jpg?size=large": ("a.jpg", b"a")}
     assert found(f"{site}/", recursive=True) == {
         f"{site}/a.jpg": ("a.jpg", b"a"), f"{site}/deep/b%20c.png": ("deep/b c.png", b"b"),

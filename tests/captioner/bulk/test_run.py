@@ -1,4 +1,4 @@
-"""Captions of many photos: each once, whatever ends the run, whoever shares it, and whatever the photos do."""
+"""Every photo is captioned exactly once, also when runs are killed, shared by ranks, or given bad photos."""
 
 import csv
 import io
@@ -26,7 +26,7 @@ from captioner.bundle import load_bundle, save_bundle
 from captioner.captioner import Captioner
 from captioner.confidence import PhotoLikeness
 from captioner.errors import ConfigError
-from tests.confidence_models import drawn_model
+from tests.support.confidence_models import drawn_model
 
 ROOT = Path(__file__).parents[3]
 
@@ -39,7 +39,7 @@ def bundle(tiny_bundle, tmp_path) -> Path:
 
 @pytest.fixture
 def photos(tmp_path):
-    """Draw so many photos into a folder."""
+    """Return a function that draws a number of photos into a folder."""
 
     def draw(count: int, folder: str = "photos") -> Path:
         path = tmp_path / folder
@@ -55,7 +55,7 @@ def photos(tmp_path):
 
 @pytest.fixture
 def run(bundle, capsys):
-    """The command in this process -> (exit status, standard error)."""
+    """Return a function that runs the command in this process -> (exit status, standard error)."""
 
     def run(*arguments: object) -> tuple[int, str]:
         status = command.main([*map(str, arguments), "--bundle", str(bundle), "--runtime", "exact"])
@@ -78,10 +78,10 @@ def files(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
-# --- what is written
+# --- output
 
 
-def test_every_photo_is_captioned_as_by_the_library_and_bad_ones_are_listed(run, photos, bundle, tmp_path):
+def test_captions_equal_those_of_the_library_and_bad_photos_are_listed(run, photos, bundle, tmp_path):
     folder, output = photos(11), tmp_path / "out" / "captions.jsonl"
     (folder / "bad.jpg").write_text("no photo")
     (folder / "empty.png").touch()
@@ -100,31 +100,31 @@ def test_every_photo_is_captioned_as_by_the_library_and_bad_ones_are_listed(run,
     assert all(error in err for error in unreadable.values())
 
 
-def test_what_is_passed_over_is_told_at_the_end_and_is_no_error(run, photos, tmp_path):
+def test_skipped_files_are_reported_at_the_end_without_an_error(run, photos, tmp_path):
     folder = photos(2)
     (folder / "notes.txt").write_text("a dog")
     (folder / "IMG_1.CR2").write_bytes(b"II*\0\x10\0\0\0CR\2\0" + bytes(40))
-    for _ in range(2):  # also where nothing is left to do
+    for _ in range(2):  # also with nothing left to do
         status, err = run(folder, "--output", tmp_path / "c.jsonl")
         assert status == 0 and "note: 2 files were passed over: " in err
         assert "notes.txt (a text)" in err and "IMG_1.CR2 (a camera's raw photo: " in err
     assert files(tmp_path) >= {"c.jsonl"} and not (tmp_path / "c.unreadable.jsonl").exists()
 
 
-def test_csv_and_coco_results_are_there_when_all_is_done(run, photos, tmp_path):
+def test_csv_and_coco_results_are_written_at_the_end(run, photos, tmp_path):
     folder = photos(5)
     assert run(folder, "--output", tmp_path / "a.csv", "--captions", 2)[0] == 0
     with open(tmp_path / "a.csv", encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 10 and len({row["image"] for row in rows}) == 5
-    assert run(folder, "--output", tmp_path / "a.json")[0] == 0  # from what is in a.jsonl already
+    assert run(folder, "--output", tmp_path / "a.json")[0] == 0  # from the entries of a.jsonl
     results = json.loads((tmp_path / "a.json").read_text())
     assert sorted(result["image_id"] for result in results) == [0, 1, 2, 3, 4]
     best = {row["image"]: row["caption"] for row in reversed(rows)}
     assert {result["caption"] for result in results} == set(best.values())
 
 
-def test_warnings_are_in_the_files_and_counted(run, photos, tmp_path):
+def test_warnings_are_written_to_the_files_and_counted(run, photos, tmp_path):
     folder, output = photos(2), tmp_path / "a.jsonl"
     for name in ("black.png", "blue.png"):
         Image.new("RGB", (80, 64), name.removesuffix(".png")).save(folder / name)
@@ -132,13 +132,13 @@ def test_warnings_are_in_the_files_and_counted(run, photos, tmp_path):
     assert status == 0 and "warning: 2 photos have the warning 'blank'" in err
     kinds = {Path(line["image"]).name: [one["kind"] for one in line.get("warnings", ())] for line in lines(output)}
     assert kinds == {"black.png": ["blank"], "blue.png": ["blank"], "photo-000000.jpg": [], "photo-000001.jpg": []}
-    assert run(folder, "--output", tmp_path / "a.csv")[0] == 0  # from what is in a.jsonl already
+    assert run(folder, "--output", tmp_path / "a.csv")[0] == 0  # from the entries of a.jsonl
     with open(tmp_path / "a.csv", encoding="utf-8", newline="") as file:
         warned = {Path(row["image"]).name for row in csv.DictReader(file) if "nothing to describe" in row["warnings"]}
     assert warned == {"black.png", "blue.png"}
 
 
-def test_lines_hold_everything_where_that_is_asked_for(run, photos, tmp_path, capsys, bundle):
+def test_lines_hold_all_details_with_the_option(run, photos, tmp_path, capsys, bundle):
     folder, output = photos(1), tmp_path / "a.jsonl"
     assert run(folder, "--output", output, "--json", "--captions", 2)[0] == 0
     command.main([str(folder), "--json", "--captions", "2", "--bundle", str(bundle), "--runtime", "exact"])
@@ -163,19 +163,19 @@ def test_photos_of_archives_and_folders_are_copied_with_their_captions(run, phot
             assert copy.tobytes() == original.tobytes()
 
 
-def test_a_photo_whose_copy_cannot_be_written_is_listed(run, photos, tmp_path):
+def test_a_photo_whose_copy_cannot_be_written_is_listed_as_failed(run, photos, tmp_path):
     folder, output = photos(3), tmp_path / "copies"
-    (output / "photo-000001.jpg").mkdir(parents=True)  # in the way
+    (output / "photo-000001.jpg").mkdir(parents=True)  # blocks the copy
     assert run(folder, "--output", output, "--format", "xmp")[0] == 2
     assert names(output / "captions.jsonl") == ["photo-000000.jpg", "photo-000002.jpg"]
     assert names(output / "captions.unreadable.jsonl") == ["photo-000001.jpg"]
 
 
-# --- what was done before
+# --- resuming
 
 
 def trusting(bundle: Path) -> Path:
-    """A bundle beside another one, the same captioner with a confidence model that is surer of some photos."""
+    """Write a bundle beside another: the same captioner with a confidence model that is surer of some photos."""
     loaded = load_bundle(bundle)
     weights = tuple(np.random.default_rng(0).normal(0, 4, 64).tolist())
     means = Captioner(loaded, "cpu").encode(np.zeros((1, 64, 64, 3), np.uint8)).mean(dim=(1, 2))[0].numpy()
@@ -185,7 +185,7 @@ def trusting(bundle: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", ["captions.jsonl", "captions.csv"])
-def test_unsure_captions_go_to_a_list_to_look_at(photos, bundle, tmp_path, capsys, name):
+def test_unsure_captions_go_to_a_review_list(photos, bundle, tmp_path, capsys, name):
     folder, output, model = photos(7), tmp_path / "out" / name, trusting(bundle)
     captioner = load(model, runtime="exact")
     found = {str(path): captioner.caption([path])[0] for path in folder.iterdir()}
@@ -205,7 +205,7 @@ def test_unsure_captions_go_to_a_list_to_look_at(photos, bundle, tmp_path, capsy
     if name.endswith(".csv"):
         rows = list(csv.DictReader(output.read_text().splitlines()))
         assert [float(row["confidence"]) for row in rows] == [entry["confidence"] for entry in kept]
-    assert command.main(arguments) == 0  # what is in either list is done
+    assert command.main(arguments) == 0  # entries of either list count as done
     assert "already" in capsys.readouterr().err and len(lines(tmp_path / "out" / "captions.unsure.jsonl")) == 3
 
 
@@ -217,7 +217,7 @@ def test_unsure_captions_are_not_written_into_copies(photos, bundle, tmp_path, c
     assert lines(output / "captions.jsonl") == [] and len(lines(output / "captions.unsure.jsonl")) == 2
 
 
-def test_a_least_confidence_needs_a_captioner_that_has_one(run, photos, bundle, tmp_path, capsys):
+def test_a_confidence_threshold_needs_a_captioner_with_a_confidence_model(run, photos, bundle, tmp_path, capsys):
     folder, output = photos(1), tmp_path / "captions.jsonl"
     status, err = run(folder, "--output", output, "--min-confidence", "0.5")
     assert status == 2 and "this captioner has no confidence model" in err and "training calibrate" in err
@@ -229,7 +229,7 @@ def test_a_least_confidence_needs_a_captioner_that_has_one(run, photos, bundle, 
     assert "must be a number from 0 to 1, not '1.5'" in capsys.readouterr().err
 
 
-def test_what_was_done_is_not_done_again(run, photos, tmp_path, monkeypatch):
+def test_finished_photos_are_not_captioned_again(run, photos, tmp_path, monkeypatch):
     folder, output = photos(3), tmp_path / "a.jsonl"
     (folder / "bad.jpg").touch()
     assert run(folder, "--output", output)[0] == 2
@@ -243,7 +243,7 @@ def test_what_was_done_is_not_done_again(run, photos, tmp_path, monkeypatch):
     assert run(folder, "--output", output)[0] == 0 and len(lines(output)) == 4
 
 
-def test_photos_read_ahead_are_no_more_than_some_batches(photos, bundle, tmp_path, monkeypatch):
+def test_reading_ahead_is_limited_to_a_few_batches(photos, bundle, tmp_path, monkeypatch):
     from captioner.bulk import run as bulk
 
     folder, captioner, begun = photos(60), load(bundle, runtime="exact"), 0
@@ -256,7 +256,7 @@ def test_photos_read_ahead_are_no_more_than_some_batches(photos, bundle, tmp_pat
             yield photo
 
     def captioned(self, pixels, *rest):
-        time.sleep(0.05)  # for whoever would read on
+        time.sleep(0.05)  # time in which more could be read ahead
         most.append(begun - done)
         return caption_pixels(self, pixels, *rest)
 
@@ -269,13 +269,13 @@ def test_photos_read_ahead_are_no_more_than_some_batches(photos, bundle, tmp_pat
     monkeypatch.setattr(Captioner, "caption_pixels", captioned)
     options = BulkOptions(tmp_path / "a.jsonl", batch_size=4)
     totals = caption_in_bulk(
-        [str(folder)], options, lambda: (captioner, captioner.decoding), watch=bulk.Watch(captioned=count)
+        [str(folder)], options, lambda: (captioner, captioner.decoding), events=bulk.BulkEvents(captioned=count)
     )
     assert totals.captioned == done == 60
-    assert 8 < max(most) <= 4 + 1 + 8 + 1  # in hand, the one that found no room, those ahead, and the next
+    assert 8 < max(most) <= 4 + 1 + 8 + 1  # in the batch, the one that found no room, those read ahead, and the next
 
 
-# --- what cannot be done
+# --- errors
 
 
 @pytest.mark.parametrize(
@@ -288,13 +288,13 @@ def test_photos_read_ahead_are_no_more_than_some_batches(photos, bundle, tmp_pat
         (["--min-confidence", "0.5"], "add --output"),
         (["s3://bucket/photos", "--output", "a.jsonl"], "s3://bucket/photos cannot be read.*s3fs"),
         (["s3://bucket/photos"], "add --output"),
-        (["a.tar"], "a.tar: archives .* add --output"),
+        (["a.tar"], "a.tar: captions of archives .* add --output"),
         (["--output", "PHOTOS", "--format", "xmp"], "lies among the photos"),
         (["--output", "PHOTOS/a", "--format", "xmp", "--recursive"], "lies among the photos"),
         (["--output", "PHOTOS/photo-000000.jpg/a.csv"], "cannot be made"),
     ],
 )
-def test_what_cannot_be_done_is_a_sentence(run, photos, tmp_path, monkeypatch, arguments, reason):
+def test_each_impossible_request_ends_with_an_error_message(run, photos, tmp_path, monkeypatch, arguments, reason):
     folder = photos(1)
     monkeypatch.chdir(tmp_path)
     status, err = run(folder, *(argument.replace("PHOTOS", str(folder)) for argument in arguments))
@@ -302,17 +302,17 @@ def test_what_cannot_be_done_is_a_sentence(run, photos, tmp_path, monkeypatch, a
     assert re.search(reason, err)
 
 
-def test_a_file_of_something_else_is_left_alone(run, photos, tmp_path):
+def test_a_file_that_is_no_journal_is_left_alone(run, photos, tmp_path):
     (tmp_path / "a.jsonl").write_text('{"text": "mine"}\n')
     status, err = run(photos(1), "--output", tmp_path / "a.jsonl")
-    assert status == 2 and "a.jsonl, line 1 is not one that this command wrote" in err
+    assert status == 2 and "a.jsonl, line 1 was not written by this command" in err
     assert (tmp_path / "a.jsonl").read_text() == '{"text": "mine"}\n'
 
 
-def test_two_runs_do_not_write_one_output(photos, tmp_path):
+def test_two_runs_cannot_write_one_output(photos, tmp_path):
     options = BulkOptions(tmp_path / "a.jsonl")
     with FileLock(tmp_path / ".a.jsonl.run-lock"), pytest.raises(ConfigError, match="another run writes .*a.jsonl"):
-        caption_in_bulk([str(photos(1))], options, lambda: pytest.fail("it began"))
+        caption_in_bulk([str(photos(1))], options, lambda: pytest.fail("the run started"))
 
 
 # --- real processes that are killed
@@ -340,7 +340,7 @@ def workers_of(running: subprocess.Popen) -> list[psutil.Process]:
 
 
 @pytest.mark.stress
-def test_killed_at_any_moment_it_goes_on_and_captions_every_photo_once(bundle, photos, tmp_path):
+def test_a_run_killed_at_any_moment_resumes_and_captions_every_photo_once(bundle, photos, tmp_path):
     folder, output = photos(400), tmp_path / "a.json"
     journal = output.with_suffix(".jsonl")
     (folder / "bad.jpg").touch()
@@ -351,13 +351,13 @@ def test_killed_at_any_moment_it_goes_on_and_captions_every_photo_once(bundle, p
         running.kill()
         running.communicate()
         assert workers and not output.exists()
-        assert not psutil.wait_procs(workers, timeout=20)[1]  # they end by themselves
+        assert not psutil.wait_procs(workers, timeout=20)[1]  # they end without a signal
         with open(journal, "ab") as file:
             file.write(b'{"image": "half a li')
     running = process(bundle, folder, "--output", output)
     wait_for_lines(journal, 250, running)
     for worker in workers_of(running):
-        worker.kill()  # another takes its place
+        worker.kill()  # another worker replaces it
     err = running.communicate(timeout=120)[1].decode()
     assert running.returncode == 2 and "Traceback" not in err and "Warning" not in err
     assert names(journal) == [f"photo-{number:06}.jpg" for number in range(400)]
@@ -366,7 +366,7 @@ def test_killed_at_any_moment_it_goes_on_and_captions_every_photo_once(bundle, p
 
 
 @pytest.mark.stress
-def test_interrupted_from_the_terminal_it_ends_quietly_with_its_processes(bundle, photos, tmp_path):
+def test_an_interrupt_from_the_terminal_ends_the_run_and_its_processes_quietly(bundle, photos, tmp_path):
     running = process(bundle, photos(2000), "--output", tmp_path / "a.jsonl")
     wait_for_lines(tmp_path / "a.jsonl", 4, running)
     workers = workers_of(running)

@@ -1,4 +1,4 @@
-"""Photos from files, folders, globs and archives: each once, and nothing read that is not wanted."""
+"""Photos come from files, folders, globs and archives, each once; unwanted members are not read."""
 
 import io
 import os
@@ -44,7 +44,7 @@ def archive(path: Path, members: dict[str, bytes], mode: str = "w") -> Path:
     return path
 
 
-def test_a_folder_gives_its_photos_and_where_their_copies_belong(album):
+def test_a_folder_gives_its_photos_and_the_paths_of_their_copies(album):
     assert [(photo.name, photo.place, photo.source) for photo in found("album")] == [
         ("album/a.PNG", "a.PNG", "album/a.PNG"), ("album/b.jpg", "b.jpg", "album/b.jpg"),
     ]  # fmt: skip
@@ -53,18 +53,18 @@ def test_a_folder_gives_its_photos_and_where_their_copies_belong(album):
     ]  # fmt: skip
 
 
-def test_a_file_is_taken_whatever_it_is_called_and_where_it_is_missing(album):
+def test_a_named_file_is_taken_whatever_its_suffix_even_if_it_is_missing(album):
     assert names(found("album/notes.txt", "album/gone.jpg")) == ["album/gone.jpg", "album/notes.txt"]
 
 
-def test_copies_of_several_inputs_do_not_meet(album):
+def test_copies_of_several_inputs_have_distinct_paths(album):
     Path("other/album").mkdir(parents=True)
     Path("other/album/b.jpg").write_bytes(b"")
     places = [photo.place for photo in found("album", "other/album", "album/trip/c.webp", "other/**/*.jpg")]
     assert len(set(places)) == len(places) == 5 and all(place == os.path.normpath(place) for place in places)
 
 
-def test_globs_and_what_is_empty(album):
+def test_globs_match_and_an_empty_match_is_an_error(album):
     assert names(found("album/**/*.[jw]*")) == ["album/b.jpg", "album/trip/c.webp", "album/trip/deep/d.jpeg"]
     for nothing, reason in (("album/*.txt", "nothing that"), ("album/no", "holds no images .*add --recursive")):
         (photo,) = found(nothing)
@@ -83,13 +83,13 @@ def test_an_archive_gives_its_photos_with_their_content(album, name, mode):
     ]  # fmt: skip
 
 
-def test_a_member_stays_below_the_folder_of_copies(album):
+def test_a_member_stays_within_the_folder_of_copies(album):
     archive(Path("evil.tar"), {"../../etc/a.jpg": b"", "/top/b.jpg": b""})
     assert sorted(photo.place for photo in found("evil.tar")) == ["etc/a.jpg", "top/b.jpg"]
     assert all(photo.place.startswith("evil.tar/") for photo in found("evil.tar", "album") if "evil" in photo.name)
 
 
-def test_braces_and_globs_stand_for_archives(album):
+def test_braces_and_globs_expand_to_archives(album):
     for number in range(9, 12):
         archive(Path(f"shard-{number:03}.tar"), {"a.jpg": b""})
     three = [f"shard-{number:03}.tar" for number in (9, 10, 11)]
@@ -106,7 +106,7 @@ def test_braces_and_globs_stand_for_archives(album):
 
 
 @pytest.mark.parametrize("mode", ["w", "w:gz"])
-def test_of_an_archive_that_is_cut_short_the_beginning_and_the_next_archive_are_read(album, mode):
+def test_a_truncated_archive_gives_its_readable_part_and_the_next_archive_is_read(album, mode):
     noise = np.random.default_rng(0).bytes(50_000)
     archive(Path("cut.tar"), {f"{number}.jpg": noise for number in range(4)}, mode)
     Path("cut.tar").write_bytes(Path("cut.tar").read_bytes()[:120_000])
@@ -126,7 +126,7 @@ def test_a_member_that_is_too_large_is_not_read(album, monkeypatch):
     assert small.source == b"x" * 100
 
 
-def test_what_is_not_wanted_is_asked_once_and_not_given(album):
+def test_the_filter_is_asked_once_per_photo_and_rejected_photos_are_not_given(album):
     archive(Path("a.tar"), {"1.jpg": b"", "2.jpg": b""})
     asked = []
     assert found("album", "a.tar", recursive=True, wanted=lambda name: asked.append(name)) == []
@@ -141,20 +141,20 @@ def test_ranks_share_photos_and_archives(album, count):
     all_of_them = names(found("album", "{0..2}.tar", recursive=True))
     shares = [names(found("album", "{0..2}.tar", recursive=True, ranks=Ranks(rank, count))) for rank in range(count)]
     assert sorted(sum(shares, [])) == all_of_them
-    # There are enough archives for each to be read by one rank alone; of a single one each takes a part.
+    # With enough archives one rank reads each whole; of a single archive each rank reads a part.
     assert all(len({name.split("/")[0] for name in share if ".tar" in name}) < 3 for share in shares)
     parts = [names(found("0.tar", ranks=Ranks(rank, count))) for rank in range(count)]
     assert sorted(sum(parts, [])) == sorted(f"0.tar/{name}" for name in members) and all(parts)
 
 
-def test_memory_does_not_grow_with_the_photos_of_a_folder_or_an_archive(album):
+def test_memory_does_not_grow_with_the_number_of_photos(album):
     Path("many").mkdir()
     for number in range(3000):
         Path("many", f"a-rather-long-name-of-a-photo-{number}.jpg").touch()
     archive(Path("many.tar"), {f"a-rather-long-name-of-a-photo-{number}.jpg": b"" for number in range(3000)})
 
     def peak(*inputs: str) -> int:
-        list(photos_at(["album", *inputs], False, lambda name: True))  # what is loaded once
+        list(photos_at(["album", *inputs], False, lambda name: True))  # load everything that is loaded once
         tracemalloc.start()
         try:
             assert sum(1 for _ in photos_at(inputs, False, lambda name: True)) == 3000
@@ -162,10 +162,10 @@ def test_memory_does_not_grow_with_the_photos_of_a_folder_or_an_archive(album):
         finally:
             tracemalloc.stop()
 
-    assert peak("many") < 100_000 and peak("many.tar") < 200_000  # their names alone are 150,000
+    assert peak("many") < 100_000 and peak("many.tar") < 200_000  # the names alone take 150,000
 
 
-def test_a_square_is_what_the_captioner_sees(album):
+def test_a_square_equals_the_captioners_input(album):
     pixels = np.random.default_rng(0).integers(0, 255, (30, 40, 3), dtype=np.uint8)
     Image.fromarray(pixels).save("album/a.PNG")
     expected, frame = fit_image(open_image("album/a.PNG"), 16, "crop")
@@ -182,14 +182,14 @@ def counted(*inputs: str, recursive: bool = False, ranks: Ranks = ALONE) -> Pass
     return others
 
 
-def test_what_is_not_named_like_an_image_is_counted_by_the_first_rank(album):
+def test_files_not_named_like_images_are_counted_by_the_first_rank(album):
     summary = counted("album").summary()
     assert summary.startswith("1 file was passed over: album/notes.txt (a text); 2 folders were not searched (album/")
     assert counted("album", recursive=True).count == 2 and counted("album/*").count == 1
     assert counted("album", ranks=Ranks(0, 2)).count == 1 and not counted("album", ranks=Ranks(1, 2))
 
 
-def test_members_that_are_no_photos_are_counted_and_looked_into(album):
+def test_members_that_are_no_photos_are_counted_and_identified(album):
     archive(Path("mixed.tar"), {"1.jpg": b"x", "1.txt": b"a dog", "1.json": b"{}", "clip.mov": b"\0\0\0\x14ftypqt  "})
     others = PassedOver()
     assert len(list(photos_at(["mixed.tar"], False, lambda name: True, passed_over=others))) == 1
@@ -197,7 +197,7 @@ def test_members_that_are_no_photos_are_counted_and_looked_into(album):
     assert others.count == 3 and "mixed.tar/1.txt (a text)" in summary and "mixed.tar/clip.mov (a video: " in summary
 
 
-def test_a_folder_without_photos_says_what_is_there(album):
+def test_a_folder_without_photos_names_its_content(album):
     os.makedirs("films")
     Path("films/a.mov").write_bytes(b"\0\0\0\x14ftypqt  ")
     for inputs in (["films"], ["films/*"]):

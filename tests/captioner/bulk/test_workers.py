@@ -1,4 +1,4 @@
-"""Processes that read photos: what a photo does to its process is that photo's affair alone."""
+"""Worker processes read photos, and a photo that crashes or hangs its worker affects no other photo."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ from captioner.errors import ImageError
 
 
 def read(name: str, folder: str = "") -> object:
-    """What stands in for decoding: the name says what becomes of the process."""
+    """Stand in for decoding: the name decides the fate of the process."""
     if name.startswith("once") and not Path(folder, name).exists():
         Path(folder, name).touch()
         name = name.removeprefix("once-")
@@ -36,7 +36,7 @@ def read(name: str, folder: str = "") -> object:
     return name
 
 
-def test_answers_come_from_a_process_that_has_no_torch():
+def test_photos_are_read_in_a_process_without_torch():
     with open_workers(1, 60) as workers:
         has_torch, process = workers.submit(read, "torch").result()
         assert not has_torch and process != os.getpid() and psutil.pid_exists(process)
@@ -47,7 +47,7 @@ def pixels(name: str, *shapes: tuple[int, ...]) -> list[np.ndarray]:
     return [np.random.default_rng(len(shape)).integers(0, 255, shape, dtype=np.uint8) for shape in shapes]
 
 
-def test_pixels_arrive_as_they_are():
+def test_pixels_arrive_unchanged():
     small, large = (320, 320, 3), (2**22,)
     with open_workers(1, 60) as workers:
         for shapes in ((small,), (large,), ((7,), small, large, (5, 5), (0, 3))):
@@ -58,7 +58,7 @@ def test_pixels_arrive_as_they_are():
                 assert found.flags.writeable
 
 
-def test_a_photo_that_kills_or_hangs_is_named_and_the_others_are_read():
+def test_a_photo_that_kills_or_hangs_its_worker_is_named_and_the_others_are_read():
     names = ["a", "kill", "b", "exit", "hang", "c", "bad", "d"]
     with open_workers(2, 2) as workers:
         futures = {name: workers.submit(read, name) for name in names}
@@ -75,12 +75,12 @@ def test_a_photo_that_kills_or_hangs_is_named_and_the_others_are_read():
 
 
 @pytest.mark.parametrize("name", ["once-kill", "once-hang"])
-def test_a_photo_is_tried_again_where_the_machine_may_have_been_the_reason(name, tmp_path):
+def test_a_photo_is_retried_where_the_machine_may_be_the_cause(name, tmp_path):
     with open_workers(1, 2) as workers:
         assert workers.submit(read, name, str(tmp_path)).result() == name
 
 
-def test_a_mistake_of_ours_does_not_pass_for_a_bad_photo():
+def test_a_programming_error_is_not_reported_as_a_bad_photo():
     with open_workers(1, 60) as workers, pytest.raises(RuntimeError, match="KeyError.*ours"):
         workers.submit(read, "mistake").result()
 
@@ -100,14 +100,14 @@ def done(value: object) -> Future:
     return future
 
 
-def test_tasks_are_started_ahead_in_order_and_no_more_than_so_many():
+def test_a_limited_number_of_tasks_is_started_ahead_in_order():
     begun, taken = 0, 0
 
     def tasks():
         nonlocal begun
         for number in range(100):
             begun += 1
-            assert begun - taken <= 9  # eight that wait, and the one that is asked for
+            assert begun - taken <= 9  # eight that wait, and the requested one
             yield number
 
     for number, future in started_ahead(tasks(), done, 8):
@@ -116,7 +116,7 @@ def test_tasks_are_started_ahead_in_order_and_no_more_than_so_many():
     assert taken == 100
 
 
-def test_what_the_tasks_raise_comes_out_after_those_before():
+def test_an_error_of_the_tasks_is_raised_after_earlier_results():
     def tasks():
         yield 1
         raise ImageError("the source is gone")

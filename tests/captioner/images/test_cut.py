@@ -1,4 +1,4 @@
-"""Image files that are cut short: what is there is decoded, what is missing is measured, other threads see nothing."""
+"""Truncated image files: the available part is decoded, the missing part is measured, other threads are unaffected."""
 
 import io
 import struct
@@ -15,7 +15,7 @@ from captioner.images.photo import is_opened, open_image
 
 
 def scene(width: int = 320, height: int = 240) -> Image.Image:
-    """Shapes and noise, so that every row takes about the same share of a file."""
+    """Draw shapes and noise, so that every row takes about the same number of bytes."""
     rng = np.random.default_rng(5)
     coarse = Image.fromarray(rng.integers(0, 255, (6, 8, 3), dtype=np.uint8)).resize((width, height))
     noise = rng.integers(-20, 20, (height, width, 3))
@@ -34,7 +34,7 @@ def missing_of(photo: Image.Image) -> float:
 
 @pytest.mark.parametrize("progressive", [False, True])
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
-def test_a_jpeg_that_lacks_its_end_marker_is_whole(mode, progressive):
+def test_a_jpeg_without_its_end_marker_is_complete(mode, progressive):
     data = encoded("JPEG", scene().convert(mode), progressive=progressive)
     whole = open_image(data)
     for photo in (open_image(data[:-2]), open_image(data[:-1])):
@@ -59,7 +59,7 @@ CASES = {
 
 @pytest.mark.parametrize("share", [0.03, 0.25, 0.6])
 @pytest.mark.parametrize("name", CASES)
-def test_what_was_decoded_is_right_and_the_rest_is_measured(name, share):
+def test_the_decoded_part_is_correct_and_the_missing_part_is_measured(name, share):
     data, side = CASES[name]
     whole, photo = open_image(data), open_image(data[: round(len(data) * (1 - share))])
     cut = photo.info[CUT_SHORT]
@@ -69,19 +69,19 @@ def test_what_was_decoded_is_right_and_the_rest_is_measured(name, share):
         pixels, expected = pixels[::-1], expected[::-1]
     grey = (pixels == MISSING_COLOUR).all(axis=(1, 2))
     decoded = round(photo.height * (1 - cut.missing))
-    reach = 24 if side == "bottom" else 2  # of a JPEG, a row of blocks may be cut, and colours run over into the next
+    reach = 24 if side == "bottom" else 2  # a JPEG's row of blocks may be cut, and colours bleed into the next
     np.testing.assert_array_equal(pixels[: decoded - reach], expected[: decoded - reach])
     assert grey[decoded + reach :].all()
 
 
-def test_a_progressive_jpeg_lacks_detail_before_it_lacks_rows():
+def test_a_progressive_jpeg_loses_detail_before_rows():
     data = encoded("JPEG", progressive=True)
     photo = open_image(data[: len(data) * 3 // 4])
     assert missing_of(photo) == 0 and photo.info[CUT_SHORT].progressive
-    assert missing_of(open_image(data[: len(data) // 12])) > 0.1  # in its first pass
+    assert missing_of(open_image(data[: len(data) // 12])) > 0.1  # within its first pass
 
 
-def test_what_is_missing_is_where_it_lies_in_the_upright_photo():
+def test_the_missing_part_is_located_in_the_upright_photo():
     for orientation, side in {1: "bottom", 3: "top", 6: "left", 8: "right"}.items():
         exif = Image.Exif()
         exif[0x0112] = orientation
@@ -92,14 +92,14 @@ def test_what_is_missing_is_where_it_lies_in_the_upright_photo():
         assert photo.info[CUT_SHORT].side == side and edges[side].all(), orientation
 
 
-def test_a_grey_photo_is_not_taken_for_a_missing_one():
+def test_a_grey_photo_does_not_count_as_missing():
     grey = Image.new("RGB", (320, 240), MISSING_COLOUR)
     assert missing_of(open_image(encoded("JPEG", grey)[:-2])) < 0.1
     assert missing_of(open_image(encoded("PPM", grey)[:-9])) < 0.1
 
 
-def test_of_a_file_that_is_broken_the_part_before_is_read():
-    """As after a download that was begun again in the middle, and where a disk lost a block."""
+def test_a_broken_file_is_read_up_to_the_damage():
+    """As after a download restarted in the middle, or after the loss of a disk block."""
     jpeg, png = encoded("JPEG", quality=90), encoded("PNG")
     broken_png = png[: len(png) // 2] + b"\xff" * 4000 + png[len(png) // 2 + 4000 :]
     for whole, data in ((jpeg, jpeg[: len(jpeg) // 2] + jpeg), (png, broken_png)):
@@ -110,15 +110,15 @@ def test_of_a_file_that_is_broken_the_part_before_is_read():
         np.testing.assert_array_equal(np.asarray(photo)[:decoded], np.asarray(open_image(whole))[:decoded])
 
 
-def test_an_end_of_zeros_is_missing():
-    """As after a transfer that broke off, into a file that had its full size already."""
+def test_trailing_zeros_count_as_missing():
+    """As after an aborted transfer into a preallocated file."""
     data = encoded("JPEG")
     half = data[: len(data) // 2]
     assert missing_of(open_image(half + bytes(len(half)))) == missing_of(open_image(half)) > 0.4
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_where_nearly_nothing_is_decoded_the_file_is_refused(name):
+def test_a_file_with_hardly_any_decoded_pixels_is_refused(name):
     data, _ = CASES[name]
     with pytest.raises(ImageError, match="cut short"):
         open_image(data[: round(len(data) * 0.06)])
@@ -126,7 +126,7 @@ def test_where_nearly_nothing_is_decoded_the_file_is_refused(name):
 
 @pytest.mark.parametrize("share", [0.02, 0.5, 0.8])
 @pytest.mark.parametrize("form", ["GIF", "PNG"])
-def test_an_interlaced_picture_lacks_detail(form, share):
+def test_an_interlaced_picture_loses_detail(form, share):
     shade = np.add.outer(np.arange(120), np.arange(96)) + np.random.default_rng(0).integers(0, 9, (120, 96))
     smooth = Image.fromarray(shade.astype(np.uint8)).convert("RGB")
     if form == "GIF":
@@ -140,7 +140,7 @@ def test_an_interlaced_picture_lacks_detail(form, share):
 
 
 def interlaced_png(pixels: np.ndarray) -> bytes:
-    """Adam7, which Pillow reads but does not write; not compressed, so that half of the file is half of the pixels."""
+    """Adam7, which Pillow reads but does not write; uncompressed, so that half of the file is half of the pixels."""
     passes = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
     rows = [row for top, left, down, across in passes for row in pixels[top::down, left::across]]
     content = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows), 0)
@@ -151,8 +151,8 @@ def interlaced_png(pixels: np.ndarray) -> bytes:
     )
 
 
-def test_threads_do_not_change_what_others_read(monkeypatch):
-    """Pillow's own switch is one for all threads: with it, this would read damaged photos as if they were whole."""
+def test_reading_truncated_files_does_not_affect_other_threads(monkeypatch):
+    """Pillow's own switch is global: with it, this thread would read damaged photos as if they were complete."""
     whole = encoded("JPEG")
     files = {"whole": whole, "cut": whole[: len(whole) * 3 // 4], "stub": whole[:900]}
     monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", False)

@@ -1,4 +1,4 @@
-"""HEIC and JPEG XL: the same pixels as of other formats, upright once, and within the same limits."""
+"""HEIC and JPEG XL: the same pixels as in other formats, turned upright once, within the same limits."""
 
 import subprocess
 import sys
@@ -20,15 +20,15 @@ import pillow_jxl  # noqa: E402, F401  # registers what writes JPEG XL
 
 STORED = {2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE"}
 STORED |= {6: "ROTATE_90", 7: "TRANSVERSE", 8: "ROTATE_270"}
-"""How a camera that was held so stores the pixels."""
+"""How a camera held that way stores the pixels."""
 
 LIMITS = [None, 30.0]
-"""Without a limit of time a photo is decoded in this process, with one in a process of its own."""
+"""Without a time limit a photo is decoded in this process, with one in a separate process."""
 
 
 @pytest.mark.parametrize("seconds", LIMITS)
 @pytest.mark.parametrize("form", ["HEIF", "JXL"])
-def test_the_pixels_are_those_of_other_formats(form, seconds):
+def test_the_pixels_equal_those_of_other_formats(form, seconds):
     photo = open_image(encoded(quarters(), form, quality=95), seconds=seconds)
     assert photo.mode == "RGB" and photo.size == (48, 32) and not photo.info
     assert_close(corners(photo), corners(quarters()))
@@ -36,14 +36,14 @@ def test_the_pixels_are_those_of_other_formats(form, seconds):
 
 @pytest.mark.parametrize("mode", ["RGBA", "L", "LA"])
 @pytest.mark.parametrize("form", ["HEIF", "JXL"])
-def test_other_modes(form, mode):
+def test_other_modes_are_read(form, mode):
     photo = quarters().convert(mode)
     wanted = corners(quarters().convert(mode.rstrip("A") if mode != "RGBA" else "RGB").convert("RGB"))
     assert_close(corners(open_image(encoded(photo, form, quality=95))), wanted, tolerance=16)
 
 
 @pytest.mark.parametrize("mode", ["I;16", "F"])
-def test_wide_greys_of_jpeg_xl(mode):
+def test_wide_grey_ranges_of_jpeg_xl_keep_their_brightness(mode):
     ramp = np.linspace(0, 1, 64 * 48, dtype=np.float32).reshape(48, 64)
     values = ramp if mode == "F" else np.rint(ramp * 65535).astype(np.uint16)
     photo = open_image(encoded(Image.fromarray(values), "JXL", lossless=True))
@@ -59,7 +59,7 @@ def test_photos_are_turned_upright_once(form, orientation, seconds, tmp_path):
     if orientation in STORED:
         stored = stored.transpose(Image.Transpose[STORED[orientation]])
     exif = exif_with(orientation).tobytes()
-    if form == "JPEG in JXL":  # packed without loss: the JPEG is in it, and the codestream knows the orientation
+    if form == "JPEG in JXL":  # a losslessly repacked JPEG: the codestream has the orientation
         (tmp_path / "a.jpg").write_bytes(encoded(stored, "JPEG", exif=exif, quality=95))
         with Image.open(tmp_path / "a.jpg") as photo:
             data = encoded(photo, "JXL", lossless_jpeg=True)
@@ -71,8 +71,8 @@ def test_photos_are_turned_upright_once(form, orientation, seconds, tmp_path):
     assert_close(corners(upright), corners(quarters()))
 
 
-def test_of_heic_the_orientation_of_exif_alone_is_not_asked():
-    """As the standard says, and as viewers do: the container's own rotation counts. Here there is none."""
+def test_the_exif_orientation_of_heic_is_ignored():
+    """As the standard says and viewers do: only the container's rotation counts. Here there is none."""
     data = bytearray(encoded(quarters(), "HEIF", quality=95, exif=exif_with(3).tobytes()))
     data[data.index(b"irot") + 4] = 0
     assert_close(corners(open_image(bytes(data))), corners(quarters()))
@@ -82,7 +82,7 @@ def test_of_heic_the_orientation_of_exif_alone_is_not_asked():
 @pytest.mark.parametrize("form", ["HEIF", "JXL"])
 def test_a_large_photo_is_refused_before_it_is_decoded(form, seconds, monkeypatch):
     def decoded(*_):
-        raise AssertionError("it was decoded")
+        raise AssertionError("the photo was decoded")
 
     data = encoded(Image.new("RGB", (900, 700)), form)
     monkeypatch.setattr(pillow_jxl, "Decoder", decoded)
@@ -91,7 +91,7 @@ def test_a_large_photo_is_refused_before_it_is_decoded(form, seconds, monkeypatc
         open_image(data, "IMG", 600_000, seconds)
 
 
-def test_a_header_that_lies_about_the_size_is_found_out():
+def test_a_header_with_a_false_size_is_refused():
     data = bytearray(encoded(Image.new("RGB", (900, 700)), "HEIF"))
     place = data.index(b"ispe") + 8
     data[place : place + 8] = bytes((0, 0, 0, 64, 0, 0, 0, 64))
@@ -116,7 +116,7 @@ def test_a_damaged_header_of_jpeg_xl_is_an_error(data):
 
 
 def test_many_extra_channels_are_refused():
-    """Each takes as much memory as a colour, and a header may ask for thousands of them."""
+    """Each takes as much memory as a colour channel, and a header may declare thousands."""
     bits = "1" + "00000" + "001" + "0" + "0" + "0" + "00" + "1" + "11" + "000000000001"[::-1]
     data = b"\xff\x0a" + int(bits[::-1], 2).to_bytes(8, "little")
     assert read_header(data).extra_channels == 2
@@ -126,8 +126,8 @@ def test_many_extra_channels_are_refused():
 
 
 @pytest.mark.parametrize(("form", "share"), [("HEIF", 0.05), ("JXL", 2 / 3)])
-def test_cut_files_are_an_error(form, share):
-    """Of HEIC what is there is decoded (`test_filled_images`), where it is more than a tenth."""
+def test_truncated_files_are_an_error(form, share):
+    """Truncated HEIC is decoded (`test_filled.py`) where more than a tenth is left."""
     data = encoded(quarters(480, 320), form, quality=95)
     for seconds in LIMITS:
         with pytest.raises(ImageError, match="upload 7 .*(cut short|damaged)") as error:
@@ -135,12 +135,12 @@ def test_cut_files_are_an_error(form, share):
         assert "\n" not in str(error.value)
 
 
-def test_a_photo_that_takes_too_long_ends_its_process():
+def test_decoding_that_takes_too_long_is_killed():
     with pytest.raises(ImageError, match="the photo takes more than 0.0 seconds to decode.*JPEG"):
         open_image(encoded(quarters(), "HEIF"), seconds=0.02)
 
 
-def test_a_process_that_crashes_is_an_error(monkeypatch):
+def test_a_crash_of_the_decoding_process_is_an_error(monkeypatch):
     monkeypatch.setattr(extra_formats.sys, "executable", "/bin/false")
     with pytest.raises(ImageError, match="upload 7 ended the process"):
         open_image(encoded(quarters(), "HEIF"), "upload 7", seconds=20)
@@ -169,7 +169,7 @@ def test_threads_may_be_the_first_to_read_such_photos():
     assert done.stdout.strip() == "40", done.stderr
 
 
-def test_threads_share_nothing():
+def test_threads_decode_independently():
     photos = [
         encoded(Image.new("RGB", (40 + n, 30), (n * 9, 90, 90)), form) for n in range(8) for form in ("HEIF", "JXL")
     ]

@@ -1,4 +1,4 @@
-"""Files that are no photos are told by their first bytes."""
+"""Files that are no photos are identified by their first bytes."""
 
 import io
 import plistlib
@@ -19,7 +19,7 @@ def box(kind: bytes, content: bytes) -> bytes:
 
 
 def tiff(*tags: tuple[int, int, int, int], order: str = "<", make: bytes = b"NIKON CORPORATION\0") -> bytes:
-    """A TIFF header whose first picture has these tags: number, type, count, value."""
+    """Return a TIFF header whose first picture has these tags: number, type, count, value."""
     head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}IH", 8, len(tags))
     return head + b"".join(struct.pack(f"{order}HHII", *tag) for tag in tags) + bytes(4) + make + bytes(200)
 
@@ -84,7 +84,7 @@ FILES = {
 
 
 @pytest.mark.parametrize("kind", FILES)
-def test_what_is_no_photo_is_named_with_what_to_do(kind):
+def test_a_file_that_is_no_photo_is_named_with_advice(kind):
     for data in FILES[kind]:
         with pytest.raises(NotAnImage) as error:
             open_image(data, name="IMG_1.jpg")
@@ -103,7 +103,7 @@ def test_pictures_are_never_taken_for_other_files():
 
 
 @pytest.mark.parametrize("name", ["photo.NEF", "a.arw", "b.dng"])
-def test_a_tiff_with_the_name_of_a_raw_photo_is_one(name):
+def test_a_tiff_named_like_a_raw_photo_is_refused_as_raw(name):
     stream = io.BytesIO()
     Image.new("RGB", (40, 30), "red").save(stream, "TIFF")
     assert is_raw(stream.getvalue(), name) and not is_raw(stream.getvalue(), "photo.tif")
@@ -124,7 +124,7 @@ def test_a_tiff_with_the_name_of_a_raw_photo_is_one(name):
     ],
 )
 @pytest.mark.parametrize("seconds", [None, 20.0])
-def test_what_only_begins_like_a_picture_is_called_damaged_with_its_format(head, picture, seconds):
+def test_a_file_that_only_starts_like_a_picture_is_reported_as_a_damaged_one(head, picture, seconds):
     assert picture_type(head) == picture
     with pytest.raises(ImageError, match=f"IMG.HEIC begins like {picture}.*(cut short).*save it as JPEG") as error:
         open_image(head, "IMG.HEIC", seconds=seconds)
@@ -135,6 +135,6 @@ def test_avif_in_a_heif_container_is_not_heic():
     assert not is_heic(box(b"ftyp", b"mif1\0\0\0\0mif1avifmiaf")) and not is_heic(box(b"ftyp", b"avif\0\0\0\0mif1"))
 
 
-def test_nothing_but_zeros_is_said_to_be():
+def test_a_file_of_zeros_is_reported_as_such():
     assert "zeros" in why_not_an_image(bytes(100)) and file_type(bytes(100)) is None
     assert "not an image" in why_not_an_image(b"\x01\x02\x03\xff")

@@ -1,4 +1,4 @@
-"""WebP, HEIC and AVIF files that are cut short: what is there is decoded, and the rest is grey and measured."""
+"""Truncated WebP, HEIC and AVIF files: the available part is decoded, the rest is grey and measured."""
 
 import io
 import struct
@@ -38,11 +38,11 @@ def encoded(form: str, orientation: int = 1, **options) -> bytes:
 
 @pytest.mark.parametrize("share", [0.003, 0.05, 0.4, 0.7])
 @pytest.mark.parametrize("form", FORMS)
-def test_what_was_decoded_is_right_and_the_rest_is_grey(form, share):
+def test_the_decoded_part_is_correct_and_the_rest_is_grey(form, share):
     data = encoded(form)
     whole, photo = (np.asarray(open_image(each)).astype(int) for each in (data, data[: round(len(data) * (1 - share))]))
     cut = open_image(data[: round(len(data) * (1 - share))]).info[CUT_SHORT]
-    # Decoders go by blocks of up to 64 rows, and smooth over their edges.
+    # Decoders work in blocks of up to 64 rows, and smooth over their edges.
     assert cut.side == "bottom" and share - 0.1 <= cut.missing <= share + 0.32
     first = round(240 * (1 - cut.missing))
     assert (photo[first:] == MISSING_COLOUR).all()
@@ -51,7 +51,7 @@ def test_what_was_decoded_is_right_and_the_rest_is_grey(form, share):
 
 @pytest.mark.parametrize(("orientation", "side"), [(3, "top"), (6, "left"), (8, "right"), (2, "bottom"), (4, "top")])
 @pytest.mark.parametrize("form", ["HEIC", "AVIF"])
-def test_what_is_missing_is_where_it_lies_in_the_upright_photo(form, orientation, side):
+def test_the_missing_part_is_located_in_the_upright_photo(form, orientation, side):
     data = encoded(form, orientation)
     photo = open_image(data[: len(data) // 2])
     grey = (np.asarray(photo) == MISSING_COLOUR).all(axis=2)
@@ -60,14 +60,14 @@ def test_what_is_missing_is_where_it_lies_in_the_upright_photo(form, orientation
 
 
 @pytest.mark.parametrize("form", ["HEIC", "lossy"])
-def test_with_limited_time_it_is_the_same(form):
+def test_a_time_limit_gives_the_same_result(form):
     data = encoded(form)[:-3000]
     alone, limited = open_image(data), open_image(data, seconds=60)
     np.testing.assert_array_equal(alone, limited)
     assert alone.info == limited.info
 
 
-def test_metadata_that_is_cut_costs_nothing_of_the_photo():
+def test_truncated_metadata_does_not_affect_the_pixels():
     data = encoded("lossy")
     photo = open_image(data[:-4])
     assert photo.info[CUT_SHORT].missing == 0
@@ -75,14 +75,14 @@ def test_metadata_that_is_cut_costs_nothing_of_the_photo():
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_where_nearly_nothing_is_left_the_file_is_refused(form):
+def test_a_file_with_hardly_any_data_is_refused(form):
     data = encoded(form)
     with pytest.raises(ImageError, match="cut short"):
         open_image(data[: len(data) // 20])
 
 
 @pytest.mark.parametrize("length", [2**31, 2**32 - 10])
-def test_a_header_that_lies_about_the_length_fills_no_memory(length):
+def test_a_header_with_a_false_length_does_not_fill_the_memory(length):
     data = bytearray(encoded("lossy")[:-3000])
     place = data.index(b"VP8 ") + 4
     data[place : place + 4] = struct.pack("<I", length)

@@ -1,4 +1,4 @@
-"""Which photos files, folders and globs stand for."""
+"""Files, folders and globs are resolved to photos."""
 
 from pathlib import Path
 
@@ -29,7 +29,7 @@ def test_folders_give_their_photos_sorted_and_once(album):
     ]
 
 
-def test_globs(album):
+def test_globs_give_their_matches(album):
     assert find_images([str(album / "*")]) == [album / "a.PNG", album / "b.jpg"]
     deep = [album / "b.jpg", album / "trip/c.webp", album / "trip/deep/d.jpeg"]
     assert find_images([str(album / "**" / "*.[jw]*")]) == deep
@@ -39,7 +39,7 @@ def test_globs(album):
         find_images([str(album / "*.txt")])
 
 
-def test_what_is_named_outright_is_kept(album):
+def test_an_explicitly_named_file_is_kept(album):
     named = [album / "missing.jpg", album / "notes.txt", album / "none*.jpg"]
     assert find_images(named) == named
 
@@ -53,7 +53,7 @@ def test_a_folder_without_images_is_named(album):
 
 @pytest.fixture
 def mixed(tmp_path):
-    """A folder of one photo and of what else lies among photos."""
+    """A folder of one photo and of other files found among photos."""
     folder = tmp_path / "mixed"
     (folder / "trip").mkdir(parents=True)
     files = {
@@ -66,7 +66,7 @@ def mixed(tmp_path):
     return folder
 
 
-def test_what_is_passed_over_in_a_folder_is_counted_and_named_for_what_it_is(mixed):
+def test_skipped_files_of_a_folder_are_counted_and_identified(mixed):
     others = PassedOver()
     assert find_images([mixed, mixed], passed_over=others) == [mixed / "a.jpg"]
     assert others.count == 8, others.summary()
@@ -86,10 +86,10 @@ def test_what_is_passed_over_in_a_folder_is_counted_and_named_for_what_it_is(mix
     assert others.count == 8 and "searched" not in others.summary()
     others = PassedOver()
     find_images([str(mixed / "[a-c]*")], passed_over=others)
-    assert others.count == 2, "of a glob, what it matches"
+    assert others.count == 2, "for a glob, its matches"
 
 
-def test_of_many_only_some_are_named_and_looked_into(tmp_path, monkeypatch):
+def test_only_some_of_many_skipped_files_are_named_and_opened(tmp_path, monkeypatch):
     for number in range(30):
         (tmp_path / f"{number:02d}.txt").write_text("a dog")
     (tmp_path / "a.jpg").write_bytes(b"x")
@@ -101,22 +101,22 @@ def test_of_many_only_some_are_named_and_looked_into(tmp_path, monkeypatch):
     assert summary.endswith("and 21 more (20 .txt, 1 .json)")
 
 
-def test_nothing_passed_over_is_nothing_to_tell(album):
+def test_no_skipped_files_give_no_message(album):
     others = PassedOver()
     find_images([album / "b.jpg"], passed_over=others)
     assert not others
 
 
-def test_an_error_on_a_folder_without_photos_names_what_is_there(mixed):
+def test_the_error_for_a_folder_without_photos_names_its_content(mixed):
     (mixed / "a.jpg").unlink()
     others = PassedOver()
     with pytest.raises(ImageError, match="mixed holds no images.*; 8 files were passed over: .*IMG_1.MOV") as error:
         find_images([mixed], passed_over=others)
-    assert not others, "it is said once"
+    assert not others, "the files are reported once"
     assert "\n" not in str(error.value)
 
 
-def test_files_beyond_the_named_ones_are_counted_by_ending_whatever_is_known_of_them():
+def test_files_beyond_the_named_ones_are_counted_by_suffix():
     others, more = PassedOver(), PassedOver()
     for number in range(MAX_NAMED):
         others.add(f"s3://a/{number}.txt")

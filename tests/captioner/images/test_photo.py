@@ -1,4 +1,4 @@
-"""Photos of every form that people have, and of every form that cannot be read."""
+"""Photos are read in every form that users have, and unreadable ones are refused with a clear error."""
 
 import io
 import os
@@ -19,7 +19,7 @@ RED, GREEN, BLUE, WHITE = (220, 30, 30), (30, 200, 30), (30, 30, 220), (255, 255
 
 
 def quarters(width: int = 48, height: int = 32) -> Image.Image:
-    """Red and green above, blue and white below: no two ways to turn or mirror it look alike."""
+    """Draw red and green above, blue and white below: every rotation and reflection looks different."""
     photo = Image.new("RGB", (width, height), WHITE)
     photo.paste(RED, (0, 0, width // 2, height // 2))
     photo.paste(GREEN, (width // 2, 0, width, height // 2))
@@ -34,7 +34,7 @@ def encoded(photo: Image.Image, form: str, **options) -> bytes:
 
 
 def corners(photo: Image.Image) -> list[tuple[int, int, int]]:
-    """The middles of the four quarters, row by row."""
+    """Return the centres of the four quarters, row by row."""
     xs, ys = (photo.width // 4, photo.width * 3 // 4), (photo.height // 4, photo.height * 3 // 4)
     return [photo.getpixel((x, y)) for y in ys for x in xs]
 
@@ -50,13 +50,13 @@ def exif_with(orientation: int) -> Image.Exif:
 
 
 def png_of_size(width: int, height: int) -> bytes:
-    """The beginning of a PNG that claims a size; its pixels are not there."""
+    """Return the start of a PNG that declares a size, without pixels."""
     header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     chunk = struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
     return b"\x89PNG\r\n\x1a\n" + chunk + b"\0\0\xff\xffIDAT"
 
 
-# --- what can be read
+# --- reading
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "JPEG2000"])
@@ -68,9 +68,9 @@ def test_common_formats_give_the_same_pixels(form):
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_orientation_is_applied_once(form, orientation):
+def test_exif_orientation_is_applied_exactly_once(form, orientation):
     ways = {2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE"}
-    ways |= {6: "ROTATE_90", 7: "TRANSVERSE", 8: "ROTATE_270"}  # how a camera that was held so stores the pixels
+    ways |= {6: "ROTATE_90", 7: "TRANSVERSE", 8: "ROTATE_270"}  # how a camera held that way stores the pixels
     stored = quarters()
     if orientation in ways:
         stored = stored.transpose(Image.Transpose[ways[orientation]])
@@ -83,13 +83,13 @@ def test_exif_orientation_is_applied_once(form, orientation):
 
 @pytest.mark.parametrize("exif", [b"MM\x00*\xff\xff\xff\xff broken", b"garbage", b"II*\x00\x08\x00\x00\x00\x09\x00"])
 @pytest.mark.parametrize("form", ["JPEG", "PNG"])
-def test_damaged_exif_does_not_cost_the_photo(form, exif):
+def test_damaged_exif_does_not_prevent_reading(form, exif):
     photo = open_image(encoded(quarters(), form, exif=b"Exif\x00\x00" + exif))
     assert_close(corners(photo), [RED, GREEN, BLUE, WHITE])
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "CMYK", "YCbCr", "HSV", "RGBX", "I", "F"])
-def test_modes_without_transparency(mode):
+def test_modes_without_transparency_are_read(mode):
     grey = Image.new("L", (8, 8), 255)
     grey.paste(0, (0, 0, 4, 8))
     photo = open_image(grey.convert("RGB").convert(mode) if mode not in ("I", "F") else grey.convert(mode))
@@ -103,7 +103,7 @@ def test_cmyk_jpeg_keeps_its_colours():
 
 
 def see_through(mode: str) -> Image.Image:
-    """Left half dark and solid, right half wholly transparent over black."""
+    """Draw the left half dark and opaque, the right half fully transparent over black."""
     photo = Image.new("RGBA", (8, 8), (0, 0, 0, 0))
     photo.paste((10, 10, 10, 255), (0, 0, 4, 8))
     return photo.convert(mode)
@@ -116,7 +116,7 @@ def test_transparency_becomes_white(mode):
 
 
 @pytest.mark.parametrize("mode", ["P", "RGB", "L"])
-def test_a_transparent_colour_of_a_file_becomes_white(mode):
+def test_a_transparent_colour_declared_by_a_file_becomes_white(mode):
     photo = Image.new("RGB", (8, 8), (0, 0, 0))
     photo.paste((200, 200, 200), (0, 0, 4, 8))
     photo = photo.convert(mode) if mode != "P" else photo.quantize(4)
@@ -125,7 +125,7 @@ def test_a_transparent_colour_of_a_file_becomes_white(mode):
     assert_close([png.getpixel((1, 4)), png.getpixel((6, 4))], [(200, 200, 200), WHITE], tolerance=1)
 
 
-def test_half_transparent_pixels_are_mixed_with_white():
+def test_half_transparent_pixels_are_blended_with_white():
     photo = open_image(Image.new("RGBA", (2, 2), (0, 0, 0, 128)))
     assert_close(photo.getpixel((0, 0)), (127, 127, 127), tolerance=1)
 
@@ -152,14 +152,14 @@ def test_dark_sixteen_bit_grey_stays_dark():
         (np.array([[np.nan, 0.0, 1.0]], dtype=np.float32), [0, 0, 255]),
     ],
 )
-def test_ranges_of_wide_greys(values, wanted):
+def test_wide_grey_ranges_keep_their_brightness(values, wanted):
     photo = open_image(Image.fromarray(values))
     assert [photo.getpixel((x, 0))[0] for x in range(3)] == wanted
 
 
 @pytest.mark.parametrize("form", ["GIF", "PNG", "WEBP"])
 @pytest.mark.parametrize("blank", ["black", "white"])
-def test_of_an_animation_the_first_frame_that_shows_something_is_read(form, blank):
+def test_the_first_visible_frame_of_an_animation_is_read(form, blank):
     frames = [Image.new("RGB", (48, 32), blank) for _ in range(3)]
     faint = Image.blend(frames[0], quarters(), 0.08)  # fades in
     animation = [*frames, faint, quarters(), quarters().transpose(Image.Transpose.ROTATE_180)]
@@ -167,7 +167,7 @@ def test_of_an_animation_the_first_frame_that_shows_something_is_read(form, blan
     assert_close(corners(photo), corners(quarters()), 40)
 
 
-def test_an_animation_is_searched_for_a_while_only(monkeypatch):
+def test_an_animation_is_searched_up_to_a_limit(monkeypatch):
     frames = [Image.new("RGB", (48, 32), (20 * number, 0, 0)) for number in range(9)]
     data = encoded(frames[0], "WEBP", save_all=True, append_images=[*frames[1:], quarters()], lossless=True)
     assert_close(corners(open_image(data)), corners(quarters()))
@@ -178,20 +178,20 @@ def test_an_animation_is_searched_for_a_while_only(monkeypatch):
     assert_close(corners(open_image(data)), [(0, 0, 0)] * 4)
 
 
-def test_damage_after_a_blank_frame_does_not_cost_the_animation():
+def test_damage_after_a_blank_frame_does_not_prevent_reading():
     frames = [Image.new("RGB", (48, 32), "black"), quarters()]
     data = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
     assert_close(corners(open_image(data[:-200])), [(0, 0, 0)] * 4)
 
 
 @pytest.mark.parametrize("form", ["GIF", "PNG", "WEBP"])
-def test_of_an_animation_the_first_frame_is_read(form):
+def test_the_first_frame_of_an_animation_is_read(form):
     frames = [Image.new("RGB", (16, 16), colour) for colour in (RED, GREEN, BLUE)]
     photo = open_image(encoded(frames[0], form, save_all=True, append_images=frames[1:]))
     assert_close(photo.getpixel((8, 8)), RED)
 
 
-def test_a_photo_of_several_pictures_is_read():
+def test_a_file_of_several_pictures_is_read():
     photo = open_image(encoded(quarters(), "MPO", save_all=True, append_images=[quarters()]))
     assert_close(corners(photo), [RED, GREEN, BLUE, WHITE])
 
@@ -205,11 +205,11 @@ def test_odd_sizes_are_read_and_fitted(size, fit):
     assert (frame.width, frame.height) == size
     if fit != "pad" or size == (1, 1):
         assert_close(square, np.broadcast_to(RED, square.shape), tolerance=1)
-    else:  # a hundredth of the square is covered, and shared by the two middle rows or columns
+    else:  # the photo covers a hundredth of the square, shared by the two middle rows or columns
         assert square[16, 16, 0] > PAD_COLOUR[0] and tuple(square[0, 0]) == PAD_COLOUR
 
 
-def test_every_kind_of_source_gives_the_same(tmp_path):
+def test_every_kind_of_source_gives_the_same_photo(tmp_path):
     data = encoded(quarters(), "PNG")
     path = tmp_path / "photo without extension"
     path.write_bytes(data)
@@ -217,7 +217,7 @@ def test_every_kind_of_source_gives_the_same(tmp_path):
     assert corners(open_image(path)) == corners(open_image(str(path))) == wanted
     with open(path, "rb") as stream:
         assert corners(open_image(stream)) == wanted
-        assert not stream.closed  # it is the caller's
+        assert not stream.closed  # it belongs to the caller
     with Image.open(path) as lazy:
         assert corners(open_image(lazy)) == wanted
 
@@ -228,25 +228,25 @@ def test_every_kind_of_source_gives_the_same(tmp_path):
     assert corners(open_image(Pipe())) == wanted
 
 
-def test_a_given_image_is_left_as_it_is():
+def test_a_given_image_is_not_changed():
     photo = quarters()
     opened = open_image(photo)
     opened.putpixel((0, 0), (1, 2, 3))
     assert photo.getpixel((0, 0)) == RED
 
 
-def test_what_open_image_gave_is_known_as_such():
+def test_images_from_open_image_are_recognised():
     turned = encoded(quarters(), "JPEG", exif=exif_with(6))
     for source in (encoded(quarters(), "PNG"), turned, quarters(), see_through("RGBA"), Image.new("L", (3, 3))):
         assert is_opened(open_image(source))
 
 
-def test_what_open_image_would_change_is_not_taken_for_opened(tmp_path, monkeypatch):
+def test_an_image_that_open_image_would_change_is_not_recognised(tmp_path, monkeypatch):
     turned, glassy = quarters(), quarters()
     turned.getexif()[0x0112] = 6
     glassy.info["transparency"] = RED
     (tmp_path / "photo.png").write_bytes(encoded(quarters(), "PNG"))
-    with Image.open(tmp_path / "photo.png") as lazy:  # could still turn out to be cut short
+    with Image.open(tmp_path / "photo.png") as lazy:  # could still be truncated
         assert not is_opened(lazy)
     unlike = [turned, glassy, quarters().convert("L"), see_through("RGBA"), Image.new("RGB", (0, 4))]
     for source in [*unlike, encoded(quarters(), "PNG"), str(tmp_path / "photo.png"), None]:
@@ -270,7 +270,7 @@ def test_files_are_closed(tmp_path):
     assert len(os.listdir("/proc/self/fd")) == before and len(kept) == len(errors)
 
 
-# --- what cannot be read
+# --- refusing
 
 
 def broken_files() -> dict[str, tuple[bytes, str]]:
@@ -279,7 +279,7 @@ def broken_files() -> dict[str, tuple[bytes, str]]:
         "empty.jpg": (b"", "empty"),
         "text.jpg": (b"this is not a photo at all", "not an image"),
         "html.png": (b"<!DOCTYPE html><html></html>" * 20, "not an image"),
-        "cut.jpg": (jpeg[:700], "cut short"),  # with more of it, what can be decoded is read: see test_cut_images.py
+        "cut.jpg": (jpeg[:700], "cut short"),  # a longer part would be decoded: see test_cut.py
         "cut.png": (png[:100], "cut short"),
         "cut.gif": (encoded(quarters(480, 320), "GIF")[:400], "cut short"),
         "cut.webp": (encoded(quarters(480, 320), "WEBP")[:90], "cut short|not an image"),
@@ -310,14 +310,14 @@ def test_unreadable_files_are_named_in_one_sentence(name, tmp_path):
         (ImageError, ["empty.jpg", "cut.jpg", "cut.png", "cut.gif"]),
     ],
 )
-def test_errors_tell_no_image_and_too_large_from_damaged(kind, names):
+def test_errors_distinguish_no_image_too_large_and_damaged(kind, names):
     for name in names:
         with pytest.raises(ImageError) as error:
             open_image(broken_files()[name][0], name=name)
         assert error.type is kind, name
 
 
-def test_missing_folder_and_pipe_are_named(tmp_path):
+def test_missing_files_folders_and_pipes_are_named(tmp_path):
     with pytest.raises(ImageError, match="missing.jpg does not exist"):
         open_image(tmp_path / "missing.jpg")
     with pytest.raises(ImageError, match="is a folder"):
@@ -340,7 +340,7 @@ def test_a_large_photo_is_refused_before_it_is_decoded(monkeypatch):
         open_image(data)
 
 
-def test_the_limit_of_pixels_may_be_lowered(monkeypatch):
+def test_the_pixel_limit_may_be_lowered(monkeypatch):
     data = encoded(quarters(), "BMP")
     for source in (data, quarters()):
         assert open_image(source, max_pixels=48 * 32).size == (48, 32)
@@ -353,12 +353,12 @@ def test_the_limit_of_pixels_may_be_lowered(monkeypatch):
 
 
 @pytest.mark.parametrize("size", [(60_000, 60_000), (13_400, 13_400)])
-def test_the_limit_of_pixels_may_not_be_raised(size):
+def test_the_pixel_limit_may_not_be_raised(size):
     with pytest.raises(ImageTooLarge, match=f"at most {MAX_PIXELS:,}"):
         open_image(png_of_size(*size), max_pixels=10**12)
 
 
-def test_pillows_own_warning_of_a_large_photo_is_silent(monkeypatch):
+def test_pillows_warning_about_large_photos_is_silenced(monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)  # 1536 pixels: Pillow warns, and refuses from 2000
     assert open_image(encoded(quarters(), "PNG")).size == (48, 32)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
@@ -366,7 +366,7 @@ def test_pillows_own_warning_of_a_large_photo_is_silent(monkeypatch):
         open_image(encoded(quarters(), "PNG"), name="photo.png")
 
 
-def test_threads_leave_the_warning_filters_as_they_were():
+def test_threads_do_not_change_the_warning_filters():
     before = list(warnings.filters)
     data = encoded(quarters(), "JPEG")
     threads = [threading.Thread(target=lambda: [open_image(data) for _ in range(20)]) for _ in range(4)]
@@ -377,11 +377,11 @@ def test_threads_leave_the_warning_filters_as_they_were():
     assert list(warnings.filters) == before
 
 
-# --- the square that a model sees
+# --- the model's input square
 
 
 def gradient(width: int, height: int) -> Image.Image:
-    """Red tells the column and green the row, 0 to 255 from edge to edge; blue is 255 and tells photo from padding."""
+    """Red encodes the column, green the row, 0 to 255 from edge to edge; blue is 255, which padding is not."""
     x = (np.arange(width) + 0.5) / width * 255
     y = (np.arange(height) + 0.5) / height * 255
     red, green = np.broadcast_to(x, (height, width)), np.broadcast_to(y[:, None], (height, width))
@@ -390,7 +390,7 @@ def gradient(width: int, height: int) -> Image.Image:
 
 @pytest.mark.parametrize("fit", ["squash", "crop", "pad"])
 @pytest.mark.parametrize("size", [(301, 200), (200, 301), (97, 96), (40, 1000), (13, 7), (64, 64)])
-def test_seen_box_tells_where_each_pixel_of_the_square_comes_from(size, fit):
+def test_the_seen_box_maps_each_pixel_of_the_square_to_the_photo(size, fit):
     width, height = size
     square, frame = fit_image(gradient(width, height), 64, fit)
     left, top, right, bottom = frame.seen_box
@@ -400,7 +400,7 @@ def test_seen_box_tells_where_each_pixel_of_the_square_comes_from(size, fit):
     inner_x = (x > 2 * max(step[0], 1)) & (x < width - 2 * max(step[0], 1))
     inner_y = (y > 2 * max(step[1], 1)) & (y < height - 2 * max(step[1], 1))
     inner = square[np.ix_(inner_y, inner_x)].astype(float)
-    if inner.size:  # a very long photo, padded, has no pixel that is clear of its edges
+    if inner.size:  # a very long padded photo has no pixel away from its edges
         np.testing.assert_allclose(inner[..., 0], np.broadcast_to(x[inner_x] / width * 255, inner.shape[:2]), atol=2)
         np.testing.assert_allclose(
             inner[..., 1], np.broadcast_to((y[inner_y] / height * 255)[:, None], inner.shape[:2]), atol=2
@@ -418,10 +418,10 @@ def test_seen_boxes_are_exact():
 
 
 @pytest.mark.parametrize("size", [(301, 200), (31, 100), (100, 3)])
-def test_padding_equals_the_whole_padded_square(size):
+def test_padding_equals_resizing_the_whole_padded_square(size):
     photo = Image.fromarray(np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8))
     side = max(size)
-    # Twice as large, so that the photo in the middle starts at a whole pixel.
+    # Twice as large, so that the centred photo starts at a whole pixel.
     doubled = photo.resize((2 * size[0], 2 * size[1]), Image.Resampling.NEAREST)
     whole = Image.new("RGB", (2 * side, 2 * side), PAD_COLOUR)
     whole.paste(doubled, (side - size[0], side - size[1]))
@@ -438,7 +438,7 @@ def test_padding_equals_the_whole_padded_square(size):
 
 
 @pytest.mark.parametrize("size", [(80, 30_000), (1_000_000, 1)])
-def test_padding_a_very_long_photo_takes_little_more_memory_than_the_photo(size, monkeypatch):
+def test_padding_a_very_long_photo_takes_little_extra_memory(size, monkeypatch):
     photo, canvases, make = Image.new("RGB", size, "red"), [], Image.new
 
     def counted(mode, size, colour):
@@ -454,7 +454,7 @@ def test_padding_a_very_long_photo_takes_little_more_memory_than_the_photo(size,
 @pytest.mark.parametrize("fit", ["squash", "crop", "pad"])
 @pytest.mark.parametrize("size", [(3_000_000, 2), (2, 3_000_000)])
 def test_fitting_a_very_long_photo_takes_little_memory(size, fit, monkeypatch):
-    """Pillow's filter takes 32 bytes for each pixel of a side: a photo of a few kilobytes could fill the memory."""
+    """Pillow's filter takes 32 bytes per pixel of a side: a photo of a few kilobytes could fill the memory."""
     photo, resize, sides = Image.new("RGB", size, "red"), Image.Image.resize, []
     photo.paste("blue", (0, 0, *(side // 2 if side > 2 else side for side in size)))
 
@@ -472,7 +472,7 @@ def test_fitting_a_very_long_photo_takes_little_memory(size, fit, monkeypatch):
 
 
 @pytest.mark.parametrize("size", [(90_000, 700), (700, 90_000)])
-def test_a_very_long_photo_is_fitted_as_if_it_were_resampled_at_once(size, monkeypatch):
+def test_a_very_long_photo_is_fitted_as_if_resampled_in_one_step(size, monkeypatch):
     parts = Image.fromarray(np.random.default_rng(0).integers(0, 256, (9, 9, 3), dtype=np.uint8))
     photo = parts.resize(size)
     for fit in ("squash", "pad"):
@@ -491,7 +491,7 @@ def test_shrinking_does_not_alias():
     assert_close(square, np.full_like(square, 128), tolerance=6)
 
 
-def test_wrong_fits_and_sizes_are_refused():
+def test_unknown_fits_and_sizes_are_refused():
     photo = Image.new("RGB", (4, 4))
     with pytest.raises(ConfigError, match="squash, crop, pad"):
         fit_image(photo, 8, "stretch")
@@ -502,7 +502,7 @@ def test_wrong_fits_and_sizes_are_refused():
 
 
 def slow_jpeg(side: int, scans: int) -> bytes:
-    """A progressive JPEG whose last pass over the picture comes again and again."""
+    """Return a progressive JPEG that repeats its last scan."""
     data = encoded(Image.effect_noise((side, side), 80).convert("RGB"), "JPEG", progressive=True, quality=30)
     start = data.rindex(b"\xff\xda")
     return data[:start] + data[start:-2] * scans + data[-2:]
@@ -511,13 +511,13 @@ def slow_jpeg(side: int, scans: int) -> bytes:
 def test_a_photo_that_takes_too_long_is_refused():
     data = slow_jpeg(600, 60)
     assert open_image(data).size == (600, 600), "slow, but a photo"
-    with pytest.raises(ImageError, match=r"the photo takes more than 0\.0 seconds to decode: save it anew"):
+    with pytest.raises(ImageError, match=r"the photo takes more than 0\.0 seconds to decode: save it again"):
         open_image(data, seconds=0.01)
     assert open_image(data, seconds=60).size == (600, 600)
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "PPM", "TGA", "JPEG2000"])
-def test_a_limit_of_time_changes_nothing_of_a_photo(form):
+def test_a_time_limit_does_not_change_the_photo(form):
     data = encoded(Image.effect_noise((300, 200), 80).convert("RGB"), form)
     assert np.array_equal(open_image(data, seconds=60), open_image(data))
     assert np.array_equal(open_image(io.BytesIO(data), seconds=60), open_image(data))

@@ -1,4 +1,4 @@
-"""Pages of text are told from photos: both pages of many kinds and pictures with some of their traits are drawn."""
+"""Pages of text are distinguished from photos; pages of many kinds and pictures with similar traits are drawn."""
 
 import io
 import random
@@ -23,7 +23,7 @@ BLACK, WHITE = (15, 15, 15), (255, 255, 255)
 
 
 def draw_lines(picture, box, size, font=SANS, colour=BLACK, pitch=1.5, seed=0, indent=0) -> Image.Image:
-    """Fill a box (left, top, right, bottom) with lines of words; some end early, some begin further in."""
+    """Fill a box (left, top, right, bottom) with lines of words, some of them short or indented."""
     rng, pen, face = random.Random(seed), ImageDraw.Draw(picture), ImageFont.truetype(str(FONTS / font), size)
     left, top, right, bottom = box
     while top + size * pitch < bottom:
@@ -72,7 +72,7 @@ def table() -> Image.Image:
 
 
 def scan() -> Image.Image:
-    """Turned a little, blurred, unevenly lit, noisy, and compressed."""
+    """Slightly rotated, blurred, unevenly lit, noisy, and compressed."""
     page = columns().rotate(1.5, fillcolor=(235, 235, 235), resample=Image.Resampling.BICUBIC)
     pixels = np.asarray(page.filter(ImageFilter.GaussianBlur(0.8))).astype(float) * 0.9
     pixels += np.random.default_rng(0).normal(0, 6, pixels.shape) + np.linspace(-15, 5, page.width)[None, :, None]
@@ -101,7 +101,7 @@ PAGES = {
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_a_page_of_text_is_known_as_one(name):
+def test_a_page_of_text_is_recognised(name):
     (warning,) = find_warnings(PAGES[name]())
     assert warning.kind == "text" and "cannot read" in warning.message
 
@@ -115,7 +115,7 @@ def birds() -> Image.Image:
 
 
 def bars(horizontal: bool) -> Image.Image:
-    """A fence, or a blind."""
+    """A fence or a blind."""
     picture = blank(640, 480, (200, 200, 195))
     pen = ImageDraw.Draw(picture)
     for place in range(10, 640, 24):
@@ -131,7 +131,7 @@ def product() -> Image.Image:
 
 
 def sign() -> Image.Image:
-    """A word on a sign, in a scene."""
+    """A word on a sign in a scene."""
     scene = np.random.default_rng(0).integers(0, 255, (30, 40, 3), dtype=np.uint8)
     picture = Image.fromarray(scene).resize((640, 480), Image.Resampling.BICUBIC)
     picture.paste(WHITE, (200, 150, 440, 300))
@@ -151,7 +151,7 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_other_pictures_are_not(name):
+def test_pictures_with_some_traits_of_text_are_not_pages_of_text(name):
     assert not is_text_page(OTHERS[name]())
 
 

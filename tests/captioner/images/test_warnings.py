@@ -1,4 +1,4 @@
-"""What can be seen in a photo before it is captioned: that it is blank, or cut short."""
+"""Blank and truncated photos are recognised before captioning."""
 
 import io
 import re
@@ -40,7 +40,7 @@ BLANK = {
 
 @pytest.mark.parametrize("name", BLANK)
 @pytest.mark.parametrize("quality", [30, 90])
-def test_a_picture_of_nothing_is_blank(name, quality):
+def test_a_picture_without_content_is_blank(name, quality):
     (warning,) = find_warnings(as_jpeg(BLANK[name], quality))
     assert warning.kind == "blank" and "nothing to describe" in warning.message
 
@@ -62,12 +62,12 @@ SOMETHING = {
 
 
 @pytest.mark.parametrize("name", SOMETHING)
-def test_a_picture_of_little_is_not(name):
+def test_a_picture_with_little_content_is_not_blank(name):
     assert find_warnings(as_jpeg(SOMETHING[name], 90)) == ()
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 3), (16, 16), (2000, 1), (3000, 2000)])
-def test_size_does_not_matter(size):
+def test_the_size_does_not_affect_blankness(size):
     assert is_blank(Image.new("RGB", size, "teal"))
     half = Image.new("RGB", size, "teal")
     half.paste("yellow", (0, 0, size[0] // 2, size[1]))
@@ -75,7 +75,7 @@ def test_size_does_not_matter(size):
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])
-def test_a_picture_that_is_transparent_all_over_is_blank(mode):
+def test_a_fully_transparent_picture_is_blank(mode):
     hidden = np.random.default_rng(0).integers(0, 255, (60, 80, 3), dtype=np.uint8)
     picture = Image.fromarray(hidden).convert(mode)
     picture.putalpha(0)
@@ -93,7 +93,7 @@ def test_a_picture_that_is_transparent_all_over_is_blank(mode):
         (0.5, False, r"The file is cut short: about (4|5)\d % of the photo, at its bottom, is missing."),
     ],
 )
-def test_a_file_that_is_cut_short_says_how_much_is_missing(kept, progressive, says):
+def test_the_warning_of_a_truncated_file_gives_the_missing_share(kept, progressive, says):
     pixels = np.random.default_rng(0).integers(0, 255, (12, 16, 3), dtype=np.uint8)
     stream = io.BytesIO()
     Image.fromarray(pixels).resize((320, 240)).save(stream, "JPEG", progressive=progressive)

@@ -1,4 +1,4 @@
-"""Names of classes: what a file may hold, and which words of a vocabulary name a class."""
+"""Class names are read and checked, and words of the vocabulary are matched to classes."""
 
 import json
 
@@ -20,19 +20,19 @@ def test_imagenet_has_a_name_for_each_of_its_classes():
     assert {"coffee", "cup"} <= set(names.words[967])
 
 
-def test_the_last_word_of_a_name_counts_most_and_unknown_words_nothing():
+def test_the_last_word_of_a_name_weighs_most_and_unknown_words_nothing():
     names = LabelNames.from_json([{"names": ["traffic light", "stoplight"], "words": ["street"]}, "Tinca tinca"])
     light, unknown = names.words_of(vocabulary_of("light", "traffic", "street"))
     assert light == pytest.approx({4: 1 / 1.8, 5: 0.3 / 1.8, 6: 0.5 / 1.8})
     assert unknown == {}
 
 
-def test_a_word_that_names_a_class_twice_counts_once_with_its_larger_weight():
+def test_a_word_that_names_a_class_twice_counts_once_with_the_larger_weight():
     (cat,) = LabelNames.from_json([["cat food", "cat"]]).words_of(vocabulary_of("cat", "food"))
     assert cat == pytest.approx({4: 0.5, 5: 0.5})
 
 
-def test_names_are_read_as_they_were_written(tmp_path):
+def test_written_names_are_read_back(tmp_path):
     names = LabelNames.from_json(["hammer", ["screw driver", "tool"], {"names": ["naïve"], "words": ["x"]}])
     (tmp_path / "names.json").write_text(json.dumps(names.to_json()))
     assert read_label_names(tmp_path / "names.json") == names
@@ -48,10 +48,10 @@ def test_names_are_read_as_they_were_written(tmp_path):
         (["cat", []], "class 1 of the list of names has no name"),
         ([{"words": ["cat"]}], "class 0 of the list of names"),
         ([{"names": ["cat"], "words": "dog"}], "class 0 of the list of names"),
-        (["cat", "dog", "cat", "cat"], "the class 'cat' stands in the list of names 3 times"),
+        (["cat", "dog", "cat", "cat"], "the class 'cat' is in the list of names 3 times"),
     ],
 )
-def test_names_that_cannot_be_are_refused_with_their_place(tmp_path, values, problem):
+def test_invalid_names_are_refused_with_their_position(tmp_path, values, problem):
     path = tmp_path / "names.json"
     path.write_text(json.dumps(values))
     with pytest.raises(ConfigError, match=problem) as refusal:

@@ -1,4 +1,4 @@
-"""Labels of photos, the words that came from them, and what their overlays show."""
+"""The labels of a photo, the words copied from them, and the maps shown for them."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ A, ZEBRA, CAT, GRASS = 4, 5, 6, 7
 
 @pytest.fixture
 def reader() -> LabelReader:
-    """Two classes are likely, the zebra most; it is seen at the left, the cat at the right."""
+    """Two classes are likely, zebra most; zebra is at the left of the photo, cat at the right."""
     memory = LabelAttention(2, NAMES.words_of(VOCABULARY), channels=3, embedding_dim=6, hidden_dim=5)
     memory.class_weight.copy_(torch.eye(3))
     annotations = torch.zeros(1, 2, 2, 4)
@@ -32,7 +32,7 @@ def reader() -> LabelReader:
 
 
 def said(tokens, shares, alphas) -> Hypotheses:
-    """One caption of one photo: of each word the shares of zebra, cat and none, and its map."""
+    """One caption of one photo: for each word the shares of zebra, cat and none, and its map."""
     length = len(tokens)
     return Hypotheses(
         tokens=torch.tensor([[tokens]]),
@@ -50,20 +50,20 @@ def said(tokens, shares, alphas) -> Hypotheses:
 LEFT, RIGHT = [0.7, 0.1, 0.1, 0.1], [0.1, 0.7, 0.1, 0.1]
 
 
-def test_the_labels_of_a_photo_have_names_and_chances(reader):
+def test_the_labels_of_a_photo_have_names_and_probabilities(reader):
     zebra, cat = reader.of_photo(0)
     assert (zebra.name, cat.name) == ("zebra", "tabby")
     assert zebra.probability > cat.probability > 0
 
 
-def test_a_word_came_from_the_label_that_names_it_and_was_attended_to(reader):
+def test_a_word_comes_from_the_attended_label_that_names_it(reader):
     shares = [[0.8, 0.1, 0.1], [0.8, 0.1, 0.1], [0.8, 0.1, 0.1], [0.1, 0.6, 0.3], [0.1, 0.3, 0.6]]
     words = reader.words(said([A, ZEBRA, CAT, CAT, CAT], shares, [LEFT] * 5), 0, 0)
-    # "a" names nothing; the first cat looked at the zebra's label, the last one at none.
+    # "a" names nothing; the first cat attended to zebra's label, the last one to none.
     assert words.of_words == (None, 0, None, 1, None)
 
 
-def test_the_map_of_a_label_is_shown_where_the_attention_points_elsewhere(reader):
+def test_the_map_of_a_label_replaces_attention_that_points_elsewhere(reader):
     hypotheses = said([ZEBRA, ZEBRA, CAT, GRASS], [[0.9, 0.0, 0.1]] * 2 + [[0.0, 0.9, 0.1]] * 2, [LEFT, RIGHT] * 2)
     ((caption,),) = captions_of(hypotheses, (2, 2), [FRAME], VOCABULARY, reader)
     assert caption.word_labels == (0, 0, 1, None)
@@ -71,7 +71,7 @@ def test_the_map_of_a_label_is_shown_where_the_attention_points_elsewhere(reader
     np.testing.assert_allclose(caption.maps[0], np.reshape(LEFT, (2, 2)), rtol=1e-6)
     np.testing.assert_allclose(caption.maps[1], [[0.5, 0], [0.5, 0]])
     np.testing.assert_allclose(caption.maps[2], [[0, 0.5], [0, 0.5]])
-    np.testing.assert_allclose(caption.alphas[1], np.reshape(RIGHT, (2, 2)), rtol=1e-6)  # what it was stays told
+    np.testing.assert_allclose(caption.alphas[1], np.reshape(RIGHT, (2, 2)), rtol=1e-6)  # the original map is kept
     told = photo_json("photo.jpg", [caption])
     assert [label["name"] for label in told["labels"]] == ["zebra", "tabby"]
     assert [word["label"] for word in told["words"]] == ["zebra", "zebra", "tabby", None]
@@ -79,7 +79,7 @@ def test_the_map_of_a_label_is_shown_where_the_attention_points_elsewhere(reader
     assert told["words"][1]["label_map"] == [[0.5, 0.0], [0.5, 0.0]] and "label_map" not in told["words"][0]
 
 
-def test_without_labels_there_are_none_to_tell(tiny_bundle):
+def test_a_captioner_without_labels_reports_none(tiny_bundle):
     (caption,) = Captioner(tiny_bundle).caption([np_photo()])
     assert caption.labels == () and caption.word_labels == () and caption.label_maps == {}
     assert caption.maps is not caption.alphas and np.array_equal(caption.maps, caption.alphas)
@@ -93,7 +93,7 @@ def np_photo():
     return Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))
 
 
-def test_a_captioner_with_labels_says_the_same_from_its_folder(labelled_bundle, tmp_path):
+def test_a_captioner_with_labels_gives_the_same_captions_after_reloading(labelled_bundle, tmp_path):
     save_bundle(labelled_bundle, tmp_path / "mine")
     assert (tmp_path / "mine" / "labels.json").is_file()
     again = load_bundle(tmp_path / "mine")
@@ -101,11 +101,11 @@ def test_a_captioner_with_labels_says_the_same_from_its_folder(labelled_bundle, 
     one, other = (Captioner(bundle).caption([np_photo()])[0] for bundle in (labelled_bundle, again))
     assert one.labels and [label.name for label in one.labels] == [label.name for label in other.labels]
     assert again.model.decoder.labels.words.tolist() == labelled_bundle.model.decoder.labels.words.tolist()
-    save_bundle(again, tmp_path / "mine")  # it may be replaced
+    save_bundle(again, tmp_path / "mine")  # an existing bundle may be replaced
 
 
 @pytest.mark.parametrize("runtime", ["exact", "fast"])
-def test_every_runtime_tells_labels(labelled_bundle, runtime):
+def test_every_runtime_reports_the_labels(labelled_bundle, runtime):
     (caption,) = Captioner(labelled_bundle, runtime=runtime).caption([np_photo()])
     assert len(caption.labels) == 2 and len(caption.word_labels) == len(caption.words)
 

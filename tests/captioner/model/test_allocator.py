@@ -1,4 +1,4 @@
-"""The allocator is set where there is one to set, and left alone elsewhere."""
+"""The C allocator is configured where it supports it, and left alone elsewhere."""
 
 import ctypes
 import sys
@@ -17,19 +17,19 @@ class Library:
         return 1
 
 
-def test_freed_memory_is_kept(monkeypatch):
+def test_the_allocator_keeps_freed_memory(monkeypatch):
     library = Library()
     monkeypatch.setattr(ctypes, "CDLL", lambda name: library)
     monkeypatch.setattr(sys, "platform", "linux")
     allocator.keep_freed_memory()
     # M_ARENA_MAX 2: threads share two heaps.
-    # M_MMAP_MAX 0: no block gets a mapping of its own; M_TRIM_THRESHOLD: nothing goes back to the kernel.
+    # M_MMAP_MAX 0: no block is mapped separately; M_TRIM_THRESHOLD: no memory is returned to the kernel.
     assert library.calls == [(-8, 2), (-4, 0), (-1, 2**31 - 1)]
 
 
 @pytest.mark.parametrize("platform", ["darwin", "win32"])
-def test_elsewhere_nothing_is_loaded(monkeypatch, platform):
-    monkeypatch.setattr(ctypes, "CDLL", lambda name: pytest.fail("a C library was asked for"))
+def test_no_library_is_loaded_on_other_systems(monkeypatch, platform):
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: pytest.fail("a C library was loaded"))
     monkeypatch.setattr(sys, "platform", platform)
     allocator.keep_freed_memory()
 
@@ -40,7 +40,7 @@ def test_a_c_library_without_mallopt_is_left_alone(monkeypatch):
     allocator.keep_freed_memory()
 
 
-def test_it_is_set_again_where_it_was_set(monkeypatch):
+def test_keep_again_only_repeats_an_earlier_setting(monkeypatch):
     library = Library()
     monkeypatch.setattr(ctypes, "CDLL", lambda name: library)
     monkeypatch.setattr(sys, "platform", "linux")

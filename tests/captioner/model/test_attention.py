@@ -1,4 +1,4 @@
-"""The additive score and soft attention, against figures worked out by hand and with numpy."""
+"""The additive score and soft attention equal figures computed by hand and with numpy."""
 
 import numpy as np
 import pytest
@@ -34,7 +34,7 @@ def test_the_additive_score_by_hand(activation):
         assert scores[0].tolist() == [[13.0, -3.0], [1.0, -1.0]]
 
 
-def test_attend_against_numpy():
+def test_attend_equals_numpy():
     generator = np.random.default_rng(0)
     scores, annotations = generator.normal(size=(2, 3, 5)) * 4, generator.normal(size=(2, 5, 7))
     weights = np.exp(scores) / np.exp(scores).sum(axis=-1, keepdims=True)
@@ -43,14 +43,14 @@ def test_attend_against_numpy():
     np.testing.assert_allclose(context.numpy(), np.einsum("bkl,bld->bkd", weights, annotations), rtol=1e-5, atol=1e-6)
 
 
-def test_a_constant_on_all_scores_changes_nothing():
+def test_a_constant_added_to_all_scores_changes_nothing():
     scores, annotations = torch.randn(1, 2, 6), torch.randn(1, 6, 3)
     for before, after in zip(attend(scores, annotations), attend(scores + 100, annotations), strict=True):
         torch.testing.assert_close(before, after, atol=1e-4, rtol=1e-4)
 
 
-def test_weights_are_kept_exact_in_low_precision():
-    """196 weights in bfloat16 would sum to 1 only within a per cent."""
+def test_weights_stay_exact_in_low_precision():
+    """196 weights in bfloat16 would sum to 1 only within one per cent."""
     alpha, context = attend(torch.randn(1, 4, 196).bfloat16(), torch.randn(1, 196, 8).bfloat16())
     assert alpha.dtype == torch.float32 and context.dtype == torch.bfloat16
     torch.testing.assert_close(alpha.sum(dim=-1), torch.ones(1, 4))

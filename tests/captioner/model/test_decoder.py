@@ -1,4 +1,4 @@
-"""The decoder's equations by hand, its fast path against its slow one, its state."""
+"""The decoder's equations equal those by hand, its fast path equals its slow one, and states are selected correctly."""
 
 import numpy as np
 import pytest
@@ -97,7 +97,7 @@ def test_one_step_by_hand(make_decoder):
 
 
 def first_step(decoder, annotations, token):
-    """One step of the second image -> the state before it, all weights by name, alpha and gate."""
+    """Take one step of the second image; return the state before it, all weights by name, alpha and gate."""
     features = decoder.prepare(annotations)
     state = decoder.initial_state(features, captions=1)
     weights = {name: value.numpy().astype(np.float64) for name, value in decoder.state_dict().items()}
@@ -107,7 +107,7 @@ def first_step(decoder, annotations, token):
 
 @pytest.mark.parametrize("score", ["additive", "dot", "general"])
 @torch.no_grad()
-def test_every_score_by_hand_with_the_last_word_in_the_query(make_decoder, score):
+def test_every_score_equals_the_formula_with_the_last_word_in_the_query(make_decoder, score):
     decoder, annotations, token = make_decoder(words=8, score=score, query="hidden_word"), annotations_of(), 9
     hidden, w, alpha, _ = first_step(decoder, annotations, token)
     a = annotations.numpy().astype(np.float64)[1]
@@ -139,7 +139,7 @@ def test_without_attention_every_word_reads_the_mean(make_decoder):
 
 
 @torch.no_grad()
-def test_a_gate_by_hand_as_a_vector_and_left_out(make_decoder):
+def test_a_scalar_gate_a_vector_gate_and_no_gate_equal_the_formula(make_decoder):
     decoder = make_decoder(words=8, gate="vector")
     hidden, w, _, gate = first_step(decoder, annotations_of(), 9)
     by_hand = sigmoid(w["hidden_to_gate.weight"] @ hidden + w["hidden_to_gate.bias"])
@@ -155,7 +155,7 @@ def test_a_gate_by_hand_as_a_vector_and_left_out(make_decoder):
 
 
 @torch.no_grad()
-def test_without_deep_output_the_state_alone_chooses(make_decoder):
+def test_without_deep_output_only_the_state_predicts(make_decoder):
     decoder = make_decoder(words=8, deep_output=False)
     features = decoder.prepare(annotations_of())
     logits, state, *_ = decoder.step(features, decoder.initial_state(features, captions=2), torch.full((3, 2), 7))
@@ -163,7 +163,7 @@ def test_without_deep_output_the_state_alone_chooses(make_decoder):
 
 
 @torch.no_grad()
-def test_the_initial_state_knows_the_mean_annotation_alone(make_decoder):
+def test_the_initial_state_depends_only_on_the_mean_annotation(make_decoder):
     decoder, annotations = make_decoder(words=8), annotations_of()
     moved = annotations[:, torch.tensor([3, 0, 5, 1, 4, 2])]  # the same vectors at other locations
     first = decoder.initial_state(decoder.prepare(annotations), captions=2)
@@ -186,8 +186,8 @@ def test_maps_sum_to_one_and_gates_lie_between_zero_and_one(make_decoder):
 
 
 @torch.no_grad()
-def test_a_position_knows_nothing_of_the_words_after_it(make_decoder):
-    """Captions of a batch are padded at their ends: what they are padded with must change no prediction."""
+def test_a_prediction_does_not_depend_on_later_words(make_decoder):
+    """Captions of a batch are padded at their ends: the padding must not change any prediction."""
     decoder, annotations = make_decoder(words=8), annotations_of()
     tokens = torch.randint(4, 12, (3, 2, 6))
     padded = tokens.clone()
@@ -200,7 +200,7 @@ def test_a_position_knows_nothing_of_the_words_after_it(make_decoder):
 
 
 @torch.no_grad()
-def test_a_batch_gives_what_its_images_and_captions_give_alone(make_decoder):
+def test_a_batch_gives_the_same_as_its_images_and_captions_alone(make_decoder):
     decoder, annotations = make_decoder(words=8), annotations_of()
     tokens = torch.randint(4, 12, (3, 2, 5))
     together = decoder(annotations, tokens)
@@ -210,7 +210,7 @@ def test_a_batch_gives_what_its_images_and_captions_give_alone(make_decoder):
             torch.testing.assert_close(together.logits[image, caption], alone.logits[0, 0], atol=1e-5, rtol=1e-5)
 
 
-def test_select_takes_the_states_that_are_named_image_by_image():
+def test_select_takes_the_named_states_of_each_image():
     hidden, cell = torch.arange(2 * 3 * 4.0).view(2, 3, 4), -torch.arange(2 * 3 * 4.0).view(2, 3, 4)
     parents = torch.tensor([[2, 0, 0, 1], [1, 1, 2, 0]])
     selected = DecoderState(hidden, cell).select(parents)
@@ -221,7 +221,7 @@ def test_select_takes_the_states_that_are_named_image_by_image():
     assert selected.hidden.shape == (2, 4, 4)
 
 
-def test_dropout_acts_in_training_alone(make_decoder):
+def test_dropout_acts_in_training_only(make_decoder):
     decoder, annotations, tokens = make_decoder(words=8), annotations_of(), torch.randint(4, 12, (3, 2, 5))
     assert torch.equal(decoder(annotations, tokens).logits, decoder(annotations, tokens).logits)
     decoder.train()
@@ -229,7 +229,7 @@ def test_dropout_acts_in_training_alone(make_decoder):
 
 
 @pytest.mark.parametrize("options", [{}, *[kind for kind in KINDS if kind.get("attention") != "hard"]])
-def test_every_weight_learns(make_decoder, options):
+def test_every_weight_gets_a_gradient(make_decoder, options):
     decoder = make_decoder(words=8, **options).train()
     output = decoder(annotations_of(), torch.arange(12).view(1, 2, 6).expand(3, -1, -1))
     output.logits.square().sum().backward()
@@ -237,14 +237,14 @@ def test_every_weight_learns(make_decoder, options):
     assert idle == []
 
 
-def test_a_new_decoder_remembers():
-    """The forget gate's bias starts at one, the others' at zero."""
+def test_a_new_decoder_has_open_forget_gates():
+    """The forget gate's bias starts at one, the others at zero."""
     bias = Decoder(CaptionerConfig(hidden_dim=5), 7, 12).embedding_to_lstm.bias
     assert bias.tolist() == [0.0] * 5 + [1.0] * 5 + [0.0] * 10
 
 
 @torch.no_grad()
-def test_a_projection_is_what_the_decoder_reads_in_place_of_the_annotations(make_decoder):
+def test_the_decoder_reads_the_projection_in_place_of_the_annotations(make_decoder):
     decoder, annotations = make_decoder(words=8, projection_dim=3), annotations_of()
     features = decoder.prepare(annotations)
     projected = (annotations @ decoder.project.weight.T + decoder.project.bias).clamp(min=0)

@@ -1,4 +1,4 @@
-"""What is drawn has the chances that it should have, and a share's part is that of the whole."""
+"""Random draws have the right probabilities, and the draws for a slice of a batch equal those of the whole batch."""
 
 import pytest
 import torch
@@ -6,8 +6,9 @@ import torch
 from captioner.config import DecodingOptions
 from captioner.decoding import decode
 from captioner.model.attention import sample_locations
-from captioner.model.draws import Share, choose, seeded_generator
+from captioner.model.draws import choose, seeded_generator
 from captioner.model.kernels.dropout import ByteDropout
+from captioner.ranks import BatchSlice
 
 PARTS = (slice(0, 2), slice(2, 3), slice(3, 7))
 
@@ -19,23 +20,23 @@ def seeded(draw):
 
 
 def assert_parts_are_those_of_the_whole(draw, values):
-    """`draw(values, share)`: of parts of a batch of 7 it gives what it gives of the whole."""
+    """`draw(values, share)` must give for slices of a batch of 7 the same as for the whole."""
     whole = seeded(lambda: draw(values, None))
-    parts = [seeded(lambda part=part: draw(values[part], Share(part.start, 7))) for part in PARTS]
+    parts = [seeded(lambda part=part: draw(values[part], BatchSlice(part.start, 7))) for part in PARTS]
     assert torch.equal(torch.cat(parts), whole)
     alone = [seeded(lambda part=part: draw(values[part], None)) for part in PARTS]
-    assert not torch.equal(torch.cat(alone), whole)  # without a share they would be other draws
+    assert not torch.equal(torch.cat(alone), whole)  # without a share the draws differ
 
 
-def test_dropout_of_parts_is_that_of_the_whole():
+def test_dropout_of_slices_equals_that_of_the_whole_batch():
     assert_parts_are_those_of_the_whole(ByteDropout(0.4).train(), torch.ones(7, 3, 5))
 
 
-def test_places_sampled_for_parts_are_those_of_the_whole():
+def test_locations_sampled_for_slices_equal_those_of_the_whole_batch():
     assert_parts_are_those_of_the_whole(sample_locations, torch.rand(7, 4, 9))
 
 
-def test_captions_sampled_for_parts_are_those_of_the_whole(make_decoder):
+def test_captions_sampled_for_slices_equal_those_of_the_whole_batch(make_decoder):
     decoder, options = make_decoder(words=12), DecodingOptions(temperature=1.0, captions_per_image=3, max_words=6)
 
     def sample(annotations, share):
@@ -45,7 +46,7 @@ def test_captions_sampled_for_parts_are_those_of_the_whole(make_decoder):
     assert_parts_are_those_of_the_whole(sample, torch.randn(7, 4, 7, generator=torch.Generator().manual_seed(0)))
 
 
-def test_each_is_chosen_as_often_as_its_probability_says():
+def test_each_element_is_chosen_as_often_as_its_probability():
     probs = torch.tensor([0.0, 0.5, 0.0, 1.5, 1.0, 0.0])  # need not sum to 1
     counts = torch.bincount(seeded(lambda: choose(probs.expand(30_000, 6), torch.rand(30_000))), minlength=6)
     assert (counts / 30_000).tolist() == pytest.approx([0, 1 / 6, 0, 1 / 2, 1 / 3, 0], abs=0.015)
@@ -53,7 +54,7 @@ def test_each_is_chosen_as_often_as_its_probability_says():
 
 
 @pytest.mark.parametrize("uniform", [0.0, 1 - 2**-24, 1.0])
-def test_what_is_impossible_is_not_chosen_at_the_ends(uniform):
+def test_zero_probabilities_at_the_ends_are_never_chosen(uniform):
     generator = torch.Generator().manual_seed(2)
     probs = torch.rand(2000, 50, generator=generator)
     probs[:, :3] = probs[:, -3:] = 0

@@ -1,4 +1,4 @@
-"""Encoders: the geometry that they declare, their preprocessing, and what comes out with their weights."""
+"""Encoders declare their geometry correctly, preprocess as their weights need, and reproduce the packages' features."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ def noise(size: int, images: int = 1) -> torch.Tensor:
 
 
 def on_meta(name: str, scales: int = 1) -> Encoder:
-    """Shapes without numbers: builds and runs in no time."""
+    """Build on the meta device: shapes without numbers, in no time."""
     with torch.device("meta"):
         return Encoder(ENCODERS[name], scales=scales).eval()
 
@@ -31,7 +31,7 @@ def on_meta(name: str, scales: int = 1) -> Encoder:
 
 @pytest.mark.parametrize("name", ENCODERS)
 @torch.no_grad()
-def test_channels_and_stride_are_those_declared(name):
+def test_channels_and_stride_equal_the_declared_ones(name):
     spec = ENCODERS[name]
     annotations = on_meta(name)(torch.empty(2, 96, 128, 3, dtype=torch.uint8, device="meta"))
     assert annotations.shape == (2, 96 // spec.stride, 128 // spec.stride, spec.channels)
@@ -39,7 +39,7 @@ def test_channels_and_stride_are_those_declared(name):
 
 @pytest.mark.parametrize("name", ENCODERS)
 @torch.no_grad()
-def test_two_scales_have_four_times_as_many_places(name):
+def test_two_scales_have_four_times_as_many_locations(name):
     encoder, stride = on_meta(name, scales=2), ENCODERS[name].stride // 2
     annotations = encoder(torch.empty(2, 96, 128, 3, dtype=torch.uint8, device="meta"))
     assert annotations.shape == (2, 96 // stride, 128 // stride, encoder.channels)
@@ -47,7 +47,7 @@ def test_two_scales_have_four_times_as_many_places(name):
 
 
 @torch.no_grad()
-def test_two_scales_are_the_last_map_and_the_finer_one_side_by_side():
+def test_two_scales_concatenate_the_last_map_and_the_finer_one():
     spec = ENCODERS["efficientnet_lite0"]
     encoder = Encoder(spec, scales=2).eval()
     one = Encoder(spec).eval()
@@ -73,7 +73,7 @@ def test_vgg19_gives_the_annotations_of_the_paper():
 
 @pytest.mark.parametrize("name", ["efficientnet_lite0", "resnet50"])
 @torch.no_grad()
-def test_numbers_come_out_of_a_real_forward(name):
+def test_a_real_forward_pass_gives_numbers(name):
     annotations = Encoder(ENCODERS[name]).eval()(noise(64))
     assert annotations.shape == (1, 2, 2, ENCODERS[name].channels)
     assert bool(annotations.isfinite().all()) and annotations.std() > 0
@@ -83,7 +83,7 @@ def test_numbers_come_out_of_a_real_forward(name):
     ("name", "channels", "stride"), [(TINY, 64, 32), ("timm:test_vit", 64, 16), ("timm:test_convnext", 64, 32)]
 )
 @torch.no_grad()
-def test_timm_backbones(name, channels, stride):
+def test_timm_backbones_declare_their_geometry(name, channels, stride):
     spec = encoder_spec(name)
     assert (spec.channels, spec.stride, spec.image_size) == (channels, stride, 160)
     annotations = Encoder(spec).eval()(noise(160))
@@ -91,8 +91,8 @@ def test_timm_backbones(name, channels, stride):
 
 
 @torch.no_grad()
-def test_a_backbone_with_channels_last():
-    """Swin's maps are [B, H, W, D]: they must come out as others do."""
+def test_a_backbone_with_channels_last_gives_the_same_layout():
+    """Swin's maps are [B, H, W, D]; their annotations must have the same layout as all others."""
     spec = encoder_spec(TINY)
     network = timm.create_model("test_efficientnet", features_only=True, out_indices=(-1,)).eval()
     plain, turned = spec.stages(network), spec.stages(_ChannelsLast(network))
@@ -110,8 +110,8 @@ class _ChannelsLast(nn.Module):
 
 
 @torch.no_grad()
-def test_annotations_lie_where_the_photo_has_what_they_describe():
-    """Paint the top right quarter: the annotations that change are of that quarter, rows first."""
+def test_annotations_lie_at_the_location_that_they_describe():
+    """Painting the top right quarter changes the annotations of that quarter, rows first."""
     encoder, pixels = Encoder(encoder_spec(TINY)).eval(), noise(256)
     painted = pixels.clone()
     painted[:, :128, 128:] = 0
@@ -132,13 +132,13 @@ def test_the_map_after_some_stages_leads_to_the_same_annotations(name):
 
 
 @pytest.mark.parametrize("name", ["resnet18", "VGG19", "timm", "timm:", "timm:nope", "timm:resnet18.nope", ""])
-def test_an_encoder_that_does_not_exist_is_a_config_error(name):
+def test_an_unknown_encoder_is_a_config_error(name):
     with pytest.raises(ConfigError, match=r"list_models\(\) lists|choose one of efficientnet_lite0.*timm:NAME"):
         encoder_spec(name)
 
 
-def test_a_name_does_not_send_timm_to_its_hub(monkeypatch):
-    monkeypatch.setattr(timm, "create_model", lambda *a, **o: pytest.fail("timm was asked"))
+def test_an_encoder_name_makes_timm_contact_no_hub(monkeypatch):
+    monkeypatch.setattr(timm, "create_model", lambda *a, **o: pytest.fail("timm was called"))
     for name in ("timm:hf-hub:somebody/something", "timm:local-dir:/somewhere"):
         with pytest.raises(ConfigError, match="no feature backbone"):
             encoder_spec(name)
@@ -147,7 +147,7 @@ def test_a_name_does_not_send_timm_to_its_hub(monkeypatch):
 # --- preprocessing
 
 
-def test_pixels_are_scaled_as_the_weights_want_them():
+def test_pixels_are_scaled_as_the_weights_need():
     pixels = torch.tensor([0, 128, 255], dtype=torch.uint8).view(1, 1, 1, 3).expand(1, 2, 2, 3)
     for name, expected in {
         "efficientnet_lite2": [(0 - 127) / 128, (128 - 127) / 128, (255 - 127) / 128],
@@ -160,7 +160,7 @@ def test_pixels_are_scaled_as_the_weights_want_them():
 
 
 class _Nothing(nn.Module):
-    """Stands for any network, as far as its parts are taken out."""
+    """Stands for a network whose parts are looked up only."""
 
     def __init__(self):
         super().__init__()
@@ -168,13 +168,13 @@ class _Nothing(nn.Module):
         self.blocks, self.features = nn.Sequential(), nn.Sequential(nn.Identity(), nn.Identity())
 
 
-def test_the_preprocessing_is_no_weight():
+def test_the_preprocessing_has_no_weights():
     assert all(name.startswith("stages.") for name in Encoder(encoder_spec(TINY)).state_dict())
 
 
 @pytest.mark.parametrize("name", ["efficientnet_lite0", TINY])
-def test_statistics_of_batches_never_change(name):
-    """BatchNorm stays as pretrained: when new, after train(), and when a larger module is trained."""
+def test_batch_norm_statistics_never_change(name):
+    """BatchNorm stays as pretrained: when new, after train(), and when an enclosing module is trained."""
     encoder = Encoder(encoder_spec(name))
     before = tensors_sha256(encoder)
     encoder(noise(64, images=2))
@@ -187,7 +187,7 @@ def test_statistics_of_batches_never_change(name):
     assert encoder.training and encoder.stages.training
 
 
-# --- the weights of packages
+# --- weights of packages
 
 
 @pytest.fixture(scope="module", params=["efficientnet_lite0", "efficientnet_lite2"])
@@ -202,7 +202,7 @@ def example(name: str, size: int) -> torch.Tensor:
 
 
 @torch.no_grad()
-def test_annotations_are_those_of_timm(lite):
+def test_annotations_equal_those_of_timm(lite):
     name, network, encoder = lite
     pixels = example("cat.jpg", ENCODERS[name].image_size)
     scaled = (pixels.permute(0, 3, 1, 2).float() - 127) / 128
@@ -219,8 +219,8 @@ SENSIBLE = {
 
 @torch.no_grad()
 @pytest.mark.parametrize("photo", SENSIBLE)
-def test_photos_get_sensible_labels(lite, photo):
-    """The whole way with our own preprocessing: wrong weights, colours or scaling would not find these."""
+def test_photos_get_the_right_labels(lite, photo):
+    """End to end with our preprocessing: wrong weights, colours or scaling would not give these labels."""
     name, network, encoder = lite
     features = encoder.features(example(photo, ENCODERS[name].image_size))
     logits = network.classifier(network.global_pool(features))

@@ -1,4 +1,4 @@
-"""Attention over labels: its equations by hand, and what a decoder makes of it."""
+"""Attention over labels: its equations by hand, and its effect on the decoder."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from captioner.model.label_attention import LabelAttention, Labels
 from captioner.model.runtime import Bfloat16Decoder, OpenVinoDecoder
 
 WORDS = [{4: 1.0}, {5: 0.75, 6: 0.25}, {}, {7: 1.0}]
-"""Of four classes the words that name them."""
+"""The words that name each of four classes."""
 
 
 def sigmoid(values):
@@ -48,7 +48,7 @@ def test_labels_are_the_likeliest_classes_of_the_mean_of_the_map(make_labelled):
     decoder, annotations = make_labelled(), annotations_of()
     labels = decoder.labels.labels_of(annotations.mean(dim=1))
     w = {name: value.double().numpy() for name, value in decoder.labels.named_buffers()}
-    mean = annotations[1, :, :4].mean(dim=0).double().numpy()  # the finer map's channels are not the classifier's
+    mean = annotations[1, :, :4].mean(dim=0).double().numpy()  # the classifier does not read the finer map's channels
     chances = softmax(w["class_weight"] @ mean + w["class_bias"])
     order = np.argsort(-chances)[:3]
     assert labels.classes[1].tolist() == order.tolist()
@@ -110,7 +110,7 @@ def test_forward_equals_step_repeated(make_labelled, options):
         torch.testing.assert_close(output.logits[:, :, position], said.logits, atol=1e-4, rtol=1e-4)
 
 
-def test_the_gradient_of_shared_products_is_that_of_plain_ones(make_labelled):
+def test_the_gradient_of_shared_products_equals_that_of_plain_ones(make_labelled):
     decoder, annotations = make_labelled(), annotations_of()
     tokens = torch.randint(4, 12, (3, 2, 5), generator=torch.Generator().manual_seed(1))
     decoder(annotations, tokens).logits.square().mean().backward()
@@ -132,7 +132,7 @@ def test_the_gradient_of_shared_products_is_that_of_plain_ones(make_labelled):
 
 
 @torch.no_grad()
-def test_a_new_memory_copies_the_word_of_a_label_that_is_attended_to():
+def test_a_new_memory_copies_the_word_of_an_attended_label():
     config = CaptionerConfig(embedding_dim=64, hidden_dim=5, attention_dim=4, labels=2, tied_output=True)
     torch.manual_seed(0)
     decoder = Decoder(config, 7, 12, WORDS).eval()
@@ -145,7 +145,7 @@ def test_a_new_memory_copies_the_word_of_a_label_that_is_attended_to():
 
 
 @torch.no_grad()
-def test_labels_that_are_given_take_the_place_of_the_classifier(make_labelled):
+def test_given_labels_replace_those_of_the_classifier(make_labelled):
     decoder, annotations = make_labelled(), annotations_of()
     tokens = torch.tensor([[[1, 8]]] * 3)
     labels = decoder.labels.labels_of(annotations.mean(dim=1))
@@ -156,7 +156,7 @@ def test_labels_that_are_given_take_the_place_of_the_classifier(make_labelled):
 
 
 @torch.no_grad()
-def test_every_runtime_decodes_with_the_labels_that_it_is_given(make_labelled):
+def test_every_runtime_decodes_with_the_given_labels(make_labelled):
     decoder, annotations = make_labelled(), annotations_of()
     options = DecodingOptions(beam_width=3, max_words=6)
     labels = decoder.labels.labels_of(annotations.mean(dim=1))
@@ -169,14 +169,14 @@ def test_every_runtime_decodes_with_the_labels_that_it_is_given(make_labelled):
         assert not torch.allclose(found.label_alphas[:, 0, 0], free.label_alphas[:, 0, 0], atol=1e-2)
 
 
-def test_there_are_no_more_labels_than_classes(make_labelled):
+def test_the_number_of_labels_is_capped_at_the_number_of_classes(make_labelled):
     decoder = make_labelled(labels=100)
     assert decoder.labels.labels == len(WORDS)
     assert decoder.prepare(annotations_of()).labels.entries.shape == (3, 5, 6)
 
 
 @torch.no_grad()
-def test_decoding_tells_what_was_attended_to(make_labelled):
+def test_decoding_returns_the_attention_over_labels(make_labelled):
     decoder, annotations = make_labelled(), annotations_of()
     found = decode(decoder, annotations, DecodingOptions(beam_width=3, captions_per_image=2, max_words=6))
     assert found.label_alphas.shape == (*found.tokens.shape, 4)
@@ -192,7 +192,7 @@ def test_decoding_tells_what_was_attended_to(make_labelled):
 
 @pytest.mark.parametrize("options", [{}, {"projection_dim": 3}])
 @torch.no_grad()
-def test_faster_runtimes_say_the_same(make_labelled, options):
+def test_faster_runtimes_give_the_same_labels(make_labelled, options):
     decoder, annotations = make_labelled(**options), annotations_of()
     options = DecodingOptions(beam_width=3, max_words=6)
     plain, fast = (
@@ -205,7 +205,7 @@ def test_faster_runtimes_say_the_same(make_labelled, options):
 
 
 @torch.no_grad()
-def test_a_class_activation_map_is_each_places_share_of_the_logit(make_labelled):
+def test_a_class_activation_map_is_each_locations_share_of_the_logit(make_labelled):
     labels, annotations = make_labelled().labels, annotations_of()[0].view(2, 3, 7)
     maps = labels.activations(annotations, torch.tensor([1, 3]))
     speaks = (annotations[..., :4] @ labels.class_weight[3]).clamp(min=0)
@@ -215,7 +215,7 @@ def test_a_class_activation_map_is_each_places_share_of_the_logit(make_labelled)
     assert not labels.activations(against, torch.tensor([1])).any()
 
 
-def test_words_name_classes_by_the_ids_that_they_have(make_labelled):
+def test_words_name_classes_by_their_ids(make_labelled):
     named = make_labelled().labels.names(torch.tensor([1, 2, 0]), torch.tensor([6, 4, 9, 0]))
     assert named.tolist() == [[True, False, False], [False, False, True], [False] * 3, [False] * 3]
 

@@ -1,4 +1,4 @@
-"""The whole network from pixels to predictions."""
+"""The whole network maps pixels to predictions, numbers locations by rows, and passes gradients to the encoder."""
 
 import torch
 from torch.nn.functional import cross_entropy
@@ -12,7 +12,7 @@ def pixels_of(images: int = 2) -> torch.Tensor:
 
 
 @torch.no_grad()
-def test_pixels_and_words_in_predictions_out(tiny_bundle):
+def test_pixels_and_words_give_predictions_of_the_right_shapes(tiny_bundle):
     model, tokens = tiny_bundle.model, torch.tensor([[[1, 4, 5, 6]] * 3] * 2)
     output = model(pixels_of(), tokens)
     assert output.logits.shape == (2, 3, 4, 14)
@@ -29,14 +29,14 @@ def test_locations_are_numbered_row_by_row(tiny_bundle):
     assert torch.equal(flat[:, 1], grid[:, 0, 1]) and torch.equal(flat[:, 2], grid[:, 1, 0])
 
 
-def test_the_network_that_is_given_is_the_one_that_looks(tiny_config):
+def test_a_given_network_is_used_as_the_encoder(tiny_config):
     network = encoder_spec(tiny_config.encoder).network()
     model = CaptionModel(tiny_config, 14, network)
     theirs = {parameter.data_ptr() for parameter in network.parameters()}
     assert {parameter.data_ptr() for parameter in model.encoder.parameters()} == theirs
 
 
-def test_names_of_the_weights_are_those_that_bundles_hold(tiny_bundle):
+def test_weight_names_stay_those_that_bundles_store(tiny_bundle):
     names = set(tiny_bundle.model.state_dict())
     assert {name.split(".")[0] for name in names} == {"encoder", "decoder"}
     assert {name.split(".")[1] for name in names if name.startswith("encoder.")} == {"stages"}

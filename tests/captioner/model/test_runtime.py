@@ -1,4 +1,4 @@
-"""What a captioner runs on: fast is the same as exact, to the digits that its numbers have."""
+"""Every runtime of a captioner equals the exact one, up to the precision of its numbers."""
 
 import subprocess
 import sys
@@ -24,17 +24,17 @@ def squares(count: int, seed: int = 0) -> torch.Tensor:
 
 @pytest.fixture
 def parts(tiny_bundle):
-    """Encoder and decoder of photos with 64 x 64 pixels."""
+    """Encoder and decoder for photos of 64 x 64 pixels."""
     return tiny_bundle.model.encoder.eval(), tiny_bundle.model.decoder.eval()
 
 
 def worst(found: torch.Tensor, exact: torch.Tensor) -> float:
-    """The largest difference, as a share of the largest number."""
+    """Return the largest difference relative to the largest number."""
     return float((found - exact).abs().max() / exact.abs().max())
 
 
 @torch.inference_mode()
-def test_exact_is_the_network_itself(parts):
+def test_the_exact_runtime_runs_the_network_itself(parts):
     runtime = runtime_for("exact", *parts, 64)
     assert runtime.name == "torch, float32" and runtime.decoder is parts[1]
     torch.testing.assert_close(runtime.encode(squares(2)), parts[0](squares(2)), rtol=0, atol=0)
@@ -42,7 +42,7 @@ def test_exact_is_the_network_itself(parts):
 
 @torch.inference_mode()
 @pytest.mark.parametrize("photos", [1, 2, 4, 6])
-def test_openvino_makes_the_same_annotations_of_batches_of_any_size(parts, photos):
+def test_openvino_gives_the_same_annotations_for_batches_of_any_size(parts, photos):
     runtime = OpenVinoRuntime(*parts, 64, bfloat16=False)
     assert runtime.name == "OpenVINO, float32"
     found, exact = runtime.encode(squares(photos)), parts[0](squares(photos))
@@ -52,7 +52,7 @@ def test_openvino_makes_the_same_annotations_of_batches_of_any_size(parts, photo
 
 @torch.inference_mode()
 @pytest.mark.parametrize("kind", [TorchRuntime, OpenVinoRuntime])
-def test_bfloat16_is_right_to_its_digits(parts, kind):
+def test_annotations_in_bfloat16_are_right_within_its_precision(parts, kind):
     runtime = kind(*parts) if kind is TorchRuntime else kind(*parts, 64, bfloat16=True)
     found, exact = runtime.encode(squares(3)), parts[0](squares(3))
     assert found.dtype == torch.float32
@@ -61,7 +61,7 @@ def test_bfloat16_is_right_to_its_digits(parts, kind):
 
 
 @torch.inference_mode()
-def test_two_scales_by_openvino():
+def test_openvino_encodes_two_scales():
     from captioner.config import CaptionerConfig
     from captioner.model.network import CaptionModel
 
@@ -96,7 +96,7 @@ def test_openvino_chooses_the_same_words(make_decoder, options):
                 torch.testing.assert_close(getattr(found, name), getattr(exact, name), rtol=1e-3, atol=1e-4, msg=name)
 
 
-def test_threads_share_it(parts):
+def test_threads_share_a_runtime(parts):
     runtime = OpenVinoRuntime(*parts, 64, bfloat16=False)
     photos = [squares(1 + number % 3, number) for number in range(24)]
     alone = [runtime.encode(photo) for photo in photos]
@@ -106,7 +106,7 @@ def test_threads_share_it(parts):
         torch.testing.assert_close(one, other, rtol=0, atol=0)
 
 
-def test_fast_captions_are_the_exact_ones_where_the_numbers_are(tiny_bundle, monkeypatch):
+def test_fast_captions_equal_exact_ones_without_bfloat16(tiny_bundle, monkeypatch):
     monkeypatch.setattr(inference, "multiplies_bfloat16", lambda device: False)
     fast, exact = Captioner(tiny_bundle, "cpu", "fast"), Captioner(tiny_bundle, "cpu")
     assert (fast.runtime.name, exact.runtime.name) == ("OpenVINO, float32", "torch, float32")
@@ -148,14 +148,14 @@ def test_captions_in_bfloat16_have_maps_and_probabilities_near_the_exact_ones(ti
         (False, False, ExactRuntime),
     ],
 )
-def test_what_fast_is(parts, monkeypatch, installed, bfloat16, kind):
+def test_fast_chooses_the_fastest_runtime_of_the_machine(parts, monkeypatch, installed, bfloat16, kind):
     monkeypatch.setattr(inference, "find_spec", lambda name: object() if installed else None)
     monkeypatch.setattr(inference, "multiplies_bfloat16", lambda device: bfloat16)
     runtime = runtime_for("fast", *parts, 64)
     assert type(runtime) is kind and ("bfloat16" in runtime.name) is bfloat16
 
 
-def test_what_openvino_cannot_run_runs_in_torch(parts, monkeypatch, caplog):
+def test_a_network_that_openvino_cannot_run_runs_in_torch(parts, monkeypatch, caplog):
     def refuse(*_):
         raise RuntimeError("No conversion rule found for operations: aten::new")
 
@@ -167,7 +167,7 @@ def test_what_openvino_cannot_run_runs_in_torch(parts, monkeypatch, caplog):
 
 
 @pytest.mark.stress
-def test_signals_arrive_after_captioners_have_come_and_gone(parts):
+def test_signal_handlers_still_work_after_openvino_runtimes(parts):
     script = """
 import gc, os, signal
 from captioner.config import CaptionerConfig
@@ -189,30 +189,30 @@ print(len(got))
     assert (done.returncode, done.stdout.strip()) == (0, "3"), done.stderr
 
 
-def test_it_leaves_the_number_of_threads_as_it_was(parts):
+def test_the_number_of_threads_is_restored(parts):
     runtime, before = OpenVinoRuntime(*parts, 64, bfloat16=False), torch.get_num_threads()
     torch.set_num_threads(2)
     with runtime.running():
         assert torch.get_num_threads() == 1
-        with runtime.running():  # of another thread
+        with runtime.running():  # in another thread
             pass
     assert torch.get_num_threads() == 2
     torch.set_num_threads(before)
 
 
-def test_a_runtime_that_does_not_exist(tiny_bundle):
+def test_an_unknown_runtime_is_refused(tiny_bundle):
     with pytest.raises(ConfigError, match="no runtime 'quick': take one of auto, fast, exact"):
         Captioner(tiny_bundle, "cpu", "quick")
 
 
-def test_whether_a_cpu_multiplies_bfloat16(monkeypatch):
+def test_bfloat16_support_of_the_cpu_is_detected(monkeypatch):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True, "avx512_bf16": False})
     assert not inference.multiplies_bfloat16(CPU)
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True, "amx_bf16": True})
     assert inference.multiplies_bfloat16(CPU)
 
 
-def test_nobody_is_told_that_it_runs(parts):
+def test_openvino_sends_no_telemetry(parts):
     OpenVinoRuntime(*parts, 64, bfloat16=False)
     from openvino.tools.ovc import telemetry_utils
 

@@ -1,4 +1,4 @@
-"""The weights of encoders: from packages, files and hubs, with what is wrong said in a sentence."""
+"""Weights of encoders are read from packages, files and hubs, with a clear error for each problem."""
 
 import dataclasses
 import pickle
@@ -41,7 +41,7 @@ def test_a_missing_package_is_named(package):
         pretrained_network(with_weights(PackageWeights(package, "a.pth", "")))
 
 
-def test_the_file_of_a_package_may_also_be_named():
+def test_the_file_of_a_package_may_be_named_explicitly():
     spec = ENCODERS["efficientnet_lite0"]
     path, _ = spec.weights.fetch(spec.network())
     _, of_package = pretrained_network(spec)
@@ -54,7 +54,7 @@ def test_the_file_of_a_package_may_also_be_named():
 
 @pytest.fixture
 def resnet(monkeypatch) -> EncoderSpec:
-    """ResNet-50's spec with a network of ResNet's shape and hardly any weights."""
+    """ResNet-50's spec with a network of ResNet's structure and hardly any weights."""
 
     def small() -> nn.Module:
         return torchvision.models.ResNet(torchvision.models.resnet.BasicBlock, [1, 1, 1, 1], num_classes=10)
@@ -72,7 +72,7 @@ def write(tensors: dict, path: Path) -> Path:
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 @pytest.mark.parametrize("classifier", [True, False])
-def test_weights_from_a_file(resnet, tmp_path, suffix, classifier):
+def test_weights_are_read_from_a_file(resnet, tmp_path, suffix, classifier):
     given = resnet.network()
     tensors = {name: t for name, t in given.state_dict().items() if classifier or not name.startswith("fc.")}
     path = write(tensors, tmp_path / f"mine{suffix}")
@@ -83,7 +83,7 @@ def test_weights_from_a_file(resnet, tmp_path, suffix, classifier):
         assert torch.equal(network.state_dict()[name], tensor)
 
 
-def test_weights_that_differ_have_another_hash(resnet):
+def test_different_weights_have_different_hashes(resnet):
     network = resnet.network()
     before = tensors_sha256(network)
     assert tensors_sha256(network) == before
@@ -100,7 +100,7 @@ def damaged(path: Path) -> Path:
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 @pytest.mark.parametrize("damage", ["cut", "empty", "text", "missing", "folder"])
-def test_a_damaged_file_of_weights_is_named(resnet, tmp_path, suffix, damage):
+def test_a_damaged_weights_file_is_named(resnet, tmp_path, suffix, damage):
     path = tmp_path / f"mine{suffix}"
     match damage:
         case "cut":
@@ -116,7 +116,7 @@ def test_a_damaged_file_of_weights_is_named(resnet, tmp_path, suffix, damage):
     assert str(path) in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_a_file_of_random_bytes_is_refused_whatever_they_are(tmp_path):
+def test_any_file_of_random_bytes_is_refused(tmp_path):
     generator, path = np.random.default_rng(0), tmp_path / "mine.pth"
     for length in list(range(1, 40)) * 3:
         path.write_bytes(generator.bytes(length))
@@ -135,7 +135,7 @@ def test_a_pickle_is_not_run(tmp_path, monkeypatch):
     torch.save({"weight": _Malice()}, tmp_path / "zipped.pth")
     for name in ("plain.pth", "zipped.pth"):
         with pytest.raises(WeightsError, match=name), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch is surprised at its pickle protocol, too
+            warnings.simplefilter("ignore")  # torch warns about the pickle protocol
             read_tensors(tmp_path / name)
     assert not (tmp_path / "touched-by-a-pickle").exists()
 
@@ -144,7 +144,7 @@ def test_a_pickle_is_not_run(tmp_path, monkeypatch):
     "content",
     [{"state_dict": {"conv1.weight": torch.zeros(1)}, "epoch": 3}, [torch.zeros(1)], torch.zeros(1), {"epoch": 1}],
 )
-def test_a_checkpoint_that_is_no_state_dict_is_refused(tmp_path, content):
+def test_a_checkpoint_without_a_state_dict_is_refused(tmp_path, content):
     torch.save(content, tmp_path / "checkpoint.pth")
     with pytest.raises(WeightsError, match=r"checkpoint.pth is not a plain file.*state_dict\(\)"):
         read_tensors(tmp_path / "checkpoint.pth")
@@ -171,7 +171,7 @@ def test_weights_of_another_network_are_refused(resnet, tmp_path, suffix):
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
 @pytest.mark.parametrize("classifier", [True, False])
 @pytest.mark.parametrize("model", ["test_efficientnet.r160_in1k", "test_convnext.r160_in1k"])
-def test_timm_weights_from_a_file(tmp_path, suffix, classifier, model):
+def test_timm_weights_are_read_from_a_file(tmp_path, suffix, classifier, model):
     given = timm.create_model(model)
     head = given.pretrained_cfg["classifier"]
     tensors = {name: t for name, t in given.state_dict().items() if classifier or not name.startswith(f"{head}.")}
@@ -201,12 +201,12 @@ def test_timm_weights_that_do_not_fit_are_refused(tmp_path, damage):
         pretrained_network(encoder_spec(TINY), path)
 
 
-# --- hubs, none of which is asked here
+# --- hubs, without a network
 
 
 @pytest.fixture
 def hub(tmp_path, monkeypatch) -> Path:
-    """An empty hub folder, and no network behind it."""
+    """An empty hub folder without a network."""
     checkpoints = tmp_path / "hub" / "checkpoints"
     checkpoints.mkdir(parents=True)
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
@@ -218,7 +218,7 @@ def hub(tmp_path, monkeypatch) -> Path:
     return checkpoints
 
 
-def test_a_download_that_fails_names_file_and_folder(hub, resnet):
+def test_a_failed_download_names_file_and_folder(hub, resnet):
     file = torchvision.models.get_weight("ResNet50_Weights.IMAGENET1K_V2").url.rsplit("/", 1)[-1]
     with pytest.raises(WeightsError) as caught:
         pretrained_network(resnet)
@@ -226,7 +226,7 @@ def test_a_download_that_fails_names_file_and_folder(hub, resnet):
         assert part in str(caught.value)
 
 
-def test_a_file_that_is_in_the_folder_is_taken(hub, resnet):
+def test_a_file_in_the_hub_folder_is_used(hub, resnet):
     given = resnet.network()
     file = torchvision.models.get_weight("ResNet50_Weights.IMAGENET1K_V2").url.rsplit("/", 1)[-1]
     torch.save(given.state_dict(), hub / file)
@@ -235,21 +235,21 @@ def test_a_file_that_is_in_the_folder_is_taken(hub, resnet):
     assert tensors_sha256(network) == tensors_sha256(given)
 
 
-def test_a_damaged_file_in_the_folder_is_named(hub, resnet):
+def test_a_damaged_file_in_the_hub_folder_is_named(hub, resnet):
     file = torchvision.models.get_weight("ResNet50_Weights.IMAGENET1K_V2").url.rsplit("/", 1)[-1]
     damaged(write(resnet.network().state_dict(), hub / file))
     with pytest.raises(WeightsError, match=f"{file} cannot be read"):
         pretrained_network(resnet)
 
 
-def test_the_file_of_each_published_weight_exists_in_torchvision():
+def test_torchvision_has_every_published_weights_file():
     for spec in ENCODERS.values():
         if isinstance(spec.weights, TorchvisionWeights):
             assert torchvision.models.get_weight(spec.weights.enum).url.endswith(".pth")
 
 
-def test_timm_downloads_that_fail_name_file_and_folder(hub, monkeypatch):
-    spec = encoder_spec(TINY)  # before timm is cut off: this asks nobody
+def test_failed_timm_downloads_name_file_and_folder(hub, monkeypatch):
+    spec = encoder_spec(TINY)  # before timm is cut off: this contacts no hub
 
     def unreachable(*_, **__):
         raise ConnectionError("no route to host")
@@ -262,7 +262,7 @@ def test_timm_downloads_that_fail_name_file_and_folder(hub, monkeypatch):
         assert part in str(caught.value)
 
 
-def test_timm_weights_that_are_in_the_folder_are_taken(hub):
+def test_timm_weights_in_the_hub_folder_are_used(hub):
     given = timm.create_model("test_efficientnet")
     save_file(given.state_dict(), hub / "test_efficientnet.r160_in1k.safetensors")
     network, weights = pretrained_network(encoder_spec(TINY))
@@ -270,17 +270,17 @@ def test_timm_weights_that_are_in_the_folder_are_taken(hub):
     assert torch.equal(network.conv_stem.weight, given.conv_stem.weight)
 
 
-def test_the_encoder_of_a_bundle_is_taken_from_its_file(tiny_bundle, tmp_path):
+def test_the_encoder_of_a_bundle_is_read_from_its_file(tiny_bundle, tmp_path):
     save_bundle(tiny_bundle, tmp_path / "bundle")
     spec = tiny_bundle.model.encoder.spec
     network, _ = pretrained_network(spec, tmp_path / "bundle" / "model.safetensors")
     taken, learned = Encoder(spec, network).state_dict(), tiny_bundle.model.encoder.state_dict()
     assert taken.keys() == learned.keys()
     for name, tensor in learned.items():
-        torch.testing.assert_close(taken[name], tensor, rtol=1e-3, atol=1e-3)  # a bundle has 16 bits
+        torch.testing.assert_close(taken[name], tensor, rtol=1e-3, atol=1e-3)  # a bundle stores 16 bits
 
 
-def test_the_encoder_of_a_bundle_with_another_encoder_is_refused(tiny_bundle, tmp_path):
+def test_the_bundle_of_another_encoder_is_refused(tiny_bundle, tmp_path):
     save_bundle(tiny_bundle, tmp_path / "bundle")
     with pytest.raises(WeightsError, match="holds no weights of vgg16"):
         pretrained_network(encoder_spec("vgg16"), tmp_path / "bundle" / "model.safetensors")

@@ -1,4 +1,4 @@
-"""Captions over HTTP: made of a photo in any of its forms, streamed, listed, corrected, deleted."""
+"""Captions over HTTP: from a photo in each accepted form, streamed, listed, corrected, deleted."""
 
 import base64
 import io
@@ -19,10 +19,10 @@ from PIL import Image
 from captioner.captioner import Captioner
 from captioner.confidence import NOTHING_TO_SAY
 from captioner.config import DecodingOptions
-from tests.confidence_models import drawn_model
-from tests.service.pictures import picture_bytes
+from tests.support.confidence_models import drawn_model
+from tests.support.pictures import picture_bytes
 
-pillow_heif.register_heif_opener()  # and with it what writes HEIC
+pillow_heif.register_heif_opener()  # also registers the HEIC encoder
 
 
 def post(client, data, **query):
@@ -55,7 +55,7 @@ def blank_jpeg() -> bytes:
     return buffer.getvalue()
 
 
-def test_the_answer_is_what_the_library_says_of_the_photo(client, jpeg, tiny_bundle):
+def test_the_answer_equals_the_librarys_caption(client, jpeg, tiny_bundle):
     before = datetime.now(UTC)
     response = post(client, jpeg)
     document = response.json()
@@ -80,7 +80,7 @@ def test_the_answer_is_what_the_library_says_of_the_photo(client, jpeg, tiny_bun
     assert before - timedelta(seconds=1) < datetime.fromisoformat(document["created_at"]) <= datetime.now(UTC)
 
 
-def test_a_captioner_with_a_confidence_model_tells_how_far_its_captions_can_be_trusted(start, jpeg, tiny_bundle):
+def test_captions_of_a_captioner_with_a_confidence_model_have_a_confidence(start, jpeg, tiny_bundle):
     client = start(Captioner(replace(tiny_bundle, confidence=drawn_model(64, 0.5, 1.0)), "cpu")).client
     document = made(client, jpeg, captions=2)
     assert document["confidence"] == pytest.approx(1 / (1 + np.exp(-0.5))) and document["wording"] == "likely"
@@ -103,15 +103,15 @@ def test_a_captioner_with_a_confidence_model_tells_how_far_its_captions_can_be_t
     assert blank["confidence"] == NOTHING_TO_SAY and blank["wording"] == "guess"
 
 
-def test_without_a_confidence_model_there_is_no_number(client, jpeg):
+def test_without_a_confidence_model_the_confidence_is_null(client, jpeg):
     document = made(client, jpeg)
     (listed,) = client.get("/api/captions").json()["captions"]
     for found in (document, listed, *document["words"]):
         assert found["confidence"] is None is found["wording"]
 
 
-def test_a_caption_of_an_older_version_has_no_confidence(running, jpeg):
-    """What was kept before there was any."""
+def test_a_caption_stored_by_an_older_version_has_no_confidence(running, jpeg):
+    """Stored before confidence existed."""
     document = made(running.client, jpeg)
     store = running.service.store
     entry = store.get(document["id"])
@@ -122,7 +122,7 @@ def test_a_caption_of_an_older_version_has_no_confidence(running, jpeg):
     assert running.client.get(f"/api/captions/{entry.id}").json() == document
 
 
-def test_every_address_in_the_answer_works(client, jpeg):
+def test_every_url_in_the_answer_works(client, jpeg):
     document = made(client, jpeg, captions=3)
     ranked = [document, *document["alternatives"]]
     pictures = [caption["figure"] for caption in ranked]
@@ -133,7 +133,7 @@ def test_every_address_in_the_answer_works(client, jpeg):
         Image.open(io.BytesIO(response.content)).load()
 
 
-def test_the_three_forms_of_a_photo_give_the_same_caption(client, jpeg):
+def test_the_three_forms_of_an_upload_give_the_same_caption(client, jpeg):
     raw = made(client, jpeg, captions=2, max_words=5)
     options = {"captions": "2", "max_words": "5"}
     form = client.post("/api/captions", files={"image": ("x.jpg", jpeg)}, data=options)
@@ -150,12 +150,12 @@ def test_the_three_forms_of_a_photo_give_the_same_caption(client, jpeg):
 
 
 @pytest.mark.parametrize("form", ["HEIF", "JXL"])
-def test_photos_of_phones_are_captioned_and_shown_as_jpeg(client, form):
-    """Upright once, also in the copy, which a browser can show where it cannot show the photo itself."""
+def test_heic_and_jpeg_xl_photos_are_captioned_and_shown_as_jpeg(client, form):
+    """Turned upright once, also in the copy, which browsers show where they cannot show the photo itself."""
     exif = Image.Exif()
     exif[0x0112] = 6
     stored = Image.new("RGB", (96, 64), (200, 30, 30))
-    stored.paste((30, 30, 200), (0, 0, 48, 64))  # above, once it is turned
+    stored.paste((30, 30, 200), (0, 0, 48, 64))  # at the top, once it is turned
     buffer = io.BytesIO()
     stored.save(buffer, form, exif=exif.tobytes(), quality=95)
     headers = {"Content-Type": f"image/{form.lower()}"}
@@ -167,12 +167,12 @@ def test_photos_of_phones_are_captioned_and_shown_as_jpeg(client, form):
     assert copy.getpixel((32, 20))[2] > 150 and copy.getpixel((32, 76))[0] > 150
 
 
-def test_options_are_followed(client, jpeg):
+def test_decoding_options_of_the_query_are_applied(client, jpeg):
     assert len(made(client, jpeg, max_words=2)["words"]) <= 2
     several = made(client, jpeg, captions=5)
     probabilities = [several["probability"]] + [other["probability"] for other in several["alternatives"]]
     assert len(probabilities) == 5
-    assert several["options"]["beam_width"] == 5, "a beam of 3 finds no five captions: it is widened"
+    assert several["options"]["beam_width"] == 5, "a beam of 3 cannot return five captions: it is widened"
     assert len({several["caption"]} | {other["caption"] for other in several["alternatives"]}) == 5
     assert made(client, jpeg, beam_width=1)["options"]["beam_width"] == 1
 
@@ -200,7 +200,7 @@ def test_a_stream_gives_each_word_once_and_then_the_same_caption(client, jpeg, b
 
 
 @pytest.mark.parametrize("photo, kind", [("blank", "blank"), ("cut", "cut_short"), ("whole", None)])
-def test_what_is_wrong_with_a_photo_is_in_every_answer(client, photo, kind):
+def test_warnings_about_a_photo_are_in_every_answer(client, photo, kind):
     data = {"blank": blank_jpeg(), "cut": picture_bytes()[:-500], "whole": picture_bytes()}[photo]
     document = made(client, data)
     assert [warning["kind"] for warning in document["warnings"]] == ([kind] if kind else [])
@@ -211,8 +211,8 @@ def test_what_is_wrong_with_a_photo_is_in_every_answer(client, photo, kind):
     assert found[0][1]["warnings"] == found[-1][1]["warnings"] == document["warnings"]
 
 
-def test_words_are_sent_while_others_are_still_being_chosen(start, tiny_bundle, jpeg):
-    """A model that chooses the next word only when the client has the one before."""
+def test_words_are_sent_while_later_words_are_still_being_chosen(start, tiny_bundle, jpeg):
+    """The model chooses the next word only once the client has the one before."""
     received, waited = threading.Semaphore(0), []
 
     class Patient(Captioner):
@@ -240,7 +240,7 @@ def test_words_are_sent_while_others_are_still_being_chosen(start, tiny_bundle, 
     assert words >= 3 and len(waited) >= 3 and all(waited)
 
 
-def test_a_stream_whose_photo_cannot_be_read_is_an_ordinary_problem(client):
+def test_a_stream_of_an_unreadable_photo_is_an_ordinary_problem(client):
     response = post(client, b"not a photo", stream=1)
     assert response.status_code == 415
     assert response.headers["Content-Type"] == "application/problem+json"
@@ -258,11 +258,11 @@ def test_a_failure_after_the_stream_began_is_its_last_event(start, tiny_bundle, 
     found = events(running.client, jpeg)
     assert [name for name, _ in found] == ["image", "problem"]
     assert found[-1][1]["status"] == 500 and "secret" not in found[-1][1]["detail"]
-    assert "secret inside" in caplog.text, "the log tells those who run the service"
+    assert "secret inside" in caplog.text, "operators find the error in the log"
     assert running.client.get("/api/captions").json()["total"] == 0
 
 
-def test_a_reader_who_leaves_a_stream_leaves_nothing_behind(running, jpeg):
+def test_a_reader_who_leaves_a_stream_does_not_block_later_captions(running, jpeg):
     with running.client.stream(
         "POST", "/api/captions?stream=1", content=jpeg, headers={"Content-Type": "image/jpeg"}
     ) as response:
@@ -271,13 +271,13 @@ def test_a_reader_who_leaves_a_stream_leaves_nothing_behind(running, jpeg):
     assert running.client.get("/api/health/ready").status_code == 200
 
 
-def test_what_was_made_can_be_read_again(client, jpeg):
+def test_a_caption_can_be_read_again(client, jpeg):
     document = made(client, jpeg, captions=3)
     response = client.get(f"/api/captions/{document['id']}")
     assert response.status_code == 200 and response.json() == document
 
 
-def test_the_history_has_the_newest_first_in_pages(client, jpeg):
+def test_the_history_lists_the_newest_captions_first_in_pages(client, jpeg):
     ids = [made(client, jpeg)["id"] for _ in range(5)]
     pages = [client.get("/api/captions", params={"page": page, "per_page": 2}).json() for page in (1, 2, 3, 4)]
     assert [entry["id"] for page in pages for entry in page["captions"]] == ids[::-1]
@@ -289,7 +289,7 @@ def test_the_history_has_the_newest_first_in_pages(client, jpeg):
     assert client.get("/api/captions").json()["captions"][0] == entry
 
 
-def test_a_correction_is_kept_and_can_be_taken_back(client, jpeg):
+def test_a_correction_is_kept_and_can_be_withdrawn(client, jpeg):
     url = f"/api/captions/{made(client, jpeg)['id']}"
     response = client.put(f"{url}/correction", json={"text": "Zwei Hunde im Schnee"})
     assert response.status_code == 200 and response.json()["text"] == "Zwei Hunde im Schnee"
@@ -302,14 +302,14 @@ def test_a_correction_is_kept_and_can_be_taken_back(client, jpeg):
 
 
 @pytest.mark.parametrize("text", ["", "x" * 501, " \n ", None, 3])
-def test_a_correction_must_be_a_sentence(client, jpeg, text):
+def test_an_invalid_correction_is_refused(client, jpeg, text):
     url = f"/api/captions/{made(client, jpeg)['id']}"
     response = client.put(f"{url}/correction", json={"text": text})
     assert response.status_code == 422 and "text" in response.json()["detail"]
     assert client.get(url).json()["correction"] is None
 
 
-def test_a_deleted_caption_is_gone_with_its_photo(running, jpeg):
+def test_deleting_a_caption_deletes_its_photo(running, jpeg):
     client = running.client
     document = made(client, jpeg)
     kept = made(client, jpeg)
@@ -325,7 +325,7 @@ def test_a_deleted_caption_is_gone_with_its_photo(running, jpeg):
     assert [name for name in files if kept["id"] in name]
 
 
-def test_captions_outlive_the_process(start, jpeg):
+def test_captions_survive_a_restart(start, jpeg):
     first = start()
     document = made(first.client, jpeg)
     second = start()
@@ -333,7 +333,7 @@ def test_captions_outlive_the_process(start, jpeg):
     assert second.client.get(document["image"]["url"]).content == first.client.get(document["image"]["url"]).content
 
 
-def test_of_a_long_history_the_oldest_go_unless_they_were_corrected(start, jpeg):
+def test_the_oldest_captions_of_a_long_history_are_removed_unless_corrected(start, jpeg):
     client = start(history=3).client
     first = made(client, jpeg)
     client.put(f"/api/captions/{first['id']}/correction", json={"text": "kept"})
@@ -343,7 +343,7 @@ def test_of_a_long_history_the_oldest_go_unless_they_were_corrected(start, jpeg)
     assert client.get(others[0]["image"]["url"]).status_code == 404
 
 
-def test_photos_that_come_together_share_forward_passes(start, tiny_bundle, jpeg):
+def test_simultaneous_photos_share_forward_passes(start, tiny_bundle, jpeg):
     class Slow(Captioner):
         sizes = []
 
@@ -366,7 +366,7 @@ def test_photos_that_come_together_share_forward_passes(start, tiny_bundle, jpeg
     assert sum(Slow.sizes) == 12 and max(Slow.sizes) >= 4
 
 
-def test_a_page_of_another_site_may_not_act(client, jpeg):
+def test_a_request_from_another_site_is_refused(client, jpeg):
     headers = {"Content-Type": "image/jpeg", "Sec-Fetch-Site": "cross-site"}
     response = client.post("/api/captions", content=jpeg, headers=headers)
     assert response.status_code == 403
@@ -375,6 +375,6 @@ def test_a_page_of_another_site_may_not_act(client, jpeg):
     assert own.status_code == 201
 
 
-def test_defaults_are_the_bundle_s(running, jpeg):
+def test_the_defaults_come_from_the_bundle(running, jpeg):
     assert running.service.serving.captioner.decoding == DecodingOptions(beam_width=3, max_words=8)
     assert made(running.client, jpeg)["options"] == {"beam_width": 3, "captions": 1, "max_words": 8}

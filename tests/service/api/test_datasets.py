@@ -1,4 +1,4 @@
-"""Bringing captioned photos: what is told of them, and what is refused."""
+"""Uploading captioned photos: the report, and the refusals."""
 
 import io
 import socket
@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from service.http.auth import admin_token
-from tests.service.photo_sets import photo_bytes, photo_set, zipped
+from tests.support.photo_sets import photo_bytes, photo_set, zipped
 
 ZIP = {"Content-Type": "application/zip"}
 
@@ -18,16 +18,16 @@ def bring(client, files, **query):
 
 
 def read_all(connection: socket.socket) -> bytes:
-    """Until the server closes it."""
+    """Read until the server closes the connection."""
     return b"".join(iter(lambda: connection.recv(65536), b""))
 
 
 def kept(running):
-    """What is in the folder of the data sets."""
+    """Return the contents of the data-set folder."""
     return [path.name for path in running.service.settings.datasets_folder.iterdir()]
 
 
-def test_a_zip_becomes_a_report(client):
+def test_an_uploaded_zip_gets_a_report(client):
     files = photo_set(24)
     files["captions.csv"] += b"\n99.jpg,a ghost\n0.jpg,a dog runs on the grass\n,no name\n"
     files |= {"images/copy.jpg": files["images/1.jpg"], "images/alone.jpg": photo_bytes(100), "images/bad.jpg": b"x"}
@@ -65,7 +65,7 @@ def test_a_zip_becomes_a_report(client):
     assert listed == {name: value for name, value in document.items() if name != "report"}
 
 
-def test_a_form_and_a_folder_in_the_zip(client):
+def test_a_form_upload_and_a_folder_inside_the_zip_are_accepted(client):
     files = {f"holidays/{name}": content for name, content in photo_set(4).items()}
     response = client.post("/api/datasets", files={"file": ("C:\\x\\Käse 2024.zip", zipped(files))}, timeout=60)
     assert response.status_code == 201 and response.json()["name"] == "Käse 2024"
@@ -75,14 +75,14 @@ def test_a_form_and_a_folder_in_the_zip(client):
 @pytest.mark.parametrize(
     "encoding, newline", [("utf-8-sig", "\r\n"), ("utf-16", "\r\n"), ("utf-8", "\r")], ids=["bom", "utf16", "cr"]
 )
-def test_tables_of_other_systems(client, encoding, newline):
+def test_tables_in_encodings_of_other_systems_are_read(client, encoding, newline):
     files = photo_set(6, ("ein Käfer läuft über die Wiese",))
     files["captions.csv"] = files["captions.csv"].decode().replace("\n", newline).encode(encoding)
     report = bring(client, files).json()["report"]
     assert report["total"]["captions"] == 6 and not report["problem_counts"]
 
 
-def test_a_table_in_latin_1_is_told_line_by_line(client):
+def test_a_latin_1_table_is_reported_line_by_line(client):
     files = photo_set(6, ("ein Hund", "ein Käfer"))
     files["captions.csv"] = files["captions.csv"].decode().encode("latin-1")
     report = bring(client, files).json()["report"]
@@ -94,20 +94,20 @@ def test_a_table_in_latin_1_is_told_line_by_line(client):
     "files, says",
     [
         ({"a.jpg": b"x", "a.txt": b"a dog"}, "Nothing here can be used"),
-        ({"a.jpg": photo_bytes(0), "a.txt": b"a dog\na cat"}, "one photo to learn from"),
+        ({"a.jpg": photo_bytes(0), "a.txt": b"a dog\na cat"}, "one photo to train on"),
         ({f"{n}.{end}": {"jpg": photo_bytes(0), "txt": b"a dog"}[end] for n in range(9) for end in ("jpg", "txt")},
          "All 9 photos are the same picture"),
     ],
     ids=["nothing", "one", "same"],
 )  # fmt: skip
-def test_what_cannot_be_trained_on_is_told_and_not_begun(client, files, says):
+def test_an_unusable_data_set_is_reported_and_not_trained_on(client, files, says):
     document = bring(client, files).json()
     assert document["usable"] is False and says in document["report"]["advice"][0]
     response = client.post("/api/trainings", json={"dataset": document["id"]})
     assert response.status_code == 409 and says in response.json()["detail"]
 
 
-def test_captions_of_5000_words(client):
+def test_captions_of_5000_words_are_reported(client):
     report = bring(client, photo_set(6, ("a dog " * 2500,))).json()["report"]
     assert report["words"]["per_caption"]["max"] == 5000
     assert "6 captions have more than 30 words: the rest of each is not learned." in report["advice"]
@@ -117,37 +117,37 @@ def test_captions_of_5000_words(client):
     "content, status, says",
     [
         (b"", 400, "There is no zip in the request"),
-        (b"GIF89a", 422, "damaged or was cut short"),
-        (zipped(photo_set(3))[:-100], 422, "damaged or was cut short"),
+        (b"GIF89a", 422, "damaged or truncated"),
+        (zipped(photo_set(3))[:-100], 422, "damaged or truncated"),
         (zipped({"../../evil.jpg": b"x"}), 422, "outside its own folder"),
         (
             zipped({"inner.zip": zipped(photo_set(3))}),
             422,
-            "no captions in a format that is known: the folder holds inner.zip",
+            "no captions in a known format: the folder holds inner.zip",
         ),
-        (zipped({"a.jpg": photo_bytes(0)}), 422, "no captions in a format that is known"),
+        (zipped({"a.jpg": photo_bytes(0)}), 422, "no captions in a known format"),
         (zipped({}), 422, "the folder is empty"),
     ],
     ids=["empty", "gif", "cut", "slip", "nested", "uncaptioned", "no-files"],
 )
-def test_what_is_no_data_set_leaves_nothing(running, content, status, says):
+def test_an_upload_that_is_no_data_set_leaves_no_files(running, content, status, says):
     response = running.client.post("/api/datasets", content=content, headers=ZIP, timeout=60)
     assert response.status_code == status and says in response.json()["detail"], response.text
     assert "/tmp" not in response.text and kept(running) == []
     assert not list(running.service.settings.home.rglob("evil*"))
 
 
-def test_more_than_photos_may_have_and_no_more_than_data_sets_may(start):
+def test_a_data_set_may_be_larger_than_a_photo_but_not_than_its_own_limit(start):
     running = start(max_upload_mb=1, max_dataset_mb=12)
     padding = {"padding.bin": bytes(8_000_000)}
     response = bring(running.client, photo_set(4) | padding)
-    assert response.status_code == 201, "eight times what a photo may have"
+    assert response.status_code == 201, "eight times the limit of a photo"
     response = bring(running.client, photo_set(4) | {"padding.bin": bytes(14_000_000)})
     assert response.status_code == 413 and "a data set of 12 MB" in response.json()["detail"]
     assert len(kept(running)) == 1
 
 
-def test_strangers_are_refused_before_they_have_sent_it(start):
+def test_requests_without_the_token_are_refused_before_the_body(start):
     running = start(max_upload_mb=1)
     url = httpx.URL(running.url)
     for header in ("", "Authorization: Bearer wrong\r\n"):
@@ -158,7 +158,7 @@ def test_strangers_are_refused_before_they_have_sent_it(start):
         assert answer.startswith(b"HTTP/1.1 401") and b"www-authenticate: bearer" in answer.lower()
 
 
-def test_a_full_disk_is_told_before_the_zip_is_sent(start, monkeypatch):
+def test_a_full_disk_is_reported_before_the_body(start, monkeypatch):
     running = start()
     monkeypatch.setattr(
         "service.http.connections.shutil.disk_usage", lambda path: type("Usage", (), {"free": 1_000_000})
@@ -172,10 +172,10 @@ def test_a_full_disk_is_told_before_the_zip_is_sent(start, monkeypatch):
         )
         answer = connection.recv(65536)
         answer += connection.recv(65536)
-    assert answer.startswith(b"HTTP/1.1 507") and b"disk is too full" in answer
+    assert answer.startswith(b"HTTP/1.1 507") and b"too little disk space" in answer
 
 
-def test_a_disk_that_fills_up_meanwhile_leaves_nothing(running, monkeypatch):
+def test_a_disk_that_fills_up_during_an_upload_leaves_no_files(running, monkeypatch):
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
@@ -186,7 +186,7 @@ def test_a_disk_that_fills_up_meanwhile_leaves_nothing(running, monkeypatch):
     assert kept(running) == []
 
 
-def test_a_folder_on_the_server(start, tmp_path):
+def test_a_folder_on_the_server_can_be_imported(start, tmp_path):
     root = tmp_path / "sets"
     for name, content in photo_set(5).items():
         path = root / "dogs" / name
@@ -204,7 +204,7 @@ def test_a_folder_on_the_server(start, tmp_path):
     assert (root / "dogs" / "captions.csv").is_file()
 
 
-def test_without_an_import_root_there_are_no_folders(client):
+def test_folders_are_refused_without_an_import_root(client):
     response = client.post("/api/datasets", json={"folder": "x"})
     assert response.status_code == 422 and "CAPTIONER_IMPORT_ROOT" in response.json()["detail"]
     for body in ({}, {"folder": "x", "corrections": True}, {"folders": "x"}):
@@ -213,7 +213,7 @@ def test_without_an_import_root_there_are_no_folders(client):
 
 def test_corrections_become_a_data_set(client):
     response = client.post("/api/datasets", json={"corrections": True})
-    assert response.status_code == 422 and "nobody has corrected a caption yet" in response.json()["detail"].lower()
+    assert response.status_code == 422 and "there are no corrections yet" in response.json()["detail"].lower()
     for number in range(4):
         made = client.post("/api/captions", files={"image": photo_bytes(number)}).json()
         if number:
@@ -225,7 +225,7 @@ def test_corrections_become_a_data_set(client):
 
 
 @pytest.mark.parametrize("name", ["thumbnails", "report.json", "data", "-v", "..", "a/../b", "Käse\x00", "x" * 90])
-def test_whatever_it_is_called(running, name):
+def test_an_uploaded_zip_may_have_any_file_name(running, name):
     sent = running.client.post("/api/datasets", files={"file": (f"{name}.zip", zipped(photo_set(3)))}, timeout=60)
     assert sent.status_code == 201, sent.text
     document = sent.json()
@@ -234,7 +234,7 @@ def test_whatever_it_is_called(running, name):
     assert {path.name for path in folder.iterdir()} == {"data", "thumbnails"}
 
 
-def test_delete(running):
+def test_a_data_set_can_be_deleted(running):
     document = bring(running.client, photo_set(4)).json()
     path = f"/api/datasets/{document['id']}"
     assert running.client.delete(path).status_code == 204 and kept(running) == []

@@ -1,4 +1,4 @@
-"""A photo in JSON: the forms of base64 that tools write are taken, and nothing else."""
+"""A photo in JSON is accepted in each form of base64 that tools write, and in no other."""
 
 import base64
 import random
@@ -38,7 +38,7 @@ def forms(data: bytes) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("form", forms(b""))
-def test_base64_is_taken_as_tools_write_it(form):
+def test_base64_is_accepted_in_the_forms_that_tools_write(form):
     for data in FILES:
         assert photo_bytes(forms(data)[form]) == data
 
@@ -50,7 +50,7 @@ def test_base64_is_taken_as_tools_write_it(form):
         "abcd\0", "b'/9j/4AAQ'", "data:image/jpeg;base64,ab$d", "{}",
     ],
 )  # fmt: skip
-def test_what_is_no_base64_is_refused_in_a_sentence(text):
+def test_invalid_base64_is_refused_in_one_sentence(text):
     with pytest.raises(Problem, match="image is not base64 .*: encode the bytes") as error:
         photo_bytes(text)
     assert error.value.document.status == 422 and error.value.document.detail.endswith(".")
@@ -66,27 +66,25 @@ def test_what_is_no_base64_is_refused_in_a_sentence(text):
         "https://example.org/abcd" + "a" * 5000,
     ],
 )  # fmt: skip
-def test_addresses_are_not_fetched_and_that_is_said(text):
-    with pytest.raises(
-        Problem, match="image is an address, and addresses are not fetched: download the photo"
-    ) as error:
+def test_a_url_is_refused_and_not_fetched(text):
+    with pytest.raises(Problem, match="image is a URL, and URLs are not fetched: download the photo") as error:
         photo_bytes(text)
     assert error.value.document.status == 422
 
 
 @pytest.mark.parametrize("text", ["cat.jpg", "/home/me/cat.jpg", "C:\\photos\\IMG 1.HEIC", "./a/b.png", "../cat.webp"])
-def test_names_of_files_are_not_read_and_that_is_said(text):
-    with pytest.raises(Problem, match="image is the name of a file"):
+def test_a_file_name_is_refused_and_not_read(text):
+    with pytest.raises(Problem, match="image is a file name"):
         photo_bytes(text)
 
 
 @pytest.mark.parametrize("text", ["data:image/svg+xml,%3Csvg/%3E", "data:image/jpeg", "data:base64,abcd", "data:,"])
 def test_a_data_url_without_base64_is_refused(text):
-    with pytest.raises(Problem, match="data: URL without base64"):
+    with pytest.raises(Problem, match="data: URL, but not in base64"):
         photo_bytes(text)
 
 
-def test_a_file_that_looks_like_a_path_in_base64_is_a_file():
+def test_base64_that_looks_like_a_path_is_decoded():
     rng = random.Random(0)
     for _ in range(2000):
         data = rng.randbytes(rng.randrange(1, 60))
@@ -101,12 +99,12 @@ def test_a_file_that_looks_like_a_path_in_base64_is_a_file():
         {"image": {"url": "https://example.org/a"}}, {"image": "", "src": "a"}, {"image": None, "href": "a"},
     ],
 )  # fmt: skip
-def test_fields_with_an_address_are_known(client, values):
+def test_an_image_url_in_any_field_is_refused(client, values):
     answer = client.post("/api/captions", json=values)
-    assert answer.status_code == 422 and "addresses are not fetched" in answer.json()["detail"]
+    assert answer.status_code == 422 and "URLs are not fetched" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize("name", ["data", "photo", "images", "image_base64", "instances"])
-def test_another_field_than_image_is_named_with_the_right_one(client, name):
+def test_a_wrong_field_name_is_named_with_the_right_one(client, name):
     answer = client.post("/api/captions", json={name: "/9j/"})
-    assert answer.status_code == 422 and f"no field image, but {name}" in answer.json()["detail"]
+    assert answer.status_code == 422 and f"no field image, only {name}" in answer.json()["detail"]

@@ -1,17 +1,17 @@
-"""What those who run the service ask it."""
+"""Health checks and metrics for operators."""
 
 import re
 
 
 def counted(client) -> dict[str, float]:
-    """Every sample of /metrics by its name and labels."""
+    """Return every sample of /metrics by its name and labels."""
     response = client.get("/metrics")
     assert response.status_code == 200 and response.headers["Content-Type"].startswith("text/plain")
     lines = [line for line in response.text.splitlines() if not line.startswith("#")]
     return {name: float(value) for name, value in (re.fullmatch(r"(.*) (\S+)", line).groups() for line in lines)}
 
 
-def test_a_service_that_runs_is_alive_and_ready(client):
+def test_a_running_service_is_alive_and_ready(client):
     assert (client.get("/api/health/live").status_code, client.get("/api/health/live").json()) == (
         200,
         {"status": "alive"},
@@ -22,7 +22,7 @@ def test_a_service_that_runs_is_alive_and_ready(client):
     )
 
 
-def test_a_service_about_to_stop_is_alive_and_not_ready(running):
+def test_a_stopping_service_is_alive_and_not_ready(running):
     running.service.stopping()
     response = running.client.get("/api/health/ready")
     assert response.status_code == 503 and response.headers["Content-Type"] == "application/problem+json"
@@ -51,7 +51,7 @@ def test_requests_stages_and_batches_are_counted(client, jpeg):
     assert grown('captioner_request_seconds_count{method="POST",route="/api/captions"}') == 3
 
 
-def test_clients_cannot_make_up_new_counters(client):
+def test_clients_cannot_create_counters(client):
     for number in range(5):
         client.request(f"MADE{number}", f"/made/up/{number}")
     assert not [name for name in counted(client) if "made" in name.lower()]

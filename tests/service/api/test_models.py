@@ -1,4 +1,4 @@
-"""What the service says of its captioner."""
+"""Captioners over HTTP: described, uploaded, downloaded, deleted."""
 
 import io
 from pathlib import Path
@@ -7,11 +7,11 @@ import pytest
 
 from captioner.bundle import save_bundle
 from captioner.captioner import Captioner
-from service.inference.fingerprint import model_version
 from service.store.archives import pack
+from service.store.fingerprint import model_version
 
 
-def test_the_captioner_in_use_is_described(client, tiny_bundle):
+def test_the_current_captioner_is_described(client, tiny_bundle):
     document = client.get("/api/models/current").json()
     assert document == {
         "version": model_version(tiny_bundle),
@@ -29,7 +29,7 @@ def test_the_captioner_in_use_is_described(client, tiny_bundle):
     }
 
 
-def test_captions_say_which_captioner_made_them(start, make_bundle, tiny_bundle, jpeg):
+def test_captions_name_the_version_of_their_captioner(start, make_bundle, tiny_bundle, jpeg):
     versions = []
     for bundle in (tiny_bundle, make_bundle(seed=1), make_bundle(seed=1)):
         client = start(Captioner(bundle, "cpu")).client
@@ -54,7 +54,7 @@ def zip_of(folder: Path) -> bytes:
 ZIP = {"Content-Type": "application/zip"}
 
 
-def test_a_captioner_goes_from_one_service_to_another(client, start, other, tmp_path):
+def test_a_captioner_can_be_downloaded_from_one_service_and_uploaded_to_another(client, start, other, tmp_path):
     uploaded = client.post("/api/models?name=my%20dogs", content=zip_of(other), headers=ZIP)
     assert uploaded.status_code == 201
     document = uploaded.json()
@@ -75,7 +75,7 @@ def test_a_captioner_goes_from_one_service_to_another(client, start, other, tmp_
     assert not list((tmp_path / "elsewhere").glob("tmp*"))
 
 
-def test_a_folder_in_the_zip_does_no_harm(client, other, tmp_path):
+def test_a_zip_may_hold_the_captioner_in_a_folder(client, other, tmp_path):
     (tmp_path / "nested" / "deep").mkdir(parents=True)
     other.rename(tmp_path / "nested" / "deep" / "bundle")
     assert client.post("/api/models", content=zip_of(tmp_path / "nested"), headers=ZIP).status_code == 201
@@ -89,7 +89,7 @@ def test_a_folder_in_the_zip_does_no_harm(client, other, tmp_path):
         (None, 422, "is missing"),
     ],
 )
-def test_what_is_no_captioner_is_refused(client, tmp_path, content, status, says):
+def test_an_upload_that_is_no_captioner_is_refused(client, tmp_path, content, status, says):
     if content is None:
         (tmp_path / "x").mkdir()
         (tmp_path / "x" / "config.json").write_text("{}")
@@ -100,7 +100,7 @@ def test_what_is_no_captioner_is_refused(client, tmp_path, content, status, says
     assert [model["version"] for model in client.get("/api/models").json()["models"]] == ["built-in"]
 
 
-def test_delete(client, other):
+def test_a_version_can_be_deleted_unless_it_is_current(client, other):
     version = client.post("/api/models", content=zip_of(other), headers=ZIP).json()["version"]
     client.post(f"/api/models/{version}/promote")
     refused = client.delete(f"/api/models/{version}")
@@ -119,9 +119,9 @@ def test_delete(client, other):
     assert client.post("/api/models/rollback").status_code == 409
 
 
-def test_only_what_was_made_here_is_compared(client, other):
+def test_uploaded_versions_have_no_comparison(client, other):
     version = client.post("/api/models", content=zip_of(other), headers=ZIP).json()["version"]
     for path in (f"{version}/comparison", "built-in/comparison", f"{version}/comparison/0.jpg"):
         response = client.get(f"/api/models/{path}")
         assert response.status_code == 404
-    assert "was not compared" in client.get(f"/api/models/{version}/comparison").json()["detail"]
+    assert "has no comparison" in client.get(f"/api/models/{version}/comparison").json()["detail"]

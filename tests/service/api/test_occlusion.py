@@ -1,4 +1,4 @@
-"""What speaks for each word of a kept caption, as numbers and as pictures."""
+"""Occlusion maps of stored captions, as numbers and as pictures."""
 
 import io
 import threading
@@ -22,7 +22,7 @@ from service.store.archives import pack
 
 @pytest.fixture
 def tiny_config(tiny_config):
-    """With more than the four places of other tests, so that maps differ."""
+    """With more than the four locations of other tests, so that maps differ."""
     return replace(tiny_config, image_size=160)
 
 
@@ -52,7 +52,7 @@ def evidence_of(client: httpx.Client, document: dict, **query) -> np.ndarray:
 
 @pytest.fixture
 def expected(running, document) -> list[np.ndarray]:
-    """The library's, for each caption of the photo that was kept."""
+    """The library's occlusion maps for each caption of the stored photo."""
     photo, captioner = running.service.photos.open(document["id"]), running.service.serving.captioner
     (captions,) = captioner.captions([photo], replace(captioner.decoding, captions_per_image=2))
     assert [caption.text for caption in captions] == [document["caption"], document["alternatives"][0]["caption"]]
@@ -61,7 +61,7 @@ def expected(running, document) -> list[np.ndarray]:
 
 @pytest.fixture
 def asked(monkeypatch) -> list[DecodingOptions]:
-    """The options of every computation."""
+    """Record the options of every computation."""
     options, compute = [], Captioner.evidence
 
     def counted(self, image, caption, decoding=None):
@@ -72,7 +72,7 @@ def asked(monkeypatch) -> list[DecodingOptions]:
     return options
 
 
-def test_evidence_is_the_library_s_and_not_the_attention(client, document, expected):
+def test_occlusion_maps_equal_the_librarys_and_differ_from_the_attention(client, document, expected):
     for rank, maps in enumerate(expected, start=1):
         found = evidence_of(client, document, caption=rank)
         np.testing.assert_allclose(found, maps, atol=1e-4)
@@ -91,14 +91,14 @@ def difference(one: Image.Image, other: Image.Image) -> float:
     return float(np.abs(np.asarray(one, dtype=float) - np.asarray(other, dtype=float)).mean())
 
 
-def test_pictures_of_evidence_are_drawn_where_they_are_asked_for(running, client, document, expected):
+def test_pictures_of_occlusion_maps_are_drawn_on_request(running, client, document, expected):
     photo, captioner = running.service.photos.open(document["id"]), running.service.serving.captioner
     (captions,) = captioner.captions([photo], replace(captioner.decoding, captions_per_image=2))
     for rank, (caption, maps) in enumerate(zip(captions, expected, strict=True), start=1):
         drawn = overlay(photo, maps[1], caption.frame)
         query = {"caption": rank, "maps": "evidence"}
         assert difference(picture(client, address(document, "overlays/2.png"), **query), drawn) < 0.5
-        heading = f"{caption.text}: what speaks for each word"
+        heading = f"{caption.text}: occlusion map of each word"
         figure = figure_strip(photo, caption, maps=maps, heading=heading)
         assert difference(picture(client, address(document, "figure.png"), **query), figure) < 0.5
     for tail in ("overlays/2.png", "figure.png"):
@@ -107,14 +107,14 @@ def test_pictures_of_evidence_are_drawn_where_they_are_asked_for(running, client
         assert client.get(address(document, tail), params={"maps": "evidence"}).content != plain
 
 
-def test_pictures_of_evidence_are_not_kept_by_browsers(client, document):
+def test_pictures_of_occlusion_maps_are_not_cached_by_browsers(client, document):
     for tail in ("overlays/1.png", "figure.png"):
         assert client.get(address(document, tail), params={"maps": "evidence"}).headers["Cache-Control"] == "no-store"
         assert "immutable" in client.get(address(document, tail), params={"maps": "attention"}).headers["Cache-Control"]
     assert client.get(address(document)).headers["Cache-Control"] == "no-store"
 
 
-def test_the_pictures_of_all_words_cost_one_computation(client, document, asked):
+def test_the_maps_of_all_words_are_computed_once(client, document, asked):
     first = evidence_of(client, document)
     for number in range(1, len(document["words"]) + 1):
         picture(client, address(document, f"overlays/{number}.png"), maps="evidence")
@@ -125,7 +125,7 @@ def test_the_pictures_of_all_words_cost_one_computation(client, document, asked)
     assert np.array_equal(evidence_of(client, document), first) and len(asked) == 2
 
 
-def test_no_more_is_kept_than_the_last(client, jpeg, asked, monkeypatch):
+def test_only_the_latest_maps_are_cached(client, jpeg, asked, monkeypatch):
     monkeypatch.setattr(evidence, "KEPT", 2)
     documents = [captioned(client, jpeg) for _ in range(3)]
     for document in documents:
@@ -137,14 +137,14 @@ def test_no_more_is_kept_than_the_last(client, jpeg, asked, monkeypatch):
     assert len(asked) == 4
 
 
-def test_evidence_is_asked_with_the_options_of_the_caption(running, client, document, asked):
+def test_occlusion_maps_use_the_options_of_their_caption(running, client, document, asked):
     entry = running.service.store.get(document["id"])
     changed = replace(entry, document=entry.document | {"options": {"hard_context": "expected"}})  # an old entry
     running.service.evidence.maps(running.service.serving, changed, 1)
     assert asked == [DecodingOptions(hard_context="expected")]
 
 
-def test_one_is_computed_at_a_time_and_what_two_ask_for_only_once(client, jpeg, monkeypatch):
+def test_computations_run_one_at_a_time_and_equal_requests_share_one(client, jpeg, monkeypatch):
     running, most, computed, lock = 0, 0, [], threading.Lock()
     compute = Captioner.evidence
 
@@ -166,19 +166,19 @@ def test_one_is_computed_at_a_time_and_what_two_ask_for_only_once(client, jpeg, 
     assert answers == [200] * 4 and most == 1 and len(computed) == 2
 
 
-def test_who_waits_too_long_is_told_to_come_again_and_what_is_known_waits_for_nobody(start, jpeg):
+def test_a_request_past_its_deadline_gets_503_and_cached_maps_need_no_wait(start, jpeg):
     running = start(deadline_seconds=1)
     known, document = captioned(running.client, jpeg), captioned(running.client, jpeg)
     evidence_of(running.client, known)
     with running.service.evidence._computing:
         evidence_of(running.client, known)
         response = running.client.get(address(document))
-    assert response.status_code == 503 and "ask again" in response.json()["detail"]
+    assert response.status_code == 503 and "try again" in response.json()["detail"]
     assert response.headers["Retry-After"] == "5"
     assert running.client.get(address(document)).status_code == 200
 
 
-def test_a_deleted_caption_has_no_evidence_any_more(client, document):
+def test_a_deleted_caption_has_no_occlusion_maps(client, document):
     evidence_of(client, document)
     client.delete(f"/api/captions/{document['id']}").raise_for_status()
     for tail in ("evidence", "overlays/1.png?maps=evidence", "figure.png?maps=evidence"):
@@ -186,13 +186,13 @@ def test_a_deleted_caption_has_no_evidence_any_more(client, document):
         assert response.status_code == 404 and "deleted" in response.json()["detail"]
 
 
-def test_a_photo_that_goes_meanwhile_is_a_caption_that_was_deleted(running, client, document):
+def test_a_photo_deleted_meanwhile_counts_as_a_deleted_caption(running, client, document):
     running.service.photos.delete(document["id"])
     response = client.get(address(document))
     assert response.status_code == 404 and "deleted" in response.json()["detail"]
 
 
-def test_what_another_captioner_said_it_alone_can_explain(client, document, make_bundle, tmp_path):
+def test_captions_of_another_captioner_have_no_occlusion_maps(client, document, make_bundle, tmp_path):
     before = evidence_of(client, document)
     save_bundle(make_bundle(seed=5), tmp_path / "other")
     file = io.BytesIO()
@@ -204,7 +204,7 @@ def test_what_another_captioner_said_it_alone_can_explain(client, document, make
         assert response.status_code == 409 and response.headers["Content-Type"] == "application/problem+json"
         assert document["id"] in response.json()["detail"]
         assert "caption the photo again" in response.json()["detail"]
-    assert client.get(address(document, "figure.png")).status_code == 200  # where it looked is known for good
+    assert client.get(address(document, "figure.png")).status_code == 200  # the attention is stored
     client.post("/api/models/rollback").raise_for_status()
     assert np.array_equal(evidence_of(client, document), before)
 
@@ -221,11 +221,11 @@ def test_what_another_captioner_said_it_alone_can_explain(client, document, make
         ("figure.png?maps=", 422, "maps"),
     ],
 )
-def test_what_cannot_be_asked_is_a_problem(client, document, asked, tail, status, says):
+def test_an_invalid_request_is_a_problem(client, document, asked, tail, status, says):
     response = client.get(address(document, tail))
     assert response.status_code == status and says in response.json()["detail"]
     assert not asked
 
 
-def test_an_id_that_was_never_given_is_a_problem(client):
+def test_an_unknown_id_is_a_problem(client):
     assert client.get(f"/api/captions/{'0' * 32}/evidence").status_code == 404

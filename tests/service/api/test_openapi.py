@@ -1,4 +1,4 @@
-"""The OpenAPI document: whole, of version 3.1, and true of what the service does."""
+"""The OpenAPI document is complete, valid for version 3.1, and matches the service's behaviour."""
 
 import re
 import subprocess
@@ -49,7 +49,7 @@ GUARDED = {
     ("GET", "/api/models/{version}/comparison"),
     ("GET", "/api/models/{version}/comparison/{number}.jpg"),
 }
-"""Operations that need the token, besides that of deleting a caption."""
+"""Operations that need the token, except deleting a caption."""
 
 
 @pytest.fixture
@@ -82,12 +82,12 @@ def test_every_operation_is_described(document):
             assert "application/problem+json" not in kinds or int(status) >= 400
 
 
-def test_every_reference_leads_somewhere(document):
+def test_every_reference_resolves(document):
     references = set(re.findall(r"'\$ref': '#/components/schemas/([^']+)'", str(document)))
     assert references and references <= set(document["components"]["schemas"])
 
 
-def test_the_documentation_needs_no_other_host(client):
+def test_the_documentation_page_loads_from_this_host_alone(client):
     page = client.get("/openapi/swagger")
     assert page.status_code == 200
     assert "http" not in page.headers["Content-Security-Policy"]
@@ -98,8 +98,8 @@ def test_the_documentation_needs_no_other_host(client):
 
 
 @pytest.mark.stress
-def test_the_service_does_what_its_document_says(running, tmp_path):
-    """Requests made up from the document, right and wrong ones: no 500, and only statuses and shapes that it names."""
+def test_the_service_conforms_to_its_document(running, tmp_path):
+    """Valid and invalid requests generated from the document: no 500, and only documented statuses and shapes."""
     checks = (
         "not_a_server_error",
         "status_code_conformance",

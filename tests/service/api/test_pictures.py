@@ -1,4 +1,4 @@
-"""The photo, the overlay of each word and the figure, as a person would save them."""
+"""Pictures for saving: the photo, the overlay of each word, the figure."""
 
 import io
 from dataclasses import replace
@@ -14,7 +14,7 @@ from captioner.overlays import overlay
 
 @pytest.fixture
 def photo() -> Image.Image:
-    """Smooth, so that JPEG hardly changes it."""
+    """A smooth picture, which JPEG hardly changes."""
     rows, columns = np.mgrid[0:60, 0:100]
     return Image.fromarray(np.stack([rows * 4, columns * 2, rows + columns], axis=2).astype(np.uint8))
 
@@ -56,7 +56,7 @@ def difference(one: Image.Image, other: Image.Image) -> float:
     return float(np.abs(np.asarray(one, dtype=float) - np.asarray(other, dtype=float)).mean())
 
 
-def test_the_photo_comes_back_upright_and_without_metadata(client, photo):
+def test_the_stored_photo_is_upright_and_without_metadata(client, photo):
     exif = Image.Exif()
     exif[0x0112], exif[0x010E] = 6, "where I live"
     sideways = photo.transpose(Image.Transpose.ROTATE_90)
@@ -72,18 +72,18 @@ def test_the_photo_comes_back_upright_and_without_metadata(client, photo):
     assert not found.getexif() and b"where I live" not in response.content
 
 
-def test_a_thumbnail_is_scaled_down(client, document):
+def test_a_thumbnail_is_scaled_down_and_never_up(client, document):
     assert picture(client, document["image"]["url"], size=50).size == (50, 30)
     assert picture(client, document["image"]["url"], size=2000).size == (100, 60)
 
 
-def test_an_overlay_is_the_library_s(client, document, photo, expected):
+def test_an_overlay_equals_the_librarys(client, document, photo, expected):
     for number, alpha in enumerate(expected[0].alphas, start=1):
         found = picture(client, f"/api/captions/{document['id']}/overlays/{number}.png")
         assert difference(found, overlay(photo, alpha, expected[0].frame)) < 3
 
 
-def test_the_options_of_an_overlay(client, document, photo, expected):
+def test_overlay_options_are_applied(client, document, photo, expected):
     url = document["words"][0]["overlay"]
     alpha, frame = expected[0].alphas[0], expected[0].frame
     options = {"style": "cells", "opacity": 0.9, "colour_map": "viridis", "size": 200}
@@ -99,7 +99,7 @@ def test_alternatives_have_their_own_pictures(client, document, photo, expected)
     assert difference(picture(client, alternative["figure"]), figure_strip(photo, expected[1])) < 3
 
 
-def test_the_figure_is_the_library_s(client, document, photo, expected):
+def test_the_figure_equals_the_librarys(client, document, photo, expected):
     assert difference(picture(client, document["figure"]), figure_strip(photo, expected[0])) < 3
     cells = figure_strip(photo, expected[0], smooth=False)
     assert difference(picture(client, document["figure"], style="cells"), cells) < 3
@@ -118,7 +118,7 @@ def test_the_figure_is_the_library_s(client, document, photo, expected):
         ("smooth=1", "smooth"),
     ],
 )
-def test_an_option_that_cannot_be_is_a_problem(client, document, query, says):
+def test_an_invalid_option_is_a_problem(client, document, query, says):
     response = client.get(f"{document['words'][0]['overlay']}?{query}")
     assert response.status_code == 422 and says in response.json()["detail"]
 
@@ -126,17 +126,17 @@ def test_an_option_that_cannot_be_is_a_problem(client, document, query, says):
 @pytest.mark.parametrize(
     "tail", ["overlays/0.png", "overlays/99.png", "overlays/1.png?caption=3", "figure.png?caption=3"]
 )
-def test_a_picture_that_does_not_exist_is_a_problem(client, document, tail):
+def test_a_missing_picture_is_a_problem(client, document, tail):
     response = client.get(f"/api/captions/{document['id']}/{tail}")
     assert response.status_code == 404 and "count from 1" in response.json()["detail"]
 
 
 @pytest.mark.parametrize("tail", ["overlays/x.png", "overlays/-1.png", "overlays/1.jpg", "overlays/", "photo"])
-def test_an_address_that_does_not_exist_is_a_problem(client, document, tail):
+def test_an_unknown_url_is_a_problem(client, document, tail):
     response = client.get(f"/api/captions/{document['id']}/{tail}")
     assert response.status_code == 404 and response.headers["Content-Type"] == "application/problem+json"
 
 
-def test_a_picture_may_be_kept_by_the_browser_but_by_nobody_between(client, document):
+def test_pictures_are_cached_by_the_browser_and_by_no_proxy(client, document):
     response = client.get(document["words"][0]["overlay"])
     assert "private" in response.headers["Cache-Control"] and "immutable" in response.headers["Cache-Control"]

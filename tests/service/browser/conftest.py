@@ -1,4 +1,4 @@
-"""The real service with the captioner that ships, and a real browser."""
+"""The real service with the shipped captioner, and a real browser."""
 
 import json
 import os
@@ -11,19 +11,19 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 import captioner
 from service.settings import Settings
-from tests.service.browser.visits import DOGS, Watch, away, caption
-from tests.service.serving import serving
+from tests.support.serving import serving
+from tests.support.visits import DOGS, BrowserLog, away, caption
 
-# Without motion there is no film by itself when a caption comes, which would take seconds in every test.
+# Without motion no film starts when a caption arrives, which would take seconds in every test.
 DEFAULTS = {"viewport": {"width": 1280, "height": 860}, "locale": "en-GB", "reduced_motion": "reduce"}
 PATIENCE_MS = 60_000
-"""Generous, as tests share the processor."""
+"""A generous limit, as tests share the processor."""
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
 
 
 @pytest.fixture(scope="session")
 def shipped(tmp_path_factory) -> Iterator[httpx.Client]:
-    """A client of a service with the shipped captioner; `base_url` is the page's address."""
+    """A client of a service with the shipped captioner; `base_url` is the page's URL."""
     settings = Settings(home=tmp_path_factory.mktemp("home"), port=0)
     with serving(settings, captioner.load(device="cpu")) as running:
         yield running.client
@@ -31,12 +31,12 @@ def shipped(tmp_path_factory) -> Iterator[httpx.Client]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """One for each file of tests: while Playwright runs, nothing else in this thread could use asyncio."""
+    """One per test file: while Playwright runs, no other code in this thread can use asyncio."""
     path = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
     if path is None:
         told = "there is no Chromium or Chrome here: install one, or name it by the environment variable CHROMIUM"
         (pytest.fail if os.environ.get("REQUIRE_BROWSER") == "1" else pytest.skip)(told)
-    # Chromium's sandbox does not work for root, which containers often are.
+    # Chromium's sandbox does not work for root, the usual user in containers.
     arguments = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
     expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
@@ -49,9 +49,9 @@ def browser() -> Iterator[Browser]:
 def visit(browser, shipped) -> Iterator[Callable[..., Page]]:
     """Open the page: `visit(path="/", client=shipped, expected=None, knows_token=True, **context)` -> Page.
 
-    client: of the service to visit. knows_token: the browser has it already. expected: what the console's messages must
-    contain, where there may be some.
-    context: options of the browser's context. At the end nothing may have been asked of another host, and the console
+    client: of the service to visit. knows_token: whether the browser has the token. expected: text that every console
+    message must contain; None allows no messages.
+    context: options of the browser's context. At the end, no request may have gone to another host, and the console
     must be empty.
     """
     visits = []
@@ -70,21 +70,21 @@ def visit(browser, shipped) -> Iterator[Callable[..., Page]]:
             context.add_init_script(f"if (location.protocol === 'http:') {keep}")
         context.set_default_timeout(PATIENCE_MS)
         url = str(client.base_url)
-        watch = Watch(context, url)
-        visits.append((context, watch, expected))
+        log = BrowserLog(context, url)
+        visits.append((context, log, expected))
         page = context.new_page()
         page.goto(url.rstrip("/") + path)
         return page
 
     yield open_page
-    for context, watch, expected in visits:
-        watch.check(expected)
+    for context, log, expected in visits:
+        log.check(expected)
         context.close()
 
 
 @pytest.fixture
 def page(visit) -> Page:
-    """The page with the captions of a photo, and nothing pointed at."""
+    """The page with the captions of a photo, and the mouse over nothing."""
     page = visit()
     caption(page, DOGS)
     away(page)

@@ -1,4 +1,4 @@
-"""The page says how far a caption can be trusted, marks the words that are guesses, and offers labels as hints."""
+"""The page shows how sure a caption is, marks guessed words, and offers labels as hints."""
 
 import json
 from collections.abc import Iterator
@@ -12,9 +12,9 @@ from playwright.sync_api import Page, expect
 import captioner
 from captioner.captioner import Captioner
 from service.settings import Settings
-from tests.confidence_models import drawn_model
-from tests.service.browser.visits import DOGS, caption, document_of, screenshot
-from tests.service.serving import serving
+from tests.support.confidence_models import drawn_model
+from tests.support.serving import serving
+from tests.support.visits import DOGS, caption, document_of, screenshot
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def test_a_guess_is_marked_and_its_numbers_are_in_the_details(visit, judging):
     assert set(marks) == {'"?"'}  # not by colour alone
     page.locator(".word.unsure").first.hover()
     expect(page.locator("#reading")).to_have_text(f"{guesses[0]} · a guess")
-    expect(page.locator(".word.unsure .word-says").first).to_have_text("a guess")  # to those who listen, too
+    expect(page.locator(".word.unsure .word-says").first).to_have_text("a guess")  # also for screen readers
     page.locator(".word").first.hover()
     expect(page.locator("#reading")).to_contain_text(f"{document['words'][0]['text']} · ")
     expect(page.locator(".alternative-figure").first).to_have_text("a guess")
@@ -67,7 +67,7 @@ def test_a_guess_is_marked_and_its_numbers_are_in_the_details(visit, judging):
     screenshot(page, "confidence-numbers")
 
 
-def test_labels_are_offered_as_hints_for_a_guess_and_words_of_a_sure_caption_are_not_marked(visit, judging):
+def test_a_guess_offers_labels_as_hints_and_sure_captions_have_no_marked_words(visit, judging):
     page = visit(client=judging)
     caption(page, DOGS)
     document = document_of(page, judging)
@@ -88,7 +88,7 @@ def test_labels_are_offered_as_hints_for_a_guess_and_words_of_a_sure_caption_are
     assert unsure_words(page) == []
 
 
-def test_a_captioner_without_a_model_shows_nothing_of_it(page, shipped):
+def test_without_a_confidence_model_the_page_shows_no_confidence(page, shipped):
     document = document_of(page, shipped)
     assert document["confidence"] is None is document["wording"]
     expect(page.locator("#verdict")).to_be_hidden()

@@ -1,4 +1,4 @@
-"""The words show what speaks for them, where that is chosen, and nothing mixes it up with where the model looked."""
+"""The page shows occlusion maps on request and keeps them apart from the attention."""
 
 import io
 import json
@@ -12,15 +12,15 @@ from playwright.sync_api import Page, expect
 from captioner.overlays import heat_map
 from tests.service.browser.test_heat import frame_of
 from tests.service.browser.test_looks import PHONE, check_accessible, check_fits
-from tests.service.browser.visits import DOGS, EXAMPLES, away, caption, document_of, heat_on, screenshot, words_of
+from tests.support.visits import DOGS, EXAMPLES, away, caption, document_of, heat_on, screenshot, words_of
 
-LOOKED, SPEAKS = "Where it looked", "Why this word"
+LOOKED, SPEAKS = "Attention", "Why this word"
 ASKED = re.compile(r"/api/captions/[0-9a-f]{32}/evidence")
 
 
 def choose_evidence(page: Page) -> None:
     page.get_by_label(SPEAKS).check()
-    expect(page.locator("#status")).to_have_text("Each word now shows what speaks for it.")
+    expect(page.locator("#status")).to_have_text("Each word now shows its occlusion map.")
     expect(page.locator("#maps-loading")).to_be_hidden()
 
 
@@ -42,43 +42,43 @@ def spread(map_: np.ndarray) -> float:
 
 
 def pointed_word(maps: np.ndarray) -> int:
-    """The first word whose evidence lies somewhere in particular."""
+    """Return the first word whose occlusion map has a clear peak."""
     return next(index for index, map_ in enumerate(maps) if spread(map_) < 0.35)
 
 
-def test_words_show_what_speaks_for_them_and_say_so(page, shipped):
+def test_words_show_their_occlusion_maps_and_name_them(page, shipped):
     maps, document = evidence_of(page, shipped), document_of(page, shipped)
     index = pointed_word(maps)
     word = document["words"][index]
     page.locator(".word").nth(index).click()
     away(page)
     check_heat(page, shipped, np.array(document["alphas"]["maps"][index]))
-    expect(page.locator("#reading")).to_contain_text("looked ")
+    expect(page.locator("#reading")).to_contain_text("gate ")
     choose_evidence(page)
     check_heat(page, shipped, maps[index])
     sure = f"{word['probability'] * 100:.0f} % sure"
-    told = f"{sure} · bright: what speaks for “{word['text']}”"
-    expect(page.locator("#reading")).to_have_text(f"{word['text']} · {told} · pinned")  # what was pinned stays so
+    told = f"{sure} · bright: “{word['text']}” depends on it"
+    expect(page.locator("#reading")).to_have_text(f"{word['text']} · {told} · pinned")  # a pinned word stays pinned
     expect(page.locator(f"#word-{index + 1}-says")).to_have_text(told)
-    expect(page.get_by_role("group", name="each shows what speaks for it")).to_be_visible()
+    expect(page.get_by_role("group", name="each shows its occlusion map")).to_be_visible()
     check_accessible(page)
     screenshot(page, "evidence")
-    page.get_by_label(LOOKED).check()
-    expect(page.locator("#status")).to_have_text("Each word now shows where the model looked.")
+    page.get_by_label(LOOKED, exact=True).check()
+    expect(page.locator("#status")).to_have_text("Each word now shows its attention map.")
     check_heat(page, shipped, np.array(document["alphas"]["maps"][index]))
-    expect(page.locator("#reading")).to_contain_text(f"{sure} · looked {word['gate']:.2f}")
-    expect(page.locator(f"#word-{index + 1}-says")).to_contain_text("looked")
-    expect(page.get_by_role("group", name="each shows where the model looked")).to_be_visible()
+    expect(page.locator("#reading")).to_contain_text(f"{sure} · gate {word['gate']:.2f}")
+    expect(page.locator(f"#word-{index + 1}-says")).to_contain_text("gate")
+    expect(page.get_by_role("group", name="each shows its attention map")).to_be_visible()
 
 
 @pytest.mark.parametrize(
     ("map_", "said"),
     [
-        ([[0.9, 0.1], [0.0, 0.0]], "62 % sure · bright: what speaks for “dog”"),
-        ([[0.25, 0.25], [0.25, 0.25]], "62 % sure · no place in particular speaks for “dog”"),
+        ([[0.9, 0.1], [0.0, 0.0]], "62 % sure · bright: “dog” depends on it"),
+        ([[0.25, 0.25], [0.25, 0.25]], "62 % sure · “dog” depends on no location in particular"),
     ],
 )
-def test_words_for_which_no_place_speaks_say_so(page, map_, said):
+def test_a_words_reading_says_whether_its_occlusion_map_has_a_peak(page, map_, said):
     script = """async (word) => {
       const main = document.querySelector('script[src$="main.js"]').src;
       return (await import(new URL("figures.js", main))).wordFigures(word);
@@ -93,7 +93,7 @@ def point_at(page: Page, maps: np.ndarray, row: int, column: int) -> None:
     page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
 
 
-def test_a_place_says_which_word_it_speaks_for(page, shipped):
+def test_a_location_names_the_word_it_supports_most(page, shipped):
     maps = evidence_of(page, shipped)
     choose_evidence(page)
     row, column = np.unravel_index(maps.max(axis=0).argmax(), maps.shape[1:])
@@ -101,35 +101,33 @@ def test_a_place_says_which_word_it_speaks_for(page, shipped):
     strongest = int(maps[:, row, column].argmax())
     share = f"{maps[strongest, row, column] * 100:.{0 if maps.max() >= 0.1 else 1}f} %"
     word = words_of(page)[strongest]
-    expect(page.locator("#reading")).to_have_text(
-        f"This place speaks most for “{word}”, with {share} of what speaks for it."
-    )
+    expect(page.locator("#reading")).to_have_text(f"“{word}” depends most on this location, with {share} of its map.")
     warmths = page.locator(".word").evaluate_all(
         "words => words.map(word => Number(word.style.getPropertyValue('--warmth')))"
     )
     assert int(np.argmax(warmths)) == strongest
     screenshot(page, "evidence-place", full_page=False)
-    page.get_by_label(LOOKED).check()
+    page.get_by_label(LOOKED, exact=True).check()
     point_at(page, maps, row, column)
-    expect(page.locator("#reading")).to_contain_text("looked here")
+    expect(page.locator("#reading")).to_contain_text("Most attention here")
 
 
-def test_a_place_that_speaks_for_no_word_says_so(page):
+def test_a_location_that_supports_no_word_says_so(page):
     script = """async (words) => {
       const main = document.querySelector('script[src$="main.js"]').src;
       return (await import(new URL("telling.js", main))).answerAt(words, [0, 0]).text;
     }"""
     word = {"text": "dog", "kind": "evidence", "map": [[0.1, 0.9], [0, 0]]}
-    assert page.evaluate(script, [word]) == "This place speaks for no word much."
-    assert page.evaluate(script, [word | {"kind": "attention"}]) == "No word looked here much."
+    assert page.evaluate(script, [word]) == "No word depends much on this location."
+    assert page.evaluate(script, [word | {"kind": "attention"}]) == "No word has much attention here."
 
 
-def test_what_is_saved_is_what_is_shown(page, shipped):
+def test_saved_pictures_equal_the_shown_ones(page, shipped):
     document = document_of(page, shipped)
     word = document["words"][2]
     page.locator(".word").nth(2).click()
     for kind, query, suffix in ((SPEAKS, "&maps=evidence", "-evidence"), (LOOKED, "", "")):
-        page.get_by_label(kind).check()
+        page.get_by_label(kind, exact=True).check()
         expect(page.locator("#figure")).to_have_attribute("href", f"{document['figure']}?style=smooth{query}")
         expect(page.locator("#save-overlay")).to_have_attribute(
             "href", f"{word['overlay']}?style=smooth&opacity=0.6{query}"
@@ -143,14 +141,14 @@ def test_what_is_saved_is_what_is_shown(page, shipped):
             assert saved.tobytes() == expected.tobytes()
 
 
-def test_it_is_asked_for_once_a_caption_and_alternatives_have_their_own(page, shipped):
+def test_maps_are_requested_once_per_caption_and_alternatives_have_their_own(page, shipped):
     asked = []
     page.on("request", lambda request: ASKED.search(request.url) and asked.append(request.url))
     choose_evidence(page)
-    page.get_by_label(LOOKED).check()
+    page.get_by_label(LOOKED, exact=True).check()
     page.get_by_label(SPEAKS).check()
     assert len(asked) == 1
-    page.locator(".alternative").nth(1).click()  # what was chosen holds for it, too
+    page.locator(".alternative").nth(1).click()  # the choice holds for it as well
     second = document_of(page, shipped)["alternatives"][0]
     expect(page.locator("#figure")).to_have_attribute("href", f"{second['figure']}&style=smooth&maps=evidence")
     page.locator(".word").nth(1).click()
@@ -163,99 +161,99 @@ def test_it_is_asked_for_once_a_caption_and_alternatives_have_their_own(page, sh
     assert [url.rpartition("=")[2] for url in asked] == ["1", "2"]
 
 
-def test_another_photo_begins_with_where_it_looked(page, shipped):
+def test_a_new_photo_starts_with_the_attention(page, shipped):
     choose_evidence(page)
     expect(page.locator("#maps-evidence")).to_be_checked()
     first = page.url
     caption(page, EXAMPLES / "mountains.jpg")
     assert page.url != first
-    expect(page.get_by_label(LOOKED)).to_be_checked()
+    expect(page.get_by_label(LOOKED, exact=True)).to_be_checked()
     page.locator(".word").nth(1).click()
-    expect(page.locator("#reading")).to_contain_text("looked ")
+    expect(page.locator("#reading")).to_contain_text("gate ")
     assert "maps=" not in page.locator("#figure").get_attribute("href")
 
 
-def test_while_it_is_worked_out_the_page_says_so_and_shows_where_it_looked(page, shipped):
+def test_the_attention_is_shown_while_the_maps_are_computed(page, shipped):
     waiting = []
     page.route(ASKED, lambda route: waiting.append(route))
     page.locator(".word").nth(1).click()
     page.get_by_label(SPEAKS).check()
     expect(page.locator("#maps-loading")).to_be_visible()
-    expect(page.locator("#status")).to_have_text("Finding out what speaks for each word…")
-    expect(page.locator("#reading")).to_contain_text("looked ")
+    expect(page.locator("#status")).to_have_text("Computing the occlusion maps…")
+    expect(page.locator("#reading")).to_contain_text("gate ")
     assert "maps=" not in page.locator("#figure").get_attribute("href")
     check_accessible(page)
     waiting.pop().continue_()
     expect(page.locator("#maps-loading")).to_be_hidden()
-    expect(page.locator("#reading")).to_contain_text("speaks for")
+    expect(page.locator("#reading")).to_contain_text("depends on")
 
 
-def test_who_goes_back_while_it_is_worked_out_is_left_in_peace(page):
+def test_switching_back_during_the_computation_keeps_the_attention(page):
     waiting = []
     page.route(ASKED, lambda route: waiting.append(route))
     page.get_by_label(SPEAKS).check()
     expect(page.locator("#maps-loading")).to_be_visible()
-    page.get_by_label(LOOKED).check()
+    page.get_by_label(LOOKED, exact=True).check()
     expect(page.locator("#maps-loading")).to_be_hidden()
     page.locator(".word").nth(1).click()
-    expect(page.locator("#reading")).to_contain_text("looked ")
+    expect(page.locator("#reading")).to_contain_text("gate ")
     expect(page.locator("#maps-problem")).to_be_empty()
-    page.get_by_label(SPEAKS).check()  # and can ask again
+    page.get_by_label(SPEAKS).check()  # and can be chosen again
     expect(page.locator("#maps-loading")).to_be_visible()
     waiting.pop().continue_()
-    expect(page.locator("#reading")).to_contain_text("speaks for")
+    expect(page.locator("#reading")).to_contain_text("depends on")
 
 
-def test_a_problem_is_told_and_the_choice_falls_back(visit, shipped):
+def test_a_problem_is_shown_and_the_choice_reverts(visit, shipped):
     page = visit(expected="Failed to load resource")
     caption(page, DOGS)
     detail = "Caption the photo again, says the test."
     body = json.dumps({"title": "Conflict", "status": 409, "detail": detail})
     page.route(ASKED, lambda route: route.fulfill(status=409, content_type="application/problem+json", body=body))
     page.locator(".word").nth(1).click()
-    page.get_by_label(SPEAKS).click()  # not check(): by the time that it looks, the choice may have fallen back
+    page.get_by_label(SPEAKS).click()  # not check(): the choice may have reverted before it verifies
     expect(page.locator("#maps-problem[role=alert]")).to_have_text(detail)
-    expect(page.get_by_label(LOOKED)).to_be_checked()
+    expect(page.get_by_label(LOOKED, exact=True)).to_be_checked()
     expect(page.locator("#maps-loading")).to_be_hidden()
-    expect(page.locator("#reading")).to_contain_text("looked ")
+    expect(page.locator("#reading")).to_contain_text("gate ")
     assert "maps=" not in page.locator("#figure").get_attribute("href")
     check_accessible(page)
     screenshot(page, "evidence-problem")
     page.unroute(ASKED)
     choose_evidence(page)
     expect(page.locator("#maps-problem")).to_be_empty()
-    expect(page.locator("#reading")).to_contain_text("speaks for")
+    expect(page.locator("#reading")).to_contain_text("depends on")
 
 
-def test_the_film_plays_on_with_the_other_maps(visit):
+def test_the_film_continues_with_the_other_maps(visit):
     page = visit(reduced_motion="no-preference")
     caption(page, DOGS)
     choose_evidence(page)
     page.locator("#play").click()
     expect(page.locator(".word").nth(1)).to_have_class("word active")
-    expect(page.locator("#reading")).to_contain_text("speaks for")
-    page.get_by_label(LOOKED).check()
+    expect(page.locator("#reading")).to_contain_text("depends on")
+    page.get_by_label(LOOKED, exact=True).check()
     expect(page.locator("#play-label")).to_have_text("Pause")
-    expect(page.locator("#reading")).to_contain_text("looked ")
+    expect(page.locator("#reading")).to_contain_text("gate ")
 
 
-def test_it_is_chosen_by_keyboard(page):
+def test_occlusion_maps_can_be_chosen_by_keyboard(page):
     page.locator("#maps-attention").focus()
     page.keyboard.press("ArrowRight")
     expect(page.locator("#maps-evidence")).to_be_checked()
-    expect(page.locator("#status")).to_have_text("Each word now shows what speaks for it.")
+    expect(page.locator("#status")).to_have_text("Each word now shows its occlusion map.")
     page.locator("#places").focus()
     page.keyboard.press("ArrowUp")
-    expect(page.locator("#reading")).to_contain_text("This place speaks")
+    expect(page.locator("#reading")).to_contain_text("on this location")
     expect(page.locator("#status")).to_have_text(page.locator("#reading").inner_text())
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_fits_a_phone_in_both_schemes(visit, scheme):
+def test_occlusion_maps_fit_a_phone_in_both_colour_schemes(visit, scheme):
     page = visit(color_scheme=scheme, **PHONE)
     caption(page, DOGS)
     page.get_by_label(SPEAKS).check()
-    expect(page.locator("#status")).to_have_text("Each word now shows what speaks for it.")
+    expect(page.locator("#status")).to_have_text("Each word now shows its occlusion map.")
     page.locator(".word").nth(2).tap()
     page.locator("#about summary").click()
     check_fits(page)

@@ -1,4 +1,4 @@
-"""The heat lies where the attention says, as captioner/overlays.py draws it."""
+"""The heat map on the page equals the overlay of captioner/overlays.py."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -10,14 +10,14 @@ from playwright.sync_api import Page, expect
 
 from captioner.images.photo import ImageFrame
 from captioner.overlays import heat_map, overlay
-from tests.service.browser.visits import DOGS, EXAMPLES, away, caption, document_of, heat_on, screenshot
+from tests.support.visits import DOGS, EXAMPLES, away, caption, document_of, heat_on, screenshot
 
 OPACITY = 0.6
 
 
 @pytest.fixture
 def tiny_config(tiny_config):
-    """A captioner that sees only the middle square of a photo."""
+    """A captioner that crops photos to their middle square."""
     return replace(tiny_config, fit="crop")
 
 
@@ -44,13 +44,13 @@ def frame_of(document: dict) -> ImageFrame:
 
 
 def check_heat(page: Page, document: dict, index: int, smooth: bool) -> None:
-    """Compare what is on the canvas with the captioner's own overlay of that word."""
+    """Compare the canvas with the captioner's own overlay of that word."""
     pixels = heat_on(page).astype(float)
     height, width = pixels.shape[:2]
     frame, alpha = frame_of(document), np.array(document["alphas"]["maps"][index], dtype=np.float32)
     expected = heat_map(alpha, frame, (width, height), smooth)  # [height, width]
     np.testing.assert_allclose(pixels[:, :, 3] / 255, OPACITY * expected**0.75, atol=0.02)
-    photo = Image.new("RGB", (frame.width, frame.height))  # black: what remains is the overlay's own colour
+    photo = Image.new("RGB", (frame.width, frame.height))  # black, so that only the overlay's own colour remains
     drawn = np.asarray(overlay(photo, alpha, frame, smooth, OPACITY, size=(width, height)), dtype=float)
     np.testing.assert_allclose(pixels[:, :, :3] * pixels[:, :, 3:] / 255, drawn, atol=6)
     y, x = np.unravel_index(pixels[:, :, 3].argmax(), (height, width))
@@ -69,7 +69,7 @@ def check_canvas_covers_photo(page: Page, document: dict) -> None:
 
 
 @pytest.mark.parametrize("kind", ["portrait", "landscape", "rotated"])
-def test_heat_lies_where_the_attention_says(visit, shipped, tmp_path, kind):
+def test_the_heat_map_lies_at_the_attended_locations(visit, shipped, tmp_path, kind):
     page = visit()
     caption(page, photo_file(kind, tmp_path))
     document = document_of(page, shipped)
@@ -86,7 +86,7 @@ def test_heat_lies_where_the_attention_says(visit, shipped, tmp_path, kind):
     screenshot(page, f"heat-{kind}-cells", full_page=False)
 
 
-def test_heat_follows_the_size_of_the_window(visit, shipped):
+def test_the_heat_map_follows_the_window_size(visit, shipped):
     page = visit()
     caption(page, EXAMPLES / "mountains.jpg")
     document = document_of(page, shipped)
@@ -103,7 +103,7 @@ def _photo_width(page: Page) -> int:
     return round(page.locator("#photo").bounding_box()["width"])
 
 
-def test_strength_and_style_are_remembered(visit):
+def test_opacity_and_style_are_remembered(visit):
     page = visit()
     caption(page, EXAMPLES / "mountains.jpg")
     page.get_by_label("Cells").check()
@@ -117,7 +117,7 @@ def test_strength_and_style_are_remembered(visit):
     assert heat_on(page)[:, :, 3].max() == pytest.approx(255 * 0.3, abs=1)
 
 
-def test_what_the_model_did_not_see_is_dimmed(visit, start):
+def test_the_part_outside_the_models_input_is_dimmed(visit, start):
     client = start().client
     page = visit(client=client)
     caption(page, EXAMPLES / "mountains.jpg")
@@ -129,7 +129,7 @@ def test_what_the_model_did_not_see_is_dimmed(visit, start):
     screenshot(page, "unseen-part", full_page=False)
     box = page.locator("#places").bounding_box()
     page.mouse.move(box["x"] + 10, box["y"] + 100)
-    expect(page.locator("#reading")).to_have_text("The model did not see this part of the photo.")
+    expect(page.locator("#reading")).to_have_text("This part of the photo is outside the model’s input.")
     show_word(page, 0)
     alpha = np.array(document_of(page, client)["alphas"]["maps"][0])
     inside = heat_on(page)[:, edge + 2 : width - edge - 2, 3]

@@ -1,4 +1,4 @@
-"""What is kept of a caption: its alternatives, its correction, files, the history."""
+"""Alternatives, corrections, saved files, and the history of captions on the page."""
 
 import io
 
@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from tests.service.browser.visits import DOGS, EXAMPLES, away, caption, document_of, screenshot, words_of
-from tests.service.pictures import picture_bytes
+from tests.support.pictures import picture_bytes
+from tests.support.visits import DOGS, EXAMPLES, away, caption, document_of, screenshot, words_of
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_pictures_can_be_saved_and_the_caption_copied(page, shipped):
     assert page.evaluate("() => navigator.clipboard.readText()") == document_of(page, shipped)["caption"]
 
 
-def test_a_correction_is_kept_and_can_be_taken_back(page, shipped):
+def test_a_correction_is_kept_and_can_be_withdrawn(page, shipped):
     page.locator("#correct").click()
     expect(page.locator("#correction-text")).to_be_focused()
     expect(page.locator("#correction-text")).to_have_value(document_of(page, shipped)["caption"])
@@ -75,7 +75,7 @@ def test_a_correction_is_kept_and_can_be_taken_back(page, shipped):
     assert document_of(page, shipped)["correction"] is None
 
 
-def test_a_caption_has_an_address(page, shipped, visit):
+def test_a_caption_has_its_own_url(page, shipped, visit):
     told, address = words_of(page), page.url
     page.locator("#home").click()
     expect(page.locator("#start")).to_be_visible()
@@ -97,7 +97,7 @@ def add_photos(client, count: int) -> None:
         client.post("/api/captions", files={"image": ("p.jpg", picture_bytes(seed=seed))}).raise_for_status()
 
 
-def test_history_shows_more_opens_and_deletes(visit, shipped):
+def test_the_history_loads_more_opens_captions_and_deletes_them(visit, shipped):
     page = visit()
     expect(page.locator("#history-empty")).to_be_visible()
     add_photos(shipped, 14)
@@ -106,7 +106,7 @@ def test_history_shows_more_opens_and_deletes(visit, shipped):
     expect(cards).to_have_count(12)
     expect(page.locator("#history-empty")).to_be_hidden()
     screenshot(page, "history")
-    for _ in range(3):  # what is deleted must not make the next page skip others
+    for _ in range(3):  # deletions must not make the next page skip captions
         cards.first.get_by_role("button", name="Delete").click()
         cards.first.get_by_role("button", name="Delete it for good").click()
         expect(page.locator("#status")).to_have_text("Deleted.")
@@ -127,7 +127,7 @@ def test_history_shows_more_opens_and_deletes(visit, shipped):
     expect(page.locator("#photo-image")).to_have_js_property("naturalWidth", picture.width)
 
 
-def test_deleting_asks_first_and_goes_on_with_the_next(visit, shipped):
+def test_deleting_asks_for_confirmation_and_moves_to_the_next_caption(visit, shipped):
     add_photos(shipped, 2)
     page = visit()
     cards = page.locator(".card")
@@ -144,5 +144,5 @@ def test_deleting_asks_first_and_goes_on_with_the_next(visit, shipped):
     cards.first.get_by_role("button", name="Delete it for good").click()
     expect(cards).to_have_count(1)
     expect(cards.first.locator("a")).to_be_focused()
-    expect(page.locator("#start")).to_be_visible()  # what was shown is gone
+    expect(page.locator("#start")).to_be_visible()  # the shown caption was deleted
     assert shipped.get("/api/captions").json()["total"] == 1

@@ -1,4 +1,4 @@
-"""The page on other screens, and for people who use it by other means than eye and mouse."""
+"""The page on other screens, and with keyboard, screen readers and high contrast."""
 
 import json
 
@@ -7,7 +7,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from captioner.config import DEFAULT_BUNDLE
-from tests.service.browser.visits import DOGS, away, caption, choose, screenshot
+from tests.support.visits import DOGS, away, caption, choose, screenshot
 
 PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True, "device_scale_factor": 2}
 TABLET = {"viewport": {"width": 820, "height": 1180}}
@@ -20,7 +20,7 @@ def check_accessible(page: Page) -> None:
 
 
 def check_fits(page: Page) -> None:
-    """No sideways scrolling."""
+    """Check that nothing scrolls sideways."""
     assert page.evaluate("() => document.documentElement.scrollWidth") <= page.viewport_size["width"]
 
 
@@ -31,7 +31,7 @@ def test_every_view_fits_its_screen_and_is_accessible(visit, screen, scheme):
     expect(page.locator(".example")).to_have_count(7)
     scores = json.loads((DEFAULT_BUNDLE / "metrics.json").read_text())
     expect(page.locator("#model")).to_contain_text(f"CIDEr {scores['test']['CIDEr']:.2f}")
-    pointing = f"points at what it names: {100 * scores['validation']['pointing']:.0f} %"
+    pointing = f"pointing {100 * scores['validation']['pointing']:.0f} %"
     expect(page.locator("#model")).to_contain_text(pointing)
     check_fits(page)
     check_accessible(page)
@@ -51,7 +51,7 @@ def test_every_view_fits_its_screen_and_is_accessible(visit, screen, scheme):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_other_states_are_accessible(visit, scheme, tmp_path):
+def test_dialogs_and_problems_are_accessible(visit, scheme, tmp_path):
     page, file = visit(color_scheme=scheme, expected="Failed to load resource"), tmp_path / "letter.jpg"
     file.write_text("Dear photo")
     caption(page, DOGS)
@@ -80,7 +80,7 @@ def test_the_reading_order_is_photo_caption_words_tools(visit):
         expect(page.get_by_role(landmark)).to_have_count(1)
 
 
-def test_in_forced_colours_it_still_says_what_colours_said(visit):
+def test_forced_colours_keep_the_meaning_of_colours(visit):
     page = visit(forced_colors="active")
     caption(page, DOGS)
     page.locator(".word").nth(2).click()

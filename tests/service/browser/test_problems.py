@@ -1,12 +1,12 @@
-"""When something goes wrong, the page says what, keeps the photo, and offers the way out."""
+"""When something fails, the page shows the problem, keeps the photo, and offers a way to continue."""
 
 from playwright.sync_api import Page, expect
 
 from captioner.captioner import Captioner
 from service.settings import Settings
-from tests.service.browser.visits import EXAMPLES, away, caption, choose, screenshot, wait_for_caption
-from tests.service.pictures import picture_bytes
-from tests.service.serving import serving
+from tests.support.pictures import picture_bytes
+from tests.support.serving import serving
+from tests.support.visits import EXAMPLES, away, caption, choose, screenshot, wait_for_caption
 
 PHOTO = EXAMPLES / "coffee.jpg"
 FAILED = "Failed to load resource"
@@ -16,7 +16,7 @@ def problem(page: Page):
     return page.locator("#problem[role=alert]")
 
 
-def test_a_file_that_is_no_photo(visit, tmp_path):
+def test_a_file_that_is_no_photo_shows_a_problem(visit, tmp_path):
     page, file = visit(expected=FAILED), tmp_path / "letter.jpg"
     file.write_text("Dear photo")
     choose(page, file)
@@ -26,26 +26,26 @@ def test_a_file_that_is_no_photo(visit, tmp_path):
     screenshot(page, "problem-no-photo", full_page=False)
     with page.expect_file_chooser() as chooser:
         problem(page).get_by_role("button", name="Another photo").click()
-    away(page)  # from the button, or the mouse would lie on a word when the caption comes
+    away(page)  # away from the button, where the mouse would point at a word once the caption arrives
     chooser.value.set_files(PHOTO)
     wait_for_caption(page)
     expect(problem(page)).to_be_empty()
 
 
-def test_a_file_that_is_too_large_is_not_even_sent(visit, start, tmp_path):
+def test_a_file_that_is_too_large_is_not_sent(visit, start, tmp_path):
     page, file = visit(client=start(max_upload_mb=1).client), tmp_path / "large.png"
     file.write_bytes(picture_bytes(800, 700, kind="PNG"))
     expect(page.locator(".hint")).to_contain_text("Up to 1 MB")
     sent = []
     page.on("request", lambda request: sent.append(request.method))
     choose(page, file)
-    expect(problem(page)).to_have_text("The photo has 1.7 MB, and at most 1 MB are taken: make it smaller, or choose "
+    expect(problem(page)).to_have_text("The photo has 1.7 MB, but the limit is 1 MB: make it smaller, or choose "
                                        "another.Another photo")  # fmt: skip
     assert "POST" not in sent
     expect(page.locator("#photo-image")).to_have_js_property("naturalWidth", 800)
 
 
-def test_a_service_that_is_gone_and_comes_back(visit, tiny_bundle, tmp_path):
+def test_a_photo_can_be_sent_again_once_the_service_is_back(visit, tiny_bundle, tmp_path):
     captioner = Captioner(tiny_bundle, "cpu")
     with serving(Settings(home=tmp_path, port=0), captioner) as running:
         page = visit(client=running.client, expected=FAILED)
@@ -60,7 +60,7 @@ def test_a_service_that_is_gone_and_comes_back(visit, tiny_bundle, tmp_path):
         expect(problem(page)).to_be_empty()
 
 
-def test_a_caption_that_breaks_off(visit):
+def test_an_interrupted_caption_shows_a_problem(visit):
     page = visit()
     begun = 'event: word\ndata: {"index": 0, "text": "a", "probability": 1, "gate": 0.5, "map": [[1]]}\n\n'
     page.route(
@@ -68,20 +68,20 @@ def test_a_caption_that_breaks_off(visit):
         lambda route: route.fulfill(body=begun, headers={"Content-Type": "text/event-stream"}),
     )
     choose(page, PHOTO)
-    expect(problem(page)).to_contain_text("The connection broke off before the caption was complete.")
+    expect(problem(page)).to_contain_text("The connection was lost before the caption was complete.")
     expect(page.locator(".word")).to_have_count(0)
     expect(page.locator("#tools")).to_be_hidden()
 
 
 def refuse(page: Page, times: int) -> list[str]:
-    """Answer the next requests for a caption as a busy service does -> what was asked, as it comes."""
+    """Answer the next requests for a caption as a busy service does -> the list of these requests."""
     asked = []
 
     def answer(route):
         asked.append(route.request.url)
         if len(asked) > times:
             return route.continue_()
-        detail = "Too many photos wait already: send this one again in a moment."
+        detail = "Too many photos are waiting: send this one again in a moment."
         document = {"type": "about:blank", "title": "Service Unavailable", "status": 503, "detail": detail}
         return route.fulfill(
             status=503, json=document, headers={"Content-Type": "application/problem+json", "Retry-After": "2"}
@@ -91,24 +91,24 @@ def refuse(page: Page, times: int) -> list[str]:
     return asked
 
 
-def test_a_busy_service_is_asked_again_by_itself(visit):
+def test_a_busy_service_is_asked_again_automatically(visit):
     page = visit(expected=FAILED)
     asked = refuse(page, times=1)
     choose(page, PHOTO)
-    expect(problem(page)).to_contain_text("Too many photos wait already")
-    expect(problem(page)).to_contain_text("Trying again by itself in 2 s.")
+    expect(problem(page)).to_contain_text("Too many photos are waiting")
+    expect(problem(page)).to_contain_text("Trying again in 2 s.")
     screenshot(page, "problem-busy", full_page=False)
     wait_for_caption(page)
     assert len(asked) == 2
 
 
-def test_a_service_that_stays_busy_is_asked_by_itself_only_once(visit):
+def test_a_service_that_stays_busy_is_asked_again_only_once(visit):
     page = visit(expected=FAILED)
     asked = refuse(page, times=10)
     choose(page, PHOTO)
-    expect(problem(page)).to_contain_text("Trying again by itself")
+    expect(problem(page)).to_contain_text("Trying again in")
     expect(problem(page).locator(".problem-wait")).to_have_count(0)
-    expect(problem(page)).to_contain_text("Too many photos wait already")
+    expect(problem(page)).to_contain_text("Too many photos are waiting")
     page.wait_for_timeout(2500)
     assert len(asked) == 2
 
@@ -128,8 +128,8 @@ def test_a_correction_that_cannot_be_saved_is_not_lost(visit):
     expect(page.locator("#correction-problem")).to_be_empty()
 
 
-def test_an_address_of_a_caption_that_is_not_there(visit):
+def test_the_url_of_a_missing_caption_shows_a_problem(visit):
     page = visit("/#" + "0" * 32, expected=FAILED)
-    expect(page.locator("#start-problem[role=alert]")).to_contain_text("There is no caption")
+    expect(page.locator("#start-problem[role=alert]")).to_contain_text("does not exist")
     expect(page.locator("#start")).to_be_visible()
     screenshot(page, "problem-no-caption", full_page=False)

@@ -1,4 +1,4 @@
-"""The page of those who retrain, from a zip to a captioner that serves: with real photos, processes and pictures."""
+"""The retraining page, from a zip to a captioner in use, with real photos, processes and pictures."""
 
 import io
 import json
@@ -11,9 +11,9 @@ from playwright.sync_api import Page, expect
 import captioner
 from service.jobs.worker import WorkerProcess
 from service.settings import Settings
-from tests.service.browser.visits import DOGS, EXAMPLES, heat_pixels, screenshot
-from tests.service.photo_sets import zipped
-from tests.service.serving import Running, serving
+from tests.support.photo_sets import zipped
+from tests.support.serving import Running, serving
+from tests.support.visits import DOGS, EXAMPLES, heat_pixels, screenshot
 
 CAPTIONS = {
     "dogs": ("two dachshunds look out of a window", "two dachshunds sit in a wooden house"),
@@ -24,7 +24,7 @@ CROPS = 14
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory) -> Iterator[Running]:
-    """The shipped captioner, and a worker."""
+    """The shipped captioner and a worker."""
     settings = Settings(home=tmp_path_factory.mktemp("home"), port=0, device="cpu")
     with serving(settings, captioner.load(device="cpu")) as service:
         worker = WorkerProcess(settings)
@@ -35,7 +35,7 @@ def running(tmp_path_factory) -> Iterator[Running]:
 
 
 def photo_zip(tmp_path) -> str:
-    """Crops of two of the example photos, with words that the captioner does not know yet."""
+    """Crops of two of the example photos, with words that the captioner does not know."""
     files, rows = {}, ["image,caption"]
     for name, captions in CAPTIONS.items():
         with Image.open(EXAMPLES / f"{name}.jpg") as photo:
@@ -57,7 +57,7 @@ def choose_zip(page: Page, path: str) -> None:
     chooser.value.set_files(path)
 
 
-def test_from_a_zip_to_a_captioner_that_serves_and_back(visit, running, tmp_path):
+def test_a_zip_is_trained_on_promoted_and_rolled_back(visit, running, tmp_path):
     page = visit("/retrain", running.client)
     expect(page.locator("#trainings-empty")).to_be_visible()
     expect(page.locator("#models tr")).to_have_count(1)
@@ -66,7 +66,7 @@ def test_from_a_zip_to_a_captioner_that_serves_and_back(visit, running, tmp_path
     choose_zip(page, photo_zip(tmp_path))
     report = page.locator("#report")
     expect(report).to_be_visible(timeout=60_000)
-    expect(report).to_contain_text("It can be trained on.")
+    expect(report).to_contain_text("It can be used for training.")
     expect(report).to_contain_text("28 photos, 56 captions")
     expect(report).to_contain_text("28 photos are few")
     expect(report).to_contain_text("will be unknown (min_count 1)")
@@ -80,7 +80,7 @@ def test_from_a_zip_to_a_captioner_that_serves_and_back(visit, running, tmp_path
     page.get_by_text("Options by name").click()
     page.locator("#options").fill("{epochs}")
     page.get_by_role("button", name="Start training").click()
-    expect(page.locator("#train-problem")).to_contain_text("The options are no JSON")
+    expect(page.locator("#train-problem")).to_contain_text("The options are not JSON")
     page.locator("#options").fill('{"epochs": 3}')
     page.get_by_role("button", name="Start training").click()
     training = page.locator("#trainings > li").first
@@ -109,7 +109,7 @@ def test_from_a_zip_to_a_captioner_that_serves_and_back(visit, running, tmp_path
     expect(sides).to_have_count(2)
     expect(sides.nth(1).locator(".seen img")).to_have_js_property("complete", True)
     painted = [heat_pixels(sides.nth(number).locator("canvas")) for number in (0, 1)]
-    assert all(pixels[..., 3].max() > 0 for pixels in painted), "both show where they looked"
+    assert all(pixels[..., 3].max() > 0 for pixels in painted), "both show their attention"
     other = sides.nth(1).locator(".said button[aria-pressed=false]").first.element_handle()
     other.hover()
     assert other.get_attribute("aria-pressed") == "true"
@@ -130,7 +130,7 @@ def test_from_a_zip_to_a_captioner_that_serves_and_back(visit, running, tmp_path
     expect(models).to_have_count(1)
 
 
-def test_a_training_can_be_cancelled_and_resumed_in_the_page(visit, running, tmp_path):
+def test_a_training_can_be_cancelled_and_resumed_on_the_page(visit, running, tmp_path):
     page = visit("/retrain", running.client)
     data = running.client.get("/api/datasets").json()["datasets"]
     if not data:
@@ -152,25 +152,25 @@ def test_a_training_can_be_cancelled_and_resumed_in_the_page(visit, running, tmp
     expect(page.locator("#trainings > li[data-state=cancelled]")).to_have_count(0)
 
 
-def test_what_is_wrong_is_told_in_the_page(visit, running, tmp_path):
+def test_problems_are_shown_on_the_page(visit, running, tmp_path):
     page = visit("/retrain", running.client, expected="422")
     bad = tmp_path / "bad.zip"
     bad.write_bytes(b"no zip")
     choose_zip(page, str(bad))
-    expect(page.locator("#data-problem")).to_contain_text("The zip is damaged or was cut short")
+    expect(page.locator("#data-problem")).to_contain_text("The zip is damaged or truncated")
     expect(page.locator("#report")).to_be_hidden()
     page.locator("#corrections").click()
-    expect(page.locator("#data-problem")).to_contain_text("corrected a caption yet")
+    expect(page.locator("#data-problem")).to_contain_text("There are no corrections yet")
 
 
-def test_the_token_is_asked_for_kept_and_never_in_the_address(visit, running):
+def test_the_token_is_requested_stored_and_never_in_the_url(visit, running):
     token = running.client.headers["Authorization"].split()[1]
     page = visit("/retrain", running.client, expected="401", knows_token=False)
     dialog = page.locator("#token-dialog")
     expect(dialog).to_be_visible()
     page.locator("#token").fill("a wrong one")
     page.get_by_role("button", name="Use it").click()
-    expect(dialog).to_contain_text("That was not the token.")
+    expect(dialog).to_contain_text("This token is wrong.")
     screenshot(page, "retrain-token")
     page.locator("#token").fill(token)
     page.keyboard.press("Enter")
@@ -181,10 +181,10 @@ def test_the_token_is_asked_for_kept_and_never_in_the_address(visit, running):
 
     printed = visit(f"/retrain#token={token}", running.client, knows_token=False)
     expect(printed.locator("#models tr")).not_to_have_count(0)
-    assert printed.url.endswith("/retrain"), "whoever looks over a shoulder sees nothing"
+    assert printed.url.endswith("/retrain"), "the token is not in the address bar"
 
 
-def test_without_the_token_the_history_keeps_what_it_has(visit, shipped):
+def test_without_the_token_the_history_cannot_be_deleted(visit, shipped):
     shipped.post("/api/captions", files={"image": DOGS.read_bytes()})
     page = visit(knows_token=False)
     card = page.locator(".card").first
@@ -197,7 +197,7 @@ def test_without_the_token_the_history_keeps_what_it_has(visit, shipped):
 
 
 @pytest.mark.parametrize("width", [360, 1280])
-def test_nothing_is_cut_off_and_rules_of_accessibility_hold(visit, running, width):
+def test_the_page_fits_its_width_and_is_accessible(visit, running, width):
     from axe_playwright_python.sync_playwright import Axe
 
     page = visit("/retrain", running.client, viewport={"width": width, "height": 800})

@@ -1,13 +1,13 @@
-"""Where there is reason to doubt a caption, the page says so beside it, also to people who listen to the page."""
+"""Warnings about a photo are shown beside its caption, also for screen readers."""
 
 from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 from playwright.sync_api import expect
 
-from tests.service.browser.visits import DOGS, caption, document_of, screenshot, words_of
+from tests.support.visits import DOGS, caption, document_of, screenshot, words_of
 
 
-def test_a_blank_picture_and_a_file_that_is_cut_short(visit, shipped, tmp_path):
+def test_warnings_of_blank_and_truncated_pictures_are_shown(visit, shipped, tmp_path):
     page = visit()
     blank, cut = tmp_path / "blank.png", tmp_path / "cut.jpg"
     Image.new("RGB", (480, 360)).save(blank)
@@ -27,7 +27,7 @@ def test_a_blank_picture_and_a_file_that_is_cut_short(visit, shipped, tmp_path):
 
     caption(page, DOGS)
     expect(warnings).to_be_hidden()
-    page.goto(address)  # as it was kept
+    page.goto(address)  # from the history
     expect(warnings).to_contain_text("nothing to describe")
     page.locator("#home").click()
     expect(warnings).to_be_hidden()

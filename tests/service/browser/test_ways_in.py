@@ -1,4 +1,4 @@
-"""How a photo comes to the page, and how its caption comes in."""
+"""Each way to choose a photo, and the arrival of its caption word by word."""
 
 import dataclasses
 import math
@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 
 import captioner
 from captioner.captioner import Captioner
-from tests.service.browser.visits import (
+from tests.support.visits import (
     DOGS,
     EXAMPLES,
     caption,
@@ -24,7 +24,7 @@ from tests.service.browser.visits import (
 
 
 class HeldCaptioner(Captioner):
-    """Tells no more of a caption than it was let, so that what is seen on the way does not hang on the clock."""
+    """Announces no more words than it was allowed, so that the observed states do not depend on the clock."""
 
     def __init__(self, *arguments) -> None:
         super().__init__(*arguments)
@@ -57,7 +57,7 @@ def held() -> HeldCaptioner:
 
 @pytest.fixture
 def holding(held, start):
-    """A client of a service whose captions wait to be let."""
+    """A client of a service whose captions wait until they are allowed."""
     yield start(held).client
     held.let(math.inf)
 
@@ -108,7 +108,7 @@ def test_a_photo_may_be_pasted(visit, shipped):
     assert document_of(page, shipped)["image"]["width"] == 640
 
 
-def test_an_example_is_captioned_and_its_author_named(visit, shipped):
+def test_an_example_is_captioned_and_its_author_is_named(visit, shipped):
     page = visit()
     expect(page.locator(".example")).to_have_count(7)
     page.get_by_role("button", name="Two brown dogs").click()
@@ -117,7 +117,7 @@ def test_an_example_is_captioned_and_its_author_named(visit, shipped):
     expect(page.locator("#credit")).to_have_text("Photo: Aitzol Berasategi (CC BY 4.0)")
 
 
-def test_the_photo_stands_there_before_the_words_which_come_one_by_one(visit, held, holding):
+def test_the_photo_appears_before_the_words_which_appear_one_by_one(visit, held, holding):
     page = visit(client=holding, reduced_motion="no-preference")
     choose(page, DOGS)
     expect(page.locator("#photo-image")).to_have_js_property("naturalWidth", 426)
@@ -137,7 +137,7 @@ def test_the_photo_stands_there_before_the_words_which_come_one_by_one(visit, he
     assert early == words_of(page)[:3] and len(words_of(page)) > 3
 
 
-def test_a_second_photo_ends_the_first(visit, held, holding):
+def test_a_second_photo_cancels_the_first(visit, held, holding):
     page = visit(client=holding)
     failed = []
     page.on("requestfailed", lambda request: failed.append(request.url))
@@ -149,10 +149,10 @@ def test_a_second_photo_ends_the_first(visit, held, holding):
     wait_for_caption(page)
     assert document_of(page, holding)["image"]["width"] == 640
     assert shows_caption_of_the_api(page, holding)
-    assert [url for url in failed if url.endswith("/api/captions?stream=1")], "the first request was not ended"
+    assert [url for url in failed if url.endswith("/api/captions?stream=1")], "the first request was not cancelled"
 
 
-def test_what_the_browser_cannot_show_is_shown_by_the_service(visit, shipped, tmp_path: Path):
+def test_a_format_that_the_browser_cannot_show_is_shown_as_a_copy(visit, shipped, tmp_path: Path):
     page, photo = visit(), tmp_path / "photo.tiff"
     Image.open(DOGS).save(photo)
     caption(page, photo)

@@ -1,10 +1,10 @@
-"""Words and places of the photo tell of each other: by mouse, by finger, by keyboard, and as a film."""
+"""Words and locations highlight each other: by mouse, by touch, by keyboard, and in a film."""
 
 import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.service.browser.visits import (
+from tests.support.visits import (
     DOGS,
     away,
     caption,
@@ -26,10 +26,10 @@ def reading(page: Page):
 
 
 def reading_of(document: dict, index: int) -> str:
-    """As the page words it, of a word that is between 10 % and 99 % sure."""
+    """Return the page's wording for a word with a probability between 10 % and 99 %."""
     word = document["words"][index]
-    looked = f"{word['text']} · {word['probability'] * 100:.0f} % sure · looked {word['gate']:.2f}"
-    return f"{looked}, nowhere in particular" if word["spread"] > 0.4 else looked
+    text = f"{word['text']} · {word['probability'] * 100:.0f} % sure · gate {word['gate']:.2f}"
+    return f"{text}, attention spread out" if word["spread"] > 0.4 else text
 
 
 def test_pointing_at_a_word_shows_its_map_and_leaving_hides_it(page, shipped):
@@ -38,11 +38,11 @@ def test_pointing_at_a_word_shows_its_map_and_leaving_hides_it(page, shipped):
     expect(reading(page)).to_have_text(reading_of(document_of(page, shipped), 1))
     assert shows_map(page)
     away(page)
-    expect(reading(page)).to_have_text("Point at a word, or at a place in the photo.")
+    expect(reading(page)).to_have_text("Point at a word or at the photo.")
     assert not shows_map(page)
 
 
-def test_a_pinned_word_stays_until_it_is_let_go(page, shipped):
+def test_a_pinned_word_stays_until_it_is_unpinned(page, shipped):
     word, other = page.locator(".word").nth(7), page.locator(".word").nth(1)
     word.click()
     away(page)
@@ -59,10 +59,10 @@ def test_a_pinned_word_stays_until_it_is_let_go(page, shipped):
     assert not shows_map(page)
 
 
-def test_all_is_to_be_had_by_keyboard_alone(visit, shipped):
+def test_everything_is_reachable_by_keyboard(visit, shipped):
     page = visit()
     expect(page.locator(".example")).to_have_count(7)
-    for _ in range(4):  # the page's name, the way to retrain, the button, the first example
+    for _ in range(4):  # the page's name, the link to retraining, the button, the first example
         page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     wait_for_caption(page)
@@ -93,7 +93,7 @@ def warmths(page: Page) -> list[float]:
     )
 
 
-def test_pointing_at_a_place_warms_the_words_that_looked_there(page, shipped):
+def test_pointing_at_a_location_highlights_the_words_that_attended_to_it(page, shipped):
     maps = np.array(document_of(page, shipped)["alphas"]["maps"])  # [words, rows, columns]
     row, column = np.unravel_index(maps[2].argmax(), maps[2].shape)
     box = page.locator("#places").bounding_box()
@@ -104,8 +104,8 @@ def test_pointing_at_a_place_warms_the_words_that_looked_there(page, shipped):
     word = words_of(page)[strongest]
     share = 100 * maps[strongest, row, column]
     figure = f"{share:.0f} %" if share >= 10 else f"{share:.1f} %"
-    expect(reading(page)).to_contain_text(f"“{word}” looked here most, with {figure}")
-    warm = np.array(warmths(page))  # kept to three digits, which set small shares no more apart
+    expect(reading(page)).to_contain_text(f"Most attention here: “{word}”, with {figure}")
+    warm = np.array(warmths(page))  # rounded to three digits, which do not separate small shares
     by_share = warm[np.argsort(maps[:, row, column])]
     assert warm[strongest] == 1 and (np.diff(by_share) >= 0).all() and len(set(by_share)) > 2
     cell = page.locator("#cell").bounding_box()
@@ -117,10 +117,10 @@ def test_pointing_at_a_place_warms_the_words_that_looked_there(page, shipped):
     assert not any(warmths(page))
 
 
-def test_places_are_to_be_had_by_arrow_keys(page, shipped):
+def test_locations_are_reachable_by_arrow_keys(page, shipped):
     maps = np.array(document_of(page, shipped)["alphas"]["maps"])
     page.locator("#places").focus()
-    page.keyboard.press("ArrowUp")  # comes to the middle
+    page.keyboard.press("ArrowUp")  # moves to the middle
     page.keyboard.press("ArrowUp")
     page.keyboard.press("ArrowLeft")
     row, column = (maps.shape[1] - 1) // 2 - 1, (maps.shape[2] - 1) // 2 - 1
@@ -128,13 +128,13 @@ def test_places_are_to_be_had_by_arrow_keys(page, shipped):
     assert cell["x"] - box["x"] == pytest.approx(column / maps.shape[2] * box["width"], abs=1)
     assert cell["y"] - box["y"] == pytest.approx(row / maps.shape[1] * box["height"], abs=1)
     told = reading(page).inner_text()
-    expect(page.locator("#status")).to_have_text(told)  # to those who cannot see it, too
+    expect(page.locator("#status")).to_have_text(told)  # also for screen readers
     for _ in range(20):
         page.keyboard.press("ArrowUp")
     assert page.locator("#cell").bounding_box()["y"] == pytest.approx(box["y"], abs=1)
 
 
-def test_the_film_shows_every_word_and_pauses(visit):
+def test_the_film_shows_every_word_and_can_be_paused(visit):
     page = visit(reduced_motion="no-preference")
     caption(page, DOGS)
     page.evaluate(
@@ -145,7 +145,7 @@ def test_the_film_shows_every_word_and_pauses(visit):
             new MutationObserver(look).observe(document.querySelector("#reading"), { childList: true });
         }"""
     )
-    page.locator("#history-heading").click()  # so that no button has the focus
+    page.locator("#history-heading").click()  # no button has the focus
     page.keyboard.press("k")
     expect(page.locator("#play-label")).to_have_text("Pause")
     expect(page.locator(".word").nth(1)).to_have_class("word active")
@@ -161,11 +161,11 @@ def test_the_film_shows_every_word_and_pauses(visit):
     assert [index for at, index in enumerate(seen) if at == 0 or index != seen[at - 1]] == [*range(words), -1]
 
 
-def test_without_motion_the_film_waits_to_be_asked_for_and_does_not_fade(page):
+def test_with_reduced_motion_the_film_waits_for_the_button_and_does_not_fade(page):
     expect(page.locator("#play-label")).to_have_text("Play")
     page.locator("#play").click()
     expect(page.locator("#play-label")).to_have_text("Pause")
-    assert heat_on(page)[:, :, 3].max() == pytest.approx(255 * 0.6, abs=1)  # at once at its full strength
+    assert heat_on(page)[:, :, 3].max() == pytest.approx(255 * 0.6, abs=1)  # at full strength at once
 
 
 def test_a_tap_shows_a_word(visit):
@@ -184,11 +184,11 @@ def test_a_tap_shows_a_word(visit):
 @pytest.mark.parametrize(
     ("word", "said"),
     [
-        ({"probability": 0.62, "gate": 0.48, "spread": 0.1}, "62 % sure · looked 0.48"),
-        ({"probability": 0.62, "gate": 0.48, "spread": 0.7}, "62 % sure · looked 0.48, nowhere in particular"),
+        ({"probability": 0.62, "gate": 0.48, "spread": 0.1}, "62 % sure · gate 0.48"),
+        ({"probability": 0.62, "gate": 0.48, "spread": 0.7}, "62 % sure · gate 0.48, attention spread out"),
     ],
 )
-def test_words_that_look_nowhere_in_particular_say_so(page, word, said):
+def test_words_with_uniform_attention_say_so(page, word, said):
     script = """async (word) => {
       const main = document.querySelector('script[src$="main.js"]').src;
       return (await import(new URL("figures.js", main))).wordFigures(word);

@@ -1,4 +1,4 @@
-"""Every address is public on purpose, or answers nobody without the token: those of the API, and all others."""
+"""Every route, of the API and otherwise, is public on purpose or requires the token."""
 
 import re
 
@@ -20,7 +20,7 @@ PUBLIC = {
     ("PUT", "/api/captions/<caption_id:id>/correction"), ("DELETE", "/api/captions/<caption_id:id>/correction"),
     ("GET", "/api/models/current"),
 }  # fmt: skip
-"""What anybody who reaches the service may do. A new address stands here, or asks for the token."""
+"""Operations that need no token. A new route is added here or requires the token."""
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 NAMES = {"id": "0" * 32, "version": "0" * 12, "number": 1, "name": "dogs.jpg", "filename": "x", "path": "x"}
@@ -43,7 +43,7 @@ def stranger(running):
     return running.client
 
 
-def test_every_operation_is_public_on_purpose_or_refuses_strangers(rules, stranger):
+def test_every_operation_is_public_on_purpose_or_requires_the_token(rules, stranger):
     seen = set()
     for rule in rules:
         for method in rule.methods - {"OPTIONS", "HEAD"}:
@@ -54,12 +54,12 @@ def test_every_operation_is_public_on_purpose_or_refuses_strangers(rules, strang
             else:
                 assert response.status_code == 401, (method, rule.rule, response.status_code)
                 assert response.headers["WWW-Authenticate"] == "Bearer"
-    assert seen >= PUBLIC, f"public, but not there: {PUBLIC - seen}"
+    assert seen >= PUBLIC, f"public, but no route: {PUBLIC - seen}"
     assert len(seen - PUBLIC) > 20
 
 
-def test_no_other_method_opens_an_address(rules, stranger):
-    """Not one that a route does not know, nor HEAD, which answers wherever GET does."""
+def test_no_other_method_gives_access(rules, stranger):
+    """Neither methods that a route does not have, nor HEAD, which is answered wherever GET is."""
     known = {(method, rule.rule) for rule in rules for method in rule.methods}
     for path, example in {rule.rule: address(rule) for rule in rules}.items():
         for method in METHODS:
@@ -70,7 +70,7 @@ def test_no_other_method_opens_an_address(rules, stranger):
             assert status in ((401,) if (method, path) in known else (401, 404, 405)), (method, path, status)
 
 
-def test_what_the_document_tells_is_what_is_there(rules, stranger):
+def test_the_api_document_lists_exactly_the_existing_routes(rules, stranger):
     document = stranger.get("/openapi/openapi.json").json()
     told = {(method.upper(), path) for path, item in document["paths"].items() for method in item}
     there = {
@@ -83,10 +83,10 @@ def test_what_the_document_tells_is_what_is_there(rules, stranger):
 
 
 @pytest.mark.parametrize("path", ["/api/models/current/", "/api//models", "/api/models/", "/API/models"])
-def test_another_way_to_write_an_address_opens_nothing(stranger, path):
+def test_no_other_spelling_of_a_path_gives_access(stranger, path):
     assert stranger.get(path).status_code in (308, 401, 404)
 
 
-def test_a_wrong_token_opens_nothing(rules, stranger):
+def test_a_wrong_token_gives_no_access(rules, stranger):
     for wrong in ("Bearer x", "Basic YTpi", "Bearer", "bearer é".encode()):
         assert stranger.get("/api/trainings", headers={"Authorization": wrong}).status_code == 401

@@ -1,4 +1,4 @@
-"""A host and a port become sockets, or a sentence that says what to do instead."""
+"""A host and a port become listening sockets, or an error that says what to do."""
 
 import contextlib
 import errno
@@ -13,7 +13,7 @@ from service.http.addresses import bind, unusable, url_of
 
 @pytest.fixture
 def bound() -> Iterator:
-    """`bind`, whose sockets are closed in the end."""
+    """`bind`, whose sockets are closed after the test."""
     with contextlib.ExitStack() as opened:
 
         def bind_for_now(host: str, port: int = 0) -> list[socket.socket]:
@@ -29,7 +29,7 @@ def resolve_to(monkeypatch, *addresses: tuple[socket.AddressFamily, str]) -> Non
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
 
 
-def test_port_zero_is_a_free_port_where_clients_wait_for_a_server(bound):
+def test_port_zero_binds_a_free_port_that_refuses_clients_until_the_server_listens(bound):
     (sock,) = bound("127.0.0.1")
     address = sock.getsockname()
     assert address[1] > 0
@@ -45,7 +45,7 @@ def test_all_addresses_of_a_name_get_the_same_port(bound, monkeypatch):
     assert first.getsockname() == ("127.0.0.1", second.getsockname()[1]) and second.getsockname()[0] == "127.0.0.2"
 
 
-def test_an_address_that_the_machine_lacks_is_left_out_where_there_is_another(bound, monkeypatch):
+def test_an_address_that_the_machine_lacks_is_skipped_if_another_exists(bound, monkeypatch):
     resolve_to(monkeypatch, (socket.AF_INET, "192.0.2.1"), (socket.AF_INET, "127.0.0.1"))
     (sock,) = bound("a-name")
     assert sock.getsockname()[0] == "127.0.0.1"
@@ -60,14 +60,14 @@ def test_ipv6_leaves_the_port_of_ipv4_free(bound):
     assert four.getsockname()[1] == six.getsockname()[1]
 
 
-def test_a_port_in_use(bound):
+def test_a_port_in_use_is_refused(bound):
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        with pytest.raises(ConfigError, match=f"port {port} of 127.0.0.1 is in use already.* --port or CAPTIONER_PORT"):
+        with pytest.raises(ConfigError, match=f"port {port} of 127.0.0.1 is already in use.* --port or CAPTIONER_PORT"):
             bound("127.0.0.1", port)
 
 
-def test_what_is_bound_already_is_let_go_when_another_address_fails(bound, monkeypatch):
+def test_bound_sockets_are_closed_when_another_address_fails(bound, monkeypatch):
     with socket.create_server(("127.0.0.2", 0)) as other:
         port = other.getsockname()[1]
         resolve_to(monkeypatch, (socket.AF_INET, "127.0.0.1"), (socket.AF_INET, "127.0.0.2"))
@@ -77,21 +77,21 @@ def test_what_is_bound_already_is_let_go_when_another_address_fails(bound, monke
 
 
 @pytest.mark.parametrize("host", ["no-such-host.invalid", "300.1.2.3.4", "a" * 70 + ".b", "nul\0"])
-def test_a_host_that_does_not_exist(bound, host):
-    with pytest.raises(ConfigError, match="there is no address .*--host or CAPTIONER_HOST"):
+def test_an_unknown_host_is_refused(bound, host):
+    with pytest.raises(ConfigError, match="has no address .*--host or CAPTIONER_HOST"):
         bound(host)
 
 
-def test_an_address_of_another_machine(bound):
-    with pytest.raises(ConfigError, match="192.0.2.1 is no address of this machine.*--host or CAPTIONER_HOST"):
+def test_an_address_of_another_machine_is_refused(bound):
+    with pytest.raises(ConfigError, match="192.0.2.1 is not an address of this machine.*--host or CAPTIONER_HOST"):
         bound("192.0.2.1")
 
 
-def test_a_port_for_root_alone():
-    assert "name one above 1023" in str(unusable("127.0.0.1", 80, PermissionError(errno.EACCES, "denied")))
+def test_a_privileged_port_is_refused_with_advice():
+    assert "set a port above 1023" in str(unusable("127.0.0.1", 80, PermissionError(errno.EACCES, "denied")))
 
 
-def test_any_other_refusal_is_told_as_the_system_tells_it():
+def test_other_errors_keep_the_systems_message():
     assert "(No buffer space)" in str(unusable("127.0.0.1", 80, OSError(errno.ENOBUFS, "No buffer space")))
 
 
@@ -105,5 +105,5 @@ def test_any_other_refusal_is_told_as_the_system_tells_it():
         ("fe80::1", "http://[fe80::1]:80"),
     ],
 )
-def test_the_url_is_one_that_a_browser_can_open(host, url):
+def test_the_url_can_be_opened_in_a_browser(host, url):
     assert url_of(host, 80) == url

@@ -1,4 +1,4 @@
-"""Who may change what others see."""
+"""The admin token protects every operation that changes what others see."""
 
 import threading
 from pathlib import Path
@@ -18,14 +18,14 @@ def settings(tmp_path):
     return settings
 
 
-def test_a_token_is_made_once_and_only_its_owner_reads_it(settings):
+def test_a_token_is_created_once_and_readable_by_its_owner_only(settings):
     token, is_ours = admin_token(settings)
     assert is_ours and len(token) >= 32
     assert admin_token(settings) == (token, True)
     assert (settings.home / "admin-token").stat().st_mode & 0o777 == 0o600
 
 
-def test_two_services_that_begin_at_once_make_one(settings):
+def test_services_starting_at_once_create_one_token(settings):
     barrier, found = threading.Barrier(8), []
 
     def make():
@@ -40,7 +40,7 @@ def test_two_services_that_begin_at_once_make_one(settings):
     assert len(set(found)) == 1 and [path.name for path in settings.home.glob("*token*")] == ["admin-token"]
 
 
-def test_a_token_that_others_could_read_is_theirs_no_more(settings):
+def test_a_token_file_readable_by_others_gets_private_permissions(settings):
     path = settings.home / "admin-token"
     path.write_text("abcdefghijklmnop\n")
     path.chmod(0o644)
@@ -49,26 +49,26 @@ def test_a_token_that_others_could_read_is_theirs_no_more(settings):
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"\xff\xfe"])
-def test_an_empty_or_damaged_file_is_made_anew(settings, content):
+def test_an_empty_or_damaged_token_file_is_replaced(settings, content):
     (settings.home / "admin-token").write_bytes(content)
     token, _ = admin_token(settings)
     assert len(token) >= 32 and admin_token(settings)[0] == token
 
 
-def test_where_it_cannot_be_kept_a_sentence_says_so(settings):
+def test_a_token_file_that_cannot_be_written_is_an_error_with_advice(settings):
     (settings.home / "admin-token").mkdir()
     with pytest.raises(ConfigError, match="CAPTIONER_ADMIN_TOKEN"):
         admin_token(settings)
 
 
-def test_one_that_was_set_goes_before_and_is_never_shown(tmp_path):
+def test_a_configured_token_takes_precedence_and_is_never_shown(tmp_path):
     settings = Settings(home=tmp_path, admin_token="0123456789abcdef")
     assert admin_token(settings) == ("0123456789abcdef", False)
     assert "0123456789abcdef" not in repr(settings) + str(settings)
     assert not list(tmp_path.iterdir())
 
 
-def test_the_guard():
+def test_the_guard_accepts_the_token_and_refuses_others():
     guard = Guard("0123456789abcdef")
     guard.check("Bearer 0123456789abcdef", "a")
     guard.check("bearer  0123456789abcdef ", "a")
@@ -80,7 +80,7 @@ def test_the_guard():
             guard.check(wrong, "a")
 
 
-def test_guesses_are_limited_for_each_address():
+def test_guesses_are_limited_per_address():
     guard = Guard("0123456789abcdef")
     for _ in range(FAILURES):
         with pytest.raises(TokenWrong):
@@ -93,7 +93,7 @@ def test_guesses_are_limited_for_each_address():
     guard.check("Bearer 0123456789abcdef", "b")
 
 
-def test_what_needs_it():
+def test_the_token_is_needed_for_changes_and_for_admin_data():
     for method, path in (
         ("GET", "/api/datasets"), ("POST", "/api/datasets"), ("GET", "/api/trainings/x/events"), ("GET", "/api/models"),
         ("POST", "/api/models/rollback"), ("DELETE", "/api/captions/x"), ("DELETE", "/api/models/current/x"),
@@ -113,7 +113,7 @@ def stranger(running):
         yield client
 
 
-def test_strangers_caption_but_change_nothing(running, stranger, jpeg):
+def test_without_the_token_clients_may_caption_but_not_change_anything(running, stranger, jpeg):
     made = stranger.post("/api/captions", content=jpeg, headers={"Content-Type": "image/jpeg"}).json()
     assert stranger.put(f"/api/captions/{made['id']}/correction", json={"text": "A dog."}).status_code == 200
     for method, path in (
@@ -124,13 +124,13 @@ def test_strangers_caption_but_change_nothing(running, stranger, jpeg):
         assert response.status_code == 401 and response.headers["WWW-Authenticate"] == "Bearer"
         assert "Authorization: Bearer TOKEN" in response.json()["detail"]
         token = running.client.headers["Authorization"].split()[1]
-        assert stranger.request(method, path, params={"token": token}).status_code == 401, "no token in an address"
+        assert stranger.request(method, path, params={"token": token}).status_code == 401, "not in the URL"
     assert stranger.get(f"/api/captions/{made['id']}").status_code == 200
     assert stranger.get("/api/models/current").status_code == 200
     assert running.client.delete(f"/api/captions/{made['id']}").status_code == 204
 
 
-def test_who_guesses_is_told_to_wait_and_nobody_else_is(running, stranger):
+def test_a_client_that_guesses_tokens_has_to_wait_and_others_do_not(running, stranger):
     codes = [stranger.get("/api/models", headers={"Authorization": f"Bearer {n}"}).status_code for n in range(12)]
     assert codes == [401] * 10 + [429] * 2
     response = stranger.get("/api/models", headers={"Authorization": "Bearer x"})
@@ -138,7 +138,7 @@ def test_who_guesses_is_told_to_wait_and_nobody_else_is(running, stranger):
     assert stranger.get("/api/models/current").status_code == 200
 
 
-def test_the_token_is_in_no_log(running, caplog):
+def test_the_token_is_never_logged(running, caplog):
     caplog.set_level("DEBUG")
     running.client.get("/api/models")
     assert running.client.headers["Authorization"].split()[1] not in caplog.text

@@ -1,4 +1,4 @@
-"""Headers that protect stand on every answer, whoever makes it."""
+"""Every answer has the security headers, whichever part of the service sends it."""
 
 import re
 import socket
@@ -13,7 +13,7 @@ ADDRESSES = (
 )  # fmt: skip
 
 
-def test_every_answer_has_them(client):
+def test_every_answer_has_the_security_headers(client):
     for address in ADDRESSES:
         response = client.get(address.replace("VERSION", static_version()))
         for name, value in HEADERS.items():
@@ -25,7 +25,7 @@ def test_every_answer_has_them(client):
         assert "unsafe-inline" not in policy or address.startswith("/openapi/"), address
 
 
-def test_what_the_server_itself_answers_has_them_too(client):
+def test_answers_of_the_server_itself_have_the_security_headers(client):
     with socket.create_connection((client.base_url.host, client.base_url.port), timeout=20) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nHost : x\r\n\r\n")
         answer = b"".join(iter(lambda: connection.recv(65536), b"")).decode()
@@ -35,8 +35,8 @@ def test_what_the_server_itself_answers_has_them_too(client):
     assert "Content-Security-Policy: default-src 'none'" in answer
 
 
-def test_only_the_scripts_of_a_page_may_run():
-    # The digest of "alert(1)", as `openssl dgst -sha256 -binary | base64` gives it.
+def test_the_documentation_may_run_only_its_own_scripts():
+    # The digest of "alert(1)", computed by `openssl dgst -sha256 -binary | base64`.
     digest = "'sha256-bhHHL3z2vDgxUt0W3dWQOrprscmda2Y5pLsLg4GF+pI='"
     policy = documentation_policy('<script>alert(1)</script><a onclick="go()">')
     assert digest in policy and policy.count("'sha256-") == 2

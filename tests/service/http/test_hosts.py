@@ -1,4 +1,4 @@
-"""Host and Origin headers: which of them are the service's own."""
+"""Host and Origin headers are recognised as the service's own or refused."""
 
 import pytest
 
@@ -15,7 +15,7 @@ NAMES = ["localhost", ".localhost", "captions.example.org", ".example.net"]
         "Captions.Example.org:443", "example.net", "a.b.example.net:1", None,
     ],
 )  # fmt: skip
-def test_hosts_of_the_service(host):
+def test_the_services_own_hosts_are_trusted(host):
     assert is_trusted(host, NAMES)
 
 
@@ -27,11 +27,11 @@ def test_hosts_of_the_service(host):
         "localhost/evil", "", " ", "::1", "[::1", "[::1]evil", "[localhost]", "localhost:x", "localhost:1:1", "1.2.3",
     ],
 )  # fmt: skip
-def test_other_hosts(host):
+def test_other_hosts_are_not_trusted(host):
     assert not is_trusted(host, NAMES)
 
 
-def test_any_host_where_that_is_asked_for():
+def test_a_star_trusts_every_host():
     assert is_trusted("evil.example", ["*"]) and not is_trusted("a b", ["*"])
 
 
@@ -47,17 +47,17 @@ def test_any_host_where_that_is_asked_for():
         ("my_service,münchen.example", ["my_service", "xn--mnchen-3ya.example"]),
     ],
 )
-def test_names_as_people_list_them(listed, names):
+def test_lists_of_names_are_parsed(listed, names):
     assert read_names(listed) == names
 
 
 @pytest.mark.parametrize("listed", ["https://captions.example.org", "a.example/path", "a@b", "a..b", ".", "a.*.b"])
-def test_what_is_no_name_is_refused(listed):
-    with pytest.raises(ValueError, match="is no host name"):
+def test_an_invalid_host_name_is_refused(listed):
+    with pytest.raises(ValueError, match="is not a host name"):
         read_names(listed)
 
 
-def test_the_names_that_a_service_has_by_itself(monkeypatch):
+def test_default_names_depend_on_the_listening_address(monkeypatch):
     monkeypatch.setattr("socket.gethostname", lambda: "Desk")
     assert trusted_names("127.0.0.1", None) == trusted_names("::1", None) == ["localhost", ".localhost"]
     assert trusted_names("localhost", "a.example") == ["localhost", ".localhost", "a.example"]
@@ -72,13 +72,13 @@ def test_the_names_that_a_service_has_by_itself(monkeypatch):
         ("http://localhost:8000", "localhost:8000"), ("http://127.0.0.1:8000", "127.0.0.1:8000"),
         ("http://[::1]:8000", "[::1]:8000"), ("http://localhost", "localhost"), ("http://localhost", "localhost:80"),
         ("http://LOCALHOST:8000", "localhost:8000"), ("http://10.1.2.3:8000", "10.1.2.3:8000"),
-        ("https://captions.example.org", "captions.example.org"),  # a proxy does TLS
-        ("https://captions.example.org", "127.0.0.1:8000"),  # a proxy passes its own Host
-        ("https://captions.example.org:8443", "captions.example.org"),  # a proxy drops the port
+        ("https://captions.example.org", "captions.example.org"),  # the proxy terminates TLS
+        ("https://captions.example.org", "127.0.0.1:8000"),  # the proxy sends its own Host
+        ("https://captions.example.org:8443", "captions.example.org"),  # the proxy drops the port
         ("https://a.example.net", "service:8000"),
     ],
 )  # fmt: skip
-def test_origins_of_the_service(origin, host):
+def test_the_services_own_origins_are_recognised(origin, host):
     assert is_own_origin(origin, host, ["captions.example.org", ".example.net"])
 
 
@@ -92,5 +92,5 @@ def test_origins_of_the_service(origin, host):
         ("chrome-extension://localhost", "localhost"), ("http://localhost:9000", "localhost"), ("http://a", None),
     ],
 )  # fmt: skip
-def test_other_origins(origin, host):
+def test_other_origins_are_not_recognised(origin, host):
     assert not is_own_origin(origin, host, ["captions.example.org"])

@@ -1,4 +1,4 @@
-"""So much in a minute, for each client by itself; replicas count together where they share a Redis."""
+"""Limits per minute and client; replicas that share a Redis count together."""
 
 import signal
 import time
@@ -7,12 +7,12 @@ import pytest
 
 from service.http import minute_limits
 from service.http.minute_limits import MinuteLimit
-from tests.service.servers import redis_address, redis_process
+from tests.support.servers import redis_address, redis_process
 
 
 @pytest.fixture
 def limits(tmp_path) -> list[MinuteLimit]:
-    """As two replicas have them."""
+    """The limits of two replicas."""
     return [MinuteLimit(4, "guesses", redis_address(tmp_path)) for _ in range(2)]
 
 
@@ -20,7 +20,7 @@ def counted(*limits: MinuteLimit, times: int = 4) -> list[int | None]:
     return [limits[number % len(limits)].count("a") for number in range(times)]
 
 
-def test_one_too_many_does_not_count(limits):
+def test_refused_requests_do_not_count(limits):
     limit = MinuteLimit(4, "guesses")
     assert limit.refused_for("a") is None
     assert counted(limit) == [None] * 4
@@ -28,7 +28,7 @@ def test_one_too_many_does_not_count(limits):
     assert limit.refused_for("b") is None and limit.count("b") is None
 
 
-def test_replicas_count_together_and_each_limit_by_itself(limits, tmp_path):
+def test_replicas_count_together_and_limits_count_separately(limits, tmp_path):
     with redis_process(tmp_path):
         assert counted(*limits) == [None] * 4
         for limit in limits:
@@ -37,19 +37,19 @@ def test_replicas_count_together_and_each_limit_by_itself(limits, tmp_path):
         assert MinuteLimit(4, "requests", redis_address(tmp_path)).count("a") is None
 
 
-def test_each_counts_alone_while_the_redis_is_away_and_together_when_it_is_back(limits, tmp_path, monkeypatch, caplog):
+def test_replicas_count_alone_while_redis_is_away_and_together_afterwards(limits, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(minute_limits, "_ALONE_SECONDS", 0.3)
     with redis_process(tmp_path):
         assert counted(*limits) == [None] * 4 and limits[0].count("a")
     assert counted(limits[0]) == [None] * 4 and limits[0].count("a")
-    assert "each process counts guesses for itself" in caplog.text
+    assert "each process counts guesses alone" in caplog.text
     with redis_process(tmp_path):
         time.sleep(0.4)
-        assert counted(*limits) == [None] * 4, "it forgot what was before"
+        assert counted(*limits) == [None] * 4, "the restarted Redis is empty"
         assert limits[0].count("a") and limits[1].count("a")
 
 
-def test_a_redis_that_hangs_keeps_one_waiting_and_not_for_long(limits, tmp_path):
+def test_a_hanging_redis_delays_one_request_briefly(limits, tmp_path):
     with redis_process(tmp_path) as redis:
         assert limits[0].count("a") is None
         redis.send_signal(signal.SIGSTOP)
@@ -59,6 +59,6 @@ def test_a_redis_that_hangs_keeps_one_waiting_and_not_for_long(limits, tmp_path)
             waited = time.monotonic() - started
             started = time.monotonic()
             assert counted(limits[0], times=3) == [None] * 3
-            assert time.monotonic() - started < waited < 20, "it is waited for once"
+            assert time.monotonic() - started < waited < 20, "Redis is waited for once"
         finally:
             redis.send_signal(signal.SIGCONT)

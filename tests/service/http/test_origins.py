@@ -1,4 +1,4 @@
-"""Hosts and origins, asked of the whole app: pages of other sites, also those whose name points here."""
+"""Hosts and origins on the whole app: other sites are refused, even if their name points here."""
 
 import logging
 import re
@@ -13,7 +13,7 @@ from captioner.captioner import Captioner
 from service.app import create_app
 from service.settings import Settings
 from tests.service.http.test_access import address
-from tests.service.pictures import picture_bytes
+from tests.support.pictures import picture_bytes
 
 JPEG = {"Content-Type": "image/jpeg"}
 
@@ -41,8 +41,8 @@ def send(client: FlaskClient, **headers: str):
     return client.post("/api/captions", data=picture_bytes(), headers=JPEG | names)
 
 
-def test_no_address_answers_to_the_name_of_another_site(client):
-    """Else a page of a site whose name points to 127.0.0.1 would read all captions."""
+def test_no_route_answers_under_the_name_of_another_site(client):
+    """Otherwise a page of a site whose name points to 127.0.0.1 could read all captions."""
     for rule in client.application.url_map.iter_rules():
         for method in rule.methods:
             response = client.open(address(rule), method=method, headers={"Host": "evil.example:8000"})
@@ -55,7 +55,7 @@ def test_no_address_answers_to_the_name_of_another_site(client):
     assert "default-src 'none'" in response.headers["Content-Security-Policy"]
 
 
-def test_what_is_refused_for_its_host_is_not_done_and_does_not_count(make_app):
+def test_a_request_refused_for_its_host_has_no_effect_and_does_not_count(make_app):
     client = make_app(requests_per_minute=1).test_client()
     assert [send(client, Host="evil.example").status_code for _ in range(3)] == [400] * 3
     assert client.get("/api/captions").json["total"] == 0
@@ -64,33 +64,33 @@ def test_what_is_refused_for_its_host_is_not_done_and_does_not_count(make_app):
 
 @pytest.mark.parametrize("host", ["localhost:8000", "LOCALHOST", "127.0.0.1:8000", "[::1]:8000", "10.0.0.7:8000"])
 def test_own_names_and_addresses_are_answered(client, host):
-    """Those of pods and machines, too: nobody can point an address elsewhere."""
+    """Also those of pods and machines: no other site can take over an IP address."""
     assert client.get("/api/health/live", headers={"Host": host}).status_code == 200
     assert send(client, Host=host, Origin=f"http://{host.lower()}", Sec_Fetch_Site="same-origin").status_code == 201
 
 
 def test_a_request_without_a_host_is_answered(client):
-    """HTTP/1.0, as some health checks of proxies speak it; no browser does."""
+    """HTTP/1.0, as used by some proxies for health checks; no browser uses it."""
     environment = client.application.test_request_context("/api/health/live").request.environ
     del environment["HTTP_HOST"]
     _, status, _ = run_wsgi_app(client.application, environment)
     assert status == "200 OK"
 
 
-def test_names_that_are_listed_are_answered_and_their_pages_may_change_things(make_app, caplog):
+def test_trusted_host_names_are_answered_and_their_pages_may_make_changes(make_app, caplog):
     caplog.set_level(logging.INFO)
     client = make_app(trusted_hosts="captions.example.org, .example.net").test_client()
     assert "captions.example.org, .example.net" in caplog.text
     for host in ("captions.example.org", "Captions.Example.org:8443", "a.example.net"):
         assert client.get("/", headers={"Host": host}).status_code == 200
     assert client.get("/", headers={"Host": "example.org"}).status_code == 400
-    # A proxy that does TLS; one that passes its own Host on.
+    # A proxy that terminates TLS; one that sends its own Host.
     assert send(client, Host="captions.example.org", Origin="https://captions.example.org").status_code == 201
     assert send(client, Host="127.0.0.1:8000", Origin="https://captions.example.org").status_code == 201
     assert send(client, Host="127.0.0.1:8000", Origin="https://evil.example").status_code == 403
 
 
-def test_any_name_may_be_trusted_but_no_other_origin(make_app):
+def test_a_star_trusts_any_host_but_no_other_origin(make_app):
     client = make_app(trusted_hosts="*").test_client()
     assert send(client, Host="any.example", Origin="http://any.example").status_code == 201
     assert send(client, Host="any.example", Origin="http://evil.example").status_code == 403
@@ -109,7 +109,7 @@ def test_any_name_may_be_trusted_but_no_other_origin(make_app):
         {"Origin": "null"},
     ],
 )
-def test_pages_of_other_origins_change_nothing(client, headers):
+def test_pages_of_other_origins_cannot_make_changes(client, headers):
     made = send(client, Origin="http://localhost").json
     correction = f"/api/captions/{made['id']}/correction"
     names = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -121,9 +121,9 @@ def test_pages_of_other_origins_change_nothing(client, headers):
         response = client.open(path, method=method, headers=names, json={"text": "hacked"})
         assert response.status_code == 403 and response.mimetype == "application/problem+json", (method, path)
         assert re.search("another site.* may not do this.*CAPTIONER_TRUSTED_HOSTS", response.json["detail"])
-    assert client.get(f"/api/captions/{made['id']}", headers=names).json["correction"] is None, "reading is no change"
+    assert client.get(f"/api/captions/{made['id']}", headers=names).json["correction"] is None, "reading is allowed"
 
 
-def test_programs_and_own_pages_change_what_they_like(client):
+def test_programs_and_the_services_own_pages_may_make_changes(client):
     for headers in ({}, {"Sec_Fetch_Site": "none"}, {"Sec_Fetch_Site": "same-origin", "Origin": "http://localhost"}):
         assert send(client, **headers).status_code == 201

@@ -1,4 +1,4 @@
-"""Nothing that waits keeps the rest of the service from answering: real servers, and more clients than threads."""
+"""Requests that wait never keep the rest of the service from answering: real servers, more clients than threads."""
 
 import contextlib
 import socket
@@ -15,12 +15,12 @@ from service.http.pools import FOLLOWERS, THREADS, kind_of, pool_sizes
 from service.http.server import Server
 from service.inference.occlusion import WAITING
 from service.settings import Settings
-from tests.service.serving import Running
+from tests.support.serving import Running
 
 SECONDS = 60
-"""After which an answer counts as none."""
+"""Time limit for an answer."""
 PLAIN = {"timeout": SECONDS, "trust_env": False, "verify": False}
-"""Of clients: certificates, which nobody needs here, take longer to read than an answer."""
+"""Options of clients: reading certificates, which no test needs, takes longer than an answer."""
 
 
 @pytest.mark.parametrize(
@@ -45,13 +45,13 @@ PLAIN = {"timeout": SECONDS, "trust_env": False, "verify": False}
         ("GET", "/nothing/here", "reading"),
     ],
 )
-def test_each_kind_of_request_has_threads_of_its_own(method, path, kind):
+def test_each_kind_of_request_has_its_own_threads(method, path, kind):
     assert kind_of(method, path) == kind and kind in pool_sizes(Settings())
 
 
 @pytest.fixture
 def gate(monkeypatch) -> Iterator[threading.Event]:
-    """The model captions once this is set."""
+    """The model starts captioning once this is set."""
     opened, encode = threading.Event(), Captioner.encode
 
     def encode_later(self, pixels):
@@ -71,7 +71,7 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 
 
 def answers_health(running: Running, *others: str) -> None:
-    """Asked by a client of its own, over new connections."""
+    """Check with a new client, over new connections."""
     with httpx.Client(base_url=running.url, **PLAIN) as client:
         for path in ("/api/health/live", "/api/health/ready", "/metrics", *others):
             assert client.get(path).status_code == 200, path
@@ -81,7 +81,7 @@ def post(running: Running, jpeg: bytes) -> httpx.Response:
     return httpx.post(f"{running.url}/api/captions", content=jpeg, headers={"Content-Type": "image/jpeg"}, **PLAIN)
 
 
-def test_those_that_wait_for_evidence_leave_threads_to_all_others(start, jpeg, pool):
+def test_requests_waiting_for_occlusion_maps_leave_threads_to_all_others(start, jpeg, pool):
     running = start()
     made = post(running, jpeg).json()
     paths = [f"/api/captions/{made['id']}/{tail}" for tail in
@@ -94,11 +94,11 @@ def test_those_that_wait_for_evidence_leave_threads_to_all_others(start, jpeg, p
         assert sum(not each.done() for each in asked) == WAITING
     for response in refused:
         assert response.status_code == 503 and int(response.headers["Retry-After"]) > 0
-        assert "Too many requests for evidence wait" in response.json()["detail"]
+        assert "Too many requests for occlusion maps are waiting" in response.json()["detail"]
     assert [each.result().status_code for each in asked].count(200) == WAITING
 
 
-def test_photos_that_wait_leave_threads_to_all_others(start, jpeg, pool, gate):
+def test_waiting_photos_leave_threads_to_all_others(start, jpeg, pool, gate):
     running = start(queue_size=2, batch_size=1)
     count = pool_sizes(running.service.settings)["captioning"] + 20
     gate.clear()
@@ -111,7 +111,7 @@ def test_photos_that_wait_leave_threads_to_all_others(start, jpeg, pool, gate):
     assert set(statuses) <= {201, 503} and 201 in statuses
 
 
-def test_data_sets_that_wait_leave_threads_to_all_others(start, pool):
+def test_waiting_data_sets_leave_threads_to_all_others(start, pool):
     running = start()
     headers = {"Authorization": running.client.headers["Authorization"]}
     with running.service.datasets._adding:
@@ -124,7 +124,7 @@ def test_data_sets_that_wait_leave_threads_to_all_others(start, pool):
         assert running.client.get("/api/datasets").status_code == 200
     for response in refused:
         assert response.status_code == 503 and int(response.headers["Retry-After"]) > 0
-    assert [each.result().status_code for each in asked].count(422) == 3, "nobody has corrected anything"
+    assert [each.result().status_code for each in asked].count(422) == 3, "there are no corrections"
 
 
 @contextlib.contextmanager
@@ -137,7 +137,7 @@ def connections(url: str, count: int) -> Iterator[list[socket.socket]]:
         ]
 
 
-def test_followers_and_slow_uploads_leave_threads_to_all_others(start, jpeg):
+def test_event_streams_and_slow_uploads_leave_threads_to_all_others(start, jpeg):
     running = start()
     training = running.service.trainings.add({"dataset": "a" * 32, "replay": None, "start": "built-in",
                                               "preset": None, "options": {}, "chosen": {},
@@ -185,21 +185,21 @@ def app(environ, start_response):
     return [body]
 
 
-def test_clients_that_read_no_answers_hold_no_threads(serve):
+def test_clients_that_do_not_read_their_answers_hold_no_threads(serve):
     server = serve(app)
     with connections(server.url, THREADS["reading"] + 8) as silent:
-        for connection in silent:  # ten answers of 3 MB: more than is kept for a client
+        for connection in silent:  # ten answers of 3 MB: more than the server buffers per client
             connection.sendall(b"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n" * 10)
         for connection in silent:
             assert connection.recv(12) == b"HTTP/1.1 200"
         for _ in range(5):
             assert httpx.get(server.url, **PLAIN).status_code == 200
         received = 12
-        while received < 30_000_000:  # who does read has them all
+        while received < 30_000_000:  # a client that reads gets all of it
             received += len(silent[0].recv(1 << 20))
 
 
-def test_who_reads_nothing_for_long_is_cut_off(serve, monkeypatch):
+def test_a_client_that_stops_reading_is_disconnected(serve, monkeypatch):
     monkeypatch.setattr("service.http.connections.IDLE_SECONDS", 0.2)
     monkeypatch.setattr("service.http.server.CLEANUP_SECONDS", 0.1)
     server = serve(app)
@@ -210,7 +210,7 @@ def test_who_reads_nothing_for_long_is_cut_off(serve, monkeypatch):
             assert not threading.Event().wait(0.05)
 
 
-def test_more_connections_than_there_may_be_keep_nobody_out(serve, monkeypatch):
+def test_idle_and_slow_connections_beyond_the_limit_lock_nobody_out(serve, monkeypatch):
     monkeypatch.setattr("service.http.server.CONNECTIONS", 40)
     server = serve(app)
     with connections(server.url, 50) as idle, connections(server.url, 50) as slow:
@@ -218,4 +218,4 @@ def test_more_connections_than_there_may_be_keep_nobody_out(serve, monkeypatch):
             connection.sendall(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nhalf")
         for _ in range(20):
             assert httpx.get(server.url, **PLAIN).status_code == 200
-        assert idle[0].recv(1) == b"", "the one that was idle for longest is closed"
+        assert idle[0].recv(1) == b"", "the longest idle connection is closed"

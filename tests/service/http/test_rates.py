@@ -1,13 +1,15 @@
-"""One client may ask for so much in a minute, and others are not affected."""
+"""Requests per minute are limited for each client without affecting others."""
 
 import pytest
 
-from service.http.rates import Rates, TooOften, is_costly
-from tests.service.pictures import picture_bytes
+from service.http.rates import TooOften, is_costly
+from tests.support.limited_app import LimitedApp
+from tests.support.pictures import picture_bytes
+from tests.support.servers import redis_address, redis_process
 
 
-def test_one_too_many_and_how_long_to_wait():
-    rates = Rates(3)
+def test_a_request_beyond_the_limit_is_refused_with_the_time_to_wait():
+    rates = LimitedApp(3)
     for _ in range(3):
         rates.count("10.0.0.1")
     with pytest.raises(TooOften) as refused:
@@ -16,14 +18,14 @@ def test_one_too_many_and_how_long_to_wait():
     rates.count("10.0.0.2")
 
 
-def test_zero_is_any_number():
-    rates = Rates(0)
+def test_zero_means_no_limit():
+    rates = LimitedApp(0)
     for _ in range(1000):
         rates.count("10.0.0.1")
 
 
-def test_all_addresses_of_a_network_are_one_client():
-    rates = Rates(1)
+def test_all_ipv6_addresses_of_a_network_count_as_one_client():
+    rates = LimitedApp(1)
     rates.count("2001:db8::1")
     with pytest.raises(TooOften):
         rates.count("2001:db8::ffff:1")
@@ -31,6 +33,22 @@ def test_all_addresses_of_a_network_are_one_client():
     rates.count("::ffff:10.0.0.1")
     rates.count("::ffff:10.0.0.2")
     rates.count("")
+
+
+def test_replicas_with_a_redis_count_together_and_alone_while_it_is_away(tmp_path):
+    replicas = [LimitedApp(2, redis_address(tmp_path)) for _ in range(2)]
+    with redis_process(tmp_path):
+        for replica in replicas:
+            replica.count("10.0.0.1")
+        for replica in replicas:
+            with pytest.raises(TooOften) as refused:
+                replica.count("10.0.0.1")
+            assert 1 <= refused.value.seconds <= 60
+    for replica in replicas:
+        replica.count("10.0.0.1")
+        replica.count("10.0.0.1")
+        with pytest.raises(TooOften):
+            replica.count("10.0.0.1")
 
 
 @pytest.mark.parametrize(
@@ -47,11 +65,11 @@ def test_all_addresses_of_a_network_are_one_client():
         ("GET", "/api/health/ready", False),
     ],
 )
-def test_what_is_costly(method, path, costly):
+def test_only_costly_requests_count(method, path, costly):
     assert is_costly(method, path) == costly
 
 
-def test_a_client_is_told_to_come_again(start):
+def test_a_client_beyond_the_limit_gets_429_with_retry_after(start):
     running = start(requests_per_minute=2)
     photo = picture_bytes()
     answers = [running.client.post("/api/captions", files={"image": ("a.jpg", photo)}) for _ in range(3)]
@@ -62,4 +80,4 @@ def test_a_client_is_told_to_come_again(start):
     assert refused.json()["retry_after"] == int(refused.headers["Retry-After"])
     url = f"/api/captions/{answers[0].json()['id']}"
     assert running.client.get(f"{url}/figure.png").status_code == 429
-    assert running.client.get(url).status_code == 200, "what costs nothing is answered as before"
+    assert running.client.get(url).status_code == 200, "cheap requests are still answered"

@@ -1,4 +1,4 @@
-"""The server in front of the app: real sockets, and toy apps in place of the real one."""
+"""The HTTP server with real sockets and toy apps."""
 
 import os
 import socket
@@ -37,7 +37,7 @@ def serve() -> Iterator[Callable[..., Server]]:
 
 
 def plain_app(environ, start_response):
-    """Reads what it is sent, and says how much that was."""
+    """Read the body and answer with its length."""
     count = str(len(environ["wsgi.input"].read())).encode()
     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(count)))])
     return [count]
@@ -48,7 +48,7 @@ def read_all(connection: socket.socket) -> bytes:
 
 
 def sent(server: Server, data: bytes) -> bytes:
-    """The whole answer to bytes sent as they are, until the server closes the connection."""
+    """Send raw bytes and return the whole answer, until the server closes the connection."""
     address = urlsplit(server.url)
     with socket.create_connection((address.hostname, address.port), timeout=20) as connection:
         connection.sendall(data)
@@ -88,18 +88,18 @@ def get(url: str, **options) -> httpx.Response:
         (b"GET /" + b"x" * MAX_HEADER_BYTES, 431, "64 KB"),
     ],
 )
-def test_what_is_no_request_gets_a_problem_document(serve, data, status, says):
+def test_an_invalid_request_gets_a_problem_document(serve, data, status, says):
     server = serve()
     assert_problem(sent(server, data), status, says)
     assert get(server.url).text == "0"
 
 
-def test_a_client_that_asks_first_is_not_invited_to_send_what_is_refused(serve):
+def test_expect_continue_is_refused_for_a_body_that_is_too_large(serve):
     head = b"POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: "
     assert_problem(sent(serve(), head + b"99999999999\r\n\r\n"), 413)
 
 
-def test_a_client_that_asks_first_may_send_what_is_read(serve):
+def test_expect_continue_is_granted_for_an_acceptable_body(serve):
     address = urlsplit(serve().url)
     with socket.create_connection((address.hostname, address.port), timeout=20) as connection:
         head = b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n"
@@ -109,14 +109,14 @@ def test_a_client_that_asks_first_may_send_what_is_read(serve):
         assert read_all(connection).endswith(b"\r\n\r\n3")
 
 
-def test_who_sends_far_too_much_still_sees_why_that_is_refused(serve):
+def test_a_client_that_sends_far_too_much_still_reads_the_refusal(serve):
     server = serve(max_upload_mb=1)
     for _ in range(5):
         response = httpx.post(server.url, content=bytes(12_000_000), trust_env=False, timeout=30)
         assert response.status_code == 413 and "1 MB" in response.json()["detail"]
 
 
-def test_who_never_stops_sending_is_cut_off(serve, monkeypatch):
+def test_a_client_that_never_stops_sending_is_disconnected(serve, monkeypatch):
     monkeypatch.setattr("service.http.connections.LINGER_SECONDS", 0.3)
     address = urlsplit(serve().url)
     with socket.create_connection((address.hostname, address.port), timeout=20) as connection:
@@ -128,17 +128,17 @@ def test_who_never_stops_sending_is_cut_off(serve, monkeypatch):
                 time.sleep(0.05)
 
 
-def test_up_to_four_uploads_at_once_are_for_the_app_to_refuse(serve):
+def test_bodies_of_up_to_four_uploads_reach_the_app(serve):
     server = serve(max_upload_mb=1)
     assert httpx.post(server.url, content=bytes(3_900_000), trust_env=False).text == "3900000"
 
 
-def test_a_crash_of_the_app_tells_nothing_of_its_inside(serve, caplog):
+def test_a_crash_of_the_app_reveals_no_details(serve, caplog):
     def crash(environ, start_response):
         raise ValueError("the secret")
 
     answer = sent(serve(crash), b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-    assert_problem(answer, 500, "its log says why")
+    assert_problem(answer, 500, "the cause in its log")
     assert b"secret" not in answer and "the secret" in caplog.text
 
 
@@ -164,25 +164,25 @@ def test_every_address_of_a_name_answers(serve, monkeypatch):
         assert get(f"http://{host}:{port}").text == "0"
 
 
-def test_a_port_that_another_server_has(serve):
+def test_a_port_of_another_server_is_refused(serve):
     port = urlsplit(serve().url).port
-    with pytest.raises(ConfigError, match="in use already"):
+    with pytest.raises(ConfigError, match="already in use"):
         Server(plain_app, Settings(port=port))
 
 
-def test_a_port_that_another_server_took_meanwhile():
-    """Several processes may bind a port at which nobody listens yet."""
+def test_a_port_taken_between_binding_and_listening_is_refused():
+    """Several processes may bind a port as long as none listens on it."""
     first = bind("127.0.0.1", 0)
     port = first[0].getsockname()[1]
     second = bind("127.0.0.1", port)
     server = Server(plain_app, Settings(port=port), sockets=first)
-    with pytest.raises(ConfigError, match=f"port {port} of 127.0.0.1 is in use already"):
+    with pytest.raises(ConfigError, match=f"port {port} of 127.0.0.1 is already in use"):
         Server(plain_app, Settings(port=port), sockets=second)
     server.stop()
     server.run()
 
 
-def test_the_server_says_who_it_is_and_trusts_no_proxy(serve):
+def test_the_server_names_itself_and_trusts_no_proxy_headers(serve):
     def app(environ, start_response):
         start_response("200 OK", [])
         return [f"{environ['REMOTE_ADDR']} {environ['wsgi.url_scheme']}".encode()]
@@ -191,7 +191,7 @@ def test_the_server_says_who_it_is_and_trusts_no_proxy(serve):
     assert response.headers["Server"] == "captioner" and response.text == "127.0.0.1 http"
 
 
-def test_two_hundred_connections_at_once(serve):
+def test_two_hundred_simultaneous_connections_are_answered(serve):
     server = serve()
     address = urlsplit(server.url)
     connections = [socket.create_connection((address.hostname, address.port), timeout=20) for _ in range(200)]
@@ -202,7 +202,7 @@ def test_two_hundred_connections_at_once(serve):
             assert read_all(connection).endswith(b"\r\n\r\n0")
 
 
-def test_a_server_that_never_began_can_be_stopped_and_one_that_ended_too():
+def test_a_server_can_be_stopped_before_it_runs_and_after_it_ended():
     server = Server(plain_app, Settings(port=0))
     server.stop()
     server.run()
@@ -213,11 +213,11 @@ def test_a_server_that_never_began_can_be_stopped_and_one_that_ended_too():
 
 
 def new_workers(known: set[threading.Thread]) -> set[threading.Thread]:
-    """The threads of servers of this process, but for those that are known: other tests may have a server running."""
+    """Return the server threads of this process that are not in `known`: other tests may have a server running."""
     return {thread for thread in threading.enumerate() if thread.name.startswith("waitress")} - known
 
 
-def test_a_client_that_never_reads_is_given_up_and_its_thread_with_it(monkeypatch):
+def test_stopping_does_not_wait_for_a_client_that_never_reads(monkeypatch):
     def app(environ, start_response):
         start_response("200 OK", [])
         yield from (bytes(1_000_000) for _ in range(60))
@@ -237,7 +237,7 @@ def test_a_client_that_never_reads_is_given_up_and_its_thread_with_it(monkeypatc
     assert not new_workers(workers)
 
 
-def test_nothing_is_left_open():
+def test_a_stopped_server_leaves_no_sockets_or_threads():
     workers = new_workers(set())
     before = os.listdir("/proc/self/fd") if os.path.exists("/proc/self/fd") else []
     for _ in range(3):

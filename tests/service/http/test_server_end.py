@@ -1,4 +1,4 @@
-"""The end of the server, as a process: what has begun is finished, and nobody else holds it up."""
+"""Shutdown of a server process: started requests are finished, and idle clients do not delay it."""
 
 import json
 import signal
@@ -17,11 +17,11 @@ import pytest
 ROOT = Path(__file__).parents[3]
 LARGE = 30_000_000
 
-# Its arguments: settings as JSON, and the seconds of grace. Says on its output when it is ready, and when it is told to
-# end. A request for /slow/N takes N tenths of a second; it, too, is told on the output.
+# Arguments: settings as JSON, and the grace period in seconds. Prints a line when it is ready, when it receives the
+# signal to end, and at the start of each request for /slow/N, which takes N tenths of a second.
 TOY = """
 import json, os, sys, time
-from service import server
+from service.http import server
 from service.settings import Settings
 
 def say(line):
@@ -57,11 +57,11 @@ class Toy:
         self.address = (urlsplit(self.url).hostname, urlsplit(self.url).port)
 
     def says(self) -> str:
-        """The next line of its output; nothing where it has ended."""
+        """Return the next line of its output, or an empty text once it has ended."""
         return self.process.stdout.readline()
 
     def stop(self, number: int = signal.SIGTERM) -> None:
-        """Send a signal, and wait until it is heard."""
+        """Send a signal and wait until it is received."""
         self.process.send_signal(number)
         while (line := self.says()) and line != "told to end\n":
             pass
@@ -71,7 +71,7 @@ class Toy:
         return socket.create_connection(self.address, timeout=30)
 
     def end(self) -> int:
-        """Its exit status, once it has ended by itself."""
+        """Wait until it ends without another signal, and return its exit status."""
         output, errors = self.process.communicate(timeout=30)
         assert "Traceback" not in errors and "Error" not in errors, errors
         assert output.endswith("ended\n")
@@ -100,7 +100,7 @@ def get(url: str) -> httpx.Response:
     return httpx.get(url, trust_env=False, verify=False, timeout=30)
 
 
-def test_requests_that_are_being_answered_get_their_whole_answers(toy):
+def test_requests_in_progress_get_their_whole_answers(toy):
     server = toy()
     with ThreadPoolExecutor(10) as pool:
         answers = [pool.submit(get, f"{server.url}/slow/15") for _ in range(10)]
@@ -116,7 +116,7 @@ def test_requests_that_are_being_answered_get_their_whole_answers(toy):
     assert server.end() == 0
 
 
-def test_requests_that_wait_for_a_thread_or_have_only_just_arrived_are_answered_too(toy):
+def test_queued_and_just_arrived_requests_are_answered(toy):
     server = toy(queue_size=1, batch_size=1)
     connections = [server.connect() for _ in range(40)]
     for connection in connections:  # ten threads answer them
@@ -128,7 +128,7 @@ def test_requests_that_wait_for_a_thread_or_have_only_just_arrived_are_answered_
     assert server.end() == 0
 
 
-def test_a_large_answer_is_sent_to_its_end_to_a_slow_reader(toy):
+def test_a_slow_reader_gets_a_large_answer_in_full(toy):
     server = toy()
     with server.connect() as connection:
         connection.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -141,7 +141,7 @@ def test_a_large_answer_is_sent_to_its_end_to_a_slow_reader(toy):
     assert server.end() == 0
 
 
-def test_requests_sent_one_after_another_on_one_connection_are_all_answered(toy):
+def test_pipelined_requests_are_all_answered(toy):
     server = toy()
     with server.connect() as connection:
         connection.sendall(b"".join(b"GET /slow/%d HTTP/1.1\r\nHost: x\r\n\r\n" % tenths for tenths in (4, 3, 2)))
@@ -154,8 +154,8 @@ def test_requests_sent_one_after_another_on_one_connection_are_all_answered(toy)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_clients_that_ask_nothing_hold_up_nobody(toy, number):
-    """Twenty kept-alive connections, ten that never sent anything, and ten that stopped in the middle of a photo."""
+def test_idle_and_incomplete_connections_do_not_delay_the_end(toy, number):
+    """Twenty kept-alive connections, ten that sent nothing, and ten that stopped in the middle of a photo."""
     server = toy()
     kept = [httpx.Client(trust_env=False) for _ in range(20)]
     for client in kept:
@@ -171,7 +171,7 @@ def test_clients_that_ask_nothing_hold_up_nobody(toy, number):
         connection.close()
 
 
-def test_a_client_that_left_holds_up_nobody_for_longer_than_its_request_takes(toy):
+def test_a_client_that_left_delays_the_end_only_by_its_request(toy):
     server = toy()
     with server.connect() as connection:
         connection.sendall(b"GET /slow/5 HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -180,7 +180,7 @@ def test_a_client_that_left_holds_up_nobody_for_longer_than_its_request_takes(to
     assert server.end() == 0
 
 
-def test_what_takes_too_long_is_given_up(toy):
+def test_requests_beyond_the_grace_period_are_aborted(toy):
     server = toy(grace=0.2, deadline_seconds=0.3)
     with server.connect() as connection:
         connection.sendall(b"GET /slow/200 HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -190,11 +190,11 @@ def test_what_takes_too_long_is_given_up(toy):
         assert read_all(connection) == b""
         assert 0.4 < time.monotonic() - started < 10
     assert server.process.wait(10) == 0
-    assert "1 clients did not get their whole answer" in server.process.stderr.read()
+    assert "1 clients did not get their whole response" in server.process.stderr.read()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_second_signal_ends_it_at_once(toy, number):
+def test_a_second_signal_ends_the_process_at_once(toy, number):
     server = toy()
     with server.connect() as connection:
         connection.sendall(b"GET /slow/200 HTTP/1.1\r\nHost: x\r\n\r\n")

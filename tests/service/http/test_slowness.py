@@ -1,4 +1,4 @@
-"""Requests that come too slowly are ended, others are not."""
+"""Requests that arrive too slowly are ended, others are not."""
 
 import socket
 import time
@@ -7,7 +7,7 @@ import pytest
 
 from service.http import server, slowness
 from service.http.slowness import LEAST_BYTES_PER_SECOND, PATIENCE_SECONDS, is_too_slow
-from tests.service.pictures import picture_bytes
+from tests.support.pictures import picture_bytes
 
 HEAD = b"POST /api/captions HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/jpeg\r\nContent-Length: 5000\r\n\r\n"
 
@@ -23,7 +23,7 @@ HEAD = b"POST /api/captions HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/j
         (3600, 4_000_000_000, True, False),  # a data set over an hour
     ],
 )
-def test_what_is_too_slow(seconds, received, header, slow):
+def test_slowness_depends_on_the_time_and_the_received_bytes(seconds, received, header, slow):
     assert is_too_slow(seconds, received, header) == slow
 
 
@@ -35,7 +35,7 @@ def impatient(start, monkeypatch):
 
 
 @pytest.mark.parametrize("first", [HEAD + b"half", HEAD[:40]])
-def test_a_request_that_comes_byte_by_byte_is_ended(impatient, first):
+def test_a_request_that_arrives_byte_by_byte_is_ended(impatient, first):
     address = (impatient.client.base_url.host, impatient.client.base_url.port)
     began = time.monotonic()
     with socket.create_connection(address, timeout=20) as connection:
@@ -55,7 +55,7 @@ def test_a_request_that_comes_byte_by_byte_is_ended(impatient, first):
     assert impatient.client.post("/api/captions", files={"image": ("a.jpg", picture_bytes())}).status_code == 201
 
 
-def test_a_connection_that_is_kept_open_is_not_slow(impatient):
+def test_an_idle_kept_alive_connection_is_not_slow(impatient):
     assert impatient.client.get("/api/health/live").status_code == 200
     time.sleep(2)
     assert impatient.client.get("/api/health/live").status_code == 200

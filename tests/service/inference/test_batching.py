@@ -1,4 +1,4 @@
-"""The queue in front of the model: what shares a forward pass, what waits, what is turned away."""
+"""The queue in front of the model: which photos share a forward pass, which wait, and which are refused."""
 
 import threading
 import time
@@ -18,7 +18,7 @@ SOON = 20.0
 
 
 class Model:
-    """A captioner that can be held at the start of a forward pass, and remembers the size of each."""
+    """A captioner that can be held before a forward pass and records the size of each."""
 
     def __init__(self, captioner: Captioner) -> None:
         self._captioner = captioner
@@ -39,7 +39,7 @@ class Model:
         return self._captioner.caption_annotations(*arguments)
 
     def hold(self):
-        """From now on a forward pass waits until `go` is set."""
+        """Make forward passes wait until `go` is set."""
         self.entered.clear()
         self.go.clear()
 
@@ -77,14 +77,14 @@ def submit(batcher, seed=0, options=OPTIONS, seconds=SOON, watch=None, pixels=No
 
 
 def busy(batcher, model):
-    """Hold the model at a photo of its own, so that what is submitted next waits."""
+    """Hold the model at a photo of its own, so that photos submitted next have to wait."""
     model.hold()
     future = submit(batcher, seed=99)
     assert model.entered.wait(SOON)
     return future
 
 
-def test_what_waits_is_captioned_in_one_pass_as_each_photo_would_be_alone(make_batcher, model, captioner):
+def test_waiting_photos_share_one_pass_with_the_same_results_as_alone(make_batcher, model, captioner):
     batcher = make_batcher()
     first = busy(batcher, model)
     futures = [submit(batcher, seed) for seed in range(5)]
@@ -100,7 +100,7 @@ def test_what_waits_is_captioned_in_one_pass_as_each_photo_would_be_alone(make_b
         assert found.queue_seconds > 0 and found.encode_seconds > 0 and found.decode_words_seconds > 0
 
 
-def test_a_batch_is_never_larger_than_it_may_be(make_batcher, model):
+def test_a_batch_never_exceeds_its_maximum_size(make_batcher, model):
     sizes = []
     batcher = make_batcher(batch_size=3, on_batch=sizes.append)
     busy(batcher, model)
@@ -129,7 +129,7 @@ def test_a_lone_photo_never_waits_for_the_window(make_batcher):
     assert future.result(SOON).queue_seconds < SOON / 2
 
 
-def test_a_photo_waits_for_those_that_are_known_to_come(make_batcher, model):
+def test_a_photo_waits_for_announced_photos(make_batcher, model):
     batcher = make_batcher(window_seconds=SOON)
     other_comes, other_may_submit = threading.Event(), threading.Event()
 
@@ -151,7 +151,7 @@ def test_a_photo_waits_for_those_that_are_known_to_come(make_batcher, model):
     assert model.sizes == [2]
 
 
-def test_a_photo_that_had_to_wait_waits_for_whoever_was_just_answered(make_batcher, model):
+def test_a_photo_that_had_to_wait_waits_for_clients_that_were_just_answered(make_batcher, model):
     batcher = make_batcher(window_seconds=SOON)
     first = busy(batcher, model)
     second = submit(batcher, 1)
@@ -160,19 +160,19 @@ def test_a_photo_that_had_to_wait_waits_for_whoever_was_just_answered(make_batch
     again = submit(batcher, 2)
     time.sleep(0.1)
     assert model.sizes == [1]
-    batcher.close(0)  # whoever closes does not wait for the window
+    batcher.close(0)  # closing does not wait for the window
     second.result(SOON), again.result(SOON)
     assert model.sizes == [1, 2]
 
 
-def test_but_no_longer_than_the_window(make_batcher, model):
+def test_a_photo_waits_no_longer_than_the_window(make_batcher, model):
     batcher = make_batcher(window_seconds=0.1)
     with batcher.coming():
         assert 0.09 < submit(batcher).result(SOON).queue_seconds < SOON / 2
     assert model.sizes == [1]
 
 
-def test_a_full_queue_turns_photos_away_and_takes_them_again_afterwards(make_batcher, model):
+def test_a_full_queue_refuses_photos_until_it_has_room(make_batcher, model):
     batcher = make_batcher(queue_size=2)
     busy(batcher, model)
     waiting = [submit(batcher, seed) for seed in range(2)]
@@ -184,7 +184,7 @@ def test_a_full_queue_turns_photos_away_and_takes_them_again_afterwards(make_bat
     assert submit(batcher, 4).result(SOON).captions
 
 
-def test_a_poison_photo_fails_alone(make_batcher, model, caplog):
+def test_a_photo_that_breaks_the_model_fails_alone(make_batcher, model, caplog):
     batcher = make_batcher()
     busy(batcher, model)
     good = [submit(batcher, seed) for seed in range(2)]
@@ -196,10 +196,10 @@ def test_a_poison_photo_fails_alone(make_batcher, model, caplog):
     for future in [*good, also_good]:
         assert future.result(SOON).captions
     assert submit(batcher, 4).result(SOON).captions
-    assert "each by itself" in caplog.text
+    assert "one by one" in caplog.text
 
 
-def test_what_comes_too_late_is_not_captioned(make_batcher, model):
+def test_a_photo_past_its_deadline_is_not_captioned(make_batcher, model):
     batcher = make_batcher()
     busy(batcher, model)
     late, in_time = submit(batcher, 1, seconds=0.01), submit(batcher, 2)
@@ -211,7 +211,7 @@ def test_what_comes_too_late_is_not_captioned(make_batcher, model):
     assert model.sizes == [1, 1]
 
 
-def test_what_was_cancelled_is_not_captioned(make_batcher, model):
+def test_a_cancelled_photo_is_not_captioned(make_batcher, model):
     batcher = make_batcher()
     first = busy(batcher, model)
     gone = submit(batcher, 1)
@@ -224,7 +224,7 @@ def test_what_was_cancelled_is_not_captioned(make_batcher, model):
     assert model.sizes == [1, 1]
 
 
-def test_closing_finishes_what_waits_and_takes_nothing_more(make_batcher, model):
+def test_closing_finishes_waiting_photos_and_refuses_new_ones(make_batcher, model):
     batcher = make_batcher(batch_size=2)
     busy(batcher, model)
     waiting = [submit(batcher, seed) for seed in range(5)]

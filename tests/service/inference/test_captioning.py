@@ -1,4 +1,4 @@
-"""What a request holds while its photo waits for the model."""
+"""Memory held by requests while their photos wait for the model."""
 
 import gc
 import threading
@@ -14,7 +14,7 @@ from captioner.images.photo import open_image
 from service.inference.captioning import CaptionService
 from service.settings import Settings
 from service.store.photos import MAX_SIDE, PhotoFolder
-from tests.service.pictures import picture_bytes
+from tests.support.pictures import picture_bytes
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def service(tiny_bundle, tmp_path) -> Iterator[CaptionService]:
 
 @pytest.fixture
 def model_waits(monkeypatch) -> Iterator[threading.Event]:
-    """The model begins when this is set; it is at the end."""
+    """The model starts once this is set; it is set at the end."""
     may_begin, encode = threading.Event(), Captioner.encode
 
     def encode_later(self, pixels):
@@ -38,7 +38,7 @@ def model_waits(monkeypatch) -> Iterator[threading.Event]:
     may_begin.set()
 
 
-def test_a_photo_that_waits_is_as_small_as_the_one_that_is_kept(service, model_waits, monkeypatch, tmp_path):
+def test_a_waiting_photo_is_held_at_its_stored_size(service, model_waits, monkeypatch, tmp_path):
     data = picture_bytes(3000, 1000)
     opened, seen = [], []
 
@@ -52,18 +52,18 @@ def test_a_photo_that_waits_is_as_small_as_the_one_that_is_kept(service, model_w
     monkeypatch.setattr(service.serving.batcher, "submit", lambda *job: seen.append(job) or submit(*job))
     waiting = [service.begin(data, service.serving.captioner.decoding) for _ in range(3)]
     gc.collect()
-    assert [each() for each in opened] == [None] * 3, "nobody holds the photo at its full size"
+    assert [each() for each in opened] == [None] * 3, "the full-size photo is released"
     assert [begun.photo.size for begun in waiting] == [(MAX_SIDE, 683)] * 3
 
     model_waits.set()
     full = open_image(data)
     pixels, frame = service.serving.captioner.prepare(full)
-    assert all(np.array_equal(job[0], pixels) and job[1] == frame for job in seen), "the model sees the full photo"
+    assert all(np.array_equal(job[0], pixels) and job[1] == frame for job in seen), "the model gets the full photo"
     entry = service.finish(waiting[0])
     assert (entry.width, entry.height) == (3000, 1000)
     other = PhotoFolder(tmp_path / "other")
     other.save(entry.id, full)
-    assert service.photos.jpeg(entry.id) == other.jpeg(entry.id), "and what is kept is what it was"
+    assert service.photos.jpeg(entry.id) == other.jpeg(entry.id), "the stored photo is the same"
 
 
 def test_a_small_photo_is_not_copied(service):
@@ -72,7 +72,7 @@ def test_a_small_photo_is_not_copied(service):
     service.finish(begun)
 
 
-def test_a_photo_that_cannot_be_scaled_down_is_not_captioned_for_nobody(service, model_waits, monkeypatch):
+def test_a_photo_that_cannot_be_scaled_down_is_not_captioned(service, model_waits, monkeypatch):
     def fail(photo: Image.Image) -> Image.Image:
         raise MemoryError
 
@@ -86,7 +86,7 @@ def test_a_photo_that_cannot_be_scaled_down_is_not_captioned_for_nobody(service,
     assert futures[1].cancelled()
 
 
-def test_a_request_that_waits_does_not_hold_its_body(start, jpeg, monkeypatch):
+def test_a_waiting_request_does_not_hold_its_body(start, jpeg, monkeypatch):
     from service.api import captions
 
     read, finish, uploads, held = captions.read_upload, CaptionService.finish, [], []
@@ -109,7 +109,7 @@ def test_a_request_that_waits_does_not_hold_its_body(start, jpeg, monkeypatch):
     assert held == [False, False, False]
 
 
-def test_no_more_captions_are_kept_than_the_history_whoever_corrects_them(tiny_bundle, tmp_path):
+def test_the_history_limit_holds_even_if_every_caption_is_corrected(tiny_bundle, tmp_path):
     settings = Settings(home=tmp_path / "home", history=6)
     service = CaptionService(settings, Captioner(tiny_bundle, "cpu"))
     options, made = service.serving.captioner.decoding, []

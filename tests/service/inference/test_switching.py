@@ -1,4 +1,4 @@
-"""Another captioner takes over while photos are being captioned, and none is dropped."""
+"""Another captioner takes over while photos are being captioned, and no request is dropped."""
 
 import threading
 import time
@@ -8,8 +8,8 @@ import pytest
 from captioner.bundle import DEFAULT_BUNDLE, load_bundle, save_bundle
 from captioner.captioner import Captioner
 from captioner.errors import BundleError
-from service.inference.fingerprint import model_version
 from service.store.database import Database
+from service.store.fingerprint import model_version
 from service.store.versions import BUILT_IN, Versions
 
 
@@ -23,7 +23,7 @@ def bundles(make_bundle, tmp_path):
 
 @pytest.fixture
 def two(running, bundles):
-    """The ids of two versions that the running service has, besides the built-in one."""
+    """The ids of two versions of the running service besides the built-in one."""
     return [running.service.versions.add(bundle, {"name": "x", "origin": "upload"}).id for bundle in bundles]
 
 
@@ -40,7 +40,7 @@ def wait_until(condition, seconds=60):
         time.sleep(0.05)
 
 
-def test_the_next_request_is_answered_by_the_promoted_one(running, two, jpeg, tiny_bundle):
+def test_the_next_request_is_answered_by_the_promoted_version(running, two, jpeg, tiny_bundle):
     client, built_in = running.client, model_version(tiny_bundle)
     assert caption(client, jpeg) == built_in
     for version in (*two, two[0]):
@@ -77,7 +77,7 @@ def test_no_request_is_dropped_while_captioners_change(running, two, jpeg):
     assert not wrong and set(two) <= set(answered)
 
 
-def test_what_another_process_promotes_serves_soon(running, two, jpeg):
+def test_a_version_promoted_by_another_process_is_soon_used(running, two, jpeg):
     settings = running.service.settings
     database = Database(settings.database, settings.home)
     others = Versions(database, settings.home, DEFAULT_BUNDLE)
@@ -88,44 +88,44 @@ def test_what_another_process_promotes_serves_soon(running, two, jpeg):
     database.close()
 
 
-def test_a_version_that_cannot_be_used_never_becomes_the_current_one(running, two, jpeg):
+def test_an_unusable_version_never_becomes_current(running, two, jpeg):
     (running.service.versions.get(two[1]).bundle / "model.safetensors").write_bytes(b"x")
     running.client.post(f"/api/models/{two[0]}/promote")
     response = running.client.post(f"/api/models/{two[1]}/promote")
     assert response.status_code == 422 and "damaged" in response.json()["detail"]
     assert running.service.versions.current.id == two[0] == caption(running.client, jpeg)
-    running.service.versions.promote(two[1])  # by force: what serves goes on
+    running.service.versions.promote(two[1])  # forced; the service keeps its captioner
     time.sleep(1.2)
     assert caption(running.client, jpeg) == two[0]
     running.service.versions.promote(two[0])
 
 
-def test_what_was_changed_behind_its_back_is_not_used(running, two, bundles):
+def test_a_version_whose_files_changed_is_refused(running, two, bundles):
     folder = running.service.versions.get(two[0]).bundle
     (folder / "model.safetensors").write_bytes((bundles[1] / "model.safetensors").read_bytes())
-    with pytest.raises(BundleError, match="not what it was"):
+    with pytest.raises(BundleError, match="changed after it became version"):
         running.service.switch.promote(two[0])
 
 
-def test_a_restart_keeps_what_was_promoted_or_falls_back(start, bundles, jpeg, caplog):
+def test_a_restart_loads_the_promoted_version_or_falls_back_to_the_built_in_one(start, bundles, jpeg, caplog):
     first = start()
     version = first.service.versions.add(bundles[0], {"name": "x", "origin": "upload"})
     first.client.post(f"/api/models/{version.id}/promote")
     assert caption(start().client, jpeg) == version.id
     (version.bundle / "vocabulary.json").unlink()
     third = start()
-    assert third.service.serving.version == BUILT_IN and "cannot be used, so the built-in captioner" in caplog.text
+    assert third.service.serving.version == BUILT_IN and "cannot be used, the built-in captioner is used" in caplog.text
     assert caption(third.client, jpeg) != version.id
 
 
-def test_promoting_the_current_one_changes_nothing(running, two):
+def test_promoting_the_current_version_changes_nothing(running, two):
     running.client.post(f"/api/models/{two[0]}/promote")
     serving = running.service.serving
     running.client.post(f"/api/models/{two[0]}/promote")
     assert running.service.serving is serving
 
 
-def test_with_another_grid_maps_and_streams_are_of_the_one_that_captioned(start, tiny_config, bundles, jpeg):
+def test_maps_and_streams_have_the_grid_of_the_version_that_captioned(start, tiny_config, bundles, jpeg):
     running = start()
     assert isinstance(running.service.serving.captioner, Captioner)
     version = running.service.versions.add(bundles[0], {"name": "x", "origin": "upload"})

@@ -1,4 +1,4 @@
-"""Processes that end with the one that started them, however that ends."""
+"""Child processes end with their parent, however the parent ends."""
 
 import ast
 import os
@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[3]
 
 PARENT = """
 import os, signal, subprocess, sys
-from service import child
+from service.jobs import child
 
 subprocess.Popen(child.command("-c", "import time; print('begun', flush=True); time.sleep(600)"))
 sys.stdin.read(1)
@@ -22,7 +22,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-def test_it_becomes_the_command_with_its_arguments_and_niceness():
+def test_the_child_runs_the_command_with_its_arguments_and_niceness():
     code = "import os, sys; print(sys.argv[1:], os.getpid(), os.nice(0))"
     with subprocess.Popen(child.command("-c", code, "a b", niceness=3), cwd=ROOT, stdout=subprocess.PIPE) as process:
         said = process.communicate(timeout=60)[0].decode().strip()
@@ -30,7 +30,7 @@ def test_it_becomes_the_command_with_its_arguments_and_niceness():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux tells a process of its parent's end")
-def test_it_ends_when_its_parent_is_killed():
+def test_the_child_ends_when_its_parent_is_killed():
     with subprocess.Popen(
         [sys.executable, "-c", PARENT], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as parent:
@@ -41,9 +41,9 @@ def test_it_ends_when_its_parent_is_killed():
     assert parent.returncode == -9
 
 
-def test_it_does_not_begin_when_its_parent_has_ended_already():
+def test_the_child_does_not_start_if_its_parent_has_ended():
     line = child.command("-c", "print('begun')")
-    line[line.index(str(os.getpid()))] = str(2**22 + 1)  # beyond every process id
+    line[line.index(str(os.getpid()))] = str(2**22 + 1)  # larger than every process id
     ended = subprocess.run(line, cwd=ROOT, capture_output=True, timeout=60)
     assert (ended.returncode, ended.stdout, ended.stderr) == (143, b"", b"")
 

@@ -1,4 +1,4 @@
-"""Commands of `training` in processes of their own. Other tests of the service run them in their own process."""
+"""Commands of `training` in processes of their own. Other tests of the service run them in-process."""
 
 import json
 import sys
@@ -7,8 +7,8 @@ import pytest
 
 from captioner.errors import DataError
 from service.jobs import process as training_process
-from tests.service.photo_sets import photo_set
-from tests.service.serving import run_in_process
+from tests.support.photo_sets import photo_set
+from tests.support.serving import run_in_process
 
 
 @pytest.fixture
@@ -20,14 +20,14 @@ def data(tmp_path):
     return tmp_path / "data"
 
 
-def test_a_process_prints_what_the_command_prints_here(data):
+def test_a_process_prints_the_same_as_the_command_in_this_process(data):
     arguments = ("inspect", "--json", "--data", data)
     printed = training_process.run(*arguments)
     assert json.loads(printed) == json.loads(run_in_process(*arguments))
     assert json.loads(printed)["total"]["images"] == 3
 
 
-def test_what_the_command_refuses_is_raised_here(tmp_path):
+def test_an_error_of_the_command_is_raised(tmp_path):
     for run in (training_process.run, run_in_process):
         with pytest.raises(DataError, match=r"^.*nowhere does not exist: give the folder"):
             run("inspect", "--data", tmp_path / "nowhere")
@@ -36,11 +36,14 @@ def test_what_the_command_refuses_is_raised_here(tmp_path):
 @pytest.mark.parametrize(
     "program, says",
     [
-        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "was killed from outside"),
+        (
+            "import os, signal; os.kill(os.getpid(), signal.SIGKILL)",
+            "was killed, most likely because the machine ran out of memory",
+        ),
         ("raise RuntimeError('a fault of ours')", "`training inspect` failed: .*a fault of ours"),
     ],
 )
-def test_a_process_that_is_killed_or_crashes_is_told(monkeypatch, program, says):
+def test_a_killed_or_crashed_process_is_reported(monkeypatch, program, says):
     monkeypatch.setattr(training_process, "command", lambda *_: [sys.executable, "-c", program])
     with pytest.raises(DataError, match=f"(?s){says}"):
         training_process.run("inspect")

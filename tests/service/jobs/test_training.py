@@ -1,4 +1,4 @@
-"""From a data set to a version that serves: real processes, some of which are killed."""
+"""From a data set to a version in use: real processes, some of which are killed."""
 
 import contextlib
 import json
@@ -16,9 +16,9 @@ import pytest
 from captioner.bundle import save_bundle
 from service.jobs.worker import WorkerProcess
 from service.settings import Settings
-from tests.service import quick_service
-from tests.service.photo_sets import photo_bytes, photo_set, zipped
-from tests.service.serving import Running
+from tests.support import quick_service
+from tests.support.photo_sets import photo_bytes, photo_set, zipped
+from tests.support.serving import Running
 
 pytestmark = pytest.mark.stress
 
@@ -81,7 +81,7 @@ def learned(epochs: int) -> Callable[[dict], bool]:
 
 
 def process_of(worker: WorkerProcess) -> psutil.Process:
-    """The training process of a worker that has begun a training: a moment later it is there."""
+    """Return the training process of a worker; it exists a moment after the training began."""
     end = time.monotonic() + 20
     while not (children := psutil.Process(worker.pid).children()):
         assert time.monotonic() < end
@@ -90,12 +90,12 @@ def process_of(worker: WorkerProcess) -> psutil.Process:
     return child
 
 
-def test_from_a_zip_to_a_captioner_that_serves(service, dataset, work, jpeg):
+def test_a_data_set_becomes_a_promoted_captioner(service, dataset, work, jpeg):
     client = service.client
     training = ask(service, dataset, replay=dataset, promote_margin=-100)
     waiting = get(service, training)
     assert (waiting["state"], waiting["position"], waiting["start"]) == ("queued", 1, "built-in")
-    assert waiting["options"]["epochs"] == 2 and waiting["options"]["patience"] == 4, "the preset's"
+    assert waiting["options"]["epochs"] == 2 and waiting["options"]["patience"] == 4, "the preset's value"
     with client.stream("GET", f"/api/trainings/{training}/events", timeout=150) as stream:
         work("service")
         blocks = "".join(stream.iter_text()).split("\n\n")
@@ -124,10 +124,10 @@ def test_from_a_zip_to_a_captioner_that_serves(service, dataset, work, jpeg):
         "built-in",
         "built-in",
     )
-    assert version["scores"]["replay"]["split"] == "val", "has it forgotten?"
+    assert version["scores"]["replay"]["split"] == "val", "replayed photos are scored"
     scores = version["scores"]["data"]
     assert scores["images"] >= 1 and {"CIDEr", "METEOR"} <= scores["new"].keys() == scores["old"].keys()
-    assert "Went on from" in version["card"] and version["options"] == done["options"]
+    assert "Started from" in version["card"] and version["options"] == done["options"]
     comparison = client.get(f"/api/models/{done['version']}/comparison").json()
     for photo in comparison["photos"]:
         assert photo["references"] and photo["new"]["words"] and photo["old"]["words"]
@@ -137,10 +137,10 @@ def test_from_a_zip_to_a_captioner_that_serves(service, dataset, work, jpeg):
     assert made["model"]["version"] == done["version"]
     assert client.post("/api/models/rollback").json()["version"] == "built-in"
     assert client.delete(f"/api/trainings/{training}").status_code == 204
-    assert client.get(f"/api/models/{done['version']}").status_code == 200, "the version outlives its training"
+    assert client.get(f"/api/models/{done['version']}").status_code == 200, "the version is kept without its training"
 
 
-def test_one_runs_the_others_wait_and_cancelling_takes_seconds(service, dataset, work):
+def test_one_training_runs_at_a_time_and_cancelling_takes_seconds(service, dataset, work):
     client = service.client
     first, second, third = (ask(service, dataset, options=ENDLESS) for _ in range(3))
     assert [get(service, each)["position"] for each in (first, second, third)] == [1, 2, 3]
@@ -155,7 +155,7 @@ def test_one_runs_the_others_wait_and_cancelling_takes_seconds(service, dataset,
     assert client.delete(f"/api/trainings/{first}").status_code == 409
     assert client.delete(f"/api/datasets/{dataset}").status_code == 409
 
-    assert client.post(f"/api/trainings/{third}/cancel").json()["state"] == "cancelled", "it waited: at once"
+    assert client.post(f"/api/trainings/{third}/cancel").json()["state"] == "cancelled", "it was queued"
     began = time.monotonic()
     client.post(f"/api/trainings/{first}/cancel")
     cancelled = wait_until(service, first, state("cancelled"), 20)
@@ -169,18 +169,18 @@ def test_one_runs_the_others_wait_and_cancelling_takes_seconds(service, dataset,
     client.post(f"/api/trainings/{second}/cancel")
     before = len(cancelled["epochs"])
     resumed = wait_until(service, first, learned(before))
-    assert resumed["epochs"][:before] == cancelled["epochs"], "it goes on where it stopped"
+    assert resumed["epochs"][:before] == cancelled["epochs"], "it resumes where it stopped"
     client.post(f"/api/trainings/{first}/cancel")
     wait_until(service, first, state("cancelled"), 20)
 
 
-def test_a_killed_training_has_failed_and_can_be_resumed(service, dataset, work):
+def test_a_killed_training_fails_and_can_be_resumed(service, dataset, work):
     training = ask(service, dataset, options=ENDLESS)
     worker = work()
     before = wait_until(service, training, learned(2))
     process_of(worker).send_signal(signal.SIGKILL)
     failed = wait_until(service, training, state("failed"))
-    assert "killed from outside" in failed["message"] and "resume it" in failed["message"]
+    assert "ran out of memory" in failed["message"] and "resume it" in failed["message"]
     assert "--- fit ---" in service.client.get(f"/api/trainings/{training}/log").text
     assert service.client.get("/api/health/ready").status_code == 200
     service.client.post(f"/api/trainings/{training}/resume")
@@ -189,14 +189,14 @@ def test_a_killed_training_has_failed_and_can_be_resumed(service, dataset, work)
 
 
 @pytest.mark.parametrize("moment", ["starting", "training", "comparing"])
-def test_a_killed_worker_loses_nothing(service, dataset, work, moment):
+def test_a_killed_worker_loses_no_training(service, dataset, work, moment):
     training = ask(service, dataset, options={**BRIEF, "epochs": 4})
     worker = work()
     wait_until(service, training, lambda document: (document["progress"] or {}).get("stage") == moment)
     child = process_of(worker)
-    psutil.Process(worker.pid).kill()  # it is started again, as it is the service's own
+    psutil.Process(worker.pid).kill()  # the service restarts its own worker
     psutil.wait_procs([child], timeout=30)
-    assert not child.is_running(), "its training stops with it"
+    assert not child.is_running(), "its training ends with it"
     done = wait_until(service, training, state("finished", "failed"))
     assert done["state"] == "finished", done
     assert [epoch["epoch"] for epoch in done["epochs"]] == [0, 1, 2, 3, 4]
@@ -204,7 +204,7 @@ def test_a_killed_worker_loses_nothing(service, dataset, work, moment):
     assert models == [done["version"], "built-in"]
 
 
-def test_a_worker_that_ends_well_leaves_its_training_to_the_next(service, dataset, work):
+def test_a_worker_that_ends_returns_its_training_to_the_queue(service, dataset, work):
     training = ask(service, dataset, options=ENDLESS)
     worker = work()
     before = wait_until(service, training, learned(1))
@@ -214,12 +214,12 @@ def test_a_worker_that_ends_well_leaves_its_training_to_the_next(service, datase
     wait_until(service, training, learned(len(before["epochs"])))
 
 
-def test_what_training_refuses_is_told(service, dataset, work):
+def test_invalid_requests_and_diverged_trainings_are_reported(service, dataset, work):
     refused = {
         "unknown option epoch": {"options": {"epoch": 3}},
         "patience must be": {"options": {"patience": 0}},
         "by --seed": {"options": {"seed": 1}},
-        "leave it out, or start from one": {"start": "scratch", "replay": dataset},
+        "leave it out, or change start": {"start": "scratch", "replay": dataset},
     }
     for says, body in refused.items():
         response = service.client.post("/api/trainings", json={"dataset": dataset} | body, timeout=60)
@@ -238,30 +238,30 @@ def test_what_training_refuses_is_told(service, dataset, work):
     assert "start again with a lower learning rate" in failed["message"]
 
 
-def test_from_scratch_needs_no_captioner(service, dataset):
+def test_training_from_scratch_needs_no_start_version(service, dataset):
     training = ask(service, dataset, start="scratch", preset=None)
     document = get(service, training)
     assert document["start"] == "scratch" and document["options"]["distillation_weight"] == 0
 
 
-def test_what_takes_its_worker_down_again_and_again_is_given_up(service, dataset, work):
+def test_a_training_that_kills_its_worker_repeatedly_fails(service, dataset, work):
     training = ask(service, dataset)
     trainings = service.service.trainings
     trainings.change(training, lambda now: now.state | {"state": "running", "attempts": 3, "started_at": time.time()})
     work()
     failed = wait_until(service, training, state("failed"), 30)
-    assert "took its worker down 3 times" in failed["message"]
+    assert "its worker was killed 3 times" in failed["message"]
     service.client.post(f"/api/trainings/{training}/resume")
     wait_until(service, training, state("running"))
 
 
-def test_trainings_that_do_not_exist(client):
+def test_an_unknown_training_is_not_found(client):
     for request in ("GET ", "GET /events", "GET /log", "GET /samples/0.jpg", "POST /cancel", "POST /resume", "DELETE "):
         method, path = request.split(" ")
         assert client.request(method, f"/api/trainings/{'0' * 32}{path}").status_code == 404
 
 
-def test_a_redis_may_hold_the_queue(start, tiny_bundle, tmp_path, redis):
+def test_redis_can_hold_the_queue(start, tiny_bundle, tmp_path, redis):
     save_bundle(tiny_bundle, tmp_path / "bundle")
     service = start(bundle=tmp_path / "bundle", device="cpu", redis_url=redis)
     response = service.client.post("/api/datasets", content=zipped(photo_set(30)), headers=ZIP, timeout=60)
@@ -275,8 +275,8 @@ def test_a_redis_may_hold_the_queue(start, tiny_bundle, tmp_path, redis):
 
 
 @pytest.mark.parametrize("moment", ["training", "comparing"])
-def test_a_killed_service_goes_on_with_its_training_when_it_is_back(tiny_bundle, tmp_path, moment):
-    """The whole of it as processes: the service, its own worker, and the training."""
+def test_a_killed_service_continues_its_training_after_a_restart(tiny_bundle, tmp_path, moment):
+    """End to end as processes: the service, its own worker, and the training."""
     save_bundle(tiny_bundle, tmp_path / "bundle")
     token = "0123456789abcdef"
     settings = Settings(home=tmp_path / "home", bundle=tmp_path / "bundle", port=0, admin_token=token, device="cpu")

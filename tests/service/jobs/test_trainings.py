@@ -1,4 +1,4 @@
-"""Where a training stands, in both kinds of database; without carrying any out."""
+"""States of trainings in both kinds of database, without running any."""
 
 import threading
 import time
@@ -12,7 +12,7 @@ from service.store.database import Database
 
 @pytest.fixture
 def open_trainings(open_database, tmp_path):
-    """Each call as another process would."""
+    """Each call acts like another process."""
     return lambda: Trainings(open_database(), Settings(home=tmp_path / "home").trainings_folder)
 
 
@@ -29,7 +29,7 @@ def become(trainings, training, **state):
     return trainings.change(training.id, lambda now: now.state | state)
 
 
-def test_what_was_asked_for_waits_in_turn_for_whoever_looks(trainings, open_trainings):
+def test_requested_trainings_wait_in_order_and_are_seen_by_all_processes(trainings, open_trainings):
     first, second = ask(trainings), ask(trainings, replay="b" * 32)
     other = open_trainings()
     assert [each.id for each in other.waiting()] == [first.id, second.id]
@@ -40,17 +40,17 @@ def test_what_was_asked_for_waits_in_turn_for_whoever_looks(trainings, open_trai
     assert other.get(second.id).state["seconds"] == {"fit": 1.5} and not other.uses_dataset("b" * 32)
 
 
-def test_one_that_waits_is_cancelled_at_once_and_one_that_runs_is_told(trainings, open_trainings):
+def test_a_waiting_training_is_cancelled_at_once_and_a_running_one_is_asked_to_stop(trainings, open_trainings):
     waits, runs = ask(trainings), ask(trainings)
     become(trainings, runs, state="running")
     assert trainings.cancel(waits.id).status == "cancelled"
     assert trainings.cancel(runs.id).status == "running"
     assert open_trainings().get(runs.id).cancelling and not open_trainings().get(waits.id).cancelling
-    with pytest.raises(TrainingConflict, match="cancelled already"):
+    with pytest.raises(TrainingConflict, match="already cancelled"):
         trainings.cancel(waits.id)
 
 
-def test_only_what_stopped_early_is_resumed_and_forgets_that_it_was_to_stop(trainings):
+def test_only_stopped_trainings_can_be_resumed_and_resuming_clears_the_cancellation(trainings):
     training = ask(trainings)
     with pytest.raises(TrainingConflict, match="is queued"):
         trainings.resume(training.id)
@@ -63,12 +63,12 @@ def test_only_what_stopped_early_is_resumed_and_forgets_that_it_was_to_stop(trai
     assert "attempts" not in resumed.state
 
 
-def test_one_that_somebody_is_at_work_on_is_neither_resumed_nor_deleted(trainings, open_trainings):
+def test_a_training_in_progress_can_be_neither_resumed_nor_deleted(trainings, open_trainings):
     training, other = ask(trainings), open_trainings()
     become(trainings, training, state="failed")
     with trainings.lock(training) as hold:
         assert not hold.is_lost() and other.is_locked(training)
-        with pytest.raises(TrainingConflict, match="just about to stop"):
+        with pytest.raises(TrainingConflict, match="still stopping"):
             other.resume(training.id)
         with pytest.raises(TrainingConflict, match="is running"):
             other.delete(training.id)
@@ -80,8 +80,8 @@ def test_one_that_somebody_is_at_work_on_is_neither_resumed_nor_deleted(training
             call(training.id)
 
 
-def test_a_training_whose_folder_a_machine_does_not_lock_is_locked_by_the_database(postgresql, tmp_path):
-    """As where a shared folder does not pass file locks on: another machine sees another file."""
+def test_a_training_is_locked_in_the_database_where_file_locks_are_not_shared(postgresql, tmp_path):
+    """As on a shared folder without file locks: another machine sees another file."""
     (tmp_path / "home").mkdir()
     database = Database(Settings(database_url=postgresql).database, tmp_path / "home")
     trainings = Trainings(database, tmp_path / "home")
@@ -93,7 +93,7 @@ def test_a_training_whose_folder_a_machine_does_not_lock_is_locked_by_the_databa
     database.close()
 
 
-def test_changes_at_once_are_all_made(trainings, open_trainings):
+def test_concurrent_changes_are_all_applied(trainings, open_trainings):
     training = ask(trainings)
     others = [open_trainings() for _ in range(4)]
 
@@ -109,7 +109,7 @@ def test_changes_at_once_are_all_made(trainings, open_trainings):
     assert trainings.get(training.id).state["count"] == 80
 
 
-def test_of_many_workers_one_begins(trainings, open_trainings):
+def test_only_one_of_many_workers_starts_a_training(trainings, open_trainings):
     training = ask(trainings)
     begun, barrier = [], threading.Barrier(6)
 

@@ -1,4 +1,4 @@
-"""What becomes of a training whose worker loses the database. Whole trainings: test_training.py."""
+"""A training whose worker loses the database. Whole trainings: test_training.py."""
 
 import subprocess
 import sys
@@ -21,12 +21,12 @@ def work(postgresql, tmp_path):
 
 @pytest.fixture
 def running(work):
-    """A training that has been begun as often as it may be."""
+    """A training on its last allowed attempt."""
     training = work.trainings.add({"dataset": "a" * 32, "replay": None})
     return work.trainings.change(training.id, lambda now: now.state | {"state": "running", "attempts": 3})
 
 
-def test_who_loses_its_lock_stops_and_the_training_is_not_to_blame(work, running, postgresql, monkeypatch):
+def test_a_worker_that_loses_its_lock_stops_without_counting_an_attempt(work, running, postgresql, monkeypatch):
     def stages(training, hold, device_lock):
         with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
             with psycopg.connect(postgresql, autocommit=True) as connection:
@@ -42,13 +42,13 @@ def test_who_loses_its_lock_stops_and_the_training_is_not_to_blame(work, running
     monkeypatch.setattr(work, "_stages", stages)
     with pytest.raises(LockLost), work.trainings.lock(running) as hold:
         work._to_its_end(running, hold, hold.descriptor)
-    assert work.trainings.get(running.id).status == "running", "whoever looks next decides"
+    assert work.trainings.get(running.id).status == "running", "the next worker decides"
     work.requeue_interrupted()
     waits = work.trainings.get(running.id)
     assert (waits.status, waits.state["attempts"]) == ("queued", 0)
 
 
-def test_whose_worker_is_killed_again_and_again_is_given_up(work, running):
+def test_a_training_whose_worker_is_killed_repeatedly_fails(work, running):
     work.requeue_interrupted()
     given_up = work.trainings.get(running.id)
-    assert given_up.status == "failed" and "took its worker down 3 times" in given_up.state["message"]
+    assert given_up.status == "failed" and "its worker was killed 3 times" in given_up.state["message"]

@@ -1,4 +1,4 @@
-"""Captions in both kinds of database: many threads and processes at once, a process killed while it writes."""
+"""Captions in both kinds of database, with concurrent threads and processes, and a process killed while writing."""
 
 import contextlib
 import sqlite3
@@ -35,7 +35,7 @@ for number in range(int(sys.argv[3])):
                             height=1, model_version="abc", document={"alphas": [0.1] * 5000}))
     print(caption_id, flush=True)
 """
-"""Adds captions to the database at a URL, and tells the id of each once it is kept."""
+"""Adds captions to the database at a URL and prints the id of each once it is stored."""
 
 
 def entry(caption: str = "a dog", **changes) -> StoredCaption:
@@ -69,13 +69,13 @@ def store(open_store) -> Store:
 
 @pytest.fixture
 def of_sqlite(tmp_path) -> Iterator[tuple[Store, Path]]:
-    """-> a store, its file."""
+    """Yield a store and its file."""
     file = tmp_path / "captioner.db"
     with contextlib.closing(Database(f"sqlite:///{file}", tmp_path)) as database:
         yield Store(database), file
 
 
-def test_a_caption_comes_back_as_it_was_kept_also_from_the_file(store, open_store):
+def test_a_stored_caption_is_read_back_unchanged_also_after_reopening(store, open_store):
     first = entry("ein Hund läuft 🐕", document={"seconds": {"encode": 0.1}, "words": ["naïve", "犬"], "none": None})
     second = entry(correction="a cat", corrected_at=datetime(2026, 1, 2, 3, 4, 5, 678901, UTC))
     store.add(first)
@@ -86,7 +86,7 @@ def test_a_caption_comes_back_as_it_was_kept_also_from_the_file(store, open_stor
     assert again.get("0" * 32) is None
 
 
-def test_times_are_utc_whatever_they_were_given_in(store):
+def test_times_are_stored_as_utc(store):
     local = datetime(2026, 11, 23, 23, 30, tzinfo=timezone(timedelta(hours=5, minutes=30)))
     store.add(entry(created_at=local))
     (found,), _ = store.page(1, 1)
@@ -94,7 +94,7 @@ def test_times_are_utc_whatever_they_were_given_in(store):
     assert found.created_at.isoformat() == "2026-11-23T18:00:00+00:00"
 
 
-def test_pages_are_newest_first_by_when_a_caption_was_added(store):
+def test_pages_list_captions_in_reverse_order_of_insertion(store):
     """Not by a clock, which may stand still or be set back."""
     assert store.page(1, 3) == ([], 0)
     for number in range(7):
@@ -103,7 +103,7 @@ def test_pages_are_newest_first_by_when_a_caption_was_added(store):
     assert {store.page(number, 3)[1] for number in (1, 3, 4)} == {7}
 
 
-def test_a_page_holds_all_but_the_documents(store):
+def test_a_page_holds_everything_except_the_documents(store):
     warnings = [{"kind": "blank", "message": "It shows nothing."}]
     whole = entry(correction="a cat", corrected_at=datetime(2026, 1, 2, tzinfo=UTC), warnings=warnings)
     store.add(whole)
@@ -123,7 +123,7 @@ def test_a_page_does_not_read_documents(of_sqlite):
         store.get(store.page(1, 20)[0][0].id)
 
 
-def test_a_deleted_caption_is_gone(store):
+def test_a_deleted_caption_cannot_be_read(store):
     kept, gone = entry("kept"), entry("gone")
     store.add(kept)
     store.add(gone)
@@ -133,7 +133,7 @@ def test_a_deleted_caption_is_gone(store):
     assert not store.delete(gone.id)
 
 
-def test_a_correction_is_kept_replaced_and_forgotten(store):
+def test_a_correction_is_stored_replaced_and_removed(store):
     plain, other = entry(), entry()
     store.add(plain)
     store.add(other)
@@ -148,12 +148,12 @@ def test_a_correction_is_kept_replaced_and_forgotten(store):
     assert store.get(plain.id) == plain
 
 
-def test_what_is_not_there_cannot_be_corrected(store):
+def test_an_unknown_caption_cannot_be_corrected(store):
     assert store.correct("0" * 32, "a cat") is None
     assert store.ids() == set()
 
 
-def test_trimming_forgets_the_oldest_and_tells_their_ids(store):
+def test_trimming_removes_the_oldest_captions_and_returns_their_ids(store):
     entries = [entry(str(number)) for number in range(5)]
     for each in entries:
         store.add(each)
@@ -163,7 +163,7 @@ def test_trimming_forgets_the_oldest_and_tells_their_ids(store):
     assert store.trim(2) == []
 
 
-def test_trimming_spares_what_was_corrected_and_the_newest_beside_it(store):
+def test_trimming_keeps_corrected_captions_and_the_newest_others(store):
     entries = [entry(str(number)) for number in range(5)]
     for each in entries:
         store.add(each)
@@ -175,30 +175,30 @@ def test_trimming_spares_what_was_corrected_and_the_newest_beside_it(store):
     assert store.trim(1) == [entries[1].id]
 
 
-def test_corrected_captions_fill_no_more_places_than_they_may(store, caplog):
-    """Whoever reaches the service may correct: all that is corrected would stay for ever."""
+def test_the_number_of_corrected_captions_is_limited(store, caplog):
+    """Any client may correct captions: without a limit, all corrected ones would stay for ever."""
     entries = [entry(str(number)) for number in range(12)]
     for each in entries:
         store.add(each)
     for number in (4, 0, 1, 3, 2):
         store.correct(entries[number].id, "a cat")
     assert store.trim(12, corrected=6) == []
-    # All five fit in, beside the newest six.
+    # All five are kept, beside the newest six.
     assert store.trim(11, corrected=6) == [entries[5].id]
     assert texts(store.page(1, 99)) == ["11", "10", "9", "8", "7", "6", "4", "3", "2", "1", "0"]
-    # Three fit in: those that were corrected last.
+    # Three are kept: the most recently corrected.
     assert sorted(store.trim(6, corrected=3)) == sorted(entries[number].id for number in (0, 4, 6, 7, 8))
     assert texts(store.page(1, 99)) == ["11", "10", "9", "3", "2", "1"]
-    assert "2 corrected captions were forgotten" in caplog.text
+    assert "2 corrected captions were deleted" in caplog.text
     assert store.trim(6, corrected=3) == []
-    # A correction that is taken back has no place of its own.
+    # A withdrawn correction no longer counts.
     store.correct(entries[3].id, None)
     store.add(entry("12"))
     assert store.trim(6, corrected=3) == [entries[3].id]
     assert store.trim(1, corrected=0) and texts(store.page(1, 99)) == ["12"]
 
 
-def test_trimming_may_wait_until_it_is_worth_while(store):
+def test_trimming_waits_until_a_minimum_can_be_removed(store):
     entries = [entry(str(number)) for number in range(6)]
     for each in entries:
         store.add(each)
@@ -207,7 +207,7 @@ def test_trimming_may_wait_until_it_is_worth_while(store):
 
 
 @pytest.mark.parametrize("keep", [1, 2, 3, 7])
-def test_no_more_is_kept_than_may_whatever_is_corrected(store, keep):
+def test_the_limit_holds_whichever_captions_are_corrected(store, keep):
     for number in range(20):
         added = entry(str(number))
         store.add(added)
@@ -220,7 +220,7 @@ def test_no_more_is_kept_than_may_whatever_is_corrected(store, keep):
         assert newest[:plain] == [str(each) for each in range(number, max(-1, number - plain), -1)]
 
 
-def test_sixteen_threads_read_and_write_at_once(store):
+def test_sixteen_threads_read_and_write_concurrently(store):
     def work(thread: int) -> set[str]:
         mine = [entry(f"{thread} {number}") for number in range(20)]
         for each in mine:
@@ -239,8 +239,8 @@ def test_sixteen_threads_read_and_write_at_once(store):
     assert (total, newest.correction) == (16 * 19, newest.caption)
 
 
-def test_a_correction_that_was_acknowledged_is_never_trimmed(store):
-    """Trimming and correcting at the same time: either the caption was gone before, or it stays."""
+def test_an_acknowledged_correction_is_never_trimmed(store):
+    """Trimming and correcting at the same time: either the caption was removed before, or it stays."""
     entries = [entry() for _ in range(300)]
     for each in entries:
         store.add(each)
@@ -258,7 +258,7 @@ def test_a_correction_that_was_acknowledged_is_never_trimmed(store):
     assert sorted([*trimmed, *corrected]) == sorted(each.id for each in entries)
 
 
-def test_nobody_waits_for_a_writer_to_read(of_sqlite):
+def test_readers_do_not_wait_for_a_writer(of_sqlite):
     store, file = of_sqlite
     store.add(entry("a dog runs"))
     writer = sqlite3.connect(file, isolation_level=None)
@@ -269,7 +269,7 @@ def test_nobody_waits_for_a_writer_to_read(of_sqlite):
     writer.close()
 
 
-def test_a_new_file_gets_its_write_ahead_log_although_another_process_is_writing(tmp_path):
+def test_a_new_file_gets_its_write_ahead_log_while_another_process_writes(tmp_path):
     file = tmp_path / "captioner.db"
     with contextlib.closing(sqlite3.connect(file, isolation_level=None, check_same_thread=False)) as writer:
         writer.execute("CREATE TABLE captions (text)")
@@ -284,7 +284,7 @@ def test_a_new_file_gets_its_write_ahead_log_although_another_process_is_writing
 
 @pytest.fixture
 def start(database_settings, tmp_path) -> Callable[[int], subprocess.Popen]:
-    """Start a process that adds so many captions."""
+    """Start a process that adds a number of captions."""
     settings = Settings(home=tmp_path / "home", **database_settings)
     settings.make_home()
     place = [settings.database.render_as_string(hide_password=False), str(settings.home)]
@@ -296,21 +296,21 @@ def start(database_settings, tmp_path) -> Callable[[int], subprocess.Popen]:
     return begin
 
 
-def test_processes_may_make_the_database_and_write_at_once(open_store, start):
+def test_processes_may_create_the_database_and_write_concurrently(open_store, start):
     processes = [start(20) for _ in range(3)]
     acknowledged = [process.communicate(timeout=60)[0].split() for process in processes]
     assert [len(ids) for ids in acknowledged] == [20, 20, 20]
     assert open_store().ids() == set().union(*acknowledged)
 
 
-def test_what_was_acknowledged_survives_a_kill(open_store, start):
+def test_acknowledged_captions_survive_a_kill(open_store, start):
     process = start(1_000_000)
     acknowledged = [process.stdout.readline().strip() for _ in range(50)]
     process.kill()
     acknowledged += process.communicate(timeout=60)[0].split()
     assert process.returncode == -9
     store = open_store()
-    assert len(store.ids() - set(acknowledged)) <= 1  # kept, and killed before it could say so
+    assert len(store.ids() - set(acknowledged)) <= 1  # stored, and killed before it could print the id
     assert set(acknowledged) <= store.ids()
     assert all(len(store.get(caption_id).document["alphas"]) == 5000 for caption_id in store.ids())
     store.add(entry("after"))

@@ -1,5 +1,5 @@
-"""Whatever database there is, it has this version's tables, or a
-sentence says why not; and what an earlier version kept is still there."""
+"""Every database gets this version's tables or an error that says why not,
+and the data of earlier versions is kept."""
 
 import contextlib
 import json
@@ -29,8 +29,8 @@ from service.store.versions import BUILT_IN, Versions
 
 ROOT = Path(__file__).parents[3]
 HOME_BEFORE = Path(__file__).with_name("home_of_schema_1.zip")
-"""As the last version before migrations left it, but for the weights of its captioner and the photos: two captions, one
-of them corrected, a data set, a training in each of three states, and a captioner that serves."""
+"""A home as the last version before migrations left it, without photos and weights: two captions, one
+of them corrected, a data set, a training in each of three states, and a promoted captioner."""
 VERSION, DATA_SET = "cc53284aa37c", "b4f66f6c23ec4b1096c1522c0fe22205"
 WAITS, IS_CANCELLED, FINISHED = (
     "21af8376aecd4f12895ba0965991de02",
@@ -46,14 +46,14 @@ def home_before(tmp_path) -> Path:
     return tmp_path / "home"
 
 
-def test_the_steps_lead_to_the_tables_that_the_program_knows(database):
+def test_the_migrations_lead_to_the_tables_of_the_models(database):
     with database.reading() as session:
         context = MigrationContext.configure(session.connection())
         assert compare_metadata(context, Table.metadata) == []
 
 
-def test_what_an_earlier_version_kept_is_still_there(home_before, open_database, database_settings):
-    """In SQLite the file goes on being used; an empty PostgreSQL takes over what it and the files hold."""
+def test_the_data_of_an_earlier_version_is_kept(home_before, open_database, database_settings):
+    """SQLite keeps using its file; an empty PostgreSQL imports the data of the file and the folders."""
     database = open_database()
     settings = Settings(home=home_before, **database_settings)
     with database.reading() as session:
@@ -82,7 +82,7 @@ def test_what_an_earlier_version_kept_is_still_there(home_before, open_database,
     assert versions.current.comparison.is_dir()
     assert versions.rollback().id == BUILT_IN
 
-    # What comes after it comes after it, and a second start changes nothing.
+    # New captions sort after the old ones, and a second start changes nothing.
     assert versions.promote(VERSION).id == VERSION
     again = open_database()
     assert Versions(again, home_before, Path("built-in")).current.id == VERSION
@@ -97,24 +97,24 @@ def _caption_values() -> dict:
     return values | {"model_version": VERSION, "document": {}}
 
 
-def test_a_program_from_before_migrations_refuses_the_file(home_before):
+def test_a_version_before_migrations_refuses_the_file(home_before):
     Database(f"sqlite:///{home_before / 'captioner.db'}", home_before).close()
     with contextlib.closing(sqlite3.connect(home_before / "captioner.db")) as connection:
         assert connection.execute("PRAGMA user_version").fetchone() == (2,)
 
 
-def test_a_start_that_was_cut_short_does_no_harm(open_database, monkeypatch):
+def test_an_interrupted_start_does_no_harm(open_database, monkeypatch):
     def fail(*_):
         raise OSError("cut short")
 
     with monkeypatch.context() as patch:
-        patch.setattr("service.store.database.check_home", fail)  # after the tables were made
+        patch.setattr("service.store.database.check_home", fail)  # after the tables were created
         with pytest.raises(ConfigError, match="cut short"):
             open_database()
     open_database().check()
 
 
-def test_the_folder_is_made(tmp_path):
+def test_the_folder_of_the_database_is_created(tmp_path):
     Database(f"sqlite:///{tmp_path / 'new' / 'folder' / 'captioner.db'}", tmp_path).close()
     assert (tmp_path / "new" / "folder" / "captioner.db").is_file()
 
@@ -152,12 +152,12 @@ def of_another_program_with_a_version(file):
     [
         (garbage, "file is not a database"),
         (folder, "unable to open database file"),
-        (newer_version, "its schema is 0099, and this version's is 0004"),
-        (of_another_program, "was not made by this version of the program"),
-        (of_another_program_with_a_version, "was not made by this version of the program"),
+        (newer_version, "its schema is 0099, and this version's is 0005"),
+        (of_another_program, "was not created by this version of the program"),
+        (of_another_program_with_a_version, "was not created by this version of the program"),
     ],
 )
-def test_a_file_that_is_no_database_of_ours_is_refused_and_left_as_it_is(tmp_path, make, says):
+def test_a_file_that_is_no_database_of_this_service_is_refused_unchanged(tmp_path, make, says):
     file = tmp_path / "captioner.db"
     make(file)
     before = None if file.is_dir() else file.read_bytes()
@@ -168,27 +168,27 @@ def test_a_file_that_is_no_database_of_ours_is_refused_and_left_as_it_is(tmp_pat
     assert before is None or file.read_bytes() == before
 
 
-def test_a_place_that_cannot_be_written_is_refused(tmp_path):
+def test_a_path_that_cannot_be_written_is_refused(tmp_path):
     (tmp_path / "file").write_text("in the way")
     for place in (tmp_path / "file" / "captioner.db", "/proc/captioner.db"):  # not even root may write to /proc
         with pytest.raises(ConfigError, match=f"the database {place} cannot be used .*CAPTIONER_HOME"):
             Database(f"sqlite:///{place}", tmp_path)
 
 
-def test_a_postgresql_that_is_away_or_of_another_program_is_refused(postgresql, tmp_path):
+def test_an_unreachable_postgresql_and_a_foreign_schema_are_refused(postgresql, tmp_path):
     settings = Settings(home=tmp_path, database_url=postgresql)
     with psycopg.connect(postgresql) as connection:
         connection.execute("CREATE TABLE recipes (name TEXT)")
     with pytest.raises(ConfigError, match="its schema is that of another program.* CAPTIONER_DATABASE_URL"):
         Database(settings.database, tmp_path)
     away = settings.database.set(host="127.0.0.1", port=1, password="secret-word", query={})
-    with pytest.raises(ConfigError, match="see that .* its server runs.*CAPTIONER_DATABASE_URL") as caught:
+    with pytest.raises(ConfigError, match="check that .* its server is running.*CAPTIONER_DATABASE_URL") as caught:
         Database(away, tmp_path)
     assert "secret-word" not in str(caught.value)
 
 
-def test_reading_sees_one_moment(open_database):
-    """Two questions of a page must not be answered by two states of the database."""
+def test_a_read_sees_a_single_snapshot(open_database):
+    """Two queries of a page must not see two states of the database."""
     database, other = open_database(), open_database()
     with database.reading() as session:
         assert session.query(CaptionRow).count() == 0
@@ -207,12 +207,12 @@ def test_a_home_belongs_to_the_database_that_knows_its_photos(postgresql, tmp_pa
 
     start("shared")
     start("shared")
-    with pytest.raises(ConfigError, match="is not the folder that other replicas"):
+    with pytest.raises(ConfigError, match="is not the folder of the other replicas"):
         start("own")
-    with pytest.raises(ConfigError, match="belong to a database that machines share"):
+    with pytest.raises(ConfigError, match="belong to a shared database"):
         start("shared", None)
-    mark = tmp_path / "shared" / service.homes.MARK
-    (tmp_path / "own" / service.homes.MARK).write_text(mark.read_text())
+    mark = tmp_path / "shared" / service.store.home.MARK
+    (tmp_path / "own" / service.store.home.MARK).write_text(mark.read_text())
     start("own")
     mark.write_text(json.dumps({"id": "0" * 32}))
     with pytest.raises(ConfigError, match="belong to another database"):
@@ -230,7 +230,7 @@ with Database(make_url(sys.argv[1]), Path(sys.argv[2])).lock("it") as is_lost:
 """
 
 
-def test_a_lock_is_seen_elsewhere_until_its_holder_ends_in_whatever_way(postgresql, tmp_path):
+def test_a_lock_is_held_across_connections_until_its_holder_ends_in_any_way(postgresql, tmp_path):
     settings = Settings(home=tmp_path, database_url=postgresql)
     database = Database(settings.database, tmp_path)
     arguments = [settings.database.render_as_string(hide_password=False), str(tmp_path)]
@@ -254,6 +254,6 @@ def test_a_lock_is_seen_elsewhere_until_its_holder_ends_in_whatever_way(postgres
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                 " WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
-        assert is_lost(), "its connection is gone"
+        assert is_lost(), "its connection is closed"
     database.check()
     database.close()

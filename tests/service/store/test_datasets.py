@@ -1,4 +1,4 @@
-"""What one process keeps, others find, in both kinds of database. The API has tests, too."""
+"""Data sets stored by one process are found by others, in both kinds of database. The API is tested separately."""
 
 import io
 
@@ -7,17 +7,17 @@ import pytest
 from captioner.bundle import save_bundle
 from service.settings import Settings
 from service.store.datasets import DataSets, UnknownDataSet
-from tests.service.photo_sets import photo_set, zipped
-from tests.service.serving import run_in_process
+from tests.support.photo_sets import photo_set, zipped
+from tests.support.serving import run_in_process
 
 
 @pytest.fixture
 def open_datasets(open_database, database_settings, tmp_path):
-    """Each call as another process would."""
+    """Each call acts like another process."""
     return lambda: DataSets(Settings(home=tmp_path / "home", **database_settings), open_database(), run_in_process)
 
 
-def test_a_data_set_is_there_for_all_or_not_at_all(open_datasets, tiny_bundle, tmp_path):
+def test_a_data_set_exists_completely_or_not_at_all(open_datasets, tiny_bundle, tmp_path):
     bundle = tmp_path / "bundle"
     save_bundle(tiny_bundle, bundle)
     datasets, other = open_datasets(), open_datasets()

@@ -1,14 +1,14 @@
-"""What is kept on disk has a limit, where one is set."""
+"""The size limit of the data folder."""
 
 import pytest
 
 from service.store import disk as storage
 from service.store.disk import Storage, StorageFull, size_of
-from tests.service.photo_sets import photo_set, zipped
-from tests.service.pictures import picture_bytes
+from tests.support.photo_sets import photo_set, zipped
+from tests.support.pictures import picture_bytes
 
 
-def test_the_size_of_a_folder(tmp_path):
+def test_the_size_of_a_folder_is_measured(tmp_path):
     (tmp_path / "a").write_bytes(bytes(100))
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "c").write_bytes(bytes(23))
@@ -17,13 +17,13 @@ def test_the_size_of_a_folder(tmp_path):
     assert size_of(tmp_path / "none") == 0
 
 
-def test_no_limit_is_none(tmp_path):
+def test_without_a_limit_everything_fits(tmp_path):
     free = Storage(tmp_path, None)
     free.take(10**15)
     assert free.room(5) == 5
 
 
-def test_what_is_taken_counts_until_it_is_measured_anew(tmp_path, monkeypatch):
+def test_reserved_space_counts_until_the_next_measurement(tmp_path, monkeypatch):
     (tmp_path / "a").write_bytes(bytes(400))
     limited = Storage(tmp_path, 1000)
     assert limited.room(10_000) == 600
@@ -32,10 +32,10 @@ def test_what_is_taken_counts_until_it_is_measured_anew(tmp_path, monkeypatch):
     with pytest.raises(StorageFull, match="delete captions, data sets or trainings"):
         limited.take(101)
     monkeypatch.setattr(storage, "_FRESH_SECONDS", -1)
-    assert limited.room(10_000) == 600, "nothing was kept after all"
+    assert limited.room(10_000) == 600, "nothing was stored"
 
 
-def test_a_full_home_takes_nothing_more_and_answers_all_else(start):
+def test_a_full_home_refuses_uploads_and_answers_everything_else(start):
     running = start(max_home_mb=1)
     photo = {"image": ("a.jpg", picture_bytes())}
     made = running.client.post("/api/captions", files=photo)
@@ -45,7 +45,7 @@ def test_a_full_home_takes_nothing_more_and_answers_all_else(start):
         content=zipped({**photo_set(2), "large.bin": bytes(1_000_000)}),
         headers={"Content-Type": "application/zip"},
     )
-    assert large.status_code == 507 and "1 MB are the most" in large.json()["detail"]
+    assert large.status_code == 507 and "its limit is 1 MB" in large.json()["detail"]
     (running.service.settings.home / "large.bin").write_bytes(bytes(1_000_000))
     running.service.storage._measured = -float("inf")
     refused = running.client.post("/api/captions", files=photo)

@@ -1,4 +1,4 @@
-"""Photos on disk: their pixels and nothing else, whole or not there, and no file outside the folder."""
+"""Stored photos hold pixels only, are written atomically, and stay within their folder."""
 
 import io
 import os
@@ -26,7 +26,7 @@ def photos(tmp_path) -> PhotoFolder:
 
 @pytest.fixture
 def names(tmp_path):
-    """Of the files in the folder."""
+    """Return the names of the files in the folder."""
     return lambda: sorted(os.listdir(tmp_path / "photos"))
 
 
@@ -45,12 +45,12 @@ def decoded(data: bytes) -> Image.Image:
 
 
 def assert_alike(photo: Image.Image, expected: Image.Image) -> None:
-    """But for what a JPEG loses."""
+    """Check that two photos are equal except for JPEG losses."""
     assert (photo.mode, photo.size) == (expected.mode, expected.size)
     assert np.abs(np.asarray(photo).astype(float) - np.asarray(expected)).mean() < 3
 
 
-def test_a_photo_comes_back(photos, names):
+def test_a_photo_is_read_back(photos, names):
     photos.save(ID, halves(90, 60))
     photos.save(OTHER_ID, halves(60, 90))
     assert_alike(photos.open(ID), halves(90, 60))
@@ -70,7 +70,7 @@ def test_a_photo_comes_back(photos, names):
         ((10_000, 1), (2048, 1)),
     ],
 )
-def test_a_large_photo_is_scaled_down_and_the_one_given_stays(photos, size, kept):
+def test_a_large_photo_is_stored_scaled_down_and_the_given_one_is_unchanged(photos, size, kept):
     photo = halves(*size)
     photos.save(ID, photo)
     assert photo.size == size
@@ -103,7 +103,7 @@ def test_a_thumbnail_is_never_larger_than_the_photo(photos, side):
 
 
 def with_secrets(width: int, height: int, **more) -> bytes:
-    """A JPEG with all that a camera or a program may write into one."""
+    """Return a JPEG with every kind of metadata that cameras and programs write."""
     exif = Image.Exif()
     exif[0x010E] = SECRET.decode()  # the description of the photo
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -116,22 +116,22 @@ def with_secrets(width: int, height: int, **more) -> bytes:
 
 @pytest.mark.parametrize("size", [(300, 200), (3000, 200)])
 @pytest.mark.parametrize("read", [open_image, lambda data: Image.open(io.BytesIO(data))])
-def test_nothing_but_pixels_is_kept(photos, read, size):
+def test_only_pixels_are_stored(photos, read, size):
     photos.save(ID, read(with_secrets(*size)))
     for data in (photos.jpeg(ID), photos.jpeg(ID, 100)):
         assert SECRET not in data
-        assert {marker for marker, _ in decoded(data).applist} == {"APP0"}  # of every JPEG file
+        assert {marker for marker, _ in decoded(data).applist} == {"APP0"}  # every JPEG file has it
         assert not {"exif", "icc_profile", "xmp", "comment", "dpi"} & decoded(data).info.keys()
 
 
-def test_a_photo_that_is_not_there(photos):
+def test_a_missing_photo_is_an_error(photos):
     for read in (photos.open, photos.jpeg, lambda photo_id: photos.jpeg(photo_id, 100)):
         with pytest.raises(FileNotFoundError):
             read(ID)
     photos.delete(ID)
 
 
-def test_a_deleted_photo_is_gone(photos, names):
+def test_a_deleted_photo_is_removed(photos, names):
     photos.save(ID, halves(9, 9))
     photos.save(OTHER_ID, halves(9, 9))
     photos.delete(ID)
@@ -141,7 +141,7 @@ def test_a_deleted_photo_is_gone(photos, names):
 @pytest.mark.parametrize(
     "name", ["../" + ID, "../../etc/passwd", "", ID[:-1], ID + "0", ID.upper(), ID + "\n", "é" * 32]
 )
-def test_no_name_leads_out_of_the_folder(photos, names, tmp_path, name):
+def test_no_id_leads_out_of_the_folder(photos, names, tmp_path, name):
     (tmp_path / f"{ID}.jpg").write_text("not ours")
     uses = (photos.open, photos.jpeg, photos.delete, lambda photo_id: photos.save(photo_id, halves(9, 9)))
     for use in uses:
@@ -151,7 +151,7 @@ def test_no_name_leads_out_of_the_folder(photos, names, tmp_path, name):
     assert sorted(os.listdir(tmp_path)) == [f"{ID}.jpg", "photos"]
 
 
-def test_a_reader_never_sees_half_a_file(photos, names):
+def test_a_reader_never_sees_an_incomplete_file(photos, names):
     rng = np.random.default_rng(0)
     versions = [Image.fromarray(rng.integers(0, 256, (400, 400, 3), dtype=np.uint8)) for _ in range(2)]
     expected = []
@@ -178,7 +178,16 @@ def test_a_reader_never_sees_half_a_file(photos, names):
     assert names() == [f"{ID}.jpg"]
 
 
-def test_a_photo_that_could_not_be_written_leaves_the_old_one(photos, names, monkeypatch):
+def test_only_the_user_of_the_service_may_read_photos(photos, tmp_path):
+    mask = os.umask(0)
+    try:
+        photos.save(ID, halves(9, 9))
+    finally:
+        os.umask(mask)
+    assert (tmp_path / "photos" / f"{ID}.jpg").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_failed_write_keeps_the_old_photo(photos, names, monkeypatch):
     photos.save(ID, halves(90, 60))
 
     def fail(descriptor: int) -> None:
@@ -193,7 +202,7 @@ def test_a_photo_that_could_not_be_written_leaves_the_old_one(photos, names, mon
     assert photos.open(ID).size == (90, 60)
 
 
-def test_what_a_killed_process_left_is_removed_once_it_is_old(photos, names, tmp_path):
+def test_files_of_a_killed_process_are_removed_once_they_are_old(photos, names, tmp_path):
     known, old_orphan, young_orphan = (digit * 32 for digit in "abc")
     for photo_id in (known, old_orphan, young_orphan):
         photos.save(photo_id, halves(9, 9))
@@ -210,5 +219,5 @@ def test_what_a_killed_process_left_is_removed_once_it_is_old(photos, names, tmp
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
     (tmp_path / "file").write_text("in the way")
     for place in (tmp_path / "file", tmp_path / "file" / "photos", "/proc"):  # not even root may write to /proc
-        with pytest.raises(ConfigError, match=f"photos cannot be kept in {place} .*CAPTIONER_HOME"):
+        with pytest.raises(ConfigError, match=f"photos cannot be stored in {place} .*CAPTIONER_HOME"):
             PhotoFolder(type(tmp_path)(place))

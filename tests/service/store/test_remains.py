@@ -1,4 +1,4 @@
-"""What was left long ago goes, and nothing else."""
+"""Old leftovers are removed, and nothing else."""
 
 import os
 import time
@@ -25,16 +25,16 @@ def names(folder):
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
 
-def test_only_what_is_old_and_was_being_made_goes(tmp_path):
+def test_only_old_temporary_files_are_removed(tmp_path):
     make(tmp_path, LEFT + KEPT, ABANDONED_SECONDS + 60)
     remove_abandoned(tmp_path)
     assert names(tmp_path) == set(KEPT)
     make(tmp_path, LEFT, ABANDONED_SECONDS - 60)
     remove_abandoned(tmp_path)
-    assert names(tmp_path) == {*KEPT, *LEFT}, "somebody may be at work on them"
+    assert names(tmp_path) == {*KEPT, *LEFT}, "they may be in use"
 
 
-def test_nothing_is_left_anywhere_in_a_home(tmp_path):
+def test_leftovers_are_removed_everywhere_in_a_home(tmp_path):
     settings = Settings(home=tmp_path / "home", port=0)
     settings.make_home()
     work = Work(settings)
@@ -51,7 +51,7 @@ def test_nothing_is_left_anywhere_in_a_home(tmp_path):
     ):
         make(folder, LEFT, ABANDONED_SECONDS + 60)
     unknown = (f"datasets/{'1' * 32}", f"trainings/{'2' * 32}", f"models/{'3' * 12}")
-    for name in unknown:  # made by a process that was killed before it told the database
+    for name in unknown:  # created by a process that was killed before it recorded them in the database
         (settings.home / name).mkdir()
         os.utime(settings.home / name, (0, 0))
     os.utime(training.folder, (0, 0))

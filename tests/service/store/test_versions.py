@@ -1,4 +1,4 @@
-"""Which captioners there are, which one serves, and that nothing tears the folders apart."""
+"""Versions are stored whole, exactly one is current, and no concurrent process breaks them."""
 
 import os
 import shutil
@@ -15,19 +15,19 @@ from sqlalchemy import select
 import service.store.versions
 from captioner.bundle import DEFAULT_BUNDLE, load_bundle, save_bundle
 from captioner.errors import BundleError
-from service.inference.fingerprint import model_version
 from service.settings import Settings
+from service.store.fingerprint import model_version
 from service.store.remains import ABANDONED_SECONDS
 from service.store.tables import PromotionRow
 from service.store.versions import BUILT_IN, UnknownVersion, VersionInUse, Versions
-from tests.confidence_models import drawn_model
+from tests.support.confidence_models import drawn_model
 
 ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
 def open_versions(open_database, tmp_path):
-    """Each call as another process would."""
+    """Each call acts like another process."""
     return lambda: Versions(open_database(), tmp_path / "home", DEFAULT_BUNDLE)
 
 
@@ -38,7 +38,7 @@ def versions(open_versions):
 
 @pytest.fixture
 def bundles(make_bundle, tmp_path):
-    """Three captioners in folders."""
+    """Folders of three captioners."""
     folders = [tmp_path / f"bundle{seed}" for seed in range(3)]
     for seed, folder in enumerate(folders):
         save_bundle(make_bundle(seed=seed), folder)
@@ -49,19 +49,19 @@ def facts(name="dogs"):
     return {"name": name, "origin": "upload"}
 
 
-def test_a_captioner_that_was_calibrated_anew_is_another_version(tiny_bundle):
+def test_a_recalibrated_captioner_is_another_version(tiny_bundle):
     first, second = (replace(tiny_bundle, confidence=drawn_model(64, odds)) for odds in (0.0, 1.0))
     assert len({model_version(bundle) for bundle in (tiny_bundle, first, second)}) == 3
 
 
-def test_without_any_the_built_in_captioner_serves(versions):
+def test_without_versions_the_built_in_captioner_is_current(versions):
     assert [version.id for version in versions.all()] == [BUILT_IN]
     assert versions.current.id == BUILT_IN and versions.current.bundle == DEFAULT_BUNDLE
-    with pytest.raises(VersionInUse, match="no version to go back to"):
+    with pytest.raises(VersionInUse, match="no version to return to"):
         versions.rollback()
 
 
-def test_a_version_is_a_whole_copy_under_what_its_captions_carry(versions, open_versions, bundles, tmp_path):
+def test_a_version_is_a_complete_copy_with_the_id_that_its_captions_carry(versions, open_versions, bundles, tmp_path):
     comparison = tmp_path / "comparison"
     comparison.mkdir()
     (comparison / "comparison.json").write_text("{}")
@@ -78,14 +78,14 @@ def test_a_version_is_a_whole_copy_under_what_its_captions_carry(versions, open_
     assert newer.comparison is None
 
 
-def test_what_is_no_bundle_leaves_nothing(versions, bundles, tmp_path):
+def test_a_folder_that_is_no_bundle_adds_nothing(versions, bundles, tmp_path):
     (bundles[0] / "model.safetensors").write_bytes(b"x" * 100)
     with pytest.raises(BundleError):
         versions.add(bundles[0], facts())
     assert os.listdir(tmp_path / "home" / "models") == []
 
 
-def test_promote_and_go_back(versions, bundles):
+def test_promotion_and_rollback_change_the_current_version(versions, bundles):
     first, second, third = (versions.add(bundle, facts()).id for bundle in bundles)
     for version in (first, second, second, third):
         assert versions.promote(version).id == versions.current.id == version
@@ -98,7 +98,7 @@ def test_promote_and_go_back(versions, bundles):
     assert versions.current.id == BUILT_IN
 
 
-def test_going_back_passes_over_what_was_deleted(versions, bundles):
+def test_rollback_skips_deleted_versions(versions, bundles):
     first, second, third = (versions.add(bundle, facts()).id for bundle in bundles)
     for version in (first, second, third):
         versions.promote(version)
@@ -106,7 +106,7 @@ def test_going_back_passes_over_what_was_deleted(versions, bundles):
     assert versions.rollback().id == first
 
 
-def test_what_cannot_be_deleted_or_promoted(versions, bundles):
+def test_current_built_in_and_unknown_versions_cannot_be_deleted(versions, bundles):
     added = versions.add(bundles[0], facts()).id
     versions.promote(added)
     with pytest.raises(VersionInUse, match="in use"):
@@ -121,16 +121,16 @@ def test_what_cannot_be_deleted_or_promoted(versions, bundles):
     assert versions.current.id == added
 
 
-def test_a_version_that_is_gone_leaves_the_built_in_captioner(versions, bundles):
+def test_a_missing_version_falls_back_to_the_built_in_captioner(versions, bundles):
     added = versions.add(bundles[0], facts())
     versions.promote(added.id)
     shutil.rmtree(added.bundle.parent)
     assert versions.current.id == BUILT_IN and [version.id for version in versions.all()] == [BUILT_IN]
-    assert versions.add(bundles[0], facts("again")).facts["name"] == "again", "it may be brought anew"
+    assert versions.add(bundles[0], facts("again")).facts["name"] == "again", "it may be added again"
     assert versions.current.id == added.id
 
 
-def test_remains_of_a_killed_process_go_when_nobody_is_at_work_on_them(versions, tmp_path):
+def test_old_leftovers_of_a_killed_process_are_removed(versions, tmp_path):
     for name in (".add-old", ".gone-old", ".add-new"):
         (tmp_path / "home" / "models" / name).mkdir()
     past = time.time() - ABANDONED_SECONDS - 1
@@ -140,8 +140,8 @@ def test_remains_of_a_killed_process_go_when_nobody_is_at_work_on_them(versions,
     assert {path.name for path in (tmp_path / "home" / "models").iterdir() if path.is_dir()} == {".add-new"}
 
 
-def test_only_the_last_promotions_are_kept(versions, bundles, monkeypatch):
-    monkeypatch.setattr(service.versions, "_HISTORY", 3)
+def test_only_the_latest_promotions_are_remembered(versions, bundles, monkeypatch):
+    monkeypatch.setattr(service.store.versions, "_HISTORY", 3)
     first, second, _ = (versions.add(bundle, facts()).id for bundle in bundles)
     for _ in range(3):
         versions.promote(first)
@@ -149,7 +149,7 @@ def test_only_the_last_promotions_are_kept(versions, bundles, monkeypatch):
     assert [versions.rollback().id for _ in range(3)] == [first, second, BUILT_IN]
 
 
-def test_two_at_once_lose_no_change(versions, open_versions, database, bundles):
+def test_concurrent_promotions_lose_no_change(versions, open_versions, database, bundles):
     ids = [versions.add(bundle, facts()).id for bundle in bundles[:2]]
     others = [open_versions() for _ in range(4)]
 
@@ -187,7 +187,7 @@ while True:
 
 @pytest.mark.stress
 @pytest.mark.parametrize("seconds", [0.0, 0.05, 0.23])
-def test_whenever_a_process_is_killed_what_is_there_is_whole(versions, bundles, tmp_path, database_settings, seconds):
+def test_versions_are_complete_whenever_a_process_is_killed(versions, bundles, tmp_path, database_settings, seconds):
     home = tmp_path / "home"
     url = Settings(home=home, **database_settings).database.render_as_string(hide_password=False)
     command = [sys.executable, "-c", KILLED, url, str(home), str(DEFAULT_BUNDLE), *map(str, bundles)]

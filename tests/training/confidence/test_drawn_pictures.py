@@ -1,4 +1,4 @@
-"""Pictures that are no photos."""
+"""Generated pictures that are no photos."""
 
 from collections import Counter
 

@@ -1,4 +1,4 @@
-"""What it learns from captions whose rightness follows a rule, and what it refuses."""
+"""The confidence model recovers a known rule from captions, and unsuitable data is refused."""
 
 import json
 from dataclasses import replace
@@ -14,9 +14,9 @@ from captioner.captioner import Captioner
 from captioner.confidence import ConfidenceModel
 from captioner.config import DecodingOptions
 from captioner.errors import DataError
-from tests.captioner.maps import caption_of, frame_of
-from tests.confidence_models import drawn_model
-from tests.training.shapes import draw_shapes
+from tests.support.confidence_models import drawn_model
+from tests.support.maps import caption_of, frame_of
+from tests.support.shapes import draw_shapes
 from training.__main__ import main
 from training.confidence import learning as confidence
 from training.confidence.drawn_pictures import drawn_pictures
@@ -25,7 +25,7 @@ from training.data.records import ImageRecord
 
 
 class RuledCaptioner:
-    """Says "a dog" of every photo, and is the surer the more often people say so, too. Its second caption is wrong."""
+    """Captions every photo "a dog", surer the more references say so; its second caption is wrong."""
 
     decoding = DecodingOptions(beam_width=2)
 
@@ -34,7 +34,7 @@ class RuledCaptioner:
         return np.asarray(picture.convert("RGB").resize((8, 8))), frame_of(8, 8)
 
     def encode(self, pixels):
-        """Mean and spread of the colours: photos of this test are red."""
+        """Return mean and spread of the colours: photos of this test are red."""
         values = torch.from_numpy(pixels).float() / 255  # [B, 8, 8, 3]
         return torch.cat([values, (values - values.mean(dim=(1, 2), keepdim=True)).abs()], dim=-1)
 
@@ -50,7 +50,7 @@ class RuledCaptioner:
 
 @pytest.fixture
 def draw(tmp_path):
-    """Draw red photos; people say that they show a dog with a probability that is that of their green."""
+    """Draw red photos; the probability that their references name a dog equals their green."""
 
     def draw(count: int, probability=lambda green: green) -> list[ImageRecord]:
         rng, records = np.random.default_rng(0), []
@@ -69,14 +69,14 @@ def draw(tmp_path):
     return draw
 
 
-def test_it_learns_which_captions_are_right_and_how_often(draw):
+def test_the_model_learns_which_captions_are_right_and_how_often(draw):
     captioner, records = RuledCaptioner(), draw(400)
     model = learn_confidence(captioner, [records], progress=False)
     learned = model.learned
     assert learned["photos"] == 400 and learned["references"] == 800 and learned["language"] == "English"
     for name in ("captions", "words"):
         figures = learned[name]
-        assert figures["count"] == 400  # of the best captions alone, one noun each
+        assert figures["count"] == 400  # best captions only, one noun each
         assert figures["roc_area"] > 0.75 and figures["calibration_error"] < 0.08
         assert figures["mean_confidence"] == pytest.approx(figures["right"], abs=0.03)
     assert json.loads(json.dumps(model.to_json())) and ConfidenceModel.from_json(model.to_json()) == model
@@ -89,8 +89,8 @@ def test_it_learns_which_captions_are_right_and_how_often(draw):
     assert np.corrcoef(green, [caption.confidence for caption in judged])[0, 1] > 0.9
 
 
-def test_data_sets_count_alike_however_many_photos_they_have(draw):
-    """Of a large one with few right captions and a small one with many, all sure alike, half are taken to be right."""
+def test_data_sets_weigh_the_same_whatever_their_size(draw):
+    """A large one with few right captions and a small one with many, equally sure, give a probability of one half."""
     many, few = (draw(count, lambda green, p=p: p) for count, p in ((300, 0.1), (60, 0.9)))
     model = learn_confidence(RuledCaptioner(), [many, few], progress=False)
     assert [figures["captions"]["count"] for figures in model.learned["by_data"]] == [300, 60]
@@ -99,16 +99,16 @@ def test_data_sets_count_alike_however_many_photos_they_have(draw):
     assert model.caption(features) == pytest.approx(0.5, abs=0.12)
 
 
-def test_fresh_pictures_that_are_no_photos_are_guesses(draw):
+def test_new_pictures_that_are_no_photos_are_unlike_photos(draw):
     captioner = RuledCaptioner()
     model = learn_confidence(captioner, [draw(100)], progress=False)
     pictures = [captioner.prepare(picture)[0] for _, picture in drawn_pictures(140, seed=7)]
     means = captioner.encode(np.stack(pictures)).mean(dim=(1, 2)).numpy()
     likeness = np.array([model.photo(mean) for mean in means])
-    assert (likeness < 0.5).mean() > 0.9  # six numbers tell no more; a real encoder has a thousand
+    assert (likeness < 0.5).mean() > 0.9  # six numbers cannot tell more; a real encoder has a thousand
 
 
-def test_photos_that_cannot_be_read_are_left_out(draw):
+def test_unreadable_photos_are_left_out(draw):
     records = draw(60)
     for record in records[:5]:
         record.path.write_text("no photo")
@@ -124,23 +124,23 @@ def test_photos_that_cannot_be_read_are_left_out(draw):
     assert learn_confidence(Reading(), [records], progress=False).learned["photos"] == 55
     for record in records[5:15]:
         record.path.write_text("no photo")
-    with pytest.raises(NotLearnable, match="there are 45 validation photos to learn it from, and it takes 50"):
+    with pytest.raises(NotLearnable, match="there are 45 validation photos to learn it from, and 50 are needed"):
         learn_confidence(Reading(), [records], progress=False)
 
 
 @pytest.mark.parametrize(("probability", "problem"), [(0, "0 have a right caption"), (1, "0 have a wrong caption")])
-def test_captions_that_are_all_alike_teach_nothing(draw, probability, problem):
+def test_captions_that_are_all_right_or_all_wrong_are_refused(draw, probability, problem):
     with pytest.raises(NotLearnable, match=f"of 60 validation photos {problem}.*training calibrate"):
         learn_confidence(RuledCaptioner(), [draw(60, lambda green: probability)], progress=False)
 
 
-def test_features_that_are_unknown_or_always_the_same_are_left_out(draw):
+def test_unknown_and_constant_features_are_left_out(draw):
     model = learn_confidence(RuledCaptioner(), [draw(100)], progress=False)
     assert {"top_label", "nouns", "noun_agreement", "words"}.isdisjoint(model.caption.features)
     assert "noun_log_prob" in model.caption.features and "log_prob" in model.word.features
 
 
-def test_the_regression_is_the_best_one():
+def test_the_regression_is_optimal():
     """Its gradient is zero: no other weights have a lower penalised cross-entropy."""
     rng = np.random.default_rng(0)
     features, penalty = rng.normal(size=(200, 3)), 2.0
@@ -171,7 +171,7 @@ def tiny(tiny_bundle, tmp_path) -> Path:
     return tmp_path / "tiny"
 
 
-def test_the_command_learns_from_the_validation_photos_of_all_data(tiny, tmp_path, monkeypatch, capsys):
+def test_the_command_uses_the_validation_photos_of_all_data_sets(tiny, tmp_path, monkeypatch, capsys):
     draw_shapes(tmp_path / "first", {"train": 3, "val": 4, "test": 2})
     draw_shapes(tmp_path / "second", {"train": 2, "val": 3}, seed=1)
     given = []
@@ -195,9 +195,9 @@ def test_the_command_learns_from_the_validation_photos_of_all_data(tiny, tmp_pat
 
 @pytest.mark.parametrize(
     ("photos", "problem"),
-    [(6, "there are 6 validation photos to learn it from, and it takes 50"), (50, "0 have a right caption")],
+    [(6, "there are 6 validation photos to learn it from, and 50 are needed"), (50, "0 have a right caption")],
 )
-def test_the_command_says_why_there_is_nothing_to_learn_from(tiny, tmp_path, capsys, photos, problem):
+def test_the_command_reports_why_nothing_can_be_learned(tiny, tmp_path, capsys, photos, problem):
     draw_shapes(tmp_path / "shapes", {"train": 1, "val": photos})
     assert main(["calibrate", "--bundle", str(tiny), "--data", str(tmp_path / "shapes")]) == 2
     assert problem in capsys.readouterr().err

@@ -1,11 +1,11 @@
-"""Figures of confidences against ones worked out by hand, and their plots."""
+"""Scores of confidences equal those by hand, and plots show them."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from tests.captioner.maps import caption_of, frame_of
+from tests.support.maps import caption_of, frame_of
 from training.confidence.plots import confidence_plots
 from training.confidence.scores import (
     ConfidenceScores,
@@ -31,14 +31,14 @@ def test_the_roc_area_is_the_share_of_pairs_in_the_right_order():
     assert roc_area(confidences, np.ones(40, bool)) is None is roc_area(confidences, np.zeros(40, bool))
 
 
-def test_the_calibration_error_is_the_distance_of_confidence_and_share_over_bins():
+def test_the_calibration_error_is_the_distance_of_confidence_and_accuracy_over_bins():
     confidences, right = np.array([0.05, 0.05, 0.95, 0.95, 1.0]), np.array([False, True, True, True, False])
     # Two in the first bin: 0.05 against 0.5; three in the last: 2.9 / 3 against 2 / 3.
     assert calibration_error(confidences, right) == pytest.approx(2 / 5 * 0.45 + 3 / 5 * 0.3)
     assert calibration_error(np.array([0.0, 1.0]), np.array([False, True])) == 0
 
 
-def test_perfect_confidences_show_about_the_error_by_chance():
+def test_the_error_by_chance_is_that_of_perfect_confidences():
     confidences = np.random.default_rng(1).random(500)
     errors = [
         calibration_error(confidences, np.random.default_rng(seed).random(500) < confidences) for seed in range(9, 40)
@@ -47,15 +47,15 @@ def test_perfect_confidences_show_about_the_error_by_chance():
     assert error_by_chance(np.repeat(confidences, 20)) < 0.3 * error_by_chance(confidences)
 
 
-def test_the_risk_coverage_curve():
+def test_the_risk_coverage_curve_keeps_ties_together():
     confidences, right = np.array([0.9, 0.2, 0.5, 0.5, 0.7]), np.array([True, False, True, False, False])
-    # The two of 0.5 are kept or left out together.
+    # Both with confidence 0.5 are kept or left out together.
     assert risk_coverage(confidences, right) == [(0.2, 0), (0.4, 1 / 2), (0.8, 2 / 4), (1.0, 3 / 5)]
     many = risk_coverage(np.random.default_rng(0).random(3000), np.random.default_rng(1).random(3000) < 0.25)
     assert len(many) == 100 and many[-1] == (1.0, pytest.approx(0.75, abs=0.03))
 
 
-def test_figures_are_plain_numbers_and_bins_hold_all():
+def test_scores_are_plain_numbers_and_bins_hold_all_captions():
     found = scores([0.05, 0.05, 0.95], [False, True, True])
     values = found.to_json()
     assert values["count"] == 3 and values["right"] == 0.6667 and values["mean_confidence"] == 0.35
@@ -64,7 +64,7 @@ def test_figures_are_plain_numbers_and_bins_hold_all():
     assert scores([0.5], [True]).to_json()["roc_area"] is None
 
 
-def test_figures_in_one_line():
+def test_scores_fit_in_one_line():
     figures = {"captions": scores([0.25, 0.75], [False, True]).to_json(), "words": scores([0.5], [True]).to_json()}
     assert confidence_in_one_line({"photos": 2, **figures}) == (
         "confidence: captions right 0.500, area under ROC 1.000, calibration error 0.250"
@@ -73,7 +73,7 @@ def test_figures_in_one_line():
     )
 
 
-def test_captions_and_words_are_judged_by_what_people_said():
+def test_captions_and_words_are_judged_by_the_references():
     frame = frame_of(8, 8)
     judged = replace(caption_of("a dog on grass", frame), confidence=0.9, word_confidences=(None, 0.8, None, 0.3))
     wrong = replace(caption_of("a cat", frame), confidence=0.4, word_confidences=(None, 0.2))
@@ -86,10 +86,10 @@ def test_captions_and_words_are_judged_by_what_people_said():
     assert score_confidences({3: without}, judge) == {}
 
 
-def test_plots_place_what_they_show():
+def test_plots_show_the_scores_at_the_right_positions():
     found = scores([0.25, 0.25, 0.75, 0.75], [False, True, True, True])
     risk, reliability = confidence_plots({"captions": found})
-    assert risk.curves[0].points == "196,256 346,196"  # none of the better half is wrong, of all a quarter
+    assert risk.curves[0].points == "196,256 346,196"  # none of the better half is wrong, a quarter of all
     assert "of the better 50% 0% are wrong, of all 25%" in risk.label
     assert [dot[:2] for dot in reliability.curves[0].dots] == [(121.0, 136.0), (271.0, 16.0)]
     assert reliability.diagonal and not risk.diagonal

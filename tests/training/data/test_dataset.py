@@ -1,4 +1,4 @@
-"""Every image once, in an order that can be repeated, with captions cut and padded right."""
+"""An epoch shows every image once, in a repeatable order, with captions cut and padded correctly."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ VOCABULARY = Vocabulary((*SPECIAL_WORDS, *(f"w{number}" for number in range(20))
 
 
 class Rows:
-    """A cache whose rows say which photo, and which view, they are of."""
+    """A cache whose rows name their photo and view."""
 
     shape = (2,)
 
@@ -27,7 +27,7 @@ class Rows:
 
 
 def data_set(images=50, views=1):
-    """Image n has 1 to 7 captions of 1 to 12 words; all start with the word that names the image, up to 20."""
+    """Image n has 1 to 7 captions of 1 to 12 words, all beginning with the word that names the image, up to 20."""
     rng = np.random.default_rng(5)
     records = []
     for image in range(images):
@@ -53,7 +53,7 @@ def test_an_epoch_uses_every_image_once(images, batch_size):
     assert len(batches) == -(-images // batch_size)
 
 
-def test_the_order_depends_on_seed_and_epoch_alone():
+def test_the_order_depends_only_on_seed_and_epoch():
     data = data_set()
 
     def order(epoch, seed, data=data):
@@ -65,7 +65,7 @@ def test_the_order_depends_on_seed_and_epoch_alone():
     assert order(2, 7) != order(7, 2)
 
 
-def test_batches_from_the_nth_on_are_those_of_the_whole_epoch():
+def test_batches_from_the_nth_on_equal_those_of_the_whole_epoch():
     whole = list(data_set(views=2).batches(4, 8, 3, seed=2))
     for first in range(len(whole) + 1):
         rest = list(data_set(views=2).batches(4, 8, 3, seed=2, first=first))
@@ -73,7 +73,7 @@ def test_batches_from_the_nth_on_are_those_of_the_whole_epoch():
         assert all(same(batch, other) for batch, other in zip(rest, whole[first:], strict=True))
 
 
-def test_other_captions_and_views_are_drawn_in_other_epochs():
+def test_epochs_draw_different_captions_and_views():
     by_epoch = []
     for epoch in range(2):
         batches = list(data_set(views=2).batches(epoch, 50, 2, seed=0))
@@ -83,7 +83,7 @@ def test_other_captions_and_views_are_drawn_in_other_epochs():
     (features, targets), (other_features, other_targets) = by_epoch
     assert not torch.equal(features, other_features)
     assert targets.shape != other_targets.shape or not torch.equal(targets, other_targets)
-    assert 5 < int(features[:, 1].sum()) < 45  # both views come
+    assert 5 < int(features[:, 1].sum()) < 45  # both views occur
 
 
 def test_images_of_a_batch_have_captions_of_similar_length():
@@ -94,7 +94,7 @@ def test_images_of_a_batch_have_captions_of_similar_length():
     assert spread < 0.4 * np.mean(np.ptp(shuffled, axis=1))
 
 
-def test_features_and_captions_of_a_batch_are_of_its_images():
+def test_features_and_captions_of_a_batch_belong_to_its_images():
     data = data_set()
     for batch in data.batches(0, 8, 3, seed=0):
         assert batch.features[:, 0].tolist() == list(batch.images)
@@ -102,7 +102,7 @@ def test_features_and_captions_of_a_batch_are_of_its_images():
             assert batch.inputs[row, 0, 1] == VOCABULARY.encode(f"w{image % 20}")[0]
 
 
-def test_of_more_captions_some_are_drawn_and_of_fewer_all():
+def test_captions_are_sampled_only_from_more_than_the_wanted_number():
     data = data_set()
     for batch in data.batches(0, 8, 3, seed=0):
         for row, image in enumerate(batch.images):
@@ -115,12 +115,12 @@ def test_of_more_captions_some_are_drawn_and_of_fewer_all():
             assert bool((empty == PAD).all())
 
 
-def test_rare_words_are_taught_as_unknown():
+def test_rare_words_become_unknown():
     record = ImageRecord("image", 0, ("w1 zebra w2",), "train")
     assert CaptionDataset([record], VOCABULARY, [Rows()]).tokens == [[[5, UNKNOWN, 6]]]
 
 
-def test_captions_are_padded_after_their_start_and_their_end():
+def test_captions_are_padded_after_start_and_end():
     inputs, targets = pad_captions([[[7, 8], [9]], [[4, 5, 6]]])
     assert inputs.tolist() == [
         [[START, 7, 8, PAD], [START, 9, PAD, PAD]],
@@ -129,12 +129,12 @@ def test_captions_are_padded_after_their_start_and_their_end():
     assert targets.tolist() == [[[7, 8, END, PAD], [9, END, PAD, PAD]], [[4, 5, 6, END], [PAD, PAD, PAD, PAD]]]
 
 
-def test_a_caption_without_words_teaches_its_end():
+def test_a_caption_without_words_has_only_its_end():
     inputs, targets = pad_captions([[[]]])
     assert inputs.tolist() == [[[START]]] and targets.tolist() == [[[END]]]
 
 
-def test_a_caption_that_was_cut_teaches_no_end():
+def test_a_cut_caption_has_no_end():
     longest = [4 + number % 9 for number in range(MAX_TRAINING_WORDS)]
     inputs, targets = pad_captions([[longest, [*longest, 5]]])
     assert inputs.shape == (1, 2, MAX_TRAINING_WORDS + 1)
@@ -142,13 +142,13 @@ def test_a_caption_that_was_cut_teaches_no_end():
     assert targets[0, 1].tolist() == [*longest, PAD]
 
 
-def test_features_come_from_the_first_view_unless_others_are_named():
+def test_features_come_from_the_first_view_by_default():
     data = data_set(views=2)
     assert data.features([4, 2]).tolist() == [[4, 0], [2, 0]]
     assert data.features([4, 2, 7], np.array([1, 0, 1])).tolist() == [[4, 1], [2, 0], [7, 1]]
 
 
-def test_epochs_read_the_cache_and_never_a_photo(tmp_path):
+def test_epochs_read_only_the_cache_and_no_photos(tmp_path):
     photos = [tmp_path / f"{number}.jpg" for number in range(4)]
     for photo in photos:
         photo.touch()
@@ -163,7 +163,7 @@ def test_epochs_read_the_cache_and_never_a_photo(tmp_path):
             assert batch.features[:, 0].tolist() == [3 * image for image in batch.images]
 
 
-def test_no_pass_is_drawn_as_a_batch_is(monkeypatch):
+def test_passes_and_batches_use_different_random_streams(monkeypatch):
     few, keys = CaptionDataset(data_set(5).records, VOCABULARY, [Rows()], least_batches=12), []
 
     def noted(*key):
@@ -176,15 +176,13 @@ def test_no_pass_is_drawn_as_a_batch_is(monkeypatch):
     assert len(keys) == 3 * (4 + 12) == len(set(keys))
 
 
-def test_an_epoch_passes_over_few_images_often_enough():
+def test_a_small_data_set_is_passed_several_times_per_epoch():
     few = CaptionDataset(data_set(5).records, VOCABULARY, [Rows()], least_batches=7)
     batches = few.order(epoch=1, batch_size=2, seed=0)
-    assert len(batches) == few.batch_count(2) == 9, "three batches a pass, and three passes"
+    assert len(batches) == few.batch_count(2) == 9, "three batches per pass, three passes"
     for start in (0, 3, 6):
         assert sorted(np.concatenate(batches[start : start + 3])) == list(range(5))
     passes = [[batch.tolist() for batch in batches[start : start + 3]] for start in (0, 3, 6)]
-    assert passes[0] == [batch.tolist() for batch in data_set(5).order(1, 2, 0)], (
-        "the first is that of a data set alone"
-    )
+    assert passes[0] == [batch.tolist() for batch in data_set(5).order(1, 2, 0)], "as without further passes"
     assert passes[0] != passes[1] != passes[2]
     assert [batch.tolist() for batch in few.order(1, 2, 0)] == [batch.tolist() for batch in batches]

@@ -1,4 +1,4 @@
-"""What the cache gives is what the encoder gives, of every photo, after whatever happened."""
+"""The feature cache returns the encoder's output for every photo, after any interruption."""
 
 import dataclasses
 import os
@@ -44,7 +44,7 @@ def pixels_of(paths):
 
 
 def close(rows, exact):
-    """As close as bf16 comes, and far closer than two photos are."""
+    """Return whether rows are equal up to bf16 precision, far closer than those of two photos."""
     rows, exact = torch.as_tensor(np.asarray(rows)).float(), exact.float()
     assert rows.shape == exact.shape
     error = (rows - exact).abs().max() / exact.abs().max()
@@ -52,7 +52,7 @@ def close(rows, exact):
     return True
 
 
-def test_a_row_is_what_the_encoder_makes_of_its_photo(open_it, encoder, three_stages_config, photos):
+def test_a_row_equals_the_encoders_output_for_its_photo(open_it, encoder, three_stages_config, photos):
     cache = open_it()
     assert fill_cache(cache, encoder, three_stages_config, WHOLE, photos, "photos") == []
     exact = encoder(pixels_of(photos))  # [5, 4, 4, 16]
@@ -62,7 +62,7 @@ def test_a_row_is_what_the_encoder_makes_of_its_photo(open_it, encoder, three_st
     assert close(open_it().read(photos[::-1]), exact.flip(0))
 
 
-def test_features_of_some_stages_become_the_annotations_of_all(encoder, photos):
+def test_features_after_some_stages_become_the_annotations_after_all(encoder, photos):
     pixels = pixels_of(photos).numpy()
     exact = encoder(pixels_of(photos))
     for stages, shape in [(0, (3, 64, 64)), (1, (8, 16, 16)), (2, (12, 8, 8)), (3, (16, 4, 4))]:
@@ -84,7 +84,7 @@ def test_the_mirrored_view_is_of_the_mirror_image(open_it, encoder, three_stages
     assert np.array_equal(cache.read(photos), plain.read(turned))
 
 
-def test_whatever_changes_the_features_has_a_cache_of_its_own(tmp_path, encoder, three_stages_config):
+def test_every_setting_that_changes_the_features_has_its_own_cache(tmp_path, encoder, three_stages_config):
     other = Encoder(encoder_spec("timm:test_efficientnet.r160_in1k"))
     config, change = three_stages_config, dataclasses.replace
     kinds = [
@@ -99,12 +99,12 @@ def test_whatever_changes_the_features_has_a_cache_of_its_own(tmp_path, encoder,
     ]
     folders = [open_cache(tmp_path / "cache", *kind).folder for kind in kinds]
     assert len(set(folders)) == len(kinds)
-    # What is learned on top of the features changes nothing in them.
+    # Settings of the layers above do not change the features.
     same = open_cache(tmp_path / "cache", encoder, "sha", change(config, hidden_dim=99, dropout=0.0), WHOLE)
     assert same.folder == folders[0]
 
 
-def test_each_precision_has_a_cache_of_its_own(open_it, monkeypatch):
+def test_each_precision_has_its_own_cache(open_it, monkeypatch):
     folders = set()
     for multiplies in (True, False, True):
         monkeypatch.setattr(features, "multiplies_bfloat16", lambda device, answer=multiplies: answer)
@@ -112,7 +112,7 @@ def test_each_precision_has_a_cache_of_its_own(open_it, monkeypatch):
     assert len(folders) == 2
 
 
-def test_the_size_of_a_photo_outlives_the_run(open_it, encoder, three_stages_config, photos, tmp_path):
+def test_the_size_of_a_photo_is_stored(open_it, encoder, three_stages_config, photos, tmp_path):
     wide = tmp_path / "wide.jpg"
     turned = Image.new("RGB", (30, 90))
     exif = turned.getexif()
@@ -125,7 +125,7 @@ def test_the_size_of_a_photo_outlives_the_run(open_it, encoder, three_stages_con
     assert (frame.width, frame.height, frame.seen_box) == (90, 30, (30.0, 0.0, 60.0, 30.0))
 
 
-def test_only_what_is_new_or_changed_is_encoded(open_it, encoder, three_stages_config, photos, monkeypatch):
+def test_only_new_and_changed_photos_are_encoded(open_it, encoder, three_stages_config, photos, monkeypatch):
     opened = []
     monkeypatch.setattr(features, "open_image", lambda photo: opened.append(photo) or original(photo))
     from captioner.images.photo import open_image as original
@@ -141,7 +141,7 @@ def test_only_what_is_new_or_changed_is_encoded(open_it, encoder, three_stages_c
     assert close(cache.read(photos), encoder(pixels_of(photos)))
 
 
-def test_a_photo_is_needed_no_more_once_it_is_in_the_cache(open_it, encoder, three_stages_config, photos):
+def test_a_cached_photo_is_no_longer_needed(open_it, encoder, three_stages_config, photos):
     fill_cache(open_it(), encoder, three_stages_config, WHOLE, photos, "photos")
     cache = open_it()
     assert all(photo in cache for photo in photos)
@@ -152,9 +152,7 @@ def test_a_photo_is_needed_no_more_once_it_is_in_the_cache(open_it, encoder, thr
     assert photos[0] not in cache
 
 
-def test_two_names_of_one_photo_do_not_shift_the_rows_of_others(
-    open_it, encoder, three_stages_config, photos, tmp_path
-):
+def test_two_names_of_one_photo_do_not_shift_other_rows(open_it, encoder, three_stages_config, photos, tmp_path):
     link = tmp_path / "link.png"
     link.symlink_to(photos[0])
     names = [photos[0], link, *photos[1:4]]
@@ -171,9 +169,7 @@ def test_two_names_of_one_photo_do_not_shift_the_rows_of_others(
     ("rows_left", "index_lines_left"),
     [(4.5, 4), (5, 4), (5, 4.5), (5, 2.5), (3.5, 5), (3, 3), (2.2, 3.7), (0, 5), (5, 0), (0.3, 0)],
 )
-def test_a_fill_that_was_killed_leaves_nothing_wrong(
-    open_it, encoder, three_stages_config, photos, rows_left, index_lines_left
-):
+def test_a_killed_fill_leaves_no_wrong_rows(open_it, encoder, three_stages_config, photos, rows_left, index_lines_left):
     cache = open_it()
     fill_cache(cache, encoder, three_stages_config, WHOLE, photos, "photos")
     rows, index = cache.folder / "rows.bin", cache.folder / "index.jsonl"
@@ -193,10 +189,10 @@ def test_a_fill_that_was_killed_leaves_nothing_wrong(
     assert close(open_it().read(photos), exact)
 
 
-def test_photos_that_cannot_be_read_are_told_and_left_out(open_it, encoder, three_stages_config, photos, monkeypatch):
+def test_unreadable_photos_are_reported_and_left_out(open_it, encoder, three_stages_config, photos, monkeypatch):
     monkeypatch.setattr(features, "ENCODE_BATCH", 2)
     photos[0].write_bytes(b"no photo")
-    photos[2].write_bytes(b"")  # photos 2 and 3: a batch of which nothing is left
+    photos[2].write_bytes(b"")  # photos 2 and 3: nothing is left of their batch
     photos[3].unlink()
     cache = open_it()
     unreadable = fill_cache(cache, encoder, three_stages_config, WHOLE, photos, "photos")
@@ -207,7 +203,7 @@ def test_photos_that_cannot_be_read_are_told_and_left_out(open_it, encoder, thre
     assert close(cache.read(readable), encoder(pixels_of(readable)))
 
 
-def test_a_row_of_a_photo_that_was_never_kept_is_refused(tmp_path, photos):
+def test_reading_a_missing_row_is_an_error(tmp_path, photos):
     cache = FeatureCache(tmp_path / "cache", (2,))
     cache.append(photos[:1], np.ones((1, 2)))
     with pytest.raises(KeyError):
@@ -233,7 +229,7 @@ def numbered(folder, count):
     return photos, np.arange(2 * count).reshape(count, 2)
 
 
-def test_rows_are_in_shards_of_a_bounded_size(tmp_path, monkeypatch):
+def test_rows_are_stored_in_shards_of_bounded_size(tmp_path, monkeypatch):
     monkeypatch.setattr(features, "SHARD_BYTES", 13)  # three rows of 4 bytes
     photos, rows = numbered(tmp_path, 11)
     cache = FeatureCache(tmp_path / "cache", [2])
@@ -246,7 +242,7 @@ def test_rows_are_in_shards_of_a_bounded_size(tmp_path, monkeypatch):
     assert all(photo in again for photo in photos) and np.array_equal(again.read(photos), rows)
 
 
-def test_a_cache_that_grows_keeps_the_shards_that_are_mapped(tmp_path, monkeypatch):
+def test_a_growing_cache_keeps_its_mapped_shards(tmp_path, monkeypatch):
     monkeypatch.setattr(features, "SHARD_BYTES", 12)
     photos, rows = numbered(tmp_path, 9)
     cache = FeatureCache(tmp_path / "cache", [2])
@@ -264,9 +260,9 @@ def test_a_cache_that_grows_keeps_the_shards_that_are_mapped(tmp_path, monkeypat
     assert mapped == ["rows.bin", "rows.bin", "rows-1.bin", "rows-2.bin"]
 
 
-def test_a_cache_from_before_there_were_shards_is_read_and_goes_on_in_new_ones(tmp_path, monkeypatch):
+def test_a_cache_without_shards_is_read_and_continued_in_shards(tmp_path, monkeypatch):
     photos, rows = numbered(tmp_path, 8)
-    FeatureCache(tmp_path / "cache", [2]).append(photos[:5], rows[:5])  # all in one file, as it was
+    FeatureCache(tmp_path / "cache", [2]).append(photos[:5], rows[:5])  # all in one file, as earlier versions wrote it
     monkeypatch.setattr(features, "SHARD_BYTES", 8)  # two rows
     cache = FeatureCache(tmp_path / "cache", [2])
     assert np.array_equal(cache.read(photos[:5]), rows[:5])
@@ -276,11 +272,11 @@ def test_a_cache_from_before_there_were_shards_is_read_and_goes_on_in_new_ones(t
     assert np.array_equal(FeatureCache(tmp_path / "cache", [2]).read(photos), rows)
 
 
-def test_what_another_run_left_half_written_moves_no_row(tmp_path):
+def test_incomplete_rows_of_another_run_shift_no_rows(tmp_path):
     photos, rows = numbered(tmp_path, 3)
     cache = FeatureCache(tmp_path / "cache", [2])
     cache.append(photos[:1], rows[:1])
-    with open(cache.folder / "rows.bin", "ab") as file:  # a run that shares the cache is killed while this one goes on
+    with open(cache.folder / "rows.bin", "ab") as file:  # a run that shares the cache was killed
         file.write(b"\1\2\3\4\5\6")
     with open(cache.folder / "index.jsonl", "ab") as file:
         file.write(b'"half a ')

@@ -1,11 +1,11 @@
-"""Of training/data/lost_captions.py: `fit` says how many captions are not used, and why."""
+"""`fit` reports how many captions are not used and why (training/data/lost_captions.py)."""
 
-from tests.training.data.readers.drawing import photo, write
+from tests.support.tiny_data_sets import photo, write
 from training.data.lost_captions import lost_captions, problems_summary
 from training.data.records import Problem, read_records
 
 
-def test_captions_are_counted_by_kind_and_other_problems_are_not():
+def test_lost_captions_are_counted_by_kind_and_other_problems_are_not():
     problems = [
         Problem("missing_image", "captions.csv", 2, "a.jpg is not there", lost=5),
         *(Problem("no_caption", "captions.csv", line, "nan", lost=1) for line in (3, 4)),

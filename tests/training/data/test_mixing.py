@@ -1,4 +1,4 @@
-"""Names and parts of several data sets, and how often an epoch shows each."""
+"""Several data sets in one epoch: their names, parts and shares."""
 
 from pathlib import Path
 
@@ -42,7 +42,7 @@ def test_the_share_of_a_data_set_is_its_size_to_the_power_of_the_exponent(sizes,
     assert sum(counts) == sum(sizes)
 
 
-def test_over_the_passes_no_photo_is_seen_more_than_once_more_than_another_of_its_data_set():
+def test_within_a_data_set_photos_are_seen_equally_often_up_to_one():
     mixed = balance((20, 6), 0.5)
     seen = np.zeros(26, int)
     for number in range(9):
@@ -58,7 +58,7 @@ def test_over_the_passes_no_photo_is_seen_more_than_once_more_than_another_of_it
 
 
 @pytest.mark.parametrize("least_batches", [0, 20])
-def test_an_epoch_of_several_data_sets_is_the_same_again_and_has_as_many_batches_as_it_says(least_batches):
+def test_epochs_of_several_data_sets_are_repeatable_and_have_the_announced_number_of_batches(least_batches):
     def order(epoch):
         mixed = balance((20, 6), 0.0)
         everything = [*records("a", 20), *records("b", 6)]
@@ -83,20 +83,20 @@ def test_names_are_unique():
     assert names_of(data_set(name) for name in ("a", "b", "a", "a 2", "a")) == ("a", "b", "a 2", "a 2 2", "a 3")
 
 
-def test_a_data_set_that_is_named_twice_is_refused():
+def test_a_data_set_named_twice_is_refused():
     check_different([data_set("a"), data_set("b", folder="b"), data_set("none", 0), data_set("nothing", 0)])
     with pytest.raises(ConfigError, match="--also names a a second time: name each data set once"):
         check_different([data_set("a"), data_set("b", folder="b"), data_set("again")])
 
 
-def test_examples_come_from_all_over_each_data_set():
+def test_examples_are_spread_over_each_data_set():
     assert spread(parts_of(["a"], [20]), 6) == [0, 3, 6, 10, 13, 16]
     assert spread(parts_of(["a", "b"], [20, 4]), 5) == [0, 6, 13, 20, 22]
     assert spread(parts_of(["a", "b", "c"], [2, 1, 1]), 6) == [0, 1, 2, 3]
     assert spread(parts_of(["a", "b"], [9, 9]), 1) == [0, 9]
 
 
-def test_a_sentence_says_how_much_of_an_epoch_each_data_set_is():
+def test_a_sentence_gives_the_share_of_each_data_set():
     parts = parts_of(["flickr8k", "coco"], [6000, 1722])
     assert Balance(parts, 0.7).sentence() == (
         "data: flickr8k 6,000 photos, 70.6% of an epoch; coco 1,722 photos, 29.4% of an epoch"

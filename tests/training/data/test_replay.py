@@ -1,4 +1,4 @@
-"""Every new photo once an epoch, and a share of earlier ones in every batch."""
+"""An epoch shows every new photo once, and a share of earlier photos in every batch."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ def mixed(new=10, earlier=30, share=0.5):
 
 
 @pytest.mark.parametrize("share, new_in_batch", [(0.0, 8), (0.25, 6), (0.5, 4), (0.99, 1)])
-def test_each_batch_has_its_share(share, new_in_batch):
+def test_each_batch_has_the_share_of_earlier_photos(share, new_in_batch):
     data = mixed(new=24, share=share)
     batches = data.order(0, 8, 0)
     assert len(batches) == data.batch_count(8)
@@ -29,7 +29,7 @@ def test_each_batch_has_its_share(share, new_in_batch):
         assert np.sum(batch < 24) == new_in_batch and len(batch) == 8
 
 
-def test_an_epoch_has_every_new_photo_once_and_other_earlier_ones_each_time():
+def test_an_epoch_has_every_new_photo_once_and_different_earlier_ones_each_time():
     data = mixed()
     seen = []
     for epoch in range(3):
@@ -45,10 +45,10 @@ def test_the_last_batch_keeps_the_share():
     assert [len(batch) for batch in mixed(new=10).order(0, 8, 0)] == [8, 8, 4]
 
 
-def test_the_same_epoch_is_the_same_again():
+def test_the_same_epoch_is_repeatable():
     for first, second in zip(mixed().order(2, 8, 5), mixed().order(2, 8, 5), strict=True):
         assert np.array_equal(first, second)
 
 
-def test_few_earlier_photos_are_not_drawn_twice_in_a_batch():
+def test_few_earlier_photos_do_not_repeat_within_a_batch():
     assert [len(batch) for batch in mixed(new=8, earlier=2).order(0, 8, 0)] == [6, 6]

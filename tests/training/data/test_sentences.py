@@ -1,4 +1,4 @@
-"""Batches of sentences without photos, their ranks, and what the decoder learns of them."""
+"""Batches of sentences without photos: their sampling, their parts per rank, and the decoder's learning."""
 
 import numpy as np
 import pytest
@@ -9,10 +9,10 @@ from captioner.decoding import decode
 from captioner.errors import DataError
 from captioner.model.decoder import Decoder
 from captioner.model.label_attention import Labels
+from captioner.ranks import Ranks
 from captioner.vocabulary import END, PAD, SPECIAL_WORDS, START, UNKNOWN, Vocabulary
 from training.data.readers.sentence_files import read_sentences
 from training.data.sentences import MOST_UNKNOWN, Sentences
-from training.distributed import Ranks
 from training.objectives import sentence_loss
 from training.options import MAX_TRAINING_WORDS, FitOptions
 from training.random_streams import SENTENCES, stream
@@ -43,7 +43,7 @@ def batch_of(sentences, step=0, size=8, epoch=0):
     return sentences.batch(stream(0, SENTENCES, epoch, step), size)
 
 
-def test_a_sentence_is_told_and_predicted_as_a_caption_is(make):
+def test_a_sentence_has_inputs_and_targets_like_a_caption(make):
     batch = batch_of(make(["w0 w1", "w2 w3 w4"]))
     rows = {tuple(row) for row in zip(*(part[:, 0].tolist() for part in (batch.inputs, batch.targets)), strict=True)
             for row in [tuple(map(tuple, row))]}  # fmt: skip
@@ -55,7 +55,7 @@ def test_a_sentence_is_told_and_predicted_as_a_caption_is(make):
     assert batch.inputs.dtype == torch.int64
 
 
-def test_a_sentence_that_goes_on_has_no_end(make):
+def test_a_cut_sentence_has_no_end(make):
     longest = " ".join(WORDS[:MAX_TRAINING_WORDS])
     whole, cut = (batch_of(make([line])) for line in (longest, f"{longest} w40"))
     assert whole.targets.shape == cut.targets.shape == (1, 1, MAX_TRAINING_WORDS + 1)
@@ -63,7 +63,7 @@ def test_a_sentence_that_goes_on_has_no_end(make):
     assert (whole.targets[0, 0, -1], cut.targets[0, 0, -1]) == (END, PAD)
 
 
-def test_every_sentence_is_as_likely_as_any_other(make):
+def test_every_sentence_is_equally_likely(make):
     sentences = make([f"w{number // 2} {'w1 ' * (number // 2)}" for number in range(60)])
     drawn = [batch_of(sentences, step, size=4) for step in range(1500)]
     lengths = np.concatenate([(batch.targets != PAD).sum(dim=-1).flatten().numpy() for batch in drawn])
@@ -78,13 +78,13 @@ def test_little_of_a_batch_is_padding(many):
     assert np.mean([len(set((batch != PAD).sum(dim=-1).flatten().tolist())) for batch in targets]) > 1
 
 
-def test_the_sentences_of_a_batch_differ_and_few_are_all(many, make):
+def test_sentences_do_not_repeat_within_a_batch(many, make):
     rows = batch_of(many, size=100).inputs.flatten(1)
     assert len(rows) == len(rows.unique(dim=0)) == 100
     assert len(batch_of(make(["w0", "w1", "w2"]), size=8).inputs) == 3
 
 
-def test_a_step_has_its_own_batch_whatever_came_before(many):
+def test_a_steps_batch_does_not_depend_on_earlier_steps(many):
     first, again, other, later = (batch_of(many, *place) for place in ((3,), (3,), (4,), (3, 8, 1)))
     assert torch.equal(first.inputs, again.inputs) and torch.equal(first.labels.classes, again.labels.classes)
     assert torch.equal(first.labels.probabilities, again.labels.probabilities)
@@ -103,7 +103,7 @@ def test_ranks_have_parts_of_the_same_batch(many, size):
     assert {part.share.whole for part in parts} == {8}
 
 
-def test_labels_are_those_of_its_words_more_often_than_not(many):
+def test_labels_mostly_match_the_words_of_their_sentence(many):
     hits = total = 0
     for step in range(100):
         batch = batch_of(many, step)
@@ -115,7 +115,7 @@ def test_labels_are_those_of_its_words_more_often_than_not(many):
     assert 0.6 < hits / total < 1
 
 
-def test_rare_words_are_unknown_and_sentences_of_them_are_left_out(make):
+def test_rare_words_become_unknown_and_sentences_of_them_are_left_out(make):
     sentences = make(["w0 w1 nobody knows", "w0 nobody knows", "w1 w2", "quite unknown"])
     assert MOST_UNKNOWN == 0.5 and len(sentences) == 2
     batch = batch_of(sentences)
@@ -138,7 +138,7 @@ def decoder_of(attention="soft", labels=0, **options):
 
 @pytest.mark.parametrize("attention", ["soft", "hard", "none"])
 @pytest.mark.parametrize("labels", [0, 3])
-def test_the_losses_of_ranks_sum_to_that_of_the_batch_and_all_is_taught(many, attention, labels):
+def test_the_losses_of_ranks_sum_to_that_of_the_batch_and_every_part_learns(many, attention, labels):
     decoder, options = decoder_of(attention, labels), FitOptions()
     whole = batch_of(many)
 
@@ -163,7 +163,7 @@ def test_the_losses_of_ranks_sum_to_that_of_the_batch_and_all_is_taught(many, at
     assert labels == 0 or decoder.labels.query.weight.grad.abs().sum() > 0
 
 
-def test_a_decoder_says_a_sentence_that_it_learned_without_a_photo(make):
+def test_a_decoder_reproduces_a_sentence_learned_without_a_photo(make):
     decoder, options = decoder_of(), FitOptions(label_smoothing=0.0)
     sentences = make(["w7 w8 w9"])
     optimizer = torch.optim.AdamW(decoder.parameters(), 0.02)
@@ -177,8 +177,8 @@ def test_a_decoder_says_a_sentence_that_it_learned_without_a_photo(make):
     assert VOCABULARY.decode(found.tokens[0, 0].tolist())[:3] == ["w7", "w8", "w9"]
 
 
-def test_it_learns_to_say_what_a_label_names(make):
-    """The noun of each sentence can be known from the labels alone, and they are right most times."""
+def test_a_decoder_learns_to_name_a_label(make):
+    """The noun of each sentence follows from the labels alone, which are right most of the time."""
     decoder, options = decoder_of(labels=3, tied_output=True), FitOptions(label_smoothing=0.0)
     sentences = make([f"w20 w{number} w21" for number in range(12)], label_words=LABEL_WORDS, labels=3)
     optimizer = torch.optim.AdamW(decoder.parameters(), 0.02)

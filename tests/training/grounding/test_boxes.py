@@ -1,4 +1,4 @@
-"""Whose boxes a photo has."""
+"""Boxes are matched to photos by name."""
 
 import shutil
 
@@ -14,7 +14,7 @@ TOLD = PhotoBoxes({("a", "dog"): [Phrase(0, 1, (BOX,), ("animal",))]}, [THING])
 
 @pytest.fixture
 def photos(tmp_path):
-    """Three photos, of which two have one name."""
+    """Three photos, two of which have the same name."""
     paths = [tmp_path / name for name in ("new/1.jpg", "earlier/1.jpg", "new/2.jpg")]
     for path in paths:
         path.parent.mkdir(exist_ok=True)
@@ -22,25 +22,25 @@ def photos(tmp_path):
     return paths
 
 
-def test_the_longest_name_that_a_path_ends_with_counts(photos):
+def test_the_longest_name_that_a_path_ends_with_matches(photos):
     other = PhotoBoxes({}, [], has_sentences=False)
     boxes = BoxSet("boxes", {"1.jpg": NAMED, "earlier/1.jpg": other})
     assert boxes.of(photos[0]) is NAMED and boxes.of(photos[1]) is other and boxes.of(photos[2]) is None
 
 
-def test_boxes_of_a_name_that_two_photos_have_are_left_out(photos):
+def test_boxes_of_a_name_shared_by_two_photos_are_left_out(photos):
     boxes = without_ambiguous_names(BoxSet("boxes", {"1.jpg": NAMED, "2.jpg": NAMED}), photos)
     assert [boxes.of(photo) for photo in photos] == [None, None, NAMED]
     assert boxes.counts[SAME_NAME] == 1 and boxes.examples[SAME_NAME] == f"1.jpg: {photos[1]}"
 
 
-def test_sentences_tell_such_photos_apart(photos):
+def test_sentences_distinguish_photos_of_one_name(photos):
     boxes = without_ambiguous_names(BoxSet("boxes", {"1.jpg": TOLD}), photos)
     assert len(phrases_of(boxes.of(photos[0]), ["a", "dog"])) == 1
     assert phrases_of(boxes.of(photos[0]), ["the", "dog"]) is None and not boxes.of(photos[0]).things
 
 
-def test_copies_of_one_photo_have_its_boxes(photos):
+def test_copies_of_one_photo_keep_its_boxes(photos):
     shutil.copy(photos[0], photos[1])
     boxes = BoxSet("boxes", {"1.jpg": NAMED})
     assert without_ambiguous_names(boxes, [*photos, photos[0]]) is boxes

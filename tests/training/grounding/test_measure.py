@@ -1,4 +1,4 @@
-"""Maps that lie on what a word names score, others do not."""
+"""Maps on the box of the named thing score, others do not."""
 
 from collections import Counter
 from dataclasses import replace
@@ -46,21 +46,21 @@ def uniform(grid: tuple[int, int] = (4, 4)) -> np.ndarray:
     return np.full(grid, 1 / (grid[0] * grid[1]), dtype=np.float32)
 
 
-# --- the figures of one map
+# --- scores of one map
 
 
 @pytest.mark.parametrize("fit", ["squash", "crop", "pad"])
-def test_a_perfect_map_scores_one_and_a_uniform_one_its_share_of_the_area(fit):
+def test_a_perfect_map_scores_one_and_a_uniform_map_its_share_of_the_area(fit):
     frame, grid, box = frame_of(120, 80, fit), (6, 6), (0.4, 0.3, 0.7, 0.8)
     covered = coverage([box], frame, grid)
     perfect = (covered == 1) / (covered == 1).sum()
     assert attention_correctness(perfect, covered) == pytest.approx(1)
     left, top, right, bottom = frame.seen_box
-    area = (0.3 * 120) * (0.5 * 80) / ((right - left) * (bottom - top))  # the box lies inside of every fit
+    area = (0.3 * 120) * (0.5 * 80) / ((right - left) * (bottom - top))  # the box lies within every fit
     assert attention_correctness(uniform(grid), covered) == pytest.approx(area)
 
 
-def test_a_map_counts_as_far_as_its_cells_lie_inside():
+def test_a_cell_counts_by_the_share_within_the_box():
     frame, grid = frame_of(40, 40), (4, 4)
     alpha = 0.5 * peaked(0, 0) + 0.5 * peaked(3, 3)
     covered = coverage([(0.0, 0.0, 0.125, 0.25)], frame, grid)  # half of the first cell
@@ -75,7 +75,7 @@ def test_a_peak_in_a_box_points_at_it_and_one_beside_it_misses():
     assert not points_inside(peaked(0, 2), [], frame)
 
 
-def test_of_equal_peaks_the_first_in_row_order_points():
+def test_the_first_of_equal_peaks_in_row_order_points():
     frame = frame_of(10, 10)
     assert points_inside(uniform(), [(0.0, 0.0, 0.25, 0.25)], frame)
     assert not points_inside(uniform(), [(0.25, 0.0, 1.0, 1.0)], frame)
@@ -83,7 +83,7 @@ def test_of_equal_peaks_the_first_in_row_order_points():
     assert points_inside(both, [(0.75, 0.0, 1.0, 0.25)], frame)
 
 
-def test_a_peak_on_what_lies_beside_a_padded_photo_misses():
+def test_a_peak_on_the_padding_misses():
     frame = frame_of(100, 400, "pad")
     assert not points_inside(peaked(0, 0), [WHOLE], frame)
     assert points_inside(peaked(0, 1), [WHOLE], frame)  # centre of the cell: the photo's edge
@@ -105,8 +105,8 @@ def test_the_centre_map_is_a_gaussian_around_the_centre(grid):
 # --- one phrase
 
 
-def test_the_head_is_the_last_word_and_the_best_word_is_chosen_for_each_figure():
-    # Most of the first word's map is inside, but its peak is not; with the second it is the other way round.
+def test_the_head_is_the_last_word_and_the_best_word_is_chosen_per_score():
+    # Most of the first word's map is inside, but its peak is not; the second is the other way round.
     inside_only = np.array([[0.3, 0.3, 0.4, 0.0]], dtype=np.float32)
     peak_inside = np.array([[0.4, 0.0, 0.3, 0.3]], dtype=np.float32)
     outside = np.array([[0.0, 0.0, 0.0, 1.0]], dtype=np.float32)
@@ -117,7 +117,7 @@ def test_the_head_is_the_last_word_and_the_best_word_is_chosen_for_each_figure()
     assert score.types == ("people",) and score.size == "large"
 
 
-def test_maps_that_look_at_nothing_score_their_chance():
+def test_baseline_maps_score_as_expected_by_chance():
     score = score_phrase(uniform((1, 4))[None], [(0.0, 0.0, 0.3, 1.0)], (), frame_of(40, 10))
     assert score.aims["uniform"].attention_correctness == pytest.approx(0.3)
     assert score.aims["uniform"].pointing == 0.25  # one centre of four
@@ -127,7 +127,7 @@ def test_maps_that_look_at_nothing_score_their_chance():
     assert score_phrase(uniform((1, 4))[None], [LEFT_HALF], (), frame_of(40, 10)).aims["centre_gaussian"].pointing == 1
 
 
-def test_boxes_that_the_model_did_not_see_have_no_score():
+def test_boxes_outside_the_models_input_have_no_score():
     assert score_phrase(uniform()[None], [(0.0, 0.0, 0.2, 1.0)], (), frame_of(400, 100, "crop")) is None
 
 
@@ -137,12 +137,12 @@ def test_boxes_that_the_model_did_not_see_have_no_score():
         ([(0.0, 0.0, 0.25, 0.24)], "small"),
         ([(0.0, 0.0, 0.25, 0.25)], "medium"),
         ([(0.0, 0.0, 0.2, 0.2), (0.5, 0.5, 0.7, 0.7)], "medium"),  # together
-        ([(0.0, 0.0, 0.2, 0.2), (0.0, 0.0, 0.2, 0.2)], "small"),  # twice the same
+        ([(0.0, 0.0, 0.2, 0.2), (0.0, 0.0, 0.2, 0.2)], "small"),  # the same box twice
         ([(0.0, 0.0, 0.5, 0.5)], "large"),
         ([WHOLE], "large"),
     ],
 )
-def test_sizes_are_shares_of_the_photo_that_boxes_cover_together(boxes, size):
+def test_sizes_depend_on_the_area_that_boxes_cover_together(boxes, size):
     assert size_of(boxes) == size
 
 
@@ -175,7 +175,7 @@ def test_means_are_over_all_phrases_by_type_and_by_size():
     assert summary.counts == {"boxed phrases": 3}
 
 
-def test_json_is_rounded_and_holds_all():
+def test_json_is_rounded_and_complete():
     references = summarise([score_of(1 / 3, ("people",), "large")], {"photos": 1})
     empty = summarise([], {"captions made": 2})
     boxes = BoxSet("mine", {}, Counter({"boxes too small": 4}), {"boxes too small": "a.xml"})
@@ -199,12 +199,12 @@ def test_json_is_rounded_and_holds_all():
     )
 
 
-# --- a captioner's maps of reference captions
+# --- maps of reference captions
 
 
 @pytest.fixture
 def tiny(tiny_bundle) -> Captioner:
-    """Its maps are 2 x 2, and differ from word to word."""
+    """Its maps are 2 x 2 and differ between words."""
     with torch.random.fork_rng():
         torch.manual_seed(1)
         for parameter in tiny_bundle.model.decoder.score.parameters():
@@ -233,15 +233,15 @@ def boxes_of(*photos: PhotoBoxes) -> BoxSet:
     return BoxSet("hand-made boxes", {f"{number}.png": photo for number, photo in enumerate(photos)})
 
 
-def test_reference_maps_are_those_that_led_to_each_word(tiny, records):
-    """Told its own captions, in a batch with longer and more captions, a captioner looks where it looked before."""
+def test_reference_maps_belong_to_their_words(tiny, records):
+    """Teacher-forced with its own captions, in a batch with longer ones, the captioner attends as before."""
     own = tiny.caption([record.path for record in records])
     told = [
         replace(record, captions=(caption.text, *["a dog runs on the grass with the child"] * number))
         for number, (record, caption) in enumerate(zip(records, own, strict=True))
     ]
     found = list(reference_maps(tiny, told, batch_size=2, progress=False))
-    # Another word's map would not do.
+    # Another word's map would not match.
     assert max(np.abs(np.diff(caption.alphas, axis=0)).max() for caption in own) > 0.01
     for (record, seen), before, caption in zip(found, told, own, strict=True):
         assert record is before and seen.frame == caption.frame
@@ -252,7 +252,7 @@ def test_reference_maps_are_those_that_led_to_each_word(tiny, records):
             np.testing.assert_allclose(alphas.sum(axis=(1, 2)), 1, rtol=1e-5)
 
 
-def test_a_photo_that_cannot_be_read_has_no_maps_and_the_rest_of_its_batch_has(tiny, records):
+def test_an_unreadable_photo_has_no_maps_and_the_rest_of_its_batch_has(tiny, records):
     records[1].path.write_bytes(b"no photo")
     found = list(reference_maps(tiny, records, batch_size=2, progress=False))
     assert [seen is None for _, seen in found] == [False, True, False]
@@ -263,7 +263,7 @@ def test_phrases_of_references_are_measured_by_the_maps_of_their_words(tiny, rec
     photo = marked({"a dog runs on the grass": [Phrase(0, 1, (LEFT_HALF,), ("animals",)), Phrase(4, 5, (WHOLE,), ())]})
     summary = ground_references(tiny, records[:1], boxes_of(photo), progress=False)
     ((_, seen),) = reference_maps(tiny, records[:1], progress=False)
-    mass = seen.maps[0][:2, :, 0].sum(axis=1)  # of "a" and "dog", in the left one of two columns
+    mass = seen.maps[0][:2, :, 0].sum(axis=1)  # of "a" and "dog", in the left of two columns
     peaks = seen.maps[0][:2].reshape(2, 4).argmax(axis=1) % 2 == 0
     animals = summary.by_type["animals"]
     assert (animals.phrases, summary.overall.phrases) == (1, 2)
@@ -273,10 +273,10 @@ def test_phrases_of_references_are_measured_by_the_maps_of_their_words(tiny, rec
     assert summary.overall.aims["head"].attention_correctness == pytest.approx((mass[1] + 1) / 2)
 
 
-def test_what_cannot_be_measured_is_counted(tiny, records, monkeypatch):
+def test_phrases_that_cannot_be_measured_are_counted(tiny, records, monkeypatch):
     monkeypatch.setattr(measuring, "MAX_TRAINING_WORDS", 4)
     monkeypatch.setattr("training.data.dataset.MAX_TRAINING_WORDS", 4)
-    seen, beside = ((0.4, 0.4, 0.6, 0.6),), ((0.0, 0.0, 0.1, 1.0),)  # of 60 x 40 pixels the middle 40 x 40 are seen
+    seen, beside = ((0.4, 0.4, 0.6, 0.6),), ((0.0, 0.0, 0.1, 1.0),)  # the input is the middle 40 x 40
     assert tiny.model.config.fit == "crop"
     dog = marked({
         "a dog runs on the grass": [Phrase(0, 1, seen, ()), Phrase(4, 5, seen, ()), Phrase(2, 2, beside, ())],
@@ -308,7 +308,7 @@ def test_what_cannot_be_measured_is_counted(tiny, records, monkeypatch):
     assert summary.overall.phrases == 3 and summary.by_type["animals"].phrases == 1
 
 
-def test_boxes_without_sentences_are_found_by_the_names_of_things(tiny, records):
+def test_boxes_without_sentences_are_matched_by_the_names_of_things(tiny, records):
     dog = Thing(frozenset({"dog", "dogs"}), (WHOLE,), ("animals",))
     summary = ground_references(tiny, records, boxes_of(PhotoBoxes({}, (dog,), has_sentences=False)), progress=False)
     assert summary.overall.phrases == 1 and summary.overall.aims["head"].attention_correctness == pytest.approx(1)
@@ -321,12 +321,12 @@ def test_boxes_without_sentences_are_found_by_the_names_of_things(tiny, records)
         (boxes_of(marked({"the red ball": []})), "1 captions that are no sentence of the boxes, 1 captions without"),
     ],
 )
-def test_boxes_that_fit_nothing_are_refused(tiny, records, box_set, said):
+def test_boxes_that_match_nothing_are_refused(tiny, records, box_set, said):
     with pytest.raises(DataError, match=said):
         ground_references(tiny, records, box_set, progress=False)
 
 
-# --- a captioner's own captions
+# --- maps of generated captions
 
 
 def caption_of(text: str, alphas: list[np.ndarray], frame: ImageFrame) -> Caption:
@@ -343,7 +343,7 @@ THINGS = (
 )
 
 
-def test_names_in_captions_are_measured_on_all_that_they_may_mean(records):
+def test_names_in_captions_are_measured_on_all_boxes_that_they_may_mean(records):
     box_set = boxes_of(PhotoBoxes({}, THINGS), PhotoBoxes({}, ()))
     frame = frame_of(60, 40)
     captions = {
@@ -367,7 +367,7 @@ def test_names_in_captions_are_measured_on_all_that_they_may_mean(records):
     assert hydrant.aims["best_word"] == Aim(1, 1)
 
 
-def test_captions_that_name_nothing_seen_are_counted_and_have_no_figures(records):
+def test_captions_without_a_visible_named_thing_are_counted_and_have_no_scores(records):
     frame = frame_of(400, 100, "crop")
     summary = ground_captions(
         {"id 0": caption_of("sky", [uniform()], frame)}, records, boxes_of(PhotoBoxes({}, THINGS))
@@ -383,11 +383,11 @@ def test_outlines_are_the_boxes_of_named_words_in_pixels():
     assert outlines_of(caption, PhotoBoxes({}, ())) == {}
 
 
-# --- evidence
+# --- occlusion maps
 
 
-def test_evidence_is_measured_beside_attention_on_the_same_photos(tiny, records, monkeypatch):
-    """Maps that put everything into one corner, in place of the captioner's."""
+def test_occlusion_maps_are_measured_beside_attention_on_the_same_photos(tiny, records, monkeypatch):
+    """With maps that put everything into one corner, in place of the captioner's."""
     options = tiny.decoding
     captions = {record.image_id: tiny.caption([record.path], options)[0] for record in records}
     asked = []

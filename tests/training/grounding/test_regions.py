@@ -1,4 +1,4 @@
-"""Cells are covered by exactly what of a box lies in them, whatever of the photo was seen."""
+"""The coverage of cells by boxes is exact, for every fit of the photo."""
 
 import io
 
@@ -30,29 +30,29 @@ def test_a_box_covers_whole_cells_and_shares_of_cells():
     np.testing.assert_array_equal(coverage([(0.125, 0.25, 0.25, 0.5)], frame_of(300, 100), (1, 1)), [[0.03125]])
 
 
-def test_what_boxes_share_counts_once():
+def test_overlapping_boxes_count_once():
     frame = frame_of(64, 64)
     one, other = (0.0, 0.0, 0.75, 0.5), (0.25, 0.0, 1.0, 0.5)
     np.testing.assert_array_equal(coverage([one, other], frame, (2, 2)), [[1, 1], [0, 0]])
     np.testing.assert_array_equal(coverage([one, one], frame, (2, 2)), coverage([one], frame, (2, 2)))
-    # Two that meet in a corner of one cell: 1/4 + 1/4 - 1/16.
+    # Two boxes that overlap in a corner of one cell: 1/4 + 1/4 - 1/16.
     crossing = [(0.0, 0.0, 0.5, 0.5), (0.25, 0.25, 0.75, 0.75)]
     np.testing.assert_array_equal(coverage(crossing, frame, (1, 1)), [[0.4375]])
 
 
-def test_no_box_covers_nothing():
+def test_no_boxes_cover_nothing():
     assert not coverage([], frame_of(30, 20), (2, 3)).any()
     assert not centres_inside([], frame_of(30, 20), (2, 3)).any()
 
 
-def test_a_crop_counts_only_what_was_seen():
-    frame = frame_of(400, 100, "crop")  # of which pixels 150 to 250 are seen
+def test_with_a_crop_only_the_visible_part_counts():
+    frame = frame_of(400, 100, "crop")  # pixels 150 to 250 are visible
     np.testing.assert_array_equal(coverage([(0.0, 0.0, 0.5, 1.0)], frame, (1, 4)), [[1, 1, 0, 0]])
     assert not coverage([(0.0, 0.0, 0.3, 1.0), (0.7, 0.0, 1.0, 1.0)], frame, (4, 4)).any()
 
 
-def test_what_lies_beside_a_padded_photo_is_in_no_box():
-    frame = frame_of(100, 400, "pad")  # in the middle of 400 x 400: 150 pixels beside it on either side
+def test_padding_is_in_no_box():
+    frame = frame_of(100, 400, "pad")  # in the middle of 400 x 400: 150 pixels of padding on either side
     wanted = np.broadcast_to([0, 0.5, 0.5, 0], (4, 4))
     np.testing.assert_array_equal(coverage([WHOLE], frame, (4, 4)), wanted)
 
@@ -60,7 +60,7 @@ def test_what_lies_beside_a_padded_photo_is_in_no_box():
 @pytest.mark.parametrize("size", [(120, 80), (80, 120), (97, 61), (300, 20)])
 @pytest.mark.parametrize("fit", FITS)
 @pytest.mark.parametrize("count", [1, 2, 5])
-def test_coverage_is_what_counting_fine_points_gives(size, fit, count):
+def test_coverage_equals_counting_on_a_fine_grid(size, fit, count):
     frame, grid, fine = frame_of(*size, fit), (5, 7), 60
     boxes = [(0.13, 0.21, 0.52, 0.84), *random_boxes(count, count - 1)]
     left, top, right, bottom = frame.seen_box
@@ -76,8 +76,8 @@ def test_coverage_is_what_counting_fine_points_gives(size, fit, count):
 
 
 @pytest.mark.parametrize("fit", FITS)
-def test_coverage_is_what_the_model_sees_of_a_box_in_a_rotated_photo(fit):
-    """The whole way: a camera held sideways, a white box in the photo, the square, the cells that are bright."""
+def test_coverage_equals_the_visible_part_of_a_box_in_a_rotated_photo(fit):
+    """End to end: a camera held sideways, a white box in the photo, the square, the bright cells."""
     upright = Image.new("RGB", (210, 330))
     box = (31 / 210, 150 / 330, 120 / 210, 290 / 330)
     ImageDraw.Draw(upright).rectangle((31, 150, 119, 289), fill=(255, 255, 255))
@@ -100,18 +100,18 @@ def test_a_mirrored_photo_has_mirrored_regions(fit):
     )
 
 
-def test_a_cell_is_inside_where_its_centre_is():
+def test_a_cell_is_inside_if_its_centre_is():
     frame, grid = frame_of(300, 100), (2, 4)  # centres at 1/8, 3/8, ... across, 1/4 and 3/4 down
     inside = centres_inside([(0.3, 0.0, 0.7, 0.3), (0.8, 0.7, 0.9, 0.8)], frame, grid)
     np.testing.assert_array_equal(inside, [[0, 1, 1, 0], [0, 0, 0, 1]])
-    assert centres_inside([(0.125, 0.25, 0.2, 0.3)], frame, grid)[0, 0]  # on the very corner
+    assert centres_inside([(0.125, 0.25, 0.2, 0.3)], frame, grid)[0, 0]  # exactly on the corner
     assert not centres_inside([(0.126, 0.0, 0.3, 1.0)], frame, grid).any()  # half of the cells, no centre
     boxes = [(0.3, 0.0, 0.7, 0.3)]
     assert centre_in_boxes((0, 1), boxes, frame, grid) is True
     assert centre_in_boxes((1, 1), boxes, frame, grid) is False
 
 
-def test_centres_lie_where_a_crop_or_padding_puts_them():
+def test_centres_follow_the_crop_or_the_padding():
     right_half = [(0.5, 0.0, 1.0, 1.0)]
     crop = frame_of(400, 100, "crop")
     np.testing.assert_array_equal(centres_inside(right_half, crop, (1, 4)), [[0, 0, 1, 1]])

@@ -1,4 +1,4 @@
-"""Which words are told to look where, in batches of plain and mirrored photos."""
+"""Boxes supervise the maps of head words, in batches of plain and mirrored photos."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ RECORD = ImageRecord("photo", Path("photo.jpg"), CAPTIONS, "train")
 
 
 def box_set(*boxes):
-    """The dog (words 0 to 2) and the ball (4 and 5) of the first caption, the dogs of the second."""
+    """Boxes of the dog (words 0 to 2) and the ball (4 and 5) of the first caption, the dogs of the second."""
     dog, ball = boxes
     phrases = {
         ("a", "red", "dog", "sees", "the", "ball"): [
@@ -34,7 +34,7 @@ def box_set(*boxes):
     return BoxSet("drawn", {"photo.jpg": PhotoBoxes(phrases, ())})
 
 
-def test_head_words_are_told_where_their_phrase_lies():
+def test_head_words_are_supervised_with_the_boxes_of_their_phrase():
     regions = regions_of(RECORD, box_set(LEFT_HALF, RIGHT_EDGE), WHOLE, (2, 4))
     assert regions.words == (((2, 0), (5, 1)), ((1, 0),), ())
     assert count_supervised([regions, regions]) == 6
@@ -42,7 +42,7 @@ def test_head_words_are_told_where_their_phrase_lies():
     np.testing.assert_array_equal(regions.coverage[1], [[0, 0, 0, 0.5], [0, 0, 0, 0]])
 
 
-def test_what_the_model_does_not_see_tells_nothing():
+def test_boxes_outside_the_models_input_supervise_nothing():
     crop = ImageFrame(40, 20, (10.0, 0.0, 30.0, 20.0))
     regions = regions_of(RECORD, box_set(LEFT_HALF, RIGHT_EDGE), crop, (2, 2))
     assert regions.words == (((2, 0),), ((1, 0),), ())
@@ -50,7 +50,7 @@ def test_what_the_model_does_not_see_tells_nothing():
 
 
 @pytest.mark.parametrize("boxes", [BoxSet("empty", {}), BoxSet("other", {"another.jpg": PhotoBoxes({}, ())})])
-def test_photos_and_captions_that_the_boxes_do_not_know_are_told_nothing(boxes):
+def test_photos_and_captions_without_boxes_have_no_supervision(boxes):
     regions = regions_of(RECORD, boxes, WHOLE, (2, 4))
     assert regions.words == ((), (), ()) and regions.coverage.shape == (0, 2, 4)
     assert count_supervised([regions]) == 0
@@ -66,7 +66,7 @@ class Cache:
         return np.full((len(photos), 1), self.view, np.float16)
 
 
-def test_batches_hold_the_places_of_words_and_mirror_them_with_the_photo():
+def test_batches_hold_the_regions_of_words_mirrored_with_the_photo():
     words = sorted({word.strip(".") for caption in CAPTIONS for word in caption.lower().split()})
     vocabulary = Vocabulary((*SPECIAL_WORDS, *words))
     regions = [regions_of(RECORD, box_set(LEFT_HALF, RIGHT_EDGE), WHOLE, (2, 4))]
@@ -91,12 +91,12 @@ def test_batches_hold_the_places_of_words_and_mirror_them_with_the_photo():
     assert seen == {False, True}
 
 
-def test_without_boxes_a_batch_has_no_places():
+def test_without_boxes_a_batch_has_no_regions():
     (batch,) = CaptionDataset([RECORD], Vocabulary(SPECIAL_WORDS), [Cache(0)]).batches(0, 8, 5, seed=0)
     assert batch.inside is None
 
 
-def test_the_loss_by_hand_counts_words_that_name_a_thing_alone():
+def test_the_supervision_loss_counts_only_words_with_regions():
     alphas = torch.tensor([[[[0.5, 0.5, 0.0], [0.2, 0.2, 0.6], [1.0, 0.0, 0.0]]]])  # [B, K, T, L]
     inside = torch.tensor([[[[1.0, 0.5, 0.0], [0.0, 0.0, 0.0], [0.0, 1.0, 1.0]]]])
     by_hand = ((0.25 - np.log(0.751)) + (1 - np.log(0.001))) / 2

@@ -1,4 +1,4 @@
-"""What a vocabulary leaves out, and the warning where that is too much."""
+"""The words that a vocabulary leaves out, and the warning if they are too many."""
 
 import pytest
 
@@ -10,7 +10,7 @@ COUNTS = {"a": 3, "dog": 2, "sits": 2, "runs": 1, "cat": 1, "the": 1, "bird": 1}
 
 
 @pytest.mark.parametrize(("min_count", "words", "kept"), [(1, 0, 7), (2, 4, 3), (3, 6, 1), (4, 7, 0)])
-def test_it_leaves_out_what_the_vocabulary_does_not_hold(min_count, words, kept):
+def test_words_below_the_minimum_count_are_rare(min_count, words, kept):
     rare = rare_words(COUNTS, min_count)
     vocabulary = Vocabulary.build(CAPTIONS, min_count)
     encoded = [token for caption in CAPTIONS for token in vocabulary.encode(caption)]
@@ -18,12 +18,12 @@ def test_it_leaves_out_what_the_vocabulary_does_not_hold(min_count, words, kept)
     assert rare.share == pytest.approx(encoded.count(UNKNOWN) / len(encoded))
 
 
-def test_what_the_captioner_to_start_from_knows_is_never_unknown():
+def test_words_that_the_start_captioner_knows_are_never_rare():
     rare = rare_words(COUNTS, 2, known={"bird", "cat", "zebra"})
     assert (rare.words, rare.kept) == (2, 5) and rare.share == pytest.approx(2 / 11)
 
 
-def test_a_vocabulary_that_covers_too_little_is_a_warning():
+def test_a_vocabulary_that_covers_too_little_gives_a_warning():
     assert vocabulary_warning(rare_words(COUNTS | {"a": 100}, 2)) is None
     assert vocabulary_warning(rare_words(COUNTS, 1)) is None
     told = vocabulary_lines(rare_words(COUNTS, 3))
@@ -34,7 +34,7 @@ def test_a_vocabulary_that_covers_too_little_is_a_warning():
     assert "Lower --min-count" in told[1]
 
 
-def test_no_caption_at_all_is_no_warning():
+def test_no_captions_give_no_warning():
     assert vocabulary_lines(rare_words({}, 5)) == [
         "vocabulary: 0 words in the training captions, none of them unknown with --min-count 5"
     ]

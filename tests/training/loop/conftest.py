@@ -1,12 +1,12 @@
-"""Runs of the loop on photos that are drawn."""
+"""Runs of the training loop on drawn photos."""
 
 import dataclasses
 
 import pytest
 
 from captioner.config import DecodingOptions
-from tests.training.setups import make_training_setup
-from tests.training.shapes import draw_shapes
+from tests.support.shapes import draw_shapes
+from tests.support.training_setups import make_training_setup
 from training import loop
 from training.data.records import read_records
 from training.loop import fit
@@ -15,7 +15,7 @@ from training.runs import curves
 
 @pytest.fixture(autouse=True)
 def plain_pictures(monkeypatch) -> None:
-    """Photos in place of figure strips, which take longer than all else that a run does; one test draws them."""
+    """Draw photos in place of figure strips, which take most of a run's time; one test draws the strips."""
     monkeypatch.setattr(curves, "figure_strip", lambda photo, caption: photo)
 
 
@@ -42,7 +42,7 @@ def run(tmp_path, make_setup):
 
 @pytest.fixture
 def at_batch(monkeypatch):
-    """Calls a function at the nth batch from now on, and makes its result, if any, the batch's loss."""
+    """Call a function at the nth batch from now on; its result, if any, becomes the batch's loss."""
     original = loop.batch_loss
 
     def at_batch(number, act):

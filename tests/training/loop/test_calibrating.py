@@ -1,18 +1,18 @@
-"""At its end a run gives its best captioner a confidence model, or says why not."""
+"""At its end, a run calibrates its best captioner or reports why not."""
 
 import dataclasses
 
 import pytest
 
 from captioner.bundle import load_bundle
-from tests.confidence_models import drawn_model
-from tests.training.loop.runs import ONE_PHASE
+from tests.support.confidence_models import drawn_model
+from tests.support.training_runs import ONE_PHASE
 from training.confidence import learning as confidence
 
 
 @pytest.fixture
 def learned(monkeypatch) -> list:
-    """Two photos are enough, and a written model is what is learned from them -> what each call was given."""
+    """Two photos are enough, and a given model is the result of learning -> the arguments of each call."""
     calls = []
 
     def learn(captioner, data, progress=True):
@@ -35,25 +35,25 @@ def test_the_best_captioner_is_calibrated_on_the_validation_photos(run, tmp_path
     assert {record.split for record in records} == {"val"} and len(records) == 3
     assert captioner.bundle.metrics["validation"]["epoch"] == load_bundle(bundle).metrics["validation"]["epoch"]
     assert "confidence: captions right 0.500, area under ROC 0.800" in capsys.readouterr().out
-    run("run", ONE_PHASE, resume=True)  # it has its model already
+    run("run", ONE_PHASE, resume=True)  # it has its confidence model already
     assert len(learned) == 1
 
 
-def test_a_run_that_was_killed_before_it_was_calibrated_is_calibrated_when_it_is_resumed(run, learned):
+def test_a_run_killed_before_calibration_is_calibrated_when_resumed(run, learned):
     bundle = run("run", ONE_PHASE)
     (bundle / "confidence.json").unlink()
     run("run", ONE_PHASE, resume=True)
     assert len(learned) == 2 and load_bundle(bundle).confidence is not None
 
 
-def test_with_too_few_photos_a_sentence_says_that_captions_get_no_confidence(run, capsys):
+def test_with_too_few_photos_a_sentence_explains_the_missing_confidence(run, capsys):
     bundle = run("run", ONE_PHASE)
     assert load_bundle(bundle).confidence is None
     out = capsys.readouterr().out
-    assert "captions get no confidence: there are 3 validation photos to learn it from, and it takes 50" in out
+    assert "captions get no confidence: there are 3 validation photos to learn it from, and 50 are needed" in out
 
 
-def test_a_run_calibrates_only_where_its_options_say_so(run, learned):
+def test_a_run_calibrates_only_if_its_options_say_so(run, learned):
     bundle = run("run", dataclasses.replace(ONE_PHASE, confidence=False))
     assert not learned and load_bundle(bundle).confidence is None
     run("run", ONE_PHASE, resume=True)

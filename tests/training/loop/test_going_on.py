@@ -1,4 +1,4 @@
-"""Runs that go on from a captioner."""
+"""Runs that start from a captioner."""
 
 import dataclasses
 import os
@@ -9,16 +9,16 @@ import torch
 
 from captioner.bundle import load_bundle
 from captioner.errors import ConfigError
-from tests.training.loop.runs import ONE_PHASE, assert_same_run, lines_of
-from tests.training.setups import make_training_setup
-from tests.training.shapes import draw_shapes
+from tests.support.shapes import draw_shapes
+from tests.support.training_runs import ONE_PHASE, assert_same_run, lines_of
+from tests.support.training_setups import make_training_setup
 from training.data.records import read_records
 from training.loop import Interrupted, fit
 
 
 @pytest.fixture
 def go_on(tmp_path, run, make_setup, three_stages, monkeypatch):
-    """Train a captioner, then go on from it with other data, and with the first data for replay where asked."""
+    """Train a captioner, then start from it with other data, and replay the first data where asked."""
     run("first", ONE_PHASE)
     first = tmp_path / "first" / "bundle"
     draw_shapes(tmp_path / "new", {"train": 6, "val": 3}, seed=9)
@@ -37,7 +37,7 @@ def go_on(tmp_path, run, make_setup, three_stages, monkeypatch):
 
 
 @pytest.mark.parametrize("replay", [False, True])
-def test_a_run_goes_on_from_a_captioner_and_its_words_grow(go_on, tmp_path, replay):
+def test_a_run_starts_from_a_captioner_and_extends_its_vocabulary(go_on, tmp_path, replay):
     options = dataclasses.replace(ONE_PHASE, distillation_weight=0.0 if replay else 0.5)
     go_on("next", options, replay)
     old, new = load_bundle(tmp_path / "first" / "bundle"), load_bundle(tmp_path / "next" / "bundle")
@@ -50,7 +50,7 @@ def test_a_run_goes_on_from_a_captioner_and_its_words_grow(go_on, tmp_path, repl
 
 
 @pytest.mark.parametrize("replay", [False, True])
-def test_going_on_from_a_captioner_is_resumed_exactly(go_on, tmp_path, at_batch, replay):
+def test_a_run_that_started_from_a_captioner_is_resumed_exactly(go_on, tmp_path, at_batch, replay):
     options = dataclasses.replace(ONE_PHASE, batch_size=4, distillation_weight=0.5)
     go_on("whole", options, replay)
     at_batch(2, lambda loss: os.kill(os.getpid(), signal.SIGTERM))
@@ -60,7 +60,7 @@ def test_going_on_from_a_captioner_is_resumed_exactly(go_on, tmp_path, at_batch,
     assert_same_run(tmp_path / "stopped", tmp_path / "whole")
 
 
-def test_a_run_that_started_elsewhere_is_not_resumed(go_on, run, tmp_path, at_batch):
+def test_a_run_with_another_start_is_not_resumed(go_on, run, tmp_path, at_batch):
     at_batch(2, lambda loss: os.kill(os.getpid(), signal.SIGTERM))
     with pytest.raises(Interrupted):
         go_on("stopped", ONE_PHASE)
@@ -68,9 +68,9 @@ def test_a_run_that_started_elsewhere_is_not_resumed(go_on, run, tmp_path, at_ba
         go_on("stopped", ONE_PHASE, replay=True, resume=True)
 
 
-def test_distillation_keeps_the_captioner_near_what_it_was(go_on, tmp_path, at_batch):
+def test_distillation_keeps_the_captioner_near_its_start(go_on, tmp_path, at_batch):
     def learned(name, weight):
-        # Long enough to move; only the first epoch's weights are looked at, whatever scored best.
+        # Long enough to move; only the first epoch's weights are compared, whichever scored best.
         go_on(name, dataclasses.replace(ONE_PHASE, epochs=4, distillation_weight=weight))
         return torch.load(tmp_path / name / "checkpoint.pt", weights_only=True)["model"]
 

@@ -1,4 +1,4 @@
-"""A run that was stopped goes on as if it had not been, and phases change their part."""
+"""A stopped or killed run resumes exactly, and each phase trains its own part."""
 
 import dataclasses
 import json
@@ -16,8 +16,8 @@ import captioner
 from captioner.config import DecodingOptions
 from captioner.errors import ConfigError, DataError
 from captioner.figures import figure_strip
-from tests.training.loop.runs import ALL_PHASES, BATCHES, ONE_PHASE, assert_same_run, lines_of, state_of
-from tests.training.shapes import draw_shapes
+from tests.support.shapes import draw_shapes
+from tests.support.training_runs import ALL_PHASES, BATCHES, ONE_PHASE, assert_same_run, lines_of, state_of
 from training import loop
 from training.loop import Interrupted, fit
 from training.options import FitOptions
@@ -27,11 +27,11 @@ from training.validation import Validator
 
 
 class Killed(BaseException):
-    """In place of SIGKILL: nothing in the loop catches it."""
+    """Stands for SIGKILL: nothing in the loop catches it."""
 
 
 @pytest.mark.stress
-def test_a_run_that_is_stopped_again_and_again_goes_on_exactly(run, tmp_path, at_batch):
+def test_a_run_stopped_several_times_resumes_exactly(run, tmp_path, at_batch):
     run("whole", ALL_PHASES)
     lines = lines_of(tmp_path / "whole")
     assert [line["phase"] for line in lines] == ["cross_entropy"] * 2 + ["fine_tune"] * 2 + ["self_critical"] * 2
@@ -48,7 +48,7 @@ def test_a_run_that_is_stopped_again_and_again_goes_on_exactly(run, tmp_path, at
     assert_same_run(tmp_path / "stopped", tmp_path / "whole")
 
 
-def test_the_handlers_of_signals_are_put_back(run, at_batch):
+def test_signal_handlers_are_restored(run, at_batch):
     before = signal.getsignal(signal.SIGTERM)
     at_batch(1, lambda loss: os.kill(os.getpid(), signal.SIGTERM))
     with pytest.raises(Interrupted):
@@ -67,7 +67,7 @@ def test_a_second_signal_stops_at_once(run, at_batch):
 
 
 @pytest.mark.stress
-def test_a_run_that_is_killed_between_two_writes_goes_on_exactly(run, tmp_path, monkeypatch):
+def test_a_run_killed_between_two_writes_resumes_exactly(run, tmp_path, monkeypatch):
     options = dataclasses.replace(ONE_PHASE, self_critical_epochs=1)
     run("whole", options)
     # Before the bundle, the line, the scalars and the checkpoint of an epoch, and before that of a phase's end.
@@ -93,11 +93,11 @@ def test_a_run_that_is_killed_between_two_writes_goes_on_exactly(run, tmp_path, 
         assert_same_run(killed, tmp_path / "whole")
 
 
-def test_a_finished_run_has_nothing_left_to_do(run, tmp_path, capsys, at_batch):
+def test_resuming_a_finished_run_changes_nothing(run, tmp_path, capsys, at_batch):
     bundle = run("run", ONE_PHASE)
     assert bundle == tmp_path / "run" / "bundle"
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")}
-    at_batch(1, lambda loss: pytest.fail("it learned on"))
+    at_batch(1, lambda loss: pytest.fail("training continued"))
     capsys.readouterr()
     assert run("run", ONE_PHASE, resume=True) == bundle
     assert "holds a finished run of 2 epochs: there is nothing left to do" in "".join(capsys.readouterr())
@@ -107,12 +107,12 @@ def test_a_finished_run_has_nothing_left_to_do(run, tmp_path, capsys, at_batch):
 def test_a_run_is_never_overwritten(run, tmp_path):
     run("run", ONE_PHASE)
     before = lines_of(tmp_path / "run")
-    with pytest.raises(ConfigError, match="holds a run already: go on with it by --resume, or name another --output"):
+    with pytest.raises(ConfigError, match="holds a run already: resume it with --resume, or name another --output"):
         run("run", ONE_PHASE)
     assert lines_of(tmp_path / "run") == before
 
 
-def test_where_there_is_nothing_to_resume_a_sentence_says_so(run, tmp_path):
+def test_resuming_without_a_run_is_refused(run, tmp_path):
     with pytest.raises(DataError, match="no run to resume: .*checkpoint.pt does not exist; start one without --resume"):
         run("nothing", ONE_PHASE, resume=True)
     assert not (tmp_path / "nothing").exists()
@@ -129,7 +129,7 @@ def test_a_run_of_other_data_is_not_resumed(run, tmp_path):
         run("run", ONE_PHASE, resume=True)
 
 
-def test_options_that_change_on_the_way_are_told(run, at_batch, capsys):
+def test_changed_options_are_reported_on_resuming(run, at_batch, capsys):
     at_batch(1, lambda loss: os.kill(os.getpid(), signal.SIGTERM))
     with pytest.raises(Interrupted):
         run("run", ONE_PHASE)
@@ -139,7 +139,7 @@ def test_options_that_change_on_the_way_are_told(run, at_batch, capsys):
 
 @pytest.fixture
 def scripted(monkeypatch):
-    """Makes validation give these CIDErs in turn -> the weights that were validated, in turn."""
+    """Make validation return these CIDErs in turn -> the weights that were validated, in turn."""
 
     def script(*ciders):
         validated, original = [], Validator.__call__
@@ -200,7 +200,7 @@ def test_fine_tuning_changes_the_last_stages_and_no_statistics(make_setup, tmp_p
     assert {name for name in before if not torch.equal(average[name], before[name])} == changed
 
 
-def test_the_encoder_stays_as_it_is_in_the_other_phases(make_setup, tmp_path):
+def test_other_phases_do_not_change_the_encoder(make_setup, tmp_path):
     options = dataclasses.replace(ONE_PHASE, self_critical_epochs=1)
     setup = make_setup(options)
     before = {name: tensor.clone() for name, tensor in setup.model.state_dict().items()}
@@ -209,7 +209,7 @@ def test_the_encoder_stays_as_it_is_in_the_other_phases(make_setup, tmp_path):
     assert unchanged == {name for name in before if name.startswith("encoder.")}
 
 
-def test_a_loss_that_is_no_number_stops_the_run(run, tmp_path, at_batch):
+def test_a_loss_that_is_not_finite_stops_the_run(run, tmp_path, at_batch):
     at_batch(BATCHES + 2, lambda loss: loss * float("nan"))
     with pytest.raises(DataError, match="the loss became nan: start again with a lower learning rate"):
         run("run", ONE_PHASE)
@@ -218,20 +218,20 @@ def test_a_loss_that_is_no_number_stops_the_run(run, tmp_path, at_batch):
     assert all(tensor.isfinite().all() for tensor in state_of(tmp_path / "run")["model"].values())
 
 
-def test_a_gradient_that_is_no_number_stops_the_run(run, at_batch):
-    at_batch(BATCHES, lambda loss: loss + (0 * loss).sqrt())  # whose slope at 0 is infinite
+def test_a_gradient_that_is_not_finite_stops_the_run(run, at_batch):
+    at_batch(BATCHES, lambda loss: loss + (0 * loss).sqrt())  # its slope at 0 is infinite
     with pytest.raises(DataError, match="the gradient became nan: start again with a lower learning rate"):
         run("run", ONE_PHASE)
 
 
-def test_learning_lowers_the_loss(run, tmp_path):
+def test_training_lowers_the_loss(run, tmp_path):
     run("run", dataclasses.replace(ONE_PHASE, epochs=15, label_smoothing=0.0, doubly_stochastic_weight=0.0))
     losses = [line["loss"] for line in lines_of(tmp_path / "run")]
     assert losses[-1] < 0.8 * losses[0]
 
 
 def test_a_run_from_scratch_on_little_data_learns_to_caption(run, tmp_path):
-    # 56 steps with the default decay: without a warm-up the average is still near the random weights (CIDEr 0.3).
+    # 56 steps with the default decay: without a warm-up the average would stay near the random weights (CIDEr 0.3).
     draw_shapes(tmp_path / "shapes", {"train": 24, "val": 8})
     options = FitOptions(
         epochs=2, batch_size=6, least_batches=25, min_count=1, learning_rate=0.02, warmup_steps=5, patience=9,
@@ -246,7 +246,7 @@ def test_the_average_warms_up_in_every_phase(run, tmp_path):
     assert int(state_of(tmp_path / "run")["average"]["n_averaged"]) == 2 * BATCHES
 
 
-def test_each_epoch_leaves_a_line_scalars_and_pictures(run, tmp_path, monkeypatch):
+def test_each_epoch_writes_a_line_scalars_and_pictures(run, tmp_path, monkeypatch):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     monkeypatch.setattr(curves, "figure_strip", figure_strip)
@@ -272,7 +272,7 @@ def test_each_epoch_leaves_a_line_scalars_and_pictures(run, tmp_path, monkeypatc
     assert pictures[0].width > 192 and pictures[0].encoded_image_string.startswith(b"\x89PNG")
 
 
-def test_the_bundle_says_what_validation_heard(run, tmp_path, monkeypatch):
+def test_the_bundle_gives_the_captions_that_were_validated(run, tmp_path, monkeypatch):
     heard, original = [], Validator.__call__
 
     def call(self, *arguments):
@@ -302,7 +302,7 @@ def timm_weights(tmp_path_factory):
 
 
 @pytest.mark.stress
-def test_processes_that_are_terminated_and_killed_leave_whole_bundles_and_go_on_exactly(tmp_path, timm_weights):
+def test_terminated_and_killed_processes_leave_complete_bundles_and_resume_exactly(tmp_path, timm_weights):
     draw_shapes(tmp_path / "shapes", {"train": 40, "val": 4})
     options = {
         "--data": tmp_path / "shapes", "--cache": tmp_path / "cache", "--encoder-weights": timm_weights,
@@ -312,7 +312,7 @@ def test_processes_that_are_terminated_and_killed_leave_whole_bundles_and_go_on_
         "--average-decay": 0.5,
     }  # fmt: skip
     arguments = [str(part) for pair in options.items() for part in pair]
-    command = [sys.executable, "-m", "tests.quick_training", "fit", *arguments]
+    command = [sys.executable, "-m", "tests.support.quick_training", "fit", *arguments]
     root = Path(__file__).parents[3]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
 

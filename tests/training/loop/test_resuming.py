@@ -1,4 +1,4 @@
-"""Every option of a run that is resumed with another value is applied, or refused."""
+"""Every option of a resumed run that has changed is applied or refused."""
 
 import dataclasses
 import json
@@ -15,9 +15,9 @@ from captioner.bundle import load_bundle
 from captioner.config import CaptionerConfig, DecodingOptions
 from captioner.errors import ConfigError
 from captioner.labels.names import LabelNames
-from tests.training.loop.runs import ONE_PHASE, lines_of, state_of
-from tests.training.setups import make_training_setup
-from tests.training.shapes import draw_shapes, write_boxes
+from tests.support.shapes import draw_shapes, write_boxes
+from tests.support.training_runs import ONE_PHASE, lines_of, state_of
+from tests.support.training_setups import make_training_setup
 from training import loop
 from training.data.readers.sentence_files import read_sentences
 from training.data.records import read_records
@@ -75,16 +75,16 @@ APPLIED = {
     "sentences_per_batch": ("text", 3),
     "sentence_weight": ("text", 2.0),
 }
-"""Option -> the run in which it says something, and another value: what is learned after it must be something else."""
+"""Option -> the run in which it matters, and another value, which must change the result of training."""
 
 SHOWN_BY_TESTS_OF_THEIR_OWN = {"patience", "confidence"}
 
 REFUSED = {
-    "min_count": ("captions", 2, "it chose the words"),
-    "sentence_min_count": ("text", 2, "it chose the words"),
+    "min_count": ("captions", 2, "it selected the words"),
+    "sentence_min_count": ("text", 2, "it selected the words"),
     "seed": ("captions", 5, "it drew the first weights"),
     "validation_images": ("captions", 2, "scores on other photos"),
-    "fine_tune_stages": ("fine_tune", 2, "the phase fine_tune has begun"),
+    "fine_tune_stages": ("fine_tune", 2, "the phase fine_tune has started"),
 }
 
 
@@ -96,7 +96,7 @@ def test_every_option_of_training_is_applied_or_refused():
 
 @pytest.fixture(scope="module")
 def places(tmp_path_factory):
-    """A folder with the data of all runs, and the runs that were stopped, by scenario."""
+    """A folder with the data of all runs, and the stopped runs by scenario."""
     folder = tmp_path_factory.mktemp("runs")
     drawings = draw_shapes(folder / "shapes", {"train": 8, "val": 3})
     with open(folder / "shapes" / "captions.csv", "a") as table:
@@ -135,7 +135,7 @@ def setup_of(places, three_stages, three_stages_config, labelled_encoder, words_
 
 @pytest.fixture
 def go(places, setup_of, monkeypatch):
-    """Runs a scenario until so many batches were learned from, or to its end."""
+    """Run a scenario for a number of batches, or to its end."""
     monkeypatch.setattr(loop.Curves, "add", lambda *_: None)
     original = loop.batch_loss
 
@@ -160,7 +160,7 @@ def go(places, setup_of, monkeypatch):
 
 @pytest.fixture
 def stopped(places, go):
-    """A copy of the run of a scenario that was stopped in its second epoch; each is run once."""
+    """A copy of a scenario's run that was stopped in its second epoch; each is run once."""
 
     def stopped(scenario, copy):
         kept = places / "stopped" / scenario
@@ -175,13 +175,13 @@ def stopped(places, go):
 
 
 def learned(run):
-    """All tensors that a run has learned, the average included."""
+    """Return all trained tensors of a run, including the average."""
     state = state_of(run)
     return [tensor for part in ("model", "average") for tensor in state[part].values()]
 
 
 @pytest.mark.parametrize("name", APPLIED)
-def test_an_option_that_changes_is_applied(name, places, go, stopped, tmp_path, capsys):
+def test_a_changed_option_is_applied(name, places, go, stopped, tmp_path, capsys):
     scenario, value = APPLIED[name]
     options = SCENARIOS[scenario]
     assert getattr(options, name) != value
@@ -208,11 +208,11 @@ def test_an_option_that_cannot_change_is_refused(name, places, go, stopped, tmp_
 
 
 def schedule_of(run):
-    """What the optimiser of a run that was stopped has: weight decay, rate and its peak, by group."""
+    """Return the optimiser's weight decay, rate and peak rate of a stopped run, by group."""
     return [(group["weight_decay"], group["lr"], group["initial_lr"]) for group in run.learner.optimizer.param_groups]
 
 
-def test_the_learning_rate_is_that_of_the_new_schedule_at_this_step(go, stopped, tmp_path, monkeypatch):
+def test_the_learning_rate_follows_the_new_schedule_at_this_step(go, stopped, tmp_path, monkeypatch):
     seen = []
     original = loop.train_epoch
 
@@ -229,12 +229,12 @@ def test_the_learning_rate_is_that_of_the_new_schedule_at_this_step(go, stopped,
     assert others == pytest.approx((0.0, rate, 0.1), rel=1e-6)
 
 
-def test_the_average_goes_on_with_its_step(go, stopped, tmp_path):
+def test_the_average_resumes_at_its_step(go, stopped, tmp_path):
     run = go("captions", LONG, stopped("captions", tmp_path / "run"), batches=3, resume=True)
     assert int(state_of(run)["average"]["n_averaged"]) == 7
 
 
-def test_with_another_batch_size_an_epoch_goes_on_at_the_same_share_of_it(go, stopped, tmp_path):
+def test_with_another_batch_size_an_epoch_resumes_at_the_same_share(go, stopped, tmp_path):
     run = stopped("captions", tmp_path / "run")
     before = state_of(run)["progress"]
     assert (before["epoch"], before["step"], before["batches"]) == (1, 1, 3)
@@ -244,7 +244,7 @@ def test_with_another_batch_size_an_epoch_goes_on_at_the_same_share_of_it(go, st
     assert before["loss_sum"] < after["loss_sum"] < 5 * before["loss_sum"]
 
 
-def test_a_finished_run_goes_on_with_more_epochs_and_phases(go, tmp_path, capsys):
+def test_a_finished_run_continues_with_more_epochs_and_phases(go, tmp_path, capsys):
     options = replace(ONE_PHASE, epochs=1)
     run = go("captions", options, tmp_path / "run")
     go("captions", replace(options, epochs=2), run, resume=True)
@@ -258,7 +258,7 @@ def test_a_finished_run_goes_on_with_more_epochs_and_phases(go, tmp_path, capsys
     assert "nothing left to do, and clip_norm changed nothing" in said and "resumed with" not in said
 
 
-def test_options_of_a_phase_that_is_over_are_refused(go, tmp_path):
+def test_options_of_a_finished_phase_are_refused(go, tmp_path):
     options = replace(ONE_PHASE, epochs=1, self_critical_epochs=2)
     run = go("captions", options, tmp_path / "run", batches=4)
     for name, value in [("epochs", 3), ("learning_rate", 0.5), ("fine_tune_epochs", 1), ("expected_share", 0.1)]:
@@ -267,7 +267,7 @@ def test_options_of_a_phase_that_is_over_are_refused(go, tmp_path):
             go("captions", changed, run, resume=True)
 
 
-def test_fine_tuning_that_is_cut_short_is_followed_by_its_own_features(go, stopped, tmp_path):
+def test_shortened_fine_tuning_is_followed_by_its_own_features(go, stopped, tmp_path):
     options = replace(SCENARIOS["fine_tune"], fine_tune_epochs=0, self_critical_epochs=1)
     run = go("fine_tune", options, stopped("fine_tune", tmp_path / "run"), resume=True)
     lines = lines_of(run)
@@ -275,22 +275,24 @@ def test_fine_tuning_that_is_cut_short_is_followed_by_its_own_features(go, stopp
 
 
 @pytest.mark.parametrize("patience, phases", [(1, 2), (9, 3)])
-def test_patience_decides_anew(go, tmp_path, monkeypatch, patience, phases):
-    options = replace(ONE_PHASE, epochs=3, learning_rate=1e-9)  # what it says stays the same: epoch 2 is no better
+def test_changed_patience_applies_at_once(go, tmp_path, monkeypatch, patience, phases):
+    options = replace(ONE_PHASE, epochs=3, learning_rate=1e-9)  # nothing is learned: epoch 2 is no better
     run = go("captions", options, tmp_path / "run", batches=7)
     assert state_of(run)["progress"]["stale_epochs"] == 1
     go("captions", replace(options, patience=patience), run, resume=True)
     assert len(lines_of(run)) == phases
 
 
-def test_dropout_of_a_captioner_changes_and_nothing_else_of_it(go, stopped, tmp_path, three_stages_config):
+def test_dropout_is_the_only_option_of_the_captioner_that_may_change(go, stopped, tmp_path, three_stages_config):
     assert {"dropout"} == APPLIED_TO_MODEL
     run = stopped("captions", tmp_path / "run")
     go("captions", LONG, run, batches=3, resume=True, dropout=0.0)
     assert state_of(run)["run"]["captioner"]["dropout"] == 0.0
     other = go("captions", LONG, stopped("captions", tmp_path / "other"), batches=3, resume=True)
     assert any(not torch.equal(one, another) for one, another in zip(learned(run), learned(other), strict=True))
-    with pytest.raises(ConfigError, match="activation 'relu', not 'tanh': its shape and its preprocessing are fixed"):
+    with pytest.raises(
+        ConfigError, match="activation 'relu', not 'tanh': its architecture and preprocessing are fixed"
+    ):
         go("captions", LONG, run, resume=True, activation="tanh")
 
 
@@ -324,7 +326,7 @@ def test_every_option_of_the_captioner_and_of_decoding_is_refused(part, options,
             changes({part: options.to_json()}, {part: options.to_json() | {name: value}}, "", tmp_path)
 
 
-def test_everything_else_that_makes_a_run_is_refused(stopped, tmp_path):
+def test_every_other_part_of_a_runs_identity_is_refused(stopped, tmp_path):
     stored = state_of(stopped("captions", tmp_path / "run"))["run"]
     assert stored.keys() - {"options", "captioner", "decoding"} == IDENTITY.keys()
     assert changes(stored, stored, "cross_entropy", tmp_path) == {}
@@ -333,7 +335,7 @@ def test_everything_else_that_makes_a_run_is_refused(stopped, tmp_path):
             changes(stored, stored | {name: value}, "cross_entropy", tmp_path)
 
 
-def test_other_captions_of_as_many_photos_are_refused(go, stopped, places, tmp_path):
+def test_other_captions_of_the_same_number_of_photos_are_refused(go, stopped, places, tmp_path):
     table = places / "shapes" / "captions.csv"
     before = table.read_text()
     run = stopped("captions", tmp_path / "run")
@@ -346,7 +348,7 @@ def test_other_captions_of_as_many_photos_are_refused(go, stopped, places, tmp_p
 
 
 def of_an_older_version(run, phase, between_phases):
-    """Rewrite a checkpoint as versions wrote it that counted phases."""
+    """Rewrite a checkpoint in the form of versions that counted phases."""
     state = state_of(run)
     for name in ("batches",):
         del state["progress"][name]
@@ -358,7 +360,7 @@ def of_an_older_version(run, phase, between_phases):
     torch.save(state, run / "checkpoint.pt")
 
 
-def test_a_checkpoint_of_an_older_version_goes_on(go, stopped, tmp_path):
+def test_a_checkpoint_of_an_older_version_is_resumed(go, stopped, tmp_path):
     run, other = stopped("captions", tmp_path / "run"), stopped("captions", tmp_path / "other")
     of_an_older_version(other, 0, between_phases=False)
     for each in (run, other):
@@ -366,7 +368,7 @@ def test_a_checkpoint_of_an_older_version_goes_on(go, stopped, tmp_path):
     assert all(torch.equal(one, another) for one, another in zip(learned(run), learned(other), strict=True))
 
 
-def test_a_checkpoint_of_an_older_version_between_phases_goes_on_with_the_next(go, tmp_path):
+def test_a_checkpoint_of_an_older_version_between_phases_resumes_with_the_next(go, tmp_path):
     options = replace(ONE_PHASE, epochs=1, self_critical_epochs=1)
     whole = go("captions", options, tmp_path / "whole")
     run = go("captions", replace(options, self_critical_epochs=0), tmp_path / "run")

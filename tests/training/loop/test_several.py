@@ -1,4 +1,4 @@
-"""Of runs that learn from several data sets: each is learned, validated and named; stopped ones go on exactly."""
+"""Runs on several data sets train on, validate and name each of them, and resume exactly."""
 
 import json
 import os
@@ -11,9 +11,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from captioner.bundle import load_bundle
 from captioner.config import DecodingOptions
 from captioner.errors import ConfigError, DataError
-from tests.training.loop.runs import ALL_PHASES, ONE_PHASE, assert_same_run, lines_of
-from tests.training.setups import make_training_setup
-from tests.training.shapes import SHAPES, draw_shapes, write_boxes
+from tests.support.shapes import SHAPES, draw_shapes, write_boxes
+from tests.support.training_runs import ALL_PHASES, ONE_PHASE, assert_same_run, lines_of
+from tests.support.training_setups import make_training_setup
 from training.data.records import read_records
 from training.grounding.boxes import BoxSet, PhotoBoxes, Thing
 from training.grounding.readers.formats import read_boxes
@@ -24,7 +24,7 @@ from training.validation import Validator
 
 @pytest.fixture
 def make_setup(tmp_path, three_stages, three_stages_config, words_without_java):
-    """Two data sets whose photos have the same names and ids, and boxes of the first alone."""
+    """Two data sets whose photos have the same names and ids, and boxes of the first only."""
     drawings = draw_shapes(tmp_path / "shapes", {"train": 8, "val": 3})
     draw_shapes(tmp_path / "more", {"train": 3, "val": 2}, seed=5)
     write_boxes(tmp_path / "boxes.json", drawings)
@@ -39,7 +39,7 @@ def make_setup(tmp_path, three_stages, three_stages_config, words_without_java):
     return make
 
 
-def test_a_run_learns_from_all_validates_on_each_and_names_them(tmp_path, make_setup):
+def test_a_run_trains_on_all_data_sets_validates_on_each_and_names_them(tmp_path, make_setup):
     options = replace(ONE_PHASE, balance=0.0, epochs=2)
     setup = make_setup(options)
     train = setup.frozen.train
@@ -64,14 +64,14 @@ def test_a_run_learns_from_all_validates_on_each_and_names_them(tmp_path, make_s
     assert {"CIDEr", "CIDEr/shapes", "CIDEr/more", "Bleu_4/more"} <= set(curves.Tags()["scalars"])
 
 
-def test_a_run_with_one_data_set_says_nothing_of_several(tmp_path, make_setup):
+def test_a_run_on_one_data_set_mentions_no_others(tmp_path, make_setup):
     fit(make_setup(ONE_PHASE, also=()), ONE_PHASE, tmp_path / "run")
     assert all("by_data" not in line for line in lines_of(tmp_path / "run"))
     photos = json.loads((tmp_path / "run" / "samples.json").read_bytes())["photos"]
     assert not any("data" in photo for photo in photos)
 
 
-def test_a_run_with_several_data_sets_that_is_stopped_goes_on_exactly(tmp_path, make_setup, at_batch):
+def test_a_stopped_run_on_several_data_sets_resumes_exactly(tmp_path, make_setup, at_batch):
     options = replace(ALL_PHASES, epochs=1, fine_tune_epochs=1, self_critical_epochs=1)
     fit(make_setup(options, boxes=True), options, tmp_path / "whole")
     resume = False
@@ -84,14 +84,14 @@ def test_a_run_with_several_data_sets_that_is_stopped_goes_on_exactly(tmp_path, 
     assert_same_run(tmp_path / "stopped", tmp_path / "whole")
 
 
-def test_words_of_photos_without_boxes_learn_beside_those_with_boxes(make_setup):
+def test_photos_without_boxes_are_trained_on_beside_those_with_boxes(make_setup):
     setup = make_setup(replace(ONE_PHASE, batch_size=2), boxes=True)
     pictured = [len(regions.coverage) > 0 for regions in setup.frozen.train._regions]
     assert pictured == [True] * 8 + [False] * 3
     assert [photo.position for photo in setup.frozen.validator._boxed] == [0, 1, 2]
 
 
-def test_the_maps_of_a_photo_are_its_own_where_another_has_its_id(make_setup, monkeypatch):
+def test_a_photo_has_its_own_maps_where_another_has_its_id(make_setup, monkeypatch):
     setup = make_setup(ONE_PHASE)
     thing = Thing(frozenset(SHAPES), ((0.1, 0.1, 0.9, 0.9),), ("shape",))
     boxes = BoxSet("boxes", {f"more/val000{n}.png": PhotoBoxes({}, [thing], has_sentences=False) for n in range(2)})
@@ -109,7 +109,7 @@ def test_the_maps_of_a_photo_are_its_own_where_another_has_its_id(make_setup, mo
     assert 0 < found.scores["attention_correctness"] <= 1
 
 
-def test_samples_are_rewarded_by_their_own_photo(make_setup):
+def test_samples_are_rewarded_by_the_references_of_their_own_photo(make_setup):
     setup = make_setup(replace(ONE_PHASE, self_critical_epochs=1))
     records = setup.frozen.train.records
     assert len({record.image_id for record in records}) < len(records)
@@ -126,7 +126,7 @@ def test_a_resumed_run_must_have_the_same_data_sets(tmp_path, make_setup, also):
         fit(make_setup(options, also), options, tmp_path / "run", resume=True)
 
 
-def test_the_limit_of_validation_photos_is_of_each_data_set(make_setup):
+def test_the_limit_of_validation_photos_applies_to_each_data_set(make_setup):
     setup = make_setup(replace(ONE_PHASE, validation_images=2))
     assert [part.count for part in setup.frozen.validator.parts] == [2, 2]
 
@@ -137,7 +137,7 @@ def test_words_of_all_data_sets_are_counted_together(tmp_path, make_setup):
     assert "zebra" in make_setup(FitOptions(min_count=1)).vocabulary
 
 
-def test_a_data_set_whose_photos_cannot_be_read_is_named(tmp_path, make_setup):
+def test_a_data_set_of_unreadable_photos_is_named(tmp_path, make_setup):
     for photo in (tmp_path / "more").glob("val*.png"):
         photo.write_bytes(b"no photo")
     with pytest.raises(DataError, match="no photo of more could be read: .*inspect"):

@@ -1,4 +1,4 @@
-"""Maps that boxes teach, and hard attention."""
+"""Runs with maps supervised by boxes, and runs with hard attention."""
 
 import dataclasses
 import json
@@ -11,9 +11,9 @@ import torch
 from captioner.bundle import load_bundle
 from captioner.config import DecodingOptions
 from captioner.errors import ConfigError, DataError
-from tests.training.loop.runs import ALL_PHASES, ONE_PHASE, lines_of
-from tests.training.setups import make_training_setup
-from tests.training.shapes import draw_shapes, write_boxes
+from tests.support.shapes import draw_shapes, write_boxes
+from tests.support.training_runs import ALL_PHASES, ONE_PHASE, lines_of
+from tests.support.training_setups import make_training_setup
 from training import criterion
 from training.data.records import read_records
 from training.grounding.readers.formats import read_boxes
@@ -22,7 +22,7 @@ from training.loop import Interrupted, fit
 
 @pytest.fixture
 def taught(tmp_path, three_stages, three_stages_config, words_without_java):
-    """A setup whose boxes tell where the shapes lie; `config` changes the captioner."""
+    """A training setup whose boxes locate the shapes; `config` changes the captioner."""
     drawings = draw_shapes(tmp_path / "shapes", {"train": 24, "val": 6})
     write_boxes(tmp_path / "boxes.json", drawings)
 
@@ -36,7 +36,7 @@ def taught(tmp_path, three_stages, three_stages_config, words_without_java):
     return make
 
 
-def test_maps_are_taught_by_boxes_and_measured_after_every_epoch(taught, tmp_path, capsys):
+def test_maps_are_supervised_by_boxes_and_measured_after_every_epoch(taught, tmp_path, capsys):
     options = dataclasses.replace(ONE_PHASE, epochs=12, patience=12, batch_size=8, doubly_stochastic_weight=0.0)
     found = {}
     for weight in (0.0, 2.0):
@@ -47,12 +47,12 @@ def test_maps_are_taught_by_boxes_and_measured_after_every_epoch(taught, tmp_pat
         assert len(lines) == 12
         found[weight] = max(line["attention_correctness"] for line in lines)
         assert bundle.metrics["validation"].keys() >= {"CIDEr", "attention_correctness", "pointing"}
-        assert ("told where it is: boxes of boxes, weight 2" in bundle.card) == (weight > 0)
+        assert ("object was supervised: boxes of boxes, weight 2" in bundle.card) == (weight > 0)
     assert "boxes: 48 words of 24 of 24 photos learn where to look" in capsys.readouterr().err
     assert found[2.0] > found[0.0] + 0.02  # 0.214 and 0.174 of an encoder with random weights
 
 
-def test_a_run_that_boxes_teach_goes_on_as_if_it_had_not_stopped(taught, tmp_path, at_batch):
+def test_a_stopped_run_with_boxes_resumes_exactly(taught, tmp_path, at_batch):
     options = dataclasses.replace(ALL_PHASES, batch_size=8)
     fit(taught(options), options, tmp_path / "whole")
     at_batch(8, lambda loss: os.kill(os.getpid(), signal.SIGTERM))
@@ -63,7 +63,7 @@ def test_a_run_that_boxes_teach_goes_on_as_if_it_had_not_stopped(taught, tmp_pat
     assert lines_of(tmp_path / "whole") == lines_of(tmp_path / "stopped")
 
 
-def test_hard_attention_goes_on_with_its_baseline(taught, tmp_path, at_batch):
+def test_hard_attention_resumes_with_its_baseline(taught, tmp_path, at_batch):
     options = dataclasses.replace(ONE_PHASE, expected_share=0.0, supervision_weight=0.0)
     fit(taught(options, attention="hard"), options, tmp_path / "whole")
     at_batch(12, lambda loss: os.kill(os.getpid(), signal.SIGTERM))
@@ -76,7 +76,7 @@ def test_hard_attention_goes_on_with_its_baseline(taught, tmp_path, at_batch):
     assert lines_of(tmp_path / "whole") == lines_of(tmp_path / "stopped")
 
 
-def test_hard_attention_reads_fewer_and_fewer_averages(taught, tmp_path, monkeypatch):
+def test_the_share_of_expected_contexts_in_hard_attention_decreases(taught, tmp_path, monkeypatch):
     shares, learn = [], criterion.caption_losses
 
     def caption_losses(model, annotations, batch, options, *others, **more):
@@ -91,7 +91,7 @@ def test_hard_attention_reads_fewer_and_fewer_averages(taught, tmp_path, monkeyp
     assert shares == pytest.approx([1 - 0.75 * step / steps for step in range(steps)])
 
 
-def test_without_attention_boxes_can_be_measured_but_teach_nothing(taught):
+def test_without_attention_boxes_cannot_supervise(taught):
     with pytest.raises(ConfigError, match="without attention there is no map that boxes could teach"):
         taught(ONE_PHASE, attention="none")
     taught(dataclasses.replace(ONE_PHASE, supervision_weight=0.0), attention="none")

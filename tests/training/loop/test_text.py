@@ -1,4 +1,4 @@
-"""Runs that also learn from sentences without photos."""
+"""Runs that also train on sentences without photos."""
 
 import dataclasses
 import os
@@ -13,9 +13,9 @@ from captioner.config import CaptionerConfig, DecodingOptions
 from captioner.errors import ConfigError
 from captioner.labels.names import LabelNames
 from captioner.vocabulary import START
+from tests.support.training_runs import ALL_PHASES, ONE_PHASE, assert_same_run, lines_of, state_of
+from tests.support.training_setups import make_training_setup
 from tests.training.conftest import THREE_STAGES
-from tests.training.loop.runs import ALL_PHASES, ONE_PHASE, assert_same_run, lines_of, state_of
-from tests.training.setups import make_training_setup
 from training import loop
 from training.data.readers.sentence_files import read_sentences
 from training.data.records import read_records
@@ -29,7 +29,7 @@ TEXT = dataclasses.replace(ONE_PHASE, sentences_per_batch=3, sentence_min_count=
 
 @pytest.fixture(autouse=True)
 def no_curves(monkeypatch):
-    """Drawing takes longer than all else here."""
+    """Skip the drawing of curves, which takes longer than everything else here."""
     monkeypatch.setattr(loop.Curves, "add", lambda *_: None)
 
 
@@ -57,7 +57,7 @@ def texts(tmp_path):
 
 @pytest.fixture
 def prepared(tmp_path, make_setup, texts, three_stages, three_stages_config):
-    """The setup of a run on shapes and these sentences."""
+    """The training setup of a run on shapes and these sentences."""
 
     def prepared(options, config=three_stages_config, weights=three_stages, text=True, **values):
         return make_training_setup(
@@ -87,11 +87,11 @@ LONG = dataclasses.replace(
     sentence_weight=1.0,
     label_smoothing=0.0,
 )
-"""Enough to know four sentences by heart."""
+"""Enough to memorise four sentences."""
 
 
 def probability(setup, words, following):
-    """How likely a word is to follow these for the captioner as it was when its training ended, without a photo."""
+    """Return the probability of a word after others without a photo, at the end of the training."""
     decoder, vocabulary = setup.model.decoder.eval(), setup.vocabulary
     told = torch.tensor([[[START, *vocabulary.encode(words)]]])
     with torch.no_grad():
@@ -99,7 +99,7 @@ def probability(setup, words, following):
     return float(logits.softmax(dim=0)[vocabulary.id_of(following)])
 
 
-def test_words_that_no_caption_has_are_learned_from_sentences(prepared, apt, tmp_path, capsys):
+def test_words_in_no_caption_are_learned_from_sentences(prepared, apt, tmp_path, capsys):
     setup = prepared(LONG, config=apt)
     assert "zebra" in setup.vocabulary
     assert not any("zebra" in text for record in setup.data.data_sets[0].records for text in record.captions)
@@ -112,7 +112,7 @@ def test_words_that_no_caption_has_are_learned_from_sentences(prepared, apt, tmp
     assert "Text without photos: 4 sentences of mine.txt, weight 1." in bundle.card
 
 
-def test_sentences_change_what_is_learned_and_a_weight_of_0_gives_words_alone(learn, prepared, tmp_path):
+def test_sentences_change_the_training_and_with_weight_0_only_the_vocabulary(learn, prepared, tmp_path):
     with_text, words_alone = TEXT, dataclasses.replace(TEXT, sentence_weight=0.0)
     learn("text", with_text)
     learn("words", words_alone)
@@ -126,7 +126,7 @@ def test_sentences_change_what_is_learned_and_a_weight_of_0_gives_words_alone(le
     )
     assert all(line["sentence_loss"] > 1 for line in lines_of(tmp_path / "text"))
     assert not any("sentence_loss" in line for line in lines_of(tmp_path / "words"))
-    assert "mine.txt, for their words alone" in load_bundle(tmp_path / "words" / "bundle").card
+    assert "mine.txt, for their words only" in load_bundle(tmp_path / "words" / "bundle").card
 
 
 @pytest.mark.parametrize("attention", ["soft", "hard"])
@@ -163,7 +163,7 @@ def test_a_run_is_not_resumed_with_other_sentences(learn, tmp_path, at_batch):
     learn("run", TEXT, resume=True)
 
 
-def test_a_captioner_goes_on_with_sentences_and_later_without(prepared, learn, apt, tmp_path):
+def test_training_continues_with_sentences_and_later_without(prepared, learn, apt, tmp_path):
     old = load_bundle(learn("old", TEXT, text=False, config=apt))
     assert not old.model.config.text and "zebra" not in old.vocabulary
     options = dataclasses.replace(LONG, least_batches=20, distillation_weight=0.5)
@@ -179,7 +179,7 @@ def test_a_captioner_goes_on_with_sentences_and_later_without(prepared, learn, a
     assert last.model.config.text and last.vocabulary.words == new.vocabulary.words
 
 
-def test_words_of_labels_join_if_captions_or_sentences_have_them_twice(prepared, labelled):
+def test_label_words_join_the_vocabulary_if_they_occur_twice(prepared, labelled):
     config, weights = labelled
     options = dataclasses.replace(TEXT, sentence_min_count=90)
     vocabulary = prepared(options, config=config, weights=weights, label_names=NAMES).vocabulary

@@ -1,10 +1,10 @@
-"""Each variant has its parts and sees as many photos; one command makes one table."""
+"""Ablations: each variant has its parts and sees as many photos; one command makes one table."""
 
 import json
 
 import pytest
 
-from tests.training.shapes import draw_shapes
+from tests.support.shapes import draw_shapes
 from training import __main__ as training
 from training.data.readers.listing import ImageRecord
 from training.recipes import ablations
@@ -14,7 +14,7 @@ FIGURES = {"wrong_noun": 0.25, "novel_words": 3, "novel_right": 2 / 3, "novel": 
 
 @pytest.fixture
 def commands(monkeypatch, tmp_path):
-    """Runs the ablations on drawn data, and keeps the commands that they give instead of running them."""
+    """Run the ablations on drawn data, recording their commands in place of running them."""
     draw_shapes(tmp_path / "first", {"train": 6, "val": 2})
     draw_shapes(tmp_path / "second", {"train": 4, "val": 2}, seed=1)
     given = []
@@ -59,7 +59,7 @@ def test_every_variant_has_its_parts_and_sees_as_many_photos(commands, tmp_path,
     assert len(json.loads((tmp_path / "out" / "table.json").read_text())) == 8
 
 
-def test_a_variant_that_was_measured_is_not_trained_again(commands):
+def test_a_measured_variant_is_not_trained_again(commands):
     measure, given = commands
     assert measure("--only", "base", "labels") == 0
     assert len(given) == 6
@@ -67,12 +67,12 @@ def test_a_variant_that_was_measured_is_not_trained_again(commands):
     assert len(given) == 6
 
 
-def test_missing_data_is_said_in_a_sentence(tmp_path, capsys):
+def test_missing_data_is_reported_in_one_sentence(tmp_path, capsys):
     assert ablations.main(["--output", str(tmp_path), "--coco", "c"]) == 2
     assert "error: the ablations need --flickr8k and --sentences: name the data" in capsys.readouterr().err
 
 
-def test_words_that_no_training_photo_taught_are_counted_and_judged():
+def test_novel_words_are_counted_and_judged():
     records = [
         ImageRecord(1, None, ("a zebra on grass", "an animal stands"), "val"),
         ImageRecord(2, None, ("a cup of coffee", "a hot drink"), "val"),

@@ -1,4 +1,4 @@
-"""One command makes a captioner from data to card, and resumes where it was stopped."""
+"""The default recipe makes a captioner from data to card, and resumes after an interruption."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from training.recipes.options import load_recipe
 
 @pytest.fixture
 def commands(monkeypatch):
-    """Commands of `python -m training` that a recipe gives, instead of running them."""
+    """Record the `python -m training` commands of a recipe in place of running them."""
     given, statuses = [], {}
 
     def run(arguments):
@@ -40,53 +40,58 @@ def run_recipe(tmp_path):
     return default.main([*data, "--output", str(tmp_path / "out"), "--device", "cpu"])
 
 
-def test_the_recipe_trains_in_one_run_and_evaluates_the_test_split_last(commands, tmp_path):
+def test_the_recipe_trains_in_two_runs_and_evaluates_the_test_split_last(commands, tmp_path):
     given, _ = commands
+    output = tmp_path / "out"
     assert run_recipe(tmp_path) == 0
-    assert [arguments[0] for arguments in given] == ["fit"] * 3 + ["evaluate"] * 3
-    for number, arguments in enumerate(given[:3]):
+    assert [arguments[0] for arguments in given] == ["fit"] * 6 + ["evaluate"] * 3
+    for number, arguments in enumerate(given[:6]):
         assert arguments[1:10] == [
             "--data", "f", "--also", "c", "--boxes", "b.json", "--sentences", "s.txt", "t.txt",
         ]  # fmt: skip
-        assert ("--resume" in arguments) == (number > 0)
-        assert arguments[arguments.index("--output") + 1] == str(tmp_path / "out" / "run")
+        assert ("--resume" in arguments) == (number not in (0, 3))
+        run = output / ("run" if number < 3 else "run-from-4")
+        assert arguments[arguments.index("--output") + 1] == str(run)
+        assert ("--from-bundle" in arguments) == (number >= 3)
+    assert given[3][given[3].index("--from-bundle") + 1] == str(output / "stages" / "self-critical")
     assert "--self-critical-epochs" in given[2] and "--self-critical-epochs" not in given[1]
-    splits = [(arguments[2], arguments[arguments.index("--split") + 1]) for arguments in given[3:]]
+    assert "--fine-tune-epochs" not in given[3]
+    splits = [(arguments[2], arguments[arguments.index("--split") + 1]) for arguments in given[6:]]
     assert splits == [("f", "val"), ("c", "val"), ("f", "test")]
-    assert ["--boxes" in arguments for arguments in given[3:]] == [True, False, False]
+    assert ["--boxes" in arguments for arguments in given[6:]] == [True, False, False]
 
 
-def test_a_recipe_that_was_stopped_resumes_at_its_next_step(commands, tmp_path, capsys):
+def test_a_stopped_recipe_resumes_at_its_next_step(commands, tmp_path, capsys):
     given, statuses = commands
     statuses[2] = 130
     assert run_recipe(tmp_path) == 130
     assert "the step fine-tuning ended with status 130" in capsys.readouterr().err
     assert run_recipe(tmp_path) == 0
-    assert [arguments[0] for arguments in given] == ["fit"] * 4 + ["evaluate"] * 3
+    assert [arguments[0] for arguments in given] == ["fit"] * 7 + ["evaluate"] * 3
     assert given[2] == given[1] and "--resume" in given[2]
-    assert run_recipe(tmp_path) == 0 and len(given) == 7
+    assert run_recipe(tmp_path) == 0 and len(given) == 10
 
 
-def test_confidence_is_learned_after_decoding_was_chosen_and_before_anything_is_evaluated(commands, tmp_path):
+def test_confidence_is_learned_after_the_choice_of_decoding_and_before_the_evaluations(commands, tmp_path):
     run_recipe(tmp_path)
     names = list(json.loads((tmp_path / "out" / "steps.json").read_text()))
-    assert names[3:7] == ["average", "decoding", "confidence", "evaluate flickr8k val"] and names[-1] == "card"
+    assert names[6:10] == ["average", "decoding", "confidence", "evaluate flickr8k val"] and names[-1] == "card"
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "the recipe needs --flickr8k and --coco and --boxes and --sentences: name the data, or try it by --smoke"),
+        ([], "the recipe needs --flickr8k and --coco and --boxes and --sentences: name the data, or try --smoke"),
         (["--smoke", "--recipe", "nowhere.json"], "nowhere.json cannot be read as JSON"),
     ],
 )
-def test_what_is_missing_is_said_in_a_sentence(tmp_path, capsys, arguments, said):
+def test_missing_arguments_are_reported_in_one_sentence(tmp_path, capsys, arguments, said):
     assert default.main(["--output", str(tmp_path / "out"), *arguments]) == 2
     assert f"error: {said}" in capsys.readouterr().err
 
 
 @pytest.mark.stress
-def test_smoke_makes_a_captioner_of_drawn_photos_and_resumes(tmp_path, monkeypatch):
+def test_the_smoke_recipe_makes_a_captioner_of_drawn_photos_and_resumes(tmp_path, monkeypatch):
     output = tmp_path / "out"
     learn, seen = loop._learn, []
 
@@ -110,5 +115,7 @@ def test_smoke_makes_a_captioner_of_drawn_photos_and_resumes(tmp_path, monkeypat
     assert "Made by `python -m training.recipes.default --smoke`" in bundle.card
     phases = [json.loads(line)["phase"] for line in (output / "run" / "log.jsonl").read_text().splitlines()]
     assert phases == ["cross_entropy"] * 2 + ["fine_tune", "self_critical"]
+    again = (output / "run-from-4" / "log.jsonl").read_text().splitlines()
+    assert [json.loads(line)["phase"] for line in again] == ["start", "cross_entropy"]
     assert len(load_recipe(default.RECIPES / "smoke.json").stages) == len(list((output / "stages").iterdir()))
     assert (output / "evaluation" / "flickr8k-test" / "index.html").is_file()

@@ -1,4 +1,4 @@
-"""The mean of weights, the choice of a decoding, and the card."""
+"""The last steps of a recipe: averaging weights, choosing decoding options, and writing the card."""
 
 import json
 from dataclasses import replace
@@ -8,8 +8,8 @@ import torch
 
 from captioner.bundle import save_bundle
 from captioner.config import DecodingOptions
-from tests.quick_training import cut_at_spaces
-from tests.training.shapes import draw_shapes
+from tests.support.quick_training import cut_at_spaces
+from tests.support.shapes import draw_shapes
 from training import validation
 from training.data.records import read_records
 from training.evaluation.metrics import METRICS
@@ -31,7 +31,7 @@ It says what its training captions would say. Be careful.
 """
 
 
-def test_the_mean_of_weights_is_weighted_and_keeps_all_else(make_bundle, tmp_path):
+def test_averaging_weights_the_checkpoints_and_keeps_everything_else(make_bundle, tmp_path):
     for seed in (0, 1):
         save_bundle(make_bundle(seed), tmp_path / str(seed))
     mean = averaged_bundle({"0": tmp_path / "0", "1": tmp_path / "1"}, {"0": 0.25, "1": 0.75})
@@ -70,7 +70,7 @@ def test_each_option_is_chosen_with_the_best_of_those_before_it(choice, tmp_path
     assert made.choose(values, tmp_path / "tried.json") == replace(start, beam_width=1, block_repeats=0)
     assert tried == [(5, 3), (5, 0), (5, 2), (1, 0)]
     made.choose(values, tmp_path / "tried.json")
-    assert len(tried) == 4, "what was tried is kept"
+    assert len(tried) == 4, "results of earlier trials are kept"
 
 
 def test_decodings_are_scored_on_the_validation_photos_of_all_data_sets(choice, tmp_path):
@@ -80,7 +80,7 @@ def test_decodings_are_scored_on_the_validation_photos_of_all_data_sets(choice, 
     assert all(set(entry["by_data"]) == {"a", "b"} for entry in kept)
 
 
-def test_the_card_has_the_figures_of_the_evaluations_and_says_how_it_was_made():
+def test_the_card_has_the_scores_of_the_evaluations_and_how_it_was_made():
     values = {**dict.fromkeys(METRICS, 0.25), "images": 7}
     boxed = values | {"grounding": {"references": {"head": {"attention_correctness": 0.7, "pointing": 0.8}}}}
     recipe = load_recipe(RECIPES / "smoke.json")
@@ -101,8 +101,8 @@ def test_the_card_has_the_figures_of_the_evaluations_and_says_how_it_was_made():
     assert "| CIDEr | 0.250 | 0.250 |" in card
     assert "Head nouns with boxes, a, val: attention correctness 0.700, pointing 0.800." in card
     text = " ".join(card.split())
-    assert "Made by `python -m recipe` in one training run. Stages: captions (epochs 2, batch_size 6" in text
-    assert "the mean of the best ones after the stages: 0.5 of fine-tuning, 0.5 of self-critical." in text
+    assert "Made by `python -m recipe` in 2 training runs. Stages: captions (epochs 2, batch_size 6" in text
+    assert "the mean of the best ones after the stages: 0.5 of self-critical, 0.5 of captions-again." in text
     assert "It took 1 h 1 min on 2 CPU cores: captions 1 h 1 min, average 1 s." in text
     assert "Training:" not in card and "epoch 1" not in card
     alone = how_it_was_made("", replace(recipe, average={}), best, seconds, "")

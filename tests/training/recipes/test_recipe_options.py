@@ -1,4 +1,4 @@
-"""Recipes that ship are valid, and what is wrong with one is said in a sentence."""
+"""Shipped recipes are valid, and an invalid one is reported in one sentence."""
 
 import json
 
@@ -12,16 +12,27 @@ SMOKE = json.loads((RECIPES / "smoke.json").read_text())
 
 
 @pytest.mark.parametrize("name", ["default", "smoke", "ablations"])
-def test_recipes_that_ship_are_valid(name):
+def test_shipped_recipes_are_valid(name):
     assert load_recipe(RECIPES / f"{name}.json").stages
 
 
-def test_a_stage_has_the_options_of_those_before_it():
+def test_a_stage_inherits_the_options_of_earlier_stages_of_its_run():
     recipe = load_recipe(RECIPES / "default.json")
     last = recipe.options_at(len(recipe.stages) - 1)
     assert last.items() >= recipe.stages[-1].options.items()
     assert {"epochs", "fine_tune_epochs", "self_critical_epochs"} <= last.keys()
     assert "fine_tune_epochs" not in recipe.options_at(0)
+    assert [recipe.start_of_run(number) for number in range(len(recipe.stages))] == [0, 0, 0, 3, 3, 3]
+    assert recipe.options_at(3) == recipe.stages[3].options
+
+
+@pytest.mark.parametrize("new_run", [True, "yes"])
+def test_the_first_stage_cannot_start_a_new_run(tmp_path, new_run):
+    file = tmp_path / "mine.json"
+    first = SMOKE["stages"][0] | {"new_run": new_run}
+    file.write_text(json.dumps(SMOKE | {"stages": [first]}))
+    with pytest.raises(ConfigError, match="mine.json: (the first stage cannot|new_run of a stage must)"):
+        load_recipe(file)
 
 
 @pytest.mark.parametrize(
@@ -45,7 +56,7 @@ def test_a_stage_has_the_options_of_those_before_it():
         ({"stages": [{"options": {}}]}, "does not have the form of a recipe"),
     ],
 )
-def test_a_bad_recipe_is_refused_in_a_sentence(tmp_path, change, said):
+def test_an_invalid_recipe_is_refused_in_one_sentence(tmp_path, change, said):
     file = tmp_path / "mine.json"
     file.write_text(json.dumps(SMOKE | change))
     with pytest.raises(ConfigError, match="mine.json") as refused:
@@ -54,7 +65,7 @@ def test_a_bad_recipe_is_refused_in_a_sentence(tmp_path, change, said):
 
 
 @pytest.mark.parametrize("content", [None, "{", "[]"])
-def test_what_is_no_recipe_is_refused(tmp_path, content):
+def test_a_file_that_is_no_recipe_is_refused(tmp_path, content):
     if content:
         (tmp_path / "mine.json").write_text(content)
     with pytest.raises(ConfigError, match="mine.json (cannot be read as JSON|does not have the form)"):

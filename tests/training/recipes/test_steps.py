@@ -1,4 +1,4 @@
-"""Steps are carried out once, and a recipe that was stopped resumes at its next step."""
+"""Steps of a recipe run once, and a stopped recipe resumes at its next step."""
 
 import json
 from types import SimpleNamespace
@@ -11,7 +11,7 @@ from training.recipes.steps import Step, StepFailed, StepLog, duration
 
 @pytest.fixture
 def carried_out(tmp_path):
-    """Carries out steps of these names and arguments -> the names of those that ran."""
+    """Run steps of these names and arguments -> the names of those that ran."""
 
     def carry_out(fail=None, **arguments):
         ran = []
@@ -31,7 +31,7 @@ def carried_out(tmp_path):
     return carry_out
 
 
-def test_what_is_done_is_not_done_again(carried_out, tmp_path):
+def test_a_finished_step_is_not_run_again(carried_out, tmp_path):
     assert carried_out(fail="b", a=1, b=(2,), c=3) == ["a", "b", "failed"]
     assert carried_out(a=1, b=(2,), c=3) == ["b", "c"]
     assert carried_out(a=1, b=(2,), c=3) == []
@@ -40,7 +40,7 @@ def test_what_is_done_is_not_done_again(carried_out, tmp_path):
     assert "a: done before, in 0 s" in log
 
 
-def test_a_step_with_other_arguments_and_all_later_ones_are_done_again(carried_out):
+def test_a_step_with_other_arguments_and_all_later_ones_run_again(carried_out):
     carried_out(a=1, b=2, c=3)
     assert carried_out(a=1, b=9, c=3) == ["b", "c"]
     assert carried_out(fail="b", a=1, b=2, c=3) == ["b", "failed"]
@@ -63,13 +63,13 @@ def test_the_time_of_attempts_adds_up(tmp_path, monkeypatch):
     assert json.loads((tmp_path / "steps.json").read_text())["a"]["finished"]
 
 
-def test_a_damaged_file_of_steps_is_named(tmp_path):
+def test_a_damaged_step_log_is_named(tmp_path):
     (tmp_path / "steps.json").write_text("{")
-    with pytest.raises(DataError, match="steps.json is damaged .*: remove it, and all steps are carried out again"):
+    with pytest.raises(DataError, match="steps.json is damaged .*: remove it to run all steps again"):
         StepLog(tmp_path).carry_out([])
 
 
-def test_durations():
+def test_durations_are_formatted():
     assert [duration(seconds) for seconds in (0.4, 59.6, 3599, 7260)] == [
         "0 s",
         "1 min 0 s",

@@ -1,4 +1,4 @@
-"""An average that starts anew forgets the first weights, and ends at its decay."""
+"""The average of weights warms up to its decay and soon forgets the first weights."""
 
 import pytest
 import torch
@@ -19,7 +19,7 @@ def one_weight(value):
     return model
 
 
-def test_the_average_is_that_of_the_formula_and_goes_on_with_its_step():
+def test_the_average_follows_the_formula_and_resumes_at_its_step():
     model, values = one_weight(100.0), [3.0, 5.0, -1.0, 2.0, 8.0, 7.0]
     average, expected = averaged(model, 0.3), values[0]
     for step, value in enumerate(values):

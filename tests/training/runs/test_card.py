@@ -1,4 +1,4 @@
-"""The card says what the captioner is, of what data, and how good it was."""
+"""The model card names the captioner, its data and its scores."""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -15,7 +15,7 @@ BEST = {"epoch": 7, "phase": "self_critical", "CIDEr": 0.7123, "Bleu_1": 0.6512,
 
 
 class Sentences(SimpleNamespace):
-    """Of some files, so many of them."""
+    """A number of sentences from some files."""
 
     def __init__(self, files, count):
         super().__init__(files=files, count=count)
@@ -50,14 +50,14 @@ def setup(tiny_config):
     )
 
 
-def test_the_card_names_what_a_run_went_on_from(setup):
-    assert "Went on from" not in card(setup)
+def test_the_card_names_the_captioner_that_a_run_started_from(setup):
+    assert "Started from" not in card(setup)
     setup.start = SimpleNamespace(card="# Flickr8k captioner\n\nAn image", vocabulary=[*SPECIAL_WORDS])
-    assert "Went on from: Flickr8k captioner; 1 new word. - Training" in card(setup)
-    assert "Held near what that one said (distillation, weight 0.5)." in card(setup, distillation_weight=0.5)
+    assert "Started from: Flickr8k captioner; 1 new word. - Training" in card(setup)
+    assert "Kept close to that captioner by distillation, weight 0.5." in card(setup, distillation_weight=0.5)
 
 
-def test_of_replayed_photos_the_card_counts_each_kind(setup):
+def test_the_card_counts_new_and_replayed_photos_separately(setup):
     train = object.__new__(ReplayDataset)
     train.records, train.new_images, train.balance = [SimpleNamespace(captions=("a",))] * 50, 20, None
     setup.frozen.train = train
@@ -65,31 +65,31 @@ def test_of_replayed_photos_the_card_counts_each_kind(setup):
     setup.data.replay = SimpleNamespace(name="coco")
     text = card(setup, replay_share=0.25)
     assert "Data: 20 photos with 20 captions of my photos" in text
-    assert "Went on from: another captioner; 0 new words" in text
+    assert "Started from: another captioner; 0 new words" in text
     assert "25% of each batch were drawn from 30 photos of coco." in text
 
 
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({}, "soft attention (additive score of 8, relu, asked by the state)"),
-        ({"attention": "hard", "score": "dot"}, "hard attention (dot score of 8, asked by the state)"),
-        ({"score": "general", "query": "hidden_word"}, "(general score, asked by the state and the last word)"),
-        ({"attention": "none"}, "no attention (the mean of all places, the same for every word)"),
+        ({}, "soft attention (additive score of 8, relu, queried by the state)"),
+        ({"attention": "hard", "score": "dot"}, "hard attention (dot score of 8, queried by the state)"),
+        ({"score": "general", "query": "hidden_word"}, "(general score, queried by the state and the last word)"),
+        ({"attention": "none"}, "no attention (the mean of all locations, the same for every word)"),
     ],
 )
-def test_the_card_says_how_it_looks(setup, options, said):
+def test_the_card_names_the_kind_of_attention(setup, options, said):
     setup.config = replace(setup.config, **options)
     assert said in card(setup)
 
 
-def test_the_card_names_the_boxes_that_told_it_where_to_look(setup):
-    assert "told where it is" not in card(setup)
+def test_the_card_names_the_boxes_that_supervised_the_maps(setup):
+    assert "was supervised" not in card(setup)
     setup.data.boxes = SimpleNamespace(name="entities")
-    assert "Words that name a thing were told where it is: boxes of entities, weight 2." in card(
+    assert "Attention of words that name an object was supervised: boxes of entities, weight 2." in card(
         setup, supervision_weight=2.0
     )
-    assert "told where it is" not in card(setup, supervision_weight=0.0)
+    assert "was supervised" not in card(setup, supervision_weight=0.0)
 
 
 def card(setup, **options):
@@ -106,16 +106,16 @@ def test_the_card_names_model_data_and_weights(setup):
         assert said in text
 
 
-def test_the_card_gives_the_figures_and_what_they_were_measured_on(setup):
+def test_the_card_gives_the_scores_and_their_conditions(setup):
     text = card(setup)
     assert "validation, 1,000 photos, beam 4" in text
     assert "| CIDEr | 0.712 | | Bleu_1 | 0.651 | | Bleu_4 | 0.245 |" in text
 
 
-def test_the_card_lists_the_phases_that_there_were(setup):
+def test_the_card_lists_the_phases_of_the_run(setup):
     assert "at most 20 epochs of captions; these" in card(setup)
     text = card(setup, epochs=3, fine_tune_epochs=2, fine_tune_stages=1, self_critical_epochs=4)
-    assert "3 epochs of captions, then 2 with the encoder's last stages learning too, then 4 of self-critical" in text
+    assert "3 epochs of captions, then 2 with the encoder's last stages fine-tuned, then 4 of self-critical" in text
     assert "at most 4 of self-critical training;" in card(setup, epochs=0, self_critical_epochs=4)
 
 
@@ -124,4 +124,4 @@ def test_the_card_counts_the_sentences_without_photos(setup):
     setup.words.sentences = Sentences(["coco.txt.gz", "mine.txt"], 237_037)
     text = card(setup, sentence_weight=0.25)
     assert "Text without photos: 237,037 sentences of coco.txt.gz, mine.txt, weight 0.25." in text
-    assert "of coco.txt.gz, mine.txt, for their words alone." in card(setup, sentence_weight=0.0)
+    assert "of coco.txt.gz, mine.txt, for their words only." in card(setup, sentence_weight=0.0)

@@ -1,4 +1,4 @@
-"""A run's state comes back as it was, or a sentence says why not."""
+"""A checkpoint restores a run's state, or an error says why not."""
 
 import os
 import pickle
@@ -11,7 +11,7 @@ from training.runs import checkpoint
 from training.runs.checkpoint import load_checkpoint, save_checkpoint
 
 
-def test_the_state_comes_back(tmp_path):
+def test_a_saved_state_is_restored(tmp_path):
     path = tmp_path / "checkpoint.pt"
     layer = torch.nn.Linear(3, 2)
     state = {"run": {}, "progress": {"epoch": 3, "loss_sum": 0.1}, "model": layer.state_dict(), "best_weights": None}
@@ -23,7 +23,7 @@ def test_the_state_comes_back(tmp_path):
     assert os.listdir(tmp_path) == ["checkpoint.pt"]
 
 
-def test_a_write_that_fails_leaves_the_earlier_checkpoint(tmp_path, monkeypatch):
+def test_a_failed_write_keeps_the_earlier_checkpoint(tmp_path, monkeypatch):
     path = tmp_path / "checkpoint.pt"
     save_checkpoint(path, {"run": {}, "progress": 1})
 
@@ -41,6 +41,12 @@ def test_a_write_that_fails_leaves_the_earlier_checkpoint(tmp_path, monkeypatch)
     assert os.listdir(tmp_path) == ["checkpoint.pt"]
 
 
+def test_the_next_checkpoint_removes_leftovers_of_a_killed_run(tmp_path):
+    (tmp_path / ".checkpoint.pt.part").write_bytes(b"half of hundreds of megabytes")
+    save_checkpoint(tmp_path / "checkpoint.pt", {"run": {}, "progress": 1})
+    assert os.listdir(tmp_path) == ["checkpoint.pt"]
+
+
 @pytest.mark.parametrize("damage", ["cut", "empty", "text"])
 def test_a_damaged_checkpoint_is_refused(tmp_path, damage):
     path = tmp_path / "checkpoint.pt"
@@ -51,7 +57,7 @@ def test_a_damaged_checkpoint_is_refused(tmp_path, damage):
         load_checkpoint(path)
 
 
-def test_a_checkpoint_is_never_unpickled_into_code(tmp_path):
+def test_a_checkpoint_never_runs_code(tmp_path):
     path, called = tmp_path / "checkpoint.pt", tmp_path / "called"
 
     class Harmful:
@@ -70,7 +76,7 @@ def test_a_checkpoint_is_never_unpickled_into_code(tmp_path):
 @pytest.mark.parametrize(
     "value", [torch.ones(2), {}, [1], {"random": None}, {"random": {}}, {"random": {"cpu": [1], "cuda": []}}]
 )
-def test_a_file_of_something_else_is_refused(tmp_path, value):
+def test_a_file_of_another_kind_is_refused(tmp_path, value):
     torch.save(value, tmp_path / "checkpoint.pt")
     with pytest.raises(DataError, match="damaged"):
         load_checkpoint(tmp_path / "checkpoint.pt")

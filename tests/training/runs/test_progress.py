@@ -1,4 +1,4 @@
-"""Other programs can follow a run."""
+"""A run's progress and samples can be followed by other programs."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ def read(path):
     return json.loads(path.read_bytes())
 
 
-def test_a_stage_is_written_at_once_and_then_now_and_then(tmp_path):
+def test_a_stage_is_written_at_once_and_its_progress_at_intervals(tmp_path):
     watch = ProgressFile(tmp_path / "run")
     watch("encoding", done=1, total=9)
     assert read(tmp_path / "run" / "progress.json") == {"stage": "encoding", "done": 1, "total": 9}
@@ -22,9 +22,9 @@ def test_a_stage_is_written_at_once_and_then_now_and_then(tmp_path):
     assert read(tmp_path / "run" / "progress.json") == {"stage": "training", "batch": 1}
 
 
-def test_samples_keep_what_each_epoch_said_of_the_same_photos(tmp_path):
+def test_samples_keep_each_epochs_captions_of_the_same_photos(tmp_path):
     records = [ImageRecord(n, Path(f"photo{n}.jpg"), (f"reference {n}",), "val") for n in range(20)]
-    for epoch in (0, 1, 2, 1):  # an epoch that is learned again after a kill replaces what followed
+    for epoch in (0, 1, 2, 1):  # an epoch repeated after a kill replaces what followed
         captions = [SimpleNamespace(text=f"epoch {epoch} of {n}") for n in range(20)]
         write_samples(tmp_path, records, captions, epoch)
     photos = read(tmp_path / "samples.json")["photos"]
@@ -36,7 +36,7 @@ def test_samples_keep_what_each_epoch_said_of_the_same_photos(tmp_path):
     }
 
 
-def test_one_validation_photo_is_one_sample(tmp_path):
+def test_one_validation_photo_gives_one_sample(tmp_path):
     write_samples(tmp_path, [ImageRecord(1, Path("a.jpg"), ("b",), "val")], [SimpleNamespace(text="c")], 0)
     assert len(read(tmp_path / "samples.json")["photos"]) == 1
 

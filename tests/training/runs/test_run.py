@@ -1,4 +1,4 @@
-"""Which of two epochs is the better one, and what is counted of an epoch's batches."""
+"""Epochs are ranked by their validation scores, and the losses of an epoch's batches are averaged."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from training.runs.resuming import upgraded
 from training.runs.run import Progress, rank
 
 
-def test_where_cider_tells_nothing_bleu_decides():
+def test_bleu_decides_where_cider_is_equal():
     def of(cider, bleu_4, bleu_1):
         return rank({"CIDEr": cider, "Bleu_4": bleu_4, "Bleu_1": bleu_1}, taught=False)
 
@@ -15,7 +15,7 @@ def test_where_cider_tells_nothing_bleu_decides():
     assert of(0.1, 0.0, 0.0) > of(0.0, 1.0, 1.0)
 
 
-def test_where_boxes_teach_pointing_counts_beside_cider():
+def test_with_boxes_pointing_counts_beside_cider():
     def scores(cider, pointing):
         return {"CIDEr": cider, "pointing": pointing, "Bleu_4": 0.2, "Bleu_1": 0.6}
 

@@ -1,4 +1,4 @@
-"""The list of English words, from a WordNet of a few synsets."""
+"""The list of English words is made from a WordNet of a few synsets."""
 
 import gzip
 
@@ -69,7 +69,7 @@ def wordnet(tmp_path_factory) -> WordNet:
 
 @pytest.fixture(scope="module")
 def entries(wordnet) -> dict[str, tuple[str, str, str, str]]:
-    """Word -> its line."""
+    """Return word -> its line."""
     made = lines(make_entries(wordnet, [caption.split() for caption in CAPTIONS], LABELS))
     rows = [(line.split("\t") + [""] * 3)[:5] for line in made if not line.startswith("#")]
     return {word: tuple(rest) for word, *rest in rows}
@@ -80,11 +80,11 @@ def entries(wordnet) -> dict[str, tuple[str, str, str, str]]:
     [("dogs", NOUN, ["dog"]), ("dog", NOUN, ["dog"]), ("ran", VERB, ["run"]), ("running", VERB, ["run"]),
      ("parks", NOUN, ["park"]), ("xyzzies", NOUN, [])],
 )  # fmt: skip
-def test_wordnet_knows_base_forms(wordnet, word, kind, bases):
+def test_wordnet_gives_base_forms(wordnet, word, kind, bases):
     assert wordnet.bases(word, kind) == bases
 
 
-def test_a_class_of_photos_tells_the_sense_of_its_word(wordnet):
+def test_an_image_class_selects_the_sense_of_its_word(wordnet):
     word, sense = wordnet.class_sense(["English setter"])
     assert word == "setter" and sense is wordnet.synsets[NOUN][7]
     assert wordnet.class_sense(["setter"]) == (word, sense)  # not a person
@@ -93,18 +93,18 @@ def test_a_class_of_photos_tells_the_sense_of_its_word(wordnet):
 
 def test_words_have_kind_base_synonyms_and_hypernyms(entries):
     assert entries["dogs"] == ("n", "dog", "", "")
-    assert entries["spaniel"][3].split() == ["animal", "dog"]  # not entity, which says nothing
+    assert entries["spaniel"][3].split() == ["animal", "dog"]  # not entity, which is too general
     assert "dog" in entries["setter"][3].split()
     assert entries["ran"][:2] == entries["runs"][:2] == ("v", "run")
     assert entries["two"][0] == "d" and entries["the"][0] == "-" and entries["front"][0] == "*"
     assert "xyzzy" not in entries and "beast" not in entries  # unknown, and in no caption
 
 
-def test_what_a_person_does_is_known(entries):
+def test_an_agent_noun_is_linked_to_its_verb(entries):
     assert "dive" in entries["diver"][3].split()
 
 
-def test_a_verb_has_another_base_form_than_a_noun_of_another_meaning(entries):
+def test_a_verb_and_a_noun_of_different_meanings_have_different_base_forms(entries):
     assert entries["park"][:2] == ("n", "")
     assert entries["parked"][0] == "v" and entries["parked"][1] != "park"
 
@@ -113,7 +113,7 @@ def test_rare_words_are_left_out(wordnet):
     assert "animal" not in make_entries(wordnet, [["an", "animal"]], LabelNames((("dog",),), ((),)))
 
 
-def test_captions_are_read_from_plain_packed_and_listed_files(tmp_path):
+def test_captions_are_read_from_plain_gzipped_and_listed_files(tmp_path):
     (tmp_path / "plain.txt").write_text("A dog.\n")
     (tmp_path / "listed.txt").write_text("1.jpg#0\tTwo dogs\n")
     with gzip.open(tmp_path / "packed.txt.gz", "wt") as file:

@@ -1,4 +1,4 @@
-"""Files of a folder that may hold captions, their splits, and files that repeat each other."""
+"""Find the files of a folder that may hold captions, their splits, and files that repeat each other."""
 
 import os
 import re
@@ -11,19 +11,19 @@ from training.data.readers.listing import SPLIT_NAMES
 from training.data.readers.photos import is_photo
 
 CAPTION_FOLDERS = frozenset("annotations annotation captions metadata labels".split())
-"""Subfolders, lower case, in which caption files lie apart from the photos."""
+"""Usual names of subfolders for caption files, lower case."""
 
 _MOST_ALIKE = 50
-"""Files with one ending in a folder that are opened; of a larger group, each belongs to one photo."""
+"""Maximum number of files with one extension in a folder to open; in larger groups, each belongs to one photo."""
 _MOST_SUBFOLDERS = 50
 _TELLING = re.compile(r"(?:captions?|metadata|annotations?|results|train|val|test)\b|.*\.token\b", re.IGNORECASE)
-"""Names of files that are opened however many others there are."""
+"""Names of files that are opened however many files there are."""
 _PART = re.compile(r"(.*?)(?:\d+-of-\d+(?:-[0-9a-f]{8,})?|[-_.]?(?:part|shard)[-_.]?\d+)", re.IGNORECASE)
 """Names of parts of one table."""
 
 
 class CaptionFiles:
-    """Finds caption files in a folder, or wraps a single named file.
+    """Finder of caption files in a folder, or a wrapper of a single file.
 
     Photos and hidden files are left out. Listings and samples are cached.
     """
@@ -35,7 +35,7 @@ class CaptionFiles:
         self._peeks: dict[Path, Peek] = {}
 
     def own(self) -> list[Path]:
-        """Return the named file, or the files directly in the folder."""
+        """Return the single file, or the files directly in the folder."""
         return [self.path] if self.is_file else self.inside(self.path)
 
     def apart(self) -> list[Path]:
@@ -60,9 +60,9 @@ class CaptionFiles:
         return [file for folder in others[:_MOST_SUBFOLDERS] for file in self.inside(folder)]
 
     def first(self, endings: Iterable[str], wanted: Callable[[Path], bool], most: int = _MOST_ALIKE) -> list[Path]:
-        """Return what `choose` finds in the first place that holds any such file.
+        """Return the result of `choose` in the first location that has any such file.
 
-        Places are the folder itself, annotations/, then train/, val/ and test/.
+        Locations are the folder itself, annotations/, then train/, val/ and test/.
         """
         for place in (self.own, self.apart, self.in_splits):
             if found := self.choose(place(), endings, wanted, most):
@@ -72,9 +72,9 @@ class CaptionFiles:
     def choose(
         self, files: Sequence[Path], endings: Iterable[str], wanted: Callable[[Path], bool], most: int = _MOST_ALIKE
     ) -> list[Path]:
-        """Return the wanted files with one of these endings, lower case.
+        """Return the wanted files with one of these lower-case extensions.
 
-        If more than `most` files of a folder share an ending, only those whose names suggest captions are opened.
+        If more than `most` files of a folder share an extension, only those whose names suggest captions are opened.
         """
         endings = set(endings)
         alike: dict[tuple[Path, str], list[Path]] = {}
@@ -124,9 +124,9 @@ def subfolders(folder: Path) -> list[Path]:
 
 
 def split_in_name(name: str) -> str | None:
-    """Find the split in a file's name: captions_train2017, metadata-train, coco_karpathy_val.
+    """Return the split in a file's name: captions_train2017, metadata-train, coco_karpathy_val.
 
-    None if it names none, or several (train_val).
+    None if the name has none, or several (train_val).
     """
     words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)
     splits = {SPLIT_NAMES[word.lower()] for word in words if word.lower() in SPLIT_NAMES}
@@ -134,10 +134,10 @@ def split_in_name(name: str) -> str | None:
 
 
 def with_splits(files: Sequence[Path], root: Path) -> list[tuple[Path, str | None]]:
-    """Pair caption files of one format with the splits that their names or folders give.
+    """Pair caption files of one format with the splits in their names or folders.
 
-    A single file holds all splits, whatever its name. Of several files, each must be the only one of its split, or they
-    must be numbered parts of one table. Raises DataError, which names the files, if files may repeat each other.
+    A single file holds all splits, whatever its name. Several files must each be the only one of its split, or be
+    numbered parts of one table. Raises DataError, which names the files, if files may repeat each other.
     """
     if len(files) < 2:
         # A single train.csv holds all splits, a single train/metadata.csv the photos of its folder.
@@ -153,14 +153,14 @@ def with_splits(files: Sequence[Path], root: Path) -> list[tuple[Path, str | Non
 
 
 def repeating(files: Sequence[Path], root: Path) -> DataError:
-    """Make the error for files that may hold the same captions."""
+    """Return the error for files that may hold the same captions."""
     names = [os.path.relpath(file, root) for file in files]
     shown = " and ".join(names) if len(names) < 4 else f"{', '.join(names[:3])} and {len(names) - 3} more"
     number = {2: "two", 3: "three"}.get(len(files), str(len(files)))
     advice = "" if all(_split_of(file) for file in files) else ", or name them after their splits (train, val, test)"
     return DataError(
         f"{root} holds {number} files of captions, {shown}, which may repeat or contradict each other: give the path of"
-        f" one of them, or take the others out of the folder{advice}"
+        f" one of them, or move the others out of the folder{advice}"
     )
 
 
@@ -169,6 +169,6 @@ def _split_of(file: Path) -> str | None:
 
 
 def _are_parts(files: Sequence[Path]) -> bool:
-    """Whether names differ only in the numbers of parts: train-00000-of-00002, train-00001-of-00002."""
+    """Return whether names differ only in part numbers: train-00000-of-00002, train-00001-of-00002."""
     stems = {(file.parent, match[1], file.suffix.lower()) for file in files if (match := _PART.fullmatch(file.stem))}
     return len(stems) == 1 and all(_PART.fullmatch(file.stem) for file in files)

@@ -1,4 +1,4 @@
-"""Text of captions: recognise placeholders, and undo what web pages and programs add."""
+"""Caption texts: recognise placeholders, and remove the traces of web pages and programs."""
 
 import html
 import json
@@ -9,10 +9,10 @@ from html.entities import html5
 from typing import Any
 
 _NO_CAPTION = frozenset(
-    # What pandas, databases and spreadsheets write for a missing value, ...
+    # Missing values of pandas, databases and spreadsheets, ...
     "nan|-nan|+nan|none|null|nil|na|n/a|n.a.|<na>|<nan>|<null>|<none>|(null)|(none)|[null]|[none]|#na|#n/a|#n/a n/a|\\n"
     "|undefined|#ref!|#value!|#name?|#null!|nat|1.#ind|-1.#ind|1.#qnan|-1.#qnan"
-    # ... and what people write.
+    # ... and placeholders that people write.
     "|no caption|no caption available|no captions|no description|no description available|no alt text"
     "|no alt text available|no alternative text|missing caption|caption missing|not available"
     "|caption not available|description not available|to be captioned|caption goes here|add caption|insert caption here"
@@ -34,7 +34,7 @@ _BLOCK = (
     "|input|li|link|main|meta|nav|ol|p|picture|pre|section|source|svg|table|tbody|td|tfoot|th|thead|title|tr|ul|video"
 )
 _ATTRIBUTES = r"""(?:\s+[A-Za-z_:][\w:.-]*\s*=\s*(?:"[^"<>]*"|'[^'<>]*'|[^\s"'<>=`]+))*\s*/?"""
-# Neither contains another of its kind, so that text of thousands of openings is not scanned from each to its end.
+# Neither may contain another of its kind: a text with thousands of openings must not be scanned from each to the end.
 _UNSEEN = re.compile(
     r"<!--(?:(?!<!--).)*?-->|<(script|style)\b[^<>]*>(?:(?!<\1\b).)*?</\1\s*>", re.DOTALL | re.IGNORECASE
 )
@@ -45,17 +45,17 @@ _FIRST_MARKS = ("<start>", "<bos>", "<sos>", "<s>", "[cls]", "startseq ")
 _LAST_MARKS = ("<end>", "<eos>", "</s>", "<pad>", "[sep]", "[pad]", " endseq")
 """Marks of models around a sentence, lower case."""
 
-_INVISIBLE = re.compile("[\u200b\u2060\ufeff\u00ad]")  # not the joiners of emoji and Persian, which have a meaning
+_INVISIBLE = re.compile("[\u200b\u2060\ufeff\u00ad]")  # not the joiners of emoji and Persian, which are meaningful
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f\u2028\u2029]")
 _ESCAPED_CHARACTERS = re.compile(r"(?:\\u[0-9a-fA-F]{4})+")
 _ESCAPED_LINES = re.compile(r"(?:\\r|\\n|\\t)+")
 _OTHER_ESCAPES = re.compile(r"\\[^rnt\"'\\/]")  # of LaTeX or of a path on Windows
 
 _MAY_HOLD = re.compile(rf"[&<\\]|{_CONTROL.pattern}|\[(?:CLS|SEP|PAD)\]|startseq|endseq", re.IGNORECASE)
-"""ASCII text without a match needs no undoing."""
+"""ASCII text without a match needs no cleaning."""
 
 _PLAIN = re.compile(r"\s*(?!(?i:startseq))[\"'(]*[A-Za-z][A-Za-z ,'\"!?;()-]*(?i:(?<!endseq))\.?\s*").fullmatch
-"""Texts that hold nothing to undo or to doubt. Most captions are such: one match tells them apart."""
+"""Texts without anything to clean or to doubt. Most captions are plain, so one match decides about them."""
 
 _ADDRESS = re.compile(r"https?://\S|\bwww\.\w", re.IGNORECASE)
 _PHOTO_NAME = re.compile(r"[\w()\[\]@+~ -]+\.(?:jpe?g|png|gif|webp|heic|bmp|tiff?|avif)", re.IGNORECASE)
@@ -64,18 +64,18 @@ _CAMERA_NAME = re.compile(r"(?:IMG|DSC[NF]?|DCIM|PXL|MVIMG|P|image|photo|screens
 
 @dataclass(frozen=True)
 class CaptionText:
-    """A caption after `read_caption`."""
+    """Caption after `read_caption`."""
 
     text: str
     undone: tuple[str, ...] = ()
-    """Kinds of additions that were undone, for messages: HTML entities, HTML tags, ..."""
+    """Kinds of traces that were removed, for messages: HTML entities, HTML tags, ..."""
 
 
 def plain_caption(value: Any) -> str | None:
-    """A caption that is plain English letters and punctuation; None where the functions below must look at it.
+    """Return a caption of plain English letters and punctuation; None if the functions below must check it.
 
-    It is no placeholder and no file name, has nothing to undo and nothing to doubt. Data sets hold a million captions,
-    so this is made to be fast.
+    A plain caption is no placeholder and no file name, and has nothing to clean or to doubt. This is a fast path for
+    data sets of millions of captions.
     """
     if type(value) is not str or not _PLAIN(value):
         return None
@@ -84,9 +84,9 @@ def plain_caption(value: Any) -> str | None:
 
 
 def read_caption(text: str) -> CaptionText:
-    """Undo what web pages and programs add to a caption: entities, tags, escapes, invisible characters.
+    """Remove the traces of web pages and programs from a caption: entities, tags, escapes, invisible characters.
 
-    Text that may be meant stays: AT&T, a < b, <3.
+    Text that may be intended stays: AT&T, a < b, <3.
     """
     if text.isascii() and not _MAY_HOLD.search(text):
         return CaptionText(text.strip())
@@ -101,9 +101,9 @@ def read_caption(text: str) -> CaptionText:
 
 
 def is_no_caption(value: Any, names: tuple[str, ...] = ()) -> bool:
-    """Whether a value stands for a missing caption: None, NaN, a placeholder, or the file name of the photo.
+    """Return whether a value means a missing caption: None, NaN, a placeholder, or the file name of the photo.
 
-    names: of the photo. Its name without an extension may be a caption: dog.jpg, "dog".
+    names: names of the photo. Its name without an extension may be a caption: dog.jpg, "dog".
     """
     if value is None or isinstance(value, float) and value != value:
         return True
@@ -121,7 +121,7 @@ def doubt_about(text: str) -> str | None:
     if "\ufffd" in text:
         return "holds � where a character was lost: save its source as UTF-8 again"
     if _ADDRESS.search(text):
-        return "holds a web address, whose parts are learned as words: take it out"
+        return "holds a web address, whose parts are learned as words: remove it"
     if _PHOTO_NAME.fullmatch(text) or _CAMERA_NAME.fullmatch(text):
         return "looks like the name of a file: write what the photo shows"
     return None
@@ -165,14 +165,14 @@ def _unescaped(match: re.Match[str]) -> str:
 
 
 def _as_utf8(text: str) -> str:
-    """Repair UTF-8 that was read as Windows-1252 (cafÃ©). Correct text can hardly be decoded in this way."""
+    """Repair UTF-8 that was read as Windows-1252 (cafÃ©). Correct text is hardly ever valid UTF-8 in this way."""
     if text.isascii():
         return text
     try:
         found = b"".join(c.encode("latin-1" if "\x80" <= c <= "\x9f" else "cp1252") for c in text).decode("utf-8")
     except UnicodeError:
         return text
-    # CAFÉ’S can, with É’ as one letter. In European text the first byte is one of few.
+    # CAFÉ’S is, with É’ as one letter. In European text the first byte has few values.
     return found if _MISREAD.search(text) or sum(not c.isascii() for c in found) >= 3 else text
 
 
@@ -192,4 +192,4 @@ _UNDO = {
     "UTF-8 that was read as Windows-1252": _as_utf8,
     "invisible characters": lambda text: _INVISIBLE.sub("", _CONTROL.sub(" ", text)),
 }
-"""Kind of addition -> function that undoes it, in this order, as an escaped tag becomes a tag."""
+"""Kind of trace -> function that removes it, in this order, as an escaped tag becomes a tag."""

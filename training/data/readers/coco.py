@@ -1,4 +1,4 @@
-"""COCO captions: annotations/captions_val2017.json with the photos in val2017/, and files of the same form."""
+"""Reader of COCO captions: annotations/captions_val2017.json with the photos in val2017/, and similar files."""
 
 import os
 import re
@@ -26,7 +26,7 @@ _FLAGS = tuple(FLAGS.items())
 def files(found: CaptionFiles) -> list[Path]:
     """Find caption files in COCO's form in a folder and its annotations/, else in its train/, val/ and test/.
 
-    COCO 2014 and 2017 split the same photos in two ways; `read` takes the newer.
+    COCO 2014 and 2017 split the same photos in two ways; `read` uses the newer one.
     """
     if found.is_file:
         return [found.path] if found.path.suffix.lower() == ".json" and _holds_captions(found, found.path) else []
@@ -42,7 +42,7 @@ def elsewhere(found: CaptionFiles) -> list[Path]:
 
 
 def has_form(sample: Any) -> bool:
-    """Whether the content of a JSON file, or a sample of it, has COCO's lists of images and annotations."""
+    """Return whether the content of a JSON file, or a sample, has COCO's lists of images and annotations."""
     images, annotations = (sample.get(key) if isinstance(sample, dict) else None for key in ("images", "annotations"))
     if not isinstance(images, list) or images and not isinstance(images[0], dict):
         return False
@@ -63,12 +63,12 @@ def explain(sample: Any) -> str:
 
 
 def read(path: Path, images: Path | None) -> Listing:
-    """List what the captions files of a folder, or one file, hold.
+    """List the photos and captions of the captions files of a folder, or of one file.
 
-    The split is that of a file's name (captions_val2017.json) or folder. Photos are looked for in the folder of the
+    The split comes from a file's name (captions_val2017.json) or folder. Photos are searched for in the folder of the
     same name (val2017/) beside the annotations folder, then in folders named after the file's split, both also inside
-    images/, then beside the file. `images` takes the place of the data set's folder.
-    Raises DataError for a file that is not JSON or holds no images and annotations, and if files caption the same
+    images/, then beside the file. `images` replaces the data set's folder.
+    Raises DataError for a file that is not JSON or has no images and annotations, and if two files caption the same
     photos in one split.
     """
     found = CaptionFiles(path)
@@ -105,7 +105,7 @@ def _holds_captions(found: CaptionFiles, file: Path) -> bool:
 
 
 def _newest_year(found: list[Path]) -> tuple[list[Path], list[Path]]:
-    """COCO 2014 and 2017 are the same photos split in two ways: mixed, they would put photos into two splits."""
+    """Separate the files of the newest year: COCO 2014 and 2017 split the same photos in two ways."""
     years = {file: (re.findall(r"(20\d\d)", file.stem) or [""])[-1] for file in found}
     newest = max(years.values(), default="")
     return [file for file in found if years[file] == newest], [file for file in found if years[file] != newest]
@@ -153,7 +153,7 @@ def _read_file(file: Path, images: Path | None, listing: Listing) -> None:
 
 
 def _photo_folders(file: Path, split: str | None, base: Path) -> list[str]:
-    """Folders for the photos of a file, relative to `base`, the likeliest first: val2017, images/val2017, images."""
+    """Return folders for a file's photos, relative to `base`, best guess first: val2017, images/val2017, images."""
     named = file.stem.removeprefix("captions_")
     likely = [named]
     roots = photo_folders(base)
@@ -173,7 +173,7 @@ def _image_of(image: Any) -> tuple[int | str | None, str | None]:
         return None, None
     image_id = _id_of(image.get("id"))
     name = image.get("file_name") or image.get("filename") or image.get("path")
-    if name is None and image_id is not None:  # photos are often called after their ids
+    if name is None and image_id is not None:  # photos are often named after their ids
         name = str(image_id)
     return image_id, name if isinstance(name, str) else None
 

@@ -1,4 +1,4 @@
-"""Keys of records in tables, JSON and Parquet: which of them name a photo and its captions, and how values are read.
+"""Find the keys of photos and captions in records of tables, JSON and Parquet, and read their values.
 
 Keys are compared in lower case with underscores between words: `Image Path`, `imagePath` and `image-path` are the same.
 """
@@ -19,12 +19,12 @@ IMAGE_KEYS = tuple(
     "image image_path image_file image_filename image_file_name image_name img img_path img_file img_name img_filename"
     " file_name filename filepath file_path path photo photo_path photo_file photo_name picture picture_path"
     " picture_name imagename imagepath relative_path rel_path local_path full_path images image_paths file"
-    " captioning".split()  # Label Studio's template for captions calls the photo so
+    " captioning".split()  # the photo in Label Studio's caption template
 )
-"""Keys of a photo's file, the likeliest first."""
+"""Keys of a photo's file, most probable first."""
 
 ID_KEYS = tuple("image_id img_id imageid photo_id name id key".split())
-"""Keys that name a photo where no key of a file does: photos are often called after their ids."""
+"""Keys that name a photo if no key of a file exists: photos are often named after their ids."""
 
 ADDRESS_KEYS = tuple(
     "image_url image_urls img_url photo_url picture_url url urls uri image_uri coco_url flickr_url link src".split()
@@ -35,12 +35,12 @@ CAPTION_KEYS = tuple(
     " comment comments description descriptions prompt prompts title titles alt alt_text alttext report reference"
     " references reference_strs tags".split()
 )
-"""Keys of captions, the likeliest first; each may be numbered (caption_0 to caption_4)."""
+"""Keys of captions, most probable first; each may be numbered (caption_0 to caption_4)."""
 
 SPLIT_KEYS = ("split", "set", "subset", "set_name", "partition")
 
 FLAGS = {"is_precanned": "precanned_caption", "is_rejected": "rejected_caption"}
-"""VizWiz's flags of captions that describe no photo -> kind of problem."""
+"""VizWiz's flags of captions that do not describe the photo -> kind of problem."""
 
 FLAG_REASONS = {
     "rejected_caption": "is marked is_rejected: not used",
@@ -52,27 +52,27 @@ _NOT_CAPTIONS = frozenset(
     "id ids index idx number num no count length len tokens tokenized tokenised score scores url path file lang"
     " language source type model date time author embedding features".split()
 )
-"""Words in names of columns that are about a caption and do not hold it (caption_id, caption_tokens)."""
+"""Words in names of columns that refer to a caption but do not hold it (caption_id, caption_tokens)."""
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _LIST = re.compile(r"\s*\[\s*(['\"].*['\"])?\s*\]\s*", re.DOTALL)
 _LONGEST_LIST = 100_000  # characters of a cell that is parsed as a list
-_DEEPEST = 8  # objects inside objects that are searched for captions
+_DEEPEST = 8  # levels of nested objects to search for captions
 
 
 @dataclass(frozen=True)
 class Fields:
-    """Keys of a record, in its own spelling."""
+    """Keys of a record, in their original spelling."""
 
     image: tuple[str, ...]
-    """Keys that name the photo, the likeliest first."""
+    """Keys that name the photo, most probable first."""
     captions: tuple[str, ...]
     split: str | None
     flags: tuple[tuple[str, str], ...]
-    """Key and kind of problem of each flag that marks unusable captions."""
+    """Key and kind of problem of each flag for unusable captions."""
     others: tuple[str, ...]
-    """Keys that could also be captions and are not used."""
+    """Unused keys that could also be captions."""
     weak: bool
-    """Whether only an id or an address names the photo."""
+    """Whether only an id or a URL names the photo."""
 
 
 def normal_key(key: str) -> str:
@@ -126,14 +126,14 @@ def _caption_groups(keys: list[str]) -> list[list[str]]:
 
 
 def _like_captions(keys: list[str]) -> list[str]:
-    """image_caption, caption_en, blip_caption: a single such column is clear, several are ambiguous."""
+    """Return keys like image_caption, caption_en, blip_caption: a single one is clear, several are ambiguous."""
     return [
         key for key in keys if (words := set(key.split("_"))) & {"caption", "captions"} and not words & _NOT_CAPTIONS
     ]
 
 
 def explain_missing(keys: Iterable[str], noun: str = "column") -> str:
-    """Say what is missing where `find_fields` finds nothing: "columns filepath, size; no caption column (...)"."""
+    """Say what is missing if `find_fields` finds nothing: "columns filepath, size; no caption column (...)"."""
     keys = [key for key in keys if isinstance(key, str)]
     shown = ", ".join(key.strip()[:40] or "(no name)" for key in keys[:12]) + (", ..." if len(keys) > 12 else "")
     normal = [normal_key(key) for key in keys]
@@ -156,7 +156,7 @@ def explain_missing(keys: Iterable[str], noun: str = "column") -> str:
 
 
 def photo_names(record: Mapping[str, Any], fields: Fields) -> list[str]:
-    """Names that a record gives its photo, the likeliest first; empty if it gives none."""
+    """Return the names of a record's photo, most probable first; empty if it has none."""
     values = [_image_value(record.get(key)) for key in fields.image]
     names = [name for value in values if value is not None for name in _spellings(value, fields.weak)]
     texts = [value for value in values if isinstance(value, str)]
@@ -170,7 +170,7 @@ def is_address(value: Any) -> bool:
 
 
 def captions_of(record: Mapping[str, Any], fields: Fields) -> list[Any]:
-    """Every caption of a record. Values that are not text stay as they are, for the listing to refuse."""
+    """Return every caption of a record. Values that are not text stay unchanged, for the listing to refuse."""
     values = [record.get(key) for key in fields.captions]
     if len(values) > 1:  # rows with fewer captions leave columns empty
         filled = [value for value in values if value is not None and str(value).strip()]
@@ -179,7 +179,7 @@ def captions_of(record: Mapping[str, Any], fields: Fields) -> list[Any]:
 
 
 def texts_of(value: Any, depth: int = _DEEPEST) -> Iterator[Any]:
-    """Yield the captions in a value: a text, a list, a list written as text, or objects with a caption key.
+    """Yield the captions in a value: a text, a list, a list as text, or objects with a caption key.
 
     depth: levels of objects to search; deeper values are yielded as they are.
     """
@@ -202,7 +202,7 @@ def texts_of(value: Any, depth: int = _DEEPEST) -> Iterator[Any]:
 
 
 def flagged(record: Mapping[str, Any], flags: Iterable[tuple[str, str]]) -> str | None:
-    """Kind of problem that a record's flags make of its caption; None if the caption can be used.
+    """Return the kind of problem that a record's flags mark; None if its caption can be used.
 
     flags: keys and kinds, as in `Fields.flags`.
     """
@@ -210,7 +210,7 @@ def flagged(record: Mapping[str, Any], flags: Iterable[tuple[str, str]]) -> str 
 
 
 def is_set(value: Any) -> bool:
-    """Whether a flag is true, as JSON and tables write it."""
+    """Return whether a flag is true, in the spellings of JSON and tables."""
     return value.strip().lower() in ("true", "1", "yes", "t") if isinstance(value, str) else value is True or value == 1
 
 
@@ -241,7 +241,7 @@ def _parsed_list(text: str) -> Any:
     except (ValueError, RecursionError):
         pass
     try:
-        with warnings.catch_warnings():  # Python warns of escapes that it does not know, such as \d
+        with warnings.catch_warnings():  # Python warns of unknown escapes, such as \d
             warnings.simplefilter("ignore")
             found = ast.literal_eval(text.strip())
     except (ValueError, SyntaxError, RecursionError, MemoryError):

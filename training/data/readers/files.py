@@ -1,4 +1,4 @@
-"""Text and JSON files from anywhere: what cannot be read is told with its place, the rest is used."""
+"""Read text and JSON files from any source: unreadable lines are reported with their positions, the rest is used."""
 
 import json
 import os
@@ -12,15 +12,15 @@ from training.data.readers.listing import Listing
 from training.data.readers.photos import is_photo
 from training.data.readers.text_files import why_no_json, why_no_text
 
-_NOT_TEXT = re.compile("[\udc80-\udcff\0]")  # bytes that are not UTF-8, as surrogateescape keeps them, and NUL
+_NOT_TEXT = re.compile("[\udc80-\udcff\0]")  # bytes that are not UTF-8, escaped by surrogateescape, and NUL
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a UTF-8 file, a byte order mark accepted, or of UTF-16 with one; other lines fail `is_text`.
+    """Read the lines of a UTF-8 file, with or without byte order mark, or of UTF-16; other lines fail `is_text`.
 
-    Only line feeds and carriage returns end a line, so that numbers are those that an editor shows.
-    Raises DataError where the file cannot be opened.
+    Only line feeds and carriage returns end a line, so that line numbers are those of an editor.
+    Raises DataError if the file cannot be opened.
     """
     return lines_of(decoded(_read(path)))
 
@@ -31,14 +31,14 @@ def lines_of(text: str) -> list[str]:
 
 
 def is_text(line: str) -> bool:
-    """Whether a line of `read_lines` was UTF-8."""
+    """Return whether a line of `read_lines` is valid text."""
     return line.isascii() and "\0" not in line or not _NOT_TEXT.search(line)
 
 
 def numbered_lines(path: Path, listing: Listing) -> list[tuple[int, str]]:
-    """Number (from 1) and text of every line that is not blank; lines that are not UTF-8 become problems.
+    """Return the number (from 1) and text of every non-blank line; lines that are not UTF-8 become problems.
 
-    A file that is no text at all (rich text, a spreadsheet, a web page) is one problem, and has no lines.
+    A file that is not text at all (rich text, a spreadsheet, a web page) is one problem without lines.
     """
     if reason := why_no_text(head_bytes(path, 1024)):
         listing.refuse("bad_entry", path, None, reason)
@@ -57,18 +57,18 @@ def refuse_encoding(listing: Listing, path: Path, number: int) -> None:
 
 
 def first_line(path: Path) -> str:
-    """The first line, at most 4096 bytes of it; empty where the file cannot be read as text."""
+    """Return the first line, at most 4096 bytes of it; empty if the file cannot be read as text."""
     head = re.split("[\r\n]", head_of(path, 4096), maxsplit=1)[0]
     return head if is_text(head) else ""
 
 
 def head_of(path: Path, size: int) -> str:
-    """The first `size` bytes as text; empty where the file cannot be opened."""
+    """Return the first `size` bytes as text; empty if the file cannot be opened."""
     return decoded(head_bytes(path, size))
 
 
 def head_bytes(path: Path, size: int) -> bytes:
-    """The first `size` bytes; empty where the file cannot be opened."""
+    """Return the first `size` bytes; empty if the file cannot be opened."""
     try:
         with open(path, "rb") as stream:
             return stream.read(size)
@@ -77,7 +77,7 @@ def head_bytes(path: Path, size: int) -> bytes:
 
 
 def read_json(path: Path) -> Any:
-    """Raises DataError, with line and column, for a file that is not JSON."""
+    """Read a JSON file. Raises DataError, with line and column, if it is not JSON."""
     content = _read(path)
     try:
         return json.loads(content)
@@ -86,7 +86,7 @@ def read_json(path: Path) -> Any:
 
 
 def explain_json(content: bytes, error: Exception) -> str:
-    """Why content is no JSON, given what json.loads raised, as the rest of a sentence."""
+    """Explain why content is not JSON, given the error of json.loads, as the rest of a sentence."""
     if isinstance(error, json.JSONDecodeError):
         return why_no_json(content, error.doc, error)
     if isinstance(error, UnicodeDecodeError):
@@ -108,7 +108,7 @@ UNUSED = "is not part of this format, and not used"
 
 
 def report_unused(listing: Listing, root: Path, used: Iterable[Path]) -> None:
-    """Report unused files, other than photos and hidden ones, in the data set's folder and in those of used files."""
+    """Report unused files, except photos and hidden ones, in the data set's folder and in those of used files."""
     used = list(used)
     known = {os.path.abspath(path) for path in used}
     for folder in dict.fromkeys([root, *(path.parent for path in used)]):
@@ -120,16 +120,16 @@ def report_unused(listing: Listing, root: Path, used: Iterable[Path]) -> None:
 
 
 def decoded(content: bytes) -> str:
-    """What is no text in its encoding becomes characters that `is_text` refuses."""
+    """Decode a text; invalid bytes become characters that `is_text` refuses."""
     text = content.decode(*encoding_of(content))
     return text.replace("\ufffd", "\0") if content.startswith(_UTF16_MARKS) else text
 
 
 def encoding_of(first: bytes) -> tuple[str, str]:
-    """The encoding of a text that begins with these bytes, and how Python treats what is no text in it."""
+    """Return the encoding of a text with these first bytes, and Python's error handler for it."""
     if first.startswith(_UTF16_MARKS):
         return "utf-16", "replace"
-    if b"\0" in first[:2]:  # without its mark, of a text that begins with a letter of English
+    if b"\0" in first[:2]:  # without byte order mark, for a text that begins with an ASCII letter
         return "utf-16-be" if first[:1] == b"\0" else "utf-16-le", "replace"
     return "utf-8-sig", "surrogateescape"
 

@@ -1,6 +1,6 @@
-"""Flickr8k as published: a token file (`name.jpg#0<tab>caption`) and lists of the photos of each split.
+"""Reader of Flickr8k as published: a token file (`name.jpg#0<tab>caption`) and a list of the photos of each split.
 
-Flickr30k's results_20130124.token has the same syntax, and no lists.
+Flickr30k's results_20130124.token has the same syntax, without lists.
 """
 
 import re
@@ -19,19 +19,19 @@ _LIST = re.compile(r"(train|dev|val|test)_?images\.txt$", re.IGNORECASE)
 
 
 def files(found: CaptionFiles) -> list[Path]:
-    """Find the token files directly in a folder, or the named file if it is one."""
+    """Find the token files directly in a folder, or return the single file if it is one."""
     return found.choose(found.own(), (".txt", ".token"), _is_tokens)
 
 
 def elsewhere(found: CaptionFiles) -> list[Path]:
-    """Such files in a folder's subfolders, as Flickr8k_text/, which is unpacked beside Flicker8k_Dataset/."""
+    """Find token files in subfolders, such as Flickr8k_text/, which is unpacked beside Flicker8k_Dataset/."""
     return found.choose([*found.apart(), *found.elsewhere()], (".txt", ".token"), _is_tokens)
 
 
 def read(path: Path, images: Path | None) -> Listing:
-    """List the captions of a token file; photos that no split list names get split None, if there are lists at all.
+    """List the captions of a token file. If there are split lists, photos in none of them get the split None.
 
-    Photos are looked for by name anywhere below the token file's folder, or below `images`.
+    Photos are searched for by name anywhere below the token file's folder, or below `images`.
     Raises DataError for a folder that does not hold exactly one token file.
     """
     file, lemmas = path, []
@@ -60,7 +60,7 @@ def read(path: Path, images: Path | None) -> Listing:
 
 
 def _without_lemmas(chosen: list[Path]) -> tuple[list[Path], list[Path]]:
-    """Token files, and those of lemmas, which the release holds beside the captions."""
+    """Separate the token files from those of lemmas, which the release also contains."""
     lemmas = [file for file in chosen if "lemma" in file.name.lower()]
     return ([file for file in chosen if file not in lemmas], lemmas) if len(lemmas) < len(chosen) else (chosen, [])
 
@@ -70,7 +70,7 @@ def _is_tokens(file: Path) -> bool:
 
 
 def _read_tokens(file: Path, listing: Listing) -> list[tuple[str, str, int, str]]:
-    """-> name, number of the caption, line, caption."""
+    """Read a token file -> name, number of the caption, line number, caption."""
     captions = []
     for line, text in numbered_lines(file, listing):
         match = _TOKEN.fullmatch(text)
@@ -84,7 +84,7 @@ def _read_tokens(file: Path, listing: Listing) -> list[tuple[str, str, int, str]
 
 
 def _read_splits(lists: list[Path], captioned: set[str], listing: Listing) -> dict[str, str]:
-    """Photo -> split. A photo in two lists stays in the first."""
+    """Read the split lists: photo -> split. A photo in two lists stays in the first."""
     splits: dict[str, str] = {}
     for file in lists:
         split = SPLIT_NAMES[_LIST.search(file.name)[1].lower()]

@@ -13,8 +13,8 @@ from training.data.readers.listing import SPLIT_NAMES, Listing
 from training.data.readers.photos import PhotoFinder, is_photo, normal_name, walk_files
 
 ENDINGS = (".caption", ".captions", ".cap", ".txt", ".text", ".json", ".tags", ".tag")
-"""Endings of sidecars. If a photo has several, the first in this order is read, tags last. A .json holds an object with
-a caption, as img2dataset writes it."""
+"""Extensions of sidecars. If a photo has several, the first in this order is read, tags last. A .json holds an object
+with a caption, as img2dataset writes it."""
 
 ABOUT = frozenset("readme license licence copying notice changelog citation classes requirements".split())
 """Names, lower case, of texts about a data set."""
@@ -28,10 +28,10 @@ LAYOUT = (
 
 
 def claims(path: Path) -> bool:
-    """Whether a folder holds, at any depth, a photo with a text file of the same name, beside it or elsewhere."""
+    """Return whether a folder holds, at any depth, photos and text files of the same names, in any of its folders."""
     if not path.is_dir():
         return False
-    stems: dict[str, bool] = {}  # path without its ending -> whether that ending was a sidecar's
+    stems: dict[str, bool] = {}  # path without its extension -> whether that extension is a sidecar's
     for file in walk_files(path):
         stem, ending = _stem(file)
         if ending and is_photo(stem):  # a.jpg.txt
@@ -50,8 +50,8 @@ def claims(path: Path) -> bool:
 def read(path: Path, images: Path | None) -> Listing:
     """List the photos and sidecars below a folder; train, val, test (or valid, dev, ...) at its top are the splits.
 
-    A sidecar in another folder than its photo (captions/a.txt, images/a.jpg) is used where one photo has its name.
-    images: where the photos lie, in the same subfolders as their sidecars below `path`, if not beside these.
+    A sidecar in another folder than its photo (captions/a.txt, images/a.jpg) is used if only one photo has its name.
+    images: folder of the photos, with the same subfolders as `path`, if they are not beside their sidecars.
     Raises DataError for a path that is not a folder.
     """
     if not path.is_dir():
@@ -82,12 +82,12 @@ def read(path: Path, images: Path | None) -> Listing:
 
 
 def _folded(stem: str) -> str:
-    """Without capitals and ways of writing accents, in which systems differ."""
+    """Return a name in lower case and with normal accents, because systems differ in both."""
     return normal_name(normal_name(stem).casefold())
 
 
 def _stem(name: str) -> tuple[str, str]:
-    """Split a path into stem and ending; the ending is empty unless it is a sidecar's."""
+    """Split a path into stem and extension; the extension is empty unless it is a sidecar's."""
     stem, ending = os.path.splitext(name)
     stem = stem.removesuffix(".supplemental-metadata")  # Google Takeout's a.jpg.supplemental-metadata.json
     return stem, ending.lower() if ending.lower() in ENDINGS else ""
@@ -123,7 +123,7 @@ def _pair_apart(
 
 
 def _read_sidecars(sidecars: dict[tuple[str, ...], dict[str, list[Path]]], listing: Listing) -> None:
-    passed: dict[tuple[str, str], list[Path]] = defaultdict(list)  # ending, ending that was read instead -> files
+    passed: dict[tuple[str, str], list[Path]] = defaultdict(list)  # extension, extension that was read instead -> files
     for photos, by_ending in sidecars.items():
         read = ""
         for ending in sorted(by_ending, key=ENDINGS.index):
@@ -138,7 +138,7 @@ def _read_sidecars(sidecars: dict[tuple[str, ...], dict[str, list[Path]]], listi
 
 
 def _read_sidecar(sidecar: Path, photos: list[str], listing: Listing) -> bool:
-    """Add a sidecar's captions to the first photo of its name. Returns whether it holds any."""
+    """Add a sidecar's captions to the first photo of its name. Return whether it holds any."""
     if sidecar.suffix.lower() == ".json":
         captions = _json_captions(sidecar)
         if captions is None:
@@ -158,7 +158,7 @@ def _read_sidecar(sidecar: Path, photos: list[str], listing: Listing) -> bool:
 
 
 def holds_boxes(sidecar: Path) -> bool:
-    """Whether a text begins with a class and the numbers of a box, as in YOLO's format."""
+    """Return whether a text begins with a class and the numbers of a box, as in YOLO's format."""
     return _BOX.fullmatch(first_line(sidecar)) is not None
 
 
@@ -169,7 +169,7 @@ def _may_hold_captions(sidecar: Path) -> bool:
 
 
 def _json_captions(file: Path) -> list[Any] | None:
-    """The captions of the object in a JSON file; None where it holds none."""
+    """Return the captions of the object in a JSON file; None if it has none."""
     try:
         content = read_json(file)
     except DataError:

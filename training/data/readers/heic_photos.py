@@ -1,19 +1,19 @@
-"""HEIC photos that cannot be opened, found while a data set is listed.
+"""Find HEIC photos that cannot be opened while a data set is listed.
 
-HEIC needs a package of its own, and phones write many variants. All photos of a folder may be unreadable, so they must
-not be counted as usable.
+HEIC needs an extra package, and phones write many variants. All photos of a folder may be unreadable, so they must not
+count as usable.
 """
 
 from captioner.images.file_types import HEAD_BYTES, is_heic
 
 _EXTENSIONS = (".heic", ".heif", ".hif", ".heics", ".heifs")
-_EXPORT = "copy it again from where it came, or export it as JPEG"
+_EXPORT = "copy it again from its source, or export it as JPEG"
 
 
 def why_unreadable(path: str) -> str | None:
     """Say why a HEIC photo cannot be opened, as the rest of a sentence; None if it can, and for other files.
 
-    No pixel is decoded. A photo named .heic may have another format, as phones convert photos that they send.
+    It decodes no pixels. A photo named .heic may have another format, because phones convert photos that they send.
     """
     if not path.lower().endswith(_EXTENSIONS):
         return None

@@ -1,12 +1,12 @@
-"""Ids of COCO's files, which programs write as numbers in one list and as text in another."""
+"""Ids in COCO's files, which some programs write as numbers in one list and as text in another."""
 
 from collections.abc import Iterable
 
-_LONGEST = 40  # Digits of a number that is an id.
+_LONGEST = 40  # maximum digits of a numeric id
 
 
 def ids_of_other_type(known: Iterable[int | str]) -> dict[int | str, int | str]:
-    """Map the other type's spelling of ids to ids: "7" -> 7, and 7 -> "7" or "007". Ambiguous ones are left out."""
+    """Map ids of the other type to ids: "7" -> 7, and 7 -> "7" or "007". Ambiguous ones are left out."""
     known = set(known)
     found: dict[int | str, list[int | str]] = {}
     for image_id in known:

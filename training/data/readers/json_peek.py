@@ -1,4 +1,4 @@
-"""Small samples of JSON files of any size, which show their form before they are read."""
+"""Sample JSON files of any size, to detect their form before they are read."""
 
 import json
 import mmap
@@ -16,7 +16,7 @@ _WHOLE_BYTES = 1 << 18
 _HEAD_BYTES = 1 << 18
 _WINDOW_BYTES = 1 << 17
 _MOST = 25
-"""Elements that are kept of a list; of an object, ten times as many entries."""
+"""Maximum number of elements kept of a list; objects keep ten times as many entries."""
 _LATE_KEYS = ("annotations", "images")
 """Keys of long lists (COCO's) that may come after the head of a file."""
 _DECODER = json.JSONDecoder()
@@ -33,7 +33,7 @@ class Peek:
 
 
 def peek(path: Path) -> Peek:
-    """Sample a JSON file. One that cannot be opened or parsed has an error instead."""
+    """Sample a JSON file; the sample of one that cannot be opened or parsed has an error."""
     try:
         size = path.stat().st_size
         with open(path, "rb") as stream:
@@ -68,7 +68,7 @@ def _cut(content: Any, depth: int = 2) -> Any:
 
 
 def _sample_head(text: str) -> Any:
-    """The first elements or entries of a text that may be cut anywhere. Raises JSONDecodeError where it is not JSON."""
+    """Parse the first elements or entries of a truncated text. Raises JSONDecodeError if it is not JSON."""
     start = WHITESPACE.match(text, 0).end()
     if text[start : start + 1] == "[":
         return _elements(text, start + 1)[0]
@@ -105,7 +105,7 @@ def _sample_head(text: str) -> Any:
 
 
 def _elements(text: str, position: int) -> tuple[list[Any], int | None]:
-    """Parse the first elements of a list. Returns them and the end of the list; None if the text ends first."""
+    """Parse the first elements of a list. Return them and the end of the list; None if the text ends first."""
     kept: list[Any] = []
     while True:
         position = WHITESPACE.match(text, position).end()

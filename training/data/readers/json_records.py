@@ -23,13 +23,13 @@ LAYOUT = (
 )
 
 _NAME, _TEXT = "image", "caption"
-"""Keys of the records that are made of an object of photo names."""
+"""Keys of the records made from an object of photo names."""
 
 
 def files(found: CaptionFiles, weak: bool = False) -> list[Path]:
     """Find the JSON files of records in a folder, or the named file if it is one.
 
-    weak: include files that name photos only by an id or an address.
+    weak: include files that name photos only by an id or a URL.
     """
     return found.first((".json", ".jsonl"), partial(_is_records, found, weak=weak or found.is_file))
 
@@ -42,9 +42,9 @@ def elsewhere(found: CaptionFiles) -> list[Path]:
 def read(path: Path, images: Path | None) -> Listing:
     """List the records of a file, or of a folder's files.
 
-    The split is that of the record, of the list's name ({"train": [...]}), else of the file's name where there are
-    several files. Photos are looked for relative to the file's folder, to the data set's, and to images/ in either; or
-    in `images`.
+    The split comes from the record, from the list's name ({"train": [...]}), or, with several files, from the file's
+    name. Photos are searched for relative to the file's folder, to the data set's, and to images/ in either; or in
+    `images`.
     Raises DataError for a file that is not JSON or holds no such records, and for files that may repeat each other.
     """
     found = CaptionFiles(path)
@@ -94,7 +94,7 @@ def _is_records(found: CaptionFiles, file: Path, weak: bool) -> bool:
 
 
 def is_sidecar(file: Path) -> bool:
-    """Whether a JSON file belongs to a single photo of its name."""
+    """Return whether a JSON file belongs to a single photo of its name."""
     stem = file.with_suffix("")
     return is_photo(stem.name) or any(
         stem.with_suffix(ending).exists() for ending in (".jpg", ".png", ".jpeg", ".webp")
@@ -110,7 +110,7 @@ def _read_file(file: Path, split: str | None, images: Path | None, listing: List
         count += 1
         fields = find_fields(record) if isinstance(record, Mapping) else None
         if fields is None:
-            reason = explain_missing(record, "key") if isinstance(record, Mapping) else "it is no object"
+            reason = explain_missing(record, "key") if isinstance(record, Mapping) else "it is not an object"
             listing.refuse("bad_entry", file, entry, f"names no image with a caption: {reason}")
         elif its_split is None:
             rows.add(entry, record, fields)
@@ -125,7 +125,7 @@ def _read_file(file: Path, split: str | None, images: Path | None, listing: List
 def _records(content: Any, folder: Path) -> Iterator[tuple[str, str | None, Any]]:
     """Yield place, split and content of every record of a JSON file; nothing if its form is unknown.
 
-    folder: of the file; keys of an object may name photos in it without their extension.
+    folder: folder of the file; keys of an object may name its photos without their extension.
     """
     if isinstance(content, list):
         yield from _listed("", content, None)
@@ -158,7 +158,7 @@ def _listed(key: str, records: Iterable[Any], split: str | None) -> Iterator[tup
 
 
 def _holds_records(content: dict[str, Any]) -> bool:
-    """Whether most values of an object are records that name their photo: {"17": {"image": ..., "caption": ...}}."""
+    """Return whether most values of an object are records with a photo: {"17": {"image": ..., "caption": ...}}."""
     first = list(islice(content.values(), 20))
     return 2 * sum(isinstance(value, dict) and find_fields(value) is not None for value in first) > len(first)
 
@@ -168,14 +168,14 @@ def _has_captions(value: Any) -> bool:
 
 
 def _names_photos(content: dict[str, Any], folder: Path) -> bool:
-    """Whether the keys of an object are photos and its values are captions or objects with captions."""
+    """Return whether the keys of an object are photos and its values are captions or objects with captions."""
     first = list(islice(content.items(), 20))
     if 2 * sum(all(isinstance(text, str) for text in texts_of(value)) for _, value in first) <= len(first):
         return False
     if 2 * sum(is_photo(key) for key, _ in first) > len(first):
         return True
     stems = _photo_stems(folder)
-    names = [key.replace("\\", "/").rpartition("/")[2] for key, _ in first]  # of Windows, too
+    names = [key.replace("\\", "/").rpartition("/")[2] for key, _ in first]  # also with Windows separators
     return 2 * sum(name in stems for name in names) > len(first)
 
 
@@ -188,7 +188,7 @@ def _photo_stems(folder: Path) -> set[str]:
 
 
 def _is_columns(content: dict[str, Any]) -> bool:
-    """Whether this is what pandas writes: {"image": {"0": ...}, "caption": {"0": ...}}, or lists instead."""
+    """Return whether content has pandas' columns: {"image": {"0": ...}, "caption": {"0": ...}}, or lists."""
     fields = find_fields(content)
     values = [content[key] for key in (*fields.image, *fields.captions)] if fields else []
     return bool(values) and (

@@ -1,4 +1,4 @@
-"""Karpathy's JSON: dataset_coco.json, dataset_flickr8k.json, dataset_flickr30k.json, with his splits."""
+"""Reader of Karpathy's JSON with his splits: dataset_coco.json, dataset_flickr8k.json, dataset_flickr30k.json."""
 
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ LAYOUT = "Karpathy's dataset_coco.json, dataset_flickr8k.json or the like, with 
 
 
 def files(found: CaptionFiles) -> list[Path]:
-    """Find the files of this form in a folder and its annotations/, or the named file if it is one."""
+    """Find files of this form in a folder and its annotations/, or return the single file if it is one."""
     candidates = [*found.own(), *found.apart()]
     return found.choose(candidates, (".json",), lambda file: has_form(found.peek(file).sample))
 
@@ -24,16 +24,16 @@ def elsewhere(found: CaptionFiles) -> list[Path]:
 
 
 def has_form(sample: Any) -> bool:
-    """Whether the content of a JSON file, or a sample of it, has a list of images with sentences."""
+    """Return whether the content of a JSON file, or a sample of it, has a list of images with sentences."""
     entries = sample.get("images") if isinstance(sample, dict) else None
     return isinstance(entries, list) and any(isinstance(image, dict) and "sentences" in image for image in entries)
 
 
 def read(path: Path, images: Path | None) -> Listing:
-    """List what the file holds; restval counts as train.
+    """List the photos and captions of the file; restval counts as train.
 
-    Photos are looked for as filepath/filename and as filename, beside the file and in images/, or in `images`.
-    Raises DataError for a file that is not JSON or holds no images with sentences, and for a folder with several files.
+    Photos are searched for as filepath/filename and as filename, beside the file and in images/, or in `images`.
+    Raises DataError for a file that is not JSON or has no images with sentences, and for a folder with several files.
     """
     file = path
     if path.is_dir():

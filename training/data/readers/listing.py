@@ -1,4 +1,4 @@
-"""What a reader collects: photos, their captions, and every line that cannot be used with the reason."""
+"""Listing: the photos and captions that a reader collects, and every unusable line with its reason."""
 
 import os
 from collections import Counter
@@ -33,31 +33,31 @@ _LOSES_A_CAPTION = frozenset(
 
 @dataclass(frozen=True)
 class ImageRecord:
-    """A photo that exists, with its captions."""
+    """Existing photo with its captions."""
 
     image_id: str | int
-    """Unique in its data set; the data set's own id where it has one (COCO), else the photo's name in it."""
+    """Unique id in its data set: the data set's own id if it has one (COCO), else the photo's name."""
     path: Path
     captions: tuple[str, ...]
-    """As written, white space around them removed; at least one."""
+    """Captions without surrounding white space; at least one."""
     split: str | None
-    """train, val or test; None where the data set's splits leave the photo out."""
+    """train, val or test; None if the data set's splits do not include the photo."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Something in a data set that is not used, or not as it stands."""
+    """Part of a data set that is not used, or not unchanged."""
 
     kind: str
-    """A key of `training.inspection.report.HEADINGS`, where each is explained."""
+    """Key of `training.inspection.report.HEADINGS`, which explains each kind."""
     file: str
-    """Relative to the data set where it lies inside."""
+    """Path of the file, relative to the data set if it lies inside."""
     entry: int | str | None
-    """Line number (from 1), or what marks the entry in a JSON file; None for the whole file."""
+    """Line number (from 1), or position in a JSON file; None for the whole file."""
     message: str
-    """What is wrong, as the rest of a sentence that starts with the place."""
+    """The problem, as the rest of a sentence that starts with the position."""
     lost: int = 0
-    """Number of captions that are not used because of it."""
+    """Number of captions that it makes unusable."""
 
     @property
     def place(self) -> str:
@@ -81,9 +81,9 @@ class _Photo:
 
 
 class Listing:
-    """Collects photos and captions in the order of the files, and turns them into records at the end.
+    """Collection of photos and captions in the order of the files, converted to records at the end.
 
-    root: the folder that places are told relative to. finder: says where a photo of a given name lies.
+    root: folder that paths in problems are relative to. finder: finds a photo by its name.
     """
 
     def __init__(self, root: Path, finder: PhotoFinder) -> None:
@@ -96,13 +96,13 @@ class Listing:
 
     @property
     def has_splits(self) -> bool:
-        """Whether the data set itself puts any photo, present or missing, into a split."""
+        """Whether the data set itself assigns any photo, present or missing, to a split."""
         return any(photo.split is not None for photo in self._photos.values())
 
     def refuse(
         self, kind: str, file: str | os.PathLike, entry: int | str | None, message: str, lost: int | None = None
     ) -> None:
-        """Record a problem. lost: number of captions that it costs; the default depends on its kind."""
+        """Record a problem. lost: number of unusable captions; the default depends on the kind."""
         place = self._shown(os.path.abspath(file))
         entry = printable(entry) if isinstance(entry, str) else entry
         lost = int(kind in _LOSES_A_CAPTION) if lost is None else lost
@@ -117,9 +117,9 @@ class Listing:
         file: Path,
         entry: int | str | None,
     ) -> None:
-        """Make a photo known under `key`; a second call with that key changes nothing, and may not change its split.
+        """Register a photo under `key`; a second call with that key changes nothing, and must have the same split.
 
-        names: where to look for the photo, the likeliest first.
+        names: paths to search for the photo, most probable first.
         """
         known = self._photos.get(key)
         if known is None:
@@ -140,15 +140,17 @@ class Listing:
 
         HTML and other additions to the sentence are removed and reported.
 
-        identity: what, with its text, makes the entry the same as an earlier one of this photo; by default its text
-        alone. Two people who wrote the same sentence are no repetition where the format numbers its captions.
+        identity: identifies, with the text, a repeated entry of this photo; by default only the text does. If the
+        format numbers its captions, the same sentence by two people is no repetition.
         """
         if self.add_plain_caption(key, text, identity):
             return
         photo = self._photos[key]
         name = photo.names[0]
         if is_no_caption(text, photo.names):
-            self.refuse("no_caption", file, entry, f"{_written(text)} stands in place of a caption of {name}: left out")
+            self.refuse(
+                "no_caption", file, entry, f"{_written(text)} is no caption of {name} but a placeholder: left out"
+            )
             return
         if not isinstance(text, str) or printable(text) != text:
             self.refuse("bad_entry", file, entry, f"the caption of {name} is not text")
@@ -159,7 +161,7 @@ class Listing:
             self.refuse("empty_caption", file, entry, f"the caption of {name} holds no word")
             return
         if is_no_caption(text, photo.names):  # <p>n/a</p>
-            self.refuse("no_caption", file, entry, f"{text} stands in place of a caption of {name}: left out")
+            self.refuse("no_caption", file, entry, f"{text} is no caption of {name} but a placeholder: left out")
             return
         identity = text if identity is None else (identity, text)
         if identity in photo.identities:
@@ -173,9 +175,9 @@ class Listing:
         photo.captions.append(text)
 
     def add_plain_caption(self, key: Hashable, text: Any, identity: Hashable = None) -> bool:
-        """Give a known photo one more caption, if there is nothing to say of it. Otherwise return False.
+        """Add a caption to a known photo if it needs no check, otherwise return False.
 
-        A fast way for the many captions of large data sets; `add_caption` takes the others.
+        Fast path for large data sets; `add_caption` handles the others.
         """
         plain = plain_caption(text)
         if plain is None:
@@ -189,10 +191,10 @@ class Listing:
         return True
 
     def records(self, look_beside: bool = False) -> list[ImageRecord]:
-        """Return every photo that exists and has captions; report the others, and photos that no caption names.
+        """Return every photo that exists and has captions; report the others, and photos without captions.
 
-        A photo that is not at its path is searched for by name, and used if only one file may be meant.
-        look_beside: if no photo is found, name the folders beside the data set that hold them. None of these is used.
+        A photo that is not at its path is searched for by name, and used if only one file matches.
+        look_beside: if no photo is found, report folders beside the data set that hold them; their photos are not used.
         """
         places = {key: self.finder.find(*photo.names) for key, photo in self._photos.items()}
         found = self._found_elsewhere([key for key, path in places.items() if path is None])
@@ -212,7 +214,7 @@ class Listing:
                     message = f"{photo.names[0]} is found as {self._shown(path)}: that file is used"
                     self.refuse("found_elsewhere", photo.file, photo.entry, message)
                 elif differs_in_case(path, photo.names):
-                    message = f"{photo.names[0]} is called {os.path.basename(path)}: used all the same"
+                    message = f"{photo.names[0]} is called {os.path.basename(path)}: used anyway"
                     self.refuse("other_case", photo.file, photo.entry, message)
                 if others := self.finder.namesakes(path):
                     message = f"{self._shown(path)} is used, and not {self._shown(others[0])} of the same name"
@@ -229,7 +231,7 @@ class Listing:
         return records
 
     def _report_passed_over(self, unused: Iterable[str]) -> None:
-        """Report files that may be taken for photos, including those that the reader reported as unused."""
+        """Report files that users may take for photos, including those that the reader reported as unused."""
         for number, problem in enumerate(self.problems):
             if problem.kind == "unused_file" and (reason := why_passed_over(problem.file)):
                 self.problems[number] = replace(problem, message=reason)
@@ -239,7 +241,7 @@ class Listing:
                 self.refuse("unused_file", path, None, reason)
 
     def _found_elsewhere(self, missing: list[Hashable]) -> dict[Hashable, str]:
-        """Find the path of each missing photo that only one file may be, if no other entry may mean that file."""
+        """Find the path of each missing photo that matches only one file, unless another entry matches it as well."""
         found = {}
         for key in missing:
             candidates = self.finder.search(self._photos[key].names)
@@ -269,13 +271,13 @@ class Listing:
         self.refuse("missing_image", photo.file, photo.entry, message, len(photo.captions))
 
     def _hint(self, names: tuple[str, ...]) -> str | None:
-        """Find a photo outside the folders to look in, such as those of --images."""
+        """Find a photo outside the searched folders, such as those of --images."""
         if self._around is None:
             self._around = PhotoSearch([os.path.abspath(self.root)], walk_files, normal_name)
         return next(iter(self._around.candidates(names, any_split=True)), None)
 
     def _shown(self, path: str) -> str:
-        """Relative to the data set where it lies inside."""
+        """Return a path relative to the data set if it lies inside."""
         return os.path.relpath(path, self.root) if _inside(path, self.root) else path
 
     def _unique_id(self, image_id: str | int, split: str | None, file: Path, entry: int | str | None) -> str | int:
@@ -295,12 +297,12 @@ def _inside(path: str, folder: Path) -> bool:
 
 
 def printable(text: str) -> str:
-    """Show half characters, from JSON escapes and odd file names, as their codes: they cannot be written out."""
+    """Replace lone surrogates, from JSON escapes and odd file names, by their codes, as they cannot be encoded."""
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _written(value: Any) -> str:
-    """Spell a placeholder as its file does."""
+    """Return a placeholder as it is written in its file."""
     return repr(value) if isinstance(value, str) else "null" if value is None else "NaN"
 
 

@@ -1,4 +1,4 @@
-"""Reasons why files that may be expected to hold captions are not read."""
+"""Explain why files that a user may expect to hold captions are not read."""
 
 import os
 from collections import Counter
@@ -16,7 +16,7 @@ from training.data.readers.photos import is_photo, walk_files
 _MOST = 12
 _MOST_FILES = 2_000
 _FEW_TEXTS = 4
-"""Texts of a folder that may be tables."""
+"""Maximum number of .txt files of a folder that may be tables."""
 _UNPACK = "is an archive: unpack it, and give the folder"
 _SAVE_AS_CSV = "is a spreadsheet: save it as CSV in UTF-8"
 _OTHER = {
@@ -34,7 +34,7 @@ _OTHER = {
     ".db": "is a database: write a table of image and caption",
     ".sqlite": "is a database: write a table of image and caption",
 }  # fmt: skip
-"""Ending -> what such a file is, and what to do."""
+"""Extension -> type of the file, and advice."""
 
 
 def explain(found: CaptionFiles, file: Path) -> str | None:
@@ -60,7 +60,7 @@ def _explain(found: CaptionFiles, file: Path) -> str | None:
 
 
 def near_misses(found: CaptionFiles) -> list[str]:
-    """List a line for each file that may be expected to hold captions, and one for photos without any."""
+    """Return a line for each file that may be expected to hold captions, and one for photos without any."""
     lines = []
     for file in (*found.own(), *found.apart(), *found.in_splits(), *found.elsewhere()):
         if len(lines) == _MOST:
@@ -75,7 +75,7 @@ def near_misses(found: CaptionFiles) -> list[str]:
 
 
 def with_reasons(problems: list[Problem], found: CaptionFiles, root: Path) -> list[Problem]:
-    """Add the reason, if there is one, to the problems of files that a reader left unused."""
+    """Add any known reason to the problems of files that a reader did not use."""
     explained = 0
     told = []
     for problem in problems:
@@ -97,7 +97,7 @@ def _explain_text(file: Path) -> str:
 
 
 def _may_be_table(found: CaptionFiles, file: Path) -> bool:
-    """Whether a .txt is one of few in its folder, and not about the data set: many belong to one photo each."""
+    """Return whether a .txt file may be a table: one of few in its folder, and not about the data set."""
     if file.suffix.lower() != ".txt" or file.stem.lower() in folder.ABOUT:
         return False
     if sum(other.suffix.lower() == ".txt" for other in found.inside(file.parent)) > _FEW_TEXTS:

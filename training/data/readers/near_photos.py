@@ -1,10 +1,10 @@
-"""Files in a data set that their owner may take for photos: raw photos, videos, documents."""
+"""Recognise files in a data set that users may take for photos: raw photos, videos, documents."""
 
 from captioner.images.file_types import type_of_name
 from captioner.images.finding import IMAGE_EXTENSIONS
 
 
 def why_passed_over(name: str) -> str | None:
-    """Say what a file is by its name and how to get a photo of it, as the rest of a sentence. None for other files."""
+    """Say what type a file has by its name and how to get a photo, as the rest of a sentence; None for other files."""
     kind = type_of_name(name, IMAGE_EXTENSIONS)
     return kind and f"is {kind.name}, which is not read: {kind.advice}"

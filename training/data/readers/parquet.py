@@ -1,4 +1,4 @@
-"""Parquet as Hugging Face publishes it: photos inside the file, or their names. Needs pyarrow, an optional extra."""
+"""Reader of Parquet in Hugging Face's layouts: photos or their names in the file. Needs pyarrow, an optional extra."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,15 +19,15 @@ LAYOUT = "Parquet with image and caption columns, the photos inside it or beside
 INSTALL = f"pyarrow is not installed: {how_to_install('parquet', 'pyarrow')}"
 
 _ROWS_AT_ONCE = 64
-_PHOTOS_AT_ONCE = 4  # rows with photos in them, whose bytes are in memory together
+_PHOTOS_AT_ONCE = 4  # rows with photos that are in memory together
 _MOST_FILES = 10_000
 
 
 def files(found: CaptionFiles, weak: bool = False) -> list[Path]:
-    """Find the Parquet files of captions in a folder, or the named file if it is one.
+    """Find the Parquet files of captions in a folder, or return the single file if it is one.
 
-    weak: include files that name photos only by an id or an address. Without pyarrow, every Parquet file counts as
-    weak, so that `read` says how to install it.
+    weak: include files that name photos only by an id or a URL. Without pyarrow, every Parquet file counts as weak, so
+    that `read` reports how to install it.
     """
     if found.is_file:
         return [found.path] if found.path.suffix.lower() in (".parquet", ".pq") else []
@@ -35,10 +35,10 @@ def files(found: CaptionFiles, weak: bool = False) -> list[Path]:
 
 
 def read(path: Path, images: Path | None) -> Listing:
-    """List the rows of a Parquet file, or of a folder's; photos inside are unpacked beside the file.
+    """List the rows of a Parquet file, or of a folder's files; photos inside are unpacked beside the file.
 
-    The split is that of a column, or of the file's name (train-00000-of-00002.parquet) or folder.
-    Raises DataError where pyarrow is missing, for a file without such columns, and for files that may repeat others.
+    The split comes from a column, or from the file's name (train-00000-of-00002.parquet) or folder.
+    Raises DataError if pyarrow is missing, for a file without such columns, and for files that may repeat others.
     """
     found = CaptionFiles(path)
     chosen = [path] if found.is_file else files(found) or files(found, weak=True)
@@ -80,7 +80,7 @@ def _open(file: Path) -> Any:
     try:
         return pyarrow.parquet.ParquetFile(file)
     except (OSError, pyarrow.ArrowException) as error:
-        raise DataError(f"{file}: is no Parquet file that can be read ({error}): fetch it again") from error
+        raise DataError(f"{file}: is not a readable Parquet file ({error}): fetch it again") from error
 
 
 def _read_file(file: Path, split: str | None, images: Path | None, listing: Listing) -> None:
@@ -102,7 +102,7 @@ def _read_file(file: Path, split: str | None, images: Path | None, listing: List
 
 
 def _holds_photos(table: Any, column: str) -> bool:
-    """Whether a column holds the bytes of files, alone or as Hugging Face's {bytes, path}."""
+    """Return whether a column holds the bytes of files, directly or as Hugging Face's {bytes, path}."""
     import pyarrow.types as types
 
     kind = table.schema_arrow.field(column).type
@@ -119,7 +119,7 @@ def _is_bytes(kind: Any) -> bool:
 
 
 def _rows(file: Path, table: Any, fields: Fields, at_once: int) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Number, from 1, and the needed columns of every row."""
+    """Yield the number, from 1, and the needed columns of every row."""
     import pyarrow
 
     flags = (flag for flag, _ in fields.flags)

@@ -1,4 +1,4 @@
-"""Search for photos that are not where a caption file says: by bare name, then stem, then number."""
+"""Search for photos that are not at the path in a caption file: by bare name, then stem, then number."""
 
 import os
 import re
@@ -15,7 +15,7 @@ _NUMBERED = re.compile(r"(?:COCO_(?:train|val|test)\d{4}_)?(\d{1,18})(?:\.0)?", 
 
 
 class PhotoSearch:
-    """Finds photos anywhere below some folders by name alone. The folders are walked at the first search.
+    """Search for photos anywhere below some folders by name alone. The first search walks the folders.
 
     walk: yields the files below a folder. normal: normal form of a file name, the same for all spellings.
     """
@@ -32,8 +32,8 @@ class PhotoSearch:
     def candidates(self, names: Iterable[str], any_split: bool = False) -> list[str]:
         """Return the files that match a photo's names equally well; a single one is the photo.
 
-        A match by bare name goes before one by stem, and that before one by number. Of several files, those remain
-        whose folders agree best with the names'. any_split: also search the folders of other splits than the names'.
+        Matches by bare name take precedence over stem, and stem over number. Among several files, those whose folders
+        agree best with the names' remain. any_split: also search the folders of other splits than the names'.
         """
         self._index()
         wanted = [_plain(name) for name in names]
@@ -58,7 +58,7 @@ class PhotoSearch:
         if self._walked:
             return
         self._walked = True
-        seen = set()  # one of the folders may lie in another
+        seen = set()  # folders may be nested
         for folder in self._folders:
             for path in self._walk(Path(folder)):
                 if path in seen:
@@ -76,12 +76,12 @@ class PhotoSearch:
         return self._normal(self._normal(name).casefold())
 
     def _inside(self, path: str) -> str:
-        """The path below the folder that was walked."""
+        """Return the path relative to the folder that was walked."""
         return next((path[len(folder) :] for folder in self._folders if path.startswith(folder)), path)
 
 
 def _plain(name: str) -> str:
-    """Write a name with slashes, and a web address without its query."""
+    """Return a name with slashes, and a web address without its query."""
     name = name.replace("\\", "/")
     return re.split("[?#]", name, maxsplit=1)[0] if re.match(r"[a-z]+:/", name) else name
 
@@ -98,7 +98,7 @@ def _same_split(wanted: set[str], inside: str) -> bool:
 
 
 def _agreement(wanted: str, path: str) -> int:
-    """Number of innermost folders that are the same."""
+    """Return the number of innermost folders that are equal."""
     count = 0
     pairs = zip(reversed(wanted.split("/")[:-1]), reversed(path.split(os.sep)[:-1]), strict=False)
     for one, other in pairs:

@@ -1,4 +1,4 @@
-"""Where the photos of a data set lie, found out with one listing per folder rather than one look per photo."""
+"""Find the photos of a data set, with one listing per folder instead of one file check per photo."""
 
 import contextlib
 import os
@@ -15,19 +15,19 @@ _PHOTO_FOLDERS = frozenset(
     "images image photos pictures img imgs flicker8k_dataset flickr8k_dataset flickr8k_images flickr30k_images"
     " flickr30k-images".split()
 )
-"""Folders, lower case, in which the photos of a data set usually lie."""
+"""Usual names of folders of photos, lower case."""
 
 UNPACKED = ".unpacked"
-"""Folder beside archives for their unpacked photos; hidden, so that no reader takes it for data."""
+"""Folder beside an archive for its unpacked photos; hidden, so that readers ignore it."""
 
 
 def is_photo(name: str) -> bool:
-    """Whether a file is named like a photo."""
+    """Return whether a file has a photo's extension."""
     return os.path.splitext(name)[1].lower() in IMAGE_EXTENSIONS
 
 
 def photo_folders(root: Path) -> list[Path]:
-    """The folder itself, then its subfolders that are usually called so (images, photos, Flicker8k_Dataset, ...)."""
+    """Return the folder itself, then its subfolders with usual names (images, photos, Flicker8k_Dataset, ...)."""
     with os.scandir(root) as entries:
         inside = sorted(entry.name for entry in entries if entry.name.lower() in _PHOTO_FOLDERS and entry.is_dir())
     return [root, *(root / name for name in inside)]
@@ -50,7 +50,7 @@ def files_in(folder: Path) -> Iterator[str]:
 
 
 def walk_files(root: Path) -> Iterator[str]:
-    """Every file below a folder, sorted; follows links to folders once. Hidden ones and __MACOSX are left out."""
+    """Yield every file below a folder, sorted, without hidden ones and __MACOSX; follow links to folders once."""
     seen = set()
     for folder, subfolders, files in os.walk(root, followlinks=True):
         real = os.path.realpath(folder)
@@ -65,7 +65,7 @@ def walk_files(root: Path) -> Iterator[str]:
 
 
 def left_behind(root: Path) -> Counter[str]:
-    """Name -> number of the hidden files and folders below a folder, and of __MACOSX, that `walk_files` leaves out."""
+    """Count by name the hidden files and folders, and __MACOSX, below a folder, which `walk_files` skips."""
     found: Counter[str] = Counter()
     for _, subfolders, files in os.walk(root):
         found.update(name for name in (*subfolders, *files) if _hidden(name) and name != UNPACKED)
@@ -74,10 +74,10 @@ def left_behind(root: Path) -> Counter[str]:
 
 
 class PhotoFinder:
-    """Finds photos by the names that a caption file gives them.
+    """Finder of photos by their names in a caption file.
 
-    folders: where to look, in this order, for a name that may itself hold folders. Nothing outside them is ever given.
-    deep: where that fails, look for the bare name anywhere below the folders.
+    folders: folders to search, in this order, for a name that may itself contain folders. Paths outside are never
+    returned. deep: otherwise search for the bare name anywhere below the folders.
     """
 
     def __init__(self, folders: Iterable[Path], deep: bool = False) -> None:
@@ -97,12 +97,12 @@ class PhotoFinder:
             self._prefixes = (*self._prefixes, prefix)
 
     def where(self) -> str:
-        """The folders that were looked through, to be named in an error; those that exist, if any does."""
+        """Return the names of the searched folders for an error; only the existing ones, if any exists."""
         existing = [folder for folder in self._folders if os.path.isdir(folder)]
         return " or ".join(os.path.basename(folder) + "/" for folder in existing or self._folders)
 
     def find(self, *names: str) -> str | None:
-        """Path of the first of these names that exists, or None."""
+        """Return the path of the first of these names that exists, or None."""
         for name in names:
             path = self._find(name)
             if path is None and "\\" in name:  # a table written on Windows
@@ -115,16 +115,16 @@ class PhotoFinder:
     def search(self, names: Sequence[str], any_split: bool = False) -> list[str]:
         """Return the files below the folders that may be the photo of these names, which `find` does not find.
 
-        Files that `find` returned for other names are left out. See `PhotoSearch.candidates`.
+        Excludes files that `find` returned for other names. See `PhotoSearch.candidates`.
         """
         return [path for path in self._search.candidates(names, any_split) if path not in self._used]
 
     def use(self, path: str) -> None:
-        """Count a photo from `search` as used."""
+        """Mark a photo from `search` as used."""
         self._used.add(path)
 
     def unused(self) -> Iterator[str]:
-        """The photos, in the folders that were listed, that `find` never gave; sorted by folder."""
+        """Yield photos in the listed folders that `find` never returned; sorted by folder."""
         return filter(is_photo, self.unused_files())
 
     def unused_files(self) -> Iterator[str]:
@@ -142,7 +142,7 @@ class PhotoFinder:
     def _find(self, name: str) -> str | None:
         for folder in self._folders:
             path = os.path.normpath(os.path.join(folder, name))
-            # A name such as ../../secret.jpg or /secret.jpg must not reach out of the data set.
+            # A name such as ../../secret.jpg or /secret.jpg must not lead out of the data set.
             if not path.startswith(self._prefixes):
                 continue
             parent, base = os.path.split(path)
@@ -152,14 +152,14 @@ class PhotoFinder:
         return next(iter(self._namesakes(name)), None) if self._deep else None
 
     def namesakes(self, path: str) -> list[str]:
-        """Return other photos of the same name, if photos are searched for by their bare names."""
+        """Return other photos of the same name, if photos are searched by bare name."""
         return [other for other in self._namesakes(path) if other != path] if self._deep else []
 
     def _namesakes(self, name: str) -> list[str]:
         return self._index().get(normal_name(os.path.basename(name)), [])
 
     def _listing(self, folder: str) -> dict[str, str]:
-        """Name in normal form -> name on disk, of the files in a folder; empty where there is no such folder."""
+        """List the files in a folder: normal form of a name -> name on disk; empty if there is no such folder."""
         listing = self._listings.get(folder)
         if listing is None:
             try:
@@ -171,7 +171,7 @@ class PhotoFinder:
         return listing
 
     def _other_case(self, folder: str, name: str) -> str | None:
-        """The one file whose name differs in nothing but capitals: systems differ in whether these matter."""
+        """Return the only file whose name differs just in capitals, which some systems ignore."""
         if folder not in self._folded:
             folded = defaultdict(list)
             for real in self._listing(folder).values():
@@ -191,7 +191,7 @@ class PhotoFinder:
 
 
 def differs_in_case(path: str, names: Iterable[str]) -> bool:
-    """Whether a photo that `PhotoFinder.find` gave for these names was found by none of them as it is written."""
+    """Return whether none of these names has the exact spelling of the photo that `PhotoFinder.find` found for them."""
     base = normal_name(os.path.basename(path))
     return all(normal_name(re.split(r"[/\\\\]", name)[-1]) != base for name in names)
 
@@ -201,5 +201,5 @@ def _hidden(name: str) -> bool:
 
 
 def normal_name(name: str) -> str:
-    """macOS writes é as e and an accent: the same name in a caption file and on disk may differ in its bytes."""
+    """Return a name in Unicode NFC: macOS writes é as e and an accent, so equal names may differ in their bytes."""
     return name if name.isascii() else unicodedata.normalize("NFC", name)

@@ -1,4 +1,4 @@
-"""Add the records of a caption file of any kind to a listing."""
+"""Add the records of a caption file of any format to a listing."""
 
 import os
 import re
@@ -16,11 +16,11 @@ _AFTER_PATH = re.compile("[?#]")
 
 
 class Rows:
-    """Adds the records of one caption file to a listing.
+    """Writer of one caption file's records to a listing.
 
-    file: the caption file, for the places of problems.
-    split: the split that the file's name gives to records that name none.
-    images: the folder of the photos if it was given; else photos are looked for relative to the file's folder, to the
+    file: the caption file, for the positions of problems.
+    split: split in the file's name, for records that have none.
+    images: folder of the photos, if given; otherwise photos are searched for relative to the file's folder, to the
         usual folders of photos in it, and to `root`.
     """
 
@@ -36,7 +36,7 @@ class Rows:
         self._has_files = False
 
     def add(self, entry: int | str, record: Mapping[str, Any], fields: Fields) -> None:
-        """Add a record's photo and captions; unusable values become problems with their place."""
+        """Add a record's photo and captions; unusable values become problems with their positions."""
         names = photo_names(record, fields)
         if not names:
             self._listing.refuse("bad_entry", self._file, entry, "names no image")
@@ -52,13 +52,13 @@ class Rows:
     def add_unpacked(
         self, entry: int | str, record: Mapping[str, Any], fields: Fields, name: str, path: Path | None
     ) -> None:
-        """Add a record whose photo was unpacked. path: None if it has no photo. name: of the photo in the archive."""
+        """Add a record whose photo was unpacked. path: None if it has no photo. name: its name in the archive."""
         archive = os.path.relpath(self._file.with_suffix(""), self._listing.root)
         self._has_files = True
         if path is None:
             self._listing.refuse("missing_image", self._file, entry, "holds no photo")
             return
-        self._listing.finder.allow(path.parent)  # which may be the cache, outside the data set
+        self._listing.finder.allow(path.parent)  # this may be the cache, outside the data set
         self._add(entry, record, fields, f"{archive}/{name}", (os.path.relpath(path, self._listing.root),))
 
     def _add(
@@ -77,7 +77,7 @@ class Rows:
             self._listing.add_caption(image_id, caption, self._file, entry)
 
     def finish(self) -> None:
-        """Report caption columns that were left out. Raises DataError if every photo is an address."""
+        """Report unused caption columns. Raises DataError if every photo is a URL."""
         if self._addresses and not self._has_files and not self._are_there():
             raise DataError(
                 f"{self._file}: its photos are addresses ({printable(self._addresses[0])}), which are not fetched:"
@@ -95,7 +95,7 @@ class Rows:
             self._has_files = True
 
     def _are_there(self) -> bool:
-        """Whether a photo with the file name of any address exists."""
+        """Return whether a photo with the file name of any URL exists."""
         names = {unquote(_AFTER_PATH.split(address)[0]).rpartition("/")[2] for address in self._addresses} - {""}
         return any(os.path.basename(path) in names for path in walk_files(self._photos))
 
@@ -113,7 +113,7 @@ class Rows:
 
 
 def _folders(file: Path, root: Path, images: Path | None) -> list[str]:
-    """Folders for photos, relative to the finder's; the first one distinguishes equal names of two files."""
+    """Return the folders for photos, relative to the finder's; the first one tells equal names of two files apart."""
     own = os.path.relpath(file.parent, root)
     if images is not None:
         return list(dict.fromkeys([own, "."]))

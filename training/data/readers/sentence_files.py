@@ -1,6 +1,6 @@
-"""Sentences without photos: plain text files with one sentence a line, read once and kept as numbers of words.
+"""Read sentences without photos: plain text files with one sentence per line, kept as word numbers.
 
-Runs without torch. A million sentences take about 50 MB: one array of word numbers, and where each sentence begins.
+Runs without torch. A million sentences take about 50 MB: one array of word numbers, and one of sentence offsets.
 """
 
 import gzip
@@ -23,10 +23,10 @@ from training.data.readers.text_files import why_no_text
 from training.options import MAX_TRAINING_WORDS
 
 MAX_SENTENCE_WORDS = 100
-"""A line of more words is a paragraph or no text at all, and is left out."""
+"""Maximum number of words of a line; a longer one is a paragraph or no text, and is left out."""
 
 MAX_LINE = 100_000
-"""Characters of a line that are looked at."""
+"""Maximum number of characters of a line to read."""
 
 ENDINGS = (".txt", ".txt.gz")
 
@@ -45,47 +45,47 @@ _LEFT_OUT = (
         ": write one sentence on each line",
     ),
 )
-"""Why a line is left out: what it is called, what several are called, and what to do."""
+"""Reasons to leave a line out: singular, plural, and advice."""
 
 
 @dataclass(frozen=True)
 class SentenceTexts:
-    """The sentences of some files."""
+    """Sentences of a list of files."""
 
     files: tuple[str, ...]
     """Names of the files."""
     words: tuple[str, ...]
-    """Every different word."""
+    """Every distinct word."""
     numbers: np.ndarray
-    """int32 [W]: the words of all sentences, as positions in `words`; of a longer sentence one more than the
-    `MAX_TRAINING_WORDS` that are learned from, which shows that it goes on."""
+    """int32 [W]: the words of all sentences, as indices in `words`; a sentence longer than `MAX_TRAINING_WORDS` has one
+    more word, which shows that it continues."""
     starts: np.ndarray
-    """int64 [N + 1]: where each sentence begins in `numbers`, and where the last one ends."""
+    """int64 [N + 1]: offset of each sentence in `numbers`, and the end of the last one."""
     left_out: tuple[str, ...] = ()
-    """For each file of which lines were left out, a sentence: how many of them, and why."""
+    """For each file with excluded lines, a sentence with their number and the reasons."""
 
     def __len__(self) -> int:
         return len(self.starts) - 1
 
     def counts(self) -> Counter[str]:
-        """How often each word occurs."""
+        """Count the occurrences of each word."""
         found = np.bincount(self.numbers, minlength=len(self.words))
         return Counter(dict(zip(self.words, found.tolist(), strict=True)))
 
     def lines(self) -> list[str]:
-        """Lines that `fit` prints: what was left out, and how many sentences there are."""
+        """Return the lines that `fit` prints: excluded lines, and the number of sentences."""
         return [*self.left_out, f"sentences without photos: {len(self):,} of {', '.join(self.files)}"]
 
     def sha256(self) -> str:
-        """Hash of the sentences in their order, whatever their files are called."""
+        """Hash the sentences in their order, but not their file names."""
         parts = ("\n".join(self.words).encode(), self.numbers.tobytes(), self.starts.tobytes())
         return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
 
 
 def read_sentences(paths: Sequence[Path]) -> SentenceTexts:
-    """Read files of one sentence a line, .txt or .txt.gz, in UTF-8 or UTF-16; a file that is named twice counts once.
+    """Read files of one sentence per line, .txt or .txt.gz, in UTF-8 or UTF-16; a repeated file counts once.
 
-    Raises DataError if a file cannot be read, is no plain text, or holds no sentence.
+    Raises DataError if a file cannot be read, is not plain text, or holds no sentence.
     """
     reading = _Reading()
     by_file = {path.resolve(): path for path in paths}
@@ -99,7 +99,7 @@ def read_sentences(paths: Sequence[Path]) -> SentenceTexts:
 
 @dataclass
 class _LeftOut:
-    """Lines of a file that are left out: the number of each kind, and of each kind the number of the first line."""
+    """Excluded lines of a file: their count, and the first line number, by kind."""
 
     counts: Counter[int] = field(default_factory=Counter)
     first: dict[int, int] = field(default_factory=dict)
@@ -118,7 +118,7 @@ class _LeftOut:
 
 
 class _Reading:
-    """What was read so far."""
+    """Sentences that were read so far."""
 
     def __init__(self) -> None:
         self.words: dict[str, int] = {}
@@ -127,7 +127,7 @@ class _Reading:
         self._chunks: dict[str, list[int]] = {}
 
     def add(self, path: Path) -> str | None:
-        """Read a file -> a sentence on the lines that were left out, if any."""
+        """Read a file -> a sentence about the excluded lines, if any."""
         before, left_out = len(self.lengths), _LeftOut()
         for number, line in enumerate(_lines(path), start=1):
             if not is_text(line):
@@ -153,10 +153,10 @@ class _Reading:
         return left_out.sentence(path)
 
     def _numbers(self, line: str) -> list[int]:
-        """The words of a line as numbers; of a line that is far too long, only of its first part.
+        """Return the words of a line as numbers; for a line that is far too long, only those of its first part.
 
-        Words are told apart chunk by chunk between spaces, which gives what `tokenise` gives for the whole line.
-        Sentences repeat chunks, so most are looked up.
+        It tokenises each chunk between spaces, with the same result as `tokenise` for the whole line. Chunks repeat, so
+        most are looked up.
         """
         found: list[int] = []
         for chunk in line.split(maxsplit=2 * MAX_SENTENCE_WORDS)[: 2 * MAX_SENTENCE_WORDS]:
@@ -170,13 +170,13 @@ class _Reading:
 
 
 def _lines(path: Path) -> Iterator[str]:
-    """The lines of a file, unpacked if it is gzip whatever its name; of a line, little more than `MAX_LINE` characters.
+    """Yield the lines of a file, each cut to about `MAX_LINE` characters. Gzip is unpacked whatever the file's name.
 
     Raises DataError.
     """
     if not path.name.lower().endswith(ENDINGS):
         raise DataError(
-            f"{path} is not a text file by its name: --sentences reads {' and '.join(ENDINGS)}, one sentence a line"
+            f"{path} does not have a text file's name: --sentences reads {' and '.join(ENDINGS)}, one sentence per line"
         )
     try:
         with open(path, "rb") as file:
@@ -196,7 +196,7 @@ def _lines(path: Path) -> Iterator[str]:
 
 
 def _bounded(text: io.TextIOWrapper, utf16: bool) -> Iterator[str]:
-    """Lines, without most of those that have no end; what is no text in UTF-16 becomes what `is_text` refuses."""
+    """Yield lines, cut at `MAX_LINE`; invalid UTF-16 becomes characters that `is_text` refuses."""
     while line := text.readline(MAX_LINE + 1):
         rest = line
         while rest and not rest.endswith("\n") and len(rest) > MAX_LINE:

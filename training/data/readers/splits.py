@@ -7,7 +7,7 @@ SPLITS = ("train", "val", "test")
 SPLIT_NAMES = {
     "train": "train",
     "training": "train",
-    "restval": "train",  # Karpathy's name for the part of COCO's val that everybody trains on
+    "restval": "train",  # Karpathy's name for the part of COCO's val that is used for training
     "val": "val",
     "valid": "val",
     "validation": "val",
@@ -16,10 +16,10 @@ SPLIT_NAMES = {
     "test": "test",
     "testing": "test",
 }
-"""Names in use, lower case -> the name here."""
+"""Common names, lower case -> name of the split."""
 
 
 def splits_named_in(path: str) -> set[str]:
-    """The splits that the folders of a path are named after: train, val2017, ..."""
+    """Return the splits in the names of a path's folders: train, val2017, ..."""
     words = re.findall(r"[^/\\\W\d_]+", path.lower().replace("\\", "/").rpartition("/")[0])
     return {SPLIT_NAMES[word] for word in words if word in SPLIT_NAMES}

@@ -1,4 +1,4 @@
-"""Tables of photos and captions: CSV, TSV and JSON lines."""
+"""Reader of tables of photos and captions: CSV, TSV and JSON lines."""
 
 import json
 from collections.abc import Iterator
@@ -24,16 +24,16 @@ LAYOUT = (
 _JSON_LINES = (".jsonl", ".ndjson")
 _CELLS = (".csv", ".tsv")
 _LINE_BYTES = 1 << 18
-"""Longest first line of a file of JSON lines."""
+"""Maximum length of the first line of a JSON lines file."""
 
 
 def files(found: CaptionFiles, weak: bool = False) -> list[Path]:
-    """Find the tables of a folder, or the named file if it is one.
+    """Find the tables of a folder, or return the single file if it is one.
 
-    weak: include tables that name photos only by an id or an address.
+    weak: include tables that name photos only by an id or a URL.
     """
     if found.is_file and found.path.suffix.lower() in _CELLS:
-        return [found.path]  # `read` says what is wrong with one without a header
+        return [found.path]  # `read` reports a missing header
     wanted = partial(is_table, weak=weak)
     # A folder may hold a hundred thousand sidecars, so only a few .txt and .json files are opened.
     return found.first((*_CELLS, *_JSON_LINES, ".txt", ".json"), wanted) or (
@@ -44,10 +44,9 @@ def files(found: CaptionFiles, weak: bool = False) -> list[Path]:
 def read(path: Path, images: Path | None) -> Listing:
     """List the rows of a table, or of a folder's tables.
 
-    Columns are recognised by the header or the keys of JSON lines (fields.py). Without a split column,
-    the split is that of the table's name or folder (captions_train.csv, train/metadata.csv), or of the folder that an
-    image path starts with. Photos are looked for relative to the table's folder, to the data set's, and to images/ in
-    either; or in `images`.
+    Columns are recognised by the header or the keys of JSON lines (fields.py). Without a split column, the split comes
+    from the table's name or folder (captions_train.csv, train/metadata.csv), or from the first folder of an image path.
+    Photos are searched for relative to the table's folder, to the data set's, and to images/ in either; or in `images`.
     Raises DataError for a table without such columns, and for tables that may repeat each other.
     """
     found = CaptionFiles(path)
@@ -62,9 +61,7 @@ def read(path: Path, images: Path | None) -> Listing:
         for line, record, fields in _json_rows(table, listing) if _is_json(table) else _cell_rows(table, listing):
             rows.add(line, record, fields)
         if line is None and len(listing.problems) == told:
-            listing.refuse(
-                "unused_file", table, None, "holds the names of columns and no rows: add a row for each caption"
-            )
+            listing.refuse("unused_file", table, None, "has a header but no rows: add a row for each caption")
         rows.finish()
     if not found.is_file:
         report_unused(listing, root, tables)
@@ -77,7 +74,7 @@ def elsewhere(found: CaptionFiles) -> list[Path]:
 
 
 def is_table(file: Path, weak: bool = False) -> bool:
-    """Whether the first line names a photo and captions."""
+    """Return whether the first line names a photo and captions."""
     fields = _head_fields(file)
     return fields is not None and (weak or not fields.weak)
 
@@ -89,7 +86,7 @@ def explain(file: Path) -> str:
     if not _is_json(file):
         return table_rows.explain(table_rows.top_line(file))
     keys = _first_record(file)
-    return explain_missing(keys, "key") if keys is not None else "its first line is no JSON object"
+    return explain_missing(keys, "key") if keys is not None else "its first line is not a JSON object"
 
 
 def _head_fields(file: Path) -> Fields | None:
@@ -117,7 +114,7 @@ def _first_record(file: Path) -> dict[str, Any] | None:
 
 
 def _without_comma(line: str) -> str:
-    """A line of JSON that was taken out of a list may still have the comma behind it."""
+    """Remove the comma after a JSON object that was copied from a list."""
     return line.rstrip().removesuffix(",")
 
 
@@ -135,7 +132,7 @@ def _json_rows(table: Path, listing: Listing) -> Iterator[tuple[int, dict[str, A
             continue
         fields = find_fields(record) if isinstance(record, dict) else None
         if fields is None:
-            reason = explain_missing(record, "key") if isinstance(record, dict) else "it is no object"
+            reason = explain_missing(record, "key") if isinstance(record, dict) else "it is not an object"
             listing.refuse("bad_entry", table, number, f'is not an object with "image" and "caption": {reason}')
         else:
             yield number, record, fields

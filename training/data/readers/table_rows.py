@@ -1,4 +1,4 @@
-"""Rows of delimited tables, quoted or not. A broken row does not affect the others."""
+"""Rows of delimited tables, quoted or not. A malformed row does not affect the others."""
 
 import csv
 import io
@@ -18,12 +18,12 @@ from training.data.readers.text_files import why_no_text
 
 _DELIMITERS = "\t,;|"
 _UNQUOTED = "\t|"
-"""Separators of tables that are often written without any quoting."""
+"""Separators of tables that are often written without quotes."""
 _NAMES = {"\t": "tab", ",": "comma", ";": "semicolon", "|": "|"}
 _MOST_LINES = 100
 """Maximum number of lines of a quoted text."""
 _MOST_ABOVE = 10
-"""Maximum number of lines above the names of columns: Excel's sep=; a title, a comment, empty ones."""
+"""Maximum number of lines above the header: Excel's sep=, a title, a comment, empty lines."""
 _TOP_BYTES = 1 << 14
 _SEPARATOR_LINE = re.compile(r'"?sep=.?"?', re.IGNORECASE)
 
@@ -34,24 +34,24 @@ class Header:
 
     delimiter: str
     names: tuple[str, ...]
-    """Repeated names are numbered."""
+    """Column names; repeated ones are numbered."""
     fields: Fields
 
     @property
     def image(self) -> int:
-        """The column of the photo."""
+        """Index of the photo's column."""
         return self.names.index(self.fields.image[0])
 
 
 def top_line(table: Path) -> str:
-    """The line that should name the columns; empty where the file cannot be read as text."""
+    """Return the line that should be the header; empty if the file cannot be read as text."""
     lines = lines_of(head_of(table, _TOP_BYTES))
     line = lines[_header_index(lines)] if lines else ""
     return line if is_text(line) else ""
 
 
 def _header_index(lines: list[str]) -> int:
-    """Where the names of columns stand, below lines that belong to no table: the first line if there are none."""
+    """Return the index of the header, below lines outside the table; that of the first line if there is no header."""
     for index, line in enumerate(lines[:_MOST_ABOVE]):
         filled = [cell for cell in line.strip("\t,;| ").replace("\t", ";").split(";") if cell.strip()]
         if not filled or _SEPARATOR_LINE.fullmatch(line.strip()) or line.lstrip().startswith("#"):
@@ -65,7 +65,7 @@ def _header_index(lines: list[str]) -> int:
 
 
 def find_header(line: str) -> Header | None:
-    """Read a first line as names of columns; None if these name no photo or no caption."""
+    """Parse a first line as a header; return None if no column is a photo or a caption."""
     for delimiter in _DELIMITERS:
         names = _numbered(_cells(line, delimiter))
         if (fields := find_fields(names)) is not None:
@@ -74,7 +74,7 @@ def find_header(line: str) -> Header | None:
 
 
 def may_be_row(line: str) -> bool:
-    """Whether a line has columns, or names a photo or an address, and is no sentence."""
+    """Return whether a line has columns, a photo's name or a URL, and is not a sentence."""
     return any(mark in line for mark in "\t;|") or any(
         is_photo(word) or is_address(word) for word in re.split("[ ,]", line)
     )
@@ -83,7 +83,7 @@ def may_be_row(line: str) -> bool:
 def explain(line: str) -> str:
     """Say why a first line is not the header of a table of captions, as the rest of a sentence."""
     if not line.strip():
-        return "its first line is empty or no text"
+        return "its first line is empty or not text"
     cells = max((_cells(line, delimiter) for delimiter in _DELIMITERS), key=len)
     if address := next((cell for cell in cells if is_address(cell)), None):
         return (
@@ -103,9 +103,9 @@ def explain(line: str) -> str:
 
 
 def read_rows(table: Path, listing: Listing) -> Iterator[tuple[int, dict[str, str], Header]]:
-    """Yield line number, cells by column, and header of every whole row; other rows become problems.
+    """Yield the line number, cells by column, and header of every valid row; other rows become problems.
 
-    Raises DataError where the first line names no photo or no captions.
+    Raises DataError if the header has no photo or caption column.
     """
     if reason := why_no_text(head_bytes(table, 1024)):
         raise DataError(f"{table}: {reason}")
@@ -125,7 +125,7 @@ def read_rows(table: Path, listing: Listing) -> Iterator[tuple[int, dict[str, st
         if isinstance(row, list):
             if not any(cell.strip() for cell in row):
                 continue
-            while len(row) > width and not row[-1].strip():  # spreadsheets write empty columns behind the others
+            while len(row) > width and not row[-1].strip():  # spreadsheets add empty columns at the end
                 row.pop()
         if not all(is_text(line) for line in lines[start:index]):
             refuse_encoding(listing, table, start + 1)
@@ -163,11 +163,11 @@ def _explain_width(row: list[str], width: int, delimiter: str) -> str:
 
 
 def _assemble(lines: list[str], start: int, header: Header) -> tuple[list[str] | str, int]:
-    """Assemble the row that starts in a line. Returns it, or what is wrong with it, and the index of the next line.
+    """Assemble the row that starts in a line. Return it, or its error, and the index of the next line.
 
-    A quoted text may span several lines. A quote that is never closed must not swallow the rows below: if the next line
-    is a whole row, the row ends here. A line with as many separators as the header is split as it is if its quotes make
-    no sense: captions may begin with a quotation, and many tables are written without quoting.
+    A quoted text may span several lines. An unclosed quote must not swallow the rows below it, so the row ends before a
+    line that is a whole row. A line with as many separators as the header is split as it is if its quotes are invalid:
+    captions may begin with a quotation, and many tables are written without quotes.
     """
     delimiter, width = header.delimiter, len(header.names)
     text = lines[start]
@@ -194,7 +194,7 @@ def _assemble(lines: list[str], start: int, header: Header) -> tuple[list[str] |
 
 
 def _split_escaped(line: str, delimiter: str, width: int) -> list[str] | None:
-    r"""A row whose quotes are escaped as \", as databases write them; None where it is none."""
+    r"""Split a row whose quotes are escaped as \", as databases write them; return None if it is not one."""
     if '\\"' not in line:
         return None
     reader = csv.reader(
@@ -208,7 +208,7 @@ def _split_escaped(line: str, delimiter: str, width: int) -> list[str] | None:
 
 
 def _is_row(line: str, before: str, header: Header) -> bool:
-    """Whether a line is a row of its own, beside a row before it whose photo may have a name without extension."""
+    """Return whether a line is a separate row, given the row before it, whose photo may have no extension."""
     cells, earlier = _cells(line, header.delimiter), _cells(before, header.delimiter)
     if len(cells) != len(header.names):
         return False

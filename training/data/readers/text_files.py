@@ -1,4 +1,4 @@
-"""Why a file is no text or JSON that can be read, though it is named like one; and what to do."""
+"""Explain why a file with a text or JSON extension cannot be read, and what to do."""
 
 import json
 import re
@@ -19,7 +19,7 @@ _BINARY = (
     (b"\xff\xd8\xff", "is a JPEG photo: let its name end in .jpg"),
     (b"\x89PNG\r\n\x1a\n", "is a PNG picture: let its name end in .png"),
 )
-"""First bytes -> what a file is, and what to do."""
+"""First bytes -> type of the file, and advice."""
 
 _TEXTS = (
     (rb"version https://git-lfs", "is a Git LFS pointer and not the file itself: run git lfs pull to fetch it"),
@@ -29,7 +29,7 @@ _TEXTS = (
 
 
 def why_no_text(content: bytes) -> str | None:
-    """What a file of these first bytes is, as the rest of a sentence; None for texts and what is unknown."""
+    """Say what type a file with these first bytes has, as the rest of a sentence; None for texts and unknown types."""
     for first, reason in _BINARY:
         if content.startswith(first):
             return reason
@@ -38,7 +38,7 @@ def why_no_text(content: bytes) -> str | None:
 
 
 def why_no_json(content: bytes, text: str, error: json.JSONDecodeError) -> str:
-    """Why a text is no JSON, as the rest of a sentence, with what to do where that can be told."""
+    """Explain why a text is not JSON, as the rest of a sentence, with advice if possible."""
     if not text.strip("\ufeff \t\r\n\0"):
         return "is not JSON: the file is empty, so fetch or write it again"
     if reason := why_no_text(content):
@@ -47,11 +47,11 @@ def why_no_json(content: bytes, text: str, error: json.JSONDecodeError) -> str:
     if not rest.strip() or error.msg.startswith("Unterminated string"):
         advice = ": the file was cut short, so fetch or write it again"
     elif "trailing comma" in error.msg or _after_comma(text, error.pos):
-        advice = ": take out the comma before it"
+        advice = ": remove the comma before it"
     elif rest[:1] == "'" or re.match(r"(None|True|False)\b", rest):
-        advice = ": it is written as Python writes it, so write it again with json.dump"
+        advice = ": it is Python syntax, so write it again with json.dump"
     elif error.msg == "Extra data":
-        advice = ": JSON ends there and more follows, so let the name of JSON lines end in .jsonl"
+        advice = ": more follows the end of the JSON, so rename a JSON lines file to .jsonl"
     else:
         advice = ""
     return f"is not JSON ({error.msg} in line {error.lineno}, column {error.colno}){advice}"

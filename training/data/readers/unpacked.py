@@ -1,6 +1,6 @@
-"""Photos in archives, unpacked once into a hidden folder beside the archive, or into the user's cache.
+"""Unpack the photos of archives once, into a hidden folder beside the archive or into the user's cache.
 
-Unpacked photos are as large as the archive, so its own disk is preferred.
+Unpacked photos are as large as the archive, so its disk is preferred.
 """
 
 import hashlib
@@ -19,37 +19,38 @@ from filelock import FileLock
 from PIL import Image
 
 from captioner.errors import DataError
+from captioner.files import atomic_folder
 from training.data.readers.photos import UNPACKED, is_photo
 
 _RECORDS = "records.jsonl"
 
 MAX_RATIO = 100
-"""Photos do not get smaller in an archive: an archive that unpacks to more than this many times its size is refused."""
+"""Maximum ratio of unpacked to packed size: photos do not compress further, so a larger ratio is refused."""
 RATIO_FROM_BYTES = 1_000_000_000
-"""Unpacked size below which the ratio does not matter."""
+"""Unpacked size below which the ratio is not checked."""
 
 
 @dataclass(frozen=True)
 class Packed:
-    """One photo of an archive, with the rest of its record."""
+    """Photo of an archive, with the rest of its record."""
 
     entry: str
-    """Its place in the archive, for problems."""
+    """Position in the archive, for problems."""
     name: str
     """Name in the archive."""
     photo: bytes | None
-    """The bytes of its file; None where the record has no photo."""
+    """Bytes of its file; None if the record has no photo."""
     record: dict[str, Any]
-    """Everything else that a caption or a split may be read from."""
+    """Other fields, with captions and split."""
 
 
 def unpack(archive: Path, photos: Iterable[Packed]) -> Iterator[tuple[str, Path | None, str, dict[str, Any]]]:
-    """Yield entry, path, name and record of every photo of an archive, which is unpacked when it is first read.
+    """Yield the entry, path, name and record of every photo of an archive, which is unpacked at the first read.
 
-    Files are named by number, as names in an archive may lead anywhere. An archive that has changed is unpacked again.
+    Files are named by number, because names in an archive may contain any path. A changed archive is unpacked again.
     `photos` is iterated only to unpack.
-    Raises DataError if neither the folder beside the archive nor the cache can be written, if the archive unpacks to
-    far more than its size, and if what was unpacked is damaged.
+    Raises DataError if neither the folder beside the archive nor the cache is writable, if the archive unpacks to far
+    more than its size, or if the unpacked files are damaged.
     """
     state = archive.stat()
     name = f"{archive.name}-{state.st_size:x}-{state.st_mtime_ns:x}"
@@ -75,22 +76,22 @@ def unpack(archive: Path, photos: Iterable[Packed]) -> Iterator[tuple[str, Path 
                 if os.path.basename(file) != file or not isinstance(record, dict):
                     raise ValueError("not a record of this folder")
             except (ValueError, TypeError) as error:
-                raise DataError(f"{folder / _RECORDS} is damaged: remove {folder}, and it is unpacked anew") from error
+                raise DataError(f"{folder / _RECORDS} is damaged: remove {folder} to unpack it again") from error
             yield entry, folder / file if file else None, name, record
 
 
 def _is_writable(folder: Path) -> bool:
-    """Whether files can be created in a folder, which is created if it does not exist."""
+    """Return whether files can be created in a folder; create the folder if needed."""
     try:
         folder.mkdir(exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             return True
-    except OSError:  # tried, as permissions do not show that a disk is mounted read-only
+    except OSError:  # permissions would not show a read-only mount
         return False
 
 
 def _cache_of(archive: Path) -> Path:
-    """A folder for the photos of an archive, in the user's cache (XDG_CACHE_HOME, by default ~/.cache)."""
+    """Return the folder for an archive's photos in the user's cache (XDG_CACHE_HOME, by default ~/.cache)."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     place = hashlib.sha256(os.fsencode(archive.parent.resolve())).hexdigest()[:16]
     return cache / "captioner" / "unpacked" / place
@@ -98,30 +99,24 @@ def _cache_of(archive: Path) -> Path:
 
 def _write(photos: Iterable[Packed], archive: Path, folder: Path) -> None:
     name, most = archive.name, max(RATIO_FROM_BYTES, MAX_RATIO * archive.stat().st_size)
-    earlier = re.compile(re.escape(name) + "-[0-9a-f]+-[^-]+")  # of the archive before it changed, or of a crash
+    earlier = f"{re.escape(name)}-[0-9a-f]+-[^-]+"  # of the archive before it changed
+    left = re.compile(rf"{earlier}|\.{earlier}\.part")  # that, and what a crash left
     for old in folder.parent.iterdir():
-        if earlier.fullmatch(old.name):
+        if left.fullmatch(old.name):
             shutil.rmtree(old, ignore_errors=True)
-    written = Path(tempfile.mkdtemp(prefix=f"{name}-0-", dir=folder.parent))
-    written.chmod(0o755)
-    try:
-        with open(written / _RECORDS, "w", encoding="utf-8") as lines:
-            for number, packed in enumerate(photos):
-                file = ""
-                if packed.photo is not None:
-                    most -= len(packed.photo)
-                    if most < 0:
-                        raise DataError(
-                            f"{archive} would unpack to more than {MAX_RATIO} times its size, as no photos do: give the"
-                            " photos themselves"
-                        )
-                    file = f"{number:06d}{_ending(packed.name, packed.photo)}"
-                    (written / file).write_bytes(packed.photo)
-                lines.write(json.dumps([packed.entry, file, packed.name, packed.record], default=str) + "\n")
-        os.rename(written, folder)
-    except BaseException:
-        shutil.rmtree(written, ignore_errors=True)
-        raise
+    with atomic_folder(folder, one_writer=True) as written, open(written / _RECORDS, "w", encoding="utf-8") as lines:
+        for number, packed in enumerate(photos):
+            file = ""
+            if packed.photo is not None:
+                most -= len(packed.photo)
+                if most < 0:
+                    raise DataError(
+                        f"{archive} would unpack to more than {MAX_RATIO} times its size, as no photos do: give the"
+                        " photos themselves"
+                    )
+                file = f"{number:06d}{_ending(packed.name, packed.photo)}"
+                (written / file).write_bytes(packed.photo)
+            lines.write(json.dumps([packed.entry, file, packed.name, packed.record], default=str) + "\n")
 
 
 def _ending(name: str, photo: bytes) -> str:

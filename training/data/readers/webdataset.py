@@ -1,4 +1,4 @@
-"""WebDataset: tar files with a photo and its caption side by side, as img2dataset writes them."""
+"""Reader of WebDataset: tar files with each photo followed by its caption, as img2dataset writes them."""
 
 import json
 import os
@@ -23,7 +23,7 @@ LAYOUT = (
 
 _PHOTO, _CAPTIONS = "image", "captions"
 _LARGEST_TEXT = 1 << 20
-_LARGEST_PHOTO = 1 << 30  # bytes; more than any photo that is read takes
+_LARGEST_PHOTO = 1 << 30  # bytes; more than any readable photo
 _MOST_MEMBERS_SEEN = 50
 _MOST_TARS = 100_000
 _FIELDS = find_fields((_PHOTO, _CAPTIONS))
@@ -31,8 +31,8 @@ assert _FIELDS is not None
 
 
 def files(found: CaptionFiles) -> list[Path]:
-    """Find the tars of photos and texts in a folder, or the named file if it is one."""
-    holds: dict[Path, bool] = {}  # The tars of a folder are alike, so only the first is opened.
+    """Find the tars of photos and texts in a folder, or return the single file if it is one."""
+    holds: dict[Path, bool] = {}  # the tars of a folder are alike, so only the first is opened
 
     def is_one(file: Path) -> bool:
         if file.parent not in holds:
@@ -43,7 +43,7 @@ def files(found: CaptionFiles) -> list[Path]:
 
 
 def read(path: Path, images: Path | None) -> Listing:
-    """List the photos of tars, which are unpacked beside these. The split is that of a tar's name or folder.
+    """List the photos of tars, and unpack them beside these. The split comes from a tar's name or folder.
 
     Raises DataError for a file that is not a tar, and if nothing can be unpacked.
     """
@@ -76,23 +76,23 @@ def explain(file: Path) -> str | None:
                     key, ending = _key(member.name)
                     kinds.setdefault(key, set()).add("photo" if is_photo(f"a{ending}") else ending)
     except (tarfile.TarError, OSError, EOFError) as error:
-        return f"is no tar that can be read ({error}): decompress a compressed one first"
+        return f"is not a readable tar ({error}): decompress a compressed one first"
     if any("photo" in kind and kind & {*ENDINGS} for kind in kinds.values()):
         return None
     endings = sorted({ending for kind in kinds.values() for ending in kind})
     return (
-        f"its first files ({', '.join(endings) or 'none'}) are no photos with a .txt or .json of the same name:"
+        f"its first files ({', '.join(endings) or 'none'}) are not photos with a .txt or .json of the same name:"
         " unpack it, and give the folder"
     )
 
 
 def _samples(path: Path) -> Iterator[Packed]:
-    """Yield photos with their captions, in the order of the tar. Members of one sample follow each other."""
+    """Yield photos with their captions, in the order of the tar. Members of one sample are adjacent."""
     key, photo, texts = None, None, {}
     try:
         with tarfile.open(path, "r:") as tar:
             for member in tar:
-                # Not links and devices, nor files that claim to be larger than they are.
+                # Skip links, devices, and sparse files, which claim to be larger than they are.
                 if not member.isreg() or member.issparse():
                     continue
                 its_key, ending = _key(member.name)
@@ -132,6 +132,6 @@ def _captions(text: str, ending: str) -> list[Any]:
 
 
 def _key(name: str) -> tuple[str, str]:
-    """Split a member's name into WebDataset's key, which ends at the first dot, and its last ending."""
+    """Split a member's name into WebDataset's key, which ends at the first dot, and its last extension."""
     folder, base = os.path.split(name)
     return os.path.join(folder, base.partition(".")[0]), os.path.splitext(base)[1].lower()

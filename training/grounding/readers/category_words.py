@@ -1,4 +1,4 @@
-"""The words by which captions name the categories of COCO's instances."""
+"""Names of the categories of COCO's instances in captions."""
 
 from captioner.vocabulary import tokenise
 from training.grounding.readers.noun_forms import plural, singular
@@ -95,14 +95,14 @@ SYNONYMS = {
     "hair drier": "hair dryer, dryer, drier, blow dryer",
     "toothbrush": "tooth brush",
 }
-"""COCO's category -> what else captions call it and seldom call anything else; in the singular, commas between."""
+"""COCO's category -> other words for it in captions that seldom mean anything else; singular, separated by commas."""
 
 
 def names_of(category: str) -> frozenset[str]:
-    """Every name of a category as `tokenise` cuts it: its own and its synonyms, singular and plural.
+    """Return every name of a category, tokenised: its own and its synonyms, singular and plural.
 
-    Names of several words, with single spaces between, come also joined (hotdog) and with hyphens (hot-dog).
-    A category that SYNONYMS does not know has only its own name.
+    Names of several words, separated by single spaces, are also included joined (hotdog) and with hyphens (hot-dog).
+    A category that is not in SYNONYMS has only its own name.
     """
     own = " ".join(tokenise(category))
     spoken = [own, *SYNONYMS.get(own, "").split(",")]

@@ -1,7 +1,7 @@
-"""Flickr30k Entities (Plummer et al. 2015): phrases of captions, and the boxes of what they name.
+"""Reader of Flickr30k Entities (Plummer et al. 2015): phrases of captions, and the boxes of their objects.
 
-Chains are what the phrases of a photo's captions name together: a man in one caption, the hiker in another. Boxes are
-in pixels of the original photo; the release counts pixels from 1, which is taken as it stands.
+A chain links the phrases of a photo's captions that name the same object: a man in one caption, the hiker in another.
+Boxes are in pixels of the original photo; the release counts pixels from 1, which is not corrected.
 """
 
 import functools
@@ -25,17 +25,17 @@ NAMELESS = frozenset(
     " four five six seven eight nine ten black white red blue green yellow orange pink purple brown gray grey tan blond"
     " blonde top bottom front back side sides middle center outside inside".split()
 )
-"""Last words of phrases that tell, in another caption of the photo, nothing of what is meant: `things` goes without."""
+"""Last words of phrases that do not identify an object in another caption: they are excluded from `things`."""
 
 
 def claims(content: Any) -> bool:
-    """Whether the content of a JSON file looks like this."""
+    """Return whether the content of a JSON file has this format."""
     photos = content.values() if isinstance(content, dict) else ()
     return any(isinstance(photo, dict) and {"boxes", "sentences"} <= photo.keys() for photo in photos)
 
 
 def read_photos(photos: Iterable[tuple[str, Any]], name: str, tally: Tally) -> BoxSet:
-    """Photo file names, each with what the JSON has of the photo -> the boxes; what is broken goes to the tally."""
+    """Read photos: file names with their JSON entries -> boxes; malformed entries are counted in the tally."""
     found = {}
     for photo, entry in photos:
         if not _is_whole(entry):
@@ -81,7 +81,7 @@ def _read_photo(photo: str, entry: Mapping[str, Any], tally: Tally) -> PhotoBoxe
 
 
 def _read_boxes(photo: str, entry: Mapping[str, Any], tally: Tally) -> dict[str, tuple[Box, ...]]:
-    """Chain -> its usable boxes; chains without any are left out."""
+    """Return chain -> its usable boxes, without chains that have none."""
     boxes = {}
     for chain, corners in entry["boxes"].items():
         place = f"{photo}, chain {chain}"
@@ -102,7 +102,7 @@ def _read_sentence(
     kinds: Mapping[str, str],
     tally: Tally,
 ) -> list[Phrase]:
-    """The phrases of one sentence that have boxes; the others are counted. kinds: chains without boxes -> why."""
+    """Return the phrases of one sentence that have boxes; count the others. kinds: chain without boxes -> reason."""
     starts = word_starts(text, words)
     found = []
     for phrase in phrases:
@@ -126,9 +126,9 @@ def _read_sentence(
 
 
 def word_starts(text: str, words: tuple[str, ...]) -> list[int] | None:
-    """For each token between the white space of a text, how many of the text's words stand before it.
+    """Return, for each white-space token of a text, the number of the text's words before it.
 
-    None where the words of the tokens, one after the other, are not the words of the text.
+    None if the words of the tokens together are not the words of the text.
     """
     tokens = [_token_words(token) for token in text.split()]
     if tuple(word for token in tokens for word in token) != words:
@@ -142,9 +142,9 @@ def _token_words(token: str) -> tuple[str, ...]:
 
 
 def _span(phrase: str, token: Any, words: tuple[str, ...], starts: list[int] | None) -> tuple[int, int] | None:
-    """First and last word of a phrase that starts with a token of its sentence; None where it does not stand there.
+    """Return the first and last word of a phrase that starts at a token of its sentence; None if it is not there.
 
-    A possessive at the end is left out, so that the last word is a noun: of "the dog 's", dog.
+    A possessive at the end is dropped, so that the last word is a noun: "dog" in "the dog 's".
     """
     if starts is None or type(token) is not int or not 0 <= token < len(starts):
         return None
@@ -156,7 +156,7 @@ def _span(phrase: str, token: Any, words: tuple[str, ...], starts: list[int] | N
 
 
 def _merged(phrases: list[Phrase]) -> list[Phrase]:
-    """Phrases of the same words made one, with the boxes and types of all; in the order of the words."""
+    """Merge phrases of the same words, with the boxes and types of all; in the order of the words."""
     spans: dict[tuple[int, int], list[Phrase]] = {}
     for phrase in phrases:
         spans.setdefault((phrase.first, phrase.last), []).append(phrase)
@@ -169,10 +169,10 @@ def _united(phrases: list[Phrase]) -> tuple[tuple[Box, ...], tuple[str, ...]]:
 
 
 def _things(heads: Mapping[str, list[Phrase]]) -> list[Thing]:
-    """Head nouns with the phrases they end -> one thing for each noun, whether it stands in the singular or the plural.
+    """Convert head nouns and their phrases to one object for each noun, singular and plural together.
 
-    A thing has the boxes of every chain that the noun is said of, for "dog" in a caption does not say which dog. A
-    chain that is said in several nouns (dog, animal) is therefore part of several things.
+    An object has the boxes of every chain that its noun names, because "dog" in a caption does not say which dog. A
+    chain with several nouns (dog, animal) is therefore part of several objects.
     """
     families: dict[str, list[str]] = {}
     for head in heads:

@@ -1,4 +1,4 @@
-"""Flickr30k Entities as released: Annotations/NAME.xml with boxes by chain, Sentences/NAME.txt with marked phrases."""
+"""Reader of the Flickr30k Entities release: boxes in Annotations/NAME.xml, marked phrases in Sentences/NAME.txt."""
 
 import re
 import xml.etree.ElementTree as ElementTree
@@ -19,14 +19,14 @@ _SIDES = ("xmin", "ymin", "xmax", "ymax")
 
 
 def claims(path: Path) -> bool:
-    """Whether this is a folder with the two folders of the release."""
+    """Return whether a folder has the two folders of the release."""
     return (path / "Annotations").is_dir() and (path / "Sentences").is_dir()
 
 
 def read(path: Path) -> BoxSet:
-    """The boxes of a folder; photos whose files are broken or missing are counted.
+    """Read the boxes of a folder; count photos whose files are malformed or missing.
 
-    Raises DataError where there is no annotation at all.
+    Raises DataError if there is no annotation at all.
     """
     tally = Tally()
     annotations = {file.stem: file for file in sorted((path / "Annotations").glob("*.xml"))}
@@ -39,14 +39,14 @@ def read(path: Path) -> BoxSet:
 
 
 def _photos(path: Path, annotations: dict[str, Path], tally: Tally) -> Iterator[tuple[str, dict[str, Any]]]:
-    """File name of each photo, and what `entities` reads of it."""
+    """Yield the file name of each photo, and its entry for `entities`."""
     for stem, file in annotations.items():
         sentences = path / "Sentences" / f"{stem}.txt"
         if not sentences.is_file():
             tally.missed("photos whose sentences are missing", file.name)
             continue
         content = file.read_bytes()
-        # Entities may expand without end, and the release has none.
+        # XML entities may expand without limit, and the release has none.
         if b"<!DOCTYPE" in content.replace(b"\0", b""):
             tally.missed("annotations with a DOCTYPE, which is not read", file.name)
             continue
@@ -60,7 +60,7 @@ def _photos(path: Path, annotations: dict[str, Path], tally: Tally) -> Iterator[
 
 
 def _annotation(root: ElementTree.Element) -> dict[str, Any]:
-    """Width and height, and chains with boxes, of whole scenes, and without boxes."""
+    """Return width and height, and the chains with boxes, of whole scenes, and without boxes."""
     boxes: dict[str, list[Any]] = {}
     flagged: dict[str, list[str]] = {"scene": [], "nobndbox": []}
     for thing in root.iter("object"):
@@ -76,7 +76,7 @@ def _annotation(root: ElementTree.Element) -> dict[str, Any]:
 
 
 def _number(text: str | None) -> float | str | None:
-    """A text that is no number stays as it is, to be told of."""
+    """Parse a number; return other text unchanged, to be reported."""
     try:
         return float(text) if text is not None else None
     except ValueError:
@@ -96,7 +96,7 @@ def _sentences(file: Path, tally: Tally) -> Iterator[dict[str, Any]]:
 
 
 def parse_sentence(line: str) -> dict[str, Any]:
-    """Such as "[/EN#1/people A man] in [/EN#2/clothing a hat] ." -> sentence and phrases, as the JSON has them."""
+    """Parse "[/EN#1/people A man] in [/EN#2/clothing a hat] ." -> sentence and phrases in the JSON's form."""
     text, phrases, end = "", [], 0
     for mark in _MARK.finditer(line):
         text += line[end : mark.start()]

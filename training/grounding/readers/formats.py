@@ -1,4 +1,4 @@
-"""Boxes of photos in any of the forms that are known; which form a path holds is found out."""
+"""Read boxes of photos in any known format, which is detected."""
 
 import gzip
 import json
@@ -16,9 +16,9 @@ _GZIP = b"\x1f\x8b"
 
 
 def read_boxes(path: str | Path) -> BoxSet:
-    """Read boxes: Flickr30k Entities as JSON or as released, or COCO's instances. What cannot be used is counted.
+    """Read boxes: Flickr30k Entities as JSON or as released, or COCO's instances. Count unusable ones.
 
-    Raises DataError where the path is missing, holds none of these, or is broken as a whole.
+    Raises DataError if the path is missing, has none of these formats, or is wholly malformed.
     """
     path = Path(path)
     if not path.exists():
@@ -41,7 +41,7 @@ def _read_file(path: Path) -> BoxSet:
         return instances.read_content(content, name)
     if entities.claims(content):
         return entities.read_photos(content.items(), name, Tally())
-    raise DataError(f"{path} is JSON, but holds no boxes in a form that is known. {_understood()}")
+    raise DataError(f"{path} is JSON, but holds no boxes in a known format. {_understood()}")
 
 
 def _read_content(path: Path) -> Any:
@@ -59,4 +59,4 @@ def _read_content(path: Path) -> Any:
 
 
 def _understood() -> str:
-    return "Understood are\n" + "\n".join(f"  {form.LAYOUT}" for form in (entities, entities_release, instances))
+    return "Known formats:\n" + "\n".join(f"  {form.LAYOUT}" for form in (entities, entities_release, instances))

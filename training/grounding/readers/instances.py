@@ -1,4 +1,4 @@
-"""COCO's instances: annotations/instances_val2017.json and files of the same form, with boxes by category."""
+"""Reader of COCO's instances: annotations/instances_val2017.json and similar files, with boxes by category."""
 
 import contextlib
 import io
@@ -15,16 +15,17 @@ LAYOUT = "COCO's instances as one .json or .json.gz: lists named images, annotat
 
 
 def claims(content: Any) -> bool:
-    """Whether the content of a JSON file looks like this."""
+    """Return whether the content of a JSON file has this format."""
     return isinstance(content, dict) and all(
         isinstance(content.get(key), list) for key in ("images", "annotations", "categories")
     )
 
 
 def read_content(content: dict[str, list[Any]], name: str) -> BoxSet:
-    """The content of an instances file -> the boxes of every photo, without phrases, for it has no sentences.
+    """Read the content of an instances file: boxes of every photo, without phrases, as it has no sentences.
 
-    A photo has one thing for each category, with all its boxes, those of crowds too. What is broken is counted.
+    A photo has one object for each category, with all its boxes, including those of crowds. Malformed entries are
+    counted.
     """
     tally = Tally()
     coco = _indexed(content, tally)
@@ -43,7 +44,7 @@ def read_content(content: dict[str, list[Any]], name: str) -> BoxSet:
 
 
 def _indexed(content: dict[str, list[Any]], tally: Tally) -> COCO:
-    """Only what pycocotools can index, which takes every entry to be whole; it prints as it goes."""
+    """Index the well-formed entries with pycocotools, which assumes complete entries and prints its progress."""
     images = _usable_images(content["images"], tally)
     categories = _usable_categories(content["categories"], tally)
     annotations = _usable_annotations(content["annotations"], images, categories, tally)
@@ -87,7 +88,7 @@ def _usable_categories(categories: list[Any], tally: Tally) -> dict[int | str, d
 def _usable_annotations(
     annotations: list[Any], images: dict[int | str, Any], categories: dict[int | str, Any], tally: Tally
 ) -> list[dict[str, Any]]:
-    """Whose photo and category are known; with ids of their own, because they may be missing or not unique."""
+    """Return annotations of known photos and categories, with new ids, as theirs may be missing or not unique."""
     other_images, other_categories = ids_of_other_type(images), ids_of_other_type(categories)
     usable = []
     for index, annotation in enumerate(annotations):
@@ -131,7 +132,7 @@ def _types(category: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _corners(bbox: Any, tally: Tally, place: str) -> list[float] | None:
-    """Left, top, width, height -> left, top, right, bottom, in pixels."""
+    """Convert left, top, width, height to left, top, right, bottom, in pixels."""
     if not isinstance(bbox, list) or len(bbox) != 4 or not all(map(is_number, bbox)):
         return tally.missed(NOT_NUMBERS, f"{place}: {str(bbox)[:80]}")
     left, top, width, height = bbox

@@ -1,4 +1,4 @@
-"""Boxes in pixels as shares of their photo, and the tally of what could not be used."""
+"""Convert boxes from pixels to shares of the photo, and tally unusable ones."""
 
 import math
 from collections import Counter
@@ -12,11 +12,11 @@ EMPTY = "empty or reversed boxes"
 NOT_NUMBERS = "boxes that are not four numbers"
 
 _ROUNDING = 0.01
-"""Pixels. Data sets round to two decimals, so that a box may end this far outside its photo without being wrong."""
+"""Pixels that a valid box may extend outside its photo: data sets round to two decimals."""
 
 
 class Tally:
-    """How often each thing was met, and where first, of what is worth a look."""
+    """Counts of what was found and left out, with the first occurrence of each reason."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
@@ -26,13 +26,13 @@ class Tally:
         self.counts[kind] += number
 
     def missed(self, kind: str, place: str) -> None:
-        """Count what was left out or changed; the first place is kept as the example."""
+        """Count something that was left out or changed, and keep its first position as the example."""
         self.counts[kind] += 1
         self.examples.setdefault(kind, place)
 
 
 def is_number(value: Any) -> bool:
-    """Whether this is a finite number; true and false are none."""
+    """Return whether a value is a finite number; booleans are not."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     try:
@@ -42,14 +42,14 @@ def is_number(value: Any) -> bool:
 
 
 def is_size(width: Any, height: Any) -> bool:
-    """Whether these can be the width and height of a photo, in pixels."""
+    """Return whether the values are a valid width and height in pixels."""
     return is_number(width) and is_number(height) and width > 0 and height > 0
 
 
 def box_share(corners: Any, width: float, height: float, tally: Tally, place: str) -> Box | None:
-    """Left, top, right, bottom in pixels -> shares of the photo's width and height, clipped to the photo.
+    """Convert left, top, right, bottom in pixels to shares of the photo's width and height, clipped to the photo.
 
-    None for what is no box with an area inside the photo; the tally hears of that, and of clipping.
+    Returns None for a box without area inside the photo; the tally counts these, and clipped ones.
     """
     if not isinstance(corners, list | tuple) or len(corners) != 4 or not all(map(is_number, corners)):
         return tally.missed(NOT_NUMBERS, f"{place}: {str(corners)[:80]}")
@@ -60,7 +60,7 @@ def box_share(corners: Any, width: float, height: float, tally: Tally, place: st
     if left >= width or top >= height or right <= 0 or bottom <= 0:
         return tally.missed(OUTSIDE, place)
     box = (max(left, 0) / width, max(top, 0) / height, min(right, width) / width, min(bottom, height) / height)
-    if box[0] >= box[2] or box[1] >= box[3]:  # thinner than floats can tell
+    if box[0] >= box[2] or box[1] >= box[3]:  # thinner than float precision
         return tally.missed(EMPTY, place)
     if max(-left, -top, right - width, bottom - height) > _ROUNDING:
         tally.missed(CLIPPED, place)

@@ -1,4 +1,4 @@
-"""Captions: what a database had before migrations, which SQLite's user_version 1 marks."""
+"""Captions: the schema from before migrations, marked by SQLite's user_version 1."""
 
 import sqlalchemy as sa
 from alembic import op

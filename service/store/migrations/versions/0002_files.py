@@ -1,6 +1,6 @@
-"""Data sets, trainings, versions and which of them served: they were files in the home, and become rows.
+"""Data sets, trainings, versions and promotions: move from files in the home to rows.
 
-The files stay where they are; nothing reads them any more.
+The files are kept, but no longer read.
 """
 
 import json
@@ -48,7 +48,7 @@ def upgrade() -> None:
     )
     op.create_table("identity", sa.Column("id", sa.String(), primary_key=True))
     if op.get_bind().dialect.name == "sqlite":
-        op.execute("PRAGMA user_version = 2")  # a program from before this step refuses the file by it
+        op.execute("PRAGMA user_version = 2")  # older versions of the program refuse the file because of it
     if (home := context.config.attributes["home"]) is None:
         return
     op.bulk_insert(datasets, _datasets(home / "datasets"))
@@ -94,7 +94,7 @@ def _promotions(folder: Path) -> list[dict[str, Any]]:
 
 
 def _json(path: Path) -> dict[str, Any] | None:
-    """What a file says; None where there is none, or it is damaged."""
+    """Read a JSON file; None if it is missing or damaged."""
     try:
         return json.loads(path.read_bytes())
     except FileNotFoundError:

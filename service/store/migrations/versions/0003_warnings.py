@@ -1,4 +1,4 @@
-"""Warnings: reasons to doubt a caption. Rows from before have none."""
+"""Warnings: reasons to doubt a caption. Older rows have none."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Confidence: the calibrated probability that a caption is right. Rows from before have none."""
+"""Confidence: the calibrated probability that a caption is right. Older rows have none."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Dropout by random bytes does what torch's does."""
+"""Dropout by random bytes behaves like torch's dropout."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from captioner.model.kernels.dropout import ByteDropout, plain_dropout
 
 
 @pytest.mark.parametrize("p", [0.25, 0.5, 0.9])
-def test_its_share_is_dropped_and_the_mean_stays(p):
+def test_the_expected_share_is_dropped_and_the_mean_is_kept(p):
     torch.manual_seed(0)
     values = torch.ones(400, 501, requires_grad=True)
     found = ByteDropout(p)(values)
@@ -15,17 +15,17 @@ def test_its_share_is_dropped_and_the_mean_stays(p):
     assert float(found.detach().mean()) == pytest.approx(1, abs=0.02)
     assert len(found.unique()) == 2
     found.sum().backward()
-    torch.testing.assert_close(values.grad, found.detach())  # of ones: what was dropped learns nothing
+    torch.testing.assert_close(values.grad, found.detach())  # of ones: dropped elements get no gradient
 
 
-def test_places_of_a_row_fall_out_independently():
+def test_elements_of_a_row_are_dropped_independently():
     torch.manual_seed(0)
     dropped = (ByteDropout(0.5)(torch.ones(20_000, 16)) == 0).float()
     together = torch.corrcoef(dropped.T) - torch.eye(16)
     assert together.abs().max() < 0.03
 
 
-def test_the_seed_decides():
+def test_the_seed_determines_the_mask():
     torch.manual_seed(3)
     first = ByteDropout(0.5)(torch.ones(9, 7))
     assert not torch.equal(first, ByteDropout(0.5)(torch.ones(9, 7)))
@@ -34,7 +34,7 @@ def test_the_seed_decides():
 
 
 @pytest.mark.parametrize("p", [0.0, 0.5, 1.0])
-def test_nothing_is_dropped_in_evaluation_and_the_ends_are_torchs(p):
+def test_evaluation_drops_nothing_and_rates_0_and_1_equal_torch(p):
     values = torch.randn(5, 3)
     torch.testing.assert_close(ByteDropout(p).eval()(values), values)
     if p != 0.5:
@@ -43,7 +43,7 @@ def test_nothing_is_dropped_in_evaluation_and_the_ends_are_torchs(p):
 
 @pytest.mark.parametrize("shape", [(0,), (1,), (3, 5), ()])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_any_shape(shape, dtype):
+def test_any_shape_is_accepted(shape, dtype):
     found = ByteDropout(0.5)(torch.ones(shape, dtype=dtype))
     assert found.shape == shape and found.dtype == dtype
 

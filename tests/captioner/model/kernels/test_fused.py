@@ -1,4 +1,4 @@
-"""Additive scores by a compiled kernel are those of the plain formula, gradients included."""
+"""Additive scores and gradients of the compiled kernel equal those of the plain formula."""
 
 import shutil
 
@@ -22,12 +22,12 @@ def operands(photos: int, captions: int = 3, places: int = 10, size: int = 8, dt
 
 @pytest.fixture
 def always(monkeypatch):
-    """Every score is large, and none is waited for."""
+    """Every score counts as large, and the kernel is compiled without a wait."""
     monkeypatch.setattr(fused, "LARGE", 1)
     monkeypatch.setattr(fused, "ENOUGH", 0)
 
 
-def test_by_hand():
+def test_the_plain_formula_by_hand():
     keys, query = torch.tensor([[[1.0, -2.0], [0.0, 3.0]]]), torch.tensor([[[1.0, 1.0]]])
     assert plain_scores(functional.relu, keys, query, torch.tensor([2.0, 10.0])).tolist() == [[[4.0, 42.0]]]
 
@@ -42,10 +42,10 @@ def test_scores_of_each_activation_are_those_of_the_plain_formula(activation):
 @compiler
 @pytest.mark.filterwarnings("ignore")  # of the compiler's own
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_the_kernel_is_the_plain_formula(always, activation):
+def test_the_compiled_kernel_equals_the_plain_formula(always, activation):
     scores = FusedScores(ACTIVATIONS[activation])
     for dtype, tolerance in ((torch.float32, 1e-5), (torch.bfloat16, 0.05)):
-        for photos, captions in ((2, 3), (5, 1), (1, 4)):  # of any size, once it is there
+        for photos, captions in ((2, 3), (5, 1), (1, 4)):  # any size, once it is compiled
             found, expected = ([*operands(photos, captions, dtype=dtype)] for _ in range(2))
             fast, plain = scores(*found), plain_scores(ACTIVATIONS[activation], *expected)
             assert scores._compiled is not None and fast.dtype == dtype
@@ -66,7 +66,7 @@ def test_few_or_small_scores_are_not_compiled(monkeypatch):
         scores(*operands(2))
 
 
-def test_without_a_compiler_the_plain_formula_goes_on(always, monkeypatch, caplog):
+def test_without_a_compiler_the_plain_formula_is_used(always, monkeypatch, caplog):
     def compiled(*operands):
         raise RuntimeError("no C++ compiler")
 
@@ -79,7 +79,7 @@ def test_without_a_compiler_the_plain_formula_goes_on(always, monkeypatch, caplo
     assert len(attempts) == 1 and "no C++ compiler" in caplog.text
 
 
-def test_memory_that_is_used_up_is_no_reason_to_go_on(always, monkeypatch):
+def test_running_out_of_memory_does_not_fall_back_to_the_plain_formula(always, monkeypatch):
     def compiled(*operands):
         raise torch.OutOfMemoryError("no memory")
 

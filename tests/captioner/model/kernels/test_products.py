@@ -1,4 +1,4 @@
-"""Products that share a matrix: the same numbers, and one gradient that is the sum of all."""
+"""Products that share a matrix give the same numbers and one gradient, the sum over all products."""
 
 import gc
 import weakref
@@ -34,7 +34,7 @@ def test_gradients_are_the_sums_over_all_products():
         torch.testing.assert_close(one, other)
 
 
-def test_products_are_shared_inside_the_block_alone(monkeypatch):
+def test_products_are_shared_only_inside_the_block(monkeypatch):
     layer, rows, matrix = nn.Linear(3, 3), torch.randn(2, 4, 3), torch.randn(2, 3, 5)
     made = []
     monkeypatch.setattr(kernel, "SharedProducts", lambda: made.append(SharedProducts()) or made[-1])
@@ -53,7 +53,7 @@ def test_products_are_shared_inside_the_block_alone(monkeypatch):
 @pytest.mark.parametrize(
     ("dtype", "tolerance"), [(torch.float32, 1e-6), (torch.float64, 1e-12), (torch.bfloat16, 1e-2)]
 )
-def test_the_mean_as_a_product_is_the_plain_mean(dtype, tolerance):
+def test_the_mean_as_a_product_equals_the_plain_mean(dtype, tolerance):
     generator = torch.Generator().manual_seed(0)
     ours, plain = (
         torch.randn(3, 10, 7, generator=generator.manual_seed(0)).to(dtype).requires_grad_() for _ in range(2)
@@ -64,7 +64,7 @@ def test_the_mean_as_a_product_is_the_plain_mean(dtype, tolerance):
     torch.testing.assert_close(ours.grad, plain.grad, rtol=tolerance, atol=tolerance)
 
 
-def test_a_matrix_that_learns_nothing_keeps_nothing():
+def test_a_frozen_matrix_stores_nothing():
     products, rows = SharedProducts(), torch.randn(1, 2, 3, requires_grad=True)
     matrix = torch.randn(1, 3, 4)
     products.between(rows, matrix).sum().backward()
@@ -73,7 +73,7 @@ def test_a_matrix_that_learns_nothing_keeps_nothing():
     assert not shared.operands
 
 
-def test_backwards_twice_is_not_counted_twice():
+def test_two_backward_passes_are_not_counted_twice():
     layer, products = nn.Linear(3, 2, bias=False), SharedProducts()
     output = sum(products.linear(layer, rows).sum() for rows in torch.ones(4, 1, 3))
     for _ in range(2):
@@ -81,7 +81,7 @@ def test_backwards_twice_is_not_counted_twice():
         assert gradient.tolist() == [[4.0] * 3] * 2
 
 
-def test_what_is_not_part_of_the_loss_has_no_gradient():
+def test_a_product_outside_the_loss_has_no_gradient():
     layer, products = nn.Linear(3, 2), SharedProducts()
     kept = products.linear(layer, torch.ones(1, 3))
     products.linear(layer, torch.ones(1, 3))
@@ -102,7 +102,7 @@ OPTIONS = [
 
 @pytest.mark.parametrize("options", OPTIONS)
 @pytest.mark.parametrize("tuned", [False, True])
-def test_a_decoder_learns_the_same(make_decoder, monkeypatch, options, tuned):
+def test_a_decoder_learns_the_same_with_shared_products(make_decoder, monkeypatch, options, tuned):
     decoder = make_decoder(9, **options)
     annotations = torch.randn(3, 6, 7, generator=torch.Generator().manual_seed(1)).requires_grad_(tuned)
     tokens = torch.randint(1, 13, (3, 2, 5), generator=torch.Generator().manual_seed(2))
@@ -133,14 +133,14 @@ def test_nothing_is_kept_after_a_step():
             rows = torch.cat([products.linear(layer, rows), torch.ones(1, 1)], dim=-1)
         weakref.finalize(next(iter(products._shared.values()))[1], freed.append, "shared")
         weakref.finalize(rows, freed.append, "rows")
-        gc.disable()  # circles would be found by it, but not those that pass through the graph
+        gc.disable()  # it would collect cycles, but not those through the graph
         rows.sum().backward()
         del products, rows
     gc.enable()
     assert sorted(freed) == ["rows", "rows", "shared", "shared"]
 
 
-def test_in_bfloat16_the_gradient_is_no_further_from_the_exact_one():
+def test_the_bfloat16_gradient_is_no_further_from_the_exact_one():
     layer, steps = nn.Linear(16, 16, bias=False), torch.randn(40, 8, 16, generator=torch.Generator().manual_seed(0))
     gradients = {}
     for name, products, reduced in (

@@ -1,15 +1,14 @@
-"""What is no caption is left out and counted, what is wrapped around one is undone, and the rest stays as it is."""
+"""Captions are cleaned of markup and encoding errors, placeholders are left out and counted, the rest is unchanged."""
 
 import json
 import time
 
 import pytest
 
+from tests.support.tiny_data_sets import by_name, photo, places, write
 from training.data.readers import listing
 from training.data.readers.caption_text import doubt_about, is_no_caption, plain_caption, read_caption
 from training.data.records import read_records
-
-from .drawing import by_name, photo, places, write
 
 
 @pytest.mark.parametrize(
@@ -32,7 +31,7 @@ from .drawing import by_name, photo, places, write
         ("startseq a dog endseq", "a dog"),
     ],
 )
-def test_what_programs_put_into_a_caption_is_undone(written, meant):
+def test_markup_and_encoding_errors_are_undone(written, meant):
     read = read_caption(written)
     assert read.text == meant and read.undone
     assert read_caption(meant).text == meant and not read_caption(meant).undone
@@ -46,7 +45,7 @@ def test_what_programs_put_into_a_caption_is_undone(written, meant):
         "C:\\new\\Users", "👩‍👩‍👧 at home", "می‌خواهم", "a <unk> b", "the start and the end", "R&D <beta", "狗", "a  b",
     ],
 )  # fmt: skip
-def test_what_may_be_meant_stays_as_it_is(text):
+def test_text_that_may_be_intended_is_unchanged(text):
     assert read_caption(text) == read_caption(text).__class__(text)
 
 
@@ -63,7 +62,7 @@ def test_a_placeholder_is_no_caption(value):
 
 
 @pytest.mark.parametrize("value", ["none of the dogs run", "img", "todo", "naan", "a null", "nanny", 3, 1.5, ["nan"]])
-def test_what_resembles_a_placeholder_is_none(value):
+def test_text_similar_to_a_placeholder_is_kept(value):
     assert not is_no_caption(value, ("images/img", "img 1.jpg"))
 
 
@@ -78,7 +77,7 @@ def test_what_resembles_a_placeholder_is_none(value):
         ("photo of 3 dogs", None),
     ],
 )
-def test_what_is_doubtful_is_told(text, told):
+def test_doubtful_captions_are_reported(text, told):
     assert doubt_about(text) is None if told is None else told in doubt_about(text)
 
 
@@ -89,13 +88,13 @@ def test_what_is_doubtful_is_told(text, told):
         "-->" + "<!--" * 20_000, "<script>" * 15_000, "<style><script>" * 8_000,
     ],
 )  # fmt: skip
-def test_a_hostile_text_takes_no_time(text):
+def test_hostile_text_is_read_quickly(text):
     before = time.process_time()
     read_caption(text), doubt_about(text), is_no_caption(text)
     assert time.process_time() - before < 5
 
 
-def test_every_caption_that_is_none_or_was_cleaned_is_counted_with_its_place(tmp_path):
+def test_every_rejected_or_cleaned_caption_is_counted_with_its_position(tmp_path):
     captions = ["a dog", "nan", "", "<br>", "Tom &amp; Jerry", "<p>n/a</p>", "see www.example.org", None]
     rows = [{"image": f"{number}.jpg", "caption": text} for number, text in enumerate(captions)]
     rows.append({"image": "0.jpg", "caption": [float("nan"), "a brown dog"]})
@@ -123,7 +122,7 @@ def test_every_caption_that_is_none_or_was_cleaned_is_counted_with_its_place(tmp
         "Seq",
     ],
 )
-def test_plain_captions_need_no_other_look(text):
+def test_plain_captions_need_no_further_checks(text):
     assert plain_caption(text) == text.strip() == read_caption(text).text
     assert not read_caption(text).undone and not is_no_caption(text) and not doubt_about(text)
 
@@ -143,12 +142,12 @@ def test_plain_captions_need_no_other_look(text):
     ]
     + [None, float("nan"), 3, "\x00", "Quality issues are too severe to recognize visual content."],
 )
-def test_captions_that_are_not_plain(text):
+def test_captions_with_special_characters_are_not_plain(text):
     assert plain_caption(text) is None
 
 
-def test_plain_captions_of_coco_take_the_fast_way(tmp_path, monkeypatch):
-    """A million captions are read; the slow look at each took longer than everything else."""
+def test_plain_captions_of_coco_take_the_fast_path(tmp_path, monkeypatch):
+    """With a million captions, the full check of each took longer than everything else."""
     looked_at = []
     monkeypatch.setattr(listing, "is_no_caption", lambda text, names: looked_at.append(text))
     photo(tmp_path / "val2017/7.jpg")

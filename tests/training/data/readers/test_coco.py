@@ -1,13 +1,12 @@
-"""COCO captions that the tests draw: usable records, and every refusal with its place."""
+"""COCO captions become usable records, and every refusal names its position."""
 
 import json
 
 import pytest
 
 from captioner.errors import DataError
+from tests.support.tiny_data_sets import photo, places, write
 from training.data.records import read_records
-
-from .drawing import photo, places, write
 
 
 def coco_file(path, images, annotations):
@@ -24,7 +23,7 @@ def coco_file(path, images, annotations):
     )
 
 
-def test_official_folder_gives_splits_and_ids(tmp_path):
+def test_the_official_folder_gives_splits_and_ids(tmp_path):
     for split, image_id in (("train", 1), ("val", 2)):
         photo(tmp_path / f"{split}2017" / f"00{image_id}.jpg")
         file = tmp_path / "annotations" / f"captions_{split}2017.json"
@@ -47,7 +46,7 @@ def test_equal_file_names_in_two_folders_stay_two_photos(tmp_path):
     assert len(places(data, "repeated_id")) == 1
 
 
-def test_a_photo_missing_from_its_folder_is_not_taken_from_the_other_split(tmp_path):
+def test_a_photo_missing_from_its_folder_is_not_taken_from_another_split(tmp_path):
     photo(tmp_path / "val2017" / "1.jpg")
     for split in ("train", "val"):
         coco_file(tmp_path / "annotations" / f"captions_{split}2017.json", [(1, "1.jpg")], [(1, f"in {split}")])
@@ -55,13 +54,13 @@ def test_a_photo_missing_from_its_folder_is_not_taken_from_the_other_split(tmp_p
     assert [(record.split, record.captions) for record in data.records] == [("val", ("in val",))]
 
 
-def test_one_file_finds_its_folder_beside_annotations(tmp_path):
+def test_a_single_file_finds_its_photos_beside_the_annotations_folder(tmp_path):
     photo(tmp_path / "val2014" / "COCO_7.jpg")
     file = coco_file(tmp_path / "annotations" / "captions_val2014.json", [(7, "COCO_7.jpg")], [(7, "A dog.")])
     assert [record.split for record in read_records(file).records] == ["val"]
 
 
-def test_an_image_folder_elsewhere(tmp_path):
+def test_the_images_option_names_another_folder(tmp_path):
     photo(tmp_path / "elsewhere" / "a.jpg")
     file = coco_file(tmp_path / "set" / "captions.json", [(7, "a.jpg")], [(7, "A dog.")])
     assert not read_records(file).records
@@ -69,7 +68,7 @@ def test_an_image_folder_elsewhere(tmp_path):
     assert data.records[0].captions == ("A dog.",) and data.drawn_splits
 
 
-def test_what_is_refused(tmp_path):
+def test_bad_entries_are_refused_with_their_position(tmp_path):
     for name in ("1.jpg", "2.jpg", "unlisted.jpg"):
         photo(tmp_path / "val2017" / name)
     images = [(1, "1.jpg"), (2, "2.jpg"), (3, "gone.jpg"), (1, "again.jpg"), (None, "no-id.jpg")]
@@ -77,7 +76,7 @@ def test_what_is_refused(tmp_path):
     coco_file(tmp_path / "annotations" / "captions_val2017.json", images, annotations)
     write(tmp_path / "annotations" / "instances_val2017.json", "{}")
     data = read_records(tmp_path)
-    # Two people may write the same: captions have ids, so the second "A dog." is no repetition.
+    # Two annotators may write the same: captions have ids, so the second "A dog." is no repetition.
     assert [record.captions for record in data.records] == [("A dog.", "A dog.")]
     file = "annotations/captions_val2017.json"
     assert places(data, "missing_image") == [f"{file} image 3"]
@@ -89,7 +88,7 @@ def test_what_is_refused(tmp_path):
     assert places(data, "unused_file") == ["annotations/instances_val2017.json"]
 
 
-def test_half_characters_are_told_by_their_codes(tmp_path):
+def test_lone_surrogates_are_reported_by_their_codes(tmp_path):
     file = coco_file(tmp_path / "captions.json", [("\ud800", "gone\udc00.jpg")], [("\ud800", "A dog.")])
     (problem,) = read_records(file).problems
     assert str(problem).encode().startswith(b"captions.json image \\ud800: captions/gone\\udc00.jpg is not in")
@@ -113,7 +112,7 @@ def test_a_broken_file_is_named(tmp_path, text, told):
     assert "captions_val2017.json" in str(error.value)
 
 
-def test_a_name_cannot_reach_out_of_the_data_set(tmp_path):
+def test_a_path_out_of_the_data_set_is_refused(tmp_path):
     photo(tmp_path / "secret.jpg")
     names = ["../../secret.jpg", "../secret.jpg", str(tmp_path / "secret.jpg")]
     file = tmp_path / "set" / "annotations" / "captions_val2017.json"
@@ -132,7 +131,7 @@ def test_a_name_cannot_reach_out_of_the_data_set(tmp_path):
         {"Annotations/train.json": "images/train_images", "Annotations/val.json": "images/val_images"},
     ],
 )
-def test_files_are_known_by_their_content(tmp_path, layout):
+def test_files_are_recognised_by_their_content(tmp_path, layout):
     for number, (name, folder) in enumerate(layout.items()):
         photo(tmp_path / folder / f"{number}.jpg")
         coco_file(tmp_path / name, [(number, f"{number}.jpg")], [(number, f"caption {number}")])
@@ -145,7 +144,7 @@ def test_files_are_known_by_their_content(tmp_path, layout):
     assert len(read_records(tmp_path / next(iter(layout))).records) == 1
 
 
-def test_backslashes_in_any_file(tmp_path):
+def test_backslashes_in_paths_are_accepted(tmp_path):
     photo(tmp_path / "images" / "1.jpg")
     coco_file(tmp_path / "result.json", [(1, "images\\1.jpg")], [(1, "A dog.")])
     data = read_records(tmp_path)
@@ -175,7 +174,7 @@ def test_instances_are_not_taken_for_captions(tmp_path):
 
 
 @pytest.mark.parametrize("names", [("train.json", "train_tokenized.json"), ("result.json", "result (1).json")])
-def test_two_files_of_the_same_photos_are_named(tmp_path, names):
+def test_two_files_of_the_same_photos_are_refused(tmp_path, names):
     photo(tmp_path / "1.jpg")
     for name in names:
         coco_file(tmp_path / name, [(1, "1.jpg")], [(1, "A dog.")])
@@ -186,7 +185,7 @@ def test_two_files_of_the_same_photos_are_named(tmp_path, names):
 
 
 @pytest.mark.parametrize("of_images, of_annotations", [("1", 1), (1, "1"), (1, 1.0), ("001", 1)])
-def test_ids_that_differ_in_type_alone(tmp_path, of_images, of_annotations):
+def test_ids_that_differ_only_in_type_are_matched(tmp_path, of_images, of_annotations):
     photo(tmp_path / "a.jpg")
     file = coco_file(tmp_path / "captions.json", [(of_images, "a.jpg")], [(of_annotations, "A dog."), (2, "Whose?")])
     data = read_records(file)
@@ -195,7 +194,7 @@ def test_ids_that_differ_in_type_alone(tmp_path, of_images, of_annotations):
     assert places(data, "other_id_type") == ([] if type(of_annotations) is float else ["captions.json"])
 
 
-def test_ids_that_two_images_could_mean_stay_unknown(tmp_path):
+def test_ids_that_match_two_images_are_unknown(tmp_path):
     photo(tmp_path / "a.jpg")
     file = coco_file(tmp_path / "captions.json", [("1", "a.jpg"), ("01", "b.jpg")], [(1, "Whose?")])
     assert places(read_records(file), "unknown_image") == ["captions.json annotations[0]"]
@@ -213,7 +212,7 @@ def test_rejected_and_precanned_captions_are_left_out(tmp_path):
     assert places(data, "precanned_caption") == ["train.json annotations[2]", "train.json annotations[3]"]
 
 
-def test_a_damaged_captions_file_is_not_passed_over(tmp_path):
+def test_a_damaged_captions_file_is_not_skipped(tmp_path):
     photo(tmp_path / "val2017" / "1.jpg")
     coco_file(tmp_path / "annotations" / "captions_val2017.json", [(1, "1.jpg")], [(1, "A dog.")])
     for text in ('{"images": [{"id": 1', '{"images": 5}'):
@@ -222,7 +221,7 @@ def test_a_damaged_captions_file_is_not_passed_over(tmp_path):
             read_records(tmp_path)
 
 
-def test_images_without_names_are_called_after_their_ids(tmp_path):
+def test_images_without_names_are_found_by_their_ids(tmp_path):
     photo(tmp_path / "val2014/COCO_val2014_000000000007.jpg")
     annotations = [
         {"id": 1, "image_id": 7, "caption": "A dog."},

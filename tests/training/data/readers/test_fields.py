@@ -1,4 +1,4 @@
-"""Which keys of a record name its photo and its captions, and what their values hold."""
+"""The keys of photos and captions in a record are recognised, and captions are read from any value."""
 
 import pytest
 
@@ -23,7 +23,7 @@ from training.data.readers.fields import captions_of, explain_missing, find_fiel
         (["image", "alt", "title"], "image", ["title"]),
     ],
 )
-def test_names_in_use(keys, image, captions):
+def test_key_names_in_use_are_recognised(keys, image, captions):
     fields = find_fields(keys)
     assert fields.image[0] == image and list(fields.captions) == captions and not fields.weak
 
@@ -38,12 +38,12 @@ def test_names_in_use(keys, image, captions):
         ([], "no columns"),
     ],
 )
-def test_what_is_missing_is_said(keys, told):
+def test_missing_keys_are_explained(keys, told):
     assert find_fields(keys) is None and told in explain_missing(keys)
 
 
 @pytest.mark.parametrize("keys", [["image_id", "caption"], ["url", "caption"], ["id", "text"]])
-def test_ids_and_addresses_are_weak_signs(keys):
+def test_ids_and_urls_are_weak_signs(keys):
     assert find_fields(keys).weak
 
 
@@ -61,7 +61,7 @@ def test_ids_and_addresses_are_weak_signs(keys):
         ({"caption_0": "A dog.", "caption_1": "", "caption_2": None, "caption_3": "A cat."}, ["A dog.", "A cat."]),
     ],
 )
-def test_captions_in_any_value(record, captions):
+def test_captions_are_read_from_any_value(record, captions):
     assert captions_of(record, find_fields(["image", *record])) == captions
 
 
@@ -79,12 +79,12 @@ def test_captions_in_any_value(record, captions):
         ({"image": None}, []),
     ],
 )
-def test_names_of_photos(record, names):
+def test_photo_names_are_read(record, names):
     assert photo_names(record, find_fields([*record, "caption"])) == names
 
 
 @pytest.mark.parametrize("value", [True, "True", "1", 1, False, "false", "", None, 0])
-def test_flags(value):
+def test_flags_mark_rejected_captions(value):
     record = {"image": "a.jpg", "caption": "x", "is_rejected": value}
     rejected = value in (True, "True", "1")
     assert flagged(record, find_fields(record).flags) == ("rejected_caption" if rejected else None)

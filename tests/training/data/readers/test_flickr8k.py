@@ -1,10 +1,9 @@
-"""Token files that the tests draw: usable records, and every refusal with its place."""
+"""Flickr8k token files become usable records, and every refusal names its position."""
 
 import pytest
 
+from tests.support.tiny_data_sets import by_name, photo, places, write
 from training.data.records import read_records
-
-from .drawing import by_name, photo, places, write
 
 
 @pytest.fixture
@@ -18,7 +17,7 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_official_splits_leave_the_rest_out(folder):
+def test_official_splits_leave_other_photos_out(folder):
     data = read_records(folder)
     assert data.format == "flickr8k" and not data.problems and not data.drawn_splits
     splits = {record.image_id: record.split for record in data.records}
@@ -33,7 +32,7 @@ def test_lists_of_missing_photos_still_count_as_splits(folder):
     assert [record.split for record in data.records] == [None] and not data.drawn_splits
 
 
-def test_what_is_refused(folder):
+def test_bad_lines_are_refused_with_their_position(folder):
     with open(folder / "Flickr8k.token.txt", "ab") as file:
         file.write(b"no tab here\na.jpg.1#0\todd name\na.jpg#0\ta 0 .\na.jpg#9\t .\nb.jpg#7\t\xff\xfe\ne.jpg#0\tlost\n")
     write(folder / "Flickr_8k.devImages.txt", "b.jpg\nb.jpg\nghost.jpg\n")
@@ -61,7 +60,7 @@ def test_flickr30k_without_lists_gets_drawn_splits(tmp_path):
     assert sorted(record.split for record in data.records) == ["train", "val"]
 
 
-def test_of_photos_with_one_name_the_first_is_used_and_the_others_are_told(folder):
+def test_the_first_of_several_photos_with_one_name_is_used_and_the_others_are_reported(folder):
     photo(folder / "resized" / "d.jpg")
     data = read_records(folder)
     (problem,) = [problem for problem in data.problems if problem.kind == "same_name"]
@@ -69,8 +68,8 @@ def test_of_photos_with_one_name_the_first_is_used_and_the_others_are_told(folde
     assert "d.jpg is used, and not resized/d.jpg of the same name" in problem.message
 
 
-def test_texts_and_photos_unpacked_side_by_side(tmp_path):
-    """Flickr8k_text.zip and Flickr8k_Dataset.zip, with all that the release holds."""
+def test_texts_and_photos_unpacked_side_by_side_are_read(tmp_path):
+    """Flickr8k_text.zip and Flickr8k_Dataset.zip, with everything that the release holds."""
     for name in "abc":
         photo(tmp_path / "Flicker8k_Dataset" / f"{name}.jpg")
     texts = tmp_path / "Flickr8k_text"

@@ -1,16 +1,15 @@
-"""Folders of photos and sidecars that the tests draw: usable records, and every refusal with its place."""
+"""Folders of photos with sidecar files become usable records, and every refusal names its position."""
 
 import json
 
 import pytest
 
 from captioner.errors import DataError
+from tests.support.tiny_data_sets import by_name, photo, places, write
 from training.data.records import read_records
 
-from .drawing import by_name, photo, places, write
 
-
-def test_sidecars_and_split_folders(tmp_path):
+def test_sidecars_and_split_folders_are_read(tmp_path):
     for name in ("train/a.jpg", "train/deep/b.PNG", "valid/a.jpg", "c.jpg"):
         photo(tmp_path / name)
     write(tmp_path / "train/a.txt", "A dog.\r\n\r\nA brown dog.\r\n")
@@ -27,7 +26,7 @@ def test_sidecars_and_split_folders(tmp_path):
     }
 
 
-def test_what_is_refused(tmp_path):
+def test_bad_sidecars_are_refused_with_their_position(tmp_path):
     for name in ("a.jpg", "b.jpg", "two.jpg", "two.png", "empty.jpg"):
         photo(tmp_path / name)
     write(tmp_path / "a.txt", b"A dog.\nA dog.\n?!\n\xe9t\xe9\n")
@@ -49,7 +48,7 @@ def test_what_is_refused(tmp_path):
     assert places(data, "unused_file") == ["notes.pdf"]
 
 
-def test_photos_in_another_folder(tmp_path):
+def test_the_images_option_names_another_folder(tmp_path):
     photo(tmp_path / "photos" / "train" / "a.jpg")
     write(tmp_path / "labels" / "train" / "a.txt", "A dog.")
     data = read_records(tmp_path / "labels", format="folder", images=tmp_path / "photos")
@@ -57,14 +56,14 @@ def test_photos_in_another_folder(tmp_path):
 
 
 @pytest.mark.parametrize("ending", [".caption", ".captions", ".cap", ".text", ".tags", ".TXT"])
-def test_sidecars_with_other_endings(tmp_path, ending):
+def test_sidecars_with_other_suffixes_are_read(tmp_path, ending):
     photo(tmp_path / "a.jpg")
     write(tmp_path / f"a{ending}", "A dog.\n")
     data = read_records(tmp_path)
     assert data.format == "folder" and by_name(data)["a.jpg"].captions == ("A dog.",) and not data.problems
 
 
-def test_of_several_sidecars_the_likeliest_caption_is_read(tmp_path):
+def test_the_likeliest_of_several_sidecars_is_read(tmp_path):
     for name in ("a.jpg", "b.jpg", "c.jpg"):
         photo(tmp_path / name)
         write(tmp_path / name.replace("jpg", "tags"), "1dog, solo")
@@ -81,7 +80,7 @@ def test_of_several_sidecars_the_likeliest_caption_is_read(tmp_path):
     assert [problem.kind for problem in data.problems] == ["unused_file"] * 3
 
 
-def test_many_passed_sidecars_are_one_line(tmp_path):
+def test_many_unused_sidecars_are_reported_in_one_line(tmp_path):
     for name in "abc":
         photo(tmp_path / f"{name}.jpg")
         write(tmp_path / f"{name}.txt", "A dog.")
@@ -90,7 +89,7 @@ def test_many_passed_sidecars_are_one_line(tmp_path):
     assert str(problem).startswith("a.json: is not used, nor are 2 more .json: for a photo with both")
 
 
-def test_json_beside_photos(tmp_path):
+def test_json_sidecars_are_read(tmp_path):
     for name in "ab":
         photo(tmp_path / f"{name}.jpg")
     write(tmp_path / "a.json", '{"caption": "A dog."}')
@@ -100,7 +99,7 @@ def test_json_beside_photos(tmp_path):
     assert places(data, "unused_file") == ["b.json"]
 
 
-def test_texts_in_a_folder_of_their_own(tmp_path):
+def test_texts_in_a_separate_folder_are_read(tmp_path):
     for name in ("images/train/a.jpg", "images/b.jpg", "images/c.jpg", "images/x/c.jpg"):
         photo(tmp_path / name)
     for name in "abcd":
@@ -110,11 +109,11 @@ def test_texts_in_a_folder_of_their_own(tmp_path):
     assert {name: record.captions for name, record in by_name(data).items()} == {
         "a.jpg": ("Caption a.",), "b.jpg": ("Caption b.",),
     }  # fmt: skip
-    assert places(data, "stray_sidecar") == ["text/c.txt", "text/d.txt"]  # two photos c.jpg: which, nobody can tell
+    assert places(data, "stray_sidecar") == ["text/c.txt", "text/d.txt"]  # two photos c.jpg: ambiguous
 
 
 @pytest.mark.parametrize("texts", ["labels", "images"])
-def test_boxes_of_yolo_are_no_captions(tmp_path, texts):
+def test_yolo_boxes_are_not_captions(tmp_path, texts):
     for name in "ab":
         photo(tmp_path / "images" / f"{name}.jpg")
         write(tmp_path / texts / f"{name}.txt", "0 0.5 0.5 0.25 0.125\n17 0.5 1e-3 1 1\n")
@@ -134,8 +133,8 @@ def test_a_table_is_found_among_many_sidecars(tmp_path):
     assert read_records(tmp_path).format == "table"
 
 
-def test_names_in_other_capitals_and_other_ways_of_writing_accents(tmp_path):
-    """Windows and macOS take such names for the same, and archives carry them to systems that do not."""
+def test_names_match_despite_case_and_unicode_form(tmp_path):
+    """Windows and macOS consider such names equal, and archives carry them to systems that do not."""
     for name, text in (("IMG_1.JPG", "img_1.TXT"), ("u\u0308ber.jpg", "über.txt"), ("B.jpg", "b.jpg.txt")):
         photo(tmp_path / name)
         write(tmp_path / text, f"A dog {name[0]}.")
@@ -144,7 +143,7 @@ def test_names_in_other_capitals_and_other_ways_of_writing_accents(tmp_path):
     assert by_name(data)["IMG_1.JPG"].captions == ("A dog I.",) and len(data.records) == 3
 
 
-def test_other_capitals_never_add_to_a_photo_that_has_its_own_text(tmp_path):
+def test_a_sidecar_in_another_case_never_adds_to_a_photo_with_its_own(tmp_path):
     for name in ("a.jpg", "b.jpg"):
         photo(tmp_path / name)
         write(tmp_path / f"{name[0]}.txt", "A dog.")
@@ -153,7 +152,7 @@ def test_other_capitals_never_add_to_a_photo_that_has_its_own_text(tmp_path):
     assert by_name(data)["a.jpg"].captions == ("A dog.",) and places(data, "stray_sidecar") == ["A.TXT"]
 
 
-def test_texts_about_the_data_set_are_no_lost_captions(tmp_path):
+def test_texts_about_the_data_set_do_not_count_as_lost_captions(tmp_path):
     photo(tmp_path / "a.jpg")
     for name in ("a.txt", "README.txt", "license.txt", "lost.txt"):
         write(tmp_path / name, "A dog.")
@@ -172,13 +171,13 @@ def test_files_of_other_kinds_beside_the_photos_are_named(tmp_path, ending):
         read_records(tmp_path)
 
 
-def test_the_text_of_one_photo_is_no_data_set(tmp_path):
+def test_the_text_of_one_photo_is_refused_as_a_data_set(tmp_path):
     photo(tmp_path / "a.jpg")
     with pytest.raises(DataError, match="is the text of one photo, a.jpg: give the folder"):
         read_records(write(tmp_path / "a.txt", "A dog."))
 
 
-def test_google_takeout(tmp_path):
+def test_google_takeout_sidecars_are_read(tmp_path):
     for name, ending in (("a.jpg", "json"), ("b.jpg", "supplemental-metadata.json")):
         photo(tmp_path / name)
         write(tmp_path / f"{name}.{ending}", json.dumps({"title": name, "description": "A dog.", "imageViews": "3"}))

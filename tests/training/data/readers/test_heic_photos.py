@@ -1,14 +1,13 @@
-"""HEIC photos that cannot be opened are no photos of a data set; those that can be, are."""
+"""HEIC photos of a data set are used if they can be opened, and reported otherwise."""
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from tests.support.tiny_data_sets import photo, places, write
 from training.data.records import read_records
 from training.inspection.advice import advice
 from training.inspection.report import inspect_data
-
-from .drawing import photo, places, write
 
 BROKEN = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(400)
 
@@ -25,7 +24,7 @@ def table(folder, names):
     return read_records(folder)
 
 
-def test_a_broken_one_is_counted_and_named_with_what_to_do(tmp_path):
+def test_a_broken_heic_photo_is_counted_and_named_with_advice(tmp_path):
     write(tmp_path / "a.HEIC", BROKEN)
     photo(tmp_path / "b.jpg", "red")
     photo(tmp_path / "c.jpg", "blue")
@@ -35,16 +34,16 @@ def test_a_broken_one_is_counted_and_named_with_what_to_do(tmp_path):
     assert problem.file == "a.HEIC" and problem.lost == 1
     assert "HEIC photo" in problem.message and "as JPEG" in problem.message
     report = inspect_data(data, progress=False)
-    assert report.total.captions == 2 and advice(data, report)[0], "it is not taken off the total again"
+    assert report.total.captions == 2 and advice(data, report)[0], "the lost caption is not subtracted again"
 
 
-def test_one_that_can_be_opened_is_a_photo(tmp_path):
+def test_a_readable_heic_photo_is_used(tmp_path):
     real_heic().save(tmp_path / "a.heic")
     data = table(tmp_path, ["a.heic"])
     assert len(data.records) == 1 and not places(data, "unreadable_image")
 
 
-def test_a_jpeg_that_is_named_like_one_is_a_photo(tmp_path):
+def test_a_jpeg_with_a_heic_suffix_is_used(tmp_path):
     photo(tmp_path / "a.jpg")
     (tmp_path / "a.jpg").rename(tmp_path / "a.heic")
     assert len(table(tmp_path, ["a.heic"]).records) == 1

@@ -1,13 +1,12 @@
-"""Samples of JSON: those of large files show what those of small ones show."""
+"""Samples of large JSON files show the same as those of small ones."""
 
 import json
 
 import pytest
 
+from tests.support.tiny_data_sets import write
 from training.data.readers import json_peek
 from training.data.readers.json_peek import peek
-
-from .drawing import write
 
 IMAGES = [{"id": number, "file_name": f"{number}.jpg"} for number in range(200)]
 CONTENTS = [
@@ -22,7 +21,7 @@ CONTENTS = [
 
 @pytest.mark.parametrize("content", CONTENTS)
 @pytest.mark.parametrize("indent", [None, 1])
-def test_a_large_file_looks_like_a_small_one(tmp_path, monkeypatch, content, indent):
+def test_the_sample_of_a_large_file_looks_like_that_of_a_small_one(tmp_path, monkeypatch, content, indent):
     file = write(tmp_path / "x.json", "\ufeff" + json.dumps(content, indent=indent, ensure_ascii=False))
     whole = peek(file)
     for name, value in (("_WHOLE_BYTES", 0), ("_HEAD_BYTES", 1200), ("_WINDOW_BYTES", 400)):
@@ -39,7 +38,7 @@ def test_a_large_file_looks_like_a_small_one(tmp_path, monkeypatch, content, ind
 
 @pytest.mark.parametrize("text", ["{", "", "no", "\udcff"])
 @pytest.mark.parametrize("large", [False, True])
-def test_what_is_not_json(tmp_path, monkeypatch, text, large):
+def test_text_that_is_not_json_is_an_error(tmp_path, monkeypatch, text, large):
     if large:
         monkeypatch.setattr(json_peek, "_WHOLE_BYTES", -1)
     file = write(tmp_path / "x.json", text.encode("utf-8", "surrogateescape"))

@@ -1,13 +1,12 @@
-"""JSON of records that the tests write, in the forms that other programs write."""
+"""JSON records are read in the forms that other programs write."""
 
 import json
 
 import pytest
 
 from captioner.errors import DataError
+from tests.support.tiny_data_sets import by_name, photo, places, write
 from training.data.records import read_records
-
-from .drawing import by_name, photo, places, write
 
 TWO = {"a.jpg": ("A dog.",), "b.jpg": ("A cat.", "Two cats.")}
 
@@ -66,7 +65,7 @@ FORMS = {
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("as_file", [False, True])
-def test_forms(tmp_path, form, as_file):
+def test_every_form_is_read(tmp_path, form, as_file):
     for name in TWO:
         photo(tmp_path / "images" / name)
     file = write(tmp_path / "some.json", json.dumps(FORMS[form]))
@@ -75,7 +74,7 @@ def test_forms(tmp_path, form, as_file):
     assert {problem.kind for problem in data.problems} <= {"found_elsewhere"}
 
 
-def test_splits_of_lists_and_files(tmp_path):
+def test_splits_of_lists_and_files_are_read(tmp_path):
     for name in TWO:
         photo(tmp_path / name)
     lists = {"train": [{"image": "a.jpg", "caption": "A dog."}], "dev": [{"image": "b.jpg", "caption": "A cat."}]}
@@ -90,7 +89,7 @@ def test_splits_of_lists_and_files(tmp_path):
     assert not data.problems
 
 
-def test_what_is_refused(tmp_path):
+def test_bad_entries_are_refused_with_their_position(tmp_path):
     photo(tmp_path / "a.jpg")
     entries = [
         {"image": "a.jpg", "caption": "A dog."},
@@ -109,7 +108,7 @@ def test_what_is_refused(tmp_path):
     assert places(data, "missing_image") == ["x.json [6]"]
 
 
-def test_columns_that_are_left_out_are_told(tmp_path):
+def test_unused_keys_are_reported(tmp_path):
     photo(tmp_path / "a.jpg")
     entry = {"caption": "A dog.", "tags": "1dog, solo"}
     data = read_records(write(tmp_path / "meta.json", json.dumps({"a.jpg": entry})))
@@ -117,8 +116,8 @@ def test_columns_that_are_left_out_are_told(tmp_path):
     assert [str(problem) for problem in data.problems] == ["meta.json: captions are taken from caption, not from tags"]
 
 
-def test_results_beside_a_data_set_are_no_second_one(tmp_path):
-    """Captions by image id alone, as captioners write them, count only where nothing else is there."""
+def test_results_beside_a_data_set_are_not_a_second_one(tmp_path):
+    """Captions by image id alone, as captioners write them, count only where nothing else exists."""
     photo(tmp_path / "a.jpg")
     write(tmp_path / "results.json", json.dumps([{"image_id": "a", "caption": "A wolf."}]))
     write(tmp_path / "captions.csv", "image,caption\na.jpg,A dog.\n")
@@ -128,7 +127,7 @@ def test_results_beside_a_data_set_are_no_second_one(tmp_path):
     assert read_records(tmp_path).format == "json"
 
 
-def test_boxes_of_entities_are_no_second_data_set(tmp_path):
+def test_boxes_of_entities_are_not_a_second_data_set(tmp_path):
     photo(tmp_path / "a.jpg")
     entry = {"width": 8, "height": 6, "boxes": {}, "sentences": [{"sentence": "A dog.", "phrases": []}]}
     write(tmp_path / "entities.json", json.dumps({"a.jpg": entry}))
@@ -136,7 +135,7 @@ def test_boxes_of_entities_are_no_second_data_set(tmp_path):
     assert read_records(tmp_path).format == "flickr8k"
 
 
-def test_addresses_are_not_fetched(tmp_path):
+def test_urls_are_not_fetched(tmp_path):
     file = write(tmp_path / "x.json", json.dumps([{"url": "https://example.org/a.jpg", "caption": "A dog."}]))
     for path in (file, tmp_path):
         with pytest.raises(DataError, match="addresses .https://example.org/a.jpg.*not fetched.*download"):
@@ -154,14 +153,14 @@ def test_addresses_are_not_fetched(tmp_path):
         ('{"lr": 1, "epochs": 3}', "an object with the keys lr, epochs"),
     ],
 )
-def test_reasons(tmp_path, content, told):
+def test_the_reason_for_a_refusal_is_given(tmp_path, content, told):
     file = write(tmp_path / "x.json", content)
     for path in (file, tmp_path):
         with pytest.raises(DataError, match=f"x.json: .*{told}"):
             read_records(path)
 
 
-def test_photo_names_without_captions_are_told_with_their_keys(tmp_path):
+def test_photo_names_without_captions_are_reported_with_their_keys(tmp_path):
     photo(tmp_path / "a.png")
     file = write(tmp_path / "x.json", json.dumps({"a.png": {"p": "A dog.", "se": 3}}))
     for path in (tmp_path, file):
@@ -169,7 +168,7 @@ def test_photo_names_without_captions_are_told_with_their_keys(tmp_path):
             read_records(path)
 
 
-def test_label_studio_calls_the_photo_captioning(tmp_path):
+def test_the_captioning_key_of_label_studio_names_the_photo(tmp_path):
     photo(tmp_path / "1f-a.jpg")
     records = [{"captioning": "/data/upload/1/1f-a.jpg", "id": 7, "caption": "A dog.", "annotator": 1}]
     write(tmp_path / "p.json", json.dumps(records))
@@ -185,7 +184,7 @@ def test_label_studio_calls_the_photo_captioning(tmp_path):
     assert captions(read_records(tmp_path)) == {"1f-a.jpg": ("A cat.",)}
 
 
-def test_kohya_on_windows(tmp_path):
+def test_kohya_metadata_of_windows_is_read(tmp_path):
     photo(tmp_path / "a.png")
     write(
         tmp_path / "meta_lat.json", json.dumps({"C:\\train\\a": {"caption": "A dog.", "train_resolution": [512, 512]}})
@@ -212,7 +211,7 @@ def nested(levels):
         [{"image": "a.jpg", "caption": nested(100)}],
     ],
 )
-def test_odd_values_are_refused_and_end_nothing(tmp_path, content):
+def test_odd_values_are_refused_without_a_crash(tmp_path, content):
     photo(tmp_path / "a.jpg")
     file = write(tmp_path / "x.json", json.dumps(content))
     for path in (file, tmp_path):
@@ -222,13 +221,13 @@ def test_odd_values_are_refused_and_end_nothing(tmp_path, content):
             assert "x.json" in str(error)
 
 
-def test_captions_nested_as_deep_as_python_reads(tmp_path):
+def test_deeply_nested_captions_are_refused(tmp_path):
     photo(tmp_path / "a.jpg")
     line = '{"image": "a.jpg", "caption": ' + '[{"caption": ' * 490 + '"A dog."' + "}]" * 490 + "}\n"
     with pytest.raises(DataError):
         read_records(write(tmp_path / "x.jsonl", line)).split("train")
 
 
-def test_one_file_of_two_forms_is_read_as_the_first(tmp_path):
+def test_a_file_of_two_forms_is_read_as_the_first(tmp_path):
     content = {"images": [5], "annotations": [{"image_id": 1, "caption": "A dog."}]}
     assert read_records(write(tmp_path / "captions_train.json", json.dumps(content))).format == "coco"

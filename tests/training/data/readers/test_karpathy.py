@@ -1,13 +1,12 @@
-"""Karpathy's JSON that the tests draw: usable records, and every refusal with its place."""
+"""Karpathy's JSON becomes usable records, and every refusal names its position."""
 
 import json
 
 import pytest
 
 from captioner.errors import DataError
+from tests.support.tiny_data_sets import photo, places, write
 from training.data.records import ImageRecord, read_records
-
-from .drawing import photo, places, write
 
 
 def karpathy_image(name, split, raws, **more):
@@ -15,7 +14,7 @@ def karpathy_image(name, split, raws, **more):
     return {"filename": name, "split": split, "sentences": sentences, **more}
 
 
-def test_splits_ids_and_folders(tmp_path):
+def test_splits_ids_and_folders_are_read(tmp_path):
     photo(tmp_path / "val2014" / "a.jpg")
     photo(tmp_path / "images" / "b.jpg")
     images = [
@@ -36,7 +35,7 @@ def test_splits_ids_and_folders(tmp_path):
     assert places(data, "bad_entry") == ["dataset_coco.json images[3]", "dataset_coco.json images[4]"]
 
 
-def test_a_file_is_known_by_its_content(tmp_path):
+def test_a_file_is_recognised_by_its_content(tmp_path):
     photo(tmp_path / "images" / "a.jpg")
     tokens = {"filename": "a.jpg", "sentences": [{"tokens": ["one", "dog"]}]}
     images = [karpathy_image("a.jpg", "train", ["A dog ."]), tokens]
@@ -47,7 +46,7 @@ def test_a_file_is_known_by_its_content(tmp_path):
         assert data.records[1].captions == ("one dog",)
 
 
-def test_two_files_are_named(tmp_path):
+def test_two_files_are_refused(tmp_path):
     for name in ("dataset_coco.json", "dataset_flickr8k.json"):
         write(tmp_path / name, json.dumps({"images": [karpathy_image("a.jpg", "train", ["A dog ."])]}))
     with pytest.raises(DataError, match="two files of captions, dataset_coco.json and dataset_flickr8k.json"):

@@ -1,11 +1,10 @@
-"""Files that may be taken for photos are counted and named with their kind, wherever photos are looked for."""
+"""Files that resemble photos are counted and named with their kind in every layout."""
 
 import pytest
 
+from tests.support.tiny_data_sets import photo, write
 from training.data.readers.near_photos import why_passed_over
 from training.data.records import read_records
-
-from .drawing import photo, write
 
 
 @pytest.mark.parametrize(
@@ -19,19 +18,19 @@ from .drawing import photo, write
         ("a.psd", "in PSD, which is not read"),
     ],
 )
-def test_it_is_named_with_its_kind_and_what_to_do(name, told):
+def test_a_file_similar_to_a_photo_is_named_with_its_kind_and_advice(name, told):
     assert told in why_passed_over(name)
 
 
 @pytest.mark.parametrize(
     "name", ["a.jpg", "a.webp", "a.txt", "a.json", "a.csv", "a.caption", "a", "Thumbs.db", "a.npy"]
 )
-def test_photos_and_texts_are_left_alone(name):
+def test_photos_and_texts_are_not_reported(name):
     assert why_passed_over(name) is None
 
 
 @pytest.mark.parametrize("layout", ["table", "folder"])
-def test_it_is_counted_in_every_folder_of_photos(tmp_path, layout):
+def test_such_files_are_counted_in_every_layout(tmp_path, layout):
     for name in "ab":
         photo(tmp_path / "images" / f"{name}.jpg")
         if layout == "folder":

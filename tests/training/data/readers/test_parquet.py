@@ -1,4 +1,4 @@
-"""Parquet that the tests write, as Hugging Face does."""
+"""Parquet files as Hugging Face writes them are read."""
 
 import io
 import sys
@@ -9,10 +9,9 @@ import pytest
 from PIL import Image
 
 from captioner.errors import DataError
+from tests.support.tiny_data_sets import by_name, photo, places, write
 from training.data.readers import unpacked
 from training.data.records import read_records
-
-from .drawing import by_name, photo, places, write
 
 
 def png(colour="red"):
@@ -31,7 +30,7 @@ def inside(name, captions, **more):
     return {"image": {"bytes": png(), "path": name}, "caption": captions, **more}
 
 
-def test_photos_inside_with_splits_by_name(tmp_path):
+def test_embedded_photos_are_read_with_splits_by_file_name(tmp_path):
     parquet(tmp_path / "data" / "train-00000-of-00002.parquet", [inside("a.png", ["A dog.", "One dog."])])
     parquet(tmp_path / "data" / "train-00001-of-00002.parquet", [inside("a.png", ["A cow."]), inside(None, ["A hen."])])
     parquet(tmp_path / "data" / "validation-00000-of-00001.parquet", [inside("a.png", ["A cat."])])
@@ -48,7 +47,7 @@ def test_photos_inside_with_splits_by_name(tmp_path):
         assert record.path.suffix == ".png"
 
 
-def test_bytes_alone_a_split_column_and_rows_without_photo(tmp_path):
+def test_plain_bytes_a_split_column_and_rows_without_photos_are_read(tmp_path):
     rows = [
         {"image": png(), "text": "A dog.", "split": "train"},
         {"image": png(), "text": "A cat.", "split": "validation"},
@@ -62,24 +61,24 @@ def test_bytes_alone_a_split_column_and_rows_without_photo(tmp_path):
     assert places(data, "missing_image") == ["x.parquet row 3"]
 
 
-def test_names_of_photos_beside_it(tmp_path):
+def test_photos_beside_the_file_are_found_by_name(tmp_path):
     photo(tmp_path / "images" / "a.jpg")
     parquet(tmp_path / "metadata.parquet", [{"file_name": "a.jpg", "caption_0": "A dog.", "caption_1": "One dog."}])
     assert by_name(read_records(tmp_path))["a.jpg"].captions == ("A dog.", "One dog.")
 
 
-def test_what_cannot_be_read(tmp_path):
+def test_unusable_files_are_refused_with_the_reason(tmp_path):
     addresses = parquet(tmp_path / "a.parquet", [{"url": "https://example.org/a.jpg", "caption": "A dog."}])
     with pytest.raises(DataError, match="addresses.*not fetched"):
         read_records(addresses)
     other = parquet(tmp_path / "b.parquet", [{"x": 1, "y": 2}])
     with pytest.raises(DataError, match="b.parquet: columns x, y; no image column"):
         read_records(other)
-    with pytest.raises(DataError, match="c.parquet: is no Parquet file that can be read"):
+    with pytest.raises(DataError, match="c.parquet: is not a readable Parquet file"):
         read_records(write(tmp_path / "c.parquet", b"PAR1 nothing PAR1"))
 
 
-def test_without_pyarrow_the_way_to_install_it_is_told(tmp_path, monkeypatch):
+def test_without_pyarrow_the_error_names_the_package_to_install(tmp_path, monkeypatch):
     parquet(tmp_path / "train.parquet", [inside("a.png", ["A dog."])])
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     for path in (tmp_path, tmp_path / "train.parquet"):
@@ -91,7 +90,7 @@ def test_without_pyarrow_the_way_to_install_it_is_told(tmp_path, monkeypatch):
     assert data.format == "table" and "pyarrow is not installed" in str(data.problems[0])
 
 
-def test_text_that_is_not_utf8_and_columns_of_one_name(tmp_path):
+def test_text_that_is_not_utf8_and_repeated_columns_are_refused(tmp_path):
     offsets, text = pyarrow.py_buffer(bytes([0, 0, 0, 0, 2, 0, 0, 0])), pyarrow.py_buffer(b"\xff\xfe")
     broken = pyarrow.Array.from_buffers(pyarrow.string(), 1, [None, offsets, text])
     pyarrow.parquet.write_table(pyarrow.table({"image": [png()], "caption": broken}), tmp_path / "a.parquet")

@@ -1,14 +1,13 @@
-"""Photos that are not where their entry says: found by name, stem or number where one alone may be meant."""
+"""Photos missing at their path are found by name, stem or number if the match is unique."""
 
 import json
 import os
 
 import pytest
 
+from tests.support.tiny_data_sets import photo, places, write
 from training.data.readers import photos
 from training.data.records import read_records
-
-from .drawing import photo, places, write
 
 
 def table(folder, *names):
@@ -17,7 +16,7 @@ def table(folder, *names):
 
 
 def found(data):
-    """The name in the file -> the path that was taken for it."""
+    """Return the name in the file -> the path found for it."""
     told = [problem.message for problem in data.problems if problem.kind == "found_elsewhere"]
     return {text.partition(" is found as ")[0]: text.partition(" is found as ")[2].partition(":")[0] for text in told}
 
@@ -25,14 +24,14 @@ def found(data):
 @pytest.mark.parametrize(
     ("name", "file"),
     [
-        ("a", "images/a.jpg"),  # no extension
+        ("a", "images/a.jpg"),  # no suffix
         ("a.v2", "images/a.v2.jpg"),  # a dot in the name
         ("a.png", "images/a.jpg"),  # the photos were converted
         ("/home/someone/set/images/a.jpg", "images/a.jpg"),
         ("C:\\Users\\someone\\a.JPG", "pictures of 2019/a.jpg"),
         ("https://example.org/files/a%20b.jpg?size=9", "images/a b.jpg"),
-        ("139", "val2017/000000000139.jpg"),  # leading zeros that a spreadsheet drops
-        ("139.0", "val2017/000000000139.jpg"),  # a column of numbers in which some are missing
+        ("139", "val2017/000000000139.jpg"),  # leading zeros dropped by a spreadsheet
+        ("139.0", "val2017/000000000139.jpg"),  # a numeric column with missing values
         ("139.jpg", "COCO_val2014_000000000139.jpg"),
         ("a.jpg", "some/where/deep/a.jpg"),
     ],
@@ -47,7 +46,7 @@ def test_a_photo_is_found_by_its_name(tmp_path, name, file):
     assert not places(data, "missing_image") and not places(data, "uncaptioned_image")
 
 
-def test_a_folder_not_named_after_the_json(tmp_path):
+def test_a_folder_not_named_after_the_json_is_searched(tmp_path):
     photo(tmp_path / "jpegs" / "1.jpg")
     content = {"images": [{"id": 1, "file_name": "1.jpg"}], "annotations": [{"image_id": 1, "caption": "a dog"}]}
     write(tmp_path / "annotations" / "captions_train.json", json.dumps(content))
@@ -55,14 +54,14 @@ def test_a_folder_not_named_after_the_json(tmp_path):
     assert record.path == tmp_path / "jpegs" / "1.jpg"
 
 
-def test_of_several_photos_the_folders_of_the_name_decide(tmp_path):
+def test_folders_in_the_name_decide_between_several_photos(tmp_path):
     for folder in ("red/cats", "red/dogs", "blue/dogs"):
         photo(tmp_path / folder / "1.jpg")
     table(tmp_path, "/data/red/dogs/1.jpg")
     assert list(found(read_records(tmp_path)).values()) == ["red/dogs/1.jpg"]
 
 
-def test_where_several_may_be_meant_none_is_used_and_they_are_named(tmp_path):
+def test_an_ambiguous_name_matches_no_photo_and_the_candidates_are_named(tmp_path):
     for folder in ("cats", "dogs"):
         photo(tmp_path / folder / "1.jpg")
     table(tmp_path, "1.jpg")
@@ -72,7 +71,7 @@ def test_where_several_may_be_meant_none_is_used_and_they_are_named(tmp_path):
     assert "may be cats/1.jpg or dogs/1.jpg" in problem.message and "--images" in problem.message
 
 
-def test_two_entries_never_share_a_photo_that_was_searched_for(tmp_path):
+def test_two_entries_never_share_a_found_photo(tmp_path):
     photo(tmp_path / "images" / "1.jpg")
     photo(tmp_path / "images" / "2.jpg")
     table(tmp_path, "x/1.jpg", "y/1.jpg", "2.jpg", "z/2.jpg")
@@ -81,7 +80,7 @@ def test_two_entries_never_share_a_photo_that_was_searched_for(tmp_path):
     assert places(data, "missing_image") == ["captions.csv:2", "captions.csv:3", "captions.csv:5"]
 
 
-def test_the_folder_of_another_split_is_told_and_not_used(tmp_path):
+def test_a_photo_in_the_folder_of_another_split_is_reported_and_not_used(tmp_path):
     photo(tmp_path / "val" / "1.jpg")
     photo(tmp_path / "train" / "2.jpg")
     table(tmp_path, "train/1.jpg", "train/2.jpg")
@@ -90,7 +89,7 @@ def test_the_folder_of_another_split_is_told_and_not_used(tmp_path):
     assert len(data.records) == 1 and "val/1.jpg has that name, but lies in the folder of another split" in str(problem)
 
 
-def test_where_images_names_another_folder_the_photos_are_told(tmp_path):
+def test_photos_outside_the_images_folder_are_reported(tmp_path):
     photo(tmp_path / "set" / "jpegs" / "1.jpg")
     photo(tmp_path / "other" / "9.jpg")
     table(tmp_path / "set", "1.jpg")
@@ -101,7 +100,7 @@ def test_where_images_names_another_folder_the_photos_are_told(tmp_path):
     )
 
 
-def test_photos_beside_the_folder_of_a_caption_file_are_told_and_not_used(tmp_path):
+def test_photos_beside_the_folder_of_a_caption_file_are_reported_and_not_used(tmp_path):
     photo(tmp_path / "photos" / "1.jpg")
     data = read_records(table(tmp_path / "texts", "1"))
     assert not data.records
@@ -110,14 +109,14 @@ def test_photos_beside_the_folder_of_a_caption_file_are_told_and_not_used(tmp_pa
     assert not any(str(tmp_path / "photos") in str(problem) for problem in read_records(tmp_path / "texts").problems)
 
 
-def test_nothing_outside_of_the_data_set_is_ever_used(tmp_path):
+def test_nothing_outside_the_data_set_is_ever_used(tmp_path):
     photo(tmp_path / "secret.jpg")
     table(tmp_path / "set", "../secret", str(tmp_path / "secret.jpg"), "secret")
     data = read_records(tmp_path / "set")
     assert not data.records and len(places(data, "missing_image")) == 3
 
 
-def test_a_folder_is_walked_once_and_only_where_a_photo_is_missing(tmp_path, monkeypatch):
+def test_a_folder_is_searched_once_and_only_if_a_photo_is_missing(tmp_path, monkeypatch):
     walks = []
     real = os.walk
     monkeypatch.setattr(photos.os, "walk", lambda *args, **kwargs: walks.append(args) or real(*args, **kwargs))

@@ -1,4 +1,4 @@
-"""Sentences a line, and what is done with lines that are none."""
+"""Text files give one sentence per line, and other lines are left out and counted."""
 
 import gzip
 import tracemalloc
@@ -15,7 +15,7 @@ from training.options import MAX_TRAINING_WORDS
 
 @pytest.fixture
 def read(tmp_path):
-    """Reads one file of this content."""
+    """Return a function that reads one file of this content."""
 
     def read(content, name="mine.txt"):
         file = tmp_path / name
@@ -30,7 +30,7 @@ def sentences_of(texts):
     return [" ".join(texts.words[number] for number in texts.numbers[start:end]) for start, end in pairs]
 
 
-def test_each_line_is_a_sentence_in_words_as_captions_have_them(read):
+def test_each_line_is_a_sentence_tokenised_like_captions(read):
     lines = [
         "A dog's ball, on the GRASS.",
         "l'homme à vélo",
@@ -47,13 +47,13 @@ def test_each_line_is_a_sentence_in_words_as_captions_have_them(read):
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
-def test_the_usual_encodings_and_ends_of_lines_are_read(read, encoding, end):
+def test_common_encodings_and_line_ends_are_read(read, encoding, end):
     content = f"a dog{end}ein Löwe{end}".encode(encoding)
     assert sentences_of(read(content)) == ["a dog", "ein löwe"]
     assert sentences_of(read(gzip.compress(content), "mine.TXT.GZ")) == ["a dog", "ein löwe"]
 
 
-def test_gzip_is_told_by_its_content(read):
+def test_gzip_is_recognised_by_its_content(read):
     assert sentences_of(read(gzip.compress(b"a dog"), "packed.txt")) == ["a dog"]
     assert sentences_of(read(b"a dog", "plain.txt.gz")) == ["a dog"]
 
@@ -71,21 +71,21 @@ def test_lines_that_are_no_sentences_are_left_out_and_counted(read, tmp_path):
     assert texts.lines() == [sentence, "sentences without photos: 3 of mine.txt"]
 
 
-def test_a_long_sentence_is_read_as_far_as_it_is_learned(read):
+def test_a_long_sentence_is_cut_at_the_training_limit(read):
     words = [f"w{number}" for number in range(MAX_SENTENCE_WORDS)]
     texts = read("\n".join([" ".join(words), " ".join(words[:MAX_TRAINING_WORDS])]))
     assert np.diff(texts.starts).tolist() == [MAX_TRAINING_WORDS + 1, MAX_TRAINING_WORDS]
     assert not texts.left_out
 
 
-def test_a_line_that_does_not_end_is_one_line(read):
+def test_a_line_beyond_the_buffer_is_one_line(read):
     texts = read("a dog\n" + "x y " * MAX_LINE + "\n" + "z" * 3 * MAX_LINE + "\na cat")
     assert sentences_of(texts) == ["a dog", "a cat"]
     assert "2 lines of more than 100 words (the first is line 2)" in texts.left_out[0]
 
 
 def test_many_lines_take_little_memory(tmp_path):
-    """70 bytes for a line of ten words, so 70 MB for a million lines; as lists of words they would take a gigabyte."""
+    """70 bytes per line of ten words, so 70 MB per million lines; lists of words would take a gigabyte."""
     file, lines = tmp_path / "many.txt.gz", 100_000
     with gzip.open(file, "wt", compresslevel=1) as stream:
         for number in range(100):
@@ -112,7 +112,7 @@ def test_many_lines_take_little_memory(tmp_path):
         ("a.txt", gzip.compress(b"PAR1", mtime=0), "is a Parquet table"),
         ("a.txt.gz", gzip.compress(b"a dog\n" * 999, mtime=0)[:-9], "is damaged or cut short .*fetch or pack it again"),
         ("a.txt.gz", gzip.compress(b"a dog\n" * 999, mtime=0)[:20] + b"\0" * 50, "is damaged or cut short"),
-        ("captions.csv", b"a dog", "captions.csv is not a text file by its name: --sentences reads .txt and .txt.gz"),
+        ("captions.csv", b"a dog", "captions.csv does not have a text file's name: --sentences reads .txt and .txt.gz"),
     ],
 )
 def test_files_without_sentences_are_refused(read, name, content, said):
@@ -128,14 +128,14 @@ def test_files_that_cannot_be_opened_are_named(tmp_path):
         read_sentences([tmp_path / "folder.txt"])
 
 
-def test_a_file_that_is_named_twice_counts_once(tmp_path):
+def test_a_file_named_twice_counts_once(tmp_path):
     (tmp_path / "a.txt").write_text("a dog\n")
     (tmp_path / "b.txt").write_text("a cat\n")
     texts = read_sentences([tmp_path / "a.txt", tmp_path / "b.txt", tmp_path / "." / "a.txt"])
     assert sentences_of(texts) == ["a dog", "a cat"] and texts.files == ("a.txt", "b.txt")
 
 
-def test_the_hash_is_that_of_the_sentences(read):
+def test_the_hash_depends_on_the_sentences_only(read):
     assert read("a dog\na cat").sha256() == read("A dog!\r\na cat\n", "other.txt").sha256()
     hashes = {read(text).sha256() for text in ("a dog\na cat", "a cat\na dog", "a dog a cat", "a dog\na")}
     assert len(hashes) == 4

@@ -1,11 +1,10 @@
-"""Tables that the tests write: dialects, usable records, and every refusal with its line."""
+"""Tables of many dialects become usable records, and every refusal names its line."""
 
 import pytest
 
 from captioner.errors import DataError
+from tests.support.tiny_data_sets import by_name, photo, places, write
 from training.data.records import read_records
-
-from .drawing import by_name, photo, places, write
 
 
 @pytest.mark.parametrize(
@@ -27,7 +26,7 @@ from .drawing import by_name, photo, places, write
     ],
 )
 @pytest.mark.parametrize("inside", ["", "Images"])
-def test_dialects(tmp_path, name, text, inside):
+def test_every_dialect_is_read(tmp_path, name, text, inside):
     write(tmp_path / name, text)
     for photo_name in ("a.jpg", "b.jpg"):
         photo(tmp_path / inside / photo_name)
@@ -40,7 +39,7 @@ def test_dialects(tmp_path, name, text, inside):
         }
 
 
-def test_split_column_and_bad_rows(tmp_path):
+def test_the_split_column_is_read_and_bad_rows_are_refused(tmp_path):
     for name in ("a.jpg", "b.jpg", "c.jpg"):
         photo(tmp_path / name)
     rows = [
@@ -78,7 +77,7 @@ def test_split_column_and_bad_rows(tmp_path):
     assert not places(data, "uncaptioned_image")
 
 
-def test_an_open_quote_swallows_no_other_row(tmp_path):
+def test_an_unclosed_quote_does_not_swallow_other_rows(tmp_path):
     for name in ("a.jpg", "b.jpg", "c.jpg"):
         photo(tmp_path / name)
     table = write(tmp_path / "t.csv", 'image,caption\na.jpg,"never closed\nb.jpg,A cat.\nc.jpg,a screen of 5"\n')
@@ -90,13 +89,13 @@ def test_an_open_quote_swallows_no_other_row(tmp_path):
     assert places(data, "bad_entry") == ["t.csv:2"]
 
 
-def test_a_comma_in_unquoted_text_is_told(tmp_path):
+def test_a_comma_in_unquoted_text_is_reported(tmp_path):
     photo(tmp_path / "a.jpg")
     data = read_records(write(tmp_path / "t.csv", 'image,caption\na.jpg,A dog, a cat\na.jpg, "A dog, a cat"\n'))
     assert data.records[0].captions == ("A dog, a cat",) and places(data, "bad_entry") == ["t.csv:2"]
 
 
-def test_bad_json_lines(tmp_path):
+def test_bad_json_lines_are_refused(tmp_path):
     photo(tmp_path / "a.jpg")
     lines = [
         b'{"image": "a.jpg", "caption": "A dog."}',
@@ -120,7 +119,7 @@ def test_a_tsv_needs_no_quoting(tmp_path):
     assert data.records[0].captions == ('"Stop" on a sign', '"open', 'a 5" screen') and not data.problems
 
 
-def test_a_table_for_each_split_by_name_or_folder(tmp_path):
+def test_tables_per_split_are_recognised_by_name_or_folder(tmp_path):
     for split in ("train", "validation"):
         photo(tmp_path / "by-folder" / split / "1.png")
         write(tmp_path / "by-folder" / split / "metadata.csv", f"file_name,text\n1.png,{split}\n")
@@ -136,22 +135,22 @@ def test_a_table_for_each_split_by_name_or_folder(tmp_path):
         assert len({record.path for record in data.records}) == 2
 
 
-def test_a_folder_in_the_image_path_is_a_split(tmp_path):
+def test_a_folder_in_the_image_path_names_the_split(tmp_path):
     for name in ("train/a.jpg", "val/b.jpg"):
         photo(tmp_path / name)
     write(tmp_path / "metadata.csv", "file_name,text\ntrain/a.jpg,one\nval\\b.jpg,two\n")
     assert [record.split for record in read_records(tmp_path).records] == ["train", "val"]
 
 
-def test_columns_must_be_named(tmp_path):
+def test_a_table_without_column_names_is_refused(tmp_path):
     file = write(tmp_path / "t.csv", "a.jpg,A dog.\n")
     with pytest.raises(DataError, match=r"t\.csv:1: the first line must name the columns"):
         read_records(file)
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig"])
-def test_windows_texts_are_read(tmp_path, encoding):
-    """UTF-16 or UTF-8 with a byte order mark, and CRLF."""
+def test_windows_encodings_are_read(tmp_path, encoding):
+    """UTF-16, or UTF-8 with a byte order mark, and CRLF."""
     photo(tmp_path / "a.jpg")
     data = read_records(write(tmp_path / "t.csv", "image,caption\r\na.jpg,Zwei Hündchen\r\n".encode(encoding)))
     assert by_name(data)["a.jpg"].captions == ("Zwei Hündchen",)
@@ -166,7 +165,7 @@ def test_latin_1_is_refused_line_by_line(tmp_path):
     assert [str(problem) for problem in data.problems] == ["t.csv:3: is not UTF-8 text: save the file as UTF-8"]
 
 
-def test_other_capitals_are_told_and_used(tmp_path):
+def test_names_in_another_case_are_used_and_reported(tmp_path):
     for name in ("IMG_1.JPG", "b.jpg", "B.jpg"):
         photo(tmp_path / name)
     data = read_records(write(tmp_path / "t.csv", "image,caption\nimg_1.jpg,A dog.\nb.jpg,b\nB.jpg,B\nb.JPG,c\n"))
@@ -174,10 +173,10 @@ def test_other_capitals_are_told_and_used(tmp_path):
         "IMG_1.JPG": ("A dog.",), "b.jpg": ("b",), "B.jpg": ("B",),
     }  # fmt: skip
     assert places(data, "other_case") == ["t.csv:2"]
-    assert places(data, "missing_image") == ["t.csv:5"]  # which of the two is meant, nobody can tell
+    assert places(data, "missing_image") == ["t.csv:5"]  # ambiguous: it matches both
 
 
-def test_names_written_on_a_mac_are_found(tmp_path):
+def test_names_in_another_unicode_form_are_found(tmp_path):
     photo(tmp_path / "cafe\u0301.jpg")
     data = read_records(write(tmp_path / "t.csv", "image,caption\ncaf\u00e9.jpg,A cup.\n"))
     assert len(data.records) == 1 and data.records[0].path.exists()
@@ -196,7 +195,7 @@ def test_names_written_on_a_mac_are_found(tmp_path):
         ("t.csv", 'filename,raw,sentids\na.jpg,"[""A dog.""]","[1, 2]"\n'),
     ],
 )
-def test_columns_in_use(tmp_path, name, text):
+def test_column_names_in_use_are_recognised(tmp_path, name, text):
     photo(tmp_path / "a.jpg")
     file = write(tmp_path / name, text)
     for path in (tmp_path, file):
@@ -204,7 +203,7 @@ def test_columns_in_use(tmp_path, name, text):
         assert data.format == "table" and by_name(data)["a.jpg"].captions == ("A dog.",)
 
 
-def test_numbered_and_repeated_columns(tmp_path):
+def test_numbered_and_repeated_columns_are_read(tmp_path):
     photo(tmp_path / "a.jpg")
     write(tmp_path / "t.csv", "image,caption_0,caption_1,caption_2\na.jpg,A dog.,,One dog.\n")
     assert by_name(read_records(tmp_path))["a.jpg"].captions == ("A dog.", "One dog.")
@@ -212,7 +211,7 @@ def test_numbered_and_repeated_columns(tmp_path):
     assert by_name(read_records(tmp_path))["a.jpg"].captions == ("A dog.", "One dog.")
 
 
-def test_captions_that_begin_with_a_quotation(tmp_path):
+def test_captions_that_begin_with_a_quotation_are_read(tmp_path):
     photo(tmp_path / "a.jpg")
     rows = [
         '" Hello , " says a cat .',
@@ -227,7 +226,7 @@ def test_captions_that_begin_with_a_quotation(tmp_path):
     assert data.records[0].captions == (*rows[:4], "several, with | in it") and not data.problems
 
 
-def test_a_quotation_at_the_start_in_a_table_with_commas(tmp_path):
+def test_a_leading_quotation_in_a_table_with_commas_is_read_or_reported(tmp_path):
     photo(tmp_path / "a.jpg")
     rows = ['a.jpg,"Stop" is written on it', 'a.jpg,"Stop, now" is written on it', 'a.jpg,"""Stop"" is written on it"']
     data = read_records(write(tmp_path / "t.csv", "\n".join(["image,caption", *rows])))
@@ -236,7 +235,7 @@ def test_a_quotation_at_the_start_in_a_table_with_commas(tmp_path):
     assert "double those in it" in data.problems[0].message and data.problems[1].kind == "repeated_entry"
 
 
-def test_a_quoted_text_over_two_lines_of_a_tsv(tmp_path):
+def test_a_quoted_text_over_two_lines_of_a_tsv_is_read(tmp_path):
     photo(tmp_path / "a.jpg")
     data = read_records(write(tmp_path / "t.tsv", 'image\tcaption\na.jpg\t"one\ntwo"\na.jpg\tthree\n'))
     assert data.records[0].captions == ("one\ntwo", "three") and not data.problems
@@ -253,7 +252,7 @@ def test_a_quoted_text_over_two_lines_of_a_tsv(tmp_path):
         ("a.jpg| 4| A dog | a cat", "has 4 columns where the header has 3: its text holds the separator (|), so put"),
     ],
 )
-def test_the_advice_for_a_wrong_number_of_columns(tmp_path, line, told):
+def test_a_wrong_number_of_columns_is_reported_with_advice(tmp_path, line, told):
     photo(tmp_path / "a.jpg")
     data = read_records(write(tmp_path / "results.csv", f"image| number| comment\na.jpg| 0| A cat .\n{line}\n"))
     assert places(data, "bad_entry") == ["results.csv:3"] and told in data.problems[0].message
@@ -269,7 +268,7 @@ def test_the_advice_for_a_wrong_number_of_columns(tmp_path, line, told):
         ("train-00000-of-00001.csv", "val-00000-of-00001.csv", "test-00000-of-00001.csv"),
     ],
 )
-def test_names_that_contain_a_split(tmp_path, names):
+def test_file_names_that_contain_a_split_are_recognised(tmp_path, names):
     for name, letter in zip(names, "abc", strict=True):
         photo(tmp_path / "images" / f"{letter}.jpg")
         comma = "\t" if name.endswith("tsv") else ","
@@ -295,7 +294,7 @@ def test_names_that_contain_a_split(tmp_path, names):
         ("annotations/train.csv", "annotations/train.tsv"),
     ],
 )
-def test_tables_that_may_repeat_each_other_are_named(tmp_path, names):
+def test_tables_that_may_repeat_each_other_are_refused(tmp_path, names):
     photo(tmp_path / "a.jpg")
     for name in names:
         json_lines = '{"image": "a.jpg", "caption": "A dog."}\n'
@@ -306,13 +305,13 @@ def test_tables_that_may_repeat_each_other_are_named(tmp_path, names):
     assert len(read_records(tmp_path / names[0], images=tmp_path).records) == 1
 
 
-def test_photos_in_another_folder_than_the_table(tmp_path):
+def test_photos_in_another_folder_than_the_table_are_found(tmp_path):
     photo(tmp_path / "images" / "a.jpg")
     write(tmp_path / "tables" / "captions.csv", "image,caption\na.jpg,A dog.\n")
     assert by_name(read_records(tmp_path))["a.jpg"].captions == ("A dog.",)
 
 
-def test_flags_in_a_table(tmp_path):
+def test_flags_in_a_table_reject_captions(tmp_path):
     photo(tmp_path / "a.jpg")
     table = "image,caption,is_rejected\na.jpg,A dog.,False\na.jpg,Too dark.,True\n"
     data = read_records(write(tmp_path / "t.csv", table))
@@ -329,7 +328,7 @@ def test_flags_in_a_table(tmp_path):
         ("", "first line is empty"),
     ],
 )
-def test_the_reason_why_a_table_is_not_read(tmp_path, text, told):
+def test_an_unreadable_table_is_refused_with_the_reason(tmp_path, text, told):
     file = write(tmp_path / "train.tsv", text)
     for path in (file, tmp_path):
         with pytest.raises(DataError, match=f"train.tsv(:1)?: .*{told}"):
@@ -340,7 +339,7 @@ def test_the_reason_why_a_table_is_not_read(tmp_path, text, told):
     "above",
     ["sep=;\r\n", '"sep=;"\n', "\n\n", "Table 1;\n", "# exported today\n\n", "My photos;;\n;;\n", "\ufeffsep=;\n"],
 )
-def test_lines_above_the_names_of_columns(tmp_path, above):
+def test_lines_above_the_column_names_are_skipped(tmp_path, above):
     photo(tmp_path / "a.jpg")
     file = write(tmp_path / "captions.csv", f"{above}image;caption\na.jpg;A dog.\ngone.jpg;A cat.\n")
     for path in (tmp_path, file):
@@ -350,16 +349,16 @@ def test_lines_above_the_names_of_columns(tmp_path, above):
         assert places(data, "missing_image") == [f"captions.csv:{number}"]
 
 
-def test_a_photo_is_no_title(tmp_path):
-    """A table without names of columns is refused, whatever its second line says."""
+def test_a_line_that_names_a_photo_is_no_title(tmp_path):
+    """A table without column names is refused, whatever its second line says."""
     photo(tmp_path / "a.jpg")
     write(tmp_path / "captions.csv", "a.jpg,A dog.\nimage,caption\n")
     with pytest.raises(DataError, match="no header.*image,caption.*'a.jpg,A dog.'"):
         read_records(tmp_path)
 
 
-def test_empty_columns_behind_the_others(tmp_path):
-    """Spreadsheets write them for cells that were once used; so do programs that end each row with a separator."""
+def test_trailing_empty_columns_are_ignored(tmp_path):
+    """Spreadsheets write them for formerly used cells; so do programs that end each row with a separator."""
     for name in ("a.jpg", "b.jpg"):
         photo(tmp_path / name)
     for text in (
@@ -375,7 +374,7 @@ def test_empty_columns_behind_the_others(tmp_path):
         assert not data.problems
 
 
-def test_quotes_escaped_as_databases_write_them(tmp_path):
+def test_backslash_escaped_quotes_are_read(tmp_path):
     photo(tmp_path / "a.jpg")
     write(tmp_path / "captions.csv", 'image,caption\na.jpg,"a \\"big\\" dog, a cat"\na.jpg,"a \\"bad one, a, b\n')
     data = read_records(tmp_path)
@@ -384,14 +383,14 @@ def test_quotes_escaped_as_databases_write_them(tmp_path):
 
 
 @pytest.mark.parametrize("name, text", [("captions.csv", "image,caption\n"), ("captions.csv", "image,caption\n,\n\n")])
-def test_names_of_columns_alone(tmp_path, name, text):
+def test_a_table_without_rows_is_reported(tmp_path, name, text):
     photo(tmp_path / "a.jpg")
     write(tmp_path / name, text)
     (problem,) = read_records(tmp_path).problems
-    assert str(problem) == "captions.csv: holds the names of columns and no rows: add a row for each caption"
+    assert str(problem) == "captions.csv: has a header but no rows: add a row for each caption"
 
 
-def test_json_lines_with_the_commas_of_a_list(tmp_path):
+def test_json_lines_with_the_commas_of_a_list_are_read(tmp_path):
     for name in ("a.jpg", "b.jpg"):
         photo(tmp_path / name)
     for name in ("captions.jsonl", "captions.json"):
@@ -401,8 +400,8 @@ def test_json_lines_with_the_commas_of_a_list(tmp_path):
         (tmp_path / name).unlink()
 
 
-def test_json_lines_named_like_coco(tmp_path):
-    """captions.json is COCO's name, too, and JSON lines are no damaged file of it."""
+def test_json_lines_named_like_coco_are_read(tmp_path):
+    """captions.json is also COCO's name, and JSON lines are no damaged COCO file."""
     photo(tmp_path / "a.jpg")
     write(
         tmp_path / "captions.json", '{"image": "a.jpg", "caption": "A dog."}\n{"image": "a.jpg", "caption": "Dogs."}\n'
@@ -410,7 +409,7 @@ def test_json_lines_named_like_coco(tmp_path):
     assert by_name(read_records(tmp_path))["a.jpg"].captions == ("A dog.", "Dogs.")
 
 
-def test_photos_and_captions_with_a_space_between_them(tmp_path):
+def test_photos_and_captions_separated_by_a_space_are_refused_with_advice(tmp_path):
     photo(tmp_path / "images" / "a.jpg")
     file = write(tmp_path / "captions.csv", "a.jpg A dog runs.\n")
     for path in (tmp_path, file):
@@ -436,7 +435,7 @@ def test_texts_that_may_be_tables_get_a_reason(tmp_path, text, told):
     assert "readme" not in str(error.value).partition("Why not")[2]
 
 
-def test_addresses_are_told_as_they_are_written(tmp_path):
+def test_urls_are_reported_as_they_are_written(tmp_path):
     photo(tmp_path / "a.jpg")
     write(tmp_path / "captions.csv", "url,caption\nhttps://example.org/x/a.jpg?w=9,A dog.\n")
     (problem,) = read_records(tmp_path).problems

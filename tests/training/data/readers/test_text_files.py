@@ -1,15 +1,14 @@
-"""Files that are named like text or JSON and are something else are named for what they are, with what to do."""
+"""Files named like text or JSON that are something else are identified, with advice."""
 
 import json
 
 import pytest
 
 from captioner.errors import DataError
+from tests.support.tiny_data_sets import by_name, photo, places, write
 from training.data.lost_captions import lost_captions
 from training.data.readers.text_files import why_no_text
 from training.data.records import read_records
-
-from .drawing import by_name, photo, places, write
 
 RTF = "{\\rtf1\\ansi\\ansicpg1252\n{\\fonttbl\\f0\\fswiss Helvetica;}\n\\f0 A dog.}"
 LFS = "version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 12345\n"
@@ -28,7 +27,7 @@ LFS = "version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 12345\n"
     ],
 )
 @pytest.mark.parametrize("name", ["captions.csv", "captions.json", "captions.jsonl"])
-def test_no_text_is_named(tmp_path, name, content, told):
+def test_a_file_that_is_no_text_is_identified(tmp_path, name, content, told):
     photo(tmp_path / "a.jpg")
     file = write(tmp_path / name, content)
     for path in (tmp_path, file):
@@ -37,7 +36,7 @@ def test_no_text_is_named(tmp_path, name, content, told):
 
 
 @pytest.mark.parametrize("content", [RTF, b"PK\x03\x04\x14\0\x06", LFS, "<html>\n404</html>"])
-def test_no_text_beside_a_photo_is_no_caption(tmp_path, content):
+def test_a_file_that_is_no_text_is_no_sidecar(tmp_path, content):
     for name in ("a", "b", "c"):
         photo(tmp_path / f"{name}.jpg")
         write(tmp_path / f"{name}.txt", content if name == "a" else "A cat.")
@@ -47,7 +46,7 @@ def test_no_text_beside_a_photo_is_no_caption(tmp_path, content):
 
 
 @pytest.mark.parametrize("text", ["a dog", "", "PK", "{\\r", "<3 dogs", "version 2 of a dog", "<htmldog"])
-def test_texts_are_texts(text):
+def test_text_is_accepted(text):
     assert why_no_text(text.encode()) is None
 
 
@@ -58,16 +57,16 @@ def test_texts_are_texts(text):
         (" \n", "the file is empty"),
         ('[{"image": "a.jpg", "caption": "A dog', "cut short, so fetch or write it again"),
         ('[{"image": "a.jpg", "caption": "A dog"}', "cut short"),
-        ('[{"image": "a.jpg", "caption": "A dog."},\n]', "take out the comma before it"),
-        ('[{"image": "a.jpg", "caption": "A dog.",}]', "take out the comma before it"),
-        ("[{'image': 'a.jpg', 'caption': 'A dog.'}]", "as Python writes it.*json.dump"),
+        ('[{"image": "a.jpg", "caption": "A dog."},\n]', "remove the comma before it"),
+        ('[{"image": "a.jpg", "caption": "A dog.",}]', "remove the comma before it"),
+        ("[{'image': 'a.jpg', 'caption': 'A dog.'}]", "Python syntax.*json.dump"),
         ('[{"image": "a.jpg", "caption": "A dog."}]\n[]', "more follows"),
         ('[{"image": "a.jpg", "caption": "für"}]'.encode("cp1252"), "is not UTF-8 text .byte 34.: save it as UTF-8"),
         ('[{"image": "a.jpg", "n": ' + "9" * 5000 + "}]", "a number of more than 4,300 digits"),
     ],
 )
 @pytest.mark.parametrize("name", ["captions.json", "x.json"])
-def test_broken_json_says_what_to_do(tmp_path, name, text, told):
+def test_broken_json_is_reported_with_advice(tmp_path, name, text, told):
     photo(tmp_path / "a.jpg")
     file = write(tmp_path / name, text)
     for path in (tmp_path, file):
@@ -77,7 +76,7 @@ def test_broken_json_says_what_to_do(tmp_path, name, text, told):
 
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
 @pytest.mark.parametrize("name", ["captions.csv", "captions.jsonl", "captions.json"])
-def test_utf16_without_its_mark(tmp_path, name, encoding):
+def test_utf16_without_a_byte_order_mark_is_read(tmp_path, name, encoding):
     photo(tmp_path / "a.jpg")
     text = "image,caption\na.jpg,Ein Hündchen\n"
     if name != "captions.csv":

@@ -1,4 +1,4 @@
-"""Tars that the tests write, as img2dataset does: photos become files once, captions stay theirs."""
+"""Tars as img2dataset writes them: photos are unpacked once and keep their captions."""
 
 import io
 import json
@@ -9,10 +9,9 @@ import pytest
 from PIL import Image
 
 from captioner.errors import DataError
+from tests.support.tiny_data_sets import photo, places, write
 from training.data.readers import unpacked
 from training.data.records import read_records
-
-from .drawing import photo, places, write
 
 
 def jpeg(colour="red"):
@@ -44,7 +43,7 @@ def texts(data):
     return {record.image_id: record.captions for record in data.records}
 
 
-def test_shards_of_img2dataset(tmp_path):
+def test_shards_of_img2dataset_are_read(tmp_path):
     tar(tmp_path / "00000.tar", [*sample("000000000", "A dog."), *sample("000000001", "A cat.")])
     tar(tmp_path / "00001.tar", sample("000010000", "A cow."))
     write(tmp_path / "00000_stats.json", json.dumps({"count": 2, "successes": 2}))
@@ -60,7 +59,7 @@ def test_shards_of_img2dataset(tmp_path):
     assert texts(read_records(tmp_path / "00001.tar")) == {"00001/000010000.jpg": ("A cow.",)}
 
 
-def test_splits_are_those_of_names_and_folders(tmp_path):
+def test_splits_come_from_names_and_folders(tmp_path):
     tar(tmp_path / "a" / "train-0.tar", sample("1", "A dog."))
     tar(tmp_path / "a" / "val-0.tar", sample("1", "A cat."))
     tar(tmp_path / "b" / "train" / "0.tar", sample("1", "A dog."))
@@ -72,7 +71,7 @@ def test_splits_are_those_of_names_and_folders(tmp_path):
         ]  # fmt: skip
 
 
-def test_captions_in_json_alone_and_photos_without_captions(tmp_path):
+def test_captions_from_json_are_read_and_photos_without_captions_are_reported(tmp_path):
     members = [m for m in sample("1", "A dog.") if not m[0].endswith(".txt")]
     members += [("2.png", jpeg()), ("3.jpg", jpeg()), ("3.json", b"{"), ("4.txt", b"A cat.")]
     data = read_records(tar(tmp_path / "x.tar", members))
@@ -81,7 +80,7 @@ def test_captions_in_json_alone_and_photos_without_captions(tmp_path):
     assert places(data, "missing_image") == ["x.tar 4"]
 
 
-def test_a_tar_is_unpacked_once_and_anew_when_it_changed(tmp_path, monkeypatch):
+def test_a_tar_is_unpacked_once_and_again_when_it_changed(tmp_path, monkeypatch):
     file = tar(tmp_path / "x.tar", sample("1", "A dog."))
     first = read_records(file).records[0].path
     with monkeypatch.context() as patch:
@@ -94,7 +93,17 @@ def test_a_tar_is_unpacked_once_and_anew_when_it_changed(tmp_path, monkeypatch):
     assert not places(data, "ignored_file")
 
 
-def test_nothing_leaves_the_folder(tmp_path):
+def test_leftovers_of_a_crash_are_removed_when_the_archive_is_unpacked_again(tmp_path):
+    (path,) = (record.path for record in read_records(tar(tmp_path / "x.tar", sample("1", "A dog."))).records)
+    top = path.parents[1]
+    for left in (f".{path.parent.name}.part", "x.tar-0-tmp", ".y.tar-1-2.part"):
+        write(top / left / "000000.jpg", "half")
+    read_records(tar(tmp_path / "x.tar", sample("1", "A longer caption.")))
+    assert not list(top.glob("*x.tar-*tmp")) and not list(top.glob(".x.tar-*")), "of this archive"
+    assert list(top.glob(".y.tar-*")), "another process may be at work on this one"
+
+
+def test_no_file_is_unpacked_outside_the_folder(tmp_path):
     link = tarfile.TarInfo()
     link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
     members = [("../../evil.jpg", jpeg()), ("../../evil.txt", b"A dog."), ("2.jpg", link), ("2.txt", b"A link.")]
@@ -105,13 +114,13 @@ def test_nothing_leaves_the_folder(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["set"]
 
 
-def test_what_cannot_be_read(tmp_path):
+def test_unusable_tars_are_refused_with_the_reason(tmp_path):
     damaged = tar(tmp_path / "damaged.tar", [("1.jpg", jpeg() * 60), ("1.txt", b"A dog.")])
     damaged.write_bytes(damaged.read_bytes()[:9000])
     for name, content, told in (
-        ("damaged.tar", None, "damaged|no tar"),
-        ("other.tar", [("a.py", b"x")], r"its first files \(\.py\) are no photos"),
-        ("none.tar", b"nothing", "is no tar that can be read"),
+        ("damaged.tar", None, "damaged|not a readable tar"),
+        ("other.tar", [("a.py", b"x")], r"its first files \(\.py\) are not photos"),
+        ("none.tar", b"nothing", "is not a readable tar"),
     ):
         file = tmp_path / name
         if isinstance(content, list):
@@ -122,7 +131,7 @@ def test_what_cannot_be_read(tmp_path):
             read_records(file)
 
 
-def test_photos_of_a_folder_that_cannot_be_written_go_into_the_cache(tmp_path, monkeypatch):
+def test_photos_are_unpacked_into_the_cache_if_their_folder_cannot_be_written(tmp_path, monkeypatch):
     file = tar(tmp_path / "data" / "x.tar", sample("1", "A dog."))
     write(tmp_path / "data" / ".unpacked", "in the way")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -132,7 +141,7 @@ def test_photos_of_a_folder_that_cannot_be_written_go_into_the_cache(tmp_path, m
         assert record.path.is_relative_to(tmp_path / "cache" / "captioner") and record.path.read_bytes() == jpeg()
 
 
-def test_folders_that_cannot_be_written_are_told(tmp_path, monkeypatch):
+def test_folders_that_cannot_be_written_are_reported(tmp_path, monkeypatch):
     file = tar(tmp_path / "x.tar", sample("1", "A dog."))
     write(tmp_path / ".unpacked", "in the way")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / ".unpacked"))
@@ -140,7 +149,7 @@ def test_folders_that_cannot_be_written_are_told(tmp_path, monkeypatch):
         read_records(file)
 
 
-def test_a_compressed_tar_is_to_be_unpacked(tmp_path):
+def test_a_compressed_tar_is_refused_with_advice(tmp_path):
     photo(tmp_path / "a.jpg")
     with tarfile.open(tmp_path / "x.tgz", "w:gz"):
         pass
@@ -149,7 +158,7 @@ def test_a_compressed_tar_is_to_be_unpacked(tmp_path):
 
 
 @pytest.mark.parametrize("line", ['["1", "../../secret.jpg", "1", {}]', "no JSON", '["1"]', '["1", 5, "1", {}]'])
-def test_unpacked_records_lead_nowhere_else(tmp_path, line):
+def test_unpacked_records_cannot_point_outside(tmp_path, line):
     photo(tmp_path / "secret.jpg")
     file = tar(tmp_path / "set" / "x.tar", sample("1", "A dog."))
     records = read_records(file).records[0].path.parent / "records.jsonl"

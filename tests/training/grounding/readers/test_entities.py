@@ -1,8 +1,8 @@
-"""Flickr30k Entities in one JSON: places of phrases among the words, things, and everything that is left out."""
+"""Flickr30k Entities in one JSON: phrases are placed among the words, and everything left out is counted."""
 
 import pytest
 
-from tests.training.grounding.readers.box_files import entities_file, entry, sentence
+from tests.support.box_files import entities_file, entry, sentence
 from training.grounding.boxes import Phrase, phrases_named, phrases_of
 from training.grounding.readers import entities
 from training.grounding.readers.formats import read_boxes
@@ -19,7 +19,7 @@ def spans(boxes, *words):
     return [(phrase.first, phrase.last) for phrase in phrases_of(boxes.photos["a.jpg"], words)]
 
 
-def test_phrases_stand_at_their_words_in_order(tmp_path):
+def test_phrases_are_placed_at_their_words_in_order(tmp_path):
     text = "A big man , or so , holds a dog ."
     photo = entry({"1": [LEFT], "2": [RIGHT, LEFT]}, sentence(text, ("2", 8, "a dog"), ("1", 0, "A big man")))
     boxes = read(tmp_path, a=photo)
@@ -70,7 +70,7 @@ def test_phrases_that_are_not_in_their_sentence_are_counted(tmp_path, first, phr
     assert boxes.examples == {"phrases that do not match their sentence": f"a.jpg: A man runs: {phrase!r}"}
 
 
-def test_sentences_whose_words_depend_on_their_neighbours_have_no_places(tmp_path, monkeypatch):
+def test_sentences_whose_words_depend_on_their_neighbours_have_no_phrases(tmp_path, monkeypatch):
     monkeypatch.setattr(entities, "_token_words", lambda token: (token.lower(), "more"))
     boxes = read(tmp_path, a=entry({"1": [LEFT]}, sentence("A man", ("1", 0, "A man"))))
     assert spans(boxes, "a", "man") == [] and boxes.counts["phrases that do not match their sentence"] == 1
@@ -113,7 +113,7 @@ def test_captions_of_the_same_words_are_merged(tmp_path):
     assert boxes.counts["captions that repeat another of their photo"] == 1
 
 
-def test_a_thing_is_a_noun_in_both_numbers_with_the_boxes_of_all_chains(tmp_path):
+def test_a_thing_is_a_noun_in_singular_and_plural_with_the_boxes_of_all_chains(tmp_path):
     photo = entry(
         {"1": [LEFT], "2": [RIGHT]},
         sentence("A dog sees a dog", ("1", 0, "A dog"), ("2", 3, "a dog")),
@@ -182,7 +182,7 @@ def test_broken_phrases_are_counted(tmp_path, broken):
     assert boxes.examples == {"broken phrases": f"a.jpg: A man: {broken}"}
 
 
-def test_types_that_are_no_list_are_none(tmp_path):
+def test_types_that_are_no_list_are_ignored(tmp_path):
     text = sentence("A man", ("1", 0, "A man"))
     text["phrases"][0]["types"] = "people"
     assert phrases_of(read(tmp_path, a=entry({"1": [LEFT]}, text)).photos["a.jpg"], ("a", "man"))[0].types == ()

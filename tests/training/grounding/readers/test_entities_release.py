@@ -1,9 +1,9 @@
-"""Flickr30k Entities as released: one XML and one text for each photo, whole or broken."""
+"""Flickr30k Entities as released, with one XML and one text per photo: read, and broken files counted."""
 
 import pytest
 
-from tests.training.data.readers.drawing import write
-from tests.training.grounding.readers.box_files import bounded, release
+from tests.support.box_files import bounded, release
+from tests.support.tiny_data_sets import write
 from training.grounding.boxes import Phrase, phrases_of
 from training.grounding.readers.entities_release import parse_sentence
 from training.grounding.readers.formats import read_boxes
@@ -40,7 +40,7 @@ def test_chains_share_boxes_and_marks_become_phrases(tmp_path):
     }
 
 
-def test_a_sentence_is_parsed_to_the_form_of_the_json():
+def test_a_sentence_is_parsed_into_the_form_of_the_json():
     assert parse_sentence("Red [/EN#1/people/other men] , [/EN#2/clothing a hat] .") == {
         "sentence": "Red men , a hat .",
         "phrases": [
@@ -50,7 +50,7 @@ def test_a_sentence_is_parsed_to_the_form_of_the_json():
     }
 
 
-def test_a_missing_file_name_is_that_of_the_annotation(tmp_path):
+def test_a_missing_file_name_is_taken_from_the_annotation(tmp_path):
     with_a_whole_photo(tmp_path)
     file = tmp_path / "Annotations" / "whole.xml"
     write(file, file.read_text().replace("<filename>whole.jpg</filename>", "<filename/>"))
@@ -87,7 +87,7 @@ def test_broken_annotations_are_counted(tmp_path, xml, kind):
     assert boxes.examples[kind].startswith("broken")
 
 
-def test_photos_with_one_file_of_two_are_counted(tmp_path):
+def test_photos_with_only_one_of_two_files_are_counted(tmp_path):
     with_a_whole_photo(tmp_path)
     release(tmp_path, "silent", bounded((0, 0, 50, 50), 1), MAN)
     (tmp_path / "Sentences" / "silent.txt").unlink()

@@ -1,4 +1,4 @@
-"""Which form a path of boxes holds, the boxes' shares of their photo, and every file that is broken as a whole."""
+"""The form of box files is recognised, boxes become shares of their photo, and broken files are refused."""
 
 import gzip
 import json
@@ -6,8 +6,8 @@ import json
 import pytest
 
 from captioner.errors import DataError
-from tests.training.data.readers.drawing import write
-from tests.training.grounding.readers.box_files import bounded, entities_file, entry, instances_file, release, sentence
+from tests.support.box_files import bounded, entities_file, entry, instances_file, release, sentence
+from tests.support.tiny_data_sets import write
 from training.grounding.boxes import PhotoBoxes, Phrase, Thing, phrases_named, phrases_of
 from training.grounding.readers.formats import read_boxes
 from training.grounding.readers.shares import Tally, box_share
@@ -53,7 +53,7 @@ PACKED = gzip.compress(json.dumps({f"{n}.jpg": entry({"1": [[n, 0, 50, 50]]}) fo
         (PACKED[: len(PACKED) // 2], "damaged .gz file.*fetch it again"),
         (PACKED[:20] + b"\xff" * 30 + PACKED[50:], "damaged .gz file"),
         (PACKED[:-8] + b"\0" * 8, "damaged .gz file"),
-        (b"[]", "holds no boxes in a form that is known"),
+        (b"[]", "holds no boxes in a known format"),
         (b"{}", "holds no boxes"),
         (b"3", "holds no boxes"),
         (b'{"a.jpg": {"width": 3}}', "holds no boxes"),
@@ -61,12 +61,12 @@ PACKED = gzip.compress(json.dumps({f"{n}.jpg": entry({"1": [[n, 0, 50, 50]]}) fo
         (b'{"images": [], "annotations": [], "categories": {}}', "holds no boxes"),
     ],
 )
-def test_files_broken_as_a_whole_are_refused(tmp_path, content, message):
+def test_broken_files_are_refused(tmp_path, content, message):
     with pytest.raises(DataError, match=message):
         read_boxes(write(tmp_path / "a.json", content))
 
 
-def test_refusals_name_the_forms(tmp_path):
+def test_refusals_name_the_known_forms(tmp_path):
     (tmp_path / "Annotations").mkdir()
     for path, message in (
         (tmp_path / "none", "does not exist"),
@@ -86,7 +86,7 @@ def test_a_release_without_annotations_is_refused(tmp_path):
         read_boxes(tmp_path)
 
 
-def test_a_file_that_cannot_be_read_is_refused(tmp_path, monkeypatch):
+def test_an_unreadable_file_is_refused(tmp_path, monkeypatch):
     file = entities_file(tmp_path / "a.json", {})
 
     def refuse(*_):
@@ -125,14 +125,14 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path, monkeypatch):
         (None, None, "boxes that are not four numbers"),
     ],
 )
-def test_shares_of_boxes(corners, expected, kind):
+def test_boxes_become_shares_of_their_photo(corners, expected, kind):
     tally = Tally()
     assert box_share(corners, 100, 50, tally, "a.jpg") == expected
     assert list(tally.counts) == ([kind] if kind else []) == list(tally.examples)
     assert all(place.startswith("a.jpg: ") for place in tally.examples.values())
 
 
-def test_a_tally_keeps_the_first_place():
+def test_a_tally_keeps_the_first_example():
     tally = Tally()
     for place in ("here", "there"):
         tally.missed("odd", place)
@@ -140,7 +140,7 @@ def test_a_tally_keeps_the_first_place():
     assert tally.counts == {"odd": 2, "good": 3} and tally.examples == {"odd": "here"}
 
 
-def test_phrases_of_tells_an_unknown_caption_from_one_without_boxes():
+def test_phrases_of_distinguishes_an_unknown_caption_from_one_without_boxes():
     phrase = Phrase(1, 1, (HALF,), ("people",))
     photo = PhotoBoxes({("a", "man"): [phrase], ("rain",): []}, [Thing(frozenset(["man"]), (HALF,), ())])
     assert phrases_of(photo, ["a", "man"]) == [phrase]
@@ -149,7 +149,7 @@ def test_phrases_of_tells_an_unknown_caption_from_one_without_boxes():
     assert phrases_of(PhotoBoxes({}, photo.things, has_sentences=False), ("the", "man")) == [Phrase(1, 1, (HALF,), ())]
 
 
-def test_the_longest_name_is_found_and_boxes_of_one_name_are_united():
+def test_the_longest_name_matches_and_boxes_of_one_name_are_joined():
     things = [
         Thing(frozenset(["dog", "dogs"]), (HALF,), ("animal",)),
         Thing(frozenset(["hot dog"]), (REST,), ("food",)),

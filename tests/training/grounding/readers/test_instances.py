@@ -1,11 +1,11 @@
-"""COCO's instances: boxes of categories, the words that name them, and every entry that is broken."""
+"""COCO's instances: boxes of categories and the words that name them are read, and broken entries counted."""
 
 import json
 
 import pytest
 
-from tests.training.data.readers.drawing import write
-from tests.training.grounding.readers.box_files import instances_file
+from tests.support.box_files import instances_file
+from tests.support.tiny_data_sets import write
 from training.grounding.boxes import phrases_of
 from training.grounding.readers.category_words import SYNONYMS, names_of
 from training.grounding.readers.formats import read_boxes
@@ -130,11 +130,11 @@ def test_broken_entries_are_counted_and_the_others_kept(tmp_path, part, broken, 
         ("Traffic_Cone", "traffic_cone traffic_cones"),
     ],
 )
-def test_names_of_categories(category, names):
+def test_categories_have_synonyms_and_plurals(category, names):
     assert {name.replace("_", " ") for name in names.split()} <= names_of(category)
 
 
-def test_names_mean_little_else():
+def test_names_have_few_other_meanings():
     assert not names_of("hot dog") & names_of("dog") and names_of("!") == frozenset()
     assert names_of("traffic cone") == {f"traffic{joint}{end}" for joint in " -" for end in ("cone", "cones")} | {
         "trafficcone",
@@ -146,27 +146,30 @@ def test_names_mean_little_else():
 @pytest.mark.parametrize(
     "pair",
     "dog dogs/box boxes/bench benches/dish dishes/puppy puppies/toy toys/glove gloves/shoe shoes/horse horses/dress"
-    " dresses/fireman firemen/policewoman policewomen/grandchild grandchildren/human humans/wave waves/ski skis".split(
-        "/"
-    ),
+    " dresses/fireman firemen/policewoman policewomen/grandchild grandchildren/human humans/wave waves/ski skis"
+    "/bookshelf bookshelves/superhero superheroes/necktie neckties/specimen specimens/abdomen abdomens"
+    "/starfish starfish/mosquito mosquitoes/dwarf dwarves/buffalo buffalos".split("/"),
 )
-def test_singular_and_plural_by_rule(pair):
+def test_singular_and_plural_follow_the_rules(pair):
     one, many = pair.split()
     assert (plural(one), singular(many), singular(one)) == (many, one, one)
 
 
-@pytest.mark.parametrize("word", ["sheep", "clothes", "sunglasses", "grass", "tennis", "bus", "'s", "gas", "person"])
-def test_words_that_are_no_plural_stay(word):
+@pytest.mark.parametrize(
+    "word",
+    ["sheep", "clothes", "sunglasses", "grass", "tennis", "bus", "'s", "gas", "person", "stairs", "abdomen", "news"],
+)
+def test_words_that_are_no_plural_are_unchanged(word):
     assert singular(word) == word
 
 
-def test_irregular_nouns_go_both_ways():
+def test_irregular_nouns_convert_both_ways():
     for one, many in IRREGULAR.items():
         assert (plural(one), singular(many), singular(one)) == (many, one, one)
     assert plural("sheep") == "sheep"
 
 
-def test_ids_that_differ_in_type_alone(tmp_path):
+def test_ids_that_differ_only_in_type_are_matched(tmp_path):
     categories = [("1", "person", "person")]
     file = instances_file(
         tmp_path / "a.json", [("7", "a.jpg")], categories, [(7, 1, [0, 0, 50, 50]), (8, 1, [0, 0, 9, 9])]

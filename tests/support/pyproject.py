@@ -1,4 +1,4 @@
-"""What pyproject.toml requires, with and without its extras."""
+"""The requirements of pyproject.toml, with and without its extras."""
 
 import tomllib
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-_PROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+_PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS: dict[str, list[str]] = _PROJECT["optional-dependencies"]
 SCRIPTS: dict[str, str] = _PROJECT["scripts"]
 

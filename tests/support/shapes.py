@@ -1,4 +1,4 @@
-"""A data set of coloured shapes, drawn by the tests: photos whose captions and boxes are known."""
+"""A data set of coloured shapes: drawn photos with known captions and boxes."""
 
 import csv
 import json
@@ -31,7 +31,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Drawing:
-    """What is on one photo: two shapes that differ in colour and form, the upper or the left one first."""
+    """Contents of one photo: two shapes that differ in colour and form, the upper or left one first."""
 
     path: Path
     shapes: tuple[Shape, Shape]
@@ -44,7 +44,7 @@ class Drawing:
 
 
 def draw_shapes(folder: Path, counts: Mapping[str, int], seed: int = 0) -> dict[str, list[Drawing]]:
-    """Draw so many photos for each split into `folder`, with a captions.csv -> what is on them, by split."""
+    """Draw a number of photos for each split into `folder`, with a captions.csv -> their contents, by split."""
     rng = np.random.default_rng(seed)
     folder.mkdir(parents=True, exist_ok=True)
     drawings = {
@@ -60,7 +60,7 @@ def draw_shapes(folder: Path, counts: Mapping[str, int], seed: int = 0) -> dict[
 
 
 def write_boxes(file: Path, drawings: Mapping[str, Sequence[Drawing]]) -> None:
-    """The boxes of both shapes that each caption names, as the JSON of Flickr30k Entities has them."""
+    """Write the boxes of both shapes of each caption in the JSON form of Flickr30k Entities."""
     photos = {}
     for drawing in (drawing for of_split in drawings.values() for drawing in of_split):
         starts = 0, len(drawing.caption.split()) - 3  # of "a red circle" and of "a blue square"

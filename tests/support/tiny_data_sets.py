@@ -1,4 +1,4 @@
-"""Tiny data sets for the tests of the readers, and a short way to say where problems lie."""
+"""Tiny data sets for the tests of the readers, and short forms for positions of problems."""
 
 from PIL import Image
 

@@ -1,4 +1,4 @@
-"""Runs of the loop that take seconds, and what two of them have in common."""
+"""Runs of the training loop that take seconds, and comparisons of two of them."""
 
 import dataclasses
 import json
@@ -20,7 +20,7 @@ ALL_PHASES = dataclasses.replace(
 
 
 def lines_of(run: Path):
-    """What an epoch's line says, but for the seconds."""
+    """Return the lines of the epochs without the seconds."""
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     return [{name: value for name, value in line.items() if not name.endswith("_seconds")} for line in lines]
 

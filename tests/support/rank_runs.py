@@ -1,9 +1,9 @@
-"""Runs of training that test_distributed.py starts as they are started: by torchrun on two ranks, and without it.
+"""Training runs that test_distributed.py starts like users do: by torchrun on two ranks, and without it.
 
-    [torchrun --nproc-per-node 2 -m] python -m tests.training.rank_runs FOLDER
+    [torchrun --nproc-per-node 2 -m] python -m tests.support.rank_runs FOLDER
 
-Of each run there is a folder of its own, and beside its checkpoint the weights of every rank. The last run is told to
-stop by one rank alone. Numbers have 32 bits: with 16, sums of parts would be rounded otherwise than the whole.
+Each run has its own folder, with the weights of every rank beside its checkpoint. The last run is stopped by a signal
+to one rank only. Numbers have 32 bits: with 16, sums of parts would be rounded differently from the whole.
 """
 
 import contextlib
@@ -17,14 +17,15 @@ import torch
 
 from captioner.config import CaptionerConfig, DecodingOptions
 from captioner.model.encoders import ENCODERS
-from tests.quick_training import cut_at_spaces
+from captioner.ranks import Ranks
+from tests.support.quick_training import cut_at_spaces
+from tests.support.training_setups import make_training_setup
 from tests.training.conftest import THREE_STAGES, three_stages_spec
-from tests.training.setups import make_training_setup
 from training import criterion, loop, validation
 from training import setup as training_setup
 from training.data.readers.sentence_files import read_sentences
 from training.data.records import read_records
-from training.distributed import Ranks, leave, meet
+from training.distributed import leave, meet
 from training.grounding.readers.formats import read_boxes
 from training.loop import Interrupted, fit
 from training.options import FitOptions
@@ -32,7 +33,7 @@ from training.options import FitOptions
 CONFIG = CaptionerConfig(
     THREE_STAGES, 64, "squash", activation="tanh", embedding_dim=8, hidden_dim=12, attention_dim=8, dropout=0.3
 )
-"""With tanh: where ReLU lets all through, the bias of keys has no gradient but rounding, which Adam makes steps of."""
+"""With tanh: where ReLU passes everything, the bias of keys has only rounding as its gradient, which Adam scales up."""
 OPTIONS = FitOptions(
     epochs=2, batch_size=3, min_count=1, warmup_steps=2, learning_rate=0.02, average_decay=0.5, patience=9,
     self_critical_samples=3, fine_tune_learning_rate=0.01, encoder_learning_rate=0.01, self_critical_learning_rate=0.01,
@@ -43,7 +44,7 @@ RUNS = {
     "hard": ("hard", dataclasses.replace(OPTIONS, expected_share=0.4, reinforce_weight=1.0)),
     "self-critical": ("soft", dataclasses.replace(OPTIONS, epochs=1, self_critical_epochs=2)),
     "text": ("soft", dataclasses.replace(OPTIONS, self_critical_epochs=1, sentences_per_batch=5, sentence_min_count=1)),
-    # Where nothing teaches the scores of hard attention, they have no gradient.
+    # The scores of hard attention have no gradient where nothing supervises them.
     "hard-critical": (
         "hard",
         dataclasses.replace(
@@ -53,12 +54,12 @@ RUNS = {
 }
 WITH_BOXES = ("soft",)
 WITH_MORE = ("soft", "self-critical")
-"""Which of them learn from a second data set."""
+"""Runs with a second data set."""
 WITH_SENTENCES = ("text",)
 STOPPED = "hard"
-"""Which of them also runs until it is stopped."""
+"""The run that is also stopped and resumed."""
 STOPPED_AT = 4
-"""Batches: in its second epoch."""
+"""Batches before the stop: in its second epoch."""
 
 
 def run(name: str, folder: Path, output: Path, ranks: Ranks, resume: bool = False) -> None:
@@ -77,7 +78,7 @@ def run(name: str, folder: Path, output: Path, ranks: Ranks, resume: bool = Fals
 
 
 def stop_at(number: int, rank: int, ranks: Ranks) -> None:
-    """SIGTERM for one rank alone, at the nth batch from now on."""
+    """Send SIGTERM to one rank only, at the nth batch from now on."""
     original, seen = criterion.caption_losses, []
 
     def counted(*arguments, **options):
@@ -96,7 +97,7 @@ def prepare_process() -> None:
     validation.BATCH = 2
     training_setup.tokenise_for_scoring = validation.tokenise_for_scoring = cut_at_spaces
     ENCODERS[THREE_STAGES] = three_stages_spec()
-    loop.Curves.add = lambda *_: None  # drawing takes longer than all else here
+    loop.Curves.add = lambda *_: None  # drawing takes longer than everything else here
 
 
 def main(folder: Path) -> None:

@@ -1,11 +1,11 @@
-"""One at a time, and no more than a few that wait."""
+"""One computation at a time, and a limited number that wait."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from service.inference.turns import LineFull, Turns, WaitedTooLong
+from service.store.turns import LineFull, Turns, WaitedTooLong
 
 
 def enter(turns: Turns) -> str:
@@ -13,7 +13,7 @@ def enter(turns: Turns) -> str:
         return "in"
 
 
-def test_no_more_wait_than_may_and_those_have_their_turn():
+def test_the_number_of_waiting_computations_is_limited_and_each_gets_its_turn():
     turns = Turns(waiting=2)
     with ThreadPoolExecutor(2) as threads:
         with turns:
@@ -26,7 +26,7 @@ def test_no_more_wait_than_may_and_those_have_their_turn():
     assert enter(turns) == "in"
 
 
-def test_nobody_waits_longer_than_allowed_and_who_gave_up_makes_room():
+def test_waiting_times_out_and_makes_room():
     turns = Turns(waiting=1, seconds=0.01)
     with turns, ThreadPoolExecutor(1) as threads:
         for _ in range(3):
@@ -35,7 +35,7 @@ def test_nobody_waits_longer_than_allowed_and_who_gave_up_makes_room():
     assert enter(turns) == "in"
 
 
-def test_a_turn_ends_with_an_error():
+def test_an_error_ends_the_turn():
     turns = Turns(waiting=1)
     with pytest.raises(ZeroDivisionError), turns:
         raise ZeroDivisionError

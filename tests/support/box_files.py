@@ -1,9 +1,9 @@
-"""Tiny files of boxes in the forms that are read, for the tests of their readers."""
+"""Tiny box files in each supported form, for the tests of their readers."""
 
 import gzip
 import json
 
-from tests.training.data.readers.drawing import write
+from tests.support.tiny_data_sets import write
 
 
 def sentence(text, *phrases):

@@ -4,7 +4,7 @@ import threading
 
 
 class LineFull(Exception):
-    """Too many threads wait already."""
+    """Too many threads are waiting."""
 
 
 class WaitedTooLong(Exception):
@@ -12,7 +12,7 @@ class WaitedTooLong(Exception):
 
 
 class Turns:
-    """A lock that no more than `waiting` threads wait for, each for `seconds` at most; by default as long as it takes.
+    """A lock for which at most `waiting` threads wait, each at most `seconds`; by default without limit.
 
     `with turns:` raises LineFull or WaitedTooLong.
     """

@@ -1,7 +1,7 @@
-"""`python -m tests.quick_training COMMAND`: `python -m training COMMAND` without Java.
+"""`python -m tests.support.quick_training COMMAND`: `python -m training COMMAND` without Java.
 
-The PTB tokenizer and METEOR start Java, which takes more processor time than all else that a run of a test does. Here
-captions are cut at spaces, and METEOR is 0. Tests use it where processes are killed, stopped and started again.
+The PTB tokenizer and METEOR start Java, which takes most of a test run's processor time. Here captions are split at
+spaces, and METEOR is 0. Used by tests that kill, stop and restart processes.
 """
 
 import sys

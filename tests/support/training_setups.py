@@ -1,7 +1,7 @@
 """Setups of runs, composed as `training fit` composes them."""
 
+from captioner.ranks import ALONE
 from training.data.training_data import training_data
-from training.distributed import ALONE
 from training.encoding import encode_features
 from training.setup import TrainingSetup, build_model, choose_vocabulary, make_criterion, print_vocabulary
 

@@ -1,4 +1,4 @@
-"""Maps and captions made by hand, for what draws them."""
+"""Handmade maps and captions for tests of drawing."""
 
 import numpy as np
 from PIL import Image
@@ -27,6 +27,6 @@ def frame_of(width: int, height: int, fit: str = "squash") -> ImageFrame:
 
 
 def argmax(heat: np.ndarray) -> tuple[float, float]:
-    """(x, y) of the hottest place, in pixels; the middle of it where it is a plateau."""
+    """Return (x, y) of the hottest pixel, or of the middle of a plateau."""
     y, x = np.nonzero(heat == heat.max())
     return float(x.mean() + 0.5), float(y.mean() + 0.5)

@@ -1,6 +1,6 @@
-"""`python -m tests.service.quick_service ...`: the service or its worker, whose trainings run without Java.
+"""`python -m tests.support.quick_service ...`: the service or its worker, with trainings that run without Java.
 
-Tests that kill processes use it; test_from_a_zip_to_a_captioner_that_serves in jobs/test_training.py and
+Used by tests that kill processes; test_a_data_set_becomes_a_promoted_captioner in jobs/test_training.py and
 the tests of the page train as users do.
 """
 
@@ -11,9 +11,9 @@ from service.__main__ import main
 from service.jobs import process as training_process
 from service.jobs import worker
 
-MODULE = "tests.service.quick_service"
+MODULE = "tests.support.quick_service"
 
 if __name__ == "__main__":
-    training_process.MODULE = "tests.quick_training"
+    training_process.MODULE = "tests.support.quick_training"
     worker.WorkerProcess = functools.partial(worker.WorkerProcess, module=MODULE)
     sys.exit(main())

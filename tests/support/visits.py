@@ -1,4 +1,4 @@
-"""What a visitor of the page does, and what can be read off it."""
+"""Actions of a visitor of the page, and what the page shows."""
 
 import base64
 import io
@@ -10,14 +10,14 @@ import numpy as np
 from PIL import Image
 from playwright.sync_api import BrowserContext, Locator, Page, expect
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
 DOGS = EXAMPLES / "dogs.jpg"
 SCREENSHOTS = ROOT / "out" / "screenshots"
 
 
-class Watch:
-    """All that a context asks of the network and writes to its consoles."""
+class BrowserLog:
+    """The requests and the console messages of a browser context."""
 
     def __init__(self, context: BrowserContext, url: str) -> None:
         self.url, self.wrong, self.foreign, self.requests = url, [], [], []
@@ -32,14 +32,14 @@ class Watch:
             self.foreign.append(request.url)
 
     def check(self, expected: str | None) -> None:
-        """expected: what every message on the console must contain; None: there must be none."""
-        assert not self.foreign, "the page asked another host"
+        """expected: text that every console message must contain; None allows none."""
+        assert not self.foreign, "the page sent a request to another host"
         wrong = [text for text in self.wrong if expected is None or expected not in text]
         assert not wrong, wrong
 
 
 def choose(page: Page, photo: Path) -> None:
-    """Choose a photo as a person does, in the browser's file chooser."""
+    """Choose a photo in the browser's file chooser."""
     start = page.locator("#choose")
     with page.expect_file_chooser() as chooser:
         (start if start.is_visible() else page.locator("#again")).click()
@@ -47,7 +47,7 @@ def choose(page: Page, photo: Path) -> None:
 
 
 def wait_for_caption(page: Page) -> None:
-    """Until the whole caption is there, and its film has come to its end."""
+    """Wait until the whole caption is shown and its film has ended."""
     expect(page.locator("#tools")).to_be_visible(timeout=30_000)
     expect(page.locator("#play-label")).to_have_text("Play", timeout=30_000)
     expect(page.locator("#heat")).to_have_attribute("data-shows", "nothing")
@@ -63,27 +63,27 @@ def words_of(page: Page) -> list[str]:
 
 
 def document_of(page: Page, client: httpx.Client) -> dict:
-    """What the API tells of the caption that is shown."""
+    """Return the API's document of the shown caption."""
     return client.get(f"/api/captions/{urlsplit(page.url).fragment}").raise_for_status().json()
 
 
 def heat_on(page: Page) -> np.ndarray:
-    """The pixels of the heat map's canvas: uint8 [height, width, 4], colours not multiplied by opacity."""
+    """Return the pixels of the heat map's canvas: uint8 [height, width, 4], colours not premultiplied."""
     return heat_pixels(page.locator("#heat"))
 
 
 def heat_pixels(canvas: Locator) -> np.ndarray:
-    """The pixels of any canvas, likewise."""
+    """Return the pixels of a canvas, likewise."""
     url = canvas.evaluate("canvas => canvas.toDataURL('image/png')")
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))).convert("RGBA"))
 
 
 def away(page: Page) -> None:
-    """Move the mouse to where nothing is."""
+    """Move the mouse to an empty area."""
     page.mouse.move(2, 2)
 
 
 def screenshot(page: Page, name: str, full_page: bool = True) -> None:
-    """Keep how the page looks in out/screenshots, for people to look at."""
+    """Save a screenshot in out/screenshots, for review."""
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=full_page)

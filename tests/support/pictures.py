@@ -1,4 +1,4 @@
-"""Files of pictures, drawn on the spot."""
+"""Picture files drawn for tests."""
 
 import io
 
@@ -7,7 +7,7 @@ from PIL import Image
 
 
 def picture_bytes(width: int = 96, height: int = 64, seed: int = 0, kind: str = "JPEG", **options) -> bytes:
-    """The file of a picture of noise."""
+    """Return the file of a noise picture."""
     pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, kind, **options)

@@ -1,6 +1,6 @@
-"""A PostgreSQL and a Redis of the tests' own, in temporary folders; tests that need one are skipped where it is absent.
+"""A PostgreSQL and a Redis in temporary folders; tests that need a missing one are skipped.
 
-Set REQUIRE_SERVERS=1, and they fail instead.
+With REQUIRE_SERVERS=1 they fail instead.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ _SECONDS = 60
 
 
 def program(name: str) -> str:
-    """The path of a program, also where Debian puts those of PostgreSQL. Skips the test where there is none."""
+    """Return the path of a program, also in Debian's folder of PostgreSQL; skip the test if it is missing."""
     debian = [str(path) for path in sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)]
     found = shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", ""), *debian]))
     if found is None:
@@ -37,11 +37,11 @@ def wait_for(ready: Callable[[], bool], process: subprocess.Popen) -> None:
 
 
 class PostgreSQL:
-    """A server that can be stopped and started again, in a folder. Its user is postgres, without a password."""
+    """A server in a folder that can be stopped and restarted. Its user is postgres, without a password."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        """Of its socket, too, which stands for a host."""
+        """folder: also of its socket, which takes the place of a host."""
         # It refuses to run as root.
         self._account = {"user": "postgres", "group": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}
         if self._account:
@@ -53,18 +53,18 @@ class PostgreSQL:
         self.start()
 
     def start(self) -> None:
-        """-> once it takes connections."""
+        """Start, and return once it accepts connections."""
         self._process = subprocess.Popen(self._command, cwd=self.folder, stderr=subprocess.DEVNULL, **self._account)
         wait_for(lambda: "ready" in self._status(), self._process)
 
     def stop(self) -> None:
-        """Without waiting for those who are connected."""
+        """Stop without waiting for connected clients."""
         self._process.send_signal(signal.SIGINT)
         self._process.wait(_SECONDS)
 
     @contextlib.contextmanager
     def database(self) -> Iterator[str]:
-        """-> the address of a new and empty one."""
+        """Yield the URL of a new empty database."""
         import psycopg
 
         name = f"captioner_{uuid.uuid4().hex}"
@@ -93,14 +93,14 @@ def postgresql_server() -> Iterator[PostgreSQL]:
 
 @contextlib.contextmanager
 def redis_server(folder: Path) -> Iterator[str]:
-    """-> its address."""
+    """Yield the URL of a Redis."""
     with redis_process(folder):
         yield redis_address(folder)
 
 
 @contextlib.contextmanager
 def redis_process(folder: Path) -> Iterator[subprocess.Popen]:
-    """A Redis that takes connections, and remembers nothing of the one before it."""
+    """Yield a Redis that accepts connections and has no data of an earlier one."""
     socket = folder / "redis.sock"
     options = ["--port", "0", "--unixsocket", str(socket), "--save", "", "--dir", str(folder)]
     with subprocess.Popen([program("redis-server"), *options], stdout=subprocess.DEVNULL) as process:

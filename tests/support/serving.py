@@ -1,4 +1,4 @@
-"""A service in a thread, for as long as a test needs it."""
+"""A service in a thread of this process."""
 
 import contextlib
 import io
@@ -36,11 +36,11 @@ def run_in_process(*arguments: str | Path) -> str:
 
 @dataclass(frozen=True)
 class Running:
-    """A service that answers."""
+    """A running service."""
 
     app: Flask
     client: httpx.Client
-    """Its `base_url` is the page's address. It has the token."""
+    """Its `base_url` is the page's URL. It sends the token."""
 
     @property
     def service(self) -> CaptionService:
@@ -53,7 +53,7 @@ class Running:
 
 @contextmanager
 def serving(settings: Settings, captioner: Captioner) -> Iterator[Running]:
-    """A real server in a thread of this process; at the end it is gone."""
+    """Yield a real server in a thread of this process, and stop it at the end."""
     app = create_app(settings, captioner, run_in_process)
     server = Server(app, settings, guard=app.extensions["guard"])
     thread = threading.Thread(target=server.run)
@@ -63,7 +63,7 @@ def serving(settings: Settings, captioner: Captioner) -> Iterator[Running]:
         # Without TLS there is nothing to verify, and reading the certificates takes longer than most requests.
         with httpx.Client(base_url=server.url, timeout=60, trust_env=False, headers=headers, verify=False) as client:
             yield Running(app, client)
-    finally:  # also where a test fails: its thread would keep the process
+    finally:  # also where a test fails: its thread would keep the process alive
         server.stop()
         thread.join(60)
         app.extensions["captioner"].close()

@@ -1,4 +1,4 @@
-"""Captioned photos as people would send them."""
+"""Captioned photos in the form of user uploads."""
 
 import io
 import zipfile
@@ -8,7 +8,7 @@ from PIL import Image
 
 
 def photo_bytes(number: int, size: tuple[int, int] = (96, 72)) -> bytes:
-    """A photo of coarse noise: each number another one."""
+    """Return a photo of coarse noise, different for each number."""
     noise = np.random.default_rng(number).integers(0, 256, (6, 8, 3), dtype=np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(noise).resize(size, Image.Resampling.BICUBIC).save(buffer, "JPEG")
@@ -18,7 +18,7 @@ def photo_bytes(number: int, size: tuple[int, int] = (96, 72)) -> bytes:
 def photo_set(
     count: int = 24, captions: tuple[str, ...] = ("a dog runs on the grass", "a red ball")
 ) -> dict[str, bytes]:
-    """Name -> content: photos and a table with their captions."""
+    """Return name -> content: photos and a table with their captions."""
     files = {f"images/{number}.jpg": photo_bytes(number) for number in range(count)}
     rows = [f"{number}.jpg,{caption}" for number in range(count) for caption in captions]
     return {**files, "captions.csv": "\n".join(["image,caption", *rows]).encode()}

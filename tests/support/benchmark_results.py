@@ -1,4 +1,4 @@
-"""Results of benchmarks, and what is true of all of them."""
+"""Checks that hold for the results of every benchmark."""
 
 import dataclasses
 import json
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def check(section: Any, results: Any, *names: str) -> None:
-    """Figures are finite and positive, the JSON has all that the table has, and these contestants are in it."""
+    """Check that figures are finite and positive, the JSON holds the whole table, and these contestants are in it."""
     assert all(math.isfinite(figure) and figure > 0 for figure in figures_of(results))
     values = json.loads(json.dumps(dataclasses.asdict(results)))
     written = section.report(results)
@@ -30,7 +30,7 @@ def figures_of(results: Any) -> Iterator[float]:
 
 
 def rebuilt(kind: Any, values: Any) -> Any:
-    """A dataclass from what `asdict` and JSON made of it."""
+    """Rebuild a dataclass from the output of `asdict` and JSON."""
     if dataclasses.is_dataclass(kind):
         hints = typing.get_type_hints(kind)
         return kind(**{name: rebuilt(hints[name], value) for name, value in values.items()})

@@ -1,0 +1,28 @@
+"""Types of maps in answers: arrays that are serialized as lists of rounded numbers."""
+
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import InstanceOf, PlainSerializer, WithJsonSchema
+
+from captioner.caption_json import plain_numbers
+
+
+def _lists(items: dict[str, Any], **more: str) -> dict[str, Any]:
+    return {"items": items, "type": "array"} | more
+
+
+_SCHEMA = _lists(_lists({"type": "number"}), description="Rows of the grid; the values of a map sum to 1.")
+
+Map = Annotated[
+    InstanceOf[np.ndarray],
+    PlainSerializer(plain_numbers, return_type=list[list[float]]),
+    WithJsonSchema(_SCHEMA),
+]
+"""One map, [H, W]."""
+Maps = Annotated[
+    InstanceOf[np.ndarray],
+    PlainSerializer(plain_numbers, return_type=list[list[list[float]]]),
+    WithJsonSchema(_lists(_SCHEMA)),
+]
+"""Maps of the words of a caption, [T, H, W]."""

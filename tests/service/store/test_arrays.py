@@ -1,0 +1,68 @@
+"""Arrays of a caption as bytes, in both kinds of database."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays_of
+from sqlalchemy import text
+
+from service.store.arrays import pack, unpack
+from service.store.captions import Store
+from tests.service.store.test_captions import entry
+
+SHAPES = arrays_of.array_shapes(min_dims=1, max_dims=3, min_side=0, max_side=5)
+
+
+def check_same(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
+    assert found.keys() == expected.keys()
+    for name, array in expected.items():
+        assert (found[name].dtype, found[name].shape) == (np.float32, array.shape)
+        np.testing.assert_array_equal(found[name], array)
+
+
+@given(arrays_of.arrays(np.float64, SHAPES, elements=st.floats(-199, 199)))
+def test_numbers_with_seven_decimals_are_restored_exactly(values):
+    rounded = values.round(7).astype(np.float32)
+    check_same(unpack(pack({"a": rounded})), {"a": rounded})
+
+
+@given(arrays_of.arrays(np.float32, SHAPES, elements=st.floats(0, 1, width=32)))
+def test_other_numbers_are_restored_to_seven_decimals(values):
+    (found,) = unpack(pack({"a": values})).values()
+    np.testing.assert_allclose(found, values, rtol=0, atol=8e-8)
+
+
+def test_numbers_that_do_not_fit_are_restored_exactly():
+    values = {"large": np.array([1e9, 0.25], np.float32), "odd": np.array([np.nan, -np.inf, np.inf], np.float32)}
+    check_same(unpack(pack(values)), values)
+
+
+def test_arrays_that_are_not_contiguous_are_restored():
+    values = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+    for view in (values.T, values[:, ::2], values[::-1], values * 100):
+        check_same(unpack(pack({"a": view})), {"a": view})
+
+
+def test_peaked_maps_take_less_than_four_bytes_for_each_number():
+    maps = np.random.default_rng(0).dirichlet(np.full(400, 0.3), 15).reshape(15, 20, 20).astype(np.float32)
+    assert len(pack({"a": maps})) < 2.5 * maps.size
+
+
+@pytest.fixture
+def store(database) -> Store:
+    return Store(database)
+
+
+def test_the_arrays_of_a_caption_are_restored_from_the_database(store, open_database):
+    arrays = {"0.alphas": np.full((2, 3, 4), 0.25, np.float32), "1.gates": np.array([0.1234567], np.float32)}
+    with_some, without = entry(arrays=arrays), entry()
+    store.add(with_some)
+    store.add(without)
+    again = open_database()
+    check_same(Store(again).get(with_some.id).arrays, arrays)
+    check_same(Store(again).correct(with_some.id, "a cat").arrays, arrays)
+    assert Store(again).get(without.id).arrays == {}
+    with again.reading() as session:
+        rows = session.execute(text("SELECT arrays IS NULL FROM captions ORDER BY sequence")).scalars().all()
+    assert rows == [False, True]

@@ -1,0 +1,102 @@
+"""Schema 0005: arrays of captions that an earlier version stored as JSON become bytes, and answers stay the same."""
+
+import json
+import logging
+from collections.abc import Callable
+
+import pytest
+from sqlalchemy import JSON, column, insert, table, text
+
+from captioner.errors import ConfigError
+from service.api.serializers import caption_document
+from service.store.captions import Store
+from service.store.database import Database
+from tests.service.inference.test_documents import as_lists, drawn_caption, stored
+
+COLUMNS = ("id", "created_at", "caption", "probability", "width", "height", "model_version", "document")
+
+
+@pytest.fixture
+def make_earlier(open_database) -> Callable[[list], None]:
+    """Leave a database of schema 0004 that holds captions with these documents; their ids count from 0."""
+
+    def make(documents: list) -> None:
+        captions = table("captions", *(column(name, JSON if name == "document" else None) for name in COLUMNS))
+        with open_database().writing() as session:
+            session.execute(text("ALTER TABLE captions DROP COLUMN arrays"))
+            session.execute(text("UPDATE alembic_version SET version_num = '0004'"))
+            plain = {"created_at": 1.0, "caption": "a zebra", "probability": 0.5, "width": 96, "height": 64}
+            rows = [
+                plain | {"id": f"{number:032x}", "model_version": "0123456789ab", "document": document}
+                for number, document in enumerate(documents)
+            ]
+            session.execute(insert(captions), rows)
+
+    return make
+
+
+def raw_rows(database: Database) -> list[tuple[str, bytes | None]]:
+    """The documents of all rows as text, and their arrays as bytes."""
+    with database.reading() as session:
+        rows = session.execute(text("SELECT CAST(document AS TEXT), arrays FROM captions ORDER BY sequence")).all()
+    return [(document, None if arrays is None else bytes(arrays)) for document, arrays in rows]
+
+
+def without_id(answer: str, number: int) -> dict:
+    """An answer's JSON, with the id of an entry of `stored`."""
+    return json.loads(answer.replace(f"{number:032x}", "0" * 32)) | {"created_at": None}
+
+
+def test_rows_of_an_earlier_version_give_the_same_answers_and_take_less_room(make_earlier, open_database):
+    """More rows than one batch, with one to three captions each."""
+    old = []
+    for number in range(210):
+        captions = [drawn_caption(3 + rank, number, labelled=number % 2 == 1) for rank in range(1 + number % 3)]
+        old.append(stored(map(as_lists, captions), {}))
+    make_earlier([entry.document for entry in old])
+    database = open_database()
+    store = Store(database)
+    for number, before in enumerate(old):
+        found = caption_document(store.get(f"{number:032x}")).model_dump_json()
+        assert without_id(found, number) == without_id(caption_document(before).model_dump_json(), number)
+    assert len(store.get(f"{2:032x}").arrays) == 9, "three of each of its three captions"
+    for (document, arrays), before in zip(raw_rows(database), old, strict=True):
+        assert not {"alphas", "gates", "word_log_probs"} & set(json.loads(document)["captions"][0])
+        assert len(document) + len(arrays) < len(json.dumps(before.document))
+
+
+def test_rows_without_arrays_and_damaged_ones_stay_as_they_are(make_earlier, open_database, caplog):
+    whole = as_lists(drawn_caption(3, 0))
+    documents = [
+        {},
+        {"captions": [{"text": "a dog"}]},
+        {"captions": [whole, whole | {"alphas": [[[0.5, 0.5], [1.0]]]}]},
+        {"captions": [whole | {"gates": ["high", "low", "low"]}]},
+        {"captions": [whole | {"alphas": [0.1] * 500}]},
+        {"captions": "none"},
+        ["odd"],
+        {"captions": [whole]},
+    ]
+    make_earlier(documents)
+    with caplog.at_level(logging.ERROR):
+        rows = raw_rows(open_database())
+    assert [json.loads(document) for document, _ in rows[:-1]] == documents[:-1]
+    assert [arrays is None for _, arrays in rows] == [True] * 7 + [False]
+    damaged = [record.getMessage() for record in caplog.records if "damaged" in record.getMessage()]
+    assert len(damaged) == 5 and damaged[0].startswith("The arrays of the caption of row 3 are damaged (")
+
+
+def test_a_migration_that_is_cut_short_changes_nothing(make_earlier, open_database, monkeypatch):
+    """The next start does the whole of it."""
+
+    def fail(*_):
+        raise OSError("cut short")
+
+    make_earlier([{"captions": [as_lists(drawn_caption(3, number))]} for number in range(3)])
+    with monkeypatch.context() as patch:
+        patch.setattr("service.store.database.check_home", fail)  # after the migration
+        with pytest.raises(ConfigError, match="cut short"):
+            open_database()
+    rows = raw_rows(open_database())
+    assert all(arrays is not None and "alphas" not in document for document, arrays in rows)
+    assert raw_rows(open_database()) == rows, "a further start changes nothing"

@@ -1,0 +1,21 @@
+"""An app with one costly route, to count requests from chosen addresses."""
+
+from flask import Flask
+
+from service.http.rates import limit_rates
+
+
+class LimitedApp:
+    """An app with the rate limits of the service."""
+
+    def __init__(self, per_minute: int, redis_url: str | None = None) -> None:
+        app = Flask(__name__)
+        app.testing = True
+        app.add_url_rule("/api/captions", view_func=lambda: "captioned", methods=["POST"])
+        limit_rates(app, per_minute, redis_url)
+        self._client = app.test_client()
+
+    def count(self, address: str) -> None:
+        """Send a costly request from an address. Raises TooOften beyond the limit."""
+        answer = self._client.post("/api/captions", environ_overrides={"REMOTE_ADDR": address})
+        assert answer.text == "captioned"
