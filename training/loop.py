@@ -200,7 +200,7 @@ def train_epoch(
 
 
 def learns_from_text(setup: TrainingSetup, phase: Phase, options: FitOptions) -> bool:
-    """Whether a phase learns from sentences without photos.
+    """Return whether a phase learns from sentences without photos.
 
     Self-critical training does if it keeps a share of learning from captions.
     """

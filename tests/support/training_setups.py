@@ -1,4 +1,4 @@
-"""Setups of runs, composed as `training fit` composes them."""
+"""Training setups, made by the same steps as `training fit`."""
 
 from captioner.ranks import ALONE
 from training.data.training_data import training_data
@@ -10,7 +10,7 @@ def make_training_setup(
     data, config, decoding, options, cache, weights_file=None, device=None, start=None, replay=None, boxes=None,
     ranks=ALONE, label_names=None, texts=None, also=(),
 ):  # fmt: skip
-    """Every option as the function that takes it says. data, also: DataSet of --data, and those of --also."""
+    """Make a training setup. data, also: DataSet of --data, and those of --also; the rest as in training.setup."""
     chosen = training_data([data, *also], config, options, replay, boxes)
     words = choose_vocabulary(chosen, config, options, start, label_names, texts, ranks)
     model, weights = build_model(config, words, options, weights_file, start, device)

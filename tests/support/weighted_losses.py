@@ -1,4 +1,4 @@
-"""Losses as the optimiser sees them: weighted and summed."""
+"""Weighted sums of losses, which the optimiser takes a step on."""
 
 from training.criterion import loss_weights, weighted_sum
 from training.losses import soft_attention_losses
@@ -6,12 +6,12 @@ from training.options import FitOptions
 
 
 def captions_loss(learned, options=None):
-    """The loss of captions while they are learned from: learned as `caption_losses` returns it."""
+    """Return the loss of captions in the first phase. learned: as `caption_losses` returns it."""
     return weighted_sum(learned.losses, loss_weights("cross_entropy", options or FitOptions()))
 
 
 def soft_attention_loss(logits, alphas, targets, doubly_stochastic_weight, label_smoothing, ranks=None):
-    """Xu et al. 2015, eq. 14, in nats per word."""
+    """Return the loss of Xu et al. 2015, eq. 14, in nats per word."""
     more = {} if ranks is None else {"ranks": ranks}
     losses = soft_attention_losses(logits, alphas, targets, label_smoothing, **more)
     return weighted_sum(losses, {"cross_entropy": 1.0, "doubly_stochastic": doubly_stochastic_weight})

@@ -1,4 +1,4 @@
-"""Each named loss is its own formula, and the loss that is stepped on is their weighted sum."""
+"""Each named loss equals its formula, and the total loss is their weighted sum."""
 
 import copy
 from dataclasses import replace
@@ -29,7 +29,7 @@ SELF_CRITICAL = Phase("self_critical", 1, 0.1)
 
 
 class Scale(nn.Module):
-    """An encoder whose one remaining stage multiplies the cached features."""
+    """An encoder with one remaining stage, which multiplies the cached features."""
 
     def __init__(self, factor):
         super().__init__()
@@ -46,7 +46,7 @@ class Model(nn.Module):
 
 
 class Samples:
-    """In place of self-critical training: its loss and its reward are known."""
+    """Stands in for self-critical training, with a known loss and reward."""
 
     def loss(self, model, annotations, batch, ranks):
         return annotations.sum() * 0 + 0.125, 2.5
@@ -87,7 +87,7 @@ def learned_from(batch, phase=CROSS_ENTROPY, model=None, options=OPTIONS, baseli
 
 
 def output_of(model, batch, location=SAMPLED):
-    """The decoder's output for the captions of the batch, with the draws that the criterion makes."""
+    """Return the decoder's output for the captions of the batch, with the same random draws as the criterion."""
     annotations = model.encoder.annotations(batch.features, 1).flatten(1, 2)
     with torch.random.fork_rng():
         torch.manual_seed(5)
@@ -96,46 +96,46 @@ def output_of(model, batch, location=SAMPLED):
         return annotations, model.decoder(annotations, batch.inputs, location, averaged)
 
 
-def assert_is(learned, name, expected):
+def assert_equals(learned, name, expected):
     torch.testing.assert_close(learned.losses[name], expected.detach())
     assert learned.losses[name].abs() > 1e-4, "a loss of 0 shows nothing"
 
 
-def test_cross_entropy_is_the_smoothed_loss_of_a_word(batch):
+def test_cross_entropy_is_the_smoothed_loss_per_word(batch):
     model, learned = learned_from(batch)
     _, output = output_of(model, batch)
     words = (batch.targets != PAD).sum()
-    assert_is(learned, "cross_entropy", losses.caption_nll(output.logits, batch.targets, 0.1) / words)
+    assert_equals(learned, "cross_entropy", losses.caption_nll(output.logits, batch.targets, 0.1) / words)
 
 
-def test_the_doubly_stochastic_loss_is_the_penalty_for_each_word(batch):
+def test_the_doubly_stochastic_loss_is_the_penalty_per_word(batch):
     model, learned = learned_from(batch)
     _, output = output_of(model, batch)
     penalty = losses.doubly_stochastic_penalty(output.alphas, batch.targets != PAD)
-    assert_is(learned, "doubly_stochastic", penalty * 3 / 10)  # 3 captions with 10 words, ends included
+    assert_equals(learned, "doubly_stochastic", penalty * 3 / 10)  # 3 captions with 10 words, ends included
 
 
-def test_supervision_is_the_loss_of_the_maps_of_words_with_boxes(batch):
+def test_supervision_is_the_loss_of_maps_of_words_with_boxes(batch):
     model, learned = learned_from(batch)
     _, output = output_of(model, batch)
-    assert_is(learned, "supervision", losses.attention_supervision_loss(output.alphas, batch.inside))
+    assert_equals(learned, "supervision", losses.attention_supervision_loss(output.alphas, batch.inside))
 
 
-def test_the_loss_of_sentences_is_that_of_their_words_without_a_photo(batch):
+def test_the_loss_of_sentences_is_computed_without_a_photo(batch):
     model, learned = learned_from(batch)
     nothing = model.decoder.no_photo.expand(2, 1, -1)
     logits = model.decoder(nothing, batch.sentences.inputs, EXPECTED).logits
-    assert_is(learned, "sentence", losses.caption_nll(logits, batch.sentences.targets, 0.1) / 7)
+    assert_equals(learned, "sentence", losses.caption_nll(logits, batch.sentences.targets, 0.1) / 7)
 
 
-def test_distillation_is_the_divergence_from_the_words_and_the_maps_of_the_teacher(batch):
+def test_distillation_is_the_divergence_from_the_teachers_words_and_maps(batch):
     teacher = decoder_of(seed=1, words=9).eval().requires_grad_(False)
     model, learned = learned_from(batch, teacher=teacher)
     annotations, output = output_of(model, batch)
     taught = teacher(annotations, batch.inputs.where(batch.inputs < 9, UNKNOWN))
     knows = (batch.targets != PAD) & (batch.targets < 9)
-    assert_is(learned, "distillation", losses.distillation_loss(output.logits, taught.logits, knows))
-    assert_is(learned, "map_distillation", losses.map_distillation_loss(output.alphas, taught.alphas, knows))
+    assert_equals(learned, "distillation", losses.distillation_loss(output.logits, taught.logits, knows))
+    assert_equals(learned, "map_distillation", losses.map_distillation_loss(output.alphas, taught.alphas, knows))
 
 
 def test_label_distillation_is_the_divergence_from_the_labels_before_fine_tuning(batch):
@@ -145,7 +145,7 @@ def test_label_distillation_is_the_divergence_from_the_labels_before_fine_tuning
     _, learned = learned_from(batch, FINE_TUNE, model, untuned=untuned)
     before, after = (encoder.annotations(batch.features, 1).flatten(1, 2) for encoder in (untuned, model.encoder))
     logits = [model.decoder.labels.class_logits(each.mean(dim=1)) for each in (after, before)]
-    assert_is(learned, "label_distillation", losses.label_distillation_loss(*logits))
+    assert_equals(learned, "label_distillation", losses.label_distillation_loss(*logits))
     _, frozen = learned_from(batch, CROSS_ENTROPY, model, untuned=untuned)
     assert "label_distillation" not in frozen.losses
 
@@ -155,21 +155,21 @@ def test_hard_attention_has_the_losses_of_its_samples(batch):
     _, output = output_of(model, batch)
     mask = batch.targets != PAD
     reinforced = losses.reinforce_loss(output.logits, output.alphas, output.locations, batch.targets, -2.0)
-    assert_is(learned, "reinforce", reinforced)
-    assert_is(learned, "negative_entropy", -losses.map_entropy(output.alphas, mask))
-    assert_is(learned, "cross_entropy", losses.caption_nll(output.logits, batch.targets, 0.1) / mask.sum())
+    assert_equals(learned, "reinforce", reinforced)
+    assert_equals(learned, "negative_entropy", -losses.map_entropy(output.alphas, mask))
+    assert_equals(learned, "cross_entropy", losses.caption_nll(output.logits, batch.targets, 0.1) / mask.sum())
     assert "doubly_stochastic" not in learned.losses
     assert learned.word_log_prob == pytest.approx(losses.mean_word_log_prob(output.logits, batch.targets))
 
 
-def test_without_attention_no_loss_is_of_maps(batch):
+def test_without_attention_there_is_no_loss_of_maps(batch):
     _, learned = learned_from(replace(batch, inside=None), model=Model(decoder_of(attention="none")))
     assert learned.losses.keys() == {"cross_entropy", "sentence"}
 
 
-def test_self_critical_training_keeps_a_share_of_learning_from_captions(batch):
+def test_self_critical_training_keeps_a_share_of_the_loss_of_captions(batch):
     _, learned = learned_from(batch, SELF_CRITICAL, self_critical=Samples())
-    assert_is(learned, "self_critical", torch.tensor(0.125))
+    assert_equals(learned, "self_critical", torch.tensor(0.125))
     assert learned.reward == 2.5
     named = learned.losses
     captions = named["cross_entropy"] + 0.7 * named["doubly_stochastic"] + 0.4 * named["sentence"]
@@ -189,7 +189,7 @@ HARD = {"cross_entropy": 1.0, "reinforce": 0.2, "negative_entropy": 0.05, "super
 
 
 @pytest.mark.parametrize(("attention", "weights"), [("soft", SOFT), ("hard", HARD)])
-def test_the_loss_that_is_stepped_on_is_the_weighted_sum_of_the_named_losses(batch, attention, weights):
+def test_the_total_loss_is_the_weighted_sum_of_the_named_losses(batch, attention, weights):
     model = Model(decoder_of(labels=2, tied_output=True, attention=attention))
     guides = {}
     if attention == "soft":
@@ -203,7 +203,7 @@ def test_the_loss_that_is_stepped_on_is_the_weighted_sum_of_the_named_losses(bat
     assert not any(loss.requires_grad for loss in learned.losses.values())
 
 
-def test_every_named_loss_has_a_weight_and_a_name_without_one_is_an_error():
+def test_every_named_loss_has_a_weight_and_an_unknown_name_is_an_error():
     assert loss_weights("cross_entropy", OPTIONS) == SOFT | HARD | {"self_critical": 1.0}
     with pytest.raises(KeyError):
         weighted_sum({"unknown": torch.tensor(1.0)}, loss_weights("cross_entropy", OPTIONS))

@@ -61,7 +61,7 @@ def training_data(
     if config.attention == "none" and teaching_boxes(boxes, options):
         raise ConfigError(
             "without attention there is no map that boxes could teach: leave --boxes or --attention out, or give"
-            " --supervision-weight 0 to measure alone"
+            " --supervision-weight 0 to only measure"
         )
     names = names_of(data_sets)
     splits = {name: training_splits(data, options) for name, data in zip(names, data_sets, strict=True)}

@@ -24,11 +24,11 @@ A, ZEBRA, CAT, GRASS = 4, 5, 6, 7
 @pytest.fixture
 def reader() -> LabelReader:
     """Two classes are likely, zebra most; zebra is at the left of the photo, cat at the right."""
-    memory = LabelAttention(2, NAMES.words_of(VOCABULARY), channels=3, embedding_dim=6, hidden_dim=5)
-    memory.class_weight.copy_(torch.eye(3))
+    attention = LabelAttention(2, NAMES.words_of(VOCABULARY), channels=3, embedding_dim=6, hidden_dim=5)
+    attention.class_weight.copy_(torch.eye(3))
     annotations = torch.zeros(1, 2, 2, 4)
     annotations[0, :, 0, 0], annotations[0, :, 1, 1] = 6.0, 4.0
-    return LabelReader(memory, NAMES, annotations)
+    return LabelReader(attention, NAMES, annotations)
 
 
 def said(tokens, shares, alphas) -> Hypotheses:

@@ -1,4 +1,4 @@
-"""Cross-entropy some rows at a time is torch's own, gradients included."""
+"""Cross-entropy of a few rows at a time equals the plain form and torch's, gradients included."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ PAD = 0
 
 
 def rows(words=9):
-    """-> logits [30, V], targets [30], half of which are ignored."""
+    """Return logits [30, V] and targets [30]; half of the targets are ignored."""
     generator = torch.Generator().manual_seed(0)
     targets = torch.randint(1, words, (30,), generator=generator)
     targets[torch.randperm(30, generator=generator)[:15]] = PAD
@@ -20,7 +20,7 @@ def rows(words=9):
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-9), (torch.bfloat16, 0.02)])
-def test_the_loss_and_its_gradient_are_those_of_the_plain_form(monkeypatch, smoothing, dtype, tolerance):
+def test_the_loss_and_its_gradient_equal_cross_entropy(monkeypatch, smoothing, dtype, tolerance):
     monkeypatch.setattr(kernel, "CACHED_LOGITS", 4 * 9)  # four rows at a time
     logits, targets = rows()
     ours, plain, theirs = (logits.to(dtype, copy=True).requires_grad_() for _ in range(3))

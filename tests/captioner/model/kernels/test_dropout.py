@@ -50,7 +50,7 @@ def test_any_shape_is_accepted(shape, dtype):
 
 @pytest.mark.parametrize("p", [0.25, 0.5, 0.875])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_what_is_kept_is_that_of_the_plain_form(p, dtype):
+def test_kept_values_equal_the_plain_form(p, dtype):
     values = torch.randn(40, 50, dtype=dtype)
     torch.manual_seed(0)
     kept = ByteDropout(p)(torch.ones_like(values)) != 0

@@ -33,7 +33,7 @@ def test_the_plain_formula_by_hand():
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_scores_of_each_activation_are_those_of_the_plain_formula(activation):
+def test_scores_of_each_activation_equal_the_plain_formula(activation):
     expected = plain_scores(ACTIVATIONS[activation], *operands(2))
     torch.testing.assert_close(additive_scores(activation, *operands(2)), expected)
 
