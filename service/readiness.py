@@ -39,7 +39,7 @@ class Fault:
     where: str
     """model, database, disk, worker or redis."""
     message: str
-    """What is wrong and what to do; a sentence without a full stop."""
+    """Problem and remedy: one sentence without a full stop."""
     stops_captions: bool = True
     """Whether captions fail because of it."""
 

@@ -35,9 +35,9 @@ MAX_HEADER_BYTES = 64 * 1024
 _POLL_SECONDS = 0.2
 
 
-# What a WSGI server would need to replace this one, and neither waitress, cheroot, gunicorn nor an ASGI server with a
-# bridge has in full: one process, as the model is in its memory; a pool of threads for each kind of request; an end
-# that answers every request that has arrived; and idle connections closed before new ones are refused.
+# No existing server (waitress, cheroot, gunicorn, an ASGI server with a bridge) has all of this: one process, as
+# the model is in its memory; a thread pool for each kind of request; a shutdown that answers every request that has
+# arrived; and idle connections that are closed before new ones are refused.
 class Server:
     """Serves a WSGI app until it is stopped."""
 

@@ -62,7 +62,7 @@ class BoxSet:
     photos: Mapping[str, PhotoBoxes]
     """File name of a photo, with the parent folders that the source names -> its boxes."""
     counts: Counter[str] = field(default_factory=Counter)
-    """What was found, and what was left out and why: description -> count."""
+    """Counts of boxes found and left out: description -> count."""
     examples: Mapping[str, str] = field(default_factory=dict)
     """Reason for leaving something out -> its first occurrence."""
 

@@ -63,7 +63,7 @@ class GroundingScores:
     by_size: Mapping[str, Average]
     """Means by the share of the photo that the boxes cover; names from SIZES."""
     counts: Mapping[str, int]
-    """What was found, and what was left out and why: names in REFERENCE_COUNTS or CAPTION_COUNTS -> count."""
+    """Counts of phrases measured and left out: name in REFERENCE_COUNTS or CAPTION_COUNTS -> count."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the scores without the counts."""
