@@ -17,7 +17,7 @@ from captioner.bulk.cli import (
     add_bulk_arguments,
     caption_to_files,
     print_error,
-    print_passed_over,
+    print_skipped,
     print_warnings,
     refuse_what_is_bulk,
 )
@@ -28,7 +28,7 @@ if TYPE_CHECKING:  # these import torch, which `--help` should not wait for
     import numpy as np
 
     from captioner.captioner import Caption, Captioner
-    from captioner.images.finding import PassedOver
+    from captioner.images.finding import SkippedFiles
     from captioner.images.photo import ImageFrame
 
 BAD_INPUT = 2
@@ -140,11 +140,11 @@ def _caption(options: argparse.Namespace) -> int:
     """Load the captioner, caption the photos in turn, print and draw. Return the exit status."""
     from tqdm import tqdm
 
-    paths, problems, passed_over = find_photos(options.photos, options.recursive)
+    paths, problems, skipped = find_photos(options.photos, options.recursive)
     for problem in problems:
         print_error(problem)
-    if passed_over:
-        print_passed_over(passed_over)
+    if skipped:
+        print_skipped(skipped)
     captioner = decoding = None
     if paths:
         captioner, decoding = _load(options, options.device, len(paths))
@@ -158,7 +158,7 @@ def _caption(options: argparse.Namespace) -> int:
             try:
                 if isinstance(captions, ImageError):
                     raise captions
-                evidence = evidence_for(captioner, path, captions, decoding, options)
+                evidence = occlusion_maps_for(captioner, path, captions, decoding, options)
                 write.photo(path, captions, evidence)
                 pictures.draw(path, captions[0], evidence and evidence[0])
             except ImageError as error:
@@ -181,20 +181,20 @@ def _load(
     return captioner, decoding_options(captioner.decoding, options)
 
 
-def find_photos(photos: Sequence[str], recursive: bool) -> "tuple[list[Path], list[ImageError], PassedOver]":
+def find_photos(photos: Sequence[str], recursive: bool) -> "tuple[list[Path], list[ImageError], SkippedFiles]":
     """Return the images that files, folders and globs stand for, each once; the errors of others; the skipped files."""
-    from captioner.images.finding import PassedOver, find_images
+    from captioner.images.finding import SkippedFiles, find_images
 
-    passed_over = PassedOver()
+    skipped = SkippedFiles()
     found: dict[str, Path] = {}
     problems = []
     for photo in photos:
         try:
-            for path in find_images([photo], recursive, passed_over):
+            for path in find_images([photo], recursive, skipped):
                 found.setdefault(os.path.abspath(path), path)
         except ImageError as error:
             problems.append(error)
-    return list(found.values()), problems, passed_over
+    return list(found.values()), problems, skipped
 
 
 def decoding_options(bundle: DecodingOptions, options: argparse.Namespace) -> DecodingOptions:
@@ -248,7 +248,7 @@ def _prepared_ahead(
         pool.shutdown(cancel_futures=True)  # if the caller stops early, do not wait for the rest
 
 
-def evidence_for(
+def occlusion_maps_for(
     captioner: "Captioner",
     path: Path,
     captions: "Sequence[Caption]",
@@ -265,7 +265,7 @@ def evidence_for(
 
     photo = open_image(path)
     shown = captions if options.json else captions[:1]
-    return [captioner.evidence(photo, caption, decoding) for caption in shown]
+    return [captioner.occlusion_maps(photo, caption, decoding) for caption in shown]
 
 
 class PlainLines:
@@ -320,7 +320,7 @@ class Pictures:
         """
         if self._figure is None and self._overlays is None:
             return
-        from captioner.figures import evidence_heading, figure_strip
+        from captioner.figures import figure_strip, occlusion_heading
         from captioner.images.photo import open_image
         from captioner.overlays import save_overlays
 
@@ -329,7 +329,7 @@ class Pictures:
             file = self._figure
             if self._several:
                 file = file.with_stem(f"{file.stem}-{self._names[path]}")
-            heading = None if evidence is None else evidence_heading(caption.text)
+            heading = None if evidence is None else occlusion_heading(caption.text)
             figure = figure_strip(photo, caption, smooth=self._smooth, maps=evidence, heading=heading)
             try:
                 file.parent.mkdir(parents=True, exist_ok=True)

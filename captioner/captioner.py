@@ -2,6 +2,7 @@
 
 import functools
 import os
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -19,7 +20,7 @@ from captioner.images.warnings import PhotoWarning
 from captioner.labels.reader import LabelledWords, LabelReader, PhotoLabel
 from captioner.lexicon import kind_of
 from captioner.model.runtime import runtime_for
-from captioner.occlusion import evidence_maps
+from captioner.occlusion import occlusion_maps
 from captioner.vocabulary import Vocabulary, join_words
 
 
@@ -157,15 +158,17 @@ class Captioner:
         pixels: np.ndarray,
         frames: Sequence[ImageFrame],
         options: DecodingOptions | None = None,
-        watch: OnWords | None = None,
+        on_words: OnWords | None = None,
     ) -> list[list[Caption]]:
         """Caption prepared photos, pixels [B, S, S, 3] and their frames, in one forward pass.
 
-        watch: as in `caption_annotations`.
+        on_words: as in `caption_annotations`.
         """
-        return self.caption_annotations(self.encode(pixels), frames, options, watch)
+        return self.caption_annotations(self.encode(pixels), frames, options, on_words)
 
-    def evidence(self, image: ImageSource, caption: Caption, options: DecodingOptions | None = None) -> np.ndarray:
+    def occlusion_maps(
+        self, image: ImageSource, caption: Caption, options: DecodingOptions | None = None
+    ) -> np.ndarray:
         """Return the occlusion map of each word -> [T, H, W]; every map sums to 1.
 
         It measures how much each location supports the word, unlike the attention in `caption.alphas`: see
@@ -174,8 +177,13 @@ class Captioner:
         """
         annotations = self.encode(self.prepare(image)[0][None])[0]  # [H, W, D]
         location = (options or self.decoding).hard_context
-        maps = evidence_maps(self.model.decoder, annotations.flatten(0, 1), torch.tensor(caption.tokens), location)
+        maps = occlusion_maps(self.model.decoder, annotations.flatten(0, 1), torch.tensor(caption.tokens), location)
         return maps.unflatten(-1, annotations.shape[:2]).cpu().numpy()
+
+    def evidence(self, image: ImageSource, caption: Caption, options: DecodingOptions | None = None) -> np.ndarray:
+        """Return `occlusion_maps`, by their earlier name. Warns of the deprecation."""
+        warnings.warn("Captioner.evidence is now called occlusion_maps", DeprecationWarning, stacklevel=2)
+        return self.occlusion_maps(image, caption, options)
 
     def encode(self, pixels: np.ndarray) -> Tensor:
         """Return the annotations [B, H, W, D] of prepared photos [B, S, S, 3]."""
@@ -187,29 +195,29 @@ class Captioner:
         annotations: Tensor,
         frames: Sequence[ImageFrame],
         options: DecodingOptions | None = None,
-        watch: OnWords | None = None,
+        on_words: OnWords | None = None,
     ) -> list[list[Caption]]:
         """Caption encoded photos: annotations [B, H, W, D].
 
-        watch: called with a photo's index in the batch and the beginning of its caption, whenever more of its words are
-        final; its `log_prob` and `score` are the sums for these words. It is not called for words that become final in
-        the last step. An exception that it raises stops the captioning of the batch and propagates.
+        on_words: called with a photo's index in the batch and the beginning of its caption, whenever more of its words
+        are final; its `log_prob` and `score` are the sums for these words. It is not called for words that become final
+        in the last step. An exception that it raises stops the captioning of the batch and propagates.
         """
         grid, vocabulary, reader = tuple(annotations.shape[1:3]), self.bundle.vocabulary, self._labels(annotations)
-        told = [0] * len(frames)
+        announced = [0] * len(frames)
 
-        def tell(beginnings: Hypotheses) -> None:
+        def announce(beginnings: Hypotheses) -> None:
             for image, (caption,) in enumerate(captions_of(beginnings, grid, frames, vocabulary, reader)):
-                if len(caption.words) > told[image]:
-                    told[image] = len(caption.words)
-                    watch(image, caption)
+                if len(caption.words) > announced[image]:
+                    announced[image] = len(caption.words)
+                    on_words(image, caption)
 
         with self.runtime.running():
             hypotheses = decode(
                 self.runtime.decoder,
                 annotations.flatten(1, 2),
                 options or self.decoding,
-                tell if watch else None,
+                announce if on_words else None,
                 nouns=self._nouns,
                 labels=reader and reader.labels,
             )
@@ -231,7 +239,7 @@ class Captioner:
         if model is None or options.temperature > 0:
             return captions
         means = annotations.float().mean(dim=(1, 2)).cpu().numpy()  # [B, D]
-        return [model.judged(of_photo, mean) for of_photo, mean in zip(captions, means, strict=True)]
+        return [model.with_confidence(of_photo, mean) for of_photo, mean in zip(captions, means, strict=True)]
 
 
 def nouns_of(vocabulary: Vocabulary) -> Tensor:

@@ -139,7 +139,7 @@ class ConfidenceModel:
     learned: dict[str, Any] = field(default_factory=dict)
     """Description of the data that the model was fitted on, with its cross-validated scores."""
 
-    def judged(self, captions: Sequence[Caption], mean: np.ndarray) -> list[Caption]:
+    def with_confidence(self, captions: Sequence[Caption], mean: np.ndarray) -> list[Caption]:
         """Return the captions of one photo, best first, with their confidence and that of their content words.
 
         mean: [D], the photo's mean annotation vector.

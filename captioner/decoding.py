@@ -87,8 +87,8 @@ def decode(
     decoder: SteppingDecoder,
     annotations: Tensor,
     options: DecodingOptions,
-    watch: Callable[[Hypotheses], None] | None = None,
-    share: BatchSlice | None = None,
+    on_words: Callable[[Hypotheses], None] | None = None,
+    batch_slice: BatchSlice | None = None,
     nouns: Tensor | None = None,
     labels: Labels | None = None,
 ) -> Hypotheses:
@@ -97,13 +97,13 @@ def decode(
     Every caption has at least one word and at most `max_words`: the end cannot be the first token, and must follow the
     last word. Finished hypotheses stay in the beam, so a beam as wide as the number of possible captions finds the best
     one. Images whose hypotheses have all finished are dropped from the batch once they are half of it, except when
-    sampling or with `watch`.
+    sampling or with `on_words`.
 
-    watch: called after each step in which more words of some image have become final: all hypotheses of its beam agree
-    on them, so that every caption begins with them. It gets these beginnings, K = 1, with the sums for their words as
-    log_probs and scores. It is not called for words that become final in the last step. An exception that it raises
+    on_words: called after each step in which more words of some image have become final: all hypotheses of its beam
+    agree on them, so that every caption begins with them. It gets these beginnings, K = 1, with the sums for their
+    words as log_probs and scores. It is not called for words that become final in the last step. An exception that it raises
     stops the decoding and propagates.
-    share: slice of a larger batch that these images are, for sampling.
+    batch_slice: slice of a larger batch that these images are, for sampling.
     nouns: bool [V], words that occur at most once in a caption unless `options.repeat_nouns`.
     labels: labels of the images; by default those that the encoder's classifier finds in the annotations.
     """
@@ -111,7 +111,7 @@ def decode(
     width = options.captions_per_image if sampling else options.beam_width
     batch, device = annotations.shape[0], annotations.device
     if sampling:  # all at once, so that the number of draws does not depend on the captions' lengths
-        uniforms = drawn(partial(_uniforms, options.seed, device), (batch, width, options.max_words + 1), share)
+        uniforms = drawn(partial(_uniforms, options.seed, device), (batch, width, options.max_words + 1), batch_slice)
     features = decoder.prepare(annotations, labels)
     state = decoder.initial_state(features, width)
 
@@ -145,10 +145,10 @@ def decode(
         if waiting == 0:
             break
         state = said.state.select(parents)
-        if watch is not None:
+        if on_words is not None:
             sure = _agreed(history[:, :, 1:], totals)  # [B]
             if bool((sure > announced).any()):
-                watch(_beginnings(_traced(steps), sure))
+                on_words(_beginnings(_traced(steps), sure))
                 announced = sure
         elif waiting * 2 <= len(over) and not sampling:  # a sample depends on the draws for the whole batch
             found, left = _Found(images, steps, totals), (~over).nonzero()[:, 0]

@@ -38,7 +38,7 @@ def figure_strip(
     panel_width: in pixels. Words in scripts that DejaVu Sans (matplotlib's font) lacks show as boxes.
     outlines: index of a word -> boxes to draw on its panel: left, top, right, bottom in pixels of the photo.
     maps: [T, H, W] to draw instead of the attention, such as occlusion maps. heading: text above the figure instead of
-    the caption, which says what the maps are (for occlusion maps: `evidence_heading`).
+    the caption, which says what the maps are (for occlusion maps: `occlusion_heading`).
     Raises ConfigError for columns below 1, a panel narrower than 32 pixels, or maps that are not one per word, and
     ImageError for a photo that is not the caption's.
     """
@@ -74,7 +74,7 @@ def figure_strip(
     return figure
 
 
-def evidence_heading(caption: str) -> str:
+def occlusion_heading(caption: str) -> str:
     """Return the heading of a figure of occlusion maps, which tells them from attention maps."""
     return f"{caption}: occlusion map of each word" if caption else ""
 

@@ -134,12 +134,12 @@ def atomic_folder(folder: Path | str, *, one_writer: bool = False) -> Iterator[P
         if kept is not None:
             os.chmod(temporary, kept)
         sync_tree(temporary)
-        put_in_place(temporary, folder)
+        replace_folder(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def put_in_place(new: Path, folder: Path) -> None:
+def replace_folder(new: Path, folder: Path) -> None:
     """Rename a folder that was flushed; a folder that has the name already gets the name of `new` in the same instant.
 
     Where folders cannot be exchanged, there is an instant between two renames. Raises NotADirectoryError if `folder` is

@@ -19,7 +19,7 @@ _TOGETHER = 64
 
 
 @torch.no_grad()
-def evidence_maps(decoder: Decoder, annotations: Tensor, tokens: Tensor, location: str = LIKELIEST) -> Tensor:
+def occlusion_maps(decoder: Decoder, annotations: Tensor, tokens: Tensor, location: str = LIKELIEST) -> Tensor:
     """Return the occlusion map of each word of a caption: annotations [L, D], ids of the words [T] -> [T, L].
 
     The value of a location is the fall of the word's log-probability when that location is hidden and the others share

@@ -67,7 +67,7 @@ class Ranks:
         """Return whether this is rank 0, the only process that writes output."""
         return self.rank == 0
 
-    def say(self, sentence: str) -> None:
+    def print_once(self, sentence: str) -> None:
         """Print a sentence to standard error once: by the first rank that calls this; before `meet`, per machine."""
         if self.store is None:
             first = self.local_rank == 0
@@ -79,7 +79,7 @@ class Ranks:
         if first:
             print(sentence, file=sys.stderr)
 
-    def has(self, name: str) -> bool:
+    def owns(self, name: str) -> bool:
         """Return whether a name belongs to this rank: each belongs to exactly one, by its hash."""
         return name_hash(name) % self.size == self.rank
 
@@ -87,18 +87,18 @@ class Ranks:
         """Return this rank's slice of a batch of this size."""
         return slice(self.rank * images // self.size, (self.rank + 1) * images // self.size)
 
-    def share(self, images: int) -> BatchSlice | None:
+    def batch_slice(self, images: int) -> BatchSlice | None:
         """Return the same slice for random draws; None if it is the whole batch."""
         return None if self.size == 1 else BatchSlice(self.part(images).start, images)
 
-    def wait(self) -> None:
+    def barrier(self) -> None:
         """Wait until all ranks have called this."""
         if self.size > 1:
             import torch.distributed as dist
 
             dist.barrier()
 
-    def total(self, values: "Tensor") -> "Tensor":
+    def sum(self, values: "Tensor") -> "Tensor":
         """Return the sum over all ranks, without gradient, in the shape of `values`."""
         if self.size == 1:
             return values
@@ -106,7 +106,7 @@ class Ranks:
 
         return _reduced(values, ReduceOp.SUM)
 
-    def largest(self, value: int) -> int:
+    def max(self, value: int) -> int:
         """Return the largest of the ranks' values."""
         if self.size == 1:
             return value
@@ -115,7 +115,7 @@ class Ranks:
 
         return int(_reduced(torch.tensor(value), ReduceOp.MAX))
 
-    def gathered(self, value: T) -> list[T]:
+    def gather(self, value: T) -> list[T]:
         """Return the values of all ranks in order on the leader; an empty list on the others."""
         if self.size == 1:
             return [value]
@@ -135,24 +135,24 @@ class Ranks:
         dist.broadcast_object_list(values)
         return values[0]
 
-    def mapped(self, work: Callable[[int], T], count: int) -> Iterator[T]:
+    def map(self, work: Callable[[int], T], count: int) -> Iterator[T]:
         """Yield work(0), ..., work(count - 1) in order on the leader; each is done by one rank; others yield nothing.
 
         All ranks must iterate to the end. No rank runs ahead of the others.
         """
         for start in range(0, count, self.size):
             number = start + self.rank
-            for results in self.gathered([work(number)] if number < count else []):
+            for results in self.gather([work(number)] if number < count else []):
                 yield from results
 
     def check_same(self, value: Any, message: str) -> None:
         """Raise ConfigError with the message on every rank unless they all have the same value."""
-        values = self.gathered(value)
+        values = self.gather(value)
         if not self.from_leader(lambda: all(each == values[0] for each in values)):
             raise ConfigError(message)
 
     @contextmanager
-    def together(self) -> Iterator[None]:
+    def guarded(self) -> Iterator[None]:
         """Wrap the work of all ranks. Raises RankLost if one of them is lost."""
         try:
             yield

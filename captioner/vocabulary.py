@@ -60,7 +60,7 @@ class Vocabulary:
         kept = sorted((word for word, count in counts.items() if count >= min_count), key=lambda w: (-counts[w], w))
         return cls(SPECIAL_WORDS + tuple(kept))
 
-    def grown(self, captions: Iterable[str], min_count: int) -> "Vocabulary":
+    def extended_from(self, captions: Iterable[str], min_count: int) -> "Vocabulary":
         """Return this vocabulary, with its ids, extended by the new words that `build` selects from captions."""
         return self.extended(Vocabulary.build(captions, min_count).words)
 

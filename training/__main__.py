@@ -30,22 +30,22 @@ def main(arguments: list[str] | None = None) -> int:
                 return _run_without_torch(options) if ranks.leads else 0
             from training.distributed import leave, meet
 
-            with ranks.together():
+            with ranks.guarded():
                 if options.on_many_devices:
                     ranks, options.device = meet(ranks, options.device)
                 status = _run(options, ranks)
                 leave(ranks)
             return status
     except CaptionerError as error:
-        ranks.say(f"error: {error}")
+        ranks.print_once(f"error: {error}")
         return 2
     except OSError as error:
         if not is_full_disk(error):
             raise
-        ranks.say(f"error: {FULL_DISK}")
+        ranks.print_once(f"error: {FULL_DISK}")
         return 2
     except KeyboardInterrupt:
-        ranks.say("stopped at once: what was written is whole")
+        ranks.print_once("stopped at once: what was written is whole")
         return INTERRUPTED
 
 

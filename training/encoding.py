@@ -26,7 +26,7 @@ from training.data.training_data import Split, TrainingData
 from training.grounding.boxes import SAME_NAME, BoxSet
 from training.grounding.supervision import Regions, count_supervised, regions_of, teaching_boxes
 from training.options import FitOptions
-from training.runs.progress import ReportProgress, unwatched
+from training.runs.progress import ReportProgress, ignore_progress
 from training.validation import Validator
 
 DIFFERENT_PHOTOS = (
@@ -56,7 +56,7 @@ class PhotoEncoder:
     model: CaptionModel
     folder: Path
     """Folder of all caches."""
-    watch: ReportProgress = unwatched
+    on_progress: ReportProgress = ignore_progress
     """Called with the number of encoded photos."""
     ranks: Ranks = ALONE
     """Processes that share the work. Each of them gets the whole cache."""
@@ -69,7 +69,7 @@ class PhotoEncoder:
         self.ranks.check_same(precision_on(encoder.mean.device), DIFFERENT_PRECISIONS)
         cache = open_cache(self.folder, encoder, weights, config, view)
         photos = [record.path for record in records]
-        for error in fill_cache(cache, encoder, config, view, photos, label, self.watch, self.ranks):
+        for error in fill_cache(cache, encoder, config, view, photos, label, self.on_progress, self.ranks):
             say(f"left out: {error}", self.ranks)
         return cache
 
@@ -81,18 +81,18 @@ def encode_features(
     decoding: DecodingOptions,
     options: FitOptions,
     cache: Path,
-    watch: ReportProgress = unwatched,
+    on_progress: ReportProgress = ignore_progress,
     ranks: Ranks = ALONE,
 ) -> tuple[Features, Features | None]:
     """Encode every photo that the cache lacks. Returns features of the frozen encoder, and those for fine-tuning.
 
     The latter are None if no stage is fine-tuned. Both hold the same photos at the same positions. Photos that cannot
     be read are left out, with a line on standard error for each.
-    decoding: how validation photos are captioned. watch: called with the number of encoded photos.
+    decoding: how validation photos are captioned. on_progress: called with the number of encoded photos.
     Raises DataError if no photo can be read or no caption names anything in the boxes, ConfigError if the encoder has
     fewer stages than `options.fine_tune_stages` or the ranks find different photos.
     """
-    photos = PhotoEncoder(model, cache, watch, ranks)
+    photos = PhotoEncoder(model, cache, on_progress, ranks)
     frozen, tuned = (cached_stages(model.encoder, learning) for learning in (0, options.fine_tune_stages))
     stages = list(dict.fromkeys([frozen, tuned]))
     every = [*data.train_records, *data.validation_records, *data.replayed]

@@ -70,7 +70,7 @@ def fit(options: argparse.Namespace, ranks: "Ranks") -> int:
     from training.data.training_data import training_data
     from training.encoding import encode_features
     from training.grounding.readers.formats import read_boxes
-    from training.runs.progress import ProgressFile, unwatched
+    from training.runs.progress import ProgressFile, ignore_progress
     from training.runs.run import CHECKPOINT, check_output
     from training.setup import TrainingSetup, build_model, choose_vocabulary, make_criterion, print_vocabulary
 
@@ -81,7 +81,7 @@ def fit(options: argparse.Namespace, ranks: "Ranks") -> int:
     config = _captioner_config(options, run, start)
     decoding = _decoding_options(options, run, start)
     check_output(options.output, options.resume)  # before hours of encoding photos
-    watch = ProgressFile(options.output) if ranks.leads else unwatched
+    on_progress = ProgressFile(options.output) if ranks.leads else ignore_progress
     data_sets = [read_data(options), *read_also(options)]
     check_different(data_sets)
     texts = _texts(options)
@@ -99,13 +99,13 @@ def fit(options: argparse.Namespace, ranks: "Ranks") -> int:
     words = choose_vocabulary(data, config, fit_options, start, _label_names(options, config), texts, ranks)
     model, weights = build_model(config, words, fit_options, options.encoder_weights, start, options.device)
     print_vocabulary(words, ranks)
-    features = encode_features(data, model, words.vocabulary, decoding, fit_options, options.cache, watch, ranks)
+    features = encode_features(data, model, words.vocabulary, decoding, fit_options, options.cache, on_progress, ranks)
     criterion = make_criterion(model, words, features[0], fit_options, start)
     setup = TrainingSetup(data, words, model, weights, decoding, *features, criterion, start)
     try:
-        bundle = loop.fit(setup, fit_options, options.output, options.resume, watch, ranks)
+        bundle = loop.fit(setup, fit_options, options.output, options.resume, on_progress, ranks)
     except loop.Interrupted as interruption:
-        ranks.say(str(interruption))
+        ranks.print_once(str(interruption))
         return INTERRUPTED
     if ranks.leads:
         print(f"the captioner is in {bundle}")
@@ -144,9 +144,9 @@ def _captioner_config(options: argparse.Namespace, run: Mapping[str, Any], start
     if run:
         return CaptionerConfig(**run["captioner"] | given_arguments(CaptionerConfig, options))
     if start:
-        from training.start import grown_config
+        from training.start import extended_config
 
-        return grown_config(start.config, given_arguments(CaptionerConfig, options), options.from_bundle)
+        return extended_config(start.config, given_arguments(CaptionerConfig, options), options.from_bundle)
     return from_arguments(CaptionerConfig, options)
 
 

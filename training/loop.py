@@ -28,7 +28,7 @@ from training.encoding import Features
 from training.options import FitOptions, Phase, at_batch
 from training.random_streams import SENTENCES, stream
 from training.runs.curves import Curves
-from training.runs.progress import ReportProgress, unwatched, write_samples
+from training.runs.progress import ReportProgress, ignore_progress, write_samples
 from training.runs.run import Run, check_output
 from training.setup import TrainingSetup
 from training.validation import Validation
@@ -39,16 +39,16 @@ class Interrupted(Exception):
 
 
 def fit(
-    setup: TrainingSetup, options: FitOptions, output: Path, resume: bool = False, watch: ReportProgress = unwatched,
-    ranks: Ranks = ALONE,
+    setup: TrainingSetup, options: FitOptions, output: Path, resume: bool = False,
+    on_progress: ReportProgress = ignore_progress, ranks: Ranks = ALONE,
 ) -> Path:  # fmt: skip
     """Train, and keep the best captioner in `output/bundle`. Returns that folder.
 
     Every epoch adds a line to `output/log.jsonl`, scalars and captioned photos to `output/tensorboard`, the captions of
     some photos to `output/samples.json`, and writes the checkpoint, `output/checkpoint.pt`. A line has `loss`, and each
-    named loss before its weight as `NAME_loss`. `watch` is called after every batch. With `resume`, the run continues
-    from the checkpoint exactly as if it had never stopped, or with other options: `training.runs.resuming` says which
-    may change.
+    named loss before its weight as `NAME_loss`. `on_progress` is called after every batch. With `resume`, the run
+    continues from the checkpoint exactly as if it had never stopped, or with other options:
+    `training.runs.resuming` says which may change.
     ranks: processes that share each batch of `options.batch_size` images; the first of them writes. The result does not
     depend on their number, which may change when a run is resumed.
     Raises Interrupted after SIGINT or SIGTERM, DataError if there is nothing to resume.
@@ -62,7 +62,7 @@ def fit(
     if not left:
         if ranks.leads:
             tqdm.write(_nothing_left(run))
-        calibrate(run, watch)
+        calibrate(run, on_progress)
         return output / "bundle"
     if ranks.leads:
         for change in run.changes.values():
@@ -75,13 +75,13 @@ def fit(
             run.start_phase(phase, features)
             run.learner.parallel = shared_loss(run, phase)
             if setup.start is not None and not progress.best:
-                watch("validating", epoch=0)
+                on_progress("validating", epoch=0)
                 _judge_start(run, features)
-            while not run.is_over(phase):
+            while not run.is_finished(phase):
                 started = time.monotonic()
-                train_epoch(run, phase, features, stop, watch)
+                train_epoch(run, phase, features, stop, on_progress)
                 trained = time.monotonic()
-                watch("validating", epoch=progress.total_epochs + 1)
+                on_progress("validating", epoch=progress.total_epochs + 1)
                 validation = _validate(run, features)
                 line = _finish_epoch(run, phase, features, validation, trained - started, time.monotonic() - trained)
                 if line["best"]:
@@ -91,8 +91,8 @@ def fit(
                     _write_samples(run, features, validation)
                     curves.add(progress.total_epochs, line, validation, features.validator)
                 run.save()
-    calibrate(run, watch)
-    watch("finished")
+    calibrate(run, on_progress)
+    on_progress("finished")
     return output / "bundle"
 
 
@@ -162,7 +162,7 @@ def features_of(phase: Phase, plan: Sequence[Phase], setup: TrainingSetup) -> Fe
 
 
 def train_epoch(
-    run: Run, phase: Phase, features: Features, stop: threading.Event, watch: ReportProgress = unwatched
+    run: Run, phase: Phase, features: Features, stop: threading.Event, on_progress: ReportProgress = ignore_progress
 ) -> None:
     """Train on every image once, from the next batch of the run on. Raises Interrupted once `stop` is set."""
     options, progress, ranks = run.options, run.progress, run.ranks
@@ -189,7 +189,7 @@ def train_epoch(
             bar.set_postfix(loss=f"{progress.loss_sum / progress.step:.3f}", refresh=False)
             bar.update()
             left = count * (phase.epochs - progress.epoch) - progress.step
-            watch(
+            on_progress(
                 "training", phase=phase.name, epoch=progress.total_epochs + 1, batch=progress.step, batches=count,
                 epochs=progress.total_epochs - progress.epoch + phase.epochs, loss=progress.loss_sum / progress.step,
                 seconds_left=left * (time.monotonic() - started) / (progress.step - first),
@@ -256,7 +256,7 @@ def _learn(run: Run, learned: BatchLoss, stop: threading.Event) -> tuple[float, 
     """Take a step. Returns the loss of the whole batch, its named losses, and whether any rank is to stop."""
     loss = learned.loss
     parts = [loss.detach(), loss.new_tensor(float(stop.is_set())), *learned.losses.values()]
-    value, asked, *values = run.ranks.total(torch.stack([part.to(loss.dtype) for part in parts])).tolist()
+    value, asked, *values = run.ranks.sum(torch.stack([part.to(loss.dtype) for part in parts])).tolist()
     if not math.isfinite(value):
         raise DataError(f"the loss became {value}: start again with a lower learning rate")
     learner, model = run.learner, run.setup.model

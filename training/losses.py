@@ -31,7 +31,7 @@ def doubly_stochastic_penalty(alphas: Tensor, mask: Tensor, ranks: Ranks = ALONE
     attended = (alphas * mask.unsqueeze(-1)).sum(dim=2)  # [B, K, L]
     penalties = (1 - attended).square().sum(dim=-1)  # [B, K]
     exists = mask.any(dim=-1)
-    return (penalties * exists).sum() / ranks.total(exists.sum()).clamp(min=1)
+    return (penalties * exists).sum() / ranks.sum(exists.sum()).clamp(min=1)
 
 
 def soft_attention_losses(
@@ -42,7 +42,7 @@ def soft_attention_losses(
     The division changes no trade-off; it keeps the figure in nats per word, whatever the captions' length.
     """
     mask = targets != PAD
-    words, captions = ranks.total(torch.stack([mask.sum(), mask.any(dim=-1).sum()]))
+    words, captions = ranks.sum(torch.stack([mask.sum(), mask.any(dim=-1).sum()]))
     return {
         "cross_entropy": caption_nll(logits, targets, label_smoothing) / words,
         "doubly_stochastic": doubly_stochastic_penalty(alphas, mask, ranks) * captions / words,
@@ -65,14 +65,14 @@ def reinforce_loss(
     credits = (_word_log_probs(logits.detach(), targets) - baseline) * mask
     returns = credits.flip(-1).cumsum(dim=-1).flip(-1)  # [B, K, T]
     chosen = alphas.gather(-1, locations.unsqueeze(-1)).squeeze(-1).clamp(min=1e-9).log()
-    return -(returns * chosen * mask).sum() / ranks.total(mask.sum()).clamp(min=1)
+    return -(returns * chosen * mask).sum() / ranks.sum(mask.sum()).clamp(min=1)
 
 
 def mean_word_log_prob(logits: Tensor, targets: Tensor, ranks: Ranks = ALONE) -> float:
     """Mean log p(y|s) of a word of the batch, in nats, for the moving average of hard attention."""
     mask = targets != PAD
     found = (_word_log_probs(logits.detach(), targets) * mask).sum()
-    log_prob, words = ranks.total(torch.stack([found, mask.sum()])).tolist()
+    log_prob, words = ranks.sum(torch.stack([found, mask.sum()])).tolist()
     return log_prob / words
 
 
@@ -87,7 +87,7 @@ def map_entropy(alphas: Tensor, mask: Tensor, ranks: Ranks = ALONE) -> Tensor:
     alphas [B, K, T, L], mask bool [B, K, T] -> scalar.
     """
     entropies = -(alphas * alphas.clamp(min=1e-9).log()).sum(dim=-1)
-    return (entropies * mask).sum() / ranks.total(mask.sum()).clamp(min=1)
+    return (entropies * mask).sum() / ranks.sum(mask.sum()).clamp(min=1)
 
 
 def attention_supervision_loss(alphas: Tensor, inside: Tensor, ranks: Ranks = ALONE) -> Tensor:
@@ -100,7 +100,7 @@ def attention_supervision_loss(alphas: Tensor, inside: Tensor, ranks: Ranks = AL
     named = inside.any(dim=-1)  # [B, K, T]
     mass = (alphas * inside).sum(dim=-1)
     losses = (1 - mass) - (mass + 1e-3).log()
-    return (losses * named).sum() / ranks.total(named.sum()).clamp(min=1)
+    return (losses * named).sum() / ranks.sum(named.sum()).clamp(min=1)
 
 
 def distillation_loss(logits: Tensor, teacher_logits: Tensor, mask: Tensor, ranks: Ranks = ALONE) -> Tensor:
@@ -113,7 +113,7 @@ def distillation_loss(logits: Tensor, teacher_logits: Tensor, mask: Tensor, rank
     student = logits[..., : teacher_logits.shape[-1]].float().log_softmax(dim=-1)
     teacher = teacher_logits.float().log_softmax(dim=-1)
     divergence = functional.kl_div(student, teacher, reduction="none", log_target=True).sum(dim=-1)
-    return (divergence * mask).sum() / ranks.total(mask.sum()).clamp(min=1)
+    return (divergence * mask).sum() / ranks.sum(mask.sum()).clamp(min=1)
 
 
 def label_distillation_loss(logits: Tensor, teacher_logits: Tensor, ranks: Ranks = ALONE) -> Tensor:
@@ -123,7 +123,7 @@ def label_distillation_loss(logits: Tensor, teacher_logits: Tensor, ranks: Ranks
     """
     student, teacher = (values.float().log_softmax(dim=-1) for values in (logits, teacher_logits))
     divergence = functional.kl_div(student, teacher, reduction="sum", log_target=True)
-    return divergence / ranks.total(divergence.new_tensor(len(logits))).clamp(min=1)
+    return divergence / ranks.sum(divergence.new_tensor(len(logits))).clamp(min=1)
 
 
 def map_distillation_loss(alphas: Tensor, teacher_alphas: Tensor, mask: Tensor, ranks: Ranks = ALONE) -> Tensor:
@@ -133,7 +133,7 @@ def map_distillation_loss(alphas: Tensor, teacher_alphas: Tensor, mask: Tensor, 
     alphas, teacher_alphas [B, K, T, L], mask bool [B, K, T] -> scalar.
     """
     log_ratio = teacher_alphas.clamp(min=1e-9).log() - alphas.clamp(min=1e-9).log()
-    return ((teacher_alphas * log_ratio).sum(dim=-1) * mask).sum() / ranks.total(mask.sum()).clamp(min=1)
+    return ((teacher_alphas * log_ratio).sum(dim=-1) * mask).sum() / ranks.sum(mask.sum()).clamp(min=1)
 
 
 def self_critical_loss(logits: Tensor, tokens: Tensor, advantages: Tensor, ranks: Ranks = ALONE) -> Tensor:
@@ -143,7 +143,7 @@ def self_critical_loss(logits: Tensor, tokens: Tensor, advantages: Tensor, ranks
     """
     log_probs = _word_log_probs(logits, tokens)
     mask = tokens != PAD
-    return -(advantages.unsqueeze(-1) * log_probs * mask).sum() / ranks.total(mask.sum())
+    return -(advantages.unsqueeze(-1) * log_probs * mask).sum() / ranks.sum(mask.sum())
 
 
 def advantages_over_mean(rewards: Tensor) -> Tensor:

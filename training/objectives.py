@@ -66,12 +66,12 @@ def caption_losses(
     inputs, targets = batch.inputs.to(device), batch.targets.to(device)
     averaged, word_log_prob = None, None
     if model.decoder.attention == "hard":
-        averaged = (drawn(torch.rand, (len(inputs),), batch.share) < options.expected_share).to(device)
-    output = model.decoder(annotations, inputs, SAMPLED, averaged, batch.share)
+        averaged = (drawn(torch.rand, (len(inputs),), batch.batch_slice) < options.expected_share).to(device)
+    output = model.decoder(annotations, inputs, SAMPLED, averaged, batch.batch_slice)
     if averaged is not None:
         sampled = targets.masked_fill(averaged.view(-1, 1, 1), PAD)
         losses = _hard_losses(output, targets, sampled, options, baseline, ranks)
-        if ranks.total((sampled != PAD).sum()):
+        if ranks.sum((sampled != PAD).sum()):
             word_log_prob = mean_word_log_prob(output.logits, sampled, ranks)
     else:
         losses = soft_attention_losses(output.logits, output.alphas, targets, options.label_smoothing, ranks)
@@ -92,7 +92,7 @@ def _hard_losses(
     sampled: targets of the images whose locations were sampled; only these are reinforced, PAD elsewhere.
     """
     mask = targets != PAD
-    words, sampled_words = ranks.total(torch.stack([mask.sum(), (sampled != PAD).sum()]))
+    words, sampled_words = ranks.sum(torch.stack([mask.sum(), (sampled != PAD).sum()]))
     reinforced = reinforce_loss(output.logits, output.alphas, output.locations, sampled, baseline, ranks)
     return {
         "cross_entropy": caption_nll(output.logits, targets, options.label_smoothing) / words,
@@ -127,8 +127,10 @@ def sentence_loss(
     """
     sentences = sentences.to(decoder.no_photo.device)
     annotations = decoder.no_photo.to(dtype).expand(len(sentences.inputs), 1, -1)
-    output = decoder(annotations, sentences.inputs, EXPECTED, share=sentences.share, labels=sentences.labels)
-    words = ranks.total((sentences.targets != PAD).sum())
+    output = decoder(
+        annotations, sentences.inputs, EXPECTED, batch_slice=sentences.batch_slice, labels=sentences.labels
+    )
+    words = ranks.sum((sentences.targets != PAD).sum())
     return caption_nll(output.logits, sentences.targets, options.label_smoothing) / words
 
 
@@ -155,11 +157,11 @@ class SelfCritical:
                 advantages = advantages_over_mean(rewards)
             else:
                 advantages = rewards - self._greedy_rewards(model, annotations, batch)
-        longest = ranks.largest(max((len(caption) for captions in samples for caption in captions), default=0))
+        longest = ranks.max(max((len(caption) for captions in samples for caption in captions), default=0))
         inputs, targets = (tensor.to(annotations.device) for tensor in pad_captions(samples, longest))
-        logits = model.decoder(annotations, inputs, share=batch.share).logits
+        logits = model.decoder(annotations, inputs, batch_slice=batch.batch_slice).logits
         loss = self_critical_loss(logits, targets, advantages.to(annotations.device), ranks)
-        reward, count = ranks.total(torch.tensor([rewards.sum(), rewards.numel()])).tolist()
+        reward, count = ranks.sum(torch.tensor([rewards.sum(), rewards.numel()])).tolist()
         return loss, reward / count
 
     def _samples(self, model: CaptionModel, annotations: Tensor, batch: Batch) -> tuple[list[list[list[int]]], Tensor]:
@@ -168,7 +170,7 @@ class SelfCritical:
             max_words=MAX_SAMPLED_WORDS,
         )  # fmt: skip
         model.eval()
-        sampled = decode(model.decoder, annotations.detach(), options, share=batch.share)
+        sampled = decode(model.decoder, annotations.detach(), options, batch_slice=batch.batch_slice)
         model.train()
         tokens = [
             [caption[:length] for caption, length in zip(captions, lengths, strict=True)]

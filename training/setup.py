@@ -33,7 +33,7 @@ from training.inspection.statistics import count_words
 from training.objectives import SelfCritical
 from training.options import FitOptions
 from training.random_streams import WEIGHTS, torch_seed
-from training.start import grown_model
+from training.start import extended_model
 
 DIFFERENT_SENTENCES = (
     "the processes of this run do not find the same sentences: put --sentences into a folder that all machines share"
@@ -130,7 +130,7 @@ def build_model(
     torch.manual_seed(torch_seed(options.seed, WEIGHTS))
     names, vocabulary = words.label_names, words.vocabulary
     if start is not None:
-        model, weights = grown_model(start, vocabulary, config), start.encoder_weights
+        model, weights = extended_model(start, vocabulary, config), start.encoder_weights
     else:
         network, weights = pretrained_network(encoder_spec(config.encoder), weights_file, classes=names and len(names))
         model = CaptionModel(config, len(vocabulary), network, names.words_of(vocabulary) if names else ())

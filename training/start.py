@@ -21,7 +21,7 @@ _GROWTH = {("scales", 1, 2), ("query", "hidden", "hidden_word"), ("text", False,
 """Options that may change (name, from, to): the captioner gets more input, with initial weights of 0."""
 
 
-def grown_config(config: CaptionerConfig, wanted: Mapping[str, Any], path: Path) -> CaptionerConfig:
+def extended_config(config: CaptionerConfig, wanted: Mapping[str, Any], path: Path) -> CaptionerConfig:
     """Return the options of the captioner at `path`, changed to the wanted ones.
 
     Raises ConfigError for options that cannot change in a trained captioner.
@@ -37,13 +37,13 @@ def grown_config(config: CaptionerConfig, wanted: Mapping[str, Any], path: Path)
     return replace(config, **wanted)
 
 
-def grown_model(bundle: Bundle, vocabulary: Vocabulary, config: CaptionerConfig | None = None) -> CaptionModel:
+def extended_model(bundle: Bundle, vocabulary: Vocabulary, config: CaptionerConfig | None = None) -> CaptionModel:
     """Return the bundle's model with a row for each new word of `vocabulary`, which must begin with the bundle's words.
 
     A new word has the embedding of a new model. Its output weights are the mean of all words', so that it is improbable
     but possible, and the distributions over the known words do not change.
-    config: from `grown_config`; by default the bundle's own. Additional inputs (finer annotations, the last word in the
-    query) have weights of 0, so that with soft attention the captions do not change.
+    config: from `extended_config`; by default the bundle's own. Additional inputs (finer annotations, the last word in
+    the query) have weights of 0, so that with soft attention the captions do not change.
     """
     known = len(bundle.vocabulary)
     if vocabulary.words[:known] != bundle.vocabulary.words:

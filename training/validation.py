@@ -23,7 +23,7 @@ from training.data.features import annotations_from
 from training.data.mixing import Part, parts_of
 from training.evaluation.metrics import tokenise_for_scoring
 from training.grounding.boxes import BoxSet
-from training.grounding.measure import ReferenceMaps, boxed_captions, ground_maps, told_maps
+from training.grounding.measure import ReferenceMaps, boxed_captions, ground_maps, teacher_forced_maps
 from training.reward import CiderReward
 
 BATCH = 50
@@ -85,7 +85,7 @@ class Validator:
             return [of_image[0] for of_image in best]
 
         batches = math.ceil(len(self.data) / BATCH)
-        captions = [caption for found in ranks.mapped(captions_in, batches) for caption in found]
+        captions = [caption for found in ranks.map(captions_in, batches) for caption in found]
         grounding = self._grounding(model, vocabulary, stages, ranks)
 
         def scored() -> tuple[dict[str, float], dict[str, dict[str, float]]]:
@@ -122,10 +122,10 @@ class Validator:
             boxed = self._boxed[batch * BATCH : (batch + 1) * BATCH]
             images = [photo.position for photo in boxed]
             tokens = [[vocabulary.encode(caption) for caption in photo.told.captions] for photo in boxed]
-            maps = told_maps(model.decoder, self._annotations(model, images, stages), tokens)
+            maps = teacher_forced_maps(model.decoder, self._annotations(model, images, stages), tokens)
             return [ReferenceMaps(self.frames[image], of) for image, of in zip(images, maps, strict=True)]
 
-        for maps in ranks.mapped(maps_of, math.ceil(len(self._boxed) / BATCH)):
+        for maps in ranks.map(maps_of, math.ceil(len(self._boxed) / BATCH)):
             yield from maps
 
     def score(self, texts: Sequence[str]) -> dict[str, float]:

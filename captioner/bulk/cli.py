@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # these import torch, which `--help` should not wait for
     from captioner.bulk.run import BulkEvents
     from captioner.captioner import Caption, Captioner
     from captioner.config import DecodingOptions
-    from captioner.images.finding import PassedOver
+    from captioner.images.finding import SkippedFiles
     from captioner.ranks import Ranks
 
 UNREADABLE = 2
@@ -135,7 +135,7 @@ def print_warnings(name: str | os.PathLike, captions: "Sequence[Caption]") -> No
             print(f"warning: {name}: {warning.message}", file=sys.stderr)
 
 
-def print_passed_over(files: "PassedOver") -> None:
+def print_skipped(files: "SkippedFiles") -> None:
     """Print the skipped files to standard error. This is a note, not an error: folders hold other files as well."""
     from tqdm import tqdm
 
@@ -155,7 +155,7 @@ def _shown(ranks: "Ranks", journal: Path) -> "Iterator[BulkEvents]":
             print(f"{journal} has {counted(done, 'photo')} already: resuming with the others", file=sys.stderr)
 
     with tqdm(unit="photo", disable=ranks.rank > 0, mininterval=0.1 if sys.stderr.isatty() else 30) as bar:
-        yield BulkEvents(begins, bar.update, print_error, print_passed_over)
+        yield BulkEvents(begins, bar.update, print_error, print_skipped)
 
 
 def _device(given: str | None, ranks: "Ranks") -> str | None:

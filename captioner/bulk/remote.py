@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import unquote, urlsplit
 
 from captioner.errors import ConfigError, ImageError
-from captioner.images.finding import PassedOver, is_image_name
+from captioner.images.finding import SkippedFiles, is_image_name
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -29,16 +29,16 @@ def open_address(address: str) -> AbstractContextManager[BinaryIO]:
 
 
 def photos_at_address(
-    address: str, recursive: bool, wanted: Callable[[str], bool], passed_over: PassedOver
+    address: str, recursive: bool, wanted: Callable[[str], bool], skipped: SkippedFiles
 ) -> Iterator[tuple[str, str, bytes | ImageError]]:
     """Yield the name, relative path and content of each wanted photo at a URL: a file, a folder or a glob.
 
-    passed_over: counts the other files of folders and globs, which are not opened.
+    skipped: counts the other files of folders and globs, which are not opened.
     The file system lists the folders; most hold the list of one folder in memory.
     Raises ConfigError if the package for such URLs is missing.
     """
     filesystem, path = _filesystem(address)
-    asked = (found for found in _listed(filesystem, path, address, recursive, passed_over) if wanted(found[0]))
+    asked = (found for found in _listed(filesystem, path, address, recursive, skipped) if wanted(found[0]))
 
     def fetch(remote: str | ImageError, name: str) -> bytes | ImageError:
         if isinstance(remote, ImageError):
@@ -55,12 +55,12 @@ def photos_at_address(
 
 
 def _listed(
-    filesystem: "AbstractFileSystem", path: str, address: str, recursive: bool, passed_over: PassedOver
+    filesystem: "AbstractFileSystem", path: str, address: str, recursive: bool, skipped: SkippedFiles
 ) -> Iterator[tuple[str, str, str | ImageError]]:
     """Yield the name, relative path and remote path of each photo."""
     try:
         empty = True
-        for remote in _paths(filesystem, path, recursive, passed_over):
+        for remote in _paths(filesystem, path, recursive, skipped):
             empty = False
             yield filesystem.unstrip_protocol(remote), _place(remote, path), remote
         if empty:
@@ -70,7 +70,7 @@ def _listed(
         yield address, "", ImageError(f"{address} cannot be listed ({_reason(error)}): check it and your access to it")
 
 
-def _paths(filesystem: "AbstractFileSystem", path: str, recursive: bool, passed_over: PassedOver) -> Iterator[str]:
+def _paths(filesystem: "AbstractFileSystem", path: str, recursive: bool, skipped: SkippedFiles) -> Iterator[str]:
     if "*" not in path and (_is_photo(path) or not filesystem.isdir(path)):
         yield path
         return
@@ -83,7 +83,7 @@ def _paths(filesystem: "AbstractFileSystem", path: str, recursive: bool, passed_
         if _is_photo(one):
             yield one
         elif PurePosixPath(_plain(one)).suffix:  # a glob also finds folders, and checking each would take a request
-            passed_over.add(_plain(one))
+            skipped.add(_plain(one))
 
 
 def _place(remote: str, path: str) -> str:

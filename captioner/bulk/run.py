@@ -26,7 +26,7 @@ from captioner.caption_json import photo_json, warnings_json
 from captioner.captioner import Caption, Captioner
 from captioner.config import DecodingOptions
 from captioner.errors import ConfigError, DataError, ImageError
-from captioner.images.finding import PassedOver
+from captioner.images.finding import SkippedFiles
 from captioner.images.photo import ImageFrame
 from captioner.images.warnings import PhotoWarning
 from captioner.name_set import NameSet
@@ -102,7 +102,7 @@ class BulkEvents:
     """Called with the number of photos added to the journal."""
     refused: Callable[[ImageError], object] = lambda error: None
     """Called with the error of a photo that cannot be read."""
-    passed_over: Callable[[PassedOver], object] = lambda files: None
+    skipped: Callable[[SkippedFiles], object] = lambda files: None
     """Called at the end with the files without an image's extension, if there are any."""
 
 
@@ -131,19 +131,19 @@ def caption_in_bulk(
             for entry in journal.entries():
                 seen.add(entry["image"])
         events.begins(len(seen))
-        passed_over = PassedOver()
-        photos = photos_at(inputs, options.recursive, seen.add, ranks, passed_over)
+        skipped = SkippedFiles()
+        photos = photos_at(inputs, options.recursive, seen.add, ranks, skipped)
         first = next(photos, None)
         if first is not None:
             captioner, decoding = load()
             _check_confidence(captioner, decoding, options)
             _Run(options, captioner, decoding, events).caption(chain([first], photos))
-        if passed_over:
-            events.passed_over(passed_over)
-        ranks.wait()
+        if skipped:
+            events.skipped(skipped)
+        ranks.barrier()
         if ranks.rank == 0:
             _finish(options)
-        ranks.wait()
+        ranks.barrier()
         return _totals(options)
 
 
@@ -274,7 +274,7 @@ def _check(inputs: Sequence[str], options: BulkOptions) -> None:
 def _alone(output: Path, ranks: Ranks) -> Iterator[None]:
     """Lock the output for these ranks."""
     if ranks.rank > 0:
-        ranks.wait()
+        ranks.barrier()
         yield
         return
     lock = FileLock(output.with_name(f".{output.name}.run-lock"))
@@ -285,7 +285,7 @@ def _alone(output: Path, ranks: Ranks) -> Iterator[None]:
     except OSError as error:
         raise DataError(f"{output} cannot be written ({error.strerror}): name another --output") from error
     with held:
-        ranks.wait()
+        ranks.barrier()
         yield
         with suppress(OSError):  # Windows cannot remove an open file
             os.unlink(lock.lock_file)

@@ -18,7 +18,7 @@ from braceexpand import UnbalancedBracesError, braceexpand
 from captioner.bulk.remote import is_address, open_address, photos_at_address
 from captioner.errors import ImageError, ImageTooLarge
 from captioner.images.file_types import HEAD_BYTES
-from captioner.images.finding import PassedOver, is_image_name
+from captioner.images.finding import SkippedFiles, is_image_name
 from captioner.images.photo import ImageFrame, open_image, prepare_image
 from captioner.ranks import ALONE, Ranks
 
@@ -48,14 +48,14 @@ def photos_at(
     recursive: bool,
     wanted: Wanted,
     ranks: Ranks = ALONE,
-    passed_over: PassedOver | None = None,
+    skipped: SkippedFiles | None = None,
 ) -> Iterator[Photo]:
     """Yield this rank's share of the wanted photos that files, folders, globs, archives and URLs stand for.
 
     Each member of a tar archive (as in WebDataset) with an image's extension is a photo; `{000..009}` in an argument
     stands for the numbers. With at least as many archives as ranks, each rank reads whole archives; with fewer, every
     rank reads all of them and takes its share of the photos.
-    A photo that cannot be found or read has the error as its source. passed_over: counts the files of folders, globs
+    A photo that cannot be found or read has the error as its source. skipped: counts the files of folders, globs
     and archives without an image's extension; if all ranks list the same files, only the first rank counts.
     Raises ConfigError for a URL that this installation cannot read.
     """
@@ -64,11 +64,11 @@ def photos_at(
     archives = [one for one in inputs if is_archive(one)]
     shared_whole = len(archives) >= ranks.size
 
-    others = PassedOver() if passed_over is None else passed_over
-    shared = others if ranks.rank == 0 else PassedOver()
+    others = SkippedFiles() if skipped is None else skipped
+    shared = others if ranks.rank == 0 else SkippedFiles()
 
     def mine(name: str) -> bool:
-        return ranks.has(name) and wanted(name)
+        return ranks.owns(name) and wanted(name)
 
     for one, label in zip(inputs, labels, strict=True):
         if not is_archive(one):
@@ -120,22 +120,22 @@ def _labels(inputs: Sequence[str]) -> list[str]:
     return labels
 
 
-def _local_photos(one: str, label: str, recursive: bool, wanted: Wanted, passed_over: PassedOver) -> Iterator[Photo]:
+def _local_photos(one: str, label: str, recursive: bool, wanted: Wanted, skipped: SkippedFiles) -> Iterator[Photo]:
     if os.path.isdir(one):
-        yield from _photos_in(one, label, recursive, wanted, passed_over)
+        yield from _photos_in(one, label, recursive, wanted, skipped)
     elif os.path.lexists(one) or not glob.has_magic(one):
         if wanted(one):
             yield Photo(one, label or os.path.basename(one), one)
     else:
-        empty, here = True, PassedOver()
+        empty, here = True, SkippedFiles()
         for path in glob.iglob(one, recursive=True):
             if os.path.isdir(path):
                 continue
             if not is_image_name(path):
-                (here if empty else passed_over).add_file(path)
+                (here if empty else skipped).add_file(path)
                 continue
             if empty:
-                passed_over.include(here)
+                skipped.include(here)
             empty = False
             if wanted(path):
                 yield Photo(path, _safe(label, path), path)
@@ -143,8 +143,8 @@ def _local_photos(one: str, label: str, recursive: bool, wanted: Wanted, passed_
             yield Photo(one, "", ImageError(f"nothing that {one} matches is an image: check the pattern{_among(here)}"))
 
 
-def _photos_in(folder: str, label: str, recursive: bool, wanted: Wanted, passed_over: PassedOver) -> Iterator[Photo]:
-    empty, here = True, PassedOver()
+def _photos_in(folder: str, label: str, recursive: bool, wanted: Wanted, skipped: SkippedFiles) -> Iterator[Photo]:
+    empty, here = True, SkippedFiles()
     folders = [folder]
     while folders:
         current = folders.pop()
@@ -153,22 +153,22 @@ def _photos_in(folder: str, label: str, recursive: bool, wanted: Wanted, passed_
                 for entry in entries:
                     if entry.is_dir(follow_symlinks=False):
                         if not recursive:
-                            passed_over.add_folder(entry.path)
+                            skipped.add_folder(entry.path)
                         elif not entry.name.startswith("."):
                             folders.append(entry.path)
                     elif entry.is_dir():
-                        passed_over.add_folder(entry.path)
+                        skipped.add_folder(entry.path)
                     elif not is_image_name(entry.name):
-                        (here if empty else passed_over).add_file(entry.path)
+                        (here if empty else skipped).add_file(entry.path)
                     else:
                         if empty:
-                            passed_over.include(here)
+                            skipped.include(here)
                         empty = False
                         if wanted(entry.path):
                             yield Photo(entry.path, _safe(label, os.path.relpath(entry.path, folder)), entry.path)
         except OSError as error:
             if empty:
-                passed_over.include(here)
+                skipped.include(here)
             empty = False
             if wanted(current):
                 yield Photo(current, "", ImageError(f"the folder {current} cannot be read: {error.strerror}"))
@@ -178,17 +178,17 @@ def _photos_in(folder: str, label: str, recursive: bool, wanted: Wanted, passed_
         yield Photo(folder, "", ImageError(reason))
 
 
-def _among(passed_over: PassedOver) -> str:
+def _among(skipped: SkippedFiles) -> str:
     """Describe the other files, as the end of an error about a folder or glob without photos."""
-    return f"; {passed_over.summary()}" if passed_over.count else ""
+    return f"; {skipped.summary()}" if skipped.count else ""
 
 
-def _remote_photos(one: str, label: str, recursive: bool, wanted: Wanted, passed_over: PassedOver) -> Iterator[Photo]:
-    for name, place, source in photos_at_address(one, recursive, wanted, passed_over):
+def _remote_photos(one: str, label: str, recursive: bool, wanted: Wanted, skipped: SkippedFiles) -> Iterator[Photo]:
+    for name, place, source in photos_at_address(one, recursive, wanted, skipped):
         yield Photo(name, _safe(label, place), source)
 
 
-def _members(archive: str, label: str, wanted: Wanted, passed_over: PassedOver) -> Iterator[Photo]:
+def _members(archive: str, label: str, wanted: Wanted, skipped: SkippedFiles) -> Iterator[Photo]:
     """Yield the photos of an archive, which is read as a stream and never held as a whole."""
     try:
         with _opened(archive) as stream, tarfile.open(fileobj=stream, mode="r|*") as members:
@@ -198,8 +198,8 @@ def _members(archive: str, label: str, wanted: Wanted, passed_over: PassedOver) 
                 if not member.isreg():
                     continue
                 if not is_image_name(member.name):
-                    head = None if passed_over.is_full else members.extractfile(member).read(HEAD_BYTES)
-                    passed_over.add(name, head)
+                    head = None if skipped.is_full else members.extractfile(member).read(HEAD_BYTES)
+                    skipped.add(name, head)
                 elif wanted(name):
                     yield Photo(name, _safe(label, member.name), _content(members, member, name))
     except (OSError, tarfile.TarError, EOFError, ValueError) as error:  # EOFError, zlib.error: truncated

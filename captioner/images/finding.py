@@ -1,4 +1,4 @@
-"""Find the photos that files, folders and globs stand for, and count the files that are passed over."""
+"""Find the photos that files, folders and globs stand for, and count the files that are skipped."""
 
 import glob
 import os
@@ -22,7 +22,7 @@ MAX_NAMED = 10
 """Maximum number of skipped files that are named; the others are counted by extension."""
 
 
-class PassedOver:
+class SkippedFiles:
     """Counter of the files in folders, globs and archives that are not photos."""
 
     def __init__(self) -> None:
@@ -58,7 +58,7 @@ class PassedOver:
     def __bool__(self) -> bool:
         return bool(self.count or self._folders)
 
-    def include(self, others: "PassedOver") -> None:
+    def include(self, others: "SkippedFiles") -> None:
         """Add the counts of another instance."""
         self.count += others.count
         self._folders |= others._folders
@@ -80,7 +80,7 @@ class PassedOver:
             more = [f"{number:,} {ending}" for ending, number in self._endings.most_common(5)]
             others = f" and {sum(self._endings.values()):,} more ({', '.join(more)})" if more else ""
             named = ", ".join(path + description for path, description in self._named)
-            said.append(f"{files} passed over: {named}{others}")
+            said.append(f"{files} skipped: {named}{others}")
         if self._folders:
             folders = f"{counted(len(self._folders), 'folder')} {'was' if len(self._folders) == 1 else 'were'}"
             first = ", ".join(list(self._folders)[:3]) + (", ..." if len(self._folders) > 3 else "")
@@ -113,7 +113,7 @@ def _what_it_is(name: str, head: bytes) -> str:
 
 
 def find_images(
-    paths: Iterable[str | os.PathLike], recursive: bool = False, passed_over: PassedOver | None = None
+    paths: Iterable[str | os.PathLike], recursive: bool = False, skipped: SkippedFiles | None = None
 ) -> list[Path]:
     """List the photos that files, folders and globs stand for, each once.
 
@@ -121,41 +121,41 @@ def find_images(
     image's extension (`IMAGE_EXTENSIONS`) that are not hidden. A file given by its path is kept whatever its name, and
     even if it is missing, so that opening it reports the error.
 
-    recursive: search the folders in a folder as well. passed_over: counts the other files of folders and globs.
+    recursive: search the folders in a folder as well. skipped: counts the other files of folders and globs.
     Raises ImageError for a folder or glob without images; the error names the other files there.
     """
     found: dict[str, Path] = {}  # absolute path -> the path as it was given
     for path in paths:
-        for image in _images_at(Path(path), recursive, PassedOver() if passed_over is None else passed_over):
+        for image in _images_at(Path(path), recursive, SkippedFiles() if skipped is None else skipped):
             found.setdefault(os.path.abspath(image), image)
     return list(found.values())
 
 
-def _images_at(path: Path, recursive: bool, passed_over: PassedOver) -> list[Path]:
+def _images_at(path: Path, recursive: bool, skipped: SkippedFiles) -> list[Path]:
     if path.is_dir():
         searched = "" if recursive else " (folders in it were not searched)"
         empty = f"the folder {path} holds no images{searched}: name a folder with"
-        images = _chosen(_files_in(path, recursive), passed_over, empty)
+        images = _chosen(_files_in(path, recursive), skipped, empty)
         if not recursive:
             for folder in sorted(folder for folder in path.iterdir() if folder.is_dir()):
-                passed_over.add_folder(folder)
+                skipped.add_folder(folder)
         return images
     if os.path.lexists(path) or not glob.has_magic(str(path)):
         return [path]
     files = [match for match in map(Path, glob.glob(str(path), recursive=True)) if not match.is_dir()]
-    return _chosen(files, passed_over, f"nothing that {path} matches is an image: name") if files else [path]
+    return _chosen(files, skipped, f"nothing that {path} matches is an image: name") if files else [path]
 
 
-def _chosen(files: Iterable[Path], passed_over: PassedOver, empty: str) -> list[Path]:
+def _chosen(files: Iterable[Path], skipped: SkippedFiles, empty: str) -> list[Path]:
     """Return the images among files, sorted; `empty` begins the error message if there are none."""
     images, others = [], []
     for file in sorted(files):
         (images if is_image_name(file) else others).append(file)
     if images:
         for file in others:
-            passed_over.add_file(file)
+            skipped.add_file(file)
         return images
-    here = PassedOver()
+    here = SkippedFiles()
     for file in others:
         here.add_file(file)
     found = f"; {here.summary()}" if here.count else ""

@@ -28,7 +28,7 @@ def keep_freed_memory() -> None:
         mallopt(_TRIM_THRESHOLD, 2**31 - 1)
 
 
-def keep_again() -> None:
+def restore_allocator() -> None:
     """After a library has set the allocator for itself: as it was, if it kept freed memory."""
     if _keeps:
         keep_freed_memory()

@@ -105,9 +105,11 @@ def attend_at(locations: Tensor, annotations: Tensor) -> Tensor:
     return annotations.gather(1, index)
 
 
-def sample_locations(alpha: Tensor, share: BatchSlice | None = None) -> Tensor:
+def sample_locations(alpha: Tensor, batch_slice: BatchSlice | None = None) -> Tensor:
     """s_t ~ Multinoulli(alpha_t), Xu et al. 2015, eq. 8: [B, K, L] -> [B, K].
 
-    share: position of these images in a batch that processes share.
+    batch_slice: position of these images in a batch that processes share.
     """
-    return choose(alpha.detach(), drawn(lambda shape: torch.rand(shape, device=alpha.device), alpha.shape[:2], share))
+    return choose(
+        alpha.detach(), drawn(lambda shape: torch.rand(shape, device=alpha.device), alpha.shape[:2], batch_slice)
+    )

@@ -191,9 +191,11 @@ class Decoder(nn.Module):
         keys = None if self.score is None else self.score.keys(annotations)
         return ImageFeatures(annotations, mean_of_rows(annotations), keys, entries)
 
-    def initial_state(self, features: ImageFeatures, captions: int, share: BatchSlice | None = None) -> DecoderState:
+    def initial_state(
+        self, features: ImageFeatures, captions: int, batch_slice: BatchSlice | None = None
+    ) -> DecoderState:
         """h_0 = tanh(f_init,h(mean of a_i)), c_0 = tanh(f_init,c(mean of a_i)), the same for K captions of an image."""
-        mean = self.dropout(features.mean, share)
+        mean = self.dropout(features.mean, batch_slice)
         hidden, cell = torch.tanh(self.init_hidden(mean)), torch.tanh(self.init_cell(mean))
         return DecoderState(hidden.expand(-1, captions, -1), cell.expand(-1, captions, -1))
 
@@ -222,7 +224,7 @@ class Decoder(nn.Module):
         tokens: Tensor,
         location: str | Tensor = LIKELIEST,
         averaged: Tensor | None = None,
-        share: BatchSlice | None = None,
+        batch_slice: BatchSlice | None = None,
         labels: Labels | None = None,
     ) -> DecoderOutput:
         """Teacher forcing: at each position, predict the word that follows `tokens` [B, K, T] (the start first).
@@ -230,12 +232,12 @@ class Decoder(nn.Module):
         Equal to T calls of `step`; the embeddings' part of the LSTM and the output layer run once, over all positions.
         location: what hard attention reads: likeliest, expected, sampled, or given locations [B, K, T].
         averaged: bool [B], images of which hard attention reads the expectation in any case.
-        share: position of these images in a batch that processes share.
+        batch_slice: position of these images in a batch that processes share.
         labels: by default the likeliest classes of the encoder's classifier.
         """
         features = self.prepare(annotations, labels)
-        state = self.initial_state(features, tokens.shape[1], share)
-        embedding = self.dropout(self.embedding(tokens), share)  # [B, K, T, M]
+        state = self.initial_state(features, tokens.shape[1], batch_slice)
+        embedding = self.dropout(self.embedding(tokens), batch_slice)  # [B, K, T, M]
         word_parts = self.embedding_to_lstm(embedding)  # [B, K, T, 4N]
         queries = self._word_query(embedding)  # [B, K, T, A]
         hiddens, steps = [], []
@@ -243,13 +245,13 @@ class Decoder(nn.Module):
             for position, word_part in enumerate(word_parts.unbind(dim=2)):
                 query = queries[:, :, position] if isinstance(queries, Tensor) else queries
                 read = location[:, :, position] if isinstance(location, Tensor) else location
-                attended = self._attend(features, state.hidden, query, read, averaged=averaged, share=share)
+                attended = self._attend(features, state.hidden, query, read, averaged=averaged, batch_slice=batch_slice)
                 state = self._lstm(word_part, attended.context, state, features.labels)
                 hiddens.append(state.hidden)
                 steps.append(attended)
         hidden, context = torch.stack(hiddens, dim=2), torch.stack([step.context for step in steps], dim=2)
         rows = (each.flatten(1, 2) for each in (embedding, hidden, context))
-        logits, _ = self._logits(*rows, features.labels, share)
+        logits, _ = self._logits(*rows, features.labels, batch_slice)
         return DecoderOutput(
             logits=logits.unflatten(1, tokens.shape[1:]),
             alphas=torch.stack([step.alpha for step in steps], dim=2),
@@ -269,7 +271,7 @@ class Decoder(nn.Module):
         location: str | Tensor = LIKELIEST,
         unseen: Tensor | None = None,
         averaged: Tensor | None = None,
-        share: BatchSlice | None = None,
+        batch_slice: BatchSlice | None = None,
     ) -> _AttentionOutput:
         """Eq. 4-6: scores e_t, weights alpha_t and context z_t, times the gate beta_t = sigmoid(f_beta(h_{t-1})).
 
@@ -285,7 +287,7 @@ class Decoder(nn.Module):
         if unseen is not None:
             scores = scores.masked_fill(unseen, float("-inf"))
         alpha, context = attend(scores, features.annotations)
-        locations = self._locations(alpha, location, share)
+        locations = self._locations(alpha, location, batch_slice)
         if locations is not None:
             read = attend_at(locations, features.annotations)
             context = read if averaged is None else context.where(averaged.view(-1, 1, 1), read)
@@ -294,13 +296,13 @@ class Decoder(nn.Module):
         gate = torch.sigmoid(linear(self.hidden_to_gate, hidden))  # [B, K, 1] or [B, K, D]
         return _AttentionOutput(gate * context, alpha, gate.mean(dim=-1), locations)
 
-    def _locations(self, alpha: Tensor, location: str | Tensor, share: BatchSlice | None) -> Tensor | None:
+    def _locations(self, alpha: Tensor, location: str | Tensor, batch_slice: BatchSlice | None) -> Tensor | None:
         """Return the location s_t that each caption reads [B, K]; None if it reads the expectation over all."""
         if self.attention != "hard" or (isinstance(location, str) and location == EXPECTED):
             return None
         if isinstance(location, Tensor):
             return location
-        return sample_locations(alpha, share) if location == SAMPLED else alpha.argmax(dim=-1)
+        return sample_locations(alpha, batch_slice) if location == SAMPLED else alpha.argmax(dim=-1)
 
     def _lstm(
         self, word_part: Tensor, context: Tensor, state: DecoderState, labels: LabelEntries | None
@@ -323,7 +325,7 @@ class Decoder(nn.Module):
         hidden: Tensor,
         context: Tensor,
         labels: LabelEntries | None,
-        share: BatchSlice | None = None,
+        batch_slice: BatchSlice | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """Deep output, eq. 7: L_o(E y_{t-1} + L_h h_t + L_z z_t). [B, R, M], [B, R, N], [B, R, D] -> [B, R, V].
 
@@ -331,16 +333,18 @@ class Decoder(nn.Module):
         [B, R, J + 1], are returned as well. A tied output is s E tanh(...) + b, with the embedding E and a learned s.
         """
         if not self.deep_output:
-            return self.output(self.dropout(hidden, share)), None
-        combined = embedding + self.hidden_to_output(self.dropout(hidden, share)) + self.context_to_output(context)
+            return self.output(self.dropout(hidden, batch_slice)), None
+        combined = (
+            embedding + self.hidden_to_output(self.dropout(hidden, batch_slice)) + self.context_to_output(context)
+        )
         label_alpha = None
         if labels is not None:
             label_context, label_alpha = self.labels.attend(labels, hidden)
             combined = combined + self.labels.copied(label_context, hidden)
         if not self.tied_output:
-            return self.output(self.dropout(combined, share)), label_alpha
+            return self.output(self.dropout(combined, batch_slice)), label_alpha
         weight = self.output_scale * self.embedding.weight
-        return functional.linear(self.dropout(combined.tanh(), share), weight, self.output_bias), label_alpha
+        return functional.linear(self.dropout(combined.tanh(), batch_slice), weight, self.output_bias), label_alpha
 
 
 def _score(config: CaptionerConfig, annotation_dim: int) -> AdditiveScore | DotScore | GeneralScore | None:

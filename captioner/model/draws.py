@@ -13,11 +13,13 @@ from torch import Tensor
 from captioner.ranks import BatchSlice
 
 
-def drawn(draw: Callable[[tuple[int, ...]], Tensor], shape: Sequence[int], share: BatchSlice | None = None) -> Tensor:
+def drawn(
+    draw: Callable[[tuple[int, ...]], Tensor], shape: Sequence[int], batch_slice: BatchSlice | None = None
+) -> Tensor:
     """`draw(shape)` for all images [B, ...]; of a slice, its part of what is drawn for the whole batch."""
-    if share is None:
+    if batch_slice is None:
         return draw(tuple(shape))
-    return draw((share.whole, *shape[1:]))[share.first : share.first + shape[0]]
+    return draw((batch_slice.whole, *shape[1:]))[batch_slice.first : batch_slice.first + shape[0]]
 
 
 def seeded_generator(seed: int, device: torch.device) -> torch.Generator:

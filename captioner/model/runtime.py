@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from captioner.config import choose_runtime
-from captioner.model.allocator import keep_again
+from captioner.model.allocator import restore_allocator
 from captioner.model.decoder import EXPECTED, LIKELIEST, Decoder, DecoderState, ImageFeatures, Step
 from captioner.model.encoders import Encoder
 from captioner.model.label_attention import LabelEntries, Labels
@@ -257,7 +257,7 @@ class OpenVinoNetwork:
             "INFERENCE_PRECISION_HINT": "bf16" if bfloat16 else "f32",
         }
         self._compiled = _core().compile_model(network, "CPU", settings)
-        keep_again()  # OpenVINO lets freed memory go
+        restore_allocator()  # OpenVINO lets freed memory go
         self._own = threading.local()
 
     def __call__(self, *operands: Tensor) -> list[Tensor]:

@@ -156,7 +156,7 @@ def _corrected(caption_id: str, text: str | None) -> StoredCaption:
 
 def _streamed(service: CaptionService, data: bytes, options: DecodingOptions) -> Response:
     parts: queue.SimpleQueue[Caption | None] = queue.SimpleQueue()
-    begun = service.begin(data, options, watch=parts.put)
+    begun = service.begin(data, options, on_words=parts.put)
     begun.future.add_done_callback(lambda _: parts.put(None))
     return Response(
         _events(service, begun, parts),

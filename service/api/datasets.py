@@ -18,7 +18,7 @@ from service.api.retraining_schemas import (
 )
 from service.api.uploads import sent_file, zip_body
 from service.errors import NOT_JSON, Problem, described
-from service.store.datasets import DataSetInUse, KeptDataSet
+from service.store.datasets import DataSetInUse, StoredDataSet
 
 api = APIBlueprint(
     "datasets",
@@ -103,7 +103,7 @@ def _source() -> DataSetSource:
         raise Problem(400, NOT_JSON) from error
 
 
-def _facts(data: KeptDataSet) -> dict[str, Any]:
+def _facts(data: StoredDataSet) -> dict[str, Any]:
     return {
         "id": data.id,
         "name": data.name,
@@ -115,7 +115,7 @@ def _facts(data: KeptDataSet) -> dict[str, Any]:
     }
 
 
-def _document(data: KeptDataSet) -> DataSetDocument:
+def _document(data: StoredDataSet) -> DataSetDocument:
     report = dict(data.report)
     samples = [
         sample | {"thumbnail": f"/api/datasets/{data.id}/thumbnails/{sample['thumbnail']}"}

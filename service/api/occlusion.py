@@ -29,11 +29,11 @@ def get_evidence(path: CaptionPath, query: Rank) -> Response:
     """
     entry, caption = find_ranked(path.id, query.caption)
     rows, columns = caption.alphas.shape[1:]
-    maps = evidence_for(entry, query.caption)
+    maps = occlusion_maps_for(entry, query.caption)
     return json_response(Evidence(rows=rows, columns=columns, maps=maps))
 
 
-def evidence_for(entry: StoredCaption, rank: int) -> np.ndarray:
+def occlusion_maps_for(entry: StoredCaption, rank: int) -> np.ndarray:
     """Compute the occlusion maps [T, H, W] of a stored caption. Raises Problem, or MadeByAnother."""
     service = current_service()
     try:

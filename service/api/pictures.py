@@ -9,10 +9,10 @@ from PIL import Image
 
 from captioner.captioner import Caption
 from captioner.counting import counted
-from captioner.figures import evidence_heading, figure_strip
+from captioner.figures import figure_strip, occlusion_heading
 from captioner.overlays import overlay, scaled_to
 from service.api.captions import find_ranked, missing
-from service.api.occlusion import evidence_for
+from service.api.occlusion import occlusion_maps_for
 from service.api.operations import current_service
 from service.api.schemas import CaptionPath, FigureQuery, ImageQuery, OverlayPath, OverlayQuery
 from service.errors import Problem, described
@@ -77,14 +77,14 @@ def get_figure(path: CaptionPath, query: FigureQuery) -> Response:
         caption,
         smooth=query.style == "smooth",
         maps=_maps(entry, caption, query),
-        heading=evidence_heading(caption.text) if query.maps == "evidence" else None,
+        heading=occlusion_heading(caption.text) if query.maps == "evidence" else None,
     )
     return _picture(_png(figure), "image/png", _cached(query))
 
 
 def _maps(entry: StoredCaption, caption: Caption, query: FigureQuery) -> np.ndarray:
     """Return the maps to draw: [T, H, W]."""
-    return evidence_for(entry, query.caption) if query.maps == "evidence" else caption.maps
+    return occlusion_maps_for(entry, query.caption) if query.maps == "evidence" else caption.maps
 
 
 def _cached(query: FigureQuery) -> str:

@@ -26,7 +26,7 @@ from service.http.pools import FOLLOWERS
 from service.inference.captioning import CaptionService
 from service.jobs import process as training_process
 from service.jobs.trainings import ENDED, Training
-from service.store.datasets import KeptDataSet
+from service.store.datasets import StoredDataSet
 
 api = APIBlueprint(
     "trainings",
@@ -162,7 +162,9 @@ def get_sample(path: SamplePath) -> Response:
     return jpeg_response(buffer.getvalue())
 
 
-def _chosen(service: CaptionService, request: dict[str, Any], data: KeptDataSet, bundle: Path | None) -> dict[str, Any]:
+def _chosen(
+    service: CaptionService, request: dict[str, Any], data: StoredDataSet, bundle: Path | None
+) -> dict[str, Any]:
     """Return all options of a training as `training fit` chooses them. Raises ConfigError if it refuses any."""
     try:
         folder = service.settings.home

@@ -52,7 +52,7 @@ class _Job:
     frame: ImageFrame
     options: DecodingOptions
     deadline: float  # on the clock of time.monotonic
-    watch: OnCaptionWords | None
+    on_words: OnCaptionWords | None
     submitted: float = field(default_factory=time.monotonic)
     future: Future[Captioned] = field(default_factory=Future)
 
@@ -120,14 +120,14 @@ class Batcher:
         frame: ImageFrame,
         options: DecodingOptions,
         deadline: float,
-        watch: OnCaptionWords | None = None,
+        on_words: OnCaptionWords | None = None,
     ) -> Future[Captioned]:
         """Queue a photo from `Captioner.prepare`: pixels [S, S, 3]. deadline: a time of `time.monotonic`.
 
         The future fails with DeadlinePassed if the deadline passes in the queue. Cancelling it removes the photo.
         Raises QueueFull or Stopping.
         """
-        job = _Job(pixels, frame, options, deadline, watch)
+        job = _Job(pixels, frame, options, deadline, on_words)
         with self._changed:
             if self._closed:
                 raise Stopping
@@ -209,11 +209,11 @@ def _is_wanted(job: _Job) -> bool:
 
 
 def _watch_of(jobs: Sequence[_Job]) -> Callable[[int, Caption], None] | None:
-    if all(job.watch is None for job in jobs):
+    if all(job.on_words is None for job in jobs):
         return None
 
-    def watch(image: int, caption: Caption) -> None:
-        if (own := jobs[image].watch) is not None:
+    def on_words(image: int, caption: Caption) -> None:
+        if (own := jobs[image].on_words) is not None:
             own(caption)
 
-    return watch
+    return on_words

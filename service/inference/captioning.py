@@ -22,7 +22,7 @@ from captioner.config import DecodingOptions
 from captioner.images.photo import ImageFrame, open_image
 from service.inference.batching import Batcher, Captioned, DeadlinePassed, OnCaptionWords, Stopping
 from service.inference.documents import to_stored
-from service.inference.occlusion import EvidenceMaps
+from service.inference.occlusion import OcclusionMaps
 from service.inference.switching import Serving, Switch
 from service.jobs import process as training_process
 from service.jobs.queue import TrainingQueue
@@ -75,7 +75,7 @@ class CaptionService:
         self.store = Store(self.database)
         self.photos = PhotoFolder(settings.photos_folder)
         self.photos.remove_orphans(self.store.ids())
-        self.evidence = EvidenceMaps(self.photos, settings.deadline_seconds)
+        self.evidence = OcclusionMaps(self.photos, settings.deadline_seconds)
         self.versions = Versions(self.database, settings.home, settings.built_in_bundle)
         self.run_training = run_training
         self.datasets = DataSets(settings, self.database, run_training)
@@ -112,7 +112,7 @@ class CaptionService:
         self.switch.close()
         self.database.close()
 
-    def begin(self, data: bytes, options: DecodingOptions, watch: OnCaptionWords | None = None) -> Begun:
+    def begin(self, data: bytes, options: DecodingOptions, on_words: OnCaptionWords | None = None) -> Begun:
         """Decode a photo and queue it.
 
         Raises ImageError if the photo cannot be read; QueueFull, DeadlinePassed or Stopping.
@@ -121,7 +121,7 @@ class CaptionService:
         while True:
             serving = self.serving
             try:
-                return self._begun(serving, data, options, deadline, watch)
+                return self._begun(serving, data, options, deadline, on_words)
             except Stopping:
                 if serving is self.serving:  # else retry with the captioner that replaced it
                     raise
@@ -165,7 +165,7 @@ class CaptionService:
         return Batcher(captioner, settings.batch_size, window, settings.queue_size, on_batch=self.metrics.batch)
 
     def _begun(
-        self, serving: Serving, data: bytes, options: DecodingOptions, deadline: float, watch: OnCaptionWords | None
+        self, serving: Serving, data: bytes, options: DecodingOptions, deadline: float, on_words: OnCaptionWords | None
     ) -> Begun:
         with ExitStack() as announced:
             announced.enter_context(serving.batcher.coming())
@@ -175,7 +175,7 @@ class CaptionService:
                 photo = open_image(data, "the photo", self.settings.max_megapixels * 1_000_000, seconds_left)
                 pixels, frame = serving.captioner.prepare(photo)
                 seconds = time.monotonic() - started
-                future = serving.batcher.submit(pixels, frame, options, deadline, watch)
+                future = serving.batcher.submit(pixels, frame, options, deadline, on_words)
                 announced.close()  # the batch does not wait for the scaling below
                 try:
                     kept = as_kept(photo)

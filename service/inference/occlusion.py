@@ -25,7 +25,7 @@ class MadeByAnother(Exception):
         )
 
 
-class EvidenceMaps:
+class OcclusionMaps:
     """Occlusion maps of captions, with a cache of the last ones. Thread-safe; computations run one at a time.
 
     A computation uses all cores for as long as several captions: two at once would delay captions.
@@ -54,7 +54,7 @@ class EvidenceMaps:
             if key not in self._kept:  # else another request has just computed them
                 options = DecodingOptions.from_json(entry.document["options"])
                 caption = captions_of(entry)[rank - 1]
-                self._kept[key] = serving.captioner.evidence(self._photos.open(entry.id), caption, options)
+                self._kept[key] = serving.captioner.occlusion_maps(self._photos.open(entry.id), caption, options)
             found = self._kept[key]
             while len(self._kept) > KEPT:
                 del self._kept[next(iter(self._kept))]  # the oldest

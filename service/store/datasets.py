@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 from sqlalchemy import delete, select
 
 from captioner.errors import CaptionerError, DataError
-from captioner.files import put_in_place, sync_tree
+from captioner.files import replace_folder, sync_tree
 from service.jobs import process as training_process
 from service.settings import Settings
 from service.store.archives import top_folder, unpack
@@ -49,7 +49,7 @@ class DataSetInUse(CaptionerError):
 
 
 @dataclass(frozen=True)
-class KeptDataSet:
+class StoredDataSet:
     """A stored data set with its report."""
 
     id: str
@@ -78,7 +78,7 @@ class DataSets:
         self._folder = settings.datasets_folder
         self._adding = Turns(WAITING)  # one at a time: each uses all cores
 
-    def add_zip(self, file: BinaryIO, name: str, bundle: Path, most_bytes: int | None = None) -> KeptDataSet:
+    def add_zip(self, file: BinaryIO, name: str, bundle: Path, most_bytes: int | None = None) -> StoredDataSet:
         """Unpack a zip and inspect it. bundle: the captioner whose vocabulary the report compares with.
 
         most_bytes: maximum unpacked size; by default from the settings.
@@ -96,7 +96,7 @@ class DataSets:
 
         return self._add("zip", name, bundle, bring)
 
-    def add_folder(self, path: str, name: str | None, bundle: Path) -> KeptDataSet:
+    def add_folder(self, path: str, name: str | None, bundle: Path) -> StoredDataSet:
         """Inspect a folder or caption file below CAPTIONER_IMPORT_ROOT, without copying it. Raises DataError."""
         root = self._settings.import_root
         if root is None:
@@ -116,7 +116,7 @@ class DataSets:
 
     def add_corrections(
         self, corrected: Iterable[CaptionSummary], photos: PhotoFolder, name: str | None, bundle: Path
-    ) -> KeptDataSet:
+    ) -> StoredDataSet:
         """Create a data set from the corrected captions and their photos. Raises DataError if there are none."""
 
         def bring(folder: Path) -> Path:
@@ -139,26 +139,26 @@ class DataSets:
 
         return self._add("corrections", name or "corrections", bundle, bring)
 
-    def all(self) -> list[KeptDataSet]:
+    def all(self) -> list[StoredDataSet]:
         """Return all data sets, newest first."""
         with self._database.reading() as session:
             found = [self._data_set(row) for row in session.scalars(select(DataSetRow))]
         return sorted(filter(None, found), key=lambda data: data.created_at, reverse=True)
 
-    def find(self, dataset_id: str) -> KeptDataSet | None:
+    def find(self, dataset_id: str) -> StoredDataSet | None:
         with self._database.reading() as session:
             row = session.get(DataSetRow, dataset_id) if _ID.fullmatch(dataset_id) else None
             return row and self._data_set(row)
 
-    def _data_set(self, row: DataSetRow) -> KeptDataSet | None:
+    def _data_set(self, row: DataSetRow) -> StoredDataSet | None:
         """Return the data set; None if its folder is missing: deleted by hand, or by a process that was killed."""
         folder = self._folder / row.id
         if not is_there(folder):
             return None
         # The root of an upload is relative, so that the data folder can be moved.
-        return KeptDataSet(row.id, row.name, row.origin, row.created_at, folder / row.root, folder, dict(row.report))
+        return StoredDataSet(row.id, row.name, row.origin, row.created_at, folder / row.root, folder, dict(row.report))
 
-    def get(self, dataset_id: str) -> KeptDataSet:
+    def get(self, dataset_id: str) -> StoredDataSet:
         """Return a data set. Raises UnknownDataSet if it does not exist."""
         if (data := self.find(dataset_id)) is None:
             raise _unknown(dataset_id)
@@ -181,12 +181,12 @@ class DataSets:
             known = set(session.scalars(select(DataSetRow.id)))
         remove_unknown(self._folder, _ID, known)
 
-    def _add(self, origin: str, name: str, bundle: Path, bring: Callable[[Path], Path]) -> KeptDataSet:
+    def _add(self, origin: str, name: str, bundle: Path, bring: Callable[[Path], Path]) -> StoredDataSet:
         """Add the data that `bring` puts into a folder; it returns the path to inspect. Raises LineFull."""
         with self._adding:
             return self._added(origin, name, bundle, bring)
 
-    def _added(self, origin: str, name: str, bundle: Path, bring: Callable[[Path], Path]) -> KeptDataSet:
+    def _added(self, origin: str, name: str, bundle: Path, bring: Callable[[Path], Path]) -> StoredDataSet:
         dataset_id = uuid.uuid4().hex
         beside = Path(tempfile.mkdtemp(prefix=".add-", dir=self._folder))
         try:
@@ -204,7 +204,7 @@ class DataSets:
             with self._database.writing() as session:
                 session.add(row)
                 session.flush()
-                put_in_place(beside, self._folder / dataset_id)
+                replace_folder(beside, self._folder / dataset_id)
         except BaseException:
             shutil.rmtree(beside, ignore_errors=True)
             raise

@@ -17,7 +17,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from captioner.errors import CaptionerError
-from captioner.files import put_in_place, sync_tree
+from captioner.files import replace_folder, sync_tree
 from service.store.database import Database
 from service.store.home import is_there
 from service.store.remains import remove_abandoned, remove_unknown
@@ -81,7 +81,7 @@ class Versions:
                 if self._found(session, version_id) is None:
                     os.chmod(beside, 0o755)
                     # A killed process may have left a folder without its row, which is replaced.
-                    put_in_place(beside, self._folder / version_id)
+                    replace_folder(beside, self._folder / version_id)
                     session.merge(VersionRow(id=version_id, facts=facts, compared=comparison is not None))
             return self.get(version_id)
         finally:

@@ -9,7 +9,7 @@ from PIL import Image
 from captioner.captioner import Caption
 from captioner.config import FITS
 from captioner.errors import ConfigError, ImageError
-from captioner.figures import evidence_heading, figure_strip
+from captioner.figures import figure_strip, occlusion_heading
 from captioner.images.photo import ImageFrame, fit_image
 from captioner.overlays import heat_map, overlay, scaled_to
 from stress.fuzz.kinds import Find
@@ -123,7 +123,7 @@ def _draw_figure(rng: Random, photo: Image.Image, frame: ImageFrame, alpha: np.n
     caption = Caption(text, words, tuple(range(count)), alphas, np.ones(count), log_probs, -3.0, -1.0, frame)
     boxes = {number: [_box(rng)] for number in range(count) if rng.random() < 0.3}
     options = {"columns": rng.choice((None, None, 0, 1, 3, 100)), "panel_width": rng.choice((224, 224, 32, 31, 300))}
-    heading = rng.choice((None, evidence_heading(text)))
+    heading = rng.choice((None, occlusion_heading(text)))
     figure = figure_strip(photo, caption, **options, smooth=rng.random() < 0.5, outlines=boxes, heading=heading)
     if figure.mode != "RGB" or max(figure.size) > 65_535:
         raise Find(f"a figure is {figure.mode}, {figure.size}")

@@ -55,7 +55,7 @@ def test_unknown_features_count_as_their_mean():
 
 def test_content_words_have_a_confidence_and_others_have_none():
     caption = a_caption()
-    (judged,) = drawn_model(3, caption=0.0, word=1.0).judged([caption], MEAN)
+    (judged,) = drawn_model(3, caption=0.0, word=1.0).with_confidence([caption], MEAN)
     assert judged.confidence == pytest.approx(0.5)
     known = dict(zip(judged.words, judged.word_confidences, strict=True))
     assert known["a"] is None is known["on"] is known["the"]
@@ -67,7 +67,7 @@ def test_content_words_have_a_confidence_and_others_have_none():
 def test_a_picture_unlike_photos_lowers_every_confidence():
     trusting = drawn_model(3, caption=5.0, word=5.0)
     model = replace(trusting, photo=PhotoLikeness((10.0, 0.0, 0.0), -5.0))
-    noise, photo = (model.judged([a_caption()], np.array([first, 0, 0]))[0] for first in (0.0, 1.0))
+    noise, photo = (model.with_confidence([a_caption()], np.array([first, 0, 0]))[0] for first in (0.0, 1.0))
     assert noise.confidence < 0.01 and max(filter(None, noise.word_confidences)) < 0.01
     assert photo.confidence > 0.95
 
@@ -75,9 +75,9 @@ def test_a_picture_unlike_photos_lowers_every_confidence():
 @pytest.mark.parametrize("kind", ["blank", "text"])
 def test_captions_of_blank_pictures_and_pages_of_text_are_guesses(kind):
     model = drawn_model(3, caption=5.0, word=5.0)
-    (judged,) = model.judged([a_caption("a dog", kind)], MEAN)
+    (judged,) = model.with_confidence([a_caption("a dog", kind)], MEAN)
     assert judged.confidence == NOTHING_TO_SAY and judged.word_confidences == (None, NOTHING_TO_SAY)
-    (cut_short,) = model.judged([a_caption("a dog", "cut_short")], MEAN)
+    (cut_short,) = model.with_confidence([a_caption("a dog", "cut_short")], MEAN)
     assert cut_short.confidence > 0.9
 
 

@@ -50,7 +50,7 @@ def make_sure_decoder(make_decoder):
 def watched(decoder: Decoder, annotations: Tensor, options: DecodingOptions) -> tuple[list[Hypotheses], Hypotheses]:
     """Return everything that is announced, and the captions."""
     announced: list[Hypotheses] = []
-    return announced, decode(decoder, annotations, options, watch=announced.append)
+    return announced, decode(decoder, annotations, options, on_words=announced.append)
 
 
 def beginnings_of(announced: list[Hypotheses], image: int) -> list[tuple[int, ...]]:
@@ -144,7 +144,7 @@ def test_a_word_is_announced_before_the_next_step(make_sure_decoder, annotations
     decoder, events = make_sure_decoder(0), []
     step = decoder.step
     monkeypatch.setattr(decoder, "step", lambda *arguments: events.append("step") or step(*arguments))
-    found = decode(decoder, annotations[:1], WAYS["greedy"], watch=lambda part: events.append("word"))
+    found = decode(decoder, annotations[:1], WAYS["greedy"], on_words=lambda part: events.append("word"))
     assert events == ["step", "word"] * int(found.lengths[0, 0]) + ["step"]
 
 
@@ -157,5 +157,5 @@ def test_an_error_of_the_watcher_ends_the_decoding(make_sure_decoder, annotation
         raise ConnectionError("nobody listens")
 
     with pytest.raises(ConnectionError, match="nobody listens"):
-        decode(decoder, annotations, WAYS["greedy"], watch=leave)
+        decode(decoder, annotations, WAYS["greedy"], on_words=leave)
     assert len(steps) == 1

@@ -48,7 +48,7 @@ def test_the_maps_of_the_word_dog_peak_on_a_dog(shipped):
     (caption,) = shipped.caption([EXAMPLES / "dogs.jpg"])
     maps = (
         caption.alphas[caption.words.index("dog")],
-        shipped.evidence(EXAMPLES / "dogs.jpg", caption)[caption.words.index("dog")],
+        shipped.occlusion_maps(EXAMPLES / "dogs.jpg", caption)[caption.words.index("dog")],
     )
     for alpha in maps:
         row, column = np.unravel_index(alpha.argmax(), alpha.shape)

@@ -8,7 +8,7 @@ from PIL import Image, ImageFont
 
 from captioner.captioner import Caption
 from captioner.errors import ConfigError
-from captioner.figures import evidence_heading, figure_strip
+from captioner.figures import figure_strip, occlusion_heading
 from captioner.images.photo import fit_image
 from tests.support.maps import FITS, argmax, caption_of, peaked
 
@@ -137,7 +137,7 @@ def test_other_maps_replace_the_attention_below_their_heading(photo):
     looked = figure_strip(photo, caption, panel_width=140)
     assert figure_strip(photo, caption, panel_width=140, maps=caption.alphas).tobytes() == looked.tobytes()
     assert figure_strip(photo, caption, panel_width=140, heading=caption.text).tobytes() == looked.tobytes()
-    spoke = figure_strip(photo, caption, panel_width=140, maps=evidence, heading=evidence_heading(caption.text))
+    spoke = figure_strip(photo, caption, panel_width=140, maps=evidence, heading=occlusion_heading(caption.text))
     as_attention = figure_strip(photo, replace(caption, alphas=evidence), panel_width=140)
     assert spoke.size == as_attention.size == looked.size
     title = spoke.height - 8 - 90 - 20 - 4  # above the labels and the panels
@@ -147,8 +147,8 @@ def test_other_maps_replace_the_attention_below_their_heading(photo):
 
 
 def test_the_heading_of_occlusion_maps_names_them():
-    assert evidence_heading("a dog runs") == "a dog runs: occlusion map of each word"
-    assert evidence_heading("") == ""
+    assert occlusion_heading("a dog runs") == "a dog runs: occlusion map of each word"
+    assert occlusion_heading("") == ""
 
 
 @pytest.mark.parametrize("count, told", [(0, "0 maps"), (1, "1 map"), (3, "3 maps")])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from captioner import files
-from captioner.files import atomic_file, atomic_folder, put_in_place, read_json, write_atomically, write_json
+from captioner.files import atomic_file, atomic_folder, read_json, replace_folder, write_atomically, write_json
 
 
 def permissions(path: Path) -> int:
@@ -292,7 +292,7 @@ def test_an_error_between_two_renames_puts_the_earlier_folder_back(tmp_path, mon
 
     monkeypatch.setattr(os, "rename", fails_on_the_new_one)
     with pytest.raises(OSError, match="Input/output"):
-        put_in_place(tmp_path / "new", tmp_path / "folder")
+        replace_folder(tmp_path / "new", tmp_path / "folder")
     assert content(tmp_path / "folder") == "folder" and content(tmp_path / "new") == "new"
 
 

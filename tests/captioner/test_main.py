@@ -112,7 +112,7 @@ def test_skipped_files_of_a_folder_are_reported_without_an_error(caption, photo,
     (tmp_path / "in" / "IMG_1.MOV").write_bytes(b"\0\0\0\x14ftypqt  " + bytes(20))
     status, out, err = caption(tmp_path / "in")
     assert status == 0 and out.count("\n") == 1
-    assert err.startswith("note: 1 file was passed over: ") and "IMG_1.MOV (a video: save one of its frames" in err
+    assert err.startswith("note: 1 file was skipped: ") and "IMG_1.MOV (a video: save one of its frames" in err
     assert caption(photo("in/1.png"))[2] == ""
 
 
@@ -395,10 +395,10 @@ def test_occlusion_maps_are_drawn_and_printed_on_request(caption, photo, bundle,
     (entry,) = json.loads(out["evidence"])
     for found, one in zip([entry, *entry["alternatives"]], expected, strict=True):
         evidence = [word["evidence"] for word in found["words"]]
-        np.testing.assert_allclose(evidence, loaded.evidence(path, one, decoding), atol=1e-5)
+        np.testing.assert_allclose(evidence, loaded.occlusion_maps(path, one, decoding), atol=1e-5)
         np.testing.assert_allclose([word["alpha"] for word in found["words"]], one.alphas, atol=1e-5)
 
-    best, maps, drawn = expected[0], loaded.evidence(path, expected[0], decoding), open_image(path)
+    best, maps, drawn = expected[0], loaded.occlusion_maps(path, expected[0], decoding), open_image(path)
     heading = f"{best.text}: occlusion map of each word"
     with Image.open(tmp_path / "evidence.png") as figure:
         assert mean_difference(figure, figure_strip(drawn, best, maps=maps, heading=heading)) < 0.5
@@ -415,8 +415,8 @@ def mean_difference(one: Image.Image, other: Image.Image) -> float:
 
 def test_occlusion_maps_use_the_captions_options_and_are_computed_only_if_shown(caption, photo, monkeypatch):
     asked = []
-    evidence = Captioner.evidence
-    monkeypatch.setattr(Captioner, "evidence", lambda *args: asked.append(args[3]) or evidence(*args))
+    evidence = Captioner.occlusion_maps
+    monkeypatch.setattr(Captioner, "occlusion_maps", lambda *args: asked.append(args[3]) or evidence(*args))
     assert caption(photo("a.png"), "--maps", "evidence")[0] == 0 and not asked
     assert caption(photo("a.png"), "--maps", "evidence", "--json", "--hard-context", "expected")[0] == 0
     assert [options.hard_context for options in asked] == ["expected"]

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from captioner.captioner import Captioner
-from captioner.occlusion import ROUNDING, evidence_maps
+from captioner.occlusion import ROUNDING, occlusion_maps
 from captioner.vocabulary import START
 from tests.captioner.test_captioner import photo
 
@@ -34,7 +34,7 @@ def log_prob_without(decoder, annotations, place: int | None, position: int) -> 
 )
 def test_an_occlusion_map_is_the_loss_in_probability_at_each_location(make_decoder, options):
     decoder, annotations = make_decoder(words=8, **options), annotations_of()
-    maps = evidence_maps(decoder, annotations, torch.tensor(WORDS))
+    maps = occlusion_maps(decoder, annotations, torch.tensor(WORDS))
     assert maps.shape == (3, 6)
     for position in range(3):
         whole = log_prob_without(decoder, annotations, None, position)
@@ -46,26 +46,34 @@ def test_an_occlusion_map_is_the_loss_in_probability_at_each_location(make_decod
 
 def test_grids_larger_than_one_batch_of_occlusions_are_covered(make_decoder):
     decoder, annotations = make_decoder(words=8), annotations_of(150)
-    (whole,) = evidence_maps(decoder, annotations, torch.tensor([5]))
+    (whole,) = occlusion_maps(decoder, annotations, torch.tensor([5]))
     order = torch.randperm(150, generator=torch.Generator().manual_seed(0))
-    (moved,) = evidence_maps(decoder, annotations[order], torch.tensor([5]))
+    (moved,) = occlusion_maps(decoder, annotations[order], torch.tensor([5]))
     torch.testing.assert_close(moved, whole[order], atol=1e-4, rtol=1e-3)
 
 
 def test_the_map_is_uniform_where_no_location_matters(make_decoder):
     decoder = make_decoder(words=8)
     same = annotations_of()[:1].expand(6, -1)  # all annotations are equal, so that an occluded one loses nothing
-    torch.testing.assert_close(evidence_maps(decoder, same, torch.tensor([5])).sum(dim=-1), torch.ones(1))
-    assert evidence_maps(decoder, same, torch.tensor([], dtype=torch.long)).shape == (0, 6)
+    torch.testing.assert_close(occlusion_maps(decoder, same, torch.tensor([5])).sum(dim=-1), torch.ones(1))
+    assert occlusion_maps(decoder, same, torch.tensor([], dtype=torch.long)).shape == (0, 6)
 
 
 def test_a_captioner_computes_the_occlusion_maps_of_its_caption(tiny_bundle):
     captioner = Captioner(tiny_bundle, "cpu")
     (caption,) = captioner.caption([photo(0)])
-    maps = captioner.evidence(photo(0), caption)
+    maps = captioner.occlusion_maps(photo(0), caption)
     assert maps.shape == caption.alphas.shape
     np.testing.assert_allclose(maps.sum(axis=(1, 2)), 1, rtol=1e-4)
     assert not np.allclose(maps, caption.alphas, atol=1e-2)
     annotations = captioner.encode(captioner.prepare(photo(0))[0][None])[0]
-    by_hand = evidence_maps(captioner.model.decoder, annotations.flatten(0, 1), torch.tensor(caption.tokens))
+    by_hand = occlusion_maps(captioner.model.decoder, annotations.flatten(0, 1), torch.tensor(caption.tokens))
     np.testing.assert_allclose(maps.reshape(len(maps), -1), by_hand.numpy(), atol=1e-5)
+
+
+def test_the_earlier_name_of_the_method_works_and_warns(tiny_bundle):
+    captioner = Captioner(tiny_bundle, "cpu")
+    (caption,) = captioner.caption([photo(0)])
+    with pytest.warns(DeprecationWarning, match="occlusion_maps"):
+        maps = captioner.evidence(photo(0), caption)
+    np.testing.assert_array_equal(maps, captioner.occlusion_maps(photo(0), caption))

@@ -25,8 +25,8 @@ def test_the_rank_is_read_from_torchruns_environment(monkeypatch):
 
 def test_a_single_process_waits_for_no_rank_and_has_every_name():
     with connected(ALONE):
-        ALONE.wait()
-    assert all(ALONE.has(str(number)) for number in range(100))
+        ALONE.barrier()
+    assert all(ALONE.owns(str(number)) for number in range(100))
 
 
 def test_every_name_belongs_to_one_rank_and_shares_are_even():

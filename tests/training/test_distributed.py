@@ -270,8 +270,8 @@ def test_the_losses_of_parts_sum_to_that_of_the_batch(name):
 def test_a_single_process_has_no_group():
     assert Ranks.from_environment({}) == ALONE
     values = torch.ones(3)
-    assert ALONE.total(values) is values and ALONE.leads and ALONE.share(4) is None and ALONE.largest(7) == 7
-    assert list(ALONE.mapped(lambda number: number**2, 4)) == [0, 1, 4, 9]
+    assert ALONE.sum(values) is values and ALONE.leads and ALONE.batch_slice(4) is None and ALONE.max(7) == 7
+    assert list(ALONE.map(lambda number: number**2, 4)) == [0, 1, 4, 9]
     assert not torch.distributed.is_initialized()
 
 

@@ -20,7 +20,7 @@ from training import loop
 from training.__main__ import main
 from training.data.records import read_records
 from training.losses import label_distillation_loss
-from training.start import grown_config
+from training.start import extended_config
 
 NAMES = LabelNames.from_json(["square", "circle", {"names": ["trigon"], "words": ["triangle"]}])
 
@@ -164,4 +164,4 @@ def test_a_weights_file_without_the_classifier_is_refused(train, weights, labell
 
 def test_adding_labels_to_a_captioner_without_any_is_refused():
     with pytest.raises(ConfigError, match="--labels 8 contradicts"):
-        grown_config(CaptionerConfig(), {"labels": 8}, "bundle")
+        extended_config(CaptionerConfig(), {"labels": 8}, "bundle")

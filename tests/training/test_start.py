@@ -9,13 +9,13 @@ from captioner.errors import ConfigError
 from captioner.model.encoders import ENCODERS, encoder_spec
 from captioner.model.network import CaptionModel
 from captioner.vocabulary import Vocabulary
-from training.start import grown_config, grown_model
+from training.start import extended_config, extended_model
 
 
 @pytest.fixture
 def grown(tiny_bundle):
-    vocabulary = tiny_bundle.vocabulary.grown(["ein grüner Löwe", "ein Löwe brüllt"], 1)
-    return vocabulary, grown_model(tiny_bundle, vocabulary).eval()
+    vocabulary = tiny_bundle.vocabulary.extended_from(["ein grüner Löwe", "ein Löwe brüllt"], 1)
+    return vocabulary, extended_model(tiny_bundle, vocabulary).eval()
 
 
 def logits_of(model, tokens):
@@ -56,8 +56,8 @@ def test_new_inputs_change_nothing_at_first_and_can_learn(make_bundle, three_sta
     bundle = replace(bundle, model=model)
     ENCODERS[three_stages_config.encoder] = encoder  # restored by the fixture
     encoder_spec.cache_clear()
-    config = grown_config(model.config, {"scales": 2, "query": "hidden_word"}, "bundle")
-    grown = grown_model(bundle, bundle.vocabulary, config).eval()
+    config = extended_config(model.config, {"scales": 2, "query": "hidden_word"}, "bundle")
+    grown = extended_model(bundle, bundle.vocabulary, config).eval()
     grown.encoder.load_state_dict(model.encoder.state_dict())
     pixels, tokens = torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8), torch.tensor([[[1, 5, 6, 7]]] * 2)
     before, after = model(pixels, tokens), grown(pixels, tokens)
@@ -70,16 +70,16 @@ def test_new_inputs_change_nothing_at_first_and_can_learn(make_bundle, three_sta
 
 
 def test_only_extensible_options_may_change(tiny_config):
-    assert grown_config(tiny_config, {"query": "hidden_word"}, "bundle").query == "hidden_word"
-    assert grown_config(tiny_config, {"hidden_dim": 16}, "bundle") == tiny_config
+    assert extended_config(tiny_config, {"query": "hidden_word"}, "bundle").query == "hidden_word"
+    assert extended_config(tiny_config, {"hidden_dim": 16}, "bundle") == tiny_config
     for name, value in (("hidden_dim", 17), ("attention", "hard"), ("encoder", "vgg16")):
         flag = f"--{name.replace('_', '-')}"
         with pytest.raises(ConfigError, match=f"{flag} {value} contradicts bundle, which has .*: leave {flag} out"):
-            grown_config(tiny_config, {name: value}, "bundle")
+            extended_config(tiny_config, {name: value}, "bundle")
     with pytest.raises(ConfigError, match="--scales 1 contradicts"):
-        grown_config(replace(tiny_config, scales=2), {"scales": 1}, "bundle")
+        extended_config(replace(tiny_config, scales=2), {"scales": 1}, "bundle")
 
 
 def test_another_vocabulary_is_refused(tiny_bundle):
     with pytest.raises(ValueError, match="must begin with the words"):
-        grown_model(tiny_bundle, Vocabulary.build(["something else"], 1))
+        extended_model(tiny_bundle, Vocabulary.build(["something else"], 1))

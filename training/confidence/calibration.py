@@ -7,11 +7,11 @@ from captioner.bundle_json import CONFIDENCE
 from captioner.captioner import Captioner
 from training.confidence.learning import NotLearnable, calibrate_bundle, check_enough
 from training.confidence.scores import confidence_in_one_line
-from training.runs.progress import ReportProgress, unwatched
+from training.runs.progress import ReportProgress, ignore_progress
 from training.runs.run import Run
 
 
-def calibrate(run: Run, watch: ReportProgress = unwatched) -> None:
+def calibrate(run: Run, on_progress: ReportProgress = ignore_progress) -> None:
     """Give the captions of the best captioner a confidence, learned from the validation photos, if it has none yet.
 
     Does nothing if the run's options disable it.
@@ -20,17 +20,17 @@ def calibrate(run: Run, watch: ReportProgress = unwatched) -> None:
     fit the new one's captions. The first of several ranks fits it.
     """
     if run.options.confidence:
-        run.ranks.from_leader(lambda: _calibrate(run, watch))
+        run.ranks.from_leader(lambda: _calibrate(run, on_progress))
 
 
-def _calibrate(run: Run, watch: ReportProgress) -> None:
+def _calibrate(run: Run, on_progress: ReportProgress) -> None:
     bundle, validator = run.output / "bundle", run.setup.frozen.validator
     records = validator.data.records
     if not bundle.is_dir() or (bundle / CONFIDENCE).exists():
         return
     try:
         check_enough(len(records))
-        watch("calibrating")
+        on_progress("calibrating")
         device = next(run.setup.model.parameters()).device
         by_data = [[records[position] for position in part.positions] for part in validator.parts]
         model = calibrate_bundle(bundle, Captioner(load_bundle(bundle), device), by_data)

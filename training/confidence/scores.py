@@ -33,7 +33,7 @@ class ConfidenceScores:
             "mean_confidence": round(float(self.confidences.mean()), 4),
             "roc_area": None if area is None else round(area, 4),
             "calibration_error": round(calibration_error(self.confidences, self.right), 4),
-            "calibration_error_by_chance": round(error_by_chance(self.confidences), 4),
+            "calibration_error_by_chance": round(sampling_error(self.confidences), 4),
         }
 
     def curve(self) -> list[tuple[float, float]]:
@@ -65,7 +65,7 @@ def calibration_error(confidences: np.ndarray, right: np.ndarray) -> float:
     return float(np.abs(surplus).sum() / len(right))
 
 
-def error_by_chance(confidences: np.ndarray) -> float:
+def sampling_error(confidences: np.ndarray) -> float:
     """Return the mean calibration error of perfect confidences with this number of samples."""
     rng = np.random.default_rng(0)
     draws = (rng.random((_DRAWS, len(confidences))) < confidences).astype(float)

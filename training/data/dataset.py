@@ -38,7 +38,7 @@ class Batch:
     """[B, K, T, L] share of each location inside the boxes of the object that the word names; 0 for other words"""
     seed: int = 0
     """Seed of the random draws of its training step."""
-    share: BatchSlice | None = None
+    batch_slice: BatchSlice | None = None
     """Slice of the batch that all ranks share; None if this is the whole batch."""
     sentences: SentenceBatch | None = None
     """Sentences without photos to train on along with the images."""
@@ -124,10 +124,10 @@ class CaptionDataset:
             [[self.tokens[image][number] for number in numbers] for image, numbers in zip(images, picked, strict=True)]
         )
         views = rng.integers(len(self.caches), size=len(images))
-        seed, mine, share = int(rng.integers(2**63)), ranks.part(len(images)), ranks.share(len(images))
+        seed, mine, batch_slice = int(rng.integers(2**63)), ranks.part(len(images)), ranks.batch_slice(len(images))
         images, picked, views, inputs, targets = (each[mine] for each in (images, picked, views, inputs, targets))
         inside = self._inside(images, picked, views, inputs.shape) if self._regions is not None else None
-        return Batch(tuple(images.tolist()), self.features(images, views), inputs, targets, inside, seed, share)
+        return Batch(tuple(images.tolist()), self.features(images, views), inputs, targets, inside, seed, batch_slice)
 
     def features(self, images: Sequence[int], views: np.ndarray | None = None) -> Tensor:
         """Return the features [B, ...] of images by index, each from its view in `views`, by default the first."""

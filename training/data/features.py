@@ -27,7 +27,7 @@ from captioner.images.photo import ImageFrame, fit_image, frame_of, open_image
 from captioner.model.encoders import Encoder
 from captioner.model.runtime import multiplies_bfloat16
 from captioner.ranks import ALONE, Ranks
-from training.runs.progress import ReportProgress, unwatched
+from training.runs.progress import ReportProgress, ignore_progress
 
 ENCODE_BATCH = 16
 
@@ -233,7 +233,7 @@ def fill_cache(
     view: FeatureView,
     photos: Sequence[Path],
     label: str,
-    watch: ReportProgress = unwatched,
+    on_progress: ReportProgress = ignore_progress,
     ranks: Ranks = ALONE,
 ) -> list[ImageError]:
     """Encode the photos that are not in the cache yet. Return the errors of unreadable photos.
@@ -251,10 +251,10 @@ def fill_cache(
             if chunk:
                 names, pixels, sizes = zip(*chunk, strict=True)
                 cache.append(names, encode(encoder, np.stack(pixels), view), sizes)
-            progress.update(int(ranks.total(torch.tensor(len(chunk)))))
-            watch("encoding", done=progress.n, total=len(waiting))
+            progress.update(int(ranks.sum(torch.tensor(len(chunk)))))
+            on_progress("encoding", done=progress.n, total=len(waiting))
     cache.refresh()
-    return [error for of_rank in ranks.gathered(unreadable) for error in of_rank]
+    return [error for of_rank in ranks.gather(unreadable) for error in of_rank]
 
 
 def _opened(

@@ -37,7 +37,7 @@ class SentenceBatch:
     """[B, 1, T] words and end token, PAD after it"""
     labels: Labels | None = None
     """Simulated labels; None if the captioner attends to no labels."""
-    share: BatchSlice | None = None
+    batch_slice: BatchSlice | None = None
     """Slice of the batch that all ranks share; None if this is the whole batch."""
 
     def part(self, ranks: Ranks) -> "SentenceBatch":
@@ -47,7 +47,7 @@ class SentenceBatch:
         whole = len(self.inputs)
         mine = ranks.part(whole)
         labels = self.labels and Labels(self.labels.classes[mine], self.labels.probabilities[mine])
-        return SentenceBatch(self.inputs[mine], self.targets[mine], labels, ranks.share(whole))
+        return SentenceBatch(self.inputs[mine], self.targets[mine], labels, ranks.batch_slice(whole))
 
     def to(self, device: torch.device) -> "SentenceBatch":
         labels = self.labels and Labels(self.labels.classes.to(device), self.labels.probabilities.to(device))

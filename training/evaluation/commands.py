@@ -44,11 +44,11 @@ def evaluate(options: argparse.Namespace, ranks: Ranks) -> int:
 
 def compare(options: argparse.Namespace, ranks: Ranks) -> int:
     """Score a new and an old captioner on the same photos, and print both. Returns the exit status."""
-    watch = ProgressFile(options.output)
+    on_progress = ProgressFile(options.output)
     data = read_data(options)
     replay = read_records(options.replay, seed=options.seed) if options.replay else None
     captioners = {name: captioner.load(getattr(options, name), options.device, "exact") for name in ("new", "old")}
-    result = compare_captioners(captioners, data, replay, options.output, options.seed, watch)
+    result = compare_captioners(captioners, data, replay, options.output, options.seed, on_progress)
     for name, scores in result["scores"].items():
         if scores:
             new, old = scores["new"]["CIDEr"], scores["old"]["CIDEr"]

@@ -25,7 +25,7 @@ from training.evaluation.metrics import Scores, one_meteor, score_captions
 from training.evaluation.rightness import Judge, words_of_references
 from training.options import FitOptions
 from training.random_streams import COMPARISON, sample, stream
-from training.runs.progress import ReportProgress, unwatched
+from training.runs.progress import ReportProgress, ignore_progress
 
 PHOTOS = 12
 """Number of photos to show, from the largest gain to the largest loss."""
@@ -53,7 +53,7 @@ def compare(
     replay: DataSet | None,
     output: Path,
     seed: int = 0,
-    watch: ReportProgress = unwatched,
+    on_progress: ReportProgress = ignore_progress,
 ) -> dict[str, Any]:
     """Score the captioners "new" and "old" on held-out photos of `data`, and on the val split of `replay`.
 
@@ -63,10 +63,10 @@ def compare(
     records, split = held_out(data, seed)
     forgotten = None
     with one_meteor:
-        compared = _compared(captioners, records, watch)
+        compared = _compared(captioners, records, on_progress)
         if replay is not None:
             earlier = sample(replay.split("val"), REPLAY_IMAGES, stream(seed, COMPARISON))
-            forgotten = _compared(captioners, earlier, watch)
+            forgotten = _compared(captioners, earlier, on_progress)
     (output / "photos").mkdir(parents=True, exist_ok=True)
     result = {
         "scores": {
@@ -76,7 +76,7 @@ def compare(
         "photos": _photos(compared, output),
     }
     write_json(output / "comparison.json", result)
-    watch("finished")
+    on_progress("finished")
     return result
 
 
@@ -91,10 +91,12 @@ def held_out(data: DataSet, seed: int) -> tuple[list[ImageRecord], str]:
     return training_splits(data, FitOptions(seed=seed))[1], "val"
 
 
-def _compared(captioners: Mapping[str, Captioner], records: Sequence[ImageRecord], watch: ReportProgress) -> Compared:
+def _compared(
+    captioners: Mapping[str, Captioner], records: Sequence[ImageRecord], on_progress: ReportProgress
+) -> Compared:
     captions = {}
     for number, (name, captioner) in enumerate(captioners.items()):
-        watch("comparing", done=number * len(records), total=len(captioners) * len(records))
+        on_progress("comparing", done=number * len(records), total=len(captioners) * len(records))
         options = dataclasses.replace(captioner.decoding, captions_per_image=1)
         captions[name], _ = caption_records(captioner, records, options, batch_size=32, progress=False)
     references = {record.image_id: record.captions for record in records}

@@ -33,7 +33,7 @@ from training.evaluation.metrics import METRICS, Scores, check_references, score
 from training.evaluation.page import draw_cards, render_page, write_file
 from training.evaluation.rightness import Judge, words_of_references
 from training.grounding.boxes import BoxSet, without_ambiguous_names
-from training.grounding.measure import ground_captions, ground_evidence, ground_references
+from training.grounding.measure import ground_captions, ground_occlusion_maps, ground_references
 from training.grounding.scores import Grounding
 
 
@@ -71,7 +71,7 @@ def evaluate(
     details = {**(details or {}), "seconds": round(time.monotonic() - started, 1)}
     evidence = None
     if boxes and evidence_photos:
-        evidence = ground_evidence(captioner, captions, records, boxes, options, evidence_photos, progress, ranks)
+        evidence = ground_occlusion_maps(captioner, captions, records, boxes, options, evidence_photos, progress, ranks)
 
     def written() -> dict[str, Any]:
         grounding = None
@@ -171,7 +171,7 @@ def caption_records(
         return dict(zip(prepared, (best[0] for best in found), strict=True)), unreadable
 
     with tqdm(total=len(records), desc="captioning", unit="photo", disable=not progress) as bar:
-        for found, unreadable in ranks.mapped(caption_batch, math.ceil(len(records) / batch_size)):
+        for found, unreadable in ranks.map(caption_batch, math.ceil(len(records) / batch_size)):
             captions |= found
             skipped |= unreadable
             bar.update(len(found) + len(unreadable))

@@ -28,7 +28,7 @@ from training.data.dataset import pad_captions
 from training.data.records import ImageRecord
 from training.grounding.boxes import Box, BoxSet, PhotoBoxes, Phrase, phrases_named, phrases_of
 from training.grounding.regions import centre_in_boxes, centres_inside, coverage
-from training.grounding.scores import Aim, EvidenceGrounding, GroundingScores, PhraseScore, size_of, summarise
+from training.grounding.scores import Aim, GroundingScores, OcclusionGrounding, PhraseScore, size_of, summarise
 from training.options import MAX_TRAINING_WORDS
 from training.random_streams import EVIDENCE, sample, stream
 
@@ -162,18 +162,18 @@ def reference_maps(
             squares, frames = zip(*prepared.values(), strict=True)
             encode = captioner.bundle.vocabulary.encode
             tokens = [[encode(caption) for caption in batch[position].captions] for position in prepared]
-            maps = told_maps(captioner.model.decoder, captioner.encode(np.stack(squares)), tokens)
+            maps = teacher_forced_maps(captioner.model.decoder, captioner.encode(np.stack(squares)), tokens)
             seen = dict(zip(prepared, map(ReferenceMaps, frames, maps), strict=True))
         return [seen.get(position) for position in range(len(batch))]
 
     following = iter(records)
     with tqdm(total=len(records), desc="attention maps", unit="photo", disable=not (progress and records)) as bar:
-        for seen in ranks.mapped(look, math.ceil(len(records) / batch_size)):
+        for seen in ranks.map(look, math.ceil(len(records) / batch_size)):
             yield from ((record, maps) for maps, record in zip(seen, following, strict=False))
             bar.update(len(seen))
 
 
-def told_maps(
+def teacher_forced_maps(
     decoder: Decoder, annotations: torch.Tensor, tokens: Sequence[Sequence[Sequence[int]]]
 ) -> list[tuple[np.ndarray, ...]]:
     """Run the teacher-forced decoder: annotations [B, H, W, D], captions as ids -> maps of each caption [T, H, W]."""
@@ -309,7 +309,7 @@ def ground_captions(
     return summarise(scores, counts)
 
 
-def ground_evidence(
+def ground_occlusion_maps(
     captioner: Captioner,
     captions: Mapping[Hashable, Caption],
     records: Sequence[ImageRecord],
@@ -318,7 +318,7 @@ def ground_evidence(
     most: int,
     progress: bool = True,
     ranks: Ranks = ALONE,
-) -> EvidenceGrounding:
+) -> OcclusionGrounding:
     """Score the occlusion maps of captions, and the attention of the same words, for at most `most` photos.
 
     If there are more photos, a fixed random sample is used.
@@ -337,12 +337,12 @@ def ground_evidence(
 
     def ask(number: int) -> np.ndarray:
         record = boxed[number]
-        return captioner.evidence(record.path, attention[record.image_id], options)
+        return captioner.occlusion_maps(record.path, attention[record.image_id], options)
 
-    asked = tqdm(ranks.mapped(ask, len(boxed)), "occlusion maps", len(boxed), unit="photo", disable=not progress)
+    asked = tqdm(ranks.map(ask, len(boxed)), "occlusion maps", len(boxed), unit="photo", disable=not progress)
     evidence = {
         record.image_id: replace(attention[record.image_id], alphas=alphas)
         for record, alphas in zip(boxed, asked, strict=ranks.leads)
     }
     scores = (ground_captions(maps, boxed, box_set) for maps in (evidence, attention))
-    return EvidenceGrounding(len(boxed), *scores)
+    return OcclusionGrounding(len(boxed), *scores)

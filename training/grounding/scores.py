@@ -75,7 +75,7 @@ class GroundingScores:
 
 
 @dataclass(frozen=True)
-class EvidenceGrounding:
+class OcclusionGrounding:
     """Grounding of the occlusion maps of generated captions, and of the attention of the same words."""
 
     photos: int
@@ -93,7 +93,7 @@ class Grounding:
     references: GroundingScores
     captions: GroundingScores
     boxes: BoxSet
-    evidence: EvidenceGrounding | None = None
+    evidence: OcclusionGrounding | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return values for metrics.json: scores rounded to four decimals."""

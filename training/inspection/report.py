@@ -126,7 +126,7 @@ HEADINGS = {
     "stray_sidecar": "stray sidecars",
     "unused_column": "columns of captions that are not used",
     "unused_file": "unused files",
-    "ignored_file": "files that systems leave behind, passed over",
+    "ignored_file": "files that systems leave behind, skipped",
 }
 """Name of a list in the report, or kind of problem -> heading for people, in the order of the text.
 
@@ -187,7 +187,7 @@ def _count(split: str | None, records: Sequence[ImageRecord]) -> SplitCount:
 def _ignored(data: DataSet) -> list[Problem]:
     """Count hidden files by name, such as those that macOS leaves in every folder, perhaps one for each photo."""
     counts = Counter("._*" if name.startswith("._") else name for name in left_behind(data.root).elements())
-    return [Problem("ignored_file", name, None, f"passed over, {count:,} in all") for name, count in counts.items()]
+    return [Problem("ignored_file", name, None, f"skipped, {count:,} in all") for name, count in counts.items()]
 
 
 def render(report: Report, examples: int = 3) -> str:

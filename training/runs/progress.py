@@ -25,7 +25,7 @@ ReportProgress = Callable[..., None]
 """Called with a stage (encoding, training, validating, calibrating, comparing, finished) and its values."""
 
 
-def unwatched(stage: str, **values: Any) -> None:
+def ignore_progress(stage: str, **values: Any) -> None:
     """Ignore progress."""
 
 

@@ -127,13 +127,13 @@ class Run:
         if not progress.phase:
             return plan
         current = next(number for number, phase in enumerate(plan) if phase.name == progress.phase)
-        return plan[current + self.is_over(plan[current]) :]
+        return plan[current + self.is_finished(plan[current]) :]
 
     def plan(self) -> list[Phase]:
         """Return all phases in order, including the current one even if none of its epochs remain."""
         return phases(self.options, self.progress.phase)
 
-    def is_over(self, phase: Phase) -> bool:
+    def is_finished(self, phase: Phase) -> bool:
         """Return whether the current phase has done its epochs or has stopped improving."""
         return self.progress.epoch >= phase.epochs or self.progress.stale_epochs >= self.options.patience
 

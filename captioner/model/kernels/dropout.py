@@ -18,19 +18,19 @@ def plain_dropout(values: Tensor, kept: Tensor, p: float) -> Tensor:
 class ByteDropout(nn.Dropout):
     """`nn.Dropout` in a fifth of its time on a CPU: a random byte decides on each number, so p is rounded to 1/256."""
 
-    def forward(self, values: Tensor, share: BatchSlice | None = None) -> Tensor:
+    def forward(self, values: Tensor, batch_slice: BatchSlice | None = None) -> Tensor:
         """Drop values with probability p and scale the rest so that the mean stays: any shape -> the same.
 
-        share: position of `values` [B, ...] in a batch that processes share.
+        batch_slice: position of `values` [B, ...] in a batch that processes share.
         """
         if not self.training or self.p in (0, 1):
             return super().forward(values)
         if values.device.type != "cpu":
-            if share is None:
+            if batch_slice is None:
                 return super().forward(values)
-            return values * drawn(lambda shape: self._factors(values, shape), values.shape, share)
+            return values * drawn(lambda shape: self._factors(values, shape), values.shape, batch_slice)
         dropped = min(255, round(256 * self.p))
-        kept = drawn(_random_bytes, values.shape, share) >= dropped
+        kept = drawn(_random_bytes, values.shape, batch_slice) >= dropped
         return values * (kept * (256 / (256 - dropped))).to(values.dtype)
 
     def _factors(self, values: Tensor, shape: Sequence[int]) -> Tensor:

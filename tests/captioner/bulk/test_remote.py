@@ -11,7 +11,7 @@ import pytest
 
 from captioner.bulk.sources import photos_at
 from captioner.errors import ConfigError, ImageError
-from captioner.images.finding import PassedOver
+from captioner.images.finding import SkippedFiles
 
 
 def found(*inputs: str, recursive: bool = False, wanted=lambda name: True) -> dict[str, tuple[str, object]]:
@@ -48,9 +48,9 @@ def test_folders_globs_files_and_archives_are_read(bucket):
 
 
 def test_other_files_are_counted_by_name(bucket):
-    others = PassedOver()
-    list(photos_at(["memory://bucket/"], True, lambda name: True, passed_over=others))
-    assert others.count == 2 and others.summary().startswith("2 files were passed over: ")
+    others = SkippedFiles()
+    list(photos_at(["memory://bucket/"], True, lambda name: True, skipped=others))
+    assert others.count == 2 and others.summary().startswith("2 files were skipped: ")
     assert "/bucket/notes.txt" in others.summary() and "(" not in others.summary()
 
 

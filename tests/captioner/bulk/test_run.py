@@ -106,7 +106,7 @@ def test_skipped_files_are_reported_at_the_end_without_an_error(run, photos, tmp
     (folder / "IMG_1.CR2").write_bytes(b"II*\0\x10\0\0\0CR\2\0" + bytes(40))
     for _ in range(2):  # also with nothing left to do
         status, err = run(folder, "--output", tmp_path / "c.jsonl")
-        assert status == 0 and "note: 2 files were passed over: " in err
+        assert status == 0 and "note: 2 files were skipped: " in err
         assert "notes.txt (a text)" in err and "IMG_1.CR2 (a camera's raw photo: " in err
     assert files(tmp_path) >= {"c.jsonl"} and not (tmp_path / "c.unreadable.jsonl").exists()
 

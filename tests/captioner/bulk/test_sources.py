@@ -12,7 +12,7 @@ from PIL import Image
 
 from captioner.bulk.sources import Photo, expanded, photos_at, read_square
 from captioner.errors import ImageError, ImageTooLarge
-from captioner.images.finding import PassedOver
+from captioner.images.finding import SkippedFiles
 from captioner.images.photo import fit_image, open_image
 from captioner.ranks import ALONE, Ranks
 
@@ -176,23 +176,23 @@ def test_a_square_equals_the_captioners_input(album):
         read_square("x.tar/1.jpg", b"hello", 16, "crop")
 
 
-def counted(*inputs: str, recursive: bool = False, ranks: Ranks = ALONE) -> PassedOver:
-    others = PassedOver()
+def counted(*inputs: str, recursive: bool = False, ranks: Ranks = ALONE) -> SkippedFiles:
+    others = SkippedFiles()
     list(photos_at(inputs, recursive, lambda name: True, ranks, others))
     return others
 
 
 def test_files_not_named_like_images_are_counted_by_the_first_rank(album):
     summary = counted("album").summary()
-    assert summary.startswith("1 file was passed over: album/notes.txt (a text); 2 folders were not searched (album/")
+    assert summary.startswith("1 file was skipped: album/notes.txt (a text); 2 folders were not searched (album/")
     assert counted("album", recursive=True).count == 2 and counted("album/*").count == 1
     assert counted("album", ranks=Ranks(0, 2)).count == 1 and not counted("album", ranks=Ranks(1, 2))
 
 
 def test_members_that_are_no_photos_are_counted_and_identified(album):
     archive(Path("mixed.tar"), {"1.jpg": b"x", "1.txt": b"a dog", "1.json": b"{}", "clip.mov": b"\0\0\0\x14ftypqt  "})
-    others = PassedOver()
-    assert len(list(photos_at(["mixed.tar"], False, lambda name: True, passed_over=others))) == 1
+    others = SkippedFiles()
+    assert len(list(photos_at(["mixed.tar"], False, lambda name: True, skipped=others))) == 1
     summary = others.summary()
     assert others.count == 3 and "mixed.tar/1.txt (a text)" in summary and "mixed.tar/clip.mov (a video: " in summary
 
@@ -201,6 +201,6 @@ def test_a_folder_without_photos_names_its_content(album):
     os.makedirs("films")
     Path("films/a.mov").write_bytes(b"\0\0\0\x14ftypqt  ")
     for inputs in (["films"], ["films/*"]):
-        others = PassedOver()
-        (photo,) = photos_at(inputs, False, lambda name: True, passed_over=others)
-        assert "1 file was passed over: films/a.mov (a video: " in str(photo.source) and not others
+        others = SkippedFiles()
+        (photo,) = photos_at(inputs, False, lambda name: True, skipped=others)
+        assert "1 file was skipped: films/a.mov (a video: " in str(photo.source) and not others

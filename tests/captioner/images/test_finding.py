@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from captioner.errors import ImageError
-from captioner.images.finding import MAX_NAMED, PassedOver, find_images
+from captioner.images.finding import MAX_NAMED, SkippedFiles, find_images
 
 
 @pytest.fixture
@@ -67,11 +67,11 @@ def mixed(tmp_path):
 
 
 def test_skipped_files_of_a_folder_are_counted_and_identified(mixed):
-    others = PassedOver()
-    assert find_images([mixed, mixed], passed_over=others) == [mixed / "a.jpg"]
+    others = SkippedFiles()
+    assert find_images([mixed, mixed], skipped=others) == [mixed / "a.jpg"]
     assert others.count == 8, others.summary()
     summary = others.summary()
-    assert summary.startswith("8 files were passed over: ")
+    assert summary.startswith("8 files were skipped: ")
     for said in (
         "IMG_1.MOV (a video: save one of its frames as JPEG)", "b.pdf (a PDF document: ", "c.txt (a text)",
         "d.CR2 (a camera's raw photo: develop it", "e (a JPEG photo without an image's extension: rename it",
@@ -81,11 +81,11 @@ def test_skipped_files_of_a_folder_are_counted_and_identified(mixed):
     ):  # fmt: skip
         assert said in summary, said
     assert ".DS_Store" not in summary and "._a" not in summary
-    others = PassedOver()
-    find_images([mixed], recursive=True, passed_over=others)
+    others = SkippedFiles()
+    find_images([mixed], recursive=True, skipped=others)
     assert others.count == 8 and "searched" not in others.summary()
-    others = PassedOver()
-    find_images([str(mixed / "[a-c]*")], passed_over=others)
+    others = SkippedFiles()
+    find_images([str(mixed / "[a-c]*")], skipped=others)
     assert others.count == 2, "for a glob, its matches"
 
 
@@ -94,30 +94,30 @@ def test_only_some_of_many_skipped_files_are_named_and_opened(tmp_path, monkeypa
         (tmp_path / f"{number:02d}.txt").write_text("a dog")
     (tmp_path / "a.jpg").write_bytes(b"x")
     (tmp_path / "z.JSON").write_bytes(b"{}")
-    others = PassedOver()
-    find_images([tmp_path], passed_over=others)
+    others = SkippedFiles()
+    find_images([tmp_path], skipped=others)
     summary = others.summary()
     assert others.count == 31 and summary.count("(a text)") == MAX_NAMED
     assert summary.endswith("and 21 more (20 .txt, 1 .json)")
 
 
 def test_no_skipped_files_give_no_message(album):
-    others = PassedOver()
-    find_images([album / "b.jpg"], passed_over=others)
+    others = SkippedFiles()
+    find_images([album / "b.jpg"], skipped=others)
     assert not others
 
 
 def test_the_error_for_a_folder_without_photos_names_its_content(mixed):
     (mixed / "a.jpg").unlink()
-    others = PassedOver()
-    with pytest.raises(ImageError, match="mixed holds no images.*; 8 files were passed over: .*IMG_1.MOV") as error:
-        find_images([mixed], passed_over=others)
+    others = SkippedFiles()
+    with pytest.raises(ImageError, match="mixed holds no images.*; 8 files were skipped: .*IMG_1.MOV") as error:
+        find_images([mixed], skipped=others)
     assert not others, "the files are reported once"
     assert "\n" not in str(error.value)
 
 
 def test_files_beyond_the_named_ones_are_counted_by_suffix():
-    others, more = PassedOver(), PassedOver()
+    others, more = SkippedFiles(), SkippedFiles()
     for number in range(MAX_NAMED):
         others.add(f"s3://a/{number}.txt")
         more.add(f"s3://b/{number}.pdf", b"%PDF-1.7" if number else None)

@@ -45,9 +45,9 @@ def test_keep_again_only_repeats_an_earlier_setting(monkeypatch):
     monkeypatch.setattr(ctypes, "CDLL", lambda name: library)
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setattr(allocator, "_keeps", False)
-    allocator.keep_again()
+    allocator.restore_allocator()
     assert not library.calls
     allocator.keep_freed_memory()
     library.calls.clear()
-    allocator.keep_again()
+    allocator.restore_allocator()
     assert library.calls == [(-8, 2), (-4, 0), (-1, 2**31 - 1)]

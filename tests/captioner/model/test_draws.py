@@ -20,7 +20,7 @@ def seeded(draw):
 
 
 def assert_parts_are_those_of_the_whole(draw, values):
-    """`draw(values, share)` must give for slices of a batch of 7 the same as for the whole."""
+    """`draw(values, batch_slice)` must give for slices of a batch of 7 the same as for the whole."""
     whole = seeded(lambda: draw(values, None))
     parts = [seeded(lambda part=part: draw(values[part], BatchSlice(part.start, 7))) for part in PARTS]
     assert torch.equal(torch.cat(parts), whole)
@@ -39,8 +39,8 @@ def test_locations_sampled_for_slices_equal_those_of_the_whole_batch():
 def test_captions_sampled_for_slices_equal_those_of_the_whole_batch(make_decoder):
     decoder, options = make_decoder(words=12), DecodingOptions(temperature=1.0, captions_per_image=3, max_words=6)
 
-    def sample(annotations, share):
-        tokens = decode(decoder, annotations, options, share=share).tokens
+    def sample(annotations, batch_slice):
+        tokens = decode(decoder, annotations, options, batch_slice=batch_slice).tokens
         return torch.nn.functional.pad(tokens, (0, 6 - tokens.shape[-1]))
 
     assert_parts_are_those_of_the_whole(sample, torch.randn(7, 4, 7, generator=torch.Generator().manual_seed(0)))

@@ -216,13 +216,13 @@ def test_words_are_sent_while_later_words_are_still_being_chosen(start, tiny_bun
     received, waited = threading.Semaphore(0), []
 
     class Patient(Captioner):
-        def caption_annotations(self, annotations, frames, options=None, watch=None):
+        def caption_annotations(self, annotations, frames, options=None, on_words=None):
             def patiently(image, caption):
-                watch(image, caption)
+                on_words(image, caption)
                 if len(caption.words) > len(waited):
                     waited.append(received.acquire(timeout=60))
 
-            return super().caption_annotations(annotations, frames, options, patiently if watch else None)
+            return super().caption_annotations(annotations, frames, options, patiently if on_words else None)
 
     running = start(Patient(tiny_bundle, "cpu"), deadline_seconds=300)
     words = 0

@@ -56,19 +56,19 @@ def expected(running, document) -> list[np.ndarray]:
     photo, captioner = running.service.photos.open(document["id"]), running.service.serving.captioner
     (captions,) = captioner.captions([photo], replace(captioner.decoding, captions_per_image=2))
     assert [caption.text for caption in captions] == [document["caption"], document["alternatives"][0]["caption"]]
-    return [captioner.evidence(photo, caption) for caption in captions]
+    return [captioner.occlusion_maps(photo, caption) for caption in captions]
 
 
 @pytest.fixture
 def asked(monkeypatch) -> list[DecodingOptions]:
     """Record the options of every computation."""
-    options, compute = [], Captioner.evidence
+    options, compute = [], Captioner.occlusion_maps
 
     def counted(self, image, caption, decoding=None):
         options.append(decoding)
         return compute(self, image, caption, decoding)
 
-    monkeypatch.setattr(Captioner, "evidence", counted)
+    monkeypatch.setattr(Captioner, "occlusion_maps", counted)
     return options
 
 
@@ -146,7 +146,7 @@ def test_occlusion_maps_use_the_options_of_their_caption(running, client, docume
 
 def test_computations_run_one_at_a_time_and_equal_requests_share_one(client, jpeg, monkeypatch):
     running, most, computed, lock = 0, 0, [], threading.Lock()
-    compute = Captioner.evidence
+    compute = Captioner.occlusion_maps
 
     def slow(self, image, caption, decoding=None):
         nonlocal running, most
@@ -159,7 +159,7 @@ def test_computations_run_one_at_a_time_and_equal_requests_share_one(client, jpe
             running -= 1
         return compute(self, image, caption, decoding)
 
-    monkeypatch.setattr(Captioner, "evidence", slow)
+    monkeypatch.setattr(Captioner, "occlusion_maps", slow)
     documents = [captioned(client, jpeg) for _ in range(2)]
     with ThreadPoolExecutor(4) as threads:
         answers = list(threads.map(lambda document: client.get(address(document)).status_code, documents * 2))

@@ -73,8 +73,8 @@ def test_a_zip_is_trained_on_promoted_and_rolled_back(visit, running, tmp_path):
     expect(report).to_contain_text("dachshunds (28)")
     expect(report.locator(".samples img")).to_have_count(8)
     expect(report.locator(".samples img").first).to_have_js_property("naturalWidth", 320)
-    report.get_by_text("Files that systems leave behind, passed over: 1").click()
-    expect(report).to_contain_text(".DS_Store: passed over, 1 in all")
+    report.get_by_text("Files that systems leave behind, skipped: 1").click()
+    expect(report).to_contain_text(".DS_Store: skipped, 1 in all")
     screenshot(page, "retrain-report")
 
     page.get_by_text("Options by name").click()

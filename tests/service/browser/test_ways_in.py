@@ -35,13 +35,13 @@ class HeldCaptioner(Captioner):
             self._words = words
             self._let.notify_all()
 
-    def caption_annotations(self, annotations, frames, options=None, watch=None):
+    def caption_annotations(self, annotations, frames, options=None, on_words=None):
         captions = super().caption_annotations(annotations, frames, options)
-        if watch is not None:
+        if on_words is not None:
             for image, (best, *_) in enumerate(captions):
                 for end in range(1, len(best.words) + 1):
                     self._wait(end)
-                    watch(image, dataclasses.replace(best, words=best.words[:end]))
+                    on_words(image, dataclasses.replace(best, words=best.words[:end]))
             self._wait(math.inf)
         return captions
 

@@ -72,8 +72,10 @@ def photo(seed: int) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (64, 64, 3), dtype=np.uint8)
 
 
-def submit(batcher, seed=0, options=OPTIONS, seconds=SOON, watch=None, pixels=None):
-    return batcher.submit(photo(seed) if pixels is None else pixels, FRAME, options, time.monotonic() + seconds, watch)
+def submit(batcher, seed=0, options=OPTIONS, seconds=SOON, on_words=None, pixels=None):
+    return batcher.submit(
+        photo(seed) if pixels is None else pixels, FRAME, options, time.monotonic() + seconds, on_words
+    )
 
 
 def busy(batcher, model):
@@ -244,13 +246,13 @@ def test_each_watcher_sees_the_words_of_its_own_photo(make_batcher, model):
     batcher = make_batcher()
     busy(batcher, model)
     parts = [[], []]
-    futures = [submit(batcher, seed, watch=parts[seed].append) for seed in range(2)]
-    unwatched = submit(batcher, 2)
+    futures = [submit(batcher, seed, on_words=parts[seed].append) for seed in range(2)]
+    plain = submit(batcher, 2)
     model.go.set()
     for seen, future in zip(parts, futures, strict=True):
         words = future.result(SOON).captions[0].words
         assert all(part.words == words[: len(part.words)] for part in seen)
-    assert unwatched.result(SOON).captions
+    assert plain.result(SOON).captions
 
 
 def test_many_threads_at_once_each_get_their_own_caption(make_batcher, captioner):

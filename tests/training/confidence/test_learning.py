@@ -84,7 +84,7 @@ def test_the_model_learns_which_captions_are_right_and_how_often(draw):
     annotations = captioner.encode(np.stack(squares))
     said = captioner.caption_annotations(annotations, frames, replace(captioner.decoding, captions_per_image=2))
     means = annotations.mean(dim=(1, 2)).numpy()
-    judged = [model.judged(captions, mean)[0] for captions, mean in zip(said, means, strict=True)]
+    judged = [model.with_confidence(captions, mean)[0] for captions, mean in zip(said, means, strict=True)]
     green = means[:, 1]
     assert np.corrcoef(green, [caption.confidence for caption in judged])[0, 1] > 0.9
 

@@ -11,9 +11,9 @@ from training.confidence.scores import (
     ConfidenceScores,
     calibration_error,
     confidence_in_one_line,
-    error_by_chance,
     risk_coverage,
     roc_area,
+    sampling_error,
     score_confidences,
 )
 from training.evaluation.rightness import Judge
@@ -43,8 +43,8 @@ def test_the_error_by_chance_is_that_of_perfect_confidences():
     errors = [
         calibration_error(confidences, np.random.default_rng(seed).random(500) < confidences) for seed in range(9, 40)
     ]
-    assert error_by_chance(confidences) == pytest.approx(np.mean(errors), abs=0.006)
-    assert error_by_chance(np.repeat(confidences, 20)) < 0.3 * error_by_chance(confidences)
+    assert sampling_error(confidences) == pytest.approx(np.mean(errors), abs=0.006)
+    assert sampling_error(np.repeat(confidences, 20)) < 0.3 * sampling_error(confidences)
 
 
 def test_the_risk_coverage_curve_keeps_ties_together():

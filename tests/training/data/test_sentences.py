@@ -51,7 +51,7 @@ def test_a_sentence_has_inputs_and_targets_like_a_caption(make):
         ((START, 4, 5, PAD), (4, 5, END, PAD)),
         ((START, 6, 7, 8), (6, 7, 8, END)),
     }
-    assert batch.labels is None and batch.share is None
+    assert batch.labels is None and batch.batch_slice is None
     assert batch.inputs.dtype == torch.int64
 
 
@@ -99,8 +99,8 @@ def test_ranks_have_parts_of_the_same_batch(many, size):
     for name in ("inputs", "targets"):
         assert torch.equal(torch.cat([getattr(part, name) for part in parts]), getattr(whole, name))
     assert torch.equal(torch.cat([part.labels.classes for part in parts]), whole.labels.classes)
-    assert [part.share.first for part in parts] == [rank * 8 // size for rank in range(size)]
-    assert {part.share.whole for part in parts} == {8}
+    assert [part.batch_slice.first for part in parts] == [rank * 8 // size for rank in range(size)]
+    assert {part.batch_slice.whole for part in parts} == {8}
 
 
 def test_labels_mostly_match_the_words_of_their_sentence(many):

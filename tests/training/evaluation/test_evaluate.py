@@ -25,7 +25,7 @@ from training.evaluation.evaluate import evaluate, write_evaluation
 from training.evaluation.metrics import METRICS, Scores
 from training.grounding.boxes import BoxSet, PhotoBoxes, Thing
 from training.grounding.measure import ground_captions
-from training.grounding.scores import EvidenceGrounding, Grounding
+from training.grounding.scores import Grounding, OcclusionGrounding
 
 SAID = {  # colour of a photo -> its caption
     (200, 0, 0): "a red ball on the grass",
@@ -384,7 +384,7 @@ def test_with_boxes_metrics_and_page_show_how_well_the_maps_point(records, tmp_p
 def test_occlusion_maps_have_their_own_tables(records, tmp_path, quick_scores, boxes):
     captions = {0: caption_of("a red ball on the grass", 800, 400)}
     found = grounded(boxes, captions)
-    found = dataclasses.replace(found, evidence=EvidenceGrounding(1, found.captions, found.captions))
+    found = dataclasses.replace(found, evidence=OcclusionGrounding(1, found.captions, found.captions))
     metrics = write_evaluation(tmp_path, captions, records, OPTIONS, {}, grounding=found)
     assert metrics["grounding"]["evidence"]["photos"] == 1
     assert metrics["grounding"]["evidence"]["evidence"]["phrases"] == 2

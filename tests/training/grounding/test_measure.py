@@ -18,7 +18,7 @@ from training.grounding.measure import (
     attention_correctness,
     centre_gaussian,
     ground_captions,
-    ground_evidence,
+    ground_occlusion_maps,
     ground_references,
     outlines_of,
     points_inside,
@@ -398,16 +398,16 @@ def test_occlusion_maps_are_measured_beside_attention_on_the_same_photos(tiny, r
         maps[:, 0, 0] = 1
         return maps
 
-    monkeypatch.setattr(tiny, "evidence", corner)
+    monkeypatch.setattr(tiny, "occlusion_maps", corner)
     names = frozenset(word for caption in captions.values() for word in caption.words)
     left_upper = Thing(names, ((0.0, 0.0, 0.5, 0.5),), ("animals",))
     photo = PhotoBoxes({}, (left_upper,), has_sentences=False)
     box_set = BoxSet("boxes", {record.path.name: photo for record in records[:2]})
-    found = ground_evidence(tiny, captions, records, box_set, options, most=9, progress=False)
+    found = ground_occlusion_maps(tiny, captions, records, box_set, options, most=9, progress=False)
     assert found.photos == 2  # the third has no boxes
     assert asked == [(record.path, captions[record.image_id], options) for record in records[:2]]
     assert found.evidence.overall.aims["head"] == Aim(pytest.approx(1), 1.0)
     assert found.attention == ground_captions({r.image_id: captions[r.image_id] for r in records[:2]}, records, box_set)
     assert found.attention.overall.phrases == found.evidence.overall.phrases > 0
     assert found.attention.overall.aims["head"] != found.evidence.overall.aims["head"]
-    assert ground_evidence(tiny, captions, records, box_set, options, most=1, progress=False).photos == 1
+    assert ground_occlusion_maps(tiny, captions, records, box_set, options, most=1, progress=False).photos == 1

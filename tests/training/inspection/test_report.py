@@ -275,9 +275,9 @@ def test_hidden_files_of_operating_systems_are_counted(folder):
     problems = inspect_data(read_records(folder), progress=False).problems
     ignored = {problem.file: problem.message for problem in problems if problem.kind == "ignored_file"}
     assert ignored == {
-        ".DS_Store": "passed over, 2 in all",
-        "._*": "passed over, 2 in all",
-        "__MACOSX": "passed over, 1 in all",
+        ".DS_Store": "skipped, 2 in all",
+        "._*": "skipped, 2 in all",
+        "__MACOSX": "skipped, 1 in all",
     }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from training.data.readers.caption_text import doubt_about, is_no_caption, plain_caption, read_caption
 from training.data.readers.heic_photos import why_unreadable
-from training.data.readers.near_photos import why_passed_over
+from training.data.readers.near_photos import skip_reason
 from training.data.readers.photo_search import PhotoSearch
 from training.data.readers.photos import (
     PhotoFinder,
@@ -227,17 +227,17 @@ class Listing:
                 self.refuse("uncaptioned_image", path, None, "no caption names this photo")
             else:
                 others.append(path)
-        self._report_passed_over(others)
+        self._report_skipped(others)
         return records
 
-    def _report_passed_over(self, unused: Iterable[str]) -> None:
+    def _report_skipped(self, unused: Iterable[str]) -> None:
         """Report files that users may take for photos, including those that the reader reported as unused."""
         for number, problem in enumerate(self.problems):
-            if problem.kind == "unused_file" and (reason := why_passed_over(problem.file)):
+            if problem.kind == "unused_file" and (reason := skip_reason(problem.file)):
                 self.problems[number] = replace(problem, message=reason)
         known = {problem.file for problem in self.problems if problem.entry is None}
         for path in unused:
-            if (reason := why_passed_over(path)) and printable(self._shown(path)) not in known:
+            if (reason := skip_reason(path)) and printable(self._shown(path)) not in known:
                 self.refuse("unused_file", path, None, reason)
 
     def _found_elsewhere(self, missing: list[Hashable]) -> dict[Hashable, str]:

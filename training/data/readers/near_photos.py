@@ -4,7 +4,7 @@ from captioner.images.file_types import type_of_name
 from captioner.images.finding import IMAGE_EXTENSIONS
 
 
-def why_passed_over(name: str) -> str | None:
+def skip_reason(name: str) -> str | None:
     """Say what type a file has by its name and how to get a photo, as the rest of a sentence; None for other files."""
     kind = type_of_name(name, IMAGE_EXTENSIONS)
     return kind and f"is {kind.name}, which is not read: {kind.advice}"

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.support.tiny_data_sets import photo, write
-from training.data.readers.near_photos import why_passed_over
+from training.data.readers.near_photos import skip_reason
 from training.data.records import read_records
 
 
@@ -19,14 +19,14 @@ from training.data.records import read_records
     ],
 )
 def test_a_file_similar_to_a_photo_is_named_with_its_kind_and_advice(name, told):
-    assert told in why_passed_over(name)
+    assert told in skip_reason(name)
 
 
 @pytest.mark.parametrize(
     "name", ["a.jpg", "a.webp", "a.txt", "a.json", "a.csv", "a.caption", "a", "Thumbs.db", "a.npy"]
 )
 def test_photos_and_texts_are_not_reported(name):
-    assert why_passed_over(name) is None
+    assert skip_reason(name) is None
 
 
 @pytest.mark.parametrize("layout", ["table", "folder"])
