@@ -101,8 +101,8 @@ def decode(
 
     on_words: called after each step in which more words of some image have become final: all hypotheses of its beam
     agree on them, so that every caption begins with them. It gets these beginnings, K = 1, with the sums for their
-    words as log_probs and scores. It is not called for words that become final in the last step. An exception that it raises
-    stops the decoding and propagates.
+    words as log_probs and scores. It is not called for words that become final in the last step. An exception that it
+    raises stops the decoding and propagates.
     batch_slice: slice of a larger batch that these images are, for sampling.
     nouns: bool [V], words that occur at most once in a caption unless `options.repeat_nouns`.
     labels: labels of the images; by default those that the encoder's classifier finds in the annotations.
