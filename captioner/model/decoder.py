@@ -84,6 +84,8 @@ class Step(NamedTuple):
     """[B, K]"""
     label_alpha: Tensor | None
     """[B, K, J + 1]: attention to each of J labels, and to "none of these"; None without labels."""
+    scores: Tensor | None = None
+    """[B, K, L]: e_t, before the softmax; None without attention, and from faster decoders that leave it out."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,7 @@ class _AttentionOutput:
     context: Tensor  # [B, K, D], gated
     alpha: Tensor  # [B, K, L]
     gate: Tensor  # [B, K]
+    scores: Tensor  # [B, K, L]
     locations: Tensor | None = None  # [B, K]
 
 
@@ -216,7 +219,8 @@ class Decoder(nn.Module):
         attended = self._attend(features, state.hidden, self._word_query(embedding), location, unseen)
         state = self._lstm(self.embedding_to_lstm(embedding), attended.context, state, features.labels)
         logits, label_alpha = self._logits(embedding, state.hidden, attended.context, features.labels)
-        return Step(logits, state, attended.alpha, attended.gate, label_alpha)
+        scores = None if self.score is None else attended.scores
+        return Step(logits, state, attended.alpha, attended.gate, label_alpha, scores)
 
     def forward(
         self,
@@ -292,9 +296,9 @@ class Decoder(nn.Module):
             read = attend_at(locations, features.annotations)
             context = read if averaged is None else context.where(averaged.view(-1, 1, 1), read)
         if self.hidden_to_gate is None:
-            return _AttentionOutput(context, alpha, torch.ones_like(alpha[..., 0]), locations)
+            return _AttentionOutput(context, alpha, torch.ones_like(alpha[..., 0]), scores, locations)
         gate = torch.sigmoid(linear(self.hidden_to_gate, hidden))  # [B, K, 1] or [B, K, D]
-        return _AttentionOutput(gate * context, alpha, gate.mean(dim=-1), locations)
+        return _AttentionOutput(gate * context, alpha, gate.mean(dim=-1), scores, locations)
 
     def _locations(self, alpha: Tensor, location: str | Tensor, batch_slice: BatchSlice | None) -> Tensor | None:
         """Return the location s_t that each caption reads [B, K]; None if it reads the expectation over all."""
