@@ -11,7 +11,7 @@ from werkzeug.routing import BaseConverter
 
 from captioner.captioner import Captioner
 from service import page
-from service.api import captions, datasets, health, models, pictures, trainings
+from service.api import captions, datasets, health, models, pictures, steps, trainings
 from service.api import occlusion as evidence
 from service.api.operations import current_service
 from service.errors import ProblemDocument, handle_errors, invalid_request
@@ -85,8 +85,9 @@ def create_app(
     app.url_map.converters["version"] = VersionConverter
     app.extensions["captioner"] = service
     app.extensions["guard"] = Guard(token, settings.redis)
-    for api in (captions.api, evidence.api, pictures.api, datasets.api, trainings.api, models.api, health.api):
-        app.register_api(api)
+    resources = (captions, evidence, steps, pictures, datasets, trainings, models, health)
+    for resource in resources:
+        app.register_api(resource.api)
     app.register_blueprint(health.metrics)
     app.register_blueprint(page.page)
     app.before_request(_note_time)

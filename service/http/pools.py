@@ -27,7 +27,7 @@ THREADS = {
 """Threads for each kind of request; captioning depends on the settings."""
 
 _DRAWN = re.compile(
-    r"/api/(captions/[^/]+/(evidence|figure\.png|overlays/[^/]+)|models/[^/]+/bundle\.zip|trainings/[^/]+/samples/[^/]+)"
+    r"/api/(captions/[^/]+/(evidence|steps|figure\.png|overlays/[^/]+)|models/[^/]+/bundle\.zip|trainings/[^/]+/samples/[^/]+)"
 )
 _FOLLOWED = re.compile(r"/api/trainings/[^/]+/events")
 _SENT = re.compile(r"/api/(datasets|models|trainings|models/rollback|models/[^/]+/promote)")

@@ -9,7 +9,7 @@ from flask_limiter import Limiter, RequestLimit
 from service.http.minute_limits import SCHEME, seconds_until
 
 _MADE = ("/api/captions", "/api/datasets", "/api/models", "/api/trainings")
-_DRAWN = re.compile(r"/api/captions/[^/]+/(evidence|figure\.png|overlays/[^/]+)")
+_DRAWN = re.compile(r"/api/captions/[^/]+/(evidence|steps|figure\.png|overlays/[^/]+)")
 
 _IPV6_BITS = 64
 """Prefix length of the IPv6 networks that count as one client: providers usually assign one to each customer."""
@@ -24,7 +24,7 @@ class TooOften(Exception):
 
 
 def is_costly(method: str, path: str) -> bool:
-    """Return whether a request is expensive: captions, occlusion maps, drawn pictures and uploads."""
+    """Return whether a request is expensive: captions, occlusion maps, steps, drawn pictures and uploads."""
     return method == "POST" and path in _MADE or method != "OPTIONS" and _DRAWN.fullmatch(path) is not None
 
 

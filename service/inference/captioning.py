@@ -22,7 +22,8 @@ from captioner.config import DecodingOptions
 from captioner.images.photo import ImageFrame, open_image
 from service.inference.batching import Batcher, Captioned, DeadlinePassed, OnCaptionWords, Stopping
 from service.inference.documents import to_stored
-from service.inference.occlusion import OcclusionMaps
+from service.inference.occlusion import WAITING, OcclusionMaps
+from service.inference.steps import StepRecomputation
 from service.inference.switching import Serving, Switch
 from service.jobs import process as training_process
 from service.jobs.queue import TrainingQueue
@@ -35,6 +36,7 @@ from service.store.database import Database
 from service.store.datasets import DataSets
 from service.store.disk import Storage
 from service.store.photos import PhotoFolder, as_kept
+from service.store.turns import Turns
 from service.store.versions import Versions
 
 log = logging.getLogger(__name__)
@@ -75,7 +77,9 @@ class CaptionService:
         self.store = Store(self.database)
         self.photos = PhotoFolder(settings.photos_folder)
         self.photos.remove_orphans(self.store.ids())
-        self.evidence = OcclusionMaps(self.photos, settings.deadline_seconds)
+        computing = Turns(WAITING, settings.deadline_seconds)
+        self.evidence = OcclusionMaps(self.photos, computing)
+        self.steps = StepRecomputation(self.photos, computing)
         self.versions = Versions(self.database, settings.home, settings.built_in_bundle)
         self.run_training = run_training
         self.datasets = DataSets(settings, self.database, run_training)
