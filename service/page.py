@@ -39,6 +39,12 @@ def retrain() -> Response:
     return _document("retrain.html")
 
 
+@page.get("/attention")
+def attention() -> Response:
+    """Return the page that explains attention with a caption: `?caption=ID&rank=N`, or an example."""
+    return _document("attention.html")
+
+
 def _document(template: str) -> Response:
     service = current_service()
     shipped = service.settings.bundle is None and service.serving.version == BUILT_IN

@@ -16,8 +16,12 @@ def directives(policy: str) -> dict[str, str]:
     return dict(part.strip().split(" ", 1) for part in policy.split(";"))
 
 
-def test_the_page_allows_only_its_own_content(client):
-    response = client.get("/")
+PAGES = pytest.mark.parametrize("path", ["/", "/attention", "/retrain"])
+
+
+@PAGES
+def test_the_page_allows_only_its_own_content(client, path):
+    response = client.get(path)
     assert response.status_code == 200 and response.headers["Content-Type"] == "text/html; charset=utf-8"
     assert directives(response.headers["Content-Security-Policy"]) == {
         "default-src": "'none'",
@@ -34,8 +38,9 @@ def test_the_page_allows_only_its_own_content(client):
     assert response.headers["Cache-Control"] == "no-cache"
 
 
-def test_the_page_has_no_inline_code_and_no_other_hosts(client):
-    html = client.get("/").text
+@PAGES
+def test_the_page_has_no_inline_code_and_no_other_hosts(client, path):
+    html = client.get(path).text
     assert not re.search(r"<script(?![^>]*\ssrc=)|<style|\sstyle=|\son[a-z]+=", html)
     addresses = re.findall(r'(?:src|href)="([^"]*)"', html)
     assert addresses and all(address.startswith(("/", "#")) and not address.startswith("//") for address in addresses)
@@ -51,8 +56,9 @@ def test_the_page_describes_the_shipped_captioner_only(start, tmp_path):
     assert shipped not in start(bundle=tmp_path).client.get("/").text
 
 
-def test_every_file_linked_by_the_page_exists(client):
-    addresses = set(re.findall(r'(?:src|href)="(/static/[^"]*)"', client.get("/").text))
+@PAGES
+def test_every_file_linked_by_the_page_exists(client, path):
+    addresses = set(re.findall(r'(?:src|href)="(/static/[^"]*)"', client.get(path).text))
     assert len(addresses) >= 6
     for address in addresses:
         assert client.get(address).status_code == 200, address

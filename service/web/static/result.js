@@ -61,6 +61,7 @@ export function createResult(elements, { telling, say, onCorrected }) {
     chosen = 0;
     setKind(ATTENTION); // available without a request
     elements.captionText.textContent = shown.caption;
+    elements.stepsLink.search = elements.aboutSteps.search = `?caption=${captions[0].id}&rank=${rank + 1}`;
     verdict.show(shown, labels);
     elements.photoImage.alt = shown.caption || "The photo";
     document.title = `${shown.caption} – Captioner`;
