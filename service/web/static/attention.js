@@ -51,7 +51,12 @@ async function open(id, rank) {
 }
 
 function show(entry, { caption, attention, rows, columns, steps }, image) {
-  const flat = steps.map((step) => ({ ...step, scores: step.scores?.flat() ?? null, weights: step.weights.flat() }));
+  const flat = steps.map((step) => ({
+    ...step,
+    scores: step.scores?.flat() ?? null,
+    weights: step.weights.flat(),
+    isHard: attention === "hard",
+  }));
   shown = { source: createLocations(entry.image, [rows, columns], image), steps: flat };
   for (const node of document.querySelectorAll("[data-kind]")) node.hidden = node.dataset.kind !== attention;
   for (const photo of document.querySelectorAll(".map-photo")) showPhoto(photo, entry.image, caption);

@@ -9,7 +9,8 @@ const READ = 5; // strongest items shown as what was read
 
 /**
  * elements: by id, in camel case. source: the items, such as those of createLocations.
- * A step is {word, probability, scores: [M] or null, weights: [M], gate, candidates, label_weights}.
+ * A step is {word, probability, scores: [M] or null, weights: [M], gate, candidates, label_weights, isHard}; isHard: it reads
+ * the item with the largest weight instead of the sum.
  */
 export function createStepView(elements) {
   let source = null;
@@ -51,11 +52,10 @@ export function createStepView(elements) {
   }
 
   function showSum() {
-    const { weights, gate } = step;
+    const { weights, gate, isHard } = step;
     const strongest = largest(weights, READ);
     const together = strongest.reduce((sum, index) => sum + weights[index], 0);
-    const terms = strongest.map((index, at) => `${weights[index].toFixed(3)} a${subscript(at + 1)}`).join(" + ");
-    elements.readNumbers.textContent = `z = ${gate.toFixed(2)} × (${terms} + …)`;
+    elements.readNumbers.textContent = `z = ${gate.toFixed(2)} × ${isHard ? "a₁" : `(${sumText(weights, strongest)})`}`;
     elements.readShare.textContent =
       `These ${strongest.length} ${source.noun}s have ${percent(together)} of the weight.`;
     elements.readList.replaceChildren(...strongest.map((index, at) => readItem(index, at)));
@@ -129,6 +129,12 @@ function quotient(scores, index, temperature) {
   const share = softmax(scores, temperature)[index].toFixed(3);
   const [own, sum] = [large(power(scores[index])), large(total)];
   return `α = exp(${score(scores[index])} ÷ ${temperature.toFixed(2)}) ÷ Σ = ${own} ÷ ${sum} = ${share}`;
+}
+
+/** The terms of the weighted sum that count most. */
+function sumText(weights, strongest) {
+  const terms = strongest.map((index, at) => `${weights[index].toFixed(3)} a${subscript(at + 1)}`);
+  return [...terms, ...(weights.length > terms.length ? ["…"] : [])].join(" + ");
 }
 
 function spreadText(weights, peak, noun) {
