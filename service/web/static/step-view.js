@@ -9,8 +9,8 @@ const READ = 5; // strongest items shown as what was read
 
 /**
  * elements: by id, in camel case. source: the items, such as those of createLocations.
- * A step is {word, probability, scores: [M] or null, weights: [M], gate, candidates, label_weights, isHard}; isHard: it reads
- * the item with the largest weight instead of the sum.
+ * A step is {word, probability, scores: [M] or null, weights: [M], gate, candidates, label_weights, isHard};
+ * isHard: it reads the item with the largest weight instead of the sum.
  */
 export function createStepView(elements) {
   let source = null;
@@ -55,7 +55,8 @@ export function createStepView(elements) {
     const { weights, gate, isHard } = step;
     const strongest = largest(weights, READ);
     const together = strongest.reduce((sum, index) => sum + weights[index], 0);
-    elements.readNumbers.textContent = `z = ${gate.toFixed(2)} × ${isHard ? "a₁" : `(${sumText(weights, strongest)})`}`;
+    const read = isHard ? "a₁" : `(${sumText(weights, strongest)})`;
+    elements.readNumbers.textContent = `z = ${gate.toFixed(2)} × ${read}`;
     elements.readShare.textContent =
       `These ${strongest.length} ${source.noun}s have ${percent(together)} of the weight.`;
     elements.readList.replaceChildren(...strongest.map((index, at) => readItem(index, at)));
