@@ -73,7 +73,7 @@ class Criterion:
     """Rewards sampled captions; None without self-critical training."""
     teacher: Decoder | None = None
     """The decoder that the run started from, which it stays near."""
-    untuned: Encoder | None = None
+    original_encoder: Encoder | None = None
     """The encoder before fine-tuning, whose labels are to be kept."""
 
     def __call__(
@@ -104,15 +104,17 @@ class Criterion:
                 captions = caption_losses(model, annotations, batch, options, teacher, baseline, ranks)
                 losses |= captions.losses
                 word_log_prob = captions.word_log_prob
-            if phase.name == "fine_tune" and self.untuned is not None:
+            if phase.name == "fine_tune" and self.original_encoder is not None:
                 with torch.no_grad():
-                    before = annotations_from(self.untuned, cached, stages).flatten(1, 2)
-                losses["label_distillation"] = _label_distillation(model, annotations, before, ranks)
+                    original_annotations = annotations_from(self.original_encoder, cached, stages).flatten(1, 2)
+                losses["label_distillation"] = _label_distillation(model, annotations, original_annotations, ranks)
             loss = weighted_sum(losses, loss_weights(phase.name, options))
-        return BatchLoss(loss, {name: each.detach() for name, each in losses.items()}, reward, word_log_prob)
+        return BatchLoss(loss, {name: value.detach() for name, value in losses.items()}, reward, word_log_prob)
 
 
-def _label_distillation(model: CaptionModel, annotations: Tensor, before: Tensor, ranks: Ranks) -> Tensor:
-    """Divergence of the labels from those of the annotations before fine-tuning: [B, L, D] each -> scalar."""
-    now, then = (model.decoder.labels.class_logits(each.mean(dim=1)) for each in (annotations, before))
-    return label_distillation_loss(now, then, ranks)
+def _label_distillation(model: CaptionModel, annotations: Tensor, original_annotations: Tensor, ranks: Ranks) -> Tensor:
+    """Return the divergence of the labels from those before fine-tuning: annotations [B, L, D] each -> scalar."""
+    labels = model.decoder.labels
+    logits = labels.class_logits(annotations.mean(dim=1))
+    original_logits = labels.class_logits(original_annotations.mean(dim=1))
+    return label_distillation_loss(logits, original_logits, ranks)

@@ -140,13 +140,15 @@ def test_distillation_is_the_divergence_from_the_teachers_words_and_maps(batch):
 
 def test_label_distillation_is_the_divergence_from_the_labels_before_fine_tuning(batch):
     model = Model(decoder_of(labels=2, tied_output=True))
-    untuned = copy.deepcopy(model.encoder)
+    original_encoder = copy.deepcopy(model.encoder)
     model.encoder.factor.data.fill_(0.5)
-    _, learned = learned_from(batch, FINE_TUNE, model, untuned=untuned)
-    before, after = (encoder.annotations(batch.features, 1).flatten(1, 2) for encoder in (untuned, model.encoder))
+    _, learned = learned_from(batch, FINE_TUNE, model, original_encoder=original_encoder)
+    before, after = (
+        encoder.annotations(batch.features, 1).flatten(1, 2) for encoder in (original_encoder, model.encoder)
+    )
     logits = [model.decoder.labels.class_logits(each.mean(dim=1)) for each in (after, before)]
     assert_equals(learned, "label_distillation", losses.label_distillation_loss(*logits))
-    _, frozen = learned_from(batch, CROSS_ENTROPY, model, untuned=untuned)
+    _, frozen = learned_from(batch, CROSS_ENTROPY, model, original_encoder=original_encoder)
     assert "label_distillation" not in frozen.losses
 
 
@@ -193,7 +195,7 @@ def test_the_total_loss_is_the_weighted_sum_of_the_named_losses(batch, attention
     model = Model(decoder_of(labels=2, tied_output=True, attention=attention))
     guides = {}
     if attention == "soft":
-        guides = {"teacher": decoder_of(seed=1).requires_grad_(False), "untuned": Scale(0.7)}
+        guides = {"teacher": decoder_of(seed=1).requires_grad_(False), "original_encoder": Scale(0.7)}
     _, learned = learned_from(batch, FINE_TUNE, model, **guides)
     assert learned.losses.keys() == weights.keys()
     expected = sum(weight * learned.losses[name] for name, weight in weights.items())
