@@ -44,7 +44,7 @@ class BatchSlice:
 class Ranks:
     """Process group of a run, and this process's rank; by default a single process.
 
-    All ranks must call the methods that exchange values, after `connected` or `training.distributed.meet`.
+    All ranks must call the methods that exchange values, after `connected` or `training.distributed.connect`.
     """
 
     rank: int = 0

@@ -188,8 +188,8 @@ def train_epoch(
             torch.manual_seed(batch.seed)  # so that random draws do not depend on earlier batches
             result = compute_loss(run.setup, phase, features, batch, batch_options, progress.baseline or 0.0, ranks)
             loss, losses, stop_requested = _take_step(run, result, stop)
-            progress.add(loss, losses, result.reward)
-            progress.follow(result.word_log_prob)
+            progress.add_batch(loss, losses, result.reward)
+            progress.update_baseline(result.word_log_prob)
             bar.set_postfix(loss=f"{progress.loss_sum / progress.step:.3f}", refresh=False)
             bar.update()
             batches_left = batch_count * (phase.epochs - progress.epoch) - progress.step

@@ -201,7 +201,7 @@ class Noting(Ranks):
 
     totals: list[Tensor] = field(default_factory=list)
 
-    def total(self, values):
+    def sum(self, values):
         self.totals.append(values.detach().clone())
         return values
 
@@ -212,7 +212,7 @@ class Told(Ranks):
 
     totals: tuple[Tensor, ...] = ()
 
-    def total(self, values):
+    def sum(self, values):
         return self.totals[len(self.totals) - self.left.pop()]
 
     left: list[int] = field(default_factory=list)

@@ -149,11 +149,11 @@ def test_the_entropy_of_maps_equals_that_by_hand():
 
 def test_the_baseline_is_updated_as_in_the_paper():
     progress = Progress()
-    progress.follow(None)
+    progress.update_baseline(None)
     assert progress.baseline is None
-    progress.follow(-4.0)
+    progress.update_baseline(-4.0)
     assert progress.baseline == -4.0
-    progress.follow(-3.0)
+    progress.update_baseline(-3.0)
     assert progress.baseline == pytest.approx(-3.9)
 
 
@@ -177,7 +177,7 @@ def test_hard_attention_learns_to_read_the_informative_location():
         for _ in range(200):
             _, annotations, learned_from = batch()
             learned = caption_losses(model, annotations, learned_from, options, baseline=progress.baseline or 0.0)
-            progress.follow(learned.word_log_prob)
+            progress.update_baseline(learned.word_log_prob)
             optimizer.zero_grad()
             captions_loss(learned, options).backward()
             optimizer.step()

@@ -24,7 +24,7 @@ from training.data.records import read_records
 from training.grounding.readers.formats import read_boxes
 from training.loop import Interrupted, fit
 from training.options import FitOptions
-from training.runs.resuming import APPLIED_TO_MODEL, changes
+from training.runs.resuming import APPLIED_TO_MODEL, compare_runs
 
 LONG = replace(ONE_PHASE, epochs=10, warmup_steps=1, average_decay=0.9)
 SCENARIOS = {
@@ -323,16 +323,16 @@ def test_every_option_of_the_captioner_and_of_decoding_is_refused(part, options,
     assert others.keys() | applied == options.to_json().keys()
     for name, value in others.items():
         with pytest.raises(ConfigError, match=f"run with {name} .*; resume without --{name.replace('_', '-')}, or"):
-            changes({part: options.to_json()}, {part: options.to_json() | {name: value}}, "", tmp_path)
+            compare_runs({part: options.to_json()}, {part: options.to_json() | {name: value}}, "", tmp_path)
 
 
 def test_every_other_part_of_a_runs_identity_is_refused(stopped, tmp_path):
     stored = state_of(stopped("captions", tmp_path / "run"))["run"]
     assert stored.keys() - {"options", "captioner", "decoding"} == IDENTITY.keys()
-    assert changes(stored, stored, "cross_entropy", tmp_path) == {}
+    assert compare_runs(stored, stored, "cross_entropy", tmp_path) == {}
     for name, value in IDENTITY.items():
         with pytest.raises(ConfigError, match="is of a run with .*: resume with the data and the captioner of that"):
-            changes(stored, stored | {name: value}, "cross_entropy", tmp_path)
+            compare_runs(stored, stored | {name: value}, "cross_entropy", tmp_path)
 
 
 def test_other_captions_of_the_same_number_of_photos_are_refused(go, stopped, places, tmp_path):
