@@ -225,7 +225,7 @@ def at_batch(options: FitOptions, phase: Phase, phase_share: float) -> FitOption
 
 
 def phases(options: FitOptions, current: str = "") -> list[Phase]:
-    """Return the phases of a run in order: those with epochs, and the one with the name `current`, if it has started."""
+    """Return the phases of a run, in order: those with epochs, and the phase `current`, which has started."""
     all_phases = [
         Phase("cross_entropy", options.epochs, options.learning_rate),
         Phase("fine_tune", options.fine_tune_epochs, options.fine_tune_learning_rate, options.encoder_learning_rate),

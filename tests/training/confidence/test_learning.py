@@ -145,7 +145,7 @@ def test_the_regression_is_optimal():
     rng = np.random.default_rng(0)
     features, penalty = rng.normal(size=(200, 3)), 2.0
     right = rng.random(200) < 1 / (1 + np.exp(-features @ [1.5, -1, 0] - 0.5))
-    weights, intercept = confidence._regression(features, right, penalty)
+    weights, intercept = confidence._fit_logistic(features, right, penalty)
     surplus = 1 / (1 + np.exp(-(features @ weights + intercept))) - right
     assert np.abs(features.T @ surplus + penalty * weights).max() < 1e-3 and abs(surplus.sum()) < 1e-3
     assert weights[0] > 1 > -0.5 > weights[1] and abs(weights[2]) < 0.4

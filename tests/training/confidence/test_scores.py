@@ -10,11 +10,11 @@ from training.confidence.plots import confidence_plots
 from training.confidence.scores import (
     ConfidenceScores,
     calibration_error,
-    confidence_in_one_line,
     risk_coverage,
     roc_area,
     sampling_error,
     score_confidences,
+    summarise_confidence,
 )
 from training.evaluation.rightness import Judge
 
@@ -66,7 +66,7 @@ def test_scores_are_plain_numbers_and_bins_hold_all_captions():
 
 def test_scores_fit_in_one_line():
     figures = {"captions": scores([0.25, 0.75], [False, True]).to_json(), "words": scores([0.5], [True]).to_json()}
-    assert confidence_in_one_line({"photos": 2, **figures}) == (
+    assert summarise_confidence({"photos": 2, **figures}) == (
         "confidence: captions right 0.500, area under ROC 1.000, calibration error 0.250"
         f" ({figures['captions']['calibration_error_by_chance']:.3f} by chance);"
         " words right 1.000, area under ROC unknown, calibration error 0.500 (0.500 by chance)"

@@ -19,7 +19,7 @@ def learned(monkeypatch) -> list:
         calls.append((captioner, data))
         return dataclasses.replace(drawn_model(16, 0.5), learned=LEARNED)
 
-    monkeypatch.setattr(confidence, "LEAST_PHOTOS", 2)
+    monkeypatch.setattr(confidence, "MIN_PHOTOS", 2)
     monkeypatch.setattr(confidence, "learn_confidence", learn)
     return calls
 

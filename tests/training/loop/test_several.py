@@ -88,7 +88,7 @@ def test_photos_without_boxes_are_trained_on_beside_those_with_boxes(make_setup)
     setup = make_setup(replace(ONE_PHASE, batch_size=2), boxes=True)
     pictured = [len(regions.coverage) > 0 for regions in setup.frozen.train._regions]
     assert pictured == [True] * 8 + [False] * 3
-    assert [photo.position for photo in setup.frozen.validator._boxed] == [0, 1, 2]
+    assert [photo.position for photo in setup.frozen.validator._boxed_photos] == [0, 1, 2]
 
 
 def test_a_photo_has_its_own_maps_where_another_has_its_id(make_setup, monkeypatch):
@@ -97,13 +97,13 @@ def test_a_photo_has_its_own_maps_where_another_has_its_id(make_setup, monkeypat
     boxes = BoxSet("boxes", {f"more/val000{n}.png": PhotoBoxes({}, [thing], has_sentences=False) for n in range(2)})
     known = setup.frozen.validator
     validator = Validator(known.data, known.frames, known.options, boxes, known.parts)
-    read, asked = Validator._annotations, []
+    read, asked = Validator._load_annotations, []
 
     def noted(self, model, images, stages):
         asked.append(list(images))
         return read(self, model, images, stages)
 
-    monkeypatch.setattr(Validator, "_annotations", noted)
+    monkeypatch.setattr(Validator, "_load_annotations", noted)
     found = validator(setup.model, setup.vocabulary, setup.frozen.stages)
     assert asked == [[0, 1, 2, 3, 4], [3, 4]]  # captions of all, then maps of those with boxes
     assert 0 < found.scores["attention_correctness"] <= 1

@@ -93,7 +93,7 @@ def test_missing_arguments_are_reported_in_one_sentence(tmp_path, capsys, argume
 @pytest.mark.stress
 def test_the_smoke_recipe_makes_a_captioner_of_drawn_photos_and_resumes(tmp_path, monkeypatch):
     output = tmp_path / "out"
-    learn, seen = loop._learn, []
+    learn, seen = loop._take_step, []
 
     def stop_in_the_second_stage(run, loss, stop):
         seen.append(run.progress.phase)
@@ -101,7 +101,7 @@ def test_the_smoke_recipe_makes_a_captioner_of_drawn_photos_and_resumes(tmp_path
             os.kill(os.getpid(), signal.SIGTERM)
         return learn(run, loss, stop)
 
-    monkeypatch.setattr(loop, "_learn", stop_in_the_second_stage)
+    monkeypatch.setattr(loop, "_take_step", stop_in_the_second_stage)
     assert default.main(["--smoke", "--output", str(output)]) == 130
     assert default.main(["--smoke", "--output", str(output)]) == 0
     bundle = load_bundle(output / "bundle")
