@@ -30,7 +30,7 @@ def commands(monkeypatch, tmp_path):
         return 0
 
     monkeypatch.setattr(training, "main", run)
-    monkeypatch.setattr(ablations, "judged", lambda *_: FIGURES)
+    monkeypatch.setattr(ablations, "judge_captions", lambda *_: FIGURES)
 
     def measure(*more):
         data = ["--flickr8k", str(tmp_path / "first"), "--coco", str(tmp_path / "second"), "--sentences", "s.txt"]
@@ -77,7 +77,9 @@ def test_novel_words_are_counted_and_judged():
         ImageRecord(1, None, ("a zebra on grass", "an animal stands"), "val"),
         ImageRecord(2, None, ("a cup of coffee", "a hot drink"), "val"),
     ]
-    found = ablations.judged({1: "a zebra on a table", 2: "a zebra with coffee"}, records, {"a", "on", "with", "table"})
+    found = ablations.judge_captions(
+        {1: "a zebra on a table", 2: "a zebra with coffee"}, records, {"a", "on", "with", "table"}
+    )
     assert found["novel_words"] == 3 and found["novel_right"] == pytest.approx(2 / 3)
     assert found["novel"] == {"zebra": {"said": 2, "right": 1}, "coffee": {"said": 1, "right": 1}}
     assert found["wrong_noun"] == 1.0

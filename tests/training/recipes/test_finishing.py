@@ -14,7 +14,7 @@ from training import validation
 from training.data.records import read_records
 from training.evaluation.metrics import METRICS
 from training.recipes.default import RECIPES
-from training.recipes.finishing import DecodingChoice, averaged_bundle, finished_card, how_it_was_made, kept_figures
+from training.recipes.finishing import DecodingChoice, averaged_bundle, bundle_figures, describe_recipe, finish_card
 from training.recipes.options import load_recipe
 
 CARD = """# a and b captioner
@@ -86,8 +86,8 @@ def test_the_card_has_the_scores_of_the_evaluations_and_how_it_was_made():
     recipe = load_recipe(RECIPES / "smoke.json")
     best = {"epoch": 4, "phase": "fine_tune"}
     seconds = {"captions": 3700.0, "average": 1.0}
-    made = how_it_was_made("python -m recipe", recipe, best, seconds, "2 CPU cores")
-    card = finished_card(
+    made = describe_recipe("python -m recipe", recipe, best, seconds, "2 CPU cores")
+    card = finish_card(
         CARD,
         {"a, val": boxed, "b, val": values},
         DecodingOptions(beam_width=4, block_repeats=2, repeat_nouns=False),
@@ -105,7 +105,7 @@ def test_the_card_has_the_scores_of_the_evaluations_and_how_it_was_made():
     assert "the mean of the best ones after the stages: 0.5 of self-critical, 0.5 of captions-again." in text
     assert "It took 1 h 1 min on 2 CPU cores: captions 1 h 1 min, average 1 s." in text
     assert "Training:" not in card and "epoch 1" not in card
-    alone = how_it_was_made("", replace(recipe, average={}), best, seconds, "")
+    alone = describe_recipe("", replace(recipe, average={}), best, seconds, "")
     assert "The weights are those of epoch 4 (fine_tune)." in alone[0]
     assert card.endswith("\n\nIt says what its training captions would say. Be careful.\n")
-    assert kept_figures(boxed)["pointing"] == 0.8 and "pointing" not in kept_figures(values)
+    assert bundle_figures(boxed)["pointing"] == 0.8 and "pointing" not in bundle_figures(values)

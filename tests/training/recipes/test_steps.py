@@ -23,7 +23,7 @@ def carried_out(tmp_path):
 
         steps = [Step(name, {"value": value}, lambda name=name: run(name)) for name, value in arguments.items()]
         try:
-            StepLog(tmp_path / "out").carry_out(steps)
+            StepLog(tmp_path / "out").run_steps(steps)
         except StepFailed:
             ran.append("failed")
         return ran
@@ -57,8 +57,8 @@ def test_the_time_of_attempts_adds_up(tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        StepLog(tmp_path).carry_out([Step("a", {}, interrupted)])
-    StepLog(tmp_path).carry_out([Step("a", {}, lambda: None)])
+        StepLog(tmp_path).run_steps([Step("a", {}, interrupted)])
+    StepLog(tmp_path).run_steps([Step("a", {}, lambda: None)])
     assert StepLog(tmp_path).seconds() == {"a": 165.5}
     assert json.loads((tmp_path / "steps.json").read_text())["a"]["finished"]
 
@@ -66,7 +66,7 @@ def test_the_time_of_attempts_adds_up(tmp_path, monkeypatch):
 def test_a_damaged_step_log_is_named(tmp_path):
     (tmp_path / "steps.json").write_text("{")
     with pytest.raises(DataError, match="steps.json is damaged .*: remove it to run all steps again"):
-        StepLog(tmp_path).carry_out([])
+        StepLog(tmp_path).run_steps([])
 
 
 def test_durations_are_formatted():
