@@ -86,14 +86,14 @@ class Criterion:
         baseline: moving average of the log-probability of a word (hard attention), in nats.
         """
         device = next(model.parameters()).device
-        cached, in_bfloat16 = batch.features.to(device, non_blocking=True), multiplies_bfloat16(device)
-        cached = cached.bfloat16() if in_bfloat16 else cached.float()
+        features, uses_bfloat16 = batch.features.to(device, non_blocking=True), multiplies_bfloat16(device)
+        features = features.bfloat16() if uses_bfloat16 else features.float()
         losses: dict[str, Tensor] = {}
         reward, word_log_prob = 0.0, None
         self_critical = phase.name == "self_critical"
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=in_bfloat16):
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=uses_bfloat16):
             with torch.set_grad_enabled(phase.name == "fine_tune"):
-                annotations = annotations_from(model.encoder, cached, stages).flatten(1, 2)
+                annotations = annotations_from(model.encoder, features, stages).flatten(1, 2)
             if batch.sentences is not None:
                 losses["sentence"] = sentence_loss(model.decoder, batch.sentences, options, annotations.dtype, ranks)
             if self_critical:
@@ -106,7 +106,7 @@ class Criterion:
                 word_log_prob = captions.word_log_prob
             if phase.name == "fine_tune" and self.original_encoder is not None:
                 with torch.no_grad():
-                    original_annotations = annotations_from(self.original_encoder, cached, stages).flatten(1, 2)
+                    original_annotations = annotations_from(self.original_encoder, features, stages).flatten(1, 2)
                 losses["label_distillation"] = _label_distillation(model, annotations, original_annotations, ranks)
             loss = weighted_sum(losses, loss_weights(phase.name, options))
         return BatchLoss(loss, {name: value.detach() for name, value in losses.items()}, reward, word_log_prob)

@@ -39,16 +39,16 @@ INTERRUPTED = 130
 
 def check(options: argparse.Namespace) -> int:
     """Print the training options that `fit` would use; on standard error, what `fit` would say about the data."""
-    stored = _load_stored_run(options)
+    stored_run = _load_stored_run(options)
     data_sets = [read_data(options), *read_also(options)]
     check_different(data_sets)
     texts = _read_texts(options)
     records = [record for data in data_sets for record in data.records]
-    fit_options = _choose_fit_options(options, records, stored["run"] if stored else {}, texts)
+    fit_options = _choose_fit_options(options, records, stored_run["run"] if stored_run else {}, texts)
     known_words = load_vocabulary(options.from_bundle).words if options.from_bundle else ()
     messages = [problems_summary(data) for data in data_sets if data.problems]
     messages += [balance_of(data_sets, fit_options).sentence()] if len(data_sets) > 1 else []
-    names = _label_names_without_torch(options, stored["run"] if stored else {})
+    names = _label_names_without_torch(options, stored_run["run"] if stored_run else {})
     words = chosen_words(training_words(records), texts.counts() if texts else {}, names, fit_options)
     vocabulary_words = {*known_words, *words.chosen}
     messages += vocabulary_lines(rare_words(words.captions, fit_options.min_count, vocabulary_words)) + words.lines(
@@ -76,23 +76,25 @@ def fit(options: argparse.Namespace, ranks: "Ranks") -> int:
     from training.runs.run import CHECKPOINT, check_output
     from training.setup import TrainingSetup, build_model, choose_vocabulary, make_criterion, print_vocabulary
 
-    stored = _load_stored_run(options)
-    run = stored["run"] if stored else {}
+    stored_run = _load_stored_run(options)
+    run_state = stored_run["run"] if stored_run else {}
     keep_freed_memory()
     start = _load_start(options)
-    config = _choose_captioner_config(options, run, start)
-    decoding = _choose_decoding_options(options, run, start)
+    config = _choose_captioner_config(options, run_state, start)
+    decoding = _choose_decoding_options(options, run_state, start)
     check_output(options.output, options.resume)  # before hours of encoding photos
     on_progress = ProgressFile(options.output) if ranks.leads else ignore_progress
     data_sets = [read_data(options), *read_also(options)]
     check_different(data_sets)
     texts = _read_texts(options)
-    fit_options = _choose_fit_options(options, [record for data in data_sets for record in data.records], run, texts)
-    if stored:  # refused before hours of encoding photos
+    fit_options = _choose_fit_options(
+        options, [record for data in data_sets for record in data.records], run_state, texts
+    )
+    if stored_run:  # refused before hours of encoding photos
         run_options = {"options": fit_options, "captioner": config, "decoding": decoding}
         identity = {name: values.to_json() for name, values in run_options.items()}
         identity["sentences"] = texts and texts.sha256()
-        compare_runs(run, identity, stored["progress"]["phase"], options.output / CHECKPOINT)
+        compare_runs(run_state, identity, stored_run["progress"]["phase"], options.output / CHECKPOINT)
     if ranks.leads:
         _report_data(data_sets, texts)
     replay = read_records(options.replay, seed=options.seed) if options.replay else None
@@ -130,15 +132,15 @@ def _load_stored_run(options: argparse.Namespace) -> dict[str, Any] | None:
 
     None without --resume, or if the run has no checkpoint yet.
     """
-    stored = None
+    stored_run = None
     if options.resume:
         from training.runs.run import CHECKPOINT, load_run
 
         checkpoint = options.output / CHECKPOINT
-        stored = load_run(checkpoint, mapped=True) if checkpoint.is_file() else None
+        stored_run = load_run(checkpoint, mapped=True) if checkpoint.is_file() else None
     if options.seed is None:
-        options.seed = stored["run"]["options"]["seed"] if stored else 0
-    return stored
+        options.seed = stored_run["run"]["options"]["seed"] if stored_run else 0
+    return stored_run
 
 
 def _choose_captioner_config(

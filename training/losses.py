@@ -28,8 +28,8 @@ def doubly_stochastic_penalty(alphas: Tensor, mask: Tensor, ranks: Ranks = ALONE
     alphas [B, K, T, L], mask bool [B, K, T] of the positions that exist -> scalar. Rows of the mask without any
     position are no captions and do not count.
     """
-    attended = (alphas * mask.unsqueeze(-1)).sum(dim=2)  # [B, K, L]
-    penalties = (1 - attended).square().sum(dim=-1)  # [B, K]
+    attention_sums = (alphas * mask.unsqueeze(-1)).sum(dim=2)  # [B, K, L]
+    penalties = (1 - attention_sums).square().sum(dim=-1)  # [B, K]
     is_caption = mask.any(dim=-1)
     return (penalties * is_caption).sum() / ranks.sum(is_caption.sum()).clamp(min=1)
 

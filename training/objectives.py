@@ -93,10 +93,10 @@ def _hard_attention_losses(
     """
     mask = targets != PAD
     words, sampled_words = ranks.sum(torch.stack([mask.sum(), (sampled_targets != PAD).sum()]))
-    reinforced = reinforce_loss(output.logits, output.alphas, output.locations, sampled_targets, baseline, ranks)
+    reinforce = reinforce_loss(output.logits, output.alphas, output.locations, sampled_targets, baseline, ranks)
     return {
         "cross_entropy": caption_nll(output.logits, targets, options.label_smoothing) / words,
-        "reinforce": reinforced * sampled_words / words,
+        "reinforce": reinforce * sampled_words / words,
         "negative_entropy": -map_entropy(output.alphas, mask, ranks),
     }
 

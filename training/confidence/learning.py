@@ -174,15 +174,15 @@ def _caption_photos(
     photos = []
     with tqdm(total=len(records), desc="calibrating", unit="photo", disable=not progress) as bar:
         for start in range(0, len(records), _BATCH):
-            readable_records, prepared = [], []
+            readable_records, inputs = [], []
             for number, record in records[start : start + _BATCH]:
                 try:
-                    prepared.append(captioner.prepare(record.path))
+                    inputs.append(captioner.prepare(record.path))
                     readable_records.append((number, record))
                 except ImageError:
                     pass  # `inspect` and `fit` report it
             if readable_records:
-                squares, frames = zip(*prepared, strict=True)
+                squares, frames = zip(*inputs, strict=True)
                 annotations = captioner.encode(np.stack(squares))  # [B, H, W, D]
                 captions = captioner.caption_annotations(annotations, frames, options)
                 means = annotations.float().mean(dim=(1, 2)).cpu().numpy()
@@ -237,11 +237,11 @@ def _fit_regression(examples: _Examples, penalty: float) -> Logistic:
     counts = np.maximum(is_known.sum(axis=0), 1)
     means = values.sum(axis=0) / counts
     scales = np.sqrt((is_known * (values - means) ** 2).sum(axis=0) / counts)
-    used = np.flatnonzero(scales > 1e-9)
-    standardised = (is_known * (values - means))[:, used] / scales[used]
+    varying = np.flatnonzero(scales > 1e-9)
+    standardised = (is_known * (values - means))[:, varying] / scales[varying]
     weights, intercept = _fit_logistic(standardised, examples.right, penalty, examples.weights)
-    columns = (_round(column) for column in (means[used], scales[used], weights))
-    return Logistic(tuple(names[column] for column in used), *columns, float(f"{intercept:.6g}"))
+    columns = (_round(column) for column in (means[varying], scales[varying], weights))
+    return Logistic(tuple(names[column] for column in varying), *columns, float(f"{intercept:.6g}"))
 
 
 def _cross_validate(examples: _Examples) -> _CrossValidation:

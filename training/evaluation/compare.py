@@ -125,11 +125,11 @@ def _write_photos(comparison: Comparison, output: Path) -> list[dict[str, Any]]:
     def gain(record: ImageRecord) -> float:
         return cider(record)["new"] - cider(record)["old"]
 
-    ranked = sorted(comparison.records, key=gain, reverse=True)
-    last_rank, photo_count = len(ranked) - 1, min(PHOTOS, len(ranked))
+    ranked_records = sorted(comparison.records, key=gain, reverse=True)
+    last_rank, photo_count = len(ranked_records) - 1, min(PHOTOS, len(ranked_records))
     photos = []
     for number in range(photo_count):
-        record = ranked[round(number * last_rank / max(1, photo_count - 1))]
+        record = ranked_records[round(number * last_rank / max(1, photo_count - 1))]
         photo = open_image(record.path)
         name = f"photos/{number}.jpg"
         (output / name).write_bytes(_encode_jpeg(photo))

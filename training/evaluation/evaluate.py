@@ -66,9 +66,9 @@ def evaluate(
     progress = progress and ranks.leads
     options = dataclasses.replace(options, captions_per_image=1)
     reference_scores = ground_references(captioner, records, boxes, batch_size, progress, ranks) if boxes else None
-    started = time.monotonic()
+    started_at = time.monotonic()
     captions, skipped = caption_records(captioner, records, options, batch_size, progress, ranks)
-    details = {**(details or {}), "seconds": round(time.monotonic() - started, 1)}
+    details = {**(details or {}), "seconds": round(time.monotonic() - started_at, 1)}
     occlusion_scores = None
     if boxes and occlusion_photos:
         occlusion_scores = ground_occlusion_maps(
@@ -167,17 +167,17 @@ def caption_records(
     skipped: dict[Hashable, str] = {}
 
     def caption_batch(number: int) -> tuple[dict[Hashable, Caption], dict[Hashable, str]]:
-        prepared, unreadable = {}, {}
+        inputs, unreadable = {}, {}
         for record in records[number * batch_size : (number + 1) * batch_size]:
             try:
-                prepared[record.image_id] = captioner.prepare(record.path)
+                inputs[record.image_id] = captioner.prepare(record.path)
             except ImageError as error:
                 unreadable[record.image_id] = str(error)
-        if not prepared:
+        if not inputs:
             return {}, unreadable
-        squares, frames = zip(*prepared.values(), strict=True)
+        squares, frames = zip(*inputs.values(), strict=True)
         captions_by_photo = captioner.caption_pixels(np.stack(squares), frames, options)
-        return dict(zip(prepared, (best[0] for best in captions_by_photo), strict=True)), unreadable
+        return dict(zip(inputs, (best[0] for best in captions_by_photo), strict=True)), unreadable
 
     with tqdm(total=len(records), desc="captioning", unit="photo", disable=not progress) as bar:
         for batch_captions, unreadable in ranks.map(caption_batch, math.ceil(len(records) / batch_size)):
@@ -185,8 +185,8 @@ def caption_records(
             skipped |= unreadable
             bar.update(len(batch_captions) + len(unreadable))
     if ranks.leads and not captions:
-        first = next(iter(skipped.values()))
-        raise DataError(f"none of the {counted(len(records), 'photo')} could be captioned; the first: {first}")
+        reason = next(iter(skipped.values()))
+        raise DataError(f"none of the {counted(len(records), 'photo')} could be captioned; the first: {reason}")
     return captions, skipped
 
 

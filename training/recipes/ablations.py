@@ -152,7 +152,7 @@ def _measure(variant: Variant, arguments: list[str], paths: RecipePaths) -> None
         captions = {entry["image_id"]: entry["caption"] for entry in read_json(output / "results.json")}
         metrics = read_json(output / "metrics.json")
         figures[name] = {"CIDEr": metrics["CIDEr"], **judge_captions(captions, data.split("val"), vocabulary)}
-    write_json(folder / "result.json", {"variant": variant.name, "epochs": _epochs_of(arguments), **figures})
+    write_json(folder / "result.json", {"variant": variant.name, "epochs": _read_epochs(arguments), **figures})
 
 
 def training_vocabulary(data_sets: Sequence[DataSet]) -> frozenset[str]:
@@ -161,7 +161,7 @@ def training_vocabulary(data_sets: Sequence[DataSet]) -> frozenset[str]:
     return frozenset(word for caption in captions for word in tokenise(caption))
 
 
-def _epochs_of(arguments: list[str]) -> int:
+def _read_epochs(arguments: list[str]) -> int:
     """Return the value of --epochs."""
     return int(arguments[arguments.index("--epochs") + 1])
 

@@ -32,14 +32,14 @@ def averaged_bundle(bundles: Mapping[str, Path], shares: Mapping[str, float]) ->
     """Average the weights of captioners with the same vocabulary; everything else is the last one's."""
     loaded_bundles = {name: load_bundle(bundles[name]) for name in shares}
     states = {name: bundle.model.state_dict() for name, bundle in loaded_bundles.items()}
-    last = list(loaded_bundles.values())[-1]
+    last_bundle = list(loaded_bundles.values())[-1]
     mean = {}
-    for name, tensor in last.model.state_dict().items():
+    for name, tensor in last_bundle.model.state_dict().items():
         mean[name] = tensor
         if tensor.is_floating_point():
             mean[name] = sum(share * states[stage][name].float() for stage, share in shares.items()).to(tensor.dtype)
-    last.model.load_state_dict(mean)
-    return last
+    last_bundle.model.load_state_dict(mean)
+    return last_bundle
 
 
 class DecodingChoice:

@@ -108,7 +108,7 @@ class Run:
         self._checkpoint = output / CHECKPOINT
         self.learner: Learner
         self._best_weights: dict[str, Tensor] | None = None
-        self._restored: dict[str, Any] | None = None
+        self._restored_state: dict[str, Any] | None = None
         self.changes: dict[str, str] = {}
         """Options that changed when the run was resumed: name -> sentence."""
 
@@ -116,10 +116,12 @@ class Run:
         """Restore the checkpoint, if there is one. Raises ConfigError if it is of another run."""
         if not self._checkpoint.exists():
             return
-        self._restored = load_run(self._checkpoint)
-        self.progress = Progress(**self._restored["progress"])
-        self.changes = compare_runs(self._restored["run"], self._identity(), self.progress.phase, self._checkpoint)
-        self._best_weights = self._restored["best_weights"]
+        self._restored_state = load_run(self._checkpoint)
+        self.progress = Progress(**self._restored_state["progress"])
+        self.changes = compare_runs(
+            self._restored_state["run"], self._identity(), self.progress.phase, self._checkpoint
+        )
+        self._best_weights = self._restored_state["best_weights"]
 
     def phases_left(self) -> list[Phase]:
         """Return the remaining phases, including the current one unless it is finished."""
@@ -146,7 +148,7 @@ class Run:
         model, progress = self.setup.model, self.progress
         if self._best_weights is not None:
             model.load_state_dict(self._best_weights)
-        state, self._restored = self._restored, None
+        state, self._restored_state = self._restored_state, None
         is_resumed = state is not None and progress.phase == phase.name
         if not is_resumed:
             progress.start_phase(phase.name)
