@@ -68,8 +68,8 @@ class ColourCaptioner:
 
     def caption_pixels(self, pixels, frames, options):
         self.batches.append((len(pixels), options))
-        said = [SAID[tuple(np.rint(square.mean((0, 1)) / 200).astype(int) * 200)] for square in pixels]
-        return [[caption_of(text, frame.width, frame.height)] for text, frame in zip(said, frames, strict=True)]
+        texts = [SAID[tuple(np.rint(square.mean((0, 1)) / 200).astype(int) * 200)] for square in pixels]
+        return [[caption_of(text, frame.width, frame.height)] for text, frame in zip(texts, frames, strict=True)]
 
 
 @pytest.fixture(scope="module")
@@ -148,15 +148,16 @@ def test_metrics_hold_the_scores_and_their_conditions(evaluated):
 
 def test_metrics_and_page_show_the_nouns_that_no_reference_has(evaluated):
     output, metrics, _ = evaluated
-    found = metrics["hallucination"]
-    assert (found["captions_with_wrong_noun"], found["captions"], found["caption_share"]) == (2, 3, 0.6667)
-    assert (found["wrong_nouns"], found["nouns"], found["noun_share"]) == (3, 6, 0.5)
+    counts = metrics["hallucination"]
+    assert (counts["captions_with_wrong_noun"], counts["captions"], counts["caption_share"]) == (2, 3, 0.6667)
+    assert (counts["wrong_nouns"], counts["nouns"], counts["noun_share"]) == (3, 6, 0.5)
     page = Page(output / "index.html")
     header = " ".join("".join(page.text).split())
     assert "captions with a wrong noun 66.7 % (2 of 3)" in header and "wrong nouns 50.0 % (3 of 6)" in header
     assert "a synonym" in header and "caption_share" not in header  # nor among the facts under its key in metrics.json
-    right, one, two = map(page.card, range(3))
-    assert "wrong nouns" not in right and "wrong nouns: ball" in one and "wrong nouns: men, football" in two
+    right, one_wrong, two_wrong = map(page.card, range(3))
+    assert "wrong nouns" not in right
+    assert "wrong nouns: ball" in one_wrong and "wrong nouns: men, football" in two_wrong
 
 
 def test_references_in_another_language_are_matched_literally(records, tmp_path, quick_scores):
@@ -190,20 +191,20 @@ def test_a_captioner_without_confidence_has_no_confidence_scores(evaluated):
 
 
 def test_confidence_scores_are_in_the_metrics_and_on_the_page(tmp_path, records, quick_scores):
-    said = [record for record in records if record.image_id in (0, 1, 2)]
-    judged = {
+    captioned = [record for record in records if record.image_id in (0, 1, 2)]
+    captions = {
         record.image_id: dataclasses.replace(
             caption_of(text, 8, 6), confidence=confidence, word_confidences=(confidence,) * len(text.split())
         )
         for record, text, confidence in zip(
-            said, ("a red ball", "a green hat", "two men play football"), (0.9, 0.75, 0.25), strict=True
+            captioned, ("a red ball", "a green hat", "two men play football"), (0.9, 0.75, 0.25), strict=True
         )
     }
-    metrics = write_evaluation(tmp_path, judged, said, OPTIONS, {})
+    metrics = write_evaluation(tmp_path, captions, captioned, OPTIONS, {})
     assert json.loads((tmp_path / "metrics.json").read_text()) == json.loads(json.dumps(metrics))
-    captions = metrics["confidence"]["captions"]
-    assert captions["count"] == 3 and 0 <= captions["calibration_error"] <= 1
-    assert captions["risk_coverage"][-1] == (1.0, pytest.approx(1 - captions["right"], abs=1e-3))
+    scores = metrics["confidence"]["captions"]
+    assert scores["count"] == 3 and 0 <= scores["calibration_error"] <= 1
+    assert scores["risk_coverage"][-1] == (1.0, pytest.approx(1 - scores["right"], abs=1e-3))
     page = (tmp_path / "index.html").read_text(encoding="utf-8")
     assert "Reliability of the confidence" in page and page.count("<svg") == 2
     assert "risk_coverage" not in page and "confidence 0.90" in page
@@ -211,8 +212,8 @@ def test_confidence_scores_are_in_the_metrics_and_on_the_page(tmp_path, records,
 
 def test_results_are_in_cocos_format(evaluated):
     results = json.loads((evaluated[0] / "results.json").read_text(encoding="utf-8"))
-    said = list(SAID.values())
-    assert results == [{"image_id": number, "caption": said[number]} for number in (2, 0, 1)]
+    texts = list(SAID.values())
+    assert results == [{"image_id": number, "caption": texts[number]} for number in (2, 0, 1)]
 
 
 def test_the_page_shows_the_best_caption_first_with_references_and_scores(evaluated):
@@ -314,15 +315,15 @@ def test_impossible_evaluations_are_refused_before_captioning(records, tmp_path)
     without = dataclasses.replace(records[0], captions=())
     blocked = tmp_path / "file"
     blocked.touch()
-    for bad, output, said in [
+    for bad_records, output, message in [
         ([], tmp_path, "nothing to score"),
         ([records[2], without], tmp_path, "image 2 has no reference"),
         ([records[0], records[2], records[0]], tmp_path, "image 2 occurs twice"),
         (records, blocked, "cannot be created for the evaluation"),
         ([records[1], records[4]], tmp_path, "none of the 2 photos .*broken.jpg"),
     ]:
-        with pytest.raises(DataError, match=said):
-            evaluate(captioner, bad, output, OPTIONS, progress=False)
+        with pytest.raises(DataError, match=message):
+            evaluate(captioner, bad_records, output, OPTIONS, progress=False)
     assert not captioner.batches
 
 

@@ -181,7 +181,7 @@ def test_threads_may_tokenise_at_the_same_time():
 
 
 @pytest.mark.parametrize(
-    ("candidates", "references", "said"),
+    ("candidates", "references", "message"),
     [
         ({}, {1: ["a dog"]}, "nothing to score"),
         ({1: "a dog", "x.jpg": "a cat"}, {1: ["a dog"]}, "'x.jpg' .* not among the references"),
@@ -190,9 +190,9 @@ def test_threads_may_tokenise_at_the_same_time():
         ({1: "a dog"}, {1: "a dog"}, "image 1 are one text"),
     ],
 )
-def test_a_set_that_cannot_be_scored_is_refused_before_java_starts(candidates, references, said, monkeypatch):
+def test_a_set_that_cannot_be_scored_is_refused_before_java_starts(candidates, references, message, monkeypatch):
     monkeypatch.setattr(metrics, "find_java", lambda: pytest.fail("Java was looked for"))
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=message):
         score_captions(candidates, references)
 
 

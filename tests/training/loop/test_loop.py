@@ -333,12 +333,12 @@ def test_terminated_and_killed_processes_leave_complete_bundles_and_resume_exact
         captioner.load(tmp_path / "stopped" / "bundle", "cpu")
         return process.returncode, out, err
 
-    status, _, said = stop_after(start("stopped"), 1, signal.SIGTERM)
-    assert status == 130 and "stopped as asked: go on with --resume" in said
-    assert "Traceback" not in said
+    status, _, errors = stop_after(start("stopped"), 1, signal.SIGTERM)
+    assert status == 130 and "stopped as asked: go on with --resume" in errors
+    assert "Traceback" not in errors
     assert stop_after(start("stopped", "--resume"), 4, signal.SIGKILL)[0] == -signal.SIGKILL
     for process in (start("stopped", "--resume"), start("whole")):
-        out, said = process.communicate(timeout=300)
-        assert process.returncode == 0, said
-        assert "the captioner is in " in out
+        output, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, errors
+        assert "the captioner is in " in output
     assert_same_run(tmp_path / "stopped", tmp_path / "whole")

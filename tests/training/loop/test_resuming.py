@@ -254,8 +254,8 @@ def test_a_finished_run_continues_with_more_epochs_and_phases(go, tmp_path, caps
     assert [line["phase"] for line in lines_of(run)] == ["cross_entropy"] * 2 + ["fine_tune", "self_critical"]
     capsys.readouterr()
     go("captions", replace(more, self_critical_epochs=1, clip_norm=0.1), run, resume=True)
-    said = "".join(capsys.readouterr())
-    assert "nothing left to do, and clip_norm changed nothing" in said and "resumed with" not in said
+    output = "".join(capsys.readouterr())
+    assert "nothing left to do, and clip_norm changed nothing" in output and "resumed with" not in output
 
 
 def test_options_of_a_finished_phase_are_refused(go, tmp_path):

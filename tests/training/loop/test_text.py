@@ -103,8 +103,8 @@ def test_words_in_no_caption_are_learned_from_sentences(prepared, apt, tmp_path,
     setup = prepared(LONG, config=apt)
     assert "zebra" in setup.vocabulary
     assert not any("zebra" in text for record in setup.data.data_sets[0].records for text in record.captions)
-    said = capsys.readouterr().err
-    assert "more words from the sentences" in said and "none of them unknown with --min-count 1" in said
+    output = capsys.readouterr().err
+    assert "more words from the sentences" in output and "none of them unknown with --min-count 1" in output
     bundle = load_bundle(fit(setup, LONG, tmp_path / "run"))
     for words, following in (("two", "zebras"), ("two zebras and a", "giraffe"), ("a zebra", "stands")):
         assert probability(setup, words, following) > 0.3  # of 25 words

@@ -79,15 +79,15 @@ def test_confidence_is_learned_after_the_choice_of_decoding_and_before_the_evalu
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ([], "the recipe needs --flickr8k and --coco and --boxes and --sentences: name the data, or try --smoke"),
         (["--smoke", "--recipe", "nowhere.json"], "nowhere.json cannot be read as JSON"),
     ],
 )
-def test_missing_arguments_are_reported_in_one_sentence(tmp_path, capsys, arguments, said):
+def test_missing_arguments_are_reported_in_one_sentence(tmp_path, capsys, arguments, message):
     assert default.main(["--output", str(tmp_path / "out"), *arguments]) == 2
-    assert f"error: {said}" in capsys.readouterr().err
+    assert f"error: {message}" in capsys.readouterr().err
 
 
 @pytest.mark.stress
