@@ -73,10 +73,10 @@ def draw(tmp_path):
 def test_the_model_learns_which_captions_are_right_and_how_often(draw):
     captioner, records = RuledCaptioner(), draw(400)
     model = learn_confidence(captioner, [records], progress=False)
-    learned = model.learned
-    assert learned["photos"] == 400 and learned["references"] == 800 and learned["language"] == "English"
+    report = model.learned
+    assert report["photos"] == 400 and report["references"] == 800 and report["language"] == "English"
     for name in ("captions", "words"):
-        figures = learned[name]
+        figures = report[name]
         assert figures["count"] == 400  # best captions only, one noun each
         assert figures["roc_area"] > 0.75 and figures["calibration_error"] < 0.08
         assert figures["mean_confidence"] == pytest.approx(figures["right"], abs=0.03)

@@ -26,8 +26,8 @@ def shapes(folder, **counts):
 @pytest.mark.stress
 def test_both_captioners_are_scored_and_shown_on_the_same_photos(captioners, tmp_path):
     data = shapes(tmp_path / "new", train=4, val=14)
-    earlier = shapes(tmp_path / "earlier", train=2, val=5)
-    result = compare(captioners, data, earlier, tmp_path / "out")
+    replay = shapes(tmp_path / "earlier", train=2, val=5)
+    result = compare(captioners, data, replay, tmp_path / "out")
     assert result == json.loads((tmp_path / "out" / "comparison.json").read_bytes())
     scores = result["scores"]
     assert scores["data"]["images"] == 14 and scores["data"]["split"] == "val"

@@ -72,9 +72,9 @@ def test_hallucination_counts_captions_and_nouns():
         "wrong": "a cat and a dog on a sofa".split(),
         "no noun": "running".split(),
     }
-    found = hallucination(captions, dict.fromkeys([*captions, "not captioned"], REFERENCES))
-    assert (found.captions, found.captions_with_wrong_noun, found.nouns, found.wrong_nouns) == (3, 1, 5, 2)
-    assert found.to_json() == {
+    counts = hallucination(captions, dict.fromkeys([*captions, "not captioned"], REFERENCES))
+    assert (counts.captions, counts.captions_with_wrong_noun, counts.nouns, counts.wrong_nouns) == (3, 1, 5, 2)
+    assert counts.to_json() == {
         "caption_share": 0.3333,
         "noun_share": 0.4,
         "captions": 3,
@@ -83,15 +83,15 @@ def test_hallucination_counts_captions_and_nouns():
         "wrong_nouns": 2,
         "language": "English",
     }
-    assert summarise_wrong_nouns(found.to_json()) == (
+    assert summarise_wrong_nouns(counts.to_json()) == (
         "1 of 3 captions have a noun that no person used (33.3%); 2 of 5 nouns are wrong"
     )
 
 
 def test_captions_without_nouns_have_no_share_of_wrong_nouns():
-    found = hallucination({1: ["running"]}, {1: [["a", "dog", "runs"]]})
-    assert found.noun_share is None and found.caption_share == 0
-    assert found.to_json()["noun_share"] is None
+    counts = hallucination({1: ["running"]}, {1: [["a", "dog", "runs"]]})
+    assert counts.noun_share is None and counts.caption_share == 0
+    assert counts.to_json()["noun_share"] is None
 
 
 def test_a_judge_holds_the_references_and_their_language():

@@ -59,9 +59,9 @@ def test_the_first_stage_cannot_start_a_new_run(tmp_path, new_run):
 def test_an_invalid_recipe_is_refused_in_one_sentence(tmp_path, change, message):
     file = tmp_path / "mine.json"
     file.write_text(json.dumps(SMOKE | change))
-    with pytest.raises(ConfigError, match="mine.json") as refused:
+    with pytest.raises(ConfigError, match="mine.json") as error:
         load_recipe(file)
-    assert message in str(refused.value)
+    assert message in str(error.value)
 
 
 @pytest.mark.parametrize("content", [None, "{", "[]"])

@@ -8,11 +8,11 @@ from training.runs.run import Progress, epoch_rank
 
 
 def test_bleu_decides_where_cider_is_equal():
-    def of(cider, bleu_4, bleu_1):
+    def rank(cider, bleu_4, bleu_1):
         return epoch_rank({"CIDEr": cider, "Bleu_4": bleu_4, "Bleu_1": bleu_1}, supervised=False)
 
-    assert of(0.0, 0.4, 0.6) > of(0.0, 0.3, 0.9) > of(0.0, 0.3, 0.8)
-    assert of(0.1, 0.0, 0.0) > of(0.0, 1.0, 1.0)
+    assert rank(0.0, 0.4, 0.6) > rank(0.0, 0.3, 0.9) > rank(0.0, 0.3, 0.8)
+    assert rank(0.1, 0.0, 0.0) > rank(0.0, 1.0, 1.0)
 
 
 def test_with_boxes_pointing_counts_beside_cider():
@@ -41,8 +41,8 @@ def test_the_loss_of_sentences_in_an_older_checkpoint_is_kept():
     """Versions before named losses kept `sentence_loss_sum`."""
     run = {"options": FitOptions().to_json()}
     progress = {"phase": "cross_entropy", "step": 4, "loss_sum": 9.0, "sentence_loss_sum": 6.0}
-    found = Progress(**upgrade_state({"run": run, "progress": progress})["progress"])
-    assert found.losses == {"sentence": [6.0, 4]} and found.loss_sum == 9.0
+    restored = Progress(**upgrade_state({"run": run, "progress": progress})["progress"])
+    assert restored.losses == {"sentence": [6.0, 4]} and restored.loss_sum == 9.0
     without = {"run": run, "progress": progress | {"sentence_loss_sum": 0.0}}
     assert Progress(**upgrade_state(without)["progress"]).losses == {}
     assert progress["sentence_loss_sum"] == 6.0, "the state that was read stays as it is"
