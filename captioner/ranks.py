@@ -68,7 +68,7 @@ class Ranks:
         return self.rank == 0
 
     def print_once(self, sentence: str) -> None:
-        """Print a sentence to standard error once: by the first rank that calls this; before `meet`, per machine."""
+        """Print a sentence to standard error once: by the first rank that calls this; before `connect`, per machine."""
         if self.store is None:
             first = self.local_rank == 0
         else:
