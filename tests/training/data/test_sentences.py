@@ -12,7 +12,7 @@ from captioner.model.label_attention import Labels
 from captioner.ranks import Ranks
 from captioner.vocabulary import END, PAD, SPECIAL_WORDS, START, UNKNOWN, Vocabulary
 from training.data.readers.sentence_files import read_sentences
-from training.data.sentences import MOST_UNKNOWN, Sentences
+from training.data.sentences import MAX_UNKNOWN_SHARE, Sentences
 from training.objectives import sentence_loss
 from training.options import MAX_TRAINING_WORDS, FitOptions
 from training.random_streams import SENTENCES, stream
@@ -117,7 +117,7 @@ def test_labels_mostly_match_the_words_of_their_sentence(many):
 
 def test_rare_words_become_unknown_and_sentences_of_them_are_left_out(make):
     sentences = make(["w0 w1 nobody knows", "w0 nobody knows", "w1 w2", "quite unknown"])
-    assert MOST_UNKNOWN == 0.5 and len(sentences) == 2
+    assert MAX_UNKNOWN_SHARE == 0.5 and len(sentences) == 2
     batch = batch_of(sentences)
     assert sorted(batch.targets[:, 0].tolist()) == [[4, 5, UNKNOWN, UNKNOWN, END], [5, 6, END, PAD, PAD]]
     assert sentences.lines() == ["left out: 2 sentences of which most words are unknown; 2 are learned from"]
