@@ -15,7 +15,7 @@ def write(path, text):
 
 
 def places(data, kind):
-    return [problem.place for problem in data.problems if problem.kind == kind]
+    return [problem.position for problem in data.problems if problem.kind == kind]
 
 
 def by_name(data):

@@ -62,17 +62,17 @@ def _photos(path: Path, annotations: dict[str, Path], tally: Tally) -> Iterator[
 def _annotation(root: ElementTree.Element) -> dict[str, Any]:
     """Return width and height, and the chains with boxes, of whole scenes, and without boxes."""
     boxes: dict[str, list[Any]] = {}
-    flagged: dict[str, list[str]] = {"scene": [], "nobndbox": []}
+    chains_by_flag: dict[str, list[str]] = {"scene": [], "nobndbox": []}
     for thing in root.iter("object"):
         chains = [(name.text or "").strip() for name in thing.findall("name")]
         corners = [[_number(box.findtext(side)) for side in _SIDES] for box in thing.findall("bndbox")]
         for chain in chains if corners else ():
             boxes.setdefault(chain, []).extend(corners)
-        for flag, marked in flagged.items():
+        for flag, flagged_chains in chains_by_flag.items():
             if _number(thing.findtext(flag)) == 1:
-                marked.extend(chains)
+                flagged_chains.extend(chains)
     size = {side: _number(root.findtext(f"size/{side}")) for side in ("width", "height")}
-    return size | {"boxes": boxes, "scene": flagged["scene"], "nobox": flagged["nobndbox"]}
+    return size | {"boxes": boxes, "scene": chains_by_flag["scene"], "nobox": chains_by_flag["nobndbox"]}
 
 
 def _number(text: str | None) -> float | str | None:

@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.tiny_data_sets import by_name, photo, places, write
 from training.data.readers import listing
-from training.data.readers.caption_text import doubt_about, is_no_caption, plain_caption, read_caption
+from training.data.readers.caption_text import doubt_about, is_placeholder, plain_caption, read_caption
 from training.data.records import read_records
 
 
@@ -33,8 +33,8 @@ from training.data.records import read_records
 )
 def test_markup_and_encoding_errors_are_undone(written, meant):
     read = read_caption(written)
-    assert read.text == meant and read.undone
-    assert read_caption(meant).text == meant and not read_caption(meant).undone
+    assert read.text == meant and read.removed_traces
+    assert read_caption(meant).text == meant and not read_caption(meant).removed_traces
 
 
 @pytest.mark.parametrize(
@@ -58,12 +58,12 @@ def test_text_that_may_be_intended_is_unchanged(text):
     ],
 )  # fmt: skip
 def test_a_placeholder_is_no_caption(value):
-    assert is_no_caption(value, ("images/img 1.jpg",))
+    assert is_placeholder(value, ("images/img 1.jpg",))
 
 
 @pytest.mark.parametrize("value", ["none of the dogs run", "img", "todo", "naan", "a null", "nanny", 3, 1.5, ["nan"]])
 def test_text_similar_to_a_placeholder_is_kept(value):
-    assert not is_no_caption(value, ("images/img", "img 1.jpg"))
+    assert not is_placeholder(value, ("images/img", "img 1.jpg"))
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_doubtful_captions_are_reported(text, told):
 )  # fmt: skip
 def test_hostile_text_is_read_quickly(text):
     before = time.process_time()
-    read_caption(text), doubt_about(text), is_no_caption(text)
+    read_caption(text), doubt_about(text), is_placeholder(text)
     assert time.process_time() - before < 5
 
 
@@ -124,7 +124,7 @@ def test_every_rejected_or_cleaned_caption_is_counted_with_its_position(tmp_path
 )
 def test_plain_captions_need_no_further_checks(text):
     assert plain_caption(text) == text.strip() == read_caption(text).text
-    assert not read_caption(text).undone and not is_no_caption(text) and not doubt_about(text)
+    assert not read_caption(text).removed_traces and not is_placeholder(text) and not doubt_about(text)
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_captions_with_special_characters_are_not_plain(text):
 def test_plain_captions_of_coco_take_the_fast_path(tmp_path, monkeypatch):
     """With a million captions, the full check of each took longer than everything else."""
     looked_at = []
-    monkeypatch.setattr(listing, "is_no_caption", lambda text, names: looked_at.append(text))
+    monkeypatch.setattr(listing, "is_placeholder", lambda text, names: looked_at.append(text))
     photo(tmp_path / "val2017/7.jpg")
     texts = ["A dog runs.", "A dog, a ball", "nan &amp; co"]
     annotations = [{"id": number, "image_id": 7, "caption": text} for number, text in enumerate(texts)]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from training.data.readers.fields import captions_of, explain_missing, find_fields, flagged, photo_names
+from training.data.readers.fields import captions_of, explain_missing, find_fields, flagged_problem, photo_names
 
 
 @pytest.mark.parametrize(
@@ -87,4 +87,4 @@ def test_photo_names_are_read(record, names):
 def test_flags_mark_rejected_captions(value):
     record = {"image": "a.jpg", "caption": "x", "is_rejected": value}
     rejected = value in (True, "True", "1")
-    assert flagged(record, find_fields(record).flags) == ("rejected_caption" if rejected else None)
+    assert flagged_problem(record, find_fields(record).flags) == ("rejected_caption" if rejected else None)

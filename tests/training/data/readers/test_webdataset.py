@@ -84,7 +84,7 @@ def test_a_tar_is_unpacked_once_and_again_when_it_changed(tmp_path, monkeypatch)
     file = tar(tmp_path / "x.tar", sample("1", "A dog."))
     first = read_records(file).records[0].path
     with monkeypatch.context() as patch:
-        patch.setattr(unpacked, "_write", lambda *_: pytest.fail("unpacked again"))
+        patch.setattr(unpacked, "_write_photos", lambda *_: pytest.fail("unpacked again"))
         assert read_records(file).records[0].path == first
     tar(file, sample("1", "A much longer caption of a dog."))
     os.utime(file, ns=(0, 0))
