@@ -72,7 +72,7 @@ READERS = {
     ),
     "webdataset": Reader(webdataset.LAYOUT, webdataset.files, webdataset.read),
     "parquet": Reader(parquet.LAYOUT, parquet.files, parquet.read, weak_files=_find_weak_files(parquet.files)),
-    "folder": Reader(folder.LAYOUT, lambda found: [], folder.read, beside_photos=_find_sidecar_folder),
+    "folder": Reader(folder.LAYOUT, lambda caption_files: [], folder.read, beside_photos=_find_sidecar_folder),
 }
 
 _MAX_DEPTH = 8

@@ -165,12 +165,12 @@ def with_splits(files: Sequence[Path], root: Path) -> list[tuple[Path, str | Non
 def repeated_files_error(files: Sequence[Path], root: Path) -> DataError:
     """Return the error for files that may hold the same captions."""
     names = [os.path.relpath(file, root) for file in files]
-    listed = " and ".join(names) if len(names) < 4 else f"{', '.join(names[:3])} and {len(names) - 3} more"
+    name_list = " and ".join(names) if len(names) < 4 else f"{', '.join(names[:3])} and {len(names) - 3} more"
     number = {2: "two", 3: "three"}.get(len(files), str(len(files)))
     advice = "" if all(_find_split(file) for file in files) else ", or name them after their splits (train, val, test)"
     return DataError(
-        f"{root} holds {number} files of captions, {listed}, which may repeat or contradict each other: give the path"
-        f" of one of them, or move the others out of the folder{advice}"
+        f"{root} holds {number} files of captions, {name_list}, which may repeat or contradict each other: give the"
+        f" path of one of them, or move the others out of the folder{advice}"
     )
 
 

@@ -92,10 +92,10 @@ def read_caption(text: str) -> CaptionText:
         return CaptionText(text.strip())
     removed_traces = []
     for name, clean in _CLEANERS.items():
-        cleaned = clean(text)
-        if cleaned != text:
+        result = clean(text)
+        if result != text:
             removed_traces.append(name)
-            text = cleaned
+            text = result
     text = text.strip()
     return CaptionText(" ".join(text.split()) if removed_traces else text, tuple(removed_traces))
 
@@ -133,10 +133,10 @@ def _base_name(name: str) -> str:
 
 def _decode_entities(text: str) -> str:
     for _ in range(3):  # &amp;quot; was escaped twice
-        decode_text = _ENTITY.sub(_decode_entity, text)
-        if decode_text == text:
+        decoded = _ENTITY.sub(_decode_entity, text)
+        if decoded == text:
             break
-        text = decode_text
+        text = decoded
     return text
 
 
@@ -145,7 +145,7 @@ def _decode_entity(match: re.Match[str]) -> str:
     # Exact names only: html.unescape reads &notable; as ¬able;
     if not entity.startswith("&#") and entity[1:] not in html5:
         return match[0]
-    return " " if (decode_text := html.unescape(entity)) == "\xa0" else decode_text
+    return " " if (decoded := html.unescape(entity)) == "\xa0" else decoded
 
 
 def _strip_tags(text: str) -> str:
@@ -169,11 +169,11 @@ def _repair_utf8(text: str) -> str:
     if text.isascii():
         return text
     try:
-        repaired = b"".join(c.encode("latin-1" if "\x80" <= c <= "\x9f" else "cp1252") for c in text).decode("utf-8")
+        utf8_text = b"".join(c.encode("latin-1" if "\x80" <= c <= "\x9f" else "cp1252") for c in text).decode("utf-8")
     except UnicodeError:
         return text
     # CAFÉ’S is, with É’ as one letter. In European text the first byte has few values.
-    return repaired if _MOJIBAKE.search(text) or sum(not c.isascii() for c in repaired) >= 3 else text
+    return utf8_text if _MOJIBAKE.search(text) or sum(not c.isascii() for c in utf8_text) >= 3 else text
 
 
 def _strip_sentence_marks(text: str) -> str:

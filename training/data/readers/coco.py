@@ -35,18 +35,15 @@ def files(caption_files: CaptionFiles) -> list[Path]:
     COCO 2014 and 2017 split the same photos in two ways; `read` uses the newer one.
     """
     if caption_files.is_file:
-        return (
-            [caption_files.path]
-            if caption_files.path.suffix.lower() == ".json" and _holds_captions(caption_files, caption_files.path)
-            else []
-        )
+        file = caption_files.path
+        return [file] if file.suffix.lower() == ".json" and _holds_captions(caption_files, file) else []
     for candidates in ([*caption_files.top_files(), *caption_files.annotation_files()], caption_files.split_files()):
         if matches := caption_files.choose(candidates, (".json",), lambda file: _holds_captions(caption_files, file)):
             return sorted(matches)
     return []
 
 
-def files_in_subfolders(caption_files: CaptionFiles) -> list[Path]:
+def subfolder_files(caption_files: CaptionFiles) -> list[Path]:
     """Find such files in subfolders of any name."""
     return caption_files.choose(
         caption_files.other_files(), (".json",), lambda file: _holds_captions(caption_files, file)
@@ -88,7 +85,7 @@ def read(path: Path, images: Path | None) -> Listing:
         used_files, older_files = [path], []
         root = path.parent.parent if path.parent.name.lower() in CAPTION_FOLDERS else path.parent
     else:
-        used_files, older_files = _separate_newest_year(files(caption_files) or files_in_subfolders(caption_files))
+        used_files, older_files = _separate_newest_year(files(caption_files) or subfolder_files(caption_files))
         if not used_files:
             raise DataError(f"{path} holds no captions_*.json or JSON like it: COCO's format is {LAYOUT}")
         root = path.parent if path.name.lower() in CAPTION_FOLDERS else path
@@ -119,23 +116,21 @@ def _separate_newest_year(candidates: list[Path]) -> tuple[list[Path], list[Path
     """Separate the files of the newest year: COCO 2014 and 2017 split the same photos in two ways."""
     years = {file: (re.findall(r"(20\d\d)", file.stem) or [""])[-1] for file in candidates}
     newest = max(years.values(), default="")
-    return [file for file in candidates if years[file] == newest], [
-        file for file in candidates if years[file] != newest
-    ]
+    newest_files = [file for file in candidates if years[file] == newest]
+    return newest_files, [file for file in candidates if years[file] != newest]
 
 
 def _refuse_repeated_files(caption_files: CaptionFiles, used_files: list[Path]) -> None:
     """Raise DataError if two files begin with the same photos in one split: tokenised twins, copies, versions."""
-    first_files: dict[tuple[str | None, str], Path] = {}
+    first_files: dict[tuple[str | None, str, str], Path] = {}
     for file in used_files:
         sample = caption_files.peek(file).sample
         images = sample.get("images") if isinstance(sample, dict) else None
         for image in images if isinstance(images, list) else ():
             name = _parse_image(image)[1]
-            if name is not None and first_files.setdefault((_find_split(file), file.parent.name, name), file) != file:
-                raise repeated_files_error(
-                    [first_files[_find_split(file), file.parent.name, name], file], caption_files.path
-                )
+            key = _find_split(file), file.parent.name, name
+            if name is not None and first_files.setdefault(key, file) != file:
+                raise repeated_files_error([first_files[key], file], caption_files.path)
 
 
 def _find_split(file: Path) -> str | None:
@@ -228,9 +223,8 @@ def _read_annotations(file: Path, annotations: list[Any], image_ids: set[int | s
                 continue
             image_id = converted_ids[image_id]
             converted_count += 1
-        if ("is_precanned" in annotation or "is_rejected" in annotation) and (
-            kind := flagged_problem(annotation, _FLAGS)
-        ):
+        is_flagged = "is_precanned" in annotation or "is_rejected" in annotation
+        if is_flagged and (kind := flagged_problem(annotation, _FLAGS)):
             listing.add_problem(kind, file, entry, f"the caption of image {image_id} {FLAG_REASONS[kind]}")
             continue
         identity = annotation.get("id", entry)

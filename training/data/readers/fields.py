@@ -135,7 +135,7 @@ def _find_caption_like(keys: list[str]) -> list[str]:
 def explain_missing(keys: Iterable[str], noun: str = "column") -> str:
     """Say what is missing if `find_fields` finds nothing: "columns filepath, size; no caption column (...)"."""
     keys = [key for key in keys if isinstance(key, str)]
-    listed = ", ".join(key.strip()[:40] or "(no name)" for key in keys[:12]) + (", ..." if len(keys) > 12 else "")
+    key_list = ", ".join(key.strip()[:40] or "(no name)" for key in keys[:12]) + (", ..." if len(keys) > 12 else "")
     normal_keys = [normal_key(key) for key in keys]
     missing = []
     if not any(key in normal_keys for key in (*IMAGE_KEYS, *ID_KEYS)):
@@ -155,8 +155,8 @@ def explain_missing(keys: Iterable[str], noun: str = "column") -> str:
         else:
             missing.append(f"no caption {noun} (caption, title, text, ...)")
     if not missing:
-        return f"also holds captions ({noun}s {listed}): give its path to use it"
-    return f"{noun}s {listed}; {' and '.join(missing)}" if listed else f"no {noun}s"
+        return f"also holds captions ({noun}s {key_list}): give its path to use it"
+    return f"{noun}s {key_list}; {' and '.join(missing)}" if key_list else f"no {noun}s"
 
 
 def photo_names(record: Mapping[str, Any], fields: Fields) -> list[str]:

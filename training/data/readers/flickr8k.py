@@ -23,7 +23,7 @@ def files(caption_files: CaptionFiles) -> list[Path]:
     return caption_files.choose(caption_files.top_files(), (".txt", ".token"), _is_token_file)
 
 
-def files_in_subfolders(caption_files: CaptionFiles) -> list[Path]:
+def subfolder_files(caption_files: CaptionFiles) -> list[Path]:
     """Find token files in subfolders, such as Flickr8k_text/, which is unpacked beside Flicker8k_Dataset/."""
     return caption_files.choose(
         [*caption_files.annotation_files(), *caption_files.other_files()], (".txt", ".token"), _is_token_file
@@ -38,17 +38,17 @@ def read(path: Path, images: Path | None) -> Listing:
     """
     file, lemmas = path, []
     if path.is_dir():
-        found = CaptionFiles(path)
-        chosen, lemmas = _separate_lemmas(files(found) or files_in_subfolders(found))
-        if len(chosen) > 1:
-            raise repeated_files_error(chosen, path)
-        if not chosen:
+        caption_files = CaptionFiles(path)
+        token_files, lemmas = _separate_lemmas(files(caption_files) or subfolder_files(caption_files))
+        if len(token_files) > 1:
+            raise repeated_files_error(token_files, path)
+        if not token_files:
             raise DataError(f"{path} holds no token file: this format is {LAYOUT}")
-        file = chosen[0]
+        file = token_files[0]
     root = path if path.is_dir() else file.parent
     listing = Listing(root, PhotoFinder([images if images is not None else root], deep=True))
     captions = _read_tokens(file, listing)
-    lists = [found for found in sorted(file.parent.iterdir()) if _LIST.search(found.name) and found != file]
+    lists = [sibling for sibling in sorted(file.parent.iterdir()) if _LIST.search(sibling.name) and sibling != file]
     splits = _read_splits(lists, {name for name, _, _, _ in captions}, listing)
     for name, number, line, caption in captions:
         listing.add_photo(name, name, (name,), splits.get(name), file, line)
@@ -64,11 +64,9 @@ def read(path: Path, images: Path | None) -> Listing:
 def _separate_lemmas(token_files: list[Path]) -> tuple[list[Path], list[Path]]:
     """Separate the token files from those of lemmas, which the release also contains."""
     lemmas = [file for file in token_files if "lemma" in file.name.lower()]
-    return (
-        ([file for file in token_files if file not in lemmas], lemmas)
-        if len(lemmas) < len(token_files)
-        else (token_files, [])
-    )
+    if len(lemmas) == len(token_files):
+        return token_files, []
+    return [file for file in token_files if file not in lemmas], lemmas
 
 
 def _is_token_file(file: Path) -> bool:

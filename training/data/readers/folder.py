@@ -66,17 +66,17 @@ def read(path: Path, images: Path | None) -> Listing:
             listing.add_photo(name, name.replace(os.sep, "/"), (name,), _find_split(name), Path(file), None)
     names = {name for group in photos.values() for name in group}
     sidecars: dict[tuple[str, ...], dict[str, list[Path]]] = {}  # photos -> ending -> sidecars
-    unmatched: list[tuple[str, str, Path]] = []
+    unmatched_sidecars: list[tuple[str, str, Path]] = []
     for file in walk_files(path):
         name = os.path.relpath(file, path)
         stem, ending = _split_extension(name)
         if group := ending and ([stem] if stem in names else photos.get(stem)):
             sidecars.setdefault(tuple(group), {}).setdefault(ending, []).append(Path(file))
         elif ending and ending != ".json" and os.path.basename(stem).lower() not in ABOUT:
-            unmatched.append((stem, ending, Path(file)))
+            unmatched_sidecars.append((stem, ending, Path(file)))
         elif not is_photo(name):
             listing.add_problem("unused_file", file, None, "is neither a photo nor a text with captions")
-    _pair_unmatched(unmatched, names, sidecars, listing)
+    _pair_unmatched(unmatched_sidecars, names, sidecars, listing)
     _read_sidecars(sidecars, listing)
     return listing
 
@@ -99,23 +99,23 @@ def _find_split(name: str) -> str | None:
 
 
 def _pair_unmatched(
-    unmatched: list[tuple[str, str, Path]],
+    unmatched_sidecars: list[tuple[str, str, Path]],
     names: set[str],
     sidecars: dict[tuple[str, ...], dict[str, list[Path]]],
     listing: Listing,
 ) -> None:
     """Assign sidecars to photos that have none, by names in other capitals or in other folders."""
-    paired = {name for group in sidecars for name in group}
+    paired_photos = {name for group in sidecars for name in group}
     by_stem: dict[str, list[str]] = defaultdict(list)
     by_path: dict[str, list[str]] = defaultdict(list)
     for name in names:
         stem = _fold_name(os.path.splitext(name)[0])
         by_path[stem].append(name)
         by_stem[os.path.basename(stem)].append(name)
-    for stem, ending, file in unmatched:
+    for stem, ending, file in unmatched_sidecars:
         stem = _fold_name(os.path.splitext(stem)[0] if is_photo(stem) else stem)
         candidates = by_path.get(stem) or by_stem.get(os.path.basename(stem), [])
-        if len(candidates) == 1 and candidates[0] not in paired:
+        if len(candidates) == 1 and candidates[0] not in paired_photos:
             sidecars.setdefault((candidates[0],), {}).setdefault(ending, []).append(file)
         else:
             message = "has no photo of the same name, so its captions are not used"
@@ -123,17 +123,15 @@ def _pair_unmatched(
 
 
 def _read_sidecars(sidecars: dict[tuple[str, ...], dict[str, list[Path]]], listing: Listing) -> None:
-    skipped: dict[tuple[str, str], list[Path]] = defaultdict(
-        list
-    )  # extension, extension that was read instead -> files
+    skipped_files: dict[tuple[str, str], list[Path]] = defaultdict(list)  # extension, extension read instead -> files
     for photos, by_ending in sidecars.items():
         used_ending = ""
         for ending in sorted(by_ending, key=ENDINGS.index):
             if used_ending:
-                skipped[ending, used_ending] += by_ending[ending]
+                skipped_files[ending, used_ending] += by_ending[ending]
             elif any([_read_sidecar(file, list(photos), listing) for file in by_ending[ending]]):
                 used_ending = ending
-    for (ending, used_ending), files in skipped.items():
+    for (ending, used_ending), files in skipped_files.items():
         others = f", nor are {len(files) - 1:,} more {ending}" if len(files) > 1 else ""
         message = f"is not used{others}: for a photo with both, {used_ending} is read before {ending}"
         listing.add_problem("unused_file", files[0], None, message)

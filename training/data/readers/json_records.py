@@ -36,7 +36,7 @@ def files(caption_files: CaptionFiles, weak: bool = False) -> list[Path]:
     )
 
 
-def files_in_subfolders(caption_files: CaptionFiles) -> list[Path]:
+def subfolder_files(caption_files: CaptionFiles) -> list[Path]:
     """Find such files in subfolders of any name."""
     return caption_files.choose(
         caption_files.other_files(), (".json",), partial(_is_record_file, caption_files, weak=False)
@@ -55,7 +55,7 @@ def read(path: Path, images: Path | None) -> Listing:
     used_files = (
         [path]
         if caption_files.is_file
-        else files(caption_files) or files(caption_files, weak=True) or files_in_subfolders(caption_files)
+        else files(caption_files) or files(caption_files, weak=True) or subfolder_files(caption_files)
     )
     if not used_files:
         raise DataError(f"{path} holds no JSON of captions: this format is {LAYOUT}")
@@ -131,7 +131,7 @@ def _read_file(file: Path, split: str | None, images: Path | None, listing: List
 
 
 def _records(content: Any, folder: Path) -> Iterator[tuple[str, str | None, Any]]:
-    """Yield place, split and content of every record of a JSON file; nothing if its form is unknown.
+    """Yield position, split and content of every record of a JSON file; nothing if its form is unknown.
 
     folder: folder of the file; keys of an object may name its photos without their extension.
     """
@@ -218,14 +218,14 @@ def _flatten_label_studio(record: Any) -> Any:
     annotations = record.get("annotations") if isinstance(data, Mapping) else None
     if not isinstance(annotations, list):
         return record
-    valid = [
+    valid_annotations = [
         annotation
         for annotation in annotations
         if isinstance(annotation, Mapping) and not annotation.get("was_cancelled")
     ]
     texts = [
         text
-        for results in (annotation.get("result") for annotation in valid)
+        for results in (annotation.get("result") for annotation in valid_annotations)
         if isinstance(results, list)
         for result in results
         if isinstance(result, Mapping) and isinstance(result.get("value"), Mapping)

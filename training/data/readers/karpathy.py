@@ -18,7 +18,7 @@ def files(caption_files: CaptionFiles) -> list[Path]:
     return caption_files.choose(candidates, (".json",), lambda file: has_form(caption_files.peek(file).sample))
 
 
-def files_in_subfolders(caption_files: CaptionFiles) -> list[Path]:
+def subfolder_files(caption_files: CaptionFiles) -> list[Path]:
     """Find such files in subfolders of any name."""
     return caption_files.choose(
         caption_files.other_files(), (".json",), lambda file: has_form(caption_files.peek(file).sample)
@@ -40,7 +40,7 @@ def read(path: Path, images: Path | None) -> Listing:
     file = path
     if path.is_dir():
         caption_files = CaptionFiles(path)
-        matches = files(caption_files) or files_in_subfolders(caption_files)
+        matches = files(caption_files) or subfolder_files(caption_files)
         if len(matches) > 1:
             raise repeated_files_error(matches, path)
         if not matches:

@@ -148,18 +148,14 @@ class Listing:
         photo = self._photos[key]
         name = photo.names[0]
         if is_placeholder(text, photo.names):
-            self.add_problem(
-                "no_caption",
-                file,
-                entry,
-                f"{_format_placeholder(text)} is no caption of {name} but a placeholder: left out",
-            )
+            message = f"{_format_placeholder(text)} is no caption of {name} but a placeholder: left out"
+            self.add_problem("no_caption", file, entry, message)
             return
         if not isinstance(text, str) or printable(text) != text:
             self.add_problem("bad_entry", file, entry, f"the caption of {name} is not text")
             return
-        cleaned = read_caption(text)
-        text = cleaned.text
+        caption = read_caption(text)
+        text = caption.text
         if not any(character.isalnum() for character in text):
             self.add_problem("empty_caption", file, entry, f"the caption of {name} holds no word")
             return
@@ -170,10 +166,9 @@ class Listing:
         if identity in photo.identities:
             self.add_problem("repeated_entry", file, entry, f"repeats an earlier caption of {name}: {text}")
             return
-        if cleaned.removed_traces:
-            self.add_problem(
-                "cleaned_caption", file, entry, f"cleaned of {' and '.join(cleaned.removed_traces)}: {text}"
-            )
+        if caption.removed_traces:
+            message = f"cleaned of {' and '.join(caption.removed_traces)}: {text}"
+            self.add_problem("cleaned_caption", file, entry, message)
         if doubt := doubt_about(text):
             self.add_problem("doubtful_caption", file, entry, f"the caption of {name} {doubt}: {text}")
         photo.identities.add(identity)
@@ -203,22 +198,21 @@ class Listing:
             used.
         """
         paths = {key: self.finder.find(*photo.names) for key, photo in self._photos.items()}
-        relocated = self._find_elsewhere([key for key, path in paths.items() if path is None])
-        if search_siblings and not relocated and not any(paths.values()):
+        relocated_paths = self._find_elsewhere([key for key, path in paths.items() if path is None])
+        if search_siblings and not relocated_paths and not any(paths.values()):
             self._wider_search = PhotoSearch(map(str, folders_beside(self.root)), files_in, normal_name)
         records = []
         for key, photo in self._photos.items():
-            path = paths[key] or relocated.get(key)
+            path = paths[key] or relocated_paths.get(key)
             if path is None:
                 self._report_missing(photo)
             elif not photo.captions:
-                self.add_problem(
-                    "uncaptioned_image", photo.file, photo.entry, f"{photo.names[0]} has no usable caption"
-                )
+                message = f"{photo.names[0]} has no usable caption"
+                self.add_problem("uncaptioned_image", photo.file, photo.entry, message)
             elif reason := why_unreadable(path):
                 self.add_problem("unreadable_image", path, None, reason, len(photo.captions))
             else:
-                if key in relocated:
+                if key in relocated_paths:
                     message = f"{photo.names[0]} is found as {self._relative_path(path)}: that file is used"
                     self.add_problem("found_elsewhere", photo.file, photo.entry, message)
                 elif differs_in_case(path, photo.names):
@@ -266,12 +260,10 @@ class Listing:
         name = photo.names[0]
         message = f"{name} is not in {self.finder.describe_folders()}"
         if candidates := self.finder.search(photo.names):
-            listed = " or ".join(map(self._relative_path, candidates[:3])) + (
-                " or others" if len(candidates) > 3 else ""
-            )
-            message += (
-                f", and may be {listed}: write the right path into the file, or name one folder of photos by --images"
-            )
+            path_list = " or ".join(map(self._relative_path, candidates[:3]))
+            path_list += " or others" if len(candidates) > 3 else ""
+            message += f", and may be {path_list}: write the right path into the file, or name one folder of photos by"
+            message += " --images"
         elif others := self.finder.search(photo.names, any_split=True):
             message += f"; {self._relative_path(others[0])} has that name, but lies in the folder of another split"
         elif elsewhere := self._find_outside(photo.names):

@@ -75,24 +75,23 @@ def near_misses(caption_files: CaptionFiles) -> list[str]:
         if reason is None and (caption_files.is_file or _may_be_table(caption_files, file)):
             reason = _explain_text(file)
         if reason is not None:
-            lines.append(
-                f"{file.name if caption_files.is_file else os.path.relpath(file, caption_files.path)}: {reason}"
-            )
+            name = file.name if caption_files.is_file else os.path.relpath(file, caption_files.path)
+            lines.append(f"{name}: {reason}")
     return lines if caption_files.is_file else [*lines, *_explain_photos(caption_files.path)]
 
 
 def with_reasons(problems: list[Problem], caption_files: CaptionFiles, root: Path) -> list[Problem]:
     """Add any known reason to the problems of files that a reader did not use."""
     explained_count = 0
-    updated = []
+    updated_problems = []
     for problem in problems:
         if problem.kind == "unused_file" and problem.message == UNUSED and explained_count < _MAX_LINES:
             reason = explain(caption_files, root / problem.file)
             if reason is not None:
                 explained_count += 1
                 problem = replace(problem, message=f"is not used: {reason}")
-        updated.append(problem)
-    return updated
+        updated_problems.append(problem)
+    return updated_problems
 
 
 def _explain_text(file: Path) -> str:
@@ -135,21 +134,15 @@ def _explain_photos(root: Path) -> Iterable[str]:
     if not photos:
         return
     prefix = "more than " if sum(endings.values()) + photos == _MAX_FILES else ""
-    sibling_endings = Counter(
-        os.path.splitext(name)[1].lower() for name in others if os.path.splitext(name)[0] in stems
-    )
-    unread_endings = ", ".join(
-        f"{count} {ending}" for ending, count in sibling_endings.most_common(3) if ending not in folder.ENDINGS
+    sibling_counts = Counter(os.path.splitext(name)[1].lower() for name in others if os.path.splitext(name)[0] in stems)
+    unread = ", ".join(
+        f"{count} {ending}" for ending, count in sibling_counts.most_common(3) if ending not in folder.ENDINGS
     )
     texts = sum(endings[ending] for ending in folder.ENDINGS if ending != ".json") - boxes
     yield (
         f"{prefix}{counted(photos, 'photo')}, none with a text file of the same name beside it"
         f" ({', '.join(folder.ENDINGS[:4])})"
         + (f"; texts of other names: {texts}" if texts else "")
-        + (
-            f"; files of the same names that are not read: {unread_endings}; save captions in them as .txt"
-            if unread_endings
-            else ""
-        )
+        + (f"; files of the same names that are not read: {unread}; save captions in them as .txt" if unread else "")
         + (f"; texts with boxes in YOLO's format instead of captions: {boxes}" if boxes else "")
     )

@@ -45,8 +45,7 @@ def read(path: Path, images: Path | None) -> Listing:
     if not used_files:
         raise DataError(f"{path} holds no Parquet file of captions: this format is {LAYOUT}")
     root = path.parent if caption_files.is_file else path
-    inside = PhotoFinder([root])
-    listing = Listing(root, inside if images is None else PhotoFinder([images]))
+    listing = Listing(root, PhotoFinder([root if images is None else images]))
     for file, split in with_splits(used_files, root):
         _read_file(file, split, images, listing)
     if not caption_files.is_file:

@@ -128,21 +128,21 @@ class _SentenceReader:
 
     def add(self, path: Path) -> str | None:
         """Read a file -> a sentence about the excluded lines, if any."""
-        previous_count, excluded = len(self.lengths), _ExcludedLines()
+        previous_count, excluded_lines = len(self.lengths), _ExcludedLines()
         for number, line in enumerate(_read_lines(path), start=1):
             if not is_text(line):
-                excluded.add(_NOT_TEXT, number)
+                excluded_lines.add(_NOT_TEXT, number)
                 continue
             words = self._number_words(line)
             if len(words) > MAX_SENTENCE_WORDS or len(line) > MAX_LINE:
-                excluded.add(_TOO_LONG, number)
+                excluded_lines.add(_TOO_LONG, number)
             elif words:
                 sentence = words[: MAX_TRAINING_WORDS + 1]
                 self.numbers.extend(sentence)
                 self.lengths.append(len(sentence))
             else:
-                excluded.add(_NO_WORDS if line.strip() else _EMPTY, number)
-        sentences, not_text = len(self.lengths) - previous_count, excluded.counts[_NOT_TEXT]
+                excluded_lines.add(_NO_WORDS if line.strip() else _EMPTY, number)
+        sentences, not_text = len(self.lengths) - previous_count, excluded_lines.counts[_NOT_TEXT]
         if not_text > sentences:
             raise DataError(
                 f"{path} is not UTF-8 text: {counted(not_text, 'line')} of it cannot be read, and"
@@ -150,7 +150,7 @@ class _SentenceReader:
             )
         if not sentences:
             raise DataError(f"{path} holds no sentence: write one on each line, or leave it out of --sentences")
-        return excluded.sentence(path)
+        return excluded_lines.sentence(path)
 
     def _number_words(self, line: str) -> list[int]:
         """Return the words of a line as numbers; for a line that is far too long, only those of its first part.

@@ -57,7 +57,7 @@ def read(path: Path, images: Path | None) -> Listing:
     tables = (
         [path]
         if caption_files.is_file
-        else files(caption_files) or files(caption_files, weak=True) or files_in_subfolders(caption_files)
+        else files(caption_files) or files(caption_files, weak=True) or subfolder_files(caption_files)
     )
     if not tables:
         raise DataError(f"{path} holds no table: this format is {LAYOUT}")
@@ -76,7 +76,7 @@ def read(path: Path, images: Path | None) -> Listing:
     return listing
 
 
-def files_in_subfolders(caption_files: CaptionFiles) -> list[Path]:
+def subfolder_files(caption_files: CaptionFiles) -> list[Path]:
     """Find the tables in subfolders of any name."""
     return caption_files.choose(caption_files.other_files(), (*_CELLS, *_JSON_LINES), is_table)
 

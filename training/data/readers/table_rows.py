@@ -182,8 +182,8 @@ def _assemble(lines: list[str], start: int, header: Header) -> tuple[list[str] |
             if "unexpected end of data" not in str(error):
                 if unquoted:
                     return unquoted, start + 1
-                if unescaped := _split_escaped(text, delimiter, width):
-                    return unescaped, start + 1
+                if cells := _split_escaped(text, delimiter, width):
+                    return cells, start + 1
                 return f"cannot be read ({error}): put quotes around the text, and double those in it", start + 1
         if end == len(lines) or end - start > _MAX_QUOTED_LINES or _is_row(lines[end], lines[start], header):
             if unquoted and delimiter in _UNQUOTED:
@@ -207,18 +207,13 @@ def _split_escaped(line: str, delimiter: str, width: int) -> list[str] | None:
     return row if len(row) == width else None
 
 
-def _is_row(line: str, previous: str, header: Header) -> bool:
+def _is_row(line: str, previous_line: str, header: Header) -> bool:
     """Return whether a line is a separate row, given the row before it, whose photo may have no extension."""
-    cells, previous_cells = _split_cells(line, header.delimiter), _split_cells(previous, header.delimiter)
+    cells, previous_cells = _split_cells(line, header.delimiter), _split_cells(previous_line, header.delimiter)
     if len(cells) != len(header.names):
         return False
-    name, previous_name = (
-        cells[header.image],
-        previous_cells[header.image] if len(previous_cells) > header.image else "",
-    )
-    return (
-        is_photo(name)
-        or not is_photo(previous_name)
-        and name != ""
-        and len(name.split()) == len(previous_name.split()) == 1
-    )
+    name = cells[header.image]
+    previous_name = previous_cells[header.image] if len(previous_cells) > header.image else ""
+    if is_photo(name):
+        return True
+    return not is_photo(previous_name) and name != "" and len(name.split()) == len(previous_name.split()) == 1

@@ -99,14 +99,14 @@ def _cache_folder(archive: Path) -> Path:
 
 def _write_photos(photos: Iterable[PackedPhoto], archive: Path, folder: Path) -> None:
     name, remaining_bytes = archive.name, max(RATIO_FROM_BYTES, MAX_RATIO * archive.stat().st_size)
-    earlier_name = f"{re.escape(name)}-[0-9a-f]+-[^-]+"  # of the archive before it changed
-    leftover = re.compile(rf"{earlier_name}|\.{earlier_name}\.part")  # that, and what a crash left
+    earlier_pattern = f"{re.escape(name)}-[0-9a-f]+-[^-]+"  # of the archive before it changed
+    leftover_pattern = re.compile(rf"{earlier_pattern}|\.{earlier_pattern}\.part")  # that, and what a crash left
     for path in folder.parent.iterdir():
-        if leftover.fullmatch(path.name):
+        if leftover_pattern.fullmatch(path.name):
             shutil.rmtree(path, ignore_errors=True)
     with (
-        atomic_folder(folder, one_writer=True) as temporary,
-        open(temporary / _RECORDS, "w", encoding="utf-8") as lines,
+        atomic_folder(folder, one_writer=True) as new_folder,
+        open(new_folder / _RECORDS, "w", encoding="utf-8") as lines,
     ):
         for number, packed in enumerate(photos):
             file = ""
@@ -118,7 +118,7 @@ def _write_photos(photos: Iterable[PackedPhoto], archive: Path, folder: Path) ->
                         " photos themselves"
                     )
                 file = f"{number:06d}{_find_extension(packed.name, packed.photo)}"
-                (temporary / file).write_bytes(packed.photo)
+                (new_folder / file).write_bytes(packed.photo)
             lines.write(json.dumps([packed.entry, file, packed.name, packed.record], default=str) + "\n")
 
 
