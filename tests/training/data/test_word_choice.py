@@ -18,7 +18,7 @@ def test_words_frequent_in_captions_or_sentences_are_chosen():
     assert words.chosen == ("a", "zebra", "dog")
     assert words.from_sentences == {"zebra"} and not words.from_labels
     assert words.lines() == ["vocabulary: 1 more word from the sentences"]
-    assert words.lines(known={"zebra"}) == []
+    assert words.lines(known_words={"zebra"}) == []
 
 
 def test_without_sentences_and_labels_frequent_caption_words_are_chosen():

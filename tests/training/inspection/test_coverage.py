@@ -19,7 +19,7 @@ def test_words_below_the_minimum_count_are_rare(min_count, words, kept):
 
 
 def test_words_that_the_start_captioner_knows_are_never_rare():
-    rare = rare_words(COUNTS, 2, known={"bird", "cat", "zebra"})
+    rare = rare_words(COUNTS, 2, known_words={"bird", "cat", "zebra"})
     assert (rare.words, rare.kept) == (2, 5) and rare.share == pytest.approx(2 / 11)
 
 

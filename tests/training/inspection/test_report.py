@@ -285,7 +285,7 @@ def test_json_can_be_shortened(folder):
     for number in range(50):
         (folder / "train" / f"stray{number:02}.txt").write_text("nobody\n")
     report = inspect_data(read_records(folder), progress=False)
-    values = report.to_json(most=3)
+    values = report.to_json(max_entries=3)
     assert values["problem_counts"]["stray_sidecar"] == 51
     assert [problem["kind"] for problem in values["problems"]].count("stray_sidecar") == 3
     assert {problem["kind"] for problem in values["problems"]} == set(values["problem_counts"])
