@@ -113,7 +113,7 @@ class Validator:
         if not ranks.leads:
             return dict(maps)  # empty, after all maps were sent
         scores = ground_maps(self._boxed, maps, vocabulary, self._counts.copy(), self.boxes.name)
-        return dict(vars(scores.overall.aims["head"]))
+        return dict(vars(scores.overall.map_scores["head"]))
 
     def _reference_maps(
         self, model: CaptionModel, vocabulary: Vocabulary, stages: int | None, ranks: Ranks
@@ -121,7 +121,7 @@ class Validator:
         def maps_of(batch: int) -> list[ReferenceMaps]:
             boxed = self._boxed[batch * BATCH : (batch + 1) * BATCH]
             images = [photo.position for photo in boxed]
-            tokens = [[vocabulary.encode(caption) for caption in photo.told.captions] for photo in boxed]
+            tokens = [[vocabulary.encode(caption) for caption in photo.record.captions] for photo in boxed]
             maps = teacher_forced_maps(model.decoder, self._annotations(model, images, stages), tokens)
             return [ReferenceMaps(self.frames[image], of) for image, of in zip(images, maps, strict=True)]
 

@@ -384,7 +384,7 @@ def test_with_boxes_metrics_and_page_show_how_well_the_maps_point(records, tmp_p
 def test_occlusion_maps_have_their_own_tables(records, tmp_path, quick_scores, boxes):
     captions = {0: caption_of("a red ball on the grass", 800, 400)}
     found = grounded(boxes, captions)
-    found = dataclasses.replace(found, evidence=OcclusionGrounding(1, found.captions, found.captions))
+    found = dataclasses.replace(found, occlusion=OcclusionGrounding(1, found.captions, found.captions))
     metrics = write_evaluation(tmp_path, captions, records, OPTIONS, {}, grounding=found)
     assert metrics["grounding"]["evidence"]["photos"] == 1
     assert metrics["grounding"]["evidence"]["evidence"]["phrases"] == 2

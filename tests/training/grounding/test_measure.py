@@ -26,7 +26,7 @@ from training.grounding.measure import (
     score_phrase,
 )
 from training.grounding.regions import coverage
-from training.grounding.scores import Aim, Grounding, PhraseScore, in_one_line, size_of, summarise
+from training.grounding.scores import Grounding, MapScores, PhraseScore, in_one_line, size_of, summarise
 
 WHOLE = (0.0, 0.0, 1.0, 1.0)
 LEFT_HALF, RIGHT_HALF = (0.0, 0.0, 0.5, 1.0), (0.5, 0.0, 1.0, 1.0)
@@ -111,20 +111,23 @@ def test_the_head_is_the_last_word_and_the_best_word_is_chosen_per_score():
     peak_inside = np.array([[0.4, 0.0, 0.3, 0.3]], dtype=np.float32)
     outside = np.array([[0.0, 0.0, 0.0, 1.0]], dtype=np.float32)
     score = score_phrase(np.stack([inside_only, peak_inside, outside]), [LEFT_HALF], ("people",), frame_of(40, 10))
-    assert score.aims["head"] == Aim(0, 0)
-    assert score.aims["best_word"].attention_correctness == pytest.approx(0.6)
-    assert score.aims["best_word"].pointing == 1
+    assert score.map_scores["head"] == MapScores(0, 0)
+    assert score.map_scores["best_word"].attention_correctness == pytest.approx(0.6)
+    assert score.map_scores["best_word"].pointing == 1
     assert score.types == ("people",) and score.size == "large"
 
 
 def test_baseline_maps_score_as_expected_by_chance():
     score = score_phrase(uniform((1, 4))[None], [(0.0, 0.0, 0.3, 1.0)], (), frame_of(40, 10))
-    assert score.aims["uniform"].attention_correctness == pytest.approx(0.3)
-    assert score.aims["uniform"].pointing == 0.25  # one centre of four
+    assert score.map_scores["uniform"].attention_correctness == pytest.approx(0.3)
+    assert score.map_scores["uniform"].pointing == 0.25  # one centre of four
     centre = centre_gaussian((1, 4))[0]
-    assert score.aims["centre_gaussian"].attention_correctness == pytest.approx(centre[0] + 0.2 * centre[1])
-    assert score.aims["centre_gaussian"].pointing == 0  # its peak is the second cell, whose centre is outside
-    assert score_phrase(uniform((1, 4))[None], [LEFT_HALF], (), frame_of(40, 10)).aims["centre_gaussian"].pointing == 1
+    assert score.map_scores["centre_gaussian"].attention_correctness == pytest.approx(centre[0] + 0.2 * centre[1])
+    assert score.map_scores["centre_gaussian"].pointing == 0  # its peak is the second cell, whose centre is outside
+    assert (
+        score_phrase(uniform((1, 4))[None], [LEFT_HALF], (), frame_of(40, 10)).map_scores["centre_gaussian"].pointing
+        == 1
+    )
 
 
 def test_boxes_outside_the_models_input_have_no_score():
@@ -151,7 +154,7 @@ def test_sizes_depend_on_the_area_that_boxes_cover_together(boxes, size):
 
 def score_of(value: float, types: tuple[str, ...], size: str) -> PhraseScore:
     names = ("head", "best_word", "uniform", "centre_gaussian")
-    return PhraseScore({name: Aim(value / n, value) for n, name in enumerate(names, 1)}, types, size)
+    return PhraseScore({name: MapScores(value / n, value) for n, name in enumerate(names, 1)}, types, size)
 
 
 def test_means_are_over_all_phrases_by_type_and_by_size():
@@ -161,14 +164,14 @@ def test_means_are_over_all_phrases_by_type_and_by_size():
         score_of(0.5, (), "small"),
     ]
     summary = summarise(scores, {"boxed phrases": 3})
-    assert summary.overall.phrases == 3 and summary.overall.aims["head"] == Aim(0.5, 0.5)
-    assert summary.overall.aims["best_word"] == Aim(0.25, 0.5)
-    assert {kind: (mean.phrases, mean.aims["head"].pointing) for kind, mean in summary.by_type.items()} == {
+    assert summary.overall.phrases == 3 and summary.overall.map_scores["head"] == MapScores(0.5, 0.5)
+    assert summary.overall.map_scores["best_word"] == MapScores(0.25, 0.5)
+    assert {kind: (mean.phrases, mean.map_scores["head"].pointing) for kind, mean in summary.by_type.items()} == {
         "people": (2, 0.5),
         "animals": (1, 0),
     }
     assert list(summary.by_type) == ["people", "animals"]
-    assert {size: (mean.phrases, mean.aims["head"].pointing) for size, mean in summary.by_size.items()} == {
+    assert {size: (mean.phrases, mean.map_scores["head"].pointing) for size, mean in summary.by_size.items()} == {
         "small": (2, 0.25),
         "large": (1, 1),
     }
@@ -267,10 +270,10 @@ def test_phrases_of_references_are_measured_by_the_maps_of_their_words(tiny, rec
     peaks = seen.maps[0][:2].reshape(2, 4).argmax(axis=1) % 2 == 0
     animals = summary.by_type["animals"]
     assert (animals.phrases, summary.overall.phrases) == (1, 2)
-    assert animals.aims["head"] == Aim(pytest.approx(mass[1]), float(peaks[1]))
-    assert animals.aims["best_word"] == Aim(pytest.approx(mass.max()), float(peaks.max()))
-    assert animals.aims["uniform"] == Aim(0.5, 0.5)
-    assert summary.overall.aims["head"].attention_correctness == pytest.approx((mass[1] + 1) / 2)
+    assert animals.map_scores["head"] == MapScores(pytest.approx(mass[1]), float(peaks[1]))
+    assert animals.map_scores["best_word"] == MapScores(pytest.approx(mass.max()), float(peaks.max()))
+    assert animals.map_scores["uniform"] == MapScores(0.5, 0.5)
+    assert summary.overall.map_scores["head"].attention_correctness == pytest.approx((mass[1] + 1) / 2)
 
 
 def test_phrases_that_cannot_be_measured_are_counted(tiny, records, monkeypatch):
@@ -300,7 +303,7 @@ def test_phrases_that_cannot_be_measured_are_counted(tiny, records, monkeypatch)
         "captions without a boxed phrase": 2,
         "boxed phrases": 9,
         "boxed phrases in photos that cannot be read": 3,
-        measuring.CUT: 2,
+        measuring.TRUNCATED: 2,
         "boxed phrases whose boxes lie outside of what the model saw": 1,
         "boxed phrases measured": 3,
         "of these, with a head word that the captioner does not know": 1,
@@ -311,7 +314,7 @@ def test_phrases_that_cannot_be_measured_are_counted(tiny, records, monkeypatch)
 def test_boxes_without_sentences_are_matched_by_the_names_of_things(tiny, records):
     dog = Thing(frozenset({"dog", "dogs"}), (WHOLE,), ("animals",))
     summary = ground_references(tiny, records, boxes_of(PhotoBoxes({}, (dog,), has_sentences=False)), progress=False)
-    assert summary.overall.phrases == 1 and summary.overall.aims["head"].attention_correctness == pytest.approx(1)
+    assert summary.overall.phrases == 1 and summary.overall.map_scores["head"].attention_correctness == pytest.approx(1)
 
 
 @pytest.mark.parametrize(
@@ -362,9 +365,9 @@ def test_names_in_captions_are_measured_on_all_boxes_that_they_may_mean(records)
     }
     dog, hydrant = summary.by_type["animals"], summary.by_type["things"]
     assert summary.by_type["pets"].phrases == 1
-    assert dog.aims["head"].attention_correctness == pytest.approx(0.75)  # left half and lower half, once
-    assert hydrant.aims["head"].attention_correctness == pytest.approx(1 / 16)
-    assert hydrant.aims["best_word"] == Aim(1, 1)
+    assert dog.map_scores["head"].attention_correctness == pytest.approx(0.75)  # left half and lower half, once
+    assert hydrant.map_scores["head"].attention_correctness == pytest.approx(1 / 16)
+    assert hydrant.map_scores["best_word"] == MapScores(1, 1)
 
 
 def test_captions_without_a_visible_named_thing_are_counted_and_have_no_scores(records):
@@ -373,7 +376,7 @@ def test_captions_without_a_visible_named_thing_are_counted_and_have_no_scores(r
         {"id 0": caption_of("sky", [uniform()], frame)}, records, boxes_of(PhotoBoxes({}, THINGS))
     )
     assert summary.counts["names whose boxes lie outside of what the model saw"] == 1
-    assert summary.overall.phrases == 0 and not summary.overall.aims
+    assert summary.overall.phrases == 0 and not summary.overall.map_scores
 
 
 def test_outlines_are_the_boxes_of_named_words_in_pixels():
@@ -406,8 +409,8 @@ def test_occlusion_maps_are_measured_beside_attention_on_the_same_photos(tiny, r
     found = ground_occlusion_maps(tiny, captions, records, box_set, options, most=9, progress=False)
     assert found.photos == 2  # the third has no boxes
     assert asked == [(record.path, captions[record.image_id], options) for record in records[:2]]
-    assert found.evidence.overall.aims["head"] == Aim(pytest.approx(1), 1.0)
+    assert found.occlusion.overall.map_scores["head"] == MapScores(pytest.approx(1), 1.0)
     assert found.attention == ground_captions({r.image_id: captions[r.image_id] for r in records[:2]}, records, box_set)
-    assert found.attention.overall.phrases == found.evidence.overall.phrases > 0
-    assert found.attention.overall.aims["head"] != found.evidence.overall.aims["head"]
+    assert found.attention.overall.phrases == found.occlusion.overall.phrases > 0
+    assert found.attention.overall.map_scores["head"] != found.occlusion.overall.map_scores["head"]
     assert ground_occlusion_maps(tiny, captions, records, box_set, options, most=1, progress=False).photos == 1

@@ -135,8 +135,8 @@ def test_boxes_become_shares_of_their_photo(corners, expected, kind):
 def test_a_tally_keeps_the_first_example():
     tally = Tally()
     for place in ("here", "there"):
-        tally.missed("odd", place)
-    tally.found("good", 3)
+        tally.add_problem("odd", place)
+    tally.add("good", 3)
     assert tally.counts == {"odd": 2, "good": 3} and tally.examples == {"odd": "here"}
 
 
