@@ -406,11 +406,11 @@ def test_occlusion_maps_are_measured_beside_attention_on_the_same_photos(tiny, r
     left_upper = Thing(names, ((0.0, 0.0, 0.5, 0.5),), ("animals",))
     photo = PhotoBoxes({}, (left_upper,), has_sentences=False)
     box_set = BoxSet("boxes", {record.path.name: photo for record in records[:2]})
-    found = ground_occlusion_maps(tiny, captions, records, box_set, options, most=9, progress=False)
+    found = ground_occlusion_maps(tiny, captions, records, box_set, options, max_photos=9, progress=False)
     assert found.photos == 2  # the third has no boxes
     assert asked == [(record.path, captions[record.image_id], options) for record in records[:2]]
     assert found.occlusion.overall.map_scores["head"] == MapScores(pytest.approx(1), 1.0)
     assert found.attention == ground_captions({r.image_id: captions[r.image_id] for r in records[:2]}, records, box_set)
     assert found.attention.overall.phrases == found.occlusion.overall.phrases > 0
     assert found.attention.overall.map_scores["head"] != found.occlusion.overall.map_scores["head"]
-    assert ground_occlusion_maps(tiny, captions, records, box_set, options, most=1, progress=False).photos == 1
+    assert ground_occlusion_maps(tiny, captions, records, box_set, options, max_photos=1, progress=False).photos == 1
