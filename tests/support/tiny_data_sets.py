@@ -14,7 +14,7 @@ def write(path, text):
     return path
 
 
-def places(data, kind):
+def positions(data, kind):
     return [problem.position for problem in data.problems if problem.kind == kind]
 
 

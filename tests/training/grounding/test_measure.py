@@ -182,7 +182,7 @@ def test_json_is_rounded_and_complete():
     references = summarise([score_of(1 / 3, ("people",), "large")], {"photos": 1})
     empty = summarise([], {"captions made": 2})
     boxes = BoxSet("mine", {}, Counter({"boxes too small": 4}), {"boxes too small": "a.xml"})
-    written = Grounding(references, empty, boxes).to_json()
+    metrics = Grounding(references, empty, boxes).to_json()
     mean = {
         "head": {"attention_correctness": 0.3333, "pointing": 0.3333},
         "best_word": {"attention_correctness": 0.1667, "pointing": 0.3333},
@@ -190,14 +190,14 @@ def test_json_is_rounded_and_complete():
         "centre_gaussian": {"attention_correctness": 0.0833, "pointing": 0.3333},
         "phrases": 1,
     }
-    assert written == {
+    assert metrics == {
         "references": {**mean, "by_type": {"people": mean}, "by_size": {"large": mean}},
         "captions": {"phrases": 0, "by_type": {}, "by_size": {}},
         "counts": {"references": {"photos": 1}, "captions": {"captions made": 2}, "boxes": {"boxes too small": 4}},
         "examples": {"boxes too small": "a.xml"},
         "boxes": "mine",
     }
-    assert in_one_line(written["references"]) == (
+    assert in_one_line(metrics["references"]) == (
         "attention correctness 0.333 (uniform 0.111, centre 0.083), pointing 0.333 (0.333, 0.333) over 1 phrase"
     )
 
@@ -228,7 +228,7 @@ def records(tmp_path) -> list[ImageRecord]:
     return records
 
 
-def marked(phrases_by_caption: dict[str, list[Phrase]]) -> PhotoBoxes:
+def photo_with_phrases(phrases_by_caption: dict[str, list[Phrase]]) -> PhotoBoxes:
     return PhotoBoxes({tuple(caption.split()): phrases for caption, phrases in phrases_by_caption.items()}, ())
 
 
@@ -238,36 +238,38 @@ def boxes_of(*photos: PhotoBoxes) -> BoxSet:
 
 def test_reference_maps_belong_to_their_words(tiny, records):
     """Teacher-forced with its own captions, in a batch with longer ones, the captioner attends as before."""
-    own = tiny.caption([record.path for record in records])
-    told = [
+    captions = tiny.caption([record.path for record in records])
+    captioned = [
         replace(record, captions=(caption.text, *["a dog runs on the grass with the child"] * number))
-        for number, (record, caption) in enumerate(zip(records, own, strict=True))
+        for number, (record, caption) in enumerate(zip(records, captions, strict=True))
     ]
-    found = list(reference_maps(tiny, told, batch_size=2, progress=False))
+    results = list(reference_maps(tiny, captioned, batch_size=2, progress=False))
     # Another word's map would not match.
-    assert max(np.abs(np.diff(caption.alphas, axis=0)).max() for caption in own) > 0.01
-    for (record, seen), before, caption in zip(found, told, own, strict=True):
-        assert record is before and seen.frame == caption.frame
-        assert len(seen.maps) == len(record.captions) and len(caption.words) > 1
-        np.testing.assert_allclose(seen.maps[0], caption.alphas, atol=1e-4)
-        for alphas in seen.maps[1:]:
+    assert max(np.abs(np.diff(caption.alphas, axis=0)).max() for caption in captions) > 0.01
+    for (record, maps), before, caption in zip(results, captioned, captions, strict=True):
+        assert record is before and maps.frame == caption.frame
+        assert len(maps.maps) == len(record.captions) and len(caption.words) > 1
+        np.testing.assert_allclose(maps.maps[0], caption.alphas, atol=1e-4)
+        for alphas in maps.maps[1:]:
             assert alphas.shape == (9, 2, 2)
             np.testing.assert_allclose(alphas.sum(axis=(1, 2)), 1, rtol=1e-5)
 
 
 def test_an_unreadable_photo_has_no_maps_and_the_rest_of_its_batch_has(tiny, records):
     records[1].path.write_bytes(b"no photo")
-    found = list(reference_maps(tiny, records, batch_size=2, progress=False))
-    assert [seen is None for _, seen in found] == [False, True, False]
-    assert [record.image_id for record, _ in found] == ["id 0", "id 1", "id 2"]
+    results = list(reference_maps(tiny, records, batch_size=2, progress=False))
+    assert [maps is None for _, maps in results] == [False, True, False]
+    assert [record.image_id for record, _ in results] == ["id 0", "id 1", "id 2"]
 
 
 def test_phrases_of_references_are_measured_by_the_maps_of_their_words(tiny, records):
-    photo = marked({"a dog runs on the grass": [Phrase(0, 1, (LEFT_HALF,), ("animals",)), Phrase(4, 5, (WHOLE,), ())]})
+    photo = photo_with_phrases(
+        {"a dog runs on the grass": [Phrase(0, 1, (LEFT_HALF,), ("animals",)), Phrase(4, 5, (WHOLE,), ())]}
+    )
     summary = ground_references(tiny, records[:1], boxes_of(photo), progress=False)
-    ((_, seen),) = reference_maps(tiny, records[:1], progress=False)
-    mass = seen.maps[0][:2, :, 0].sum(axis=1)  # of "a" and "dog", in the left of two columns
-    peaks = seen.maps[0][:2].reshape(2, 4).argmax(axis=1) % 2 == 0
+    ((_, maps),) = reference_maps(tiny, records[:1], progress=False)
+    mass = maps.maps[0][:2, :, 0].sum(axis=1)  # of "a" and "dog", in the left of two columns
+    peaks = maps.maps[0][:2].reshape(2, 4).argmax(axis=1) % 2 == 0
     animals = summary.by_type["animals"]
     assert (animals.phrases, summary.overall.phrases) == (1, 2)
     assert animals.map_scores["head"] == MapScores(pytest.approx(mass[1]), float(peaks[1]))
@@ -279,17 +281,17 @@ def test_phrases_of_references_are_measured_by_the_maps_of_their_words(tiny, rec
 def test_phrases_that_cannot_be_measured_are_counted(tiny, records, monkeypatch):
     monkeypatch.setattr(measuring, "MAX_TRAINING_WORDS", 4)
     monkeypatch.setattr("training.data.dataset.MAX_TRAINING_WORDS", 4)
-    seen, beside = ((0.4, 0.4, 0.6, 0.6),), ((0.0, 0.0, 0.1, 1.0),)  # the input is the middle 40 x 40
+    inside, outside = ((0.4, 0.4, 0.6, 0.6),), ((0.0, 0.0, 0.1, 1.0),)  # the input is the middle 40 x 40
     assert tiny.model.config.fit == "crop"
-    dog = marked({
-        "a dog runs on the grass": [Phrase(0, 1, seen, ()), Phrase(4, 5, seen, ()), Phrase(2, 2, beside, ())],
+    dog = photo_with_phrases({
+        "a dog runs on the grass": [Phrase(0, 1, inside, ()), Phrase(4, 5, inside, ()), Phrase(2, 2, outside, ())],
     })  # fmt: skip
-    child = marked({
-        "a child with a zebra": [Phrase(0, 1, seen, ()), Phrase(3, 4, seen, ())],
-        "zebra grass": [Phrase(0, 0, seen, ("animals",))],
+    child = photo_with_phrases({
+        "a child with a zebra": [Phrase(0, 1, inside, ()), Phrase(3, 4, inside, ())],
+        "zebra grass": [Phrase(0, 0, inside, ("animals",))],
         "grass": [],
     })  # fmt: skip
-    ball = marked({"a dog": [Phrase(1, 1, seen, ())], "a ball": [Phrase(1, 1, seen, ())] * 2})
+    ball = photo_with_phrases({"a dog": [Phrase(1, 1, inside, ())], "a ball": [Phrase(1, 1, inside, ())] * 2})
     box_set = BoxSet("boxes", {"0.png": dog, "1.png": child, "4.png": ball})
     zebra = replace(records[1], image_id=3, captions=("Zebra grass", "Grass"))
     broken = ImageRecord(4, records[0].path.with_name("4.png"), ("A dog", "A ball"), "test")
@@ -318,14 +320,20 @@ def test_boxes_without_sentences_are_matched_by_the_names_of_things(tiny, record
 
 
 @pytest.mark.parametrize(
-    ("box_set", "said"),
+    ("box_set", "message"),
     [
-        (BoxSet("other boxes", {"x.png": marked({})}), "other boxes .*3 photos, 3 photos without boxes.*split"),
-        (boxes_of(marked({"the red ball": []})), "1 captions that are no sentence of the boxes, 1 captions without"),
+        (
+            BoxSet("other boxes", {"x.png": photo_with_phrases({})}),
+            "other boxes .*3 photos, 3 photos without boxes.*split",
+        ),
+        (
+            boxes_of(photo_with_phrases({"the red ball": []})),
+            "1 captions that are no sentence of the boxes, 1 captions without",
+        ),
     ],
 )
-def test_boxes_that_match_nothing_are_refused(tiny, records, box_set, said):
-    with pytest.raises(DataError, match=said):
+def test_boxes_that_match_nothing_are_refused(tiny, records, box_set, message):
+    with pytest.raises(DataError, match=message):
         ground_references(tiny, records, box_set, progress=False)
 
 
@@ -393,10 +401,10 @@ def test_occlusion_maps_are_measured_beside_attention_on_the_same_photos(tiny, r
     """With maps that put everything into one corner, in place of the captioner's."""
     options = tiny.decoding
     captions = {record.image_id: tiny.caption([record.path], options)[0] for record in records}
-    asked = []
+    calls = []
 
     def corner(path, caption, with_options):
-        asked.append((path, caption, with_options))
+        calls.append((path, caption, with_options))
         maps = np.zeros_like(caption.alphas)
         maps[:, 0, 0] = 1
         return maps
@@ -406,11 +414,13 @@ def test_occlusion_maps_are_measured_beside_attention_on_the_same_photos(tiny, r
     left_upper = Thing(names, ((0.0, 0.0, 0.5, 0.5),), ("animals",))
     photo = PhotoBoxes({}, (left_upper,), has_sentences=False)
     box_set = BoxSet("boxes", {record.path.name: photo for record in records[:2]})
-    found = ground_occlusion_maps(tiny, captions, records, box_set, options, max_photos=9, progress=False)
-    assert found.photos == 2  # the third has no boxes
-    assert asked == [(record.path, captions[record.image_id], options) for record in records[:2]]
-    assert found.occlusion.overall.map_scores["head"] == MapScores(pytest.approx(1), 1.0)
-    assert found.attention == ground_captions({r.image_id: captions[r.image_id] for r in records[:2]}, records, box_set)
-    assert found.attention.overall.phrases == found.occlusion.overall.phrases > 0
-    assert found.attention.overall.map_scores["head"] != found.occlusion.overall.map_scores["head"]
+    scores = ground_occlusion_maps(tiny, captions, records, box_set, options, max_photos=9, progress=False)
+    assert scores.photos == 2  # the third has no boxes
+    assert calls == [(record.path, captions[record.image_id], options) for record in records[:2]]
+    assert scores.occlusion.overall.map_scores["head"] == MapScores(pytest.approx(1), 1.0)
+    assert scores.attention == ground_captions(
+        {r.image_id: captions[r.image_id] for r in records[:2]}, records, box_set
+    )
+    assert scores.attention.overall.phrases == scores.occlusion.overall.phrases > 0
+    assert scores.attention.overall.map_scores["head"] != scores.occlusion.overall.map_scores["head"]
     assert ground_occlusion_maps(tiny, captions, records, box_set, options, max_photos=1, progress=False).photos == 1

@@ -29,7 +29,7 @@ def test_key_names_in_use_are_recognised(keys, image, captions):
 
 
 @pytest.mark.parametrize(
-    "keys, told",
+    "keys, reason",
     [
         (["filepath", "size"], "columns filepath, size; no caption column (caption, title, text, ...)"),
         (["colour", "caption"], "columns colour, caption; no image column (image, file_name, path, ...)"),
@@ -38,8 +38,8 @@ def test_key_names_in_use_are_recognised(keys, image, captions):
         ([], "no columns"),
     ],
 )
-def test_missing_keys_are_explained(keys, told):
-    assert find_fields(keys) is None and told in explain_missing(keys)
+def test_missing_keys_are_explained(keys, reason):
+    assert find_fields(keys) is None and reason in explain_missing(keys)
 
 
 @pytest.mark.parametrize("keys", [["image_id", "caption"], ["url", "caption"], ["id", "text"]])
