@@ -190,8 +190,8 @@ def teacher_forced_maps(
         output = decoder(annotations.flatten(1, 2), inputs.to(annotations.device))
     alphas = output.alphas.unflatten(-1, grid).float().cpu().numpy()  # [B, K, T, H, W]
     return [
-        tuple(alphas[image, row, : min(len(words), MAX_TRAINING_WORDS)] for row, words in enumerate(of_photo))
-        for image, of_photo in enumerate(tokens)
+        tuple(alphas[image, row, : min(len(words), MAX_TRAINING_WORDS)] for row, words in enumerate(captions))
+        for image, captions in enumerate(tokens)
     ]
 
 
