@@ -25,7 +25,7 @@ def share(classes, number):
 def test_words_of_a_sentence_mostly_lead_to_their_labels():
     classes, _ = draw([4, 7, 11, 0, 0])
     elsewhere, _ = draw([4, 11, 11, 0, 0])
-    assert simulated_labels.KEPT < share(classes, 2) < simulated_labels.KEPT + 0.1
+    assert simulated_labels.LABEL_PROBABILITY < share(classes, 2) < simulated_labels.LABEL_PROBABILITY + 0.1
     assert share(elsewhere, 2) == pytest.approx(4 / len(CLASSES), abs=0.02)
 
 

@@ -117,7 +117,7 @@ def is_placeholder(value: Any, names: tuple[str, ...] = ()) -> bool:
 
 
 def doubt_about(text: str) -> str | None:
-    """Say why a caption that is used is doubtful, as the rest of a sentence; None for most."""
+    """Explain why a caption that is used is doubtful, as the rest of a sentence; None for most."""
     if "\ufffd" in text:
         return "holds � where a character was lost: save its source as UTF-8 again"
     if _ADDRESS.search(text):

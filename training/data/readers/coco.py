@@ -61,7 +61,7 @@ def has_form(sample: Any) -> bool:
 
 
 def explain(sample: Any) -> str:
-    """Say why a file of COCO's form is not used, as the rest of a sentence that starts with its name."""
+    """Explain why a file of COCO's form is not used, as the rest of a sentence that starts with its name."""
     annotations = sample.get("annotations")
     if isinstance(annotations, list) and annotations:
         if "caption" in annotations[0]:

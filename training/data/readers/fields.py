@@ -133,7 +133,7 @@ def _find_caption_like(keys: list[str]) -> list[str]:
 
 
 def explain_missing(keys: Iterable[str], noun: str = "column") -> str:
-    """Say what is missing if `find_fields` finds nothing: "columns filepath, size; no caption column (...)"."""
+    """Explain what is missing if `find_fields` finds nothing: "columns filepath, size; no caption column (...)"."""
     keys = [key for key in keys if isinstance(key, str)]
     key_list = ", ".join(key.strip()[:40] or "(no name)" for key in keys[:12]) + (", ..." if len(keys) > 12 else "")
     normal_keys = [normal_key(key) for key in keys]

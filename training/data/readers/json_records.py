@@ -69,7 +69,7 @@ def read(path: Path, images: Path | None) -> Listing:
 
 
 def explain(caption_files: CaptionFiles, file: Path) -> str:
-    """Say why a JSON file is not read as records, as the rest of a sentence that starts with its name."""
+    """Explain why a JSON file is not read as records, as the rest of a sentence that starts with its name."""
     sample = caption_files.peek(file).sample
     if karpathy.has_form(sample):
         return "also holds captions in Karpathy's form: give its path to use it"

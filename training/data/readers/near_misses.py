@@ -38,7 +38,7 @@ _ADVICE = {
 
 
 def explain(caption_files: CaptionFiles, file: Path) -> str | None:
-    """Say why a file is not read as captions, as the rest of a sentence; None for other kinds of files."""
+    """Explain why a file is not read as captions, as the rest of a sentence; None for other kinds of files."""
     reason = _explain(caption_files, file)
     return reason and printable(reason)
 

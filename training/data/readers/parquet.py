@@ -54,7 +54,7 @@ def read(path: Path, images: Path | None) -> Listing:
 
 
 def explain(file: Path) -> str:
-    """Say why a Parquet file is not read, as the rest of a sentence that starts with its name."""
+    """Explain why a Parquet file is not read, as the rest of a sentence that starts with its name."""
     try:
         return explain_missing(_open(file).schema_arrow.names)
     except DataError as error:

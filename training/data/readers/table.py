@@ -88,7 +88,7 @@ def is_table(file: Path, weak: bool = False) -> bool:
 
 
 def explain(file: Path) -> str:
-    """Say why a file is not a table of captions, as the rest of a sentence that starts with its name."""
+    """Explain why a file is not a table of captions, as the rest of a sentence that starts with its name."""
     if reason := why_no_text(head_bytes(file, 1024)):
         return reason
     if not _is_json(file):

@@ -81,7 +81,7 @@ def may_be_row(line: str) -> bool:
 
 
 def explain(line: str) -> str:
-    """Say why a first line is not the header of a table of captions, as the rest of a sentence."""
+    """Explain why a first line is not the header of a table of captions, as the rest of a sentence."""
     if not line.strip():
         return "its first line is empty or not text"
     cells = max((_split_cells(line, delimiter) for delimiter in _DELIMITERS), key=len)

@@ -29,7 +29,7 @@ _TEXTS = (
 
 
 def why_no_text(content: bytes) -> str | None:
-    """Say what type a file with these first bytes has, as the rest of a sentence; None for texts and unknown types."""
+    """Describe what type a file with these first bytes has, as the rest of a sentence; None for texts and unknown types."""
     for prefix, reason in _BINARY:
         if content.startswith(prefix):
             return reason

@@ -67,7 +67,7 @@ def read(path: Path, images: Path | None) -> Listing:
 
 
 def explain(file: Path) -> str | None:
-    """Say why a tar is not read, as the rest of a sentence; None if it holds photos with captions."""
+    """Explain why a tar is not read, as the rest of a sentence; None if it holds photos with captions."""
     kinds: dict[str, set[str]] = {}
     try:
         with tarfile.open(file, "r:") as tar:

@@ -23,6 +23,7 @@ class Tally:
         self.examples: dict[str, str] = {}
 
     def add(self, kind: str, number: int = 1) -> None:
+        """Count usable things."""
         self.counts[kind] += number
 
     def add_problem(self, kind: str, position: str) -> None:
