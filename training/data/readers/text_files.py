@@ -29,7 +29,7 @@ _TEXTS = (
 
 
 def why_no_text(content: bytes) -> str | None:
-    """Describe what type a file with these first bytes has, as the rest of a sentence; None for texts and unknown types."""
+    """Describe the type of a file with these first bytes, as the rest of a sentence; None for text or unknown types."""
     for prefix, reason in _BINARY:
         if content.startswith(prefix):
             return reason
