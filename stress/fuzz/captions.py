@@ -111,7 +111,7 @@ class CaptionFiles:
                 if not record.captions or not all(caption.strip() for caption in record.captions):
                     raise Find(f"a record has no captions: {record}")
             report = inspect_data(data, open_photos=False, progress=False)
-            json.dumps(report.to_json(most=10)).encode()
+            json.dumps(report.to_json(max_entries=10)).encode()
             render(report).encode()
 
 
