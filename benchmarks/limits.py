@@ -214,7 +214,7 @@ def step_work(captioner: Captioner, photos: int, steps: int) -> Work:
 
     @torch.inference_mode()
     def run(_: int) -> None:
-        with captioner.runtime.running():
+        with captioner.runtime.inference():
             for _ in range(steps):
                 running.step(features, state, tokens)
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import pack_padded_sequence
 
-from captioner.decoding import IMPOSSIBLE, NEVER_SAID
+from captioner.decoding import IMPOSSIBLE, NEVER_GENERATED
 from captioner.images.photo import ImageSource, open_image
 from captioner.model.decoder import Decoder
 from captioner.model.encoders import IMAGENET_MEAN, IMAGENET_STD
@@ -332,7 +332,7 @@ def textbook_search(
 
 def _barred(log_probs: Tensor, step: int, max_words: int, least_words: int) -> Tensor:
     """Set log_probs [n, V] of tokens that must not follow to -inf."""
-    log_probs[:, list(NEVER_SAID)] = IMPOSSIBLE
+    log_probs[:, list(NEVER_GENERATED)] = IMPOSSIBLE
     if step < least_words:
         log_probs[:, END] = IMPOSSIBLE
     if step == max_words:

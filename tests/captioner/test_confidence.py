@@ -11,8 +11,8 @@ from captioner.caption_json import photo_json
 from captioner.captioner import Captioner
 from captioner.confidence import (
     LIKELY,
-    NOTHING_TO_SAY,
     SURE,
+    UNDESCRIBABLE_CONFIDENCE,
     ConfidenceModel,
     Logistic,
     PhotoLikeness,
@@ -76,7 +76,8 @@ def test_a_picture_unlike_photos_lowers_every_confidence():
 def test_captions_of_blank_pictures_and_pages_of_text_are_guesses(kind):
     model = drawn_model(3, caption=5.0, word=5.0)
     (judged,) = model.with_confidence([a_caption("a dog", kind)], MEAN)
-    assert judged.confidence == NOTHING_TO_SAY and judged.word_confidences == (None, NOTHING_TO_SAY)
+    assert judged.confidence == UNDESCRIBABLE_CONFIDENCE
+    assert judged.word_confidences == (None, UNDESCRIBABLE_CONFIDENCE)
     (cut_short,) = model.with_confidence([a_caption("a dog", "cut_short")], MEAN)
     assert cut_short.confidence > 0.9
 

@@ -10,7 +10,7 @@ from captioner.name_set import NameSet, name_hash
 
 
 def test_the_set_stays_correct_when_most_of_it_is_sorted(monkeypatch):
-    monkeypatch.setattr(name_set, "_RECENT", 16)
+    monkeypatch.setattr(name_set, "_MAX_RECENT", 16)
     names, rng = NameSet(), np.random.default_rng(0)
     known: set[str] = set()
     for number in rng.integers(0, 500, 2000):

@@ -106,7 +106,7 @@ def test_training_images_read_the_average_or_a_sample(decoder, annotations, shar
 def test_each_image_reads_one_location_or_the_average(decoder, annotations):
     both, inputs = torch.cat([annotations, annotations]), INPUTS.expand(2, -1, -1)
     places = torch.tensor([[[0, 2, 1]], [[0, 2, 1]]])
-    mixed = decoder(both, inputs, places, averaged=torch.tensor([True, False]))
+    mixed = decoder(both, inputs, places, use_expectation=torch.tensor([True, False]))
     torch.testing.assert_close(mixed.logits[:1], decoder(annotations, INPUTS, EXPECTED).logits)
     torch.testing.assert_close(mixed.logits[1:], decoder(annotations, INPUTS, places[1:]).logits)
 

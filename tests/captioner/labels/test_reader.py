@@ -60,7 +60,7 @@ def test_a_word_comes_from_the_attended_label_that_names_it(reader):
     shares = [[0.8, 0.1, 0.1], [0.8, 0.1, 0.1], [0.8, 0.1, 0.1], [0.1, 0.6, 0.3], [0.1, 0.3, 0.6]]
     words = reader.words(said([A, ZEBRA, CAT, CAT, CAT], shares, [LEFT] * 5), 0, 0)
     # "a" names nothing; the first cat attended to zebra's label, the last one to none.
-    assert words.of_words == (None, 0, None, 1, None)
+    assert words.word_labels == (None, 0, None, 1, None)
 
 
 def test_the_map_of_a_label_replaces_attention_that_points_elsewhere(reader):

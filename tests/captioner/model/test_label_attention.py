@@ -216,7 +216,7 @@ def test_a_class_activation_map_is_each_locations_share_of_the_logit(make_labell
 
 
 def test_words_name_classes_by_their_ids(make_labelled):
-    named = make_labelled().labels.names(torch.tensor([1, 2, 0]), torch.tensor([6, 4, 9, 0]))
+    named = make_labelled().labels.match_words(torch.tensor([1, 2, 0]), torch.tensor([6, 4, 9, 0]))
     assert named.tolist() == [[True, False, False], [False, False, True], [False] * 3, [False] * 3]
 
 

@@ -192,9 +192,9 @@ print(len(got))
 def test_the_number_of_threads_is_restored(parts):
     runtime, before = OpenVinoRuntime(*parts, 64, bfloat16=False), torch.get_num_threads()
     torch.set_num_threads(2)
-    with runtime.running():
+    with runtime.inference():
         assert torch.get_num_threads() == 1
-        with runtime.running():  # in another thread
+        with runtime.inference():  # in another thread
             pass
     assert torch.get_num_threads() == 2
     torch.set_num_threads(before)

@@ -23,8 +23,8 @@ def operands(photos: int, captions: int = 3, places: int = 10, size: int = 8, dt
 @pytest.fixture
 def always(monkeypatch):
     """Every score counts as large, and the kernel is compiled without a wait."""
-    monkeypatch.setattr(fused, "LARGE", 1)
-    monkeypatch.setattr(fused, "ENOUGH", 0)
+    monkeypatch.setattr(fused, "LARGE_SCORES", 1)
+    monkeypatch.setattr(fused, "CALLS_BEFORE_COMPILING", 0)
 
 
 def test_the_plain_formula_by_hand():
@@ -59,10 +59,10 @@ def test_the_compiled_kernel_equals_the_plain_formula(always, activation):
 def test_few_or_small_scores_are_not_compiled(monkeypatch):
     scores = FusedScores(torch.tanh)
     monkeypatch.setattr(torch, "compile", lambda *args, **options: pytest.fail("compiled"))
-    for _ in range(2 * fused.ENOUGH):
+    for _ in range(2 * fused.CALLS_BEFORE_COMPILING):
         scores(*operands(2))
-    monkeypatch.setattr(fused, "LARGE", 2 * 3 * 10 * 8)
-    for _ in range(fused.ENOUGH):
+    monkeypatch.setattr(fused, "LARGE_SCORES", 2 * 3 * 10 * 8)
+    for _ in range(fused.CALLS_BEFORE_COMPILING):
         scores(*operands(2))
 
 
