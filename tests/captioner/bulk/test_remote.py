@@ -15,7 +15,7 @@ from captioner.images.finding import SkippedFiles
 
 
 def found(*inputs: str, recursive: bool = False, wanted=lambda name: True) -> dict[str, tuple[str, object]]:
-    return {photo.name: (photo.place, photo.source) for photo in photos_at(inputs, recursive, wanted)}
+    return {photo.name: (photo.relative_path, photo.source) for photo in photos_at(inputs, recursive, wanted)}
 
 
 def tar_of(**members: bytes) -> bytes:

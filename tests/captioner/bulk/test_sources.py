@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from captioner.bulk.sources import Photo, expanded, photos_at, read_square
+from captioner.bulk.sources import Photo, expand_inputs, photos_at, read_square
 from captioner.errors import ImageError, ImageTooLarge
 from captioner.images.finding import SkippedFiles
 from captioner.images.photo import fit_image, open_image
@@ -45,10 +45,10 @@ def archive(path: Path, members: dict[str, bytes], mode: str = "w") -> Path:
 
 
 def test_a_folder_gives_its_photos_and_the_paths_of_their_copies(album):
-    assert [(photo.name, photo.place, photo.source) for photo in found("album")] == [
+    assert [(photo.name, photo.relative_path, photo.source) for photo in found("album")] == [
         ("album/a.PNG", "a.PNG", "album/a.PNG"), ("album/b.jpg", "b.jpg", "album/b.jpg"),
     ]  # fmt: skip
-    assert [photo.place for photo in found("album", recursive=True)] == [
+    assert [photo.relative_path for photo in found("album", recursive=True)] == [
         "a.PNG", "b.jpg", "trip/c.webp", "trip/deep/d.jpeg",
     ]  # fmt: skip
 
@@ -60,7 +60,7 @@ def test_a_named_file_is_taken_whatever_its_suffix_even_if_it_is_missing(album):
 def test_copies_of_several_inputs_have_distinct_paths(album):
     Path("other/album").mkdir(parents=True)
     Path("other/album/b.jpg").write_bytes(b"")
-    places = [photo.place for photo in found("album", "other/album", "album/trip/c.webp", "other/**/*.jpg")]
+    places = [photo.relative_path for photo in found("album", "other/album", "album/trip/c.webp", "other/**/*.jpg")]
     assert len(set(places)) == len(places) == 5 and all(place == os.path.normpath(place) for place in places)
 
 
@@ -78,15 +78,17 @@ def test_globs_match_and_an_empty_match_is_an_error(album):
 )
 def test_an_archive_gives_its_photos_with_their_content(album, name, mode):
     archive(Path(name), {"0001.jpg": b"one", "0001.txt": b"a dog", "x/0002.png": b"two", "._0003.jpg": b""}, mode)
-    assert [(photo.name, photo.place, photo.source) for photo in found(name)] == [
+    assert [(photo.name, photo.relative_path, photo.source) for photo in found(name)] == [
         (f"{name}/0001.jpg", "0001.jpg", b"one"), (f"{name}/x/0002.png", "x/0002.png", b"two"),
     ]  # fmt: skip
 
 
 def test_a_member_stays_within_the_folder_of_copies(album):
     archive(Path("evil.tar"), {"../../etc/a.jpg": b"", "/top/b.jpg": b""})
-    assert sorted(photo.place for photo in found("evil.tar")) == ["etc/a.jpg", "top/b.jpg"]
-    assert all(photo.place.startswith("evil.tar/") for photo in found("evil.tar", "album") if "evil" in photo.name)
+    assert sorted(photo.relative_path for photo in found("evil.tar")) == ["etc/a.jpg", "top/b.jpg"]
+    assert all(
+        photo.relative_path.startswith("evil.tar/") for photo in found("evil.tar", "album") if "evil" in photo.name
+    )
 
 
 def test_braces_and_globs_expand_to_archives(album):
@@ -94,15 +96,15 @@ def test_braces_and_globs_expand_to_archives(album):
         archive(Path(f"shard-{number:03}.tar"), {"a.jpg": b""})
     three = [f"shard-{number:03}.tar" for number in (9, 10, 11)]
     assert (
-        expanded(["shard-{009..011}.tar"])
-        == expanded(["shard-*.tar"])
-        == expanded(["shard-{009,01{0,1}}.tar"])
+        expand_inputs(["shard-{009..011}.tar"])
+        == expand_inputs(["shard-*.tar"])
+        == expand_inputs(["shard-{009,01{0,1}}.tar"])
         == three
     )
-    assert expanded(["s3://x/{00..01}/{a,b}.tar"]) == [f"s3://x/{n}/{c}.tar" for n in ("00", "01") for c in "ab"]
-    assert expanded(["a{b.jpg", "a", "a"]) == ["a{b.jpg", "a"]
+    assert expand_inputs(["s3://x/{00..01}/{a,b}.tar"]) == [f"s3://x/{n}/{c}.tar" for n in ("00", "01") for c in "ab"]
+    assert expand_inputs(["a{b.jpg", "a", "a"]) == ["a{b.jpg", "a"]
     Path("{1..3}.jpg").touch()
-    assert expanded(["{1..3}.jpg"]) == ["{1..3}.jpg"]
+    assert expand_inputs(["{1..3}.jpg"]) == ["{1..3}.jpg"]
 
 
 @pytest.mark.parametrize("mode", ["w", "w:gz"])

@@ -12,7 +12,7 @@ import numpy as np
 import psutil
 import pytest
 
-from captioner.bulk.workers import open_workers, started_ahead
+from captioner.bulk.workers import open_workers, start_ahead
 from captioner.errors import ImageError
 
 
@@ -110,7 +110,7 @@ def test_a_limited_number_of_tasks_is_started_ahead_in_order():
             assert begun - taken <= 9  # eight that wait, and the requested one
             yield number
 
-    for number, future in started_ahead(tasks(), done, 8):
+    for number, future in start_ahead(tasks(), done, 8):
         assert future.result() == number == taken
         taken += 1
     assert taken == 100
@@ -122,7 +122,7 @@ def test_an_error_of_the_tasks_is_raised_after_earlier_results():
         raise ImageError("the source is gone")
 
     before = set(threading.enumerate())
-    ahead = started_ahead(tasks(), done, 8)
+    ahead = start_ahead(tasks(), done, 8)
     assert next(ahead)[0] == 1
     with pytest.raises(ImageError, match="gone"):
         next(ahead)
