@@ -314,9 +314,9 @@ def _sigmoid(logit: float) -> float:
     return 1 / (1 + math.exp(-min(max(logit, -500.0), 500.0)))
 
 
-def _numbers(values: Any, what: str) -> tuple[float, ...]:
+def _numbers(values: Any, name: str) -> tuple[float, ...]:
     """Check that values are finite numbers. Raises ConfigError."""
     is_list = isinstance(values, list)
     if not is_list or not all(type(value) in (int, float) and math.isfinite(value) for value in values):
-        raise ConfigError(f"{what} must be finite numbers")
+        raise ConfigError(f"{name} must be finite numbers")
     return tuple(float(value) for value in values)

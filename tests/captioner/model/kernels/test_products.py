@@ -83,13 +83,13 @@ def test_two_backward_passes_are_not_counted_twice():
 
 def test_a_product_outside_the_loss_has_no_gradient():
     layer, products = nn.Linear(3, 2), SharedProducts()
-    kept = products.linear(layer, torch.ones(1, 3))
+    product = products.linear(layer, torch.ones(1, 3))
     products.linear(layer, torch.ones(1, 3))
-    kept.sum().backward()
+    product.sum().backward()
     assert layer.weight.grad.tolist() == [[1.0] * 3] * 2
-    other, products = nn.Linear(3, 2), SharedProducts()
-    (torch.ones(1, requires_grad=True) + 0 * products.linear(other, torch.ones(1, 3)).detach().sum()).sum().backward()
-    assert other.weight.grad is None
+    unused, products = nn.Linear(3, 2), SharedProducts()
+    (torch.ones(1, requires_grad=True) + 0 * products.linear(unused, torch.ones(1, 3)).detach().sum()).sum().backward()
+    assert unused.weight.grad is None
 
 
 OPTIONS = [
