@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from captioner.captioner import Captioner
-from captioner.confidence import NOTHING_TO_SAY
+from captioner.confidence import UNDESCRIBABLE_CONFIDENCE
 from captioner.config import DecodingOptions
 from tests.support.confidence_models import drawn_model
 from tests.support.pictures import picture_bytes
@@ -100,7 +100,7 @@ def test_captions_of_a_captioner_with_a_confidence_model_have_a_confidence(start
     assert listed["confidence"] == document["confidence"] and listed["wording"] == "likely"
     assert dict(events(client, jpeg))["caption"]["confidence"] == pytest.approx(document["confidence"])
     blank = made(client, blank_jpeg())
-    assert blank["confidence"] == NOTHING_TO_SAY and blank["wording"] == "guess"
+    assert blank["confidence"] == UNDESCRIBABLE_CONFIDENCE and blank["wording"] == "guess"
 
 
 def test_without_a_confidence_model_the_confidence_is_null(client, jpeg):

@@ -100,7 +100,7 @@ def test_ranks_have_parts_of_the_same_batch(many, size):
         assert torch.equal(torch.cat([getattr(part, name) for part in parts]), getattr(batch, name))
     assert torch.equal(torch.cat([part.labels.classes for part in parts]), batch.labels.classes)
     assert [part.batch_slice.first for part in parts] == [rank * 8 // size for rank in range(size)]
-    assert {part.batch_slice.whole for part in parts} == {8}
+    assert {part.batch_slice.batch_size for part in parts} == {8}
 
 
 def test_labels_mostly_match_the_words_of_their_sentence(many):
