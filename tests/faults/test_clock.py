@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from service.http.rates import TooOften
+from service.http.rates import RateLimitExceeded
 from tests.support.limited_app import LimitedApp
 from tests.support.pictures import picture_bytes
 
@@ -61,7 +61,7 @@ def test_rate_limits_do_not_last_a_day(jump, seconds):
     jump(seconds)
     for _ in range(2):
         rates.count("10.0.0.1")
-    with pytest.raises(TooOften) as refused:  # requests are counted as before
+    with pytest.raises(RateLimitExceeded) as refused:  # requests are counted as before
         rates.count("10.0.0.1")
     assert 1 <= refused.value.seconds <= 60
 

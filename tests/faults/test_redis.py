@@ -4,7 +4,7 @@ import contextlib
 import signal
 import time
 
-from service.jobs.worker import LOOK_SECONDS, WorkerProcess
+from service.jobs.worker import POLL_SECONDS, WorkerProcess
 from tests.support import quick_service
 from tests.support.photo_sets import photo_set, zipped
 from tests.support.pictures import picture_bytes
@@ -45,7 +45,7 @@ def test_captions_and_trainings_continue_while_redis_is_away_or_hangs(start, bun
         begins_and_is_cancelled(asked_meanwhile, 60)
         with redis_process(tmp_path) as redis:
             wait_for(client)
-            begins_and_is_cancelled(train(), 2 * LOOK_SECONDS)
+            begins_and_is_cancelled(train(), 2 * POLL_SECONDS)
 
             redis.send_signal(signal.SIGSTOP)
             try:

@@ -65,8 +65,8 @@ def test_checks_that_hang_are_reported_and_block_no_other_request(running, monke
         assert go_on.wait(60)
         return []
 
-    monkeypatch.setattr(running.service.readiness, "_of_disk", hang)
-    monkeypatch.setattr(readiness, "_LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(running.service.readiness, "_disk_faults", hang)
+    monkeypatch.setattr(readiness, "_CHECK_TIMEOUT_SECONDS", 0.1)
     first = threading.Thread(target=lambda: running.client.get("/api/health/ready"))
     first.start()
     assert hangs.wait(60)
@@ -80,7 +80,7 @@ def test_checks_that_hang_are_reported_and_block_no_other_request(running, monke
 
 def test_frequent_requests_share_one_check(running, monkeypatch):
     looks = []
-    monkeypatch.setattr(readiness, "_write_into", looks.append)
+    monkeypatch.setattr(readiness, "_probe_write", looks.append)
     started = time.monotonic()
     for _ in range(20):
         assert running.client.get("/api/health/ready").status_code == 200
@@ -93,11 +93,11 @@ def test_a_heartbeat_counts_when_it_changes(tmp_path, monkeypatch):
     watcher, worker = Heartbeat(tmp_path), Heartbeat(tmp_path)
     now[0] += 50
     assert watcher.silent_seconds() == 50
-    worker.give()
+    worker.beat()
     assert watcher.silent_seconds() == 0
     now[0] += 7
     assert watcher.silent_seconds() == 7
-    worker.give()
+    worker.beat()
     assert watcher.silent_seconds() == 0
     (tmp_path / ".heartbeat").unlink()
     assert watcher.silent_seconds() == 0

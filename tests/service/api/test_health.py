@@ -23,7 +23,7 @@ def test_a_running_service_is_alive_and_ready(client):
 
 
 def test_a_stopping_service_is_alive_and_not_ready(running):
-    running.service.stopping()
+    running.service.mark_stopping()
     response = running.client.get("/api/health/ready")
     assert response.status_code == 503 and response.headers["Content-Type"] == "application/problem+json"
     assert int(response.headers["Retry-After"]) > 0

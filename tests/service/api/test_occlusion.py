@@ -126,7 +126,7 @@ def test_the_maps_of_all_words_are_computed_once(client, document, asked):
 
 
 def test_only_the_latest_maps_are_cached(client, jpeg, asked, monkeypatch):
-    monkeypatch.setattr(evidence, "KEPT", 2)
+    monkeypatch.setattr(evidence, "CACHE_SIZE", 2)
     documents = [captioned(client, jpeg) for _ in range(3)]
     for document in documents:
         evidence_of(client, document)
@@ -140,7 +140,7 @@ def test_only_the_latest_maps_are_cached(client, jpeg, asked, monkeypatch):
 def test_occlusion_maps_use_the_options_of_their_caption(running, client, document, asked):
     entry = running.service.store.get(document["id"])
     changed = replace(entry, document=entry.document | {"options": {"hard_context": "expected"}})  # an old entry
-    running.service.evidence.maps(running.service.serving, changed, 1)
+    running.service.occlusion_maps.maps(running.service.serving, changed, 1)
     assert asked == [DecodingOptions(hard_context="expected")]
 
 
@@ -170,7 +170,7 @@ def test_a_request_past_its_deadline_gets_503_and_cached_maps_need_no_wait(start
     running = start(deadline_seconds=1)
     known, document = captioned(running.client, jpeg), captioned(running.client, jpeg)
     evidence_of(running.client, known)
-    with running.service.evidence._computing:
+    with running.service.occlusion_maps._lock:
         evidence_of(running.client, known)
         response = running.client.get(address(document))
     assert response.status_code == 503 and "try again" in response.json()["detail"]

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from captioner.errors import ConfigError
-from service.http.auth import FAILURES, Guard, TokenMissing, TokenWrong, TooManyFailures, admin_token, needs_token
+from service.http.auth import MAX_FAILURES, Guard, TokenMissing, TokenWrong, TooManyFailures, admin_token, needs_token
 from service.settings import Settings
 
 
@@ -82,14 +82,14 @@ def test_the_guard_accepts_the_token_and_refuses_others():
 
 def test_guesses_are_limited_per_address():
     guard = Guard("0123456789abcdef")
-    for _ in range(FAILURES):
+    for _ in range(MAX_FAILURES):
         with pytest.raises(TokenWrong):
             guard.check("Bearer guess", "a")
     for guess in ("Bearer guess", "Bearer 0123456789abcdef"):
         with pytest.raises(TooManyFailures) as refused:
             guard.check(guess, "a")
         assert 1 <= refused.value.seconds <= 60
-        assert not guard.lets_pass({"AUTHORIZATION": guess}, "a")
+        assert not guard.allows({"AUTHORIZATION": guess}, "a")
     guard.check("Bearer 0123456789abcdef", "b")
 
 

@@ -13,7 +13,7 @@ import pytest
 from captioner.captioner import Captioner
 from service.http.pools import FOLLOWERS, THREADS, kind_of, pool_sizes
 from service.http.server import Server
-from service.inference.occlusion import WAITING
+from service.inference.occlusion import MAX_WAITING
 from service.settings import Settings
 from tests.support.serving import Running
 
@@ -86,16 +86,16 @@ def test_requests_waiting_for_occlusion_maps_leave_threads_to_all_others(start, 
     made = post(running, jpeg).json()
     paths = [f"/api/captions/{made['id']}/{tail}" for tail in
              ("evidence", "overlays/1.png?maps=evidence", "figure.png?maps=evidence")] * 20  # fmt: skip
-    with running.service.evidence._computing:
+    with running.service.occlusion_maps._lock:
         asked = [pool.submit(httpx.get, f"{running.url}{path}", **PLAIN) for path in paths]
-        refused = [each.result() for _, each in zip(range(len(paths) - WAITING), as_completed(asked), strict=False)]
+        refused = [each.result() for _, each in zip(range(len(paths) - MAX_WAITING), as_completed(asked), strict=False)]
         answers_health(running, "/", "/api/captions", f"/api/captions/{made['id']}/figure.png")
         assert post(running, jpeg).status_code == 201
-        assert sum(not each.done() for each in asked) == WAITING
+        assert sum(not each.done() for each in asked) == MAX_WAITING
     for response in refused:
         assert response.status_code == 503 and int(response.headers["Retry-After"]) > 0
         assert "Too many requests for occlusion maps are waiting" in response.json()["detail"]
-    assert [each.result().status_code for each in asked].count(200) == WAITING
+    assert [each.result().status_code for each in asked].count(200) == MAX_WAITING
 
 
 def test_waiting_photos_leave_threads_to_all_others(start, jpeg, pool, gate):
@@ -114,7 +114,7 @@ def test_waiting_photos_leave_threads_to_all_others(start, jpeg, pool, gate):
 def test_waiting_data_sets_leave_threads_to_all_others(start, pool):
     running = start()
     headers = {"Authorization": running.client.headers["Authorization"]}
-    with running.service.datasets._adding:
+    with running.service.datasets._adding_lock:
         asked = [
             pool.submit(httpx.post, f"{running.url}/api/datasets", json={"corrections": True}, headers=headers, **PLAIN)
             for _ in range(30)

@@ -126,7 +126,7 @@ def test_photos_with_different_options_share_the_encoder_and_keep_their_options(
 
 def test_a_lone_photo_never_waits_for_the_window(make_batcher):
     batcher = make_batcher(window_seconds=SOON)
-    with batcher.coming():
+    with batcher.announce():
         future = submit(batcher)
     assert future.result(SOON).queue_seconds < SOON / 2
 
@@ -136,7 +136,7 @@ def test_a_photo_waits_for_announced_photos(make_batcher, model):
     other_comes, other_may_submit = threading.Event(), threading.Event()
 
     def other():
-        with batcher.coming():
+        with batcher.announce():
             other_comes.set()
             assert other_may_submit.wait(SOON)
             submit(batcher, 2).add_done_callback(lambda _: None)
@@ -169,7 +169,7 @@ def test_a_photo_that_had_to_wait_waits_for_clients_that_were_just_answered(make
 
 def test_a_photo_waits_no_longer_than_the_window(make_batcher, model):
     batcher = make_batcher(window_seconds=0.1)
-    with batcher.coming():
+    with batcher.announce():
         assert 0.09 < submit(batcher).result(SOON).queue_seconds < SOON / 2
     assert model.sizes == [1]
 
@@ -261,7 +261,7 @@ def test_many_threads_at_once_each_get_their_own_caption(make_batcher, captioner
     found = {}
 
     def run(seed):
-        with batcher.coming():
+        with batcher.announce():
             future = submit(batcher, seed)
         found[seed] = future.result(SOON).captions[0].tokens
 

@@ -80,7 +80,7 @@ def test_a_photo_that_cannot_be_scaled_down_is_not_captioned(service, model_wait
     submit = service.serving.batcher.submit
     monkeypatch.setattr(service.serving.batcher, "submit", lambda *job: futures.append(submit(*job)) or futures[-1])
     service.begin(picture_bytes(), service.serving.captioner.decoding)  # keeps the model busy
-    monkeypatch.setattr("service.inference.captioning.as_kept", fail)
+    monkeypatch.setattr("service.inference.captioning.to_stored_size", fail)
     with pytest.raises(MemoryError):
         service.begin(picture_bytes(), service.serving.captioner.decoding)
     assert futures[1].cancelled()

@@ -182,28 +182,28 @@ def test_the_number_of_corrected_captions_is_limited(store, caplog):
         store.add(each)
     for number in (4, 0, 1, 3, 2):
         store.correct(entries[number].id, "a cat")
-    assert store.trim(12, corrected=6) == []
+    assert store.trim(12, keep_corrected=6) == []
     # All five are kept, beside the newest six.
-    assert store.trim(11, corrected=6) == [entries[5].id]
+    assert store.trim(11, keep_corrected=6) == [entries[5].id]
     assert texts(store.page(1, 99)) == ["11", "10", "9", "8", "7", "6", "4", "3", "2", "1", "0"]
     # Three are kept: the most recently corrected.
-    assert sorted(store.trim(6, corrected=3)) == sorted(entries[number].id for number in (0, 4, 6, 7, 8))
+    assert sorted(store.trim(6, keep_corrected=3)) == sorted(entries[number].id for number in (0, 4, 6, 7, 8))
     assert texts(store.page(1, 99)) == ["11", "10", "9", "3", "2", "1"]
     assert "2 corrected captions were deleted" in caplog.text
-    assert store.trim(6, corrected=3) == []
+    assert store.trim(6, keep_corrected=3) == []
     # A withdrawn correction no longer counts.
     store.correct(entries[3].id, None)
     store.add(entry("12"))
-    assert store.trim(6, corrected=3) == [entries[3].id]
-    assert store.trim(1, corrected=0) and texts(store.page(1, 99)) == ["12"]
+    assert store.trim(6, keep_corrected=3) == [entries[3].id]
+    assert store.trim(1, keep_corrected=0) and texts(store.page(1, 99)) == ["12"]
 
 
 def test_trimming_waits_until_a_minimum_can_be_removed(store):
     entries = [entry(str(number)) for number in range(6)]
     for each in entries:
         store.add(each)
-    assert store.trim(3, spare=3) == store.trim(3, corrected=1, spare=3) == []
-    assert sorted(store.trim(3, corrected=1, spare=2)) == sorted(each.id for each in entries[:3])
+    assert store.trim(3, spare=3) == store.trim(3, keep_corrected=1, spare=3) == []
+    assert sorted(store.trim(3, keep_corrected=1, spare=2)) == sorted(each.id for each in entries[:3])
 
 
 @pytest.mark.parametrize("keep", [1, 2, 3, 7])
@@ -213,7 +213,7 @@ def test_the_limit_holds_whichever_captions_are_corrected(store, keep):
         store.add(added)
         if number % 3:
             store.correct(added.id, "a cat")
-        store.trim(keep, corrected=keep // 2)
+        store.trim(keep, keep_corrected=keep // 2)
         newest = texts(store.page(1, 99))
         assert len(newest) == min(keep, number + 1)
         plain = keep - keep // 2

@@ -5,7 +5,7 @@ import time
 
 from service.jobs.work import Work
 from service.settings import Settings
-from service.store.remains import ABANDONED_SECONDS, remove_abandoned
+from service.store.leftovers import ABANDONED_SECONDS, remove_abandoned
 
 LEFT = (".add-x/file", ".gone-x/folder/file", ".bundle-x/config.json", ".state.json-x.part", ".checkpoint.pt.part")
 KEPT = (".lock", ".heartbeat", ".ssh/key", ".hidden", "bundle/config.json", "photo.jpg", "notes.part")
