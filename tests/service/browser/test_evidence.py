@@ -115,7 +115,7 @@ def test_a_location_names_the_word_it_supports_most(page, shipped):
 def test_a_location_that_supports_no_word_says_so(page):
     script = """async (words) => {
       const main = document.querySelector('script[src$="main.js"]').src;
-      return (await import(new URL("telling.js", main))).answerAt(words, [0, 0]).text;
+      return (await import(new URL("caption-view.js", main))).answerAt(words, [0, 0]).text;
     }"""
     word = {"text": "dog", "kind": "evidence", "map": [[0.1, 0.9], [0, 0]]}
     assert page.evaluate(script, [word]) == "No word depends much on this location."
