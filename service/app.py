@@ -11,8 +11,7 @@ from werkzeug.routing import BaseConverter
 
 from captioner.captioner import Captioner
 from service import page
-from service.api import captions, datasets, health, models, pictures, trainings
-from service.api import occlusion as evidence
+from service.api import captions, datasets, health, models, occlusion, pictures, trainings
 from service.api.operations import current_service
 from service.errors import ProblemDocument, handle_errors, invalid_request
 from service.http.auth import Guard, admin_token, needs_token, takes_large_body
@@ -85,7 +84,7 @@ def create_app(
     app.url_map.converters["version"] = VersionConverter
     app.extensions["captioner"] = service
     app.extensions["guard"] = Guard(token, settings.redis)
-    for api in (captions.api, evidence.api, pictures.api, datasets.api, trainings.api, models.api, health.api):
+    for api in (captions.api, occlusion.api, pictures.api, datasets.api, trainings.api, models.api, health.api):
         app.register_api(api)
     app.register_blueprint(health.metrics)
     app.register_blueprint(page.page)

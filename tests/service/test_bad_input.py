@@ -242,10 +242,10 @@ def test_an_uploads_file_name_is_never_used(running, name):
     response = running.client.post("/api/captions", files={"image": (name, PHOTO)})
     assert response.status_code == 201
     home = running.service.settings.home
-    kept = {str(path.relative_to(home)) for path in home.rglob("*") if path.is_file()}
+    stored_files = {str(path.relative_to(home)) for path in home.rglob("*") if path.is_file()}
     photo = f"photos/{response.json()['id']}.jpg"
     own = ("captioner.db", "queue.db", "admin-token", photo)
-    assert photo in kept and all(found.startswith(own) for found in kept), kept
+    assert photo in stored_files and all(file.startswith(own) for file in stored_files), stored_files
 
 
 def test_unknown_methods_and_paths_are_problems(well):
@@ -295,13 +295,13 @@ def test_two_hundred_concurrent_clients_are_captioned_or_asked_to_retry(start):
     running = start(queue_size=16, batch_size=4)
     together = threading.Barrier(200)
 
-    def one(_):
+    def send(_):
         with httpx.Client(base_url=running.url, timeout=60, trust_env=False, verify=False) as client:
             together.wait(60)
             return post(client, PHOTO)
 
     with ThreadPoolExecutor(200) as pool:
-        responses = list(pool.map(one, range(200)))
+        responses = list(pool.map(send, range(200)))
     statuses = {response.status_code for response in responses}
     assert statuses <= {201, 503} and 201 in statuses, statuses
     for response in responses:
@@ -332,6 +332,6 @@ def test_a_request_past_its_deadline_gets_503(start, tiny_bundle):
     assert problem["status"] == 503 and problem["retry_after"] > 0
     Held.go.set()
     assert_well(running.client)
-    kept = {entry["id"] for entry in running.client.get("/api/captions").json()["captions"]}
+    stored_ids = {entry["id"] for entry in running.client.get("/api/captions").json()["captions"]}
     files = {path.stem for path in running.service.settings.photos_folder.rglob("*.jpg")}
-    assert files == kept, "an abandoned request leaves no photo"
+    assert files == stored_ids, "an abandoned request leaves no photo"

@@ -28,9 +28,9 @@ def failing(error):
 )
 @pytest.mark.parametrize("where", ["photos.save", "store.add"])
 def test_an_internal_error_is_a_problem_without_details(running, jpeg, monkeypatch, caplog, where, error, status, says):
-    part, name = where.split(".")
+    attribute, name = where.split(".")
     with monkeypatch.context() as patch:
-        patch.setattr(getattr(running.service, part), name, failing(error))
+        patch.setattr(getattr(running.service, attribute), name, failing(error))
         response = post(running.client, jpeg)
     assert response.status_code == status
     assert response.headers["Content-Type"] == "application/problem+json"

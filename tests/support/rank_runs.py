@@ -79,15 +79,15 @@ def run(name: str, folder: Path, output: Path, ranks: Ranks, resume: bool = Fals
 
 def stop_at(number: int, rank: int, ranks: Ranks) -> None:
     """Send SIGTERM to one rank only, at the nth batch from now on."""
-    original, seen = criterion.caption_losses, []
+    original, calls = criterion.caption_losses, []
 
-    def counted(*arguments, **options):
-        seen.append(1)
-        if len(seen) == number and ranks.rank == rank:
+    def count_call(*arguments, **options):
+        calls.append(1)
+        if len(calls) == number and ranks.rank == rank:
             os.kill(os.getpid(), signal.SIGTERM)
         return original(*arguments, **options)
 
-    criterion.caption_losses = counted
+    criterion.caption_losses = count_call
 
 
 def prepare_process() -> None:

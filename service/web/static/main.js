@@ -1,5 +1,6 @@
 // The main page: its views and the transitions between them.
 import { captionPhoto, getCaption, Problem } from "./api.js";
+import { createCaptionView } from "./caption-view.js";
 import { elementsById } from "./elements.js";
 import { showExamples } from "./examples.js";
 import { createGlow } from "./glow.js";
@@ -9,7 +10,6 @@ import { createLookControls } from "./look.js";
 import { showModel } from "./model.js";
 import { showProblem } from "./problem.js";
 import { createResult } from "./result.js";
-import { createCaptionView } from "./caption-view.js";
 import { verdictOf } from "./verdict.js";
 import { createViewer } from "./viewer.js";
 

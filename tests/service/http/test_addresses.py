@@ -17,7 +17,7 @@ def bound() -> Iterator:
     with contextlib.ExitStack() as opened:
 
         def bind_for_now(host: str, port: int = 0) -> list[socket.socket]:
-            return [opened.enter_context(each) for each in bind(host, port)]
+            return [opened.enter_context(sock) for sock in bind(host, port)]
 
         yield bind_for_now
 

@@ -87,9 +87,9 @@ def toy() -> Iterator[Callable[..., Toy]]:
         return toys[-1]
 
     yield start
-    for each in toys:
-        each.process.kill()
-        each.process.communicate()
+    for server in toys:
+        server.process.kill()
+        server.process.communicate()
 
 
 def read_all(connection: socket.socket) -> bytes:
@@ -157,8 +157,8 @@ def test_pipelined_requests_are_all_answered(toy):
 def test_idle_and_incomplete_connections_do_not_delay_the_end(toy, number):
     """Twenty kept-alive connections, ten that sent nothing, and ten that stopped in the middle of a photo."""
     server = toy()
-    kept = [httpx.Client(trust_env=False) for _ in range(20)]
-    for client in kept:
+    clients = [httpx.Client(trust_env=False) for _ in range(20)]
+    for client in clients:
         assert client.get(server.url).text == "whole answer to /"
     silent = [server.connect() for _ in range(20)]
     for connection in silent[:10]:
@@ -167,7 +167,7 @@ def test_idle_and_incomplete_connections_do_not_delay_the_end(toy, number):
     server.stop(number)
     assert server.end() == 0
     assert time.monotonic() - started < 10
-    for connection in (*silent, *kept):
+    for connection in (*silent, *clients):
         connection.close()
 
 

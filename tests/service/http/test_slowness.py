@@ -13,7 +13,7 @@ HEAD = b"POST /api/captions HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/j
 
 
 @pytest.mark.parametrize(
-    "seconds, received, header, slow",
+    "seconds, received, header, is_slow",
     [
         (PATIENCE_SECONDS - 1, 0, False, False),
         (PATIENCE_SECONDS + 1, 60_000, False, True),
@@ -23,8 +23,8 @@ HEAD = b"POST /api/captions HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/j
         (3600, 4_000_000_000, True, False),  # a data set over an hour
     ],
 )
-def test_slowness_depends_on_the_time_and_the_received_bytes(seconds, received, header, slow):
-    assert is_too_slow(seconds, received, header) == slow
+def test_slowness_depends_on_the_time_and_the_received_bytes(seconds, received, header, is_slow):
+    assert is_too_slow(seconds, received, header) == is_slow
 
 
 @pytest.fixture

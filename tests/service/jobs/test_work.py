@@ -44,8 +44,8 @@ def test_a_worker_that_loses_its_lock_stops_without_counting_an_attempt(work, ru
         work._run_training(running, hold, hold.descriptor)
     assert work.trainings.get(running.id).status == "running", "the next worker decides"
     work.requeue_interrupted()
-    waits = work.trainings.get(running.id)
-    assert (waits.status, waits.state["attempts"]) == ("queued", 0)
+    queued = work.trainings.get(running.id)
+    assert (queued.status, queued.state["attempts"]) == ("queued", 0)
 
 
 def test_a_training_whose_worker_is_killed_repeatedly_fails(work, running):

@@ -17,12 +17,12 @@ def test_the_number_of_waiting_computations_is_limited_and_each_gets_its_turn():
     lock = BoundedLock(max_waiting=2)
     with ThreadPoolExecutor(2) as threads:
         with lock:
-            waiting = [threads.submit(enter, lock) for _ in range(2)]
+            futures = [threads.submit(enter, lock) for _ in range(2)]
             while lock._waiters._value:  # until both wait
                 threading.Event().wait(0.01)
             with pytest.raises(TooManyWaiting):
                 enter(lock)
-        assert [each.result(60) for each in waiting] == ["in", "in"]
+        assert [future.result(60) for future in futures] == ["in", "in"]
     assert enter(lock) == "in"
 
 

@@ -38,8 +38,8 @@ def test_reserved_space_counts_until_the_next_measurement(tmp_path, monkeypatch)
 def test_a_full_home_refuses_uploads_and_answers_everything_else(start):
     running = start(max_home_mb=1)
     photo = {"image": ("a.jpg", picture_bytes())}
-    made = running.client.post("/api/captions", files=photo)
-    assert made.status_code == 201
+    created = running.client.post("/api/captions", files=photo)
+    assert created.status_code == 201
     large = running.client.post(
         "/api/datasets",
         content=zipped({**photo_set(2), "large.bin": bytes(1_000_000)}),
@@ -48,7 +48,7 @@ def test_a_full_home_refuses_uploads_and_answers_everything_else(start):
     assert large.status_code == 507 and "its limit is 1 MB" in large.json()["detail"]
     (running.service.settings.home / "large.bin").write_bytes(bytes(1_000_000))
     running.service.storage._measured_at = -float("inf")
-    refused = running.client.post("/api/captions", files=photo)
-    assert refused.status_code == 507 and refused.headers["Content-Type"] == "application/problem+json"
-    assert running.client.get(f"/api/captions/{made.json()['id']}").status_code == 200
-    assert running.client.delete(f"/api/captions/{made.json()['id']}").status_code == 204
+    response = running.client.post("/api/captions", files=photo)
+    assert response.status_code == 507 and response.headers["Content-Type"] == "application/problem+json"
+    assert running.client.get(f"/api/captions/{created.json()['id']}").status_code == 200
+    assert running.client.delete(f"/api/captions/{created.json()['id']}").status_code == 204

@@ -12,13 +12,13 @@ KEPT = (".lock", ".heartbeat", ".ssh/key", ".hidden", "bundle/config.json", "pho
 
 
 def make(folder, names, seconds_old):
-    then = time.time() - seconds_old
+    timestamp = time.time() - seconds_old
     for name in names:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-        for each in (path, folder / name.split("/")[0]):
-            os.utime(each, (then, then))
+        for target in (path, folder / name.split("/")[0]):
+            os.utime(target, (timestamp, timestamp))
 
 
 def names(folder):

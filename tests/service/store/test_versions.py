@@ -153,11 +153,11 @@ def test_concurrent_promotions_lose_no_change(versions, open_versions, database,
     ids = [versions.add(bundle, facts()).id for bundle in bundles[:2]]
     others = [open_versions() for _ in range(4)]
 
-    def promote(each):
+    def promote(handle):
         for number in range(25):
-            each.promote(ids[number % 2])
+            handle.promote(ids[number % 2])
 
-    threads = [threading.Thread(target=promote, args=(each,)) for each in others]
+    threads = [threading.Thread(target=promote, args=(handle,)) for handle in others]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -165,7 +165,7 @@ def test_concurrent_promotions_lose_no_change(versions, open_versions, database,
     with database.reading() as session:
         history = list(session.scalars(select(PromotionRow.version).order_by(PromotionRow.sequence)))
     assert set(history) == set(ids)
-    assert all(one != other for one, other in zip(history, history[1:], strict=False))
+    assert all(earlier != later for earlier, later in zip(history, history[1:], strict=False))
 
 
 KILLED = """
