@@ -21,7 +21,7 @@ def training_document(
     if training.status == QUEUED:
         waiting_ids = [queued.id for queued in trainings.waiting()]
         position = waiting_ids.index(training.id) + 1 if training.id in waiting_ids else None
-    started, ended = state.get("started_at"), state.get("ended_at")
+    started_at, ended_at = state.get("started_at"), state.get("ended_at")
     return TrainingDocument(
         id=training.id,
         created_at=request["created_at"],
@@ -35,8 +35,8 @@ def training_document(
         position=position,
         message=state.get("message"),
         stopping=training.status == RUNNING and training.cancelling,
-        started_at=started,
-        ended_at=ended,
+        started_at=started_at,
+        ended_at=ended_at,
         progress=_read_progress(training),
         seconds=state.get("seconds", {}),
         epochs=[] if brief else _read_epochs(training),

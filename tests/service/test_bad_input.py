@@ -33,13 +33,13 @@ def png_of_claimed_size(width: int, height: int) -> bytes:
     )
 
 
-def assert_problem(response: httpx.Response, status: int, *says: str) -> None:
+def assert_problem(response: httpx.Response, status: int, *messages: str) -> None:
     assert response.status_code == status, response.text
     assert response.headers["Content-Type"] == "application/problem+json"
     document = response.json()
     assert document["type"] == "about:blank" and document["status"] == status and document["title"]
     assert document["detail"][0].isupper() and document["detail"].endswith("."), document["detail"]
-    for text in says:
+    for text in messages:
         assert text in document["detail"], document["detail"]
     assert "Traceback" not in response.text and "site-packages" not in response.text
 
@@ -66,7 +66,7 @@ PHOTO = picture_bytes()
 
 @pytest.mark.parametrize("query", ["", "?stream=1"])
 @pytest.mark.parametrize(
-    "data, kind, status, says",
+    "data, kind, status, message",
     [
         (b"", "image/jpeg", 400, "empty"),
         (PHOTO[:300], "image/jpeg", 422, "cut short"),
@@ -101,13 +101,13 @@ PHOTO = picture_bytes()
         (b'{"image": "aGVsbG8=", "url": "http://example.org"}', "application/json", 422, "url"),
     ],
 )
-def test_a_body_that_is_no_photo_is_refused(well, data, kind, status, says, query):
+def test_a_body_that_is_no_photo_is_refused(well, data, kind, status, message, query):
     headers = {"Content-Type": kind} if kind else {}
-    assert_problem(well.post(f"/api/captions{query}", content=data, headers=headers), status, says)
+    assert_problem(well.post(f"/api/captions{query}", content=data, headers=headers), status, message)
 
 
 @pytest.mark.parametrize(
-    "query, says",
+    "query, message",
     [
         ("beam_width=0", "beam_width"),
         ("beam_width=10000", "beam_width"),
@@ -123,13 +123,13 @@ def test_a_body_that_is_no_photo_is_refused(well, data, kind, status, says, quer
         ("stream=perhaps", "stream"),
     ],
 )
-def test_invalid_options_are_refused(well, query, says):
+def test_invalid_options_are_refused(well, query, message):
     response = well.post(f"/api/captions?{query}", content=PHOTO, headers={"Content-Type": "image/jpeg"})
-    assert_problem(response, 422, says)
+    assert_problem(response, 422, message)
 
 
 @pytest.mark.parametrize(
-    "parts, says",
+    "parts, message",
     [
         ({"files": {"image": PHOTO}, "data": {"beam_width": "0"}}, "beam_width"),
         ({"files": {"image": PHOTO}, "data": {"wide": "1"}}, "wide"),
@@ -140,8 +140,8 @@ def test_invalid_options_are_refused(well, query, says):
         ({"files": {"x": b""}, "data": {"image": "text"}}, "image"),
     ],
 )
-def test_invalid_forms_are_refused(well, parts, says):
-    assert_problem(well.post("/api/captions", **parts), 422, says)
+def test_invalid_forms_are_refused(well, parts, message):
+    assert_problem(well.post("/api/captions", **parts), 422, message)
 
 
 def test_a_form_part_without_a_name_is_refused(well):

@@ -176,7 +176,7 @@ def test_help_names_every_setting_and_does_not_import_torch(start_process):
 
 
 @pytest.mark.parametrize(
-    "arguments, settings, says",
+    "arguments, settings, message",
     [
         (["--port", "x"], {}, "--port is 'x', but must be a whole number"),
         ([], {"queue_size": "x"}, "CAPTIONER_QUEUE_SIZE is 'x', but must be a whole number"),
@@ -193,11 +193,11 @@ def test_help_names_every_setting_and_does_not_import_torch(start_process):
         ([], {"device": "abacus"}, "the device abacus cannot be used"),
     ],
 )
-def test_errors_of_the_user_are_one_line(start_process, arguments, settings, says):
+def test_errors_of_the_user_are_one_line(start_process, arguments, settings, message):
     process = start_process(*arguments, **settings)
     output, errors = process.communicate(timeout=60)
     assert process.returncode == 2 and output == ""
-    assert errors.startswith("error: ") and says in errors and errors.count("\n") == 1, errors
+    assert errors.startswith("error: ") and message in errors and errors.count("\n") == 1, errors
 
 
 def test_a_port_in_use_is_reported_before_the_captioner_loads(start_process):

@@ -91,7 +91,7 @@ def test_a_latin_1_table_is_reported_line_by_line(client):
 
 
 @pytest.mark.parametrize(
-    "files, says",
+    "files, message",
     [
         ({"a.jpg": b"x", "a.txt": b"a dog"}, "Nothing here can be used"),
         ({"a.jpg": photo_bytes(0), "a.txt": b"a dog\na cat"}, "one photo to train on"),
@@ -100,11 +100,11 @@ def test_a_latin_1_table_is_reported_line_by_line(client):
     ],
     ids=["nothing", "one", "same"],
 )  # fmt: skip
-def test_an_unusable_data_set_is_reported_and_not_trained_on(client, files, says):
+def test_an_unusable_data_set_is_reported_and_not_trained_on(client, files, message):
     document = upload(client, files).json()
-    assert document["usable"] is False and says in document["report"]["advice"][0]
+    assert document["usable"] is False and message in document["report"]["advice"][0]
     response = client.post("/api/trainings", json={"dataset": document["id"]})
-    assert response.status_code == 409 and says in response.json()["detail"]
+    assert response.status_code == 409 and message in response.json()["detail"]
 
 
 def test_captions_of_5000_words_are_reported(client):
@@ -114,7 +114,7 @@ def test_captions_of_5000_words_are_reported(client):
 
 
 @pytest.mark.parametrize(
-    "content, status, says",
+    "content, status, message",
     [
         (b"", 400, "There is no zip in the request"),
         (b"GIF89a", 422, "damaged or truncated"),
@@ -130,9 +130,9 @@ def test_captions_of_5000_words_are_reported(client):
     ],
     ids=["empty", "gif", "cut", "slip", "nested", "uncaptioned", "no-files"],
 )
-def test_an_upload_that_is_no_data_set_leaves_no_files(running, content, status, says):
+def test_an_upload_that_is_no_data_set_leaves_no_files(running, content, status, message):
     response = running.client.post("/api/datasets", content=content, headers=ZIP, timeout=60)
-    assert response.status_code == status and says in response.json()["detail"], response.text
+    assert response.status_code == status and message in response.json()["detail"], response.text
     assert "/tmp" not in response.text and stored_files(running) == []
     assert not list(running.service.settings.home.rglob("evil*"))
 

@@ -82,20 +82,20 @@ def test_a_zip_may_hold_the_captioner_in_a_folder(client, other, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content, status, says",
+    "content, status, message",
     [
         (b"", 400, "no zip in the request"),
         (b"x" * 1000, 422, "damaged"),
         (None, 422, "is missing"),
     ],
 )
-def test_an_upload_that_is_no_captioner_is_refused(client, tmp_path, content, status, says):
+def test_an_upload_that_is_no_captioner_is_refused(client, tmp_path, content, status, message):
     if content is None:
         (tmp_path / "x").mkdir()
         (tmp_path / "x" / "config.json").write_text("{}")
         content = zip_of(tmp_path / "x")
     response = client.post("/api/models", content=content, headers=ZIP)
-    assert response.status_code == status and says in response.json()["detail"]
+    assert response.status_code == status and message in response.json()["detail"]
     assert client.post("/api/models", content=b"x", headers={"Content-Type": "text/plain"}).status_code == 415
     assert [model["version"] for model in client.get("/api/models").json()["models"]] == ["built-in"]
 

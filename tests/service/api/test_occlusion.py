@@ -210,7 +210,7 @@ def test_captions_of_another_captioner_have_no_occlusion_maps(client, document, 
 
 
 @pytest.mark.parametrize(
-    "tail, status, says",
+    "tail, status, message",
     [
         ("evidence?caption=3", 404, "count from 1"),
         ("evidence?caption=0", 422, "caption"),
@@ -221,9 +221,9 @@ def test_captions_of_another_captioner_have_no_occlusion_maps(client, document, 
         ("figure.png?maps=", 422, "maps"),
     ],
 )
-def test_an_invalid_request_is_a_problem(client, document, computations, tail, status, says):
+def test_an_invalid_request_is_a_problem(client, document, computations, tail, status, message):
     response = client.get(address(document, tail))
-    assert response.status_code == status and says in response.json()["detail"]
+    assert response.status_code == status and message in response.json()["detail"]
     assert not computations
 
 

@@ -106,7 +106,7 @@ def test_the_figure_equals_the_librarys(client, document, photo, expected):
 
 
 @pytest.mark.parametrize(
-    "query, says",
+    "query, message",
     [
         ("style=fancy", "style"),
         ("opacity=2", "opacity"),
@@ -118,9 +118,9 @@ def test_the_figure_equals_the_librarys(client, document, photo, expected):
         ("smooth=1", "smooth"),
     ],
 )
-def test_an_invalid_option_is_a_problem(client, document, query, says):
+def test_an_invalid_option_is_a_problem(client, document, query, message):
     response = client.get(f"{document['words'][0]['overlay']}?{query}")
-    assert response.status_code == 422 and says in response.json()["detail"]
+    assert response.status_code == 422 and message in response.json()["detail"]
 
 
 @pytest.mark.parametrize(

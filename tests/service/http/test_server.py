@@ -55,7 +55,7 @@ def exchange(server: Server, data: bytes) -> bytes:
         return read_all(connection)
 
 
-def assert_problem(answer: bytes, status: int, *says: str) -> None:
+def assert_problem(answer: bytes, status: int, *messages: str) -> None:
     head, _, body = answer.partition(b"\r\n\r\n")
     first, *lines = head.decode().split("\r\n")
     headers = dict(line.split(": ", 1) for line in lines)
@@ -65,7 +65,7 @@ def assert_problem(answer: bytes, status: int, *says: str) -> None:
     assert headers["Content-Type"] == "application/problem+json" and int(headers["Content-Length"]) == len(body)
     assert headers["Connection"] == "close"
     assert document.detail[0].isupper() and document.detail.endswith(".")
-    for text in says:
+    for text in messages:
         assert text in document.detail
     assert b"Traceback" not in body and b"waitress" not in answer
 
@@ -75,7 +75,7 @@ def get(url: str, **options) -> httpx.Response:
 
 
 @pytest.mark.parametrize(
-    "data, status, says",
+    "data, status, message",
     [
         (b"\x16\x03\x01\x02\x00\x01\xfc\x03\x03 garbage\r\n\r\n", 400, "HTTP client"),
         (b"GET /\r\nHost x\r\n\r\n", 400, "Invalid header"),
@@ -88,9 +88,9 @@ def get(url: str, **options) -> httpx.Response:
         (b"GET /" + b"x" * MAX_HEADER_BYTES, 431, "64 KB"),
     ],
 )
-def test_an_invalid_request_gets_a_problem_document(serve, data, status, says):
+def test_an_invalid_request_gets_a_problem_document(serve, data, status, message):
     server = serve()
-    assert_problem(exchange(server, data), status, says)
+    assert_problem(exchange(server, data), status, message)
     assert get(server.url).text == "0"
 
 

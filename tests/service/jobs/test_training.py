@@ -220,9 +220,9 @@ def test_invalid_requests_and_diverged_trainings_are_reported(service, dataset, 
         "by --seed": {"options": {"seed": 1}},
         "leave it out, or change start": {"start": "scratch", "replay": dataset},
     }
-    for says, body in requests.items():
+    for message, body in requests.items():
         response = service.client.post("/api/trainings", json={"dataset": dataset} | body, timeout=60)
-        assert response.status_code == 422 and says in response.json()["detail"].lower(), response.text
+        assert response.status_code == 422 and message in response.json()["detail"].lower(), response.text
     for body in (
         {"dataset": "0" * 32},
         {"dataset": dataset, "replay": "0" * 32},

@@ -148,7 +148,7 @@ def of_another_program_with_a_version(file):
 
 
 @pytest.mark.parametrize(
-    ("make", "says"),
+    ("make", "message"),
     [
         (garbage, "file is not a database"),
         (folder, "unable to open database file"),
@@ -157,13 +157,13 @@ def of_another_program_with_a_version(file):
         (of_another_program_with_a_version, "was not created by this version of the program"),
     ],
 )
-def test_a_file_that_is_no_database_of_this_service_is_refused_unchanged(tmp_path, make, says):
+def test_a_file_that_is_no_database_of_this_service_is_refused_unchanged(tmp_path, make, message):
     file = tmp_path / "captioner.db"
     make(file)
     before = None if file.is_dir() else file.read_bytes()
     with pytest.raises(ConfigError) as caught:
         Database(f"sqlite:///{file}", tmp_path)
-    assert says in str(caught.value)
+    assert message in str(caught.value)
     assert f"the database {file} " in str(caught.value) and "CAPTIONER_HOME" in str(caught.value)
     assert before is None or file.read_bytes() == before
 
