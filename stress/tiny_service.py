@@ -98,10 +98,10 @@ def start_service(
 
 def kill(processes: Sequence[psutil.Process]) -> None:
     """Kill all of them at the same moment: all are stopped first. Returns when they are gone."""
-    for number in (signal.SIGSTOP, signal.SIGKILL):
+    for signal_number in (signal.SIGSTOP, signal.SIGKILL):
         for process in processes:
             with contextlib.suppress(psutil.NoSuchProcess):
-                process.send_signal(number)
+                process.send_signal(signal_number)
     psutil.wait_procs(processes, timeout=30)
 
 

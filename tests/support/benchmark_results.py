@@ -22,8 +22,8 @@ def figures_of(results: Any) -> Iterator[float]:
     if isinstance(results, int | float) and not isinstance(results, bool):
         yield results
     elif isinstance(results, tuple):
-        for item in results:
-            yield from figures_of(item)
+        for result in results:
+            yield from figures_of(result)
     elif dataclasses.is_dataclass(results):
         for value in vars(results).values():
             yield from figures_of(value)
