@@ -66,9 +66,8 @@ def caption_losses(
     inputs, targets = batch.inputs.to(device), batch.targets.to(device)
     is_averaged, word_log_prob = None, None
     if model.decoder.attention == "hard":
-        is_averaged = (draw_for_batch(torch.rand, (len(inputs),), batch.batch_slice) < options.expected_share).to(
-            device
-        )
+        draws = draw_for_batch(torch.rand, (len(inputs),), batch.batch_slice)
+        is_averaged = (draws < options.expected_share).to(device)
     output = model.decoder(annotations, inputs, SAMPLED, is_averaged, batch.batch_slice)
     if is_averaged is not None:
         sampled_targets = targets.masked_fill(is_averaged.view(-1, 1, 1), PAD)
