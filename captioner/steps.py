@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from captioner.decoding import IMPOSSIBLE, NEVER_SAID
+from captioner.decoding import IMPOSSIBLE, NEVER_GENERATED
 from captioner.model.decoder import LIKELIEST, Decoder, Step
 from captioner.vocabulary import START
 
@@ -63,8 +63,8 @@ def caption_steps(
     log_probs = torch.cat([step.logits[0] for step in steps]).float().log_softmax(dim=-1)[:length]  # [T, V]
     ids = torch.tensor(tokens, dtype=torch.long, device=log_probs.device)
     word_log_probs = log_probs.gather(1, ids.unsqueeze(1)).squeeze(1)
-    log_probs[:, list(NEVER_SAID)] = IMPOSSIBLE
-    likeliest = log_probs.topk(min(candidates, log_probs.shape[1] - len(NEVER_SAID)), dim=-1)
+    log_probs[:, list(NEVER_GENERATED)] = IMPOSSIBLE
+    likeliest = log_probs.topk(min(candidates, log_probs.shape[1] - len(NEVER_GENERATED)), dim=-1)
     return CaptionSteps(
         scores=_rows([step.scores for step in steps], length),
         alphas=_rows([step.alpha for step in steps], length),

@@ -8,22 +8,22 @@ from captioner.caption_json import DIGITS
 from captioner.captioner import Caption
 from captioner.steps import CaptionSteps
 from captioner.vocabulary import END, Vocabulary
-from service.api.captions import find_ranked, missing
+from service.api.captions import caption_not_found, find_ranked
 from service.api.operations import current_service, json_response
 from service.api.schemas import CaptionPath, Rank
 from service.api.step_schemas import CandidateDocument, LabelWeightDocument, StepDocument, StepsDocument
-from service.errors import described
+from service.errors import problem_responses
 
 api = APIBlueprint(
     "steps",
     __name__,
     url_prefix="/api/captions",
     abp_tags=[Tag(name="steps", description="Scores, weights, gate and likeliest words behind each word.")],
-    abp_responses=described(404, 422),
+    abp_responses=problem_responses(404, 422),
 )
 
 
-@api.get("/<caption_id:id>/steps", responses={200: StepsDocument} | described(409, 429, 503))
+@api.get("/<caption_id:id>/steps", responses={200: StepsDocument} | problem_responses(409, 429, 503))
 def get_steps(path: CaptionPath, query: Rank) -> Response:
     """Return the numbers behind each word: scores, weights, gate and the five most probable words.
 
@@ -36,7 +36,7 @@ def get_steps(path: CaptionPath, query: Rank) -> Response:
     try:
         steps = service.steps.steps(serving, entry, query.caption)
     except FileNotFoundError as error:  # deleted a moment ago
-        raise missing(entry.id) from error
+        raise caption_not_found(entry.id) from error
     attention = serving.captioner.model.config.attention
     return json_response(_document(caption, steps, attention, serving.captioner.bundle.vocabulary))
 
@@ -47,7 +47,7 @@ def _document(caption: Caption, steps: CaptionSteps, attention: str, vocabulary:
         values if values is None else values.reshape(-1, rows, columns) for values in (steps.scores, steps.alphas)
     )
     probabilities, candidate_probabilities = (
-        _rounded(np.exp(values.astype(float))) for values in (steps.word_log_probs, steps.candidate_log_probs)
+        _round(np.exp(values.astype(float))) for values in (steps.word_log_probs, steps.candidate_log_probs)
     )
     return StepsDocument(
         caption=caption.text,
@@ -60,7 +60,7 @@ def _document(caption: Caption, steps: CaptionSteps, attention: str, vocabulary:
                 probability=probabilities[index],
                 scores=None if scores is None else scores[index],
                 weights=weights[index],
-                gate=_rounded(steps.gates[index]),
+                gate=_round(steps.gates[index]),
                 candidates=[
                     CandidateDocument(text=_text(int(token), vocabulary), probability=probability)
                     for token, probability in zip(steps.candidates[index], candidate_probabilities[index], strict=True)
@@ -80,9 +80,9 @@ def _label_weights(caption: Caption, steps: CaptionSteps, index: int) -> list[La
     if steps.label_alphas is None:
         return []
     names = [*(label.name for label in caption.labels), None]
-    weights = _rounded(steps.label_alphas[index])
+    weights = _round(steps.label_alphas[index])
     return [LabelWeightDocument(name=name, weight=weight) for name, weight in zip(names, weights, strict=True)]
 
 
-def _rounded(values: np.ndarray) -> list | float:
+def _round(values: np.ndarray) -> list | float:
     return values.astype(float).round(DIGITS).tolist()

@@ -8,7 +8,7 @@ import torch
 
 from captioner.captioner import Captioner
 from captioner.config import DecodingOptions
-from captioner.decoding import NEVER_SAID, decode
+from captioner.decoding import NEVER_GENERATED, decode
 from captioner.steps import caption_steps
 from captioner.vocabulary import END
 from tests.captioner.test_captioner import photo
@@ -67,7 +67,7 @@ def test_candidates_are_the_likeliest_words_that_can_be_said(make_decoder):
         logits = decoder(annotations.unsqueeze(0), torch.tensor([[[1, *tokens]]])).logits[0, 0, :3]
     probabilities = logits.softmax(dim=-1).numpy()  # [3, 12]
     for step in range(3):
-        order = [word for word in np.argsort(-probabilities[step]) if word not in NEVER_SAID]
+        order = [word for word in np.argsort(-probabilities[step]) if word not in NEVER_GENERATED]
         assert steps.candidates[step].tolist() == order[:5]
         np.testing.assert_allclose(np.exp(steps.candidate_log_probs[step]), probabilities[step, order[:5]], rtol=1e-4)
         assert steps.word_log_probs[step] == pytest.approx(np.log(probabilities[step, tokens[step]]), abs=1e-4)

@@ -16,19 +16,19 @@ const NO_CAPTION = "The address of this page names no caption. Open one on the m
 const byId = elementsById();
 const stepView = createStepView(byId);
 const words = createWordChoice(byId.captionWords, showStep);
-let current = new AbortController();
-let shown = null; // {source, steps}
+let request = new AbortController();
+let current = null; // {source, steps}
 
 function showStep(index) {
-  stepView.show(shown.source, shown.steps[index]);
+  stepView.show(current.source, current.steps[index]);
   markRow(byId.matrixPicture, index);
 }
 
 function leave() {
-  current.abort();
-  current = new AbortController();
+  request.abort();
+  request = new AbortController();
   showProblem(byId.problem, null);
-  return current.signal;
+  return request.signal;
 }
 
 function waitFor(text) {
@@ -57,7 +57,7 @@ function show(entry, { caption, attention, rows, columns, steps }, image) {
     weights: step.weights.flat(),
     isHard: attention === "hard",
   }));
-  shown = { source: createLocations(entry.image, [rows, columns], image), steps: flat };
+  current = { source: createLocations(entry.image, [rows, columns], image), steps: flat };
   for (const node of document.querySelectorAll("[data-kind]")) node.hidden = node.dataset.kind !== attention;
   for (const photo of document.querySelectorAll(".map-photo")) showPhoto(photo, entry.image, caption);
   byId.gridSize.textContent = `${rows} × ${columns} = ${rows * columns}`;
@@ -71,7 +71,7 @@ function show(entry, { caption, attention, rows, columns, steps }, image) {
   const texts = flat.map(({ word }) => word);
   showMatrix(
     { picture: byId.matrixPicture, table: byId.matrixTable },
-    { words: texts, items: shown.source, weights: flat.map(({ weights }) => weights) },
+    { words: texts, items: current.source, weights: flat.map(({ weights }) => weights) },
   );
   const peaks = flat.map(({ weights }) => Math.max(...weights));
   words.show(texts, largest(peaks, 1)[0]); // first the word with the clearest map
@@ -113,9 +113,9 @@ async function attempt(action) {
     if (problem.name === "AbortError") return;
     if (!(problem instanceof Problem)) console.error(problem);
     waitFor("");
-    const known = problem instanceof Problem ? problem : new Problem(0, "The page failed. Try another caption.");
-    const retry = [404, 409].includes(known.status) ? {} : { "Try again": () => attempt(action) };
-    showProblem(byId.problem, known, { actions: retry });
+    const reported = problem instanceof Problem ? problem : new Problem(0, "The page failed. Try another caption.");
+    const retry = [404, 409].includes(reported.status) ? {} : { "Try again": () => attempt(action) };
+    showProblem(byId.problem, reported, { actions: retry });
   }
 }
 
@@ -144,16 +144,16 @@ function storedExample() {
 }
 
 async function showFirst(examples) {
-  const named = captionOfAddress();
-  if (named) return attempt(() => open(named.id, named.rank));
-  if (await opensStored()) return;
+  const requested = captionOfAddress();
+  if (requested) return attempt(() => open(requested.id, requested.rank));
+  if (await openStored()) return;
   if (examples.length > 0) return attempt(() => openExample(examples[0]));
   waitFor("");
   byId.noExample.hidden = false;
 }
 
 /** Show the stored example -> whether it is shown, or was aborted: it may be deleted, or made by another captioner. */
-async function opensStored() {
+async function openStored() {
   const id = storedExample();
   if (id === null) return false;
   try {

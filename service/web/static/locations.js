@@ -2,7 +2,7 @@
 // has the same members: noun, labels, showMap, picture.
 import { element } from "./elements.js";
 import { paintHeat } from "./heat.js";
-import { cellBox } from "./places.js";
+import { cellBox } from "./grid.js";
 
 const MAP_SIDE = 480; // pixels
 const CROP_SIDE = 144;

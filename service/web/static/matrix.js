@@ -16,7 +16,7 @@ const STRONGEST = 3;
 export function showMatrix({ picture, table }, { words, items, weights }) {
   drawPicture(picture, words, items, weights);
   const isSmall = items.labels.length <= MAX_LABELS;
-  table.replaceChildren(...(isSmall ? wholeTable(words, items, weights) : strongestTable(words, items, weights)));
+  table.replaceChildren(...(isSmall ? completeTable(words, items, weights) : strongestTable(words, items, weights)));
 }
 
 /** Mark the row of a word in the picture; -1: none. */
@@ -48,7 +48,7 @@ function paint(canvas, weights) {
   const context = canvas.getContext("2d");
   const pixels = context.createImageData(canvas.width, canvas.height);
   const all = weights.flat();
-  const peak = all.reduce((most, weight) => Math.max(most, weight), Number.MIN_VALUE);
+  const peak = all.reduce((max, weight) => Math.max(max, weight), Number.MIN_VALUE);
   all.forEach((weight, index) => {
     const level = Math.round(255 * Math.sqrt(weight / peak));
     pixels.data.set([...INFERNO.subarray(3 * level, 3 * level + 3), 255], 4 * index);
@@ -56,7 +56,7 @@ function paint(canvas, weights) {
   context.putImageData(pixels, 0, 0);
 }
 
-function wholeTable(words, { labels }, weights) {
+function completeTable(words, { labels }, weights) {
   const rows = words.map((word, row) => tableRow(word, weights[row].map(percent)));
   return [tableHead(["Word", ...labels]), element("tbody", {}, ...rows)];
 }
@@ -64,7 +64,7 @@ function wholeTable(words, { labels }, weights) {
 function strongestTable(words, { labels, noun }, weights) {
   const heads = ["strongest", "second", "third"].slice(0, STRONGEST).map((rank) => `${rank} ${noun}`);
   const rows = words.map((word, row) => {
-    const strongest = largest(weights[row], STRONGEST).map((at) => `${labels[at]}: ${percent(weights[row][at])}`);
+    const strongest = largest(weights[row], STRONGEST).map((index) => `${labels[index]}: ${percent(weights[row][index])}`);
     return tableRow(word, [...strongest, `${effectiveCount(weights[row]).toFixed(0)} ${noun}s`]);
   });
   return [tableHead(["Word", ...heads, "spread over"]), element("tbody", {}, ...rows)];

@@ -2,7 +2,7 @@
 
 /** The softmax of scores at a temperature: exp(e_i / temperature) / sum_k exp(e_k / temperature). */
 export function softmax(scores, temperature = 1) {
-  const peak = scores.reduce((most, score) => Math.max(most, score), -Infinity);
+  const peak = scores.reduce((max, score) => Math.max(max, score), -Infinity);
   const powers = scores.map((score) => Math.exp((score - peak) / temperature)); // at most 1, so nothing overflows
   const total = powers.reduce((sum, power) => sum + power, 0);
   return powers.map((power) => power / total);
@@ -22,9 +22,9 @@ export function largest(values, count) {
     .slice(0, count);
 }
 
-/** Values as shares of their range, 0 (smallest) to 1 (largest); all 1 if they are equal. */
-export function rescaled(values) {
-  const low = values.reduce((least, value) => Math.min(least, value), Infinity);
-  const high = values.reduce((most, value) => Math.max(most, value), -Infinity);
+/** Scale values to shares of their range, 0 (smallest) to 1 (largest); all 1 if they are equal. */
+export function rescale(values) {
+  const low = values.reduce((min, value) => Math.min(min, value), Infinity);
+  const high = values.reduce((max, value) => Math.max(max, value), -Infinity);
   return values.map((value) => (high > low ? (value - low) / (high - low) : 1));
 }

@@ -2,7 +2,7 @@
 import { showBars } from "./bars.js";
 import { element } from "./elements.js";
 import { percent } from "./figures.js";
-import { effectiveCount, largest, rescaled, softmax } from "./softmax.js";
+import { effectiveCount, largest, rescale, softmax } from "./softmax.js";
 
 const BARS = 8; // strongest items with a bar
 const READ = 5; // strongest items shown as what was read
@@ -20,7 +20,7 @@ export function createStepView(elements) {
   function showScores() {
     const { word, scores } = step;
     const strongest = largest(scores, BARS);
-    const shares = rescaled(scores);
+    const shares = rescale(scores);
     const lowest = scores.indexOf(Math.min(...scores));
     source.showMap(elements.scoreMap, shares);
     elements.scoreNumbers.textContent =
@@ -54,18 +54,18 @@ export function createStepView(elements) {
   function showSum() {
     const { weights, gate, isHard } = step;
     const strongest = largest(weights, READ);
-    const together = strongest.reduce((sum, index) => sum + weights[index], 0);
-    const read = isHard ? "a₁" : `(${sumText(weights, strongest)})`;
-    elements.readNumbers.textContent = `z = ${gate.toFixed(2)} × ${read}`;
+    const total = strongest.reduce((sum, index) => sum + weights[index], 0);
+    const sum = isHard ? "a₁" : `(${sumText(weights, strongest)})`;
+    elements.readNumbers.textContent = `z = ${gate.toFixed(2)} × ${sum}`;
     elements.readShare.textContent =
-      `These ${strongest.length} ${source.noun}s have ${percent(together)} of the weight.`;
-    elements.readList.replaceChildren(...strongest.map((index, at) => readItem(index, at)));
+      `These ${strongest.length} ${source.noun}s have ${percent(total)} of the weight.`;
+    elements.readList.replaceChildren(...strongest.map((index, rank) => readItem(index, rank)));
     elements.gateNumbers.textContent = `The gate of “${step.word}” is ${gate.toFixed(2)}.`;
     showBars(elements.gateBar, [{ label: "β", figure: gate.toFixed(2), share: gate }]);
   }
 
-  function readItem(index, at) {
-    const label = element("span", { className: "read-label" }, `a${subscript(at + 1)}: ${source.labels[index]}`);
+  function readItem(index, rank) {
+    const label = element("span", { className: "read-label" }, `a${subscript(rank + 1)}: ${source.labels[index]}`);
     const weight = element("span", { className: "read-weight" }, percent(step.weights[index]));
     return element("li", {}, source.picture(index), label, weight);
   }
@@ -96,13 +96,13 @@ export function createStepView(elements) {
       showSoftmax();
       showSum();
       showCandidates();
-      elements.reading.textContent = readingOf(step, source);
+      elements.reading.textContent = summaryOf(step, source);
     },
   };
 }
 
 /** The step in two sentences, for screen readers and as a summary. */
-export function readingOf({ word, weights, gate, probability }, { labels, noun }) {
+export function summaryOf({ word, weights, gate, probability }, { labels, noun }) {
   const [strongest] = largest(weights, 1);
   const spread = effectiveCount(weights).toFixed(0);
   return (
@@ -128,13 +128,13 @@ function quotient(scores, index, temperature) {
   const power = (value) => Math.exp(value / temperature);
   const total = scores.reduce((sum, value) => sum + power(value), 0);
   const share = softmax(scores, temperature)[index].toFixed(3);
-  const [own, sum] = [large(power(scores[index])), large(total)];
-  return `α = exp(${score(scores[index])} ÷ ${temperature.toFixed(2)}) ÷ Σ = ${own} ÷ ${sum} = ${share}`;
+  const [numerator, denominator] = [large(power(scores[index])), large(total)];
+  return `α = exp(${score(scores[index])} ÷ ${temperature.toFixed(2)}) ÷ Σ = ${numerator} ÷ ${denominator} = ${share}`;
 }
 
 /** The terms of the weighted sum that count most. */
 function sumText(weights, strongest) {
-  const terms = strongest.map((index, at) => `${weights[index].toFixed(3)} a${subscript(at + 1)}`);
+  const terms = strongest.map((index, rank) => `${weights[index].toFixed(3)} a${subscript(rank + 1)}`);
   return [...terms, ...(weights.length > terms.length ? ["…"] : [])].join(" + ");
 }
 

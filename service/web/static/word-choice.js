@@ -11,9 +11,9 @@ export function createWordChoice(group, onChosen) {
   const indexOf = (event) => buttons().indexOf(event.target.closest("button"));
 
   function choose(index) {
-    buttons().forEach((button, at) => {
-      button.tabIndex = at === index ? 0 : -1;
-      button.setAttribute("aria-pressed", String(at === index));
+    buttons().forEach((button, position) => {
+      button.tabIndex = position === index ? 0 : -1;
+      button.setAttribute("aria-pressed", String(position === index));
     });
     onChosen(index);
   }

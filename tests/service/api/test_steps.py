@@ -23,10 +23,10 @@ def tiny_config(tiny_config):
 
 @pytest.fixture
 def document(client, jpeg) -> dict:
-    return captioned(client, jpeg)
+    return create_caption(client, jpeg)
 
 
-def captioned(client: httpx.Client, jpeg: bytes) -> dict:
+def create_caption(client: httpx.Client, jpeg: bytes) -> dict:
     response = client.post("/api/captions?captions=2", content=jpeg, headers={"Content-Type": "image/jpeg"})
     assert response.status_code == 201, response.text
     return response.json()
@@ -51,9 +51,9 @@ def test_steps_equal_the_librarys(running, client, document):
     vocabulary = captioner.bundle.vocabulary
     (captions,) = captioner.captions([photo], replace(captioner.decoding, captions_per_image=2))
     ranked = [document, *document["alternatives"]]
-    for rank, (caption, told) in enumerate(zip(captions, ranked, strict=True), start=1):
+    for rank, (caption, expected_document) in enumerate(zip(captions, ranked, strict=True), start=1):
         answer, expected = steps_of(client, document, caption=rank), captioner.steps(photo, caption)
-        assert answer["caption"] == told["caption"] == caption.text
+        assert answer["caption"] == expected_document["caption"] == caption.text
         assert [step["word"] for step in answer["steps"]] == list(caption.words)
         assert answer["attention"] == "soft" and (answer["rows"], answer["columns"]) == caption.alphas.shape[1:]
         for name, values in (("scores", expected.scores), ("weights", expected.alphas)):
@@ -65,8 +65,8 @@ def test_steps_equal_the_librarys(running, client, document):
         ):
             texts = [None if token == END else vocabulary.words[token] for token in tokens]
             assert [candidate["text"] for candidate in step["candidates"]] == texts and len(texts) == 5
-            found = [candidate["probability"] for candidate in step["candidates"]]
-            np.testing.assert_allclose(found, np.exp(log_probs), atol=1e-5)
+            probabilities = [candidate["probability"] for candidate in step["candidates"]]
+            np.testing.assert_allclose(probabilities, np.exp(log_probs), atol=1e-5)
             assert step["label_weights"] == []
 
 
@@ -82,7 +82,7 @@ def test_weights_are_the_softmax_of_the_scores_and_those_of_the_stored_caption(c
 def test_without_attention_there_are_no_scores_and_weights_are_uniform(start, tiny_config, jpeg):
     bundle = make_tiny_bundle(config=replace(tiny_config, attention="none"))
     client = start(Captioner(bundle, "cpu")).client
-    answer = steps_of(client, captioned(client, jpeg))
+    answer = steps_of(client, create_caption(client, jpeg))
     assert answer["attention"] == "none" and answer["steps"]
     for step in answer["steps"]:
         assert step["scores"] is None
@@ -91,7 +91,7 @@ def test_without_attention_there_are_no_scores_and_weights_are_uniform(start, ti
 
 def test_labels_have_weights(start, labelled_bundle, jpeg):
     client = start(Captioner(labelled_bundle, "cpu")).client
-    document = captioned(client, jpeg)
+    document = create_caption(client, jpeg)
     names = [label["name"] for label in document["labels"]]
     for step in steps_of(client, document)["steps"]:
         assert [label["name"] for label in step["label_weights"]] == [*names, None]
@@ -100,8 +100,8 @@ def test_labels_have_weights(start, labelled_bundle, jpeg):
 
 def test_a_busy_service_answers_503_and_steps_wait_with_occlusion_maps(start, jpeg):
     running = start(deadline_seconds=1)
-    document = captioned(running.client, jpeg)
-    with running.service.evidence._computing:
+    document = create_caption(running.client, jpeg)
+    with running.service.occlusion_maps._lock:
         response = running.client.get(address(document))
     assert response.status_code == 503 and int(response.headers["Retry-After"]) > 0
     assert steps_of(running.client, document)["steps"]
@@ -126,23 +126,23 @@ def test_deleted_captions_and_photos_have_no_steps(running, client, jpeg):
         lambda caption_id: client.delete(f"/api/captions/{caption_id}").raise_for_status(),
         running.service.photos.delete,
     ):
-        document = captioned(client, jpeg)
+        document = create_caption(client, jpeg)
         delete(document["id"])
         response = client.get(address(document))
         assert response.status_code == 404 and "deleted" in response.json()["detail"]
 
 
 @pytest.mark.parametrize(
-    "query, status, says",
+    "query, status, message",
     [("caption=3", 404, "count from 1"), ("caption=0", 422, "caption"), ("word=1", 422, "no such option")],
 )
-def test_an_invalid_request_is_a_problem(client, document, monkeypatch, query, status, says):
+def test_an_invalid_request_is_a_problem(client, document, monkeypatch, query, status, message):
     def refuse(*_) -> CaptionSteps:
         raise AssertionError("an invalid request was computed")
 
     monkeypatch.setattr(Captioner, "steps", refuse)
     response = client.get(f"{address(document)}?{query}")
-    assert response.status_code == status and says in response.json()["detail"]
+    assert response.status_code == status and message in response.json()["detail"]
 
 
 def test_an_unknown_id_is_a_problem(client):

@@ -25,7 +25,7 @@ STEPS = re.compile(r"/api/captions/[0-9a-f]{32}/steps")
 @pytest.fixture
 def document(shipped) -> dict:
     """A captioned photo, with two captions."""
-    return captioned(shipped)
+    return create_caption(shipped)
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def page(open_page) -> Page:
     return open_page()
 
 
-def captioned(client: httpx.Client) -> dict:
+def create_caption(client: httpx.Client) -> dict:
     headers = {"Content-Type": "image/jpeg"}
     return client.post("/api/captions?captions=2", content=DOGS.read_bytes(), headers=headers).raise_for_status().json()
 
@@ -88,7 +88,7 @@ def check_map(page: Page, canvas: str, values: np.ndarray, document: dict) -> No
     np.testing.assert_allclose(opacities, OPACITY * expected**0.75, atol=0.02)
 
 
-def of_module(page: Page, module: str, expression: str, *arguments) -> object:
+def evaluate_module(page: Page, module: str, expression: str, *arguments) -> object:
     """Evaluate an expression of `module` and `arguments` with a module of the page."""
     script = f"""async (given) => {{
       const main = document.querySelector('script[src$="attention.js"]').src;
@@ -101,18 +101,18 @@ def of_module(page: Page, module: str, expression: str, *arguments) -> object:
 @pytest.mark.parametrize("temperature", [0.25, 1, 4])
 def test_the_softmax_of_the_page_equals_that_of_numpy(page, steps, temperature):
     for scores in (flat(steps[1], "scores"), np.array([1.0, 2.0, 3.0]), np.array([900.0, -900.0, 0.0])):
-        found = of_module(page, "softmax.js", "module.softmax(...given)", scores.tolist(), temperature)
-        np.testing.assert_allclose(found, softmax(scores, temperature), atol=1e-9)
-    at_one = of_module(page, "softmax.js", "module.softmax(...given)", flat(steps[1], "scores").tolist())
+        weights = evaluate_module(page, "softmax.js", "module.softmax(...given)", scores.tolist(), temperature)
+        np.testing.assert_allclose(weights, softmax(scores, temperature), atol=1e-9)
+    at_one = evaluate_module(page, "softmax.js", "module.softmax(...given)", flat(steps[1], "scores").tolist())
     np.testing.assert_allclose(at_one, flat(steps[1], "weights"), atol=1e-5)
 
 
 def test_figures_of_weights(page):
-    assert of_module(page, "softmax.js", "module.effectiveCount(given[0])", [0.25] * 4) == pytest.approx(4)
-    assert of_module(page, "softmax.js", "module.effectiveCount(given[0])", [0, 1, 0]) == pytest.approx(1)
-    assert of_module(page, "softmax.js", "module.largest(...given)", [3, 5, 5, 1], 3) == [1, 2, 0]
-    assert of_module(page, "softmax.js", "module.rescaled(given[0])", [1, 3, 2]) == [0, 1, 0.5]
-    assert of_module(page, "softmax.js", "module.rescaled(given[0])", [2, 2]) == [1, 1]
+    assert evaluate_module(page, "softmax.js", "module.effectiveCount(given[0])", [0.25] * 4) == pytest.approx(4)
+    assert evaluate_module(page, "softmax.js", "module.effectiveCount(given[0])", [0, 1, 0]) == pytest.approx(1)
+    assert evaluate_module(page, "softmax.js", "module.largest(...given)", [3, 5, 5, 1], 3) == [1, 2, 0]
+    assert evaluate_module(page, "softmax.js", "module.rescale(given[0])", [1, 3, 2]) == [0, 1, 0.5]
+    assert evaluate_module(page, "softmax.js", "module.rescale(given[0])", [2, 2]) == [1, 1]
 
 
 def test_a_word_shows_its_scores_and_weights(page, document, steps):
@@ -197,7 +197,7 @@ def test_a_words_candidates_have_their_probabilities(page, steps):
 def test_a_word_that_is_no_candidate_is_added(page):
     candidates = [{"text": "cat", "probability": 0.5}, {"text": None, "probability": 0.2}]
     step = {"word": "dog", "probability": 0.1, "candidates": candidates}
-    bars = of_module(page, "step-view.js", "module.candidateBars(given[0])", step)
+    bars = evaluate_module(page, "step-view.js", "module.candidateBars(given[0])", step)
     assert [bar["label"] for bar in bars] == ["cat", "end of the caption", "dog (in the caption)"]
     assert [bar["figure"] for bar in bars] == ["50 %", "20 %", "10 %"]
 
@@ -255,7 +255,7 @@ def test_the_matrix_takes_words_of_a_sentence_as_items(page):
         "items": {"labels": ["a", "brown", "dog"], "noun": "word"},
         "weights": [[0.8, 0.15, 0.05], [0.1, 0.2, 0.7]],
     }
-    shown = of_module(page, "matrix.js", SHOWN_MATRIX, matrix)
+    shown = evaluate_module(page, "matrix.js", SHOWN_MATRIX, matrix)
     assert shown["heads"] == ["a", "brown", "dog"] and shown["marked"] == "Hund"
     assert shown["rows"] == [
         ["Word", "a", "brown", "dog"],
@@ -328,7 +328,7 @@ def test_a_caption_of_another_captioner_says_what_to_do(visit, document):
 def test_without_attention_the_page_says_so(visit, start, tiny_config):
     bundle = tiny_bundle(config=replace(tiny_config, attention="none"))
     client = start(Captioner(bundle, "cpu")).client
-    page = visit(f"/attention?caption={captioned(client)['id']}", client)
+    page = visit(f"/attention?caption={create_caption(client)['id']}", client)
     expect(page.locator("#steps")).to_be_visible()
     expect(page.get_by_text("This captioner has no attention, so it has no scores.")).to_be_visible()
     for hidden in ("#score-figures", "#temperature-control"):
