@@ -78,7 +78,13 @@ def label_of(index: int, columns: int) -> str:
 
 
 def per_cent(share: float) -> str:
-    return f"{100 * share:.0f} %" if share >= 0.1 else f"{100 * share:.1f} %"
+    """Format a share as figures.js does."""
+    value = 100 * share
+    if 99.5 <= value < 100:
+        return "over 99 %"
+    if value >= 1:
+        return f"{value:.0f} %" if value >= 10 else f"{value:.1f} %"
+    return f"{float(f'{value:.2g}'):g} %"
 
 
 def check_map(page: Page, canvas: str, values: np.ndarray, document: dict) -> None:
