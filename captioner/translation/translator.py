@@ -1,0 +1,144 @@
+"""Translator: from sentences to translations with their attention matrices."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from captioner.config import DecodingOptions
+from captioner.decoding import Hypotheses, decode
+from captioner.errors import TextError
+from captioner.translation.alignment import merge_pieces
+from captioner.translation.bundle import TranslatorBundle
+from captioner.translation.config import MAX_PIECES
+
+
+@dataclass(frozen=True)
+class Translation:
+    """One translation of one sentence, with the attention of each word.
+
+    `weights[t]` is the attention that led to `words[t]`; every row sums to 1.
+    """
+
+    text: str
+    """As it is written, with punctuation."""
+    words: tuple[str, ...]
+    """M whole words and punctuation marks."""
+    source_words: tuple[str, ...]
+    """N whole words and punctuation marks of the source sentence."""
+    weights: np.ndarray
+    """[M, N] attention of each word to the words of the source; see `captioner.translation.alignment`."""
+    word_log_probs: np.ndarray
+    """[M] log-probability of each word given those before it, in nats: the sum over its pieces."""
+    log_prob: float
+    """Log-probability of the whole translation, its end included, in nats."""
+    score: float
+    """Score that ranks the translations of one sentence."""
+
+    @property
+    def word_probabilities(self) -> np.ndarray:
+        """[M] probability of each word given those before it, 0 to 1."""
+        return np.exp(self.word_log_probs.astype(float))
+
+    @property
+    def probability(self) -> float:
+        """Probability of the whole translation, 0 to 1."""
+        return math.exp(self.log_prob)
+
+
+class Translator:
+    """Translator of sentences with one bundle. It keeps no state of a sentence, so threads may share it."""
+
+    def __init__(self, bundle: TranslatorBundle, device: torch.device | str | None = None):
+        """device: by default a GPU if there is one."""
+        self.bundle = bundle
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.model = bundle.model.to(self.device).eval()
+
+    @property
+    def decoding(self) -> DecodingOptions:
+        """The bundle's decoding options."""
+        return self.bundle.decoding
+
+    def translate(
+        self, texts: Sequence[str], options: DecodingOptions | None = None, batch_size: int = 32
+    ) -> list[Translation]:
+        """Return the best translation of each sentence. Raises TextError, as `encode` does."""
+        options = replace(options or self.decoding, captions_per_image=1)
+        return [best for (best,) in self.translations(texts, options, batch_size)]
+
+    def translations(
+        self, texts: Sequence[str], options: DecodingOptions | None = None, batch_size: int = 32
+    ) -> Iterator[list[Translation]]:
+        """Yield the `options.captions_per_image` best translations of each sentence, best first.
+
+        Raises TextError, as `encode` does, before anything is translated.
+        """
+        sources = [self.encode(text) for text in texts]
+        # Sentences of one length share a batch: padding costs time.
+        order = sorted(range(len(sources)), key=lambda index: len(sources[index]))
+        found: dict[int, list[Translation]] = {}
+        for start in range(0, len(order), batch_size):
+            indices = order[start : start + batch_size]
+            batch = self._translate([sources[index] for index in indices], options or self.decoding)
+            found |= dict(zip(indices, batch, strict=True))
+        yield from (found[index] for index in range(len(sources)))
+
+    def encode(self, text: str) -> list[int]:
+        """Return the ids of a sentence's pieces.
+
+        Raises TextError if the text is empty, longer than MAX_PIECES, or holds no known word.
+        """
+        tokens = self.bundle.source.encode(text)
+        if not tokens:
+            raise TextError("there is no text to translate: give a sentence")
+        if len(tokens) > MAX_PIECES:
+            raise TextError(
+                f"the text is too long: it has {len(tokens):,} pieces of words, and at most {MAX_PIECES} are read at a"
+                " time; translate it sentence by sentence"
+            )
+        if not self.bundle.source.is_readable(tokens):
+            raise TextError(
+                f"the text has no letter that this translator knows: it reads the language"
+                f" {self.bundle.source_language!r}; check the language of the text"
+            )
+        return tokens
+
+    def _translate(self, sources: Sequence[Sequence[int]], options: DecodingOptions) -> list[list[Translation]]:
+        """Translate encoded sentences in one batch."""
+        tokens = pad_sequence([torch.tensor(source) for source in sources], batch_first=True).to(self.device)
+        with torch.inference_mode():
+            annotations, padding = self.model.encoder(tokens)
+            hypotheses = decode(self.model.decoder, annotations, options, padding=padding)
+        return [self._of_sentence(hypotheses, number, source) for number, source in enumerate(sources)]
+
+    def _of_sentence(self, hypotheses: Hypotheses, number: int, source: Sequence[int]) -> list[Translation]:
+        possible = hypotheses.log_probs[number].isfinite().nonzero().flatten().tolist()
+        return [self._translation(hypotheses, number, rank, source) for rank in possible]
+
+    def _translation(self, hypotheses: Hypotheses, number: int, rank: int, source: Sequence[int]) -> Translation:
+        length = int(hypotheses.lengths[number, rank])
+        tokens = hypotheses.tokens[number, rank, :length].tolist()
+        words, read = self.bundle.target.words(tokens), self.bundle.source.words(source)
+        weights = self._weights(hypotheses.alphas[number, rank, :length], len(source))
+        log_probs = hypotheses.word_log_probs[number, rank, :length].float().cpu().numpy()
+        groups = [group for _, group in words]
+        return Translation(
+            text=self.bundle.target.decode(tokens),
+            words=tuple(word for word, _ in words),
+            source_words=tuple(word for word, _ in read),
+            weights=merge_pieces(weights, [group for _, group in read], groups),
+            word_log_probs=np.add.reduceat(log_probs, [group.start for group in groups]),
+            log_prob=float(hypotheses.log_probs[number, rank]),
+            score=float(hypotheses.scores[number, rank]),
+        )
+
+    @staticmethod
+    def _weights(alphas: Tensor, pieces: int) -> np.ndarray:
+        """Return the attention to each piece [T, pieces]; a fixed vector stands for all pieces alike."""
+        weights = alphas.float().cpu().numpy()
+        return weights[:, :pieces] if weights.shape[1] > 1 or pieces == 1 else np.repeat(weights / pieces, pieces, axis=1)
