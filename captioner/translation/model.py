@@ -27,9 +27,7 @@ class SentenceEncoder(nn.Module):
     def __init__(self, config: TranslatorConfig, vocabulary_size: int):
         super().__init__()
         self.embedding = nn.Embedding(vocabulary_size, config.source_embedding_dim, padding_idx=PAD)
-        self.lstm = nn.LSTM(
-            config.source_embedding_dim, config.source_hidden_dim, batch_first=True, bidirectional=True
-        )
+        self.lstm = nn.LSTM(config.source_embedding_dim, config.source_hidden_dim, batch_first=True, bidirectional=True)
         self.dropout = ByteDropout(config.dropout)
         self.summary = config.summary
         nn.init.uniform_(self.embedding.weight, -0.1, 0.1)

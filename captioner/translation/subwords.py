@@ -3,7 +3,6 @@
 import json
 import unicodedata
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
 from typing import Any, Self
 
 import regex
@@ -98,7 +97,9 @@ class Subwords:
                 raise ValueError("pieces are texts, and merges are pairs of them")
             return cls(pieces, [(left, right) for left, right in merges])
         except (ValueError, TypeError, KeyError) as error:
-            raise BundleError(f"the pieces of words are damaged ({error}): copy the file again from its source") from error
+            raise BundleError(
+                f"the pieces of words are damaged ({error}): copy the file again from its source"
+            ) from error
 
 
 def _tokenizer(model: models.Model) -> Tokenizer:

@@ -141,4 +141,6 @@ class Translator:
     def _weights(alphas: Tensor, pieces: int) -> np.ndarray:
         """Return the attention to each piece [T, pieces]; a fixed vector stands for all pieces alike."""
         weights = alphas.float().cpu().numpy()
-        return weights[:, :pieces] if weights.shape[1] > 1 or pieces == 1 else np.repeat(weights / pieces, pieces, axis=1)
+        return (
+            weights[:, :pieces] if weights.shape[1] > 1 or pieces == 1 else np.repeat(weights / pieces, pieces, axis=1)
+        )
