@@ -114,7 +114,9 @@ def decode(
     batch, device = annotations.shape[0], annotations.device
     if sampling:  # all at once, so that the number of draws does not depend on the captions' lengths
         uniforms = drawn(partial(_uniforms, options.seed, device), (batch, width, options.max_words + 1), batch_slice)
-    features = decoder.prepare(annotations, labels) if padding is None else decoder.prepare(annotations, labels, padding)
+    features = (
+        decoder.prepare(annotations, labels) if padding is None else decoder.prepare(annotations, labels, padding)
+    )
     state = decoder.initial_state(features, width)
 
     history = torch.full((batch, width, 1), START, device=device)

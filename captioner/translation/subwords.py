@@ -16,7 +16,7 @@ SPACE = "\u2581"
 
 _CONTROLS = regex.compile(r"[\p{Cc}\p{Cs}]")
 _LETTER = regex.compile(r"[\p{L}\p{N}]")
-_PUNCTUATION = regex.compile(r"[\p{P}\p{S}]+")
+_PUNCTUATION = regex.compile(r"[\p{P}\p{S}--[%s]]+" % SPACE, regex.V1)
 
 
 def normalise(text: str) -> str:
@@ -49,7 +49,7 @@ class Subwords:
         trainer = trainers.BpeTrainer(
             vocab_size=size, min_frequency=2, special_tokens=list(SPECIAL_WORDS), show_progress=False
         )
-        tokenizer.train_from_iterable(map(normalise, texts), trainer)
+        tokenizer.train_from_iterator(map(normalise, texts), trainer)
         learned = json.loads(tokenizer.to_str())["model"]
         if len(learned["vocab"]) == len(SPECIAL_WORDS):
             raise DataError("the texts hold no word to learn from: check the files, and that they are not empty")
@@ -72,16 +72,18 @@ class Subwords:
         """Return whether ids hold a letter or digit that is not unknown."""
         return any(_LETTER.search(piece) for piece in self.vocabulary.decode(ids))
 
-    def words(self, ids: Sequence[int]) -> list[tuple[str, slice]]:
+    def words(self, ids: Sequence[int], text: str | None = None) -> list[tuple[str, slice]]:
         """Group ids into whole words, for people: (word, its slice of `ids`).
 
-        A word begins at a space, and at punctuation that no letter follows directly: "dog." is two words, "t-shirt" and
-        "l'homme" are one. In scripts without spaces each piece is a word.
+        A word begins at a space. Punctuation is a word of its own, unless letters touch it on both sides: "(dog)." is
+        four words, "t-shirt" and "l'homme" are one. In scripts without spaces each piece is a word.
+        text: what `encode` turned into `ids`, which shows the characters that are unknown.
         """
         pieces = [self.vocabulary.words[number] for number in ids]
-        starts = [index for index in range(len(pieces)) if index == 0 or _begins_word(pieces, index)]
-        ends = [*starts[1:], len(pieces)]
-        groups = (slice(start, end) for start, end in zip(starts, ends, strict=False))
+        if text is not None:
+            pieces = _with_unknown(pieces, SPACE + normalise(text).replace(" ", SPACE))
+        starts = _word_starts(pieces)
+        groups = [slice(start, end) for start, end in zip(starts, [*starts[1:], len(pieces)], strict=True)]
         return [("".join(pieces[group]).replace(SPACE, ""), group) for group in groups]
 
     def to_json(self) -> dict[str, Any]:
@@ -109,13 +111,33 @@ def _tokenizer(model: models.Model) -> Tokenizer:
     return tokenizer
 
 
-def _begins_word(pieces: Sequence[str], index: int) -> bool:
-    piece = pieces[index]
-    if piece.startswith(SPACE) or is_unspaced(piece[:1]):
-        return True
-    if pieces[index - 1] == SPACE:  # a space that is a piece of its own belongs to the piece after it
-        return False
-    if not _PUNCTUATION.fullmatch(piece):
-        return False
-    after = pieces[index + 1] if index + 1 < len(pieces) else SPACE
-    return after.startswith(SPACE) or bool(_PUNCTUATION.fullmatch(after))
+def _with_unknown(pieces: Sequence[str], text: str) -> list[str]:
+    """Return pieces with the character of the text in place of each unknown one."""
+    shown, offset = [], 0
+    for piece in pieces:
+        length = 1 if piece == SPECIAL_WORDS[UNKNOWN] else len(piece)
+        shown.append(text[offset : offset + length])
+        offset += length
+    return shown
+
+
+def _word_starts(pieces: Sequence[str]) -> list[int]:
+    """Return the indices of the pieces that begin a word."""
+    starts: list[int] = []
+    alone = False  # whether the piece before is punctuation outside a word
+    for index, piece in enumerate(pieces):
+        before = pieces[index - 1] if index else SPACE
+        after = pieces[index + 1] if index + 1 < len(pieces) else SPACE
+        is_punctuation = bool(_PUNCTUATION.fullmatch(piece.removeprefix(SPACE)))
+        inside = is_punctuation and not _at_end(before) and not _at_end(after, start=True)
+        begins = piece.startswith(SPACE) or is_unspaced(piece[:1]) or alone or (is_punctuation and not inside)
+        if not index or (begins and before != SPACE):  # a space that is a piece belongs to the piece after it
+            starts.append(index)
+        alone = is_punctuation and not inside
+    return starts
+
+
+def _at_end(piece: str, start: bool = False) -> bool:
+    """Return whether a word cannot continue at the end of a piece, or at its start."""
+    edge = piece[:1] if start else piece[-1:]
+    return edge in (SPACE, "") or bool(_PUNCTUATION.fullmatch(edge))

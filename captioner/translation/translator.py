@@ -84,7 +84,9 @@ class Translator:
         found: dict[int, list[Translation]] = {}
         for start in range(0, len(order), batch_size):
             indices = order[start : start + batch_size]
-            batch = self._translate([sources[index] for index in indices], options or self.decoding)
+            batch = self._translate(
+                [texts[index] for index in indices], [sources[index] for index in indices], options or self.decoding
+            )
             found |= dict(zip(indices, batch, strict=True))
         yield from (found[index] for index in range(len(sources)))
 
@@ -108,23 +110,28 @@ class Translator:
             )
         return tokens
 
-    def _translate(self, sources: Sequence[Sequence[int]], options: DecodingOptions) -> list[list[Translation]]:
-        """Translate encoded sentences in one batch."""
+    def _translate(
+        self, texts: Sequence[str], sources: Sequence[Sequence[int]], options: DecodingOptions
+    ) -> list[list[Translation]]:
+        """Translate sentences, and their ids, in one batch."""
         tokens = pad_sequence([torch.tensor(source) for source in sources], batch_first=True).to(self.device)
         with torch.inference_mode():
             annotations, padding = self.model.encoder(tokens)
             hypotheses = decode(self.model.decoder, annotations, options, padding=padding)
-        return [self._of_sentence(hypotheses, number, source) for number, source in enumerate(sources)]
+        words = [self.bundle.source.words(source, text) for text, source in zip(texts, sources, strict=True)]
+        return [
+            [self._translation(hypotheses, number, rank, read) for rank in _possible(hypotheses, number)]
+            for number, read in enumerate(words)
+        ]
 
-    def _of_sentence(self, hypotheses: Hypotheses, number: int, source: Sequence[int]) -> list[Translation]:
-        possible = hypotheses.log_probs[number].isfinite().nonzero().flatten().tolist()
-        return [self._translation(hypotheses, number, rank, source) for rank in possible]
-
-    def _translation(self, hypotheses: Hypotheses, number: int, rank: int, source: Sequence[int]) -> Translation:
+    def _translation(
+        self, hypotheses: Hypotheses, number: int, rank: int, read: Sequence[tuple[str, slice]]
+    ) -> Translation:
+        """read: the words of the source, with their slices of its pieces."""
         length = int(hypotheses.lengths[number, rank])
         tokens = hypotheses.tokens[number, rank, :length].tolist()
-        words, read = self.bundle.target.words(tokens), self.bundle.source.words(source)
-        weights = self._weights(hypotheses.alphas[number, rank, :length], len(source))
+        words = self.bundle.target.words(tokens)
+        weights = _piece_weights(hypotheses.alphas[number, rank, :length], read[-1][1].stop)
         log_probs = hypotheses.word_log_probs[number, rank, :length].float().cpu().numpy()
         groups = [group for _, group in words]
         return Translation(
@@ -137,10 +144,13 @@ class Translator:
             score=float(hypotheses.scores[number, rank]),
         )
 
-    @staticmethod
-    def _weights(alphas: Tensor, pieces: int) -> np.ndarray:
-        """Return the attention to each piece [T, pieces]; a fixed vector stands for all pieces alike."""
-        weights = alphas.float().cpu().numpy()
-        return (
-            weights[:, :pieces] if weights.shape[1] > 1 or pieces == 1 else np.repeat(weights / pieces, pieces, axis=1)
-        )
+
+def _possible(hypotheses: Hypotheses, number: int) -> list[int]:
+    """Return the ranks of a sentence's hypotheses, without those that do not exist."""
+    return hypotheses.log_probs[number].isfinite().nonzero().flatten().tolist()
+
+
+def _piece_weights(alphas: Tensor, pieces: int) -> np.ndarray:
+    """Return the attention to each piece [T, pieces]; one fixed vector stands for all pieces alike."""
+    weights = alphas.float().cpu().numpy()
+    return np.repeat(weights / pieces, pieces, axis=1) if weights.shape[1] < pieces else weights[:, :pieces]
