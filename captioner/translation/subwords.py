@@ -16,7 +16,7 @@ SPACE = "\u2581"
 
 _CONTROLS = regex.compile(r"[\p{Cc}\p{Cs}]")
 _LETTER = regex.compile(r"[\p{L}\p{N}]")
-_PUNCTUATION = regex.compile(r"[\p{P}\p{S}--[%s]]+" % SPACE, regex.V1)
+_PUNCTUATION = regex.compile(rf"[\p{{P}}\p{{S}}--[{SPACE}]]+", regex.V1)
 
 
 def normalise(text: str) -> str:
