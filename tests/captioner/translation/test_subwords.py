@@ -49,7 +49,6 @@ def test_characters_that_are_no_piece_are_unknown_and_shown_as_they_are(subwords
     ids = subwords.encode("the щ dog")
     assert ids.count(UNKNOWN) == 1
     assert [word for word, _ in subwords.words(ids, "the щ dog")] == ["the", "щ", "dog"]
-    assert subwords.decode(ids) == "the dog".replace(" ", "  ") or subwords.decode(ids) == "the dog"
 
 
 @pytest.mark.parametrize(
