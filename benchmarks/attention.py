@@ -29,7 +29,7 @@ from training.grounding.boxes import BoxSet
 from training.grounding.readers.formats import read_boxes
 from training.loop import fit
 from training.options import FitOptions
-from training.random_streams import LEARNED, sample, stream
+from training.random_streams import TRAINING_SUBSET, sample, stream
 from training.setup import TrainingSetup, build_model, choose_vocabulary, make_criterion
 
 
@@ -186,7 +186,7 @@ def trained(
 
 def fewer_photos(data: DataSet, count: int) -> DataSet:
     """Return the data set with `count` photos of its train split, the same each time, and all other splits."""
-    kept = sample(data.split("train"), count, stream(0, LEARNED))
+    kept = sample(data.split("train"), count, stream(0, TRAINING_SUBSET))
     return replace(data, records=[*kept, *(record for record in data.records if record.split != "train")])
 
 

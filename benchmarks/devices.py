@@ -26,7 +26,7 @@ from benchmarks.timing import Spread
 from captioner.captioner import Captioner
 from captioner.model.allocator import keep_freed_memory
 from captioner.ranks import Ranks
-from training.distributed import leave, meet
+from training.distributed import connect, disconnect
 from training.options import FitOptions
 
 TITLE = "Training on two processes"
@@ -133,7 +133,7 @@ def main(arguments: list[str] | None = None) -> None:
     sizes, folder = given.sizes, given.folder
     torch.set_num_threads(1)
     keep_freed_memory()
-    ranks, _ = meet(Ranks.from_environment(), "cpu")
+    ranks, _ = connect(Ranks.from_environment(), "cpu")
     model = captioner.load(device="cpu")
     records = captioned(model.bundle.vocabulary, sorted((folder.parent / PHOTOS).iterdir())[: sizes.photos])
     options = FitOptions(epochs=0, fine_tune_epochs=1000, fine_tune_stages=sizes.tuned_stages, batch_size=sizes.photos)
@@ -150,7 +150,7 @@ def main(arguments: list[str] | None = None) -> None:
         seconds.append(time.perf_counter() - started)
     if ranks.leads:
         print(json.dumps(seconds))
-    leave(ranks)
+    disconnect(ranks)
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ class BatchSlice:
 class Ranks:
     """Process group of a run, and this process's rank; by default a single process.
 
-    All ranks must call the methods that exchange values, after `connected` or `training.distributed.meet`.
+    All ranks must call the methods that exchange values, after `connected` or `training.distributed.connect`.
     """
 
     rank: int = 0
@@ -68,7 +68,7 @@ class Ranks:
         return self.rank == 0
 
     def print_once(self, sentence: str) -> None:
-        """Print a sentence to standard error once: by the first rank that calls this; before `meet`, per machine."""
+        """Print a sentence to standard error once: by the first rank that calls this; before `connect`, per machine."""
         if self.store is None:
             first = self.local_rank == 0
         else:

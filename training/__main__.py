@@ -28,13 +28,13 @@ def main(arguments: list[str] | None = None) -> int:
         with needs_extra("training"):
             if options.command == "inspect" or getattr(options, "check", False):
                 return _run_without_torch(options) if ranks.leads else 0
-            from training.distributed import leave, meet
+            from training.distributed import connect, disconnect
 
             with ranks.guarded():
                 if options.on_many_devices:
-                    ranks, options.device = meet(ranks, options.device)
-                status = _run(options, ranks)
-                leave(ranks)
+                    ranks, options.device = connect(ranks, options.device)
+                status = _run_command(options, ranks)
+                disconnect(ranks)
             return status
     except CaptionerError as error:
         ranks.print_once(f"error: {error}")
@@ -57,7 +57,7 @@ def _run_without_torch(options: argparse.Namespace) -> int:
     return check(options)
 
 
-def _run(options: argparse.Namespace, ranks: Ranks) -> int:
+def _run_command(options: argparse.Namespace, ranks: Ranks) -> int:
     match options.command:
         case "fit":
             return fit(options, ranks)

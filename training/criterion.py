@@ -73,7 +73,7 @@ class Criterion:
     """Rewards sampled captions; None without self-critical training."""
     teacher: Decoder | None = None
     """The decoder that the run started from, which it stays near."""
-    untuned: Encoder | None = None
+    original_encoder: Encoder | None = None
     """The encoder before fine-tuning, whose labels are to be kept."""
 
     def __call__(
@@ -86,14 +86,14 @@ class Criterion:
         baseline: moving average of the log-probability of a word (hard attention), in nats.
         """
         device = next(model.parameters()).device
-        cached, in_bfloat16 = batch.features.to(device, non_blocking=True), multiplies_bfloat16(device)
-        cached = cached.bfloat16() if in_bfloat16 else cached.float()
+        features, uses_bfloat16 = batch.features.to(device, non_blocking=True), multiplies_bfloat16(device)
+        features = features.bfloat16() if uses_bfloat16 else features.float()
         losses: dict[str, Tensor] = {}
         reward, word_log_prob = 0.0, None
         self_critical = phase.name == "self_critical"
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=in_bfloat16):
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=uses_bfloat16):
             with torch.set_grad_enabled(phase.name == "fine_tune"):
-                annotations = annotations_from(model.encoder, cached, stages).flatten(1, 2)
+                annotations = annotations_from(model.encoder, features, stages).flatten(1, 2)
             if batch.sentences is not None:
                 losses["sentence"] = sentence_loss(model.decoder, batch.sentences, options, annotations.dtype, ranks)
             if self_critical:
@@ -104,15 +104,17 @@ class Criterion:
                 captions = caption_losses(model, annotations, batch, options, teacher, baseline, ranks)
                 losses |= captions.losses
                 word_log_prob = captions.word_log_prob
-            if phase.name == "fine_tune" and self.untuned is not None:
+            if phase.name == "fine_tune" and self.original_encoder is not None:
                 with torch.no_grad():
-                    before = annotations_from(self.untuned, cached, stages).flatten(1, 2)
-                losses["label_distillation"] = _label_distillation(model, annotations, before, ranks)
+                    original_annotations = annotations_from(self.original_encoder, features, stages).flatten(1, 2)
+                losses["label_distillation"] = _label_distillation(model, annotations, original_annotations, ranks)
             loss = weighted_sum(losses, loss_weights(phase.name, options))
-        return BatchLoss(loss, {name: each.detach() for name, each in losses.items()}, reward, word_log_prob)
+        return BatchLoss(loss, {name: value.detach() for name, value in losses.items()}, reward, word_log_prob)
 
 
-def _label_distillation(model: CaptionModel, annotations: Tensor, before: Tensor, ranks: Ranks) -> Tensor:
-    """Divergence of the labels from those of the annotations before fine-tuning: [B, L, D] each -> scalar."""
-    now, then = (model.decoder.labels.class_logits(each.mean(dim=1)) for each in (annotations, before))
-    return label_distillation_loss(now, then, ranks)
+def _label_distillation(model: CaptionModel, annotations: Tensor, original_annotations: Tensor, ranks: Ranks) -> Tensor:
+    """Return the divergence of the labels from those before fine-tuning: annotations [B, L, D] each -> scalar."""
+    labels = model.decoder.labels
+    logits = labels.class_logits(annotations.mean(dim=1))
+    original_logits = labels.class_logits(original_annotations.mean(dim=1))
+    return label_distillation_loss(logits, original_logits, ranks)

@@ -1,4 +1,4 @@
-"""Connect the ranks of a training, and choose their devices; `captioner.ranks` has the ranks themselves."""
+"""Connect the ranks of a training run, and choose their devices; `captioner.ranks` defines ranks."""
 
 import datetime
 import signal
@@ -11,16 +11,16 @@ from torch.distributed.rendezvous import rendezvous
 from captioner.errors import ConfigError
 from captioner.ranks import Ranks
 
-PATIENCE = datetime.timedelta(minutes=10)
+RANK_TIMEOUT = datetime.timedelta(minutes=10)
 """Maximum time that a rank waits for the others, longer than any work of a single rank. The end of a process is noticed
 at once; this limit is for machines that become unreachable."""
 
 
-def meet(ranks: Ranks, device: str | None) -> tuple[Ranks, str | None]:
+def connect(ranks: Ranks, device: str | None) -> tuple[Ranks, str | None]:
     """Connect to the other processes -> ranks and this process's device; a single process gets its arguments back.
 
     device: cpu or cuda; by default GPUs if there are any, one for each process.
-    From then on SIGTERM, which torchrun sends when one of the processes has ended, raises KeyboardInterrupt.
+    Afterwards SIGTERM, which torchrun sends when one of the processes has ended, raises KeyboardInterrupt.
     Raises ConfigError for another device, or if there are fewer GPUs than processes on this machine.
     """
     if ranks.size == 1:
@@ -30,29 +30,29 @@ def meet(ranks: Ranks, device: str | None) -> tuple[Ranks, str | None]:
     on_gpu = device != "cpu"
     if on_gpu:
         torch.cuda.set_device(device)
-    store, _, _ = next(rendezvous("env://", timeout=PATIENCE))
+    store, _, _ = next(rendezvous("env://", timeout=RANK_TIMEOUT))
     dist.init_process_group(
         "cpu:gloo,cuda:nccl" if on_gpu else "gloo",
-        store=dist.PrefixStore("group", store), rank=ranks.rank, world_size=ranks.size, timeout=PATIENCE,
+        store=dist.PrefixStore("group", store), rank=ranks.rank, world_size=ranks.size, timeout=RANK_TIMEOUT,
     )  # fmt: skip
     return replace(ranks, store=store), device
 
 
-def leave(ranks: Ranks) -> None:
+def disconnect(ranks: Ranks) -> None:
     """Disconnect from the other processes at the end."""
     if ranks.size > 1:
         dist.destroy_process_group()
 
 
-def rank_device(ranks: Ranks, wanted: str | None, gpus: int) -> str:
+def rank_device(ranks: Ranks, device: str | None, gpus: int) -> str:
     """Return the device of this rank. gpus: number of GPUs of this machine. Raises ConfigError."""
-    if wanted is None:
-        wanted = "cuda" if gpus else "cpu"
-    if wanted not in ("cpu", "cuda"):
-        raise ConfigError(f"--device {wanted} is one device, and torchrun starts a process for each: give cpu or cuda")
-    if wanted == "cuda" and gpus < ranks.local_size:
+    if device is None:
+        device = "cuda" if gpus else "cpu"
+    if device not in ("cpu", "cuda"):
+        raise ConfigError(f"--device {device} is one device, and torchrun starts a process for each: give cpu or cuda")
+    if device == "cuda" and gpus < ranks.local_size:
         raise ConfigError(
             f"torchrun started {ranks.local_size} processes on a machine with {gpus} GPUs: give --nproc-per-node"
             f" {gpus or 1}, or --device cpu"
         )
-    return f"cuda:{ranks.local_rank}" if wanted == "cuda" else "cpu"
+    return f"cuda:{ranks.local_rank}" if device == "cuda" else "cpu"

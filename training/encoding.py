@@ -61,16 +61,16 @@ class PhotoEncoder:
     ranks: Ranks = ALONE
     """Processes that share the work. Each of them gets the whole cache."""
 
-    def filled(self, records: Sequence[ImageRecord], view: FeatureView, label: str) -> FeatureCache:
+    def fill(self, records: Sequence[ImageRecord], view: FeatureView, label: str) -> FeatureCache:
         """Return the cache of a view, with the photos of all records that can be read."""
         # The current weights, because those of a captioner to start from may have been fine-tuned.
         encoder, config = self.model.encoder, self.model.config
         weights = tensors_sha256(encoder.stages)
         self.ranks.check_same(precision_on(encoder.mean.device), DIFFERENT_PRECISIONS)
         cache = open_cache(self.folder, encoder, weights, config, view)
-        photos = [record.path for record in records]
-        for error in fill_cache(cache, encoder, config, view, photos, label, self.on_progress, self.ranks):
-            say(f"left out: {error}", self.ranks)
+        paths = [record.path for record in records]
+        for error in fill_cache(cache, encoder, config, view, paths, label, self.on_progress, self.ranks):
+            report(f"left out: {error}", self.ranks)
         return cache
 
 
@@ -92,116 +92,121 @@ def encode_features(
     Raises DataError if no photo can be read or no caption names anything in the boxes, ConfigError if the encoder has
     fewer stages than `options.fine_tune_stages` or the ranks find different photos.
     """
-    photos = PhotoEncoder(model, cache, on_progress, ranks)
-    frozen, tuned = (cached_stages(model.encoder, learning) for learning in (0, options.fine_tune_stages))
-    stages = list(dict.fromkeys([frozen, tuned]))
-    every = [*data.train_records, *data.validation_records, *data.replayed]
-    plain = [photos.filled(every, FeatureView(n), "encode photos") for n in stages]
-    mirrored = []
+    photo_encoder = PhotoEncoder(model, cache, on_progress, ranks)
+    stages = list(dict.fromkeys(cached_stages(model.encoder, count) for count in (0, options.fine_tune_stages)))
+    records = [*data.train_records, *data.validation_records, *data.replayed]
+    plain_caches = [photo_encoder.fill(records, FeatureView(n), "encode photos") for n in stages]
+    mirrored_caches = []
     if options.mirror:
-        learned = [*data.train_records, *data.replayed]
-        mirrored = [photos.filled(learned, FeatureView(n, mirrored=True), "encode mirror images") for n in stages]
-    data = _readable(data, plain, mirrored)
+        training_records = [*data.train_records, *data.replayed]
+        mirrored_caches = [
+            photo_encoder.fill(training_records, FeatureView(n, mirrored=True), "encode mirror images") for n in stages
+        ]
+    data = _select_readable(data, plain_caches, mirrored_caches)
     _check_photos(data, ranks)
     if len(data.data_sets) > 1:
-        say(Balance(parts(data.train), options.balance).sentence(), ranks)
-    regions = _regions(data, model, plain[0], options, ranks)
-    found = []
-    for number, of_stages in enumerate(stages):
-        views = [caches[number] for caches in (plain, mirrored) if caches]
-        train = _train_set(data, vocabulary, views, regions, options)
-        validator = _validator(data, vocabulary, plain[number], model, decoding)
-        found.append(Features(of_stages, train, validator))
-    return found[0], found[-1] if options.fine_tune_stages else None
+        report(Balance(split_parts(data.train), options.balance).sentence(), ranks)
+    regions = _find_regions(data, model, plain_caches[0], options, ranks)
+    features = []
+    for number, stage_count in enumerate(stages):
+        views = [caches[number] for caches in (plain_caches, mirrored_caches) if caches]
+        train = _make_train_set(data, vocabulary, views, regions, options)
+        validator = _make_validator(data, vocabulary, plain_caches[number], model, decoding)
+        features.append(Features(stage_count, train, validator))
+    return features[0], features[-1] if options.fine_tune_stages else None
 
 
-def say(sentence: str, ranks: Ranks) -> None:
+def report(sentence: str, ranks: Ranks) -> None:
     """Print a sentence to standard error, from the leading rank."""
     if ranks.leads:
         print(sentence, file=sys.stderr)
 
 
-def parts(split: Split) -> tuple[Part, ...]:
-    """Position of the records of each data set in a list of all records of a split."""
+def split_parts(split: Split) -> tuple[Part, ...]:
+    """Return the positions of each data set's records in a list of all records of a split."""
     return parts_of(list(split), [len(records) for records in split.values()])
 
 
-def stages_before_fine_tuning(encoder: str, stages: int, learning: int) -> int:
-    """Return the number of encoder stages that stay frozen if the last `learning` of them are fine-tuned.
+def stages_before_fine_tuning(encoder: str, stages: int, tuned_stages: int) -> int:
+    """Return the number of encoder stages that stay frozen if the last `tuned_stages` of them are fine-tuned.
 
-    learning: -1 for all stages. Raises ConfigError if the encoder has fewer.
+    tuned_stages: number of stages; -1 for all. Raises ConfigError if the encoder has fewer.
     """
-    if learning > stages:
+    if tuned_stages > stages:
         raise ConfigError(f"{encoder} has {stages} stages: fine_tune_stages can be 1 to {stages}, or -1 for all")
-    return 0 if learning == -1 else stages - learning
+    return 0 if tuned_stages == -1 else stages - tuned_stages
 
 
-def cached_stages(encoder: Encoder, learning: int) -> int | None:
-    """Return the number of encoder stages that cached features pass if the last `learning` are fine-tuned; None: all.
+def cached_stages(encoder: Encoder, tuned_stages: int) -> int | None:
+    """Return the number of encoder stages that cached features have passed; None: all.
 
-    With two scales, both maps are computed from the finer one, which is smaller than both together. Raises ConfigError.
+    tuned_stages: number of final stages to fine-tune; -1 for all. With two scales, both maps are computed from the
+    finer one, which is smaller than both together. Raises ConfigError.
     """
     finer = encoder.spec.finer_stages if encoder.scales == 2 else None
-    if not learning:
+    if not tuned_stages:
         return finer
-    frozen = stages_before_fine_tuning(encoder.spec.name, len(encoder.stages), learning)
+    frozen = stages_before_fine_tuning(encoder.spec.name, len(encoder.stages), tuned_stages)
     return frozen if finer is None else min(frozen, finer)
 
 
-def _readable(data: TrainingData, plain: Sequence[FeatureCache], mirrored: Sequence[FeatureCache]) -> TrainingData:
+def _select_readable(
+    data: TrainingData, plain_caches: Sequence[FeatureCache], mirrored_caches: Sequence[FeatureCache]
+) -> TrainingData:
     """Keep the records whose photos are in every cache that they are read from."""
 
-    def kept(records: Sequence[ImageRecord], caches: Sequence[FeatureCache]) -> list[ImageRecord]:
+    def select(records: Sequence[ImageRecord], caches: Sequence[FeatureCache]) -> list[ImageRecord]:
         return [record for record in records if all([record.path in cache for cache in caches])]
 
     return replace(
         data,
-        train={name: kept(records, [*plain, *mirrored]) for name, records in data.train.items()},
-        validation={name: kept(records, plain) for name, records in data.validation.items()},
-        replayed=kept(data.replayed, [*plain, *mirrored]),
+        train={name: select(records, [*plain_caches, *mirrored_caches]) for name, records in data.train.items()},
+        validation={name: select(records, plain_caches) for name, records in data.validation.items()},
+        replayed=select(data.replayed, [*plain_caches, *mirrored_caches]),
     )
 
 
 def _check_photos(data: TrainingData, ranks: Ranks) -> None:
     """Raise ConfigError if ranks have different photos, DataError if a data set has none."""
     lists = [*data.train.values(), data.replayed, *data.validation.values()]
-    found = [[record.image_id for record in records] for records in lists]
-    ranks.check_same(hashlib.sha256(repr(found).encode()).digest(), DIFFERENT_PHOTOS)
+    image_ids = [[record.image_id for record in records] for records in lists]
+    ranks.check_same(hashlib.sha256(repr(image_ids).encode()).digest(), DIFFERENT_PHOTOS)
     for name in data.train:
         if not data.train[name] or not data.validation[name]:
             photo = f"photo of {name}" if len(data.train) > 1 else "photo"
             raise DataError(f"no {photo} could be read: `python -m training inspect` says what is wrong with each")
 
 
-def _train_set(
+def _make_train_set(
     data: TrainingData,
     vocabulary: Vocabulary,
     views: Sequence[FeatureCache],
     regions: list[Regions] | None,
     options: FitOptions,
 ) -> CaptionDataset:
-    """views: the plain view, then the mirrored one if there is one."""
-    balance = Balance(parts(data.train), options.balance) if len(data.train) > 1 else None
-    same = vocabulary, views, options.least_batches, regions, balance
+    """Make the training set. views: caches of the plain view, then of the mirrored one if there is one."""
+    balance = Balance(split_parts(data.train), options.balance) if len(data.train) > 1 else None
+    dataset_arguments = vocabulary, views, options.least_batches, regions, balance
     if data.replayed:
-        return ReplayDataset(data.train_records, data.replayed, options.replay_share, *same)
-    return CaptionDataset(data.train_records, *same)
+        return ReplayDataset(data.train_records, data.replayed, options.replay_share, *dataset_arguments)
+    return CaptionDataset(data.train_records, *dataset_arguments)
 
 
-def _validator(
-    data: TrainingData, vocabulary: Vocabulary, plain: FeatureCache, model: CaptionModel, decoding: DecodingOptions
+def _make_validator(
+    data: TrainingData, vocabulary: Vocabulary, cache: FeatureCache, model: CaptionModel, decoding: DecodingOptions
 ) -> Validator:
     records = data.validation_records
-    frames = _frames(records, plain, model)
-    return Validator(CaptionDataset(records, vocabulary, [plain]), frames, decoding, data.boxes, parts(data.validation))
+    frames = _read_frames(records, cache, model)
+    dataset = CaptionDataset(records, vocabulary, [cache])
+    return Validator(dataset, frames, decoding, data.boxes, split_parts(data.validation))
 
 
-def _frames(records: Sequence[ImageRecord], plain: FeatureCache, model: CaptionModel) -> list[ImageFrame]:
-    return [plain.frame(record.path, model.config.fit) for record in records]
+def _read_frames(records: Sequence[ImageRecord], cache: FeatureCache, model: CaptionModel) -> list[ImageFrame]:
+    return [cache.frame(record.path, model.config.fit) for record in records]
 
 
-def _regions(
-    data: TrainingData, model: CaptionModel, plain: FeatureCache, options: FitOptions, ranks: Ranks
+def _find_regions(
+    data: TrainingData, model: CaptionModel, cache: FeatureCache, options: FitOptions, ranks: Ranks
 ) -> list[Regions] | None:
     """Return the regions that words of each training photo should attend to; None without boxes that teach.
 
@@ -213,7 +218,7 @@ def _regions(
     side = model.config.image_size
     grid = encode(model.encoder, np.zeros((1, side, side, 3), np.uint8), FeatureView(None)).shape[1:3]
     records = [*data.train_records, *data.replayed]
-    frames = _frames(records, plain, model)
+    frames = _read_frames(records, cache, model)
     regions = [regions_of(record, boxes, frame, grid) for record, frame in zip(records, frames, strict=True)]
     _report_regions(regions, boxes, ranks)
     return regions
@@ -228,6 +233,6 @@ def _report_regions(regions: Sequence[Regions], boxes: BoxSet, ranks: Ranks) -> 
             " file names of the photos must be the same in both; name other boxes, or leave --boxes out"
         )
     if boxes.counts[SAME_NAME]:
-        say(f"boxes: {SAME_NAME}: {boxes.counts[SAME_NAME]}, such as {boxes.examples[SAME_NAME]}", ranks)
-    pictured = sum(len(of_image.coverage) > 0 for of_image in regions)
-    say(f"boxes: {counted(count, 'word')} of {pictured} of {photos} learn where to look", ranks)
+        report(f"boxes: {SAME_NAME}: {boxes.counts[SAME_NAME]}, such as {boxes.examples[SAME_NAME]}", ranks)
+    supervised_photos = sum(len(photo_regions.coverage) > 0 for photo_regions in regions)
+    report(f"boxes: {counted(count, 'word')} of {supervised_photos} of {photos} learn where to look", ranks)

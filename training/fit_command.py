@@ -25,8 +25,8 @@ from training.data.word_choice import chosen_words
 from training.inspection.coverage import rare_words, vocabulary_lines, vocabulary_warning
 from training.inspection.languages import unknown_words
 from training.inspection.statistics import training_words
-from training.options import FitOptions, chosen_options
-from training.runs.resuming import changes, stored_options
+from training.options import FitOptions, choose_options
+from training.runs.resuming import compare_runs, stored_options
 
 if TYPE_CHECKING:
     from captioner.bundle import Bundle
@@ -39,27 +39,29 @@ INTERRUPTED = 130
 
 def check(options: argparse.Namespace) -> int:
     """Print the training options that `fit` would use; on standard error, what `fit` would say about the data."""
-    stored = _stored_run(options)
+    stored_run = _load_stored_run(options)
     data_sets = [read_data(options), *read_also(options)]
     check_different(data_sets)
-    texts = _texts(options)
+    texts = _read_texts(options)
     records = [record for data in data_sets for record in data.records]
-    fit_options = _fit_options(options, records, stored["run"] if stored else {}, texts)
-    known = load_vocabulary(options.from_bundle).words if options.from_bundle else ()
-    told = [problems_summary(data) for data in data_sets if data.problems]
-    told += [balance_of(data_sets, fit_options).sentence()] if len(data_sets) > 1 else []
-    names = _checked_names(options, stored["run"] if stored else {})
+    fit_options = _choose_fit_options(options, records, stored_run["run"] if stored_run else {}, texts)
+    known_words = load_vocabulary(options.from_bundle).words if options.from_bundle else ()
+    messages = [problems_summary(data) for data in data_sets if data.problems]
+    messages += [balance_of(data_sets, fit_options).sentence()] if len(data_sets) > 1 else []
+    names = _label_names_without_torch(options, stored_run["run"] if stored_run else {})
     words = chosen_words(training_words(records), texts.counts() if texts else {}, names, fit_options)
-    kept = {*known, *words.chosen}
-    told += vocabulary_lines(rare_words(words.captions, fit_options.min_count, kept)) + words.lines(known)
-    told += texts.lines() if texts else []
-    print(*told, sep="\n", file=sys.stderr)
+    vocabulary_words = {*known_words, *words.chosen}
+    messages += vocabulary_lines(rare_words(words.captions, fit_options.min_count, vocabulary_words)) + words.lines(
+        known_words
+    )
+    messages += texts.lines() if texts else []
+    print(*messages, sep="\n", file=sys.stderr)
     print(json.dumps(fit_options.to_json(), indent=1))
     return 0
 
 
 def balance_of(data_sets: "Sequence[DataSet]", options: FitOptions) -> Balance:
-    """How often an epoch would show each data set if all of its photos can be read. Raises DataError."""
+    """Return how often an epoch shows each data set if all of its photos can be read. Raises DataError."""
     return Balance(parts_of(names_of(data_sets), [len(data.split("train")) for data in data_sets]), options.balance)
 
 
@@ -74,29 +76,31 @@ def fit(options: argparse.Namespace, ranks: "Ranks") -> int:
     from training.runs.run import CHECKPOINT, check_output
     from training.setup import TrainingSetup, build_model, choose_vocabulary, make_criterion, print_vocabulary
 
-    stored = _stored_run(options)
-    run = stored["run"] if stored else {}
+    stored_run = _load_stored_run(options)
+    run_state = stored_run["run"] if stored_run else {}
     keep_freed_memory()
-    start = _start(options)
-    config = _captioner_config(options, run, start)
-    decoding = _decoding_options(options, run, start)
+    start = _load_start(options)
+    config = _choose_captioner_config(options, run_state, start)
+    decoding = _choose_decoding_options(options, run_state, start)
     check_output(options.output, options.resume)  # before hours of encoding photos
     on_progress = ProgressFile(options.output) if ranks.leads else ignore_progress
     data_sets = [read_data(options), *read_also(options)]
     check_different(data_sets)
-    texts = _texts(options)
-    fit_options = _fit_options(options, [record for data in data_sets for record in data.records], run, texts)
-    if stored:  # refused before hours of encoding photos
-        chosen = {"options": fit_options, "captioner": config, "decoding": decoding}
-        known = {name: values.to_json() for name, values in chosen.items()}
-        known["sentences"] = texts and texts.sha256()
-        changes(run, known, stored["progress"]["phase"], options.output / CHECKPOINT)
+    texts = _read_texts(options)
+    fit_options = _choose_fit_options(
+        options, [record for data in data_sets for record in data.records], run_state, texts
+    )
+    if stored_run:  # refused before hours of encoding photos
+        run_options = {"options": fit_options, "captioner": config, "decoding": decoding}
+        identity = {name: values.to_json() for name, values in run_options.items()}
+        identity["sentences"] = texts and texts.sha256()
+        compare_runs(run_state, identity, stored_run["progress"]["phase"], options.output / CHECKPOINT)
     if ranks.leads:
-        _print_data(data_sets, texts)
+        _report_data(data_sets, texts)
     replay = read_records(options.replay, seed=options.seed) if options.replay else None
     boxes = read_boxes(options.boxes) if options.boxes else None
     data = training_data(data_sets, config, fit_options, replay, boxes)
-    words = choose_vocabulary(data, config, fit_options, start, _label_names(options, config), texts, ranks)
+    words = choose_vocabulary(data, config, fit_options, start, _read_label_names(options, config), texts, ranks)
     model, weights = build_model(config, words, fit_options, options.encoder_weights, start, options.device)
     print_vocabulary(words, ranks)
     features = encode_features(data, model, words.vocabulary, decoding, fit_options, options.cache, on_progress, ranks)
@@ -114,7 +118,7 @@ def fit(options: argparse.Namespace, ranks: "Ranks") -> int:
     return 0
 
 
-def _print_data(data_sets: "Sequence[DataSet]", texts: SentenceTexts | None) -> None:
+def _report_data(data_sets: "Sequence[DataSet]", texts: SentenceTexts | None) -> None:
     """Print what is left out of the data sets, and how many sentences there are, to standard error."""
     for data in data_sets:
         if data.problems:
@@ -123,24 +127,29 @@ def _print_data(data_sets: "Sequence[DataSet]", texts: SentenceTexts | None) -> 
         print(*texts.lines(), sep="\n", file=sys.stderr)
 
 
-def _stored_run(options: argparse.Namespace) -> dict[str, Any] | None:
+def _load_stored_run(options: argparse.Namespace) -> dict[str, Any] | None:
     """Read the state of the run to resume, whose seed becomes the default.
 
     None without --resume, or if the run has no checkpoint yet.
     """
-    stored = None
+    stored_run = None
     if options.resume:
         from training.runs.run import CHECKPOINT, load_run
 
         checkpoint = options.output / CHECKPOINT
-        stored = load_run(checkpoint, mapped=True) if checkpoint.is_file() else None
+        stored_run = load_run(checkpoint, mapped=True) if checkpoint.is_file() else None
     if options.seed is None:
-        options.seed = stored["run"]["options"]["seed"] if stored else 0
-    return stored
+        options.seed = stored_run["run"]["options"]["seed"] if stored_run else 0
+    return stored_run
 
 
-def _captioner_config(options: argparse.Namespace, run: Mapping[str, Any], start: "Bundle | None") -> CaptionerConfig:
-    """Config by the command line and the run to resume, or the captioner to start from. Raises ConfigError."""
+def _choose_captioner_config(
+    options: argparse.Namespace, run: Mapping[str, Any], start: "Bundle | None"
+) -> CaptionerConfig:
+    """Return the captioner's config, by the command line and the run to resume or the captioner to start from.
+
+    Raises ConfigError.
+    """
     if run:
         return CaptionerConfig(**run["captioner"] | given_arguments(CaptionerConfig, options))
     if start:
@@ -150,55 +159,57 @@ def _captioner_config(options: argparse.Namespace, run: Mapping[str, Any], start
     return from_arguments(CaptionerConfig, options)
 
 
-def _decoding_options(options: argparse.Namespace, run: Mapping[str, Any], start: "Bundle | None") -> DecodingOptions:
-    """Options of validation by the command line, the run to resume or the captioner to start from."""
+def _choose_decoding_options(
+    options: argparse.Namespace, run: Mapping[str, Any], start: "Bundle | None"
+) -> DecodingOptions:
+    """Return the options of validation, by the command line, the run to resume or the captioner to start from."""
     decoding = start.decoding if start else DecodingOptions()
     if "decoding" in run:
         decoding = DecodingOptions.from_json(run["decoding"])
     # FitOptions has a captions_per_image and a seed of its own.
-    given = {name: getattr(options, name) for name in DECODING if hasattr(options, name)}
-    return replace(decoding, captions_per_image=1, seed=None, **given)
+    given_options = {name: getattr(options, name) for name in DECODING if hasattr(options, name)}
+    return replace(decoding, captions_per_image=1, seed=None, **given_options)
 
 
-def _fit_options(
+def _choose_fit_options(
     options: argparse.Namespace,
     records: "Sequence[ImageRecord]",
     run: Mapping[str, Any],
     texts: SentenceTexts | None,
 ) -> FitOptions:
-    """Training options by the command line, --options, the preset, the captioner to start from, the data and the texts.
+    """Return the training options, by the command line, --options, the preset, the start, the data and the texts.
 
     records: of all data sets to learn from. run: the run to resume, from its checkpoint; empty for a new one. Raises
     ConfigError and BundleError.
     """
-    given = given_arguments(FitOptions, options)
+    given_options = given_arguments(FitOptions, options)
     if options.options is not None:
         try:
-            values = json.loads(options.options.read_bytes())
+            file_options = json.loads(options.options.read_bytes())
         except (OSError, ValueError) as error:
             raise ConfigError(
                 f"{options.options} cannot be read as JSON ({error}): name another by --options"
             ) from error
-        FitOptions.from_json(values)  # refuses what is no option
-        if "seed" in values:
+        FitOptions.from_json(file_options)  # refuses unknown options
+        if "seed" in file_options:
             raise ConfigError(f"{options.options} holds a seed: give it by --seed, as it also draws splits")
-        given = values | given
+        given_options = file_options | given_options
     if run:
-        return chosen_options(given, options.preset, resumed=stored_options(run))
+        return choose_options(given_options, options.preset, resumed=stored_options(run))
     sizes = {
         "running_words": training_words(records).total(),
         "sentence_words": None if texts is None else len(texts.numbers),
     }
     if options.from_bundle is None:
-        return chosen_options(given, options.preset, **sizes)
-    trained = load_metrics(options.from_bundle).get("options")
-    earlier = trained if isinstance(trained, dict) else {}
+        return choose_options(given_options, options.preset, **sizes)
+    start_options = load_metrics(options.from_bundle).get("options")
+    start_options = start_options if isinstance(start_options, dict) else {}
     new_words = unknown_words(records, load_vocabulary(options.from_bundle)).share
-    return chosen_options(given, options.preset, earlier, options.replay is not None, new_words, **sizes)
+    return choose_options(given_options, options.preset, start_options, options.replay is not None, new_words, **sizes)
 
 
-def _label_names(options: argparse.Namespace, config: CaptionerConfig) -> LabelNames | None:
-    """Names of the classes by the command line; None where it names no file. Raises ConfigError."""
+def _read_label_names(options: argparse.Namespace, config: CaptionerConfig) -> LabelNames | None:
+    """Read the names of the classes from --label-names; None without it. Raises ConfigError."""
     if options.label_names is None:
         return None
     if not config.labels:
@@ -208,26 +219,26 @@ def _label_names(options: argparse.Namespace, config: CaptionerConfig) -> LabelN
     return read_label_names(options.label_names)
 
 
-def _checked_names(options: argparse.Namespace, run: Mapping[str, Any]) -> LabelNames | None:
-    """Names of the classes that the run to resume, the captioner to start from or the command line has, without torch.
+def _label_names_without_torch(options: argparse.Namespace, run: Mapping[str, Any]) -> LabelNames | None:
+    """Return the names of the classes, of the run to resume, the captioner to start from or the command line.
 
-    Raises ConfigError.
+    Needs no torch. Raises ConfigError.
     """
     if run:
         return LabelNames.from_json(run["label_names"]) if run.get("label_names") else None
     if options.from_bundle is not None:
         file = options.from_bundle / LABELS
         return read_label_names(file) if file.is_file() else None
-    given = _label_names(options, from_arguments(CaptionerConfig, options))
-    return given or (imagenet_names() if getattr(options, "labels", 0) else None)
+    label_names = _read_label_names(options, from_arguments(CaptionerConfig, options))
+    return label_names or (imagenet_names() if getattr(options, "labels", 0) else None)
 
 
-def _texts(options: argparse.Namespace) -> SentenceTexts | None:
+def _read_texts(options: argparse.Namespace) -> SentenceTexts | None:
     """Read the sentences without photos that the arguments name. Raises DataError."""
     return read_sentences(options.sentences) if options.sentences else None
 
 
-def _start(options: argparse.Namespace) -> "Bundle | None":
+def _load_start(options: argparse.Namespace) -> "Bundle | None":
     """Load the captioner to start from, if one is named. Raises ConfigError and BundleError."""
     if options.from_bundle is None:
         if options.replay is not None:

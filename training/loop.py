@@ -58,36 +58,37 @@ def fit(
     run = Run(setup, options, output, ranks)
     if resume:
         run.restore()
-    progress, left = run.progress, run.phases_left()
-    if not left:
+    progress, remaining_phases = run.progress, run.phases_left()
+    if not remaining_phases:
         if ranks.leads:
-            tqdm.write(_nothing_left(run))
+            tqdm.write(_finished_message(run))
         calibrate(run, on_progress)
         return output / "bundle"
     if ranks.leads:
         for change in run.changes.values():
             tqdm.write(change)
-        judged_start = setup.start is not None and bool(progress.best)
-        _drop_lines_after(output / "log.jsonl", progress.total_epochs, judged_start)
-    with stop_requests(ranks) as stop, _curves(run) as curves:
-        for phase in left:
+        start_validated = setup.start is not None and bool(progress.best)
+        _drop_lines_after(output / "log.jsonl", progress.total_epochs, start_validated)
+    with stop_requests(ranks) as stop, _open_curves(run) as curves:
+        for phase in remaining_phases:
             features = features_of(phase, run.plan(), setup)
             run.start_phase(phase, features)
             run.learner.parallel = shared_loss(run, phase)
             if setup.start is not None and not progress.best:
                 on_progress("validating", epoch=0)
-                _judge_start(run, features)
+                _validate_start(run, features)
             while not run.is_finished(phase):
-                started = time.monotonic()
+                started_at = time.monotonic()
                 train_epoch(run, phase, features, stop, on_progress)
-                trained = time.monotonic()
+                train_seconds, validation_started_at = time.monotonic() - started_at, time.monotonic()
                 on_progress("validating", epoch=progress.total_epochs + 1)
                 validation = _validate(run, features)
-                line = _finish_epoch(run, phase, features, validation, trained - started, time.monotonic() - trained)
+                validation_seconds = time.monotonic() - validation_started_at
+                line = _finish_epoch(run, phase, features, validation, train_seconds, validation_seconds)
                 if line["best"]:
                     run.keep_best()
                 if curves is not None:
-                    _log(output, line)
+                    _write_log_line(output, line)
                     _write_samples(run, features, validation)
                     curves.add(progress.total_epochs, line, validation, features.validator)
                 run.save()
@@ -96,22 +97,22 @@ def fit(
     return output / "bundle"
 
 
-def _nothing_left(run: Run) -> str:
+def _finished_message(run: Run) -> str:
     epochs = counted(run.progress.total_epochs, "epoch")
-    sentence = f"{run.output} holds a finished run of {epochs}: there is nothing left to do"
+    message = f"{run.output} holds a finished run of {epochs}: there is nothing left to do"
     if run.changes:
-        sentence += f", and {', '.join(run.changes)} changed nothing; give more epochs to go on with its last phase"
-    return sentence
+        message += f", and {', '.join(run.changes)} changed nothing; give more epochs to go on with its last phase"
+    return message
 
 
-def _judge_start(run: Run, features: Features) -> None:
+def _validate_start(run: Run, features: Features) -> None:
     """Epoch 0: validate the captioner that the run starts from, and keep it as the best so far."""
     validation = _validate(run, features)
     run.progress.best = {"epoch": 0, "phase": "start", **validation.to_json()}
     run.keep_best()
-    line = {"epoch": 0, "phase": "start", **_rounded(validation.to_json())}
+    line = {"epoch": 0, "phase": "start", **_round_scores(validation.to_json())}
     if run.ranks.leads:
-        _log(run.output, line | {"best": True})
+        _write_log_line(run.output, line | {"best": True})
         _write_samples(run, features, validation)
     run.save()
 
@@ -127,36 +128,38 @@ def _write_samples(run: Run, features: Features, validation: Validation) -> None
     write_samples(run.output, validator.data.records, validation.captions, epoch, validator.parts)
 
 
-def _rounded(scores: Mapping[str, Any]) -> dict[str, Any]:
-    """Scores, and those of each data set, as a line of the log shows them."""
-    return {name: _rounded(score) if isinstance(score, Mapping) else round(score, 4) for name, score in scores.items()}
+def _round_scores(scores: Mapping[str, Any]) -> dict[str, Any]:
+    """Round scores, and those of each data set, for a line of the log."""
+    return {
+        name: _round_scores(score) if isinstance(score, Mapping) else round(score, 4) for name, score in scores.items()
+    }
 
 
-def _curves(run: Run) -> AbstractContextManager[Curves | None]:
-    """Of the rank that writes."""
+def _open_curves(run: Run) -> AbstractContextManager[Curves | None]:
+    """Open the TensorBoard curves of the rank that writes; the context value is None in all others."""
     return Curves(run.output / "tensorboard", run.progress.total_epochs) if run.ranks.leads else nullcontext()
 
 
-def _log(output: Path, line: dict[str, Any]) -> None:
+def _write_log_line(output: Path, line: dict[str, Any]) -> None:
     with open(output / "log.jsonl", "a") as log:
         log.write(json.dumps(line) + "\n")
     tqdm.write(json.dumps(line))
 
 
-def _drop_lines_after(log: Path, epochs: int, judged_start: bool) -> None:
-    """A run that was killed between an epoch's line and its checkpoint learns that epoch again, and writes it again."""
+def _drop_lines_after(log: Path, epochs: int, start_validated: bool) -> None:
+    """Drop the lines of epochs after the checkpoint: a resumed run trains these epochs again, and logs them again."""
     if not log.exists():
         return
     lines = log.read_text().splitlines(keepends=True)
-    kept = epochs + judged_start
-    if len(lines) > kept or not all(line.endswith("\n") for line in lines):
-        write_atomically(log, "".join(lines[:kept]), one_writer=True)
+    line_count = epochs + start_validated
+    if len(lines) > line_count or not all(line.endswith("\n") for line in lines):
+        write_atomically(log, "".join(lines[:line_count]), one_writer=True)
 
 
 def features_of(phase: Phase, plan: Sequence[Phase], setup: TrainingSetup) -> Features:
     """Return the features of a phase: after fine-tuning, the cached annotations are no longer the encoder's."""
-    until = [each.name for each in plan[: plan.index(phase) + 1]]
-    features = setup.fine_tuned if "fine_tune" in until else setup.frozen
+    phase_names = [earlier.name for earlier in plan[: plan.index(phase) + 1]]
+    features = setup.fine_tuned if "fine_tune" in phase_names else setup.frozen
     assert features is not None, plan
     return features
 
@@ -170,31 +173,32 @@ def train_epoch(
         progress.total_epochs, options.batch_size, options.captions_per_image, options.seed, progress.step, ranks
     )
     if learns_from_text(run.setup, phase, options):
-        batches = _with_sentences(batches, run)
+        batches = _add_sentences(batches, run)
     run.setup.model.train()
-    compute = run.learner.parallel or batch_loss
-    count, first, started = features.train.batch_count(options.batch_size), progress.step, time.monotonic()
+    compute_loss = run.learner.parallel or batch_loss
+    batch_count = features.train.batch_count(options.batch_size)
+    first_step, started_at = progress.step, time.monotonic()
     with tqdm(
-        total=count, initial=progress.step, unit="batch", leave=False, disable=not ranks.leads,
+        total=batch_count, initial=progress.step, unit="batch", leave=False, disable=not ranks.leads,
         desc=f"{phase.name} {progress.epoch + 1}/{phase.epochs}",
     ) as bar:  # fmt: skip
         for batch in batches:
-            done = (count * progress.epoch + progress.step) / (count * phase.epochs)
-            now = at_batch(options, phase, done)
-            torch.manual_seed(batch.seed)  # of its own, so that what is drawn does not depend on what came before
-            learned = compute(run.setup, phase, features, batch, now, progress.baseline or 0.0, ranks)
-            loss, losses, stopping = _learn(run, learned, stop)
-            progress.add(loss, losses, learned.reward)
-            progress.follow(learned.word_log_prob)
+            phase_share = (batch_count * progress.epoch + progress.step) / (batch_count * phase.epochs)
+            batch_options = at_batch(options, phase, phase_share)
+            torch.manual_seed(batch.seed)  # so that random draws do not depend on earlier batches
+            result = compute_loss(run.setup, phase, features, batch, batch_options, progress.baseline or 0.0, ranks)
+            loss, losses, stop_requested = _take_step(run, result, stop)
+            progress.add_batch(loss, losses, result.reward)
+            progress.update_baseline(result.word_log_prob)
             bar.set_postfix(loss=f"{progress.loss_sum / progress.step:.3f}", refresh=False)
             bar.update()
-            left = count * (phase.epochs - progress.epoch) - progress.step
+            batches_left = batch_count * (phase.epochs - progress.epoch) - progress.step
             on_progress(
-                "training", phase=phase.name, epoch=progress.total_epochs + 1, batch=progress.step, batches=count,
+                "training", phase=phase.name, epoch=progress.total_epochs + 1, batch=progress.step, batches=batch_count,
                 epochs=progress.total_epochs - progress.epoch + phase.epochs, loss=progress.loss_sum / progress.step,
-                seconds_left=left * (time.monotonic() - started) / (progress.step - first),
+                seconds_left=batches_left * (time.monotonic() - started_at) / (progress.step - first_step),
             )  # fmt: skip
-            if stopping:
+            if stop_requested:
                 run.save()
                 raise Interrupted("stopped as asked: go on with --resume")
 
@@ -204,11 +208,11 @@ def learns_from_text(setup: TrainingSetup, phase: Phase, options: FitOptions) ->
 
     Self-critical training does if it keeps a share of learning from captions.
     """
-    kept = phase.name != "self_critical" or options.cross_entropy_weight > 0
-    return setup.words.sentences is not None and options.sentence_weight > 0 and kept
+    uses_captions = phase.name != "self_critical" or options.cross_entropy_weight > 0
+    return setup.words.sentences is not None and options.sentence_weight > 0 and uses_captions
 
 
-def _with_sentences(batches: Iterator[Batch], run: Run) -> Iterator[Batch]:
+def _add_sentences(batches: Iterator[Batch], run: Run) -> Iterator[Batch]:
     """Add sentences to each batch, drawn by its number in the epoch. batches: from the next batch of the run on."""
     sentences, options, progress = run.setup.words.sentences, run.options, run.progress
     for step, batch in enumerate(batches, start=progress.step):
@@ -232,7 +236,7 @@ class _BatchLoss(nn.Module):
 
     def __init__(self, model: nn.Module):
         super().__init__()
-        self.learning = nn.ParameterList(parameter for parameter in model.parameters() if parameter.requires_grad)
+        self.trainable = nn.ParameterList(parameter for parameter in model.parameters() if parameter.requires_grad)
 
     def forward(self, *arguments: Any) -> BatchLoss:
         return batch_loss(*arguments)
@@ -244,31 +248,32 @@ def shared_loss(run: Run, phase: Phase) -> DistributedDataParallel | None:
         return None
     model = run.setup.model
     # Sampled captions are scored at the likeliest locations, so the scores of hard attention have no gradient.
-    unused = phase.name == "self_critical" and model.config.attention == "hard"
-    # A captioner that learned from sentences once has a "no photo" vector, which only they teach.
-    unused |= model.config.text and not learns_from_text(run.setup, phase, run.options)
-    # Of a matrix with one row, such as the scalar gate's: of a dimension of 1 the stride means nothing.
+    has_unused = phase.name == "self_critical" and model.config.attention == "hard"
+    # A captioner that once learned from sentences has a "no photo" vector, which only sentences train.
+    has_unused |= model.config.text and not learns_from_text(run.setup, phase, run.options)
+    # The warning is about matrices with one row, such as the scalar gate's: a dimension of 1 has no meaningful stride.
     warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
-    return DistributedDataParallel(_BatchLoss(model), find_unused_parameters=unused)
+    return DistributedDataParallel(_BatchLoss(model), find_unused_parameters=has_unused)
 
 
-def _learn(run: Run, learned: BatchLoss, stop: threading.Event) -> tuple[float, dict[str, float], bool]:
-    """Take a step. Returns the loss of the whole batch, its named losses, and whether any rank is to stop."""
-    loss = learned.loss
-    parts = [loss.detach(), loss.new_tensor(float(stop.is_set())), *learned.losses.values()]
-    value, asked, *values = run.ranks.sum(torch.stack([part.to(loss.dtype) for part in parts])).tolist()
-    if not math.isfinite(value):
-        raise DataError(f"the loss became {value}: start again with a lower learning rate")
+def _take_step(run: Run, result: BatchLoss, stop: threading.Event) -> tuple[float, dict[str, float], bool]:
+    """Take a step of the optimiser. Returns the loss of the whole batch, its named losses, and whether to stop."""
+    loss = result.loss
+    rank_values = [loss.detach(), loss.new_tensor(float(stop.is_set())), *result.losses.values()]
+    sums = run.ranks.sum(torch.stack([value.to(loss.dtype) for value in rank_values]))
+    total_loss, stop_count, *loss_values = sums.tolist()
+    if not math.isfinite(total_loss):
+        raise DataError(f"the loss became {total_loss}: start again with a lower learning rate")
     learner, model = run.learner, run.setup.model
     learner.optimizer.zero_grad(set_to_none=True)
-    (loss * run.ranks.size).backward()  # of the ranks' gradients the mean is taken
+    (loss * run.ranks.size).backward()  # gradients are averaged over the ranks
     norm = nn.utils.clip_grad_norm_([p for p in model.parameters() if p.grad is not None], run.options.clip_norm)
     if not torch.isfinite(norm):
         raise DataError(f"the gradient became {float(norm)}: start again with a lower learning rate")
     learner.optimizer.step()
     learner.schedule.step()
     learner.average.update_parameters(model)
-    return value, dict(zip(learned.losses, values, strict=True)), asked > 0
+    return total_loss, dict(zip(result.losses, loss_values, strict=True)), stop_count > 0
 
 
 def _finish_epoch(
@@ -278,10 +283,10 @@ def _finish_epoch(
     progress = run.progress
     progress.epoch += 1
     progress.total_epochs += 1
-    better = run.is_better(validation.scores)
-    if better:
+    is_best = run.is_better(validation.scores)
+    if is_best:
         progress.best = {"epoch": progress.total_epochs, "phase": phase.name, **validation.to_json()}
-    progress.stale_epochs = 0 if better else progress.stale_epochs + 1
+    progress.stale_epochs = 0 if is_best else progress.stale_epochs + 1
     steps = max(1, progress.step)
     rewards = {"reward": round(progress.reward_sum / steps, 4)} if phase.name == "self_critical" else {}
     line = {
@@ -290,8 +295,8 @@ def _finish_epoch(
         "loss": round(progress.loss_sum / steps, 4),
         **{f"{name}_loss": round(total / batches, 4) for name, (total, batches) in progress.losses.items()},
         **rewards,
-        **_rounded(validation.to_json()),
-        "best": better,
+        **_round_scores(validation.to_json()),
+        "best": is_best,
         "learning_rate": run.learner.schedule.get_last_lr()[0],
         "images": len(features.train),
         "train_seconds": round(train_seconds, 2),
@@ -303,9 +308,9 @@ def _finish_epoch(
 
 @contextmanager
 def stop_requests(ranks: Ranks = ALONE) -> Iterator[threading.Event]:
-    """An event that SIGINT and SIGTERM set, so that a run ends after its batch; a second signal ends it at once.
+    """Yield an event that SIGINT and SIGTERM set, so that a run ends after its batch; a second signal ends it at once.
 
-    Of several ranks it does not: torchrun passes on the signal that they had already, and ends them itself if need be.
+    With several ranks a second signal has no effect: torchrun forwards the first one again, and can end them itself.
     """
     event = threading.Event()
     if threading.current_thread() is not threading.main_thread():
@@ -317,9 +322,9 @@ def stop_requests(ranks: Ranks = ALONE) -> Iterator[threading.Event]:
             raise KeyboardInterrupt
         event.set()
 
-    earlier = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous_handlers = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield event
     finally:
-        for number, handler in earlier.items():
+        for number, handler in previous_handlers.items():
             signal.signal(number, handler)

@@ -28,10 +28,10 @@ def doubly_stochastic_penalty(alphas: Tensor, mask: Tensor, ranks: Ranks = ALONE
     alphas [B, K, T, L], mask bool [B, K, T] of the positions that exist -> scalar. Rows of the mask without any
     position are no captions and do not count.
     """
-    attended = (alphas * mask.unsqueeze(-1)).sum(dim=2)  # [B, K, L]
-    penalties = (1 - attended).square().sum(dim=-1)  # [B, K]
-    exists = mask.any(dim=-1)
-    return (penalties * exists).sum() / ranks.sum(exists.sum()).clamp(min=1)
+    attention_sums = (alphas * mask.unsqueeze(-1)).sum(dim=2)  # [B, K, L]
+    penalties = (1 - attention_sums).square().sum(dim=-1)  # [B, K]
+    is_caption = mask.any(dim=-1)
+    return (penalties * is_caption).sum() / ranks.sum(is_caption.sum()).clamp(min=1)
 
 
 def soft_attention_losses(
@@ -64,15 +64,15 @@ def reinforce_loss(
     mask = targets != PAD
     credits = (_word_log_probs(logits.detach(), targets) - baseline) * mask
     returns = credits.flip(-1).cumsum(dim=-1).flip(-1)  # [B, K, T]
-    chosen = alphas.gather(-1, locations.unsqueeze(-1)).squeeze(-1).clamp(min=1e-9).log()
-    return -(returns * chosen * mask).sum() / ranks.sum(mask.sum()).clamp(min=1)
+    location_log_probs = alphas.gather(-1, locations.unsqueeze(-1)).squeeze(-1).clamp(min=1e-9).log()
+    return -(returns * location_log_probs * mask).sum() / ranks.sum(mask.sum()).clamp(min=1)
 
 
 def mean_word_log_prob(logits: Tensor, targets: Tensor, ranks: Ranks = ALONE) -> float:
     """Mean log p(y|s) of a word of the batch, in nats, for the moving average of hard attention."""
     mask = targets != PAD
-    found = (_word_log_probs(logits.detach(), targets) * mask).sum()
-    log_prob, words = ranks.sum(torch.stack([found, mask.sum()])).tolist()
+    log_prob_sum = (_word_log_probs(logits.detach(), targets) * mask).sum()
+    log_prob, words = ranks.sum(torch.stack([log_prob_sum, mask.sum()])).tolist()
     return log_prob / words
 
 
@@ -97,10 +97,10 @@ def attention_supervision_loss(alphas: Tensor, inside: Tensor, ranks: Ranks = AL
     costs -log m, whose gradient stays large for a map far off, and 1 - m, whose gradient stays until the map is sharp.
     alphas [B, K, T, L], inside [B, K, T, L] with 0 for all other words -> scalar; 0 where no word names a thing.
     """
-    named = inside.any(dim=-1)  # [B, K, T]
+    is_named = inside.any(dim=-1)  # [B, K, T]
     mass = (alphas * inside).sum(dim=-1)
     losses = (1 - mass) - (mass + 1e-3).log()
-    return (losses * named).sum() / ranks.sum(named.sum()).clamp(min=1)
+    return (losses * is_named).sum() / ranks.sum(is_named.sum()).clamp(min=1)
 
 
 def distillation_loss(logits: Tensor, teacher_logits: Tensor, mask: Tensor, ranks: Ranks = ALONE) -> Tensor:

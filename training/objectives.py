@@ -64,15 +64,15 @@ def caption_losses(
     """
     device = annotations.device
     inputs, targets = batch.inputs.to(device), batch.targets.to(device)
-    averaged, word_log_prob = None, None
+    is_averaged, word_log_prob = None, None
     if model.decoder.attention == "hard":
-        averaged = (drawn(torch.rand, (len(inputs),), batch.batch_slice) < options.expected_share).to(device)
-    output = model.decoder(annotations, inputs, SAMPLED, averaged, batch.batch_slice)
-    if averaged is not None:
-        sampled = targets.masked_fill(averaged.view(-1, 1, 1), PAD)
-        losses = _hard_losses(output, targets, sampled, options, baseline, ranks)
-        if ranks.sum((sampled != PAD).sum()):
-            word_log_prob = mean_word_log_prob(output.logits, sampled, ranks)
+        is_averaged = (drawn(torch.rand, (len(inputs),), batch.batch_slice) < options.expected_share).to(device)
+    output = model.decoder(annotations, inputs, SAMPLED, is_averaged, batch.batch_slice)
+    if is_averaged is not None:
+        sampled_targets = targets.masked_fill(is_averaged.view(-1, 1, 1), PAD)
+        losses = _hard_attention_losses(output, targets, sampled_targets, options, baseline, ranks)
+        if ranks.sum((sampled_targets != PAD).sum()):
+            word_log_prob = mean_word_log_prob(output.logits, sampled_targets, ranks)
     else:
         losses = soft_attention_losses(output.logits, output.alphas, targets, options.label_smoothing, ranks)
         if model.decoder.attention == "none":
@@ -84,19 +84,19 @@ def caption_losses(
     return CaptionLosses(losses, word_log_prob)
 
 
-def _hard_losses(
-    output: DecoderOutput, targets: Tensor, sampled: Tensor, options: FitOptions, baseline: float, ranks: Ranks
+def _hard_attention_losses(
+    output: DecoderOutput, targets: Tensor, sampled_targets: Tensor, options: FitOptions, baseline: float, ranks: Ranks
 ) -> dict[str, Tensor]:
     """Compute the terms of Xu et al. 2015, eq. 12.
 
-    sampled: targets of the images whose locations were sampled; only these are reinforced, PAD elsewhere.
+    sampled_targets: targets of the images whose locations were sampled; only these are reinforced, PAD elsewhere.
     """
     mask = targets != PAD
-    words, sampled_words = ranks.sum(torch.stack([mask.sum(), (sampled != PAD).sum()]))
-    reinforced = reinforce_loss(output.logits, output.alphas, output.locations, sampled, baseline, ranks)
+    words, sampled_words = ranks.sum(torch.stack([mask.sum(), (sampled_targets != PAD).sum()]))
+    reinforce = reinforce_loss(output.logits, output.alphas, output.locations, sampled_targets, baseline, ranks)
     return {
         "cross_entropy": caption_nll(output.logits, targets, options.label_smoothing) / words,
-        "reinforce": reinforced * sampled_words / words,
+        "reinforce": reinforce * sampled_words / words,
         "negative_entropy": -map_entropy(output.alphas, mask, ranks),
     }
 
@@ -106,13 +106,14 @@ def _distillation_losses(
 ) -> dict[str, Tensor]:
     """Compute the divergence of word probabilities and maps from those of the teacher."""
     with torch.no_grad():  # the teacher reads words that it does not know as unknown
-        known = annotations[..., : teacher.annotation_dim]  # without finer annotations, which it has not learned from
-        taught = teacher(known, inputs.where(inputs < teacher.vocabulary_size, UNKNOWN))
+        # Without finer annotations, which the teacher has not learned from.
+        teacher_annotations = annotations[..., : teacher.annotation_dim]
+        teacher_output = teacher(teacher_annotations, inputs.where(inputs < teacher.vocabulary_size, UNKNOWN))
     # Positions whose next word is missing from the teacher's vocabulary are left out.
-    knows = (targets != PAD) & (targets < teacher.vocabulary_size)
+    known_mask = (targets != PAD) & (targets < teacher.vocabulary_size)
     return {
-        "distillation": distillation_loss(output.logits, taught.logits, knows, ranks),
-        "map_distillation": map_distillation_loss(output.alphas, taught.alphas, knows, ranks),
+        "distillation": distillation_loss(output.logits, teacher_output.logits, known_mask, ranks),
+        "map_distillation": map_distillation_loss(output.alphas, teacher_output.alphas, known_mask, ranks),
     }
 
 
@@ -142,8 +143,8 @@ class SelfCritical:
 
         They are kept by position because ids are unique in one data set only, and images of two may share a batch.
         """
-        ended = {image: [f"{caption} {END_WORD}" for caption in of_image] for image, of_image in enumerate(references)}
-        self.reward = CiderReward(ended)
+        complete_references = [[f"{caption} {END_WORD}" for caption in captions] for captions in references]
+        self.reward = CiderReward(dict(enumerate(complete_references)))
         self.vocabulary, self.options = vocabulary, options
 
     def loss(
@@ -152,11 +153,11 @@ class SelfCritical:
         """Return the loss of one batch, and the mean CIDEr of its samples."""
         samples, rewards, advantages = [], torch.zeros(0, 1), torch.zeros(0, 1)  # where a rank has no image of a batch
         if batch.images:
-            samples, rewards = self._samples(model, annotations, batch)
+            samples, rewards = self._sample_captions(model, annotations, batch)
             if self.options.self_critical_baseline == "samples":
                 advantages = advantages_over_mean(rewards)
             else:
-                advantages = rewards - self._greedy_rewards(model, annotations, batch)
+                advantages = rewards - self._score_greedy(model, annotations, batch)
         longest = ranks.max(max((len(caption) for captions in samples for caption in captions), default=0))
         inputs, targets = (tensor.to(annotations.device) for tensor in pad_captions(samples, longest))
         logits = model.decoder(annotations, inputs, batch_slice=batch.batch_slice).logits
@@ -164,31 +165,31 @@ class SelfCritical:
         reward, count = ranks.sum(torch.tensor([rewards.sum(), rewards.numel()])).tolist()
         return loss, reward / count
 
-    def _samples(self, model: CaptionModel, annotations: Tensor, batch: Batch) -> tuple[list[list[list[int]]], Tensor]:
+    def _sample_captions(
+        self, model: CaptionModel, annotations: Tensor, batch: Batch
+    ) -> tuple[list[list[list[int]]], Tensor]:
         options = DecodingOptions(
             temperature=1.0, captions_per_image=self.options.self_critical_samples, block_repeats=0,
             max_words=MAX_SAMPLED_WORDS,
         )  # fmt: skip
         model.eval()
-        sampled = decode(model.decoder, annotations.detach(), options, batch_slice=batch.batch_slice)
+        hypotheses = decode(model.decoder, annotations.detach(), options, batch_slice=batch.batch_slice)
         model.train()
         tokens = [
             [caption[:length] for caption, length in zip(captions, lengths, strict=True)]
-            for captions, lengths in zip(sampled.tokens.tolist(), sampled.lengths.tolist(), strict=True)
+            for captions, lengths in zip(hypotheses.tokens.tolist(), hypotheses.lengths.tolist(), strict=True)
         ]
-        return tokens, self._rewards(tokens, batch)
+        return tokens, self._score(tokens, batch)
 
-    def _greedy_rewards(self, model: CaptionModel, annotations: Tensor, batch: Batch) -> Tensor:
+    def _score_greedy(self, model: CaptionModel, annotations: Tensor, batch: Batch) -> Tensor:
         model.eval()
         best = greedy(model.decoder, annotations.detach(), MAX_SAMPLED_WORDS)
         model.train()
         lengths = best.lengths[:, 0].tolist()
-        return self._rewards(
-            [[caption[0][:n]] for caption, n in zip(best.tokens.tolist(), lengths, strict=True)], batch
-        )
+        return self._score([[caption[0][:n]] for caption, n in zip(best.tokens.tolist(), lengths, strict=True)], batch)
 
-    def _rewards(self, tokens: list[list[list[int]]], batch: Batch) -> Tensor:
-        """CIDEr of each caption of each image of the batch: [B, K]."""
+    def _score(self, tokens: list[list[list[int]]], batch: Batch) -> Tensor:
+        """Return the CIDEr of each caption of each image of the batch: [B, K]."""
         images = [image for image, captions in zip(batch.images, tokens, strict=True) for _ in captions]
         texts = [" ".join([*self.vocabulary.decode(caption), END_WORD]) for captions in tokens for caption in captions]
         return torch.from_numpy(self.reward.score(images, texts)).float().view(len(tokens), -1)

@@ -158,10 +158,10 @@ class FitOptions(JsonOptions):
             raise ConfigError("there is nothing to do: epochs, fine_tune_epochs and self_critical_epochs are all 0")
 
 
-def chosen_options(
-    given: Mapping[str, Any],
+def choose_options(
+    given_options: Mapping[str, Any],
     preset: str | None = None,
-    earlier: Mapping[str, Any] | None = None,
+    start_options: Mapping[str, Any] | None = None,
     replay: bool = False,
     new_words: float = 0.0,
     running_words: int | None = None,
@@ -170,7 +170,7 @@ def chosen_options(
 ) -> FitOptions:
     """Return the options of a run: the given ones, else those of the preset and the kind of run, else the defaults.
 
-    earlier: the known training options of the captioner to start from; None from scratch.
+    start_options: training options of the captioner to start from, as far as they are known; None from scratch.
     new_words: share of the words in the captions that the captioner to start from does not know.
     running_words: size of the training captions, which sets `min_count`; None if there are none to count.
     sentence_words: the same for the sentences without photos and `sentence_min_count`.
@@ -179,28 +179,31 @@ def chosen_options(
     """
     if preset is not None and preset not in PRESETS:
         raise ConfigError(f"there is no preset {preset!r}: the presets are {', '.join(PRESETS)}")
-    recipe = {}
+    defaults = {}
     if resumed is not None:
-        recipe = resumed.to_json()
-    elif earlier is not None:
-        alone = NEW_LANGUAGE if new_words > MOSTLY_NEW else WITHOUT_REPLAY
-        like_before = {name: earlier[name] for name in LIKE_BEFORE if name in earlier}
-        recipe = SMALL_DATA | (WITH_REPLAY if replay else alone) | like_before
+        defaults = resumed.to_json()
+    elif start_options is not None:
+        without_replay = NEW_LANGUAGE if new_words > MOSTLY_NEW else WITHOUT_REPLAY
+        kept_options = {name: start_options[name] for name in LIKE_BEFORE if name in start_options}
+        defaults = SMALL_DATA | (WITH_REPLAY if replay else without_replay) | kept_options
     if running_words is not None:
-        recipe["min_count"] = default_min_count(running_words, from_captioner=earlier is not None)
+        defaults["min_count"] = default_min_count(running_words, from_captioner=start_options is not None)
     if sentence_words is not None:
-        recipe["sentence_min_count"] = _limit(SENTENCE_MIN_COUNTS, sentence_words, FitOptions.sentence_min_count)
-    return FitOptions(**{**recipe, **PRESETS.get(preset or "", {}), **given})
+        defaults["sentence_min_count"] = _min_count_below(
+            SENTENCE_MIN_COUNTS, sentence_words, FitOptions.sentence_min_count
+        )
+    return FitOptions(**{**defaults, **PRESETS.get(preset or "", {}), **given_options})
 
 
 def default_min_count(running_words: int, from_captioner: bool = False) -> int:
     """Return the default of `min_count` for training captions of this size in running words."""
-    most = SMALL_DATA["min_count"] if from_captioner else FitOptions.min_count
-    return min(most, _limit(MIN_COUNTS, running_words, most))
+    default = SMALL_DATA["min_count"] if from_captioner else FitOptions.min_count
+    return min(default, _min_count_below(MIN_COUNTS, running_words, default))
 
 
-def _limit(limits: Sequence[tuple[int, int]], running_words: int, beyond: int) -> int:
-    return next((count for below, count in limits if running_words < below), beyond)
+def _min_count_below(limits: Sequence[tuple[int, int]], running_words: int, default: int) -> int:
+    """Return the minimum count for this number of running words; `default` above all limits."""
+    return next((count for below, count in limits if running_words < below), default)
 
 
 @dataclass(frozen=True)
@@ -214,18 +217,18 @@ class Phase:
     encoder_learning_rate: float = 0.0
 
 
-def at_batch(options: FitOptions, phase: Phase, done: float) -> FitOptions:
-    """Return the options of one batch. done: share of the phase's batches before it, 0 to 1."""
+def at_batch(options: FitOptions, phase: Phase, phase_share: float) -> FitOptions:
+    """Return the options of one batch. phase_share: share of the phase's batches before it, 0 to 1."""
     if phase.name != "cross_entropy":
         return options
-    return replace(options, expected_share=1 - done * (1 - options.expected_share))
+    return replace(options, expected_share=1 - phase_share * (1 - options.expected_share))
 
 
-def phases(options: FitOptions, begun: str = "") -> list[Phase]:
-    """Return the phases of a run, in order: those with epochs, and the one with the name `begun`, which has started."""
-    every = [
+def phases(options: FitOptions, current: str = "") -> list[Phase]:
+    """Return the phases of a run, in order: those with epochs, and the phase `current`, which has started."""
+    all_phases = [
         Phase("cross_entropy", options.epochs, options.learning_rate),
         Phase("fine_tune", options.fine_tune_epochs, options.fine_tune_learning_rate, options.encoder_learning_rate),
         Phase("self_critical", options.self_critical_epochs, options.self_critical_learning_rate),
     ]
-    return [phase for phase in every if phase.epochs or phase.name == begun]
+    return [phase for phase in all_phases if phase.epochs or phase.name == current]

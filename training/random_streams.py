@@ -7,12 +7,10 @@ import numpy as np
 
 T = TypeVar("T")
 
-ORDER, BATCH, REPLAY, VALIDATION, WEIGHTS, COMPARISON, EVIDENCE, LEARNED, SENTENCES, MIXING = range(10)
+ORDER, BATCH, REPLAY, VALIDATION, WEIGHTS, COMPARISON, OCCLUSION, TRAINING_SUBSET, SENTENCES, MIXING = range(10)
 """Purposes of streams: the order of an epoch's images, the draws of a batch, the replayed photos of a run, its
-validation photos, its first weights, the earlier photos that captioners are compared on,
-the photos whose occlusion maps are measured, a part of the photos to learn from, the sentences of a
-batch, the order of each of several data
-sets."""
+validation photos, its first weights, the earlier photos that captioners are compared on, the photos whose occlusion
+maps are measured, a subset of the training photos, the sentences of a batch, the order of each of several data sets."""
 
 
 def stream(seed: int, purpose: int, *numbers: int) -> np.random.Generator:
@@ -30,8 +28,8 @@ def torch_seed(seed: int, purpose: int) -> int:
     return int(stream(seed, purpose).integers(2**63))
 
 
-def sample(items: Sequence[T], most: int, rng: np.random.Generator) -> list[T]:
-    """Sample at most `most` items without replacement, in their order."""
-    if len(items) <= most:
+def sample(items: Sequence[T], max_count: int, rng: np.random.Generator) -> list[T]:
+    """Sample at most `max_count` items without replacement, in their order."""
+    if len(items) <= max_count:
         return list(items)
-    return [items[number] for number in sorted(rng.choice(len(items), most, replace=False))]
+    return [items[number] for number in sorted(rng.choice(len(items), max_count, replace=False))]

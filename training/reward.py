@@ -42,7 +42,7 @@ class CiderReward:
         self._log_documents = math.log(len(references))
         self._log_frequencies = _log_document_frequencies(self._references.values())
         # A cache per object, which is freed with the object.
-        self._indexed = lru_cache(maxsize=_IMAGES_KEPT)(self._index)
+        self._cached_index = lru_cache(maxsize=_IMAGES_KEPT)(self._index)
 
     def score(self, image_ids: Sequence[Hashable], captions: Sequence[str]) -> np.ndarray:
         """Reward captions, each against the references of its image.
@@ -59,12 +59,12 @@ class CiderReward:
     def _score_one(self, image_id: Hashable, caption: str) -> float:
         if image_id not in self._references:
             raise DataError(f"image {image_id!r} has no references: give the captions of every image to train on")
-        postings, lengths = self._indexed(image_id)
+        postings, lengths = self._cached_index(image_id)
         weights, norms, length = self._weigh(caption)
         similarities = [0.0] * len(lengths)
         for ngram, weight in weights.items():
-            for reference, reference_weight, normalised in postings.get(ngram, ()):
-                similarities[reference] += min(weight, reference_weight) * normalised / norms[len(ngram) - 1]
+            for reference, reference_weight, normalised_weight in postings.get(ngram, ()):
+                similarities[reference] += min(weight, reference_weight) * normalised_weight / norms[len(ngram) - 1]
         total = sum(
             similarity * math.exp(-((length - reference_length) ** 2) / (2 * _SIGMA**2))
             for similarity, reference_length in zip(similarities, lengths, strict=True)

@@ -98,9 +98,9 @@ def choose_vocabulary(
     Raises DataError if no word is frequent enough, ConfigError if the encoder has no classifier for labels or the ranks
     read different sentences.
     """
-    names = _label_names(config, label_names, start)
+    names = _choose_label_names(config, label_names, start)
     words = chosen_words(count_words(data.train_records), texts.counts() if texts else {}, names, options)
-    vocabulary = _vocabulary(words, data, options, start)
+    vocabulary = _make_vocabulary(words, data, options, start)
     ranks.check_same(texts and texts.sha256(), DIFFERENT_SENTENCES)
     sentences = None
     if texts is not None:
@@ -148,7 +148,7 @@ def make_criterion(
     features: its training photos have the references that sampled captions are rewarded by. start: the captioner that
     the run stays near if `options.distillation_weight` is not 0.
     """
-    self_critical = teacher = untuned = None
+    self_critical = teacher = original_encoder = None
     if options.self_critical_epochs:
         references = tokenise_for_scoring(dict(enumerate(record.captions for record in features.train.records)))
         self_critical = SelfCritical(list(references.values()), words.vocabulary, options)
@@ -156,8 +156,8 @@ def make_criterion(
         device = next(model.parameters()).device
         teacher = start.model.decoder.to(device).eval().requires_grad_(False)
     if model.config.labels and options.fine_tune_stages and options.label_weight:
-        untuned = copy.deepcopy(model.encoder).requires_grad_(False)
-    return Criterion(self_critical, teacher, untuned)
+        original_encoder = copy.deepcopy(model.encoder).requires_grad_(False)
+    return Criterion(self_critical, teacher, original_encoder)
 
 
 def print_vocabulary(words: TrainingWords, ranks: Ranks = ALONE) -> None:
@@ -166,18 +166,20 @@ def print_vocabulary(words: TrainingWords, ranks: Ranks = ALONE) -> None:
         print(*words.lines, sep="\n", file=sys.stderr)
 
 
-def _label_names(config: CaptionerConfig, given: LabelNames | None, start: Bundle | None) -> LabelNames | None:
+def _choose_label_names(
+    config: CaptionerConfig, label_names: LabelNames | None, start: Bundle | None
+) -> LabelNames | None:
     if not config.labels:
         return None
     check_classifier(encoder_spec(config.encoder))
-    return start.label_names if start is not None else given or imagenet_names()
+    return start.label_names if start is not None else label_names or imagenet_names()
 
 
-def _vocabulary(words: ChosenWords, data: TrainingData, options: FitOptions, start: Bundle | None) -> Vocabulary:
+def _make_vocabulary(words: ChosenWords, data: TrainingData, options: FitOptions, start: Bundle | None) -> Vocabulary:
     if start is not None:
         return start.vocabulary.extended(words.chosen)
     if not words.chosen:
-        roots = " and ".join(str(each.root) for each in data.data_sets)
+        roots = " and ".join(str(data_set.root) for data_set in data.data_sets)
         raise DataError(
             f"no word of {roots} occurs {counted(options.min_count, 'time')} in its training captions:"
             " lower --min-count"

@@ -65,9 +65,9 @@ class Validator:
         self.data, self.frames, self.options = data, frames, options
         self.parts = tuple(parts or parts_of([""], [len(data.records)]))
         self.references = tokenise_for_scoring(dict(enumerate(record.captions for record in data.records)))
-        self.rewards = [CiderReward(self._of(part, self.references)) for part in self.parts]
+        self.rewards = [CiderReward(self._select(part, self.references)) for part in self.parts]
         self.boxes, self._counts = boxes, Counter()
-        self._boxed = [] if boxes is None else boxed_captions(data.records, boxes, self._counts)
+        self._boxed_photos = [] if boxes is None else boxed_captions(data.records, boxes, self._counts)
 
     def __call__(
         self, model: CaptionModel, vocabulary: Vocabulary, stages: int | None, ranks: Ranks = ALONE
@@ -76,79 +76,79 @@ class Validator:
         model.eval()
         nouns = nouns_of(vocabulary).to(next(model.parameters()).device)
 
-        def captions_in(batch: int) -> list[Caption]:
+        def caption_batch(batch: int) -> list[Caption]:
             images = range(len(self.data))[batch * BATCH : (batch + 1) * BATCH]
-            grid = self._annotations(model, images, stages)
+            grid = self._load_annotations(model, images, stages)
             hypotheses = decode(model.decoder, grid.flatten(1, 2), self.options, nouns=nouns)
             frames = [self.frames[image] for image in images]
-            best = captions_of(hypotheses, tuple(grid.shape[1:3]), frames, vocabulary)
-            return [of_image[0] for of_image in best]
+            captions_per_photo = captions_of(hypotheses, tuple(grid.shape[1:3]), frames, vocabulary)
+            return [image_captions[0] for image_captions in captions_per_photo]
 
-        batches = math.ceil(len(self.data) / BATCH)
-        captions = [caption for found in ranks.map(captions_in, batches) for caption in found]
-        grounding = self._grounding(model, vocabulary, stages, ranks)
+        batch_count = math.ceil(len(self.data) / BATCH)
+        captions = [caption for batch in ranks.map(caption_batch, batch_count) for caption in batch]
+        grounding = self._measure_grounding(model, vocabulary, stages, ranks)
 
-        def scored() -> tuple[dict[str, float], dict[str, dict[str, float]]]:
+        def compute_scores() -> tuple[dict[str, float], dict[str, dict[str, float]]]:
             by_data = self.scores_by_data([caption.text for caption in captions])
-            return _mean(by_data) | grounding, by_data if len(by_data) > 1 else {}
+            return _average(by_data) | grounding, by_data if len(by_data) > 1 else {}
 
-        return Validation(captions, *ranks.from_leader(scored))
+        return Validation(captions, *ranks.from_leader(compute_scores))
 
-    def _annotations(self, model: CaptionModel, images: Sequence[int], stages: int | None) -> Tensor:
+    def _load_annotations(self, model: CaptionModel, images: Sequence[int], stages: int | None) -> Tensor:
         """Return the annotations of photos by index, [B, H, W, D]."""
         features = self.data.features(images).to(next(model.parameters()).device).float()
         with torch.no_grad():
             return annotations_from(model.encoder, features, stages)
 
-    def _grounding(
+    def _measure_grounding(
         self, model: CaptionModel, vocabulary: Vocabulary, stages: int | None, ranks: Ranks
     ) -> dict[str, float]:
         """Return the teacher-forced grounding scores of head nouns; empty without boxes.
 
         With several ranks, only the first returns scores.
         """
-        if not self._boxed:
+        if not self._boxed_photos:
             return {}
-        maps = self._reference_maps(model, vocabulary, stages, ranks)
+        maps = self._compute_reference_maps(model, vocabulary, stages, ranks)
         if not ranks.leads:
             return dict(maps)  # empty, after all maps were sent
-        scores = ground_maps(self._boxed, maps, vocabulary, self._counts.copy(), self.boxes.name)
+        scores = ground_maps(self._boxed_photos, maps, vocabulary, self._counts.copy(), self.boxes.name)
         return dict(vars(scores.overall.aims["head"]))
 
-    def _reference_maps(
+    def _compute_reference_maps(
         self, model: CaptionModel, vocabulary: Vocabulary, stages: int | None, ranks: Ranks
     ) -> Iterator[ReferenceMaps]:
-        def maps_of(batch: int) -> list[ReferenceMaps]:
-            boxed = self._boxed[batch * BATCH : (batch + 1) * BATCH]
-            images = [photo.position for photo in boxed]
-            tokens = [[vocabulary.encode(caption) for caption in photo.told.captions] for photo in boxed]
-            maps = teacher_forced_maps(model.decoder, self._annotations(model, images, stages), tokens)
-            return [ReferenceMaps(self.frames[image], of) for image, of in zip(images, maps, strict=True)]
+        def compute_maps(batch: int) -> list[ReferenceMaps]:
+            photos = self._boxed_photos[batch * BATCH : (batch + 1) * BATCH]
+            images = [photo.position for photo in photos]
+            tokens = [[vocabulary.encode(caption) for caption in photo.told.captions] for photo in photos]
+            maps = teacher_forced_maps(model.decoder, self._load_annotations(model, images, stages), tokens)
+            return [ReferenceMaps(self.frames[image], word_maps) for image, word_maps in zip(images, maps, strict=True)]
 
-        for maps in ranks.map(maps_of, math.ceil(len(self._boxed) / BATCH)):
+        for maps in ranks.map(compute_maps, math.ceil(len(self._boxed_photos) / BATCH)):
             yield from maps
 
     def score(self, texts: Sequence[str]) -> dict[str, float]:
         """Return CIDEr, Bleu_1 and Bleu_4 of one caption per photo; with several data sets, their mean."""
-        return _mean(self.scores_by_data(texts))
+        return _average(self.scores_by_data(texts))
 
     def scores_by_data(self, texts: Sequence[str]) -> dict[str, dict[str, float]]:
         """Return CIDEr, Bleu_1 and Bleu_4 of each data set, by name."""
         candidates = tokenise_for_scoring({number: [text] for number, text in enumerate(texts)})
         scores = {}
         for part, reward in zip(self.parts, self.rewards, strict=True):
-            said = self._of(part, candidates)
-            bleu, _ = Bleu(4).compute_score(self._of(part, self.references), said, verbose=0)
-            cider = reward.score(part.positions, [texts[0] for texts in said.values()]).mean()
+            part_candidates = self._select(part, candidates)
+            bleu, _ = Bleu(4).compute_score(self._select(part, self.references), part_candidates, verbose=0)
+            cider = reward.score(part.positions, [texts[0] for texts in part_candidates.values()]).mean()
             scores[part.name] = {"CIDEr": float(cider), "Bleu_1": bleu[0], "Bleu_4": bleu[3]}
         return scores
 
     @staticmethod
-    def _of(part: Part, values: Mapping[int, list[str]]) -> dict[int, list[str]]:
+    def _select(part: Part, values: Mapping[int, list[str]]) -> dict[int, list[str]]:
         return {position: values[position] for position in part.positions}
 
 
-def _mean(by_data: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+def _average(by_data: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     """Return the mean over the data sets, with equal weights."""
     (first, *_) = by_data.values()
     return {name: fmean(scores[name] for scores in by_data.values()) for name in first}

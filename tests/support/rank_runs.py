@@ -25,7 +25,7 @@ from training import criterion, loop, validation
 from training import setup as training_setup
 from training.data.readers.sentence_files import read_sentences
 from training.data.records import read_records
-from training.distributed import leave, meet
+from training.distributed import connect, disconnect
 from training.grounding.readers.formats import read_boxes
 from training.loop import Interrupted, fit
 from training.options import FitOptions
@@ -102,7 +102,7 @@ def prepare_process() -> None:
 
 def main(folder: Path) -> None:
     prepare_process()
-    ranks, _ = meet(Ranks.from_environment(), "cpu")
+    ranks, _ = connect(Ranks.from_environment(), "cpu")
     outputs = folder / f"on-{ranks.size}"
     for name in RUNS:
         run(name, folder, outputs / name, ranks)
@@ -112,7 +112,7 @@ def main(folder: Path) -> None:
             run(STOPPED, folder, outputs / "stopped", ranks)
     else:
         run(STOPPED, folder, folder / "on-2" / "stopped", ranks, resume=True)
-    leave(ranks)
+    disconnect(ranks)
 
 
 if __name__ == "__main__":

@@ -52,7 +52,7 @@ class Samples:
         return annotations.sum() * 0 + 0.125, 2.5
 
 
-def decoder_of(seed=0, words=10, **options):
+def make_decoder(seed=0, words=10, **options):
     config = CaptionerConfig(embedding_dim=6, hidden_dim=5, attention_dim=4, dropout=0.0, text=True, **options)
     label_words = WORDS_OF_CLASSES if config.labels else ()
     with torch.random.fork_rng():
@@ -79,106 +79,110 @@ def batch():
     return Batch((0, 1), torch.randn(2, 2, 2, 7, generator=generator), inputs, targets, inside, sentences=sentences)
 
 
-def learned_from(batch, phase=CROSS_ENTROPY, model=None, options=OPTIONS, baseline=0.0, **criterion):
-    model = model or Model(decoder_of())
+def compute_loss(batch, phase=CROSS_ENTROPY, model=None, options=OPTIONS, baseline=0.0, **criterion):
+    model = model or Model(make_decoder())
     with torch.random.fork_rng():
         torch.manual_seed(5)
         return model, Criterion(**criterion)(model, phase, 1, batch, options, baseline)
 
 
-def output_of(model, batch, location=SAMPLED):
+def run_decoder(model, batch, location=SAMPLED):
     """Return the decoder's output for the captions of the batch, with the same random draws as the criterion."""
     annotations = model.encoder.annotations(batch.features, 1).flatten(1, 2)
     with torch.random.fork_rng():
         torch.manual_seed(5)
         torch.rand(len(batch.inputs) if model.decoder.attention == "hard" else 0)  # which images are averaged over
-        averaged = torch.zeros(2, dtype=torch.bool) if model.decoder.attention == "hard" else None
-        return annotations, model.decoder(annotations, batch.inputs, location, averaged)
+        is_averaged = torch.zeros(2, dtype=torch.bool) if model.decoder.attention == "hard" else None
+        return annotations, model.decoder(annotations, batch.inputs, location, is_averaged)
 
 
-def assert_equals(learned, name, expected):
-    torch.testing.assert_close(learned.losses[name], expected.detach())
-    assert learned.losses[name].abs() > 1e-4, "a loss of 0 shows nothing"
+def assert_equals(result, name, expected):
+    torch.testing.assert_close(result.losses[name], expected.detach())
+    assert result.losses[name].abs() > 1e-4, "a loss of 0 shows nothing"
 
 
 def test_cross_entropy_is_the_smoothed_loss_per_word(batch):
-    model, learned = learned_from(batch)
-    _, output = output_of(model, batch)
+    model, result = compute_loss(batch)
+    _, output = run_decoder(model, batch)
     words = (batch.targets != PAD).sum()
-    assert_equals(learned, "cross_entropy", losses.caption_nll(output.logits, batch.targets, 0.1) / words)
+    assert_equals(result, "cross_entropy", losses.caption_nll(output.logits, batch.targets, 0.1) / words)
 
 
 def test_the_doubly_stochastic_loss_is_the_penalty_per_word(batch):
-    model, learned = learned_from(batch)
-    _, output = output_of(model, batch)
+    model, result = compute_loss(batch)
+    _, output = run_decoder(model, batch)
     penalty = losses.doubly_stochastic_penalty(output.alphas, batch.targets != PAD)
-    assert_equals(learned, "doubly_stochastic", penalty * 3 / 10)  # 3 captions with 10 words, ends included
+    assert_equals(result, "doubly_stochastic", penalty * 3 / 10)  # 3 captions with 10 words, ends included
 
 
 def test_supervision_is_the_loss_of_maps_of_words_with_boxes(batch):
-    model, learned = learned_from(batch)
-    _, output = output_of(model, batch)
-    assert_equals(learned, "supervision", losses.attention_supervision_loss(output.alphas, batch.inside))
+    model, result = compute_loss(batch)
+    _, output = run_decoder(model, batch)
+    assert_equals(result, "supervision", losses.attention_supervision_loss(output.alphas, batch.inside))
 
 
 def test_the_loss_of_sentences_is_computed_without_a_photo(batch):
-    model, learned = learned_from(batch)
+    model, result = compute_loss(batch)
     nothing = model.decoder.no_photo.expand(2, 1, -1)
     logits = model.decoder(nothing, batch.sentences.inputs, EXPECTED).logits
-    assert_equals(learned, "sentence", losses.caption_nll(logits, batch.sentences.targets, 0.1) / 7)
+    assert_equals(result, "sentence", losses.caption_nll(logits, batch.sentences.targets, 0.1) / 7)
 
 
 def test_distillation_is_the_divergence_from_the_teachers_words_and_maps(batch):
-    teacher = decoder_of(seed=1, words=9).eval().requires_grad_(False)
-    model, learned = learned_from(batch, teacher=teacher)
-    annotations, output = output_of(model, batch)
-    taught = teacher(annotations, batch.inputs.where(batch.inputs < 9, UNKNOWN))
-    knows = (batch.targets != PAD) & (batch.targets < 9)
-    assert_equals(learned, "distillation", losses.distillation_loss(output.logits, taught.logits, knows))
-    assert_equals(learned, "map_distillation", losses.map_distillation_loss(output.alphas, taught.alphas, knows))
+    teacher = make_decoder(seed=1, words=9).eval().requires_grad_(False)
+    model, result = compute_loss(batch, teacher=teacher)
+    annotations, output = run_decoder(model, batch)
+    teacher_output = teacher(annotations, batch.inputs.where(batch.inputs < 9, UNKNOWN))
+    known_mask = (batch.targets != PAD) & (batch.targets < 9)
+    assert_equals(result, "distillation", losses.distillation_loss(output.logits, teacher_output.logits, known_mask))
+    assert_equals(
+        result, "map_distillation", losses.map_distillation_loss(output.alphas, teacher_output.alphas, known_mask)
+    )
 
 
 def test_label_distillation_is_the_divergence_from_the_labels_before_fine_tuning(batch):
-    model = Model(decoder_of(labels=2, tied_output=True))
-    untuned = copy.deepcopy(model.encoder)
+    model = Model(make_decoder(labels=2, tied_output=True))
+    original_encoder = copy.deepcopy(model.encoder)
     model.encoder.factor.data.fill_(0.5)
-    _, learned = learned_from(batch, FINE_TUNE, model, untuned=untuned)
-    before, after = (encoder.annotations(batch.features, 1).flatten(1, 2) for encoder in (untuned, model.encoder))
-    logits = [model.decoder.labels.class_logits(each.mean(dim=1)) for each in (after, before)]
-    assert_equals(learned, "label_distillation", losses.label_distillation_loss(*logits))
-    _, frozen = learned_from(batch, CROSS_ENTROPY, model, untuned=untuned)
+    _, result = compute_loss(batch, FINE_TUNE, model, original_encoder=original_encoder)
+    before, after = (
+        encoder.annotations(batch.features, 1).flatten(1, 2) for encoder in (original_encoder, model.encoder)
+    )
+    logits = [model.decoder.labels.class_logits(vectors.mean(dim=1)) for vectors in (after, before)]
+    assert_equals(result, "label_distillation", losses.label_distillation_loss(*logits))
+    _, frozen = compute_loss(batch, CROSS_ENTROPY, model, original_encoder=original_encoder)
     assert "label_distillation" not in frozen.losses
 
 
 def test_hard_attention_has_the_losses_of_its_samples(batch):
-    model, learned = learned_from(batch, model=Model(decoder_of(attention="hard")), baseline=-2.0)
-    _, output = output_of(model, batch)
+    model, result = compute_loss(batch, model=Model(make_decoder(attention="hard")), baseline=-2.0)
+    _, output = run_decoder(model, batch)
     mask = batch.targets != PAD
-    reinforced = losses.reinforce_loss(output.logits, output.alphas, output.locations, batch.targets, -2.0)
-    assert_equals(learned, "reinforce", reinforced)
-    assert_equals(learned, "negative_entropy", -losses.map_entropy(output.alphas, mask))
-    assert_equals(learned, "cross_entropy", losses.caption_nll(output.logits, batch.targets, 0.1) / mask.sum())
-    assert "doubly_stochastic" not in learned.losses
-    assert learned.word_log_prob == pytest.approx(losses.mean_word_log_prob(output.logits, batch.targets))
+    reinforce = losses.reinforce_loss(output.logits, output.alphas, output.locations, batch.targets, -2.0)
+    assert_equals(result, "reinforce", reinforce)
+    assert_equals(result, "negative_entropy", -losses.map_entropy(output.alphas, mask))
+    assert_equals(result, "cross_entropy", losses.caption_nll(output.logits, batch.targets, 0.1) / mask.sum())
+    assert "doubly_stochastic" not in result.losses
+    assert result.word_log_prob == pytest.approx(losses.mean_word_log_prob(output.logits, batch.targets))
 
 
 def test_without_attention_there_is_no_loss_of_maps(batch):
-    _, learned = learned_from(replace(batch, inside=None), model=Model(decoder_of(attention="none")))
-    assert learned.losses.keys() == {"cross_entropy", "sentence"}
+    _, result = compute_loss(replace(batch, inside=None), model=Model(make_decoder(attention="none")))
+    assert result.losses.keys() == {"cross_entropy", "sentence"}
 
 
 def test_self_critical_training_keeps_a_share_of_the_loss_of_captions(batch):
-    _, learned = learned_from(batch, SELF_CRITICAL, self_critical=Samples())
-    assert_equals(learned, "self_critical", torch.tensor(0.125))
-    assert learned.reward == 2.5
-    named = learned.losses
-    captions = named["cross_entropy"] + 0.7 * named["doubly_stochastic"] + 0.4 * named["sentence"]
-    torch.testing.assert_close(learned.loss.detach(), 0.125 + 0.25 * captions + 1.5 * named["supervision"])
-    alone = replace(batch, inside=None, sentences=None)
-    _, learned = learned_from(
-        alone, SELF_CRITICAL, options=replace(OPTIONS, cross_entropy_weight=0.0), self_critical=Samples()
+    _, result = compute_loss(batch, SELF_CRITICAL, self_critical=Samples())
+    assert_equals(result, "self_critical", torch.tensor(0.125))
+    assert result.reward == 2.5
+    named_losses = result.losses
+    captions = named_losses["cross_entropy"] + 0.7 * named_losses["doubly_stochastic"] + 0.4 * named_losses["sentence"]
+    torch.testing.assert_close(result.loss.detach(), 0.125 + 0.25 * captions + 1.5 * named_losses["supervision"])
+    captions_only = replace(batch, inside=None, sentences=None)
+    _, result = compute_loss(
+        captions_only, SELF_CRITICAL, options=replace(OPTIONS, cross_entropy_weight=0.0), self_critical=Samples()
     )
-    assert learned.losses.keys() == {"self_critical"} and float(learned.loss) == 0.125
+    assert result.losses.keys() == {"self_critical"} and float(result.loss) == 0.125
 
 
 SOFT = {
@@ -190,17 +194,17 @@ HARD = {"cross_entropy": 1.0, "reinforce": 0.2, "negative_entropy": 0.05, "super
 
 @pytest.mark.parametrize(("attention", "weights"), [("soft", SOFT), ("hard", HARD)])
 def test_the_total_loss_is_the_weighted_sum_of_the_named_losses(batch, attention, weights):
-    model = Model(decoder_of(labels=2, tied_output=True, attention=attention))
+    model = Model(make_decoder(labels=2, tied_output=True, attention=attention))
     guides = {}
     if attention == "soft":
-        guides = {"teacher": decoder_of(seed=1).requires_grad_(False), "untuned": Scale(0.7)}
-    _, learned = learned_from(batch, FINE_TUNE, model, **guides)
-    assert learned.losses.keys() == weights.keys()
-    expected = sum(weight * learned.losses[name] for name, weight in weights.items())
-    torch.testing.assert_close(learned.loss.detach(), expected)
-    learned.loss.backward()
+        guides = {"teacher": make_decoder(seed=1).requires_grad_(False), "original_encoder": Scale(0.7)}
+    _, result = compute_loss(batch, FINE_TUNE, model, **guides)
+    assert result.losses.keys() == weights.keys()
+    expected = sum(weight * result.losses[name] for name, weight in weights.items())
+    torch.testing.assert_close(result.loss.detach(), expected)
+    result.loss.backward()
     assert model.encoder.factor.grad.abs() > 0
-    assert not any(loss.requires_grad for loss in learned.losses.values())
+    assert not any(loss.requires_grad for loss in result.losses.values())
 
 
 def test_every_named_loss_has_a_weight_and_an_unknown_name_is_an_error():

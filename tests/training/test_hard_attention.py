@@ -15,7 +15,7 @@ from training.objectives import caption_losses
 from training.options import FitOptions
 from training.runs.run import Progress
 
-PLACES, WORDS = 3, 3
+LOCATIONS, WORDS = 3, 3
 INPUTS = torch.tensor([[[START, 5, 6]]])  # [B, K, T]
 TARGETS = torch.tensor([[[5, 6, END]]])
 
@@ -27,15 +27,17 @@ def decoder(make_decoder):
 
 @pytest.fixture
 def annotations():
-    return torch.randn(1, PLACES, 7, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    return torch.randn(1, LOCATIONS, 7, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
 
 
-def every_choice():
+def all_location_choices():
     """Return all ways to read one location per word: [B, K, T] each."""
-    return [torch.tensor(places).view(1, 1, WORDS) for places in itertools.product(range(PLACES), repeat=WORDS)]
+    return [
+        torch.tensor(locations).view(1, 1, WORDS) for locations in itertools.product(range(LOCATIONS), repeat=WORDS)
+    ]
 
 
-def chance_of(output) -> torch.Tensor:
+def location_probability(output) -> torch.Tensor:
     return output.alphas.double().gather(-1, output.locations.unsqueeze(-1)).prod()
 
 
@@ -49,27 +51,29 @@ def gradients(decoder, value) -> dict[str, torch.Tensor]:
 def test_the_expected_estimate_equals_the_gradient_of_the_bound(decoder, annotations, baseline):
     """Eq. 10: sum_s p(s|a) log p(y|s, a), the mean of the estimates of all s, weighted by p(s|a)."""
     bound, estimate, total = 0.0, 0.0, 0.0
-    for places in every_choice():
-        output = decoder(annotations, INPUTS, places)
-        chance, nll = chance_of(output), caption_nll(output.logits, TARGETS).double()
-        bound = bound + chance * nll / WORDS
-        found = nll / WORDS + reinforce_loss(output.logits, output.alphas, output.locations, TARGETS, baseline)
-        estimate = estimate + chance.detach() * found
-        total += chance.item()
+    for locations in all_location_choices():
+        output = decoder(annotations, INPUTS, locations)
+        probability, nll = location_probability(output), caption_nll(output.logits, TARGETS).double()
+        bound = bound + probability * nll / WORDS
+        sample_estimate = nll / WORDS + reinforce_loss(
+            output.logits, output.alphas, output.locations, TARGETS, baseline
+        )
+        estimate = estimate + probability.detach() * sample_estimate
+        total += probability.item()
     assert total == pytest.approx(1)
-    exact, estimated = gradients(decoder, bound), gradients(decoder, estimate)
-    assert exact["score.hidden_to_query.weight"].abs().max() > 1e-3
-    for name, gradient in exact.items():
-        torch.testing.assert_close(estimated[name], gradient, atol=1e-5, rtol=1e-3, msg=name)
+    exact_gradients, estimated_gradients = gradients(decoder, bound), gradients(decoder, estimate)
+    assert exact_gradients["score.hidden_to_query.weight"].abs().max() > 1e-3
+    for name, gradient in exact_gradients.items():
+        torch.testing.assert_close(estimated_gradients[name], gradient, atol=1e-5, rtol=1e-3, msg=name)
 
 
 def test_locations_are_sampled_by_their_weights(decoder, annotations):
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        many = INPUTS.expand(1, 4000, -1)
-        output = decoder(annotations, many, SAMPLED)
-    first = output.locations[0, :, 0].bincount(minlength=PLACES) / 4000
-    torch.testing.assert_close(first, output.alphas[0, 0, 0].float(), atol=0.03, rtol=0)
+        inputs = INPUTS.expand(1, 4000, -1)
+        output = decoder(annotations, inputs, SAMPLED)
+    frequencies = output.locations[0, :, 0].bincount(minlength=LOCATIONS) / 4000
+    torch.testing.assert_close(frequencies, output.alphas[0, 0, 0].float(), atol=0.03, rtol=0)
 
 
 @torch.no_grad()
@@ -95,44 +99,47 @@ class Toy(torch.nn.Module):
 @pytest.mark.parametrize(("share", "samples"), [(1.0, False), (0.0, True)])
 def test_training_images_read_the_average_or_a_sample(decoder, annotations, share, samples):
     options = FitOptions(expected_share=share, label_smoothing=0.0)
-    learned = caption_losses(Toy(decoder), annotations, Batch((0,), annotations, INPUTS, TARGETS), options)
-    assert (learned.word_log_prob is not None) == samples
+    result = caption_losses(Toy(decoder), annotations, Batch((0,), annotations, INPUTS, TARGETS), options)
+    assert (result.word_log_prob is not None) == samples
     if not samples:
         output = decoder(annotations, INPUTS, EXPECTED)
         by_hand = caption_nll(output.logits, TARGETS) / 3 - 0.002 * map_entropy(output.alphas, TARGETS != PAD)
-        torch.testing.assert_close(captions_loss(learned, options), by_hand)
+        torch.testing.assert_close(captions_loss(result, options), by_hand)
 
 
 def test_each_image_reads_one_location_or_the_average(decoder, annotations):
-    both, inputs = torch.cat([annotations, annotations]), INPUTS.expand(2, -1, -1)
-    places = torch.tensor([[[0, 2, 1]], [[0, 2, 1]]])
-    mixed = decoder(both, inputs, places, averaged=torch.tensor([True, False]))
-    torch.testing.assert_close(mixed.logits[:1], decoder(annotations, INPUTS, EXPECTED).logits)
-    torch.testing.assert_close(mixed.logits[1:], decoder(annotations, INPUTS, places[1:]).logits)
+    two_images, inputs = torch.cat([annotations, annotations]), INPUTS.expand(2, -1, -1)
+    locations = torch.tensor([[[0, 2, 1]], [[0, 2, 1]]])
+    output = decoder(two_images, inputs, locations, averaged=torch.tensor([True, False]))
+    torch.testing.assert_close(output.logits[:1], decoder(annotations, INPUTS, EXPECTED).logits)
+    torch.testing.assert_close(output.logits[1:], decoder(annotations, INPUTS, locations[1:]).logits)
 
 
 def test_only_sampled_locations_are_reinforced(decoder, annotations):
-    both, inputs, targets = torch.cat([annotations, annotations]), INPUTS.expand(2, -1, -1), TARGETS.expand(2, -1, -1)
+    two_images = torch.cat([annotations, annotations])
+    inputs, targets = INPUTS.expand(2, -1, -1), TARGETS.expand(2, -1, -1)
     options = FitOptions(expected_share=0.5, label_smoothing=0.0, entropy_weight=0.0)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        averaged = torch.rand(2) < 0.5
-        output = decoder(both, inputs, SAMPLED, averaged)
+        is_averaged = torch.rand(2) < 0.5
+        output = decoder(two_images, inputs, SAMPLED, is_averaged)
         torch.manual_seed(0)
-        learned = caption_losses(Toy(decoder), both, Batch((0, 1), both, inputs, targets), options, baseline=-1.0)
-    assert averaged.tolist() == [True, False]  # the seed was chosen for this
-    one = reinforce_loss(output.logits[1:], output.alphas[1:], output.locations[1:], TARGETS, -1.0)
-    by_hand = caption_nll(output.logits, targets) / 6 + options.reinforce_weight * one / 2
-    torch.testing.assert_close(captions_loss(learned, options), by_hand)
-    assert learned.word_log_prob == pytest.approx(mean_word_log_prob(output.logits[1:], TARGETS))
+        result = caption_losses(
+            Toy(decoder), two_images, Batch((0, 1), two_images, inputs, targets), options, baseline=-1.0
+        )
+    assert is_averaged.tolist() == [True, False]  # the seed was chosen for this
+    reinforce = reinforce_loss(output.logits[1:], output.alphas[1:], output.locations[1:], TARGETS, -1.0)
+    by_hand = caption_nll(output.logits, targets) / 6 + options.reinforce_weight * reinforce / 2
+    torch.testing.assert_close(captions_loss(result, options), by_hand)
+    assert result.word_log_prob == pytest.approx(mean_word_log_prob(output.logits[1:], TARGETS))
 
 
 def test_padding_does_not_change_the_loss(decoder, annotations):
     padded_inputs = torch.cat([INPUTS, torch.tensor([[[PAD, PAD]]])], dim=-1)
     padded_targets = torch.cat([TARGETS, torch.tensor([[[PAD, PAD]]])], dim=-1)
-    places = torch.tensor([[[0, 2, 1, 1, 0]]])
-    short = decoder(annotations, INPUTS, places[..., :3])
-    long = decoder(annotations, padded_inputs, places)
+    locations = torch.tensor([[[0, 2, 1, 1, 0]]])
+    short = decoder(annotations, INPUTS, locations[..., :3])
+    long = decoder(annotations, padded_inputs, locations)
     for output, targets in ((short, TARGETS), (long, padded_targets)):
         loss = reinforce_loss(output.logits, output.alphas, output.locations, targets, -1.0)
         torch.testing.assert_close(loss, reinforce_loss(short.logits, short.alphas, short.locations, TARGETS, -1.0))
@@ -149,11 +156,11 @@ def test_the_entropy_of_maps_equals_that_by_hand():
 
 def test_the_baseline_is_updated_as_in_the_paper():
     progress = Progress()
-    progress.follow(None)
+    progress.update_baseline(None)
     assert progress.baseline is None
-    progress.follow(-4.0)
+    progress.update_baseline(-4.0)
     assert progress.baseline == -4.0
-    progress.follow(-3.0)
+    progress.update_baseline(-3.0)
     assert progress.baseline == pytest.approx(-3.9)
 
 
@@ -167,22 +174,22 @@ def test_hard_attention_learns_to_read_the_informative_location():
         optimizer, progress = torch.optim.Adam(model.parameters(), lr=0.02), Progress()
 
         def batch():
-            order, places = torch.rand(64, 4).argsort(dim=-1), torch.randint(4, (64,))
+            order, locations = torch.rand(64, 4).argsort(dim=-1), torch.randint(4, (64,))
             annotations = torch.zeros(64, 4, 7).scatter(-1, order.unsqueeze(-1), 1.0)
-            annotations[torch.arange(64), places, 6] = 1.0
-            words = 4 + order.gather(-1, places.unsqueeze(-1)).squeeze(-1)
+            annotations[torch.arange(64), locations, 6] = 1.0
+            words = 4 + order.gather(-1, locations.unsqueeze(-1)).squeeze(-1)
             inputs = torch.tensor([START]).expand(64, 1, 1)
-            return places, annotations, Batch(tuple(range(64)), annotations, inputs, words.view(64, 1, 1))
+            return locations, annotations, Batch(tuple(range(64)), annotations, inputs, words.view(64, 1, 1))
 
         for _ in range(200):
-            _, annotations, learned_from = batch()
-            learned = caption_losses(model, annotations, learned_from, options, baseline=progress.baseline or 0.0)
-            progress.follow(learned.word_log_prob)
+            _, annotations, training_batch = batch()
+            result = caption_losses(model, annotations, training_batch, options, baseline=progress.baseline or 0.0)
+            progress.update_baseline(result.word_log_prob)
             optimizer.zero_grad()
-            captions_loss(learned, options).backward()
+            captions_loss(result, options).backward()
             optimizer.step()
-        places, annotations, tested = batch()
+        locations, annotations, test_batch = batch()
         with torch.no_grad():
-            output = model.decoder(annotations, tested.inputs)
-    assert (output.locations[:, 0, 0] == places).float().mean() > 0.9  # 0.25 by chance
-    assert (output.logits[:, 0, 0].argmax(dim=-1) == tested.targets[:, 0, 0]).float().mean() > 0.9
+            output = model.decoder(annotations, test_batch.inputs)
+    assert (output.locations[:, 0, 0] == locations).float().mean() > 0.9  # 0.25 by chance
+    assert (output.logits[:, 0, 0].argmax(dim=-1) == test_batch.targets[:, 0, 0]).float().mean() > 0.9

@@ -82,14 +82,14 @@ def test_label_distillation_keeps_fine_tuned_labels_near_the_original_ones(train
         train("before", replace(options, fine_tune_epochs=1, encoder_learning_rate=1e-9)), photos(tmp_path)
     )
 
-    def moved(name, weight):
+    def label_change(name, weight):
         train(name, replace(options, label_weight=weight))
         state = torch.load(tmp_path / name / "checkpoint.pt", weights_only=True)["model"]
         bundle = load_bundle(tmp_path / name / "bundle")
         bundle.model.load_state_dict(state)
         return float((labels_of(bundle, photos(tmp_path)) - before).abs().mean())
 
-    assert moved("held", 20.0) < 0.5 * moved("free", 0.0)
+    assert label_change("held", 20.0) < 0.5 * label_change("free", 0.0)
 
 
 def photos(folder):
@@ -99,15 +99,15 @@ def photos(folder):
 def test_a_stopped_run_with_labels_resumes_exactly(train, tmp_path, monkeypatch):
     options = replace(ONE_PHASE, fine_tune_epochs=2, fine_tune_stages=1)
     train("whole", options)
-    original, seen = loop.batch_loss, []
+    original, calls = loop.batch_loss, []
 
-    def stopping(*arguments):
-        seen.append(1)
-        if len(seen) == 8:
+    def interrupt(*arguments):
+        calls.append(1)
+        if len(calls) == 8:
             raise KeyboardInterrupt
         return original(*arguments)
 
-    monkeypatch.setattr(loop, "batch_loss", stopping)
+    monkeypatch.setattr(loop, "batch_loss", interrupt)
     with pytest.raises(KeyboardInterrupt):
         train("stopped", options)
     train("stopped", options, resume=True)
@@ -115,23 +115,23 @@ def test_a_stopped_run_with_labels_resumes_exactly(train, tmp_path, monkeypatch)
 
 
 def test_retraining_keeps_the_labels_which_also_name_new_words(train, tmp_path):
-    first = train("first", ONE_PHASE)
+    first_bundle = train("first", ONE_PHASE)
     table = next((tmp_path / "shapes").rglob("captions.csv"))
     table.write_text(table.read_text().replace("triangle", "trigon"))
-    again = train("next", ONE_PHASE, start=load_bundle(tmp_path / "first" / "bundle"))
-    assert again.label_names == first.label_names
-    memory, words = again.model.decoder.labels, again.vocabulary
+    next_bundle = train("next", ONE_PHASE, start=load_bundle(tmp_path / "first" / "bundle"))
+    assert next_bundle.label_names == first_bundle.label_names
+    labels, words = next_bundle.model.decoder.labels, next_bundle.vocabulary
     (trigon,) = words.encode("trigon")
-    assert "trigon" not in first.vocabulary and trigon in memory.words[2].tolist()
-    torch.testing.assert_close(memory.class_weight, first.model.decoder.labels.class_weight)
+    assert "trigon" not in first_bundle.vocabulary and trigon in labels.words[2].tolist()
+    torch.testing.assert_close(labels.class_weight, first_bundle.model.decoder.labels.class_weight)
 
 
 def test_the_label_loss_is_the_divergence_of_the_probabilities():
-    told, said = torch.tensor([[1.0, 0.0], [0.0, 2.0]]), torch.tensor([[0.5, 0.0], [1.0, 0.0]])
-    p, q = told.softmax(-1), said.softmax(-1)
+    teacher, student = torch.tensor([[1.0, 0.0], [0.0, 2.0]]), torch.tensor([[0.5, 0.0], [1.0, 0.0]])
+    p, q = teacher.softmax(-1), student.softmax(-1)
     expected = (p * (p / q).log()).sum(-1).mean()
-    torch.testing.assert_close(label_distillation_loss(said, told), expected)
-    assert float(label_distillation_loss(told, told)) == pytest.approx(0, abs=1e-7)
+    torch.testing.assert_close(label_distillation_loss(student, teacher), expected)
+    assert float(label_distillation_loss(teacher, teacher)) == pytest.approx(0, abs=1e-7)
 
 
 @pytest.mark.parametrize(

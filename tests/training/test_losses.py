@@ -29,7 +29,7 @@ def random_captions(seed=0, batch=2, rows=3, length=5, words=9, locations=4):
     return logits, alphas, targets
 
 
-def padded(logits, alphas, targets):
+def pad_batch(logits, alphas, targets):
     """Return the same captions in a wider and longer batch, with arbitrary values where there is no word."""
     batch, rows, length, words = logits.shape
     wide_logits = torch.full((batch, rows + 2, length + 3, words), 5.0)
@@ -59,20 +59,20 @@ def test_the_penalty_is_zero_where_every_location_is_attended_to_once():
     assert doubly_stochastic_penalty(torch.eye(4).view(1, 1, 4, 4), mask) == 0
     everywhere = torch.full((1, 1, 4, 4), 0.25)
     assert doubly_stochastic_penalty(everywhere, mask) == 0
-    one = torch.zeros(1, 1, 4, 4)
-    one[..., 2] = 1
-    assert doubly_stochastic_penalty(one, mask) == 3 + 3**2
+    constant = torch.zeros(1, 1, 4, 4)
+    constant[..., 2] = 1
+    assert doubly_stochastic_penalty(constant, mask) == 3 + 3**2
 
 
 def test_nll_without_smoothing_is_the_sum_over_words():
     logits, _, targets = random_captions()
     log_probs = torch.log(logits.double().exp() / logits.double().exp().sum(dim=-1, keepdim=True))
     by_hand = 0.0
-    for place, word in zip(
+    for index, word in zip(
         torch.cartesian_prod(torch.arange(2), torch.arange(3), torch.arange(5)), targets.flatten(), strict=True
     ):
         if word != PAD:
-            by_hand -= log_probs[tuple(place)][word].item()
+            by_hand -= log_probs[tuple(index)][word].item()
     assert caption_nll(logits, targets).item() == pytest.approx(by_hand, rel=1e-5)
 
 
@@ -104,19 +104,19 @@ def test_the_loss_adds_both_terms_in_nats_per_word():
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
 def test_padding_changes_neither_loss_nor_penalty(smoothing):
     captions = random_captions()
-    wider = padded(*captions)
+    padded = pad_batch(*captions)
     torch.testing.assert_close(
-        soft_attention_loss(*captions, 1.0, smoothing), soft_attention_loss(*wider, 1.0, smoothing)
+        soft_attention_loss(*captions, 1.0, smoothing), soft_attention_loss(*padded, 1.0, smoothing)
     )
     torch.testing.assert_close(
         doubly_stochastic_penalty(captions[1], captions[2] != PAD),
-        doubly_stochastic_penalty(wider[1], wider[2] != PAD),
+        doubly_stochastic_penalty(padded[1], padded[2] != PAD),
     )
     advantages = torch.tensor([[1.0, -0.5, 0.3], [0.2, -1.0, 0.0]])
     wide_advantages = torch.cat([advantages, torch.full((2, 2), 9.0)], dim=1)
     torch.testing.assert_close(
         self_critical_loss(captions[0], captions[2], advantages),
-        self_critical_loss(wider[0], wider[2], wide_advantages),
+        self_critical_loss(padded[0], padded[2], wide_advantages),
     )
 
 
@@ -153,8 +153,8 @@ def test_advantages_are_relative_to_the_mean_of_the_other_samples():
 def test_distillation_is_zero_without_a_change_and_ignores_new_words():
     teacher = torch.randn(2, 3, 4, 6)
     mask = torch.rand(2, 3, 4) > 0.3
-    grown = torch.cat([teacher, torch.randn(2, 3, 4, 5) * 4], dim=-1)
-    torch.testing.assert_close(distillation_loss(grown, teacher, mask), torch.tensor(0.0), atol=1e-6, rtol=0)
+    student = torch.cat([teacher, torch.randn(2, 3, 4, 5) * 4], dim=-1)
+    torch.testing.assert_close(distillation_loss(student, teacher, mask), torch.tensor(0.0), atol=1e-6, rtol=0)
 
 
 def test_distillation_equals_the_divergence_over_existing_words():

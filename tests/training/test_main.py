@@ -43,25 +43,25 @@ def fit(tmp_path, shapes, three_stages, words_without_java):
 
 def error_of(capsys):
     """Return the one sentence on standard error."""
-    said = capsys.readouterr().err.strip()
-    assert "Traceback" not in said
-    assert said.count("\n") == 0 and said.startswith("error: ")
-    return said
+    output = capsys.readouterr().err.strip()
+    assert "Traceback" not in output
+    assert output.count("\n") == 0 and output.startswith("error: ")
+    return output
 
 
 @pytest.mark.parametrize("arguments", [[], ["teach"], ["fit"], ["inspect"], ["fit", "--data", "x", "--epochs", "two"]])
 def test_an_invalid_command_line_is_refused(arguments, capsys):
-    with pytest.raises(SystemExit) as stopped:
+    with pytest.raises(SystemExit) as exit_info:
         main(arguments)
-    assert stopped.value.code == 2
+    assert exit_info.value.code == 2
     assert "usage: python -m training" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["inspect", "fit", "evaluate"])
 def test_every_option_is_documented(command, capsys):
-    with pytest.raises(SystemExit) as stopped:
+    with pytest.raises(SystemExit) as exit_info:
         main([command, "--help"])
-    assert stopped.value.code == 0
+    assert exit_info.value.code == 0
     assert "--data" in capsys.readouterr().out
 
 
@@ -107,7 +107,7 @@ def test_a_missing_data_set_is_named(command, tmp_path, capsys, tiny_bundle):
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (["--learning-rate", "-1"], "learning_rate must be a number above 0, not -1.0"),
         (["--encoder", "resnet5"], "there is no encoder 'resnet5'"),
@@ -120,10 +120,10 @@ def test_a_missing_data_set_is_named(command, tmp_path, capsys, tiny_bundle):
         (["--min-count", "99"], "no word of .* occurs 99 times"),
     ],
 )
-def test_fit_refuses_invalid_options_in_one_sentence(fit, tmp_path, capsys, monkeypatch, options, said):
+def test_fit_refuses_invalid_options_in_one_sentence(fit, tmp_path, capsys, monkeypatch, options, message):
     monkeypatch.setattr(features, "open_image", lambda photo: pytest.fail("a photo was encoded first"))
     assert fit(*options) == 2
-    assert re.search(said, error_of(capsys))
+    assert re.search(message, error_of(capsys))
     assert not (tmp_path / "run").exists()
 
 
@@ -150,22 +150,22 @@ def test_fit_refuses_a_folder_that_holds_a_run(fit, capsys, monkeypatch):
 def test_a_resumed_run_keeps_its_options_unless_others_are_given(fit, tmp_path, capsys):
     assert fit("--epochs", "1", "--seed", "4", "--label-smoothing", "0.2", "--beam-width", "1", "--dropout", "0.3") == 0
     run = tmp_path / "run"
-    resumed = ["fit", "--data", str(tmp_path / "shapes"), "--output", str(run), "--cache", str(tmp_path / "cache")]
-    resumed += ["--encoder-weights", str(tmp_path / "three-stages.safetensors"), "--device", "cpu", "--resume"]
-    assert main([*resumed, "--check"]) == 0
-    said = capsys.readouterr().out
-    chosen = json.loads(said[said.rindex("\n{") :])
-    assert (chosen["seed"], chosen["label_smoothing"], chosen["min_count"]) == (4, 0.2, 1)
-    assert main([*resumed, "--epochs", "2", "--dropout", "0.1"]) == 0
-    said = "".join(capsys.readouterr())
-    assert re.findall("resumed with (.*) instead", said) == ["epochs 2", "dropout 0.1"]
+    arguments = ["fit", "--data", str(tmp_path / "shapes"), "--output", str(run), "--cache", str(tmp_path / "cache")]
+    arguments += ["--encoder-weights", str(tmp_path / "three-stages.safetensors"), "--device", "cpu", "--resume"]
+    assert main([*arguments, "--check"]) == 0
+    output = capsys.readouterr().out
+    options = json.loads(output[output.rindex("\n{") :])
+    assert (options["seed"], options["label_smoothing"], options["min_count"]) == (4, 0.2, 1)
+    assert main([*arguments, "--epochs", "2", "--dropout", "0.1"]) == 0
+    output = "".join(capsys.readouterr())
+    assert re.findall("resumed with (.*) instead", output) == ["epochs 2", "dropout 0.1"]
     bundle = captioner.load(run / "bundle", "cpu")
     assert len((run / "log.jsonl").read_text().splitlines()) == 2
     assert bundle.decoding.beam_width == 1
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (["--image-size", "96"], "image_size 64, not 96: .*; resume without --image-size, or start a new run"),
         (["--beam-width", "7"], "beam_width .*, not 7: .*; resume without --beam-width"),
@@ -173,45 +173,45 @@ def test_a_resumed_run_keeps_its_options_unless_others_are_given(fit, tmp_path, 
         (["--min-count", "2"], "min_count 1, not 2: it selected the words"),
     ],
 )
-def test_a_fixed_option_is_refused_before_photos_are_encoded(fit, capsys, monkeypatch, options, said):
+def test_a_fixed_option_is_refused_before_photos_are_encoded(fit, capsys, monkeypatch, options, message):
     assert fit("--epochs", "1") == 0
     monkeypatch.setattr(features, "open_image", lambda photo: pytest.fail("a photo was encoded first"))
     capsys.readouterr()
     assert fit("--epochs", "2", "--resume", *options) == 2
-    assert re.search(said, error_of(capsys))
+    assert re.search(message, error_of(capsys))
 
 
 def test_fit_counts_the_problems_of_the_data(fit, shapes, capsys):
     with open(shapes / "captions.csv", "a") as table:
         table.write("nowhere.png,a photo that is not there,train\n")
     assert fit() == 0
-    said = capsys.readouterr().err
-    assert "1 caption not used: 1 of photos that are missing. 1 problem in " in said
+    output = capsys.readouterr().err
+    assert "1 caption not used: 1 of photos that are missing. 1 problem in " in output
 
 
 def test_fit_keeps_every_word_of_few_photos_and_reports_it(fit, tmp_path, capsys):
     assert fit(min_count=None) == 0
-    said = capsys.readouterr().err
+    output = capsys.readouterr().err
     bundle = captioner.load(tmp_path / "run" / "bundle", "cpu").bundle
-    assert bundle.metrics["options"]["min_count"] == 1 and "warning" not in said
-    assert f"vocabulary: {len(bundle.vocabulary) - 4} words in the training captions, none of them unknown" in said
+    assert bundle.metrics["options"]["min_count"] == 1 and "warning" not in output
+    assert f"vocabulary: {len(bundle.vocabulary) - 4} words in the training captions, none of them unknown" in output
 
 
 def test_fit_warns_at_start_and_end_if_too_many_words_are_unknown(fit, capsys):
     assert fit("--min-count", "6") == 0
-    said = capsys.readouterr().err
-    assert re.search(r"vocabulary: \d+ of \d+ words unknown with --min-count 6, \d.* % of all running words", said)
-    assert said.count("warning: Too many words will be unknown: --min-count 6 keeps") == 2
-    assert said.rstrip().endswith("Lower --min-count, or add captions.")
+    output = capsys.readouterr().err
+    assert re.search(r"vocabulary: \d+ of \d+ words unknown with --min-count 6, \d.* % of all running words", output)
+    assert output.count("warning: Too many words will be unknown: --min-count 6 keeps") == 2
+    assert output.rstrip().endswith("Lower --min-count, or add captions.")
 
 
 def test_check_prints_the_minimum_count_and_the_words_it_leaves_out(shapes, tmp_path, bundle, capsys):
     arguments = ["fit", "--data", str(shapes), "--output", str(tmp_path / "run"), "--check"]
     for more, min_count in (([], 1), (["--from-bundle", bundle], 1), (["--min-count", "6"], 6)):
         assert main([*arguments, *more]) == 0
-        said = capsys.readouterr()
-        assert json.loads(said.out)["min_count"] == min_count
-        assert "vocabulary: " in said.err and ("warning: " in said.err) == (min_count == 6)
+        output = capsys.readouterr()
+        assert json.loads(output.out)["min_count"] == min_count
+        assert "vocabulary: " in output.err and ("warning: " in output.err) == (min_count == 6)
 
 
 def test_fit_trains_on_several_data_sets(fit, tmp_path, capsys):
@@ -220,13 +220,13 @@ def test_fit_trains_on_several_data_sets(fit, tmp_path, capsys):
         table.write("nowhere.png,a photo that is not there,train\n")
     also = ["--also", str(tmp_path / "more")]
     assert fit(*also, "--balance", "0", "--check") == 0
-    said = capsys.readouterr()
-    assert json.loads(said.out)["balance"] == 0
-    assert "data: shapes 6 photos, 55.6% of an epoch; more 3 photos, 44.4% of an epoch" in said.err
-    assert "1 of photos that are missing" in said.err
+    output = capsys.readouterr()
+    assert json.loads(output.out)["balance"] == 0
+    assert "data: shapes 6 photos, 55.6% of an epoch; more 3 photos, 44.4% of an epoch" in output.err
+    assert "1 of photos that are missing" in output.err
     assert fit(*also) == 0
-    said = capsys.readouterr().err
-    assert "data: shapes 6 photos, " in said and "1 of photos that are missing" in said
+    output = capsys.readouterr().err
+    assert "data: shapes 6 photos, " in output and "1 of photos that are missing" in output
     assert captioner.load(tmp_path / "run" / "bundle", "cpu").bundle.metrics["data"] == "shapes + more"
     assert fit("--resume", "--epochs", "2") == 2
     assert "a run with other data sets beside --data (--also)" in capsys.readouterr().err
@@ -234,7 +234,7 @@ def test_fit_trains_on_several_data_sets(fit, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (["--also", "nowhere"], "nowhere does not exist"),
         (["--also", "DATA"], "--also names .*shapes a second time: name each data set once"),
@@ -242,9 +242,9 @@ def test_fit_trains_on_several_data_sets(fit, tmp_path, capsys):
     ],
 )
 @pytest.mark.parametrize("check", [[], ["--check"]])
-def test_fit_refuses_invalid_data_sets_in_one_sentence(fit, shapes, tmp_path, capsys, options, said, check):
+def test_fit_refuses_invalid_data_sets_in_one_sentence(fit, shapes, tmp_path, capsys, options, message, check):
     assert fit(*(str(shapes) if option == "DATA" else option for option in options), *check) == 2
-    assert re.search(said, error_of(capsys))
+    assert re.search(message, error_of(capsys))
     assert not (tmp_path / "run").exists()
 
 
@@ -256,7 +256,7 @@ def sentences(tmp_path):
 
 ADDED = {"zebra", "stands", "there", "and"}
 """Words in no caption; zebra occurs 20 times, the others 10 times."""
-SENTENCES_SAID = (
+SENTENCES_MESSAGE = (
     "left out of .*mine.txt: 10 empty lines; 10 lines without a word .*\nsentences without photos: 20 of mine.txt\n"
 )
 
@@ -264,8 +264,8 @@ SENTENCES_SAID = (
 def test_fit_trains_on_sentences_and_resumes_with_the_same(fit, tmp_path, capsys, sentences):
     text = ["--sentences", sentences, "--sentences-per-batch", "4"]
     assert fit(*text) == 0
-    said = capsys.readouterr().err
-    assert re.search(SENTENCES_SAID, said) and f"vocabulary: {len(ADDED)} more words" in said
+    output = capsys.readouterr().err
+    assert re.search(SENTENCES_MESSAGE, output) and f"vocabulary: {len(ADDED)} more words" in output
     bundle = captioner.load(tmp_path / "run" / "bundle", "cpu").bundle
     assert bundle.model.config.text and ADDED <= set(bundle.vocabulary.words)
     assert bundle.metrics["options"]["sentence_min_count"] == 2
@@ -285,17 +285,17 @@ def test_a_run_without_sentences_is_not_resumed_with_them(fit, capsys, sentences
 
 def test_check_counts_sentences_and_the_words_that_they_add(fit, capsys, sentences):
     assert fit("--check", "--sentences", sentences) == 0
-    said = capsys.readouterr()
-    assert re.search(SENTENCES_SAID, said.err)
-    assert f"vocabulary: {len(ADDED)} more words from the sentences" in said.err
-    options = json.loads(said.out)
+    output = capsys.readouterr()
+    assert re.search(SENTENCES_MESSAGE, output.err)
+    assert f"vocabulary: {len(ADDED)} more words from the sentences" in output.err
+    options = json.loads(output.out)
     assert (options["sentences_per_batch"], options["sentence_min_count"]) == (160, 2)
     assert fit("--check", "--sentences", sentences, "--sentence-min-count", "11") == 0
     assert "vocabulary: 1 more word from the sentences" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "message"),
     [
         ("nowhere.txt", None, "nowhere.txt cannot be read: No such file"),
         ("a.txt", b"", "a.txt holds no sentence: write one on each line"),
@@ -304,22 +304,22 @@ def test_check_counts_sentences_and_the_words_that_they_add(fit, capsys, sentenc
         ("a.txt", b"nobody knows this\n", "most words of every sentence of a.txt are unknown: lower --sentence-min"),
     ],
 )
-def test_unusable_sentence_files_are_refused(fit, tmp_path, capsys, name, content, said):
+def test_unusable_sentence_files_are_refused(fit, tmp_path, capsys, name, content, message):
     if content is not None:
         (tmp_path / name).write_bytes(content)
     assert fit("--sentences", str(tmp_path / name)) == 2
-    assert re.search(f"^error: .*{said}", capsys.readouterr().err, re.MULTILINE)
+    assert re.search(f"^error: .*{message}", capsys.readouterr().err, re.MULTILINE)
 
 
 @pytest.mark.parametrize("stop", [loop.Interrupted("stopped as asked: go on with --resume"), KeyboardInterrupt()])
 def test_a_stopped_run_exits_with_a_message_and_no_traceback(fit, monkeypatch, capsys, stop):
-    def stopped(*arguments):
+    def interrupt(*arguments):
         raise stop
 
-    monkeypatch.setattr(loop, "fit", stopped)
+    monkeypatch.setattr(loop, "fit", interrupt)
     assert fit() == 130
-    said = capsys.readouterr().err
-    assert "stopped" in said and "Traceback" not in said
+    output = capsys.readouterr().err
+    assert "stopped" in output and "Traceback" not in output
 
 
 @pytest.fixture
@@ -336,11 +336,11 @@ def test_evaluate_writes_the_official_scores_and_results(bundle, shapes, tmp_pat
     arguments = ["--bundle", bundle, "--data", str(shapes), "--output", str(output), "--beam-width", "2"]
     assert main(["evaluate", *arguments, "--device", "cpu"]) == 0
     metrics = json.loads((output / "metrics.json").read_text())
-    said = capsys.readouterr().out
+    printed = capsys.readouterr().out
     for name in METRICS:
         assert 0 <= metrics[name] <= 10
-        assert f"{name:8} {metrics[name]:.4f}" in said
-    assert "3 captions have a noun that no person used" in said
+        assert f"{name:8} {metrics[name]:.4f}" in printed
+    assert "3 captions have a noun that no person used" in printed
     assert metrics["split"] == "test" and metrics["images"] == 3
     assert metrics["decoding"]["beam_width"] == 2 and metrics["decoding"]["max_words"] == 8  # the bundle's options
     assert "<html" in (output / "index.html").read_text()
@@ -351,11 +351,11 @@ def test_evaluate_writes_the_official_scores_and_results(bundle, shapes, tmp_pat
     truth.createIndex()
     results = truth.loadRes(str(output / "results.json"))
     assert sorted(results.getImgIds()) == names
-    said_of = {entry["image_id"]: entry["caption"] for entry in results.loadAnns(results.getAnnIds())}
+    captions_by_id = {entry["image_id"]: entry["caption"] for entry in results.loadAnns(results.getAnnIds())}
     captions = captioner.load(bundle, "cpu").caption(
         [shapes / name for name in names], DecodingOptions(beam_width=2, max_words=8)
     )
-    assert [said_of[name] for name in names] == [caption.text for caption in captions]
+    assert [captions_by_id[name] for name in names] == [caption.text for caption in captions]
 
 
 @pytest.mark.stress
@@ -374,13 +374,15 @@ def test_evaluate_with_boxes_measures_where_the_maps_point(bundle, shapes, tmp_p
     output = tmp_path / "evaluation"
     arguments = ["--bundle", bundle, "--data", str(shapes), "--output", str(output), "--beam-width", "1"]
     assert main(["evaluate", *arguments, "--device", "cpu", "--boxes", str(tmp_path / "boxes.json")]) == 0
-    found = json.loads((output / "metrics.json").read_text())["grounding"]
-    assert found["references"]["phrases"] == found["counts"]["references"]["boxed phrases measured"] > 3
-    assert found["references"]["uniform"] == {"attention_correctness": 0.5, "pointing": 0.5}  # the upper half
-    looked = found["references"]["head"]
-    said = capsys.readouterr().out
-    assert f"attention correctness {looked['attention_correctness']:.3f} (uniform 0.500, centre 0.500), " in said
-    assert f"pointing {looked['pointing']:.3f} (0.500, 1.000) over {found['references']['phrases']} phrases" in said
+    grounding = json.loads((output / "metrics.json").read_text())["grounding"]
+    assert grounding["references"]["phrases"] == grounding["counts"]["references"]["boxed phrases measured"] > 3
+    assert grounding["references"]["uniform"] == {"attention_correctness": 0.5, "pointing": 0.5}  # the upper half
+    head = grounding["references"]["head"]
+    printed = capsys.readouterr().out
+    assert f"attention correctness {head['attention_correctness']:.3f} (uniform 0.500, centre 0.500), " in printed
+    assert (
+        f"pointing {head['pointing']:.3f} (0.500, 1.000) over {grounding['references']['phrases']} phrases" in printed
+    )
 
 
 def test_evaluate_refuses_boxes_of_other_photos(bundle, shapes, tmp_path, capsys):
@@ -397,7 +399,7 @@ def test_evaluate_refuses_boxes_of_other_photos(bundle, shapes, tmp_path, capsys
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (["--split", "dev"], "there is no split 'dev': the splits are train, val, test"),
         (["--bundle", "nowhere"], "nowhere is not a bundle"),
@@ -405,10 +407,10 @@ def test_evaluate_refuses_boxes_of_other_photos(bundle, shapes, tmp_path, capsys
         (["--format", "yaml"], "there is no format 'yaml'"),
     ],
 )
-def test_evaluate_refuses_invalid_options_in_one_sentence(bundle, shapes, tmp_path, capsys, options, said):
+def test_evaluate_refuses_invalid_options_in_one_sentence(bundle, shapes, tmp_path, capsys, options, message):
     output = tmp_path / "evaluation"
     assert main(["evaluate", "--bundle", bundle, "--data", str(shapes), "--output", str(output), *options]) == 2
-    assert said in error_of(capsys)
+    assert message in error_of(capsys)
     assert not output.exists()
 
 
@@ -417,14 +419,14 @@ def test_compare_prints_both_scores(bundle, shapes, tmp_path, capsys):
     output = tmp_path / "comparison"
     arguments = ["--new", bundle, "--old", bundle, "--data", str(shapes), "--replay", str(shapes)]
     assert main(["compare", *arguments, "--output", str(output)]) == 0
-    said = capsys.readouterr().out
-    assert "data " in said and "replay" in said and "before" in said
+    printed = capsys.readouterr().out
+    assert "data " in printed and "replay" in printed and "before" in printed
     assert (output / "comparison.json").is_file()
     assert json.loads((output / "progress.json").read_bytes()) == {"stage": "finished"}
 
 
 @pytest.mark.parametrize(
-    "options, said",
+    "options, message",
     [
         (["--from-bundle", "BUNDLE", "--hidden-dim", "77"], "--hidden-dim 77 contradicts .* leave --hidden-dim out"),
         (["--from-bundle", "BUNDLE", "--encoder-weights", "some.pth"], "--encoder-weights contradicts --from-bundle"),
@@ -434,10 +436,10 @@ def test_compare_prints_both_scores(bundle, shapes, tmp_path, capsys):
         (["--from-bundle", "BUNDLE", "--replay", "nowhere"], "nowhere does not exist"),
     ],
 )
-def test_fit_refuses_an_invalid_start(bundle, shapes, tmp_path, capsys, options, said):
-    given = [{"BUNDLE": bundle, "DATA": str(shapes)}.get(option, option) for option in options]
-    assert main(["fit", "--data", str(shapes), "--output", str(tmp_path / "run"), *given]) == 2
-    assert re.search(said, capsys.readouterr().err)
+def test_fit_refuses_an_invalid_start(bundle, shapes, tmp_path, capsys, options, message):
+    arguments = [{"BUNDLE": bundle, "DATA": str(shapes)}.get(option, option) for option in options]
+    assert main(["fit", "--data", str(shapes), "--output", str(tmp_path / "run"), *arguments]) == 2
+    assert re.search(message, capsys.readouterr().err)
 
 
 def test_a_run_killed_before_its_first_checkpoint_starts_over(bundle, shapes, tmp_path, capsys):
@@ -470,9 +472,9 @@ def test_options_may_come_from_a_file(fit, tmp_path, capsys):
     file = tmp_path / "options.json"
     file.write_text(json.dumps({"epochs": 9, "patience": 7, "learning_rate": 0.5}))
     assert fit("--options", str(file), "--preset", "thorough", "--check") == 0
-    chosen = json.loads(capsys.readouterr().out)
-    assert (chosen["epochs"], chosen["patience"], chosen["learning_rate"]) == (1, 7, 0.5)
-    assert chosen["validation_images"] == 1000
+    options = json.loads(capsys.readouterr().out)
+    assert (options["epochs"], options["patience"], options["learning_rate"]) == (1, 7, 0.5)
+    assert options["validation_images"] == 1000
     assert not (tmp_path / "run").exists()
 
 
@@ -496,13 +498,13 @@ def test_invalid_options_of_a_file_are_refused(fit, tmp_path, capsys, content, s
 def test_a_full_disk_is_reported_and_loses_nothing(fit, tmp_path, monkeypatch, capsys):
     assert fit("--epochs", "2") == 0
     capsys.readouterr()
-    whole = {path: path.read_bytes() for path in (tmp_path / "run" / "bundle").iterdir()}
+    files = {path: path.read_bytes() for path in (tmp_path / "run" / "bundle").iterdir()}
 
-    def full(*_, **__):
+    def fill_disk(*_, **__):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(loop, "write_samples", full)
+    monkeypatch.setattr(loop, "write_samples", fill_disk)
     assert fit("--epochs", "2", output=tmp_path / "other") == 2
     assert "the disk is full" in capsys.readouterr().err.splitlines()[-1]
     monkeypatch.undo()
-    assert {path: path.read_bytes() for path in whole} == whole
+    assert {path: path.read_bytes() for path in files} == files

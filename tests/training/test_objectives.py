@@ -56,14 +56,14 @@ def batch_of(*images):
     return Batch(images, torch.empty(0), torch.empty(0), torch.empty(0))
 
 
-def said(monkeypatch, vocabulary, samples, greedy=None):
+def set_decoded_captions(monkeypatch, vocabulary, samples, greedy=None):
     """Make decoding return these captions: texts by image."""
 
     def hypotheses(texts):
-        tokens = [[vocabulary.encode(text) for text in of_image] for of_image in texts]
-        longest = max(len(caption) for of_image in tokens for caption in of_image)
-        lengths = torch.tensor([[len(caption) for caption in of_image] for of_image in tokens])
-        padded = [[caption + [0] * (longest - len(caption)) for caption in of_image] for of_image in tokens]
+        tokens = [[vocabulary.encode(text) for text in captions] for captions in texts]
+        longest = max(len(caption) for captions in tokens for caption in captions)
+        lengths = torch.tensor([[len(caption) for caption in captions] for captions in tokens])
+        padded = [[caption + [0] * (longest - len(caption)) for caption in captions] for captions in tokens]
         return Hypotheses(torch.tensor(padded), lengths, *[torch.empty(0)] * (len(dataclasses.fields(Hypotheses)) - 2))
 
     monkeypatch.setattr(objectives, "decode", lambda *_, **__: hypotheses(samples))
@@ -89,29 +89,29 @@ def test_the_reward_is_the_official_cider_of_complete_captions(
     monkeypatch, model, annotations, make_self_critical, tiny_vocabulary
 ):
     captions = [["the red ball"], ["a dog on the grass"], ["a child with"]]
-    said(monkeypatch, tiny_vocabulary, [[caption, caption] for (caption,) in captions])
+    set_decoded_captions(monkeypatch, tiny_vocabulary, [[caption, caption] for (caption,) in captions])
     _, reward = make_self_critical().loss(model, annotations, batch_of(0, 1, 2))
-    ended = {image: [f"{text} {END_WORD}" for text in texts] for image, texts in REFERENCES.items()}
+    references = {image: [f"{text} {END_WORD}" for text in texts] for image, texts in REFERENCES.items()}
     candidates = {image: [f"{text} {END_WORD}"] for image, (text,) in zip(IDS, captions, strict=True)}
-    official, _ = Cider().compute_score(ended, candidates)
+    official, _ = Cider().compute_score(references, candidates)
     assert reward == pytest.approx(official, rel=1e-5)
 
 
 def test_an_incomplete_caption_loses_more_than_its_last_word(
     monkeypatch, model, annotations, make_self_critical, tiny_vocabulary
 ):
-    whole, broken_off = "a child with a dog", "a child with a"
+    complete, broken_off = "a child with a dog", "a child with a"
     rewards = []
-    for caption in (whole, broken_off):
-        said(monkeypatch, tiny_vocabulary, [[caption, caption]])
+    for caption in (complete, broken_off):
+        set_decoded_captions(monkeypatch, tiny_vocabulary, [[caption, caption]])
         rewards.append(make_self_critical().loss(model, annotations[:1], batch_of(2))[1])
-    by_words_alone = CiderReward(REFERENCES).score(["child", "child"], [whole, broken_off])
+    by_words_alone = CiderReward(REFERENCES).score(["child", "child"], [complete, broken_off])
     assert rewards[1] / rewards[0] < 0.9 * by_words_alone[1] / by_words_alone[0]
 
 
 def test_samples_are_compared_with_each_other(monkeypatch, model, annotations, make_self_critical, tiny_vocabulary):
     good, bad = "a red ball", "dog child runs"
-    said(monkeypatch, tiny_vocabulary, [[good, bad]])
+    set_decoded_captions(monkeypatch, tiny_vocabulary, [[good, bad]])
 
     def preference():
         good_one, bad_one = (log_prob(model, annotations, tiny_vocabulary, text) for text in (good, bad))
@@ -123,7 +123,7 @@ def test_samples_are_compared_with_each_other(monkeypatch, model, annotations, m
 
 
 def test_equal_samples_have_no_gradient(monkeypatch, model, annotations, make_self_critical, tiny_vocabulary):
-    said(monkeypatch, tiny_vocabulary, [["a red ball", "a red ball"]])
+    set_decoded_captions(monkeypatch, tiny_vocabulary, [["a red ball", "a red ball"]])
     loss, _ = make_self_critical().loss(model, annotations[:1], batch_of(0))
     loss.backward()
     assert loss == 0
@@ -135,11 +135,11 @@ def test_samples_are_compared_with_the_greedy_caption(
 ):
     self_critical = make_self_critical(self_critical_baseline="greedy", self_critical_samples=2)
     good, bad = "a red ball", "dog child runs"
-    said(monkeypatch, tiny_vocabulary, [[good, good]], greedy=[[good]])
+    set_decoded_captions(monkeypatch, tiny_vocabulary, [[good, good]], greedy=[[good]])
     assert self_critical.loss(model, annotations[:1], batch_of(0))[0] == 0
     for greedy, better in [(bad, True), ("a red ball", False)]:
         sample = good if better else bad
-        said(monkeypatch, tiny_vocabulary, [[sample, sample]], greedy=[[greedy]])
+        set_decoded_captions(monkeypatch, tiny_vocabulary, [[sample, sample]], greedy=[[greedy]])
         model.zero_grad()
         before = log_prob(model, annotations, tiny_vocabulary, sample)
         gradient_step(model, self_critical.loss(model, annotations[:1], batch_of(0))[0])
@@ -149,22 +149,22 @@ def test_samples_are_compared_with_the_greedy_caption(
 @pytest.mark.parametrize("baseline", ["samples", "greedy"])
 def test_a_few_steps_on_a_toy_problem_raise_the_reward(model, annotations, make_self_critical, baseline):
     self_critical = make_self_critical(self_critical_baseline=baseline, self_critical_samples=8)
-    raised = []
+    gains = []
     for seed in range(1, 4):  # the increase is largely chance: 0.2 to 2.5
-        learning = copy.deepcopy(model)
-        optimizer = torch.optim.Adam(learning.parameters(), lr=0.02)
+        trained_model = copy.deepcopy(model)
+        optimizer = torch.optim.Adam(trained_model.parameters(), lr=0.02)
         rewards = []
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             for _ in range(40):
-                loss, reward = self_critical.loss(learning, annotations, batch_of(0, 1, 2))
+                loss, reward = self_critical.loss(trained_model, annotations, batch_of(0, 1, 2))
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
                 rewards.append(reward)
-        raised.append(sum(rewards[-5:]) / 5 - sum(rewards[:5]) / 5)
-        assert learning.training
-    assert sum(raised) / 3 > 0.8
+        gains.append(sum(rewards[-5:]) / 5 - sum(rewards[:5]) / 5)
+        assert trained_model.training
+    assert sum(gains) / 3 > 0.8
 
 
 def test_the_caption_loss_is_the_negative_log_likelihood_per_word(model, annotations, tiny_vocabulary):
@@ -173,8 +173,8 @@ def test_the_caption_loss_is_the_negative_log_likelihood_per_word(model, annotat
     options = FitOptions(label_smoothing=0.0, doubly_stochastic_weight=0.0)
     loss = captions_loss(caption_losses(model, annotations, batch, options), options)
     words, total = 0, 0.0
-    for image, of_image in zip(range(3), captions, strict=True):
-        for tokens in of_image:
+    for image, image_captions in zip(range(3), captions, strict=True):
+        for tokens in image_captions:
             logits = model.decoder(annotations[image : image + 1], torch.tensor([[[START, *tokens]]])).logits
             total -= logits.log_softmax(dim=-1)[0, 0, range(len(tokens) + 1), [*tokens, END]].sum().item()
             words += len(tokens) + 1
@@ -203,8 +203,8 @@ def test_box_supervision_moves_the_maps_onto_the_named_things(model, annotations
         optimizer.step()
     assert mass() > max(0.8, before + 0.1)
     losses = caption_losses(model, annotations, batch, options).losses
-    supervised = {"supervision": losses["supervision"]}
-    double = weighted_sum(supervised, loss_weights("cross_entropy", FitOptions(supervision_weight=4.0)))
-    torch.testing.assert_close(double, 2 * weighted_sum(supervised, loss_weights("cross_entropy", options)))
+    supervision = {"supervision": losses["supervision"]}
+    double = weighted_sum(supervision, loss_weights("cross_entropy", FitOptions(supervision_weight=4.0)))
+    torch.testing.assert_close(double, 2 * weighted_sum(supervision, loss_weights("cross_entropy", options)))
     without = caption_losses(model, annotations, dataclasses.replace(batch, inside=None), options)
     assert "supervision" not in without.losses and captions_loss(without, options) > 0

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from captioner.errors import ConfigError
-from training.options import PRESETS, FitOptions, Phase, at_batch, chosen_options, phases
+from training.options import PRESETS, FitOptions, Phase, at_batch, choose_options, phases
 
 
 def test_options_survive_json():
@@ -80,42 +80,42 @@ def test_a_phase_without_epochs_is_left_out():
 
 
 def test_given_options_override_the_preset_and_the_preset_overrides_the_defaults():
-    quick = chosen_options({}, "quick", earlier={})
+    quick = choose_options({}, "quick", start_options={})
     assert quick.epochs == PRESETS["quick"]["epochs"] and quick.distillation_weight > 0
-    assert chosen_options({"epochs": 3}, "quick", {}).epochs == 3
-    assert chosen_options({"distillation_weight": 0.0}, "quick", {}).distillation_weight == 0
-    assert chosen_options({}, "thorough", {}, replay=True).distillation_weight == 0
-    assert chosen_options({}) == FitOptions()
+    assert choose_options({"epochs": 3}, "quick", {}).epochs == 3
+    assert choose_options({"distillation_weight": 0.0}, "quick", {}).distillation_weight == 0
+    assert choose_options({}, "thorough", {}, replay=True).distillation_weight == 0
+    assert choose_options({}) == FitOptions()
 
 
 def test_the_minimum_count_of_words_follows_the_size_of_the_captions():
     sizes = (0, 60, 19_999, 20_000, 199_999, 200_000, 6_000_000)
-    assert [chosen_options({}, running_words=size).min_count for size in sizes] == [1, 1, 1, 2, 2, 5, 5]
-    assert [chosen_options({}, None, {}, running_words=size).min_count for size in sizes] == [1, 1, 1, 2, 2, 2, 2]
-    assert chosen_options({"min_count": 5}, "quick", {}, running_words=60).min_count == 5
-    assert chosen_options({"min_count": 1}, running_words=6_000_000).min_count == 1
+    assert [choose_options({}, running_words=size).min_count for size in sizes] == [1, 1, 1, 2, 2, 5, 5]
+    assert [choose_options({}, None, {}, running_words=size).min_count for size in sizes] == [1, 1, 1, 2, 2, 2, 2]
+    assert choose_options({"min_count": 5}, "quick", {}, running_words=60).min_count == 5
+    assert choose_options({"min_count": 1}, running_words=6_000_000).min_count == 1
 
 
 def test_the_weight_of_the_penalty_is_kept_from_the_start_captioner():
     earlier = {"doubly_stochastic_weight": 0.3, "epochs": 4}
-    options = chosen_options({}, "quick", earlier)
+    options = choose_options({}, "quick", earlier)
     assert (options.doubly_stochastic_weight, options.epochs) == (0.3, PRESETS["quick"]["epochs"])
-    assert chosen_options({"doubly_stochastic_weight": 0.0}, "quick", earlier).doubly_stochastic_weight == 0
+    assert choose_options({"doubly_stochastic_weight": 0.0}, "quick", earlier).doubly_stochastic_weight == 0
 
 
 def test_an_unknown_preset_is_named():
     with pytest.raises(ConfigError, match="no preset 'slow': the presets are quick, thorough"):
-        chosen_options({}, "slow")
+        choose_options({}, "slow")
 
 
 def test_another_language_is_trained_without_distillation():
     def chosen(**kind):
-        options = chosen_options({}, "quick", **{"earlier": {}} | kind)
+        options = choose_options({}, "quick", **{"start_options": {}} | kind)
         return options.learning_rate, options.distillation_weight
 
     assert chosen(new_words=0.4) == (5e-4, 1.0)
     assert chosen(new_words=0.6) == (1e-3, 0.0)
-    assert chosen(new_words=0.6, earlier=None)[1] == 0.0
+    assert chosen(new_words=0.6, start_options=None)[1] == 0.0
     assert chosen(new_words=0.6, replay=True) == (1e-3, 0.0)
 
 
@@ -128,9 +128,9 @@ def test_hard_attention_samples_increasingly_until_fine_tuning():
 
 @pytest.mark.parametrize(("words", "limit"), [(19_999, 2), (20_000, 5), (199_999, 5), (200_000, 20), (3_000_000, 20)])
 def test_the_minimum_count_of_sentence_words_follows_their_number(words, limit):
-    assert chosen_options({}, sentence_words=words).sentence_min_count == limit
-    assert chosen_options({"sentence_min_count": 3}, sentence_words=words).sentence_min_count == 3
+    assert choose_options({}, sentence_words=words).sentence_min_count == limit
+    assert choose_options({"sentence_min_count": 3}, sentence_words=words).sentence_min_count == 3
     earlier = {"sentence_min_count": 7}
-    assert chosen_options({}, earlier=earlier, sentence_words=words).sentence_min_count == limit
+    assert choose_options({}, start_options=earlier, sentence_words=words).sentence_min_count == limit
     resumed = FitOptions(sentence_min_count=9)
-    assert chosen_options({}, resumed=resumed).sentence_min_count == 9
+    assert choose_options({}, resumed=resumed).sentence_min_count == 9

@@ -65,8 +65,12 @@ def test_a_repeated_word_and_another_images_caption_lower_the_reward():
 
 
 def test_every_reward_of_a_single_image_is_zero_as_in_the_official_code():
-    one = {1: ["a dog runs", "the dog"]}
-    assert CiderReward(one).score([1], ["a dog runs"])[0] == Cider().compute_score(one, {1: ["a dog runs"]})[0] == 0
+    references = {1: ["a dog runs", "the dog"]}
+    assert (
+        CiderReward(references).score([1], ["a dog runs"])[0]
+        == Cider().compute_score(references, {1: ["a dog runs"]})[0]
+        == 0
+    )
 
 
 def test_30000_captions_of_11_words_take_less_than_a_minute_of_one_core():
@@ -77,9 +81,9 @@ def test_30000_captions_of_11_words_take_less_than_a_minute_of_one_core():
 
     reward = CiderReward({n: [caption() for _ in range(5)] for n in range(200)})
     ids, captions = [n % 200 for n in range(1000)], [caption() for _ in range(1000)]
-    started = time.process_time()
+    started_at = time.process_time()
     reward.score(ids, captions)
-    assert time.process_time() - started < 60 / 30
+    assert time.process_time() - started_at < 60 / 30
 
 
 def test_missing_references_and_unknown_images_are_refused(references):

@@ -13,7 +13,7 @@ from training.start import extended_config, extended_model
 
 
 @pytest.fixture
-def grown(tiny_bundle):
+def extended(tiny_bundle):
     vocabulary = tiny_bundle.vocabulary.extended_from(["ein grüner Löwe", "ein Löwe brüllt"], 1)
     return vocabulary, extended_model(tiny_bundle, vocabulary).eval()
 
@@ -26,22 +26,22 @@ def logits_of(model, tokens):
         return model(pixels, torch.tensor([[tokens]])).logits[0, 0]
 
 
-def test_known_words_keep_their_ids_and_new_ones_follow(tiny_bundle, grown):
-    vocabulary, _ = grown
+def test_known_words_keep_their_ids_and_new_ones_follow(tiny_bundle, extended):
+    vocabulary, _ = extended
     known = tiny_bundle.vocabulary.words
     assert vocabulary.words[: len(known)] == known
     assert vocabulary.words[len(known) :] == ("ein", "löwe", "brüllt", "grüner")
 
 
-def test_known_words_have_the_same_logits_as_before(tiny_bundle, grown):
-    _, model = grown
+def test_known_words_have_the_same_logits_as_before(tiny_bundle, extended):
+    _, model = extended
     before = logits_of(tiny_bundle.model, [1, 5, 6])
     # Not exactly: a product of another size may be summed in another order.
     torch.testing.assert_close(logits_of(model, [1, 5, 6])[:, : before.shape[1]], before)
 
 
-def test_a_new_word_is_as_likely_as_an_average_one(tiny_bundle, grown):
-    _, model = grown
+def test_a_new_word_is_as_likely_as_an_average_one(tiny_bundle, extended):
+    _, model = extended
     before, after = logits_of(tiny_bundle.model, [1, 5]), logits_of(model, [1, 5])
     torch.testing.assert_close(after[:, before.shape[1] :], before.mean(dim=1, keepdim=True).expand(-1, 4))
 
@@ -57,16 +57,16 @@ def test_new_inputs_change_nothing_at_first_and_can_learn(make_bundle, three_sta
     ENCODERS[three_stages_config.encoder] = encoder  # restored by the fixture
     encoder_spec.cache_clear()
     config = extended_config(model.config, {"scales": 2, "query": "hidden_word"}, "bundle")
-    grown = extended_model(bundle, bundle.vocabulary, config).eval()
-    grown.encoder.load_state_dict(model.encoder.state_dict())
+    extended = extended_model(bundle, bundle.vocabulary, config).eval()
+    extended.encoder.load_state_dict(model.encoder.state_dict())
     pixels, tokens = torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8), torch.tensor([[[1, 5, 6, 7]]] * 2)
-    before, after = model(pixels, tokens), grown(pixels, tokens)
+    before, after = model(pixels, tokens), extended(pixels, tokens)
     torch.testing.assert_close(after.logits, before.logits, atol=1e-4, rtol=1e-4)
     assert after.alphas.shape[-1] == 4 * before.alphas.shape[-1]
     with torch.enable_grad():
-        grown(pixels, tokens).logits.square().sum().backward()
-    assert grown.decoder.embedding_to_query.weight.grad.any()
-    assert grown.decoder.score.annotation_to_key.weight.grad[:, 16:].any()
+        extended(pixels, tokens).logits.square().sum().backward()
+    assert extended.decoder.embedding_to_query.weight.grad.any()
+    assert extended.decoder.score.annotation_to_key.weight.grad[:, 16:].any()
 
 
 def test_only_extensible_options_may_change(tiny_config):

@@ -60,13 +60,13 @@ def without_java(monkeypatch):
 def test_captions_equal_those_of_the_captioner(make_validator, tiny_bundle, without_java, stages, monkeypatch):
     monkeypatch.setattr(validation, "BATCH", 2)
     validator = make_validator(stages)
-    found = validator(tiny_bundle.model, tiny_bundle.vocabulary, stages).captions
+    captions = validator(tiny_bundle.model, tiny_bundle.vocabulary, stages).captions
     captioner = Captioner(tiny_bundle, "cpu")
     expected = captioner.caption([record.path for record in validator.data.records])
-    assert [caption.text for caption in found] == [caption.text for caption in expected]
-    for caption, other in zip(found, expected, strict=True):
-        assert caption.frame == other.frame
-        np.testing.assert_allclose(caption.alphas, other.alphas, atol=0.01)
+    assert [caption.text for caption in captions] == [caption.text for caption in expected]
+    for caption, expected_caption in zip(captions, expected, strict=True):
+        assert caption.frame == expected_caption.frame
+        np.testing.assert_allclose(caption.alphas, expected_caption.alphas, atol=0.01)
 
 
 def test_scores_equal_the_official_ones(make_validator):
@@ -83,37 +83,40 @@ def test_scores_equal_the_official_ones(make_validator):
 
 def test_validation_scores_the_captions_that_it_returns(make_validator, tiny_bundle):
     validator = make_validator()
-    found = validator(tiny_bundle.model, tiny_bundle.vocabulary, None)
-    assert found.scores == validator.score([caption.text for caption in found.captions])
+    result = validator(tiny_bundle.model, tiny_bundle.vocabulary, None)
+    assert result.scores == validator.score([caption.text for caption in result.captions])
 
 
 def test_validation_disables_dropout(make_validator, tiny_bundle, without_java):
     validator = make_validator()
-    once = validator(tiny_bundle.model.train(), tiny_bundle.vocabulary, None)
-    again = validator(tiny_bundle.model.train(), tiny_bundle.vocabulary, None)
-    assert [caption.log_prob for caption in once.captions] == [caption.log_prob for caption in again.captions]
+    first = validator(tiny_bundle.model.train(), tiny_bundle.vocabulary, None)
+    second = validator(tiny_bundle.model.train(), tiny_bundle.vocabulary, None)
+    assert [caption.log_prob for caption in first.captions] == [caption.log_prob for caption in second.captions]
 
 
 def test_several_data_sets_are_scored_separately(make_validator):
     """CIDEr weighs n-grams by the photos of the same data set; the result is the mean over the data sets."""
     texts = ["a red circle above a square", "a green circle", "a blue square above a yellow triangle"]
-    one, two = make_validator(), make_validator(parts=parts_of(["first", "second"], [2, 1]))
-    by_data = two.scores_by_data(texts)
+    single, several = make_validator(), make_validator(parts=parts_of(["first", "second"], [2, 1]))
+    by_data = several.scores_by_data(texts)
     references = tokenise_for_scoring(dict(enumerate(REFERENCES)))
     for name, positions in (("first", range(2)), ("second", [2])):
-        own = {number: references[number] for number in positions}
-        said = {number: [texts[number]] for number in positions}
-        cider, _ = Cider().compute_score(own, said)
-        bleu, _ = Bleu(4).compute_score(own, said, verbose=0)
+        own_references = {number: references[number] for number in positions}
+        candidates = {number: [texts[number]] for number in positions}
+        cider, _ = Cider().compute_score(own_references, candidates)
+        bleu, _ = Bleu(4).compute_score(own_references, candidates, verbose=0)
         assert by_data[name] == pytest.approx({"CIDEr": cider, "Bleu_1": bleu[0], "Bleu_4": bleu[3]}, abs=1e-9)
     mean = {name: (by_data["first"][name] + by_data["second"][name]) / 2 for name in by_data["first"]}
-    assert two.score(texts) == pytest.approx(mean) != one.score(texts)
+    assert several.score(texts) == pytest.approx(mean) != single.score(texts)
 
 
 def test_a_validation_of_several_data_sets_has_the_scores_of_each(make_validator, tiny_bundle, without_java):
     validator = make_validator(parts=[Part("first", 0, 1), Part("second", 1, 2)])
-    found = validator(tiny_bundle.model, tiny_bundle.vocabulary, None)
-    assert list(found.by_data) == ["first", "second"] and found.to_json() == {**found.scores, "by_data": found.by_data}
-    assert len(found.captions) == 3
-    alone = make_validator()(tiny_bundle.model, tiny_bundle.vocabulary, None)
-    assert alone.by_data == {} and alone.to_json() == alone.scores
+    result = validator(tiny_bundle.model, tiny_bundle.vocabulary, None)
+    assert list(result.by_data) == ["first", "second"] and result.to_json() == {
+        **result.scores,
+        "by_data": result.by_data,
+    }
+    assert len(result.captions) == 3
+    single = make_validator()(tiny_bundle.model, tiny_bundle.vocabulary, None)
+    assert single.by_data == {} and single.to_json() == single.scores

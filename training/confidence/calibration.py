@@ -6,7 +6,7 @@ from captioner.bundle import load_bundle
 from captioner.bundle_json import CONFIDENCE
 from captioner.captioner import Captioner
 from training.confidence.learning import NotLearnable, calibrate_bundle, check_enough
-from training.confidence.scores import confidence_in_one_line
+from training.confidence.scores import summarise_confidence
 from training.runs.progress import ReportProgress, ignore_progress
 from training.runs.run import Run
 
@@ -37,4 +37,4 @@ def _calibrate(run: Run, on_progress: ReportProgress) -> None:
     except NotLearnable as reason:
         tqdm.write(str(reason))
     else:
-        tqdm.write(confidence_in_one_line(model.learned))
+        tqdm.write(summarise_confidence(model.learned))

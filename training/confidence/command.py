@@ -7,7 +7,7 @@ from captioner.bundle_json import CONFIDENCE
 from captioner.ranks import Ranks
 from training.arguments import read_also, read_data
 from training.confidence.learning import calibrate_bundle
-from training.confidence.scores import confidence_in_one_line
+from training.confidence.scores import summarise_confidence
 from training.data.training_data import training_splits
 from training.options import FitOptions
 
@@ -20,6 +20,6 @@ def calibrate(options: argparse.Namespace, ranks: Ranks) -> int:
         training_splits(data, FitOptions(seed=options.seed)) for data in [read_data(options), *read_also(options)]
     ]
     confidence = calibrate_bundle(options.bundle, model, [validation for _, validation in splits])
-    print(confidence_in_one_line(confidence.learned))
+    print(summarise_confidence(confidence.learned))
     print(f"the confidence model is in {options.bundle / CONFIDENCE}")
     return 0

@@ -29,8 +29,8 @@ class Plot:
     title: str
     label: str
     """Accessible description."""
-    across: str
-    up: str
+    x_label: str
+    y_label: str
     curves: tuple[Curve, ...]
     diagonal: bool
     """Whether to draw the diagonal, the ideal curve."""
@@ -38,50 +38,51 @@ class Plot:
     @property
     def ticks(self) -> list[dict[str, Any]]:
         shares = [number / 5 for number in range(6)]
-        return [dict(zip(("x", "y"), _at(share, share), strict=True)) | {"text": f"{share:g}"} for share in shares]
+        return [dict(zip(("x", "y"), _to_svg(share, share), strict=True)) | {"text": f"{share:g}"} for share in shares]
 
 
 def confidence_plots(scores: Mapping[str, ConfidenceScores]) -> list[Plot]:
     """Return the risk-coverage curve and the reliability diagram, of captions and of words; none without scores."""
     if not scores:
         return []
-    risks = {name: found.curve() for name, found in scores.items()}
-    told = "; ".join(f"{name}: {_told(curve)}" for name, curve in risks.items())
-    bins = {name: found.bins() for name, found in scores.items()}
+    risks = {name: confidence_scores.curve() for name, confidence_scores in scores.items()}
+    description = "; ".join(f"{name}: {_describe_curve(curve)}" for name, curve in risks.items())
+    bins = {name: confidence_scores.bins() for name, confidence_scores in scores.items()}
     dots = {
         name: tuple(
             (
-                *_at(mean, right),
+                *_to_svg(mean, right),
                 round(2 + 6 * (count / len(scores[name].right)) ** 0.5, 1),
                 f"{count:,} {name} with a mean confidence of {mean:.2f}: {right:.0%} right",
             )
-            for mean, right, count in found
+            for mean, right, count in values
         )
-        for name, found in bins.items()
+        for name, values in bins.items()
     }
     return [
         Plot(
-            "Risk and coverage", f"Share that is wrong among the most confident. {told}",
+            "Risk and coverage", f"Share that is wrong among the most confident. {description}",
             "share kept, the most confident", "share of these that is wrong",
-            tuple(Curve(name, _points(curve)) for name, curve in risks.items()), False,
+            tuple(Curve(name, _polyline_points(curve)) for name, curve in risks.items()), False,
         ),
         Plot(
             "Reliability", "Share that is right by confidence; perfect confidences lie on the diagonal",
             "confidence", "share that is right",
-            tuple(Curve(name, _points(found), dots[name]) for name, found in bins.items()), True,
+            tuple(Curve(name, _polyline_points(values), dots[name]) for name, values in bins.items()), True,
         ),
     ]  # fmt: skip
 
 
-def _at(across: float, up: float) -> tuple[float, float]:
-    return round(_LEFT + across * (_RIGHT - _LEFT), 1), round(_BOTTOM - up * (_BOTTOM - _TOP), 1)
+def _to_svg(x: float, y: float) -> tuple[float, float]:
+    """Convert plot coordinates, 0 to 1, to those of the template's SVG."""
+    return round(_LEFT + x * (_RIGHT - _LEFT), 1), round(_BOTTOM - y * (_BOTTOM - _TOP), 1)
 
 
-def _points(values: Sequence[Sequence[float]]) -> str:
-    return " ".join("{:g},{:g}".format(*_at(across, up)) for across, up, *_ in values)
+def _polyline_points(values: Sequence[Sequence[float]]) -> str:
+    return " ".join("{:g},{:g}".format(*_to_svg(x, y)) for x, y, *_ in values)
 
 
-def _told(curve: Sequence[tuple[float, float]]) -> str:
+def _describe_curve(curve: Sequence[tuple[float, float]]) -> str:
     """Describe the curve at half and at full coverage, in words."""
     half = min(curve, key=lambda point: abs(point[0] - 0.5))
     return f"of the better {half[0]:.0%} {half[1]:.0%} are wrong, of all {curve[-1][1]:.0%}"

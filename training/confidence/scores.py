@@ -42,26 +42,29 @@ class ConfidenceScores:
 
     def bins(self) -> list[tuple[float, float, int]]:
         """Return (mean confidence, share that is right, count) of each non-empty bin of the calibration error."""
-        numbers = _bins(self.confidences)
-        chosen = [numbers == number for number in np.unique(numbers)]
-        return [(float(self.confidences[one].mean()), float(self.right[one].mean()), int(one.sum())) for one in chosen]
+        numbers = _bin_numbers(self.confidences)
+        masks = [numbers == number for number in np.unique(numbers)]
+        return [
+            (float(self.confidences[mask].mean()), float(self.right[mask].mean()), int(mask.sum())) for mask in masks
+        ]
 
 
 def roc_area(confidences: np.ndarray, right: np.ndarray) -> float | None:
-    """Return the probability that a right one has a higher confidence than a wrong one; ties count half.
+    """Return the probability that a right caption or word has a higher confidence than a wrong one; ties count half.
 
-    None if there are no right ones, or no wrong ones.
+    None if all are right, or all are wrong.
     """
-    yes, no = confidences[right], np.sort(confidences[~right])
-    if not len(yes) or not len(no):
+    right_confidences, wrong_confidences = confidences[right], np.sort(confidences[~right])
+    if not len(right_confidences) or not len(wrong_confidences):
         return None
-    below, up_to = np.searchsorted(no, yes, "left"), np.searchsorted(no, yes, "right")
-    return float((below + up_to).mean() / 2 / len(no))
+    counts_below = np.searchsorted(wrong_confidences, right_confidences, "left")
+    counts_up_to = np.searchsorted(wrong_confidences, right_confidences, "right")
+    return float((counts_below + counts_up_to).mean() / 2 / len(wrong_confidences))
 
 
 def calibration_error(confidences: np.ndarray, right: np.ndarray) -> float:
     """Return the expected calibration error: mean |confidence - share that is right| over bins, weighted by count."""
-    surplus = np.bincount(_bins(confidences), confidences - right, minlength=BINS)
+    surplus = np.bincount(_bin_numbers(confidences), confidences - right, minlength=BINS)
     return float(np.abs(surplus).sum() / len(right))
 
 
@@ -77,12 +80,12 @@ def risk_coverage(confidences: np.ndarray, right: np.ndarray) -> list[tuple[floa
     order = np.argsort(-confidences, kind="stable")
     ordered, wrong = confidences[order], np.cumsum(~right[order])
     ends = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True))  # last index of each run of equal confidences
-    picked = np.unique(np.linspace(0, len(ends) - 1, min(_COVERAGES, len(ends))).round().astype(int))
-    kept = ends[picked] + 1
-    return [(int(count) / len(right), float(wrong[count - 1] / count)) for count in kept]
+    selected = np.unique(np.linspace(0, len(ends) - 1, min(_COVERAGES, len(ends))).round().astype(int))
+    kept_counts = ends[selected] + 1
+    return [(int(count) / len(right), float(wrong[count - 1] / count)) for count in kept_counts]
 
 
-def _bins(confidences: np.ndarray) -> np.ndarray:
+def _bin_numbers(confidences: np.ndarray) -> np.ndarray:
     return np.minimum((confidences * BINS).astype(int), BINS - 1)
 
 
@@ -91,31 +94,31 @@ def score_confidences(captions: Mapping[Hashable, Caption], judge: Judge) -> dic
 
     Empty if no caption has a confidence.
     """
-    found: dict[str, list[tuple[float, bool]]] = {"captions": [], "words": []}
+    pairs_by_kind: dict[str, list[tuple[float, bool]]] = {"captions": [], "words": []}
     for image_id, caption in captions.items():
         if caption.confidence is None:
             continue
-        found["captions"].append((caption.confidence, judge.is_right(image_id, caption.words)))
-        judged = zip(caption.word_confidences, judge.right_words(image_id, caption.words), strict=True)
-        found["words"] += [pair for pair in judged if None not in pair]
-    return {name: _scores(pairs) for name, pairs in found.items() if pairs}
+        pairs_by_kind["captions"].append((caption.confidence, judge.is_right(image_id, caption.words)))
+        word_pairs = zip(caption.word_confidences, judge.right_words(image_id, caption.words), strict=True)
+        pairs_by_kind["words"] += [pair for pair in word_pairs if None not in pair]
+    return {name: _make_scores(pairs) for name, pairs in pairs_by_kind.items() if pairs}
 
 
-def _scores(pairs: Sequence[tuple[float, bool]]) -> ConfidenceScores:
+def _make_scores(pairs: Sequence[tuple[float, bool]]) -> ConfidenceScores:
     confidences, right = zip(*pairs, strict=True)
     return ConfidenceScores(np.array(confidences, float), np.array(right, bool))
 
 
-def confidence_in_one_line(figures: Mapping[str, Any]) -> str:
+def summarise_confidence(figures: Mapping[str, Any]) -> str:
     """Summarise scores of captions and words for the command line. figures: each from `ConfidenceScores.to_json`."""
     parts = [
-        f"{name} right {of['right']:.3f}, area under ROC {_digits(of['roc_area'])}, calibration error"
-        f" {of['calibration_error']:.3f} ({of['calibration_error_by_chance']:.3f} by chance)"
-        for name, of in figures.items()
+        f"{name} right {scores['right']:.3f}, area under ROC {_format_area(scores['roc_area'])}, calibration error"
+        f" {scores['calibration_error']:.3f} ({scores['calibration_error_by_chance']:.3f} by chance)"
+        for name, scores in figures.items()
         if name in ("captions", "words")
     ]
     return f"confidence: {'; '.join(parts)}"
 
 
-def _digits(figure: float | None) -> str:
+def _format_area(figure: float | None) -> str:
     return "unknown" if figure is None else f"{figure:.3f}"

@@ -7,12 +7,12 @@ import captioner
 from captioner.counting import counted
 from captioner.ranks import Ranks
 from training.arguments import DECODING, read_data
-from training.confidence.scores import confidence_in_one_line
+from training.confidence.scores import summarise_confidence
 from training.data.records import read_records
 from training.evaluation.compare import compare as compare_captioners
 from training.evaluation.evaluate import evaluate as evaluate_captioner
 from training.evaluation.metrics import METRICS
-from training.evaluation.rightness import wrong_nouns_in_one_line
+from training.evaluation.rightness import summarise_wrong_nouns
 from training.grounding.readers.formats import read_boxes
 from training.grounding.scores import in_one_line
 from training.runs.progress import ProgressFile
@@ -21,21 +21,21 @@ from training.runs.progress import ProgressFile
 def evaluate(options: argparse.Namespace, ranks: Ranks) -> int:
     """Score a captioner on a split, write the evaluation page, and print the scores. Returns the exit status."""
     model = captioner.load(options.bundle, options.device, options.runtime)
-    chosen = {name: value for name in DECODING if (value := getattr(options, name)) is not None}
+    decoding_options = {name: value for name in DECODING if (value := getattr(options, name)) is not None}
     records = read_data(options).split(options.split)
     details = {"bundle": str(options.bundle or "the one that ships"), "split": options.split}
     boxes = read_boxes(options.boxes) if options.boxes else None
     metrics = evaluate_captioner(
-        model, records, options.output, replace(model.decoding, **chosen), details=details, boxes=boxes,
-        evidence_photos=options.evidence_photos, ranks=ranks,
+        model, records, options.output, replace(model.decoding, **decoding_options), details=details, boxes=boxes,
+        occlusion_photos=options.evidence_photos, ranks=ranks,
     )  # fmt: skip
     if not ranks.leads:
         return 0
     for name in METRICS:
         print(f"{name:8} {metrics[name]:.4f}")
-    print(wrong_nouns_in_one_line(metrics["hallucination"]))
+    print(summarise_wrong_nouns(metrics["hallucination"]))
     if "confidence" in metrics:
-        print(confidence_in_one_line(metrics["confidence"]))
+        print(summarise_confidence(metrics["confidence"]))
     if boxes:
         print(in_one_line(metrics["grounding"]["references"]))
     print(f"{options.output / 'index.html'} shows every photo with its captions")

@@ -38,7 +38,7 @@ ENOUGH_TO_TEST = 20
 
 
 @dataclasses.dataclass(frozen=True)
-class Compared:
+class Comparison:
     """Captions of both captioners for the same photos, and their scores."""
 
     records: Sequence[ImageRecord]
@@ -60,27 +60,27 @@ def compare(
     Each decodes with its bundle's options, one caption per photo. -> the content of comparison.json. Raises DataError
     if there is no readable held-out photo.
     """
-    records, split = held_out(data, seed)
-    forgotten = None
+    records, split = held_out_photos(data, seed)
+    replay_comparison = None
     with one_meteor:
-        compared = _compared(captioners, records, on_progress)
+        comparison = _compare_on(captioners, records, on_progress)
         if replay is not None:
-            earlier = sample(replay.split("val"), REPLAY_IMAGES, stream(seed, COMPARISON))
-            forgotten = _compared(captioners, earlier, on_progress)
+            replay_records = sample(replay.split("val"), REPLAY_IMAGES, stream(seed, COMPARISON))
+            replay_comparison = _compare_on(captioners, replay_records, on_progress)
     (output / "photos").mkdir(parents=True, exist_ok=True)
     result = {
         "scores": {
-            "data": _scores(compared, split),
-            "replay": None if forgotten is None else _scores(forgotten, "val"),
+            "data": _collect_scores(comparison, split),
+            "replay": None if replay_comparison is None else _collect_scores(replay_comparison, "val"),
         },
-        "photos": _photos(compared, output),
+        "photos": _write_photos(comparison, output),
     }
     write_json(output / "comparison.json", result)
     on_progress("finished")
     return result
 
 
-def held_out(data: DataSet, seed: int) -> tuple[list[ImageRecord], str]:
+def held_out_photos(data: DataSet, seed: int) -> tuple[list[ImageRecord], str]:
     """Return the photos to compare on, and their split: test if it is large enough, else val.
 
     The val split also decided when training stopped, so its scores favour the new captioner a little.
@@ -91,9 +91,9 @@ def held_out(data: DataSet, seed: int) -> tuple[list[ImageRecord], str]:
     return training_splits(data, FitOptions(seed=seed))[1], "val"
 
 
-def _compared(
+def _compare_on(
     captioners: Mapping[str, Captioner], records: Sequence[ImageRecord], on_progress: ReportProgress
-) -> Compared:
+) -> Comparison:
     captions = {}
     for number, (name, captioner) in enumerate(captioners.items()):
         on_progress("comparing", done=number * len(records), total=len(captioners) * len(records))
@@ -101,50 +101,53 @@ def _compared(
         captions[name], _ = caption_records(captioner, records, options, batch_size=32, progress=False)
     references = {record.image_id: record.captions for record in records}
     scores = {
-        name: score_captions({image_id: caption.text for image_id, caption in found.items()}, references)
-        for name, found in captions.items()
+        name: score_captions({image_id: caption.text for image_id, caption in captions_by_id.items()}, references)
+        for name, captions_by_id in captions.items()
     }
-    return Compared([record for record in records if record.image_id in captions["new"]], captions, scores)
+    return Comparison([record for record in records if record.image_id in captions["new"]], captions, scores)
 
 
-def _scores(compared: Compared, split: str) -> dict[str, Any]:
-    judge = Judge(words_of_references(compared.records))
-    overall = {}
-    for name, scores in compared.scores.items():
-        said = {image_id: caption.words for image_id, caption in compared.captions[name].items()}
-        overall[name] = {**scores.overall, "hallucination": judge.hallucination(said).to_json()}
-    return {**overall, "images": len(compared.records), "split": split}
+def _collect_scores(comparison: Comparison, split: str) -> dict[str, Any]:
+    judge = Judge(words_of_references(comparison.records))
+    values = {}
+    for name, scores in comparison.scores.items():
+        words = {image_id: caption.words for image_id, caption in comparison.captions[name].items()}
+        values[name] = {**scores.overall, "hallucination": judge.hallucination(words).to_json()}
+    return {**values, "images": len(comparison.records), "split": split}
 
 
-def _photos(compared: Compared, output: Path) -> list[dict[str, Any]]:
+def _write_photos(comparison: Comparison, output: Path) -> list[dict[str, Any]]:
     """Return photos spread evenly from the largest gain in CIDEr to the largest loss, with both captions."""
 
     def cider(record: ImageRecord) -> dict[str, float]:
-        return {name: scores.per_image[record.image_id]["CIDEr"] for name, scores in compared.scores.items()}
+        return {name: scores.per_image[record.image_id]["CIDEr"] for name, scores in comparison.scores.items()}
 
     def gain(record: ImageRecord) -> float:
         return cider(record)["new"] - cider(record)["old"]
 
-    ranked = sorted(compared.records, key=gain, reverse=True)
-    last, shown = len(ranked) - 1, min(PHOTOS, len(ranked))
+    ranked_records = sorted(comparison.records, key=gain, reverse=True)
+    last_rank, photo_count = len(ranked_records) - 1, min(PHOTOS, len(ranked_records))
     photos = []
-    for number in range(shown):
-        record = ranked[round(number * last / max(1, shown - 1))]
+    for number in range(photo_count):
+        record = ranked_records[round(number * last_rank / max(1, photo_count - 1))]
         photo = open_image(record.path)
         name = f"photos/{number}.jpg"
-        (output / name).write_bytes(_jpeg(photo))
-        said = {captioner: _caption(found[record.image_id]) for captioner, found in compared.captions.items()}
+        (output / name).write_bytes(_encode_jpeg(photo))
+        both_captions = {
+            captioner: _caption_values(captions_by_id[record.image_id])
+            for captioner, captions_by_id in comparison.captions.items()
+        }
         values = {"photo": name, "width": photo.width, "height": photo.height, "references": list(record.captions)}
-        photos.append(values | {"cider": cider(record)} | said)
+        photos.append(values | {"cider": cider(record)} | both_captions)
     return photos
 
 
-def _caption(caption: Caption) -> dict[str, Any]:
+def _caption_values(caption: Caption) -> dict[str, Any]:
     grid, seen_box = list(caption.alphas.shape[1:]), list(caption.frame.seen_box)
     return {**caption_json(caption), "grid": grid, "seen_box": seen_box}
 
 
-def _jpeg(photo: Image.Image) -> bytes:
+def _encode_jpeg(photo: Image.Image) -> bytes:
     photo = photo.convert("RGB")
     photo.thumbnail((PHOTO_SIDE, PHOTO_SIDE))
     file = io.BytesIO()

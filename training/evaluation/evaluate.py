@@ -46,7 +46,7 @@ def evaluate(
     progress: bool = True,
     details: Mapping[str, Any] | None = None,
     boxes: BoxSet | None = None,
-    evidence_photos: int = 0,
+    occlusion_photos: int = 0,
     ranks: Ranks = ALONE,
 ) -> dict[str, Any]:
     """Caption the photos of a split, score the captions, and write the folder described above.
@@ -55,31 +55,33 @@ def evaluate(
     records: the split's images with their captions. options: decoding options; one caption per image is scored.
     details: further entries of metrics.json, such as the name of the bundle.
     boxes: boxes of the objects in the photos, to measure grounding as well.
-    evidence_photos: number of photos whose occlusion maps are measured as well, which takes longer.
+    occlusion_photos: number of photos whose occlusion maps are measured as well, which takes longer.
     ranks: process group that shares the photos; the first rank scores and writes.
     -> the content of metrics.json. Raises DataError if nothing can be scored, before captioning if possible.
     """
-    records = _checked(records)
+    records = _check_records(records)
     boxes = without_ambiguous_names(boxes, [record.path for record in records]) if boxes else None
     if ranks.leads:
         _make_folder(Path(output) / "photos")
     progress = progress and ranks.leads
     options = dataclasses.replace(options, captions_per_image=1)
-    told = ground_references(captioner, records, boxes, batch_size, progress, ranks) if boxes else None
-    started = time.monotonic()
+    reference_scores = ground_references(captioner, records, boxes, batch_size, progress, ranks) if boxes else None
+    started_at = time.monotonic()
     captions, skipped = caption_records(captioner, records, options, batch_size, progress, ranks)
-    details = {**(details or {}), "seconds": round(time.monotonic() - started, 1)}
-    evidence = None
-    if boxes and evidence_photos:
-        evidence = ground_occlusion_maps(captioner, captions, records, boxes, options, evidence_photos, progress, ranks)
+    details = {**(details or {}), "seconds": round(time.monotonic() - started_at, 1)}
+    occlusion_scores = None
+    if boxes and occlusion_photos:
+        occlusion_scores = ground_occlusion_maps(
+            captioner, captions, records, boxes, options, occlusion_photos, progress, ranks
+        )
 
-    def written() -> dict[str, Any]:
+    def write() -> dict[str, Any]:
         grounding = None
-        if told:
-            grounding = Grounding(told, ground_captions(captions, records, boxes), boxes, evidence)
+        if reference_scores:
+            grounding = Grounding(reference_scores, ground_captions(captions, records, boxes), boxes, occlusion_scores)
         return write_evaluation(output, captions, records, options, details, skipped, progress, grounding)
 
-    return ranks.from_leader(written)
+    return ranks.from_leader(write)
 
 
 def write_evaluation(
@@ -101,28 +103,32 @@ def write_evaluation(
     -> the content of metrics.json. Every file is written atomically and replaces that of an earlier run.
     Raises DataError if there is nothing to score, or a caption's image is not among the records.
     """
-    records = _checked(records)
+    records = _check_records(records)
     output = Path(output)
     _make_folder(output / "photos")
     references = {record.image_id: record.captions for record in records}
     scores = score_captions({image_id: caption.text for image_id, caption in captions.items()}, references)
     judge = Judge(words_of_references(records))
-    said = {image_id: caption.words for image_id, caption in captions.items()}
-    measured = {"hallucination": judge.hallucination(said).to_json()}
+    caption_words = {image_id: caption.words for image_id, caption in captions.items()}
+    measurements = {"hallucination": judge.hallucination(caption_words).to_json()}
     if grounding:
-        measured["grounding"] = grounding.to_json()
+        measurements["grounding"] = grounding.to_json()
     confidences = score_confidences(captions, judge)
     if confidences:
-        measured["confidence"] = {
-            name: found.to_json() | {"risk_coverage": found.curve()} for name, found in confidences.items()
+        measurements["confidence"] = {
+            name: confidence_scores.to_json() | {"risk_coverage": confidence_scores.curve()}
+            for name, confidence_scores in confidences.items()
         }
-    metrics = _metrics(scores, captions, records, options, {**details, **measured}, skipped or {})
+    metrics = _collect_metrics(scores, captions, records, options, {**details, **measurements}, skipped or {})
     results = [
         {"image_id": record.image_id, "caption": captions[record.image_id].text}
         for record in records
         if record.image_id in captions
     ]
-    files = {"results.json": _json(results, "results.json", None), "metrics.json": _json(metrics, "metrics.json", 2)}
+    files = {
+        "results.json": _encode_json(results, "results.json", None),
+        "metrics.json": _encode_json(metrics, "metrics.json", 2),
+    }
     cards = draw_cards(output, captions, records, scores, judge, progress, grounding.boxes if grounding else None)
     page = render_page(metrics, cards, confidence_plots(confidences))
     files = {"index.html": page.encode(errors="replace")} | files
@@ -131,13 +137,16 @@ def write_evaluation(
     return metrics
 
 
-def _checked(records: Iterable[ImageRecord]) -> list[ImageRecord]:
+def _check_records(records: Iterable[ImageRecord]) -> list[ImageRecord]:
     records = list(records)
     references = {record.image_id: record.captions for record in records}
     if len(references) < len(records):
-        seen: set[Hashable] = set()
-        twice = next(r.image_id for r in records if r.image_id in seen or seen.add(r.image_id))
-        raise DataError(f"image {twice!r} occurs twice in the set to evaluate: put all of its captions in one record")
+        seen_ids: set[Hashable] = set()
+        image_ids = (record.image_id for record in records)
+        duplicate = next(image_id for image_id in image_ids if image_id in seen_ids or seen_ids.add(image_id))
+        raise DataError(
+            f"image {duplicate!r} occurs twice in the set to evaluate: put all of its captions in one record"
+        )
     check_references(dict.fromkeys(references, ""), references)
     return records
 
@@ -158,30 +167,30 @@ def caption_records(
     skipped: dict[Hashable, str] = {}
 
     def caption_batch(number: int) -> tuple[dict[Hashable, Caption], dict[Hashable, str]]:
-        prepared, unreadable = {}, {}
+        inputs, unreadable = {}, {}
         for record in records[number * batch_size : (number + 1) * batch_size]:
             try:
-                prepared[record.image_id] = captioner.prepare(record.path)
+                inputs[record.image_id] = captioner.prepare(record.path)
             except ImageError as error:
                 unreadable[record.image_id] = str(error)
-        if not prepared:
+        if not inputs:
             return {}, unreadable
-        squares, frames = zip(*prepared.values(), strict=True)
-        found = captioner.caption_pixels(np.stack(squares), frames, options)
-        return dict(zip(prepared, (best[0] for best in found), strict=True)), unreadable
+        squares, frames = zip(*inputs.values(), strict=True)
+        captions_by_photo = captioner.caption_pixels(np.stack(squares), frames, options)
+        return dict(zip(inputs, (best[0] for best in captions_by_photo), strict=True)), unreadable
 
     with tqdm(total=len(records), desc="captioning", unit="photo", disable=not progress) as bar:
-        for found, unreadable in ranks.map(caption_batch, math.ceil(len(records) / batch_size)):
-            captions |= found
+        for batch_captions, unreadable in ranks.map(caption_batch, math.ceil(len(records) / batch_size)):
+            captions |= batch_captions
             skipped |= unreadable
-            bar.update(len(found) + len(unreadable))
+            bar.update(len(batch_captions) + len(unreadable))
     if ranks.leads and not captions:
-        first = next(iter(skipped.values()))
-        raise DataError(f"none of the {counted(len(records), 'photo')} could be captioned; the first: {first}")
+        reason = next(iter(skipped.values()))
+        raise DataError(f"none of the {counted(len(records), 'photo')} could be captioned; the first: {reason}")
     return captions, skipped
 
 
-def _metrics(
+def _collect_metrics(
     scores: Scores,
     captions: Mapping[Hashable, Caption],
     records: Sequence[ImageRecord],
@@ -190,8 +199,8 @@ def _metrics(
     skipped: Mapping[Hashable, str],
 ) -> dict[str, Any]:
     splits = sorted({str(record.split) for record in records if record.split})
-    missing = [record for record in records if record.image_id not in captions]
-    measured = {
+    uncaptioned = [record for record in records if record.image_id not in captions]
+    values = {
         **{name: scores.overall[name] for name in METRICS},
         "split": ", ".join(splits) or None,
         "images": len(records),
@@ -202,16 +211,16 @@ def _metrics(
             {
                 "image_id": record.image_id,
                 "path": str(record.path),
-                "reason": skipped.get(record.image_id) or _why_no_caption(record.path),
+                "reason": skipped.get(record.image_id) or _skip_reason(record.path),
             }
-            for record in missing
+            for record in uncaptioned
         ],
     }
     # Scores first, for readers of the file; details may add to the measured values but never replace them.
-    return measured | {key: value for key, value in details.items() if key not in measured}
+    return values | {key: value for key, value in details.items() if key not in values}
 
 
-def _why_no_caption(path: Path) -> str:
+def _skip_reason(path: Path) -> str:
     try:
         open_image(path)
     except ImageError as error:
@@ -219,7 +228,7 @@ def _why_no_caption(path: Path) -> str:
     return "it was not captioned"
 
 
-def _json(value: Any, name: str, indent: int | None) -> bytes:
+def _encode_json(value: Any, name: str, indent: int | None) -> bytes:
     try:
         return (json.dumps(value, indent=indent, allow_nan=False) + "\n").encode()
     except (TypeError, ValueError) as error:

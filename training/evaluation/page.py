@@ -92,18 +92,18 @@ def draw_cards(
     judge: judge of the photos' references. boxes: boxes of objects; a word's panel shows those that it names.
     """
     by_id = {record.image_id: record for record in records}
-    order = sorted(
+    ordered_ids = sorted(
         captions, key=lambda image_id: (scores.per_image[image_id]["CIDEr"], scores.per_image[image_id]["METEOR"])
     )[::-1]
-    shown = _ends(len(order), CARDS)
-    with_strip = set(_ends(len(order), STRIPS))
+    ranks = _first_and_last(len(ordered_ids), CARDS)
+    with_strip = set(_first_and_last(len(ordered_ids), STRIPS))
     cards = []
-    for rank in tqdm(shown, desc="drawing the page", unit="photo", disable=not progress):
-        image_id = order[rank]
+    for rank in tqdm(ranks, desc="drawing the page", unit="photo", disable=not progress):
+        image_id = ordered_ids[rank]
         record, caption = by_id[image_id], captions[image_id]
-        known = boxes.of(record.path) if boxes else None
-        outlines = outlines_of(caption, known) if known else {}
-        photo, strip, problem = _draw(output, record.path, caption, rank in with_strip, outlines)
+        photo_boxes = boxes.of(record.path) if boxes else None
+        outlines = outlines_of(caption, photo_boxes) if photo_boxes else {}
+        photo, strip, problem = _draw_photo(output, record.path, caption, rank in with_strip, outlines)
         cards.append(
             Card(
                 rank=rank + 1,
@@ -122,14 +122,14 @@ def draw_cards(
     return cards
 
 
-def _ends(count: int, most: int) -> list[int]:
-    """Return the first and last of `count` indices, `most` in total."""
-    if count <= most:
+def _first_and_last(count: int, max_count: int) -> list[int]:
+    """Return the first and last of `count` indices, `max_count` in total."""
+    if count <= max_count:
         return list(range(count))
-    return [*range(most - most // 2), *range(count - most // 2, count)]
+    return [*range(max_count - max_count // 2), *range(count - max_count // 2, count)]
 
 
-def _draw(
+def _draw_photo(
     output: Path, path: Path, caption: Caption, with_strip: bool, outlines: Mapping[int, Sequence[Box]]
 ) -> tuple[str | None, str | None, str | None]:
     """Write one image's thumbnail and strip -> their paths in `output`, None if not drawn, and the reason."""
@@ -140,20 +140,20 @@ def _draw(
     # Named by content, so that an old page never shows another image's picture.
     name = hashlib.sha256(str(path).encode(errors="replace")).hexdigest()[:16]
     thumbnail = f"photos/{name}.jpg"
-    write_file(output / thumbnail, _jpeg(photo, THUMBNAIL_SIDE))
+    write_file(output / thumbnail, _encode_jpeg(photo, THUMBNAIL_SIDE))
     if not (with_strip and caption.words):
         return thumbnail, None, None
-    drawn = caption.text.encode(errors="replace") + caption.alphas.tobytes() + repr(outlines).encode()
-    strip = f"photos/{name}-{hashlib.sha256(drawn).hexdigest()[:8]}.jpg"
+    strip_content = caption.text.encode(errors="replace") + caption.alphas.tobytes() + repr(outlines).encode()
+    strip = f"photos/{name}-{hashlib.sha256(strip_content).hexdigest()[:8]}.jpg"
     try:
         figure = figure_strip(photo, caption, outlines=outlines)
     except ImageError as error:  # the photo is not the one that was captioned
         return thumbnail, None, str(error)
-    write_file(output / strip, _jpeg(figure, STRIP_SIDE))
+    write_file(output / strip, _encode_jpeg(figure, STRIP_SIDE))
     return thumbnail, strip, None
 
 
-def _jpeg(image: Image.Image, longest_side: int) -> bytes:
+def _encode_jpeg(image: Image.Image, longest_side: int) -> bytes:
     image = image.convert("RGB")
     image.thumbnail((longest_side, longest_side))
     file = io.BytesIO()
@@ -170,14 +170,14 @@ def render_page(metrics: Mapping[str, Any], cards: Sequence[Card], plots: Sequen
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    named = {*METRICS, "skipped", "decoding", "images", "captions", "references", "split", "bundle"}
-    named |= {"grounding", "hallucination", "confidence"}
+    shown_keys = {*METRICS, "skipped", "decoding", "images", "captions", "references", "split", "bundle"}
+    shown_keys |= {"grounding", "hallucination", "confidence"}
     grounding = metrics.get("grounding")
     return environment.get_template("evaluation.html").render(
         metrics=metrics,
         bundle=metrics.get("bundle"),
         figures={name: metrics[name] for name in METRICS},
-        further={key: value for key, value in metrics.items() if key not in named},
+        further={key: value for key, value in metrics.items() if key not in shown_keys},
         hallucination=metrics.get("hallucination"),
         confidence=metrics.get("confidence"),
         plots=plots,
@@ -196,9 +196,10 @@ def grounding_tables(grounding: Mapping[str, Any]) -> list[GroundingTable]:
         "Names in the generated captions": grounding["captions"],
     }
     if "evidence" in grounding:
-        asked = grounding["evidence"]
-        of = f"names in the captions of {counted(asked['photos'], 'photo')}"
-        tables |= {f"Occlusion maps (why this word), {of}": asked["evidence"], f"Attention, {of}": asked["attention"]}
+        occlusion = grounding["evidence"]
+        scope = f"names in the captions of {counted(occlusion['photos'], 'photo')}"
+        tables[f"Occlusion maps (why this word), {scope}"] = occlusion["evidence"]
+        tables[f"Attention, {scope}"] = occlusion["attention"]
     return [GroundingTable(title, tuple(_grounding_rows(scores))) for title, scores in tables.items()]
 
 

@@ -25,29 +25,29 @@ def right_words(
     Two words that are one noun, such as "hot dog" or "skate board", are judged as one: "hot dog" does not mean a dog.
     """
     verdicts: list[bool | None] = [None] * len(words)
-    for first, size, _, verdict in _judged(words, references, language):
+    for first, size, _, verdict in _judge_units(words, references, language):
         verdicts[first : first + size] = [verdict] * size
     return verdicts
 
 
 def caption_is_right(words: Sequence[str], references: Sequence[Sequence[str]], language: Language = ENGLISH) -> bool:
     """Return whether every noun of a caption is right. A caption without nouns is right."""
-    return all(right for _, right in judged_nouns(words, references, language))
+    return all(right for _, right in judge_nouns(words, references, language))
 
 
-def judged_nouns(
+def judge_nouns(
     words: Sequence[str], references: Sequence[Sequence[str]], language: Language = ENGLISH
 ) -> list[tuple[str, bool]]:
     """Return each noun of a caption, and whether a person used it; two words that are one noun count once."""
-    judged = _judged(words, references, language)
+    verdicts = _judge_units(words, references, language)
     return [
         (" ".join(words[first : first + size]), bool(verdict))
-        for first, size, unit, verdict in judged
+        for first, size, unit, verdict in verdicts
         if language.kind_of(unit) == "noun"
     ]
 
 
-def _judged(
+def _judge_units(
     words: Sequence[str], references: Sequence[Sequence[str]], language: Language
 ) -> Iterator[tuple[int, int, str, bool | None]]:
     """Yield the index of the first word, number of words, unit and verdict of each unit of a caption.
@@ -55,26 +55,26 @@ def _judged(
     A unit is a word, or a two-word compound of the list. If no person used a compound such as "black bird", its words
     are judged one by one, unless they mislead.
     """
-    used = {word for reference in references for word in _used(reference, language)}
-    for first, size, unit in _units(words, language):
-        verdict = _verdict(unit, used, language)
-        if size == 1 or verdict or _misleads(unit):
+    used_words = {word for reference in references for word in _reference_words(reference, language)}
+    for first, size, unit in _split_units(words, language):
+        verdict = _judge_unit(unit, used_words, language)
+        if size == 1 or verdict or _is_misleading(unit):
             yield first, size, unit, verdict
         else:
             for position in range(first, first + size):
-                yield position, 1, words[position], _verdict(words[position], used, language)
+                yield position, 1, words[position], _judge_unit(words[position], used_words, language)
 
 
-def _verdict(unit: str, used: Iterable[str], language: Language) -> bool | None:
-    return None if language.kind_of(unit) is None else any(language.same(unit, word) for word in used)
+def _judge_unit(unit: str, used_words: Iterable[str], language: Language) -> bool | None:
+    return None if language.kind_of(unit) is None else any(language.same(unit, word) for word in used_words)
 
 
-def _misleads(compound: str) -> bool:
+def _is_misleading(compound: str) -> bool:
     """Return whether the single words of a compound mean something else, like those of hot_dog."""
     return "_" in compound
 
 
-def _units(words: Sequence[str], language: Language) -> Iterator[tuple[int, int, str]]:
+def _split_units(words: Sequence[str], language: Language) -> Iterator[tuple[int, int, str]]:
     """Split a caption into units: index of the first word, number of words, unit."""
     first = 0
     while first < len(words):
@@ -84,11 +84,11 @@ def _units(words: Sequence[str], language: Language) -> Iterator[tuple[int, int,
         first += size
 
 
-def _used(reference: Sequence[str], language: Language) -> Iterator[str]:
+def _reference_words(reference: Sequence[str], language: Language) -> Iterator[str]:
     """Yield the words of a reference and its compounds, but not the words of compounds that mislead."""
-    for first, size, unit in _units(reference, language):
+    for first, size, unit in _split_units(reference, language):
         yield unit
-        if not _misleads(unit):
+        if not _is_misleading(unit):
             yield from reference[first : first + size]
         if "-" in unit:
             yield from unit.split("-")
@@ -125,12 +125,12 @@ class Hallucination:
         }
 
 
-def wrong_nouns_in_one_line(found: Mapping[str, Any]) -> str:
+def summarise_wrong_nouns(counts: Mapping[str, Any]) -> str:
     """Summarise the hallucination in metrics.json in one line, for the command line."""
-    captions = f"{found['captions_with_wrong_noun']:,} of {counted(found['captions'], 'caption')}"
+    captions = f"{counts['captions_with_wrong_noun']:,} of {counted(counts['captions'], 'caption')}"
     return (
-        f"{captions} have a noun that no person used ({found['caption_share']:.1%});"
-        f" {found['wrong_nouns']:,} of {counted(found['nouns'], 'noun')} are wrong"
+        f"{captions} have a noun that no person used ({counts['caption_share']:.1%});"
+        f" {counts['wrong_nouns']:,} of {counted(counts['nouns'], 'noun')} are wrong"
     )
 
 
@@ -154,13 +154,13 @@ class Judge:
 
     def wrong_nouns(self, image_id: Hashable, words: Sequence[str]) -> tuple[str, ...]:
         """Return the nouns of a caption of this image that no person used."""
-        nouns = judged_nouns(words, self._references[image_id], self.language)
+        nouns = judge_nouns(words, self._references[image_id], self.language)
         return tuple(noun for noun, right in nouns if not right)
 
     def hallucination(self, captions: Mapping[Hashable, Sequence[str]]) -> Hallucination:
         """Count the nouns that no person used. captions: image id -> words of its caption."""
         verdicts = [
-            [right for _, right in judged_nouns(words, self._references[image_id], self.language)]
+            [right for _, right in judge_nouns(words, self._references[image_id], self.language)]
             for image_id, words in captions.items()
         ]
         return Hallucination(

@@ -30,7 +30,7 @@ from training.grounding.boxes import Box, BoxSet, PhotoBoxes, Phrase, phrases_na
 from training.grounding.regions import centre_in_boxes, centres_inside, coverage
 from training.grounding.scores import Aim, GroundingScores, OcclusionGrounding, PhraseScore, size_of, summarise
 from training.options import MAX_TRAINING_WORDS
-from training.random_streams import EVIDENCE, sample, stream
+from training.random_streams import OCCLUSION, sample, stream
 
 CENTRE_SIGMA = 0.25
 """Standard deviation of the centred map, as a share of the side of the model's input."""
@@ -330,7 +330,7 @@ def ground_occlusion_maps(
 
     def those_with_boxes() -> tuple[list[ImageRecord], dict[Hashable, Caption]]:
         found = [each for each in records if each.image_id in captions and box_set.of(each.path) is not None]
-        found = sample(found, most, stream(0, EVIDENCE))
+        found = sample(found, most, stream(0, OCCLUSION))
         return found, {record.image_id: captions[record.image_id] for record in found}
 
     boxed, attention = ranks.from_leader(those_with_boxes)

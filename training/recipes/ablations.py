@@ -60,11 +60,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _write_table(options: argparse.Namespace) -> None:
-    paths, recipe = _paths(options), load_recipe(options.recipe)
+    paths, recipe = _make_paths(options), load_recipe(options.recipe)
     variants = [variant for variant in VARIANTS if not options.only or variant.folder in options.only]
     log = StepLog(paths.output)
-    log.carry_out(steps(variants, recipe, paths, options.photos_seen))
-    values = [_measured(variant, paths) for variant in variants]
+    log.run_steps(make_steps(variants, recipe, paths, options.photos_seen))
+    values = [_read_result(variant, paths) for variant in variants]
     write_json(paths.output / "table.json", values)
     write_atomically(paths.output / "table.md", table(values))
     print(table(values), end="")
@@ -86,25 +86,27 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _paths(options: argparse.Namespace) -> RecipePaths:
+def _make_paths(options: argparse.Namespace) -> RecipePaths:
     if missing := [f"--{name}" for name in ("flickr8k", "coco", "sentences") if not getattr(options, name)]:
         raise ConfigError(f"the ablations need {' and '.join(missing)}: name the data")
-    given = options.flickr8k, options.coco, options.boxes, tuple(options.sentences)
-    return RecipePaths(*given, options.output, options.cache or options.output / "features", options.device)
+    data_paths = options.flickr8k, options.coco, options.boxes, tuple(options.sentences)
+    return RecipePaths(*data_paths, options.output, options.cache or options.output / "features", options.device)
 
 
-def steps(variants: Sequence[Variant], recipe: Recipe, paths: RecipePaths, photos_seen: int) -> list[Step]:
+def make_steps(variants: Sequence[Variant], recipe: Recipe, paths: RecipePaths, photos_seen: int) -> list[Step]:
     """Return the steps that train and measure each variant."""
     photos = {name: len(read_records(getattr(paths, name)).split("train")) for name in SETS}
-    found = []
+    steps = []
     for variant in variants:
-        of_epoch = photos["flickr8k"] + (photos["coco"] if "photos" in variant.parts else 0)
-        epochs = max(1, round(photos_seen / of_epoch))
+        epoch_photos = photos["flickr8k"] + (photos["coco"] if "photos" in variant.parts else 0)
+        epochs = max(1, round(photos_seen / epoch_photos))
         arguments = fit_arguments(variant, recipe, paths, epochs)
-        found.append(
-            Step(variant.folder, {"fit": arguments}, lambda each=variant, fit=arguments: _measure(each, fit, paths))
+        steps.append(
+            Step(
+                variant.folder, {"fit": arguments}, lambda variant=variant, fit=arguments: _measure(variant, fit, paths)
+            )
         )
-    return found
+    return steps
 
 
 def fit_arguments(variant: Variant, recipe: Recipe, paths: RecipePaths, epochs: int) -> list[str]:
@@ -119,8 +121,16 @@ def fit_arguments(variant: Variant, recipe: Recipe, paths: RecipePaths, epochs: 
     if "labels" not in variant.parts:
         captioner["labels"] = 0
     options = {**stage.options, "epochs": epochs, "patience": epochs}
-    where = ["--output", str(run), "--cache", str(paths.cache), *paths.device_flags()]
-    return ["fit", *data, *where, *flags(captioner), *flags(recipe.validation), *flags(options), "--no-confidence"]
+    output_flags = ["--output", str(run), "--cache", str(paths.cache), *paths.device_flags()]
+    return [
+        "fit",
+        *data,
+        *output_flags,
+        *flags(captioner),
+        *flags(recipe.validation),
+        *flags(options),
+        "--no-confidence",
+    ]
 
 
 def _measure(variant: Variant, arguments: list[str], paths: RecipePaths) -> None:
@@ -128,11 +138,11 @@ def _measure(variant: Variant, arguments: list[str], paths: RecipePaths) -> None
     from training.__main__ import main as training
 
     folder = paths.output / variant.folder
-    begun = any((folder / "run" / file).is_file() for file in ("checkpoint.pt", "progress.json"))
-    if status := training([*arguments, *(["--resume"] if begun else [])]):
+    has_begun = any((folder / "run" / file).is_file() for file in ("checkpoint.pt", "progress.json"))
+    if status := training([*arguments, *(["--resume"] if has_begun else [])]):
         raise StepFailed(variant.folder, status)
     data_sets = {name: read_records(getattr(paths, name)) for name in SETS}
-    known = known_words([data_sets[name] for name in (SETS if "photos" in variant.parts else SETS[:1])])
+    vocabulary = training_vocabulary([data_sets[name] for name in (SETS if "photos" in variant.parts else SETS[:1])])
     figures = {}
     for name, data in data_sets.items():
         output = folder / name
@@ -141,22 +151,25 @@ def _measure(variant: Variant, arguments: list[str], paths: RecipePaths) -> None
             raise StepFailed(variant.folder, status)
         captions = {entry["image_id"]: entry["caption"] for entry in read_json(output / "results.json")}
         metrics = read_json(output / "metrics.json")
-        figures[name] = {"CIDEr": metrics["CIDEr"], **judged(captions, data.split("val"), known)}
-    write_json(folder / "result.json", {"variant": variant.name, "epochs": _epochs(arguments), **figures})
+        figures[name] = {"CIDEr": metrics["CIDEr"], **judge_captions(captions, data.split("val"), vocabulary)}
+    write_json(folder / "result.json", {"variant": variant.name, "epochs": _read_epochs(arguments), **figures})
 
 
-def known_words(data_sets: Sequence[DataSet]) -> frozenset[str]:
+def training_vocabulary(data_sets: Sequence[DataSet]) -> frozenset[str]:
     """Return the words of the training captions of photos."""
     captions = (caption for data in data_sets for record in data.split("train") for caption in record.captions)
     return frozenset(word for caption in captions for word in tokenise(caption))
 
 
-def _epochs(arguments: list[str]) -> int:
+def _read_epochs(arguments: list[str]) -> int:
+    """Return the value of --epochs."""
     return int(arguments[arguments.index("--epochs") + 1])
 
 
-def judged(captions: Mapping[Hashable, str], records: Sequence[ImageRecord], known: Collection[str]) -> dict[str, Any]:
-    """Judge captions by people's words: share with a wrong noun, and words that are not in `known`.
+def judge_captions(
+    captions: Mapping[Hashable, str], records: Sequence[ImageRecord], vocabulary: Collection[str]
+) -> dict[str, Any]:
+    """Judge captions by people's words: share with a wrong noun, and words that are not in `vocabulary`.
 
     captions: image id -> caption of a photo in the records.
     """
@@ -164,38 +177,38 @@ def judged(captions: Mapping[Hashable, str], records: Sequence[ImageRecord], kno
     words = {image_id: tokenise(caption) for image_id, caption in captions.items()}
     novel = [
         (word, right)
-        for image_id, said in words.items()
-        for word, right in zip(said, judge.right_words(image_id, said), strict=True)
-        if word not in known
+        for image_id, caption_words in words.items()
+        for word, right in zip(caption_words, judge.right_words(image_id, caption_words), strict=True)
+        if word not in vocabulary
     ]
-    content = [right for _, right in novel if right is not None]
-    times = Counter(word for word, _ in novel)
+    verdicts = [right for _, right in novel if right is not None]
+    counts = Counter(word for word, _ in novel)
     return {
         "wrong_noun": judge.hallucination(words).caption_share,
-        "novel_words": len(content),
-        "novel_right": sum(content) / len(content) if content else None,
+        "novel_words": len(verdicts),
+        "novel_right": sum(verdicts) / len(verdicts) if verdicts else None,
         "novel": {
-            word: {"said": said, "right": sum(right is True for each, right in novel if each == word)}
-            for word, said in times.most_common()
+            word: {"said": count, "right": sum(right is True for novel_word, right in novel if novel_word == word)}
+            for word, count in counts.most_common()
         },
     }
 
 
-def _measured(variant: Variant, paths: RecipePaths) -> dict[str, Any]:
+def _read_result(variant: Variant, paths: RecipePaths) -> dict[str, Any]:
     return read_json(paths.output / variant.folder / "result.json")
 
 
 def table(values: Sequence[Mapping[str, Any]]) -> str:
     """Render Markdown: a row for each variant, with the same columns for both validation splits."""
     columns = ("CIDEr", "captions with a wrong noun", "novel words", "of these right")
-    heads = [f"{name}: {column}" for name in SETS for column in columns]
-    rows = [["variant", "epochs", *heads], ["---"] * (2 + len(heads))]
+    headers = [f"{name}: {column}" for name in SETS for column in columns]
+    rows = [["variant", "epochs", *headers], ["---"] * (2 + len(headers))]
     for value in values:
         rows.append([value["variant"], str(value["epochs"])])
         for name in SETS:
-            of_set = value[name]
-            right = "" if of_set["novel_right"] is None else f"{of_set['novel_right']:.0%}"
-            rows[-1] += [f"{of_set['CIDEr']:.3f}", f"{of_set['wrong_noun']:.1%}", f"{of_set['novel_words']:,}", right]
+            scores = value[name]
+            right = "" if scores["novel_right"] is None else f"{scores['novel_right']:.0%}"
+            rows[-1] += [f"{scores['CIDEr']:.3f}", f"{scores['wrong_noun']:.1%}", f"{scores['novel_words']:,}", right]
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 

@@ -48,7 +48,7 @@ class RecipePaths:
     device: str | None
 
     def run(self, start: int) -> Path:
-        """Folder of the training run that starts with the stage of this number."""
+        """Return the folder of the training run that starts with the stage of this number."""
         return self.output / (f"run-from-{start + 1}" if start else "run")
 
     @property
@@ -68,17 +68,17 @@ class RecipePaths:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Make the captioner. Return the exit status: 0, 2 for an error that the user can fix, 130 when stopped."""
     options = _parser().parse_args(arguments)
-    return exit_status(lambda: _make(options))
+    return exit_status(lambda: _run_recipe(options))
 
 
-def _make(options: argparse.Namespace) -> None:
-    paths, recipe = _paths(options), load_recipe(options.recipe or _shipped(options.smoke))
+def _run_recipe(options: argparse.Namespace) -> None:
+    paths, recipe = _make_paths(options), load_recipe(options.recipe or _recipe_file(options.smoke))
     log = StepLog(paths.output)
-    log.carry_out(steps(recipe, paths, log, _command(options)))
+    log.run_steps(make_steps(recipe, paths, log, _card_command(options)))
     print(f"the captioner is in {paths.bundle}")
 
 
-def _shipped(smoke: bool) -> Path:
+def _recipe_file(smoke: bool) -> Path:
     return RECIPES / ("smoke.json" if smoke else "default.json")
 
 
@@ -101,21 +101,21 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", help="cpu, cuda, ... Default: a GPU if there is one.")
 
 
-def _paths(options: argparse.Namespace) -> RecipePaths:
+def _make_paths(options: argparse.Namespace) -> RecipePaths:
     cache = options.cache or options.output / "features"
     if options.smoke:
         from training.recipes.drawn_data import draw_data
 
-        drawn = draw_data(options.output / "drawn")
-        given = drawn.first, drawn.second, drawn.boxes, drawn.sentences
-        return RecipePaths(*given, options.output, cache, options.device or "cpu")
+        drawn_data = draw_data(options.output / "drawn")
+        data_paths = drawn_data.first, drawn_data.second, drawn_data.boxes, drawn_data.sentences
+        return RecipePaths(*data_paths, options.output, cache, options.device or "cpu")
     if missing := [f"--{name}" for name in ("flickr8k", "coco", "boxes", "sentences") if not getattr(options, name)]:
         raise ConfigError(f"the recipe needs {' and '.join(missing)}: name the data, or try --smoke, which needs none")
-    given = options.flickr8k, options.coco, options.boxes, tuple(options.sentences)
-    return RecipePaths(*given, options.output, cache, options.device)
+    data_paths = options.flickr8k, options.coco, options.boxes, tuple(options.sentences)
+    return RecipePaths(*data_paths, options.output, cache, options.device)
 
 
-def _command(options: argparse.Namespace) -> str:
+def _card_command(options: argparse.Namespace) -> str:
     """Return the command for the card, without local folders."""
     if options.smoke:
         return "python -m training.recipes.default --smoke"
@@ -123,26 +123,27 @@ def _command(options: argparse.Namespace) -> str:
     return f"python -m training.recipes.default {data} --sentences {' '.join(file.name for file in options.sentences)}"
 
 
-def steps(recipe: Recipe, paths: RecipePaths, log: StepLog, command: str) -> list[Step]:
+def make_steps(recipe: Recipe, paths: RecipePaths, log: StepLog, command: str) -> list[Step]:
     """Return all steps in order."""
-    found = []
+    steps = []
     for number, stage in enumerate(recipe.stages):
         arguments = fit_arguments(recipe, paths, number)
         run = paths.run(recipe.start_of_run(number))
-        found.append(Step(stage.name, {"fit": arguments}, _fit(run, arguments, paths.stage(stage.name))))
-    found.append(Step("average", {"average": recipe.average}, lambda: _average(recipe, paths)))
-    tried = {"decoding": recipe.decoding, "photos": recipe.decoding_photos}
-    found.append(Step("decoding", tried, lambda: _choose_decoding(recipe, paths)))
+        steps.append(Step(stage.name, {"fit": arguments}, _fit_step(run, arguments, paths.stage(stage.name))))
+    steps.append(Step("average", {"average": recipe.average}, lambda: _average(recipe, paths)))
+    trial = {"decoding": recipe.decoding, "photos": recipe.decoding_photos}
+    steps.append(Step("decoding", trial, lambda: _choose_decoding(recipe, paths)))
     if recipe.confidence:
-        found.append(Step("confidence", {}, lambda: _learn_confidence(paths, log)))
-    for name, split in EVALUATED:
+        steps.append(Step("confidence", {}, lambda: _learn_confidence(paths, log)))
+    for name, split in EVALUATIONS:
         arguments = evaluate_arguments(paths, name, split)
-        found.append(Step(f"evaluate {name} {split}", {"evaluate": arguments}, _run(f"evaluate {name}", arguments)))
-    found.append(Step("card", {"command": command}, lambda: _write_card(recipe, paths, log, command)))
-    return found
+        run = _training_step(f"evaluate {name}", arguments)
+        steps.append(Step(f"evaluate {name} {split}", {"evaluate": arguments}, run))
+    steps.append(Step("card", {"command": command}, lambda: _write_card(recipe, paths, log, command)))
+    return steps
 
 
-EVALUATED = (("flickr8k", "val"), ("coco", "val"), ("flickr8k", "test"))
+EVALUATIONS = (("flickr8k", "val"), ("coco", "val"), ("flickr8k", "test"))
 """Data set and split. The test split is last, when all decisions are made."""
 
 
@@ -153,10 +154,10 @@ def fit_arguments(recipe: Recipe, paths: RecipePaths, number: int) -> list[str]:
     start = recipe.start_of_run(number)
     if start:
         data += ["--from-bundle", str(paths.stage(recipe.stages[start - 1].name))]
-    where = ["--output", str(paths.run(start)), "--cache", str(paths.cache), *paths.device_flags()]
-    chosen = [*flags(recipe.captioner), *flags(recipe.validation), *flags(recipe.options_at(number))]
-    chosen.append("--no-confidence")  # a separate step, after weights and decoding are final
-    return ["fit", *data, *where, *chosen]
+    output_flags = ["--output", str(paths.run(start)), "--cache", str(paths.cache), *paths.device_flags()]
+    option_flags = [*flags(recipe.captioner), *flags(recipe.validation), *flags(recipe.options_at(number))]
+    option_flags.append("--no-confidence")  # a separate step, after weights and decoding are final
+    return ["fit", *data, *output_flags, *option_flags]
 
 
 def evaluate_arguments(paths: RecipePaths, name: str, split: str) -> list[str]:
@@ -166,7 +167,7 @@ def evaluate_arguments(paths: RecipePaths, name: str, split: str) -> list[str]:
     return [*arguments, *(["--boxes", str(paths.boxes)] if (name, split) == ("flickr8k", "val") else [])]
 
 
-def _run(name: str, arguments: list[str]) -> Callable[[], None]:
+def _training_step(name: str, arguments: list[str]) -> Callable[[], None]:
     """Return a step that runs a command of `python -m training`."""
 
     def run() -> None:
@@ -178,26 +179,26 @@ def _run(name: str, arguments: list[str]) -> Callable[[], None]:
     return run
 
 
-def _fit(run: Path, arguments: list[str], stage: Path) -> Callable[[], None]:
+def _fit_step(run: Path, arguments: list[str], stage: Path) -> Callable[[], None]:
     """Return a step that starts or continues a run, and copies its best captioner to the folder of the stage."""
 
     def fit() -> None:
-        begun = any((run / file).is_file() for file in ("checkpoint.pt", "progress.json"))
-        _run(stage.name, [*arguments, *(["--resume"] if begun else [])])()
-        _copy(run / "bundle", stage)
+        has_begun = any((run / file).is_file() for file in ("checkpoint.pt", "progress.json"))
+        _training_step(stage.name, [*arguments, *(["--resume"] if has_begun else [])])()
+        _copy_bundle(run / "bundle", stage)
 
     return fit
 
 
-def _copy(bundle: Path, copy: Path) -> None:
+def _copy_bundle(bundle: Path, target: Path) -> None:
     """Copy a bundle atomically."""
-    with atomic_folder(copy, one_writer=True) as new:
-        shutil.copytree(bundle, new, dirs_exist_ok=True)
+    with atomic_folder(target, one_writer=True) as temporary:
+        shutil.copytree(bundle, temporary, dirs_exist_ok=True)
 
 
 def _average(recipe: Recipe, paths: RecipePaths) -> None:
     if not recipe.average:
-        _copy(paths.stage(recipe.stages[-1].name), paths.bundle)
+        _copy_bundle(paths.stage(recipe.stages[-1].name), paths.bundle)
         return
     from captioner.bundle import save_bundle
     from training.recipes.finishing import averaged_bundle
@@ -211,23 +212,23 @@ def _choose_decoding(recipe: Recipe, paths: RecipePaths) -> None:
     from training.data.records import read_records
     from training.recipes.finishing import DecodingChoice
 
-    kept = paths.output / "decoding.json"
+    results_file = paths.output / "decoding.json"
     data_sets = [read_records(paths.flickr8k), read_records(paths.coco)]
     bundle = load_bundle(paths.bundle)
-    encoded = paths.output / "decoding-features"  # only for these weights
-    chosen = DecodingChoice(bundle, data_sets, recipe.decoding_photos, encoded, paths.device).choose(
-        recipe.decoding, kept
+    feature_cache = paths.output / "decoding-features"  # only for these weights
+    decoding = DecodingChoice(bundle, data_sets, recipe.decoding_photos, feature_cache, paths.device).choose(
+        recipe.decoding, results_file
     )
     bundle.model.to("cpu")
-    save_bundle(dataclasses.replace(bundle, decoding=chosen), paths.bundle)
-    shutil.rmtree(encoded)
+    save_bundle(dataclasses.replace(bundle, decoding=decoding), paths.bundle)
+    shutil.rmtree(feature_cache)
 
 
 def _learn_confidence(paths: RecipePaths, log: StepLog) -> None:
     """Fit the confidence model of the final weights and decoding, unless there are too few photos."""
     import captioner
     from training.confidence.learning import NotLearnable, calibrate_bundle
-    from training.confidence.scores import confidence_in_one_line
+    from training.confidence.scores import summarise_confidence
     from training.data.records import read_records
     from training.data.training_data import training_splits
     from training.options import FitOptions
@@ -238,35 +239,35 @@ def _learn_confidence(paths: RecipePaths, log: StepLog) -> None:
     try:
         model = calibrate_bundle(paths.bundle, captioner.load(paths.bundle, paths.device, "exact"), validation)
     except NotLearnable as reason:
-        log.say(str(reason))
+        log.report(str(reason))
     else:
-        log.say(confidence_in_one_line(model.learned))
+        log.report(summarise_confidence(model.learned))
 
 
 def _write_card(recipe: Recipe, paths: RecipePaths, log: StepLog, command: str) -> None:
     """Write the scores of the evaluations, and how the captioner was made, into its bundle."""
     from captioner.bundle import load_bundle, save_bundle
-    from training.recipes.finishing import finished_card, how_it_was_made, kept_figures, machine_name
+    from training.recipes.finishing import bundle_figures, describe_recipe, finish_card, machine_name
 
     bundle = load_bundle(paths.bundle)
-    measured = {(name, split): _metrics(paths, name, split) for name, split in EVALUATED}
-    figures = {f"{name}, {split}": values for (name, split), values in measured.items()}
+    metrics = {(name, split): _read_metrics(paths, name, split) for name, split in EVALUATIONS}
+    card_figures = {f"{name}, {split}": values for (name, split), values in metrics.items()}
     seconds = {name: value for name, value in log.seconds().items() if name != "card"}
     training_card = load_bundle(paths.stage(recipe.stages[-1].name)).card
-    made = how_it_was_made(command, recipe, bundle.metrics["validation"], seconds, machine_name(paths.device))
-    card = finished_card(training_card, figures, bundle.decoding, made)
-    kept = {key: kept_figures(values) for key, values in measured.items()}
-    by_data = {name: kept[name, "val"] for name in ("flickr8k", "coco")}
+    description = describe_recipe(command, recipe, bundle.metrics["validation"], seconds, machine_name(paths.device))
+    card = finish_card(training_card, card_figures, bundle.decoding, description)
+    figures = {key: bundle_figures(values) for key, values in metrics.items()}
+    by_data = {name: figures[name, "val"] for name in ("flickr8k", "coco")}
     means = {
         name: round(sum(values[name] for values in by_data.values()) / len(by_data), 4)
         for name in ("CIDEr", "Bleu_1", "Bleu_4")
     }
     final = {"validation": {**bundle.metrics["validation"], **means, "by_data": by_data}}
-    final |= {"test": kept["flickr8k", "test"], "recipe": {"command": command, "seconds": seconds}}
+    final |= {"test": figures["flickr8k", "test"], "recipe": {"command": command, "seconds": seconds}}
     save_bundle(dataclasses.replace(bundle, card=card, metrics={**bundle.metrics, **final}), paths.bundle)
 
 
-def _metrics(paths: RecipePaths, name: str, split: str) -> dict[str, Any]:
+def _read_metrics(paths: RecipePaths, name: str, split: str) -> dict[str, Any]:
     return read_json(paths.evaluation(name, split) / "metrics.json")
 
 

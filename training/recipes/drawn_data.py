@@ -29,15 +29,15 @@ def draw_data(folder: Path) -> DrawnData:
     """Draw everything into a folder, the same each time, unless it is complete already."""
     data = DrawnData(folder / "first", folder / "second", folder / "boxes.json", (folder / "sentences.txt",))
     if not data.sentences[0].exists():  # written last
-        boxes = _draw(data.first, seed=0)
-        _draw(data.second, seed=1)
+        boxes = _draw_data_set(data.first, seed=0)
+        _draw_data_set(data.second, seed=1)
         data.boxes.write_text(json.dumps(boxes))
         lines = [f"a {colour} {shape} on a table" for colour in COLOURS for shape in (*SHAPES, "cup")]
         data.sentences[0].write_text("\n".join(lines * 20) + "\n")
     return data
 
 
-def _draw(folder: Path, seed: int) -> dict[str, dict]:
+def _draw_data_set(folder: Path, seed: int) -> dict[str, dict]:
     """Draw photos with one object each, and write their captions -> their boxes."""
     rng = np.random.default_rng(seed)
     folder.mkdir(parents=True, exist_ok=True)
@@ -46,7 +46,7 @@ def _draw(folder: Path, seed: int) -> dict[str, dict]:
         for number in range(count):
             name = f"{split}{number}-{seed}.png"
             colour, shape = rng.choice(list(COLOURS)), rng.choice(SHAPES)
-            left, top = (int(place) for place in rng.integers(0, SIDE // 2, 2))
+            left, top = (int(offset) for offset in rng.integers(0, SIDE // 2, 2))
             box = [left, top, left + SIDE // 2, top + SIDE // 2]
             noise = rng.normal(130, 20, (SIDE, SIDE, 3)).clip(0, 255).astype(np.uint8)
             photo = Image.fromarray(noise)

@@ -30,16 +30,16 @@ from training.validation import Validator
 
 def averaged_bundle(bundles: Mapping[str, Path], shares: Mapping[str, float]) -> Bundle:
     """Average the weights of captioners with the same vocabulary; everything else is the last one's."""
-    loaded = {name: load_bundle(bundles[name]) for name in shares}
-    states = {name: bundle.model.state_dict() for name, bundle in loaded.items()}
-    last = list(loaded.values())[-1]
+    loaded_bundles = {name: load_bundle(bundles[name]) for name in shares}
+    states = {name: bundle.model.state_dict() for name, bundle in loaded_bundles.items()}
+    last_bundle = list(loaded_bundles.values())[-1]
     mean = {}
-    for name, tensor in last.model.state_dict().items():
+    for name, tensor in last_bundle.model.state_dict().items():
         mean[name] = tensor
         if tensor.is_floating_point():
-            mean[name] = sum(share * states[each][name].float() for each, share in shares.items()).to(tensor.dtype)
-    last.model.load_state_dict(mean)
-    return last
+            mean[name] = sum(share * states[stage][name].float() for stage, share in shares.items()).to(tensor.dtype)
+    last_bundle.model.load_state_dict(mean)
+    return last_bundle
 
 
 class DecodingChoice:
@@ -59,52 +59,52 @@ class DecodingChoice:
         splits = [[record for record in records if record.path in features] for records in splits]
         if not all(splits):
             raise DataError("no validation photo of one data set could be read: `python -m training inspect` says why")
-        records = [record for of_data in splits for record in of_data]
+        records = [record for split in splits for record in split]
         frames = [features.frame(record.path, config.fit) for record in records]
         data = CaptionDataset(records, bundle.vocabulary, [features])
-        parts = parts_of(names_of(data_sets), [len(of_data) for of_data in splits])
+        parts = parts_of(names_of(data_sets), [len(split) for split in splits])
         self.bundle, self._validator = bundle, Validator(data, frames, bundle.decoding, parts=parts)
 
-    def choose(self, values: Mapping[str, Sequence[Any]], kept: Path) -> DecodingOptions:
+    def choose(self, values: Mapping[str, Sequence[Any]], results_file: Path) -> DecodingOptions:
         """Try the values of each option in turn, with the best values of the others so far.
 
-        kept: JSON file with earlier results for any weights, which are not computed again.
+        results_file: JSON file with earlier results for any weights, which are not computed again.
         """
         best = dataclasses.replace(self.bundle.decoding, captions_per_image=1, seed=None)
-        tried = read_json(kept, [])
-        for name, choices in values.items():
-            options = [best, *(dataclasses.replace(best, **{name: value}) for value in choices)]
-            best = max(options, key=lambda each: self._cider(each, tried, kept))
+        results = read_json(results_file, [])
+        for name, candidates in values.items():
+            options = [best, *(dataclasses.replace(best, **{name: value}) for value in candidates)]
+            best = max(options, key=lambda candidate: self._score(candidate, results, results_file))
         return best
 
-    def _cider(self, options: DecodingOptions, tried: list[dict[str, Any]], kept: Path) -> float:
-        wanted = {"weights": self._weights, "decoding": options.to_json()}
-        known = next((entry for entry in tried if entry.items() >= wanted.items()), None)
-        if known is None:
+    def _score(self, options: DecodingOptions, results: list[dict[str, Any]], results_file: Path) -> float:
+        key = {"weights": self._weights, "decoding": options.to_json()}
+        result = next((entry for entry in results if entry.items() >= key.items()), None)
+        if result is None:
             self._validator.options = options
-            found = self._validator(self.bundle.model, self.bundle.vocabulary, None)
-            known = {**wanted, **found.to_json()}
-            tried.append(known)
-            write_json(kept, tried)
-        return known["CIDEr"]
+            validation = self._validator(self.bundle.model, self.bundle.vocabulary, None)
+            result = {**key, **validation.to_json()}
+            results.append(result)
+            write_json(results_file, results)
+        return result["CIDEr"]
 
 
-def finished_card(
-    card: str, figures: Mapping[str, Mapping[str, Any]], decoding: DecodingOptions, made: Sequence[str]
+def finish_card(
+    card: str, figures: Mapping[str, Mapping[str, Any]], decoding: DecodingOptions, description: Sequence[str]
 ) -> str:  # fmt: skip
     """Return the card of a training run with the scores of evaluations instead of its own, and how it was made.
 
-    figures: data ("flickr8k, val") -> metrics.json of its evaluation. made: sentences.
+    figures: data ("flickr8k, val") -> metrics.json of its evaluation. description: sentences of `describe_recipe`.
     """
     # The card of a run describes only its last stage, and has the scores of its own validation.
     training = re.compile(r"^- Training: .*\n(  .*\n)*", re.MULTILINE)
     lines = [line for line in training.sub("", card).splitlines() if not line.startswith("|")]
-    start = next((number for number, line in enumerate(lines) if line.startswith("It says what")), len(lines))
-    before, after = "\n".join(lines[:start]).rstrip(), "\n".join(lines[start:])
+    ending_start = next((number for number, line in enumerate(lines) if line.startswith("It says what")), len(lines))
+    body, ending = "\n".join(lines[:ending_start]).rstrip(), "\n".join(lines[ending_start:])
     words = {0: "", 1: ", no word twice", 2: ", no pair of words twice"}
-    repeats = words.get(decoding.block_repeats, f", no {decoding.block_repeats} words in a row twice")
-    repeats += "" if decoding.repeat_nouns else ", no noun twice"
-    setting = f"beam {decoding.beam_width}, length exponent {decoding.length_penalty:g}{repeats}"
+    repeat_text = words.get(decoding.block_repeats, f", no {decoding.block_repeats} words in a row twice")
+    repeat_text += "" if decoding.repeat_nouns else ", no noun twice"
+    setting = f"beam {decoding.beam_width}, length exponent {decoding.length_penalty:g}{repeat_text}"
     table = [f"| official scorer, {setting} | {' | '.join(figures)} |", "|---" * (len(figures) + 1) + "|"]
     for name in METRICS:
         table.append(f"| {name} | {' | '.join(f'{values[name]:.3f}' for values in figures.values())} |")
@@ -112,20 +112,20 @@ def finished_card(
         f"Head nouns with boxes, {name}: attention correctness {head['attention_correctness']:.3f}, pointing"
         f" {head['pointing']:.3f}."
         for name, values in figures.items()
-        if (head := _head(values))
+        if (head := _head_scores(values))
     ]
-    paragraphs = [before, "\n".join(table), *pointing, *(fill(sentence, 120) for sentence in made), after]
+    paragraphs = [body, "\n".join(table), *pointing, *(fill(sentence, 120) for sentence in description), ending]
     return "\n\n".join(paragraph for paragraph in paragraphs if paragraph) + "\n"
 
 
-def how_it_was_made(
+def describe_recipe(
     command: str, recipe: Recipe, best: Mapping[str, Any], seconds: Mapping[str, float], machine: str
 ) -> list[str]:
     """Return sentences about the command, the stages, the source of the weights, and the time of each step.
 
     best: epoch and phase of the best weights of the last training run.
     """
-    stages = (f"{stage.name} ({_listed(stage.options)})" for stage in recipe.stages)
+    stages = (f"{stage.name} ({_list_options(stage.options)})" for stage in recipe.stages)
     runs = counted(len({recipe.start_of_run(number) for number in range(len(recipe.stages))}), "training run")
     weights = f"The weights are those of epoch {best['epoch']} ({best['phase']})."
     if recipe.average:
@@ -145,18 +145,18 @@ def machine_name(device: str | None) -> str:
     return counted(os.cpu_count() or 1, "CPU core")
 
 
-def _listed(options: Mapping[str, Any]) -> str:
+def _list_options(options: Mapping[str, Any]) -> str:
     values = ((name, f"{value:g}" if isinstance(value, float) else value) for name, value in options.items())
     return ", ".join(f"{name} {value}" for name, value in values)
 
 
-def _head(metrics: Mapping[str, Any]) -> Mapping[str, float]:
+def _head_scores(metrics: Mapping[str, Any]) -> Mapping[str, float]:
     """Return the attention correctness and pointing of head nouns; empty if they were not measured."""
     return metrics["grounding"]["references"]["head"] if "grounding" in metrics else {}
 
 
-def kept_figures(metrics: Mapping[str, Any]) -> dict[str, Any]:
+def bundle_figures(metrics: Mapping[str, Any]) -> dict[str, Any]:
     """Return the scores of an evaluation that a bundle keeps."""
     figures = {name: round(metrics[name], 4) for name in METRICS}
-    others = {name: metrics[name] for name in ("hallucination", "confidence") if name in metrics}
-    return {**figures, **_head(metrics), **others, "images": metrics["images"]}
+    other_scores = {name: metrics[name] for name in ("hallucination", "confidence") if name in metrics}
+    return {**figures, **_head_scores(metrics), **other_scores, "images": metrics["images"]}

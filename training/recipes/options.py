@@ -83,10 +83,10 @@ def load_recipe(file: Path) -> Recipe:
         values = json.loads(file.read_bytes())
     except (OSError, ValueError) as error:
         raise ConfigError(f"{file} cannot be read as JSON ({error}): name another by --recipe") from error
-    known = {field.name for field in fields(Recipe)}
+    field_names = {field.name for field in fields(Recipe)}
     try:
-        if unknown := values.keys() - known:
-            raise ConfigError(f"there is no {min(unknown)!r} in a recipe, only {', '.join(sorted(known))}")
+        if unknown := values.keys() - field_names:
+            raise ConfigError(f"there is no {min(unknown)!r} in a recipe, only {', '.join(sorted(field_names))}")
         recipe = Recipe(**{**values, "stages": tuple(Stage(**stage) for stage in values["stages"])})
         recipe.check()
     except (AttributeError, KeyError, TypeError) as error:

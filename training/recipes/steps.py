@@ -24,11 +24,11 @@ class StepFailed(CaptionerError):
         self.status = status
 
 
-def exit_status(work: Callable[[], None]) -> int:
-    """Do the work of a recipe's command. Return 0, 2 for an error that the user can fix, 130 when stopped."""
+def exit_status(run_command: Callable[[], None]) -> int:
+    """Run a recipe's command. Return its exit status: 0, 2 for an error that the user can fix, 130 when stopped."""
     try:
         with needs_extra("training"):
-            work()
+            run_command()
     except StepFailed as failure:
         print(failure, file=sys.stderr)
         return failure.status
@@ -58,48 +58,48 @@ class StepLog:
         self.output = output
         output.mkdir(parents=True, exist_ok=True)
 
-    def carry_out(self, steps: Sequence[Step]) -> None:
+    def run_steps(self, steps: Sequence[Step]) -> None:
         """Run the steps that are not finished. Raises DataError if steps.json is damaged."""
-        done, skipping = self._read(), True
+        entries, skipping = self._read_entries(), True
         for number, step in enumerate(steps):
             arguments = json.loads(json.dumps(step.arguments))
-            entry = done.get(step.name, {})
-            same = skipping and entry.get("arguments") == arguments
-            if same and entry["finished"]:
-                self.say(f"{step.name}: done before, in {duration(entry['seconds'])}")
+            entry = entries.get(step.name, {})
+            is_same = skipping and entry.get("arguments") == arguments
+            if is_same and entry["finished"]:
+                self.report(f"{step.name}: done before, in {duration(entry['seconds'])}")
                 continue
             skipping = False
-            for later in steps[number + 1 :]:  # their inputs change
-                done.pop(later.name, None)
-            entry = {"arguments": arguments, "finished": None, "seconds": entry["seconds"] if same else 0.0}
-            done[step.name] = entry
-            self._run(step, entry, done)
+            for later_step in steps[number + 1 :]:  # their inputs change
+                entries.pop(later_step.name, None)
+            entry = {"arguments": arguments, "finished": None, "seconds": entry["seconds"] if is_same else 0.0}
+            entries[step.name] = entry
+            self._run_step(step, entry, entries)
 
     def seconds(self) -> dict[str, float]:
         """Return the seconds of each step, without killed attempts."""
-        return {name: entry["seconds"] for name, entry in self._read().items()}
+        return {name: entry["seconds"] for name, entry in self._read_entries().items()}
 
-    def say(self, sentence: str) -> None:
+    def report(self, sentence: str) -> None:
         """Print a line, and add it to the log with the time."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
         print(sentence, flush=True)
         with open(self.output / LOG, "a", encoding="utf-8") as log:
             log.write(f"{now} {sentence}\n")
 
-    def _run(self, step: Step, entry: dict[str, Any], done: Mapping[str, Any]) -> None:
-        write_json(self.output / STEPS, done)
-        self.say(f"{step.name}: started")
-        before, started, ended = entry["seconds"], time.monotonic(), "stopped"
+    def _run_step(self, step: Step, entry: dict[str, Any], entries: Mapping[str, Any]) -> None:
+        write_json(self.output / STEPS, entries)
+        self.report(f"{step.name}: started")
+        seconds_before, started_at, outcome = entry["seconds"], time.monotonic(), "stopped"
         try:
             step.run()
-            ended = "finished"
+            outcome = "finished"
             entry["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
         finally:
-            entry["seconds"] = round(before + time.monotonic() - started, 1)
-            write_json(self.output / STEPS, done)
-            self.say(f"{step.name}: {ended} after {duration(entry['seconds'])}")
+            entry["seconds"] = round(seconds_before + time.monotonic() - started_at, 1)
+            write_json(self.output / STEPS, entries)
+            self.report(f"{step.name}: {outcome} after {duration(entry['seconds'])}")
 
-    def _read(self) -> dict[str, Any]:
+    def _read_entries(self) -> dict[str, Any]:
         path = self.output / STEPS
         try:
             return read_json(path, {})

@@ -16,16 +16,16 @@ def warmed_up_decay(decay: float, updates: int) -> float:
     return min(decay, (1 + updates) / (10 + updates))
 
 
-def averaged(model: nn.Module, decay: float) -> AveragedModel:
+def make_average(model: nn.Module, decay: float) -> AveragedModel:
     """Return an average of the model's parameters, without gradients; its buffers are the model's.
 
     decay: maximum decay, after the warm-up. `n_averaged` is t, and part of the state, so that averages can be resumed.
     """
-    average = AveragedModel(model, multi_avg_fn=_update(decay), use_buffers=False)
+    average = AveragedModel(model, multi_avg_fn=_make_update(decay), use_buffers=False)
     return average.requires_grad_(False)
 
 
-def _update(decay: float) -> Callable[[Sequence[Tensor], Sequence[Tensor], Tensor], None]:
+def _make_update(decay: float) -> Callable[[Sequence[Tensor], Sequence[Tensor], Tensor], None]:
     def update(averages: Sequence[Tensor], parameters: Sequence[Tensor], updates: Tensor) -> None:
         get_ema_multi_avg_fn(warmed_up_decay(decay, int(updates)))(averages, parameters, updates)
 

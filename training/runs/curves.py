@@ -27,9 +27,9 @@ class Curves:
         for name, value in line.items():
             if isinstance(value, float):
                 self.writer.add_scalar(name, value, epoch)
-        for data, scores in validation.by_data.items():
+        for data_set, scores in validation.by_data.items():
             for name, value in scores.items():
-                self.writer.add_scalar(f"{name}/{data}", value, epoch)
+                self.writer.add_scalar(f"{name}/{data_set}", value, epoch)
         records = validator.data.records
         for number, position in enumerate(spread(validator.parts, PHOTOS)):
             photo = open_image(records[position].path)

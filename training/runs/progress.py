@@ -18,7 +18,7 @@ SAMPLES = "samples.json"
 SAMPLE_PHOTOS = 6
 """Number of validation photos whose captions are kept for each epoch."""
 
-_SECONDS = 0.5
+_MIN_INTERVAL = 0.5
 """Minimum time between two writes of the same stage."""
 
 ReportProgress = Callable[..., None]
@@ -35,14 +35,14 @@ class ProgressFile:
     def __init__(self, folder: Path) -> None:
         """The folder is created at the first stage, so that a refused run leaves nothing."""
         self._path = folder / PROGRESS
-        self._stage, self._written = "", 0.0
+        self._stage, self._written_at = "", 0.0
 
     def __call__(self, stage: str, **values: Any) -> None:
         """Write a stage; at most twice a second while the stage is the same."""
         now = time.monotonic()
-        if stage == self._stage and now - self._written < _SECONDS:
+        if stage == self._stage and now - self._written_at < _MIN_INTERVAL:
             return
-        self._stage, self._written = stage, now
+        self._stage, self._written_at = stage, now
         self._path.parent.mkdir(parents=True, exist_ok=True)
         write_json(self._path, {"stage": stage, **values}, durable=False)
 
@@ -60,17 +60,18 @@ def write_samples(
     """
     path = output / SAMPLES
     parts = parts or parts_of([""], [len(records)])
-    several = len(parts) > 1
+    has_several = len(parts) > 1
     names = {position: part.name for part in parts for position in part.positions}
     earlier = {}
     if path.exists():
-        known = enumerate(json.loads(path.read_bytes())["photos"])
-        earlier = {(number, photo["photo"]): photo["captions"] for number, photo in known}  # files repeat
+        stored_photos = enumerate(json.loads(path.read_bytes())["photos"])
+        earlier = {(number, photo["photo"]): photo["captions"] for number, photo in stored_photos}  # files repeat
     photos = []
     for number, position in enumerate(spread(parts, SAMPLE_PHOTOS)):
         record, name = records[position], os.fsdecode(os.path.abspath(records[position].path))
-        kept = [caption for caption in earlier.get((number, name), []) if caption["epoch"] < epoch]
-        said = {"epoch": epoch, "text": captions[position].text}
-        source = {"data": names[position]} if several else {}
-        photos.append({"photo": name, **source, "references": list(record.captions), "captions": [*kept, said]})
+        earlier_captions = [caption for caption in earlier.get((number, name), []) if caption["epoch"] < epoch]
+        sample = {"epoch": epoch, "text": captions[position].text}
+        source = {"data": names[position]} if has_several else {}
+        samples = {"references": list(record.captions), "captions": [*earlier_captions, sample]}
+        photos.append({"photo": name, **source, **samples})
     write_json(path, {"photos": photos})

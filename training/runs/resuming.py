@@ -46,7 +46,7 @@ _OTHER_DATA = {
 _SAME_DATA = "resume with the data and the captioner of that run, or name another --output"
 
 
-def changes(stored: Mapping[str, Any], current: Mapping[str, Any], phase: str, path: Path) -> dict[str, str]:
+def compare_runs(stored: Mapping[str, Any], current: Mapping[str, Any], phase: str, path: Path) -> dict[str, str]:
     """Compare a checkpoint's run with the run that resumes it.
 
     stored, current: "options", "captioner" and "decoding" as JSON, and other entries that identify a run. Entries that
@@ -54,47 +54,52 @@ def changes(stored: Mapping[str, Any], current: Mapping[str, Any], phase: str, p
     Returns option name -> sentence for each changed option; all of these are applied.
     Raises ConfigError for the first option that cannot change.
     """
-    changed = {}
+    changes = {}
     _check_same("sentences", stored, current, path)  # before the captioner, whose option `text` depends on them
-    for part, why_not in (("options", _why_not_option), ("captioner", _why_not_captioner), ("decoding", _why_not)):
+    parts = {
+        "options": _explain_fixed_option,
+        "captioner": _explain_fixed_captioner,
+        "decoding": _explain_fixed_decoding,
+    }
+    for part, explain in parts.items():
         for name, value in current.get(part, {}).items():
-            if part not in stored or (before := stored[part].get(name, value)) == value:
+            if part not in stored or (stored_value := stored[part].get(name, value)) == value:
                 continue
-            if reason := why_not(name, phase):
+            if reason := explain(name, phase):
                 raise ConfigError(
-                    f"{path} is of a run with {name} {before!r}, not {value!r}: {reason};"
+                    f"{path} is of a run with {name} {stored_value!r}, not {value!r}: {reason};"
                     f" resume without {_flag(name)}, or start a new run with another --output"
                 )
-            changed[name] = f"resumed with {name} {value!r} instead of {before!r}"
+            changes[name] = f"resumed with {name} {value!r} instead of {stored_value!r}"
     for name in current:
-        if name not in ("options", "captioner", "decoding"):
+        if name not in parts:
             _check_same(name, stored, current, path)
-    return changed
+    return changes
 
 
 def _check_same(name: str, stored: Mapping[str, Any], current: Mapping[str, Any], path: Path) -> None:
     """Raise ConfigError if an entry that identifies a run differs."""
     if name not in stored or name not in current or stored[name] == current[name]:
         return
-    differs = _OTHER_DATA.get(name) or f"{name} {stored[name]!r}, not {current[name]!r}"
-    raise ConfigError(f"{path} is of a run with {differs}: {_SAME_DATA}")
+    difference = _OTHER_DATA.get(name) or f"{name} {stored[name]!r}, not {current[name]!r}"
+    raise ConfigError(f"{path} is of a run with {difference}: {_SAME_DATA}")
 
 
-def _why_not_option(name: str, phase: str) -> str | None:
+def _explain_fixed_option(name: str, phase: str) -> str | None:
     """Return why a training option cannot change while a run is in this phase; None if it can."""
-    at = PHASES.index(phase) if phase else 0
-    if name in OF_PHASE and PHASES.index(OF_PHASE[name]) < at:
+    current_phase = PHASES.index(phase) if phase else 0
+    if name in OF_PHASE and PHASES.index(OF_PHASE[name]) < current_phase:
         return f"the phase {OF_PHASE[name]} has finished"
-    if name in BEFORE_PHASE and PHASES.index(BEFORE_PHASE[name]) <= at:
+    if name in BEFORE_PHASE and PHASES.index(BEFORE_PHASE[name]) <= current_phase:
         return f"the phase {BEFORE_PHASE[name]} has started"
     return FIXED.get(name)
 
 
-def _why_not_captioner(name: str, phase: str) -> str | None:
+def _explain_fixed_captioner(name: str, phase: str) -> str | None:
     return None if name in APPLIED_TO_MODEL else "its architecture and preprocessing are fixed once training starts"
 
 
-def _why_not(name: str, phase: str) -> str:
+def _explain_fixed_decoding(name: str, phase: str) -> str:
     return "captions that are decoded differently cannot be compared with the best so far"
 
 
@@ -104,11 +109,11 @@ def _flag(name: str) -> str:
 
 def stored_options(run: Mapping[str, Any]) -> FitOptions:
     """Return the training options of a checkpoint's run, without those that are unknown to this version."""
-    known = {field.name for field in fields(FitOptions)}
-    return FitOptions(**{name: value for name, value in run["options"].items() if name in known})
+    option_names = {field.name for field in fields(FitOptions)}
+    return FitOptions(**{name: value for name, value in run["options"].items() if name in option_names})
 
 
-def upgraded(state: dict[str, Any]) -> dict[str, Any]:
+def upgrade_state(state: dict[str, Any]) -> dict[str, Any]:
     """Convert the state of a checkpoint of any version to the current form.
 
     Older ones keep one named loss, of sentences. Still older ones number phases instead of naming them, hold the
@@ -122,8 +127,8 @@ def upgraded(state: dict[str, Any]) -> dict[str, Any]:
         return state
     plan = phases(stored_options(state["run"]))
     if state["between_phases"]:
-        over = plan[progress["phase"] - 1]
-        progress |= {"phase": over.name, "epoch": over.epochs}
+        finished_phase = plan[progress["phase"] - 1]
+        progress |= {"phase": finished_phase.name, "epoch": finished_phase.epochs}
     else:
         progress["phase"] = plan[progress["phase"]].name
     run = dict(state["run"])

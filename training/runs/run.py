@@ -19,11 +19,11 @@ from training.data.records import records_sha256
 from training.encoding import Features, stages_before_fine_tuning
 from training.grounding.supervision import teaching_boxes
 from training.options import FitOptions, Phase, phases
-from training.runs.averaging import averaged
+from training.runs.averaging import make_average
 from training.runs.card import model_card
 from training.runs.checkpoint import load_checkpoint, save_checkpoint
 from training.runs.progress import PROGRESS
-from training.runs.resuming import changes, upgraded
+from training.runs.resuming import compare_runs, upgrade_state
 from training.setup import TrainingSetup
 
 CHECKPOINT = "checkpoint.pt"
@@ -53,17 +53,17 @@ class Progress:
     baseline: float | None = None
     """Moving average of a word's log-probability, in nats, over batches with sampled hard attention."""
 
-    def follow(self, word_log_prob: float | None) -> None:
+    def update_baseline(self, word_log_prob: float | None) -> None:
         """Update the baseline: b <- 0.9 b + 0.1 log p(y|s), Xu et al. 2015, section 4.1; the first batch sets it."""
         if word_log_prob is not None:
-            before = word_log_prob if self.baseline is None else self.baseline
-            self.baseline = 0.9 * before + 0.1 * word_log_prob
+            baseline = word_log_prob if self.baseline is None else self.baseline
+            self.baseline = 0.9 * baseline + 0.1 * word_log_prob
 
     def start_phase(self, name: str) -> None:
         """Start a phase."""
         self.phase, self.epoch, self.step, self.stale_epochs = name, 0, 0, 0
 
-    def add(self, loss: float, losses: Mapping[str, float], reward: float) -> None:
+    def add_batch(self, loss: float, losses: Mapping[str, float], reward: float) -> None:
         """Count a batch."""
         self.step += 1
         self.loss_sum += loss
@@ -73,16 +73,16 @@ class Progress:
             self.losses[name] = [total + value, batches + 1]
 
     def start_epoch(self) -> None:
-        """Forget the batches of the epoch before."""
+        """Reset the sums of the previous epoch."""
         self.step, self.loss_sum, self.losses, self.reward_sum = 0, 0.0, {}, 0.0
 
     def rescale(self, batches: int) -> None:
         """Change the number of batches per epoch, and keep the share of the epoch that is done, rounded down."""
         if self.batches not in (0, batches):
             step = self.step * batches // self.batches
-            share = step / max(1, self.step)
-            self.loss_sum, self.reward_sum = self.loss_sum * share, self.reward_sum * share
-            self.losses = {name: [value * share for value in values] for name, values in self.losses.items() if step}
+            scale = step / max(1, self.step)
+            self.loss_sum, self.reward_sum = self.loss_sum * scale, self.reward_sum * scale
+            self.losses = {name: [value * scale for value in values] for name, values in self.losses.items() if step}
             self.step = step
         self.batches = batches
 
@@ -108,7 +108,7 @@ class Run:
         self._checkpoint = output / CHECKPOINT
         self.learner: Learner
         self._best_weights: dict[str, Tensor] | None = None
-        self._restored: dict[str, Any] | None = None
+        self._restored_state: dict[str, Any] | None = None
         self.changes: dict[str, str] = {}
         """Options that changed when the run was resumed: name -> sentence."""
 
@@ -116,10 +116,12 @@ class Run:
         """Restore the checkpoint, if there is one. Raises ConfigError if it is of another run."""
         if not self._checkpoint.exists():
             return
-        self._restored = load_run(self._checkpoint)
-        self.progress = Progress(**self._restored["progress"])
-        self.changes = changes(self._restored["run"], self._identity(), self.progress.phase, self._checkpoint)
-        self._best_weights = self._restored["best_weights"]
+        self._restored_state = load_run(self._checkpoint)
+        self.progress = Progress(**self._restored_state["progress"])
+        self.changes = compare_runs(
+            self._restored_state["run"], self._identity(), self.progress.phase, self._checkpoint
+        )
+        self._best_weights = self._restored_state["best_weights"]
 
     def phases_left(self) -> list[Phase]:
         """Return the remaining phases, including the current one unless it is finished."""
@@ -146,14 +148,14 @@ class Run:
         model, progress = self.setup.model, self.progress
         if self._best_weights is not None:
             model.load_state_dict(self._best_weights)
-        state, self._restored = self._restored, None
-        resumed = state is not None and progress.phase == phase.name
-        if not resumed:
+        state, self._restored_state = self._restored_state, None
+        is_resumed = state is not None and progress.phase == phase.name
+        if not is_resumed:
             progress.start_phase(phase.name)
         progress.rescale(features.train.batch_count(self.options.batch_size))
         steps = progress.epoch * progress.batches + progress.step
         self.learner = new_learner(self.setup, phase, features, self.options, steps)
-        if resumed:
+        if is_resumed:
             model.load_state_dict(state["model"])
             self.learner.average.load_state_dict(state["average"])
             optimizer = self.learner.optimizer  # its groups keep the current options, not the checkpoint's
@@ -161,8 +163,8 @@ class Run:
 
     def is_better(self, scores: dict[str, Any]) -> bool:
         """Return whether an epoch with these scores is the best so far."""
-        taught = teaching_boxes(self.setup.data.boxes, self.options) is not None
-        return not self.progress.best or rank(scores, taught) > rank(self.progress.best, taught)
+        supervised = teaching_boxes(self.setup.data.boxes, self.options) is not None
+        return not self.progress.best or epoch_rank(scores, supervised) > epoch_rank(self.progress.best, supervised)
 
     def keep_best(self) -> None:
         """Keep the averaged weights as the best so far; the first rank writes the bundle."""
@@ -219,15 +221,15 @@ def load_run(checkpoint: Path, mapped: bool = False) -> dict[str, Any]:
 
     mapped: leave the tensors on disk until they are used. Raises DataError if the file is damaged.
     """
-    return upgraded(load_checkpoint(checkpoint, mapped))
+    return upgrade_state(load_checkpoint(checkpoint, mapped))
 
 
-def rank(scores: dict[str, Any], taught: bool) -> tuple[float, ...]:
+def epoch_rank(scores: dict[str, Any], supervised: bool) -> tuple[float, ...]:
     """Return the key that compares epochs: CIDEr, plus pointing if boxes supervised the attention.
 
     For a few similar photos CIDEr is 0 whatever their captions, so BLEU breaks ties.
     """
-    return scores["CIDEr"] + (scores.get("pointing", 0.0) if taught else 0.0), scores["Bleu_4"], scores["Bleu_1"]
+    return scores["CIDEr"] + (scores.get("pointing", 0.0) if supervised else 0.0), scores["Bleu_4"], scores["Bleu_1"]
 
 
 def check_output(output: Path, resume: bool) -> None:
@@ -252,17 +254,17 @@ def new_learner(
     steps_before: number of finished steps of the phase, where the schedule resumes.
     """
     model = setup.model
-    tuned = nn.Sequential()
+    tuned_stages = nn.Sequential()
     if phase.name == "fine_tune":
         stages = len(model.encoder.stages)
-        tuned = model.encoder.stages[
+        tuned_stages = model.encoder.stages[
             stages_before_fine_tuning(model.config.encoder, stages, options.fine_tune_stages) :
         ]
     model.encoder.requires_grad_(False)
-    tuned.requires_grad_(True)
+    tuned_stages.requires_grad_(True)
     groups = [
         *_parameter_groups(model.decoder, phase.learning_rate, options.weight_decay),
-        *_parameter_groups(tuned, phase.encoder_learning_rate, options.weight_decay),
+        *_parameter_groups(tuned_stages, phase.encoder_learning_rate, options.weight_decay),
     ]
     optimizer = torch.optim.AdamW(groups, fused=True)
     steps = phase.epochs * features.train.batch_count(options.batch_size)
@@ -271,16 +273,18 @@ def new_learner(
     def rate(step: int) -> float:
         if step < warmup:
             return (step + 1) / (warmup + 1)
-        done = min(1.0, (step - warmup) / max(1, steps - warmup))
-        return 0.5 * (1 + math.cos(math.pi * done))
+        decay_share = min(1.0, (step - warmup) / max(1, steps - warmup))
+        return 0.5 * (1 + math.cos(math.pi * decay_share))
 
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate, last_epoch=steps_before - 1)
-    return Learner(averaged(model, options.average_decay), optimizer, schedule)
+    return Learner(make_average(model, options.average_decay), optimizer, schedule)
 
 
 def _parameter_groups(module: nn.Module, learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:
     """Return parameter groups with weight decay for matrices, and without for biases and normalisation."""
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    groups = [([p for p in parameters if p.dim() > 1], weight_decay), ([p for p in parameters if p.dim() <= 1], 0.0)]
+    matrices = [parameter for parameter in parameters if parameter.dim() > 1]
+    vectors = [parameter for parameter in parameters if parameter.dim() <= 1]
     rate = {"lr": learning_rate, "initial_lr": learning_rate}
-    return [{"params": p, **rate, "weight_decay": decay} for p, decay in groups if p]
+    groups = [(matrices, weight_decay), (vectors, 0.0)]
+    return [{"params": group, **rate, "weight_decay": decay} for group, decay in groups if group]

@@ -40,12 +40,13 @@ class RuledCaptioner:
 
     def caption_annotations(self, annotations, frames, options):
         assert options.captions_per_image == 2 and options.temperature == 0
-        return [[self._said("a dog", mean), self._said("a ball", mean)] for mean in annotations.mean(dim=(1, 2))]
+        return [[self._caption("a dog", mean), self._caption("a ball", mean)] for mean in annotations.mean(dim=(1, 2))]
 
-    def _said(self, text, mean):
-        sure = float(mean[1])  # the greener, the surer
+    def _caption(self, text, mean):
+        green = float(mean[1])  # the greener, the surer
         caption = caption_of(text, frame_of(8, 8))
-        return replace(caption, word_log_probs=np.array([-0.5, -5 * (1 - sure)]), agreement=np.ones(2), confidence=None)
+        log_probs = np.array([-0.5, -5 * (1 - green)])
+        return replace(caption, word_log_probs=log_probs, agreement=np.ones(2), confidence=None)
 
 
 @pytest.fixture
@@ -62,8 +63,8 @@ def draw(tmp_path):
             pixels[:4] //= 2
             path = tmp_path / f"{number}.png"
             Image.fromarray(pixels).save(path)
-            said = "A dog." if rng.random() < probability(green) else "A red car."
-            records.append(ImageRecord(number, path, (said, "It is a photo."), "val"))
+            reference = "A dog." if rng.random() < probability(green) else "A red car."
+            records.append(ImageRecord(number, path, (reference, "It is a photo."), "val"))
         return records
 
     return draw
@@ -72,21 +73,23 @@ def draw(tmp_path):
 def test_the_model_learns_which_captions_are_right_and_how_often(draw):
     captioner, records = RuledCaptioner(), draw(400)
     model = learn_confidence(captioner, [records], progress=False)
-    learned = model.learned
-    assert learned["photos"] == 400 and learned["references"] == 800 and learned["language"] == "English"
+    report = model.learned
+    assert report["photos"] == 400 and report["references"] == 800 and report["language"] == "English"
     for name in ("captions", "words"):
-        figures = learned[name]
+        figures = report[name]
         assert figures["count"] == 400  # best captions only, one noun each
         assert figures["roc_area"] > 0.75 and figures["calibration_error"] < 0.08
         assert figures["mean_confidence"] == pytest.approx(figures["right"], abs=0.03)
     assert json.loads(json.dumps(model.to_json())) and ConfidenceModel.from_json(model.to_json()) == model
     squares, frames = zip(*(captioner.prepare(record.path) for record in records[:100]), strict=True)
     annotations = captioner.encode(np.stack(squares))
-    said = captioner.caption_annotations(annotations, frames, replace(captioner.decoding, captions_per_image=2))
+    caption_lists = captioner.caption_annotations(
+        annotations, frames, replace(captioner.decoding, captions_per_image=2)
+    )
     means = annotations.mean(dim=(1, 2)).numpy()
-    judged = [model.with_confidence(captions, mean)[0] for captions, mean in zip(said, means, strict=True)]
+    best = [model.with_confidence(captions, mean)[0] for captions, mean in zip(caption_lists, means, strict=True)]
     green = means[:, 1]
-    assert np.corrcoef(green, [caption.confidence for caption in judged])[0, 1] > 0.9
+    assert np.corrcoef(green, [caption.confidence for caption in best])[0, 1] > 0.9
 
 
 def test_data_sets_weigh_the_same_whatever_their_size(draw):
@@ -145,7 +148,7 @@ def test_the_regression_is_optimal():
     rng = np.random.default_rng(0)
     features, penalty = rng.normal(size=(200, 3)), 2.0
     right = rng.random(200) < 1 / (1 + np.exp(-features @ [1.5, -1, 0] - 0.5))
-    weights, intercept = confidence._regression(features, right, penalty)
+    weights, intercept = confidence._fit_logistic(features, right, penalty)
     surplus = 1 / (1 + np.exp(-(features @ weights + intercept))) - right
     assert np.abs(features.T @ surplus + penalty * weights).max() < 1e-3 and abs(surplus.sum()) < 1e-3
     assert weights[0] > 1 > -0.5 > weights[1] and abs(weights[2]) < 0.4
@@ -174,20 +177,20 @@ def tiny(tiny_bundle, tmp_path) -> Path:
 def test_the_command_uses_the_validation_photos_of_all_data_sets(tiny, tmp_path, monkeypatch, capsys):
     draw_shapes(tmp_path / "first", {"train": 3, "val": 4, "test": 2})
     draw_shapes(tmp_path / "second", {"train": 2, "val": 3}, seed=1)
-    given = []
+    data_sets = []
     figures = {"right": 0.5, "roc_area": None, "calibration_error": 0.04, "calibration_error_by_chance": 0.03}
     learned = {"photos": 7, "captions": figures, "words": figures}
 
     def learn(captioner, data):
-        given.extend(data)
+        data_sets.extend(data)
         return replace(drawn_model(64), learned=learned)
 
     monkeypatch.setattr(confidence, "learn_confidence", learn)
     data = ["--data", str(tmp_path / "first"), "--also", str(tmp_path / "second")]
     assert main(["calibrate", "--bundle", str(tiny), *data]) == 0
-    folders = [[record.path.parent.name for record in of_data] for of_data in given]
+    folders = [[record.path.parent.name for record in records] for records in data_sets]
     assert folders == [["first"] * 4, ["second"] * 3]
-    assert {record.split for of_data in given for record in of_data} == {"val"}
+    assert {record.split for records in data_sets for record in records} == {"val"}
     out = capsys.readouterr().out
     assert "confidence: captions right 0.500, area under ROC unknown" in out and "confidence.json" in out
     assert load_bundle(tiny).confidence.learned == learned

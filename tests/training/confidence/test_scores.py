@@ -10,16 +10,16 @@ from training.confidence.plots import confidence_plots
 from training.confidence.scores import (
     ConfidenceScores,
     calibration_error,
-    confidence_in_one_line,
     risk_coverage,
     roc_area,
     sampling_error,
     score_confidences,
+    summarise_confidence,
 )
 from training.evaluation.rightness import Judge
 
 
-def scores(confidences, right) -> ConfidenceScores:
+def make_scores(confidences, right) -> ConfidenceScores:
     return ConfidenceScores(np.array(confidences, float), np.array(right, bool))
 
 
@@ -56,17 +56,20 @@ def test_the_risk_coverage_curve_keeps_ties_together():
 
 
 def test_scores_are_plain_numbers_and_bins_hold_all_captions():
-    found = scores([0.05, 0.05, 0.95], [False, True, True])
-    values = found.to_json()
+    scores = make_scores([0.05, 0.05, 0.95], [False, True, True])
+    values = scores.to_json()
     assert values["count"] == 3 and values["right"] == 0.6667 and values["mean_confidence"] == 0.35
     assert values["roc_area"] == 0.75
-    assert found.bins() == [(pytest.approx(0.05), 0.5, 2), (pytest.approx(0.95), 1.0, 1)]
-    assert scores([0.5], [True]).to_json()["roc_area"] is None
+    assert scores.bins() == [(pytest.approx(0.05), 0.5, 2), (pytest.approx(0.95), 1.0, 1)]
+    assert make_scores([0.5], [True]).to_json()["roc_area"] is None
 
 
 def test_scores_fit_in_one_line():
-    figures = {"captions": scores([0.25, 0.75], [False, True]).to_json(), "words": scores([0.5], [True]).to_json()}
-    assert confidence_in_one_line({"photos": 2, **figures}) == (
+    figures = {
+        "captions": make_scores([0.25, 0.75], [False, True]).to_json(),
+        "words": make_scores([0.5], [True]).to_json(),
+    }
+    assert summarise_confidence({"photos": 2, **figures}) == (
         "confidence: captions right 0.500, area under ROC 1.000, calibration error 0.250"
         f" ({figures['captions']['calibration_error_by_chance']:.3f} by chance);"
         " words right 1.000, area under ROC unknown, calibration error 0.500 (0.500 by chance)"
@@ -75,20 +78,20 @@ def test_scores_fit_in_one_line():
 
 def test_captions_and_words_are_judged_by_the_references():
     frame = frame_of(8, 8)
-    judged = replace(caption_of("a dog on grass", frame), confidence=0.9, word_confidences=(None, 0.8, None, 0.3))
+    right = replace(caption_of("a dog on grass", frame), confidence=0.9, word_confidences=(None, 0.8, None, 0.3))
     wrong = replace(caption_of("a cat", frame), confidence=0.4, word_confidences=(None, 0.2))
     without = caption_of("a dog", frame)
     judge = Judge({1: ["two dogs on the grass".split()], 2: [["a", "dog"]], 3: [["a", "dog"]]})
-    found = score_confidences({1: judged, 2: wrong, 3: without}, judge)
-    assert found["captions"].confidences.tolist() == [0.9, 0.4] and found["captions"].right.tolist() == [True, False]
-    assert found["words"].confidences.tolist() == [0.8, 0.3, 0.2]
-    assert found["words"].right.tolist() == [True, True, False]
+    scores = score_confidences({1: right, 2: wrong, 3: without}, judge)
+    assert scores["captions"].confidences.tolist() == [0.9, 0.4] and scores["captions"].right.tolist() == [True, False]
+    assert scores["words"].confidences.tolist() == [0.8, 0.3, 0.2]
+    assert scores["words"].right.tolist() == [True, True, False]
     assert score_confidences({3: without}, judge) == {}
 
 
 def test_plots_show_the_scores_at_the_right_positions():
-    found = scores([0.25, 0.25, 0.75, 0.75], [False, True, True, True])
-    risk, reliability = confidence_plots({"captions": found})
+    scores = make_scores([0.25, 0.25, 0.75, 0.75], [False, True, True, True])
+    risk, reliability = confidence_plots({"captions": scores})
     assert risk.curves[0].points == "196,256 346,196"  # none of the better half is wrong, a quarter of all
     assert "of the better 50% 0% are wrong, of all 25%" in risk.label
     assert [dot[:2] for dot in reliability.curves[0].dots] == [(121.0, 136.0), (271.0, 16.0)]

@@ -8,7 +8,7 @@ from PIL import Image
 from captioner.captioner import Captioner
 from tests.support.shapes import draw_shapes
 from training.data.records import read_records
-from training.evaluation.compare import compare, held_out
+from training.evaluation.compare import compare, held_out_photos
 
 pytestmark = pytest.mark.usefixtures("shared_meteor")
 
@@ -26,8 +26,8 @@ def shapes(folder, **counts):
 @pytest.mark.stress
 def test_both_captioners_are_scored_and_shown_on_the_same_photos(captioners, tmp_path):
     data = shapes(tmp_path / "new", train=4, val=14)
-    earlier = shapes(tmp_path / "earlier", train=2, val=5)
-    result = compare(captioners, data, earlier, tmp_path / "out")
+    replay = shapes(tmp_path / "earlier", train=2, val=5)
+    result = compare(captioners, data, replay, tmp_path / "out")
     assert result == json.loads((tmp_path / "out" / "comparison.json").read_bytes())
     scores = result["scores"]
     assert scores["data"]["images"] == 14 and scores["data"]["split"] == "val"
@@ -60,5 +60,5 @@ def test_one_held_out_photo_is_enough(captioners, tmp_path):
     [({"train": 3, "val": 4, "test": 20}, "test", 20), ({"train": 3, "val": 4, "test": 19}, "val", 4)],
 )
 def test_the_test_split_is_used_if_it_is_large_enough(tmp_path, counts, split, images):
-    records, name = held_out(shapes(tmp_path, **counts), seed=0)
+    records, name = held_out_photos(shapes(tmp_path, **counts), seed=0)
     assert name == split and len(records) == images and {record.split for record in records} == {split}

@@ -27,12 +27,12 @@ from training.grounding.boxes import BoxSet, PhotoBoxes, Thing
 from training.grounding.measure import ground_captions
 from training.grounding.scores import Grounding, OcclusionGrounding
 
-SAID = {  # colour of a photo -> its caption
+CAPTIONS = {  # colour of a photo -> its caption
     (200, 0, 0): "a red ball on the grass",
     (0, 200, 0): "a <b>green</b> hat & a ball",
     (0, 0, 200): "two men play football",
 }
-TRUE = {
+REFERENCES = {
     (200, 0, 0): ("A red ball on the grass.", "A ball <script>alert(1)</script>"),
     (0, 200, 0): ("A green hat in the rain", "The hat is green."),
     (0, 0, 200): ("A small boat sails at sunset", "The sea"),
@@ -40,7 +40,7 @@ TRUE = {
 OPTIONS = DecodingOptions(beam_width=3, captions_per_image=2)
 
 
-def caption_of(text: str, width: int, height: int) -> Caption:
+def make_caption(text: str, width: int, height: int) -> Caption:
     words = tuple(text.split())
     return Caption(
         text=text,
@@ -56,7 +56,7 @@ def caption_of(text: str, width: int, height: int) -> Caption:
 
 
 class ColourCaptioner:
-    """Captions a photo with the entry of SAID for its colour."""
+    """Captions a photo with the entry of CAPTIONS for its colour."""
 
     bundle = SimpleNamespace(vocabulary=Vocabulary(SPECIAL_WORDS))
 
@@ -68,15 +68,15 @@ class ColourCaptioner:
 
     def caption_pixels(self, pixels, frames, options):
         self.batches.append((len(pixels), options))
-        said = [SAID[tuple(np.rint(square.mean((0, 1)) / 200).astype(int) * 200)] for square in pixels]
-        return [[caption_of(text, frame.width, frame.height)] for text, frame in zip(said, frames, strict=True)]
+        texts = [CAPTIONS[tuple(np.rint(square.mean((0, 1)) / 200).astype(int) * 200)] for square in pixels]
+        return [[make_caption(text, frame.width, frame.height)] for text, frame in zip(texts, frames, strict=True)]
 
 
 @pytest.fixture(scope="module")
 def records(tmp_path_factory) -> list[ImageRecord]:
     folder = tmp_path_factory.mktemp("photos")
     records = []
-    for number, (colour, captions) in enumerate(TRUE.items()):
+    for number, (colour, captions) in enumerate(REFERENCES.items()):
         path = folder / f"{number} ü.png"
         image = Image.new("RGB", (800, 400), colour)
         if number == 1:  # stored on its side
@@ -148,27 +148,28 @@ def test_metrics_hold_the_scores_and_their_conditions(evaluated):
 
 def test_metrics_and_page_show_the_nouns_that_no_reference_has(evaluated):
     output, metrics, _ = evaluated
-    found = metrics["hallucination"]
-    assert (found["captions_with_wrong_noun"], found["captions"], found["caption_share"]) == (2, 3, 0.6667)
-    assert (found["wrong_nouns"], found["nouns"], found["noun_share"]) == (3, 6, 0.5)
+    counts = metrics["hallucination"]
+    assert (counts["captions_with_wrong_noun"], counts["captions"], counts["caption_share"]) == (2, 3, 0.6667)
+    assert (counts["wrong_nouns"], counts["nouns"], counts["noun_share"]) == (3, 6, 0.5)
     page = Page(output / "index.html")
     header = " ".join("".join(page.text).split())
     assert "captions with a wrong noun 66.7 % (2 of 3)" in header and "wrong nouns 50.0 % (3 of 6)" in header
     assert "a synonym" in header and "caption_share" not in header  # nor among the facts under its key in metrics.json
-    right, one, two = map(page.card, range(3))
-    assert "wrong nouns" not in right and "wrong nouns: ball" in one and "wrong nouns: men, football" in two
+    right, one_wrong, two_wrong = map(page.card, range(3))
+    assert "wrong nouns" not in right
+    assert "wrong nouns: ball" in one_wrong and "wrong nouns: men, football" in two_wrong
 
 
 def test_references_in_another_language_are_matched_literally(records, tmp_path, quick_scores):
     german = dataclasses.replace(records[0], captions=("Ein kleines Boot segelt abends", "Das weite Meer"))
-    metrics = write_evaluation(tmp_path, {2: caption_of("ein boot am strand", 800, 400)}, [german], OPTIONS, {})
+    metrics = write_evaluation(tmp_path, {2: make_caption("ein boot am strand", 800, 400)}, [german], OPTIONS, {})
     assert metrics["hallucination"]["language"] == "unlisted"
     assert (metrics["hallucination"]["wrong_nouns"], metrics["hallucination"]["nouns"]) == (2, 4)
     assert "The references are not in English" in " ".join("".join(Page(tmp_path / "index.html").text).split())
 
 
 def test_without_nouns_the_page_shows_no_share_of_wrong_nouns(records, tmp_path, quick_scores):
-    metrics = write_evaluation(tmp_path, {2: caption_of("", 800, 400)}, records, OPTIONS, {})
+    metrics = write_evaluation(tmp_path, {2: make_caption("", 800, 400)}, records, OPTIONS, {})
     assert metrics["hallucination"]["noun_share"] is None
     header = " ".join("".join(Page(tmp_path / "index.html").text).split())
     assert "captions with a wrong noun 0.0 % (0 of 1)" in header and "wrong nouns 0" not in header
@@ -190,20 +191,20 @@ def test_a_captioner_without_confidence_has_no_confidence_scores(evaluated):
 
 
 def test_confidence_scores_are_in_the_metrics_and_on_the_page(tmp_path, records, quick_scores):
-    said = [record for record in records if record.image_id in (0, 1, 2)]
-    judged = {
+    captioned = [record for record in records if record.image_id in (0, 1, 2)]
+    captions = {
         record.image_id: dataclasses.replace(
-            caption_of(text, 8, 6), confidence=confidence, word_confidences=(confidence,) * len(text.split())
+            make_caption(text, 8, 6), confidence=confidence, word_confidences=(confidence,) * len(text.split())
         )
         for record, text, confidence in zip(
-            said, ("a red ball", "a green hat", "two men play football"), (0.9, 0.75, 0.25), strict=True
+            captioned, ("a red ball", "a green hat", "two men play football"), (0.9, 0.75, 0.25), strict=True
         )
     }
-    metrics = write_evaluation(tmp_path, judged, said, OPTIONS, {})
+    metrics = write_evaluation(tmp_path, captions, captioned, OPTIONS, {})
     assert json.loads((tmp_path / "metrics.json").read_text()) == json.loads(json.dumps(metrics))
-    captions = metrics["confidence"]["captions"]
-    assert captions["count"] == 3 and 0 <= captions["calibration_error"] <= 1
-    assert captions["risk_coverage"][-1] == (1.0, pytest.approx(1 - captions["right"], abs=1e-3))
+    scores = metrics["confidence"]["captions"]
+    assert scores["count"] == 3 and 0 <= scores["calibration_error"] <= 1
+    assert scores["risk_coverage"][-1] == (1.0, pytest.approx(1 - scores["right"], abs=1e-3))
     page = (tmp_path / "index.html").read_text(encoding="utf-8")
     assert "Reliability of the confidence" in page and page.count("<svg") == 2
     assert "risk_coverage" not in page and "confidence 0.90" in page
@@ -211,15 +212,15 @@ def test_confidence_scores_are_in_the_metrics_and_on_the_page(tmp_path, records,
 
 def test_results_are_in_cocos_format(evaluated):
     results = json.loads((evaluated[0] / "results.json").read_text(encoding="utf-8"))
-    said = list(SAID.values())
-    assert results == [{"image_id": number, "caption": said[number]} for number in (2, 0, 1)]
+    captions = list(CAPTIONS.values())
+    assert results == [{"image_id": number, "caption": captions[number]} for number in (2, 0, 1)]
 
 
 def test_the_page_shows_the_best_caption_first_with_references_and_scores(evaluated):
     output, metrics, _ = evaluated
     page = Page(output / "index.html")
-    assert [card.split(" CIDEr")[0] for card in map(page.card, range(3))] == list(SAID.values())
-    for card, captions in zip(map(page.card, range(3)), TRUE.values(), strict=True):
+    assert [card.split(" CIDEr")[0] for card in map(page.card, range(3))] == list(CAPTIONS.values())
+    for card, captions in zip(map(page.card, range(3)), REFERENCES.values(), strict=True):
         assert all(caption in card for caption in captions)
     header = " ".join("".join(page.text).split())
     assert all(f"{metrics[name]:.3f}" in header for name in METRICS)
@@ -237,15 +238,15 @@ def test_no_text_becomes_markup(evaluated):
 
 def test_the_page_and_its_folder_are_self_contained(evaluated):
     output, _, _ = evaluated
-    shown = {
+    links = {
         attributes[name]
         for _, attributes in Page(output / "index.html").tags
         for name in ("src", "href")
         if name in attributes
     }
-    assert len(shown) == 6  # a photo and a strip each
+    assert len(links) == 6  # a photo and a strip each
     files = {path.relative_to(output).as_posix() for path in output.rglob("*") if path.is_file()}
-    assert files == shown | {"index.html", "metrics.json", "results.json"}
+    assert files == links | {"index.html", "metrics.json", "results.json"}
     assert "//" not in (output / "index.html").read_text(encoding="utf-8").replace("<!DOCTYPE", "")
 
 
@@ -266,9 +267,9 @@ def test_with_many_images_the_page_shows_the_best_and_the_worst_with_some_strips
 ):
     monkeypatch.setattr(evaluation_page, "CARDS", 5)
     monkeypatch.setattr(evaluation_page, "STRIPS", 3)
-    many = [dataclasses.replace(records[0], image_id=n) for n in range(9)]
-    captions = {n: caption_of("x" * (n + 1), 800, 400) for n in range(9)}
-    write_evaluation(tmp_path, captions, many, OPTIONS, {})
+    many_records = [dataclasses.replace(records[0], image_id=n) for n in range(9)]
+    captions = {n: make_caption("x" * (n + 1), 800, 400) for n in range(9)}
+    write_evaluation(tmp_path, captions, many_records, OPTIONS, {})
     page = Page(tmp_path / "index.html")
     assert [page.card(n).split()[0] for n in range(5)] == ["x" * n for n in (9, 8, 7, 2, 1)]
     assert "the 3 best and the 2 worst" in " ".join("".join(page.text).split())
@@ -278,7 +279,11 @@ def test_with_many_images_the_page_shows_the_best_and_the_worst_with_some_strips
 
 
 def test_given_captions_are_scored_even_if_a_photo_is_missing_or_changed(records, tmp_path, quick_scores):
-    captions = {2: caption_of("a boat", 640, 480), "gone": caption_of("a cat", 800, 400), 0: caption_of("", 800, 400)}
+    captions = {
+        2: make_caption("a boat", 640, 480),
+        "gone": make_caption("a cat", 800, 400),
+        0: make_caption("", 800, 400),
+    }
     metrics = write_evaluation(tmp_path, captions, records, OPTIONS, {"captions": "not this", "seed": 1})
     assert metrics["captions"] == 3 and metrics["seed"] == 1
     reasons = {entry["image_id"]: entry["reason"] for entry in metrics["skipped"]}
@@ -292,7 +297,7 @@ def test_given_captions_are_scored_even_if_a_photo_is_missing_or_changed(records
 
 
 def test_a_failed_write_is_reported_and_keeps_the_earlier_files(records, tmp_path, quick_scores, monkeypatch):
-    captions = {2: caption_of("a boat", 800, 400)}
+    captions = {2: make_caption("a boat", 800, 400)}
     write_evaluation(tmp_path, captions, records, OPTIONS, {"run": 1})
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
 
@@ -311,28 +316,28 @@ def test_a_failed_write_is_reported_and_keeps_the_earlier_files(records, tmp_pat
 
 def test_impossible_evaluations_are_refused_before_captioning(records, tmp_path):
     captioner = ColourCaptioner()
-    without = dataclasses.replace(records[0], captions=())
-    blocked = tmp_path / "file"
-    blocked.touch()
-    for bad, output, said in [
+    without_references = dataclasses.replace(records[0], captions=())
+    blocking_file = tmp_path / "file"
+    blocking_file.touch()
+    for bad_records, output, message in [
         ([], tmp_path, "nothing to score"),
-        ([records[2], without], tmp_path, "image 2 has no reference"),
+        ([records[2], without_references], tmp_path, "image 2 has no reference"),
         ([records[0], records[2], records[0]], tmp_path, "image 2 occurs twice"),
-        (records, blocked, "cannot be created for the evaluation"),
+        (records, blocking_file, "cannot be created for the evaluation"),
         ([records[1], records[4]], tmp_path, "none of the 2 photos .*broken.jpg"),
     ]:
-        with pytest.raises(DataError, match=said):
-            evaluate(captioner, bad, output, OPTIONS, progress=False)
+        with pytest.raises(DataError, match=message):
+            evaluate(captioner, bad_records, output, OPTIONS, progress=False)
     assert not captioner.batches
 
 
 def test_captions_of_unknown_images_are_refused(records, tmp_path):
     with pytest.raises(DataError, match="'other' .*not among the references"):
-        write_evaluation(tmp_path, {"other": caption_of("a boat", 800, 400)}, records, OPTIONS, {})
+        write_evaluation(tmp_path, {"other": make_caption("a boat", 800, 400)}, records, OPTIONS, {})
 
 
 def test_details_that_json_cannot_hold_are_refused_before_anything_is_written(records, tmp_path, quick_scores):
-    captions = {2: caption_of("a boat", 800, 400)}
+    captions = {2: make_caption("a boat", 800, 400)}
     with pytest.raises(DataError, match=r"metrics.json cannot be written: .*texts and numbers"):
         write_evaluation(tmp_path, captions, records, OPTIONS, {"loss": float("nan")})
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
@@ -355,7 +360,7 @@ def boxes() -> BoxSet:
     return BoxSet("<i>hand-made</i>", {"0 ü.png": photo}, counts, {"boxes without a phrase": "0 ü.xml"})
 
 
-def grounded(boxes: BoxSet, captions) -> Grounding:
+def make_grounding(boxes: BoxSet, captions) -> Grounding:
     """Return a grounding as if the references had the same words."""
     record = ImageRecord(0, Path("0 ü.png"), ("A red ball on the grass.",), "test")
     scores = ground_captions(captions, [record], boxes)
@@ -363,12 +368,12 @@ def grounded(boxes: BoxSet, captions) -> Grounding:
 
 
 def test_with_boxes_metrics_and_page_show_how_well_the_maps_point(records, tmp_path, quick_scores, boxes):
-    captions = {0: caption_of("a red ball on the grass", 800, 400)}
-    metrics = write_evaluation(tmp_path, captions, records, OPTIONS, {}, grounding=grounded(boxes, captions))
+    captions = {0: make_caption("a red ball on the grass", 800, 400)}
+    metrics = write_evaluation(tmp_path, captions, records, OPTIONS, {}, grounding=make_grounding(boxes, captions))
     assert json.loads((tmp_path / "metrics.json").read_text()) == metrics
-    found = metrics["grounding"]["captions"]
-    assert found["head"] == {"attention_correctness": 0.4375, "pointing": 0.5} and found["phrases"] == 2
-    assert found["by_type"]["things"]["uniform"] == {"attention_correctness": 0.5, "pointing": pytest.approx(0.6667)}
+    scores = metrics["grounding"]["captions"]
+    assert scores["head"] == {"attention_correctness": 0.4375, "pointing": 0.5} and scores["phrases"] == 2
+    assert scores["by_type"]["things"]["uniform"] == {"attention_correctness": 0.5, "pointing": pytest.approx(0.6667)}
     page = Page(tmp_path / "index.html")
     header = " ".join("".join(page.text).split())
     assert "Where the model attends Boxes of <i>hand-made</i>." in header
@@ -382,10 +387,10 @@ def test_with_boxes_metrics_and_page_show_how_well_the_maps_point(records, tmp_p
 
 
 def test_occlusion_maps_have_their_own_tables(records, tmp_path, quick_scores, boxes):
-    captions = {0: caption_of("a red ball on the grass", 800, 400)}
-    found = grounded(boxes, captions)
-    found = dataclasses.replace(found, evidence=OcclusionGrounding(1, found.captions, found.captions))
-    metrics = write_evaluation(tmp_path, captions, records, OPTIONS, {}, grounding=found)
+    captions = {0: make_caption("a red ball on the grass", 800, 400)}
+    grounding = make_grounding(boxes, captions)
+    grounding = dataclasses.replace(grounding, evidence=OcclusionGrounding(1, grounding.captions, grounding.captions))
+    metrics = write_evaluation(tmp_path, captions, records, OPTIONS, {}, grounding=grounding)
     assert metrics["grounding"]["evidence"]["photos"] == 1
     assert metrics["grounding"]["evidence"]["evidence"]["phrases"] == 2
     header = " ".join("".join(Page(tmp_path / "index.html").text).split())
@@ -394,39 +399,39 @@ def test_occlusion_maps_have_their_own_tables(records, tmp_path, quick_scores, b
 
 
 def test_captions_that_name_nothing_get_a_sentence_in_place_of_a_table(records, tmp_path, quick_scores, boxes):
-    captions = {0: caption_of("two men play", 800, 400)}
-    write_evaluation(tmp_path, captions, records, OPTIONS, {}, grounding=grounded(boxes, captions))
+    captions = {0: make_caption("two men play", 800, 400)}
+    write_evaluation(tmp_path, captions, records, OPTIONS, {}, grounding=make_grounding(boxes, captions))
     page = Page(tmp_path / "index.html")
     assert [tag for tag, _ in page.tags].count("table") == 1
     assert "Names in the generated captions: none could be measured." in " ".join("".join(page.text).split())
 
 
 def test_strips_outline_the_boxes_of_naming_words(records, tmp_path, quick_scores, boxes, monkeypatch):
-    drawn = []
+    drawn_outlines = []
 
     def figure(photo, caption, outlines):
-        drawn.append(outlines)
+        drawn_outlines.append(outlines)
         return photo
 
-    captions = {0: caption_of("a red ball on the grass", 800, 400), 2: caption_of("a ball", 800, 400)}
+    captions = {0: make_caption("a red ball on the grass", 800, 400), 2: make_caption("a ball", 800, 400)}
     write_evaluation(tmp_path, captions, records, OPTIONS, {})
     monkeypatch.setattr(evaluation_page, "figure_strip", figure)
-    write_evaluation(tmp_path, captions, records, OPTIONS, {}, grounding=grounded(boxes, {0: captions[0]}))
-    assert drawn == [{2: [(0, 0, 400, 400)], 5: [(200, 200, 800, 400)]}, {}]
+    write_evaluation(tmp_path, captions, records, OPTIONS, {}, grounding=make_grounding(boxes, {0: captions[0]}))
+    assert drawn_outlines == [{2: [(0, 0, 400, 400)], 5: [(200, 200, 800, 400)]}, {}]
     assert len(list((tmp_path / "photos").glob("*-*.jpg"))) == 3  # one with and one without boxes, one that has none
 
 
 def test_evaluate_measures_the_maps_of_references_and_captions(records, tmp_path, quick_scores, boxes, tiny_bundle):
     tiny = Captioner(tiny_bundle, "cpu")
     metrics = evaluate(tiny, [records[1], records[2]], tmp_path, OPTIONS, progress=False, boxes=boxes)
-    found = metrics["grounding"]
-    assert found["references"]["phrases"] == 3  # ball, grass; ball
-    assert 0 < found["references"]["head"]["attention_correctness"] < 1
-    assert found["references"]["by_type"]["things"]["uniform"] == {"attention_correctness": 0.5, "pointing": 0.5}
-    assert found["counts"]["references"]["photos without boxes"] == 1
-    assert found["counts"]["captions"]["captions made"] == 1
-    without = evaluate(tiny, [records[2]], tmp_path, OPTIONS, progress=False)
-    assert "grounding" not in without
+    grounding = metrics["grounding"]
+    assert grounding["references"]["phrases"] == 3  # ball, grass; ball
+    assert 0 < grounding["references"]["head"]["attention_correctness"] < 1
+    assert grounding["references"]["by_type"]["things"]["uniform"] == {"attention_correctness": 0.5, "pointing": 0.5}
+    assert grounding["counts"]["references"]["photos without boxes"] == 1
+    assert grounding["counts"]["captions"]["captions made"] == 1
+    plain_metrics = evaluate(tiny, [records[2]], tmp_path, OPTIONS, progress=False)
+    assert "grounding" not in plain_metrics
 
 
 def test_boxes_of_other_photos_are_refused_before_captioning(records, tmp_path):

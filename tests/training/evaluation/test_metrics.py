@@ -44,27 +44,27 @@ def java_on_path():
 @pytest.fixture(scope="module")
 def scored():
     """Return the scores, the started processes, their output, and whether the environment is unchanged."""
-    started = []
+    processes = []
 
     class Recorded(subprocess.Popen):
         def __init__(self, *args, **kwargs):
             super().__init__(*args, **kwargs)
-            started.append(self)
+            processes.append(self)
 
     patch = pytest.MonkeyPatch()
     patch.setattr(subprocess, "Popen", Recorded)
     environment = dict(os.environ)
     scores = score_captions(CANDIDATES, REFERENCES)
     patch.undo()
-    return scores, started, dict(os.environ) == environment
+    return scores, processes, dict(os.environ) == environment
 
 
 @pytest.mark.stress
 def test_scores_equal_the_official_pipeline(scored, java_on_path):
     scores = scored[0]
-    captioned = {image_id: REFERENCES[image_id] for image_id in CANDIDATES}
+    captioned_references = {image_id: REFERENCES[image_id] for image_id in CANDIDATES}
     # the steps of pycocoevalcap.eval.COCOEvalCap
-    references = PTBTokenizer().tokenize({k: [{"caption": c} for c in v] for k, v in captioned.items()})
+    references = PTBTokenizer().tokenize({k: [{"caption": c} for c in v] for k, v in captioned_references.items()})
     candidates = PTBTokenizer().tokenize({k: [{"caption": v}] for k, v in CANDIDATES.items()})
     meteor = Meteor()
     bleu, _ = Bleu(4).compute_score(references, candidates, verbose=0)
@@ -95,20 +95,20 @@ def test_every_image_has_its_own_scores_on_the_official_scale(scored):
 
 
 def test_scoring_leaves_no_processes_open_pipes_or_changed_environment(scored):
-    _, started, same_environment = scored
-    assert len(started) == 2  # one call of the tokenizer for everything, one METEOR
-    for process in started:
+    _, processes, same_environment = scored
+    assert len(processes) == 2  # one call of the tokenizer for everything, one METEOR
+    for process in processes:
         assert process.returncode is not None, "not waited for: a zombie"
         assert all(pipe.closed for pipe in (process.stdin, process.stdout, process.stderr))
     assert same_environment
 
 
 def test_sets_scored_within_one_block_share_a_process(monkeypatch):
-    started, ended = [], []
+    starts, ends = [], []
 
-    class Counted:
+    class CountedMeteor:
         def __init__(self, java):
-            started.append(java)
+            starts.append(java)
 
         def __enter__(self):
             return self
@@ -117,20 +117,20 @@ def test_sets_scored_within_one_block_share_a_process(monkeypatch):
             return 0.0, [0.0]
 
         def __exit__(self, *_):
-            ended.append(self)
+            ends.append(self)
 
-    monkeypatch.setattr(metrics, "_Meteor", Counted)
+    monkeypatch.setattr(metrics, "_Meteor", CountedMeteor)
     monkeypatch.setattr(metrics, "tokenise_for_scoring", lambda captions: captions)
     with one_meteor:
-        assert not started
+        assert not starts
         for _ in range(3):
             score_captions({1: "a dog"}, {1: ["a dog"]})
         with one_meteor:
             score_captions({1: "a dog"}, {1: ["a dog"]})
-        assert (len(started), len(ended)) == (1, 0)
-    assert (len(started), len(ended)) == (1, 1)
+        assert (len(starts), len(ends)) == (1, 0)
+    assert (len(starts), len(ends)) == (1, 1)
     score_captions({1: "a dog"}, {1: ["a dog"]})
-    assert (len(started), len(ended)) == (2, 2)
+    assert (len(starts), len(ends)) == (2, 2)
 
 
 def test_scoring_prints_nothing(capfd, monkeypatch):
@@ -176,12 +176,12 @@ def test_empty_captions_and_line_breaks_within_captions_shift_nothing():
 
 def test_threads_may_tokenise_at_the_same_time():
     with ThreadPoolExecutor(2) as pool:
-        found = list(pool.map(tokenise_for_scoring, [{n: [f"A dog, number {n}."]} for n in range(4)]))
-    assert found == [{n: [f"a dog number {n}"]} for n in range(4)]
+        tokens = list(pool.map(tokenise_for_scoring, [{n: [f"A dog, number {n}."]} for n in range(4)]))
+    assert tokens == [{n: [f"a dog number {n}"]} for n in range(4)]
 
 
 @pytest.mark.parametrize(
-    ("candidates", "references", "said"),
+    ("candidates", "references", "message"),
     [
         ({}, {1: ["a dog"]}, "nothing to score"),
         ({1: "a dog", "x.jpg": "a cat"}, {1: ["a dog"]}, "'x.jpg' .* not among the references"),
@@ -190,9 +190,9 @@ def test_threads_may_tokenise_at_the_same_time():
         ({1: "a dog"}, {1: "a dog"}, "image 1 are one text"),
     ],
 )
-def test_a_set_that_cannot_be_scored_is_refused_before_java_starts(candidates, references, said, monkeypatch):
+def test_a_set_that_cannot_be_scored_is_refused_before_java_starts(candidates, references, message, monkeypatch):
     monkeypatch.setattr(metrics, "find_java", lambda: pytest.fail("Java was looked for"))
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=message):
         score_captions(candidates, references)
 
 

@@ -10,10 +10,10 @@ from training.evaluation.rightness import (
     Judge,
     caption_is_right,
     hallucination,
-    judged_nouns,
+    judge_nouns,
     right_words,
+    summarise_wrong_nouns,
     words_of_references,
-    wrong_nouns_in_one_line,
 )
 
 REFERENCES = [
@@ -48,21 +48,21 @@ def test_a_hot_dog_is_no_dog():
     assert right_words(["a", "dog"], hot_dogs) == [None, False]
     assert right_words("a hot dog".split(), hot_dogs) == [None, True, True]
     assert right_words("a hot dog".split(), REFERENCES) == [None, False, False]
-    assert judged_nouns("a hot dog".split(), REFERENCES) == [("hot dog", False)]
+    assert judge_nouns("a hot dog".split(), REFERENCES) == [("hot dog", False)]
     assert right_words(["food"], hot_dogs) == [True]
 
 
 def test_compounds_match_if_written_apart_or_with_a_hyphen():
     apart, together = ["a man with a snow board".split()], ["a man with a snowboard".split()]
     assert right_words(["snowboard"], apart) == [True]
-    assert judged_nouns("a snow board".split(), together) == [("snow board", True)]
+    assert judge_nouns("a snow board".split(), together) == [("snow board", True)]
     assert right_words(["dress"], ["a red-dress lady".split()]) == [True]
 
 
 def test_the_words_of_a_compound_count_if_no_reference_has_it():
     bird = ["a bird that is black".split()]
     assert right_words("a black bird".split(), bird) == [None, True, True]
-    assert judged_nouns("a black bird".split(), bird) == [("bird", True)]
+    assert judge_nouns("a black bird".split(), bird) == [("bird", True)]
     assert right_words("a black feather bird".split(), ["a black bird".split()]) == [None, True, False, True]
 
 
@@ -72,9 +72,9 @@ def test_hallucination_counts_captions_and_nouns():
         "wrong": "a cat and a dog on a sofa".split(),
         "no noun": "running".split(),
     }
-    found = hallucination(captions, dict.fromkeys([*captions, "not captioned"], REFERENCES))
-    assert (found.captions, found.captions_with_wrong_noun, found.nouns, found.wrong_nouns) == (3, 1, 5, 2)
-    assert found.to_json() == {
+    counts = hallucination(captions, dict.fromkeys([*captions, "not captioned"], REFERENCES))
+    assert (counts.captions, counts.captions_with_wrong_noun, counts.nouns, counts.wrong_nouns) == (3, 1, 5, 2)
+    assert counts.to_json() == {
         "caption_share": 0.3333,
         "noun_share": 0.4,
         "captions": 3,
@@ -83,15 +83,15 @@ def test_hallucination_counts_captions_and_nouns():
         "wrong_nouns": 2,
         "language": "English",
     }
-    assert wrong_nouns_in_one_line(found.to_json()) == (
+    assert summarise_wrong_nouns(counts.to_json()) == (
         "1 of 3 captions have a noun that no person used (33.3%); 2 of 5 nouns are wrong"
     )
 
 
 def test_captions_without_nouns_have_no_share_of_wrong_nouns():
-    found = hallucination({1: ["running"]}, {1: [["a", "dog", "runs"]]})
-    assert found.noun_share is None and found.caption_share == 0
-    assert found.to_json()["noun_share"] is None
+    counts = hallucination({1: ["running"]}, {1: [["a", "dog", "runs"]]})
+    assert counts.noun_share is None and counts.caption_share == 0
+    assert counts.to_json()["noun_share"] is None
 
 
 def test_a_judge_holds_the_references_and_their_language():

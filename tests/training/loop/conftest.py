@@ -46,14 +46,14 @@ def at_batch(monkeypatch):
     original = loop.batch_loss
 
     def at_batch(number, act):
-        seen = []
+        losses = []
 
-        def counted(*arguments):
-            learned = original(*arguments)
-            seen.append(learned.loss)
-            changed = act(learned.loss) if len(seen) == number else None
-            return learned if changed is None else dataclasses.replace(learned, loss=changed)
+        def intercept(*arguments):
+            result = original(*arguments)
+            losses.append(result.loss)
+            new_loss = act(result.loss) if len(losses) == number else None
+            return result if new_loss is None else dataclasses.replace(result, loss=new_loss)
 
-        monkeypatch.setattr(loop, "batch_loss", counted)
+        monkeypatch.setattr(loop, "batch_loss", intercept)
 
     return at_batch

@@ -11,7 +11,7 @@ from training.confidence import learning as confidence
 
 
 @pytest.fixture
-def learned(monkeypatch) -> list:
+def calls(monkeypatch) -> list:
     """Two photos are enough, and a given model is the result of learning -> the arguments of each call."""
     calls = []
 
@@ -19,7 +19,7 @@ def learned(monkeypatch) -> list:
         calls.append((captioner, data))
         return dataclasses.replace(drawn_model(16, 0.5), learned=LEARNED)
 
-    monkeypatch.setattr(confidence, "LEAST_PHOTOS", 2)
+    monkeypatch.setattr(confidence, "MIN_PHOTOS", 2)
     monkeypatch.setattr(confidence, "learn_confidence", learn)
     return calls
 
@@ -28,22 +28,22 @@ FIGURES = {"right": 0.5, "roc_area": 0.8, "calibration_error": 0.04, "calibratio
 LEARNED = {"photos": 3, "captions": FIGURES, "words": FIGURES}
 
 
-def test_the_best_captioner_is_calibrated_on_the_validation_photos(run, tmp_path, learned, capsys):
+def test_the_best_captioner_is_calibrated_on_the_validation_photos(run, tmp_path, calls, capsys):
     bundle = run("run", ONE_PHASE)
     assert load_bundle(bundle).confidence == dataclasses.replace(drawn_model(16, 0.5), learned=LEARNED)
-    ((captioner, (records,)),) = learned
+    ((captioner, (records,)),) = calls
     assert {record.split for record in records} == {"val"} and len(records) == 3
     assert captioner.bundle.metrics["validation"]["epoch"] == load_bundle(bundle).metrics["validation"]["epoch"]
     assert "confidence: captions right 0.500, area under ROC 0.800" in capsys.readouterr().out
     run("run", ONE_PHASE, resume=True)  # it has its confidence model already
-    assert len(learned) == 1
+    assert len(calls) == 1
 
 
-def test_a_run_killed_before_calibration_is_calibrated_when_resumed(run, learned):
+def test_a_run_killed_before_calibration_is_calibrated_when_resumed(run, calls):
     bundle = run("run", ONE_PHASE)
     (bundle / "confidence.json").unlink()
     run("run", ONE_PHASE, resume=True)
-    assert len(learned) == 2 and load_bundle(bundle).confidence is not None
+    assert len(calls) == 2 and load_bundle(bundle).confidence is not None
 
 
 def test_with_too_few_photos_a_sentence_explains_the_missing_confidence(run, capsys):
@@ -53,8 +53,8 @@ def test_with_too_few_photos_a_sentence_explains_the_missing_confidence(run, cap
     assert "captions get no confidence: there are 3 validation photos to learn it from, and 50 are needed" in out
 
 
-def test_a_run_calibrates_only_if_its_options_say_so(run, learned):
+def test_a_run_calibrates_only_if_its_options_say_so(run, calls):
     bundle = run("run", dataclasses.replace(ONE_PHASE, confidence=False))
-    assert not learned and load_bundle(bundle).confidence is None
+    assert not calls and load_bundle(bundle).confidence is None
     run("run", ONE_PHASE, resume=True)
-    assert len(learned) == 1
+    assert len(calls) == 1

@@ -57,11 +57,11 @@ def test_signal_handlers_are_restored(run, at_batch):
 
 
 def test_a_second_signal_stops_at_once(run, at_batch):
-    def twice(loss):
+    def send_two_signals(loss):
         os.kill(os.getpid(), signal.SIGTERM)
         os.kill(os.getpid(), signal.SIGINT)
 
-    at_batch(1, twice)
+    at_batch(1, send_two_signals)
     with pytest.raises(KeyboardInterrupt):
         run("run", ONE_PHASE)
 
@@ -71,9 +71,9 @@ def test_a_run_killed_between_two_writes_resumes_exactly(run, tmp_path, monkeypa
     options = dataclasses.replace(ONE_PHASE, self_critical_epochs=1)
     run("whole", options)
     # Before the bundle, the line, the scalars and the checkpoint of an epoch, and before that of a phase's end.
-    places = [(run_state, "save_bundle", 1), (loop.Curves, "add", 1), (run_state, "save_checkpoint", 1)]
-    places += [(loop.Curves, "add", 2), (run_state, "save_checkpoint", 2), (run_state, "save_checkpoint", 3)]
-    for number, (owner, name, nth) in enumerate(places):
+    interruptions = [(run_state, "save_bundle", 1), (loop.Curves, "add", 1), (run_state, "save_checkpoint", 1)]
+    interruptions += [(loop.Curves, "add", 2), (run_state, "save_checkpoint", 2), (run_state, "save_checkpoint", 3)]
+    for number, (owner, name, nth) in enumerate(interruptions):
         killed = tmp_path / f"killed {number}"
         original, calls = getattr(owner, name), []
 
@@ -138,7 +138,7 @@ def test_changed_options_are_reported_on_resuming(run, at_batch, capsys):
 
 
 @pytest.fixture
-def scripted(monkeypatch):
+def script_ciders(monkeypatch):
     """Make validation return these CIDErs in turn -> the weights that were validated, in turn."""
 
     def script(*ciders):
@@ -146,8 +146,8 @@ def scripted(monkeypatch):
 
         def call(self, model, vocabulary, stages, ranks):
             validated.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
-            found = original(self, model, vocabulary, stages, ranks)
-            return dataclasses.replace(found, scores=found.scores | {"CIDEr": ciders[len(validated) - 1]})
+            validation = original(self, model, vocabulary, stages, ranks)
+            return dataclasses.replace(validation, scores=validation.scores | {"CIDEr": ciders[len(validated) - 1]})
 
         monkeypatch.setattr(Validator, "__call__", call)
         return validated
@@ -157,17 +157,17 @@ def scripted(monkeypatch):
 
 @pytest.mark.stress
 def test_a_phase_stops_without_progress_and_the_next_starts_from_the_best(
-    run, tmp_path, scripted, monkeypatch, make_setup
+    run, tmp_path, script_ciders, monkeypatch, make_setup
 ):
-    validated = scripted(0.5, 0.7, 0.6, 0.69, 0.65, 0.71, 0.1, 0.2)
-    started = {}
+    validated = script_ciders(0.5, 0.7, 0.6, 0.69, 0.65, 0.71, 0.1, 0.2)
+    first_weights = {}
     original = loop.batch_loss
 
-    def noting_the_start(setup, phase, *rest):
-        started.setdefault(phase.name, {name: t.clone() for name, t in setup.model.state_dict().items()})
+    def record_start(setup, phase, *rest):
+        first_weights.setdefault(phase.name, {name: t.clone() for name, t in setup.model.state_dict().items()})
         return original(setup, phase, *rest)
 
-    monkeypatch.setattr(loop, "batch_loss", noting_the_start)
+    monkeypatch.setattr(loop, "batch_loss", record_start)
     bundle = run("run", dataclasses.replace(ONE_PHASE, epochs=9, self_critical_epochs=9, patience=2))
     lines = lines_of(tmp_path / "run")
     assert [(line["phase"], line["CIDEr"], line["best"]) for line in lines] == [
@@ -176,13 +176,13 @@ def test_a_phase_stops_without_progress_and_the_next_starts_from_the_best(
         ("self_critical", 0.1, False), ("self_critical", 0.2, False),
     ]  # fmt: skip
     assert not torch.equal(validated[1]["decoder.output.weight"], validated[3]["decoder.output.weight"])
-    for name, tensor in started["self_critical"].items():
+    for name, tensor in first_weights["self_critical"].items():
         assert torch.equal(tensor, validated[1][name]), name
-    kept = captioner.load(bundle, "cpu")
-    for name, tensor in kept.model.state_dict().items():
+    best = captioner.load(bundle, "cpu")
+    for name, tensor in best.model.state_dict().items():
         assert torch.equal(tensor, validated[5][name].half().to(tensor.dtype)), name
-    assert kept.bundle.metrics["validation"]["epoch"] == 6
-    assert kept.bundle.metrics["validation"]["CIDEr"] == 0.71
+    assert best.bundle.metrics["validation"]["epoch"] == 6
+    assert best.bundle.metrics["validation"]["CIDEr"] == 0.71
 
 
 def test_fine_tuning_changes_the_last_stages_and_no_statistics(make_setup, tmp_path):
@@ -255,14 +255,14 @@ def test_each_epoch_writes_a_line_scalars_and_pictures(run, tmp_path, monkeypatc
     assert [line["epoch"] for line in lines] == [1, 2, 3]
     assert {"loss", "CIDEr", "Bleu_1", "Bleu_4", "best", "learning_rate", "images", "train_seconds"} <= lines[0].keys()
     assert "reward" in lines[2] and "reward" not in lines[0]
-    named = {"cross_entropy_loss", "doubly_stochastic_loss"}
+    loss_names = {"cross_entropy_loss", "doubly_stochastic_loss"}
     assert [{name for name in line if name.endswith("_loss")} for line in lines] == [
-        named, named, named | {"self_critical_loss"},
+        loss_names, loss_names, loss_names | {"self_critical_loss"},
     ]  # fmt: skip
     for line in lines[:2]:  # with weights of 1
         assert line["loss"] == pytest.approx(line["cross_entropy_loss"] + line["doubly_stochastic_loss"], abs=2e-4)
     events = EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
-    for name in ("loss", *sorted(named), "CIDEr", "learning_rate"):
+    for name in ("loss", *sorted(loss_names), "CIDEr", "learning_rate"):
         assert [(event.step, round(event.value, 3)) for event in events.Scalars(name)] == [
             (line["epoch"], pytest.approx(line[name], abs=1e-3)) for line in lines
         ]
@@ -273,17 +273,17 @@ def test_each_epoch_writes_a_line_scalars_and_pictures(run, tmp_path, monkeypatc
 
 
 def test_the_bundle_gives_the_captions_that_were_validated(run, tmp_path, monkeypatch):
-    heard, original = [], Validator.__call__
+    validations, original = [], Validator.__call__
 
     def call(self, *arguments):
-        heard.append(original(self, *arguments))
-        return heard[-1]
+        validations.append(original(self, *arguments))
+        return validations[-1]
 
     monkeypatch.setattr(Validator, "__call__", call)
     bundle = captioner.load(run("run", dataclasses.replace(ONE_PHASE, epochs=6)), "cpu")
     best = bundle.bundle.metrics["validation"]
     photos = [tmp_path / "shapes" / f"val000{number}.png" for number in range(3)]
-    validation = heard[best["epoch"] - 1]
+    validation = validations[best["epoch"] - 1]
     assert [caption.text for caption in bundle.caption(photos)] == [caption.text for caption in validation.captions]
     assert {name: best[name] for name in validation.scores} == validation.scores
     assert bundle.decoding == DecodingOptions(beam_width=2, max_words=9)
@@ -311,7 +311,7 @@ def test_terminated_and_killed_processes_leave_complete_bundles_and_resume_exact
         "--self-critical-epochs": 2, "--batch-size": 4, "--min-count": 1, "--patience": 9, "--beam-width": 2,
         "--average-decay": 0.5,
     }  # fmt: skip
-    arguments = [str(part) for pair in options.items() for part in pair]
+    arguments = [str(argument) for pair in options.items() for argument in pair]
     command = [sys.executable, "-m", "tests.support.quick_training", "fit", *arguments]
     root = Path(__file__).parents[3]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -323,22 +323,22 @@ def test_terminated_and_killed_processes_leave_complete_bundles_and_resume_exact
         )  # fmt: skip
 
     def stop_after(process, epochs, number):
-        log, until = tmp_path / "stopped" / "log.jsonl", time.monotonic() + 300
+        log, deadline = tmp_path / "stopped" / "log.jsonl", time.monotonic() + 300
         while not log.exists() or len(log.read_text().splitlines()) < epochs:
             assert process.poll() is None, process.communicate()
-            assert time.monotonic() < until
+            assert time.monotonic() < deadline
             time.sleep(0.01)
         process.send_signal(number)
         out, err = process.communicate(timeout=300)
         captioner.load(tmp_path / "stopped" / "bundle", "cpu")
         return process.returncode, out, err
 
-    status, _, said = stop_after(start("stopped"), 1, signal.SIGTERM)
-    assert status == 130 and "stopped as asked: go on with --resume" in said
-    assert "Traceback" not in said
+    status, _, errors = stop_after(start("stopped"), 1, signal.SIGTERM)
+    assert status == 130 and "stopped as asked: go on with --resume" in errors
+    assert "Traceback" not in errors
     assert stop_after(start("stopped", "--resume"), 4, signal.SIGKILL)[0] == -signal.SIGKILL
     for process in (start("stopped", "--resume"), start("whole")):
-        out, said = process.communicate(timeout=300)
-        assert process.returncode == 0, said
-        assert "the captioner is in " in out
+        output, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, errors
+        assert "the captioner is in " in output
     assert_same_run(tmp_path / "stopped", tmp_path / "whole")

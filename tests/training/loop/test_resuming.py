@@ -24,7 +24,7 @@ from training.data.records import read_records
 from training.grounding.readers.formats import read_boxes
 from training.loop import Interrupted, fit
 from training.options import FitOptions
-from training.runs.resuming import APPLIED_TO_MODEL, changes
+from training.runs.resuming import APPLIED_TO_MODEL, compare_runs
 
 LONG = replace(ONE_PHASE, epochs=10, warmup_steps=1, average_decay=0.9)
 SCENARIOS = {
@@ -95,7 +95,7 @@ def test_every_option_of_training_is_applied_or_refused():
 
 
 @pytest.fixture(scope="module")
-def places(tmp_path_factory):
+def runs_folder(tmp_path_factory):
     """A folder with the data of all runs, and the stopped runs by scenario."""
     folder = tmp_path_factory.mktemp("runs")
     drawings = draw_shapes(folder / "shapes", {"train": 8, "val": 3})
@@ -110,100 +110,106 @@ def places(tmp_path_factory):
 
 
 @pytest.fixture
-def setup_of(places, three_stages, three_stages_config, labelled_encoder, words_without_java):
+def make_scenario_setup(runs_folder, three_stages, three_stages_config, labelled_encoder, words_without_java):
     def make(scenario, options, **config):
-        start = load_bundle(places / "start" / "bundle") if scenario == "replay" else None
+        start = load_bundle(runs_folder / "start" / "bundle") if scenario == "replay" else None
         config = replace(three_stages_config, **{"attention": "hard" if scenario == "hard" else "soft", **config})
         weights = None if start else three_stages
         if scenario == "labels":
             config = replace(config, encoder=labelled_encoder.name, labels=2)
-            weights = places / "labelled.safetensors"
+            weights = runs_folder / "labelled.safetensors"
             if not weights.exists():
                 save_file(labelled_encoder.network().state_dict(), weights)
         return make_training_setup(
-            read_records(places / "shapes"), config, DecodingOptions(beam_width=1, max_words=9), options,
-            places / "cache", weights, "cpu", start,
-            read_records(places / "earlier") if start else None,
-            boxes=read_boxes(places / "boxes.json") if scenario == "boxes" else None,
+            read_records(runs_folder / "shapes"), config, DecodingOptions(beam_width=1, max_words=9), options,
+            runs_folder / "cache", weights, "cpu", start,
+            read_records(runs_folder / "earlier") if start else None,
+            boxes=read_boxes(runs_folder / "boxes.json") if scenario == "boxes" else None,
             label_names=THREE_NAMES if scenario == "labels" else None,
-            also=[read_records(places / "more")] if scenario == "also" else [],
-            texts=read_sentences([places / "mine.txt"]) if scenario == "text" else None,
+            also=[read_records(runs_folder / "more")] if scenario == "also" else [],
+            texts=read_sentences([runs_folder / "mine.txt"]) if scenario == "text" else None,
         )  # fmt: skip
 
     return make
 
 
 @pytest.fixture
-def go(places, setup_of, monkeypatch):
+def train_scenario(runs_folder, make_scenario_setup, monkeypatch):
     """Run a scenario for a number of batches, or to its end."""
     monkeypatch.setattr(loop.Curves, "add", lambda *_: None)
     original = loop.batch_loss
 
-    def go(scenario, options, output, batches=None, resume=False, **config):
-        seen = []
+    def train_scenario(scenario, options, output, batches=None, resume=False, **config):
+        calls = []
 
-        def counted(*arguments):
-            seen.append(1)
-            if len(seen) == batches:
+        def count_batch(*arguments):
+            calls.append(1)
+            if len(calls) == batches:
                 os.kill(os.getpid(), signal.SIGTERM)
             return original(*arguments)
 
-        monkeypatch.setattr(loop, "batch_loss", counted)
+        monkeypatch.setattr(loop, "batch_loss", count_batch)
         try:
-            fit(setup_of(scenario, options, **config), options, output, resume)
+            fit(make_scenario_setup(scenario, options, **config), options, output, resume)
         except Interrupted:
             assert batches
         return output
 
-    return go
+    return train_scenario
 
 
 @pytest.fixture
-def stopped(places, go):
+def copy_stopped_run(runs_folder, train_scenario):
     """A copy of a scenario's run that was stopped in its second epoch; each is run once."""
 
-    def stopped(scenario, copy):
-        kept = places / "stopped" / scenario
-        if not kept.exists():
-            if scenario == "replay" and not (places / "start").exists():
-                go("captions", replace(ONE_PHASE, epochs=1), places / "start")
-            go(scenario, SCENARIOS[scenario], kept, batches=4 if scenario != "replay" else 5)
-        shutil.copytree(kept, copy)
-        return copy
+    def copy_stopped_run(scenario, target):
+        run = runs_folder / "stopped" / scenario
+        if not run.exists():
+            if scenario == "replay" and not (runs_folder / "start").exists():
+                train_scenario("captions", replace(ONE_PHASE, epochs=1), runs_folder / "start")
+            train_scenario(scenario, SCENARIOS[scenario], run, batches=4 if scenario != "replay" else 5)
+        shutil.copytree(run, target)
+        return target
 
-    return stopped
+    return copy_stopped_run
 
 
-def learned(run):
+def trained_tensors(run):
     """Return all trained tensors of a run, including the average."""
     state = state_of(run)
     return [tensor for part in ("model", "average") for tensor in state[part].values()]
 
 
 @pytest.mark.parametrize("name", APPLIED)
-def test_a_changed_option_is_applied(name, places, go, stopped, tmp_path, capsys):
+def test_a_changed_option_is_applied(name, runs_folder, train_scenario, copy_stopped_run, tmp_path, capsys):
     scenario, value = APPLIED[name]
     options = SCENARIOS[scenario]
     assert getattr(options, name) != value
-    unchanged = places / "unchanged" / scenario
-    if not unchanged.exists():
-        go(scenario, options, stopped(scenario, unchanged), batches=3, resume=True)
+    unchanged_run = runs_folder / "unchanged" / scenario
+    if not unchanged_run.exists():
+        train_scenario(scenario, options, copy_stopped_run(scenario, unchanged_run), batches=3, resume=True)
     capsys.readouterr()
-    run = go(scenario, replace(options, **{name: value}), stopped(scenario, tmp_path / "run"), batches=3, resume=True)
+    run = train_scenario(
+        scenario,
+        replace(options, **{name: value}),
+        copy_stopped_run(scenario, tmp_path / "run"),
+        batches=3,
+        resume=True,
+    )
     assert f"resumed with {name} {value!r} instead of {getattr(options, name)!r}" in "".join(capsys.readouterr())
     assert state_of(run)["run"]["options"][name] == value
-    pairs = zip(learned(run), learned(unchanged), strict=True)
-    assert any(not torch.equal(one, other) for one, other in pairs)
+    pairs = zip(trained_tensors(run), trained_tensors(unchanged_run), strict=True)
+    assert any(not torch.equal(tensor, unchanged_tensor) for tensor, unchanged_tensor in pairs)
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_an_option_that_cannot_change_is_refused(name, places, go, stopped, tmp_path):
+def test_an_option_that_cannot_change_is_refused(name, runs_folder, train_scenario, copy_stopped_run, tmp_path):
     scenario, value, reason = REFUSED[name]
-    run = stopped(scenario, tmp_path / "run")
+    run = copy_stopped_run(scenario, tmp_path / "run")
     before = (run / "checkpoint.pt").read_bytes()
     flag = name.replace("_", "-")
     with pytest.raises(ConfigError, match=f"is of a run with {name} .*{reason}.*; resume without --{flag}, or start"):
-        go(scenario, replace(SCENARIOS[scenario], **{name: value}), run, resume=True)
+        train_scenario(scenario, replace(SCENARIOS[scenario], **{name: value}), run, resume=True)
     assert (run / "checkpoint.pt").read_bytes() == before
 
 
@@ -212,88 +218,97 @@ def schedule_of(run):
     return [(group["weight_decay"], group["lr"], group["initial_lr"]) for group in run.learner.optimizer.param_groups]
 
 
-def test_the_learning_rate_follows_the_new_schedule_at_this_step(go, stopped, tmp_path, monkeypatch):
-    seen = []
+def test_the_learning_rate_follows_the_new_schedule_at_this_step(
+    train_scenario, copy_stopped_run, tmp_path, monkeypatch
+):
+    schedules = []
     original = loop.train_epoch
 
     def train_epoch(run, *rest):
-        seen.append(schedule_of(run))
+        schedules.append(schedule_of(run))
         return original(run, *rest)
 
     monkeypatch.setattr(loop, "train_epoch", train_epoch)
     options = replace(LONG, learning_rate=0.1, weight_decay=0.5, warmup_steps=0, epochs=4)
-    go("captions", options, stopped("captions", tmp_path / "run"), batches=1, resume=True)
-    matrices, others = seen[0]
+    train_scenario("captions", options, copy_stopped_run("captions", tmp_path / "run"), batches=1, resume=True)
+    matrices, others = schedules[0]
     rate = 0.1 * 0.5 * (1 + torch.cos(torch.tensor(torch.pi * 4 / 12)).item())  # 4 of 4 epochs of 3 batches
     assert matrices == pytest.approx((0.5, rate, 0.1), rel=1e-6)
     assert others == pytest.approx((0.0, rate, 0.1), rel=1e-6)
 
 
-def test_the_average_resumes_at_its_step(go, stopped, tmp_path):
-    run = go("captions", LONG, stopped("captions", tmp_path / "run"), batches=3, resume=True)
+def test_the_average_resumes_at_its_step(train_scenario, copy_stopped_run, tmp_path):
+    run = train_scenario("captions", LONG, copy_stopped_run("captions", tmp_path / "run"), batches=3, resume=True)
     assert int(state_of(run)["average"]["n_averaged"]) == 7
 
 
-def test_with_another_batch_size_an_epoch_resumes_at_the_same_share(go, stopped, tmp_path):
-    run = stopped("captions", tmp_path / "run")
+def test_with_another_batch_size_an_epoch_resumes_at_the_same_share(train_scenario, copy_stopped_run, tmp_path):
+    run = copy_stopped_run("captions", tmp_path / "run")
     before = state_of(run)["progress"]
     assert (before["epoch"], before["step"], before["batches"]) == (1, 1, 3)
-    go("captions", replace(LONG, batch_size=1), run, batches=1, resume=True)
+    train_scenario("captions", replace(LONG, batch_size=1), run, batches=1, resume=True)
     after = state_of(run)["progress"]  # a third of 8 batches, rounded down, and one more
     assert (after["epoch"], after["step"], after["batches"]) == (1, 3, 8)
     assert before["loss_sum"] < after["loss_sum"] < 5 * before["loss_sum"]
 
 
-def test_a_finished_run_continues_with_more_epochs_and_phases(go, tmp_path, capsys):
+def test_a_finished_run_continues_with_more_epochs_and_phases(train_scenario, tmp_path, capsys):
     options = replace(ONE_PHASE, epochs=1)
-    run = go("captions", options, tmp_path / "run")
-    go("captions", replace(options, epochs=2), run, resume=True)
-    more = replace(options, epochs=2, fine_tune_epochs=1, fine_tune_stages=1)
-    go("captions", more, run, resume=True)
-    go("captions", replace(more, self_critical_epochs=1), run, resume=True)
+    run = train_scenario("captions", options, tmp_path / "run")
+    train_scenario("captions", replace(options, epochs=2), run, resume=True)
+    fine_tune_options = replace(options, epochs=2, fine_tune_epochs=1, fine_tune_stages=1)
+    train_scenario("captions", fine_tune_options, run, resume=True)
+    train_scenario("captions", replace(fine_tune_options, self_critical_epochs=1), run, resume=True)
     assert [line["phase"] for line in lines_of(run)] == ["cross_entropy"] * 2 + ["fine_tune", "self_critical"]
     capsys.readouterr()
-    go("captions", replace(more, self_critical_epochs=1, clip_norm=0.1), run, resume=True)
-    said = "".join(capsys.readouterr())
-    assert "nothing left to do, and clip_norm changed nothing" in said and "resumed with" not in said
+    train_scenario("captions", replace(fine_tune_options, self_critical_epochs=1, clip_norm=0.1), run, resume=True)
+    output = "".join(capsys.readouterr())
+    assert "nothing left to do, and clip_norm changed nothing" in output and "resumed with" not in output
 
 
-def test_options_of_a_finished_phase_are_refused(go, tmp_path):
+def test_options_of_a_finished_phase_are_refused(train_scenario, tmp_path):
     options = replace(ONE_PHASE, epochs=1, self_critical_epochs=2)
-    run = go("captions", options, tmp_path / "run", batches=4)
+    run = train_scenario("captions", options, tmp_path / "run", batches=4)
     for name, value in [("epochs", 3), ("learning_rate", 0.5), ("fine_tune_epochs", 1), ("expected_share", 0.1)]:
-        changed = replace(options, fine_tune_stages=1 if name == "fine_tune_epochs" else 0, **{name: value})
+        changed_options = replace(options, fine_tune_stages=1 if name == "fine_tune_epochs" else 0, **{name: value})
         with pytest.raises(ConfigError, match="is of a run with .*: the phase (cross_entropy|fine_tune) "):
-            go("captions", changed, run, resume=True)
+            train_scenario("captions", changed_options, run, resume=True)
 
 
-def test_shortened_fine_tuning_is_followed_by_its_own_features(go, stopped, tmp_path):
+def test_shortened_fine_tuning_is_followed_by_its_own_features(train_scenario, copy_stopped_run, tmp_path):
     options = replace(SCENARIOS["fine_tune"], fine_tune_epochs=0, self_critical_epochs=1)
-    run = go("fine_tune", options, stopped("fine_tune", tmp_path / "run"), resume=True)
+    run = train_scenario("fine_tune", options, copy_stopped_run("fine_tune", tmp_path / "run"), resume=True)
     lines = lines_of(run)
     assert [line["phase"] for line in lines] == ["fine_tune", "self_critical"]
 
 
 @pytest.mark.parametrize("patience, phases", [(1, 2), (9, 3)])
-def test_changed_patience_applies_at_once(go, tmp_path, monkeypatch, patience, phases):
+def test_changed_patience_applies_at_once(train_scenario, tmp_path, monkeypatch, patience, phases):
     options = replace(ONE_PHASE, epochs=3, learning_rate=1e-9)  # nothing is learned: epoch 2 is no better
-    run = go("captions", options, tmp_path / "run", batches=7)
+    run = train_scenario("captions", options, tmp_path / "run", batches=7)
     assert state_of(run)["progress"]["stale_epochs"] == 1
-    go("captions", replace(options, patience=patience), run, resume=True)
+    train_scenario("captions", replace(options, patience=patience), run, resume=True)
     assert len(lines_of(run)) == phases
 
 
-def test_dropout_is_the_only_option_of_the_captioner_that_may_change(go, stopped, tmp_path, three_stages_config):
+def test_dropout_is_the_only_option_of_the_captioner_that_may_change(
+    train_scenario, copy_stopped_run, tmp_path, three_stages_config
+):
     assert {"dropout"} == APPLIED_TO_MODEL
-    run = stopped("captions", tmp_path / "run")
-    go("captions", LONG, run, batches=3, resume=True, dropout=0.0)
+    run = copy_stopped_run("captions", tmp_path / "run")
+    train_scenario("captions", LONG, run, batches=3, resume=True, dropout=0.0)
     assert state_of(run)["run"]["captioner"]["dropout"] == 0.0
-    other = go("captions", LONG, stopped("captions", tmp_path / "other"), batches=3, resume=True)
-    assert any(not torch.equal(one, another) for one, another in zip(learned(run), learned(other), strict=True))
+    other_run = train_scenario(
+        "captions", LONG, copy_stopped_run("captions", tmp_path / "other"), batches=3, resume=True
+    )
+    assert any(
+        not torch.equal(tensor, other_tensor)
+        for tensor, other_tensor in zip(trained_tensors(run), trained_tensors(other_run), strict=True)
+    )
     with pytest.raises(
         ConfigError, match="activation 'relu', not 'tanh': its architecture and preprocessing are fixed"
     ):
-        go("captions", LONG, run, resume=True, activation="tanh")
+        train_scenario("captions", LONG, run, resume=True, activation="tanh")
 
 
 CAPTIONER = {
@@ -319,35 +334,37 @@ IDENTITY = {
     [("captioner", CaptionerConfig(), CAPTIONER), ("decoding", DecodingOptions(), DECODING)],
 )
 def test_every_option_of_the_captioner_and_of_decoding_is_refused(part, options, others, tmp_path):
-    applied = APPLIED_TO_MODEL if part == "captioner" else set()
-    assert others.keys() | applied == options.to_json().keys()
+    applied_options = APPLIED_TO_MODEL if part == "captioner" else set()
+    assert others.keys() | applied_options == options.to_json().keys()
     for name, value in others.items():
         with pytest.raises(ConfigError, match=f"run with {name} .*; resume without --{name.replace('_', '-')}, or"):
-            changes({part: options.to_json()}, {part: options.to_json() | {name: value}}, "", tmp_path)
+            compare_runs({part: options.to_json()}, {part: options.to_json() | {name: value}}, "", tmp_path)
 
 
-def test_every_other_part_of_a_runs_identity_is_refused(stopped, tmp_path):
-    stored = state_of(stopped("captions", tmp_path / "run"))["run"]
+def test_every_other_part_of_a_runs_identity_is_refused(copy_stopped_run, tmp_path):
+    stored = state_of(copy_stopped_run("captions", tmp_path / "run"))["run"]
     assert stored.keys() - {"options", "captioner", "decoding"} == IDENTITY.keys()
-    assert changes(stored, stored, "cross_entropy", tmp_path) == {}
+    assert compare_runs(stored, stored, "cross_entropy", tmp_path) == {}
     for name, value in IDENTITY.items():
         with pytest.raises(ConfigError, match="is of a run with .*: resume with the data and the captioner of that"):
-            changes(stored, stored | {name: value}, "cross_entropy", tmp_path)
+            compare_runs(stored, stored | {name: value}, "cross_entropy", tmp_path)
 
 
-def test_other_captions_of_the_same_number_of_photos_are_refused(go, stopped, places, tmp_path):
-    table = places / "shapes" / "captions.csv"
+def test_other_captions_of_the_same_number_of_photos_are_refused(
+    train_scenario, copy_stopped_run, runs_folder, tmp_path
+):
+    table = runs_folder / "shapes" / "captions.csv"
     before = table.read_text()
-    run = stopped("captions", tmp_path / "run")
+    run = copy_stopped_run("captions", tmp_path / "run")
     try:
         table.write_text(before.replace("two things are there", "there are two things"))
         with pytest.raises(ConfigError, match="is of a run with other photos, captions or splits: resume"):
-            go("captions", LONG, run, resume=True)
+            train_scenario("captions", LONG, run, resume=True)
     finally:
         table.write_text(before)
 
 
-def of_an_older_version(run, phase, between_phases):
+def rewrite_as_older_version(run, phase, between_phases):
     """Rewrite a checkpoint in the form of versions that counted phases."""
     state = state_of(run)
     for name in ("batches",):
@@ -360,25 +377,28 @@ def of_an_older_version(run, phase, between_phases):
     torch.save(state, run / "checkpoint.pt")
 
 
-def test_a_checkpoint_of_an_older_version_is_resumed(go, stopped, tmp_path):
-    run, other = stopped("captions", tmp_path / "run"), stopped("captions", tmp_path / "other")
-    of_an_older_version(other, 0, between_phases=False)
-    for each in (run, other):
-        go("captions", LONG, each, batches=3, resume=True)
-    assert all(torch.equal(one, another) for one, another in zip(learned(run), learned(other), strict=True))
+def test_a_checkpoint_of_an_older_version_is_resumed(train_scenario, copy_stopped_run, tmp_path):
+    run, older_run = copy_stopped_run("captions", tmp_path / "run"), copy_stopped_run("captions", tmp_path / "other")
+    rewrite_as_older_version(older_run, 0, between_phases=False)
+    for output in (run, older_run):
+        train_scenario("captions", LONG, output, batches=3, resume=True)
+    assert all(
+        torch.equal(tensor, older_tensor)
+        for tensor, older_tensor in zip(trained_tensors(run), trained_tensors(older_run), strict=True)
+    )
 
 
-def test_a_checkpoint_of_an_older_version_between_phases_resumes_with_the_next(go, tmp_path):
+def test_a_checkpoint_of_an_older_version_between_phases_resumes_with_the_next(train_scenario, tmp_path):
     options = replace(ONE_PHASE, epochs=1, self_critical_epochs=1)
-    whole = go("captions", options, tmp_path / "whole")
-    run = go("captions", replace(options, self_critical_epochs=0), tmp_path / "run")
-    of_an_older_version(run, 1, between_phases=True)
+    whole_run = train_scenario("captions", options, tmp_path / "whole")
+    run = train_scenario("captions", replace(options, self_critical_epochs=0), tmp_path / "run")
+    rewrite_as_older_version(run, 1, between_phases=True)
     state = state_of(run)
     state["run"]["options"]["self_critical_epochs"] = 1
     torch.save(state, run / "checkpoint.pt")
-    go("captions", options, run, resume=True)
-    assert lines_of(run) == lines_of(whole)
-    of_an_older_version(run, 2, between_phases=True)
+    train_scenario("captions", options, run, resume=True)
+    assert lines_of(run) == lines_of(whole_run)
+    rewrite_as_older_version(run, 2, between_phases=True)
     before = json.dumps(lines_of(run))
-    go("captions", options, run, resume=True)
+    train_scenario("captions", options, run, resume=True)
     assert json.dumps(lines_of(run)) == before

@@ -49,8 +49,8 @@ def test_a_run_trains_on_all_data_sets_validates_on_each_and_names_them(tmp_path
     line = lines_of(tmp_path / "run")[-1]
     assert set(line["by_data"]) == {"shapes", "more"}
     for name in ("CIDEr", "Bleu_1", "Bleu_4"):
-        each = [line["by_data"][data][name] for data in ("shapes", "more")]
-        assert line[name] == pytest.approx(sum(each) / 2, abs=1e-4)
+        values = [line["by_data"][data][name] for data in ("shapes", "more")]
+        assert line[name] == pytest.approx(sum(values) / 2, abs=1e-4)
     bundle = load_bundle(tmp_path / "run" / "bundle")
     assert bundle.metrics["data"] == "shapes + more"
     assert set(bundle.metrics["validation"]["by_data"]) == {"shapes", "more"}
@@ -86,35 +86,35 @@ def test_a_stopped_run_on_several_data_sets_resumes_exactly(tmp_path, make_setup
 
 def test_photos_without_boxes_are_trained_on_beside_those_with_boxes(make_setup):
     setup = make_setup(replace(ONE_PHASE, batch_size=2), boxes=True)
-    pictured = [len(regions.coverage) > 0 for regions in setup.frozen.train._regions]
-    assert pictured == [True] * 8 + [False] * 3
-    assert [photo.position for photo in setup.frozen.validator._boxed] == [0, 1, 2]
+    has_regions = [len(regions.coverage) > 0 for regions in setup.frozen.train._regions]
+    assert has_regions == [True] * 8 + [False] * 3
+    assert [photo.position for photo in setup.frozen.validator._boxed_photos] == [0, 1, 2]
 
 
 def test_a_photo_has_its_own_maps_where_another_has_its_id(make_setup, monkeypatch):
     setup = make_setup(ONE_PHASE)
     thing = Thing(frozenset(SHAPES), ((0.1, 0.1, 0.9, 0.9),), ("shape",))
     boxes = BoxSet("boxes", {f"more/val000{n}.png": PhotoBoxes({}, [thing], has_sentences=False) for n in range(2)})
-    known = setup.frozen.validator
-    validator = Validator(known.data, known.frames, known.options, boxes, known.parts)
-    read, asked = Validator._annotations, []
+    original = setup.frozen.validator
+    validator = Validator(original.data, original.frames, original.options, boxes, original.parts)
+    load_annotations, requests = Validator._load_annotations, []
 
-    def noted(self, model, images, stages):
-        asked.append(list(images))
-        return read(self, model, images, stages)
+    def record_request(self, model, images, stages):
+        requests.append(list(images))
+        return load_annotations(self, model, images, stages)
 
-    monkeypatch.setattr(Validator, "_annotations", noted)
-    found = validator(setup.model, setup.vocabulary, setup.frozen.stages)
-    assert asked == [[0, 1, 2, 3, 4], [3, 4]]  # captions of all, then maps of those with boxes
-    assert 0 < found.scores["attention_correctness"] <= 1
+    monkeypatch.setattr(Validator, "_load_annotations", record_request)
+    validation = validator(setup.model, setup.vocabulary, setup.frozen.stages)
+    assert requests == [[0, 1, 2, 3, 4], [3, 4]]  # captions of all, then maps of those with boxes
+    assert 0 < validation.scores["attention_correctness"] <= 1
 
 
 def test_samples_are_rewarded_by_the_references_of_their_own_photo(make_setup):
     setup = make_setup(replace(ONE_PHASE, self_critical_epochs=1))
     records = setup.frozen.train.records
     assert len({record.image_id for record in records}) < len(records)
-    own = [f"{record.captions[0]} <end>" for record in records]
-    assert setup.criterion.self_critical.reward.score(range(11), own).min() > 5
+    own_captions = [f"{record.captions[0]} <end>" for record in records]
+    assert setup.criterion.self_critical.reward.score(range(11), own_captions).min() > 5
 
 
 @pytest.mark.parametrize("also", [(), ("others",), ("more", "others")])

@@ -21,7 +21,7 @@ from training.loop import Interrupted, fit
 
 
 @pytest.fixture
-def taught(tmp_path, three_stages, three_stages_config, words_without_java):
+def make_setup(tmp_path, three_stages, three_stages_config, words_without_java):
     """A training setup whose boxes locate the shapes; `config` changes the captioner."""
     drawings = draw_shapes(tmp_path / "shapes", {"train": 24, "val": 6})
     write_boxes(tmp_path / "boxes.json", drawings)
@@ -36,69 +36,69 @@ def taught(tmp_path, three_stages, three_stages_config, words_without_java):
     return make
 
 
-def test_maps_are_supervised_by_boxes_and_measured_after_every_epoch(taught, tmp_path, capsys):
+def test_maps_are_supervised_by_boxes_and_measured_after_every_epoch(make_setup, tmp_path, capsys):
     options = dataclasses.replace(ONE_PHASE, epochs=12, patience=12, batch_size=8, doubly_stochastic_weight=0.0)
-    found = {}
+    correctness = {}
     for weight in (0.0, 2.0):
         torch.manual_seed(0)
-        chosen = dataclasses.replace(options, supervision_weight=weight)
-        bundle = load_bundle(fit(taught(chosen), chosen, tmp_path / f"{weight}"))
+        weighted_options = dataclasses.replace(options, supervision_weight=weight)
+        bundle = load_bundle(fit(make_setup(weighted_options), weighted_options, tmp_path / f"{weight}"))
         lines = lines_of(tmp_path / f"{weight}")
         assert len(lines) == 12
-        found[weight] = max(line["attention_correctness"] for line in lines)
+        correctness[weight] = max(line["attention_correctness"] for line in lines)
         assert bundle.metrics["validation"].keys() >= {"CIDEr", "attention_correctness", "pointing"}
         assert ("object was supervised: boxes of boxes, weight 2" in bundle.card) == (weight > 0)
     assert "boxes: 48 words of 24 of 24 photos learn where to look" in capsys.readouterr().err
-    assert found[2.0] > found[0.0] + 0.02  # 0.214 and 0.174 of an encoder with random weights
+    assert correctness[2.0] > correctness[0.0] + 0.02  # 0.214 and 0.174 of an encoder with random weights
 
 
-def test_a_stopped_run_with_boxes_resumes_exactly(taught, tmp_path, at_batch):
+def test_a_stopped_run_with_boxes_resumes_exactly(make_setup, tmp_path, at_batch):
     options = dataclasses.replace(ALL_PHASES, batch_size=8)
-    fit(taught(options), options, tmp_path / "whole")
+    fit(make_setup(options), options, tmp_path / "whole")
     at_batch(8, lambda loss: os.kill(os.getpid(), signal.SIGTERM))
     with pytest.raises(Interrupted):
-        fit(taught(options), options, tmp_path / "stopped")
+        fit(make_setup(options), options, tmp_path / "stopped")
     at_batch(10**6, lambda loss: None)
-    fit(taught(options), options, tmp_path / "stopped", resume=True)
+    fit(make_setup(options), options, tmp_path / "stopped", resume=True)
     assert lines_of(tmp_path / "whole") == lines_of(tmp_path / "stopped")
 
 
-def test_hard_attention_resumes_with_its_baseline(taught, tmp_path, at_batch):
+def test_hard_attention_resumes_with_its_baseline(make_setup, tmp_path, at_batch):
     options = dataclasses.replace(ONE_PHASE, expected_share=0.0, supervision_weight=0.0)
-    fit(taught(options, attention="hard"), options, tmp_path / "whole")
+    fit(make_setup(options, attention="hard"), options, tmp_path / "whole")
     at_batch(12, lambda loss: os.kill(os.getpid(), signal.SIGTERM))
     with pytest.raises(Interrupted):
-        fit(taught(options, attention="hard"), options, tmp_path / "stopped")
-    kept = torch.load(tmp_path / "stopped" / "checkpoint.pt", weights_only=True)["progress"]["baseline"]
-    assert kept < 0
+        fit(make_setup(options, attention="hard"), options, tmp_path / "stopped")
+    baseline = torch.load(tmp_path / "stopped" / "checkpoint.pt", weights_only=True)["progress"]["baseline"]
+    assert baseline < 0
     at_batch(10**6, lambda loss: None)
-    fit(taught(options, attention="hard"), options, tmp_path / "stopped", resume=True)
+    fit(make_setup(options, attention="hard"), options, tmp_path / "stopped", resume=True)
     assert lines_of(tmp_path / "whole") == lines_of(tmp_path / "stopped")
 
 
-def test_the_share_of_expected_contexts_in_hard_attention_decreases(taught, tmp_path, monkeypatch):
-    shares, learn = [], criterion.caption_losses
+def test_the_share_of_expected_contexts_in_hard_attention_decreases(make_setup, tmp_path, monkeypatch):
+    shares, original = [], criterion.caption_losses
 
     def caption_losses(model, annotations, batch, options, *others, **more):
         shares.append(options.expected_share)
-        return learn(model, annotations, batch, options, *others, **more)
+        return original(model, annotations, batch, options, *others, **more)
 
     monkeypatch.setattr(criterion, "caption_losses", caption_losses)
     options = dataclasses.replace(ONE_PHASE, expected_share=0.25, supervision_weight=0.0)
-    fit(taught(options, attention="hard"), options, tmp_path / "run")
+    fit(make_setup(options, attention="hard"), options, tmp_path / "run")
     steps = len(shares)
     assert steps > 3
     assert shares == pytest.approx([1 - 0.75 * step / steps for step in range(steps)])
 
 
-def test_without_attention_boxes_cannot_supervise(taught):
+def test_without_attention_boxes_cannot_supervise(make_setup):
     with pytest.raises(ConfigError, match="without attention there is no map that boxes could teach"):
-        taught(ONE_PHASE, attention="none")
-    taught(dataclasses.replace(ONE_PHASE, supervision_weight=0.0), attention="none")
+        make_setup(ONE_PHASE, attention="none")
+    make_setup(dataclasses.replace(ONE_PHASE, supervision_weight=0.0), attention="none")
 
 
-def test_boxes_of_other_photos_are_refused(taught, tmp_path):
+def test_boxes_of_other_photos_are_refused(make_setup, tmp_path):
     boxes = json.loads((tmp_path / "boxes.json").read_text())
     (tmp_path / "boxes.json").write_text(json.dumps({f"other-{name}": photo for name, photo in boxes.items()}))
     with pytest.raises(DataError, match="no caption of the 24 photos names anything that boxes has a box of"):
-        taught(ONE_PHASE)
+        make_setup(ONE_PHASE)

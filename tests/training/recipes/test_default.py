@@ -17,22 +17,22 @@ from training.recipes.options import load_recipe
 @pytest.fixture
 def commands(monkeypatch):
     """Record the `python -m training` commands of a recipe in place of running them."""
-    given, statuses = [], {}
+    commands_run, statuses = [], {}
 
     def run(arguments):
-        given.append(arguments)
+        commands_run.append(arguments)
         if arguments[0] == "fit":
             output = Path(arguments[arguments.index("--output") + 1])
             (output / "bundle").mkdir(parents=True, exist_ok=True)
             (output / "progress.json").touch()
-        return statuses.get(len(given), 0)
+        return statuses.get(len(commands_run), 0)
 
     monkeypatch.setattr(training, "main", run)
     monkeypatch.setattr(default, "_choose_decoding", lambda *_: None)
     monkeypatch.setattr(default, "_learn_confidence", lambda *_: None)
     monkeypatch.setattr(default, "_write_card", lambda *_: None)
     monkeypatch.setattr(default, "_average", lambda *_: None)
-    return given, statuses
+    return commands_run, statuses
 
 
 def run_recipe(tmp_path):
@@ -41,11 +41,11 @@ def run_recipe(tmp_path):
 
 
 def test_the_recipe_trains_in_two_runs_and_evaluates_the_test_split_last(commands, tmp_path):
-    given, _ = commands
+    commands_run, _ = commands
     output = tmp_path / "out"
     assert run_recipe(tmp_path) == 0
-    assert [arguments[0] for arguments in given] == ["fit"] * 6 + ["evaluate"] * 3
-    for number, arguments in enumerate(given[:6]):
+    assert [arguments[0] for arguments in commands_run] == ["fit"] * 6 + ["evaluate"] * 3
+    for number, arguments in enumerate(commands_run[:6]):
         assert arguments[1:10] == [
             "--data", "f", "--also", "c", "--boxes", "b.json", "--sentences", "s.txt", "t.txt",
         ]  # fmt: skip
@@ -53,23 +53,23 @@ def test_the_recipe_trains_in_two_runs_and_evaluates_the_test_split_last(command
         run = output / ("run" if number < 3 else "run-from-4")
         assert arguments[arguments.index("--output") + 1] == str(run)
         assert ("--from-bundle" in arguments) == (number >= 3)
-    assert given[3][given[3].index("--from-bundle") + 1] == str(output / "stages" / "self-critical")
-    assert "--self-critical-epochs" in given[2] and "--self-critical-epochs" not in given[1]
-    assert "--fine-tune-epochs" not in given[3]
-    splits = [(arguments[2], arguments[arguments.index("--split") + 1]) for arguments in given[6:]]
+    assert commands_run[3][commands_run[3].index("--from-bundle") + 1] == str(output / "stages" / "self-critical")
+    assert "--self-critical-epochs" in commands_run[2] and "--self-critical-epochs" not in commands_run[1]
+    assert "--fine-tune-epochs" not in commands_run[3]
+    splits = [(arguments[2], arguments[arguments.index("--split") + 1]) for arguments in commands_run[6:]]
     assert splits == [("f", "val"), ("c", "val"), ("f", "test")]
-    assert ["--boxes" in arguments for arguments in given[6:]] == [True, False, False]
+    assert ["--boxes" in arguments for arguments in commands_run[6:]] == [True, False, False]
 
 
 def test_a_stopped_recipe_resumes_at_its_next_step(commands, tmp_path, capsys):
-    given, statuses = commands
+    commands_run, statuses = commands
     statuses[2] = 130
     assert run_recipe(tmp_path) == 130
     assert "the step fine-tuning ended with status 130" in capsys.readouterr().err
     assert run_recipe(tmp_path) == 0
-    assert [arguments[0] for arguments in given] == ["fit"] * 7 + ["evaluate"] * 3
-    assert given[2] == given[1] and "--resume" in given[2]
-    assert run_recipe(tmp_path) == 0 and len(given) == 10
+    assert [arguments[0] for arguments in commands_run] == ["fit"] * 7 + ["evaluate"] * 3
+    assert commands_run[2] == commands_run[1] and "--resume" in commands_run[2]
+    assert run_recipe(tmp_path) == 0 and len(commands_run) == 10
 
 
 def test_confidence_is_learned_after_the_choice_of_decoding_and_before_the_evaluations(commands, tmp_path):
@@ -79,43 +79,43 @@ def test_confidence_is_learned_after_the_choice_of_decoding_and_before_the_evalu
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ([], "the recipe needs --flickr8k and --coco and --boxes and --sentences: name the data, or try --smoke"),
         (["--smoke", "--recipe", "nowhere.json"], "nowhere.json cannot be read as JSON"),
     ],
 )
-def test_missing_arguments_are_reported_in_one_sentence(tmp_path, capsys, arguments, said):
+def test_missing_arguments_are_reported_in_one_sentence(tmp_path, capsys, arguments, message):
     assert default.main(["--output", str(tmp_path / "out"), *arguments]) == 2
-    assert f"error: {said}" in capsys.readouterr().err
+    assert f"error: {message}" in capsys.readouterr().err
 
 
 @pytest.mark.stress
 def test_the_smoke_recipe_makes_a_captioner_of_drawn_photos_and_resumes(tmp_path, monkeypatch):
     output = tmp_path / "out"
-    learn, seen = loop._learn, []
+    take_step, phase_steps = loop._take_step, []
 
     def stop_in_the_second_stage(run, loss, stop):
-        seen.append(run.progress.phase)
-        if seen.count("fine_tune") == 2:
+        phase_steps.append(run.progress.phase)
+        if phase_steps.count("fine_tune") == 2:
             os.kill(os.getpid(), signal.SIGTERM)
-        return learn(run, loss, stop)
+        return take_step(run, loss, stop)
 
-    monkeypatch.setattr(loop, "_learn", stop_in_the_second_stage)
+    monkeypatch.setattr(loop, "_take_step", stop_in_the_second_stage)
     assert default.main(["--smoke", "--output", str(output)]) == 130
     assert default.main(["--smoke", "--output", str(output)]) == 0
     bundle = load_bundle(output / "bundle")
     assert bundle.config.encoder == "efficientnet_lite0" and bundle.config.labels == 2 and bundle.config.text
     assert set(bundle.metrics["validation"]["by_data"]) == {"flickr8k", "coco"}
     assert bundle.metrics["test"]["images"] == 6 and bundle.metrics["recipe"]["command"].endswith("--smoke")
-    tried = json.loads((output / "decoding.json").read_text())
-    best = max(tried, key=lambda entry: entry["CIDEr"])
+    results = json.loads((output / "decoding.json").read_text())
+    best = max(results, key=lambda entry: entry["CIDEr"])
     assert bundle.decoding.to_json() == best["decoding"]
     assert not (output / "decoding-features").exists()
     assert "Made by `python -m training.recipes.default --smoke`" in bundle.card
     phases = [json.loads(line)["phase"] for line in (output / "run" / "log.jsonl").read_text().splitlines()]
     assert phases == ["cross_entropy"] * 2 + ["fine_tune", "self_critical"]
-    again = (output / "run-from-4" / "log.jsonl").read_text().splitlines()
-    assert [json.loads(line)["phase"] for line in again] == ["start", "cross_entropy"]
+    resumed_log = (output / "run-from-4" / "log.jsonl").read_text().splitlines()
+    assert [json.loads(line)["phase"] for line in resumed_log] == ["start", "cross_entropy"]
     assert len(load_recipe(default.RECIPES / "smoke.json").stages) == len(list((output / "stages").iterdir()))
     assert (output / "evaluation" / "flickr8k-test" / "index.html").is_file()

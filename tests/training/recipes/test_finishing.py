@@ -14,7 +14,7 @@ from training import validation
 from training.data.records import read_records
 from training.evaluation.metrics import METRICS
 from training.recipes.default import RECIPES
-from training.recipes.finishing import DecodingChoice, averaged_bundle, finished_card, how_it_was_made, kept_figures
+from training.recipes.finishing import DecodingChoice, averaged_bundle, bundle_figures, describe_recipe, finish_card
 from training.recipes.options import load_recipe
 
 CARD = """# a and b captioner
@@ -55,43 +55,43 @@ def choice(tmp_path, tiny_bundle, monkeypatch):
 
 def test_each_option_is_chosen_with_the_best_of_those_before_it(choice, tmp_path, monkeypatch):
     ciders = {(5, 3): 0.1, (5, 0): 0.2, (5, 2): 0.15, (1, 0): 0.3, (1, 3): 0.9}  # the last is never tried
-    tried = []
+    tried_options = []
 
-    def scored(validator, *_):
+    def score(validator, *_):
         key = validator.options.beam_width, validator.options.block_repeats
-        tried.append(key)
+        tried_options.append(key)
         return validation.Validation([], {"CIDEr": ciders[key]})
 
-    monkeypatch.setattr(validation.Validator, "__call__", scored)
+    monkeypatch.setattr(validation.Validator, "__call__", score)
     start = replace(DecodingOptions(), beam_width=5, block_repeats=3)
-    made = choice()
-    made.bundle = replace(made.bundle, decoding=start)
+    selection = choice()
+    selection.bundle = replace(selection.bundle, decoding=start)
     values = {"block_repeats": [0, 2], "beam_width": [1, 5]}
-    assert made.choose(values, tmp_path / "tried.json") == replace(start, beam_width=1, block_repeats=0)
-    assert tried == [(5, 3), (5, 0), (5, 2), (1, 0)]
-    made.choose(values, tmp_path / "tried.json")
-    assert len(tried) == 4, "results of earlier trials are kept"
+    assert selection.choose(values, tmp_path / "tried.json") == replace(start, beam_width=1, block_repeats=0)
+    assert tried_options == [(5, 3), (5, 0), (5, 2), (1, 0)]
+    selection.choose(values, tmp_path / "tried.json")
+    assert len(tried_options) == 4, "results of earlier trials are kept"
 
 
 def test_decodings_are_scored_on_the_validation_photos_of_all_data_sets(choice, tmp_path):
-    chosen = choice().choose({"beam_width": [1, 2]}, tmp_path / "tried.json")
-    assert chosen.beam_width in (1, 2, choice().bundle.decoding.beam_width)
-    kept = json.loads((tmp_path / "tried.json").read_text())
-    assert all(set(entry["by_data"]) == {"a", "b"} for entry in kept)
+    decoding = choice().choose({"beam_width": [1, 2]}, tmp_path / "tried.json")
+    assert decoding.beam_width in (1, 2, choice().bundle.decoding.beam_width)
+    results = json.loads((tmp_path / "tried.json").read_text())
+    assert all(set(entry["by_data"]) == {"a", "b"} for entry in results)
 
 
 def test_the_card_has_the_scores_of_the_evaluations_and_how_it_was_made():
     values = {**dict.fromkeys(METRICS, 0.25), "images": 7}
-    boxed = values | {"grounding": {"references": {"head": {"attention_correctness": 0.7, "pointing": 0.8}}}}
+    with_boxes = values | {"grounding": {"references": {"head": {"attention_correctness": 0.7, "pointing": 0.8}}}}
     recipe = load_recipe(RECIPES / "smoke.json")
     best = {"epoch": 4, "phase": "fine_tune"}
     seconds = {"captions": 3700.0, "average": 1.0}
-    made = how_it_was_made("python -m recipe", recipe, best, seconds, "2 CPU cores")
-    card = finished_card(
+    description = describe_recipe("python -m recipe", recipe, best, seconds, "2 CPU cores")
+    card = finish_card(
         CARD,
-        {"a, val": boxed, "b, val": values},
+        {"a, val": with_boxes, "b, val": values},
         DecodingOptions(beam_width=4, block_repeats=2, repeat_nouns=False),
-        made,
+        description,
     )
     assert "0.500" not in card and card.startswith("# a and b captioner\n\n- Data: all of it.\n\n| official")
     assert (
@@ -105,7 +105,7 @@ def test_the_card_has_the_scores_of_the_evaluations_and_how_it_was_made():
     assert "the mean of the best ones after the stages: 0.5 of self-critical, 0.5 of captions-again." in text
     assert "It took 1 h 1 min on 2 CPU cores: captions 1 h 1 min, average 1 s." in text
     assert "Training:" not in card and "epoch 1" not in card
-    alone = how_it_was_made("", replace(recipe, average={}), best, seconds, "")
-    assert "The weights are those of epoch 4 (fine_tune)." in alone[0]
+    single_run = describe_recipe("", replace(recipe, average={}), best, seconds, "")
+    assert "The weights are those of epoch 4 (fine_tune)." in single_run[0]
     assert card.endswith("\n\nIt says what its training captions would say. Be careful.\n")
-    assert kept_figures(boxed)["pointing"] == 0.8 and "pointing" not in kept_figures(values)
+    assert bundle_figures(with_boxes)["pointing"] == 0.8 and "pointing" not in bundle_figures(values)

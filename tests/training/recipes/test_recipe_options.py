@@ -36,7 +36,7 @@ def test_the_first_stage_cannot_start_a_new_run(tmp_path, new_run):
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"captioner": {"image_size": 0}}, "image_size must be a whole number above 0"),
         ({"captioner": {"colour": 1}}, "does not have the form of a recipe"),
@@ -56,12 +56,12 @@ def test_the_first_stage_cannot_start_a_new_run(tmp_path, new_run):
         ({"stages": [{"options": {}}]}, "does not have the form of a recipe"),
     ],
 )
-def test_an_invalid_recipe_is_refused_in_one_sentence(tmp_path, change, said):
+def test_an_invalid_recipe_is_refused_in_one_sentence(tmp_path, change, message):
     file = tmp_path / "mine.json"
     file.write_text(json.dumps(SMOKE | change))
-    with pytest.raises(ConfigError, match="mine.json") as refused:
+    with pytest.raises(ConfigError, match="mine.json") as error:
         load_recipe(file)
-    assert said in str(refused.value)
+    assert message in str(error.value)
 
 
 @pytest.mark.parametrize("content", [None, "{", "[]"])

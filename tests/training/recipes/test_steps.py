@@ -10,55 +10,55 @@ from training.recipes.steps import Step, StepFailed, StepLog, duration
 
 
 @pytest.fixture
-def carried_out(tmp_path):
+def run_steps(tmp_path):
     """Run steps of these names and arguments -> the names of those that ran."""
 
-    def carry_out(fail=None, **arguments):
-        ran = []
+    def run_named(fail=None, **arguments):
+        names = []
 
         def run(name):
-            ran.append(name)
+            names.append(name)
             if name == fail:
                 raise StepFailed(name, 130)
 
         steps = [Step(name, {"value": value}, lambda name=name: run(name)) for name, value in arguments.items()]
         try:
-            StepLog(tmp_path / "out").carry_out(steps)
+            StepLog(tmp_path / "out").run_steps(steps)
         except StepFailed:
-            ran.append("failed")
-        return ran
+            names.append("failed")
+        return names
 
-    return carry_out
+    return run_named
 
 
-def test_a_finished_step_is_not_run_again(carried_out, tmp_path):
-    assert carried_out(fail="b", a=1, b=(2,), c=3) == ["a", "b", "failed"]
-    assert carried_out(a=1, b=(2,), c=3) == ["b", "c"]
-    assert carried_out(a=1, b=(2,), c=3) == []
+def test_a_finished_step_is_not_run_again(run_steps, tmp_path):
+    assert run_steps(fail="b", a=1, b=(2,), c=3) == ["a", "b", "failed"]
+    assert run_steps(a=1, b=(2,), c=3) == ["b", "c"]
+    assert run_steps(a=1, b=(2,), c=3) == []
     log = (tmp_path / "out" / "recipe.log").read_text()
     assert log.count("b: started") == 2 and "b: stopped after" in log and "b: finished after" in log
     assert "a: done before, in 0 s" in log
 
 
-def test_a_step_with_other_arguments_and_all_later_ones_run_again(carried_out):
-    carried_out(a=1, b=2, c=3)
-    assert carried_out(a=1, b=9, c=3) == ["b", "c"]
-    assert carried_out(fail="b", a=1, b=2, c=3) == ["b", "failed"]
-    assert carried_out(a=1, b=2, c=3) == ["b", "c"]
+def test_a_step_with_other_arguments_and_all_later_ones_run_again(run_steps):
+    run_steps(a=1, b=2, c=3)
+    assert run_steps(a=1, b=9, c=3) == ["b", "c"]
+    assert run_steps(fail="b", a=1, b=2, c=3) == ["b", "failed"]
+    assert run_steps(a=1, b=2, c=3) == ["b", "c"]
 
 
 def test_the_time_of_attempts_adds_up(tmp_path, monkeypatch):
     from training.recipes import steps
 
-    now = iter([0, 100, 1000, 1065.5])
-    monkeypatch.setattr(steps, "time", SimpleNamespace(monotonic=lambda: next(now)))  # other threads have their own
+    times = iter([0, 100, 1000, 1065.5])
+    monkeypatch.setattr(steps, "time", SimpleNamespace(monotonic=lambda: next(times)))  # other threads have their own
 
-    def interrupted():
+    def interrupt():
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        StepLog(tmp_path).carry_out([Step("a", {}, interrupted)])
-    StepLog(tmp_path).carry_out([Step("a", {}, lambda: None)])
+        StepLog(tmp_path).run_steps([Step("a", {}, interrupt)])
+    StepLog(tmp_path).run_steps([Step("a", {}, lambda: None)])
     assert StepLog(tmp_path).seconds() == {"a": 165.5}
     assert json.loads((tmp_path / "steps.json").read_text())["a"]["finished"]
 
@@ -66,7 +66,7 @@ def test_the_time_of_attempts_adds_up(tmp_path, monkeypatch):
 def test_a_damaged_step_log_is_named(tmp_path):
     (tmp_path / "steps.json").write_text("{")
     with pytest.raises(DataError, match="steps.json is damaged .*: remove it to run all steps again"):
-        StepLog(tmp_path).carry_out([])
+        StepLog(tmp_path).run_steps([])
 
 
 def test_durations_are_formatted():

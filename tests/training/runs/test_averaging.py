@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from training.runs.averaging import averaged, warmed_up_decay
+from training.runs.averaging import make_average, warmed_up_decay
 
 
 def test_the_decay_rises_to_its_value():
@@ -21,11 +21,11 @@ def one_weight(value):
 
 def test_the_average_follows_the_formula_and_resumes_at_its_step():
     model, values = one_weight(100.0), [3.0, 5.0, -1.0, 2.0, 8.0, 7.0]
-    average, expected = averaged(model, 0.3), values[0]
+    average, expected = make_average(model, 0.3), values[0]
     for step, value in enumerate(values):
         nn.init.constant_(model.weight, value)
         if step == 3:  # as on resuming
-            state, average = average.state_dict(), averaged(one_weight(0.0), 0.3)
+            state, average = average.state_dict(), make_average(one_weight(0.0), 0.3)
             average.load_state_dict(state)
         average.update_parameters(model)
         if step:
@@ -38,7 +38,7 @@ def test_the_average_follows_the_formula_and_resumes_at_its_step():
 
 def test_the_first_weights_are_soon_forgotten():
     model = one_weight(1000.0)
-    average = averaged(model, 0.999)
+    average = make_average(model, 0.999)
     average.update_parameters(model)
     nn.init.constant_(model.weight, 0.0)
     for _ in range(200):

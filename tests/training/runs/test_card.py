@@ -70,7 +70,7 @@ def test_the_card_counts_new_and_replayed_photos_separately(setup):
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "expected"),
     [
         ({}, "soft attention (additive score of 8, relu, queried by the state)"),
         ({"attention": "hard", "score": "dot"}, "hard attention (dot score of 8, queried by the state)"),
@@ -78,9 +78,9 @@ def test_the_card_counts_new_and_replayed_photos_separately(setup):
         ({"attention": "none"}, "no attention (the mean of all locations, the same for every word)"),
     ],
 )
-def test_the_card_names_the_kind_of_attention(setup, options, said):
+def test_the_card_names_the_kind_of_attention(setup, options, expected):
     setup.config = replace(setup.config, **options)
-    assert said in card(setup)
+    assert expected in card(setup)
 
 
 def test_the_card_names_the_boxes_that_supervised_the_maps(setup):
@@ -98,12 +98,12 @@ def card(setup, **options):
 
 def test_the_card_names_model_data_and_weights(setup):
     text = card(setup)
-    for said in (
+    for phrase in (
         "# my photos captioner", "`timm:test_efficientnet.r160_in1k`, weights from `file:mine.safetensors`",
         "64 x 64 pixels, fitted by `crop`", "LSTM of 16, soft attention", ", 5 words",
         "1,200 photos with 2,400 captions of my photos", "these weights are of epoch 7 (self_critical)",
     ):  # fmt: skip
-        assert said in text
+        assert phrase in text
 
 
 def test_the_card_gives_the_scores_and_their_conditions(setup):

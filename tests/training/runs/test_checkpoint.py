@@ -27,12 +27,12 @@ def test_a_failed_write_keeps_the_earlier_checkpoint(tmp_path, monkeypatch):
     path = tmp_path / "checkpoint.pt"
     save_checkpoint(path, {"run": {}, "progress": 1})
 
-    def full(state, file):
+    def fill_disk(state, file):
         file.write(b"half of it")
         raise OSError("No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint.torch, "save", full)
+        patch.setattr(checkpoint.torch, "save", fill_disk)
         with pytest.raises(OSError, match="No space left"):
             save_checkpoint(path, {"run": {}, "progress": 2})
     assert load_checkpoint(path) == {"run": {}, "progress": 1}
@@ -58,11 +58,11 @@ def test_a_damaged_checkpoint_is_refused(tmp_path, damage):
 
 
 def test_a_checkpoint_never_runs_code(tmp_path):
-    path, called = tmp_path / "checkpoint.pt", tmp_path / "called"
+    path, marker = tmp_path / "checkpoint.pt", tmp_path / "called"
 
     class Harmful:
         def __reduce__(self):
-            return os.mkdir, (str(called),)
+            return os.mkdir, (str(marker),)
 
     path.write_bytes(pickle.dumps(Harmful()))
     with pytest.raises(DataError, match="damaged"):
@@ -70,7 +70,7 @@ def test_a_checkpoint_never_runs_code(tmp_path):
     torch.save({"epoch": Harmful()}, path)
     with pytest.raises(DataError, match="damaged"):
         load_checkpoint(path)
-    assert not called.exists()
+    assert not marker.exists()
 
 
 @pytest.mark.parametrize(

@@ -45,5 +45,5 @@ def test_two_samples_of_one_file_keep_their_own_captions(tmp_path):
     records = [ImageRecord(n, Path("photo.jpg"), (f"reference {n}",), "val") for n in range(2)]
     for epoch in range(2):
         write_samples(tmp_path, records, [SimpleNamespace(text=f"{epoch} of {n}") for n in range(2)], epoch)
-    said = [[caption["text"] for caption in photo["captions"]] for photo in read(tmp_path / "samples.json")["photos"]]
-    assert said == [["0 of 0", "1 of 0"], ["0 of 1", "1 of 1"]]
+    texts = [[caption["text"] for caption in photo["captions"]] for photo in read(tmp_path / "samples.json")["photos"]]
+    assert texts == [["0 of 0", "1 of 0"], ["0 of 1", "1 of 1"]]

@@ -3,16 +3,16 @@
 import pytest
 
 from training.options import FitOptions
-from training.runs.resuming import upgraded
-from training.runs.run import Progress, rank
+from training.runs.resuming import upgrade_state
+from training.runs.run import Progress, epoch_rank
 
 
 def test_bleu_decides_where_cider_is_equal():
-    def of(cider, bleu_4, bleu_1):
-        return rank({"CIDEr": cider, "Bleu_4": bleu_4, "Bleu_1": bleu_1}, taught=False)
+    def rank(cider, bleu_4, bleu_1):
+        return epoch_rank({"CIDEr": cider, "Bleu_4": bleu_4, "Bleu_1": bleu_1}, supervised=False)
 
-    assert of(0.0, 0.4, 0.6) > of(0.0, 0.3, 0.9) > of(0.0, 0.3, 0.8)
-    assert of(0.1, 0.0, 0.0) > of(0.0, 1.0, 1.0)
+    assert rank(0.0, 0.4, 0.6) > rank(0.0, 0.3, 0.9) > rank(0.0, 0.3, 0.8)
+    assert rank(0.1, 0.0, 0.0) > rank(0.0, 1.0, 1.0)
 
 
 def test_with_boxes_pointing_counts_beside_cider():
@@ -20,14 +20,14 @@ def test_with_boxes_pointing_counts_beside_cider():
         return {"CIDEr": cider, "pointing": pointing, "Bleu_4": 0.2, "Bleu_1": 0.6}
 
     sharp, fluent = scores(0.58, 0.7), scores(0.6, 0.4)
-    assert rank(sharp, taught=True) > rank(fluent, taught=True)
-    assert rank(sharp, taught=False) < rank(fluent, taught=False)
+    assert epoch_rank(sharp, supervised=True) > epoch_rank(fluent, supervised=True)
+    assert epoch_rank(sharp, supervised=False) < epoch_rank(fluent, supervised=False)
 
 
 def test_the_losses_of_an_epoch_are_summed_by_name_with_the_number_of_their_batches():
     progress = Progress(batches=4)
-    progress.add(3.0, {"cross_entropy": 2.0, "sentence": 5.0}, 0.0)
-    progress.add(1.0, {"cross_entropy": 1.0}, 0.5)
+    progress.add_batch(3.0, {"cross_entropy": 2.0, "sentence": 5.0}, 0.0)
+    progress.add_batch(1.0, {"cross_entropy": 1.0}, 0.5)
     assert (progress.step, progress.loss_sum, progress.reward_sum) == (2, 4.0, 0.5)
     assert progress.losses == {"cross_entropy": [3.0, 2], "sentence": [5.0, 1]}
     progress.rescale(2)
@@ -41,8 +41,8 @@ def test_the_loss_of_sentences_in_an_older_checkpoint_is_kept():
     """Versions before named losses kept `sentence_loss_sum`."""
     run = {"options": FitOptions().to_json()}
     progress = {"phase": "cross_entropy", "step": 4, "loss_sum": 9.0, "sentence_loss_sum": 6.0}
-    found = Progress(**upgraded({"run": run, "progress": progress})["progress"])
-    assert found.losses == {"sentence": [6.0, 4]} and found.loss_sum == 9.0
+    restored = Progress(**upgrade_state({"run": run, "progress": progress})["progress"])
+    assert restored.losses == {"sentence": [6.0, 4]} and restored.loss_sum == 9.0
     without = {"run": run, "progress": progress | {"sentence_loss_sum": 0.0}}
-    assert Progress(**upgraded(without)["progress"]).losses == {}
+    assert Progress(**upgrade_state(without)["progress"]).losses == {}
     assert progress["sentence_loss_sum"] == 6.0, "the state that was read stays as it is"
