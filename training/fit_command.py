@@ -68,11 +68,12 @@ def balance_of(data_sets: "Sequence[DataSet]", options: FitOptions) -> Balance:
 def fit(options: argparse.Namespace, ranks: "Ranks") -> int:
     """Train a captioner. Returns the exit status: 0, or 130 if the run was interrupted."""
     from captioner.model.allocator import keep_freed_memory
-    from training import loop
+    from training import captioning
     from training.data.training_data import training_data
     from training.encoding import encode_features
     from training.grounding.readers.formats import read_boxes
-    from training.runs.progress import ProgressFile, ignore_progress
+    from training.loop import Interrupted
+    from training.progress import ProgressFile, ignore_progress
     from training.runs.run import CHECKPOINT, check_output
     from training.setup import TrainingSetup, build_model, choose_vocabulary, make_criterion, print_vocabulary
 
@@ -107,8 +108,8 @@ def fit(options: argparse.Namespace, ranks: "Ranks") -> int:
     criterion = make_criterion(model, words, features[0], fit_options, start)
     setup = TrainingSetup(data, words, model, weights, decoding, *features, criterion, start)
     try:
-        bundle = loop.fit(setup, fit_options, options.output, options.resume, on_progress, ranks)
-    except loop.Interrupted as interruption:
+        bundle = captioning.fit(setup, fit_options, options.output, options.resume, on_progress, ranks)
+    except Interrupted as interruption:
         ranks.print_once(str(interruption))
         return INTERRUPTED
     if ranks.leads:
