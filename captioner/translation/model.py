@@ -8,6 +8,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from captioner.model.decoder import Decoder, DecoderOutput
 from captioner.model.kernels.dropout import ByteDropout
+from captioner.ranks import BatchSlice
 from captioner.translation.config import TranslatorConfig
 from captioner.vocabulary import PAD
 
@@ -37,21 +38,24 @@ class SentenceEncoder(nn.Module):
         """D"""
         return 2 * self.lstm.hidden_size
 
-    def forward(self, tokens: Tensor) -> SentenceAnnotations:
-        """Read sentences: ids [B, L], padded after their ends with PAD; each has at least one piece."""
+    def forward(self, tokens: Tensor, batch_slice: BatchSlice | None = None) -> SentenceAnnotations:
+        """Read sentences: ids [B, L], padded after their ends with PAD; each has at least one piece.
+
+        batch_slice: position of these sentences in a batch that processes share.
+        """
         padding = tokens == PAD
         lengths = (~padding).sum(dim=1)
-        embedded = self.dropout(self.embedding(tokens))
+        embedded = self.dropout(self.embedding(tokens), batch_slice)
         packed = pack_padded_sequence(embedded, lengths.cpu(), batch_first=True, enforce_sorted=False)
         packed, (last, _) = self.lstm(packed)
         annotations, _ = pad_packed_sequence(packed, batch_first=True, total_length=tokens.shape[1])
         if self.summary == "none":
-            return SentenceAnnotations(self.dropout(annotations), padding)
+            return SentenceAnnotations(self.dropout(annotations, batch_slice), padding)
         if self.summary == "last":
             fixed = last.transpose(0, 1).flatten(1)  # the forward state at the end, the backward one at the beginning
         else:
             fixed = annotations.sum(dim=1) / lengths.unsqueeze(1)
-        return SentenceAnnotations(self.dropout(fixed.unsqueeze(1)), torch.zeros_like(padding[:, :1]))
+        return SentenceAnnotations(self.dropout(fixed.unsqueeze(1), batch_slice), torch.zeros_like(padding[:, :1]))
 
 
 class TranslationModel(nn.Module):
@@ -64,7 +68,10 @@ class TranslationModel(nn.Module):
         self.encoder = SentenceEncoder(config, source_size)
         self.decoder = Decoder(config, self.encoder.channels, target_size)
 
-    def forward(self, source: Tensor, target: Tensor) -> DecoderOutput:
-        """Teacher forcing: source ids [B, L], target ids [B, K, T] -> predictions of the pieces that follow."""
-        annotations, padding = self.encoder(source)
-        return self.decoder(annotations, target, padding=padding)
+    def forward(self, source: Tensor, target: Tensor, batch_slice: BatchSlice | None = None) -> DecoderOutput:
+        """Teacher forcing: source ids [B, L], target ids [B, K, T] -> predictions of the pieces that follow.
+
+        batch_slice: position of these sentences in a batch that processes share.
+        """
+        annotations, padding = self.encoder(source, batch_slice)
+        return self.decoder(annotations, target, batch_slice=batch_slice, padding=padding)
