@@ -11,6 +11,9 @@ MAX_PIECES = 400
 MAX_SIZE = 8192
 """Maximum of each size; a damaged bundle may ask for any."""
 
+NOT_OF_TRANSLATORS = ("labels", "projection_dim", "text")
+"""Options of a decoder that a translator does not have."""
+
 TRANSLATION = DecodingOptions(max_words=100, length_penalty=1.0, block_repeats=0)
 """Default options of decoding. Words are pieces here, and a sentence may repeat them."""
 

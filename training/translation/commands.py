@@ -5,7 +5,7 @@ import sys
 from dataclasses import replace
 from typing import Any
 
-from captioner.arguments import from_arguments, given_arguments
+from captioner.arguments import given_arguments
 from captioner.config import DecodingOptions
 from captioner.ranks import Ranks
 from captioner.translation.config import TRANSLATION, TranslatorConfig
@@ -56,8 +56,8 @@ def evaluate(options: argparse.Namespace, ranks: Ranks) -> int:
     bundle = load_translator_bundle(options.bundle)
     text = read_parallel(options.data, bundle.source_language, bundle.target_language)
     translator = Translator(bundle, options.device)
-    given = {name: getattr(options, name) for name in DECODING if getattr(options, name, None) is not None}
-    metrics = evaluate_translator(translator, text, options.split, replace(bundle.decoding, **given), options.output)
+    decoding = replace(bundle.decoding, **_given_decoding(options))
+    metrics = evaluate_translator(translator, text, options.split, decoding, options.output)
     print(
         f"{options.split}: BLEU {metrics['bleu']:.1f}, chrF {metrics['chrf']:.1f} of {metrics['sentences']:,} sentences"
     )
@@ -73,11 +73,14 @@ def _stored_run(options: argparse.Namespace) -> dict[str, Any]:
 
 def _merged(kind: type, options: argparse.Namespace, stored: dict[str, Any] | None) -> Any:
     """Return options of a kind, by the command line, then by the run to resume, then by their defaults."""
-    if stored is None:
-        return from_arguments(kind, options)
-    return kind.from_json(stored | given_arguments(kind, options))
+    return kind.from_json((stored or {}) | given_arguments(kind, options))
 
 
 def _decoding(options: argparse.Namespace, stored: dict[str, Any] | None) -> DecodingOptions:
     decoding = TRANSLATION if stored is None else DecodingOptions.from_json(stored)
-    return replace(decoding, **{name: getattr(options, name) for name in DECODING if hasattr(options, name)})
+    return replace(decoding, captions_per_image=1, seed=None, **_given_decoding(options))
+
+
+def _given_decoding(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the decoding options on the command line; a training option is called `seed` as well."""
+    return {name: getattr(options, name) for name in DECODING if hasattr(options, name)}

@@ -84,10 +84,10 @@ def _card(pair: Pair, translation: Translation, score: float) -> str:
     source, reference = map(html.escape, pair)
     buffer = io.BytesIO()
     matrix_figure(translation, cell=24).save(buffer, "PNG", optimize=True)
-    words = html.escape(" ".join(translation.words))
+    words, picture = html.escape(" ".join(translation.words)), b64encode(buffer.getvalue()).decode()
     return (
         f"<article><p>{source}<br><b>{html.escape(translation.text)}</b><br>Reference: {reference}"
         f" (chrF {score:.0f}, probability {translation.probability:.3g})</p>"
-        f'<img alt="Attention of {words} to {source}" src="data:image/png;base64,{b64encode(buffer.getvalue()).decode()}">'
+        f'<img alt="Attention of {words} to {source}" src="data:image/png;base64,{picture}">'
         "</article>"
     )
