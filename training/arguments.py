@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 from captioner.arguments import add_arguments
 from captioner.config import RUNTIMES, CaptionerConfig, DecodingOptions
 from captioner.translation.config import NOT_OF_TRANSLATORS, TranslatorConfig
-from training.options import PRESETS, FitOptions
-from training.translation.options import TranslatorOptions
+from training.options import PRESETS, FitOptions, TranslatorOptions
 
 if TYPE_CHECKING:
     from training.data.records import DataSet

@@ -5,7 +5,7 @@ from typing import Any
 
 from captioner.counting import counted
 from captioner.translation.config import TranslatorConfig
-from training.translation.options import TranslatorOptions
+from training.options import TranslatorOptions
 from training.translation.parallel_text import ParallelText
 
 

@@ -12,10 +12,10 @@ from captioner.translation.config import TRANSLATION, TranslatorConfig
 from training.arguments import DECODING
 from training.fit_command import INTERRUPTED
 from training.loop import Interrupted, train
+from training.options import TranslatorOptions
 from training.progress import ProgressFile, ignore_progress
 from training.runs.run import CHECKPOINT, check_output, load_run
 from training.translation.evaluate import evaluate_translator
-from training.translation.options import TranslatorOptions
 from training.translation.parallel_text import read_parallel
 from training.translation.task import TranslationTask
 

@@ -24,14 +24,13 @@ from captioner.translation.subwords import Subwords
 from captioner.translation.translator import Translation, Translator
 from captioner.vocabulary import PAD
 from training.losses import caption_nll
-from training.options import Phase
+from training.options import Phase, TranslatorOptions
 from training.progress import ReportProgress
 from training.random_streams import VALIDATION, WEIGHTS, sample, stream, torch_seed
 from training.runs.resuming import compare_runs
 from training.task import BatchLoss
 from training.translation.card import translator_card
 from training.translation.dataset import PairBatch, PairDataset
-from training.translation.options import TranslatorOptions
 from training.translation.parallel_text import Pair, ParallelText
 from training.translation.scores import score_translations
 
