@@ -13,8 +13,8 @@ from contextlib import nullcontext, redirect_stderr
 from captioner.errors import CaptionerError, ConfigError, is_full_disk
 from captioner.extras import needs_extra
 from captioner.ranks import Ranks
-from training.arguments import make_parser
-from training.fit_command import INTERRUPTED, check, fit
+from training.arguments import INTERRUPTED, make_parser
+from training.fit_command import check, fit
 
 FULL_DISK = "the disk is full: make room, then go on with --resume; what was written before is whole"
 

@@ -12,6 +12,9 @@ from training.options import PRESETS, FitOptions, TranslatorOptions
 if TYPE_CHECKING:
     from training.data.records import DataSet
 
+INTERRUPTED = 130
+"""Exit status of a run that was interrupted."""
+
 DECODING = ("beam_width", "max_words", "length_penalty", "block_repeats", "hard_context", "repeat_nouns")
 """Decoding options of validation and evaluation, which decode one caption per photo by search."""
 _NOT_DECODING_TEXT = ("captions_per_image", "temperature", "top_p", "seed", "hard_context", "repeat_nouns")

@@ -16,7 +16,7 @@ from captioner.bundle_json import LABELS, load_metrics, load_vocabulary
 from captioner.config import CaptionerConfig, DecodingOptions
 from captioner.errors import ConfigError
 from captioner.labels.names import LabelNames, imagenet_names, read_label_names
-from training.arguments import DECODING, read_also, read_data
+from training.arguments import DECODING, INTERRUPTED, read_also, read_data
 from training.data.lost_captions import problems_summary
 from training.data.mixing import Balance, check_different, names_of, parts_of
 from training.data.readers.sentence_files import SentenceTexts, read_sentences
@@ -32,9 +32,6 @@ if TYPE_CHECKING:
     from captioner.bundle import Bundle
     from captioner.ranks import Ranks
     from training.data.records import DataSet, ImageRecord
-
-INTERRUPTED = 130
-"""Exit status of a run that was interrupted."""
 
 
 def check(options: argparse.Namespace) -> int:

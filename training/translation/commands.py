@@ -9,8 +9,7 @@ from captioner.arguments import given_arguments
 from captioner.config import DecodingOptions
 from captioner.ranks import Ranks
 from captioner.translation.config import TRANSLATION, TranslatorConfig
-from training.arguments import DECODING
-from training.fit_command import INTERRUPTED
+from training.arguments import DECODING, INTERRUPTED
 from training.loop import Interrupted, train
 from training.options import TranslatorOptions
 from training.progress import ProgressFile, ignore_progress
