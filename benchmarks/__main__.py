@@ -45,17 +45,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return BAD_INPUT
     machine = importlib.import_module("benchmarks.machine")
-    found = machine.described(model.device)
-    print(machine.report(found))
+    details = machine.describe(model.device)
+    print(machine.report(details))
     if options.quick:
         print("\nQuick: sizes are so small that the results only show that everything works.")
-    results: dict[str, Any] = {"machine": asdict(found), "quick": options.quick, "sections": {}}
+    results: dict[str, Any] = {"machine": asdict(details), "quick": options.quick, "sections": {}}
     for name in options.only or SECTIONS:
         section = importlib.import_module(f"benchmarks.{SECTIONS[name]}")
         print(f"measuring: {section.TITLE}", file=sys.stderr)
-        measured = section.measure(model, options.quick)
-        print(f"\n## {section.TITLE}\n\n{section.report(measured)}", flush=True)
-        results["sections"][name] = asdict(measured)
+        section_results = section.measure(model, options.quick)
+        print(f"\n## {section.TITLE}\n\n{section.report(section_results)}", flush=True)
+        results["sections"][name] = asdict(section_results)
         write(results, options.output)
     return 0
 

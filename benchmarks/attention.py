@@ -101,9 +101,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     keep_freed_memory()
     try:
         data, boxes = read_records(options.data), read_boxes(options.boxes)
-        chosen = [variant for variant in VARIANTS if not options.only or variant.name in options.only]
-        results = [scored(variant, seed, data, boxes, options) for variant in chosen for seed in range(variant.seeds)]
-        seconds = timed(chosen, data, boxes, options)
+        variants = [variant for variant in VARIANTS if not options.only or variant.name in options.only]
+        runs = [(variant, seed) for variant in variants for seed in range(variant.seeds)]
+        results = [score_variant(variant, seed, data, boxes, options) for variant, seed in runs]
+        seconds = time_variants(variants, data, boxes, options)
     except CaptionerError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -133,61 +134,63 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def scored(variant: Variant, seed: int, data: DataSet, boxes: BoxSet, options: argparse.Namespace) -> Result:
+def score_variant(variant: Variant, seed: int, data: DataSet, boxes: BoxSet, options: argparse.Namespace) -> Result:
     """Train a variant with one seed and score it, or read its stored scores."""
     name = "".join(letter if letter.isalnum() else "-" for letter in variant.name)
     output = options.output / f"{name}-{seed}"
-    kept = output / "result.json"
-    if kept.is_file():
-        return Result(**json.loads(kept.read_text()))
+    result_path = output / "result.json"
+    if result_path.is_file():
+        return Result(**json.loads(result_path.read_text()))
     print(f"{variant.name}, seed {seed}", file=sys.stderr)
     training = {"epochs": options.epochs, "seed": seed, "validation_images": options.validation_photos}
-    bundle = trained(variant, fewer_photos(data, options.photos), boxes, output, options, **training)
+    bundle = train_variant(variant, limit_photos(data, options.photos), boxes, output, options, **training)
     scores = load_bundle(bundle).metrics["validation"]
     figures = (scores[name] for name in ("CIDEr", "Bleu_4", "attention_correctness", "pointing"))
     result = Result(variant.name, seed, *figures)
-    kept.write_text(json.dumps(asdict(result)) + "\n")
+    result_path.write_text(json.dumps(asdict(result)) + "\n")
     return result
 
 
-def timed(variants: Sequence[Variant], data: DataSet, boxes: BoxSet, options: argparse.Namespace) -> dict[str, float]:
+def time_variants(
+    variants: Sequence[Variant], data: DataSet, boxes: BoxSet, options: argparse.Namespace
+) -> dict[str, float]:
     """Return the seconds of each variant for training on 1,000 encoded photos once, without validation."""
-    few = fewer_photos(data, min(options.photos, TIMED_PHOTOS))
-    found: dict[str, list[float]] = {variant.name: [] for variant in variants}
+    photos = limit_photos(data, min(options.photos, TIMED_PHOTOS))
+    seconds_by_variant: dict[str, list[float]] = {variant.name: [] for variant in variants}
     for number in range(TIMED_ROUNDS):
         for variant in variants:
             print(f"{variant.name}, timed, round {number + 1}", file=sys.stderr)
             with TemporaryDirectory() as folder:
-                trained(variant, few, boxes, Path(folder), options, epochs=3, validation_images=8)
+                train_variant(variant, photos, boxes, Path(folder), options, epochs=3, validation_images=8)
                 lines = [json.loads(line) for line in (Path(folder) / "log.jsonl").read_text().splitlines()]
             # The first epoch warms up.
-            found[variant.name] += [line["train_seconds"] / line["images"] * 1000 for line in lines[1:]]
-    return {name: round(median(seconds), 2) for name, seconds in found.items()}
+            seconds_by_variant[variant.name] += [line["train_seconds"] / line["images"] * 1000 for line in lines[1:]]
+    return {name: round(median(seconds), 2) for name, seconds in seconds_by_variant.items()}
 
 
-def trained(
+def train_variant(
     variant: Variant, data: DataSet, boxes: BoxSet, output: Path, options: argparse.Namespace, **training: Any
 ) -> Path:
     """Train a variant and return the folder of its bundle."""
     sizes = dict.fromkeys(("embedding_dim", "hidden_dim", "attention_dim"), options.size)
-    same = {"encoder": options.encoder, "image_size": options.image_size, "fit": options.fit}
-    config = CaptionerConfig(**{**same, **sizes, **variant.captioner})
+    base = {"encoder": options.encoder, "image_size": options.image_size, "fit": options.fit}
+    config = CaptionerConfig(**{**base, **sizes, **variant.captioner})
     recipe = {"patience": training["epochs"], "average_decay": 0.99, "supervision_weight": 0.0}
     fit_options = FitOptions(**{**recipe, **training, **variant.training})
     decoding = DecodingOptions(**{"beam_width": 3, "block_repeats": 2, **variant.decoding})
-    chosen = training_data([data], config, fit_options, boxes=boxes)
-    words = choose_vocabulary(chosen, config, fit_options)
+    split_data = training_data([data], config, fit_options, boxes=boxes)
+    words = choose_vocabulary(split_data, config, fit_options)
     model, weights = build_model(config, words, fit_options, device=options.device)
-    features = encode_features(chosen, model, words.vocabulary, decoding, fit_options, options.cache)
+    features = encode_features(split_data, model, words.vocabulary, decoding, fit_options, options.cache)
     criterion = make_criterion(model, words, features[0], fit_options)
-    setup = TrainingSetup(chosen, words, model, weights, decoding, *features, criterion)
+    setup = TrainingSetup(split_data, words, model, weights, decoding, *features, criterion)
     return fit(setup, fit_options, output, resume=(output / "checkpoint.pt").is_file())
 
 
-def fewer_photos(data: DataSet, count: int) -> DataSet:
+def limit_photos(data: DataSet, count: int) -> DataSet:
     """Return the data set with `count` photos of its train split, the same each time, and all other splits."""
-    kept = sample(data.split("train"), count, stream(0, TRAINING_SUBSET))
-    return replace(data, records=[*kept, *(record for record in data.records if record.split != "train")])
+    train_records = sample(data.split("train"), count, stream(0, TRAINING_SUBSET))
+    return replace(data, records=[*train_records, *(record for record in data.records if record.split != "train")])
 
 
 def table(results: Sequence[Result], seconds: Mapping[str, float]) -> str:

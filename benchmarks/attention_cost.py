@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.tables import table
-from benchmarks.timing import Contestant, Spread, interleaved
+from benchmarks.timing import Contestant, Spread, time_in_turns
 from captioner.captioner import Captioner
 from captioner.model.attention import attend
 from captioner.model.decoder import Decoder, DecoderState, ImageFeatures
@@ -26,15 +26,15 @@ class Sizes:
     rounds: int = 15
     words: int = 30
     """Words per round."""
-    places: tuple[int, ...] = (49, 100, 196, 400, 784, 1600)
+    locations: tuple[int, ...] = (49, 100, 196, 400, 784, 1600)
     beam_widths: tuple[int, ...] = (1, 2, 4, 8, 12, 16)
-    usual_places: int = 400
+    usual_locations: int = 400
     """While the beam width varies: as in the shipped captioner."""
     usual_beam_width: int = 5
     """While the locations vary."""
 
 
-QUICK = Sizes(rounds=2, words=2, places=(4, 9, 16), beam_widths=(1, 2, 3), usual_places=9, usual_beam_width=2)
+QUICK = Sizes(rounds=2, words=2, locations=(4, 9, 16), beam_widths=(1, 2, 3), usual_locations=9, usual_beam_width=2)
 
 
 @dataclass(frozen=True)
@@ -73,17 +73,17 @@ class Results:
 
 def measure(captioner: Captioner, quick: bool = False) -> Results:
     sizes = QUICK if quick else Sizes()
-    by_places = [(places, sizes.usual_beam_width) for places in sizes.places]
-    by_width = [(sizes.usual_places, width) for width in sizes.beam_widths]
+    by_locations = [(locations, sizes.usual_beam_width) for locations in sizes.locations]
+    by_width = [(sizes.usual_locations, width) for width in sizes.beam_widths]
     rows: list[Row] = []
     lines: list[Line] = []
     for score in dict.fromkeys((captioner.bundle.config.score, "additive")):
-        for against, cases in (("locations", by_places), ("hypotheses", by_width)):
-            found = rows_of(captioner, score, cases, sizes)
-            counts = [row.places if against == "locations" else row.beam_width for row in found]
-            rows += found
+        for against, cases in (("locations", by_locations), ("hypotheses", by_width)):
+            case_rows = rows_of(captioner, score, cases, sizes)
+            counts = [row.places if against == "locations" else row.beam_width for row in case_rows]
+            rows += case_rows
             for what, times in (("a word", "word_us"), ("its attention", "attention_us")):
-                medians = [getattr(row, times).median for row in found]
+                medians = [getattr(row, times).median for row in case_rows]
                 lines.append(nearest_line(score, what, against, counts, medians))
     return Results(tuple(rows), tuple(lines))
 
@@ -104,19 +104,19 @@ def rows_of(captioner: Captioner, score: str, cases: Sequence[tuple[int, int]], 
     config, annotation_dim = replace(captioner.bundle.config, score=score), captioner.model.decoder.annotation_dim
     decoder = Decoder(config, annotation_dim, len(captioner.bundle.vocabulary)).to(captioner.device).eval()
     contestants: dict[tuple[int, int, str], Contestant] = {}
-    for places, width in cases:
-        word = Word(decoder, places, width, sizes.words)
-        contestants |= {(places, width, "step"): word.step, (places, width, "attention"): word.attention}
-    seconds = interleaved(contestants, sizes.rounds, captioner.device)
+    for locations, width in cases:
+        word = Word(decoder, locations, width, sizes.words)
+        contestants |= {(locations, width, "step"): word.step, (locations, width, "attention"): word.attention}
+    seconds = time_in_turns(contestants, sizes.rounds, captioner.device)
     rows = []
-    for places, width in cases:
-        step, attention = seconds[places, width, "step"], seconds[places, width, "attention"]
-        shares = [part / whole for part, whole in zip(attention, step, strict=True)]
-        each = 1e6 / sizes.words
+    for locations, width in cases:
+        step, attention = seconds[locations, width, "step"], seconds[locations, width, "attention"]
+        shares = [attention_time / step_time for attention_time, step_time in zip(attention, step, strict=True)]
+        scale = 1e6 / sizes.words
         rows.append(
             Row(
-                score, places, width, Spread.of([each * taken for taken in step]),
-                Spread.of([each * taken for taken in attention]), Spread.of(shares),
+                score, locations, width, Spread.of([scale * elapsed for elapsed in step]),
+                Spread.of([scale * elapsed for elapsed in attention]), Spread.of(shares),
             )
         )  # fmt: skip
     return rows
@@ -125,13 +125,13 @@ def rows_of(captioner: Captioner, score: str, cases: Sequence[tuple[int, int]], 
 class Word:
     """Words of a beam of one photo: whole steps or only their attention, repeated `times` times."""
 
-    def __init__(self, decoder: Decoder, places: int, beam_width: int, times: int):
+    def __init__(self, decoder: Decoder, locations: int, beam_width: int, times: int):
         device = decoder.embedding.weight.device
         self._decoder, self._times = decoder, times
         self._tokens = torch.randint(4, decoder.vocabulary_size, (1, beam_width), device=device)
         with torch.inference_mode():
             self._features: ImageFeatures = decoder.prepare(
-                torch.randn(1, places, decoder.annotation_dim, device=device)
+                torch.randn(1, locations, decoder.annotation_dim, device=device)
             )  # fmt: skip
             self._state: DecoderState = decoder.initial_state(self._features, beam_width)
             self._embedded = decoder.embedding(self._tokens)
@@ -144,9 +144,9 @@ class Word:
     @torch.inference_mode()
     def attention(self, _: int) -> None:
         for _ in range(self._times):
-            self.look()
+            self.attend()
 
-    def look(self) -> tuple[Tensor, Tensor]:
+    def attend(self) -> tuple[Tensor, Tensor]:
         """Return alpha [1, K, L] and context [1, K, D] as the decoder's step computes them before the gate."""
         decoder = self._decoder
         query = decoder.score.query(self._state.hidden)
@@ -158,6 +158,6 @@ class Word:
 def nearest_line(score: str, what: str, against: str, counts: Sequence[int], microseconds: Sequence[float]) -> Line:
     slope, intercept = np.polyfit(counts, microseconds, 1)
     times = np.asarray(microseconds)
-    left = np.square(times - (slope * np.asarray(counts) + intercept)).sum()
-    explained = 1 - left / np.square(times - times.mean()).sum()
+    residual = np.square(times - (slope * np.asarray(counts) + intercept)).sum()
+    explained = 1 - residual / np.square(times - times.mean()).sum()
     return Line(score, what, against, float(slope), float(intercept), float(explained))

@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 import torch
 
 import captioner
-from benchmarks.drawn import captioned, draw_photos
+from benchmarks.drawn import draw_photos, make_records
 from benchmarks.our_training import OurTraining
 from benchmarks.tables import table
 from benchmarks.timing import Spread
@@ -77,11 +77,11 @@ def measure(captioner: Captioner, quick: bool = False) -> Results:
         for number in range(sizes.rounds):
             for name, rate in _CONTESTANTS.items():
                 rates.setdefault(name, []).append(rate(sizes, Path(folder) / f"{number} {name}"))
-    (one, *_) = rates.values()
-    rows = [
-        Row(name, Spread.of(found), Spread.of([each / alone for each, alone in zip(found, one, strict=True)]))
-        for name, found in rates.items()
-    ]
+    (one_process, *_) = rates.values()
+    rows = []
+    for name, values in rates.items():
+        ratios = [value / base for value, base in zip(values, one_process, strict=True)]
+        rows.append(Row(name, Spread.of(values), Spread.of(ratios)))
     return Results(tuple(rows), sizes.photos)
 
 
@@ -117,10 +117,10 @@ def _rate(sizes: Sizes, photos: int, folder: Path, launchers: list[list[str]]) -
         )
         for launcher in launchers
     ]  # fmt: skip
-    said = [program.communicate()[0] for program in programs]
+    outputs = [program.communicate()[0] for program in programs]
     if any(program.returncode for program in programs):
         raise RuntimeError("a process of the benchmark failed: see its message on standard error")
-    return sum(photos / median(json.loads(seconds)) for seconds in said)
+    return sum(photos / median(json.loads(seconds)) for seconds in outputs)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -129,25 +129,25 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("sizes", type=lambda text: Sizes(**json.loads(text)))
     parser.add_argument("folder", type=Path)
     parser.add_argument("programs", type=int)
-    given = parser.parse_args(arguments)
-    sizes, folder = given.sizes, given.folder
+    parsed = parser.parse_args(arguments)
+    sizes, folder = parsed.sizes, parsed.folder
     torch.set_num_threads(1)
     keep_freed_memory()
     ranks, _ = connect(Ranks.from_environment(), "cpu")
     model = captioner.load(device="cpu")
-    records = captioned(model.bundle.vocabulary, sorted((folder.parent / PHOTOS).iterdir())[: sizes.photos])
+    records = make_records(model.bundle.vocabulary, sorted((folder.parent / PHOTOS).iterdir())[: sizes.photos])
     options = FitOptions(epochs=0, fine_tune_epochs=1000, fine_tune_stages=sizes.tuned_stages, batch_size=sizes.photos)
     training = OurTraining.of_photos(model, records, options, sizes.image_size, folder, ranks)
     training.epoch()
     if ranks.leads:
         (folder / f"ready-{os.getpid()}").touch()
-        while len(list(folder.glob("ready-*"))) < given.programs:
+        while len(list(folder.glob("ready-*"))) < parsed.programs:
             time.sleep(0.01)
     seconds = []
     for _ in range(sizes.batches):
-        started = time.perf_counter()
+        started_at = time.perf_counter()
         training.epoch()
-        seconds.append(time.perf_counter() - started)
+        seconds.append(time.perf_counter() - started_at)
     if ranks.leads:
         print(json.dumps(seconds))
     disconnect(ranks)

@@ -38,15 +38,15 @@ def draw_photos(folder: Path, count: int, width: int = WIDTH, height: int = HEIG
 
 
 def draw_captions(
-    words: Sequence[str], photos: int, each: int = CAPTIONS_PER_PHOTO, seed: int = 0
+    words: Sequence[str], photos: int, per_photo: int = CAPTIONS_PER_PHOTO, seed: int = 0
 ) -> list[tuple[str, ...]]:
-    """Draw `each` captions per photo from `words`."""
+    """Draw `per_photo` captions per photo from `words`."""
     rng = np.random.default_rng(seed)
-    lengths = rng.normal(WORDS, WORDS_DEVIATION, (photos, each)).round().clip(FEWEST_WORDS, MOST_WORDS).astype(int)
-    return [tuple(" ".join(rng.choice(words, length)) for length in of_photo) for of_photo in lengths]
+    lengths = rng.normal(WORDS, WORDS_DEVIATION, (photos, per_photo)).round().clip(FEWEST_WORDS, MOST_WORDS).astype(int)
+    return [tuple(" ".join(rng.choice(words, length)) for length in photo_lengths) for photo_lengths in lengths]
 
 
-def drawn_records(vocabulary: Vocabulary, photos: int, folder: Path, blank: bool = False) -> list[ImageRecord]:
+def draw_records(vocabulary: Vocabulary, photos: int, folder: Path, blank: bool = False) -> list[ImageRecord]:
     """Draw photos in `folder` with captions of the vocabulary's words. blank: create empty files, never to be read."""
     if blank:
         paths = [folder / f"{number}.jpg" for number in range(photos)]
@@ -54,10 +54,10 @@ def drawn_records(vocabulary: Vocabulary, photos: int, folder: Path, blank: bool
             path.touch()
     else:
         paths = draw_photos(folder / "photos", photos)
-    return captioned(vocabulary, paths)
+    return make_records(vocabulary, paths)
 
 
-def captioned(vocabulary: Vocabulary, paths: Sequence[Path]) -> list[ImageRecord]:
+def make_records(vocabulary: Vocabulary, paths: Sequence[Path]) -> list[ImageRecord]:
     """Return existing photos with captions of the vocabulary's words, the same each time."""
     captions = draw_captions(vocabulary.words[len(SPECIAL_WORDS) :], len(paths))
-    return [ImageRecord(path.name, path, of_photo, "train") for path, of_photo in zip(paths, captions, strict=True)]
+    return [ImageRecord(path.name, path, texts, "train") for path, texts in zip(paths, captions, strict=True)]

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from benchmarks.one_photo import EXAMPLES
 from benchmarks.tables import table
-from benchmarks.timing import Contestant, Spread, interleaved
+from benchmarks.timing import Contestant, Spread, time_in_turns
 from captioner.captioner import Captioner
 from captioner.model.encoders import Encoder
 from captioner.model.runtime import ExactRuntime, OpenVinoEncoder, TorchRuntime, encoder_network
@@ -80,7 +80,7 @@ def measure(captioner: Captioner, quick: bool = False) -> Results:
         exact = runtimes[EXACT](photos)
         differences = {name: difference(encode(photos), exact) for name, encode in runtimes.items()}
         seconds = {
-            count: interleaved(
+            count: time_in_turns(
                 {name: contestant(encode, photos[:count]) for name, encode in runtimes.items()},
                 sizes.rounds,
                 captioner.device,
@@ -88,7 +88,7 @@ def measure(captioner: Captioner, quick: bool = False) -> Results:
             for count in (1, len(photos))
         }
     rows = tuple(
-        Row(name, *(of_each(taken[name], count) for count, taken in seconds.items()), differences[name] or None)
+        Row(name, *(ms_per_photo(times[name], count) for count, times in seconds.items()), differences[name] or None)
         for name in runtimes
     )
     return Results(rows, len(photos), tuple(missing))
@@ -108,12 +108,12 @@ def contestant(encode: Encode, photos: Tensor) -> Contestant:
     return lambda _: encode(photos)
 
 
-def of_each(seconds: list[float], count: int) -> Spread:
-    return Spread.of([1000 * each / count for each in seconds])
+def ms_per_photo(seconds: list[float], count: int) -> Spread:
+    return Spread.of([1000 * elapsed / count for elapsed in seconds])
 
 
-def difference(found: Tensor, exact: Tensor) -> float:
-    return float((found.float() - exact).square().mean().sqrt() / exact.square().mean().sqrt())
+def difference(annotations: Tensor, exact: Tensor) -> float:
+    return float((annotations.float() - exact).square().mean().sqrt() / exact.square().mean().sqrt())
 
 
 def batch_of(captioner: Captioner, count: int, size: int) -> Tensor:
@@ -126,35 +126,35 @@ def runtimes_of(captioner: Captioner, size: int, sizes: Sizes) -> tuple[dict[str
     """Return the available runtimes, the exact one first, and the names of missing packages."""
     encoder, decoder = captioner.model.encoder, captioner.model.decoder
     channels_last = copy.deepcopy(encoder).to(memory_format=torch.channels_last)
-    found: dict[str, Encode] = {
+    runtimes: dict[str, Encode] = {
         EXACT: ExactRuntime(encoder, decoder).encode,
         "torch, channels last": ExactRuntime(channels_last, decoder).encode,
         "torch, bfloat16": TorchRuntime(channels_last, decoder).encode,
     }
     if sizes.compiled and (captioner.device.type != "cpu" or shutil.which("g++")):
-        found["torch.compile"] = torch.compile(channels_last)
+        runtimes["torch.compile"] = torch.compile(channels_last)
     if captioner.device.type != "cpu":
-        return found, []
+        return runtimes, []
     network, missing = encoder_network(encoder, size), []
     if installed("onnxruntime", "onnx", "onnxscript"):
-        found["ONNX Runtime"] = by_onnx(encoder, size)
+        runtimes["ONNX Runtime"] = convert_to_onnx(encoder, size)
     else:
         missing.append("ONNX Runtime")
-    found["OpenVINO"] = OpenVinoEncoder(network, bfloat16=False)
-    found["OpenVINO, bfloat16"] = OpenVinoEncoder(network, bfloat16=True)
+    runtimes["OpenVINO"] = OpenVinoEncoder(network, bfloat16=False)
+    runtimes["OpenVINO, bfloat16"] = OpenVinoEncoder(network, bfloat16=True)
     if installed("nncf"):
         photos = batch_of(captioner, sizes.calibration, size)
-        found["OpenVINO, 8 bits"] = OpenVinoEncoder(in_8_bits(network, photos), bfloat16=True)
+        runtimes["OpenVINO, 8 bits"] = OpenVinoEncoder(quantise(network, photos), bfloat16=True)
     else:
         missing.append("nncf")
-    return found, missing
+    return runtimes, missing
 
 
 def installed(*packages: str) -> bool:
     return all(find_spec(package) is not None for package in packages)
 
 
-def by_onnx(encoder: Encoder, size: int) -> Encode:
+def convert_to_onnx(encoder: Encoder, size: int) -> Encode:
     """Return the encoder in ONNX Runtime, with as many threads as torch."""
     import onnxruntime
 
@@ -164,11 +164,11 @@ def by_onnx(encoder: Encoder, size: int) -> Encode:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(file.getvalue(), options, providers=["CPUExecutionProvider"])
-    (name,) = (each.name for each in session.get_inputs())
+    (name,) = (network_input.name for network_input in session.get_inputs())
     return lambda pixels: torch.from_numpy(session.run(None, {name: pixels.numpy()})[0])
 
 
-def in_8_bits(network: "Model", photos: Tensor) -> "Model":
+def quantise(network: "Model", photos: Tensor) -> "Model":
     """Return the network with 8-bit numbers, with ranges chosen on photos [B, S, S, 3]."""
     import nncf
 

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.drawn import CAPTIONS_PER_PHOTO, drawn_records
+from benchmarks.drawn import CAPTIONS_PER_PHOTO, draw_records
 from benchmarks.our_training import OurTraining
 from benchmarks.tables import table
-from benchmarks.timing import Contestant, Spread, interleaved
+from benchmarks.timing import Contestant, Spread, time_in_turns
 from benchmarks.training_speed import QUICK as QUICK_TRAINING
 from benchmarks.training_speed import Sizes as TrainingSizes
 from captioner.captioner import Captioner
@@ -109,13 +109,13 @@ def measure(captioner: Captioner, quick: bool = False) -> Results:
             step_work(captioner, sizes.photos, sizes.steps),
             training_work(captioner, sizes.training, Path(folder)),
         ]
-        peaks = peak_contestants(sizes, captioner.device)
-        runs = {each.name: each.run for each in work}
-        seconds = interleaved({**peaks, **runs}, sizes.rounds, captioner.device)
-    found = peaks_of(seconds, sizes, captioner.device)
-    speeds = {peak.name: peak.value.most * 1e9 for peak in found}  # the best round: others were disturbed
-    rows = tuple(row_of(each, [taken / each.repeats for taken in seconds[each.name]], speeds) for each in work)
-    return Results(found, rows)
+        contestants = peak_contestants(sizes, captioner.device)
+        runs = {item.name: item.run for item in work}
+        seconds = time_in_turns({**contestants, **runs}, sizes.rounds, captioner.device)
+    peaks = peaks_of(seconds, sizes, captioner.device)
+    speeds = {peak.name: peak.value.most * 1e9 for peak in peaks}  # the best round: others were disturbed
+    rows = tuple(row_of(item, [elapsed / item.repeats for elapsed in seconds[item.name]], speeds) for item in work)
+    return Results(peaks, rows)
 
 
 def report(results: Results) -> str:
@@ -133,9 +133,10 @@ def row_of(work: Work, seconds: list[float], speeds: dict[str, float]) -> Row:
     by_operations = work.operations / speeds[MATRIX.format(work.precision)]
     by_bytes = work.bytes / speeds[BANDWIDTH]
     floor = max(by_operations, by_bytes)
+    ms, fractions = [1000 * elapsed for elapsed in seconds], [floor / elapsed for elapsed in seconds]
     return Row(
-        work.name, work.operations / 1e9, work.bytes / 1e6, Spread.of([1000 * each for each in seconds]), 1000 * floor,
-        "operations" if by_operations >= by_bytes else "bytes", Spread.of([floor / each for each in seconds]),
+        work.name, work.operations / 1e9, work.bytes / 1e6, Spread.of(ms), 1000 * floor,
+        "operations" if by_operations >= by_bytes else "bytes", Spread.of(fractions),
     )  # fmt: skip
 
 
@@ -163,18 +164,18 @@ def matrix_side(sizes: Sizes, device: torch.device) -> int:
 def peaks_of(seconds: dict[str, list[float]], sizes: Sizes, device: torch.device) -> tuple[Peak, ...]:
     operations = 2 * matrix_side(sizes, device) ** 3
     peaks = [
-        Peak(name, Spread.of([operations / each / 1e9 for each in seconds[name]]), "GFLOP/s")
+        Peak(name, Spread.of([operations / elapsed / 1e9 for elapsed in seconds[name]]), "GFLOP/s")
         for name in (MATRIX.format(_name(precision)) for precision in (torch.float32, torch.bfloat16))
     ]
-    moved = 3 * FLOAT32 * sizes.numbers
-    return (*peaks, Peak(BANDWIDTH, Spread.of([moved / each / 1e9 for each in seconds[BANDWIDTH]]), "GB/s"))
+    bytes_moved = 3 * FLOAT32 * sizes.numbers
+    return (*peaks, Peak(BANDWIDTH, Spread.of([bytes_moved / elapsed / 1e9 for elapsed in seconds[BANDWIDTH]]), "GB/s"))
 
 
 def _name(precision: torch.dtype) -> str:
     return str(precision).removeprefix("torch.")
 
 
-def counted(run: Callable[[], object]) -> float:
+def count_operations(run: Callable[[], object]) -> float:
     """Return the number of operations of a run."""
     with FlopCounterMode(display=False) as counter:
         run()
@@ -186,11 +187,11 @@ def encoder_work(captioner: Captioner, photos: int) -> Work:
     pixels = np.random.default_rng(0).integers(0, 256, (photos, side, side, 3), np.uint8)
     encoder = captioner.model.encoder
     with torch.no_grad():
-        operations = counted(lambda: encoder(torch.from_numpy(pixels).to(captioner.device)))
+        operations = count_operations(lambda: encoder(torch.from_numpy(pixels).to(captioner.device)))
     dtype = captioner.runtime.precision
-    moved = encoder_bytes(encoder, pixels.size, captioner.encode(pixels).numel(), dtype.itemsize)
+    bytes_moved = encoder_bytes(encoder, pixels.size, captioner.encode(pixels).numel(), dtype.itemsize)
     name = f"encoder, {_photos(photos)}"
-    return Work(name, operations, moved, _name(dtype), lambda _: captioner.encode(pixels))
+    return Work(name, operations, bytes_moved, _name(dtype), lambda _: captioner.encode(pixels))
 
 
 def encoder_bytes(encoder: nn.Module, pixels: int, annotations: int, number: int) -> float:
@@ -202,46 +203,48 @@ def step_work(captioner: Captioner, photos: int, steps: int) -> Work:
     """One word of a beam search: the decoder's step for every hypothesis, without the search."""
     decoder, device, dtype = captioner.model.decoder, captioner.device, captioner.runtime.precision
     side = captioner.model.config.image_size
-    places = captioner.encode(np.zeros((1, side, side, 3), np.uint8)).shape[1:3].numel()
+    locations = captioner.encode(np.zeros((1, side, side, 3), np.uint8)).shape[1:3].numel()
     with torch.no_grad():
-        annotations = torch.randn(photos, places, decoder.annotation_dim, device=device)
+        annotations = torch.randn(photos, locations, decoder.annotation_dim, device=device)
         tokens = torch.randint(4, decoder.vocabulary_size, (photos, BEAM_WIDTH), device=device)
         features = decoder.prepare(annotations)
-        operations = counted(lambda: decoder.step(features, decoder.initial_state(features, BEAM_WIDTH), tokens))
-    running = captioner.runtime.decoder
-    features = running.prepare(annotations)
-    state = running.initial_state(features, BEAM_WIDTH)
+        operations = count_operations(
+            lambda: decoder.step(features, decoder.initial_state(features, BEAM_WIDTH), tokens)
+        )
+    runtime_decoder = captioner.runtime.decoder
+    features = runtime_decoder.prepare(annotations)
+    state = runtime_decoder.initial_state(features, BEAM_WIDTH)
 
     @torch.inference_mode()
     def run(_: int) -> None:
-        with captioner.runtime.running():
+        with captioner.runtime.inference():
             for _ in range(steps):
-                running.step(features, state, tokens)
+                runtime_decoder.step(features, state, tokens)
 
     name = f"decoder step, {_photos(photos)}, beam {BEAM_WIDTH}"
-    return Work(name, operations, step_bytes(decoder, photos, places, dtype.itemsize), _name(dtype), run, steps)
+    return Work(name, operations, step_bytes(decoder, photos, locations, dtype.itemsize), _name(dtype), run, steps)
 
 
-def step_bytes(decoder: Decoder, photos: int, places: int, number: int) -> float:
+def step_bytes(decoder: Decoder, photos: int, locations: int, number: int) -> float:
     """Weights, annotations and keys read once; for each hypothesis its word's embedding, its old and new state, its
     logits and its map. Other embeddings, and weights that only prepare the features, are not read. number: bytes."""
     hypotheses = photos * BEAM_WIDTH
     unused = (decoder.embedding, decoder.init_hidden, decoder.init_cell, decoder.score.annotation_to_key)
     weights = _size(decoder) - sum(_size(module) for module in unused)
-    memory = photos * places * (decoder.annotation_dim + decoder.score.annotation_to_key.out_features)
-    each = decoder.embedding.embedding_dim + 4 * decoder.hidden_dim + decoder.vocabulary_size + places
-    return number * (weights + memory + hypotheses * each)
+    feature_size = photos * locations * (decoder.annotation_dim + decoder.score.annotation_to_key.out_features)
+    size_per_hypothesis = decoder.embedding.embedding_dim + 4 * decoder.hidden_dim + decoder.vocabulary_size + locations
+    return number * (weights + feature_size + hypotheses * size_per_hypothesis)
 
 
 def training_work(captioner: Captioner, sizes: TrainingSizes, folder: Path) -> Work:
     """One batch of `fit` with a frozen encoder, starting from the shipped captioner."""
-    records = drawn_records(captioner.bundle.vocabulary, sizes.photos, folder)
+    records = draw_records(captioner.bundle.vocabulary, sizes.photos, folder)
     options = FitOptions(epochs=1000, batch_size=len(records))
     training = OurTraining.of_photos(captioner, records, options, sizes.our_pixels, folder / "features")
     batch = next(training.features.train.batches(0, len(records), CAPTIONS_PER_PHOTO, 0))
-    moved = training_bytes(training, batch.features.numel(), batch.targets.numel())
+    bytes_moved = training_bytes(training, batch.features.numel(), batch.targets.numel())
     name = f"training step, {sizes.photos} photos, {CAPTIONS_PER_PHOTO} captions each"
-    return Work(name, counted(training.epoch), moved, "bfloat16", lambda _: training.epoch())
+    return Work(name, count_operations(training.epoch), bytes_moved, "bfloat16", lambda _: training.epoch())
 
 
 def training_bytes(training: OurTraining, features: int, words: int) -> float:
@@ -253,10 +256,10 @@ def training_bytes(training: OurTraining, features: int, words: int) -> float:
     backwards, in 16 bits.
     """
     model = training.run.setup.model
-    learning = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    trainable = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     stages = model.encoder.stages[training.features.stages or len(model.encoder.stages) :]
     logits = 2 * words * model.decoder.vocabulary_size
-    return FLOAT32 * ((2 + 2 + 2 * 4) * learning + _size(stages)) + BF16 * (features + logits)
+    return FLOAT32 * ((2 + 2 + 2 * 4) * trainable + _size(stages)) + BF16 * (features + logits)
 
 
 def _size(module: nn.Module) -> int:

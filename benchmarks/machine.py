@@ -42,7 +42,7 @@ def machine() -> str:
     return f"{os.cpu_count()} cores, {memory:.0f} GiB, {platform.machine()}, Python {platform.python_version()}"
 
 
-def described(device: "torch.device") -> Machine:
+def describe(device: "torch.device") -> Machine:
     """Describe the machine and torch's use of it."""
     import torch
 
@@ -71,12 +71,13 @@ def cpu_info(path: Path = CPU_INFO) -> dict[str, str]:
     return {name.strip(): value.strip() for name, value in pairs}
 
 
-def report(found: Machine) -> str:
+def report(details: Machine) -> str:
     """Describe the machine in two lines."""
-    instructions = ", ".join(found.cpu_bf16) or "no instructions"
+    instructions = ", ".join(details.cpu_bf16) or "no instructions"
     lines = [
-        f"{found.cpu}, {found.cores} cores, {found.memory_gib:.0f} GiB, {found.architecture}; bf16: {instructions}.",
-        f"Python {found.python}, torch {found.torch} with {found.threads} threads, on {found.device}"
-        + (f": {found.gpu}, bf16: {'yes' if found.gpu_bf16 else 'no'}." if found.gpu else "."),
+        f"{details.cpu}, {details.cores} cores, {details.memory_gib:.0f} GiB, {details.architecture};"
+        f" bf16: {instructions}.",
+        f"Python {details.python}, torch {details.torch} with {details.threads} threads, on {details.device}"
+        + (f": {details.gpu}, bf16: {'yes' if details.gpu_bf16 else 'no'}." if details.gpu else "."),
     ]
     return "\n".join(lines)

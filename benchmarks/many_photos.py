@@ -21,7 +21,7 @@ from benchmarks.one_photo import EXAMPLES, TextbookPhoto
 from benchmarks.peers import MISSING, Peer, peers
 from benchmarks.tables import table
 from benchmarks.textbook import IMAGE_SIZE
-from benchmarks.timing import Contestant, Spread, interleaved, ratio, timed
+from benchmarks.timing import Contestant, Spread, ratio, time_in_turns, time_round
 from captioner.__main__ import DECODING_THREADS, caption_files
 from captioner.bulk.run import BulkOptions, caption_in_bulk
 from captioner.captioner import Captioner
@@ -78,20 +78,20 @@ class Results:
 def measure(captioner: Captioner, quick: bool = False) -> Results:
     sizes = QUICK if quick else Sizes()
     with TemporaryDirectory() as folder:
-        paths = copied_examples(Path(folder), sizes.photos)
+        paths = copy_examples(Path(folder), sizes.photos)
         decoding = replace(captioner.decoding, beam_width=BEAM_WIDTHS[0], captions_per_image=1)
-        found = captioner.caption([path.read_bytes() for path in paths[: sizes.tried_photos]], decoding)
-        words = round(median(len(caption.words) for caption in found))
+        captions = captioner.caption([path.read_bytes() for path in paths[: sizes.tried_photos]], decoding)
+        words = round(median(len(caption.words) for caption in captions))
         contestants = _ours(captioner, paths)
         contestants["textbook, beam 5, one at a time"] = _textbook(captioner, paths, words, quick)
         others = peers(captioner.device, quick)
         for peer in others:
             size = best_batch_size(peer, paths[: sizes.tried_photos], words, sizes.peer_batch_sizes)
             contestants[f"{peer.name}, batches of {size}"] = _peer(peer, paths, words, size)
-        seconds = interleaved(contestants, sizes.rounds, captioner.device)
+        seconds = time_in_turns(contestants, sizes.rounds, captioner.device)
     with TemporaryDirectory() as folder:
-        contestants = _bulk(captioner, copied_examples(Path(folder), sizes.bulk_photos), decoding, sizes.workers)
-        bulk_seconds = interleaved(contestants, sizes.bulk_rounds, captioner.device)
+        contestants = _bulk(captioner, copy_examples(Path(folder), sizes.bulk_photos), decoding, sizes.workers)
+        bulk_seconds = time_in_turns(contestants, sizes.bulk_rounds, captioner.device)
     return Results(
         _rows(seconds, len(paths), BASE), len(paths), words,
         _rows(bulk_seconds, sizes.bulk_photos, BULK_BASE), sizes.bulk_photos, () if others else (MISSING,),
@@ -100,8 +100,8 @@ def measure(captioner: Captioner, quick: bool = False) -> Results:
 
 def _rows(seconds: Mapping[str, Sequence[float]], photos: int, base: str) -> tuple[Row, ...]:
     return tuple(
-        Row(name, Spread.of([photos / each for each in taken]), ratio(taken, seconds[base]))
-        for name, taken in seconds.items()
+        Row(name, Spread.of([photos / elapsed for elapsed in times]), ratio(times, seconds[base]))
+        for name, times in seconds.items()
     )
 
 
@@ -122,7 +122,7 @@ def _table(rows: Sequence[Row], base: str) -> str:
     return table(["captioner", "photos/s", f"times as long as {base}"], cells)
 
 
-def copied_examples(folder: Path, count: int) -> list[Path]:
+def copy_examples(folder: Path, count: int) -> list[Path]:
     """Copy the photos of examples/, repeated as needed, into `count` files."""
     examples = sorted(EXAMPLES.glob("*.jpg"))
     return [
@@ -134,8 +134,8 @@ def _ours(captioner: Captioner, paths: Sequence[Path]) -> dict[str, Contestant]:
     contestants: dict[str, Contestant] = {}
     for width in BEAM_WIDTHS:
         options = replace(captioner.decoding, beam_width=width, captions_per_image=1)
-        for size, how in ((BATCH_SIZE, f"batches of {BATCH_SIZE}"), (1, "one at a time")):
-            contestants[f"ours, beam {width}, {how}"] = _our_batches(captioner, paths, options, size)
+        for size, mode in ((BATCH_SIZE, f"batches of {BATCH_SIZE}"), (1, "one at a time")):
+            contestants[f"ours, beam {width}, {mode}"] = _our_batches(captioner, paths, options, size)
     return contestants
 
 
@@ -173,9 +173,9 @@ def _textbook(captioner: Captioner, paths: Sequence[Path], words: int, quick: bo
 def _peer(peer: Peer, paths: Sequence[Path], words: int, batch_size: int) -> Contestant:
     def caption(_: int) -> None:
         with ThreadPoolExecutor(min(DECODING_THREADS, os.cpu_count() or 1)) as threads:
-            reading = list(threads.submit(peer.pixels, path) for path in paths)
-            for start in range(0, len(paths), batch_size):
-                peer.tokens([photo.result() for photo in reading[start : start + batch_size]], words + 1)
+            photos = list(threads.submit(peer.pixels, path) for path in paths)
+            for first in range(0, len(paths), batch_size):
+                peer.tokens([photo.result() for photo in photos[first : first + batch_size]], words + 1)
 
     return caption
 
@@ -184,4 +184,4 @@ def best_batch_size(peer: Peer, paths: Sequence[Path], words: int, sizes: Sequen
     """Return the batch size with the shortest time for these photos."""
     device = peer.network.device
     _peer(peer, paths[:1], words, 1)(0)  # warm-up
-    return min(sizes, key=lambda size: timed(_peer(peer, paths, words, size), 0, device))
+    return min(sizes, key=lambda size: time_round(_peer(peer, paths, words, size), 0, device))

@@ -27,7 +27,7 @@ from benchmarks.textbook import (
     textbook_pixels,
     textbook_search,
 )
-from benchmarks.timing import Contestant, Spread, interleaved, ratio, synchronise
+from benchmarks.timing import Contestant, Spread, ratio, synchronise, time_in_turns
 from captioner.captioner import Caption, Captioner
 from captioner.config import DecodingOptions
 from captioner.images.photo import open_image
@@ -87,8 +87,8 @@ def measure(captioner: Captioner, quick: bool = False) -> Results:
     others = {peer.name: _peer_photo(peer, photos, lengths) for peer in peers(captioner.device, quick)}
     plain = _plain_photo(captioner, photos, options)
     contestants = {"ours": ours, "ours, without drawing": plain, "textbook": textbook, **others}
-    seconds = interleaved(contestants, 2 if quick else ROUNDS, captioner.device)
-    rows = tuple(_row(name, taken, seconds["ours"], name in DRAWING) for name, taken in seconds.items())
+    seconds = time_in_turns(contestants, 2 if quick else ROUNDS, captioner.device)
+    rows = tuple(_row(name, times, seconds["ours"], name in DRAWING) for name, times in seconds.items())
     words = Spread.of([float(length) for length in lengths])
     return Results(rows, ours.parts(), words, () if others else (MISSING,))
 
@@ -134,23 +134,23 @@ class OurPhoto:
         with self._timed("search"):
             ((caption,),) = self._captioner.caption_annotations(annotations, [frame], self._options)
         with self._timed("draw the maps"):
-            return drawn(photo, caption)
+            return draw_maps(photo, caption)
 
     @contextmanager
     def _timed(self, part: str):
-        started = perf_counter()
+        started_at = perf_counter()
         yield
         synchronise(self._captioner.device)
-        self._seconds[part].append(perf_counter() - started)
+        self._seconds[part].append(perf_counter() - started_at)
 
     def parts(self) -> tuple[Part, ...]:
         """Return the parts over all rounds except the first, the warm-up."""
-        spreads = {name: Spread.of([1000 * each for each in taken[1:]]) for name, taken in self._seconds.items()}
+        spreads = {name: Spread.of([1000 * elapsed for elapsed in times[1:]]) for name, times in self._seconds.items()}
         total = sum(spread.median for spread in spreads.values())
         return tuple(Part(name, spread, spread.median / total) for name, spread in spreads.items())
 
 
-def drawn(photo: Image.Image, caption: Caption) -> list[Image.Image]:
+def draw_maps(photo: Image.Image, caption: Caption) -> list[Image.Image]:
     """Draw the map of every word on the photo."""
     return [overlay(photo, alpha, caption.frame) for alpha in caption.alphas]
 
@@ -171,9 +171,9 @@ class TextbookPhoto:
     @torch.inference_mode()
     def __call__(self, number: int) -> list[Image.Image]:
         """Return the photo of this round with the map of each word."""
-        place = number % len(self._photos)
-        photo = open_image(self._photos[place])
-        return drawn_plainly(photo, self.caption(photo, self._lengths[place]))
+        index = number % len(self._photos)
+        photo = open_image(self._photos[index])
+        return draw_maps_plainly(photo, self.caption(photo, self._lengths[index]))
 
     @torch.inference_mode()
     def caption(self, photo: Image.Image, words: int) -> TextbookCaption:
@@ -181,11 +181,11 @@ class TextbookPhoto:
         return textbook_search(self._decoder, annotations, BEAM_WIDTH, words, words)
 
 
-def drawn_plainly(photo: Image.Image, caption: TextbookCaption) -> list[Image.Image]:
+def draw_maps_plainly(photo: Image.Image, caption: TextbookCaption) -> list[Image.Image]:
     """Blend each map, in shades of grey and scaled up, with the photo."""
     side = round(caption.alphas.shape[-1] ** 0.5)
     maps = (255 * caption.alphas / caption.alphas.amax(dim=1, keepdim=True)).byte().view(-1, side, side).cpu().numpy()
-    scaled = [Image.fromarray(each).resize(photo.size, Image.Resampling.BICUBIC) for each in maps]
+    scaled = [Image.fromarray(alpha).resize(photo.size, Image.Resampling.BICUBIC) for alpha in maps]
     return [Image.blend(photo, heat.convert("RGB"), OPACITY) for heat in scaled]
 
 
@@ -193,7 +193,7 @@ def _peer_photo(peer: Peer, photos: Sequence[bytes], lengths: Sequence[int]) -> 
     """Generate as many tokens as ours has words, and the end."""
 
     def caption(number: int) -> torch.Tensor:
-        place = number % len(photos)
-        return peer.tokens([peer.pixels(photos[place])], lengths[place] + 1)
+        index = number % len(photos)
+        return peer.tokens([peer.pixels(photos[index])], lengths[index] + 1)
 
     return caption

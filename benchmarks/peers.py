@@ -82,14 +82,14 @@ def peers(device: torch.device, quick: bool = False) -> list[Peer]:
     """
     if not installed():
         return []
-    made = []
+    available = []
     for name, build, size, beams in (
         ("BLIP-base", _blip, BLIP_VISION["image_size"], 3),
         ("ViT-GPT2", _vit_gpt2, VIT["image_size"], 4),
     ):
         network = build(quick).to(device).eval()
-        made += [Peer(f"{name}, greedy", network, size, 1), Peer(f"{name}, beam {beams}", network, size, beams)]
-    return made
+        available += [Peer(f"{name}, greedy", network, size, 1), Peer(f"{name}, beam {beams}", network, size, beams)]
+    return available
 
 
 def _blip(quick: bool) -> "PreTrainedModel":

@@ -94,7 +94,7 @@ def running_service(batch_size: int) -> Iterator[Service]:
     with tempfile.TemporaryDirectory() as home:
         environment = os.environ | {"CAPTIONER_HOME": home, "CAPTIONER_BATCH_SIZE": str(batch_size)}
         environment |= {"CAPTIONER_LOG_LEVEL": "warning", "CAPTIONER_REQUESTS_PER_MINUTE": "0"}
-        started = time.perf_counter()
+        started_at = time.perf_counter()
         process = subprocess.Popen(
             [sys.executable, "-m", "service", "--port", "0"],
             cwd=ROOT,
@@ -103,9 +103,9 @@ def running_service(batch_size: int) -> Iterator[Service]:
             text=True,
         )
         try:
-            address = urlsplit(announced(process))
-            answered(address.hostname, address.port)
-            ready = time.perf_counter() - started
+            address = urlsplit(read_url(process))
+            wait_until_ready(address.hostname, address.port)
+            ready = time.perf_counter() - started_at
             yield Service(psutil.Process(process.pid), address.hostname, address.port, ready)
         finally:
             process.terminate()
@@ -113,15 +113,15 @@ def running_service(batch_size: int) -> Iterator[Service]:
             process.stdout.close()
 
 
-def announced(process: subprocess.Popen) -> str:
+def read_url(process: subprocess.Popen) -> str:
     """Return the URL that the service prints when it is ready."""
     for line in process.stdout:
-        if found := re.search(r"http://\S+", line):
-            return found.group()
+        if match := re.search(r"http://\S+", line):
+            return match.group()
     raise RuntimeError("the service ended before it was ready: run `python -m service` to see why")
 
 
-def answered(host: str, port: int, path: str = "/api/health/ready") -> None:
+def wait_until_ready(host: str, port: int, path: str = "/api/health/ready") -> None:
     """Wait until the address answers with 200."""
     end = time.monotonic() + START_SECONDS
     while time.monotonic() < end:
@@ -153,21 +153,21 @@ def measure(service: Service, photos: Sequence[bytes], clients: int, count: int)
                     number = next(numbers, None)
                 if number is None:
                     return
-                started = time.perf_counter()
+                started_at = time.perf_counter()
                 try:
                     caption(connection, photos[number % len(photos)])
                 except Exception as error:
                     failures.append(error)
                     return
-                seconds.append(time.perf_counter() - started)
+                seconds.append(time.perf_counter() - started_at)
 
     threads = [threading.Thread(target=client) for _ in range(clients)]
-    started = time.perf_counter()
+    started_at = time.perf_counter()
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    elapsed = time.perf_counter() - started
+    elapsed = time.perf_counter() - started_at
     if failures:
         raise failures[0]
     median, p95 = np.percentile(seconds, [50, 95])
@@ -176,11 +176,11 @@ def measure(service: Service, photos: Sequence[bytes], clients: int, count: int)
 
 def memory_over(service: Service, photos: Sequence[bytes], requests: int, steps: int = 10) -> list[float]:
     """Return the service's resident memory in MB before and after each tenth of `requests` requests by four clients."""
-    found = [_resident_mb(service)]
+    megabytes = [_resident_mb(service)]
     for _ in range(steps):
         measure(service, photos, clients=4, count=requests // steps)
-        found.append(_resident_mb(service))
-    return found
+        megabytes.append(_resident_mb(service))
+    return megabytes
 
 
 def _resident_mb(service: Service) -> float:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import pack_padded_sequence
 
-from captioner.decoding import IMPOSSIBLE, NEVER_SAID
+from captioner.decoding import IMPOSSIBLE, NEVER_GENERATED
 from captioner.images.photo import ImageSource, open_image
 from captioner.model.decoder import Decoder
 from captioner.model.encoders import IMAGENET_MEAN, IMAGENET_STD
@@ -128,20 +128,20 @@ class TextbookDecoder(nn.Module):
 
     def forward(self, annotations: Tensor, captions: Tensor, lengths: Tensor) -> TextbookOutput:
         """Teacher-force: annotations [n, H, W, D], captions [n, T + 1] with start and end, lengths [n] of these."""
-        ordered = lengths.sort(descending=True, stable=True)
-        order = ordered.indices
+        sorted_lengths = lengths.sort(descending=True, stable=True)
+        order = sorted_lengths.indices
         annotations, captions = annotations.flatten(1, 2)[order], captions[order]
-        steps = (ordered.values - 1).tolist()
+        steps = (sorted_lengths.values - 1).tolist()
         embedded = self.embedding(captions)
         state = self.initial_state(annotations)
         logits = annotations.new_zeros(len(captions), steps[0], self.output.out_features)
         alphas = annotations.new_zeros(len(captions), steps[0], annotations.shape[1])
         for position in range(steps[0]):
-            going_on = sum(length > position for length in steps)
-            state = state[0][:going_on], state[1][:going_on]
-            predicted, state, alpha = self.step(annotations[:going_on], embedded[:going_on, position], state)
-            logits[:going_on, position] = predicted
-            alphas[:going_on, position] = alpha
+            active = sum(length > position for length in steps)
+            state = state[0][:active], state[1][:active]
+            step_logits, state, alpha = self.step(annotations[:active], embedded[:active, position], state)
+            logits[:active, position] = step_logits
+            alphas[:active, position] = alpha
         return TextbookOutput(logits, alphas, captions[:, 1 : steps[0] + 1], steps, order)
 
 
@@ -158,10 +158,10 @@ def textbook_decoder_like(decoder: Decoder) -> TextbookDecoder:
     )  # fmt: skip
     ours = decoder.state_dict()
     tensors = {
-        f"{theirs}.{kind}": ours[f"{name}.{kind}"]
-        for theirs, name in _SAME.items()
+        f"{textbook_name}.{kind}": ours[f"{our_name}.{kind}"]
+        for textbook_name, our_name in _LAYER_NAMES.items()
         for kind in ("weight", "bias")
-        if f"{name}.{kind}" in ours
+        if f"{our_name}.{kind}" in ours
     }
     # Our gates are in the order input, forget, output, candidate; those of LSTMCell input, forget, candidate, output.
     gates = torch.arange(4 * hidden).view(4, hidden)[[0, 1, 3, 2]].flatten()
@@ -176,7 +176,7 @@ def textbook_decoder_like(decoder: Decoder) -> TextbookDecoder:
     return copy.to(decoder.embedding.weight.device).train(decoder.training)
 
 
-_SAME = {
+_LAYER_NAMES = {
     "attention.of_annotations": "score.annotation_to_key",
     "attention.of_hidden": "score.hidden_to_query",
     "attention.to_score": "score.key_to_score",
@@ -216,20 +216,20 @@ def caption_batches(
 ) -> Iterator[CaptionBatch]:
     """Yield every caption once, shuffled; the photos of the next batch are read in threads."""
     shuffled = np.random.default_rng(seed).permutation(len(examples)).tolist()
-    chosen = [shuffled[start : start + batch_size] for start in range(0, len(shuffled), batch_size)]
+    batches = [shuffled[start : start + batch_size] for start in range(0, len(shuffled), batch_size)]
 
     def read(numbers: Sequence[int]) -> list:
         return [threads.submit(pixels_of, examples[number][0]) for number in numbers]
 
     with ThreadPoolExecutor(2) as threads:
-        ahead = read(chosen[0])
-        for place, numbers in enumerate(chosen):
-            reading, ahead = ahead, read(chosen[place + 1]) if place + 1 < len(chosen) else []
-            captions, lengths = padded([examples[number][1] for number in numbers])
-            yield CaptionBatch(torch.stack([photo.result() for photo in reading]), captions, lengths)
+        ahead = read(batches[0])
+        for index, numbers in enumerate(batches):
+            photos, ahead = ahead, read(batches[index + 1]) if index + 1 < len(batches) else []
+            captions, lengths = pad_token_ids([examples[number][1] for number in numbers])
+            yield CaptionBatch(torch.stack([photo.result() for photo in photos]), captions, lengths)
 
 
-def padded(captions: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+def pad_token_ids(captions: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
     """Return ids of words with start and end, padded to the longest [n, T + 1], and their lengths [n]."""
     lengths = torch.tensor([len(words) + 2 for words in captions])
     rows = torch.full((len(captions), int(lengths.max())), PAD)
@@ -249,13 +249,13 @@ class TextbookTraining:
         self.encoder, self.decoder, self.device = encoder.to(device).eval(), decoder.to(device), device
         self.weight, self.bf16, self.tunes = doubly_stochastic_weight, bf16, tuned is not None
         encoder.requires_grad_(False)
-        learning = [list(decoder.parameters())]
+        groups = [list(decoder.parameters())]
         if tuned is not None:
-            learning.append(list(tuned.requires_grad_(True).parameters()))
+            groups.append(list(tuned.requires_grad_(True).parameters()))
         self.optimizers = [
-            torch.optim.Adam(parameters, lr) for parameters, lr in zip(learning, (4e-4, 1e-4), strict=False)
+            torch.optim.Adam(parameters, lr) for parameters, lr in zip(groups, (4e-4, 1e-4), strict=False)
         ]
-        self.parameters = [parameter for parameters in learning for parameter in parameters]
+        self.parameters = [parameter for parameters in groups for parameter in parameters]
 
     def epoch(self, batches: Iterator[CaptionBatch]) -> float:
         """Train on every batch and return the mean loss."""
@@ -296,11 +296,11 @@ class TextbookCaption:
 
 @torch.no_grad()
 def textbook_search(
-    decoder: TextbookDecoder, annotations: Tensor, beam_width: int, max_words: int = 20, least_words: int = 1
+    decoder: TextbookDecoder, annotations: Tensor, beam_width: int, max_words: int = 20, min_words: int = 1
 ) -> TextbookCaption:
     """Return the likeliest caption found by beam search for one photo: annotations [1, H, W, D].
 
-    The beam narrows with each ended hypothesis. The end may follow `least_words` and must follow `max_words`; tokens
+    The beam narrows with each ended hypothesis. The end may follow `min_words` and must follow `max_words`; tokens
     that `captioner.decoding.decode` never generates are excluded here as well.
     """
     annotations = annotations.flatten(1, 2).expand(beam_width, -1, -1)
@@ -308,32 +308,32 @@ def textbook_search(
     words = torch.full((beam_width, 1), START, device=annotations.device)
     totals = torch.zeros(beam_width, device=annotations.device)
     alphas = annotations.new_zeros(beam_width, 0, annotations.shape[1])
-    ended: list[TextbookCaption] = []
+    finished: list[TextbookCaption] = []
     for step in range(max_words + 1):
         logits, state, alpha = decoder.step(annotations[: len(words)], decoder.embedding(words[:, -1]), state)
-        sums = totals.unsqueeze(1) + _barred(logits.log_softmax(dim=1), step, max_words, least_words)
+        sums = totals.unsqueeze(1) + _mask_forbidden(logits.log_softmax(dim=1), step, max_words, min_words)
         candidates = (sums if step else sums[0]).flatten()  # all hypotheses are equal at first
-        best = candidates.topk(min(beam_width - len(ended), len(candidates)), sorted=True)
+        best = candidates.topk(min(beam_width - len(finished), len(candidates)), sorted=True)
         parents, tokens = best.indices // sums.shape[1], best.indices % sums.shape[1]
         words = torch.cat([words[parents], tokens.unsqueeze(1)], dim=1)
         alphas = torch.cat([alphas[parents], alpha[parents].unsqueeze(1)], dim=1)
-        going_on = []
+        active = []
         for row, (token, total) in enumerate(zip(tokens.tolist(), best.values.tolist(), strict=True)):
             if token == END and total > IMPOSSIBLE:
-                ended.append(TextbookCaption(words[row, 1:-1].tolist(), alphas[row, :-1], total))
+                finished.append(TextbookCaption(words[row, 1:-1].tolist(), alphas[row, :-1], total))
             elif total > IMPOSSIBLE:
-                going_on.append(row)
-        if not going_on:
+                active.append(row)
+        if not active:
             break
-        words, totals, alphas, kept = words[going_on], best.values[going_on], alphas[going_on], parents[going_on]
-        state = state[0][kept], state[1][kept]
-    return max(ended, key=lambda caption: caption.log_prob)
+        words, totals, alphas, active_parents = words[active], best.values[active], alphas[active], parents[active]
+        state = state[0][active_parents], state[1][active_parents]
+    return max(finished, key=lambda caption: caption.log_prob)
 
 
-def _barred(log_probs: Tensor, step: int, max_words: int, least_words: int) -> Tensor:
+def _mask_forbidden(log_probs: Tensor, step: int, max_words: int, min_words: int) -> Tensor:
     """Set log_probs [n, V] of tokens that must not follow to -inf."""
-    log_probs[:, list(NEVER_SAID)] = IMPOSSIBLE
-    if step < least_words:
+    log_probs[:, list(NEVER_GENERATED)] = IMPOSSIBLE
+    if step < min_words:
         log_probs[:, END] = IMPOSSIBLE
     if step == max_words:
         log_probs[:, END + 1 :] = IMPOSSIBLE

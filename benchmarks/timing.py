@@ -29,7 +29,7 @@ class Spread:
         return f"{figure(self.median)} ({figure(self.least)} to {figure(self.most)})"
 
 
-def interleaved(contestants: Mapping[str, Contestant], rounds: int, device: torch.device) -> dict[str, list[float]]:
+def time_in_turns(contestants: Mapping[str, Contestant], rounds: int, device: torch.device) -> dict[str, list[float]]:
     """Return the seconds of each contestant in each round, by name.
 
     Each runs once before as a warm-up. Every other round is in reverse order.
@@ -40,17 +40,17 @@ def interleaved(contestants: Mapping[str, Contestant], rounds: int, device: torc
     for number in range(rounds):
         names = list(contestants)
         for name in names if number % 2 == 0 else names[::-1]:
-            seconds[name].append(timed(contestants[name], number, device))
+            seconds[name].append(time_round(contestants[name], number, device))
     return seconds
 
 
-def timed(contestant: Contestant, number: int, device: torch.device) -> float:
+def time_round(contestant: Contestant, number: int, device: torch.device) -> float:
     """Return the seconds of one round, until the device has finished."""
     synchronise(device)
-    started = time.perf_counter()
+    started_at = time.perf_counter()
     contestant(number)
     synchronise(device)
-    return time.perf_counter() - started
+    return time.perf_counter() - started_at
 
 
 def synchronise(device: torch.device) -> None:
@@ -61,4 +61,4 @@ def synchronise(device: torch.device) -> None:
 
 def ratio(seconds: Sequence[float], of: Sequence[float]) -> Spread:
     """Return the ratio of two times, per round."""
-    return Spread.of([ours / theirs for ours, theirs in zip(seconds, of, strict=True)])
+    return Spread.of([first / second for first, second in zip(seconds, of, strict=True)])

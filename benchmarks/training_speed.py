@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 import torch
 from torch import Tensor, nn
 
-from benchmarks.drawn import CAPTIONS_PER_PHOTO, drawn_records
+from benchmarks.drawn import CAPTIONS_PER_PHOTO, draw_records
 from benchmarks.our_training import OurTraining
 from benchmarks.tables import table
 from benchmarks.textbook import (
@@ -27,11 +27,11 @@ from benchmarks.textbook import (
     TextbookEncoder,
     TextbookTraining,
     caption_batches,
-    padded,
+    pad_token_ids,
     textbook_decoder_like,
     textbook_pixels,
 )
-from benchmarks.timing import Contestant, Spread, interleaved, ratio
+from benchmarks.timing import Contestant, Spread, ratio, time_in_turns
 from captioner.captioner import Captioner
 from captioner.config import CaptionerConfig
 from captioner.images.photo import fit_image, open_image
@@ -97,11 +97,11 @@ def measure(captioner: Captioner, quick: bool = False) -> Results:
         photos = sizes.tuned_photos if contestants_of is fine_tuned else sizes.photos
         with TemporaryDirectory() as folder:
             contestants = contestants_of(captioner, sizes, Path(folder))
-            seconds = interleaved(contestants, sizes.rounds, captioner.device)
+            seconds = time_in_turns(contestants, sizes.rounds, captioner.device)
         ours = next(iter(seconds.values()))
-        for contestant, taken in seconds.items():
-            rates = [photos * CAPTIONS_PER_PHOTO / each for each in taken]
-            rows.append(Row(name, contestant, Spread.of(rates), ratio(taken, ours)))
+        for contestant, times in seconds.items():
+            rates = [photos * CAPTIONS_PER_PHOTO / elapsed for elapsed in times]
+            rows.append(Row(name, contestant, Spread.of(rates), ratio(times, ours)))
     return Results(tuple(rows), sizes.photos * CAPTIONS_PER_PHOTO, sizes.tuned_photos * CAPTIONS_PER_PHOTO)
 
 
@@ -119,7 +119,7 @@ def report(results: Results) -> str:
 
 def end_to_end(captioner: Captioner, sizes: Sizes, folder: Path) -> dict[str, Contestant]:
     """Train with a frozen encoder: ours encodes in the first epoch only."""
-    records = drawn_records(captioner.bundle.vocabulary, sizes.photos, folder)
+    records = draw_records(captioner.bundle.vocabulary, sizes.photos, folder)
     options = FitOptions(epochs=1000, batch_size=len(records))
     ours = OurTraining.of_photos(captioner, records, options, sizes.our_pixels, folder / "steady")
     numbers = itertools.count()
@@ -155,15 +155,15 @@ def decoder_alone(captioner: Captioner, sizes: Sizes, folder: Path) -> dict[str,
     words = [f"word{number}" for number in range(sizes.words - len(SPECIAL_WORDS))]
     vocabulary = Vocabulary((*SPECIAL_WORDS, *words))
     shape = (sizes.grid, sizes.grid, sizes.annotation_dim)
-    records = drawn_records(vocabulary, sizes.photos, folder, blank=True)
+    records = draw_records(vocabulary, sizes.photos, folder, blank=True)
     decoder = Decoder(config, sizes.annotation_dim, len(vocabulary)).to(captioner.device)
     batch = _textbook_batch(shape, vocabulary, records, captioner.device)
-    same = textbook_decoder_like(decoder)
+    textbook = textbook_decoder_like(decoder)
     ours = OurTraining.of_annotations(decoder, config, vocabulary, records, shape, folder / "ours")
     return {
         "ours": lambda _: ours.epoch(),
-        "textbook": _textbook_steps(same, batch, captioner.device),
-        "textbook, in bf16 like ours": _textbook_steps(copy.deepcopy(same), batch, captioner.device, bf16=True),
+        "textbook": _textbook_steps(textbook, batch, captioner.device),
+        "textbook, in bf16 like ours": _textbook_steps(copy.deepcopy(textbook), batch, captioner.device, bf16=True),
     }
 
 
@@ -174,11 +174,11 @@ def shipped_decoder_alone(captioner: Captioner, sizes: Sizes, folder: Path) -> d
     with torch.no_grad():
         blank = torch.zeros(1, side, side, 3, dtype=torch.uint8, device=captioner.device)
         shape = tuple(captioner.model.encoder(blank).shape[1:])
-    records = drawn_records(vocabulary, sizes.photos, folder, blank=True)
+    records = draw_records(vocabulary, sizes.photos, folder, blank=True)
     batch = _textbook_batch(shape, vocabulary, records, captioner.device)
     contestants: dict[str, Contestant] = {}
-    for name, changed in (("ours", {}), ("ours, additive score", {"score": "additive"})):
-        variant = replace(config, **changed)
+    for name, changes in (("ours", {}), ("ours, additive score", {"score": "additive"})):
+        variant = replace(config, **changes)
         decoder = Decoder(variant, shape[-1], len(vocabulary)).to(captioner.device)
         training = OurTraining.of_annotations(decoder, variant, vocabulary, records, shape, folder / name)
         contestants[name] = lambda _, training=training: training.epoch()
@@ -188,7 +188,7 @@ def shipped_decoder_alone(captioner: Captioner, sizes: Sizes, folder: Path) -> d
 
 def fine_tuned(captioner: Captioner, sizes: Sizes, folder: Path) -> dict[str, Contestant]:
     """Fine-tune the last part of the encoder: ours starts from cached features of the part before it."""
-    records = drawn_records(captioner.bundle.vocabulary, sizes.tuned_photos, folder)
+    records = draw_records(captioner.bundle.vocabulary, sizes.tuned_photos, folder)
     options = FitOptions(epochs=0, fine_tune_epochs=1000, fine_tune_stages=TUNED_STAGES, batch_size=len(records))
     ours = OurTraining.of_photos(captioner, records, options, sizes.our_pixels, folder / "ours")
     resnet, our_encoder = TextbookEncoder(sizes.resnet), _our_encoder(captioner)
@@ -227,7 +227,7 @@ def _textbook_batch(
     shape: Sequence[int], vocabulary: Vocabulary, records: Sequence[ImageRecord], device: torch.device
 ) -> CaptionBatch:
     """Return all captions, each with its own annotations [H, W, D]."""
-    captions, lengths = padded([words for _, words in _examples(vocabulary, records)])
+    captions, lengths = pad_token_ids([words for _, words in _examples(vocabulary, records)])
     annotations = torch.randn(len(records), *shape).repeat_interleave(CAPTIONS_PER_PHOTO, dim=0)
     return CaptionBatch(annotations.to(device), captions, lengths)
 

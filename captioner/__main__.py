@@ -19,7 +19,7 @@ from captioner.bulk.cli import (
     print_error,
     print_skipped,
     print_warnings,
-    refuse_what_is_bulk,
+    reject_bulk_arguments,
 )
 from captioner.config import MANY_PHOTOS, RUNTIMES, DecodingOptions, choose_runtime
 from captioner.errors import CaptionerError, ConfigError, ImageError
@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.output is not None:
             return caption_to_files(options, lambda device: _load(options, device))
-        refuse_what_is_bulk(options)
+        reject_bulk_arguments(options)
         return _caption(options)
     except CaptionerError as error:
         print_error(error)
@@ -158,9 +158,9 @@ def _caption(options: argparse.Namespace) -> int:
             try:
                 if isinstance(captions, ImageError):
                     raise captions
-                evidence = occlusion_maps_for(captioner, path, captions, decoding, options)
-                write.photo(path, captions, evidence)
-                pictures.draw(path, captions[0], evidence and evidence[0])
+                maps = occlusion_maps_for(captioner, path, captions, decoding, options)
+                write.photo(path, captions, maps)
+                pictures.draw(path, captions[0], maps and maps[0])
             except ImageError as error:
                 print_error(error)
                 status = BAD_INPUT
@@ -186,23 +186,23 @@ def find_photos(photos: Sequence[str], recursive: bool) -> "tuple[list[Path], li
     from captioner.images.finding import SkippedFiles, find_images
 
     skipped = SkippedFiles()
-    found: dict[str, Path] = {}
+    paths: dict[str, Path] = {}
     problems = []
     for photo in photos:
         try:
-            for path in find_images([photo], recursive, skipped):
-                found.setdefault(os.path.abspath(path), path)
+            for image in find_images([photo], recursive, skipped):
+                paths.setdefault(os.path.abspath(image), image)
         except ImageError as error:
             problems.append(error)
-    return list(found.values()), problems, skipped
+    return list(paths.values()), problems, skipped
 
 
 def decoding_options(bundle: DecodingOptions, options: argparse.Namespace) -> DecodingOptions:
     """Return the bundle's decoding options, overridden by the arguments. Raises ConfigError as DecodingOptions does."""
     names = {field.name for field in fields(DecodingOptions)}
-    given = {name: value for name, value in vars(options).items() if name in names and value is not None}
-    given.setdefault("beam_width", max(bundle.beam_width, options.captions))
-    return replace(bundle, captions_per_image=options.captions, **given)
+    overrides = {name: value for name, value in vars(options).items() if name in names and value is not None}
+    overrides.setdefault("beam_width", max(bundle.beam_width, options.captions))
+    return replace(bundle, captions_per_image=options.captions, **overrides)
 
 
 def caption_files(
@@ -214,7 +214,7 @@ def caption_files(
     """
     import numpy as np
 
-    prepared = _prepared_ahead(captioner, paths, batch_size)
+    prepared = _prepare_ahead(captioner, paths, batch_size)
     while batch := list(islice(prepared, batch_size)):
         readable = [photo for _, photo in batch if not isinstance(photo, ImageError)]
         captions: Iterator[list[Caption]] = iter(())
@@ -225,7 +225,7 @@ def caption_files(
             yield path, photo if isinstance(photo, ImageError) else next(captions)
 
 
-def _prepared_ahead(
+def _prepare_ahead(
     captioner: "Captioner", paths: Sequence[Path], ahead: int
 ) -> "Iterator[tuple[Path, tuple[np.ndarray, ImageFrame] | ImageError]]":
     """Yield each file as the model's input [S, S, 3], or its error; at most `ahead` wait at any time."""
@@ -264,8 +264,8 @@ def occlusion_maps_for(
     from captioner.images.photo import open_image
 
     photo = open_image(path)
-    shown = captions if options.json else captions[:1]
-    return [captioner.occlusion_maps(photo, caption, decoding) for caption in shown]
+    shown_captions = captions if options.json else captions[:1]
+    return [captioner.occlusion_maps(photo, caption, decoding) for caption in shown_captions]
 
 
 class PlainLines:
@@ -274,7 +274,7 @@ class PlainLines:
     Warnings go to stderr.
     """
 
-    def photo(self, path: Path, captions: "Sequence[Caption]", evidence: "Sequence[np.ndarray] | None" = None) -> None:
+    def photo(self, path: Path, captions: "Sequence[Caption]", maps: "Sequence[np.ndarray] | None" = None) -> None:
         from captioner.confidence import wording
 
         for caption in captions:
@@ -295,10 +295,10 @@ class JsonLines:
         # In an encoding that lacks some characters, these are escaped.
         self._ascii = "utf" not in (sys.stdout.encoding or "").lower()
 
-    def photo(self, path: Path, captions: "Sequence[Caption]", evidence: "Sequence[np.ndarray] | None" = None) -> None:
+    def photo(self, path: Path, captions: "Sequence[Caption]", maps: "Sequence[np.ndarray] | None" = None) -> None:
         from captioner.caption_json import photo_json
 
-        _print(self._opening + json.dumps(photo_json(path, captions, evidence), ensure_ascii=self._ascii), end="")
+        _print(self._opening + json.dumps(photo_json(path, captions, maps), ensure_ascii=self._ascii), end="")
         self._opening = ",\n"
 
     def end(self) -> None:
@@ -313,8 +313,8 @@ class Pictures:
         self._several = len(paths) > 1
         self._names = unique_names(paths)
 
-    def draw(self, path: Path, caption: "Caption", evidence: "np.ndarray | None" = None) -> None:
-        """Draw the pictures of a photo. evidence: occlusion maps [T, H, W] to draw instead of the attention.
+    def draw(self, path: Path, caption: "Caption", maps: "np.ndarray | None" = None) -> None:
+        """Draw the pictures of a photo. maps: occlusion maps [T, H, W] to draw instead of the attention.
 
         Raises ImageError if the photo cannot be read again, ConfigError if a picture cannot be written.
         """
@@ -329,8 +329,8 @@ class Pictures:
             file = self._figure
             if self._several:
                 file = file.with_stem(f"{file.stem}-{self._names[path]}")
-            heading = None if evidence is None else occlusion_heading(caption.text)
-            figure = figure_strip(photo, caption, smooth=self._smooth, maps=evidence, heading=heading)
+            heading = None if maps is None else occlusion_heading(caption.text)
+            figure = figure_strip(photo, caption, smooth=self._smooth, maps=maps, heading=heading)
             try:
                 file.parent.mkdir(parents=True, exist_ok=True)
                 figure.save(file)
@@ -338,20 +338,20 @@ class Pictures:
                 reason = error.strerror or error
                 raise ConfigError(f"--figure: {file} cannot be written ({reason}): name another file") from error
         if self._overlays is not None:
-            save_overlays(photo, caption, self._overlays / self._names[path], self._smooth, evidence)
+            save_overlays(photo, caption, self._overlays / self._names[path], self._smooth, maps)
 
 
 def unique_names(paths: Sequence[Path]) -> dict[Path, str]:
     """Return a name for each file, unique regardless of case: its stem, with a number if the stem repeats."""
     names: dict[Path, str] = {}
-    taken: set[str] = set()
+    used_names: set[str] = set()
     numbers: Counter[str] = Counter()
     for path in paths:
         name = stem = path.stem.strip(".") or "photo"  # "...jpg" must not become the parent folder
-        while name.casefold() in taken:
+        while name.casefold() in used_names:
             numbers[stem.casefold()] += 1
             name = f"{stem}-{1 + numbers[stem.casefold()]}"
-        taken.add(name.casefold())
+        used_names.add(name.casefold())
         names[path] = name
     return names
 

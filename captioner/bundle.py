@@ -76,9 +76,9 @@ def _may_be_replaced(folder: Path) -> bool:
 
 def _contents(bundle: Bundle) -> dict[str, bytes]:
     spec, weights = bundle.model.encoder.spec, bundle.encoder_weights
-    published = _published(bundle)
+    published = _published_tensors(bundle)
     tensors = {
-        name: _compact(name, tensor.detach().cpu().contiguous())
+        name: _to_16_bits(name, tensor.detach().cpu().contiguous())
         for name, tensor in bundle.model.state_dict().items()
         if name not in published or not torch.equal(tensor.detach().cpu(), published[name])
     }
@@ -102,7 +102,7 @@ def _contents(bundle: Bundle) -> dict[str, bytes]:
     }
 
 
-def _published(bundle: Bundle) -> dict[str, Tensor]:
+def _published_tensors(bundle: Bundle) -> dict[str, Tensor]:
     """Return the tensors of an installed package by their names in a bundle.
 
     {} if the encoder's weights are from elsewhere, or the installed package has other weights.
@@ -110,14 +110,14 @@ def _published(bundle: Bundle) -> dict[str, Tensor]:
     spec, weights = bundle.model.encoder.spec, bundle.encoder_weights
     if not isinstance(spec.weights, PackageWeights) or weights.source != spec.weights.source:
         return {}
-    network, found = pretrained_network(spec)
-    if found.sha256 != weights.sha256:
+    network, installed = pretrained_network(spec)
+    if installed.sha256 != weights.sha256:
         return {}
     tensors = network.state_dict()
-    return {name: tensors[place] for name, place in names_in_bundle(spec, network).items()}
+    return {name: tensors[network_name] for name, network_name in names_in_bundle(spec, network).items()}
 
 
-def _compact(name: str, tensor: Tensor) -> Tensor:
+def _to_16_bits(name: str, tensor: Tensor) -> Tensor:
     """Convert a tensor to 16 bits; one with numbers that 16 bits cannot hold stays unchanged."""
     if not tensor.is_floating_point():
         return tensor
@@ -155,11 +155,11 @@ def load_bundle(folder: Path | None = None) -> Bundle:
         spec = encoder_spec(config.encoder)
     except ConfigError as error:
         raise BundleError(f"{folder / 'config.json'}: {error}") from error
-    prepared = _preprocessing(config, spec)
-    if values["preprocessing"] != prepared:
+    preprocessing = _preprocessing(config, spec)
+    if values["preprocessing"] != preprocessing:
         raise BundleError(
             f"{folder / 'config.json'} is for photos prepared as {values['preprocessing']}, and here they are prepared"
-            f" as {prepared}: install the versions that constraints.txt names, or train it again"
+            f" as {preprocessing}: install the versions that constraints.txt names, or train it again"
         )
     confidence = load_confidence(folder)
     tensors = _read_tensors(folder / "model.safetensors")
@@ -171,22 +171,22 @@ def load_bundle(folder: Path | None = None) -> Bundle:
                 f"{folder / 'config.json'}: encoder_weights names the source {source['source']!r}, and the weights of"
                 f" {config.encoder} are in no such package: copy it again from its source"
             )
-        network, found = pretrained_network(spec)
-        if found.sha256 != weights.sha256:
+        network, installed = pretrained_network(spec)
+        if installed.sha256 != weights.sha256:
             raise BundleError(
-                f"{folder} was trained with other weights of {config.encoder} than {found.source} has now:"
+                f"{folder} was trained with other weights of {config.encoder} than {installed.source} has now:"
                 " install the version that constraints.txt names"
             )
-    names = _read_label_names(folder) if config.labels else None
-    label_words = names.words_of(vocabulary) if names else ()
-    wanted = _wanted_tensors(config, len(vocabulary), network, label_words, folder)
+    label_names = _read_label_names(folder) if config.labels else None
+    label_words = label_names.words_of(vocabulary) if label_names else ()
+    expected = _expected_tensors(config, len(vocabulary), network, label_words, folder)
     in_package = names_in_bundle(spec, network) if network else ()
-    _check_tensors(tensors, wanted, in_package, folder / "model.safetensors")
+    _check_tensors(tensors, expected, in_package, folder / "model.safetensors")
     model = CaptionModel(config, len(vocabulary), network, label_words)
-    model.load_state_dict({name: tensor.to(wanted[name].dtype) for name, tensor in tensors.items()}, strict=False)
+    model.load_state_dict({name: tensor.to(expected[name].dtype) for name, tensor in tensors.items()}, strict=False)
     _check_confidence(confidence, model, folder)
     metrics, card = load_metrics(folder), _read_text(folder / "README.md")
-    return Bundle(model.eval(), vocabulary, weights, decoding, metrics, card, names, confidence)
+    return Bundle(model.eval(), vocabulary, weights, decoding, metrics, card, label_names, confidence)
 
 
 def _read_label_names(folder: Path) -> LabelNames:
@@ -216,7 +216,7 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
         raise BundleError(f"{path} is damaged ({error}): copy it again from its source") from error
 
 
-def _wanted_tensors(
+def _expected_tensors(
     config: CaptionerConfig,
     words: int,
     network: nn.Module | None,
@@ -240,26 +240,26 @@ def _wanted_tensors(
 
 
 def _check_tensors(
-    tensors: dict[str, Tensor], wanted: dict[str, Tensor], in_package: Collection[str], path: Path
+    tensors: dict[str, Tensor], expected: dict[str, Tensor], in_package: Collection[str], path: Path
 ) -> None:
     """Raise BundleError if tensors are missing, unknown, of another shape or not finite.
 
     in_package: names of the tensors that may be missing because a package has them.
     """
-    for name in sorted(wanted.keys() ^ tensors.keys()):
-        if name in wanted and name in in_package:
+    for name in sorted(expected.keys() ^ tensors.keys()):
+        if name in expected and name in in_package:
             continue
-        problem = "lacks" if name in wanted else "holds the unknown tensor"
+        problem = "lacks" if name in expected else "holds the unknown tensor"
         raise BundleError(f"{path} {problem} {name}: it does not belong to the config.json beside it")
     for name, tensor in tensors.items():
-        if tensor.shape != wanted[name].shape:
-            of_words = name in ("decoder.embedding.weight", "decoder.output.weight", "decoder.output_bias")
-            hint = " (the words of vocabulary.json)" if of_words else ""
+        if tensor.shape != expected[name].shape:
+            is_word_tensor = name in ("decoder.embedding.weight", "decoder.output.weight", "decoder.output_bias")
+            hint = " (the words of vocabulary.json)" if is_word_tensor else ""
             if name in ("decoder.labels.class_weight", "decoder.labels.class_bias", "decoder.labels.residual.weight"):
                 hint = f" (the classes of {LABELS})"
             raise BundleError(
                 f"{path}: {name} has shape {list(tensor.shape)}, and config.json and vocabulary.json make it"
-                f" {list(wanted[name].shape)}{hint}: files of two bundles were mixed"
+                f" {list(expected[name].shape)}{hint}: files of two bundles were mixed"
             )
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
             raise BundleError(f"{path}: {name} holds numbers that are not finite: train it again")

@@ -16,19 +16,18 @@ DIGITS = 7
 
 
 def photo_json(
-    path: Path | str, captions: "Sequence[Caption]", evidence: Sequence[np.ndarray] | None = None
+    path: Path | str, captions: "Sequence[Caption]", occlusion_maps: Sequence[np.ndarray] | None = None
 ) -> dict[str, Any]:
     """Return a photo's captions, best first, as the dictionary that --json prints; `seen_box` as in ImageFrame.
 
-    evidence: occlusion maps of each caption [T, H, W], if requested.
+    occlusion_maps: occlusion maps of each caption [T, H, W], if requested.
     """
-    found = [
-        caption_json(caption, maps) for caption, maps in zip(captions, evidence or [None] * len(captions), strict=True)
-    ]
+    all_maps = occlusion_maps or [None] * len(captions)
+    values = [caption_json(caption, maps) for caption, maps in zip(captions, all_maps, strict=True)]
     best = captions[0]
-    values = {
+    entry = {
         "image": str(path),
-        **found[0],
+        **values[0],
         "grid": list(best.alphas.shape[1:]),
         "size": [best.frame.width, best.frame.height],
         "seen_box": list(best.frame.seen_box),
@@ -36,11 +35,11 @@ def photo_json(
         "warnings": warnings_json(best),
     }
     if len(captions) > 1:
-        values["alternatives"] = found[1:]
-    return values
+        entry["alternatives"] = values[1:]
+    return entry
 
 
-def caption_json(caption: "Caption", evidence: np.ndarray | None = None) -> dict[str, Any]:
+def caption_json(caption: "Caption", occlusion_maps: np.ndarray | None = None) -> dict[str, Any]:
     """Return a caption with its words: the probability, gate, spread, map [H, W] and, if given, occlusion map of each.
 
     For a captioner with labels, each word has the name of the label that it came from, or null, and `map_of`: whether
@@ -69,11 +68,11 @@ def caption_json(caption: "Caption", evidence: np.ndarray | None = None) -> dict
             strict=True,
         )
     ]
-    for place, word in enumerate(words):
-        word.update(word_label_json(caption, place))
-    if evidence is not None:
-        for word, found in zip(words, plain_numbers(evidence), strict=True):
-            word["evidence"] = found
+    for index, word in enumerate(words):
+        word.update(word_label_json(caption, index))
+    if occlusion_maps is not None:
+        for word, occlusion_map in zip(words, plain_numbers(occlusion_maps), strict=True):
+            word["evidence"] = occlusion_map
     return {
         "caption": caption.text,
         "probability": caption.probability,
@@ -83,22 +82,22 @@ def caption_json(caption: "Caption", evidence: np.ndarray | None = None) -> dict
     }
 
 
-def word_label_json(caption: "Caption", place: int) -> dict[str, Any]:
+def word_label_json(caption: "Caption", index: int) -> dict[str, Any]:
     """Return `word_label` with its map as lists."""
     return {
         name: plain_numbers(value) if isinstance(value, np.ndarray) else value
-        for name, value in word_label(caption, place).items()
+        for name, value in word_label(caption, index).items()
     }
 
 
-def word_label(caption: "Caption", place: int) -> dict[str, Any]:
+def word_label(caption: "Caption", index: int) -> dict[str, Any]:
     """Return the label of a word, what its overlay shows, and the label's map [H, W] if that is what it shows.
 
     Returns {} for a captioner without labels.
     """
     if not caption.word_labels:
         return {}
-    label, label_map = caption.word_labels[place], caption.label_maps.get(place)
+    label, label_map = caption.word_labels[index], caption.label_maps.get(index)
     values = {"label": None if label is None else caption.labels[label].name}
     if label_map is None:
         return values | {"map_of": "attention"}

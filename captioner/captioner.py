@@ -74,8 +74,8 @@ class Caption:
     def maps(self) -> np.ndarray:
         """[T, H, W] maps for overlays: each word's attention, or its label's map if the attention points elsewhere."""
         maps = self.alphas.copy()
-        for place, label_map in self.label_maps.items():
-            maps[place] = label_map
+        for index, label_map in self.label_maps.items():
+            maps[index] = label_map
         return maps
 
     @property
@@ -187,7 +187,7 @@ class Captioner:
 
     def encode(self, pixels: np.ndarray) -> Tensor:
         """Return the annotations [B, H, W, D] of prepared photos [B, S, S, 3]."""
-        with torch.inference_mode(), self.runtime.running():
+        with torch.inference_mode(), self.runtime.inference():
             return self.runtime.encode(torch.from_numpy(pixels))
 
     def caption_annotations(
@@ -203,7 +203,8 @@ class Captioner:
         are final; its `log_prob` and `score` are the sums for these words. It is not called for words that become final
         in the last step. An exception that it raises stops the captioning of the batch and propagates.
         """
-        grid, vocabulary, reader = tuple(annotations.shape[1:3]), self.bundle.vocabulary, self._labels(annotations)
+        grid, vocabulary = tuple(annotations.shape[1:3]), self.bundle.vocabulary
+        reader = self._label_reader(annotations)
         announced = [0] * len(frames)
 
         def announce(beginnings: Hypotheses) -> None:
@@ -212,7 +213,7 @@ class Captioner:
                     announced[image] = len(caption.words)
                     on_words(image, caption)
 
-        with self.runtime.running():
+        with self.runtime.inference():
             hypotheses = decode(
                 self.runtime.decoder,
                 annotations.flatten(1, 2),
@@ -222,13 +223,13 @@ class Captioner:
                 labels=reader and reader.labels,
             )
         captions = captions_of(hypotheses, grid, frames, vocabulary, reader)
-        return self._judged(captions, annotations, options or self.decoding)
+        return self._add_confidence(captions, annotations, options or self.decoding)
 
-    def _labels(self, annotations: Tensor) -> LabelReader | None:
-        memory = self.model.decoder.labels
-        return None if memory is None else LabelReader(memory, self.bundle.label_names, annotations)
+    def _label_reader(self, annotations: Tensor) -> LabelReader | None:
+        label_attention = self.model.decoder.labels
+        return None if label_attention is None else LabelReader(label_attention, self.bundle.label_names, annotations)
 
-    def _judged(
+    def _add_confidence(
         self, captions: list[list[Caption]], annotations: Tensor, options: DecodingOptions
     ) -> list[list[Caption]]:
         """Return the captions with their confidence, if the bundle has a model of it; annotations [B, H, W, D].
@@ -239,7 +240,9 @@ class Captioner:
         if model is None or options.temperature > 0:
             return captions
         means = annotations.float().mean(dim=(1, 2)).cpu().numpy()  # [B, D]
-        return [model.with_confidence(of_photo, mean) for of_photo, mean in zip(captions, means, strict=True)]
+        return [
+            model.with_confidence(photo_captions, mean) for photo_captions, mean in zip(captions, means, strict=True)
+        ]
 
 
 def nouns_of(vocabulary: Vocabulary) -> Tensor:
@@ -252,11 +255,11 @@ def captions_of(
     grid: tuple[int, int],
     frames: Sequence[ImageFrame],
     vocabulary: Vocabulary,
-    labels: LabelReader | None = None,
+    label_reader: LabelReader | None = None,
 ) -> list[list[Caption]]:
     """Convert hypotheses to captions of each image, best first: token ids to words, tensors to arrays.
 
-    labels: reader of the labels, for a captioner that attends to them.
+    label_reader: reader of the labels, for a captioner that attends to them.
     """
     arrays = {name: value.float().cpu().numpy() for name, value in vars(hypotheses).items()}
     captions: list[list[Caption]] = []
@@ -266,7 +269,9 @@ def captions_of(
             length = int(arrays["lengths"][image, rank])
             tokens = tuple(hypotheses.tokens[image, rank, :length].tolist())
             words = tuple(vocabulary.decode(tokens))
-            labelled = labels.words(hypotheses, image, int(rank)) if labels else LabelledWords((), (), {})
+            label_words = (
+                label_reader.words(hypotheses, image, int(rank)) if label_reader else LabelledWords((), (), {})
+            )
             captions[-1].append(
                 Caption(
                     text=join_words(words),
@@ -278,9 +283,9 @@ def captions_of(
                     log_prob=float(arrays["log_probs"][image, rank]),
                     score=float(arrays["scores"][image, rank]),
                     frame=frame,
-                    labels=labelled.labels,
-                    word_labels=labelled.of_words,
-                    label_maps=labelled.maps,
+                    labels=label_words.labels,
+                    word_labels=label_words.word_labels,
+                    label_maps=label_words.maps,
                     agreement=arrays["agreement"][image, rank, :length],
                 )
             )

@@ -18,13 +18,13 @@ from captioner.lexicon import ENGLISH, Language, UnlistedLanguage
 FORMAT_VERSION = 1
 SURE, LIKELY = 0.8, 0.5
 """Minimum confidence of a caption or a word called sure, and of one called likely; a lower one is a guess."""
-NOTHING_TO_SAY = 0.02
+UNDESCRIBABLE_CONFIDENCE = 0.02
 """Maximum confidence in a caption of a picture that is blank, or of text, which the captioner cannot read."""
-_NOTHING = {"blank", "text"}  # kinds of warnings
+_UNDESCRIBABLE = {"blank", "text"}  # kinds of warnings
 _UNKNOWN = math.nan
 
 
-class Said(Protocol):
+class ScoredCaption(Protocol):
     """Attributes of `captioner.captioner.Caption` that confidence depends on."""
 
     words: tuple[str, ...]
@@ -44,7 +44,7 @@ class Said(Protocol):
     def spreads(self) -> np.ndarray: ...
 
 
-Caption = TypeVar("Caption", bound=Said)
+Caption = TypeVar("Caption", bound=ScoredCaption)
 
 
 def wording(confidence: float | None) -> str | None:
@@ -88,10 +88,10 @@ class Logistic:
         if not isinstance(values, dict) or not isinstance(values.get("features"), dict):
             raise ConfigError(f"{name} must have an intercept and features by name")
         features = values["features"]
-        if not all(isinstance(one, dict) for one in features.values()):
+        if not all(isinstance(feature, dict) for feature in features.values()):
             raise ConfigError(f"each feature of {name} must have mean, scale and weight")
         columns = [
-            _numbers([one.get(key) for one in features.values()], f"{key} of {name}")
+            _numbers([feature.get(key) for feature in features.values()], f"{key} of {name}")
             for key in ("mean", "scale", "weight")
         ]
         if not all(scale > 0 for scale in columns[1]):
@@ -145,16 +145,17 @@ class ConfidenceModel:
         mean: [D], the photo's mean annotation vector.
         """
         likeness = self.photo(mean)
-        return [self._judged(caption, rank, likeness) for rank, caption in enumerate(captions)]
+        return [self._add_confidence(caption, rank, likeness) for rank, caption in enumerate(captions)]
 
-    def _judged(self, caption: Caption, rank: int, likeness: float) -> Caption:
+    def _add_confidence(self, caption: Caption, rank: int, likeness: float) -> Caption:
         kinds = [self.language.kind_of(word) for word in caption.words]
-        most = NOTHING_TO_SAY if _NOTHING & {warning.kind for warning in caption.warnings} else 1.0
+        undescribable = _UNDESCRIBABLE & {warning.kind for warning in caption.warnings}
+        max_confidence = UNDESCRIBABLE_CONFIDENCE if undescribable else 1.0
         words = tuple(
-            None if kind is None else min(most, likeness * self.word(values))
+            None if kind is None else min(max_confidence, likeness * self.word(values))
             for kind, values in zip(kinds, word_features(caption, self.language, rank), strict=True)
         )
-        confidence = min(most, likeness * self.caption(caption_features(caption, self.language, rank)))
+        confidence = min(max_confidence, likeness * self.caption(caption_features(caption, self.language, rank)))
         return replace(caption, confidence=confidence, word_confidences=words)
 
     def to_json(self) -> dict[str, Any]:
@@ -185,31 +186,31 @@ class ConfidenceModel:
         return cls(PhotoLikeness.from_json(values.get("photo")), caption, word, language, learned)
 
 
-def caption_features(caption: Said, language: Language, rank: int = 0) -> dict[str, float]:
+def caption_features(caption: ScoredCaption, language: Language, rank: int = 0) -> dict[str, float]:
     """Return the features of a caption by name; NaN for unknown ones.
 
     rank: rank among the captions of its photo, 0 for the best.
     """
     kinds = [language.kind_of(word) for word in caption.words]
-    nouns = [place for place, kind in enumerate(kinds) if kind == "noun"] or list(range(len(kinds)))
+    nouns = [index for index, kind in enumerate(kinds) if kind == "noun"] or list(range(len(kinds)))
     log_probs = caption.word_log_probs.astype(float)
     agreement, rarities = _agreement(caption), _rarities(caption)
-    from_labels = np.array([_label_probability(caption, place) for place in nouns])
-    support = np.array([_label_support(caption, place, language) for place in nouns])
-    repeated = len(nouns) - len({caption.words[place] for place in nouns})
+    from_labels = np.array([_label_probability(caption, index) for index in nouns])
+    support = np.array([_label_support(caption, index, language) for index in nouns])
+    repeated = len(nouns) - len({caption.words[index] for index in nouns})
     return {
         "best": float(rank == 0),
         "log_prob": _mean(log_probs),
-        "lowest_log_prob": _least(log_probs),
+        "lowest_log_prob": _min(log_probs),
         "noun_log_prob": _mean(log_probs[nouns]),
-        "lowest_noun_log_prob": _least(log_probs[nouns]),
+        "lowest_noun_log_prob": _min(log_probs[nouns]),
         "agreement": _mean(agreement),
         "noun_agreement": _mean(agreement[nouns]),
-        "lowest_noun_agreement": _least(agreement[nouns]),
+        "lowest_noun_agreement": _min(agreement[nouns]),
         "noun_spread": _mean(caption.spreads[nouns]),
         "noun_gate": _mean(caption.gates[nouns]),
         "noun_rarity": _mean(rarities[nouns]),
-        "rarest_noun": -_least(-rarities[nouns]),
+        "rarest_noun": -_min(-rarities[nouns]),
         "nouns": float(sum(kind == "noun" for kind in kinds)),
         "words": float(len(kinds)),
         "repeated_nouns": float(repeated),
@@ -217,11 +218,11 @@ def caption_features(caption: Said, language: Language, rank: int = 0) -> dict[s
         "nouns_from_labels": _mean(np.where(np.isnan(from_labels), _UNKNOWN, from_labels > 0)),
         "noun_label_probability": _mean(from_labels),
         "label_support": _mean(support),
-        "least_label_support": _least(support),
+        "least_label_support": _min(support),
     }
 
 
-def word_features(caption: Said, language: Language, rank: int = 0) -> list[dict[str, float]]:
+def word_features(caption: ScoredCaption, language: Language, rank: int = 0) -> list[dict[str, float]]:
     """Return the features of each word of a caption by name; NaN for unknown ones.
 
     rank: rank among the captions of its photo, 0 for the best.
@@ -239,27 +240,27 @@ def word_features(caption: Said, language: Language, rank: int = 0) -> list[dict
     return [
         {
             **shared,
-            "log_prob": log_probs[place],
-            "agreement": agreement[place],
-            "spread": spreads[place],
-            "gate": float(caption.gates[place]),
-            "rarity": rarities[place],
-            "place": place / len(kinds),
-            "repeated": float(caption.words[place] in caption.words[:place]),
-            "label_probability": _label_probability(caption, place),
-            "label_support": _label_support(caption, place, language),
+            "log_prob": log_probs[index],
+            "agreement": agreement[index],
+            "spread": spreads[index],
+            "gate": float(caption.gates[index]),
+            "rarity": rarities[index],
+            "place": index / len(kinds),
+            "repeated": float(caption.words[index] in caption.words[:index]),
+            "label_probability": _label_probability(caption, index),
+            "label_support": _label_support(caption, index, language),
             **{name: float(kind == name) for name in ("noun", "verb", "adjective", "number")},
         }
-        for place, kind in enumerate(kinds)
+        for index, kind in enumerate(kinds)
     ]
 
 
-def _rarities(caption: Said) -> np.ndarray:
+def _rarities(caption: ScoredCaption) -> np.ndarray:
     """Return the logarithm [T] of each word's frequency rank: vocabularies are sorted by frequency."""
     return np.log(np.array(caption.tokens, float) + 1)
 
 
-def _label_features(caption: Said) -> dict[str, float]:
+def _label_features(caption: ScoredCaption) -> dict[str, float]:
     """Return the features of the photo's labels; unknown for captioners without labels."""
     labels = caption.labels
     if not labels:
@@ -271,30 +272,30 @@ def _label_features(caption: Said) -> dict[str, float]:
     }
 
 
-def _label_probability(caption: Said, place: int) -> float:
+def _label_probability(caption: ScoredCaption, index: int) -> float:
     """Return the probability of the label that a word came from; 0 if from none, unknown without labels."""
     labels = caption.labels
     if not labels or not caption.word_labels:
         return _UNKNOWN
-    label = caption.word_labels[place]
+    label = caption.word_labels[index]
     return 0.0 if label is None else float(labels[label].probability)
 
 
-def _label_support(caption: Said, place: int, language: Language) -> float:
+def _label_support(caption: ScoredCaption, index: int, language: Language) -> float:
     """Return the probability of the labels that a word names or is a hypernym of; unknown without labels."""
     if not caption.labels:
         return _UNKNOWN
-    word = caption.words[place]
+    word = caption.words[index]
     return float(
         sum(
             label.probability
             for label in caption.labels
-            if any(language.same(word, part) for part in label.name.lower().split())
+            if any(language.same(word, name_word) for name_word in label.name.lower().split())
         )
     )
 
 
-def _agreement(caption: Said) -> np.ndarray:
+def _agreement(caption: ScoredCaption) -> np.ndarray:
     """Return the share [T] of the beam's other captions that contain each word; unknown if there is no other."""
     if caption.agreement is None:
         return np.full(len(caption.words), _UNKNOWN)
@@ -305,7 +306,7 @@ def _mean(values: np.ndarray) -> float:
     return float(values.mean()) if len(values) else _UNKNOWN
 
 
-def _least(values: np.ndarray) -> float:
+def _min(values: np.ndarray) -> float:
     return float(values.min()) if len(values) else _UNKNOWN
 
 
@@ -313,9 +314,9 @@ def _sigmoid(logit: float) -> float:
     return 1 / (1 + math.exp(-min(max(logit, -500.0), 500.0)))
 
 
-def _numbers(values: Any, what: str) -> tuple[float, ...]:
+def _numbers(values: Any, name: str) -> tuple[float, ...]:
     """Check that values are finite numbers. Raises ConfigError."""
     is_list = isinstance(values, list)
     if not is_list or not all(type(value) in (int, float) and math.isfinite(value) for value in values):
-        raise ConfigError(f"{what} must be finite numbers")
+        raise ConfigError(f"{name} must be finite numbers")
     return tuple(float(value) for value in values)

@@ -55,29 +55,29 @@ class JsonOptions:
     def from_json(cls, values: dict[str, Any]) -> Self:
         if not isinstance(values, dict):
             raise ConfigError(f"{cls.__name__} is made from options by name, not from {values!r}")
-        known = {field.name for field in dataclasses.fields(cls)}
-        unknown = sorted(set(values) - known)
+        names = {field.name for field in dataclasses.fields(cls)}
+        unknown = sorted(set(values) - names)
         if unknown:
-            raise ConfigError(f"unknown option {', '.join(unknown)}: {cls.__name__} knows {', '.join(sorted(known))}")
+            raise ConfigError(f"unknown option {', '.join(unknown)}: {cls.__name__} knows {', '.join(sorted(names))}")
         return cls(**values)
 
-    def _require(self, name: str, allowed: bool, wanted: str) -> None:
+    def _require(self, name: str, allowed: bool, requirement: str) -> None:
         if not allowed:
-            raise ConfigError(f"{name} must be {wanted}, not {getattr(self, name)!r}")
+            raise ConfigError(f"{name} must be {requirement}, not {getattr(self, name)!r}")
 
     def _is_number(self, name: str) -> bool:
         value = getattr(self, name)
         return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
-    def _require_whole(self, least: int, *names: str) -> None:
-        wanted = "a whole number above 0" if least == 1 else f"a whole number, {least} or above"
+    def _require_whole(self, minimum: int, *names: str) -> None:
+        requirement = "a whole number above 0" if minimum == 1 else f"a whole number, {minimum} or above"
         for name in names:
             value = getattr(self, name)
-            self._require(name, type(value) is int and value >= least, wanted)
+            self._require(name, type(value) is int and value >= minimum, requirement)
 
-    def _require_at_most(self, most: int, *names: str) -> None:
+    def _require_at_most(self, maximum: int, *names: str) -> None:
         for name in names:
-            self._require(name, getattr(self, name) <= most, f"at most {most}")
+            self._require(name, getattr(self, name) <= maximum, f"at most {maximum}")
 
     def _require_positive(self, *names: str) -> None:
         for name in names:

@@ -10,19 +10,19 @@ from torch import Tensor
 
 from captioner.config import DecodingOptions
 from captioner.model.decoder import Decoder, DecoderState, Step
-from captioner.model.draws import choose, drawn, seeded_generator
+from captioner.model.draws import choose, draw_for_batch, seeded_generator
 from captioner.model.label_attention import Labels
 from captioner.ranks import BatchSlice
 from captioner.vocabulary import END, PAD, START, UNKNOWN
 
-NEVER_SAID = (PAD, START, UNKNOWN)
+NEVER_GENERATED = (PAD, START, UNKNOWN)
 IMPOSSIBLE = float("-inf")
 
 
 class SteppingDecoder(Protocol):
     """Interface of a decoder: `captioner.model.decoder.Decoder`, or a faster equivalent."""
 
-    def prepare(self, annotations: Tensor, labels: Labels | None = None) -> Any: ...
+    def prepare(self, annotations: Tensor, labels: Labels | None = None, padding: Tensor | None = None) -> Any: ...
 
     def initial_state(self, features: Any, captions: int) -> DecoderState: ...
 
@@ -70,16 +70,16 @@ class _Choice:
 
 
 @dataclass(frozen=True)
-class _Found:
+class _SearchResult:
     """Result of a search for some images of its batch."""
 
     images: Tensor  # [B'] indices in the batch
     steps: list[_Choice]
     totals: Tensor  # [B', K]
 
-    def rows(self, images: Tensor) -> "_Found":
+    def rows(self, images: Tensor) -> "_SearchResult":
         """Return the result for a subset of these images, indices [B']."""
-        return _Found(self.images[images], [choice.rows(images) for choice in self.steps], self.totals[images])
+        return _SearchResult(self.images[images], [choice.rows(images) for choice in self.steps], self.totals[images])
 
 
 @torch.no_grad()
@@ -113,71 +113,73 @@ def decode(
     width = options.captions_per_image if sampling else options.beam_width
     batch, device = annotations.shape[0], annotations.device
     if sampling:  # all at once, so that the number of draws does not depend on the captions' lengths
-        uniforms = drawn(partial(_uniforms, options.seed, device), (batch, width, options.max_words + 1), batch_slice)
-    features = (
-        decoder.prepare(annotations, labels) if padding is None else decoder.prepare(annotations, labels, padding)
-    )
+        uniforms = draw_for_batch(
+            partial(_draw_uniforms, options.seed, device), (batch, width, options.max_words + 1), batch_slice
+        )
+    features = decoder.prepare(annotations, labels, padding)
     state = decoder.initial_state(features, width)
 
     history = torch.full((batch, width, 1), START, device=device)
     totals = torch.zeros(batch, width, device=device)
     if not sampling:
         totals[:, 1:] = IMPOSSIBLE  # all hypotheses are equal at first: continue only one
-    ended = torch.zeros(batch, width, dtype=torch.bool, device=device)
-    never_said = torch.tensor(NEVER_SAID, device=device)
+    finished = torch.zeros(batch, width, dtype=torch.bool, device=device)
+    never_generated = torch.tensor(NEVER_GENERATED, device=device)
     steps: list[_Choice] = []
     images = torch.arange(batch, device=device)  # images still in the search
-    done: list[_Found] = []
-    announced = torch.zeros(batch, dtype=torch.long, device=device)
+    finished_results: list[_SearchResult] = []
+    announced_lengths = torch.zeros(batch, dtype=torch.long, device=device)
     for step in range(options.max_words + 1):
-        said = decoder.step(features, state, history[:, :, -1], options.hard_context)
-        allowed = said.logits.float().log_softmax(dim=-1).index_fill_(-1, never_said, IMPOSSIBLE)  # [B, K, V]
-        _forbid(allowed, history, step, options, nouns)
-        allowed.masked_fill_(ended.unsqueeze(-1), IMPOSSIBLE)
-        allowed[..., PAD].masked_fill_(ended, 0.0)  # finished hypotheses continue at no cost
+        output = decoder.step(features, state, history[:, :, -1], options.hard_context)
+        log_probs = output.logits.float().log_softmax(dim=-1).index_fill_(-1, never_generated, IMPOSSIBLE)  # [B, K, V]
+        _forbid_words(log_probs, history, step, options, nouns)
+        log_probs.masked_fill_(finished.unsqueeze(-1), IMPOSSIBLE)
+        log_probs[..., PAD].masked_fill_(finished, 0.0)  # finished hypotheses continue at no cost
         if sampling:
-            parents, tokens, gained = _sample(allowed, options, uniforms[..., step])
+            parents, tokens, gains = _sample(log_probs, options, uniforms[..., step])
         else:
-            parents, tokens, gained = _best_continuations(totals, allowed)
-        totals = totals.gather(1, parents) + gained
-        history = torch.cat([_of(parents, history), tokens.unsqueeze(-1)], dim=-1)
-        label_alpha = said.alpha[..., :0] if said.label_alpha is None else said.label_alpha
-        steps.append(_Choice(parents, tokens, gained, said.alpha, said.gate, label_alpha))
-        ended = (tokens == END) | (tokens == PAD) | totals.isneginf()  # do not wait for impossible hypotheses
-        over = ended.all(dim=1)  # [B]
-        waiting = len(over) - int(over.sum())
-        if waiting == 0:
+            parents, tokens, gains = _best_continuations(totals, log_probs)
+        totals = totals.gather(1, parents) + gains
+        history = torch.cat([_gather_rows(parents, history), tokens.unsqueeze(-1)], dim=-1)
+        label_alpha = output.alpha[..., :0] if output.label_alpha is None else output.label_alpha
+        steps.append(_Choice(parents, tokens, gains, output.alpha, output.gate, label_alpha))
+        finished = (tokens == END) | (tokens == PAD) | totals.isneginf()  # do not wait for impossible hypotheses
+        image_finished = finished.all(dim=1)  # [B]
+        unfinished = len(image_finished) - int(image_finished.sum())
+        if unfinished == 0:
             break
-        state = said.state.select(parents)
+        state = output.state.select(parents)
         if on_words is not None:
-            sure = _agreed(history[:, :, 1:], totals)  # [B]
-            if bool((sure > announced).any()):
-                on_words(_beginnings(_traced(steps), sure))
-                announced = sure
-        elif waiting * 2 <= len(over) and not sampling:  # a sample depends on the draws for the whole batch
-            found, left = _Found(images, steps, totals), (~over).nonzero()[:, 0]
-            done.append(found.rows(over.nonzero()[:, 0]))
-            images, steps, totals = vars(found.rows(left)).values()
-            features, state, history, ended = features.rows(left), state.rows(left), history[left], ended[left]
-    return _ranked(*_together([*done, _Found(images, steps, totals)]), options)
+            final_lengths = _agreed_lengths(history[:, :, 1:], totals)  # [B]
+            if bool((final_lengths > announced_lengths).any()):
+                on_words(_common_prefixes(_trace_back(steps), final_lengths))
+                announced_lengths = final_lengths
+        elif unfinished * 2 <= len(image_finished) and not sampling:  # a sample depends on the whole batch's draws
+            result, rest = _SearchResult(images, steps, totals), (~image_finished).nonzero()[:, 0]
+            finished_results.append(result.rows(image_finished.nonzero()[:, 0]))
+            images, steps, totals = vars(result.rows(rest)).values()
+            features, state, history, finished = features.rows(rest), state.rows(rest), history[rest], finished[rest]
+    return _rank(*_join_results([*finished_results, _SearchResult(images, steps, totals)]), options)
 
 
-def _uniforms(seed: int | None, device: torch.device, shape: tuple[int, ...]) -> Tensor:
+def _draw_uniforms(seed: int | None, device: torch.device, shape: tuple[int, ...]) -> Tensor:
     generator = None if seed is None else seeded_generator(seed, device)
     return torch.rand(shape, generator=generator, device=device)
 
 
-def _of(parents: Tensor, values: Tensor) -> Tensor:
+def _gather_rows(parents: Tensor, values: Tensor) -> Tensor:
     """Return the rows of `values` [B, K, ...] that `parents` [B, K] index."""
     index = parents.view(*parents.shape, *[1] * (values.dim() - 2)).expand(-1, -1, *values.shape[2:])
     return values.gather(1, index)
 
 
-def _forbid(log_probs: Tensor, history: Tensor, step: int, options: DecodingOptions, nouns: Tensor | None) -> None:
+def _forbid_words(
+    log_probs: Tensor, history: Tensor, step: int, options: DecodingOptions, nouns: Tensor | None
+) -> None:
     """Set log_probs [B, K, V] of words that must not come next to -inf."""
     if nouns is not None and not options.repeat_nouns:  # never all words: the end is no noun
-        said = history[:, :, 1:]
-        log_probs.scatter_(-1, said.masked_fill(~nouns[said], PAD), IMPOSSIBLE)
+        words = history[:, :, 1:]
+        log_probs.scatter_(-1, words.masked_fill(~nouns[words], PAD), IMPOSSIBLE)
     if step == options.max_words:
         log_probs[..., :END] = IMPOSSIBLE
         log_probs[..., END + 1 :] = IMPOSSIBLE
@@ -197,8 +199,8 @@ def repeated_ngram_endings(words: Tensor, size: int) -> Tensor:
         return words[..., :0]
     runs = words.unfold(-1, size, 1)  # [B, K, T - size + 1, size]
     latest = words[..., words.shape[-1] - size + 1 :].unsqueeze(2)  # [B, K, 1, size - 1]
-    same = (runs[..., :-1] == latest).all(dim=-1) & (runs[..., -1] != END)  # finished hypotheses contain END
-    return runs[..., -1].masked_fill(~same, PAD)
+    repeats = (runs[..., :-1] == latest).all(dim=-1) & (runs[..., -1] != END)  # finished hypotheses contain END
+    return runs[..., -1].masked_fill(~repeats, PAD)
 
 
 def _best_continuations(totals: Tensor, log_probs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -217,67 +219,67 @@ def _sample(log_probs: Tensor, options: DecodingOptions, uniforms: Tensor) -> tu
     batch, width, _ = log_probs.shape
     probs = (log_probs / options.temperature).softmax(dim=-1)
     if options.top_p < 1:
-        ordered, words = probs.sort(dim=-1, descending=True)
-        outside = ordered.cumsum(dim=-1) - ordered >= options.top_p  # keep the word that crosses the limit
-        probs = torch.zeros_like(probs).scatter(-1, words, ordered.masked_fill(outside, 0.0))
+        sorted_probs, words = probs.sort(dim=-1, descending=True)
+        outside = sorted_probs.cumsum(dim=-1) - sorted_probs >= options.top_p  # keep the word that crosses the limit
+        probs = torch.zeros_like(probs).scatter(-1, words, sorted_probs.masked_fill(outside, 0.0))
     tokens = choose(probs, uniforms)
     parents = torch.arange(width, device=tokens.device).expand(batch, -1)
     return parents, tokens, log_probs.gather(-1, tokens.unsqueeze(-1)).squeeze(-1)
 
 
-def _traced(steps: list[_Choice]) -> _Choice:
+def _trace_back(steps: list[_Choice]) -> _Choice:
     """Trace each final hypothesis back to its first word: the choices of its steps, [B, K, T] and [B, K, T, L]."""
     lineage = torch.arange(steps[-1].tokens.shape[1], device=steps[-1].tokens.device).expand_as(steps[-1].tokens)
     columns = []
     for choice in reversed(steps):
-        chosen = [_of(lineage, values) for values in (choice.tokens, choice.word_log_probs)]
-        lineage = _of(lineage, choice.parents)
-        looks = choice.alphas, choice.gates, choice.label_alphas
-        columns.append(chosen + [_of(lineage, values) for values in looks])
+        outputs = [_gather_rows(lineage, values) for values in (choice.tokens, choice.word_log_probs)]
+        lineage = _gather_rows(lineage, choice.parents)
+        attention = choice.alphas, choice.gates, choice.label_alphas
+        columns.append(outputs + [_gather_rows(lineage, values) for values in attention])
     return _Choice(lineage, *(torch.stack(values[::-1], dim=2) for values in zip(*columns, strict=True)))
 
 
-def _together(parts: list[_Found]) -> tuple[_Choice, Tensor]:
+def _join_results(results: list[_SearchResult]) -> tuple[_Choice, Tensor]:
     """Join results for all images, in the order of the batch; return the choices and their totals [B, K]."""
-    if len(parts) == 1:  # the usual case, and always for one image
-        return _traced(parts[0].steps), parts[0].totals
-    order = torch.cat([part.images for part in parts]).argsort()
-    longest = max(len(part.steps) for part in parts)
-    traced = [vars(_traced(part.steps)).values() for part in parts]
-    lineage, *values = zip(*traced, strict=True)
-    padded = [torch.cat([_padded(value, longest) for value in each])[order] for each in values]
-    return _Choice(torch.cat(lineage)[order], *padded), torch.cat([part.totals for part in parts])[order]
+    if len(results) == 1:  # the usual case, and always for one image
+        return _trace_back(results[0].steps), results[0].totals
+    order = torch.cat([result.images for result in results]).argsort()
+    longest = max(len(result.steps) for result in results)
+    traced_results = [vars(_trace_back(result.steps)).values() for result in results]
+    lineage, *columns = zip(*traced_results, strict=True)
+    padded = [torch.cat([_pad_steps(value, longest) for value in column])[order] for column in columns]
+    return _Choice(torch.cat(lineage)[order], *padded), torch.cat([result.totals for result in results])[order]
 
 
-def _padded(values: Tensor, length: int) -> Tensor:
+def _pad_steps(values: Tensor, length: int) -> Tensor:
     """Pad with zeros, which stand for PAD: [B, K, T, ...] -> [B, K, length, ...]."""
-    after = values.new_zeros(*values.shape[:2], length - values.shape[2], *values.shape[3:])
-    return torch.cat([values, after], dim=2)
+    padding = values.new_zeros(*values.shape[:2], length - values.shape[2], *values.shape[3:])
+    return torch.cat([values, padding], dim=2)
 
 
-def _agreed(words: Tensor, totals: Tensor) -> Tensor:
+def _agreed_lengths(words: Tensor, totals: Tensor) -> Tensor:
     """Return the length of the common beginning of all possible hypotheses: [B, K, T], [B, K] -> [B]."""
-    same = (words == words[:, :1]) | totals.isneginf().unsqueeze(-1)
-    return (same.all(dim=1) & (words[:, 0] > UNKNOWN)).long().cumprod(dim=-1).sum(dim=-1)
+    agrees = (words == words[:, :1]) | totals.isneginf().unsqueeze(-1)
+    return (agrees.all(dim=1) & (words[:, 0] > UNKNOWN)).long().cumprod(dim=-1).sum(dim=-1)
 
 
-def _beginnings(traced: _Choice, lengths: Tensor) -> Hypotheses:
+def _common_prefixes(traced: _Choice, lengths: Tensor) -> Hypotheses:
     """Return the first `lengths` [B] words of each image's first hypothesis."""
     first = _Choice(*(values[:, :1] for values in vars(traced).values()))
     is_word = torch.arange(int(lengths.max()), device=lengths.device) < lengths.view(-1, 1, 1)  # [B, 1, T]
     log_probs = (first.word_log_probs[..., : is_word.shape[-1]] * is_word).sum(dim=-1)
-    return _hypotheses(first, is_word, log_probs, log_probs, torch.ones_like(first.gates))  # all share these words
+    return _make_hypotheses(first, is_word, log_probs, log_probs, torch.ones_like(first.gates))  # all share these words
 
 
-def _ranked(traced: _Choice, totals: Tensor, options: DecodingOptions) -> Hypotheses:
+def _rank(traced: _Choice, totals: Tensor, options: DecodingOptions) -> Hypotheses:
     is_word = traced.tokens > UNKNOWN  # [B, K, T]
     lengths = is_word.sum(dim=-1)
     scores = totals / lengths.clamp(min=1) ** options.length_penalty
     order = scores.sort(dim=-1, descending=True, stable=True).indices[:, : options.captions_per_image]
-    agreement = _of(order, _agreement(traced.tokens * is_word, totals))
-    best = _Choice(*(_of(order, values) for values in vars(traced).values()))
-    is_word = _of(order, is_word)[..., : int(lengths.max())]
-    return _hypotheses(best, is_word, totals.gather(1, order), scores.gather(1, order), agreement)
+    agreement = _gather_rows(order, _agreement(traced.tokens * is_word, totals))
+    best = _Choice(*(_gather_rows(order, values) for values in vars(traced).values()))
+    is_word = _gather_rows(order, is_word)[..., : int(lengths.max())]
+    return _make_hypotheses(best, is_word, totals.gather(1, order), scores.gather(1, order), agreement)
 
 
 def _agreement(tokens: Tensor, totals: Tensor) -> Tensor:
@@ -287,13 +289,15 @@ def _agreement(tokens: Tensor, totals: Tensor) -> Tensor:
     """
     possible = ~totals.isneginf()
     # Count by word ids: comparing all words of all hypotheses would take K * T times the features.
-    said = totals.new_zeros(*tokens.shape[:2], int(tokens.max()) + 1).scatter_(2, tokens, 1.0)
-    counts = (said * possible.unsqueeze(-1)).sum(dim=1, keepdim=True).expand_as(said)  # [B, K, V]
+    contains_word = totals.new_zeros(*tokens.shape[:2], int(tokens.max()) + 1).scatter_(2, tokens, 1.0)
+    counts = (contains_word * possible.unsqueeze(-1)).sum(dim=1, keepdim=True).expand_as(contains_word)  # [B, K, V]
     others = possible.sum(dim=1).sub(1).view(-1, 1, 1)
     return ((counts.gather(2, tokens) - 1) / others.clamp(min=1)).masked_fill(others < 1, float("nan"))
 
 
-def _hypotheses(traced: _Choice, is_word: Tensor, log_probs: Tensor, scores: Tensor, agreement: Tensor) -> Hypotheses:
+def _make_hypotheses(
+    traced: _Choice, is_word: Tensor, log_probs: Tensor, scores: Tensor, agreement: Tensor
+) -> Hypotheses:
     """Make hypotheses of traced choices, with PAD and zeros where there is no word: is_word [B, K, T]."""
     longest = is_word.shape[-1]
     word_log_probs = traced.word_log_probs[..., :longest]

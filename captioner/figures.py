@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from captioner.errors import ConfigError
 from captioner.images.photo import ImageFrame
-from captioner.overlays import check_photo, heat_map, maps_to_draw, scaled
+from captioner.overlays import check_photo, heat_map, maps_to_draw, scale_photo
 
 if TYPE_CHECKING:
     from captioner.captioner import Caption  # imports torch, which drawing does not need
@@ -53,7 +53,7 @@ def figure_strip(
         columns = -(-panels // -(-panels // 6))
     columns = min(columns, panels)
     picture_size = _picture_size(photo.size, panel_width)
-    picture = scaled(photo, picture_size)
+    picture = scale_photo(photo, picture_size)
     gap, label_height = max(4, panel_width // 16), max(16, panel_width // 7)
     width = columns * (panel_width + gap) + gap
     title = _Title(caption.text if heading is None else heading, width - 2 * gap, font_size=max(11, panel_width // 9))
@@ -67,7 +67,7 @@ def figure_strip(
         panel = picture
         if index > 0:
             word, log_prob = caption.words[index - 1], float(caption.word_log_probs[index - 1])
-            panel = _lit(picture, heat_map(maps[index - 1], caption.frame, picture_size, smooth))
+            panel = _light_up(picture, heat_map(maps[index - 1], caption.frame, picture_size, smooth))
             _draw_outlines(panel, (outlines or {}).get(index - 1, ()), caption.frame)
             _draw_label(draw, (x, y, panel_width, label_height), word, f"{np.exp(log_prob):.0%}")
         figure.paste(panel, (x, y + label_height))
@@ -87,7 +87,7 @@ def _picture_size(size: tuple[int, int], panel_width: int) -> tuple[int, int]:
     return max(thinnest, round(width * scale)), max(thinnest, round(height * scale))
 
 
-def _lit(picture: Image.Image, heat: np.ndarray) -> Image.Image:
+def _light_up(picture: Image.Image, heat: np.ndarray) -> Image.Image:
     """Darken the photo and light it where the heat is high: the white glow of the paper's figures."""
     pixels = np.asarray(picture, dtype=np.float32)
     light = heat[:, :, None]
@@ -109,7 +109,7 @@ def _draw_outlines(panel: Image.Image, boxes: Sequence[tuple[float, float, float
             draw.rectangle((x + 1, y + 1, end_x - 1, end_y - 1), outline=_OUTLINE_BRIGHT)
 
 
-def _fitting(font: ImageFont.FreeTypeFont, text: str, width: float, end: str = "") -> int:
+def _fitting_length(font: ImageFont.FreeTypeFont, text: str, width: float, end: str = "") -> int:
     """Return the number of characters of a text that fit into a width, in pixels, with `end` after them.
 
     Bisection measures even a text of thousands of characters only a dozen times.
@@ -139,7 +139,7 @@ def _draw_label(draw: ImageDraw.ImageDraw, box: tuple[int, int, int, int], word:
         size -= 1
     font = _font(size, bold=True)
     if len(word) > 1 and font.getlength(word) > room:
-        word = word[: max(1, _fitting(font, word[:-1], room, end="…"))] + "…"
+        word = word[: max(1, _fitting_length(font, word[:-1], room, end="…"))] + "…"
     draw.text((x, baseline), word, font=font, fill=_INK, anchor="ls")
 
 
@@ -149,26 +149,26 @@ class _Title:
     def __init__(self, text: str, width: int, font_size: int) -> None:
         self.font = _font(font_size)
         self.line_height = round(1.35 * font_size)
-        self.lines = self._broken(_one_line(text), width)
+        self.lines = self._break_lines(_one_line(text), width)
         self.height = len(self.lines) * self.line_height + (font_size // 3 if self.lines else 0)
 
     def draw(self, draw: ImageDraw.ImageDraw, x: int, y: int) -> None:
         for number, line in enumerate(self.lines):
             draw.text((x, y + number * self.line_height), line, font=self.font, fill=_INK)
 
-    def _broken(self, text: str, width: int) -> list[str]:
+    def _break_lines(self, text: str, width: int) -> list[str]:
         lines = []
         while text:
-            end = self._fitting(text, width)
+            end = self._line_length(text, width)
             if end < len(text) and " " in text[1 : end + 1]:
                 end = text.rindex(" ", 1, end + 1)  # scripts without spaces break anywhere
             lines.append(text[:end].strip())
             text = text[end:].strip()
         return lines
 
-    def _fitting(self, text: str, width: int) -> int:
+    def _line_length(self, text: str, width: int) -> int:
         """Return the number of characters of a text that fit, at least one."""
-        return max(1, _fitting(self.font, text, width))
+        return max(1, _fitting_length(self.font, text, width))
 
 
 def _one_line(text: str) -> str:

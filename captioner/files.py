@@ -57,8 +57,8 @@ def atomic_file(
     replace: False refuses a name that is taken, so that one of several processes creates the file.
     one_writer: nothing else writes this file at the same time. The temporary's name is then the same each time, and the
     next write removes what a killed one left, where no clean-up code does.
-    durable: False leaves out the flush of the folder, for what is written often and of use to a running process only: a
-    power cut then leaves the file whole, but perhaps the earlier one.
+    durable: False leaves out the flush of the folder, for files that are written often and matter only to a running
+    process: after a power cut, the file is complete but may be the earlier one.
     attributes_of: a file whose times, permissions and extended attributes the new one gets, as it is a copy of it.
     Raises OSError; FileExistsError if the name is taken and `replace` is False.
     """
@@ -66,17 +66,16 @@ def atomic_file(
     temporary = _temporary(path, one_writer)
     if one_writer:
         temporary.unlink(missing_ok=True)
-    kept = _permissions_of(path) if permissions is None else permissions
-
-    at_first = 0o666 if kept is None and attributes_of is None else 0o600  # never for more readers than in the end
+    final_mode = _permissions_of(path) if permissions is None else permissions
+    initial_mode = 0o666 if final_mode is None and attributes_of is None else 0o600  # no more readers than at the end
 
     def opener(name: str, flags: int) -> int:
-        return os.open(name, flags, at_first)
+        return os.open(name, flags, initial_mode)
 
     try:
         with open(temporary, mode.replace("w", "x"), opener=opener, **text) as file:
-            if kept is not None:
-                os.chmod(temporary, kept)
+            if final_mode is not None:
+                os.chmod(temporary, final_mode)
             yield file
             file.flush()
             if attributes_of is not None:
@@ -130,9 +129,9 @@ def atomic_folder(folder: Path | str, *, one_writer: bool = False) -> Iterator[P
     temporary.mkdir(parents=True)
     try:
         yield temporary
-        kept = _permissions_of(folder)
-        if kept is not None:
-            os.chmod(temporary, kept)
+        permissions = _permissions_of(folder)
+        if permissions is not None:
+            os.chmod(temporary, permissions)
         sync_tree(temporary)
         replace_folder(temporary, folder)
     finally:
@@ -149,7 +148,7 @@ def replace_folder(new: Path, folder: Path) -> None:
         os.rename(new, folder)
     elif not folder.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
-    elif not _exchanged(new, folder):
+    elif not _exchange_folders(new, folder):
         old = _temporary(folder, one_writer=False)
         os.rename(folder, old)
         try:
@@ -163,15 +162,15 @@ def replace_folder(new: Path, folder: Path) -> None:
 
 def sync_tree(folder: Path) -> None:
     """Flush a folder and all its contents to the disk."""
-    folders, found = [], []
+    folders, files = [], []
     for root, _, names in os.walk(folder, topdown=False):
         folders.append(Path(root))
         paths = (os.path.join(root, name) for name in names)
-        found += [path for path in paths if stat.S_ISREG(os.lstat(path).st_mode)]
+        files += [path for path in paths if stat.S_ISREG(os.lstat(path).st_mode)]
     with ThreadPoolExecutor(_FLUSHES) as threads:
-        list(threads.map(_sync, found))
-    for each in folders:
-        sync_folder(each)
+        list(threads.map(_sync, files))
+    for path in folders:
+        sync_folder(path)
 
 
 def sync_folder(folder: Path) -> None:
@@ -211,7 +210,7 @@ def _permissions_of(path: Path) -> int | None:
         return None
 
 
-def _exchanged(one: Path, other: Path) -> bool:
+def _exchange_folders(first: Path, second: Path) -> bool:
     """Exchange the names of two folders atomically. Return False if the system or file system does not support it."""
     # `os.rename` replaces an empty folder only. Python has no function for renameat2 of Linux, and the one package for
     # it compiles the same call in C and has had no release since 2022.
@@ -219,5 +218,5 @@ def _exchanged(one: Path, other: Path) -> bool:
         renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
     except (OSError, AttributeError):  # no glibc
         return False
-    paths = _AT_WORKING_FOLDER, os.fsencode(one), _AT_WORKING_FOLDER, os.fsencode(other)
+    paths = _AT_WORKING_FOLDER, os.fsencode(first), _AT_WORKING_FOLDER, os.fsencode(second)
     return renameat2(*paths, _EXCHANGE) == 0

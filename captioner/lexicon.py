@@ -61,38 +61,38 @@ def kind_of(word: str) -> Kind | None:
     return entry.kind if entry else None
 
 
-def same(said: str, used: str) -> bool:
-    """Return whether the word `said` is right if a person used the word `used`.
+def same(word: str, reference: str) -> bool:
+    """Return whether a generated word is right if a person used the word `reference`.
 
     It is right if it is the same word, its singular, its plural or another form of the verb, a synonym, or a hypernym:
     "dog" for a person's "spaniel". The reverse is wrong: "spaniel" for a person's "dog".
     """
-    if said == used:
+    if word == reference:
         return True
     entries = _entries()
-    if said not in entries or used not in entries:
+    if word not in entries or reference not in entries:
         return False
-    said, used = entries[said].base, entries[used].base
-    meant = entries[used]
-    return said == used or said in meant.synonyms or said in meant.broader or used in entries[said].synonyms
+    word, reference = entries[word].base, entries[reference].base
+    entry = entries[reference]
+    return word == reference or word in entry.synonyms or word in entry.broader or reference in entries[word].synonyms
 
 
-def compound(one: str, other: str) -> str | None:
+def compound(first: str, second: str) -> str | None:
     """Return the compound noun of two consecutive words, or None: hot_dog for "hot dog", snowboard for "snow board".
 
     Compounds with an underscore in the list have a misleading last word: a hot dog is not a dog.
     """
     entries = _entries()
-    if any(word not in entries or entries[word].is_function_word for word in (one, other)):
+    if any(word not in entries or entries[word].is_function_word for word in (first, second)):
         return None  # "in formation" is not "information"
-    return next((noun for noun in (f"{one}_{other}", f"{one}{other}") if kind_of(noun) == "noun"), None)
+    return next((noun for noun in (f"{first}_{second}", f"{first}{second}") if kind_of(noun) == "noun"), None)
 
 
 def is_english(words: Iterable[str]) -> bool:
     """Return whether captions are English: whether the list has most of their running words."""
     entries = _entries()
-    known = [word in entries for word in words]
-    return bool(known) and sum(known) >= ENGLISH_SHARE * len(known)
+    is_listed = [word in entries for word in words]
+    return bool(is_listed) and sum(is_listed) >= ENGLISH_SHARE * len(is_listed)
 
 
 class Language(Protocol):
@@ -102,9 +102,9 @@ class Language(Protocol):
 
     def kind_of(self, word: str) -> Kind | None: ...
 
-    def same(self, said: str, used: str) -> bool: ...
+    def same(self, word: str, reference: str) -> bool: ...
 
-    def compound(self, one: str, other: str) -> str | None: ...
+    def compound(self, first: str, second: str) -> str | None: ...
 
 
 class _English:
@@ -130,10 +130,10 @@ class UnlistedLanguage:
     def kind_of(self, word: str) -> Kind | None:
         return None if word in self.frequent else "noun"
 
-    def same(self, said: str, used: str) -> bool:
-        return said == used
+    def same(self, word: str, reference: str) -> bool:
+        return word == reference
 
-    def compound(self, one: str, other: str) -> str | None:
+    def compound(self, first: str, second: str) -> str | None:
         return None
 
 

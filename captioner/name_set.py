@@ -5,7 +5,7 @@ from hashlib import blake2b
 
 import numpy as np
 
-_RECENT = 65_536
+_MAX_RECENT = 65_536
 
 
 def name_hash(name: str) -> int:
@@ -33,7 +33,7 @@ class NameSet:
         if self._holds(value):
             return False
         self._recent.add(value)
-        if len(self._recent) >= _RECENT:
+        if len(self._recent) >= _MAX_RECENT:
             recent = np.fromiter(self._recent, np.uint64, len(self._recent))
             recent.sort()
             # A stable sort merges two sorted runs in linear time.
@@ -44,5 +44,5 @@ class NameSet:
     def _holds(self, value: int) -> bool:
         if value in self._recent:
             return True
-        place = self._sorted.searchsorted(np.uint64(value))  # a plain int would convert the array to floats
-        return place < len(self._sorted) and int(self._sorted[place]) == value
+        index = self._sorted.searchsorted(np.uint64(value))  # a plain int would convert the array to floats
+        return index < len(self._sorted) and int(self._sorted[index]) == value

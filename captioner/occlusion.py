@@ -14,7 +14,7 @@ from captioner.vocabulary import START
 ROUNDING = 1e-5
 """Nats: a smaller loss of a word's log-probability counts as zero."""
 
-_TOGETHER = 64
+_LOCATIONS_PER_STEP = 64
 """Number of locations hidden in one step, each in a separate hypothesis."""
 
 
@@ -29,31 +29,31 @@ def occlusion_maps(decoder: Decoder, annotations: Tensor, tokens: Tensor, locati
     """
     features = decoder.prepare(annotations.unsqueeze(0))
     state = decoder.initial_state(features, captions=1)
-    maps, before = [], torch.full((1, 1), START, device=annotations.device)
+    maps, previous = [], torch.full((1, 1), START, device=annotations.device)
     for token in tokens.tolist():
-        logits, following, *_ = decoder.step(features, state, before, location)
-        hidden = _log_probs_with_a_place_hidden(decoder, features, state, before, token, location)
-        lost = _log_prob(logits, token) - hidden  # [L]
-        lost = lost.where(lost > ROUNDING, 0.0)
-        total = lost.sum()
-        maps.append(lost / total if float(total) > 0 else torch.full_like(lost, 1 / len(lost)))
-        before, state = torch.full_like(before, token), following
+        logits, next_state, *_ = decoder.step(features, state, previous, location)
+        hidden_log_probs = _log_probs_with_location_hidden(decoder, features, state, previous, token, location)
+        drops = _log_prob(logits, token) - hidden_log_probs  # [L]
+        drops = drops.where(drops > ROUNDING, 0.0)
+        total = drops.sum()
+        maps.append(drops / total if float(total) > 0 else torch.full_like(drops, 1 / len(drops)))
+        previous, state = torch.full_like(previous, token), next_state
     return torch.stack(maps) if maps else annotations.new_zeros(0, len(annotations))
 
 
-def _log_probs_with_a_place_hidden(
-    decoder: Decoder, features: ImageFeatures, state: DecoderState, before: Tensor, token: int, location: str
+def _log_probs_with_location_hidden(
+    decoder: Decoder, features: ImageFeatures, state: DecoderState, previous: Tensor, token: int, location: str
 ) -> Tensor:
     """Return log p of `token` with each location hidden, one at a time: [L], in nats."""
-    places = torch.eye(features.annotations.shape[1], dtype=torch.bool, device=before.device)
-    found = []
-    for unseen in places.split(_TOGETHER):  # one hypothesis of the image for each location
-        same = torch.zeros(1, len(unseen), dtype=torch.long, device=before.device)
+    masks = torch.eye(features.annotations.shape[1], dtype=torch.bool, device=previous.device)
+    log_probs = []
+    for mask in masks.split(_LOCATIONS_PER_STEP):  # one hypothesis of the image for each location
+        parents = torch.zeros(1, len(mask), dtype=torch.long, device=previous.device)
         logits, *_ = decoder.step(
-            features, state.select(same), before.expand(-1, len(unseen)), location, unseen.unsqueeze(0)
+            features, state.select(parents), previous.expand(-1, len(mask)), location, mask.unsqueeze(0)
         )
-        found.append(_log_prob(logits, token))
-    return torch.cat(found)
+        log_probs.append(_log_prob(logits, token))
+    return torch.cat(log_probs)
 
 
 def _log_prob(logits: Tensor, token: int) -> Tensor:

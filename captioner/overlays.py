@@ -80,7 +80,7 @@ def overlay(
     check_photo(photo, frame)
     size = size or photo.size
     colours = _colour_table(colour_map)
-    heat = _heat(alpha, frame, _at_most(size, MAX_HEAT_SIDE), smooth, hottest=255.0)
+    heat = _heat(alpha, frame, _limit_size(size, MAX_HEAT_SIDE), smooth, hottest=255.0)
     heat += 0.5
     shades = Image.fromarray(heat.astype(np.uint8))
     mask = shades.point(_opacities(opacity))
@@ -89,7 +89,7 @@ def overlay(
     tint, mask = (
         layer if layer.size == size else layer.resize(size, filter_) for layer in (shades.convert("RGB"), mask)
     )
-    return Image.composite(tint, scaled(photo, size), mask)
+    return Image.composite(tint, scale_photo(photo, size), mask)
 
 
 def save_overlays(
@@ -109,14 +109,14 @@ def save_overlays(
     check_photo(photo, caption.frame)
     maps = maps_to_draw(caption, maps)
     folder = Path(folder)
-    size = _at_most(photo.size, MAX_SAVED_SIDE)
-    picture = scaled(photo, size)
+    size = _limit_size(photo.size, MAX_SAVED_SIDE)
+    picture = scale_photo(photo, size)
     paths = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for number, (word, drawn) in enumerate(zip(caption.words, maps, strict=True), start=1):
+        for number, (word, alpha) in enumerate(zip(caption.words, maps, strict=True), start=1):
             path = folder / f"{number:02d}-{_file_name(word)}.png"
-            overlay(picture, drawn, caption.frame, smooth).save(path)
+            overlay(picture, alpha, caption.frame, smooth).save(path)
             paths.append(path)
     except OSError as error:
         raise ConfigError(f"overlays cannot be written to {folder}: {error.strerror or error}") from error
@@ -140,7 +140,7 @@ def maps_to_draw(caption: "Caption", maps: np.ndarray | None) -> np.ndarray:
     return maps
 
 
-def _checked_alpha(alpha: np.ndarray) -> np.ndarray:
+def _check_alpha(alpha: np.ndarray) -> np.ndarray:
     alpha = np.asarray(alpha, dtype=np.float32)
     if alpha.ndim != 2 or alpha.size == 0:
         raise ConfigError(f"an attention map must have the shape [rows, columns], not {list(alpha.shape)}")
@@ -151,7 +151,7 @@ def _checked_alpha(alpha: np.ndarray) -> np.ndarray:
 
 def _heat(alpha: np.ndarray, frame: ImageFrame, size: tuple[int, int], smooth: bool, hottest: float) -> np.ndarray:
     """Compute `heat_map` with values from 0 to `hottest`, up to rounding."""
-    alpha = _checked_alpha(alpha)
+    alpha = _check_alpha(alpha)
     width, height = size
     if width < 1 or height < 1:
         raise ConfigError(f"a heat map must be at least 1 x 1 pixels, not {width} x {height}")
@@ -162,11 +162,11 @@ def _heat(alpha: np.ndarray, frame: ImageFrame, size: tuple[int, int], smooth: b
     if 0 < peak < _FAINTEST:
         alpha, peak = alpha / np.float32(peak), 1.0
     cells = alpha * (hottest / peak if peak else 0.0)
-    sampled = rows.sampled(np.ascontiguousarray(columns.sampled(cells.T).T))
+    samples = rows.interpolate(np.ascontiguousarray(columns.interpolate(cells.T).T))
     # The maximum of each pixel's samples, not their mean: a cell thinner than a pixel keeps its peak.
-    heat = rows.placed(columns.placed(sampled.T).T)
-    if (reached := heat.max()) > 0 and _peak_in_photo(alpha, frame):
-        heat /= reached / hottest  # no pixel need lie at the exact centre of the peak's cell
+    heat = rows.pool_maximum(columns.pool_maximum(samples.T).T)
+    if (maximum := heat.max()) > 0 and _peak_in_photo(alpha, frame):
+        heat /= maximum / hottest  # no pixel need lie at the exact centre of the peak's cell
     return heat
 
 
@@ -185,27 +185,27 @@ class _Axis:
     blend: np.ndarray
     """[samples, 1] weight of the second cell, 0 to 1, float32; the first one gets the rest."""
 
-    def sampled(self, values: np.ndarray) -> np.ndarray:
+    def interpolate(self, values: np.ndarray) -> np.ndarray:
         """Blend [cells, N] -> [samples, N].
 
         Not a matrix product: numpy's starts threads that spin for some time and slow the model's.
         """
-        sampled = np.empty((len(self.blend), values.shape[1]), np.float32)
+        samples = np.empty((len(self.blend), values.shape[1]), np.float32)
         for first, start, end in self.spans:
             second = min(first + 1, len(values) - 1)
-            between = np.multiply(self.blend[start:end], values[second] - values[first], out=sampled[start:end])
-            between += values[first]
-        return sampled
+            segment = np.multiply(self.blend[start:end], values[second] - values[first], out=samples[start:end])
+            segment += values[first]
+        return samples
 
-    def placed(self, sampled: np.ndarray) -> np.ndarray:
+    def pool_maximum(self, samples: np.ndarray) -> np.ndarray:
         """Take the maximum of each pixel's samples: [samples, N] -> [pixels, N]; pixels without samples are 0."""
-        if len(self.starts) == len(sampled) == self.pixels:
-            return sampled
-        placed = np.zeros((self.pixels, sampled.shape[1]), np.float32)
+        if len(self.starts) == len(samples) == self.pixels:
+            return samples
+        pixels = np.zeros((self.pixels, samples.shape[1]), np.float32)
         if len(self.starts):
-            within = placed[self.first_pixel : self.first_pixel + len(self.starts)]
-            np.maximum.reduceat(sampled, self.starts, axis=0, out=within)
-        return placed
+            covered = pixels[self.first_pixel : self.first_pixel + len(self.starts)]
+            np.maximum.reduceat(samples, self.starts, axis=0, out=covered)
+        return pixels
 
 
 def _axis(pixels: int, length: int, start: float, end: float, cells: int, smooth: bool) -> _Axis:
@@ -220,8 +220,8 @@ def _axis(pixels: int, length: int, start: float, end: float, cells: int, smooth
 def _new_axis(pixels: int, length: int, start: float, end: float, cells: int, smooth: bool) -> _Axis:
     """Compute an axis with at most `pixels` + about 6 samples per cell, whatever the photo's proportions."""
     cells_per_pixel = length / pixels * cells / (end - start)
-    share = max(1, int(np.ceil(4 * cells_per_pixel))) if cells_per_pixel > 0.5 else 1  # samples per pixel
-    samples = pixels * share
+    samples_per_pixel = max(1, int(np.ceil(4 * cells_per_pixel))) if cells_per_pixel > 0.5 else 1
+    samples = pixels * samples_per_pixel
     # Make only the samples in cells: of a strip a thousand times as long as wide, "crop" covers only a few.
     low = max(0, int(start / length * samples) - 2)
     high = min(samples, int(np.ceil(end / length * samples)) + 2)
@@ -239,7 +239,7 @@ def _new_axis(pixels: int, length: int, start: float, end: float, cells: int, sm
     changes = np.flatnonzero(np.diff(first, prepend=-1))
     ends = [*changes[1:], len(first)]
     spans = tuple((int(first[start]), int(start), int(end)) for start, end in zip(changes, ends, strict=False))
-    pixel = sample // share
+    pixel = sample // samples_per_pixel
     starts = np.flatnonzero(np.diff(pixel, prepend=-1))
     first_pixel = int(pixel[0]) if len(pixel) else 0
     return _Axis(pixels, first_pixel, starts, spans, blend.astype(np.float32)[:, None])
@@ -258,9 +258,9 @@ def _peak_in_photo(alpha: np.ndarray, frame: ImageFrame) -> bool:
 
 
 @functools.lru_cache
-def _opacities(most: float) -> list[int]:
-    """Return the opacity of each of 256 shades, 0 to 255; the hottest has `most`, 0 to 1."""
-    return [round(255 * most * (shade / 255) ** 0.75) for shade in range(256)]
+def _opacities(max_opacity: float) -> list[int]:
+    """Return the opacity of each of 256 shades, 0 to 255; the hottest has `max_opacity`, 0 to 1."""
+    return [round(255 * max_opacity * (shade / 255) ** 0.75) for shade in range(256)]
 
 
 @functools.lru_cache
@@ -289,16 +289,16 @@ def check_photo(photo: Image.Image, frame: ImageFrame) -> None:
         )
 
 
-def _at_most(size: tuple[int, int], side: int) -> tuple[int, int]:
+def _limit_size(size: tuple[int, int], side: int) -> tuple[int, int]:
     return size if max(size) <= side else scaled_to(size, side)
 
 
-def scaled(photo: Image.Image, size: tuple[int, int]) -> Image.Image:
+def scale_photo(photo: Image.Image, size: tuple[int, int]) -> Image.Image:
     return photo if photo.size == size else photo.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
 
 
 def _file_name(text: str) -> str:
     """Return a text as part of a file name for any system: letters, marks and digits of any script, _ for the rest."""
     text = unicodedata.normalize("NFC", text)
-    safe = "".join(mark if unicodedata.category(mark)[0] in "LMN" or mark in "-_" else "_" for mark in text)
+    safe = "".join(char if unicodedata.category(char)[0] in "LMN" or char in "-_" else "_" for char in text)
     return safe.encode()[:MAX_NAME_BYTES].decode(errors="ignore") or "word"

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_TOLD_BY_TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-_PATIENCE = timedelta(days=365)
+_TORCHRUN_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+_BARRIER_TIMEOUT = timedelta(days=365)
 """Time limit of a barrier, for ranks with less work; if one rank dies, torchrun ends the others."""
 
 
@@ -36,7 +36,7 @@ class BatchSlice:
     """Slice of a batch that one rank has, starting at the index `first`."""
 
     first: int
-    whole: int
+    batch_size: int
     """Number of images in the batch."""
 
 
@@ -58,7 +58,7 @@ class Ranks:
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
         """Read torchrun's environment variables; without them, return the default."""
-        if not all(name in environment for name in _TOLD_BY_TORCHRUN):
+        if not all(name in environment for name in _TORCHRUN_VARIABLES):
             return cls()
         return cls(*(int(environment[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")))
 
@@ -104,7 +104,7 @@ class Ranks:
             return values
         from torch.distributed import ReduceOp
 
-        return _reduced(values, ReduceOp.SUM)
+        return _all_reduce(values, ReduceOp.SUM)
 
     def max(self, value: int) -> int:
         """Return the largest of the ranks' values."""
@@ -113,7 +113,7 @@ class Ranks:
         import torch
         from torch.distributed import ReduceOp
 
-        return int(_reduced(torch.tensor(value), ReduceOp.MAX))
+        return int(_all_reduce(torch.tensor(value), ReduceOp.MAX))
 
     def gather(self, value: T) -> list[T]:
         """Return the values of all ranks in order on the leader; an empty list on the others."""
@@ -121,9 +121,9 @@ class Ranks:
             return [value]
         import torch.distributed as dist
 
-        found: list[Any] | None = [None] * self.size if self.leads else None
-        dist.gather_object(value, found)
-        return found or []
+        values: list[Any] | None = [None] * self.size if self.leads else None
+        dist.gather_object(value, values)
+        return values or []
 
     def from_leader(self, make: Callable[[], T]) -> T:
         """Run `make` on the leader, and return its result on all ranks."""
@@ -148,7 +148,7 @@ class Ranks:
     def check_same(self, value: Any, message: str) -> None:
         """Raise ConfigError with the message on every rank unless they all have the same value."""
         values = self.gather(value)
-        if not self.from_leader(lambda: all(each == values[0] for each in values)):
+        if not self.from_leader(lambda: all(other == values[0] for other in values)):
             raise ConfigError(message)
 
     @contextmanager
@@ -157,7 +157,7 @@ class Ranks:
         try:
             yield
         except RuntimeError as error:
-            if self.size == 1 or not _is_of_the_group(error):
+            if self.size == 1 or not _is_group_error(error):
                 raise
             raise RankLost(
                 f"rank {self.rank} of {self.size} lost another rank, which has ended or cannot be reached: what was"
@@ -168,15 +168,15 @@ class Ranks:
 ALONE = Ranks()
 
 
-def _reduced(values: "Tensor", operation: Any) -> "Tensor":
+def _all_reduce(values: "Tensor", operation: Any) -> "Tensor":
     import torch.distributed as dist
 
-    reduced = values.detach().clone()
-    dist.all_reduce(reduced, operation)
-    return reduced
+    result = values.detach().clone()
+    dist.all_reduce(result, operation)
+    return result
 
 
-def _is_of_the_group(error: RuntimeError) -> bool:
+def _is_group_error(error: RuntimeError) -> bool:
     """Return whether an error comes from the connection between ranks; gloo raises plain RuntimeErrors."""
     import torch.distributed as dist
 
@@ -191,7 +191,7 @@ def connected(ranks: Ranks) -> Iterator[None]:
         return
     import torch.distributed as dist
 
-    dist.init_process_group("gloo", timeout=_PATIENCE)
+    dist.init_process_group("gloo", timeout=_BARRIER_TIMEOUT)
     try:
         yield
     finally:

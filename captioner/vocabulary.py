@@ -53,17 +53,17 @@ class Vocabulary:
         if tuple(words[:4]) != SPECIAL_WORDS:
             raise ValueError(f"the first words of a vocabulary must be {' '.join(SPECIAL_WORDS)}")
         if len(set(words)) != len(words):
-            twice = next(word for word, count in Counter(words).items() if count > 1)
-            raise ValueError(f"the word {twice!r} is in the vocabulary twice")
+            duplicate = next(word for word, count in Counter(words).items() if count > 1)
+            raise ValueError(f"the word {duplicate!r} is in the vocabulary twice")
         self.words = tuple(words)
-        self._ids = {word: number for number, word in enumerate(self.words)}
+        self._ids = {word: token for token, word in enumerate(self.words)}
 
     @classmethod
     def build(cls, captions: Iterable[str], min_count: int = 5) -> "Vocabulary":
         """Build a vocabulary of all words that occur at least `min_count` times, the most frequent first."""
         counts = Counter(word for caption in captions for word in tokenise(caption))
-        kept = sorted((word for word, count in counts.items() if count >= min_count), key=lambda w: (-counts[w], w))
-        return cls(SPECIAL_WORDS + tuple(kept))
+        frequent = sorted((word for word, count in counts.items() if count >= min_count), key=lambda w: (-counts[w], w))
+        return cls(SPECIAL_WORDS + tuple(frequent))
 
     def extended_from(self, captions: Iterable[str], min_count: int) -> "Vocabulary":
         """Return this vocabulary, with its ids, extended by the new words that `build` selects from captions."""

@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="worker | models", title="instead of serving")
 
     worker = commands.add_parser("worker", help="run queued trainings, on this or another machine")
-    worker.set_defaults(run=_work)
+    worker.set_defaults(run=_run_worker)
 
     models = commands.add_parser("models", help="list, promote or roll back captioners")
     actions = models.add_subparsers(required=True, metavar="list | promote | rollback")
@@ -76,26 +76,26 @@ def _parser() -> argparse.ArgumentParser:
 
 def _serve(options: dict[str, Any]) -> None:
     """Load the captioner and serve until a signal. Raises CaptionerError if the service cannot start."""
-    from service.http.addresses import bind, only_this_machine
+    from service.http.addresses import bind, is_loopback_only
     from service.http.auth import admin_token
     from service.http.server import CONNECTIONS, Server, stop_on_signals
     from service.settings import Settings
 
     settings = Settings.read(**options)
-    _log(settings)
+    _configure_logging(settings)
     # Waitress warns of every request that waits for a thread; here they wait by design.
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     settings.make_home()
 
-    with contextlib.ExitStack() as opened:
+    with contextlib.ExitStack() as resources:
         # Bound before the captioner is loaded, which takes seconds; connections are refused until the server listens.
-        sockets = [opened.enter_context(each) for each in bind(settings.host, settings.port)]
-        if settings.admin_token is None and not only_this_machine(sockets):
+        sockets = [resources.enter_context(sock) for sock in bind(settings.host, settings.port)]
+        if settings.admin_token is None and not is_loopback_only(sockets):
             raise ConfigError(
                 f"other machines can reach {settings.host}, so a generated token is not safe enough: set"
                 " CAPTIONER_ADMIN_TOKEN to a secret of 16 characters or more, or listen on 127.0.0.1"
             )
-        token, is_ours = admin_token(settings)
+        token, is_generated = admin_token(settings)
         _prepare_torch(settings)
         allow_open_files(4 * CONNECTIONS)  # each connection may need up to three files
 
@@ -104,53 +104,53 @@ def _serve(options: dict[str, Any]) -> None:
 
         app = create_app(settings)
         service = app.extensions["captioner"]
-        opened.callback(service.close)
+        resources.callback(service.close)
         if settings.worker == "own":
-            opened.callback(WorkerProcess(settings).close)
-        server = Server(app, settings, service.stopping, sockets, app.extensions["guard"])
+            resources.callback(WorkerProcess(settings).close)
+        server = Server(app, settings, service.mark_stopping, sockets, app.extensions["guard"])
         stop_on_signals(server)
         print(f"Captioner is ready: {server.url}", flush=True)
-        if is_ours:
+        if is_generated:
             # Browsers do not send the part after #, so no log on the way contains the token.
             print(f"To retrain, switch and delete: {server.url}/retrain#token={token}", flush=True)
         server.run()
 
 
-def _work(options: dict[str, Any]) -> None:
+def _run_worker(options: dict[str, Any]) -> None:
     from service.jobs.worker import work_until_stopped
     from service.settings import Settings
 
     settings = Settings.read(**options)
-    _log(settings)
+    _configure_logging(settings)
     work_until_stopped(settings)
 
 
 def _list_models(options: dict[str, Any]) -> None:
-    versions = _versions(options)
+    versions = _open_versions(options)
     current = versions.current.id
     for version in versions.all():
         facts = version.facts
-        made = facts.get("created_at", "")[:16].replace("T", " ")
+        created_at = facts.get("created_at", "")[:16].replace("T", " ")
         scores = (facts.get("scores") or {}).get("data")
         score = f"CIDEr {scores['new']['CIDEr']:.3f}, previous {scores['old']['CIDEr']:.3f}" if scores else ""
         mark = "*" if version.id == current else " "
-        print(f"{mark} {version.id:12}  {made:16}  {facts['origin']:8}  {facts['name']}  {score}".rstrip())
+        print(f"{mark} {version.id:12}  {created_at:16}  {facts['origin']:8}  {facts['name']}  {score}".rstrip())
 
 
 def _promote(options: dict[str, Any]) -> None:
     from captioner.bundle import load_bundle
 
     version = options.pop("version")
-    versions = _versions(options)
+    versions = _open_versions(options)
     load_bundle(versions.get(version).bundle)  # a broken version must not become current
     print(f"{versions.promote(version).id} is now in use")
 
 
 def _roll_back(options: dict[str, Any]) -> None:
-    print(f"{_versions(options).rollback().id} is now in use")
+    print(f"{_open_versions(options).rollback().id} is now in use")
 
 
-def _versions(options: dict[str, Any]) -> "Versions":
+def _open_versions(options: dict[str, Any]) -> "Versions":
     from service.settings import Settings
     from service.store.database import Database
     from service.store.versions import Versions
@@ -160,7 +160,7 @@ def _versions(options: dict[str, Any]) -> "Versions":
     return Versions(Database(settings.database, settings.home), settings.home, settings.built_in_bundle)
 
 
-def _log(settings: "Settings") -> None:
+def _configure_logging(settings: "Settings") -> None:
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
 
 
@@ -172,8 +172,8 @@ def allow_open_files(count: int) -> None:
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if resource.RLIM_INFINITY != soft < count:
-        granted = count if hard == resource.RLIM_INFINITY else min(count, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (granted, hard))
+        new_soft = count if hard == resource.RLIM_INFINITY else min(count, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (new_soft, hard))
 
 
 def _prepare_torch(settings: "Settings") -> None:

@@ -11,14 +11,13 @@ from werkzeug.routing import BaseConverter
 
 from captioner.captioner import Captioner
 from service import page
-from service.api import captions, datasets, health, models, pictures, trainings
-from service.api import occlusion as evidence
+from service.api import captions, datasets, health, models, occlusion, pictures, trainings
 from service.api.operations import current_service
 from service.errors import ProblemDocument, handle_errors, invalid_request
 from service.http.auth import Guard, admin_token, needs_token, takes_large_body
 from service.http.headers import API_POLICY, HEADERS, documentation_policy
 from service.http.hosts import read_names, trusted_names
-from service.http.origins import HostCheckedRequest, refuse_others
+from service.http.origins import HostCheckedRequest, refuse_untrusted
 from service.http.rates import is_costly, limit_rates
 from service.inference.captioning import CaptionService
 from service.jobs import process as training_process
@@ -85,39 +84,39 @@ def create_app(
     app.url_map.converters["version"] = VersionConverter
     app.extensions["captioner"] = service
     app.extensions["guard"] = Guard(token, settings.redis)
-    for api in (captions.api, evidence.api, pictures.api, datasets.api, trainings.api, models.api, health.api):
+    for api in (captions.api, occlusion.api, pictures.api, datasets.api, trainings.api, models.api, health.api):
         app.register_api(api)
     app.register_blueprint(health.metrics)
     app.register_blueprint(page.page)
-    app.before_request(_note_time)
-    app.before_request(refuse_others)
-    app.before_request(_ask_for_token)
+    app.before_request(_start_timer)
+    app.before_request(refuse_untrusted)
+    app.before_request(_check_token)
     limit_rates(app, settings.requests_per_minute, settings.redis)
-    app.before_request(_refuse_too_much)
-    app.after_request(_protect)
-    app.after_request(_count)
+    app.before_request(_check_storage_limit)
+    app.after_request(_add_security_headers)
+    app.after_request(_record_request)
     handle_errors(app)
     return app
 
 
-def _note_time() -> None:
-    g.started = time.perf_counter()
+def _start_timer() -> None:
+    g.started_at = time.perf_counter()
 
 
-def _ask_for_token() -> None:
+def _check_token() -> None:
     if needs_token(request.method, request.path):
         current_app.extensions["guard"].check(request.headers.get("Authorization"), request.remote_addr or "")
         if takes_large_body(request.method, request.path):
             request.max_content_length = current_service().settings.max_dataset_bytes
 
 
-def _refuse_too_much() -> None:
+def _check_storage_limit() -> None:
     """Refuse an upload that exceeds the storage limit, before its body is read."""
     if request.method == "POST" and is_costly(request.method, request.path):
-        current_service().storage.take(request.content_length or 0)
+        current_service().storage.reserve(request.content_length or 0)
 
 
-def _protect(response: Response) -> Response:
+def _add_security_headers(response: Response) -> Response:
     documentation = request.blueprint in ("openapi", "swagger")
     is_page = documentation and response.mimetype == "text/html" and not response.direct_passthrough
     policy = documentation_policy(response.get_data(as_text=True)) if is_page else API_POLICY
@@ -129,8 +128,8 @@ def _protect(response: Response) -> Response:
     return response
 
 
-def _count(response: Response) -> Response:
-    seconds = time.perf_counter() - g.started
+def _record_request(response: Response) -> Response:
+    seconds = time.perf_counter() - g.started_at
     route = request.url_rule.rule if request.url_rule else "none"
     method = request.method if request.url_rule else "any"  # clients must not create new labels
     current_service().metrics.request(method, route, response.status_code, seconds)

@@ -26,21 +26,21 @@ from captioner.errors import (
     is_full_disk,
 )
 from service.http.auth import TokenMissing, TokenWrong, TooManyFailures
-from service.http.rates import TooOften
+from service.http.rates import RateLimitExceeded
 from service.inference.batching import DeadlinePassed, QueueFull, Stopping
-from service.inference.occlusion import MadeByAnother
+from service.inference.occlusion import DifferentCaptioner
 from service.jobs.trainings import TrainingConflict, UnknownTraining
 from service.store.archives import ArchiveError
+from service.store.bounded_lock import TooManyWaiting, WaitTimeout
 from service.store.datasets import DataSetInUse, UnknownDataSet
 from service.store.disk import StorageFull
-from service.store.turns import LineFull, WaitedTooLong
 from service.store.versions import UnknownVersion, VersionInUse
 
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 
-_SENTENCES = {
+_MESSAGES = {
     404: "This URL does not exist: see /openapi/swagger for all URLs.",
     405: "This URL does not support the method {method}: see /openapi/swagger for its methods.",
     413: "The request is larger than the limit of {megabytes} MB: send less.",
@@ -48,7 +48,7 @@ _SENTENCES = {
 NOT_JSON = "The body is not JSON: see /openapi/swagger for the expected fields."
 
 
-TOKEN_WANTED = (
+TOKEN_REQUIRED = (
     "Send the service's token in the header `Authorization: Bearer TOKEN`. The service prints it at its start, or its"
     " operator has set it."
 )
@@ -118,16 +118,16 @@ def problem_of(error: Exception) -> Problem:
         case ImageTooLarge():
             return Problem(413, f"{error}.")
         case TokenMissing():
-            return Problem(401, TOKEN_WANTED, headers=_CHALLENGE)
+            return Problem(401, TOKEN_REQUIRED, headers=_CHALLENGE)
         case TokenWrong():
-            return Problem(401, f"This is not the token of this service. {TOKEN_WANTED}", headers=_CHALLENGE)
+            return Problem(401, f"This is not the token of this service. {TOKEN_REQUIRED}", headers=_CHALLENGE)
         case TooManyFailures():
             return Problem(
                 429,
                 f"Too many wrong tokens came from your address: wait {counted(error.seconds, 'second')}.",
                 retry_after=error.seconds,
             )
-        case TooOften():
+        case RateLimitExceeded():
             return Problem(
                 429,
                 f"Too many requests came from your address: wait {counted(error.seconds, 'second')}, and send fewer"
@@ -138,7 +138,7 @@ def problem_of(error: Exception) -> Problem:
             return Problem(507, f"{error}.")
         case UnknownVersion() | UnknownDataSet() | UnknownTraining():
             return Problem(404, f"{error}.")
-        case VersionInUse() | DataSetInUse() | TrainingConflict() | MadeByAnother():
+        case VersionInUse() | DataSetInUse() | TrainingConflict() | DifferentCaptioner():
             return Problem(409, f"{error}.")
         case NotAnImage():
             return Problem(415, f"{error}.")
@@ -150,7 +150,7 @@ def problem_of(error: Exception) -> Problem:
             return Problem(503, "Too many photos are waiting: send this one again in a moment.", retry_after=2)
         case DeadlinePassed():
             return Problem(503, "The photo was not captioned in time: send it again in a moment.", retry_after=5)
-        case LineFull() | WaitedTooLong():
+        case TooManyWaiting() | WaitTimeout():
             return Problem(503, "Too many requests are waiting for this: try again in a moment.", retry_after=10)
         case Stopping():
             return Problem(503, "The service is stopping: send the photo again in a moment.", retry_after=10)
@@ -167,7 +167,7 @@ def problem_of(error: Exception) -> Problem:
                 503, "The service cannot write to its disk: tell its operator, then try again.", retry_after=60
             )
         case HTTPException() if error.code is not None:
-            return Problem(error.code, _sentence(error))
+            return Problem(error.code, _http_message(error))
         case _:
             log.error("A request failed", exc_info=error)
             return Problem(
@@ -186,7 +186,7 @@ def _sqlite_code(error: OperationalError) -> int | None:
     return getattr(error.orig, "sqlite_errorcode", None)
 
 
-def described(*statuses: int) -> dict[int, dict[str, Any]]:
+def problem_responses(*statuses: int) -> dict[int, dict[str, Any]]:
     """Return the OpenAPI responses for the problems of an operation."""
     content = {MEDIA_TYPE: {"schema": {"$ref": f"#/components/schemas/{ProblemDocument.__name__}"}}}
     return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in statuses}
@@ -206,35 +206,35 @@ def handle_errors(app: Flask) -> None:
     """Answer every error of an app with a problem document."""
 
     @app.errorhandler(Exception)
-    def answer(error: Exception) -> Response | HTTPException:
+    def respond(error: Exception) -> Response | HTTPException:
         if isinstance(error, HTTPException) and (error.code is None or error.code < 400):
             return error  # a redirect, or a complete response
         response = problem_of(error).response()
         if isinstance(error, HTTPException):
-            kept = {name: value for name, value in error.get_headers() if name in ("Allow", "Retry-After")}
-            response.headers.update(kept)
+            http_headers = {name: value for name, value in error.get_headers() if name in ("Allow", "Retry-After")}
+            response.headers.update(http_headers)
         return response
 
 
-def _sentence(error: HTTPException) -> str:
+def _http_message(error: HTTPException) -> str:
     """Return the message for an error of Flask or Werkzeug."""
-    if error.code not in _SENTENCES:
+    if error.code not in _MESSAGES:
         return error.description or HTTPStatus(error.code).description
     megabytes = (request.max_content_length or 0) // 1_000_000
-    return _SENTENCES[error.code].format(method=request.method, megabytes=megabytes)
+    return _MESSAGES[error.code].format(method=request.method, megabytes=megabytes)
 
 
 def _invalid(error: ValidationError) -> Problem:
     errors = [
-        InvalidPart(where=".".join(map(str, part["loc"])) or "the request", message=_message(part))
-        for part in error.errors(include_url=False, include_input=False)
+        InvalidPart(where=".".join(map(str, fault["loc"])) or "the request", message=_fault_message(fault))
+        for fault in error.errors(include_url=False, include_input=False)
     ]
     return Problem(
-        422, "In the request, " + "; ".join(f"{part.where}: {part.message}" for part in errors) + ".", errors
+        422, "In the request, " + "; ".join(f"{fault.where}: {fault.message}" for fault in errors) + ".", errors
     )
 
 
-def _message(part: dict) -> str:
-    if part["type"] == "extra_forbidden":
+def _fault_message(fault: dict) -> str:
+    if fault["type"] == "extra_forbidden":
         return "there is no such option"
-    return part["msg"][:1].lower() + part["msg"][1:]
+    return fault["msg"][:1].lower() + fault["msg"][1:]

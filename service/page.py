@@ -30,16 +30,16 @@ page = Blueprint("page", __name__, template_folder="web/templates")
 @page.get("/")
 def index() -> Response:
     """Return the page, never from a cache, so that it always links the current scripts."""
-    return _document("index.html")
+    return _render_page("index.html")
 
 
 @page.get("/retrain")
 def retrain() -> Response:
     """Return the retraining page, for users with the token."""
-    return _document("retrain.html")
+    return _render_page("retrain.html")
 
 
-def _document(template: str) -> Response:
+def _render_page(template: str) -> Response:
     service = current_service()
     shipped = service.settings.bundle is None and service.serving.version == BUILT_IN
     html = render_template(template, version=static_version(), settings=service.settings, shipped=shipped)
@@ -78,10 +78,10 @@ def example(name: str) -> Response:
 def examples(folder: Path) -> list[dict[str, str]]:
     """Return the entries of `examples.json` whose files exist; empty without that file."""
     try:
-        listed = json.loads((folder / "examples.json").read_text(encoding="utf-8"))
+        entries = json.loads((folder / "examples.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
         return []
-    return [entry for entry in listed if (folder / entry["name"]).is_file()]
+    return [entry for entry in entries if (folder / entry["name"]).is_file()]
 
 
 @cache

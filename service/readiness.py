@@ -25,9 +25,9 @@ log = logging.getLogger(__name__)
 SILENT_SECONDS = 30.0
 """Time without a heartbeat after which a worker counts as hung."""
 
-_LOOK_SECONDS = 10.0
+_CHECK_TIMEOUT_SECONDS = 10.0
 """Time after which unfinished checks count as a fault: a network disk may hang."""
-_KEPT_SECONDS = 1.0
+_CACHE_SECONDS = 1.0
 """Time for which results are cached, so that frequent checks do not load the disk."""
 _PROBE = bytes(64 * 1024)
 
@@ -51,42 +51,42 @@ class Readiness:
         self._settings, self._database, self._trainings = settings, database, trainings
         self._heartbeat = Heartbeat(settings.trainings_folder)
         self._redis = settings.redis and Redis.from_url(settings.redis, **REDIS_TIMEOUTS)
-        self._looking = threading.Lock()
-        self._found: list[Fault] = []
-        self._looked = -_KEPT_SECONDS
-        self._began: float | None = None
+        self._check_lock = threading.Lock()
+        self._faults: list[Fault] = []
+        self._checked_at = -_CACHE_SECONDS
+        self._started_at: float | None = None
 
     def faults(self, batcher: Batcher) -> list[Fault]:
         """Return the current faults, at most a second old; empty if all is well. Takes some seconds at most.
 
         batcher: of the captioner in use.
         """
-        while not self._looking.acquire(timeout=0.1):
-            began = self._began
-            if began is not None and (seconds := time.monotonic() - began) > _LOOK_SECONDS:
+        while not self._check_lock.acquire(timeout=0.1):
+            started_at = self._started_at
+            if started_at is not None and (seconds := time.monotonic() - started_at) > _CHECK_TIMEOUT_SECONDS:
                 message = f"the checks of the database and the disk have not finished for {seconds:.0f} seconds"
                 return [Fault("disk", f"{message}: check that both respond")]
         try:
-            if time.monotonic() - self._looked >= _KEPT_SECONDS:
-                self._began = time.monotonic()
-                found = [*self._of_model(batcher), *self._of_database(), *self._of_disk()]
-                found += [*self._of_worker(), *self._of_redis()]
-                self._tell(found)
-                self._found, self._looked = found, time.monotonic()
-            return self._found
+            if time.monotonic() - self._checked_at >= _CACHE_SECONDS:
+                self._started_at = time.monotonic()
+                faults = [*self._model_faults(batcher), *self._database_faults(), *self._disk_faults()]
+                faults += [*self._worker_faults(), *self._redis_faults()]
+                self._log_changes(faults)
+                self._faults, self._checked_at = faults, time.monotonic()
+            return self._faults
         finally:
-            self._began = None
-            self._looking.release()
+            self._started_at = None
+            self._check_lock.release()
 
-    def _tell(self, found: list[Fault]) -> None:
-        before = {fault.where for fault in self._found}
-        for fault in found:
-            if fault.where not in before:
+    def _log_changes(self, faults: list[Fault]) -> None:
+        reported = {fault.where for fault in self._faults}
+        for fault in faults:
+            if fault.where not in reported:
                 log.error("Fault: %s", fault.message)
-        for where in before - {fault.where for fault in found}:
+        for where in reported - {fault.where for fault in faults}:
             log.info("The fault of the %s is over", where)
 
-    def _of_model(self, batcher: Batcher) -> list[Fault]:
+    def _model_faults(self, batcher: Batcher) -> list[Fault]:
         if not batcher.alive:
             return [Fault("model", "the captioner has stopped: look up the cause in the log, then restart the service")]
         if batcher.busy_seconds > self._settings.deadline_seconds:
@@ -94,19 +94,19 @@ class Readiness:
             return [Fault("model", f"{message}: if this continues, restart the service")]
         return []
 
-    def _of_database(self) -> list[Fault]:
+    def _database_faults(self) -> list[Fault]:
         try:
             self._database.check()
         except SQLAlchemyError as error:
             reason = str(getattr(error, "orig", error)).strip()
-            what = "its server is running" if self._database.is_shared else "no other program locks it"
-            return [Fault("database", f"the database cannot be used ({reason}): check that {what}")]
+            condition = "its server is running" if self._database.is_shared else "no other program locks it"
+            return [Fault("database", f"the database cannot be used ({reason}): check that {condition}")]
         return []
 
-    def _of_disk(self) -> list[Fault]:
+    def _disk_faults(self) -> list[Fault]:
         try:
             for folder in (self._settings.home, self._settings.photos_folder):
-                _write_into(folder)
+                _probe_write(folder)
                 if (free := shutil.disk_usage(folder).free) < self._settings.max_upload_bytes:
                     message = f"the disk of the data folder has only {free / 1e6:.1f} MB left"
                     return [Fault("disk", f"{message}: delete files, or enlarge the disk")]
@@ -117,11 +117,11 @@ class Readiness:
             return [Fault("disk", f"the data folder cannot be written ({reason}): check its disk")]
         return []
 
-    def _of_worker(self) -> list[Fault]:
-        silent = self._heartbeat.silent_seconds()
-        if silent < SILENT_SECONDS or not self._needs_worker():
+    def _worker_faults(self) -> list[Fault]:
+        silent_seconds = self._heartbeat.silent_seconds()
+        if silent_seconds < SILENT_SECONDS or not self._needs_worker():
             return []
-        message = f"no worker has given a heartbeat for {silent:.0f} seconds, so no training runs"
+        message = f"no worker has given a heartbeat for {silent_seconds:.0f} seconds, so no training runs"
         if self._settings.worker == "own":
             return [Fault("worker", f"{message}: the service restarts its worker if this continues", False)]
         return [Fault("worker", f"{message}: check that `python -m service worker` is running", False)]
@@ -135,7 +135,7 @@ class Readiness:
         except SQLAlchemyError:  # reported as a fault of the database
             return False
 
-    def _of_redis(self) -> list[Fault]:
+    def _redis_faults(self) -> list[Fault]:
         if not self._redis:
             return []
         try:
@@ -146,7 +146,7 @@ class Readiness:
         return []
 
 
-def _write_into(folder: Path) -> None:
+def _probe_write(folder: Path) -> None:
     with tempfile.TemporaryFile(dir=folder) as file:
         file.write(_PROBE)
         file.flush()

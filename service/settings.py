@@ -28,7 +28,7 @@ _SECRETS = {
     "redis_url": "not usable, but must be the URL of a Redis: redis://HOST:PORT/NUMBER",
 }
 """Messages for wrong values that must not be shown: a URL may contain a password."""
-_HOSTS_WANTED = "host names without https:// and paths, separated by commas: captions.example.org, .example.org"
+_EXPECTED_HOSTS = "host names without https:// and paths, separated by commas: captions.example.org, .example.org"
 _LINK = r"(tcp|udp|sctp)://.*"
 _INJECTED = {
     r"(\w+_)?SERVICE_HOST": r"[\d.]+|[\da-f:]+|None",
@@ -55,10 +55,10 @@ class _Environment(EnvSettingsSource):
     """Environment variables with stripped values, without those that Kubernetes and Docker inject."""
 
     def __call__(self) -> dict[str, Any]:
-        stripped = {name: value.strip() for name, value in super().__call__().items()}
-        if re.fullmatch(_LINK, stripped.get("port", "")):
-            del stripped["port"]
-        return {name: value for name, value in stripped.items() if value}
+        values = {name: value.strip() for name, value in super().__call__().items()}
+        if re.fullmatch(_LINK, values.get("port", "")):
+            del values["port"]
+        return {name: value for name, value in values.items() if value}
 
 
 class Settings(BaseSettings):
@@ -169,11 +169,11 @@ class Settings(BaseSettings):
         Warns of unknown variables CAPTIONER_.... Raises ConfigError if a value is invalid.
         """
         _warn_of_unknown_variables()
-        given = {name: value for name, value in arguments.items() if value is not None}
+        overrides = {name: value for name, value in arguments.items() if value is not None}
         try:
-            return cls(**given)
+            return cls(**overrides)
         except ValidationError as error:
-            raise ConfigError("; ".join(_sentence(part, given) for part in error.errors())) from error
+            raise ConfigError("; ".join(_error_message(details, overrides) for details in error.errors())) from error
 
     @classmethod
     def settings_customise_sources(
@@ -310,31 +310,34 @@ def _postgresql(url: SecretStr) -> "URL":
 
 
 def _warn_of_unknown_variables() -> None:
-    known = [name.upper() for name in Settings.model_fields]
+    setting_names = [name.upper() for name in Settings.model_fields]
     for name, value in os.environ.items():
-        own = name.upper().removeprefix(PREFIX)
-        if own == name.upper() or own in known or _is_injected(own, value):
+        suffix = name.upper().removeprefix(PREFIX)
+        if suffix == name.upper() or suffix in setting_names or _is_injected(suffix, value):
             continue
-        close = difflib.get_close_matches(own, known, n=1)
-        meant = f"did you mean {PREFIX}{close[0]}?" if close else "`python -m service --help` lists the settings."
-        log.warning("%s is ignored because it is not a setting: %s", name, meant)
+        matches = difflib.get_close_matches(suffix, setting_names, n=1)
+        hint = f"did you mean {PREFIX}{matches[0]}?" if matches else "`python -m service --help` lists the settings."
+        log.warning("%s is ignored because it is not a setting: %s", name, hint)
 
 
 def _is_injected(name: str, value: str) -> bool:
-    return any(re.fullmatch(names, name) and re.fullmatch(values, value) for names, values in _INJECTED.items())
+    return any(
+        re.fullmatch(name_pattern, name) and re.fullmatch(value_pattern, value)
+        for name_pattern, value_pattern in _INJECTED.items()
+    )
 
 
-def _sentence(part: dict[str, Any], arguments: dict[str, Any]) -> str:
-    """Return the error message for a value. part: an error as reported by pydantic."""
-    name = part["loc"][0]
+def _error_message(details: dict[str, Any], arguments: dict[str, Any]) -> str:
+    """Return the error message for a value. details: an error as reported by pydantic."""
+    name = details["loc"][0]
     where = f"--{name}" if name in arguments else variable(name)
     if name in _SECRETS:
         return f"{where} is {_SECRETS[name]}"
-    wanted = _HOSTS_WANTED if name == "trusted_hosts" else _wanted(Settings.model_fields[name])
-    return f"{where} is {str(part['input'])!r}, but must be {wanted}"
+    expected = _EXPECTED_HOSTS if name == "trusted_hosts" else _describe_expected(Settings.model_fields[name])
+    return f"{where} is {str(details['input'])!r}, but must be {expected}"
 
 
-def _wanted(field: FieldInfo) -> str:
+def _describe_expected(field: FieldInfo) -> str:
     if get_origin(field.annotation) is Literal:
         return f"one of {', '.join(get_args(field.annotation))}"
     limits = {kind: getattr(limit, kind) for limit in field.metadata for kind in ("ge", "le") if hasattr(limit, kind)}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 
-_OURS = (".lock", ".heartbeat")
+_EXPECTED_HIDDEN = (".lock", ".heartbeat")
 """Hidden files that are kept."""
 _STATES = ("queued", "running", "finished", "failed", "cancelled")
 _KILLED = ("its worker was killed", "ran out of memory", "stopped by another program")
@@ -50,14 +50,14 @@ class Journal:
         }
 
 
-def broken_promises(journal: Journal, client: httpx.Client, home: Path, read: Iterable[str]) -> list[str]:
-    """Return a sentence for each broken promise. read: ids of captions to read completely, with their photos."""
+def broken_promises(journal: Journal, client: httpx.Client, home: Path, read_ids: Iterable[str]) -> list[str]:
+    """Return a sentence for each broken promise. read_ids: of captions to read completely, with their photos."""
     return [
-        *_of_captions(journal, client, read),
-        *_of_datasets(journal, client),
-        *_of_versions(journal, client, home),
-        *_of_trainings(journal, client, home),
-        *_of_database(home),
+        *_check_captions(journal, client, read_ids),
+        *_check_datasets(journal, client),
+        *_check_versions(journal, client, home),
+        *_check_trainings(journal, client, home),
+        *_check_database(home),
     ]
 
 
@@ -67,7 +67,7 @@ def leftovers(home: Path) -> list[Path]:
         path
         for path in home.rglob("*")
         if (path.name.startswith((".", "tmp")) or path.name.endswith(".part"))
-        and path.name not in _OURS
+        and path.name not in _EXPECTED_HIDDEN
         and not path.name.startswith(".device-")
         and not any(parent.name.startswith(".") for parent in path.relative_to(home).parents if parent.name)
     ]
@@ -76,10 +76,10 @@ def leftovers(home: Path) -> list[Path]:
 def orphans(home: Path, client: httpx.Client) -> list[Path]:
     """Return photos of no caption, and folders of no data set, training or version."""
     paths = [*home.glob("photos/*.jpg"), *(path for path in home.glob("*/*/") if not path.name.startswith("."))]
-    known = {entry["id"] for entry in _history(client)}
+    known_ids = {entry["id"] for entry in _history(client)}
     for kind, name in (("datasets", "id"), ("trainings", "id"), ("models", "version")):
-        known |= {entry[name] for entry in _json(client, f"/api/{kind}")[kind]}
-    return [path for path in paths if path.parent.name != "features" and path.stem not in known]
+        known_ids |= {entry[name] for entry in _json(client, f"/api/{kind}")[kind]}
+    return [path for path in paths if path.parent.name != "features" and path.stem not in known_ids]
 
 
 def _history(client: httpx.Client) -> Iterator[dict]:
@@ -95,7 +95,7 @@ def _json(client: httpx.Client, path: str) -> dict:
     return client.get(path).raise_for_status().json()
 
 
-def _of_captions(journal: Journal, client: httpx.Client, read: Iterable[str]) -> Iterator[str]:
+def _check_captions(journal: Journal, client: httpx.Client, read_ids: Iterable[str]) -> Iterator[str]:
     history = {entry["id"]: entry for entry in _history(client)}
     for caption_id, text in journal.captions.items():
         if caption_id not in history:
@@ -106,30 +106,35 @@ def _of_captions(journal: Journal, client: httpx.Client, read: Iterable[str]) ->
             yield f"caption {caption_id} is {history[caption_id]['caption']!r}, but was answered as {text!r}"
         if correction not in journal.corrections[caption_id]:
             yield f"the correction of {caption_id} is {correction!r}, not one of {journal.corrections[caption_id]}"
-    for caption_id in {*read, *(history.keys() - journal.captions.keys())}:  # the latter: stored, but never answered
-        whole, photo = client.get(f"/api/captions/{caption_id}"), client.get(f"/api/captions/{caption_id}/image")
-        small = client.get(f"/api/captions/{caption_id}/image?size=40")
-        if (whole.status_code, photo.status_code, small.status_code) != (200, 200, 200):
-            statuses = (whole.status_code, photo.status_code, small.status_code)
+    unanswered = history.keys() - journal.captions.keys()  # stored, but the client got no answer
+    for caption_id in {*read_ids, *unanswered}:
+        caption, photo = client.get(f"/api/captions/{caption_id}"), client.get(f"/api/captions/{caption_id}/image")
+        thumbnail = client.get(f"/api/captions/{caption_id}/image?size=40")
+        if (caption.status_code, photo.status_code, thumbnail.status_code) != (200, 200, 200):
+            statuses = (caption.status_code, photo.status_code, thumbnail.status_code)
             yield f"caption {caption_id}, its photo and a small copy are answered with {statuses}"
 
 
-def _of_datasets(journal: Journal, client: httpx.Client) -> Iterator[str]:
-    kept = {data["id"] for data in _json(client, "/api/datasets")["datasets"]}
-    yield from (f"data set {each} is lost" for each, wanted in journal.datasets.items() if wanted and each not in kept)
-    yield from (f"data set {each} was deleted, but exists again" for each in journal.deleted & kept)
-    for dataset_id in kept:
+def _check_datasets(journal: Journal, client: httpx.Client) -> Iterator[str]:
+    existing = {data["id"] for data in _json(client, "/api/datasets")["datasets"]}
+    yield from (
+        f"data set {dataset_id} is lost"
+        for dataset_id, must_exist in journal.datasets.items()
+        if must_exist and dataset_id not in existing
+    )
+    yield from (f"data set {dataset_id} was deleted, but exists again" for dataset_id in journal.deleted & existing)
+    for dataset_id in existing:
         document = _json(client, f"/api/datasets/{dataset_id}")
         if not document["usable"] or client.get(f"/api/datasets/{dataset_id}/thumbnails/0.jpg").status_code != 200:
             yield f"data set {dataset_id} is incomplete: {document}"
 
 
-def _of_versions(journal: Journal, client: httpx.Client, home: Path) -> Iterator[str]:
+def _check_versions(journal: Journal, client: httpx.Client, home: Path) -> Iterator[str]:
     from captioner.bundle import load_bundle
     from captioner.errors import CaptionerError
 
     models = {model["version"]: model for model in _json(client, "/api/models")["models"]}
-    yield from (f"version {each} is lost" for each in journal.versions - models.keys())
+    yield from (f"version {version} is lost" for version in journal.versions - models.keys())
     bundles = [*home.glob("models/[!.]*/bundle"), *home.glob("trainings/*/run/bundle")]
     for bundle in bundles:
         try:
@@ -137,25 +142,25 @@ def _of_versions(journal: Journal, client: httpx.Client, home: Path) -> Iterator
         except CaptionerError as error:
             yield f"{bundle} cannot be read: {error}"
     folders = {path.parent.name for path in home.glob("models/[!.]*/bundle")}
-    told = {model["version"] for model in _json(client, "/api/models")["models"]}  # a training may end meanwhile
-    if not models.keys() - {"built-in"} <= folders <= told:
+    listed = {model["version"] for model in _json(client, "/api/models")["models"]}  # a training may end meanwhile
+    if not models.keys() - {"built-in"} <= folders <= listed:
         yield f"versions {set(models)} are listed, but the folders are {folders}"
     promoted = {model for model in models if models[model]["origin"] == "training"}  # may promote themselves
-    current = next((each for each, model in models.items() if model["current"]), None)
+    current = next((version for version, model in models.items() if model["current"]), None)
     if current not in journal.current | promoted:
         yield f"version {current} is current, not one of {journal.current}"
 
 
-def _of_trainings(journal: Journal, client: httpx.Client, home: Path) -> Iterator[str]:
+def _check_trainings(journal: Journal, client: httpx.Client, home: Path) -> Iterator[str]:
     from captioner.errors import DataError
     from training.runs.checkpoint import load_checkpoint
 
-    kept = {training["id"]: training for training in _json(client, "/api/trainings")["trainings"]}
-    yield from (f"training {each} is lost" for each in journal.trainings - kept.keys())
+    trainings = {training["id"]: training for training in _json(client, "/api/trainings")["trainings"]}
+    yield from (f"training {training_id} is lost" for training_id in journal.trainings - trainings.keys())
     models = {model["version"] for model in _json(client, "/api/models")["models"]}
-    for training_id, training in kept.items():
+    for training_id, training in trainings.items():
         state, message = training["state"], training["message"] or ""
-        if state not in _STATES or (state == "failed" and not any(said in message for said in _KILLED)):
+        if state not in _STATES or (state == "failed" and not any(phrase in message for phrase in _KILLED)):
             yield f"training {training_id} is {state}: {message}"
         if state == "finished" and training["version"] not in models:
             yield f"training {training_id} has finished, but its version {training['version']} is missing"
@@ -170,8 +175,8 @@ def _of_trainings(journal: Journal, client: httpx.Client, home: Path) -> Iterato
             yield str(error)
 
 
-def _of_database(home: Path) -> Iterator[str]:
+def _check_database(home: Path) -> Iterator[str]:
     with closing(sqlite3.connect(f"file:{home / 'captioner.db'}?mode=ro", uri=True)) as database:
-        (found,) = database.execute("PRAGMA integrity_check").fetchone()
-    if found != "ok":
-        yield f"the database is damaged: {found}"
+        (result,) = database.execute("PRAGMA integrity_check").fetchone()
+    if result != "ok":
+        yield f"the database is damaged: {result}"

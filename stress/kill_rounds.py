@@ -22,36 +22,36 @@ from pathlib import Path
 
 import psutil
 
-from stress.kill_clients import Round, caption, make_wares, promote, train, upload
+from stress.kill_clients import RoundState, caption, make_payloads, promote, train, upload
 from stress.kill_journal import Journal, broken_promises, leftovers, orphans
 from stress.tiny_captioner import save_tiny_bundle
 from stress.tiny_service import TinyService, kill, start_service
 
 MOMENTS = ("caption", "upload", "training", "checkpoint", "promotion", "keeping")
 """keeping: when the result of a training becomes a version."""
-KILLED = ("everything", "everything", "everything", "service", "worker", "training")
+VICTIMS = ("everything", "everything", "everything", "service", "worker", "training")
 """Killed at once; the last two only while they are running, and a moment later everything."""
 STAGES = ("starting", "encoding", "training", "validating", "comparing")
 
-_PATIENCE = 40.0
+_MOMENT_TIMEOUT = 40.0
 """Seconds to wait for the moment of a training; after them, the service is killed anyway."""
-_CLEANED_SECONDS = 30.0
-_HOURS = 2 * 3600.0
+_REMOVAL_TIMEOUT = 30.0
+_AGE_SECONDS = 2 * 3600.0
 _VARIABLES = {"CAPTIONER_HISTORY": "10000000"}
 """Of the service: after some ten thousand captions, the oldest are removed as intended."""
-_READ = 20
+_READ_COUNT = 20
 """Captions read completely after each round, of all that exist."""
 
 
 @dataclass
-class Found:
+class Results:
     """Results of all rounds."""
 
     rounds: int = 0
     killed: Counter[str] = field(default_factory=Counter)
     """By moment and by the killed process."""
-    answered: Counter[str] = field(default_factory=Counter)
-    cleaned: int = 0
+    successes: Counter[str] = field(default_factory=Counter)
+    removed: int = 0
     """Incomplete files and folders that a kill had left and the next start removed."""
     broken: list[str] = field(default_factory=list)
 
@@ -61,11 +61,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with contextlib.ExitStack() as stack:
         folder = options.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         folder.mkdir(parents=True, exist_ok=True)
-        found = Found()
+        results = Results()
         with contextlib.suppress(KeyboardInterrupt):  # report the findings so far
-            kill_rounds(folder, options.rounds, options.seed, found, options.moments, verbose=True)
-        print(report(found, options.seed))
-    return 1 if found.broken else 0
+            kill_rounds(folder, options.rounds, options.seed, results, options.moments, verbose=True)
+        print(report(results, options.seed))
+    return 1 if results.broken else 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -78,47 +78,47 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def kill_rounds(
-    folder: Path, rounds: int, seed: int, found: Found, moments: Sequence[str] = MOMENTS, verbose: bool = False
+    folder: Path, rounds: int, seed: int, results: Results, moments: Sequence[str] = MOMENTS, verbose: bool = False
 ) -> None:
-    """Run a number of rounds, check everything at the end, and add the results to `found`.
+    """Run a number of rounds, check everything at the end, and add them to `results`.
 
     moments: each of them first, then random ones.
     """
     rng, journal = random.Random(seed), Journal()
-    wares = make_wares(folder)
+    payloads = make_payloads(folder)
     save_tiny_bundle(folder / "bundle")
     for number in range(rounds):
         moment = moments[number] if number < len(moments) else rng.choice(moments)
-        with _alive(folder, journal, found, rng) as service:
-            life = Round(service.client, journal, wares, rng.randrange(10**9))
-            killed = _live_and_die(service, life, moment, folder / "home", rng)
-        found.rounds += 1
-        found.killed.update([f"{moment}: {killed}"])
-        found.answered.update(life.answered)
-        found.broken += [f"round {number}, {moment}: {sentence}" for sentence in life.wrong]
+        with _running_service(folder, journal, results, rng) as service:
+            state = RoundState(service.client, journal, payloads, rng.randrange(10**9))
+            victim = _run_until_killed(service, state, moment, folder / "home", rng)
+        results.rounds += 1
+        results.killed.update([f"{moment}: {victim}"])
+        results.successes.update(state.successes)
+        results.broken += [f"round {number}, {moment}: {sentence}" for sentence in state.wrong_answers]
         if verbose:
-            print(f"round {number}: {moment}, {killed}, {life.answered}, broken: {found.broken}", flush=True)
-    with _alive(folder, journal, found, rng, read=len(journal.captions)):
+            print(f"round {number}: {moment}, {victim}, {state.successes}, broken: {results.broken}", flush=True)
+    with _running_service(folder, journal, results, rng, read_count=len(journal.captions)):
         pass
 
 
 @contextlib.contextmanager
-def _alive(
-    folder: Path, journal: Journal, found: Found, rng: random.Random, read: int = _READ
+def _running_service(
+    folder: Path, journal: Journal, results: Results, rng: random.Random, read_count: int = _READ_COUNT
 ) -> Iterator[TinyService]:
     """Yield the service, started on the leftovers of the last kill and checked. Ends all of its processes."""
     home = folder / "home"
-    left = _age(home)
+    leftover_paths = _age_leftovers(home)
     service = start_service(home, folder / "bundle", folder / "service.log", variables=_VARIABLES)
     tree = service.tree()
     try:
-        some = rng.sample(sorted(journal.captions), min(read, len(journal.captions)))
-        broken = broken_promises(journal, service.client, home, some)
-        still = _not_removed(left)
-        broken += [f"{path.relative_to(home)} is left" for path in still]
+        sample = rng.sample(sorted(journal.captions), min(read_count, len(journal.captions)))
+        broken = broken_promises(journal, service.client, home, sample)
+        remaining = _wait_for_removal(leftover_paths)
+        broken += [f"{path.relative_to(home)} is left" for path in remaining]
         broken += [f"{path.relative_to(home)} is left without an owner" for path in orphans(home, service.client)]
-        found.cleaned += len(left) - len(still)
-        found.broken += [f"after round {found.rounds - 1}: {sentence}" for sentence in broken]
+        results.removed += len(leftover_paths) - len(remaining)
+        results.broken += [f"after round {results.rounds - 1}: {sentence}" for sentence in broken]
         yield service
     finally:
         tree += service.tree()
@@ -126,65 +126,65 @@ def _alive(
         service.client.close()
 
 
-def _age(home: Path) -> list[Path]:
+def _age_leftovers(home: Path) -> list[Path]:
     """Make the leftovers of a kill two hours older -> their paths: newer ones might still be in use."""
-    then = time.time() - _HOURS
-    left = leftovers(home) if home.exists() else []
-    for path in [*left, *home.glob("photos/*"), *home.glob("*/*/")]:
-        os.utime(path, (then, then))
-    return left
+    timestamp = time.time() - _AGE_SECONDS
+    leftover_paths = leftovers(home) if home.exists() else []
+    for path in [*leftover_paths, *home.glob("photos/*"), *home.glob("*/*/")]:
+        os.utime(path, (timestamp, timestamp))
+    return leftover_paths
 
 
-def _not_removed(left: Sequence[Path]) -> list[Path]:
+def _wait_for_removal(leftover_paths: Sequence[Path]) -> list[Path]:
     """Wait for the worker, which removes leftovers when it starts."""
-    end = time.monotonic() + _CLEANED_SECONDS
-    while still := [path for path in left if path.exists()]:
-        if time.monotonic() > end:
-            return still
+    deadline = time.monotonic() + _REMOVAL_TIMEOUT
+    while remaining := [path for path in leftover_paths if path.exists()]:
+        if time.monotonic() > deadline:
+            return remaining
         time.sleep(0.1)
     return []
 
 
-def _live_and_die(service: TinyService, life: Round, moment: str, home: Path, rng: random.Random) -> str:
+def _run_until_killed(service: TinyService, state: RoundState, moment: str, home: Path, rng: random.Random) -> str:
     """Start clients and kill the service during their requests -> the first killed process."""
     clients = {
         "caption": (caption, caption, caption),
         "upload": (upload, caption),
         "promotion": (promote, caption),
     }.get(moment, (train, caption))
-    threads = life.begin(*clients)
+    threads = state.start(*clients)
     try:
-        _await(service, life, moment, home, rng)
-        killed = rng.choice(KILLED)
+        _wait_for_moment(service, state, moment, home, rng)
+        victim = rng.choice(VICTIMS)
         tree = service.tree()
-        victims = {"everything": tree, "service": tree[:1], "worker": tree[1:2], "training": tree[2:]}[killed]
+        victims = {"everything": tree, "service": tree[:1], "worker": tree[1:2], "training": tree[2:]}[victim]
         if not victims:
-            killed, victims = "everything", tree
+            victim, victims = "everything", tree
         kill(victims)
-        if killed in ("worker", "training"):
+        if victim in ("worker", "training"):
             time.sleep(rng.uniform(0, 3))
-        elif killed == "service":
+        elif victim == "service":
             psutil.wait_procs(tree, timeout=30)  # the worker and its child processes end without a signal
         kill([*tree, *service.tree()])
-        return killed
+        return victim
     finally:
-        life.over.set()
+        state.killed.set()
         for thread in threads:
             thread.join(90)
 
 
-def _await(service: TinyService, life: Round, moment: str, home: Path, rng: random.Random) -> None:
+def _wait_for_moment(service: TinyService, state: RoundState, moment: str, home: Path, rng: random.Random) -> None:
     """Wait for a random time within the moment."""
     if moment == "caption":
         time.sleep(rng.uniform(0, 1.5))
     elif moment == "upload":
         time.sleep(rng.uniform(0, 8))
     elif moment == "promotion":
-        _wait_until(lambda: {"promotion", "correction"} <= life.answered.keys())  # on a busy machine these take long
+        _wait_until(lambda: {"promotion", "correction"} <= state.successes.keys())  # on a busy machine these take long
         time.sleep(rng.uniform(0, 3))
     elif moment == "training":
         stage = rng.choice(STAGES)
-        if _wait_until(lambda: any(stage == each for each in _stages(life)), pause=0.1):
+        if _wait_until(lambda: any(stage == current for current in _training_stages(state)), pause=0.1):
             time.sleep(rng.uniform(0, 0.7))
     elif moment == "checkpoint":
         _wait_until(lambda: any(True for _ in home.glob("trainings/*/run/.*")))
@@ -195,27 +195,27 @@ def _await(service: TinyService, life: Round, moment: str, home: Path, rng: rand
         time.sleep(rng.uniform(0, 0.3))
 
 
-def _wait_until(come: Callable[[], object], pause: float = 0.002) -> bool:
-    end = time.monotonic() + _PATIENCE
-    while not come():
-        if time.monotonic() > end:
+def _wait_until(condition: Callable[[], object], pause: float = 0.002) -> bool:
+    deadline = time.monotonic() + _MOMENT_TIMEOUT
+    while not condition():
+        if time.monotonic() > deadline:
             return False
         time.sleep(pause)
     return True
 
 
-def _stages(life: Round) -> list[str | None]:
-    listed = life.ask("list", "GET", "/api/trainings")
-    trainings = [] if listed is None else listed.json()["trainings"]
+def _training_stages(state: RoundState) -> list[str | None]:
+    response = state.send("list", "GET", "/api/trainings")
+    trainings = [] if response is None else response.json()["trainings"]
     return [(training["progress"] or {}).get("stage") for training in trainings]
 
 
-def report(found: Found, seed: int) -> str:
-    answered = ", ".join(f"{count} {kind}" for kind, count in sorted(found.answered.items()) if kind != "list")
-    lines = [f"{found.rounds} rounds from seed {seed}", f"successful answers: {answered}"]
-    lines += [f"killed at {what}: {count}" for what, count in sorted(found.killed.items())]
-    lines += [f"left incomplete by kills and removed at the next start: {found.cleaned}"]
-    lines += [f"broken promises: {len(found.broken)}", *found.broken[:50]]
+def report(results: Results, seed: int) -> str:
+    successes = ", ".join(f"{count} {kind}" for kind, count in sorted(results.successes.items()) if kind != "list")
+    lines = [f"{results.rounds} rounds from seed {seed}", f"successful answers: {successes}"]
+    lines += [f"killed at {label}: {count}" for label, count in sorted(results.killed.items())]
+    lines += [f"left incomplete by kills and removed at the next start: {results.removed}"]
+    lines += [f"broken promises: {len(results.broken)}", *results.broken[:50]]
     return "\n".join(lines)
 
 

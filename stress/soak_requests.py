@@ -17,7 +17,7 @@ _GONE = 404
 """Answer about a caption that another request or the history's limit has removed."""
 _LIMITED = (401, 429)
 """Wrong tokens; beyond ten a minute, right ones from the same address are refused as well."""
-_KNOWN = 200
+_MAX_CAPTION_IDS = 200
 """Number of captions remembered for later requests."""
 
 
@@ -28,22 +28,22 @@ class Visitor:
     client: httpx.Client
     rng: random.Random
     photos: Sequence[bytes]
-    known: list[str] = field(default_factory=list)
+    caption_ids: list[str] = field(default_factory=list)
 
-    def one(self) -> str:
+    def pick_caption_id(self) -> str:
         """Return the id of a caption, or an unknown one if there is none yet."""
-        return self.rng.choice(self.known) if self.known else "0" * 32
+        return self.rng.choice(self.caption_ids) if self.caption_ids else "0" * 32
 
     def remember(self, caption_id: str) -> None:
-        self.known.append(caption_id)
-        del self.known[:-_KNOWN]
+        self.caption_ids.append(caption_id)
+        del self.caption_ids[:-_MAX_CAPTION_IDS]
 
 
 Answer = tuple[int, Sequence[int]]
 """A status and the allowed ones; 0 if the client did not wait for one."""
 
 
-def _captioned(visitor: Visitor, response: httpx.Response) -> Answer:
+def _record_caption(visitor: Visitor, response: httpx.Response) -> Answer:
     if response.status_code == 201:
         visitor.remember(response.json()["id"])
     return response.status_code, [201]
@@ -51,27 +51,27 @@ def _captioned(visitor: Visitor, response: httpx.Response) -> Answer:
 
 def caption(visitor: Visitor) -> Answer:
     photo = visitor.rng.choice(visitor.photos)
-    return _captioned(visitor, visitor.client.post("/api/captions", content=photo, headers=_JPEG))
+    return _record_caption(visitor, visitor.client.post("/api/captions", content=photo, headers=_JPEG))
 
 
 def caption_by_form(visitor: Visitor) -> Answer:
     options = {"beam_width": str(visitor.rng.randint(2, 5)), "captions": "2"}
     photo = visitor.rng.choice(visitor.photos)
-    return _captioned(visitor, visitor.client.post("/api/captions", files={"image": photo}, data=options))
+    return _record_caption(visitor, visitor.client.post("/api/captions", files={"image": photo}, data=options))
 
 
 def caption_by_json(visitor: Visitor) -> Answer:
     image = base64.b64encode(visitor.rng.choice(visitor.photos)).decode()
-    return _captioned(visitor, visitor.client.post("/api/captions", json={"image": image}))
+    return _record_caption(visitor, visitor.client.post("/api/captions", json={"image": image}))
 
 
 def caption_streamed(visitor: Visitor) -> Answer:
     photo = visitor.rng.choice(visitor.photos)
     response = visitor.client.post("/api/captions?stream=1", content=photo, headers=_JPEG)
-    *_, last = response.text.strip().split("\n\n")
-    if not last.startswith("event: caption\n"):
+    *_, last_event = response.text.strip().split("\n\n")
+    if not last_event.startswith("event: caption\n"):
         return 500, [200]
-    visitor.remember(json.loads(last.partition("data: ")[2])["id"])
+    visitor.remember(json.loads(last_event.partition("data: ")[2])["id"])
     return response.status_code, [200]
 
 
@@ -96,29 +96,29 @@ def history(visitor: Visitor) -> Answer:
     return visitor.client.get(f"/api/captions?per_page=20&page={page}").status_code, [200]
 
 
-def whole(visitor: Visitor) -> Answer:
-    return visitor.client.get(f"/api/captions/{visitor.one()}").status_code, [200, _GONE]
+def get_caption(visitor: Visitor) -> Answer:
+    return visitor.client.get(f"/api/captions/{visitor.pick_caption_id()}").status_code, [200, _GONE]
 
 
 def correct(visitor: Visitor) -> Answer:
-    path = f"/api/captions/{visitor.one()}/correction"
+    path = f"/api/captions/{visitor.pick_caption_id()}/correction"
     response = visitor.client.put(path, json={"text": f"a dog {visitor.rng.random()}"})
     return response.status_code, [200, _GONE]
 
 
-def take_correction_back(visitor: Visitor) -> Answer:
-    return visitor.client.delete(f"/api/captions/{visitor.one()}/correction").status_code, [204, _GONE]
+def remove_correction(visitor: Visitor) -> Answer:
+    return visitor.client.delete(f"/api/captions/{visitor.pick_caption_id()}/correction").status_code, [204, _GONE]
 
 
-def evidence(visitor: Visitor) -> Answer:
-    return visitor.client.get(f"/api/captions/{visitor.one()}/evidence").status_code, [200, _GONE]
+def occlusion_maps(visitor: Visitor) -> Answer:
+    return visitor.client.get(f"/api/captions/{visitor.pick_caption_id()}/evidence").status_code, [200, _GONE]
 
 
 def picture(visitor: Visitor) -> Answer:
     name = visitor.rng.choice(
         ["image", "image?size=48", "overlays/1.png", "overlays/1.png?maps=evidence", "figure.png"]
     )
-    return visitor.client.get(f"/api/captions/{visitor.one()}/{name}").status_code, [200, _GONE]
+    return visitor.client.get(f"/api/captions/{visitor.pick_caption_id()}/{name}").status_code, [200, _GONE]
 
 
 def health(visitor: Visitor) -> Answer:
@@ -126,7 +126,7 @@ def health(visitor: Visitor) -> Answer:
     return visitor.client.get(path).status_code, [200]
 
 
-def wrong_address(visitor: Visitor) -> Answer:
+def wrong_url(visitor: Visitor) -> Answer:
     method, path, status = visitor.rng.choice([("GET", "/nowhere", 404), ("PATCH", "/api/captions", 405)])
     return visitor.client.request(method, path).status_code, [status]
 
@@ -137,20 +137,20 @@ def wrong_token(visitor: Visitor) -> Answer:
 
 
 def delete(visitor: Visitor) -> Answer:
-    return visitor.client.delete(f"/api/captions/{visitor.one()}").status_code, [204, _GONE, *_LIMITED]
+    return visitor.client.delete(f"/api/captions/{visitor.pick_caption_id()}").status_code, [204, _GONE, *_LIMITED]
 
 
 def cancelled_upload(visitor: Visitor) -> Answer:
     """A client that leaves in the middle of a photo."""
     photo = visitor.rng.choice(visitor.photos)
-    _say_and_leave(visitor, photo, photo[: visitor.rng.randrange(len(photo))])
+    _send_and_disconnect(visitor, photo, photo[: visitor.rng.randrange(len(photo))])
     return 0, [0]
 
 
 def unread_answer(visitor: Visitor) -> Answer:
     """A client that leaves without waiting for its caption."""
     photo = visitor.rng.choice(visitor.photos)
-    _say_and_leave(visitor, photo, photo)
+    _send_and_disconnect(visitor, photo, photo)
     return 0, [0]
 
 
@@ -162,18 +162,18 @@ def unread_stream(visitor: Visitor) -> Answer:
         return response.status_code, [200]
 
 
-def _say_and_leave(visitor: Visitor, photo: bytes, sent: bytes) -> None:
+def _send_and_disconnect(visitor: Visitor, photo: bytes, body: bytes) -> None:
     address = urlsplit(str(visitor.client.base_url))
     head = "POST /api/captions HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/jpeg\r\n"
     head += f"Content-Length: {len(photo)}\r\n\r\n"
     with socket.create_connection((address.hostname, address.port), timeout=60) as connection:
-        connection.sendall(head.encode() + sent)
+        connection.sendall(head.encode() + body)
 
 
 KINDS: dict[Callable[[Visitor], Answer], int] = {
-    caption: 15, caption_by_form: 5, caption_by_json: 5, caption_streamed: 5, bad_caption: 10, history: 10, whole: 8,
-    correct: 8, take_correction_back: 2, evidence: 4, picture: 10, health: 6, wrong_address: 2, wrong_token: 2,
-    delete: 2, cancelled_upload: 3, unread_answer: 2, unread_stream: 1,
+    caption: 15, caption_by_form: 5, caption_by_json: 5, caption_streamed: 5, bad_caption: 10, history: 10,
+    get_caption: 8, correct: 8, remove_correction: 2, occlusion_maps: 4, picture: 10, health: 6, wrong_url: 2,
+    wrong_token: 2, delete: 2, cancelled_upload: 3, unread_answer: 2, unread_stream: 1,
 }  # fmt: skip
 """Actions of a visitor, with their weights in percent."""
 

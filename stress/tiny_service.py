@@ -17,7 +17,7 @@ import numpy as np
 import psutil
 from PIL import Image
 
-from benchmarks.service import announced, answered
+from benchmarks.service import read_url, wait_until_ready
 from service.settings import PREFIX, Settings
 from service.store.archives import pack
 
@@ -80,9 +80,9 @@ def start_service(
             text=True,
         )
     try:
-        url = announced(process)
+        url = read_url(process)
         address = urlsplit(url)
-        answered(address.hostname, address.port, "/api/health/live")
+        wait_until_ready(address.hostname, address.port, "/api/health/live")
     except BaseException:
         process.kill()
         process.wait()
@@ -98,10 +98,10 @@ def start_service(
 
 def kill(processes: Sequence[psutil.Process]) -> None:
     """Kill all of them at the same moment: all are stopped first. Returns when they are gone."""
-    for number in (signal.SIGSTOP, signal.SIGKILL):
+    for signal_number in (signal.SIGSTOP, signal.SIGKILL):
         for process in processes:
             with contextlib.suppress(psutil.NoSuchProcess):
-                process.send_signal(number)
+                process.send_signal(signal_number)
     psutil.wait_procs(processes, timeout=30)
 
 

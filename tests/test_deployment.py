@@ -19,15 +19,15 @@ OURS = ("service", "worker")
 
 @pytest.mark.parametrize("text", [DOCKERFILE, COMPOSE], ids=["Dockerfile", "compose.yaml"])
 def test_every_named_setting_exists(text):
-    named = set(re.findall(r"\bCAPTIONER_[A-Z_]+", text))
-    assert named and named <= {variable(name) for name in Settings.model_fields}
+    names = set(re.findall(r"\bCAPTIONER_[A-Z_]+", text))
+    assert names and names <= {variable(name) for name in Settings.model_fields}
 
 
 @pytest.mark.parametrize("name", OURS)
 def test_the_service_accepts_the_settings_of_the_containers(monkeypatch, name):
-    given = dict(re.findall(r"(CAPTIONER_\w+)=(\S+)", DOCKERFILE))
-    given |= {key: value for key, value in SERVICES[name]["environment"].items() if key.startswith("CAPTIONER_")}
-    for key, value in given.items():
+    values = dict(re.findall(r"(CAPTIONER_\w+)=(\S+)", DOCKERFILE))
+    values |= {key: value for key, value in SERVICES[name]["environment"].items() if key.startswith("CAPTIONER_")}
+    for key, value in values.items():
         monkeypatch.setenv(key, re.sub(r"\$\{\w+:\?[^}]*\}", "a secret of the environment", value))
     settings = Settings.read()
     assert settings.database.host in SERVICES and settings.redis_url.get_secret_value() == "redis://redis"
@@ -56,10 +56,11 @@ def test_the_health_check_requests_an_existing_route():
 
 def test_copied_files_exist_and_are_not_ignored():
     lines = re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, flags=re.MULTILINE)
-    copied = {name for line in lines for name in line.split()}
-    kept = set(re.findall(r"^!(\S+)$", (ROOT / ".dockerignore").read_text(), flags=re.MULTILINE))
-    assert {Path(name).parts[0] for name in copied} == kept and all((ROOT / name).exists() for name in copied)
-    assert {"captioner", "training", "service"} <= copied
+    copied_paths = {name for line in lines for name in line.split()}
+    exceptions = set(re.findall(r"^!(\S+)$", (ROOT / ".dockerignore").read_text(), flags=re.MULTILINE))
+    assert {Path(name).parts[0] for name in copied_paths} == exceptions
+    assert all((ROOT / name).exists() for name in copied_paths)
+    assert {"captioner", "training", "service"} <= copied_paths
 
 
 def test_the_container_does_not_run_as_root():

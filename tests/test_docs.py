@@ -27,15 +27,15 @@ def links(text: str) -> list[str]:
 
 def anchors(text: str) -> set[str]:
     """Return the anchors that GitHub gives the headings of a page."""
-    found: set[str] = set()
+    names: set[str] = set()
     for heading in re.findall(r"^#+ (.+)$", FENCE.sub("", text), flags=re.MULTILINE):
         anchor = name = re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
         number = 0
-        while name in found:
+        while name in names:
             number += 1
             name = f"{anchor}-{number}"
-        found.add(name)
-    return found
+        names.add(name)
+    return names
 
 
 def broken_links(name: str, text: str) -> list[str]:
@@ -53,20 +53,20 @@ def broken_links(name: str, text: str) -> list[str]:
 
 def commands() -> list[tuple[str, str, str]]:
     """Return page, module and arguments of each `python -m MODULE ...` in code, with continued lines joined."""
-    found = []
+    lines = []
     for name, text in PAGES.items():
         joined = text.replace("\\\n", " ")
         for module, arguments in re.findall(r"(?<!pip )-m ([a-z_]+(?:\.[a-z_]+)*)([^\n`#|]*)", joined):
-            found.append((name, module, arguments))
-    return found
+            lines.append((name, module, arguments))
+    return lines
 
 
 def test_every_setting_is_listed_with_its_description():
     from service.settings import descriptions
 
-    listed = re.findall(r"^\| `(CAPTIONER_\w+)` \| (.*) \|$", PAGES["docs/configuration.md"], flags=re.MULTILINE)
-    assert dict(listed) == descriptions()
-    assert len(listed) == len(descriptions())
+    rows = re.findall(r"^\| `(CAPTIONER_\w+)` \| (.*) \|$", PAGES["docs/configuration.md"], flags=re.MULTILINE)
+    assert dict(rows) == descriptions()
+    assert len(rows) == len(descriptions())
 
 
 def test_every_setting_that_a_page_names_exists():
@@ -98,13 +98,13 @@ def test_pages_are_short():
 
 def test_every_command_of_make_exists():
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
-    named = set(re.findall(r"(?:^|`)make ([a-z-]+)", ALL, flags=re.MULTILINE))
-    assert {"serve", "test", "test-quick", "audit"} <= named <= targets
+    named_targets = set(re.findall(r"(?:^|`)make ([a-z-]+)", ALL, flags=re.MULTILINE))
+    assert {"serve", "test", "test-quick", "audit"} <= named_targets <= targets
 
 
 def test_every_module_that_a_page_runs_exists():
-    ours = {path.parent.name for path in ROOT.glob("*/__init__.py")}
-    run = {module for _, module, _ in commands() if module.split(".")[0] in ours}
+    packages = {path.parent.name for path in ROOT.glob("*/__init__.py")}
+    run = {module for _, module, _ in commands() if module.split(".")[0] in packages}
     assert set(COMMANDS) <= run
     for module in run:
         path = ROOT.joinpath(*module.split("."))
@@ -115,14 +115,14 @@ def test_every_module_that_a_page_runs_exists():
 def test_every_option_that_a_page_gives_a_command_exists(module, capsys):
     main = importlib.import_module(f"{module}.__main__").main
     subcommands = {"training": ("inspect", "fit", "evaluate", "compare", "calibrate"), "service": ("worker", "models")}
-    known: dict[str, set[str]] = {}
+    options: dict[str, set[str]] = {}
     for command in ("", *subcommands.get(module, ())):
         with pytest.raises(SystemExit):
             main([*command.split(), "--help"])
-        known[command] = set(re.findall(r"--[a-z][a-z-]*", capsys.readouterr().out))
-    given = [(page, arguments) for page, name, arguments in commands() if name == module]
-    assert given
-    for page, arguments in given:
-        command = next((word for word in arguments.split() if word in known), "")
-        unknown = set(re.findall(r"(?<!\S)--[a-z][a-z-]*", arguments)) - known[command]
+        options[command] = set(re.findall(r"--[a-z][a-z-]*", capsys.readouterr().out))
+    command_lines = [(page, arguments) for page, name, arguments in commands() if name == module]
+    assert command_lines
+    for page, arguments in command_lines:
+        command = next((word for word in arguments.split() if word in options), "")
+        unknown = set(re.findall(r"(?<!\S)--[a-z][a-z-]*", arguments)) - options[command]
         assert not unknown, f"{page}: {module} {arguments.strip()}"

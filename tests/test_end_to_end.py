@@ -28,28 +28,28 @@ def learned(tmp_path_factory) -> tuple[Path, list[Drawing]]:
     """Return the folder of a run and its data, and the contents of photos that it has never seen."""
     folder = tmp_path_factory.mktemp("shapes")
     drawings = draw_shapes(folder / "data", {"train": 600, "val": 40, "test": 60})
-    places = ["--data", folder / "data", "--cache", folder / "cache", "--output", folder / "run"]
-    assert main(["fit", *map(str, places), *RECIPE.split()]) == 0
+    arguments = ["--data", folder / "data", "--cache", folder / "cache", "--output", folder / "run"]
+    assert main(["fit", *map(str, arguments), *RECIPE.split()]) == 0
     return folder, drawings["test"]
 
 
 @pytest.fixture(scope="module")
-def captioned(learned) -> list[tuple[Drawing, Caption]]:
+def results(learned) -> list[tuple[Drawing, Caption]]:
     folder, unseen = learned
     model = captioner.load(folder / "run" / "bundle", "cpu")
     return list(zip(unseen, model.caption([drawing.path for drawing in unseen]), strict=True))
 
 
-def test_new_photos_get_the_right_captions(captioned):
-    right = [caption.text == drawing.caption for drawing, caption in captioned]
+def test_new_photos_get_the_right_captions(results):
+    right = [caption.text == drawing.caption for drawing, caption in results]
     assert np.mean(right) > 0.8  # 0.97 when it was written; one caption for all photos would get 0.03
 
 
-def test_colours_shapes_and_positions_are_named(captioned):
+def test_colours_shapes_and_positions_are_named(results):
     for number in (1, 2, -2, -1):
-        right = [caption.words[number] == drawing.caption.split()[number] for drawing, caption in captioned]
+        right = [caption.words[number] == drawing.caption.split()[number] for drawing, caption in results]
         assert np.mean(right) > 0.9
-    assert np.mean([drawing.relation in caption.text for drawing, caption in captioned]) > 0.9
+    assert np.mean([drawing.relation in caption.text for drawing, caption in results]) > 0.9
 
 
 def mass(heat: np.ndarray, shape: Shape) -> float:
@@ -68,9 +68,9 @@ def peak_is_near(caption: Caption, word: int, shape: Shape) -> bool:
     return left - across / 2 <= x <= right + across / 2 and top - down / 2 <= y <= bottom + down / 2
 
 
-def test_overlays_cover_the_shapes_that_words_name(captioned):
+def test_overlays_cover_the_shapes_that_words_name(results):
     on_named, on_other, uniform, near = [], [], [], []
-    for drawing, caption in captioned:
+    for drawing, caption in results:
         for shape, other in (drawing.shapes, drawing.shapes[::-1]):
             for name in {shape.colour, shape.shape} & {*caption.words}:
                 word = caption.words.index(name)
@@ -89,10 +89,10 @@ def test_overlays_cover_the_shapes_that_words_name(captioned):
 
 def test_evaluate_reproduces_the_validation_scores(learned):
     folder, _ = learned
-    at = [
-        str(part) for part in ("--data", folder / "data", "--output", folder / "val", "--bundle", folder / "run/bundle")
+    arguments = [
+        str(path) for path in ("--data", folder / "data", "--output", folder / "val", "--bundle", folder / "run/bundle")
     ]
-    assert main(["evaluate", *at, "--split", "val", "--device", "cpu"]) == 0
+    assert main(["evaluate", *arguments, "--split", "val", "--device", "cpu"]) == 0
     metrics = json.loads((folder / "val" / "metrics.json").read_text())
     best = json.loads((folder / "run" / "bundle" / "metrics.json").read_text())["validation"]
     # Not exactly: a run validates with features in 16 bits and weights in 32, a bundle the other way round.

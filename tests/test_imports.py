@@ -19,8 +19,8 @@ CONTRACTS = ROOT / "pyproject.toml"
 
 def test_imports_keep_the_contracts_of_pyproject(capsys, monkeypatch):
     monkeypatch.chdir(ROOT)
-    kept = use_cases.lint_imports(str(CONTRACTS), cache_dir=None, no_logo=True)
-    assert kept, capsys.readouterr().out
+    is_kept = use_cases.lint_imports(str(CONTRACTS), cache_dir=None, no_logo=True)
+    assert is_kept, capsys.readouterr().out
 
 
 def test_every_package_is_under_contract():
@@ -55,9 +55,9 @@ def run(program: str, *arguments: str) -> subprocess.CompletedProcess:
 @pytest.mark.parametrize("package", ["captioner", "service"])
 def test_importing_does_no_work(package):
     """No download, network access, model, device query, seed, log handler, thread or signal handler."""
-    ended = run(SILENT_IMPORT, package)
-    assert ended.returncode == 0, ended.stderr
-    assert ended.stdout == "" and ended.stderr == ""
+    result = run(SILENT_IMPORT, package)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == "" and result.stderr == ""
 
 
 def test_importing_the_library_does_not_import_torch():
@@ -74,15 +74,15 @@ for module in pkgutil.walk_packages(captioner.__path__, "captioner."):
 
 
 def test_only_building_an_encoder_imports_torchvision_and_timm():
-    ended = run(WITHOUT_ENCODERS)
-    assert ended.returncode == 0, ended.stderr
+    result = run(WITHOUT_ENCODERS)
+    assert result.returncode == 0, result.stderr
 
 
 def test_a_worker_and_drawing_do_not_import_torch():
-    ended = run(
+    result = run(
         "import captioner.figures, captioner.caption_json, service.jobs.worker, sys; assert 'torch' not in sys.modules"
     )
-    assert ended.returncode == 0, ended.stderr
+    assert result.returncode == 0, result.stderr
 
 
 WITHOUT_TORCH = """
@@ -106,8 +106,8 @@ def test_inspecting_data_and_checking_options_run_without_torch(command, tmp_pat
     for number in range(3):
         Image.new("RGB", (8, 8), (90 * number, 0, 0)).save(tmp_path / f"{number}.png")
         (tmp_path / f"{number}.txt").write_text("a plain square\n")
-    places = {"OUT": str(tmp_path / "out"), "TEXT": str(tmp_path / "0.txt")}
-    words = [places.get(word, word) for word in command]
-    ended = run(WITHOUT_TORCH, *words, "--data", str(tmp_path))
-    assert ended.returncode == 0, ended.stderr
-    assert json.loads(ended.stdout)
+    paths = {"OUT": str(tmp_path / "out"), "TEXT": str(tmp_path / "0.txt")}
+    words = [paths.get(word, word) for word in command]
+    result = run(WITHOUT_TORCH, *words, "--data", str(tmp_path))
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)

@@ -41,8 +41,8 @@ def outside() -> dict[str, str]:
 
 def pip(*arguments: str | Path) -> None:
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-cache-dir", *map(str, arguments)]
-    done = subprocess.run(command, env=outside(), capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
+    result = subprocess.run(command, env=outside(), capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
 
 
 @dataclass(frozen=True)
@@ -104,20 +104,20 @@ def installed(wheel, tmp_path_factory) -> Callable[..., Installed]:
 def required(wheel: Path, extras: tuple[str, ...]) -> frozenset[str]:
     """Return the names of all distributions that the wheel requires with these extras, directly or not."""
     (distribution,) = metadata.distributions(name="captioner", path=[str(wheel)])
-    found, waiting = set(), [(distribution, extra) for extra in ("", *extras)]
-    seen = set()
-    while waiting:
-        distribution, extra = waiting.pop()
-        if (distribution.name, extra) in seen:
+    requirements, pending = set(), [(distribution, extra) for extra in ("", *extras)]
+    visited = set()
+    while pending:
+        distribution, extra = pending.pop()
+        if (distribution.name, extra) in visited:
             continue
-        seen.add((distribution.name, extra))
+        visited.add((distribution.name, extra))
         for requirement in map(Requirement, distribution.requires or ()):
             if requirement.marker is None or requirement.marker.evaluate({"extra": extra}):
-                own = canonicalize_name(requirement.name) == "captioner"
-                found |= set() if own else {canonicalize_name(requirement.name)}
-                needed = distribution if own else metadata.distribution(requirement.name)
-                waiting += [(needed, name) for name in ("", *requirement.extras)]
-    return frozenset(found)
+                is_own = canonicalize_name(requirement.name) == "captioner"
+                requirements |= set() if is_own else {canonicalize_name(requirement.name)}
+                needed = distribution if is_own else metadata.distribution(requirement.name)
+                pending += [(needed, name) for name in ("", *requirement.extras)]
+    return frozenset(requirements)
 
 
 def link(distribution: metadata.Distribution, packages: Path) -> None:
@@ -137,12 +137,12 @@ def data(tmp_path_factory) -> Path:
 
 
 def test_the_wheel_holds_every_file_of_the_packages_and_the_example_photos(wheel):
-    held = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     files = [path.relative_to(ROOT) for name in PACKAGES for path in (ROOT / name).rglob("*") if path.is_file()]
     expected = {file.as_posix() for file in files if "__pycache__" not in file.parts}
     expected |= {f"service/examples/{path.name}" for path in (ROOT / "examples").iterdir() if path.is_file()}
-    assert expected <= held
-    assert {name.split("/")[0] for name in held} == set(PACKAGES)
+    assert expected <= names
+    assert {name.split("/")[0] for name in names} == set(PACKAGES)
 
 
 def test_the_wheel_without_extras_requires_no_packages_of_training_service_or_tests(wheel):
@@ -182,8 +182,8 @@ def test_training_runs_from_the_wheel(installed, data, tmp_path):
         --encoder efficientnet_lite0 --image-size 64 --embedding-dim 8 --hidden-dim 8 --attention-dim 8
         --epochs 1 --batch-size 3 --min-count 1 --device cpu
     """.split()
-    places = ["--data", data, "--output", "run", "--cache", "cache"]
-    status, _, errors = installed("training").run("captioner-train", "fit", *places, *options, cwd=tmp_path)
+    paths = ["--data", data, "--output", "run", "--cache", "cache"]
+    status, _, errors = installed("training").run("captioner-train", "fit", *paths, *options, cwd=tmp_path)
     assert status == 0, errors
     assert (tmp_path / "run" / "bundle" / "model.safetensors").is_file()
 

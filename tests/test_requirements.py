@@ -27,13 +27,13 @@ PINNED = {canonicalize_name(pin.name): next(iter(pin.specifier)).version for pin
 
 
 def is_bounded(requirement: Requirement) -> bool:
-    return any(part.operator in ("<", "<=", "==", "~=") for part in requirement.specifier)
+    return any(specifier.operator in ("<", "<=", "==", "~=") for specifier in requirement.specifier)
 
 
 @pytest.mark.parametrize("requirement", requirements("requirements.txt"), ids=lambda requirement: requirement.name)
 def test_a_requirement_has_bounds_that_include_the_tested_version(requirement):
     assert is_bounded(requirement), "a future major version may break the code"
-    assert any(part.operator in (">=", "==", "~=") for part in requirement.specifier)
+    assert any(specifier.operator in (">=", "==", "~=") for specifier in requirement.specifier)
     version = PINNED[canonicalize_name(requirement.name)]
     assert requirement.specifier.contains(version), f"constraints.txt has {version}"
     if requirement.specifier.contains("9999"):
@@ -41,8 +41,8 @@ def test_a_requirement_has_bounds_that_include_the_tested_version(requirement):
 
 
 def test_a_checkout_and_the_wheel_require_the_same_packages_in_the_same_ranges():
-    listed = {canonicalize_name(each.name): each for each in requirements("requirements.txt")}
-    assert required(*EXTRAS) == listed
+    pinned = {canonicalize_name(requirement.name): requirement for requirement in requirements("requirements.txt")}
+    assert required(*EXTRAS) == pinned
 
 
 def test_the_extra_all_includes_every_extra_except_dev_which_includes_all():
@@ -89,22 +89,22 @@ LOWEST = {
 @pytest.mark.parametrize("used", LOWEST)
 def test_the_lower_bound_has_the_features_that_the_code_uses(used):
     name, version = LOWEST[used]
-    (requirement,) = (each for each in requirements("requirements.txt") if each.name == name)
-    (lower,) = (Version(part.version) for part in requirement.specifier if part.operator == ">=")
+    (requirement,) = (candidate for candidate in requirements("requirements.txt") if candidate.name == name)
+    (lower,) = (Version(specifier.version) for specifier in requirement.specifier if specifier.operator == ">=")
     assert lower >= Version(version)
 
 
 def test_make_test_lowest_pins_every_lower_bound():
     """Every requirement with a lower bound is pinned to it."""
-    shown = subprocess.run(["make", "-n", "test-lowest"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    command = next(line for line in shown.splitlines() if line.startswith("sed"))
+    output = subprocess.run(["make", "-n", "test-lowest"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    command = next(line for line in output.splitlines() if line.startswith("sed"))
     script = re.search("'(.*)'", command).group(1)
     pins = subprocess.run(["sed", "-n", script, "requirements.txt"], cwd=ROOT, capture_output=True, text=True).stdout
     lowest = {
-        canonicalize_name(each.name): part.version
-        for each in requirements("requirements.txt")
-        for part in each.specifier
-        if part.operator == ">="
+        canonicalize_name(requirement.name): specifier.version
+        for requirement in requirements("requirements.txt")
+        for specifier in requirement.specifier
+        if specifier.operator == ">="
     }
     pinned = [pin.split("==") for pin in pins.split()]
     assert {canonicalize_name(name): version for name, version in pinned} == lowest
@@ -112,7 +112,7 @@ def test_make_test_lowest_pins_every_lower_bound():
 
 def test_every_constraint_is_one_version():
     for pin in requirements("constraints.txt"):
-        assert [part.operator for part in pin.specifier] == ["=="], pin
+        assert [specifier.operator for specifier in pin.specifier] == ["=="], pin
         Version(PINNED[canonicalize_name(pin.name)])
 
 

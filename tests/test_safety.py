@@ -32,31 +32,31 @@ NEEDED = {
 def name_of(node: ast.expr) -> str:
     """Return a dotted name such as torch.hub.load, or an empty text for any other expression."""
     if isinstance(node, ast.Attribute):
-        return f"{before}.{node.attr}" if (before := name_of(node.value)) else ""
+        return f"{prefix}.{node.attr}" if (prefix := name_of(node.value)) else ""
     return node.id if isinstance(node, ast.Name) else ""
 
 
 def dangers(source: str) -> list[str]:
     """Return the calls and imports of a source that could run untrusted input."""
-    found = []
+    findings = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import | ast.ImportFrom):
             modules = [node.module or ""] if isinstance(node, ast.ImportFrom) else [name.name for name in node.names]
-            found += [f"imports {module}" for module in modules if module.split(".")[0] in MODULES]
+            findings += [f"imports {module}" for module in modules if module.split(".")[0] in MODULES]
         if isinstance(node, ast.Call):
-            name, given = name_of(node.func), {word.arg: word.value for word in node.keywords}
-            value = {key: word.value for key, word in given.items() if isinstance(word, ast.Constant)}
+            name, keywords = name_of(node.func), {word.arg: word.value for word in node.keywords}
+            value = {key: word.value for key, word in keywords.items() if isinstance(word, ast.Constant)}
             if name in CALLS:
-                found.append(f"calls {name}")
+                findings.append(f"calls {name}")
             if name in NEEDED and value.get(NEEDED[name][0]) is not NEEDED[name][1]:
-                found.append(f"calls {name} without {NEEDED[name][0]}")
-            if "shell" in given and value.get("shell", True):
-                found.append(f"calls {name} with a shell")
+                findings.append(f"calls {name} without {NEEDED[name][0]}")
+            if "shell" in keywords and value.get("shell", True):
+                findings.append(f"calls {name} with a shell")
             if value.get("allow_pickle"):
-                found.append(f"calls {name} with allow_pickle")
+                findings.append(f"calls {name} with allow_pickle")
             if value.get("trust_remote_code"):
-                found.append(f"calls {name} with trust_remote_code")
-    return found
+                findings.append(f"calls {name} with trust_remote_code")
+    return findings
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -91,13 +91,13 @@ class Touch:
 def trap(tmp_path):
     """Pickles by kind that would create a file if they were run; fails if the file exists at the end."""
     mark = tmp_path / "ran"
-    plain = pickle.dumps(Touch(mark))
+    pickled = pickle.dumps(Touch(mark))
     zipped, legacy = tmp_path / "zipped", tmp_path / "legacy"
     torch.save({"random": Touch(mark)}, zipped)
     torch.save({"random": Touch(mark)}, legacy, _use_new_zipfile_serialization=False)
-    yield {"plain": plain, "zipped": zipped.read_bytes(), "legacy": legacy.read_bytes()}
+    yield {"plain": pickled, "zipped": zipped.read_bytes(), "legacy": legacy.read_bytes()}
     assert not mark.exists(), "a pickle was run"
-    pickle.loads(plain)
+    pickle.loads(pickled)
     assert mark.exists(), "the trap does not work"
 
 

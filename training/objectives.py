@@ -9,7 +9,7 @@ from torch import Tensor
 from captioner.config import DecodingOptions
 from captioner.decoding import decode, greedy
 from captioner.model.decoder import EXPECTED, SAMPLED, Decoder, DecoderOutput
-from captioner.model.draws import drawn
+from captioner.model.draws import draw_for_batch
 from captioner.model.network import CaptionModel
 from captioner.ranks import ALONE, Ranks
 from captioner.vocabulary import PAD, UNKNOWN, Vocabulary
@@ -66,7 +66,8 @@ def caption_losses(
     inputs, targets = batch.inputs.to(device), batch.targets.to(device)
     is_averaged, word_log_prob = None, None
     if model.decoder.attention == "hard":
-        is_averaged = (drawn(torch.rand, (len(inputs),), batch.batch_slice) < options.expected_share).to(device)
+        draws = draw_for_batch(torch.rand, (len(inputs),), batch.batch_slice)
+        is_averaged = (draws < options.expected_share).to(device)
     output = model.decoder(annotations, inputs, SAMPLED, is_averaged, batch.batch_slice)
     if is_averaged is not None:
         sampled_targets = targets.masked_fill(is_averaged.view(-1, 1, 1), PAD)

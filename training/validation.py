@@ -113,7 +113,7 @@ class Validator:
         if not ranks.leads:
             return dict(maps)  # empty, after all maps were sent
         scores = ground_maps(self._boxed_photos, maps, vocabulary, self._counts.copy(), self.boxes.name)
-        return dict(vars(scores.overall.aims["head"]))
+        return dict(vars(scores.overall.map_scores["head"]))
 
     def _compute_reference_maps(
         self, model: CaptionModel, vocabulary: Vocabulary, stages: int | None, ranks: Ranks
@@ -121,7 +121,7 @@ class Validator:
         def compute_maps(batch: int) -> list[ReferenceMaps]:
             photos = self._boxed_photos[batch * BATCH : (batch + 1) * BATCH]
             images = [photo.position for photo in photos]
-            tokens = [[vocabulary.encode(caption) for caption in photo.told.captions] for photo in photos]
+            tokens = [[vocabulary.encode(caption) for caption in photo.record.captions] for photo in photos]
             maps = teacher_forced_maps(model.decoder, self._load_annotations(model, images, stages), tokens)
             return [ReferenceMaps(self.frames[image], word_maps) for image, word_maps in zip(images, maps, strict=True)]
 

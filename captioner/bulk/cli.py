@@ -57,7 +57,7 @@ def add_bulk_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def refuse_what_is_bulk(options: argparse.Namespace) -> None:
+def reject_bulk_arguments(options: argparse.Namespace) -> None:
     """Raise ConfigError for arguments that need --output."""
     from captioner.bulk.sources import is_address, is_archive
 
@@ -82,10 +82,10 @@ def caption_to_files(
     from captioner.bulk.outputs import format_of
     from captioner.ranks import Ranks
 
-    refused = [name for name in ("figure", "overlays", "cells") if getattr(options, name)]
-    if refused or options.maps != "attention":
+    drawing = [name for name in ("figure", "overlays", "cells") if getattr(options, name)]
+    if drawing or options.maps != "attention":
         raise ConfigError(
-            f"--{refused[0] if refused else 'maps'} draws pictures and cannot be combined with --output: leave one out"
+            f"--{drawing[0] if drawing else 'maps'} draws pictures and cannot be combined with --output: leave one out"
         )
     kind, ranks = format_of(options.output, options.format), Ranks.from_environment()
 
@@ -96,13 +96,13 @@ def caption_to_files(
         options.workers or default_workers(ranks), options.photo_seconds, options.json,
         options.min_confidence,
     )  # fmt: skip
-    with _shown(ranks, bulk.captions.path) as events:
+    with _show_progress(ranks, bulk.captions.path) as events:
         totals = caption_in_bulk(options.photos, bulk, lambda: load(_device(options.device, ranks)), ranks, events)
     if ranks.rank > 0:
         return 0
     print(f"{options.output}: {counted(totals.captioned, 'photo')} captioned", file=sys.stderr)
-    for kind, warned in totals.warnings.items():
-        have = f"{counted(warned, 'photo')} {'has' if warned == 1 else 'have'}"
+    for kind, photos in totals.warnings.items():
+        have = f"{counted(photos, 'photo')} {'has' if photos == 1 else 'have'}"
         print(f"warning: {have} the warning {kind!r}: see {bulk.captions.path} for the reasons", file=sys.stderr)
     if totals.unsure:
         unsure = f"{counted(totals.unsure, 'photo')} with a confidence below {options.min_confidence:g}"
@@ -144,7 +144,7 @@ def print_skipped(files: "SkippedFiles") -> None:
 
 
 @contextmanager
-def _shown(ranks: "Ranks", journal: Path) -> "Iterator[BulkEvents]":
+def _show_progress(ranks: "Ranks", journal: Path) -> "Iterator[BulkEvents]":
     """Show progress on standard error; of several ranks, only the first shows its progress."""
     from tqdm import tqdm
 
@@ -158,13 +158,13 @@ def _shown(ranks: "Ranks", journal: Path) -> "Iterator[BulkEvents]":
         yield BulkEvents(begins, bar.update, print_error, print_skipped)
 
 
-def _device(given: str | None, ranks: "Ranks") -> str | None:
+def _device(device: str | None, ranks: "Ranks") -> str | None:
     """Return the device; several ranks on one machine get one GPU each."""
     import torch
 
-    if ranks.size > 1 and given in (None, "cuda") and torch.cuda.is_available():
+    if ranks.size > 1 and device in (None, "cuda") and torch.cuda.is_available():
         return f"cuda:{ranks.local_rank % torch.cuda.device_count()}"
-    return given
+    return device
 
 
 def _probability(text: str) -> float:

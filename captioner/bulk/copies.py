@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from types import ModuleType
 
-from captioner.bulk.copy_checks import CopyDiffers, checked_copy
+from captioner.bulk.copy_checks import CopyDiffers, check_copy
 from captioner.errors import ConfigError, ImageError
 from captioner.extras import how_to_install
 from captioner.files import write_atomically
@@ -26,7 +26,7 @@ _EXIF_TEXTS = (
 )
 _REPLACED = {_XMP_TEXT, *_XMP_TEXTS, *_EXIF_TEXTS, _IPTC_TEXT, "Iptc.Envelope.CharacterSet"}
 _PNG = b"\x89PNG\r\n\x1a\n"
-_PLACES = re.compile(
+_POSITION_KEYS = re.compile(
     "Tag$|Offset|InterchangeFormat$|MakerNote|SubIFDs$|NewSubfileType$|PrintImageMatching$|XMLPacket$|IPTCNAA$"
 )
 """EXIF keys whose values are positions in the file, or data that other keys hold as well."""
@@ -50,17 +50,17 @@ def write_copy(name: str, source: str | bytes, target: str, caption: str) -> Pho
         content = source if isinstance(source, bytes) else Path(source).read_bytes()
         os.makedirs(os.path.dirname(target), exist_ok=True)
         try:
-            captioned, reason = _captioned(content, caption), None
-        except CopyDiffers as why:
-            captioned, reason = content, why
+            captioned, reason = _insert_caption(content, caption), None
+        except CopyDiffers as error:
+            captioned, reason = content, error
         _write(target, captioned, source)
         if reason is None:
             return None
         _write(f"{target}.xmp", _sidecar(caption), source)
     except OSError as error:
         raise ImageError(f"{name} could not be copied to {target} ({error.strerror or error})") from error
-    beside = f"{os.path.basename(target)}.xmp"
-    return PhotoWarning("sidecar", f"The caption is beside the copy, in {beside}, because {reason}.")
+    sidecar = f"{os.path.basename(target)}.xmp"
+    return PhotoWarning("sidecar", f"The caption is beside the copy, in {sidecar}, because {reason}.")
 
 
 def require_exiv2() -> ModuleType:
@@ -73,7 +73,7 @@ def require_exiv2() -> ModuleType:
     return exiv2
 
 
-def _captioned(content: bytes, caption: str) -> bytes:
+def _insert_caption(content: bytes, caption: str) -> bytes:
     """Return the file's content with the caption in it. Raises CopyDiffers if it cannot hold one."""
     exiv2 = require_exiv2()
     try:
@@ -82,23 +82,23 @@ def _captioned(content: bytes, caption: str) -> bytes:
         raise CopyDiffers("files of this format hold no captions, or this one is damaged") from error
     try:
         image.readMetadata()
-        if not _writes(exiv2, image, exiv2.MetadataId.Xmp):
+        if not _can_write(exiv2, image, exiv2.MetadataId.Xmp):
             raise CopyDiffers("files of this format hold no captions")
-        before = _other_data(image)
+        other_data = _other_data(image)
         _set_xmp(image.xmpData(), caption)
-        if _writes(exiv2, image, exiv2.MetadataId.Iptc):
+        if _can_write(exiv2, image, exiv2.MetadataId.Iptc):
             _set_iptc(image.iptcData(), caption)
-        if _writes(exiv2, image, exiv2.MetadataId.Exif):
+        if _can_write(exiv2, image, exiv2.MetadataId.Exif):
             _set_exif(image.exifData(), caption)
         if content.startswith(_PNG) and image.comment().strip():  # the text chunk "Description"
             image.setComment(caption)
         image.writeMetadata()
-        written = checked_copy(content, _content(image))
-        again = exiv2.ImageFactory.open(written)
-        again.readMetadata()
-        if _other_data(again) != before:
+        written = check_copy(content, _content(image))
+        reread = exiv2.ImageFactory.open(written)
+        reread.readMetadata()
+        if _other_data(reread) != other_data:
             raise CopyDiffers("some of the data about the photo would be lost")
-        if _place_of_notes(image, content) != _place_of_notes(again, written):
+        if _maker_note_offset(image, content) != _maker_note_offset(reread, written):
             raise CopyDiffers("the camera's own notes would move, and may no longer be understood")
         return written
     except exiv2.Exiv2Error as error:
@@ -114,16 +114,16 @@ def _captioned(content: bytes, caption: str) -> bytes:
 
 def _other_data(image) -> dict[str, str]:
     """Return the metadata that exiv2 reads, without file positions and the descriptions that the caption replaces."""
-    found = {}
+    values = {}
     for data in (image.exifData(), image.iptcData(), image.xmpData()):
         for number, datum in enumerate(data):
             key = datum.key()
-            if key not in _REPLACED and not _PLACES.search(key):
-                found[f"{key} {number if key.startswith('Iptc') else ''}"] = str(datum.value())
-    return found
+            if key not in _REPLACED and not _POSITION_KEYS.search(key):
+                values[f"{key} {number if key.startswith('Iptc') else ''}"] = str(datum.value())
+    return values
 
 
-def _place_of_notes(image, content: bytes) -> int | None:
+def _maker_note_offset(image, content: bytes) -> int | None:
     """Return where maker notes that exiv2 does not know begin in the EXIF data; None if there are none.
 
     They may contain offsets into that data. exiv2 corrects the offsets of known makers.
@@ -147,18 +147,18 @@ def _set_xmp(data, caption: str) -> None:
 
 def _set_exif(data, caption: str) -> None:
     """Replace existing descriptions; the blank ones that cameras reserve space for stay."""
-    described = {key: data[key].value() for key in _EXIF_TEXTS if key in data}
-    if _is_text(described.get("Exif.Image.ImageDescription")):
+    descriptions = {key: data[key].value() for key in _EXIF_TEXTS if key in data}
+    if _is_text(descriptions.get("Exif.Image.ImageDescription")):
         _replace(data, "Exif.Image.ImageDescription", caption)
-    comment = described.get("Exif.Photo.UserComment")
+    comment = descriptions.get("Exif.Photo.UserComment")
     # exiv2 returns no text for a comment whose type is not the standard's: replace it whatever it holds.
     if comment is not None and (not hasattr(comment, "comment") or comment.comment().strip("\0 ")):
         charset = "Ascii" if caption.isascii() else "Unicode"
         # Unicode means UCS-2 here: exiv2 can write letters beyond it, but not read them.
-        text = "".join(letter if ord(letter) < 0x10000 else "\N{REPLACEMENT CHARACTER}" for letter in caption)
+        text = "".join(char if ord(char) < 0x10000 else "\N{REPLACEMENT CHARACTER}" for char in caption)
         _replace(data, "Exif.Photo.UserComment", f"charset={charset} {text}")
     for key in ("Exif.Image.XPComment", "Exif.Image.XPTitle"):  # Windows shows the title as the photo's description
-        if key in described:
+        if key in descriptions:
             _replace(data, key, " ".join(map(str, f"{caption}\0".encode("utf-16-le"))))
 
 
@@ -172,7 +172,7 @@ def _is_text(value) -> bool:
     return value is not None and bool(str(value).strip("\0 "))
 
 
-def _writes(exiv2: ModuleType, image, kind: int) -> bool:
+def _can_write(exiv2: ModuleType, image, kind: int) -> bool:
     return image.checkMode(kind) in (exiv2.AccessMode.Write, exiv2.AccessMode.ReadWrite)
 
 

@@ -39,68 +39,76 @@ class _Segment:
     content: bytes
 
 
-def checked_copy(original: bytes, written: bytes) -> bytes:
+def check_copy(original: bytes, written: bytes) -> bytes:
     """Return the copy with a correct index of pictures. Raises CopyDiffers if pictures or their positions are lost."""
     try:
-        return _checked(original, written)
+        return _check_format(original, written)
     except CopyDiffers:
         raise
     except Exception as error:  # decoders raise nearly anything on damaged files
         raise CopyDiffers("the file is damaged") from error
 
 
-def _checked(original: bytes, written: bytes) -> bytes:
+def _check_format(original: bytes, written: bytes) -> bytes:
     if original.startswith(b"\xff\xd8"):
-        return _checked_jpeg(original, written)
+        return _check_jpeg(original, written)
     if original.startswith(b"\x89PNG"):
-        same = _png_chunks(original) == _png_chunks(written)
+        is_same = _png_chunks(original) == _png_chunks(written)
     elif original[:4] == b"RIFF":
-        same = _webp_chunks(original) == _webp_chunks(written)
+        is_same = _webp_chunks(original) == _webp_chunks(written)
     elif original[:4] in (b"II*\0", b"MM\0*"):
-        same = _tiff_pictures(original) == _tiff_pictures(written)
+        is_same = _tiff_pictures(original) == _tiff_pictures(written)
     else:
-        same = _pixels(original) == _pixels(written)
-    if not same:
+        is_same = _pixels(original) == _pixels(written)
+    if not is_same:
         raise CopyDiffers("the file holds pictures that would be lost")
     return written
 
 
-def _checked_jpeg(original: bytes, written: bytes) -> bytes:
-    (segments, scan), (new_segments, new_scan) = _segments(original), _segments(written)
-    if _kept(segments) != _kept(new_segments) or original[scan:] != written[new_scan:]:
+def _check_jpeg(original: bytes, written: bytes) -> bytes:
+    (segments, scan), (new_segments, new_scan) = _read_segments(original), _read_segments(written)
+    if _required_segments(segments) != _required_segments(new_segments) or original[scan:] != written[new_scan:]:
         raise CopyDiffers("the file holds data that would be lost")
-    index = next((one for one in segments if one.marker == _APP2 and one.content.startswith(_MPF)), None)
+    index = _find_mpf(segments)
     if index is None:
         if _has_unknown_trailer(original, scan):
             raise CopyDiffers("other data follows the photo in its file, and its position would no longer be correct")
         return written
-    place = next(one.start for one in new_segments if one.marker == _APP2 and one.content.startswith(_MPF))
-    return _moved_index(original, index.start + len(_MPF), scan, written, place + len(_MPF), new_scan - scan)
+    header, new_header = (segment.start + len(_MPF) for segment in (index, _find_mpf(new_segments)))
+    return _correct_index(original, header, scan, written, new_header, new_scan - scan)
 
 
-def _segments(content: bytes) -> tuple[list[_Segment], int]:
+def _find_mpf(segments: list[_Segment]) -> _Segment | None:
+    for segment in segments:
+        if segment.marker == _APP2 and segment.content.startswith(_MPF):
+            return segment
+    return None
+
+
+def _read_segments(content: bytes) -> tuple[list[_Segment], int]:
     """Return the segments before the compressed pixels of a JPEG's first picture, and the offset of these pixels."""
-    found, place = [], 2
-    while place + 4 <= len(content):
-        if content[place] != 0xFF:
+    segments, offset = [], 2
+    while offset + 4 <= len(content):
+        if content[offset] != 0xFF:
             break
-        marker = content[place + 1]
+        marker = content[offset + 1]
         if marker == 0xFF:  # fill
-            place += 1
+            offset += 1
             continue
         if marker == _SCAN:
-            return found, place
-        (length,) = struct.unpack_from(">H", content, place + 2)
-        found.append(_Segment(marker, place + 4, content[place + 4 : place + 2 + length]))
-        place += 2 + length
+            return segments, offset
+        (length,) = struct.unpack_from(">H", content, offset + 2)
+        segments.append(_Segment(marker, offset + 4, content[offset + 4 : offset + 2 + length]))
+        offset += 2 + length
     raise CopyDiffers("the file is damaged")
 
 
-def _kept(segments: list[_Segment]) -> tuple[list, list]:
+def _required_segments(segments: list[_Segment]) -> tuple[list, list]:
     """Return the segments that a copy must have: in order, except comments and APP2 segments, which are numbered."""
-    kept = [(one.marker, one.content) for one in segments if not _is_rewritten(one)]
-    in_order = [one for one in kept if one[0] not in (_APP2, _COMMENT)]
-    return in_order, sorted((marker, content.rstrip(b"\0")) for marker, content in kept if marker in (_APP2, _COMMENT))
+    required = [(segment.marker, segment.content) for segment in segments if not _is_rewritten(segment)]
+    in_order = [segment for segment in required if segment[0] not in (_APP2, _COMMENT)]
+    unordered = ((marker, content.rstrip(b"\0")) for marker, content in required if marker in (_APP2, _COMMENT))
+    return in_order, sorted(unordered)
 
 
 def _is_rewritten(segment: _Segment) -> bool:
@@ -109,7 +117,7 @@ def _is_rewritten(segment: _Segment) -> bool:
     return segment.marker == _APP13
 
 
-def _moved_index(original: bytes, header: int, scan: int, written: bytes, new_header: int, shift: int) -> bytes:
+def _correct_index(original: bytes, header: int, scan: int, written: bytes, new_header: int, shift: int) -> bytes:
     """Correct an MPF index. header, new_header: origin of its offsets; shift: bytes that data from `scan` on moved."""
     copy = bytearray(written)
     try:
@@ -135,10 +143,10 @@ def _mp_entries(content: bytes, header: int) -> tuple[str, list[int]]:
         raise CopyDiffers("its index of pictures is damaged")
     (directory,) = struct.unpack_from(f"{order}I", content, header + 4)
     (count,) = struct.unpack_from(f"{order}H", content, header + directory)
-    for number in range(count):
-        tag, _, length, place = struct.unpack_from(f"{order}HHII", content, header + directory + 2 + 12 * number)
+    for index in range(count):
+        tag, _, length, offset = struct.unpack_from(f"{order}HHII", content, header + directory + 2 + 12 * index)
         if tag == _MP_ENTRIES:
-            return order, list(range(place, place + length // _ENTRY_BYTES * _ENTRY_BYTES, _ENTRY_BYTES))
+            return order, list(range(offset, offset + length // _ENTRY_BYTES * _ENTRY_BYTES, _ENTRY_BYTES))
     return order, []
 
 
@@ -154,14 +162,14 @@ def _has_unknown_trailer(content: bytes, scan: int) -> bool:
 
 
 def _end_of_picture(content: bytes, scan: int) -> int:
-    place = scan
-    while found := _MARKER.search(content, place):
-        marker, place = content[found.start() + 1], found.end()
+    offset = scan
+    while match := _MARKER.search(content, offset):
+        marker, offset = content[match.start() + 1], match.end()
         if marker == _END:
-            return place
-        if place + 2 > len(content):
+            return offset
+        if offset + 2 > len(content):
             break
-        place += struct.unpack_from(">H", content, place)[0]
+        offset += struct.unpack_from(">H", content, offset)[0]
     return len(content)
 
 
@@ -173,27 +181,27 @@ def _webp_chunks(content: bytes) -> list[bytes]:
     return [chunk for kind, chunk in _chunks(content, 12, "<4sI", 0) if kind not in _WEBP_TEXTS]
 
 
-def _chunks(content: bytes, place: int, header: str, tail: int) -> Iterator[tuple[bytes, bytes]]:
+def _chunks(content: bytes, offset: int, header: str, tail: int) -> Iterator[tuple[bytes, bytes]]:
     """Yield the kind and content of each chunk. tail: bytes after each; chunks of WebP begin at even offsets."""
-    while place + 8 <= len(content):
-        first, second = struct.unpack_from(header, content, place)
+    while offset + 8 <= len(content):
+        first, second = struct.unpack_from(header, content, offset)
         kind, length = (second, first) if header == ">I4s" else (first, second)
-        yield kind, kind + content[place + 8 : place + 8 + length]
-        place += 8 + length + (tail or length % 2)
+        yield kind, kind + content[offset + 8 : offset + 8 + length]
+        offset += 8 + length + (tail or length % 2)
 
 
 def _tiff_pictures(content: bytes) -> list[tuple]:
     """Return the size and compressed strips or tiles of each page of a TIFF."""
-    found = []
+    pictures = []
     with warnings.catch_warnings():  # runs in a worker process, where no other thread changes filters
         warnings.simplefilter("ignore")
         with Image.open(io.BytesIO(content), formats=["TIFF"]) as image:
             for page in range(image.n_frames):
                 image.seek(page)
-                for places, lengths in _STRIPS:
-                    parts = zip(image.tag_v2.get(places, ()), image.tag_v2.get(lengths, ()), strict=False)
-                    found.append((image.size, [content[place : place + length] for place, length in parts]))
-    return found
+                for offset_tag, length_tag in _STRIPS:
+                    strips = zip(image.tag_v2.get(offset_tag, ()), image.tag_v2.get(length_tag, ()), strict=False)
+                    pictures.append((image.size, [content[offset : offset + length] for offset, length in strips]))
+    return pictures
 
 
 def _pixels(content: bytes) -> bytes:

@@ -11,7 +11,7 @@ from filelock import FileLock
 from captioner.errors import DataError
 
 _BLOCK = 65_536
-_BEGINNING = b'{"image": "'
+_LINE_START = b'{"image": "'
 """Beginning of every line."""
 
 
@@ -33,7 +33,7 @@ class Journal:
         lines = "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in entries)
         try:
             with self._lock, open(self.path, "a+b") as file:
-                _cut_off_half_a_line(file)
+                _cut_off_partial_line(file)
                 # A file name need not be valid text: other bytes become JSON escapes of lone surrogates.
                 file.write(lines.encode("utf-8", "backslashreplace"))
         except OSError as error:
@@ -49,7 +49,7 @@ class Journal:
                 for number, line in enumerate(file, 1):
                     if line.endswith(b"\n"):
                         yield self._entry(line, number)
-                    elif line[: len(_BEGINNING)] != _BEGINNING[: len(line)]:
+                    elif line[: len(_LINE_START)] != _LINE_START[: len(line)]:
                         raise self._foreign(number)
         except FileNotFoundError:
             return
@@ -87,16 +87,16 @@ class Journal:
         )
 
 
-def _cut_off_half_a_line(file) -> None:
+def _cut_off_partial_line(file) -> None:
     """Shorten a file to its last line break."""
-    end = whole = file.seek(0, os.SEEK_END)
-    while whole:
-        start = max(0, whole - _BLOCK)
+    end = line_end = file.seek(0, os.SEEK_END)
+    while line_end:
+        start = max(0, line_end - _BLOCK)
         file.seek(start)
-        found = file.read(whole - start).rfind(b"\n")
-        if found >= 0:
-            whole = start + found + 1
+        position = file.read(line_end - start).rfind(b"\n")
+        if position >= 0:
+            line_end = start + position + 1
             break
-        whole = start
-    if whole < end:
-        file.truncate(whole)
+        line_end = start
+    if line_end < end:
+        file.truncate(line_end)

@@ -22,17 +22,17 @@ _COLUMNS = ("image", "caption", "probability", "warnings", "confidence")
 _NUMBER = re.compile(r"(?:.*\D)?(\d+)")
 
 
-def format_of(output: Path, given: str | None) -> str:
+def format_of(output: Path, format_name: str | None) -> str:
     """Return the given format, or that of the file's extension. Raises ConfigError if the two differ."""
-    if given == "xmp":
+    if format_name == "xmp":
         if output.suffix in SUFFIXES.values():
             raise ConfigError(f"--format xmp writes a folder of photos: --output {output} is the name of a file")
-        return given
-    found = next((name for name, suffix in SUFFIXES.items() if suffix == output.suffix.lower()), None)
-    if found is None or given not in (None, found):
-        wanted = SUFFIXES[given] if given else ".jsonl, .csv or .json (COCO results), or add --format xmp"
-        raise ConfigError(f"--output {output}: name a file that ends in {wanted}")
-    return found
+        return format_name
+    by_suffix = next((name for name, suffix in SUFFIXES.items() if suffix == output.suffix.lower()), None)
+    if by_suffix is None or format_name not in (None, by_suffix):
+        expected = SUFFIXES[format_name] if format_name else ".jsonl, .csv or .json (COCO results), or add --format xmp"
+        raise ConfigError(f"--output {output}: name a file that ends in {expected}")
+    return by_suffix
 
 
 def write_csv(journal: Journal, path: Path) -> None:
@@ -42,7 +42,7 @@ def write_csv(journal: Journal, path: Path) -> None:
 
     Raises DataError.
     """
-    with _written(path) as file:
+    with _open_output(path) as file:
         rows = csv.writer(file)
         rows.writerow(_COLUMNS)
         for entry in journal.entries():
@@ -58,19 +58,19 @@ def write_coco(journal: Journal, path: Path) -> None:
     image_id: the number at the end of the file name if every photo has a different one; else the file name; else, if
     file names repeat in several folders, the whole path. Raises DataError.
     """
-    image_id = next(key for key in (_number, _file_name, _path) if key is _path or _tells_apart(journal, key))
-    with _written(path) as file:
-        before = "[\n"
+    image_id = next(key for key in (_number, _file_name, _path) if key is _path or _is_unique(journal, key))
+    with _open_output(path) as file:
+        separator = "[\n"
         for entry in journal.entries():
             result = {"image_id": image_id(entry), "caption": entry["caption"]}
-            file.write(before + json.dumps(result))
-            before = ",\n"
-        file.write("\n]\n" if before == ",\n" else "[]\n")
+            file.write(separator + json.dumps(result))
+            separator = ",\n"
+        file.write("\n]\n" if separator == ",\n" else "[]\n")
 
 
 def _number(entry: dict[str, Any]) -> int | None:
-    found = _NUMBER.fullmatch(PurePosixPath(entry["image"]).stem)
-    return int(found[1]) if found else None
+    match = _NUMBER.fullmatch(PurePosixPath(entry["image"]).stem)
+    return int(match[1]) if match else None
 
 
 def _file_name(entry: dict[str, Any]) -> str:
@@ -81,15 +81,15 @@ def _path(entry: dict[str, Any]) -> str:
     return entry["image"]
 
 
-def _tells_apart(journal: Journal, key: Callable[[dict[str, Any]], int | str | None]) -> bool:
+def _is_unique(journal: Journal, key: Callable[[dict[str, Any]], int | str | None]) -> bool:
     """Return whether every photo has a key of its own."""
-    seen = NameSet()
-    keys = map(key, journal.entries())
-    return all(found is not None and seen.add(str(found)) for found in keys)
+    keys = NameSet()
+    values = map(key, journal.entries())
+    return all(value is not None and keys.add(str(value)) for value in values)
 
 
 @contextmanager
-def _written(path: Path) -> Iterator[TextIO]:
+def _open_output(path: Path) -> Iterator[TextIO]:
     """Open a text file that is written atomically. Raises DataError."""
     try:
         with atomic_file(path, "w", one_writer=True, encoding="utf-8", errors="surrogateescape", newline="") as file:

@@ -29,7 +29,7 @@ def open_address(address: str) -> AbstractContextManager[BinaryIO]:
 
 
 def photos_at_address(
-    address: str, recursive: bool, wanted: Callable[[str], bool], skipped: SkippedFiles
+    address: str, recursive: bool, is_wanted: Callable[[str], bool], skipped: SkippedFiles
 ) -> Iterator[tuple[str, str, bytes | ImageError]]:
     """Yield the name, relative path and content of each wanted photo at a URL: a file, a folder or a glob.
 
@@ -38,7 +38,7 @@ def photos_at_address(
     Raises ConfigError if the package for such URLs is missing.
     """
     filesystem, path = _filesystem(address)
-    asked = (found for found in _listed(filesystem, path, address, recursive, skipped) if wanted(found[0]))
+    photos = (photo for photo in _list_photos(filesystem, path, address, recursive, skipped) if is_wanted(photo[0]))
 
     def fetch(remote: str | ImageError, name: str) -> bytes | ImageError:
         if isinstance(remote, ImageError):
@@ -49,20 +49,20 @@ def photos_at_address(
             return ImageError(f"{name} cannot be fetched ({_reason(error)}): check the address and your access to it")
 
     with ThreadPoolExecutor(DOWNLOADS) as threads:
-        while several := list(islice(asked, DOWNLOADS)):
-            names, places, remotes = zip(*several, strict=True)
-            yield from zip(names, places, threads.map(fetch, remotes, names), strict=True)
+        while batch := list(islice(photos, DOWNLOADS)):
+            names, relative_paths, remotes = zip(*batch, strict=True)
+            yield from zip(names, relative_paths, threads.map(fetch, remotes, names), strict=True)
 
 
-def _listed(
+def _list_photos(
     filesystem: "AbstractFileSystem", path: str, address: str, recursive: bool, skipped: SkippedFiles
 ) -> Iterator[tuple[str, str, str | ImageError]]:
     """Yield the name, relative path and remote path of each photo."""
     try:
         empty = True
-        for remote in _paths(filesystem, path, recursive, skipped):
+        for remote in _find_paths(filesystem, path, recursive, skipped):
             empty = False
-            yield filesystem.unstrip_protocol(remote), _place(remote, path), remote
+            yield filesystem.unstrip_protocol(remote), _relative_path(remote, path), remote
         if empty:
             reason = "add --recursive, if they are in folders there" if not recursive else "name one with photos"
             yield address, "", ImageError(f"{address} holds no images: {reason}")
@@ -70,33 +70,33 @@ def _listed(
         yield address, "", ImageError(f"{address} cannot be listed ({_reason(error)}): check it and your access to it")
 
 
-def _paths(filesystem: "AbstractFileSystem", path: str, recursive: bool, skipped: SkippedFiles) -> Iterator[str]:
-    if "*" not in path and (_is_photo(path) or not filesystem.isdir(path)):
-        yield path
+def _find_paths(filesystem: "AbstractFileSystem", root: str, recursive: bool, skipped: SkippedFiles) -> Iterator[str]:
+    if "*" not in root and (_is_photo(root) or not filesystem.isdir(root)):
+        yield root
         return
-    if "*" in path:
-        found = iter(filesystem.glob(path))
+    if "*" in root:
+        paths = iter(filesystem.glob(root))
     else:
-        walked = filesystem.walk(path, maxdepth=None if recursive else 1)
-        found = (f"{root.rstrip('/')}/{name}" for root, _, names in walked for name in names)
-    for one in found:
-        if _is_photo(one):
-            yield one
-        elif PurePosixPath(_plain(one)).suffix:  # a glob also finds folders, and checking each would take a request
-            skipped.add(_plain(one))
+        folders = filesystem.walk(root, maxdepth=None if recursive else 1)
+        paths = (f"{folder.rstrip('/')}/{name}" for folder, _, names in folders for name in names)
+    for path in paths:
+        if _is_photo(path):
+            yield path
+        elif PurePosixPath(_file_path(path)).suffix:  # a glob also finds folders; checking one takes a request
+            skipped.add(_file_path(path))
 
 
-def _place(remote: str, path: str) -> str:
+def _relative_path(remote: str, path: str) -> str:
     """Return the name of a single file, the path within the folder for a folder's file, the whole path for a glob's."""
-    whole, start = _plain(remote), _plain(path).rstrip("/")
-    return PurePosixPath(whole).name if whole == start else whole.removeprefix(f"{start}/")
+    remote_path, root = _file_path(remote), _file_path(path).rstrip("/")
+    return PurePosixPath(remote_path).name if remote_path == root else remote_path.removeprefix(f"{root}/")
 
 
 def _is_photo(path: str) -> bool:
-    return is_image_name(_plain(path))
+    return is_image_name(_file_path(path))
 
 
-def _plain(path: str) -> str:
+def _file_path(path: str) -> str:
     """Return a path as a file name: a web URL without its query."""
     return unquote(urlsplit(path).path) if "://" in path else path
 

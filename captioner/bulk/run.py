@@ -21,7 +21,7 @@ from captioner.bulk.copies import require_exiv2, write_copy
 from captioner.bulk.journal import Journal
 from captioner.bulk.outputs import write_coco, write_csv
 from captioner.bulk.sources import Photo, photos_at, read_square
-from captioner.bulk.workers import PhotoWorkers, open_workers, started_ahead
+from captioner.bulk.workers import PhotoWorkers, open_workers, start_ahead
 from captioner.caption_json import photo_json, warnings_json
 from captioner.captioner import Caption, Captioner
 from captioner.config import DecodingOptions
@@ -35,8 +35,8 @@ from captioner.ranks import ALONE, Ranks, connected
 BATCHES_AHEAD = 2
 """Number of batches that are read ahead while one is captioned."""
 
-Prepared = tuple[Photo, tuple[np.ndarray, ImageFrame]]
-Captioned = tuple[Photo, list[Caption], Future | None]
+PreparedPhoto = tuple[Photo, tuple[np.ndarray, ImageFrame]]
+CaptionedPhoto = tuple[Photo, list[Caption], Future | None]
 """The future is that of the photo's copy."""
 
 
@@ -124,15 +124,15 @@ def caption_in_bulk(
     """
     journals = options.captions, options.unreadable, options.unsure
     captions = options.captions
-    _check(inputs, options)
-    with connected(ranks), _alone(captions.path, ranks):
-        seen = NameSet()
+    _check_output(inputs, options)
+    with connected(ranks), _lock_output(captions.path, ranks):
+        names = NameSet()
         for journal in journals:
             for entry in journal.entries():
-                seen.add(entry["image"])
-        events.begins(len(seen))
+                names.add(entry["image"])
+        events.begins(len(names))
         skipped = SkippedFiles()
-        photos = photos_at(inputs, options.recursive, seen.add, ranks, skipped)
+        photos = photos_at(inputs, options.recursive, names.add, ranks, skipped)
         first = next(photos, None)
         if first is not None:
             captioner, decoding = load()
@@ -160,46 +160,46 @@ class _Run:
             def start(photo: Photo) -> Future:
                 return workers.submit(read_square, photo.name, photo.source, config.image_size, config.fit)
 
-            with closing(started_ahead(photos, start, BATCHES_AHEAD * batch_size)) as started:
+            with closing(start_ahead(photos, start, BATCHES_AHEAD * batch_size)) as started:
                 readable = self._readable(started)
-                unwritten: deque[list[Captioned]] = deque()
+                unwritten: deque[list[CaptionedPhoto]] = deque()
                 while batch := list(islice(readable, batch_size)):
-                    unwritten.append(self._captioned(batch, workers if copies else None))
+                    unwritten.append(self._caption_batch(batch, workers if copies else None))
                     if len(unwritten) > copies:  # copies are written while the next batch is captioned
                         self._write(unwritten.popleft())
                 while unwritten:
                     self._write(unwritten.popleft())
 
-    def _readable(self, started: Iterator[tuple[Photo, Future]]) -> Iterator[Prepared]:
+    def _readable(self, started: Iterator[tuple[Photo, Future]]) -> Iterator[PreparedPhoto]:
         for photo, square in started:
             try:
                 yield photo, square.result()
             except ImageError as error:
                 self._refuse(photo, error)
 
-    def _captioned(self, batch: Sequence[Prepared], copying: PhotoWorkers | None) -> list[Captioned]:
+    def _caption_batch(self, batch: Sequence[PreparedPhoto], copy_workers: PhotoWorkers | None) -> list[CaptionedPhoto]:
         squares, frames = zip(*(prepared for _, prepared in batch), strict=True)
-        found = self._captioner.caption_pixels(np.stack(squares), frames, self._decoding)
+        captions_by_photo = self._captioner.caption_pixels(np.stack(squares), frames, self._decoding)
         return [
-            (photo, captions, self._copy(copying, photo, captions[0]))
-            for (photo, _), captions in zip(batch, found, strict=True)
+            (photo, captions, self._start_copy(copy_workers, photo, captions[0]))
+            for (photo, _), captions in zip(batch, captions_by_photo, strict=True)
         ]
 
-    def _copy(self, workers: PhotoWorkers | None, photo: Photo, caption: Caption) -> Future | None:
+    def _start_copy(self, workers: PhotoWorkers | None, photo: Photo, caption: Caption) -> Future | None:
         """Start writing a copy of a photo with its caption; return None if no copy is wanted."""
         if workers is None or self._options.is_unsure(caption):
             return None
-        target = str(self._options.output / photo.place)
+        target = str(self._options.output / photo.relative_path)
         return workers.submit(write_copy, photo.name, photo.source, target, caption.text)
 
-    def _write(self, batch: Sequence[Captioned]) -> None:
+    def _write(self, batch: Sequence[CaptionedPhoto]) -> None:
         entries, unsure = [], []
         for photo, captions, copy in batch:
             try:
                 if copy is not None and (warning := copy.result()):
                     captions = _with_warning(captions, warning)
-                to = unsure if self._options.is_unsure(captions[0]) else entries
-                to.append(entry_of(photo.name, captions, self._options.everything))
+                target = unsure if self._options.is_unsure(captions[0]) else entries
+                target.append(entry_of(photo.name, captions, self._options.everything))
             except ImageError as error:
                 self._refuse(photo, error)
         self._unsure.append(unsure)
@@ -224,21 +224,22 @@ def entry_of(name: str, captions: Sequence[Caption], everything: bool) -> dict[s
     """Return a photo's line of the journal, with any confidences; everything: all fields of `photo_json`."""
     if everything:
         return photo_json(name, captions)
-    found = [
+    values = [
         {"caption": caption.text, "probability": caption.probability}
         | ({} if caption.confidence is None else {"confidence": caption.confidence})
         for caption in captions
     ]
-    entry = {"image": name, **found[0]}
-    if len(found) > 1:
-        entry["alternatives"] = found[1:]
+    entry = {"image": name, **values[0]}
+    if len(values) > 1:
+        entry["alternatives"] = values[1:]
     if captions[0].warnings:
         entry["warnings"] = warnings_json(captions[0])
     return entry
 
 
 def _with_warning(captions: Sequence[Caption], warning: PhotoWarning) -> list[Caption]:
-    return [replace(one, frame=replace(one.frame, warnings=(*one.frame.warnings, warning))) for one in captions]
+    frames = (replace(caption.frame, warnings=(*caption.frame.warnings, warning)) for caption in captions)
+    return [replace(caption, frame=frame) for caption, frame in zip(captions, frames, strict=True)]
 
 
 def _check_confidence(captioner: Captioner, decoding: DecodingOptions, options: BulkOptions) -> None:
@@ -255,12 +256,12 @@ def _check_confidence(captioner: Captioner, decoding: DecodingOptions, options: 
         )
 
 
-def _check(inputs: Sequence[str], options: BulkOptions) -> None:
+def _check_output(inputs: Sequence[str], options: BulkOptions) -> None:
     """Check that the output can be written, and does not lie among the photos to caption."""
     if options.format == "xmp":
         require_exiv2()
         output = options.output.resolve()
-        for folder in (Path(one).resolve() for one in inputs if os.path.isdir(one)):
+        for folder in (Path(path).resolve() for path in inputs if os.path.isdir(path)):
             if folder == output or options.recursive and folder in output.parents:
                 raise ConfigError(f"--output {options.output} lies among the photos of {folder}: name a folder outside")
     folder = options.captions.path.parent
@@ -271,7 +272,7 @@ def _check(inputs: Sequence[str], options: BulkOptions) -> None:
 
 
 @contextmanager
-def _alone(output: Path, ranks: Ranks) -> Iterator[None]:
+def _lock_output(output: Path, ranks: Ranks) -> Iterator[None]:
     """Lock the output for these ranks."""
     if ranks.rank > 0:
         ranks.barrier()
@@ -279,12 +280,12 @@ def _alone(output: Path, ranks: Ranks) -> Iterator[None]:
         return
     lock = FileLock(output.with_name(f".{output.name}.run-lock"))
     try:
-        held = lock.acquire(timeout=0)
+        acquired = lock.acquire(timeout=0)
     except Timeout as error:
         raise ConfigError(f"another run writes {output}: wait for its end, or name another --output") from error
     except OSError as error:
         raise DataError(f"{output} cannot be written ({error.strerror}): name another --output") from error
-    with held:
+    with acquired:
         ranks.barrier()
         yield
         with suppress(OSError):  # Windows cannot remove an open file

@@ -33,20 +33,20 @@ class Photo:
 
     name: str
     """Name in the output: a path, a URL, or ARCHIVE/MEMBER."""
-    place: str
+    relative_path: str
     """Path of its copy, relative to the folder of all copies."""
     source: str | bytes | ImageError
     """Its path, the content of its file, or the error that prevents reading it."""
 
 
-Wanted = Callable[[str], bool]
+IsWanted = Callable[[str], bool]
 """Called once for each photo found, with its name, before any of it is read."""
 
 
 def photos_at(
     inputs: Sequence[str],
     recursive: bool,
-    wanted: Wanted,
+    is_wanted: IsWanted,
     ranks: Ranks = ALONE,
     skipped: SkippedFiles | None = None,
 ) -> Iterator[Photo]:
@@ -59,37 +59,37 @@ def photos_at(
     and archives without an image's extension; if all ranks list the same files, only the first rank counts.
     Raises ConfigError for a URL that this installation cannot read.
     """
-    inputs = expanded(inputs)
+    inputs = expand_inputs(inputs)
     labels = _labels(inputs)
-    archives = [one for one in inputs if is_archive(one)]
+    archives = [path for path in inputs if is_archive(path)]
     shared_whole = len(archives) >= ranks.size
 
-    others = SkippedFiles() if skipped is None else skipped
-    shared = others if ranks.rank == 0 else SkippedFiles()
+    skipped_here = SkippedFiles() if skipped is None else skipped
+    shared = skipped_here if ranks.rank == 0 else SkippedFiles()
 
-    def mine(name: str) -> bool:
-        return ranks.owns(name) and wanted(name)
+    def is_own(name: str) -> bool:
+        return ranks.owns(name) and is_wanted(name)
 
-    for one, label in zip(inputs, labels, strict=True):
-        if not is_archive(one):
-            find = _remote_photos if is_address(one) else _local_photos
-            yield from find(one, label, recursive, mine, shared)
+    for path, label in zip(inputs, labels, strict=True):
+        if not is_archive(path):
+            find = _remote_photos if is_address(path) else _local_photos
+            yield from find(path, label, recursive, is_own, shared)
         elif not shared_whole:
-            yield from _members(one, label, mine, shared)
-        elif archives.index(one) % ranks.size == ranks.rank:
-            yield from _members(one, label, wanted, others)
+            yield from _members(path, label, is_own, shared)
+        elif archives.index(path) % ranks.size == ranks.rank:
+            yield from _members(path, label, is_wanted, skipped_here)
 
 
-def expanded(inputs: Sequence[str]) -> list[str]:
+def expand_inputs(inputs: Sequence[str]) -> list[str]:
     """Expand braces and local globs of archives; other globs stay, as they may match very many files."""
-    found: dict[str, None] = {}
-    for one in inputs:
-        for plain in [one] if os.path.lexists(one) else _braces(one):
-            matches = [plain]
-            if is_archive(plain) and glob.has_magic(plain) and not is_address(plain) and not os.path.lexists(plain):
-                matches = sorted(glob.glob(plain, recursive=True)) or [plain]
-            found.update(dict.fromkeys(matches))
-    return list(found)
+    paths: dict[str, None] = {}
+    for path in inputs:
+        for name in [path] if os.path.lexists(path) else _expand_braces(path):
+            matches = [name]
+            if is_archive(name) and glob.has_magic(name) and not is_address(name) and not os.path.lexists(name):
+                matches = sorted(glob.glob(name, recursive=True)) or [name]
+            paths.update(dict.fromkeys(matches))
+    return list(paths)
 
 
 def is_archive(name: str) -> bool:
@@ -97,7 +97,7 @@ def is_archive(name: str) -> bool:
     return name.lower().endswith(ARCHIVES) and not os.path.isdir(name)
 
 
-def _braces(pattern: str) -> list[str]:
+def _expand_braces(pattern: str) -> list[str]:
     try:
         return list(braceexpand(pattern, escape=False))
     except UnbalancedBracesError:  # the braces belong to the name
@@ -108,43 +108,46 @@ def _labels(inputs: Sequence[str]) -> list[str]:
     """Return, for each input, the folder for copies of its photos: none if there is only one input."""
     if len(inputs) == 1:
         return [""]
-    labels, taken = [], set()
-    for one in inputs:
-        label = stem = PurePosixPath(one.replace(os.sep, "/")).name or "photos"
+    labels, used_labels = [], set()
+    for path in inputs:
+        label = stem = PurePosixPath(path.replace(os.sep, "/")).name or "photos"
         number = 1
-        while label.casefold() in taken:
+        while label.casefold() in used_labels:
             number += 1
             label = f"{number}-{stem}"
-        taken.add(label.casefold())
+        used_labels.add(label.casefold())
         labels.append(label)
     return labels
 
 
-def _local_photos(one: str, label: str, recursive: bool, wanted: Wanted, skipped: SkippedFiles) -> Iterator[Photo]:
-    if os.path.isdir(one):
-        yield from _photos_in(one, label, recursive, wanted, skipped)
-    elif os.path.lexists(one) or not glob.has_magic(one):
-        if wanted(one):
-            yield Photo(one, label or os.path.basename(one), one)
+def _local_photos(
+    path: str, label: str, recursive: bool, is_wanted: IsWanted, skipped: SkippedFiles
+) -> Iterator[Photo]:
+    if os.path.isdir(path):
+        yield from _photos_in(path, label, recursive, is_wanted, skipped)
+    elif os.path.lexists(path) or not glob.has_magic(path):
+        if is_wanted(path):
+            yield Photo(path, label or os.path.basename(path), path)
     else:
-        empty, here = True, SkippedFiles()
-        for path in glob.iglob(one, recursive=True):
-            if os.path.isdir(path):
+        empty, skipped_here = True, SkippedFiles()
+        for match in glob.iglob(path, recursive=True):
+            if os.path.isdir(match):
                 continue
-            if not is_image_name(path):
-                (here if empty else skipped).add_file(path)
+            if not is_image_name(match):
+                (skipped_here if empty else skipped).add_file(match)
                 continue
             if empty:
-                skipped.include(here)
+                skipped.include(skipped_here)
             empty = False
-            if wanted(path):
-                yield Photo(path, _safe(label, path), path)
-        if empty and wanted(one):
-            yield Photo(one, "", ImageError(f"nothing that {one} matches is an image: check the pattern{_among(here)}"))
+            if is_wanted(match):
+                yield Photo(match, _safe_path(label, match), match)
+        if empty and is_wanted(path):
+            others = _describe_others(skipped_here)
+            yield Photo(path, "", ImageError(f"nothing that {path} matches is an image: check the pattern{others}"))
 
 
-def _photos_in(folder: str, label: str, recursive: bool, wanted: Wanted, skipped: SkippedFiles) -> Iterator[Photo]:
-    empty, here = True, SkippedFiles()
+def _photos_in(folder: str, label: str, recursive: bool, is_wanted: IsWanted, skipped: SkippedFiles) -> Iterator[Photo]:
+    empty, skipped_here = True, SkippedFiles()
     folders = [folder]
     while folders:
         current = folders.pop()
@@ -159,39 +162,41 @@ def _photos_in(folder: str, label: str, recursive: bool, wanted: Wanted, skipped
                     elif entry.is_dir():
                         skipped.add_folder(entry.path)
                     elif not is_image_name(entry.name):
-                        (here if empty else skipped).add_file(entry.path)
+                        (skipped_here if empty else skipped).add_file(entry.path)
                     else:
                         if empty:
-                            skipped.include(here)
+                            skipped.include(skipped_here)
                         empty = False
-                        if wanted(entry.path):
-                            yield Photo(entry.path, _safe(label, os.path.relpath(entry.path, folder)), entry.path)
+                        if is_wanted(entry.path):
+                            yield Photo(entry.path, _safe_path(label, os.path.relpath(entry.path, folder)), entry.path)
         except OSError as error:
             if empty:
-                skipped.include(here)
+                skipped.include(skipped_here)
             empty = False
-            if wanted(current):
+            if is_wanted(current):
                 yield Photo(current, "", ImageError(f"the folder {current} cannot be read: {error.strerror}"))
-    if empty and wanted(folder):
-        searched = "" if recursive else " (folders in it were not searched: add --recursive)"
-        reason = f"the folder {folder} holds no images{searched}: name one with photos{_among(here)}"
+    if empty and is_wanted(folder):
+        note = "" if recursive else " (folders in it were not searched: add --recursive)"
+        reason = f"the folder {folder} holds no images{note}: name one with photos{_describe_others(skipped_here)}"
         yield Photo(folder, "", ImageError(reason))
 
 
-def _among(skipped: SkippedFiles) -> str:
+def _describe_others(skipped: SkippedFiles) -> str:
     """Describe the other files, as the end of an error about a folder or glob without photos."""
     return f"; {skipped.summary()}" if skipped.count else ""
 
 
-def _remote_photos(one: str, label: str, recursive: bool, wanted: Wanted, skipped: SkippedFiles) -> Iterator[Photo]:
-    for name, place, source in photos_at_address(one, recursive, wanted, skipped):
-        yield Photo(name, _safe(label, place), source)
+def _remote_photos(
+    address: str, label: str, recursive: bool, is_wanted: IsWanted, skipped: SkippedFiles
+) -> Iterator[Photo]:
+    for name, relative_path, source in photos_at_address(address, recursive, is_wanted, skipped):
+        yield Photo(name, _safe_path(label, relative_path), source)
 
 
-def _members(archive: str, label: str, wanted: Wanted, skipped: SkippedFiles) -> Iterator[Photo]:
+def _members(archive: str, label: str, is_wanted: IsWanted, skipped: SkippedFiles) -> Iterator[Photo]:
     """Yield the photos of an archive, which is read as a stream and never held as a whole."""
     try:
-        with _opened(archive) as stream, tarfile.open(fileobj=stream, mode="r|*") as members:
+        with _open_archive(archive) as stream, tarfile.open(fileobj=stream, mode="r|*") as members:
             while (member := members.next()) is not None:
                 members.members.clear()  # tarfile would keep a list of all members
                 name = f"{archive}/{member.name}"
@@ -200,10 +205,10 @@ def _members(archive: str, label: str, wanted: Wanted, skipped: SkippedFiles) ->
                 if not is_image_name(member.name):
                     head = None if skipped.is_full else members.extractfile(member).read(HEAD_BYTES)
                     skipped.add(name, head)
-                elif wanted(name):
-                    yield Photo(name, _safe(label, member.name), _content(members, member, name))
+                elif is_wanted(name):
+                    yield Photo(name, _safe_path(label, member.name), _content(members, member, name))
     except (OSError, tarfile.TarError, EOFError, ValueError) as error:  # EOFError, zlib.error: truncated
-        if wanted(archive):
+        if is_wanted(archive):
             reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
             yield Photo(archive, "", ImageError(f"{archive} cannot be read to its end ({reason}): copy it again"))
 
@@ -214,14 +219,14 @@ def _content(members: tarfile.TarFile, member: tarfile.TarInfo, name: str) -> by
     return members.extractfile(member).read()
 
 
-def _opened(path: str) -> AbstractContextManager[BinaryIO]:
+def _open_archive(path: str) -> AbstractContextManager[BinaryIO]:
     return open_address(path) if is_address(path) else open(path, "rb")
 
 
-def _safe(label: str, place: str) -> str:
+def _safe_path(label: str, path: str) -> str:
     """Return a path inside the folder of copies, whatever the name of an archive's member."""
     # Not with pathlib, which interns each part of every name.
-    parts = [part for part in place.replace(os.sep, "/").split("/") if part not in ("", ".", "..")]
+    parts = [part for part in path.replace(os.sep, "/").split("/") if part not in ("", ".", "..")]
     return os.path.join(label, *parts)
 
 

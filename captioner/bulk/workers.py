@@ -14,7 +14,7 @@ from captioner.errors import CaptionerError, ConfigError, ImageError
 
 Task = TypeVar("Task")
 
-TRIES = 2
+MAX_ATTEMPTS = 2
 """Number of attempts for a photo that ends its process or takes too long: the machine may be short of memory."""
 _READY = "ready"
 _GRACE = 5.0
@@ -40,7 +40,7 @@ class PhotoWorkers:
         The function must be at the top level of a module, so that the process can import it. The future raises the
         function's exceptions, and ImageError if the photo ended its process or took too long.
         """
-        return self._threads.submit(self._ask, function, name, *arguments)
+        return self._threads.submit(self._call, function, name, *arguments)
 
     def close(self) -> None:
         """End the processes and drop the tasks that have not started."""
@@ -51,15 +51,15 @@ class PhotoWorkers:
         for worker in self._workers:
             worker.end()
 
-    def _ask(self, function: Callable[..., Any], name: str, *arguments: Any) -> Any:
+    def _call(self, function: Callable[..., Any], name: str, *arguments: Any) -> Any:
         worker = self._idle.get()
         try:
-            for tries_left in reversed(range(TRIES)):
+            for attempts_left in reversed(range(MAX_ATTEMPTS)):
                 try:
-                    return worker.ask(function, name, *arguments)
-                except _Lost as lost:
-                    if not tries_left:
-                        raise ImageError(f"{name} {lost}") from None
+                    return worker.call(function, name, *arguments)
+                except _WorkerLost as error:
+                    if not attempts_left:
+                        raise ImageError(f"{name} {error}") from None
         finally:
             self._idle.put(worker)
 
@@ -74,7 +74,7 @@ def open_workers(count: int, seconds: float) -> Iterator[PhotoWorkers]:
         workers.close()
 
 
-def started_ahead(
+def start_ahead(
     tasks: Iterable[Task], start: Callable[[Task], Future], ahead: int
 ) -> Generator[tuple[Task, Future], None, None]:
     """Yield each task and its future in order; at most `ahead` tasks are started before they are taken.
@@ -91,14 +91,14 @@ def started_ahead(
     reader = ThreadPoolExecutor(1)
     try:
         waiting = deque(reader.submit(start_next) for _ in range(ahead))
-        while started := waiting.popleft().result():
-            yield started
+        while task_and_future := waiting.popleft().result():
+            yield task_and_future
             waiting.append(reader.submit(start_next))
     finally:
         reader.shutdown(cancel_futures=True)
 
 
-class _Lost(Exception):
+class _WorkerLost(Exception):
     """A process gave no answer; the text continues a sentence that starts with the photo's name."""
 
 
@@ -109,27 +109,27 @@ class _Worker:
         self._seconds = seconds
         self._process: multiprocessing.process.BaseProcess | None = None
         self._connection: Connection | None = None
-        self._ended = False
+        self._interrupted = False
 
-    def ask(self, function: Callable[..., Any], *arguments: Any) -> Any:
+    def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         if self._process is None:
             self._start()
         try:
             self._connection.send((function, arguments))
-            answered = self._connection.poll(self._seconds)
-            answer = self._connection.recv() if answered else None
+            has_answer = self._connection.poll(self._seconds)
+            answer = self._connection.recv() if has_answer else None
         except (EOFError, OSError) as error:
-            raise _Lost(f"ended the process that read it ({self._how_it_ended()}): save it again") from error
-        if not answered:
+            raise _WorkerLost(f"ended the process that read it ({self._describe_exit()}): save it again") from error
+        if not has_answer:
             self.end()
-            raise _Lost(f"took more than {self._seconds:g} s to read: save it again, or raise --photo-seconds")
+            raise _WorkerLost(f"took more than {self._seconds:g} s to read: save it again, or raise --photo-seconds")
         if isinstance(answer, BaseException):
             raise answer
         return answer
 
     def interrupt(self) -> None:
         """End the process for good, even while another thread waits for its answer."""
-        self._ended = True
+        self._interrupted = True
         if self._process is not None:
             self._process.kill()
 
@@ -142,22 +142,22 @@ class _Worker:
             self._process = None
 
     def _start(self) -> None:
-        if self._ended:
-            raise _Lost("was not read: the run ended")
+        if self._interrupted:
+            raise _WorkerLost("was not read: the run ended")
         # Spawned: a copy of this process would hold its locks, its threads' work and its GPU.
         context = multiprocessing.get_context("spawn")
-        self._connection, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
+        self._connection, worker_end = context.Pipe()
+        self._process = context.Process(target=_serve, args=(worker_end,), daemon=True)
         self._process.start()
-        theirs.close()  # otherwise the end of the process would go unnoticed
+        worker_end.close()  # otherwise the end of the process would go unnoticed
         try:
             self._connection.recv()
         except (EOFError, OSError) as error:
             raise ConfigError(
-                f"a process that reads photos does not start ({self._how_it_ended()}): use fewer --workers"
+                f"a process that reads photos does not start ({self._describe_exit()}): use fewer --workers"
             ) from error
 
-    def _how_it_ended(self) -> str:
+    def _describe_exit(self) -> str:
         self._process.join(_GRACE)
         code = self._process.exitcode
         self.end()

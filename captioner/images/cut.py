@@ -97,33 +97,33 @@ def decode_part(
     stream.seek(0)
     image = open_stream(stream)
     jpeg = image.format in ("JPEG", "MPO")
-    begun_again = _second_beginning(stream) if jpeg and damaged else None
-    jpeg = jpeg and (not damaged or begun_again is not None)
+    second_start = _find_second_start(stream) if jpeg and damaged else None
+    jpeg = jpeg and (not damaged or second_start is not None)
     interlaced = not jpeg and _is_interlaced(image)
-    end = begun_again or (_end_of_content(stream) if jpeg else 0)
+    end = second_start or (_end_of_content(stream) if jpeg else 0)
     stream.seek(0)
-    image = _decode_rows(open_stream(_Part(stream, end)) if jpeg else image, 0)
+    image = _decode_rows(open_stream(_StreamStart(stream, end)) if jpeg else image, 0)
     stream.seek(0)
     if jpeg:
-        other = open_stream(_Part(stream, end, _END_MARKER))
-        other.load()
-        mask = _mask(image, other, _undecoded_blocks)
+        complete = open_stream(_StreamStart(stream, end, _END_MARKER))
+        complete.load()
+        mask = _make_mask(image, complete, _find_undecoded_blocks)
     else:
-        other = _decode_rows(open_stream(stream), 255)
-        mask = _mask(image, other, _different)
+        complete = _decode_rows(open_stream(stream), 255)
+        mask = _make_mask(image, complete, _find_differences)
     counts = np.asarray(mask.resize((1, mask.height), Image.Resampling.BOX)).ravel().astype(float)
     missing = float(counts.mean()) / 255
     if missing > 1 - MIN_DECODED:
         return None
     if interlaced:
-        return _coarse(other, mask), None, CutShort(0.0, "bottom", progressive=True, damaged=damaged)
+        return _fill_missing(complete, mask), None, CutShort(0.0, "bottom", progressive=True, damaged=damaged)
     rows = np.arange(len(counts))
-    at_top = missing > 0 and (rows * counts).sum() / counts.sum() < len(counts) / 2
-    cut = CutShort(missing, "top" if at_top else "bottom", bool(image.info.get("progressive")), damaged)
-    return other, None if jpeg else mask, cut
+    is_at_top = missing > 0 and (rows * counts).sum() / counts.sum() < len(counts) / 2
+    cut = CutShort(missing, "top" if is_at_top else "bottom", bool(image.info.get("progressive")), damaged)
+    return complete, None if jpeg else mask, cut
 
 
-class _Part(StreamView):
+class _StreamStart(StreamView):
     """Beginning of a stream, followed by an ending that can be read repeatedly."""
 
     def __init__(self, stream: BinaryIO, end: int, ending: bytes = b"") -> None:
@@ -131,8 +131,8 @@ class _Part(StreamView):
         self._end, self._ending, self._endings = end, ending, 0
 
     def read(self, size: int = -1) -> bytes:
-        left = max(0, self._end - self._stream.tell())
-        content = self._stream.read(left if size < 0 else min(size, left))
+        remaining = max(0, self._end - self._stream.tell())
+        content = self._stream.read(remaining if size < 0 else min(size, remaining))
         if content or self._endings == _MAX_ENDINGS:  # ends a decoder that would read for ever
             return content
         self._endings += 1
@@ -145,30 +145,30 @@ def _is_interlaced(image: ImageFile.ImageFile) -> bool:
     return bool(image.info.get("interlace"))
 
 
-def _second_beginning(stream: BinaryIO) -> int | None:
+def _find_second_start(stream: BinaryIO) -> int | None:
     """Return where another JPEG begins within the pixels of the first: the decoder fills the rest with grey."""
     stream.seek(0)
-    content, place = stream.read(), 2
-    while content[place : place + 1] == b"\xff" and content[place + 1 : place + 2] != b"\xda":
-        place += 2 + int.from_bytes(content[place + 2 : place + 4], "big")  # a segment, perhaps with a preview
-    found = content.find(b"\xff\xd8\xff", place)
-    return None if found < 0 else found
+    content, offset = stream.read(), 2
+    while content[offset : offset + 1] == b"\xff" and content[offset + 1 : offset + 2] != b"\xda":
+        offset += 2 + int.from_bytes(content[offset + 2 : offset + 4], "big")  # a segment, perhaps with a preview
+    start = content.find(b"\xff\xd8\xff", offset)
+    return None if start < 0 else start
 
 
-def _coarse(image: Image.Image, missing: Image.Image) -> Image.Image:
+def _fill_missing(image: Image.Image, missing: Image.Image) -> Image.Image:
     """Fill missing pixels (white in the mask) with the nearest pixel to their left, or else above."""
     pixels, missing = np.array(image), np.asarray(missing) > 0
-    columns, above = np.arange(image.width), pixels[0].copy()
-    for row, lacks in zip(pixels, missing, strict=True):
-        nearest = np.maximum.accumulate(np.where(lacks, -1, columns))
-        found = (nearest >= 0) & (columns - nearest < _GRID)
-        above[found] = row[nearest[found]]
-        row[:] = above
-    coarse = Image.fromarray(pixels, image.mode)
+    columns, previous = np.arange(image.width), pixels[0].copy()
+    for row, is_missing in zip(pixels, missing, strict=True):
+        nearest = np.maximum.accumulate(np.where(is_missing, -1, columns))
+        is_near = (nearest >= 0) & (columns - nearest < _GRID)
+        previous[is_near] = row[nearest[is_near]]
+        row[:] = previous
+    filled = Image.fromarray(pixels, image.mode)
     if image.palette is not None:
-        coarse.putpalette(image.palette)
-    coarse.info = image.info
-    return coarse
+        filled.putpalette(image.palette)
+    filled.info = image.info
+    return filled
 
 
 def _end_of_content(stream: BinaryIO) -> int:
@@ -203,34 +203,34 @@ def _decode_rows(image: ImageFile.ImageFile, value: int) -> ImageFile.ImageFile:
     return image
 
 
-def _mask(
-    image: Image.Image, other: Image.Image, compare: Callable[[np.ndarray, np.ndarray], np.ndarray]
+def _make_mask(
+    first: Image.Image, second: Image.Image, compare: Callable[[np.ndarray, np.ndarray], np.ndarray]
 ) -> Image.Image:
     """Return a mask that is white where `compare` is true of two decoded images.
 
     It compares strips of rows, because a large photo takes half a gigabyte.
     """
-    mask = Image.new("L", image.size)
-    for top in range(0, image.height, _STRIP):
-        box = 0, top, image.width, min(top + _STRIP, image.height)
-        pixels = [np.atleast_3d(np.asarray(one.crop(box))) for one in (image, other)]
+    mask = Image.new("L", first.size)
+    for top in range(0, first.height, _STRIP):
+        box = 0, top, first.width, min(top + _STRIP, first.height)
+        pixels = [np.atleast_3d(np.asarray(image.crop(box))) for image in (first, second)]
         mask.paste(Image.fromarray(np.where(compare(*pixels), np.uint8(255), np.uint8(0))), box)
     return mask
 
 
-def _different(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+def _find_differences(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Return which pixels [H, W] differ: decoded pixels are equal, whatever value they had before."""
-    return (one != other).any(axis=2)
+    return (first != second).any(axis=2)
 
 
-def _undecoded_blocks(decoded: np.ndarray, ended: np.ndarray) -> np.ndarray:
+def _find_undecoded_blocks(decoded: np.ndarray, terminated: np.ndarray) -> np.ndarray:
     """Return which pixels [H, W] lie in JPEG blocks without data.
 
-    decoded: without an end marker, so that the decoder holds back the last rows that it could draw. ended: with an end
-    marker, so that the decoder drew all data that it had, and grey for the rest.
+    decoded: without an end marker, so that the decoder holds back the last rows that it could draw. terminated: with
+    an end marker, so that the decoder drew all data that it had, and grey for the rest.
     """
-    height, width = ended.shape[:2]
-    grey = ((ended == 128) | (ended == 127)).all(axis=2) & _different(decoded, ended)
+    height, width = terminated.shape[:2]
+    grey = ((terminated == 128) | (terminated == 127)).all(axis=2) & _find_differences(decoded, terminated)
     rows, columns = -(-height // _BLOCK), -(-width // _BLOCK)
     padded = np.pad(grey, ((0, rows * _BLOCK - height), (0, columns * _BLOCK - width)), mode="edge")
     # A share below 1, because colours are upsampled and bleed into the next row.

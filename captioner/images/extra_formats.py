@@ -46,7 +46,7 @@ def _open_heic(data: bytes, name: str) -> Image.Image:
     try:
         from pillow_heif import HeifImageFile, register_heif_opener
     except ImportError as error:
-        raise _missing(name, "HEIC", "pillow-heif") from error
+        raise _missing_package(name, "HEIC", "pillow-heif") from error
     register_heif_opener()
     return Image.open(io.BytesIO(data), formats=(HeifImageFile.format,))
 
@@ -55,7 +55,7 @@ def _open_jpeg_xl(data: bytes, name: str, check_size: CheckSize) -> Image.Image:
     try:
         import pillow_jxl  # noqa: F401
     except ImportError as error:
-        raise _missing(name, "JPEG XL", "pillow-jxl-plugin") from error
+        raise _missing_package(name, "JPEG XL", "pillow-jxl-plugin") from error
     try:
         header = jpeg_xl.read_header(data)
     except jpeg_xl.JpegXlError as error:
@@ -75,7 +75,7 @@ def _open_jpeg_xl(data: bytes, name: str, check_size: CheckSize) -> Image.Image:
         ) from error
 
 
-def _missing(name: str, form: str, package: str) -> ImageError:
+def _missing_package(name: str, form: str, package: str) -> ImageError:
     return NotAnImage(f"{name} is {form}, which needs the package {package}: install it, or export the photo as JPEG")
 
 

@@ -240,11 +240,11 @@ def _first_tags(head: bytes) -> dict[int, int]:
     """Return the tags in `head` of a TIFF file's first picture, with their values as 32-bit numbers."""
     order = "<" if head[:2] == b"II" else ">"
     try:
-        (place,) = struct.unpack_from(f"{order}I", head, 4)
-        (count,) = struct.unpack_from(f"{order}H", head, place)
+        (offset,) = struct.unpack_from(f"{order}I", head, 4)
+        (count,) = struct.unpack_from(f"{order}H", head, offset)
         entries = [
-            struct.unpack_from(f"{order}HHII", head, place + 2 + 12 * number)
-            for number in range(min(count, (len(head) - place - 2) // 12))
+            struct.unpack_from(f"{order}HHII", head, offset + 2 + 12 * index)
+            for index in range(min(count, (len(head) - offset - 2) // 12))
         ]
     except struct.error:
         return {}
@@ -265,7 +265,7 @@ def _media_type(head: bytes) -> FileType | None:
 def _brands(head: bytes) -> list[bytes]:
     """Return the brands of an ISO media file: the major brand, then the compatible ones."""
     end = min(int.from_bytes(head[:4], "big"), len(head))
-    return [head[8:12], *(head[place : place + 4] for place in range(16, end - 3, 4))]
+    return [head[8:12], *(head[offset : offset + 4] for offset in range(16, end - 3, 4))]
 
 
 def _property_list(head: bytes, name: str) -> FileType:

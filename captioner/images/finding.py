@@ -27,14 +27,14 @@ class SkippedFiles:
 
     def __init__(self) -> None:
         self.count = 0
-        self._seen = NameSet()
-        self._named: list[tuple[str, str]] = []  # path, description
-        self._endings: Counter[str] = Counter()
+        self._known_paths = NameSet()
+        self._named_files: list[tuple[str, str]] = []  # path, description
+        self._extensions: Counter[str] = Counter()
         self._folders: dict[str, None] = {}
 
     def add_file(self, path: str | os.PathLike[str]) -> None:
         """Count a local file; the first `MAX_NAMED` are opened to recognise their types."""
-        self.add(path, None if self.is_full else _head_of(path))
+        self.add(path, None if self.is_full else _read_head(path))
 
     def add(self, path: str | os.PathLike[str], head: bytes | None = None) -> None:
         """Count a file by its path or address. Hidden files are not counted.
@@ -42,13 +42,13 @@ class SkippedFiles:
         head: its first `HEAD_BYTES`, which identify its type; None if unknown.
         """
         name = os.path.basename(path)
-        if name.startswith(".") and not name.endswith(".icloud") or not self._seen.add(os.path.abspath(path)):
+        if name.startswith(".") and not name.endswith(".icloud") or not self._known_paths.add(os.path.abspath(path)):
             return
         self.count += 1
         if not self.is_full:
-            self._named.append((os.fspath(path), "" if head is None else f" ({_what_it_is(name, head)})"))
+            self._named_files.append((os.fspath(path), "" if head is None else f" ({_describe_type(name, head)})"))
         else:
-            self._endings[_ending(name)] += 1
+            self._extensions[_extension(name)] += 1
 
     def add_folder(self, path: str | os.PathLike[str]) -> None:
         """Count a folder that is not searched. Hidden folders are not counted."""
@@ -62,37 +62,37 @@ class SkippedFiles:
         """Add the counts of another instance."""
         self.count += others.count
         self._folders |= others._folders
-        room = max(0, MAX_NAMED - len(self._named))
-        self._named += others._named[:room]
-        self._endings.update(_ending(path) for path, _ in others._named[room:])
-        self._endings.update(others._endings)
+        room = max(0, MAX_NAMED - len(self._named_files))
+        self._named_files += others._named_files[:room]
+        self._extensions.update(_extension(path) for path, _ in others._named_files[room:])
+        self._extensions.update(others._extensions)
 
     @property
     def is_full(self) -> bool:
         """Return whether `MAX_NAMED` files are named, so that further files need not be opened."""
-        return len(self._named) >= MAX_NAMED
+        return len(self._named_files) >= MAX_NAMED
 
     def summary(self) -> str:
         """Name and count the skipped files and folders, in a sentence without its full stop."""
-        said = []
+        clauses = []
         if self.count:
             files = f"{counted(self.count, 'file')} {'was' if self.count == 1 else 'were'}"
-            more = [f"{number:,} {ending}" for ending, number in self._endings.most_common(5)]
-            others = f" and {sum(self._endings.values()):,} more ({', '.join(more)})" if more else ""
-            named = ", ".join(path + description for path, description in self._named)
-            said.append(f"{files} skipped: {named}{others}")
+            counts = [f"{count:,} {extension}" for extension, count in self._extensions.most_common(5)]
+            others = f" and {sum(self._extensions.values()):,} more ({', '.join(counts)})" if counts else ""
+            named = ", ".join(path + description for path, description in self._named_files)
+            clauses.append(f"{files} skipped: {named}{others}")
         if self._folders:
             folders = f"{counted(len(self._folders), 'folder')} {'was' if len(self._folders) == 1 else 'were'}"
             first = ", ".join(list(self._folders)[:3]) + (", ..." if len(self._folders) > 3 else "")
-            said.append(f"{folders} not searched ({first}): add --recursive")
-        return "; ".join(said)
+            clauses.append(f"{folders} not searched ({first}): add --recursive")
+        return "; ".join(clauses)
 
 
-def _ending(name: str) -> str:
+def _extension(name: str) -> str:
     return os.path.splitext(name)[1].lower() or "without extension"
 
 
-def _head_of(path: str | os.PathLike[str]) -> bytes | None:
+def _read_head(path: str | os.PathLike[str]) -> bytes | None:
     """Read the first bytes of a file. Return None if it cannot be read, or is a pipe, which would block."""
     try:
         if os.path.isfile(path):
@@ -103,7 +103,7 @@ def _head_of(path: str | os.PathLike[str]) -> bytes | None:
     return None
 
 
-def _what_it_is(name: str, head: bytes) -> str:
+def _describe_type(name: str, head: bytes) -> str:
     kind = file_type(head, name)
     if kind is not None:
         return f"{kind.name}: {kind.advice}" if kind.is_near_photo else kind.name
@@ -124,18 +124,18 @@ def find_images(
     recursive: search the folders in a folder as well. skipped: counts the other files of folders and globs.
     Raises ImageError for a folder or glob without images; the error names the other files there.
     """
-    found: dict[str, Path] = {}  # absolute path -> the path as it was given
+    images_by_path: dict[str, Path] = {}  # absolute path -> the path as it was given
     for path in paths:
-        for image in _images_at(Path(path), recursive, SkippedFiles() if skipped is None else skipped):
-            found.setdefault(os.path.abspath(image), image)
-    return list(found.values())
+        for image in _find_images_at(Path(path), recursive, SkippedFiles() if skipped is None else skipped):
+            images_by_path.setdefault(os.path.abspath(image), image)
+    return list(images_by_path.values())
 
 
-def _images_at(path: Path, recursive: bool, skipped: SkippedFiles) -> list[Path]:
+def _find_images_at(path: Path, recursive: bool, skipped: SkippedFiles) -> list[Path]:
     if path.is_dir():
-        searched = "" if recursive else " (folders in it were not searched)"
-        empty = f"the folder {path} holds no images{searched}: name a folder with"
-        images = _chosen(_files_in(path, recursive), skipped, empty)
+        note = "" if recursive else " (folders in it were not searched)"
+        message = f"the folder {path} holds no images{note}: name a folder with"
+        images = _select_images(_list_files(path, recursive), skipped, message)
         if not recursive:
             for folder in sorted(folder for folder in path.iterdir() if folder.is_dir()):
                 skipped.add_folder(folder)
@@ -143,11 +143,11 @@ def _images_at(path: Path, recursive: bool, skipped: SkippedFiles) -> list[Path]
     if os.path.lexists(path) or not glob.has_magic(str(path)):
         return [path]
     files = [match for match in map(Path, glob.glob(str(path), recursive=True)) if not match.is_dir()]
-    return _chosen(files, skipped, f"nothing that {path} matches is an image: name") if files else [path]
+    return _select_images(files, skipped, f"nothing that {path} matches is an image: name") if files else [path]
 
 
-def _chosen(files: Iterable[Path], skipped: SkippedFiles, empty: str) -> list[Path]:
-    """Return the images among files, sorted; `empty` begins the error message if there are none."""
+def _select_images(files: Iterable[Path], skipped: SkippedFiles, message: str) -> list[Path]:
+    """Return the images among files, sorted; `message` begins the error message if there are none."""
     images, others = [], []
     for file in sorted(files):
         (images if is_image_name(file) else others).append(file)
@@ -155,14 +155,14 @@ def _chosen(files: Iterable[Path], skipped: SkippedFiles, empty: str) -> list[Pa
         for file in others:
             skipped.add_file(file)
         return images
-    here = SkippedFiles()
+    other_files = SkippedFiles()
     for file in others:
-        here.add_file(file)
-    found = f"; {here.summary()}" if here.count else ""
-    raise ImageError(f"{empty} photos that end in {_common_extensions()}{found}")
+        other_files.add_file(file)
+    other_note = f"; {other_files.summary()}" if other_files.count else ""
+    raise ImageError(f"{message} photos that end in {_common_extensions()}{other_note}")
 
 
-def _files_in(folder: Path, recursive: bool) -> list[Path]:
+def _list_files(folder: Path, recursive: bool) -> list[Path]:
     try:
         if not recursive:
             return [path for path in folder.iterdir() if not path.is_dir()]

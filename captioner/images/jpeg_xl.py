@@ -42,15 +42,15 @@ def read_header(data: bytes) -> Header:
         raise JpegXlError("it holds no JPEG XL codestream")
     bits = _Bits(codestream[2:])
     width, height = _size(bits)
-    orientation = extra = None
+    orientation = extra_channels = None
     if bits.take(1):  # all metadata have their defaults
-        orientation, extra = 1, 0
+        orientation, extra_channels = 1, 0
     else:
         orientation = _extra_fields(bits) if bits.take(1) else 1
         _skip_bit_depth(bits)
         bits.take(1)  # modular_16_bit_buffers
-        extra = bits.choose((0, 0), (1, 0), (2, 4), (1, 12))
-    return Header(width, height, orientation, extra)
+        extra_channels = bits.choose((0, 0), (1, 0), (2, 4), (1, 12))
+    return Header(width, height, orientation, extra_channels)
 
 
 def decode(data: bytes, header: Header) -> Image.Image:
@@ -82,52 +82,52 @@ def _codestream(data: bytes) -> bytes:
     """Return the beginning of the codestream, at most its first part."""
     if not data.startswith(_CONTAINER):
         return data[:64]
-    place = 0
-    while place + 8 <= len(data):
-        size, kind = int.from_bytes(data[place : place + 4], "big"), data[place + 4 : place + 8]
-        start = place + 8
+    offset = 0
+    while offset + 8 <= len(data):
+        size, kind = int.from_bytes(data[offset : offset + 4], "big"), data[offset + 4 : offset + 8]
+        start = offset + 8
         if size == 1:
             size, start = int.from_bytes(data[start : start + 8], "big"), start + 8
-        end = len(data) if size == 0 else place + size
+        end = len(data) if size == 0 else offset + size
         if kind == b"jxlc":
             return data[start : min(end, start + 64)]
         if kind == b"jxlp":
-            return _parts(data, place)
-        if end <= place:
+            return _join_parts(data, offset)
+        if end <= offset:
             break
-        place = end
+        offset = end
     raise JpegXlError("its container holds no codestream")
 
 
-def _parts(data: bytes, place: int) -> bytes:
+def _join_parts(data: bytes, offset: int) -> bytes:
     """Return the beginning of a codestream that is split over boxes: the first box may hold only a few bytes."""
-    found = b""
-    while place + 12 <= len(data) and len(found) < 64:
-        size, kind = int.from_bytes(data[place : place + 4], "big"), data[place + 4 : place + 8]
-        start = place + 8
+    codestream = b""
+    while offset + 12 <= len(data) and len(codestream) < 64:
+        size, kind = int.from_bytes(data[offset : offset + 4], "big"), data[offset + 4 : offset + 8]
+        start = offset + 8
         if size == 1:
             size, start = int.from_bytes(data[start : start + 8], "big"), start + 8
-        end = len(data) if size == 0 else place + size
-        if end <= place:
+        end = len(data) if size == 0 else offset + size
+        if end <= offset:
             break
         if kind == b"jxlp":
-            found += data[start + 4 : min(end, start + 68)]
-        place = end
-    return found
+            codestream += data[start + 4 : min(end, start + 68)]
+        offset = end
+    return codestream
 
 
 class _Bits:
     """Bit reader of a codestream, lowest bit of each byte first."""
 
     def __init__(self, data: bytes) -> None:
-        self._bits, self._left = int.from_bytes(data, "little"), 8 * len(data)
+        self._bits, self._remaining = int.from_bytes(data, "little"), 8 * len(data)
 
     def take(self, count: int) -> int:
-        if count > self._left:
+        if count > self._remaining:
             raise JpegXlError("its header is cut short")
         value = self._bits & ((1 << count) - 1)
         self._bits >>= count
-        self._left -= count
+        self._remaining -= count
         return value
 
     def choose(self, *distributions: tuple[int, int]) -> int:

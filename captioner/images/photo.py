@@ -100,7 +100,7 @@ def open_image(
     """
     name, max_pixels = name or _name_of(source), min(max_pixels, MAX_PIXELS)
     if isinstance(source, Image.Image):
-        with _reading(name, max_pixels):
+        with _convert_errors(name, max_pixels):
             return _decode(source, name, max_pixels)
     if isinstance(source, bytes | bytearray | memoryview):
         return _decode_stream(io.BytesIO(source), name, max_pixels, seconds)
@@ -152,7 +152,7 @@ def fit_image(image: Image.Image, size: int, fit: str) -> tuple[np.ndarray, Imag
     if fit == "pad":
         square = _fit_padded(image, size)
     else:
-        square = np.array(_resized(image, (size, size), seen_box))
+        square = np.array(_resample(image, (size, size), seen_box))
     return square, frame_of(width, height, fit)
 
 
@@ -169,7 +169,7 @@ def _seen_box(width: int, height: int, fit: str) -> tuple[float, float, float, f
     return left, top, left + side, top + side
 
 
-def _resized(image: Image.Image, size: tuple[int, int], box: tuple[float, float, float, float]) -> Image.Image:
+def _resample(image: Image.Image, size: tuple[int, int], box: tuple[float, float, float, float]) -> Image.Image:
     """Resample a box of the photo, bicubic. A side longer than `_LONGEST_SIDE` pixels is averaged down first."""
     left, top, right, bottom = box
     across, down = (max(1, math.ceil(side / _LONGEST_SIDE)) for side in (right - left, bottom - top))
@@ -188,11 +188,11 @@ def _fit_padded(image: Image.Image, size: int) -> np.ndarray:
     """
     width, height = image.size
     if height > width:
-        turned = _fit_padded(image.transpose(Image.Transpose.TRANSPOSE), size)
-        return np.ascontiguousarray(turned.transpose(1, 0, 2))
+        transposed = _fit_padded(image.transpose(Image.Transpose.TRANSPOSE), size)
+        return np.ascontiguousarray(transposed.transpose(1, 0, 2))
     if height == width:
         return np.array(image.resize((size, size), Image.Resampling.BICUBIC))
-    strip = _resized(image, (size, height), (0.0, 0.0, float(width), float(height)))
+    strip = _resample(image, (size, height), (0.0, 0.0, float(width), float(height)))
     scale = width / size  # photo pixels per pixel of the result
     reach = int(np.ceil(2.5 * max(scale, 1.0))) + 1  # a pixel partly outside, and bicubic's two around it
     above = (width - height) / 2
@@ -255,7 +255,7 @@ def _seekable(stream: BinaryIO, name: str) -> BinaryIO:
 
 
 def _decode_stream(stream: BinaryIO, name: str, max_pixels: int, seconds: float | None) -> Image.Image:
-    with _reading(name, max_pixels):
+    with _convert_errors(name, max_pixels):
         stream.seek(0)
         head = stream.read(HEAD_BYTES)
         if not head:
@@ -265,11 +265,11 @@ def _decode_stream(stream: BinaryIO, name: str, max_pixels: int, seconds: float 
         stream.seek(0)
         if is_extra(head) and seconds is not None:
             return decode_apart(stream.read(), name, max_pixels, seconds)
-        end = None if seconds is None else time.monotonic() + seconds
+        deadline = None if seconds is None else time.monotonic() + seconds
 
         def decode(stream: BinaryIO) -> Image.Image:
-            left = None if end is None else max(0.01, end - time.monotonic())
-            return _decode_file(stream, head, name, max_pixels, left)
+            seconds_left = None if deadline is None else max(0.01, deadline - time.monotonic())
+            return _decode_file(stream, head, name, max_pixels, seconds_left)
 
         if not is_fillable(head):
             return decode(stream)
@@ -306,7 +306,7 @@ def _decode_file(stream: BinaryIO, head: bytes, name: str, max_pixels: int, seco
     part = decode_part(timed, open_stream, is_broken(cut))
     if part is None:
         raise cut
-    return _part_upright(*part)
+    return _turn_part_upright(*part)
 
 
 def _open_stream(stream: BinaryIO, is_timed: bool) -> Image.Image:
@@ -336,20 +336,20 @@ def _first_with_content(image: Image.Image, first: Image.Image, name: str, max_p
     """
     if image.format not in _ANIMATIONS or not is_blank(first):
         return first
-    best, end = (BLANK_CONTRAST, first), time.monotonic() + _FRAMES_SECONDS
+    best, deadline = (BLANK_CONTRAST, first), time.monotonic() + _FRAMES_SECONDS
     for number in range(1, _FRAMES):
         try:
             image.seek(number)
             frame = _decode(image, name, max_pixels)
         except Exception:  # the end of the animation, or a damaged frame after a readable one
             break
-        best = max(best, (contrast(frame), frame), key=lambda found: found[0])
-        if best[0] >= _CLEAR_CONTRAST or time.monotonic() > end:
+        best = max(best, (contrast(frame), frame), key=lambda candidate: candidate[0])
+        if best[0] >= _CLEAR_CONTRAST or time.monotonic() > deadline:
             break
     return best[1]
 
 
-def _part_upright(image: Image.Image, missing: Image.Image | None, cut: CutShort) -> Image.Image:
+def _turn_part_upright(image: Image.Image, missing: Image.Image | None, cut: CutShort) -> Image.Image:
     """Turn a photo that `decode_part` decoded upright. missing: mask of the part that is still to become grey."""
     photo, orientation = _to_rgb(image), _orientation(image)
     if missing is not None:
@@ -361,7 +361,7 @@ def _part_upright(image: Image.Image, missing: Image.Image | None, cut: CutShort
 
 
 @contextlib.contextmanager
-def _reading(name: str, max_pixels: int) -> Iterator[None]:
+def _convert_errors(name: str, max_pixels: int) -> Iterator[None]:
     """Turn any exception of Pillow into an ImageError, and silence its warnings."""
     try:
         with _quiet_pillow():
@@ -417,8 +417,9 @@ def _grey_levels(values: np.ndarray, sixteen_bit: bool) -> np.ndarray:
     """
     grey = np.clip(np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0), 0.0, None)
     peak = float(grey.max())
-    white = next((top for top in (1.0, 255.0, 65535.0) if peak <= top and (top > 1 or values.dtype.kind == "f")), peak)
-    return np.rint(grey * (255.0 / (65535.0 if sixteen_bit else white))).astype(np.uint8)
+    ranges = (1.0, 255.0, 65535.0) if values.dtype.kind == "f" else (255.0, 65535.0)
+    white = 65535.0 if sixteen_bit else next((level for level in ranges if peak <= level), peak)
+    return np.rint(grey * (255.0 / white)).astype(np.uint8)
 
 
 def _formats() -> list[str]:

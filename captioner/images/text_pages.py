@@ -35,7 +35,7 @@ def is_text_page(photo: Image.Image) -> bool:
     levels = np.asarray(grey)[: rows * _BLOCK, : columns * _BLOCK]
     blocks = levels.reshape(rows, _BLOCK, columns, _BLOCK).swapaxes(1, 2).reshape(rows * columns, -1)
     medians = np.median(blocks, axis=1).astype(np.int16)
-    background = _commonest(medians)
+    background = _most_common_level(medians)
     if (np.abs(medians - background) <= _NEAR).mean() < _MIN_BACKGROUND_BLOCKS:
         return False
     differences = blocks.astype(np.int16) - medians[:, None]
@@ -49,7 +49,7 @@ def is_text_page(photo: Image.Image) -> bool:
     ink_is_dark = dark[strokes].sum() >= light[strokes].sum()
     inked = (levels.astype(np.int16) - background) * (-1 if ink_is_dark else 1) > _FAR
     # A page may be rotated by a quarter turn.
-    return any(_mean_stroke(each) <= _MAX_STROKE and _has_lines(each) for each in (inked, inked.T))
+    return any(_mean_stroke_width(page) <= _MAX_STROKE and _has_lines(page) for page in (inked, inked.T))
 
 
 def _grey(photo: Image.Image) -> Image.Image:
@@ -62,12 +62,12 @@ def _grey(photo: Image.Image) -> Image.Image:
     return grey
 
 
-def _commonest(levels: np.ndarray) -> int:
+def _most_common_level(levels: np.ndarray) -> int:
     """Return the centre of the range of 2 * _NEAR + 1 levels that occurs most often."""
     return int(np.convolve(np.bincount(levels, minlength=256), np.ones(2 * _NEAR + 1), "same").argmax())
 
 
-def _mean_stroke(inked: np.ndarray) -> float:
+def _mean_stroke_width(inked: np.ndarray) -> float:
     """Return the mean length, in pixels, of the runs of ink along the rows of [H, W]."""
     runs = inked[:, 0].sum() + (inked[:, 1:] & ~inked[:, :-1]).sum()
     return float(inked.sum() / max(1, runs))
@@ -82,8 +82,8 @@ def _has_lines(inked: np.ndarray) -> bool:
     heights = np.nonzero(changes == -1)[1] - np.nonzero(changes == 1)[1]  # heights of the lines in all strips
     if len(heights) < _MIN_LINES:
         return False
-    usual = max(3.0, float(np.median(np.repeat(heights, heights))))
-    tidy = heights[(heights <= 2 * usual) & (heights <= _MAX_LINE * len(inked))].sum() / heights.sum()
-    both = (strips[1:] & strips[:-1]).sum()
-    agreement = both / max(1, np.minimum(strips[1:].sum(axis=1), strips[:-1].sum(axis=1)).sum())
-    return bool(tidy >= _MIN_TIDY and agreement >= _MIN_AGREEMENT)
+    typical_height = max(3.0, float(np.median(np.repeat(heights, heights))))
+    tidy_share = heights[(heights <= 2 * typical_height) & (heights <= _MAX_LINE * len(inked))].sum() / heights.sum()
+    shared_rows = (strips[1:] & strips[:-1]).sum()
+    agreement = shared_rows / max(1, np.minimum(strips[1:].sum(axis=1), strips[:-1].sum(axis=1)).sum())
+    return bool(tidy_share >= _MIN_TIDY and agreement >= _MIN_AGREEMENT)

@@ -11,7 +11,7 @@ from captioner.images.text_pages import is_text_page
 BLANK_CONTRAST = 8.0
 """Minimum `contrast`, in levels of 255, of a picture that shows something. Compression and noise stay below this."""
 
-_LOOKED_AT = 600_000  # pixels; a photo of at least twice these sides is reduced by a whole number
+_CHECKED_PIXELS = 600_000  # pixels; a photo of at least twice these sides is reduced by a whole number
 _CELL = 256  # minimum pixels of a cell, whose mean averages out a camera's noise
 _CELLS = (8, 32)  # minimum and maximum number of cells along a side
 _SPECK, _SPECKS = 60, 2e-4  # levels; a picture with a larger share of pixels that deviate by more shows something
@@ -33,12 +33,12 @@ class PhotoWarning:
 
 def find_warnings(photo: Image.Image) -> tuple[PhotoWarning, ...]:
     """Find reasons to doubt captions of a photo from `open_image`, upright RGB."""
-    found = []
+    warnings = []
     if cut := photo.info.get(CUT_SHORT):
-        found.append(PhotoWarning("cut_short", cut.sentence))
-    photo = photo.reduce(max(1, int((photo.width * photo.height / _LOOKED_AT) ** 0.5)))
+        warnings.append(PhotoWarning("cut_short", cut.sentence))
+    photo = photo.reduce(max(1, int((photo.width * photo.height / _CHECKED_PIXELS) ** 0.5)))
     if is_blank(photo):
-        found.append(
+        warnings.append(
             PhotoWarning(
                 "blank",
                 "The picture shows nothing but one colour or a smooth shade, so there is nothing to describe: "
@@ -46,13 +46,13 @@ def find_warnings(photo: Image.Image) -> tuple[PhotoWarning, ...]:
             )
         )
     elif is_text_page(photo):
-        found.append(
+        warnings.append(
             PhotoWarning(
                 "text",
                 "The picture looks like a page of text, which the captioner cannot read: do not use the caption.",
             )
         )
-    return tuple(found)
+    return tuple(warnings)
 
 
 def is_blank(photo: Image.Image) -> bool:
@@ -69,14 +69,14 @@ def contrast(photo: Image.Image) -> float:
 
 def _cells(photo: Image.Image) -> tuple[np.ndarray, np.ndarray]:
     """Return the means of a grid of cells [R, C, 3], and the smooth surface [R, C, 3] that fits them best."""
-    fewest, most = _CELLS
-    side = int(np.clip((photo.width * photo.height / _CELL) ** 0.5, fewest, most))
+    min_cells, max_cells = _CELLS
+    side = int(np.clip((photo.width * photo.height / _CELL) ** 0.5, min_cells, max_cells))
     size = min(side, photo.width), min(side, photo.height)
     cells = np.asarray(photo.resize(size, Image.Resampling.BOX, reducing_gap=2.0), dtype=np.float64)
     rows, columns = cells.shape[:2]
     y, x = np.meshgrid(np.linspace(-1, 1, rows), np.linspace(-1, 1, columns), indexing="ij")
     terms = [np.ones_like(x)]
-    if rows * columns >= fewest * fewest:  # a curved surface fits fewer points nearly always
+    if rows * columns >= min_cells * min_cells:  # a curved surface fits fewer points nearly always
         terms += [x, y, x * x, x * y, y * y]
     basis = np.stack(terms, axis=-1).reshape(rows * columns, -1)
     weights = np.linalg.lstsq(basis, cells.reshape(rows * columns, 3), rcond=None)[0]
@@ -88,9 +88,9 @@ def _has_specks(photo: Image.Image, surface: np.ndarray) -> bool:
     scale = max(1, int((photo.width * photo.height / _SPECK_PIXELS) ** 0.5))
     pixels = photo.reduce(scale)
     # With Pillow in 8 bits: ten times as fast as NumPy, which took longer than decoding the photo.
-    smooth = Image.fromarray(np.rint(surface.clip(0, 255)).astype(np.uint8)).resize(
+    smooth_image = Image.fromarray(np.rint(surface.clip(0, 255)).astype(np.uint8)).resize(
         pixels.size, Image.Resampling.NEAREST
     )
-    red, green, blue = ImageChops.difference(pixels, smooth).split()
+    red, green, blue = ImageChops.difference(pixels, smooth_image).split()
     counts = ImageChops.lighter(ImageChops.lighter(red, green), blue).histogram()  # of the largest channel
     return sum(counts[_SPECK + 1 :]) > _SPECKS * sum(counts)

@@ -29,7 +29,7 @@ class LabelledWords:
 
     labels: tuple[PhotoLabel, ...]
     """Most probable first."""
-    of_words: tuple[int | None, ...]
+    word_labels: tuple[int | None, ...]
     """For each word, the index in `labels` of the label that it came from; None if it came from none."""
     maps: dict[int, np.ndarray]
     """Index of a word -> class activation map [H, W] of its label, which sums to 1; only for words whose attention
@@ -49,7 +49,10 @@ class LabelReader:
     def of_photo(self, image: int) -> tuple[PhotoLabel, ...]:
         """Return the labels of a photo of the batch, most probable first."""
         classes, probabilities = self.labels.classes[image].tolist(), self.labels.probabilities[image].tolist()
-        return tuple(PhotoLabel(self._names.name(number), p) for number, p in zip(classes, probabilities, strict=True))
+        return tuple(
+            PhotoLabel(self._names.name(class_id), probability)
+            for class_id, probability in zip(classes, probabilities, strict=True)
+        )
 
     def words(self, hypotheses: Hypotheses, image: int, rank: int) -> LabelledWords:
         """Return the words of a caption that came from labels, with their maps.
@@ -61,26 +64,29 @@ class LabelReader:
         length = int(hypotheses.lengths[image, rank])
         classes = self.labels.classes[image]
         tokens = hypotheses.tokens[image, rank, :length].to(classes.device)
-        shares = hypotheses.label_alphas[image, rank, :length].float().to(classes.device)  # [T, J + 1]
-        named = self._attention.names(classes, tokens) * shares[:, :-1]  # [T, J]
-        came = named.sum(dim=-1) > shares[:, -1]
-        of_words = [int(label) if is_one else None for label, is_one in zip(named.argmax(dim=-1), came, strict=True)]
-        return LabelledWords(self.of_photo(image), tuple(of_words), self._maps(hypotheses, image, rank, of_words))
+        attention = hypotheses.label_alphas[image, rank, :length].float().to(classes.device)  # [T, J + 1]
+        named_attention = self._attention.match_words(classes, tokens) * attention[:, :-1]  # [T, J]
+        from_label = named_attention.sum(dim=-1) > attention[:, -1]
+        word_labels = [
+            int(label) if is_from_label else None
+            for label, is_from_label in zip(named_attention.argmax(dim=-1), from_label, strict=True)
+        ]
+        return LabelledWords(self.of_photo(image), tuple(word_labels), self._maps(hypotheses, image, rank, word_labels))
 
     def _maps(
-        self, hypotheses: Hypotheses, image: int, rank: int, of_words: Sequence[int | None]
+        self, hypotheses: Hypotheses, image: int, rank: int, word_labels: Sequence[int | None]
     ) -> dict[int, np.ndarray]:
-        used = sorted({label for label in of_words if label is not None})
-        if not used:
+        used_labels = sorted({label for label in word_labels if label is not None})
+        if not used_labels:
             return {}
-        activations = self._attention.activations(self._annotations[image], self.labels.classes[image, used])
-        found = dict(zip(used, activations.cpu().numpy(), strict=True))
+        activations = self._attention.activations(self._annotations[image], self.labels.classes[image, used_labels])
+        label_maps = dict(zip(used_labels, activations.cpu().numpy(), strict=True))
         alphas = hypotheses.alphas[image, rank].cpu()
         maps = {}
-        for place, label in enumerate(of_words):
-            if label is None or not found[label].any():
+        for index, label in enumerate(word_labels):
+            if label is None or not label_maps[label].any():
                 continue
-            peak = int(alphas[place].argmax())
-            if found[label].flat[peak] < NEAR_PEAK * found[label].max():
-                maps[place] = found[label]
+            peak = int(alphas[index].argmax())
+            if label_maps[label].flat[peak] < NEAR_PEAK * label_maps[label].max():
+                maps[index] = label_maps[label]
         return maps

@@ -1,23 +1,23 @@
-"""The C library's memory allocator, set for a loop that asks for the same large blocks again and again."""
+"""Settings of the C library's memory allocator for loops that allocate the same large blocks repeatedly."""
 
 import ctypes
 import sys
 
-_keeps = False
+_keeps_freed_memory = False
 
 _TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8  # M_TRIM_THRESHOLD and so on, of glibc's malloc.h
 _ARENAS = 2
-"""Heaps that threads share: by default eight for each core, each of which keeps what it had at its fullest."""
+"""Number of heaps that threads share. The default is eight per core, each of which keeps its peak size."""
 
 
 def keep_freed_memory() -> None:
-    """Freed tensors stay with the process instead of going back to the kernel, page by page, at every step or batch.
+    """Keep freed tensors in the process instead of returning them to the kernel, page by page, at every step or batch.
 
     Without it, a CPU spends up to 40 % of its time in the kernel when it trains, and about 30 % when it captions eight
     photos at once. Does nothing where there is no glibc.
     """
-    global _keeps
-    _keeps = True
+    global _keeps_freed_memory
+    _keeps_freed_memory = True
     if sys.platform != "linux":
         return
     # No package sets glibc's allocator in a running process; its environment variables are read before Python starts.
@@ -29,6 +29,6 @@ def keep_freed_memory() -> None:
 
 
 def restore_allocator() -> None:
-    """After a library has set the allocator for itself: as it was, if it kept freed memory."""
-    if _keeps:
+    """Restore `keep_freed_memory`, if it was called, after a library has changed the allocator's settings."""
+    if _keeps_freed_memory:
         keep_freed_memory()

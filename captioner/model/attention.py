@@ -8,7 +8,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from captioner.model.draws import choose, drawn
+from captioner.model.draws import choose, draw_for_batch
 from captioner.model.kernels.fused import additive_scores
 from captioner.model.kernels.products import linear, matmul
 from captioner.ranks import BatchSlice
@@ -111,5 +111,6 @@ def sample_locations(alpha: Tensor, batch_slice: BatchSlice | None = None) -> Te
     batch_slice: position of these images in a batch that processes share.
     """
     return choose(
-        alpha.detach(), drawn(lambda shape: torch.rand(shape, device=alpha.device), alpha.shape[:2], batch_slice)
+        alpha.detach(),
+        draw_for_batch(lambda shape: torch.rand(shape, device=alpha.device), alpha.shape[:2], batch_slice),
     )

@@ -21,12 +21,12 @@ LIKELIEST, EXPECTED, SAMPLED = "likeliest", "expected", "sampled"
 
 @dataclass(frozen=True)
 class ImageFeatures:
-    """What the decoder reads of a batch of images, computed once and used at every word of every caption."""
+    """Features of a batch of images for the decoder, computed once and used at every word of every caption."""
 
     annotations: Tensor
     """[B, L, D], or projected [B, L, P]"""
     mean: Tensor
-    """[B, 1, D] or [B, 1, P]: their mean."""
+    """[B, 1, D] or [B, 1, P], their mean"""
     keys: Tensor | None
     """The annotations as the score takes them, [B, L, A] or [B, A, L]; None without attention."""
     labels: LabelEntries | None = None
@@ -183,15 +183,15 @@ class Decoder(nn.Module):
     def prepare(
         self, annotations: Tensor, labels: Labels | None = None, padding: Tensor | None = None
     ) -> ImageFeatures:
-        """Compute what every step reads of images: annotations [B, L, D].
+        """Compute the features of images that every step reads: annotations [B, L, D].
 
         labels: by default the likeliest classes of the encoder's classifier.
         padding: bool [B, L], positions that are no annotation; every image has at least one that is.
         """
         entries = None
         if self.labels is not None:
-            found = labels or self.labels.labels_of(mean_of_rows(annotations).squeeze(1))
-            entries = self.labels.prepare(found, self.embedding)
+            photo_labels = labels or self.labels.labels_of(mean_of_rows(annotations).squeeze(1))
+            entries = self.labels.prepare(photo_labels, self.embedding)
         if self.project is not None:
             annotations = self.project(annotations).relu()
         keys = None if self.score is None else self.score.keys(annotations)
@@ -211,25 +211,25 @@ class Decoder(nn.Module):
         state: DecoderState,
         tokens: Tensor,
         location: str = LIKELIEST,
-        unseen: Tensor | None = None,
+        masked_locations: Tensor | None = None,
     ) -> Step:
         """Decode one word: ids of the words before it [B, K] -> logits of the next word, new state, attention.
 
         location: what hard attention reads: likeliest, expected or sampled.
-        unseen: bool [B, K, L], locations that cannot be attended to; not all of a caption's.
+        masked_locations: bool [B, K, L], locations that cannot be attended to; not all of a caption's.
         """
         embedding = self.dropout(self.embedding(tokens))  # E y_{t-1}: [B, K, M]
-        attended = self._attend(features, state.hidden, self._word_query(embedding), location, unseen)
-        state = self._lstm(self.embedding_to_lstm(embedding), attended.context, state, features.labels)
-        logits, label_alpha = self._logits(embedding, state.hidden, attended.context, features.labels)
-        return Step(logits, state, attended.alpha, attended.gate, label_alpha)
+        attention = self._attend(features, state.hidden, self._word_query(embedding), location, masked_locations)
+        state = self._lstm(self.embedding_to_lstm(embedding), attention.context, state, features.labels)
+        logits, label_alpha = self._logits(embedding, state.hidden, attention.context, features.labels)
+        return Step(logits, state, attention.alpha, attention.gate, label_alpha)
 
     def forward(
         self,
         annotations: Tensor,
         tokens: Tensor,
         location: str | Tensor = LIKELIEST,
-        averaged: Tensor | None = None,
+        use_expectation: Tensor | None = None,
         batch_slice: BatchSlice | None = None,
         labels: Labels | None = None,
         padding: Tensor | None = None,
@@ -238,7 +238,7 @@ class Decoder(nn.Module):
 
         Equal to T calls of `step`; the embeddings' part of the LSTM and the output layer run once, over all positions.
         location: what hard attention reads: likeliest, expected, sampled, or given locations [B, K, T].
-        averaged: bool [B], images of which hard attention reads the expectation in any case.
+        use_expectation: bool [B], images for which hard attention reads the expectation, whatever `location` is.
         batch_slice: position of these images in a batch that processes share.
         labels: by default the likeliest classes of the encoder's classifier.
         padding: bool [B, L], positions that are no annotation.
@@ -252,19 +252,21 @@ class Decoder(nn.Module):
         with shared_products():
             for position, word_part in enumerate(word_parts.unbind(dim=2)):
                 query = queries[:, :, position] if isinstance(queries, Tensor) else queries
-                read = location[:, :, position] if isinstance(location, Tensor) else location
-                attended = self._attend(features, state.hidden, query, read, averaged=averaged, batch_slice=batch_slice)
-                state = self._lstm(word_part, attended.context, state, features.labels)
+                read_location = location[:, :, position] if isinstance(location, Tensor) else location
+                attention = self._attend(
+                    features, state.hidden, query, read_location, None, use_expectation, batch_slice
+                )
+                state = self._lstm(word_part, attention.context, state, features.labels)
                 hiddens.append(state.hidden)
-                steps.append(attended)
+                steps.append(attention)
         hidden, context = torch.stack(hiddens, dim=2), torch.stack([step.context for step in steps], dim=2)
-        rows = (each.flatten(1, 2) for each in (embedding, hidden, context))
+        rows = (values.flatten(1, 2) for values in (embedding, hidden, context))
         logits, _ = self._logits(*rows, features.labels, batch_slice)
         return DecoderOutput(
             logits=logits.unflatten(1, tokens.shape[1:]),
             alphas=torch.stack([step.alpha for step in steps], dim=2),
             gates=torch.stack([step.gate for step in steps], dim=2),
-            locations=None if attended.locations is None else torch.stack([step.locations for step in steps], dim=2),
+            locations=None if attention.locations is None else torch.stack([step.locations for step in steps], dim=2),
         )
 
     def _word_query(self, embedding: Tensor) -> Tensor | float:
@@ -277,30 +279,32 @@ class Decoder(nn.Module):
         hidden: Tensor,
         word_query: Tensor | float,
         location: str | Tensor = LIKELIEST,
-        unseen: Tensor | None = None,
-        averaged: Tensor | None = None,
+        masked_locations: Tensor | None = None,
+        use_expectation: Tensor | None = None,
         batch_slice: BatchSlice | None = None,
     ) -> _AttentionOutput:
         """Eq. 4-6: scores e_t, weights alpha_t and context z_t, times the gate beta_t = sigmoid(f_beta(h_{t-1})).
 
         hidden: h_{t-1} [B, K, N]. word_query: the last word's part of the query [B, K, A].
         location: what hard attention reads: likeliest, expected, sampled, or given locations [B, K].
-        unseen: bool [B, K, L], locations that cannot be attended to.
-        averaged: bool [B], images of which hard attention reads the expectation in any case.
+        masked_locations: bool [B, K, L], locations that cannot be attended to.
+        use_expectation: bool [B], images for which hard attention reads the expectation, whatever `location` is.
         """
-        if self.score is None:  # all locations alike
+        if self.score is None:  # equal scores
             scores = torch.zeros(*hidden.shape[:2], features.annotations.shape[1], device=hidden.device)
         else:
             scores = self.score(features.keys, self.score.query(hidden) + word_query)
         if features.padding is not None:
             scores = scores.masked_fill(features.padding.unsqueeze(1), float("-inf"))
-        if unseen is not None:
-            scores = scores.masked_fill(unseen, float("-inf"))
+        if masked_locations is not None:
+            scores = scores.masked_fill(masked_locations, float("-inf"))
         alpha, context = attend(scores, features.annotations)
         locations = self._locations(alpha, location, batch_slice)
         if locations is not None:
-            read = attend_at(locations, features.annotations)
-            context = read if averaged is None else context.where(averaged.view(-1, 1, 1), read)
+            expected = context
+            context = attend_at(locations, features.annotations)
+            if use_expectation is not None:
+                context = expected.where(use_expectation.view(-1, 1, 1), context)
         if self.hidden_to_gate is None:
             return _AttentionOutput(context, alpha, torch.ones_like(alpha[..., 0]), locations)
         gate = torch.sigmoid(linear(self.hidden_to_gate, hidden))  # [B, K, 1] or [B, K, D]
@@ -350,7 +354,7 @@ class Decoder(nn.Module):
         label_alpha = None
         if labels is not None:
             label_context, label_alpha = self.labels.attend(labels, hidden)
-            combined = combined + self.labels.copied(label_context, hidden)
+            combined = combined + self.labels.copy_to_output(label_context, hidden)
         if not self.tied_output:
             return self.output(self.dropout(combined, batch_slice)), label_alpha
         weight = self.output_scale * self.embedding.weight

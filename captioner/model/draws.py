@@ -1,7 +1,7 @@
 """Random numbers for the images of a batch, which several processes may share.
 
-Numbers are drawn for the whole batch, and each process keeps those of its own images: what is drawn for an image does
-not depend on how many processes there are, as long as their generators stand at the same place.
+Every process draws the numbers of the whole batch and keeps those of its own images. So the numbers of an image do not
+depend on the number of processes, as long as their generators are in the same state.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,13 +13,13 @@ from torch import Tensor
 from captioner.ranks import BatchSlice
 
 
-def drawn(
+def draw_for_batch(
     draw: Callable[[tuple[int, ...]], Tensor], shape: Sequence[int], batch_slice: BatchSlice | None = None
 ) -> Tensor:
-    """`draw(shape)` for all images [B, ...]; of a slice, its part of what is drawn for the whole batch."""
+    """Return `draw(shape)` for all images [B, ...]; for a slice, the slice of the whole batch's draws."""
     if batch_slice is None:
         return draw(tuple(shape))
-    return draw((batch_slice.whole, *shape[1:]))[batch_slice.first : batch_slice.first + shape[0]]
+    return draw((batch_slice.batch_size, *shape[1:]))[batch_slice.first : batch_slice.first + shape[0]]
 
 
 def seeded_generator(seed: int, device: torch.device) -> torch.Generator:
@@ -33,11 +33,11 @@ def seeded_generator(seed: int, device: torch.device) -> torch.Generator:
 
 
 def choose(probs: Tensor, uniforms: Tensor) -> Tensor:
-    """One of V for each distribution, by inverting its distribution function: [..., V], [...] from 0 to 1 -> [...].
+    """Sample an index of each distribution by inverting its cumulative sums: [..., V], [...] from 0 to 1 -> [...].
 
-    The distributions need not sum to 1. What has a probability of 0 is never chosen.
+    The distributions need not sum to 1. An index with probability 0 is never chosen.
     """
     sums = probs.cumsum(dim=-1)
     total = sums[..., -1:]
-    reached = torch.minimum(uniforms.unsqueeze(-1) * total, total.nextafter(torch.zeros_like(total)))
-    return torch.searchsorted(sums, reached, right=True).squeeze(-1)
+    targets = torch.minimum(uniforms.unsqueeze(-1) * total, total.nextafter(torch.zeros_like(total)))
+    return torch.searchsorted(sums, targets, right=True).squeeze(-1)

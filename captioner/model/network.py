@@ -1,4 +1,4 @@
-"""The whole network: an encoder and a decoder, nothing more."""
+"""Whole network: an encoder and a decoder."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,7 +11,7 @@ from captioner.model.encoders import Encoder, check_classifier, encoder_spec
 
 
 class CaptionModel(nn.Module):
-    """Pixels and words in, a prediction of each next word out."""
+    """Network that predicts each next word from pixels and the words before it."""
 
     def __init__(
         self,
@@ -20,10 +20,10 @@ class CaptionModel(nn.Module):
         network: nn.Module | None = None,
         label_words: Sequence[Mapping[int, float]] = (),
     ):
-        """`network`: the encoder's published network with its weights; without one they are random.
+        """network: the encoder's published network with its weights; None: random weights.
 
-        label_words: with `config.labels`, of each class of the encoder's classifier the ids of the words that name it
-        -> weights. Raises ConfigError where the encoder has no classifier, or one of other classes.
+        label_words: with `config.labels`, for each class of the encoder's classifier, ids of the words that name it ->
+        weights. Raises ConfigError if the encoder has no classifier, or one with another number of classes.
         """
         super().__init__()
         spec = encoder_spec(config.encoder)
@@ -36,7 +36,7 @@ class CaptionModel(nn.Module):
                 self._copy_classifier(getattr(network, spec.classifier))
 
     def _copy_classifier(self, classifier: nn.Linear) -> None:
-        """Take the weights of the encoder's classifier, which stay as they are."""
+        """Copy the weights of the encoder's classifier, which is not trained."""
         labels = self.decoder.labels
         if classifier.weight.shape != labels.class_weight.shape:
             raise ConfigError(
@@ -47,5 +47,5 @@ class CaptionModel(nn.Module):
         labels.class_bias.copy_(classifier.bias.detach())
 
     def forward(self, pixels: Tensor, tokens: Tensor) -> DecoderOutput:
-        """8-bit RGB pixels [B, S, S, 3], K captions an image [B, K, T] -> predictions of the words that follow."""
+        """Predict the next words: 8-bit RGB pixels [B, S, S, 3], K captions of each image [B, K, T]."""
         return self.decoder(self.encoder(pixels).flatten(1, 2), tokens)

@@ -1,8 +1,8 @@
-"""What a captioner that has learned runs on: exactly as it learned, or as fast as the machine can.
+"""Runtimes of a trained captioner: exact, or as fast as the machine allows.
 
-Fast is OpenVINO on a CPU, which takes a third of torch's time for the same network; and, where the hardware multiplies
-them, bfloat16 numbers, which halve that again. Those have three digits: maps and probabilities differ in the third from
-the exact ones, and some captions in a word.
+On a CPU, the fast runtime is OpenVINO, which takes a third of torch's time for the same network. Where the hardware
+multiplies bfloat16 numbers, they halve that time again. They have three digits: maps and probabilities differ from the
+exact ones in the third, and some captions in a word.
 """
 
 import copy
@@ -33,31 +33,31 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-ENCODED_TOGETHER = (4, 1)
-"""Photos, most first: a network of OpenVINO's for so many takes a sixth less time than one for any number."""
+ENCODER_BATCH_SIZES = (4, 1)
+"""Descending: an OpenVINO network for a fixed number of photos takes a sixth less time than one for any number."""
 
 
 class ExactRuntime:
-    """The network as it is, in torch, with 32-bit numbers: the same captions on every machine."""
+    """Network in torch, unchanged, with 32-bit numbers: the same captions on every machine."""
 
     name = "torch, float32"
     precision = torch.float32
-    """Of the matrix products."""
+    """Precision of the matrix products."""
 
     def __init__(self, encoder: Encoder, decoder: Decoder):
         self._encoder, self.decoder = encoder, decoder
 
     def encode(self, pixels: Tensor) -> Tensor:
-        """8-bit RGB pixels [B, S, S, 3], on any device -> annotation vectors [B, H, W, D], float32."""
+        """Encode 8-bit RGB pixels [B, S, S, 3], on any device -> annotation vectors [B, H, W, D], float32."""
         return self._encoder(pixels.to(self._encoder.mean.device))
 
-    def running(self) -> AbstractContextManager:
-        """To encode and to search for captions in."""
+    def inference(self) -> AbstractContextManager:
+        """Return the context in which to encode photos and to decode captions."""
         return nullcontext()
 
 
 class TorchRuntime(ExactRuntime):
-    """The network in torch with bfloat16 numbers, for GPUs and where OpenVINO is not installed."""
+    """Network in torch with bfloat16 numbers, for GPUs and for CPUs without OpenVINO."""
 
     name = "torch, bfloat16"
     precision = torch.bfloat16
@@ -71,22 +71,24 @@ class TorchRuntime(ExactRuntime):
 
 
 class Bfloat16Decoder:
-    """What `decode` asks of a decoder, with a copy of its weights in bfloat16."""
+    """Decoder for `decode` with a copy of the weights in bfloat16."""
 
     def __init__(self, decoder: Decoder):
         self._decoder = copy.deepcopy(decoder).to(torch.bfloat16).eval()
         self.initial_state, self.step = self._decoder.initial_state, self._decoder.step
 
-    def prepare(self, annotations: Tensor, labels: Labels | None = None) -> ImageFeatures:
-        """As `Decoder.prepare`, of annotations in float32."""
-        return self._decoder.prepare(annotations.bfloat16(), labels)
+    def prepare(
+        self, annotations: Tensor, labels: Labels | None = None, padding: Tensor | None = None
+    ) -> ImageFeatures:
+        """Compute `Decoder.prepare` for annotations in float32."""
+        return self._decoder.prepare(annotations.bfloat16(), labels, padding)
 
 
 class OpenVinoRuntime:
-    """Encoder and decoder by OpenVINO on a CPU. Threads may share it."""
+    """Encoder and decoder in OpenVINO on a CPU. Threads may share it."""
 
     def __init__(self, encoder: Encoder, decoder: Decoder, image_size: int, bfloat16: bool):
-        """Takes some three seconds: the networks are traced and compiled. image_size: S."""
+        """Trace and compile the networks, which takes some three seconds. image_size: S."""
         self._threads = torch.get_num_threads()
         self.encode = OpenVinoEncoder(encoder_network(encoder, image_size), bfloat16)
         self.decoder = OpenVinoDecoder(decoder, self.encode.shape[:2].numel(), bfloat16)
@@ -94,31 +96,30 @@ class OpenVinoRuntime:
         self.name = f"OpenVINO, {'bfloat16' if bfloat16 else 'float32'}"
 
     @contextmanager
-    def running(self) -> Iterator[None]:
-        """To encode and to search for captions in: torch then has one thread.
+    def inference(self) -> Iterator[None]:
+        """Limit torch to one thread while photos are encoded and captions are decoded.
 
-        Its others go on turning for some time after their work, in the way of OpenVINO's; and there is little for them
-        to do.
+        Torch has little to do here, and its other threads would spin after their work and slow OpenVINO's.
         """
-        before = torch.get_num_threads()
+        previous = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
             yield
         finally:
-            torch.set_num_threads(before if before > 1 else self._threads)  # 1, where another thread runs it, too
+            torch.set_num_threads(previous if previous > 1 else self._threads)  # 1 if another thread is in this context
 
 
 class OpenVinoEncoder:
-    """8-bit RGB pixels [B, S, S, 3] -> annotation vectors [B, H, W, D], float32. Threads may share it."""
+    """Encoder: 8-bit RGB pixels [B, S, S, 3] -> annotation vectors [B, H, W, D], float32. Threads may share it."""
 
     def __init__(self, network: "Model", bfloat16: bool):
-        """network: of `encoder_network`."""
-        pixels = [side.get_length() for side in list(network.inputs[0].partial_shape)[1:]]
+        """network: from `encoder_network`."""
+        pixels = [dimension.get_length() for dimension in list(network.inputs[0].partial_shape)[1:]]
         self._networks: dict[int, OpenVinoNetwork] = {}
-        for photos in ENCODED_TOGETHER:
-            fixed = network.clone()
-            fixed.reshape([photos, *pixels])
-            self._networks[photos] = OpenVinoNetwork(fixed, bfloat16)
+        for batch_size in ENCODER_BATCH_SIZES:
+            batch_network = network.clone()
+            batch_network.reshape([batch_size, *pixels])
+            self._networks[batch_size] = OpenVinoNetwork(batch_network, bfloat16)
         (annotations,) = self._networks[1](torch.zeros(1, *pixels, dtype=torch.uint8))
         self.shape = annotations.shape[1:]
         """[H, W, D]"""
@@ -127,60 +128,66 @@ class OpenVinoEncoder:
         pixels, start = pixels.cpu(), 0
         annotations = torch.empty(len(pixels), *self.shape)
         while start < len(pixels):
-            photos = next(size for size in ENCODED_TOGETHER if size <= len(pixels) - start)
-            self._networks[photos].write(annotations[start : start + photos], pixels[start : start + photos])
-            start += photos
+            end = start + next(size for size in ENCODER_BATCH_SIZES if size <= len(pixels) - start)
+            self._networks[end - start].write(annotations[start:end], pixels[start:end])
+            start = end
         return annotations
 
 
 class OpenVinoDecoder:
-    """What `decode` asks of a decoder: the same as `Decoder`, for photos with so many places."""
+    """Decoder for `decode` that computes the same as `Decoder`, for a fixed number of locations."""
 
-    def __init__(self, decoder: Decoder, places: int, bfloat16: bool):
-        self._decoder, self._places, self._bfloat16 = decoder, places, bfloat16
-        self._stored = torch.bfloat16 if bfloat16 else torch.float32
+    def __init__(self, decoder: Decoder, locations: int, bfloat16: bool):
+        self._decoder, self._locations, self._bfloat16 = decoder, locations, bfloat16
+        self._dtype = torch.bfloat16 if bfloat16 else torch.float32
         annotations, shape = self._annotations()
-        begin = _network(_Begin(decoder), [annotations.to(self._stored)], [shape])
-        self._begin = OpenVinoNetwork(begin, bfloat16)
+        preparation = _network(_Preparation(decoder), [annotations.to(self._dtype)], [shape])
+        self._preparation = OpenVinoNetwork(preparation, bfloat16)
         self._steps = {LIKELIEST: self._step_network(LIKELIEST)}
         if decoder.attention == "hard":
             self._steps[EXPECTED] = self._step_network(EXPECTED)
 
-    def prepare(self, annotations: Tensor, labels: Labels | None = None) -> "OpenVinoFeatures":
-        """As `Decoder.prepare`: annotations [B, L, D] -> what every step reads."""
-        attention, entries = self._decoder.labels, None
-        if attention is not None:  # little work, of choices that a traced network cannot make as fast
-            found = labels or attention.labels_of(annotations.float().mean(dim=1))
-            entries = attention.prepare(found, self._decoder.embedding)
-        annotations = annotations.to(self._stored)
-        keys, hidden, cell, *projected = self._begin(annotations)
-        stored = [each.to(self._stored) for each in (*(projected or [annotations]), keys)]
+    def prepare(
+        self, annotations: Tensor, labels: Labels | None = None, padding: Tensor | None = None
+    ) -> "OpenVinoFeatures":
+        """Compute the features of images that every step reads, as `Decoder.prepare`: annotations [B, L, D].
+
+        padding: must be None, because all photos have the same locations.
+        """
+        assert padding is None
+        label_attention, entries = self._decoder.labels, None
+        if label_attention is not None:  # little work; a traced network would not be faster
+            photo_labels = labels or label_attention.labels_of(annotations.float().mean(dim=1))
+            entries = label_attention.prepare(photo_labels, self._decoder.embedding)
+        annotations = annotations.to(self._dtype)
+        keys, hidden, cell, *projected = self._preparation(annotations)
+        stored = [value.to(self._dtype) for value in (*(projected or [annotations]), keys)]
         return OpenVinoFeatures(*stored, hidden, cell, entries)
 
     def initial_state(self, features: "OpenVinoFeatures", captions: int) -> DecoderState:
-        """h_0 and c_0, the same for all K captions of an image."""
-        return DecoderState(*(start.expand(-1, captions, -1) for start in (features.hidden, features.cell)))
+        """Return h_0 and c_0, the same for all K captions of an image."""
+        return DecoderState(*(initial.expand(-1, captions, -1) for initial in (features.hidden, features.cell)))
 
     def step(
         self, features: "OpenVinoFeatures", state: DecoderState, tokens: Tensor, location: str = LIKELIEST
     ) -> Step:
-        """As `Decoder.step`."""
-        step = self._steps.get(location, self._steps[LIKELIEST])  # only hard attention has several
+        """Decode one word, as `Decoder.step`."""
+        step = self._steps.get(location, self._steps[LIKELIEST])  # only hard attention has two
         labels = [] if features.labels is None else [features.labels.entries, features.labels.bias]
-        found = step(features.annotations, features.keys, state.hidden, state.cell, tokens, *labels)
-        logits, hidden, cell, alpha, gate, *label_alpha = found
+        outputs = step(features.annotations, features.keys, state.hidden, state.cell, tokens, *labels)
+        logits, hidden, cell, alpha, gate, *label_alpha = outputs
         return Step(logits, DecoderState(hidden, cell), alpha, gate, *(label_alpha or [None]))
 
     def _annotations(self) -> tuple[Tensor, list[int]]:
-        shape = self._places, self._decoder.annotation_dim
+        shape = self._locations, self._decoder.annotation_dim
         return torch.zeros(1, *shape), [-1, *shape]
 
     def _step_network(self, location: str) -> "OpenVinoNetwork":
         annotations, _ = self._annotations()
-        keys, hidden, cell, *projected = _Begin(self._decoder)(annotations)
-        read = [*(projected or [annotations]), keys]  # at every step
-        operands = *(each.to(self._stored) for each in read), hidden, cell, torch.zeros(1, 1, dtype=torch.long)
-        shapes = [[-1, *each.shape[1:]] for each in read]
+        keys, hidden, cell, *projected = _Preparation(self._decoder)(annotations)
+        features = [*(projected or [annotations]), keys]
+        operands = *(value.to(self._dtype) for value in features), hidden, cell, torch.zeros(1, 1, dtype=torch.long)
+        shapes = [[-1, *value.shape[1:]] for value in features]
         shapes += [*([-1, -1, self._decoder.hidden_dim] for _ in range(2)), [-1, -1]]
         if self._decoder.labels is not None:
             entries = self._decoder.labels.labels + 1
@@ -191,9 +198,9 @@ class OpenVinoDecoder:
 
 @dataclass(frozen=True)
 class OpenVinoFeatures:
-    """What a step of `OpenVinoDecoder` reads of a batch of images, and where it begins.
+    """Features of a batch of images that a step of `OpenVinoDecoder` reads, and its initial state.
 
-    In the precision that the network computes in: every step would else convert what is the largest of its operands.
+    They have the network's precision: otherwise every step would convert its largest operands.
     """
 
     annotations: Tensor
@@ -208,13 +215,13 @@ class OpenVinoFeatures:
     """None if the decoder does not attend to labels."""
 
     def rows(self, images: Tensor) -> "OpenVinoFeatures":
-        """Of these images of the batch, [B']."""
+        """Select images of the batch, [B']."""
         *tensors, labels = vars(self).values()
         return OpenVinoFeatures(*(values[images] for values in tensors), labels and labels.rows(images))
 
 
-class _Begin(nn.Module):
-    """annotations -> keys, h_0 and c_0, and projected annotations if there are some; tensors alone can be traced."""
+class _Preparation(nn.Module):
+    """annotations -> keys, h_0, c_0 and any projected annotations. Only tensors can be traced."""
 
     def __init__(self, decoder: Decoder):
         super().__init__()
@@ -224,12 +231,12 @@ class _Begin(nn.Module):
         features = self.decoder.prepare(annotations.float())
         state = self.decoder.initial_state(features, 1)
         keys = features.mean if features.keys is None else features.keys.contiguous()
-        found = keys, state.hidden, state.cell
-        return found if self.decoder.project is None else (*found, features.annotations)
+        outputs = keys, state.hidden, state.cell
+        return outputs if self.decoder.project is None else (*outputs, features.annotations)
 
 
 class _Step(nn.Module):
-    """`Decoder.step`, of tensors alone."""
+    """`Decoder.step` with tensors only."""
 
     def __init__(self, decoder: Decoder, location: str):
         super().__init__()
@@ -241,15 +248,15 @@ class _Step(nn.Module):
         annotations, entries = annotations.float(), None
         if labels:
             entries = LabelEntries(labels[0], labels[0].transpose(1, 2), labels[1])
-        # The mean is read by the initial state alone.
+        # Only the initial state reads the mean.
         features = ImageFeatures(annotations, annotations[:, :1], keys.float(), entries)
-        said = self.decoder.step(features, DecoderState(hidden, cell), tokens, self.location)
-        found = said.logits, said.state.hidden, said.state.cell, said.alpha, said.gate
-        return found if said.label_alpha is None else (*found, said.label_alpha)
+        step = self.decoder.step(features, DecoderState(hidden, cell), tokens, self.location)
+        outputs = step.logits, step.state.hidden, step.state.cell, step.alpha, step.gate
+        return outputs if step.label_alpha is None else (*outputs, step.label_alpha)
 
 
 class OpenVinoNetwork:
-    """A network of OpenVINO's, compiled for this CPU. Threads may share it."""
+    """OpenVINO network compiled for this CPU. Threads may share it."""
 
     def __init__(self, network: "Model", bfloat16: bool):
         settings = {
@@ -257,37 +264,38 @@ class OpenVinoNetwork:
             "INFERENCE_PRECISION_HINT": "bf16" if bfloat16 else "f32",
         }
         self._compiled = _core().compile_model(network, "CPU", settings)
-        restore_allocator()  # OpenVINO lets freed memory go
-        self._own = threading.local()
+        restore_allocator()  # OpenVINO returns freed memory to the kernel
+        self._thread_local = threading.local()
 
     def __call__(self, *operands: Tensor) -> list[Tensor]:
-        """Operands and results as the network has them; tensors of this machine's memory."""
+        """Run the network on CPU tensors and return copies of its results."""
         request = self._run(self._request(), operands)
         return [torch.from_numpy(output.data).clone() for output in request.output_tensors]
 
     def write(self, result: Tensor, *operands: Tensor) -> None:
-        """The network's one result, float32, into a tensor without gaps: a large one need not be copied."""
+        """Write the network's only result into a contiguous float32 tensor, without a copy."""
         request = self._request()
-        request.set_output_tensor(0, _shared(result))
+        request.set_output_tensor(0, _share_memory(result))
         self._run(request, operands)
 
     def _request(self) -> "openvino.InferRequest":
-        """Of this thread."""
-        if not hasattr(self._own, "request"):
-            self._own.request = self._compiled.create_infer_request()
-        return self._own.request
+        """Return this thread's request."""
+        if not hasattr(self._thread_local, "request"):
+            self._thread_local.request = self._compiled.create_infer_request()
+        return self._thread_local.request
 
     @staticmethod
     def _run(request: "openvino.InferRequest", operands: Sequence[Tensor]) -> "openvino.InferRequest":
-        held = [operand.contiguous() for operand in operands]  # until it has been read: only its address is given
-        for place, operand in enumerate(held):  # `request.infer(operands)` takes a quarter of a decoder's step longer
-            request.set_input_tensor(place, _shared(operand))
+        contiguous = [operand.contiguous() for operand in operands]  # kept alive: the request has only their addresses
+        # A decoder's step would take a quarter longer with `request.infer(operands)`.
+        for index, operand in enumerate(contiguous):
+            request.set_input_tensor(index, _share_memory(operand))
         request.infer()
         return request
 
 
-def _shared(operand: Tensor) -> "openvino.Tensor":
-    """What OpenVINO reads and writes in the tensor's own memory."""
+def _share_memory(operand: Tensor) -> "openvino.Tensor":
+    """Return an OpenVINO tensor that shares the tensor's memory."""
     openvino = _openvino()
     if operand.dtype != torch.bfloat16:
         return openvino.Tensor(operand.numpy(), shared_memory=True)
@@ -295,22 +303,22 @@ def _shared(operand: Tensor) -> "openvino.Tensor":
 
 
 def encoder_network(encoder: Encoder, image_size: int) -> "Model":
-    """The encoder as a network of OpenVINO's, for batches of any size: [B, S, S, 3] -> [B, H, W, D]."""
+    """Convert the encoder to an OpenVINO network for batches of any size: [B, S, S, 3] -> [B, H, W, D]."""
     square = torch.zeros(2, image_size, image_size, 3, dtype=torch.uint8)
     return _network(encoder, (square,), ([-1, *square.shape[1:]],))
 
 
 def _network(module: nn.Module, operands: Sequence[Tensor], shapes: Sequence[Sequence[int]]) -> "Model":
-    """A module as a network of OpenVINO's. shapes: of its operands, -1 where any size will do."""
+    """Convert a module to an OpenVINO network. shapes: shapes of its operands, -1 for any size."""
     openvino = _openvino()
     with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # tracing is deprecated; what takes its place is converted four times as slowly
+        warnings.simplefilter("ignore")  # tracing is deprecated, but its replacement converts four times as slowly
         traced = torch.jit.trace(module, tuple(operands), check_trace=False)
         return openvino.convert_model(traced, input=list(shapes))
 
 
 def _openvino() -> ModuleType:
-    """OpenVINO without the package by which it tells its makers, over the network, that it is used."""
+    """Import OpenVINO without its package for telemetry."""
     sys.modules.setdefault("openvino_telemetry", None)
     import openvino
 
@@ -319,10 +327,10 @@ def _openvino() -> ModuleType:
 
 @functools.cache
 def _core() -> "openvino.Core":
-    """The one of this process, which is never given up.
+    """Return the only core of this process, which is never destroyed.
 
-    Each gives the process a stack for its signal handlers, and takes it away as it goes: of several, one leaves a stack
-    behind that is no more, and the next signal ends the process.
+    A core sets an alternate stack for the process's signal handlers and frees it when it is destroyed. With several
+    cores, the process can be left with a freed stack, and the next signal kills it.
     """
     return _openvino().Core()
 
@@ -331,10 +339,10 @@ Runtime = ExactRuntime | OpenVinoRuntime
 
 
 def runtime_for(name: str, encoder: Encoder, decoder: Decoder, image_size: int) -> Runtime:
-    """Return what runs the network on its device.
+    """Return the runtime of a network on its device.
 
-    name: as `choose_runtime` knows it, for an unknown number of photos. image_size: S of the photos. A network that
-    OpenVINO cannot run is run by torch. Raises ConfigError if there is no such runtime.
+    name: a name for `choose_runtime`, with an unknown number of photos. image_size: S. Torch runs networks that
+    OpenVINO cannot. Raises ConfigError if there is no such runtime.
     """
     device = encoder.mean.device
     if choose_runtime(name) == "exact":
@@ -343,13 +351,13 @@ def runtime_for(name: str, encoder: Encoder, decoder: Decoder, image_size: int) 
     if device.type == "cpu" and find_spec("openvino") is not None:
         try:
             return OpenVinoRuntime(encoder, decoder, image_size, bfloat16)
-        except Exception as error:  # an operation that it does not know, and whatever else its makers thought of
+        except Exception as error:  # unsupported operations and others
             log.warning("OpenVINO cannot run %s, so torch does: %s", encoder.spec.name, str(error).strip()[-300:])
     return (TorchRuntime if bfloat16 else ExactRuntime)(encoder, decoder)
 
 
 def multiplies_bfloat16(device: torch.device) -> bool:
-    """Whether the device has instructions for bfloat16; without them it is slower than float32."""
+    """Return whether the device has instructions for bfloat16; without them, bfloat16 is slower than float32."""
     if device.type == "cpu":
         capabilities = torch.cpu.get_capabilities()
         return any(capabilities.get(name) for name in ("amx_bf16", "avx512_bf16", "bf16", "sve_bf16"))

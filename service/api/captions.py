@@ -24,8 +24,8 @@ from service.api.schemas import (
 )
 from service.api.serializers import caption_document, correction_document, streamed_words, summary_document
 from service.api.uploads import read_upload, request_body
-from service.errors import Problem, described, problem_of
-from service.inference.captioning import Begun, CaptionService
+from service.errors import Problem, problem_of, problem_responses
+from service.inference.captioning import CaptionService, PendingCaption
 from service.inference.documents import captions_of
 from service.store.captions import StoredCaption
 
@@ -34,10 +34,10 @@ api = APIBlueprint(
     __name__,
     url_prefix="/api/captions",
     abp_tags=[Tag(name="captions", description="Captions of photos, with an attention map for each word.")],
-    abp_responses=described(422),
+    abp_responses=problem_responses(422),
 )
 
-_MADE = {
+_CREATED_RESPONSES = {
     201: CaptionDocument,
     200: {
         "description": "With stream=1: events `image`, `word` (one for each word), then `caption` or `problem`.",
@@ -60,7 +60,7 @@ _MADE = {
 
 @api.post(
     "",
-    responses=_MADE | described(400, 413, 415, 429, 503, 507),
+    responses=_CREATED_RESPONSES | problem_responses(400, 413, 415, 429, 503, 507),
     openapi_extensions={"requestBody": request_body()},
 )
 def caption_photo(query: CaptionQuery) -> Response:
@@ -73,10 +73,10 @@ def caption_photo(query: CaptionQuery) -> Response:
     upload = read_upload(request, query)
     options = upload.options.decoding(service.serving.captioner.decoding)
     if query.stream:
-        return _streamed(service, upload.data, options)
-    begun = service.begin(upload.data, options)
+        return _stream_caption(service, upload.data, options)
+    pending = service.begin(upload.data, options)
     del upload  # frees the upload while the request waits
-    entry = service.finish(begun)
+    entry = service.finish(pending)
     response = json_response(caption_document(entry), 201)
     response.headers["Location"] = f"/api/captions/{entry.id}"
     return response
@@ -97,30 +97,30 @@ def list_captions(query: PageQuery) -> Response:
     )
 
 
-@api.get("/<caption_id:id>", responses={200: CaptionDocument} | described(404))
+@api.get("/<caption_id:id>", responses={200: CaptionDocument} | problem_responses(404))
 def get_caption(path: CaptionPath) -> Response:
     """Return one caption as it was created, with its correction."""
     return json_response(caption_document(find(path.id)))
 
 
-@api.delete("/<caption_id:id>", responses={204: None} | described(401, 404, 429), security=SECURITY)
+@api.delete("/<caption_id:id>", responses={204: None} | problem_responses(401, 404, 429), security=SECURITY)
 def delete_caption(path: CaptionPath) -> Response:
     """Delete a caption, its photo and its correction."""
     if not current_service().delete(path.id):
-        raise missing(path.id)
+        raise caption_not_found(path.id)
     return Response(status=204)
 
 
-@api.put("/<caption_id:id>/correction", responses={200: Correction} | described(400, 404, 415))
+@api.put("/<caption_id:id>/correction", responses={200: Correction} | problem_responses(400, 404, 415))
 def correct_caption(path: CaptionPath, body: CorrectionBody) -> Response:
     """Store what the caption should have been. Corrections can be used for training."""
-    return json_response(correction_document(_corrected(path.id, body.text)))
+    return json_response(correction_document(_set_correction(path.id, body.text)))
 
 
-@api.delete("/<caption_id:id>/correction", responses={204: None} | described(404))
+@api.delete("/<caption_id:id>/correction", responses={204: None} | problem_responses(404))
 def take_correction_back(path: CaptionPath) -> Response:
     """Remove a correction."""
-    _corrected(path.id, None)
+    _set_correction(path.id, None)
     return Response(status=204)
 
 
@@ -128,7 +128,7 @@ def find(caption_id: str) -> StoredCaption:
     """Return the caption with this id. Raises Problem (404) if there is none."""
     entry = current_service().store.get(caption_id)
     if entry is None:
-        raise missing(caption_id)
+        raise caption_not_found(caption_id)
     return entry
 
 
@@ -143,66 +143,68 @@ def find_ranked(caption_id: str, rank: int) -> tuple[StoredCaption, Caption]:
     return entry, captions[rank - 1]
 
 
-def missing(caption_id: str) -> Problem:
+def caption_not_found(caption_id: str) -> Problem:
     return Problem(404, f"Caption {caption_id} does not exist: it was deleted, or the id is wrong.")
 
 
-def _corrected(caption_id: str, text: str | None) -> StoredCaption:
+def _set_correction(caption_id: str, text: str | None) -> StoredCaption:
     entry = current_service().store.correct(caption_id, text)
     if entry is None:
-        raise missing(caption_id)
+        raise caption_not_found(caption_id)
     return entry
 
 
-def _streamed(service: CaptionService, data: bytes, options: DecodingOptions) -> Response:
-    parts: queue.SimpleQueue[Caption | None] = queue.SimpleQueue()
-    begun = service.begin(data, options, on_words=parts.put)
-    begun.future.add_done_callback(lambda _: parts.put(None))
+def _stream_caption(service: CaptionService, data: bytes, options: DecodingOptions) -> Response:
+    updates: queue.SimpleQueue[Caption | None] = queue.SimpleQueue()
+    pending = service.begin(data, options, on_words=updates.put)
+    pending.future.add_done_callback(lambda _: updates.put(None))
     return Response(
-        _events(service, begun, parts),
+        _stream_events(service, pending, updates),
         content_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
 
 
-def _events(service: CaptionService, begun: Begun, parts: "queue.SimpleQueue[Caption | None]") -> Iterator[str]:
+def _stream_events(
+    service: CaptionService, pending: PendingCaption, updates: "queue.SimpleQueue[Caption | None]"
+) -> Iterator[str]:
     """Yield the server-sent events of one photo: the image, each word once it is settled, the complete caption."""
-    frame, sent = begun.frame, 0
+    frame, sent_count = pending.frame, 0
     try:
-        yield _event(
+        yield _format_event(
             "image",
             {
                 "image": {"width": frame.width, "height": frame.height, "seen_box": list(frame.seen_box)},
-                "grid": list(begun.serving.grid),
+                "grid": list(pending.serving.grid),
                 "warnings": [warning.to_json() for warning in frame.warnings],
             },
         )
-        while (part := _next(parts, begun.deadline)) is not None:
-            for word in streamed_words(part, sent):
-                yield _event("word", word)
-            sent = max(sent, len(part.words))
-        entry = service.finish(begun)
+        while (caption := _next_update(updates, pending.deadline)) is not None:
+            for word in streamed_words(caption, sent_count):
+                yield _format_event("word", word)
+            sent_count = max(sent_count, len(caption.words))
+        entry = service.finish(pending)
         document = caption_document(entry)
-        for word in streamed_words(_best(begun), sent):
-            yield _event("word", word)
+        for word in streamed_words(_best_caption(pending), sent_count):
+            yield _format_event("word", word)
         yield f"event: caption\ndata: {document.model_dump_json()}\n\n"
     except Exception as error:  # the response has begun, so its status cannot change
         yield f"event: problem\ndata: {problem_of(error).json()}\n\n"
     finally:
-        begun.future.cancel()  # the client disconnected: stop decoding
+        pending.future.cancel()  # the client disconnected: stop decoding
 
 
-def _next(parts: "queue.SimpleQueue[Caption | None]", deadline: float) -> Caption | None:
+def _next_update(updates: "queue.SimpleQueue[Caption | None]", deadline: float) -> Caption | None:
     """Return the next part of the caption; None at its end or at the deadline, for which `finish` raises the error."""
     try:
-        return parts.get(timeout=max(0.0, deadline - time.monotonic()))
+        return updates.get(timeout=max(0.0, deadline - time.monotonic()))
     except queue.Empty:
         return None
 
 
-def _best(begun: Begun) -> Caption:
-    return begun.future.result().captions[0]
+def _best_caption(pending: PendingCaption) -> Caption:
+    return pending.future.result().captions[0]
 
 
-def _event(name: str, values: dict[str, Any]) -> str:
+def _format_event(name: str, values: dict[str, Any]) -> str:
     return f"event: {name}\ndata: {json.dumps(values)}\n\n"

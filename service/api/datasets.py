@@ -16,8 +16,8 @@ from service.api.retraining_schemas import (
     DataSetSummary,
     ThumbnailPath,
 )
-from service.api.uploads import sent_file, zip_body
-from service.errors import NOT_JSON, Problem, described
+from service.api.uploads import uploaded_zip, zip_body
+from service.errors import NOT_JSON, Problem, problem_responses
 from service.store.datasets import DataSetInUse, StoredDataSet
 
 api = APIBlueprint(
@@ -25,25 +25,25 @@ api = APIBlueprint(
     __name__,
     url_prefix="/api/datasets",
     abp_tags=[Tag(name="datasets", description="Captioned photos to train on.")],
-    abp_responses=described(401, 422, 429),
+    abp_responses=problem_responses(401, 422, 429),
     abp_security=SECURITY,
 )
 
-_SENT = zip_body("photos with their captions, in any supported layout")
-_SENT["content"]["application/json"] = {"schema": DataSetSource.model_json_schema()}
+_REQUEST_BODY = zip_body("photos with their captions, in any supported layout")
+_REQUEST_BODY["content"]["application/json"] = {"schema": DataSetSource.model_json_schema()}
 
 
 @api.get("", responses={200: DataSetList})
 def list_datasets() -> Response:
     """List the data sets, newest first, without their reports."""
-    found = [DataSetSummary(**_facts(data)) for data in current_service().datasets.all()]
-    return json_response(DataSetList(datasets=found))
+    summaries = [DataSetSummary(**_summary_fields(data)) for data in current_service().datasets.all()]
+    return json_response(DataSetList(datasets=summaries))
 
 
 @api.post(
     "",
-    responses={201: DataSetDocument} | described(400, 413, 415, 503, 507),
-    openapi_extensions={"requestBody": _SENT},
+    responses={201: DataSetDocument} | problem_responses(400, 413, 415, 503, 507),
+    openapi_extensions={"requestBody": _REQUEST_BODY},
 )
 def bring_dataset(query: DataSetQuery) -> Response:
     """Add captioned photos: a zip, or as JSON a folder on the server or the corrections that users made.
@@ -53,28 +53,28 @@ def bring_dataset(query: DataSetQuery) -> Response:
     service = current_service()
     bundle = service.versions.get(service.serving.version).bundle
     if request.mimetype == "application/json":
-        source = _source()
+        source = _read_source()
         if source.corrections:
-            corrected = service.store.corrected()
-            data = service.datasets.add_corrections(corrected, service.photos, query.name or source.name, bundle)
+            captions = service.store.corrected_captions()
+            data = service.datasets.add_corrections(captions, service.photos, query.name or source.name, bundle)
         else:
             data = service.datasets.add_folder(source.folder or ".", query.name or source.name, bundle)
     else:
-        with sent_file(request) as sent:
-            room = service.storage.room(service.settings.max_dataset_bytes)
-            data = service.datasets.add_zip(sent.file, sent.name, bundle, room)
+        with uploaded_zip(request) as upload:
+            max_bytes = service.storage.free_bytes(service.settings.max_dataset_bytes)
+            data = service.datasets.add_zip(upload.file, upload.name, bundle, max_bytes)
     response = json_response(_document(data), 201)
     response.headers["Location"] = f"/api/datasets/{data.id}"
     return response
 
 
-@api.get("/<caption_id:id>", responses={200: DataSetDocument} | described(404))
+@api.get("/<caption_id:id>", responses={200: DataSetDocument} | problem_responses(404))
 def get_dataset(path: DataSetPath) -> Response:
     """Return one data set with its report."""
     return json_response(_document(current_service().datasets.get(path.id)))
 
 
-@api.delete("/<caption_id:id>", responses={204: None} | described(404, 409))
+@api.delete("/<caption_id:id>", responses={204: None} | problem_responses(404, 409))
 def delete_dataset(path: DataSetPath) -> Response:
     """Delete a data set. A folder on the server is left unchanged."""
     service = current_service()
@@ -86,7 +86,7 @@ def delete_dataset(path: DataSetPath) -> Response:
 
 @api.get(
     "/<caption_id:id>/thumbnails/<int:number>.jpg",
-    responses=JPEG | described(404),
+    responses=JPEG | problem_responses(404),
 )
 def get_thumbnail(path: ThumbnailPath) -> Response:
     """Return the thumbnail of a sample."""
@@ -96,14 +96,14 @@ def get_thumbnail(path: ThumbnailPath) -> Response:
     return jpeg_response(file.read_bytes())
 
 
-def _source() -> DataSetSource:
+def _read_source() -> DataSetSource:
     try:
         return DataSetSource.model_validate(request.get_json())
     except BadRequest as error:
         raise Problem(400, NOT_JSON) from error
 
 
-def _facts(data: StoredDataSet) -> dict[str, Any]:
+def _summary_fields(data: StoredDataSet) -> dict[str, Any]:
     return {
         "id": data.id,
         "name": data.name,
@@ -121,4 +121,4 @@ def _document(data: StoredDataSet) -> DataSetDocument:
         sample | {"thumbnail": f"/api/datasets/{data.id}/thumbnails/{sample['thumbnail']}"}
         for sample in report["samples"]
     ]
-    return DataSetDocument(**_facts(data), report=report | {"samples": samples})
+    return DataSetDocument(**_summary_fields(data), report=report | {"samples": samples})

@@ -5,7 +5,7 @@ from flask_openapi3 import APIBlueprint, Tag
 
 from service.api.operations import current_service
 from service.api.schemas import Liveness, ReadinessDocument
-from service.errors import InvalidPart, Problem, described
+from service.errors import InvalidPart, Problem, problem_responses
 from service.inference.batching import Stopping
 
 api = APIBlueprint(
@@ -13,7 +13,7 @@ api = APIBlueprint(
     __name__,
     url_prefix="/api/health",
     abp_tags=[Tag(name="health", description="For operators of the service.")],
-    abp_responses=described(422),
+    abp_responses=problem_responses(422),
 )
 metrics = Blueprint("metrics", __name__)
 
@@ -24,7 +24,7 @@ def live() -> dict[str, str]:
     return {"status": "alive"}
 
 
-@api.get("/ready", responses={200: ReadinessDocument} | described(503))
+@api.get("/ready", responses={200: ReadinessDocument} | problem_responses(503))
 def ready() -> dict[str, object]:
     """Check that the service can caption photos and is not stopping. `errors` lists each fault."""
     service = current_service()
@@ -40,5 +40,5 @@ def ready() -> dict[str, object]:
 @metrics.get("/metrics")
 def read_metrics() -> Response:
     """Return the metrics for Prometheus."""
-    counted = current_service().metrics
-    return Response(counted.text(), content_type=counted.content_type)
+    service_metrics = current_service().metrics
+    return Response(service_metrics.text(), content_type=service_metrics.content_type)

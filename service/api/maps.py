@@ -8,11 +8,13 @@ from pydantic import InstanceOf, PlainSerializer, WithJsonSchema
 from captioner.caption_json import plain_numbers
 
 
-def _lists(items: dict[str, Any], **more: str) -> dict[str, Any]:
-    return {"items": items, "type": "array"} | more
+def _array_schema(items: dict[str, Any], **extra: str) -> dict[str, Any]:
+    return {"items": items, "type": "array"} | extra
 
 
-_SCHEMA = _lists(_lists({"type": "number"}), description="Rows of the grid; the values of a map sum to 1.")
+_SCHEMA = _array_schema(
+    _array_schema({"type": "number"}), description="Rows of the grid; the values of a map sum to 1."
+)
 
 Map = Annotated[
     InstanceOf[np.ndarray],
@@ -23,6 +25,6 @@ Map = Annotated[
 Maps = Annotated[
     InstanceOf[np.ndarray],
     PlainSerializer(plain_numbers, return_type=list[list[list[float]]]),
-    WithJsonSchema(_lists(_SCHEMA)),
+    WithJsonSchema(_array_schema(_SCHEMA)),
 ]
 """Maps of the words of a caption, [T, H, W]."""

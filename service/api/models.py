@@ -12,8 +12,8 @@ from captioner.files import read_json
 from service.api.operations import JPEG, SECURITY, current_service, jpeg_response, json_response
 from service.api.retraining_schemas import VersionDocument, VersionList, VersionPath, VersionPhotoPath
 from service.api.schemas import ModelDocument
-from service.api.uploads import sent_file, zip_body
-from service.errors import Problem, described
+from service.api.uploads import uploaded_zip, zip_body
+from service.errors import Problem, problem_responses
 from service.inference.captioning import CaptionService
 from service.store.archives import pack, top_folder, unpack
 from service.store.versions import Version
@@ -23,11 +23,11 @@ api = APIBlueprint(
     __name__,
     url_prefix="/api/models",
     abp_tags=[Tag(name="models", description="The captioner in use, and the versions that can replace it.")],
-    abp_responses=described(422),
+    abp_responses=problem_responses(422),
 )
 
-_GUARDED = {"security": SECURITY}
-_REFUSED = described(401, 404, 429)
+_ADMIN_ONLY = {"security": SECURITY}
+_ADMIN_PROBLEMS = problem_responses(401, 404, 429)
 
 
 @api.get("/current", responses={200: ModelDocument})
@@ -53,7 +53,7 @@ def current_model() -> Response:
     return json_response(document)
 
 
-@api.get("", responses={200: VersionList} | described(401, 429), **_GUARDED)
+@api.get("", responses={200: VersionList} | problem_responses(401, 429), **_ADMIN_ONLY)
 def list_models() -> Response:
     """List all captioners, newest first, the built-in one last."""
     service = current_service()
@@ -62,37 +62,37 @@ def list_models() -> Response:
 
 @api.post(
     "",
-    responses={201: VersionDocument} | described(400, 401, 413, 415, 429, 507),
+    responses={201: VersionDocument} | problem_responses(400, 401, 413, 415, 429, 507),
     openapi_extensions={"requestBody": zip_body("a bundle")},
-    **_GUARDED,
+    **_ADMIN_ONLY,
 )
 def upload_model() -> Response:
     """Add a captioner from a zip of its bundle, such as a download of another service. Promote it to use it."""
     service = current_service()
     home = service.settings.home
-    with sent_file(request) as sent, tempfile.TemporaryDirectory(prefix=".add-", dir=home) as folder:
-        unpack(sent.file, Path(folder), service.storage.room(service.settings.max_dataset_bytes))
-        version = service.versions.add(top_folder(Path(folder)), {"name": sent.name, "origin": "upload"})
+    with uploaded_zip(request) as upload, tempfile.TemporaryDirectory(prefix=".add-", dir=home) as folder:
+        unpack(upload.file, Path(folder), service.storage.free_bytes(service.settings.max_dataset_bytes))
+        version = service.versions.add(top_folder(Path(folder)), {"name": upload.name, "origin": "upload"})
     response = json_response(_document(service, version), 201)
     response.headers["Location"] = f"/api/models/{version.id}"
     return response
 
 
-@api.post("/rollback", responses={200: VersionDocument} | described(401, 409, 429), **_GUARDED)
+@api.post("/rollback", responses={200: VersionDocument} | problem_responses(401, 409, 429), **_ADMIN_ONLY)
 def roll_back() -> Response:
     """Switch back to the previous captioner, from the next request on."""
     service = current_service()
     return json_response(_document(service, service.switch.rollback()))
 
 
-@api.get("/<version:version>", responses={200: VersionDocument} | _REFUSED, **_GUARDED)
+@api.get("/<version:version>", responses={200: VersionDocument} | _ADMIN_PROBLEMS, **_ADMIN_ONLY)
 def get_model(path: VersionPath) -> Response:
     """Return one captioner: its training data, training options and scores next to the previous captioner's."""
     service = current_service()
     return json_response(_document(service, service.versions.get(path.version)))
 
 
-@api.delete("/<version:version>", responses={204: None} | _REFUSED | described(409), **_GUARDED)
+@api.delete("/<version:version>", responses={204: None} | _ADMIN_PROBLEMS | problem_responses(409), **_ADMIN_ONLY)
 def delete_model(path: VersionPath) -> Response:
     """Delete a captioner. The current and the built-in captioner cannot be deleted."""
     service = current_service()
@@ -102,7 +102,7 @@ def delete_model(path: VersionPath) -> Response:
     return Response(status=204)
 
 
-@api.post("/<version:version>/promote", responses={200: VersionDocument} | _REFUSED, **_GUARDED)
+@api.post("/<version:version>/promote", responses={200: VersionDocument} | _ADMIN_PROBLEMS, **_ADMIN_ONLY)
 def promote_model(path: VersionPath) -> Response:
     """Use this captioner from the next request on. Requests in progress finish with the previous one."""
     service = current_service()
@@ -111,8 +111,8 @@ def promote_model(path: VersionPath) -> Response:
 
 @api.get(
     "/<version:version>/bundle.zip",
-    responses={200: {"description": "The bundle.", "content": {"application/zip": {}}}} | _REFUSED,
-    **_GUARDED,
+    responses={200: {"description": "The bundle.", "content": {"application/zip": {}}}} | _ADMIN_PROBLEMS,
+    **_ADMIN_ONLY,
 )
 def download_model(path: VersionPath) -> Response:
     """Download the captioner as a zip: unpacked, it is a bundle folder that every command accepts."""
@@ -123,17 +123,17 @@ def download_model(path: VersionPath) -> Response:
     return send_file(file, mimetype="application/zip", as_attachment=True, download_name=f"captioner-{version.id}.zip")
 
 
-@api.get("/<version:version>/comparison", responses={200: {"description": "Photos."}} | _REFUSED, **_GUARDED)
+@api.get("/<version:version>/comparison", responses={200: {"description": "Photos."}} | _ADMIN_PROBLEMS, **_ADMIN_ONLY)
 def get_comparison(path: VersionPath) -> dict[str, Any]:
     """Return held-out photos with the captions and attention maps of this captioner and of the previous one."""
     version = current_service().versions.get(path.version)
-    return {"photos": [photo | {"photo": _photo(version, photo)} for photo in _comparison_of(version)["photos"]]}
+    return {"photos": [photo | {"photo": _photo_url(version, photo)} for photo in _read_comparison(version)["photos"]]}
 
 
 @api.get(
     "/<version:version>/comparison/<int:number>.jpg",
-    responses=JPEG | _REFUSED,
-    **_GUARDED,
+    responses=JPEG | _ADMIN_PROBLEMS,
+    **_ADMIN_ONLY,
 )
 def get_comparison_photo(path: VersionPhotoPath) -> Response:
     """Return a photo of the comparison."""
@@ -144,7 +144,7 @@ def get_comparison_photo(path: VersionPhotoPath) -> Response:
     return jpeg_response(file.read_bytes())
 
 
-def _comparison_of(version: Version) -> dict[str, Any]:
+def _read_comparison(version: Version) -> dict[str, Any]:
     """Read the result of `training compare`. Raises Problem (404) if the version was not compared."""
     values = None if version.comparison is None else read_json(version.comparison / "comparison.json")
     if values is None:
@@ -152,7 +152,7 @@ def _comparison_of(version: Version) -> dict[str, Any]:
     return values
 
 
-def _photo(version: Version, photo: dict[str, Any]) -> str:
+def _photo_url(version: Version, photo: dict[str, Any]) -> str:
     return f"/api/models/{version.id}/comparison/{Path(photo['photo']).name}"
 
 
@@ -162,12 +162,12 @@ def _document(service: CaptionService, version: Version) -> VersionDocument:
         version=version.id,
         current=version.id == service.serving.version,
         words=len(load_vocabulary(version.bundle)),
-        card=_card(version),
+        card=_read_card(version),
         compared=version.comparison is not None,
         **facts,
     )
 
 
-def _card(version: Version) -> str:
+def _read_card(version: Version) -> str:
     path = version.bundle / "README.md"
     return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""

@@ -4,23 +4,23 @@ import numpy as np
 from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
 
-from service.api.captions import find_ranked, missing
+from service.api.captions import caption_not_found, find_ranked
 from service.api.operations import current_service, json_response
 from service.api.schemas import CaptionPath, Evidence, Rank
-from service.errors import Problem, described
+from service.errors import Problem, problem_responses
+from service.store.bounded_lock import TooManyWaiting, WaitTimeout
 from service.store.captions import StoredCaption
-from service.store.turns import LineFull, WaitedTooLong
 
 api = APIBlueprint(
     "evidence",
     __name__,
     url_prefix="/api/captions",
     abp_tags=[Tag(name="evidence", description="Occlusion maps: sensitivity of each word to hidden locations.")],
-    abp_responses=described(404, 422),
+    abp_responses=problem_responses(404, 422),
 )
 
 
-@api.get("/<caption_id:id>/evidence", responses={200: Evidence} | described(409, 429, 503))
+@api.get("/<caption_id:id>/evidence", responses={200: Evidence} | problem_responses(409, 429, 503))
 def get_evidence(path: CaptionPath, query: Rank) -> Response:
     """Return an occlusion map for each word: how much hiding a location lowers the word's probability.
 
@@ -34,13 +34,13 @@ def get_evidence(path: CaptionPath, query: Rank) -> Response:
 
 
 def occlusion_maps_for(entry: StoredCaption, rank: int) -> np.ndarray:
-    """Compute the occlusion maps [T, H, W] of a stored caption. Raises Problem, or MadeByAnother."""
+    """Compute the occlusion maps [T, H, W] of a stored caption. Raises Problem, or DifferentCaptioner."""
     service = current_service()
     try:
-        return service.evidence.maps(service.serving, entry, rank)
+        return service.occlusion_maps.maps(service.serving, entry, rank)
     except FileNotFoundError as error:  # deleted a moment ago
-        raise missing(entry.id) from error
-    except (LineFull, WaitedTooLong) as error:
+        raise caption_not_found(entry.id) from error
+    except (TooManyWaiting, WaitTimeout) as error:
         raise Problem(
             503, "Too many requests for occlusion maps are waiting: try again in a moment.", retry_after=5
         ) from error

@@ -11,11 +11,11 @@ from captioner.captioner import Caption
 from captioner.counting import counted
 from captioner.figures import figure_strip, occlusion_heading
 from captioner.overlays import overlay, scaled_to
-from service.api.captions import find_ranked, missing
+from service.api.captions import caption_not_found, find_ranked
 from service.api.occlusion import occlusion_maps_for
 from service.api.operations import current_service
 from service.api.schemas import CaptionPath, FigureQuery, ImageQuery, OverlayPath, OverlayQuery
-from service.errors import Problem, described
+from service.errors import Problem, problem_responses
 from service.store.captions import StoredCaption
 
 api = APIBlueprint(
@@ -23,11 +23,11 @@ api = APIBlueprint(
     __name__,
     url_prefix="/api/captions",
     abp_tags=[Tag(name="pictures", description="The photo, attention overlays and figures.")],
-    abp_responses=described(404, 422),
+    abp_responses=problem_responses(404, 422),
 )
 
 _FOREVER = "private, max-age=31536000, immutable"
-_NEVER = "no-store"
+_NO_STORE = "no-store"
 """For occlusion maps, which are unavailable once another captioner is in use."""
 
 
@@ -39,13 +39,14 @@ def _picture_response(kind: str) -> dict:
 def get_image(path: CaptionPath, query: ImageQuery) -> Response:
     """Return the photo: upright, at most 2048 pixels a side, without the camera's metadata."""
     try:
-        return _picture(current_service().photos.jpeg(path.id, query.size), "image/jpeg")
+        return _send_picture(current_service().photos.jpeg(path.id, query.size), "image/jpeg")
     except FileNotFoundError as error:
-        raise missing(path.id) from error
+        raise caption_not_found(path.id) from error
 
 
 @api.get(
-    "/<caption_id:id>/overlays/<int:number>.png", responses=_picture_response("image/png") | described(409, 429, 503)
+    "/<caption_id:id>/overlays/<int:number>.png",
+    responses=_picture_response("image/png") | problem_responses(409, 429, 503),
 )
 def get_overlay(path: OverlayPath, query: OverlayQuery) -> Response:
     """Draw the attention map or the occlusion map of one word over the photo."""
@@ -55,54 +56,54 @@ def get_overlay(path: OverlayPath, query: OverlayQuery) -> Response:
             404,
             f"Word {path.number} does not exist: the caption has {counted(len(caption.words), 'word')}; count from 1.",
         )
-    photo = _photo(path.id)
+    photo = _open_photo(path.id)
     picture = overlay(
         photo,
-        _maps(entry, caption, query)[path.number - 1],
+        _select_maps(entry, caption, query)[path.number - 1],
         caption.frame,
         smooth=query.style == "smooth",
         opacity=query.opacity,
         colour_map=query.colour_map,
         size=None if query.size is None else scaled_to(photo.size, query.size),
     )
-    return _picture(_png(picture), "image/png", _cached(query))
+    return _send_picture(_encode_png(picture), "image/png", _cache_control(query))
 
 
-@api.get("/<caption_id:id>/figure.png", responses=_picture_response("image/png") | described(409, 429, 503))
+@api.get("/<caption_id:id>/figure.png", responses=_picture_response("image/png") | problem_responses(409, 429, 503))
 def get_figure(path: CaptionPath, query: FigureQuery) -> Response:
     """Draw the figure of Xu et al. 2015: the photo, then its attention map or occlusion map for each word."""
     entry, caption = find_ranked(path.id, query.caption)
     figure = figure_strip(
-        _photo(path.id),
+        _open_photo(path.id),
         caption,
         smooth=query.style == "smooth",
-        maps=_maps(entry, caption, query),
+        maps=_select_maps(entry, caption, query),
         heading=occlusion_heading(caption.text) if query.maps == "evidence" else None,
     )
-    return _picture(_png(figure), "image/png", _cached(query))
+    return _send_picture(_encode_png(figure), "image/png", _cache_control(query))
 
 
-def _maps(entry: StoredCaption, caption: Caption, query: FigureQuery) -> np.ndarray:
+def _select_maps(entry: StoredCaption, caption: Caption, query: FigureQuery) -> np.ndarray:
     """Return the maps to draw: [T, H, W]."""
     return occlusion_maps_for(entry, query.caption) if query.maps == "evidence" else caption.maps
 
 
-def _cached(query: FigureQuery) -> str:
-    return _NEVER if query.maps == "evidence" else _FOREVER
+def _cache_control(query: FigureQuery) -> str:
+    return _NO_STORE if query.maps == "evidence" else _FOREVER
 
 
-def _photo(caption_id: str) -> Image.Image:
+def _open_photo(caption_id: str) -> Image.Image:
     try:
         return current_service().photos.open(caption_id)
     except FileNotFoundError as error:  # deleted a moment ago
-        raise missing(caption_id) from error
+        raise caption_not_found(caption_id) from error
 
 
-def _png(picture: Image.Image) -> bytes:
+def _encode_png(picture: Image.Image) -> bytes:
     buffer = io.BytesIO()
     picture.save(buffer, "PNG", compress_level=3)
     return buffer.getvalue()
 
 
-def _picture(data: bytes, kind: str, cached: str = _FOREVER) -> Response:
-    return Response(data, content_type=kind, headers={"Cache-Control": cached, "Content-Disposition": "inline"})
+def _send_picture(data: bytes, kind: str, cache_control: str = _FOREVER) -> Response:
+    return Response(data, content_type=kind, headers={"Cache-Control": cache_control, "Content-Disposition": "inline"})

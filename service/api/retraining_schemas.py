@@ -77,7 +77,7 @@ class DataSetSource(Strict):
     name: DataSetName | None = Field(None, description="Its name.")
 
     @model_validator(mode="after")
-    def _one(self) -> Self:
+    def _check_source(self) -> Self:
         if (self.folder is None) != self.corrections:
             raise ValueError("give either folder, or corrections as true")
         return self

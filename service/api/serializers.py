@@ -30,7 +30,7 @@ _NO_LABEL = {"label": None, "map_of": "attention", "label_map": None}
 def caption_document(entry: StoredCaption) -> CaptionDocument:
     """Return the API document of a caption."""
     captions = captions_of(entry)
-    best, *others = (_ranked(entry.id, rank, caption) for rank, caption in enumerate(captions, start=1))
+    best, *others = (_ranked_caption(entry.id, rank, caption) for rank, caption in enumerate(captions, start=1))
     options = entry.document["options"]
     return CaptionDocument(
         id=entry.id,
@@ -38,7 +38,7 @@ def caption_document(entry: StoredCaption) -> CaptionDocument:
         **dict(best),
         labels=labels_json(captions[0]),
         warnings=entry.warnings or [],
-        image=ImageDocument(**dict(_image(entry)), seen_box=entry.document["seen_box"]),
+        image=ImageDocument(**dict(_image_summary(entry)), seen_box=entry.document["seen_box"]),
         alternatives=others,
         model=ModelReference(version=entry.model_version),
         options=OptionsDocument(
@@ -61,7 +61,7 @@ def summary_document(entry: CaptionSummary) -> CaptionSummaryDocument:
         confidence=entry.confidence,
         wording=wording(entry.confidence),
         warnings=entry.warnings or [],
-        image=_image(entry),
+        image=_image_summary(entry),
         correction=correction_document(entry),
     )
 
@@ -90,12 +90,12 @@ def streamed_words(caption: Caption, start: int) -> list[dict[str, Any]]:
     ]
 
 
-def _image(entry: CaptionSummary) -> ImageSummary:
-    url = _address(entry.id, "image")
+def _image_summary(entry: CaptionSummary) -> ImageSummary:
+    url = _caption_url(entry.id, "image")
     return ImageSummary(width=entry.width, height=entry.height, url=url, thumbnail=f"{url}?size={THUMBNAIL_SIDE}")
 
 
-def _ranked(caption_id: str, rank: int, caption: Caption) -> RankedCaption:
+def _ranked_caption(caption_id: str, rank: int, caption: Caption) -> RankedCaption:
     query = "" if rank == 1 else f"?caption={rank}"
     words = zip(
         caption.words,
@@ -119,15 +119,15 @@ def _ranked(caption_id: str, rank: int, caption: Caption) -> RankedCaption:
                 wording=wording(confidence),
                 gate=gate,
                 spread=spread,
-                overlay=_address(caption_id, f"overlays/{number}.png{query}"),
+                overlay=_caption_url(caption_id, f"overlays/{number}.png{query}"),
                 **word_label(caption, number - 1),
             )
             for number, (text, probability, confidence, gate, spread) in enumerate(words, start=1)
         ],
         alphas=Alphas(rows=rows, columns=columns, maps=caption.alphas),
-        figure=_address(caption_id, f"figure.png{query}"),
+        figure=_caption_url(caption_id, f"figure.png{query}"),
     )
 
 
-def _address(caption_id: str, tail: str) -> str:
-    return f"/api/captions/{caption_id}/{tail}"
+def _caption_url(caption_id: str, suffix: str) -> str:
+    return f"/api/captions/{caption_id}/{suffix}"

@@ -19,14 +19,14 @@ def training_document(
     request, state = training.request, training.state
     position = None
     if training.status == QUEUED:
-        waiting = [each.id for each in trainings.waiting()]
-        position = waiting.index(training.id) + 1 if training.id in waiting else None
-    started, ended = state.get("started_at"), state.get("ended_at")
+        waiting_ids = [queued.id for queued in trainings.waiting()]
+        position = waiting_ids.index(training.id) + 1 if training.id in waiting_ids else None
+    started_at, ended_at = state.get("started_at"), state.get("ended_at")
     return TrainingDocument(
         id=training.id,
         created_at=request["created_at"],
-        dataset=_named(datasets, request["dataset"]),
-        replay=_named(datasets, request["replay"]) if request["replay"] else None,
+        dataset=_dataset_reference(datasets, request["dataset"]),
+        replay=_dataset_reference(datasets, request["replay"]) if request["replay"] else None,
         start=request["start"],
         preset=request["preset"],
         options=request["chosen"],
@@ -35,12 +35,12 @@ def training_document(
         position=position,
         message=state.get("message"),
         stopping=training.status == RUNNING and training.cancelling,
-        started_at=started,
-        ended_at=ended,
-        progress=_progress(training),
+        started_at=started_at,
+        ended_at=ended_at,
+        progress=_read_progress(training),
         seconds=state.get("seconds", {}),
-        epochs=[] if brief else _epochs(training),
-        samples=[] if brief else _samples(training),
+        epochs=[] if brief else _read_epochs(training),
+        samples=[] if brief else _sample_documents(training),
         version=state.get("version"),
         promoted=state.get("promoted", False),
     )
@@ -48,26 +48,26 @@ def training_document(
 
 def sample_file(training: Training, number: int) -> Path | None:
     """Return the file of a validation photo; None if there is none of this number."""
-    photos = _photos(training)
+    photos = _read_samples(training)
     return Path(photos[number]["photo"]) if 0 <= number < len(photos) else None
 
 
-def _named(datasets: DataSets, dataset_id: str) -> Named:
+def _dataset_reference(datasets: DataSets, dataset_id: str) -> Named:
     data = datasets.find(dataset_id)
     return Named(id=dataset_id, name=data.name if data else "deleted")
 
 
-def _progress(training: Training) -> dict[str, Any] | None:
+def _read_progress(training: Training) -> dict[str, Any] | None:
     """Return the current progress; None if the training is not running."""
     if training.status != RUNNING:
         return None
-    comparing = training.comparison / "progress.json"
-    source = comparing if comparing.exists() else training.run / "progress.json"
+    comparison_progress = training.comparison / "progress.json"
+    source = comparison_progress if comparison_progress.exists() else training.run / "progress.json"
     progress = read_json(source, {"stage": "starting"})
     return progress | {"stage": _STAGES.get(progress["stage"], progress["stage"])}
 
 
-def _epochs(training: Training) -> list[EpochDocument]:
+def _read_epochs(training: Training) -> list[EpochDocument]:
     try:
         lines = (training.run / "log.jsonl").read_text().splitlines()
     except FileNotFoundError:
@@ -84,16 +84,16 @@ def _epochs(training: Training) -> list[EpochDocument]:
     return epochs
 
 
-def _samples(training: Training) -> list[SampleDocument]:
+def _sample_documents(training: Training) -> list[SampleDocument]:
     return [
         SampleDocument(
             photo=f"/api/trainings/{training.id}/samples/{number}.jpg",
             references=photo["references"],
             captions=photo["captions"],
         )
-        for number, photo in enumerate(_photos(training))
+        for number, photo in enumerate(_read_samples(training))
     ]
 
 
-def _photos(training: Training) -> list[dict[str, Any]]:
+def _read_samples(training: Training) -> list[dict[str, Any]]:
     return read_json(training.run / "samples.json", {"photos": []})["photos"]

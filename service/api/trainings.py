@@ -21,7 +21,7 @@ from service.api.retraining_schemas import (
     TrainingPath,
 )
 from service.api.training_serializers import sample_file, training_document
-from service.errors import Problem, described
+from service.errors import Problem, problem_responses
 from service.http.pools import FOLLOWERS
 from service.inference.captioning import CaptionService
 from service.jobs import process as training_process
@@ -33,12 +33,12 @@ api = APIBlueprint(
     __name__,
     url_prefix="/api/trainings",
     abp_tags=[Tag(name="trainings", description="Trainings of new captioners.")],
-    abp_responses=described(401, 422, 429),
+    abp_responses=problem_responses(401, 422, 429),
     abp_security=SECURITY,
 )
 
-_LOOK_SECONDS = 0.5
-_ALIVE_SECONDS = 10.0
+_POLL_SECONDS = 0.5
+_KEEPALIVE_SECONDS = 10.0
 _SAMPLE_SIDE = 480
 
 _followers = threading.BoundedSemaphore(FOLLOWERS)
@@ -54,11 +54,11 @@ _STREAM = {
 def list_trainings() -> Response:
     """List all trainings, newest first."""
     service = current_service()
-    found = [_document(service, training, brief=True) for training in service.trainings.all()]
-    return json_response(TrainingList(trainings=found))
+    documents = [_document(service, training, brief=True) for training in service.trainings.all()]
+    return json_response(TrainingList(trainings=documents))
 
 
-@api.post("", responses={201: TrainingDocument} | described(400, 404, 409, 415, 507))
+@api.post("", responses={201: TrainingDocument} | problem_responses(400, 404, 409, 415, 507))
 def begin_training(body: TrainingBody) -> Response:
     """Queue a training. It starts when the trainings before it have ended."""
     service = current_service()
@@ -72,21 +72,21 @@ def begin_training(body: TrainingBody) -> Response:
     start = service.serving.version if body.start == "current" else body.start
     bundle = None if start == "scratch" else service.versions.get(start).bundle
     request = body.model_dump() | {"start": start}
-    training = service.trainings.add(request | {"chosen": _chosen(service, request, data, bundle)})
-    service.queue.ring()
+    training = service.trainings.add(request | {"chosen": _choose_options(service, request, data, bundle)})
+    service.queue.wake_worker()
     response = json_response(_document(service, training), 201)
     response.headers["Location"] = f"/api/trainings/{training.id}"
     return response
 
 
-@api.get("/<caption_id:id>", responses={200: TrainingDocument} | described(404))
+@api.get("/<caption_id:id>", responses={200: TrainingDocument} | problem_responses(404))
 def get_training(path: TrainingPath) -> Response:
     """Return the state of a training: its progress, scores so far and sample captions."""
     service = current_service()
     return json_response(_document(service, service.trainings.get(path.id)))
 
 
-@api.get("/<caption_id:id>/events", responses=_STREAM | described(404, 503))
+@api.get("/<caption_id:id>/events", responses=_STREAM | problem_responses(404, 503))
 def follow_training(path: TrainingPath) -> Response:
     """Return the state as server-sent events until the training ends."""
     service = current_service()
@@ -98,7 +98,7 @@ def follow_training(path: TrainingPath) -> Response:
             retry_after=10,
         )
     response = Response(
-        _events(service, path.id),
+        _stream_events(service, path.id),
         content_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
@@ -106,23 +106,23 @@ def follow_training(path: TrainingPath) -> Response:
     return response
 
 
-@api.post("/<caption_id:id>/cancel", responses={200: TrainingDocument} | described(404, 409))
+@api.post("/<caption_id:id>/cancel", responses={200: TrainingDocument} | problem_responses(404, 409))
 def cancel_training(path: TrainingPath) -> Response:
     """Stop a training within seconds. Its checkpoints are kept, so it can be resumed."""
     service = current_service()
     return json_response(_document(service, service.trainings.cancel(path.id)))
 
 
-@api.post("/<caption_id:id>/resume", responses={200: TrainingDocument} | described(404, 409))
+@api.post("/<caption_id:id>/resume", responses={200: TrainingDocument} | problem_responses(404, 409))
 def resume_training(path: TrainingPath) -> Response:
     """Resume a cancelled or failed training from its last checkpoint."""
     service = current_service()
     training = service.trainings.resume(path.id)
-    service.queue.ring()
+    service.queue.wake_worker()
     return json_response(_document(service, training))
 
 
-@api.delete("/<caption_id:id>", responses={204: None} | described(404, 409))
+@api.delete("/<caption_id:id>", responses={204: None} | problem_responses(404, 409))
 def delete_training(path: TrainingPath) -> Response:
     """Delete a training that is not running. The captioner that it produced is kept."""
     current_service().trainings.delete(path.id)
@@ -131,7 +131,7 @@ def delete_training(path: TrainingPath) -> Response:
 
 @api.get(
     "/<caption_id:id>/log",
-    responses={200: {"description": "The log.", "content": {"text/plain": {}}}} | described(404),
+    responses={200: {"description": "The log.", "content": {"text/plain": {}}}} | problem_responses(404),
 )
 def get_log(path: TrainingPath) -> Response:
     """Return the output of a training's processes: the last 100,000 bytes."""
@@ -140,15 +140,15 @@ def get_log(path: TrainingPath) -> Response:
         with open(training.log, "rb") as file:
             size = file.seek(0, io.SEEK_END)
             file.seek(max(0, size - 100_000))
-            said = file.read()
+            output = file.read()
     except FileNotFoundError:
-        said = b""
-    return Response(said.decode("utf-8", errors="replace"), content_type="text/plain; charset=utf-8")
+        output = b""
+    return Response(output.decode("utf-8", errors="replace"), content_type="text/plain; charset=utf-8")
 
 
 @api.get(
     "/<caption_id:id>/samples/<int:number>.jpg",
-    responses=JPEG | described(404),
+    responses=JPEG | problem_responses(404),
 )
 def get_sample(path: SamplePath) -> Response:
     """Return a validation photo that the training captions after each epoch."""
@@ -162,7 +162,7 @@ def get_sample(path: SamplePath) -> Response:
     return jpeg_response(buffer.getvalue())
 
 
-def _chosen(
+def _choose_options(
     service: CaptionService, request: dict[str, Any], data: StoredDataSet, bundle: Path | None
 ) -> dict[str, Any]:
     """Return all options of a training as `training fit` chooses them. Raises ConfigError if it refuses any."""
@@ -177,19 +177,19 @@ def _document(service: CaptionService, training: Training, brief: bool = False) 
     return training_document(training, service.trainings, service.datasets, brief)
 
 
-def _events(service: CaptionService, training_id: str) -> Iterator[str]:
-    last, sent = None, time.monotonic()
+def _stream_events(service: CaptionService, training_id: str) -> Iterator[str]:
+    last_document, sent_at = None, time.monotonic()
     while not service.is_stopping:
         training = service.trainings.find(training_id)
         if training is None:  # deleted
             return
         document = _document(service, training).model_dump_json()
-        if document != last:
+        if document != last_document:
             yield f"event: training\ndata: {document}\n\n"
-            last, sent = document, time.monotonic()
-        elif time.monotonic() - sent > _ALIVE_SECONDS:
+            last_document, sent_at = document, time.monotonic()
+        elif time.monotonic() - sent_at > _KEEPALIVE_SECONDS:
             yield ": still here\n\n"  # detects a client that has disconnected
-            sent = time.monotonic()
+            sent_at = time.monotonic()
         if training.status in ENDED:
             return
-        time.sleep(_LOOK_SECONDS)
+        time.sleep(_POLL_SECONDS)

@@ -24,20 +24,20 @@ _BASE64 = {
     "description": "The photo's file in base64 (standard or URL-safe), or a data: URL. Other URLs are not fetched.",
 }
 
-HOW = (
+PHOTO_ADVICE = (
     "send the photo as the field `image` of multipart/form-data (curl -F image=@photo.jpg), as the body itself with a"
     " Content-Type of image/jpeg or the like, or as JSON with the field `image` in base64"
 )
 
 
-HOW_ZIP = (
+ZIP_ADVICE = (
     "send the zip as the body itself with a Content-Type of application/zip (curl --data-binary @photos.zip), or as the"
     " field `file` of multipart/form-data (curl -F file=@photos.zip)"
 )
 
 
 @dataclass(frozen=True)
-class SentFile:
+class UploadedZip:
     """An uploaded zip on disk."""
 
     file: BinaryIO
@@ -46,37 +46,37 @@ class SentFile:
 
 
 @contextmanager
-def sent_file(request: Request) -> Iterator[SentFile]:
+def uploaded_zip(request: Request) -> Iterator[UploadedZip]:
     """Yield the zip of a request; it is deleted on exit. `?name=` overrides the file name of a form.
 
     Raises Problem (400, 415) if there is no zip, or its Content-Type is not supported.
     """
     if request.mimetype == "multipart/form-data":
         if "file" not in request.files:
-            raise Problem(400, f"There is no zip in the request: {HOW_ZIP}.")
+            raise Problem(400, f"There is no zip in the request: {ZIP_ADVICE}.")
         file, name = request.files["file"].stream, request.files["file"].filename or ""
-        yield SentFile(file, _name(request, name))
+        yield UploadedZip(file, _clean_name(request, name))
         return
     if request.mimetype not in ("application/zip", "application/x-zip-compressed", "application/octet-stream"):
         problem = f"{request.mimetype} is not supported" if request.mimetype else "is missing"
-        raise Problem(415, f"The Content-Type {problem}: {HOW_ZIP}.")
+        raise Problem(415, f"The Content-Type {problem}: {ZIP_ADVICE}.")
     with tempfile.TemporaryFile(dir=current_service().settings.home) as copy:
         shutil.copyfileobj(request.stream, copy, 1 << 20)
         if not copy.tell():
-            raise Problem(400, f"There is no zip in the request, or it is empty: {HOW_ZIP}.")
+            raise Problem(400, f"There is no zip in the request, or it is empty: {ZIP_ADVICE}.")
         copy.seek(0)
-        yield SentFile(copy, _name(request, ""))
+        yield UploadedZip(copy, _clean_name(request, ""))
 
 
-def _name(request: Request, filename: str) -> str:
-    given = request.args.get("name") or Path(filename.replace("\\", "/")).stem
-    name = re.sub(r"[^\w .,()+-]+", " ", given).strip(" .")[:60].strip(" .")
+def _clean_name(request: Request, filename: str) -> str:
+    raw_name = request.args.get("name") or Path(filename.replace("\\", "/")).stem
+    name = re.sub(r"[^\w .,()+-]+", " ", raw_name).strip(" .")[:60].strip(" .")
     return name or "upload"
 
 
-def zip_body(what: str) -> dict[str, Any]:
-    """Return the OpenAPI request body of a zip upload. what: the contents of the zip."""
-    file = {"type": "string", "format": "binary", "description": f"A zip of {what}."}
+def zip_body(contents: str) -> dict[str, Any]:
+    """Return the OpenAPI request body of a zip upload. contents: what the zip contains, in words."""
+    file = {"type": "string", "format": "binary", "description": f"A zip of {contents}."}
     form = {"type": "object", "properties": {"file": file}, "required": ["file"]}
     return {
         "required": True,
@@ -96,22 +96,24 @@ def read_upload(request: Request, query: CaptionQuery) -> Upload:
 
     Raises Problem (400, 415, 422), or pydantic's ValidationError.
     """
-    form = request.mimetype
-    if form == "multipart/form-data":
-        data, values = _multipart(request)
-    elif form == "application/json":
-        data, values = _json(request)
-    elif form == "application/octet-stream" or (form.startswith("image/") and form != "image/svg+xml"):
+    content_type = request.mimetype
+    if content_type == "multipart/form-data":
+        data, values = _read_multipart(request)
+    elif content_type == "application/json":
+        data, values = _read_json(request)
+    elif content_type == "application/octet-stream" or (
+        content_type.startswith("image/") and content_type != "image/svg+xml"
+    ):
         data, values = request.get_data(cache=False), {}
     else:
-        problem = f"{form} is not supported" if form else "is missing"
-        raise Problem(415, f"The Content-Type {problem}: {HOW}.")
+        problem = f"{content_type} is not supported" if content_type else "is missing"
+        raise Problem(415, f"The Content-Type {problem}: {PHOTO_ADVICE}.")
     if not data:
-        raise Problem(400, f"There is no photo in the request, or it is empty: {HOW}.")
-    asked = query.model_dump(include=set(CaptionOptions.model_fields), exclude_unset=True)
-    for name in sorted(values.keys() & asked.keys()):
+        raise Problem(400, f"There is no photo in the request, or it is empty: {PHOTO_ADVICE}.")
+    query_options = query.model_dump(include=set(CaptionOptions.model_fields), exclude_unset=True)
+    for name in sorted(values.keys() & query_options.keys()):
         raise Problem(422, f"{name} is set in both the query string and the body: set it once.")
-    return Upload(data, CaptionOptions.model_validate(asked | values))
+    return Upload(data, CaptionOptions.model_validate(query_options | values))
 
 
 def request_body() -> dict[str, Any]:
@@ -145,7 +147,7 @@ def request_body() -> dict[str, Any]:
     }
 
 
-def _multipart(request: Request) -> tuple[bytes, dict[str, Any]]:
+def _read_multipart(request: Request) -> tuple[bytes, dict[str, Any]]:
     files, values = request.files, request.form
     if None in files or None in values:
         raise Problem(422, "A part of the form has no name: name the photo's field image.")
@@ -159,7 +161,7 @@ def _multipart(request: Request) -> tuple[bytes, dict[str, Any]]:
     return files["image"].read() if "image" in files else b"", values.to_dict()
 
 
-def _json(request: Request) -> tuple[bytes, dict[str, Any]]:
+def _read_json(request: Request) -> tuple[bytes, dict[str, Any]]:
     try:
         values = request.get_json(cache=False)  # a cached body would stay in memory while the request waits
     except BadRequest as error:
@@ -168,8 +170,8 @@ def _json(request: Request) -> tuple[bytes, dict[str, Any]]:
         raise Problem(422, 'The JSON must be an object: {"image": "BASE64"}.')
     if (not isinstance(values.get("image"), str) or not values["image"]) and (field := address_field(values)):
         refuse_address(field)
-    if "image" not in values and (others := sorted(values.keys() - CaptionOptions.model_fields.keys())):
-        raise Problem(422, f"The JSON has no field image, only {', '.join(others)[:100]}: {HOW}.")
+    if "image" not in values and (unexpected := sorted(values.keys() - CaptionOptions.model_fields.keys())):
+        raise Problem(422, f"The JSON has no field image, only {', '.join(unexpected)[:100]}: {PHOTO_ADVICE}.")
     image = values.pop("image", "")
     if not isinstance(image, str):
         raise Problem(422, "image must be a string: the photo's file in base64.")

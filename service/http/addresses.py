@@ -15,47 +15,47 @@ def bind(host: str, port: int) -> list[socket.socket]:
     Port 0 picks a free port. Raises ConfigError if an address does not exist or cannot be used.
     """
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        addresses = list(dict.fromkeys((family, address) for family, _, _, _, address in found))
+        entries = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        addresses = list(dict.fromkeys((family, address) for family, _, _, _, address in entries))
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"the host {host!r} has no address ({getattr(error, 'strerror', None) or error}): set another with --host"
             " or CAPTIONER_HOST, such as 127.0.0.1 for this machine alone or 0.0.0.0 for all of its networks"
         ) from error
     sockets: list[socket.socket] = []
-    missing = None
+    unavailable = None
     for family, address in addresses:
-        chosen = port or (sockets[0].getsockname()[1] if sockets else 0)
+        actual_port = port or (sockets[0].getsockname()[1] if sockets else 0)
         try:
-            sockets.append(_bound(family, (address[0], chosen, *address[2:])))
+            sockets.append(_bind_socket(family, (address[0], actual_port, *address[2:])))
         except OSError as error:
             # `localhost` may stand for an IPv6 address on a machine that has no IPv6.
             if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
-                missing = error
+                unavailable = error
                 continue
-            for each in sockets:
-                each.close()
-            raise unusable(host, chosen, error) from error
+            for sock in sockets:
+                sock.close()
+            raise bind_error(host, actual_port, error) from error
     if not sockets:
-        raise unusable(host, port, missing) from missing
+        raise bind_error(host, port, unavailable) from unavailable
     return sockets
 
 
-def _bound(family: int, address: tuple) -> socket.socket:
-    created = socket.socket(family, socket.SOCK_STREAM)
+def _bind_socket(family: int, address: tuple) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         if os.name == "posix":  # on Windows this option would share the port with another process
-            created.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
-            created.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        created.bind(address)
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(address)
     except OSError:
-        created.close()
+        sock.close()
         raise
-    return created
+    return sock
 
 
-def unusable(host: str, port: int, error: OSError) -> ConfigError:
+def bind_error(host: str, port: int, error: OSError) -> ConfigError:
     """Return the error for an address that the operating system refuses."""
     match error.errno:
         case errno.EADDRINUSE:
@@ -72,9 +72,9 @@ def unusable(host: str, port: int, error: OSError) -> ConfigError:
     return ConfigError(f"port {port} of {host} {reason} with --port or CAPTIONER_PORT; 0 picks a free one")
 
 
-def only_this_machine(sockets: Iterable[socket.socket]) -> bool:
+def is_loopback_only(sockets: Iterable[socket.socket]) -> bool:
     """Return whether all sockets are bound to loopback addresses."""
-    return all(ipaddress.ip_address(bound.getsockname()[0].partition("%")[0]).is_loopback for bound in sockets)
+    return all(ipaddress.ip_address(sock.getsockname()[0].partition("%")[0]).is_loopback for sock in sockets)
 
 
 def url_of(host: str, port: int) -> str:

@@ -14,7 +14,7 @@ from service.http.minute_limits import MinuteLimit
 from service.settings import Settings
 
 TOKEN_FILE = "admin-token"
-FAILURES = 10
+MAX_FAILURES = 10
 """Wrong tokens allowed per address and minute; beyond that, requests with a token are refused unchecked."""
 
 _GUARDED = ("/api/datasets", "/api/trainings", "/api/models")
@@ -61,7 +61,7 @@ def admin_token(settings: Settings) -> tuple[str, bool]:
         return settings.admin_token.get_secret_value(), False
     path = settings.home / TOKEN_FILE
     try:
-        return _read(path) or _made(path), True
+        return _read_token(path) or _create_token(path), True
     except OSError as error:
         raise ConfigError(
             f"the token file {path} cannot be used ({error.strerror or error}): make it readable and writable, or"
@@ -69,7 +69,7 @@ def admin_token(settings: Settings) -> tuple[str, bool]:
         ) from error
 
 
-def _read(path: Path) -> str | None:
+def _read_token(path: Path) -> str | None:
     try:
         token = path.read_text(encoding="ascii").strip()
     except FileNotFoundError:
@@ -80,13 +80,13 @@ def _read(path: Path) -> str | None:
     return token or None
 
 
-def _made(path: Path) -> str:
+def _create_token(path: Path) -> str:
     """Create the token. Processes that do so at the same time all get the same one."""
-    if path.exists() and _read(path) is None:
+    if path.exists() and _read_token(path) is None:
         path.unlink()  # empty or damaged
     with contextlib.suppress(FileExistsError):
         write_atomically(path, secrets.token_urlsafe(32) + "\n", permissions=0o600, replace=False)
-    token = _read(path)
+    token = _read_token(path)
     assert token is not None
     return token
 
@@ -96,23 +96,23 @@ class Guard:
 
     def __init__(self, token: str, redis_url: str | None = None) -> None:
         self._token = token.encode()
-        self._failures = MinuteLimit(FAILURES, "wrong tokens", redis_url)
+        self._failures = MinuteLimit(MAX_FAILURES, "wrong tokens", redis_url)
 
     def check(self, authorization: str | None, address: str) -> None:
         """Check an Authorization header. Raises TokenMissing, TokenWrong or TooManyFailures."""
         if not authorization:
             raise TokenMissing
-        if (seconds := self._failures.refused_for(address)) is not None:
+        if (seconds := self._failures.seconds_to_wait(address)) is not None:
             raise TooManyFailures(seconds)
-        if not self.knows(authorization):
+        if not self.has_token(authorization):
             self._failures.count(address)
             raise TokenWrong
 
-    def knows(self, authorization: str | None) -> bool:
+    def has_token(self, authorization: str | None) -> bool:
         """Return whether a header has the token, compared in constant time."""
-        kind, _, token = (authorization or "").partition(" ")
-        return hmac.compare_digest(token.strip().encode(), self._token) and kind.lower() == "bearer"
+        scheme, _, token = (authorization or "").partition(" ")
+        return hmac.compare_digest(token.strip().encode(), self._token) and scheme.lower() == "bearer"
 
-    def lets_pass(self, headers: Mapping[str, str], address: str) -> bool:
+    def allows(self, headers: Mapping[str, str], address: str) -> bool:
         """Return whether `check` would pass, without counting a failure. headers: with waitress's names."""
-        return self.knows(headers.get("AUTHORIZATION")) and self._failures.refused_for(address) is None
+        return self.has_token(headers.get("AUTHORIZATION")) and self._failures.seconds_to_wait(address) is None

@@ -26,14 +26,14 @@ IDLE_SECONDS = 60
 """Idle time after which a connection is closed; also the time for a client to read some of its response."""
 LINGER_SECONDS = 5
 """Time during which data from a refused client is discarded; closing at once could lose the response."""
-_MOST_UNREAD = 1_000_000
+_MAX_UNREAD_BYTES = 1_000_000
 """Maximum bytes of unread responses; beyond it, the client's next request waits."""
 _FORM_BYTES = 1_000_000
 """Allowance for the form fields around an uploaded file, in bytes."""
 BODY_PER_UPLOAD = 4
 """The server's body limit as a multiple of the largest upload. Below it, the app refuses with its own message."""
 
-_SENTENCES = {
+_MESSAGES = {
     400: "The service cannot parse this as an HTTP request ({reason}): send it with an HTTP client",
     408: "The request arrived too slowly and was cancelled: send it again over a faster connection",
     413: "The request is far larger than the limit of {largest}: send a smaller one",
@@ -54,7 +54,7 @@ class ConnectionAdjustments(Adjustments):
     max_dataset_bytes = 0
 
 
-class _NoRoom(Error):
+class _DiskFull(Error):
     code, reason = 507, "Insufficient Storage"
 
 
@@ -65,19 +65,19 @@ class _TooSlow(Error):
 class _Parser(HTTPRequestParser):
     adj: ConnectionAdjustments
     peer = ""
-    began = 0.0
+    started_at = 0.0
     """Arrival of the first byte, by time.monotonic."""
-    unasked = False
+    is_unauthorized = False
     """Whether a large body is refused because the token is missing or wrong."""
 
     def parse_header(self, header_plus: bytes) -> None:
         super().parse_header(header_plus)
         if takes_large_body(self.command, self.path) and self.adj.guard is not None:
-            if self.adj.guard.lets_pass(self.headers, self.peer):
+            if self.adj.guard.allows(self.headers, self.peer):
                 self.adj = copy.copy(self.adj)
                 self.adj.max_request_body_size = self.adj.max_dataset_bytes + _FORM_BYTES
             else:
-                self.unasked = True
+                self.is_unauthorized = True
 
     def received(self, data: bytes) -> int:
         try:
@@ -90,7 +90,7 @@ class _Parser(HTTPRequestParser):
             if not is_full_disk(error):
                 raise
             log.error("The disk is full: a request could not be received", exc_info=error)
-            self.error, self.completed, consumed = _NoRoom(error.strerror), True, len(data)
+            self.error, self.completed, consumed = _DiskFull(error.strerror), True, len(data)
         if self.error is not None:
             self.expect_continue = False  # Expect: 100-continue gets the error at once
         return consumed
@@ -113,13 +113,13 @@ class _ProblemTask(ErrorTask):
 
         error = self.request.error
         adjustments = self.channel.adj
-        detail = _SENTENCES[error.code].format(
+        detail = _MESSAGES[error.code].format(
             reason=str(error.body).rstrip(".")[:200],
-            largest=_largest(self.request) if error.code == 413 else None,
+            largest=_describe_limit(self.request) if error.code == 413 else None,
             max_header_kb=adjustments.max_request_header_size // 1024,
         )
         problem = Problem(error.code, f"{detail}.")
-        if error.code == 413 and self.request.unasked:
+        if error.code == 413 and self.request.is_unauthorized:
             problem = problem_of(TokenMissing())
         body = problem.json().encode()
         self.status = f"{problem.document.status} {problem.document.title}"
@@ -136,7 +136,7 @@ class _ProblemTask(ErrorTask):
         self.write(body)
 
 
-def _largest(request: _Parser) -> str:
+def _describe_limit(request: _Parser) -> str:
     if takes_large_body(request.command, request.path):
         return f"a data set of {request.adj.max_dataset_bytes // 1_000_000} MB"
     return f"a photo of {request.adj.max_request_body_size // BODY_PER_UPLOAD // 1_000_000} MB"
@@ -152,14 +152,14 @@ class Channel(HTTPChannel):
     _postponed = False
     """Whether the next request waits until the client has read more of the previous responses."""
     _is_writing = False
-    _sent, _sent_before = 0, -1
+    _bytes_sent, _bytes_sent_before = 0, -1
     """Bytes sent in total, and their number at the last check by `end_if_unread`."""
     _unread_since = 0.0
 
     def parser_class(self, adj: ConnectionAdjustments) -> _Parser:
         """Create the parser of a request; called by waitress."""
         parser = _Parser(adj)
-        parser.peer, parser.began = str(self.addr[0]), time.monotonic()
+        parser.peer, parser.started_at = str(self.addr[0]), time.monotonic()
         return parser
 
     @property
@@ -175,10 +175,10 @@ class Channel(HTTPChannel):
             if request is None or self.will_close or self.close_when_flushed:
                 return
             if self.requests:  # reading pauses until these are answered, so restart the clock
-                request.began = time.monotonic()
+                request.started_at = time.monotonic()
                 return
             received = request.header_bytes_received + request.body_bytes_received
-            if not is_too_slow(time.monotonic() - request.began, received, request.headers_finished):
+            if not is_too_slow(time.monotonic() - request.started_at, received, request.headers_finished):
                 return
             if not request.headers_finished:
                 request.parse_header(b"GET / HTTP/1.0\r\n")  # the error response needs a method and a path
@@ -190,20 +190,20 @@ class Channel(HTTPChannel):
     def end_if_unread(self) -> None:
         """Close the connection if its client has read none of its response for IDLE_SECONDS."""
         now = time.monotonic()
-        if not self.total_outbufs_len or self._sent != self._sent_before:
-            self._sent_before, self._unread_since = self._sent, now
+        if not self.total_outbufs_len or self._bytes_sent != self._bytes_sent_before:
+            self._bytes_sent_before, self._unread_since = self._bytes_sent, now
         elif now - self._unread_since > IDLE_SECONDS:
             self.handle_close()
 
     def send(self, data: bytes, do_close: bool = True) -> int:
-        sent = super().send(data, do_close)
-        self._sent += sent
-        return sent
+        count = super().send(data, do_close)
+        self._bytes_sent += count
+        return count
 
     def service(self) -> None:
         """Answer the next request, unless many bytes are unread: a thread would block on the client."""
         with self.outbuf_lock:
-            self._postponed = self.connected and self.total_outbufs_len > _MOST_UNREAD
+            self._postponed = self.connected and self.total_outbufs_len > _MAX_UNREAD_BYTES
         if not self._postponed:
             super().service()
 
@@ -224,7 +224,7 @@ class Channel(HTTPChannel):
         self._resume()  # frees the data of its requests
 
     def _resume(self) -> None:
-        if self._postponed and self.total_outbufs_len <= _MOST_UNREAD:
+        if self._postponed and self.total_outbufs_len <= _MAX_UNREAD_BYTES:
             self._postponed = False
             self.server.add_task(self)
 

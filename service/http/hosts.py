@@ -17,62 +17,62 @@ _HOST = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]@?#\\]+)(:(?P<port>\d
 _PORTS = {"http": 80, "https": 443}
 
 
-def read_names(listed: str | None) -> list[str]:
+def read_names(setting: str | None) -> list[str]:
     """Split a setting into names, without ports. A leading dot means all subdomains, `*` any name.
 
     Raises ValueError if an entry is not a host name.
     """
     names = []
-    for entry in re.split(r"[,\s]+", listed or ""):
+    for entry in re.split(r"[,\s]+", setting or ""):
         if not entry:
             continue
         entry = entry.removeprefix("*") if entry.startswith("*.") else entry
         if entry != "*" and not is_address(entry) and not _NAME.fullmatch(entry):
             raise ValueError(f"{entry} is not a host name")
         if not is_address(entry):  # addresses are always trusted
-            names.append(_plain(entry.partition(":")[0]))
+            names.append(_normalise(entry.partition(":")[0]))
     return names
 
 
-def trusted_names(host: str, listed: str | None) -> list[str]:
+def trusted_names(host: str, setting: str | None) -> list[str]:
     """Return the loopback names, the name of the host that the service listens on, and the listed names.
 
     If the service listens on a non-loopback address, the name of this machine is trusted as well.
     """
-    own = host
+    name = host
     if is_address(host):
-        own = "" if ipaddress.ip_address(host).is_loopback else socket.gethostname()
-    return list(dict.fromkeys([*LOOPBACK, *([_plain(own)] if own else []), *read_names(listed)]))
+        name = "" if ipaddress.ip_address(host).is_loopback else socket.gethostname()
+    return list(dict.fromkeys([*LOOPBACK, *([_normalise(name)] if name else []), *read_names(setting)]))
 
 
 def is_trusted(host: str | None, names: Collection[str]) -> bool:
     """Return whether a Host header names one of `names` or an IP address. A missing header passes."""
     if host is None:
         return True
-    if (found := _HOST.fullmatch(host)) is None:
+    if (match := _HOST.fullmatch(host)) is None:
         return False
-    return is_address(found["name"]) or _is_among(found["name"], names)
+    return is_address(match["name"]) or _matches_any(match["name"], names)
 
 
-def is_own_origin(origin: str, host: str | None, listed: Collection[str]) -> bool:
+def is_own_origin(origin: str, host: str | None, trusted: Collection[str]) -> bool:
     """Return whether an Origin header is the service's own origin, given the Host header of the request.
 
-    If a proxy changes Host or drops its port, the name of the origin must be in `listed`.
+    If a proxy changes Host or drops its port, the name of the origin must be in `trusted`.
     """
     try:
         parts = urlsplit(origin)
-        name, port = _plain(parts.hostname or ""), parts.port or _PORTS.get(parts.scheme)
+        name, port = _normalise(parts.hostname or ""), parts.port or _PORTS.get(parts.scheme)
     except ValueError:
         return False
     if not name or parts.scheme not in _PORTS:
         return False
-    asked = _HOST.fullmatch(host or "")
-    if asked is not None and _plain(asked["name"].strip("[]")) == name:
-        if port == int(asked["port"] or _PORTS[parts.scheme]):
+    match = _HOST.fullmatch(host or "")
+    if match is not None and _normalise(match["name"].strip("[]")) == name:
+        if port == int(match["port"] or _PORTS[parts.scheme]):
             return True
-        if asked["port"]:
+        if match["port"]:
             return False
-    return _is_among(name, listed)
+    return _matches_any(name, trusted)
 
 
 def is_address(host: str) -> bool:
@@ -87,15 +87,15 @@ def is_address(host: str) -> bool:
     return True
 
 
-def _is_among(name: str, names: Collection[str]) -> bool:
-    name = _plain(name)
+def _matches_any(name: str, names: Collection[str]) -> bool:
+    name = _normalise(name)
     return any(
-        each == "*" or name == each.removeprefix(".") or (each.startswith(".") and name.endswith(each))
-        for each in names
+        pattern == "*" or name == pattern.removeprefix(".") or (pattern.startswith(".") and name.endswith(pattern))
+        for pattern in names
     )
 
 
-def _plain(name: str) -> str:
+def _normalise(name: str) -> str:
     """Return a name in lower case and ASCII (IDNA), without a trailing dot."""
     name = name.lower().removesuffix(".")
     try:

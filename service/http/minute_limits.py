@@ -19,12 +19,12 @@ from service.settings import REDIS_TIMEOUTS
 
 log = logging.getLogger(__name__)
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 SCHEME = "captioner"
 """URL scheme under which `limits` and Flask-Limiter find CountStorage."""
 
-_ALONE_SECONDS = 10.0
+_RETRY_SECONDS = 10.0
 """Time between two attempts to reach an unavailable Redis. Requests in between do not wait for it."""
 
 
@@ -43,9 +43,9 @@ class CountStorage(Storage, MovingWindowSupport):
     ) -> None:
         """name: of the counted thing, for keys and messages; storages with the same name and Redis share counts."""
         super().__init__(uri)
-        self._name, self._own = name, MemoryStorage()
+        self._name, self._local = name, MemoryStorage()
         self._shared = None if redis_url is None else _redis(redis_url, name)
-        self._is_away, self._alone_until = False, -math.inf
+        self._is_down, self._retry_at = False, -math.inf
 
     @property
     def base_exceptions(self) -> type[Exception]:
@@ -53,58 +53,58 @@ class CountStorage(Storage, MovingWindowSupport):
 
     def acquire_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
         """Count `amount` more, unless that exceeds the limit -> whether it was counted."""
-        return self._ask(lambda storage: _acquire(storage, key, limit, expiry, amount))
+        return self._run_operation(lambda storage: _acquire(storage, key, limit, expiry, amount))
 
     def get_moving_window(self, key: str, limit: int, expiry: int) -> tuple[float, int]:
         """Return the start of the window in seconds since 1970, and the count in it."""
-        return self._ask(lambda storage: _window(storage, key, limit, expiry))
+        return self._run_operation(lambda storage: _window(storage, key, limit, expiry))
 
     def incr(self, key: str, expiry: int, amount: int = 1) -> int:
-        return self._ask(lambda storage: storage.incr(key, expiry, amount=amount))
+        return self._run_operation(lambda storage: storage.incr(key, expiry, amount=amount))
 
     def get(self, key: str) -> int:
-        return self._ask(lambda storage: storage.get(key))
+        return self._run_operation(lambda storage: storage.get(key))
 
     def get_expiry(self, key: str) -> float:
-        return self._ask(lambda storage: storage.get_expiry(key))
+        return self._run_operation(lambda storage: storage.get_expiry(key))
 
     def check(self) -> bool:
-        return self._ask(lambda storage: storage.check())
+        return self._run_operation(lambda storage: storage.check())
 
     def reset(self) -> int | None:
-        return self._ask(lambda storage: storage.reset())
+        return self._run_operation(lambda storage: storage.reset())
 
     def clear(self, key: str) -> None:
-        self._ask(lambda storage: storage.clear(key))
+        self._run_operation(lambda storage: storage.clear(key))
 
-    def _ask(self, question: Callable[[MemoryStorage | RedisStorage], Answer]) -> Answer:
-        if self._shared is None or time.monotonic() < self._alone_until:
-            return question(self._own)
-        if self._is_away:  # this thread retries Redis, the others do not wait
-            self._alone_until = time.monotonic() + _ALONE_SECONDS
+    def _run_operation(self, operation: Callable[[MemoryStorage | RedisStorage], Result]) -> Result:
+        if self._shared is None or time.monotonic() < self._retry_at:
+            return operation(self._local)
+        if self._is_down:  # this thread retries Redis, the others do not wait
+            self._retry_at = time.monotonic() + _RETRY_SECONDS
         try:
-            answer = question(self._shared)
+            result = operation(self._shared)
         except RedisError as error:
             log.warning("Redis is unavailable, so each process counts %s alone: %s", self._name, error)
-            self._is_away, self._alone_until = True, time.monotonic() + _ALONE_SECONDS
-            return question(self._own)
-        self._is_away, self._alone_until = False, -math.inf
-        return answer
+            self._is_down, self._retry_at = True, time.monotonic() + _RETRY_SECONDS
+            return operation(self._local)
+        self._is_down, self._retry_at = False, -math.inf
+        return result
 
 
 class MinuteLimit:
     """A limit per client over a moving window of one minute. Thread-safe."""
 
-    def __init__(self, times: int, name: str, redis_url: str | None = None) -> None:
-        """times: limit per minute. name and redis_url: as for CountStorage."""
-        self._limit = RateLimitItemPerMinute(times)
+    def __init__(self, max_count: int, name: str, redis_url: str | None = None) -> None:
+        """max_count: limit per minute. name and redis_url: as for CountStorage."""
+        self._limit = RateLimitItemPerMinute(max_count)
         self._limiter = MovingWindowRateLimiter(CountStorage(name=name, redis_url=redis_url))
 
     def count(self, client: str) -> int | None:
         """Count one more and return None; beyond the limit, count nothing and return the seconds to wait."""
         return None if self._limiter.hit(self._limit, client) else self._seconds(client)
 
-    def refused_for(self, client: str) -> int | None:
+    def seconds_to_wait(self, client: str) -> int | None:
         """Return the seconds that a client at the limit must wait; None below it."""
         return None if self._limiter.test(self._limit, client) else self._seconds(client)
 
@@ -120,17 +120,17 @@ def seconds_until(moment: float) -> int:
 def _acquire(storage: MemoryStorage | RedisStorage, key: str, limit: int, expiry: int, amount: int) -> bool:
     if storage.acquire_entry(key, limit, expiry, amount):
         return True
-    _, counted = _window(storage, key, limit, expiry)
-    return counted == 0 and storage.acquire_entry(key, limit, expiry, amount)
+    _, count = _window(storage, key, limit, expiry)
+    return count == 0 and storage.acquire_entry(key, limit, expiry, amount)
 
 
 def _window(storage: MemoryStorage | RedisStorage, key: str, limit: int, expiry: int) -> tuple[float, int]:
     """Return the moving window; cleared if the clock was set back before its start, as clients would wait too long."""
-    start, counted = storage.get_moving_window(key, limit, expiry)
-    if counted >= limit and start > time.time():
+    start, count = storage.get_moving_window(key, limit, expiry)
+    if count >= limit and start > time.time():
         storage.clear(key)
         return time.time(), 0
-    return start, counted
+    return start, count
 
 
 def _redis(url: str, name: str) -> RedisStorage:

@@ -32,7 +32,7 @@ class HostCheckedRequest(Request):
         self._names = names
 
 
-def refuse_others() -> None:
+def refuse_untrusted() -> None:
     """Raise Problem for an untrusted host (400), and for unsafe methods from other origins (403)."""
     if isinstance(request.routing_exception, SecurityError):
         raise Problem(
@@ -43,9 +43,9 @@ def refuse_others() -> None:
     if request.method in _SAFE:
         return
     origin = request.headers.get("Origin")
-    listed = [name for name in current_app.config["TRUSTED_ORIGINS"] if name != "*"]
+    trusted = [name for name in current_app.config["TRUSTED_ORIGINS"] if name != "*"]
     is_foreign = request.headers.get("Sec-Fetch-Site") in _FOREIGN
-    if is_foreign or (origin is not None and not is_own_origin(origin, request.headers.get("Host"), listed)):
+    if is_foreign or (origin is not None and not is_own_origin(origin, request.headers.get("Host"), trusted)):
         page = f"A page of another site ({origin[:100]})" if origin else "A page of another site"
         raise Problem(
             403,

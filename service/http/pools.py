@@ -26,18 +26,18 @@ THREADS = {
 }
 """Threads for each kind of request; captioning depends on the settings."""
 
-_DRAWN = re.compile(
+_DRAWING_PATH = re.compile(
     r"/api/(captions/[^/]+/(evidence|figure\.png|overlays/[^/]+)|models/[^/]+/bundle\.zip|trainings/[^/]+/samples/[^/]+)"
 )
-_FOLLOWED = re.compile(r"/api/trainings/[^/]+/events")
-_SENT = re.compile(r"/api/(datasets|models|trainings|models/rollback|models/[^/]+/promote)")
+_FOLLOWING_PATH = re.compile(r"/api/trainings/[^/]+/events")
+_SENDING_PATH = re.compile(r"/api/(datasets|models|trainings|models/rollback|models/[^/]+/promote)")
 
 
 def kind_of(method: str, path: str) -> str:
     """Return the kind of a request, which selects its pool."""
     if method == "POST" and path == "/api/captions":
         return "captioning"
-    if method == "POST" and _SENT.fullmatch(path):
+    if method == "POST" and _SENDING_PATH.fullmatch(path):
         return "sending"
     if method not in ("GET", "HEAD", "OPTIONS"):
         return "changing"
@@ -45,9 +45,9 @@ def kind_of(method: str, path: str) -> str:
         return "alive"
     if path in ("/api/health/ready", "/metrics"):
         return "health"
-    if _FOLLOWED.fullmatch(path):
+    if _FOLLOWING_PATH.fullmatch(path):
         return "following"
-    return "drawing" if _DRAWN.fullmatch(path) else "reading"
+    return "drawing" if _DRAWING_PATH.fullmatch(path) else "reading"
 
 
 def pool_sizes(settings: Settings) -> dict[str, int]:
@@ -75,9 +75,9 @@ class Pools:
 
     def shutdown(self, seconds: float) -> bool:
         """Stop all threads and drop queued requests -> whether all threads ended in time."""
-        end = time.monotonic() + seconds
+        deadline = time.monotonic() + seconds
         for pool in self._pools.values():
             pool.set_thread_count(0)
         for pool in self._pools.values():
-            pool.shutdown(timeout=max(0.1, end - time.monotonic()))
+            pool.shutdown(timeout=max(0.1, deadline - time.monotonic()))
         return not any(pool.threads for pool in self._pools.values())

@@ -8,14 +8,14 @@ from flask_limiter import Limiter, RequestLimit
 
 from service.http.minute_limits import SCHEME, seconds_until
 
-_MADE = ("/api/captions", "/api/datasets", "/api/models", "/api/trainings")
-_DRAWN = re.compile(r"/api/captions/[^/]+/(evidence|figure\.png|overlays/[^/]+)")
+_POST_PATHS = ("/api/captions", "/api/datasets", "/api/models", "/api/trainings")
+_DRAWING_PATH = re.compile(r"/api/captions/[^/]+/(evidence|figure\.png|overlays/[^/]+)")
 
 _IPV6_BITS = 64
 """Prefix length of the IPv6 networks that count as one client: providers usually assign one to each customer."""
 
 
-class TooOften(Exception):
+class RateLimitExceeded(Exception):
     """A client has reached the limit. `seconds`: time until its next request may succeed."""
 
     def __init__(self, seconds: int) -> None:
@@ -25,14 +25,14 @@ class TooOften(Exception):
 
 def is_costly(method: str, path: str) -> bool:
     """Return whether a request is expensive: captions, occlusion maps, drawn pictures and uploads."""
-    return method == "POST" and path in _MADE or method != "OPTIONS" and _DRAWN.fullmatch(path) is not None
+    return method == "POST" and path in _POST_PATHS or method != "OPTIONS" and _DRAWING_PATH.fullmatch(path) is not None
 
 
 def limit_rates(app: Flask, per_minute: int, redis_url: str | None = None) -> None:
     """Limit the expensive requests of each client, from the next `before_request` of the app on.
 
     per_minute: 0 for no limit. redis_url: Redis in which replicas share counts. A refused request is not counted, and
-    raises TooOften.
+    raises RateLimitExceeded.
     """
     Limiter(
         _client_of_request,
@@ -42,21 +42,21 @@ def limit_rates(app: Flask, per_minute: int, redis_url: str | None = None) -> No
         strategy="moving-window",
         storage_uri=f"{SCHEME}://",
         storage_options={"name": "costly requests", "redis_url": redis_url},
-        on_breach=_refuse,
+        on_breach=_raise_limit_exceeded,
         enabled=per_minute > 0,
     )
 
 
-def _refuse(breached: RequestLimit) -> None:
-    raise TooOften(seconds_until(breached.window.reset_time))
+def _raise_limit_exceeded(limit: RequestLimit) -> None:
+    raise RateLimitExceeded(seconds_until(limit.window.reset_time))
 
 
 def _client_of_request() -> str:
     address = request.remote_addr or "unknown"  # a socket without an address
     try:
-        found = ipaddress.ip_address(address.partition("%")[0])
+        ip = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
         return address
-    if found.version == 6 and found.ipv4_mapped is None:
-        return str(ipaddress.ip_network((found, _IPV6_BITS), strict=False))
-    return str(found)
+    if ip.version == 6 and ip.ipv4_mapped is None:
+        return str(ipaddress.ip_network((ip, _IPV6_BITS), strict=False))
+    return str(ip)

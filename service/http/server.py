@@ -13,7 +13,7 @@ from waitress import wasyncore
 from waitress.adjustments import Adjustments
 from waitress.server import TcpWSGIServer
 
-from service.http.addresses import bind, unusable, url_of
+from service.http.addresses import bind, bind_error, url_of
 from service.http.auth import Guard
 from service.http.connections import BODY_PER_UPLOAD, IDLE_SECONDS, Channel, ConnectionAdjustments
 from service.http.pools import Pools, pool_sizes
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 CONNECTIONS = 1000
 """Maximum number of open connections. Near it, the longest idle ones are closed."""
-ROOM = 10
+SPARE_CONNECTIONS = 10
 """Number of free connections below which idle ones are closed."""
 CLEANUP_SECONDS = 5
 """Time between two checks for idle or slow connections."""
@@ -74,12 +74,12 @@ class Server:
         self._map: dict[int, wasyncore.dispatcher] = {}
         self._stopping = False
         try:
-            self._listeners = [_Listener(app, self._map, each, self._pools, self._adjustments) for each in sockets]
+            self._listeners = [_Listener(app, self._map, sock, self._pools, self._adjustments) for sock in sockets]
         except OSError as error:  # another process can bind the same address and listen first
             wasyncore.close_all(self._map)
-            for each in sockets:
-                each.close()
-            raise unusable(settings.host, settings.port, error) from error
+            for sock in sockets:
+                sock.close()
+            raise bind_error(settings.host, settings.port, error) from error
 
     def run(self) -> None:
         """Answer requests until `stop`, then finish the received ones; return when their responses are sent.
@@ -87,20 +87,20 @@ class Server:
         Requests that take longer than the settings' deadline plus GRACE_SECONDS are dropped.
         """
         self._pools.start()
-        end = time.monotonic()
+        deadline = time.monotonic()
         try:
-            looked = end
+            checked_at = deadline
             while not self._stopping:
                 self._poll(_POLL_SECONDS)
-                if time.monotonic() - looked > CLEANUP_SECONDS:
-                    looked = time.monotonic()
+                if time.monotonic() - checked_at > CLEANUP_SECONDS:
+                    checked_at = time.monotonic()
                     for channel in self._channels():
                         channel.end_if_unread()
-            end = time.monotonic() + self._settings.deadline_seconds + GRACE_SECONDS
+            deadline = time.monotonic() + self._settings.deadline_seconds + GRACE_SECONDS
             self._on_stop()
-            self._drain(end)
+            self._drain(deadline)
         finally:
-            self._close(end)
+            self._close(deadline)
 
     def stop(self) -> None:
         """Make `run` return. Callable at any time, from any thread and from a signal handler."""
@@ -114,12 +114,12 @@ class Server:
     def _channels(self) -> "list[Channel]":
         return [channel for channel in self._map.values() if isinstance(channel, Channel)]
 
-    def _drain(self, end: float) -> None:
-        """Refuse new connections, close idle ones, and answer all others until `end`."""
+    def _drain(self, deadline: float) -> None:
+        """Refuse new connections, close idle ones, and answer all others until `deadline`."""
         for listener in self._listeners:
             listener.refuse()
         seconds = 0.0  # first read received data, which may complete a request
-        while time.monotonic() < end:
+        while time.monotonic() < deadline:
             self._poll(seconds)
             for channel in self._channels():
                 if channel.is_idle:
@@ -129,14 +129,14 @@ class Server:
             seconds = _POLL_SECONDS
         log.warning("%d clients did not get their whole response in time", len(self._channels()))
 
-    def _close(self, end: float) -> None:
-        """Close all connections and sockets. Threads may finish their work until `end`."""
+    def _close(self, deadline: float) -> None:
+        """Close all connections and sockets. Threads may finish their work until `deadline`."""
         for listener in self._listeners:
             if listener.socket is not None:
                 listener.refuse()
         for channel in self._channels():
             channel.handle_close()  # wakes a thread that is blocked on sending
-        if self._pools.shutdown(max(1.0, end - time.monotonic())):
+        if self._pools.shutdown(max(1.0, deadline - time.monotonic())):
             # A thread still running would write to a reused file descriptor.
             for listener in self._listeners:
                 listener.trigger.close()
@@ -146,13 +146,13 @@ def stop_on_signals(server: Server) -> None:
     """Stop the server on SIGTERM or SIGINT; a second signal ends the process at once. For the main thread only."""
 
     def stop(number: int, frame: object) -> None:
-        for each in (signal.SIGTERM, signal.SIGINT):
+        for signal_number in (signal.SIGTERM, signal.SIGINT):
             # Not SIG_DFL: the kernel ignores it for process 1 of a container.
-            signal.signal(each, lambda number, frame: os._exit(128 + number))
+            signal.signal(signal_number, lambda number, frame: os._exit(128 + number))
         server.stop()
 
-    for each in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(each, stop)
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signal_number, stop)
 
 
 class _Listener(TcpWSGIServer):
@@ -165,12 +165,12 @@ class _Listener(TcpWSGIServer):
         self,
         app: WSGIApplication,
         map: dict[int, wasyncore.dispatcher],
-        bound: socket.socket,
+        sock: socket.socket,
         pools: Pools,
         adjustments: Adjustments,
     ) -> None:
-        sockinfo = (bound.family, bound.type, bound.proto, bound.getsockname())
-        super().__init__(app, map, _sock=bound, dispatcher=pools, adj=adjustments, sockinfo=sockinfo, bind_socket=False)
+        sockinfo = (sock.family, sock.type, sock.proto, sock.getsockname())
+        super().__init__(app, map, _sock=sock, dispatcher=pools, adj=adjustments, sockinfo=sockinfo, bind_socket=False)
 
     def maintenance(self, now: float) -> None:
         super().maintenance(now)
@@ -179,14 +179,14 @@ class _Listener(TcpWSGIServer):
 
     def handle_accept(self) -> None:
         super().handle_accept()
-        if len(self._map) > self.adj.connection_limit - ROOM:
+        if len(self._map) > self.adj.connection_limit - SPARE_CONNECTIONS:
             self._make_room()
 
     def _make_room(self) -> None:
         """Close the connection with the oldest activity among those that are idle or still sending a request."""
         channels = [channel for channel in self._map.values() if isinstance(channel, Channel) and channel.is_idle]
-        if waiting := [channel for channel in channels if not channel.will_close]:
-            min(waiting, key=lambda channel: channel.last_activity).will_close = True
+        if idle := [channel for channel in channels if not channel.will_close]:
+            min(idle, key=lambda channel: channel.last_activity).will_close = True
 
     def refuse(self) -> None:
         """Accept pending connections, then stop listening."""

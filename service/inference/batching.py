@@ -34,7 +34,7 @@ class Stopping(Exception):
 
 
 @dataclass(frozen=True)
-class Captioned:
+class CaptionResult:
     """Result for one photo."""
 
     captions: list[Caption]
@@ -53,15 +53,15 @@ class _Job:
     options: DecodingOptions
     deadline: float  # on the clock of time.monotonic
     on_words: OnCaptionWords | None
-    submitted: float = field(default_factory=time.monotonic)
-    future: Future[Captioned] = field(default_factory=Future)
+    submitted_at: float = field(default_factory=time.monotonic)
+    future: Future[CaptionResult] = field(default_factory=Future)
 
 
 class Batcher:
     """Captions prepared photos of many threads in batches.
 
     When the model is free, the queued photos form a batch of at most `batch_size`. A batch waits up to `window_seconds`
-    for more photos if some are being prepared (`coming`), or if its first photo had to wait for the model: then a
+    for more photos if some are being prepared (`announce`), or if its first photo had to wait for the model: then a
     client that was just answered is likely to send another. A lone photo never waits.
     """
 
@@ -78,11 +78,11 @@ class Batcher:
         self._batch_size, self._window_seconds, self._queue_size = batch_size, window_seconds, queue_size
         self._on_batch = on_batch
         self._queue: deque[_Job] = deque()
-        self._coming = 0
+        self._upcoming = 0
         self._free_since = time.monotonic()
         self._busy_since: float | None = None
         self._closed = False
-        self._changed = threading.Condition()
+        self._condition = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="model", daemon=True)
         self._thread.start()
 
@@ -103,16 +103,16 @@ class Batcher:
         return 0.0 if since is None else time.monotonic() - since
 
     @contextmanager
-    def coming(self) -> Iterator[None]:
+    def announce(self) -> Iterator[None]:
         """Announce a photo that the caller prepares in this context and then submits."""
-        with self._changed:
-            self._coming += 1
+        with self._condition:
+            self._upcoming += 1
         try:
             yield
         finally:
-            with self._changed:
-                self._coming -= 1
-                self._changed.notify_all()
+            with self._condition:
+                self._upcoming -= 1
+                self._condition.notify_all()
 
     def submit(
         self,
@@ -121,52 +121,52 @@ class Batcher:
         options: DecodingOptions,
         deadline: float,
         on_words: OnCaptionWords | None = None,
-    ) -> Future[Captioned]:
+    ) -> Future[CaptionResult]:
         """Queue a photo from `Captioner.prepare`: pixels [S, S, 3]. deadline: a time of `time.monotonic`.
 
         The future fails with DeadlinePassed if the deadline passes in the queue. Cancelling it removes the photo.
         Raises QueueFull or Stopping.
         """
         job = _Job(pixels, frame, options, deadline, on_words)
-        with self._changed:
+        with self._condition:
             if self._closed:
                 raise Stopping
             if len(self._queue) >= self._queue_size:
                 raise QueueFull
             self._queue.append(job)
-            self._changed.notify_all()
+            self._condition.notify_all()
         return job.future
 
     def close(self, timeout: float | None = None) -> None:
         """Refuse new photos, caption the queued ones, and end. timeout: in seconds."""
-        with self._changed:
+        with self._condition:
             self._closed = True
-            self._changed.notify_all()
+            self._condition.notify_all()
         self._thread.join(timeout)
 
     def _run(self) -> None:
         while batch := self._next_batch():
-            live = [job for job in batch if _is_wanted(job)]
-            if live:
-                self._on_batch(len(live))
+            jobs = [job for job in batch if _can_run(job)]
+            if jobs:
+                self._on_batch(len(jobs))
                 self._busy_since = time.monotonic()
-                self._caption(live)
+                self._caption(jobs)
                 self._busy_since = None
             self._free_since = time.monotonic()
 
     def _next_batch(self) -> list[_Job]:
         """Return the next batch; empty once the batcher is closed and the queue is empty."""
-        with self._changed:
+        with self._condition:
             while not self._queue and not self._closed:
-                self._changed.wait()
+                self._condition.wait()
             while self._queue and len(self._queue) < self._batch_size and not self._closed:
-                submitted = self._queue[0].submitted
-                if not self._coming and submitted > self._free_since:
+                submitted_at = self._queue[0].submitted_at
+                if not self._upcoming and submitted_at > self._free_since:
                     break
-                left = max(submitted, self._free_since) + self._window_seconds - time.monotonic()
-                if left <= 0:
+                seconds_left = max(submitted_at, self._free_since) + self._window_seconds - time.monotonic()
+                if seconds_left <= 0:
                     break
-                self._changed.wait(left)
+                self._condition.wait(seconds_left)
             return [self._queue.popleft() for _ in range(min(len(self._queue), self._batch_size))]
 
     def _caption(self, batch: Sequence[_Job]) -> None:
@@ -183,22 +183,24 @@ class Batcher:
                     self._caption([job])
 
     def _caption_together(self, batch: Sequence[_Job]) -> None:
-        started = time.monotonic()
+        started_at = time.monotonic()
         annotations = self._captioner.encode(np.stack([job.pixels for job in batch]))  # [B, H, W, D]
-        encoded = time.monotonic()
+        encoded_at = time.monotonic()
         for options in dict.fromkeys(job.options for job in batch):
             rows = [row for row, job in enumerate(batch) if job.options == options]
             jobs = [batch[row] for row in rows]
-            begun = time.monotonic()
+            decoding_at = time.monotonic()
             captions = self._captioner.caption_annotations(
-                annotations[rows], [job.frame for job in jobs], options, _watch_of(jobs)
+                annotations[rows], [job.frame for job in jobs], options, _combine_callbacks(jobs)
             )
-            seconds = time.monotonic() - begun
-            for job, found in zip(jobs, captions, strict=True):
-                job.future.set_result(Captioned(found, started - job.submitted, encoded - started, seconds))
+            seconds = time.monotonic() - decoding_at
+            for job, job_captions in zip(jobs, captions, strict=True):
+                job.future.set_result(
+                    CaptionResult(job_captions, started_at - job.submitted_at, encoded_at - started_at, seconds)
+                )
 
 
-def _is_wanted(job: _Job) -> bool:
+def _can_run(job: _Job) -> bool:
     """Return whether a job is neither cancelled nor past its deadline, which fails it."""
     if not job.future.set_running_or_notify_cancel():
         return False
@@ -208,12 +210,12 @@ def _is_wanted(job: _Job) -> bool:
     return True
 
 
-def _watch_of(jobs: Sequence[_Job]) -> Callable[[int, Caption], None] | None:
+def _combine_callbacks(jobs: Sequence[_Job]) -> Callable[[int, Caption], None] | None:
     if all(job.on_words is None for job in jobs):
         return None
 
     def on_words(image: int, caption: Caption) -> None:
-        if (own := jobs[image].on_words) is not None:
-            own(caption)
+        if (callback := jobs[image].on_words) is not None:
+            callback(caption)
 
     return on_words

@@ -20,7 +20,7 @@ from captioner.caption_json import warnings_json
 from captioner.captioner import Captioner
 from captioner.config import DecodingOptions
 from captioner.images.photo import ImageFrame, open_image
-from service.inference.batching import Batcher, Captioned, DeadlinePassed, OnCaptionWords, Stopping
+from service.inference.batching import Batcher, CaptionResult, DeadlinePassed, OnCaptionWords, Stopping
 from service.inference.documents import to_stored
 from service.inference.occlusion import OcclusionMaps
 from service.inference.switching import Serving, Switch
@@ -34,14 +34,14 @@ from service.store.captions import Store, StoredCaption
 from service.store.database import Database
 from service.store.datasets import DataSets
 from service.store.disk import Storage
-from service.store.photos import PhotoFolder, as_kept
+from service.store.photos import PhotoFolder, to_stored_size
 from service.store.versions import Versions
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Begun:
+class PendingCaption:
     """A photo that is being captioned."""
 
     serving: Serving
@@ -52,7 +52,7 @@ class Begun:
     decode_image_seconds: float
     deadline: float
     """A time of time.monotonic."""
-    future: Future[Captioned]
+    future: Future[CaptionResult]
 
 
 class CaptionService:
@@ -75,7 +75,7 @@ class CaptionService:
         self.store = Store(self.database)
         self.photos = PhotoFolder(settings.photos_folder)
         self.photos.remove_orphans(self.store.ids())
-        self.evidence = OcclusionMaps(self.photos, settings.deadline_seconds)
+        self.occlusion_maps = OcclusionMaps(self.photos, settings.deadline_seconds)
         self.versions = Versions(self.database, settings.home, settings.built_in_bundle)
         self.run_training = run_training
         self.datasets = DataSets(settings, self.database, run_training)
@@ -84,7 +84,7 @@ class CaptionService:
         self.readiness = Readiness(settings, self.database, self.trainings)
         self.metrics = Metrics(queue_depth=lambda: self.serving.batcher.depth)
         load = functools.partial(captioner_package.load, device=settings.device, runtime=settings.runtime)
-        self.switch = Switch(self.versions, load, self._batcher, settings.deadline_seconds, captioner)
+        self.switch = Switch(self.versions, load, self._make_batcher, settings.deadline_seconds, captioner)
         # Decoding a large photo takes half a gigabyte: decode at most one photo per core at a time.
         self._decoders = threading.BoundedSemaphore(cores())
         self._stopping = threading.Event()
@@ -102,17 +102,17 @@ class CaptionService:
     def is_stopping(self) -> bool:
         return self._stopping.is_set()
 
-    def stopping(self) -> None:
+    def mark_stopping(self) -> None:
         """Report not ready from now on; requests are still answered."""
         self._stopping.set()
 
     def close(self) -> None:
         """Caption the queued photos, and close the database."""
-        self.stopping()
+        self.mark_stopping()
         self.switch.close()
         self.database.close()
 
-    def begin(self, data: bytes, options: DecodingOptions, on_words: OnCaptionWords | None = None) -> Begun:
+    def begin(self, data: bytes, options: DecodingOptions, on_words: OnCaptionWords | None = None) -> PendingCaption:
         """Decode a photo and queue it.
 
         Raises ImageError if the photo cannot be read; QueueFull, DeadlinePassed or Stopping.
@@ -121,21 +121,21 @@ class CaptionService:
         while True:
             serving = self.serving
             try:
-                return self._begun(serving, data, options, deadline, on_words)
+                return self._begin(serving, data, options, deadline, on_words)
             except Stopping:
                 if serving is self.serving:  # else retry with the captioner that replaced it
                     raise
 
-    def finish(self, begun: Begun) -> StoredCaption:
+    def finish(self, pending: PendingCaption) -> StoredCaption:
         """Wait for the caption, and store it with its photo. Raises DeadlinePassed."""
         caption_id = uuid.uuid4().hex
         try:
-            self.photos.save(caption_id, begun.photo)  # while the model works
-            captioned = self._wait(begun)
-            entry = self._entry(caption_id, begun, captioned)
+            self.photos.save(caption_id, pending.photo)  # while the model works
+            result = self._wait(pending)
+            entry = self._build_entry(caption_id, pending, result)
             self.store.add(entry)
         except BaseException:
-            begun.future.cancel()
+            pending.future.cancel()
             self.photos.delete(caption_id)
             raise
         self.metrics.stages(entry.document["seconds"])
@@ -154,38 +154,38 @@ class CaptionService:
         try:
             history = self.settings.history
             spare = history // 100  # trims in batches, not at every caption
-            for old in self.store.trim(history - spare, history // 2, spare):
-                self.photos.delete(old)
+            for old_id in self.store.trim(history - spare, history // 2, spare):
+                self.photos.delete(old_id)
         except (SQLAlchemyError, OSError) as error:
             log.warning("The oldest captions could not be deleted yet: %s", error)
 
-    def _batcher(self, captioner: Captioner) -> Batcher:
+    def _make_batcher(self, captioner: Captioner) -> Batcher:
         settings = self.settings
         window = settings.batch_window_ms / 1000
         return Batcher(captioner, settings.batch_size, window, settings.queue_size, on_batch=self.metrics.batch)
 
-    def _begun(
+    def _begin(
         self, serving: Serving, data: bytes, options: DecodingOptions, deadline: float, on_words: OnCaptionWords | None
-    ) -> Begun:
-        with ExitStack() as announced:
-            announced.enter_context(serving.batcher.coming())
-            with self._decoder(deadline):
-                started = time.monotonic()
-                seconds_left = max(0.0, deadline - started)
+    ) -> PendingCaption:
+        with ExitStack() as announcement:
+            announcement.enter_context(serving.batcher.announce())
+            with self._decoding_slot(deadline):
+                started_at = time.monotonic()
+                seconds_left = max(0.0, deadline - started_at)
                 photo = open_image(data, "the photo", self.settings.max_megapixels * 1_000_000, seconds_left)
                 pixels, frame = serving.captioner.prepare(photo)
-                seconds = time.monotonic() - started
+                seconds = time.monotonic() - started_at
                 future = serving.batcher.submit(pixels, frame, options, deadline, on_words)
-                announced.close()  # the batch does not wait for the scaling below
+                announcement.close()  # the batch does not wait for the scaling below
                 try:
-                    kept = as_kept(photo)
+                    stored_photo = to_stored_size(photo)
                 except BaseException:
                     future.cancel()
                     raise
-        return Begun(serving, kept, frame, options, seconds, deadline, future)
+        return PendingCaption(serving, stored_photo, frame, options, seconds, deadline, future)
 
     @contextmanager
-    def _decoder(self, deadline: float) -> Iterator[None]:
+    def _decoding_slot(self, deadline: float) -> Iterator[None]:
         if not self._decoders.acquire(timeout=max(0.0, deadline - time.monotonic())):
             raise DeadlinePassed
         try:
@@ -193,20 +193,20 @@ class CaptionService:
         finally:
             self._decoders.release()
 
-    def _wait(self, begun: Begun) -> Captioned:
+    def _wait(self, pending: PendingCaption) -> CaptionResult:
         try:
-            return begun.future.result(max(0.0, begun.deadline - time.monotonic()))
+            return pending.future.result(max(0.0, pending.deadline - time.monotonic()))
         except FutureTimeout as error:
             raise DeadlinePassed from error
 
-    def _entry(self, caption_id: str, begun: Begun, captioned: Captioned) -> StoredCaption:
-        best = captioned.captions[0]
-        documents, arrays = to_stored(captioned.captions)
+    def _build_entry(self, caption_id: str, pending: PendingCaption, result: CaptionResult) -> StoredCaption:
+        best = result.captions[0]
+        documents, arrays = to_stored(result.captions)
         seconds = {
-            "decode_image": begun.decode_image_seconds,
-            "queue": captioned.queue_seconds,
-            "encode": captioned.encode_seconds,
-            "decode_words": captioned.decode_words_seconds,
+            "decode_image": pending.decode_image_seconds,
+            "queue": result.queue_seconds,
+            "encode": result.encode_seconds,
+            "decode_words": result.decode_words_seconds,
         }
         return StoredCaption(
             id=caption_id,
@@ -214,14 +214,14 @@ class CaptionService:
             caption=best.text,
             probability=best.probability,
             confidence=best.confidence,
-            width=begun.frame.width,
-            height=begun.frame.height,
-            model_version=begun.serving.model_version,
+            width=pending.frame.width,
+            height=pending.frame.height,
+            model_version=pending.serving.model_version,
             warnings=warnings_json(best) or None,
             document={
                 "captions": documents,
-                "seen_box": list(begun.frame.seen_box),
-                "options": begun.options.to_json(),
+                "seen_box": list(pending.frame.seen_box),
+                "options": pending.options.to_json(),
                 "seconds": seconds,
             },
             arrays=arrays,

@@ -36,10 +36,10 @@ def to_stored(captions: Sequence[Caption]) -> tuple[list[dict[str, Any]], dict[s
                 "word_confidences": list(caption.word_confidences),
             }
         )
-        named = {"alphas": caption.alphas, "gates": caption.gates, "word_log_probs": caption.word_log_probs}
+        caption_arrays = {"alphas": caption.alphas, "gates": caption.gates, "word_log_probs": caption.word_log_probs}
         if caption.label_maps:
-            named["label_maps"] = np.stack(list(caption.label_maps.values()))
-        arrays |= {f"{index}.{name}": _rounded(values) for name, values in named.items()}
+            caption_arrays["label_maps"] = np.stack(list(caption.label_maps.values()))
+        arrays |= {f"{index}.{name}": _round(values) for name, values in caption_arrays.items()}
     return documents, arrays
 
 
@@ -48,42 +48,44 @@ def captions_of(entry: StoredCaption) -> list[Caption]:
     warnings = tuple(PhotoWarning(**warning) for warning in entry.warnings or ())
     frame = ImageFrame(entry.width, entry.height, tuple(entry.document["seen_box"]), warnings)
     return [
-        _from_stored(stored, _arrays(entry, index, stored), frame)
-        for index, stored in enumerate(entry.document["captions"])
+        _to_caption(document, _caption_arrays(entry, index, document), frame)
+        for index, document in enumerate(entry.document["captions"])
     ]
 
 
-def _from_stored(stored: Mapping[str, Any], arrays: Mapping[str, np.ndarray], frame: ImageFrame) -> Caption:
+def _to_caption(document: Mapping[str, Any], arrays: Mapping[str, np.ndarray], frame: ImageFrame) -> Caption:
     return Caption(
-        text=stored["text"],
-        words=tuple(stored["words"]),
-        tokens=tuple(stored["tokens"]),
+        text=document["text"],
+        words=tuple(document["words"]),
+        tokens=tuple(document["tokens"]),
         alphas=arrays["alphas"],
         gates=arrays["gates"],
         word_log_probs=arrays["word_log_probs"],
-        log_prob=stored["log_prob"],
-        score=stored["score"],
+        log_prob=document["log_prob"],
+        score=document["score"],
         frame=frame,
-        labels=tuple(PhotoLabel(*label) for label in stored.get("labels", ())),
-        word_labels=tuple(stored.get("word_labels", ())),
-        label_maps=dict(zip(map(int, stored.get("label_maps", ())), arrays.get("label_maps", ()), strict=True)),
-        confidence=stored.get("confidence"),  # captions of older versions have none
-        word_confidences=tuple(stored.get("word_confidences", ())),
+        labels=tuple(PhotoLabel(*label) for label in document.get("labels", ())),
+        word_labels=tuple(document.get("word_labels", ())),
+        label_maps=dict(zip(map(int, document.get("label_maps", ())), arrays.get("label_maps", ()), strict=True)),
+        confidence=document.get("confidence"),  # captions of older versions have none
+        word_confidences=tuple(document.get("word_confidences", ())),
     )
 
 
-def _arrays(entry: StoredCaption, index: int, stored: Mapping[str, Any]) -> dict[str, np.ndarray]:
+def _caption_arrays(entry: StoredCaption, index: int, document: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """Return the arrays of an entry's caption by name.
 
     A replica of the version before schema 0005 writes them as lists of JSON until it is replaced.
     """
     names = ("alphas", "gates", "word_log_probs", "label_maps")
-    found = {name: entry.arrays[key] for name in names if (key := f"{index}.{name}") in entry.arrays}
-    if not found:
-        found = {name: np.array(stored[name], np.float32) for name in names[:3]}
-        found["label_maps"] = [np.array(label_map, np.float32) for label_map in stored.get("label_maps", {}).values()]
-    return found
+    arrays = {name: entry.arrays[key] for name in names if (key := f"{index}.{name}") in entry.arrays}
+    if not arrays:
+        arrays = {name: np.array(document[name], np.float32) for name in names[:3]}
+        arrays["label_maps"] = [
+            np.array(label_map, np.float32) for label_map in document.get("label_maps", {}).values()
+        ]
+    return arrays
 
 
-def _rounded(values: np.ndarray) -> np.ndarray:
+def _round(values: np.ndarray) -> np.ndarray:
     return values.astype(float).round(DIGITS).astype(np.float32)

@@ -5,17 +5,17 @@ import numpy as np
 from captioner.config import DecodingOptions
 from service.inference.documents import captions_of
 from service.inference.switching import Serving
+from service.store.bounded_lock import BoundedLock
 from service.store.captions import StoredCaption
 from service.store.photos import PhotoFolder
-from service.store.turns import Turns
 
-KEPT = 64
+CACHE_SIZE = 64
 """Number of captions whose maps are cached, so that the pictures of all words need one computation."""
-WAITING = 8
+MAX_WAITING = 8
 """Maximum number of requests that wait for the computation: half of the drawing threads."""
 
 
-class MadeByAnother(Exception):
+class DifferentCaptioner(Exception):
     """The caption was made by another captioner than the one in use, so its occlusion maps cannot be computed."""
 
     def __init__(self, caption_id: str) -> None:
@@ -34,28 +34,28 @@ class OcclusionMaps:
     def __init__(self, photos: PhotoFolder, wait_seconds: float) -> None:
         """wait_seconds: maximum wait for earlier computations."""
         self._photos = photos
-        self._kept: dict[tuple[str, int], np.ndarray] = {}
-        self._computing = Turns(WAITING, wait_seconds)
+        self._cache: dict[tuple[str, int], np.ndarray] = {}
+        self._lock = BoundedLock(MAX_WAITING, wait_seconds)
 
     def maps(self, serving: Serving, entry: StoredCaption, rank: int) -> np.ndarray:
         """Return the occlusion maps of a caption [T, H, W]; every map sums to 1. rank: from 1, the best.
 
         entry: just read from the store, so that the cache never answers for deleted captions.
-        Raises MadeByAnother; FileNotFoundError if the photo was deleted; LineFull, WaitedTooLong.
+        Raises DifferentCaptioner; FileNotFoundError if the photo was deleted; TooManyWaiting, WaitTimeout.
         """
         if entry.model_version != serving.model_version:
-            raise MadeByAnother(entry.id)
-        kept = self._kept.get((entry.id, rank))  # without waiting for a computation
-        return self._computed(serving, entry, rank) if kept is None else kept
+            raise DifferentCaptioner(entry.id)
+        cached = self._cache.get((entry.id, rank))  # without waiting for a computation
+        return self._compute(serving, entry, rank) if cached is None else cached
 
-    def _computed(self, serving: Serving, entry: StoredCaption, rank: int) -> np.ndarray:
-        with self._computing:
+    def _compute(self, serving: Serving, entry: StoredCaption, rank: int) -> np.ndarray:
+        with self._lock:
             key = entry.id, rank
-            if key not in self._kept:  # else another request has just computed them
+            if key not in self._cache:  # else another request has just computed them
                 options = DecodingOptions.from_json(entry.document["options"])
                 caption = captions_of(entry)[rank - 1]
-                self._kept[key] = serving.captioner.occlusion_maps(self._photos.open(entry.id), caption, options)
-            found = self._kept[key]
-            while len(self._kept) > KEPT:
-                del self._kept[next(iter(self._kept))]  # the oldest
-            return found
+                self._cache[key] = serving.captioner.occlusion_maps(self._photos.open(entry.id), caption, options)
+            maps = self._cache[key]
+            while len(self._cache) > CACHE_SIZE:
+                del self._cache[next(iter(self._cache))]  # the oldest
+            return maps

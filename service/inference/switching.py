@@ -53,17 +53,17 @@ class Switch:
         self._versions, self._load, self._make_batcher = versions, load, make_batcher
         self._drain_seconds, self._built_in = drain_seconds, built_in
         self._lock = threading.RLock()
-        self._refused: str | None = None
+        self._rejected: str | None = None
         self._closed = threading.Event()
         current = versions.current
         try:
-            self.serving = self._loaded(current)
+            self.serving = self._load_version(current)
         except CaptionerError as error:
             if current.id == BUILT_IN:
                 raise
             log.error("Model version %s cannot be used, the built-in captioner is used instead: %s", current.id, error)
-            self._refused = current.id
-            self.serving = self._loaded(versions.get(BUILT_IN))
+            self._rejected = current.id
+            self.serving = self._load_version(versions.get(BUILT_IN))
         threading.Thread(target=self._watch, name="versions", daemon=True).start()
 
     def promote(self, version_id: str) -> Version:
@@ -74,7 +74,7 @@ class Switch:
     def rollback(self) -> Version:
         """Return to the previous version. Raises VersionInUse if there is none, BundleError if it cannot be used."""
         with self._lock:
-            return self._change(self._versions.before(), self._versions.rollback)
+            return self._change(self._versions.previous(), self._versions.rollback)
 
     def close(self) -> None:
         """Caption the queued photos, and stop following."""
@@ -84,26 +84,26 @@ class Switch:
 
     def _change(self, version: Version, write: Callable[[], Version]) -> Version:
         # Load before writing, so that a broken version never becomes current.
-        loaded = self.serving if version.id == self.serving.version else self._loaded(version)
+        serving = self.serving if version.id == self.serving.version else self._load_version(version)
         try:
             version = write()
         except BaseException:
-            if loaded is not self.serving:
-                loaded.batcher.close()
+            if serving is not self.serving:
+                serving.batcher.close()
             raise
-        self._exchange(loaded)
+        self._exchange(serving)
         return version
 
     def _watch(self) -> None:
-        is_away = False
+        is_down = False
         while not self._closed.wait(POLL_SECONDS):
             try:
                 self._follow()
-                is_away = False
+                is_down = False
             except SQLAlchemyError as error:  # keep the captioner in use
-                if not is_away:
+                if not is_down:
                     log.error("The current model version cannot be read from the database: %s", error)
-                is_away = True
+                is_down = True
             except Exception:
                 log.exception("The current model version cannot be used: the previous one stays in use")
 
@@ -111,34 +111,34 @@ class Switch:
         """Load a version that another process has promoted."""
         current = self._versions.current
         if current.id == self.serving.version:
-            self._refused = None
+            self._rejected = None
             return
         with self._lock:
             current = self._versions.current
-            if current.id in (self.serving.version, self._refused) or self._closed.is_set():
+            if current.id in (self.serving.version, self._rejected) or self._closed.is_set():
                 return
-            self._refused = current.id  # until it is loaded, so that a failure is not retried at every poll
-            self._exchange(self._loaded(current))
-            self._refused = None
+            self._rejected = current.id  # until it is loaded, so that a failure is not retried at every poll
+            self._exchange(self._load_version(current))
+            self._rejected = None
 
-    def _loaded(self, version: Version) -> Serving:
+    def _load_version(self, version: Version) -> Serving:
         if version.id == BUILT_IN and self._built_in is not None:
             captioner = self._built_in
         else:
             captioner = self._load(version.bundle)
-        made = model_version(captioner.bundle)
-        if version.id not in (made, BUILT_IN):
+        actual_version = model_version(captioner.bundle)
+        if version.id not in (actual_version, BUILT_IN):
             raise BundleError(
                 f"{version.bundle} changed after it became version {version.id}: delete the version, then add it again"
             )
-        return Serving(version.id, captioner, made, warm_up(captioner), self._make_batcher(captioner))
+        return Serving(version.id, captioner, actual_version, warm_up(captioner), self._make_batcher(captioner))
 
-    def _exchange(self, loaded: Serving) -> None:
-        former, self.serving = self.serving, loaded
-        if former is not loaded:
-            log.info("Model version %s is now in use", loaded.version)
+    def _exchange(self, serving: Serving) -> None:
+        previous, self.serving = self.serving, serving
+        if previous is not serving:
+            log.info("Model version %s is now in use", serving.version)
             # The previous captioner finishes its queue; requests that it refuses retry with the new one.
-            threading.Thread(target=former.batcher.close, args=(self._drain_seconds,), daemon=True).start()
+            threading.Thread(target=previous.batcher.close, args=(self._drain_seconds,), daemon=True).start()
 
 
 def warm_up(captioner: Captioner) -> tuple[int, int]:

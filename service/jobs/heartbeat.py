@@ -16,25 +16,25 @@ class Heartbeat:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / ".heartbeat"
-        self._given = -_SECONDS
-        self._seen, self._changed = self._look(), time.monotonic()
+        self._touched_at = -_SECONDS
+        self._last_mtime, self._changed_at = self._read_mtime(), time.monotonic()
 
-    def give(self) -> None:
+    def beat(self) -> None:
         """Touch the file, at most once per second. Call it often."""
-        if time.monotonic() - self._given < _SECONDS:
+        if time.monotonic() - self._touched_at < _SECONDS:
             return
-        self._given = time.monotonic()
+        self._touched_at = time.monotonic()
         with contextlib.suppress(OSError):  # a full or read-only disk: the service reports it
             self._path.touch()
 
     def silent_seconds(self) -> float:
         """Return the seconds since this object last saw a heartbeat, or since its creation."""
-        seen = self._look()
-        if seen != self._seen:
-            self._seen, self._changed = seen, time.monotonic()
-        return time.monotonic() - self._changed
+        mtime = self._read_mtime()
+        if mtime != self._last_mtime:
+            self._last_mtime, self._changed_at = mtime, time.monotonic()
+        return time.monotonic() - self._changed_at
 
-    def _look(self) -> int | None:
+    def _read_mtime(self) -> int | None:
         try:
             return self._path.stat().st_mtime_ns
         except OSError:

@@ -29,8 +29,8 @@ def command(*arguments: str | Path) -> list[str]:
 def environment() -> dict[str, str]:
     """Return the environment of the process: it finds the packages from any folder, and its idle threads sleep."""
     paths = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    own = {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUTF8": "1", "OMP_WAIT_POLICY": "PASSIVE"}
-    return os.environ | own | {"TQDM_MININTERVAL": "10"}  # progress bars go to a log
+    overrides = {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUTF8": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+    return os.environ | overrides | {"TQDM_MININTERVAL": "10"}  # progress bars go to a log
 
 
 def run(*arguments: str | Path) -> str:
@@ -38,19 +38,19 @@ def run(*arguments: str | Path) -> str:
 
     Raises DataError with the error message of the command if it fails.
     """
-    done = subprocess.run(
+    result = subprocess.run(
         command(*arguments), env=environment(), capture_output=True, encoding="utf-8", stdin=subprocess.DEVNULL
     )
-    if done.returncode == -signal.SIGKILL:
+    if result.returncode == -signal.SIGKILL:
         raise DataError(
             f"`training {arguments[0]}` was killed, most likely because the machine ran out of memory: try again"
         )
-    if done.returncode:
-        raise DataError(last_error(done.stderr) or f"`training {arguments[0]}` failed: {done.stderr[-2000:]}")
-    return done.stdout
+    if result.returncode:
+        raise DataError(last_error(result.stderr) or f"`training {arguments[0]}` failed: {result.stderr[-2000:]}")
+    return result.stdout
 
 
-def fit_choices(request: dict[str, Any], options_file: Path) -> list[str | Path]:
+def fit_arguments(request: dict[str, Any], options_file: Path) -> list[str | Path]:
     """Return the `fit` arguments for the requested options, which are written to `options_file`."""
     write_json(options_file, request["options"])
     return ["--options", options_file, *(["--preset", request["preset"]] if request["preset"] else [])]
@@ -64,11 +64,13 @@ def chosen_options(
     data: the data set. bundle: the captioner to start from. folder: for temporary files. run: runs `fit --check`.
     """
     with tempfile.TemporaryDirectory(prefix=".add-", dir=folder) as temporary:
-        kind = ["--from-bundle", bundle] if bundle else []
-        kind += ["--replay", data] if request["replay"] else []
-        choices = fit_choices(request, Path(temporary) / "options.json")
-        printed = run("fit", "--data", data, "--output", Path(temporary) / "run", "--check", *choices, *kind)
-    return json.loads(printed)
+        start_arguments = ["--from-bundle", bundle] if bundle else []
+        start_arguments += ["--replay", data] if request["replay"] else []
+        option_arguments = fit_arguments(request, Path(temporary) / "options.json")
+        output = run(
+            "fit", "--data", data, "--output", Path(temporary) / "run", "--check", *option_arguments, *start_arguments
+        )
+    return json.loads(output)
 
 
 def last_error(text: str) -> str | None:

@@ -14,34 +14,34 @@ log = logging.getLogger(__name__)
 class TrainingQueue:
     """Wakes a worker. Duplicate wake-ups are harmless: the database decides which training is next."""
 
-    def __init__(self, settings: Settings, answer: Callable[[], object] = lambda: None) -> None:
-        """answer: called by a worker for each wake-up."""
+    def __init__(self, settings: Settings, on_wake: Callable[[], object] = lambda: None) -> None:
+        """on_wake: called by a worker for each wake-up."""
         self._huey = _huey(settings)
-        self._is_away = False
+        self._is_down = False
 
         @self._huey.task()
         def carry_out_next() -> None:  # both sides identify the task by this name
-            answer()
+            on_wake()
 
-        self._ring = carry_out_next
+        self._wake = carry_out_next
 
-    def ring(self) -> None:
+    def wake_worker(self) -> None:
         """Wake a worker. If the queue cannot be reached, workers find the training at their next poll."""
         try:
-            self._ring()
+            self._wake()
         except Exception:  # any error of Redis or the disk
             log.warning("The queue of trainings cannot be reached", exc_info=True)
 
-    def answer_next(self) -> bool:
+    def handle_next(self) -> bool:
         """Handle one wake-up -> whether there was one. With Redis, wait up to a second for it."""
         try:
             task = self._huey.dequeue()
         except Exception:  # likewise; the worker polls as well
-            if not self._is_away:
+            if not self._is_down:
                 log.warning("The queue of trainings cannot be reached", exc_info=True)
-            self._is_away = True
+            self._is_down = True
             return False
-        self._is_away = False
+        self._is_down = False
         if task is None:
             return False
         self._huey.execute(task)

@@ -23,9 +23,9 @@ from sqlalchemy.orm import object_session
 
 from captioner.errors import CaptionerError
 from service.store.database import Database
-from service.store.locks import Hold, held_everywhere
+from service.store.leftovers import remove_abandoned, remove_unknown
+from service.store.locks import Hold, hold_shared_lock
 from service.store.photos import ID_PATTERN
-from service.store.remains import remove_abandoned, remove_unknown
 from service.store.tables import TrainingRow
 
 QUEUED, RUNNING, FINISHED, FAILED, CANCELLED = "queued", "running", "finished", "failed", "cancelled"
@@ -91,13 +91,13 @@ class Trainings:
     def all(self) -> list[Training]:
         """Return all trainings, newest first."""
         with self._database.reading() as session:
-            found = [self._training(row) for row in session.scalars(select(TrainingRow))]
-        return sorted(found, key=lambda each: each.request["created_at"], reverse=True)
+            trainings = [self._to_training(row) for row in session.scalars(select(TrainingRow))]
+        return sorted(trainings, key=lambda training: training.request["created_at"], reverse=True)
 
     def find(self, training_id: str) -> Training | None:
         with self._database.reading() as session:
             row = session.get(TrainingRow, training_id)
-            return row and self._training(row)
+            return row and self._to_training(row)
 
     def get(self, training_id: str) -> Training:
         """Return a training. Raises UnknownTraining if it does not exist."""
@@ -121,66 +121,66 @@ class Trainings:
     def change(self, training_id: str, decide: Callable[[Training], dict[str, Any] | None]) -> Training:
         """Replace the state by the result of `decide(training)`; None keeps it. Changes are serialized."""
         with self._row(training_id) as row:
-            state = decide(self._training(row))
+            state = decide(self._to_training(row))
             if state is not None:
                 row.state = state
-            return self._training(row)
+            return self._to_training(row)
 
     def cancel(self, training_id: str) -> Training:
         """Cancel a training: at once if queued, within seconds if running. Raises TrainingConflict if it has ended."""
         with self._row(training_id) as row:
-            training = self._training(row)
+            training = self._to_training(row)
             if training.status in ENDED:
                 raise TrainingConflict(f"the training is already {training.status}: there is nothing to cancel")
             if training.status == QUEUED:
                 row.state = training.state | {"state": CANCELLED, "ended_at": time.time(), "message": None}
             else:
                 row.cancelling = True
-            return self._training(row)
+            return self._to_training(row)
 
     def resume(self, training_id: str) -> Training:
         """Queue a stopped training again; it resumes. Raises TrainingConflict if it is not failed or cancelled."""
         with self._row(training_id) as row:
-            training = self._training(row)
+            training = self._to_training(row)
             if training.status not in (FAILED, CANCELLED):
                 raise TrainingConflict(
                     f"the training is {training.status}: only failed and cancelled trainings can be resumed"
                 )
             if self.is_locked(training):
                 raise TrainingConflict("the training is still stopping: try again in a few seconds")
-            kept = {name: value for name, value in training.state.items() if name in ("seconds", "started_at")}
-            row.state, row.cancelling = kept | {"state": QUEUED, "queued_at": time.time()}, False
-            return self._training(row)
+            state = {name: value for name, value in training.state.items() if name in ("seconds", "started_at")}
+            row.state, row.cancelling = state | {"state": QUEUED, "queued_at": time.time()}, False
+            return self._to_training(row)
 
     def delete(self, training_id: str) -> None:
         """Delete a training, its checkpoint and its log; its model version stays. Raises TrainingConflict."""
-        gone = self._folder / f".gone-{training_id}"
+        trash = self._folder / f".gone-{training_id}"
         with self._row(training_id) as row:
-            training = self._training(row)
+            training = self._to_training(row)
             if training.status == RUNNING or self.is_locked(training):
                 raise TrainingConflict("the training is running: cancel it first")
             object_session(row).delete(row)
         with contextlib.suppress(FileNotFoundError):
-            os.rename(training.folder, gone)
-        shutil.rmtree(gone, ignore_errors=True)
+            os.rename(training.folder, trash)
+        shutil.rmtree(trash, ignore_errors=True)
 
     def lock(self, training: Training) -> contextlib.AbstractContextManager[Hold | None]:
-        """Return the lock that a worker holds while it runs the training; see `locks.held_everywhere`."""
-        return held_everywhere(training.folder / "lock", self._database, f"training {training.id}")
+        """Return the lock that a worker holds while it runs the training; see `locks.hold_shared_lock`."""
+        return hold_shared_lock(training.folder / "lock", self._database, f"training {training.id}")
 
     def is_locked(self, training: Training) -> bool:
         """Return whether a worker runs the training."""
         with self.lock(training) as hold:
             return hold is None
 
-    def remove_remains(self) -> None:
+    def remove_leftovers(self) -> None:
         """Delete files left by killed processes."""
         for path in self._folder.glob(".gone-*"):
             shutil.rmtree(path, ignore_errors=True)
         remove_abandoned(self._folder)
-        kept = self.all()
-        remove_unknown(self._folder, re.compile(ID_PATTERN), {training.id for training in kept})
-        for training in kept:
+        trainings = self.all()
+        remove_unknown(self._folder, re.compile(ID_PATTERN), {training.id for training in trainings})
+        for training in trainings:
             for folder in (training.folder, training.run, training.comparison):
                 remove_abandoned(folder)
 
@@ -193,7 +193,7 @@ class Trainings:
                 raise UnknownTraining(_UNKNOWN.format(training_id))
             yield row
 
-    def _training(self, row: TrainingRow) -> Training:
+    def _to_training(self, row: TrainingRow) -> Training:
         return Training(row.id, self._folder / row.id, dict(row.request), dict(row.state), row.cancelling)
 
 

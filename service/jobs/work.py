@@ -20,8 +20,8 @@ from service.jobs.trainings import CANCELLED, FAILED, FINISHED, QUEUED, RUNNING,
 from service.settings import Settings
 from service.store.database import Database
 from service.store.datasets import DataSets
-from service.store.locks import Hold, held
-from service.store.remains import remove_abandoned
+from service.store.leftovers import remove_abandoned
+from service.store.locks import Hold, hold_file_lock
 from service.store.versions import Version, Versions
 
 log = logging.getLogger(__name__)
@@ -34,9 +34,9 @@ NICENESS = 19
 """Niceness of the training process: captions have priority."""
 
 _POLL_SECONDS = 0.2
-_LOOK_SECONDS = 0.5
+_DATABASE_POLL_SECONDS = 0.5
 """Time between two database polls while a process runs."""
-_STOPPED = 130
+_INTERRUPTED = 130
 
 
 class Cancelled(Exception):
@@ -65,7 +65,7 @@ class Work:
         self.trainings = Trainings(self._database, settings.trainings_folder)
         self._datasets = DataSets(settings, self._database)
         self._versions = Versions(self._database, settings.home, settings.built_in_bundle)
-        self._blameless: set[str] = set()
+        self._interrupted: set[str] = set()
         """Trainings interrupted by a lost database; they count no attempt."""
         self.heartbeat = Heartbeat(settings.trainings_folder)
         self.stopping = False
@@ -74,9 +74,9 @@ class Work:
     def clean_up(self) -> None:
         """Delete files left by killed processes."""
         remove_abandoned(self._settings.home)
-        self.trainings.remove_remains()
-        self._datasets.remove_remains()
-        self._versions.remove_remains()
+        self.trainings.remove_leftovers()
+        self._datasets.remove_leftovers()
+        self._versions.remove_leftovers()
 
     def requeue_interrupted(self) -> None:
         """Queue or fail the trainings whose worker was killed."""
@@ -89,57 +89,57 @@ class Work:
             if training.status != RUNNING:
                 return None
             if training.cancelling:
-                return _ended(training.state, CANCELLED)
-            if training.id in self._blameless:
+                return _end_state(training.state, CANCELLED)
+            if training.id in self._interrupted:
                 return training.state | {"state": QUEUED, "attempts": 0}
             if training.state["attempts"] >= MAX_ATTEMPTS:
                 message = (
                     f"its worker was killed {MAX_ATTEMPTS} times, most likely for lack of memory: resume it on a"
                     " larger machine, or start a new training with a smaller batch_size"
                 )
-                return _ended(training.state, FAILED, message)
+                return _end_state(training.state, FAILED, message)
             return training.state | {"state": QUEUED}
 
         self.trainings.change(training_id, decide)
-        self._blameless.discard(training_id)
+        self._interrupted.discard(training_id)
 
-    def carry_out_next(self) -> bool:
+    def run_next(self) -> bool:
         """Run the next queued training -> whether there was one to run."""
         # One training at a time per device, for any number of workers.
         device = f"device-{socket.gethostname()}-{self._settings.device or 'default'}".replace(os.sep, "-")
-        with held(self._settings.trainings_folder / f".{device}.lock") as device_lock:
+        with hold_file_lock(self._settings.trainings_folder / f".{device}.lock") as device_lock:
             if device_lock is None:
                 return False
             for training in self.trainings.waiting():
                 with self.trainings.lock(training) as hold:
-                    if hold is not None and self._begins(training):
-                        self._to_its_end(training, hold, device_lock)
+                    if hold is not None and self._mark_running(training):
+                        self._run_training(training, hold, device_lock)
                         return True
         return False
 
-    def _begins(self, training: Training) -> bool:
-        def begin(training: Training) -> dict[str, Any] | None:
+    def _mark_running(self, training: Training) -> bool:
+        def decide(training: Training) -> dict[str, Any] | None:
             if training.status != QUEUED:
                 return None
             attempts = training.state.get("attempts", 0) + 1
-            started = training.state.get("started_at", time.time())
-            return training.state | {"state": RUNNING, "attempts": attempts, "started_at": started}
+            started_at = training.state.get("started_at", time.time())
+            return training.state | {"state": RUNNING, "attempts": attempts, "started_at": started_at}
 
-        return self.trainings.change(training.id, begin).status == RUNNING
+        return self.trainings.change(training.id, decide).status == RUNNING
 
-    def _to_its_end(self, training: Training, hold: Hold, device_lock: int) -> None:
+    def _run_training(self, training: Training, hold: Hold, device_lock: int) -> None:
         log.info("Training %s started", training.id)
         try:
-            facts = self._stages(training, hold, device_lock)
+            facts = self._run_stages(training, hold, device_lock)
             state, message = FINISHED, None
         except (LockLost, DBAPIError):
-            self._blameless.add(training.id)
+            self._interrupted.add(training.id)
             raise
         except Cancelled:
             facts, state, message = {}, CANCELLED, None
         except Stopped:
             # Not the training's fault: reset the attempts.
-            self.trainings.change(training.id, lambda now: now.state | {"state": QUEUED, "attempts": 0})
+            self.trainings.change(training.id, lambda latest: latest.state | {"state": QUEUED, "attempts": 0})
             return
         except (Failed, CaptionerError) as error:
             facts, state, message = {}, FAILED, str(error)
@@ -152,40 +152,44 @@ class Work:
         except Exception as error:
             log.exception("Training %s failed", training.id)
             facts, state, message = {}, FAILED, f"the worker failed ({error!r}): its log has the details"
-        training = self.trainings.change(training.id, lambda now: _ended(now.state | facts, state, message))
+        training = self.trainings.change(training.id, lambda latest: _end_state(latest.state | facts, state, message))
         log.info("Training %s is %s%s", training.id, state, f": {message}" if message else "")
 
-    def _stages(self, training: Training, hold: Hold, device_lock: int) -> dict[str, Any]:
+    def _run_stages(self, training: Training, hold: Hold, device_lock: int) -> dict[str, Any]:
         """Run the stages, skipping a finished fit -> further fields for the state."""
         request = training.request
         data = self._datasets.get(request["dataset"])
         replay = self._datasets.get(request["replay"]) if request["replay"] else None
-        shared = ["--data", data.root, *(["--replay", replay.root] if replay else [])]
+        data_arguments = ["--data", data.root, *(["--replay", replay.root] if replay else [])]
         device = ["--device", self._settings.device] if self._settings.device else []
         if not (training.run / "finished").exists():
-            self._process(training, hold, device_lock, "fit", *self._fit_arguments(training), *shared, *device)
+            self._run_process(
+                training, hold, device_lock, "fit", *self._fit_arguments(training), *data_arguments, *device
+            )
             (training.run / "finished").touch()
         compared_with = self._versions.current
         arguments = ["--new", training.run / "bundle", "--old", compared_with.bundle, "--output", training.comparison]
-        self._process(training, hold, device_lock, "compare", *arguments, *shared, *device)
-        began = time.monotonic()
+        self._run_process(training, hold, device_lock, "compare", *arguments, *data_arguments, *device)
+        started_at = time.monotonic()
         scores = read_json(training.comparison / "comparison.json")["scores"]
-        version = self._kept(training, data.name, compared_with, scores)
-        promoted = self._promoted(training, version, compared_with, scores["data"])
-        self._spent(training.id, "switching", time.monotonic() - began)
+        version = self._store_version(training, data.name, compared_with, scores)
+        promoted = self._promote_if_better(training, version, compared_with, scores["data"])
+        self._add_seconds(training.id, "switching", time.monotonic() - started_at)
         return {"version": version.id, "promoted": promoted}
 
     def _fit_arguments(self, training: Training) -> list[str | Path]:
         request = training.request
         arguments: list[str | Path] = ["--output", training.run, "--cache", self._settings.home / "features"]
-        arguments += training_process.fit_choices(request, training.folder / "options.json")
+        arguments += training_process.fit_arguments(request, training.folder / "options.json")
         if request["start"] != "scratch":
             arguments += ["--from-bundle", self._versions.get(request["start"]).bundle]
         if (training.run / "progress.json").exists():
             arguments.append("--resume")
         return arguments
 
-    def _kept(self, training: Training, data_name: str, compared_with: Version, scores: dict[str, Any]) -> Version:
+    def _store_version(
+        self, training: Training, data_name: str, compared_with: Version, scores: dict[str, Any]
+    ) -> Version:
         request = training.request
         facts = {
             "name": f"{data_name} captioner",
@@ -199,7 +203,9 @@ class Work:
         }
         return self._versions.add(training.run / "bundle", facts, training.comparison)
 
-    def _promoted(self, training: Training, version: Version, compared_with: Version, scores: dict[str, Any]) -> bool:
+    def _promote_if_better(
+        self, training: Training, version: Version, compared_with: Version, scores: dict[str, Any]
+    ) -> bool:
         """Promote the version if its CIDEr improves by the requested margin -> whether it is in use."""
         margin, current = training.request["promote_margin"], self._versions.current
         if margin is None or current.id == version.id:  # already in use if a worker was killed right after promoting
@@ -210,12 +216,14 @@ class Work:
         self._versions.promote(version.id)
         return True
 
-    def _process(self, training: Training, hold: Hold, device_lock: int, stage: str, *arguments: str | Path) -> None:
+    def _run_process(
+        self, training: Training, hold: Hold, device_lock: int, stage: str, *arguments: str | Path
+    ) -> None:
         """Run a command of `training` until it ends.
 
         Raises Cancelled, Stopped, LockLost, or Failed with its error message.
         """
-        began = time.monotonic()
+        started_at = time.monotonic()
         with open(training.log, "ab") as output:
             output.write(f"\n--- {stage} ---\n".encode())
             output.flush()
@@ -234,28 +242,28 @@ class Work:
                 self._wait(training, hold, process)
             finally:
                 stop(process, GRACE_SECONDS)
-                self._spent(training.id, stage, time.monotonic() - began)
+                self._add_seconds(training.id, stage, time.monotonic() - started_at)
         if process.returncode:
-            raise Failed(_why(training.log, start, process.returncode))
+            raise Failed(_failure_message(training.log, start, process.returncode))
 
     def _wait(self, training: Training, hold: Hold, process: subprocess.Popen) -> None:
-        looked = -_LOOK_SECONDS
+        polled_at = -_DATABASE_POLL_SECONDS
         while process.poll() is None:
-            self.heartbeat.give()
+            self.heartbeat.beat()
             if self.stopping:
                 raise Stopped
-            if time.monotonic() - looked > _LOOK_SECONDS:
-                looked = time.monotonic()
+            if time.monotonic() - polled_at > _DATABASE_POLL_SECONDS:
+                polled_at = time.monotonic()
                 if hold.is_lost():
                     raise LockLost(f"the database connection that locked training {training.id} was lost")
                 if self.trainings.get(training.id).cancelling:
                     raise Cancelled
             time.sleep(_POLL_SECONDS)
 
-    def _spent(self, training_id: str, stage: str, seconds: float) -> None:
+    def _add_seconds(self, training_id: str, stage: str, seconds: float) -> None:
         def decide(training: Training) -> dict[str, Any]:
-            spent = training.state.get("seconds", {})
-            return training.state | {"seconds": spent | {stage: round(spent.get(stage, 0.0) + seconds, 1)}}
+            totals = training.state.get("seconds", {})
+            return training.state | {"seconds": totals | {stage: round(totals.get(stage, 0.0) + seconds, 1)}}
 
         self.trainings.change(training_id, decide)
 
@@ -270,12 +278,12 @@ def stop(process: subprocess.Popen, seconds: float) -> None:
         process.wait()
 
 
-def _why(path: Path, start: int, status: int) -> str:
+def _failure_message(path: Path, start: int, status: int) -> str:
     with open(path, "rb") as file:
         file.seek(start)
-        said = file.read().decode("utf-8", errors="replace").replace("\r", "\n")
-    if sentence := training_process.last_error(said):
-        return sentence
+        output = file.read().decode("utf-8", errors="replace").replace("\r", "\n")
+    if message := training_process.last_error(output):
+        return message
     if status == -signal.SIGKILL:
         return (
             "the training process was killed, most likely because the machine ran out of memory: resume it, or"
@@ -283,11 +291,11 @@ def _why(path: Path, start: int, status: int) -> str:
         )
     if status < 0:
         return f"the training process was ended by signal {-status}: resume it"
-    if status == _STOPPED:
+    if status == _INTERRUPTED:
         return "the training process was stopped by another program: resume it"
-    last = said.strip().splitlines()[-1:] or ["no output"]
-    return f"the training process failed ({last[0][:300]}): its log has the details"
+    last_line = output.strip().splitlines()[-1:] or ["no output"]
+    return f"the training process failed ({last_line[0][:300]}): its log has the details"
 
 
-def _ended(state: dict[str, Any], ended: str, message: str | None = None) -> dict[str, Any]:
-    return state | {"state": ended, "ended_at": time.time(), "message": message}
+def _end_state(state: dict[str, Any], status: str, message: str | None = None) -> dict[str, Any]:
+    return state | {"state": status, "ended_at": time.time(), "message": message}

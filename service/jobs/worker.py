@@ -15,7 +15,7 @@ from service.settings import PREFIX, Settings
 
 log = logging.getLogger(__name__)
 
-LOOK_SECONDS = 5.0
+POLL_SECONDS = 5.0
 """Time between two polls for trainings without a wake-up or with a killed worker."""
 _PAUSED_SECONDS = 5.0
 """Delay of the watch loop that shows that the machine was paused; the heartbeat then starts anew."""
@@ -30,28 +30,28 @@ def work_until_stopped(settings: Settings) -> None:
     settings.make_home()
     work = Work(settings)
     work.clean_up()
-    queue = TrainingQueue(settings, work.carry_out_next)
+    queue = TrainingQueue(settings, work.run_next)
 
     def stop(number: int, frame: object) -> None:
         work.stopping = True
 
-    for each in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(each, stop)
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signal_number, stop)
     log.info("The worker is ready")
-    looked = -LOOK_SECONDS
+    polled_at = -POLL_SECONDS
     while not work.stopping:
-        work.heartbeat.give()
+        work.heartbeat.beat()
         try:
-            if queue.answer_next():
+            if queue.handle_next():
                 continue
-            if time.monotonic() - looked > LOOK_SECONDS:
-                looked = time.monotonic()
+            if time.monotonic() - polled_at > POLL_SECONDS:
+                polled_at = time.monotonic()
                 work.requeue_interrupted()
-                if work.carry_out_next():
+                if work.run_next():
                     continue
         except Exception:  # such as no Redis or a full disk: try again later
             log.exception("The worker could not poll for trainings")
-            time.sleep(LOOK_SECONDS)
+            time.sleep(POLL_SECONDS)
         time.sleep(_IDLE_SECONDS)
 
 
@@ -89,12 +89,12 @@ class WorkerProcess:
         )
 
     def _watch(self) -> None:
-        pause, longest = _RESTART_SECONDS
-        heartbeat, looked = Heartbeat(self._folder), time.monotonic()
+        pause, max_pause = _RESTART_SECONDS
+        heartbeat, checked_at = Heartbeat(self._folder), time.monotonic()
         while not self._closed.wait(0.2):
-            if time.monotonic() - looked > _PAUSED_SECONDS:
+            if time.monotonic() - checked_at > _PAUSED_SECONDS:
                 heartbeat = Heartbeat(self._folder)
-            looked = time.monotonic()
+            checked_at = time.monotonic()
             if self._process.poll() is None:
                 if heartbeat.silent_seconds() > HUNG_SECONDS:
                     log.error("The worker gave no heartbeat for %.0f seconds and is killed", HUNG_SECONDS)
@@ -104,5 +104,5 @@ class WorkerProcess:
             log.error("The worker ended with status %d and is restarted", self._process.returncode)
             if self._closed.wait(pause):
                 return
-            pause = min(2 * pause, longest)
+            pause = min(2 * pause, max_pause)
             self._process, heartbeat = self._start(), Heartbeat(self._folder)

@@ -43,14 +43,14 @@ def unpack(file: BinaryIO | Path, folder: Path, max_bytes: int) -> None:
     """
     try:
         with zipfile.ZipFile(file) as archive:
-            entries = [(entry, _target(entry)) for entry in archive.infolist()]
-            _check(entries, max_bytes)
+            entries = [(entry, _target_path(entry)) for entry in archive.infolist()]
+            _check_entries(entries, max_bytes)
             free = shutil.disk_usage(folder).free
             if sum(entry.file_size for entry, _ in entries) > free:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            left = max_bytes
+            bytes_left = max_bytes
             for entry, target in entries:
-                left -= _extract(archive, entry, folder / target, left)
+                bytes_left -= _extract(archive, entry, folder / target, bytes_left)
     except _DAMAGED as error:
         raise ArchiveError(f"the zip is damaged or truncated ({error}): pack it and send it again") from error
     except (NotImplementedError, RuntimeError) as error:  # passwords and unknown compression methods
@@ -81,7 +81,7 @@ def pack(folder: Path, file: BinaryIO) -> None:
                 archive.write(path, path.relative_to(folder).as_posix())
 
 
-def _target(entry: zipfile.ZipInfo) -> str:
+def _target_path(entry: zipfile.ZipInfo) -> str:
     """Return the relative path of an entry. Raises ArchiveError if it leaves the folder or is not a regular file."""
     name = entry.filename
     if not entry.flag_bits & _UTF8 and not name.isascii():
@@ -90,37 +90,38 @@ def _target(entry: zipfile.ZipInfo) -> str:
         except UnicodeError:
             pass
     name = name.replace("\\", "/")
-    shown = name[:200]
+    short_name = name[:200]
     if name.startswith("/") or _DRIVE.match(name) or ".." in name.split("/"):
-        raise ArchiveError(f"the zip contains {shown!r}, a path outside its own folder: create it again")
+        raise ArchiveError(f"the zip contains {short_name!r}, a path outside its own folder: create it again")
     if not name:
         raise ArchiveError("the zip contains a file without a name: create it again")
     kind = stat.S_IFMT(entry.external_attr >> 16)
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-        raise ArchiveError(f"the zip contains a link or a device, {shown!r}: pack the files themselves")
+        raise ArchiveError(f"the zip contains a link or a device, {short_name!r}: pack the files themselves")
     if entry.flag_bits & _ENCRYPTED:
-        raise ArchiveError(f"the zip is protected by a password ({shown!r}): create it without one")
+        raise ArchiveError(f"the zip is protected by a password ({short_name!r}): create it without one")
     return "/".join(part for part in name.split("/") if part not in ("", "."))
 
 
-def _check(entries: list[tuple[zipfile.ZipInfo, str]], max_bytes: int) -> None:
+def _check_entries(entries: list[tuple[zipfile.ZipInfo, str]], max_bytes: int) -> None:
     if len(entries) > MAX_ENTRIES:
         raise ArchiveError(f"the zip contains {len(entries):,} files, but the limit is {MAX_ENTRIES:,}: split it")
-    unpacked = sum(entry.file_size for entry, _ in entries)
-    packed = sum(entry.compress_size for entry, _ in entries)
-    if unpacked > max_bytes:
+    unpacked_bytes = sum(entry.file_size for entry, _ in entries)
+    packed_bytes = sum(entry.compress_size for entry, _ in entries)
+    if unpacked_bytes > max_bytes:
         raise _too_large(max_bytes)
-    if unpacked > RATIO_FROM_BYTES and unpacked > MAX_RATIO * packed:
+    if unpacked_bytes > RATIO_FROM_BYTES and unpacked_bytes > MAX_RATIO * packed_bytes:
         raise ArchiveError(
-            f"the zip unpacks to {unpacked // max(1, packed):,} times its size, which photos never do: create it again"
+            f"the zip unpacks to {unpacked_bytes // max(1, packed_bytes):,} times its size, which photos never do:"
+            " create it again"
         )
     files = [target for entry, target in entries if not entry.is_dir()]
     if len(set(files)) != len(files):
-        twice = next(target for target in files if files.count(target) > 1)
-        raise ArchiveError(f"the zip contains {twice[:200]!r} twice: keep one of them")
+        duplicate = next(target for target in files if files.count(target) > 1)
+        raise ArchiveError(f"the zip contains {duplicate[:200]!r} twice: keep one of them")
 
 
-def _extract(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, target: Path, most: int) -> int:
+def _extract(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, target: Path, max_bytes: int) -> int:
     """Write an entry -> bytes written. Checked here because the sizes in a zip may be wrong."""
     if entry.is_dir():
         target.mkdir(parents=True, exist_ok=True)
@@ -130,14 +131,14 @@ def _extract(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, target: Path, mos
     with archive.open(entry) as source, open(target, "xb") as destination:
         while chunk := source.read(_CHUNK):
             written += len(chunk)
-            if written > most:
-                raise _too_large(most)
+            if written > max_bytes:
+                raise _too_large(max_bytes)
             destination.write(chunk)
     return written
 
 
-def _too_large(most: int) -> ArchiveError:
+def _too_large(max_bytes: int) -> ArchiveError:
     return ArchiveError(
-        f"the zip unpacks to more than {most // 1_000_000:,} MB: send less, or raise CAPTIONER_MAX_DATASET_MB and"
+        f"the zip unpacks to more than {max_bytes // 1_000_000:,} MB: send less, or raise CAPTIONER_MAX_DATASET_MB and"
         " CAPTIONER_MAX_HOME_MB"
     )

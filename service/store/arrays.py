@@ -39,15 +39,15 @@ def pack(arrays: Mapping[str, np.ndarray]) -> bytes:
 
     float32 values that are rounded to seven decimal places come back exactly, others with an error of 5e-8 or less.
     """
-    return zlib.compress(safetensors.numpy.save({name: _encoded(array) for name, array in arrays.items()}))
+    return zlib.compress(safetensors.numpy.save({name: _encode(array) for name, array in arrays.items()}))
 
 
 def unpack(data: bytes) -> dict[str, np.ndarray]:
     """Return the float32 arrays that `pack` was given."""
-    return {name: _decoded(array) for name, array in safetensors.numpy.load(zlib.decompress(data)).items()}
+    return {name: _decode(array) for name, array in safetensors.numpy.load(zlib.decompress(data)).items()}
 
 
-def _encoded(array: np.ndarray) -> np.ndarray:
+def _encode(array: np.ndarray) -> np.ndarray:
     """Return float32 [...] as uint8 [4, ...]: first the lowest bytes of all numbers, last the highest, mostly zeros."""
     if not (np.abs(array) < _LARGEST).all():
         return np.ascontiguousarray(array)
@@ -55,7 +55,7 @@ def _encoded(array: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(np.moveaxis(counts[..., None].view(np.uint8), -1, 0))
 
 
-def _decoded(array: np.ndarray) -> np.ndarray:
+def _decode(array: np.ndarray) -> np.ndarray:
     if array.dtype != np.uint8:
         return array
     counts = np.ascontiguousarray(np.moveaxis(array, 0, -1)).view("<i4")[..., 0]

@@ -50,9 +50,9 @@ class StoredCaption(CaptionSummary):
     """Maps and other arrays of the captions, by name: see there. Comparisons ignore them."""
 
 
-_SUMMARY = [getattr(CaptionRow, column.name) for column in fields(CaptionSummary)]
+_SUMMARY_COLUMNS = [getattr(CaptionRow, column.name) for column in fields(CaptionSummary)]
 _UNCORRECTED = CaptionRow.correction.is_(None)
-_WHOLE = [getattr(CaptionRow, column.name) for column in fields(StoredCaption)]
+_ALL_COLUMNS = [getattr(CaptionRow, column.name) for column in fields(StoredCaption)]
 
 
 class Store:
@@ -64,19 +64,19 @@ class Store:
     def add(self, entry: StoredCaption) -> None:
         """Store a caption."""
         values = {column.name: getattr(entry, column.name) for column in fields(StoredCaption)}
-        values["created_at"], values["corrected_at"] = _seconds(entry.created_at), _seconds(entry.corrected_at)
+        values["created_at"], values["corrected_at"] = _to_seconds(entry.created_at), _to_seconds(entry.corrected_at)
         with self._database.writing() as session:
             session.add(CaptionRow(**values))
 
     def get(self, caption_id: str) -> StoredCaption | None:
         with self._database.reading() as session:
-            return _one(session, caption_id)
+            return _load(session, caption_id)
 
     def page(self, number: int, size: int) -> tuple[list[CaptionSummary], int]:
         """Return page `number`, from 1, of `size` captions, newest first, and the total number of captions."""
         newest_first = CaptionRow.sequence.desc()
         sequences = select(CaptionRow.sequence).order_by(newest_first).limit(size).offset((number - 1) * size)
-        query = select(*_SUMMARY).where(CaptionRow.sequence.in_(sequences)).order_by(newest_first)
+        query = select(*_SUMMARY_COLUMNS).where(CaptionRow.sequence.in_(sequences)).order_by(newest_first)
         with self._database.reading() as session:
             total = session.scalar(select(func.count()).select_from(CaptionRow))
             return [CaptionSummary(**_values(row)) for row in session.execute(query)], total
@@ -93,74 +93,81 @@ class Store:
 
     def correct(self, caption_id: str, correction: str | None) -> StoredCaption | None:
         """Set or, with None, remove the correction of a caption -> the caption; None if it does not exist."""
-        corrected_at = None if correction is None else _seconds(datetime.now(UTC))
+        corrected_at = None if correction is None else _to_seconds(datetime.now(UTC))
         change = update(CaptionRow).where(CaptionRow.id == caption_id)
         with self._database.writing() as session:
             session.execute(change.values(correction=correction, corrected_at=corrected_at))
-            return _one(session, caption_id)
+            return _load(session, caption_id)
 
-    def corrected(self) -> list[CaptionSummary]:
+    def corrected_captions(self) -> list[CaptionSummary]:
         """Return the corrected captions, oldest first."""
-        query = select(*_SUMMARY).where(CaptionRow.correction.is_not(None)).order_by(CaptionRow.sequence)
+        query = select(*_SUMMARY_COLUMNS).where(CaptionRow.correction.is_not(None)).order_by(CaptionRow.sequence)
         with self._database.reading() as session:
             return [CaptionSummary(**_values(row)) for row in session.execute(query)]
 
-    def trim(self, keep: int, corrected: int | None = None, spare: int = 0) -> list[str]:
+    def trim(self, keep: int, keep_corrected: int | None = None, spare: int = 0) -> list[str]:
         """Delete all but `keep` captions if there are more than `keep + spare` -> the deleted ids.
 
-        The newest captions stay. Up to `corrected` older ones, the last corrected, stay instead of newer ones. By
+        The newest captions stay. Up to `keep_corrected` older ones, the last corrected, stay instead of newer ones. By
         default, all corrected captions stay in addition.
         """
         with self._database.writing() as session:
-            if _newest_but(session, keep + spare) is None:
+            if _sequence_after_newest(session, keep + spare) is None:
                 return []
-            surplus = _uncorrected_surplus(session, keep) if corrected is None else _surplus(session, keep, corrected)
+            surplus = (
+                _uncorrected_surplus(session, keep)
+                if keep_corrected is None
+                else _surplus(session, keep, keep_corrected)
+            )
             # Rows locked by other transactions are skipped: waiting for them could deadlock.
             sequences = select(CaptionRow.sequence).where(surplus).with_for_update(skip_locked=True)
-            gone = delete(CaptionRow).where(CaptionRow.sequence.in_(sequences))
-            found = session.execute(gone.returning(CaptionRow.id, CaptionRow.correction)).all()
-        if lost := sum(correction is not None for _, correction in found):
-            log.warning("%d corrected captions were deleted: CAPTIONER_HISTORY is the limit", lost)
-        return [caption_id for caption_id, _ in found]
+            deletion = delete(CaptionRow).where(CaptionRow.sequence.in_(sequences))
+            deleted = session.execute(deletion.returning(CaptionRow.id, CaptionRow.correction)).all()
+        if corrected_count := sum(correction is not None for _, correction in deleted):
+            log.warning("%d corrected captions were deleted: CAPTIONER_HISTORY is the limit", corrected_count)
+        return [caption_id for caption_id, _ in deleted]
 
 
-def _newest_but(session: Session, count: int, *conditions: ColumnElement[bool]) -> int | None:
+def _sequence_after_newest(session: Session, count: int, *conditions: ColumnElement[bool]) -> int | None:
     """Return the sequence of the newest matching caption after the first `count` ones."""
     sequences = select(CaptionRow.sequence).where(*conditions).order_by(CaptionRow.sequence.desc())
     return session.scalar(sequences.limit(1).offset(count))
 
 
 def _uncorrected_surplus(session: Session, keep: int) -> ColumnElement[bool]:
-    return and_(CaptionRow.sequence <= _newest_but(session, keep), _UNCORRECTED)
+    return and_(CaptionRow.sequence <= _sequence_after_newest(session, keep), _UNCORRECTED)
 
 
-def _surplus(session: Session, keep: int, corrected: int) -> ColumnElement[bool]:
-    """Return the condition for captions that `trim` deletes if `corrected` ones may stay, given more than `keep`."""
-    older = CaptionRow.sequence <= _newest_but(session, keep - corrected)
+def _surplus(session: Session, keep: int, keep_corrected: int) -> ColumnElement[bool]:
+    """Return the condition for captions that `trim` deletes, given more than `keep` captions."""
+    older = CaptionRow.sequence <= _sequence_after_newest(session, keep - keep_corrected)
     last_first = CaptionRow.corrected_at.desc(), CaptionRow.sequence.desc()
-    moments = select(CaptionRow.corrected_at, CaptionRow.sequence).where(older, ~_UNCORRECTED).order_by(*last_first)
-    if (first_out := session.execute(moments.limit(1).offset(corrected)).one_or_none()) is not None:
-        moment, sequence = first_out
-        earlier = and_(CaptionRow.corrected_at == moment, CaptionRow.sequence <= sequence)
-        return and_(older, or_(_UNCORRECTED, CaptionRow.corrected_at < moment, earlier))
-    taken = session.scalar(select(func.count()).select_from(CaptionRow).where(older, ~_UNCORRECTED))
-    edge = _newest_but(session, corrected - taken, older, _UNCORRECTED)
-    return and_(CaptionRow.sequence <= edge, _UNCORRECTED)
+    corrections = select(CaptionRow.corrected_at, CaptionRow.sequence).where(older, ~_UNCORRECTED).order_by(*last_first)
+    if (first_surplus := session.execute(corrections.limit(1).offset(keep_corrected)).one_or_none()) is not None:
+        corrected_at, sequence = first_surplus
+        earlier = and_(CaptionRow.corrected_at == corrected_at, CaptionRow.sequence <= sequence)
+        return and_(older, or_(_UNCORRECTED, CaptionRow.corrected_at < corrected_at, earlier))
+    corrected_count = session.scalar(select(func.count()).select_from(CaptionRow).where(older, ~_UNCORRECTED))
+    last_surplus = _sequence_after_newest(session, keep_corrected - corrected_count, older, _UNCORRECTED)
+    return and_(CaptionRow.sequence <= last_surplus, _UNCORRECTED)
 
 
-def _one(session: Session, caption_id: str) -> StoredCaption | None:
-    row = session.execute(select(*_WHOLE).where(CaptionRow.id == caption_id)).one_or_none()
+def _load(session: Session, caption_id: str) -> StoredCaption | None:
+    row = session.execute(select(*_ALL_COLUMNS).where(CaptionRow.id == caption_id)).one_or_none()
     return None if row is None else StoredCaption(**_values(row))
 
 
 def _values(row: Any) -> dict[str, Any]:
     values = dict(row._mapping)
-    return values | {"created_at": _moment(values["created_at"]), "corrected_at": _moment(values["corrected_at"])}
+    return values | {
+        "created_at": _to_datetime(values["created_at"]),
+        "corrected_at": _to_datetime(values["corrected_at"]),
+    }
 
 
-def _seconds(moment: datetime | None) -> float | None:
-    return None if moment is None else moment.timestamp()
+def _to_seconds(time: datetime | None) -> float | None:
+    return None if time is None else time.timestamp()
 
 
-def _moment(seconds: float | None) -> datetime | None:
+def _to_datetime(seconds: float | None) -> datetime | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC)

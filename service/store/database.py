@@ -56,7 +56,7 @@ class Database:
         self._url = make_url(url)
         self.is_shared = self._url.get_backend_name() == "postgresql"
         """Whether other machines may use the database."""
-        self._engine = _postgresql(self._url) if self.is_shared else _sqlite(self._url)
+        self._engine = _postgresql_engine(self._url) if self.is_shared else _sqlite_engine(self._url)
         # In SQLite, a writing transaction locks at its start: one that had read before another wrote would fail.
         self._writer = self._engine.execution_options(begin="BEGIN IMMEDIATE")
         # In PostgreSQL, a reading transaction sees one snapshot, as in SQLite.
@@ -75,11 +75,11 @@ class Database:
             yield session
 
     @contextlib.contextmanager
-    def writing(self, alone: str | None = None) -> Iterator[Session]:
-        """Commit if the block succeeds. alone: name of a lock that serializes transactions; SQLite serializes all."""
+    def writing(self, lock_name: str | None = None) -> Iterator[Session]:
+        """Commit if the block succeeds. lock_name: of a lock that serializes transactions; SQLite serializes all."""
         with Session(self._writer) as session, session.begin():
-            if alone and self.is_shared:
-                session.execute(_advisory("pg_advisory_xact_lock", alone))
+            if lock_name and self.is_shared:
+                session.execute(_advisory_lock("pg_advisory_xact_lock", lock_name))
             yield session
 
     def check(self) -> None:
@@ -109,47 +109,47 @@ class Database:
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             for setting, value in _KEEPALIVE.items():
                 connection.exec_driver_sql(f"SET {setting} = {value}")
-            held = connection.execute(_advisory("pg_try_advisory_lock", name)).scalar_one()
-            yield (lambda: not _answers(connection)) if held else None
+            is_granted = connection.execute(_advisory_lock("pg_try_advisory_lock", name)).scalar_one()
+            yield (lambda: not _is_alive(connection)) if is_granted else None
 
     def close(self) -> None:
         self._engine.dispose()
 
     def _prepare(self, home: Path) -> None:
-        place = self._url.render_as_string(hide_password=True) if self.is_shared else self._url.database
+        name = self._url.render_as_string(hide_password=True) if self.is_shared else self._url.database
         variable = "CAPTIONER_DATABASE_URL" if self.is_shared else "CAPTIONER_HOME"
         try:
             if not self.is_shared:
-                Path(place).parent.mkdir(parents=True, exist_ok=True)
+                Path(name).parent.mkdir(parents=True, exist_ok=True)
             with self._writer.begin() as connection:
                 if self.is_shared:
-                    connection.execute(_advisory("pg_advisory_xact_lock", "migrations"))
+                    connection.execute(_advisory_lock("pg_advisory_xact_lock", "migrations"))
                 file = home / DATABASE_FILE
-                moves = self.is_shared and file.is_file()
-                is_new = migrate(connection, None if moves else home, f"the database {place}", variable)
-                if is_new and moves:
-                    _take_over(connection, file)
+                imports_file = self.is_shared and file.is_file()
+                is_new = migrate(connection, None if imports_file else home, f"the database {name}", variable)
+                if is_new and imports_file:
+                    _import_rows(connection, file)
                 check_home(connection, home, self.is_shared, is_new)
             if not self.is_shared:
                 with self._engine.connect() as connection:
                     _use_write_ahead_log(connection.connection.driver_connection)
         except (OSError, DBAPIError, sqlite3.Error) as error:
-            what = "its server is running and accepts this user" if self.is_shared else "its folder is writable"
+            condition = "its server is running and accepts this user" if self.is_shared else "its folder is writable"
             raise ConfigError(
-                f"the database {place} cannot be used ({str(getattr(error, 'orig', error)).strip()}): check that it is"
-                f" a database of this program and that {what}, or set another one with {variable}"
+                f"the database {name} cannot be used ({str(getattr(error, 'orig', error)).strip()}): check that it is"
+                f" a database of this program and that {condition}, or set another one with {variable}"
             ) from error
 
 
-def _sqlite(url: URL) -> Engine:
+def _sqlite_engine(url: URL) -> Engine:
     # One connection per thread: threads that wait for the write lock do not block readers.
     engine = create_engine(url, max_overflow=-1)
-    event.listen(engine, "connect", _set_up)
-    event.listen(engine, "begin", _begin)
+    event.listen(engine, "connect", _configure_connection)
+    event.listen(engine, "begin", _begin_transaction)
     return engine
 
 
-def _set_up(connection: sqlite3.Connection, _: Any) -> None:
+def _configure_connection(connection: sqlite3.Connection, _: Any) -> None:
     connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute("PRAGMA foreign_keys = ON")
@@ -172,23 +172,23 @@ def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
         time.sleep(0.02)
 
 
-def _begin(connection: Connection) -> None:
+def _begin_transaction(connection: Connection) -> None:
     connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN"))
 
 
-def _postgresql(url: URL) -> Engine:
+def _postgresql_engine(url: URL) -> Engine:
     return create_engine(url, connect_args={"connect_timeout": _CONNECT_SECONDS}, **_POOL)
 
 
-def _take_over(connection: Connection, file: Path) -> None:
+def _import_rows(connection: Connection, file: Path) -> None:
     """Copy all rows of an SQLite file to an empty PostgreSQL. The file stays unchanged."""
     log.info("Importing the rows of %s", file)
-    with contextlib.closing(Database(URL.create("sqlite", database=str(file)), file.parent)) as former:
-        with former.reading() as session:
+    with contextlib.closing(Database(URL.create("sqlite", database=str(file)), file.parent)) as source:
+        with source.reading() as session:
             for table in Table.metadata.sorted_tables:
                 rows = session.execute(select(table), execution_options={"yield_per": 200}).mappings()
-                for part in rows.partitions():
-                    connection.execute(insert(table), [_without_nulls(row) for row in part])
+                for batch in rows.partitions():
+                    connection.execute(insert(table), [_without_nulls(row) for row in batch])
     for table in (CaptionRow.__table__, PromotionRow.__table__):
         sequence = func.pg_get_serial_sequence(table.name, "sequence")
         connection.execute(select(func.setval(sequence, func.max(table.c.sequence))).select_from(table))
@@ -199,12 +199,12 @@ def _without_nulls(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value.replace("\0", "") if isinstance(value, str) else value for name, value in row.items()}
 
 
-def _advisory(function: str, name: str) -> Executable:
+def _advisory_lock(function: str, name: str) -> Executable:
     """Return the query of an advisory lock; its number hashes our name, as other programs may share the database."""
     return select(getattr(func, function)(func.hashtextextended(f"captioner {name}", 0)))
 
 
-def _answers(connection: Connection) -> bool:
+def _is_alive(connection: Connection) -> bool:
     try:
         connection.execute(select(1))
     except DBAPIError:

@@ -24,17 +24,17 @@ from captioner.files import replace_folder, sync_tree
 from service.jobs import process as training_process
 from service.settings import Settings
 from service.store.archives import top_folder, unpack
+from service.store.bounded_lock import BoundedLock
 from service.store.captions import CaptionSummary
 from service.store.database import Database
-from service.store.home import is_there
+from service.store.home import folder_exists
+from service.store.leftovers import remove_abandoned, remove_unknown
 from service.store.photos import ID_PATTERN, PhotoFolder
-from service.store.remains import remove_abandoned, remove_unknown
 from service.store.tables import DataSetRow
-from service.store.turns import Turns
 
-WAITING = 3
+MAX_WAITING = 3
 """Maximum number of data sets that wait for an inspection, each with a thread of the server."""
-MOST = 100
+MAX_LIST_ENTRIES = 100
 """Maximum number of entries in each list of a report; the report has the totals as well."""
 
 _ID = re.compile(ID_PATTERN)
@@ -76,25 +76,25 @@ class DataSets:
         """run_training: runs `training inspect`; by default in a separate process."""
         self._settings, self._database, self._run_training = settings, database, run_training
         self._folder = settings.datasets_folder
-        self._adding = Turns(WAITING)  # one at a time: each uses all cores
+        self._adding_lock = BoundedLock(MAX_WAITING)  # one at a time: each uses all cores
 
-    def add_zip(self, file: BinaryIO, name: str, bundle: Path, most_bytes: int | None = None) -> StoredDataSet:
+    def add_zip(self, file: BinaryIO, name: str, bundle: Path, max_bytes: int | None = None) -> StoredDataSet:
         """Unpack a zip and inspect it. bundle: the captioner whose vocabulary the report compares with.
 
-        most_bytes: maximum unpacked size; by default from the settings.
+        max_bytes: maximum unpacked size; by default from the settings.
         Raises ArchiveError, or DataError if the layout is not supported. Then nothing is stored.
         """
 
-        def bring(folder: Path) -> Path:
+        def fill(folder: Path) -> Path:
             unpacked, root = folder / ".unpacked", folder / "data" / name
             unpacked.mkdir()
             root.parent.mkdir()
-            unpack(file, unpacked, self._settings.max_dataset_bytes if most_bytes is None else most_bytes)
+            unpack(file, unpacked, self._settings.max_dataset_bytes if max_bytes is None else max_bytes)
             os.rename(top_folder(unpacked), root)
             shutil.rmtree(unpacked, ignore_errors=True)
             return root
 
-        return self._add("zip", name, bundle, bring)
+        return self._add("zip", name, bundle, fill)
 
     def add_folder(self, path: str, name: str | None, bundle: Path) -> StoredDataSet:
         """Inspect a folder or caption file below CAPTIONER_IMPORT_ROOT, without copying it. Raises DataError."""
@@ -104,29 +104,29 @@ class DataSets:
                 "this service accepts no folders: its operator can allow the folders below CAPTIONER_IMPORT_ROOT"
             )
         try:
-            found = Path(os.path.realpath(root / path))
-            inside = found.is_relative_to(os.path.realpath(root)) and found.exists()
+            source = Path(os.path.realpath(root / path))
+            is_inside = source.is_relative_to(os.path.realpath(root)) and source.exists()
         except (OSError, ValueError):  # an invalid name
-            inside = False
-        if not inside:
+            is_inside = False
+        if not is_inside:
             raise DataError(
                 f"{path!r} does not exist below CAPTIONER_IMPORT_ROOT: give the path of a folder or file in it"
             )
-        return self._add("folder", name or found.name, bundle, lambda folder: found)
+        return self._add("folder", name or source.name, bundle, lambda folder: source)
 
     def add_corrections(
-        self, corrected: Iterable[CaptionSummary], photos: PhotoFolder, name: str | None, bundle: Path
+        self, captions: Iterable[CaptionSummary], photos: PhotoFolder, name: str | None, bundle: Path
     ) -> StoredDataSet:
         """Create a data set from the corrected captions and their photos. Raises DataError if there are none."""
 
-        def bring(folder: Path) -> Path:
+        def fill(folder: Path) -> Path:
             root = folder / "data" / "corrections"
             (root / "photos").mkdir(parents=True)
             count = 0
             with open(root / "captions.csv", "w", encoding="utf-8", newline="") as file:
                 table = csv.writer(file)
                 table.writerow(["image", "caption"])
-                for entry in corrected:
+                for entry in captions:
                     try:
                         (root / "photos" / f"{entry.id}.jpg").write_bytes(photos.jpeg(entry.id))
                     except FileNotFoundError:  # deleted meanwhile
@@ -137,23 +137,23 @@ class DataSets:
                 raise DataError("there are no corrections yet: correct some captions on the page, then try again")
             return root
 
-        return self._add("corrections", name or "corrections", bundle, bring)
+        return self._add("corrections", name or "corrections", bundle, fill)
 
     def all(self) -> list[StoredDataSet]:
         """Return all data sets, newest first."""
         with self._database.reading() as session:
-            found = [self._data_set(row) for row in session.scalars(select(DataSetRow))]
-        return sorted(filter(None, found), key=lambda data: data.created_at, reverse=True)
+            datasets = [self._to_dataset(row) for row in session.scalars(select(DataSetRow))]
+        return sorted(filter(None, datasets), key=lambda data: data.created_at, reverse=True)
 
     def find(self, dataset_id: str) -> StoredDataSet | None:
         with self._database.reading() as session:
             row = session.get(DataSetRow, dataset_id) if _ID.fullmatch(dataset_id) else None
-            return row and self._data_set(row)
+            return row and self._to_dataset(row)
 
-    def _data_set(self, row: DataSetRow) -> StoredDataSet | None:
+    def _to_dataset(self, row: DataSetRow) -> StoredDataSet | None:
         """Return the data set; None if its folder is missing: deleted by hand, or by a process that was killed."""
         folder = self._folder / row.id
-        if not is_there(folder):
+        if not folder_exists(folder):
             return None
         # The root of an upload is relative, so that the data folder can be moved.
         return StoredDataSet(row.id, row.name, row.origin, row.created_at, folder / row.root, folder, dict(row.report))
@@ -161,65 +161,65 @@ class DataSets:
     def get(self, dataset_id: str) -> StoredDataSet:
         """Return a data set. Raises UnknownDataSet if it does not exist."""
         if (data := self.find(dataset_id)) is None:
-            raise _unknown(dataset_id)
+            raise _unknown_dataset(dataset_id)
         return data
 
     def delete(self, dataset_id: str) -> None:
         """Delete a data set, with its photos if they were uploaded. Raises UnknownDataSet."""
-        gone = self._folder / f".gone-{uuid.uuid4().hex}"
+        trash = self._folder / f".gone-{uuid.uuid4().hex}"
         with self._database.writing() as session:
             if not session.execute(delete(DataSetRow).where(DataSetRow.id == dataset_id)).rowcount:
-                raise _unknown(dataset_id)
-            with contextlib.suppress(FileNotFoundError):  # see `_data_set`
-                os.rename(self._folder / dataset_id, gone)
-        shutil.rmtree(gone, ignore_errors=True)
+                raise _unknown_dataset(dataset_id)
+            with contextlib.suppress(FileNotFoundError):  # see `_to_dataset`
+                os.rename(self._folder / dataset_id, trash)
+        shutil.rmtree(trash, ignore_errors=True)
 
-    def remove_remains(self) -> None:
+    def remove_leftovers(self) -> None:
         """Delete files left by killed processes."""
         remove_abandoned(self._folder)
         with self._database.reading() as session:
-            known = set(session.scalars(select(DataSetRow.id)))
-        remove_unknown(self._folder, _ID, known)
+            known_ids = set(session.scalars(select(DataSetRow.id)))
+        remove_unknown(self._folder, _ID, known_ids)
 
-    def _add(self, origin: str, name: str, bundle: Path, bring: Callable[[Path], Path]) -> StoredDataSet:
-        """Add the data that `bring` puts into a folder; it returns the path to inspect. Raises LineFull."""
-        with self._adding:
-            return self._added(origin, name, bundle, bring)
+    def _add(self, origin: str, name: str, bundle: Path, fill: Callable[[Path], Path]) -> StoredDataSet:
+        """Add the data that `fill` puts into a folder; it returns the path to inspect. Raises TooManyWaiting."""
+        with self._adding_lock:
+            return self._create(origin, name, bundle, fill)
 
-    def _added(self, origin: str, name: str, bundle: Path, bring: Callable[[Path], Path]) -> StoredDataSet:
+    def _create(self, origin: str, name: str, bundle: Path, fill: Callable[[Path], Path]) -> StoredDataSet:
         dataset_id = uuid.uuid4().hex
-        beside = Path(tempfile.mkdtemp(prefix=".add-", dir=self._folder))
+        staging = Path(tempfile.mkdtemp(prefix=".add-", dir=self._folder))
         try:
-            root = bring(beside)
-            report = self._inspected(root, name, beside / "thumbnails", bundle)
+            root = fill(staging)
+            report = self._inspect(root, name, staging / "thumbnails", bundle)
             row = DataSetRow(
                 id=dataset_id,
                 name=name,
                 origin=origin,
                 created_at=datetime.now(UTC).isoformat(),
-                root=str(root.relative_to(beside) if root.is_relative_to(beside) else root),
+                root=str(root.relative_to(staging) if root.is_relative_to(staging) else root),
                 report=report,
             )
-            sync_tree(beside)
+            sync_tree(staging)
             with self._database.writing() as session:
                 session.add(row)
                 session.flush()
-                replace_folder(beside, self._folder / dataset_id)
+                replace_folder(staging, self._folder / dataset_id)
         except BaseException:
-            shutil.rmtree(beside, ignore_errors=True)
+            shutil.rmtree(staging, ignore_errors=True)
             raise
         return self.get(dataset_id)
 
-    def _inspected(self, root: Path, name: str, thumbnails: Path, bundle: Path) -> dict[str, Any]:
+    def _inspect(self, root: Path, name: str, thumbnails: Path, bundle: Path) -> dict[str, Any]:
         try:
-            wanted = ["--json", "--most", str(MOST), "--bundle", bundle, "--samples", thumbnails]
-            printed = self._run_training("inspect", "--data", root, *wanted)
+            options = ["--json", "--most", str(MAX_LIST_ENTRIES), "--bundle", bundle, "--samples", thumbnails]
+            output = self._run_training("inspect", "--data", root, *options)
         except DataError as error:  # the message must not reveal the server's folders
             raise DataError(str(error).replace(str(root.parent) + os.sep, "").replace(str(root), name)) from None
-        report = json.loads(printed)
+        report = json.loads(output)
         del report["root"]
         return report
 
 
-def _unknown(dataset_id: str) -> UnknownDataSet:
+def _unknown_dataset(dataset_id: str) -> UnknownDataSet:
     return UnknownDataSet(f"data set {dataset_id} does not exist: it was deleted, or the id is wrong")

@@ -18,38 +18,39 @@ class StorageFull(CaptionerError):
 class Storage:
     """Size of the home folder, which other processes also change. Thread-safe."""
 
-    def __init__(self, home: Path, most_bytes: int | None) -> None:
-        """most_bytes: limit in bytes; None for no limit."""
-        self._home, self._most = home, most_bytes
+    def __init__(self, home: Path, max_bytes: int | None) -> None:
+        """max_bytes: limit in bytes; None for no limit."""
+        self._home, self._max_bytes = home, max_bytes
         self._lock = threading.Lock()
-        self._used = 0
-        self._measured = -float("inf")
+        self._used_bytes = 0
+        self._measured_at = -float("inf")
 
-    def take(self, size: int) -> None:
+    def reserve(self, size: int) -> None:
         """Reserve `size` bytes. Raises StorageFull if they exceed the limit."""
-        if self._most is None:
+        if self._max_bytes is None:
             return
         with self._lock:
             self._measure()
-            if self._used + size > self._most:
+            if self._used_bytes + size > self._max_bytes:
                 raise StorageFull(
-                    f"the service stores {self._used / 1e6:,.0f} MB, and its limit is {self._most / 1e6:,.0f} MB:"
-                    " delete captions, data sets or trainings, or ask its operator to raise CAPTIONER_MAX_HOME_MB"
+                    f"the service stores {self._used_bytes / 1e6:,.0f} MB, and its limit is"
+                    f" {self._max_bytes / 1e6:,.0f} MB: delete captions, data sets or trainings, or ask its operator"
+                    " to raise CAPTIONER_MAX_HOME_MB"
                 )
-            self._used += size
+            self._used_bytes += size
 
-    def room(self, most: int) -> int:
-        """Return the bytes that are still free, at most `most`."""
-        if self._most is None:
-            return most
+    def free_bytes(self, limit: int) -> int:
+        """Return the bytes that are still free, at most `limit`."""
+        if self._max_bytes is None:
+            return limit
         with self._lock:
             self._measure()
-            return max(0, min(most, self._most - self._used))
+            return max(0, min(limit, self._max_bytes - self._used_bytes))
 
     def _measure(self) -> None:
-        if time.monotonic() - self._measured > _FRESH_SECONDS:
-            self._used = size_of(self._home)
-            self._measured = time.monotonic()
+        if time.monotonic() - self._measured_at > _FRESH_SECONDS:
+            self._used_bytes = size_of(self._home)
+            self._measured_at = time.monotonic()
 
 
 def size_of(folder: Path) -> int:

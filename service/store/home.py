@@ -24,34 +24,34 @@ def check_home(connection: Connection, home: Path, is_shared: bool, is_new: bool
     """
     mark = home / MARK
     try:
-        marked = (read_json(mark) or {}).get("id")
+        marked_id = (read_json(mark) or {}).get("id")
     except (ValueError, AttributeError):
-        marked = "damaged"
+        marked_id = "damaged"
     if not is_shared:
-        if marked is not None:
+        if marked_id is not None:
             raise ConfigError(
                 f"the photos in {home} belong to a shared database: set CAPTIONER_DATABASE_URL to it, or"
                 f" delete {mark} if that database is lost for good"
             )
         return
     identity = connection.scalar(select(IdentityRow.id))
-    if marked is None and is_new:
+    if marked_id is None and is_new:
         identity = uuid.uuid4().hex
         connection.execute(insert(IdentityRow), {"id": identity})
         write_json(mark, {"id": identity})
-    elif marked is None:
+    elif marked_id is None:
         raise ConfigError(
             f"{home} is not the folder of the other replicas of this database: set CAPTIONER_HOME to their shared"
             f' folder or, if it is lost, write {{"id": "{identity}"}} to {mark}'
         )
-    elif marked != identity:
+    elif marked_id != identity:
         raise ConfigError(
             f"the photos in {home} belong to another database than the one in CAPTIONER_DATABASE_URL: set the variable"
             f" to that database, or delete {mark} if it is lost for good"
         )
 
 
-def is_there(folder: Path) -> bool:
+def folder_exists(folder: Path) -> bool:
     """Return whether a folder exists, even if another machine has just created it.
 
     A network file system caches a missing folder for seconds; listing its parent refreshes the cache.

@@ -33,19 +33,19 @@ class Hold:
 
 
 @contextlib.contextmanager
-def held_everywhere(path: Path, database: Database, name: str) -> Iterator[Hold | None]:
+def hold_shared_lock(path: Path, database: Database, name: str) -> Iterator[Hold | None]:
     """Hold the lock of a file and of a name in a shared database -> None if another process holds one of them.
 
     The file lock lives on in processes that inherit it, but not every network folder shows it to other machines. The
     database lock is visible to all of them.
     """
-    with held(path) as descriptor, contextlib.ExitStack() as entered:
-        is_lost = None if descriptor is None else entered.enter_context(database.lock(name))
+    with hold_file_lock(path) as descriptor, contextlib.ExitStack() as stack:
+        is_lost = None if descriptor is None else stack.enter_context(database.lock(name))
         yield None if is_lost is None else Hold(descriptor, is_lost)
 
 
 @contextlib.contextmanager
-def held(path: Path) -> Iterator[int | None]:
+def hold_file_lock(path: Path) -> Iterator[int | None]:
     """Hold the lock of a file, created if missing -> the open file; None if another process holds the lock.
 
     A process that inherits the open file also holds the lock until it ends. None as well if the folder is missing.

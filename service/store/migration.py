@@ -8,14 +8,14 @@ from sqlalchemy import Connection, inspect
 from captioner.errors import ConfigError
 
 _FOLDER = Path(__file__).with_name("migrations")
-_BEFORE = "0001"
+_FIRST_REVISION = "0001"
 """The revision of a file from before migrations existed."""
 
 
-def migrate(connection: Connection, home: Path | None, place: str, variable: str) -> bool:
+def migrate(connection: Connection, home: Path | None, name: str, variable: str) -> bool:
     """Migrate a database within the exclusive transaction of `connection` -> whether the database is new.
 
-    home: folder with files of earlier versions. place, variable: name and variable of the database, for errors.
+    home: folder with files of earlier versions. name, variable: name and variable of the database, for errors.
     Raises ConfigError if a later version or another program created it.
     """
     logging.getLogger("alembic").setLevel(logging.WARNING)  # it logs every step at level info
@@ -27,33 +27,33 @@ def migrate(connection: Connection, home: Path | None, place: str, variable: str
     config = Config(attributes={"connection": connection, "home": home})
     config.set_main_option("script_location", str(_FOLDER).replace("%", "%%"))
     steps = ScriptDirectory.from_config(config)
-    known = [step.revision for step in steps.walk_revisions()]
-    match found := _step(connection):
+    revisions = [step.revision for step in steps.walk_revisions()]
+    match revision := _read_revision(connection):
         case "none":
             command.upgrade(config, "head")
         case "before":
-            command.stamp(config, _BEFORE)
+            command.stamp(config, _FIRST_REVISION)
             command.upgrade(config, "head")
         case step if step == steps.get_current_head():
             pass
-        case step if step in known:
+        case step if step in revisions:
             command.upgrade(config, "head")
         case step:
             raise ConfigError(
-                f"{place} was not created by this version of the program (its schema is {step}, and this version's is"
+                f"{name} was not created by this version of the program (its schema is {step}, and this version's is"
                 f" {steps.get_current_head()}): start the version that created it, or set another one with {variable}"
             )
-    return found == "none"
+    return revision == "none"
 
 
-def _step(connection: Connection) -> str:
+def _read_revision(connection: Connection) -> str:
     """Return the revision of a database: none if it is empty, before if it predates migrations."""
     tables = set(inspect(connection).get_table_names())
     if "alembic_version" in tables:
         return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() or "unknown"
-    of_file = 0
+    user_version = 0
     if connection.dialect.name == "sqlite":
-        of_file = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
-    if not tables and not of_file:
+        user_version = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
+    if not tables and not user_version:
         return "none"
-    return "before" if of_file == 1 and "captions" in tables else f"that of another program, or {of_file}"
+    return "before" if user_version == 1 and "captions" in tables else f"that of another program, or {user_version}"

@@ -12,7 +12,7 @@ from PIL import Image
 from captioner.errors import ConfigError
 from captioner.files import write_atomically
 from captioner.overlays import scaled_to
-from service.store.remains import ABANDONED_SECONDS
+from service.store.leftovers import ABANDONED_SECONDS
 
 ID_PATTERN = "[0-9a-f]{32}"
 """Regular expression for the ids of this service."""
@@ -45,7 +45,7 @@ class PhotoFolder:
     def save(self, photo_id: str, photo: Image.Image) -> None:
         """Store a photo (upright, RGB), without the camera's metadata."""
         path = self._path(photo_id)
-        data = _jpeg(as_kept(photo))
+        data = _encode_jpeg(to_stored_size(photo))
         write_atomically(path, data, permissions=0o600)  # photos are private
 
     def open(self, photo_id: str) -> Image.Image:
@@ -66,7 +66,7 @@ class PhotoFolder:
             if max(photo.size) <= size:
                 return path.read_bytes()
             photo.draft("RGB", (size, size))  # decodes at the lowest sufficient resolution
-            return _jpeg(_scaled_down(photo, size))
+            return _encode_jpeg(_scale_down(photo, size))
 
     def delete(self, photo_id: str) -> None:
         """Delete a photo if it exists."""
@@ -77,12 +77,12 @@ class PhotoFolder:
 
         Files younger than `ABANDONED_SECONDS` stay: another process may be about to register them.
         """
-        latest = time.time() - ABANDONED_SECONDS
+        cutoff = time.time() - ABANDONED_SECONDS
         removed = 0
         for path in self._folder.iterdir():
-            orphan = path.suffix == ".jpg" and _ID.fullmatch(path.stem) and path.stem not in known_ids
+            is_orphan = path.suffix == ".jpg" and _ID.fullmatch(path.stem) and path.stem not in known_ids
             try:
-                if (orphan or path.suffix == ".part") and path.stat().st_mtime < latest:
+                if (is_orphan or path.suffix == ".part") and path.stat().st_mtime < cutoff:
                     path.unlink()
                     removed += 1
             except FileNotFoundError:  # another process deleted it
@@ -95,19 +95,19 @@ class PhotoFolder:
         return self._folder / f"{photo_id}.jpg"
 
 
-def as_kept(photo: Image.Image) -> Image.Image:
+def to_stored_size(photo: Image.Image) -> Image.Image:
     """Scale a photo down to the stored size. Smaller photos are returned unchanged."""
-    return _scaled_down(photo, MAX_SIDE)
+    return _scale_down(photo, MAX_SIDE)
 
 
-def _scaled_down(photo: Image.Image, side: int) -> Image.Image:
+def _scale_down(photo: Image.Image, side: int) -> Image.Image:
     if max(photo.size) <= side:
         return photo
     # A box mean by the largest integer factor, then a filter for the rest: halves 12 megapixels in 0.1 s.
     return photo.resize(scaled_to(photo.size, side), Image.Resampling.HAMMING, reducing_gap=1.0)
 
 
-def _jpeg(photo: Image.Image) -> bytes:
+def _encode_jpeg(photo: Image.Image) -> bytes:
     buffer = io.BytesIO()
     photo.save(buffer, "JPEG", quality=_QUALITY, comment=None)  # by default, Pillow copies the comment of the old file
     return buffer.getvalue()

@@ -19,8 +19,8 @@ from sqlalchemy.orm import Session
 from captioner.errors import CaptionerError
 from captioner.files import replace_folder, sync_tree
 from service.store.database import Database
-from service.store.home import is_there
-from service.store.remains import remove_abandoned, remove_unknown
+from service.store.home import folder_exists
+from service.store.leftovers import remove_abandoned, remove_unknown
 from service.store.tables import PromotionRow, VersionRow
 
 BUILT_IN = "built-in"
@@ -69,39 +69,39 @@ class Versions:
         from captioner.bundle import load_bundle  # imports torch, which listing versions does not need
         from service.store.fingerprint import model_version
 
-        beside = Path(tempfile.mkdtemp(prefix=".add-", dir=self._folder))
+        staging = Path(tempfile.mkdtemp(prefix=".add-", dir=self._folder))
         try:
-            shutil.copytree(bundle, beside / "bundle")
-            version_id = model_version(load_bundle(beside / "bundle"))
+            shutil.copytree(bundle, staging / "bundle")
+            version_id = model_version(load_bundle(staging / "bundle"))
             if comparison is not None:
-                shutil.copytree(comparison, beside / "comparison")
-            sync_tree(beside)
+                shutil.copytree(comparison, staging / "comparison")
+            sync_tree(staging)
             facts = {"created_at": datetime.now(UTC).isoformat(), **facts}
-            with self._alone() as session:
-                if self._found(session, version_id) is None:
-                    os.chmod(beside, 0o755)
+            with self._writing() as session:
+                if self._find(session, version_id) is None:
+                    os.chmod(staging, 0o755)
                     # A killed process may have left a folder without its row, which is replaced.
-                    replace_folder(beside, self._folder / version_id)
+                    replace_folder(staging, self._folder / version_id)
                     session.merge(VersionRow(id=version_id, facts=facts, compared=comparison is not None))
             return self.get(version_id)
         finally:
-            shutil.rmtree(beside, ignore_errors=True)
+            shutil.rmtree(staging, ignore_errors=True)
 
     def all(self) -> list[Version]:
         """Return all versions, newest first, the built-in one last."""
         with self._database.reading() as session:
-            made = [self._version(row) for row in session.scalars(select(VersionRow))]
-        made = [version for version in made if version is not None]
-        return [*sorted(made, key=lambda version: version.facts["created_at"], reverse=True), self._built_in]
+            versions = [self._to_version(row) for row in session.scalars(select(VersionRow))]
+        versions = [version for version in versions if version is not None]
+        return [*sorted(versions, key=lambda version: version.facts["created_at"], reverse=True), self._built_in]
 
     def find(self, version_id: str) -> Version | None:
         with self._database.reading() as session:
-            return self._found(session, version_id)
+            return self._find(session, version_id)
 
     def get(self, version_id: str) -> Version:
         """Return a version. Raises UnknownVersion if it does not exist."""
         with self._database.reading() as session:
-            return self._known(session, version_id)
+            return self._get(session, version_id)
 
     @property
     def current(self) -> Version:
@@ -111,34 +111,34 @@ class Versions:
 
     def promote(self, version_id: str) -> Version:
         """Make a version the current one. Raises UnknownVersion."""
-        with self._alone() as session:
-            version = self._known(session, version_id)
-            last = _last(session)
-            if (last.version if last else BUILT_IN) != version_id:
+        with self._writing() as session:
+            version = self._get(session, version_id)
+            last_promotion = _last_promotion(session)
+            if (last_promotion.version if last_promotion else BUILT_IN) != version_id:
                 session.add(PromotionRow(version=version_id))
                 session.flush()
-                kept = select(PromotionRow.sequence).order_by(PromotionRow.sequence.desc()).limit(_HISTORY)
-                session.execute(delete(PromotionRow).where(PromotionRow.sequence.not_in(kept)))
+                newest = select(PromotionRow.sequence).order_by(PromotionRow.sequence.desc()).limit(_HISTORY)
+                session.execute(delete(PromotionRow).where(PromotionRow.sequence.not_in(newest)))
         return version
 
-    def before(self) -> Version:
+    def previous(self) -> Version:
         """Return the version before the current one. Raises VersionInUse if there is none."""
         with self._database.reading() as session:
-            return self._before(session)[0]
+            return self._find_previous(session)[0]
 
     def rollback(self) -> Version:
         """Return to the version before the current one. Raises VersionInUse if there is none."""
-        with self._alone() as session:
-            version, sequence = self._before(session)
+        with self._writing() as session:
+            version, sequence = self._find_previous(session)
             session.execute(delete(PromotionRow).where(PromotionRow.sequence > sequence))
         return version
 
     def delete(self, version_id: str) -> None:
         """Delete a version. Raises UnknownVersion, or VersionInUse for the current and the built-in version."""
-        gone = Path(tempfile.mkdtemp(prefix=".gone-", dir=self._folder))
+        trash = Path(tempfile.mkdtemp(prefix=".gone-", dir=self._folder))
         try:
-            with self._alone() as session:
-                version = self._known(session, version_id)
+            with self._writing() as session:
+                version = self._get(session, version_id)
                 if version_id == BUILT_IN:
                     raise VersionInUse("the built-in captioner cannot be deleted: it is the fallback for all others")
                 if version_id == self._current(session).id:
@@ -146,51 +146,51 @@ class Versions:
                         f"model version {version_id} is in use: promote another version or roll back first"
                     )
                 session.execute(delete(VersionRow).where(VersionRow.id == version_id))
-                os.rename(version.bundle.parent, gone / version_id)
+                os.rename(version.bundle.parent, trash / version_id)
         finally:
-            shutil.rmtree(gone, ignore_errors=True)
+            shutil.rmtree(trash, ignore_errors=True)
 
-    def remove_remains(self) -> None:
+    def remove_leftovers(self) -> None:
         """Delete files left by killed processes."""
         remove_abandoned(self._folder)
         with self._database.reading() as session:
-            known = set(session.scalars(select(VersionRow.id)))
-        remove_unknown(self._folder, _VERSION, known)
+            known_ids = set(session.scalars(select(VersionRow.id)))
+        remove_unknown(self._folder, _VERSION, known_ids)
 
-    def _alone(self) -> contextlib.AbstractContextManager[Session]:
-        return self._database.writing(alone="versions")
+    def _writing(self) -> contextlib.AbstractContextManager[Session]:
+        return self._database.writing(lock_name="versions")
 
-    def _version(self, row: VersionRow) -> Version | None:
+    def _to_version(self, row: VersionRow) -> Version | None:
         """Return the version; None if its folder is missing: deleted by hand, or by a process that was killed."""
         folder = self._folder / row.id
-        if not is_there(folder):
+        if not folder_exists(folder):
             return None
         return Version(row.id, folder / "bundle", folder / "comparison" if row.compared else None, dict(row.facts))
 
-    def _found(self, session: Session, version_id: str) -> Version | None:
+    def _find(self, session: Session, version_id: str) -> Version | None:
         if version_id == BUILT_IN:
             return self._built_in
         row = session.get(VersionRow, version_id) if _VERSION.fullmatch(version_id) else None
-        return row and self._version(row)
+        return row and self._to_version(row)
 
-    def _known(self, session: Session, version_id: str) -> Version:
-        if (version := self._found(session, version_id)) is None:
+    def _get(self, session: Session, version_id: str) -> Version:
+        if (version := self._find(session, version_id)) is None:
             raise UnknownVersion(f"model version {version_id} does not exist: it was deleted, or the id is wrong")
         return version
 
     def _current(self, session: Session) -> Version:
-        last = _last(session)
-        return last and self._found(session, last.version) or self._built_in
+        promotion = _last_promotion(session)
+        return promotion and self._find(session, promotion.version) or self._built_in
 
-    def _before(self, session: Session) -> tuple[Version, int]:
+    def _find_previous(self, session: Session) -> tuple[Version, int]:
         """Return the last existing version before the current one, and the number of its promotion."""
-        earlier = list(session.scalars(select(PromotionRow).order_by(PromotionRow.sequence.desc())))
-        current = earlier[0].version if earlier else BUILT_IN
-        for row in [*earlier, PromotionRow(sequence=0, version=BUILT_IN)]:
-            if row.version != current and (version := self._found(session, row.version)) is not None:
+        promotions = list(session.scalars(select(PromotionRow).order_by(PromotionRow.sequence.desc())))
+        current = promotions[0].version if promotions else BUILT_IN
+        for row in [*promotions, PromotionRow(sequence=0, version=BUILT_IN)]:
+            if row.version != current and (version := self._find(session, row.version)) is not None:
                 return version, row.sequence
         raise VersionInUse("there is no version to return to: the current one is the first that was used")
 
 
-def _last(session: Session) -> PromotionRow | None:
+def _last_promotion(session: Session) -> PromotionRow | None:
     return session.scalar(select(PromotionRow).order_by(PromotionRow.sequence.desc()).limit(1))

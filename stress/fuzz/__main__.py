@@ -28,15 +28,15 @@ _EVERY = 500
 def main(arguments: Sequence[str] | None = None) -> int:
     """Return 0 if nothing was found, 1 otherwise."""
     options = _parser().parse_args(arguments)
-    chosen = options.only or list(KINDS)
-    whole = sum(SHARES[kind] for kind in chosen)
+    kinds = options.only or list(KINDS)
+    total_share = sum(SHARES[kind] for kind in kinds)
     tallies = []
-    for kind in chosen:
-        cases = max(1, options.cases * SHARES[kind] // whole)
+    for kind in kinds:
+        cases = max(1, options.cases * SHARES[kind] // total_share)
         tallies.append(fuzz(kind, cases, options.seed, options.first, _Progress()))
-        _tell_finds(tallies[-1])
+        _print_findings(tallies[-1])
     print(report(tallies))
-    return int(any(tally.found for tally in tallies))
+    return int(any(tally.findings for tally in tallies))
 
 
 def report(tallies: Sequence[Tally]) -> str:
@@ -46,15 +46,16 @@ def report(tallies: Sequence[Tally]) -> str:
             tally.kind,
             f"{tally.cases:,}",
             ", ".join(f"{name} {count:,}" for name, count in tally.outcomes.most_common() if name != "find"),
-            len(tally.found),
+            len(tally.findings),
             tally.slowest_seconds,
             tally.seconds,
         )
         for tally in tallies
     ]
-    found = sum(len(tally.found) for tally in tallies)
+    finding_count = sum(len(tally.findings) for tally in tallies)
     cases = sum(tally.cases for tally in tallies)
-    verdict = f"{found:,} of {cases:,} cases had a wrong result." if found else f"All {cases:,} cases passed."
+    failure = f"{finding_count:,} of {cases:,} cases had a wrong result."
+    verdict = failure if finding_count else f"All {cases:,} cases passed."
     limits = f"Limits per case: {CASE_SECONDS} s of processor time and {MEMORY_BYTES >> 20} MB more address space."
     headings = ("kind", "cases", "outcomes", "findings", "slowest (s)", "total (s)")
     return f"{table(headings, rows)}\n\n{verdict} {limits}"
@@ -64,21 +65,22 @@ class _Progress:
     """Print a line on standard error at intervals."""
 
     def __init__(self) -> None:
-        self._told = 0
+        self._reported = 0
 
     def __call__(self, tally: Tally) -> None:
-        if tally.cases >= self._told + _EVERY:
-            self._told = tally.cases
-            print(f"{tally.kind}: {tally.cases:,} cases, {len(tally.found)} findings", file=sys.stderr)
+        if tally.cases >= self._reported + _EVERY:
+            self._reported = tally.cases
+            print(f"{tally.kind}: {tally.cases:,} cases, {len(tally.findings)} findings", file=sys.stderr)
 
 
-def _tell_finds(tally: Tally) -> None:
+def _print_findings(tally: Tally) -> None:
     """Print one finding of each cause, with its traceback."""
-    causes = Counter(found.cause for found in tally.found)
-    first = {found.cause: found for found in reversed(tally.found)}
+    causes = Counter(finding.cause for finding in tally.findings)
+    first = {finding.cause: finding for finding in reversed(tally.findings)}
     for cause, count in causes.most_common():
-        found = first[cause]
-        print(f"\n{tally.kind} case {found.number}, {count} of this cause: {found.what}\n{found.trace}", flush=True)
+        finding = first[cause]
+        heading = f"{tally.kind} case {finding.number}, {count} of this cause: {finding.what}"
+        print(f"\n{heading}\n{finding.trace}", flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:

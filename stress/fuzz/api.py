@@ -20,7 +20,7 @@ from service.app import create_app
 from service.errors import MEDIA_TYPE
 from service.http.server import Server
 from service.settings import Settings
-from stress.fuzz.kinds import Find
+from stress.fuzz.kinds import WrongResult
 from stress.fuzz.mutations import json_bytes, mutate_bytes
 from stress.tiny_captioner import tiny_bundle
 
@@ -57,11 +57,11 @@ class Requests:
         rules = sorted(self._app.url_map.iter_rules(), key=lambda rule: (rule.rule, sorted(rule.methods)))
         self._routes = [(rule.rule, method) for rule in rules for method in sorted(rule.methods)]
         self._jpeg = _jpeg()
-        self._known = self._captioned()
+        self._caption_id = self._create_caption()
 
     def case(self, rng: Random) -> str:
         rule, method = rng.choice(self._routes) if rng.random() < 0.7 else ("/api/captions", "POST")
-        path = _address(rule, self._known, rng)
+        path = _make_url(rule, self._caption_id, rng)
         method = method if rng.random() < 0.9 else rng.choice(_METHODS)
         kind = rng.choice(_TYPES[:4] if rng.random() < 0.8 else _TYPES)
         token = TOKEN if rng.random() < 0.9 else "x"
@@ -74,25 +74,25 @@ class Requests:
         try:
             check(response.status_code, dict(response.headers), response.get_data(), method)
             if response.status_code == 204:
-                self._known = self._captioned()
+                self._caption_id = self._create_caption()
             return str(response.status_code)
         finally:
             response.close()
 
-    def _captioned(self) -> str:
+    def _create_caption(self) -> str:
         """Return the id of a new caption."""
         return self._client.post("/api/captions", data=self._jpeg, content_type="image/jpeg").json["id"]
 
     def _body(self, rng: Random, kind: str) -> bytes:
-        fitting = _TYPES.index(kind) if rng.random() < 0.8 else rng.randrange(5)
-        match fitting:
+        body_type = _TYPES.index(kind) if rng.random() < 0.8 else rng.randrange(5)
+        match body_type:
             case 1:
                 return self._jpeg if rng.random() < 0.3 else mutate_bytes(self._jpeg, (), rng)
             case 3:
                 return mutate_bytes(_zip(), (self._jpeg,), rng)
             case 2:
                 part = b'Content-Disposition: form-data; name="image"; filename="a.jpg"\r\n\r\n' + self._jpeg
-                return mutate_bytes(b"--x\r\n" + part + b"\r\n--x--\r\n", (), rng, most=3)
+                return mutate_bytes(b"--x\r\n" + part + b"\r\n--x--\r\n", (), rng, max_changes=3)
             case 4:
                 return b""
             case _:
@@ -127,39 +127,39 @@ class Connections:
         )
 
     def case(self, rng: Random) -> str:
-        sent = b"".join(rng.choice(self._requests) for _ in range(rng.choice((1, 1, 1, 2))))
-        sent = mutate_bytes(sent, self._requests, rng, most=3)
+        payload = b"".join(rng.choice(self._requests) for _ in range(rng.choice((1, 1, 1, 2))))
+        payload = mutate_bytes(payload, self._requests, rng, max_changes=3)
         with socket.create_connection(self._address, timeout=_SECONDS) as connection:
             try:
-                connection.sendall(sent)
+                connection.sendall(payload)
                 connection.shutdown(socket.SHUT_WR)
-                answer = b"".join(iter(lambda: connection.recv(65536), b""))
+                response = b"".join(iter(lambda: connection.recv(65536), b""))
             except ConnectionError:
                 return "closed"
-        while answer.startswith(b"HTTP/1.1 100 "):
-            answer = answer.partition(b"\r\n\r\n")[2]
-        if not answer:
+        while response.startswith(b"HTTP/1.1 100 "):
+            response = response.partition(b"\r\n\r\n")[2]
+        if not response:
             return "closed"  # the server waited for more, and the connection ended
-        head, _, body = answer.partition(b"\r\n\r\n")
+        head, _, body = response.partition(b"\r\n\r\n")
         status, *lines = head.decode("latin-1").split("\r\n")
         headers = dict(line.split(": ", 1) for line in lines)
         body = body[: int(headers.get("Content-Length", len(body)))]
-        check(int(status.split()[1]), headers, body, "HEAD" if b"HEAD" in sent else "GET")
+        check(int(status.split()[1]), headers, body, "HEAD" if b"HEAD" in payload else "GET")
         return status.split()[1]
 
 
 def check(status: int, headers: dict[str, str], body: bytes, method: str) -> None:
     """Raise Find for an answer that no request may get."""
     if status in (500, 502, 504) or status not in list(HTTPStatus):
-        raise Find(f"answered {status}: {body[:500]!r}")
+        raise WrongResult(f"answered {status}: {body[:500]!r}")
     if headers.get("X-Content-Type-Options") != "nosniff":
-        raise Find(f"answered {status} without security headers: {headers}")
+        raise WrongResult(f"answered {status} without security headers: {headers}")
     if status >= 400 and method != "HEAD":
         if headers.get("Content-Type") != MEDIA_TYPE:
-            raise Find(f"answered {status} as {headers.get('Content-Type')}: {body[:500]!r}")
+            raise WrongResult(f"answered {status} as {headers.get('Content-Type')}: {body[:500]!r}")
         problem = json.loads(body)
         if problem["status"] != status or not problem["detail"].endswith("."):
-            raise Find(f"answered {status} with {problem}")
+            raise WrongResult(f"answered {status} with {problem}")
 
 
 def make_app() -> Any:
@@ -169,13 +169,13 @@ def make_app() -> Any:
     return create_app(settings, Captioner(tiny_bundle(), "cpu", "exact"))
 
 
-def _address(rule: str, known: str, rng: Random) -> str:
+def _make_url(rule: str, caption_id: str, rng: Random) -> str:
     """Return a route with odd values, or the one existing caption, in its variable parts."""
     parts = []
     for part in rule.split("/"):
         if "<" in part:
-            odd = known if rng.random() < 0.4 else rng.choice(_IDS)
-            part = quote(odd, safe="%") + part.partition(">")[2]
+            value = caption_id if rng.random() < 0.4 else rng.choice(_IDS)
+            part = quote(value, safe="%") + part.partition(">")[2]
         parts.append(part)
     path = "/".join(parts)
     if rng.random() < 0.1:

@@ -9,10 +9,10 @@ from pathlib import Path
 from random import Random
 
 from service.store.archives import ArchiveError, top_folder, unpack
-from stress.fuzz.kinds import Find
+from stress.fuzz.kinds import WrongResult
 from stress.fuzz.mutations import mutate_bytes
 
-MOST = 3_000_000
+MAX_BYTES = 3_000_000
 """Bytes that a zip may unpack to."""
 
 _NAMES = (
@@ -30,27 +30,27 @@ class Archives:
     def case(self, rng: Random) -> None:
         data = _zip(rng)
         if rng.random() < 0.8:
-            data = mutate_bytes(data, (data,), rng, most=4)
-        with tempfile.TemporaryDirectory(prefix="fuzz-") as around:
-            folder = Path(around) / "outer" / "inner"
+            data = mutate_bytes(data, (data,), rng, max_changes=4)
+        with tempfile.TemporaryDirectory(prefix="fuzz-") as sandbox:
+            folder = Path(sandbox) / "outer" / "inner"
             folder.mkdir(parents=True)
             try:
-                unpack(io.BytesIO(data), folder, MOST)
+                unpack(io.BytesIO(data), folder, MAX_BYTES)
                 top_folder(folder)
             finally:
-                _check(Path(around), folder)
+                _check_contents(Path(sandbox), folder)
 
 
-def _check(around: Path, folder: Path) -> None:
+def _check_contents(sandbox: Path, folder: Path) -> None:
     size = 0
-    for path in around.rglob("*"):
+    for path in sandbox.rglob("*"):
         if path not in (folder, folder.parent) and not path.is_relative_to(folder):
-            raise Find(f"{path.relative_to(around)} was written outside the folder")
+            raise WrongResult(f"{path.relative_to(sandbox)} was written outside the folder")
         if path.is_symlink() or not (path.is_file() or path.is_dir()):
-            raise Find(f"{path.relative_to(around)} is no plain file or folder")
+            raise WrongResult(f"{path.relative_to(sandbox)} is no plain file or folder")
         size += path.stat().st_size if path.is_file() else 0
-    if size > MOST + (1 << 20):
-        raise Find(f"{size:,} bytes were written")
+    if size > MAX_BYTES + (1 << 20):
+        raise WrongResult(f"{size:,} bytes were written")
 
 
 def _zip(rng: Random) -> bytes:
@@ -63,6 +63,6 @@ def _zip(rng: Random) -> bytes:
             if rng.random() < 0.2:
                 entry.external_attr = rng.choice((stat.S_IFLNK, stat.S_IFIFO, stat.S_IFDIR, stat.S_IFCHR)) << 16
             large = rng.random() < 0.05
-            archive.writestr(entry, bytes(MOST) if large else rng.randbytes(rng.choice((0, 1, 100, 5000))))
+            archive.writestr(entry, bytes(MAX_BYTES) if large else rng.randbytes(rng.choice((0, 1, 100, 5000))))
         archive.comment = rng.randbytes(rng.choice((0, 0, 100)))
     return buffer.getvalue()

@@ -20,7 +20,7 @@ from captioner.captioner import Captioner
 from captioner.config import DecodingOptions
 from captioner.errors import BundleError, DataError, WeightsError
 from captioner.model.encoders import encoder_spec
-from stress.fuzz.kinds import Find
+from stress.fuzz.kinds import WrongResult
 from stress.fuzz.mutations import json_bytes, mutate_bytes, mutate_json
 from stress.tiny_captioner import CONFIG, save_tiny_bundle
 from training.runs.checkpoint import load_checkpoint, save_checkpoint
@@ -29,17 +29,17 @@ _ENCODERS = ("vgg19", "timm:eva02_enormous_patch14_clip_224", "timm:vit_7b_patch
 _PHOTO = Image.new("RGB", (90, 70), "red")
 
 
-class Ran:
-    """Unpickling this runs `ran`."""
+class PickledCode:
+    """Unpickling this calls `_record_run`."""
 
     runs = 0
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _ran, ()
+        return _record_run, ()
 
 
-def _ran() -> None:
-    Ran.runs += 1
+def _record_run() -> None:
+    PickledCode.runs += 1
 
 
 class Bundles:
@@ -58,24 +58,25 @@ class Bundles:
         files = dict(self._files)
         for _ in range(rng.choice((1, 1, 1, 2))):
             name = rng.choice((*FILES, "config.json", "model.safetensors", "metrics.json", "README.md"))
-            files[name] = self._changed(name, rng)
+            files[name] = self._mutate(name, rng)
         if rng.random() < 0.1:
             del files[rng.choice(sorted(files))]
         if rng.random() < 0.1:
-            files[rng.choice(("extra.py", "pytorch_model.bin", "model.safetensors.index.json"))] = pickle.dumps(Ran())
+            name = rng.choice(("extra.py", "pytorch_model.bin", "model.safetensors.index.json"))
+            files[name] = pickle.dumps(PickledCode())
         with _folder(files) as folder:
             bundle = load_bundle(folder)
         check_nothing_ran()
         if not all(bool(tensor.isfinite().all()) for tensor in bundle.model.parameters()):
-            raise Find("a weight is not a finite number")
+            raise WrongResult("a weight is not a finite number")
         if rng.random() < 0.3 and bundle.config.image_size <= 256:
             (caption,) = Captioner(bundle, "cpu", "exact").caption([_PHOTO], DecodingOptions(max_words=3))
             caption.text.encode()
 
-    def _changed(self, name: str, rng: Random) -> bytes:
+    def _mutate(self, name: str, rng: Random) -> bytes:
         data = self._files[name]
         if rng.random() < 0.05:
-            return pickle.dumps(Ran())
+            return pickle.dumps(PickledCode())
         if name == "config.json" and rng.random() < 0.4:
             return _with_sizes(json.loads(data), rng)
         if name.endswith(".json"):
@@ -98,33 +99,33 @@ class Checkpoints:
             self._data = (Path(temporary) / "checkpoint.pt").read_bytes()
 
     def case(self, rng: Random) -> None:
-        with _folder({"checkpoint.pt": self._changed(rng)}) as folder:
+        with _folder({"checkpoint.pt": self._mutate(rng)}) as folder:
             state = load_checkpoint(folder / "checkpoint.pt")
         check_nothing_ran()
         if not isinstance(state, dict):
-            raise Find(f"a checkpoint was read as {type(state).__name__}")
+            raise WrongResult(f"a checkpoint was read as {type(state).__name__}")
 
-    def _changed(self, rng: Random) -> bytes:
+    def _mutate(self, rng: Random) -> bytes:
         match rng.randrange(6):
             case 0:
-                return pickle.dumps(Ran(), protocol=rng.randrange(6))
+                return pickle.dumps(PickledCode(), protocol=rng.randrange(6))
             case 1:
-                return _saved({"random": Ran()}, zipped=rng.random() < 0.5)
+                return _save({"random": PickledCode()}, zipped=rng.random() < 0.5)
             case 2:
                 random = rng.choice((None, 1, {}, {"cpu": torch.ones(3)}, {"cpu": torch.ones(0), "cuda": [1]}))
-                return _saved(rng.choice((random, {"random": random}, [random], torch.ones(2))))
+                return _save(rng.choice((random, {"random": random}, [random], torch.ones(2))))
             case 3:
-                return _saved({"random": mutate_json({"cpu": [1, 2], "cuda": []}, rng)})
+                return _save({"random": mutate_json({"cpu": [1, 2], "cuda": []}, rng)})
             case _:
                 return mutate_bytes(self._data, (), rng)
 
 
 def check_nothing_ran() -> None:
-    if Ran.runs:
-        raise Find("a pickle was run")
+    if PickledCode.runs:
+        raise WrongResult("a pickle was run")
 
 
-def _saved(value: Any, zipped: bool = True) -> bytes:
+def _save(value: Any, zipped: bool = True) -> bytes:
     buffer = io.BytesIO()
     torch.save(value, buffer, _use_new_zipfile_serialization=zipped)
     return buffer.getvalue()
@@ -132,9 +133,9 @@ def _saved(value: Any, zipped: bool = True) -> bytes:
 
 def _with_sizes(config: dict[str, Any], rng: Random) -> bytes:
     """Return a config that declares more than the weights, or something else."""
-    part = config[rng.choice(("captioner", "decoding"))]
-    numbers = [name for name, value in part.items() if type(value) in (int, float)]
-    part[rng.choice(numbers)] = rng.choice((0, 1, 2, 3, 10**3, 10**6, 2**31, 2**40, 2**63, 10**30, 0.5, 1e300))
+    section = config[rng.choice(("captioner", "decoding"))]
+    numbers = [name for name, value in section.items() if type(value) in (int, float)]
+    section[rng.choice(numbers)] = rng.choice((0, 1, 2, 3, 10**3, 10**6, 2**31, 2**40, 2**63, 10**30, 0.5, 1e300))
     if rng.random() < 0.2:
         config["captioner"]["encoder"] = rng.choice(_ENCODERS)
     return json.dumps(config).encode()
@@ -144,9 +145,9 @@ def _with_header(data: bytes, rng: Random) -> bytes:
     """Return a safetensors file with a wrong table of tensors, in possibly valid JSON."""
     (size,) = struct.unpack("<Q", data[:8])
     header = json.loads(data[8 : 8 + size])
-    changed = json_bytes(header, rng)
-    length = len(changed) if rng.random() < 0.9 else rng.choice((0, 2**31, 2**63, len(changed) + 1))
-    return struct.pack("<Q", length) + changed + data[8 + size :]
+    new_header = json_bytes(header, rng)
+    length = len(new_header) if rng.random() < 0.9 else rng.choice((0, 2**31, 2**63, len(new_header) + 1))
+    return struct.pack("<Q", length) + new_header + data[8 + size :]
 
 
 @contextlib.contextmanager

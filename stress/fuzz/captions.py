@@ -13,7 +13,7 @@ from typing import Any
 from PIL import Image
 
 from captioner.errors import DataError
-from stress.fuzz.kinds import Find
+from stress.fuzz.kinds import WrongResult
 from stress.fuzz.mutations import json_bytes, mutate_bytes, mutate_text
 from training.data.records import READERS, read_records
 from training.grounding.boxes import phrases_of
@@ -81,7 +81,7 @@ class CaptionFiles:
     expected: tuple[type[Exception], ...] = (DataError,)
 
     def __init__(self) -> None:
-        self._made: tuple[tuple[str, Callable[[Random], bytes]], ...] = (
+        self._makers: tuple[tuple[str, Callable[[Random], bytes]], ...] = (
             ("captions_val2017.json", lambda rng: json_bytes(COCO, rng)),
             ("annotations/captions_train2017.json", lambda rng: json_bytes(COCO, rng)),
             ("dataset_coco.json", lambda rng: json_bytes(KARPATHY, rng)),
@@ -99,19 +99,19 @@ class CaptionFiles:
             root = Path(temporary) / "set"
             for name in _PHOTOS:
                 _write(root / name, _JPEG.getvalue())
-            chosen = [rng.choice(self._made) for _ in range(rng.choice((1, 1, 1, 2, 3)))]
-            for name, make in chosen:
+            files = [rng.choice(self._makers) for _ in range(rng.choice((1, 1, 1, 2, 3)))]
+            for name, make in files:
                 _write(root / name, make(rng))
-            path = root if rng.random() < 0.6 else root / chosen[0][0]
+            path = root if rng.random() < 0.6 else root / files[0][0]
             images = rng.choice((None, None, root / "images"))
             data = read_records(path, rng.choice((None, None, None, *READERS)), images)
             for record in data.records:
                 if not os.path.realpath(record.path).startswith(os.path.realpath(temporary)):
-                    raise Find(f"a photo outside the data set is used: {record.path}")
+                    raise WrongResult(f"a photo outside the data set is used: {record.path}")
                 if not record.captions or not all(caption.strip() for caption in record.captions):
-                    raise Find(f"a record has no captions: {record}")
+                    raise WrongResult(f"a record has no captions: {record}")
             report = inspect_data(data, open_photos=False, progress=False)
-            json.dumps(report.to_json(most=10)).encode()
+            json.dumps(report.to_json(max_entries=10)).encode()
             render(report).encode()
 
 
@@ -131,7 +131,7 @@ class BoxFiles:
                 data = json_bytes(rng.choice((ENTITIES, INSTANCES)), rng)
                 if rng.random() < 0.2:
                     data = gzip.compress(data, 1, mtime=0)
-                    data = mutate_bytes(data, (), rng, most=2) if rng.random() < 0.5 else data
+                    data = mutate_bytes(data, (), rng, max_changes=2) if rng.random() < 0.5 else data
                 _write(path, data)
             boxes = read_boxes(path)
             for photo in boxes.photos.values():
@@ -140,13 +140,13 @@ class BoxFiles:
                     for phrase in phrases_of(photo, words) or ():
                         _check_boxes(phrase.boxes)
                         if not 0 <= phrase.first <= phrase.last < len(words):
-                            raise Find(f"a phrase lies outside its caption: {phrase}")
+                            raise WrongResult(f"a phrase lies outside its caption: {phrase}")
 
 
 def _check_boxes(boxes: Any) -> None:
     for left, top, right, bottom in boxes:
         if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
-            raise Find(f"a box lies outside its photo: {(left, top, right, bottom)}")
+            raise WrongResult(f"a box lies outside its photo: {(left, top, right, bottom)}")
 
 
 def _write(path: Path, content: bytes) -> None:

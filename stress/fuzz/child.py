@@ -19,16 +19,16 @@ from stress.fuzz.runner import CASE_SECONDS, MEMORY_BYTES
 def main(arguments: Sequence[str]) -> None:
     name, seed, first, end = arguments[0], *map(int, arguments[1:])
     kind = make(name)
-    _tell(ready=True)
+    _emit(ready=True)
     for number in range(first, end):
         # A new limit for each case, so that leftovers of one do not affect the next.
         _limit_memory()
-        _tell(**_tried(kind, Random(f"{name} {seed} {number}")))
+        _emit(**_run_case(kind, Random(f"{name} {seed} {number}")))
 
 
-def _tried(kind: Kind, rng: Random) -> dict[str, Any]:
+def _run_case(kind: Kind, rng: Random) -> dict[str, Any]:
     """Return the outcome of one case. SIGPROF ends the process if a case takes too long."""
-    began = time.process_time()
+    started_at = time.process_time()
     signal.setitimer(signal.ITIMER_PROF, CASE_SECONDS)
     try:
         outcome: dict[str, Any] = {"outcome": kind.case(rng) or "used"}
@@ -44,16 +44,16 @@ def _tried(kind: Kind, rng: Random) -> dict[str, Any]:
         signal.setitimer(signal.ITIMER_PROF, 0)
     if outcome["outcome"] == "find":
         gc.collect()
-    return outcome | {"seconds": round(time.process_time() - began, 4)}
+    return outcome | {"seconds": round(time.process_time() - started_at, 4)}
 
 
 def _limit_memory() -> None:
     with open("/proc/self/statm") as file:
-        now = int(file.read().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (now + MEMORY_BYTES, resource.RLIM_INFINITY))
+        used_bytes = int(file.read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used_bytes + MEMORY_BYTES, resource.RLIM_INFINITY))
 
 
-def _tell(**values: Any) -> None:
+def _emit(**values: Any) -> None:
     sys.stdout.write(json.dumps(values) + "\n")
     sys.stdout.flush()
 

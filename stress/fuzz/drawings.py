@@ -12,7 +12,7 @@ from captioner.errors import ConfigError, ImageError
 from captioner.figures import figure_strip, occlusion_heading
 from captioner.images.photo import ImageFrame, fit_image
 from captioner.overlays import heat_map, overlay, scaled_to
-from stress.fuzz.kinds import Find
+from stress.fuzz.kinds import WrongResult
 
 MAX_PIXELS = 4_000_000
 """Of a photo, in any aspect ratio."""
@@ -33,45 +33,47 @@ class Drawings:
     expected: tuple[type[Exception], ...] = (ConfigError, ImageError)
 
     def __init__(self) -> None:
-        self._draws = (_draw_heat, _draw_overlay, _draw_figure)
+        self._draw_functions = (_draw_heat, _draw_overlay, _draw_figure)
         for number in range(20):  # load everything that is loaded once: fonts, colours
             rng = Random(number)
             try:
-                _draw_figure(rng, *_drawn(rng))
+                _draw_figure(rng, *_make_inputs(rng))
             except self.expected:
                 continue
 
     def case(self, rng: Random) -> str:
-        photo, frame, alpha = _drawn(rng)
-        draw = rng.choice(self._draws)
-        before = _reset_peak()
+        photo, frame, alpha = _make_inputs(rng)
+        draw = rng.choice(self._draw_functions)
+        baseline_bytes = _reset_peak()
         with np.errstate(over="raise", invalid="raise", divide="raise"):
             pixels = draw(rng, photo, frame, alpha) + photo.width * photo.height
-        taken, allowed = _peak() - before, BASE_BYTES + PIXEL_BYTES * pixels
-        if taken > allowed:
-            raise Find(f"{draw.__name__} of {photo.size} took {taken:,} bytes, more than the {allowed:,} allowed")
+        used_bytes, allowed_bytes = _peak() - baseline_bytes, BASE_BYTES + PIXEL_BYTES * pixels
+        if used_bytes > allowed_bytes:
+            raise WrongResult(
+                f"{draw.__name__} of {photo.size} took {used_bytes:,} bytes, more than the {allowed_bytes:,} allowed"
+            )
         return draw.__name__.removeprefix("_draw_")
 
 
-def _drawn(rng: Random) -> tuple[Image.Image, ImageFrame, np.ndarray]:
+def _make_inputs(rng: Random) -> tuple[Image.Image, ImageFrame, np.ndarray]:
     """Return a photo, its frame, and a map."""
-    photo = Image.new("RGB", _size(rng, MAX_PIXELS), rng.choice(("red", "white", "black")))
+    photo = Image.new("RGB", _random_sides(rng, MAX_PIXELS), rng.choice(("red", "white", "black")))
     frame = fit_image(photo, 16, rng.choice(FITS))[1]
     if rng.random() < 0.1:  # of another photo
-        frame = ImageFrame(*_size(rng, MAX_PIXELS), frame.seen_box)
+        frame = ImageFrame(*_random_sides(rng, MAX_PIXELS), frame.seen_box)
     if rng.random() < 0.5:  # as the service stores photos
         photo = photo.resize(scaled_to(photo.size, rng.randint(1, 2048)), reducing_gap=1.0)
-    return photo, frame, _map(rng)
+    return photo, frame, _make_map(rng)
 
 
-def _size(rng: Random, pixels: int) -> tuple[int, int]:
+def _random_sides(rng: Random, pixels: int) -> tuple[int, int]:
     """Return sides from 1 pixel to the maximum."""
     long = int(pixels ** rng.random())
     short = max(1, min(int(2 ** (rng.random() * 11)), pixels // long))
     return (long, short) if rng.random() < 0.5 else (short, long)
 
 
-def _map(rng: Random) -> np.ndarray:
+def _make_map(rng: Random) -> np.ndarray:
     shape = rng.choice(((1, 1), (2, 2), (7, 7), (14, 14), (37, 37), (1, 30), (3, 5)))
     alpha = np.random.default_rng(rng.randrange(2**32)).gamma(rng.choice((0.05, 1.0)), size=shape)
     match rng.randrange(12):
@@ -84,13 +86,13 @@ def _map(rng: Random) -> np.ndarray:
     return alpha
 
 
-def _asked(rng: Random, photo: Image.Image) -> tuple[int, int] | None:
+def _picture_size(rng: Random, photo: Image.Image) -> tuple[int, int] | None:
     """Return the size of a picture."""
     match rng.randrange(4):
         case 0:
             return None
         case 1:
-            return _size(rng, 200_000)
+            return _random_sides(rng, 200_000)
         case 2:
             return scaled_to(photo.size, rng.randint(1, MAX_SIDE))
         case _:
@@ -98,20 +100,20 @@ def _asked(rng: Random, photo: Image.Image) -> tuple[int, int] | None:
 
 
 def _draw_heat(rng: Random, photo: Image.Image, frame: ImageFrame, alpha: np.ndarray) -> int:
-    size = _asked(rng, photo) or photo.size
+    size = _picture_size(rng, photo) or photo.size
     heat = heat_map(alpha, frame, size, rng.random() < 0.5)
     if heat.shape != size[::-1] or not 0 <= heat.min() <= heat.max() <= 1:
-        raise Find(f"a heat map of {size} is {heat.shape}, {heat.min()} to {heat.max()}")
+        raise WrongResult(f"a heat map of {size} is {heat.shape}, {heat.min()} to {heat.max()}")
     return heat.size
 
 
 def _draw_overlay(rng: Random, photo: Image.Image, frame: ImageFrame, alpha: np.ndarray) -> int:
-    size = _asked(rng, photo)
+    size = _picture_size(rng, photo)
     colour_map = rng.choice(_COLOUR_MAPS[:4] if rng.random() < 0.8 else _COLOUR_MAPS)
     opacity = rng.choice(_OPACITIES[:4] if rng.random() < 0.8 else _OPACITIES)
     picture = overlay(photo, alpha, frame, rng.random() < 0.5, opacity, colour_map, size)
     if picture.mode != "RGB" or picture.size != (size or photo.size):
-        raise Find(f"an overlay of {size or photo.size} is {picture.mode}, {picture.size}")
+        raise WrongResult(f"an overlay of {size or photo.size} is {picture.mode}, {picture.size}")
     return picture.width * picture.height
 
 
@@ -126,7 +128,7 @@ def _draw_figure(rng: Random, photo: Image.Image, frame: ImageFrame, alpha: np.n
     heading = rng.choice((None, occlusion_heading(text)))
     figure = figure_strip(photo, caption, **options, smooth=rng.random() < 0.5, outlines=boxes, heading=heading)
     if figure.mode != "RGB" or max(figure.size) > 65_535:
-        raise Find(f"a figure is {figure.mode}, {figure.size}")
+        raise WrongResult(f"a figure is {figure.mode}, {figure.size}")
     figure.save(io.BytesIO(), "JPEG")
     return figure.width * figure.height
 

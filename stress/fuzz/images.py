@@ -14,7 +14,7 @@ from captioner.config import FITS
 from captioner.errors import ImageError
 from captioner.images.extra_formats import is_extra
 from captioner.images.photo import open_image, prepare_image
-from stress.fuzz.kinds import Find
+from stress.fuzz.kinds import WrongResult
 from stress.fuzz.mutations import mutate_bytes
 
 MAX_PIXELS = 4_000_000
@@ -38,18 +38,18 @@ class Images:
         others = self._files[rng.choice(sorted(self._files))]
         data = mutate_bytes(data, others, rng)
         if data.startswith(_PNG) and rng.random() < 0.7:
-            data = with_sums(data)
+            data = with_checksums(data)
         try:
             photo = open_image(data, max_pixels=MAX_PIXELS, seconds=_seconds(data, rng))
         except ImageError as error:
             if isinstance(error.__cause__, MemoryError):
-                raise Find("out of memory") from error
+                raise WrongResult("out of memory") from error
             raise
         if photo.mode != "RGB" or not 0 < photo.width * photo.height <= MAX_PIXELS:
-            raise Find(f"a photo was read as {photo.mode}, {photo.size}")
+            raise WrongResult(f"a photo was read as {photo.mode}, {photo.size}")
         pixels, _ = prepare_image(photo, 32, rng.choice(FITS))
         if pixels.shape != (32, 32, 3):
-            raise Find(f"a square is {pixels.shape}")
+            raise WrongResult(f"a square is {pixels.shape}")
 
 
 def _seconds(data: bytes, rng: Random) -> float | None:
@@ -57,74 +57,80 @@ def _seconds(data: bytes, rng: Random) -> float | None:
     return None if is_extra(data) and rng.random() < 0.98 else _DECODE_SECONDS
 
 
-def with_sums(data: bytes) -> bytes:
+def with_checksums(data: bytes) -> bytes:
     """Return a PNG with correct checksums, so that decoders read the contents of its chunks."""
-    fixed, place = bytearray(data[:8]), 8
-    while place + 8 <= len(data):
-        (size,) = struct.unpack(">I", data[place : place + 4])
-        chunk = data[place + 4 : place + 8 + size]
-        fixed += data[place : place + 4] + chunk + struct.pack(">I", zlib.crc32(chunk))
-        place += 12 + size
+    fixed, offset = bytearray(data[:8]), 8
+    while offset + 8 <= len(data):
+        (size,) = struct.unpack(">I", data[offset : offset + 4])
+        chunk = data[offset + 4 : offset + 8 + size]
+        fixed += data[offset : offset + 4] + chunk + struct.pack(">I", zlib.crc32(chunk))
+        offset += 12 + size
     return bytes(fixed)
 
 
 def _files() -> dict[str, list[bytes]]:
     noise = np.random.default_rng(0).integers(0, 256, (48, 64, 4), dtype=np.uint8)
     colour = Image.fromarray(noise[..., :3]).resize((80, 60))
-    clear, grey = Image.fromarray(noise), colour.convert("L")
+    transparent, grey = Image.fromarray(noise), colour.convert("L")
     exif = Image.Exif()
     exif[0x0112], exif[0x010F], exif[0x9286] = 6, "maker", b"ASCII\0\0\0comment"
     extras = {"exif": exif.tobytes(), "icc_profile": _profile()}
     texts = PngImagePlugin.PngInfo()
     texts.add_text("Comment", "x" * 2000, zip=True)
     texts.add_itxt("Title", "ä" * 200)
-    sixteen = Image.fromarray(noise[..., 0].astype(np.uint16) * 257)
-    animation = {"save_all": True, "append_images": [clear.resize((80, 60)).convert("RGB"), colour]}
-    made = {
+    grey16 = Image.fromarray(noise[..., 0].astype(np.uint16) * 257)
+    animation = {"save_all": True, "append_images": [transparent.resize((80, 60)).convert("RGB"), colour]}
+    files = {
         "JPEG": [
-            _saved(colour, "JPEG", **extras), _saved(colour, "JPEG", progressive=True), _saved(grey, "JPEG"),
-            _saved(colour.convert("CMYK"), "JPEG"), _saved(colour, "JPEG", subsampling=2, restart_marker_blocks=2),
+            _encode(colour, "JPEG", **extras), _encode(colour, "JPEG", progressive=True), _encode(grey, "JPEG"),
+            _encode(colour.convert("CMYK"), "JPEG"), _encode(colour, "JPEG", subsampling=2, restart_marker_blocks=2),
         ],
         "PNG": [
-            _saved(clear, "PNG", pnginfo=texts, **extras), _saved(colour.quantize(16), "PNG", transparency=3),
-            _saved(grey.convert("1"), "PNG"), _saved(sixteen, "PNG"), _saved(colour, "PNG", **animation),
+            _encode(transparent, "PNG", pnginfo=texts, **extras), _encode(colour.quantize(16), "PNG", transparency=3),
+            _encode(grey.convert("1"), "PNG"), _encode(grey16, "PNG"), _encode(colour, "PNG", **animation),
         ],
         "WEBP": [
-            _saved(colour, "WEBP", **extras), _saved(clear, "WEBP", lossless=True), _saved(colour, "WEBP", **animation)
+            _encode(colour, "WEBP", **extras), _encode(transparent, "WEBP", lossless=True),
+            _encode(colour, "WEBP", **animation),
         ],
-        "GIF": [_saved(colour.quantize(64), "GIF", comment=b"hello"), _saved(colour, "GIF", loop=0, **animation)],
+        "GIF": [_encode(colour.quantize(64), "GIF", comment=b"hello"), _encode(colour, "GIF", loop=0, **animation)],
         "TIFF": [
-            *(_saved(colour, "TIFF", compression=kind) for kind in ("raw", "tiff_lzw", "jpeg", "tiff_deflate")),
-            _saved(grey.convert("1"), "TIFF", compression="group4"), _saved(colour.convert("CMYK"), "TIFF"),
-            _saved(grey.convert("F"), "TIFF"), _saved(sixteen, "TIFF", compression="packbits"),
-            _saved(colour, "TIFF", **animation, **extras),
+            *(_encode(colour, "TIFF", compression=kind) for kind in ("raw", "tiff_lzw", "jpeg", "tiff_deflate")),
+            _encode(grey.convert("1"), "TIFF", compression="group4"), _encode(colour.convert("CMYK"), "TIFF"),
+            _encode(grey.convert("F"), "TIFF"), _encode(grey16, "TIFF", compression="packbits"),
+            _encode(colour, "TIFF", **animation, **extras),
         ],
-        "BMP": [_saved(colour, "BMP"), _saved(colour.quantize(16), "BMP"), _saved(clear, "BMP"), _saved(grey, "DIB")],
-        "MPO": [_saved(colour, "MPO", **animation)],
-        "JPEG2000": [_saved(colour, "JPEG2000"), _saved(clear, "JPEG2000", tile_size=(32, 32))],
-        "PPM": [_saved(colour, "PPM"), _saved(grey, "PPM"), b"P3 3 2 255 " + b"1 22 255 " * 6],
-        "TGA": [_saved(clear, "TGA", compression="tga_rle"), _saved(grey, "TGA")],
-        "ICO": [_saved(clear, "ICO", sizes=[(16, 16), (32, 32)]), _saved(clear, "ICO", bitmap_format="bmp")],
+        "BMP": [
+            _encode(colour, "BMP"), _encode(colour.quantize(16), "BMP"), _encode(transparent, "BMP"),
+            _encode(grey, "DIB"),
+        ],
+        "MPO": [_encode(colour, "MPO", **animation)],
+        "JPEG2000": [_encode(colour, "JPEG2000"), _encode(transparent, "JPEG2000", tile_size=(32, 32))],
+        "PPM": [_encode(colour, "PPM"), _encode(grey, "PPM"), b"P3 3 2 255 " + b"1 22 255 " * 6],
+        "TGA": [_encode(transparent, "TGA", compression="tga_rle"), _encode(grey, "TGA")],
+        "ICO": [
+            _encode(transparent, "ICO", sizes=[(16, 16), (32, 32)]), _encode(transparent, "ICO", bitmap_format="bmp"),
+        ],
     }  # fmt: skip
     pillow_heif.register_heif_opener()
-    made["HEIF"] = [
-        _saved(colour, "HEIF", **extras), _saved(clear, "HEIF"), _saved(grey, "HEIF", exif=exif.tobytes()),
-        _saved(colour.resize((300, 200)), "HEIF", tile_size=128),
+    files["HEIF"] = [
+        _encode(colour, "HEIF", **extras), _encode(transparent, "HEIF"), _encode(grey, "HEIF", exif=exif.tobytes()),
+        _encode(colour.resize((300, 200)), "HEIF", tile_size=128),
     ]  # fmt: skip
-    made["JXL"] = [
-        _saved(colour, "JXL", exif=exif.tobytes()), _saved(clear, "JXL", lossless=True), _saved(sixteen, "JXL"),
-        _saved(grey.convert("F"), "JXL"), _saved(colour, "JXL", use_container=True), _packed_jpeg(made["JPEG"][0]),
+    files["JXL"] = [
+        _encode(colour, "JXL", exif=exif.tobytes()), _encode(transparent, "JXL", lossless=True), _encode(grey16, "JXL"),
+        _encode(grey.convert("F"), "JXL"), _encode(colour, "JXL", use_container=True), _pack_jpeg(files["JPEG"][0]),
     ]  # fmt: skip
     # Truncated like an interrupted upload.
     for form in ("JPEG", "HEIF", "JXL", "WEBP", "PNG"):
-        made[f"{form} cut"] = [data[: len(data) * 3 // 4] for data in made[form]]
+        files[f"{form} cut"] = [data[: len(data) * 3 // 4] for data in files[form]]
     Image.init()
     if "AVIF" in Image.SAVE:
-        made["AVIF"] = [_saved(colour, "AVIF", **extras), _saved(clear, "AVIF")]
-    return made
+        files["AVIF"] = [_encode(colour, "AVIF", **extras), _encode(transparent, "AVIF")]
+    return files
 
 
-def _packed_jpeg(jpeg: bytes) -> bytes:
+def _pack_jpeg(jpeg: bytes) -> bytes:
     """Return a JPEG XL file from which a JPEG can be restored byte by byte."""
     return pillow_jxl.Encoder(mode="RGB", num_threads=1)(jpeg, 80, 60, jpeg_encode=True)
 
@@ -135,7 +141,7 @@ def _profile() -> bytes:
     return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
-def _saved(image: Image.Image, kind: str, **options) -> bytes:
+def _encode(image: Image.Image, kind: str, **options) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, kind, **options)
     return buffer.getvalue()

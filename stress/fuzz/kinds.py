@@ -5,7 +5,7 @@ from random import Random
 from typing import Protocol
 
 
-class Find(AssertionError):
+class WrongResult(AssertionError):
     """The product did something wrong without raising an exception."""
 
 

@@ -18,22 +18,22 @@ _VALUES = (
     float("inf"), float("-inf"), [], {}, [[]], [None] * 3, {"": None}, {"a": {"b": []}},
 )  # fmt: skip
 
-_DEEP = 100_000
+_DEPTH = 100_000
 """Levels: more than any parser recurses into."""
 
 
-def mutate_bytes(data: bytes, others: Sequence[bytes], rng: Random, most: int = 6) -> bytes:
+def mutate_bytes(data: bytes, others: Sequence[bytes], rng: Random, max_changes: int = 6) -> bytes:
     """Change, move, remove or add some bytes; `others`: files to mix in."""
-    changed = bytearray(data)
-    for _ in range(rng.randint(1, most)):
-        _mutate_once(changed, others, rng)
-    return bytes(changed)
+    mutated = bytearray(data)
+    for _ in range(rng.randint(1, max_changes)):
+        _mutate_once(mutated, others, rng)
+    return bytes(mutated)
 
 
 def _mutate_once(data: bytearray, others: Sequence[bytes], rng: Random) -> None:
     # Headers, with their sizes and counts, are a small part of a file: half of the changes go there.
-    reach = min(len(data), 200) if rng.random() < 0.5 else len(data)
-    start = rng.randrange(reach) if reach else 0
+    start_limit = min(len(data), 200) if rng.random() < 0.5 else len(data)
+    start = rng.randrange(start_limit) if start_limit else 0
     end = min(len(data), start + rng.choice((1, 2, 4, 16, 64, 1024, len(data))))
     match rng.randrange(9):
         case 0 if data:
@@ -58,78 +58,78 @@ def _mutate_once(data: bytearray, others: Sequence[bytes], rng: Random) -> None:
     del data[2_000_000:]  # repeated doubling would only make the file large
 
 
-def mutate_json(value: Any, rng: Random, most: int = 4) -> Any:
+def mutate_json(value: Any, rng: Random, max_changes: int = 4) -> Any:
     """Return a copy with some values, keys or entries replaced, removed, doubled or moved."""
-    whole = [copy.deepcopy(value)]
-    for _ in range(rng.randint(1, most)):
-        holder, key = rng.choice(_places(whole))
+    root = [copy.deepcopy(value)]
+    for _ in range(rng.randint(1, max_changes)):
+        holder, key = rng.choice(_locations(root))
         match rng.randrange(6):
-            case 0 if isinstance(holder, dict) or len(holder) > 1 and holder is not whole:
+            case 0 if isinstance(holder, dict) or len(holder) > 1 and holder is not root:
                 del holder[key]
-            case 1 if isinstance(holder, list) and holder is not whole:
+            case 1 if isinstance(holder, list) and holder is not root:
                 holder.insert(key, copy.deepcopy(holder[key]))
             case 2 if isinstance(holder, dict):
                 holder[rng.choice(_TEXTS)] = holder.pop(key)
             case 3:
-                other, at = rng.choice(_places(whole))
-                holder[key] = copy.deepcopy(other[at])
+                source, source_key = rng.choice(_locations(root))
+                holder[key] = copy.deepcopy(source[source_key])
             case _:
                 holder[key] = copy.deepcopy(rng.choice((*_VALUES, *_TEXTS)))
-    return whole[0]
+    return root[0]
 
 
-def _places(whole: list[Any]) -> list[tuple[Any, Any]]:
+def _locations(root: list[Any]) -> list[tuple[Any, Any]]:
     """Return every nested list or object with each of its indices or keys."""
-    found, open_ = [], [whole]
-    while open_:
-        holder = open_.pop()
+    locations, pending = [], [root]
+    while pending:
+        holder = pending.pop()
         for key in list(holder) if isinstance(holder, dict) else range(len(holder)):
-            found.append((holder, key))
+            locations.append((holder, key))
             if isinstance(holder[key], list | dict):
-                open_.append(holder[key])
-    return found
+                pending.append(holder[key])
+    return locations
 
 
 def json_bytes(value: Any, rng: Random) -> bytes:
     """Return JSON with wrong values, sometimes with wrong bytes, and occasionally no JSON."""
     match rng.randrange(20):
         case 0:
-            return mutate_bytes(_dumped(value), (), rng)
+            return mutate_bytes(_dump(value), (), rng)
         case 1:
-            return rng.choice((b"[", b'{"a":', b'{"images": [')) * _DEEP
+            return rng.choice((b"[", b'{"a":', b'{"images": [')) * _DEPTH
         case 2:
             encoding = rng.choice(("utf-16", "utf-32", "utf-8-sig", "latin-1"))
             return json.dumps(value).encode(encoding, "replace")
         case 3:
-            return _dumped(value)[: rng.randrange(2000)]
+            return _dump(value)[: rng.randrange(2000)]
         case _:
-            return _dumped(mutate_json(value, rng))
+            return _dump(mutate_json(value, rng))
 
 
-def _dumped(value: Any) -> bytes:
+def _dump(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")
 
 
-def mutate_text(text: str, rng: Random, most: int = 4) -> bytes:
+def mutate_text(text: str, rng: Random, max_changes: int = 4) -> bytes:
     """Return a text with some lines or parts of them replaced, removed, doubled or moved, or with wrong bytes."""
     lines = text.split("\n")
-    for _ in range(rng.randint(1, most)):
-        place = rng.randrange(len(lines))
-        line = lines[place]
+    for _ in range(rng.randint(1, max_changes)):
+        index = rng.randrange(len(lines))
+        line = lines[index]
         cut = rng.randrange(len(line) + 1)
         match rng.randrange(6):
             case 0:
-                del lines[place]
+                del lines[index]
             case 1:
                 lines.insert(rng.randrange(len(lines)), line)
             case 2:
-                lines[place] = line[:cut] + rng.choice(("\t", ",", '"', "'", "#", "\r", "\0", "\u2028", ";", "|"))
+                lines[index] = line[:cut] + rng.choice(("\t", ",", '"', "'", "#", "\r", "\0", "\u2028", ";", "|"))
             case 3:
-                lines[place] = line[:cut] + rng.choice(_TEXTS) + line[cut:]
+                lines[index] = line[:cut] + rng.choice(_TEXTS) + line[cut:]
             case 4:
-                lines[place] = line[:cut]
+                lines[index] = line[:cut]
             case _:
-                lines[place] = rng.choice(_TEXTS)
+                lines[index] = rng.choice(_TEXTS)
         lines = lines or [""]
     data = "\n".join(lines).encode("utf-8", "surrogatepass")
     return mutate_bytes(data, (), rng) if rng.random() < 0.2 else data

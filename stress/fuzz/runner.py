@@ -26,7 +26,7 @@ _ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
-class Found:
+class Finding:
     """A case with a wrong result."""
 
     kind: str
@@ -39,8 +39,8 @@ class Found:
     @property
     def cause(self) -> str:
         """Equal for cases that fail at the same line."""
-        places = [line.strip() for line in self.trace.splitlines() if line.lstrip().startswith("File ")]
-        return f"{self.what.partition(':')[0]} {' '.join(places[-1:])}".strip()
+        frames = [line.strip() for line in self.trace.splitlines() if line.lstrip().startswith("File ")]
+        return f"{self.what.partition(':')[0]} {' '.join(frames[-1:])}".strip()
 
 
 @dataclass
@@ -53,7 +53,7 @@ class Tally:
     cases: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
     """Class of the documented exception, or another word for the outcome ("used", a status, "find") -> cases."""
-    found: list[Found] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
     seconds: float = 0.0
     slowest_seconds: float = 0.0
     """Processor time of one case."""
@@ -90,21 +90,21 @@ def _run_process(tally: Tally, seed: int, end: int, progress: Callable[[Tally], 
     with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(command, cwd=_ROOT, env=environment, stdout=subprocess.PIPE, stderr=errors)
         try:
-            started = _take_results(process.stdout, tally, progress)
+            started = _read_results(process.stdout, tally, progress)
         finally:
             process.kill()  # it has ended or is stuck
             status = process.wait()
             process.stdout.close()
         if tally.next < end:
             errors.seek(0)
-            told = errors.read().decode(errors="replace")[-3000:]
+            output = errors.read().decode(errors="replace")[-3000:]
             if not started:
-                raise RuntimeError(f"the process for {tally.kind} did not start: {told}")
-            tally.found.append(Found(tally.kind, tally.next, _ending(status), told))
+                raise RuntimeError(f"the process for {tally.kind} did not start: {output}")
+            tally.findings.append(Finding(tally.kind, tally.next, _describe_status(status), output))
             tally.count("find")
 
 
-def _take_results(stream: IO[bytes], tally: Tally, progress: Callable[[Tally], None]) -> bool:
+def _read_results(stream: IO[bytes], tally: Tally, progress: Callable[[Tally], None]) -> bool:
     """Read until the stream ends or nothing arrives any more -> whether the process started."""
     started, buffered = False, b""
     while _is_readable(stream) and (chunk := os.read(stream.fileno(), 1 << 16)):
@@ -114,7 +114,7 @@ def _take_results(stream: IO[bytes], tally: Tally, progress: Callable[[Tally], N
             started = True
             if "outcome" in result:
                 if result["outcome"] == "find":
-                    tally.found.append(Found(tally.kind, tally.next, result["what"], result["trace"]))
+                    tally.findings.append(Finding(tally.kind, tally.next, result["what"], result["trace"]))
                 tally.count(result["outcome"], result["seconds"])
         progress(tally)
     return started
@@ -125,7 +125,7 @@ def _is_readable(stream: IO[bytes]) -> bool:
     return any(select.select([stream], [], [], _STUCK_SECONDS / 2)[0] for _ in range(2))
 
 
-def _ending(status: int) -> str:
+def _describe_status(status: int) -> str:
     if status == -signal.SIGPROF:
         return f"took more than {CASE_SECONDS} s"
     if status == -signal.SIGKILL:

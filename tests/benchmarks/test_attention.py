@@ -40,7 +40,7 @@ def test_variants_are_trained_and_scored_once(data, monkeypatch, capsys):
     assert all(0 < result.attention_correctness < 1 and 0 <= result.pointing <= 1 for result in results)
     assert list(seconds) == ["soft", "none", "hard, told where to look"] and min(seconds.values()) > 0
     assert capsys.readouterr().out.strip().endswith(table(results, seconds))
-    monkeypatch.setattr(attention, "timed", lambda variants, *_: dict.fromkeys((each.name for each in variants), 1.0))
+    monkeypatch.setattr(attention, "time_variants", lambda variants, *_: {variant.name: 1.0 for variant in variants})
     monkeypatch.setattr(attention, "fit", None)  # a call would fail
     assert main([*arguments_for(data), "--only", "soft"]) == 0
     assert results_in(data / "runs") == (results[:2], {"soft": 1.0})

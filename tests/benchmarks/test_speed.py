@@ -8,7 +8,7 @@ from benchmarks import attention_cost, machine
 from benchmarks.__main__ import main
 from benchmarks.attention_cost import Results
 from benchmarks.machine import Machine
-from tests.support.benchmark_results import rebuilt
+from tests.support.benchmark_results import rebuild
 
 
 def test_sections_are_printed_and_written(tmp_path, capsys):
@@ -17,8 +17,8 @@ def test_sections_are_printed_and_written(tmp_path, capsys):
     values = json.loads((output / "results.json").read_text())
     assert values["quick"] and list(values["sections"]) == ["attention_cost"]
     printed = capsys.readouterr().out
-    assert attention_cost.report(rebuilt(Results, values["sections"]["attention_cost"])) in printed
-    assert machine.report(rebuilt(Machine, values["machine"])) in printed
+    assert attention_cost.report(rebuild(Results, values["sections"]["attention_cost"])) in printed
+    assert machine.report(rebuild(Machine, values["machine"])) in printed
     assert "Quick:" in printed
 
 

@@ -36,7 +36,7 @@ def test_the_fitted_line_minimises_squared_errors():
 @pytest.mark.parametrize("score", ["dot", "additive", "general"])
 def test_the_timed_attention_equals_the_attention_of_a_step(make_decoder, score, query):
     decoder = make_decoder(10, score=score, query=query)
-    word = Word(decoder, places=6, beam_width=3, times=1)
+    word = Word(decoder, locations=6, beam_width=3, times=1)
     with torch.inference_mode():
-        _, _, alpha, *_ = decoder.step(word._memory, word._state, word._tokens)
-        torch.testing.assert_close(word.look()[0], alpha)
+        _, _, alpha, *_ = decoder.step(word._features, word._state, word._tokens)
+        torch.testing.assert_close(word.attend()[0], alpha)

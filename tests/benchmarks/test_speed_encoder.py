@@ -13,8 +13,8 @@ def test_every_runtime_gives_the_same_annotations(shipped):
     differences = {row.runtime: row.difference or 0.0 for row in results.rows}
     assert differences["torch"] == 0
     assert differences["torch, channels last"] < 1e-4 and differences["OpenVINO"] < 1e-3
-    for name, found in differences.items():
-        assert found < (0.3 if "8 bits" in name else 0.1), name
+    for name, value in differences.items():
+        assert value < (0.3 if "8 bits" in name else 0.1), name
 
 
 def test_a_missing_package_is_left_out_and_reported(shipped, monkeypatch):

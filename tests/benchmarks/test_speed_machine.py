@@ -12,17 +12,17 @@ def test_the_cpu_is_read_from_the_kernel(tmp_path, monkeypatch):
     file = tmp_path / "cpuinfo"
     file.write_text(FIRST_CORE + FIRST_CORE.replace("A CPU", "Another"))
     monkeypatch.setattr(machine, "cpu_info", lambda info=machine.cpu_info: info(file))
-    found = machine.described(torch.device("cpu"))
-    assert (found.cpu, found.cpu_bf16) == ("A CPU @ 2 GHz", ("avx512_bf16", "amx_bf16"))
-    assert found.threads == torch.get_num_threads() and found.torch == torch.__version__
-    assert found.cores >= 1 and found.memory_gib > 0 and found.gpu is None
+    details = machine.describe(torch.device("cpu"))
+    assert (details.cpu, details.cpu_bf16) == ("A CPU @ 2 GHz", ("avx512_bf16", "amx_bf16"))
+    assert details.threads == torch.get_num_threads() and details.torch == torch.__version__
+    assert details.cores >= 1 and details.memory_gib > 0 and details.gpu is None
 
 
 def test_missing_kernel_information_raises_nothing(tmp_path, monkeypatch):
     assert machine.cpu_info(tmp_path / "cpuinfo") == {}
     monkeypatch.setattr(machine, "cpu_info", dict)
-    found = machine.described(torch.device("cpu"))
-    assert found.cpu and found.cpu_bf16 == ()
+    details = machine.describe(torch.device("cpu"))
+    assert details.cpu and details.cpu_bf16 == ()
 
 
 def test_the_machine_is_described_in_two_lines():

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import torch
 
 from benchmarks import many_photos, peers
-from benchmarks.many_photos import BASE, BULK_BASE, copied_examples, measure
+from benchmarks.many_photos import BASE, BULK_BASE, copy_examples, measure
 from tests.support.benchmark_results import check
 
 
@@ -20,7 +20,7 @@ def test_batches_and_single_photos_are_measured(shipped, monkeypatch):
 
 
 def test_a_peer_is_timed_at_its_fastest_batch_size(tmp_path):
-    slept = {1: 0.03, 2: 0.001, 4: 0.1}
+    seconds = {1: 0.03, 2: 0.001, 4: 0.1}
 
     class Peer:
         network = SimpleNamespace(device=torch.device("cpu"))
@@ -29,12 +29,12 @@ def test_a_peer_is_timed_at_its_fastest_batch_size(tmp_path):
             return path
 
         def tokens(self, pixels, length):
-            time.sleep(slept[len(pixels)])
+            time.sleep(seconds[len(pixels)])
 
-    paths = copied_examples(tmp_path, 8)
+    paths = copy_examples(tmp_path, 8)
     assert many_photos.best_batch_size(Peer(), paths, 5, (1, 2, 4)) == 2
 
 
 def test_examples_are_repeated_up_to_the_wanted_number(tmp_path):
-    paths = copied_examples(tmp_path, 9)
+    paths = copy_examples(tmp_path, 9)
     assert len(set(paths)) == 9 and paths[0].read_bytes() == paths[7].read_bytes() != paths[1].read_bytes()

@@ -9,7 +9,7 @@ from benchmarks.textbook import (
     TextbookEncoder,
     TextbookTraining,
     caption_batches,
-    padded,
+    pad_token_ids,
     textbook_decoder_like,
     textbook_loss,
     textbook_pixels,
@@ -41,8 +41,8 @@ def predictions(ours, textbook):
     annotations = torch.randn(3, 2, 3, 7, generator=torch.Generator().manual_seed(1))
     inputs, targets = pad_captions(CAPTIONS)
     output = ours(annotations.flatten(1, 2), inputs)
-    rows = [caption for of_photo in CAPTIONS for caption in of_photo]
-    return output, targets, textbook(annotations.repeat_interleave(2, dim=0), *padded(rows))
+    rows = [caption for photo_captions in CAPTIONS for caption in photo_captions]
+    return output, targets, textbook(annotations.repeat_interleave(2, dim=0), *pad_token_ids(rows))
 
 
 @GATES
@@ -62,8 +62,8 @@ def test_the_textbook_has_the_same_loss_and_gradient_as_ours(make_twins, gate):
     ours, textbook = make_twins(gate)
     output, targets, theirs = predictions(ours, textbook)
     loss = soft_attention_loss(output.logits, output.alphas, targets, 0.7, 0.0)
-    places, captions, words = theirs.alphas.shape[-1], len(theirs.lengths), sum(theirs.lengths)
-    textbook_loss_ = textbook_loss(theirs, 0.7 * places * captions / words)
+    locations, captions, words = theirs.alphas.shape[-1], len(theirs.lengths), sum(theirs.lengths)
+    textbook_loss_ = textbook_loss(theirs, 0.7 * locations * captions / words)
     torch.testing.assert_close(textbook_loss_, loss)
     loss.backward()
     textbook_loss_.backward()
@@ -74,9 +74,9 @@ def test_the_textbook_has_the_same_loss_and_gradient_as_ours(make_twins, gate):
         (ours.hidden_to_gate, textbook.gate),
         (ours.output, textbook.output),
     )
-    for mine, its in pairs:
-        assert mine.weight.grad.abs().max() > 0
-        torch.testing.assert_close(its.weight.grad, mine.weight.grad)
+    for our_layer, textbook_layer in pairs:
+        assert our_layer.weight.grad.abs().max() > 0
+        torch.testing.assert_close(textbook_layer.weight.grad, our_layer.weight.grad)
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -91,11 +91,11 @@ def test_the_textbooks_search_finds_the_same_captions_as_ours(make_twins, seed, 
     annotations = torch.randn(1, 2, 3, 7, generator=torch.Generator().manual_seed(seed))
     options = DecodingOptions(beam_width, max_words=max_words, length_penalty=0.0, block_repeats=0)
     expected = decode(ours, annotations.flatten(1, 2), options)
-    found = textbook_search(textbook, annotations, beam_width, max_words)
+    caption = textbook_search(textbook, annotations, beam_width, max_words)
     length = int(expected.lengths[0, 0])
-    assert found.tokens == expected.tokens[0, 0, :length].tolist()
-    assert found.log_prob == pytest.approx(float(expected.log_probs[0, 0]), rel=1e-4)
-    torch.testing.assert_close(found.alphas, expected.alphas[0, 0, :length])
+    assert caption.tokens == expected.tokens[0, 0, :length].tolist()
+    assert caption.log_prob == pytest.approx(float(expected.log_probs[0, 0]), rel=1e-4)
+    torch.testing.assert_close(caption.alphas, expected.alphas[0, 0, :length])
 
 
 def test_the_search_accepts_a_caption_length(make_twins):
@@ -104,8 +104,8 @@ def test_the_search_accepts_a_caption_length(make_twins):
         textbook.output.bias[END] += 9  # it would end as early as it may
     annotations = torch.randn(1, 2, 3, 7, generator=torch.Generator().manual_seed(0))
     assert len(textbook_search(textbook, annotations, beam_width=5, max_words=9).tokens) == 1
-    found = textbook_search(textbook, annotations, beam_width=5, max_words=9, least_words=9)
-    assert len(found.tokens) == len(found.alphas) == 9
+    caption = textbook_search(textbook, annotations, beam_width=5, max_words=9, min_words=9)
+    assert len(caption.tokens) == len(caption.alphas) == 9
 
 
 def test_the_textbook_learns_its_captions(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from benchmarks.tables import figure, table
-from benchmarks.timing import Spread, interleaved, ratio
+from benchmarks.timing import Spread, ratio, time_in_turns
 
 CPU = torch.device("cpu")
 
@@ -14,15 +14,15 @@ CPU = torch.device("cpu")
 def test_contestants_take_turns_in_alternating_order():
     turns = []
     contestants = {name: lambda number, name=name: turns.append((name, number)) for name in "ab"}
-    seconds = interleaved(contestants, 3, CPU)
+    seconds = time_in_turns(contestants, 3, CPU)
     warm_up, rounds = turns[:2], turns[2:]
     assert warm_up == [("a", 0), ("b", 0)]
     assert rounds == [("a", 0), ("b", 0), ("b", 1), ("a", 1), ("a", 2), ("b", 2)]
-    assert {name: len(taken) for name, taken in seconds.items()} == {"a": 3, "b": 3}
+    assert {name: len(times) for name, times in seconds.items()} == {"a": 3, "b": 3}
 
 
 def test_a_contestants_time_is_measured():
-    seconds = interleaved({"short": lambda _: None, "long": lambda _: time.sleep(0.02)}, 2, CPU)
+    seconds = time_in_turns({"short": lambda _: None, "long": lambda _: time.sleep(0.02)}, 2, CPU)
     assert min(seconds["long"]) >= 0.02 and min(seconds["short"]) > 0
 
 

@@ -3,7 +3,7 @@
 import torch
 
 from benchmarks import training_speed
-from benchmarks.drawn import draw_captions, draw_photos, drawn_records
+from benchmarks.drawn import draw_captions, draw_photos, draw_records
 from benchmarks.our_training import OurTraining
 from benchmarks.training_speed import TASKS, measure
 from captioner.images.photo import open_image
@@ -24,7 +24,7 @@ def test_every_task_is_measured_and_leaves_the_captioner_unchanged(shipped):
 
 
 def test_ours_learns_in_every_epoch(shipped, tmp_path):
-    records = drawn_records(shipped.bundle.vocabulary, 2, tmp_path)
+    records = draw_records(shipped.bundle.vocabulary, 2, tmp_path)
     for part, options in (
         ("decoder", FitOptions(epochs=1000, batch_size=2)),
         ("encoder", FitOptions(epochs=0, fine_tune_epochs=1000, fine_tune_stages=3, batch_size=2)),

@@ -59,9 +59,9 @@ def test_arguments_have_the_types_of_their_fields():
 
 
 def test_a_value_of_the_wrong_type_ends_the_program_with_its_name(capsys):
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as caught:
         parser_of(DecodingOptions).parse_args(["--beam-width", "wide"])
-    assert ended.value.code == 2
+    assert caught.value.code == 2
     assert "--beam-width" in capsys.readouterr().err
 
 

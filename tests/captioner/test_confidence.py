@@ -11,8 +11,8 @@ from captioner.caption_json import photo_json
 from captioner.captioner import Captioner
 from captioner.confidence import (
     LIKELY,
-    NOTHING_TO_SAY,
     SURE,
+    UNDESCRIBABLE_CONFIDENCE,
     ConfidenceModel,
     Logistic,
     PhotoLikeness,
@@ -34,8 +34,8 @@ MEAN = np.zeros(3, np.float32)
 
 def a_caption(text: str = "a dog runs on the red grass", *kinds_of_warnings: str):
     warnings = tuple(PhotoWarning(kind, "A reason.") for kind in kinds_of_warnings)
-    made = caption_of(text, ImageFrame(10, 10, (0, 0, 10, 10), warnings))
-    return replace(made, agreement=np.linspace(0, 1, len(made.words)))
+    caption = caption_of(text, ImageFrame(10, 10, (0, 0, 10, 10), warnings))
+    return replace(caption, agreement=np.linspace(0, 1, len(caption.words)))
 
 
 @pytest.mark.parametrize(
@@ -55,12 +55,12 @@ def test_unknown_features_count_as_their_mean():
 
 def test_content_words_have_a_confidence_and_others_have_none():
     caption = a_caption()
-    (judged,) = drawn_model(3, caption=0.0, word=1.0).with_confidence([caption], MEAN)
-    assert judged.confidence == pytest.approx(0.5)
-    known = dict(zip(judged.words, judged.word_confidences, strict=True))
-    assert known["a"] is None is known["on"] is known["the"]
-    assert known["dog"] == known["grass"] == pytest.approx(1 / (1 + math.e))
-    assert known["red"] == known["runs"] == pytest.approx(1 / (1 + math.exp(-1)))
+    (scored,) = drawn_model(3, caption=0.0, word=1.0).with_confidence([caption], MEAN)
+    assert scored.confidence == pytest.approx(0.5)
+    confidences = dict(zip(scored.words, scored.word_confidences, strict=True))
+    assert confidences["a"] is None is confidences["on"] is confidences["the"]
+    assert confidences["dog"] == confidences["grass"] == pytest.approx(1 / (1 + math.e))
+    assert confidences["red"] == confidences["runs"] == pytest.approx(1 / (1 + math.exp(-1)))
     assert caption.confidence is None and set(caption.word_confidences) == {None}
 
 
@@ -75,8 +75,9 @@ def test_a_picture_unlike_photos_lowers_every_confidence():
 @pytest.mark.parametrize("kind", ["blank", "text"])
 def test_captions_of_blank_pictures_and_pages_of_text_are_guesses(kind):
     model = drawn_model(3, caption=5.0, word=5.0)
-    (judged,) = model.with_confidence([a_caption("a dog", kind)], MEAN)
-    assert judged.confidence == NOTHING_TO_SAY and judged.word_confidences == (None, NOTHING_TO_SAY)
+    (scored,) = model.with_confidence([a_caption("a dog", kind)], MEAN)
+    assert scored.confidence == UNDESCRIBABLE_CONFIDENCE
+    assert scored.word_confidences == (None, UNDESCRIBABLE_CONFIDENCE)
     (cut_short,) = model.with_confidence([a_caption("a dog", "cut_short")], MEAN)
     assert cut_short.confidence > 0.9
 
@@ -185,15 +186,15 @@ def test_captions_in_a_batch_have_the_same_confidence_as_alone(tiny_bundle, phot
     photos = [photo, photo.rotate(90), photo.convert("L").convert("RGB")]
     together = judging.caption(photos)
     assert len({caption.confidence for caption in together}) == 3
-    for one, caption in zip(photos, together, strict=True):
-        assert judging.caption([one])[0].confidence == pytest.approx(caption.confidence, rel=1e-4)
+    for single, caption in zip(photos, together, strict=True):
+        assert judging.caption([single])[0].confidence == pytest.approx(caption.confidence, rel=1e-4)
 
 
 def test_sampled_captions_and_captioners_without_a_confidence_model_have_no_confidence(judging, tiny_bundle, photo):
-    sampled = DecodingOptions(beam_width=1, max_words=5, temperature=1.0, seed=3)
-    (drawn,) = judging.caption([photo], sampled)
+    options = DecodingOptions(beam_width=1, max_words=5, temperature=1.0, seed=3)
+    (sampled,) = judging.caption([photo], options)
     (plain,) = Captioner(tiny_bundle, "cpu").caption([photo])
-    for caption in (drawn, plain):
+    for caption in (sampled, plain):
         assert caption.confidence is None and set(caption.word_confidences) == {None}
 
 

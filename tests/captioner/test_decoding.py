@@ -29,13 +29,13 @@ def forced(decoder: Decoder, annotations: Tensor, words: tuple[int, ...]) -> dic
     """Teacher-force one caption of the first image: log-probabilities [T + 1], that of the end last."""
     output = decoder(annotations[:1], torch.tensor([[[START, *words]]]))
     log_probs = output.logits[0, 0].log_softmax(dim=-1)
-    chosen = log_probs[torch.arange(len(words) + 1), torch.tensor([*words, END])]
-    return {"log_probs": chosen, "alphas": output.alphas[0, 0, :-1], "gates": output.gates[0, 0, :-1]}
+    word_log_probs = log_probs[torch.arange(len(words) + 1), torch.tensor([*words, END])]
+    return {"log_probs": word_log_probs, "alphas": output.alphas[0, 0, :-1], "gates": output.gates[0, 0, :-1]}
 
 
 def all_captions(words: int, max_words: int) -> list[tuple[int, ...]]:
-    said = range(4, 4 + words)
-    return [caption for length in range(1, max_words + 1) for caption in itertools.product(said, repeat=length)]
+    vocabulary = range(4, 4 + words)
+    return [caption for length in range(1, max_words + 1) for caption in itertools.product(vocabulary, repeat=length)]
 
 
 def repeats(caption: tuple[int, ...], size: int) -> bool:
@@ -45,8 +45,8 @@ def repeats(caption: tuple[int, ...], size: int) -> bool:
 
 
 def captions_of(hypotheses: Hypotheses, image: int) -> list[tuple[int, ...]]:
-    found = zip(hypotheses.tokens[image], hypotheses.lengths[image], hypotheses.log_probs[image], strict=True)
-    return [tuple(tokens[:length].tolist()) for tokens, length, log_prob in found if log_prob.isfinite()]
+    candidates = zip(hypotheses.tokens[image], hypotheses.lengths[image], hypotheses.log_probs[image], strict=True)
+    return [tuple(tokens[:length].tolist()) for tokens, length, log_prob in candidates if log_prob.isfinite()]
 
 
 def count_steps(decoder: Decoder, monkeypatch) -> list[int]:
@@ -71,13 +71,13 @@ def test_a_wide_beam_equals_exhaustive_search(make_decoder, annotations, length_
     for image in range(IMAGES):
         log_probs = {c: float(forced(decoder, annotations[image:], c)["log_probs"].sum()) for c in captions}
         scores = {c: log_probs[c] / len(c) ** length_penalty for c in captions}
-        found = captions_of(hypotheses, image)
-        assert set(found) == set(captions) and len(found) == len(captions)
-        for rank, caption in enumerate(found):
+        decoded = captions_of(hypotheses, image)
+        assert set(decoded) == set(captions) and len(decoded) == len(captions)
+        for rank, caption in enumerate(decoded):
             assert float(hypotheses.log_probs[image, rank]) == pytest.approx(log_probs[caption], abs=1e-4)
             assert float(hypotheses.scores[image, rank]) == pytest.approx(scores[caption], abs=1e-4)
-        assert found[0] == max(captions, key=scores.get)
-        ranked = [scores[caption] for caption in found]
+        assert decoded[0] == max(captions, key=scores.get)
+        ranked = [scores[caption] for caption in decoded]
         assert all(first >= second - 1e-4 for first, second in itertools.pairwise(ranked))
 
 
@@ -123,23 +123,23 @@ def test_a_batch_gives_the_same_as_its_images_alone(make_decoder, annotations, o
         for name in ("log_probs", "scores"):
             torch.testing.assert_close(getattr(together, name)[image], getattr(alone, name)[0], **EXACT)
         for name in ("word_log_probs", "alphas", "gates", "agreement"):
-            found, expected = getattr(together, name)[image, :, :longest], getattr(alone, name)[0]
-            torch.testing.assert_close(found, expected, **EXACT, equal_nan=True)
+            values, expected = getattr(together, name)[image, :, :longest], getattr(alone, name)[0]
+            torch.testing.assert_close(values, expected, **EXACT, equal_nan=True)
 
 
 @pytest.mark.parametrize("returned", [1, 5])
 def test_agreement_is_the_share_of_the_beams_other_captions_that_hold_the_word(make_decoder, annotations, returned):
     decoder = make_decoder(words=8, seed=MANY_LENGTHS)
     beam = decode(decoder, annotations, DecodingOptions(5, captions_per_image=5, max_words=9))
-    found = decode(decoder, annotations, DecodingOptions(5, captions_per_image=returned, max_words=9))
+    hypotheses = decode(decoder, annotations, DecodingOptions(5, captions_per_image=returned, max_words=9))
     for image in range(IMAGES):
         captions = captions_of(beam, image)
         assert len(captions) == 5
         for rank, caption in enumerate(captions[:returned]):
             others = captions[:rank] + captions[rank + 1 :]
-            expected = [sum(word in other for other in others) / 4 for word in caption]
-            assert found.agreement[image, rank, : len(caption)].tolist() == pytest.approx(expected)
-            assert not found.agreement[image, rank, len(caption) :].any()
+            expected = [sum(word in second for second in others) / 4 for word in caption]
+            assert hypotheses.agreement[image, rank, : len(caption)].tolist() == pytest.approx(expected)
+            assert not hypotheses.agreement[image, rank, len(caption) :].any()
 
 
 @pytest.mark.parametrize("width", [1, 5])
@@ -189,10 +189,10 @@ def test_alphas_gates_and_log_probs_belong_to_their_words(make_decoder, annotati
         expected = forced(decoder, annotations[image:], words)
         torch.testing.assert_close(hypotheses.alphas[image, rank, :length], expected["alphas"], **EXACT)
         torch.testing.assert_close(hypotheses.gates[image, rank, :length], expected["gates"], **EXACT)
-        found = hypotheses.word_log_probs[image, rank, :length]
-        torch.testing.assert_close(found, expected["log_probs"][:-1], **EXACT)
+        word_log_probs = hypotheses.word_log_probs[image, rank, :length]
+        torch.testing.assert_close(word_log_probs, expected["log_probs"][:-1], **EXACT)
         total = hypotheses.log_probs[image, rank]
-        torch.testing.assert_close(total, found.sum() + expected["log_probs"][-1], **EXACT)
+        torch.testing.assert_close(total, word_log_probs.sum() + expected["log_probs"][-1], **EXACT)
         torch.testing.assert_close(hypotheses.scores[image, rank], total / length**0.7, **EXACT)
         torch.testing.assert_close(hypotheses.alphas[image, rank, :length].sum(dim=-1), torch.ones(length))
         assert hypotheses.alphas[image, rank, :length].std(dim=-1).min() > 1e-4  # maps that differ from uniform ones
@@ -201,12 +201,12 @@ def test_alphas_gates_and_log_probs_belong_to_their_words(make_decoder, annotati
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 def test_positions_after_the_end_of_a_caption_are_zero(make_decoder, annotations, options):
     hypotheses = decode(make_decoder(words=8, seed=MANY_LENGTHS), annotations, options)
-    after = torch.arange(hypotheses.tokens.shape[-1]) >= hypotheses.lengths.unsqueeze(-1)
-    assert bool(after.any())  # the case must occur
+    is_padding = torch.arange(hypotheses.tokens.shape[-1]) >= hypotheses.lengths.unsqueeze(-1)
+    assert bool(is_padding.any())  # the case must occur
     for name in ("tokens", "word_log_probs", "gates"):
-        assert not getattr(hypotheses, name)[after].any()
-    assert not hypotheses.alphas[after].any()
-    assert bool((hypotheses.tokens[~after] > 3).all())
+        assert not getattr(hypotheses, name)[is_padding].any()
+    assert not hypotheses.alphas[is_padding].any()
+    assert bool((hypotheses.tokens[~is_padding] > 3).all())
 
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
@@ -334,12 +334,12 @@ def expected_frequencies(decoder: Decoder, annotations: Tensor, temperature: flo
     def choices(caption: tuple[int, ...]) -> dict[int, float]:
         logits = decoder(annotations[:1], torch.tensor([[[START, *caption]]])).logits[0, 0, -1].double() / temperature
         weights = {token: math.exp(logits[token]) for token in ([END] if caption else []) + list(range(4, 7))}
-        kept, reached, total = {}, 0.0, sum(weights.values())
+        nucleus, reached, total = {}, 0.0, sum(weights.values())
         for token in sorted(weights, key=weights.get, reverse=True):
             if reached < top_p:
-                kept[token] = weights[token] / total
+                nucleus[token] = weights[token] / total
             reached += weights[token] / total
-        return {token: probability / sum(kept.values()) for token, probability in kept.items()}
+        return {token: probability / sum(nucleus.values()) for token, probability in nucleus.items()}
 
     expected = Counter()
     for first, probability in choices(()).items():
@@ -350,16 +350,16 @@ def expected_frequencies(decoder: Decoder, annotations: Tensor, temperature: flo
 
 @pytest.mark.parametrize(("temperature", "top_p"), [(1.0, 1.0), (0.5, 1.0), (2.0, 1.0), (1.0, 0.7), (1.5, 0.5)])
 def test_samples_are_as_frequent_as_their_probabilities(make_decoder, annotations, temperature, top_p):
-    decoder, images, each = make_decoder(words=3, seed=4), 8, 1000
-    samples = images * each
+    decoder, images, per_image = make_decoder(words=3, seed=4), 8, 1000
+    samples = images * per_image
     options = DecodingOptions(
-        captions_per_image=each, max_words=2, block_repeats=0, temperature=temperature, top_p=top_p, seed=0
+        captions_per_image=per_image, max_words=2, block_repeats=0, temperature=temperature, top_p=top_p, seed=0
     )
-    found = frequencies(decode(decoder, annotations[:1].expand(images, -1, -1), options))  # one image, repeated
+    observed = frequencies(decode(decoder, annotations[:1].expand(images, -1, -1), options))  # one image, repeated
     expected = expected_frequencies(decoder, annotations, temperature, top_p)
-    assert set(found) <= set(expected)
+    assert set(observed) <= set(expected)
     for caption, probability in expected.items():
-        assert abs(found[caption] - probability) < 5 * math.sqrt(probability * (1 - probability) / samples) + 1e-6
+        assert abs(observed[caption] - probability) < 5 * math.sqrt(probability * (1 - probability) / samples) + 1e-6
     assert len(expected) == 12 if top_p == 1 else len(expected) < 12  # the tail is cut off
 
 
@@ -410,17 +410,17 @@ def test_annotations_of_low_precision_are_decoded(make_decoder, annotations):
 def test_a_noun_occurs_once_per_caption_where_repeats_are_blocked(make_decoder, annotations, options):
     decoder = make_decoder(words=6)
 
-    def said(nouns, repeat_nouns):
-        chosen = DecodingOptions(max_words=12, block_repeats=0, repeat_nouns=repeat_nouns, **options)
-        return decode(decoder, annotations, chosen, nouns=nouns).tokens
+    def decode_tokens(nouns, repeat_nouns):
+        decoding = DecodingOptions(max_words=12, block_repeats=0, repeat_nouns=repeat_nouns, **options)
+        return decode(decoder, annotations, decoding, nouns=nouns).tokens
 
-    def most(tokens):
+    def max_counts(tokens):
         """Return how often each word occurs in a caption at most."""
         return torch.stack([(tokens == word).sum(dim=-1).max() for word in range(10)])
 
-    free = said(None, True)
-    repeated = (most(free) > 1) & (torch.arange(10) > UNKNOWN)
+    free = decode_tokens(None, True)
+    repeated = (max_counts(free) > 1) & (torch.arange(10) > UNKNOWN)
     assert repeated.any()
-    assert torch.equal(said(repeated, True), free)
-    held = most(said(repeated, False))
-    assert held[repeated].max() <= 1 and int(held[4:].sum()) > 0
+    assert torch.equal(decode_tokens(repeated, True), free)
+    counts = max_counts(decode_tokens(repeated, False))
+    assert counts[repeated].max() <= 1 and int(counts[4:].sum()) > 0

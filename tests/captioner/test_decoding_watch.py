@@ -55,57 +55,57 @@ def watched(decoder: Decoder, annotations: Tensor, options: DecodingOptions) -> 
 
 def beginnings_of(announced: list[Hypotheses], image: int) -> list[tuple[int, ...]]:
     """Return the announced beginnings of one image, each longer than the one before."""
-    told = [tuple(part.tokens[image, 0, : part.lengths[image, 0]].tolist()) for part in announced]
-    return [words for words, _ in itertools.groupby(told) if words]
+    beginnings = [tuple(part.tokens[image, 0, : part.lengths[image, 0]].tolist()) for part in announced]
+    return [words for words, _ in itertools.groupby(beginnings) if words]
 
 
 @each_way
 def test_an_announced_beginning_starts_every_caption(make_sure_decoder, annotations, options):
     announcements = 0
     for seed in SEEDS:
-        announced, found = watched(make_sure_decoder(seed), annotations, options)
+        announced, hypotheses = watched(make_sure_decoder(seed), annotations, options)
         announcements += len(announced)
         for part, image in itertools.product(announced, range(IMAGES)):
             length = int(part.lengths[image, 0])
             for rank in range(options.captions_per_image):
-                assert int(found.lengths[image, rank]) >= length
-                assert torch.equal(found.tokens[image, rank, :length], part.tokens[image, 0, :length])
+                assert int(hypotheses.lengths[image, rank]) >= length
+                assert torch.equal(hypotheses.tokens[image, rank, :length], part.tokens[image, 0, :length])
                 for name in ("word_log_probs", "alphas", "gates"):
-                    wanted = getattr(found, name)[image, rank, :length]
-                    torch.testing.assert_close(getattr(part, name)[image, 0, :length], wanted, **EXACT)
+                    expected = getattr(hypotheses, name)[image, rank, :length]
+                    torch.testing.assert_close(getattr(part, name)[image, 0, :length], expected, **EXACT)
     assert announcements  # the case must occur
 
 
 @each_way
 def test_announced_beginnings_grow_and_carry_their_own_sums(make_sure_decoder, annotations, options):
     for seed in SEEDS:
-        before = torch.zeros(IMAGES, 1, dtype=torch.long)
+        previous = torch.zeros(IMAGES, 1, dtype=torch.long)
         for part in watched(make_sure_decoder(seed), annotations, options)[0]:
             assert part.lengths.shape == (IMAGES, 1) and part.alphas.shape == (*part.tokens.shape, LOCATIONS)
-            assert bool((part.lengths >= before).all()) and bool((part.lengths > before).any())
-            before = part.lengths
+            assert bool((part.lengths >= previous).all()) and bool((part.lengths > previous).any())
+            previous = part.lengths
             torch.testing.assert_close(part.log_probs, part.word_log_probs.sum(dim=-1))
             assert torch.equal(part.scores, part.log_probs)
-            after = torch.arange(part.tokens.shape[-1]) >= part.lengths.unsqueeze(-1)
-            assert not part.tokens[after].any() and not part.alphas[after].any()
-            assert bool((part.tokens[~after] > 3).all())
+            is_padding = torch.arange(part.tokens.shape[-1]) >= part.lengths.unsqueeze(-1)
+            assert not part.tokens[is_padding].any() and not part.alphas[is_padding].any()
+            assert bool((part.tokens[~is_padding] > 3).all())
 
 
 @each_way
 def test_watching_does_not_change_the_captions(make_sure_decoder, annotations, options):
     for seed in SEEDS:
         decoder = make_sure_decoder(seed)
-        _, found = watched(decoder, annotations, options)
+        _, hypotheses = watched(decoder, annotations, options)
         for name, values in vars(decode(decoder, annotations, options)).items():
-            torch.testing.assert_close(getattr(found, name), values, **EXACT, msg=name, equal_nan=True)
+            torch.testing.assert_close(getattr(hypotheses, name), values, **EXACT, msg=name, equal_nan=True)
 
 
 @pytest.mark.parametrize("name", ["greedy", "greedy, a few words", "one sample"])
 def test_a_single_hypothesis_is_announced_word_by_word(make_sure_decoder, annotations, name):
     for seed in SEEDS:
-        announced, found = watched(make_sure_decoder(seed), annotations, WAYS[name])
+        announced, hypotheses = watched(make_sure_decoder(seed), annotations, WAYS[name])
         for image in range(IMAGES):
-            words = tuple(found.tokens[image, 0, : found.lengths[image, 0]].tolist())
+            words = tuple(hypotheses.tokens[image, 0, : hypotheses.lengths[image, 0]].tolist())
             assert beginnings_of(announced, image) == [words[: count + 1] for count in range(len(words))]
 
 
@@ -113,10 +113,10 @@ def test_hypotheses_that_end_early_are_waited_for_as_they_may_win(make_sure_deco
     """Ended hypotheses stay in the beam for this case; without them, announced words could turn out to be wrong."""
     overtaken = 0
     for seed in SEEDS:
-        announced, found = watched(make_sure_decoder(seed), annotations, WAYS["beam, short is good"])
-        overtaken += int((found.lengths[:, 0] < found.lengths.max(dim=1).values).sum())
+        announced, hypotheses = watched(make_sure_decoder(seed), annotations, WAYS["beam, short is good"])
+        overtaken += int((hypotheses.lengths[:, 0] < hypotheses.lengths.max(dim=1).values).sum())
         for part in announced:
-            assert bool((part.lengths <= found.lengths).all())
+            assert bool((part.lengths <= hypotheses.lengths).all())
     assert overtaken
 
 
@@ -135,17 +135,17 @@ def test_a_batch_announces_the_same_as_its_images_alone(make_sure_decoder, annot
         together, _ = watched(decoder, annotations, WAYS[name])
         for image in range(IMAGES):
             alone = beginnings_of(watched(decoder, annotations[image : image + 1], WAYS[name])[0], 0)
-            told = beginnings_of(together, image)
+            beginnings = beginnings_of(together, image)
             # An image's last words are announced only where other images of the batch continue after it.
-            assert told[: len(alone)] == alone and len(told) <= len(alone) + 1
+            assert beginnings[: len(alone)] == alone and len(beginnings) <= len(alone) + 1
 
 
 def test_a_word_is_announced_before_the_next_step(make_sure_decoder, annotations, monkeypatch):
     decoder, events = make_sure_decoder(0), []
     step = decoder.step
     monkeypatch.setattr(decoder, "step", lambda *arguments: events.append("step") or step(*arguments))
-    found = decode(decoder, annotations[:1], WAYS["greedy"], on_words=lambda part: events.append("word"))
-    assert events == ["step", "word"] * int(found.lengths[0, 0]) + ["step"]
+    hypotheses = decode(decoder, annotations[:1], WAYS["greedy"], on_words=lambda part: events.append("word"))
+    assert events == ["step", "word"] * int(hypotheses.lengths[0, 0]) + ["step"]
 
 
 def test_an_error_of_the_watcher_ends_the_decoding(make_sure_decoder, annotations, monkeypatch):

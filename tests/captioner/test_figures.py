@@ -59,12 +59,12 @@ def test_outlines_surround_the_named_object_and_show_on_dark_and_bright_photos(g
         for index in range(4)
     ]
     assert [panel.any() for panel in changed] == [False, False, True, False]
-    wanted = np.zeros((90, 140), bool)
+    expected = np.zeros((90, 140), bool)
     for left, top, right, bottom in boxes:
         left, top, right, bottom = left // 2, top // 2, right // 2, bottom // 2
-        wanted[top:bottom, left:right] = True
-        wanted[top + 2 : bottom - 2, left + 2 : right - 2] = False
-    assert not (changed[2] & ~wanted).any()
+        expected[top:bottom, left:right] = True
+        expected[top + 2 : bottom - 2, left + 2 : right - 2] = False
+    assert not (changed[2] & ~expected).any()
     contrast = np.abs(panel_of(figure, 2, 4, (140, 90)).astype(int).mean(axis=2) - grey)
     # Along each side one of the two tones stands out.
     assert contrast[11:49, 20:22].max(axis=1).min() > 80 and contrast[11:49, 58:60].max(axis=1).min() > 80
@@ -133,17 +133,17 @@ def test_invalid_figure_options_are_refused(photo):
 
 def test_other_maps_replace_the_attention_below_their_heading(photo):
     caption = caption_of("a dog runs", fit_image(photo, 14, "squash")[1])
-    evidence = np.stack([peaked(row, 2, (5, 5)) for row in (0, 2, 4)])
-    looked = figure_strip(photo, caption, panel_width=140)
-    assert figure_strip(photo, caption, panel_width=140, maps=caption.alphas).tobytes() == looked.tobytes()
-    assert figure_strip(photo, caption, panel_width=140, heading=caption.text).tobytes() == looked.tobytes()
-    spoke = figure_strip(photo, caption, panel_width=140, maps=evidence, heading=occlusion_heading(caption.text))
-    as_attention = figure_strip(photo, replace(caption, alphas=evidence), panel_width=140)
-    assert spoke.size == as_attention.size == looked.size
-    title = spoke.height - 8 - 90 - 20 - 4  # above the labels and the panels
-    assert np.array_equal(np.array(spoke)[title:], np.array(as_attention)[title:])
-    assert not np.array_equal(np.array(spoke)[title:], np.array(looked)[title:])
-    assert not np.array_equal(np.array(spoke)[:title], np.array(looked)[:title])
+    maps = np.stack([peaked(row, 2, (5, 5)) for row in (0, 2, 4)])
+    attention_figure = figure_strip(photo, caption, panel_width=140)
+    assert figure_strip(photo, caption, panel_width=140, maps=caption.alphas).tobytes() == attention_figure.tobytes()
+    assert figure_strip(photo, caption, panel_width=140, heading=caption.text).tobytes() == attention_figure.tobytes()
+    occlusion_figure = figure_strip(photo, caption, panel_width=140, maps=maps, heading=occlusion_heading(caption.text))
+    as_attention = figure_strip(photo, replace(caption, alphas=maps), panel_width=140)
+    assert occlusion_figure.size == as_attention.size == attention_figure.size
+    title = occlusion_figure.height - 8 - 90 - 20 - 4  # above the labels and the panels
+    assert np.array_equal(np.array(occlusion_figure)[title:], np.array(as_attention)[title:])
+    assert not np.array_equal(np.array(occlusion_figure)[title:], np.array(attention_figure)[title:])
+    assert not np.array_equal(np.array(occlusion_figure)[:title], np.array(attention_figure)[:title])
 
 
 def test_the_heading_of_occlusion_maps_names_them():

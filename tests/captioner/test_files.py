@@ -30,24 +30,24 @@ def no_exchange(monkeypatch):
 @pytest.fixture
 def steps(monkeypatch):
     """Record the operations on the disk in order: the names of flushed, renamed and linked files."""
-    found = []
+    operations = []
     fsync, replace, rename, link = os.fsync, os.replace, os.rename, os.link
 
-    def flushed(descriptor: int) -> None:
-        found.append(("flush", Path(os.readlink(f"/proc/self/fd/{descriptor}"))))
+    def record_flush(descriptor: int) -> None:
+        operations.append(("flush", Path(os.readlink(f"/proc/self/fd/{descriptor}"))))
         fsync(descriptor)
 
-    def moved(name, move):
+    def record(name, function):
         def step(source, target):
-            found.append((name, Path(target)))
-            move(source, target)
+            operations.append((name, Path(target)))
+            function(source, target)
 
         return step
 
-    monkeypatch.setattr(os, "fsync", flushed)
-    for name, move in (("replace", replace), ("rename", rename), ("link", link)):
-        monkeypatch.setattr(os, name, moved(name, move))
-    return found
+    monkeypatch.setattr(os, "fsync", record_flush)
+    for name, function in (("replace", replace), ("rename", rename), ("link", link)):
+        monkeypatch.setattr(os, name, record(name, function))
+    return operations
 
 
 # --- JSON
@@ -189,11 +189,11 @@ def test_a_name_that_is_taken_is_refused_where_it_must_be_new(tmp_path):
 
 
 def test_a_writer_removes_leftovers_of_a_killed_one(tmp_path):
-    left = tmp_path / ".a.part"
-    left.write_text("half of something longer")
-    left.chmod(0o444)
+    leftover = tmp_path / ".a.part"
+    leftover.write_text("half of something longer")
+    leftover.chmod(0o444)
     with atomic_file(tmp_path / "a", one_writer=True) as file:
-        assert file.name == str(left)
+        assert file.name == str(leftover)
         file.write(b"whole")
     assert (tmp_path / "a").read_text() == "whole" and os.listdir(tmp_path) == ["a"]
 
@@ -253,10 +253,10 @@ def content(folder: Path) -> str:
 
 
 def test_a_folder_is_flushed_before_it_gets_its_name(tmp_path, steps):
-    with atomic_folder(tmp_path / "new" / "folder") as made:
-        fill(made, "x")
-        assert made.name.startswith(".folder-") and made.suffix == ".part"
-    flushed = [("flush", path) for path in (made / "part" / "file", made / "part", made)]
+    with atomic_folder(tmp_path / "new" / "folder") as folder:
+        fill(folder, "x")
+        assert folder.name.startswith(".folder-") and folder.suffix == ".part"
+    flushed = [("flush", path) for path in (folder / "part" / "file", folder / "part", folder)]
     assert steps == [*flushed, ("rename", tmp_path / "new" / "folder"), ("flush", tmp_path / "new")]
 
 
@@ -265,16 +265,16 @@ def test_a_folder_takes_the_place_of_an_earlier_one(tmp_path, request, exchange)
     if not exchange:
         request.getfixturevalue("no_exchange")
     for text in ("old", "new"):
-        with atomic_folder(tmp_path / "folder") as made:
-            fill(made, text)
+        with atomic_folder(tmp_path / "folder") as folder:
+            fill(folder, text)
         assert content(tmp_path / "folder") == text and os.listdir(tmp_path) == ["folder"]
 
 
 def test_an_error_leaves_the_earlier_folder(tmp_path):
-    with atomic_folder(tmp_path / "folder") as made:
-        fill(made, "old")
-    with pytest.raises(KeyboardInterrupt), atomic_folder(tmp_path / "folder") as made:
-        fill(made, "new")
+    with atomic_folder(tmp_path / "folder") as folder:
+        fill(folder, "old")
+    with pytest.raises(KeyboardInterrupt), atomic_folder(tmp_path / "folder") as folder:
+        fill(folder, "new")
         raise KeyboardInterrupt
     assert content(tmp_path / "folder") == "old" and os.listdir(tmp_path) == ["folder"]
 
@@ -313,15 +313,15 @@ def test_a_new_folder_has_the_permissions_of_the_umask_and_a_replaced_one_keeps_
 
 def test_one_writer_removes_the_folder_that_a_killed_one_left(tmp_path):
     (tmp_path / ".folder.part" / "deep").mkdir(parents=True)
-    with atomic_folder(tmp_path / "folder", one_writer=True) as made:
-        assert made == tmp_path / ".folder.part" and not list(made.iterdir())
-        fill(made, "x")
+    with atomic_folder(tmp_path / "folder", one_writer=True) as folder:
+        assert folder == tmp_path / ".folder.part" and not list(folder.iterdir())
+        fill(folder, "x")
     assert content(tmp_path / "folder") == "x" and os.listdir(tmp_path) == ["folder"]
 
 
 def test_a_link_to_a_folder_stays(tmp_path):
     (tmp_path / "folder").mkdir()
     (tmp_path / "link").symlink_to("folder")
-    with atomic_folder(tmp_path / "link") as made:
-        fill(made, "new")
+    with atomic_folder(tmp_path / "link") as folder:
+        fill(folder, "new")
     assert (tmp_path / "link").is_symlink() and content(tmp_path / "folder") == "new"

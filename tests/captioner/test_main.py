@@ -121,9 +121,9 @@ def test_a_guess_is_marked_in_plain_output(caption, photo, tiny_bundle, tmp_path
     save_bundle(replace(tiny_bundle, confidence=drawn_model(64, 2.0)), trusting)
     save_bundle(replace(tiny_bundle, confidence=drawn_model(64, -2.0)), doubting)
     path = photo("a.png")
-    said = caption(path, bundle=trusting)[1].strip()
-    assert "(a guess" not in said
-    assert caption(path, bundle=doubting)[1].strip() == f"{said} (a guess)"
+    line = caption(path, bundle=trusting)[1].strip()
+    assert "(a guess" not in line
+    assert caption(path, bundle=doubting)[1].strip() == f"{line} (a guess)"
     several = caption(path, "--captions", 2, bundle=doubting)[1].splitlines()
     assert len(several) == 2 and all(re.search(r" \(a guess, probability [\d.e-]+\)$", line) for line in several)
 
@@ -164,7 +164,8 @@ def test_warnings_appear_on_standard_error_and_in_the_json(caption, photo, tmp_p
     assert first == f"warning: {cut}: The file is cut short: its end is missing, but all of the photo is there."
     assert second.startswith(f"warning: {black}: The picture shows nothing")
     status, out, err = caption(good, cut, black, "--json")
-    assert [[one["kind"] for one in entry["warnings"]] for entry in json.loads(out)] == [[], ["cut_short"], ["blank"]]
+    kinds = [[warning["kind"] for warning in entry["warnings"]] for entry in json.loads(out)]
+    assert kinds == [[], ["cut_short"], ["blank"]]
     assert json.loads(out)[1]["warnings"][0]["message"] in first
 
 
@@ -175,11 +176,11 @@ def test_json_agrees_with_the_library(caption, photo, bundle):
     (entry,) = json.loads(caption(path, "--json", "--captions", 2)[1])
     options = DecodingOptions(beam_width=2, max_words=5, length_penalty=0.0, captions_per_image=2)
     (expected,) = captioner.load(bundle, runtime="exact").captions([path], options)
-    found = [entry, *entry["alternatives"]]
-    assert [one["caption"] for one in found] == [one.text for one in expected]
-    assert [one["probability"] for one in found] == pytest.approx([one.probability for one in expected])
-    assert found[1]["words"][0]["gate"] == pytest.approx(float(expected[1].gates[0]))
-    assert np.allclose(found[1]["words"][0]["alpha"], expected[1].alphas[0], atol=1e-6)
+    entries = [entry, *entry["alternatives"]]
+    assert [item["caption"] for item in entries] == [item.text for item in expected]
+    assert [item["probability"] for item in entries] == pytest.approx([item.probability for item in expected])
+    assert entries[1]["words"][0]["gate"] == pytest.approx(float(expected[1].gates[0]))
+    assert np.allclose(entries[1]["words"][0]["alpha"], expected[1].alphas[0], atol=1e-6)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1"])
@@ -188,9 +189,9 @@ def test_json_stays_valid_in_a_terminal_of_another_encoding(monkeypatch, encodin
     monkeypatch.setattr(sys, "stdout", stdout)
     lines = command.JsonLines()
     frame = ImageFrame(4, 3, (0.0, 0.0, 4.0, 3.0))
-    one = np.ones(1, dtype=np.float32)
+    values = np.ones(1, dtype=np.float32)
     lines.photo(
-        Path("é.png"), [Caption("étoile 🐕", ("étoile",), (4,), np.ones((1, 1, 1)), one, -one, -1.0, -1.0, frame)]
+        Path("é.png"), [Caption("étoile 🐕", ("étoile",), (4,), np.ones((1, 1, 1)), values, -values, -1.0, -1.0, frame)]
     )
     lines.end()
     stdout.seek(0)
@@ -208,44 +209,44 @@ def test_decoding_options_override_the_bundles(caption, photo):
     path = photo("a.png")
     (entry,) = json.loads(caption(path, "--json", "--max-words", 2, "--beam-width", 1)[1])
     assert len(entry["words"]) <= 2
-    drawn = [caption(path, "--temperature", 2.0, "--seed", seed, "--captions", 3)[1] for seed in (1, 1, 2)]
-    assert drawn[0] == drawn[1] != drawn[2]
+    outputs = [caption(path, "--temperature", 2.0, "--seed", seed, "--captions", 3)[1] for seed in (1, 1, 2)]
+    assert outputs[0] == outputs[1] != outputs[2]
 
 
 def test_a_limited_number_of_photos_is_decoded_ahead(bundle, photo, monkeypatch):
     """Memory is constant: of forty photos, only a batch and those held by the threads are decoded at a time."""
     import captioner
 
-    loaded, waiting, most = captioner.load(bundle, runtime="exact"), 0, 0
+    loaded, waiting, max_waiting = captioner.load(bundle, runtime="exact"), 0, 0
     lock = threading.Lock()
     prepare, caption_pixels = Captioner.prepare, Captioner.caption_pixels
 
-    def counted(self, path):
-        nonlocal waiting, most
+    def count_prepared(self, path):
+        nonlocal waiting, max_waiting
         with lock:
             waiting += 1
-            most = max(most, waiting)
+            max_waiting = max(max_waiting, waiting)
         return prepare(self, path)
 
-    def taken(self, pixels, frames, options):
+    def count_captioned(self, pixels, frames, options):
         nonlocal waiting
         with lock:
             waiting -= len(pixels)
         return caption_pixels(self, pixels, frames, options)
 
-    monkeypatch.setattr(Captioner, "prepare", counted)
-    monkeypatch.setattr(Captioner, "caption_pixels", taken)
+    monkeypatch.setattr(Captioner, "prepare", count_prepared)
+    monkeypatch.setattr(Captioner, "caption_pixels", count_captioned)
     paths = [photo("one.png")] * 40
     results = list(command.caption_files(loaded, paths, DecodingOptions(beam_width=1, max_words=2), 4))
     assert len(results) == 40 and waiting == 0
-    assert 4 < most <= 8
+    assert 4 < max_waiting <= 8
 
 
 # --- bad input
 
 
-def bad_files(folder: Path, whole: Path) -> dict[str, Path]:
-    content = whole.read_bytes()
+def bad_files(folder: Path, good: Path) -> dict[str, Path]:
+    content = good.read_bytes()
     bomb = Image.new("1", (20000, 20000))
     files = {name: folder / f"{name}.png" for name in ("missing", "empty", "cut", "text", "bomb")}
     files["empty"].write_bytes(b"")
@@ -318,16 +319,16 @@ def test_a_bad_option_is_named(caption, photo, options, named):
 def test_the_fast_runtime_is_the_default_for_several_photos(caption, photo, monkeypatch, photos, options, runtime):
     import captioner
 
-    chosen, plain_load = [], captioner.load
+    runtimes, plain_load = [], captioner.load
 
     def load(path, device, runtime):
-        chosen.append(runtime)
+        runtimes.append(runtime)
         return plain_load(path, device, "exact")
 
     monkeypatch.setattr(captioner, "load", load)
     monkeypatch.setattr("captioner.config.MANY_PHOTOS", 3)
     assert caption(*(photo(f"{number}.png") for number in range(photos)), *options)[0] == 0
-    assert chosen == [runtime]
+    assert runtimes == [runtime]
 
 
 def test_options_may_stand_between_photos(caption, photo):
@@ -393,39 +394,39 @@ def test_occlusion_maps_are_drawn_and_printed_on_request(caption, photo, bundle,
     decoding = replace(loaded.decoding, captions_per_image=2)
     (expected,) = loaded.captions([path], decoding)
     (entry,) = json.loads(out["evidence"])
-    for found, one in zip([entry, *entry["alternatives"]], expected, strict=True):
-        evidence = [word["evidence"] for word in found["words"]]
-        np.testing.assert_allclose(evidence, loaded.occlusion_maps(path, one, decoding), atol=1e-5)
-        np.testing.assert_allclose([word["alpha"] for word in found["words"]], one.alphas, atol=1e-5)
+    for printed, item in zip([entry, *entry["alternatives"]], expected, strict=True):
+        evidence = [word["evidence"] for word in printed["words"]]
+        np.testing.assert_allclose(evidence, loaded.occlusion_maps(path, item, decoding), atol=1e-5)
+        np.testing.assert_allclose([word["alpha"] for word in printed["words"]], item.alphas, atol=1e-5)
 
-    best, maps, drawn = expected[0], loaded.occlusion_maps(path, expected[0], decoding), open_image(path)
+    best, maps, opened = expected[0], loaded.occlusion_maps(path, expected[0], decoding), open_image(path)
     heading = f"{best.text}: occlusion map of each word"
     with Image.open(tmp_path / "evidence.png") as figure:
-        assert mean_difference(figure, figure_strip(drawn, best, maps=maps, heading=heading)) < 0.5
-    for file, one in zip(sorted((tmp_path / "evidence" / "a").iterdir()), maps, strict=True):
+        assert mean_difference(figure, figure_strip(opened, best, maps=maps, heading=heading)) < 0.5
+    for file, item in zip(sorted((tmp_path / "evidence" / "a").iterdir()), maps, strict=True):
         with Image.open(file) as picture:
-            assert mean_difference(picture, overlay(drawn, one, best.frame)) < 0.5
+            assert mean_difference(picture, overlay(opened, item, best.frame)) < 0.5
     assert (tmp_path / "evidence.png").read_bytes() != (tmp_path / "attention.png").read_bytes()
 
 
-def mean_difference(one: Image.Image, other: Image.Image) -> float:
-    assert one.size == other.size
-    return float(np.abs(np.asarray(one, dtype=float) - np.asarray(other, dtype=float)).mean())
+def mean_difference(first: Image.Image, second: Image.Image) -> float:
+    assert first.size == second.size
+    return float(np.abs(np.asarray(first, dtype=float) - np.asarray(second, dtype=float)).mean())
 
 
 def test_occlusion_maps_use_the_captions_options_and_are_computed_only_if_shown(caption, photo, monkeypatch):
-    asked = []
-    evidence = Captioner.occlusion_maps
-    monkeypatch.setattr(Captioner, "occlusion_maps", lambda *args: asked.append(args[3]) or evidence(*args))
-    assert caption(photo("a.png"), "--maps", "evidence")[0] == 0 and not asked
+    calls = []
+    compute = Captioner.occlusion_maps
+    monkeypatch.setattr(Captioner, "occlusion_maps", lambda *args: calls.append(args[3]) or compute(*args))
+    assert caption(photo("a.png"), "--maps", "evidence")[0] == 0 and not calls
     assert caption(photo("a.png"), "--maps", "evidence", "--json", "--hard-context", "expected")[0] == 0
-    assert [options.hard_context for options in asked] == ["expected"]
+    assert [options.hard_context for options in calls] == ["expected"]
 
 
 def test_pictures_that_cannot_be_written_are_reported_in_one_sentence(caption, photo, tmp_path):
     (tmp_path / "file").write_text("in the way")
-    for option, place in (("--figure", tmp_path / "file" / "f.png"), ("--overlays", tmp_path / "file")):
-        status, _, err = caption(photo("a.png"), option, place)
+    for option, target in (("--figure", tmp_path / "file" / "f.png"), ("--overlays", tmp_path / "file")):
+        status, _, err = caption(photo("a.png"), option, target)
         assert status == 2 and err.startswith("error: ") and str(tmp_path / "file") in err and err.count("\n") == 1
 
 
@@ -457,10 +458,10 @@ def test_help_does_not_import_torch():
 
 
 def test_help_to_a_closed_pipe_is_quiet():
-    ours, theirs = os.pipe()
-    os.close(ours)
-    running = process("--help", stdout=theirs, stderr=subprocess.PIPE)
-    os.close(theirs)
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    running = process("--help", stdout=write_end, stderr=subprocess.PIPE)
+    os.close(write_end)
     assert running.communicate(timeout=300)[1] == b"" and running.returncode == 141
 
 
@@ -469,17 +470,17 @@ def test_ctrl_c_and_a_closed_pipe_end_the_process_quietly(bundle, photo, tmp_pat
     for number in range(300):
         os.link(photo("one.png"), tmp_path / f"{number}.jpg")
     command_line = [tmp_path, "--bundle", bundle, "--batch-size", 1, "--captions", 2]
-    stopped = process(*command_line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0)
-    left = process(*command_line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0)
-    assert stopped.stdout.read(1) and left.stdout.read(1)
-    stopped.send_signal(signal.SIGINT)
-    left.stdout.close()
-    for running, status in ((stopped, 130), (left, 141)):
+    interrupted = process(*command_line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0)
+    unread = process(*command_line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0)
+    assert interrupted.stdout.read(1) and unread.stdout.read(1)
+    interrupted.send_signal(signal.SIGINT)
+    unread.stdout.close()
+    for running, status in ((interrupted, 130), (unread, 141)):
         err = running.stderr.read()
         assert running.wait(timeout=300) == status
         assert b"Traceback" not in err and b"error" not in err.lower()
         running.stderr.close()
-    stopped.stdout.close()
+    interrupted.stdout.close()
 
 
 @pytest.mark.parametrize(

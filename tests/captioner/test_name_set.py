@@ -10,17 +10,17 @@ from captioner.name_set import NameSet, name_hash
 
 
 def test_the_set_stays_correct_when_most_of_it_is_sorted(monkeypatch):
-    monkeypatch.setattr(name_set, "_RECENT", 16)
+    monkeypatch.setattr(name_set, "_MAX_RECENT", 16)
     names, rng = NameSet(), np.random.default_rng(0)
-    known: set[str] = set()
+    expected: set[str] = set()
     for number in rng.integers(0, 500, 2000):
         name = f"folder/{number}.jpg"
-        assert (name in names) == (name in known)
-        assert names.add(name) == (name not in known)
-        known.add(name)
-    assert len(names) == len(known) and names._sorted.nbytes <= 8 * len(known)
-    assert all(name in names for name in known) and "folder/500.jpg" not in names
-    assert any(name_hash(name) >= 2**63 for name in known)  # where floats could not distinguish two numbers
+        assert (name in names) == (name in expected)
+        assert names.add(name) == (name not in expected)
+        expected.add(name)
+    assert len(names) == len(expected) and names._sorted.nbytes <= 8 * len(expected)
+    assert all(name in names for name in expected) and "folder/500.jpg" not in names
+    assert any(name_hash(name) >= 2**63 for name in expected)  # where floats could not distinguish two numbers
 
 
 @pytest.mark.parametrize("name", ["é.jpg", os.fsdecode(b"caf\xe9.jpg"), ""])

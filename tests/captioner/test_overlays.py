@@ -31,8 +31,8 @@ def test_the_peak_lands_on_the_attended_pixel_of_a_rotated_photo(fit, smooth):
     alpha = (brightness + 1e-3) / (brightness + 1e-3).sum()
     x, y = argmax(heat_map(alpha, frame, smooth=smooth))
     assert abs(x - mark[0]) <= 24 and abs(y - mark[1]) <= 24  # a cell is up to 330 / 14 = 24 pixels
-    drawn = overlay(Image.new("RGB", photo.size), alpha, frame, smooth=smooth, opacity=1.0, colour_map="gray")
-    x, y = argmax(np.array(drawn)[..., 0])
+    picture = overlay(Image.new("RGB", photo.size), alpha, frame, smooth=smooth, opacity=1.0, colour_map="gray")
+    x, y = argmax(np.array(picture)[..., 0])
     assert abs(x - mark[0]) <= 24 and abs(y - mark[1]) <= 24
 
 
@@ -45,9 +45,9 @@ def test_raw_cells_cover_their_share_of_the_seen_box(size, fit):
     left, top, right, bottom = frame.seen_box
     x = ((np.arange(size[0]) + 0.5) - left) / (right - left) * 5
     y = ((np.arange(size[1]) + 0.5) - top) / (bottom - top) * 4
-    seen = ((y >= 0) & (y < 4))[:, None] & ((x >= 0) & (x < 5))[None, :]
-    wanted = alpha[np.clip(y.astype(int), 0, 3)[:, None], np.clip(x.astype(int), 0, 4)[None, :]] * seen
-    np.testing.assert_allclose(heat / heat.max(), wanted / wanted.max(), rtol=1e-5)
+    is_inside = ((y >= 0) & (y < 4))[:, None] & ((x >= 0) & (x < 5))[None, :]
+    expected = alpha[np.clip(y.astype(int), 0, 3)[:, None], np.clip(x.astype(int), 0, 4)[None, :]] * is_inside
+    np.testing.assert_allclose(heat / heat.max(), expected / expected.max(), rtol=1e-5)
     assert heat.dtype == np.float32 and heat.shape == (size[1], size[0])
 
 
@@ -157,12 +157,12 @@ def test_a_photo_other_than_the_captioned_one_is_refused(photo):
 def test_a_large_photo_is_drawn_from_a_smaller_heat_map(photo, smooth, monkeypatch):
     frame = fit_image(photo, 14, "pad")[1]
     exact = np.array(overlay(photo, peaked(3, 4), frame, smooth)).astype(int)
-    asked = []
+    sizes = []
     monkeypatch.setattr(overlays, "MAX_HEAT_SIDE", 70)
     heat = overlays._heat
-    monkeypatch.setattr(overlays, "_heat", lambda *args, **more: asked.append(args[2]) or heat(*args, **more))
+    monkeypatch.setattr(overlays, "_heat", lambda *args, **more: sizes.append(args[2]) or heat(*args, **more))
     small = np.array(overlay(photo, peaked(3, 4), frame, smooth)).astype(int)
-    assert asked == [(70, 45)] and small.shape == exact.shape
+    assert sizes == [(70, 45)] and small.shape == exact.shape
     assert np.abs(small - exact).mean() < 2
 
 
@@ -191,9 +191,9 @@ def test_a_folder_that_cannot_be_written_is_named(photo, tmp_path):
 
 def test_overlays_of_other_maps_are_saved(photo, tmp_path):
     caption = caption_of("a dog", fit_image(photo, 14, "crop")[1])
-    evidence = np.stack([peaked(0, 0, (5, 5)), peaked(4, 4, (5, 5))])
-    for path, drawn in zip(save_overlays(photo, caption, tmp_path, maps=evidence), evidence, strict=True):
-        assert open_image(path).tobytes() == overlay(photo, drawn, caption.frame).tobytes()
+    maps = np.stack([peaked(0, 0, (5, 5)), peaked(4, 4, (5, 5))])
+    for path, alpha in zip(save_overlays(photo, caption, tmp_path, maps=maps), maps, strict=True):
+        assert open_image(path).tobytes() == overlay(photo, alpha, caption.frame).tobytes()
 
 
 @pytest.mark.parametrize("size", [(10000, 10), (10, 10000), (1, 1)])
@@ -223,11 +223,11 @@ def test_memory_depends_on_the_drawn_size_and_not_on_the_aspect_ratio(size, fit,
     tracemalloc.start()
     try:
         picture = overlay(scaled, peaked(0, 1, (2, 2)), frame, smooth)
-        kept, peak = tracemalloc.get_traced_memory()
+        current, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
     assert picture.size == scaled.size
-    assert peak < 500_000 and kept < 100_000
+    assert peak < 500_000 and current < 100_000
 
 
 def test_long_axes_are_not_cached():
@@ -235,12 +235,12 @@ def test_long_axes_are_not_cached():
     frame = frame_of(50_000, 2)
     heat_map(peaked(1, 1), frame)
     assert _cached_axis.cache_info().currsize == 1  # the short one
-    most = _cached_axis.cache_parameters()["maxsize"]
-    for height in range(1, most + 20):
+    cache_size = _cached_axis.cache_parameters()["maxsize"]
+    for height in range(1, cache_size + 20):
         heat_map(peaked(1, 1), frame_of(3, height))
-    assert _cached_axis.cache_info().currsize == most
+    assert _cached_axis.cache_info().currsize == cache_size
     longest = _cached_axis(4096, 4096, 0.0, 4096.0, 37, True)
-    assert most * (longest.blend.nbytes + longest.starts.nbytes) < 4_000_000
+    assert cache_size * (longest.blend.nbytes + longest.starts.nbytes) < 4_000_000
 
 
 @pytest.mark.parametrize("smooth", [True, False])
@@ -260,17 +260,17 @@ def test_each_pixel_takes_the_maximum_of_its_samples(size, fit, smooth):
         axes.append(((position - start) / (end - start) * cells, share))
     (y, tall), (x, broad) = axes
     first, blend = [], []
-    for place, cells in ((y, 5), (x, 9)):
-        centre = np.clip(place - 0.5, 0, cells - 1) if smooth else np.clip(np.floor(place), 0, cells - 1)
+    for position, cells in ((y, 5), (x, 9)):
+        centre = np.clip(position - 0.5, 0, cells - 1) if smooth else np.clip(np.floor(position), 0, cells - 1)
         first.append(np.minimum(centre.astype(int), cells - 2))
         share = centre - first[-1]
         blend.append(share * share * (3 - 2 * share))
     rows = alpha[first[0]] + blend[0][:, None] * (alpha[first[0] + 1] - alpha[first[0]])
     both = rows[:, first[1]] + blend[1] * (rows[:, first[1] + 1] - rows[:, first[1]])
     both *= ((y >= 0) & (y < 5))[:, None] & ((x >= 0) & (x < 9))
-    wanted = both.reshape(4, tall, 6, broad).max(axis=(1, 3))
-    found = heat_map(alpha, frame, size=(6, 4), smooth=smooth)
-    np.testing.assert_allclose(found / found.max(), wanted / wanted.max(), atol=1e-5)
+    expected = both.reshape(4, tall, 6, broad).max(axis=(1, 3))
+    heat = heat_map(alpha, frame, size=(6, 4), smooth=smooth)
+    np.testing.assert_allclose(heat / heat.max(), expected / expected.max(), atol=1e-5)
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])

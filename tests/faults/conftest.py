@@ -74,14 +74,14 @@ def faults(client: httpx.Client) -> dict[str, str]:
     """Return the faults that the service reports: part -> sentence."""
     response = client.get("/api/health/ready")
     document = response.json()
-    found = {error["where"]: error["message"] for error in document["errors"]}
-    if found.keys() <= {"worker", "redis"}:
-        assert response.status_code == 200 and document["status"] == ("limited" if found else "ready")
+    messages = {error["where"]: error["message"] for error in document["errors"]}
+    if messages.keys() <= {"worker", "redis"}:
+        assert response.status_code == 200 and document["status"] == ("limited" if messages else "ready")
     else:
-        said = document["detail"][:1].lower() + document["detail"][1:]
+        detail = document["detail"][:1].lower() + document["detail"][1:]
         assert response.status_code == 503 and response.headers["Retry-After"]
-        assert all(message in said for message in found.values())
-    return found
+        assert all(message in detail for message in messages.values())
+    return messages
 
 
 @pytest.fixture
@@ -90,9 +90,9 @@ def wait_for() -> Callable[..., dict[str, str]]:
 
     def wait(client: httpx.Client, *where: str, seconds: float = 20) -> dict[str, str]:
         end = time.monotonic() + seconds
-        while (found := faults(client)).keys() != set(where):
-            assert time.monotonic() < end, found
+        while (messages := faults(client)).keys() != set(where):
+            assert time.monotonic() < end, messages
             time.sleep(0.1)
-        return found
+        return messages
 
     return wait

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from service.http.rates import TooOften
+from service.http.rates import RateLimitExceeded
 from tests.support.limited_app import LimitedApp
 from tests.support.pictures import picture_bytes
 
@@ -29,12 +29,13 @@ def test_captions_and_deadlines_ignore_clock_jumps(start, jump, wait_for, second
     running.client.headers["Connection"] = "close"
     for moment in (0, seconds):
         jump(moment)
-        made = running.client.post("/api/captions", content=picture_bytes(), headers={"Content-Type": "image/jpeg"})
-        assert made.status_code == 201 and 0 <= made.json()["seconds"]["queue"] < 10
-        assert running.client.put(f"{made.headers['Location']}/correction", json={"text": "a dog"}).status_code == 200
+        response = running.client.post("/api/captions", content=picture_bytes(), headers={"Content-Type": "image/jpeg"})
+        assert response.status_code == 201 and 0 <= response.json()["seconds"]["queue"] < 10
+        correction = f"{response.headers['Location']}/correction"
+        assert running.client.put(correction, json={"text": "a dog"}).status_code == 200
         wait_for(running.client)
     ids = [entry["id"] for entry in running.client.get("/api/captions").json()["captions"]]
-    assert ids[0] == made.json()["id"], "the newest is first, whatever the clock"
+    assert ids[0] == response.json()["id"], "the newest is first, whatever the clock"
 
 
 @pytest.mark.parametrize("seconds", [DAY, -DAY])
@@ -61,9 +62,9 @@ def test_rate_limits_do_not_last_a_day(jump, seconds):
     jump(seconds)
     for _ in range(2):
         rates.count("10.0.0.1")
-    with pytest.raises(TooOften) as refused:  # requests are counted as before
+    with pytest.raises(RateLimitExceeded) as raised:  # requests are counted as before
         rates.count("10.0.0.1")
-    assert 1 <= refused.value.seconds <= 60
+    assert 1 <= raised.value.seconds <= 60
 
 
 def test_trainings_stay_queued_and_can_be_cancelled(start, jump):

@@ -41,8 +41,8 @@ def test_a_locked_database_refuses_writes_allows_reads_and_recovers(start, monke
     def caption():
         return client.post("/api/captions", content=picture_bytes(), headers={"Content-Type": "image/jpeg"})
 
-    made = caption().json()
-    correction = f"/api/captions/{made['id']}/correction"
+    document = caption().json()
+    correction = f"/api/captions/{document['id']}/correction"
     with locked(file):
         assert "locked" in wait_for(client, "database")["database"]
         answers = []
@@ -53,7 +53,7 @@ def test_a_locked_database_refuses_writes_allows_reads_and_recovers(start, monke
         for writer in writers:
             writer.start()
         assert client.get("/api/captions").json()["total"] == 1
-        assert client.get(f"/api/captions/{made['id']}").json() == made
+        assert client.get(f"/api/captions/{document['id']}").json() == document
         assert not answers, "reads do not wait for the lock that these writers wait for"
         for writer in writers:
             writer.join()
@@ -65,20 +65,20 @@ def test_a_locked_database_refuses_writes_allows_reads_and_recovers(start, monke
     assert caption().status_code == 201
 
     with locked(file):
-        waiting = threading.Thread(target=lambda: answers.append(client.put(correction, json={"text": "in time"})))
-        waiting.start()
+        writer = threading.Thread(target=lambda: answers.append(client.put(correction, json={"text": "in time"})))
+        writer.start()
         time.sleep(0.5)
-    waiting.join()
+    writer.join()
     assert answers[-1].status_code == 200, "the lock was released before the writer timed out"
-    assert client.get(f"/api/captions/{made['id']}").json()["correction"]["text"] == "in time"
+    assert client.get(f"/api/captions/{document['id']}").json()["correction"]["text"] == "in time"
 
 
 def test_a_caption_is_kept_where_trimming_the_history_fails(start, monkeypatch, caplog):
     running = start(history=1)
     monkeypatch.setattr(store.Store, "trim", _locked)
     for _ in range(2):
-        made = running.client.post("/api/captions", content=picture_bytes(), headers={"Content-Type": "image/jpeg"})
-        assert made.status_code == 201 and running.client.get(made.headers["Location"]).status_code == 200
+        response = running.client.post("/api/captions", content=picture_bytes(), headers={"Content-Type": "image/jpeg"})
+        assert response.status_code == 201 and running.client.get(response.headers["Location"]).status_code == 200
     assert "The oldest captions could not be deleted yet" in caplog.text
 
 

@@ -29,26 +29,27 @@ def service(small_disk, bundle, tmp_path_factory) -> Iterator[TinyService]:
 def test_a_full_disk_refuses_uploads_and_keeps_the_rest_readable(small_disk, service, wait_for):
     client = service.client
     wait_for(client)
-    made = caption(client).json()
-    kept = set((small_disk.outside / "photos").iterdir())
+    document = caption(client).json()
+    photos_before = set((small_disk.outside / "photos").iterdir())
     filler = small_disk.fill()
     assert "full" in wait_for(client, "disk")["disk"]
 
     for response in (
         caption(client),
-        client.put(f"/api/captions/{made['id']}/correction", json={"text": "word " * 100}),
+        client.put(f"/api/captions/{document['id']}/correction", json={"text": "word " * 100}),
         client.post("/api/datasets", content=tiny_data_set(), headers=ZIP),
     ):
         assert response.status_code == 507 and "disk" in response.json()["detail"], response.text
-    assert set((small_disk.outside / "photos").iterdir()) == kept
+    assert set((small_disk.outside / "photos").iterdir()) == photos_before
     assert not list((small_disk.outside / "datasets").iterdir())
 
     assert client.get("/api/captions").json()["total"] == 1, "stored captions can be read"
-    assert client.get(f"/api/captions/{made['id']}").json() == made
-    for address in (made["image"]["url"], made["image"]["thumbnail"], made["words"][0]["overlay"], made["figure"]):
+    assert client.get(f"/api/captions/{document['id']}").json() == document
+    image, word = document["image"], document["words"][0]
+    for address in (image["url"], image["thumbnail"], word["overlay"], document["figure"]):
         assert client.get(address).status_code == 200
     assert client.get("/api/health/live").status_code == 200
-    assert client.delete(f"/api/captions/{made['id']}").status_code in (204, 507)
+    assert client.delete(f"/api/captions/{document['id']}").status_code in (204, 507)
 
     filler.unlink()
     wait_for(client)
@@ -68,17 +69,17 @@ def test_a_nearly_full_disk_still_takes_small_photos(small_disk, service, wait_f
 
 def test_a_disk_that_turns_read_only_refuses_photos_and_recovers(small_disk, service, wait_for):
     client, photos = service.client, str(small_disk.path / "photos")
-    kept = client.get("/api/captions").json()["total"]
-    made = caption(client).json()
+    total_before = client.get("/api/captions").json()["total"]
+    document = caption(client).json()
     small_disk.run("mount", "--bind", photos, photos)
     small_disk.run("mount", "-o", "remount,bind,ro", photos)
     assert "Read-only" in wait_for(client, "disk")["disk"]
-    refused = caption(client)
-    assert refused.status_code == 503 and "disk" in refused.json()["detail"]
-    assert client.get("/api/captions").json()["total"] == kept + 1
-    assert client.get(made["image"]["url"]).status_code == 200
-    corrected = client.put(f"/api/captions/{made['id']}/correction", json={"text": "a dog"})
-    assert corrected.status_code == 200, "the database can be written"
+    response = caption(client)
+    assert response.status_code == 503 and "disk" in response.json()["detail"]
+    assert client.get("/api/captions").json()["total"] == total_before + 1
+    assert client.get(document["image"]["url"]).status_code == 200
+    correction = client.put(f"/api/captions/{document['id']}/correction", json={"text": "a dog"})
+    assert correction.status_code == 200, "the database can be written"
     small_disk.run("umount", photos)
     wait_for(client)
     assert caption(client).status_code == 201
@@ -91,7 +92,7 @@ def test_a_home_on_a_read_only_disk_is_refused_in_one_sentence(small_disk, bundl
     small_disk.run("mount", "-o", "remount,bind,ro", home)
     settings = Settings(home=home, bundle=bundle, port=0)
     command = [*small_disk.within, "env", *(f"{name}={value}" for name, value in settings.environment().items())]
-    ended = subprocess.run([*command, sys.executable, "-m", "service"], cwd=ROOT, capture_output=True, text=True)
-    assert ended.returncode == 2
-    assert ended.stderr.startswith("error: the service cannot store its data in ") and "Traceback" not in ended.stderr
-    assert "Read-only file system" in ended.stderr and "CAPTIONER_HOME" in ended.stderr
+    result = subprocess.run([*command, sys.executable, "-m", "service"], cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: the service cannot store its data in ") and "Traceback" not in result.stderr
+    assert "Read-only file system" in result.stderr and "CAPTIONER_HOME" in result.stderr

@@ -41,12 +41,12 @@ def test_the_service_and_its_worker_recover_when_postgresql_returns(server, star
                 time.sleep(0.1)
             return now
 
-        made = caption().json()
-        correction = f"/api/captions/{made['id']}/correction"
+        document = caption().json()
+        correction = f"/api/captions/{document['id']}/correction"
         assert client.put(correction, json={"text": "kept"}).status_code == 200
         data = client.post("/api/datasets", content=zipped(photo_set(20)), headers={"Content-Type": "application/zip"})
-        asked = client.post("/api/trainings", json={"dataset": data.json()["id"], "options": ENDLESS})
-        training = f"/api/trainings/{asked.json()['id']}"
+        response = client.post("/api/trainings", json={"dataset": data.json()["id"], "options": ENDLESS})
+        training = f"/api/trainings/{response.json()['id']}"
         with contextlib.closing(WorkerProcess(running.service.settings, quick_service.MODULE)):
             learned = wait_for_more_than(1)
 
@@ -54,19 +54,19 @@ def test_the_service_and_its_worker_recover_when_postgresql_returns(server, star
             try:
                 assert "check that its server is running" in wait_for(client, "database")["database"]
                 assert client.get("/api/health/live").status_code == 200
-                for refused in (
+                for response in (
                     caption(),
-                    client.get(f"/api/captions/{made['id']}"),
+                    client.get(f"/api/captions/{document['id']}"),
                     client.put(correction, json={"text": "late"}),
                 ):
-                    assert refused.status_code == 503 and "database" in refused.json()["detail"], refused.text
+                    assert response.status_code == 503 and "database" in response.json()["detail"], response.text
                 assert len(list(running.service.settings.photos_folder.iterdir())) == 1, "nothing is stored in part"
                 time.sleep(1.5)  # long enough for the worker to notice
             finally:
                 server.start()
 
             wait_for(client)
-            assert client.get(f"/api/captions/{made['id']}").json()["correction"]["text"] == "kept"
+            assert client.get(f"/api/captions/{document['id']}").json()["correction"]["text"] == "kept"
             assert caption().status_code == 201
             wait_for_more_than(learned)
             assert client.get(training).json()["state"] == "running" and faults(client) == {}

@@ -26,8 +26,8 @@ def test_a_hanging_worker_is_reported_and_then_replaced(own, wait_for, monkeypat
     wait_for(running.client, seconds=60)
     pid = process.pid
     psutil.Process(pid).suspend()
-    said = wait_for(running.client, "worker")["worker"]
-    assert "no worker has given a heartbeat" in said and "restarts its worker" in said
+    message = wait_for(running.client, "worker")["worker"]
+    assert "no worker has given a heartbeat" in message and "restarts its worker" in message
     psutil.Process(pid).resume()
     wait_for(running.client)
     assert process.pid == pid

@@ -33,13 +33,13 @@ def png_of_claimed_size(width: int, height: int) -> bytes:
     )
 
 
-def assert_problem(response: httpx.Response, status: int, *says: str) -> None:
+def assert_problem(response: httpx.Response, status: int, *messages: str) -> None:
     assert response.status_code == status, response.text
     assert response.headers["Content-Type"] == "application/problem+json"
     document = response.json()
     assert document["type"] == "about:blank" and document["status"] == status and document["title"]
     assert document["detail"][0].isupper() and document["detail"].endswith("."), document["detail"]
-    for text in says:
+    for text in messages:
         assert text in document["detail"], document["detail"]
     assert "Traceback" not in response.text and "site-packages" not in response.text
 
@@ -66,7 +66,7 @@ PHOTO = picture_bytes()
 
 @pytest.mark.parametrize("query", ["", "?stream=1"])
 @pytest.mark.parametrize(
-    "data, kind, status, says",
+    "data, kind, status, message",
     [
         (b"", "image/jpeg", 400, "empty"),
         (PHOTO[:300], "image/jpeg", 422, "cut short"),
@@ -101,13 +101,13 @@ PHOTO = picture_bytes()
         (b'{"image": "aGVsbG8=", "url": "http://example.org"}', "application/json", 422, "url"),
     ],
 )
-def test_a_body_that_is_no_photo_is_refused(well, data, kind, status, says, query):
+def test_a_body_that_is_no_photo_is_refused(well, data, kind, status, message, query):
     headers = {"Content-Type": kind} if kind else {}
-    assert_problem(well.post(f"/api/captions{query}", content=data, headers=headers), status, says)
+    assert_problem(well.post(f"/api/captions{query}", content=data, headers=headers), status, message)
 
 
 @pytest.mark.parametrize(
-    "query, says",
+    "query, message",
     [
         ("beam_width=0", "beam_width"),
         ("beam_width=10000", "beam_width"),
@@ -123,13 +123,13 @@ def test_a_body_that_is_no_photo_is_refused(well, data, kind, status, says, quer
         ("stream=perhaps", "stream"),
     ],
 )
-def test_invalid_options_are_refused(well, query, says):
+def test_invalid_options_are_refused(well, query, message):
     response = well.post(f"/api/captions?{query}", content=PHOTO, headers={"Content-Type": "image/jpeg"})
-    assert_problem(response, 422, says)
+    assert_problem(response, 422, message)
 
 
 @pytest.mark.parametrize(
-    "parts, says",
+    "parts, message",
     [
         ({"files": {"image": PHOTO}, "data": {"beam_width": "0"}}, "beam_width"),
         ({"files": {"image": PHOTO}, "data": {"wide": "1"}}, "wide"),
@@ -140,8 +140,8 @@ def test_invalid_options_are_refused(well, query, says):
         ({"files": {"x": b""}, "data": {"image": "text"}}, "image"),
     ],
 )
-def test_invalid_forms_are_refused(well, parts, says):
-    assert_problem(well.post("/api/captions", **parts), 422, says)
+def test_invalid_forms_are_refused(well, parts, message):
+    assert_problem(well.post("/api/captions", **parts), 422, message)
 
 
 def test_a_form_part_without_a_name_is_refused(well):
@@ -242,10 +242,10 @@ def test_an_uploads_file_name_is_never_used(running, name):
     response = running.client.post("/api/captions", files={"image": (name, PHOTO)})
     assert response.status_code == 201
     home = running.service.settings.home
-    kept = {str(path.relative_to(home)) for path in home.rglob("*") if path.is_file()}
+    stored_files = {str(path.relative_to(home)) for path in home.rglob("*") if path.is_file()}
     photo = f"photos/{response.json()['id']}.jpg"
     own = ("captioner.db", "queue.db", "admin-token", photo)
-    assert photo in kept and all(found.startswith(own) for found in kept), kept
+    assert photo in stored_files and all(file.startswith(own) for file in stored_files), stored_files
 
 
 def test_unknown_methods_and_paths_are_problems(well):
@@ -295,13 +295,13 @@ def test_two_hundred_concurrent_clients_are_captioned_or_asked_to_retry(start):
     running = start(queue_size=16, batch_size=4)
     together = threading.Barrier(200)
 
-    def one(_):
+    def send(_):
         with httpx.Client(base_url=running.url, timeout=60, trust_env=False, verify=False) as client:
             together.wait(60)
             return post(client, PHOTO)
 
     with ThreadPoolExecutor(200) as pool:
-        responses = list(pool.map(one, range(200)))
+        responses = list(pool.map(send, range(200)))
     statuses = {response.status_code for response in responses}
     assert statuses <= {201, 503} and 201 in statuses, statuses
     for response in responses:
@@ -332,6 +332,6 @@ def test_a_request_past_its_deadline_gets_503(start, tiny_bundle):
     assert problem["status"] == 503 and problem["retry_after"] > 0
     Held.go.set()
     assert_well(running.client)
-    kept = {entry["id"] for entry in running.client.get("/api/captions").json()["captions"]}
+    stored_ids = {entry["id"] for entry in running.client.get("/api/captions").json()["captions"]}
     files = {path.stem for path in running.service.settings.photos_folder.rglob("*.jpg")}
-    assert files == kept, "an abandoned request leaves no photo"
+    assert files == stored_ids, "an abandoned request leaves no photo"

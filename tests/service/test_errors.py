@@ -18,7 +18,7 @@ def failing(error):
 
 
 @pytest.mark.parametrize(
-    "error, status, says",
+    "error, status, message",
     [
         (OSError(errno.ENOSPC, "No space left on device"), 507, "disk is full"),
         (OSError(errno.EIO, "Input/output error"), 500, "its log"),
@@ -27,14 +27,16 @@ def failing(error):
     ],
 )
 @pytest.mark.parametrize("where", ["photos.save", "store.add"])
-def test_an_internal_error_is_a_problem_without_details(running, jpeg, monkeypatch, caplog, where, error, status, says):
-    part, name = where.split(".")
+def test_an_internal_error_is_a_problem_without_details(
+    running, jpeg, monkeypatch, caplog, where, error, status, message
+):
+    attribute, name = where.split(".")
     with monkeypatch.context() as patch:
-        patch.setattr(getattr(running.service, part), name, failing(error))
+        patch.setattr(getattr(running.service, attribute), name, failing(error))
         response = post(running.client, jpeg)
     assert response.status_code == status
     assert response.headers["Content-Type"] == "application/problem+json"
-    assert says in response.json()["detail"] and "secret" not in response.text
+    assert message in response.json()["detail"] and "secret" not in response.text
     assert str(error) in caplog.text
     assert not list(running.service.settings.photos_folder.iterdir()), "no photo is left of a failed request"
     assert post(running.client, jpeg).status_code == 201

@@ -60,7 +60,7 @@ def bundle(tiny_bundle, tmp_path) -> Path:
 
 
 @pytest.fixture
-def begin(tmp_path) -> Iterator[Run]:
+def start_process(tmp_path) -> Iterator[Run]:
     """Start `python -m service` with arguments and with settings in the environment."""
     processes = []
 
@@ -94,28 +94,28 @@ def read_all(connection: socket.socket) -> bytes:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_the_service_prints_its_url_captions_photos_and_exits_cleanly(begin, bundle, tmp_path, number):
-    process = begin("--bundle", str(bundle), worker="own")
+def test_the_service_prints_its_url_captions_photos_and_exits_cleanly(start_process, bundle, tmp_path, number):
+    process = start_process("--bundle", str(bundle), worker="own")
     url = url_of(process)
     with httpx.Client(base_url=url, trust_env=False, verify=False, timeout=30) as client:
         assert client.get("/api/health/ready").status_code == 200
         response = client.post("/api/captions", files={"image": ("a.jpg", picture_bytes())})
         assert response.status_code == 201
-    told = process.stdout.readline()
+    line = process.stdout.readline()
     process.send_signal(number)
     _, log = process.communicate(timeout=30)
     token = (tmp_path / "home" / "admin-token").read_text().strip()
-    assert process.returncode == 0 and told == f"To retrain, switch and delete: {url}/retrain#token={token}\n"
+    assert process.returncode == 0 and line == f"To retrain, switch and delete: {url}/retrain#token={token}\n"
     assert "POST /api/captions 201" in log and "Traceback" not in log and token not in log
     home = tmp_path / "home"
-    kept = {path.name for path in home.iterdir()} - {"datasets", "models", "photos", "trainings", "queue.db"}
-    assert kept == {"captioner.db", "admin-token"}, "the database is closed"
+    other_files = {path.name for path in home.iterdir()} - {"datasets", "models", "photos", "trainings", "queue.db"}
+    assert other_files == {"captioner.db", "admin-token"}, "the database is closed"
     assert (home / "admin-token").stat().st_mode & 0o777 == 0o600
     assert home.stat().st_mode & 0o777 == 0o700, "the home is private"
 
 
-def test_photos_that_have_arrived_are_captioned_before_the_service_exits(begin, bundle):
-    process = begin("--bundle", str(bundle))
+def test_photos_that_have_arrived_are_captioned_before_the_service_exits(start_process, bundle):
+    process = start_process("--bundle", str(bundle))
     photo = picture_bytes()
     head = "POST /api/captions HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/jpeg\r\n"
     head += f"Content-Length: {len(photo)}\r\n\r\n"
@@ -132,8 +132,8 @@ def test_photos_that_have_arrived_are_captioned_before_the_service_exits(begin, 
     assert process.returncode == 0
 
 
-def test_the_app_is_notified_of_the_end_first_and_closed_last(begin):
-    process = begin(program=("-c", WITH_TOY.format(lines="")), admin_token=TOKEN)
+def test_the_app_is_notified_of_the_end_first_and_closed_last(start_process):
+    process = start_process(program=("-c", WITH_TOY.format(lines="")), admin_token=TOKEN)
     address = urlsplit(url_of(process))
     connection = socket.create_connection((address.hostname, address.port), timeout=30)
     connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -144,8 +144,8 @@ def test_the_app_is_notified_of_the_end_first_and_closed_last(begin):
     assert process.returncode == 0
 
 
-def test_requests_waiting_for_a_thread_cause_no_warnings(begin):
-    process = begin(program=("-c", WITH_TOY.format(lines="")), admin_token=TOKEN, queue_size=1, batch_size=1)
+def test_requests_waiting_for_a_thread_cause_no_warnings(start_process):
+    process = start_process(program=("-c", WITH_TOY.format(lines="")), admin_token=TOKEN, queue_size=1, batch_size=1)
     address = urlsplit(url_of(process))
     connections = [socket.create_connection((address.hostname, address.port), timeout=30) for _ in range(15)]
     for connection in connections:  # ten threads answer them
@@ -155,18 +155,18 @@ def test_requests_waiting_for_a_thread_cause_no_warnings(begin):
     assert process.communicate(timeout=30)[1] == ""
 
 
-def test_kubernetes_variables_and_a_mistyped_setting_do_not_prevent_the_start(begin):
+def test_kubernetes_variables_and_a_mistyped_setting_do_not_prevent_the_start(start_process):
     injected = {"service_host": "10.0.0.1", "service_port": 80, "port_80_tcp": "tcp://10.0.0.1:80", "prot": 1}
-    process = begin("--port", "0", program=("-c", WITH_TOY.format(lines="")), admin_token=TOKEN, **injected)
+    process = start_process("--port", "0", program=("-c", WITH_TOY.format(lines="")), admin_token=TOKEN, **injected)
     url_of(process)
     process.send_signal(signal.SIGTERM)
     warning = "CAPTIONER_PROT is ignored because it is not a setting: did you mean CAPTIONER_PORT?\n"
     assert (process.communicate(timeout=30)[1], process.returncode) == (warning, 0)
 
 
-def test_help_names_every_setting_and_does_not_import_torch(begin):
+def test_help_names_every_setting_and_does_not_import_torch(start_process):
     show = "import runpy, sys; sys.argv[1:] = ['--help']\ntry: runpy.run_module('service', run_name='__main__')\n"
-    process = begin(program=("-c", f"{show}finally: print('torch' in sys.modules, 'flask' in sys.modules)"))
+    process = start_process(program=("-c", f"{show}finally: print('torch' in sys.modules, 'flask' in sys.modules)"))
     output, errors = process.communicate(timeout=30)
     assert process.returncode == 0 and errors == ""
     assert output.endswith("False False\n")
@@ -176,7 +176,7 @@ def test_help_names_every_setting_and_does_not_import_torch(begin):
 
 
 @pytest.mark.parametrize(
-    "arguments, settings, says",
+    "arguments, settings, message",
     [
         (["--port", "x"], {}, "--port is 'x', but must be a whole number"),
         ([], {"queue_size": "x"}, "CAPTIONER_QUEUE_SIZE is 'x', but must be a whole number"),
@@ -193,25 +193,25 @@ def test_help_names_every_setting_and_does_not_import_torch(begin):
         ([], {"device": "abacus"}, "the device abacus cannot be used"),
     ],
 )
-def test_errors_of_the_user_are_one_line(begin, arguments, settings, says):
-    process = begin(*arguments, **settings)
+def test_errors_of_the_user_are_one_line(start_process, arguments, settings, message):
+    process = start_process(*arguments, **settings)
     output, errors = process.communicate(timeout=60)
     assert process.returncode == 2 and output == ""
-    assert errors.startswith("error: ") and says in errors and errors.count("\n") == 1, errors
+    assert errors.startswith("error: ") and message in errors and errors.count("\n") == 1, errors
 
 
-def test_a_port_in_use_is_reported_before_the_captioner_loads(begin):
+def test_a_port_in_use_is_reported_before_the_captioner_loads(start_process):
     with socket.create_server(("127.0.0.1", 0)) as other:
-        process = begin("--port", str(other.getsockname()[1]), "--bundle", "/nowhere")
+        process = start_process("--port", str(other.getsockname()[1]), "--bundle", "/nowhere")
         _, errors = process.communicate(timeout=30)
     assert process.returncode == 2 and "already in use" in errors and "nowhere" not in errors
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_the_service_can_be_stopped_while_loading(begin, number):
+def test_the_service_can_be_stopped_while_loading(start_process, number):
     """No client is connected yet; the exit status is set, and there is no traceback."""
     load = "sys.modules['service.app'].create_app = lambda settings: (print('loading', flush=True), time.sleep(60))"
-    process = begin(program=("-W", "error", "-c", WITH_TOY.format(lines=load)), admin_token=TOKEN)
+    process = start_process(program=("-W", "error", "-c", WITH_TOY.format(lines=load)), admin_token=TOKEN)
     assert process.stdout.readline() == "loading\n"
     started = time.monotonic()
     process.send_signal(number)
@@ -219,8 +219,8 @@ def test_the_service_can_be_stopped_while_loading(begin, number):
     assert process.returncode == 130 and errors == "" and time.monotonic() - started < 20
 
 
-@pytest.mark.parametrize("given, expected", [("", "PASSIVE"), ("ACTIVE", "ACTIVE")])
-def test_openmp_threads_wait_passively_unless_configured(begin, monkeypatch, given, expected):
+@pytest.mark.parametrize("policy, expected", [("", "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_openmp_threads_wait_passively_unless_configured(start_process, monkeypatch, policy, expected):
     """Torch reads OMP_WAIT_POLICY on import; a value that is set is kept."""
     lines = """
 class ImportHook:
@@ -232,13 +232,13 @@ sys.meta_path.insert(0, ImportHook())
 sys.modules["service.app"].create_app = lambda settings: print(sys.modules["torch"].get_num_threads()) or sys.exit()
 """
     monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
-    if given:
-        monkeypatch.setenv("OMP_WAIT_POLICY", given)
-    process = begin(program=("-c", WITH_TOY.format(lines=lines)), admin_token=TOKEN, threads=3)
+    if policy:
+        monkeypatch.setenv("OMP_WAIT_POLICY", policy)
+    process = start_process(program=("-c", WITH_TOY.format(lines=lines)), admin_token=TOKEN, threads=3)
     assert process.communicate(timeout=30)[0].split() == [expected, "3"]
 
 
-def test_the_process_raises_its_limit_of_open_files(begin):
+def test_the_process_raises_its_limit_of_open_files(start_process):
     resource = pytest.importorskip("resource")
     lower = """
 import resource
@@ -247,7 +247,7 @@ resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
 limit = lambda settings: print(resource.getrlimit(resource.RLIMIT_NOFILE)[0]) or sys.exit()
 sys.modules["service.app"].create_app = limit
 """
-    process = begin(program=("-c", WITH_TOY.format(lines=lower)), admin_token=TOKEN)
+    process = start_process(program=("-c", WITH_TOY.format(lines=lower)), admin_token=TOKEN)
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     assert int(process.communicate(timeout=30)[0]) == (4000 if hard == resource.RLIM_INFINITY else min(4000, hard))
 
@@ -261,22 +261,22 @@ def test_the_limit_of_open_files_is_raised_within_the_systems_maximum(monkeypatc
         ((8000, 10_000), None),
         ((resource.RLIM_INFINITY, resource.RLIM_INFINITY), None),
     ]:
-        found = []
+        calls = []
         monkeypatch.setattr(resource, "getrlimit", lambda kind, limits=limits: limits)
-        monkeypatch.setattr(resource, "setrlimit", lambda kind, limits, found=found: found.append(limits))
+        monkeypatch.setattr(resource, "setrlimit", lambda kind, limits, calls=calls: calls.append(limits))
         command.allow_open_files(4000)
-        assert found == ([expected] if expected else [])
+        assert calls == ([expected] if expected else [])
 
 
-def test_a_configured_token_allows_listening_on_all_addresses_and_is_not_printed(begin, bundle):
-    process = begin("--bundle", str(bundle), "--host", "0.0.0.0", admin_token=TOKEN)
+def test_a_configured_token_allows_listening_on_all_addresses_and_is_not_printed(start_process, bundle):
+    process = start_process("--bundle", str(bundle), "--host", "0.0.0.0", admin_token=TOKEN)
     url_of(process)
     process.send_signal(signal.SIGTERM)
     output, log = process.communicate(timeout=30)
     assert process.returncode == 0 and TOKEN not in output + log
 
 
-def test_models_are_listed_promoted_and_rolled_back(begin, bundle, make_bundle, tmp_path):
+def test_models_are_listed_promoted_and_rolled_back(start_process, bundle, make_bundle, tmp_path):
     settings = Settings(home=tmp_path / "home", bundle=bundle)
     settings.make_home()
     database = Database(settings.database, settings.home)
@@ -287,7 +287,7 @@ def test_models_are_listed_promoted_and_rolled_back(begin, bundle, make_bundle, 
     database.close()
 
     def models(*arguments):
-        output, errors = begin("--bundle", str(bundle), "models", *arguments).communicate(timeout=60)
+        output, errors = start_process("--bundle", str(bundle), "models", *arguments).communicate(timeout=60)
         assert errors == ""
         return output.splitlines()
 
@@ -300,14 +300,14 @@ def test_models_are_listed_promoted_and_rolled_back(begin, bundle, make_bundle, 
     assert models("list")[1].startswith("* built-in")
 
 
-def test_a_worker_ends_on_request_or_when_its_service_is_killed(begin, bundle):
-    process = begin("worker")
+def test_a_worker_ends_on_request_or_when_its_service_is_killed(start_process, bundle):
+    process = start_process("worker")
     assert "The worker is ready" in process.stderr.readline()
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=30)
     assert process.returncode == 0
 
-    service = begin("--bundle", str(bundle), worker="own")
+    service = start_process("--bundle", str(bundle), worker="own")
     url_of(service)
     (worker,) = [child for child in psutil.Process(service.pid).children() if "worker" in child.cmdline()]
     worker.kill()  # another one is started

@@ -13,7 +13,7 @@ PARTS = [path.relative_to(WEB / "static").as_posix() for path in sorted((WEB / "
 
 
 def directives(policy: str) -> dict[str, str]:
-    return dict(part.strip().split(" ", 1) for part in policy.split(";"))
+    return dict(directive.strip().split(" ", 1) for directive in policy.split(";"))
 
 
 def test_the_page_allows_only_its_own_content(client):
@@ -85,9 +85,9 @@ def test_no_other_path_under_static_is_served(client, path):
 
 
 def test_every_example_is_listed_and_served(client):
-    listed = client.get("/examples").json()
-    assert {entry["name"] for entry in listed} == {path.name for path in EXAMPLES.glob("*.jpg")}
-    for entry in listed:
+    entries = client.get("/examples").json()
+    assert {entry["name"] for entry in entries} == {path.name for path in EXAMPLES.glob("*.jpg")}
+    for entry in entries:
         assert set(entry) == {"name", "url", "alt", "author", "licence"} and all(entry.values())
         assert entry["url"] == f"/examples/{entry['name']}"
         response = client.get(entry["url"])
@@ -103,8 +103,8 @@ def test_only_the_photos_of_the_examples_folder_are_served(client, name):
 
 
 def test_authors_and_licences_equal_those_in_the_folders_readme():
-    told = (EXAMPLES / "README.md").read_text(encoding="utf-8")
-    rows = {row.split("`")[1]: row for row in told.splitlines() if row.startswith("| `")}
+    readme = (EXAMPLES / "README.md").read_text(encoding="utf-8")
+    rows = {row.split("`")[1]: row for row in readme.splitlines() if row.startswith("| `")}
     for entry in examples(EXAMPLES):
         assert entry["author"] in rows[entry["name"]] and entry["licence"] in rows[entry["name"]]
 

@@ -12,10 +12,10 @@ from tests.support.pictures import picture_bytes
 class Blocked(Captioner):
     """A captioner whose model does not finish until it is allowed to."""
 
-    let = threading.Event()
+    release = threading.Event()
 
     def encode(self, pixels):
-        assert self.let.wait(60)
+        assert self.release.wait(60)
         return super().encode(pixels)
 
 
@@ -26,22 +26,22 @@ def faults(client):
 
 def wait_for(client, *where):
     end = time.monotonic() + 20
-    while (found := faults(client)).keys() != set(where):
-        assert time.monotonic() < end, found
+    while (messages := faults(client)).keys() != set(where):
+        assert time.monotonic() < end, messages
         time.sleep(0.1)
-    return found
+    return messages
 
 
 def test_a_model_that_hangs_is_reported(start, tiny_bundle):
     captioner = Blocked(tiny_bundle, "cpu")
-    captioner.let.set()
+    captioner.release.set()
     client = start(captioner, deadline_seconds=0.5).client
     wait_for(client)
-    captioner.let.clear()
+    captioner.release.clear()
     response = client.post("/api/captions", content=picture_bytes(), headers={"Content-Type": "image/jpeg"})
     assert response.status_code == 503
     assert "busy with one batch for" in wait_for(client, "model")["model"]
-    captioner.let.set()
+    captioner.release.set()
     wait_for(client)
 
 
@@ -53,8 +53,8 @@ def test_a_stopped_model_is_reported(running):
 def test_several_faults_are_reported_separately(running, monkeypatch):
     monkeypatch.setattr(readiness, "SILENT_SECONDS", 0.0)
     running.service.serving.batcher.close()
-    found = wait_for(running.client, "model", "worker")
-    assert "captioner has stopped" in found["model"] and "no worker has given a heartbeat" in found["worker"]
+    messages = wait_for(running.client, "model", "worker")
+    assert "captioner has stopped" in messages["model"] and "no worker has given a heartbeat" in messages["worker"]
 
 
 def test_checks_that_hang_are_reported_and_block_no_other_request(running, monkeypatch):
@@ -65,8 +65,8 @@ def test_checks_that_hang_are_reported_and_block_no_other_request(running, monke
         assert go_on.wait(60)
         return []
 
-    monkeypatch.setattr(running.service.readiness, "_of_disk", hang)
-    monkeypatch.setattr(readiness, "_LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(running.service.readiness, "_disk_faults", hang)
+    monkeypatch.setattr(readiness, "_CHECK_TIMEOUT_SECONDS", 0.1)
     first = threading.Thread(target=lambda: running.client.get("/api/health/ready"))
     first.start()
     assert hangs.wait(60)
@@ -79,12 +79,12 @@ def test_checks_that_hang_are_reported_and_block_no_other_request(running, monke
 
 
 def test_frequent_requests_share_one_check(running, monkeypatch):
-    looks = []
-    monkeypatch.setattr(readiness, "_write_into", looks.append)
+    probes = []
+    monkeypatch.setattr(readiness, "_probe_write", probes.append)
     started = time.monotonic()
     for _ in range(20):
         assert running.client.get("/api/health/ready").status_code == 200
-    assert len(looks) <= 2 * (1 + (time.monotonic() - started) // 1)
+    assert len(probes) <= 2 * (1 + (time.monotonic() - started) // 1)
 
 
 def test_a_heartbeat_counts_when_it_changes(tmp_path, monkeypatch):
@@ -93,11 +93,11 @@ def test_a_heartbeat_counts_when_it_changes(tmp_path, monkeypatch):
     watcher, worker = Heartbeat(tmp_path), Heartbeat(tmp_path)
     now[0] += 50
     assert watcher.silent_seconds() == 50
-    worker.give()
+    worker.beat()
     assert watcher.silent_seconds() == 0
     now[0] += 7
     assert watcher.silent_seconds() == 7
-    worker.give()
+    worker.beat()
     assert watcher.silent_seconds() == 0
     (tmp_path / ".heartbeat").unlink()
     assert watcher.silent_seconds() == 0

@@ -46,7 +46,7 @@ def settings(postgresql, redis, tiny_bundle, tmp_path) -> Settings:
 
 
 @pytest.fixture
-def begin(settings) -> Iterator[Callable[..., subprocess.Popen]]:
+def start_process(settings) -> Iterator[Callable[..., subprocess.Popen]]:
     """Start `python -m service` with arguments."""
     processes = []
 
@@ -91,8 +91,9 @@ def wait_until(condition: Callable[[], object], seconds: float) -> None:
         time.sleep(0.05)
 
 
-def test_replicas_share_their_state_and_any_may_be_missing(begin, make_bundle, tmp_path):
-    processes = [begin(stdout=subprocess.PIPE) for _ in range(2)]  # at the same time: one of them creates the tables
+def test_replicas_share_their_state_and_any_may_be_missing(start_process, make_bundle, tmp_path):
+    # At the same time: one of them creates the tables.
+    processes = [start_process(stdout=subprocess.PIPE) for _ in range(2)]
     with client_of(processes[0]) as first, client_of(processes[1]) as second:
         captions_are_shared(first, second)
         promotions_are_shared(first, second, make_bundle, tmp_path)
@@ -110,16 +111,16 @@ def test_replicas_share_their_state_and_any_may_be_missing(begin, make_bundle, t
 
 
 def captions_are_shared(first: httpx.Client, second: httpx.Client) -> None:
-    made = caption(first)
-    assert second.get(f"/api/captions/{made['id']}").json() == first.get(f"/api/captions/{made['id']}").json()
-    assert second.get(f"/api/captions/{made['id']}/image").content == first.get(made["image"]["url"]).content
-    assert second.put(f"/api/captions/{made['id']}/correction", json={"text": "A\0 dog."}).status_code == 200
-    assert first.get(f"/api/captions/{made['id']}").json()["correction"]["text"] == "A dog."
-    assert second.delete(f"/api/captions/{made['id']}").status_code == 204
-    assert first.get(f"/api/captions/{made['id']}").status_code == 404
+    document = caption(first)
+    assert second.get(f"/api/captions/{document['id']}").json() == first.get(f"/api/captions/{document['id']}").json()
+    assert second.get(f"/api/captions/{document['id']}/image").content == first.get(document["image"]["url"]).content
+    assert second.put(f"/api/captions/{document['id']}/correction", json={"text": "A\0 dog."}).status_code == 200
+    assert first.get(f"/api/captions/{document['id']}").json()["correction"]["text"] == "A dog."
+    assert second.delete(f"/api/captions/{document['id']}").status_code == 204
+    assert first.get(f"/api/captions/{document['id']}").status_code == 404
     ids = [caption(client)["id"] for client in (first, second, first)]
     for client in (first, second):
-        assert [each["id"] for each in client.get("/api/captions").json()["captions"]] == ids[::-1]
+        assert [entry["id"] for entry in client.get("/api/captions").json()["captions"]] == ids[::-1]
 
 
 def promotions_are_shared(first: httpx.Client, second: httpx.Client, make_bundle, tmp_path: Path) -> None:
@@ -140,7 +141,7 @@ def data_sets_and_trainings_are_shared(first: httpx.Client, second: httpx.Client
     assert second.get(f"/api/trainings/{training}").json()["state"] == "cancelled"
 
 
-def test_the_training_of_a_killed_worker_continues_in_another(settings, begin):
+def test_the_training_of_a_killed_worker_continues_in_another(settings, start_process):
     settings.make_home()
     with contextlib.closing(Database(settings.database, settings.home)) as database:
         data = DataSets(settings, database).add_zip(io.BytesIO(zipped(photo_set(30))), "dogs", settings.bundle)
@@ -153,14 +154,14 @@ def test_the_training_of_a_killed_worker_continues_in_another(settings, begin):
             log = training.run / "log.jsonl"
             return len(log.read_text().splitlines()) if log.exists() else 0
 
-        worker = begin("worker")
+        worker = start_process("worker")
         wait_until(lambda: epochs() > 1, 90)
         (child,) = psutil.Process(worker.pid).children()
-        other = begin("worker")
+        other = start_process("worker")
         worker.kill()
         wait_until(lambda: psutil.Process(other.pid).children(), 60)
         assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, "never two trainings at the same time"
-        before = epochs()
-        wait_until(lambda: epochs() > before, 90)
+        epochs_before = epochs()
+        wait_until(lambda: epochs() > epochs_before, 90)
         trainings.cancel(training.id)
         wait_until(lambda: trainings.get(training.id).status == "cancelled", 20)

@@ -27,7 +27,7 @@ def test_the_defaults_apply_without_variables(monkeypatch, tmp_path):
 
 
 def test_each_variable_sets_its_field(monkeypatch):
-    given = {
+    values = {
         "home": "/data", "host": "::1", "port": "0", "bundle": "/b", "device": "cpu", "runtime": "exact",
         "threads": "3", "batch_size": "4",
         "batch_window_ms": "2.5", "queue_size": "5", "deadline_seconds": "1.5", "max_upload_mb": "6",
@@ -36,7 +36,7 @@ def test_each_variable_sets_its_field(monkeypatch):
         "database_url": "postgresql://user:word@host/name", "redis_url": "redis://localhost",
         "max_home_mb": "10", "requests_per_minute": "11", "trusted_hosts": "captions.example.org",
     }  # fmt: skip
-    for name, value in given.items():
+    for name, value in values.items():
         monkeypatch.setenv(f"CAPTIONER_{name.upper()}", value)
     expected = {
         "home": Path("/data"), "host": "::1", "port": 0, "bundle": Path("/b"), "device": "cpu",
@@ -125,12 +125,12 @@ def test_a_port_argument_overrides_an_injected_port(monkeypatch):
 
 def test_white_space_around_a_value_is_removed(monkeypatch, tmp_path):
     """Secrets in files end with a line break, and lines of Windows with a carriage return."""
-    given = {
+    values = {
         "home": f" {tmp_path} ", "host": "0.0.0.0\r", "port": " 8001\r\n", "log_level": "\tDEBUG ", "device": "  ",
         "admin_token": "0123456789abcdef\n", "database_url": "postgresql://host/name\n", "redis_url": " redis://host ",
         "worker": "external ", "trusted_hosts": " a.example\n",
     }  # fmt: skip
-    for name, value in given.items():
+    for name, value in values.items():
         monkeypatch.setenv(f"CAPTIONER_{name.upper()}", value)
     settings = Settings.read()
     assert (settings.home, settings.host, settings.port) == (tmp_path, "0.0.0.0", 8001)
@@ -143,7 +143,7 @@ def test_white_space_around_a_value_is_removed(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name, value, wanted",
+    "name, value, valid",
     [
         ("PORT", "x", "a whole number from 0 to 65535"),
         ("PORT", "70000", "a whole number from 0 to 65535"),
@@ -157,11 +157,11 @@ def test_white_space_around_a_value_is_removed(monkeypatch, tmp_path):
         ("TRUSTED_HOSTS", "https://captions.example.org/", "host names without https:// and paths"),
     ],
 )
-def test_an_invalid_value_is_named_with_the_valid_ones(monkeypatch, name, value, wanted):
+def test_an_invalid_value_is_named_with_the_valid_ones(monkeypatch, name, value, valid):
     monkeypatch.setenv(f"CAPTIONER_{name}", value)
     with pytest.raises(ConfigError) as caught:
         Settings.read()
-    assert str(caught.value).startswith(f"CAPTIONER_{name} is {value!r}, but must be {wanted}")
+    assert str(caught.value).startswith(f"CAPTIONER_{name} is {value!r}, but must be {valid}")
 
 
 def test_several_invalid_values_are_reported_together_by_their_given_names(monkeypatch):
@@ -198,7 +198,7 @@ def test_every_scheme_of_postgresql_urls_is_accepted(scheme):
 
 
 @pytest.mark.parametrize(
-    "name, value, wanted",
+    "name, value, valid",
     [
         ("DATABASE_URL", "mysql://user:pass-word@host/name", "not usable, but must be the URL of a PostgreSQL"),
         ("DATABASE_URL", "pass-word", "not usable, but must be the URL of a PostgreSQL"),
@@ -206,9 +206,9 @@ def test_every_scheme_of_postgresql_urls_is_accepted(scheme):
         ("REDIS_URL", "http://:pass-word@host", "not usable, but must be the URL of a Redis: redis://HOST"),
     ],
 )
-def test_an_invalid_url_is_reported_without_its_value(monkeypatch, name, value, wanted):
+def test_an_invalid_url_is_reported_without_its_value(monkeypatch, name, value, valid):
     monkeypatch.setenv(f"CAPTIONER_{name}", value)
-    with pytest.raises(ConfigError, match=f"CAPTIONER_{name} is {wanted}") as caught:
+    with pytest.raises(ConfigError, match=f"CAPTIONER_{name} is {valid}") as caught:
         Settings.read()
     assert "pass-word" not in str(caught.value)
 

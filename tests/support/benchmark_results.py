@@ -12,28 +12,28 @@ def check(section: Any, results: Any, *names: str) -> None:
     """Check that figures are finite and positive, the JSON holds the whole table, and these contestants are in it."""
     assert all(math.isfinite(figure) and figure > 0 for figure in figures_of(results))
     values = json.loads(json.dumps(dataclasses.asdict(results)))
-    written = section.report(results)
-    assert section.report(rebuilt(type(results), values)) == written
+    report = section.report(results)
+    assert section.report(rebuild(type(results), values)) == report
     for name in names:
-        assert f"| {name} |" in written
+        assert f"| {name} |" in report
 
 
 def figures_of(results: Any) -> Iterator[float]:
     if isinstance(results, int | float) and not isinstance(results, bool):
         yield results
     elif isinstance(results, tuple):
-        for each in results:
-            yield from figures_of(each)
+        for result in results:
+            yield from figures_of(result)
     elif dataclasses.is_dataclass(results):
         for value in vars(results).values():
             yield from figures_of(value)
 
 
-def rebuilt(kind: Any, values: Any) -> Any:
+def rebuild(kind: Any, values: Any) -> Any:
     """Rebuild a dataclass from the output of `asdict` and JSON."""
     if dataclasses.is_dataclass(kind):
         hints = typing.get_type_hints(kind)
-        return kind(**{name: rebuilt(hints[name], value) for name, value in values.items()})
+        return kind(**{name: rebuild(hints[name], value) for name, value in values.items()})
     if typing.get_origin(kind) is tuple:
-        return tuple(rebuilt(typing.get_args(kind)[0], value) for value in values)
+        return tuple(rebuild(typing.get_args(kind)[0], value) for value in values)
     return values

@@ -16,6 +16,6 @@ class LimitedApp:
         self._client = app.test_client()
 
     def count(self, address: str) -> None:
-        """Send a costly request from an address. Raises TooOften beyond the limit."""
+        """Send a costly request from an address. Raises RateLimitExceeded beyond the limit."""
         answer = self._client.post("/api/captions", environ_overrides={"REMOTE_ADDR": address})
         assert answer.text == "captioned"

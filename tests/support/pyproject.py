@@ -13,12 +13,12 @@ SCRIPTS: dict[str, str] = _PROJECT["scripts"]
 
 def required(*extras: str) -> dict[str, Requirement]:
     """Return the requirements of the project and of these extras by their names; an extra may name others."""
-    found = [Requirement(line) for line in _PROJECT["dependencies"]]
-    waiting = list(extras)
-    while waiting:
-        for requirement in map(Requirement, EXTRAS[waiting.pop()]):
+    requirements = [Requirement(line) for line in _PROJECT["dependencies"]]
+    pending = list(extras)
+    while pending:
+        for requirement in map(Requirement, EXTRAS[pending.pop()]):
             if requirement.name == _PROJECT["name"]:
-                waiting += requirement.extras
+                pending += requirement.extras
             else:
-                found.append(requirement)
-    return {canonicalize_name(requirement.name): requirement for requirement in found}
+                requirements.append(requirement)
+    return {canonicalize_name(requirement.name): requirement for requirement in requirements}

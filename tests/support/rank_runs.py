@@ -80,15 +80,15 @@ def run(name: str, folder: Path, output: Path, ranks: Ranks, resume: bool = Fals
 
 def stop_at(number: int, rank: int, ranks: Ranks) -> None:
     """Send SIGTERM to one rank only, at the nth batch from now on."""
-    original, seen = criterion.caption_losses, []
+    original, batches = criterion.caption_losses, []
 
-    def counted(*arguments, **options):
-        seen.append(1)
-        if len(seen) == number and ranks.rank == rank:
+    def count_batches(*arguments, **options):
+        batches.append(1)
+        if len(batches) == number and ranks.rank == rank:
             os.kill(os.getpid(), signal.SIGTERM)
         return original(*arguments, **options)
 
-    criterion.caption_losses = counted
+    criterion.caption_losses = count_batches
 
 
 def prepare_process() -> None:

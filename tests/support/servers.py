@@ -22,11 +22,11 @@ _SECONDS = 60
 def program(name: str) -> str:
     """Return the path of a program, also in Debian's folder of PostgreSQL; skip the test if it is missing."""
     debian = [str(path) for path in sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)]
-    found = shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", ""), *debian]))
-    if found is None:
-        tell = pytest.fail if os.environ.get("REQUIRE_SERVERS") else pytest.skip
-        tell(f"there is no {name} here: install Debian's postgresql and redis-server")
-    return found
+    path = shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", ""), *debian]))
+    if path is None:
+        report = pytest.fail if os.environ.get("REQUIRE_SERVERS") else pytest.skip
+        report(f"there is no {name} here: install Debian's postgresql and redis-server")
+    return path
 
 
 def wait_for(ready: Callable[[], bool], process: subprocess.Popen) -> None:

@@ -54,15 +54,15 @@ def draw_shapes(folder: Path, counts: Mapping[str, int], seed: int = 0) -> dict[
     with open(folder / "captions.csv", "w", newline="") as file:
         table = csv.writer(file)
         table.writerow(["image", "caption", "split"])
-        for split, of_split in drawings.items():
-            table.writerows([drawing.path.name, drawing.caption, split] for drawing in of_split)
+        for split, split_drawings in drawings.items():
+            table.writerows([drawing.path.name, drawing.caption, split] for drawing in split_drawings)
     return drawings
 
 
 def write_boxes(file: Path, drawings: Mapping[str, Sequence[Drawing]]) -> None:
     """Write the boxes of both shapes of each caption in the JSON form of Flickr30k Entities."""
     photos = {}
-    for drawing in (drawing for of_split in drawings.values() for drawing in of_split):
+    for drawing in (drawing for split_drawings in drawings.values() for drawing in split_drawings):
         starts = 0, len(drawing.caption.split()) - 3  # of "a red circle" and of "a blue square"
         phrases = [
             {"id": str(number), "types": ["other"], "first_word_index": first, "phrase": f"a {shape.name}"}
@@ -82,19 +82,19 @@ def write_boxes(file: Path, drawings: Mapping[str, Sequence[Drawing]]) -> None:
 def _draw(path: Path, rng: np.random.Generator) -> Drawing:
     colours, shapes = rng.permutation(list(COLOURS))[:2], rng.permutation(SHAPES)[:2]
     above = rng.random() < 0.5
-    placed = []
+    drawn_shapes = []
     for number, (colour, shape) in enumerate(zip(colours, shapes, strict=True)):
         far, across = 0.25 + 0.5 * number, rng.uniform(0.35, 0.65)
         x, y = (across, far) if above else (far, across)
         side = rng.uniform(*SIDES)
         left, top = round(x * WIDTH - side / 2), round(y * HEIGHT - side / 2)
-        placed.append(Shape(str(colour), str(shape), (left, top, left + round(side), top + round(side))))
+        drawn_shapes.append(Shape(str(colour), str(shape), (left, top, left + round(side), top + round(side))))
     noise = rng.normal(rng.uniform(90, 190), 12, (HEIGHT, WIDTH, 1)).clip(0, 255).astype(np.uint8)
     photo = Image.fromarray(noise.repeat(3, axis=2))
-    for shape in placed:
+    for shape in drawn_shapes:
         _paint(ImageDraw.Draw(photo), shape)
     photo.save(path)
-    return Drawing(path, (placed[0], placed[1]), "above" if above else "left of")
+    return Drawing(path, (drawn_shapes[0], drawn_shapes[1]), "above" if above else "left of")
 
 
 def _paint(draw: ImageDraw.ImageDraw, shape: Shape) -> None:

@@ -14,8 +14,8 @@ def write(path, text):
     return path
 
 
-def places(data, kind):
-    return [problem.place for problem in data.problems if problem.kind == kind]
+def positions(data, kind):
+    return [problem.position for problem in data.problems if problem.kind == kind]
 
 
 def by_name(data):

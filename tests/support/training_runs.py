@@ -33,9 +33,9 @@ def assert_same_run(run: Path, other: Path):
     assert lines_of(run) == lines_of(other)
     first, second = state_of(run), state_of(other)
     assert first["progress"] == second["progress"]
-    for part in ("model", "average", "best_weights"):
-        assert first[part].keys() == second[part].keys()
-        for name, tensor in first[part].items():
-            assert torch.equal(tensor, second[part][name]), f"{part} {name}"
+    for key in ("model", "average", "best_weights"):
+        assert first[key].keys() == second[key].keys()
+        for name, tensor in first[key].items():
+            assert torch.equal(tensor, second[key][name]), f"{key} {name}"
     bundles = [(folder / "bundle" / "model.safetensors").read_bytes() for folder in (run, other)]
     assert bundles[0] == bundles[1]

@@ -11,10 +11,10 @@ def make_training_setup(
     ranks=ALONE, label_names=None, texts=None, also=(),
 ):  # fmt: skip
     """Make a training setup. data, also: DataSet of --data, and those of --also; the rest as in training.setup."""
-    chosen = training_data([data, *also], config, options, replay, boxes)
-    words = choose_vocabulary(chosen, config, options, start, label_names, texts, ranks)
+    split_data = training_data([data, *also], config, options, replay, boxes)
+    words = choose_vocabulary(split_data, config, options, start, label_names, texts, ranks)
     model, weights = build_model(config, words, options, weights_file, start, device)
     print_vocabulary(words, ranks)
-    features = encode_features(chosen, model, words.vocabulary, decoding, options, cache, ranks=ranks)
+    features = encode_features(split_data, model, words.vocabulary, decoding, options, cache, ranks=ranks)
     criterion = make_criterion(model, words, features[0], options, start)
-    return TrainingSetup(chosen, words, model, weights, decoding, *features, criterion, start)
+    return TrainingSetup(split_data, words, model, weights, decoding, *features, criterion, start)

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from captioner.bundle import save_bundle
 from captioner.errors import ConfigError
-from captioner.model.draws import drawn
+from captioner.model.draws import draw_for_batch
 from captioner.ranks import ALONE, BatchSlice, Ranks
 from captioner.vocabulary import PAD
 from tests.support.rank_runs import RUNS, STOPPED
@@ -294,8 +294,8 @@ def test_random_draws_for_an_image_do_not_depend_on_the_ranks():
     def draw(shape):
         return torch.rand(shape, generator=torch.Generator().manual_seed(1))
 
-    batch_draws = drawn(draw, (7, 2))
-    part_draws = [drawn(draw, (3, 2), BatchSlice(0, 7)), drawn(draw, (4, 2), BatchSlice(3, 7))]
+    batch_draws = draw_for_batch(draw, (7, 2))
+    part_draws = [draw_for_batch(draw, (3, 2), BatchSlice(0, 7)), draw_for_batch(draw, (4, 2), BatchSlice(3, 7))]
     assert torch.equal(torch.cat(part_draws), batch_draws)
 
 

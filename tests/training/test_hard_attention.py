@@ -110,7 +110,7 @@ def test_training_images_read_the_average_or_a_sample(decoder, annotations, shar
 def test_each_image_reads_one_location_or_the_average(decoder, annotations):
     two_images, inputs = torch.cat([annotations, annotations]), INPUTS.expand(2, -1, -1)
     locations = torch.tensor([[[0, 2, 1]], [[0, 2, 1]]])
-    output = decoder(two_images, inputs, locations, averaged=torch.tensor([True, False]))
+    output = decoder(two_images, inputs, locations, use_expectation=torch.tensor([True, False]))
     torch.testing.assert_close(output.logits[:1], decoder(annotations, INPUTS, EXPECTED).logits)
     torch.testing.assert_close(output.logits[1:], decoder(annotations, INPUTS, locations[1:]).logits)
 

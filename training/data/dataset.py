@@ -119,14 +119,16 @@ class CaptionDataset:
 
     def _batch(self, images: np.ndarray, captions_per_image: int, rng: np.random.Generator, ranks: Ranks) -> Batch:
         """Draw and pad for the whole batch, so that all ranks agree; then take this rank's share."""
-        picked = [rng.permutation(len(self.tokens[image]))[:captions_per_image] for image in images]
+        selection = [rng.permutation(len(self.tokens[image]))[:captions_per_image] for image in images]
         inputs, targets = pad_captions(
-            [[self.tokens[image][number] for number in numbers] for image, numbers in zip(images, picked, strict=True)]
+            [[self.tokens[image][index] for index in indices] for image, indices in zip(images, selection, strict=True)]
         )
         views = rng.integers(len(self.caches), size=len(images))
-        seed, mine, batch_slice = int(rng.integers(2**63)), ranks.part(len(images)), ranks.batch_slice(len(images))
-        images, picked, views, inputs, targets = (each[mine] for each in (images, picked, views, inputs, targets))
-        inside = self._inside(images, picked, views, inputs.shape) if self._regions is not None else None
+        seed, share, batch_slice = int(rng.integers(2**63)), ranks.part(len(images)), ranks.batch_slice(len(images))
+        images, selection, views, inputs, targets = (
+            values[share] for values in (images, selection, views, inputs, targets)
+        )
+        inside = self._target_regions(images, selection, views, inputs.shape) if self._regions is not None else None
         return Batch(tuple(images.tolist()), self.features(images, views), inputs, targets, inside, seed, batch_slice)
 
     def features(self, images: Sequence[int], views: np.ndarray | None = None) -> Tensor:
@@ -134,42 +136,42 @@ class CaptionDataset:
         views = views if views is not None else np.zeros(len(images), int)
         paths = [self.records[image].path for image in images]
         rows = np.empty((len(images), *self.caches[0].shape), np.float16)
-        for number, cache in enumerate(self.caches):
-            where = np.flatnonzero(views == number)
-            if len(where):
-                rows[where] = cache.read([paths[position] for position in where])
+        for view, cache in enumerate(self.caches):
+            indices = np.flatnonzero(views == view)
+            if len(indices):
+                rows[indices] = cache.read([paths[index] for index in indices])
         return torch.from_numpy(rows)
 
-    def _inside(
-        self, images: np.ndarray, picked: Sequence[np.ndarray], views: np.ndarray, shape: Sequence[int]
+    def _target_regions(
+        self, images: np.ndarray, caption_indices: Sequence[np.ndarray], views: np.ndarray, shape: Sequence[int]
     ) -> Tensor:
         """Return the target regions of words that name an object, [B, K, T, L], mirrored for mirror images."""
         height, width = self._regions[0].coverage.shape[1:]
         inside = np.zeros((*shape, height, width), np.float32)
-        for row, (image, numbers, view) in enumerate(zip(images, picked, views, strict=True)):
+        for row, (image, indices, view) in enumerate(zip(images, caption_indices, views, strict=True)):
             regions = self._regions[image]
             coverage = regions.coverage[:, :, ::-1] if view == MIRRORED else regions.coverage
-            for caption, number in enumerate(numbers):
-                for position, region in regions.words[number]:
+            for caption, index in enumerate(indices):
+                for position, region in regions.words[index]:
                     if position < MAX_TRAINING_WORDS:
                         inside[row, caption, position] = coverage[region]
         return torch.from_numpy(inside).flatten(3)
 
 
-def pad_captions(captions: Sequence[Sequence[Sequence[int]]], least_words: int = 0) -> tuple[Tensor, Tensor]:
+def pad_captions(captions: Sequence[Sequence[Sequence[int]]], min_words: int = 0) -> tuple[Tensor, Tensor]:
     """Pad captions of images, as word ids -> inputs and targets of the teacher-forced decoder, [B, K, T] each.
 
-    T has room for at least `least_words` words and the end.
+    T has room for at least `min_words` words and the end.
     """
-    cut = [[list(caption[:MAX_TRAINING_WORDS]) for caption in of_image] for of_image in captions]
-    rows = max(map(len, cut), default=1)
-    length = 1 + max(least_words, *(len(caption) for of_image in cut for caption in of_image), 0)
-    inputs = torch.full((len(cut), rows, length), PAD)
-    targets = torch.full((len(cut), rows, length), PAD)
-    for image, of_image in enumerate(captions):
-        for row, caption in enumerate(of_image):
-            words = cut[image][row]
+    word_ids = [[list(caption[:MAX_TRAINING_WORDS]) for caption in image_captions] for image_captions in captions]
+    rows = max(map(len, word_ids), default=1)
+    length = 1 + max(min_words, *(len(caption) for image_captions in word_ids for caption in image_captions), 0)
+    inputs = torch.full((len(word_ids), rows, length), PAD)
+    targets = torch.full((len(word_ids), rows, length), PAD)
+    for image, image_captions in enumerate(captions):
+        for row, caption in enumerate(image_captions):
+            words = word_ids[image][row]
             inputs[image, row, : len(words) + 1] = torch.tensor([START, *words])
-            following = words if len(caption) > len(words) else [*words, END]
-            targets[image, row, : len(following)] = torch.tensor(following)
+            target = words if len(caption) > len(words) else [*words, END]
+            targets[image, row, : len(target)] = torch.tensor(target)
     return inputs, targets

@@ -56,7 +56,7 @@ class FeatureCache:
         self._index_path = folder / "index.jsonl"
         self._rows: dict[str, int] = {}
         self._sizes: dict[int, tuple[int, int]] = {}
-        self._places: dict[Path, int] = {}  # rows of photos that were looked up already
+        self._photo_rows: dict[Path, int] = {}  # rows of photos that were looked up already
         self._count = self._index_bytes = 0
         self._maps: dict[int, np.memmap] = {}
         self._lock = FileLock(folder / "lock")
@@ -72,8 +72,8 @@ class FeatureCache:
         overwritten by the next run."""
         self._index_path.touch()
         # A cache from before shards were introduced has all of its rows in the first one.
-        self._first_shard_rows = max(self._shard_rows, self._rows_in(0))
-        rows = self._whole_rows()
+        self._first_shard_rows = max(self._shard_rows, self._count_rows(0))
+        rows = self._count_complete_rows()
         with open(self._index_path, "rb") as file:
             file.seek(self._index_bytes)
             for line in file:
@@ -81,48 +81,48 @@ class FeatureCache:
                     break
                 entry = json.loads(line)
                 key, *size = [entry] if isinstance(entry, str) else entry
-                self._note(key, size)
+                self._register_row(key, size)
                 self._index_bytes += len(line)
 
-    def _note(self, key: str, size: Sequence[int]) -> None:
+    def _register_row(self, key: str, size: Sequence[int]) -> None:
         """Register the next row under a photo's key."""
         self._rows[key] = self._count
         if size:
             self._sizes[self._count] = tuple(size)
         self._count += 1
 
-    def _whole_rows(self) -> int:
-        rows, shard = self._rows_in(0), 0
+    def _count_complete_rows(self) -> int:
+        rows, shard = self._count_rows(0), 0
         while rows == self._first_shard_rows + shard * self._shard_rows:  # all shards so far are full
             shard += 1
-            rows += self._rows_in(shard)
+            rows += self._count_rows(shard)
         return rows
 
-    def _rows_in(self, shard: int) -> int:
-        path = self._path(shard)
+    def _count_rows(self, shard: int) -> int:
+        path = self._shard_path(shard)
         return path.stat().st_size // self._row_bytes if path.exists() else 0
 
-    def _path(self, shard: int) -> Path:
+    def _shard_path(self, shard: int) -> Path:
         return self.folder / (f"rows-{shard}.bin" if shard else "rows.bin")
 
-    def _by_shard(self, rows: np.ndarray) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    def _group_by_shard(self, rows: np.ndarray) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         """Group rows by shard: row numbers [n] -> shard, which of the n it holds, and their positions in it."""
-        after = rows - self._first_shard_rows
-        shards = np.where(after < 0, 0, 1 + after // self._shard_rows)
-        places = np.where(after < 0, rows, after % self._shard_rows)
+        later_rows = rows - self._first_shard_rows
+        shards = np.where(later_rows < 0, 0, 1 + later_rows // self._shard_rows)
+        positions = np.where(later_rows < 0, rows, later_rows % self._shard_rows)
         for shard in np.unique(shards):
-            which = np.flatnonzero(shards == shard)
-            yield int(shard), which, places[which]
+            indices = np.flatnonzero(shards == shard)
+            yield int(shard), indices, positions[indices]
 
     def __contains__(self, photo: Path) -> bool:
         """Return whether there is a row for the photo in its current state; False if the photo is missing."""
-        self._places.pop(photo, None)
+        self._photo_rows.pop(photo, None)
         try:
             row = self._rows.get(photo_key(photo))
         except OSError:
             return False
         if row is not None:
-            self._places[photo] = row
+            self._photo_rows[photo] = row
         return row is not None
 
     def append(self, photos: Sequence[Path], rows: np.ndarray, sizes: Sequence[tuple[int, int]] = ()) -> None:
@@ -133,44 +133,46 @@ class FeatureCache:
         rows = np.ascontiguousarray(rows, dtype=np.float16)
         with self._lock:
             self._read_index()  # another run may have added rows
-            for shard, which, places in self._by_shard(np.arange(self._count, self._count + len(rows))):
-                with _opened_to_change(self._path(shard)) as file:
-                    file.seek(int(places[0]) * self._row_bytes)
-                    file.write(rows[which].tobytes())
-            with _opened_to_change(self._index_path) as file:
+            for shard, indices, positions in self._group_by_shard(np.arange(self._count, self._count + len(rows))):
+                with _open_for_update(self._shard_path(shard)) as file:
+                    file.seek(int(positions[0]) * self._row_bytes)
+                    file.write(rows[indices].tobytes())
+            with _open_for_update(self._index_path) as file:
                 file.seek(self._index_bytes)
                 file.truncate()
                 for photo, size in zip(photos, sizes or [()] * len(photos), strict=True):
                     key = photo_key(photo)
                     file.write(json.dumps([key, *size]).encode() + b"\n")
-                    self._places[photo] = self._count  # two names of one photo have one key but a row each
-                    self._note(key, size)
+                    self._photo_rows[photo] = self._count  # two names of one photo have one key but a row each
+                    self._register_row(key, size)
                 self._index_bytes = file.tell()
 
     def read(self, photos: Sequence[Path]) -> np.ndarray:
         """Return the rows [n, *shape] of n cached photos."""
         rows = np.empty((len(photos), *self.shape), np.float16)
-        for shard, which, places in self._by_shard(np.array([self._row_of(photo) for photo in photos], np.int64)):
-            rows[which] = self._mapped(shard, int(places.max()) + 1)[places]
+        for shard, indices, positions in self._group_by_shard(
+            np.array([self._find_row(photo) for photo in photos], np.int64)
+        ):
+            rows[indices] = self._map_shard(shard, int(positions.max()) + 1)[positions]
         return rows
 
     def frame(self, photo: Path, fit: str) -> ImageFrame:
         """Return the frame of a cached photo, without opening the photo."""
-        return frame_of(*self._sizes[self._row_of(photo)], fit)
+        return frame_of(*self._sizes[self._find_row(photo)], fit)
 
-    def _mapped(self, shard: int, least_rows: int) -> np.memmap:
+    def _map_shard(self, shard: int, min_rows: int) -> np.memmap:
         """Map a shard into memory, again only if needed rows were added."""
-        if shard not in self._maps or len(self._maps[shard]) < least_rows:
-            shape = (self._rows_in(shard), *self.shape)
-            self._maps[shard] = np.memmap(self._path(shard), np.float16, "r", shape=shape)
+        if shard not in self._maps or len(self._maps[shard]) < min_rows:
+            shape = (self._count_rows(shard), *self.shape)
+            self._maps[shard] = np.memmap(self._shard_path(shard), np.float16, "r", shape=shape)
         return self._maps[shard]
 
-    def _row_of(self, photo: Path) -> int:
-        row = self._places.get(photo)
+    def _find_row(self, photo: Path) -> int:
+        row = self._photo_rows.get(photo)
         return self._rows[photo_key(photo)] if row is None else row
 
 
-def _opened_to_change(path: Path) -> BinaryIO:
+def _open_for_update(path: Path) -> BinaryIO:
     return open(path, "r+b" if path.exists() else "xb")
 
 
@@ -184,7 +186,7 @@ def open_cache(
     root: Path, encoder: Encoder, weights_sha256: str, config: CaptionerConfig, view: FeatureView
 ) -> FeatureCache:
     """Open the cache below `root` for an encoder, its weights, preprocessing, view and the device's precision."""
-    what = {
+    description = {
         "encoder": config.encoder,
         "weights": weights_sha256,
         "image_size": config.image_size,
@@ -194,11 +196,11 @@ def open_cache(
         "precision": precision_on(encoder.mean.device),
     }
     if config.scales > 1 and view.stages is None:  # maps after a stage are the same with all scales
-        what["scales"] = config.scales
-    key = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:12]
+        description["scales"] = config.scales
+    key = hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()[:12]
     shape = encode(encoder, np.zeros((1, config.image_size, config.image_size, 3), np.uint8), view).shape[1:]
     cache = FeatureCache(root / f"{config.encoder.replace(':', '-')}-{config.image_size}-{key}", shape)
-    write_json(cache.folder / "what.json", what, indent=2)
+    write_json(cache.folder / "what.json", description, indent=2)
     return cache
 
 
@@ -240,24 +242,24 @@ def fill_cache(
 
     Each rank encodes a share of the photos; afterwards all ranks can read all rows.
     """
-    waiting = ranks.from_leader(lambda: [photo for photo in dict.fromkeys(photos) if photo not in cache])
-    if not waiting:
+    missing = ranks.from_leader(lambda: [photo for photo in dict.fromkeys(photos) if photo not in cache])
+    if not missing:
         return []
-    chunks = [waiting[start : start + ENCODE_BATCH] for start in range(0, len(waiting), ENCODE_BATCH)]
+    chunks = [missing[start : start + ENCODE_BATCH] for start in range(0, len(missing), ENCODE_BATCH)]
     chunks += [[]] * (-len(chunks) % ranks.size)  # the same number for each rank
     unreadable: list[ImageError] = []
-    with tqdm(total=len(waiting), desc=label, unit="photo", disable=not ranks.leads) as progress:
-        for chunk in _opened(chunks[ranks.rank :: ranks.size], config, unreadable):
+    with tqdm(total=len(missing), desc=label, unit="photo", disable=not ranks.leads) as progress:
+        for chunk in _read_chunks(chunks[ranks.rank :: ranks.size], config, unreadable):
             if chunk:
-                names, pixels, sizes = zip(*chunk, strict=True)
-                cache.append(names, encode(encoder, np.stack(pixels), view), sizes)
+                paths, pixels, sizes = zip(*chunk, strict=True)
+                cache.append(paths, encode(encoder, np.stack(pixels), view), sizes)
             progress.update(int(ranks.sum(torch.tensor(len(chunk)))))
-            on_progress("encoding", done=progress.n, total=len(waiting))
+            on_progress("encoding", done=progress.n, total=len(missing))
     cache.refresh()
-    return [error for of_rank in ranks.gather(unreadable) for error in of_rank]
+    return [error for errors in ranks.gather(unreadable) for error in errors]
 
 
-def _opened(
+def _read_chunks(
     chunks: Sequence[Sequence[Path]], config: CaptionerConfig, unreadable: list[ImageError]
 ) -> Iterator[list[tuple[Path, np.ndarray, tuple[int, int]]]]:
     """Yield the photos of each chunk with their pixels and sizes, read ahead in threads.
@@ -265,7 +267,7 @@ def _opened(
     Appends the errors of unreadable photos to `unreadable`.
     """
 
-    def pixels_of(photo: Path) -> tuple[np.ndarray, tuple[int, int]] | ImageError:
+    def read_pixels(photo: Path) -> tuple[np.ndarray, tuple[int, int]] | ImageError:
         try:
             pixels, frame = fit_image(open_image(photo), config.image_size, config.fit)
             return pixels, (frame.width, frame.height)
@@ -273,10 +275,14 @@ def _opened(
             return error
 
     with ThreadPoolExecutor(2) as threads:
-        ahead = [threads.submit(pixels_of, photo) for photo in chunks[0]]
+        futures = [threads.submit(read_pixels, photo) for photo in chunks[0]]
         for number, chunk in enumerate(chunks):
-            results = [future.result() for future in ahead]
-            following = chunks[number + 1] if number + 1 < len(chunks) else []
-            ahead = [threads.submit(pixels_of, photo) for photo in following]
+            results = [future.result() for future in futures]
+            next_chunk = chunks[number + 1] if number + 1 < len(chunks) else []
+            futures = [threads.submit(read_pixels, photo) for photo in next_chunk]
             unreadable.extend(result for result in results if isinstance(result, ImageError))
-            yield [(p, *r) for p, r in zip(chunk, results, strict=True) if not isinstance(r, ImageError)]
+            yield [
+                (photo, *result)
+                for photo, result in zip(chunk, results, strict=True)
+                if not isinstance(result, ImageError)
+            ]

@@ -43,21 +43,21 @@ def names_of(data_sets: Iterable[DataSet]) -> tuple[str, ...]:
 
 def check_different(data_sets: Sequence[DataSet]) -> None:
     """Raise ConfigError if a data set is given twice: its photos would be counted twice."""
-    known = set()
+    known_files = set()
     for data in data_sets:
         files = frozenset((record.image_id, record.path) for record in data.records)
-        if files and files in known:
+        if files and files in known_files:
             raise ConfigError(f"--also names {data.root} a second time: name each data set once")
-        known.add(files)
+        known_files.add(files)
 
 
-def spread(parts: Sequence[Part], most: int) -> list[int]:
-    """Return the indices of at most `most` photos, evenly from all parts and within each; at least one of each."""
-    each, left = divmod(most, len(parts))
+def spread(parts: Sequence[Part], max_photos: int) -> list[int]:
+    """Return the indices of at most `max_photos` photos, evenly from all parts and within each; at least one each."""
+    per_part, extra = divmod(max_photos, len(parts))
     positions = []
     for number, part in enumerate(parts):
-        wanted = max(1, each + (number < left))
-        positions += sorted({part.first + place * part.count // wanted for place in range(wanted)})
+        count = max(1, per_part + (number < extra))
+        positions += sorted({part.first + index * part.count // count for index in range(count)})
     return positions
 
 
@@ -82,11 +82,11 @@ class Balance:
     def sentence(self) -> str:
         """Describe the share of each data set in an epoch."""
         total = sum(self.counts)
-        each = (
+        shares = (
             f"{part.name} {counted(part.count, 'photo')}, {count / total:.1%} of an epoch"
             for part, count in zip(self.parts, self.counts, strict=True)
         )
-        return f"data: {'; '.join(each)}"
+        return f"data: {'; '.join(shares)}"
 
     def positions(self, seed: int, number: int) -> np.ndarray:
         """Return the indices of the photos in a pass, by data set.
@@ -94,12 +94,12 @@ class Balance:
         Each data set is shuffled, used to its end and shuffled again, across passes, so that over a run the uses of its
         photos differ by at most one.
         """
-        drawn = [self._of_part(seed, index, number) for index in range(len(self.parts))]
-        return np.concatenate(drawn)
+        positions = [self._part_positions(seed, index, number) for index in range(len(self.parts))]
+        return np.concatenate(positions)
 
-    def _of_part(self, seed: int, index: int, number: int) -> np.ndarray:
+    def _part_positions(self, seed: int, index: int, number: int) -> np.ndarray:
         part, count = self.parts[index], self.counts[index]
         rounds = range(number * count // part.count, math.ceil((number + 1) * count / part.count))
-        order = np.concatenate([stream(seed, MIXING, index, each).permutation(part.count) for each in rounds])
+        orders = [stream(seed, MIXING, index, round_number).permutation(part.count) for round_number in rounds]
         start = number * count - rounds[0] * part.count
-        return part.first + order[start : start + count]
+        return part.first + np.concatenate(orders)[start : start + count]

@@ -38,38 +38,44 @@ class Reader:
     read: Callable[[Path, Path | None], Listing]
     beside_photos: Callable[[CaptionFiles], list[Path]] | None = None
     """Finds texts beside photos, only if no format finds files: other data sets may have a stray .txt."""
-    weakly: Callable[[CaptionFiles], list[Path]] | None = None
+    weak_files: Callable[[CaptionFiles], list[Path]] | None = None
     """Finds files that name photos only by an id or a URL, after that."""
-    elsewhere: Callable[[CaptionFiles], list[Path]] | None = None
+    subfolder_files: Callable[[CaptionFiles], list[Path]] | None = None
     """Finds files in subfolders of any name, last."""
 
 
-def _weakly(files: Callable[..., list[Path]]) -> Callable[[CaptionFiles], list[Path]]:
-    return lambda found: files(found, weak=True)
+def _find_weak_files(files: Callable[..., list[Path]]) -> Callable[[CaptionFiles], list[Path]]:
+    return lambda caption_files: files(caption_files, weak=True)
 
 
-def _folder_itself(found: CaptionFiles) -> list[Path]:
-    return [found.path] if folder.claims(found.path) else []
+def _find_sidecar_folder(caption_files: CaptionFiles) -> list[Path]:
+    return [caption_files.path] if folder.claims(caption_files.path) else []
 
 
 READERS = {
-    "coco": Reader(coco.LAYOUT, coco.files, coco.read, elsewhere=coco.elsewhere),
-    "karpathy": Reader(karpathy.LAYOUT, karpathy.files, karpathy.read, elsewhere=karpathy.elsewhere),
-    "flickr8k": Reader(flickr8k.LAYOUT, flickr8k.files, flickr8k.read, elsewhere=flickr8k.elsewhere),
-    "table": Reader(table.LAYOUT, table.files, table.read, weakly=_weakly(table.files), elsewhere=table.elsewhere),
+    "coco": Reader(coco.LAYOUT, coco.files, coco.read, subfolder_files=coco.subfolder_files),
+    "karpathy": Reader(karpathy.LAYOUT, karpathy.files, karpathy.read, subfolder_files=karpathy.subfolder_files),
+    "flickr8k": Reader(flickr8k.LAYOUT, flickr8k.files, flickr8k.read, subfolder_files=flickr8k.subfolder_files),
+    "table": Reader(
+        table.LAYOUT,
+        table.files,
+        table.read,
+        weak_files=_find_weak_files(table.files),
+        subfolder_files=table.subfolder_files,
+    ),
     "json": Reader(
         json_records.LAYOUT,
         json_records.files,
         json_records.read,
-        weakly=_weakly(json_records.files),
-        elsewhere=json_records.elsewhere,
+        weak_files=_find_weak_files(json_records.files),
+        subfolder_files=json_records.subfolder_files,
     ),
     "webdataset": Reader(webdataset.LAYOUT, webdataset.files, webdataset.read),
-    "parquet": Reader(parquet.LAYOUT, parquet.files, parquet.read, weakly=_weakly(parquet.files)),
-    "folder": Reader(folder.LAYOUT, lambda found: [], folder.read, beside_photos=_folder_itself),
+    "parquet": Reader(parquet.LAYOUT, parquet.files, parquet.read, weak_files=_find_weak_files(parquet.files)),
+    "folder": Reader(folder.LAYOUT, lambda caption_files: [], folder.read, beside_photos=_find_sidecar_folder),
 }
 
-_DEEPEST = 8
+_MAX_DEPTH = 8
 """Maximum depth of folders that are the only one in their parent."""
 
 
@@ -92,10 +98,10 @@ class DataSet:
         records = [record for record in self.records if record.split == name]
         if not records:
             counts = ", ".join(f"{sum(record.split == split for record in self.records)} {split}" for split in SPLITS)
-            first = (
+            first_problem = (
                 f"; the first of {counted(len(self.problems), 'problem')}: {self.problems[0]}" if self.problems else ""
             )
-            raise DataError(f"{self.root} has no usable photo in its {name} split ({counts}){first}")
+            raise DataError(f"{self.root} has no usable photo in its {name} split ({counts}){first_problem}")
         return records
 
 
@@ -118,16 +124,16 @@ def read_records(
         raise DataError(f"there is no format {format!r}: the formats are {', '.join(READERS)}")
     title = path.resolve().name if path.is_dir() else path.stem
     try:
-        path, name = (path, format) if format is not None else _sniff(path)
+        path, name = (path, format) if format is not None else _detect_format(path)
         listing = READERS[name].read(path, images)
-        records = listing.records(look_beside=path.is_file())
+        records = listing.records(search_siblings=path.is_file())
         problems = near_misses.with_reasons(listing.problems, CaptionFiles(path), listing.root)
     except OSError as error:
         raise DataError(f"{error.filename or path} cannot be read: {error.strerror or error}") from error
-    drawn = not listing.has_splits
-    if drawn:
+    draws_splits = not listing.has_splits
+    if draws_splits:
         records = draw_splits(records, seed)
-    return DataSet(title, name, listing.root, records, problems, drawn)
+    return DataSet(title, name, listing.root, records, problems, draws_splits)
 
 
 def draw_splits(records: list[ImageRecord], seed: int) -> list[ImageRecord]:
@@ -137,12 +143,15 @@ def draw_splits(records: list[ImageRecord], seed: int) -> list[ImageRecord]:
     Photos that are added later therefore move no others. If val (or train) of a small data set would be empty, the
     photo with the lowest (highest) number goes there. A single photo is train.
     """
-    places = [_hash_fraction(seed, record.image_id) for record in records]
-    splits = ["val" if place < VAL_SHARE else "test" if place < VAL_SHARE + TEST_SHARE else "train" for place in places]
+    fractions = [_hash_fraction(seed, record.image_id) for record in records]
+    splits = [
+        "val" if fraction < VAL_SHARE else "test" if fraction < VAL_SHARE + TEST_SHARE else "train"
+        for fraction in fractions
+    ]
     if len(records) > 1 and "val" not in splits:
-        splits[places.index(min(places))] = "val"
+        splits[fractions.index(min(fractions))] = "val"
     if records and "train" not in splits:
-        splits[places.index(max(places))] = "train"
+        splits[fractions.index(max(fractions))] = "train"
     return [replace(record, split=split) for record, split in zip(records, splits, strict=True)]
 
 
@@ -160,68 +169,68 @@ def _hash_fraction(seed: int, image_id: str | int) -> float:
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
-def _sniff(path: Path) -> tuple[Path, str]:
+def _detect_format(path: Path) -> tuple[Path, str]:
     """Detect the format, and the folder with the captions, which may be a lone subfolder of `path`, or the file itself.
 
     Raises DataError if no format matches, or several match different files.
     """
-    found = CaptionFiles(path)
-    rounds = _rounds()
-    if name := _recognise(found, rounds[0]):
+    caption_files = CaptionFiles(path)
+    rounds = _detector_rounds()
+    if name := _recognise(caption_files, rounds[0]):
         return path, name
-    levels = [found, *_lone_folders(found)]
-    for looks in rounds:
+    levels = [caption_files, *_lone_folders(caption_files)]
+    for detectors in rounds:
         for level in levels:
-            if name := _recognise(level, looks):
+            if name := _recognise(level, detectors):
                 return level.path, name
-    raise DataError(_explain(found))
+    raise DataError(_explain_mismatch(caption_files))
 
 
-def _rounds() -> list[dict[str, Callable[[CaptionFiles], list[Path]]]]:
+def _detector_rounds() -> list[dict[str, Callable[[CaptionFiles], list[Path]]]]:
     """Return the detectors of each format, by round: the most certain ones come first."""
-    kinds = ("files", "beside_photos", "weakly", "elsewhere")
-    return [{name: look for name, reader in READERS.items() if (look := getattr(reader, kind))} for kind in kinds]
+    kinds = ("files", "beside_photos", "weak_files", "subfolder_files")
+    return [{name: detect for name, reader in READERS.items() if (detect := getattr(reader, kind))} for kind in kinds]
 
 
-def _lone_folders(found: CaptionFiles) -> Iterator[CaptionFiles]:
+def _lone_folders(caption_files: CaptionFiles) -> Iterator[CaptionFiles]:
     """Yield nested folders, each the only one in its parent, while no file beside them resembles captions."""
-    for _ in range(_DEEPEST):
-        inside = [] if found.is_file else subfolders(found.path)
-        if len(inside) != 1 or any(near_misses.explain(found, file) for file in found.own()):
+    for _ in range(_MAX_DEPTH):
+        folders = [] if caption_files.is_file else subfolders(caption_files.path)
+        if len(folders) != 1 or any(near_misses.explain(caption_files, file) for file in caption_files.top_files()):
             return
-        found = CaptionFiles(inside[0])
-        yield found
+        caption_files = CaptionFiles(folders[0])
+        yield caption_files
 
 
-def _recognise(found: CaptionFiles, looks: dict[str, Callable[[CaptionFiles], list[Path]]]) -> str | None:
+def _recognise(caption_files: CaptionFiles, detectors: dict[str, Callable[[CaptionFiles], list[Path]]]) -> str | None:
     """Return the format of the files that are found. Raises DataError if formats recognise different files."""
-    claiming = {name: files for name, look in looks.items() if (files := look(found))}
-    if len({tuple(files) for files in claiming.values()}) > 1:  # for a single file the first format counts
-        held = [f"{_named(files, found.path)} ({name})" for name, files in claiming.items()]
+    matches = {name: files for name, detect in detectors.items() if (files := detect(caption_files))}
+    if len({tuple(files) for files in matches.values()}) > 1:  # for a single file the first format counts
+        descriptions = [f"{_list_names(files, caption_files.path)} ({name})" for name, files in matches.items()]
         raise DataError(
-            f"{found.path} may be read as {' or as '.join(claiming)}: it holds {' and '.join(held)}, which may"
-            " repeat or contradict each other. Give the path of one of them, or name its format with --format"
+            f"{caption_files.path} may be read as {' or as '.join(matches)}: it holds {' and '.join(descriptions)},"
+            " which may repeat or contradict each other. Give the path of one of them, or name its format with --format"
         )
-    return next(iter(claiming), None)
+    return next(iter(matches), None)
 
 
-def _named(files: list[Path], root: Path) -> str:
+def _list_names(files: list[Path], root: Path) -> str:
     names = [os.path.relpath(file, root) for file in files]
     return ", ".join(names[:2]) + (f" and {len(names) - 2} more" if len(names) > 2 else "")
 
 
-def _explain(found: CaptionFiles) -> str:
+def _explain_mismatch(caption_files: CaptionFiles) -> str:
     """Explain why no format matches: the reason for each near miss, and the formats."""
-    reasons = "".join(f"\n  {line}" for line in near_misses.near_misses(found))
+    reasons = "".join(f"\n  {line}" for line in near_misses.near_misses(caption_files))
     layouts = "\n".join(f"  {name:10} {reader.layout}" for name, reader in READERS.items())
     return (
-        f"{found.path} holds no captions in a known format: {_contents(found.path)}."
+        f"{caption_files.path} holds no captions in a known format: {_describe_contents(caption_files.path)}."
         + (f" Why not:{reasons}" if reasons else "")
         + f"\nKnown formats:\n{layouts}"
     )
 
 
-def _contents(path: Path) -> str:
+def _describe_contents(path: Path) -> str:
     """Describe what the path holds instead, for the error."""
     if not path.is_dir():
         return f"it is a file of {counted(path.stat().st_size, 'byte')}"

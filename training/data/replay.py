@@ -38,19 +38,19 @@ class ReplayDataset(CaptionDataset):
     def new_records(self) -> list[ImageRecord]:
         return self.records[: self.new_images]
 
-    def _new_in_batch(self, batch_size: int) -> int:
+    def _new_per_batch(self, batch_size: int) -> int:
         return max(1, batch_size - round(batch_size * self._share))
 
     def _pass_count(self, batch_size: int) -> int:
-        return math.ceil(self.new_images / self._new_in_batch(batch_size))
+        return math.ceil(self.new_images / self._new_per_batch(batch_size))
 
     def _pass(self, rng: np.random.Generator, shuffled: np.ndarray, batch_size: int) -> list[np.ndarray]:
         """Divide shuffled new images into batches, and fill each up with randomly drawn earlier ones."""
-        size = self._new_in_batch(batch_size)
+        size = self._new_per_batch(batch_size)
         earlier = np.arange(self.new_images, len(self.records))
         batches = []
         for start in range(0, len(shuffled), size):
-            of_new = shuffled[start : start + size]
-            wanted = min(len(earlier), round(len(of_new) * (batch_size - size) / size))
-            batches.append(np.concatenate([of_new, rng.choice(earlier, wanted, replace=False)]))
+            new_images = shuffled[start : start + size]
+            earlier_count = min(len(earlier), round(len(new_images) * (batch_size - size) / size))
+            batches.append(np.concatenate([new_images, rng.choice(earlier, earlier_count, replace=False)]))
         return batches

@@ -20,7 +20,7 @@ from training.data.readers.sentence_files import SentenceTexts
 from training.data.simulated_labels import LabelSimulator
 from training.options import MAX_TRAINING_WORDS
 
-MOST_UNKNOWN = 0.5
+MAX_UNKNOWN_SHARE = 0.5
 """Maximum share of unknown words; sentences with more would teach the decoder to predict UNKNOWN."""
 
 POOL = 16
@@ -44,10 +44,10 @@ class SentenceBatch:
         """Return this rank's share, padded to the longest sentence of the whole batch."""
         if ranks.size == 1:
             return self
-        whole = len(self.inputs)
-        mine = ranks.part(whole)
-        labels = self.labels and Labels(self.labels.classes[mine], self.labels.probabilities[mine])
-        return SentenceBatch(self.inputs[mine], self.targets[mine], labels, ranks.batch_slice(whole))
+        size = len(self.inputs)
+        share = ranks.part(size)
+        labels = self.labels and Labels(self.labels.classes[share], self.labels.probabilities[share])
+        return SentenceBatch(self.inputs[share], self.targets[share], labels, ranks.batch_slice(size))
 
     def to(self, device: torch.device) -> "SentenceBatch":
         labels = self.labels and Labels(self.labels.classes.to(device), self.labels.probabilities.to(device))
@@ -73,17 +73,17 @@ class Sentences:
         ids = np.array([vocabulary.id_of(word) for word in texts.words], np.int32)[texts.numbers]
         lengths = np.diff(texts.starts)
         unknown = np.add.reduceat(ids == UNKNOWN, texts.starts[:-1], dtype=np.int64)
-        known = unknown <= MOST_UNKNOWN * lengths
-        if not known.any():
+        usable = unknown <= MAX_UNKNOWN_SHARE * lengths
+        if not usable.any():
             raise DataError(
                 f"most words of every sentence of {', '.join(texts.files)} are unknown: lower --sentence-min-count,"
                 " or leave --sentences out"
             )
-        self.left_out = int(len(known) - known.sum())
-        self._ids = ids[np.repeat(known, lengths)]
-        self._lengths = lengths[known].astype(np.uint8)
+        self.left_out = int(len(usable) - usable.sum())
+        self._ids = ids[np.repeat(usable, lengths)]
+        self._lengths = lengths[usable].astype(np.uint8)
         self._starts = np.concatenate([[0], np.cumsum(self._lengths, dtype=np.int64)])
-        self._simulate = LabelSimulator(label_words, labels) if labels else None
+        self._label_simulator = LabelSimulator(label_words, labels) if labels else None
 
     def __len__(self) -> int:
         return len(self._lengths)
@@ -93,32 +93,32 @@ class Sentences:
 
         All sentences are equally probable.
         """
-        drawn = rng.choice(len(self), min(len(self), POOL * size), replace=False)
-        by_length = drawn[np.argsort(self._lengths[drawn], kind="stable")]
+        pool = rng.choice(len(self), min(len(self), POOL * size), replace=False)
+        by_length = pool[np.argsort(self._lengths[pool], kind="stable")]
         # Use the sorted sentences as a ring; otherwise the shortest and the longest would be drawn less often.
         first = int(rng.integers(len(by_length)))
         rows = np.roll(by_length, -first)[:size]
-        words, inputs, targets = self._padded(rows)
+        words, inputs, targets = self._pad(rows)
         labels = None
-        if self._simulate is not None:
-            classes, probabilities = self._simulate(words, rng)
+        if self._label_simulator is not None:
+            classes, probabilities = self._label_simulator(words, rng)
             labels = Labels(torch.from_numpy(classes), torch.from_numpy(probabilities))
         return SentenceBatch(inputs, targets, labels)
 
-    def _padded(self, rows: np.ndarray) -> tuple[np.ndarray, Tensor, Tensor]:
+    def _pad(self, rows: np.ndarray) -> tuple[np.ndarray, Tensor, Tensor]:
         """Pad sentences, by index -> words [B, T - 1], inputs and targets [B, 1, T]; PAD after them.
 
         A sentence longer than `MAX_TRAINING_WORDS` words has no end token; captions are handled alike.
         """
-        whole = self._lengths[rows].astype(np.int64)
-        lengths = np.minimum(whole, MAX_TRAINING_WORDS)
+        full_lengths = self._lengths[rows].astype(np.int64)
+        lengths = np.minimum(full_lengths, MAX_TRAINING_WORDS)
         column = np.arange(lengths.max() + 1)
         exists = column < lengths[:, None]
-        place = np.where(exists, self._starts[rows][:, None] + column, 0)
-        words = np.where(exists, self._ids[place], PAD).astype(np.int64)
-        ended = np.flatnonzero(whole == lengths)
+        positions = np.where(exists, self._starts[rows][:, None] + column, 0)
+        words = np.where(exists, self._ids[positions], PAD).astype(np.int64)
+        complete = np.flatnonzero(full_lengths == lengths)
         targets = words.copy()
-        targets[ended, lengths[ended]] = END
+        targets[complete, lengths[complete]] = END
         inputs = np.concatenate([np.full((len(rows), 1), START), words[:, :-1]], axis=1)
         return words[:, :-1], torch.from_numpy(inputs).unsqueeze(1), torch.from_numpy(targets).unsqueeze(1)
 

@@ -65,7 +65,7 @@ def training_data(
         )
     names = names_of(data_sets)
     splits = {name: training_splits(data, options) for name, data in zip(names, data_sets, strict=True)}
-    replayed = _replayed(replay, options) if replay is not None else []
+    replayed = _sample_replay(replay, options) if replay is not None else []
     if boxes is not None:
         records = [*(record for data in data_sets for record in data.records), *replayed]
         boxes = without_ambiguous_names(boxes, [record.path for record in records])
@@ -84,15 +84,15 @@ def training_splits(data: DataSet, options: FitOptions) -> tuple[list[ImageRecor
     train = data.split("train")
     validation = [record for record in data.records if record.split == "val"]
     if not validation:
-        drawn = draw_splits(train, options.seed)
-        validation = [record for record in drawn if record.split == "val"]
-        train = [record for record in drawn if record.split != "val"]
+        records = draw_splits(train, options.seed)
+        validation = [record for record in records if record.split == "val"]
+        train = [record for record in records if record.split != "val"]
     if not validation:
         raise DataError(f"{data.root} has one photo to learn from, and none to see whether it learned: add more photos")
     return train, sample(validation, options.validation_images or len(validation), stream(options.seed, VALIDATION))
 
 
-def _replayed(replay: DataSet, options: FitOptions) -> list[ImageRecord]:
+def _sample_replay(replay: DataSet, options: FitOptions) -> list[ImageRecord]:
     """Sample at most `options.replay_images` training records of the earlier data."""
     records = replay.split("train")
     return sample(records, options.replay_images or len(records), stream(options.seed, REPLAY))

@@ -84,23 +84,25 @@ def without_ambiguous_names(boxes: BoxSet, photos: Iterable[Path]) -> BoxSet:
     Names are unique within the data set of the boxes, but not across other folders or replayed data. Phrases of the
     source's own sentences stay, as they are also matched by the words of the caption.
     """
-    bearers: dict[str, list[Path]] = {}
+    photos_by_name: dict[str, list[Path]] = {}
     for photo in dict.fromkeys(photos):
         name = boxes.name_of(photo)
         if name is not None:
-            bearers.setdefault(name, []).append(photo)
-    unclear = {name: paths for name, paths in bearers.items() if not _same_file(paths)}
-    if not unclear:
+            photos_by_name.setdefault(name, []).append(photo)
+    ambiguous = {name: paths for name, paths in photos_by_name.items() if not _same_file(paths)}
+    if not ambiguous:
         return boxes
-    kept = dict(boxes.photos)
-    for name in unclear:
-        if kept[name].has_sentences:
-            kept[name] = replace(kept[name], things=())
+    remaining = dict(boxes.photos)
+    for name in ambiguous:
+        if remaining[name].has_sentences:
+            remaining[name] = replace(remaining[name], things=())
         else:
-            del kept[name]
-    counts = boxes.counts + Counter({SAME_NAME: len(unclear)})
-    name, paths = next(iter(unclear.items()))
-    return replace(boxes, photos=kept, counts=counts, examples={**boxes.examples, SAME_NAME: f"{name}: {paths[1]}"})
+            del remaining[name]
+    counts = boxes.counts + Counter({SAME_NAME: len(ambiguous)})
+    name, paths = next(iter(ambiguous.items()))
+    return replace(
+        boxes, photos=remaining, counts=counts, examples={**boxes.examples, SAME_NAME: f"{name}: {paths[1]}"}
+    )
 
 
 def _same_file(paths: Sequence[Path]) -> bool:
@@ -128,19 +130,19 @@ def phrases_named(things: Sequence[Thing], words: Sequence[str]) -> list[Phrase]
 
     If a name belongs to several objects, the phrase has the boxes and types of all.
     """
-    named: dict[tuple[str, ...], list[Thing]] = {}
+    things_by_name: dict[tuple[str, ...], list[Thing]] = {}
     for thing in things:
         for name in thing.names:
-            named.setdefault(tuple(name.split(" ")), []).append(thing)
-    longest = max(map(len, named), default=0)
+            things_by_name.setdefault(tuple(name.split(" ")), []).append(thing)
+    longest = max(map(len, things_by_name), default=0)
     phrases, first = [], 0
     while first < len(words):
         sizes = range(min(longest, len(words) - first), 0, -1)
-        size = next((size for size in sizes if tuple(words[first : first + size]) in named), 0)
+        size = next((size for size in sizes if tuple(words[first : first + size]) in things_by_name), 0)
         if size:
-            found = named[tuple(words[first : first + size])]
-            boxes = dict.fromkeys(box for thing in found for box in thing.boxes)
-            types = dict.fromkeys(kind for thing in found for kind in thing.types)
+            matches = things_by_name[tuple(words[first : first + size])]
+            boxes = dict.fromkeys(box for thing in matches for box in thing.boxes)
+            types = dict.fromkeys(kind for thing in matches for kind in thing.types)
             phrases.append(Phrase(first, first + size - 1, tuple(boxes), tuple(types)))
         first += size or 1
     return phrases

@@ -28,7 +28,7 @@ from training.data.dataset import pad_captions
 from training.data.records import ImageRecord
 from training.grounding.boxes import Box, BoxSet, PhotoBoxes, Phrase, phrases_named, phrases_of
 from training.grounding.regions import centre_in_boxes, centres_inside, coverage
-from training.grounding.scores import Aim, GroundingScores, OcclusionGrounding, PhraseScore, size_of, summarise
+from training.grounding.scores import GroundingScores, MapScores, OcclusionGrounding, PhraseScore, size_of, summarise
 from training.options import MAX_TRAINING_WORDS
 from training.random_streams import OCCLUSION, sample, stream
 
@@ -44,18 +44,18 @@ REFERENCE_COUNTS = (
     NO_PHRASE := "captions without a boxed phrase",
     PHRASES := "boxed phrases",
     UNREADABLE_PHRASES := "boxed phrases in photos that cannot be read",
-    CUT := f"boxed phrases beyond the first {MAX_TRAINING_WORDS} words",
-    UNSEEN := "boxed phrases whose boxes lie outside of what the model saw",
+    TRUNCATED := f"boxed phrases beyond the first {MAX_TRAINING_WORDS} words",
+    OUT_OF_VIEW := "boxed phrases whose boxes lie outside of what the model saw",
     MEASURED := "boxed phrases measured",
     UNKNOWN_HEADS := "of these, with a head word that the captioner does not know",
 )
 CAPTION_COUNTS = (
-    MADE := "captions made",
-    MADE_WITHOUT_BOXES := "captions made of photos without boxes",
-    NAMES_NOTHING := "captions made that name no boxed thing",
-    NAMES := "names of boxed things in captions made",
-    UNSEEN_NAMES := "names whose boxes lie outside of what the model saw",
-    MEASURED_NAMES := "names measured",
+    GENERATED := "captions made",
+    GENERATED_WITHOUT_BOXES := "captions made of photos without boxes",
+    NAMED_NOTHING := "captions made that name no boxed thing",
+    NAMED := "names of boxed things in captions made",
+    NAMED_OUT_OF_VIEW := "names whose boxes lie outside of what the model saw",
+    NAMED_MEASURED := "names measured",
 )
 
 
@@ -72,7 +72,7 @@ class ReferenceMaps:
 class BoxedPhoto:
     """Photo with boxed phrases."""
 
-    told: ImageRecord
+    record: ImageRecord
     """Record with only those captions that have boxed phrases."""
     position: int
     """Index of the photo among the records: ids may occur in two data sets."""
@@ -80,12 +80,12 @@ class BoxedPhoto:
     """Phrases of each of these captions."""
 
 
-def attention_correctness(alpha: np.ndarray, covered: np.ndarray) -> float:
+def attention_correctness(alpha: np.ndarray, cell_coverage: np.ndarray) -> float:
     """Return the mass of a map inside a region (Liu et al. 2017). alpha, covered [H, W] -> 0 to 1.
 
-    covered: share of each cell inside the region, from `coverage`.
+    cell_coverage: share of each cell inside the region, from `coverage`.
     """
-    return float(np.vdot(alpha.astype(np.float64), covered.astype(np.float64)))
+    return float(np.vdot(alpha.astype(np.float64), cell_coverage.astype(np.float64)))
 
 
 def points_inside(alpha: np.ndarray, boxes: Sequence[Box], frame: ImageFrame) -> bool:
@@ -112,19 +112,26 @@ def score_phrase(
 ) -> PhraseScore | None:
     """Score the maps of a phrase's words [T, H, W], its head word last; None if no box is in the model's input."""
     grid = alphas.shape[1:]
-    covered = coverage(boxes, frame, grid)
-    if not covered.any():
+    cell_coverage = coverage(boxes, frame, grid)
+    if not cell_coverage.any():
         return None
-    words = [Aim(attention_correctness(alpha, covered), float(points_inside(alpha, boxes, frame))) for alpha in alphas]
+    words = [
+        MapScores(attention_correctness(alpha, cell_coverage), float(points_inside(alpha, boxes, frame)))
+        for alpha in alphas
+    ]
     centre = centre_gaussian(grid)
-    aims = {
+    map_scores = {
         "head": words[-1],
-        "best_word": Aim(max(word.attention_correctness for word in words), max(word.pointing for word in words)),
+        "best_word": MapScores(max(word.attention_correctness for word in words), max(word.pointing for word in words)),
         # A uniform map has no peak: the probability that a random cell has its centre in a box.
-        "uniform": Aim(float(covered.mean(dtype=np.float64)), float(centres_inside(boxes, frame, grid).mean())),
-        "centre_gaussian": Aim(attention_correctness(centre, covered), float(points_inside(centre, boxes, frame))),
+        "uniform": MapScores(
+            float(cell_coverage.mean(dtype=np.float64)), float(centres_inside(boxes, frame, grid).mean())
+        ),
+        "centre_gaussian": MapScores(
+            attention_correctness(centre, cell_coverage), float(points_inside(centre, boxes, frame))
+        ),
     }
-    return PhraseScore(aims, tuple(types), size_of(boxes))
+    return PhraseScore(map_scores, tuple(types), size_of(boxes))
 
 
 def outlines_of(caption: Caption, photo: PhotoBoxes) -> dict[int, list[Box]]:
@@ -151,26 +158,26 @@ def reference_maps(
     Each rank processes a share of the batches; the first rank yields all, the others nothing.
     """
 
-    def look(number: int) -> list[ReferenceMaps | None]:
-        batch = records[number * batch_size : (number + 1) * batch_size]
+    def compute_maps(batch_index: int) -> list[ReferenceMaps | None]:
+        batch = records[batch_index * batch_size : (batch_index + 1) * batch_size]
         prepared = {}
-        for position, record in enumerate(batch):
+        for index, record in enumerate(batch):
             with suppress(ImageError):
-                prepared[position] = captioner.prepare(record.path)
-        seen: dict[int, ReferenceMaps] = {}
+                prepared[index] = captioner.prepare(record.path)
+        maps_by_index: dict[int, ReferenceMaps] = {}
         if prepared:
             squares, frames = zip(*prepared.values(), strict=True)
             encode = captioner.bundle.vocabulary.encode
-            tokens = [[encode(caption) for caption in batch[position].captions] for position in prepared]
+            tokens = [[encode(caption) for caption in batch[index].captions] for index in prepared]
             maps = teacher_forced_maps(captioner.model.decoder, captioner.encode(np.stack(squares)), tokens)
-            seen = dict(zip(prepared, map(ReferenceMaps, frames, maps), strict=True))
-        return [seen.get(position) for position in range(len(batch))]
+            maps_by_index = dict(zip(prepared, map(ReferenceMaps, frames, maps), strict=True))
+        return [maps_by_index.get(index) for index in range(len(batch))]
 
-    following = iter(records)
+    remaining = iter(records)
     with tqdm(total=len(records), desc="attention maps", unit="photo", disable=not (progress and records)) as bar:
-        for seen in ranks.map(look, math.ceil(len(records) / batch_size)):
-            yield from ((record, maps) for maps, record in zip(seen, following, strict=False))
-            bar.update(len(seen))
+        for maps_by_index in ranks.map(compute_maps, math.ceil(len(records) / batch_size)):
+            yield from ((record, maps) for maps, record in zip(maps_by_index, remaining, strict=False))
+            bar.update(len(maps_by_index))
 
 
 def teacher_forced_maps(
@@ -183,8 +190,8 @@ def teacher_forced_maps(
         output = decoder(annotations.flatten(1, 2), inputs.to(annotations.device))
     alphas = output.alphas.unflatten(-1, grid).float().cpu().numpy()  # [B, K, T, H, W]
     return [
-        tuple(alphas[image, row, : min(len(words), MAX_TRAINING_WORDS)] for row, words in enumerate(of_photo))
-        for image, of_photo in enumerate(tokens)
+        tuple(alphas[image, row, : min(len(words), MAX_TRAINING_WORDS)] for row, words in enumerate(captions))
+        for image, captions in enumerate(tokens)
     ]
 
 
@@ -203,8 +210,8 @@ def ground_references(
     """
     counts: Counter[str] = Counter(dict.fromkeys(REFERENCE_COUNTS, 0))
     boxed = boxed_captions(records, box_set, counts)
-    told = [photo.told for photo in boxed]
-    maps = (seen for _, seen in reference_maps(captioner, told, batch_size, progress, ranks))
+    boxed_records = [photo.record for photo in boxed]
+    maps = (photo_maps for _, photo_maps in reference_maps(captioner, boxed_records, batch_size, progress, ranks))
     if not ranks.leads:
         return next(maps, None)  # None, after all maps were sent
     return ground_maps(boxed, maps, captioner.bundle.vocabulary, counts, box_set.name)
@@ -222,18 +229,18 @@ def ground_maps(
     name: name of the boxes, for the DataError if nothing can be measured.
     """
     scores = []
-    for photo, seen in zip(boxed, maps, strict=True):
-        if seen is None:
+    for photo, photo_maps in zip(boxed, maps, strict=True):
+        if photo_maps is None:
             counts[UNREADABLE] += 1
             counts[UNREADABLE_PHRASES] += sum(map(len, photo.phrases))
             continue
-        for caption, phrases, alphas in zip(photo.told.captions, photo.phrases, seen.maps, strict=True):
-            known = [token != UNKNOWN for token in vocabulary.encode(caption)]
-            scores += _score_caption(phrases, alphas, seen.frame, known, counts)
+        for caption, phrases, alphas in zip(photo.record.captions, photo.phrases, photo_maps.maps, strict=True):
+            is_known = [token != UNKNOWN for token in vocabulary.encode(caption)]
+            scores += _score_caption(phrases, alphas, photo_maps.frame, is_known, counts)
     if not scores:
-        found = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+        count_list = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
         raise DataError(
-            f"{name} has no phrase of these captions that can be measured ({found or 'no photos'}): "
+            f"{name} has no phrase of these captions that can be measured ({count_list or 'no photos'}): "
             "give the boxes that belong to this data set and split, or leave the boxes out"
         )
     return summarise(scores, counts)
@@ -242,7 +249,7 @@ def ground_maps(
 def boxed_captions(records: Iterable[ImageRecord], box_set: BoxSet, counts: Counter[str]) -> list[BoxedPhoto]:
     """Return the photos with boxed phrases; count the others."""
     boxed = []
-    for position, record in enumerate(records):
+    for index, record in enumerate(records):
         counts[PHOTOS] += 1
         photo = box_set.of(record.path)
         if photo is None:
@@ -259,24 +266,24 @@ def boxed_captions(records: Iterable[ImageRecord], box_set: BoxSet, counts: Coun
                 captions.append((caption, phrases))
         if captions:
             texts, phrases = zip(*captions, strict=True)
-            boxed.append(BoxedPhoto(replace(record, captions=texts), position, phrases))
+            boxed.append(BoxedPhoto(replace(record, captions=texts), index, phrases))
     return boxed
 
 
 def _score_caption(
-    phrases: Sequence[Phrase], alphas: np.ndarray, frame: ImageFrame, known: Sequence[bool], counts: Counter[str]
+    phrases: Sequence[Phrase], alphas: np.ndarray, frame: ImageFrame, is_known: Sequence[bool], counts: Counter[str]
 ) -> Iterator[PhraseScore]:
-    """Score the measurable phrases of one caption; alphas [T, H, W]; known: whether each word is known."""
+    """Score the measurable phrases of one caption; alphas [T, H, W]; is_known: whether each word is known."""
     for phrase in phrases:
         if phrase.last >= len(alphas):
-            counts[CUT] += 1
+            counts[TRUNCATED] += 1
             continue
         score = score_phrase(alphas[phrase.first : phrase.last + 1], phrase.boxes, phrase.types, frame)
         if score is None:
-            counts[UNSEEN] += 1
+            counts[OUT_OF_VIEW] += 1
             continue
         counts[MEASURED] += 1
-        counts[UNKNOWN_HEADS] += not known[phrase.last]
+        counts[UNKNOWN_HEADS] += not is_known[phrase.last]
         yield score
 
 
@@ -292,18 +299,18 @@ def ground_captions(
     files = {record.image_id: record.path for record in records}
     scores = []
     for image_id, caption in captions.items():
-        counts[MADE] += 1
+        counts[GENERATED] += 1
         photo = box_set.of(files[image_id])
         if photo is None:
-            counts[MADE_WITHOUT_BOXES] += 1
+            counts[GENERATED_WITHOUT_BOXES] += 1
             continue
-        named = phrases_named(photo.things, caption.words)
-        counts[NAMES] += len(named)
-        counts[NAMES_NOTHING] += not named
-        for phrase in named:
+        phrases = phrases_named(photo.things, caption.words)
+        counts[NAMED] += len(phrases)
+        counts[NAMED_NOTHING] += not phrases
+        for phrase in phrases:
             alphas = caption.alphas[phrase.first : phrase.last + 1]
             score = score_phrase(alphas, phrase.boxes, phrase.types, caption.frame)
-            counts[MEASURED_NAMES if score else UNSEEN_NAMES] += 1
+            counts[NAMED_MEASURED if score else NAMED_OUT_OF_VIEW] += 1
             if score:
                 scores.append(score)
     return summarise(scores, counts)
@@ -315,11 +322,11 @@ def ground_occlusion_maps(
     records: Sequence[ImageRecord],
     box_set: BoxSet,
     options: DecodingOptions,
-    most: int,
+    max_photos: int,
     progress: bool = True,
     ranks: Ranks = ALONE,
 ) -> OcclusionGrounding:
-    """Score the occlusion maps of captions, and the attention of the same words, for at most `most` photos.
+    """Score the occlusion maps of captions, and the attention of the same words, for at most `max_photos` photos.
 
     If there are more photos, a fixed random sample is used.
 
@@ -328,21 +335,29 @@ def ground_occlusion_maps(
     and the result of the others is empty.
     """
 
-    def those_with_boxes() -> tuple[list[ImageRecord], dict[Hashable, Caption]]:
-        found = [each for each in records if each.image_id in captions and box_set.of(each.path) is not None]
-        found = sample(found, most, stream(0, OCCLUSION))
-        return found, {record.image_id: captions[record.image_id] for record in found}
+    def select_boxed() -> tuple[list[ImageRecord], dict[Hashable, Caption]]:
+        boxed_records = [
+            record for record in records if record.image_id in captions and box_set.of(record.path) is not None
+        ]
+        boxed_records = sample(boxed_records, max_photos, stream(0, OCCLUSION))
+        return boxed_records, {record.image_id: captions[record.image_id] for record in boxed_records}
 
-    boxed, attention = ranks.from_leader(those_with_boxes)
+    boxed_records, attention = ranks.from_leader(select_boxed)
 
-    def ask(number: int) -> np.ndarray:
-        record = boxed[number]
+    def compute_map(index: int) -> np.ndarray:
+        record = boxed_records[index]
         return captioner.occlusion_maps(record.path, attention[record.image_id], options)
 
-    asked = tqdm(ranks.map(ask, len(boxed)), "occlusion maps", len(boxed), unit="photo", disable=not progress)
-    evidence = {
+    maps_in_order = tqdm(
+        ranks.map(compute_map, len(boxed_records)),
+        "occlusion maps",
+        len(boxed_records),
+        unit="photo",
+        disable=not progress,
+    )
+    occlusion = {
         record.image_id: replace(attention[record.image_id], alphas=alphas)
-        for record, alphas in zip(boxed, asked, strict=ranks.leads)
+        for record, alphas in zip(boxed_records, maps_in_order, strict=ranks.leads)
     }
-    scores = (ground_captions(maps, boxed, box_set) for maps in (evidence, attention))
-    return OcclusionGrounding(len(boxed), *scores)
+    scores = (ground_captions(maps, boxed_records, box_set) for maps in (occlusion, attention))
+    return OcclusionGrounding(len(boxed_records), *scores)

@@ -7,7 +7,7 @@ import numpy as np
 from captioner.images.photo import ImageFrame
 from training.grounding.boxes import Box
 
-_WHOLE = ImageFrame(1, 1, (0.0, 0.0, 1.0, 1.0))
+_UNIT_FRAME = ImageFrame(1, 1, (0.0, 0.0, 1.0, 1.0))
 
 
 def coverage(boxes: Sequence[Box], frame: ImageFrame, grid: tuple[int, int]) -> np.ndarray:
@@ -19,16 +19,16 @@ def coverage(boxes: Sequence[Box], frame: ImageFrame, grid: tuple[int, int]) -> 
 
     boxes: in shares of the photo's width and height; they may overlap; no boxes give zeros. grid: rows H, columns W.
     """
-    left, top, right, bottom = _in_cells(boxes, frame, grid)
+    left, top, right, bottom = _to_cells(boxes, frame, grid)
     across, inside_across = _segments(left, right, grid[1])  # [S, W], [boxes, S]
     down, inside_down = _segments(top, bottom, grid[0])
-    covered = (inside_down.T @ inside_across) > 0  # [S, S]: some box covers both segments
-    return np.minimum(down.T @ covered @ across, 1.0).astype(np.float32)
+    is_covered = (inside_down.T @ inside_across) > 0  # [S, S]: some box covers both segments
+    return np.minimum(down.T @ is_covered @ across, 1.0).astype(np.float32)
 
 
 def centres_inside(boxes: Sequence[Box], frame: ImageFrame, grid: tuple[int, int]) -> np.ndarray:
     """Return which cells have their centre in at least one box, edges included -> bool [H, W]."""
-    left, top, right, bottom = _in_cells(boxes, frame, grid)
+    left, top, right, bottom = _to_cells(boxes, frame, grid)
     x, y = np.arange(grid[1]) + 0.5, np.arange(grid[0]) + 0.5
     across = (left[:, None] <= x) & (x <= right[:, None])  # [boxes, W]
     down = (top[:, None] <= y) & (y <= bottom[:, None])
@@ -42,10 +42,10 @@ def centre_in_boxes(cell: tuple[int, int], boxes: Sequence[Box], frame: ImageFra
 
 def union_area(boxes: Sequence[Box]) -> float:
     """Return the share of the photo inside at least one box."""
-    return float(coverage(boxes, _WHOLE, (1, 1))[0, 0])
+    return float(coverage(boxes, _UNIT_FRAME, (1, 1))[0, 0])
 
 
-def _in_cells(boxes: Sequence[Box], frame: ImageFrame, grid: tuple[int, int]) -> np.ndarray:
+def _to_cells(boxes: Sequence[Box], frame: ImageFrame, grid: tuple[int, int]) -> np.ndarray:
     """Return the edges of boxes in cells from the left and the top of the model's input: [4, boxes]."""
     left, top, right, bottom = frame.seen_box
     across, down = grid[1] / (right - left), grid[0] / (bottom - top)  # cells per pixel of the photo

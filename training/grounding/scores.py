@@ -19,7 +19,7 @@ pixels) is far smaller than one cell."""
 
 
 @dataclass(frozen=True)
-class Aim:
+class MapScores:
     """Scores of a map, or means of many, against boxes: 0 to 1 each."""
 
     attention_correctness: float
@@ -30,7 +30,7 @@ class Aim:
 class PhraseScore:
     """Scores of one phrase, or of one word that names an object."""
 
-    aims: Mapping[str, Aim]
+    map_scores: Mapping[str, MapScores]
     """Scores of "head", the head word; "best_word" of the phrase, chosen per score; and the baseline maps
     "uniform" and "centre_gaussian"."""
     types: tuple[str, ...]
@@ -43,12 +43,13 @@ class Average:
     """Mean over phrases, with equal weights."""
 
     phrases: int
-    aims: Mapping[str, Aim]
+    map_scores: Mapping[str, MapScores]
     """As in PhraseScore; empty if there are no phrases."""
 
     def to_json(self) -> dict[str, Any]:
         rounded = {
-            name: {figure: round(value, 4) for figure, value in vars(aim).items()} for name, aim in self.aims.items()
+            name: {score: round(value, 4) for score, value in vars(scores).items()}
+            for name, scores in self.map_scores.items()
         }
         return {**rounded, "phrases": self.phrases}
 
@@ -79,11 +80,11 @@ class OcclusionGrounding:
     """Grounding of the occlusion maps of generated captions, and of the attention of the same words."""
 
     photos: int
-    evidence: GroundingScores
+    occlusion: GroundingScores
     attention: GroundingScores
 
     def to_json(self) -> dict[str, Any]:
-        return {"photos": self.photos, "evidence": self.evidence.to_json(), "attention": self.attention.to_json()}
+        return {"photos": self.photos, "evidence": self.occlusion.to_json(), "attention": self.attention.to_json()}
 
 
 @dataclass(frozen=True)
@@ -93,15 +94,15 @@ class Grounding:
     references: GroundingScores
     captions: GroundingScores
     boxes: BoxSet
-    evidence: OcclusionGrounding | None = None
+    occlusion: OcclusionGrounding | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return values for metrics.json: scores rounded to four decimals."""
-        evidence = {"evidence": self.evidence.to_json()} if self.evidence else {}
+        occlusion = {"evidence": self.occlusion.to_json()} if self.occlusion else {}
         return {
             "references": self.references.to_json(),
             "captions": self.captions.to_json(),
-            **evidence,
+            **occlusion,
             "counts": {
                 "references": dict(self.references.counts),
                 "captions": dict(self.captions.counts),
@@ -127,7 +128,7 @@ def in_one_line(scores: Mapping[str, Any]) -> str:
 def size_of(boxes: Sequence[Box]) -> str:
     """Return the name in SIZES for the share of the photo that boxes cover together."""
     area = union_area(boxes)
-    return next((name for name, below in SIZES.items() if area < below), "large")
+    return next((name for name, limit in SIZES.items() if area < limit), "large")
 
 
 def summarise(scores: Sequence[PhraseScore], counts: Mapping[str, int]) -> GroundingScores:
@@ -140,10 +141,10 @@ def summarise(scores: Sequence[PhraseScore], counts: Mapping[str, int]) -> Groun
 
 
 def _average(scores: Sequence[PhraseScore]) -> Average:
-    def mean(name: str, figure: str) -> float:
-        return float(np.mean([getattr(score.aims[name], figure) for score in scores]))
+    def mean(name: str, score_name: str) -> float:
+        return float(np.mean([getattr(score.map_scores[name], score_name) for score in scores]))
 
-    names = scores[0].aims if scores else ()
+    names = scores[0].map_scores if scores else ()
     return Average(
-        len(scores), {name: Aim(mean(name, "attention_correctness"), mean(name, "pointing")) for name in names}
+        len(scores), {name: MapScores(mean(name, "attention_correctness"), mean(name, "pointing")) for name in names}
     )

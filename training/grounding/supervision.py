@@ -29,19 +29,19 @@ def regions_of(record: ImageRecord, boxes: BoxSet, frame: ImageFrame, grid: tupl
     The target of a phrase's head noun, its last word, are the phrase's boxes.
     """
     photo = boxes.of(record.path)
-    found: dict[tuple, int] = {}
+    region_indices: dict[tuple, int] = {}
     maps: list[np.ndarray] = []
     words = []
     for caption in record.captions:
-        named = []
+        targets = []
         for phrase in (photo and phrases_of(photo, tuple(tokenise(caption)))) or ():
-            if phrase.boxes not in found:
-                found[phrase.boxes] = len(maps)
+            if phrase.boxes not in region_indices:
+                region_indices[phrase.boxes] = len(maps)
                 maps.append(coverage(phrase.boxes, frame, grid).astype(np.float16))
-            region = found[phrase.boxes]
+            region = region_indices[phrase.boxes]
             if maps[region].any():
-                named.append((phrase.last, region))
-        words.append(tuple(named))
+                targets.append((phrase.last, region))
+        words.append(tuple(targets))
     return Regions(np.stack(maps) if maps else np.zeros((0, *grid), np.float16), tuple(words))
 
 
@@ -52,4 +52,4 @@ def teaching_boxes(boxes: BoxSet | None, options: FitOptions) -> BoxSet | None:
 
 def count_supervised(regions: Sequence[Regions]) -> int:
     """Count the words of all captions that have a target region."""
-    return sum(len(words) for of_image in regions for words in of_image.words)
+    return sum(len(words) for image_regions in regions for words in image_regions.words)

@@ -14,25 +14,27 @@ FEW_PHOTOS = 100
 
 def advice(data: DataSet, report: Report) -> tuple[bool, tuple[str, ...]]:
     """Return whether training would start, and sentences about errors and weaknesses, the most serious first."""
-    known = set(data.problems)  # photos that the reader excluded are not in the total
-    unreadable = sum(problem.kind == "unreadable_image" and problem not in known for problem in report.problems)
+    reader_problems = set(data.problems)  # photos that the reader excluded are not in the total
+    unreadable = sum(
+        problem.kind == "unreadable_image" and problem not in reader_problems for problem in report.problems
+    )
     photos = report.total.images - unreadable
     if photos == 0:
         return False, (
             "Nothing here can be used: no readable photo has a caption. The lists of problems say what was refused,"
             " and why.",
         )
-    same = max((len(same.paths) for same in report.same_images), default=1)
+    largest_group = max((len(group.paths) for group in report.same_images), default=1)
     if photos == 1:
         return False, ("There is one photo to train on, and none to validate with: add more photos.",)
-    if same >= photos:
+    if largest_group >= photos:
         return False, (
             f"All {photos} photos are the same picture, so there is nothing to learn: add different photos.",
         )
     if not any(count.split == "train" for count in report.splits):
-        named = ", ".join(f"{count.images:,} {count.split or 'no split'}" for count in report.splits)
+        counts = ", ".join(f"{count.images:,} {count.split or 'no split'}" for count in report.splits)
         return False, (
-            f"No photo is in the train split ({named}): the data set's own splits leave nothing to train on. Assign"
+            f"No photo is in the train split ({counts}): the data set's own splits leave nothing to train on. Assign"
             " photos to train; or remove the splits (the column, or the names in files or folders), and splits are"
             " drawn.",
         )
@@ -45,28 +47,33 @@ def advice(data: DataSet, report: Report) -> tuple[bool, tuple[str, ...]]:
             " hundred."
         )
     if report.leaks:
+        photos_in_two = _count_photos(report.leaks)
         sentences.append(
-            f"{_photos(report.leaks)} are in two splits: the scores will be too high. Keep each photo in one split."
+            f"{photos_in_two} are in two splits: the scores will be too high. Keep each photo in one split."
         )
-    if leaking := [same for same in report.similar_images if same.leak]:
-        sentences.append(f"{_photos(leaking)} look like others in another split: the scores may be too high.")
+    if similar_leaks := [group for group in report.similar_images if group.leak]:
+        sentences.append(
+            f"{_count_photos(similar_leaks)} look like others in another split: the scores may be too high."
+        )
     if report.words.per_caption.max > MAX_TRAINING_WORDS:
-        long = sum(len(tokenise(text)) > MAX_TRAINING_WORDS for record in data.records for text in record.captions)
-        have = f"{counted(long, 'caption')} {'has' if long == 1 else 'have'}"
-        sentences.append(f"{have} more than {MAX_TRAINING_WORDS} words: the rest of each is not learned.")
+        long_captions = sum(
+            len(tokenise(text)) > MAX_TRAINING_WORDS for record in data.records for text in record.captions
+        )
+        subject = f"{counted(long_captions, 'caption')} {'has' if long_captions == 1 else 'have'}"
+        sentences.append(f"{subject} more than {MAX_TRAINING_WORDS} words: the rest of each is not learned.")
     if len(report.languages) > 1:
         codes = ", ".join(f"{code} {share:.0%}" for code, share in report.languages)
         sentences.append(f"The captions seem to be in several languages ({codes}): the captioner will mix them.")
-    if lost := lost_captions(report.problems):
-        sentences.append(lost)
+    if sentence := lost_captions(report.problems):
+        sentences.append(sentence)
     doubtful = sum(problem.kind == "doubtful_caption" for problem in report.problems)
     if doubtful:
-        look = f"{counted(doubtful, 'caption')} {'looks' if doubtful == 1 else 'look'} wrong and will be learned"
-        sentences.append(f"{look} (web addresses, file names, lost characters): correct or remove them.")
+        subject = f"{counted(doubtful, 'caption')} {'looks' if doubtful == 1 else 'look'} wrong and will be learned"
+        sentences.append(f"{subject} (web addresses, file names, lost characters): correct or remove them.")
     if report.total.captions < 2 * report.total.images:
         sentences.append("Most photos have one caption: training works better with several captions per photo.")
     return True, tuple(sentences)
 
 
-def _photos(groups) -> str:
+def _count_photos(groups) -> str:
     return counted(sum(len(group.paths) for group in groups), "photo")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from captioner.counting import counted
 
-MOST_UNKNOWN = 0.1
+MAX_UNKNOWN_SHARE = 0.1
 """Maximum share of unknown running words; above it a captioner learns sentences with gaps."""
 
 
@@ -23,13 +23,13 @@ class RareWords:
     """Share of unknown words among all running words of the training captions."""
 
 
-def rare_words(counts: Mapping[str, int], min_count: int, known: Container[str] = ()) -> RareWords:
+def rare_words(counts: Mapping[str, int], min_count: int, known_words: Container[str] = ()) -> RareWords:
     """Measure the words that a vocabulary lacks.
 
-    counts: occurrences of the words of the training captions. known: words to keep however rare, such as those of the
-    captioner that a run starts from.
+    counts: occurrences of the words of the training captions. known_words: words to keep however rare, such as those
+    of the captioner that a run starts from.
     """
-    rare = {word: count for word, count in counts.items() if count < min_count and word not in known}
+    rare = {word: count for word, count in counts.items() if count < min_count and word not in known_words}
     total = sum(counts.values())
     return RareWords(min_count, len(rare), len(counts) - len(rare), sum(rare.values()) / max(1, total))
 
@@ -47,7 +47,7 @@ def rare_words_sentence(rare: RareWords) -> str:
 
 def vocabulary_warning(rare: RareWords) -> str | None:
     """Return a sentence if the vocabulary covers too little of the training captions, else None."""
-    if rare.share <= MOST_UNKNOWN:
+    if rare.share <= MAX_UNKNOWN_SHARE:
         return None
     return (
         f"Too many words will be unknown: --min-count {rare.min_count} keeps {rare.kept:,} of"

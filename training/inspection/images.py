@@ -19,9 +19,9 @@ from captioner.images.photo import open_image
 from training.data.readers.listing import ImageRecord, Problem
 from training.data.records import DataSet
 
-ALIKE_BITS = 4
+MAX_DIFFERENT_BITS = 4
 """Photos look alike if at most this many of the 64 bits of their perceptual hashes (pHash) differ ..."""
-ALIKE_COLOUR = 12.0
+MAX_COLOUR_DISTANCE = 12.0
 """... and their colours, on a grid of 8 x 8, by at most this on average, of 255: pHash ignores colour."""
 
 _ROWS = 512  # rows of the distance matrix to compute at once
@@ -42,7 +42,7 @@ class SameImages:
 
 
 @dataclass(frozen=True)
-class Seen:
+class PhotoHashes:
     """Hashes of one readable photo."""
 
     digest: str
@@ -55,7 +55,7 @@ class Seen:
     """Description of the missing part, if its file is truncated."""
 
 
-def check_images(data: DataSet, progress: bool) -> tuple[list[Problem], dict[Path, Seen]]:
+def check_images(data: DataSet, progress: bool) -> tuple[list[Problem], dict[Path, PhotoHashes]]:
     """Open every photo as training would -> problems of the photos, and hashes of the readable ones.
 
     A truncated photo is used, and reported.
@@ -64,22 +64,22 @@ def check_images(data: DataSet, progress: bool) -> tuple[list[Problem], dict[Pat
     for record in data.records:
         captions[record.path] += len(record.captions)
     paths = list(captions)
-    problems, seen = [], {}
+    problems, hashes = [], {}
     # Pillow releases the GIL while it decodes, so threads use all cores.
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        results = tqdm(pool.map(_check, paths), "photos", len(paths), disable=not progress)
-        for path, found in zip(paths, results, strict=True):
-            if isinstance(found, Seen):
-                seen[path] = found
-                if found.cut_short:
-                    problems.append(Problem("cut_short_image", shown_path(path, data.root), None, found.cut_short))
+        results = tqdm(pool.map(_hash_photo, paths), "photos", len(paths), disable=not progress)
+        for path, result in zip(paths, results, strict=True):
+            if isinstance(result, PhotoHashes):
+                hashes[path] = result
+                if result.cut_short:
+                    problems.append(Problem("cut_short_image", display_path(path, data.root), None, result.cut_short))
             else:
-                shown = shown_path(path, data.root)
-                problems.append(Problem("unreadable_image", shown, None, found, captions[path]))
-    return problems, seen
+                name = display_path(path, data.root)
+                problems.append(Problem("unreadable_image", name, None, result, captions[path]))
+    return problems, hashes
 
 
-def _check(path: Path) -> Seen | str:
+def _hash_photo(path: Path) -> PhotoHashes | str:
     """Return the hashes of a photo, or its error."""
     try:
         content = path.read_bytes()
@@ -90,67 +90,67 @@ def _check(path: Path) -> Seen | str:
     except ImageError as error:
         return str(error)
     colours = np.asarray(photo.resize((8, 8), Image.Resampling.BOX, reducing_gap=2.0)).ravel()
-    cut = photo.info.get(CUT_SHORT)
-    return Seen(
+    damage = photo.info.get(CUT_SHORT)
+    return PhotoHashes(
         hashlib.sha256(content).hexdigest(),
         int(str(imagehash.phash(photo)), 16),
         colours,
-        f"{cut.sentence} It is used as it is: get the whole file, or leave the photo out." if cut else None,
+        f"{damage.sentence} It is used as it is: get the whole file, or leave the photo out." if damage else None,
     )
 
 
-def same_images(data: DataSet, seen: Mapping[Path, Seen]) -> tuple[SameImages, ...]:
+def same_images(data: DataSet, hashes: Mapping[Path, PhotoHashes]) -> tuple[SameImages, ...]:
     """Group the records whose photos have the same bytes, or the same path if they were not opened."""
     groups: dict[Hashable, list[ImageRecord]] = defaultdict(list)
     for record in data.records:
-        groups[seen[record.path].digest if record.path in seen else record.path].append(record)
+        groups[hashes[record.path].digest if record.path in hashes else record.path].append(record)
     return tuple(_group(data, records) for records in groups.values() if len(records) > 1)
 
 
-def similar_images(data: DataSet, seen: Mapping[Path, Seen]) -> tuple[SameImages, ...]:
+def similar_images(data: DataSet, hashes: Mapping[Path, PhotoHashes]) -> tuple[SameImages, ...]:
     """Group photos that look alike and whose files differ. One photo represents all with the same bytes."""
     records = list(
-        {seen[record.path].digest: record for record in reversed(data.records) if record.path in seen}.values()
+        {hashes[record.path].digest: record for record in reversed(data.records) if record.path in hashes}.values()
     )
     records.reverse()
-    of = list(range(len(records)))  # parent of each record in its group
+    parents = list(range(len(records)))  # parent of each record in its group
 
-    def first(number: int) -> int:
-        while of[number] != number:
-            number = of[number]
+    def find_root(number: int) -> int:
+        while parents[number] != number:
+            number = parents[number]
         return number
 
-    for one, other in _alike([seen[record.path] for record in records]):
-        low, high = sorted((first(one), first(other)))
-        of[high] = low
+    for first, second in _find_similar_pairs([hashes[record.path] for record in records]):
+        low, high = sorted((find_root(first), find_root(second)))
+        parents[high] = low
     groups = defaultdict(list)
     for number, record in enumerate(records):
-        groups[first(number)].append(record)
+        groups[find_root(number)].append(record)
     return tuple(_group(data, members) for members in groups.values() if len(members) > 1)
 
 
-def _alike(seen: Sequence[Seen]) -> list[tuple[int, int]]:
+def _find_similar_pairs(photos: Sequence[PhotoHashes]) -> list[tuple[int, int]]:
     """Return pairs of indices of similar photos, the lower one first."""
-    if not seen:
+    if not photos:
         return []
-    hashes = np.array([each.hash for each in seen], dtype=np.uint64)
-    colours = np.stack([each.colours for each in seen]).astype(np.int16)  # [N, 192]
+    hashes = np.array([photo.hash for photo in photos], dtype=np.uint64)
+    colours = np.stack([photo.colours for photo in photos]).astype(np.int16)  # [N, 192]
     pairs = []
     for start in range(0, len(hashes), _ROWS):
         distances = np.bitwise_count(hashes[start : start + _ROWS, None] ^ hashes[None, start:])  # [R, N - start]
-        for row, column in np.argwhere(distances <= ALIKE_BITS):
-            if row < column and np.abs(colours[start + row] - colours[start + column]).mean() <= ALIKE_COLOUR:
+        for row, column in np.argwhere(distances <= MAX_DIFFERENT_BITS):
+            if row < column and np.abs(colours[start + row] - colours[start + column]).mean() <= MAX_COLOUR_DISTANCE:
                 pairs.append((start + int(row), start + int(column)))
     return pairs
 
 
 def _group(data: DataSet, records: Sequence[ImageRecord]) -> SameImages:
     return SameImages(
-        tuple(shown_path(record.path, data.root) for record in records), tuple(record.split for record in records)
+        tuple(display_path(record.path, data.root) for record in records), tuple(record.split for record in records)
     )
 
 
-def shown_path(path: Path, root: Path) -> str:
+def display_path(path: Path, root: Path) -> str:
     """Return a path relative to the data set if it lies inside; non-UTF-8 bytes are printed as codes."""
     absolute, inside = os.path.abspath(path), os.path.join(os.path.abspath(root), "")
     return absolute.removeprefix(inside).encode("utf-8", "backslashreplace").decode("utf-8")

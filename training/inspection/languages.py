@@ -13,16 +13,16 @@ from training.inspection.statistics import count_words
 if TYPE_CHECKING:
     from py3langid.langid import LanguageIdentifier
 
-SAMPLED = 1000
+MAX_SAMPLE = 1000
 """Maximum number of photos whose captions are classified by language."""
-SURE = 0.7
+MIN_PROBABILITY = 0.7
 """Minimum probability for the language of a photo's captions to count: short texts resemble many languages."""
-SURE_OF_ALL = 0.9
+MIN_JOINT_PROBABILITY = 0.9
 """Minimum probability of a language for all captions together, if too few photos count individually."""
-LEAST_PHOTOS = 3
-LEAST_SHARE = 0.02
+MIN_PHOTOS = 3
+MIN_SHARE = 0.02
 """A language is reported if it has at least this many photos, and this share of the photos that count."""
-MOST_UNKNOWN = 20
+MAX_UNKNOWN_WORDS = 20
 """Maximum number of unknown words to report."""
 
 
@@ -44,22 +44,22 @@ def languages(records: Sequence[ImageRecord]) -> tuple[tuple[str, float], ...]:
     """
     if not records:
         return ()
-    identifier = _identifier()
-    step = -(-len(records) // SAMPLED)
+    identifier = _load_identifier()
+    step = -(-len(records) // MAX_SAMPLE)
     # All captions of a photo together: one alone is often too short to classify.
     texts = [" ".join(record.captions)[:2000] for record in records[::step]]
     guesses = [identifier.classify(text) for text in texts]
-    sure = Counter(code for code, probability in guesses if probability >= SURE)
-    shares = [(code, count, count / sure.total()) for code, count in sure.most_common()]
-    found = tuple((code, share) for code, count, share in shares if count >= LEAST_PHOTOS and share >= LEAST_SHARE)
-    if found:
-        return found
+    counts = Counter(code for code, probability in guesses if probability >= MIN_PROBABILITY)
+    shares = [(code, count, count / counts.total()) for code, count in counts.most_common()]
+    frequent = tuple((code, share) for code, count, share in shares if count >= MIN_PHOTOS and share >= MIN_SHARE)
+    if frequent:
+        return frequent
     code, probability = identifier.classify(" ".join(texts)[:20_000])
-    return ((code, 1.0),) if probability >= SURE_OF_ALL else ()
+    return ((code, 1.0),) if probability >= MIN_JOINT_PROBABILITY else ()
 
 
 @functools.cache
-def _identifier() -> "LanguageIdentifier":
+def _load_identifier() -> "LanguageIdentifier":
     """Load the model, which takes most of a second."""
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
@@ -74,4 +74,4 @@ def unknown_words(records: Sequence[ImageRecord], vocabulary: Vocabulary) -> Unk
     counts = count_words(records)
     unknown = Counter({word: count for word, count in counts.items() if word not in vocabulary})
     ordered = sorted(unknown.items(), key=lambda item: (-item[1], item[0]))
-    return UnknownWords(len(unknown), unknown.total() / max(1, counts.total()), tuple(ordered[:MOST_UNKNOWN]))
+    return UnknownWords(len(unknown), unknown.total() / max(1, counts.total()), tuple(ordered[:MAX_UNKNOWN_WORDS]))

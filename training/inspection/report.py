@@ -9,7 +9,7 @@ from typing import Any
 from captioner.counting import counted
 from captioner.vocabulary import Vocabulary
 from training.data.readers.listing import SPLITS, ImageRecord, Problem
-from training.data.readers.photos import left_behind
+from training.data.readers.photos import count_hidden_files
 from training.data.records import DataSet
 from training.inspection.coverage import RareWords, percent, rare_words, rare_words_sentence
 from training.inspection.images import SameImages, check_images, same_images, similar_images
@@ -67,36 +67,36 @@ class Report:
 
     @property
     def leaks(self) -> tuple[SameImages, ...]:
-        return tuple(same for same in self.same_images if same.leak)
+        return tuple(group for group in self.same_images if group.leak)
 
-    def to_json(self, most: int | None = None) -> dict[str, Any]:
+    def to_json(self, max_entries: int | None = None) -> dict[str, Any]:
         """Return everything as plain values; problems counted by kind and in full; the headings of what is there.
 
-        most: maximum length of each list, and of the problems of each kind; `counts` has the full numbers.
+        max_entries: maximum length of each list, and of the problems of each kind; `counts` has the full numbers.
         """
         values = dataclasses.asdict(self)
         values["leaks"] = [dataclasses.asdict(leak) for leak in self.leaks]
         values["problem_counts"] = dict(Counter(problem.kind for problem in self.problems))
         lists = ("leaks", "same_images", "similar_images", "repeated_captions")
         values["counts"] = {name: len(values[name]) for name in lists}
-        found = Counter(values["counts"]) + Counter(values["problem_counts"])  # without those that are 0
-        values["headings"] = {name: heading_of(name) for name in (*HEADINGS, *found) if name in found}
-        if most is not None:
+        counts = Counter(values["counts"]) + Counter(values["problem_counts"])  # without those that are 0
+        values["headings"] = {name: heading_of(name) for name in (*HEADINGS, *counts) if name in counts}
+        if max_entries is not None:
             for name in lists:
-                values[name] = values[name][:most]
+                values[name] = values[name][:max_entries]
             for group in (*values["leaks"], *values["same_images"], *values["similar_images"]):
-                group["paths"], group["splits"] = group["paths"][:most], group["splits"][:most]
-            of_kind: Counter[str] = Counter()
-            kept = []
+                group["paths"], group["splits"] = group["paths"][:max_entries], group["splits"][:max_entries]
+            kind_counts: Counter[str] = Counter()
+            kept_problems = []
             for problem in values["problems"]:
-                of_kind[problem["kind"]] += 1
-                if of_kind[problem["kind"]] <= most:
-                    kept.append(problem)
-            values["problems"] = kept
+                kind_counts[problem["kind"]] += 1
+                if kind_counts[problem["kind"]] <= max_entries:
+                    kept_problems.append(problem)
+            values["problems"] = kept_problems
         return values
 
 
-LONGEST_LINE = 200
+MAX_LINE_LENGTH = 200
 """Maximum length of an example in the text, in characters."""
 
 HEADINGS = {
@@ -143,7 +143,7 @@ def inspect_data(
     progress: show a progress bar on standard error.
     vocabulary: that of a captioner, to report its unknown words.
     """
-    unreadable, seen = check_images(data, progress) if open_photos else ([], {})
+    unreadable, hashes = check_images(data, progress) if open_photos else ([], {})
     splits, total = split_counts(data.records)
     return Report(
         name=data.name,
@@ -155,16 +155,16 @@ def inspect_data(
         total=total,
         words=measure_words(data.records),
         languages=languages(data.records),
-        rare_words=measured_rare_words(data.records, vocabulary),
+        rare_words=measure_rare_words(data.records, vocabulary),
         unknown_words=None if vocabulary is None else unknown_words(data.records, vocabulary),
-        same_images=same_images(data, seen),
-        similar_images=similar_images(data, seen),
+        same_images=same_images(data, hashes),
+        similar_images=similar_images(data, hashes),
         repeated_captions=repeated_captions(data.records),
-        problems=(*data.problems, *unreadable, *_ignored(data)),
+        problems=(*data.problems, *unreadable, *_count_ignored(data)),
     )
 
 
-def measured_rare_words(records: Sequence[ImageRecord], vocabulary: Vocabulary | None) -> RareWords:
+def measure_rare_words(records: Sequence[ImageRecord], vocabulary: Vocabulary | None) -> RareWords:
     """Measure rare words with the min_count that `fit` would use, from scratch or from this vocabulary's captioner."""
     counts = training_words(records)
     min_count = default_min_count(counts.total(), from_captioner=vocabulary is not None)
@@ -173,20 +173,22 @@ def measured_rare_words(records: Sequence[ImageRecord], vocabulary: Vocabulary |
 
 def split_counts(records: Sequence[ImageRecord]) -> tuple[tuple[SplitCount, ...], SplitCount]:
     """Count the photos of each non-empty split, and all photos."""
-    found = Counter(record.split for record in records)
-    splits = [split for split in (*SPLITS, None) if found[split]]
-    each = tuple(_count(split, [record for record in records if record.split == split]) for split in splits)
-    return each, _count(None, records)
+    counts = Counter(record.split for record in records)
+    splits = [split for split in (*SPLITS, None) if counts[split]]
+    split_sizes = tuple(
+        _measure_split(split, [record for record in records if record.split == split]) for split in splits
+    )
+    return split_sizes, _measure_split(None, records)
 
 
-def _count(split: str | None, records: Sequence[ImageRecord]) -> SplitCount:
+def _measure_split(split: str | None, records: Sequence[ImageRecord]) -> SplitCount:
     lengths = [len(record.captions) for record in records]
     return SplitCount(split, len(records), sum(lengths), spread(lengths))
 
 
-def _ignored(data: DataSet) -> list[Problem]:
+def _count_ignored(data: DataSet) -> list[Problem]:
     """Count hidden files by name, such as those that macOS leaves in every folder, perhaps one for each photo."""
-    counts = Counter("._*" if name.startswith("._") else name for name in left_behind(data.root).elements())
+    counts = Counter("._*" if name.startswith("._") else name for name in count_hidden_files(data.root).elements())
     return [Problem("ignored_file", name, None, f"skipped, {count:,} in all") for name, count in counts.items()]
 
 
@@ -199,15 +201,17 @@ def render(report: Report, examples: int = 3) -> str:
         lines += ["", *_render_words(report)]
     else:
         lines += ["", "Nothing here can be used."]
-    lines += render_list(HEADINGS["leaks"], [same_text(same) for same in report.leaks], examples)
-    others = [same_text(same) for same in report.same_images if not same.leak]
+    lines += render_list(HEADINGS["leaks"], [render_group(group) for group in report.leaks], examples)
+    others = [render_group(group) for group in report.same_images if not group.leak]
     lines += render_list(HEADINGS["same_images"], others, examples)
-    lines += render_list(HEADINGS["similar_images"], [same_text(same) for same in report.similar_images], examples)
-    repeated = [f'{same.count} times, images {same.images}: "{same.text}"' for same in report.repeated_captions]
+    lines += render_list(HEADINGS["similar_images"], [render_group(group) for group in report.similar_images], examples)
+    repeated = [
+        f'{caption.count} times, images {caption.images}: "{caption.text}"' for caption in report.repeated_captions
+    ]
     lines += render_list(HEADINGS["repeated_captions"], repeated, examples)
     for kind in dict.fromkeys([*HEADINGS, *(problem.kind for problem in report.problems)]):
-        found = [str(problem) for problem in report.problems if problem.kind == kind]
-        lines += render_list(heading_of(kind), found, examples)
+        descriptions = [str(problem) for problem in report.problems if problem.kind == kind]
+        lines += render_list(heading_of(kind), descriptions, examples)
     if not (report.problems or report.same_images):
         lines += ["", "No problems found."]
     if not report.checked_images:
@@ -216,7 +220,7 @@ def render(report: Report, examples: int = 3) -> str:
 
 
 def heading_of(name: str) -> str:
-    """The heading of a list or a kind of problem; of an unknown kind, its name as words."""
+    """Return the heading of a list or a kind of problem; for an unknown kind, its name as words."""
     return HEADINGS.get(name, name.replace("_", " "))
 
 
@@ -225,8 +229,10 @@ def render_counts(splits: Sequence[SplitCount], total: SplitCount) -> list[str]:
     lines = [f"{'':10}{'images':>10}{'captions':>12}   captions per image"]
     for count in (*splits, total):
         name = "total" if count is total else count.split or "no split"
-        each = count.captions_per_image
-        per_image = f"{each.mean:.1f}" if each.min == each.max else f"{each.mean:.1f} ({each.min} to {each.max})"
+        lengths = count.captions_per_image
+        per_image = f"{lengths.mean:.1f}"
+        if lengths.min < lengths.max:
+            per_image += f" ({lengths.min} to {lengths.max})"
         left_out = "   left out by the data set's splits" if name == "no split" else ""
         lines.append(f"{name:10}{count.images:>10,}{count.captions:>12,}   {per_image}{left_out}")
     return lines
@@ -246,25 +252,28 @@ def _render_words(report: Report) -> list[str]:
         f"{'languages':12}{', '.join(f'{code} {percent(share)}' for code, share in report.languages) or 'unknown'}",
     ]
     if (unknown := report.unknown_words) is not None:
-        most = " · ".join(f"{word} {count:,}" for word, count in unknown.most_frequent[:8])
+        examples = " · ".join(f"{word} {count:,}" for word, count in unknown.most_frequent[:8])
         lines.append(
             f"{'new words':12}{unknown.words:,} that the captioner does not know, {percent(unknown.share)} of all"
         )
-        lines += [f"{'':12}{most}"] if most else []
+        lines += [f"{'':12}{examples}"] if examples else []
     return lines
 
 
-def render_list(heading: str, found: list[str], examples: int) -> list[str]:
+def render_list(heading: str, entries: list[str], examples: int) -> list[str]:
     """Render a list below its heading; return no lines if the list is empty."""
-    if not found:
+    if not entries:
         return []
-    lines = ["", f"{heading[0].upper()}{heading[1:]}: {len(found):,}"]
-    lines += [f"  {text if len(text) <= LONGEST_LINE else text[: LONGEST_LINE - 1] + '…'}" for text in found[:examples]]
-    if len(found) > examples:
-        lines.append(f"  … and {len(found) - examples:,} more")
+    lines = ["", f"{heading[0].upper()}{heading[1:]}: {len(entries):,}"]
+    lines += [
+        f"  {text if len(text) <= MAX_LINE_LENGTH else text[: MAX_LINE_LENGTH - 1] + '…'}"
+        for text in entries[:examples]
+    ]
+    if len(entries) > examples:
+        lines.append(f"  … and {len(entries) - examples:,} more")
     return lines
 
 
-def same_text(same: SameImages) -> str:
+def render_group(group: SameImages) -> str:
     """Render a group as one line: each path with its split."""
-    return " = ".join(f"{path} ({split or 'no split'})" for path, split in zip(same.paths, same.splits, strict=True))
+    return " = ".join(f"{path} ({split or 'no split'})" for path, split in zip(group.paths, group.splits, strict=True))

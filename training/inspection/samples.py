@@ -7,7 +7,7 @@ from typing import Any
 from captioner.errors import ImageError
 from captioner.images.photo import open_image
 from training.data.records import DataSet
-from training.inspection.images import shown_path
+from training.inspection.images import display_path
 
 SAMPLES = 8
 SIDE = 320
@@ -20,10 +20,10 @@ def write_samples(data: DataSet, folder: Path, leave_out: Collection[str] = ()) 
     leave_out: unreadable photos, by their names in the report.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    records = [record for record in data.records if shown_path(record.path, data.root) not in leave_out]
-    chosen = sorted({number * len(records) // SAMPLES for number in range(SAMPLES)}) if records else []
+    records = [record for record in data.records if display_path(record.path, data.root) not in leave_out]
+    indices = sorted({number * len(records) // SAMPLES for number in range(SAMPLES)}) if records else []
     samples = []
-    for number, record in enumerate(records[position] for position in chosen):
+    for number, record in enumerate(records[index] for index in indices):
         try:
             photo = open_image(record.path)
         except ImageError:  # changed meanwhile
@@ -31,7 +31,7 @@ def write_samples(data: DataSet, folder: Path, leave_out: Collection[str] = ()) 
         photo.thumbnail((SIDE, SIDE))
         name = f"{number}.jpg"
         photo.save(folder / name, "JPEG", quality=85)
-        path = shown_path(record.path, data.root)
+        path = display_path(record.path, data.root)
         captions = [caption[:300] for caption in record.captions[:5]]
         samples.append({"photo": path, "split": record.split, "captions": captions, "thumbnail": name})
     return samples

@@ -64,41 +64,41 @@ class Contexts:
 
     def __init__(self, captions: Iterable[Sequence[str]]):
         self.counts: Counter[str] = Counter()
-        self.found: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self.kind_counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
         """Word -> noun, verb or adjective -> how often its neighbours suggest that kind."""
-        opening = FUNCTION_WORDS["determiners"] | NUMBERS.keys() | ADJECTIVES
+        noun_openers = FUNCTION_WORDS["determiners"] | NUMBERS.keys() | ADJECTIVES
         determiners, auxiliaries = FUNCTION_WORDS["determiners"], FUNCTION_WORDS["auxiliaries"]
-        ends = FUNCTION_WORDS["prepositions"] | FUNCTION_WORDS["conjunctions"] | auxiliaries | {""}
-        asking_for_a_verb = auxiliaries | {"who", "that", "they", "he", "she", "it", "to"}
+        noun_enders = FUNCTION_WORDS["prepositions"] | FUNCTION_WORDS["conjunctions"] | auxiliaries | {""}
+        verb_openers = auxiliaries | {"who", "that", "they", "he", "she", "it", "to"}
         function_words = frozenset().union(*FUNCTION_WORDS.values())
         for words in captions:
             self.counts.update(words)
             for before, word, after in zip(["", *words], words, [*words[1:], ""], strict=False):
-                if before in opening and after in ends:
-                    self.found[word][NOUN] += 1
-                elif before in opening and after not in function_words:
-                    self.found[word][ADJECTIVE] += 1
-                elif before in asking_for_a_verb and after in determiners | ends:
-                    self.found[word][VERB] += 1
-                elif before not in function_words and after in determiners | ends and _agree(before, word):
-                    self.found[word][VERB] += 1
+                if before in noun_openers and after in noun_enders:
+                    self.kind_counts[word][NOUN] += 1
+                elif before in noun_openers and after not in function_words:
+                    self.kind_counts[word][ADJECTIVE] += 1
+                elif before in verb_openers and after in determiners | noun_enders:
+                    self.kind_counts[word][VERB] += 1
+                elif before not in function_words and after in determiners | noun_enders and _agree(before, word):
+                    self.kind_counts[word][VERB] += 1
 
     def kind(self, word: str, candidates: Mapping[str, int], verb: str = "") -> str:
         """Choose one of the possible kinds of a word.
 
         candidates: kind -> its count in WordNet's texts. verb: base form of the word as a verb.
         """
-        total, found = sum(candidates.values()), self.found[word]
+        total, counts = sum(candidates.values()), self.kind_counts[word]
         if len(candidates) == 1:
             return next(iter(candidates))
-        scores = {kind: found[kind] + 5 * (count + 0.5) / (total + 1) for kind, count in candidates.items()}
+        scores = {kind: counts[kind] + 5 * (count + 0.5) / (total + 1) for kind, count in candidates.items()}
         if VERB in scores and not word.endswith(("ing", "ed")):
             # "Train tracks in" looks like "a man tracks in", but nobody is tracking.
             scores[VERB] = min(scores[VERB], sum(self.counts[form] for form in _ing_forms(verb)))
         if NOUN in scores and ADJECTIVE not in scores:
-            scores[NOUN] += found[ADJECTIVE]  # a tennis court
+            scores[NOUN] += counts[ADJECTIVE]  # a tennis court
         if VERB in scores and ADJECTIVE not in scores and word.endswith(("ing", "ed")):
-            scores[VERB] += found[ADJECTIVE]  # a barking dog
+            scores[VERB] += counts[ADJECTIVE]  # a barking dog
         return max(scores, key=scores.__getitem__)
 
 
@@ -120,7 +120,7 @@ def _kind_of(word: str, wordnet: WordNet, contexts: Contexts) -> str | None:
         return NUMBER
     if any(word in words for words in FUNCTION_WORDS.values()):
         return OTHER
-    for kind, words in ((NOUN, NOUNS), (VERB, VERBS), (ADJECTIVE, ADJECTIVES), (NOUN, wordnet.chosen)):
+    for kind, words in ((NOUN, NOUNS), (VERB, VERBS), (ADJECTIVE, ADJECTIVES), (NOUN, wordnet.photo_noun_senses)):
         if word in words:
             return kind
     candidates = {}
@@ -146,7 +146,7 @@ def _base_of(word: str, kind: str, wordnet: WordNet) -> str:
     return next(iter(wordnet.bases(word, NOUN if kind == PICTURE_NOUN else kind)), word)
 
 
-def _relations(base: str, kind: str, wordnet: WordNet) -> tuple[set[str], set[str], set[str]]:
+def _find_relations(base: str, kind: str, wordnet: WordNet) -> tuple[set[str], set[str], set[str]]:
     """Return a base form's synonyms, its hypernyms, and the action of a person noun (surf, for surfer)."""
     if base not in wordnet.senses.get(kind, {}) or base in UNRELATED:
         return set(), set(), set()
@@ -155,12 +155,16 @@ def _relations(base: str, kind: str, wordnet: WordNet) -> tuple[set[str], set[st
     else:
         senses = [wordnet.synsets[kind][wordnet.senses[kind][base][0]]]
     synonyms = {word for sense in senses for word in sense.words}
-    broader = {word for sense in senses for above in wordnet.above(sense, kind) for word in above.words} - synonyms
+    hypernyms = {
+        word for sense in senses for hypernym in wordnet.all_hypernyms(sense, kind) for word in hypernym.words
+    } - synonyms
     if kind == VERB:  # WordNet's verb synsets are of meanings that are rare in captions
-        return set(), broader & VERB_HYPERNYMS, set()
-    actions = [wordnet.synsets[VERB][at] for sense in senses if sense.file == PEOPLE for at in sense.verbs]
-    done = {word for action in actions for word in action.words if base.startswith(word[:3])}
-    return synonyms - {base}, broader - TOO_GENERAL, done
+        return set(), hypernyms & VERB_HYPERNYMS, set()
+    action_synsets = [
+        wordnet.synsets[VERB][offset] for sense in senses if sense.file == PEOPLE for offset in sense.verbs
+    ]
+    actions = {word for action in action_synsets for word in action.words if base.startswith(word[:3])}
+    return synonyms - {base}, hypernyms - TOO_GENERAL, actions
 
 
 def make_entries(wordnet: WordNet, captions: Iterable[Sequence[str]], labels: LabelNames) -> dict[str, Entry]:
@@ -170,11 +174,11 @@ def make_entries(wordnet: WordNet, captions: Iterable[Sequence[str]], labels: La
     """
     contexts = Contexts(captions)
     senses = [sense for names in labels.names if (sense := wordnet.class_sense(names))]
-    wordnet.chosen = {word: sense for word, sense in senses if contexts.counts[word] < FREQUENT}
+    wordnet.photo_noun_senses = {word: sense for word, sense in senses if contexts.counts[word] < FREQUENT}
     names = {word for texts in (*labels.names, *labels.words) for text in texts for word in tokenise(text)}
     corrected = {*PICTURE_NOUNS, *NUMBERS, *NOUNS, *VERBS, *ADJECTIVES, *BASES}.union(*FUNCTION_WORDS.values())
-    wanted = {word for word, count in contexts.counts.items() if count >= MIN_COUNT} | names | corrected
-    kinds = {word: kind for word in sorted(wanted) if (kind := _kind_of(word, wordnet, contexts))}
+    words = {word for word, count in contexts.counts.items() if count >= MIN_COUNT} | names | corrected
+    kinds = {word: kind for word in sorted(words) if (kind := _kind_of(word, wordnet, contexts))}
     bases = {word: _base_of(word, kind, wordnet) for word, kind in kinds.items()}
     bases |= {word: form for word, base in bases.items() if (form := _other_verb(word, base, kinds, wordnet))}
     # "Belongings" is a noun, and "belonging" a verb form: a base form has no other base form.
@@ -184,10 +188,14 @@ def make_entries(wordnet: WordNet, captions: Iterable[Sequence[str]], labels: La
         entries.setdefault(entry.base, Entry(entry.kind, entry.base))
     for word, entry in entries.items():
         if entry.base == word and entry.kind in (NOUN, VERB, ADJECTIVE):
-            synonyms, broader, actions = _relations(word, entry.kind, wordnet)
+            synonyms, broader, actions = _find_relations(word, entry.kind, wordnet)
             # Only words of the same kind: a sidewalk is a walk, but in captions "walk" is a verb.
-            alike = {other for other in synonyms | broader if other in entries and entries[other].kind == entry.kind}
-            entry.synonyms, entry.broader = synonyms & alike, broader & alike | actions
+            same_kind = {
+                relation
+                for relation in synonyms | broader
+                if relation in entries and entries[relation].kind == entry.kind
+            }
+            entry.synonyms, entry.broader = synonyms & same_kind, broader & same_kind | actions
     _correct(entries)
     return entries
 
@@ -213,8 +221,8 @@ def _correct(entries: dict[str, Entry]) -> None:
             if word in entries:
                 change(entries[entries[word].base].broader, words.split())
     for pairs, change in ((SYNONYMS, set.add), (NOT_SYNONYMS, set.discard)):
-        for one, other in (pair.split() for pair in pairs.split(", ")):
-            for word, synonym in ((one, other), (other, one)):
+        for first, second in (pair.split() for pair in pairs.split(", ")):
+            for word, synonym in ((first, second), (second, first)):
                 if word in entries:
                     change(entries[entries[word].base].synonyms, synonym)
     for word, entry in entries.items():
@@ -225,8 +233,8 @@ def _correct(entries: dict[str, Entry]) -> None:
 
 
 def _bases(words: Iterable[str], entries: Mapping[str, Entry]) -> set[str]:
-    content = (entries[word] for word in words if word in entries)
-    return {entry.base for entry in content if entry.kind in (NOUN, VERB, ADJECTIVE, NUMBER)}
+    known_entries = (entries[word] for word in words if word in entries)
+    return {entry.base for entry in known_entries if entry.kind in (NOUN, VERB, ADJECTIVE, NUMBER)}
 
 
 def lines(entries: Mapping[str, Entry]) -> Iterator[str]:

@@ -19,7 +19,7 @@ _ENDINGS = {
 """WordNet's rules of detachment (morphy); doubled consonants are also undone."""
 _CONCRETE = {5, 6, 8, 13, 17, 18, 20}
 """WordNet's files of visible things: animals, artifacts, bodies, food, natural objects, people, plants."""
-_SEEN = _CONCRETE | {4, 11, 14, 15, 19, 27}
+_VISIBLE = _CONCRETE | {4, 11, 14, 15, 19, 27}
 """Also acts, events, groups, locations, phenomena, substances."""
 PEOPLE = 18
 
@@ -46,69 +46,69 @@ class WordNet:
             self.synsets[kind] = dict(_read_synsets(folder / f"data.{name}"))
             lines = (folder / f"{name}.exc").read_text().splitlines()
             self.irregular[kind] = {word: bases for word, *bases in map(str.split, lines)}
-        self.chosen: dict[str, Synset] = {}
+        self.photo_noun_senses: dict[str, Synset] = {}
         """Noun -> its sense in photos, if known."""
         self.counts = _read_counts(folder / "cntlist.rev")
         """(kind, lemma) -> counts of each sense in WordNet's tagged texts."""
 
     def bases(self, word: str, kind: str) -> list[str]:
         """Return the possible base forms of a word as this kind, most probable first."""
-        known = self.senses[kind]
-        found = [base for base in self.irregular[kind].get(word, []) if base in known]
+        lemmas = self.senses[kind]
+        bases = [base for base in self.irregular[kind].get(word, []) if base in lemmas]
         for ending, replacement in _ENDINGS[kind]:
             if word.endswith(ending) and len(word) > len(ending) + 1:
                 stem = word[: -len(ending)]
-                found.append(stem + replacement)
+                bases.append(stem + replacement)
                 if not replacement and len(stem) > 2 and stem[-1] == stem[-2]:  # running: run
-                    found.append(stem[:-1])
-        found = [base for base in dict.fromkeys(found) if base in known and base != word]
-        if word not in known:
-            return found
+                    bases.append(stem[:-1])
+        bases = [base for base in dict.fromkeys(bases) if base in lemmas and base != word]
+        if word not in lemmas:
+            return bases
         # "Glasses" and "pants" are base forms themselves, "dogs" and "men" are not.
-        own = not found or self.frequency(word, kind) > self.frequency(found[0], kind)
-        return [word, *found] if own or kind != NOUN else [*found, word]
+        is_base = not bases or self.frequency(word, kind) > self.frequency(bases[0], kind)
+        return [word, *bases] if is_base or kind != NOUN else [*bases, word]
 
     def frequency(self, lemma: str, kind: str) -> int:
         return sum(self.counts[kind, lemma].values())
 
     def photo_senses(self, lemma: str) -> list[Synset]:
         """Return the one or two most probable senses of a noun in captions."""
-        if lemma in self.chosen:
-            return [self.chosen[lemma]]
+        if lemma in self.photo_noun_senses:
+            return [self.photo_noun_senses[lemma]]
         senses = [self.synsets[NOUN][offset] for offset in self.senses[NOUN][lemma]]
         counts = self.counts[NOUN, lemma]
-        chosen = next((i for i, sense in enumerate(senses[:4]) if sense.file in _SEEN), 0)
+        best = next((i for i, sense in enumerate(senses[:4]) if sense.file in _VISIBLE), 0)
         others = [
             i for i, sense in enumerate(senses)
-            if i > chosen and sense.file in _CONCRETE and counts[i + 1] > 1 and counts[i + 1] * 3 >= counts[chosen + 1]
+            if i > best and sense.file in _CONCRETE and counts[i + 1] > 1 and counts[i + 1] * 3 >= counts[best + 1]
         ]  # fmt: skip
-        return [senses[i] for i in [chosen, *others[:1]]]
+        return [senses[i] for i in [best, *others[:1]]]
 
     def class_sense(self, names: Sequence[str]) -> tuple[str, Synset] | None:
         """Return the word that names a class, and its sense there; None if WordNet does not have the class.
 
         names: the class's synonyms, such as "English setter", whose word is "setter" in the sense of a dog.
         """
-        known = [name.lower().replace(" ", "_") for name in names]
-        lemma = known[0]
+        lemmas = [name.lower().replace(" ", "_") for name in names]
+        lemma = lemmas[0]
         senses = [self.synsets[NOUN][offset] for offset in self.senses[NOUN].get(lemma, ())]
         if not senses:
             return None
         # Classes are objects: a setter is not a person.
-        sense = max(senses, key=lambda sense: (len(set(known) & set(sense.words)), sense.file in _CONCRETE - {PEOPLE}))
+        sense = max(senses, key=lambda sense: (len(set(lemmas) & set(sense.words)), sense.file in _CONCRETE - {PEOPLE}))
         word = lemma.rpartition("_")[2]
-        return word, next((above for above in self.above(sense, NOUN) if word in above.words), sense)
+        return word, next((hypernym for hypernym in self.all_hypernyms(sense, NOUN) if word in hypernym.words), sense)
 
-    def above(self, sense: Synset, kind: str) -> Iterator[Synset]:
+    def all_hypernyms(self, sense: Synset, kind: str) -> Iterator[Synset]:
         """Yield all hypernyms of a sense, nearest first."""
-        waiting, seen = list(sense.hypernyms), set()
-        while waiting:
-            offset = waiting.pop(0)
+        queue, seen = list(sense.hypernyms), set()
+        while queue:
+            offset = queue.pop(0)
             if offset not in seen:
                 seen.add(offset)
-                found = self.synsets[kind][offset]
-                yield found
-                waiting += found.hypernyms
+                synset = self.synsets[kind][offset]
+                yield synset
+                queue += synset.hypernyms
 
 
 def _database_lines(path: Path) -> Iterator[str]:
@@ -131,8 +131,8 @@ def _read_synsets(path: Path) -> Iterator[tuple[int, Synset]]:
         by_sign = defaultdict(list)
         for sign, target, kind in zip(pointers[::4], pointers[1::4], pointers[2::4], strict=True):
             by_sign[sign, kind].append(int(target))
-        own = path.suffix[1]
-        hypernyms = by_sign["@", own] + by_sign["@i", own]
+        own_kind = path.suffix[1]
+        hypernyms = by_sign["@", own_kind] + by_sign["@i", own_kind]
         yield int(offset), Synset(int(file), words, tuple(hypernyms), tuple(by_sign["+", "v"]))
 
 

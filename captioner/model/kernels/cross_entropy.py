@@ -12,7 +12,7 @@ from torch.autograd import Function
 from torch.nn import functional
 
 CACHED_LOGITS = 2**18
-"""Logits that are worked on at a time on a CPU: one megabyte."""
+"""Number of logits processed at once on a CPU: one megabyte."""
 
 
 def plain_cross_entropy(logits: Tensor, targets: Tensor, smoothing: float, ignored: int) -> Tensor:
@@ -34,19 +34,20 @@ class _CrossEntropy(Function):
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, targets: Tensor, smoothing: float, ignored: int) -> Tensor:
-        words, precision = logits.shape[1], torch.promote_types(logits.dtype, torch.float32)
+        vocabulary_size, precision = logits.shape[1], torch.promote_types(logits.dtype, torch.float32)
         gradient = torch.zeros_like(logits) if ctx.needs_input_grad[0] else None
         total = logits.new_zeros((), dtype=precision)
-        size = max(1, (CACHED_LOGITS if logits.device.type == "cpu" else 128 * CACHED_LOGITS) // words)
+        size = max(1, (CACHED_LOGITS if logits.device.type == "cpu" else 128 * CACHED_LOGITS) // vocabulary_size)
         for rows in (targets != ignored).nonzero().squeeze(-1).split(size):
-            scores, said = logits[rows].to(precision), targets[rows].unsqueeze(-1)
+            scores, target_ids = logits[rows].to(precision), targets[rows].unsqueeze(-1)
             normaliser = scores.logsumexp(dim=-1, keepdim=True)
-            expected = (1 - smoothing) * scores.gather(-1, said) + smoothing * scores.mean(dim=-1, keepdim=True)
-            total += (normaliser - expected).sum()
+            mean = scores.mean(dim=-1, keepdim=True)
+            target_scores = (1 - smoothing) * scores.gather(-1, target_ids) + smoothing * mean
+            total += (normaliser - target_scores).sum()
             if gradient is not None:
-                change = scores.sub_(normaliser).exp_().sub_(smoothing / words)
-                change.scatter_add_(-1, said, change.new_full(said.shape, smoothing - 1))
-                gradient[rows] = change.to(gradient.dtype)
+                row_gradient = scores.sub_(normaliser).exp_().sub_(smoothing / vocabulary_size)
+                row_gradient.scatter_add_(-1, target_ids, row_gradient.new_full(target_ids.shape, smoothing - 1))
+                gradient[rows] = row_gradient.to(gradient.dtype)
         ctx.save_for_backward(gradient)
         return total
 

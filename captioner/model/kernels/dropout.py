@@ -6,13 +6,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from captioner.model.draws import drawn
+from captioner.model.draws import draw_for_batch
 from captioner.ranks import BatchSlice
 
 
-def plain_dropout(values: Tensor, kept: Tensor, p: float) -> Tensor:
-    """Return values / (1 - p) where `kept` is true, else 0. Both of one shape."""
-    return torch.where(kept, values / (1 - p), 0)
+def plain_dropout(values: Tensor, keep_mask: Tensor, p: float) -> Tensor:
+    """Return values / (1 - p) where `keep_mask` is true, else 0. Both of one shape."""
+    return torch.where(keep_mask, values / (1 - p), 0)
 
 
 class ByteDropout(nn.Dropout):
@@ -28,10 +28,10 @@ class ByteDropout(nn.Dropout):
         if values.device.type != "cpu":
             if batch_slice is None:
                 return super().forward(values)
-            return values * drawn(lambda shape: self._factors(values, shape), values.shape, batch_slice)
-        dropped = min(255, round(256 * self.p))
-        kept = drawn(_random_bytes, values.shape, batch_slice) >= dropped
-        return values * (kept * (256 / (256 - dropped))).to(values.dtype)
+            return values * draw_for_batch(lambda shape: self._factors(values, shape), values.shape, batch_slice)
+        dropped_bytes = min(255, round(256 * self.p))
+        keep_mask = draw_for_batch(_random_bytes, values.shape, batch_slice) >= dropped_bytes
+        return values * (keep_mask * (256 / (256 - dropped_bytes))).to(values.dtype)
 
     def _factors(self, values: Tensor, shape: Sequence[int]) -> Tensor:
         """Return what `nn.Dropout` multiplies values of this shape by."""

@@ -1,8 +1,8 @@
 """Matrix products of a recurrent network, whose steps all multiply by the same matrices.
 
-By the chain rule the gradient of such a matrix is a sum over the steps. Autograd makes each summand as a product of its
-own, and adds it to those before: for T steps T small products, and as many times the whole gradient goes to memory and
-back. Shared products keep the operands until the last step's are there, and make one large product of them.
+By the chain rule, the gradient of such a matrix is a sum over the steps. Autograd computes each summand as a separate
+product and adds it to the previous ones: T steps take T small products, and the whole gradient goes to memory and back
+T times. Shared products keep the operands of all steps, and compute one large product of them at the end.
 
 A network calls `linear` and `matmul`, and runs its steps in `shared_products()`.
 """
@@ -18,7 +18,7 @@ from torch.autograd import Function
 
 
 class Products:
-    """The plain form: each product by itself, as torch computes it."""
+    """Plain form: separate products, as torch computes them."""
 
     def linear(self, layer: nn.Linear, rows: Tensor) -> Tensor:
         """Return layer(rows): [..., D] -> [..., O]."""
@@ -30,7 +30,7 @@ class Products:
 
 
 class SharedProducts(Products):
-    """The same numbers, and the gradient of each layer and each matrix as one product. For one forward pass."""
+    """Equal products, with the gradient of each layer and each matrix as one product. For one forward pass."""
 
     def __init__(self) -> None:
         self._shared: dict[int, tuple[Any, _Shared]] = {}
@@ -43,7 +43,7 @@ class SharedProducts(Products):
         return self._product(matrix, matrix.to, rows)
 
     def _product(self, owner: Any, matrix: Callable[[torch.dtype], Tensor], rows: Tensor) -> Tensor:
-        """owner: whose matrix it is; it is kept, so that its id is no other's."""
+        """owner: owner of the matrix. It is kept, so that no other object gets its id."""
         dtype = _product_dtype(rows)
         if id(owner) not in self._shared:
             self._shared[id(owner)] = owner, _Shared(matrix(dtype))
@@ -71,11 +71,11 @@ def shared_products() -> Iterator[None]:
 
     Without gradients, or outside such a block, products are plain.
     """
-    before = _products.set(SharedProducts() if torch.is_grad_enabled() else PLAIN)
+    token = _products.set(SharedProducts() if torch.is_grad_enabled() else PLAIN)
     try:
         yield
     finally:
-        _products.reset(before)
+        _products.reset(token)
 
 
 def plain_mean_of_rows(matrix: Tensor) -> Tensor:
@@ -98,9 +98,9 @@ def _product_dtype(rows: Tensor) -> torch.dtype:
 
 
 _Operands = dict[int, tuple[Tensor, Tensor]]
-"""Rows and the gradients of their products, by the number of the product: to go backwards twice counts once.
+"""Rows and the gradients of their products, by the number of the product, so that a second backward pass replaces them.
 
-Without the graph that they come from, which leads back to the matrix: no such circle would ever be freed.
+They are detached from the graph, which refers to the matrix: such a cycle would never be freed.
 """
 
 
@@ -119,7 +119,7 @@ class _Shared:
 
 
 class _Gradient(Function):
-    """The matrix itself; backwards, which is after all its products, its gradient by their operands."""
+    """Identity; the backward pass, which follows those of all products, computes the gradient from their operands."""
 
     @staticmethod
     def forward(ctx: Any, matrix: Tensor, operands: _Operands) -> Tensor:
@@ -139,7 +139,7 @@ class _Gradient(Function):
 
 
 class _Product(Function):
-    """rows @ matrix; backwards, the rows' gradient alone: what the matrix's own needs is kept."""
+    """rows @ matrix; the backward pass computes only the gradient of the rows and keeps the operands of the other."""
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor, matrix: Tensor, operands: _Operands, number: int) -> Tensor:

@@ -15,13 +15,13 @@ const remove = (url) => sendAsAdmin(url, { method: "DELETE" });
 
 export const listDataSets = async () => (await get("/api/datasets")).datasets;
 export const getDataSet = (id) => get(`/api/datasets/${id}`);
-export const bringFolder = (folder) => post("/api/datasets", { folder });
-export const bringCorrections = () => post("/api/datasets", { corrections: true });
+export const addFolder = (folder) => post("/api/datasets", { folder });
+export const addCorrections = () => post("/api/datasets", { corrections: true });
 export const deleteDataSet = (id) => remove(`/api/datasets/${id}`);
 
 export const listTrainings = async () => (await get("/api/trainings")).trainings;
 export const getTraining = (id) => get(`/api/trainings/${id}`);
-export const beginTraining = (body) => post("/api/trainings", body);
+export const startTraining = (body) => post("/api/trainings", body);
 export const cancelTraining = (id) => post(`/api/trainings/${id}/cancel`);
 export const resumeTraining = (id) => post(`/api/trainings/${id}/resume`);
 export const deleteTraining = (id) => remove(`/api/trainings/${id}`);
@@ -53,12 +53,12 @@ export const sendZip = (url, file, onSent) =>
         request.setRequestHeader("Content-Type", "application/zip");
         request.upload.addEventListener("progress", (event) => onSent(event.loaded / event.total));
         request.addEventListener("load", () => {
-          const answer = parsed(request.responseText);
+          const answer = parseJson(request.responseText);
           if (request.status < 300) resolve(answer);
           else reject(new Problem(request.status, answer?.detail ?? `The service answered with ${request.status}.`));
         });
-        const broken = "The connection was lost during the upload. Nothing was stored: send it again.";
-        request.addEventListener("error", () => reject(new Problem(0, broken)));
+        const message = "The connection was lost during the upload. Nothing was stored: send it again.";
+        request.addEventListener("error", () => reject(new Problem(0, message)));
         request.send(file);
       }),
   );
@@ -67,7 +67,7 @@ function nameOf(file) {
   return file.name.replace(/\.zip$/i, "").replace(/[/\\]/g, " ").trim().slice(0, 60) || "upload";
 }
 
-function parsed(text) {
+function parseJson(text) {
   try {
     return JSON.parse(text);
   } catch {

@@ -11,7 +11,7 @@ export class Problem extends Error {
 }
 
 const UNREACHABLE = "The service cannot be reached. Check that it is running and that you are online, then try again.";
-const BROKEN_OFF = "The connection was lost before the caption was complete. Try again.";
+const CONNECTION_LOST = "The connection was lost before the caption was complete. Try again.";
 
 /** Upload a photo and follow its caption. onImage({image, grid, warnings}), onWord(word) -> the caption document. */
 export async function captionPhoto(file, { captions, signal, onImage, onWord }) {
@@ -29,10 +29,10 @@ export async function captionPhoto(file, { captions, signal, onImage, onWord }) 
     }
   } catch (error) {
     if (error instanceof Problem || signal.aborted) throw error;
-    throw new Problem(0, BROKEN_OFF);
+    throw new Problem(0, CONNECTION_LOST);
   }
   signal.throwIfAborted();
-  throw new Problem(0, BROKEN_OFF);
+  throw new Problem(0, CONNECTION_LOST);
 }
 
 export const getCaption = (id, signal) => json(`/api/captions/${id}`, { signal });
@@ -49,7 +49,7 @@ export const saveCorrection = (id, text) =>
     body: JSON.stringify({ text }),
   });
 
-export const takeCorrectionBack = (id) => send(`/api/captions/${id}/correction`, { method: "DELETE" });
+export const removeCorrection = (id) => send(`/api/captions/${id}/correction`, { method: "DELETE" });
 
 export const getModel = () => json("/api/models/current");
 

@@ -1,9 +1,9 @@
 // Held-out photos with the captions and attention maps of two captioners.
 import { showPicture } from "./admin.js";
 import { button, element } from "./elements.js";
-import { normalised, paintHeat } from "./heat.js";
+import { normalise, paintHeat } from "./heat.js";
 
-const LOOK = { smooth: true, opacity: 0.65 };
+const STYLE = { smooth: true, opacity: 0.65 };
 const CANVAS_SIDE = 320;
 
 export function showPhotos(list, photos) {
@@ -11,14 +11,14 @@ export function showPhotos(list, photos) {
 }
 
 function photoItem(photo) {
-  const people = element("p", {}, element("span", { className: "quiet" }, "Reference: "), photo.references[0]);
+  const reference = element("p", {}, element("span", { className: "quiet" }, "Reference: "), photo.references[0]);
   const sides = element("div", { className: "sides" }, side("Previous", photo, "old"), side("New", photo, "new"));
-  return element("li", {}, people, sides);
+  return element("li", {}, reference, sides);
 }
 
-function side(title, photo, which) {
-  const said = photo[which];
-  const image = element("img", { alt: said.caption ?? "", width: photo.width, height: photo.height });
+function side(title, photo, name) {
+  const caption = photo[name];
+  const image = element("img", { alt: caption.caption ?? "", width: photo.width, height: photo.height });
   showPicture(image, photo.photo);
   const scale = CANVAS_SIDE / Math.max(photo.width, photo.height);
   const canvas = element("canvas", {
@@ -26,23 +26,23 @@ function side(title, photo, which) {
     height: Math.round(photo.height * scale),
   });
   canvas.setAttribute("aria-hidden", "true");
-  const frame = { width: photo.width, height: photo.height, seen_box: said.seen_box };
-  const words = said.words.map((word, at) => button({}, () => show(at), word.text));
-  function show(at) {
-    paintHeat(canvas, normalised(said.words[at].alpha), frame, LOOK);
-    words.forEach((word, other) => word.setAttribute("aria-pressed", String(other === at)));
+  const frame = { width: photo.width, height: photo.height, seen_box: caption.seen_box };
+  const words = caption.words.map((word, index) => button({}, () => show(index), word.text));
+  function show(index) {
+    paintHeat(canvas, normalise(caption.words[index].alpha), frame, STYLE);
+    words.forEach((word, wordIndex) => word.setAttribute("aria-pressed", String(wordIndex === index)));
   }
-  words.forEach((word, at) => {
-    word.addEventListener("pointerenter", () => show(at));
-    word.addEventListener("focus", () => show(at));
+  words.forEach((word, index) => {
+    word.addEventListener("pointerenter", () => show(index));
+    word.addEventListener("focus", () => show(index));
   });
   // At first, show the word with the highest peak.
-  const peaks = said.words.map(({ alpha }) => Math.max(...alpha.flat()));
+  const peaks = caption.words.map(({ alpha }) => Math.max(...alpha.flat()));
   if (words.length) show(peaks.indexOf(Math.max(...peaks)));
   return element(
     "div",
     { className: "side" },
-    element("h4", {}, `${title} · CIDEr ${photo.cider[which].toFixed(2)}`),
+    element("h4", {}, `${title} · CIDEr ${photo.cider[name].toFixed(2)}`),
     element("div", { className: "seen" }, image, canvas),
     element("div", { className: "said", lang: "" }, ...words),
   );

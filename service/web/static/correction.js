@@ -1,5 +1,5 @@
 // The correction of a caption: show, save, remove.
-import { saveCorrection, takeCorrectionBack } from "./api.js";
+import { removeCorrection, saveCorrection } from "./api.js";
 import { showProblem } from "./problem.js";
 
 export function createCorrection(elements, { say, onCorrected }) {
@@ -21,26 +21,26 @@ export function createCorrection(elements, { say, onCorrected }) {
     showProblem(elements.correctionProblem, null);
   }
 
-  function leave() {
+  function closeForm() {
     setEditing(false);
     correct.focus();
   }
 
   /** Send a change; on failure, show the problem and keep the text. */
   async function change(send, message) {
-    const changed = entry;
+    const edited = entry;
     try {
       const correction = await send();
-      changed.correction = correction;
-      onCorrected(changed);
+      edited.correction = correction;
+      onCorrected(edited);
       say(message);
     } catch (problem) {
-      if (changed === entry) showProblem(elements.correctionProblem, problem);
+      if (edited === entry) showProblem(elements.correctionProblem, problem);
       return;
     }
-    if (changed !== entry) return; // another photo was opened meanwhile
+    if (edited !== entry) return; // another photo was opened meanwhile
     show();
-    leave();
+    closeForm();
   }
 
   correct.addEventListener("click", () => {
@@ -50,9 +50,9 @@ export function createCorrection(elements, { say, onCorrected }) {
     correctionText.select();
   });
   takeBack.addEventListener("click", () =>
-    change(() => takeCorrectionBack(entry.id).then(() => null), "Your correction was removed."),
+    change(() => removeCorrection(entry.id).then(() => null), "Your correction was removed."),
   );
-  correctionCancel.addEventListener("click", leave);
+  correctionCancel.addEventListener("click", closeForm);
   correctionForm.addEventListener("submit", (event) => {
     event.preventDefault();
     const text = correctionText.value.trim();
@@ -61,7 +61,7 @@ export function createCorrection(elements, { say, onCorrected }) {
   correctionForm.addEventListener("keydown", (event) => {
     if (event.key === "Escape") {
       event.stopPropagation();
-      leave();
+      closeForm();
     } else if (event.key === "Enter" && event.target === correctionText && !event.shiftKey && !event.isComposing) {
       event.preventDefault(); // a caption is one line
       correctionForm.requestSubmit();

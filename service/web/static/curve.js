@@ -11,12 +11,12 @@ export function curve(title, values) {
   const picture = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img" });
   picture.setAttribute("aria-label", values.map(([epoch, value]) => `epoch ${epoch}: ${value.toFixed(3)}`).join(", "));
   picture.append(svg("path", { class: "axis", d: `M0 ${HEIGHT}H${WIDTH}` }));
-  const points = placed(values);
+  const points = pointsOf(values);
   if (points.length > 1) picture.append(svg("path", { class: "line", d: `M${points.join("L")}` }));
   return element("div", { className: "curve" }, element("p", { className: "label" }, text), picture);
 }
 
-function placed(values) {
+function pointsOf(values) {
   const epochs = values.map(([epoch]) => epoch);
   const numbers = values.map(([, value]) => value);
   const low = Math.min(...numbers, 0);
@@ -31,7 +31,7 @@ function placed(values) {
 }
 
 function svg(name, attributes) {
-  const made = document.createElementNS("http://www.w3.org/2000/svg", name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  return made;
+  const node = document.createElementNS("http://www.w3.org/2000/svg", name);
+  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+  return node;
 }

@@ -1,7 +1,7 @@
 // Files dropped anywhere on the page.
 
-/** Call act(files) at a drop. While files are dragged over the page, its body has the class `dragging`. */
-export function watchDrops(act) {
+/** Call onDrop(files) at a drop. While files are dragged over the page, its body has the class `dragging`. */
+export function watchDrops(onDrop) {
   let depth = 0; // dragenter and dragleave fire for every element
   addEventListener("dragenter", (event) => {
     if (!carriesFiles(event)) return;
@@ -19,7 +19,7 @@ export function watchDrops(act) {
     event.preventDefault();
     depth = 0;
     document.body.classList.remove("dragging");
-    act(event.dataTransfer.files);
+    onDrop(event.dataTransfer.files);
   });
 }
 

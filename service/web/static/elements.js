@@ -11,14 +11,14 @@ export const elementsById = () =>
 
 /** Create an element with DOM properties and children (elements or strings). */
 export function element(name, properties = {}, ...children) {
-  const made = Object.assign(document.createElement(name), properties);
-  made.append(...children);
-  return made;
+  const node = Object.assign(document.createElement(name), properties);
+  node.append(...children);
+  return node;
 }
 
-/** Create a button that calls `act` when pressed. */
-export function button(properties, act, ...children) {
-  const made = element("button", { type: "button", ...properties }, ...children);
-  made.addEventListener("click", act);
-  return made;
+/** Create a button that calls `onClick` when pressed. */
+export function button(properties, onClick, ...children) {
+  const node = element("button", { type: "button", ...properties }, ...children);
+  node.addEventListener("click", onClick);
+  return node;
 }

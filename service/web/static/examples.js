@@ -4,13 +4,13 @@ import { button, element } from "./elements.js";
 
 /** onPhoto(file, credit); onProblem(problem). */
 export async function showExamples({ examples, exampleList, exampleCredits }, { onPhoto, onProblem }) {
-  const listed = await getExamples().catch(() => []); // examples are optional
-  exampleList.replaceChildren(...listed.map((example) => item(example, onPhoto, onProblem)));
-  exampleCredits.textContent = `Photos: ${[...new Set(listed.map(credit))].join("; ")}.`;
-  examples.hidden = listed.length === 0;
+  const entries = await getExamples().catch(() => []); // examples are optional
+  exampleList.replaceChildren(...entries.map((example) => exampleItem(example, onPhoto, onProblem)));
+  exampleCredits.textContent = `Photos: ${[...new Set(entries.map(credit))].join("; ")}.`;
+  examples.hidden = entries.length === 0;
 }
 
-function item(example, onPhoto, onProblem) {
+function exampleItem(example, onPhoto, onProblem) {
   const picture = element("img", { src: example.url, alt: example.alt, draggable: false });
   const choose = async () => {
     try {

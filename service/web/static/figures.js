@@ -12,37 +12,37 @@ export function percent(probability) {
   return `${Number(value.toPrecision(2))} %`;
 }
 
-const ALL_OVER = 0.4; // a map over more than this share of the photo counts as spread out
+const SPREAD_OUT = 0.4; // a map over more than this share of the photo counts as spread out
 
 /**
  * “62 % sure · gate 0.48” or, for an occlusion map, “62 % sure · bright: “dog” depends on it”, with a note if the map is
  * spread out. Words of a caption with a confidence (`judged`) get “likely” instead of numbers, which the table has.
  */
 export function wordFigures(word) {
-  if (word.judged) return [WORDINGS[word.wording], whereFigures(word)].filter(Boolean).join(" · ") || "not rated";
-  return `${percent(word.probability)} sure · ${word.kind === EVIDENCE ? evidenceFigures(word) : lookedFigures(word)}`;
+  if (word.judged) return [WORDINGS[word.wording], mapNote(word)].filter(Boolean).join(" · ") || "not rated";
+  return `${percent(word.probability)} sure · ${word.kind === EVIDENCE ? occlusionFigures(word) : attentionFigures(word)}`;
 }
 
 /** A note on the map of a word, without numbers; "" if there is none. */
-function whereFigures(word) {
-  if (word.kind === EVIDENCE) return evidenceFigures(word);
+function mapNote(word) {
+  if (word.kind === EVIDENCE) return occlusionFigures(word);
   if (word.map_of === "label") return labelFigures(word);
-  const nowhere = word.spread > ALL_OVER ? "attention spread out" : "";
-  return [nowhere, word.label ? `named by the label “${word.label}”` : ""].filter(Boolean).join(", ");
+  const spreadNote = word.spread > SPREAD_OUT ? "attention spread out" : "";
+  return [spreadNote, word.label ? `named by the label “${word.label}”` : ""].filter(Boolean).join(", ");
 }
 
-function lookedFigures({ gate, spread, label, map_of }) {
-  const named = label ? ` · named by the label “${label}”` : "";
+function attentionFigures({ gate, spread, label, map_of }) {
+  const labelNote = label ? ` · named by the label “${label}”` : "";
   if (map_of === "label") return labelFigures({ label });
-  return `gate ${gate.toFixed(2)}${spread > ALL_OVER ? ", attention spread out" : ""}${named}`;
+  return `gate ${gate.toFixed(2)}${spread > SPREAD_OUT ? ", attention spread out" : ""}${labelNote}`;
 }
 
 function labelFigures({ label }) {
   return `bright: the label “${label}”`;
 }
 
-function evidenceFigures({ text, map }) {
-  if (spreadOf(map) > ALL_OVER) return `“${text}” depends on no location in particular`;
+function occlusionFigures({ text, map }) {
+  if (spreadOf(map) > SPREAD_OUT) return `“${text}” depends on no location in particular`;
   return `bright: “${text}” depends on it`;
 }
 

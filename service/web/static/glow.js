@@ -1,5 +1,5 @@
 // Animated grid on the start page that glows under the pointer.
-import { normalised, paintHeat } from "./heat.js";
+import { normalise, paintHeat } from "./heat.js";
 
 const COLUMNS = 25; // on a wide stage; cells of 30 to 48 pixels
 const FRAME_MS = 33;
@@ -7,13 +7,13 @@ const PEAK = 0.62; // of the colour map, so that the text over it stays readable
 
 /** Draw on a canvas that fills `stage`. The glow wanders without a pointer, and rests with reduced motion. */
 export function createGlow(canvas, stage) {
-  const still = matchMedia("(prefers-reduced-motion: reduce)");
-  const isHigh = () => stage.clientHeight > stage.clientWidth; // then the text is below, not beside
-  let [x, y] = isHigh() ? [0.7, 0.14] : [0.78, 0.4]; // the centre of the glow, in fractions of the stage
+  const reducedMotion = matchMedia("(prefers-reduced-motion: reduce)");
+  const isPortrait = () => stage.clientHeight > stage.clientWidth; // then the text is below, not beside
+  let [x, y] = isPortrait() ? [0.7, 0.14] : [0.78, 0.4]; // the centre of the glow, in fractions of the stage
   const isHidden = () => stage.offsetParent === null;
   let target = null;
   let running = 0;
-  let drawn = 0;
+  let drawnAt = 0;
 
   function draw() {
     const cell = Math.min(Math.max(stage.clientWidth / COLUMNS, 30), 48);
@@ -23,7 +23,7 @@ export function createGlow(canvas, stage) {
     stage.style.setProperty("--rows", String(rows));
     Object.assign(canvas, { width: columns, height: rows }); // one pixel per cell, scaled up by the browser
     const spread = 0.032 * Math.max(1, stage.clientHeight / stage.clientWidth);
-    const map = normalised(bump(rows, columns, stage.clientWidth / stage.clientHeight, spread));
+    const map = normalise(bump(rows, columns, stage.clientWidth / stage.clientHeight, spread));
     const frame = { width: columns, height: rows, seen_box: [0, 0, columns, rows] };
     paintHeat(canvas, map.map((row) => row.map((heat) => PEAK * heat)), frame, { smooth: false, opacity: 1 });
   }
@@ -31,20 +31,20 @@ export function createGlow(canvas, stage) {
   function bump(rows, columns, aspect, spread) {
     return Array.from({ length: rows }, (_, row) =>
       Array.from({ length: columns }, (_, column) => {
-        const across = (column + 0.5) / columns - x;
-        const down = ((row + 0.5) / rows - y) / aspect;
-        return Math.exp(-(across * across + down * down) / spread);
+        const dx = (column + 0.5) / columns - x;
+        const dy = ((row + 0.5) / rows - y) / aspect;
+        return Math.exp(-(dx * dx + dy * dy) / spread);
       }),
     );
   }
 
   function step(now) {
-    if (still.matches || isHidden()) return void (running = 0);
+    if (reducedMotion.matches || isHidden()) return void (running = 0);
     running = requestAnimationFrame(step);
-    if (now - drawn < FRAME_MS) return;
-    drawn = now;
+    if (now - drawnAt < FRAME_MS) return;
+    drawnAt = now;
     const time = now / 1000;
-    const high = isHigh();
+    const high = isPortrait();
     const [toX, toY] = target ?? [
       (high ? 0.6 : 0.74) + 0.17 * Math.sin(time / 2.9),
       (high ? 0.14 : 0.45) + (high ? 0.1 : 0.27) * Math.sin(time / 2.1),
@@ -56,7 +56,7 @@ export function createGlow(canvas, stage) {
 
   function run() {
     if (isHidden()) return;
-    if (still.matches) draw();
+    if (reducedMotion.matches) draw();
     else if (!running) running = requestAnimationFrame(step);
   }
 
@@ -68,6 +68,6 @@ export function createGlow(canvas, stage) {
   stage.addEventListener("pointermove", follow);
   addEventListener("dragover", follow);
   stage.addEventListener("pointerleave", () => (target = null));
-  still.addEventListener("change", run);
+  reducedMotion.addEventListener("change", run);
   new ResizeObserver(run).observe(stage); // also when it becomes visible again
 }

@@ -7,13 +7,13 @@ import { INFERNO } from "./inferno.js";
 const UNSEEN = [16, 10, 26, 115]; // red, green, blue, opacity outside the model's input
 
 /** A map scaled to a maximum of 1. */
-export function normalised(map) {
+export function normalise(map) {
   const peak = Math.max(...map.map((row) => Math.max(...row)), Number.MIN_VALUE);
   return map.map((row) => row.map((value) => value / peak));
 }
 
 /** Interpolate two maps of the same grid: share 0 is the first, 1 the second. */
-export function blended(first, second, share) {
+export function blendMaps(first, second, share) {
   return second.map((row, r) => row.map((value, c) => (1 - share) * (first ? first[r][c] : 0) + share * value));
 }
 
@@ -27,16 +27,16 @@ export function paintHeat(canvas, cells, frame, { smooth, opacity }) {
   const columns = axis(width, frame.width, left, right, cells ? cells[0].length : 1, smooth);
   const shades = shadesOf(opacity);
   const pixels = new Uint32Array(picture.data.buffer);
-  const unseen = packed(UNSEEN);
-  for (let y = 0, at = 0; y < height; y++) {
-    const line = cells && rows.inside[y] ? mixedRow(cells, rows, y) : null;
-    for (let x = 0; x < width; x++, at++) {
-      if (!rows.inside[y] || !columns.inside[x]) pixels[at] = unseen;
+  const unseen = pack(UNSEEN);
+  for (let y = 0, index = 0; y < height; y++) {
+    const line = cells && rows.inside[y] ? interpolateRow(cells, rows, y) : null;
+    for (let x = 0; x < width; x++, index++) {
+      if (!rows.inside[y] || !columns.inside[x]) pixels[index] = unseen;
       else if (line) {
         const first = columns.first[x];
         const second = Math.min(first + 1, line.length - 1);
         const heat = line[first] + (line[second] - line[first]) * columns.blend[x];
-        pixels[at] = shades[Math.round(255 * heat)];
+        pixels[index] = shades[Math.round(255 * heat)];
       }
     }
   }
@@ -63,7 +63,7 @@ function axis(pixels, length, start, end, cells, smooth) {
   return { first, blend, inside };
 }
 
-function mixedRow(cells, rows, y) {
+function interpolateRow(cells, rows, y) {
   const upper = cells[rows.first[y]];
   const lower = cells[Math.min(rows.first[y] + 1, cells.length - 1)];
   const share = rows.blend[y];
@@ -73,14 +73,14 @@ function mixedRow(cells, rows, y) {
 /** The 256 colours as pixels; opacity grows with the value. */
 function shadesOf(opacity) {
   return Uint32Array.from({ length: 256 }, (_, level) =>
-    packed([...INFERNO.subarray(3 * level, 3 * level + 3), Math.round(255 * opacity * (level / 255) ** 0.75)]),
+    pack([...INFERNO.subarray(3 * level, 3 * level + 3), Math.round(255 * opacity * (level / 255) ** 0.75)]),
   );
 }
 
-function packed(colour) {
+function pack(colour) {
   return new Uint32Array(Uint8ClampedArray.from(colour).buffer)[0];
 }
 
-function clamp(value, least, most) {
-  return Math.min(Math.max(value, least), most);
+function clamp(value, min, max) {
+  return Math.min(Math.max(value, min), max);
 }

@@ -19,20 +19,20 @@ export function createHistory({ historyList, historyMore, historyEmpty, historyP
   }
 
   /** Load more entries; skip the ones already listed, as pages shift when entries are added or deleted. */
-  async function more() {
+  async function loadMore() {
     showProblem(historyProblem, null);
     try {
       for (let page = Math.floor(cards.size / PER_PAGE) + 1; ; page++) {
-        const listed = await listCaptions(page, PER_PAGE);
-        total = listed.total;
-        const fresh = listed.captions.filter((entry) => !cards.has(entry.id));
-        for (const entry of fresh) historyList.append(newCard(entry));
-        if (fresh.length > 0 || page >= listed.pages) break;
+        const result = await listCaptions(page, PER_PAGE);
+        total = result.total;
+        const newEntries = result.captions.filter((entry) => !cards.has(entry.id));
+        for (const entry of newEntries) historyList.append(newCard(entry));
+        if (newEntries.length > 0 || page >= result.pages) break;
       }
       show();
       return true;
     } catch (problem) {
-      showProblem(historyProblem, problem, { actions: { "Try again": more } });
+      showProblem(historyProblem, problem, { actions: { "Try again": loadMore } });
       return false;
     }
   }
@@ -68,11 +68,11 @@ export function createHistory({ historyList, historyMore, historyEmpty, historyP
 
   historyMore.addEventListener("click", async () => {
     const before = cards.size;
-    if (await more()) historyList.children[before]?.querySelector("a").focus();
+    if (await loadMore()) historyList.children[before]?.querySelector("a").focus();
   });
 
   return {
-    load: more,
+    load: loadMore,
     /** Add a new entry. */
     add(document) {
       if (cards.has(document.id)) return;
@@ -88,7 +88,7 @@ export function createHistory({ historyList, historyMore, historyEmpty, historyP
     /** Mark the shown entry; null: none. */
     mark(id) {
       current = id;
-      for (const [other, card] of cards) markCard(other, card);
+      for (const [entryId, card] of cards) markCard(entryId, card);
     },
   };
 }
@@ -109,22 +109,22 @@ function showDelete(foot, entry, onDelete) {
   const time = element("time", { dateTime: entry.created_at }, when(entry.created_at));
   const isGuess = entry.wording === "guess" && !entry.correction;
   const guess = isGuess ? [element("span", {}, "a guess")] : [];
-  const ask = smallButton("Delete", `Delete “${textOf(entry)}”`, () => {
-    const keep = smallButton("Keep", "Keep it", () => {
+  const deleteButton = smallButton("Delete", `Delete “${textOf(entry)}”`, () => {
+    const keepButton = smallButton("Keep", "Keep it", () => {
       showDelete(foot, entry, onDelete);
       foot.querySelector("button").focus();
     });
     const question = element("span", {}, "Delete for good?");
-    foot.replaceChildren(question, smallButton("Delete", "Delete it for good", onDelete), keep);
-    foot.onkeydown = (event) => event.key === "Escape" && (event.stopPropagation(), keep.click());
-    keep.focus();
+    foot.replaceChildren(question, smallButton("Delete", "Delete it for good", onDelete), keepButton);
+    foot.onkeydown = (event) => event.key === "Escape" && (event.stopPropagation(), keepButton.click());
+    keepButton.focus();
   });
   foot.onkeydown = null;
-  foot.replaceChildren(time, ...guess, ask);
+  foot.replaceChildren(time, ...guess, deleteButton);
 }
 
-function smallButton(text, label, act) {
-  const made = button({ className: "link small" }, act, text);
-  made.setAttribute("aria-label", label);
-  return made;
+function smallButton(text, label, onClick) {
+  const node = button({ className: "link small" }, onClick, text);
+  node.setAttribute("aria-label", label);
+  return node;
 }

@@ -18,4 +18,4 @@ const HEX =
   "f2ea69f1ec6df1ed71f1ef75f1f179f2f27df2f482f3f586f3f68af4f88ef5f992f6fa96f8fb9af9fc9dfafda1fcffa4";
 
 /** Red, green, blue of all colours: 768 bytes. */
-export const INFERNO = Uint8Array.from({ length: 768 }, (_, at) => parseInt(HEX.slice(2 * at, 2 * at + 2), 16));
+export const INFERNO = Uint8Array.from({ length: 768 }, (_, index) => parseInt(HEX.slice(2 * index, 2 * index + 2), 16));

@@ -16,18 +16,18 @@ export function createIntake({ file, camera, choosers, cameraButton }, onPhoto) 
     });
   }
 
-  watchDrops((files) => take(files, onPhoto));
+  watchDrops((files) => pickPhoto(files, onPhoto));
   addEventListener("paste", (event) => {
-    const writing = event.target.closest?.("input, textarea"); // there the text is meant
-    if (event.clipboardData?.files.length && !writing) {
+    const textField = event.target.closest?.("input, textarea"); // there the text is meant
+    if (event.clipboardData?.files.length && !textField) {
       event.preventDefault();
-      take(event.clipboardData.files, onPhoto);
+      pickPhoto(event.clipboardData.files, onPhoto);
     }
   });
 }
 
 /** Take the first image of several files, or else the first file, which the service then checks. */
-function take(files, onPhoto) {
+function pickPhoto(files, onPhoto) {
   const photo = [...files].find((file) => file.type.startsWith("image/") || PHOTO_NAME.test(file.name)) ?? files[0];
   if (photo) onPhoto(photo);
 }

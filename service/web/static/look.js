@@ -6,15 +6,15 @@ const DEFAULT = { smooth: true, opacity: 0.6 };
 function readLook() {
   try {
     const { smooth, opacity } = JSON.parse(localStorage.getItem(KEY)) ?? DEFAULT;
-    const known = typeof smooth === "boolean" && typeof opacity === "number";
-    if (known && opacity >= 0 && opacity <= 1) return { smooth, opacity };
+    const isValid = typeof smooth === "boolean" && typeof opacity === "number";
+    if (isValid && opacity >= 0 && opacity <= 1) return { smooth, opacity };
   } catch {
     // No storage, or foreign content.
   }
   return DEFAULT;
 }
 
-function keepLook(look) {
+function saveLook(look) {
   try {
     localStorage.setItem(KEY, JSON.stringify(look));
   } catch {
@@ -25,9 +25,9 @@ function keepLook(look) {
 /** Connect the toggle and the slider. onChange(look): also called at once. */
 export function createLookControls(radios, slider, onChange) {
   let look = readLook();
-  const change = (part) => {
-    look = { ...look, ...part };
-    keepLook(look);
+  const change = (changes) => {
+    look = { ...look, ...changes };
+    saveLook(look);
     onChange(look);
   };
   for (const radio of radios) {

@@ -1,5 +1,6 @@
 // The main page: its views and the transitions between them.
 import { captionPhoto, getCaption, Problem } from "./api.js";
+import { createCaptionView } from "./caption-view.js";
 import { elementsById } from "./elements.js";
 import { showExamples } from "./examples.js";
 import { createGlow } from "./glow.js";
@@ -9,7 +10,6 @@ import { createLookControls } from "./look.js";
 import { showModel } from "./model.js";
 import { showProblem } from "./problem.js";
 import { createResult } from "./result.js";
-import { createTelling } from "./telling.js";
 import { verdictOf } from "./verdict.js";
 import { createViewer } from "./viewer.js";
 
@@ -28,13 +28,13 @@ const viewer = createViewer(
     outline: byId.cell,
     noPreview: byId.noPreview,
   },
-  (cell, how) => telling.ask(cell, how),
+  (cell, how) => captionView.highlightAt(cell, how),
 );
-const telling = createTelling(
+const captionView = createCaptionView(
   { group: byId.words, reading: byId.reading, playButton: byId.play, playLabel: byId.playLabel },
   { viewer, say, onChosen: (index) => result.choose(index) },
 );
-const result = createResult(byId, { telling, say, onCorrected: (entry) => history.update(entry) });
+const result = createResult(byId, { captionView, say, onCorrected: (entry) => history.update(entry) });
 const history = createHistory(byId, {
   say,
   onDeleted: (id) => location.hash.slice(1) === id && goHome(),
@@ -50,7 +50,7 @@ function say(text) {
 }
 
 /** Close the current view and abort its requests. */
-function leave() {
+function closeView() {
   current.abort();
   current = new AbortController();
   stopWaiting();
@@ -59,7 +59,7 @@ function leave() {
   byId.progress.hidden = true;
   byId.credit.hidden = true;
   result.close();
-  telling.clear();
+  captionView.clear();
   return current.signal;
 }
 
@@ -81,7 +81,7 @@ function showProgress(text) {
 
 /** Show a photo and caption it. credit: a line that names the author. */
 function takePhoto(file, credit = "") {
-  leave();
+  closeView();
   URL.revokeObjectURL(photoUrl);
   photoUrl = URL.createObjectURL(file);
   showView("result");
@@ -104,7 +104,7 @@ async function caption(file, firstTime) {
   const signal = current.signal;
   stopWaiting();
   showProblem(byId.problem, null);
-  telling.clear();
+  captionView.clear();
   showProgress("Sending the photo…");
   say("Captioning…");
   try {
@@ -118,47 +118,47 @@ async function caption(file, firstTime) {
       },
       onWord(word) {
         showProgress("");
-        telling.add(word);
+        captionView.add(word);
       },
     });
     showProgress("");
-    telling.complete();
+    captionView.complete();
     viewer.showCopy(entry.image.url);
     result.open(entry, { words: false });
     window.history.replaceState(null, "", `#${entry.id}`);
     history.add(entry);
     history.mark(entry.id);
-    say(spoken(entry));
+    say(announcement(entry));
   } catch (problem) {
     if (signal.aborted) return;
-    telling.clear();
+    captionView.clear();
     result.warn([]);
     showFailure(problem, () => caption(file, false), firstTime);
   }
 }
 
 /** The text for screen readers: the warnings, the caption, its verdict. */
-function spoken(entry) {
+function announcement(entry) {
   const verdict = verdictOf(entry, entry.labels);
   const caption = `Caption: ${entry.caption}${verdict && "."}`;
   return [...entry.warnings.map(({ message }) => message), caption, verdict].filter(Boolean).join(" ");
 }
 
-/** Show a failure. again: the action to retry, or null. byItself: retry once after Retry-After. */
-function showFailure(problem, again, byItself = false) {
+/** Show a failure. retry: the action to try again, or null. autoRetry: retry once after Retry-After. */
+function showFailure(problem, retry, autoRetry = false) {
   showProgress("");
   if (!(problem instanceof Problem)) console.error(problem);
-  const known = problem instanceof Problem ? problem : new Problem(0, "The page failed. Try another photo.");
+  const shownProblem = problem instanceof Problem ? problem : new Problem(0, "The page failed. Try another photo.");
   viewer.fail();
-  const ways = [["Another photo", choose]];
-  if (again) ways.splice(isOfThePhoto(known) ? 1 : 0, 0, ["Try again", again]); // the more useful action first
-  const actions = Object.fromEntries(ways);
-  const until = again && byItself && known.status === 503 ? known.retryAfter : null;
-  stopWaiting = showProblem(byId.problem, known, { actions, until, retry: again });
+  const actionList = [["Another photo", choose]];
+  if (retry) actionList.splice(isPhotoProblem(shownProblem) ? 1 : 0, 0, ["Try again", retry]); // the more useful action first
+  const actions = Object.fromEntries(actionList);
+  const retrySeconds = retry && autoRetry && shownProblem.status === 503 ? shownProblem.retryAfter : null;
+  stopWaiting = showProblem(byId.problem, shownProblem, { actions, retrySeconds, retry });
 }
 
 /** Whether the photo itself is the problem, so that a retry will not help. */
-function isOfThePhoto(problem) {
+function isPhotoProblem(problem) {
   return [413, 415, 422].includes(problem.status);
 }
 
@@ -168,7 +168,7 @@ function choose() {
 
 /** Open a stored caption. */
 async function openEntry(id) {
-  const signal = leave();
+  const signal = closeView();
   showView("result");
   viewer.open(`/api/captions/${id}/image`);
   history.mark(id);
@@ -180,7 +180,7 @@ async function openEntry(id) {
     viewer.setFrame(entry.image, grid);
     result.open(entry, { words: true });
     goToResult();
-    say(spoken(entry));
+    say(announcement(entry));
   } catch (problem) {
     if (signal.aborted) return;
     if (problem.status !== 404) return showFailure(problem, () => openEntry(id));
@@ -199,7 +199,7 @@ function followAddress() {
   const id = location.hash.slice(1);
   if (/^[0-9a-f]{32}$/.test(id)) openEntry(id);
   else if (id === "") {
-    leave();
+    closeView();
     history.mark(null);
     showView("start");
   }
@@ -207,12 +207,12 @@ function followAddress() {
 
 function onKey(event) {
   if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || byId.result.hidden) return;
-  if (event.key === "Escape") telling.release();
+  if (event.key === "Escape") captionView.release();
   if (event.target.closest("input, textarea, select")) return;
   const playing = event.key.toLowerCase() === "k" || (event.key === " " && !event.target.closest("button, a, summary"));
   if (!playing) return;
   event.preventDefault();
-  telling.toggleFilm();
+  captionView.toggleFilm();
 }
 
 createLookControls(document.querySelectorAll("[name=style]"), byId.opacity, (look) => {

@@ -3,7 +3,7 @@ import { getEvidence } from "./api.js";
 import { ATTENTION, EVIDENCE } from "./kinds.js";
 import { showProblem } from "./problem.js";
 
-const SHOWN = {
+const MESSAGES = {
   [ATTENTION]: "Each word now shows its attention map.",
   [EVIDENCE]: "Each word now shows its occlusion map.",
 };
@@ -13,26 +13,26 @@ const SHOWN = {
  * say(text): announces it to screen readers.
  */
 export function createMapChoice({ mapsAttention, mapsEvidence, mapsLoading, mapsProblem }, { say, onMaps }) {
-  const found = new Map(); // rank -> occlusion maps of that caption
+  const cache = new Map(); // rank -> occlusion maps of that caption
   let entryId = null;
   let rank = 1;
-  let waiting = new AbortController();
+  let request = new AbortController();
 
-  function leave() {
-    waiting.abort();
-    waiting = new AbortController();
+  function cancelLoading() {
+    request.abort();
+    request = new AbortController();
     mapsLoading.hidden = true;
     showProblem(mapsProblem, null);
-    return waiting.signal;
+    return request.signal;
   }
 
   function show(kind, maps = null) {
     onMaps(kind, maps);
-    say(SHOWN[kind]);
+    say(MESSAGES[kind]);
   }
 
   function fallBack(problem) {
-    leave();
+    cancelLoading();
     mapsAttention.checked = true;
     onMaps(ATTENTION, null);
     showProblem(mapsProblem, problem);
@@ -40,42 +40,42 @@ export function createMapChoice({ mapsAttention, mapsEvidence, mapsLoading, maps
 
   /** Load the occlusion maps of the shown caption once, with a loading message. */
   async function load() {
-    const signal = leave();
-    const asked = rank;
-    if (!found.has(asked)) {
+    const signal = cancelLoading();
+    const requestedRank = rank;
+    if (!cache.has(requestedRank)) {
       mapsLoading.hidden = false;
       say(mapsLoading.textContent);
       try {
-        found.set(asked, (await getEvidence(entryId, asked, signal)).maps);
+        cache.set(requestedRank, (await getEvidence(entryId, requestedRank, signal)).maps);
       } catch (problem) {
         if (!signal.aborted) fallBack(problem);
         return;
       }
       mapsLoading.hidden = true;
     }
-    show(EVIDENCE, found.get(asked));
+    show(EVIDENCE, cache.get(requestedRank));
   }
 
   mapsEvidence.addEventListener("change", load);
   mapsAttention.addEventListener("change", () => {
-    leave();
+    cancelLoading();
     show(ATTENTION);
   });
 
   return {
     /** Open the captions of another photo; null: none. They start with attention. */
     open(id) {
-      leave();
-      found.clear();
+      cancelLoading();
+      cache.clear();
       [entryId, rank] = [id, 1];
       mapsAttention.checked = true;
     },
     /** Select another caption of the photo, by rank from 1, and apply the chosen kind of map to it. */
     select(newRank) {
-      leave();
+      cancelLoading();
       rank = newRank;
       if (!mapsEvidence.checked) return;
-      if (found.has(rank)) onMaps(EVIDENCE, found.get(rank));
+      if (cache.has(rank)) onMaps(EVIDENCE, cache.get(rank));
       else load();
     },
   };

@@ -8,13 +8,13 @@ export async function showModel(line, kinds) {
   try {
     const { version, scores, words, attention } = await getModel();
     for (const kind of kinds) kind.hidden = kind.dataset.attention !== attention;
-    const measured = scores.test ?? scores.validation;
+    const splitScores = scores.test ?? scores.validation;
     const parts = [`Captioner ${version}`, `vocabulary of ${counted(words, "word")}`];
-    if (typeof measured?.CIDEr === "number") parts.push(`CIDEr ${measured.CIDEr.toFixed(2)}`);
-    if (typeof measured?.Bleu_4 === "number") parts.push(`BLEU-4 ${measured.Bleu_4.toFixed(2)}`);
-    const pointing = measured?.pointing ?? scores.validation?.pointing; // boxes may exist for one split only
+    if (typeof splitScores?.CIDEr === "number") parts.push(`CIDEr ${splitScores.CIDEr.toFixed(2)}`);
+    if (typeof splitScores?.Bleu_4 === "number") parts.push(`BLEU-4 ${splitScores.Bleu_4.toFixed(2)}`);
+    const pointing = splitScores?.pointing ?? scores.validation?.pointing; // boxes may exist for one split only
     if (typeof pointing === "number") parts.push(`pointing ${percent(pointing)}`);
-    if (scores.test && measured) parts.push("on held-out photos");
+    if (scores.test && splitScores) parts.push("on held-out photos");
     line.textContent = parts.join(" · ");
   } catch {
     line.textContent = ""; // the line is optional

@@ -5,8 +5,8 @@ import { element } from "./elements.js";
 
 const share = (value) => (value > 0 && value < 0.01 ? "under 1 %" : `${Math.round(100 * value)} %`);
 
-export function showReport(place, { name, usable, report }) {
-  place.replaceChildren(
+export function showReport(region, { name, usable, report }) {
+  region.replaceChildren(
     element("h3", { id: "report-heading" }, name),
     verdict(usable),
     list("advice", report.advice),
@@ -15,7 +15,7 @@ export function showReport(place, { name, usable, report }) {
     ...problems(report),
     samples(report.samples),
   );
-  place.hidden = false;
+  region.hidden = false;
 }
 
 function verdict(usable) {
@@ -27,17 +27,17 @@ function list(className, texts) {
   return element("ul", { className }, ...texts.map((text) => element("li", {}, text)));
 }
 
-function facts({ total, words, languages, rare_words: rare, unknown_words: unknown, format, drawn_splits: drawn }) {
+function facts({ total, words, languages, rare_words: rare, unknown_words: unknown, format, drawn_splits: areSplitsDrawn }) {
   const rows = [
     ["Contents", `${counted(total.images, "photo")}, ${counted(total.captions, "caption")}`],
-    ["Format", `${format}, ${drawn ? "splits drawn by photo" : "with its own splits"}`],
-    ["Languages", languages.map(([code, part]) => `${languageName(code)} ${share(part)}`).join(", ") || "unknown"],
+    ["Format", `${format}, ${areSplitsDrawn ? "splits drawn by photo" : "with its own splits"}`],
+    ["Languages", languages.map(([code, fraction]) => `${languageName(code)} ${share(fraction)}`).join(", ") || "unknown"],
     ["Words", `${count(words.vocabulary)} different, ${words.per_caption.mean.toFixed(1)} per caption`],
   ];
   if (rare) rows.push(["Rare words", rareWords(rare)]); // missing in old reports
   if (unknown) {
-    const most = unknown.most_frequent.slice(0, 10).map(([word, times]) => `${word} (${count(times)})`);
-    const text = `${count(unknown.words)}, ${share(unknown.share)} of all${most.length ? `: ${most.join(", ")}` : ""}`;
+    const examples = unknown.most_frequent.slice(0, 10).map(([word, times]) => `${word} (${count(times)})`);
+    const text = `${count(unknown.words)}, ${share(unknown.share)} of all${examples.length ? `: ${examples.join(", ")}` : ""}`;
     rows.push(["New words", text]);
   }
   return element("dl", { className: "facts" }, ...rows.flatMap(([name, value]) => [
@@ -46,10 +46,10 @@ function facts({ total, words, languages, rare_words: rare, unknown_words: unkno
   ]));
 }
 
-function rareWords({ words, kept, share: part, min_count: least }) {
+function rareWords({ words, kept, share: fraction, min_count: minCount }) {
   const all = counted(words + kept, "word");
-  if (!words) return `none of ${all} will be unknown (min_count ${least})`;
-  return `${count(words)} of ${all} will be unknown, ${share(part)} of all running words (min_count ${least})`;
+  if (!words) return `none of ${all} will be unknown (min_count ${minCount})`;
+  return `${count(words)} of ${all} will be unknown, ${share(fraction)} of all running words (min_count ${minCount})`;
 }
 
 function languageName(code) {
@@ -62,7 +62,7 @@ function languageName(code) {
 
 function splits(report) {
   const row = (cell, values) =>
-    element("tr", {}, ...values.map((value, at) => element(at ? cell : "th", { scope: at ? "" : "row" }, value)));
+    element("tr", {}, ...values.map((value, index) => element(index ? cell : "th", { scope: index ? "" : "row" }, value)));
   const body = report.splits.map((split) => row("td", [split.split ?? "no split", count(split.images), count(split.captions)]));
   const head = element("thead", {}, element("tr", {}, ...["Split", "Photos", "Captions"].map((name) =>
     element("th", { scope: "col" }, name))));
@@ -73,34 +73,34 @@ function problems(report) {
   const { counts, problem_counts: problemCounts, headings = {} } = report; // reports of earlier versions have no headings
   const numbers = { ...counts, ...problemCounts };
   const texts = {
-    leaks: report.leaks.map(together),
-    same_images: report.same_images.map(together),
-    similar_images: report.similar_images.map(together),
+    leaks: report.leaks.map(joinPaths),
+    same_images: report.same_images.map(joinPaths),
+    similar_images: report.similar_images.map(joinPaths),
     repeated_captions: report.repeated_captions.map(
       ({ text, count: times }) => `${counted(times, "time")}: “${text}”`),
   };
   return Object.keys({ ...headings, ...numbers }).filter((name) => numbers[name] > 0).map((name) => {
-    const shown = texts[name] ?? report.problems.filter(({ kind }) => kind === name).map(place);
+    const entries = texts[name] ?? report.problems.filter(({ kind }) => kind === name).map(describeProblem);
     const heading = headings[name] ?? name.replaceAll("_", " ");
-    const more = numbers[name] > shown.length ? [`and ${count(numbers[name] - shown.length)} more`] : [];
-    return element("details", {}, element("summary", {}, `${heading[0].toUpperCase()}${heading.slice(1)}: ${count(numbers[name])}`), list("", [...shown, ...more]));
+    const remainder = numbers[name] > entries.length ? [`and ${count(numbers[name] - entries.length)} more`] : [];
+    return element("details", {}, element("summary", {}, `${heading[0].toUpperCase()}${heading.slice(1)}: ${count(numbers[name])}`), list("", [...entries, ...remainder]));
   });
 }
 
-function together({ paths, splits }) {
+function joinPaths({ paths, splits }) {
   return paths.map((path, at) => `${path} (${splits[at] ?? "no split"})`).join(" = ");
 }
 
-function place({ file, entry, message }) {
-  const where = entry === null ? file : typeof entry === "number" ? `${file}, line ${entry}` : `${file}, ${entry}`;
-  return `${where}: ${message}`;
+function describeProblem({ file, entry, message }) {
+  const location = entry === null ? file : typeof entry === "number" ? `${file}, line ${entry}` : `${file}, ${entry}`;
+  return `${location}: ${message}`;
 }
 
-function samples(found) {
-  return element("ul", { className: "samples" }, ...found.map(({ thumbnail, captions, split }) => {
+function samples(entries) {
+  return element("ul", { className: "samples" }, ...entries.map(({ thumbnail, captions, split }) => {
     const image = element("img", { alt: captions[0] });
     showPicture(image, thumbnail);
-    const said = captions.slice(0, 2).map((text) => element("p", {}, text));
-    return element("li", {}, image, ...said, element("p", { className: "quiet" }, split ?? "no split"));
+    const captionNodes = captions.slice(0, 2).map((text) => element("p", {}, text));
+    return element("li", {}, image, ...captionNodes, element("p", { className: "quiet" }, split ?? "no split"));
   }));
 }

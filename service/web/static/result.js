@@ -17,31 +17,31 @@ const LABELS = {
   },
 };
 
-/** elements: by id, in camel case. telling: from createTelling. say(text): announces it to screen readers. */
-export function createResult(elements, { telling, say, onCorrected }) {
+/** elements: by id, in camel case. captionView: from createCaptionView. say(text): announces it to screen readers. */
+export function createResult(elements, { captionView, say, onCorrected }) {
   const correction = createCorrection(elements, { say, onCorrected });
   const mapChoice = createMapChoice(elements, {
     say,
     onMaps(newKind, maps) {
       setKind(newKind);
-      telling.exchange(wordsOf(shown, maps));
+      captionView.replaceMaps(wordsOf(currentCaption, maps));
     },
   });
   const verdict = createVerdict(elements);
   let labels = []; // of the current photo
-  let shown = null; // the caption on the page
+  let currentCaption = null; // the caption on the page
   let kind = ATTENTION; // of the maps shown
   let look = null;
-  let chosen = 0;
+  let wordIndex = 0;
 
-  function links() {
-    if (!shown) return;
+  function updateLinks() {
+    if (!currentCaption) return;
     const style = look.smooth ? "smooth" : "cells";
     const maps = kind === EVIDENCE ? { maps: EVIDENCE } : {};
     const suffix = kind === EVIDENCE ? "-evidence" : "";
-    elements.figure.href = withQuery(shown.figure, { style, ...maps });
+    elements.figure.href = withQuery(currentCaption.figure, { style, ...maps });
     elements.figure.download = `caption-figure${suffix}.png`;
-    const word = shown.words[Math.min(chosen, shown.words.length - 1)];
+    const word = currentCaption.words[Math.min(wordIndex, currentCaption.words.length - 1)];
     elements.saveOverlay.hidden = !word;
     if (!word) return;
     elements.saveOverlay.href = withQuery(word.overlay, { style, opacity: look.opacity, ...maps });
@@ -53,26 +53,26 @@ export function createResult(elements, { telling, say, onCorrected }) {
     kind = newKind;
     elements.words.setAttribute("aria-label", LABELS[kind].words);
     elements.places.setAttribute("aria-label", LABELS[kind].places);
-    links();
+    updateLinks();
   }
 
   function select(captions, rank) {
-    shown = captions[rank];
-    chosen = 0;
+    currentCaption = captions[rank];
+    wordIndex = 0;
     setKind(ATTENTION); // available without a request
-    elements.captionText.textContent = shown.caption;
-    verdict.show(shown, labels);
-    elements.photoImage.alt = shown.caption || "The photo";
-    document.title = `${shown.caption} – Captioner`;
-    elements.alternativeList.querySelectorAll("button").forEach((other, index) => {
-      other.setAttribute("aria-pressed", String(index === rank));
+    elements.captionText.textContent = currentCaption.caption;
+    verdict.show(currentCaption, labels);
+    elements.photoImage.alt = currentCaption.caption || "The photo";
+    document.title = `${currentCaption.caption} – Captioner`;
+    elements.alternativeList.querySelectorAll("button").forEach((node, index) => {
+      node.setAttribute("aria-pressed", String(index === rank));
     });
   }
 
-  function choice(captions, rank) {
+  function alternativeItem(captions, rank) {
     const choose = () => {
       select(captions, rank);
-      telling.show(wordsOf(captions[rank]));
+      captionView.show(wordsOf(captions[rank]));
       say(`Caption: ${captions[rank].caption}`);
       mapChoice.select(rank + 1);
     };
@@ -83,7 +83,7 @@ export function createResult(elements, { telling, say, onCorrected }) {
   }
 
   elements.copy.addEventListener("click", async () => {
-    const copied = await copyText(shown.caption);
+    const copied = await copyText(currentCaption.caption);
     elements.copy.textContent = copied ? "Copied" : "Select the words to copy them";
     say(elements.copy.textContent);
     setTimeout(() => (elements.copy.textContent = "Copy the caption"), 2000);
@@ -104,20 +104,20 @@ export function createResult(elements, { telling, say, onCorrected }) {
       for (const node of elements.about.querySelectorAll("[data-judged]")) {
         node.hidden = node.dataset.judged !== String(isJudged(entry));
       }
-      elements.alternativeList.replaceChildren(...captions.map((_, rank) => choice(captions, rank)));
+      elements.alternativeList.replaceChildren(...captions.map((_, rank) => alternativeItem(captions, rank)));
       elements.alternatives.hidden = captions.length < 2;
       elements.aboutGrid.textContent = `${entry.alphas.rows} × ${entry.alphas.columns}`;
       elements.tools.hidden = false;
       warn(entry.warnings);
       mapChoice.open(entry.id);
       select(captions, 0);
-      if (words) telling.show(wordsOf(captions[0]));
-      else if (isJudged(entry)) telling.exchange(wordsOf(captions[0])); // streamed words have no confidence yet
+      if (words) captionView.show(wordsOf(captions[0]));
+      else if (isJudged(entry)) captionView.replaceMaps(wordsOf(captions[0])); // streamed words have no confidence yet
       correction.open(entry);
     },
     close() {
       mapChoice.open(null);
-      shown = null;
+      currentCaption = null;
       setKind(ATTENTION);
       elements.tools.hidden = true;
       elements.captionText.textContent = "";
@@ -127,20 +127,20 @@ export function createResult(elements, { telling, say, onCorrected }) {
       document.title = "Captioner";
     },
     choose(index) {
-      chosen = index;
-      links();
+      wordIndex = index;
+      updateLinks();
     },
     setLook(newLook) {
       look = newLook;
-      links();
+      updateLinks();
     },
   };
 }
 
 /** The words of a caption in the streamed form, each with its map. evidence: occlusion maps to use instead. */
-function wordsOf(caption, evidence = null) {
-  const kind = evidence ? EVIDENCE : ATTENTION;
-  const maps = evidence ?? caption.words.map((word, index) => word.label_map ?? caption.alphas.maps[index]);
+function wordsOf(caption, occlusionMaps = null) {
+  const kind = occlusionMaps ? EVIDENCE : ATTENTION;
+  const maps = occlusionMaps ?? caption.words.map((word, index) => word.label_map ?? caption.alphas.maps[index]);
   const judged = isJudged(caption);
   return caption.words.map((word, index) => ({ ...word, judged, kind, map: maps[index] }));
 }

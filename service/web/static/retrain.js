@@ -11,13 +11,13 @@ import { showReport } from "./report.js";
 import { changeToken } from "./token.js";
 import { showTraining } from "./training.js";
 
-const LOOK_MS = 3000;
+const POLL_MS = 3000;
 
 const byId = elementsById();
 const maxDataSet = Number(document.body.dataset.maxDatasetMb);
 
 let models = [];
-const shown = new Map(); // training id -> list item
+const trainingItems = new Map(); // training id -> list item
 const following = new Set(); // ids of trainings
 
 function say(text) {
@@ -25,10 +25,10 @@ function say(text) {
 }
 
 /** Run an action, and show its failure in a region. */
-async function attempt(region, act) {
+async function attempt(region, action) {
   showProblem(region, null);
   try {
-    return await act();
+    return await action();
   } catch (problem) {
     if (!(problem instanceof Problem)) console.error(problem);
     showProblem(region, problem instanceof Problem ? problem : new Problem(0, "The page failed. Reload it."));
@@ -38,7 +38,7 @@ async function attempt(region, act) {
 
 // --- Data sets
 
-async function bring(text, send) {
+async function addDataSet(text, send) {
   byId.sending.hidden = false;
   byId.sendingText.textContent = text;
   byId.sendingBar.removeAttribute("value");
@@ -50,13 +50,13 @@ async function bring(text, send) {
   say(`${data.name}: ${counted(data.images, "photo")}.`);
 }
 
-function bringZip(file) {
+function uploadZip(file) {
   if (file.size > maxDataSet * 1_000_000) {
     const size = (file.size / 1_000_000).toFixed(0);
     showProblem(byId.dataProblem, new Problem(413, `The zip has ${size} MB, but the limit is ${maxDataSet} MB.`));
     return;
   }
-  bring(`Sending ${file.name}…`, () =>
+  addDataSet(`Sending ${file.name}…`, () =>
     admin.sendZip("/api/datasets", file, (share) => {
       byId.sendingBar.value = share;
       if (share === 1) {
@@ -73,15 +73,15 @@ function openReport(data) {
 }
 
 async function loadDataSets(chosen = byId.dataset.value) {
-  const found = await admin.listDataSets();
-  byId.dataList.replaceChildren(...found.map(dataRow));
-  const options = found.map(({ id, name, images }) => new Option(`${name} (${counted(images, "photo")})`, id));
-  const usable = new Set(found.filter((data) => data.usable).map((data) => data.id));
+  const dataSets = await admin.listDataSets();
+  byId.dataList.replaceChildren(...dataSets.map(dataRow));
+  const options = dataSets.map(({ id, name, images }) => new Option(`${name} (${counted(images, "photo")})`, id));
+  const usable = new Set(dataSets.filter((data) => data.usable).map((data) => data.id));
   byId.dataset.replaceChildren(...options.filter((option) => usable.has(option.value)).map((option) => option.cloneNode(true)));
   if (usable.has(chosen)) byId.dataset.value = chosen;
   const replay = byId.replay.value;
   byId.replay.replaceChildren(new Option("None: stay close to the previous captions", ""), ...options);
-  byId.replay.value = found.some(({ id }) => id === replay) ? replay : "";
+  byId.replay.value = dataSets.some(({ id }) => id === replay) ? replay : "";
 }
 
 function dataRow({ id, name, images, captions, usable }) {
@@ -93,10 +93,10 @@ function dataRow({ id, name, images, captions, usable }) {
       byId.report.hidden = true;
       await loadDataSets();
     });
-  const doing = [button({ className: "link" }, open, "Report"), button({ className: "link" }, remove, "Delete")];
-  for (const each of doing) each.setAttribute("aria-label", `${each.textContent} ${name}`);
+  const buttons = [button({ className: "link" }, open, "Report"), button({ className: "link" }, remove, "Delete")];
+  for (const node of buttons) node.setAttribute("aria-label", `${node.textContent} ${name}`);
   const label = element("span", {}, usable ? text : `${text} · cannot be used for training`);
-  return element("li", {}, label, element("span", { className: "row" }, ...doing));
+  return element("li", {}, label, element("span", { className: "row" }, ...buttons));
 }
 
 // --- Trainings
@@ -108,11 +108,11 @@ function trainingBody() {
     preset: byId.preset.value,
     replay: byId.start.value === "scratch" ? null : byId.replay.value || null,
     promote_margin: byId.promote.checked ? Number(byId.margin.value) : null,
-    options: optionsGiven(),
+    options: parseOptions(),
   };
 }
 
-function optionsGiven() {
+function parseOptions() {
   try {
     return JSON.parse(byId.options.value || "{}");
   } catch (error) {
@@ -120,46 +120,46 @@ function optionsGiven() {
   }
 }
 
-function begin(event) {
+function submitTraining(event) {
   event.preventDefault();
   attempt(byId.trainProblem, async () => {
     if (!byId.dataset.value) throw new Problem(0, "Add photos first.");
-    await admin.beginTraining(trainingBody());
+    await admin.startTraining(trainingBody());
     say("The training is queued.");
     await loadTrainings();
   });
 }
 
 async function loadTrainings() {
-  const found = await admin.listTrainings();
-  for (const [id, item] of shown) {
-    if (found.some((training) => training.id === id)) continue;
+  const trainings = await admin.listTrainings();
+  for (const [id, item] of trainingItems) {
+    if (trainings.some((training) => training.id === id)) continue;
     item.remove();
-    shown.delete(id);
+    trainingItems.delete(id);
   }
-  for (const training of found.toReversed()) {
-    const known = shown.get(training.id);
-    if (!known) {
+  for (const training of trainings.toReversed()) {
+    const existingItem = trainingItems.get(training.id);
+    if (!existingItem) {
       const item = element("li", {});
-      shown.set(training.id, item);
+      trainingItems.set(training.id, item);
       byId.trainings.prepend(item);
     }
     if (training.state === "running") follow(training.id);
-    else if (known?.dataset.state !== training.state || training.state === "queued") {
+    else if (existingItem?.dataset.state !== training.state || training.state === "queued") {
       drawTraining(training.state === "queued" ? training : await admin.getTraining(training.id));
     }
   }
-  byId.trainingsEmpty.hidden = found.length > 0;
+  byId.trainingsEmpty.hidden = trainings.length > 0;
 }
 
 function drawTraining(training) {
   const { id } = training;
-  const act = (what) => () =>
+  const act = (operation) => () =>
     attempt(byId.trainProblem, async () => {
-      await what(id);
+      await operation(id);
       await loadTrainings();
     });
-  const item = shown.get(id);
+  const item = trainingItems.get(id);
   if (!item) return;
   showTraining(item, training, {
     cancel: act(admin.cancelTraining),
@@ -192,9 +192,9 @@ async function follow(id) {
 // --- Models
 
 async function loadModels() {
-  const found = await admin.listModels();
-  if (JSON.stringify(found) === JSON.stringify(models)) return; // keeps the focus
-  models = found;
+  const newModels = await admin.listModels();
+  if (JSON.stringify(newModels) === JSON.stringify(models)) return; // keeps the focus
+  models = newModels;
   showModels(byId.models, models, {
     compare,
     promote: (version) => change(() => admin.promote(version), "It is now in use."),
@@ -208,9 +208,9 @@ async function loadModels() {
   if (models.some(({ version }) => version === start) || start === "scratch") byId.start.value = start;
 }
 
-function change(act, message) {
+function change(action, message) {
   return attempt(byId.modelsProblem, async () => {
-    await act();
+    await action();
     await loadModels();
     say(message);
   });
@@ -225,7 +225,7 @@ async function download(version) {
 function compare(version) {
   return attempt(byId.modelsProblem, async () => {
     const photos = await admin.getComparison(version);
-    const model = models.find((each) => each.version === version);
+    const model = models.find((entry) => entry.version === version);
     byId.comparisonHeading.textContent = `${model?.name ?? version} and the previous captioner`;
     byId.comparisonScores.textContent = scoresOf(model);
     showPhotos(byId.comparisonPhotos, photos);
@@ -237,54 +237,54 @@ function compare(version) {
 
 function scoresOf(model) {
   const parts = [];
-  for (const [name, of] of [["data", "of the new data"], ["replay", "of the earlier data"]]) {
+  for (const [name, suffix] of [["data", "of the new data"], ["replay", "of the earlier data"]]) {
     const scores = model?.scores?.[name];
     if (!scores) continue;
     const texts = ["CIDEr", "METEOR", "Bleu_4"].map(
       (metric) => `${metric.replace("_", "-")} ${scores.old[metric].toFixed(3)} → ${scores.new[metric].toFixed(3)}`,
     );
-    parts.push(`On ${counted(scores.images, "held-out photo")} ${of}: ${texts.join(", ")}.`);
+    parts.push(`On ${counted(scores.images, "held-out photo")} ${suffix}: ${texts.join(", ")}.`);
   }
   return parts.join(" ");
 }
 
 // --- Wiring
 
-function chooser(opener, input, take) {
+function chooser(opener, input, onFile) {
   opener.addEventListener("click", () => input.click());
   input.addEventListener("change", () => {
-    if (input.files[0]) take(input.files[0]);
+    if (input.files[0]) onFile(input.files[0]);
     input.value = ""; // the same file may be chosen again
   });
 }
 
-async function look() {
+async function poll() {
   try {
     await loadTrainings();
     await loadModels(); // a training or another user may have changed the captioner in use
   } catch {
     // The service may be restarting.
   }
-  setTimeout(look, LOOK_MS);
+  setTimeout(poll, POLL_MS);
 }
 
-chooser(byId.choose, byId.file, bringZip);
+chooser(byId.choose, byId.file, uploadZip);
 chooser(byId.uploadModel, byId.modelFile, (file) =>
   change(() => admin.sendZip("/api/models", file, () => {}), "Added."),
 );
-byId.corrections.addEventListener("click", () => bring("Collecting the corrections…", admin.bringCorrections));
+byId.corrections.addEventListener("click", () => addDataSet("Collecting the corrections…", admin.addCorrections));
 byId.folderForm?.addEventListener("submit", (event) => {
   event.preventDefault();
-  bring("Checking the photos…", () => admin.bringFolder(byId.folder.value));
+  addDataSet("Checking the photos…", () => admin.addFolder(byId.folder.value));
 });
-byId.trainForm.addEventListener("submit", begin);
+byId.trainForm.addEventListener("submit", submitTraining);
 byId.start.addEventListener("change", () => (byId.replay.disabled = byId.start.value === "scratch"));
 byId.rollback.addEventListener("click", () => change(admin.rollBack, "The previous captioner is in use again."));
 byId.comparisonClose.addEventListener("click", () => (byId.comparison.hidden = true));
 byId.tokenButton.addEventListener("click", async () => (await changeToken()) && location.reload());
-watchDrops(([file]) => file && bringZip(file));
+watchDrops(([file]) => file && uploadZip(file));
 attempt(byId.dataProblem, async () => {
   await loadDataSets();
   await loadModels();
-  await look();
+  await poll();
 });

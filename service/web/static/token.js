@@ -3,28 +3,28 @@ import { Problem, send } from "./api.js";
 import { button, element } from "./elements.js";
 
 const KEY = "captioner.token";
-let unkept = null; // without storage, it lasts as long as the page
+let sessionToken = null; // without storage, it lasts as long as the page
 
-takeFromAddress();
+readTokenFromUrl();
 
 /** Take the token from the link that the service prints (#token=…), and remove it from the address bar. */
-function takeFromAddress() {
-  const given = new URLSearchParams(location.hash.slice(1)).get("token");
-  if (!given) return;
-  keep(given);
+function readTokenFromUrl() {
+  const token = new URLSearchParams(location.hash.slice(1)).get("token");
+  if (!token) return;
+  storeToken(token);
   history.replaceState(null, "", location.pathname);
 }
 
-function kept() {
+function storedToken() {
   try {
-    return localStorage.getItem(KEY) ?? unkept;
+    return localStorage.getItem(KEY) ?? sessionToken;
   } catch {
-    return unkept;
+    return sessionToken;
   }
 }
 
-function keep(token) {
-  unkept = token;
+function storeToken(token) {
+  sessionToken = token;
   try {
     if (token) localStorage.setItem(KEY, token);
     else localStorage.removeItem(KEY);
@@ -34,19 +34,19 @@ function keep(token) {
 }
 
 /** Let the user see, change or remove the stored token. */
-export const changeToken = () => ask("", kept() ?? "");
+export const changeToken = () => askForToken("", storedToken() ?? "");
 
 /** Call request(headers) with the token; ask the user if it is missing or wrong. */
 export async function withToken(request) {
-  for (let why = ""; ; ) {
-    const token = kept() || (await ask(why));
+  for (let reason = ""; ; ) {
+    const token = storedToken() || (await askForToken(reason));
     if (!token) throw new Problem(401, "This needs the token of the service.");
     try {
       return await request({ Authorization: `Bearer ${token}` });
     } catch (problem) {
       if (problem.status !== 401) throw problem;
-      keep(null);
-      why = "This token is wrong.";
+      storeToken(null);
+      reason = "This token is wrong.";
     }
   }
 }
@@ -55,23 +55,23 @@ export async function withToken(request) {
 export const sendAsAdmin = (url, options = {}) =>
   withToken((headers) => send(url, { ...options, headers: { ...options.headers, ...headers } }));
 
-let asked = null; // concurrent requests share one dialog
+let pendingDialog = null; // concurrent requests share one dialog
 
-function ask(why, present = "") {
-  asked ??= question(why, present).finally(() => (asked = null));
-  return asked;
+function askForToken(reason, currentToken = "") {
+  pendingDialog ??= showDialog(reason, currentToken).finally(() => (pendingDialog = null));
+  return pendingDialog;
 }
 
-function question(why, present) {
+function showDialog(reason, currentToken) {
   return new Promise((resolve) => {
-    const input = element("input", { type: "password", id: "token", autocomplete: "off", value: present });
+    const input = element("input", { type: "password", id: "token", autocomplete: "off", value: currentToken });
     const dialog = element(
       "dialog",
       { className: "token-dialog", id: "token-dialog" },
       element(
         "form",
         { method: "dialog" },
-        element("h2", { className: "label" }, why || "Retraining, switching and deleting need the token"),
+        element("h2", { className: "label" }, reason || "Retraining, switching and deleting need the token"),
         element(
           "label",
           {},
@@ -89,7 +89,7 @@ function question(why, present) {
     dialog.setAttribute("aria-label", "Token");
     dialog.addEventListener("close", () => {
       const token = dialog.returnValue === "use" ? input.value.trim() : null;
-      if (token !== null) keep(token);
+      if (token !== null) storeToken(token);
       dialog.remove();
       resolve(token);
     });

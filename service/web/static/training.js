@@ -19,51 +19,51 @@ export function showTraining(item, training, actions) {
   const title = `${training.dataset.name}, ${training.preset ?? "own options"}, from ${training.start}`;
   const head = element("header", {}, element("h3", {}, title), element("p", { className: "row" }, ...buttons(training, actions)));
   const open = item.querySelector(".losses")?.open ?? false;  // as the user left it
-  item.replaceChildren(head, ...standing(training), ...learned(training, open));
+  item.replaceChildren(head, ...statusNodes(training), ...progressNodes(training, open));
 }
 
 function buttons({ state, version, stopping }, { cancel, resume, remove, log, compare }) {
-  const made = [];
-  const add = (text, act) => made.push(button({ className: "link" }, act, text));
+  const nodes = [];
+  const add = (text, onClick) => nodes.push(button({ className: "link" }, onClick, text));
   if (version) add("Compare", () => compare(version));
   if (state === "queued" || (state === "running" && !stopping)) add("Cancel", cancel);
   if (state === "failed" || state === "cancelled") add("Resume", resume);
   if (state !== "queued") add("Log", log);
   if (state !== "running" && state !== "queued") add("Delete", remove);
-  return made;
+  return nodes;
 }
 
-function standing(training) {
+function statusNodes(training) {
   const { state, progress, position, message, stopping, seconds, promoted } = training;
   if (state === "queued") return [element("p", {}, position === 1 ? "Next in the queue." : `Number ${position} in the queue.`)];
   if (state === "failed") return [element("p", { className: "failed" }, `Failed: ${message}.`)];
   if (state === "cancelled") return [element("p", {}, "Cancelled. It can be resumed from its last checkpoint.")];
   if (state === "finished") {
-    const spent = Object.values(seconds).reduce((sum, part) => sum + part, 0);
-    return [element("p", {}, `Finished in ${duration(spent)}.${promoted ? " It was promoted." : ""}`)];
+    const totalSeconds = Object.values(seconds).reduce((sum, stageSeconds) => sum + stageSeconds, 0);
+    return [element("p", {}, `Finished in ${duration(totalSeconds)}.${promoted ? " It was promoted." : ""}`)];
   }
   if (stopping) return [element("p", {}, "Stopping…")];
-  const { stage, done, total, epoch, epochs, batch, batches, seconds_left: left } = progress;
-  const parts = [STAGES[stage] ?? stage];
-  if (stage === "training") parts.push(`epoch ${epoch} of ${epochs}`, left > 1 ? `about ${duration(left)} left` : "");
-  else if (total) parts.push(`${done} of ${total}`);
+  const { stage, done, total, epoch, epochs, batch, batches, seconds_left: secondsLeft } = progress;
+  const texts = [STAGES[stage] ?? stage];
+  if (stage === "training") texts.push(`epoch ${epoch} of ${epochs}`, secondsLeft > 1 ? `about ${duration(secondsLeft)} left` : "");
+  else if (total) texts.push(`${done} of ${total}`);
   const bar = element("progress", { max: 1 });
   if (stage === "training") bar.value = (epoch - 1 + batch / batches) / epochs;
   else if (total) bar.value = done / total;
   bar.setAttribute("aria-label", "Progress");
-  return [element("p", { className: "doing" }, parts.filter(Boolean).join(" · ")), bar];
+  return [element("p", { className: "doing" }, texts.filter(Boolean).join(" · ")), bar];
 }
 
-function learned({ epochs, samples }, open) {
+function progressNodes({ epochs, samples }, open) {
   if (!epochs.length) return [];
-  const of = (name) => epochs.filter((epoch) => epoch[name] !== null).map((epoch) => [epoch.epoch, epoch[name]]);
-  const curves = [curve("CIDEr on validation photos", of("CIDEr"))];
-  if (of("loss").length) curves.push(curve("Loss", of("loss")));
-  return [element("div", { className: "curves" }, ...curves), ...parts(epochs, open), sampleList(samples)];
+  const seriesOf = (name) => epochs.filter((epoch) => epoch[name] !== null).map((epoch) => [epoch.epoch, epoch[name]]);
+  const curves = [curve("CIDEr on validation photos", seriesOf("CIDEr"))];
+  if (seriesOf("loss").length) curves.push(curve("Loss", seriesOf("loss")));
+  return [element("div", { className: "curves" }, ...curves), ...lossDetails(epochs, open), sampleList(samples)];
 }
 
 /** Curves of the named losses before their weights, drawn when they are shown. open: whether they are. */
-function parts(epochs, open) {
+function lossDetails(epochs, open) {
   const names = [...new Set(epochs.flatMap((epoch) => Object.keys(epoch.losses)))];
   if (!names.length) return [];
   const draw = () => element("div", { className: "curves" }, ...names.map((name) => lossCurve(name, epochs)));
@@ -85,10 +85,10 @@ function sampleList(samples) {
     const image = element("img", { alt: "" });
     showPicture(image, photo);
     const [first, ...later] = captions;
-    const now = later.at(-1) ?? first;
-    const before = later.length && first.epoch === 0 ? [element("p", { className: "quiet" }, `Before: ${first.text}`)] : [];
-    const current = element("p", { className: "now" }, now.text);
-    return element("li", {}, image, current, ...before, element("p", { className: "quiet" }, `Epoch ${now.epoch}`));
+    const latest = later.at(-1) ?? first;
+    const earlier = later.length && first.epoch === 0 ? [element("p", { className: "quiet" }, `Before: ${first.text}`)] : [];
+    const current = element("p", { className: "now" }, latest.text);
+    return element("li", {}, image, current, ...earlier, element("p", { className: "quiet" }, `Epoch ${latest.epoch}`));
   }));
 }
 

@@ -5,7 +5,7 @@ export const WORDINGS = { sure: "sure", likely: "likely", guess: "a guess" };
 
 const SENTENCES = { sure: "Sure.", likely: "Likely right.", guess: "A guess." };
 const HINTS = 3; // maximum number of suggested labels
-const LEAST_HINT = 0.05; // minimum probability of a suggested label
+const MIN_HINT_PROBABILITY = 0.05; // minimum probability of a suggested label
 
 /** Whether a caption has a confidence. */
 export const isJudged = (caption) => caption.confidence != null;
@@ -18,7 +18,7 @@ export function verdictOf(caption, labels = []) {
 }
 
 function hintsOf(labels) {
-  const likely = labels.filter(({ probability }) => probability >= LEAST_HINT);
+  const likely = labels.filter(({ probability }) => probability >= MIN_HINT_PROBABILITY);
   return likely.slice(0, HINTS).map(({ name }) => name);
 }
 
@@ -45,11 +45,11 @@ function rowsOf(caption) {
   return [row("the whole caption", caption.confidence, caption.probability, null), ...words];
 }
 
-function row(name, ...shares) {
+function row(name, ...values) {
   const head = element("th", { scope: "row" }, name);
-  return element("tr", {}, head, ...shares.map((share) => element("td", {}, share === null ? "–" : threeDigits(share))));
+  return element("tr", {}, head, ...values.map((value) => element("td", {}, value === null ? "–" : threeDigits(value))));
 }
 
-function threeDigits(share) {
-  return share >= 0.001 || share === 0 ? share.toFixed(3) : share.toExponential(1);
+function threeDigits(value) {
+  return value >= 0.001 || value === 0 ? value.toFixed(3) : value.toExponential(1);
 }

@@ -1,6 +1,6 @@
 // The photo, its heat map, and the cell that the user points at.
-import { blended, normalised, paintHeat } from "./heat.js";
-import { cellAfter, cellAt, cellBox } from "./places.js";
+import { blendMaps, normalise, paintHeat } from "./heat.js";
+import { cellAfter, cellAt, cellBox } from "./grid.js";
 
 const MAX_SMOOTH_SIDE = 640; // pixels; a smooth map can be scaled up without loss
 const MAX_SIDE = 1280;
@@ -11,13 +11,13 @@ const FADE_MS = 260;
  * how is "keys" or "pointer".
  */
 export function createViewer({ photo, image, canvas, places, outline, noPreview }, onPoint) {
-  const still = matchMedia("(prefers-reduced-motion: reduce)");
+  const reducedMotion = matchMedia("(prefers-reduced-motion: reduce)");
   let frame = null;
   let grid = null;
   let look = { smooth: true, opacity: 0.6 };
-  let shown = null; // the map on the canvas, its peak 1
+  let currentMap = null; // the map on the canvas, its peak 1
   let fade = 0;
-  let pointed = null;
+  let pointedCell = null;
 
   function paint(cells) {
     const [width, height] = canvasSize(photo, look.smooth);
@@ -28,22 +28,22 @@ export function createViewer({ photo, image, canvas, places, outline, noPreview 
 
   function showMap(map, { fades = false } = {}) {
     cancelAnimationFrame(fade);
-    const before = shown;
-    shown = map && normalised(map);
+    const previousMap = currentMap;
+    currentMap = map && normalise(map);
     canvas.dataset.shows = map ? "map" : "nothing";
-    if (!fades || still.matches || !shown) return paint(shown);
-    const started = performance.now();
+    if (!fades || reducedMotion.matches || !currentMap) return paint(currentMap);
+    const startedAt = performance.now();
     const step = (now) => {
-      const share = Math.min(Math.max((now - started) / FADE_MS, 0), 1);
-      paint(blended(before, shown, share));
+      const share = Math.min(Math.max((now - startedAt) / FADE_MS, 0), 1);
+      paint(blendMaps(previousMap, currentMap, share));
       if (share < 1) fade = requestAnimationFrame(step);
     };
-    step(started);
+    step(startedAt);
   }
 
   function setFrame(newFrame, newGrid) {
     cancelAnimationFrame(fade);
-    [frame, grid, shown] = [newFrame, newGrid, null];
+    [frame, grid, currentMap] = [newFrame, newGrid, null];
     if (frame) setShape(photo, frame.width, frame.height);
     point(null);
     paint(null);
@@ -53,8 +53,8 @@ export function createViewer({ photo, image, canvas, places, outline, noPreview 
     const box = Array.isArray(cell) ? cellBox(frame, grid, cell) : null;
     outline.hidden = !box;
     for (const side in box) outline.style.setProperty(side, `${100 * box[side]}%`);
-    if (String(cell) === String(pointed)) return;
-    pointed = cell;
+    if (String(cell) === String(pointedCell)) return;
+    pointedCell = cell;
     onPoint(cell, how);
   }
 
@@ -73,7 +73,7 @@ export function createViewer({ photo, image, canvas, places, outline, noPreview 
   });
   places.addEventListener("blur", () => point(null));
   places.addEventListener("keydown", (event) => {
-    const cell = frame && cellAfter(event.key, frame, grid, Array.isArray(pointed) ? pointed : null);
+    const cell = frame && cellAfter(event.key, frame, grid, Array.isArray(pointedCell) ? pointedCell : null);
     if (!cell) return;
     event.preventDefault();
     point(cell, "keys");
@@ -89,7 +89,7 @@ export function createViewer({ photo, image, canvas, places, outline, noPreview 
     image.hidden = true;
     if (!frame) setShape(photo, 3, 2);
   });
-  new ResizeObserver(() => paint(shown)).observe(photo);
+  new ResizeObserver(() => paint(currentMap)).observe(photo);
 
   return {
     setFrame,
@@ -108,7 +108,7 @@ export function createViewer({ photo, image, canvas, places, outline, noPreview 
     setLook(newLook) {
       look = newLook;
       canvas.dataset.style = look.smooth ? "smooth" : "cells";
-      paint(shown);
+      paint(currentMap);
     },
     /** Show that the file cannot be displayed, if it is not. */
     fail() {

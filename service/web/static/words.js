@@ -27,7 +27,7 @@ export function createWords(group, { onEnter, onLeave, onPress }) {
   });
   group.addEventListener("focusin", (event) => {
     const index = indexOf(event);
-    buttons().forEach((button, at) => (button.tabIndex = at === index ? 0 : -1));
+    buttons().forEach((button, buttonIndex) => (button.tabIndex = buttonIndex === index ? 0 : -1));
     if (event.target.matches(":focus-visible")) onEnter(index);
   });
   group.addEventListener("focusout", (event) => {
@@ -38,10 +38,10 @@ export function createWords(group, { onEnter, onLeave, onPress }) {
     if (index >= 0) onPress(index);
   });
   group.addEventListener("keydown", (event) => {
-    const to = { ArrowLeft: indexOf(event) - 1, ArrowRight: indexOf(event) + 1, Home: 0, End: buttons().length - 1 };
-    if (!(event.key in to) || event.ctrlKey || event.metaKey || event.altKey) return;
+    const targets = { ArrowLeft: indexOf(event) - 1, ArrowRight: indexOf(event) + 1, Home: 0, End: buttons().length - 1 };
+    if (!(event.key in targets) || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();
-    buttons()[to[event.key]]?.focus();
+    buttons()[targets[event.key]]?.focus();
   });
 
   return {
@@ -55,8 +55,8 @@ export function createWords(group, { onEnter, onLeave, onPress }) {
       group.append(button);
     },
     /** Update the descriptions of the same words. */
-    retell(words) {
-      buttons().forEach((button, index) => judge(button, words[index]));
+    update(words) {
+      buttons().forEach((button, index) => describeWord(button, words[index]));
     },
     /** active, pinned: indices, or -1. */
     mark(active, pinned) {
@@ -79,12 +79,12 @@ function wordButton(word, index) {
   const button = element("button", { type: "button", className: "word" }, text, description);
   button.setAttribute("aria-describedby", description.id);
   button.setAttribute("aria-pressed", "false");
-  judge(button, word);
+  describeWord(button, word);
   return button;
 }
 
 /** Describe how sure a word is, draw its line, and mark a guess. */
-function judge(button, word) {
+function describeWord(button, word) {
   button.querySelector(".word-says").textContent = wordFigures(word);
   const sure = word.judged ? word.confidence : word.probability;
   button.classList.toggle("without-line", sure === null);

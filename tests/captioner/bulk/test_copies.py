@@ -35,8 +35,8 @@ def photo(tmp_path):
 def description(packet: bytes | str) -> str:
     """Return `dc:description` of an XMP packet, read by another library than the one that wrote it."""
     root = xml.fromstring(packet)
-    (found,) = root.iter("{http://purl.org/dc/elements/1.1/}description")
-    (item,) = found.iter("{http://www.w3.org/1999/02/22-rdf-syntax-ns#}li")
+    (element,) = root.iter("{http://purl.org/dc/elements/1.1/}description")
+    (item,) = element.iter("{http://www.w3.org/1999/02/22-rdf-syntax-ns#}li")
     assert item.get("{http://www.w3.org/XML/1998/namespace}lang") == "x-default"
     return item.text
 
@@ -52,7 +52,7 @@ def test_a_copy_has_the_caption_and_everything_of_the_photo(photo, tmp_path, nam
     os.utime(path, (1e9, 1e9))
     before = path.read_bytes()
     write_copy(str(path), str(path), str(target), CAPTION)
-    assert path.read_bytes() == before and [one.name for one in target.parent.iterdir()] == [name]
+    assert path.read_bytes() == before and [file.name for file in target.parent.iterdir()] == [name]
     assert description(xmp_of(target)) == CAPTION and target.stat().st_mtime == 1e9
     with Image.open(path) as old, Image.open(target) as new:
         assert old.tobytes() == new.tobytes() and old.info["icc_profile"] == new.info["icc_profile"]
@@ -131,8 +131,8 @@ def edited(path: Path, **changes: str) -> bytes:
     image.readMetadata()
     for key, value in changes.items():
         data = {"Exif": image.exifData, "Iptc": image.iptcData, "Xmp": image.xmpData}[key.split("_")[0]]()
-        for one in value if isinstance(value, list) else [value]:
-            data[key.replace("_", ".")] = one
+        for item in value if isinstance(value, list) else [value]:
+            data[key.replace("_", ".")] = item
     image.writeMetadata()
     data = image.io()
     data.open()
@@ -157,17 +157,17 @@ def test_every_other_description_is_replaced_by_the_caption(photo, tmp_path, nam
         Xmp_tiff_ImageDescription=['lang="x-default" mine', 'lang="fr" mienne'], Xmp_acdsee_caption="mine",
     )  # fmt: skip
     assert write_copy("a", content, str(tmp_path / f"copy-{name}"), caption) is None
-    found = read_back((tmp_path / f"copy-{name}").read_bytes())
+    metadata = read_back((tmp_path / f"copy-{name}").read_bytes())
     for key in ("Exif.Image.ImageDescription", "Xmp.acdsee.caption"):
-        assert found[key] == caption
+        assert metadata[key] == caption
     for key in ("Xmp.dc.description", "Xmp.tiff.ImageDescription"):
-        assert found[key] == f'lang="x-default" {caption}'
+        assert metadata[key] == f'lang="x-default" {caption}'
     comment = caption.replace("\U0001f415", "\ufffd")  # the field cannot hold such characters
-    assert found["Exif.Photo.UserComment"].endswith(f" {comment}")
+    assert metadata["Exif.Photo.UserComment"].endswith(f" {comment}")
     for key in ("Exif.Image.XPComment", "Exif.Image.XPTitle"):
-        assert bytes(map(int, found[key].split())).decode("utf-16-le") == f"{caption}\0"
-    assert (found["Exif.Image.Artist"], found["Xmp.dc.title"]) == ("A person", 'lang="x-default" Holidays')
-    assert found["Exif.Image.Make"] == "A camera"
+        assert bytes(map(int, metadata[key].split())).decode("utf-16-le") == f"{caption}\0"
+    assert (metadata["Exif.Image.Artist"], metadata["Xmp.dc.title"]) == ("A person", 'lang="x-default" Holidays')
+    assert metadata["Exif.Image.Make"] == "A camera"
 
 
 def data_of(content: bytes) -> exiv2.DataValue:
@@ -192,10 +192,10 @@ def test_descriptions_of_a_nonstandard_type_become_the_caption(photo, tmp_path, 
     file.open()
     content = bytes(file.mmap())
     assert write_copy("a", content, str(tmp_path / f"copy-{name}"), caption) is None
-    found = read_back((tmp_path / f"copy-{name}").read_bytes())
-    assert found["Exif.Image.ImageDescription"] == caption
-    assert found["Exif.Photo.UserComment"].endswith(f" {caption.replace(chr(0x1F415), chr(0xFFFD))}")
-    assert bytes(map(int, found["Exif.Image.XPTitle"].split())).decode("utf-16-le") == f"{caption}\0"
+    metadata = read_back((tmp_path / f"copy-{name}").read_bytes())
+    assert metadata["Exif.Image.ImageDescription"] == caption
+    assert metadata["Exif.Photo.UserComment"].endswith(f" {caption.replace(chr(0x1F415), chr(0xFFFD))}")
+    assert bytes(map(int, metadata["Exif.Image.XPTitle"].split())).decode("utf-16-le") == f"{caption}\0"
 
 
 def test_an_error_of_exiv2_leads_to_a_sidecar_file(photo, tmp_path, monkeypatch):
@@ -221,9 +221,9 @@ def test_the_description_of_a_png_becomes_the_caption(tmp_path, caption):
 def test_a_missing_or_blank_field_is_left_alone(photo, tmp_path):
     content = edited(photo("a.jpg"), Exif_Image_ImageDescription="   ", Exif_Photo_UserComment="charset=Ascii   ")
     write_copy("a", content, str(tmp_path / "copy.jpg"), "a dog")
-    found = read_back((tmp_path / "copy.jpg").read_bytes())
-    assert found["Exif.Image.ImageDescription"].strip() == "" and "dog" not in found["Exif.Photo.UserComment"]
-    assert not {"Exif.Image.XPComment", "Exif.Image.XPTitle", "Xmp.tiff.ImageDescription"} & set(found)
+    metadata = read_back((tmp_path / "copy.jpg").read_bytes())
+    assert metadata["Exif.Image.ImageDescription"].strip() == "" and "dog" not in metadata["Exif.Photo.UserComment"]
+    assert not {"Exif.Image.XPComment", "Exif.Image.XPTitle", "Xmp.tiff.ImageDescription"} & set(metadata)
 
 
 # --- several pictures in one file
@@ -239,17 +239,17 @@ def several(size: int = 2, **options) -> bytes:
 
 def with_segment(content: bytes, marker: int, data: bytes, before: bytes) -> bytes:
     """Insert a segment into a JPEG before the first that starts with `before`, without correcting its index."""
-    place = content.index(before) - 4
-    return content[:place] + bytes([0xFF, marker]) + (len(data) + 2).to_bytes(2, "big") + data + content[place:]
+    offset = content.index(before) - 4
+    return content[:offset] + bytes([0xFF, marker]) + (len(data) + 2).to_bytes(2, "big") + data + content[offset:]
 
 
 def all_pictures(content: bytes) -> list[tuple[tuple[int, int], bytes]]:
     with Image.open(io.BytesIO(content)) as image:
-        found = []
+        pictures = []
         for number in range(getattr(image, "n_frames", 1)):
             image.seek(number)
-            found.append((image.size, image.convert("RGB").tobytes()))
-        return found
+            pictures.append((image.size, image.convert("RGB").tobytes()))
+        return pictures
 
 
 @pytest.mark.parametrize("count", [2, 3])
@@ -272,17 +272,17 @@ def test_an_index_before_the_caption_is_corrected(tmp_path):
     data = Image.Exif()
     data[MAKER] = "A camera"
     content = several(exif=data.tobytes())
-    start, place = content.index(b"Exif\0\0") - 4, content.index(b"MPF\0") - 4
-    end = place + 2 + int.from_bytes(content[place + 2 : place + 4], "big")
-    moved = content[:start] + content[place:end] + content[start:place] + content[end:]  # the index comes first
+    start, index = content.index(b"Exif\0\0") - 4, content.index(b"MPF\0") - 4
+    end = index + 2 + int.from_bytes(content[index + 2 : index + 4], "big")
+    reordered = content[:start] + content[index:end] + content[start:index] + content[end:]  # the index comes first
     with Image.open(io.BytesIO(content)) as image:
         offset = image.mpinfo[0xB002][1]["DataOffset"]  # counted from the index, which is now further from the picture
-    order = "little" if content[place + 8 : place + 10] == b"II" else "big"
-    old, new = (value.to_bytes(4, order) for value in (offset, offset + place - start))
-    entry = moved.index(old, start)
-    moved = moved[:entry] + new + moved[entry + 4 :]
-    assert all_pictures(moved) == all_pictures(content)
-    assert write_copy("a", moved, str(tmp_path / "copy.jpg"), "a dog " * 50) is None
+    order = "little" if content[index + 8 : index + 10] == b"II" else "big"
+    old, new = (value.to_bytes(4, order) for value in (offset, offset + index - start))
+    entry = reordered.index(old, start)
+    reordered = reordered[:entry] + new + reordered[entry + 4 :]
+    assert all_pictures(reordered) == all_pictures(content)
+    assert write_copy("a", reordered, str(tmp_path / "copy.jpg"), "a dog " * 50) is None
     assert all_pictures((tmp_path / "copy.jpg").read_bytes()) == all_pictures(content)
 
 

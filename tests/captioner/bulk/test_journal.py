@@ -77,8 +77,8 @@ def test_processes_append_to_one_file(journal):
         process.start()
     for process in writers:
         process.join()
-    found = images(journal)
-    assert len(found) == len(set(found)) == 48
+    names = images(journal)
+    assert len(names) == len(set(names)) == 48
     journal.finish()
     assert [path.name for path in journal.path.parent.iterdir()] == ["captions.jsonl"]
 

@@ -14,10 +14,10 @@ from captioner.errors import ConfigError, DataError
 @pytest.fixture
 def journal(tmp_path):
     def make(*names: str) -> Journal:
-        made = Journal(tmp_path / "captions.jsonl")
-        made.path.unlink(missing_ok=True)
-        made.append([{"image": name, "caption": f'"{name}", a dög', "probability": 0.25} for name in names])
-        return made
+        result = Journal(tmp_path / "captions.jsonl")
+        result.path.unlink(missing_ok=True)
+        result.append([{"image": name, "caption": f'"{name}", a dög', "probability": 0.25} for name in names])
+        return result
 
     return make
 
@@ -38,7 +38,7 @@ def test_coco_results_have_the_expected_ids(journal, tmp_path, names, ids):
     write_coco(journal(*names), tmp_path / "results.json")
     results = json.loads((tmp_path / "results.json").read_text())
     assert results == [
-        {"image_id": found, "caption": f'"{name}", a dög'} for found, name in zip(ids, names, strict=True)
+        {"image_id": image_id, "caption": f'"{name}", a dög'} for image_id, name in zip(ids, names, strict=True)
     ]
 
 
@@ -48,17 +48,17 @@ def test_the_official_scorers_read_the_results(journal, tmp_path, capsys):
     write_coco(journal("000042.jpg", "000007.jpg"), tmp_path / "results.json")
     truth = {"images": [{"id": 7}, {"id": 42}], "annotations": [], "info": {}}
     (tmp_path / "truth.json").write_text(json.dumps(truth))
-    loaded = COCO(str(tmp_path / "truth.json")).loadRes(str(tmp_path / "results.json"))
-    assert loaded.imgToAnns[42][0]["caption"] == '"000042.jpg", a dög'
+    results_api = COCO(str(tmp_path / "truth.json")).loadRes(str(tmp_path / "results.json"))
+    assert results_api.imgToAnns[42][0]["caption"] == '"000042.jpg", a dög'
 
 
 def test_csv_has_a_row_for_each_caption(tmp_path):
-    made = Journal(tmp_path / "captions.jsonl")
+    entries = Journal(tmp_path / "captions.jsonl")
     others = [{"caption": "another", "probability": 0.1, "confidence": 0.4}]
-    made.append([{"image": 'a "b",\n.jpg', "caption": "ä", "probability": 0.5, "alternatives": others}])
+    entries.append([{"image": 'a "b",\n.jpg', "caption": "ä", "probability": 0.5, "alternatives": others}])
     warnings = [{"kind": "cut_short", "message": "It is cut."}, {"kind": "blank", "message": "It is blank."}]
-    made.append([{"image": "c.jpg", "caption": "a dog", "probability": 0.25, "warnings": warnings}])
-    write_csv(made, tmp_path / "captions.csv")
+    entries.append([{"image": "c.jpg", "caption": "a dog", "probability": 0.25, "warnings": warnings}])
+    write_csv(entries, tmp_path / "captions.csv")
     with open(tmp_path / "captions.csv", encoding="utf-8", newline="") as file:
         assert list(csv.reader(file)) == [
             ["image", "caption", "probability", "warnings", "confidence"],
@@ -69,14 +69,14 @@ def test_csv_has_a_row_for_each_caption(tmp_path):
 
 def test_a_file_that_cannot_be_written_raises_a_readable_error_and_keeps_the_old_one(journal, tmp_path):
     (tmp_path / "captions.csv").write_text("old")
-    made = journal("a.jpg")
-    with open(made.path, "a") as file:
+    entries = journal("a.jpg")
+    with open(entries.path, "a") as file:
         file.write("no line of ours\n")
     with pytest.raises(DataError, match="line 2"):
-        write_csv(made, tmp_path / "captions.csv")
+        write_csv(entries, tmp_path / "captions.csv")
     assert (tmp_path / "captions.csv").read_text() == "old"
     with pytest.raises(DataError, match="gone.captions.csv cannot be written"):
-        write_csv(made, tmp_path / "gone" / "captions.csv")
+        write_csv(entries, tmp_path / "gone" / "captions.csv")
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ from captioner.errors import ConfigError, ImageError
 from captioner.images.finding import SkippedFiles
 
 
-def found(*inputs: str, recursive: bool = False, wanted=lambda name: True) -> dict[str, tuple[str, object]]:
-    return {photo.name: (photo.place, photo.source) for photo in photos_at(inputs, recursive, wanted)}
+def find_photos(*inputs: str, recursive: bool = False, is_wanted=lambda name: True) -> dict[str, tuple[str, object]]:
+    return {photo.name: (photo.relative_path, photo.source) for photo in photos_at(inputs, recursive, is_wanted)}
 
 
 def tar_of(**members: bytes) -> bytes:
@@ -39,12 +39,15 @@ def bucket():
 
 
 def test_folders_globs_files_and_archives_are_read(bucket):
-    assert found("memory://bucket") == {"memory:///bucket/a.jpg": ("a.jpg", b"a")}
+    assert find_photos("memory://bucket") == {"memory:///bucket/a.jpg": ("a.jpg", b"a")}
     both = {"memory:///bucket/a.jpg": ("a.jpg", b"a"), "memory:///bucket/deep/b.png": ("deep/b.png", b"b")}
-    assert found("memory://bucket/", recursive=True) == both
-    assert {place for place, _ in found("memory://bucket/**/*.*g").values()} == {"bucket/a.jpg", "bucket/deep/b.png"}
-    assert found("memory://bucket/notes.txt") == {"memory:///bucket/notes.txt": ("notes.txt", b"")}
-    assert found("memory://bucket/photos.tar.gz") == {"memory://bucket/photos.tar.gz/x.jpg": ("x.jpg", b"x")}
+    assert find_photos("memory://bucket/", recursive=True) == both
+    assert {path for path, _ in find_photos("memory://bucket/**/*.*g").values()} == {
+        "bucket/a.jpg",
+        "bucket/deep/b.png",
+    }
+    assert find_photos("memory://bucket/notes.txt") == {"memory:///bucket/notes.txt": ("notes.txt", b"")}
+    assert find_photos("memory://bucket/photos.tar.gz") == {"memory://bucket/photos.tar.gz/x.jpg": ("x.jpg", b"x")}
 
 
 def test_other_files_are_counted_by_name(bucket):
@@ -56,12 +59,12 @@ def test_other_files_are_counted_by_name(bucket):
 
 def test_unwanted_files_are_not_fetched(bucket, monkeypatch):
     monkeypatch.setattr(type(bucket), "cat_file", lambda *_, **__: pytest.fail("an unwanted file was fetched"))
-    assert found("memory://bucket", recursive=True, wanted=lambda name: False) == {}
+    assert find_photos("memory://bucket", recursive=True, is_wanted=lambda name: False) == {}
 
 
 def test_each_missing_address_is_reported(bucket):
     for address in ("memory://gone/a.jpg", "memory://gone.tar", "memory://bucket/none-*.jpg", "memory://gone/"):
-        ((name, (_, problem)),) = found(address).items()
+        ((name, (_, problem)),) = find_photos(address).items()
         assert isinstance(problem, ImageError) and name.rpartition("/")[2] in str(problem)
 
 
@@ -70,7 +73,7 @@ def test_each_missing_address_is_reported(bucket):
 )
 def test_an_unsupported_address_names_the_package_to_install(address, reason):
     with pytest.raises(ConfigError, match=f"{address} cannot be read.*{reason}"):
-        found(address)
+        find_photos(address)
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -94,12 +97,12 @@ def site(tmp_path):
 
 
 def test_a_web_server_serves_photos_folders_and_archives(site):
-    assert found(f"{site}/a.jpg?size=large") == {f"{site}/a.jpg?size=large": ("a.jpg", b"a")}
-    assert found(f"{site}/", recursive=True) == {
+    assert find_photos(f"{site}/a.jpg?size=large") == {f"{site}/a.jpg?size=large": ("a.jpg", b"a")}
+    assert find_photos(f"{site}/", recursive=True) == {
         f"{site}/a.jpg": ("a.jpg", b"a"), f"{site}/deep/b%20c.png": ("deep/b c.png", b"b"),
     }  # fmt: skip
-    assert found(f"{site}/t.tar.gz") == {
+    assert find_photos(f"{site}/t.tar.gz") == {
         f"{site}/t.tar.gz/x.jpg": ("x.jpg", b"x"), f"{site}/t.tar.gz/y.jpg": ("y.jpg", b"y"),
     }  # fmt: skip
-    ((name, (_, problem)),) = found(f"{site}/gone.jpg").items()
+    ((name, (_, problem)),) = find_photos(f"{site}/gone.jpg").items()
     assert name == f"{site}/gone.jpg" and isinstance(problem, ImageError)

@@ -91,10 +91,10 @@ def test_captions_equal_those_of_the_library_and_bad_photos_are_listed(run, phot
     captioner = load(bundle, runtime="exact")
     paths = sorted(str(path) for path in folder.glob("photo*"))
     expected = captioner.caption(paths, replace(captioner.decoding, beam_width=2))
-    found = sorted(lines(output), key=lambda line: line["image"])
-    assert [line["image"] for line in found] == paths
-    assert [line["caption"] for line in found] == [caption.text for caption in expected]
-    assert [line["probability"] for line in found] == pytest.approx([caption.probability for caption in expected])
+    entries = sorted(lines(output), key=lambda line: line["image"])
+    assert [line["image"] for line in entries] == paths
+    assert [line["caption"] for line in entries] == [caption.text for caption in expected]
+    assert [line["probability"] for line in entries] == pytest.approx([caption.probability for caption in expected])
     unreadable = {Path(line["image"]).name: line["error"] for line in lines(output.with_suffix(".unreadable.jsonl"))}
     assert set(unreadable) == {"bad.jpg", "empty.png"} and "bad.jpg is not an image" in unreadable["bad.jpg"]
     assert all(error in err for error in unreadable.values())
@@ -130,7 +130,9 @@ def test_warnings_are_written_to_the_files_and_counted(run, photos, tmp_path):
         Image.new("RGB", (80, 64), name.removesuffix(".png")).save(folder / name)
     status, err = run(folder, "--output", output)
     assert status == 0 and "warning: 2 photos have the warning 'blank'" in err
-    kinds = {Path(line["image"]).name: [one["kind"] for one in line.get("warnings", ())] for line in lines(output)}
+    kinds = {
+        Path(line["image"]).name: [warning["kind"] for warning in line.get("warnings", ())] for line in lines(output)
+    }
     assert kinds == {"black.png": ["blank"], "blue.png": ["blank"], "photo-000000.jpg": [], "photo-000001.jpg": []}
     assert run(folder, "--output", tmp_path / "a.csv")[0] == 0  # from the entries of a.jsonl
     with open(tmp_path / "a.csv", encoding="utf-8", newline="") as file:
@@ -188,23 +190,23 @@ def trusting(bundle: Path) -> Path:
 def test_unsure_captions_go_to_a_review_list(photos, bundle, tmp_path, capsys, name):
     folder, output, model = photos(7), tmp_path / "out" / name, trusting(bundle)
     captioner = load(model, runtime="exact")
-    found = {str(path): captioner.caption([path])[0] for path in folder.iterdir()}
-    ranked = sorted(caption.confidence for caption in found.values())
-    least = (ranked[2] + ranked[3]) / 2
+    captions = {str(path): captioner.caption([path])[0] for path in folder.iterdir()}
+    ranked = sorted(caption.confidence for caption in captions.values())
+    minimum = (ranked[2] + ranked[3]) / 2
     arguments = [str(folder), "--output", str(output), "--bundle", str(model), "--runtime", "exact"]
-    arguments += ["--min-confidence", str(least)]
+    arguments += ["--min-confidence", str(minimum)]
     assert command.main(arguments) == 0
     err = capsys.readouterr().err
     assert f"{output}: 4 photos captioned" in err and "3 photos with a confidence below" in err
-    kept, unsure = lines(tmp_path / "out" / "captions.jsonl"), lines(tmp_path / "out" / "captions.unsure.jsonl")
-    assert len(kept) == 4 and len(unsure) == 3
-    for entry in (*kept, *unsure):
-        caption = found[entry["image"]]
+    sure, unsure = lines(tmp_path / "out" / "captions.jsonl"), lines(tmp_path / "out" / "captions.unsure.jsonl")
+    assert len(sure) == 4 and len(unsure) == 3
+    for entry in (*sure, *unsure):
+        caption = captions[entry["image"]]
         assert entry["caption"] == caption.text and entry["confidence"] == pytest.approx(caption.confidence, rel=1e-3)
-    assert min(entry["confidence"] for entry in kept) >= least > max(entry["confidence"] for entry in unsure)
+    assert min(entry["confidence"] for entry in sure) >= minimum > max(entry["confidence"] for entry in unsure)
     if name.endswith(".csv"):
         rows = list(csv.DictReader(output.read_text().splitlines()))
-        assert [float(row["confidence"]) for row in rows] == [entry["confidence"] for entry in kept]
+        assert [float(row["confidence"]) for row in rows] == [entry["confidence"] for entry in sure]
     assert command.main(arguments) == 0  # entries of either list count as done
     assert "already" in capsys.readouterr().err and len(lines(tmp_path / "out" / "captions.unsure.jsonl")) == 3
 
@@ -246,33 +248,33 @@ def test_finished_photos_are_not_captioned_again(run, photos, tmp_path, monkeypa
 def test_reading_ahead_is_limited_to_a_few_batches(photos, bundle, tmp_path, monkeypatch):
     from captioner.bulk import run as bulk
 
-    folder, captioner, begun = photos(60), load(bundle, runtime="exact"), 0
-    caption_pixels, most = Captioner.caption_pixels, []
+    folder, captioner, started_count = photos(60), load(bundle, runtime="exact"), 0
+    caption_pixels, ahead = Captioner.caption_pixels, []
 
-    def found(*arguments):
-        nonlocal begun
+    def count_found(*arguments):
+        nonlocal started_count
         for photo in photos_at(*arguments):
-            begun += 1
+            started_count += 1
             yield photo
 
-    def captioned(self, pixels, *rest):
+    def caption_slowly(self, pixels, *rest):
         time.sleep(0.05)  # time in which more could be read ahead
-        most.append(begun - done)
+        ahead.append(started_count - captioned_count)
         return caption_pixels(self, pixels, *rest)
 
     def count(number: int) -> None:
-        nonlocal done
-        done += number
+        nonlocal captioned_count
+        captioned_count += number
 
-    photos_at, done = bulk.photos_at, 0
-    monkeypatch.setattr(bulk, "photos_at", found)
-    monkeypatch.setattr(Captioner, "caption_pixels", captioned)
+    photos_at, captioned_count = bulk.photos_at, 0
+    monkeypatch.setattr(bulk, "photos_at", count_found)
+    monkeypatch.setattr(Captioner, "caption_pixels", caption_slowly)
     options = BulkOptions(tmp_path / "a.jsonl", batch_size=4)
     totals = caption_in_bulk(
         [str(folder)], options, lambda: (captioner, captioner.decoding), events=bulk.BulkEvents(captioned=count)
     )
-    assert totals.captioned == done == 60
-    assert 8 < max(most) <= 4 + 1 + 8 + 1  # in the batch, the one that found no room, those read ahead, and the next
+    assert totals.captioned == captioned_count == 60
+    assert 8 < max(ahead) <= 4 + 1 + 8 + 1  # in the batch, the one that found no room, those read ahead, and the next
 
 
 # --- errors

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from captioner.bulk.sources import Photo, expanded, photos_at, read_square
+from captioner.bulk.sources import Photo, expand_inputs, photos_at, read_square
 from captioner.errors import ImageError, ImageTooLarge
 from captioner.images.finding import SkippedFiles
 from captioner.images.photo import fit_image, open_image
@@ -27,8 +27,10 @@ def album(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
-def found(*inputs: str, recursive: bool = False, wanted=lambda name: True, ranks: Ranks = ALONE) -> list[Photo]:
-    return sorted(photos_at(inputs, recursive, wanted, ranks), key=lambda photo: photo.name)
+def find_photos(
+    *inputs: str, recursive: bool = False, is_wanted=lambda name: True, ranks: Ranks = ALONE
+) -> list[Photo]:
+    return sorted(photos_at(inputs, recursive, is_wanted, ranks), key=lambda photo: photo.name)
 
 
 def names(photos: list[Photo]) -> list[str]:
@@ -45,29 +47,31 @@ def archive(path: Path, members: dict[str, bytes], mode: str = "w") -> Path:
 
 
 def test_a_folder_gives_its_photos_and_the_paths_of_their_copies(album):
-    assert [(photo.name, photo.place, photo.source) for photo in found("album")] == [
+    assert [(photo.name, photo.relative_path, photo.source) for photo in find_photos("album")] == [
         ("album/a.PNG", "a.PNG", "album/a.PNG"), ("album/b.jpg", "b.jpg", "album/b.jpg"),
     ]  # fmt: skip
-    assert [photo.place for photo in found("album", recursive=True)] == [
+    assert [photo.relative_path for photo in find_photos("album", recursive=True)] == [
         "a.PNG", "b.jpg", "trip/c.webp", "trip/deep/d.jpeg",
     ]  # fmt: skip
 
 
 def test_a_named_file_is_taken_whatever_its_suffix_even_if_it_is_missing(album):
-    assert names(found("album/notes.txt", "album/gone.jpg")) == ["album/gone.jpg", "album/notes.txt"]
+    assert names(find_photos("album/notes.txt", "album/gone.jpg")) == ["album/gone.jpg", "album/notes.txt"]
 
 
 def test_copies_of_several_inputs_have_distinct_paths(album):
     Path("other/album").mkdir(parents=True)
     Path("other/album/b.jpg").write_bytes(b"")
-    places = [photo.place for photo in found("album", "other/album", "album/trip/c.webp", "other/**/*.jpg")]
-    assert len(set(places)) == len(places) == 5 and all(place == os.path.normpath(place) for place in places)
+    paths = [
+        photo.relative_path for photo in find_photos("album", "other/album", "album/trip/c.webp", "other/**/*.jpg")
+    ]
+    assert len(set(paths)) == len(paths) == 5 and all(path == os.path.normpath(path) for path in paths)
 
 
 def test_globs_match_and_an_empty_match_is_an_error(album):
-    assert names(found("album/**/*.[jw]*")) == ["album/b.jpg", "album/trip/c.webp", "album/trip/deep/d.jpeg"]
+    assert names(find_photos("album/**/*.[jw]*")) == ["album/b.jpg", "album/trip/c.webp", "album/trip/deep/d.jpeg"]
     for nothing, reason in (("album/*.txt", "nothing that"), ("album/no", "holds no images .*add --recursive")):
-        (photo,) = found(nothing)
+        (photo,) = find_photos(nothing)
         assert photo.name == nothing
         with pytest.raises(ImageError, match=reason):
             read_square(photo.name, photo.source, 8, "crop")
@@ -78,15 +82,19 @@ def test_globs_match_and_an_empty_match_is_an_error(album):
 )
 def test_an_archive_gives_its_photos_with_their_content(album, name, mode):
     archive(Path(name), {"0001.jpg": b"one", "0001.txt": b"a dog", "x/0002.png": b"two", "._0003.jpg": b""}, mode)
-    assert [(photo.name, photo.place, photo.source) for photo in found(name)] == [
+    assert [(photo.name, photo.relative_path, photo.source) for photo in find_photos(name)] == [
         (f"{name}/0001.jpg", "0001.jpg", b"one"), (f"{name}/x/0002.png", "x/0002.png", b"two"),
     ]  # fmt: skip
 
 
 def test_a_member_stays_within_the_folder_of_copies(album):
     archive(Path("evil.tar"), {"../../etc/a.jpg": b"", "/top/b.jpg": b""})
-    assert sorted(photo.place for photo in found("evil.tar")) == ["etc/a.jpg", "top/b.jpg"]
-    assert all(photo.place.startswith("evil.tar/") for photo in found("evil.tar", "album") if "evil" in photo.name)
+    assert sorted(photo.relative_path for photo in find_photos("evil.tar")) == ["etc/a.jpg", "top/b.jpg"]
+    assert all(
+        photo.relative_path.startswith("evil.tar/")
+        for photo in find_photos("evil.tar", "album")
+        if "evil" in photo.name
+    )
 
 
 def test_braces_and_globs_expand_to_archives(album):
@@ -94,15 +102,15 @@ def test_braces_and_globs_expand_to_archives(album):
         archive(Path(f"shard-{number:03}.tar"), {"a.jpg": b""})
     three = [f"shard-{number:03}.tar" for number in (9, 10, 11)]
     assert (
-        expanded(["shard-{009..011}.tar"])
-        == expanded(["shard-*.tar"])
-        == expanded(["shard-{009,01{0,1}}.tar"])
+        expand_inputs(["shard-{009..011}.tar"])
+        == expand_inputs(["shard-*.tar"])
+        == expand_inputs(["shard-{009,01{0,1}}.tar"])
         == three
     )
-    assert expanded(["s3://x/{00..01}/{a,b}.tar"]) == [f"s3://x/{n}/{c}.tar" for n in ("00", "01") for c in "ab"]
-    assert expanded(["a{b.jpg", "a", "a"]) == ["a{b.jpg", "a"]
+    assert expand_inputs(["s3://x/{00..01}/{a,b}.tar"]) == [f"s3://x/{n}/{c}.tar" for n in ("00", "01") for c in "ab"]
+    assert expand_inputs(["a{b.jpg", "a", "a"]) == ["a{b.jpg", "a"]
     Path("{1..3}.jpg").touch()
-    assert expanded(["{1..3}.jpg"]) == ["{1..3}.jpg"]
+    assert expand_inputs(["{1..3}.jpg"]) == ["{1..3}.jpg"]
 
 
 @pytest.mark.parametrize("mode", ["w", "w:gz"])
@@ -121,16 +129,16 @@ def test_a_truncated_archive_gives_its_readable_part_and_the_next_archive_is_rea
 def test_a_member_that_is_too_large_is_not_read(album, monkeypatch):
     monkeypatch.setattr("captioner.bulk.sources.MAX_BYTES", 100)
     archive(Path("a.tar"), {"big.jpg": b"x" * 101, "small.jpg": b"x" * 100})
-    big, small = found("a.tar")
+    big, small = find_photos("a.tar")
     assert isinstance(big.source, ImageTooLarge) and "big.jpg is too large: 101 bytes" in str(big.source)
     assert small.source == b"x" * 100
 
 
 def test_the_filter_is_asked_once_per_photo_and_rejected_photos_are_not_given(album):
     archive(Path("a.tar"), {"1.jpg": b"", "2.jpg": b""})
-    asked = []
-    assert found("album", "a.tar", recursive=True, wanted=lambda name: asked.append(name)) == []
-    assert len(asked) == len(set(asked)) == 6
+    calls = []
+    assert find_photos("album", "a.tar", recursive=True, is_wanted=lambda name: calls.append(name)) == []
+    assert len(calls) == len(set(calls)) == 6
 
 
 @pytest.mark.parametrize("count", [2, 3])
@@ -138,12 +146,14 @@ def test_ranks_share_photos_and_archives(album, count):
     members = {f"{number}.jpg": b"" for number in range(30)}
     for number in range(3):
         archive(Path(f"{number}.tar"), members)
-    all_of_them = names(found("album", "{0..2}.tar", recursive=True))
-    shares = [names(found("album", "{0..2}.tar", recursive=True, ranks=Ranks(rank, count))) for rank in range(count)]
+    all_of_them = names(find_photos("album", "{0..2}.tar", recursive=True))
+    shares = [
+        names(find_photos("album", "{0..2}.tar", recursive=True, ranks=Ranks(rank, count))) for rank in range(count)
+    ]
     assert sorted(sum(shares, [])) == all_of_them
     # With enough archives one rank reads each whole; of a single archive each rank reads a part.
     assert all(len({name.split("/")[0] for name in share if ".tar" in name}) < 3 for share in shares)
-    parts = [names(found("0.tar", ranks=Ranks(rank, count))) for rank in range(count)]
+    parts = [names(find_photos("0.tar", ranks=Ranks(rank, count))) for rank in range(count)]
     assert sorted(sum(parts, [])) == sorted(f"0.tar/{name}" for name in members) and all(parts)
 
 

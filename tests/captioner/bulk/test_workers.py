@@ -12,7 +12,7 @@ import numpy as np
 import psutil
 import pytest
 
-from captioner.bulk.workers import open_workers, started_ahead
+from captioner.bulk.workers import open_workers, start_ahead
 from captioner.errors import ImageError
 
 
@@ -53,9 +53,9 @@ def test_pixels_arrive_unchanged():
         for shapes in ((small,), (large,), ((7,), small, large, (5, 5), (0, 3))):
             answer = workers.submit(pixels, "a", *shapes).result()
             workers.submit(pixels, "a", (2**22,)).result()
-            for found, expected in zip(answer, pixels("a", *shapes), strict=True):
-                np.testing.assert_array_equal(found, expected)
-                assert found.flags.writeable
+            for array, expected in zip(answer, pixels("a", *shapes), strict=True):
+                np.testing.assert_array_equal(array, expected)
+                assert array.flags.writeable
 
 
 def test_a_photo_that_kills_or_hangs_its_worker_is_named_and_the_others_are_read():
@@ -90,30 +90,30 @@ def test_closing_does_not_wait_for_a_photo_that_hangs():
         workers.submit(read, "a").result()
         workers.submit(read, "hang")
         time.sleep(0.1)
-        began = time.monotonic()
-    assert time.monotonic() - began < 10
+        started_at = time.monotonic()
+    assert time.monotonic() - started_at < 10
 
 
-def done(value: object) -> Future:
+def finished_future(value: object) -> Future:
     future: Future = Future()
     future.set_result(value)
     return future
 
 
 def test_a_limited_number_of_tasks_is_started_ahead_in_order():
-    begun, taken = 0, 0
+    started_count, yielded_count = 0, 0
 
     def tasks():
-        nonlocal begun
+        nonlocal started_count
         for number in range(100):
-            begun += 1
-            assert begun - taken <= 9  # eight that wait, and the requested one
+            started_count += 1
+            assert started_count - yielded_count <= 9  # eight that wait, and the requested one
             yield number
 
-    for number, future in started_ahead(tasks(), done, 8):
-        assert future.result() == number == taken
-        taken += 1
-    assert taken == 100
+    for number, future in start_ahead(tasks(), finished_future, 8):
+        assert future.result() == number == yielded_count
+        yielded_count += 1
+    assert yielded_count == 100
 
 
 def test_an_error_of_the_tasks_is_raised_after_earlier_results():
@@ -122,7 +122,7 @@ def test_an_error_of_the_tasks_is_raised_after_earlier_results():
         raise ImageError("the source is gone")
 
     before = set(threading.enumerate())
-    ahead = started_ahead(tasks(), done, 8)
+    ahead = start_ahead(tasks(), finished_future, 8)
     assert next(ahead)[0] == 1
     with pytest.raises(ImageError, match="gone"):
         next(ahead)

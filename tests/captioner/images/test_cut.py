@@ -36,12 +36,12 @@ def missing_of(photo: Image.Image) -> float:
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
 def test_a_jpeg_without_its_end_marker_is_complete(mode, progressive):
     data = encoded("JPEG", scene().convert(mode), progressive=progressive)
-    whole = open_image(data)
+    expected = open_image(data)
     for photo in (open_image(data[:-2]), open_image(data[:-1])):
-        np.testing.assert_array_equal(photo, whole)
+        np.testing.assert_array_equal(photo, expected)
         assert missing_of(photo) == 0 and photo.info[CUT_SHORT].progressive == progressive
         assert is_opened(photo)
-    assert not whole.info
+    assert not expected.info
 
 
 CASES = {
@@ -61,10 +61,10 @@ CASES = {
 @pytest.mark.parametrize("name", CASES)
 def test_the_decoded_part_is_correct_and_the_missing_part_is_measured(name, share):
     data, side = CASES[name]
-    whole, photo = open_image(data), open_image(data[: round(len(data) * (1 - share))])
+    original, photo = open_image(data), open_image(data[: round(len(data) * (1 - share))])
     cut = photo.info[CUT_SHORT]
     assert cut.side == side and cut.missing == pytest.approx(share, abs=0.04)
-    pixels, expected = np.asarray(photo), np.asarray(whole)
+    pixels, expected = np.asarray(photo), np.asarray(original)
     if side == "top":
         pixels, expected = pixels[::-1], expected[::-1]
     grey = (pixels == MISSING_COLOUR).all(axis=(1, 2))
@@ -102,12 +102,12 @@ def test_a_broken_file_is_read_up_to_the_damage():
     """As after a download restarted in the middle, or after the loss of a disk block."""
     jpeg, png = encoded("JPEG", quality=90), encoded("PNG")
     broken_png = png[: len(png) // 2] + b"\xff" * 4000 + png[len(png) // 2 + 4000 :]
-    for whole, data in ((jpeg, jpeg[: len(jpeg) // 2] + jpeg), (png, broken_png)):
+    for original, data in ((jpeg, jpeg[: len(jpeg) // 2] + jpeg), (png, broken_png)):
         photo = open_image(data)
         assert missing_of(photo) == pytest.approx(0.5, abs=0.15) and photo.info[CUT_SHORT].side == "bottom"
         assert photo.info[CUT_SHORT].sentence.startswith("The file is damaged: about ")
         decoded = round(photo.height * (1 - missing_of(photo))) - 24
-        np.testing.assert_array_equal(np.asarray(photo)[:decoded], np.asarray(open_image(whole))[:decoded])
+        np.testing.assert_array_equal(np.asarray(photo)[:decoded], np.asarray(open_image(original))[:decoded])
 
 
 def test_trailing_zeros_count_as_missing():
@@ -133,9 +133,9 @@ def test_an_interlaced_picture_loses_detail(form, share):
         data = encoded("GIF", smooth.convert("L"), interlace=True)
     else:
         data = interlaced_png(np.asarray(smooth))
-    whole, photo = open_image(data), open_image(data[: round(len(data) * (1 - share))])
+    original, photo = open_image(data), open_image(data[: round(len(data) * (1 - share))])
     assert missing_of(photo) == 0 and "fine detail" in photo.info[CUT_SHORT].sentence
-    differences = np.abs(np.asarray(photo).astype(int) - np.asarray(whole))
+    differences = np.abs(np.asarray(photo).astype(int) - np.asarray(original))
     assert differences.max() <= (24 if share < 0.8 else 64) and differences.any()  # far less than for grey
 
 
@@ -153,13 +153,13 @@ def interlaced_png(pixels: np.ndarray) -> bytes:
 
 def test_reading_truncated_files_does_not_affect_other_threads(monkeypatch):
     """Pillow's own switch is global: with it, this thread would read damaged photos as if they were complete."""
-    whole = encoded("JPEG")
-    files = {"whole": whole, "cut": whole[: len(whole) * 3 // 4], "stub": whole[:900]}
+    jpeg = encoded("JPEG")
+    files = {"whole": jpeg, "cut": jpeg[: len(jpeg) * 3 // 4], "stub": jpeg[:900]}
     monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", False)
-    seen = []
+    switches = []
 
     def read(name: str) -> tuple[str, float | str]:
-        seen.append(ImageFile.LOAD_TRUNCATED_IMAGES)
+        switches.append(ImageFile.LOAD_TRUNCATED_IMAGES)
         try:
             photo = open_image(files[name])
         except ImageError:
@@ -167,6 +167,6 @@ def test_reading_truncated_files_does_not_affect_other_threads(monkeypatch):
         return name, missing_of(photo) if photo.info else "whole"
 
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(read, [*files] * 40))
-    assert set(found) == {("whole", "whole"), ("stub", "refused"), ("cut", missing_of(open_image(files["cut"])))}
-    assert not any(seen) and len(found) == 120
+        results = list(pool.map(read, [*files] * 40))
+    assert set(results) == {("whole", "whole"), ("stub", "refused"), ("cut", missing_of(open_image(files["cut"])))}
+    assert not any(switches) and len(results) == 120

@@ -38,8 +38,8 @@ def test_the_pixels_equal_those_of_other_formats(form, seconds):
 @pytest.mark.parametrize("form", ["HEIF", "JXL"])
 def test_other_modes_are_read(form, mode):
     photo = quarters().convert(mode)
-    wanted = corners(quarters().convert(mode.rstrip("A") if mode != "RGBA" else "RGB").convert("RGB"))
-    assert_close(corners(open_image(encoded(photo, form, quality=95))), wanted, tolerance=16)
+    expected = corners(quarters().convert(mode.rstrip("A") if mode != "RGBA" else "RGB").convert("RGB"))
+    assert_close(corners(open_image(encoded(photo, form, quality=95))), expected, tolerance=16)
 
 
 @pytest.mark.parametrize("mode", ["I;16", "F"])
@@ -93,8 +93,8 @@ def test_a_large_photo_is_refused_before_it_is_decoded(form, seconds, monkeypatc
 
 def test_a_header_with_a_false_size_is_refused():
     data = bytearray(encoded(Image.new("RGB", (900, 700)), "HEIF"))
-    place = data.index(b"ispe") + 8
-    data[place : place + 8] = bytes((0, 0, 0, 64, 0, 0, 0, 64))
+    offset = data.index(b"ispe") + 8
+    data[offset : offset + 8] = bytes((0, 0, 0, 64, 0, 0, 0, 64))
     with pytest.raises(ImageError):
         open_image(bytes(data), max_pixels=100_000)
 
@@ -165,8 +165,8 @@ def test_threads_may_be_the_first_to_read_such_photos():
         f"photos = [{heic!r}, {jxl!r}] * 20\n"
         "print(sum(photo.size == (48, 32) for photo in ThreadPoolExecutor(8).map(open_image, photos)))"
     )
-    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True)
-    assert done.stdout.strip() == "40", done.stderr
+    result = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True)
+    assert result.stdout.strip() == "40", result.stderr
 
 
 def test_threads_decode_independently():

@@ -40,13 +40,15 @@ def encoded(form: str, orientation: int = 1, **options) -> bytes:
 @pytest.mark.parametrize("form", FORMS)
 def test_the_decoded_part_is_correct_and_the_rest_is_grey(form, share):
     data = encoded(form)
-    whole, photo = (np.asarray(open_image(each)).astype(int) for each in (data, data[: round(len(data) * (1 - share))]))
+    original, photo = (
+        np.asarray(open_image(content)).astype(int) for content in (data, data[: round(len(data) * (1 - share))])
+    )
     cut = open_image(data[: round(len(data) * (1 - share))]).info[CUT_SHORT]
     # Decoders work in blocks of up to 64 rows, and smooth over their edges.
     assert cut.side == "bottom" and share - 0.1 <= cut.missing <= share + 0.32
     first = round(240 * (1 - cut.missing))
     assert (photo[first:] == MISSING_COLOUR).all()
-    assert np.abs(photo[: first - 8] - whole[: first - 8]).mean() < 1
+    assert np.abs(photo[: first - 8] - original[: first - 8]).mean() < 1
 
 
 @pytest.mark.parametrize(("orientation", "side"), [(3, "top"), (6, "left"), (8, "right"), (2, "bottom"), (4, "top")])
@@ -84,7 +86,7 @@ def test_a_file_with_hardly_any_data_is_refused(form):
 @pytest.mark.parametrize("length", [2**31, 2**32 - 10])
 def test_a_header_with_a_false_length_does_not_fill_the_memory(length):
     data = bytearray(encoded("lossy")[:-3000])
-    place = data.index(b"VP8 ") + 4
-    data[place : place + 4] = struct.pack("<I", length)
+    offset = data.index(b"VP8 ") + 4
+    data[offset : offset + 4] = struct.pack("<I", length)
     with pytest.raises(ImageError):
         open_image(bytes(data))

@@ -40,8 +40,8 @@ def test_globs_give_their_matches(album):
 
 
 def test_an_explicitly_named_file_is_kept(album):
-    named = [album / "missing.jpg", album / "notes.txt", album / "none*.jpg"]
-    assert find_images(named) == named
+    paths = [album / "missing.jpg", album / "notes.txt", album / "none*.jpg"]
+    assert find_images(paths) == paths
 
 
 def test_a_folder_without_images_is_named(album):
@@ -72,14 +72,14 @@ def test_skipped_files_of_a_folder_are_counted_and_identified(mixed):
     assert others.count == 8, others.summary()
     summary = others.summary()
     assert summary.startswith("8 files were skipped: ")
-    for said in (
+    for description in (
         "IMG_1.MOV (a video: save one of its frames as JPEG)", "b.pdf (a PDF document: ", "c.txt (a text)",
         "d.CR2 (a camera's raw photo: develop it", "e (a JPEG photo without an image's extension: rename it",
         "f.bin (an unknown type)", "g.xyz (empty)",
         ".IMG_2.HEIC.icloud (a placeholder for a photo that is still in iCloud",
         f"1 folder was not searched ({mixed / 'trip'}): add --recursive",
     ):  # fmt: skip
-        assert said in summary, said
+        assert description in summary, description
     assert ".DS_Store" not in summary and "._a" not in summary
     others = SkippedFiles()
     find_images([mixed], recursive=True, skipped=others)

@@ -39,8 +39,8 @@ def corners(photo: Image.Image) -> list[tuple[int, int, int]]:
     return [photo.getpixel((x, y)) for y in ys for x in xs]
 
 
-def assert_close(found, wanted, tolerance: int = 12) -> None:
-    np.testing.assert_allclose(np.array(found, dtype=int), np.array(wanted, dtype=int), atol=tolerance)
+def assert_close(colours, expected, tolerance: int = 12) -> None:
+    np.testing.assert_allclose(np.array(colours, dtype=int), np.array(expected, dtype=int), atol=tolerance)
 
 
 def exif_with(orientation: int) -> Image.Exif:
@@ -77,8 +77,8 @@ def test_exif_orientation_is_applied_exactly_once(form, orientation):
     photo = open_image(encoded(stored, form, exif=exif_with(orientation)))
     assert photo.size == (48, 32)
     assert_close(corners(photo), [RED, GREEN, BLUE, WHITE])
-    again = open_image(photo)
-    assert again.size == photo.size and corners(again) == corners(photo)
+    reopened = open_image(photo)
+    assert reopened.size == photo.size and corners(reopened) == corners(photo)
 
 
 @pytest.mark.parametrize("exif", [b"MM\x00*\xff\xff\xff\xff broken", b"garbage", b"II*\x00\x08\x00\x00\x00\x09\x00"])
@@ -213,19 +213,19 @@ def test_every_kind_of_source_gives_the_same_photo(tmp_path):
     data = encoded(quarters(), "PNG")
     path = tmp_path / "photo without extension"
     path.write_bytes(data)
-    wanted = corners(open_image(data))
-    assert corners(open_image(path)) == corners(open_image(str(path))) == wanted
+    expected = corners(open_image(data))
+    assert corners(open_image(path)) == corners(open_image(str(path))) == expected
     with open(path, "rb") as stream:
-        assert corners(open_image(stream)) == wanted
+        assert corners(open_image(stream)) == expected
         assert not stream.closed  # it belongs to the caller
     with Image.open(path) as lazy:
-        assert corners(open_image(lazy)) == wanted
+        assert corners(open_image(lazy)) == expected
 
     class Pipe(io.RawIOBase):
         def read(self, size=-1):
             return data
 
-    assert corners(open_image(Pipe())) == wanted
+    assert corners(open_image(Pipe())) == expected
 
 
 def test_a_given_image_is_not_changed():
@@ -260,14 +260,14 @@ def test_files_are_closed(tmp_path):
     good, bad = tmp_path / "good.png", tmp_path / "bad.png"
     good.write_bytes(encoded(quarters(), "PNG"))
     bad.write_bytes(encoded(quarters(), "PNG")[:-110])
-    before = len(os.listdir("/proc/self/fd"))
-    kept = [open_image(good) for _ in range(3)]
+    open_files = len(os.listdir("/proc/self/fd"))
+    photos = [open_image(good) for _ in range(3)]
     errors = []
     for _ in range(3):
         with pytest.raises(ImageError) as error:
             open_image(bad)
         errors.append(error)
-    assert len(os.listdir("/proc/self/fd")) == before and len(kept) == len(errors)
+    assert len(os.listdir("/proc/self/fd")) == open_files and len(photos) == len(errors)
 
 
 # --- refusing
@@ -423,9 +423,9 @@ def test_padding_equals_resizing_the_whole_padded_square(size):
     side = max(size)
     # Twice as large, so that the centred photo starts at a whole pixel.
     doubled = photo.resize((2 * size[0], 2 * size[1]), Image.Resampling.NEAREST)
-    whole = Image.new("RGB", (2 * side, 2 * side), PAD_COLOUR)
-    whole.paste(doubled, (side - size[0], side - size[1]))
-    slow = np.array(whole.resize((24, 24), Image.Resampling.BICUBIC)).astype(int)
+    square = Image.new("RGB", (2 * side, 2 * side), PAD_COLOUR)
+    square.paste(doubled, (side - size[0], side - size[1]))
+    slow = np.array(square.resize((24, 24), Image.Resampling.BICUBIC)).astype(int)
     fast, frame = fit_image(photo, 24, "pad")
     touched = np.zeros((24, 24), dtype=bool)
     left, top, _, _ = frame.seen_box
@@ -480,8 +480,8 @@ def test_a_very_long_photo_is_fitted_as_if_resampled_in_one_step(size, monkeypat
         with monkeypatch.context() as patched:
             patched.setattr(images, "_LONGEST_SIDE", 10**9)
             patched.setattr(images, "_ROWS_PER_PIXEL", 10**9)
-            whole, _ = fit_image(photo, 32, fit)
-        assert_close(short, whole, tolerance=2)
+            expected, _ = fit_image(photo, 32, fit)
+        assert_close(short, expected, tolerance=2)
 
 
 def test_shrinking_does_not_alias():

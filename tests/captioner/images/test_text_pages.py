@@ -118,8 +118,10 @@ def bars(horizontal: bool) -> Image.Image:
     """A fence or a blind."""
     picture = blank(640, 480, (200, 200, 195))
     pen = ImageDraw.Draw(picture)
-    for place in range(10, 640, 24):
-        pen.rectangle((0, place, 640, place + 5) if horizontal else (place, 0, place + 5, 480), fill=(40, 40, 40))
+    for position in range(10, 640, 24):
+        pen.rectangle(
+            (0, position, 640, position + 5) if horizontal else (position, 0, position + 5, 480), fill=(40, 40, 40)
+        )
     return picture
 
 

@@ -31,7 +31,7 @@ def reader() -> LabelReader:
     return LabelReader(attention, NAMES, annotations)
 
 
-def said(tokens, shares, alphas) -> Hypotheses:
+def make_hypotheses(tokens, shares, alphas) -> Hypotheses:
     """One caption of one photo: for each word the shares of zebra, cat and none, and its map."""
     length = len(tokens)
     return Hypotheses(
@@ -58,13 +58,15 @@ def test_the_labels_of_a_photo_have_names_and_probabilities(reader):
 
 def test_a_word_comes_from_the_attended_label_that_names_it(reader):
     shares = [[0.8, 0.1, 0.1], [0.8, 0.1, 0.1], [0.8, 0.1, 0.1], [0.1, 0.6, 0.3], [0.1, 0.3, 0.6]]
-    words = reader.words(said([A, ZEBRA, CAT, CAT, CAT], shares, [LEFT] * 5), 0, 0)
+    words = reader.words(make_hypotheses([A, ZEBRA, CAT, CAT, CAT], shares, [LEFT] * 5), 0, 0)
     # "a" names nothing; the first cat attended to zebra's label, the last one to none.
-    assert words.of_words == (None, 0, None, 1, None)
+    assert words.word_labels == (None, 0, None, 1, None)
 
 
 def test_the_map_of_a_label_replaces_attention_that_points_elsewhere(reader):
-    hypotheses = said([ZEBRA, ZEBRA, CAT, GRASS], [[0.9, 0.0, 0.1]] * 2 + [[0.0, 0.9, 0.1]] * 2, [LEFT, RIGHT] * 2)
+    hypotheses = make_hypotheses(
+        [ZEBRA, ZEBRA, CAT, GRASS], [[0.9, 0.0, 0.1]] * 2 + [[0.0, 0.9, 0.1]] * 2, [LEFT, RIGHT] * 2
+    )
     ((caption,),) = captions_of(hypotheses, (2, 2), [FRAME], VOCABULARY, reader)
     assert caption.word_labels == (0, 0, 1, None)
     assert list(caption.label_maps) == [1, 2]
@@ -72,19 +74,19 @@ def test_the_map_of_a_label_replaces_attention_that_points_elsewhere(reader):
     np.testing.assert_allclose(caption.maps[1], [[0.5, 0], [0.5, 0]])
     np.testing.assert_allclose(caption.maps[2], [[0, 0.5], [0, 0.5]])
     np.testing.assert_allclose(caption.alphas[1], np.reshape(RIGHT, (2, 2)), rtol=1e-6)  # the original map is kept
-    told = photo_json("photo.jpg", [caption])
-    assert [label["name"] for label in told["labels"]] == ["zebra", "tabby"]
-    assert [word["label"] for word in told["words"]] == ["zebra", "zebra", "tabby", None]
-    assert [word["map_of"] for word in told["words"]] == ["attention", "label", "label", "attention"]
-    assert told["words"][1]["label_map"] == [[0.5, 0.0], [0.5, 0.0]] and "label_map" not in told["words"][0]
+    values = photo_json("photo.jpg", [caption])
+    assert [label["name"] for label in values["labels"]] == ["zebra", "tabby"]
+    assert [word["label"] for word in values["words"]] == ["zebra", "zebra", "tabby", None]
+    assert [word["map_of"] for word in values["words"]] == ["attention", "label", "label", "attention"]
+    assert values["words"][1]["label_map"] == [[0.5, 0.0], [0.5, 0.0]] and "label_map" not in values["words"][0]
 
 
 def test_a_captioner_without_labels_reports_none(tiny_bundle):
     (caption,) = Captioner(tiny_bundle).caption([np_photo()])
     assert caption.labels == () and caption.word_labels == () and caption.label_maps == {}
     assert caption.maps is not caption.alphas and np.array_equal(caption.maps, caption.alphas)
-    told = photo_json("photo.jpg", [caption])
-    assert told["labels"] == [] and "label" not in told["words"][0]
+    values = photo_json("photo.jpg", [caption])
+    assert values["labels"] == [] and "label" not in values["words"][0]
 
 
 def np_photo():
@@ -96,12 +98,12 @@ def np_photo():
 def test_a_captioner_with_labels_gives_the_same_captions_after_reloading(labelled_bundle, tmp_path):
     save_bundle(labelled_bundle, tmp_path / "mine")
     assert (tmp_path / "mine" / "labels.json").is_file()
-    again = load_bundle(tmp_path / "mine")
-    assert again.label_names == labelled_bundle.label_names
-    one, other = (Captioner(bundle).caption([np_photo()])[0] for bundle in (labelled_bundle, again))
-    assert one.labels and [label.name for label in one.labels] == [label.name for label in other.labels]
-    assert again.model.decoder.labels.words.tolist() == labelled_bundle.model.decoder.labels.words.tolist()
-    save_bundle(again, tmp_path / "mine")  # an existing bundle may be replaced
+    reloaded = load_bundle(tmp_path / "mine")
+    assert reloaded.label_names == labelled_bundle.label_names
+    first, second = (Captioner(bundle).caption([np_photo()])[0] for bundle in (labelled_bundle, reloaded))
+    assert first.labels and [label.name for label in first.labels] == [label.name for label in second.labels]
+    assert reloaded.model.decoder.labels.words.tolist() == labelled_bundle.model.decoder.labels.words.tolist()
+    save_bundle(reloaded, tmp_path / "mine")  # an existing bundle may be replaced
 
 
 @pytest.mark.parametrize("runtime", ["exact", "fast"])

@@ -44,7 +44,7 @@ def test_keep_again_only_repeats_an_earlier_setting(monkeypatch):
     library = Library()
     monkeypatch.setattr(ctypes, "CDLL", lambda name: library)
     monkeypatch.setattr(sys, "platform", "linux")
-    monkeypatch.setattr(allocator, "_keeps", False)
+    monkeypatch.setattr(allocator, "_keeps_freed_memory", False)
     allocator.restore_allocator()
     assert not library.calls
     allocator.keep_freed_memory()

@@ -112,13 +112,14 @@ def test_every_score_equals_the_formula_with_the_last_word_in_the_query(make_dec
     hidden, w, alpha, _ = first_step(decoder, annotations, token)
     a = annotations.numpy().astype(np.float64)[1]
     keys = a @ w["score.annotation_to_key.weight"].T
-    said = w["embedding_to_query.weight"] @ w["embedding.weight"][token]
+    word_query = w["embedding_to_query.weight"] @ w["embedding.weight"][token]
     if score == "general":
-        e = keys @ (hidden + said)
+        e = keys @ (hidden + word_query)
     elif score == "dot":
-        e = keys @ (w["score.hidden_to_query.weight"] @ hidden + w["score.hidden_to_query.bias"] + said) / np.sqrt(4)
+        query = w["score.hidden_to_query.weight"] @ hidden + w["score.hidden_to_query.bias"] + word_query
+        e = keys @ query / np.sqrt(4)
     else:
-        query = w["score.hidden_to_query.weight"] @ hidden + said
+        query = w["score.hidden_to_query.weight"] @ hidden + word_query
         compared = np.maximum(keys + w["score.annotation_to_key.bias"] + query, 0)
         e = compared @ w["score.key_to_score.weight"][0]
     np.testing.assert_allclose(alpha, np.exp(e) / np.exp(e).sum(), rtol=1e-3, atol=1e-6)
@@ -127,13 +128,13 @@ def test_every_score_equals_the_formula_with_the_last_word_in_the_query(make_dec
 @torch.no_grad()
 def test_without_attention_every_word_reads_the_mean(make_decoder):
     decoder, annotations = make_decoder(words=8, attention="none"), annotations_of()
-    moved = annotations[:, torch.tensor([3, 0, 5, 1, 4, 2])]
+    permuted = annotations[:, torch.tensor([3, 0, 5, 1, 4, 2])]
     tokens = torch.randint(4, 12, (3, 2, 5))
     output = decoder(annotations, tokens)
     torch.testing.assert_close(output.alphas, torch.full((3, 2, 5, 6), 1 / 6))
-    torch.testing.assert_close(output.logits, decoder(moved, tokens).logits)
+    torch.testing.assert_close(output.logits, decoder(permuted, tokens).logits)
     attentive = make_decoder(words=8)
-    assert not torch.allclose(attentive(annotations, tokens).alphas, attentive(moved, tokens).alphas)
+    assert not torch.allclose(attentive(annotations, tokens).alphas, attentive(permuted, tokens).alphas)
     alone = annotations.mean(dim=1, keepdim=True).expand(-1, 6, -1)
     torch.testing.assert_close(output.logits, decoder(alone, tokens).logits)
 
@@ -165,15 +166,15 @@ def test_without_deep_output_only_the_state_predicts(make_decoder):
 @torch.no_grad()
 def test_the_initial_state_depends_only_on_the_mean_annotation(make_decoder):
     decoder, annotations = make_decoder(words=8), annotations_of()
-    moved = annotations[:, torch.tensor([3, 0, 5, 1, 4, 2])]  # the same vectors at other locations
+    permuted = annotations[:, torch.tensor([3, 0, 5, 1, 4, 2])]  # the same vectors at other locations
     first = decoder.initial_state(decoder.prepare(annotations), captions=2)
-    second = decoder.initial_state(decoder.prepare(moved), captions=2)
+    second = decoder.initial_state(decoder.prepare(permuted), captions=2)
     torch.testing.assert_close(first.hidden, second.hidden)
     torch.testing.assert_close(first.cell, second.cell)
     assert first.hidden.shape == (3, 2, 5)
     assert torch.equal(first.hidden[:, 0], first.hidden[:, 1])
-    other = decoder.initial_state(decoder.prepare(annotations + 1), captions=2)
-    assert not torch.allclose(first.hidden, other.hidden)
+    third = decoder.initial_state(decoder.prepare(annotations + 1), captions=2)
+    assert not torch.allclose(first.hidden, third.hidden)
 
 
 @torch.no_grad()
@@ -192,11 +193,11 @@ def test_a_prediction_does_not_depend_on_later_words(make_decoder):
     tokens = torch.randint(4, 12, (3, 2, 6))
     padded = tokens.clone()
     padded[:, :, 4:] = 0
-    whole, cut = decoder(annotations, tokens), decoder(annotations, padded)
+    full, padded_output = decoder(annotations, tokens), decoder(annotations, padded)
     short = decoder(annotations, tokens[:, :, :4])
     for name in ("logits", "alphas", "gates"):
-        torch.testing.assert_close(getattr(whole, name)[:, :, :4], getattr(cut, name)[:, :, :4])
-        torch.testing.assert_close(getattr(whole, name)[:, :, :4], getattr(short, name), atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(getattr(full, name)[:, :, :4], getattr(padded_output, name)[:, :, :4])
+        torch.testing.assert_close(getattr(full, name)[:, :, :4], getattr(short, name), atol=1e-5, rtol=1e-5)
 
 
 @torch.no_grad()

@@ -21,11 +21,11 @@ def seeded(draw):
 
 def assert_parts_are_those_of_the_whole(draw, values):
     """`draw(values, batch_slice)` must give for slices of a batch of 7 the same as for the whole."""
-    whole = seeded(lambda: draw(values, None))
+    expected = seeded(lambda: draw(values, None))
     parts = [seeded(lambda part=part: draw(values[part], BatchSlice(part.start, 7))) for part in PARTS]
-    assert torch.equal(torch.cat(parts), whole)
+    assert torch.equal(torch.cat(parts), expected)
     alone = [seeded(lambda part=part: draw(values[part], None)) for part in PARTS]
-    assert not torch.equal(torch.cat(alone), whole)  # without a share the draws differ
+    assert not torch.equal(torch.cat(alone), expected)  # without a share the draws differ
 
 
 def test_dropout_of_slices_equals_that_of_the_whole_batch():
@@ -58,8 +58,8 @@ def test_zero_probabilities_at_the_ends_are_never_chosen(uniform):
     generator = torch.Generator().manual_seed(2)
     probs = torch.rand(2000, 50, generator=generator)
     probs[:, :3] = probs[:, -3:] = 0
-    places = choose(probs, torch.full((2000,), uniform))
-    assert places.min() >= 3 and places.max() < 47
+    indices = choose(probs, torch.full((2000,), uniform))
+    assert indices.min() >= 3 and indices.max() < 47
 
 
 def test_every_bit_of_a_seed_counts():

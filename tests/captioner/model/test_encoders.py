@@ -50,9 +50,9 @@ def test_two_scales_have_four_times_as_many_locations(name):
 def test_two_scales_concatenate_the_last_map_and_the_finer_one():
     spec = ENCODERS["efficientnet_lite0"]
     encoder = Encoder(spec, scales=2).eval()
-    one = Encoder(spec).eval()
-    one.load_state_dict(encoder.state_dict())
-    both, last, finer = encoder(noise(64)), one(noise(64)), one.features(noise(64), spec.finer_stages)
+    single = Encoder(spec).eval()
+    single.load_state_dict(encoder.state_dict())
+    both, last, finer = encoder(noise(64)), single(noise(64)), single.features(noise(64), spec.finer_stages)
     torch.testing.assert_close(both[..., spec.channels :], finer.permute(0, 2, 3, 1))
     for row, column in ((0, 0), (0, 3), (2, 1), (3, 3)):
         torch.testing.assert_close(both[:, row, column, : spec.channels], last[:, row // 2, column // 2])
@@ -124,10 +124,10 @@ def test_annotations_lie_at_the_location_that_they_describe():
 @pytest.mark.parametrize("name", ["efficientnet_lite0", TINY])
 def test_the_map_after_some_stages_leads_to_the_same_annotations(name):
     encoder, pixels = Encoder(encoder_spec(name)).eval(), noise(64)
-    whole = encoder(pixels)
+    expected = encoder(pixels)
     for stages in range(len(encoder.stages) + 1):
-        half_way = encoder.features(pixels, stages)
-        torch.testing.assert_close(encoder.annotations(half_way, stages), whole)
+        features = encoder.features(pixels, stages)
+        torch.testing.assert_close(encoder.annotations(features, stages), expected)
     assert encoder.features(pixels, 0).shape == (1, 3, 64, 64)
 
 
@@ -226,4 +226,4 @@ def test_photos_get_the_right_labels(lite, photo):
     logits = network.classifier(network.global_pool(features))
     info = timm.data.ImageNetInfo()
     label = info.index_to_description(int(logits.argmax())).lower()
-    assert any(wanted in label for wanted in SENSIBLE[photo]), label
+    assert any(name_part in label for name_part in SENSIBLE[photo]), label

@@ -49,10 +49,10 @@ def test_labels_are_the_likeliest_classes_of_the_mean_of_the_map(make_labelled):
     labels = decoder.labels.labels_of(annotations.mean(dim=1))
     w = {name: value.double().numpy() for name, value in decoder.labels.named_buffers()}
     mean = annotations[1, :, :4].mean(dim=0).double().numpy()  # the classifier does not read the finer map's channels
-    chances = softmax(w["class_weight"] @ mean + w["class_bias"])
-    order = np.argsort(-chances)[:3]
+    probabilities = softmax(w["class_weight"] @ mean + w["class_bias"])
+    order = np.argsort(-probabilities)[:3]
     assert labels.classes[1].tolist() == order.tolist()
-    np.testing.assert_allclose(labels.probabilities[1].numpy(), chances[order], rtol=1e-4)
+    np.testing.assert_allclose(labels.probabilities[1].numpy(), probabilities[order], rtol=1e-4)
 
 
 @torch.no_grad()
@@ -63,9 +63,10 @@ def test_one_step_with_labels_by_hand(make_labelled):
     w = {name: value.double().numpy() for name, value in decoder.state_dict().items()}
     labels = decoder.labels.labels_of(annotations.mean(dim=1))
     entries, bias = [], []
-    for number, probability in zip(labels.classes[1].tolist(), labels.probabilities[1].tolist(), strict=True):
-        named = sum((share * w["embedding.weight"][word] for word, share in WORDS[number].items()), np.zeros(6))
-        entries.append(w["labels.entry_scale"] * named + w["labels.residual.weight"][number])
+    for class_id, probability in zip(labels.classes[1].tolist(), labels.probabilities[1].tolist(), strict=True):
+        embeddings = (share * w["embedding.weight"][word] for word, share in WORDS[class_id].items())
+        name_embedding = sum(embeddings, np.zeros(6))
+        entries.append(w["labels.entry_scale"] * name_embedding + w["labels.residual.weight"][class_id])
         bias.append(w["labels.trust"] * np.log(max(probability, 1e-3)))
     entries, bias = np.array([*entries, w["labels.none"]]), np.array([*bias, 0.0])
 
@@ -89,9 +90,9 @@ def test_one_step_with_labels_by_hand(make_labelled):
     combined += gate * (w["labels.to_output.weight"] @ context)
     expected = w["output_scale"] * (w["embedding.weight"] @ np.tanh(combined)) + w["output_bias"]
 
-    said = decoder.step(features, state, torch.full((3, 1), token))
-    np.testing.assert_allclose(said.logits[1, 0].numpy(), expected, rtol=1e-3, atol=1e-4)
-    np.testing.assert_allclose(said.label_alpha[1, 0].numpy(), alpha, rtol=1e-3, atol=1e-5)
+    output = decoder.step(features, state, torch.full((3, 1), token))
+    np.testing.assert_allclose(output.logits[1, 0].numpy(), expected, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(output.label_alpha[1, 0].numpy(), alpha, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -105,9 +106,9 @@ def test_forward_equals_step_repeated(make_labelled, options):
     features = decoder.prepare(annotations)
     state = decoder.initial_state(features, captions=2)
     for position in range(5):
-        said = decoder.step(features, state, tokens[:, :, position])
-        state = said.state
-        torch.testing.assert_close(output.logits[:, :, position], said.logits, atol=1e-4, rtol=1e-4)
+        step = decoder.step(features, state, tokens[:, :, position])
+        state = step.state
+        torch.testing.assert_close(output.logits[:, :, position], step.logits, atol=1e-4, rtol=1e-4)
 
 
 def test_the_gradient_of_shared_products_equals_that_of_plain_ones(make_labelled):
@@ -121,9 +122,9 @@ def test_the_gradient_of_shared_products_equals_that_of_plain_ones(make_labelled
     features = decoder.prepare(annotations)
     state, logits = decoder.initial_state(features, captions=2), []
     for position in range(5):
-        said = decoder.step(features, state, tokens[:, :, position])
-        state = said.state
-        logits.append(said.logits)
+        step = decoder.step(features, state, tokens[:, :, position])
+        state = step.state
+        logits.append(step.logits)
     torch.stack(logits, dim=2).square().mean().backward()
     for name, parameter in decoder.named_parameters():
         if name in shared:
@@ -149,10 +150,10 @@ def test_given_labels_replace_those_of_the_classifier(make_labelled):
     decoder, annotations = make_labelled(), annotations_of()
     tokens = torch.tensor([[[1, 8]]] * 3)
     labels = decoder.labels.labels_of(annotations.mean(dim=1))
-    same = decoder(annotations, tokens, labels=labels).logits
-    torch.testing.assert_close(same, decoder(annotations, tokens).logits)
-    other = Labels(labels.classes.flip(-1), labels.probabilities)
-    assert not torch.allclose(decoder(annotations, tokens, labels=other).logits, same)
+    logits = decoder(annotations, tokens, labels=labels).logits
+    torch.testing.assert_close(logits, decoder(annotations, tokens).logits)
+    reversed_labels = Labels(labels.classes.flip(-1), labels.probabilities)
+    assert not torch.allclose(decoder(annotations, tokens, labels=reversed_labels).logits, logits)
 
 
 @torch.no_grad()
@@ -160,13 +161,15 @@ def test_every_runtime_decodes_with_the_given_labels(make_labelled):
     decoder, annotations = make_labelled(), annotations_of()
     options = DecodingOptions(beam_width=3, max_words=6)
     labels = decoder.labels.labels_of(annotations.mean(dim=1))
-    other = Labels(labels.classes.flip(-1), labels.probabilities)
-    for running in (decoder, OpenVinoDecoder(decoder, 6, False), Bfloat16Decoder(decoder)):
-        found, free = decode(running, annotations, options, labels=other), decode(running, annotations, options)
-        features = running.prepare(annotations, other)
-        step = running.step(features, running.initial_state(features, captions=1), torch.ones(3, 1, dtype=torch.long))
-        torch.testing.assert_close(step.label_alpha[:, 0], found.label_alphas[:, 0, 0], atol=1e-2, rtol=1e-2)
-        assert not torch.allclose(found.label_alphas[:, 0, 0], free.label_alphas[:, 0, 0], atol=1e-2)
+    reversed_labels = Labels(labels.classes.flip(-1), labels.probabilities)
+    for runtime_decoder in (decoder, OpenVinoDecoder(decoder, 6, False), Bfloat16Decoder(decoder)):
+        labelled = decode(runtime_decoder, annotations, options, labels=reversed_labels)
+        free = decode(runtime_decoder, annotations, options)
+        features = runtime_decoder.prepare(annotations, reversed_labels)
+        state = runtime_decoder.initial_state(features, captions=1)
+        step = runtime_decoder.step(features, state, torch.ones(3, 1, dtype=torch.long))
+        torch.testing.assert_close(step.label_alpha[:, 0], labelled.label_alphas[:, 0, 0], atol=1e-2, rtol=1e-2)
+        assert not torch.allclose(labelled.label_alphas[:, 0, 0], free.label_alphas[:, 0, 0], atol=1e-2)
 
 
 def test_the_number_of_labels_is_capped_at_the_number_of_classes(make_labelled):
@@ -178,16 +181,16 @@ def test_the_number_of_labels_is_capped_at_the_number_of_classes(make_labelled):
 @torch.no_grad()
 def test_decoding_returns_the_attention_over_labels(make_labelled):
     decoder, annotations = make_labelled(), annotations_of()
-    found = decode(decoder, annotations, DecodingOptions(beam_width=3, captions_per_image=2, max_words=6))
-    assert found.label_alphas.shape == (*found.tokens.shape, 4)
-    said = found.tokens != 0
-    torch.testing.assert_close(found.label_alphas.sum(dim=-1), said.float())
+    hypotheses = decode(decoder, annotations, DecodingOptions(beam_width=3, captions_per_image=2, max_words=6))
+    assert hypotheses.label_alphas.shape == (*hypotheses.tokens.shape, 4)
+    is_word = hypotheses.tokens != 0
+    torch.testing.assert_close(hypotheses.label_alphas.sum(dim=-1), is_word.float())
     features = decoder.prepare(annotations)
-    state, before = decoder.initial_state(features, captions=1), torch.ones(3, 1, dtype=torch.long)
-    for position in range(int(found.lengths[0, 0])):
-        step = decoder.step(features, state, before)
-        torch.testing.assert_close(step.label_alpha[0, 0], found.label_alphas[0, 0, position])
-        state, before = step.state, found.tokens[:, :1, position]
+    state, previous = decoder.initial_state(features, captions=1), torch.ones(3, 1, dtype=torch.long)
+    for position in range(int(hypotheses.lengths[0, 0])):
+        step = decoder.step(features, state, previous)
+        torch.testing.assert_close(step.label_alpha[0, 0], hypotheses.label_alphas[0, 0, position])
+        state, previous = step.state, hypotheses.tokens[:, :1, position]
 
 
 @pytest.mark.parametrize("options", [{}, {"projection_dim": 3}])
@@ -216,8 +219,8 @@ def test_a_class_activation_map_is_each_locations_share_of_the_logit(make_labell
 
 
 def test_words_name_classes_by_their_ids(make_labelled):
-    named = make_labelled().labels.names(torch.tensor([1, 2, 0]), torch.tensor([6, 4, 9, 0]))
-    assert named.tolist() == [[True, False, False], [False, False, True], [False] * 3, [False] * 3]
+    matches = make_labelled().labels.match_words(torch.tensor([1, 2, 0]), torch.tensor([6, 4, 9, 0]))
+    assert matches.tolist() == [[True, False, False], [False, False, True], [False] * 3, [False] * 3]
 
 
 def test_labels_and_tied_weights_need_deep_output():

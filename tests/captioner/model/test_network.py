@@ -32,8 +32,8 @@ def test_locations_are_numbered_row_by_row(tiny_bundle):
 def test_a_given_network_is_used_as_the_encoder(tiny_config):
     network = encoder_spec(tiny_config.encoder).network()
     model = CaptionModel(tiny_config, 14, network)
-    theirs = {parameter.data_ptr() for parameter in network.parameters()}
-    assert {parameter.data_ptr() for parameter in model.encoder.parameters()} == theirs
+    addresses = {parameter.data_ptr() for parameter in network.parameters()}
+    assert {parameter.data_ptr() for parameter in model.encoder.parameters()} == addresses
 
 
 def test_weight_names_stay_those_that_bundles_store(tiny_bundle):

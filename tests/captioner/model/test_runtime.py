@@ -28,9 +28,9 @@ def parts(tiny_bundle):
     return tiny_bundle.model.encoder.eval(), tiny_bundle.model.decoder.eval()
 
 
-def worst(found: torch.Tensor, exact: torch.Tensor) -> float:
+def worst(annotations: torch.Tensor, exact: torch.Tensor) -> float:
     """Return the largest difference relative to the largest number."""
-    return float((found - exact).abs().max() / exact.abs().max())
+    return float((annotations - exact).abs().max() / exact.abs().max())
 
 
 @torch.inference_mode()
@@ -45,18 +45,18 @@ def test_the_exact_runtime_runs_the_network_itself(parts):
 def test_openvino_gives_the_same_annotations_for_batches_of_any_size(parts, photos):
     runtime = OpenVinoRuntime(*parts, 64, bfloat16=False)
     assert runtime.name == "OpenVINO, float32"
-    found, exact = runtime.encode(squares(photos)), parts[0](squares(photos))
-    assert found.dtype == torch.float32 and found.shape == exact.shape
-    assert worst(found, exact) < 1e-4
+    annotations, exact = runtime.encode(squares(photos)), parts[0](squares(photos))
+    assert annotations.dtype == torch.float32 and annotations.shape == exact.shape
+    assert worst(annotations, exact) < 1e-4
 
 
 @torch.inference_mode()
 @pytest.mark.parametrize("kind", [TorchRuntime, OpenVinoRuntime])
 def test_annotations_in_bfloat16_are_right_within_its_precision(parts, kind):
     runtime = kind(*parts) if kind is TorchRuntime else kind(*parts, 64, bfloat16=True)
-    found, exact = runtime.encode(squares(3)), parts[0](squares(3))
-    assert found.dtype == torch.float32
-    assert worst(found, exact) < 0.05
+    annotations, exact = runtime.encode(squares(3)), parts[0](squares(3))
+    assert annotations.dtype == torch.float32
+    assert worst(annotations, exact) < 0.05
     assert parts[1].output.weight.dtype == torch.float32
 
 
@@ -67,9 +67,9 @@ def test_openvino_encodes_two_scales():
 
     config = CaptionerConfig("efficientnet_lite0", 64, scales=2, score="dot", embedding_dim=8, hidden_dim=8)
     model = CaptionModel(config, 10).eval()
-    found = OpenVinoRuntime(model.encoder, model.decoder, 64, bfloat16=False).encode(squares(2))
-    assert found.shape == (2, 4, 4, 1280 + 112)
-    assert worst(found, model.encoder(squares(2))) < 1e-3
+    annotations = OpenVinoRuntime(model.encoder, model.decoder, 64, bfloat16=False).encode(squares(2))
+    assert annotations.shape == (2, 4, 4, 1280 + 112)
+    assert worst(annotations, model.encoder(squares(2))) < 1e-3
 
 
 @torch.inference_mode()
@@ -89,11 +89,12 @@ def test_openvino_chooses_the_same_words(make_decoder, options):
     for photos, width in ((1, 3), (4, 2)):
         annotations = torch.randn(photos, 6, 7, generator=torch.Generator().manual_seed(photos))
         for context in ("likeliest", "expected"):
-            chosen = DecodingOptions(beam_width=width, captions_per_image=width, max_words=6, hard_context=context)
-            found, exact = decode(fast, annotations, chosen), decode(decoder, annotations, chosen)
-            assert torch.equal(found.tokens, exact.tokens)
+            decoding = DecodingOptions(beam_width=width, captions_per_image=width, max_words=6, hard_context=context)
+            hypotheses, exact = decode(fast, annotations, decoding), decode(decoder, annotations, decoding)
+            assert torch.equal(hypotheses.tokens, exact.tokens)
             for name in ("alphas", "gates", "log_probs", "scores"):
-                torch.testing.assert_close(getattr(found, name), getattr(exact, name), rtol=1e-3, atol=1e-4, msg=name)
+                actual, expected = getattr(hypotheses, name), getattr(exact, name)
+                torch.testing.assert_close(actual, expected, rtol=1e-3, atol=1e-4, msg=name)
 
 
 def test_threads_share_a_runtime(parts):
@@ -102,8 +103,8 @@ def test_threads_share_a_runtime(parts):
     alone = [runtime.encode(photo) for photo in photos]
     with ThreadPoolExecutor(6) as pool:
         together = list(pool.map(runtime.encode, photos))
-    for one, other in zip(alone, together, strict=True):
-        torch.testing.assert_close(one, other, rtol=0, atol=0)
+    for first, second in zip(alone, together, strict=True):
+        torch.testing.assert_close(first, second, rtol=0, atol=0)
 
 
 def test_fast_captions_equal_exact_ones_without_bfloat16(tiny_bundle, monkeypatch):
@@ -111,11 +112,11 @@ def test_fast_captions_equal_exact_ones_without_bfloat16(tiny_bundle, monkeypatc
     fast, exact = Captioner(tiny_bundle, "cpu", "fast"), Captioner(tiny_bundle, "cpu")
     assert (fast.runtime.name, exact.runtime.name) == ("OpenVINO, float32", "torch, float32")
     photos = [np.asarray(square) for square in squares(6).numpy()]
-    found, expected = (captioner.caption(list(map(image, photos))) for captioner in (fast, exact))
-    for one, other in zip(found, expected, strict=True):
-        assert one.text == other.text
-        np.testing.assert_allclose(one.alphas, other.alphas, atol=1e-4)
-        assert one.log_prob == pytest.approx(other.log_prob, abs=1e-3)
+    captions, expected = (captioner.caption(list(map(image, photos))) for captioner in (fast, exact))
+    for first, second in zip(captions, expected, strict=True):
+        assert first.text == second.text
+        np.testing.assert_allclose(first.alphas, second.alphas, atol=1e-4)
+        assert first.log_prob == pytest.approx(second.log_prob, abs=1e-3)
 
 
 def image(pixels: np.ndarray):
@@ -130,13 +131,13 @@ def test_captions_in_bfloat16_have_maps_and_probabilities_near_the_exact_ones(ti
     assert fast.runtime.name == "OpenVINO, bfloat16"
     photos = [image(square) for square in squares(6).numpy()]
     pairs = list(zip(fast.caption(photos), exact.caption(photos), strict=True))
-    same = [(one, other) for one, other in pairs if one.tokens == other.tokens]
-    assert len(same) >= 3
-    for one, other in same:
-        assert one.alphas.dtype == np.float32
-        np.testing.assert_allclose(one.alphas.sum(axis=(1, 2)), 1, atol=1e-3)
-        np.testing.assert_allclose(one.alphas, other.alphas, atol=0.05)
-        assert one.log_prob == pytest.approx(other.log_prob, abs=0.3)
+    equal_pairs = [(first, second) for first, second in pairs if first.tokens == second.tokens]
+    assert len(equal_pairs) >= 3
+    for first, second in equal_pairs:
+        assert first.alphas.dtype == np.float32
+        np.testing.assert_allclose(first.alphas.sum(axis=(1, 2)), 1, atol=1e-3)
+        np.testing.assert_allclose(first.alphas, second.alphas, atol=0.05)
+        assert first.log_prob == pytest.approx(second.log_prob, abs=0.3)
 
 
 @pytest.mark.parametrize(
@@ -185,16 +186,16 @@ for number in range(3):
     os.kill(os.getpid(), signal.SIGTERM)
 print(len(got))
 """
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", script], capture_output=True, text=True, timeout=120)
-    assert (done.returncode, done.stdout.strip()) == (0, "3"), done.stderr
+    result = subprocess.run([sys.executable, "-W", "ignore", "-c", script], capture_output=True, text=True, timeout=120)
+    assert (result.returncode, result.stdout.strip()) == (0, "3"), result.stderr
 
 
 def test_the_number_of_threads_is_restored(parts):
     runtime, before = OpenVinoRuntime(*parts, 64, bfloat16=False), torch.get_num_threads()
     torch.set_num_threads(2)
-    with runtime.running():
+    with runtime.inference():
         assert torch.get_num_threads() == 1
-        with runtime.running():  # in another thread
+        with runtime.inference():  # in another thread
             pass
     assert torch.get_num_threads() == 2
     torch.set_num_threads(before)

@@ -44,9 +44,9 @@ def test_a_missing_package_is_named(package):
 def test_the_file_of_a_package_may_be_named_explicitly():
     spec = ENCODERS["efficientnet_lite0"]
     path, _ = spec.weights.fetch(spec.network())
-    _, of_package = pretrained_network(spec)
-    _, of_file = pretrained_network(spec, path)
-    assert of_file.source == f"file:{path.name}" and of_file.sha256 == of_package.sha256
+    _, package_weights = pretrained_network(spec)
+    _, file_weights = pretrained_network(spec, path)
+    assert file_weights.source == f"file:{path.name}" and file_weights.sha256 == package_weights.sha256
 
 
 # --- weights from files
@@ -73,12 +73,12 @@ def write(tensors: dict, path: Path) -> Path:
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 @pytest.mark.parametrize("classifier", [True, False])
 def test_weights_are_read_from_a_file(resnet, tmp_path, suffix, classifier):
-    given = resnet.network()
-    tensors = {name: t for name, t in given.state_dict().items() if classifier or not name.startswith("fc.")}
+    source_network = resnet.network()
+    tensors = {name: t for name, t in source_network.state_dict().items() if classifier or not name.startswith("fc.")}
     path = write(tensors, tmp_path / f"mine{suffix}")
     network, weights = pretrained_network(resnet, path)
     assert weights.source == f"file:mine{suffix}"
-    assert weights.sha256 == tensors_sha256(resnet.stages(given))  # whatever the classifier
+    assert weights.sha256 == tensors_sha256(resnet.stages(source_network))  # whatever the classifier
     for name, tensor in tensors.items():
         assert torch.equal(network.state_dict()[name], tensor)
 
@@ -172,9 +172,11 @@ def test_weights_of_another_network_are_refused(resnet, tmp_path, suffix):
 @pytest.mark.parametrize("classifier", [True, False])
 @pytest.mark.parametrize("model", ["test_efficientnet.r160_in1k", "test_convnext.r160_in1k"])
 def test_timm_weights_are_read_from_a_file(tmp_path, suffix, classifier, model):
-    given = timm.create_model(model)
-    head = given.pretrained_cfg["classifier"]
-    tensors = {name: t for name, t in given.state_dict().items() if classifier or not name.startswith(f"{head}.")}
+    source_network = timm.create_model(model)
+    head = source_network.pretrained_cfg["classifier"]
+    tensors = source_network.state_dict()
+    if not classifier:
+        tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith(f"{head}.")}
     spec = encoder_spec(f"timm:{model}")
     network, weights = pretrained_network(spec, write(tensors, tmp_path / f"mine{suffix}"))
     assert weights.source == f"file:mine{suffix}"
@@ -182,7 +184,7 @@ def test_timm_weights_are_read_from_a_file(tmp_path, suffix, classifier, model):
         pixels = torch.randint(0, 256, (1, 160, 160, 3), dtype=torch.uint8)
         encoder = Encoder(spec, network).eval()
         scaled = encoder.features(pixels, 0)
-        expected = given.eval().forward_intermediates(scaled, intermediates_only=True, output_fmt="NCHW")[-1]
+        expected = source_network.eval().forward_intermediates(scaled, intermediates_only=True, output_fmt="NCHW")[-1]
         torch.testing.assert_close(encoder(pixels), expected.permute(0, 2, 3, 1), atol=1e-4, rtol=1e-4)
 
 
@@ -227,12 +229,12 @@ def test_a_failed_download_names_file_and_folder(hub, resnet):
 
 
 def test_a_file_in_the_hub_folder_is_used(hub, resnet):
-    given = resnet.network()
+    source_network = resnet.network()
     file = torchvision.models.get_weight("ResNet50_Weights.IMAGENET1K_V2").url.rsplit("/", 1)[-1]
-    torch.save(given.state_dict(), hub / file)
+    torch.save(source_network.state_dict(), hub / file)
     network, weights = pretrained_network(resnet)
     assert weights.source == "torchvision:ResNet50_Weights.IMAGENET1K_V2"
-    assert tensors_sha256(network) == tensors_sha256(given)
+    assert tensors_sha256(network) == tensors_sha256(source_network)
 
 
 def test_a_damaged_file_in_the_hub_folder_is_named(hub, resnet):
@@ -263,21 +265,21 @@ def test_failed_timm_downloads_name_file_and_folder(hub, monkeypatch):
 
 
 def test_timm_weights_in_the_hub_folder_are_used(hub):
-    given = timm.create_model("test_efficientnet")
-    save_file(given.state_dict(), hub / "test_efficientnet.r160_in1k.safetensors")
+    source_network = timm.create_model("test_efficientnet")
+    save_file(source_network.state_dict(), hub / "test_efficientnet.r160_in1k.safetensors")
     network, weights = pretrained_network(encoder_spec(TINY))
     assert weights.source == "timm:test_efficientnet.r160_in1k"
-    assert torch.equal(network.conv_stem.weight, given.conv_stem.weight)
+    assert torch.equal(network.conv_stem.weight, source_network.conv_stem.weight)
 
 
 def test_the_encoder_of_a_bundle_is_read_from_its_file(tiny_bundle, tmp_path):
     save_bundle(tiny_bundle, tmp_path / "bundle")
     spec = tiny_bundle.model.encoder.spec
     network, _ = pretrained_network(spec, tmp_path / "bundle" / "model.safetensors")
-    taken, learned = Encoder(spec, network).state_dict(), tiny_bundle.model.encoder.state_dict()
-    assert taken.keys() == learned.keys()
+    loaded, learned = Encoder(spec, network).state_dict(), tiny_bundle.model.encoder.state_dict()
+    assert loaded.keys() == learned.keys()
     for name, tensor in learned.items():
-        torch.testing.assert_close(taken[name], tensor, rtol=1e-3, atol=1e-3)  # a bundle stores 16 bits
+        torch.testing.assert_close(loaded[name], tensor, rtol=1e-3, atol=1e-3)  # a bundle stores 16 bits
 
 
 def test_the_bundle_of_another_encoder_is_refused(tiny_bundle, tmp_path):

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from captioner.captioner import Captioner
-from captioner.confidence import NOTHING_TO_SAY
+from captioner.confidence import UNDESCRIBABLE_CONFIDENCE
 from captioner.config import DecodingOptions
 from tests.support.confidence_models import drawn_model
 from tests.support.pictures import picture_bytes
@@ -29,7 +29,7 @@ def post(client, data, **query):
     return client.post("/api/captions", params=query, content=data, headers={"Content-Type": "image/jpeg"})
 
 
-def made(client, data, **query) -> dict:
+def create_caption(client, data, **query) -> dict:
     response = post(client, data, **query)
     assert response.status_code == 201, response.text
     return response.json()
@@ -42,11 +42,11 @@ def events(client, data, **query) -> list[tuple[str, dict]]:
         assert response.status_code == 200
         assert response.headers["Content-Type"].startswith("text/event-stream")
         response.read()
-    found = []
+    parsed = []
     for block in response.text.strip().split("\n\n"):
         name, data = block.split("\n")
-        found.append((name.removeprefix("event: "), json.loads(data.removeprefix("data: "))))
-    return found
+        parsed.append((name.removeprefix("event: "), json.loads(data.removeprefix("data: "))))
+    return parsed
 
 
 def blank_jpeg() -> bytes:
@@ -82,7 +82,7 @@ def test_the_answer_equals_the_librarys_caption(client, jpeg, tiny_bundle):
 
 def test_captions_of_a_captioner_with_a_confidence_model_have_a_confidence(start, jpeg, tiny_bundle):
     client = start(Captioner(replace(tiny_bundle, confidence=drawn_model(64, 0.5, 1.0)), "cpu")).client
-    document = made(client, jpeg, captions=2)
+    document = create_caption(client, jpeg, captions=2)
     assert document["confidence"] == pytest.approx(1 / (1 + np.exp(-0.5))) and document["wording"] == "likely"
     assert document["alternatives"][0]["wording"] == "likely"
     wordings = {word["text"]: (word["confidence"], word["wording"]) for word in document["words"]}
@@ -94,25 +94,25 @@ def test_captions_of_a_captioner_with_a_confidence_model_have_a_confidence(start
             assert confidence == pytest.approx(sure) and wording == "likely"
         else:
             assert confidence == pytest.approx(unsure) and wording == "guess"
-    kept = client.get(f"/api/captions/{document['id']}").json()
-    assert kept == document
-    (listed,) = client.get("/api/captions").json()["captions"]
-    assert listed["confidence"] == document["confidence"] and listed["wording"] == "likely"
+    stored = client.get(f"/api/captions/{document['id']}").json()
+    assert stored == document
+    (summary,) = client.get("/api/captions").json()["captions"]
+    assert summary["confidence"] == document["confidence"] and summary["wording"] == "likely"
     assert dict(events(client, jpeg))["caption"]["confidence"] == pytest.approx(document["confidence"])
-    blank = made(client, blank_jpeg())
-    assert blank["confidence"] == NOTHING_TO_SAY and blank["wording"] == "guess"
+    blank = create_caption(client, blank_jpeg())
+    assert blank["confidence"] == UNDESCRIBABLE_CONFIDENCE and blank["wording"] == "guess"
 
 
 def test_without_a_confidence_model_the_confidence_is_null(client, jpeg):
-    document = made(client, jpeg)
-    (listed,) = client.get("/api/captions").json()["captions"]
-    for found in (document, listed, *document["words"]):
-        assert found["confidence"] is None is found["wording"]
+    document = create_caption(client, jpeg)
+    (summary,) = client.get("/api/captions").json()["captions"]
+    for item in (document, summary, *document["words"]):
+        assert item["confidence"] is None is item["wording"]
 
 
 def test_a_caption_stored_by_an_older_version_has_no_confidence(running, jpeg):
     """Stored before confidence existed."""
-    document = made(running.client, jpeg)
+    document = create_caption(running.client, jpeg)
     store = running.service.store
     entry = store.get(document["id"])
     for caption in entry.document["captions"]:
@@ -123,7 +123,7 @@ def test_a_caption_stored_by_an_older_version_has_no_confidence(running, jpeg):
 
 
 def test_every_url_in_the_answer_works(client, jpeg):
-    document = made(client, jpeg, captions=3)
+    document = create_caption(client, jpeg, captions=3)
     ranked = [document, *document["alternatives"]]
     pictures = [caption["figure"] for caption in ranked]
     pictures += [word["overlay"] for caption in ranked for word in caption["words"]]
@@ -134,7 +134,7 @@ def test_every_url_in_the_answer_works(client, jpeg):
 
 
 def test_the_three_forms_of_an_upload_give_the_same_caption(client, jpeg):
-    raw = made(client, jpeg, captions=2, max_words=5)
+    raw = create_caption(client, jpeg, captions=2, max_words=5)
     options = {"captions": "2", "max_words": "5"}
     form = client.post("/api/captions", files={"image": ("x.jpg", jpeg)}, data=options)
     encoded = {"image": base64.b64encode(jpeg).decode(), "captions": 2, "max_words": 5}
@@ -168,47 +168,47 @@ def test_heic_and_jpeg_xl_photos_are_captioned_and_shown_as_jpeg(client, form):
 
 
 def test_decoding_options_of_the_query_are_applied(client, jpeg):
-    assert len(made(client, jpeg, max_words=2)["words"]) <= 2
-    several = made(client, jpeg, captions=5)
+    assert len(create_caption(client, jpeg, max_words=2)["words"]) <= 2
+    several = create_caption(client, jpeg, captions=5)
     probabilities = [several["probability"]] + [other["probability"] for other in several["alternatives"]]
     assert len(probabilities) == 5
     assert several["options"]["beam_width"] == 5, "a beam of 3 cannot return five captions: it is widened"
     assert len({several["caption"]} | {other["caption"] for other in several["alternatives"]}) == 5
-    assert made(client, jpeg, beam_width=1)["options"]["beam_width"] == 1
+    assert create_caption(client, jpeg, beam_width=1)["options"]["beam_width"] == 1
 
 
 @pytest.mark.parametrize("beam_width", [1, 3])
 def test_a_stream_gives_each_word_once_and_then_the_same_caption(client, jpeg, beam_width):
-    found = events(client, jpeg, beam_width=beam_width)
-    names = [name for name, _ in found]
-    document = found[-1][1]
+    received = events(client, jpeg, beam_width=beam_width)
+    names = [name for name, _ in received]
+    document = received[-1][1]
     assert names == ["image"] + ["word"] * len(document["words"]) + ["caption"]
-    assert found[0][1] == {
+    assert received[0][1] == {
         "image": {key: document["image"][key] for key in ("width", "height", "seen_box")},
         "grid": [2, 2],
         "warnings": [],
     }
-    for index, (_, word) in enumerate(found[1:-1]):
-        whole = document["words"][index]
-        assert (word["index"], word["text"]) == (index, whole["text"])
-        assert word["probability"] == pytest.approx(whole["probability"], rel=1e-4)
-        assert word["gate"] == pytest.approx(whole["gate"], rel=1e-4)
-        assert word["spread"] == pytest.approx(whole["spread"], rel=1e-4)
+    for index, (_, word) in enumerate(received[1:-1]):
+        complete = document["words"][index]
+        assert (word["index"], word["text"]) == (index, complete["text"])
+        assert word["probability"] == pytest.approx(complete["probability"], rel=1e-4)
+        assert word["gate"] == pytest.approx(complete["gate"], rel=1e-4)
+        assert word["spread"] == pytest.approx(complete["spread"], rel=1e-4)
         np.testing.assert_allclose(word["map"], document["alphas"]["maps"][index], atol=1e-5)
-    assert document["caption"] == made(client, jpeg, beam_width=beam_width)["caption"]
+    assert document["caption"] == create_caption(client, jpeg, beam_width=beam_width)["caption"]
     assert client.get(f"/api/captions/{document['id']}").json() == document
 
 
 @pytest.mark.parametrize("photo, kind", [("blank", "blank"), ("cut", "cut_short"), ("whole", None)])
 def test_warnings_about_a_photo_are_in_every_answer(client, photo, kind):
     data = {"blank": blank_jpeg(), "cut": picture_bytes()[:-500], "whole": picture_bytes()}[photo]
-    document = made(client, data)
+    document = create_caption(client, data)
     assert [warning["kind"] for warning in document["warnings"]] == ([kind] if kind else [])
     assert all(warning["message"].endswith(".") for warning in document["warnings"])
     assert client.get(f"/api/captions/{document['id']}").json() == document
     assert client.get("/api/captions").json()["captions"][0]["warnings"] == document["warnings"]
-    found = events(client, data)
-    assert found[0][1]["warnings"] == found[-1][1]["warnings"] == document["warnings"]
+    received = events(client, data)
+    assert received[0][1]["warnings"] == received[-1][1]["warnings"] == document["warnings"]
 
 
 def test_words_are_sent_while_later_words_are_still_being_chosen(start, tiny_bundle, jpeg):
@@ -255,9 +255,9 @@ def test_a_failure_after_the_stream_began_is_its_last_event(start, tiny_bundle, 
             return super().caption_annotations(*arguments, **options)
 
     running = start(Failing(tiny_bundle, "cpu"))
-    found = events(running.client, jpeg)
-    assert [name for name, _ in found] == ["image", "problem"]
-    assert found[-1][1]["status"] == 500 and "secret" not in found[-1][1]["detail"]
+    received = events(running.client, jpeg)
+    assert [name for name, _ in received] == ["image", "problem"]
+    assert received[-1][1]["status"] == 500 and "secret" not in received[-1][1]["detail"]
     assert "secret inside" in caplog.text, "operators find the error in the log"
     assert running.client.get("/api/captions").json()["total"] == 0
 
@@ -267,18 +267,18 @@ def test_a_reader_who_leaves_a_stream_does_not_block_later_captions(running, jpe
         "POST", "/api/captions?stream=1", content=jpeg, headers={"Content-Type": "image/jpeg"}
     ) as response:
         next(response.iter_lines())
-    assert made(running.client, jpeg)["caption"]
+    assert create_caption(running.client, jpeg)["caption"]
     assert running.client.get("/api/health/ready").status_code == 200
 
 
 def test_a_caption_can_be_read_again(client, jpeg):
-    document = made(client, jpeg, captions=3)
+    document = create_caption(client, jpeg, captions=3)
     response = client.get(f"/api/captions/{document['id']}")
     assert response.status_code == 200 and response.json() == document
 
 
 def test_the_history_lists_the_newest_captions_first_in_pages(client, jpeg):
-    ids = [made(client, jpeg)["id"] for _ in range(5)]
+    ids = [create_caption(client, jpeg)["id"] for _ in range(5)]
     pages = [client.get("/api/captions", params={"page": page, "per_page": 2}).json() for page in (1, 2, 3, 4)]
     assert [entry["id"] for page in pages for entry in page["captions"]] == ids[::-1]
     assert [len(page["captions"]) for page in pages] == [2, 2, 1, 0]
@@ -290,7 +290,7 @@ def test_the_history_lists_the_newest_captions_first_in_pages(client, jpeg):
 
 
 def test_a_correction_is_kept_and_can_be_withdrawn(client, jpeg):
-    url = f"/api/captions/{made(client, jpeg)['id']}"
+    url = f"/api/captions/{create_caption(client, jpeg)['id']}"
     response = client.put(f"{url}/correction", json={"text": "Zwei Hunde im Schnee"})
     assert response.status_code == 200 and response.json()["text"] == "Zwei Hunde im Schnee"
     assert client.get(url).json()["correction"] == response.json()
@@ -303,7 +303,7 @@ def test_a_correction_is_kept_and_can_be_withdrawn(client, jpeg):
 
 @pytest.mark.parametrize("text", ["", "x" * 501, " \n ", None, 3])
 def test_an_invalid_correction_is_refused(client, jpeg, text):
-    url = f"/api/captions/{made(client, jpeg)['id']}"
+    url = f"/api/captions/{create_caption(client, jpeg)['id']}"
     response = client.put(f"{url}/correction", json={"text": text})
     assert response.status_code == 422 and "text" in response.json()["detail"]
     assert client.get(url).json()["correction"] is None
@@ -311,23 +311,23 @@ def test_an_invalid_correction_is_refused(client, jpeg, text):
 
 def test_deleting_a_caption_deletes_its_photo(running, jpeg):
     client = running.client
-    document = made(client, jpeg)
-    kept = made(client, jpeg)
+    document = create_caption(client, jpeg)
+    other = create_caption(client, jpeg)
     url = f"/api/captions/{document['id']}"
     assert client.delete(url).status_code == 204
-    gone = [url, f"{url}/image", f"{url}/overlays/1.png", f"{url}/figure.png"]
-    assert [client.get(address).status_code for address in gone] == [404] * 4
+    urls = [url, f"{url}/image", f"{url}/overlays/1.png", f"{url}/figure.png"]
+    assert [client.get(address).status_code for address in urls] == [404] * 4
     assert client.delete(url).status_code == 404
     assert client.put(f"{url}/correction", json={"text": "x"}).status_code == 404
     assert client.delete(f"{url}/correction").status_code == 404
     files = [path.name for path in running.service.settings.photos_folder.rglob("*") if path.is_file()]
     assert [name for name in files if document["id"] in name] == []
-    assert [name for name in files if kept["id"] in name]
+    assert [name for name in files if other["id"] in name]
 
 
 def test_captions_survive_a_restart(start, jpeg):
     first = start()
-    document = made(first.client, jpeg)
+    document = create_caption(first.client, jpeg)
     second = start()
     assert second.client.get(f"/api/captions/{document['id']}").json() == document
     assert second.client.get(document["image"]["url"]).content == first.client.get(document["image"]["url"]).content
@@ -335,11 +335,11 @@ def test_captions_survive_a_restart(start, jpeg):
 
 def test_the_oldest_captions_of_a_long_history_are_removed_unless_corrected(start, jpeg):
     client = start(history=3).client
-    first = made(client, jpeg)
+    first = create_caption(client, jpeg)
     client.put(f"/api/captions/{first['id']}/correction", json={"text": "kept"})
-    others = [made(client, jpeg) for _ in range(4)]
-    left = {entry["id"] for entry in client.get("/api/captions").json()["captions"]}
-    assert left == {first["id"], others[2]["id"], others[3]["id"]}
+    others = [create_caption(client, jpeg) for _ in range(4)]
+    remaining_ids = {entry["id"] for entry in client.get("/api/captions").json()["captions"]}
+    assert remaining_ids == {first["id"], others[2]["id"], others[3]["id"]}
     assert client.get(others[0]["image"]["url"]).status_code == 404
 
 
@@ -355,12 +355,12 @@ def test_simultaneous_photos_share_forward_passes(start, tiny_bundle, jpeg):
     running = start(Slow(tiny_bundle, "cpu"), batch_size=8)
     Slow.sizes.clear()
 
-    def one(_):
+    def send(_):
         with httpx.Client(base_url=running.url, timeout=30, trust_env=False, verify=False) as client:
-            return made(client, jpeg)
+            return create_caption(client, jpeg)
 
     with ThreadPoolExecutor(12) as pool:
-        documents = list(pool.map(one, range(12)))
+        documents = list(pool.map(send, range(12)))
     assert len({document["caption"] for document in documents}) == 1
     assert len({document["id"] for document in documents}) == 12
     assert sum(Slow.sizes) == 12 and max(Slow.sizes) >= 4
@@ -377,4 +377,4 @@ def test_a_request_from_another_site_is_refused(client, jpeg):
 
 def test_the_defaults_come_from_the_bundle(running, jpeg):
     assert running.service.serving.captioner.decoding == DecodingOptions(beam_width=3, max_words=8)
-    assert made(running.client, jpeg)["options"] == {"beam_width": 3, "captions": 1, "max_words": 8}
+    assert create_caption(running.client, jpeg)["options"] == {"beam_width": 3, "captions": 1, "max_words": 8}

@@ -13,7 +13,7 @@ from tests.support.photo_sets import photo_bytes, photo_set, zipped
 ZIP = {"Content-Type": "application/zip"}
 
 
-def bring(client, files, **query):
+def upload(client, files, **query):
     return client.post("/api/datasets", params=query, content=zipped(files), headers=ZIP, timeout=120)
 
 
@@ -22,7 +22,7 @@ def read_all(connection: socket.socket) -> bytes:
     return b"".join(iter(lambda: connection.recv(65536), b""))
 
 
-def kept(running):
+def stored_files(running):
     """Return the contents of the data-set folder."""
     return [path.name for path in running.service.settings.datasets_folder.iterdir()]
 
@@ -33,7 +33,7 @@ def test_an_uploaded_zip_gets_a_report(client):
     files |= {"images/copy.jpg": files["images/1.jpg"], "images/alone.jpg": photo_bytes(100), "images/bad.jpg": b"x"}
     files["captions.csv"] += "copy.jpg,a dog on the grass\nbad.jpg,a zebra\n7.JPG,ein Käfer\n".encode()
     files |= {"__MACOSX/images/._0.jpg": b"x", ".DS_Store": b"x", "notes.pdf": b"x"}
-    response = bring(client, files, name="my dogs")
+    response = upload(client, files, name="my dogs")
     assert response.status_code == 201, response.text
     document = response.json()
     assert client.get(response.headers["Location"]).json() == document
@@ -61,8 +61,8 @@ def test_an_uploaded_zip_gets_a_report(client):
         with Image.open(io.BytesIO(client.get(sample["thumbnail"]).content)) as photo:
             assert max(photo.size) <= 320
     assert client.get(f"/api/datasets/{document['id']}/thumbnails/99.jpg").status_code == 404
-    (listed,) = client.get("/api/datasets").json()["datasets"]
-    assert listed == {name: value for name, value in document.items() if name != "report"}
+    (summary,) = client.get("/api/datasets").json()["datasets"]
+    assert summary == {name: value for name, value in document.items() if name != "report"}
 
 
 def test_a_form_upload_and_a_folder_inside_the_zip_are_accepted(client):
@@ -78,20 +78,20 @@ def test_a_form_upload_and_a_folder_inside_the_zip_are_accepted(client):
 def test_tables_in_encodings_of_other_systems_are_read(client, encoding, newline):
     files = photo_set(6, ("ein Käfer läuft über die Wiese",))
     files["captions.csv"] = files["captions.csv"].decode().replace("\n", newline).encode(encoding)
-    report = bring(client, files).json()["report"]
+    report = upload(client, files).json()["report"]
     assert report["total"]["captions"] == 6 and not report["problem_counts"]
 
 
 def test_a_latin_1_table_is_reported_line_by_line(client):
     files = photo_set(6, ("ein Hund", "ein Käfer"))
     files["captions.csv"] = files["captions.csv"].decode().encode("latin-1")
-    report = bring(client, files).json()["report"]
+    report = upload(client, files).json()["report"]
     assert report["total"]["captions"] == 6 and report["problem_counts"] == {"bad_entry": 6}
     assert "UTF-8" in report["problems"][0]["message"] and report["problems"][0]["entry"] == 3
 
 
 @pytest.mark.parametrize(
-    "files, says",
+    "files, message",
     [
         ({"a.jpg": b"x", "a.txt": b"a dog"}, "Nothing here can be used"),
         ({"a.jpg": photo_bytes(0), "a.txt": b"a dog\na cat"}, "one photo to train on"),
@@ -100,21 +100,21 @@ def test_a_latin_1_table_is_reported_line_by_line(client):
     ],
     ids=["nothing", "one", "same"],
 )  # fmt: skip
-def test_an_unusable_data_set_is_reported_and_not_trained_on(client, files, says):
-    document = bring(client, files).json()
-    assert document["usable"] is False and says in document["report"]["advice"][0]
+def test_an_unusable_data_set_is_reported_and_not_trained_on(client, files, message):
+    document = upload(client, files).json()
+    assert document["usable"] is False and message in document["report"]["advice"][0]
     response = client.post("/api/trainings", json={"dataset": document["id"]})
-    assert response.status_code == 409 and says in response.json()["detail"]
+    assert response.status_code == 409 and message in response.json()["detail"]
 
 
 def test_captions_of_5000_words_are_reported(client):
-    report = bring(client, photo_set(6, ("a dog " * 2500,))).json()["report"]
+    report = upload(client, photo_set(6, ("a dog " * 2500,))).json()["report"]
     assert report["words"]["per_caption"]["max"] == 5000
     assert "6 captions have more than 30 words: the rest of each is not learned." in report["advice"]
 
 
 @pytest.mark.parametrize(
-    "content, status, says",
+    "content, status, message",
     [
         (b"", 400, "There is no zip in the request"),
         (b"GIF89a", 422, "damaged or truncated"),
@@ -130,21 +130,21 @@ def test_captions_of_5000_words_are_reported(client):
     ],
     ids=["empty", "gif", "cut", "slip", "nested", "uncaptioned", "no-files"],
 )
-def test_an_upload_that_is_no_data_set_leaves_no_files(running, content, status, says):
+def test_an_upload_that_is_no_data_set_leaves_no_files(running, content, status, message):
     response = running.client.post("/api/datasets", content=content, headers=ZIP, timeout=60)
-    assert response.status_code == status and says in response.json()["detail"], response.text
-    assert "/tmp" not in response.text and kept(running) == []
+    assert response.status_code == status and message in response.json()["detail"], response.text
+    assert "/tmp" not in response.text and stored_files(running) == []
     assert not list(running.service.settings.home.rglob("evil*"))
 
 
 def test_a_data_set_may_be_larger_than_a_photo_but_not_than_its_own_limit(start):
     running = start(max_upload_mb=1, max_dataset_mb=12)
     padding = {"padding.bin": bytes(8_000_000)}
-    response = bring(running.client, photo_set(4) | padding)
+    response = upload(running.client, photo_set(4) | padding)
     assert response.status_code == 201, "eight times the limit of a photo"
-    response = bring(running.client, photo_set(4) | {"padding.bin": bytes(14_000_000)})
+    response = upload(running.client, photo_set(4) | {"padding.bin": bytes(14_000_000)})
     assert response.status_code == 413 and "a data set of 12 MB" in response.json()["detail"]
-    assert len(kept(running)) == 1
+    assert len(stored_files(running)) == 1
 
 
 def test_requests_without_the_token_are_refused_before_the_body(start):
@@ -181,9 +181,9 @@ def test_a_disk_that_fills_up_during_an_upload_leaves_no_files(running, monkeypa
 
     with monkeypatch.context() as patch:
         patch.setattr("service.store.datasets.DataSetRow", full)
-        response = bring(running.client, photo_set(4))
+        response = upload(running.client, photo_set(4))
     assert response.status_code == 507 and "disk is full" in response.json()["detail"]
-    assert kept(running) == []
+    assert stored_files(running) == []
 
 
 def test_a_folder_on_the_server_can_be_imported(start, tmp_path):
@@ -215,9 +215,9 @@ def test_corrections_become_a_data_set(client):
     response = client.post("/api/datasets", json={"corrections": True})
     assert response.status_code == 422 and "there are no corrections yet" in response.json()["detail"].lower()
     for number in range(4):
-        made = client.post("/api/captions", files={"image": photo_bytes(number)}).json()
+        document = client.post("/api/captions", files={"image": photo_bytes(number)}).json()
         if number:
-            client.put(f"/api/captions/{made['id']}/correction", json={"text": f'dog {number}, "Ö"'})
+            client.put(f"/api/captions/{document['id']}/correction", json={"text": f'dog {number}, "Ö"'})
     document = client.post("/api/datasets", json={"corrections": True}, timeout=60).json()
     assert (document["origin"], document["images"], document["captions"]) == ("corrections", 3, 3)
     captions = {caption for sample in document["report"]["samples"] for caption in sample["captions"]}
@@ -226,16 +226,16 @@ def test_corrections_become_a_data_set(client):
 
 @pytest.mark.parametrize("name", ["thumbnails", "report.json", "data", "-v", "..", "a/../b", "Käse\x00", "x" * 90])
 def test_an_uploaded_zip_may_have_any_file_name(running, name):
-    sent = running.client.post("/api/datasets", files={"file": (f"{name}.zip", zipped(photo_set(3)))}, timeout=60)
-    assert sent.status_code == 201, sent.text
-    document = sent.json()
+    response = running.client.post("/api/datasets", files={"file": (f"{name}.zip", zipped(photo_set(3)))}, timeout=60)
+    assert response.status_code == 201, response.text
+    document = response.json()
     assert document["images"] == 3 and 1 <= len(document["name"]) <= 60
     folder = running.service.settings.datasets_folder / document["id"]
     assert {path.name for path in folder.iterdir()} == {"data", "thumbnails"}
 
 
 def test_a_data_set_can_be_deleted(running):
-    document = bring(running.client, photo_set(4)).json()
+    document = upload(running.client, photo_set(4)).json()
     path = f"/api/datasets/{document['id']}"
-    assert running.client.delete(path).status_code == 204 and kept(running) == []
+    assert running.client.delete(path).status_code == 204 and stored_files(running) == []
     assert running.client.get(path).status_code == running.client.delete(path).status_code == 404

@@ -12,28 +12,28 @@ FILES = [bytes(range(256)) * 3 + bytes(extra) for extra in range(4)] + [b"\xff\x
 
 
 def forms(data: bytes) -> dict[str, str]:
-    plain = base64.b64encode(data).decode()
+    encoded = base64.b64encode(data).decode()
     url = base64.urlsafe_b64encode(data).decode()
     return {
-        "plain": plain,
+        "plain": encoded,
         "lines": base64.encodebytes(data).decode(),
         "lines of Windows": base64.encodebytes(data).decode().replace("\n", "\r\n"),
-        "blanks around": f"\n  {plain}\t\n",
-        "without padding": plain.rstrip("="),
+        "blanks around": f"\n  {encoded}\t\n",
+        "without padding": encoded.rstrip("="),
         "alphabet for URLs": url,
         "alphabet for URLs without padding": url.rstrip("="),
-        "data URL": f"data:image/jpeg;base64,{plain}",
-        "data URL in capitals": f"DATA:image/heic;BASE64,{plain}",
-        "data URL with a name": f"data:image/png;name=a.png;base64,{plain}",
-        "data URL without a type": f"data:;base64,{plain}",
+        "data URL": f"data:image/jpeg;base64,{encoded}",
+        "data URL in capitals": f"DATA:image/heic;BASE64,{encoded}",
+        "data URL with a name": f"data:image/png;name=a.png;base64,{encoded}",
+        "data URL without a type": f"data:;base64,{encoded}",
         "data URL with lines": f"data:image/jpeg;base64,\n{base64.encodebytes(data).decode()}",
-        "data URL with a blank": f" data:image/jpeg; base64, {plain}",
-        "data URL with a comma in a name": f"data:image/png;name=a,b.png;base64,{plain}",
-        "quoted twice": f'"{plain}"',
+        "data URL with a blank": f" data:image/jpeg; base64, {encoded}",
+        "data URL with a comma in a name": f"data:image/png;name=a,b.png;base64,{encoded}",
+        "quoted twice": f'"{encoded}"',
         "line breaks that were escaped twice": base64.encodebytes(data).decode().replace("\n", "\\r\\n"),
-        "mark of the byte order": f"\ufeff{plain}",
-        "blanks of other kinds": f"\u00a0{plain[:4]}\u200b{plain[4:]}",
-        "data URL in percent signs": f"data:image/jpeg;base64,{plain.replace('+', '%2B').replace('=', '%3D')}",
+        "mark of the byte order": f"\ufeff{encoded}",
+        "blanks of other kinds": f"\u00a0{encoded[:4]}\u200b{encoded[4:]}",
+        "data URL in percent signs": f"data:image/jpeg;base64,{encoded.replace('+', '%2B').replace('=', '%3D')}",
     }
 
 

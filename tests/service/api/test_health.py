@@ -3,7 +3,7 @@
 import re
 
 
-def counted(client) -> dict[str, float]:
+def read_metrics(client) -> dict[str, float]:
     """Return every sample of /metrics by its name and labels."""
     response = client.get("/metrics")
     assert response.status_code == 200 and response.headers["Content-Type"].startswith("text/plain")
@@ -23,7 +23,7 @@ def test_a_running_service_is_alive_and_ready(client):
 
 
 def test_a_stopping_service_is_alive_and_not_ready(running):
-    running.service.stopping()
+    running.service.mark_stopping()
     response = running.client.get("/api/health/ready")
     assert response.status_code == 503 and response.headers["Content-Type"] == "application/problem+json"
     assert int(response.headers["Retry-After"]) > 0
@@ -31,27 +31,27 @@ def test_a_stopping_service_is_alive_and_not_ready(running):
 
 
 def test_requests_stages_and_batches_are_counted(client, jpeg):
-    before = counted(client)
+    before = read_metrics(client)
     for _ in range(3):
         assert client.post("/api/captions", content=jpeg, headers={"Content-Type": "image/jpeg"}).status_code == 201
     client.get("/api/captions/nothing-here")
-    after = counted(client)
+    after = read_metrics(client)
 
-    def grown(name):
+    def growth(name):
         return after[name] - before.get(name, 0)
 
-    made = 'captioner_requests_total{method="POST",route="/api/captions",status="201"}'
-    assert grown(made) == 3
-    assert grown('captioner_requests_total{method="any",route="none",status="404"}') == 1
+    created = 'captioner_requests_total{method="POST",route="/api/captions",status="201"}'
+    assert growth(created) == 3
+    assert growth('captioner_requests_total{method="any",route="none",status="404"}') == 1
     for stage in ("decode_image", "queue", "encode", "decode_words"):
-        assert grown(f'captioner_stage_seconds_count{{stage="{stage}"}}') == 3
-    assert grown("captioner_batch_size_count") == 3 and grown("captioner_batch_size_sum") == 3
+        assert growth(f'captioner_stage_seconds_count{{stage="{stage}"}}') == 3
+    assert growth("captioner_batch_size_count") == 3 and growth("captioner_batch_size_sum") == 3
     assert after["captioner_queue_depth"] == 0
     assert after["process_resident_memory_bytes"] > 0
-    assert grown('captioner_request_seconds_count{method="POST",route="/api/captions"}') == 3
+    assert growth('captioner_request_seconds_count{method="POST",route="/api/captions"}') == 3
 
 
 def test_clients_cannot_create_counters(client):
     for number in range(5):
         client.request(f"MADE{number}", f"/made/up/{number}")
-    assert not [name for name in counted(client) if "made" in name.lower()]
+    assert not [name for name in read_metrics(client) if "made" in name.lower()]

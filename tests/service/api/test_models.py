@@ -55,14 +55,14 @@ ZIP = {"Content-Type": "application/zip"}
 
 
 def test_a_captioner_can_be_downloaded_from_one_service_and_uploaded_to_another(client, start, other, tmp_path):
-    uploaded = client.post("/api/models?name=my%20dogs", content=zip_of(other), headers=ZIP)
-    assert uploaded.status_code == 201
-    document = uploaded.json()
+    response = client.post("/api/models?name=my%20dogs", content=zip_of(other), headers=ZIP)
+    assert response.status_code == 201
+    document = response.json()
     assert (document["name"], document["origin"], document["current"]) == ("my dogs", "upload", False)
-    assert uploaded.headers["Location"] == f"/api/models/{document['version']}"
-    assert client.get(uploaded.headers["Location"]).json() == document
-    listed = client.get("/api/models").json()["models"]
-    assert [(model["version"], model["current"]) for model in listed] == [
+    assert response.headers["Location"] == f"/api/models/{document['version']}"
+    assert client.get(response.headers["Location"]).json() == document
+    models = client.get("/api/models").json()["models"]
+    assert [(model["version"], model["current"]) for model in models] == [
         (document["version"], False),
         ("built-in", True),
     ]
@@ -70,8 +70,8 @@ def test_a_captioner_can_be_downloaded_from_one_service_and_uploaded_to_another(
     downloaded = client.get(f"/api/models/{document['version']}/bundle.zip")
     assert "attachment" in downloaded.headers["Content-Disposition"]
     second = start(home=tmp_path / "elsewhere").client
-    again = second.post("/api/models", files={"file": ("dogs.zip", downloaded.content)}).json()
-    assert again["version"] == document["version"] and again["name"] == "dogs"
+    second_upload = second.post("/api/models", files={"file": ("dogs.zip", downloaded.content)}).json()
+    assert second_upload["version"] == document["version"] and second_upload["name"] == "dogs"
     assert not list((tmp_path / "elsewhere").glob("tmp*"))
 
 
@@ -82,20 +82,20 @@ def test_a_zip_may_hold_the_captioner_in_a_folder(client, other, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content, status, says",
+    "content, status, message",
     [
         (b"", 400, "no zip in the request"),
         (b"x" * 1000, 422, "damaged"),
         (None, 422, "is missing"),
     ],
 )
-def test_an_upload_that_is_no_captioner_is_refused(client, tmp_path, content, status, says):
+def test_an_upload_that_is_no_captioner_is_refused(client, tmp_path, content, status, message):
     if content is None:
         (tmp_path / "x").mkdir()
         (tmp_path / "x" / "config.json").write_text("{}")
         content = zip_of(tmp_path / "x")
     response = client.post("/api/models", content=content, headers=ZIP)
-    assert response.status_code == status and says in response.json()["detail"]
+    assert response.status_code == status and message in response.json()["detail"]
     assert client.post("/api/models", content=b"x", headers={"Content-Type": "text/plain"}).status_code == 415
     assert [model["version"] for model in client.get("/api/models").json()["models"]] == ["built-in"]
 
@@ -103,8 +103,8 @@ def test_an_upload_that_is_no_captioner_is_refused(client, tmp_path, content, st
 def test_a_version_can_be_deleted_unless_it_is_current(client, other):
     version = client.post("/api/models", content=zip_of(other), headers=ZIP).json()["version"]
     client.post(f"/api/models/{version}/promote")
-    refused = client.delete(f"/api/models/{version}")
-    assert refused.status_code == 409 and "in use" in refused.json()["detail"]
+    response = client.delete(f"/api/models/{version}")
+    assert response.status_code == 409 and "in use" in response.json()["detail"]
     assert client.delete("/api/models/built-in").status_code == 409
     client.post("/api/models/rollback")
     assert client.delete(f"/api/models/{version}").status_code == 204

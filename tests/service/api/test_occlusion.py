@@ -16,7 +16,7 @@ from captioner.captioner import Captioner
 from captioner.config import DecodingOptions
 from captioner.figures import figure_strip
 from captioner.overlays import overlay
-from service.inference import occlusion as evidence
+from service.inference import occlusion
 from service.store.archives import pack
 
 
@@ -28,10 +28,10 @@ def tiny_config(tiny_config):
 
 @pytest.fixture
 def document(client, jpeg) -> dict:
-    return captioned(client, jpeg)
+    return create_caption(client, jpeg)
 
 
-def captioned(client: httpx.Client, jpeg: bytes) -> dict:
+def create_caption(client: httpx.Client, jpeg: bytes) -> dict:
     response = client.post("/api/captions?captions=2", content=jpeg, headers={"Content-Type": "image/jpeg"})
     assert response.status_code == 201, response.text
     return response.json()
@@ -44,9 +44,9 @@ def address(document: dict, tail: str = "evidence") -> str:
 def evidence_of(client: httpx.Client, document: dict, **query) -> np.ndarray:
     response = client.get(address(document), params=query)
     assert response.status_code == 200, response.text
-    found = response.json()
-    maps = np.array(found["maps"])
-    assert maps.shape[1:] == (found["rows"], found["columns"])
+    answer = response.json()
+    maps = np.array(answer["maps"])
+    assert maps.shape[1:] == (answer["rows"], answer["columns"])
     return maps
 
 
@@ -60,23 +60,23 @@ def expected(running, document) -> list[np.ndarray]:
 
 
 @pytest.fixture
-def asked(monkeypatch) -> list[DecodingOptions]:
+def computations(monkeypatch) -> list[DecodingOptions]:
     """Record the options of every computation."""
     options, compute = [], Captioner.occlusion_maps
 
-    def counted(self, image, caption, decoding=None):
+    def count(self, image, caption, decoding=None):
         options.append(decoding)
         return compute(self, image, caption, decoding)
 
-    monkeypatch.setattr(Captioner, "occlusion_maps", counted)
+    monkeypatch.setattr(Captioner, "occlusion_maps", count)
     return options
 
 
 def test_occlusion_maps_equal_the_librarys_and_differ_from_the_attention(client, document, expected):
     for rank, maps in enumerate(expected, start=1):
-        found = evidence_of(client, document, caption=rank)
-        np.testing.assert_allclose(found, maps, atol=1e-4)
-        np.testing.assert_allclose(found.sum(axis=(1, 2)), 1, atol=1e-4)
+        answered_maps = evidence_of(client, document, caption=rank)
+        np.testing.assert_allclose(answered_maps, maps, atol=1e-4)
+        np.testing.assert_allclose(answered_maps.sum(axis=(1, 2)), 1, atol=1e-4)
     assert not np.allclose(evidence_of(client, document), document["alphas"]["maps"], atol=0.01)
 
 
@@ -86,25 +86,25 @@ def picture(client: httpx.Client, url: str, **query) -> Image.Image:
     return Image.open(io.BytesIO(response.content))
 
 
-def difference(one: Image.Image, other: Image.Image) -> float:
-    assert one.size == other.size
-    return float(np.abs(np.asarray(one, dtype=float) - np.asarray(other, dtype=float)).mean())
+def difference(first: Image.Image, second: Image.Image) -> float:
+    assert first.size == second.size
+    return float(np.abs(np.asarray(first, dtype=float) - np.asarray(second, dtype=float)).mean())
 
 
 def test_pictures_of_occlusion_maps_are_drawn_on_request(running, client, document, expected):
     photo, captioner = running.service.photos.open(document["id"]), running.service.serving.captioner
     (captions,) = captioner.captions([photo], replace(captioner.decoding, captions_per_image=2))
     for rank, (caption, maps) in enumerate(zip(captions, expected, strict=True), start=1):
-        drawn = overlay(photo, maps[1], caption.frame)
+        expected_overlay = overlay(photo, maps[1], caption.frame)
         query = {"caption": rank, "maps": "evidence"}
-        assert difference(picture(client, address(document, "overlays/2.png"), **query), drawn) < 0.5
+        assert difference(picture(client, address(document, "overlays/2.png"), **query), expected_overlay) < 0.5
         heading = f"{caption.text}: occlusion map of each word"
         figure = figure_strip(photo, caption, maps=maps, heading=heading)
         assert difference(picture(client, address(document, "figure.png"), **query), figure) < 0.5
     for tail in ("overlays/2.png", "figure.png"):
-        plain = client.get(address(document, tail)).content
-        assert client.get(address(document, tail), params={"maps": "attention"}).content == plain
-        assert client.get(address(document, tail), params={"maps": "evidence"}).content != plain
+        attention_picture = client.get(address(document, tail)).content
+        assert client.get(address(document, tail), params={"maps": "attention"}).content == attention_picture
+        assert client.get(address(document, tail), params={"maps": "evidence"}).content != attention_picture
 
 
 def test_pictures_of_occlusion_maps_are_not_cached_by_browsers(client, document):
@@ -114,64 +114,64 @@ def test_pictures_of_occlusion_maps_are_not_cached_by_browsers(client, document)
     assert client.get(address(document)).headers["Cache-Control"] == "no-store"
 
 
-def test_the_maps_of_all_words_are_computed_once(client, document, asked):
+def test_the_maps_of_all_words_are_computed_once(client, document, computations):
     first = evidence_of(client, document)
     for number in range(1, len(document["words"]) + 1):
         picture(client, address(document, f"overlays/{number}.png"), maps="evidence")
     picture(client, address(document, "figure.png"), maps="evidence")
-    assert len(asked) == 1
+    assert len(computations) == 1
     evidence_of(client, document, caption=2)
-    assert len(asked) == 2
-    assert np.array_equal(evidence_of(client, document), first) and len(asked) == 2
+    assert len(computations) == 2
+    assert np.array_equal(evidence_of(client, document), first) and len(computations) == 2
 
 
-def test_only_the_latest_maps_are_cached(client, jpeg, asked, monkeypatch):
-    monkeypatch.setattr(evidence, "KEPT", 2)
-    documents = [captioned(client, jpeg) for _ in range(3)]
+def test_only_the_latest_maps_are_cached(client, jpeg, computations, monkeypatch):
+    monkeypatch.setattr(occlusion, "CACHE_SIZE", 2)
+    documents = [create_caption(client, jpeg) for _ in range(3)]
     for document in documents:
         evidence_of(client, document)
     for document in documents[1:]:
         evidence_of(client, document)
-    assert len(asked) == 3
+    assert len(computations) == 3
     evidence_of(client, documents[0])
-    assert len(asked) == 4
+    assert len(computations) == 4
 
 
-def test_occlusion_maps_use_the_options_of_their_caption(running, client, document, asked):
+def test_occlusion_maps_use_the_options_of_their_caption(running, client, document, computations):
     entry = running.service.store.get(document["id"])
-    changed = replace(entry, document=entry.document | {"options": {"hard_context": "expected"}})  # an old entry
-    running.service.evidence.maps(running.service.serving, changed, 1)
-    assert asked == [DecodingOptions(hard_context="expected")]
+    old_entry = replace(entry, document=entry.document | {"options": {"hard_context": "expected"}})
+    running.service.occlusion_maps.maps(running.service.serving, old_entry, 1)
+    assert computations == [DecodingOptions(hard_context="expected")]
 
 
 def test_computations_run_one_at_a_time_and_equal_requests_share_one(client, jpeg, monkeypatch):
-    running, most, computed, lock = 0, 0, [], threading.Lock()
+    running, max_running, computed, lock = 0, 0, [], threading.Lock()
     compute = Captioner.occlusion_maps
 
-    def slow(self, image, caption, decoding=None):
-        nonlocal running, most
+    def compute_slowly(self, image, caption, decoding=None):
+        nonlocal running, max_running
         with lock:
             running += 1
-            most = max(most, running)
+            max_running = max(max_running, running)
         time.sleep(0.1)
         computed.append(caption)
         with lock:
             running -= 1
         return compute(self, image, caption, decoding)
 
-    monkeypatch.setattr(Captioner, "occlusion_maps", slow)
-    documents = [captioned(client, jpeg) for _ in range(2)]
+    monkeypatch.setattr(Captioner, "occlusion_maps", compute_slowly)
+    documents = [create_caption(client, jpeg) for _ in range(2)]
     with ThreadPoolExecutor(4) as threads:
         answers = list(threads.map(lambda document: client.get(address(document)).status_code, documents * 2))
-    assert answers == [200] * 4 and most == 1 and len(computed) == 2
+    assert answers == [200] * 4 and max_running == 1 and len(computed) == 2
 
 
 def test_a_request_past_its_deadline_gets_503_and_cached_maps_need_no_wait(start, jpeg):
     running = start(deadline_seconds=1)
-    known, document = captioned(running.client, jpeg), captioned(running.client, jpeg)
-    evidence_of(running.client, known)
-    with running.service.evidence._computing:
-        evidence_of(running.client, known)
+    cached, document = create_caption(running.client, jpeg), create_caption(running.client, jpeg)
+    evidence_of(running.client, cached)
+    with running.service.occlusion_maps._lock:
+        evidence_of(running.client, cached)
         response = running.client.get(address(document))
     assert response.status_code == 503 and "try again" in response.json()["detail"]
     assert response.headers["Retry-After"] == "5"
@@ -193,7 +193,7 @@ def test_a_photo_deleted_meanwhile_counts_as_a_deleted_caption(running, client, 
 
 
 def test_captions_of_another_captioner_have_no_occlusion_maps(client, document, make_bundle, tmp_path):
-    before = evidence_of(client, document)
+    maps_before = evidence_of(client, document)
     save_bundle(make_bundle(seed=5), tmp_path / "other")
     file = io.BytesIO()
     pack(tmp_path / "other", file)
@@ -206,11 +206,11 @@ def test_captions_of_another_captioner_have_no_occlusion_maps(client, document, 
         assert "caption the photo again" in response.json()["detail"]
     assert client.get(address(document, "figure.png")).status_code == 200  # the attention is stored
     client.post("/api/models/rollback").raise_for_status()
-    assert np.array_equal(evidence_of(client, document), before)
+    assert np.array_equal(evidence_of(client, document), maps_before)
 
 
 @pytest.mark.parametrize(
-    "tail, status, says",
+    "tail, status, message",
     [
         ("evidence?caption=3", 404, "count from 1"),
         ("evidence?caption=0", 422, "caption"),
@@ -221,10 +221,10 @@ def test_captions_of_another_captioner_have_no_occlusion_maps(client, document, 
         ("figure.png?maps=", 422, "maps"),
     ],
 )
-def test_an_invalid_request_is_a_problem(client, document, asked, tail, status, says):
+def test_an_invalid_request_is_a_problem(client, document, computations, tail, status, message):
     response = client.get(address(document, tail))
-    assert response.status_code == status and says in response.json()["detail"]
-    assert not asked
+    assert response.status_code == status and message in response.json()["detail"]
+    assert not computations
 
 
 def test_an_unknown_id_is_a_problem(client):

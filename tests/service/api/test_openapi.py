@@ -122,7 +122,7 @@ def test_the_service_conforms_to_its_document(running, tmp_path):
         "--checks",
         ",".join(checks),
     ]
-    ended = subprocess.run(command + options, cwd=tmp_path, capture_output=True, text=True, timeout=500)
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    made = int(re.search(r"(\d+) generated", ended.stdout).group(1))
-    assert made > 300 and f"Tested: {len(OPERATIONS | GUARDED)}" in ended.stdout, ended.stdout
+    result = subprocess.run(command + options, cwd=tmp_path, capture_output=True, text=True, timeout=500)
+    assert result.returncode == 0, result.stdout + result.stderr
+    case_count = int(re.search(r"(\d+) generated", result.stdout).group(1))
+    assert case_count > 300 and f"Tested: {len(OPERATIONS | GUARDED)}" in result.stdout, result.stdout

@@ -46,14 +46,14 @@ def picture(client, url, **query) -> Image.Image:
     response = client.get(url, params=query or None)
     assert response.status_code == 200, response.text
     assert response.headers["X-Content-Type-Options"] == "nosniff"
-    found = Image.open(io.BytesIO(response.content))
-    assert response.headers["Content-Type"] == f"image/{found.format.lower()}"
-    return found
+    image = Image.open(io.BytesIO(response.content))
+    assert response.headers["Content-Type"] == f"image/{image.format.lower()}"
+    return image
 
 
-def difference(one: Image.Image, other: Image.Image) -> float:
-    assert one.size == other.size
-    return float(np.abs(np.asarray(one, dtype=float) - np.asarray(other, dtype=float)).mean())
+def difference(first: Image.Image, second: Image.Image) -> float:
+    assert first.size == second.size
+    return float(np.abs(np.asarray(first, dtype=float) - np.asarray(second, dtype=float)).mean())
 
 
 def test_the_stored_photo_is_upright_and_without_metadata(client, photo):
@@ -67,9 +67,9 @@ def test_the_stored_photo_is_upright_and_without_metadata(client, photo):
     ).json()
     assert (document["image"]["width"], document["image"]["height"]) == (100, 60)
     response = client.get(document["image"]["url"])
-    found = Image.open(io.BytesIO(response.content))
-    assert found.format == "JPEG" and difference(found, photo) < 4
-    assert not found.getexif() and b"where I live" not in response.content
+    image = Image.open(io.BytesIO(response.content))
+    assert image.format == "JPEG" and difference(image, photo) < 4
+    assert not image.getexif() and b"where I live" not in response.content
 
 
 def test_a_thumbnail_is_scaled_down_and_never_up(client, document):
@@ -79,23 +79,23 @@ def test_a_thumbnail_is_scaled_down_and_never_up(client, document):
 
 def test_an_overlay_equals_the_librarys(client, document, photo, expected):
     for number, alpha in enumerate(expected[0].alphas, start=1):
-        found = picture(client, f"/api/captions/{document['id']}/overlays/{number}.png")
-        assert difference(found, overlay(photo, alpha, expected[0].frame)) < 3
+        image = picture(client, f"/api/captions/{document['id']}/overlays/{number}.png")
+        assert difference(image, overlay(photo, alpha, expected[0].frame)) < 3
 
 
 def test_overlay_options_are_applied(client, document, photo, expected):
     url = document["words"][0]["overlay"]
     alpha, frame = expected[0].alphas[0], expected[0].frame
     options = {"style": "cells", "opacity": 0.9, "colour_map": "viridis", "size": 200}
-    drawn = overlay(photo, alpha, frame, smooth=False, opacity=0.9, colour_map="viridis", size=(200, 120))
-    assert difference(picture(client, url, **options), drawn) < 3
+    expected_overlay = overlay(photo, alpha, frame, smooth=False, opacity=0.9, colour_map="viridis", size=(200, 120))
+    assert difference(picture(client, url, **options), expected_overlay) < 3
     assert difference(picture(client, url, opacity=0), photo) < 3
 
 
 def test_alternatives_have_their_own_pictures(client, document, photo, expected):
     (alternative,) = document["alternatives"]
-    drawn = overlay(photo, expected[1].alphas[-1], expected[1].frame)
-    assert difference(picture(client, alternative["words"][-1]["overlay"]), drawn) < 3
+    expected_overlay = overlay(photo, expected[1].alphas[-1], expected[1].frame)
+    assert difference(picture(client, alternative["words"][-1]["overlay"]), expected_overlay) < 3
     assert difference(picture(client, alternative["figure"]), figure_strip(photo, expected[1])) < 3
 
 
@@ -106,7 +106,7 @@ def test_the_figure_equals_the_librarys(client, document, photo, expected):
 
 
 @pytest.mark.parametrize(
-    "query, says",
+    "query, message",
     [
         ("style=fancy", "style"),
         ("opacity=2", "opacity"),
@@ -118,9 +118,9 @@ def test_the_figure_equals_the_librarys(client, document, photo, expected):
         ("smooth=1", "smooth"),
     ],
 )
-def test_an_invalid_option_is_a_problem(client, document, query, says):
+def test_an_invalid_option_is_a_problem(client, document, query, message):
     response = client.get(f"{document['words'][0]['overlay']}?{query}")
-    assert response.status_code == 422 and says in response.json()["detail"]
+    assert response.status_code == 422 and message in response.json()["detail"]
 
 
 @pytest.mark.parametrize(

@@ -34,15 +34,15 @@ def browser() -> Iterator[Browser]:
     """One per test file: while Playwright runs, no other code in this thread can use asyncio."""
     path = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
     if path is None:
-        told = "there is no Chromium or Chrome here: install one, or name it by the environment variable CHROMIUM"
-        (pytest.fail if os.environ.get("REQUIRE_BROWSER") == "1" else pytest.skip)(told)
+        message = "there is no Chromium or Chrome here: install one, or name it by the environment variable CHROMIUM"
+        (pytest.fail if os.environ.get("REQUIRE_BROWSER") == "1" else pytest.skip)(message)
     # Chromium's sandbox does not work for root, the usual user in containers.
     arguments = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
     expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=path, args=arguments)
-        yield started
-        started.close()
+        chromium = playwright.chromium.launch(executable_path=path, args=arguments)
+        yield chromium
+        chromium.close()
 
 
 @pytest.fixture

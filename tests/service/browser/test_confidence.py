@@ -81,8 +81,8 @@ def test_a_guess_offers_labels_as_hints_and_sure_captions_have_no_marked_words(v
     expect(page.locator("#verdict")).to_have_text("A guess. Perhaps: espresso, cup.")
     screenshot(page, "confidence-hints", full_page=False)
 
-    for one in [document, *document["words"]]:
-        one["confidence"], one["wording"] = 0.93, "sure"
+    for item in [document, *document["words"]]:
+        item["confidence"], item["wording"] = 0.93, "sure"
     page.reload()
     expect(page.locator("#verdict")).to_have_text("Sure.")
     assert unsure_words(page) == []

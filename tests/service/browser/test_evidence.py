@@ -37,8 +37,8 @@ def check_heat(page: Page, client, map_: np.ndarray) -> None:
 
 
 def spread(map_: np.ndarray) -> float:
-    kept = map_[map_ > 0]
-    return float(np.exp(-(kept * np.log(kept)).sum()) / map_.size)
+    weights = map_[map_ > 0]
+    return float(np.exp(-(weights * np.log(weights)).sum()) / map_.size)
 
 
 def pointed_word(maps: np.ndarray) -> int:
@@ -57,9 +57,9 @@ def test_words_show_their_occlusion_maps_and_name_them(page, shipped):
     choose_evidence(page)
     check_heat(page, shipped, maps[index])
     sure = f"{word['probability'] * 100:.0f} % sure"
-    told = f"{sure} · bright: “{word['text']}” depends on it"
-    expect(page.locator("#reading")).to_have_text(f"{word['text']} · {told} · pinned")  # a pinned word stays pinned
-    expect(page.locator(f"#word-{index + 1}-says")).to_have_text(told)
+    text = f"{sure} · bright: “{word['text']}” depends on it"
+    expect(page.locator("#reading")).to_have_text(f"{word['text']} · {text} · pinned")  # a pinned word stays pinned
+    expect(page.locator(f"#word-{index + 1}-says")).to_have_text(text)
     expect(page.get_by_role("group", name="each shows its occlusion map")).to_be_visible()
     check_accessible(page)
     screenshot(page, "evidence")
@@ -72,19 +72,19 @@ def test_words_show_their_occlusion_maps_and_name_them(page, shipped):
 
 
 @pytest.mark.parametrize(
-    ("map_", "said"),
+    ("map_", "text"),
     [
         ([[0.9, 0.1], [0.0, 0.0]], "62 % sure · bright: “dog” depends on it"),
         ([[0.25, 0.25], [0.25, 0.25]], "62 % sure · “dog” depends on no location in particular"),
     ],
 )
-def test_a_words_reading_says_whether_its_occlusion_map_has_a_peak(page, map_, said):
+def test_a_words_reading_says_whether_its_occlusion_map_has_a_peak(page, map_, text):
     script = """async (word) => {
       const main = document.querySelector('script[src$="main.js"]').src;
       return (await import(new URL("figures.js", main))).wordFigures(word);
     }"""
     word = {"text": "dog", "probability": 0.62, "gate": 0.48, "spread": 0.1, "kind": "evidence", "map": map_}
-    assert page.evaluate(script, word) == said
+    assert page.evaluate(script, word) == text
 
 
 def point_at(page: Page, maps: np.ndarray, row: int, column: int) -> None:
@@ -115,7 +115,7 @@ def test_a_location_names_the_word_it_supports_most(page, shipped):
 def test_a_location_that_supports_no_word_says_so(page):
     script = """async (words) => {
       const main = document.querySelector('script[src$="main.js"]').src;
-      return (await import(new URL("telling.js", main))).answerAt(words, [0, 0]).text;
+      return (await import(new URL("caption-view.js", main))).answerAt(words, [0, 0]).text;
     }"""
     word = {"text": "dog", "kind": "evidence", "map": [[0.1, 0.9], [0, 0]]}
     assert page.evaluate(script, [word]) == "No word depends much on this location."
@@ -142,12 +142,12 @@ def test_saved_pictures_equal_the_shown_ones(page, shipped):
 
 
 def test_maps_are_requested_once_per_caption_and_alternatives_have_their_own(page, shipped):
-    asked = []
-    page.on("request", lambda request: ASKED.search(request.url) and asked.append(request.url))
+    requests = []
+    page.on("request", lambda request: ASKED.search(request.url) and requests.append(request.url))
     choose_evidence(page)
     page.get_by_label(LOOKED, exact=True).check()
     page.get_by_label(SPEAKS).check()
-    assert len(asked) == 1
+    assert len(requests) == 1
     page.locator(".alternative").nth(1).click()  # the choice holds for it as well
     second = document_of(page, shipped)["alternatives"][0]
     expect(page.locator("#figure")).to_have_attribute("href", f"{second['figure']}&style=smooth&maps=evidence")
@@ -158,7 +158,7 @@ def test_maps_are_requested_once_per_caption_and_alternatives_have_their_own(pag
     page.locator(".word").nth(1).click()
     away(page)
     check_heat(page, shipped, evidence_of(page, shipped)[1])
-    assert [url.rpartition("=")[2] for url in asked] == ["1", "2"]
+    assert [url.rpartition("=")[2] for url in requests] == ["1", "2"]
 
 
 def test_a_new_photo_starts_with_the_attention(page, shipped):
@@ -174,8 +174,8 @@ def test_a_new_photo_starts_with_the_attention(page, shipped):
 
 
 def test_the_attention_is_shown_while_the_maps_are_computed(page, shipped):
-    waiting = []
-    page.route(ASKED, lambda route: waiting.append(route))
+    routes = []
+    page.route(ASKED, lambda route: routes.append(route))
     page.locator(".word").nth(1).click()
     page.get_by_label(SPEAKS).check()
     expect(page.locator("#maps-loading")).to_be_visible()
@@ -183,14 +183,14 @@ def test_the_attention_is_shown_while_the_maps_are_computed(page, shipped):
     expect(page.locator("#reading")).to_contain_text("gate ")
     assert "maps=" not in page.locator("#figure").get_attribute("href")
     check_accessible(page)
-    waiting.pop().continue_()
+    routes.pop().continue_()
     expect(page.locator("#maps-loading")).to_be_hidden()
     expect(page.locator("#reading")).to_contain_text("depends on")
 
 
 def test_switching_back_during_the_computation_keeps_the_attention(page):
-    waiting = []
-    page.route(ASKED, lambda route: waiting.append(route))
+    routes = []
+    page.route(ASKED, lambda route: routes.append(route))
     page.get_by_label(SPEAKS).check()
     expect(page.locator("#maps-loading")).to_be_visible()
     page.get_by_label(LOOKED, exact=True).check()
@@ -200,7 +200,7 @@ def test_switching_back_during_the_computation_keeps_the_attention(page):
     expect(page.locator("#maps-problem")).to_be_empty()
     page.get_by_label(SPEAKS).check()  # and can be chosen again
     expect(page.locator("#maps-loading")).to_be_visible()
-    waiting.pop().continue_()
+    routes.pop().continue_()
     expect(page.locator("#reading")).to_contain_text("depends on")
 
 

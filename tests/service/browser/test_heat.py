@@ -51,8 +51,8 @@ def check_heat(page: Page, document: dict, index: int, smooth: bool) -> None:
     expected = heat_map(alpha, frame, (width, height), smooth)  # [height, width]
     np.testing.assert_allclose(pixels[:, :, 3] / 255, OPACITY * expected**0.75, atol=0.02)
     photo = Image.new("RGB", (frame.width, frame.height))  # black, so that only the overlay's own colour remains
-    drawn = np.asarray(overlay(photo, alpha, frame, smooth, OPACITY, size=(width, height)), dtype=float)
-    np.testing.assert_allclose(pixels[:, :, :3] * pixels[:, :, 3:] / 255, drawn, atol=6)
+    expected_overlay = np.asarray(overlay(photo, alpha, frame, smooth, OPACITY, size=(width, height)), dtype=float)
+    np.testing.assert_allclose(pixels[:, :, :3] * pixels[:, :, 3:] / 255, expected_overlay, atol=6)
     y, x = np.unravel_index(pixels[:, :, 3].argmax(), (height, width))
     left, top, right, bottom = frame.seen_box
     column = ((x + 0.5) / width * frame.width - left) / (right - left) * alpha.shape[1]

@@ -76,20 +76,20 @@ def test_a_correction_is_kept_and_can_be_withdrawn(page, shipped):
 
 
 def test_a_caption_has_its_own_url(page, shipped, visit):
-    told, address = words_of(page), page.url
+    words, address = words_of(page), page.url
     page.locator("#home").click()
     expect(page.locator("#start")).to_be_visible()
     assert not page.url.endswith(address[-32:])
     page.go_back()
-    expect(page.locator(".word")).to_have_count(len(told))
+    expect(page.locator(".word")).to_have_count(len(words))
     caption(page, EXAMPLES / "mountains.jpg")
     assert page.url != address
     page.go_back()
     expect(page).to_have_url(address)
-    expect(page.locator(".word")).to_have_count(len(told))
+    expect(page.locator(".word")).to_have_count(len(words))
     other = visit(f"/#{address[-32:]}")
-    expect(other.locator(".word")).to_have_count(len(told))
-    assert words_of(other) == told
+    expect(other.locator(".word")).to_have_count(len(words))
+    assert words_of(other) == words
 
 
 def add_photos(client, count: int) -> None:
@@ -115,15 +115,15 @@ def test_the_history_loads_more_opens_captions_and_deletes_them(visit, shipped):
     page.locator("#history-more").click()
     expect(cards).to_have_count(11)
     expect(page.locator("#history-more")).to_be_hidden()
-    listed = shipped.get("/api/captions?per_page=20").json()["captions"]
+    entries = shipped.get("/api/captions?per_page=20").json()["captions"]
     hrefs = cards.locator("a").evaluate_all("links => links.map(link => link.getAttribute('href'))")
-    assert hrefs == [f"#{entry['id']}" for entry in listed]
+    assert hrefs == [f"#{entry['id']}" for entry in entries]
 
     cards.nth(4).locator("a").click()
     expect(page.locator(".word")).not_to_have_count(0)
-    assert page.url.endswith(listed[4]["id"])
+    assert page.url.endswith(entries[4]["id"])
     expect(cards.nth(4).locator("a")).to_have_attribute("aria-current", "true")
-    picture = Image.open(io.BytesIO(shipped.get(listed[4]["image"]["url"]).content))
+    picture = Image.open(io.BytesIO(shipped.get(entries[4]["image"]["url"]).content))
     expect(page.locator("#photo-image")).to_have_js_property("naturalWidth", picture.width)
 
 

@@ -36,12 +36,12 @@ def test_a_file_that_is_too_large_is_not_sent(visit, start, tmp_path):
     page, file = visit(client=start(max_upload_mb=1).client), tmp_path / "large.png"
     file.write_bytes(picture_bytes(800, 700, kind="PNG"))
     expect(page.locator(".hint")).to_contain_text("Up to 1 MB")
-    sent = []
-    page.on("request", lambda request: sent.append(request.method))
+    requests = []
+    page.on("request", lambda request: requests.append(request.method))
     choose(page, file)
     expect(problem(page)).to_have_text("The photo has 1.7 MB, but the limit is 1 MB: make it smaller, or choose "
                                        "another.Another photo")  # fmt: skip
-    assert "POST" not in sent
+    assert "POST" not in requests
     expect(page.locator("#photo-image")).to_have_js_property("naturalWidth", 800)
 
 
@@ -62,10 +62,10 @@ def test_a_photo_can_be_sent_again_once_the_service_is_back(visit, tiny_bundle, 
 
 def test_an_interrupted_caption_shows_a_problem(visit):
     page = visit()
-    begun = 'event: word\ndata: {"index": 0, "text": "a", "probability": 1, "gate": 0.5, "map": [[1]]}\n\n'
+    first_event = 'event: word\ndata: {"index": 0, "text": "a", "probability": 1, "gate": 0.5, "map": [[1]]}\n\n'
     page.route(
         "**/api/captions?stream=1",
-        lambda route: route.fulfill(body=begun, headers={"Content-Type": "text/event-stream"}),
+        lambda route: route.fulfill(body=first_event, headers={"Content-Type": "text/event-stream"}),
     )
     choose(page, PHOTO)
     expect(problem(page)).to_contain_text("The connection was lost before the caption was complete.")
@@ -73,13 +73,13 @@ def test_an_interrupted_caption_shows_a_problem(visit):
     expect(page.locator("#tools")).to_be_hidden()
 
 
-def refuse(page: Page, times: int) -> list[str]:
+def refuse_captions(page: Page, times: int) -> list[str]:
     """Answer the next requests for a caption as a busy service does -> the list of these requests."""
-    asked = []
+    requests = []
 
     def answer(route):
-        asked.append(route.request.url)
-        if len(asked) > times:
+        requests.append(route.request.url)
+        if len(requests) > times:
             return route.continue_()
         detail = "Too many photos are waiting: send this one again in a moment."
         document = {"type": "about:blank", "title": "Service Unavailable", "status": 503, "detail": detail}
@@ -88,29 +88,29 @@ def refuse(page: Page, times: int) -> list[str]:
         )
 
     page.route("**/api/captions?stream=1", answer)
-    return asked
+    return requests
 
 
 def test_a_busy_service_is_asked_again_automatically(visit):
     page = visit(expected=FAILED)
-    asked = refuse(page, times=1)
+    requests = refuse_captions(page, times=1)
     choose(page, PHOTO)
     expect(problem(page)).to_contain_text("Too many photos are waiting")
     expect(problem(page)).to_contain_text("Trying again in 2 s.")
     screenshot(page, "problem-busy", full_page=False)
     wait_for_caption(page)
-    assert len(asked) == 2
+    assert len(requests) == 2
 
 
 def test_a_service_that_stays_busy_is_asked_again_only_once(visit):
     page = visit(expected=FAILED)
-    asked = refuse(page, times=10)
+    requests = refuse_captions(page, times=10)
     choose(page, PHOTO)
     expect(problem(page)).to_contain_text("Trying again in")
     expect(problem(page).locator(".problem-wait")).to_have_count(0)
     expect(problem(page)).to_contain_text("Too many photos are waiting")
     page.wait_for_timeout(2500)
-    assert len(asked) == 2
+    assert len(requests) == 2
 
 
 def test_a_correction_that_cannot_be_saved_is_not_lost(visit):

@@ -97,10 +97,10 @@ def test_a_zip_is_trained_on_promoted_and_rolled_back(visit, running, tmp_path):
 
     models = page.locator("#models tr")
     expect(models).to_have_count(2)
-    made = models.first
-    version = made.get_attribute("data-version")
+    new_model = models.first
+    version = new_model.get_attribute("data-version")
     expect(models.nth(1).locator(".badge")).to_have_text("in use")
-    made.get_by_role("button", name="Compare").click()
+    new_model.get_by_role("button", name="Compare").click()
     comparison = page.locator("#comparison")
     expect(comparison).to_be_visible()
     expect(page.locator("#comparison-scores")).to_contain_text("CIDEr")
@@ -108,25 +108,25 @@ def test_a_zip_is_trained_on_promoted_and_rolled_back(visit, running, tmp_path):
     sides = comparison.locator("li").first.locator(".side")
     expect(sides).to_have_count(2)
     expect(sides.nth(1).locator(".seen img")).to_have_js_property("complete", True)
-    painted = [heat_pixels(sides.nth(number).locator("canvas")) for number in (0, 1)]
-    assert all(pixels[..., 3].max() > 0 for pixels in painted), "both show their attention"
+    heat_maps = [heat_pixels(sides.nth(number).locator("canvas")) for number in (0, 1)]
+    assert all(pixels[..., 3].max() > 0 for pixels in heat_maps), "both show their attention"
     other = sides.nth(1).locator(".said button[aria-pressed=false]").first.element_handle()
     other.hover()
     assert other.get_attribute("aria-pressed") == "true"
-    assert (heat_pixels(sides.nth(1).locator("canvas")) != painted[1]).any(), "another word, another map"
+    assert (heat_pixels(sides.nth(1).locator("canvas")) != heat_maps[1]).any(), "another word, another map"
     screenshot(page, "retrain-comparison")
 
-    made.get_by_role("button", name="Promote").click()
-    expect(made.locator(".badge")).to_have_text("in use")
+    new_model.get_by_role("button", name="Promote").click()
+    expect(new_model.locator(".badge")).to_have_text("in use")
     assert running.service.serving.version == version
     with page.expect_download() as download:
-        made.get_by_role("button", name="Download").click()
+        new_model.get_by_role("button", name="Download").click()
     assert download.value.suggested_filename == f"captioner-{version}.zip"
     screenshot(page, "retrain-promoted")
     page.locator("#rollback").click()
     expect(models.nth(1).locator(".badge")).to_have_text("in use")
     assert running.service.serving.version == "built-in"
-    made.get_by_role("button", name="Delete").click()
+    new_model.get_by_role("button", name="Delete").click()
     expect(models).to_have_count(1)
 
 

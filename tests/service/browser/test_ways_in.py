@@ -23,14 +23,14 @@ from tests.support.visits import (
 )
 
 
-class HeldCaptioner(Captioner):
+class SteppedCaptioner(Captioner):
     """Announces no more words than it was allowed, so that the observed states do not depend on the clock."""
 
     def __init__(self, *arguments) -> None:
         super().__init__(*arguments)
         self._words, self._let = 0.0, threading.Condition()
 
-    def let(self, words: float) -> None:
+    def allow(self, words: float) -> None:
         with self._let:
             self._words = words
             self._let.notify_all()
@@ -51,15 +51,15 @@ class HeldCaptioner(Captioner):
 
 
 @pytest.fixture
-def held() -> HeldCaptioner:
-    return HeldCaptioner(captioner.load().bundle, "cpu")
+def stepped_captioner() -> SteppedCaptioner:
+    return SteppedCaptioner(captioner.load().bundle, "cpu")
 
 
 @pytest.fixture
-def holding(held, start):
+def holding(stepped_captioner, start):
     """A client of a service whose captions wait until they are allowed."""
-    yield start(held).client
-    held.let(math.inf)
+    yield start(stepped_captioner).client
+    stepped_captioner.allow(math.inf)
 
 
 def shows_caption_of_the_api(page: Page, client) -> bool:
@@ -71,10 +71,10 @@ def test_a_chosen_photo_is_shown_and_captioned(visit, shipped):
     page = visit()
     caption(page, DOGS)
     assert shows_caption_of_the_api(page, shipped)
-    told = document_of(page, shipped)["caption"]
-    expect(page.locator("#photo-image")).to_have_attribute("alt", told)
-    expect(page.locator("#status")).to_have_text(f"Caption: {told}")
-    expect(page).to_have_title(f"{told} – Captioner")
+    text = document_of(page, shipped)["caption"]
+    expect(page.locator("#photo-image")).to_have_attribute("alt", text)
+    expect(page.locator("#status")).to_have_text(f"Caption: {text}")
+    expect(page).to_have_title(f"{text} – Captioner")
 
 
 def test_a_photo_may_be_dropped_anywhere(visit, shipped):
@@ -117,7 +117,7 @@ def test_an_example_is_captioned_and_its_author_is_named(visit, shipped):
     expect(page.locator("#credit")).to_have_text("Photo: Aitzol Berasategi (CC BY 4.0)")
 
 
-def test_the_photo_appears_before_the_words_which_appear_one_by_one(visit, held, holding):
+def test_the_photo_appears_before_the_words_which_appear_one_by_one(visit, stepped_captioner, holding):
     page = visit(client=holding, reduced_motion="no-preference")
     choose(page, DOGS)
     expect(page.locator("#photo-image")).to_have_js_property("naturalWidth", 426)
@@ -125,27 +125,27 @@ def test_the_photo_appears_before_the_words_which_appear_one_by_one(visit, held,
     expect(page.locator("#status")).to_have_text("Captioning…")
     expect(page.locator(".word")).to_have_count(0)
     screenshot(page, "captioning", full_page=False)
-    held.let(3)
+    stepped_captioner.allow(3)
     expect(page.locator(".word")).to_have_count(3)
     early = words_of(page)
     expect(page.locator("#tools")).to_be_hidden()
     expect(page.locator("#heat")).to_have_attribute("data-shows", "map")
     screenshot(page, "words-coming", full_page=False)
-    held.let(math.inf)
+    stepped_captioner.allow(math.inf)
     wait_for_caption(page)
     assert shows_caption_of_the_api(page, holding)
     assert early == words_of(page)[:3] and len(words_of(page)) > 3
 
 
-def test_a_second_photo_cancels_the_first(visit, held, holding):
+def test_a_second_photo_cancels_the_first(visit, stepped_captioner, holding):
     page = visit(client=holding)
     failed = []
     page.on("requestfailed", lambda request: failed.append(request.url))
     choose(page, DOGS)
-    held.let(1)
+    stepped_captioner.allow(1)
     expect(page.locator(".word")).to_have_count(1)
     choose(page, EXAMPLES / "mountains.jpg")
-    held.let(math.inf)
+    stepped_captioner.allow(math.inf)
     wait_for_caption(page)
     assert document_of(page, holding)["image"]["width"] == 640
     assert shows_caption_of_the_api(page, holding)

@@ -127,8 +127,8 @@ def test_locations_are_reachable_by_arrow_keys(page, shipped):
     box, cell = page.locator("#places").bounding_box(), page.locator("#cell").bounding_box()
     assert cell["x"] - box["x"] == pytest.approx(column / maps.shape[2] * box["width"], abs=1)
     assert cell["y"] - box["y"] == pytest.approx(row / maps.shape[1] * box["height"], abs=1)
-    told = reading(page).inner_text()
-    expect(page.locator("#status")).to_have_text(told)  # also for screen readers
+    text = reading(page).inner_text()
+    expect(page.locator("#status")).to_have_text(text)  # also for screen readers
     for _ in range(20):
         page.keyboard.press("ArrowUp")
     assert page.locator("#cell").bounding_box()["y"] == pytest.approx(box["y"], abs=1)
@@ -156,9 +156,10 @@ def test_the_film_shows_every_word_and_can_be_paused(visit):
     page.locator("#play").click()
     away(page)
     wait_for_caption(page)
-    seen = page.evaluate("() => window.seen")
+    shown_words = page.evaluate("() => window.seen")
     words = len(words_of(page))
-    assert [index for at, index in enumerate(seen) if at == 0 or index != seen[at - 1]] == [*range(words), -1]
+    changes = [index for step, index in enumerate(shown_words) if step == 0 or index != shown_words[step - 1]]
+    assert changes == [*range(words), -1]
 
 
 def test_with_reduced_motion_the_film_waits_for_the_button_and_does_not_fade(page):
@@ -182,15 +183,15 @@ def test_a_tap_shows_a_word(visit):
 
 
 @pytest.mark.parametrize(
-    ("word", "said"),
+    ("word", "text"),
     [
         ({"probability": 0.62, "gate": 0.48, "spread": 0.1}, "62 % sure · gate 0.48"),
         ({"probability": 0.62, "gate": 0.48, "spread": 0.7}, "62 % sure · gate 0.48, attention spread out"),
     ],
 )
-def test_words_with_uniform_attention_say_so(page, word, said):
+def test_words_with_uniform_attention_say_so(page, word, text):
     script = """async (word) => {
       const main = document.querySelector('script[src$="main.js"]').src;
       return (await import(new URL("figures.js", main))).wordFigures(word);
     }"""
-    assert page.evaluate(script, word) == said
+    assert page.evaluate(script, word) == text

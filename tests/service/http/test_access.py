@@ -28,7 +28,7 @@ NAMES = {"id": "0" * 32, "version": "0" * 12, "number": 1, "name": "dogs.jpg", "
 
 def address(rule: Rule) -> str:
     names = NAMES | ({"version": static_version(), "name": "main.js"} if rule.rule.startswith("/static") else {})
-    return re.sub(r"<(?:\w+:)?(\w+)>", lambda place: str(names[place[1]]), rule.rule)
+    return re.sub(r"<(?:\w+:)?(\w+)>", lambda match: str(names[match[1]]), rule.rule)
 
 
 @pytest.fixture
@@ -44,42 +44,42 @@ def stranger(running):
 
 
 def test_every_operation_is_public_on_purpose_or_requires_the_token(rules, stranger):
-    seen = set()
+    operations = set()
     for rule in rules:
         for method in rule.methods - {"OPTIONS", "HEAD"}:
-            seen.add((method, rule.rule))
+            operations.add((method, rule.rule))
             response = stranger.request(method, address(rule))
             if (method, rule.rule) in PUBLIC:
                 assert response.status_code not in (401, 403), (method, rule.rule)
             else:
                 assert response.status_code == 401, (method, rule.rule, response.status_code)
                 assert response.headers["WWW-Authenticate"] == "Bearer"
-    assert seen >= PUBLIC, f"public, but no route: {PUBLIC - seen}"
-    assert len(seen - PUBLIC) > 20
+    assert operations >= PUBLIC, f"public, but no route: {PUBLIC - operations}"
+    assert len(operations - PUBLIC) > 20
 
 
 def test_no_other_method_gives_access(rules, stranger):
     """Neither methods that a route does not have, nor HEAD, which is answered wherever GET is."""
-    known = {(method, rule.rule) for rule in rules for method in rule.methods}
+    routes = {(method, rule.rule) for rule in rules for method in rule.methods}
     for path, example in {rule.rule: address(rule) for rule in rules}.items():
         for method in METHODS:
             status = stranger.request(method, example).status_code
             public = (("GET" if method == "HEAD" else method), path) in PUBLIC
             if public:
                 continue
-            assert status in ((401,) if (method, path) in known else (401, 404, 405)), (method, path, status)
+            assert status in ((401,) if (method, path) in routes else (401, 404, 405)), (method, path, status)
 
 
 def test_the_api_document_lists_exactly_the_existing_routes(rules, stranger):
     document = stranger.get("/openapi/openapi.json").json()
-    told = {(method.upper(), path) for path, item in document["paths"].items() for method in item}
-    there = {
+    documented = {(method.upper(), path) for path, item in document["paths"].items() for method in item}
+    existing = {
         (method, re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule))
         for rule in rules
         for method in rule.methods - {"OPTIONS", "HEAD"}
         if rule.rule.startswith("/api/")
     }
-    assert told == there
+    assert documented == existing
 
 
 @pytest.mark.parametrize("path", ["/api/models/current/", "/api//models", "/api/models/", "/API/models"])

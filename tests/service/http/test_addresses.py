@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from captioner.errors import ConfigError
-from service.http.addresses import bind, unusable, url_of
+from service.http.addresses import bind, bind_error, url_of
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def bound() -> Iterator:
     with contextlib.ExitStack() as opened:
 
         def bind_for_now(host: str, port: int = 0) -> list[socket.socket]:
-            return [opened.enter_context(each) for each in bind(host, port)]
+            return [opened.enter_context(sock) for sock in bind(host, port)]
 
         yield bind_for_now
 
@@ -88,11 +88,11 @@ def test_an_address_of_another_machine_is_refused(bound):
 
 
 def test_a_privileged_port_is_refused_with_advice():
-    assert "set a port above 1023" in str(unusable("127.0.0.1", 80, PermissionError(errno.EACCES, "denied")))
+    assert "set a port above 1023" in str(bind_error("127.0.0.1", 80, PermissionError(errno.EACCES, "denied")))
 
 
 def test_other_errors_keep_the_systems_message():
-    assert "(No buffer space)" in str(unusable("127.0.0.1", 80, OSError(errno.ENOBUFS, "No buffer space")))
+    assert "(No buffer space)" in str(bind_error("127.0.0.1", 80, OSError(errno.ENOBUFS, "No buffer space")))
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from captioner.errors import ConfigError
-from service.http.auth import FAILURES, Guard, TokenMissing, TokenWrong, TooManyFailures, admin_token, needs_token
+from service.http.auth import MAX_FAILURES, Guard, TokenMissing, TokenWrong, TooManyFailures, admin_token, needs_token
 from service.settings import Settings
 
 
@@ -26,18 +26,18 @@ def test_a_token_is_created_once_and_readable_by_its_owner_only(settings):
 
 
 def test_services_starting_at_once_create_one_token(settings):
-    barrier, found = threading.Barrier(8), []
+    barrier, tokens = threading.Barrier(8), []
 
     def make():
         barrier.wait()
-        found.append(admin_token(settings)[0])
+        tokens.append(admin_token(settings)[0])
 
     threads = [threading.Thread(target=make) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(set(found)) == 1 and [path.name for path in settings.home.glob("*token*")] == ["admin-token"]
+    assert len(set(tokens)) == 1 and [path.name for path in settings.home.glob("*token*")] == ["admin-token"]
 
 
 def test_a_token_file_readable_by_others_gets_private_permissions(settings):
@@ -82,14 +82,14 @@ def test_the_guard_accepts_the_token_and_refuses_others():
 
 def test_guesses_are_limited_per_address():
     guard = Guard("0123456789abcdef")
-    for _ in range(FAILURES):
+    for _ in range(MAX_FAILURES):
         with pytest.raises(TokenWrong):
             guard.check("Bearer guess", "a")
     for guess in ("Bearer guess", "Bearer 0123456789abcdef"):
-        with pytest.raises(TooManyFailures) as refused:
+        with pytest.raises(TooManyFailures) as raised:
             guard.check(guess, "a")
-        assert 1 <= refused.value.seconds <= 60
-        assert not guard.lets_pass({"AUTHORIZATION": guess}, "a")
+        assert 1 <= raised.value.seconds <= 60
+        assert not guard.allows({"AUTHORIZATION": guess}, "a")
     guard.check("Bearer 0123456789abcdef", "b")
 
 
@@ -114,10 +114,10 @@ def stranger(running):
 
 
 def test_without_the_token_clients_may_caption_but_not_change_anything(running, stranger, jpeg):
-    made = stranger.post("/api/captions", content=jpeg, headers={"Content-Type": "image/jpeg"}).json()
-    assert stranger.put(f"/api/captions/{made['id']}/correction", json={"text": "A dog."}).status_code == 200
+    document = stranger.post("/api/captions", content=jpeg, headers={"Content-Type": "image/jpeg"}).json()
+    assert stranger.put(f"/api/captions/{document['id']}/correction", json={"text": "A dog."}).status_code == 200
     for method, path in (
-        ("DELETE", f"/api/captions/{made['id']}"), ("GET", "/api/datasets"), ("POST", "/api/datasets"),
+        ("DELETE", f"/api/captions/{document['id']}"), ("GET", "/api/datasets"), ("POST", "/api/datasets"),
         ("POST", "/api/trainings"), ("POST", "/api/models/rollback"), ("POST", "/api/models/built-in/promote"),
     ):  # fmt: skip
         response = stranger.request(method, path)
@@ -125,9 +125,9 @@ def test_without_the_token_clients_may_caption_but_not_change_anything(running, 
         assert "Authorization: Bearer TOKEN" in response.json()["detail"]
         token = running.client.headers["Authorization"].split()[1]
         assert stranger.request(method, path, params={"token": token}).status_code == 401, "not in the URL"
-    assert stranger.get(f"/api/captions/{made['id']}").status_code == 200
+    assert stranger.get(f"/api/captions/{document['id']}").status_code == 200
     assert stranger.get("/api/models/current").status_code == 200
-    assert running.client.delete(f"/api/captions/{made['id']}").status_code == 204
+    assert running.client.delete(f"/api/captions/{document['id']}").status_code == 204
 
 
 def test_a_client_that_guesses_tokens_has_to_wait_and_others_do_not(running, stranger):

@@ -36,7 +36,7 @@ def test_a_star_trusts_every_host():
 
 
 @pytest.mark.parametrize(
-    "listed, names",
+    "setting, names",
     [
         (None, []),
         ("", []),
@@ -47,14 +47,14 @@ def test_a_star_trusts_every_host():
         ("my_service,münchen.example", ["my_service", "xn--mnchen-3ya.example"]),
     ],
 )
-def test_lists_of_names_are_parsed(listed, names):
-    assert read_names(listed) == names
+def test_lists_of_names_are_parsed(setting, names):
+    assert read_names(setting) == names
 
 
-@pytest.mark.parametrize("listed", ["https://captions.example.org", "a.example/path", "a@b", "a..b", ".", "a.*.b"])
-def test_an_invalid_host_name_is_refused(listed):
+@pytest.mark.parametrize("setting", ["https://captions.example.org", "a.example/path", "a@b", "a..b", ".", "a.*.b"])
+def test_an_invalid_host_name_is_refused(setting):
     with pytest.raises(ValueError, match="is not a host name"):
-        read_names(listed)
+        read_names(setting)
 
 
 def test_default_names_depend_on_the_listening_address(monkeypatch):

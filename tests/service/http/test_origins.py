@@ -110,18 +110,18 @@ def test_a_star_trusts_any_host_but_no_other_origin(make_app):
     ],
 )
 def test_pages_of_other_origins_cannot_make_changes(client, headers):
-    made = send(client, Origin="http://localhost").json
-    correction = f"/api/captions/{made['id']}/correction"
+    document = send(client, Origin="http://localhost").json
+    correction = f"/api/captions/{document['id']}/correction"
     names = {name.replace("_", "-"): value for name, value in headers.items()}
     for method, path in (
         ("POST", "/api/captions"), ("PUT", correction), ("DELETE", correction),
-        ("DELETE", f"/api/captions/{made['id']}"),
+        ("DELETE", f"/api/captions/{document['id']}"),
         ("POST", "/api/models/rollback"), ("PATCH", "/nothing/here"),
     ):  # fmt: skip
         response = client.open(path, method=method, headers=names, json={"text": "hacked"})
         assert response.status_code == 403 and response.mimetype == "application/problem+json", (method, path)
         assert re.search("another site.* may not do this.*CAPTIONER_TRUSTED_HOSTS", response.json["detail"])
-    assert client.get(f"/api/captions/{made['id']}", headers=names).json["correction"] is None, "reading is allowed"
+    assert client.get(f"/api/captions/{document['id']}", headers=names).json["correction"] is None, "reading is allowed"
 
 
 def test_programs_and_the_services_own_pages_may_make_changes(client):

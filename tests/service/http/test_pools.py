@@ -1,6 +1,7 @@
 """Requests that wait never keep the rest of the service from answering: real servers, more clients than threads."""
 
 import contextlib
+import itertools
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ import pytest
 from captioner.captioner import Captioner
 from service.http.pools import FOLLOWERS, THREADS, kind_of, pool_sizes
 from service.http.server import Server
-from service.inference.occlusion import WAITING
+from service.inference.occlusion import MAX_WAITING
 from service.settings import Settings
 from tests.support.serving import Running
 
@@ -83,48 +84,49 @@ def post(running: Running, jpeg: bytes) -> httpx.Response:
 
 def test_requests_waiting_for_occlusion_maps_leave_threads_to_all_others(start, jpeg, pool):
     running = start()
-    made = post(running, jpeg).json()
-    paths = [f"/api/captions/{made['id']}/{tail}" for tail in
+    document = post(running, jpeg).json()
+    paths = [f"/api/captions/{document['id']}/{tail}" for tail in
              ("evidence", "overlays/1.png?maps=evidence", "figure.png?maps=evidence")] * 20  # fmt: skip
-    with running.service.evidence._computing:
-        asked = [pool.submit(httpx.get, f"{running.url}{path}", **PLAIN) for path in paths]
-        refused = [each.result() for _, each in zip(range(len(paths) - WAITING), as_completed(asked), strict=False)]
-        answers_health(running, "/", "/api/captions", f"/api/captions/{made['id']}/figure.png")
+    with running.service.occlusion_maps._lock:
+        futures = [pool.submit(httpx.get, f"{running.url}{path}", **PLAIN) for path in paths]
+        refusals = itertools.islice(as_completed(futures), len(paths) - MAX_WAITING)
+        responses = [future.result() for future in refusals]
+        answers_health(running, "/", "/api/captions", f"/api/captions/{document['id']}/figure.png")
         assert post(running, jpeg).status_code == 201
-        assert sum(not each.done() for each in asked) == WAITING
-    for response in refused:
+        assert sum(not future.done() for future in futures) == MAX_WAITING
+    for response in responses:
         assert response.status_code == 503 and int(response.headers["Retry-After"]) > 0
         assert "Too many requests for occlusion maps are waiting" in response.json()["detail"]
-    assert [each.result().status_code for each in asked].count(200) == WAITING
+    assert [future.result().status_code for future in futures].count(200) == MAX_WAITING
 
 
 def test_waiting_photos_leave_threads_to_all_others(start, jpeg, pool, gate):
     running = start(queue_size=2, batch_size=1)
     count = pool_sizes(running.service.settings)["captioning"] + 20
     gate.clear()
-    asked = [pool.submit(post, running, jpeg) for _ in range(count)]
+    futures = [pool.submit(post, running, jpeg) for _ in range(count)]
     while running.service.serving.batcher.depth < 2:
         assert not gate.wait(0.01)
     answers_health(running, "/", "/api/captions", "/api/models/current")
     gate.set()
-    statuses = [each.result().status_code for each in asked]
+    statuses = [future.result().status_code for future in futures]
     assert set(statuses) <= {201, 503} and 201 in statuses
 
 
 def test_waiting_data_sets_leave_threads_to_all_others(start, pool):
     running = start()
     headers = {"Authorization": running.client.headers["Authorization"]}
-    with running.service.datasets._adding:
-        asked = [
+    with running.service.datasets._adding_lock:
+        futures = [
             pool.submit(httpx.post, f"{running.url}/api/datasets", json={"corrections": True}, headers=headers, **PLAIN)
             for _ in range(30)
         ]
-        refused = [each.result() for _, each in zip(range(27), as_completed(asked), strict=False)]
+        responses = [future.result() for _, future in zip(range(27), as_completed(futures), strict=False)]
         answers_health(running, "/", "/api/captions")
         assert running.client.get("/api/datasets").status_code == 200
-    for response in refused:
+    for response in responses:
         assert response.status_code == 503 and int(response.headers["Retry-After"]) > 0
-    assert [each.result().status_code for each in asked].count(422) == 3, "there are no corrections"
+    assert [future.result().status_code for future in futures].count(422) == 3, "there are no corrections"
 
 
 @contextlib.contextmanager
@@ -164,7 +166,7 @@ def serve(monkeypatch) -> Iterator[Callable[..., Server]]:
     """Serve an app in this process."""
     ends = []
 
-    def begin(app) -> Server:
+    def start_server(app) -> Server:
         monkeypatch.setattr("service.http.server.GRACE_SECONDS", 0)
         server = Server(app, Settings(port=0, deadline_seconds=0.1))
         thread = threading.Thread(target=server.run)
@@ -172,7 +174,7 @@ def serve(monkeypatch) -> Iterator[Callable[..., Server]]:
         ends.append((server, thread))
         return server
 
-    yield begin
+    yield start_server
     for server, thread in ends:
         server.stop()
         thread.join(SECONDS)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.http.rates import TooOften, is_costly
+from service.http.rates import RateLimitExceeded, is_costly
 from tests.support.limited_app import LimitedApp
 from tests.support.pictures import picture_bytes
 from tests.support.servers import redis_address, redis_process
@@ -12,9 +12,9 @@ def test_a_request_beyond_the_limit_is_refused_with_the_time_to_wait():
     rates = LimitedApp(3)
     for _ in range(3):
         rates.count("10.0.0.1")
-    with pytest.raises(TooOften) as refused:
+    with pytest.raises(RateLimitExceeded) as raised:
         rates.count("10.0.0.1")
-    assert 1 <= refused.value.seconds <= 60
+    assert 1 <= raised.value.seconds <= 60
     rates.count("10.0.0.2")
 
 
@@ -27,7 +27,7 @@ def test_zero_means_no_limit():
 def test_all_ipv6_addresses_of_a_network_count_as_one_client():
     rates = LimitedApp(1)
     rates.count("2001:db8::1")
-    with pytest.raises(TooOften):
+    with pytest.raises(RateLimitExceeded):
         rates.count("2001:db8::ffff:1")
     rates.count("2001:db8:0:1::1")
     rates.count("::ffff:10.0.0.1")
@@ -41,13 +41,13 @@ def test_replicas_with_a_redis_count_together_and_alone_while_it_is_away(tmp_pat
         for replica in replicas:
             replica.count("10.0.0.1")
         for replica in replicas:
-            with pytest.raises(TooOften) as refused:
+            with pytest.raises(RateLimitExceeded) as raised:
                 replica.count("10.0.0.1")
-            assert 1 <= refused.value.seconds <= 60
+            assert 1 <= raised.value.seconds <= 60
     for replica in replicas:
         replica.count("10.0.0.1")
         replica.count("10.0.0.1")
-        with pytest.raises(TooOften):
+        with pytest.raises(RateLimitExceeded):
             replica.count("10.0.0.1")
 
 
@@ -74,10 +74,10 @@ def test_a_client_beyond_the_limit_gets_429_with_retry_after(start):
     photo = picture_bytes()
     answers = [running.client.post("/api/captions", files={"image": ("a.jpg", photo)}) for _ in range(3)]
     assert [answer.status_code for answer in answers] == [201, 201, 429]
-    refused = answers[2]
-    assert refused.headers["Content-Type"] == "application/problem+json"
-    assert 1 <= int(refused.headers["Retry-After"]) <= 60
-    assert refused.json()["retry_after"] == int(refused.headers["Retry-After"])
+    response = answers[2]
+    assert response.headers["Content-Type"] == "application/problem+json"
+    assert 1 <= int(response.headers["Retry-After"]) <= 60
+    assert response.json()["retry_after"] == int(response.headers["Retry-After"])
     url = f"/api/captions/{answers[0].json()['id']}"
     assert running.client.get(f"{url}/figure.png").status_code == 429
     assert running.client.get(url).status_code == 200, "cheap requests are still answered"

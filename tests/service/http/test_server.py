@@ -47,7 +47,7 @@ def read_all(connection: socket.socket) -> bytes:
     return b"".join(iter(lambda: connection.recv(1 << 20), b""))
 
 
-def sent(server: Server, data: bytes) -> bytes:
+def exchange(server: Server, data: bytes) -> bytes:
     """Send raw bytes and return the whole answer, until the server closes the connection."""
     address = urlsplit(server.url)
     with socket.create_connection((address.hostname, address.port), timeout=20) as connection:
@@ -55,7 +55,7 @@ def sent(server: Server, data: bytes) -> bytes:
         return read_all(connection)
 
 
-def assert_problem(answer: bytes, status: int, *says: str) -> None:
+def assert_problem(answer: bytes, status: int, *messages: str) -> None:
     head, _, body = answer.partition(b"\r\n\r\n")
     first, *lines = head.decode().split("\r\n")
     headers = dict(line.split(": ", 1) for line in lines)
@@ -65,7 +65,7 @@ def assert_problem(answer: bytes, status: int, *says: str) -> None:
     assert headers["Content-Type"] == "application/problem+json" and int(headers["Content-Length"]) == len(body)
     assert headers["Connection"] == "close"
     assert document.detail[0].isupper() and document.detail.endswith(".")
-    for text in says:
+    for text in messages:
         assert text in document.detail
     assert b"Traceback" not in body and b"waitress" not in answer
 
@@ -75,7 +75,7 @@ def get(url: str, **options) -> httpx.Response:
 
 
 @pytest.mark.parametrize(
-    "data, status, says",
+    "data, status, message",
     [
         (b"\x16\x03\x01\x02\x00\x01\xfc\x03\x03 garbage\r\n\r\n", 400, "HTTP client"),
         (b"GET /\r\nHost x\r\n\r\n", 400, "Invalid header"),
@@ -88,15 +88,15 @@ def get(url: str, **options) -> httpx.Response:
         (b"GET /" + b"x" * MAX_HEADER_BYTES, 431, "64 KB"),
     ],
 )
-def test_an_invalid_request_gets_a_problem_document(serve, data, status, says):
+def test_an_invalid_request_gets_a_problem_document(serve, data, status, message):
     server = serve()
-    assert_problem(sent(server, data), status, says)
+    assert_problem(exchange(server, data), status, message)
     assert get(server.url).text == "0"
 
 
 def test_expect_continue_is_refused_for_a_body_that_is_too_large(serve):
     head = b"POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: "
-    assert_problem(sent(serve(), head + b"99999999999\r\n\r\n"), 413)
+    assert_problem(exchange(serve(), head + b"99999999999\r\n\r\n"), 413)
 
 
 def test_expect_continue_is_granted_for_an_acceptable_body(serve):
@@ -137,7 +137,7 @@ def test_a_crash_of_the_app_reveals_no_details(serve, caplog):
     def crash(environ, start_response):
         raise ValueError("the secret")
 
-    answer = sent(serve(crash), b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    answer = exchange(serve(crash), b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
     assert_problem(answer, 500, "the cause in its log")
     assert b"secret" not in answer and "the secret" in caplog.text
 
@@ -212,9 +212,9 @@ def test_a_server_can_be_stopped_before_it_runs_and_after_it_ended():
         socket.create_connection((address.hostname, address.port), timeout=5)
 
 
-def new_workers(known: set[threading.Thread]) -> set[threading.Thread]:
-    """Return the server threads of this process that are not in `known`: other tests may have a server running."""
-    return {thread for thread in threading.enumerate() if thread.name.startswith("waitress")} - known
+def new_workers(earlier: set[threading.Thread]) -> set[threading.Thread]:
+    """Return the server threads of this process that are not in `earlier`: other tests may have a server running."""
+    return {thread for thread in threading.enumerate() if thread.name.startswith("waitress")} - earlier
 
 
 def test_stopping_does_not_wait_for_a_client_that_never_reads(monkeypatch):
@@ -239,7 +239,7 @@ def test_stopping_does_not_wait_for_a_client_that_never_reads(monkeypatch):
 
 def test_a_stopped_server_leaves_no_sockets_or_threads():
     workers = new_workers(set())
-    before = os.listdir("/proc/self/fd") if os.path.exists("/proc/self/fd") else []
+    descriptors = os.listdir("/proc/self/fd") if os.path.exists("/proc/self/fd") else []
     for _ in range(3):
         server = Server(plain_app, Settings(port=0))
         thread = threading.Thread(target=server.run)
@@ -247,5 +247,5 @@ def test_a_stopped_server_leaves_no_sockets_or_threads():
         assert get(server.url).text == "0"
         server.stop()
         thread.join(20)
-    assert not before or len(os.listdir("/proc/self/fd")) <= len(before)
+    assert not descriptors or len(os.listdir("/proc/self/fd")) <= len(descriptors)
     assert not new_workers(workers)

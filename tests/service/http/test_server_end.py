@@ -53,17 +53,17 @@ class Toy:
         self.process = subprocess.Popen(
             command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1
         )
-        self.url = self.says().strip()
+        self.url = self.read_line().strip()
         self.address = (urlsplit(self.url).hostname, urlsplit(self.url).port)
 
-    def says(self) -> str:
+    def read_line(self) -> str:
         """Return the next line of its output, or an empty text once it has ended."""
         return self.process.stdout.readline()
 
     def stop(self, number: int = signal.SIGTERM) -> None:
         """Send a signal and wait until it is received."""
         self.process.send_signal(number)
-        while (line := self.says()) and line != "told to end\n":
+        while (line := self.read_line()) and line != "told to end\n":
             pass
         assert line
 
@@ -87,9 +87,9 @@ def toy() -> Iterator[Callable[..., Toy]]:
         return toys[-1]
 
     yield start
-    for each in toys:
-        each.process.kill()
-        each.process.communicate()
+    for server in toys:
+        server.process.kill()
+        server.process.communicate()
 
 
 def read_all(connection: socket.socket) -> bytes:
@@ -104,7 +104,7 @@ def test_requests_in_progress_get_their_whole_answers(toy):
     server = toy()
     with ThreadPoolExecutor(10) as pool:
         answers = [pool.submit(get, f"{server.url}/slow/15") for _ in range(10)]
-        assert [server.says() for _ in range(10)] == ["slow\n"] * 10
+        assert [server.read_line() for _ in range(10)] == ["slow\n"] * 10
         server.stop()
         end = time.monotonic() + 20
         with pytest.raises(ConnectionRefusedError):
@@ -145,7 +145,7 @@ def test_pipelined_requests_are_all_answered(toy):
     server = toy()
     with server.connect() as connection:
         connection.sendall(b"".join(b"GET /slow/%d HTTP/1.1\r\nHost: x\r\n\r\n" % tenths for tenths in (4, 3, 2)))
-        assert server.says() == "slow\n"
+        assert server.read_line() == "slow\n"
         server.stop()
         answer = read_all(connection)
     assert [answer.count(b"whole answer to /slow/%d" % tenths) for tenths in (4, 3, 2)] == [1, 1, 1]
@@ -157,8 +157,8 @@ def test_pipelined_requests_are_all_answered(toy):
 def test_idle_and_incomplete_connections_do_not_delay_the_end(toy, number):
     """Twenty kept-alive connections, ten that sent nothing, and ten that stopped in the middle of a photo."""
     server = toy()
-    kept = [httpx.Client(trust_env=False) for _ in range(20)]
-    for client in kept:
+    clients = [httpx.Client(trust_env=False) for _ in range(20)]
+    for client in clients:
         assert client.get(server.url).text == "whole answer to /"
     silent = [server.connect() for _ in range(20)]
     for connection in silent[:10]:
@@ -167,7 +167,7 @@ def test_idle_and_incomplete_connections_do_not_delay_the_end(toy, number):
     server.stop(number)
     assert server.end() == 0
     assert time.monotonic() - started < 10
-    for connection in (*silent, *kept):
+    for connection in (*silent, *clients):
         connection.close()
 
 
@@ -175,7 +175,7 @@ def test_a_client_that_left_delays_the_end_only_by_its_request(toy):
     server = toy()
     with server.connect() as connection:
         connection.sendall(b"GET /slow/5 HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert server.says() == "slow\n"
+        assert server.read_line() == "slow\n"
     server.stop()
     assert server.end() == 0
 
@@ -184,7 +184,7 @@ def test_requests_beyond_the_grace_period_are_aborted(toy):
     server = toy(grace=0.2, deadline_seconds=0.3)
     with server.connect() as connection:
         connection.sendall(b"GET /slow/200 HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert server.says() == "slow\n"
+        assert server.read_line() == "slow\n"
         started = time.monotonic()
         server.stop()
         assert read_all(connection) == b""
@@ -198,7 +198,7 @@ def test_a_second_signal_ends_the_process_at_once(toy, number):
     server = toy()
     with server.connect() as connection:
         connection.sendall(b"GET /slow/200 HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert server.says() == "slow\n"
+        assert server.read_line() == "slow\n"
         server.stop()
         server.process.send_signal(number)
         assert server.process.wait(10) == 128 + number

@@ -6,25 +6,25 @@ import time
 import pytest
 
 from service.http import server, slowness
-from service.http.slowness import LEAST_BYTES_PER_SECOND, PATIENCE_SECONDS, is_too_slow
+from service.http.slowness import MIN_BYTES_PER_SECOND, PATIENCE_SECONDS, is_too_slow
 from tests.support.pictures import picture_bytes
 
 HEAD = b"POST /api/captions HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/jpeg\r\nContent-Length: 5000\r\n\r\n"
 
 
 @pytest.mark.parametrize(
-    "seconds, received, header, slow",
+    "seconds, received, header, is_slow",
     [
         (PATIENCE_SECONDS - 1, 0, False, False),
         (PATIENCE_SECONDS + 1, 60_000, False, True),
         (PATIENCE_SECONDS + 1, 0, True, True),
-        (PATIENCE_SECONDS + 59, 60 * LEAST_BYTES_PER_SECOND, True, False),
-        (PATIENCE_SECONDS + 61, 60 * LEAST_BYTES_PER_SECOND, True, True),
+        (PATIENCE_SECONDS + 59, 60 * MIN_BYTES_PER_SECOND, True, False),
+        (PATIENCE_SECONDS + 61, 60 * MIN_BYTES_PER_SECOND, True, True),
         (3600, 4_000_000_000, True, False),  # a data set over an hour
     ],
 )
-def test_slowness_depends_on_the_time_and_the_received_bytes(seconds, received, header, slow):
-    assert is_too_slow(seconds, received, header) == slow
+def test_slowness_depends_on_the_time_and_the_received_bytes(seconds, received, header, is_slow):
+    assert is_too_slow(seconds, received, header) == is_slow
 
 
 @pytest.fixture

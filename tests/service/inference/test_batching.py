@@ -56,15 +56,15 @@ def model(captioner):
 
 @pytest.fixture
 def make_batcher(model):
-    made = []
+    batchers = []
 
     def make(batch_size=8, window_seconds=0.0, queue_size=64, **options):
-        made.append(Batcher(model, batch_size, window_seconds, queue_size, **options))
-        return made[-1]
+        batchers.append(Batcher(model, batch_size, window_seconds, queue_size, **options))
+        return batchers[-1]
 
     yield make
     model.go.set()
-    for batcher in made:
+    for batcher in batchers:
         batcher.close(SOON)
 
 
@@ -92,14 +92,14 @@ def test_waiting_photos_share_one_pass_with_the_same_results_as_alone(make_batch
     futures = [submit(batcher, seed) for seed in range(5)]
     assert batcher.depth == 5
     model.go.set()
-    captioned = [future.result(SOON) for future in futures]
+    results = [future.result(SOON) for future in futures]
     first.result(SOON)
     assert model.sizes == [1, 5]
-    for seed, found in enumerate(captioned):
+    for seed, result in enumerate(results):
         (alone,) = captioner.caption_pixels(photo(seed)[None], [FRAME], OPTIONS)
-        assert found.captions[0].tokens == alone[0].tokens
-        np.testing.assert_allclose(found.captions[0].alphas, alone[0].alphas, atol=1e-5)
-        assert found.queue_seconds > 0 and found.encode_seconds > 0 and found.decode_words_seconds > 0
+        assert result.captions[0].tokens == alone[0].tokens
+        np.testing.assert_allclose(result.captions[0].alphas, alone[0].alphas, atol=1e-5)
+        assert result.queue_seconds > 0 and result.encode_seconds > 0 and result.decode_words_seconds > 0
 
 
 def test_a_batch_never_exceeds_its_maximum_size(make_batcher, model):
@@ -126,7 +126,7 @@ def test_photos_with_different_options_share_the_encoder_and_keep_their_options(
 
 def test_a_lone_photo_never_waits_for_the_window(make_batcher):
     batcher = make_batcher(window_seconds=SOON)
-    with batcher.coming():
+    with batcher.announce():
         future = submit(batcher)
     assert future.result(SOON).queue_seconds < SOON / 2
 
@@ -136,7 +136,7 @@ def test_a_photo_waits_for_announced_photos(make_batcher, model):
     other_comes, other_may_submit = threading.Event(), threading.Event()
 
     def other():
-        with batcher.coming():
+        with batcher.announce():
             other_comes.set()
             assert other_may_submit.wait(SOON)
             submit(batcher, 2).add_done_callback(lambda _: None)
@@ -159,17 +159,17 @@ def test_a_photo_that_had_to_wait_waits_for_clients_that_were_just_answered(make
     second = submit(batcher, 1)
     model.go.set()
     first.result(SOON)
-    again = submit(batcher, 2)
+    third = submit(batcher, 2)
     time.sleep(0.1)
     assert model.sizes == [1]
     batcher.close(0)  # closing does not wait for the window
-    second.result(SOON), again.result(SOON)
+    second.result(SOON), third.result(SOON)
     assert model.sizes == [1, 2]
 
 
 def test_a_photo_waits_no_longer_than_the_window(make_batcher, model):
     batcher = make_batcher(window_seconds=0.1)
-    with batcher.coming():
+    with batcher.announce():
         assert 0.09 < submit(batcher).result(SOON).queue_seconds < SOON / 2
     assert model.sizes == [1]
 
@@ -177,11 +177,11 @@ def test_a_photo_waits_no_longer_than_the_window(make_batcher, model):
 def test_a_full_queue_refuses_photos_until_it_has_room(make_batcher, model):
     batcher = make_batcher(queue_size=2)
     busy(batcher, model)
-    waiting = [submit(batcher, seed) for seed in range(2)]
+    futures = [submit(batcher, seed) for seed in range(2)]
     with pytest.raises(QueueFull):
         submit(batcher, 3)
     model.go.set()
-    for future in waiting:
+    for future in futures:
         future.result(SOON)
     assert submit(batcher, 4).result(SOON).captions
 
@@ -216,20 +216,20 @@ def test_a_photo_past_its_deadline_is_not_captioned(make_batcher, model):
 def test_a_cancelled_photo_is_not_captioned(make_batcher, model):
     batcher = make_batcher()
     first = busy(batcher, model)
-    gone = submit(batcher, 1)
-    assert gone.cancel()
+    cancelled = submit(batcher, 1)
+    assert cancelled.cancel()
     model.go.set()
     first.result(SOON)
     assert submit(batcher, 2).result(SOON).captions
     with pytest.raises(CancelledError):
-        gone.result(SOON)
+        cancelled.result(SOON)
     assert model.sizes == [1, 1]
 
 
 def test_closing_finishes_waiting_photos_and_refuses_new_ones(make_batcher, model):
     batcher = make_batcher(batch_size=2)
     busy(batcher, model)
-    waiting = [submit(batcher, seed) for seed in range(5)]
+    futures = [submit(batcher, seed) for seed in range(5)]
     closing = threading.Thread(target=batcher.close, args=(SOON,))
     closing.start()
     while True:
@@ -239,7 +239,7 @@ def test_closing_finishes_waiting_photos_and_refuses_new_ones(make_batcher, mode
             break
     model.go.set()
     closing.join(SOON)
-    assert not closing.is_alive() and all(future.result(0).captions for future in waiting)
+    assert not closing.is_alive() and all(future.result(0).captions for future in futures)
 
 
 def test_each_watcher_sees_the_words_of_its_own_photo(make_batcher, model):
@@ -247,27 +247,27 @@ def test_each_watcher_sees_the_words_of_its_own_photo(make_batcher, model):
     busy(batcher, model)
     parts = [[], []]
     futures = [submit(batcher, seed, on_words=parts[seed].append) for seed in range(2)]
-    plain = submit(batcher, 2)
+    unwatched = submit(batcher, 2)
     model.go.set()
-    for seen, future in zip(parts, futures, strict=True):
+    for updates, future in zip(parts, futures, strict=True):
         words = future.result(SOON).captions[0].words
-        assert all(part.words == words[: len(part.words)] for part in seen)
-    assert plain.result(SOON).captions
+        assert all(caption.words == words[: len(caption.words)] for caption in updates)
+    assert unwatched.result(SOON).captions
 
 
 def test_many_threads_at_once_each_get_their_own_caption(make_batcher, captioner):
     batcher = make_batcher(batch_size=4, window_seconds=0.002)
     alone = [captioner.caption_pixels(photo(seed)[None], [FRAME], OPTIONS)[0][0].tokens for seed in range(24)]
-    found = {}
+    captions = {}
 
     def run(seed):
-        with batcher.coming():
+        with batcher.announce():
             future = submit(batcher, seed)
-        found[seed] = future.result(SOON).captions[0].tokens
+        captions[seed] = future.result(SOON).captions[0].tokens
 
     threads = [threading.Thread(target=run, args=(seed,)) for seed in range(24)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert [found[seed] for seed in range(24)] == alone
+    assert [captions[seed] for seed in range(24)] == alone

@@ -64,7 +64,7 @@ def as_lists(caption: Caption) -> dict:
         "alphas": plain_numbers(caption.alphas),
         "gates": plain_numbers(caption.gates),
         "word_log_probs": plain_numbers(caption.word_log_probs),
-        "label_maps": {str(place): plain_numbers(label_map) for place, label_map in caption.label_maps.items()},
+        "label_maps": {str(index): plain_numbers(label_map) for index, label_map in caption.label_maps.items()},
     }
 
 
@@ -74,12 +74,12 @@ def captions() -> list[Caption]:
 
 
 def test_the_same_captions_come_back(captions):
-    for found, expected in zip(captions_of(stored(*to_stored(captions))), captions, strict=True):
+    for caption, expected in zip(captions_of(stored(*to_stored(captions))), captions, strict=True):
         for name in ("text", "words", "tokens", "log_prob", "score", "frame", "labels", "word_labels"):
-            assert getattr(found, name) == getattr(expected, name), name
+            assert getattr(caption, name) == getattr(expected, name), name
         for name in ("alphas", "gates", "word_log_probs", "maps"):
-            np.testing.assert_allclose(getattr(found, name), getattr(expected, name), rtol=0, atol=3e-7)
-        assert list(found.label_maps) == list(expected.label_maps)
+            np.testing.assert_allclose(getattr(caption, name), getattr(expected, name), rtol=0, atol=3e-7)
+        assert list(caption.label_maps) == list(expected.label_maps)
 
 
 def test_no_map_becomes_a_list_before_the_answer_is_written(captions, monkeypatch):
@@ -98,8 +98,8 @@ def test_no_map_becomes_a_list_before_the_answer_is_written(captions, monkeypatc
 def test_an_answer_has_the_numbers_of_the_decoder_to_seven_decimal_places(captions):
     answer = json.loads(caption_document(stored(*to_stored(captions))).model_dump_json())
     ranked = [answer, *answer["alternatives"]]
-    for found, caption in zip(ranked, captions, strict=True):
-        assert found["alphas"]["maps"] == caption.alphas.astype(float).round(7).tolist()
+    for document, caption in zip(ranked, captions, strict=True):
+        assert document["alphas"]["maps"] == caption.alphas.astype(float).round(7).tolist()
     assert answer["words"][1]["label_map"] == captions[0].label_maps[1].astype(float).round(7).tolist()
     assert [word["map_of"] for word in answer["words"]] == ["attention", "label"] + ["attention"] * 3
     assert {word["label_map"] is None for word in ranked[1]["words"]} == {True}
@@ -108,8 +108,8 @@ def test_an_answer_has_the_numbers_of_the_decoder_to_seven_decimal_places(captio
 def test_an_answer_from_the_database_is_the_first_answer(captions, database):
     first, store = stored(*to_stored(captions)), Store(database)
     store.add(first)
-    again = caption_document(store.get(first.id)).model_dump_json()
-    assert again == caption_document(first).model_dump_json()
+    second = caption_document(store.get(first.id)).model_dump_json()
+    assert second == caption_document(first).model_dump_json()
 
 
 def test_a_row_that_a_replica_of_an_earlier_version_writes_gives_the_same_answer(captions):

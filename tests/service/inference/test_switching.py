@@ -69,8 +69,8 @@ def test_no_request_is_dropped_while_captioners_change(running, two, jpeg):
         thread.start()
     for number in range(8):
         assert running.client.post(f"/api/models/{two[number % 2]}/promote").status_code == 200
-        known = len(answered)
-        wait_until(lambda: two[number % 2] in answered[known:])  # noqa: B023  (called at once)
+        count = len(answered)
+        wait_until(lambda: two[number % 2] in answered[count:])  # noqa: B023  (called at once)
     stop.set()
     for thread in threads:
         thread.join()

@@ -25,8 +25,8 @@ os.kill(os.getpid(), signal.SIGKILL)
 def test_the_child_runs_the_command_with_its_arguments_and_niceness():
     code = "import os, sys; print(sys.argv[1:], os.getpid(), os.nice(0))"
     with subprocess.Popen(child.command("-c", code, "a b", niceness=3), cwd=ROOT, stdout=subprocess.PIPE) as process:
-        said = process.communicate(timeout=60)[0].decode().strip()
-    assert said == f"['a b'] {process.pid} {min(19, os.nice(0) + 3)}"
+        output = process.communicate(timeout=60)[0].decode().strip()
+    assert output == f"['a b'] {process.pid} {min(19, os.nice(0) + 3)}"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux tells a process of its parent's end")
@@ -44,8 +44,8 @@ def test_the_child_ends_when_its_parent_is_killed():
 def test_the_child_does_not_start_if_its_parent_has_ended():
     line = child.command("-c", "print('begun')")
     line[line.index(str(os.getpid()))] = str(2**22 + 1)  # larger than every process id
-    ended = subprocess.run(line, cwd=ROOT, capture_output=True, timeout=60)
-    assert (ended.returncode, ended.stdout, ended.stderr) == (143, b"", b"")
+    result = subprocess.run(line, cwd=ROOT, capture_output=True, timeout=60)
+    assert (result.returncode, result.stdout, result.stderr) == (143, b"", b"")
 
 
 def test_no_python_code_runs_between_fork_and_exec():

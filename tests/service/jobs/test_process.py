@@ -34,7 +34,7 @@ def test_an_error_of_the_command_is_raised(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "program, says",
+    "program, message",
     [
         (
             "import os, signal; os.kill(os.getpid(), signal.SIGKILL)",
@@ -43,7 +43,7 @@ def test_an_error_of_the_command_is_raised(tmp_path):
         ("raise RuntimeError('a fault of ours')", "`training inspect` failed: .*a fault of ours"),
     ],
 )
-def test_a_killed_or_crashed_process_is_reported(monkeypatch, program, says):
+def test_a_killed_or_crashed_process_is_reported(monkeypatch, program, message):
     monkeypatch.setattr(training_process, "command", lambda *_: [sys.executable, "-c", program])
-    with pytest.raises(DataError, match=f"(?s){says}"):
+    with pytest.raises(DataError, match=f"(?s){message}"):
         training_process.run("inspect")

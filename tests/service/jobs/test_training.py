@@ -45,11 +45,11 @@ def work(service) -> Iterator[Callable[..., WorkerProcess]]:
     """Start workers, by default with trainings that run without Java."""
     workers = []
 
-    def begin(module: str = quick_service.MODULE) -> WorkerProcess:
+    def start_worker(module: str = quick_service.MODULE) -> WorkerProcess:
         workers.append(WorkerProcess(service.service.settings, module))
         return workers[-1]
 
-    yield begin
+    yield start_worker
     for worker in workers:
         worker.close()
 
@@ -93,9 +93,9 @@ def process_of(worker: WorkerProcess) -> psutil.Process:
 def test_a_data_set_becomes_a_promoted_captioner(service, dataset, work, jpeg):
     client = service.client
     training = ask(service, dataset, replay=dataset, promote_margin=-100)
-    waiting = get(service, training)
-    assert (waiting["state"], waiting["position"], waiting["start"]) == ("queued", 1, "built-in")
-    assert waiting["options"]["epochs"] == 2 and waiting["options"]["patience"] == 4, "the preset's value"
+    queued = get(service, training)
+    assert (queued["state"], queued["position"], queued["start"]) == ("queued", 1, "built-in")
+    assert queued["options"]["epochs"] == 2 and queued["options"]["patience"] == 4, "the preset's value"
     with client.stream("GET", f"/api/trainings/{training}/events", timeout=150) as stream:
         work("service")
         blocks = "".join(stream.iter_text()).split("\n\n")
@@ -105,18 +105,18 @@ def test_a_data_set_becomes_a_promoted_captioner(service, dataset, work, jpeg):
     stages = {event["progress"]["stage"] for event in events if event["progress"]}
     assert {"validating", "comparing"} <= stages <= {"starting", "encoding", "training", "validating", "comparing"}
 
-    done = events[-1]
-    assert done == get(service, training)
-    assert [epoch["epoch"] for epoch in done["epochs"]] == [0, 1, 2] and done["epochs"][1]["loss"] > 0
-    losses = [epoch["losses"] for epoch in done["epochs"]]
+    finished = events[-1]
+    assert finished == get(service, training)
+    assert [epoch["epoch"] for epoch in finished["epochs"]] == [0, 1, 2] and finished["epochs"][1]["loss"] > 0
+    losses = [epoch["losses"] for epoch in finished["epochs"]]
     assert losses[0] == {} and losses[1].keys() >= {"cross_entropy", "doubly_stochastic"}
-    assert 0 < losses[1]["cross_entropy"] <= done["epochs"][1]["loss"] + 1e-4
-    assert set(done["seconds"]) == {"fit", "compare", "switching"} and done["promoted"] is True
-    sample = done["samples"][0]
+    assert 0 < losses[1]["cross_entropy"] <= finished["epochs"][1]["loss"] + 1e-4
+    assert set(finished["seconds"]) == {"fit", "compare", "switching"} and finished["promoted"] is True
+    sample = finished["samples"][0]
     assert [caption["epoch"] for caption in sample["captions"]] == [0, 1, 2] and sample["references"]
     assert client.get(sample["photo"]).headers["Content-Type"] == "image/jpeg"
 
-    while not (version := client.get(f"/api/models/{done['version']}").json())["current"]:
+    while not (version := client.get(f"/api/models/{finished['version']}").json())["current"]:
         time.sleep(0.1)  # until the service has loaded it
     assert version["dataset"] == {"id": dataset, "name": "dogs"}
     assert (version["training"], version["started_from"], version["compared_with"]) == (
@@ -127,31 +127,30 @@ def test_a_data_set_becomes_a_promoted_captioner(service, dataset, work, jpeg):
     assert version["scores"]["replay"]["split"] == "val", "replayed photos are scored"
     scores = version["scores"]["data"]
     assert scores["images"] >= 1 and {"CIDEr", "METEOR"} <= scores["new"].keys() == scores["old"].keys()
-    assert "Started from" in version["card"] and version["options"] == done["options"]
-    comparison = client.get(f"/api/models/{done['version']}/comparison").json()
+    assert "Started from" in version["card"] and version["options"] == finished["options"]
+    comparison = client.get(f"/api/models/{finished['version']}/comparison").json()
     for photo in comparison["photos"]:
         assert photo["references"] and photo["new"]["words"] and photo["old"]["words"]
         assert client.get(photo["photo"]).headers["Content-Type"] == "image/jpeg"
 
-    made = client.post("/api/captions", content=jpeg, headers={"Content-Type": "image/jpeg"}).json()
-    assert made["model"]["version"] == done["version"]
+    document = client.post("/api/captions", content=jpeg, headers={"Content-Type": "image/jpeg"}).json()
+    assert document["model"]["version"] == finished["version"]
     assert client.post("/api/models/rollback").json()["version"] == "built-in"
     assert client.delete(f"/api/trainings/{training}").status_code == 204
-    assert client.get(f"/api/models/{done['version']}").status_code == 200, "the version is kept without its training"
+    model_url = f"/api/models/{finished['version']}"
+    assert client.get(model_url).status_code == 200, "the version is kept without its training"
 
 
 def test_one_training_runs_at_a_time_and_cancelling_takes_seconds(service, dataset, work):
     client = service.client
     first, second, third = (ask(service, dataset, options=ENDLESS) for _ in range(3))
-    assert [get(service, each)["position"] for each in (first, second, third)] == [1, 2, 3]
+    assert [get(service, training_id)["position"] for training_id in (first, second, third)] == [1, 2, 3]
     worker, other = work(), work()
     wait_until(service, first, learned(1))
     assert psutil.Process(worker.pid).children() == [] or psutil.Process(other.pid).children() == []
-    running = next(
-        psutil.Process(each.pid).children() for each in (worker, other) if psutil.Process(each.pid).children()
-    )
+    running = next(children for candidate in (worker, other) if (children := psutil.Process(candidate.pid).children()))
     assert running[0].nice() == 19, "captions come first"
-    assert [get(service, each)["position"] for each in (second, third)] == [1, 2]
+    assert [get(service, training_id)["position"] for training_id in (second, third)] == [1, 2]
     assert client.delete(f"/api/trainings/{first}").status_code == 409
     assert client.delete(f"/api/datasets/{dataset}").status_code == 409
 
@@ -167,9 +166,9 @@ def test_one_training_runs_at_a_time_and_cancelling_takes_seconds(service, datas
 
     assert client.post(f"/api/trainings/{first}/resume").json()["position"] == 1
     client.post(f"/api/trainings/{second}/cancel")
-    before = len(cancelled["epochs"])
-    resumed = wait_until(service, first, learned(before))
-    assert resumed["epochs"][:before] == cancelled["epochs"], "it resumes where it stopped"
+    epochs_before = len(cancelled["epochs"])
+    resumed = wait_until(service, first, learned(epochs_before))
+    assert resumed["epochs"][:epochs_before] == cancelled["epochs"], "it resumes where it stopped"
     client.post(f"/api/trainings/{first}/cancel")
     wait_until(service, first, state("cancelled"), 20)
 
@@ -177,15 +176,15 @@ def test_one_training_runs_at_a_time_and_cancelling_takes_seconds(service, datas
 def test_a_killed_training_fails_and_can_be_resumed(service, dataset, work):
     training = ask(service, dataset, options=ENDLESS)
     worker = work()
-    before = wait_until(service, training, learned(2))
+    progress = wait_until(service, training, learned(2))
     process_of(worker).send_signal(signal.SIGKILL)
     failed = wait_until(service, training, state("failed"))
     assert "ran out of memory" in failed["message"] and "resume it" in failed["message"]
     assert "--- fit ---" in service.client.get(f"/api/trainings/{training}/log").text
     assert service.client.get("/api/health/ready").status_code == 200
     service.client.post(f"/api/trainings/{training}/resume")
-    after = wait_until(service, training, learned(len(failed["epochs"])))
-    assert after["epochs"][: len(before["epochs"])] == before["epochs"]
+    resumed = wait_until(service, training, learned(len(failed["epochs"])))
+    assert resumed["epochs"][: len(progress["epochs"])] == progress["epochs"]
 
 
 @pytest.mark.parametrize("moment", ["starting", "training", "comparing"])
@@ -197,33 +196,33 @@ def test_a_killed_worker_loses_no_training(service, dataset, work, moment):
     psutil.Process(worker.pid).kill()  # the service restarts its own worker
     psutil.wait_procs([child], timeout=30)
     assert not child.is_running(), "its training ends with it"
-    done = wait_until(service, training, state("finished", "failed"))
-    assert done["state"] == "finished", done
-    assert [epoch["epoch"] for epoch in done["epochs"]] == [0, 1, 2, 3, 4]
+    finished = wait_until(service, training, state("finished", "failed"))
+    assert finished["state"] == "finished", finished
+    assert [epoch["epoch"] for epoch in finished["epochs"]] == [0, 1, 2, 3, 4]
     models = [model["version"] for model in service.client.get("/api/models").json()["models"]]
-    assert models == [done["version"], "built-in"]
+    assert models == [finished["version"], "built-in"]
 
 
 def test_a_worker_that_ends_returns_its_training_to_the_queue(service, dataset, work):
     training = ask(service, dataset, options=ENDLESS)
     worker = work()
-    before = wait_until(service, training, learned(1))
+    progress = wait_until(service, training, learned(1))
     worker.close()
     assert get(service, training)["state"] == "queued"
     work()
-    wait_until(service, training, learned(len(before["epochs"])))
+    wait_until(service, training, learned(len(progress["epochs"])))
 
 
 def test_invalid_requests_and_diverged_trainings_are_reported(service, dataset, work):
-    refused = {
+    requests = {
         "unknown option epoch": {"options": {"epoch": 3}},
         "patience must be": {"options": {"patience": 0}},
         "by --seed": {"options": {"seed": 1}},
         "leave it out, or change start": {"start": "scratch", "replay": dataset},
     }
-    for says, body in refused.items():
+    for message, body in requests.items():
         response = service.client.post("/api/trainings", json={"dataset": dataset} | body, timeout=60)
-        assert response.status_code == 422 and says in response.json()["detail"].lower(), response.text
+        assert response.status_code == 422 and message in response.json()["detail"].lower(), response.text
     for body in (
         {"dataset": "0" * 32},
         {"dataset": dataset, "replay": "0" * 32},
@@ -318,5 +317,5 @@ def test_a_killed_service_continues_its_training_after_a_restart(tiny_bundle, tm
         assert current["version"] == document["version"] and document["promoted"]
         while client.get("/api/models/current").json()["version"] != document["version"]:
             time.sleep(0.1)
-        made = client.post("/api/captions", files={"image": photo_bytes(1)}).json()
-        assert made["model"]["version"] == document["version"]
+        caption = client.post("/api/captions", files={"image": photo_bytes(1)}).json()
+        assert caption["model"]["version"] == document["version"]

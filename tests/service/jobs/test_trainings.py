@@ -32,8 +32,8 @@ def become(trainings, training, **state):
 def test_requested_trainings_wait_in_order_and_are_seen_by_all_processes(trainings, open_trainings):
     first, second = ask(trainings), ask(trainings, replay="b" * 32)
     other = open_trainings()
-    assert [each.id for each in other.waiting()] == [first.id, second.id]
-    assert [each.id for each in other.all()] == [second.id, first.id]
+    assert [training.id for training in other.waiting()] == [first.id, second.id]
+    assert [training.id for training in other.all()] == [second.id, first.id]
     assert other.get(first.id) == first and first.status == "queued" and first.folder.is_dir()
     assert other.uses_dataset("b" * 32) and not other.uses_dataset("c" * 32)
     become(trainings, second, state="finished", seconds={"fit": 1.5})
@@ -41,13 +41,13 @@ def test_requested_trainings_wait_in_order_and_are_seen_by_all_processes(trainin
 
 
 def test_a_waiting_training_is_cancelled_at_once_and_a_running_one_is_asked_to_stop(trainings, open_trainings):
-    waits, runs = ask(trainings), ask(trainings)
-    become(trainings, runs, state="running")
-    assert trainings.cancel(waits.id).status == "cancelled"
-    assert trainings.cancel(runs.id).status == "running"
-    assert open_trainings().get(runs.id).cancelling and not open_trainings().get(waits.id).cancelling
+    queued, running = ask(trainings), ask(trainings)
+    become(trainings, running, state="running")
+    assert trainings.cancel(queued.id).status == "cancelled"
+    assert trainings.cancel(running.id).status == "running"
+    assert open_trainings().get(running.id).cancelling and not open_trainings().get(queued.id).cancelling
     with pytest.raises(TrainingConflict, match="already cancelled"):
-        trainings.cancel(waits.id)
+        trainings.cancel(queued.id)
 
 
 def test_only_stopped_trainings_can_be_resumed_and_resuming_clears_the_cancellation(trainings):
@@ -97,11 +97,11 @@ def test_concurrent_changes_are_all_applied(trainings, open_trainings):
     training = ask(trainings)
     others = [open_trainings() for _ in range(4)]
 
-    def count(each):
+    def count(handle):
         for _ in range(20):
-            each.change(training.id, lambda now: now.state | {"count": now.state.get("count", 0) + 1})
+            handle.change(training.id, lambda now: now.state | {"count": now.state.get("count", 0) + 1})
 
-    threads = [threading.Thread(target=count, args=(each,)) for each in others]
+    threads = [threading.Thread(target=count, args=(handle,)) for handle in others]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -111,18 +111,18 @@ def test_concurrent_changes_are_all_applied(trainings, open_trainings):
 
 def test_only_one_of_many_workers_starts_a_training(trainings, open_trainings):
     training = ask(trainings)
-    begun, barrier = [], threading.Barrier(6)
+    started, barrier = [], threading.Barrier(6)
 
-    def work(each):
+    def work(handle):
         barrier.wait()
-        with each.lock(training) as hold:
+        with handle.lock(training) as hold:
             if hold is not None:
-                begun.append(each)
+                started.append(handle)
                 time.sleep(1)
 
-    threads = [threading.Thread(target=work, args=(each,)) for each in [open_trainings() for _ in range(6)]]
+    threads = [threading.Thread(target=work, args=(handle,)) for handle in [open_trainings() for _ in range(6)]]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(begun) == 1
+    assert len(started) == 1

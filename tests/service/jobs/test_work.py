@@ -39,13 +39,13 @@ def test_a_worker_that_loses_its_lock_stops_without_counting_an_attempt(work, ru
             finally:
                 process.kill()
 
-    monkeypatch.setattr(work, "_stages", stages)
+    monkeypatch.setattr(work, "_run_stages", stages)
     with pytest.raises(LockLost), work.trainings.lock(running) as hold:
-        work._to_its_end(running, hold, hold.descriptor)
+        work._run_training(running, hold, hold.descriptor)
     assert work.trainings.get(running.id).status == "running", "the next worker decides"
     work.requeue_interrupted()
-    waits = work.trainings.get(running.id)
-    assert (waits.status, waits.state["attempts"]) == ("queued", 0)
+    queued = work.trainings.get(running.id)
+    assert (queued.status, queued.state["attempts"]) == ("queued", 0)
 
 
 def test_a_training_whose_worker_is_killed_repeatedly_fails(work, running):

@@ -14,11 +14,11 @@ from tests.service.store.test_captions import entry
 SHAPES = arrays_of.array_shapes(min_dims=1, max_dims=3, min_side=0, max_side=5)
 
 
-def check_same(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
-    assert found.keys() == expected.keys()
+def check_same(arrays: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
+    assert arrays.keys() == expected.keys()
     for name, array in expected.items():
-        assert (found[name].dtype, found[name].shape) == (np.float32, array.shape)
-        np.testing.assert_array_equal(found[name], array)
+        assert (arrays[name].dtype, arrays[name].shape) == (np.float32, array.shape)
+        np.testing.assert_array_equal(arrays[name], array)
 
 
 @given(arrays_of.arrays(np.float64, SHAPES, elements=st.floats(-199, 199)))
@@ -29,8 +29,8 @@ def test_numbers_with_seven_decimals_are_restored_exactly(values):
 
 @given(arrays_of.arrays(np.float32, SHAPES, elements=st.floats(0, 1, width=32)))
 def test_other_numbers_are_restored_to_seven_decimals(values):
-    (found,) = unpack(pack({"a": values})).values()
-    np.testing.assert_allclose(found, values, rtol=0, atol=8e-8)
+    (restored,) = unpack(pack({"a": values})).values()
+    np.testing.assert_allclose(restored, values, rtol=0, atol=8e-8)
 
 
 def test_numbers_that_do_not_fit_are_restored_exactly():
@@ -59,10 +59,10 @@ def test_the_arrays_of_a_caption_are_restored_from_the_database(store, open_data
     with_some, without = entry(arrays=arrays), entry()
     store.add(with_some)
     store.add(without)
-    again = open_database()
-    check_same(Store(again).get(with_some.id).arrays, arrays)
-    check_same(Store(again).correct(with_some.id, "a cat").arrays, arrays)
-    assert Store(again).get(without.id).arrays == {}
-    with again.reading() as session:
+    reopened = open_database()
+    check_same(Store(reopened).get(with_some.id).arrays, arrays)
+    check_same(Store(reopened).correct(with_some.id, "a cat").arrays, arrays)
+    assert Store(reopened).get(without.id).arrays == {}
+    with reopened.reading() as session:
         rows = session.execute(text("SELECT arrays IS NULL FROM captions ORDER BY sequence")).scalars().all()
     assert rows == [False, True]

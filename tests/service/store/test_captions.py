@@ -40,7 +40,7 @@ for number in range(int(sys.argv[3])):
 
 def entry(caption: str = "a dog", **changes) -> StoredCaption:
     document = {"captions": [{"text": caption, "alphas": [[[0.25, 0.75]]]}], "seen_box": [0.5, -3.0, 90.0, 80.0]}
-    plain = StoredCaption(
+    stored = StoredCaption(
         id=uuid.uuid4().hex,
         created_at=datetime(2026, 11, 23, 21, 0, 0, 123456, UTC),
         caption=caption,
@@ -50,7 +50,7 @@ def entry(caption: str = "a dog", **changes) -> StoredCaption:
         model_version="0123456789ab",
         document=document,
     )
-    return replace(plain, **changes)
+    return replace(stored, **changes)
 
 
 def texts(page: tuple[list[CaptionSummary], int]) -> list[str]:
@@ -80,18 +80,18 @@ def test_a_stored_caption_is_read_back_unchanged_also_after_reopening(store, ope
     second = entry(correction="a cat", corrected_at=datetime(2026, 1, 2, 3, 4, 5, 678901, UTC))
     store.add(first)
     store.add(second)
-    again = open_store()
-    assert again.get(first.id) == first
-    assert again.get(second.id) == second
-    assert again.get("0" * 32) is None
+    reopened = open_store()
+    assert reopened.get(first.id) == first
+    assert reopened.get(second.id) == second
+    assert reopened.get("0" * 32) is None
 
 
 def test_times_are_stored_as_utc(store):
     local = datetime(2026, 11, 23, 23, 30, tzinfo=timezone(timedelta(hours=5, minutes=30)))
     store.add(entry(created_at=local))
-    (found,), _ = store.page(1, 1)
-    assert found.created_at == local
-    assert found.created_at.isoformat() == "2026-11-23T18:00:00+00:00"
+    (summary,), _ = store.page(1, 1)
+    assert summary.created_at == local
+    assert summary.created_at.isoformat() == "2026-11-23T18:00:00+00:00"
 
 
 def test_pages_list_captions_in_reverse_order_of_insertion(store):
@@ -105,11 +105,11 @@ def test_pages_list_captions_in_reverse_order_of_insertion(store):
 
 def test_a_page_holds_everything_except_the_documents(store):
     warnings = [{"kind": "blank", "message": "It shows nothing."}]
-    whole = entry(correction="a cat", corrected_at=datetime(2026, 1, 2, tzinfo=UTC), warnings=warnings)
-    store.add(whole)
+    complete = entry(correction="a cat", corrected_at=datetime(2026, 1, 2, tzinfo=UTC), warnings=warnings)
+    store.add(complete)
     (summary,), _ = store.page(1, 1)
     assert type(summary) is CaptionSummary
-    assert all(value == getattr(whole, name) for name, value in vars(summary).items())
+    assert all(value == getattr(complete, name) for name, value in vars(summary).items())
 
 
 def test_a_page_does_not_read_documents(of_sqlite):
@@ -124,13 +124,13 @@ def test_a_page_does_not_read_documents(of_sqlite):
 
 
 def test_a_deleted_caption_cannot_be_read(store):
-    kept, gone = entry("kept"), entry("gone")
-    store.add(kept)
-    store.add(gone)
-    assert store.delete(gone.id)
-    assert store.get(gone.id) is None
-    assert (texts(store.page(1, 9)), store.ids()) == (["kept"], {kept.id})
-    assert not store.delete(gone.id)
+    remaining, deleted = entry("kept"), entry("gone")
+    store.add(remaining)
+    store.add(deleted)
+    assert store.delete(deleted.id)
+    assert store.get(deleted.id) is None
+    assert (texts(store.page(1, 9)), store.ids()) == (["kept"], {remaining.id})
+    assert not store.delete(deleted.id)
 
 
 def test_a_correction_is_stored_replaced_and_removed(store):
@@ -155,18 +155,18 @@ def test_an_unknown_caption_cannot_be_corrected(store):
 
 def test_trimming_removes_the_oldest_captions_and_returns_their_ids(store):
     entries = [entry(str(number)) for number in range(5)]
-    for each in entries:
-        store.add(each)
+    for stored in entries:
+        store.add(stored)
     assert store.trim(5) == []
-    assert sorted(store.trim(2)) == sorted(each.id for each in entries[:3])
+    assert sorted(store.trim(2)) == sorted(stored.id for stored in entries[:3])
     assert texts(store.page(1, 9)) == ["4", "3"]
     assert store.trim(2) == []
 
 
 def test_trimming_keeps_corrected_captions_and_the_newest_others(store):
     entries = [entry(str(number)) for number in range(5)]
-    for each in entries:
-        store.add(each)
+    for stored in entries:
+        store.add(stored)
     for number in (0, 1, 3):
         store.correct(entries[number].id, "a cat")
     assert store.trim(1) == [entries[2].id]
@@ -178,32 +178,32 @@ def test_trimming_keeps_corrected_captions_and_the_newest_others(store):
 def test_the_number_of_corrected_captions_is_limited(store, caplog):
     """Any client may correct captions: without a limit, all corrected ones would stay for ever."""
     entries = [entry(str(number)) for number in range(12)]
-    for each in entries:
-        store.add(each)
+    for stored in entries:
+        store.add(stored)
     for number in (4, 0, 1, 3, 2):
         store.correct(entries[number].id, "a cat")
-    assert store.trim(12, corrected=6) == []
+    assert store.trim(12, keep_corrected=6) == []
     # All five are kept, beside the newest six.
-    assert store.trim(11, corrected=6) == [entries[5].id]
+    assert store.trim(11, keep_corrected=6) == [entries[5].id]
     assert texts(store.page(1, 99)) == ["11", "10", "9", "8", "7", "6", "4", "3", "2", "1", "0"]
     # Three are kept: the most recently corrected.
-    assert sorted(store.trim(6, corrected=3)) == sorted(entries[number].id for number in (0, 4, 6, 7, 8))
+    assert sorted(store.trim(6, keep_corrected=3)) == sorted(entries[number].id for number in (0, 4, 6, 7, 8))
     assert texts(store.page(1, 99)) == ["11", "10", "9", "3", "2", "1"]
     assert "2 corrected captions were deleted" in caplog.text
-    assert store.trim(6, corrected=3) == []
+    assert store.trim(6, keep_corrected=3) == []
     # A withdrawn correction no longer counts.
     store.correct(entries[3].id, None)
     store.add(entry("12"))
-    assert store.trim(6, corrected=3) == [entries[3].id]
-    assert store.trim(1, corrected=0) and texts(store.page(1, 99)) == ["12"]
+    assert store.trim(6, keep_corrected=3) == [entries[3].id]
+    assert store.trim(1, keep_corrected=0) and texts(store.page(1, 99)) == ["12"]
 
 
 def test_trimming_waits_until_a_minimum_can_be_removed(store):
     entries = [entry(str(number)) for number in range(6)]
-    for each in entries:
-        store.add(each)
-    assert store.trim(3, spare=3) == store.trim(3, corrected=1, spare=3) == []
-    assert sorted(store.trim(3, corrected=1, spare=2)) == sorted(each.id for each in entries[:3])
+    for stored in entries:
+        store.add(stored)
+    assert store.trim(3, spare=3) == store.trim(3, keep_corrected=1, spare=3) == []
+    assert sorted(store.trim(3, keep_corrected=1, spare=2)) == sorted(stored.id for stored in entries[:3])
 
 
 @pytest.mark.parametrize("keep", [1, 2, 3, 7])
@@ -213,28 +213,28 @@ def test_the_limit_holds_whichever_captions_are_corrected(store, keep):
         store.add(added)
         if number % 3:
             store.correct(added.id, "a cat")
-        store.trim(keep, corrected=keep // 2)
+        store.trim(keep, keep_corrected=keep // 2)
         newest = texts(store.page(1, 99))
         assert len(newest) == min(keep, number + 1)
-        plain = keep - keep // 2
-        assert newest[:plain] == [str(each) for each in range(number, max(-1, number - plain), -1)]
+        uncorrected = keep - keep // 2
+        assert newest[:uncorrected] == [str(index) for index in range(number, max(-1, number - uncorrected), -1)]
 
 
 def test_sixteen_threads_read_and_write_concurrently(store):
     def work(thread: int) -> set[str]:
-        mine = [entry(f"{thread} {number}") for number in range(20)]
-        for each in mine:
-            store.add(each)
-            assert store.get(each.id) == each
-            assert store.correct(each.id, each.caption).correction == each.caption
+        own_entries = [entry(f"{thread} {number}") for number in range(20)]
+        for stored in own_entries:
+            store.add(stored)
+            assert store.get(stored.id) == stored
+            assert store.correct(stored.id, stored.caption).correction == stored.caption
             page, total = store.page(1, 10)
             assert len(page) <= total
-        assert store.delete(mine[0].id)
-        return {each.id for each in mine[1:]}
+        assert store.delete(own_entries[0].id)
+        return {stored.id for stored in own_entries[1:]}
 
     with ThreadPoolExecutor(16) as pool:
-        kept = set().union(*pool.map(work, range(16)))
-    assert store.ids() == kept
+        expected_ids = set().union(*pool.map(work, range(16)))
+    assert store.ids() == expected_ids
     (newest, *_), total = store.page(1, 10)
     assert (total, newest.correction) == (16 * 19, newest.caption)
 
@@ -242,20 +242,20 @@ def test_sixteen_threads_read_and_write_concurrently(store):
 def test_an_acknowledged_correction_is_never_trimmed(store):
     """Trimming and correcting at the same time: either the caption was removed before, or it stays."""
     entries = [entry() for _ in range(300)]
-    for each in entries:
-        store.add(each)
+    for stored in entries:
+        store.add(stored)
 
-    def correct(each: StoredCaption) -> str | None:
-        return None if store.correct(each.id, "a cat") is None else each.id
+    def correct(stored: StoredCaption) -> str | None:
+        return None if store.correct(stored.id, "a cat") is None else stored.id
 
     with ThreadPoolExecutor(4) as pool:
-        corrections = [pool.submit(correct, each) for each in entries[::-1]]
+        corrections = [pool.submit(correct, stored) for stored in entries[::-1]]
         trimmed = []
         for keep in range(299, -1, -1):
             trimmed += store.trim(keep)
-    corrected = {each.result() for each in corrections} - {None}
-    assert store.ids() == corrected
-    assert sorted([*trimmed, *corrected]) == sorted(each.id for each in entries)
+    corrected_ids = {future.result() for future in corrections} - {None}
+    assert store.ids() == corrected_ids
+    assert sorted([*trimmed, *corrected_ids]) == sorted(stored.id for stored in entries)
 
 
 def test_readers_do_not_wait_for_a_writer(of_sqlite):
@@ -287,13 +287,13 @@ def start(database_settings, tmp_path) -> Callable[[int], subprocess.Popen]:
     """Start a process that adds a number of captions."""
     settings = Settings(home=tmp_path / "home", **database_settings)
     settings.make_home()
-    place = [settings.database.render_as_string(hide_password=False), str(settings.home)]
+    arguments = [settings.database.render_as_string(hide_password=False), str(settings.home)]
 
-    def begin(count: int) -> subprocess.Popen:
-        command = [sys.executable, "-c", PROCESS, *place, str(count)]
+    def start_process(count: int) -> subprocess.Popen:
+        command = [sys.executable, "-c", PROCESS, *arguments, str(count)]
         return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
 
-    return begin
+    return start_process
 
 
 def test_processes_may_create_the_database_and_write_concurrently(open_store, start):

@@ -84,12 +84,12 @@ def test_the_data_of_an_earlier_version_is_kept(home_before, open_database, data
 
     # New captions sort after the old ones, and a second start changes nothing.
     assert versions.promote(VERSION).id == VERSION
-    again = open_database()
-    assert Versions(again, home_before, Path("built-in")).current.id == VERSION
-    assert Store(again).page(1, 9) == ([newest, oldest], 2)
-    with again.writing() as session:
+    reopened = open_database()
+    assert Versions(reopened, home_before, Path("built-in")).current.id == VERSION
+    assert Store(reopened).page(1, 9) == ([newest, oldest], 2)
+    with reopened.writing() as session:
         session.add(CaptionRow(**_caption_values()))
-    assert [summary.caption for summary in Store(again).page(1, 9)[0]][0] == "new"
+    assert [summary.caption for summary in Store(reopened).page(1, 9)[0]][0] == "new"
 
 
 def _caption_values() -> dict:
@@ -148,7 +148,7 @@ def of_another_program_with_a_version(file):
 
 
 @pytest.mark.parametrize(
-    ("make", "says"),
+    ("make", "message"),
     [
         (garbage, "file is not a database"),
         (folder, "unable to open database file"),
@@ -157,22 +157,22 @@ def of_another_program_with_a_version(file):
         (of_another_program_with_a_version, "was not created by this version of the program"),
     ],
 )
-def test_a_file_that_is_no_database_of_this_service_is_refused_unchanged(tmp_path, make, says):
+def test_a_file_that_is_no_database_of_this_service_is_refused_unchanged(tmp_path, make, message):
     file = tmp_path / "captioner.db"
     make(file)
     before = None if file.is_dir() else file.read_bytes()
     with pytest.raises(ConfigError) as caught:
         Database(f"sqlite:///{file}", tmp_path)
-    assert says in str(caught.value)
+    assert message in str(caught.value)
     assert f"the database {file} " in str(caught.value) and "CAPTIONER_HOME" in str(caught.value)
     assert before is None or file.read_bytes() == before
 
 
 def test_a_path_that_cannot_be_written_is_refused(tmp_path):
     (tmp_path / "file").write_text("in the way")
-    for place in (tmp_path / "file" / "captioner.db", "/proc/captioner.db"):  # not even root may write to /proc
-        with pytest.raises(ConfigError, match=f"the database {place} cannot be used .*CAPTIONER_HOME"):
-            Database(f"sqlite:///{place}", tmp_path)
+    for path in (tmp_path / "file" / "captioner.db", "/proc/captioner.db"):  # not even root may write to /proc
+        with pytest.raises(ConfigError, match=f"the database {path} cannot be used .*CAPTIONER_HOME"):
+            Database(f"sqlite:///{path}", tmp_path)
 
 
 def test_an_unreachable_postgresql_and_a_foreign_schema_are_refused(postgresql, tmp_path):

@@ -21,16 +21,16 @@ def test_a_data_set_exists_completely_or_not_at_all(open_datasets, tiny_bundle, 
     bundle = tmp_path / "bundle"
     save_bundle(tiny_bundle, bundle)
     datasets, other = open_datasets(), open_datasets()
-    kept = datasets.add_zip(io.BytesIO(zipped(photo_set(8))), "dogs", bundle)
-    assert other.all() == [kept] and other.get(kept.id).report == kept.report
-    assert kept.usable and kept.report["total"]["images"] == 8 and (kept.root / "captions.csv").is_file()
+    stored = datasets.add_zip(io.BytesIO(zipped(photo_set(8))), "dogs", bundle)
+    assert other.all() == [stored] and other.get(stored.id).report == stored.report
+    assert stored.usable and stored.report["total"]["images"] == 8 and (stored.root / "captions.csv").is_file()
 
-    kept.folder.rename(tmp_path / "elsewhere")
-    assert other.all() == [] and other.find(kept.id) is None
-    (tmp_path / "elsewhere").rename(kept.folder)
+    stored.folder.rename(tmp_path / "elsewhere")
+    assert other.all() == [] and other.find(stored.id) is None
+    (tmp_path / "elsewhere").rename(stored.folder)
 
-    other.delete(kept.id)
-    assert datasets.find(kept.id) is None and not kept.folder.exists()
+    other.delete(stored.id)
+    assert datasets.find(stored.id) is None and not stored.folder.exists()
     for call in (datasets.get, datasets.delete):
         with pytest.raises(UnknownDataSet):
-            call(kept.id)
+            call(stored.id)

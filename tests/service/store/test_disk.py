@@ -19,27 +19,27 @@ def test_the_size_of_a_folder_is_measured(tmp_path):
 
 def test_without_a_limit_everything_fits(tmp_path):
     free = Storage(tmp_path, None)
-    free.take(10**15)
-    assert free.room(5) == 5
+    free.reserve(10**15)
+    assert free.free_bytes(5) == 5
 
 
 def test_reserved_space_counts_until_the_next_measurement(tmp_path, monkeypatch):
     (tmp_path / "a").write_bytes(bytes(400))
     limited = Storage(tmp_path, 1000)
-    assert limited.room(10_000) == 600
-    limited.take(500)
-    assert limited.room(10_000) == 100
+    assert limited.free_bytes(10_000) == 600
+    limited.reserve(500)
+    assert limited.free_bytes(10_000) == 100
     with pytest.raises(StorageFull, match="delete captions, data sets or trainings"):
-        limited.take(101)
+        limited.reserve(101)
     monkeypatch.setattr(storage, "_FRESH_SECONDS", -1)
-    assert limited.room(10_000) == 600, "nothing was stored"
+    assert limited.free_bytes(10_000) == 600, "nothing was stored"
 
 
 def test_a_full_home_refuses_uploads_and_answers_everything_else(start):
     running = start(max_home_mb=1)
     photo = {"image": ("a.jpg", picture_bytes())}
-    made = running.client.post("/api/captions", files=photo)
-    assert made.status_code == 201
+    created = running.client.post("/api/captions", files=photo)
+    assert created.status_code == 201
     large = running.client.post(
         "/api/datasets",
         content=zipped({**photo_set(2), "large.bin": bytes(1_000_000)}),
@@ -47,8 +47,8 @@ def test_a_full_home_refuses_uploads_and_answers_everything_else(start):
     )
     assert large.status_code == 507 and "its limit is 1 MB" in large.json()["detail"]
     (running.service.settings.home / "large.bin").write_bytes(bytes(1_000_000))
-    running.service.storage._measured = -float("inf")
-    refused = running.client.post("/api/captions", files=photo)
-    assert refused.status_code == 507 and refused.headers["Content-Type"] == "application/problem+json"
-    assert running.client.get(f"/api/captions/{made.json()['id']}").status_code == 200
-    assert running.client.delete(f"/api/captions/{made.json()['id']}").status_code == 204
+    running.service.storage._measured_at = -float("inf")
+    response = running.client.post("/api/captions", files=photo)
+    assert response.status_code == 507 and response.headers["Content-Type"] == "application/problem+json"
+    assert running.client.get(f"/api/captions/{created.json()['id']}").status_code == 200
+    assert running.client.delete(f"/api/captions/{created.json()['id']}").status_code == 204

@@ -25,9 +25,9 @@ def make_earlier(open_database) -> Callable[[list], None]:
         with open_database().writing() as session:
             session.execute(text("ALTER TABLE captions DROP COLUMN arrays"))
             session.execute(text("UPDATE alembic_version SET version_num = '0004'"))
-            plain = {"created_at": 1.0, "caption": "a zebra", "probability": 0.5, "width": 96, "height": 64}
+            columns = {"created_at": 1.0, "caption": "a zebra", "probability": 0.5, "width": 96, "height": 64}
             rows = [
-                plain | {"id": f"{number:032x}", "model_version": "0123456789ab", "document": document}
+                columns | {"id": f"{number:032x}", "model_version": "0123456789ab", "document": document}
                 for number, document in enumerate(documents)
             ]
             session.execute(insert(captions), rows)
@@ -49,33 +49,33 @@ def without_id(answer: str, number: int) -> dict:
 
 def test_rows_of_an_earlier_version_give_the_same_answers_and_take_less_room(make_earlier, open_database):
     """More rows than one batch, with one to three captions each."""
-    old = []
+    old_entries = []
     for number in range(210):
         captions = [drawn_caption(3 + rank, number, labelled=number % 2 == 1) for rank in range(1 + number % 3)]
-        old.append(stored(map(as_lists, captions), {}))
-    make_earlier([entry.document for entry in old])
+        old_entries.append(stored(map(as_lists, captions), {}))
+    make_earlier([entry.document for entry in old_entries])
     database = open_database()
     store = Store(database)
-    for number, before in enumerate(old):
-        found = caption_document(store.get(f"{number:032x}")).model_dump_json()
-        assert without_id(found, number) == without_id(caption_document(before).model_dump_json(), number)
+    for number, old_entry in enumerate(old_entries):
+        new_answer = caption_document(store.get(f"{number:032x}")).model_dump_json()
+        assert without_id(new_answer, number) == without_id(caption_document(old_entry).model_dump_json(), number)
     assert len(store.get(f"{2:032x}").arrays) == 9, "three of each of its three captions"
-    for (document, arrays), before in zip(raw_rows(database), old, strict=True):
+    for (document, arrays), old_entry in zip(raw_rows(database), old_entries, strict=True):
         assert not {"alphas", "gates", "word_log_probs"} & set(json.loads(document)["captions"][0])
-        assert len(document) + len(arrays) < len(json.dumps(before.document))
+        assert len(document) + len(arrays) < len(json.dumps(old_entry.document))
 
 
 def test_rows_without_arrays_and_damaged_ones_stay_as_they_are(make_earlier, open_database, caplog):
-    whole = as_lists(drawn_caption(3, 0))
+    complete = as_lists(drawn_caption(3, 0))
     documents = [
         {},
         {"captions": [{"text": "a dog"}]},
-        {"captions": [whole, whole | {"alphas": [[[0.5, 0.5], [1.0]]]}]},
-        {"captions": [whole | {"gates": ["high", "low", "low"]}]},
-        {"captions": [whole | {"alphas": [0.1] * 500}]},
+        {"captions": [complete, complete | {"alphas": [[[0.5, 0.5], [1.0]]]}]},
+        {"captions": [complete | {"gates": ["high", "low", "low"]}]},
+        {"captions": [complete | {"alphas": [0.1] * 500}]},
         {"captions": "none"},
         ["odd"],
-        {"captions": [whole]},
+        {"captions": [complete]},
     ]
     make_earlier(documents)
     with caplog.at_level(logging.ERROR):

@@ -37,7 +37,7 @@ def halves(width: int, height: int) -> Image.Image:
     return photo
 
 
-def decoded(data: bytes) -> Image.Image:
+def decode(data: bytes) -> Image.Image:
     with Image.open(io.BytesIO(data)) as photo:
         assert photo.format == "JPEG"
         photo.load()
@@ -55,12 +55,12 @@ def test_a_photo_is_read_back(photos, names):
     photos.save(OTHER_ID, halves(60, 90))
     assert_alike(photos.open(ID), halves(90, 60))
     assert_alike(photos.open(OTHER_ID), halves(60, 90))
-    assert_alike(decoded(photos.jpeg(ID)), halves(90, 60))
+    assert_alike(decode(photos.jpeg(ID)), halves(90, 60))
     assert names() == [f"{ID}.jpg", f"{OTHER_ID}.jpg"]
 
 
 @pytest.mark.parametrize(
-    ("size", "kept"),
+    ("size", "stored_size"),
     [
         ((2048, 100), (2048, 100)),
         ((2049, 1000), (2048, 1000)),
@@ -70,11 +70,11 @@ def test_a_photo_is_read_back(photos, names):
         ((10_000, 1), (2048, 1)),
     ],
 )
-def test_a_large_photo_is_stored_scaled_down_and_the_given_one_is_unchanged(photos, size, kept):
+def test_a_large_photo_is_stored_scaled_down_and_the_given_one_is_unchanged(photos, size, stored_size):
     photo = halves(*size)
     photos.save(ID, photo)
     assert photo.size == size
-    assert_alike(photos.open(ID), halves(*kept))
+    assert_alike(photos.open(ID), halves(*stored_size))
 
 
 @pytest.mark.parametrize(
@@ -90,10 +90,10 @@ def test_a_large_photo_is_stored_scaled_down_and_the_given_one_is_unchanged(phot
 )
 def test_thumbnails_show_the_whole_photo(photos, size, side, thumbnail):
     photos.save(ID, halves(*size))
-    found = decoded(photos.jpeg(ID, side))
-    assert found.size == thumbnail
+    image = decode(photos.jpeg(ID, side))
+    assert image.size == thumbnail
     if min(thumbnail) > 9:
-        assert_alike(found, halves(*thumbnail))
+        assert_alike(image, halves(*thumbnail))
 
 
 @pytest.mark.parametrize("side", [300, 301, 4096])
@@ -120,8 +120,8 @@ def test_only_pixels_are_stored(photos, read, size):
     photos.save(ID, read(with_secrets(*size)))
     for data in (photos.jpeg(ID), photos.jpeg(ID, 100)):
         assert SECRET not in data
-        assert {marker for marker, _ in decoded(data).applist} == {"APP0"}  # every JPEG file has it
-        assert not {"exif", "icc_profile", "xmp", "comment", "dpi"} & decoded(data).info.keys()
+        assert {marker for marker, _ in decode(data).applist} == {"APP0"}  # every JPEG file has it
+        assert not {"exif", "icc_profile", "xmp", "comment", "dpi"} & decode(data).info.keys()
 
 
 def test_a_missing_photo_is_an_error(photos):
@@ -203,21 +203,21 @@ def test_a_failed_write_keeps_the_old_photo(photos, names, monkeypatch):
 
 
 def test_files_of_a_killed_process_are_removed_once_they_are_old(photos, names, tmp_path):
-    known, old_orphan, young_orphan = (digit * 32 for digit in "abc")
-    for photo_id in (known, old_orphan, young_orphan):
+    known_id, old_orphan, young_orphan = (digit * 32 for digit in "abc")
+    for photo_id in (known_id, old_orphan, young_orphan):
         photos.save(photo_id, halves(9, 9))
     for name in ("old.part", "young.part", "notes.txt", "holiday.jpg"):
         (tmp_path / "photos" / name).write_text("half")
     long_ago = time.time() - ABANDONED_SECONDS - 60
-    for name in (f"{known}.jpg", f"{old_orphan}.jpg", "old.part", "notes.txt", "holiday.jpg"):
+    for name in (f"{known_id}.jpg", f"{old_orphan}.jpg", "old.part", "notes.txt", "holiday.jpg"):
         os.utime(tmp_path / "photos" / name, (long_ago, long_ago))
-    assert photos.remove_orphans({known}) == 2
-    assert names() == sorted([f"{known}.jpg", f"{young_orphan}.jpg", "young.part", "notes.txt", "holiday.jpg"])
-    assert photos.remove_orphans({known}) == 0
+    assert photos.remove_orphans({known_id}) == 2
+    assert names() == sorted([f"{known_id}.jpg", f"{young_orphan}.jpg", "young.part", "notes.txt", "holiday.jpg"])
+    assert photos.remove_orphans({known_id}) == 0
 
 
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
     (tmp_path / "file").write_text("in the way")
-    for place in (tmp_path / "file", tmp_path / "file" / "photos", "/proc"):  # not even root may write to /proc
-        with pytest.raises(ConfigError, match=f"photos cannot be stored in {place} .*CAPTIONER_HOME"):
-            PhotoFolder(type(tmp_path)(place))
+    for folder in (tmp_path / "file", tmp_path / "file" / "photos", "/proc"):  # not even root may write to /proc
+        with pytest.raises(ConfigError, match=f"photos cannot be stored in {folder} .*CAPTIONER_HOME"):
+            PhotoFolder(type(tmp_path)(folder))

@@ -17,7 +17,7 @@ from captioner.bundle import DEFAULT_BUNDLE, load_bundle, save_bundle
 from captioner.errors import BundleError
 from service.settings import Settings
 from service.store.fingerprint import model_version
-from service.store.remains import ABANDONED_SECONDS
+from service.store.leftovers import ABANDONED_SECONDS
 from service.store.tables import PromotionRow
 from service.store.versions import BUILT_IN, UnknownVersion, VersionInUse, Versions
 from tests.support.confidence_models import drawn_model
@@ -89,7 +89,7 @@ def test_promotion_and_rollback_change_the_current_version(versions, bundles):
     first, second, third = (versions.add(bundle, facts()).id for bundle in bundles)
     for version in (first, second, second, third):
         assert versions.promote(version).id == versions.current.id == version
-    assert versions.before().id == second
+    assert versions.previous().id == second
     assert versions.rollback().id == second
     assert versions.rollback().id == first
     assert versions.rollback().id == BUILT_IN
@@ -136,7 +136,7 @@ def test_old_leftovers_of_a_killed_process_are_removed(versions, tmp_path):
     past = time.time() - ABANDONED_SECONDS - 1
     for name in (".add-old", ".gone-old"):
         os.utime(tmp_path / "home" / "models" / name, (past, past))
-    versions.remove_remains()
+    versions.remove_leftovers()
     assert {path.name for path in (tmp_path / "home" / "models").iterdir() if path.is_dir()} == {".add-new"}
 
 
@@ -153,11 +153,11 @@ def test_concurrent_promotions_lose_no_change(versions, open_versions, database,
     ids = [versions.add(bundle, facts()).id for bundle in bundles[:2]]
     others = [open_versions() for _ in range(4)]
 
-    def promote(each):
+    def promote(handle):
         for number in range(25):
-            each.promote(ids[number % 2])
+            handle.promote(ids[number % 2])
 
-    threads = [threading.Thread(target=promote, args=(each,)) for each in others]
+    threads = [threading.Thread(target=promote, args=(handle,)) for handle in others]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -165,7 +165,7 @@ def test_concurrent_promotions_lose_no_change(versions, open_versions, database,
     with database.reading() as session:
         history = list(session.scalars(select(PromotionRow.version).order_by(PromotionRow.sequence)))
     assert set(history) == set(ids)
-    assert all(one != other for one, other in zip(history, history[1:], strict=False))
+    assert all(earlier != later for earlier, later in zip(history, history[1:], strict=False))
 
 
 KILLED = """

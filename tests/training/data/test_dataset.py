@@ -39,9 +39,9 @@ def data_set(images=50, views=1):
     return CaptionDataset(records, VOCABULARY, [Rows(view) for view in range(views)])
 
 
-def same(batch, other):
-    return batch.images == other.images and all(
-        torch.equal(getattr(batch, name), getattr(other, name)) for name in ("features", "inputs", "targets")
+def are_equal(first, second):
+    return first.images == second.images and all(
+        torch.equal(getattr(first, name), getattr(second, name)) for name in ("features", "inputs", "targets")
     )
 
 
@@ -66,11 +66,11 @@ def test_the_order_depends_only_on_seed_and_epoch():
 
 
 def test_batches_from_the_nth_on_equal_those_of_the_whole_epoch():
-    whole = list(data_set(views=2).batches(4, 8, 3, seed=2))
-    for first in range(len(whole) + 1):
+    batches = list(data_set(views=2).batches(4, 8, 3, seed=2))
+    for first in range(len(batches) + 1):
         rest = list(data_set(views=2).batches(4, 8, 3, seed=2, first=first))
-        assert len(rest) == len(whole) - first
-        assert all(same(batch, other) for batch, other in zip(rest, whole[first:], strict=True))
+        assert len(rest) == len(batches) - first
+        assert all(are_equal(resumed, batch) for resumed, batch in zip(rest, batches[first:], strict=True))
 
 
 def test_epochs_draw_different_captions_and_views():
@@ -106,12 +106,12 @@ def test_captions_are_sampled_only_from_more_than_the_wanted_number():
     data = data_set()
     for batch in data.batches(0, 8, 3, seed=0):
         for row, image in enumerate(batch.images):
-            taught = [targets[targets != PAD].tolist() for targets in batch.targets[row]]
-            taught = [words for words in taught if words]
+            sampled = [targets[targets != PAD].tolist() for targets in batch.targets[row]]
+            sampled = [words for words in sampled if words]
             own = [[*words, END] for words in data.tokens[image]]
-            assert len(taught) == min(3, len(own))
-            assert all(own.count(words) >= taught.count(words) for words in taught)
-            empty = batch.inputs[row, len(taught) :]
+            assert len(sampled) == min(3, len(own))
+            assert all(own.count(words) >= sampled.count(words) for words in sampled)
+            empty = batch.inputs[row, len(sampled) :]
             assert bool((empty == PAD).all())
 
 
@@ -166,11 +166,11 @@ def test_epochs_read_only_the_cache_and_no_photos(tmp_path):
 def test_passes_and_batches_use_different_random_streams(monkeypatch):
     few, keys = CaptionDataset(data_set(5).records, VOCABULARY, [Rows()], least_batches=12), []
 
-    def noted(*key):
+    def record_key(*key):
         keys.append(stream(*key).bytes(16))
         return stream(*key)
 
-    monkeypatch.setattr(dataset, "stream", noted)
+    monkeypatch.setattr(dataset, "stream", record_key)
     for epoch in range(3):
         list(few.batches(epoch, 2, 1, seed=0))
     assert len(keys) == 3 * (4 + 12) == len(set(keys))

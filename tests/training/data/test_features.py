@@ -56,8 +56,8 @@ def test_a_row_equals_the_encoders_output_for_its_photo(open_it, encoder, three_
     cache = open_it()
     assert fill_cache(cache, encoder, three_stages_config, WHOLE, photos, "photos") == []
     exact = encoder(pixels_of(photos))  # [5, 4, 4, 16]
-    apart = [(exact[i] - exact[j]).abs().max() / exact.abs().max() for i in range(5) for j in range(i)]
-    assert min(apart) > 0.1
+    distances = [(exact[i] - exact[j]).abs().max() / exact.abs().max() for i in range(5) for j in range(i)]
+    assert min(distances) > 0.1
     assert close(cache.read(photos), exact)
     assert close(open_it().read(photos[::-1]), exact.flip(0))
 
@@ -85,7 +85,7 @@ def test_the_mirrored_view_is_of_the_mirror_image(open_it, encoder, three_stages
 
 
 def test_every_setting_that_changes_the_features_has_its_own_cache(tmp_path, encoder, three_stages_config):
-    other = Encoder(encoder_spec("timm:test_efficientnet.r160_in1k"))
+    other_encoder = Encoder(encoder_spec("timm:test_efficientnet.r160_in1k"))
     config, change = three_stages_config, dataclasses.replace
     kinds = [
         (encoder, "sha", config, WHOLE),
@@ -95,13 +95,13 @@ def test_every_setting_that_changes_the_features_has_its_own_cache(tmp_path, enc
         (encoder, "sha", config, FeatureView(3)),
         (encoder, "sha", config, FeatureView(2)),
         (encoder, "sha", config, FeatureView(None, mirrored=True)),
-        (other, "sha", change(config, encoder=other.spec.name), WHOLE),
+        (other_encoder, "sha", change(config, encoder=other_encoder.spec.name), WHOLE),
     ]
     folders = [open_cache(tmp_path / "cache", *kind).folder for kind in kinds]
     assert len(set(folders)) == len(kinds)
     # Settings of the layers above do not change the features.
-    same = open_cache(tmp_path / "cache", encoder, "sha", change(config, hidden_dim=99, dropout=0.0), WHOLE)
-    assert same.folder == folders[0]
+    same_cache = open_cache(tmp_path / "cache", encoder, "sha", change(config, hidden_dim=99, dropout=0.0), WHOLE)
+    assert same_cache.folder == folders[0]
 
 
 def test_each_precision_has_its_own_cache(open_it, monkeypatch):
@@ -126,18 +126,18 @@ def test_the_size_of_a_photo_is_stored(open_it, encoder, three_stages_config, ph
 
 
 def test_only_new_and_changed_photos_are_encoded(open_it, encoder, three_stages_config, photos, monkeypatch):
-    opened = []
-    monkeypatch.setattr(features, "open_image", lambda photo: opened.append(photo) or original(photo))
+    opened_photos = []
+    monkeypatch.setattr(features, "open_image", lambda photo: opened_photos.append(photo) or original(photo))
     from captioner.images.photo import open_image as original
 
     fill_cache(open_it(), encoder, three_stages_config, WHOLE, photos[:4], "photos")
-    assert opened == photos[:4]
-    opened.clear()
+    assert opened_photos == photos[:4]
+    opened_photos.clear()
     noise_photo(photos[1], seed=77)
     os.utime(photos[1], ns=(1, 1))
     cache = open_it()
     fill_cache(cache, encoder, three_stages_config, WHOLE, [*photos, photos[4]], "photos")
-    assert opened == [photos[1], photos[4]]
+    assert opened_photos == [photos[1], photos[4]]
     assert close(cache.read(photos), encoder(pixels_of(photos)))
 
 
@@ -166,24 +166,24 @@ def test_two_names_of_one_photo_do_not_shift_other_rows(open_it, encoder, three_
 
 
 @pytest.mark.parametrize(
-    ("rows_left", "index_lines_left"),
+    ("row_count", "line_count"),
     [(4.5, 4), (5, 4), (5, 4.5), (5, 2.5), (3.5, 5), (3, 3), (2.2, 3.7), (0, 5), (5, 0), (0.3, 0)],
 )
-def test_a_killed_fill_leaves_no_wrong_rows(open_it, encoder, three_stages_config, photos, rows_left, index_lines_left):
+def test_a_killed_fill_leaves_no_wrong_rows(open_it, encoder, three_stages_config, photos, row_count, line_count):
     cache = open_it()
     fill_cache(cache, encoder, three_stages_config, WHOLE, photos, "photos")
     rows, index = cache.folder / "rows.bin", cache.folder / "index.jsonl"
-    os.truncate(rows, int(rows.stat().st_size / 5 * rows_left))
+    os.truncate(rows, int(rows.stat().st_size / 5 * row_count))
     lines = index.read_bytes().splitlines(keepends=True)
-    whole = int(index_lines_left)
-    part = lines[whole][: len(lines[whole]) // 2] if whole < index_lines_left else b""
-    index.write_bytes(b"".join(lines[:whole]) + part)
+    complete_lines = int(line_count)
+    partial_line = lines[complete_lines][: len(lines[complete_lines]) // 2] if complete_lines < line_count else b""
+    index.write_bytes(b"".join(lines[:complete_lines]) + partial_line)
 
     exact = encoder(pixels_of(photos))
     cache = open_it()
-    kept = [photo for photo in photos if photo in cache]
-    assert kept == photos[: int(min(rows_left, index_lines_left))]
-    assert not kept or close(cache.read(kept), exact[: len(kept)])
+    cached = [photo for photo in photos if photo in cache]
+    assert cached == photos[: int(min(row_count, line_count))]
+    assert not cached or close(cache.read(cached), exact[: len(cached)])
     fill_cache(cache, encoder, three_stages_config, WHOLE, photos[::-1], "photos")
     assert close(cache.read(photos), exact)
     assert close(open_it().read(photos), exact)

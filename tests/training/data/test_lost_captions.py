@@ -27,6 +27,6 @@ def test_every_caption_of_the_data_is_used_or_lost(tmp_path):
     data = read_records(tmp_path)
     used = sum(len(record.captions) for record in data.records)
     assert used + sum(problem.lost for problem in data.problems) == len(rows)
-    said = problems_summary(data)
-    assert said.startswith(f"{len(rows) - used} captions not used: ")
-    assert f"{len(data.problems)} problems in {tmp_path}: `python -m training inspect` lists them" in said
+    summary = problems_summary(data)
+    assert summary.startswith(f"{len(rows) - used} captions not used: ")
+    assert f"{len(data.problems)} problems in {tmp_path}: `python -m training inspect` lists them" in summary

@@ -44,14 +44,14 @@ def test_the_share_of_a_data_set_is_its_size_to_the_power_of_the_exponent(sizes,
 
 def test_within_a_data_set_photos_are_seen_equally_often_up_to_one():
     mixed = balance((20, 6), 0.5)
-    seen = np.zeros(26, int)
+    counts = np.zeros(26, int)
     for number in range(9):
         positions = mixed.positions(3, number)
         assert len(positions) == 26 and np.sum(positions < 20) == mixed.counts[0] < 20
-        seen += np.bincount(positions, minlength=26)
+        counts += np.bincount(positions, minlength=26)
         for part in mixed.parts:
-            of_part = seen[part.first : part.first + part.count]
-            assert of_part.max() - of_part.min() <= 1
+            part_counts = counts[part.first : part.first + part.count]
+            assert part_counts.max() - part_counts.min() <= 1
     assert not np.array_equal(mixed.positions(3, 0), mixed.positions(3, 1))
     assert not np.array_equal(mixed.positions(3, 0), mixed.positions(4, 0))
     assert np.array_equal(mixed.positions(3, 5), balance((20, 6), 0.5).positions(3, 5))
@@ -75,8 +75,8 @@ def test_epochs_of_several_data_sets_are_repeatable_and_have_the_announced_numbe
 def test_replayed_photos_are_mixed_into_balanced_batches():
     mixed, everything = balance((20, 6), 0.0), [*records("a", 20), *records("b", 6)]
     data = ReplayDataset(everything, records("c", 9), 0.5, Vocabulary.build(["a word"], 1), [], balance=mixed)
-    drawn = np.concatenate(data.order(0, 4, 0))
-    assert [np.sum((drawn >= low) & (drawn < high)) for low, high in ((0, 20), (20, 26), (26, 35))] == [13, 13, 26]
+    images = np.concatenate(data.order(0, 4, 0))
+    assert [np.sum((images >= low) & (images < high)) for low, high in ((0, 20), (20, 26), (26, 35))] == [13, 13, 26]
 
 
 def test_names_are_unique():

@@ -47,14 +47,14 @@ class TestSniffing:
         assert read_records(tmp_path, format="flickr8k").records[0].captions == ("A dog .",)
 
     @pytest.mark.parametrize(
-        "names, told",
+        "names, message",
         [
             (("captions.csv", "blip.json"), "captions.csv .table. and blip.json .json."),
             (("captions.csv", "annotations/captions_x.json"), "captions_x.json .coco. and captions.csv .table."),
             (("dataset_coco.json", "captions.csv"), "dataset_coco.json .karpathy. and captions.csv .table."),
         ],
     )
-    def test_files_of_two_formats_are_named(self, tmp_path, names, told):
+    def test_files_of_two_formats_are_named(self, tmp_path, names, message):
         contents = {
             "captions.csv": "image,caption\na.jpg,A dog.\n",
             "blip.json": '[{"image": "a.jpg", "caption": "A dog."}]',
@@ -65,7 +65,9 @@ class TestSniffing:
         photo(tmp_path / "a.jpg")
         for name in names:
             write(tmp_path / name, contents[name])
-        with pytest.raises(DataError, match=f"{told}, which may repeat or contradict each other. Give the path of one"):
+        with pytest.raises(
+            DataError, match=f"{message}, which may repeat or contradict each other. Give the path of one"
+        ):
             read_records(tmp_path)
         assert len(read_records(tmp_path / names[0]).records) == 1
 
@@ -111,13 +113,13 @@ class TestSniffing:
         write(tmp_path / "b.txt", "A dog.")
         with pytest.raises(DataError) as error:
             read_records(tmp_path)
-        for told in (
+        for message in (
             "train.csv: columns filepath, size; no caption column (caption, title, text, ...)",
             "book.xlsx: is a spreadsheet: save it as CSV",
             "deep/labels.json: has COCO's form",
             "1 photo, none with a text file of the same name beside it (.caption, .captions, .cap, .txt); texts of",
         ):
-            assert told in str(error.value)
+            assert message in str(error.value)
 
     @pytest.mark.parametrize("name", ["a.jpg", "notes.md"])
     def test_a_file_of_another_kind_gets_its_reason(self, tmp_path, name):

@@ -31,14 +31,14 @@ def test_each_batch_has_the_share_of_earlier_photos(share, new_in_batch):
 
 def test_an_epoch_has_every_new_photo_once_and_different_earlier_ones_each_time():
     data = mixed()
-    seen = []
+    earlier_sets = []
     for epoch in range(3):
         batches = data.order(epoch, 8, 0)
-        drawn = np.concatenate(batches)
-        assert sorted(drawn[drawn < 10]) == list(range(10))
+        images = np.concatenate(batches)
+        assert sorted(images[images < 10]) == list(range(10))
         assert all(len(set(batch)) == len(batch) for batch in batches)
-        seen.append(frozenset(drawn[drawn >= 10]))
-    assert len(set(seen)) == 3
+        earlier_sets.append(frozenset(images[images >= 10]))
+    assert len(set(earlier_sets)) == 3
 
 
 def test_the_last_batch_keeps_the_share():

@@ -12,7 +12,7 @@ from captioner.model.label_attention import Labels
 from captioner.ranks import Ranks
 from captioner.vocabulary import END, PAD, SPECIAL_WORDS, START, UNKNOWN, Vocabulary
 from training.data.readers.sentence_files import read_sentences
-from training.data.sentences import MOST_UNKNOWN, Sentences
+from training.data.sentences import MAX_UNKNOWN_SHARE, Sentences
 from training.objectives import sentence_loss
 from training.options import MAX_TRAINING_WORDS, FitOptions
 from training.random_streams import SENTENCES, stream
@@ -45,7 +45,7 @@ def batch_of(sentences, step=0, size=8, epoch=0):
 
 def test_a_sentence_has_inputs_and_targets_like_a_caption(make):
     batch = batch_of(make(["w0 w1", "w2 w3 w4"]))
-    rows = {tuple(row) for row in zip(*(part[:, 0].tolist() for part in (batch.inputs, batch.targets)), strict=True)
+    rows = {tuple(row) for row in zip(*(ids[:, 0].tolist() for ids in (batch.inputs, batch.targets)), strict=True)
             for row in [tuple(map(tuple, row))]}  # fmt: skip
     assert rows == {
         ((START, 4, 5, PAD), (4, 5, END, PAD)),
@@ -57,16 +57,16 @@ def test_a_sentence_has_inputs_and_targets_like_a_caption(make):
 
 def test_a_cut_sentence_has_no_end(make):
     longest = " ".join(WORDS[:MAX_TRAINING_WORDS])
-    whole, cut = (batch_of(make([line])) for line in (longest, f"{longest} w40"))
-    assert whole.targets.shape == cut.targets.shape == (1, 1, MAX_TRAINING_WORDS + 1)
-    assert torch.equal(whole.inputs, cut.inputs) and torch.equal(whole.targets[..., :-1], cut.targets[..., :-1])
-    assert (whole.targets[0, 0, -1], cut.targets[0, 0, -1]) == (END, PAD)
+    complete, cut = (batch_of(make([line])) for line in (longest, f"{longest} w40"))
+    assert complete.targets.shape == cut.targets.shape == (1, 1, MAX_TRAINING_WORDS + 1)
+    assert torch.equal(complete.inputs, cut.inputs) and torch.equal(complete.targets[..., :-1], cut.targets[..., :-1])
+    assert (complete.targets[0, 0, -1], cut.targets[0, 0, -1]) == (END, PAD)
 
 
 def test_every_sentence_is_equally_likely(make):
     sentences = make([f"w{number // 2} {'w1 ' * (number // 2)}" for number in range(60)])
-    drawn = [batch_of(sentences, step, size=4) for step in range(1500)]
-    lengths = np.concatenate([(batch.targets != PAD).sum(dim=-1).flatten().numpy() for batch in drawn])
+    batches = [batch_of(sentences, step, size=4) for step in range(1500)]
+    lengths = np.concatenate([(batch.targets != PAD).sum(dim=-1).flatten().numpy() for batch in batches])
     counts = np.bincount(np.minimum(lengths, MAX_TRAINING_WORDS + 1))[2:]
     assert counts.sum() == 6000 and counts.min() > 0.7 * counts.mean() and counts.max() < 1.3 * counts.mean()
 
@@ -85,22 +85,22 @@ def test_sentences_do_not_repeat_within_a_batch(many, make):
 
 
 def test_a_steps_batch_does_not_depend_on_earlier_steps(many):
-    first, again, other, later = (batch_of(many, *place) for place in ((3,), (3,), (4,), (3, 8, 1)))
+    first, again, next_step, later = (batch_of(many, *arguments) for arguments in ((3,), (3,), (4,), (3, 8, 1)))
     assert torch.equal(first.inputs, again.inputs) and torch.equal(first.labels.classes, again.labels.classes)
     assert torch.equal(first.labels.probabilities, again.labels.probabilities)
-    assert first.inputs.shape != other.inputs.shape or not torch.equal(first.inputs, other.inputs)
+    assert first.inputs.shape != next_step.inputs.shape or not torch.equal(first.inputs, next_step.inputs)
     assert first.inputs.shape != later.inputs.shape or not torch.equal(first.inputs, later.inputs)
 
 
 @pytest.mark.parametrize("size", [2, 3, 10])
 def test_ranks_have_parts_of_the_same_batch(many, size):
-    whole = batch_of(many)
+    batch = batch_of(many)
     parts = [batch_of(many).part(Ranks(rank, size)) for rank in range(size)]
     for name in ("inputs", "targets"):
-        assert torch.equal(torch.cat([getattr(part, name) for part in parts]), getattr(whole, name))
-    assert torch.equal(torch.cat([part.labels.classes for part in parts]), whole.labels.classes)
+        assert torch.equal(torch.cat([getattr(part, name) for part in parts]), getattr(batch, name))
+    assert torch.equal(torch.cat([part.labels.classes for part in parts]), batch.labels.classes)
     assert [part.batch_slice.first for part in parts] == [rank * 8 // size for rank in range(size)]
-    assert {part.batch_slice.whole for part in parts} == {8}
+    assert {part.batch_slice.batch_size for part in parts} == {8}
 
 
 def test_labels_mostly_match_the_words_of_their_sentence(many):
@@ -108,16 +108,16 @@ def test_labels_mostly_match_the_words_of_their_sentence(many):
     for step in range(100):
         batch = batch_of(many, step)
         for row, classes in zip(batch.inputs[:, 0].tolist(), batch.labels.classes.tolist(), strict=True):
-            named = {word - 4 for word in row if 4 <= word < 16}
-            if named:
+            sentence_classes = {word - 4 for word in row if 4 <= word < 16}
+            if sentence_classes:
                 total += 1
-                hits += bool(named & set(classes))
+                hits += bool(sentence_classes & set(classes))
     assert 0.6 < hits / total < 1
 
 
 def test_rare_words_become_unknown_and_sentences_of_them_are_left_out(make):
     sentences = make(["w0 w1 nobody knows", "w0 nobody knows", "w1 w2", "quite unknown"])
-    assert MOST_UNKNOWN == 0.5 and len(sentences) == 2
+    assert MAX_UNKNOWN_SHARE == 0.5 and len(sentences) == 2
     batch = batch_of(sentences)
     assert sorted(batch.targets[:, 0].tolist()) == [[4, 5, UNKNOWN, UNKNOWN, END], [5, 6, END, PAD, PAD]]
     assert sentences.lines() == ["left out: 2 sentences of which most words are unknown; 2 are learned from"]
@@ -140,11 +140,11 @@ def decoder_of(attention="soft", labels=0, **options):
 @pytest.mark.parametrize("labels", [0, 3])
 def test_the_losses_of_ranks_sum_to_that_of_the_batch_and_every_part_learns(many, attention, labels):
     decoder, options = decoder_of(attention, labels), FitOptions()
-    whole = batch_of(many)
+    full_batch = batch_of(many)
 
     class Counted(Ranks):
         def total(self, values):
-            return (whole.targets != PAD).sum()
+            return (full_batch.targets != PAD).sum()
 
     losses, gradients = [], []
     for size in (1, 3):
@@ -173,8 +173,8 @@ def test_a_decoder_reproduces_a_sentence_learned_without_a_photo(make):
         loss.backward()
         optimizer.step()
     assert loss.item() < 0.3
-    found = decode(decoder.eval(), decoder.no_photo.detach().view(1, 1, -1), DecodingOptions(beam_width=1))
-    assert VOCABULARY.decode(found.tokens[0, 0].tolist())[:3] == ["w7", "w8", "w9"]
+    decoded = decode(decoder.eval(), decoder.no_photo.detach().view(1, 1, -1), DecodingOptions(beam_width=1))
+    assert VOCABULARY.decode(decoded.tokens[0, 0].tolist())[:3] == ["w7", "w8", "w9"]
 
 
 def test_a_decoder_learns_to_name_a_label(make):
@@ -191,7 +191,7 @@ def test_a_decoder_learns_to_name_a_label(make):
         torch.stack([classes, (classes + 3) % 12, (classes + 7) % 12], dim=1),
         torch.tensor([0.5, 0.05, 0.03]).expand(12, 3),
     )
-    told = torch.tensor([[[START, 24]]]).expand(12, 1, 2)
+    inputs = torch.tensor([[[START, 24]]]).expand(12, 1, 2)
     annotations = decoder.no_photo.detach().expand(12, 1, -1)
-    said = decoder.eval()(annotations, told, labels=labels).logits[:, 0, 1].argmax(dim=-1)
-    assert (said == 4 + classes).float().mean() > 0.7
+    predicted = decoder.eval()(annotations, inputs, labels=labels).logits[:, 0, 1].argmax(dim=-1)
+    assert (predicted == 4 + classes).float().mean() > 0.7

@@ -25,7 +25,7 @@ def share(classes, number):
 def test_words_of_a_sentence_mostly_lead_to_their_labels():
     classes, _ = draw([4, 7, 11, 0, 0])
     elsewhere, _ = draw([4, 11, 11, 0, 0])
-    assert simulated_labels.KEPT < share(classes, 2) < simulated_labels.KEPT + 0.1
+    assert simulated_labels.LABEL_PROBABILITY < share(classes, 2) < simulated_labels.LABEL_PROBABILITY + 0.1
     assert share(elsewhere, 2) == pytest.approx(4 / len(CLASSES), abs=0.02)
 
 
@@ -45,8 +45,8 @@ def test_wrong_labels_are_more_often_related_to_right_ones():
 
 def test_a_word_that_names_several_classes_leads_to_one_by_weight():
     classes, _ = draw([8], labels=1, classes=[{8: 0.9}, {8: 0.3}, {8: 0.3}])
-    chosen = np.bincount(classes[:, 0], minlength=3) / len(classes)
-    assert chosen[0] > 1.8 * chosen[1] and chosen[1] == pytest.approx(chosen[2], abs=0.05)
+    shares = np.bincount(classes[:, 0], minlength=3) / len(classes)
+    assert shares[0] > 1.8 * shares[1] and shares[1] == pytest.approx(shares[2], abs=0.05)
 
 
 def test_the_first_word_of_a_compound_name_rarely_leads_to_its_label():
@@ -78,15 +78,15 @@ def test_a_right_first_label_has_a_higher_probability():
 
 def test_sentences_that_name_nothing_get_random_labels():
     for classes in (CLASSES, [{}] * 10):
-        drawn, _ = draw([0, 0], classes=classes)
-        assert drawn.shape == (4000, 4) and len(np.unique(drawn)) == len(classes)
+        labels, _ = draw([0, 0], classes=classes)
+        assert labels.shape == (4000, 4) and len(np.unique(labels)) == len(classes)
     assert draw([90_000])[0].shape == (4000, 4)
 
 
 def test_the_same_random_stream_gives_the_same_labels():
-    first, second, other = (draw([5, 7], seed=seed) for seed in (3, 3, 4))
-    assert all(np.array_equal(one, two) for one, two in zip(first, second, strict=True))
-    assert not np.array_equal(first[0], other[0])
+    labels, repeated, other_seed = (draw([5, 7], seed=seed) for seed in (3, 3, 4))
+    assert all(np.array_equal(left, right) for left, right in zip(labels, repeated, strict=True))
+    assert not np.array_equal(labels[0], other_seed[0])
 
 
 def test_a_batch_of_160_takes_milliseconds():

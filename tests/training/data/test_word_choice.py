@@ -16,9 +16,9 @@ NAMES = LabelNames((("espresso",), ("broccoli",), ("quokka", "zebra")), (("hot d
 def test_words_frequent_in_captions_or_sentences_are_chosen():
     words = chosen_words(CAPTIONS, SENTENCES, None, OPTIONS)
     assert words.chosen == ("a", "zebra", "dog")
-    assert words.of_sentences == {"zebra"} and not words.of_labels
+    assert words.from_sentences == {"zebra"} and not words.from_labels
     assert words.lines() == ["vocabulary: 1 more word from the sentences"]
-    assert words.lines(known={"zebra"}) == []
+    assert words.lines(known_words={"zebra"}) == []
 
 
 def test_without_sentences_and_labels_frequent_caption_words_are_chosen():
@@ -29,7 +29,7 @@ def test_without_sentences_and_labels_frequent_caption_words_are_chosen():
 def test_words_that_name_a_label_need_two_occurrences_in_all():
     words = chosen_words(CAPTIONS, SENTENCES, NAMES, OPTIONS)
     assert words.chosen == ("a", "zebra", "dog", "broccoli", "espresso")
-    assert words.of_labels == {"broccoli", "espresso"}
+    assert words.from_labels == {"broccoli", "espresso"}
     assert words.lines() == ["vocabulary: 1 more word from the sentences, 2 more words from the names of labels"]
     assert chosen_words({"hot": 2, "drink": 1}, {}, NAMES, OPTIONS).chosen == ("hot",)
 

@@ -389,7 +389,7 @@ def test_with_boxes_metrics_and_page_show_how_well_the_maps_point(records, tmp_p
 def test_occlusion_maps_have_their_own_tables(records, tmp_path, quick_scores, boxes):
     captions = {0: make_caption("a red ball on the grass", 800, 400)}
     grounding = make_grounding(boxes, captions)
-    grounding = dataclasses.replace(grounding, evidence=OcclusionGrounding(1, grounding.captions, grounding.captions))
+    grounding = dataclasses.replace(grounding, occlusion=OcclusionGrounding(1, grounding.captions, grounding.captions))
     metrics = write_evaluation(tmp_path, captions, records, OPTIONS, {}, grounding=grounding)
     assert metrics["grounding"]["evidence"]["photos"] == 1
     assert metrics["grounding"]["evidence"]["evidence"]["phrases"] == 2

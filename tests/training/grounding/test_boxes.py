@@ -8,8 +8,8 @@ from training.grounding.boxes import SAME_NAME, BoxSet, PhotoBoxes, Phrase, Thin
 
 BOX = (0.1, 0.1, 0.5, 0.5)
 THING = Thing(frozenset({"dog"}), (BOX,), ("animal",))
-NAMED = PhotoBoxes({}, [THING], has_sentences=False)
-TOLD = PhotoBoxes({("a", "dog"): [Phrase(0, 1, (BOX,), ("animal",))]}, [THING])
+LISTED = PhotoBoxes({}, [THING], has_sentences=False)
+CAPTIONED = PhotoBoxes({("a", "dog"): [Phrase(0, 1, (BOX,), ("animal",))]}, [THING])
 
 
 @pytest.fixture
@@ -23,24 +23,24 @@ def photos(tmp_path):
 
 
 def test_the_longest_name_that_a_path_ends_with_matches(photos):
-    other = PhotoBoxes({}, [], has_sentences=False)
-    boxes = BoxSet("boxes", {"1.jpg": NAMED, "earlier/1.jpg": other})
-    assert boxes.of(photos[0]) is NAMED and boxes.of(photos[1]) is other and boxes.of(photos[2]) is None
+    earlier = PhotoBoxes({}, [], has_sentences=False)
+    boxes = BoxSet("boxes", {"1.jpg": LISTED, "earlier/1.jpg": earlier})
+    assert boxes.of(photos[0]) is LISTED and boxes.of(photos[1]) is earlier and boxes.of(photos[2]) is None
 
 
 def test_boxes_of_a_name_shared_by_two_photos_are_left_out(photos):
-    boxes = without_ambiguous_names(BoxSet("boxes", {"1.jpg": NAMED, "2.jpg": NAMED}), photos)
-    assert [boxes.of(photo) for photo in photos] == [None, None, NAMED]
+    boxes = without_ambiguous_names(BoxSet("boxes", {"1.jpg": LISTED, "2.jpg": LISTED}), photos)
+    assert [boxes.of(photo) for photo in photos] == [None, None, LISTED]
     assert boxes.counts[SAME_NAME] == 1 and boxes.examples[SAME_NAME] == f"1.jpg: {photos[1]}"
 
 
 def test_sentences_distinguish_photos_of_one_name(photos):
-    boxes = without_ambiguous_names(BoxSet("boxes", {"1.jpg": TOLD}), photos)
+    boxes = without_ambiguous_names(BoxSet("boxes", {"1.jpg": CAPTIONED}), photos)
     assert len(phrases_of(boxes.of(photos[0]), ["a", "dog"])) == 1
     assert phrases_of(boxes.of(photos[0]), ["the", "dog"]) is None and not boxes.of(photos[0]).things
 
 
 def test_copies_of_one_photo_keep_its_boxes(photos):
     shutil.copy(photos[0], photos[1])
-    boxes = BoxSet("boxes", {"1.jpg": NAMED})
+    boxes = BoxSet("boxes", {"1.jpg": LISTED})
     assert without_ambiguous_names(boxes, [*photos, photos[0]]) is boxes

@@ -26,7 +26,7 @@ from training.grounding.measure import (
     score_phrase,
 )
 from training.grounding.regions import coverage
-from training.grounding.scores import Aim, Grounding, PhraseScore, in_one_line, size_of, summarise
+from training.grounding.scores import Grounding, MapScores, PhraseScore, in_one_line, size_of, summarise
 
 WHOLE = (0.0, 0.0, 1.0, 1.0)
 LEFT_HALF, RIGHT_HALF = (0.0, 0.0, 0.5, 1.0), (0.5, 0.0, 1.0, 1.0)
@@ -111,20 +111,23 @@ def test_the_head_is_the_last_word_and_the_best_word_is_chosen_per_score():
     peak_inside = np.array([[0.4, 0.0, 0.3, 0.3]], dtype=np.float32)
     outside = np.array([[0.0, 0.0, 0.0, 1.0]], dtype=np.float32)
     score = score_phrase(np.stack([inside_only, peak_inside, outside]), [LEFT_HALF], ("people",), frame_of(40, 10))
-    assert score.aims["head"] == Aim(0, 0)
-    assert score.aims["best_word"].attention_correctness == pytest.approx(0.6)
-    assert score.aims["best_word"].pointing == 1
+    assert score.map_scores["head"] == MapScores(0, 0)
+    assert score.map_scores["best_word"].attention_correctness == pytest.approx(0.6)
+    assert score.map_scores["best_word"].pointing == 1
     assert score.types == ("people",) and score.size == "large"
 
 
 def test_baseline_maps_score_as_expected_by_chance():
     score = score_phrase(uniform((1, 4))[None], [(0.0, 0.0, 0.3, 1.0)], (), frame_of(40, 10))
-    assert score.aims["uniform"].attention_correctness == pytest.approx(0.3)
-    assert score.aims["uniform"].pointing == 0.25  # one centre of four
+    assert score.map_scores["uniform"].attention_correctness == pytest.approx(0.3)
+    assert score.map_scores["uniform"].pointing == 0.25  # one centre of four
     centre = centre_gaussian((1, 4))[0]
-    assert score.aims["centre_gaussian"].attention_correctness == pytest.approx(centre[0] + 0.2 * centre[1])
-    assert score.aims["centre_gaussian"].pointing == 0  # its peak is the second cell, whose centre is outside
-    assert score_phrase(uniform((1, 4))[None], [LEFT_HALF], (), frame_of(40, 10)).aims["centre_gaussian"].pointing == 1
+    assert score.map_scores["centre_gaussian"].attention_correctness == pytest.approx(centre[0] + 0.2 * centre[1])
+    assert score.map_scores["centre_gaussian"].pointing == 0  # its peak is the second cell, whose centre is outside
+    assert (
+        score_phrase(uniform((1, 4))[None], [LEFT_HALF], (), frame_of(40, 10)).map_scores["centre_gaussian"].pointing
+        == 1
+    )
 
 
 def test_boxes_outside_the_models_input_have_no_score():
@@ -151,7 +154,7 @@ def test_sizes_depend_on_the_area_that_boxes_cover_together(boxes, size):
 
 def score_of(value: float, types: tuple[str, ...], size: str) -> PhraseScore:
     names = ("head", "best_word", "uniform", "centre_gaussian")
-    return PhraseScore({name: Aim(value / n, value) for n, name in enumerate(names, 1)}, types, size)
+    return PhraseScore({name: MapScores(value / n, value) for n, name in enumerate(names, 1)}, types, size)
 
 
 def test_means_are_over_all_phrases_by_type_and_by_size():
@@ -161,14 +164,14 @@ def test_means_are_over_all_phrases_by_type_and_by_size():
         score_of(0.5, (), "small"),
     ]
     summary = summarise(scores, {"boxed phrases": 3})
-    assert summary.overall.phrases == 3 and summary.overall.aims["head"] == Aim(0.5, 0.5)
-    assert summary.overall.aims["best_word"] == Aim(0.25, 0.5)
-    assert {kind: (mean.phrases, mean.aims["head"].pointing) for kind, mean in summary.by_type.items()} == {
+    assert summary.overall.phrases == 3 and summary.overall.map_scores["head"] == MapScores(0.5, 0.5)
+    assert summary.overall.map_scores["best_word"] == MapScores(0.25, 0.5)
+    assert {kind: (mean.phrases, mean.map_scores["head"].pointing) for kind, mean in summary.by_type.items()} == {
         "people": (2, 0.5),
         "animals": (1, 0),
     }
     assert list(summary.by_type) == ["people", "animals"]
-    assert {size: (mean.phrases, mean.aims["head"].pointing) for size, mean in summary.by_size.items()} == {
+    assert {size: (mean.phrases, mean.map_scores["head"].pointing) for size, mean in summary.by_size.items()} == {
         "small": (2, 0.25),
         "large": (1, 1),
     }
@@ -179,7 +182,7 @@ def test_json_is_rounded_and_complete():
     references = summarise([score_of(1 / 3, ("people",), "large")], {"photos": 1})
     empty = summarise([], {"captions made": 2})
     boxes = BoxSet("mine", {}, Counter({"boxes too small": 4}), {"boxes too small": "a.xml"})
-    written = Grounding(references, empty, boxes).to_json()
+    metrics = Grounding(references, empty, boxes).to_json()
     mean = {
         "head": {"attention_correctness": 0.3333, "pointing": 0.3333},
         "best_word": {"attention_correctness": 0.1667, "pointing": 0.3333},
@@ -187,14 +190,14 @@ def test_json_is_rounded_and_complete():
         "centre_gaussian": {"attention_correctness": 0.0833, "pointing": 0.3333},
         "phrases": 1,
     }
-    assert written == {
+    assert metrics == {
         "references": {**mean, "by_type": {"people": mean}, "by_size": {"large": mean}},
         "captions": {"phrases": 0, "by_type": {}, "by_size": {}},
         "counts": {"references": {"photos": 1}, "captions": {"captions made": 2}, "boxes": {"boxes too small": 4}},
         "examples": {"boxes too small": "a.xml"},
         "boxes": "mine",
     }
-    assert in_one_line(written["references"]) == (
+    assert in_one_line(metrics["references"]) == (
         "attention correctness 0.333 (uniform 0.111, centre 0.083), pointing 0.333 (0.333, 0.333) over 1 phrase"
     )
 
@@ -225,7 +228,7 @@ def records(tmp_path) -> list[ImageRecord]:
     return records
 
 
-def marked(phrases_by_caption: dict[str, list[Phrase]]) -> PhotoBoxes:
+def photo_with_phrases(phrases_by_caption: dict[str, list[Phrase]]) -> PhotoBoxes:
     return PhotoBoxes({tuple(caption.split()): phrases for caption, phrases in phrases_by_caption.items()}, ())
 
 
@@ -235,58 +238,60 @@ def boxes_of(*photos: PhotoBoxes) -> BoxSet:
 
 def test_reference_maps_belong_to_their_words(tiny, records):
     """Teacher-forced with its own captions, in a batch with longer ones, the captioner attends as before."""
-    own = tiny.caption([record.path for record in records])
-    told = [
+    captions = tiny.caption([record.path for record in records])
+    captioned = [
         replace(record, captions=(caption.text, *["a dog runs on the grass with the child"] * number))
-        for number, (record, caption) in enumerate(zip(records, own, strict=True))
+        for number, (record, caption) in enumerate(zip(records, captions, strict=True))
     ]
-    found = list(reference_maps(tiny, told, batch_size=2, progress=False))
+    results = list(reference_maps(tiny, captioned, batch_size=2, progress=False))
     # Another word's map would not match.
-    assert max(np.abs(np.diff(caption.alphas, axis=0)).max() for caption in own) > 0.01
-    for (record, seen), before, caption in zip(found, told, own, strict=True):
-        assert record is before and seen.frame == caption.frame
-        assert len(seen.maps) == len(record.captions) and len(caption.words) > 1
-        np.testing.assert_allclose(seen.maps[0], caption.alphas, atol=1e-4)
-        for alphas in seen.maps[1:]:
+    assert max(np.abs(np.diff(caption.alphas, axis=0)).max() for caption in captions) > 0.01
+    for (record, maps), before, caption in zip(results, captioned, captions, strict=True):
+        assert record is before and maps.frame == caption.frame
+        assert len(maps.maps) == len(record.captions) and len(caption.words) > 1
+        np.testing.assert_allclose(maps.maps[0], caption.alphas, atol=1e-4)
+        for alphas in maps.maps[1:]:
             assert alphas.shape == (9, 2, 2)
             np.testing.assert_allclose(alphas.sum(axis=(1, 2)), 1, rtol=1e-5)
 
 
 def test_an_unreadable_photo_has_no_maps_and_the_rest_of_its_batch_has(tiny, records):
     records[1].path.write_bytes(b"no photo")
-    found = list(reference_maps(tiny, records, batch_size=2, progress=False))
-    assert [seen is None for _, seen in found] == [False, True, False]
-    assert [record.image_id for record, _ in found] == ["id 0", "id 1", "id 2"]
+    results = list(reference_maps(tiny, records, batch_size=2, progress=False))
+    assert [maps is None for _, maps in results] == [False, True, False]
+    assert [record.image_id for record, _ in results] == ["id 0", "id 1", "id 2"]
 
 
 def test_phrases_of_references_are_measured_by_the_maps_of_their_words(tiny, records):
-    photo = marked({"a dog runs on the grass": [Phrase(0, 1, (LEFT_HALF,), ("animals",)), Phrase(4, 5, (WHOLE,), ())]})
+    photo = photo_with_phrases(
+        {"a dog runs on the grass": [Phrase(0, 1, (LEFT_HALF,), ("animals",)), Phrase(4, 5, (WHOLE,), ())]}
+    )
     summary = ground_references(tiny, records[:1], boxes_of(photo), progress=False)
-    ((_, seen),) = reference_maps(tiny, records[:1], progress=False)
-    mass = seen.maps[0][:2, :, 0].sum(axis=1)  # of "a" and "dog", in the left of two columns
-    peaks = seen.maps[0][:2].reshape(2, 4).argmax(axis=1) % 2 == 0
+    ((_, maps),) = reference_maps(tiny, records[:1], progress=False)
+    mass = maps.maps[0][:2, :, 0].sum(axis=1)  # of "a" and "dog", in the left of two columns
+    peaks = maps.maps[0][:2].reshape(2, 4).argmax(axis=1) % 2 == 0
     animals = summary.by_type["animals"]
     assert (animals.phrases, summary.overall.phrases) == (1, 2)
-    assert animals.aims["head"] == Aim(pytest.approx(mass[1]), float(peaks[1]))
-    assert animals.aims["best_word"] == Aim(pytest.approx(mass.max()), float(peaks.max()))
-    assert animals.aims["uniform"] == Aim(0.5, 0.5)
-    assert summary.overall.aims["head"].attention_correctness == pytest.approx((mass[1] + 1) / 2)
+    assert animals.map_scores["head"] == MapScores(pytest.approx(mass[1]), float(peaks[1]))
+    assert animals.map_scores["best_word"] == MapScores(pytest.approx(mass.max()), float(peaks.max()))
+    assert animals.map_scores["uniform"] == MapScores(0.5, 0.5)
+    assert summary.overall.map_scores["head"].attention_correctness == pytest.approx((mass[1] + 1) / 2)
 
 
 def test_phrases_that_cannot_be_measured_are_counted(tiny, records, monkeypatch):
     monkeypatch.setattr(measuring, "MAX_TRAINING_WORDS", 4)
     monkeypatch.setattr("training.data.dataset.MAX_TRAINING_WORDS", 4)
-    seen, beside = ((0.4, 0.4, 0.6, 0.6),), ((0.0, 0.0, 0.1, 1.0),)  # the input is the middle 40 x 40
+    inside, outside = ((0.4, 0.4, 0.6, 0.6),), ((0.0, 0.0, 0.1, 1.0),)  # the input is the middle 40 x 40
     assert tiny.model.config.fit == "crop"
-    dog = marked({
-        "a dog runs on the grass": [Phrase(0, 1, seen, ()), Phrase(4, 5, seen, ()), Phrase(2, 2, beside, ())],
+    dog = photo_with_phrases({
+        "a dog runs on the grass": [Phrase(0, 1, inside, ()), Phrase(4, 5, inside, ()), Phrase(2, 2, outside, ())],
     })  # fmt: skip
-    child = marked({
-        "a child with a zebra": [Phrase(0, 1, seen, ()), Phrase(3, 4, seen, ())],
-        "zebra grass": [Phrase(0, 0, seen, ("animals",))],
+    child = photo_with_phrases({
+        "a child with a zebra": [Phrase(0, 1, inside, ()), Phrase(3, 4, inside, ())],
+        "zebra grass": [Phrase(0, 0, inside, ("animals",))],
         "grass": [],
     })  # fmt: skip
-    ball = marked({"a dog": [Phrase(1, 1, seen, ())], "a ball": [Phrase(1, 1, seen, ())] * 2})
+    ball = photo_with_phrases({"a dog": [Phrase(1, 1, inside, ())], "a ball": [Phrase(1, 1, inside, ())] * 2})
     box_set = BoxSet("boxes", {"0.png": dog, "1.png": child, "4.png": ball})
     zebra = replace(records[1], image_id=3, captions=("Zebra grass", "Grass"))
     broken = ImageRecord(4, records[0].path.with_name("4.png"), ("A dog", "A ball"), "test")
@@ -300,7 +305,7 @@ def test_phrases_that_cannot_be_measured_are_counted(tiny, records, monkeypatch)
         "captions without a boxed phrase": 2,
         "boxed phrases": 9,
         "boxed phrases in photos that cannot be read": 3,
-        measuring.CUT: 2,
+        measuring.TRUNCATED: 2,
         "boxed phrases whose boxes lie outside of what the model saw": 1,
         "boxed phrases measured": 3,
         "of these, with a head word that the captioner does not know": 1,
@@ -311,18 +316,24 @@ def test_phrases_that_cannot_be_measured_are_counted(tiny, records, monkeypatch)
 def test_boxes_without_sentences_are_matched_by_the_names_of_things(tiny, records):
     dog = Thing(frozenset({"dog", "dogs"}), (WHOLE,), ("animals",))
     summary = ground_references(tiny, records, boxes_of(PhotoBoxes({}, (dog,), has_sentences=False)), progress=False)
-    assert summary.overall.phrases == 1 and summary.overall.aims["head"].attention_correctness == pytest.approx(1)
+    assert summary.overall.phrases == 1 and summary.overall.map_scores["head"].attention_correctness == pytest.approx(1)
 
 
 @pytest.mark.parametrize(
-    ("box_set", "said"),
+    ("box_set", "message"),
     [
-        (BoxSet("other boxes", {"x.png": marked({})}), "other boxes .*3 photos, 3 photos without boxes.*split"),
-        (boxes_of(marked({"the red ball": []})), "1 captions that are no sentence of the boxes, 1 captions without"),
+        (
+            BoxSet("other boxes", {"x.png": photo_with_phrases({})}),
+            "other boxes .*3 photos, 3 photos without boxes.*split",
+        ),
+        (
+            boxes_of(photo_with_phrases({"the red ball": []})),
+            "1 captions that are no sentence of the boxes, 1 captions without",
+        ),
     ],
 )
-def test_boxes_that_match_nothing_are_refused(tiny, records, box_set, said):
-    with pytest.raises(DataError, match=said):
+def test_boxes_that_match_nothing_are_refused(tiny, records, box_set, message):
+    with pytest.raises(DataError, match=message):
         ground_references(tiny, records, box_set, progress=False)
 
 
@@ -362,9 +373,9 @@ def test_names_in_captions_are_measured_on_all_boxes_that_they_may_mean(records)
     }
     dog, hydrant = summary.by_type["animals"], summary.by_type["things"]
     assert summary.by_type["pets"].phrases == 1
-    assert dog.aims["head"].attention_correctness == pytest.approx(0.75)  # left half and lower half, once
-    assert hydrant.aims["head"].attention_correctness == pytest.approx(1 / 16)
-    assert hydrant.aims["best_word"] == Aim(1, 1)
+    assert dog.map_scores["head"].attention_correctness == pytest.approx(0.75)  # left half and lower half, once
+    assert hydrant.map_scores["head"].attention_correctness == pytest.approx(1 / 16)
+    assert hydrant.map_scores["best_word"] == MapScores(1, 1)
 
 
 def test_captions_without_a_visible_named_thing_are_counted_and_have_no_scores(records):
@@ -373,7 +384,7 @@ def test_captions_without_a_visible_named_thing_are_counted_and_have_no_scores(r
         {"id 0": caption_of("sky", [uniform()], frame)}, records, boxes_of(PhotoBoxes({}, THINGS))
     )
     assert summary.counts["names whose boxes lie outside of what the model saw"] == 1
-    assert summary.overall.phrases == 0 and not summary.overall.aims
+    assert summary.overall.phrases == 0 and not summary.overall.map_scores
 
 
 def test_outlines_are_the_boxes_of_named_words_in_pixels():
@@ -390,10 +401,10 @@ def test_occlusion_maps_are_measured_beside_attention_on_the_same_photos(tiny, r
     """With maps that put everything into one corner, in place of the captioner's."""
     options = tiny.decoding
     captions = {record.image_id: tiny.caption([record.path], options)[0] for record in records}
-    asked = []
+    calls = []
 
     def corner(path, caption, with_options):
-        asked.append((path, caption, with_options))
+        calls.append((path, caption, with_options))
         maps = np.zeros_like(caption.alphas)
         maps[:, 0, 0] = 1
         return maps
@@ -403,11 +414,13 @@ def test_occlusion_maps_are_measured_beside_attention_on_the_same_photos(tiny, r
     left_upper = Thing(names, ((0.0, 0.0, 0.5, 0.5),), ("animals",))
     photo = PhotoBoxes({}, (left_upper,), has_sentences=False)
     box_set = BoxSet("boxes", {record.path.name: photo for record in records[:2]})
-    found = ground_occlusion_maps(tiny, captions, records, box_set, options, most=9, progress=False)
-    assert found.photos == 2  # the third has no boxes
-    assert asked == [(record.path, captions[record.image_id], options) for record in records[:2]]
-    assert found.evidence.overall.aims["head"] == Aim(pytest.approx(1), 1.0)
-    assert found.attention == ground_captions({r.image_id: captions[r.image_id] for r in records[:2]}, records, box_set)
-    assert found.attention.overall.phrases == found.evidence.overall.phrases > 0
-    assert found.attention.overall.aims["head"] != found.evidence.overall.aims["head"]
-    assert ground_occlusion_maps(tiny, captions, records, box_set, options, most=1, progress=False).photos == 1
+    scores = ground_occlusion_maps(tiny, captions, records, box_set, options, max_photos=9, progress=False)
+    assert scores.photos == 2  # the third has no boxes
+    assert calls == [(record.path, captions[record.image_id], options) for record in records[:2]]
+    assert scores.occlusion.overall.map_scores["head"] == MapScores(pytest.approx(1), 1.0)
+    assert scores.attention == ground_captions(
+        {r.image_id: captions[r.image_id] for r in records[:2]}, records, box_set
+    )
+    assert scores.attention.overall.phrases == scores.occlusion.overall.phrases > 0
+    assert scores.attention.overall.map_scores["head"] != scores.occlusion.overall.map_scores["head"]
+    assert ground_occlusion_maps(tiny, captions, records, box_set, options, max_photos=1, progress=False).photos == 1

@@ -32,9 +32,9 @@ def test_a_box_covers_whole_cells_and_shares_of_cells():
 
 def test_overlapping_boxes_count_once():
     frame = frame_of(64, 64)
-    one, other = (0.0, 0.0, 0.75, 0.5), (0.25, 0.0, 1.0, 0.5)
-    np.testing.assert_array_equal(coverage([one, other], frame, (2, 2)), [[1, 1], [0, 0]])
-    np.testing.assert_array_equal(coverage([one, one], frame, (2, 2)), coverage([one], frame, (2, 2)))
+    first, second = (0.0, 0.0, 0.75, 0.5), (0.25, 0.0, 1.0, 0.5)
+    np.testing.assert_array_equal(coverage([first, second], frame, (2, 2)), [[1, 1], [0, 0]])
+    np.testing.assert_array_equal(coverage([first, first], frame, (2, 2)), coverage([first], frame, (2, 2)))
     # Two boxes that overlap in a corner of one cell: 1/4 + 1/4 - 1/16.
     crossing = [(0.0, 0.0, 0.5, 0.5), (0.25, 0.25, 0.75, 0.75)]
     np.testing.assert_array_equal(coverage(crossing, frame, (1, 1)), [[0.4375]])
@@ -53,8 +53,8 @@ def test_with_a_crop_only_the_visible_part_counts():
 
 def test_padding_is_in_no_box():
     frame = frame_of(100, 400, "pad")  # in the middle of 400 x 400: 150 pixels of padding on either side
-    wanted = np.broadcast_to([0, 0.5, 0.5, 0], (4, 4))
-    np.testing.assert_array_equal(coverage([WHOLE], frame, (4, 4)), wanted)
+    expected = np.broadcast_to([0, 0.5, 0.5, 0], (4, 4))
+    np.testing.assert_array_equal(coverage([WHOLE], frame, (4, 4)), expected)
 
 
 @pytest.mark.parametrize("size", [(120, 80), (80, 120), (97, 61), (300, 20)])
@@ -69,9 +69,9 @@ def test_coverage_equals_counting_on_a_fine_grid(size, fit, count):
     inside = np.zeros((len(y), len(x)), bool)
     for box in boxes:
         inside |= ((box[1] <= y) & (y < box[3]))[:, None] & ((box[0] <= x) & (x < box[2]))[None, :]
-    counted = inside.reshape(grid[0], fine, grid[1], fine).mean(axis=(1, 3))
-    assert counted.any()
-    np.testing.assert_allclose(coverage(boxes, frame, grid), counted, atol=count / fine)
+    expected = inside.reshape(grid[0], fine, grid[1], fine).mean(axis=(1, 3))
+    assert expected.any()
+    np.testing.assert_allclose(coverage(boxes, frame, grid), expected, atol=count / fine)
     np.testing.assert_allclose(coverage(boxes, frame, grid).mean(), inside.mean(), atol=0.01)
 
 

@@ -71,16 +71,16 @@ def test_batches_hold_the_regions_of_words_mirrored_with_the_photo():
     vocabulary = Vocabulary((*SPECIAL_WORDS, *words))
     regions = [regions_of(RECORD, box_set(LEFT_HALF, RIGHT_EDGE), WHOLE, (2, 4))]
     data = CaptionDataset([RECORD], vocabulary, [Cache(0), Cache(1)], regions=regions)
-    seen = set()
+    views = set()
     for epoch in range(12):
         (batch,) = data.batches(epoch, 8, 5, seed=0)
         mirrored = bool(batch.features[0, 0])
-        seen.add(mirrored)
+        views.add(mirrored)
         inside = batch.inside.unflatten(-1, (2, 4))  # [B, K, T, H, W]
         assert inside.shape == (1, 3, 7, 2, 4)
         for row, targets in enumerate(batch.targets[0]):
-            said = vocabulary.decode(targets.tolist())
-            for position, word in enumerate(said):
+            caption_words = vocabulary.decode(targets.tolist())
+            for position, word in enumerate(caption_words):
                 expected = np.zeros((2, 4))
                 if word in ("dog", "dogs"):
                     expected[:, :2] = 1
@@ -88,7 +88,7 @@ def test_batches_hold_the_regions_of_words_mirrored_with_the_photo():
                     expected[0, 3] = 0.5
                 expected = expected[:, ::-1] if mirrored else expected
                 np.testing.assert_array_equal(inside[0, row, position].numpy(), expected)
-    assert seen == {False, True}
+    assert views == {False, True}
 
 
 def test_without_boxes_a_batch_has_no_regions():

@@ -9,29 +9,29 @@ CAPTIONS = ["a dog runs", "a dog sits", "a cat sits", "the bird"]
 COUNTS = {"a": 3, "dog": 2, "sits": 2, "runs": 1, "cat": 1, "the": 1, "bird": 1}
 
 
-@pytest.mark.parametrize(("min_count", "words", "kept"), [(1, 0, 7), (2, 4, 3), (3, 6, 1), (4, 7, 0)])
-def test_words_below_the_minimum_count_are_rare(min_count, words, kept):
+@pytest.mark.parametrize(("min_count", "words", "kept_words"), [(1, 0, 7), (2, 4, 3), (3, 6, 1), (4, 7, 0)])
+def test_words_below_the_minimum_count_are_rare(min_count, words, kept_words):
     rare = rare_words(COUNTS, min_count)
     vocabulary = Vocabulary.build(CAPTIONS, min_count)
     encoded = [token for caption in CAPTIONS for token in vocabulary.encode(caption)]
-    assert (rare.words, rare.kept, rare.min_count) == (words, kept, min_count)
+    assert (rare.words, rare.kept, rare.min_count) == (words, kept_words, min_count)
     assert rare.share == pytest.approx(encoded.count(UNKNOWN) / len(encoded))
 
 
 def test_words_that_the_start_captioner_knows_are_never_rare():
-    rare = rare_words(COUNTS, 2, known={"bird", "cat", "zebra"})
+    rare = rare_words(COUNTS, 2, known_words={"bird", "cat", "zebra"})
     assert (rare.words, rare.kept) == (2, 5) and rare.share == pytest.approx(2 / 11)
 
 
 def test_a_vocabulary_that_covers_too_little_gives_a_warning():
     assert vocabulary_warning(rare_words(COUNTS | {"a": 100}, 2)) is None
     assert vocabulary_warning(rare_words(COUNTS, 1)) is None
-    told = vocabulary_lines(rare_words(COUNTS, 3))
-    assert told[0] == (
+    lines = vocabulary_lines(rare_words(COUNTS, 3))
+    assert lines[0] == (
         "vocabulary: 6 of 7 words unknown with --min-count 3, 72.7 % of all running words in the training captions"
     )
-    assert told[1].startswith("warning: Too many words will be unknown: --min-count 3 keeps 1 of 7 words")
-    assert "Lower --min-count" in told[1]
+    assert lines[1].startswith("warning: Too many words will be unknown: --min-count 3 keeps 1 of 7 words")
+    assert "Lower --min-count" in lines[1]
 
 
 def test_no_captions_give_no_warning():

@@ -51,8 +51,8 @@ def test_images_and_captions_of_each_split_are_counted(report):
     assert (counts["train"].images, counts["train"].captions) == (4, 5)
     assert (counts["val"].images, counts["val"].captions) == (2, 2)
     assert (report.total.images, report.total.captions) == (6, 7)
-    each = report.total.captions_per_image
-    assert (each.min, each.max) == (1, 2) and each.mean == pytest.approx(7 / 6)
+    spread = report.total.captions_per_image
+    assert (spread.min, spread.max) == (1, 2) and spread.mean == pytest.approx(7 / 6)
 
 
 def test_word_statistics_are_computed(report):
@@ -69,8 +69,8 @@ def test_word_statistics_are_computed(report):
 
 
 def test_duplicate_images_and_leaks_are_reported(report):
-    same = {frozenset(group.paths): group.leak for group in report.same_images}
-    assert same == {
+    leaks = {frozenset(group.paths): group.leak for group in report.same_images}
+    assert leaks == {
         frozenset({"train/a.png", "train/b.png"}): False,
         frozenset({"train/c.png", "val/a.png"}): True,
     }
@@ -86,7 +86,7 @@ def test_a_photo_left_out_of_all_splits_is_no_leak(folder):
 
 
 def test_repeated_captions_are_reported(report):
-    assert [(same.text, same.count, same.images) for same in report.repeated_captions] == [("a dog", 3, 3)]
+    assert [(caption.text, caption.count, caption.images) for caption in report.repeated_captions] == [("a dog", 3, 3)]
 
 
 def test_a_caption_repeated_for_one_image_is_reported(tmp_path):
@@ -95,7 +95,7 @@ def test_a_caption_repeated_for_one_image_is_reported(tmp_path):
     images = [{"filename": "a.png", "split": "train", "sentences": sentences}]
     (tmp_path / "dataset_x.json").write_text(json.dumps({"images": images}))
     report = inspect_data(read_records(tmp_path), progress=False)
-    assert [(same.count, same.images) for same in report.repeated_captions] == [(2, 1)]
+    assert [(caption.count, caption.images) for caption in report.repeated_captions] == [(2, 1)]
 
 
 def test_unreadable_photos_are_named(report):
@@ -171,11 +171,11 @@ def test_json_carries_the_headings_of_what_it_has_in_the_order_of_the_text(repor
     odd = dataclasses.replace(report, problems=(Problem("odd_thing", "a.txt", 3, "is odd"), *report.problems))
     values, text = odd.to_json(), render(odd)
     assert values["headings"]["leaks"] == "images in two splits" and values["headings"]["odd_thing"] == "odd thing"
-    found = {name for name, count in {**values["counts"], **values["problem_counts"]}.items() if count}
-    assert set(values["headings"]) == found
-    shown = [f"\n{heading[0].upper()}{heading[1:]}: " for heading in values["headings"].values()]
-    places = [text.index(heading) for heading in shown]
-    assert places == sorted(places)
+    names = {name for name, count in {**values["counts"], **values["problem_counts"]}.items() if count}
+    assert set(values["headings"]) == names
+    headings = [f"\n{heading[0].upper()}{heading[1:]}: " for heading in values["headings"].values()]
+    offsets = [text.index(heading) for heading in headings]
+    assert offsets == sorted(offsets)
 
 
 def test_a_kind_without_a_heading_is_shown_by_its_own_name(report):
@@ -210,7 +210,7 @@ def test_photos_that_look_alike_are_reported_though_their_bytes_differ(tmp_path)
     photo.transpose(Image.Transpose.ROTATE_180).save(tmp_path / "turned.png")
     (tmp_path / "turned.txt").write_text("a carpet\n")
     report = inspect_data(read_records(tmp_path), progress=False)
-    assert [set(same.paths) for same in report.similar_images] == [{"2.png", "again.jpg"}]
+    assert [set(group.paths) for group in report.similar_images] == [{"2.png", "again.jpg"}]
     assert not report.same_images
     assert "Images that look alike: 1\n" in render(report)
 
@@ -285,7 +285,7 @@ def test_json_can_be_shortened(folder):
     for number in range(50):
         (folder / "train" / f"stray{number:02}.txt").write_text("nobody\n")
     report = inspect_data(read_records(folder), progress=False)
-    values = report.to_json(most=3)
+    values = report.to_json(max_entries=3)
     assert values["problem_counts"]["stray_sidecar"] == 51
     assert [problem["kind"] for problem in values["problems"]].count("stray_sidecar") == 3
     assert {problem["kind"] for problem in values["problems"]} == set(values["problem_counts"])

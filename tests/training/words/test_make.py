@@ -70,8 +70,8 @@ def wordnet(tmp_path_factory) -> WordNet:
 @pytest.fixture(scope="module")
 def entries(wordnet) -> dict[str, tuple[str, str, str, str]]:
     """Return word -> its line."""
-    made = lines(make_entries(wordnet, [caption.split() for caption in CAPTIONS], LABELS))
-    rows = [(line.split("\t") + [""] * 3)[:5] for line in made if not line.startswith("#")]
+    file_lines = lines(make_entries(wordnet, [caption.split() for caption in CAPTIONS], LABELS))
+    rows = [(line.split("\t") + [""] * 3)[:5] for line in file_lines if not line.startswith("#")]
     return {word: tuple(rest) for word, *rest in rows}
 
 

@@ -13,12 +13,12 @@ from training.data.readers.photos import is_photo
 CAPTION_FOLDERS = frozenset("annotations annotation captions metadata labels".split())
 """Usual names of subfolders for caption files, lower case."""
 
-_MOST_ALIKE = 50
+_MAX_GROUP = 50
 """Maximum number of files with one extension in a folder to open; in larger groups, each belongs to one photo."""
-_MOST_SUBFOLDERS = 50
-_TELLING = re.compile(r"(?:captions?|metadata|annotations?|results|train|val|test)\b|.*\.token\b", re.IGNORECASE)
+_MAX_SUBFOLDERS = 50
+_CAPTION_FILE = re.compile(r"(?:captions?|metadata|annotations?|results|train|val|test)\b|.*\.token\b", re.IGNORECASE)
 """Names of files that are opened however many files there are."""
-_PART = re.compile(r"(.*?)(?:\d+-of-\d+(?:-[0-9a-f]{8,})?|[-_.]?(?:part|shard)[-_.]?\d+)", re.IGNORECASE)
+_NUMBERED_PART = re.compile(r"(.*?)(?:\d+-of-\d+(?:-[0-9a-f]{8,})?|[-_.]?(?:part|shard)[-_.]?\d+)", re.IGNORECASE)
 """Names of parts of one table."""
 
 
@@ -34,58 +34,68 @@ class CaptionFiles:
         self._listings: dict[Path, list[Path]] = {}
         self._peeks: dict[Path, Peek] = {}
 
-    def own(self) -> list[Path]:
+    def top_files(self) -> list[Path]:
         """Return the single file, or the files directly in the folder."""
-        return [self.path] if self.is_file else self.inside(self.path)
+        return [self.path] if self.is_file else self.list_folder(self.path)
 
-    def apart(self) -> list[Path]:
+    def annotation_files(self) -> list[Path]:
         """Return the files in annotations/, captions/ and the like."""
         return [
             file
             for folder in self._subfolders()
             if folder.name.lower() in CAPTION_FOLDERS
-            for file in self.inside(folder)
+            for file in self.list_folder(folder)
         ]
 
-    def in_splits(self) -> list[Path]:
+    def split_files(self) -> list[Path]:
         """Return the files in train/, val/ and test/."""
         return [
-            file for folder in self._subfolders() if folder.name.lower() in SPLIT_NAMES for file in self.inside(folder)
+            file
+            for folder in self._subfolders()
+            if folder.name.lower() in SPLIT_NAMES
+            for file in self.list_folder(folder)
         ]
 
-    def elsewhere(self) -> list[Path]:
+    def other_files(self) -> list[Path]:
         """Return the files in all other subfolders."""
-        known = CAPTION_FOLDERS | SPLIT_NAMES.keys()
-        others = [folder for folder in self._subfolders() if folder.name.lower() not in known]
-        return [file for folder in others[:_MOST_SUBFOLDERS] for file in self.inside(folder)]
+        usual_names = CAPTION_FOLDERS | SPLIT_NAMES.keys()
+        others = [folder for folder in self._subfolders() if folder.name.lower() not in usual_names]
+        return [file for folder in others[:_MAX_SUBFOLDERS] for file in self.list_folder(folder)]
 
-    def first(self, endings: Iterable[str], wanted: Callable[[Path], bool], most: int = _MOST_ALIKE) -> list[Path]:
+    def choose_first(
+        self, endings: Iterable[str], accepts: Callable[[Path], bool], max_group: int = _MAX_GROUP
+    ) -> list[Path]:
         """Return the result of `choose` in the first location that has any such file.
 
         Locations are the folder itself, annotations/, then train/, val/ and test/.
         """
-        for place in (self.own, self.apart, self.in_splits):
-            if found := self.choose(place(), endings, wanted, most):
-                return found
+        for list_files in (self.top_files, self.annotation_files, self.split_files):
+            if matches := self.choose(list_files(), endings, accepts, max_group):
+                return matches
         return []
 
     def choose(
-        self, files: Sequence[Path], endings: Iterable[str], wanted: Callable[[Path], bool], most: int = _MOST_ALIKE
+        self,
+        files: Sequence[Path],
+        endings: Iterable[str],
+        accepts: Callable[[Path], bool],
+        max_group: int = _MAX_GROUP,
     ) -> list[Path]:
-        """Return the wanted files with one of these lower-case extensions.
+        """Return the files with one of these lower-case extensions that `accepts` accepts.
 
-        If more than `most` files of a folder share an extension, only those whose names suggest captions are opened.
+        If more than `max_group` files of a folder share an extension, only those whose names suggest captions are
+        opened.
         """
         endings = set(endings)
-        alike: dict[tuple[Path, str], list[Path]] = {}
+        groups: dict[tuple[Path, str], list[Path]] = {}
         for file in files:
             if (ending := file.suffix.lower()) in endings:
-                alike.setdefault((file.parent, ending), []).append(file)
+                groups.setdefault((file.parent, ending), []).append(file)
         return [
             file
-            for group in alike.values()
+            for group in groups.values()
             for file in group
-            if (len(group) <= most or _TELLING.match(file.name)) and wanted(file)
+            if (len(group) <= max_group or _CAPTION_FILE.match(file.name)) and accepts(file)
         ]
 
     def peek(self, file: Path) -> Peek:
@@ -94,7 +104,7 @@ class CaptionFiles:
             self._peeks[file] = peek(file)
         return self._peeks[file]
 
-    def inside(self, folder: Path) -> list[Path]:
+    def list_folder(self, folder: Path) -> list[Path]:
         """List the files directly in a folder, without hidden ones and photos; empty if it cannot be listed."""
         if folder not in self._listings:
             try:
@@ -142,33 +152,35 @@ def with_splits(files: Sequence[Path], root: Path) -> list[tuple[Path, str | Non
     if len(files) < 2:
         # A single train.csv holds all splits, a single train/metadata.csv the photos of its folder.
         return [(file, SPLIT_NAMES.get(file.parent.name.lower()) if file.parent != root else None) for file in files]
-    splits = [_split_of(file) for file in files]
-    if all(split is None for split in splits) and _are_parts(files):
+    splits = [_find_split(file) for file in files]
+    if all(split is None for split in splits) and _are_numbered_parts(files):
         return [(file, None) for file in files]
     for split in splits:
-        same = [file for file, its in zip(files, splits, strict=True) if its == split]
-        if split is None or len(same) > 1 and not _are_parts(same):
-            raise repeating(files if split is None else same, root)
+        duplicates = [file for file, file_split in zip(files, splits, strict=True) if file_split == split]
+        if split is None or len(duplicates) > 1 and not _are_numbered_parts(duplicates):
+            raise repeated_files_error(files if split is None else duplicates, root)
     return list(zip(files, splits, strict=True))
 
 
-def repeating(files: Sequence[Path], root: Path) -> DataError:
+def repeated_files_error(files: Sequence[Path], root: Path) -> DataError:
     """Return the error for files that may hold the same captions."""
     names = [os.path.relpath(file, root) for file in files]
-    shown = " and ".join(names) if len(names) < 4 else f"{', '.join(names[:3])} and {len(names) - 3} more"
+    name_list = " and ".join(names) if len(names) < 4 else f"{', '.join(names[:3])} and {len(names) - 3} more"
     number = {2: "two", 3: "three"}.get(len(files), str(len(files)))
-    advice = "" if all(_split_of(file) for file in files) else ", or name them after their splits (train, val, test)"
+    advice = "" if all(_find_split(file) for file in files) else ", or name them after their splits (train, val, test)"
     return DataError(
-        f"{root} holds {number} files of captions, {shown}, which may repeat or contradict each other: give the path of"
-        f" one of them, or move the others out of the folder{advice}"
+        f"{root} holds {number} files of captions, {name_list}, which may repeat or contradict each other: give the"
+        f" path of one of them, or move the others out of the folder{advice}"
     )
 
 
-def _split_of(file: Path) -> str | None:
+def _find_split(file: Path) -> str | None:
     return SPLIT_NAMES.get(file.parent.name.lower()) or split_in_name(file.stem)
 
 
-def _are_parts(files: Sequence[Path]) -> bool:
+def _are_numbered_parts(files: Sequence[Path]) -> bool:
     """Return whether names differ only in part numbers: train-00000-of-00002, train-00001-of-00002."""
-    stems = {(file.parent, match[1], file.suffix.lower()) for file in files if (match := _PART.fullmatch(file.stem))}
-    return len(stems) == 1 and all(_PART.fullmatch(file.stem) for file in files)
+    stems = {
+        (file.parent, match[1], file.suffix.lower()) for file in files if (match := _NUMBERED_PART.fullmatch(file.stem))
+    }
+    return len(stems) == 1 and all(_NUMBERED_PART.fullmatch(file.stem) for file in files)

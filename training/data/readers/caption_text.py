@@ -22,7 +22,7 @@ _NO_CAPTION = frozenset(
 )
 _TO_DO = frozenset({"TODO", "TO DO", "TBD", "FIXME", "XXX"})  # "todo" is a word of Spanish
 
-_AROUND = " \t\r\n\f\v\"'`[]()*_.:;,!-–—"
+_SURROUNDINGS = " \t\r\n\f\v\"'`[]()*_.:;,!-–—"
 
 _ENTITY = re.compile(
     r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});|&(?:amp|lt|gt|quot|nbsp)(?=\s|$)"
@@ -35,12 +35,12 @@ _BLOCK = (
 )
 _ATTRIBUTES = r"""(?:\s+[A-Za-z_:][\w:.-]*\s*=\s*(?:"[^"<>]*"|'[^'<>]*'|[^\s"'<>=`]+))*\s*/?"""
 # Neither may contain another of its kind: a text with thousands of openings must not be scanned from each to the end.
-_UNSEEN = re.compile(
+_HIDDEN_MARKUP = re.compile(
     r"<!--(?:(?!<!--).)*?-->|<(script|style)\b[^<>]*>(?:(?!<\1\b).)*?</\1\s*>", re.DOTALL | re.IGNORECASE
 )
 _TAG = re.compile(rf"</?(?:(?P<inline>{_INLINE})|{_BLOCK}){_ATTRIBUTES}>", re.IGNORECASE)
 
-_MISREAD = re.compile("Ã[^a-zA-Z ]|Â[^a-zA-Z ]|â€")
+_MOJIBAKE = re.compile("Ã[^a-zA-Z ]|Â[^a-zA-Z ]|â€")
 _FIRST_MARKS = ("<start>", "<bos>", "<sos>", "<s>", "[cls]", "startseq ")
 _LAST_MARKS = ("<end>", "<eos>", "</s>", "<pad>", "[sep]", "[pad]", " endseq")
 """Marks of models around a sentence, lower case."""
@@ -51,7 +51,7 @@ _ESCAPED_CHARACTERS = re.compile(r"(?:\\u[0-9a-fA-F]{4})+")
 _ESCAPED_LINES = re.compile(r"(?:\\r|\\n|\\t)+")
 _OTHER_ESCAPES = re.compile(r"\\[^rnt\"'\\/]")  # of LaTeX or of a path on Windows
 
-_MAY_HOLD = re.compile(rf"[&<\\]|{_CONTROL.pattern}|\[(?:CLS|SEP|PAD)\]|startseq|endseq", re.IGNORECASE)
+_NEEDS_CLEANING = re.compile(rf"[&<\\]|{_CONTROL.pattern}|\[(?:CLS|SEP|PAD)\]|startseq|endseq", re.IGNORECASE)
 """ASCII text without a match needs no cleaning."""
 
 _PLAIN = re.compile(r"\s*(?!(?i:startseq))[\"'(]*[A-Za-z][A-Za-z ,'\"!?;()-]*(?i:(?<!endseq))\.?\s*").fullmatch
@@ -67,7 +67,7 @@ class CaptionText:
     """Caption after `read_caption`."""
 
     text: str
-    undone: tuple[str, ...] = ()
+    removed_traces: tuple[str, ...] = ()
     """Kinds of traces that were removed, for messages: HTML entities, HTML tags, ..."""
 
 
@@ -79,7 +79,7 @@ def plain_caption(value: Any) -> str | None:
     """
     if type(value) is not str or not _PLAIN(value):
         return None
-    bare = value.strip(_AROUND)
+    bare = value.strip(_SURROUNDINGS)
     return None if bare.lower() in _NO_CAPTION or bare in _TO_DO or "  " in bare else value.strip()
 
 
@@ -88,19 +88,19 @@ def read_caption(text: str) -> CaptionText:
 
     Text that may be intended stays: AT&T, a < b, <3.
     """
-    if text.isascii() and not _MAY_HOLD.search(text):
+    if text.isascii() and not _NEEDS_CLEANING.search(text):
         return CaptionText(text.strip())
-    undone = []
-    for name, undo in _UNDO.items():
-        changed = undo(text)
-        if changed != text:
-            undone.append(name)
-            text = changed
+    removed_traces = []
+    for name, clean in _CLEANERS.items():
+        result = clean(text)
+        if result != text:
+            removed_traces.append(name)
+            text = result
     text = text.strip()
-    return CaptionText(" ".join(text.split()) if undone else text, tuple(undone))
+    return CaptionText(" ".join(text.split()) if removed_traces else text, tuple(removed_traces))
 
 
-def is_no_caption(value: Any, names: tuple[str, ...] = ()) -> bool:
+def is_placeholder(value: Any, names: tuple[str, ...] = ()) -> bool:
     """Return whether a value means a missing caption: None, NaN, a placeholder, or the file name of the photo.
 
     names: names of the photo. Its name without an extension may be a caption: dog.jpg, "dog".
@@ -110,14 +110,14 @@ def is_no_caption(value: Any, names: tuple[str, ...] = ()) -> bool:
     if not isinstance(value, str):
         return False
     text = " ".join(value.split())
-    bare = text.strip(_AROUND).casefold()
-    if text.casefold() in _NO_CAPTION or bare in _NO_CAPTION or text.strip(_AROUND) in _TO_DO:
+    bare = text.strip(_SURROUNDINGS).casefold()
+    if text.casefold() in _NO_CAPTION or bare in _NO_CAPTION or text.strip(_SURROUNDINGS) in _TO_DO:
         return True
-    return any("." in name and text.casefold() == _base(name) for name in names)
+    return any("." in name and text.casefold() == _base_name(name) for name in names)
 
 
 def doubt_about(text: str) -> str | None:
-    """Say why a caption that is used is doubtful, as the rest of a sentence; None for most."""
+    """Explain why a caption that is used is doubtful, as the rest of a sentence; None for most."""
     if "\ufffd" in text:
         return "holds � where a character was lost: save its source as UTF-8 again"
     if _ADDRESS.search(text):
@@ -127,20 +127,20 @@ def doubt_about(text: str) -> str | None:
     return None
 
 
-def _base(name: str) -> str:
+def _base_name(name: str) -> str:
     return os.path.basename(name.replace("\\", "/")).casefold()
 
 
-def _without_entities(text: str) -> str:
+def _decode_entities(text: str) -> str:
     for _ in range(3):  # &amp;quot; was escaped twice
-        decoded = _ENTITY.sub(_character, text)
+        decoded = _ENTITY.sub(_decode_entity, text)
         if decoded == text:
             break
         text = decoded
     return text
 
 
-def _character(match: re.Match[str]) -> str:
+def _decode_entity(match: re.Match[str]) -> str:
     entity = match[0] if match[0].endswith(";") else f"{match[0]};"
     # Exact names only: html.unescape reads &notable; as ¬able;
     if not entity.startswith("&#") and entity[1:] not in html5:
@@ -148,35 +148,35 @@ def _character(match: re.Match[str]) -> str:
     return " " if (decoded := html.unescape(entity)) == "\xa0" else decoded
 
 
-def _without_tags(text: str) -> str:
-    return _TAG.sub(lambda tag: "" if tag["inline"] else " ", _UNSEEN.sub(" ", text)) if "<" in text else text
+def _strip_tags(text: str) -> str:
+    return _TAG.sub(lambda tag: "" if tag["inline"] else " ", _HIDDEN_MARKUP.sub(" ", text)) if "<" in text else text
 
 
-def _without_escapes(text: str) -> str:
+def _decode_escapes(text: str) -> str:
     if "\\" not in text:
         return text
-    text = _ESCAPED_CHARACTERS.sub(_unescaped, text)
+    text = _ESCAPED_CHARACTERS.sub(_decode_escape, text)
     return text if _OTHER_ESCAPES.search(text) else _ESCAPED_LINES.sub(" ", text)
 
 
-def _unescaped(match: re.Match[str]) -> str:
+def _decode_escape(match: re.Match[str]) -> str:
     characters = json.loads(f'"{match[0]}"')
     return characters if characters.isprintable() else match[0]  # half of a surrogate pair is not
 
 
-def _as_utf8(text: str) -> str:
+def _repair_utf8(text: str) -> str:
     """Repair UTF-8 that was read as Windows-1252 (cafÃ©). Correct text is hardly ever valid UTF-8 in this way."""
     if text.isascii():
         return text
     try:
-        found = b"".join(c.encode("latin-1" if "\x80" <= c <= "\x9f" else "cp1252") for c in text).decode("utf-8")
+        utf8_text = b"".join(c.encode("latin-1" if "\x80" <= c <= "\x9f" else "cp1252") for c in text).decode("utf-8")
     except UnicodeError:
         return text
     # CAFÉ’S is, with É’ as one letter. In European text the first byte has few values.
-    return found if _MISREAD.search(text) or sum(not c.isascii() for c in found) >= 3 else text
+    return utf8_text if _MOJIBAKE.search(text) or sum(not c.isascii() for c in utf8_text) >= 3 else text
 
 
-def _without_sentence_marks(text: str) -> str:
+def _strip_sentence_marks(text: str) -> str:
     while mark := next((mark for mark in _FIRST_MARKS if text[:10].lower().startswith(mark)), None):
         text = text[len(mark) :].lstrip()
     while mark := next((mark for mark in _LAST_MARKS if text[-10:].lower().endswith(mark)), None):
@@ -184,12 +184,12 @@ def _without_sentence_marks(text: str) -> str:
     return text
 
 
-_UNDO = {
-    "marks of sentences": _without_sentence_marks,
-    "HTML entities": _without_entities,
-    "HTML tags": _without_tags,
-    "escaped characters": _without_escapes,
-    "UTF-8 that was read as Windows-1252": _as_utf8,
+_CLEANERS = {
+    "marks of sentences": _strip_sentence_marks,
+    "HTML entities": _decode_entities,
+    "HTML tags": _strip_tags,
+    "escaped characters": _decode_escapes,
+    "UTF-8 that was read as Windows-1252": _repair_utf8,
     "invisible characters": lambda text: _INVISIBLE.sub("", _CONTROL.sub(" ", text)),
 }
 """Kind of trace -> function that removes it, in this order, as an escaped tag becomes a tag."""

@@ -8,8 +8,14 @@ from typing import Any
 from captioner.counting import counted
 from captioner.errors import DataError
 from training.data.readers import table
-from training.data.readers.caption_files import CAPTION_FOLDERS, CaptionFiles, repeating, split_in_name, subfolders
-from training.data.readers.fields import FLAG_REASONS, FLAGS, flagged, texts_of
+from training.data.readers.caption_files import (
+    CAPTION_FOLDERS,
+    CaptionFiles,
+    repeated_files_error,
+    split_in_name,
+    subfolders,
+)
+from training.data.readers.fields import FLAG_REASONS, FLAGS, flagged_problem, texts_of
 from training.data.readers.files import read_json, report_unused
 from training.data.readers.ids import ids_of_other_type
 from training.data.readers.listing import SPLIT_NAMES, Listing
@@ -23,22 +29,25 @@ LAYOUT = (
 _FLAGS = tuple(FLAGS.items())
 
 
-def files(found: CaptionFiles) -> list[Path]:
+def files(caption_files: CaptionFiles) -> list[Path]:
     """Find caption files in COCO's form in a folder and its annotations/, else in its train/, val/ and test/.
 
     COCO 2014 and 2017 split the same photos in two ways; `read` uses the newer one.
     """
-    if found.is_file:
-        return [found.path] if found.path.suffix.lower() == ".json" and _holds_captions(found, found.path) else []
-    for place in ([*found.own(), *found.apart()], found.in_splits()):
-        if chosen := found.choose(place, (".json",), lambda file: _holds_captions(found, file)):
-            return sorted(chosen)
+    if caption_files.is_file:
+        file = caption_files.path
+        return [file] if file.suffix.lower() == ".json" and _holds_captions(caption_files, file) else []
+    for candidates in ([*caption_files.top_files(), *caption_files.annotation_files()], caption_files.split_files()):
+        if matches := caption_files.choose(candidates, (".json",), lambda file: _holds_captions(caption_files, file)):
+            return sorted(matches)
     return []
 
 
-def elsewhere(found: CaptionFiles) -> list[Path]:
+def subfolder_files(caption_files: CaptionFiles) -> list[Path]:
     """Find such files in subfolders of any name."""
-    return found.choose(found.elsewhere(), (".json",), lambda file: _holds_captions(found, file))
+    return caption_files.choose(
+        caption_files.other_files(), (".json",), lambda file: _holds_captions(caption_files, file)
+    )
 
 
 def has_form(sample: Any) -> bool:
@@ -52,7 +61,7 @@ def has_form(sample: Any) -> bool:
 
 
 def explain(sample: Any) -> str:
-    """Say why a file of COCO's form is not used, as the rest of a sentence that starts with its name."""
+    """Explain why a file of COCO's form is not used, as the rest of a sentence that starts with its name."""
     annotations = sample.get("annotations")
     if isinstance(annotations, list) and annotations:
         if "caption" in annotations[0]:
@@ -71,31 +80,30 @@ def read(path: Path, images: Path | None) -> Listing:
     Raises DataError for a file that is not JSON or has no images and annotations, and if two files caption the same
     photos in one split.
     """
-    found = CaptionFiles(path)
-    if found.is_file:
-        chosen, left = [path], []
+    caption_files = CaptionFiles(path)
+    if caption_files.is_file:
+        used_files, older_files = [path], []
         root = path.parent.parent if path.parent.name.lower() in CAPTION_FOLDERS else path.parent
     else:
-        chosen, left = _newest_year(files(found) or elsewhere(found))
-        if not chosen:
+        used_files, older_files = _separate_newest_year(files(caption_files) or subfolder_files(caption_files))
+        if not used_files:
             raise DataError(f"{path} holds no captions_*.json or JSON like it: COCO's format is {LAYOUT}")
         root = path.parent if path.name.lower() in CAPTION_FOLDERS else path
-        _refuse_repeating(found, chosen)
+        _refuse_repeated_files(caption_files, used_files)
     listing = Listing(root, PhotoFinder([images if images is not None else root]))
-    for file in chosen:
+    for file in used_files:
         _read_file(file, images, listing)
-    if not found.is_file:
-        report_unused(listing, root, [*chosen, *left])
-        for file in left:
-            message = (
-                f"is not used, because {chosen[0].name} is newer and splits the same photos; give its path to use it"
-            )
-            listing.refuse("unused_file", file, None, message)
+    if not caption_files.is_file:
+        report_unused(listing, root, [*used_files, *older_files])
+        for file in older_files:
+            newer = used_files[0].name
+            message = f"is not used, because {newer} is newer and splits the same photos; give its path to use it"
+            listing.add_problem("unused_file", file, None, message)
     return listing
 
 
-def _holds_captions(found: CaptionFiles, file: Path) -> bool:
-    sample, error = found.peek(file).sample, found.peek(file).error
+def _holds_captions(caption_files: CaptionFiles, file: Path) -> bool:
+    sample, error = caption_files.peek(file).sample, caption_files.peek(file).error
     annotations = sample.get("annotations") if has_form(sample) else None
     if isinstance(annotations, list) and annotations:
         return any(isinstance(annotation, dict) and "caption" in annotation for annotation in annotations)
@@ -104,26 +112,28 @@ def _holds_captions(found: CaptionFiles, file: Path) -> bool:
     return damaged and file.name.lower().startswith("captions")
 
 
-def _newest_year(found: list[Path]) -> tuple[list[Path], list[Path]]:
+def _separate_newest_year(candidates: list[Path]) -> tuple[list[Path], list[Path]]:
     """Separate the files of the newest year: COCO 2014 and 2017 split the same photos in two ways."""
-    years = {file: (re.findall(r"(20\d\d)", file.stem) or [""])[-1] for file in found}
+    years = {file: (re.findall(r"(20\d\d)", file.stem) or [""])[-1] for file in candidates}
     newest = max(years.values(), default="")
-    return [file for file in found if years[file] == newest], [file for file in found if years[file] != newest]
+    newest_files = [file for file in candidates if years[file] == newest]
+    return newest_files, [file for file in candidates if years[file] != newest]
 
 
-def _refuse_repeating(found: CaptionFiles, chosen: list[Path]) -> None:
+def _refuse_repeated_files(caption_files: CaptionFiles, used_files: list[Path]) -> None:
     """Raise DataError if two files begin with the same photos in one split: tokenised twins, copies, versions."""
-    first_of: dict[tuple[str | None, str], Path] = {}
-    for file in chosen:
-        sample = found.peek(file).sample
+    first_files: dict[tuple[str | None, str, str], Path] = {}
+    for file in used_files:
+        sample = caption_files.peek(file).sample
         images = sample.get("images") if isinstance(sample, dict) else None
         for image in images if isinstance(images, list) else ():
-            name = _image_of(image)[1]
-            if name is not None and first_of.setdefault((_split_of(file), file.parent.name, name), file) != file:
-                raise repeating([first_of[_split_of(file), file.parent.name, name], file], found.path)
+            name = _parse_image(image)[1]
+            key = _find_split(file), file.parent.name, name
+            if name is not None and first_files.setdefault(key, file) != file:
+                raise repeated_files_error([first_files[key], file], caption_files.path)
 
 
-def _split_of(file: Path) -> str | None:
+def _find_split(file: Path) -> str | None:
     return split_in_name(file.stem) or SPLIT_NAMES.get(file.parent.name.lower())
 
 
@@ -134,94 +144,95 @@ def _read_file(file: Path, images: Path | None, listing: Listing) -> None:
     )
     if not isinstance(entries, list) or not isinstance(annotations, list):
         raise DataError(f"{file} is not a COCO captions file: it has no lists named images and annotations at its top")
-    split = _split_of(file)
+    split = _find_split(file)
     base = images if images is not None else listing.root
     prefixes = [os.path.join(folder, "") for folder in _photo_folders(file, split, base)]
-    known: set[int | str] = set()
-    place = str(file)  # a Path is slow as part of a key
+    image_ids: set[int | str] = set()
+    source = str(file)  # a Path is slow as part of a key
     for index, image in enumerate(entries):
-        image_id, name = _image_of(image)
+        image_id, name = _parse_image(image)
         if name is None or image_id is None:
-            listing.refuse("bad_entry", file, f"images[{index}]", "has no id and file_name")
-        elif image_id in known:
-            listing.refuse("repeated_entry", file, f"images[{index}]", f"repeats image id {image_id}")
+            listing.add_problem("bad_entry", file, f"images[{index}]", "has no id and file_name")
+        elif image_id in image_ids:
+            listing.add_problem("repeated_entry", file, f"images[{index}]", f"repeats image id {image_id}")
         else:
-            known.add(image_id)
+            image_ids.add(image_id)
             names = (name,) if os.path.isabs(name) else (*[prefix + name for prefix in prefixes], name)
-            listing.add_photo((place, image_id), image_id, names, split, file, f"image {image_id}")
-    _read_annotations(file, annotations, known, listing)
+            listing.add_photo((source, image_id), image_id, names, split, file, f"image {image_id}")
+    _read_annotations(file, annotations, image_ids, listing)
 
 
 def _photo_folders(file: Path, split: str | None, base: Path) -> list[str]:
     """Return folders for a file's photos, relative to `base`, best guess first: val2017, images/val2017, images."""
-    named = file.stem.removeprefix("captions_")
-    likely = [named]
+    stem = file.stem.removeprefix("captions_")
+    candidates = [stem]
     roots = photo_folders(base)
-    inside = os.path.relpath(file.parent, base)
-    if not inside.startswith(os.pardir) and file.parent.name.lower() not in CAPTION_FOLDERS:
-        likely.append(inside)
+    own_folder = os.path.relpath(file.parent, base)
+    if not own_folder.startswith(os.pardir) and file.parent.name.lower() not in CAPTION_FOLDERS:
+        candidates.append(own_folder)
     for root in roots:
         for folder in subfolders(root):
-            if folder.name == named or split is not None and split_in_name(folder.name) == split:
-                likely.append(os.path.relpath(folder, base))
-    likely += [os.path.relpath(root, base) for root in roots[1:]]
-    return [folder for folder in dict.fromkeys(likely) if folder != os.curdir]
+            if folder.name == stem or split is not None and split_in_name(folder.name) == split:
+                candidates.append(os.path.relpath(folder, base))
+    candidates += [os.path.relpath(root, base) for root in roots[1:]]
+    return [folder for folder in dict.fromkeys(candidates) if folder != os.curdir]
 
 
-def _image_of(image: Any) -> tuple[int | str | None, str | None]:
+def _parse_image(image: Any) -> tuple[int | str | None, str | None]:
     if not isinstance(image, dict):
         return None, None
-    image_id = _id_of(image.get("id"))
+    image_id = _normalise_id(image.get("id"))
     name = image.get("file_name") or image.get("filename") or image.get("path")
     if name is None and image_id is not None:  # photos are often named after their ids
         name = str(image_id)
     return image_id, name if isinstance(name, str) else None
 
 
-def _id_of(value: Any) -> int | str | None:
+def _normalise_id(value: Any) -> int | str | None:
     """Normalise an id: pandas writes 7.0 for 7."""
     if type(value) is int or type(value) is str:
         return value
     return int(value) if type(value) is float and value.is_integer() else None
 
 
-def _read_annotations(file: Path, annotations: list[Any], known: set[int | str], listing: Listing) -> None:
-    other_type: dict[int | str, int | str] | None = None
-    converted = 0
-    place = str(file)
+def _read_annotations(file: Path, annotations: list[Any], image_ids: set[int | str], listing: Listing) -> None:
+    converted_ids: dict[int | str, int | str] | None = None
+    converted_count = 0
+    source = str(file)
     for index, annotation in enumerate(annotations):
         image_id = annotation.get("image_id") if isinstance(annotation, dict) else None
         if type(image_id) is not int:
-            image_id = _id_of(image_id)
+            image_id = _normalise_id(image_id)
         elif (
-            image_id in known
+            image_id in image_ids
             and "id" in annotation
             and not ("is_precanned" in annotation or "is_rejected" in annotation)
         ):
-            if listing.add_plain_caption((place, image_id), annotation.get("caption"), str(annotation["id"])):
+            if listing.add_plain_caption((source, image_id), annotation.get("caption"), str(annotation["id"])):
                 continue
         entry = f"annotations[{index}]"
         if image_id is None or "caption" not in annotation:
-            listing.refuse("bad_entry", file, entry, "has no image_id and caption")
+            listing.add_problem("bad_entry", file, entry, "has no image_id and caption")
             continue
-        if image_id not in known:
-            if other_type is None:
-                other_type = ids_of_other_type(known)
-            if image_id not in other_type:
+        if image_id not in image_ids:
+            if converted_ids is None:
+                converted_ids = ids_of_other_type(image_ids)
+            if image_id not in converted_ids:
                 message = f"captions image {image_id}, which is not among the images"
-                listing.refuse("unknown_image", file, entry, message)
+                listing.add_problem("unknown_image", file, entry, message)
                 continue
-            image_id = other_type[image_id]
-            converted += 1
-        if ("is_precanned" in annotation or "is_rejected" in annotation) and (kind := flagged(annotation, _FLAGS)):
-            listing.refuse(kind, file, entry, f"the caption of image {image_id} {FLAG_REASONS[kind]}")
+            image_id = converted_ids[image_id]
+            converted_count += 1
+        is_flagged = "is_precanned" in annotation or "is_rejected" in annotation
+        if is_flagged and (kind := flagged_problem(annotation, _FLAGS)):
+            listing.add_problem(kind, file, entry, f"the caption of image {image_id} {FLAG_REASONS[kind]}")
             continue
         identity = annotation.get("id", entry)
         for text in texts_of(annotation["caption"]):
-            listing.add_caption((place, image_id), text, file, entry, identity=str(identity))
-    if converted:
+            listing.add_caption((source, image_id), text, file, entry, identity=str(identity))
+    if converted_count:
         message = (
-            f"has {counted(converted, 'annotation')} with a number as image id where the image has text, or the other"
-            " way round: used as the same ids"
+            f"has {counted(converted_count, 'annotation')} with a number as image id where the image has text, or the"
+            " other way round: used as the same ids"
         )
-        listing.refuse("other_id_type", file, None, message)
+        listing.add_problem("other_id_type", file, None, message)

@@ -55,8 +55,8 @@ _NOT_CAPTIONS = frozenset(
 """Words in names of columns that refer to a caption but do not hold it (caption_id, caption_tokens)."""
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _LIST = re.compile(r"\s*\[\s*(['\"].*['\"])?\s*\]\s*", re.DOTALL)
-_LONGEST_LIST = 100_000  # characters of a cell that is parsed as a list
-_DEEPEST = 8  # levels of nested objects to search for captions
+_MAX_LIST_LENGTH = 100_000  # characters of a cell that is parsed as a list
+_MAX_DEPTH = 8  # levels of nested objects to search for captions
 
 
 @dataclass(frozen=True)
@@ -88,20 +88,20 @@ def find_fields(keys: Iterable[str]) -> Fields | None:
 
 @functools.lru_cache(maxsize=1024)
 def _find_fields(keys: tuple[str, ...]) -> Fields | None:
-    spelled = {normal_key(key): key for key in reversed(keys) if isinstance(key, str)}
-    image = [spelled[key] for key in IMAGE_KEYS if key in spelled][:2]
+    spellings = {normal_key(key): key for key in reversed(keys) if isinstance(key, str)}
+    image = [spellings[key] for key in IMAGE_KEYS if key in spellings][:2]
     weak = not image
     if weak:
-        image = [spelled[key] for key in (*ID_KEYS, *ADDRESS_KEYS) if key in spelled][:2]
-    groups = _caption_groups([key for key in spelled if spelled[key] not in image])
+        image = [spellings[key] for key in (*ID_KEYS, *ADDRESS_KEYS) if key in spellings][:2]
+    groups = _caption_groups([key for key in spellings if spellings[key] not in image])
     if not image or not groups:
         return None
-    captions, *others = ([spelled[key] for key in group] for group in groups)
+    captions, *others = ([spellings[key] for key in group] for group in groups)
     return Fields(
         tuple(image),
         tuple(captions),
-        next((spelled[key] for key in SPLIT_KEYS if key in spelled), None),
-        tuple((spelled[key], kind) for key, kind in FLAGS.items() if key in spelled),
+        next((spellings[key] for key in SPLIT_KEYS if key in spellings), None),
+        tuple((spellings[key], kind) for key, kind in FLAGS.items() if key in spellings),
         tuple(key for group in others for key in group),
         weak,
     )
@@ -121,11 +121,11 @@ def _caption_groups(keys: list[str]) -> list[list[str]]:
             groups.append(group)
     if groups:
         return groups
-    alike = _like_captions(keys)
-    return [alike] if len(alike) == 1 else []
+    candidates = _find_caption_like(keys)
+    return [candidates] if len(candidates) == 1 else []
 
 
-def _like_captions(keys: list[str]) -> list[str]:
+def _find_caption_like(keys: list[str]) -> list[str]:
     """Return keys like image_caption, caption_en, blip_caption: a single one is clear, several are ambiguous."""
     return [
         key for key in keys if (words := set(key.split("_"))) & {"caption", "captions"} and not words & _NOT_CAPTIONS
@@ -133,31 +133,35 @@ def _like_captions(keys: list[str]) -> list[str]:
 
 
 def explain_missing(keys: Iterable[str], noun: str = "column") -> str:
-    """Say what is missing if `find_fields` finds nothing: "columns filepath, size; no caption column (...)"."""
+    """Explain what is missing if `find_fields` finds nothing: "columns filepath, size; no caption column (...)"."""
     keys = [key for key in keys if isinstance(key, str)]
-    shown = ", ".join(key.strip()[:40] or "(no name)" for key in keys[:12]) + (", ..." if len(keys) > 12 else "")
-    normal = [normal_key(key) for key in keys]
+    key_list = ", ".join(key.strip()[:40] or "(no name)" for key in keys[:12]) + (", ..." if len(keys) > 12 else "")
+    normal_keys = [normal_key(key) for key in keys]
     missing = []
-    if not any(key in normal for key in (*IMAGE_KEYS, *ID_KEYS)):
-        if address := next((key for key in normal if key in ADDRESS_KEYS), None):
+    if not any(key in normal_keys for key in (*IMAGE_KEYS, *ID_KEYS)):
+        if address := next((key for key in normal_keys if key in ADDRESS_KEYS), None):
             missing.append(
                 f"the photos are addresses ({address}), which are not fetched: download them, and name the files"
             )
         else:
             missing.append(f"no image {noun} (image, file_name, path, ...)")
-    if not _caption_groups(normal):
-        if alike := [key.strip() for key, its in zip(keys, normal, strict=True) if _like_captions([its])]:
-            missing.append(f"no caption {noun} is certain: of {', '.join(alike[:6])}, call the one to learn caption")
+    if not _caption_groups(normal_keys):
+        if candidates := [
+            key.strip() for key, normal in zip(keys, normal_keys, strict=True) if _find_caption_like([normal])
+        ]:
+            missing.append(
+                f"no caption {noun} is certain: of {', '.join(candidates[:6])}, call the one to learn caption"
+            )
         else:
             missing.append(f"no caption {noun} (caption, title, text, ...)")
     if not missing:
-        return f"also holds captions ({noun}s {shown}): give its path to use it"
-    return f"{noun}s {shown}; {' and '.join(missing)}" if shown else f"no {noun}s"
+        return f"also holds captions ({noun}s {key_list}): give its path to use it"
+    return f"{noun}s {key_list}; {' and '.join(missing)}" if key_list else f"no {noun}s"
 
 
 def photo_names(record: Mapping[str, Any], fields: Fields) -> list[str]:
     """Return the names of a record's photo, most probable first; empty if it has none."""
-    values = [_image_value(record.get(key)) for key in fields.image]
+    values = [_read_image_value(record.get(key)) for key in fields.image]
     names = [name for value in values if value is not None for name in _spellings(value, fields.weak)]
     texts = [value for value in values if isinstance(value, str)]
     if len(texts) == 2 and is_photo(texts[0]) and not is_photo(texts[1]):
@@ -173,18 +177,18 @@ def captions_of(record: Mapping[str, Any], fields: Fields) -> list[Any]:
     """Return every caption of a record. Values that are not text stay unchanged, for the listing to refuse."""
     values = [record.get(key) for key in fields.captions]
     if len(values) > 1:  # rows with fewer captions leave columns empty
-        filled = [value for value in values if value is not None and str(value).strip()]
-        values = filled or values[:1]
+        non_empty = [value for value in values if value is not None and str(value).strip()]
+        values = non_empty or values[:1]
     return [text for value in values for text in texts_of(value)]
 
 
-def texts_of(value: Any, depth: int = _DEEPEST) -> Iterator[Any]:
+def texts_of(value: Any, depth: int = _MAX_DEPTH) -> Iterator[Any]:
     """Yield the captions in a value: a text, a list, a list as text, or objects with a caption key.
 
     depth: levels of objects to search; deeper values are yielded as they are.
     """
-    if isinstance(value, str) and _LIST.fullmatch(value[:_LONGEST_LIST]):
-        value = _parsed_list(value)
+    if isinstance(value, str) and _LIST.fullmatch(value[:_MAX_LIST_LENGTH]):
+        value = _parse_list(value)
     if isinstance(value, Mapping) and depth:
         groups = _caption_groups([key for key in value if isinstance(key, str)])
         if groups:
@@ -201,7 +205,7 @@ def texts_of(value: Any, depth: int = _DEEPEST) -> Iterator[Any]:
         yield value
 
 
-def flagged(record: Mapping[str, Any], flags: Iterable[tuple[str, str]]) -> str | None:
+def flagged_problem(record: Mapping[str, Any], flags: Iterable[tuple[str, str]]) -> str | None:
     """Return the kind of problem that a record's flags mark; None if its caption can be used.
 
     flags: keys and kinds, as in `Fields.flags`.
@@ -214,7 +218,7 @@ def is_set(value: Any) -> bool:
     return value.strip().lower() in ("true", "1", "yes", "t") if isinstance(value, str) else value is True or value == 1
 
 
-def _image_value(value: Any) -> str | int | None:
+def _read_image_value(value: Any) -> str | int | None:
     if isinstance(value, list | tuple) and len(value) == 1:
         value = value[0]
     if isinstance(value, Mapping):  # datasets of Hugging Face: {"bytes": ..., "path": ...}
@@ -235,7 +239,7 @@ def _spellings(value: str | int, weak: bool) -> list[str]:
     return names
 
 
-def _parsed_list(text: str) -> Any:
+def _parse_list(text: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
@@ -243,7 +247,7 @@ def _parsed_list(text: str) -> Any:
     try:
         with warnings.catch_warnings():  # Python warns of unknown escapes, such as \d
             warnings.simplefilter("ignore")
-            found = ast.literal_eval(text.strip())
+            content = ast.literal_eval(text.strip())
     except (ValueError, SyntaxError, RecursionError, MemoryError):
         return text
-    return found if isinstance(found, list) else text
+    return content if isinstance(content, list) else text

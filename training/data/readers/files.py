@@ -22,7 +22,7 @@ def read_lines(path: Path) -> list[str]:
     Only line feeds and carriage returns end a line, so that line numbers are those of an editor.
     Raises DataError if the file cannot be opened.
     """
-    return lines_of(decoded(_read(path)))
+    return lines_of(decode_text(_read(path)))
 
 
 def lines_of(text: str) -> list[str]:
@@ -41,7 +41,7 @@ def numbered_lines(path: Path, listing: Listing) -> list[tuple[int, str]]:
     A file that is not text at all (rich text, a spreadsheet, a web page) is one problem without lines.
     """
     if reason := why_no_text(head_bytes(path, 1024)):
-        listing.refuse("bad_entry", path, None, reason)
+        listing.add_problem("bad_entry", path, None, reason)
         return []
     lines = []
     for number, line in enumerate(read_lines(path), start=1):
@@ -53,7 +53,7 @@ def numbered_lines(path: Path, listing: Listing) -> list[tuple[int, str]]:
 
 
 def refuse_encoding(listing: Listing, path: Path, number: int) -> None:
-    listing.refuse("bad_entry", path, number, f"{NOT_UTF8}: save the file as UTF-8")
+    listing.add_problem("bad_entry", path, number, f"{NOT_UTF8}: save the file as UTF-8")
 
 
 def first_line(path: Path) -> str:
@@ -64,7 +64,7 @@ def first_line(path: Path) -> str:
 
 def head_of(path: Path, size: int) -> str:
     """Return the first `size` bytes as text; empty if the file cannot be opened."""
-    return decoded(head_bytes(path, size))
+    return decode_text(head_bytes(path, size))
 
 
 def head_bytes(path: Path, size: int) -> bytes:
@@ -82,7 +82,7 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}{_place(error)}: {explain_json(content, error)}") from error
+        raise DataError(f"{path}{_line_suffix(error)}: {explain_json(content, error)}") from error
 
 
 def explain_json(content: bytes, error: Exception) -> str:
@@ -99,7 +99,7 @@ def explain_json(content: bytes, error: Exception) -> str:
     return f"is not JSON that can be read: {error}"
 
 
-def _place(error: Exception) -> str:
+def _line_suffix(error: Exception) -> str:
     return f":{error.lineno}" if isinstance(error, json.JSONDecodeError) and error.doc.strip() else ""
 
 
@@ -107,30 +107,30 @@ NOT_UTF8 = "is not UTF-8 text"
 UNUSED = "is not part of this format, and not used"
 
 
-def report_unused(listing: Listing, root: Path, used: Iterable[Path]) -> None:
+def report_unused(listing: Listing, root: Path, used_files: Iterable[Path]) -> None:
     """Report unused files, except photos and hidden ones, in the data set's folder and in those of used files."""
-    used = list(used)
-    known = {os.path.abspath(path) for path in used}
-    for folder in dict.fromkeys([root, *(path.parent for path in used)]):
+    used_files = list(used_files)
+    used_paths = {os.path.abspath(path) for path in used_files}
+    for folder in dict.fromkeys([root, *(path.parent for path in used_files)]):
         with os.scandir(folder) as entries:
-            found = sorted((entry.name, entry.path) for entry in entries if entry.is_file())
-        for name, path in found:
-            if not name.startswith(".") and not is_photo(name) and os.path.abspath(path) not in known:
-                listing.refuse("unused_file", path, None, UNUSED)
+            files = sorted((entry.name, entry.path) for entry in entries if entry.is_file())
+        for name, path in files:
+            if not name.startswith(".") and not is_photo(name) and os.path.abspath(path) not in used_paths:
+                listing.add_problem("unused_file", path, None, UNUSED)
 
 
-def decoded(content: bytes) -> str:
+def decode_text(content: bytes) -> str:
     """Decode a text; invalid bytes become characters that `is_text` refuses."""
     text = content.decode(*encoding_of(content))
     return text.replace("\ufffd", "\0") if content.startswith(_UTF16_MARKS) else text
 
 
-def encoding_of(first: bytes) -> tuple[str, str]:
+def encoding_of(head: bytes) -> tuple[str, str]:
     """Return the encoding of a text with these first bytes, and Python's error handler for it."""
-    if first.startswith(_UTF16_MARKS):
+    if head.startswith(_UTF16_MARKS):
         return "utf-16", "replace"
-    if b"\0" in first[:2]:  # without byte order mark, for a text that begins with an ASCII letter
-        return "utf-16-be" if first[:1] == b"\0" else "utf-16-le", "replace"
+    if b"\0" in head[:2]:  # without byte order mark, for a text that begins with an ASCII letter
+        return "utf-16-be" if head[:1] == b"\0" else "utf-16-le", "replace"
     return "utf-8-sig", "surrogateescape"
 
 

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from captioner.errors import DataError
-from training.data.readers.caption_files import CaptionFiles, repeating
+from training.data.readers.caption_files import CaptionFiles, repeated_files_error
 from training.data.readers.files import first_line, numbered_lines, report_unused
 from training.data.readers.listing import SPLIT_NAMES, Listing
 from training.data.readers.photos import PhotoFinder, is_photo
@@ -18,14 +18,16 @@ _TOKEN = re.compile(r"(?P<name>[^\t]+)#(?P<number>\d+)[ ]*\t(?P<caption>.*)")
 _LIST = re.compile(r"(train|dev|val|test)_?images\.txt$", re.IGNORECASE)
 
 
-def files(found: CaptionFiles) -> list[Path]:
+def files(caption_files: CaptionFiles) -> list[Path]:
     """Find the token files directly in a folder, or return the single file if it is one."""
-    return found.choose(found.own(), (".txt", ".token"), _is_tokens)
+    return caption_files.choose(caption_files.top_files(), (".txt", ".token"), _is_token_file)
 
 
-def elsewhere(found: CaptionFiles) -> list[Path]:
+def subfolder_files(caption_files: CaptionFiles) -> list[Path]:
     """Find token files in subfolders, such as Flickr8k_text/, which is unpacked beside Flicker8k_Dataset/."""
-    return found.choose([*found.apart(), *found.elsewhere()], (".txt", ".token"), _is_tokens)
+    return caption_files.choose(
+        [*caption_files.annotation_files(), *caption_files.other_files()], (".txt", ".token"), _is_token_file
+    )
 
 
 def read(path: Path, images: Path | None) -> Listing:
@@ -36,17 +38,17 @@ def read(path: Path, images: Path | None) -> Listing:
     """
     file, lemmas = path, []
     if path.is_dir():
-        found = CaptionFiles(path)
-        chosen, lemmas = _without_lemmas(files(found) or elsewhere(found))
-        if len(chosen) > 1:
-            raise repeating(chosen, path)
-        if not chosen:
+        caption_files = CaptionFiles(path)
+        token_files, lemmas = _separate_lemmas(files(caption_files) or subfolder_files(caption_files))
+        if len(token_files) > 1:
+            raise repeated_files_error(token_files, path)
+        if not token_files:
             raise DataError(f"{path} holds no token file: this format is {LAYOUT}")
-        file = chosen[0]
+        file = token_files[0]
     root = path if path.is_dir() else file.parent
     listing = Listing(root, PhotoFinder([images if images is not None else root], deep=True))
     captions = _read_tokens(file, listing)
-    lists = [found for found in sorted(file.parent.iterdir()) if _LIST.search(found.name) and found != file]
+    lists = [sibling for sibling in sorted(file.parent.iterdir()) if _LIST.search(sibling.name) and sibling != file]
     splits = _read_splits(lists, {name for name, _, _, _ in captions}, listing)
     for name, number, line, caption in captions:
         listing.add_photo(name, name, (name,), splits.get(name), file, line)
@@ -55,17 +57,19 @@ def read(path: Path, images: Path | None) -> Listing:
         report_unused(listing, root, [file, *lists, *lemmas])
         for lemma in lemmas:
             message = f"is not used: it holds the captions of {file.name} with the basic forms of their words"
-            listing.refuse("unused_file", lemma, None, message)
+            listing.add_problem("unused_file", lemma, None, message)
     return listing
 
 
-def _without_lemmas(chosen: list[Path]) -> tuple[list[Path], list[Path]]:
+def _separate_lemmas(token_files: list[Path]) -> tuple[list[Path], list[Path]]:
     """Separate the token files from those of lemmas, which the release also contains."""
-    lemmas = [file for file in chosen if "lemma" in file.name.lower()]
-    return ([file for file in chosen if file not in lemmas], lemmas) if len(lemmas) < len(chosen) else (chosen, [])
+    lemmas = [file for file in token_files if "lemma" in file.name.lower()]
+    if len(lemmas) == len(token_files):
+        return token_files, []
+    return [file for file in token_files if file not in lemmas], lemmas
 
 
-def _is_tokens(file: Path) -> bool:
+def _is_token_file(file: Path) -> bool:
     return _TOKEN.match(first_line(file)) is not None
 
 
@@ -75,27 +79,29 @@ def _read_tokens(file: Path, listing: Listing) -> list[tuple[str, str, int, str]
     for line, text in numbered_lines(file, listing):
         match = _TOKEN.fullmatch(text)
         if match is None:
-            listing.refuse("bad_entry", file, line, "is not of the form name.jpg#0<tab>caption")
+            listing.add_problem("bad_entry", file, line, "is not of the form name.jpg#0<tab>caption")
         elif not is_photo(match["name"]):
-            listing.refuse("bad_entry", file, line, f"captions {match['name']}, which is not the name of a photo")
+            listing.add_problem("bad_entry", file, line, f"captions {match['name']}, which is not the name of a photo")
         else:
             captions.append((match["name"], match["number"], line, match["caption"]))
     return captions
 
 
-def _read_splits(lists: list[Path], captioned: set[str], listing: Listing) -> dict[str, str]:
+def _read_splits(lists: list[Path], photo_names: set[str], listing: Listing) -> dict[str, str]:
     """Read the split lists: photo -> split. A photo in two lists stays in the first."""
     splits: dict[str, str] = {}
     for file in lists:
         split = SPLIT_NAMES[_LIST.search(file.name)[1].lower()]
         for line, text in numbered_lines(file, listing):
             name = text.strip()
-            if name not in captioned:
-                listing.refuse("unknown_image", file, line, f"lists {name}, which has no caption")
+            if name not in photo_names:
+                listing.add_problem("unknown_image", file, line, f"lists {name}, which has no caption")
             elif splits.get(name, split) != split:
-                listing.refuse("two_splits", file, line, f"puts {name} into {split}, but it stays in {splits[name]}")
+                listing.add_problem(
+                    "two_splits", file, line, f"puts {name} into {split}, but it stays in {splits[name]}"
+                )
             elif name in splits:
-                listing.refuse("repeated_entry", file, line, f"lists {name} again")
+                listing.add_problem("repeated_entry", file, line, f"lists {name} again")
             else:
                 splits[name] = split
     return splits

@@ -33,16 +33,16 @@ def claims(path: Path) -> bool:
         return False
     stems: dict[str, bool] = {}  # path without its extension -> whether that extension is a sidecar's
     for file in walk_files(path):
-        stem, ending = _stem(file)
+        stem, ending = _split_extension(file)
         if ending and is_photo(stem):  # a.jpg.txt
             stem = os.path.splitext(stem)[0]
-        stem = _folded(stem)
+        stem = _fold_name(stem)
         if not ending and not is_photo(file) or ending and not _may_hold_captions(Path(file)):
             continue
         if stems.setdefault(stem, ending != "") != (ending != ""):
             return True
     photos, texts = (
-        {os.path.basename(stem) for stem, text in stems.items() if text is wanted} for wanted in (False, True)
+        {os.path.basename(stem) for stem, is_text in stems.items() if is_text is expected} for expected in (False, True)
     )
     return 2 * len(photos & texts) > len(texts) > 0
 
@@ -63,78 +63,78 @@ def read(path: Path, images: Path | None) -> Listing:
         if is_photo(file):
             name = os.path.relpath(file, photo_root)
             photos.setdefault(os.path.splitext(name)[0], []).append(name)
-            listing.add_photo(name, name.replace(os.sep, "/"), (name,), _split_of(name), Path(file), None)
-    names = {name for sharing in photos.values() for name in sharing}
+            listing.add_photo(name, name.replace(os.sep, "/"), (name,), _find_split(name), Path(file), None)
+    names = {name for group in photos.values() for name in group}
     sidecars: dict[tuple[str, ...], dict[str, list[Path]]] = {}  # photos -> ending -> sidecars
-    apart: list[tuple[str, str, Path]] = []
+    unmatched_sidecars: list[tuple[str, str, Path]] = []
     for file in walk_files(path):
         name = os.path.relpath(file, path)
-        stem, ending = _stem(name)
-        if sharing := ending and ([stem] if stem in names else photos.get(stem)):
-            sidecars.setdefault(tuple(sharing), {}).setdefault(ending, []).append(Path(file))
+        stem, ending = _split_extension(name)
+        if group := ending and ([stem] if stem in names else photos.get(stem)):
+            sidecars.setdefault(tuple(group), {}).setdefault(ending, []).append(Path(file))
         elif ending and ending != ".json" and os.path.basename(stem).lower() not in ABOUT:
-            apart.append((stem, ending, Path(file)))
+            unmatched_sidecars.append((stem, ending, Path(file)))
         elif not is_photo(name):
-            listing.refuse("unused_file", file, None, "is neither a photo nor a text with captions")
-    _pair_apart(apart, names, sidecars, listing)
+            listing.add_problem("unused_file", file, None, "is neither a photo nor a text with captions")
+    _pair_unmatched(unmatched_sidecars, names, sidecars, listing)
     _read_sidecars(sidecars, listing)
     return listing
 
 
-def _folded(stem: str) -> str:
+def _fold_name(stem: str) -> str:
     """Return a name in lower case and with normal accents, because systems differ in both."""
     return normal_name(normal_name(stem).casefold())
 
 
-def _stem(name: str) -> tuple[str, str]:
+def _split_extension(name: str) -> tuple[str, str]:
     """Split a path into stem and extension; the extension is empty unless it is a sidecar's."""
     stem, ending = os.path.splitext(name)
     stem = stem.removesuffix(".supplemental-metadata")  # Google Takeout's a.jpg.supplemental-metadata.json
     return stem, ending.lower() if ending.lower() in ENDINGS else ""
 
 
-def _split_of(name: str) -> str | None:
+def _find_split(name: str) -> str | None:
     top, _, rest = name.partition(os.sep)
     return SPLIT_NAMES.get(top.lower()) if rest else None
 
 
-def _pair_apart(
-    apart: list[tuple[str, str, Path]],
+def _pair_unmatched(
+    unmatched_sidecars: list[tuple[str, str, Path]],
     names: set[str],
     sidecars: dict[tuple[str, ...], dict[str, list[Path]]],
     listing: Listing,
 ) -> None:
     """Assign sidecars to photos that have none, by names in other capitals or in other folders."""
-    served = {name for sharing in sidecars for name in sharing}
+    paired_photos = {name for group in sidecars for name in group}
     by_stem: dict[str, list[str]] = defaultdict(list)
     by_path: dict[str, list[str]] = defaultdict(list)
     for name in names:
-        stem = _folded(os.path.splitext(name)[0])
+        stem = _fold_name(os.path.splitext(name)[0])
         by_path[stem].append(name)
         by_stem[os.path.basename(stem)].append(name)
-    for stem, ending, file in apart:
-        stem = _folded(os.path.splitext(stem)[0] if is_photo(stem) else stem)
-        found = by_path.get(stem) or by_stem.get(os.path.basename(stem), [])
-        if len(found) == 1 and found[0] not in served:
-            sidecars.setdefault((found[0],), {}).setdefault(ending, []).append(file)
+    for stem, ending, file in unmatched_sidecars:
+        stem = _fold_name(os.path.splitext(stem)[0] if is_photo(stem) else stem)
+        candidates = by_path.get(stem) or by_stem.get(os.path.basename(stem), [])
+        if len(candidates) == 1 and candidates[0] not in paired_photos:
+            sidecars.setdefault((candidates[0],), {}).setdefault(ending, []).append(file)
         else:
             message = "has no photo of the same name, so its captions are not used"
-            listing.refuse("stray_sidecar", file, None, message)
+            listing.add_problem("stray_sidecar", file, None, message)
 
 
 def _read_sidecars(sidecars: dict[tuple[str, ...], dict[str, list[Path]]], listing: Listing) -> None:
-    passed: dict[tuple[str, str], list[Path]] = defaultdict(list)  # extension, extension that was read instead -> files
+    skipped_files: dict[tuple[str, str], list[Path]] = defaultdict(list)  # extension, extension read instead -> files
     for photos, by_ending in sidecars.items():
-        read = ""
+        used_ending = ""
         for ending in sorted(by_ending, key=ENDINGS.index):
-            if read:
-                passed[ending, read] += by_ending[ending]
+            if used_ending:
+                skipped_files[ending, used_ending] += by_ending[ending]
             elif any([_read_sidecar(file, list(photos), listing) for file in by_ending[ending]]):
-                read = ending
-    for (ending, instead), files in passed.items():
+                used_ending = ending
+    for (ending, used_ending), files in skipped_files.items():
         others = f", nor are {len(files) - 1:,} more {ending}" if len(files) > 1 else ""
-        message = f"is not used{others}: for a photo with both, {instead} is read before {ending}"
-        listing.refuse("unused_file", files[0], None, message)
+        message = f"is not used{others}: for a photo with both, {used_ending} is read before {ending}"
+        listing.add_problem("unused_file", files[0], None, message)
 
 
 def _read_sidecar(sidecar: Path, photos: list[str], listing: Listing) -> bool:
@@ -142,18 +142,20 @@ def _read_sidecar(sidecar: Path, photos: list[str], listing: Listing) -> bool:
     if sidecar.suffix.lower() == ".json":
         captions = _json_captions(sidecar)
         if captions is None:
-            listing.refuse("unused_file", sidecar, None, "holds no object with a caption of its photo")
+            listing.add_problem("unused_file", sidecar, None, "holds no object with a caption of its photo")
             return False
         lines: list[tuple[int | None, Any]] = [(None, caption) for caption in captions]
     else:
         lines = numbered_lines(sidecar, listing)
         if lines and _BOX.fullmatch(lines[0][1]):
-            listing.refuse("unused_file", sidecar, None, "holds boxes in YOLO's format instead of captions")
+            listing.add_problem("unused_file", sidecar, None, "holds boxes in YOLO's format instead of captions")
             return False
     for line, text in lines:
         listing.add_caption(photos[0], text, sidecar, line)
-    for other in photos[1:]:
-        listing.refuse("stray_sidecar", sidecar, None, f"captions {photos[0]}, not also {other}: keep one of the two")
+    for photo in photos[1:]:
+        listing.add_problem(
+            "stray_sidecar", sidecar, None, f"captions {photos[0]}, not also {photo}: keep one of the two"
+        )
     return bool(lines)
 
 

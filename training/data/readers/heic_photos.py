@@ -11,7 +11,7 @@ _EXPORT = "copy it again from its source, or export it as JPEG"
 
 
 def why_unreadable(path: str) -> str | None:
-    """Say why a HEIC photo cannot be opened, as the rest of a sentence; None if it can, and for other files.
+    """Explain why a HEIC photo cannot be opened, as the rest of a sentence; None if it can, and for other files.
 
     It decodes no pixels. A photo named .heic may have another format, because phones convert photos that they send.
     """

@@ -2,16 +2,16 @@
 
 from collections.abc import Iterable
 
-_LONGEST = 40  # maximum digits of a numeric id
+_MAX_DIGITS = 40  # maximum digits of a numeric id
 
 
-def ids_of_other_type(known: Iterable[int | str]) -> dict[int | str, int | str]:
+def ids_of_other_type(ids: Iterable[int | str]) -> dict[int | str, int | str]:
     """Map ids of the other type to ids: "7" -> 7, and 7 -> "7" or "007". Ambiguous ones are left out."""
-    known = set(known)
-    found: dict[int | str, list[int | str]] = {}
-    for image_id in known:
+    ids = set(ids)
+    candidates: dict[int | str, list[int | str]] = {}
+    for image_id in ids:
         if isinstance(image_id, int):
-            found.setdefault(str(image_id), []).append(image_id)
-        elif len(image_id) <= _LONGEST and image_id.strip().isdecimal():
-            found.setdefault(int(image_id), []).append(image_id)
-    return {other: ids[0] for other, ids in found.items() if len(ids) == 1 and other not in known}
+            candidates.setdefault(str(image_id), []).append(image_id)
+        elif len(image_id) <= _MAX_DIGITS and image_id.strip().isdecimal():
+            candidates.setdefault(int(image_id), []).append(image_id)
+    return {alias: matches[0] for alias, matches in candidates.items() if len(matches) == 1 and alias not in ids}

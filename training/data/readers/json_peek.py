@@ -9,13 +9,13 @@ from json.decoder import WHITESPACE
 from pathlib import Path
 from typing import Any
 
-from training.data.readers.files import decoded, explain_json
+from training.data.readers.files import decode_text, explain_json
 
 _WHOLE_BYTES = 1 << 18
 """Files up to this size are parsed whole."""
 _HEAD_BYTES = 1 << 18
 _WINDOW_BYTES = 1 << 17
-_MOST = 25
+_MAX_ELEMENTS = 25
 """Maximum number of elements kept of a list; objects keep ten times as many entries."""
 _LATE_KEYS = ("annotations", "images")
 """Keys of long lists (COCO's) that may come after the head of a file."""
@@ -40,9 +40,9 @@ def peek(path: Path) -> Peek:
             head = stream.read(_HEAD_BYTES)
             if size <= _WHOLE_BYTES:
                 return _peek_whole(head)
-            sample = _sample_head(decoded(head))
+            sample = _sample_head(decode_text(head))
             if isinstance(sample, dict):
-                sample |= _sample_late(stream, [key for key in _LATE_KEYS if key not in sample])
+                sample |= _sample_late_lists(stream, [key for key in _LATE_KEYS if key not in sample])
             return Peek(sample, None)
     except OSError as error:
         return Peek(None, f"cannot be read: {error.strerror or error}")
@@ -54,16 +54,16 @@ def peek(path: Path) -> Peek:
 
 def _peek_whole(content: bytes) -> Peek:
     try:
-        return Peek(_cut(json.loads(decoded(content))), None)
+        return Peek(_truncate(json.loads(decode_text(content))), None)
     except (ValueError, RecursionError) as error:
         return Peek(None, explain_json(content, error))
 
 
-def _cut(content: Any, depth: int = 2) -> Any:
+def _truncate(content: Any, depth: int = 2) -> Any:
     if isinstance(content, list):
-        return content[:_MOST]
+        return content[:_MAX_ELEMENTS]
     if isinstance(content, dict) and depth:
-        return {key: _cut(value, depth - 1) for key, value in islice(content.items(), 10 * _MOST)}
+        return {key: _truncate(value, depth - 1) for key, value in islice(content.items(), 10 * _MAX_ELEMENTS)}
     return content
 
 
@@ -71,12 +71,12 @@ def _sample_head(text: str) -> Any:
     """Parse the first elements or entries of a truncated text. Raises JSONDecodeError if it is not JSON."""
     start = WHITESPACE.match(text, 0).end()
     if text[start : start + 1] == "[":
-        return _elements(text, start + 1)[0]
+        return _parse_elements(text, start + 1)[0]
     if text[start : start + 1] != "{":
         raise json.JSONDecodeError("Expecting a list or an object", text, start)
-    found: dict[str, Any] = {}
+    entries: dict[str, Any] = {}
     position = start + 1
-    while len(found) < 10 * _MOST:
+    while len(entries) < 10 * _MAX_ELEMENTS:
         try:
             key, position = _DECODER.raw_decode(text, WHITESPACE.match(text, position).end())
         except json.JSONDecodeError:
@@ -86,7 +86,7 @@ def _sample_head(text: str) -> Any:
             break
         position = WHITESPACE.match(text, position + 1).end()
         if text[position : position + 1] == "[":
-            found[key], position = _elements(text, position + 1)
+            entries[key], position = _parse_elements(text, position + 1)
             if position is None:  # the list continues after the head
                 break
         else:
@@ -94,45 +94,45 @@ def _sample_head(text: str) -> Any:
                 value, position = _DECODER.raw_decode(text, position)
             except json.JSONDecodeError:
                 break
-            found[key] = _cut(value, 1)
+            entries[key] = _truncate(value, 1)
         position = WHITESPACE.match(text, position).end()
         if text[position : position + 1] != ",":
             break
         position += 1
-    if not found:
+    if not entries:
         raise json.JSONDecodeError("Expecting a key and its value", text, position)
-    return found
+    return entries
 
 
-def _elements(text: str, position: int) -> tuple[list[Any], int | None]:
+def _parse_elements(text: str, position: int) -> tuple[list[Any], int | None]:
     """Parse the first elements of a list. Return them and the end of the list; None if the text ends first."""
-    kept: list[Any] = []
+    elements: list[Any] = []
     while True:
         position = WHITESPACE.match(text, position).end()
         if text[position : position + 1] == "]":
-            return kept, position + 1
+            return elements, position + 1
         try:
             element, position = _DECODER.raw_decode(text, position)
         except json.JSONDecodeError:
-            if not kept and position < len(text) - _WINDOW_BYTES:
+            if not elements and position < len(text) - _WINDOW_BYTES:
                 raise
-            return kept, None
-        if len(kept) < _MOST:
-            kept.append(element)
+            return elements, None
+        if len(elements) < _MAX_ELEMENTS:
+            elements.append(element)
         position = WHITESPACE.match(text, position).end()
         if text[position : position + 1] == ",":
             position += 1
 
 
-def _sample_late(stream: Any, keys: list[str]) -> dict[str, Any]:
+def _sample_late_lists(stream: Any, keys: list[str]) -> dict[str, Any]:
     """Find the first elements of lists with these names after the head."""
-    found = {}
+    samples = {}
     with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
         for key in keys:
-            quoted, at = f'"{key}"'.encode(), -1
-            while (at := content.find(quoted, at + 1)) >= 0:
-                window = content[at + len(quoted) : at + len(quoted) + _WINDOW_BYTES].decode("utf-8", "replace")
+            quoted, offset = f'"{key}"'.encode(), -1
+            while (offset := content.find(quoted, offset + 1)) >= 0:
+                window = content[offset + len(quoted) : offset + len(quoted) + _WINDOW_BYTES].decode("utf-8", "replace")
                 if match := re.match(r"\s*:\s*\[", window):
-                    found[key] = _elements(window, match.end())[0]
+                    samples[key] = _parse_elements(window, match.end())[0]
                     break
-    return found
+    return samples

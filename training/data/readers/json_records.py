@@ -26,17 +26,21 @@ _NAME, _TEXT = "image", "caption"
 """Keys of the records made from an object of photo names."""
 
 
-def files(found: CaptionFiles, weak: bool = False) -> list[Path]:
+def files(caption_files: CaptionFiles, weak: bool = False) -> list[Path]:
     """Find the JSON files of records in a folder, or the named file if it is one.
 
     weak: include files that name photos only by an id or a URL.
     """
-    return found.first((".json", ".jsonl"), partial(_is_records, found, weak=weak or found.is_file))
+    return caption_files.choose_first(
+        (".json", ".jsonl"), partial(_is_record_file, caption_files, weak=weak or caption_files.is_file)
+    )
 
 
-def elsewhere(found: CaptionFiles) -> list[Path]:
+def subfolder_files(caption_files: CaptionFiles) -> list[Path]:
     """Find such files in subfolders of any name."""
-    return found.choose(found.elsewhere(), (".json",), partial(_is_records, found, weak=False))
+    return caption_files.choose(
+        caption_files.other_files(), (".json",), partial(_is_record_file, caption_files, weak=False)
+    )
 
 
 def read(path: Path, images: Path | None) -> Listing:
@@ -47,26 +51,30 @@ def read(path: Path, images: Path | None) -> Listing:
     `images`.
     Raises DataError for a file that is not JSON or holds no such records, and for files that may repeat each other.
     """
-    found = CaptionFiles(path)
-    chosen = [path] if found.is_file else files(found) or files(found, weak=True) or elsewhere(found)
-    if not chosen:
+    caption_files = CaptionFiles(path)
+    used_files = (
+        [path]
+        if caption_files.is_file
+        else files(caption_files) or files(caption_files, weak=True) or subfolder_files(caption_files)
+    )
+    if not used_files:
         raise DataError(f"{path} holds no JSON of captions: this format is {LAYOUT}")
-    root = path.parent if found.is_file else path
+    root = path.parent if caption_files.is_file else path
     listing = Listing(root, PhotoFinder([images if images is not None else root]))
-    for file, split in with_splits(chosen, root):
+    for file, split in with_splits(used_files, root):
         _read_file(file, split, images, listing)
-    if not found.is_file:
-        report_unused(listing, root, chosen)
+    if not caption_files.is_file:
+        report_unused(listing, root, used_files)
     return listing
 
 
-def explain(found: CaptionFiles, file: Path) -> str:
-    """Say why a JSON file is not read as records, as the rest of a sentence that starts with its name."""
-    sample = found.peek(file).sample
+def explain(caption_files: CaptionFiles, file: Path) -> str:
+    """Explain why a JSON file is not read as records, as the rest of a sentence that starts with its name."""
+    sample = caption_files.peek(file).sample
     if karpathy.has_form(sample):
         return "also holds captions in Karpathy's form: give its path to use it"
-    if found.peek(file).error:
-        return found.peek(file).error
+    if caption_files.peek(file).error:
+        return caption_files.peek(file).error
     record = next((record for _, _, record in _records(sample, file.parent)), None)
     if isinstance(record, Mapping):
         reason = explain_missing(record, "key")
@@ -82,8 +90,8 @@ def explain(found: CaptionFiles, file: Path) -> str:
     return f"an object with the keys {keys or '(none)'}; neither a list of records nor names of photos"
 
 
-def _is_records(found: CaptionFiles, file: Path, weak: bool) -> bool:
-    sample = found.peek(file).sample
+def _is_record_file(caption_files: CaptionFiles, file: Path, weak: bool) -> bool:
+    sample = caption_files.peek(file).sample
     if coco.has_form(sample) or karpathy.has_form(sample) or is_sidecar(file) or not weak and entities.claims(sample):
         return False
     for _, _, record in _records(sample, file.parent):
@@ -106,33 +114,33 @@ def _read_file(file: Path, split: str | None, images: Path | None, listing: List
     rows = Rows(listing, file, split, images)
     by_split: dict[str, Rows] = {}
     count = 0
-    for entry, its_split, record in _records(content, file.parent):
+    for entry, record_split, record in _records(content, file.parent):
         count += 1
         fields = find_fields(record) if isinstance(record, Mapping) else None
         if fields is None:
             reason = explain_missing(record, "key") if isinstance(record, Mapping) else "it is not an object"
-            listing.refuse("bad_entry", file, entry, f"names no image with a caption: {reason}")
-        elif its_split is None:
+            listing.add_problem("bad_entry", file, entry, f"names no image with a caption: {reason}")
+        elif record_split is None:
             rows.add(entry, record, fields)
         else:
-            by_split.setdefault(its_split, Rows(listing, file, its_split, images)).add(entry, record, fields)
+            by_split.setdefault(record_split, Rows(listing, file, record_split, images)).add(entry, record, fields)
     if not count:
         raise DataError(f"{file} holds no records of photos and captions: this format is {LAYOUT}")
-    for some in (rows, *by_split.values()):
-        some.finish()
+    for split_rows in (rows, *by_split.values()):
+        split_rows.finish()
 
 
 def _records(content: Any, folder: Path) -> Iterator[tuple[str, str | None, Any]]:
-    """Yield place, split and content of every record of a JSON file; nothing if its form is unknown.
+    """Yield position, split and content of every record of a JSON file; nothing if its form is unknown.
 
     folder: folder of the file; keys of an object may name its photos without their extension.
     """
     if isinstance(content, list):
-        yield from _listed("", content, None)
+        yield from _list_records("", content, None)
     elif not isinstance(content, dict) or not content:
         return
     elif _is_columns(content):
-        yield from _columns(content)
+        yield from _column_records(content)
     elif isinstance(content.get("columns"), list) and isinstance(content.get("data"), list):  # pandas' orient="split"
         names = [str(name) for name in content["columns"]]
         for index, row in enumerate(content["data"]):
@@ -147,20 +155,20 @@ def _records(content: Any, folder: Path) -> Iterator[tuple[str, str | None, Any]
         for key, value in content.items():
             split = SPLIT_NAMES.get(key.lower())
             if isinstance(value, list) and value and isinstance(value[0], dict):
-                yield from _listed(key, value, split)
+                yield from _list_records(key, value, split)
             elif isinstance(value, dict) and value and _names_photos(value, folder):
-                yield from ((f"{key}.{place}", split, record) for place, _, record in _records(value, folder))
+                yield from ((f"{key}.{position}", split, record) for position, _, record in _records(value, folder))
 
 
-def _listed(key: str, records: Iterable[Any], split: str | None) -> Iterator[tuple[str, str | None, Any]]:
+def _list_records(key: str, records: Iterable[Any], split: str | None) -> Iterator[tuple[str, str | None, Any]]:
     for index, record in enumerate(records):
-        yield f"{key}[{index}]", split, _label_studio(record)
+        yield f"{key}[{index}]", split, _flatten_label_studio(record)
 
 
 def _holds_records(content: dict[str, Any]) -> bool:
     """Return whether most values of an object are records with a photo: {"17": {"image": ..., "caption": ...}}."""
-    first = list(islice(content.values(), 20))
-    return 2 * sum(isinstance(value, dict) and find_fields(value) is not None for value in first) > len(first)
+    sample = list(islice(content.values(), 20))
+    return 2 * sum(isinstance(value, dict) and find_fields(value) is not None for value in sample) > len(sample)
 
 
 def _has_captions(value: Any) -> bool:
@@ -169,20 +177,20 @@ def _has_captions(value: Any) -> bool:
 
 def _names_photos(content: dict[str, Any], folder: Path) -> bool:
     """Return whether the keys of an object are photos and its values are captions or objects with captions."""
-    first = list(islice(content.items(), 20))
-    if 2 * sum(all(isinstance(text, str) for text in texts_of(value)) for _, value in first) <= len(first):
+    sample = list(islice(content.items(), 20))
+    if 2 * sum(all(isinstance(text, str) for text in texts_of(value)) for _, value in sample) <= len(sample):
         return False
-    if 2 * sum(is_photo(key) for key, _ in first) > len(first):
+    if 2 * sum(is_photo(key) for key, _ in sample) > len(sample):
         return True
     stems = _photo_stems(folder)
-    names = [key.replace("\\", "/").rpartition("/")[2] for key, _ in first]  # also with Windows separators
-    return 2 * sum(name in stems for name in names) > len(first)
+    names = [key.replace("\\", "/").rpartition("/")[2] for key, _ in sample]  # also with Windows separators
+    return 2 * sum(name in stems for name in names) > len(sample)
 
 
 def _photo_stems(folder: Path) -> set[str]:
     stems = set()
-    for place in photo_folders(folder):
-        with os.scandir(place) as entries:
+    for photo_folder in photo_folders(folder):
+        with os.scandir(photo_folder) as entries:
             stems.update(os.path.splitext(entry.name)[0] for entry in entries if is_photo(entry.name))
     return stems
 
@@ -197,23 +205,27 @@ def _is_columns(content: dict[str, Any]) -> bool:
     )
 
 
-def _columns(content: dict[str, Any]) -> Iterator[tuple[str, str | None, Any]]:
+def _column_records(content: dict[str, Any]) -> Iterator[tuple[str, str | None, Any]]:
     columns = {key: value for key, value in content.items() if isinstance(value, dict | list)}
     rows = {key: value if isinstance(value, dict) else dict(enumerate(value)) for key, value in columns.items()}
     for index in next(iter(rows.values())):
         yield f"row {index}", None, {key: values.get(index) for key, values in rows.items()}
 
 
-def _label_studio(record: Any) -> Any:
+def _flatten_label_studio(record: Any) -> Any:
     """Flatten Label Studio's full JSON: the photo under "data", texts in the results of annotations."""
     data = record.get("data") if isinstance(record, Mapping) else None
     annotations = record.get("annotations") if isinstance(data, Mapping) else None
     if not isinstance(annotations, list):
         return record
-    kept = [each for each in annotations if isinstance(each, Mapping) and not each.get("was_cancelled")]
+    valid_annotations = [
+        annotation
+        for annotation in annotations
+        if isinstance(annotation, Mapping) and not annotation.get("was_cancelled")
+    ]
     texts = [
         text
-        for results in (annotation.get("result") for annotation in kept)
+        for results in (annotation.get("result") for annotation in valid_annotations)
         if isinstance(results, list)
         for result in results
         if isinstance(result, Mapping) and isinstance(result.get("value"), Mapping)

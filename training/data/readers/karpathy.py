@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from captioner.errors import DataError
-from training.data.readers.caption_files import CAPTION_FOLDERS, CaptionFiles, repeating
+from training.data.readers.caption_files import CAPTION_FOLDERS, CaptionFiles, repeated_files_error
 from training.data.readers.files import read_json, report_unused
 from training.data.readers.listing import SPLIT_NAMES, Listing
 from training.data.readers.photos import PhotoFinder, photo_folders
@@ -12,15 +12,17 @@ from training.data.readers.photos import PhotoFinder, photo_folders
 LAYOUT = "Karpathy's dataset_coco.json, dataset_flickr8k.json or the like, with the photos beside it or in images/"
 
 
-def files(found: CaptionFiles) -> list[Path]:
+def files(caption_files: CaptionFiles) -> list[Path]:
     """Find files of this form in a folder and its annotations/, or return the single file if it is one."""
-    candidates = [*found.own(), *found.apart()]
-    return found.choose(candidates, (".json",), lambda file: has_form(found.peek(file).sample))
+    candidates = [*caption_files.top_files(), *caption_files.annotation_files()]
+    return caption_files.choose(candidates, (".json",), lambda file: has_form(caption_files.peek(file).sample))
 
 
-def elsewhere(found: CaptionFiles) -> list[Path]:
+def subfolder_files(caption_files: CaptionFiles) -> list[Path]:
     """Find such files in subfolders of any name."""
-    return found.choose(found.elsewhere(), (".json",), lambda file: has_form(found.peek(file).sample))
+    return caption_files.choose(
+        caption_files.other_files(), (".json",), lambda file: has_form(caption_files.peek(file).sample)
+    )
 
 
 def has_form(sample: Any) -> bool:
@@ -37,13 +39,13 @@ def read(path: Path, images: Path | None) -> Listing:
     """
     file = path
     if path.is_dir():
-        found = CaptionFiles(path)
-        chosen = files(found) or elsewhere(found)
-        if len(chosen) > 1:
-            raise repeating(chosen, path)
-        if not chosen:
+        caption_files = CaptionFiles(path)
+        matches = files(caption_files) or subfolder_files(caption_files)
+        if len(matches) > 1:
+            raise repeated_files_error(matches, path)
+        if not matches:
             raise DataError(f"{path} holds no file in Karpathy's format: it is {LAYOUT}")
-        file = chosen[0]
+        file = matches[0]
     root = path
     if not path.is_dir():
         root = file.parent.parent if file.parent.name.lower() in CAPTION_FOLDERS else file.parent
@@ -64,13 +66,13 @@ def _read_image(file: Path, index: int, image: Any, listing: Listing) -> None:
     name = image.get("filename") if isinstance(image, dict) else None
     sentences = image.get("sentences") if isinstance(image, dict) else None
     if not isinstance(name, str) or not name or not isinstance(sentences, list):
-        listing.refuse("bad_entry", file, entry, "has no filename and list of sentences")
+        listing.add_problem("bad_entry", file, entry, "has no filename and list of sentences")
         return
     split = image.get("split")
     if split is not None:
         split = SPLIT_NAMES.get(str(split).lower())
         if split is None:
-            listing.refuse(
+            listing.add_problem(
                 "bad_entry", file, entry, f"puts {name} into {image['split']!r}: that is no train, val or test"
             )
             return
@@ -79,14 +81,14 @@ def _read_image(file: Path, index: int, image: Any, listing: Listing) -> None:
     image_id = next((image[key] for key in ("cocoid", "imgid") if type(image.get(key)) in (int, str)), name)
     listing.add_photo(index, image_id, names, split, file, entry)
     for number, sentence in enumerate(sentences):
-        place = f"{entry}.sentences[{number}]"
-        raw = sentence.get("raw") or _joined(sentence.get("tokens")) if isinstance(sentence, dict) else None
+        position = f"{entry}.sentences[{number}]"
+        raw = sentence.get("raw") or _join_tokens(sentence.get("tokens")) if isinstance(sentence, dict) else None
         if raw is None:
-            listing.refuse("bad_entry", file, place, f"holds no raw caption of {name}")
+            listing.add_problem("bad_entry", file, position, f"holds no raw caption of {name}")
         else:
-            listing.add_caption(index, raw, file, place, identity=str(sentence.get("sentid", place)))
+            listing.add_caption(index, raw, file, position, identity=str(sentence.get("sentid", position)))
 
 
-def _joined(tokens: Any) -> str | None:
+def _join_tokens(tokens: Any) -> str | None:
     """Join the tokens of a sentence that has no raw text; None if there are none."""
     return " ".join(map(str, tokens)) if isinstance(tokens, list) and tokens else None

@@ -5,6 +5,6 @@ from captioner.images.finding import IMAGE_EXTENSIONS
 
 
 def skip_reason(name: str) -> str | None:
-    """Say what type a file has by its name and how to get a photo, as the rest of a sentence; None for other files."""
+    """Describe the type that a file has by its name, with advice, as the rest of a sentence; None for other files."""
     kind = type_of_name(name, IMAGE_EXTENSIONS)
     return kind and f"is {kind.name}, which is not read: {kind.advice}"

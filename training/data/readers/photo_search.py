@@ -24,7 +24,7 @@ class PhotoSearch:
         self, folders: Iterable[str], walk: Callable[[Path], Iterator[str]], normal: Callable[[str], str]
     ) -> None:
         self._folders, self._walk, self._normal = list(folders), walk, normal
-        self._walked = False
+        self._is_indexed = False
         self._by_name: dict[str, list[str]] = defaultdict(list)
         self._by_stem: dict[str, list[str]] = defaultdict(list)
         self._by_number: dict[int, list[str]] = defaultdict(list)
@@ -35,36 +35,36 @@ class PhotoSearch:
         Matches by bare name take precedence over stem, and stem over number. Among several files, those whose folders
         agree best with the names' remain. any_split: also search the folders of other splits than the names'.
         """
-        self._index()
-        wanted = [_plain(name) for name in names]
-        splits = set() if any_split else set().union(*map(splits_named_in, wanted))
-        for found in self._levels(dict.fromkeys(os.path.basename(name) for name in wanted)):
-            fitting = [path for path in dict.fromkeys(found) if _same_split(splits, self._inside(path))]
-            if fitting:
-                agreeing = {path: max(_agreement(name, path) for name in wanted) for path in fitting}
-                best = max(agreeing.values())
-                return [path for path, count in agreeing.items() if count == best]
+        self._index_files()
+        clean_names = [_clean_name(name) for name in names]
+        splits = set() if any_split else set().union(*map(splits_named_in, clean_names))
+        for matches in self._match_levels(dict.fromkeys(os.path.basename(name) for name in clean_names)):
+            candidates = [path for path in dict.fromkeys(matches) if _same_split(splits, self._relative_path(path))]
+            if candidates:
+                agreement = {path: max(_count_equal_folders(name, path) for name in clean_names) for path in candidates}
+                best = max(agreement.values())
+                return [path for path, count in agreement.items() if count == best]
         return []
 
-    def _levels(self, bases: Iterable[str]) -> Iterator[list[str]]:
-        spelt = dict.fromkeys(self._folded(spelling) for base in bases for spelling in (base, unquote(base)))
-        yield [path for base in spelt for path in self._by_name.get(base, ())]
-        stems = dict.fromkeys(map(_stem, spelt))
+    def _match_levels(self, bases: Iterable[str]) -> Iterator[list[str]]:
+        spellings = dict.fromkeys(self._fold_name(spelling) for base in bases for spelling in (base, unquote(base)))
+        yield [path for base in spellings for path in self._by_name.get(base, ())]
+        stems = dict.fromkeys(map(_strip_extension, spellings))
         yield [path for stem in stems for path in self._by_stem.get(stem, ())]
         numbers = {int(number[1]) for number in map(_NUMBERED.fullmatch, stems) if number}
         yield [path for number in sorted(numbers) for path in self._by_number.get(number, ())]
 
-    def _index(self) -> None:
-        if self._walked:
+    def _index_files(self) -> None:
+        if self._is_indexed:
             return
-        self._walked = True
+        self._is_indexed = True
         seen = set()  # folders may be nested
         for folder in self._folders:
             for path in self._walk(Path(folder)):
                 if path in seen:
                     continue
                 seen.add(path)
-                base = self._folded(os.path.basename(path))
+                base = self._fold_name(os.path.basename(path))
                 stem, end = os.path.splitext(base)
                 self._by_name[base].append(path)
                 if end in IMAGE_EXTENSIONS:
@@ -72,37 +72,37 @@ class PhotoSearch:
                     if number := _NUMBERED.fullmatch(stem):
                         self._by_number[int(number[1])].append(path)
 
-    def _folded(self, name: str) -> str:
+    def _fold_name(self, name: str) -> str:
         return self._normal(self._normal(name).casefold())
 
-    def _inside(self, path: str) -> str:
+    def _relative_path(self, path: str) -> str:
         """Return the path relative to the folder that was walked."""
         return next((path[len(folder) :] for folder in self._folders if path.startswith(folder)), path)
 
 
-def _plain(name: str) -> str:
+def _clean_name(name: str) -> str:
     """Return a name with slashes, and a web address without its query."""
     name = name.replace("\\", "/")
     return re.split("[?#]", name, maxsplit=1)[0] if re.match(r"[a-z]+:/", name) else name
 
 
-def _stem(base: str) -> str:
+def _strip_extension(base: str) -> str:
     """Remove the extension of a photo; other names stay whole."""
     stem, end = os.path.splitext(base)
     return stem if end in IMAGE_EXTENSIONS else base
 
 
-def _same_split(wanted: set[str], inside: str) -> bool:
-    found = splits_named_in(inside)
-    return not (wanted and found) or bool(wanted & found)
+def _same_split(splits: set[str], path: str) -> bool:
+    path_splits = splits_named_in(path)
+    return not (splits and path_splits) or bool(splits & path_splits)
 
 
-def _agreement(wanted: str, path: str) -> int:
+def _count_equal_folders(name: str, path: str) -> int:
     """Return the number of innermost folders that are equal."""
     count = 0
-    pairs = zip(reversed(wanted.split("/")[:-1]), reversed(path.split(os.sep)[:-1]), strict=False)
-    for one, other in pairs:
-        if one.casefold() != other.casefold():
+    pairs = zip(reversed(name.split("/")[:-1]), reversed(path.split(os.sep)[:-1]), strict=False)
+    for name_folder, path_folder in pairs:
+        if name_folder.casefold() != path_folder.casefold():
             break
         count += 1
     return count

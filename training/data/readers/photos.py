@@ -29,24 +29,24 @@ def is_photo(name: str) -> bool:
 def photo_folders(root: Path) -> list[Path]:
     """Return the folder itself, then its subfolders with usual names (images, photos, Flicker8k_Dataset, ...)."""
     with os.scandir(root) as entries:
-        inside = sorted(entry.name for entry in entries if entry.name.lower() in _PHOTO_FOLDERS and entry.is_dir())
-    return [root, *(root / name for name in inside)]
+        names = sorted(entry.name for entry in entries if entry.name.lower() in _PHOTO_FOLDERS and entry.is_dir())
+    return [root, *(root / name for name in names)]
 
 
 def folders_beside(folder: Path) -> list[Path]:
     """List the folders beside a folder, each followed by its subfolders that usually hold photos."""
-    found = []
+    folders = []
     with contextlib.suppress(OSError):  # unreadable folders are skipped
-        for other in sorted(Path(folder).absolute().parent.iterdir()):
-            if other.is_dir() and not _hidden(other.name) and other.name != Path(folder).absolute().name:
-                found += photo_folders(other)
-    return found
+        for sibling in sorted(Path(folder).absolute().parent.iterdir()):
+            if sibling.is_dir() and not _is_hidden(sibling.name) and sibling.name != Path(folder).absolute().name:
+                folders += photo_folders(sibling)
+    return folders
 
 
 def files_in(folder: Path) -> Iterator[str]:
     """Yield the files directly in a folder, sorted, without hidden ones."""
     with contextlib.suppress(OSError):
-        yield from sorted(entry.path for entry in os.scandir(folder) if not _hidden(entry.name) and entry.is_file())
+        yield from sorted(entry.path for entry in os.scandir(folder) if not _is_hidden(entry.name) and entry.is_file())
 
 
 def walk_files(root: Path) -> Iterator[str]:
@@ -58,19 +58,19 @@ def walk_files(root: Path) -> Iterator[str]:
             subfolders.clear()
             continue
         seen.add(real)
-        subfolders[:] = sorted(name for name in subfolders if not _hidden(name))
+        subfolders[:] = sorted(name for name in subfolders if not _is_hidden(name))
         for name in sorted(files):
-            if not _hidden(name):
+            if not _is_hidden(name):
                 yield os.path.join(folder, name)
 
 
-def left_behind(root: Path) -> Counter[str]:
+def count_hidden_files(root: Path) -> Counter[str]:
     """Count by name the hidden files and folders, and __MACOSX, below a folder, which `walk_files` skips."""
-    found: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for _, subfolders, files in os.walk(root):
-        found.update(name for name in (*subfolders, *files) if _hidden(name) and name != UNPACKED)
-        subfolders[:] = [name for name in subfolders if not _hidden(name)]
-    return found
+        counts.update(name for name in (*subfolders, *files) if _is_hidden(name) and name != UNPACKED)
+        subfolders[:] = [name for name in subfolders if not _is_hidden(name)]
+    return counts
 
 
 class PhotoFinder:
@@ -84,9 +84,9 @@ class PhotoFinder:
         self._folders = list(dict.fromkeys(os.path.abspath(folder) for folder in folders))
         self._prefixes = tuple(os.path.join(folder, "") for folder in self._folders)
         self._listings: dict[str, dict[str, str]] = {}
-        self._folded: dict[str, dict[str, list[str]]] = {}
+        self._folded_listings: dict[str, dict[str, list[str]]] = {}
         self._deep = deep
-        self._anywhere: dict[str, list[str]] | None = None
+        self._paths_by_name: dict[str, list[str]] | None = None
         self._search = PhotoSearch(self._folders, walk_files, normal_name)
         self._used: set[str] = set()
 
@@ -96,7 +96,7 @@ class PhotoFinder:
         if not prefix.startswith(self._prefixes):
             self._prefixes = (*self._prefixes, prefix)
 
-    def where(self) -> str:
+    def describe_folders(self) -> str:
         """Return the names of the searched folders for an error; only the existing ones, if any exists."""
         existing = [folder for folder in self._folders if os.path.isdir(folder)]
         return " or ".join(os.path.basename(folder) + "/" for folder in existing or self._folders)
@@ -119,7 +119,7 @@ class PhotoFinder:
         """
         return [path for path in self._search.candidates(names, any_split) if path not in self._used]
 
-    def use(self, path: str) -> None:
+    def mark_used(self, path: str) -> None:
         """Mark a photo from `search` as used."""
         self._used.add(path)
 
@@ -136,7 +136,7 @@ class PhotoFinder:
         for folder, listing in sorted(self._listings.items()):
             for name in sorted(listing.values()):
                 path = os.path.join(folder, name)
-                if not _hidden(name) and path not in self._used:
+                if not _is_hidden(name) and path not in self._used:
                     yield path
 
     def _find(self, name: str) -> str | None:
@@ -146,17 +146,17 @@ class PhotoFinder:
             if not path.startswith(self._prefixes):
                 continue
             parent, base = os.path.split(path)
-            real = self._listing(parent).get(normal_name(base)) or self._other_case(parent, base)
-            if real is not None:
-                return os.path.join(parent, real)
-        return next(iter(self._namesakes(name)), None) if self._deep else None
+            real_name = self._listing(parent).get(normal_name(base)) or self._find_other_case(parent, base)
+            if real_name is not None:
+                return os.path.join(parent, real_name)
+        return next(iter(self._find_by_base_name(name)), None) if self._deep else None
 
     def namesakes(self, path: str) -> list[str]:
         """Return other photos of the same name, if photos are searched by bare name."""
-        return [other for other in self._namesakes(path) if other != path] if self._deep else []
+        return [namesake for namesake in self._find_by_base_name(path) if namesake != path] if self._deep else []
 
-    def _namesakes(self, name: str) -> list[str]:
-        return self._index().get(normal_name(os.path.basename(name)), [])
+    def _find_by_base_name(self, name: str) -> list[str]:
+        return self._index_by_name().get(normal_name(os.path.basename(name)), [])
 
     def _listing(self, folder: str) -> dict[str, str]:
         """List the files in a folder: normal form of a name -> name on disk; empty if there is no such folder."""
@@ -170,24 +170,24 @@ class PhotoFinder:
             self._listings[folder] = listing
         return listing
 
-    def _other_case(self, folder: str, name: str) -> str | None:
+    def _find_other_case(self, folder: str, name: str) -> str | None:
         """Return the only file whose name differs just in capitals, which some systems ignore."""
-        if folder not in self._folded:
+        if folder not in self._folded_listings:
             folded = defaultdict(list)
-            for real in self._listing(folder).values():
-                folded[normal_name(real).casefold()].append(real)
-            self._folded[folder] = folded
-        found = self._folded[folder].get(normal_name(name).casefold(), [])
-        return found[0] if len(found) == 1 else None
+            for real_name in self._listing(folder).values():
+                folded[normal_name(real_name).casefold()].append(real_name)
+            self._folded_listings[folder] = folded
+        matches = self._folded_listings[folder].get(normal_name(name).casefold(), [])
+        return matches[0] if len(matches) == 1 else None
 
-    def _index(self) -> dict[str, list[str]]:
-        if self._anywhere is None:
-            self._anywhere = defaultdict(list)
+    def _index_by_name(self) -> dict[str, list[str]]:
+        if self._paths_by_name is None:
+            self._paths_by_name = defaultdict(list)
             for folder in self._folders:
                 for path in walk_files(Path(folder)):
                     if is_photo(path):
-                        self._anywhere[normal_name(os.path.basename(path))].append(path)
-        return self._anywhere
+                        self._paths_by_name[normal_name(os.path.basename(path))].append(path)
+        return self._paths_by_name
 
 
 def differs_in_case(path: str, names: Iterable[str]) -> bool:
@@ -196,7 +196,7 @@ def differs_in_case(path: str, names: Iterable[str]) -> bool:
     return all(normal_name(re.split(r"[/\\\\]", name)[-1]) != base for name in names)
 
 
-def _hidden(name: str) -> bool:
+def _is_hidden(name: str) -> bool:
     return name.startswith(".") or name == "__MACOSX"
 
 

@@ -30,12 +30,12 @@ MAX_LINE = 100_000
 
 ENDINGS = (".txt", ".txt.gz")
 
-_CACHED_CHUNK, _CACHED_CHUNKS = 24, 2_000_000
+_MAX_CACHED_LENGTH, _MAX_CACHED_CHUNKS = 24, 2_000_000
 _GZIP = b"\x1f\x8b"
-_HEAD = 1024
+_HEAD_BYTES = 1024
 
 _EMPTY, _NO_WORDS, _NOT_TEXT, _TOO_LONG = range(4)
-_LEFT_OUT = (
+_EXCLUSIONS = (
     ("empty line", "empty lines", ""),
     ("line without a word", "lines without a word", ""),
     ("line that is not UTF-8 text", "lines that are not UTF-8 text", ": save the file as UTF-8"),
@@ -69,8 +69,8 @@ class SentenceTexts:
 
     def counts(self) -> Counter[str]:
         """Count the occurrences of each word."""
-        found = np.bincount(self.numbers, minlength=len(self.words))
-        return Counter(dict(zip(self.words, found.tolist(), strict=True)))
+        counts = np.bincount(self.numbers, minlength=len(self.words))
+        return Counter(dict(zip(self.words, counts.tolist(), strict=True)))
 
     def lines(self) -> list[str]:
         """Return the lines that `fit` prints: excluded lines, and the number of sentences."""
@@ -87,18 +87,18 @@ def read_sentences(paths: Sequence[Path]) -> SentenceTexts:
 
     Raises DataError if a file cannot be read, is not plain text, or holds no sentence.
     """
-    reading = _Reading()
+    reader = _SentenceReader()
     by_file = {path.resolve(): path for path in paths}
-    left_out = [found for path in by_file.values() if (found := reading.add(path))]
-    starts = np.zeros(len(reading.lengths) + 1, np.int64)
-    np.cumsum(np.frombuffer(reading.lengths, np.uint8), out=starts[1:])
-    numbers = np.frombuffer(reading.numbers, np.int32)
+    left_out = [sentence for path in by_file.values() if (sentence := reader.add(path))]
+    starts = np.zeros(len(reader.lengths) + 1, np.int64)
+    np.cumsum(np.frombuffer(reader.lengths, np.uint8), out=starts[1:])
+    numbers = np.frombuffer(reader.numbers, np.int32)
     names = tuple(path.name for path in by_file.values())
-    return SentenceTexts(names, tuple(reading.words), numbers, starts, tuple(left_out))
+    return SentenceTexts(names, tuple(reader.words), numbers, starts, tuple(left_out))
 
 
 @dataclass
-class _LeftOut:
+class _ExcludedLines:
     """Excluded lines of a file: their count, and the first line number, by kind."""
 
     counts: Counter[int] = field(default_factory=Counter)
@@ -111,13 +111,13 @@ class _LeftOut:
     def sentence(self, path: Path) -> str | None:
         parts = []
         for kind, count in sorted(self.counts.items()):
-            one, several, advice = _LEFT_OUT[kind]
-            place = f" (the first is line {self.first[kind]:,})" if kind != _EMPTY else ""
-            parts.append(counted(count, one, several) + place + advice)
+            singular, plural, advice = _EXCLUSIONS[kind]
+            position = f" (the first is line {self.first[kind]:,})" if kind != _EMPTY else ""
+            parts.append(counted(count, singular, plural) + position + advice)
         return f"left out of {path}: {'; '.join(parts)}" if parts else None
 
 
-class _Reading:
+class _SentenceReader:
     """Sentences that were read so far."""
 
     def __init__(self) -> None:
@@ -128,21 +128,21 @@ class _Reading:
 
     def add(self, path: Path) -> str | None:
         """Read a file -> a sentence about the excluded lines, if any."""
-        before, left_out = len(self.lengths), _LeftOut()
-        for number, line in enumerate(_lines(path), start=1):
+        previous_count, excluded_lines = len(self.lengths), _ExcludedLines()
+        for number, line in enumerate(_read_lines(path), start=1):
             if not is_text(line):
-                left_out.add(_NOT_TEXT, number)
+                excluded_lines.add(_NOT_TEXT, number)
                 continue
-            words = self._numbers(line)
+            words = self._number_words(line)
             if len(words) > MAX_SENTENCE_WORDS or len(line) > MAX_LINE:
-                left_out.add(_TOO_LONG, number)
+                excluded_lines.add(_TOO_LONG, number)
             elif words:
-                kept = words[: MAX_TRAINING_WORDS + 1]
-                self.numbers.extend(kept)
-                self.lengths.append(len(kept))
+                sentence = words[: MAX_TRAINING_WORDS + 1]
+                self.numbers.extend(sentence)
+                self.lengths.append(len(sentence))
             else:
-                left_out.add(_NO_WORDS if line.strip() else _EMPTY, number)
-        sentences, not_text = len(self.lengths) - before, left_out.counts[_NOT_TEXT]
+                excluded_lines.add(_NO_WORDS if line.strip() else _EMPTY, number)
+        sentences, not_text = len(self.lengths) - previous_count, excluded_lines.counts[_NOT_TEXT]
         if not_text > sentences:
             raise DataError(
                 f"{path} is not UTF-8 text: {counted(not_text, 'line')} of it cannot be read, and"
@@ -150,26 +150,26 @@ class _Reading:
             )
         if not sentences:
             raise DataError(f"{path} holds no sentence: write one on each line, or leave it out of --sentences")
-        return left_out.sentence(path)
+        return excluded_lines.sentence(path)
 
-    def _numbers(self, line: str) -> list[int]:
+    def _number_words(self, line: str) -> list[int]:
         """Return the words of a line as numbers; for a line that is far too long, only those of its first part.
 
         It tokenises each chunk between spaces, with the same result as `tokenise` for the whole line. Chunks repeat, so
         most are looked up.
         """
-        found: list[int] = []
+        word_numbers: list[int] = []
         for chunk in line.split(maxsplit=2 * MAX_SENTENCE_WORDS)[: 2 * MAX_SENTENCE_WORDS]:
             numbers = self._chunks.get(chunk)
             if numbers is None:
                 numbers = [self.words.setdefault(word, len(self.words)) for word in tokenise(chunk)]
-                if len(chunk) <= _CACHED_CHUNK and len(self._chunks) < _CACHED_CHUNKS:
+                if len(chunk) <= _MAX_CACHED_LENGTH and len(self._chunks) < _MAX_CACHED_CHUNKS:
                     self._chunks[chunk] = numbers
-            found += numbers
-        return found
+            word_numbers += numbers
+        return word_numbers
 
 
-def _lines(path: Path) -> Iterator[str]:
+def _read_lines(path: Path) -> Iterator[str]:
     """Yield the lines of a file, each cut to about `MAX_LINE` characters. Gzip is unpacked whatever the file's name.
 
     Raises DataError.
@@ -180,22 +180,22 @@ def _lines(path: Path) -> Iterator[str]:
         )
     try:
         with open(path, "rb") as file:
-            packed = file.read(2) == _GZIP
-        with gzip.open(path) if packed else open(path, "rb") as stream:
+            is_gzip = file.read(2) == _GZIP
+        with gzip.open(path) if is_gzip else open(path, "rb") as stream:
             buffered = io.BufferedReader(stream, 1 << 16)
-            head = buffered.peek(_HEAD)[:_HEAD]
+            head = buffered.peek(_HEAD_BYTES)[:_HEAD_BYTES]
             if reason := why_no_text(head):
                 raise DataError(f"{path} {reason}, with one sentence a line")
             encoding, errors = encoding_of(head)
             with io.TextIOWrapper(buffered, encoding, errors) as text:
-                yield from _bounded(text, utf16=encoding.startswith("utf-16"))
+                yield from _limit_lines(text, utf16=encoding.startswith("utf-16"))
     except (gzip.BadGzipFile, zlib.error, EOFError) as error:
         raise DataError(f"{path} is damaged or cut short ({error}): fetch or pack it again") from error
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-def _bounded(text: io.TextIOWrapper, utf16: bool) -> Iterator[str]:
+def _limit_lines(text: io.TextIOWrapper, utf16: bool) -> Iterator[str]:
     """Yield lines, cut at `MAX_LINE`; invalid UTF-16 becomes characters that `is_text` refuses."""
     while line := text.readline(MAX_LINE + 1):
         rest = line

@@ -27,17 +27,21 @@ _LINE_BYTES = 1 << 18
 """Maximum length of the first line of a JSON lines file."""
 
 
-def files(found: CaptionFiles, weak: bool = False) -> list[Path]:
+def files(caption_files: CaptionFiles, weak: bool = False) -> list[Path]:
     """Find the tables of a folder, or return the single file if it is one.
 
     weak: include tables that name photos only by an id or a URL.
     """
-    if found.is_file and found.path.suffix.lower() in _CELLS:
-        return [found.path]  # `read` reports a missing header
-    wanted = partial(is_table, weak=weak)
+    if caption_files.is_file and caption_files.path.suffix.lower() in _CELLS:
+        return [caption_files.path]  # `read` reports a missing header
+    accepts = partial(is_table, weak=weak)
     # A folder may hold a hundred thousand sidecars, so only a few .txt and .json files are opened.
-    return found.first((*_CELLS, *_JSON_LINES, ".txt", ".json"), wanted) or (
-        [found.path] if found.is_file and found.path.suffix.lower() in _JSON_LINES and _head_fields(found.path) else []
+    return caption_files.choose_first((*_CELLS, *_JSON_LINES, ".txt", ".json"), accepts) or (
+        [caption_files.path]
+        if caption_files.is_file
+        and caption_files.path.suffix.lower() in _JSON_LINES
+        and _head_fields(caption_files.path)
+        else []
     )
 
 
@@ -49,28 +53,32 @@ def read(path: Path, images: Path | None) -> Listing:
     Photos are searched for relative to the table's folder, to the data set's, and to images/ in either; or in `images`.
     Raises DataError for a table without such columns, and for tables that may repeat each other.
     """
-    found = CaptionFiles(path)
-    tables = [path] if found.is_file else files(found) or files(found, weak=True) or elsewhere(found)
+    caption_files = CaptionFiles(path)
+    tables = (
+        [path]
+        if caption_files.is_file
+        else files(caption_files) or files(caption_files, weak=True) or subfolder_files(caption_files)
+    )
     if not tables:
         raise DataError(f"{path} holds no table: this format is {LAYOUT}")
-    root = path.parent if found.is_file else path
+    root = path.parent if caption_files.is_file else path
     listing = Listing(root, PhotoFinder([images if images is not None else root]))
     for table, split in with_splits(tables, root):
         rows = Rows(listing, table, split, images)
-        told, line = len(listing.problems), None
+        problem_count, line = len(listing.problems), None
         for line, record, fields in _json_rows(table, listing) if _is_json(table) else _cell_rows(table, listing):
             rows.add(line, record, fields)
-        if line is None and len(listing.problems) == told:
-            listing.refuse("unused_file", table, None, "has a header but no rows: add a row for each caption")
+        if line is None and len(listing.problems) == problem_count:
+            listing.add_problem("unused_file", table, None, "has a header but no rows: add a row for each caption")
         rows.finish()
-    if not found.is_file:
+    if not caption_files.is_file:
         report_unused(listing, root, tables)
     return listing
 
 
-def elsewhere(found: CaptionFiles) -> list[Path]:
+def subfolder_files(caption_files: CaptionFiles) -> list[Path]:
     """Find the tables in subfolders of any name."""
-    return found.choose(found.elsewhere(), (*_CELLS, *_JSON_LINES), is_table)
+    return caption_files.choose(caption_files.other_files(), (*_CELLS, *_JSON_LINES), is_table)
 
 
 def is_table(file: Path, weak: bool = False) -> bool:
@@ -80,7 +88,7 @@ def is_table(file: Path, weak: bool = False) -> bool:
 
 
 def explain(file: Path) -> str:
-    """Say why a file is not a table of captions, as the rest of a sentence that starts with its name."""
+    """Explain why a file is not a table of captions, as the rest of a sentence that starts with its name."""
     if reason := why_no_text(head_bytes(file, 1024)):
         return reason
     if not _is_json(file):
@@ -107,13 +115,13 @@ def _first_record(file: Path) -> dict[str, Any] | None:
     if file.suffix.lower() == ".json" and not rest.lstrip().startswith("{"):
         return None
     try:
-        record = json.loads(_without_comma(line))
+        record = json.loads(_strip_comma(line))
     except (ValueError, RecursionError):
         return None
     return record if isinstance(record, dict) else None
 
 
-def _without_comma(line: str) -> str:
+def _strip_comma(line: str) -> str:
     """Remove the comma after a JSON object that was copied from a list."""
     return line.rstrip().removesuffix(",")
 
@@ -126,13 +134,13 @@ def _cell_rows(table: Path, listing: Listing) -> Iterator[tuple[int, dict[str, s
 def _json_rows(table: Path, listing: Listing) -> Iterator[tuple[int, dict[str, Any], Fields]]:
     for number, line in numbered_lines(table, listing):
         try:
-            record = json.loads(_without_comma(line))
+            record = json.loads(_strip_comma(line))
         except (ValueError, RecursionError) as error:
-            listing.refuse("bad_entry", table, number, f"is not JSON: {error}")
+            listing.add_problem("bad_entry", table, number, f"is not JSON: {error}")
             continue
         fields = find_fields(record) if isinstance(record, dict) else None
         if fields is None:
             reason = explain_missing(record, "key") if isinstance(record, dict) else "it is not an object"
-            listing.refuse("bad_entry", table, number, f'is not an object with "image" and "caption": {reason}')
+            listing.add_problem("bad_entry", table, number, f'is not an object with "image" and "caption": {reason}')
         else:
             yield number, record, fields

@@ -20,9 +20,9 @@ _DELIMITERS = "\t,;|"
 _UNQUOTED = "\t|"
 """Separators of tables that are often written without quotes."""
 _NAMES = {"\t": "tab", ",": "comma", ";": "semicolon", "|": "|"}
-_MOST_LINES = 100
+_MAX_QUOTED_LINES = 100
 """Maximum number of lines of a quoted text."""
-_MOST_ABOVE = 10
+_MAX_LINES_ABOVE = 10
 """Maximum number of lines above the header: Excel's sep=, a title, a comment, empty lines."""
 _TOP_BYTES = 1 << 14
 _SEPARATOR_LINE = re.compile(r'"?sep=.?"?', re.IGNORECASE)
@@ -52,22 +52,22 @@ def top_line(table: Path) -> str:
 
 def _header_index(lines: list[str]) -> int:
     """Return the index of the header, below lines outside the table; that of the first line if there is no header."""
-    for index, line in enumerate(lines[:_MOST_ABOVE]):
-        filled = [cell for cell in line.strip("\t,;| ").replace("\t", ";").split(";") if cell.strip()]
-        if not filled or _SEPARATOR_LINE.fullmatch(line.strip()) or line.lstrip().startswith("#"):
+    for index, line in enumerate(lines[:_MAX_LINES_ABOVE]):
+        cells = [cell for cell in line.strip("\t,;| ").replace("\t", ";").split(";") if cell.strip()]
+        if not cells or _SEPARATOR_LINE.fullmatch(line.strip()) or line.lstrip().startswith("#"):
             continue
         if find_header(line) is not None:
             return index
-        if len(filled) > 1 or "," in filled[0] or "|" in filled[0]:
+        if len(cells) > 1 or "," in cells[0] or "|" in cells[0]:
             break
-    first = (index for index, line in enumerate(lines[:_MOST_ABOVE]) if line.strip())
-    return next(first, 0)
+    non_blank = (index for index, line in enumerate(lines[:_MAX_LINES_ABOVE]) if line.strip())
+    return next(non_blank, 0)
 
 
 def find_header(line: str) -> Header | None:
     """Parse a first line as a header; return None if no column is a photo or a caption."""
     for delimiter in _DELIMITERS:
-        names = _numbered(_cells(line, delimiter))
+        names = _number_repeats(_split_cells(line, delimiter))
         if (fields := find_fields(names)) is not None:
             return Header(delimiter, names, fields)
     return None
@@ -75,23 +75,23 @@ def find_header(line: str) -> Header | None:
 
 def may_be_row(line: str) -> bool:
     """Return whether a line has columns, a photo's name or a URL, and is not a sentence."""
-    return any(mark in line for mark in "\t;|") or any(
+    return any(delimiter in line for delimiter in "\t;|") or any(
         is_photo(word) or is_address(word) for word in re.split("[ ,]", line)
     )
 
 
 def explain(line: str) -> str:
-    """Say why a first line is not the header of a table of captions, as the rest of a sentence."""
+    """Explain why a first line is not the header of a table of captions, as the rest of a sentence."""
     if not line.strip():
         return "its first line is empty or not text"
-    cells = max((_cells(line, delimiter) for delimiter in _DELIMITERS), key=len)
+    cells = max((_split_cells(line, delimiter) for delimiter in _DELIMITERS), key=len)
     if address := next((cell for cell in cells if is_address(cell)), None):
         return (
             f"its first line is no header, and its photos are addresses ({address[:80]}), which are not fetched:"
             " download them (img2dataset does), and write a table of file names and captions"
         )
     if any(is_photo(cell) for cell in cells):
-        delimiter = max(_DELIMITERS, key=lambda each: len(_cells(line, each)))
+        delimiter = max(_DELIMITERS, key=lambda candidate: len(_split_cells(line, candidate)))
         names = "image<tab>caption" if delimiter == "\t" else f"image{delimiter}caption"
         return f"its first line is no header: write the names of the columns above it ({names}); it holds {line[:80]!a}"
     if len(cells) == 1 and is_photo(line.split()[0]):
@@ -110,15 +110,15 @@ def read_rows(table: Path, listing: Listing) -> Iterator[tuple[int, dict[str, st
     if reason := why_no_text(head_bytes(table, 1024)):
         raise DataError(f"{table}: {reason}")
     lines = read_lines(table)
-    top = _header_index(lines)
-    header = find_header(lines[top]) if lines else None
+    header_index = _header_index(lines)
+    header = find_header(lines[header_index]) if lines else None
     if header is None:
         raise DataError(
-            f"{table}:{top + 1}: the first line must name the columns, among them image (or file_name, path, ...) and"
-            f" caption (or text, title, ...): {explain(lines[top] if lines else '')}"
+            f"{table}:{header_index + 1}: the first line must name the columns, among them image (or file_name, path,"
+            f" ...) and caption (or text, title, ...): {explain(lines[header_index] if lines else '')}"
         )
     width = len(header.names)
-    index = top + 1
+    index = header_index + 1
     while index < len(lines):
         start = index
         row, index = _assemble(lines, start, header)
@@ -130,36 +130,36 @@ def read_rows(table: Path, listing: Listing) -> Iterator[tuple[int, dict[str, st
         if not all(is_text(line) for line in lines[start:index]):
             refuse_encoding(listing, table, start + 1)
         elif isinstance(row, str):
-            listing.refuse("bad_entry", table, start + 1, row)
+            listing.add_problem("bad_entry", table, start + 1, row)
         elif len(row) != width:
-            listing.refuse("bad_entry", table, start + 1, _explain_width(row, width, header.delimiter))
+            listing.add_problem("bad_entry", table, start + 1, _explain_width(row, width, header.delimiter))
         else:
             yield start + 1, dict(zip(header.names, row, strict=True)), header
 
 
-def _cells(line: str, delimiter: str) -> list[str]:
+def _split_cells(line: str, delimiter: str) -> list[str]:
     try:
         return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter, skipinitialspace=True), [])]
     except csv.Error:
         return []
 
 
-def _numbered(names: list[str]) -> tuple[str, ...]:
-    seen: Counter[str] = Counter()
-    numbered = []
+def _number_repeats(names: list[str]) -> tuple[str, ...]:
+    counts: Counter[str] = Counter()
+    unique_names = []
     for name in names:
-        seen[normal_key(name)] += 1
-        count = seen[normal_key(name)]
-        numbered.append(name if count == 1 else f"{name}_{count}")
-    return tuple(numbered)
+        counts[normal_key(name)] += 1
+        count = counts[normal_key(name)]
+        unique_names.append(name if count == 1 else f"{name}_{count}")
+    return tuple(unique_names)
 
 
 def _explain_width(row: list[str], width: int, delimiter: str) -> str:
     name = _NAMES[delimiter]
-    found = f"has {counted(len(row), 'column')} where the header has {width}"
+    problem = f"has {counted(len(row), 'column')} where the header has {width}"
     if len(row) < width:
-        return f"{found}: a separator ({name}) is missing in {delimiter.join(row)[:80]!a}"
-    return f"{found}: its text holds the separator ({name}), so put quotes around the text"
+        return f"{problem}: a separator ({name}) is missing in {delimiter.join(row)[:80]!a}"
+    return f"{problem}: its text holds the separator ({name}), so put quotes around the text"
 
 
 def _assemble(lines: list[str], start: int, header: Header) -> tuple[list[str] | str, int]:
@@ -171,23 +171,23 @@ def _assemble(lines: list[str], start: int, header: Header) -> tuple[list[str] |
     """
     delimiter, width = header.delimiter, len(header.names)
     text = lines[start]
-    plain = text.split(delimiter) if text.count(delimiter) == width - 1 else None
+    unquoted = text.split(delimiter) if text.count(delimiter) == width - 1 else None
     end = start + 1
     while True:
         try:
             stream = io.StringIO(text, newline="")
             row = next(csv.reader(stream, delimiter=delimiter, strict=True, skipinitialspace=True), [])
-            return (plain, start + 1) if plain and len(row) != width else (row, end)
+            return (unquoted, start + 1) if unquoted and len(row) != width else (row, end)
         except csv.Error as error:
             if "unexpected end of data" not in str(error):
-                if plain:
-                    return plain, start + 1
-                if escaped := _split_escaped(text, delimiter, width):
-                    return escaped, start + 1
+                if unquoted:
+                    return unquoted, start + 1
+                if cells := _split_escaped(text, delimiter, width):
+                    return cells, start + 1
                 return f"cannot be read ({error}): put quotes around the text, and double those in it", start + 1
-        if end == len(lines) or end - start > _MOST_LINES or _is_row(lines[end], lines[start], header):
-            if plain and delimiter in _UNQUOTED:
-                return plain, start + 1
+        if end == len(lines) or end - start > _MAX_QUOTED_LINES or _is_row(lines[end], lines[start], header):
+            if unquoted and delimiter in _UNQUOTED:
+                return unquoted, start + 1
             return "opens a quote that is not closed: close it, or double it where the text begins with one", start + 1
         text += "\n" + lines[end]
         end += 1
@@ -207,10 +207,13 @@ def _split_escaped(line: str, delimiter: str, width: int) -> list[str] | None:
     return row if len(row) == width else None
 
 
-def _is_row(line: str, before: str, header: Header) -> bool:
+def _is_row(line: str, previous_line: str, header: Header) -> bool:
     """Return whether a line is a separate row, given the row before it, whose photo may have no extension."""
-    cells, earlier = _cells(line, header.delimiter), _cells(before, header.delimiter)
+    cells, previous_cells = _split_cells(line, header.delimiter), _split_cells(previous_line, header.delimiter)
     if len(cells) != len(header.names):
         return False
-    name, like = cells[header.image], earlier[header.image] if len(earlier) > header.image else ""
-    return is_photo(name) or not is_photo(like) and name != "" and len(name.split()) == len(like.split()) == 1
+    name = cells[header.image]
+    previous_name = previous_cells[header.image] if len(previous_cells) > header.image else ""
+    if is_photo(name):
+        return True
+    return not is_photo(previous_name) and name != "" and len(name.split()) == len(previous_name.split()) == 1

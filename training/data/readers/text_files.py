@@ -29,9 +29,9 @@ _TEXTS = (
 
 
 def why_no_text(content: bytes) -> str | None:
-    """Say what type a file with these first bytes has, as the rest of a sentence; None for texts and unknown types."""
-    for first, reason in _BINARY:
-        if content.startswith(first):
+    """Describe the type of a file with these first bytes, as the rest of a sentence; None for text or unknown types."""
+    for prefix, reason in _BINARY:
+        if content.startswith(prefix):
             return reason
     head = content[:1024].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     return next((reason for pattern, reason in _TEXTS if re.match(pattern, head, re.DOTALL)), None)

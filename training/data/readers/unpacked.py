@@ -31,7 +31,7 @@ RATIO_FROM_BYTES = 1_000_000_000
 
 
 @dataclass(frozen=True)
-class Packed:
+class PackedPhoto:
     """Photo of an archive, with the rest of its record."""
 
     entry: str
@@ -44,7 +44,7 @@ class Packed:
     """Other fields, with captions and split."""
 
 
-def unpack(archive: Path, photos: Iterable[Packed]) -> Iterator[tuple[str, Path | None, str, dict[str, Any]]]:
+def unpack(archive: Path, photos: Iterable[PackedPhoto]) -> Iterator[tuple[str, Path | None, str, dict[str, Any]]]:
     """Yield the entry, path, name and record of every photo of an archive, which is unpacked at the first read.
 
     Files are named by number, because names in an archive may contain any path. A changed archive is unpacked again.
@@ -54,20 +54,20 @@ def unpack(archive: Path, photos: Iterable[Packed]) -> Iterator[tuple[str, Path 
     """
     state = archive.stat()
     name = f"{archive.name}-{state.st_size:x}-{state.st_mtime_ns:x}"
-    top = archive.parent / UNPACKED
-    if not (top / name / _RECORDS).exists() and not _is_writable(top):
-        top = _cache_of(archive)
-    folder = top / name
+    parent = archive.parent / UNPACKED
+    if not (parent / name / _RECORDS).exists() and not _is_writable(parent):
+        parent = _cache_folder(archive)
+    folder = parent / name
     if not (folder / _RECORDS).exists():
         try:
-            top.mkdir(parents=True, exist_ok=True)
-            with FileLock(top / f"{archive.name}.lock"):
+            parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(parent / f"{archive.name}.lock"):
                 if not (folder / _RECORDS).exists():
-                    _write(photos, archive, folder)
+                    _write_photos(photos, archive, folder)
         except OSError as error:
             raise DataError(
-                f"{archive}: its photos cannot be unpacked into {top} ({error.strerror or error}): make room, or allow"
-                " writing there; or unpack it elsewhere yourself, and give that folder"
+                f"{archive}: its photos cannot be unpacked into {parent} ({error.strerror or error}): make room, or"
+                " allow writing there; or unpack it elsewhere yourself, and give that folder"
             ) from error
     with open(folder / _RECORDS, encoding="utf-8") as lines:
         for line in lines:
@@ -90,36 +90,39 @@ def _is_writable(folder: Path) -> bool:
         return False
 
 
-def _cache_of(archive: Path) -> Path:
+def _cache_folder(archive: Path) -> Path:
     """Return the folder for an archive's photos in the user's cache (XDG_CACHE_HOME, by default ~/.cache)."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    place = hashlib.sha256(os.fsencode(archive.parent.resolve())).hexdigest()[:16]
-    return cache / "captioner" / "unpacked" / place
+    folder_key = hashlib.sha256(os.fsencode(archive.parent.resolve())).hexdigest()[:16]
+    return cache / "captioner" / "unpacked" / folder_key
 
 
-def _write(photos: Iterable[Packed], archive: Path, folder: Path) -> None:
-    name, most = archive.name, max(RATIO_FROM_BYTES, MAX_RATIO * archive.stat().st_size)
-    earlier = f"{re.escape(name)}-[0-9a-f]+-[^-]+"  # of the archive before it changed
-    left = re.compile(rf"{earlier}|\.{earlier}\.part")  # that, and what a crash left
-    for old in folder.parent.iterdir():
-        if left.fullmatch(old.name):
-            shutil.rmtree(old, ignore_errors=True)
-    with atomic_folder(folder, one_writer=True) as written, open(written / _RECORDS, "w", encoding="utf-8") as lines:
+def _write_photos(photos: Iterable[PackedPhoto], archive: Path, folder: Path) -> None:
+    name, remaining_bytes = archive.name, max(RATIO_FROM_BYTES, MAX_RATIO * archive.stat().st_size)
+    earlier_pattern = f"{re.escape(name)}-[0-9a-f]+-[^-]+"  # of the archive before it changed
+    leftover_pattern = re.compile(rf"{earlier_pattern}|\.{earlier_pattern}\.part")  # that, and what a crash left
+    for path in folder.parent.iterdir():
+        if leftover_pattern.fullmatch(path.name):
+            shutil.rmtree(path, ignore_errors=True)
+    with (
+        atomic_folder(folder, one_writer=True) as new_folder,
+        open(new_folder / _RECORDS, "w", encoding="utf-8") as lines,
+    ):
         for number, packed in enumerate(photos):
             file = ""
             if packed.photo is not None:
-                most -= len(packed.photo)
-                if most < 0:
+                remaining_bytes -= len(packed.photo)
+                if remaining_bytes < 0:
                     raise DataError(
                         f"{archive} would unpack to more than {MAX_RATIO} times its size, as no photos do: give the"
                         " photos themselves"
                     )
-                file = f"{number:06d}{_ending(packed.name, packed.photo)}"
-                (written / file).write_bytes(packed.photo)
+                file = f"{number:06d}{_find_extension(packed.name, packed.photo)}"
+                (new_folder / file).write_bytes(packed.photo)
             lines.write(json.dumps([packed.entry, file, packed.name, packed.record], default=str) + "\n")
 
 
-def _ending(name: str, photo: bytes) -> str:
+def _find_extension(name: str, photo: bytes) -> str:
     ending = os.path.splitext(name)[1].lower()
     if is_photo(f"a{ending}"):
         return ending

@@ -104,12 +104,12 @@ def names_of(category: str) -> frozenset[str]:
     Names of several words, separated by single spaces, are also included joined (hotdog) and with hyphens (hot-dog).
     A category that is not in SYNONYMS has only its own name.
     """
-    own = " ".join(tokenise(category))
-    spoken = [own, *SYNONYMS.get(own, "").split(",")]
-    return frozenset(name for text in spoken if (words := tokenise(text)) for name in _forms(words))
+    own_name = " ".join(tokenise(category))
+    texts = [own_name, *SYNONYMS.get(own_name, "").split(",")]
+    return frozenset(name for text in texts if (words := tokenise(text)) for name in _inflect(words))
 
 
-def _forms(words: list[str]) -> list[str]:
+def _inflect(words: list[str]) -> list[str]:
     head = singular(words[-1])
     forms = [[*words[:-1], ending] for ending in (words[-1], head, plural(head))]
-    return [joint.join(form) for form in forms for joint in (" ", "-", "")]
+    return [separator.join(form) for form in forms for separator in (" ", "-", "")]

@@ -36,93 +36,99 @@ def claims(content: Any) -> bool:
 
 def read_photos(photos: Iterable[tuple[str, Any]], name: str, tally: Tally) -> BoxSet:
     """Read photos: file names with their JSON entries -> boxes; malformed entries are counted in the tally."""
-    found = {}
+    photo_boxes = {}
     for photo, entry in photos:
-        if not _is_whole(entry):
-            tally.missed("photos that have no boxes and sentences as they should", photo)
+        if not _is_complete(entry):
+            tally.add_problem("photos that have no boxes and sentences as they should", photo)
         elif not is_size(entry.get("width"), entry.get("height")):
-            tally.missed("photos without a size", f"{photo}: {entry.get('width')} x {entry.get('height')} pixels")
-        elif photo in found:
-            tally.missed("photos that are listed twice", photo)
+            tally.add_problem("photos without a size", f"{photo}: {entry.get('width')} x {entry.get('height')} pixels")
+        elif photo in photo_boxes:
+            tally.add_problem("photos that are listed twice", photo)
         else:
-            found[photo] = _read_photo(photo, entry, tally)
-            tally.found("photos")
-    return BoxSet(name, found, tally.counts, tally.examples)
+            photo_boxes[photo] = _read_photo(photo, entry, tally)
+            tally.add("photos")
+    return BoxSet(name, photo_boxes, tally.counts, tally.examples)
 
 
-def _is_whole(entry: Any) -> bool:
+def _is_complete(entry: Any) -> bool:
     return isinstance(entry, dict) and isinstance(entry.get("boxes"), dict) and isinstance(entry.get("sentences"), list)
 
 
 def _read_photo(photo: str, entry: Mapping[str, Any], tally: Tally) -> PhotoBoxes:
     boxes = _read_boxes(photo, entry, tally)
     if not boxes:
-        tally.missed("photos without boxes", photo)
-    kinds = {str(chain): "phrases whose boxes cannot be used" for chain in entry["boxes"]}
-    kinds |= {str(chain): "phrases without boxes" for chain in _list(entry.get("nobox"))}
-    kinds |= {str(chain): "scenes" for chain in _list(entry.get("scene"))}
+        tally.add_problem("photos without boxes", photo)
+    reasons = {str(chain): "phrases whose boxes cannot be used" for chain in entry["boxes"]}
+    reasons |= {str(chain): "phrases without boxes" for chain in _as_list(entry.get("nobox"))}
+    reasons |= {str(chain): "scenes" for chain in _as_list(entry.get("scene"))}
     phrases: dict[tuple[str, ...], list[Phrase]] = {}
     heads: dict[str, list[Phrase]] = {}
     for sentence in entry["sentences"]:
         text = sentence.get("sentence") if isinstance(sentence, dict) else None
         if not isinstance(text, str) or not isinstance(sentence.get("phrases"), list):
-            tally.missed("broken sentences", f"{photo}: {str(sentence)[:80]}")
+            tally.add_problem("broken sentences", f"{photo}: {str(sentence)[:80]}")
             continue
         words = tuple(tokenise(text))
-        found = _read_sentence(f"{photo}: {text.strip()}", text, words, sentence["phrases"], boxes, kinds, tally)
-        tally.found("captions")
+        sentence_phrases = _read_sentence(
+            f"{photo}: {text.strip()}", text, words, sentence["phrases"], boxes, reasons, tally
+        )
+        tally.add("captions")
         if words in phrases:
-            tally.missed("captions that repeat another of their photo", f"{photo}: {text.strip()}")
-        phrases[words] = _merged([*phrases.get(words, []), *found])
-        for phrase in found:
+            tally.add_problem("captions that repeat another of their photo", f"{photo}: {text.strip()}")
+        phrases[words] = _merge_phrases([*phrases.get(words, []), *sentence_phrases])
+        for phrase in sentence_phrases:
             if words[phrase.last] not in NAMELESS and not words[phrase.last].isdigit():
                 heads.setdefault(words[phrase.last], []).append(phrase)
-    return PhotoBoxes(phrases, _things(heads))
+    return PhotoBoxes(phrases, _build_things(heads))
 
 
 def _read_boxes(photo: str, entry: Mapping[str, Any], tally: Tally) -> dict[str, tuple[Box, ...]]:
     """Return chain -> its usable boxes, without chains that have none."""
     boxes = {}
-    for chain, corners in entry["boxes"].items():
-        place = f"{photo}, chain {chain}"
-        shares = [box_share(four, entry["width"], entry["height"], tally, place) for four in _list(corners)]
+    for chain, chain_boxes in entry["boxes"].items():
+        position = f"{photo}, chain {chain}"
+        shares = [
+            box_share(corners, entry["width"], entry["height"], tally, position) for corners in _as_list(chain_boxes)
+        ]
         usable = tuple(dict.fromkeys(box for box in shares if box is not None))
-        tally.found("boxes", len(usable))
+        tally.add("boxes", len(usable))
         if usable:
             boxes[str(chain)] = usable
     return boxes
 
 
 def _read_sentence(
-    place: str,
+    sentence_position: str,
     text: str,
     words: tuple[str, ...],
     phrases: list[Any],
     boxes: Mapping[str, tuple[Box, ...]],
-    kinds: Mapping[str, str],
+    reasons: Mapping[str, str],
     tally: Tally,
 ) -> list[Phrase]:
-    """Return the phrases of one sentence that have boxes; count the others. kinds: chain without boxes -> reason."""
+    """Return the phrases of one sentence that have boxes; count the others. reasons: chain without boxes -> reason."""
     starts = word_starts(text, words)
-    found = []
+    boxed_phrases = []
     for phrase in phrases:
         if not isinstance(phrase, dict) or not isinstance(phrase.get("phrase"), str) or "id" not in phrase:
-            tally.missed("broken phrases", f"{place}: {str(phrase)[:80]}")
+            tally.add_problem("broken phrases", f"{sentence_position}: {str(phrase)[:80]}")
             continue
         chain = str(phrase["id"])
-        types = tuple(kind for kind in _list(phrase.get("types")) if isinstance(kind, str))
-        where = f"{place}: {phrase['phrase']!r}"
+        types = tuple(kind for kind in _as_list(phrase.get("types")) if isinstance(kind, str))
+        position = f"{sentence_position}: {phrase['phrase']!r}"
         if chain not in boxes:
-            by_default = "phrases of nothing visible" if chain == "0" or "notvisual" in types else "phrases of no chain"
-            tally.missed(kinds.get(chain, by_default), where)
+            default_reason = (
+                "phrases of nothing visible" if chain == "0" or "notvisual" in types else "phrases of no chain"
+            )
+            tally.add_problem(reasons.get(chain, default_reason), position)
             continue
-        span = _span(phrase["phrase"], phrase.get("first_word_index"), words, starts)
+        span = _find_span(phrase["phrase"], phrase.get("first_word_index"), words, starts)
         if span is None:
-            tally.missed("phrases that do not match their sentence", where)
+            tally.add_problem("phrases that do not match their sentence", position)
         else:
-            tally.found("phrases with boxes")
-            found.append(Phrase(*span, boxes[chain], types))
-    return found
+            tally.add("phrases with boxes")
+            boxed_phrases.append(Phrase(*span, boxes[chain], types))
+    return boxed_phrases
 
 
 def word_starts(text: str, words: tuple[str, ...]) -> list[int] | None:
@@ -141,34 +147,34 @@ def _token_words(token: str) -> tuple[str, ...]:
     return tuple(tokenise(token))
 
 
-def _span(phrase: str, token: Any, words: tuple[str, ...], starts: list[int] | None) -> tuple[int, int] | None:
+def _find_span(phrase: str, token: Any, words: tuple[str, ...], starts: list[int] | None) -> tuple[int, int] | None:
     """Return the first and last word of a phrase that starts at a token of its sentence; None if it is not there.
 
     A possessive at the end is dropped, so that the last word is a noun: "dog" in "the dog 's".
     """
     if starts is None or type(token) is not int or not 0 <= token < len(starts):
         return None
-    first, spoken = starts[token], tuple(tokenise(phrase))
-    if not spoken or words[first : first + len(spoken)] != spoken:
+    first, phrase_words = starts[token], tuple(tokenise(phrase))
+    if not phrase_words or words[first : first + len(phrase_words)] != phrase_words:
         return None
-    size = len(spoken) - (len(spoken) > 1 and spoken[-1] == "'s")
+    size = len(phrase_words) - (len(phrase_words) > 1 and phrase_words[-1] == "'s")
     return first, first + size - 1
 
 
-def _merged(phrases: list[Phrase]) -> list[Phrase]:
+def _merge_phrases(phrases: list[Phrase]) -> list[Phrase]:
     """Merge phrases of the same words, with the boxes and types of all; in the order of the words."""
     spans: dict[tuple[int, int], list[Phrase]] = {}
     for phrase in phrases:
         spans.setdefault((phrase.first, phrase.last), []).append(phrase)
-    return [Phrase(*span, *_united(same)) for span, same in sorted(spans.items())]
+    return [Phrase(*span, *_unite(duplicates)) for span, duplicates in sorted(spans.items())]
 
 
-def _united(phrases: list[Phrase]) -> tuple[tuple[Box, ...], tuple[str, ...]]:
+def _unite(phrases: list[Phrase]) -> tuple[tuple[Box, ...], tuple[str, ...]]:
     boxes = dict.fromkeys(box for phrase in phrases for box in phrase.boxes)
     return tuple(boxes), tuple(dict.fromkeys(kind for phrase in phrases for kind in phrase.types))
 
 
-def _things(heads: Mapping[str, list[Phrase]]) -> list[Thing]:
+def _build_things(heads: Mapping[str, list[Phrase]]) -> list[Thing]:
     """Convert head nouns and their phrases to one object for each noun, singular and plural together.
 
     An object has the boxes of every chain that its noun names, because "dog" in a caption does not say which dog. A
@@ -178,10 +184,10 @@ def _things(heads: Mapping[str, list[Phrase]]) -> list[Thing]:
     for head in heads:
         families.setdefault(singular(head), []).append(head)
     return [
-        Thing(frozenset([one, plural(one), *said]), *_united([phrase for head in said for phrase in heads[head]]))
-        for one, said in families.items()
+        Thing(frozenset([noun, plural(noun), *family]), *_unite([phrase for head in family for phrase in heads[head]]))
+        for noun, family in families.items()
     ]
 
 
-def _list(value: Any) -> list[Any]:
+def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []

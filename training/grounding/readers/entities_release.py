@@ -34,48 +34,48 @@ def read(path: Path) -> BoxSet:
         raise DataError(f"{path / 'Annotations'} holds no .xml: unpack annotations.zip of Flickr30k Entities there")
     for file in sorted((path / "Sentences").glob("*.txt")):
         if file.stem not in annotations:
-            tally.missed("photos whose annotation is missing", file.name)
-    return entities.read_photos(_photos(path, annotations, tally), path.resolve().name, tally)
+            tally.add_problem("photos whose annotation is missing", file.name)
+    return entities.read_photos(_read_photos(path, annotations, tally), path.resolve().name, tally)
 
 
-def _photos(path: Path, annotations: dict[str, Path], tally: Tally) -> Iterator[tuple[str, dict[str, Any]]]:
+def _read_photos(path: Path, annotations: dict[str, Path], tally: Tally) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the file name of each photo, and its entry for `entities`."""
     for stem, file in annotations.items():
         sentences = path / "Sentences" / f"{stem}.txt"
         if not sentences.is_file():
-            tally.missed("photos whose sentences are missing", file.name)
+            tally.add_problem("photos whose sentences are missing", file.name)
             continue
         content = file.read_bytes()
         # XML entities may expand without limit, and the release has none.
         if b"<!DOCTYPE" in content.replace(b"\0", b""):
-            tally.missed("annotations with a DOCTYPE, which is not read", file.name)
+            tally.add_problem("annotations with a DOCTYPE, which is not read", file.name)
             continue
         try:
             root = ElementTree.fromstring(content)
         except (ElementTree.ParseError, LookupError, ValueError) as error:
-            tally.missed("annotations that are not XML", f"{file.name}: {error}")
+            tally.add_problem("annotations that are not XML", f"{file.name}: {error}")
             continue
         name = (root.findtext("filename") or "").strip() or f"{stem}.jpg"
-        yield name, _annotation(root) | {"sentences": list(_sentences(sentences, tally))}
+        yield name, _parse_annotation(root) | {"sentences": list(_read_sentences(sentences, tally))}
 
 
-def _annotation(root: ElementTree.Element) -> dict[str, Any]:
+def _parse_annotation(root: ElementTree.Element) -> dict[str, Any]:
     """Return width and height, and the chains with boxes, of whole scenes, and without boxes."""
     boxes: dict[str, list[Any]] = {}
-    flagged: dict[str, list[str]] = {"scene": [], "nobndbox": []}
+    chains_by_flag: dict[str, list[str]] = {"scene": [], "nobndbox": []}
     for thing in root.iter("object"):
         chains = [(name.text or "").strip() for name in thing.findall("name")]
-        corners = [[_number(box.findtext(side)) for side in _SIDES] for box in thing.findall("bndbox")]
+        corners = [[_parse_number(box.findtext(side)) for side in _SIDES] for box in thing.findall("bndbox")]
         for chain in chains if corners else ():
             boxes.setdefault(chain, []).extend(corners)
-        for flag, marked in flagged.items():
-            if _number(thing.findtext(flag)) == 1:
-                marked.extend(chains)
-    size = {side: _number(root.findtext(f"size/{side}")) for side in ("width", "height")}
-    return size | {"boxes": boxes, "scene": flagged["scene"], "nobox": flagged["nobndbox"]}
+        for flag, flagged_chains in chains_by_flag.items():
+            if _parse_number(thing.findtext(flag)) == 1:
+                flagged_chains.extend(chains)
+    size = {side: _parse_number(root.findtext(f"size/{side}")) for side in ("width", "height")}
+    return size | {"boxes": boxes, "scene": chains_by_flag["scene"], "nobox": chains_by_flag["nobndbox"]}
 
 
-def _number(text: str | None) -> float | str | None:
+def _parse_number(text: str | None) -> float | str | None:
     """Parse a number; return other text unchanged, to be reported."""
     try:
         return float(text) if text is not None else None
@@ -83,14 +83,14 @@ def _number(text: str | None) -> float | str | None:
         return text
 
 
-def _sentences(file: Path, tally: Tally) -> Iterator[dict[str, Any]]:
+def _read_sentences(file: Path, tally: Tally) -> Iterator[dict[str, Any]]:
     for number, line in enumerate(read_lines(file), start=1):
         if not is_text(line):
-            tally.missed("sentences that are not UTF-8 text", f"{file.name}:{number}")
+            tally.add_problem("sentences that are not UTF-8 text", f"{file.name}:{number}")
         elif line.strip():
             sentence = parse_sentence(line)
             if "[/EN#" in sentence["sentence"]:
-                tally.missed("sentences with a broken mark", f"{file.name}:{number}: {line.strip()}")
+                tally.add_problem("sentences with a broken mark", f"{file.name}:{number}: {line.strip()}")
             else:
                 yield sentence
 

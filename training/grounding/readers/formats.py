@@ -22,7 +22,7 @@ def read_boxes(path: str | Path) -> BoxSet:
     """
     path = Path(path)
     if not path.exists():
-        raise DataError(f"{path} does not exist: give a file or folder of boxes. {_understood()}")
+        raise DataError(f"{path} does not exist: give a file or folder of boxes. {_describe_formats()}")
     try:
         return _read_folder(path) if path.is_dir() else _read_file(path)
     except OSError as error:
@@ -31,7 +31,7 @@ def read_boxes(path: str | Path) -> BoxSet:
 
 def _read_folder(path: Path) -> BoxSet:
     if not entities_release.claims(path):
-        raise DataError(f"{path} is a folder without Annotations/ and Sentences/. {_understood()}")
+        raise DataError(f"{path} is a folder without Annotations/ and Sentences/. {_describe_formats()}")
     return entities_release.read(path)
 
 
@@ -41,13 +41,13 @@ def _read_file(path: Path) -> BoxSet:
         return instances.read_content(content, name)
     if entities.claims(content):
         return entities.read_photos(content.items(), name, Tally())
-    raise DataError(f"{path} is JSON, but holds no boxes in a known format. {_understood()}")
+    raise DataError(f"{path} is JSON, but holds no boxes in a known format. {_describe_formats()}")
 
 
 def _read_content(path: Path) -> Any:
     with open(path, "rb") as stream:
-        packed = stream.read(len(_GZIP)) == _GZIP
-    if not packed:
+        is_gzip = stream.read(len(_GZIP)) == _GZIP
+    if not is_gzip:
         return read_json(path)
     try:
         with gzip.open(path) as stream:
@@ -58,5 +58,5 @@ def _read_content(path: Path) -> Any:
         raise DataError(f"{path} unpacks to something that is not JSON: {error}") from error
 
 
-def _understood() -> str:
-    return "Known formats:\n" + "\n".join(f"  {form.LAYOUT}" for form in (entities, entities_release, instances))
+def _describe_formats() -> str:
+    return "Known formats:\n" + "\n".join(f"  {reader.LAYOUT}" for reader in (entities, entities_release, instances))

@@ -28,22 +28,22 @@ def read_content(content: dict[str, list[Any]], name: str) -> BoxSet:
     counted.
     """
     tally = Tally()
-    coco = _indexed(content, tally)
+    coco = _build_index(content, tally)
     names = {category: names_of(entry["name"]) for category, entry in coco.cats.items()}
     photos = {}
     for key, image in coco.imgs.items():
         photo = image["file_name"]
         if photo in photos:
-            tally.missed("photos that are listed twice", photo)
+            tally.add_problem("photos that are listed twice", photo)
             continue
-        photos[photo] = PhotoBoxes({}, _things(coco, key, names, tally), has_sentences=False)
-        tally.found("photos")
+        photos[photo] = PhotoBoxes({}, _build_things(coco, key, names, tally), has_sentences=False)
+        tally.add("photos")
         if not photos[photo].things:
-            tally.missed("photos without boxes", photo)
+            tally.add_problem("photos without boxes", photo)
     return BoxSet(name, photos, tally.counts, tally.examples)
 
 
-def _indexed(content: dict[str, list[Any]], tally: Tally) -> COCO:
+def _build_index(content: dict[str, list[Any]], tally: Tally) -> COCO:
     """Index the well-formed entries with pycocotools, which assumes complete entries and prints its progress."""
     images = _usable_images(content["images"], tally)
     categories = _usable_categories(content["categories"], tally)
@@ -62,14 +62,14 @@ def _indexed(content: dict[str, list[Any]], tally: Tally) -> COCO:
 def _usable_images(images: list[Any], tally: Tally) -> dict[int | str, dict[str, Any]]:
     usable: dict[int | str, dict[str, Any]] = {}
     for index, image in enumerate(images):
-        place = f"images[{index}]"
-        if not _has(image, "id", int | str) or not _has(image, "file_name", str) or not image["file_name"]:
-            tally.missed("images without id and file_name", place)
+        position = f"images[{index}]"
+        if not _has_value(image, "id", int | str) or not _has_value(image, "file_name", str) or not image["file_name"]:
+            tally.add_problem("images without id and file_name", position)
         elif not is_size(image.get("width"), image.get("height")):
             size = f"{image.get('width')} x {image.get('height')} pixels"
-            tally.missed("photos without a size", f"{place}, {image['file_name']}: {size}")
+            tally.add_problem("photos without a size", f"{position}, {image['file_name']}: {size}")
         elif image["id"] in usable:
-            tally.missed("images that repeat an id", f"{place}, {image['file_name']}")
+            tally.add_problem("images that repeat an id", f"{position}, {image['file_name']}")
         else:
             usable[image["id"]] = image
     return usable
@@ -78,8 +78,12 @@ def _usable_images(images: list[Any], tally: Tally) -> dict[int | str, dict[str,
 def _usable_categories(categories: list[Any], tally: Tally) -> dict[int | str, dict[str, Any]]:
     usable = {}
     for index, category in enumerate(categories):
-        if not _has(category, "id", int | str) or not _has(category, "name", str) or not names_of(category["name"]):
-            tally.missed("categories without id and name", f"categories[{index}]")
+        if (
+            not _has_value(category, "id", int | str)
+            or not _has_value(category, "name", str)
+            or not names_of(category["name"])
+        ):
+            tally.add_problem("categories without id and name", f"categories[{index}]")
         else:
             usable[category["id"]] = category
     return usable
@@ -89,51 +93,56 @@ def _usable_annotations(
     annotations: list[Any], images: dict[int | str, Any], categories: dict[int | str, Any], tally: Tally
 ) -> list[dict[str, Any]]:
     """Return annotations of known photos and categories, with new ids, as theirs may be missing or not unique."""
-    other_images, other_categories = ids_of_other_type(images), ids_of_other_type(categories)
+    image_aliases, category_aliases = ids_of_other_type(images), ids_of_other_type(categories)
     usable = []
     for index, annotation in enumerate(annotations):
-        place = f"annotations[{index}]"
-        if not _has(annotation, "image_id", int | str) or not _has(annotation, "category_id", int | str):
-            tally.missed("annotations without image_id and category_id", place)
+        position = f"annotations[{index}]"
+        if not _has_value(annotation, "image_id", int | str) or not _has_value(annotation, "category_id", int | str):
+            tally.add_problem("annotations without image_id and category_id", position)
             continue
         image_id, category_id = annotation["image_id"], annotation["category_id"]
-        image_id = image_id if image_id in images else other_images.get(image_id)
-        category_id = category_id if category_id in categories else other_categories.get(category_id)
+        image_id = image_id if image_id in images else image_aliases.get(image_id)
+        category_id = category_id if category_id in categories else category_aliases.get(category_id)
         if image_id is None:
-            tally.missed("annotations of no photo in the file", f"{place}: image {annotation['image_id']}")
+            tally.add_problem("annotations of no photo in the file", f"{position}: image {annotation['image_id']}")
         elif category_id is None:
-            tally.missed("annotations of no category in the file", f"{place}: category {annotation['category_id']}")
+            tally.add_problem(
+                "annotations of no category in the file", f"{position}: category {annotation['category_id']}"
+            )
         else:
             bbox = annotation.get("bbox")
             usable.append({"image_id": image_id, "category_id": category_id, "bbox": bbox, "id": index})
     return usable
 
 
-def _has(entry: Any, key: str, types: Any) -> bool:
+def _has_value(entry: Any, key: str, types: Any) -> bool:
     return isinstance(entry, dict) and isinstance(entry.get(key), types) and not isinstance(entry[key], bool)
 
 
-def _things(coco: COCO, key: int | str, names: dict[int | str, frozenset[str]], tally: Tally) -> list[Thing]:
+def _build_things(coco: COCO, key: int | str, names: dict[int | str, frozenset[str]], tally: Tally) -> list[Thing]:
     image = coco.imgs[key]
     boxes: dict[int | str, dict] = {}
     for annotation in coco.imgToAnns.get(key, ()):
-        place = f"{image['file_name']}, annotations[{annotation['id']}]"
-        corners = _corners(annotation["bbox"], tally, place)
-        box = corners and box_share(corners, image["width"], image["height"], tally, place)
+        position = f"{image['file_name']}, annotations[{annotation['id']}]"
+        corners = _convert_corners(annotation["bbox"], tally, position)
+        box = corners and box_share(corners, image["width"], image["height"], tally, position)
         if box:
-            tally.found("boxes")
+            tally.add("boxes")
             boxes.setdefault(annotation["category_id"], {})[box] = None
-    return [Thing(names[category], tuple(found), _types(coco.cats[category])) for category, found in boxes.items()]
+    return [
+        Thing(names[category], tuple(category_boxes), _object_types(coco.cats[category]))
+        for category, category_boxes in boxes.items()
+    ]
 
 
-def _types(category: dict[str, Any]) -> tuple[str, ...]:
-    above = category.get("supercategory")
-    return (above if isinstance(above, str) and above else category["name"],)
+def _object_types(category: dict[str, Any]) -> tuple[str, ...]:
+    supercategory = category.get("supercategory")
+    return (supercategory if isinstance(supercategory, str) and supercategory else category["name"],)
 
 
-def _corners(bbox: Any, tally: Tally, place: str) -> list[float] | None:
+def _convert_corners(bbox: Any, tally: Tally, position: str) -> list[float] | None:
     """Convert left, top, width, height to left, top, right, bottom, in pixels."""
     if not isinstance(bbox, list) or len(bbox) != 4 or not all(map(is_number, bbox)):
-        return tally.missed(NOT_NUMBERS, f"{place}: {str(bbox)[:80]}")
+        return tally.add_problem(NOT_NUMBERS, f"{position}: {str(bbox)[:80]}")
     left, top, width, height = bbox
     return [left, top, left + width, top + height]

@@ -83,9 +83,9 @@ def singular(word: str) -> str:
         return word
     if word in _SINGULAR:
         return _SINGULAR[word]
-    for one in _COMPOUND:
-        if word.endswith(IRREGULAR[one]):
-            return word.removesuffix(IRREGULAR[one]) + one
+    for noun in _COMPOUND:
+        if word.endswith(IRREGULAR[noun]):
+            return word.removesuffix(IRREGULAR[noun]) + noun
     if not word.endswith("s") or word.endswith(("ss", "us", "is", "'s")) or len(word) < 4:
         return word
     if word.endswith("ies"):
@@ -101,9 +101,9 @@ def plural(word: str) -> str:
         return word
     if word in IRREGULAR:
         return IRREGULAR[word]
-    for one in _COMPOUND:
-        if word.endswith(one) and word not in _NO_COMPOUND:
-            return word.removesuffix(one) + IRREGULAR[one]
+    for noun in _COMPOUND:
+        if word.endswith(noun) and word not in _NO_COMPOUND:
+            return word.removesuffix(noun) + IRREGULAR[noun]
     if word.endswith(("s", "x", "z", "ch", "sh")):
         return word + "es"
     if word.endswith("y") and word[-2:-1] not in tuple("aeiou") and len(word) > 1:

@@ -22,13 +22,14 @@ class Tally:
         self.counts: Counter[str] = Counter()
         self.examples: dict[str, str] = {}
 
-    def found(self, kind: str, number: int = 1) -> None:
+    def add(self, kind: str, number: int = 1) -> None:
+        """Count usable things."""
         self.counts[kind] += number
 
-    def missed(self, kind: str, place: str) -> None:
+    def add_problem(self, kind: str, position: str) -> None:
         """Count something that was left out or changed, and keep its first position as the example."""
         self.counts[kind] += 1
-        self.examples.setdefault(kind, place)
+        self.examples.setdefault(kind, position)
 
 
 def is_number(value: Any) -> bool:
@@ -46,22 +47,22 @@ def is_size(width: Any, height: Any) -> bool:
     return is_number(width) and is_number(height) and width > 0 and height > 0
 
 
-def box_share(corners: Any, width: float, height: float, tally: Tally, place: str) -> Box | None:
+def box_share(corners: Any, width: float, height: float, tally: Tally, position: str) -> Box | None:
     """Convert left, top, right, bottom in pixels to shares of the photo's width and height, clipped to the photo.
 
     Returns None for a box without area inside the photo; the tally counts these, and clipped ones.
     """
     if not isinstance(corners, list | tuple) or len(corners) != 4 or not all(map(is_number, corners)):
-        return tally.missed(NOT_NUMBERS, f"{place}: {str(corners)[:80]}")
+        return tally.add_problem(NOT_NUMBERS, f"{position}: {str(corners)[:80]}")
     left, top, right, bottom = corners
-    place = f"{place}: {list(corners)} of {width} x {height} pixels"
+    position = f"{position}: {list(corners)} of {width} x {height} pixels"
     if left >= right or top >= bottom:
-        return tally.missed(EMPTY, place)
+        return tally.add_problem(EMPTY, position)
     if left >= width or top >= height or right <= 0 or bottom <= 0:
-        return tally.missed(OUTSIDE, place)
+        return tally.add_problem(OUTSIDE, position)
     box = (max(left, 0) / width, max(top, 0) / height, min(right, width) / width, min(bottom, height) / height)
     if box[0] >= box[2] or box[1] >= box[3]:  # thinner than float precision
-        return tally.missed(EMPTY, place)
+        return tally.add_problem(EMPTY, position)
     if max(-left, -top, right - width, bottom - height) > _ROUNDING:
-        tally.missed(CLIPPED, place)
+        tally.add_problem(CLIPPED, position)
     return box

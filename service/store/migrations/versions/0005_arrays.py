@@ -32,7 +32,7 @@ def upgrade() -> None:
         sa.column("arrays", sa.LargeBinary),
     )
     rows = sa.select(captions.c.sequence, captions.c.document).order_by(captions.c.sequence).limit(BATCH)
-    changed = (
+    statement = (
         sa.update(captions)
         .where(captions.c.sequence == sa.bindparam("of"))
         .values(document=sa.bindparam("new_document"), arrays=sa.bindparam("new_arrays"))
@@ -41,22 +41,22 @@ def upgrade() -> None:
     while batch := connection.execute(rows.where(captions.c.sequence > last)).all():
         last = batch[-1].sequence
         values = [
-            {"of": row.sequence, "new_document": converted[0], "new_arrays": converted[1]}
+            {"of": row.sequence, "new_document": conversion[0], "new_arrays": conversion[1]}
             for row in batch
-            if (converted := _converted(row.document, f"the caption of row {row.sequence}"))
+            if (conversion := _convert(row.document, f"the caption of row {row.sequence}"))
         ]
         if values:
-            connection.execute(changed, values)
+            connection.execute(statement, values)
 
 
-def _converted(document: Any, name: str) -> tuple[dict[str, Any], bytes] | None:
+def _convert(document: Any, name: str) -> tuple[dict[str, Any], bytes] | None:
     """Return a document without its arrays, and the arrays as bytes; None if it has none that can be converted."""
     try:
         captions, arrays = [], {}
         for index, caption in enumerate(document.get("captions", [])):
-            left, found = _without_arrays(caption)
-            captions.append(left)
-            arrays |= {f"{index}.{key}": _encoded(array) for key, array in found.items()}
+            values, caption_arrays = _split_arrays(caption)
+            captions.append(values)
+            arrays |= {f"{index}.{key}": _encode(array) for key, array in caption_arrays.items()}
     except (AttributeError, TypeError, ValueError) as error:
         log.error("The arrays of %s are damaged (%s): they stay as they are", name, error)
         return None
@@ -65,24 +65,24 @@ def _converted(document: Any, name: str) -> tuple[dict[str, Any], bytes] | None:
     return document | {"captions": captions}, zlib.compress(safetensors.numpy.save(arrays))
 
 
-def _without_arrays(caption: dict[str, Any]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def _split_arrays(caption: dict[str, Any]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Split a caption -> JSON values, arrays. Raises AttributeError, TypeError or ValueError for malformed lists."""
-    left, lists = dict(caption), {}
+    rest, lists = dict(caption), {}
     for key in ("alphas", "gates", "word_log_probs"):
-        if key in left:
-            lists[key] = left.pop(key)
-    if "label_maps" in left:  # position of a word -> the map of its label
-        maps, left["label_maps"] = left["label_maps"], [int(position) for position in left["label_maps"]]
+        if key in rest:
+            lists[key] = rest.pop(key)
+    if "label_maps" in rest:  # position of a word -> the map of its label
+        maps, rest["label_maps"] = rest["label_maps"], [int(position) for position in rest["label_maps"]]
         if maps:
             lists["label_maps"] = list(maps.values())
     arrays = {key: np.array(values, np.float32) for key, values in lists.items()}
     for key, array in arrays.items():
         if array.ndim != _DIMENSIONS[key]:
             raise ValueError(f"{key} has {array.ndim} dimensions instead of {_DIMENSIONS[key]}")
-    return left, arrays
+    return rest, arrays
 
 
-def _encoded(array: np.ndarray) -> np.ndarray:
+def _encode(array: np.ndarray) -> np.ndarray:
     """Encode as service.store.arrays did at this revision; a later one may encode differently."""
     if not (np.abs(array) < 200).all():
         return array

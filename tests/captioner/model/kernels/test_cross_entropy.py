@@ -23,10 +23,10 @@ def rows(words=9):
 def test_the_loss_and_its_gradient_equal_cross_entropy(monkeypatch, smoothing, dtype, tolerance):
     monkeypatch.setattr(kernel, "CACHED_LOGITS", 4 * 9)  # four rows at a time
     logits, targets = rows()
-    ours, plain, theirs = (logits.to(dtype, copy=True).requires_grad_() for _ in range(3))
+    ours, plain, reference = (logits.to(dtype, copy=True).requires_grad_() for _ in range(3))
     loss = cross_entropy(ours, targets, smoothing, PAD)
     expected = plain_cross_entropy(plain, targets, smoothing, PAD)
-    exact = theirs if dtype == torch.float64 else theirs.float()
+    exact = reference if dtype == torch.float64 else reference.float()
     by_torch = functional.cross_entropy(exact, targets, ignore_index=PAD, label_smoothing=smoothing, reduction="sum")
     torch.testing.assert_close(loss, by_torch, rtol=1e-5, atol=0)
     torch.testing.assert_close(loss, expected, rtol=1e-5, atol=0)
@@ -34,5 +34,5 @@ def test_the_loss_and_its_gradient_equal_cross_entropy(monkeypatch, smoothing, d
     (expected / 15).backward()
     (by_torch / 15).backward()
     assert ours.grad.dtype == dtype
-    for other in (plain, theirs):
-        torch.testing.assert_close(ours.grad, other.grad, rtol=tolerance, atol=tolerance / 15)
+    for logits_copy in (plain, reference):
+        torch.testing.assert_close(ours.grad, logits_copy.grad, rtol=tolerance, atol=tolerance / 15)

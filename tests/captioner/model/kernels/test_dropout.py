@@ -10,12 +10,12 @@ from captioner.model.kernels.dropout import ByteDropout, plain_dropout
 def test_the_expected_share_is_dropped_and_the_mean_is_kept(p):
     torch.manual_seed(0)
     values = torch.ones(400, 501, requires_grad=True)
-    found = ByteDropout(p)(values)
-    assert float((found == 0).float().mean()) == pytest.approx(p, abs=0.01)
-    assert float(found.detach().mean()) == pytest.approx(1, abs=0.02)
-    assert len(found.unique()) == 2
-    found.sum().backward()
-    torch.testing.assert_close(values.grad, found.detach())  # of ones: dropped elements get no gradient
+    output = ByteDropout(p)(values)
+    assert float((output == 0).float().mean()) == pytest.approx(p, abs=0.01)
+    assert float(output.detach().mean()) == pytest.approx(1, abs=0.02)
+    assert len(output.unique()) == 2
+    output.sum().backward()
+    torch.testing.assert_close(values.grad, output.detach())  # of ones: dropped elements get no gradient
 
 
 def test_elements_of_a_row_are_dropped_independently():
@@ -44,8 +44,8 @@ def test_evaluation_drops_nothing_and_rates_0_and_1_equal_torch(p):
 @pytest.mark.parametrize("shape", [(0,), (1,), (3, 5), ()])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_any_shape_is_accepted(shape, dtype):
-    found = ByteDropout(0.5)(torch.ones(shape, dtype=dtype))
-    assert found.shape == shape and found.dtype == dtype
+    output = ByteDropout(0.5)(torch.ones(shape, dtype=dtype))
+    assert output.shape == shape and output.dtype == dtype
 
 
 @pytest.mark.parametrize("p", [0.25, 0.5, 0.875])
@@ -53,9 +53,9 @@ def test_any_shape_is_accepted(shape, dtype):
 def test_kept_values_equal_the_plain_form(p, dtype):
     values = torch.randn(40, 50, dtype=dtype)
     torch.manual_seed(0)
-    kept = ByteDropout(p)(torch.ones_like(values)) != 0
+    keep_mask = ByteDropout(p)(torch.ones_like(values)) != 0
     torch.manual_seed(0)
-    torch.testing.assert_close(ByteDropout(p)(values), plain_dropout(values, kept, p))
+    torch.testing.assert_close(ByteDropout(p)(values), plain_dropout(values, keep_mask, p))
     torch.manual_seed(0)
-    theirs = torch.nn.Dropout(p)(values)
-    torch.testing.assert_close(theirs, plain_dropout(values, theirs != 0, p))
+    torch_output = torch.nn.Dropout(p)(values)
+    torch.testing.assert_close(torch_output, plain_dropout(values, torch_output != 0, p))

@@ -14,17 +14,17 @@ ACTIVATIONS = {"relu": functional.relu, "tanh": torch.tanh}
 compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler: scores are computed plainly here")
 
 
-def operands(photos: int, captions: int = 3, places: int = 10, size: int = 8, dtype=torch.float32):
+def operands(photos: int, captions: int = 3, locations: int = 10, size: int = 8, dtype=torch.float32):
     generator = torch.Generator().manual_seed(photos)
-    shapes = ((photos, places, size), (photos, captions, size), (size,))
+    shapes = ((photos, locations, size), (photos, captions, size), (size,))
     return [torch.randn(shape, generator=generator).to(dtype).requires_grad_() for shape in shapes]
 
 
 @pytest.fixture
 def always(monkeypatch):
     """Every score counts as large, and the kernel is compiled without a wait."""
-    monkeypatch.setattr(fused, "LARGE", 1)
-    monkeypatch.setattr(fused, "ENOUGH", 0)
+    monkeypatch.setattr(fused, "LARGE_SCORES", 1)
+    monkeypatch.setattr(fused, "CALLS_BEFORE_COMPILING", 0)
 
 
 def test_the_plain_formula_by_hand():
@@ -46,23 +46,23 @@ def test_the_compiled_kernel_equals_the_plain_formula(always, activation):
     scores = FusedScores(ACTIVATIONS[activation])
     for dtype, tolerance in ((torch.float32, 1e-5), (torch.bfloat16, 0.05)):
         for photos, captions in ((2, 3), (5, 1), (1, 4)):  # any size, once it is compiled
-            found, expected = ([*operands(photos, captions, dtype=dtype)] for _ in range(2))
-            fast, plain = scores(*found), plain_scores(ACTIVATIONS[activation], *expected)
+            inputs, plain_inputs = ([*operands(photos, captions, dtype=dtype)] for _ in range(2))
+            fast, plain = scores(*inputs), plain_scores(ACTIVATIONS[activation], *plain_inputs)
             assert scores._compiled is not None and fast.dtype == dtype
             torch.testing.assert_close(fast, plain, rtol=tolerance, atol=tolerance)
             (fast.float() ** 2).sum().backward()
             (plain.float() ** 2).sum().backward()
-            for one, other in zip(found, expected, strict=True):
-                torch.testing.assert_close(one.grad, other.grad, rtol=4 * tolerance, atol=40 * tolerance)
+            for first, second in zip(inputs, plain_inputs, strict=True):
+                torch.testing.assert_close(first.grad, second.grad, rtol=4 * tolerance, atol=40 * tolerance)
 
 
 def test_few_or_small_scores_are_not_compiled(monkeypatch):
     scores = FusedScores(torch.tanh)
     monkeypatch.setattr(torch, "compile", lambda *args, **options: pytest.fail("compiled"))
-    for _ in range(2 * fused.ENOUGH):
+    for _ in range(2 * fused.CALLS_BEFORE_COMPILING):
         scores(*operands(2))
-    monkeypatch.setattr(fused, "LARGE", 2 * 3 * 10 * 8)
-    for _ in range(fused.ENOUGH):
+    monkeypatch.setattr(fused, "LARGE_SCORES", 2 * 3 * 10 * 8)
+    for _ in range(fused.CALLS_BEFORE_COMPILING):
         scores(*operands(2))
 
 

@@ -23,31 +23,31 @@ def test_gradients_are_the_sums_over_all_products():
     torch.manual_seed(0)
     layer, rows = nn.Linear(4, 3), torch.randn(5, 2, 6, 4, requires_grad=True)
     matrix = torch.randn(2, 3, 7, requires_grad=True)
-    found = []
+    results = []
     for products in (PLAIN, SharedProducts()):
         outputs = [products.between(torch.tanh(products.linear(layer, step)), matrix) for step in rows]
         leaves = (rows, matrix, layer.weight, layer.bias)
-        found.append((torch.stack(outputs), torch.autograd.grad(torch.stack(outputs).square().sum(), leaves)))
-    (plain, expected), (shared, gradients) = found
+        results.append((torch.stack(outputs), torch.autograd.grad(torch.stack(outputs).square().sum(), leaves)))
+    (plain, expected), (shared, gradients) = results
     torch.testing.assert_close(shared, plain)
-    for one, other in zip(gradients, expected, strict=True):
-        torch.testing.assert_close(one, other)
+    for first, second in zip(gradients, expected, strict=True):
+        torch.testing.assert_close(first, second)
 
 
 def test_products_are_shared_only_inside_the_block(monkeypatch):
     layer, rows, matrix = nn.Linear(3, 3), torch.randn(2, 4, 3), torch.randn(2, 3, 5)
-    made = []
-    monkeypatch.setattr(kernel, "SharedProducts", lambda: made.append(SharedProducts()) or made[-1])
+    instances = []
+    monkeypatch.setattr(kernel, "SharedProducts", lambda: instances.append(SharedProducts()) or instances[-1])
     with pytest.raises(KeyError), shared_products():
         inside = linear(layer, rows), matmul(rows, matrix)
         raise KeyError
-    assert [len(products._shared) for products in made] == [2]
+    assert [len(products._shared) for products in instances] == [2]
     outside = linear(layer, rows), matmul(rows, matrix)
     with torch.no_grad(), shared_products():
         linear(layer, rows)
-    assert len(made) == 1 and len(made[0]._shared) == 2
-    for one, other in zip(inside, outside, strict=True):
-        torch.testing.assert_close(one, other)
+    assert len(instances) == 1 and len(instances[0]._shared) == 2
+    for first, second in zip(inside, outside, strict=True):
+        torch.testing.assert_close(first, second)
 
 
 @pytest.mark.parametrize(
@@ -83,13 +83,13 @@ def test_two_backward_passes_are_not_counted_twice():
 
 def test_a_product_outside_the_loss_has_no_gradient():
     layer, products = nn.Linear(3, 2), SharedProducts()
-    kept = products.linear(layer, torch.ones(1, 3))
+    product = products.linear(layer, torch.ones(1, 3))
     products.linear(layer, torch.ones(1, 3))
-    kept.sum().backward()
+    product.sum().backward()
     assert layer.weight.grad.tolist() == [[1.0] * 3] * 2
-    other, products = nn.Linear(3, 2), SharedProducts()
-    (torch.ones(1, requires_grad=True) + 0 * products.linear(other, torch.ones(1, 3)).detach().sum()).sum().backward()
-    assert other.weight.grad is None
+    unused, products = nn.Linear(3, 2), SharedProducts()
+    (torch.ones(1, requires_grad=True) + 0 * products.linear(unused, torch.ones(1, 3)).detach().sum()).sum().backward()
+    assert unused.weight.grad is None
 
 
 OPTIONS = [

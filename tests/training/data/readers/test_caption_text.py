@@ -5,14 +5,14 @@ import time
 
 import pytest
 
-from tests.support.tiny_data_sets import by_name, photo, places, write
+from tests.support.tiny_data_sets import by_name, photo, positions, write
 from training.data.readers import listing
-from training.data.readers.caption_text import doubt_about, is_no_caption, plain_caption, read_caption
+from training.data.readers.caption_text import doubt_about, is_placeholder, plain_caption, read_caption
 from training.data.records import read_records
 
 
 @pytest.mark.parametrize(
-    ("written", "meant"),
+    ("text", "expected"),
     [
         ("Tom &amp; Jerry&#39;s &quot;dog&quot; <br> sleeps", 'Tom & Jerry\'s "dog" sleeps'),
         ("<p class='x'>A dog</p><p>runs on the <b>beach</b></p>", "A dog runs on the beach"),
@@ -31,10 +31,10 @@ from training.data.records import read_records
         ("startseq a dog endseq", "a dog"),
     ],
 )
-def test_markup_and_encoding_errors_are_undone(written, meant):
-    read = read_caption(written)
-    assert read.text == meant and read.undone
-    assert read_caption(meant).text == meant and not read_caption(meant).undone
+def test_markup_and_encoding_errors_are_undone(text, expected):
+    caption = read_caption(text)
+    assert caption.text == expected and caption.removed_traces
+    assert read_caption(expected).text == expected and not read_caption(expected).removed_traces
 
 
 @pytest.mark.parametrize(
@@ -58,16 +58,16 @@ def test_text_that_may_be_intended_is_unchanged(text):
     ],
 )  # fmt: skip
 def test_a_placeholder_is_no_caption(value):
-    assert is_no_caption(value, ("images/img 1.jpg",))
+    assert is_placeholder(value, ("images/img 1.jpg",))
 
 
 @pytest.mark.parametrize("value", ["none of the dogs run", "img", "todo", "naan", "a null", "nanny", 3, 1.5, ["nan"]])
 def test_text_similar_to_a_placeholder_is_kept(value):
-    assert not is_no_caption(value, ("images/img", "img 1.jpg"))
+    assert not is_placeholder(value, ("images/img", "img 1.jpg"))
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "reason"),
     [
         ("see https://example.org/x", "web address"),
         ("a caf� at night", "save its source as UTF-8"),
@@ -77,8 +77,8 @@ def test_text_similar_to_a_placeholder_is_kept(value):
         ("photo of 3 dogs", None),
     ],
 )
-def test_doubtful_captions_are_reported(text, told):
-    assert doubt_about(text) is None if told is None else told in doubt_about(text)
+def test_doubtful_captions_are_reported(text, reason):
+    assert doubt_about(text) is None if reason is None else reason in doubt_about(text)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_doubtful_captions_are_reported(text, told):
 )  # fmt: skip
 def test_hostile_text_is_read_quickly(text):
     before = time.process_time()
-    read_caption(text), doubt_about(text), is_no_caption(text)
+    read_caption(text), doubt_about(text), is_placeholder(text)
     assert time.process_time() - before < 5
 
 
@@ -104,10 +104,10 @@ def test_every_rejected_or_cleaned_caption_is_counted_with_its_position(tmp_path
     data = read_records(tmp_path)
     used = {name: record.captions for name, record in by_name(data).items()}
     assert used == {"0.jpg": ("a dog", "a brown dog"), "4.jpg": ("Tom & Jerry",), "6.jpg": ("see www.example.org",)}
-    assert places(data, "no_caption") == [f"captions.jsonl:{line}" for line in (2, 6, 8, 9)]
-    assert places(data, "empty_caption") == ["captions.jsonl:3", "captions.jsonl:4"]
-    assert places(data, "cleaned_caption") == ["captions.jsonl:5"]
-    assert places(data, "doubtful_caption") == ["captions.jsonl:7"]
+    assert positions(data, "no_caption") == [f"captions.jsonl:{line}" for line in (2, 6, 8, 9)]
+    assert positions(data, "empty_caption") == ["captions.jsonl:3", "captions.jsonl:4"]
+    assert positions(data, "cleaned_caption") == ["captions.jsonl:5"]
+    assert positions(data, "doubtful_caption") == ["captions.jsonl:7"]
     assert sum(problem.lost for problem in data.problems) == 6
 
 
@@ -124,7 +124,7 @@ def test_every_rejected_or_cleaned_caption_is_counted_with_its_position(tmp_path
 )
 def test_plain_captions_need_no_further_checks(text):
     assert plain_caption(text) == text.strip() == read_caption(text).text
-    assert not read_caption(text).undone and not is_no_caption(text) and not doubt_about(text)
+    assert not read_caption(text).removed_traces and not is_placeholder(text) and not doubt_about(text)
 
 
 @pytest.mark.parametrize(
@@ -148,8 +148,8 @@ def test_captions_with_special_characters_are_not_plain(text):
 
 def test_plain_captions_of_coco_take_the_fast_path(tmp_path, monkeypatch):
     """With a million captions, the full check of each took longer than everything else."""
-    looked_at = []
-    monkeypatch.setattr(listing, "is_no_caption", lambda text, names: looked_at.append(text))
+    checked_texts = []
+    monkeypatch.setattr(listing, "is_placeholder", lambda text, names: checked_texts.append(text))
     photo(tmp_path / "val2017/7.jpg")
     texts = ["A dog runs.", "A dog, a ball", "nan &amp; co"]
     annotations = [{"id": number, "image_id": 7, "caption": text} for number, text in enumerate(texts)]
@@ -157,4 +157,4 @@ def test_plain_captions_of_coco_take_the_fast_path(tmp_path, monkeypatch):
     write(tmp_path / "annotations/captions_val2017.json", json.dumps(content))
     (record,) = read_records(tmp_path).records
     assert record.captions == ("A dog runs.", "A dog, a ball", "nan & co")
-    assert set(looked_at) == {"nan &amp; co", "nan & co"}
+    assert set(checked_texts) == {"nan &amp; co", "nan & co"}

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from captioner.errors import DataError
-from tests.support.tiny_data_sets import photo, places, write
+from tests.support.tiny_data_sets import photo, positions, write
 from training.data.records import read_records
 
 
@@ -43,7 +43,7 @@ def test_equal_file_names_in_two_folders_stay_two_photos(tmp_path):
     data = read_records(tmp_path)
     assert [record.path.parent.name for record in data.records] == ["train2017", "val2017"]
     assert len({record.image_id for record in data.records}) == 2
-    assert len(places(data, "repeated_id")) == 1
+    assert len(positions(data, "repeated_id")) == 1
 
 
 def test_a_photo_missing_from_its_folder_is_not_taken_from_another_split(tmp_path):
@@ -79,13 +79,13 @@ def test_bad_entries_are_refused_with_their_position(tmp_path):
     # Two annotators may write the same: captions have ids, so the second "A dog." is no repetition.
     assert [record.captions for record in data.records] == [("A dog.", "A dog.")]
     file = "annotations/captions_val2017.json"
-    assert places(data, "missing_image") == [f"{file} image 3"]
-    assert places(data, "unknown_image") == [f"{file} annotations[2]"]
-    assert places(data, "empty_caption") == [f"{file} annotations[3]"]
-    assert places(data, "bad_entry") == [f"{file} {e}" for e in ("images[4]", "annotations[4]", "annotations[6]")]
-    assert places(data, "repeated_entry") == [f"{file} images[3]"]
-    assert places(data, "uncaptioned_image") == [f"{file} image 2", "val2017/unlisted.jpg"]
-    assert places(data, "unused_file") == ["annotations/instances_val2017.json"]
+    assert positions(data, "missing_image") == [f"{file} image 3"]
+    assert positions(data, "unknown_image") == [f"{file} annotations[2]"]
+    assert positions(data, "empty_caption") == [f"{file} annotations[3]"]
+    assert positions(data, "bad_entry") == [f"{file} {e}" for e in ("images[4]", "annotations[4]", "annotations[6]")]
+    assert positions(data, "repeated_entry") == [f"{file} images[3]"]
+    assert positions(data, "uncaptioned_image") == [f"{file} image 2", "val2017/unlisted.jpg"]
+    assert positions(data, "unused_file") == ["annotations/instances_val2017.json"]
 
 
 def test_lone_surrogates_are_reported_by_their_codes(tmp_path):
@@ -101,13 +101,13 @@ def test_two_years_are_not_mixed(tmp_path):
         coco_file(file, [(1, "1.jpg")], [(1, "the same photo")])
     data = read_records(tmp_path)
     assert [record.split for record in data.records] == ["val"]
-    assert places(data, "unused_file") == ["annotations/captions_train2014.json"]
+    assert positions(data, "unused_file") == ["annotations/captions_train2014.json"]
 
 
-@pytest.mark.parametrize("text, told", [('{"images": [\n!', ":2: is not JSON"), ("[]", "no lists named images")])
-def test_a_broken_file_is_named(tmp_path, text, told):
+@pytest.mark.parametrize("text, message", [('{"images": [\n!', ":2: is not JSON"), ("[]", "no lists named images")])
+def test_a_broken_file_is_named(tmp_path, text, message):
     file = write(tmp_path / "captions_val2017.json", text)
-    with pytest.raises(DataError, match=told) as error:
+    with pytest.raises(DataError, match=message) as error:
         read_records(file, format="coco")
     assert "captions_val2017.json" in str(error.value)
 
@@ -118,7 +118,7 @@ def test_a_path_out_of_the_data_set_is_refused(tmp_path):
     file = tmp_path / "set" / "annotations" / "captions_val2017.json"
     coco_file(file, list(enumerate(names)), [(number, "a secret") for number in range(len(names))])
     data = read_records(tmp_path / "set")
-    assert not data.records and len(places(data, "missing_image")) == len(names)
+    assert not data.records and len(positions(data, "missing_image")) == len(names)
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_files_are_recognised_by_their_content(tmp_path, layout):
         coco_file(tmp_path / name, [(number, f"{number}.jpg")], [(number, f"caption {number}")])
     write(tmp_path / "info.json", "{}")
     data = read_records(tmp_path)
-    assert data.format == "coco" and not places(data, "missing_image")
+    assert data.format == "coco" and not positions(data, "missing_image")
     assert [(record.split, record.captions) for record in data.records] == [
         ("train", ("caption 0",)), ("val", ("caption 1",)),
     ]  # fmt: skip
@@ -190,14 +190,14 @@ def test_ids_that_differ_only_in_type_are_matched(tmp_path, of_images, of_annota
     file = coco_file(tmp_path / "captions.json", [(of_images, "a.jpg")], [(of_annotations, "A dog."), (2, "Whose?")])
     data = read_records(file)
     assert [(record.image_id, record.captions) for record in data.records] == [(of_images, ("A dog.",))]
-    assert places(data, "unknown_image") == ["captions.json annotations[1]"]
-    assert places(data, "other_id_type") == ([] if type(of_annotations) is float else ["captions.json"])
+    assert positions(data, "unknown_image") == ["captions.json annotations[1]"]
+    assert positions(data, "other_id_type") == ([] if type(of_annotations) is float else ["captions.json"])
 
 
 def test_ids_that_match_two_images_are_unknown(tmp_path):
     photo(tmp_path / "a.jpg")
     file = coco_file(tmp_path / "captions.json", [("1", "a.jpg"), ("01", "b.jpg")], [(1, "Whose?")])
-    assert places(read_records(file), "unknown_image") == ["captions.json annotations[0]"]
+    assert positions(read_records(file), "unknown_image") == ["captions.json annotations[0]"]
 
 
 def test_rejected_and_precanned_captions_are_left_out(tmp_path):
@@ -208,8 +208,8 @@ def test_rejected_and_precanned_captions_are_left_out(tmp_path):
     content = {"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": annotations}
     data = read_records(write(tmp_path / "train.json", json.dumps(content)))
     assert data.records[0].captions == ("caption 0", "caption 4")
-    assert places(data, "rejected_caption") == ["train.json annotations[1]"]
-    assert places(data, "precanned_caption") == ["train.json annotations[2]", "train.json annotations[3]"]
+    assert positions(data, "rejected_caption") == ["train.json annotations[1]"]
+    assert positions(data, "precanned_caption") == ["train.json annotations[2]", "train.json annotations[3]"]
 
 
 def test_a_damaged_captions_file_is_not_skipped(tmp_path):
@@ -231,4 +231,4 @@ def test_images_without_names_are_found_by_their_ids(tmp_path):
     data = read_records(tmp_path)
     (record,) = data.records
     assert record.captions == ("A dog.", "Dogs.", "Pets.")
-    assert places(data, "missing_image") == ["captions.json image 8"]
+    assert positions(data, "missing_image") == ["captions.json image 8"]

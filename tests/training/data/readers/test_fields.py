@@ -2,7 +2,7 @@
 
 import pytest
 
-from training.data.readers.fields import captions_of, explain_missing, find_fields, flagged, photo_names
+from training.data.readers.fields import captions_of, explain_missing, find_fields, flagged_problem, photo_names
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def test_key_names_in_use_are_recognised(keys, image, captions):
 
 
 @pytest.mark.parametrize(
-    "keys, told",
+    "keys, reason",
     [
         (["filepath", "size"], "columns filepath, size; no caption column (caption, title, text, ...)"),
         (["colour", "caption"], "columns colour, caption; no image column (image, file_name, path, ...)"),
@@ -38,8 +38,8 @@ def test_key_names_in_use_are_recognised(keys, image, captions):
         ([], "no columns"),
     ],
 )
-def test_missing_keys_are_explained(keys, told):
-    assert find_fields(keys) is None and told in explain_missing(keys)
+def test_missing_keys_are_explained(keys, reason):
+    assert find_fields(keys) is None and reason in explain_missing(keys)
 
 
 @pytest.mark.parametrize("keys", [["image_id", "caption"], ["url", "caption"], ["id", "text"]])
@@ -87,4 +87,4 @@ def test_photo_names_are_read(record, names):
 def test_flags_mark_rejected_captions(value):
     record = {"image": "a.jpg", "caption": "x", "is_rejected": value}
     rejected = value in (True, "True", "1")
-    assert flagged(record, find_fields(record).flags) == ("rejected_caption" if rejected else None)
+    assert flagged_problem(record, find_fields(record).flags) == ("rejected_caption" if rejected else None)

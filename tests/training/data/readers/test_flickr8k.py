@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.tiny_data_sets import by_name, photo, places, write
+from tests.support.tiny_data_sets import by_name, photo, positions, write
 from training.data.records import read_records
 
 
@@ -12,8 +12,8 @@ def folder(tmp_path):
     write(tmp_path / "Flickr8k.token.txt", "\n".join(tokens) + "\n")
     for split, names in (("train", "a"), ("dev", "b"), ("test", "c")):
         write(tmp_path / f"Flickr_8k.{split}Images.txt", "".join(f"{name}.jpg\n" for name in names))
-    for place in ("sample-images/train/a", "sample-images/dev/b", "Flicker8k_Dataset/c", "d"):
-        photo(tmp_path / f"{place}.jpg")
+    for photo_name in ("sample-images/train/a", "sample-images/dev/b", "Flicker8k_Dataset/c", "d"):
+        photo(tmp_path / f"{photo_name}.jpg")
     return tmp_path
 
 
@@ -41,14 +41,14 @@ def test_bad_lines_are_refused_with_their_position(folder):
     photo(folder / "extra.jpg")
     data = read_records(folder)
     assert len(data.records) == 4 and by_name(data)["b.jpg"].split == "val"
-    assert set(places(data, "bad_entry")) == {f"Flickr8k.token.txt:{line}" for line in (9, 10, 13)}
-    assert places(data, "repeated_entry") == ["Flickr_8k.devImages.txt:2", "Flickr8k.token.txt:11"]
-    assert places(data, "empty_caption") == ["Flickr8k.token.txt:12"]
-    assert places(data, "unknown_image") == ["Flickr_8k.devImages.txt:3"]
-    assert places(data, "two_splits") == ["Flickr_8k.testImages.txt:2"]
-    assert places(data, "missing_image") == ["Flickr8k.token.txt:14"]
-    assert places(data, "uncaptioned_image") == ["extra.jpg"]
-    assert places(data, "unused_file") == ["boxes.json.gz"]
+    assert set(positions(data, "bad_entry")) == {f"Flickr8k.token.txt:{line}" for line in (9, 10, 13)}
+    assert positions(data, "repeated_entry") == ["Flickr_8k.devImages.txt:2", "Flickr8k.token.txt:11"]
+    assert positions(data, "empty_caption") == ["Flickr8k.token.txt:12"]
+    assert positions(data, "unknown_image") == ["Flickr_8k.devImages.txt:3"]
+    assert positions(data, "two_splits") == ["Flickr_8k.testImages.txt:2"]
+    assert positions(data, "missing_image") == ["Flickr8k.token.txt:14"]
+    assert positions(data, "uncaptioned_image") == ["extra.jpg"]
+    assert positions(data, "unused_file") == ["boxes.json.gz"]
 
 
 def test_flickr30k_without_lists_gets_drawn_splits(tmp_path):
@@ -87,5 +87,8 @@ def test_texts_and_photos_unpacked_side_by_side_are_read(tmp_path):
     }
     assert by_name(data)["a.jpg"].captions == ("A token runs .",)
     lemmas, readme = sorted(problem.message for problem in data.problems)[::-1]
-    assert sorted(places(data, "unused_file")) == ["Flickr8k_text/Flickr8k.lemma.token.txt", "Flickr8k_text/readme.txt"]
+    assert sorted(positions(data, "unused_file")) == [
+        "Flickr8k_text/Flickr8k.lemma.token.txt",
+        "Flickr8k_text/readme.txt",
+    ]
     assert "basic forms" in lemmas + readme

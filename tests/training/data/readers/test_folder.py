@@ -5,7 +5,7 @@ import json
 import pytest
 
 from captioner.errors import DataError
-from tests.support.tiny_data_sets import by_name, photo, places, write
+from tests.support.tiny_data_sets import by_name, photo, positions, write
 from training.data.records import read_records
 
 
@@ -40,12 +40,12 @@ def test_bad_sidecars_are_refused_with_their_position(tmp_path):
         "a.jpg": ("A dog.",),
         "two.jpg": ("Twins.",),
     }
-    assert places(data, "repeated_entry") == ["a.txt:2"]
-    assert places(data, "empty_caption") == ["a.txt:3"]
-    assert places(data, "bad_entry") == ["a.txt:4"]
-    assert places(data, "stray_sidecar") == ["ghost.txt", "two.txt"]
-    assert places(data, "uncaptioned_image") == ["b.jpg", "empty.jpg", "two.png"]
-    assert places(data, "unused_file") == ["notes.pdf"]
+    assert positions(data, "repeated_entry") == ["a.txt:2"]
+    assert positions(data, "empty_caption") == ["a.txt:3"]
+    assert positions(data, "bad_entry") == ["a.txt:4"]
+    assert positions(data, "stray_sidecar") == ["ghost.txt", "two.txt"]
+    assert positions(data, "uncaptioned_image") == ["b.jpg", "empty.jpg", "two.png"]
+    assert positions(data, "unused_file") == ["notes.pdf"]
 
 
 def test_the_images_option_names_another_folder(tmp_path):
@@ -75,8 +75,8 @@ def test_the_likeliest_of_several_sidecars_is_read(tmp_path):
     assert {name: record.captions for name, record in by_name(data).items()} == {
         "a.jpg": ("One dog runs.",), "b.jpg": ("A dog.",), "c.jpg": ("1dog, solo",),
     }  # fmt: skip
-    told = sorted(str(problem) for problem in data.problems)
-    assert told[0] == "a.tags: is not used: for a photo with both, .caption is read before .tags"
+    messages = sorted(str(problem) for problem in data.problems)
+    assert messages[0] == "a.tags: is not used: for a photo with both, .caption is read before .tags"
     assert [problem.kind for problem in data.problems] == ["unused_file"] * 3
 
 
@@ -96,7 +96,7 @@ def test_json_sidecars_are_read(tmp_path):
     write(tmp_path / "b.json", '{"camera": "x"}')
     data = read_records(tmp_path)
     assert data.format == "folder" and by_name(data)["a.jpg"].captions == ("A dog.",)
-    assert places(data, "unused_file") == ["b.json"]
+    assert positions(data, "unused_file") == ["b.json"]
 
 
 def test_texts_in_a_separate_folder_are_read(tmp_path):
@@ -109,7 +109,7 @@ def test_texts_in_a_separate_folder_are_read(tmp_path):
     assert {name: record.captions for name, record in by_name(data).items()} == {
         "a.jpg": ("Caption a.",), "b.jpg": ("Caption b.",),
     }  # fmt: skip
-    assert places(data, "stray_sidecar") == ["text/c.txt", "text/d.txt"]  # two photos c.jpg: ambiguous
+    assert positions(data, "stray_sidecar") == ["text/c.txt", "text/d.txt"]  # two photos c.jpg: ambiguous
 
 
 @pytest.mark.parametrize("texts", ["labels", "images"])
@@ -149,7 +149,7 @@ def test_a_sidecar_in_another_case_never_adds_to_a_photo_with_its_own(tmp_path):
         write(tmp_path / f"{name[0]}.txt", "A dog.")
     write(tmp_path / "A.TXT", "A cat.")
     data = read_records(tmp_path)
-    assert by_name(data)["a.jpg"].captions == ("A dog.",) and places(data, "stray_sidecar") == ["A.TXT"]
+    assert by_name(data)["a.jpg"].captions == ("A dog.",) and positions(data, "stray_sidecar") == ["A.TXT"]
 
 
 def test_texts_about_the_data_set_do_not_count_as_lost_captions(tmp_path):
@@ -157,7 +157,7 @@ def test_texts_about_the_data_set_do_not_count_as_lost_captions(tmp_path):
     for name in ("a.txt", "README.txt", "license.txt", "lost.txt"):
         write(tmp_path / name, "A dog.")
     data = read_records(tmp_path)
-    assert places(data, "unused_file") == ["README.txt", "license.txt"] and places(data, "stray_sidecar") == [
+    assert positions(data, "unused_file") == ["README.txt", "license.txt"] and positions(data, "stray_sidecar") == [
         "lost.txt"
     ]
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.support.tiny_data_sets import photo, places, write
+from tests.support.tiny_data_sets import photo, positions, write
 from training.data.records import read_records
 from training.inspection.advice import advice
 from training.inspection.report import inspect_data
@@ -40,7 +40,7 @@ def test_a_broken_heic_photo_is_counted_and_named_with_advice(tmp_path):
 def test_a_readable_heic_photo_is_used(tmp_path):
     real_heic().save(tmp_path / "a.heic")
     data = table(tmp_path, ["a.heic"])
-    assert len(data.records) == 1 and not places(data, "unreadable_image")
+    assert len(data.records) == 1 and not positions(data, "unreadable_image")
 
 
 def test_a_jpeg_with_a_heic_suffix_is_used(tmp_path):

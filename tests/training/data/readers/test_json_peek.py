@@ -23,15 +23,15 @@ CONTENTS = [
 @pytest.mark.parametrize("indent", [None, 1])
 def test_the_sample_of_a_large_file_looks_like_that_of_a_small_one(tmp_path, monkeypatch, content, indent):
     file = write(tmp_path / "x.json", "\ufeff" + json.dumps(content, indent=indent, ensure_ascii=False))
-    whole = peek(file)
+    full = peek(file)
     for name, value in (("_WHOLE_BYTES", 0), ("_HEAD_BYTES", 1200), ("_WINDOW_BYTES", 400)):
         monkeypatch.setattr(json_peek, name, value)
     sample = peek(file).sample
-    assert whole.error is None and type(sample) is type(whole.sample)
+    assert full.error is None and type(sample) is type(full.sample)
     if isinstance(sample, dict):
         keys = ("images", "annotations", "data")
-        assert all(sample[key][:1] == whole.sample[key][:1] for key in keys if key in whole.sample)
-        assert next(iter(sample.items()))[0] == next(iter(whole.sample))
+        assert all(sample[key][:1] == full.sample[key][:1] for key in keys if key in full.sample)
+        assert next(iter(sample.items()))[0] == next(iter(full.sample))
     else:
         assert sample[:3] == content[:3]
 
@@ -42,6 +42,6 @@ def test_text_that_is_not_json_is_an_error(tmp_path, monkeypatch, text, large):
     if large:
         monkeypatch.setattr(json_peek, "_WHOLE_BYTES", -1)
     file = write(tmp_path / "x.json", text.encode("utf-8", "surrogateescape"))
-    found = peek(file)
-    assert found.sample is None and "is not JSON" in found.error
+    sample = peek(file)
+    assert sample.sample is None and "is not JSON" in sample.error
     assert "cannot be read" in peek(tmp_path / "gone.json").error

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from captioner.errors import DataError
-from tests.support.tiny_data_sets import by_name, photo, places, write
+from tests.support.tiny_data_sets import by_name, photo, positions, write
 from training.data.records import read_records
 
 TWO = {"a.jpg": ("A dog.",), "b.jpg": ("A cat.", "Two cats.")}
@@ -103,9 +103,11 @@ def test_bad_entries_are_refused_with_their_position(tmp_path):
     ]
     data = read_records(write(tmp_path / "x.json", json.dumps(entries)))
     assert captions(data) == {"a.jpg": ("A dog.",)}
-    assert places(data, "bad_entry") == [f"x.json [{index}]" for index in (1, 2, 3, 7)]
-    assert places(data, "rejected_caption") == ["x.json [4]"] and places(data, "precanned_caption") == ["x.json [5]"]
-    assert places(data, "missing_image") == ["x.json [6]"]
+    assert positions(data, "bad_entry") == [f"x.json [{index}]" for index in (1, 2, 3, 7)]
+    assert positions(data, "rejected_caption") == ["x.json [4]"] and positions(data, "precanned_caption") == [
+        "x.json [5]"
+    ]
+    assert positions(data, "missing_image") == ["x.json [6]"]
 
 
 def test_unused_keys_are_reported(tmp_path):
@@ -122,7 +124,7 @@ def test_results_beside_a_data_set_are_not_a_second_one(tmp_path):
     write(tmp_path / "results.json", json.dumps([{"image_id": "a", "caption": "A wolf."}]))
     write(tmp_path / "captions.csv", "image,caption\na.jpg,A dog.\n")
     data = read_records(tmp_path)
-    assert data.format == "table" and places(data, "unused_file") == ["results.json"]
+    assert data.format == "table" and positions(data, "unused_file") == ["results.json"]
     (tmp_path / "captions.csv").unlink()
     assert read_records(tmp_path).format == "json"
 
@@ -145,7 +147,7 @@ def test_urls_are_not_fetched(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content, told",
+    "content, reason",
     [
         ('[{"image": "a.jpg",\n', "is not JSON .* line 2"),
         ('[{"picture_of": "a.jpg", "words": "A dog."}]', "keys picture_of, words; no image key .* and no caption key"),
@@ -153,10 +155,10 @@ def test_urls_are_not_fetched(tmp_path):
         ('{"lr": 1, "epochs": 3}', "an object with the keys lr, epochs"),
     ],
 )
-def test_the_reason_for_a_refusal_is_given(tmp_path, content, told):
+def test_the_reason_for_a_refusal_is_given(tmp_path, content, reason):
     file = write(tmp_path / "x.json", content)
     for path in (file, tmp_path):
-        with pytest.raises(DataError, match=f"x.json: .*{told}"):
+        with pytest.raises(DataError, match=f"x.json: .*{reason}"):
             read_records(path)
 
 
@@ -190,7 +192,7 @@ def test_kohya_metadata_of_windows_is_read(tmp_path):
         tmp_path / "meta_lat.json", json.dumps({"C:\\train\\a": {"caption": "A dog.", "train_resolution": [512, 512]}})
     )
     data = read_records(tmp_path)
-    assert captions(data) == {"a.png": ("A dog.",)} and len(places(data, "found_elsewhere")) == 1
+    assert captions(data) == {"a.png": ("A dog.",)} and len(positions(data, "found_elsewhere")) == 1
 
 
 def nested(levels):

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from captioner.errors import DataError
-from tests.support.tiny_data_sets import photo, places, write
+from tests.support.tiny_data_sets import photo, positions, write
 from training.data.records import ImageRecord, read_records
 
 
@@ -31,8 +31,8 @@ def test_splits_ids_and_folders_are_read(tmp_path):
         ImageRecord(77, tmp_path / "val2014" / "a.jpg", ("A dog .", "Two dogs ."), "train"),
         ImageRecord(1, tmp_path / "images" / "b.jpg", ("A cat .",), "test"),
     ]
-    assert places(data, "missing_image") == ["dataset_coco.json images[2]"]
-    assert places(data, "bad_entry") == ["dataset_coco.json images[3]", "dataset_coco.json images[4]"]
+    assert positions(data, "missing_image") == ["dataset_coco.json images[2]"]
+    assert positions(data, "bad_entry") == ["dataset_coco.json images[3]", "dataset_coco.json images[4]"]
 
 
 def test_a_file_is_recognised_by_its_content(tmp_path):

@@ -8,7 +8,7 @@ from training.data.records import read_records
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "reason"),
     [
         ("a.CR2", "raw photo, which is not read: develop it in a photo editor and export it as JPEG"),
         ("a.mp4", "a video, which is not read: save one of its frames as JPEG"),
@@ -18,8 +18,8 @@ from training.data.records import read_records
         ("a.psd", "in PSD, which is not read"),
     ],
 )
-def test_a_file_similar_to_a_photo_is_named_with_its_kind_and_advice(name, told):
-    assert told in skip_reason(name)
+def test_a_file_similar_to_a_photo_is_named_with_its_kind_and_advice(name, reason):
+    assert reason in skip_reason(name)
 
 
 @pytest.mark.parametrize(
@@ -40,6 +40,6 @@ def test_such_files_are_counted_in_every_layout(tmp_path, layout):
     for name in ("images/c.NEF", "images/d.mp4", "e.psd"):
         write(tmp_path / name, b"x")
     data = read_records(tmp_path)
-    told = {problem.file: problem.message for problem in data.problems if problem.kind == "unused_file"}
-    assert data.format == layout and set(told) == {"images/c.NEF", "images/d.mp4", "e.psd"}
-    assert all("not read" in message for message in told.values())
+    messages = {problem.file: problem.message for problem in data.problems if problem.kind == "unused_file"}
+    assert data.format == layout and set(messages) == {"images/c.NEF", "images/d.mp4", "e.psd"}
+    assert all("not read" in message for message in messages.values())

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from captioner.errors import DataError
-from tests.support.tiny_data_sets import by_name, photo, places, write
+from tests.support.tiny_data_sets import by_name, photo, positions, write
 from training.data.readers import unpacked
 from training.data.records import read_records
 
@@ -58,7 +58,7 @@ def test_plain_bytes_a_split_column_and_rows_without_photos_are_read(tmp_path):
     assert [(record.split, record.captions) for record in data.records] == [
         ("train", ("A dog.",)), ("val", ("A cat.",)), ("test", ("Damaged.",)),
     ]  # fmt: skip
-    assert places(data, "missing_image") == ["x.parquet row 3"]
+    assert positions(data, "missing_image") == ["x.parquet row 3"]
 
 
 def test_photos_beside_the_file_are_found_by_name(tmp_path):
@@ -71,9 +71,9 @@ def test_unusable_files_are_refused_with_the_reason(tmp_path):
     addresses = parquet(tmp_path / "a.parquet", [{"url": "https://example.org/a.jpg", "caption": "A dog."}])
     with pytest.raises(DataError, match="addresses.*not fetched"):
         read_records(addresses)
-    other = parquet(tmp_path / "b.parquet", [{"x": 1, "y": 2}])
+    second = parquet(tmp_path / "b.parquet", [{"x": 1, "y": 2}])
     with pytest.raises(DataError, match="b.parquet: columns x, y; no image column"):
-        read_records(other)
+        read_records(second)
     with pytest.raises(DataError, match="c.parquet: is not a readable Parquet file"):
         read_records(write(tmp_path / "c.parquet", b"PAR1 nothing PAR1"))
 
@@ -96,10 +96,10 @@ def test_text_that_is_not_utf8_and_repeated_columns_are_refused(tmp_path):
     pyarrow.parquet.write_table(pyarrow.table({"image": [png()], "caption": broken}), tmp_path / "a.parquet")
     with pytest.raises(DataError, match="a.parquet is damaged after row 0"):
         read_records(tmp_path / "a.parquet")
-    twice = pyarrow.Table.from_arrays(
-        [pyarrow.array([each]) for each in (png(), "A dog.", "b")], ["image", "caption", "image"]
+    table = pyarrow.Table.from_arrays(
+        [pyarrow.array([value]) for value in (png(), "A dog.", "b")], ["image", "caption", "image"]
     )
-    pyarrow.parquet.write_table(twice, tmp_path / "b.parquet")
+    pyarrow.parquet.write_table(table, tmp_path / "b.parquet")
     with pytest.raises(DataError, match="b.parquet has 2 columns named image: rename"):
         read_records(tmp_path / "b.parquet")
 

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from tests.support.tiny_data_sets import photo, places, write
+from tests.support.tiny_data_sets import photo, positions, write
 from training.data.readers import photos
 from training.data.records import read_records
 
@@ -15,10 +15,12 @@ def table(folder, *names):
     return write(folder / "captions.csv", f"image,caption\n{rows}")
 
 
-def found(data):
+def relocations(data):
     """Return the name in the file -> the path found for it."""
-    told = [problem.message for problem in data.problems if problem.kind == "found_elsewhere"]
-    return {text.partition(" is found as ")[0]: text.partition(" is found as ")[2].partition(":")[0] for text in told}
+    messages = [problem.message for problem in data.problems if problem.kind == "found_elsewhere"]
+    return {
+        text.partition(" is found as ")[0]: text.partition(" is found as ")[2].partition(":")[0] for text in messages
+    }
 
 
 @pytest.mark.parametrize(
@@ -42,8 +44,8 @@ def test_a_photo_is_found_by_its_name(tmp_path, name, file):
     table(tmp_path, name, "b.jpg")
     data = read_records(tmp_path)
     assert [record.path.relative_to(tmp_path).as_posix() for record in data.records] == [file, "images/b.jpg"]
-    assert places(data, "found_elsewhere") == ["captions.csv:2"] and list(found(data).values()) == [file]
-    assert not places(data, "missing_image") and not places(data, "uncaptioned_image")
+    assert positions(data, "found_elsewhere") == ["captions.csv:2"] and list(relocations(data).values()) == [file]
+    assert not positions(data, "missing_image") and not positions(data, "uncaptioned_image")
 
 
 def test_a_folder_not_named_after_the_json_is_searched(tmp_path):
@@ -58,7 +60,7 @@ def test_folders_in_the_name_decide_between_several_photos(tmp_path):
     for folder in ("red/cats", "red/dogs", "blue/dogs"):
         photo(tmp_path / folder / "1.jpg")
     table(tmp_path, "/data/red/dogs/1.jpg")
-    assert list(found(read_records(tmp_path)).values()) == ["red/dogs/1.jpg"]
+    assert list(relocations(read_records(tmp_path)).values()) == ["red/dogs/1.jpg"]
 
 
 def test_an_ambiguous_name_matches_no_photo_and_the_candidates_are_named(tmp_path):
@@ -77,7 +79,7 @@ def test_two_entries_never_share_a_found_photo(tmp_path):
     table(tmp_path, "x/1.jpg", "y/1.jpg", "2.jpg", "z/2.jpg")
     data = read_records(tmp_path)
     assert [record.path.name for record in data.records] == ["2.jpg"]
-    assert places(data, "missing_image") == ["captions.csv:2", "captions.csv:3", "captions.csv:5"]
+    assert positions(data, "missing_image") == ["captions.csv:2", "captions.csv:3", "captions.csv:5"]
 
 
 def test_a_photo_in_the_folder_of_another_split_is_reported_and_not_used(tmp_path):
@@ -113,7 +115,7 @@ def test_nothing_outside_the_data_set_is_ever_used(tmp_path):
     photo(tmp_path / "secret.jpg")
     table(tmp_path / "set", "../secret", str(tmp_path / "secret.jpg"), "secret")
     data = read_records(tmp_path / "set")
-    assert not data.records and len(places(data, "missing_image")) == 3
+    assert not data.records and len(positions(data, "missing_image")) == 3
 
 
 def test_a_folder_is_searched_once_and_only_if_a_photo_is_missing(tmp_path, monkeypatch):
@@ -125,4 +127,4 @@ def test_a_folder_is_searched_once_and_only_if_a_photo_is_missing(tmp_path, monk
     table(tmp_path, *(f"{number}.jpg" for number in range(30)))
     assert len(read_records(tmp_path).records) == 30 and not walks
     table(tmp_path, *(f"/srv/{number}.jpeg" for number in range(30)))
-    assert len(found(read_records(tmp_path))) == 30 and len(walks) == 1
+    assert len(relocations(read_records(tmp_path))) == 30 and len(walks) == 1

@@ -93,15 +93,15 @@ def test_many_lines_take_little_memory(tmp_path):
     tracemalloc.start()
     try:
         texts = read_sentences([file])
-        _, most = tracemalloc.get_traced_memory()
+        _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
     assert len(texts) == lines and texts.counts()["dog"] == lines
-    assert most < 150 * lines
+    assert peak < 150 * lines
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "message"),
     [
         ("a.txt", b"", "a.txt holds no sentence: write one on each line"),
         ("a.txt", b"\n \n...\n", "holds no sentence"),
@@ -115,8 +115,8 @@ def test_many_lines_take_little_memory(tmp_path):
         ("captions.csv", b"a dog", "captions.csv does not have a text file's name: --sentences reads .txt and .txt.gz"),
     ],
 )
-def test_files_without_sentences_are_refused(read, name, content, said):
-    with pytest.raises(DataError, match=said):
+def test_files_without_sentences_are_refused(read, name, content, message):
+    with pytest.raises(DataError, match=message):
         read(content, name)
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from captioner.errors import DataError
-from tests.support.tiny_data_sets import by_name, photo, places, write
+from tests.support.tiny_data_sets import by_name, photo, positions, write
 from training.data.records import read_records
 
 
@@ -61,20 +61,20 @@ def test_the_split_column_is_read_and_bad_rows_are_refused(tmp_path):
     ]
     write(tmp_path / "table.csv", b"\n".join(rows))
     data = read_records(tmp_path)
-    found = by_name(data)
-    assert {name: record.split for name, record in found.items()} == {
+    records = by_name(data)
+    assert {name: record.split for name, record in records.items()} == {
         "a.jpg": "train",
         "b.jpg": "val",
         "c.jpg": None,
     }
-    assert found["c.jpg"].captions == ("no split named", "two\nlines")
-    assert found["b.jpg"].captions == ("A cat.", "A cat again.")
-    assert places(data, "repeated_entry") == ["table.csv:4"]
-    assert places(data, "bad_entry") == [f"table.csv:{line}" for line in (5, 6, 7, 11, 12)]
-    assert places(data, "two_splits") == ["table.csv:9"]
-    assert places(data, "missing_image") == ["table.csv:10"]
-    assert places(data, "empty_caption") == ["table.csv:13"]
-    assert not places(data, "uncaptioned_image")
+    assert records["c.jpg"].captions == ("no split named", "two\nlines")
+    assert records["b.jpg"].captions == ("A cat.", "A cat again.")
+    assert positions(data, "repeated_entry") == ["table.csv:4"]
+    assert positions(data, "bad_entry") == [f"table.csv:{line}" for line in (5, 6, 7, 11, 12)]
+    assert positions(data, "two_splits") == ["table.csv:9"]
+    assert positions(data, "missing_image") == ["table.csv:10"]
+    assert positions(data, "empty_caption") == ["table.csv:13"]
+    assert not positions(data, "uncaptioned_image")
 
 
 def test_an_unclosed_quote_does_not_swallow_other_rows(tmp_path):
@@ -86,13 +86,13 @@ def test_an_unclosed_quote_does_not_swallow_other_rows(tmp_path):
         "b.jpg": ("A cat.",),
         "c.jpg": ('a screen of 5"',),
     }
-    assert places(data, "bad_entry") == ["t.csv:2"]
+    assert positions(data, "bad_entry") == ["t.csv:2"]
 
 
 def test_a_comma_in_unquoted_text_is_reported(tmp_path):
     photo(tmp_path / "a.jpg")
     data = read_records(write(tmp_path / "t.csv", 'image,caption\na.jpg,A dog, a cat\na.jpg, "A dog, a cat"\n'))
-    assert data.records[0].captions == ("A dog, a cat",) and places(data, "bad_entry") == ["t.csv:2"]
+    assert data.records[0].captions == ("A dog, a cat",) and positions(data, "bad_entry") == ["t.csv:2"]
 
 
 def test_bad_json_lines_are_refused(tmp_path):
@@ -108,8 +108,8 @@ def test_bad_json_lines_are_refused(tmp_path):
     ]
     data = read_records(write(tmp_path / "a.jsonl", b"\n".join(lines)))
     assert [record.captions for record in data.records] == [("A dog.", "Two dogs.")]
-    assert sorted(places(data, "bad_entry")) == [f"a.jsonl:{line}" for line in (2, 3, 4, 5, 6, 6, 7)]
-    assert places(data, "empty_caption") == ["a.jsonl:6"]
+    assert sorted(positions(data, "bad_entry")) == [f"a.jsonl:{line}" for line in (2, 3, 4, 5, 6, 6, 7)]
+    assert positions(data, "empty_caption") == ["a.jsonl:6"]
 
 
 def test_a_tsv_needs_no_quoting(tmp_path):
@@ -172,8 +172,8 @@ def test_names_in_another_case_are_used_and_reported(tmp_path):
     assert {record.path.name: record.captions for record in data.records} == {
         "IMG_1.JPG": ("A dog.",), "b.jpg": ("b",), "B.jpg": ("B",),
     }  # fmt: skip
-    assert places(data, "other_case") == ["t.csv:2"]
-    assert places(data, "missing_image") == ["t.csv:5"]  # ambiguous: it matches both
+    assert positions(data, "other_case") == ["t.csv:2"]
+    assert positions(data, "missing_image") == ["t.csv:5"]  # ambiguous: it matches both
 
 
 def test_names_in_another_unicode_form_are_found(tmp_path):
@@ -242,7 +242,7 @@ def test_a_quoted_text_over_two_lines_of_a_tsv_is_read(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "line, told",
+    "line, advice",
     [
         (
             "a.jpg| 4   A dog .",
@@ -252,10 +252,10 @@ def test_a_quoted_text_over_two_lines_of_a_tsv_is_read(tmp_path):
         ("a.jpg| 4| A dog | a cat", "has 4 columns where the header has 3: its text holds the separator (|), so put"),
     ],
 )
-def test_a_wrong_number_of_columns_is_reported_with_advice(tmp_path, line, told):
+def test_a_wrong_number_of_columns_is_reported_with_advice(tmp_path, line, advice):
     photo(tmp_path / "a.jpg")
     data = read_records(write(tmp_path / "results.csv", f"image| number| comment\na.jpg| 0| A cat .\n{line}\n"))
-    assert places(data, "bad_entry") == ["results.csv:3"] and told in data.problems[0].message
+    assert positions(data, "bad_entry") == ["results.csv:3"] and advice in data.problems[0].message
 
 
 @pytest.mark.parametrize(
@@ -315,11 +315,11 @@ def test_flags_in_a_table_reject_captions(tmp_path):
     photo(tmp_path / "a.jpg")
     table = "image,caption,is_rejected\na.jpg,A dog.,False\na.jpg,Too dark.,True\n"
     data = read_records(write(tmp_path / "t.csv", table))
-    assert data.records[0].captions == ("A dog.",) and places(data, "rejected_caption") == ["t.csv:3"]
+    assert data.records[0].captions == ("A dog.",) and positions(data, "rejected_caption") == ["t.csv:3"]
 
 
 @pytest.mark.parametrize(
-    "text, told",
+    "text, reason",
     [
         ("A dog.\thttps://example.org/a.jpg\n", "no header, and its photos are addresses .https://example.org/a.jpg"),
         ("a.jpg,A dog.\n", "no header: write the names of the columns"),
@@ -328,10 +328,10 @@ def test_flags_in_a_table_reject_captions(tmp_path):
         ("", "first line is empty"),
     ],
 )
-def test_an_unreadable_table_is_refused_with_the_reason(tmp_path, text, told):
+def test_an_unreadable_table_is_refused_with_the_reason(tmp_path, text, reason):
     file = write(tmp_path / "train.tsv", text)
     for path in (file, tmp_path):
-        with pytest.raises(DataError, match=f"train.tsv(:1)?: .*{told}"):
+        with pytest.raises(DataError, match=f"train.tsv(:1)?: .*{reason}"):
             read_records(path)
 
 
@@ -346,7 +346,7 @@ def test_lines_above_the_column_names_are_skipped(tmp_path, above):
         data = read_records(path)
         assert by_name(data)["a.jpg"].captions == ("A dog.",)
         number = above.count("\n") + 3
-        assert places(data, "missing_image") == [f"captions.csv:{number}"]
+        assert positions(data, "missing_image") == [f"captions.csv:{number}"]
 
 
 def test_a_line_that_names_a_photo_is_no_title(tmp_path):
@@ -379,7 +379,7 @@ def test_backslash_escaped_quotes_are_read(tmp_path):
     write(tmp_path / "captions.csv", 'image,caption\na.jpg,"a \\"big\\" dog, a cat"\na.jpg,"a \\"bad one, a, b\n')
     data = read_records(tmp_path)
     assert by_name(data)["a.jpg"].captions == ('a "big" dog, a cat',)
-    assert places(data, "bad_entry") == ["captions.csv:3"]
+    assert positions(data, "bad_entry") == ["captions.csv:3"]
 
 
 @pytest.mark.parametrize("name, text", [("captions.csv", "image,caption\n"), ("captions.csv", "image,caption\n,\n\n")])
@@ -418,7 +418,7 @@ def test_photos_and_captions_separated_by_a_space_are_refused_with_advice(tmp_pa
 
 
 @pytest.mark.parametrize(
-    "text, told",
+    "text, reason",
     [
         ("a.jpg\tA dog.\n", "no header: write the names of the columns above it .image<tab>caption"),
         ("a.jpg A dog.\n", "separated by a space"),
@@ -426,11 +426,11 @@ def test_photos_and_captions_separated_by_a_space_are_refused_with_advice(tmp_pa
         ("picture;words\na.jpg;A dog.\n", "columns picture, words; no caption column"),
     ],
 )
-def test_texts_that_may_be_tables_get_a_reason(tmp_path, text, told):
+def test_texts_that_may_be_tables_get_a_reason(tmp_path, text, reason):
     photo(tmp_path / "images" / "a.jpg")
     write(tmp_path / "all captions.txt", text)
     write(tmp_path / "readme.txt", "About these photos")
-    with pytest.raises(DataError, match=rf"all captions.txt: .*{told}") as error:
+    with pytest.raises(DataError, match=rf"all captions.txt: .*{reason}") as error:
         read_records(tmp_path)
     assert "readme" not in str(error.value).partition("Why not")[2]
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from captioner.errors import DataError
-from tests.support.tiny_data_sets import by_name, photo, places, write
+from tests.support.tiny_data_sets import by_name, photo, positions, write
 from training.data.lost_captions import lost_captions
 from training.data.readers.text_files import why_no_text
 from training.data.records import read_records
@@ -15,7 +15,7 @@ LFS = "version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 12345\n"
 
 
 @pytest.mark.parametrize(
-    "content, told",
+    "content, message",
     [
         (RTF, "rich-text document: save it as plain text"),
         (b"PK\x03\x04\x14\0", "spreadsheet, a document or an archive: save it as CSV"),
@@ -27,11 +27,11 @@ LFS = "version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 12345\n"
     ],
 )
 @pytest.mark.parametrize("name", ["captions.csv", "captions.json", "captions.jsonl"])
-def test_a_file_that_is_no_text_is_identified(tmp_path, name, content, told):
+def test_a_file_that_is_no_text_is_identified(tmp_path, name, content, message):
     photo(tmp_path / "a.jpg")
     file = write(tmp_path / name, content)
     for path in (tmp_path, file):
-        with pytest.raises(DataError, match=rf"(?s){name}.*{told}"):
+        with pytest.raises(DataError, match=rf"(?s){name}.*{message}"):
             read_records(path)
 
 
@@ -41,7 +41,7 @@ def test_a_file_that_is_no_text_is_no_sidecar(tmp_path, content):
         photo(tmp_path / f"{name}.jpg")
         write(tmp_path / f"{name}.txt", content if name == "a" else "A cat.")
     data = read_records(tmp_path)
-    assert set(by_name(data)) == {"b.jpg", "c.jpg"} and places(data, "bad_entry") == ["a.txt"]
+    assert set(by_name(data)) == {"b.jpg", "c.jpg"} and positions(data, "bad_entry") == ["a.txt"]
     assert lost_captions(data.problems) == "1 caption not used: 1 in lines that cannot be read."
 
 
@@ -51,7 +51,7 @@ def test_text_is_accepted(text):
 
 
 @pytest.mark.parametrize(
-    "text, told",
+    "text, message",
     [
         ("", "the file is empty"),
         (" \n", "the file is empty"),
@@ -66,11 +66,11 @@ def test_text_is_accepted(text):
     ],
 )
 @pytest.mark.parametrize("name", ["captions.json", "x.json"])
-def test_broken_json_is_reported_with_advice(tmp_path, name, text, told):
+def test_broken_json_is_reported_with_advice(tmp_path, name, text, message):
     photo(tmp_path / "a.jpg")
     file = write(tmp_path / name, text)
     for path in (tmp_path, file):
-        with pytest.raises(DataError, match=rf"{name}.*{told}"):
+        with pytest.raises(DataError, match=rf"{name}.*{message}"):
             read_records(path)
 
 

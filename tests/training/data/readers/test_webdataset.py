@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from captioner.errors import DataError
-from tests.support.tiny_data_sets import photo, places, write
+from tests.support.tiny_data_sets import photo, positions, write
 from training.data.readers import unpacked
 from training.data.records import read_records
 
@@ -55,7 +55,7 @@ def test_shards_of_img2dataset_are_read(tmp_path):
     for record in data.records:
         with Image.open(record.path) as image:
             assert image.size == (8, 6)
-    assert places(data, "unused_file") == ["00000_stats.json"]
+    assert positions(data, "unused_file") == ["00000_stats.json"]
     assert texts(read_records(tmp_path / "00001.tar")) == {"00001/000010000.jpg": ("A cow.",)}
 
 
@@ -76,28 +76,28 @@ def test_captions_from_json_are_read_and_photos_without_captions_are_reported(tm
     members += [("2.png", jpeg()), ("3.jpg", jpeg()), ("3.json", b"{"), ("4.txt", b"A cat.")]
     data = read_records(tar(tmp_path / "x.tar", members))
     assert texts(data) == {"x/1.jpg": ("A dog.",)}
-    assert places(data, "uncaptioned_image") == ["x.tar 2.png", "x.tar 3.jpg"]
-    assert places(data, "missing_image") == ["x.tar 4"]
+    assert positions(data, "uncaptioned_image") == ["x.tar 2.png", "x.tar 3.jpg"]
+    assert positions(data, "missing_image") == ["x.tar 4"]
 
 
 def test_a_tar_is_unpacked_once_and_again_when_it_changed(tmp_path, monkeypatch):
     file = tar(tmp_path / "x.tar", sample("1", "A dog."))
     first = read_records(file).records[0].path
     with monkeypatch.context() as patch:
-        patch.setattr(unpacked, "_write", lambda *_: pytest.fail("unpacked again"))
+        patch.setattr(unpacked, "_write_photos", lambda *_: pytest.fail("unpacked again"))
         assert read_records(file).records[0].path == first
     tar(file, sample("1", "A much longer caption of a dog."))
     os.utime(file, ns=(0, 0))
     data = read_records(file)
     assert texts(data) == {"x/1.jpg": ("A much longer caption of a dog.",)} and not first.exists()
-    assert not places(data, "ignored_file")
+    assert not positions(data, "ignored_file")
 
 
 def test_leftovers_of_a_crash_are_removed_when_the_archive_is_unpacked_again(tmp_path):
     (path,) = (record.path for record in read_records(tar(tmp_path / "x.tar", sample("1", "A dog."))).records)
     top = path.parents[1]
-    for left in (f".{path.parent.name}.part", "x.tar-0-tmp", ".y.tar-1-2.part"):
-        write(top / left / "000000.jpg", "half")
+    for name in (f".{path.parent.name}.part", "x.tar-0-tmp", ".y.tar-1-2.part"):
+        write(top / name / "000000.jpg", "half")
     read_records(tar(tmp_path / "x.tar", sample("1", "A longer caption.")))
     assert not list(top.glob("*x.tar-*tmp")) and not list(top.glob(".x.tar-*")), "of this archive"
     assert list(top.glob(".y.tar-*")), "another process may be at work on this one"
@@ -117,7 +117,7 @@ def test_no_file_is_unpacked_outside_the_folder(tmp_path):
 def test_unusable_tars_are_refused_with_the_reason(tmp_path):
     damaged = tar(tmp_path / "damaged.tar", [("1.jpg", jpeg() * 60), ("1.txt", b"A dog.")])
     damaged.write_bytes(damaged.read_bytes()[:9000])
-    for name, content, told in (
+    for name, content, message in (
         ("damaged.tar", None, "damaged|not a readable tar"),
         ("other.tar", [("a.py", b"x")], r"its first files \(\.py\) are not photos"),
         ("none.tar", b"nothing", "is not a readable tar"),
@@ -127,7 +127,7 @@ def test_unusable_tars_are_refused_with_the_reason(tmp_path):
             tar(file, content)
         elif content:
             write(file, content)
-        with pytest.raises(DataError, match=told):
+        with pytest.raises(DataError, match=message):
             read_records(file)
 
 

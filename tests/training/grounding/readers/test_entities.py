@@ -46,8 +46,8 @@ def test_phrases_are_placed_at_their_words_in_order(tmp_path):
 )
 def test_tokens_become_words(tmp_path, text, first, phrase, span):
     boxes = read(tmp_path, a=entry({"1": [LEFT]}, sentence(text, ("1", first, phrase))))
-    ((found,),) = boxes.photos["a.jpg"].phrases.values()
-    assert (found.first, found.last) == span
+    ((placed,),) = boxes.photos["a.jpg"].phrases.values()
+    assert (placed.first, placed.last) == span
 
 
 @pytest.mark.parametrize(

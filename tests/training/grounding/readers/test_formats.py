@@ -25,9 +25,9 @@ def test_every_form_is_recognised(tmp_path):
         tmp_path / "release",
         instances_file(tmp_path / "coco.json", [(1, "a.jpg")], [(1, "person", "person")], [(1, 1, [0, 0, 50, 50])]),
     ]
-    found = [read_boxes(file) for file in files]
-    assert [boxes.name for boxes in found] == ["plain", "packed", "release", "coco"]
-    for boxes in found:
+    box_sets = [read_boxes(file) for file in files]
+    assert [boxes.name for boxes in box_sets] == ["plain", "packed", "release", "coco"]
+    for boxes in box_sets:
         (phrase,) = phrases_of(boxes.photos["a.jpg"], ("a", "man"))
         assert phrase.last == 1 and phrase.boxes == (HALF,)
         assert boxes.counts["photos"] == boxes.counts["boxes"] == 1 and not boxes.examples
@@ -129,14 +129,14 @@ def test_boxes_become_shares_of_their_photo(corners, expected, kind):
     tally = Tally()
     assert box_share(corners, 100, 50, tally, "a.jpg") == expected
     assert list(tally.counts) == ([kind] if kind else []) == list(tally.examples)
-    assert all(place.startswith("a.jpg: ") for place in tally.examples.values())
+    assert all(position.startswith("a.jpg: ") for position in tally.examples.values())
 
 
 def test_a_tally_keeps_the_first_example():
     tally = Tally()
-    for place in ("here", "there"):
-        tally.missed("odd", place)
-    tally.found("good", 3)
+    for position in ("here", "there"):
+        tally.add_problem("odd", position)
+    tally.add("good", 3)
     assert tally.counts == {"odd": 2, "good": 3} and tally.examples == {"odd": "here"}
 
 

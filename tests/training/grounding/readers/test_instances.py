@@ -19,8 +19,8 @@ def test_things_are_found_among_the_words_of_any_caption(tmp_path):
     annotations = [(7, 1, [0, 0, 50, 50]), (7, 1, [50, 0, 50, 50]), (7, 5, [50, 0, 50, 50]), (7, 9, [0, 0, 50, 50])]
     file = instances_file(tmp_path / "a.json", [(7, "a.jpg"), (8, "b.jpg")], CATEGORIES, annotations)
     boxes = read_boxes(file)
-    found = phrases_of(boxes.photos["a.jpg"], "two men near fire hydrants with a dog and another hydrant".split())
-    assert [(phrase.first, phrase.last, phrase.boxes, phrase.types) for phrase in found] == [
+    phrases = phrases_of(boxes.photos["a.jpg"], "two men near fire hydrants with a dog and another hydrant".split())
+    assert [(phrase.first, phrase.last, phrase.boxes, phrase.types) for phrase in phrases] == [
         (1, 1, (HALF, REST), ("person",)),
         (3, 4, (REST,), ("outdoor",)),
         (7, 7, (HALF,), ("dog",)),
@@ -77,7 +77,7 @@ GOOD = {
 
 
 @pytest.mark.parametrize(
-    ("part", "broken", "kind"),
+    ("list_name", "broken", "kind"),
     [
         ("images", 3, "images without id and file_name"),
         ("images", {"id": 8}, "images without id and file_name"),
@@ -100,12 +100,12 @@ GOOD = {
         ("annotations", {"image_id": 7, "category_id": 1}, "boxes that are not four numbers"),
     ],
 )
-def test_broken_entries_are_counted_and_the_others_kept(tmp_path, part, broken, kind):
-    content = {key: [value, broken] if key == part else [value] for key, value in GOOD.items()}
+def test_broken_entries_are_counted_and_the_others_kept(tmp_path, list_name, broken, kind):
+    content = {key: [value, broken] if key == list_name else [value] for key, value in GOOD.items()}
     boxes = read_boxes(write(tmp_path / "a.json", json.dumps(content)))
     assert list(boxes.photos) == ["a.jpg"] and boxes.photos["a.jpg"].things[0].boxes == (HALF,)
     assert list(boxes.examples) == [kind] and boxes.counts[kind] == 1
-    assert f"{part}[1]" in boxes.examples[kind] or boxes.examples[kind] == "a.jpg"
+    assert f"{list_name}[1]" in boxes.examples[kind] or boxes.examples[kind] == "a.jpg"
 
 
 @pytest.mark.parametrize(
@@ -151,8 +151,8 @@ def test_names_have_few_other_meanings():
     "/starfish starfish/mosquito mosquitoes/dwarf dwarves/buffalo buffalos".split("/"),
 )
 def test_singular_and_plural_follow_the_rules(pair):
-    one, many = pair.split()
-    assert (plural(one), singular(many), singular(one)) == (many, one, one)
+    noun, nouns = pair.split()
+    assert (plural(noun), singular(nouns), singular(noun)) == (nouns, noun, noun)
 
 
 @pytest.mark.parametrize(
@@ -164,8 +164,8 @@ def test_words_that_are_no_plural_are_unchanged(word):
 
 
 def test_irregular_nouns_convert_both_ways():
-    for one, many in IRREGULAR.items():
-        assert (plural(one), singular(many), singular(one)) == (many, one, one)
+    for noun, nouns in IRREGULAR.items():
+        assert (plural(noun), singular(nouns), singular(noun)) == (nouns, noun, noun)
     assert plural("sheep") == "sheep"
 
 

@@ -12,15 +12,15 @@ const INVITATION = "Point at a word or at the photo.";
  * viewer: from createViewer. say(text): announces it to screen readers. onChosen(index): the word whose map to save.
  * A word is {text, probability, gate, spread, map, kind}; kind: of the map, attention by default.
  */
-export function createTelling({ group, reading, playButton, playLabel }, { viewer, say, onChosen }) {
-  const still = matchMedia("(prefers-reduced-motion: reduce)");
+export function createCaptionView({ group, reading, playButton, playLabel }, { viewer, say, onChosen }) {
+  const reducedMotion = matchMedia("(prefers-reduced-motion: reduce)");
   let words = [];
   let [hovered, played, pinned] = [-1, -1, -1]; // the first valid one is shown
-  let asked = ""; // the text of the location that is pointed at
+  let locationText = ""; // the text of the location that is pointed at
 
   const wordsView = createWords(group, {
     onEnter(index) {
-      halt();
+      stopFilm();
       hovered = index;
       refresh();
     },
@@ -29,7 +29,7 @@ export function createTelling({ group, reading, playButton, playLabel }, { viewe
       refresh();
     },
     onPress(index) {
-      halt();
+      stopFilm();
       pinned = pinned === index ? -1 : index;
       refresh();
     },
@@ -46,7 +46,7 @@ export function createTelling({ group, reading, playButton, playLabel }, { viewe
     },
   });
 
-  function halt() {
+  function stopFilm() {
     film.stop();
     played = -1;
   }
@@ -56,11 +56,11 @@ export function createTelling({ group, reading, playButton, playLabel }, { viewe
     viewer.showMap(active < 0 ? null : words[active].map, { fades });
     wordsView.mark(active, pinned);
     if (active >= 0) onChosen(active);
-    tell(active);
+    updateReading(active);
   }
 
-  function tell(active) {
-    if (asked || active < 0) return void (reading.textContent = asked || (words.length ? INVITATION : ""));
+  function updateReading(active) {
+    if (locationText || active < 0) return void (reading.textContent = locationText || (words.length ? INVITATION : ""));
     const release = pinned === active ? " · pinned" : "";
     reading.replaceChildren(element("strong", {}, words[active].text), ` · ${wordFigures(words[active])}${release}`);
   }
@@ -68,7 +68,7 @@ export function createTelling({ group, reading, playButton, playLabel }, { viewe
   function clear() {
     film.rewind();
     words = [];
-    [hovered, played, pinned, asked] = [-1, -1, -1, ""];
+    [hovered, played, pinned, locationText] = [-1, -1, -1, ""];
     wordsView.clear();
     refresh();
   }
@@ -89,7 +89,7 @@ export function createTelling({ group, reading, playButton, playLabel }, { viewe
     add(word) {
       words.push(word);
       wordsView.add(word);
-      if (words.length === 1 && !still.matches) film.follow();
+      if (words.length === 1 && !reducedMotion.matches) film.follow();
       else if (!film.isPlaying()) refresh();
     },
     complete: film.complete,
@@ -100,28 +100,28 @@ export function createTelling({ group, reading, playButton, playLabel }, { viewe
       words.forEach(wordsView.add);
       refresh();
     },
-    /** Exchange the maps of the words; pinning and playing continue. */
-    exchange(newWords) {
+    /** Replace the maps of the words; pinning and playing continue. */
+    replaceMaps(newWords) {
       viewer.release(); // clears the text of the old maps
       words = newWords;
-      wordsView.retell(words);
+      wordsView.update(words);
       refresh();
     },
     release() {
-      halt();
+      stopFilm();
       [hovered, pinned] = [-1, -1];
       viewer.release();
       refresh();
     },
     /** Highlight the words whose maps cover a cell. For `cell` and `how` see createViewer. */
-    ask(cell, how) {
+    highlightAt(cell, how) {
       if (words.length === 0 || (film.isPlaying() && how === "pointer")) return;
-      halt();
+      stopFilm();
       const answer = Array.isArray(cell) ? answerAt(words, cell) : { heats: null, text: "" };
-      asked = cell === "unseen" ? "This part of the photo is outside the model’s input." : answer.text;
+      locationText = cell === "unseen" ? "This part of the photo is outside the model’s input." : answer.text;
       wordsView.tint(answer.heats);
       refresh();
-      if (how === "keys") say(asked);
+      if (how === "keys") say(locationText);
     },
   };
 }
@@ -132,20 +132,20 @@ export function createTelling({ group, reading, playButton, playLabel }, { viewe
  */
 export function answerAt(words, [row, column]) {
   const shares = words.map((word) => word.map[row][column]);
-  const even = 1 / words[0].map.flat().length;
-  const most = Math.max(...shares);
-  const warmest = Math.min(1, most / (2 * even));
-  const heats = shares.map((share) => (most > 0 ? warmest * (share / most) ** 1.5 : 0)); // the power separates similar words
-  const { text: strongest, kind } = words[shares.indexOf(most)];
-  return { heats, text: (kind === EVIDENCE ? evidenceAnswer : attentionAnswer)(strongest, most, even) };
+  const uniform = 1 / words[0].map.flat().length;
+  const maxShare = Math.max(...shares);
+  const maxHeat = Math.min(1, maxShare / (2 * uniform));
+  const heats = shares.map((share) => (maxShare > 0 ? maxHeat * (share / maxShare) ** 1.5 : 0)); // the power separates similar words
+  const { text: word, kind } = words[shares.indexOf(maxShare)];
+  return { heats, text: (kind === EVIDENCE ? occlusionAnswer : attentionAnswer)(word, maxShare, uniform) };
 }
 
-function attentionAnswer(word, share, even) {
-  if (share < even) return "No word has much attention here.";
+function attentionAnswer(word, share, uniform) {
+  if (share < uniform) return "No word has much attention here.";
   return `Most attention here: “${word}”, with ${percent(share)} of its map.`;
 }
 
-function evidenceAnswer(word, share, even) {
-  if (share < even) return "No word depends much on this location.";
+function occlusionAnswer(word, share, uniform) {
+  if (share < uniform) return "No word depends much on this location.";
   return `“${word}” depends most on this location, with ${percent(share)} of its map.`;
 }

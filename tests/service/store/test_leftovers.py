@@ -5,20 +5,20 @@ import time
 
 from service.jobs.work import Work
 from service.settings import Settings
-from service.store.remains import ABANDONED_SECONDS, remove_abandoned
+from service.store.leftovers import ABANDONED_SECONDS, remove_abandoned
 
 LEFT = (".add-x/file", ".gone-x/folder/file", ".bundle-x/config.json", ".state.json-x.part", ".checkpoint.pt.part")
 KEPT = (".lock", ".heartbeat", ".ssh/key", ".hidden", "bundle/config.json", "photo.jpg", "notes.part")
 
 
 def make(folder, names, seconds_old):
-    then = time.time() - seconds_old
+    timestamp = time.time() - seconds_old
     for name in names:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-        for each in (path, folder / name.split("/")[0]):
-            os.utime(each, (then, then))
+        for target in (path, folder / name.split("/")[0]):
+            os.utime(target, (timestamp, timestamp))
 
 
 def names(folder):

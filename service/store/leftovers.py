@@ -18,16 +18,16 @@ def remove_abandoned(folder: Path) -> None:
     _remove_old(path for pattern in _PATTERNS for path in folder.glob(pattern))
 
 
-def remove_unknown(folder: Path, name: re.Pattern, known: Container[str]) -> None:
-    """Delete old subfolders that match `name` and are not in `known`."""
-    _remove_old(path for path in folder.iterdir() if name.fullmatch(path.name) and path.name not in known)
+def remove_unknown(folder: Path, pattern: re.Pattern, known_names: Container[str]) -> None:
+    """Delete old subfolders that match `pattern` and are not in `known_names`."""
+    _remove_old(path for path in folder.iterdir() if pattern.fullmatch(path.name) and path.name not in known_names)
 
 
 def _remove_old(paths: Iterable[Path]) -> None:
-    latest = time.time() - ABANDONED_SECONDS
+    cutoff = time.time() - ABANDONED_SECONDS
     for path in paths:
         try:
-            if path.lstat().st_mtime > latest:
+            if path.lstat().st_mtime > cutoff:
                 continue
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)

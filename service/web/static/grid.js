@@ -26,24 +26,24 @@ const STEPS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRi
 /** The next cell for an arrow key; the middle one if there is none yet; null for other keys. */
 export function cellAfter(key, frame, grid, cell) {
   if (!(key in STEPS)) return null;
-  const [rows, columns] = inPhoto(frame, grid);
+  const [rows, columns] = visibleCells(frame, grid);
   if (!cell) return [Math.floor((rows[0] + rows[1]) / 2), Math.floor((columns[0] + columns[1]) / 2)];
-  return [within(cell[0] + STEPS[key][0], rows), within(cell[1] + STEPS[key][1], columns)];
+  return [clampToRange(cell[0] + STEPS[key][0], rows), clampToRange(cell[1] + STEPS[key][1], columns)];
 }
 
 /** First and last row and column that overlap the photo: seen_box can exceed it. */
-function inPhoto(frame, grid) {
+function visibleCells(frame, grid) {
   const [left, top, right, bottom] = frame.seen_box;
   return [
-    touched(-top / (bottom - top), (frame.height - top) / (bottom - top), grid[0]),
-    touched(-left / (right - left), (frame.width - left) / (right - left), grid[1]),
+    overlap(-top / (bottom - top), (frame.height - top) / (bottom - top), grid[0]),
+    overlap(-left / (right - left), (frame.width - left) / (right - left), grid[1]),
   ];
 }
 
-function touched(start, end, cells) {
+function overlap(start, end, cells) {
   return [Math.max(0, Math.floor(start * cells + 1e-6)), Math.min(cells, Math.ceil(end * cells - 1e-6)) - 1];
 }
 
-function within(value, [first, last]) {
+function clampToRange(value, [first, last]) {
   return Math.min(Math.max(value, first), last);
 }
