@@ -6,8 +6,8 @@ from typing import Any
 
 from safetensors.torch import save
 
-from captioner.bundle_json import json_bytes, load_metrics, read_json
-from captioner.bundle_tensors import check_tensors, compact, read_tensors, shapes_of
+from captioner.bundle_files import check_tensors, expected_tensors, json_bytes, read_tensors, read_text, to_16_bits
+from captioner.bundle_json import load_metrics, read_json
 from captioner.config import DecodingOptions
 from captioner.errors import BundleError, ConfigError
 from captioner.files import atomic_folder
@@ -60,7 +60,7 @@ def save_translator(bundle: TranslatorBundle, folder: Path) -> None:
         "target": bundle.target_language,
         "decoding": bundle.decoding.to_json(),
     }
-    tensors = {name: compact(name, tensor) for name, tensor in bundle.model.state_dict().items()}
+    tensors = {name: to_16_bits(name, tensor) for name, tensor in bundle.model.state_dict().items()}
     contents = {
         "config.json": json_bytes(config),
         "source.json": json_bytes(bundle.source.to_json()),
@@ -94,11 +94,14 @@ def load_translator_bundle(folder: Path) -> TranslatorBundle:
         raise BundleError(f"{path}: {error}") from error
     source, target = (_subwords(folder / name) for name in ("source.json", "target.json"))
     tensors = read_tensors(folder / "model.safetensors")
-    shapes = shapes_of(lambda: TranslationModel(config, len(source), len(target)), path)
-    check_tensors(tensors, shapes, folder / "model.safetensors", "source.json and target.json")
-    model = TranslationModel(config, len(source), len(target))
-    model.load_state_dict({name: tensor.to(shapes[name].dtype) for name, tensor in tensors.items()})
-    card = folder / "README.md"
+
+    def make_model() -> TranslationModel:
+        return TranslationModel(config, len(source), len(target))
+
+    expected = expected_tensors(make_model, path)
+    check_tensors(tensors, expected, folder / "model.safetensors", "config.json, source.json and target.json")
+    model = make_model()
+    model.load_state_dict({name: tensor.to(expected[name].dtype) for name, tensor in tensors.items()})
     return TranslatorBundle(
         model.eval(),
         source,
@@ -107,7 +110,7 @@ def load_translator_bundle(folder: Path) -> TranslatorBundle:
         values["target"],
         decoding,
         load_metrics(folder),
-        card.read_text(encoding="utf-8", errors="replace") if card.is_file() else "",
+        read_text(folder / "README.md"),
     )
 
 

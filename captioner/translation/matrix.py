@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from captioner.errors import ConfigError
-from captioner.figures import INK, PAPER, load_font, shortened
+from captioner.figures import INK, PAPER, load_font
 
 if TYPE_CHECKING:
     from captioner.translation.translator import Translation  # imports torch, which drawing does not need
@@ -28,8 +28,8 @@ def matrix_figure(translation: "Translation", cell: int = 32) -> Image.Image:
     rows, columns = translation.weights.shape
     cell = max(10, min(cell, MAX_SIDE // max(rows, columns, 1)))  # below 10, labels would overlap
     font = load_font(max(8, round(0.55 * cell)))
-    across = [shortened(word, MAX_LABEL) for word in translation.source_words]
-    down = [shortened(word, MAX_LABEL) for word in translation.words]
+    across = [_shorten(word) for word in translation.source_words]
+    down = [_shorten(word) for word in translation.words]
     gap = max(4, cell // 3)
     left, top = (gap + max((round(font.getlength(word)) for word in words), default=0) for words in (down, across))
     figure = Image.new("L", (left + 2 * gap + columns * cell, top + 2 * gap + rows * cell), PAPER[0])
@@ -47,3 +47,7 @@ def matrix_figure(translation: "Translation", cell: int = 32) -> Image.Image:
         end = origin[0] + columns * cell, origin[1] + rows * cell
         draw.rectangle((origin[0] - 1, origin[1] - 1, *end), outline=INK[0])
     return figure
+
+
+def _shorten(word: str) -> str:
+    return word if len(word) <= MAX_LABEL else f"{word[: MAX_LABEL - 1]}…"

@@ -140,7 +140,7 @@ def _split_of(stem: str) -> str:
 
 
 def _lines_of(source: Path, target: Path) -> Iterator[Pair]:
-    lines = [list(text_lines(file)) for file in (source, target)]
+    lines = [[line.strip() for line in text_lines(file)] for file in (source, target)]
     if len(lines[0]) != len(lines[1]):
         raise DataError(
             f"{source} has {counted(len(lines[0]), 'line')} and {target.name} has {len(lines[1]):,}: line n of one must"
