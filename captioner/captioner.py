@@ -5,6 +5,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -22,6 +23,9 @@ from captioner.lexicon import kind_of
 from captioner.model.runtime import runtime_for
 from captioner.occlusion import occlusion_maps
 from captioner.vocabulary import Vocabulary, join_words
+
+if TYPE_CHECKING:  # a translator reads captions, so its module imports this one
+    from captioner.translation.translator import TranslatedCaption, Translator
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,11 @@ class Caption:
     def probability(self) -> float:
         """Probability of the whole caption, 0 to 1."""
         return float(np.exp(self.log_prob))
+
+    def translated(self, translator: "Translator") -> "TranslatedCaption":
+        """Translate the caption, with the map of each translated word. Raises TextError if it holds no known word."""
+        (translated,) = translator.translate_captions([self])
+        return translated
 
 
 OnWords = Callable[[int, Caption], None]

@@ -26,3 +26,21 @@ def through_photo(weights: np.ndarray, maps: np.ndarray) -> np.ndarray:
     Every map sums to 1 if the rows and the maps do.
     """
     return np.tensordot(weights, maps, axes=1)
+
+
+def onto_words(weights: np.ndarray, words: Sequence[str], others: Sequence[str]) -> np.ndarray:
+    """Return weights [M, N] over `words` as weights [M, K] over `others`, other words of the same text.
+
+    The weight of a word goes to the words that its characters lie in, by their number: a captioner counts "dog" and
+    "'s" as two words where a translator reads one. A word of other characters loses its weight, and rows are scaled to
+    sum to 1 again.
+    """
+    overlaps = np.zeros((len(words), len(others)))
+    starts, other_starts = (np.cumsum([0, *map(len, each)]) for each in (words, others))
+    for index, word in enumerate(words):
+        begin, end = starts[index], starts[index + 1]
+        shared = np.minimum(end, other_starts[1:]) - np.maximum(begin, other_starts[:-1])
+        overlaps[index] = shared.clip(0) / max(1, len(word))
+    moved = weights @ overlaps
+    totals = moved.sum(axis=1, keepdims=True)
+    return np.divide(moved, totals, out=np.zeros_like(moved), where=totals > 0)

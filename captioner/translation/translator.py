@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from captioner.captioner import Caption
 from captioner.config import DecodingOptions
 from captioner.decoding import Hypotheses, decode
 from captioner.errors import TextError
-from captioner.translation.alignment import merge_pieces
+from captioner.translation.alignment import merge_pieces, onto_words, through_photo
 from captioner.translation.bundle import TranslatorBundle
 from captioner.translation.config import MAX_PIECES
 
@@ -48,6 +49,16 @@ class Translation:
     def probability(self) -> float:
         """Probability of the whole translation, 0 to 1."""
         return math.exp(self.log_prob)
+
+
+@dataclass(frozen=True)
+class TranslatedCaption:
+    """A caption of a photo in another language: two attentions in a row."""
+
+    translation: Translation
+    """Its `source_words` are the words of the caption."""
+    maps: np.ndarray
+    """[M, H, W] map of each translated word on the photo: the product of both attentions; every map sums to 1."""
 
 
 class Translator:
@@ -89,6 +100,18 @@ class Translator:
             )
             found |= dict(zip(indices, batch, strict=True))
         yield from (found[index] for index in range(len(sources)))
+
+    def translate_captions(
+        self, captions: Sequence[Caption], options: DecodingOptions | None = None
+    ) -> list[TranslatedCaption]:
+        """Translate captions of photos. Raises TextError, as `encode` does."""
+        results = []
+        translations = self.translate([caption.text for caption in captions], options)
+        for caption, translation in zip(captions, translations, strict=True):
+            weights = onto_words(translation.weights, translation.source_words, caption.words)
+            over_caption = replace(translation, source_words=caption.words, weights=weights)
+            results.append(TranslatedCaption(over_caption, through_photo(weights, caption.maps)))
+        return results
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of a sentence's pieces.
