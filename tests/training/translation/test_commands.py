@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.training.translation.conftest import OPTIONS, SIZES
+from tests.support.parallel_texts import OPTIONS, SIZES
 from training.__main__ import main
 
 
