@@ -5,8 +5,8 @@
 The same translator is trained with attention to all words, with the last state alone, and with the mean annotation
 alone: same sizes, same data, same epochs, several seeds. Sentences of Multi30k are short, so a third of the training
 pairs are joined in pairs, and a third in triples; validation sentences are scored alone, in pairs and in triples. A
-measured variant is not trained again, and a stopped one resumes. Output, in --output: table.md, table.json, lengths.png,
-and a folder for each variant and seed.
+measured variant is not trained again, and a stopped one resumes. Output, in --output: table.md, table.json,
+lengths.png, and a folder for each variant and seed.
 """
 
 import argparse
