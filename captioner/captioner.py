@@ -108,7 +108,7 @@ class Caption:
         return float(np.exp(self.log_prob))
 
     def translated(self, translator: CaptionTranslator[T]) -> T:
-        """Return the `TranslatedCaption`, with the map of each translated word. Raises TextError without a known word."""
+        """Return the caption in another language, with a map for each word. Raises TextError without a known word."""
         (translated,) = translator.translate_captions([self])
         return translated
 
