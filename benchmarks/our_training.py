@@ -19,13 +19,14 @@ from captioner.model.network import CaptionModel
 from captioner.model.weights import LoadedWeights
 from captioner.ranks import ALONE, Ranks
 from captioner.vocabulary import Vocabulary
+from training.captioning import CaptioningTask
 from training.data.dataset import CaptionDataset
 from training.data.features import FeatureCache, FeatureView, fill_cache, open_cache
 from training.data.records import DataSet, ImageRecord
 from training.data.training_data import TrainingData
 from training.encoding import Features, cached_stages
 from training.loop import shared_loss, train_epoch
-from training.options import FitOptions, phases
+from training.options import FitOptions
 from training.runs.run import Run
 from training.setup import TrainingSetup, TrainingWords
 
@@ -42,10 +43,11 @@ class OurTraining:
         data = DataSet("drawn", "drawn", output, train.records, [], drawn_splits=False)
         setup = TrainingSetup(
             TrainingData([data]), TrainingWords(vocabulary), model, LoadedWeights("drawn", ""), DecodingOptions(),
-            self.features,
+            frozen=self.features, fine_tuned=self.features,
         )  # fmt: skip
-        self.run, self.phase = Run(setup, options, output, ranks), phases(options)[0]
-        self.run.start_phase(self.phase, self.features)
+        task = CaptioningTask(setup, options)
+        self.run, self.phase = Run(task, output, ranks), task.plan()[0]
+        self.run.start_phase(self.phase)
         self.run.learner.parallel = shared_loss(self.run, self.phase)
         self._never_stop = threading.Event()
 
@@ -86,7 +88,7 @@ class OurTraining:
 
     def epoch(self) -> None:
         with without_bars():
-            train_epoch(self.run, self.phase, self.features, self._never_stop)
+            train_epoch(self.run, self.phase, self._never_stop)
         progress = self.run.progress
         progress.total_epochs += 1
         progress.start_epoch()

@@ -1,11 +1,11 @@
 """Show, Attend and Tell: captions of photos, with the attention map of every word."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from captioner.captioner import Captioner
+    from captioner.translation.translator import Translator
 
 
 def load(path: "Path | str | None" = None, device: str | None = None, runtime: str = "auto") -> "Captioner":
@@ -28,3 +28,22 @@ def load(path: "Path | str | None" = None, device: str | None = None, runtime: s
             reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
             raise ConfigError(f"the device {device} cannot be used ({reason}): name another, or none") from error
     return Captioner(load_bundle(path), device, runtime)
+
+
+def load_translator(language_or_path: "Path | str", device: str | None = None) -> "Translator":
+    """Load a translator: the one that ships for a target language ("de"), or one from a folder.
+
+    Raises BundleError if there is none for the language, with those that there are, or if the folder cannot be used.
+    """
+    from captioner.errors import BundleError
+    from captioner.translation.bundle import load_translator_bundle, shipped_translators
+    from captioner.translation.translator import Translator
+
+    shipped = shipped_translators()
+    folder = shipped.get(str(language_or_path), Path(language_or_path))
+    if not folder.is_dir():
+        raise BundleError(
+            f"there is no translator {str(language_or_path)!r}: name a language that ships"
+            f" ({', '.join(shipped) or 'none'}), or the folder of a translator"
+        )
+    return Translator(load_translator_bundle(folder), device)

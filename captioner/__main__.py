@@ -12,6 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from captioner import load_translator
 from captioner.arguments import add_arguments, count
 from captioner.bulk.cli import (
     add_bulk_arguments,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:  # these import torch, which `--help` should not wait for
     from captioner.captioner import Caption, Captioner
     from captioner.images.finding import SkippedFiles
     from captioner.images.photo import ImageFrame
+    from captioner.translation.translator import Translator
 
 BAD_INPUT = 2
 INTERRUPTED = 130
@@ -63,7 +65,12 @@ def run() -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Caption the photos that the arguments name; return the exit status: 0, or 2 for an error that a user can fix."""
+    """Run the command that the arguments name; return the exit status: 0, or 2 for an error that a user can fix."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["translate"]:  # a photo of this name is ./translate
+        from captioner.translation.cli import translate
+
+        return translate(arguments[1:])
     options = _parser().parse_intermixed_args(arguments)
     try:
         if options.output is not None:
@@ -102,6 +109,10 @@ def _parser() -> argparse.ArgumentParser:
         "--captions", type=count, default=1, metavar="N",
         help="number of captions per photo, best first, with their probabilities; a narrower beam is widened to N,"
         " unless --beam-width is given. Default: 1.",
+    )  # fmt: skip
+    output.add_argument(
+        "--language", metavar="L",
+        help="print the caption in another language: the code of a translator that ships, or a translator's folder",
     )  # fmt: skip
     output.add_argument(
         "--json", action="store_true",
@@ -150,7 +161,8 @@ def _caption(options: argparse.Namespace) -> int:
         captioner, decoding = _load(options, options.device, len(paths))
     pictures = Pictures(options.figure, options.overlays, paths, smooth=not options.cells)
     status = BAD_INPUT if problems else 0
-    write = JsonLines() if options.json else PlainLines()
+    translator = load_translator(options.language, options.device) if options.language and paths else None
+    write = JsonLines(translator) if options.json else PlainLines(translator)
     terminal = sys.stderr.isatty()
     hide_bar = len(paths) <= options.batch_size or not (terminal or len(paths) >= MANY_PHOTOS)
     with tqdm(total=len(paths), unit="photo", disable=hide_bar, mininterval=0.1 if terminal else 30) as bar:
@@ -274,13 +286,17 @@ class PlainLines:
     Warnings go to stderr.
     """
 
+    def __init__(self, translator: "Translator | None" = None) -> None:
+        self._translator = translator
+
     def photo(self, path: Path, captions: "Sequence[Caption]", maps: "Sequence[np.ndarray] | None" = None) -> None:
         from captioner.confidence import wording
 
         for caption in captions:
+            text = caption.translated(self._translator).translation.text if self._translator else caption.text
             notes = ["a guess"] if wording(caption.confidence) == "guess" else []
             notes += [f"probability {caption.probability:.2g}"] if len(captions) > 1 else []
-            _print(f"{path}: {caption.text}" + (f" ({', '.join(notes)})" if notes else ""))
+            _print(f"{path}: {text}" + (f" ({', '.join(notes)})" if notes else ""))
         print_warnings(path, captions)
 
     def end(self) -> None:
@@ -290,7 +306,8 @@ class PlainLines:
 class JsonLines:
     """Printer of one JSON list, one photo at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, translator: "Translator | None" = None) -> None:
+        self._translator = translator
         self._opening = "[\n"
         # In an encoding that lacks some characters, these are escaped.
         self._ascii = "utf" not in (sys.stdout.encoding or "").lower()
@@ -298,7 +315,12 @@ class JsonLines:
     def photo(self, path: Path, captions: "Sequence[Caption]", maps: "Sequence[np.ndarray] | None" = None) -> None:
         from captioner.caption_json import photo_json
 
-        _print(self._opening + json.dumps(photo_json(path, captions, maps), ensure_ascii=self._ascii), end="")
+        entry = photo_json(path, captions, maps)
+        if self._translator is not None:
+            from captioner.translation.serialise import add_translations
+
+            add_translations(entry, captions, self._translator)
+        _print(self._opening + json.dumps(entry, ensure_ascii=self._ascii), end="")
         self._opening = ",\n"
 
     def end(self) -> None:

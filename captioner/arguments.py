@@ -19,7 +19,15 @@ def count(text: str) -> int:
 
 
 def field_docs(options: type) -> dict[str, str]:
-    """Return the docstring below each field of a dataclass, on one line."""
+    """Return the docstring below each field of a dataclass and of its bases, on one line."""
+    docs = {}
+    for each in options.__mro__:
+        if dataclasses.is_dataclass(each):
+            docs = _own_field_docs(each) | docs  # a field that is declared again keeps the later docstring
+    return docs
+
+
+def _own_field_docs(options: type) -> dict[str, str]:
     (definition,) = ast.parse(textwrap.dedent(inspect.getsource(options))).body
     docs, name = {}, ""
     for statement in definition.body:

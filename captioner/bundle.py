@@ -1,16 +1,14 @@
 """A captioner as a folder of safetensors and JSON, written atomically and checked when read."""
 
-import json
-from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
-from torch import Tensor, nn
+from safetensors.torch import save
+from torch import Tensor
 
+from captioner.bundle_files import check_tensors, expected_tensors, json_bytes, read_tensors, read_text, to_16_bits
 from captioner.bundle_json import (
     CONFIDENCE,
     FORMAT_VERSION,
@@ -31,6 +29,17 @@ from captioner.model.weights import LoadedWeights, PackageWeights
 from captioner.vocabulary import Vocabulary
 
 FILES = ("config.json", "vocabulary.json", "model.safetensors")
+
+_SIZE_HINTS = {
+    **dict.fromkeys(
+        ("decoder.embedding.weight", "decoder.output.weight", "decoder.output_bias"), "the words of vocabulary.json"
+    ),
+    **dict.fromkeys(
+        ("decoder.labels.class_weight", "decoder.labels.class_bias", "decoder.labels.residual.weight"),
+        f"the classes of {LABELS}",
+    ),
+}
+"""Name of a tensor -> what its size depends on."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +87,7 @@ def _contents(bundle: Bundle) -> dict[str, bytes]:
     spec, weights = bundle.model.encoder.spec, bundle.encoder_weights
     published = _published_tensors(bundle)
     tensors = {
-        name: _to_16_bits(name, tensor.detach().cpu().contiguous())
+        name: to_16_bits(name, tensor)
         for name, tensor in bundle.model.state_dict().items()
         if name not in published or not torch.equal(tensor.detach().cpu(), published[name])
     }
@@ -90,12 +99,12 @@ def _contents(bundle: Bundle) -> dict[str, bytes]:
         "preprocessing": _preprocessing(bundle.config, spec),
         "decoding": bundle.decoding.to_json(),
     }  # fmt: skip
-    labels = {LABELS: _json(bundle.label_names.to_json())} if bundle.label_names else {}
-    confidence = {CONFIDENCE: _json(bundle.confidence.to_json())} if bundle.confidence else {}
+    labels = {LABELS: json_bytes(bundle.label_names.to_json())} if bundle.label_names else {}
+    confidence = {CONFIDENCE: json_bytes(bundle.confidence.to_json())} if bundle.confidence else {}
     return labels | {
-        "config.json": _json(config),
-        "vocabulary.json": _json(list(bundle.vocabulary.words)),
-        "metrics.json": _json(bundle.metrics),
+        "config.json": json_bytes(config),
+        "vocabulary.json": json_bytes(list(bundle.vocabulary.words)),
+        "metrics.json": json_bytes(bundle.metrics),
         "README.md": bundle.card.encode(),
         "model.safetensors": save(tensors),
         **confidence,
@@ -117,22 +126,8 @@ def _published_tensors(bundle: Bundle) -> dict[str, Tensor]:
     return {name: tensors[network_name] for name, network_name in names_in_bundle(spec, network).items()}
 
 
-def _to_16_bits(name: str, tensor: Tensor) -> Tensor:
-    """Convert a tensor to 16 bits; one with numbers that 16 bits cannot hold stays unchanged."""
-    if not tensor.is_floating_point():
-        return tensor
-    if not bool(tensor.isfinite().all()):
-        raise BundleError(f"{name} holds numbers that are not finite, so no bundle was written: train it again")
-    half = tensor.to(torch.float16)
-    return half if bool(half.isfinite().all()) else tensor
-
-
 def _preprocessing(config: CaptionerConfig, spec: EncoderSpec) -> dict[str, Any]:
     return {"image_size": config.image_size, "fit": config.fit, "mean": list(spec.mean), "std": list(spec.std)}
-
-
-def _json(value: Any) -> bytes:
-    return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode()
 
 
 def load_bundle(folder: Path | None = None) -> Bundle:
@@ -162,7 +157,7 @@ def load_bundle(folder: Path | None = None) -> Bundle:
             f" as {preprocessing}: install the versions that constraints.txt names, or train it again"
         )
     confidence = load_confidence(folder)
-    tensors = _read_tensors(folder / "model.safetensors")
+    tensors = read_tensors(folder / "model.safetensors")
     source = values["encoder_weights"]
     network, weights = None, LoadedWeights(source["from"], source["sha256"])
     if source["source"] != "bundle":
@@ -179,13 +174,18 @@ def load_bundle(folder: Path | None = None) -> Bundle:
             )
     label_names = _read_label_names(folder) if config.labels else None
     label_words = label_names.words_of(vocabulary) if label_names else ()
-    expected = _expected_tensors(config, len(vocabulary), network, label_words, folder)
+
+    def make_model() -> CaptionModel:
+        return CaptionModel(config, len(vocabulary), network, label_words)
+
+    expected = expected_tensors(make_model, folder / "config.json")
     in_package = names_in_bundle(spec, network) if network else ()
-    _check_tensors(tensors, expected, in_package, folder / "model.safetensors")
-    model = CaptionModel(config, len(vocabulary), network, label_words)
+    shaped_by = "config.json and vocabulary.json"
+    check_tensors(tensors, expected, folder / "model.safetensors", shaped_by, in_package, _SIZE_HINTS)
+    model = make_model()
     model.load_state_dict({name: tensor.to(expected[name].dtype) for name, tensor in tensors.items()}, strict=False)
     _check_confidence(confidence, model, folder)
-    metrics, card = load_metrics(folder), _read_text(folder / "README.md")
+    metrics, card = load_metrics(folder), read_text(folder / "README.md")
     return Bundle(model.eval(), vocabulary, weights, decoding, metrics, card, label_names, confidence)
 
 
@@ -203,63 +203,3 @@ def _check_confidence(confidence: ConfidenceModel | None, model: CaptionModel, f
             f"{folder / CONFIDENCE} is of an encoder with {len(confidence.photo.weights)} channels, and this one has"
             f" {channels}: write it again with `python -m training calibrate`"
         )
-
-
-def _read_text(path: Path) -> str:
-    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
-
-
-def _read_tensors(path: Path) -> dict[str, Tensor]:
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise BundleError(f"{path} is damaged ({error}): copy it again from its source") from error
-
-
-def _expected_tensors(
-    config: CaptionerConfig,
-    words: int,
-    network: nn.Module | None,
-    label_words: Sequence[Mapping[int, float]],
-    folder: Path,
-) -> dict[str, Tensor]:
-    """Return the tensors of such a captioner on the meta device: shapes without values.
-
-    The sizes in a damaged config may exceed any memory, so check them before anything is allocated.
-    """
-    try:
-        with torch.device("meta"):
-            tensors = CaptionModel(config, words, network, label_words).state_dict()
-    except ConfigError as error:
-        raise BundleError(f"{folder / 'config.json'}: {error}") from error
-    except (RuntimeError, OverflowError, TypeError) as error:  # torch's errors for sizes out of its range
-        raise BundleError(
-            f"{folder / 'config.json'} has sizes that no captioner can have: copy it again from its source"
-        ) from error
-    return tensors
-
-
-def _check_tensors(
-    tensors: dict[str, Tensor], expected: dict[str, Tensor], in_package: Collection[str], path: Path
-) -> None:
-    """Raise BundleError if tensors are missing, unknown, of another shape or not finite.
-
-    in_package: names of the tensors that may be missing because a package has them.
-    """
-    for name in sorted(expected.keys() ^ tensors.keys()):
-        if name in expected and name in in_package:
-            continue
-        problem = "lacks" if name in expected else "holds the unknown tensor"
-        raise BundleError(f"{path} {problem} {name}: it does not belong to the config.json beside it")
-    for name, tensor in tensors.items():
-        if tensor.shape != expected[name].shape:
-            is_word_tensor = name in ("decoder.embedding.weight", "decoder.output.weight", "decoder.output_bias")
-            hint = " (the words of vocabulary.json)" if is_word_tensor else ""
-            if name in ("decoder.labels.class_weight", "decoder.labels.class_bias", "decoder.labels.residual.weight"):
-                hint = f" (the classes of {LABELS})"
-            raise BundleError(
-                f"{path}: {name} has shape {list(tensor.shape)}, and config.json and vocabulary.json make it"
-                f" {list(expected[name].shape)}{hint}: files of two bundles were mixed"
-            )
-        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
-            raise BundleError(f"{path}: {name} holds numbers that are not finite: train it again")

@@ -21,7 +21,7 @@ _CONFIG_KEYS = {"format_version", "captioner", "encoder_weights", "preprocessing
 def read_config(folder: Path) -> dict[str, Any]:
     """Read `config.json` of a bundle. Raises BundleError if it is missing, damaged or of another format version."""
     path = folder / "config.json"
-    values = _read_json(path)
+    values = read_json(path)
     version = values.get("format_version") if isinstance(values, dict) else None
     if version != FORMAT_VERSION:
         raise BundleError(
@@ -40,7 +40,7 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 def load_metrics(folder: Path) -> dict[str, Any]:
     """Read the scores of a bundle and its training options; {} if it has none. Raises BundleError."""
-    metrics = _read_json(folder / "metrics.json", {})
+    metrics = read_json(folder / "metrics.json", {})
     if not isinstance(metrics, dict):
         raise BundleError(f"{folder / 'metrics.json'} must hold figures by name: copy it again from its source")
     return metrics
@@ -52,7 +52,7 @@ def load_confidence(folder: Path) -> ConfidenceModel | None:
     if not path.is_file():
         return None
     try:
-        return ConfidenceModel.from_json(_read_json(path))
+        return ConfidenceModel.from_json(read_json(path))
     except ConfigError as error:
         raise BundleError(f"{path}: {error}; write it again with `python -m training calibrate`") from error
 
@@ -60,7 +60,7 @@ def load_confidence(folder: Path) -> ConfidenceModel | None:
 def load_vocabulary(folder: Path) -> Vocabulary:
     """Read the vocabulary of a bundle. Raises BundleError if it is missing or damaged."""
     path = Path(folder) / "vocabulary.json"
-    words = _read_json(path)
+    words = read_json(path)
     try:
         if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
             raise ValueError("it must be a list of words")
@@ -69,7 +69,8 @@ def load_vocabulary(folder: Path) -> Vocabulary:
         raise BundleError(f"{path}: {error}; copy it again from its source") from error
 
 
-def _read_json(path: Path, if_missing: Any = None) -> Any:
+def read_json(path: Path, if_missing: Any = None) -> Any:
+    """Read a JSON file of a bundle. Raises BundleError if it is damaged, or missing without `if_missing`."""
     if if_missing is not None and not path.is_file():
         return if_missing
     try:

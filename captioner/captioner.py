@@ -5,6 +5,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -23,6 +24,14 @@ from captioner.model.runtime import runtime_for
 from captioner.occlusion import occlusion_maps
 from captioner.steps import CaptionSteps, caption_steps
 from captioner.vocabulary import Vocabulary, join_words
+
+T = TypeVar("T")
+
+
+class CaptionTranslator(Protocol[T]):
+    """Interface of `captioner.translation.translator.Translator`, which reads captions."""
+
+    def translate_captions(self, captions: "Sequence[Caption]") -> list[T]: ...
 
 
 @dataclass(frozen=True)
@@ -98,6 +107,11 @@ class Caption:
     def probability(self) -> float:
         """Probability of the whole caption, 0 to 1."""
         return float(np.exp(self.log_prob))
+
+    def translated(self, translator: CaptionTranslator[T]) -> T:
+        """Return the caption in another language, with a map for each word. Raises TextError without a known word."""
+        (translated,) = translator.translate_captions([self])
+        return translated
 
 
 OnWords = Callable[[int, Caption], None]

@@ -95,18 +95,10 @@ class JsonOptions:
             self._require(name, self._is_number(name) and 0 <= getattr(self, name) < 1, "at least 0 and below 1")
 
 
-@dataclass(frozen=True)
-class CaptionerConfig(JsonOptions):
-    """Architecture of a captioner. The letters of sizes are those of Xu et al. 2015."""
+@dataclass(frozen=True, kw_only=True)
+class DecoderConfig(JsonOptions):
+    """Architecture of a decoder, whatever it attends to. The letters of sizes are those of Xu et al. 2015."""
 
-    encoder: str = "efficientnet_lite2"
-    """Name of an encoder in `captioner.model.encoders`, or `timm:NAME`."""
-    image_size: int = 320
-    """Side of the encoder's square input, pixels."""
-    fit: str = "crop"
-    """How a photo is fitted to that square: squash, crop (its centre) or pad."""
-    scales: int = 1
-    """1: the encoder's last map. 2: also the finer map before it, with four times as many locations."""
     attention: str = "soft"
     """Context vector of each word: soft (weighted average of all locations), hard (one location, Xu et al. 2015,
     section 4.1), or none (the mean of all locations, the same for every word)."""
@@ -140,9 +132,6 @@ class CaptionerConfig(JsonOptions):
     """Whether it also learns from sentences without photos, with a learned "no photo" vector."""
 
     def __post_init__(self) -> None:
-        self._require("encoder", isinstance(self.encoder, str) and bool(self.encoder), "the name of an encoder")
-        self._require_one_of(FITS, "fit")
-        self._require("scales", type(self.scales) is int and self.scales in (1, 2), "1 or 2")
         self._require_one_of(ATTENTIONS, "attention")
         self._require_one_of(SCORES, "score")
         self._require_one_of(ACTIVATIONS, "activation")
@@ -155,9 +144,30 @@ class CaptionerConfig(JsonOptions):
         for name in ("labels", "tied_output"):
             if getattr(self, name) and not self.deep_output:
                 raise ConfigError(f"{name} needs deep_output, which is off: turn it on, or leave {name} out")
-        self._require_whole(1, "image_size", "embedding_dim", "hidden_dim", "attention_dim")
-        self._require_at_most(MAX_IMAGE_SIZE, "image_size")
+        self._require_whole(1, "embedding_dim", "hidden_dim", "attention_dim")
         self._require_share("dropout")
+
+
+@dataclass(frozen=True)
+class CaptionerConfig(DecoderConfig):
+    """Architecture of a captioner: its encoder and its decoder."""
+
+    encoder: str = "efficientnet_lite2"
+    """Name of an encoder in `captioner.model.encoders`, or `timm:NAME`."""
+    image_size: int = 320
+    """Side of the encoder's square input, pixels."""
+    fit: str = "crop"
+    """How a photo is fitted to that square: squash, crop (its centre) or pad."""
+    scales: int = 1
+    """1: the encoder's last map. 2: also the finer map before it, with four times as many locations."""
+
+    def __post_init__(self) -> None:
+        self._require("encoder", isinstance(self.encoder, str) and bool(self.encoder), "the name of an encoder")
+        self._require_one_of(FITS, "fit")
+        self._require("scales", type(self.scales) is int and self.scales in (1, 2), "1 or 2")
+        super().__post_init__()
+        self._require_whole(1, "image_size")
+        self._require_at_most(MAX_IMAGE_SIZE, "image_size")
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ IMPOSSIBLE = float("-inf")
 class SteppingDecoder(Protocol):
     """Interface of a decoder: `captioner.model.decoder.Decoder`, or a faster equivalent."""
 
-    def prepare(self, annotations: Tensor, labels: Labels | None = None) -> Any: ...
+    def prepare(self, annotations: Tensor, labels: Labels | None = None, padding: Tensor | None = None) -> Any: ...
 
     def initial_state(self, features: Any, captions: int) -> DecoderState: ...
 
@@ -91,6 +91,7 @@ def decode(
     batch_slice: BatchSlice | None = None,
     nouns: Tensor | None = None,
     labels: Labels | None = None,
+    padding: Tensor | None = None,
 ) -> Hypotheses:
     """Caption a batch of images: annotations [B, L, D] -> `options.captions_per_image` hypotheses for each.
 
@@ -106,6 +107,7 @@ def decode(
     batch_slice: slice of a larger batch that these images are, for sampling.
     nouns: bool [V], words that occur at most once in a caption unless `options.repeat_nouns`.
     labels: labels of the images; by default those that the encoder's classifier finds in the annotations.
+    padding: bool [B, L], positions that are no annotation, for sentences of different lengths.
     """
     sampling = options.temperature > 0
     width = options.captions_per_image if sampling else options.beam_width
@@ -114,7 +116,7 @@ def decode(
         uniforms = draw_for_batch(
             partial(_draw_uniforms, options.seed, device), (batch, width, options.max_words + 1), batch_slice
         )
-    features = decoder.prepare(annotations, labels)
+    features = decoder.prepare(annotations, labels, padding)
     state = decoder.initial_state(features, width)
 
     history = torch.full((batch, width, 1), START, device=device)

@@ -38,3 +38,7 @@ class DataError(CaptionerError):
 
 class WeightsError(CaptionerError):
     """The pretrained weights of an encoder are missing, cannot be fetched, or do not fit."""
+
+
+class TextError(CaptionerError):
+    """A text cannot be translated: empty, too long, or in another language."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from captioner.captioner import Caption  # imports torch, which drawing does not need
 
 _OUTLINE_DARK, _OUTLINE_BRIGHT = (0, 0, 0), (90, 230, 255)
-_PAPER, _INK, _FAINT = (255, 255, 255), (28, 30, 34), (128, 132, 140)
+PAPER, INK, _FAINT = (255, 255, 255), (28, 30, 34), (128, 132, 140)
 
 
 def figure_strip(
@@ -58,7 +58,7 @@ def figure_strip(
     width = columns * (panel_width + gap) + gap
     title = _Title(caption.text if heading is None else heading, width - 2 * gap, font_size=max(11, panel_width // 9))
     row_height = label_height + picture_size[1] + gap
-    figure = Image.new("RGB", (width, gap + title.height + -(-panels // columns) * row_height + gap // 2), _PAPER)
+    figure = Image.new("RGB", (width, gap + title.height + -(-panels // columns) * row_height + gap // 2), PAPER)
     draw = ImageDraw.Draw(figure)
     title.draw(draw, gap, gap)
     for index in range(panels):
@@ -120,7 +120,8 @@ def _fitting_length(font: ImageFont.FreeTypeFont, text: str, width: float, end: 
 
 
 @functools.lru_cache(maxsize=32)
-def _font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
+def load_font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
+    """Load DejaVu Sans, which matplotlib brings, at a size in pixels."""
     import matplotlib
 
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
@@ -131,30 +132,30 @@ def _draw_label(draw: ImageDraw.ImageDraw, box: tuple[int, int, int, int], word:
     """Write a word on the left of box (x, y, width, height) and its probability, small, on the right."""
     x, y, width, height = box
     baseline = y + round(height * 0.72)
-    small = _font(max(8, round(height * 0.38)))
+    small = load_font(max(8, round(height * 0.38)))
     draw.text((x + width, baseline), probability, font=small, fill=_FAINT, anchor="rs")
     room = width - small.getlength(probability) - height // 4
     word, size = _one_line(word), max(9, round(height * 0.56))
-    while size > 9 and _font(size, bold=True).getlength(word) > room:
+    while size > 9 and load_font(size, bold=True).getlength(word) > room:
         size -= 1
-    font = _font(size, bold=True)
+    font = load_font(size, bold=True)
     if len(word) > 1 and font.getlength(word) > room:
         word = word[: max(1, _fitting_length(font, word[:-1], room, end="…"))] + "…"
-    draw.text((x, baseline), word, font=font, fill=_INK, anchor="ls")
+    draw.text((x, baseline), word, font=font, fill=INK, anchor="ls")
 
 
 class _Title:
     """Caption broken into lines that fit a width in pixels."""
 
     def __init__(self, text: str, width: int, font_size: int) -> None:
-        self.font = _font(font_size)
+        self.font = load_font(font_size)
         self.line_height = round(1.35 * font_size)
         self.lines = self._break_lines(_one_line(text), width)
         self.height = len(self.lines) * self.line_height + (font_size // 3 if self.lines else 0)
 
     def draw(self, draw: ImageDraw.ImageDraw, x: int, y: int) -> None:
         for number, line in enumerate(self.lines):
-            draw.text((x, y + number * self.line_height), line, font=self.font, fill=_INK)
+            draw.text((x, y + number * self.line_height), line, font=self.font, fill=INK)
 
     def _break_lines(self, text: str, width: int) -> list[str]:
         lines = []

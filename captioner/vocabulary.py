@@ -30,6 +30,11 @@ def tokenise(text: str) -> list[str]:
     return [match.group() for match in _WORD.finditer(text)]
 
 
+def is_unspaced(character: str) -> bool:
+    """Return whether a character belongs to a script without spaces between words."""
+    return bool(_ALL_UNSPACED.match(character))
+
+
 def join_words(words: Iterable[str]) -> str:
     """Join words to a line of text, with spaces only in scripts that use them."""
     text, spaced = "", False

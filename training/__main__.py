@@ -1,4 +1,6 @@
-"""python -m training inspect | fit | evaluate | compare | calibrate; torchrun runs fit and evaluate on several devices.
+"""python -m training inspect | fit | evaluate | compare | calibrate | fit-translator | evaluate-translator.
+
+torchrun runs fit, evaluate and fit-translator on several devices.
 
 `inspect` and `fit --check` run without torch, which takes seconds to import: each command is imported when it is run.
 """
@@ -11,8 +13,8 @@ from contextlib import nullcontext, redirect_stderr
 from captioner.errors import CaptionerError, ConfigError, is_full_disk
 from captioner.extras import needs_extra
 from captioner.ranks import Ranks
-from training.arguments import make_parser
-from training.fit_command import INTERRUPTED, check, fit
+from training.arguments import INTERRUPTED, make_parser
+from training.fit_command import check, fit
 
 FULL_DISK = "the disk is full: make room, then go on with --resume; what was written before is whole"
 
@@ -69,6 +71,14 @@ def _run_command(options: argparse.Namespace, ranks: Ranks) -> int:
             from training.evaluation.commands import compare
 
             return compare(options, ranks)
+        case "fit-translator":
+            from training.translation.commands import fit as fit_translator
+
+            return fit_translator(options, ranks)
+        case "evaluate-translator":
+            from training.translation.commands import evaluate as evaluate_translator
+
+            return evaluate_translator(options, ranks)
         case _:
             from training.confidence.command import calibrate
 

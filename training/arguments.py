@@ -6,13 +6,18 @@ from typing import TYPE_CHECKING
 
 from captioner.arguments import add_arguments
 from captioner.config import RUNTIMES, CaptionerConfig, DecodingOptions
-from training.options import PRESETS, FitOptions
+from captioner.translation.config import NOT_OF_TRANSLATORS, TranslatorConfig
+from training.options import PRESETS, FitOptions, TranslatorOptions
 
 if TYPE_CHECKING:
     from training.data.records import DataSet
 
+INTERRUPTED = 130
+"""Exit status of a run that was interrupted."""
+
 DECODING = ("beam_width", "max_words", "length_penalty", "block_repeats", "hard_context", "repeat_nouns")
 """Decoding options of validation and evaluation, which decode one caption per photo by search."""
+_NOT_DECODING_TEXT = ("captions_per_image", "temperature", "top_p", "seed", "hard_context", "repeat_nouns")
 _NOT_DECODING = ("captions_per_image", "temperature", "top_p", "seed")
 
 _BOXES = "boxes of the objects in captions (Flickr30k Entities, its JSON or its folder; COCO instances JSON)"
@@ -22,7 +27,9 @@ def make_parser() -> argparse.ArgumentParser:
     """Make the parser of all commands. `options.command` is the command; `on_many_devices`: torchrun may start it."""
     parser = argparse.ArgumentParser(prog="python -m training", description="Train or evaluate a captioner.")
     commands = parser.add_subparsers(
-        required=True, dest="command", metavar="inspect | fit | evaluate | compare | calibrate"
+        required=True,
+        dest="command",
+        metavar="inspect | fit | evaluate | compare | calibrate | fit-translator | evaluate-translator",
     )
 
     inspect = commands.add_parser("inspect", help="report the contents and problems of a data set")
@@ -78,7 +85,34 @@ def make_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     calibrate.add_argument("--device", help="cpu, cuda, ... Default: a GPU if there is one.")
     calibrate.set_defaults(on_many_devices=False)
+
+    _add_translator_arguments(
+        commands.add_parser("fit-translator", help="train a translator on parallel text"),
+        commands.add_parser("evaluate-translator", help="score a translator with sacrebleu"),
+    )
     return parser
+
+
+def _add_translator_arguments(fit: argparse.ArgumentParser, evaluate: argparse.ArgumentParser) -> None:
+    data = "parallel text: a folder with train.en and train.de, or a .tsv, .csv, .jsonl or .tmx file"
+    for parser in (fit, evaluate):
+        parser.add_argument("--data", type=Path, required=True, metavar="PATH", help=data)
+        parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for what it writes")
+        parser.add_argument("--device", help="cpu, cuda, ... Default: a GPU if there is one.")
+    fit.add_argument("--source", required=True, metavar="LANGUAGE", help="language to read, as the files name it: en")
+    fit.add_argument("--target", required=True, metavar="LANGUAGE", help="language to write: de")
+    fit.add_argument("--resume", action="store_true", help="resume the run in --output")
+    add_arguments(fit, TranslatorConfig, "translator", leave_out=NOT_OF_TRANSLATORS, only_given=True)
+    add_arguments(fit, TranslatorOptions, "training", only_given=True)
+    add_arguments(fit, DecodingOptions, "decoding in validation", leave_out=_NOT_DECODING_TEXT, only_given=True)
+    fit.set_defaults(on_many_devices=True)
+    evaluate.add_argument("--bundle", type=Path, required=True, metavar="DIR", help="folder of the translator")
+    evaluate.add_argument("--split", default="test", help="train, val or the name of a test file. Default: test.")
+    add_arguments(
+        evaluate, DecodingOptions, "decoding (defaults are the translator's)",
+        leave_out=_NOT_DECODING_TEXT, only_given=True,
+    )  # fmt: skip
+    evaluate.set_defaults(on_many_devices=False)
 
 
 def _add_fit_arguments(fit: argparse.ArgumentParser) -> None:

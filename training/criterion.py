@@ -1,7 +1,7 @@
 """The loss of a batch: named losses, each multiplied by its weight, and their sum."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -16,20 +16,7 @@ from training.data.features import annotations_from
 from training.losses import label_distillation_loss
 from training.objectives import SelfCritical, caption_losses, sentence_loss
 from training.options import FitOptions, Phase
-
-
-@dataclass(frozen=True)
-class BatchLoss:
-    """The loss of a batch, or of a rank's share of one."""
-
-    loss: Tensor
-    """Weighted sum of all losses, which the optimiser takes a step on."""
-    losses: dict[str, Tensor] = field(default_factory=dict)
-    """Name -> each loss before its weight, without a gradient."""
-    reward: float = 0.0
-    """Mean reward of sampled captions; 0 outside self-critical training."""
-    word_log_prob: float | None = None
-    """Mean log-probability of a word in nats; None unless hard attention sampled locations."""
+from training.task import BatchLoss
 
 
 def loss_weights(phase: str, options: FitOptions) -> dict[str, float]:

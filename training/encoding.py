@@ -26,7 +26,7 @@ from training.data.training_data import Split, TrainingData
 from training.grounding.boxes import SAME_NAME, BoxSet
 from training.grounding.supervision import Regions, count_supervised, regions_of, teaching_boxes
 from training.options import FitOptions
-from training.runs.progress import ReportProgress, ignore_progress
+from training.progress import ReportProgress, ignore_progress
 from training.validation import Validator
 
 DIFFERENT_PHOTOS = (

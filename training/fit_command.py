@@ -16,7 +16,7 @@ from captioner.bundle_json import LABELS, load_metrics, load_vocabulary
 from captioner.config import CaptionerConfig, DecodingOptions
 from captioner.errors import ConfigError
 from captioner.labels.names import LabelNames, imagenet_names, read_label_names
-from training.arguments import DECODING, read_also, read_data
+from training.arguments import DECODING, INTERRUPTED, read_also, read_data
 from training.data.lost_captions import problems_summary
 from training.data.mixing import Balance, check_different, names_of, parts_of
 from training.data.readers.sentence_files import SentenceTexts, read_sentences
@@ -32,9 +32,6 @@ if TYPE_CHECKING:
     from captioner.bundle import Bundle
     from captioner.ranks import Ranks
     from training.data.records import DataSet, ImageRecord
-
-INTERRUPTED = 130
-"""Exit status of a run that was interrupted."""
 
 
 def check(options: argparse.Namespace) -> int:
@@ -68,11 +65,12 @@ def balance_of(data_sets: "Sequence[DataSet]", options: FitOptions) -> Balance:
 def fit(options: argparse.Namespace, ranks: "Ranks") -> int:
     """Train a captioner. Returns the exit status: 0, or 130 if the run was interrupted."""
     from captioner.model.allocator import keep_freed_memory
-    from training import loop
+    from training import captioning
     from training.data.training_data import training_data
     from training.encoding import encode_features
     from training.grounding.readers.formats import read_boxes
-    from training.runs.progress import ProgressFile, ignore_progress
+    from training.loop import Interrupted
+    from training.progress import ProgressFile, ignore_progress
     from training.runs.run import CHECKPOINT, check_output
     from training.setup import TrainingSetup, build_model, choose_vocabulary, make_criterion, print_vocabulary
 
@@ -107,8 +105,8 @@ def fit(options: argparse.Namespace, ranks: "Ranks") -> int:
     criterion = make_criterion(model, words, features[0], fit_options, start)
     setup = TrainingSetup(data, words, model, weights, decoding, *features, criterion, start)
     try:
-        bundle = loop.fit(setup, fit_options, options.output, options.resume, on_progress, ranks)
-    except loop.Interrupted as interruption:
+        bundle = captioning.fit(setup, fit_options, options.output, options.resume, on_progress, ranks)
+    except Interrupted as interruption:
         ranks.print_once(str(interruption))
         return INTERRUPTED
     if ranks.leads:

@@ -6,9 +6,8 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,78 +20,70 @@ from captioner.counting import counted
 from captioner.errors import DataError
 from captioner.files import write_atomically
 from captioner.ranks import ALONE, Ranks
-from training.confidence.calibration import calibrate
-from training.criterion import BatchLoss
-from training.data.dataset import Batch
-from training.encoding import Features
-from training.options import FitOptions, Phase, at_batch
-from training.random_streams import SENTENCES, stream
+from training.options import Phase
+from training.progress import ReportProgress, ignore_progress
 from training.runs.curves import Curves
-from training.runs.progress import ReportProgress, ignore_progress, write_samples
 from training.runs.run import Run, check_output
-from training.setup import TrainingSetup
-from training.validation import Validation
+from training.task import BatchLoss, Task, ValidationResult
 
 
 class Interrupted(Exception):
     """A person or the machine asked the run to stop; a checkpoint was written."""
 
 
-def fit(
-    setup: TrainingSetup, options: FitOptions, output: Path, resume: bool = False,
-    on_progress: ReportProgress = ignore_progress, ranks: Ranks = ALONE,
-) -> Path:  # fmt: skip
-    """Train, and keep the best captioner in `output/bundle`. Returns that folder.
+def train(
+    task: Task, output: Path, resume: bool = False, on_progress: ReportProgress = ignore_progress, ranks: Ranks = ALONE
+) -> Path:
+    """Train, and keep the best model in `output/bundle`. Returns that folder.
 
-    Every epoch adds a line to `output/log.jsonl`, scalars and captioned photos to `output/tensorboard`, the captions of
-    some photos to `output/samples.json`, and writes the checkpoint, `output/checkpoint.pt`. A line has `loss`, and each
-    named loss before its weight as `NAME_loss`. `on_progress` is called after every batch. With `resume`, the run
-    continues from the checkpoint exactly as if it had never stopped, or with other options:
+    Every epoch adds a line to `output/log.jsonl`, scalars and samples to `output/tensorboard`, what the model made of
+    some validation data to `output/samples.json`, and writes the checkpoint, `output/checkpoint.pt`. A line has `loss`,
+    and each named loss before its weight as `NAME_loss`. `on_progress` is called after every batch. With `resume`, the
+    run continues from the checkpoint exactly as if it had never stopped, or with other options:
     `training.runs.resuming` says which may change.
-    ranks: processes that share each batch of `options.batch_size` images; the first of them writes. The result does not
-    depend on their number, which may change when a run is resumed.
+    ranks: processes that share each batch of `options.batch_size`; the first of them writes. The result does not depend
+    on their number, which may change when a run is resumed.
     Raises Interrupted after SIGINT or SIGTERM, DataError if there is nothing to resume.
     """
     check_output(output, resume)
     output.mkdir(parents=True, exist_ok=True)
-    run = Run(setup, options, output, ranks)
+    run = Run(task, output, ranks)
     if resume:
         run.restore()
     progress, remaining_phases = run.progress, run.phases_left()
     if not remaining_phases:
         if ranks.leads:
             tqdm.write(_finished_message(run))
-        calibrate(run, on_progress)
+        task.finish(output, on_progress, ranks)
         return output / "bundle"
     if ranks.leads:
         for change in run.changes.values():
             tqdm.write(change)
-        start_validated = setup.start is not None and bool(progress.best)
+        start_validated = task.validates_start and bool(progress.best)
         _drop_lines_after(output / "log.jsonl", progress.total_epochs, start_validated)
     with stop_requests(ranks) as stop, _open_curves(run) as curves:
         for phase in remaining_phases:
-            features = features_of(phase, run.plan(), setup)
-            run.start_phase(phase, features)
+            run.start_phase(phase)
             run.learner.parallel = shared_loss(run, phase)
-            if setup.start is not None and not progress.best:
+            if task.validates_start and not progress.best:
                 on_progress("validating", epoch=0)
-                _validate_start(run, features)
+                _validate_start(run, phase)
             while not run.is_finished(phase):
                 started_at = time.monotonic()
-                train_epoch(run, phase, features, stop, on_progress)
+                train_epoch(run, phase, stop, on_progress)
                 train_seconds, validation_started_at = time.monotonic() - started_at, time.monotonic()
                 on_progress("validating", epoch=progress.total_epochs + 1)
-                validation = _validate(run, features)
+                validation = _validate(run, phase)
                 validation_seconds = time.monotonic() - validation_started_at
-                line = _finish_epoch(run, phase, features, validation, train_seconds, validation_seconds)
+                line = _finish_epoch(run, phase, validation, train_seconds, validation_seconds)
                 if line["best"]:
                     run.keep_best()
                 if curves is not None:
                     _write_log_line(output, line)
-                    _write_samples(run, features, validation)
-                    curves.add(progress.total_epochs, line, validation, features.validator)
+                    task.write_samples(output, progress.total_epochs, phase, validation)
+                    curves.add(progress.total_epochs, line, validation, task, phase)
                 run.save()
-    calibrate(run, on_progress)
+    task.finish(output, on_progress, ranks)
     on_progress("finished")
     return output / "bundle"
 
@@ -105,27 +96,20 @@ def _finished_message(run: Run) -> str:
     return message
 
 
-def _validate_start(run: Run, features: Features) -> None:
-    """Epoch 0: validate the captioner that the run starts from, and keep it as the best so far."""
-    validation = _validate(run, features)
+def _validate_start(run: Run, phase: Phase) -> None:
+    """Epoch 0: validate the model that the run starts from, and keep it as the best so far."""
+    validation = _validate(run, phase)
     run.progress.best = {"epoch": 0, "phase": "start", **validation.to_json()}
     run.keep_best()
     line = {"epoch": 0, "phase": "start", **_round_scores(validation.to_json())}
     if run.ranks.leads:
         _write_log_line(run.output, line | {"best": True})
-        _write_samples(run, features, validation)
+        run.task.write_samples(run.output, run.progress.total_epochs, phase, validation)
     run.save()
 
 
-def _validate(run: Run, features: Features) -> Validation:
-    model, vocabulary = run.learner.average.module, run.setup.vocabulary
-    return features.validator(model, vocabulary, features.stages, run.ranks)
-
-
-def _write_samples(run: Run, features: Features, validation: Validation) -> None:
-    validator = features.validator
-    epoch = run.progress.total_epochs
-    write_samples(run.output, validator.data.records, validation.captions, epoch, validator.parts)
+def _validate(run: Run, phase: Phase) -> ValidationResult:
+    return run.task.validate(run.learner.average.module, phase, run.ranks)
 
 
 def _round_scores(scores: Mapping[str, Any]) -> dict[str, Any]:
@@ -156,37 +140,21 @@ def _drop_lines_after(log: Path, epochs: int, start_validated: bool) -> None:
         write_atomically(log, "".join(lines[:line_count]), one_writer=True)
 
 
-def features_of(phase: Phase, plan: Sequence[Phase], setup: TrainingSetup) -> Features:
-    """Return the features of a phase: after fine-tuning, the cached annotations are no longer the encoder's."""
-    phase_names = [earlier.name for earlier in plan[: plan.index(phase) + 1]]
-    features = setup.fine_tuned if "fine_tune" in phase_names else setup.frozen
-    assert features is not None, plan
-    return features
-
-
-def train_epoch(
-    run: Run, phase: Phase, features: Features, stop: threading.Event, on_progress: ReportProgress = ignore_progress
-) -> None:
-    """Train on every image once, from the next batch of the run on. Raises Interrupted once `stop` is set."""
-    options, progress, ranks = run.options, run.progress, run.ranks
-    batches = features.train.batches(
-        progress.total_epochs, options.batch_size, options.captions_per_image, options.seed, progress.step, ranks
-    )
-    if learns_from_text(run.setup, phase, options):
-        batches = _add_sentences(batches, run)
-    run.setup.model.train()
-    compute_loss = run.learner.parallel or batch_loss
-    batch_count = features.train.batch_count(options.batch_size)
+def train_epoch(run: Run, phase: Phase, stop: threading.Event, on_progress: ReportProgress = ignore_progress) -> None:
+    """Train on an epoch's data, from the next batch of the run on. Raises Interrupted once `stop` is set."""
+    task, progress, ranks = run.task, run.progress, run.ranks
+    task.model.train()
+    compute_loss = run.learner.parallel or task.loss
+    batch_count = task.batch_count(phase)
     first_step, started_at = progress.step, time.monotonic()
     with tqdm(
         total=batch_count, initial=progress.step, unit="batch", leave=False, disable=not ranks.leads,
         desc=f"{phase.name} {progress.epoch + 1}/{phase.epochs}",
     ) as bar:  # fmt: skip
-        for batch in batches:
+        for batch in task.batches(phase, progress.total_epochs, progress.step, ranks):
             phase_share = (batch_count * progress.epoch + progress.step) / (batch_count * phase.epochs)
-            batch_options = at_batch(options, phase, phase_share)
             torch.manual_seed(batch.seed)  # so that random draws do not depend on earlier batches
-            result = compute_loss(run.setup, phase, features, batch, batch_options, progress.baseline or 0.0, ranks)
+            result = compute_loss(phase, batch, phase_share, progress.baseline or 0.0, ranks)
             loss, losses, stop_requested = _take_step(run, result, stop)
             progress.add_batch(loss, losses, result.reward)
             progress.update_baseline(result.word_log_prob)
@@ -203,57 +171,29 @@ def train_epoch(
                 raise Interrupted("stopped as asked: go on with --resume")
 
 
-def learns_from_text(setup: TrainingSetup, phase: Phase, options: FitOptions) -> bool:
-    """Return whether a phase learns from sentences without photos.
-
-    Self-critical training does if it keeps a share of learning from captions.
-    """
-    uses_captions = phase.name != "self_critical" or options.cross_entropy_weight > 0
-    return setup.words.sentences is not None and options.sentence_weight > 0 and uses_captions
-
-
-def _add_sentences(batches: Iterator[Batch], run: Run) -> Iterator[Batch]:
-    """Add sentences to each batch, drawn by its number in the epoch. batches: from the next batch of the run on."""
-    sentences, options, progress = run.setup.words.sentences, run.options, run.progress
-    for step, batch in enumerate(batches, start=progress.step):
-        rng = stream(options.seed, SENTENCES, progress.total_epochs, step)
-        yield replace(batch, sentences=sentences.batch(rng, options.sentences_per_batch).part(run.ranks))
-
-
-def batch_loss(
-    setup: TrainingSetup, phase: Phase, features: Features, batch: Batch, options: FitOptions, baseline: float = 0.0,
-    ranks: Ranks = ALONE,
-) -> BatchLoss:  # fmt: skip
-    """Compute the loss of a batch, as `training.criterion.Criterion` says."""
-    return setup.criterion(setup.model, phase, features.stages, batch, options, baseline, ranks)
-
-
 class _BatchLoss(nn.Module):
-    """`batch_loss` as a module, as DistributedDataParallel needs it, with the parameters that learn.
+    """A task's loss as a module, as DistributedDataParallel needs it, with the parameters that learn.
 
     It does not hold the whole model, whose buffers never change and would be sent at every step.
     """
 
-    def __init__(self, model: nn.Module):
+    def __init__(self, task: Task):
         super().__init__()
-        self.trainable = nn.ParameterList(parameter for parameter in model.parameters() if parameter.requires_grad)
+        self.trainable = nn.ParameterList(each for each in task.model.parameters() if each.requires_grad)
+        self.loss = task.loss
 
     def forward(self, *arguments: Any) -> BatchLoss:
-        return batch_loss(*arguments)
+        return self.loss(*arguments)
 
 
 def shared_loss(run: Run, phase: Phase) -> DistributedDataParallel | None:
-    """Return `batch_loss` with gradients averaged over all ranks; None if there is one rank."""
+    """Return the task's loss with gradients averaged over all ranks; None if there is one rank."""
     if run.ranks.size == 1:
         return None
-    model = run.setup.model
-    # Sampled captions are scored at the likeliest locations, so the scores of hard attention have no gradient.
-    has_unused = phase.name == "self_critical" and model.config.attention == "hard"
-    # A captioner that once learned from sentences has a "no photo" vector, which only sentences train.
-    has_unused |= model.config.text and not learns_from_text(run.setup, phase, run.options)
     # The warning is about matrices with one row, such as the scalar gate's: a dimension of 1 has no meaningful stride.
     warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
-    return DistributedDataParallel(_BatchLoss(model), find_unused_parameters=has_unused)
+    has_unused = run.task.leaves_parameters_unused(phase)
+    return DistributedDataParallel(_BatchLoss(run.task), find_unused_parameters=has_unused)
 
 
 def _take_step(run: Run, result: BatchLoss, stop: threading.Event) -> tuple[float, dict[str, float], bool]:
@@ -264,7 +204,7 @@ def _take_step(run: Run, result: BatchLoss, stop: threading.Event) -> tuple[floa
     total_loss, stop_count, *loss_values = sums.tolist()
     if not math.isfinite(total_loss):
         raise DataError(f"the loss became {total_loss}: start again with a lower learning rate")
-    learner, model = run.learner, run.setup.model
+    learner, model = run.learner, run.task.model
     learner.optimizer.zero_grad(set_to_none=True)
     (loss * run.ranks.size).backward()  # gradients are averaged over the ranks
     norm = nn.utils.clip_grad_norm_([p for p in model.parameters() if p.grad is not None], run.options.clip_norm)
@@ -277,7 +217,7 @@ def _take_step(run: Run, result: BatchLoss, stop: threading.Event) -> tuple[floa
 
 
 def _finish_epoch(
-    run: Run, phase: Phase, features: Features, validation: Validation, train_seconds: float, validation_seconds: float
+    run: Run, phase: Phase, validation: ValidationResult, train_seconds: float, validation_seconds: float
 ) -> dict[str, Any]:
     """Move on to the next epoch. Returns the log line of the epoch that ended."""
     progress = run.progress
@@ -298,7 +238,7 @@ def _finish_epoch(
         **_round_scores(validation.to_json()),
         "best": is_best,
         "learning_rate": run.learner.schedule.get_last_lr()[0],
-        "images": len(features.train),
+        **run.task.epoch_size(phase),
         "train_seconds": round(train_seconds, 2),
         "validation_seconds": round(validation_seconds, 2),
     }

@@ -43,18 +43,73 @@ LIKE_BEFORE = ("doubly_stochastic_weight",)
 
 
 @dataclass(frozen=True)
-class FitOptions(JsonOptions):
-    """Options of a training run. Its phases follow each other, each starting from the best weights so far."""
+class LoopOptions(JsonOptions):
+    """Options of the training loop, whatever it trains."""
 
     epochs: int = 20
-    """Epochs of cross-entropy training with the encoder frozen."""
+    """Epochs of cross-entropy training, for a captioner with the encoder frozen."""
+    batch_size: int = 32
+    """Number of images, or of sentence pairs, in a batch."""
+    seed: int = 0
+    learning_rate: float = 1e-3
+    warmup_steps: int = 200
+    """Number of steps in which the learning rate rises from 0; then it falls along a cosine to 0 at the phase's end."""
+    weight_decay: float = 1e-4
+    clip_norm: float = 1.0
+    """Maximum norm of the gradient; larger ones are scaled down."""
+    label_smoothing: float = 0.1
+    average_decay: float = 0.999
+    """Decay per step of the moving average of the weights, which is validated and kept. In each phase it rises from 0
+    to this, as in `training.runs.averaging`."""
+    patience: int = 5
+    """Number of epochs without a better score on the validation data after which a phase ends early."""
+
+    def __post_init__(self) -> None:
+        self._require_whole(0, "epochs", "seed", "warmup_steps")
+        self._require_whole(1, "batch_size", "patience")
+        self._require_positive("learning_rate", "clip_norm")
+        self._require_not_negative("weight_decay")
+        self._require_share("label_smoothing", "average_decay")
+
+
+@dataclass(frozen=True)
+class TranslatorOptions(LoopOptions):
+    """Options of a run that trains a translator."""
+
+    epochs: int = 30
+    """Epochs of cross-entropy training."""
+    batch_size: int = 64
+    """Number of sentence pairs in a batch."""
+    learning_rate: float = 2e-3
+    patience: int = 8
+    """Number of epochs without a better BLEU on the validation pairs after which training ends early."""
+    source_pieces: int = 5000
+    """Maximum number of pieces of words (byte-pair encoding) of the source language."""
+    target_pieces: int = 5000
+    """The same of the target language."""
+    caption_share: float = 0.3
+    """Share of the pairs, drawn each time, to learn in the form of a caption: the source in lower case, without a full
+    stop."""
+    validation_pairs: int = 0
+    """Maximum number of validation pairs, drawn at random, to translate after each epoch; 0 for all."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._require_whole(1, "epochs")
+        self._require_whole(10, "source_pieces", "target_pieces")
+        self._require_whole(0, "validation_pairs")
+        self._require("caption_share", self._is_number("caption_share") and 0 <= self.caption_share <= 1, "0 to 1")
+
+
+@dataclass(frozen=True)
+class FitOptions(LoopOptions):
+    """Options of a training run. Its phases follow each other, each starting from the best weights so far."""
+
     fine_tune_epochs: int = 0
     """Epochs of cross-entropy training with the final stages of the encoder trained as well."""
     self_critical_epochs: int = 0
     """Epochs of self-critical training on the CIDEr of sampled captions (Rennie et al. 2017)."""
 
-    batch_size: int = 32
-    """Number of images in a batch."""
     least_batches: int = 0
     """Minimum number of batches of an epoch: a small data set is repeated."""
     captions_per_image: int = 5
@@ -82,19 +137,11 @@ class FitOptions(JsonOptions):
     """Loss weight of distillation from the captioner that a run starts from: its word probabilities and its maps."""
     mirror: bool = False
     """Also train on the mirror image of each photo, drawn each time with probability 1/2."""
-    seed: int = 0
 
-    learning_rate: float = 1e-3
     fine_tune_learning_rate: float = 2e-4
     """Learning rate of the decoder while the encoder is fine-tuned."""
     encoder_learning_rate: float = 5e-5
     self_critical_learning_rate: float = 3e-5
-    warmup_steps: int = 200
-    """Number of steps in which the learning rate rises from 0; then it falls along a cosine to 0 at the phase's end."""
-    weight_decay: float = 1e-4
-    clip_norm: float = 1.0
-    """Maximum norm of the gradient; larger ones are scaled down."""
-    label_smoothing: float = 0.1
     doubly_stochastic_weight: float = 1.0
     """Lambda of Xu et al. 2015, eq. 14; for soft attention only."""
     supervision_weight: float = 1.0
@@ -106,9 +153,6 @@ class FitOptions(JsonOptions):
     """Hard attention: lambda_r of Xu et al. 2015, eq. 12, the weight of the REINFORCE term."""
     entropy_weight: float = 0.002
     """Hard attention: lambda_e of eq. 12, the weight of the entropy of the maps, against early convergence."""
-    average_decay: float = 0.999
-    """Decay per step of the moving average of the weights, which is validated and kept. In each phase it rises from 0
-    to this, as in `training.runs.averaging`."""
     label_weight: float = 1.0
     """With --labels: loss weight that keeps the encoder's classifier close to its output before fine-tuning."""
     fine_tune_stages: int = 0
@@ -121,28 +165,26 @@ class FitOptions(JsonOptions):
     cross_entropy_weight: float = 0.1
     """Loss weight of cross-entropy in self-critical training, which keeps captions fluent."""
 
-    patience: int = 5
-    """Number of epochs without a better CIDEr on the validation photos after which a phase ends early."""
     confidence: bool = True
     """Whether to fit a confidence model on the validation photos at the end."""
     validation_images: int = 0
     """Maximum number of validation photos, drawn at random, to caption after each epoch; 0 for all."""
 
     def __post_init__(self) -> None:
-        self._require_whole(0, "epochs", "fine_tune_epochs", "self_critical_epochs", "seed", "warmup_steps")
+        super().__post_init__()
+        self._require_whole(0, "fine_tune_epochs", "self_critical_epochs")
         self._require_whole(0, "validation_images", "replay_images", "least_batches")
-        self._require_whole(1, "batch_size", "captions_per_image", "min_count", "patience")
+        self._require_whole(1, "captions_per_image", "min_count")
         self._require_whole(1, "sentences_per_batch", "sentence_min_count")
         self._require_whole(2, "self_critical_samples")
-        self._require_positive("learning_rate", "fine_tune_learning_rate", "encoder_learning_rate")
-        self._require_positive("self_critical_learning_rate", "clip_norm")
-        self._require_not_negative("weight_decay", "doubly_stochastic_weight", "cross_entropy_weight")
+        self._require_positive("fine_tune_learning_rate", "encoder_learning_rate", "self_critical_learning_rate")
+        self._require_not_negative("doubly_stochastic_weight", "cross_entropy_weight")
         self._require_not_negative("sentence_weight")
         self._require_not_negative("distillation_weight", "supervision_weight", "reinforce_weight", "entropy_weight")
         self._require("expected_share", self._is_number("expected_share") and 0 <= self.expected_share <= 1, "0 to 1")
         self._require_not_negative("label_weight")
         self._require("balance", self._is_number("balance") and 0 <= self.balance <= 1, "0 to 1")
-        self._require_share("label_smoothing", "average_decay", "replay_share")
+        self._require_share("replay_share")
         for name in ("mirror", "confidence"):
             self._require(name, isinstance(getattr(self, name), bool), "true or false")
         self._require(

@@ -82,6 +82,8 @@ def caption_to_files(
     from captioner.bulk.outputs import format_of
     from captioner.ranks import Ranks
 
+    if options.language:
+        raise ConfigError("--language prints captions and cannot be combined with --output: leave one out")
     drawing = [name for name in ("figure", "overlays", "cells") if getattr(options, name)]
     if drawing or options.maps != "attention":
         raise ConfigError(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from captioner.config import CaptionerConfig
+from captioner.config import DecoderConfig
 from captioner.model.attention import AdditiveScore, DotScore, GeneralScore, attend, attend_at, sample_locations
 from captioner.model.kernels.dropout import ByteDropout
 from captioner.model.kernels.products import linear, mean_of_rows, shared_products
@@ -31,12 +31,15 @@ class ImageFeatures:
     """The annotations as the score takes them, [B, L, A] or [B, A, L]; None without attention."""
     labels: LabelEntries | None = None
     """None if the decoder does not attend to labels."""
+    padding: Tensor | None = None
+    """bool [B, L], positions that are no annotation, which nothing attends to; None if there are none."""
 
     def rows(self, images: Tensor) -> "ImageFeatures":
         """Select images of the batch, [B']."""
         keys = None if self.keys is None else self.keys[images]
         labels = None if self.labels is None else self.labels.rows(images)
-        return ImageFeatures(self.annotations[images], self.mean[images], keys, labels)
+        padding = None if self.padding is None else self.padding[images]
+        return ImageFeatures(self.annotations[images], self.mean[images], keys, labels, padding)
 
 
 @dataclass(frozen=True)
@@ -108,7 +111,7 @@ class Decoder(nn.Module):
 
     def __init__(
         self,
-        config: CaptionerConfig,
+        config: DecoderConfig,
         annotation_dim: int,
         vocabulary_size: int,
         label_words: Sequence[Mapping[int, float]] = (),
@@ -180,10 +183,13 @@ class Decoder(nn.Module):
         """V"""
         return self.embedding.num_embeddings
 
-    def prepare(self, annotations: Tensor, labels: Labels | None = None) -> ImageFeatures:
+    def prepare(
+        self, annotations: Tensor, labels: Labels | None = None, padding: Tensor | None = None
+    ) -> ImageFeatures:
         """Compute the features of images that every step reads: annotations [B, L, D].
 
         labels: by default the likeliest classes of the encoder's classifier.
+        padding: bool [B, L], positions that are no annotation; every image has at least one that is.
         """
         entries = None
         if self.labels is not None:
@@ -192,7 +198,7 @@ class Decoder(nn.Module):
         if self.project is not None:
             annotations = self.project(annotations).relu()
         keys = None if self.score is None else self.score.keys(annotations)
-        return ImageFeatures(annotations, mean_of_rows(annotations), keys, entries)
+        return ImageFeatures(annotations, _mean(annotations, padding), keys, entries, padding)
 
     def initial_state(
         self, features: ImageFeatures, captions: int, batch_slice: BatchSlice | None = None
@@ -230,6 +236,7 @@ class Decoder(nn.Module):
         use_expectation: Tensor | None = None,
         batch_slice: BatchSlice | None = None,
         labels: Labels | None = None,
+        padding: Tensor | None = None,
     ) -> DecoderOutput:
         """Teacher forcing: at each position, predict the word that follows `tokens` [B, K, T] (the start first).
 
@@ -238,8 +245,9 @@ class Decoder(nn.Module):
         use_expectation: bool [B], images for which hard attention reads the expectation, whatever `location` is.
         batch_slice: position of these images in a batch that processes share.
         labels: by default the likeliest classes of the encoder's classifier.
+        padding: bool [B, L], positions that are no annotation.
         """
-        features = self.prepare(annotations, labels)
+        features = self.prepare(annotations, labels, padding)
         state = self.initial_state(features, tokens.shape[1], batch_slice)
         embedding = self.dropout(self.embedding(tokens), batch_slice)  # [B, K, T, M]
         word_parts = self.embedding_to_lstm(embedding)  # [B, K, T, 4N]
@@ -290,6 +298,8 @@ class Decoder(nn.Module):
             scores = torch.zeros(*hidden.shape[:2], features.annotations.shape[1], device=hidden.device)
         else:
             scores = self.score(features.keys, self.score.query(hidden) + word_query)
+        if features.padding is not None:
+            scores = scores.masked_fill(features.padding.unsqueeze(1), float("-inf"))
         if masked_locations is not None:
             scores = scores.masked_fill(masked_locations, float("-inf"))
         alpha, context = attend(scores, features.annotations)
@@ -355,7 +365,15 @@ class Decoder(nn.Module):
         return functional.linear(self.dropout(combined.tanh(), batch_slice), weight, self.output_bias), label_alpha
 
 
-def _score(config: CaptionerConfig, annotation_dim: int) -> AdditiveScore | DotScore | GeneralScore | None:
+def _mean(annotations: Tensor, padding: Tensor | None) -> Tensor:
+    """Return the mean of each image's annotations, without padding: [B, L, D] -> [B, 1, D]."""
+    if padding is None:
+        return mean_of_rows(annotations)
+    exists = (~padding).to(annotations.dtype)
+    return (exists / exists.sum(dim=1, keepdim=True)).unsqueeze(1) @ annotations
+
+
+def _score(config: DecoderConfig, annotation_dim: int) -> AdditiveScore | DotScore | GeneralScore | None:
     if config.attention == "none":
         return None
     if config.score == "dot":

@@ -77,9 +77,11 @@ class Bfloat16Decoder:
         self._decoder = copy.deepcopy(decoder).to(torch.bfloat16).eval()
         self.initial_state, self.step = self._decoder.initial_state, self._decoder.step
 
-    def prepare(self, annotations: Tensor, labels: Labels | None = None) -> ImageFeatures:
+    def prepare(
+        self, annotations: Tensor, labels: Labels | None = None, padding: Tensor | None = None
+    ) -> ImageFeatures:
         """Compute `Decoder.prepare` for annotations in float32."""
-        return self._decoder.prepare(annotations.bfloat16(), labels)
+        return self._decoder.prepare(annotations.bfloat16(), labels, padding)
 
 
 class OpenVinoRuntime:
@@ -145,8 +147,14 @@ class OpenVinoDecoder:
         if decoder.attention == "hard":
             self._steps[EXPECTED] = self._step_network(EXPECTED)
 
-    def prepare(self, annotations: Tensor, labels: Labels | None = None) -> "OpenVinoFeatures":
-        """Compute the features of images that every step reads, as `Decoder.prepare`: annotations [B, L, D]."""
+    def prepare(
+        self, annotations: Tensor, labels: Labels | None = None, padding: Tensor | None = None
+    ) -> "OpenVinoFeatures":
+        """Compute the features of images that every step reads, as `Decoder.prepare`: annotations [B, L, D].
+
+        padding: must be None, because all photos have the same locations.
+        """
+        assert padding is None
         label_attention, entries = self._decoder.labels, None
         if label_attention is not None:  # little work; a traced network would not be faster
             photo_labels = labels or label_attention.labels_of(annotations.float().mean(dim=1))

@@ -16,7 +16,7 @@ from captioner.labels.names import LabelNames
 from tests.support.shapes import draw_shapes
 from tests.support.training_runs import ALL_PHASES, ONE_PHASE, assert_same_run
 from tests.support.training_setups import make_training_setup
-from training import loop
+from training import captioning, loop
 from training.__main__ import main
 from training.data.records import read_records
 from training.losses import label_distillation_loss
@@ -51,7 +51,7 @@ def train(tmp_path, weights, config, words_without_java, monkeypatch):
             DecodingOptions(beam_width=1, max_words=9), options, tmp_path / "cache", None if start else weights, "cpu",
             start, label_names=None if start else NAMES,
         )  # fmt: skip
-        return load_bundle(loop.fit(setup, options, tmp_path / name, resume))
+        return load_bundle(captioning.fit(setup, options, tmp_path / name, resume))
 
     return train
 
@@ -99,7 +99,7 @@ def photos(folder):
 def test_a_stopped_run_with_labels_resumes_exactly(train, tmp_path, monkeypatch):
     options = replace(ONE_PHASE, fine_tune_epochs=2, fine_tune_stages=1)
     train("whole", options)
-    original, calls = loop.batch_loss, []
+    original, calls = captioning.batch_loss, []
 
     def interrupt(*arguments):
         calls.append(1)
@@ -107,7 +107,7 @@ def test_a_stopped_run_with_labels_resumes_exactly(train, tmp_path, monkeypatch)
             raise KeyboardInterrupt
         return original(*arguments)
 
-    monkeypatch.setattr(loop, "batch_loss", interrupt)
+    monkeypatch.setattr(captioning, "batch_loss", interrupt)
     with pytest.raises(KeyboardInterrupt):
         train("stopped", options)
     train("stopped", options, resume=True)

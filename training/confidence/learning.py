@@ -1,6 +1,6 @@
 """Fit a captioner's confidence model on its captions of validation photos.
 
-`training.evaluation.rightness` judges these captions by people's captions. One logistic regression predicts right
+`training.confidence.rightness` judges these captions by people's captions. One logistic regression predicts right
 captions from features of the search (`captioner.confidence`), another predicts right words, and a third tells photos
 from drawn pictures. The reported scores are cross-validated by photo: each confidence comes from a model that was not
 fitted on that photo.
@@ -25,9 +25,9 @@ from captioner.errors import CaptionerError, DataError, ImageError
 from captioner.files import write_json
 from captioner.vocabulary import tokenise
 from training.confidence.drawn_pictures import drawn_pictures
+from training.confidence.rightness import Judge
 from training.confidence.scores import ConfidenceScores
 from training.data.records import ImageRecord
-from training.evaluation.rightness import Judge
 
 MIN_PHOTOS = 50
 """Minimum number of photos."""

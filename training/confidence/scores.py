@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from captioner.captioner import Caption
-from training.evaluation.rightness import Judge
+from training.confidence.rightness import Judge
 
 BINS = 10
 """Number of bins of the calibration error, of equal width, as in Guo et al. 2017."""

@@ -27,7 +27,7 @@ from captioner.images.photo import ImageFrame, fit_image, frame_of, open_image
 from captioner.model.encoders import Encoder
 from captioner.model.runtime import multiplies_bfloat16
 from captioner.ranks import ALONE, Ranks
-from training.runs.progress import ReportProgress, ignore_progress
+from training.progress import ReportProgress, ignore_progress
 
 ENCODE_BATCH = 16
 

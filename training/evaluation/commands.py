@@ -7,15 +7,15 @@ import captioner
 from captioner.counting import counted
 from captioner.ranks import Ranks
 from training.arguments import DECODING, read_data
+from training.confidence.rightness import summarise_wrong_nouns
 from training.confidence.scores import summarise_confidence
 from training.data.records import read_records
 from training.evaluation.compare import compare as compare_captioners
 from training.evaluation.evaluate import evaluate as evaluate_captioner
 from training.evaluation.metrics import METRICS
-from training.evaluation.rightness import summarise_wrong_nouns
 from training.grounding.readers.formats import read_boxes
 from training.grounding.scores import in_one_line
-from training.runs.progress import ProgressFile
+from training.progress import ProgressFile
 
 
 def evaluate(options: argparse.Namespace, ranks: Ranks) -> int:

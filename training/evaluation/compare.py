@@ -18,14 +18,14 @@ from captioner.caption_json import caption_json
 from captioner.captioner import Caption, Captioner
 from captioner.files import write_json
 from captioner.images.photo import open_image
+from training.confidence.rightness import Judge, words_of_references
 from training.data.records import DataSet, ImageRecord
 from training.data.training_data import training_splits
 from training.evaluation.evaluate import caption_records
 from training.evaluation.metrics import Scores, one_meteor, score_captions
-from training.evaluation.rightness import Judge, words_of_references
 from training.options import FitOptions
+from training.progress import ReportProgress, ignore_progress
 from training.random_streams import COMPARISON, sample, stream
-from training.runs.progress import ReportProgress, ignore_progress
 
 PHOTOS = 12
 """Number of photos to show, from the largest gain to the largest loss."""

@@ -2,7 +2,7 @@
 
 The output folder is self-contained:
 
-    metrics.json    the seven scores, wrong nouns (`training.evaluation.rightness`), and the data and options; with
+    metrics.json    the seven scores, wrong nouns (`training.confidence.rightness`), and the data and options; with
     boxes, grounding scores; with a confidence model, its calibration
     results.json    [{"image_id", "caption"}], the format of COCO's evaluation code
     index.html      photos, captions and references, best and worst
@@ -27,11 +27,11 @@ from captioner.errors import DataError, ImageError
 from captioner.images.photo import open_image
 from captioner.ranks import ALONE, Ranks
 from training.confidence.plots import confidence_plots
+from training.confidence.rightness import Judge, words_of_references
 from training.confidence.scores import score_confidences
 from training.data.records import ImageRecord
 from training.evaluation.metrics import METRICS, Scores, check_references, score_captions
 from training.evaluation.page import draw_cards, render_page, write_file
-from training.evaluation.rightness import Judge, words_of_references
 from training.grounding.boxes import BoxSet, without_ambiguous_names
 from training.grounding.measure import ground_captions, ground_occlusion_maps, ground_references
 from training.grounding.scores import Grounding

@@ -18,9 +18,9 @@ from captioner.figures import figure_strip
 from captioner.files import write_atomically
 from captioner.images.photo import open_image
 from training.confidence.plots import Plot
+from training.confidence.rightness import Judge
 from training.data.records import ImageRecord
 from training.evaluation.metrics import METRICS, Scores
-from training.evaluation.rightness import Judge
 from training.grounding.boxes import Box, BoxSet
 from training.grounding.measure import outlines_of
 

@@ -1,18 +1,13 @@
-"""TensorBoard curves of a run: scores by epoch, and captions of a few validation photos."""
+"""TensorBoard curves of a run: scores by epoch, and samples of the validation data."""
 
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 
-from captioner.figures import figure_strip
-from captioner.images.photo import open_image
-from training.data.mixing import spread
-from training.validation import Validation, Validator
-
-PHOTOS = 4
+from training.options import Phase
+from training.task import Task, ValidationResult
 
 
 class Curves:
@@ -22,19 +17,15 @@ class Curves:
         """epochs: number of epochs that the run had finished when it was resumed; later entries are hidden."""
         self.writer = SummaryWriter(str(folder), purge_step=epochs + 1)
 
-    def add(self, epoch: int, line: dict[str, Any], validation: Validation, validator: Validator) -> None:
-        """Add an epoch: every number of its line, and a few evenly spaced photos with the map of each word."""
+    def add(self, epoch: int, line: dict[str, Any], scores: ValidationResult, task: Task, phase: Phase) -> None:
+        """Add an epoch: every number of its line, the scores of each data set, and samples."""
         for name, value in line.items():
             if isinstance(value, float):
                 self.writer.add_scalar(name, value, epoch)
-        for data_set, scores in validation.by_data.items():
-            for name, value in scores.items():
+        for data_set, values in scores.by_data.items():
+            for name, value in values.items():
                 self.writer.add_scalar(f"{name}/{data_set}", value, epoch)
-        records = validator.data.records
-        for number, position in enumerate(spread(validator.parts, PHOTOS)):
-            photo = open_image(records[position].path)
-            strip = np.asarray(figure_strip(photo, validation.captions[position]))
-            self.writer.add_image(f"validation/{number}", strip, epoch, dataformats="HWC")
+        task.draw_samples(self.writer, epoch, phase, scores)
         self.writer.flush()
 
     def __enter__(self) -> Self:

@@ -13,6 +13,9 @@ PHASES = ("cross_entropy", "fine_tune", "self_critical")
 
 FIXED = {
     "min_count": "it selected the words of the captioner",
+    "source_pieces": "it selected the pieces of words",
+    "target_pieces": "it selected the pieces of words",
+    "validation_pairs": "scores on other sentences cannot be compared with the best score so far",
     "sentence_min_count": "it selected the words of the captioner",
     "seed": "it drew the first weights and the validation photos",
     "validation_images": "scores on other photos cannot be compared with the best score so far",
@@ -49,8 +52,9 @@ _SAME_DATA = "resume with the data and the captioner of that run, or name anothe
 def compare_runs(stored: Mapping[str, Any], current: Mapping[str, Any], phase: str, path: Path) -> dict[str, str]:
     """Compare a checkpoint's run with the run that resumes it.
 
-    stored, current: "options", "captioner" and "decoding" as JSON, and other entries that identify a run. Entries that
-    only one of them has are ignored, because older checkpoints lack some. phase: current phase of the run.
+    stored, current: "options", "captioner" or "translator", and "decoding" as JSON, and other entries that identify a
+    run. Entries that only one of them has are ignored, because older checkpoints lack some. phase: current phase of the
+    run.
     Returns option name -> sentence for each changed option; all of these are applied.
     Raises ConfigError for the first option that cannot change.
     """
@@ -58,7 +62,8 @@ def compare_runs(stored: Mapping[str, Any], current: Mapping[str, Any], phase: s
     _check_same("sentences", stored, current, path)  # before the captioner, whose option `text` depends on them
     parts = {
         "options": _explain_fixed_option,
-        "captioner": _explain_fixed_captioner,
+        "captioner": _explain_fixed_model,
+        "translator": _explain_fixed_model,
         "decoding": _explain_fixed_decoding,
     }
     for part, explain in parts.items():
@@ -95,7 +100,7 @@ def _explain_fixed_option(name: str, phase: str) -> str | None:
     return FIXED.get(name)
 
 
-def _explain_fixed_captioner(name: str, phase: str) -> str | None:
+def _explain_fixed_model(name: str, phase: str) -> str | None:
     return None if name in APPLIED_TO_MODEL else "its architecture and preprocessing are fixed once training starts"
 
 

@@ -11,20 +11,14 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
-from captioner.bundle import Bundle, save_bundle
 from captioner.errors import ConfigError, DataError
-from captioner.model.weights import tensors_sha256
 from captioner.ranks import ALONE, Ranks
-from training.data.records import records_sha256
-from training.encoding import Features, stages_before_fine_tuning
-from training.grounding.supervision import teaching_boxes
-from training.options import FitOptions, Phase, phases
+from training.options import Phase
+from training.progress import PROGRESS
 from training.runs.averaging import make_average
-from training.runs.card import model_card
 from training.runs.checkpoint import load_checkpoint, save_checkpoint
-from training.runs.progress import PROGRESS
-from training.runs.resuming import compare_runs, upgrade_state
-from training.setup import TrainingSetup
+from training.runs.resuming import upgrade_state
+from training.task import Task
 
 CHECKPOINT = "checkpoint.pt"
 
@@ -100,10 +94,10 @@ class Learner:
 
 
 class Run:
-    """Run: its data and model, progress, and best weights so far."""
+    """Run of a task: progress, and best weights so far."""
 
-    def __init__(self, setup: TrainingSetup, options: FitOptions, output: Path, ranks: Ranks = ALONE):
-        self.setup, self.options, self.output, self.ranks = setup, options, output, ranks
+    def __init__(self, task: Task, output: Path, ranks: Ranks = ALONE):
+        self.task, self.options, self.output, self.ranks = task, task.options, output, ranks
         self.progress = Progress()
         self._checkpoint = output / CHECKPOINT
         self.learner: Learner
@@ -118,9 +112,7 @@ class Run:
             return
         self._restored_state = load_run(self._checkpoint)
         self.progress = Progress(**self._restored_state["progress"])
-        self.changes = compare_runs(
-            self._restored_state["run"], self._identity(), self.progress.phase, self._checkpoint
-        )
+        self.changes = self.task.compare(self._restored_state["run"], self.progress.phase, self._checkpoint)
         self._best_weights = self._restored_state["best_weights"]
 
     def phases_left(self) -> list[Phase]:
@@ -133,28 +125,28 @@ class Run:
 
     def plan(self) -> list[Phase]:
         """Return all phases in order, including the current one even if none of its epochs remain."""
-        return phases(self.options, self.progress.phase)
+        return self.task.plan(self.progress.phase)
 
     def is_finished(self, phase: Phase) -> bool:
         """Return whether the current phase has done its epochs or has stopped improving."""
         return self.progress.epoch >= phase.epochs or self.progress.stale_epochs >= self.options.patience
 
-    def start_phase(self, phase: Phase, features: Features) -> None:
+    def start_phase(self, phase: Phase) -> None:
         """Start a phase from the best weights so far, or resume the restored one.
 
         A resumed phase continues as if it had had its current options from the start: its learning rate is that of the
         current schedule at this step.
         """
-        model, progress = self.setup.model, self.progress
+        model, progress = self.task.model, self.progress
         if self._best_weights is not None:
             model.load_state_dict(self._best_weights)
         state, self._restored_state = self._restored_state, None
         is_resumed = state is not None and progress.phase == phase.name
         if not is_resumed:
             progress.start_phase(phase.name)
-        progress.rescale(features.train.batch_count(self.options.batch_size))
+        progress.rescale(self.task.batch_count(phase))
         steps = progress.epoch * progress.batches + progress.step
-        self.learner = new_learner(self.setup, phase, features, self.options, steps)
+        self.learner = new_learner(self.task, phase, steps)
         if is_resumed:
             model.load_state_dict(state["model"])
             self.learner.average.load_state_dict(state["average"])
@@ -163,57 +155,28 @@ class Run:
 
     def is_better(self, scores: dict[str, Any]) -> bool:
         """Return whether an epoch with these scores is the best so far."""
-        supervised = teaching_boxes(self.setup.data.boxes, self.options) is not None
-        return not self.progress.best or epoch_rank(scores, supervised) > epoch_rank(self.progress.best, supervised)
+        return not self.progress.best or self.task.rank(scores) > self.task.rank(self.progress.best)
 
     def keep_best(self) -> None:
         """Keep the averaged weights as the best so far; the first rank writes the bundle."""
-        setup, model, best = self.setup, self.learner.average.module, self.progress.best
+        model = self.learner.average.module
         self._best_weights = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-        if not self.ranks.leads:
-            return
-        metrics = {"validation": best, "options": self.options.to_json(), "data": " + ".join(setup.data.names)}
-        card = model_card(setup, self.options, best)
-        bundle = Bundle(
-            model, setup.vocabulary, setup.encoder_weights, setup.decoding, metrics, card, setup.words.label_names
-        )
-        save_bundle(bundle, self.output / "bundle")
+        if self.ranks.leads:
+            self.task.save_bundle(model, self.progress.best, self.output / "bundle")
 
     def save(self) -> None:
         """Write the checkpoint; only the first rank does, because all ranks have the same state."""
         if not self.ranks.leads:
             return
         state = {
-            "run": self._identity(),
+            "run": self.task.identity(),
             "progress": vars(self.progress),
             "best_weights": self._best_weights,
-            "model": self.setup.model.state_dict(),
+            "model": self.task.model.state_dict(),
             "average": self.learner.average.state_dict(),
             "optimizer": self.learner.optimizer.state_dict(),
         }
         save_checkpoint(self._checkpoint, state)
-
-    def _identity(self) -> dict[str, Any]:
-        """Return the entries that `training.runs.resuming` compares: options that may change, and fixed values."""
-        setup = self.setup
-        train, validation = setup.frozen.train, setup.frozen.validator.data.records
-        return {
-            "options": self.options.to_json(),
-            "captioner": setup.config.to_json(),
-            "decoding": setup.decoding.to_json(),
-            "encoder_weights": setup.encoder_weights.sha256,
-            "start": setup.start and tensors_sha256(setup.start.model),
-            "also": list(setup.data.names[1:]),
-            "replay": setup.data.replay and setup.data.replay.name,
-            "boxes": setup.data.boxes and setup.data.boxes.name,
-            "sentences": setup.words.sentences and setup.words.sentences.sha256,
-            "vocabulary": len(setup.vocabulary),
-            "label_names": setup.words.label_names and setup.words.label_names.to_json(),
-            "train_images": len(train.new_records),
-            "validation_images": len(validation),
-            "photos": records_sha256([*train.new_records, *validation]),
-            "replay_photos": setup.data.replay and records_sha256(setup.data.replay.records),
-        }
 
 
 def load_run(checkpoint: Path, mapped: bool = False) -> dict[str, Any]:
@@ -222,14 +185,6 @@ def load_run(checkpoint: Path, mapped: bool = False) -> dict[str, Any]:
     mapped: leave the tensors on disk until they are used. Raises DataError if the file is damaged.
     """
     return upgrade_state(load_checkpoint(checkpoint, mapped))
-
-
-def epoch_rank(scores: dict[str, Any], supervised: bool) -> tuple[float, ...]:
-    """Return the key that compares epochs: CIDEr, plus pointing if boxes supervised the attention.
-
-    For a few similar photos CIDEr is 0 whatever their captions, so BLEU breaks ties.
-    """
-    return scores["CIDEr"] + (scores.get("pointing", 0.0) if supervised else 0.0), scores["Bleu_4"], scores["Bleu_1"]
 
 
 def check_output(output: Path, resume: bool) -> None:
@@ -246,28 +201,19 @@ def check_output(output: Path, resume: bool) -> None:
         raise ConfigError(f"{output} is a file, and a run needs a folder: name another --output")
 
 
-def new_learner(
-    setup: TrainingSetup, phase: Phase, features: Features, options: FitOptions, steps_before: int = 0
-) -> Learner:
+def new_learner(task: Task, phase: Phase, steps_before: int = 0) -> Learner:
     """Return a new optimiser, schedule and average for the trainable parameters of this phase.
 
     steps_before: number of finished steps of the phase, where the schedule resumes.
     """
-    model = setup.model
-    tuned_stages = nn.Sequential()
-    if phase.name == "fine_tune":
-        stages = len(model.encoder.stages)
-        tuned_stages = model.encoder.stages[
-            stages_before_fine_tuning(model.config.encoder, stages, options.fine_tune_stages) :
-        ]
-    model.encoder.requires_grad_(False)
-    tuned_stages.requires_grad_(True)
+    options = task.options
     groups = [
-        *_parameter_groups(model.decoder, phase.learning_rate, options.weight_decay),
-        *_parameter_groups(tuned_stages, phase.encoder_learning_rate, options.weight_decay),
+        group
+        for module, learning_rate in task.trainable_modules(phase)
+        for group in _parameter_groups(module, learning_rate, options.weight_decay)
     ]
     optimizer = torch.optim.AdamW(groups, fused=True)
-    steps = phase.epochs * features.train.batch_count(options.batch_size)
+    steps = phase.epochs * task.batch_count(phase)
     warmup = min(options.warmup_steps, steps // 10)
 
     def rate(step: int) -> float:
@@ -277,7 +223,7 @@ def new_learner(
         return 0.5 * (1 + math.cos(math.pi * decay_share))
 
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate, last_epoch=steps_before - 1)
-    return Learner(make_average(model, options.average_decay), optimizer, schedule)
+    return Learner(make_average(task.model, options.average_decay), optimizer, schedule)
 
 
 def _parameter_groups(module: nn.Module, learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:

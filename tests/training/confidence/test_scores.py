@@ -7,6 +7,7 @@ import pytest
 
 from tests.support.maps import caption_of, frame_of
 from training.confidence.plots import confidence_plots
+from training.confidence.rightness import Judge
 from training.confidence.scores import (
     ConfidenceScores,
     calibration_error,
@@ -16,7 +17,6 @@ from training.confidence.scores import (
     score_confidences,
     summarise_confidence,
 )
-from training.evaluation.rightness import Judge
 
 
 def make_scores(confidences, right) -> ConfidenceScores:

@@ -7,16 +7,15 @@ import pytest
 from captioner.config import DecodingOptions
 from tests.support.shapes import draw_shapes
 from tests.support.training_setups import make_training_setup
-from training import loop
+from training import captioning
+from training.captioning import fit
 from training.data.records import read_records
-from training.loop import fit
-from training.runs import curves
 
 
 @pytest.fixture(autouse=True)
 def plain_pictures(monkeypatch) -> None:
     """Draw photos in place of figure strips, which take most of a run's time; one test draws the strips."""
-    monkeypatch.setattr(curves, "figure_strip", lambda photo, caption: photo)
+    monkeypatch.setattr(captioning, "figure_strip", lambda photo, caption: photo)
 
 
 @pytest.fixture
@@ -43,7 +42,7 @@ def run(tmp_path, make_setup):
 @pytest.fixture
 def at_batch(monkeypatch):
     """Call a function at the nth batch from now on; its result, if any, becomes the batch's loss."""
-    original = loop.batch_loss
+    original = captioning.batch_loss
 
     def at_batch(number, act):
         losses = []
@@ -54,6 +53,6 @@ def at_batch(monkeypatch):
             new_loss = act(result.loss) if len(losses) == number else None
             return result if new_loss is None else dataclasses.replace(result, loss=new_loss)
 
-        monkeypatch.setattr(loop, "batch_loss", intercept)
+        monkeypatch.setattr(captioning, "batch_loss", intercept)
 
     return at_batch

@@ -12,8 +12,9 @@ from captioner.errors import ConfigError
 from tests.support.shapes import draw_shapes
 from tests.support.training_runs import ONE_PHASE, assert_same_run, lines_of
 from tests.support.training_setups import make_training_setup
+from training.captioning import fit
 from training.data.records import read_records
-from training.loop import Interrupted, fit
+from training.loop import Interrupted
 
 
 @pytest.fixture

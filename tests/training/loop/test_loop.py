@@ -18,10 +18,10 @@ from captioner.errors import ConfigError, DataError
 from captioner.figures import figure_strip
 from tests.support.shapes import draw_shapes
 from tests.support.training_runs import ALL_PHASES, BATCHES, ONE_PHASE, assert_same_run, lines_of, state_of
-from training import loop
-from training.loop import Interrupted, fit
+from training import captioning, loop
+from training.captioning import fit
+from training.loop import Interrupted
 from training.options import FitOptions
-from training.runs import curves
 from training.runs import run as run_state
 from training.validation import Validator
 
@@ -71,7 +71,7 @@ def test_a_run_killed_between_two_writes_resumes_exactly(run, tmp_path, monkeypa
     options = dataclasses.replace(ONE_PHASE, self_critical_epochs=1)
     run("whole", options)
     # Before the bundle, the line, the scalars and the checkpoint of an epoch, and before that of a phase's end.
-    interruptions = [(run_state, "save_bundle", 1), (loop.Curves, "add", 1), (run_state, "save_checkpoint", 1)]
+    interruptions = [(captioning, "save_bundle", 1), (loop.Curves, "add", 1), (run_state, "save_checkpoint", 1)]
     interruptions += [(loop.Curves, "add", 2), (run_state, "save_checkpoint", 2), (run_state, "save_checkpoint", 3)]
     for number, (owner, name, nth) in enumerate(interruptions):
         killed = tmp_path / f"killed {number}"
@@ -161,13 +161,13 @@ def test_a_phase_stops_without_progress_and_the_next_starts_from_the_best(
 ):
     validated = script_ciders(0.5, 0.7, 0.6, 0.69, 0.65, 0.71, 0.1, 0.2)
     first_weights = {}
-    original = loop.batch_loss
+    original = captioning.batch_loss
 
     def record_start(setup, phase, *rest):
         first_weights.setdefault(phase.name, {name: t.clone() for name, t in setup.model.state_dict().items()})
         return original(setup, phase, *rest)
 
-    monkeypatch.setattr(loop, "batch_loss", record_start)
+    monkeypatch.setattr(captioning, "batch_loss", record_start)
     bundle = run("run", dataclasses.replace(ONE_PHASE, epochs=9, self_critical_epochs=9, patience=2))
     lines = lines_of(tmp_path / "run")
     assert [(line["phase"], line["CIDEr"], line["best"]) for line in lines] == [
@@ -249,7 +249,7 @@ def test_the_average_warms_up_in_every_phase(run, tmp_path):
 def test_each_epoch_writes_a_line_scalars_and_pictures(run, tmp_path, monkeypatch):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    monkeypatch.setattr(curves, "figure_strip", figure_strip)
+    monkeypatch.setattr(captioning, "figure_strip", figure_strip)
     run("run", dataclasses.replace(ONE_PHASE, self_critical_epochs=1))
     lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == [1, 2, 3]

@@ -18,11 +18,12 @@ from captioner.labels.names import LabelNames
 from tests.support.shapes import draw_shapes, write_boxes
 from tests.support.training_runs import ONE_PHASE, lines_of, state_of
 from tests.support.training_setups import make_training_setup
-from training import loop
+from training import captioning, loop
+from training.captioning import fit
 from training.data.readers.sentence_files import read_sentences
 from training.data.records import read_records
 from training.grounding.readers.formats import read_boxes
-from training.loop import Interrupted, fit
+from training.loop import Interrupted
 from training.options import FitOptions
 from training.runs.resuming import APPLIED_TO_MODEL, compare_runs
 
@@ -137,7 +138,7 @@ def make_scenario_setup(runs_folder, three_stages, three_stages_config, labelled
 def train_scenario(runs_folder, make_scenario_setup, monkeypatch):
     """Run a scenario for a number of batches, or to its end."""
     monkeypatch.setattr(loop.Curves, "add", lambda *_: None)
-    original = loop.batch_loss
+    original = captioning.batch_loss
 
     def train_scenario(scenario, options, output, batches=None, resume=False, **config):
         calls = []
@@ -148,7 +149,7 @@ def train_scenario(runs_folder, make_scenario_setup, monkeypatch):
                 os.kill(os.getpid(), signal.SIGTERM)
             return original(*arguments)
 
-        monkeypatch.setattr(loop, "batch_loss", count_batch)
+        monkeypatch.setattr(captioning, "batch_loss", count_batch)
         try:
             fit(make_scenario_setup(scenario, options, **config), options, output, resume)
         except Interrupted:

@@ -15,9 +15,10 @@ from tests.support.shapes import draw_shapes, write_boxes
 from tests.support.training_runs import ALL_PHASES, ONE_PHASE, lines_of
 from tests.support.training_setups import make_training_setup
 from training import criterion
+from training.captioning import fit
 from training.data.records import read_records
 from training.grounding.readers.formats import read_boxes
-from training.loop import Interrupted, fit
+from training.loop import Interrupted
 
 
 @pytest.fixture

@@ -17,9 +17,10 @@ from tests.support.training_runs import ALL_PHASES, ONE_PHASE, assert_same_run, 
 from tests.support.training_setups import make_training_setup
 from tests.training.conftest import THREE_STAGES
 from training import loop
+from training.captioning import fit
 from training.data.readers.sentence_files import read_sentences
 from training.data.records import read_records
-from training.loop import Interrupted, fit
+from training.loop import Interrupted
 from training.options import FitOptions
 
 SENTENCES = ["a zebra stands in a field", "two zebras and a giraffe", "a field of grass", "a giraffe eats grass"]

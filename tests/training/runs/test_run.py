@@ -2,9 +2,10 @@
 
 import pytest
 
+from training.captioning import epoch_rank
 from training.options import FitOptions
 from training.runs.resuming import upgrade_state
-from training.runs.run import Progress, epoch_rank
+from training.runs.run import Progress
 
 
 def test_bleu_decides_where_cider_is_equal():

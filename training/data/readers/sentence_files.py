@@ -3,13 +3,10 @@
 Runs without torch. A million sentences take about 50 MB: one array of word numbers, and one of sentence offsets.
 """
 
-import gzip
 import hashlib
-import io
-import zlib
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,21 +15,16 @@ import numpy as np
 from captioner.counting import counted
 from captioner.errors import DataError
 from captioner.vocabulary import tokenise
-from training.data.readers.files import encoding_of, is_text
-from training.data.readers.text_files import why_no_text
+from training.data.readers.files import is_text
+from training.data.readers.text_lines import MAX_LINE, text_lines
 from training.options import MAX_TRAINING_WORDS
 
 MAX_SENTENCE_WORDS = 100
 """Maximum number of words of a line; a longer one is a paragraph or no text, and is left out."""
 
-MAX_LINE = 100_000
-"""Maximum number of characters of a line to read."""
-
 ENDINGS = (".txt", ".txt.gz")
 
 _MAX_CACHED_LENGTH, _MAX_CACHED_CHUNKS = 24, 2_000_000
-_GZIP = b"\x1f\x8b"
-_HEAD_BYTES = 1024
 
 _EMPTY, _NO_WORDS, _NOT_TEXT, _TOO_LONG = range(4)
 _EXCLUSIONS = (
@@ -129,7 +121,12 @@ class _SentenceReader:
     def add(self, path: Path) -> str | None:
         """Read a file -> a sentence about the excluded lines, if any."""
         previous_count, excluded_lines = len(self.lengths), _ExcludedLines()
-        for number, line in enumerate(_read_lines(path), start=1):
+        if not path.name.lower().endswith(ENDINGS):
+            raise DataError(
+                f"{path} does not have a text file's name: --sentences reads {' and '.join(ENDINGS)}, one sentence per"
+                " line"
+            )
+        for number, line in enumerate(text_lines(path), start=1):
             if not is_text(line):
                 excluded_lines.add(_NOT_TEXT, number)
                 continue
@@ -167,38 +164,3 @@ class _SentenceReader:
                     self._chunks[chunk] = numbers
             word_numbers += numbers
         return word_numbers
-
-
-def _read_lines(path: Path) -> Iterator[str]:
-    """Yield the lines of a file, each cut to about `MAX_LINE` characters. Gzip is unpacked whatever the file's name.
-
-    Raises DataError.
-    """
-    if not path.name.lower().endswith(ENDINGS):
-        raise DataError(
-            f"{path} does not have a text file's name: --sentences reads {' and '.join(ENDINGS)}, one sentence per line"
-        )
-    try:
-        with open(path, "rb") as file:
-            is_gzip = file.read(2) == _GZIP
-        with gzip.open(path) if is_gzip else open(path, "rb") as stream:
-            buffered = io.BufferedReader(stream, 1 << 16)
-            head = buffered.peek(_HEAD_BYTES)[:_HEAD_BYTES]
-            if reason := why_no_text(head):
-                raise DataError(f"{path} {reason}, with one sentence a line")
-            encoding, errors = encoding_of(head)
-            with io.TextIOWrapper(buffered, encoding, errors) as text:
-                yield from _limit_lines(text, utf16=encoding.startswith("utf-16"))
-    except (gzip.BadGzipFile, zlib.error, EOFError) as error:
-        raise DataError(f"{path} is damaged or cut short ({error}): fetch or pack it again") from error
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
-
-
-def _limit_lines(text: io.TextIOWrapper, utf16: bool) -> Iterator[str]:
-    """Yield lines, cut at `MAX_LINE`; invalid UTF-16 becomes characters that `is_text` refuses."""
-    while line := text.readline(MAX_LINE + 1):
-        rest = line
-        while rest and not rest.endswith("\n") and len(rest) > MAX_LINE:
-            rest = text.readline(MAX_LINE + 1)
-        yield line.replace("\ufffd", "\0") if utf16 else line

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from captioner.lexicon import ENGLISH
-from training.data.records import ImageRecord
-from training.evaluation.rightness import (
+from training.confidence.rightness import (
     Judge,
     caption_is_right,
     hallucination,
@@ -15,6 +14,7 @@ from training.evaluation.rightness import (
     summarise_wrong_nouns,
     words_of_references,
 )
+from training.data.records import ImageRecord
 
 REFERENCES = [
     "a spaniel is chasing a frisbee across the lawn".split(),

@@ -1,5 +1,8 @@
 """Calibration at the end of a run: fit the confidence model of its best captioner."""
 
+from pathlib import Path
+
+import torch
 from tqdm import tqdm
 
 from captioner.bundle import load_bundle
@@ -7,31 +10,24 @@ from captioner.bundle_json import CONFIDENCE
 from captioner.captioner import Captioner
 from training.confidence.learning import NotLearnable, calibrate_bundle, check_enough
 from training.confidence.scores import summarise_confidence
-from training.runs.progress import ReportProgress, ignore_progress
-from training.runs.run import Run
+from training.progress import ReportProgress, ignore_progress
+from training.validation import Validator
 
 
-def calibrate(run: Run, on_progress: ReportProgress = ignore_progress) -> None:
-    """Give the captions of the best captioner a confidence, learned from the validation photos, if it has none yet.
-
-    Does nothing if the run's options disable it.
+def calibrate(
+    bundle: Path, validator: Validator, device: torch.device, on_progress: ReportProgress = ignore_progress
+) -> None:
+    """Give the captions of a bundle a confidence, learned from the validation photos, if it has none yet.
 
     With too few photos the captioner gets no confidence model: that of the captioner that a run starts from would not
-    fit the new one's captions. The first of several ranks fits it.
+    fit the new one's captions.
     """
-    if run.options.confidence:
-        run.ranks.from_leader(lambda: _calibrate(run, on_progress))
-
-
-def _calibrate(run: Run, on_progress: ReportProgress) -> None:
-    bundle, validator = run.output / "bundle", run.setup.frozen.validator
     records = validator.data.records
     if not bundle.is_dir() or (bundle / CONFIDENCE).exists():
         return
     try:
         check_enough(len(records))
         on_progress("calibrating")
-        device = next(run.setup.model.parameters()).device
         by_data = [[records[position] for position in part.positions] for part in validator.parts]
         model = calibrate_bundle(bundle, Captioner(load_bundle(bundle), device), by_data)
     except NotLearnable as reason:

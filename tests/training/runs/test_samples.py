@@ -1,25 +1,15 @@
-"""A run's progress and samples can be followed by other programs."""
+"""What a captioner says of the same photos after each epoch can be followed by other programs."""
 
 import json
 from pathlib import Path
 from types import SimpleNamespace
 
 from training.data.readers.listing import ImageRecord
-from training.runs.progress import ProgressFile, write_samples
+from training.runs.samples import write_samples
 
 
 def read(path):
     return json.loads(path.read_bytes())
-
-
-def test_a_stage_is_written_at_once_and_its_progress_at_intervals(tmp_path):
-    on_progress = ProgressFile(tmp_path / "run")
-    on_progress("encoding", done=1, total=9)
-    assert read(tmp_path / "run" / "progress.json") == {"stage": "encoding", "done": 1, "total": 9}
-    on_progress("encoding", done=2, total=9)
-    assert read(tmp_path / "run" / "progress.json")["done"] == 1  # half a second has not passed
-    on_progress("training", batch=1)
-    assert read(tmp_path / "run" / "progress.json") == {"stage": "training", "batch": 1}
 
 
 def test_samples_keep_each_epochs_captions_of_the_same_photos(tmp_path):

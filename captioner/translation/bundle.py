@@ -1,0 +1,138 @@
+"""A translator as a folder of safetensors and JSON, written atomically and checked when read."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save
+
+from captioner.bundle_files import check_tensors, expected_tensors, json_bytes, read_tensors, read_text, to_16_bits
+from captioner.bundle_json import load_metrics, read_json
+from captioner.config import DecodingOptions
+from captioner.errors import BundleError, ConfigError
+from captioner.files import atomic_folder
+from captioner.translation.config import TRANSLATION, TranslatorConfig
+from captioner.translation.model import TranslationModel
+from captioner.translation.subwords import Subwords
+
+BUNDLES = Path(__file__).parents[1] / "bundles"
+"""Folder of the translators that ship, and of the captioner."""
+
+FORMAT_VERSION = 1
+FILES = ("config.json", "source.json", "target.json", "model.safetensors")
+_CONFIG_KEYS = {"format_version", "translator", "source", "target", "decoding"}
+
+
+@dataclass(frozen=True)
+class TranslatorBundle:
+    """Translator with its pieces of words, options, scores and card."""
+
+    model: TranslationModel
+    source: Subwords
+    target: Subwords
+    source_language: str
+    """Code or name, such as `en`."""
+    target_language: str
+    decoding: DecodingOptions = TRANSLATION
+    """Options that scored best on validation sentences."""
+    metrics: dict[str, Any] = field(default_factory=dict)
+    card: str = ""
+    """Model card in Markdown: data, licence, figures, limits."""
+
+
+def shipped_translators() -> dict[str, Path]:
+    """Return the target language -> folder of each translator that ships; all read English."""
+    return {folder.name.removeprefix("en-"): folder for folder in sorted(BUNDLES.glob("en-*")) if folder.is_dir()}
+
+
+def save_translator(bundle: TranslatorBundle, folder: Path) -> None:
+    """Write a translator atomically, in place of an earlier one. Weights are stored in 16 bits.
+
+    Raises BundleError if the folder exists and is not a translator, or a weight is not a finite number.
+    """
+    folder = Path(folder)
+    if folder.exists() and not _may_be_replaced(folder):
+        raise BundleError(f"{folder} holds something other than a translator, which would be lost: name another folder")
+    config = {
+        "format_version": FORMAT_VERSION,
+        "translator": bundle.model.config.to_json(),
+        "source": bundle.source_language,
+        "target": bundle.target_language,
+        "decoding": bundle.decoding.to_json(),
+    }
+    tensors = {name: to_16_bits(name, tensor) for name, tensor in bundle.model.state_dict().items()}
+    contents = {
+        "config.json": json_bytes(config),
+        "source.json": json_bytes(bundle.source.to_json()),
+        "target.json": json_bytes(bundle.target.to_json()),
+        "metrics.json": json_bytes(bundle.metrics),
+        "README.md": bundle.card.encode(),
+        "model.safetensors": save(tensors),
+    }
+    with atomic_folder(folder) as new:
+        for name, content in contents.items():
+            (new / name).write_bytes(content)
+
+
+def _may_be_replaced(folder: Path) -> bool:
+    names = {entry.name for entry in folder.iterdir()} if folder.is_dir() else {""}
+    return names <= {*FILES, "metrics.json", "README.md"} or names >= set(FILES)
+
+
+def load_translator_bundle(folder: Path) -> TranslatorBundle:
+    """Read a translator. It unpickles nothing and downloads nothing. Raises BundleError with the file and its fault."""
+    folder = Path(folder)
+    for name in FILES:
+        if not (folder / name).is_file():
+            raise BundleError(f"{folder} is not a whole translator: {name} is missing; copy it from its source")
+    path = folder / "config.json"
+    values = _config(path)
+    try:
+        config = TranslatorConfig.from_json(values["translator"])
+        decoding = DecodingOptions.from_json(values["decoding"])
+    except ConfigError as error:
+        raise BundleError(f"{path}: {error}") from error
+    source, target = (_subwords(folder / name) for name in ("source.json", "target.json"))
+    tensors = read_tensors(folder / "model.safetensors")
+
+    def make_model() -> TranslationModel:
+        return TranslationModel(config, len(source), len(target))
+
+    expected = expected_tensors(make_model, path)
+    check_tensors(tensors, expected, folder / "model.safetensors", "config.json, source.json and target.json")
+    model = make_model()
+    model.load_state_dict({name: tensor.to(expected[name].dtype) for name, tensor in tensors.items()})
+    return TranslatorBundle(
+        model.eval(),
+        source,
+        target,
+        values["source"],
+        values["target"],
+        decoding,
+        load_metrics(folder),
+        read_text(folder / "README.md"),
+    )
+
+
+def _config(path: Path) -> dict[str, Any]:
+    values = read_json(path)
+    version = values.get("format_version") if isinstance(values, dict) else None
+    if version != FORMAT_VERSION:
+        raise BundleError(
+            f"{path} has format version {version!r}, and this program reads translators of version {FORMAT_VERSION}:"
+            " use the release that wrote it, or train it again"
+        )
+    if set(values) != _CONFIG_KEYS:
+        differing = ", ".join(sorted(set(values) ^ _CONFIG_KEYS))
+        raise BundleError(f"{path} lacks, or has and should not have: {differing}; copy it from its source")
+    for name in ("source", "target"):
+        if not isinstance(values[name], str) or not values[name]:
+            raise BundleError(f"{path}: {name} must be the code of a language: copy the file again from its source")
+    return values
+
+
+def _subwords(path: Path) -> Subwords:
+    try:
+        return Subwords.from_json(read_json(path))
+    except BundleError as error:
+        raise BundleError(f"{path}: {error}") from error

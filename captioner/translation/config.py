@@ -1,0 +1,51 @@
+"""Options of a translator, validated on construction."""
+
+from dataclasses import dataclass
+
+from captioner.config import DecoderConfig, DecodingOptions
+
+SUMMARIES = ("none", "last", "mean")
+
+MAX_PIECES = 400
+"""Maximum number of pieces of a sentence to translate."""
+MAX_SIZE = 8192
+"""Maximum of each size; a damaged bundle may ask for any."""
+
+NOT_OF_TRANSLATORS = ("labels", "projection_dim", "text")
+"""Options of a decoder that a translator does not have."""
+
+TRANSLATION = DecodingOptions(max_words=100, length_penalty=1.0, block_repeats=0)
+"""Default options of decoding. Words are pieces here, and a sentence may repeat them."""
+
+
+@dataclass(frozen=True)
+class TranslatorConfig(DecoderConfig):
+    """Architecture of a translator: a bidirectional LSTM reads the sentence, and the captioner's decoder writes one."""
+
+    query: str = "hidden_word"
+    """As for a captioner. With the last word in the query, the map of a word is that of the word itself, not of the
+    one before it."""
+    gate: str = "off"
+    embedding_dim: int = 256
+    hidden_dim: int = 384
+    attention_dim: int = 256
+    dropout: float = 0.3
+    tied_output: bool = True
+    source_embedding_dim: int = 256
+    """Size of the embedding of a piece of the source sentence."""
+    source_hidden_dim: int = 256
+    """Size of the state of each direction of the encoder; annotations have twice this size."""
+    summary: str = "none"
+    """What the decoder gets of the sentence: none (the annotations of all pieces), or one fixed vector: last (the last
+    state of both directions) or mean (the mean of the annotations)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._require_one_of(SUMMARIES, "summary")
+        self._require_whole(1, "source_embedding_dim", "source_hidden_dim")
+        self._require_at_most(
+            MAX_SIZE, "source_embedding_dim", "source_hidden_dim", "embedding_dim", "hidden_dim", "attention_dim"
+        )
+        for name in ("labels", "projection_dim"):
+            self._require(name, getattr(self, name) == 0, "0 for a translator")
+        self._require("text", self.text is False, "false for a translator")

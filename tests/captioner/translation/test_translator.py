@@ -1,0 +1,77 @@
+"""Sentences in, translations with their matrices out."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+
+from captioner.errors import TextError
+from captioner.translation.config import MAX_PIECES
+from captioner.translation.translator import Translator
+
+SENTENCES = ["A dog runs.", "Two men ride a red bicycle over the grass.", "a woman", "A dog, and a book!"]
+
+
+@pytest.fixture
+def translator(tiny_translator):
+    return Translator(tiny_translator, "cpu")
+
+
+def test_every_sentence_gets_a_translation_with_a_row_for_each_word(translator):
+    for sentence, found in zip(SENTENCES, translator.translate(SENTENCES), strict=True):
+        assert "".join(found.source_words) == sentence.replace(" ", "")
+        assert found.weights.shape == (len(found.words), len(found.source_words))
+        np.testing.assert_allclose(found.weights.sum(axis=1), 1, rtol=1e-4)
+        assert found.text.replace(" ", "") == "".join(found.words)
+        assert len(found.word_probabilities) == len(found.words) and (found.word_probabilities <= 1).all()
+        assert 0 < found.probability <= 1
+        assert found.word_log_probs.sum() >= found.log_prob - 1e-4  # the end of the sentence counts as well
+
+
+def test_the_order_and_the_batches_change_nothing(translator):
+    one = [translator.translate([sentence])[0] for sentence in SENTENCES]
+    for found in (translator.translate(SENTENCES), translator.translate(SENTENCES, batch_size=2)):
+        assert [each.text for each in found] == [each.text for each in one]
+        assert [each.log_prob for each in found] == pytest.approx([each.log_prob for each in one], abs=1e-4)
+
+
+def test_n_best_translations_come_best_first(translator):
+    options = dataclasses.replace(translator.decoding, beam_width=4, captions_per_image=3)
+    for ranked in translator.translations(SENTENCES, options):
+        assert len(ranked) == 3 and len({each.text for each in ranked}) == 3
+        assert [each.score for each in ranked] == sorted((each.score for each in ranked), reverse=True)
+
+
+def test_a_fixed_vector_stands_for_all_pieces_alike(make_translator):
+    (found,) = Translator(make_translator(summary="last"), "cpu").translate(["A dog"])
+    np.testing.assert_allclose(found.weights, np.repeat(found.weights[:1], len(found.words), axis=0), rtol=1e-5)
+    np.testing.assert_allclose(found.weights.sum(axis=1), 1, rtol=1e-4)
+
+
+@pytest.mark.parametrize("text", ["", "   ", "\n\x00"])
+def test_no_text_is_refused(translator, text):
+    with pytest.raises(TextError, match="no text to translate"):
+        translator.translate([text])
+
+
+def test_a_text_of_ten_thousand_words_is_refused(translator):
+    with pytest.raises(TextError, match=f"at most {MAX_PIECES}"):
+        translator.translate(["dog " * 10_000])
+
+
+@pytest.mark.parametrize("text", ["собака бежит", "狗", "🐶", "!!!"])
+def test_a_text_without_a_known_letter_is_refused_with_the_language(translator, text):
+    with pytest.raises(TextError, match="reads the language 'en'"):
+        translator.translate([text])
+
+
+def test_nothing_is_translated_if_one_text_is_refused(translator, monkeypatch):
+    monkeypatch.setattr(translator, "_translate", lambda *arguments: pytest.fail("translated"))
+    with pytest.raises(TextError):
+        translator.translate(["a dog", ""])
+
+
+def test_probabilities_of_pieces_multiply_to_those_of_words(translator):
+    (found,) = translator.translate(["A dog runs."])
+    assert math.prod(found.word_probabilities) == pytest.approx(math.exp(found.word_log_probs.sum()), rel=1e-5)

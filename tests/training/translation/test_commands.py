@@ -1,0 +1,61 @@
+"""The commands train and evaluate a translator, and say what is wrong."""
+
+import json
+
+import pytest
+
+from tests.support.parallel_texts import OPTIONS, SIZES
+from training.__main__ import main
+
+
+def flags(values):
+    return [part for name, value in values.items() for part in (f"--{name.replace('_', '-')}", str(value))]
+
+
+@pytest.fixture
+def fit_translator(parallel_folder, tmp_path):
+    def fit(*more, source="en", target="de", data=parallel_folder, epochs="2"):
+        arguments = ["fit-translator", "--data", str(data), "--source", source, "--target", target]
+        arguments += ["--output", str(tmp_path / "run"), "--device", "cpu", *flags({**SIZES, **OPTIONS})]
+        return main([*arguments, "--beam-width", "2", "--max-words", "20", "--epochs", epochs, *more])
+
+    return fit
+
+
+def test_a_translator_is_trained_and_evaluated(fit_translator, parallel_folder, tmp_path, capsys):
+    assert fit_translator() == 0
+    assert "the translator is in" in capsys.readouterr().out
+    assert fit_translator("--resume", epochs="3") == 0
+    arguments = ["evaluate-translator", "--data", str(parallel_folder), "--split", "test_tiny"]
+    arguments += ["--bundle", str(tmp_path / "run" / "bundle"), "--output", str(tmp_path / "test"), "--device", "cpu"]
+    assert main(arguments) == 0
+    metrics = json.loads((tmp_path / "test" / "metrics.json").read_text())
+    assert metrics["sentences"] == 3 and metrics["by_length"]["up to 10"]["sentences"] == 3
+    assert metrics["decoding"]["beam_width"] == 2
+    lines = [json.loads(line) for line in (tmp_path / "test" / "translations.jsonl").read_text().splitlines()]
+    assert [line["source"][0] for line in lines] == ["Two", "A", "Two"]
+    assert all(sum(word["weights"]) == pytest.approx(1, abs=0.01) for line in lines for word in line["words"])
+    page = (tmp_path / "test" / "report.html").read_text()
+    assert page.count("<article>") == 3 and "data:image/png" in page and "http" not in page.split("</style>")[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"target": "fr"}, "holds no parallel text of en and fr"),
+        ({"target": "en"}, "name two languages"),
+        ({"epochs": "0"}, "epochs must be a whole number above 0"),
+    ],
+)
+def test_what_is_wrong_is_said(fit_translator, capsys, arguments, message):
+    assert fit_translator(**arguments) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_split_that_is_not_there_is_named(fit_translator, parallel_folder, tmp_path, capsys):
+    assert fit_translator() == 0
+    arguments = ["evaluate-translator", "--data", str(parallel_folder), "--output", str(tmp_path / "test")]
+    assert main([*arguments, "--bundle", str(tmp_path / "run" / "bundle")]) == 2
+    assert "there is no split 'test': the parallel text has train, val, test_tiny" in capsys.readouterr().err.replace(
+        "test_tiny, train, val", "train, val, test_tiny"
+    )

@@ -1,0 +1,149 @@
+"""Parallel text is read in the forms that the field uses, and what does not fit is said."""
+
+import gzip
+import json
+
+import pytest
+
+from captioner.errors import DataError
+from training.translation.parallel_text import MAX_WORDS, read_parallel
+
+ENGLISH = [f"Dog number {number} runs." for number in range(40)]
+GERMAN = [f"Hund Nummer {number} läuft." for number in range(40)]
+PAIRS = tuple(zip(ENGLISH, GERMAN, strict=True))
+
+
+def lines(path, texts, encoding="utf-8"):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = "".join(f"{text}\n" for text in texts).encode(encoding)
+    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+
+
+def two_files(folder, split="train", texts=(ENGLISH, GERMAN), ending=""):
+    for language, of_language in zip(("en", "de"), texts, strict=True):
+        lines(folder / f"{split}.{language}{ending}", of_language)
+
+
+@pytest.mark.parametrize("ending", ["", ".gz", ".txt", ".txt.gz"])
+def test_two_files_of_lines(tmp_path, ending):
+    two_files(tmp_path, ending=ending)
+    two_files(tmp_path, "val", (ENGLISH[:3], GERMAN[:3]), ending)
+    two_files(tmp_path, "test_2016_flickr", (ENGLISH[:2], GERMAN[:2]), ending)
+    (tmp_path / "train.fr").write_text("another language\n")
+    text = read_parallel(tmp_path, "en", "de")
+    assert text.splits == {"train": PAIRS, "val": PAIRS[:3], "test_2016_flickr": PAIRS[:2]}
+    assert read_parallel(tmp_path, "de", "en").split("val") == tuple(pair[::-1] for pair in PAIRS[:3])
+
+
+def test_utf_16(tmp_path):
+    two_files(tmp_path, "val", (ENGLISH[:3], GERMAN[:3]))
+    lines(tmp_path / "train.en", ENGLISH, "utf-16")
+    lines(tmp_path / "train.de", GERMAN, "utf-16")
+    assert read_parallel(tmp_path, "en", "de").split("train") == PAIRS
+
+
+def as_tsv(pairs, header="en\tde"):
+    return "\n".join([header, *("\t".join(pair) for pair in pairs)]) + "\n"
+
+
+def as_jsonl(pairs):
+    return "".join(json.dumps({"de": german, "en": english}) + "\n" for english, german in pairs)
+
+
+def as_hugging_face(pairs):
+    return "".join(json.dumps({"translation": {"en": english, "de": german}}) + "\n" for english, german in pairs)
+
+
+def as_csv(pairs):
+    return "id,DE,EN\n" + "".join(f'1,"{german}","{english}"\n' for english, german in pairs)
+
+
+def as_tmx(pairs):
+    units = "".join(
+        f'<tu><tuv xml:lang="en-GB"><seg>{english}</seg></tuv><tuv xml:lang="DE"><seg>{german}</seg></tuv></tu>'
+        for english, german in pairs
+    )
+    return f'<?xml version="1.0"?><tmx version="1.4"><header/><body>{units}</body></tmx>'
+
+
+FORMS = [
+    ("train.tsv", as_tsv), ("train.jsonl", as_jsonl), ("train.jsonl", as_hugging_face), ("train.csv", as_csv),
+    ("train.tmx", as_tmx), ("train.tsv", lambda pairs: as_tsv(pairs[1:], "\t".join(pairs[0]))),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "form"), FORMS)
+def test_one_file_of_pairs(tmp_path, name, form):
+    (tmp_path / name).write_text(form(PAIRS))
+    (tmp_path / name.replace("train", "val")).write_text(form(PAIRS[:2]))
+    assert read_parallel(tmp_path, "en", "de").splits == {"train": PAIRS, "val": PAIRS[:2]}
+
+
+def test_part_of_the_pairs_is_kept_for_validation_if_no_file_is(tmp_path):
+    (tmp_path / "pairs.tsv").write_text(as_tsv(PAIRS * 3))
+    text = read_parallel(tmp_path / "pairs.tsv", "en", "de")
+    train, val = set(text.split("train")), set(text.split("val"))
+    assert val and train.isdisjoint(val) and train | val == set(PAIRS)
+    assert read_parallel(tmp_path / "pairs.tsv", "en", "de") == text  # the same ones each time
+
+
+def test_empty_and_very_long_sentences_are_left_out_and_counted(tmp_path):
+    texts = [*ENGLISH, "", "word " * (MAX_WORDS + 1)], [*GERMAN, "leer", "lang"]
+    two_files(tmp_path, texts=texts)
+    two_files(tmp_path, "val")
+    text = read_parallel(tmp_path, "en", "de")
+    assert text.split("train") == PAIRS
+    assert text.notes == (
+        "left out: 1 x pair with an empty side",
+        "left out: 1 x pair with more than 200 words on a side",
+    )
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"train.en": "a\nb\n", "train.de": "a\n"}, "2 lines and train.de has 1"),
+        ({"train.en": "a\n"}, "holds no parallel text of en and de"),
+        ({"photo.txt": "a\n"}, "holds no parallel text of en and de"),
+        ({"a/train.en": "a\n", "a/train.de": "a\n", "b/train.tsv": "en\tde\na\tb\n"}, "both hold the split 'train'"),
+        ({"train.tsv": "en\tfr\tcs\na\tb\tc\n"}, "has the columns en, fr, cs: it needs en and de"),
+        ({"train.tsv": "en\tde\na\tb\nc\n"}, "line 3 has 1 column"),
+        ({"train.jsonl": '{"en": "a", "de": "b"}\n{"en": "a"}\n'}, "line 2 is not of the form"),
+        ({"train.jsonl": "{\n"}, "line 1 is not of the form"),
+        ({"train.jsonl": '{"en": "a", "de": 3}\n'}, "must be texts"),
+        ({"train.tmx": "<tmx><body><tu>"}, "cannot be read as TMX"),
+        ({"train.tmx": as_tmx([]), "val.tsv": as_tsv(PAIRS)}, "holds no pair of en and de"),
+        ({"train.tsv": as_tsv(PAIRS[:1])}, "too few to keep some for validation"),
+    ],
+)
+def test_what_does_not_fit_is_said(tmp_path, files, message):
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(content)
+    with pytest.raises(DataError, match=message):
+        read_parallel(tmp_path, "en", "de")
+
+
+def test_a_missing_path_and_one_language_are_refused(tmp_path):
+    with pytest.raises(DataError, match="does not exist"):
+        read_parallel(tmp_path / "nothing", "en", "de")
+    with pytest.raises(DataError, match="name two languages"):
+        read_parallel(tmp_path, "en", "en")
+
+
+def test_entities_of_a_tmx_file_are_not_expanded(tmp_path):
+    (tmp_path / "secret").write_text("secret text")
+    document = as_tmx([("&x;", "Hund"), *PAIRS]).replace(
+        '<?xml version="1.0"?>',
+        f'<?xml version="1.0"?><!DOCTYPE tmx [<!ENTITY x SYSTEM "{(tmp_path / "secret").as_uri()}">]>',
+    )
+    (tmp_path / "train.tmx").write_text(document)
+    text = read_parallel(tmp_path / "train.tmx", "en", "de")
+    assert not any("secret" in side for pairs in text.splits.values() for pair in pairs for side in pair)
+
+
+def test_a_split_that_is_not_there_names_those_that_are(tmp_path):
+    two_files(tmp_path)
+    two_files(tmp_path, "val")
+    with pytest.raises(DataError, match="has train, val"):
+        read_parallel(tmp_path, "en", "de").split("test")

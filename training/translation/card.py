@@ -1,0 +1,41 @@
+"""Card of a translator: what a run writes into its bundle."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from captioner.counting import counted
+from captioner.translation.config import TranslatorConfig
+from training.options import TranslatorOptions
+from training.translation.parallel_text import ParallelText
+
+
+def translator_card(
+    text: ParallelText,
+    config: TranslatorConfig,
+    options: TranslatorOptions,
+    best: Mapping[str, Any],
+    source_pieces: int,
+    target_pieces: int,
+) -> str:
+    """Return Markdown about the translator: architecture, data, training, and validation scores."""
+    train, validation = (counted(len(text.split(name)), "pair") for name in ("train", "val"))
+    reads = {"none": f"{config.attention} attention, {config.score} score"}.get(
+        config.summary, f"one fixed vector, the {config.summary} annotation"
+    )
+    return f"""# {text.source} to {text.target} translator
+
+A translator with attention (Bahdanau et al. 2015), trained with `python -m training fit-translator`.
+
+- Encoder: bidirectional LSTM of 2 x {config.source_hidden_dim}, {source_pieces:,} pieces of words.
+- Decoder: that of the captioner, LSTM of {config.hidden_dim}, {reads}, {target_pieces:,} pieces of words.
+- Data: {train} of sentences; the licence of that data applies. {options.caption_share:.0%} of the time a pair is
+  learned in the form of a caption, in lower case and without a full stop.
+- Training: at most {counted(options.epochs, "epoch")}; these weights are of epoch {best["epoch"]}.
+
+| sacrebleu, {validation} to validate | BLEU | chrF |
+|---|---|---|
+| these weights | {best["BLEU"]:.1f} | {best["chrF"]:.1f} |
+
+It translates what is like its training sentences. It makes mistakes, and its probabilities do not say which words are
+wrong.
+"""

@@ -1,0 +1,85 @@
+"""`fit-translator` and `evaluate-translator` of `python -m training`."""
+
+import argparse
+import sys
+from dataclasses import replace
+from typing import Any
+
+from captioner.arguments import given_arguments
+from captioner.config import DecodingOptions
+from captioner.ranks import Ranks
+from captioner.translation.config import TRANSLATION, TranslatorConfig
+from training.arguments import DECODING, INTERRUPTED
+from training.loop import Interrupted, train
+from training.options import TranslatorOptions
+from training.progress import ProgressFile, ignore_progress
+from training.runs.run import CHECKPOINT, check_output, load_run
+from training.translation.evaluate import evaluate_translator
+from training.translation.parallel_text import read_parallel
+from training.translation.task import TranslationTask
+
+
+def fit(options: argparse.Namespace, ranks: Ranks) -> int:
+    """Train a translator. Returns the exit status: 0, or 130 if the run was interrupted."""
+    from captioner.model.allocator import keep_freed_memory
+
+    keep_freed_memory()
+    check_output(options.output, options.resume)
+    stored = _stored_run(options)
+    text = read_parallel(options.data, options.source, options.target)
+    if ranks.leads:
+        print(*text.notes, *(f"{name}: {len(pairs):,} pairs" for name, pairs in text.splits.items()), sep="\n")
+    task = TranslationTask(
+        text,
+        _merged(TranslatorConfig, options, stored.get("translator")),
+        _merged(TranslatorOptions, options, stored.get("options")),
+        _decoding(options, stored.get("decoding")),
+        options.device,
+    )
+    on_progress = ProgressFile(options.output) if ranks.leads else ignore_progress
+    try:
+        bundle = train(task, options.output, options.resume, on_progress, ranks)
+    except Interrupted as interruption:
+        ranks.print_once(str(interruption))
+        return INTERRUPTED
+    if ranks.leads:
+        print(f"the translator is in {bundle}")
+    return 0
+
+
+def evaluate(options: argparse.Namespace, ranks: Ranks) -> int:
+    """Score a translator on one split of parallel text. Returns the exit status."""
+    from captioner.translation.bundle import load_translator_bundle
+    from captioner.translation.translator import Translator
+
+    bundle = load_translator_bundle(options.bundle)
+    text = read_parallel(options.data, bundle.source_language, bundle.target_language)
+    translator = Translator(bundle, options.device)
+    decoding = replace(bundle.decoding, **_given_decoding(options))
+    metrics = evaluate_translator(translator, text, options.split, decoding, options.output)
+    print(
+        f"{options.split}: BLEU {metrics['bleu']:.1f}, chrF {metrics['chrf']:.1f} of {metrics['sentences']:,} sentences"
+    )
+    print(f"the page is {options.output / 'report.html'}", file=sys.stderr)
+    return 0
+
+
+def _stored_run(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the identity of the run to resume; {} for a new one."""
+    checkpoint = options.output / CHECKPOINT
+    return load_run(checkpoint, mapped=True)["run"] if options.resume and checkpoint.is_file() else {}
+
+
+def _merged(kind: type, options: argparse.Namespace, stored: dict[str, Any] | None) -> Any:
+    """Return options of a kind, by the command line, then by the run to resume, then by their defaults."""
+    return kind.from_json((stored or {}) | given_arguments(kind, options))
+
+
+def _decoding(options: argparse.Namespace, stored: dict[str, Any] | None) -> DecodingOptions:
+    decoding = TRANSLATION if stored is None else DecodingOptions.from_json(stored)
+    return replace(decoding, captions_per_image=1, seed=None, **_given_decoding(options))
+
+
+def _given_decoding(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the decoding options on the command line; a training option is called `seed` as well."""
+    return {name: getattr(options, name) for name in DECODING if hasattr(options, name)}

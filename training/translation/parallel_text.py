@@ -1,0 +1,230 @@
+"""Read parallel text: pairs of a sentence and its translation, from files that the field uses. Runs without torch.
+
+Two files of lines (`train.en` beside `train.de`, also as .gz), TSV and CSV, JSON lines, and TMX; or a folder of them.
+"""
+
+import csv
+import hashlib
+import json
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from captioner.counting import counted
+from captioner.errors import DataError
+from training.data.readers.text_lines import text_lines
+
+TABLES = {".tsv": "\t", ".csv": ","}
+JSON_LINES = (".jsonl", ".ndjson")
+TMX = ".tmx"
+
+MAX_WORDS = 200
+"""Maximum number of words of a sentence to learn from; a longer one is a paragraph."""
+VALIDATION_SHARE, MAX_VALIDATION = 0.05, 1000
+"""Share of the pairs that are kept for validation if no file is, and their maximum number."""
+
+_SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val", "test": "test"}
+_EMPTY, _TOO_LONG = "pair with an empty side", f"pair with more than {MAX_WORDS} words on a side"
+
+Pair = tuple[str, str]
+"""A sentence of the source language, and its translation."""
+
+
+@dataclass(frozen=True)
+class ParallelText:
+    """Pairs of sentences, by the split that they are for."""
+
+    source: str
+    """Language, as the files name it: `en`."""
+    target: str
+    splits: dict[str, tuple[Pair, ...]]
+    """Split (train, val, or the name of a test file) -> its pairs."""
+    notes: tuple[str, ...] = ()
+    """What was left out, for people."""
+
+    def split(self, name: str) -> tuple[Pair, ...]:
+        """Return the pairs of a split. Raises DataError with the splits that there are."""
+        if name not in self.splits:
+            raise DataError(f"there is no split {name!r}: the parallel text has {', '.join(self.splits)}")
+        return self.splits[name]
+
+    def sha256(self, name: str) -> str:
+        """Hash the pairs of a split in their order."""
+        return hashlib.sha256(json.dumps(self.split(name), ensure_ascii=False).encode()).hexdigest()
+
+
+@dataclass
+class _Counts:
+    """Pairs that are left out, by reason."""
+
+    by_reason: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+
+    def keep(self, pairs: Iterable[Pair]) -> Iterator[Pair]:
+        for pair in pairs:
+            words = [len(text.split()) for text in pair]
+            if min(words) == 0:
+                self.by_reason[_EMPTY] += 1
+            elif max(words) > MAX_WORDS:
+                self.by_reason[_TOO_LONG] += 1
+            else:
+                yield pair
+
+    def notes(self) -> Iterator[str]:
+        for reason, count in self.by_reason.items():
+            yield f"left out: {count:,} x {reason}"
+
+
+def read_parallel(path: Path, source: str, target: str) -> ParallelText:
+    """Read parallel text: a file, or a folder of files, in and below it.
+
+    source, target: languages as file endings, columns, keys or TMX codes name them: `en`, `de`.
+    Without a validation file, part of the training pairs is kept for it, chosen by their text.
+    Raises DataError if nothing fits, a split is there twice, or two files of lines differ in length.
+    """
+    path = Path(path)
+    if source == target:
+        raise DataError(f"--source and --target are both {source!r}: name two languages")
+    if not path.exists():
+        raise DataError(f"{path} does not exist: name a file or a folder of parallel text")
+    counts, splits = _Counts(), {}
+    for name, (found_at, read) in _readers(path, source, target).items():
+        splits[name] = tuple(counts.keep(read()))
+        if not splits[name]:
+            raise DataError(f"{found_at} holds no pair of {source} and {target}: check the files and the languages")
+    if "train" in splits and "val" not in splits:
+        splits["train"], splits["val"] = _divided(splits["train"])
+    return ParallelText(source, target, splits, tuple(counts.notes()))
+
+
+def _readers(path: Path, source: str, target: str) -> dict[str, tuple[Path, Callable[[], Iterator[Pair]]]]:
+    """Return split -> where it is, and a function that reads it."""
+    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+    readers: dict[str, tuple[Path, Callable[[], Iterator[Pair]]]] = {}
+
+    def add(split: str, file: Path, read: Callable[[], Iterator[Pair]]) -> None:
+        if split in readers:
+            raise DataError(
+                f"{readers[split][0]} and {file} both hold the split {split!r}: name the folder or the file to take"
+            )
+        readers[split] = file, read
+
+    texts = {(file.parent, _plain_name(file)): file for file in files}
+    for (folder, name), file in texts.items():
+        stem, _, language = name.rpartition(".")
+        other = texts.get((folder, f"{stem}.{target}"))
+        if language == source and other is not None:
+            add(_split_of(stem), file, lambda pair=(file, other): _lines_of(*pair))
+        elif (reader := _READERS.get(Path(name).suffix.lower())) is not None:
+            add(_split_of(Path(name).stem), file, lambda file=file, reader=reader: reader(file, source, target))
+    if not readers:
+        raise DataError(
+            f"{path} holds no parallel text of {source} and {target}: it needs two files of lines such as"
+            f" train.{source} and train.{target}, a .tsv, .csv or .jsonl file with the columns {source} and {target},"
+            " or a .tmx file"
+        )
+    return readers
+
+
+def _plain_name(file: Path) -> str:
+    """Return a file's name without the endings .gz and .txt: train.en.txt.gz -> train.en."""
+    return re.sub(r"(\.txt)?(\.gz)?$", "", file.name, flags=re.IGNORECASE)
+
+
+def _split_of(stem: str) -> str:
+    """Return the split that a file's name says: train, val, or the name itself (test_2016_flickr); train if none."""
+    first = re.split(r"[._-]", stem.lower())[0]
+    split = _SPLITS.get(first, "train")
+    return stem if split == "test" else split
+
+
+def _lines_of(source: Path, target: Path) -> Iterator[Pair]:
+    lines = [[line.strip() for line in text_lines(file)] for file in (source, target)]
+    if len(lines[0]) != len(lines[1]):
+        raise DataError(
+            f"{source} has {counted(len(lines[0]), 'line')} and {target.name} has {len(lines[1]):,}: line n of one must"
+            " be the translation of line n of the other; find the line where they part, or remove what was added"
+        )
+    return zip(*lines, strict=True)
+
+
+def _table(file: Path, source: str, target: str) -> Iterator[Pair]:
+    delimiter = TABLES[Path(_plain_name(file)).suffix.lower()]
+    quoting = csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL
+    rows = csv.reader(text_lines(file), delimiter=delimiter, quoting=quoting)
+    header = next(rows, [])
+    columns = [cell.strip().lower() for cell in header]
+    if source in columns and target in columns:
+        wanted = columns.index(source), columns.index(target)
+    elif len(header) == 2:  # no names: source, then target
+        wanted = 0, 1
+        yield header[0], header[1]
+    else:
+        raise DataError(f"{file} has the columns {', '.join(header) or 'none'}: it needs {source} and {target}")
+    for number, row in enumerate(rows, start=2):
+        if len(row) <= max(wanted):
+            raise DataError(
+                f"{file}, line {number:,} has {counted(len(row), 'column')}, and the first line has {len(header)}"
+            )
+        yield row[wanted[0]], row[wanted[1]]
+
+
+def _json_lines(file: Path, source: str, target: str) -> Iterator[Pair]:
+    for number, line in enumerate(text_lines(file), start=1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+            record = record.get("translation", record)  # the form of Hugging Face's data sets
+            pair = record[source], record[target]
+        except (ValueError, AttributeError, TypeError, KeyError, RecursionError) as error:
+            raise DataError(
+                f'{file}, line {number:,} is not of the form {{"{source}": "...", "{target}": "..."}}:'
+                f" {type(error).__name__}, {error}"
+            ) from error
+        if not all(isinstance(text, str) for text in pair):
+            raise DataError(f"{file}, line {number:,}: {source} and {target} must be texts")
+        yield pair
+
+
+def _tmx(file: Path, source: str, target: str) -> Iterator[Pair]:
+    from lxml import etree
+
+    try:  # no entities and no network: the file may be anyone's
+        units = etree.iterparse(str(file), tag="tu", resolve_entities=False, no_network=True)
+        for _, unit in units:
+            texts = {
+                _language(each): "".join(each.find("seg").itertext()) for each in unit if each.find("seg") is not None
+            }
+            if source in texts and target in texts:
+                yield texts[source], texts[target]
+            unit.clear()
+    except (etree.XMLSyntaxError, OSError) as error:
+        raise DataError(f"{file} cannot be read as TMX ({error}): export it again") from error
+
+
+def _language(variant) -> str:
+    """Return the language of a variant without its region: en-GB -> en."""
+    code = variant.get("{http://www.w3.org/XML/1998/namespace}lang") or variant.get("lang") or ""
+    return code.lower().replace("_", "-").split("-")[0]
+
+
+_READERS: dict[str, Callable[[Path, str, str], Iterator[Pair]]] = {
+    **dict.fromkeys(TABLES, _table),
+    **dict.fromkeys(JSON_LINES, _json_lines),
+    TMX: _tmx,
+}
+
+
+def _divided(pairs: Sequence[Pair]) -> tuple[tuple[Pair, ...], tuple[Pair, ...]]:
+    """Divide pairs into training and validation by a hash of the source, so that repeated sentences stay together."""
+    share = min(VALIDATION_SHARE, MAX_VALIDATION / len(pairs))
+    held = [int(hashlib.sha256(pair[0].encode()).hexdigest()[:8], 16) / 2**32 < share for pair in pairs]
+    parts = ([pair for pair, out in zip(pairs, held, strict=True) if out is wanted] for wanted in (False, True))
+    train, val = map(tuple, parts)
+    if not train or not val:
+        raise DataError(
+            f"{counted(len(pairs), 'pair')} are too few to keep some for validation: add a validation file (val.*)"
+        )
+    return train, val
