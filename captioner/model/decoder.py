@@ -16,7 +16,7 @@ from captioner.model.label_attention import LabelAttention, LabelEntries, Labels
 from captioner.ranks import BatchSlice
 
 LIKELIEST, EXPECTED, SAMPLED = "likeliest", "expected", "sampled"
-"""What hard attention reads: the likeliest location, the expectation over all locations, or a sampled location."""
+"""Modes of hard attention: read the likeliest location, the expectation over all locations, or a sampled location."""
 
 
 @dataclass(frozen=True)
