@@ -78,7 +78,7 @@ APPLIED = {
 }
 """Option -> the run in which it matters, and another value, which must change the result of training."""
 
-SHOWN_BY_TESTS_OF_THEIR_OWN = {"patience", "confidence"}
+SHOWN_BY_TESTS_OF_THEIR_OWN = {"patience", "confidence", "keep"}
 
 REFUSED = {
     "min_count": ("captions", 2, "it selected the words"),
