@@ -130,7 +130,7 @@ def describe_recipe(
     weights = f"The weights are those of epoch {best['epoch']} ({best['phase']})."
     if recipe.average:
         shares = ", ".join(f"{share:g} of {name}" for name, share in recipe.average.items())
-        weights = f"The weights are the mean of the best ones after the stages: {shares}."
+        weights = f"The weights are the mean of those after the stages: {shares}."
     times = ", ".join(f"{name} {duration(value)}" for name, value in seconds.items())
     return [
         f"Made by `{command}` in {runs}. Stages: {'; '.join(stages)}. {weights}",

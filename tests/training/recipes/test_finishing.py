@@ -102,7 +102,7 @@ def test_the_card_has_the_scores_of_the_evaluations_and_how_it_was_made():
     assert "Head nouns with boxes, a, val: attention correctness 0.700, pointing 0.800." in card
     text = " ".join(card.split())
     assert "Made by `python -m recipe` in 2 training runs. Stages: captions (epochs 2, batch_size 6" in text
-    assert "the mean of the best ones after the stages: 0.5 of self-critical, 0.5 of captions-again." in text
+    assert "the mean of those after the stages: 0.5 of self-critical, 0.5 of captions-again." in text
     assert "It took 1 h 1 min on 2 CPU cores: captions 1 h 1 min, average 1 s." in text
     assert "Training:" not in card and "epoch 1" not in card
     single_run = describe_recipe("", replace(recipe, average={}), best, seconds, "")
