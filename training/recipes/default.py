@@ -258,11 +258,12 @@ def _write_card(recipe: Recipe, paths: RecipePaths, log: StepLog, command: str) 
     card = finish_card(training_card, card_figures, bundle.decoding, description)
     figures = {key: bundle_figures(values) for key, values in metrics.items()}
     by_data = {name: figures[name, "val"] for name in ("flickr8k", "coco")}
-    means = {
+    scores = {
         name: round(sum(values[name] for values in by_data.values()) / len(by_data), 4)
         for name in ("CIDEr", "Bleu_1", "Bleu_4")
     }
-    final = {"validation": {**bundle.metrics["validation"], **means, "by_data": by_data}}
+    scores |= {name: by_data["flickr8k"][name] for name in ("attention_correctness", "pointing")}
+    final = {"validation": {**bundle.metrics["validation"], **scores, "by_data": by_data}}
     final |= {"test": figures["flickr8k", "test"], "recipe": {"command": command, "seconds": seconds}}
     save_bundle(dataclasses.replace(bundle, card=card, metrics={**bundle.metrics, **final}), paths.bundle)
 
