@@ -80,7 +80,10 @@ class Settings(BaseSettings):
         description="Address to listen on. 0.0.0.0 lets other machines connect.",
     )
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on. 0 picks a free port.")
-    bundle: Path | None = Field(None, description="Folder of the captioner to serve. By default, the one that ships.")
+    bundle: Path | None = Field(
+        None,
+        description="Folder of the captioner to serve until you promote another. By default, the one that ships.",
+    )
     device: str | None = Field(None, description="cpu, cuda, ... By default, a GPU if there is one.")
     runtime: Literal["auto", "fast", "exact"] = Field(
         "auto", description="exact gives the same captions on every machine. fast is the fastest. auto means fast."
@@ -142,8 +145,8 @@ class Settings(BaseSettings):
         600,
         ge=0,
         le=1_000_000,
-        description="Maximum number of captions, occlusion maps, steps, drawn pictures and uploads per minute and"
-        " client address. 0 means no limit.",
+        description="Maximum number of captions, occlusion maps, steps, drawn pictures, uploads and starts of trainings"
+        " per minute and client address. 0 means no limit.",
     )
     worker: Literal["own", "external"] = Field(
         "own", description="own: the service starts a training worker. external: you start `python -m service worker`."

@@ -24,7 +24,7 @@ class RateLimitExceeded(Exception):
 
 
 def is_costly(method: str, path: str) -> bool:
-    """Return whether a request is expensive: captions, occlusion maps, steps, drawn pictures and uploads."""
+    """Return whether a request is expensive: captions, maps, steps, drawn pictures, uploads, starts of trainings."""
     return method == "POST" and path in _POST_PATHS or method != "OPTIONS" and _DRAWING_PATH.fullmatch(path) is not None
 
 
