@@ -114,7 +114,13 @@ def finish_card(
         for name, values in figures.items()
         if (head := _head_scores(values))
     ]
-    paragraphs = [body, "\n".join(table), *pointing, *(fill(sentence, 120) for sentence in description), ending]
+    paragraphs = [
+        body,
+        "\n".join(table),
+        *pointing,
+        *(fill(sentence, 120, break_on_hyphens=False) for sentence in description),
+        ending,
+    ]
     return "\n\n".join(paragraph for paragraph in paragraphs if paragraph) + "\n"
 
 
