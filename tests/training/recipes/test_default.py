@@ -40,27 +40,25 @@ def run_recipe(tmp_path):
     return default.main([*data, "--output", str(tmp_path / "out"), "--device", "cpu"])
 
 
-def test_the_recipe_trains_in_three_runs_and_evaluates_the_test_split_last(commands, tmp_path):
+def test_the_recipe_trains_in_two_runs_and_evaluates_the_test_split_last(commands, tmp_path):
     commands_run, _ = commands
     output = tmp_path / "out"
     assert run_recipe(tmp_path) == 0
-    assert [arguments[0] for arguments in commands_run] == ["fit"] * 7 + ["evaluate"] * 3
-    starts = (0, 3, 6)
-    for number, arguments in enumerate(commands_run[:7]):
+    assert [arguments[0] for arguments in commands_run] == ["fit"] * 6 + ["evaluate"] * 3
+    for number, arguments in enumerate(commands_run[:6]):
         assert arguments[1:10] == [
             "--data", "f", "--also", "c", "--boxes", "b.json", "--sentences", "s.txt", "t.txt",
         ]  # fmt: skip
-        assert ("--resume" in arguments) == (number not in starts)
-        run = output / ("run", "run-from-4", "run-from-7")[number // 3]
+        assert ("--resume" in arguments) == (number not in (0, 3))
+        run = output / ("run" if number < 3 else "run-from-4")
         assert arguments[arguments.index("--output") + 1] == str(run)
         assert ("--from-bundle" in arguments) == (number >= 3)
     assert commands_run[3][commands_run[3].index("--from-bundle") + 1] == str(output / "stages" / "self-critical")
     assert "--self-critical-epochs" in commands_run[2] and "--self-critical-epochs" not in commands_run[1]
     assert "--fine-tune-epochs" not in commands_run[3]
-    assert commands_run[6][commands_run[6].index("--from-bundle") + 1] == str(output / "stages" / "self-critical-again")
-    splits = [(arguments[2], arguments[arguments.index("--split") + 1]) for arguments in commands_run[7:]]
+    splits = [(arguments[2], arguments[arguments.index("--split") + 1]) for arguments in commands_run[6:]]
     assert splits == [("f", "val"), ("c", "val"), ("f", "test")]
-    assert ["--boxes" in arguments for arguments in commands_run[7:]] == [True, False, False]
+    assert ["--boxes" in arguments for arguments in commands_run[6:]] == [True, False, False]
 
 
 def test_a_stopped_recipe_resumes_at_its_next_step(commands, tmp_path, capsys):
@@ -69,15 +67,15 @@ def test_a_stopped_recipe_resumes_at_its_next_step(commands, tmp_path, capsys):
     assert run_recipe(tmp_path) == 130
     assert "the step fine-tuning ended with status 130" in capsys.readouterr().err
     assert run_recipe(tmp_path) == 0
-    assert [arguments[0] for arguments in commands_run] == ["fit"] * 8 + ["evaluate"] * 3
+    assert [arguments[0] for arguments in commands_run] == ["fit"] * 7 + ["evaluate"] * 3
     assert commands_run[2] == commands_run[1] and "--resume" in commands_run[2]
-    assert run_recipe(tmp_path) == 0 and len(commands_run) == 11
+    assert run_recipe(tmp_path) == 0 and len(commands_run) == 10
 
 
 def test_confidence_is_learned_after_the_choice_of_decoding_and_before_the_evaluations(commands, tmp_path):
     run_recipe(tmp_path)
     names = list(json.loads((tmp_path / "out" / "steps.json").read_text()))
-    assert names[7:11] == ["average", "decoding", "confidence", "evaluate flickr8k val"] and names[-1] == "card"
+    assert names[6:10] == ["average", "decoding", "confidence", "evaluate flickr8k val"] and names[-1] == "card"
 
 
 @pytest.mark.parametrize(
