@@ -28,7 +28,12 @@ _SECRETS = {
     "redis_url": "not usable, but must be the URL of a Redis: redis://HOST:PORT/NUMBER",
 }
 """Messages for wrong values that must not be shown: a URL may contain a password."""
-_EXPECTED_HOSTS = "host names without https:// and paths, separated by commas: captions.example.org, .example.org"
+_EXPECTED = {
+    "trusted_hosts": "host names without https:// and paths, separated by commas: captions.example.org, .example.org",
+    "translators": "folders of translators, separated by commas, each language once: FOLDER or LANGUAGE=FOLDER",
+}
+"""Expected values of settings that are lists."""
+_TRANSLATOR = re.compile(r"(?:(?P<language>[A-Za-z][\w-]{0,39})=)?(?P<folder>[^=\0]+)")
 _LINK = r"(tcp|udp|sctp)://.*"
 _INJECTED = {
     r"(\w+_)?SERVICE_HOST": r"[\d.]+|[\da-f:]+|None",
@@ -81,6 +86,11 @@ class Settings(BaseSettings):
     )
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on. 0 picks a free port.")
     bundle: Path | None = Field(None, description="Folder of the captioner to serve. By default, the one that ships.")
+    translators: str | None = Field(
+        None,
+        description="Folders of translators, separated by commas, besides those that ship: FOLDER or LANGUAGE=FOLDER."
+        " A folder takes the place of a translator that ships for the same language.",
+    )
     device: str | None = Field(None, description="cpu, cuda, ... By default, a GPU if there is one.")
     runtime: Literal["auto", "fast", "exact"] = Field(
         "auto", description="exact gives the same captions on every machine. fast is the fastest. auto means fast."
@@ -187,6 +197,12 @@ class Settings(BaseSettings):
         read_names(names)
         return names
 
+    @field_validator("translators")
+    @classmethod
+    def _check_translators(cls, folders: str | None) -> str | None:
+        _read_translators(folders)
+        return folders
+
     @field_validator("home", "bundle", "import_root")
     @classmethod
     def _expand(cls, path: Path | None) -> Path | None:
@@ -234,6 +250,11 @@ class Settings(BaseSettings):
     @property
     def built_in_bundle(self) -> Path:
         return self.bundle or DEFAULT_BUNDLE
+
+    @property
+    def translator_folders(self) -> list[tuple[str | None, Path]]:
+        """Language and folder of each translator in the settings; None: the language that the translator names."""
+        return _read_translators(self.translators)
 
     @property
     def photos_folder(self) -> Path:
@@ -309,6 +330,24 @@ def _postgresql(url: SecretStr) -> "URL":
     return parsed.set(drivername="postgresql+psycopg")
 
 
+def _read_translators(setting: str | None) -> list[tuple[str | None, Path]]:
+    """Split a setting into languages and absolute folders. Raises ValueError if an entry is neither form."""
+    entries = []
+    for entry in filter(None, map(str.strip, (setting or "").split(","))):
+        match = _TRANSLATOR.fullmatch(entry)
+        if match is None:
+            raise ValueError(f"{entry} is neither FOLDER nor LANGUAGE=FOLDER")
+        try:
+            folder = Path(match["folder"].strip()).expanduser().absolute()
+        except RuntimeError as error:
+            raise ValueError("the home directory is unknown") from error
+        entries.append((match["language"], folder))
+    languages = [language for language, _ in entries if language]
+    if len(set(languages)) < len(languages):
+        raise ValueError("a language comes twice")
+    return entries
+
+
 def _warn_of_unknown_variables() -> None:
     setting_names = [name.upper() for name in Settings.model_fields]
     for name, value in os.environ.items():
@@ -333,7 +372,7 @@ def _error_message(details: dict[str, Any], arguments: dict[str, Any]) -> str:
     where = f"--{name}" if name in arguments else variable(name)
     if name in _SECRETS:
         return f"{where} is {_SECRETS[name]}"
-    expected = _EXPECTED_HOSTS if name == "trusted_hosts" else _describe_expected(Settings.model_fields[name])
+    expected = _EXPECTED.get(name) or _describe_expected(Settings.model_fields[name])
     return f"{where} is {str(details['input'])!r}, but must be {expected}"
 
 
