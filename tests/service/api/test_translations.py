@@ -62,7 +62,7 @@ def problem(response: httpx.Response, status: int) -> str:
 
 
 def picture(client: httpx.Client, path: str, **query) -> Image.Image:
-    response = client.get(path, params=query)
+    response = client.get(path, params=query or None)
     assert response.status_code == 200, response.text
     assert response.headers["Content-Type"] == "image/png" and response.headers["Cache-Control"] == "no-store"
     return Image.open(io.BytesIO(response.content))
@@ -93,7 +93,8 @@ def test_a_text_gets_one_translation_and_texts_a_list(client, library):
     one = translate(client, text=TEXT, language="de")
     assert one.status_code == 200 and one.json() == expected
     several = translate(client, texts=[TEXT, "Two men."], language="de").json()
-    assert several[0] == expected and several[1]["source"] == ["Two", "men", "."]
+    assert [each["translation"] for each in several] == [each.text for each in library.translate([TEXT, "Two men."])]
+    assert several[0]["source"] == expected["source"] and several[1]["source"] == ["Two", "men", "."]
     assert all(sum(word["weights"]) == pytest.approx(1, abs=0.01) for word in several[1]["words"])
 
 
@@ -112,7 +113,7 @@ def test_the_best_translations_come_first(client):
         ({"texts": [TEXT] * 33}, "texts"),
         ({"text": TEXT, "translations": 6}, "translations"),
         ({"text": ""}, "no text to translate"),
-        ({"text": "\u0000 \u0007"}, "no text to translate"),
+        ({"text": "\u0000\u0007"}, "no text to translate"),
         ({"text": "dog " * 10_000}, "too long"),
         ({"text": "猫が走る"}, "no letter that this translator knows"),
         ({"texts": [TEXT, ""]}, "no text to translate"),

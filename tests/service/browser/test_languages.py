@@ -285,7 +285,7 @@ def test_other_captions_have_translations_of_their_own(page, bilingual):
 
 def test_the_maps_of_translated_words_follow_those_of_the_caption(page, bilingual):
     document = translation_of(page, bilingual)
-    page.locator("#maps-evidence").check(force=True)
+    page.get_by_label("Why this word", exact=True).check()
     expect(page.locator("#maps-loading")).to_be_hidden()
     expect(page.locator("#status")).to_have_text("Each word now shows its occlusion map.")
     maps = np.array(bilingual.get(f"/api/captions/{document['id']}/evidence").json()["maps"])
