@@ -11,12 +11,14 @@ MAX_TRANSLATIONS = 5
 MAX_TEXTS = 32
 MAX_CHARACTERS = 100_000
 """Maximum length of a text to translate, far above what a translator reads."""
+MAX_URL_CHARACTERS = 5_000
+"""Maximum length of a text in a URL: encoded, a character may take twelve bytes."""
 
 Text = Annotated[str, StringConstraints(max_length=MAX_CHARACTERS)]
 
 
 class TextMatrixQuery(Strict):
-    text: Text = Field(description="A sentence.")
+    text: str = Field(max_length=MAX_URL_CHARACTERS, description="A sentence.")
     language: Language = Field(description=LANGUAGE)
 
 
