@@ -94,13 +94,13 @@ def _contents(bundle: Bundle) -> dict[str, bytes]:
     source = weights.source if published else "bundle"
     config = {
         "format_version": FORMAT_VERSION,
-        "captioner": bundle.config.tojson_bytes(),
+        "captioner": bundle.config.to_json(),
         "encoder_weights": {"source": source, "from": weights.source, "sha256": weights.sha256},
         "preprocessing": _preprocessing(bundle.config, spec),
-        "decoding": bundle.decoding.tojson_bytes(),
+        "decoding": bundle.decoding.to_json(),
     }  # fmt: skip
-    labels = {LABELS: json_bytes(bundle.label_names.tojson_bytes())} if bundle.label_names else {}
-    confidence = {CONFIDENCE: json_bytes(bundle.confidence.tojson_bytes())} if bundle.confidence else {}
+    labels = {LABELS: json_bytes(bundle.label_names.to_json())} if bundle.label_names else {}
+    confidence = {CONFIDENCE: json_bytes(bundle.confidence.to_json())} if bundle.confidence else {}
     return labels | {
         "config.json": json_bytes(config),
         "vocabulary.json": json_bytes(list(bundle.vocabulary.words)),
@@ -145,8 +145,8 @@ def load_bundle(folder: Path | None = None) -> Bundle:
     values = read_config(folder)
     vocabulary = load_vocabulary(folder)
     try:
-        config = CaptionerConfig.fromjson_bytes(values["captioner"])
-        decoding = DecodingOptions.fromjson_bytes(values["decoding"])
+        config = CaptionerConfig.from_json(values["captioner"])
+        decoding = DecodingOptions.from_json(values["decoding"])
         spec = encoder_spec(config.encoder)
     except ConfigError as error:
         raise BundleError(f"{folder / 'config.json'}: {error}") from error

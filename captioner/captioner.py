@@ -5,7 +5,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -24,8 +24,13 @@ from captioner.model.runtime import runtime_for
 from captioner.occlusion import occlusion_maps
 from captioner.vocabulary import Vocabulary, join_words
 
-if TYPE_CHECKING:  # a translator reads captions, so its module imports this one
-    from captioner.translation.translator import TranslatedCaption, Translator
+T = TypeVar("T")
+
+
+class CaptionTranslator(Protocol[T]):
+    """Interface of `captioner.translation.translator.Translator`, which reads captions."""
+
+    def translate_captions(self, captions: "Sequence[Caption]") -> list[T]: ...
 
 
 @dataclass(frozen=True)
@@ -102,8 +107,8 @@ class Caption:
         """Probability of the whole caption, 0 to 1."""
         return float(np.exp(self.log_prob))
 
-    def translated(self, translator: "Translator") -> "TranslatedCaption":
-        """Translate the caption, with the map of each translated word. Raises TextError if it holds no known word."""
+    def translated(self, translator: CaptionTranslator[T]) -> T:
+        """Return the caption in another language, with a map for each word. Raises TextError without a known word."""
         (translated,) = translator.translate_captions([self])
         return translated
 

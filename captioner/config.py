@@ -95,7 +95,7 @@ class JsonOptions:
             self._require(name, self._is_number(name) and 0 <= getattr(self, name) < 1, "at least 0 and below 1")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DecoderConfig(JsonOptions):
     """Architecture of a decoder, whatever it attends to. The letters of sizes are those of Xu et al. 2015."""
 

@@ -3,6 +3,7 @@
 import json
 import unicodedata
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Any, Self
 
 import regex
@@ -83,7 +84,7 @@ class Subwords:
         if text is not None:
             pieces = _with_unknown(pieces, SPACE + normalise(text).replace(" ", SPACE))
         starts = _word_starts(pieces)
-        groups = [slice(start, end) for start, end in zip(starts, [*starts[1:], len(pieces)], strict=True)]
+        groups = [slice(start, end) for start, end in pairwise([*starts, len(pieces)])]
         return [("".join(pieces[group]).replace(SPACE, ""), group) for group in groups]
 
     def to_json(self) -> dict[str, Any]:

@@ -13,7 +13,22 @@ from captioner.errors import ConfigError
     "options",
     [
         CaptionerConfig(),
-        CaptionerConfig("vgg19", 224, "pad", 2, "hard", "dot", "tanh", "hidden_word", "vector", False, 1, 2, 3, 0.0),
+        CaptionerConfig(
+            "vgg19",
+            224,
+            "pad",
+            2,
+            attention="hard",
+            score="dot",
+            activation="tanh",
+            query="hidden_word",
+            gate="vector",
+            deep_output=False,
+            embedding_dim=1,
+            hidden_dim=2,
+            attention_dim=3,
+            dropout=0.0,
+        ),
     ],
 )
 def test_a_config_survives_json(options):

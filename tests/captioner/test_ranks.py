@@ -30,5 +30,5 @@ def test_a_single_process_waits_for_no_rank_and_has_every_name():
 
 
 def test_every_name_belongs_to_one_rank_and_shares_are_even():
-    shares = [sum(Ranks(rank, 4).has(f"photo-{number}.jpg") for number in range(4000)) for rank in range(4)]
+    shares = [sum(Ranks(rank, 4).owns(f"photo-{number}.jpg") for number in range(4000)) for rank in range(4)]
     assert sum(shares) == 4000 and max(shares) - min(shares) < 200

@@ -12,7 +12,7 @@ import captioner
 from captioner.bundle import save_bundle
 from captioner.config import DecodingOptions
 from tests.support.shapes import draw_shapes
-from training import loop
+from training import captioning, loop
 from training.__main__ import main
 from training.data import features
 from training.evaluation.metrics import METRICS
@@ -316,7 +316,7 @@ def test_a_stopped_run_exits_with_a_message_and_no_traceback(fit, monkeypatch, c
     def interrupt(*arguments):
         raise stop
 
-    monkeypatch.setattr(loop, "fit", interrupt)
+    monkeypatch.setattr(captioning, "fit", interrupt)
     assert fit() == 130
     output = capsys.readouterr().err
     assert "stopped" in output and "Traceback" not in output
@@ -503,7 +503,7 @@ def test_a_full_disk_is_reported_and_loses_nothing(fit, tmp_path, monkeypatch, c
     def fill_disk(*_, **__):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(loop, "write_samples", fill_disk)
+    monkeypatch.setattr(captioning, "write_samples", fill_disk)
     assert fit("--epochs", "2", output=tmp_path / "other") == 2
     assert "the disk is full" in capsys.readouterr().err.splitlines()[-1]
     monkeypatch.undo()

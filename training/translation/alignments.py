@@ -7,7 +7,7 @@ translated word must lie on the source word. A diagonal and a uniform matrix are
 
 import csv
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -59,14 +59,22 @@ class AlignmentScores:
     uniform: float
     """Of a matrix without preference: the probability of a random source word."""
 
+    def to_json(self) -> dict[str, float]:
+        return {name: round(value, 4) for name, value in asdict(self).items()}
+
+
+def lexicon_languages(path: Path = LEXICON) -> list[str]:
+    """Return the languages that the lexicon translates English words into."""
+    with open(path, encoding="utf-8", newline="") as file:
+        return next(csv.reader(file, delimiter="\t"))[2:]
+
 
 def read_lexicon(language: str, path: Path = LEXICON) -> list[LexiconEntry]:
     """Read the lexicon of a language. Raises ConfigError with those that there are."""
+    if language not in (languages := lexicon_languages(path)):
+        raise ConfigError(f"there is no lexicon of {language!r}: {path.name} has {', '.join(languages)}")
     with open(path, encoding="utf-8", newline="") as file:
         rows = csv.DictReader(file, delimiter="\t")
-        languages = list(rows.fieldnames or ())[2:]
-        if language not in languages:
-            raise ConfigError(f"there is no lexicon of {language!r}: {path.name} has {', '.join(languages)}")
         return [
             LexiconEntry(row["category"], row["en"], tuple(row[language].split(","))) for row in rows if row[language]
         ]

@@ -1,7 +1,8 @@
 """Evaluation of a translator: scores, scores by length, and a page of translations with their matrices.
 
 Files in the output folder:
-    metrics.json         BLEU and chrF, also by the length of the source, and the signature of sacrebleu
+    metrics.json         BLEU and chrF, also by the length of the source, the signature of sacrebleu, and for English
+                         with a lexicon of the target language how often a word points at its source word
     translations.jsonl   every translation with its words, their probabilities and weights
     report.html          the scores, and the worst and best translations with their matrices
 """
@@ -19,6 +20,7 @@ from captioner.files import write_atomically, write_json
 from captioner.translation.matrix import matrix_figure
 from captioner.translation.serialise import translation_json
 from captioner.translation.translator import Translation, Translator
+from training.translation.alignments import lexicon_languages, score_alignments
 from training.translation.parallel_text import Pair, ParallelText
 from training.translation.scores import score_translations, scores_by_length, sentence_scores
 
@@ -40,6 +42,9 @@ def evaluate_translator(
         "by_length": {name: scores.to_json() for name, scores in scores_by_length(sources, texts, references).items()},
         "decoding": options.to_json(),
     }
+    languages = translator.bundle.source_language, translator.bundle.target_language
+    if languages[0] == "en" and languages[1] in lexicon_languages():
+        metrics["alignment"] = score_alignments(translator, languages[1]).to_json()
     output.mkdir(parents=True, exist_ok=True)
     write_json(output / "metrics.json", metrics)
     lines = (json.dumps(translation_json(each), ensure_ascii=False) for each in translations)
@@ -75,9 +80,20 @@ td, th {{ text-align: left; padding: 0.1rem 1rem 0.1rem 0; }} article {{ margin:
 <table><thead><tr><th>words of the source</th><th>sentences</th><th>BLEU</th><th>chrF</th></tr></thead>
 <tbody>{rows}</tbody></table>
 <p>{html.escape(metrics["signature"])}</p>
+{_alignment(metrics.get("alignment"))}
 {"".join(parts)}
 </body></html>
 """
+
+
+def _alignment(scores: dict[str, Any] | None) -> str:
+    if scores is None:
+        return ""
+    return (
+        f"<p>Of {scores['found']:,} words of a small lexicon, {scores['attention']:.0%} have their largest weight on"
+        f" their source word (a diagonal matrix: {scores['diagonal']:.0%}, a uniform one:"
+        f" {scores['uniform']:.0%}).</p>"
+    )
 
 
 def _card(pair: Pair, translation: Translation, score: float) -> str:

@@ -143,7 +143,7 @@ def test_the_losses_of_ranks_sum_to_that_of_the_batch_and_every_part_learns(many
     full_batch = batch_of(many)
 
     class Counted(Ranks):
-        def total(self, values):
+        def sum(self, values):
             return (full_batch.targets != PAD).sum()
 
     losses, gradients = [], []

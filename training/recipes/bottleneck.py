@@ -1,0 +1,169 @@
+"""The bottleneck, measured: BLEU by the length of the source, with attention and with one fixed vector.
+
+    python -m training.recipes.bottleneck --data data/multi30k --source en --target de --output runs/bottleneck
+
+The same translator is trained with attention to all words, with the last state alone, and with the mean annotation
+alone: same sizes, same data, same epochs, several seeds. Sentences of Multi30k are short, so a third of the training
+pairs are joined in pairs, and a third in triples; validation sentences are scored alone, in pairs and in triples. A
+measured variant is not trained again, and a stopped one resumes. Output, in --output: table.md, table.json,
+lengths.png, and a folder for each variant and seed.
+"""
+
+import argparse
+import itertools
+import sys
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from captioner.files import atomic_file, read_json, write_atomically, write_json
+from training.random_streams import TRAINING_SUBSET, sample, stream
+from training.recipes.steps import Step, StepFailed, StepLog, exit_status
+from training.translation.parallel_text import Pair, read_parallel
+from training.translation.scores import scores_by_length
+
+VARIANTS = {"attention": "none", "last state": "last", "mean": "mean"}
+"""Name -> `--summary` of the translator."""
+LIMITS = (10, 15, 20, 30)
+"""Upper limits of the length groups, in words of the source."""
+JOINED = (1, 2, 3)
+"""Numbers of consecutive sentences that are joined to one."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure all variants, and write the table and the plot. Return the exit status."""
+    options = _parser().parse_args(arguments)
+    return exit_status(lambda: _write_results(options))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m training.recipes.bottleneck", description=__doc__.split("\n")[0])
+    parser.add_argument("--data", type=Path, required=True, metavar="PATH", help="parallel text")
+    parser.add_argument("--source", required=True, metavar="LANGUAGE", help="language to read")
+    parser.add_argument("--target", required=True, metavar="LANGUAGE", help="language to write")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for what it writes")
+    parser.add_argument("--pairs", type=int, default=12_000, metavar="N", help="training pairs. Default: 12000.")
+    parser.add_argument("--epochs", type=int, default=10, metavar="N", help="epochs of each run. Default: 10.")
+    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="runs of each variant. Default: 3.")
+    parser.add_argument("--device", help="cpu, cuda, ... Default: a GPU if there is one.")
+    return parser
+
+
+def _write_results(options: argparse.Namespace) -> None:
+    log = StepLog(options.output)
+    log.run_steps(make_steps(options))
+    results = {
+        name: [read_json(_folder(options.output, name, seed) / "result.json") for seed in range(options.seeds)]
+        for name in VARIANTS
+    }
+    write_json(options.output / "table.json", results)
+    write_atomically(options.output / "table.md", table(results))
+    draw_lengths(results, options.output / "lengths.png")
+    print(table(results), end="")
+
+
+def make_steps(options: argparse.Namespace) -> list[Step]:
+    """Return the steps that prepare the data, and that train and measure each variant with each seed."""
+    data = {"data": str(options.data), "pairs": options.pairs}
+    steps = [Step("data", data, lambda: _prepare_data(options))]
+    for name, seed in itertools.product(VARIANTS, range(options.seeds)):
+        arguments = fit_arguments(options, name, seed)
+        measure = partial(_measure, options, name, seed, arguments)
+        steps.append(Step(f"{name} {seed}", {"fit": arguments}, measure))
+    return steps
+
+
+def _folder(output: Path, name: str, seed: int) -> Path:
+    return output / f"{name.replace(' ', '-')}-{seed}"
+
+
+def _prepare_data(options: argparse.Namespace) -> None:
+    """Write training pairs, alone, in pairs and in triples, and the validation pairs."""
+    text = read_parallel(options.data, options.source, options.target)
+    pairs = sample(text.split("train"), options.pairs, stream(0, TRAINING_SUBSET))
+    thirds = np.array_split(np.arange(len(pairs)), len(JOINED))
+    train = [
+        joined
+        for count, third in zip(JOINED, thirds, strict=True)
+        for joined in join_pairs([pairs[index] for index in third], count)
+    ]
+    folder = options.output / "data"
+    folder.mkdir(exist_ok=True)
+    for split, chosen in (("train", train), ("val", text.split("val"))):
+        for side, language in enumerate((options.source, options.target)):
+            lines = "".join(f"{pair[side]}\n" for pair in chosen)
+            write_atomically(folder / f"{split}.{language}", lines)
+
+
+def join_pairs(pairs: Sequence[Pair], count: int) -> list[Pair]:
+    """Join every `count` consecutive pairs to one; a rest of fewer pairs is left out."""
+    groups = (pairs[start : start + count] for start in range(0, len(pairs) - count + 1, count))
+    return [(" ".join(source for source, _ in group), " ".join(target for _, target in group)) for group in groups]
+
+
+def fit_arguments(options: argparse.Namespace, name: str, seed: int) -> list[str]:
+    """Return the arguments of `fit-translator` for a variant."""
+    arguments = ["fit-translator", "--data", str(options.output / "data"), "--output"]
+    arguments += [str(_folder(options.output, name, seed) / "run"), "--source", options.source]
+    arguments += ["--target", options.target, "--summary", VARIANTS[name], "--seed", str(seed)]
+    arguments += ["--epochs", str(options.epochs), "--patience", str(options.epochs), "--caption-share", "0"]
+    return [*arguments, *(["--device", options.device] if options.device else [])]
+
+
+def _measure(options: argparse.Namespace, name: str, seed: int, arguments: Sequence[str]) -> None:
+    """Train a variant, and score it by length on joined validation sentences."""
+    from captioner.translation.bundle import load_translator_bundle
+    from captioner.translation.translator import Translator
+    from training.__main__ import main as training
+
+    folder = _folder(options.output, name, seed)
+    has_begun = any((folder / "run" / file).is_file() for file in ("checkpoint.pt", "progress.json"))
+    if status := training([*arguments, *(["--resume"] if has_begun else [])]):
+        raise StepFailed(f"{name} {seed}", status)
+    text = read_parallel(options.output / "data", options.source, options.target)
+    pairs = [joined for count in JOINED for joined in join_pairs(text.split("val"), count)]
+    sources, references = zip(*pairs, strict=True)
+    translator = Translator(load_translator_bundle(folder / "run" / "bundle"), options.device)
+    texts = [each.text for each in translator.translate(sources)]
+    scores = scores_by_length(sources, texts, references, LIMITS)
+    write_json(folder / "result.json", {group: values.to_json() for group, values in scores.items()})
+
+
+def table(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """Return Markdown: a row for each length group, the mean BLEU of each variant and its range over the seeds."""
+    names = list(results)
+    lines = [f"| words of the source | sentences | {' | '.join(names)} |", "|---" * (len(names) + 2) + "|"]
+    for group, first in results[names[0]][0].items():
+        cells = [_mean_and_range([seed[group]["bleu"] for seed in results[name]]) for name in names]
+        lines.append(f"| {group} | {first['sentences']:,} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _mean_and_range(values: Sequence[float]) -> str:
+    if len(values) == 1:
+        return f"{values[0]:.1f}"
+    return f"{np.mean(values):.1f} ({min(values):.1f} to {max(values):.1f})"
+
+
+def draw_lengths(results: Mapping[str, Sequence[Mapping[str, Any]]], file: Path) -> None:
+    """Plot the mean BLEU by length, with the range over the seeds as a band."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    for name, runs in results.items():
+        groups = list(runs[0])
+        values = np.array([[run[group]["bleu"] for group in groups] for run in runs])
+        axes.plot(groups, values.mean(axis=0), marker="o", label=name)
+        axes.fill_between(groups, values.min(axis=0), values.max(axis=0), alpha=0.2)
+    axes.set(xlabel="words of the source sentence", ylabel="BLEU", ylim=(0, None))
+    axes.legend()
+    with atomic_file(file, one_writer=True) as stream_file:
+        figure.savefig(stream_file, format="png", dpi=120)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
