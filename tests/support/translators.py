@@ -1,5 +1,6 @@
 """A tiny translator with random weights."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -14,6 +15,8 @@ GERMAN = ["Ein Hund läuft über das Gras.", "Zwei Männer fahren ein rotes Rad.
 SIZES = {
     "embedding_dim": 12, "hidden_dim": 10, "attention_dim": 8, "source_embedding_dim": 6, "source_hidden_dim": 5
 }  # fmt: skip
+SHORT = replace(TRANSLATION, max_words=14, block_repeats=1)
+"""Options of decoding under which random weights write several different words."""
 SCORES = {"validation": {"BLEU": 31.5}, "training": {"epochs": 2}}
 
 
@@ -30,8 +33,15 @@ def tiny_translator(language: str = "de", decoding=TRANSLATION, metrics=None, **
     return TranslatorBundle(model, source, target, "en", language, decoding, metrics or {}, card)
 
 
-def save_tiny_translator(folder: Path, language: str = "de", **options) -> Path:
-    """Save a tiny translator with SCORES -> its folder, which has the name of the language."""
-    path = folder / language
-    save_translator(tiny_translator(language, metrics=SCORES, **options), path)
-    return path
+def save_tiny_translator(folder: Path, language: str = "de") -> Path:
+    """Save a tiny translator with SCORES -> its folder, which has the name of the language.
+
+    Its weights are large enough for words to differ in their attention, and its seed gives several words.
+    """
+    bundle = tiny_translator(language, SHORT, SCORES)
+    with torch.random.fork_rng():
+        torch.manual_seed(12)
+        for parameter in bundle.model.parameters():
+            torch.nn.init.normal_(parameter, std=0.8)
+    save_translator(bundle, folder / language)
+    return folder / language

@@ -149,7 +149,7 @@ def check_translation(document: dict, ranked: dict, library) -> None:
     maps = np.array(ranked["alphas"]["maps"])
     for word in translation["words"]:
         assert sum(word["weights"]) == pytest.approx(1, abs=0.01)
-        np.testing.assert_allclose(word["map"], np.tensordot(word["weights"], maps, axes=1), atol=1e-3)
+        np.testing.assert_allclose(word["map"], np.tensordot(word["weights"], maps, axes=1), atol=1e-4)
     assert translation["translation"] == library.translate([ranked["caption"]])[0].text
     assert translation["matrix"].startswith(f"/api/captions/{document['id']}/matrix.png?language=de")
 
@@ -173,6 +173,24 @@ def test_the_translation_equals_the_librarys(client, library, tiny_bundle):
         assert word["text"] == expected_word["text"]
         np.testing.assert_allclose(word["weights"], expected_word["weights"], atol=1e-3)
         np.testing.assert_allclose(word["map"], expected_word["map"], atol=1e-3)
+
+
+def test_the_map_of_a_word_is_the_product_of_both_attentions(running, library, monkeypatch):
+    document = caption_photo(running.client)
+    shape = np.array(document["alphas"]["maps"]).shape
+    drawn = np.random.default_rng(0).dirichlet(np.ones(4) / 4, len(document["words"])).reshape(shape)
+    get = Store.get
+
+    def with_drawn_maps(self, caption_id):
+        entry = get(self, caption_id)
+        entry.arrays["0.alphas"] = drawn.astype(np.float32)
+        return entry
+
+    monkeypatch.setattr(Store, "get", with_drawn_maps)
+    document = running.client.get(f"/api/captions/{document['id']}?language=de").json()
+    check_translation(document, document, library)
+    maps = np.array([word["map"] for word in document["translation"]["words"]])
+    assert len(maps) > 1 and not np.allclose(maps, maps[::-1], atol=0.01)
 
 
 def test_the_language_may_be_in_a_form_or_in_json(client, jpeg):

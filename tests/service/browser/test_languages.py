@@ -2,7 +2,6 @@
 
 import io
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -16,14 +15,11 @@ import captioner
 from captioner.captioner import Captioner
 from captioner.images.photo import ImageFrame
 from captioner.overlays import heat_map
-from captioner.translation.config import TRANSLATION
 from service.inference import translating
 from service.settings import Settings
 from tests.support.serving import serving
 from tests.support.translators import save_tiny_translator
 from tests.support.visits import DOGS, away, caption, document_of, heat_on, screenshot
-
-SHORT = replace(TRANSLATION, max_words=14)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +36,7 @@ def none_ship() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    return save_tiny_translator(tmp_path_factory.mktemp("translators"), decoding=SHORT)
+    return save_tiny_translator(tmp_path_factory.mktemp("translators"))
 
 
 @pytest.fixture(scope="module")
@@ -294,7 +290,7 @@ def test_the_maps_of_translated_words_follow_those_of_the_caption(page, bilingua
 
 
 def test_a_broken_translator_leaves_the_caption_and_can_be_tried_again(visit, tmp_path, model):
-    folder = save_tiny_translator(tmp_path, decoding=SHORT)
+    folder = save_tiny_translator(tmp_path)
     weights = (folder / "model.safetensors").read_bytes()
     (folder / "model.safetensors").write_bytes(b"broken")
     with serving(Settings(home=tmp_path / "home", port=0, translators=str(folder)), model) as running:
