@@ -255,7 +255,7 @@ def training_bytes(training: OurTraining, features: int, words: int) -> float:
     that are not cached, read once. Features read once; the logits of `words` positions written forwards and read
     backwards, in 16 bits.
     """
-    model = training.run.setup.model
+    model = training.run.task.model
     trainable = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     stages = model.encoder.stages[training.features.stages or len(model.encoder.stages) :]
     logits = 2 * words * model.decoder.vocabulary_size

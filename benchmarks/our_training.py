@@ -43,7 +43,7 @@ class OurTraining:
         data = DataSet("drawn", "drawn", output, train.records, [], drawn_splits=False)
         setup = TrainingSetup(
             TrainingData([data]), TrainingWords(vocabulary), model, LoadedWeights("drawn", ""), DecodingOptions(),
-            self.features,
+            frozen=self.features, fine_tuned=self.features,
         )  # fmt: skip
         task = CaptioningTask(setup, options)
         self.run, self.phase = Run(task, output, ranks), task.plan()[0]

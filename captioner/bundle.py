@@ -8,7 +8,16 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from captioner.bundle_files import check_tensors, expected_tensors, json_bytes, read_tensors, read_text, to_16_bits
+from captioner.bundle_files import (
+    check_replaceable,
+    check_tensors,
+    expected_tensors,
+    json_bytes,
+    read_tensors,
+    read_text,
+    to_16_bits,
+    write_files,
+)
 from captioner.bundle_json import (
     CONFIDENCE,
     FORMAT_VERSION,
@@ -21,7 +30,6 @@ from captioner.bundle_json import (
 from captioner.confidence import ConfidenceModel
 from captioner.config import DEFAULT_BUNDLE, CaptionerConfig, DecodingOptions
 from captioner.errors import BundleError, ConfigError
-from captioner.files import atomic_folder
 from captioner.labels.names import LabelNames, read_label_names
 from captioner.model.encoders import EncoderSpec, encoder_spec, names_in_bundle, pretrained_network
 from captioner.model.network import CaptionModel
@@ -71,16 +79,8 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
     Raises BundleError if the folder exists and is not a bundle, or a weight is not a finite number.
     """
     folder = Path(folder)
-    if folder.exists() and not _may_be_replaced(folder):
-        raise BundleError(f"{folder} holds something other than a bundle, which would be lost: name another folder")
-    with atomic_folder(folder) as new:
-        for name, content in _contents(bundle).items():
-            (new / name).write_bytes(content)
-
-
-def _may_be_replaced(folder: Path) -> bool:
-    names = {entry.name for entry in folder.iterdir()} if folder.is_dir() else {""}
-    return names <= {*FILES, LABELS, CONFIDENCE, "metrics.json", "README.md"} or names >= set(FILES)
+    check_replaceable(folder, "bundle", FILES, optional=(LABELS, CONFIDENCE, "metrics.json", "README.md"))
+    write_files(folder, _contents(bundle))
 
 
 def _contents(bundle: Bundle) -> dict[str, bytes]:

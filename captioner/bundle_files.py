@@ -11,11 +11,31 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from captioner.errors import BundleError, ConfigError
+from captioner.files import atomic_folder
 
 
 def json_bytes(value: Any) -> bytes:
     """Return a value as the content of a JSON file."""
     return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def check_replaceable(folder: Path, kind: str, files: Collection[str], optional: Collection[str]) -> None:
+    """Raise BundleError if a folder exists and holds something other than a bundle of this kind.
+
+    files: names of the files that every such bundle has. optional: names of those that it may have.
+    """
+    if not folder.exists():
+        return
+    names = {entry.name for entry in folder.iterdir()} if folder.is_dir() else {""}
+    if not (names <= {*files, *optional} or names >= set(files)):
+        raise BundleError(f"{folder} holds something other than a {kind}, which would be lost: name another folder")
+
+
+def write_files(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Write files, by name, into a folder: atomically, in place of an earlier one."""
+    with atomic_folder(folder) as new:
+        for name, content in contents.items():
+            (new / name).write_bytes(content)
 
 
 def read_text(path: Path) -> str:

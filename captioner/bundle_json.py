@@ -1,6 +1,7 @@
 """JSON files of a bundle, read and checked without torch: config, vocabulary, metrics and confidence model."""
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -21,20 +22,29 @@ _CONFIG_KEYS = {"format_version", "captioner", "encoder_weights", "preprocessing
 def read_config(folder: Path) -> dict[str, Any]:
     """Read `config.json` of a bundle. Raises BundleError if it is missing, damaged or of another format version."""
     path = folder / "config.json"
-    values = read_json(path)
-    version = values.get("format_version") if isinstance(values, dict) else None
-    if version != FORMAT_VERSION:
-        raise BundleError(
-            f"{path} has format version {version!r}, and this program reads version {FORMAT_VERSION}:"
-            " use the release that wrote the bundle, or train it again"
-        )
-    if set(values) != _CONFIG_KEYS:
-        differing = ", ".join(sorted(set(values) ^ _CONFIG_KEYS))
-        raise BundleError(f"{path} lacks, or has and should not have: {differing}; copy it from its source")
+    values = read_versioned(path, FORMAT_VERSION, _CONFIG_KEYS)
     weights = values["encoder_weights"]
     is_text = isinstance(weights, dict) and all(isinstance(value, str) for value in weights.values())
     if not is_text or set(weights) != {"source", "from", "sha256"}:
         raise BundleError(f"{path}: encoder_weights must say source, from and sha256; copy it from its source")
+    return values
+
+
+def read_versioned(path: Path, version: int, keys: Collection[str]) -> dict[str, Any]:
+    """Read a JSON file that has `format_version` and exactly these keys.
+
+    Raises BundleError if it is missing, damaged, of another format version, or has other keys.
+    """
+    values = read_json(path)
+    stored_version = values.get("format_version") if isinstance(values, dict) else None
+    if stored_version != version:
+        raise BundleError(
+            f"{path} has format version {stored_version!r}, and this program reads version {version}:"
+            " use the release that wrote the bundle, or train it again"
+        )
+    if set(values) != set(keys):
+        differing = ", ".join(sorted(set(values) ^ set(keys)))
+        raise BundleError(f"{path} lacks, or has and should not have: {differing}; copy it from its source")
     return values
 
 

@@ -22,6 +22,7 @@ from captioner.labels.reader import LabelledWords, LabelReader, PhotoLabel
 from captioner.lexicon import kind_of
 from captioner.model.runtime import runtime_for
 from captioner.occlusion import occlusion_maps
+from captioner.steps import CaptionSteps, caption_steps
 from captioner.vocabulary import Vocabulary, join_words
 
 T = TypeVar("T")
@@ -193,6 +194,16 @@ class Captioner:
         location = (options or self.decoding).hard_context
         maps = occlusion_maps(self.model.decoder, annotations.flatten(0, 1), torch.tensor(caption.tokens), location)
         return maps.unflatten(-1, annotations.shape[:2]).cpu().numpy()
+
+    def steps(self, image: ImageSource, caption: Caption, options: DecodingOptions | None = None) -> CaptionSteps:
+        """Return the scores, weights, gate and likeliest words of each step of a caption, by teacher forcing.
+
+        The decoder computes in float32, so the weights may differ a little from `caption.alphas` of a faster runtime.
+        image: the captioned one. options: those that it was captioned with. Raises ImageError.
+        """
+        annotations = self.encode(self.prepare(image)[0][None])[0]  # [H, W, D]
+        location = (options or self.decoding).hard_context
+        return caption_steps(self.model.decoder, annotations.flatten(0, 1), caption.tokens, location)
 
     def evidence(self, image: ImageSource, caption: Caption, options: DecodingOptions | None = None) -> np.ndarray:
         """Return `occlusion_maps`, by their earlier name. Warns of the deprecation."""

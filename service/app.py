@@ -11,7 +11,7 @@ from werkzeug.routing import BaseConverter
 
 from captioner.captioner import Captioner
 from service import page
-from service.api import captions, datasets, health, models, occlusion, pictures, trainings, translations
+from service.api import captions, datasets, health, models, occlusion, pictures, steps, trainings, translations
 from service.api.operations import current_service
 from service.errors import ProblemDocument, handle_errors, invalid_request
 from service.http.auth import Guard, admin_token, needs_token, takes_large_body
@@ -84,8 +84,8 @@ def create_app(
     app.url_map.converters["version"] = VersionConverter
     app.extensions["captioner"] = service
     app.extensions["guard"] = Guard(token, settings.redis)
-    for module in (captions, occlusion, pictures, translations, datasets, trainings, models, health):
-        app.register_api(module.api)
+    for resource in (captions, occlusion, steps, pictures, translations, datasets, trainings, models, health):
+        app.register_api(resource.api)
     app.register_blueprint(health.metrics)
     app.register_blueprint(page.page)
     app.before_request(_start_timer)

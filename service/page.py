@@ -39,6 +39,12 @@ def retrain() -> Response:
     return _render_page("retrain.html")
 
 
+@page.get("/attention")
+def attention() -> Response:
+    """Return the page that explains attention with a caption: `?caption=ID&rank=N`, or an example."""
+    return _render_page("attention.html")
+
+
 def _render_page(template: str) -> Response:
     service = current_service()
     shipped = service.settings.bundle is None and service.serving.version == BUILT_IN

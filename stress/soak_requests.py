@@ -114,6 +114,10 @@ def occlusion_maps(visitor: Visitor) -> Answer:
     return visitor.client.get(f"/api/captions/{visitor.pick_caption_id()}/evidence").status_code, [200, _GONE]
 
 
+def steps(visitor: Visitor) -> Answer:
+    return visitor.client.get(f"/api/captions/{visitor.pick_caption_id()}/steps").status_code, [200, _GONE]
+
+
 def picture(visitor: Visitor) -> Answer:
     name = visitor.rng.choice(
         ["image", "image?size=48", "overlays/1.png", "overlays/1.png?maps=evidence", "figure.png"]
@@ -172,8 +176,8 @@ def _send_and_disconnect(visitor: Visitor, photo: bytes, body: bytes) -> None:
 
 KINDS: dict[Callable[[Visitor], Answer], int] = {
     caption: 15, caption_by_form: 5, caption_by_json: 5, caption_streamed: 5, bad_caption: 10, history: 10,
-    get_caption: 8, correct: 8, remove_correction: 2, occlusion_maps: 4, picture: 10, health: 6, wrong_url: 2,
-    wrong_token: 2, delete: 2, cancelled_upload: 3, unread_answer: 2, unread_stream: 1,
+    get_caption: 8, correct: 8, remove_correction: 2, occlusion_maps: 4, steps: 2, picture: 8, health: 6,
+    wrong_url: 2, wrong_token: 2, delete: 2, cancelled_upload: 3, unread_answer: 2, unread_stream: 1,
 }  # fmt: skip
 """Actions of a visitor, with their weights in percent."""
 

@@ -114,7 +114,19 @@ def test_every_module_that_a_page_runs_exists():
 @pytest.mark.parametrize("module", COMMANDS)
 def test_every_option_that_a_page_gives_a_command_exists(module, capsys):
     main = importlib.import_module(f"{module}.__main__").main
-    subcommands = {"training": ("inspect", "fit", "evaluate", "compare", "calibrate"), "service": ("worker", "models")}
+    subcommands = {
+        "captioner": ("translate",),
+        "training": (
+            "inspect",
+            "fit",
+            "evaluate",
+            "compare",
+            "calibrate",
+            "fit-translator",
+            "evaluate-translator",
+        ),
+        "service": ("worker", "models"),
+    }
     options: dict[str, set[str]] = {}
     for command in ("", *subcommands.get(module, ())):
         with pytest.raises(SystemExit):

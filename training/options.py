@@ -9,6 +9,8 @@ from captioner.errors import ConfigError
 
 BASELINES = ("samples", "greedy")
 
+KEPT_EPOCHS = ("best", "last")
+
 MAX_TRAINING_WORDS = 30
 """Maximum number of words of a training caption; longer ones are cut, without an end token."""
 
@@ -63,8 +65,12 @@ class LoopOptions(JsonOptions):
     to this, as in `training.runs.averaging`."""
     patience: int = 5
     """Number of epochs without a better score on the validation data after which a phase ends early."""
+    keep: str = "best"
+    """Epoch whose weights are kept: best (by the score on the validation data) or last. Later phases start from them.
+    Self-critical training needs `last` where a few epochs of it lower the score before they raise it."""
 
     def __post_init__(self) -> None:
+        self._require("keep", self.keep in KEPT_EPOCHS, f"one of {', '.join(KEPT_EPOCHS)}")
         self._require_whole(0, "epochs", "seed", "warmup_steps")
         self._require_whole(1, "batch_size", "patience")
         self._require_positive("learning_rate", "clip_norm")

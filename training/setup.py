@@ -52,7 +52,7 @@ class TrainingWords:
     sentences: Sentences | None = None
     """Sentences without photos to learn from."""
     lines: tuple[str, ...] = ()
-    """What `fit` prints about the words."""
+    """Lines about the words, which `fit` prints."""
 
 
 @dataclass

@@ -1,16 +1,18 @@
-"""What a run trains: everything that differs between a captioner and a translator."""
+"""Interface of a training task: everything that differs between a captioner and a translator."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from torch import Tensor, nn
-from torch.utils.tensorboard import SummaryWriter
 
 from captioner.ranks import ALONE, Ranks
 from training.options import LoopOptions, Phase
 from training.progress import ReportProgress
+
+if TYPE_CHECKING:  # importing TensorBoard takes a second
+    from torch.utils.tensorboard import SummaryWriter
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ class Task(Protocol):
         """Write what the model made of some validation data."""
         ...
 
-    def draw_samples(self, writer: SummaryWriter, epoch: int, phase: Phase, scores: Any) -> None:
+    def draw_samples(self, writer: "SummaryWriter", epoch: int, phase: Phase, scores: Any) -> None:
         """Draw what the model made of some validation data."""
         ...
 

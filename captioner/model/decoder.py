@@ -16,7 +16,7 @@ from captioner.model.label_attention import LabelAttention, LabelEntries, Labels
 from captioner.ranks import BatchSlice
 
 LIKELIEST, EXPECTED, SAMPLED = "likeliest", "expected", "sampled"
-"""What hard attention reads: the likeliest location, the expectation over all locations, or a sampled location."""
+"""Modes of hard attention: read the likeliest location, the expectation over all locations, or a sampled location."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,8 @@ class Step(NamedTuple):
     """[B, K]"""
     label_alpha: Tensor | None
     """[B, K, J + 1]: attention to each of J labels, and to "none of these"; None without labels."""
+    scores: Tensor | None = None
+    """[B, K, L]: e_t, before the softmax; None without attention, and from faster decoders that leave it out."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,7 @@ class _AttentionOutput:
     context: Tensor  # [B, K, D], gated
     alpha: Tensor  # [B, K, L]
     gate: Tensor  # [B, K]
+    scores: Tensor  # [B, K, L]
     locations: Tensor | None = None  # [B, K]
 
 
@@ -222,7 +225,8 @@ class Decoder(nn.Module):
         attention = self._attend(features, state.hidden, self._word_query(embedding), location, masked_locations)
         state = self._lstm(self.embedding_to_lstm(embedding), attention.context, state, features.labels)
         logits, label_alpha = self._logits(embedding, state.hidden, attention.context, features.labels)
-        return Step(logits, state, attention.alpha, attention.gate, label_alpha)
+        scores = None if self.score is None else attention.scores
+        return Step(logits, state, attention.alpha, attention.gate, label_alpha, scores)
 
     def forward(
         self,
@@ -306,9 +310,9 @@ class Decoder(nn.Module):
             if use_expectation is not None:
                 context = expected.where(use_expectation.view(-1, 1, 1), context)
         if self.hidden_to_gate is None:
-            return _AttentionOutput(context, alpha, torch.ones_like(alpha[..., 0]), locations)
+            return _AttentionOutput(context, alpha, torch.ones_like(alpha[..., 0]), scores, locations)
         gate = torch.sigmoid(linear(self.hidden_to_gate, hidden))  # [B, K, 1] or [B, K, D]
-        return _AttentionOutput(gate * context, alpha, gate.mean(dim=-1), locations)
+        return _AttentionOutput(gate * context, alpha, gate.mean(dim=-1), scores, locations)
 
     def _locations(self, alpha: Tensor, location: str | Tensor, batch_slice: BatchSlice | None) -> Tensor | None:
         """Return the location s_t that each caption reads [B, K]; None if it reads the expectation over all."""

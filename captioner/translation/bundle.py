@@ -6,11 +6,19 @@ from typing import Any
 
 from safetensors.torch import save
 
-from captioner.bundle_files import check_tensors, expected_tensors, json_bytes, read_tensors, read_text, to_16_bits
-from captioner.bundle_json import load_metrics, read_json
+from captioner.bundle_files import (
+    check_replaceable,
+    check_tensors,
+    expected_tensors,
+    json_bytes,
+    read_tensors,
+    read_text,
+    to_16_bits,
+    write_files,
+)
+from captioner.bundle_json import load_metrics, read_json, read_versioned
 from captioner.config import DecodingOptions
 from captioner.errors import BundleError, ConfigError
-from captioner.files import atomic_folder
 from captioner.translation.config import TRANSLATION, TranslatorConfig
 from captioner.translation.model import TranslationModel
 from captioner.translation.subwords import Subwords
@@ -51,8 +59,7 @@ def save_translator(bundle: TranslatorBundle, folder: Path) -> None:
     Raises BundleError if the folder exists and is not a translator, or a weight is not a finite number.
     """
     folder = Path(folder)
-    if folder.exists() and not _may_be_replaced(folder):
-        raise BundleError(f"{folder} holds something other than a translator, which would be lost: name another folder")
+    check_replaceable(folder, "translator", FILES, optional=("metrics.json", "README.md"))
     config = {
         "format_version": FORMAT_VERSION,
         "translator": bundle.model.config.to_json(),
@@ -69,14 +76,7 @@ def save_translator(bundle: TranslatorBundle, folder: Path) -> None:
         "README.md": bundle.card.encode(),
         "model.safetensors": save(tensors),
     }
-    with atomic_folder(folder) as new:
-        for name, content in contents.items():
-            (new / name).write_bytes(content)
-
-
-def _may_be_replaced(folder: Path) -> bool:
-    names = {entry.name for entry in folder.iterdir()} if folder.is_dir() else {""}
-    return names <= {*FILES, "metrics.json", "README.md"} or names >= set(FILES)
+    write_files(folder, contents)
 
 
 def read_languages(folder: Path) -> tuple[str, str]:
@@ -127,16 +127,7 @@ def _check_files(folder: Path) -> None:
 
 
 def _config(path: Path) -> dict[str, Any]:
-    values = read_json(path)
-    version = values.get("format_version") if isinstance(values, dict) else None
-    if version != FORMAT_VERSION:
-        raise BundleError(
-            f"{path} has format version {version!r}, and this program reads translators of version {FORMAT_VERSION}:"
-            " use the release that wrote it, or train it again"
-        )
-    if set(values) != _CONFIG_KEYS:
-        differing = ", ".join(sorted(set(values) ^ _CONFIG_KEYS))
-        raise BundleError(f"{path} lacks, or has and should not have: {differing}; copy it from its source")
+    values = read_versioned(path, FORMAT_VERSION, _CONFIG_KEYS)
     for name in ("source", "target"):
         if not isinstance(values[name], str) or not values[name]:
             raise BundleError(f"{path}: {name} must be the code of a language: copy the file again from its source")

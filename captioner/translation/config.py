@@ -36,8 +36,8 @@ class TranslatorConfig(DecoderConfig):
     source_hidden_dim: int = 256
     """Size of the state of each direction of the encoder; annotations have twice this size."""
     summary: str = "none"
-    """What the decoder gets of the sentence: none (the annotations of all pieces), or one fixed vector: last (the last
-    state of both directions) or mean (the mean of the annotations)."""
+    """Summary of the sentence for the decoder: none (it attends to the annotations of all pieces), or one fixed vector:
+    last (the last state of both directions) or mean (the mean of the annotations)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

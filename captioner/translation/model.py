@@ -14,7 +14,7 @@ from captioner.vocabulary import PAD
 
 
 class SentenceAnnotations(NamedTuple):
-    """What the encoder returns for a batch of sentences."""
+    """Annotations of a batch of sentences."""
 
     annotations: Tensor
     """[B, L, D]: one for each piece, or the one fixed vector of each sentence, L = 1."""

@@ -28,3 +28,9 @@ Maps = Annotated[
     WithJsonSchema(_array_schema(_SCHEMA)),
 ]
 """Maps of the words of a caption, [T, H, W]."""
+ScoreMap = Annotated[
+    InstanceOf[np.ndarray],
+    PlainSerializer(plain_numbers, return_type=list[list[float]]),
+    WithJsonSchema({"type": "array", "items": {"type": "array", "items": {"type": "number"}}}),
+]
+"""Scores of one word, [H, W]: any numbers."""

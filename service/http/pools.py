@@ -29,7 +29,7 @@ THREADS = {
 """Threads for each kind of request; captioning depends on the settings."""
 
 _DRAWING_PATH = re.compile(
-    r"/api/(captions/[^/]+/(evidence|figure\.png|overlays/[^/]+)|models/[^/]+/bundle\.zip|trainings/[^/]+/samples/[^/]+)"
+    r"/api/(captions/[^/]+/(evidence|steps|figure\.png|overlays/[^/]+)|models/[^/]+/bundle\.zip|trainings/[^/]+/samples/[^/]+)"
 )
 _TRANSLATING_PATH = re.compile(r"/api/(captions/[^/]+|translations)/matrix\.png")
 _FOLLOWING_PATH = re.compile(r"/api/trainings/[^/]+/events")

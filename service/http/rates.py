@@ -11,7 +11,7 @@ from service.http.minute_limits import SCHEME, seconds_until
 _UPLOAD_PATHS = ("/api/captions", "/api/datasets", "/api/models", "/api/trainings")
 _TRANSLATIONS_PATH = "/api/translations"
 _MATRIX_PATH = f"{_TRANSLATIONS_PATH}/matrix.png"
-_DRAWING_PATH = re.compile(r"/api/captions/[^/]+/(evidence|figure\.png|matrix\.png|overlays/[^/]+)")
+_DRAWING_PATH = re.compile(r"/api/captions/[^/]+/(evidence|steps|figure\.png|matrix\.png|overlays/[^/]+)")
 _CAPTION_PATH = re.compile(r"/api/captions/[^/]+")
 
 _IPV6_BITS = 64
@@ -27,7 +27,7 @@ class RateLimitExceeded(Exception):
 
 
 def is_costly(method: str, path: str, translates: bool = False) -> bool:
-    """Return whether a request is expensive: captions, translations, occlusion maps, drawn pictures and uploads.
+    """Return whether a request is expensive: captions, translations, maps, steps, drawn pictures, uploads.
 
     translates: whether the query names a language to translate a stored caption to.
     """

@@ -22,7 +22,8 @@ from captioner.config import DecodingOptions
 from captioner.images.photo import ImageFrame, open_image
 from service.inference.batching import Batcher, CaptionResult, DeadlinePassed, OnCaptionWords, Stopping
 from service.inference.documents import to_stored
-from service.inference.occlusion import OcclusionMaps
+from service.inference.occlusion import MAX_WAITING, OcclusionMaps
+from service.inference.steps import StepRecomputation
 from service.inference.switching import Serving, Switch
 from service.inference.translating import Translators
 from service.jobs import process as training_process
@@ -31,6 +32,7 @@ from service.jobs.trainings import Trainings
 from service.metrics import Metrics
 from service.readiness import Fault, Readiness
 from service.settings import Settings, cores
+from service.store.bounded_lock import BoundedLock
 from service.store.captions import Store, StoredCaption
 from service.store.database import Database
 from service.store.datasets import DataSets
@@ -78,7 +80,9 @@ class CaptionService:
         self.store = Store(self.database)
         self.photos = PhotoFolder(settings.photos_folder)
         self.photos.remove_orphans(self.store.ids())
-        self.occlusion_maps = OcclusionMaps(self.photos, settings.deadline_seconds)
+        lock = BoundedLock(MAX_WAITING, settings.deadline_seconds)
+        self.occlusion_maps = OcclusionMaps(self.photos, lock)
+        self.steps = StepRecomputation(self.photos, lock)
         self.versions = Versions(self.database, settings.home, settings.built_in_bundle)
         self.run_training = run_training
         self.datasets = DataSets(settings, self.database, run_training)

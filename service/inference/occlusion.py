@@ -12,15 +12,15 @@ from service.store.photos import PhotoFolder
 CACHE_SIZE = 64
 """Number of captions whose maps are cached, so that the pictures of all words need one computation."""
 MAX_WAITING = 8
-"""Maximum number of requests that wait for the computation: half of the drawing threads."""
+"""Maximum number of requests that wait for computations on demand: half of the drawing threads."""
 
 
 class DifferentCaptioner(Exception):
-    """The caption was made by another captioner than the one in use, so its occlusion maps cannot be computed."""
+    """The caption was made by another captioner than the one in use, so its numbers cannot be recomputed."""
 
-    def __init__(self, caption_id: str) -> None:
+    def __init__(self, caption_id: str, numbers: str = "occlusion maps") -> None:
         super().__init__(
-            f"caption {caption_id} has no occlusion maps, because another captioner made it than the one in use:"
+            f"caption {caption_id} has no {numbers}, because another captioner made it than the one in use:"
             " caption the photo again"
         )
 
@@ -31,11 +31,11 @@ class OcclusionMaps:
     A computation uses all cores for as long as several captions: two at once would delay captions.
     """
 
-    def __init__(self, photos: PhotoFolder, wait_seconds: float) -> None:
-        """wait_seconds: maximum wait for earlier computations."""
+    def __init__(self, photos: PhotoFolder, lock: BoundedLock) -> None:
+        """lock: of all computations on demand."""
         self._photos = photos
         self._cache: dict[tuple[str, int], np.ndarray] = {}
-        self._lock = BoundedLock(MAX_WAITING, wait_seconds)
+        self._lock = lock
 
     def maps(self, serving: Serving, entry: StoredCaption, rank: int) -> np.ndarray:
         """Return the occlusion maps of a caption [T, H, W]; every map sums to 1. rank: from 1, the best.

@@ -31,7 +31,7 @@ def test_ours_learns_in_every_epoch(shipped, tmp_path):
     ):
         training = OurTraining.of_photos(shipped, records, options, 64, tmp_path / part)
         training.epoch()
-        learned = training.run.setup.model.state_dict()
+        learned = training.run.task.model.state_dict()
         after_one_epoch = learned["decoder.output.bias"].clone()
         training.epoch()
         assert not torch.equal(learned["decoder.output.bias"], after_one_epoch)

@@ -35,7 +35,7 @@ import os, sys, time, types
 
 class Toy:
     extensions = {{"captioner": types.SimpleNamespace(
-        stopping=lambda: print("stopping", flush=True), close=lambda: print("closed", flush=True)
+        mark_stopping=lambda: print("stopping", flush=True), close=lambda: print("closed", flush=True)
     ), "guard": None}}
 
     def __call__(self, environ, start_response):

@@ -18,8 +18,12 @@ def directives(policy: str) -> dict[str, str]:
     return dict(directive.strip().split(" ", 1) for directive in policy.split(";"))
 
 
-def test_the_page_allows_only_its_own_content(client):
-    response = client.get("/")
+PAGES = pytest.mark.parametrize("path", ["/", "/attention", "/retrain"])
+
+
+@PAGES
+def test_the_page_allows_only_its_own_content(client, path):
+    response = client.get(path)
     assert response.status_code == 200 and response.headers["Content-Type"] == "text/html; charset=utf-8"
     assert directives(response.headers["Content-Security-Policy"]) == {
         "default-src": "'none'",
@@ -36,8 +40,9 @@ def test_the_page_allows_only_its_own_content(client):
     assert response.headers["Cache-Control"] == "no-cache"
 
 
-def test_the_page_has_no_inline_code_and_no_other_hosts(client):
-    html = client.get("/").text
+@PAGES
+def test_the_page_has_no_inline_code_and_no_other_hosts(client, path):
+    html = client.get(path).text
     assert not re.search(r"<script(?![^>]*\ssrc=)|<style|\sstyle=|\son[a-z]+=", html)
     addresses = re.findall(r'(?:src|href)="([^"]*)"', html)
     assert addresses and all(address.startswith(("/", "#")) and not address.startswith("//") for address in addresses)
@@ -62,8 +67,9 @@ def test_the_page_offers_the_languages_of_the_translators(start, tmp_path, monke
     assert re.findall(r'<option value="(\w*)">', html) == [""] and "<dt>Translation</dt>" not in html
 
 
-def test_every_file_linked_by_the_page_exists(client):
-    addresses = set(re.findall(r'(?:src|href)="(/static/[^"]*)"', client.get("/").text))
+@PAGES
+def test_every_file_linked_by_the_page_exists(client, path):
+    addresses = set(re.findall(r'(?:src|href)="(/static/[^"]*)"', client.get(path).text))
     assert len(addresses) >= 6
     for address in addresses:
         assert client.get(address).status_code == 200, address

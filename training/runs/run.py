@@ -154,8 +154,10 @@ class Run:
             optimizer.load_state_dict(optimizer.state_dict() | {"state": state["optimizer"]["state"]})
 
     def is_better(self, scores: dict[str, Any]) -> bool:
-        """Return whether an epoch with these scores is the best so far."""
-        return not self.progress.best or self.task.rank(scores) > self.task.rank(self.progress.best)
+        """Return whether to keep the weights of an epoch with these scores, instead of those kept so far."""
+        if self.options.keep == "last" or not self.progress.best:
+            return True
+        return self.task.rank(scores) > self.task.rank(self.progress.best)
 
     def keep_best(self) -> None:
         """Keep the averaged weights as the best so far; the first rank writes the bundle."""

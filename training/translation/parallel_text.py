@@ -42,7 +42,7 @@ class ParallelText:
     splits: dict[str, tuple[Pair, ...]]
     """Split (train, val, or the name of a test file) -> its pairs."""
     notes: tuple[str, ...] = ()
-    """What was left out, for people."""
+    """Sentences about the pairs that were left out."""
 
     def split(self, name: str) -> tuple[Pair, ...]:
         """Return the pairs of a split. Raises DataError with the splits that there are."""

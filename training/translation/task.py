@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from training.runs.resuming import compare_runs
 from training.task import BatchLoss
 from training.translation.card import translator_card
 from training.translation.dataset import PairBatch, PairDataset
-from training.translation.parallel_text import Pair, ParallelText
+from training.translation.parallel_text import ParallelText
 from training.translation.scores import score_translations
 
 VALIDATION_BATCH = 64
@@ -69,7 +69,7 @@ class TranslationTask:
         """device: by default a GPU if there is one. Raises DataError if the text has no words."""
         self.text, self.options, self.decoding = text, options, decoding
         train = text.split("train")
-        self.source = Subwords.learn((pair[0] for pair in _both_forms(train)), options.source_pieces)
+        self.source = Subwords.learn(_both_cases(source for source, _ in train), options.source_pieces)
         self.target = Subwords.learn((pair[1] for pair in train), options.target_pieces)
         self.data = PairDataset(train, self.source, self.target, options.caption_share)
         most = options.validation_pairs or len(text.split("val"))
@@ -183,11 +183,11 @@ class TranslationTask:
         return [number * len(self.validation) // count for number in range(count)]
 
 
-def _both_forms(pairs: Sequence[Pair]) -> Iterator[Pair]:
-    """Yield pairs, and the sources again in lower case: words of captions are to be whole pieces as well."""
-    for source, target in pairs:
-        yield source, target
-        yield source.lower(), target
+def _both_cases(texts: Iterable[str]) -> Iterator[str]:
+    """Yield texts, each also in lower case: words of captions are to be whole pieces as well."""
+    for text in texts:
+        yield text
+        yield text.lower()
 
 
 def _sha256(value: Any) -> str:

@@ -66,6 +66,7 @@ export function createResult(elements, { captionView, translation, say, onCorrec
     wordIndex = 0;
     setKind(ATTENTION); // available without a request
     elements.captionText.textContent = currentCaption.caption;
+    elements.stepsLink.search = elements.aboutSteps.search = `?caption=${captions[0].id}&rank=${rank + 1}`;
     verdict.show(currentCaption, labels);
     elements.photoImage.alt = currentCaption.caption || "The photo";
     document.title = `${currentCaption.caption} – Captioner`;

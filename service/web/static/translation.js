@@ -4,7 +4,7 @@ import { answerAt } from "./caption-view.js";
 import { percent } from "./figures.js";
 import { EVIDENCE, TRANSLATION } from "./kinds.js";
 import { createLanguageChoice, languageName } from "./language-choice.js";
-import { fillMatrix } from "./matrix.js";
+import { markRow, showMatrix } from "./matrix.js";
 import { showProblem } from "./problem.js";
 import { createWords } from "./words.js";
 
@@ -12,6 +12,7 @@ const MIN_WEIGHT = 0.2; // of a word that is named as the source of another
 
 /** elements: by id, in camel case. captionView: from createCaptionView. say(text): announces it to screen readers. */
 export function createTranslation(elements, { captionView, say }) {
+  const matrixView = { picture: elements.matrixPicture, table: elements.matrixTable };
   const choice = createLanguageChoice(elements.language, load);
   let entryId = null; // of the shown caption
   let rank = 0;
@@ -42,6 +43,7 @@ export function createTranslation(elements, { captionView, say }) {
   function refresh() {
     const active = activeIndex();
     const word = words[active];
+    markRow(matrixView.picture, active);
     captionView.showOther(word ? { word, heats: word.weights, pinned: active === pinned } : null);
   }
 
@@ -93,7 +95,11 @@ export function createTranslation(elements, { captionView, say }) {
     words.forEach(wordsView.add);
     elements.translationText.lang = translation.language;
     elements.translationText.textContent = translation.translation;
-    fillMatrix(elements.matrixTable, translation);
+    showMatrix(matrixView, {
+      words: words.map(({ text }) => text),
+      items: { labels: translation.source, noun: "word" },
+      weights: words.map(({ weights }) => weights),
+    });
     elements.saveMatrix.href = translation.matrix;
     elements.saveMatrix.download = `matrix-${translation.language}.png`;
     elements.matrix.hidden = false;

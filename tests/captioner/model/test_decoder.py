@@ -44,10 +44,22 @@ def test_forward_equals_step_repeated(make_decoder, options):
     features = decoder.prepare(annotations)
     state = decoder.initial_state(features, captions=2)
     for position in range(5):
-        logits, state, alpha, gate, _ = decoder.step(features, state, tokens[:, :, position])
+        logits, state, alpha, gate, *_ = decoder.step(features, state, tokens[:, :, position])
         torch.testing.assert_close(output.logits[:, :, position], logits, atol=1e-5, rtol=1e-5)
         torch.testing.assert_close(output.alphas[:, :, position], alpha, atol=1e-6, rtol=1e-5)
         torch.testing.assert_close(output.gates[:, :, position], gate, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("options", [{}, *KINDS])
+@torch.no_grad()
+def test_a_step_returns_the_scores_of_its_weights(make_decoder, options):
+    decoder, annotations = make_decoder(words=8, **options), annotations_of()
+    features = decoder.prepare(annotations)
+    step = decoder.step(features, decoder.initial_state(features, captions=2), torch.full((3, 2), 7))
+    if options.get("attention") == "none":
+        assert step.scores is None
+    else:
+        torch.testing.assert_close(step.scores.softmax(dim=-1), step.alpha)
 
 
 @torch.no_grad()
@@ -88,7 +100,7 @@ def test_one_step_by_hand(make_decoder):
 
     features = decoder.prepare(annotations)
     state = decoder.initial_state(features, captions=1)
-    logits, state, alphas, gates, _ = decoder.step(features, state, torch.full((3, 1), token))
+    logits, state, alphas, gates, *_ = decoder.step(features, state, torch.full((3, 1), token))
     np.testing.assert_allclose(alphas[1, 0].numpy(), alpha, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(gates[1, 0].numpy(), beta[0], rtol=1e-4)
     np.testing.assert_allclose(state.cell[1, 0].numpy(), cell, rtol=1e-4, atol=1e-5)
@@ -101,7 +113,7 @@ def first_step(decoder, annotations, token):
     features = decoder.prepare(annotations)
     state = decoder.initial_state(features, captions=1)
     weights = {name: value.numpy().astype(np.float64) for name, value in decoder.state_dict().items()}
-    _, _, alpha, gate, _ = decoder.step(features, state, torch.full((3, 1), token))
+    _, _, alpha, gate, *_ = decoder.step(features, state, torch.full((3, 1), token))
     return state.hidden[1, 0].numpy().astype(np.float64), weights, alpha[1, 0].numpy(), gate[1, 0].numpy()
 
 

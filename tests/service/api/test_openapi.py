@@ -15,6 +15,7 @@ OPERATIONS = {
     ("GET", "/api/captions/{id}"),
     ("DELETE", "/api/captions/{id}"),
     ("GET", "/api/captions/{id}/evidence"),
+    ("GET", "/api/captions/{id}/steps"),
     ("GET", "/api/captions/{id}/image"),
     ("GET", "/api/captions/{id}/overlays/{number}.png"),
     ("GET", "/api/captions/{id}/figure.png"),

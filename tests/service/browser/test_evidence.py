@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import time
 
 import numpy as np
 import pytest
@@ -34,6 +35,26 @@ def check_heat(page: Page, client, map_: np.ndarray) -> None:
     height, width = opacities.shape
     expected = heat_map(map_.astype(np.float32), frame_of(document_of(page, client)), (width, height))
     np.testing.assert_allclose(opacities, 0.6 * expected**0.75, atol=0.02)
+
+
+class HeldRequests:
+    """Requests for occlusion maps that wait until the test releases them."""
+
+    def __init__(self, page: Page):
+        self._page, self._routes = page, []
+        page.route(ASKED, lambda route: self._routes.append(route))
+
+    def wait_for(self, number: int) -> None:
+        """Wait until the page has sent this many: it shows that it loads before its request arrives."""
+        deadline = time.monotonic() + 30
+        while len(self._routes) < number:
+            assert time.monotonic() < deadline, f"the page sent {len(self._routes)} requests, not {number}"
+            self._page.wait_for_timeout(20)
+
+    def release(self, number: int) -> None:
+        """Answer the request of this number, counted from 1, once it has arrived."""
+        self.wait_for(number)
+        self._routes[number - 1].continue_()
 
 
 def spread(map_: np.ndarray) -> float:
@@ -174,8 +195,7 @@ def test_a_new_photo_starts_with_the_attention(page, shipped):
 
 
 def test_the_attention_is_shown_while_the_maps_are_computed(page, shipped):
-    routes = []
-    page.route(ASKED, lambda route: routes.append(route))
+    held = HeldRequests(page)
     page.locator(".word").nth(1).click()
     page.get_by_label(SPEAKS).check()
     expect(page.locator("#maps-loading")).to_be_visible()
@@ -183,16 +203,16 @@ def test_the_attention_is_shown_while_the_maps_are_computed(page, shipped):
     expect(page.locator("#reading")).to_contain_text("gate ")
     assert "maps=" not in page.locator("#figure").get_attribute("href")
     check_accessible(page)
-    routes.pop().continue_()
+    held.release(1)
     expect(page.locator("#maps-loading")).to_be_hidden()
     expect(page.locator("#reading")).to_contain_text("depends on")
 
 
 def test_switching_back_during_the_computation_keeps_the_attention(page):
-    routes = []
-    page.route(ASKED, lambda route: routes.append(route))
+    held = HeldRequests(page)
     page.get_by_label(SPEAKS).check()
     expect(page.locator("#maps-loading")).to_be_visible()
+    held.wait_for(1)
     page.get_by_label(LOOKED, exact=True).check()
     expect(page.locator("#maps-loading")).to_be_hidden()
     page.locator(".word").nth(1).click()
@@ -200,7 +220,7 @@ def test_switching_back_during_the_computation_keeps_the_attention(page):
     expect(page.locator("#maps-problem")).to_be_empty()
     page.get_by_label(SPEAKS).check()  # and can be chosen again
     expect(page.locator("#maps-loading")).to_be_visible()
-    routes.pop().continue_()
+    held.release(2)
     expect(page.locator("#reading")).to_contain_text("depends on")
 
 

@@ -19,7 +19,7 @@ from service.inference import translating
 from service.settings import Settings
 from tests.support.serving import serving
 from tests.support.translators import save_tiny_translator
-from tests.support.visits import DOGS, away, caption, document_of, heat_on, screenshot
+from tests.support.visits import DOGS, away, caption, document_of, heat_on, heat_pixels, screenshot
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +121,7 @@ def test_a_caption_is_shown_in_the_chosen_language(visit, bilingual):
     expect(page.locator("#translation-text")).to_have_text(document["translation"]["translation"])
     expect(page.locator("#status")).to_have_text(f"German: {document['translation']['translation']}")
     assert Axe().run(page).response["violations"] == []
-    page.locator("#matrix summary").click()
+    page.locator("#matrix > summary").click()
     page.locator("#about summary").click()
     expect(page.locator("#about")).to_contain_text("A second model translates the caption")
     assert Axe().run(page).response["violations"] == []
@@ -231,7 +231,7 @@ def test_a_tap_shows_a_translated_word(visit, bilingual):
     choose_language(page, "de")
     translated(page).nth(1).tap()
     assert heat_on(page)[:, :, 3].any() and warmths(words(page)).any()
-    page.locator("#matrix summary").tap()
+    page.locator("#matrix > summary").tap()
     assert page.evaluate("() => document.documentElement.scrollWidth <= innerWidth")
     screenshot(page, "translation-phone")
     translated(page).nth(1).tap()
@@ -254,17 +254,21 @@ def test_a_location_highlights_the_words_of_both_texts(page, bilingual):
 
 def test_the_matrix_is_a_table_of_numbers_and_a_picture(page, bilingual):
     document = translation_of(page, bilingual)
-    page.locator("#matrix summary").click()
-    table = page.get_by_role("table").filter(has=page.locator(".weight"))
-    expect(table.get_by_role("columnheader")).to_have_text(document["translation"]["source"])
-    expect(table.get_by_role("rowheader")).to_have_text([word["text"] for word in document["translation"]["words"]])
+    page.locator("#matrix > summary").click()
+    heads = page.locator("#matrix-picture .matrix-heads span")
+    expect(heads).to_have_text(document["translation"]["source"])
     weights = weights_of(document)
-    shown = [text.removesuffix(" %") for text in table.locator(".weight").all_inner_texts()]
-    np.testing.assert_allclose(np.array(shown, float).reshape(weights.shape), 100 * weights, atol=0.51)
-    colours = table.locator(".weight").evaluate_all(
-        "cells => cells.map(cell => getComputedStyle(cell).backgroundColor)"
-    )
-    assert len(set(colours)) > 1
+    brightness = heat_pixels(page.locator("#matrix-picture canvas"))[:, :, :3].astype(int).sum(axis=2)
+    assert brightness.shape == weights.shape and brightness.flat[weights.argmax()] == brightness.max()
+    translated(page).nth(1).hover()
+    expect(page.locator(".matrix-word.active")).to_have_text(document["translation"]["words"][1]["text"])
+    away(page)
+    page.get_by_text("The matrix as a table").click()
+    table = page.locator("#matrix-table")
+    expect(table.get_by_role("columnheader")).to_have_text(["Word", *document["translation"]["source"]])
+    expect(table.get_by_role("rowheader")).to_have_text([word["text"] for word in document["translation"]["words"]])
+    shown = [text.split()[-2] for text in table.get_by_role("cell").all_inner_texts()]  # "62 %", "over 99 %"
+    np.testing.assert_allclose(np.array(shown, float).reshape(weights.shape), 100 * weights, atol=1)
     link = page.locator("#save-matrix")
     response = bilingual.get(link.get_attribute("href"))
     assert Image.open(io.BytesIO(response.content)).mode == "L" and link.get_attribute("download") == "matrix-de.png"

@@ -8,14 +8,15 @@ from werkzeug.routing import Rule
 from service.page import static_version
 
 PUBLIC = {
-    ("GET", "/"), ("GET", "/retrain"), ("GET", "/static/<version>/<path:name>"), ("GET", "/examples"),
-    ("GET", "/examples/<name>"), ("GET", "/metrics"), ("GET", "/api/health/live"), ("GET", "/api/health/ready"),
+    ("GET", "/"), ("GET", "/attention"), ("GET", "/retrain"), ("GET", "/static/<version>/<path:name>"),
+    ("GET", "/examples"), ("GET", "/examples/<name>"), ("GET", "/metrics"),
+    ("GET", "/api/health/live"), ("GET", "/api/health/ready"),
     ("GET", "/openapi/"), ("GET", "/openapi/openapi.json"), ("GET", "/openapi/swagger"),
     ("GET", "/openapi/swagger/<path:filename>"), ("GET", "/openapi/static/<path:filename>"),
     ("GET", "/openapi/oauth2-redirect.html"),
     ("GET", "/api/captions"), ("POST", "/api/captions"), ("GET", "/api/captions/<caption_id:id>"),
     ("GET", "/api/captions/<caption_id:id>/evidence"), ("GET", "/api/captions/<caption_id:id>/figure.png"),
-    ("GET", "/api/captions/<caption_id:id>/image"),
+    ("GET", "/api/captions/<caption_id:id>/image"), ("GET", "/api/captions/<caption_id:id>/steps"),
     ("GET", "/api/captions/<caption_id:id>/overlays/<int:number>.png"),
     ("PUT", "/api/captions/<caption_id:id>/correction"), ("DELETE", "/api/captions/<caption_id:id>/correction"),
     ("GET", "/api/models/current"), ("GET", "/api/translators"), ("POST", "/api/translations"),

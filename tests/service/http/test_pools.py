@@ -30,6 +30,7 @@ PLAIN = {"timeout": SECONDS, "trust_env": False, "verify": False}
         ("POST", "/api/captions", "captioning"),
         ("GET", "/api/captions", "reading"),
         ("GET", "/api/captions/a/evidence", "drawing"),
+        ("GET", "/api/captions/a/steps", "drawing"),
         ("HEAD", "/api/captions/a/overlays/1.png", "drawing"),
         ("GET", "/api/captions/a/figure.png", "drawing"),
         ("GET", "/api/captions/a/image", "reading"),

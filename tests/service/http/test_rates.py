@@ -60,6 +60,7 @@ def test_replicas_with_a_redis_count_together_and_alone_while_it_is_away(tmp_pat
         ("GET", f"/api/captions/{'0' * 32}", False),
         ("GET", f"/api/captions/{'0' * 32}/image", False),
         ("GET", f"/api/captions/{'0' * 32}/evidence", True),
+        ("GET", f"/api/captions/{'0' * 32}/steps", True),
         ("HEAD", f"/api/captions/{'0' * 32}/figure.png", True),
         ("GET", f"/api/captions/{'0' * 32}/overlays/1.png", True),
         ("GET", f"/api/captions/{'0' * 32}/matrix.png", True),

@@ -1,4 +1,4 @@
-"""What a captioner says of the same photos after each epoch can be followed by other programs."""
+"""Other programs can follow the captions of the same photos from epoch to epoch."""
 
 import json
 from pathlib import Path

@@ -56,6 +56,4 @@ def test_a_split_that_is_not_there_is_named(fit_translator, parallel_folder, tmp
     assert fit_translator() == 0
     arguments = ["evaluate-translator", "--data", str(parallel_folder), "--output", str(tmp_path / "test")]
     assert main([*arguments, "--bundle", str(tmp_path / "run" / "bundle")]) == 2
-    assert "there is no split 'test': the parallel text has train, val, test_tiny" in capsys.readouterr().err.replace(
-        "test_tiny, train, val", "train, val, test_tiny"
-    )
+    assert "there is no split 'test': the parallel text has test_tiny, train, val" in capsys.readouterr().err

@@ -89,7 +89,6 @@ def test_the_loss_of_the_parts_of_a_batch_sums_to_that_of_the_whole(make_task, t
     task = make_task(dataclasses.replace(translator_options, caption_share=0.0))
     phase = task.plan()[0]
     (batch, *_) = task.batches(phase, 0, 0)
-    whole = task.loss(phase, batch, 0.0)
 
     class Part(Ranks):
         """Sums over both parts of this batch."""

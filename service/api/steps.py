@@ -1,0 +1,88 @@
+"""Steps of a stored caption: scores, weights, gate and likeliest words of each word."""
+
+import numpy as np
+from flask import Response
+from flask_openapi3 import APIBlueprint, Tag
+
+from captioner.caption_json import DIGITS
+from captioner.captioner import Caption
+from captioner.steps import CaptionSteps
+from captioner.vocabulary import END, Vocabulary
+from service.api.captions import caption_not_found, find_ranked
+from service.api.operations import current_service, json_response
+from service.api.schemas import CaptionPath, Rank
+from service.api.step_schemas import CandidateDocument, LabelWeightDocument, StepDocument, StepsDocument
+from service.errors import problem_responses
+
+api = APIBlueprint(
+    "steps",
+    __name__,
+    url_prefix="/api/captions",
+    abp_tags=[Tag(name="steps", description="Scores, weights, gate and likeliest words behind each word.")],
+    abp_responses=problem_responses(404, 422),
+)
+
+
+@api.get("/<caption_id:id>/steps", responses={200: StepsDocument} | problem_responses(409, 429, 503))
+def get_steps(path: CaptionPath, query: Rank) -> Response:
+    """Return the numbers behind each word: scores, weights, gate and the five most probable words.
+
+    The numbers are recomputed on demand from the stored photo by the captioner that made the caption: it reads the
+    words of the caption one by one. If another captioner is in use now, the answer is 409: caption the photo again.
+    """
+    entry, caption = find_ranked(path.id, query.caption)
+    service = current_service()
+    serving = service.serving
+    try:
+        steps = service.steps.steps(serving, entry, query.caption)
+    except FileNotFoundError as error:  # deleted a moment ago
+        raise caption_not_found(entry.id) from error
+    attention = serving.captioner.model.config.attention
+    return json_response(_document(caption, steps, attention, serving.captioner.bundle.vocabulary))
+
+
+def _document(caption: Caption, steps: CaptionSteps, attention: str, vocabulary: Vocabulary) -> StepsDocument:
+    rows, columns = caption.alphas.shape[1:]
+    scores, weights = (
+        values if values is None else values.reshape(-1, rows, columns) for values in (steps.scores, steps.alphas)
+    )
+    probabilities, candidate_probabilities = (
+        _round(np.exp(values.astype(float))) for values in (steps.word_log_probs, steps.candidate_log_probs)
+    )
+    return StepsDocument(
+        caption=caption.text,
+        attention=attention,
+        rows=rows,
+        columns=columns,
+        steps=[
+            StepDocument(
+                word=word,
+                probability=probabilities[index],
+                scores=None if scores is None else scores[index],
+                weights=weights[index],
+                gate=_round(steps.gates[index]),
+                candidates=[
+                    CandidateDocument(text=_text(int(token), vocabulary), probability=probability)
+                    for token, probability in zip(steps.candidates[index], candidate_probabilities[index], strict=True)
+                ],
+                label_weights=_label_weights(caption, steps, index),
+            )
+            for index, word in enumerate(caption.words)
+        ],
+    )
+
+
+def _text(token: int, vocabulary: Vocabulary) -> str | None:
+    return None if token == END else vocabulary.words[token]
+
+
+def _label_weights(caption: Caption, steps: CaptionSteps, index: int) -> list[LabelWeightDocument]:
+    if steps.label_alphas is None:
+        return []
+    names = [*(label.name for label in caption.labels), None]
+    weights = _round(steps.label_alphas[index])
+    return [LabelWeightDocument(name=name, weight=weight) for name, weight in zip(names, weights, strict=True)]
+
+
+def _round(values: np.ndarray) -> list | float:
+    return values.astype(float).round(DIGITS).tolist()
